@@ -1,0 +1,175 @@
+//! What the host can do for a bundle. A bundle's manifest asks for capabilities, a yard grants
+//! them; both must hold.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// One capability, as it is written in manifests, registries and grants: `sql postgres`,
+/// `http https://storage.googleapis.com`, `reveal`, …
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Capability {
+    /// Requests to one origin; the pattern as the manifest writes it.
+    Http(String),
+    /// Connections to databases of one dialect that the block's configuration names.
+    Sql(Dialect),
+    /// Use of the block's secrets by handle.
+    Secrets,
+    /// Work done with a secret that does not give it away.
+    Crypto,
+    /// Lines in the log.
+    Log,
+    /// The time, and waiting.
+    Clock,
+    /// Random bytes.
+    Random,
+    /// Secrets in plain text. Every use is audited.
+    Reveal,
+}
+
+/// A family of SQL databases that the host speaks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Dialect {
+    /// SQLite, a database in a file.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres,
+    /// MySQL and MariaDB.
+    Mysql,
+}
+
+/// A text that is not a capability.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{given}` is not a capability; there are `http ORIGIN`, `sql sqlite`, `sql postgres`, `sql mysql`, `secrets`, `crypto`, `log`, `clock`, `random` and `reveal`")]
+pub struct CapabilityError {
+    given: String,
+}
+
+impl Capability {
+    /// What it lets a bundle do, in words for the person who grants it.
+    #[must_use]
+    pub fn explanation(&self) -> String {
+        match self {
+            Self::Http(origin) => format!("send requests to {origin}"),
+            Self::Sql(dialect) => format!(
+                "open the {} databases that its blocks name",
+                dialect.product()
+            ),
+            Self::Secrets => "use its blocks' secrets without seeing them".to_owned(),
+            Self::Crypto => "sign with its blocks' secrets without seeing them".to_owned(),
+            Self::Log => "write to the log".to_owned(),
+            Self::Clock => "read the time".to_owned(),
+            Self::Random => "get random bytes".to_owned(),
+            Self::Reveal => "SEE its blocks' secrets in plain text".to_owned(),
+        }
+    }
+
+    /// The interface of the WIT package that this capability links.
+    #[must_use]
+    pub fn interface(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Sql(_) => "sql",
+            Self::Secrets => "secrets",
+            Self::Crypto => "crypto",
+            Self::Log => "log",
+            Self::Clock => "clock",
+            Self::Random => "random",
+            Self::Reveal => "reveal",
+        }
+    }
+}
+
+impl Dialect {
+    /// The word in the contract with bundles.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+            Self::Mysql => "mysql",
+        }
+    }
+
+    fn product(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+            Self::Mysql => "MySQL",
+        }
+    }
+}
+
+impl FromStr for Dialect {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Sqlite, Self::Postgres, Self::Mysql]
+            .into_iter()
+            .find(|dialect| dialect.as_str() == text)
+            .ok_or(())
+    }
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(origin) => write!(f, "http {origin}"),
+            Self::Sql(dialect) => write!(f, "sql {}", dialect.as_str()),
+            other => f.write_str(other.interface()),
+        }
+    }
+}
+
+impl FromStr for Capability {
+    type Err = CapabilityError;
+    fn from_str(text: &str) -> Result<Self, CapabilityError> {
+        let unknown = || CapabilityError {
+            given: crate::name::printable(text),
+        };
+        Ok(match text.split_once(' ') {
+            Some(("http", origin)) if origin.contains("://") && !origin.contains(char::is_whitespace) => {
+                Self::Http(origin.to_owned())
+            }
+            Some(("sql", dialect)) => Self::Sql(dialect.parse().map_err(|()| unknown())?),
+            Some(_) => return Err(unknown()),
+            None => match text {
+                "secrets" => Self::Secrets,
+                "crypto" => Self::Crypto,
+                "log" => Self::Log,
+                "clock" => Self::Clock,
+                "random" => Self::Random,
+                "reveal" => Self::Reveal,
+                _ => return Err(unknown()),
+            },
+        })
+    }
+}
+
+impl Serialize for Capability {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Capability {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Capability;
+
+    #[test]
+    fn capabilities_print_as_they_parse() {
+        for text in ["http https://storage.googleapis.com", "sql sqlite", "sql postgres", "sql mysql", "secrets", "crypto", "log", "clock", "random", "reveal"] {
+            assert_eq!(text.parse::<Capability>().expect("a capability").to_string(), text);
+        }
+        for text in ["", "sql", "sql oracle", "http", "http storage", "files", "log all"] {
+            assert!(text.parse::<Capability>().is_err(), "{text}");
+        }
+    }
+}

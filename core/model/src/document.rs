@@ -1,0 +1,383 @@
+//! Configuration documents: where their secrets stand, and what is wrong with them.
+//!
+//! A stored document never holds a secret. Where the schema says that a secret stands, it has
+//! `{"$secret": "<JSON Pointer>"}` for a sealed value or `{"$source": "env:NAME"}` for one that
+//! is read at the call. Validation sees text of the same length instead of the secret, so no
+//! validator, and no message of one, can give it away.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+use crate::schema::Schema;
+use crate::secret::{MASK, SecretSource, SecretValue};
+
+/// The marker of a sealed secret in a stored document.
+pub const SECRET_MARKER: &str = "$secret";
+/// The marker of a secret source in a stored document.
+pub const SOURCE_MARKER: &str = "$source";
+
+/// A JSON Pointer (RFC 6901) into a document; empty means the whole.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Pointer(String);
+
+/// One thing that is wrong with a document. It never quotes a value of a secret field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Where.
+    pub pointer: Pointer,
+    /// What is wrong, in words.
+    pub message: String,
+    /// What to do, where there is something to say.
+    pub hint: Option<String>,
+}
+
+/// A place in a document where the schema wants a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretPlace {
+    /// Where in the document.
+    pub pointer: Pointer,
+    /// What it may be used for: `sql`, or origins of requests.
+    pub audience: Vec<String>,
+}
+
+/// A document without its secrets, and the secrets by their place.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SealedDocument {
+    /// Plain configuration, with markers where secrets stand.
+    pub config: Value,
+    /// The values behind the `$secret` markers.
+    pub secrets: BTreeMap<Pointer, SecretValue>,
+}
+
+impl Pointer {
+    /// A pointer from its text form (`/a/b`).
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The pointer of a field as people write it on a command line: `a.b` for `/a/b`.
+    #[must_use]
+    pub fn from_dotted(path: &str) -> Self {
+        path.split('.')
+            .fold(Self::default(), |pointer, token| pointer.child(token))
+    }
+
+    /// The pointer of a member or element below this one.
+    #[must_use]
+    pub fn child(&self, token: &str) -> Self {
+        Self(format!(
+            "{}/{}",
+            self.0,
+            token.replace('~', "~0").replace('/', "~1")
+        ))
+    }
+
+    /// The text form.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The tokens from the root down.
+    #[must_use]
+    pub fn tokens(&self) -> Vec<String> {
+        self.0
+            .split('/')
+            .skip(1)
+            .map(|token| token.replace("~1", "/").replace("~0", "~"))
+            .collect()
+    }
+
+    /// The field as people write it on a command line: `a.b` for `/a/b`.
+    #[must_use]
+    pub fn dotted(&self) -> String {
+        self.tokens().join(".")
+    }
+
+    /// Sets the value here, making objects on the way down.
+    ///
+    /// # Errors
+    /// The pointer of the value that is in the way: not an object, and not an array that has the index.
+    pub fn set(&self, document: &mut Value, value: Value) -> Result<(), Pointer> {
+        let mut place = document;
+        let mut here = Self::default();
+        for token in self.tokens() {
+            if place.is_null() {
+                *place = Value::Object(Map::new());
+            }
+            let at = here.clone();
+            here = here.child(&token);
+            place = match place {
+                Value::Object(object) => object.entry(token).or_insert(Value::Null),
+                Value::Array(array) => token
+                    .parse::<usize>()
+                    .ok()
+                    .and_then(|index| array.get_mut(index))
+                    .ok_or(at)?,
+                _ => return Err(at),
+            };
+        }
+        *place = value;
+        Ok(())
+    }
+
+    /// Takes the value here out of the document; none where there is none.
+    pub fn remove(&self, document: &mut Value) -> Option<Value> {
+        let mut tokens = self.tokens();
+        let last = tokens.pop()?;
+        let parent = tokens
+            .iter()
+            .fold(Self::default(), |pointer, token| pointer.child(token));
+        match document.pointer_mut(parent.as_str())? {
+            Value::Object(object) => object.remove(&last),
+            Value::Array(array) => {
+                let index: usize = last.parse().ok()?;
+                (index < array.len()).then(|| array.remove(index))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether this is the other place, or one below it.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.0 == other.0
+            || (self.0.starts_with(&other.0) && self.0[other.0.len()..].starts_with('/'))
+    }
+}
+
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "/" } else { &self.0 })
+    }
+}
+
+impl Violation {
+    /// A violation without a hint.
+    pub fn new(pointer: Pointer, message: impl Into<String>) -> Self {
+        Self {
+            pointer,
+            message: message.into(),
+            hint: None,
+        }
+    }
+}
+
+impl SealedDocument {
+    /// Takes the secrets out of a document that a person wrote. A text in a secret field becomes
+    /// a value to seal; `{"$source": "env:NAME"}` stays.
+    ///
+    /// # Errors
+    /// The violations of the secret fields alone: asterisks in place of a secret, or something
+    /// that is neither text nor a source.
+    pub fn split(schema: &Schema, mut config: Value) -> Result<Self, Vec<Violation>> {
+        let mut secrets = BTreeMap::new();
+        let mut violations = Vec::new();
+        for place in schema.secrets(&config) {
+            let Some(slot) = config.pointer_mut(place.pointer.as_str()) else {
+                continue;
+            };
+            match slot {
+                Value::Null => {}
+                Value::String(text) if text == MASK => violations.push(Violation {
+                    pointer: place.pointer,
+                    message: format!("`{MASK}` is what `show` prints in place of a secret, not a secret"),
+                    hint: Some("leave the field out to keep the secret that is stored".to_owned()),
+                }),
+                Value::String(text) => {
+                    secrets.insert(place.pointer.clone(), SecretValue::new(std::mem::take(text)));
+                    *slot = secret_marker(&place.pointer);
+                }
+                other if source(other).is_some() => {}
+                _ => violations.push(Violation::new(place.pointer, "a secret is a text or a source")),
+            }
+        }
+        if violations.is_empty() {
+            Ok(Self { config, secrets })
+        } else {
+            Err(violations)
+        }
+    }
+
+    /// All that is wrong with this document, at once.
+    #[must_use]
+    pub fn violations(&self, schema: &Schema) -> Vec<Violation> {
+        let mut instance = self.config.clone();
+        let mut sealed = Vec::new();
+        let mut sourced = Vec::new();
+        for place in schema.secrets(&self.config) {
+            let Some(slot) = instance.pointer_mut(place.pointer.as_str()) else {
+                continue;
+            };
+            if source(slot).is_some() {
+                *slot = Value::from(MASK);
+                sourced.push(place.pointer);
+            } else if let Some(secret) = self.secrets.get(&place.pointer) {
+                *slot = Value::from("x".repeat(secret.expose().chars().count()));
+                sealed.push(place.pointer);
+            }
+        }
+        schema.violations(&instance, &sealed, &sourced)
+    }
+
+    /// The secret sources in this document, by their place.
+    #[must_use]
+    pub fn sources(&self) -> Vec<(Pointer, SecretSource)> {
+        let mut found = Vec::new();
+        visit(&self.config, &Pointer::default(), &mut |pointer, value| {
+            if let Some(source) = source(value) {
+                found.push((pointer.clone(), source));
+            }
+        });
+        found
+    }
+}
+
+/// `{"$secret": pointer}`.
+#[must_use]
+pub fn secret_marker(pointer: &Pointer) -> Value {
+    json!({ SECRET_MARKER: pointer.as_str() })
+}
+
+/// `{"$source": source}`.
+#[must_use]
+pub fn source_marker(source: &SecretSource) -> Value {
+    json!({ SOURCE_MARKER: source.to_string() })
+}
+
+/// The document as a person may see it: asterisks where sealed secrets stand.
+#[must_use]
+pub fn masked(config: &Value) -> Value {
+    match config {
+        Value::Object(object) if is_marker(object, SECRET_MARKER) => Value::from(MASK),
+        Value::Object(object) => object
+            .iter()
+            .map(|(key, value)| (key.clone(), masked(value)))
+            .collect(),
+        Value::Array(array) => array.iter().map(masked).collect(),
+        other => other.clone(),
+    }
+}
+
+/// The document as a bundle sees it: `{"$secret": pointer}` wherever a secret stands, sealed or
+/// from a source.
+#[must_use]
+pub fn handles(config: &Value) -> Value {
+    let mut document = config.clone();
+    visit(config, &Pointer::default(), &mut |pointer, value| {
+        if source(value).is_some()
+            && let Some(slot) = document.pointer_mut(pointer.as_str())
+        {
+            *slot = secret_marker(pointer);
+        }
+    });
+    document
+}
+
+fn is_marker(object: &Map<String, Value>, marker: &str) -> bool {
+    object.len() == 1 && object.get(marker).is_some_and(Value::is_string)
+}
+
+fn source(value: &Value) -> Option<SecretSource> {
+    let object = value.as_object()?;
+    is_marker(object, SOURCE_MARKER)
+        .then(|| object[SOURCE_MARKER].as_str())
+        .flatten()
+        .and_then(|text| text.parse().ok())
+}
+
+fn visit(value: &Value, pointer: &Pointer, found: &mut impl FnMut(&Pointer, &Value)) {
+    found(pointer, value);
+    match value {
+        Value::Object(object) => {
+            for (key, member) in object {
+                visit(member, &pointer.child(key), found);
+            }
+        }
+        Value::Array(array) => {
+            for (index, element) in array.iter().enumerate() {
+                visit(element, &pointer.child(&index.to_string()), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema() -> Schema {
+        Schema::compile(json!({
+            "type": "object", "additionalProperties": false, "required": ["user"],
+            "properties": {
+                "user": {"type": "string"},
+                "password": {"type": "string", "minLength": 3, "writeOnly": true, "format": "password", "x-secret": {"audience": "sql"}},
+                "tokens": {"type": "array", "items": {"$ref": "#/$defs/token"}},
+                "either": {"oneOf": [{"type": "integer"}, {"type": "object", "properties": {"key": {"$ref": "#/$defs/token"}}}]},
+                "named": {"type": "object", "additionalProperties": {"$ref": "#/$defs/token"}}
+            },
+            "$defs": {"token": {"type": "string", "writeOnly": true, "format": "password", "x-secret": {"audience": ["https://a.example"]}}}
+        }))
+        .expect("a good schema")
+    }
+
+    #[test]
+    fn secrets_are_found_at_any_depth_and_leave_the_document() {
+        let document = SealedDocument::split(&schema(), json!({
+            "user": "u", "password": "pw1-secret", "tokens": ["pw2-secret"],
+            "either": {"key": "pw3-secret"}, "named": {"a/b": "pw4-secret"}
+        }))
+        .expect("all secrets are text");
+        assert!(!document.config.to_string().contains("-secret"), "{}", document.config);
+        let places: Vec<&str> = document.secrets.keys().map(Pointer::as_str).collect();
+        assert_eq!(places, ["/either/key", "/named/a~1b", "/password", "/tokens/0"]);
+        assert_eq!(document.violations(&schema()), []);
+        assert_eq!(masked(&document.config)["named"]["a/b"], MASK);
+        assert!(!format!("{document:?}").contains("-secret"));
+    }
+
+    #[test]
+    fn all_problems_come_at_once_and_none_quotes_the_secret() {
+        let document = SealedDocument::split(&schema(), json!({"usr": 7, "password": "s3"})).expect("text");
+        let violations = document.violations(&schema());
+        let text: Vec<String> = violations.iter().map(|v| format!("{} {} {:?}", v.pointer, v.message, v.hint)).collect();
+        expect_test::expect![[r#"
+            [
+                "/password must have at least 3 characters None",
+                "/user is missing, and it is required None",
+                "/usr unknown field `usr` Some(\"did you mean `user`?\")",
+            ]
+        "#]]
+        .assert_debug_eq(&text);
+    }
+
+    #[test]
+    fn asterisks_are_not_a_secret() {
+        let refused = SealedDocument::split(&schema(), json!({"user": "u", "password": MASK}));
+        assert!(refused.expect_err("must be refused")[0].message.contains("not a secret"));
+    }
+
+    #[test]
+    fn a_source_stays_in_the_document_and_reads_as_a_handle() {
+        let document = SealedDocument::split(&schema(), json!({"user": "u", "password": {"$source": "env:PW"}})).expect("a source");
+        assert_eq!(document.violations(&schema()), []);
+        assert_eq!(document.sources().len(), 1);
+        assert_eq!(handles(&document.config)["password"], json!({"$secret": "/password"}));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn pointers_find_what_they_set(tokens in proptest::collection::vec("[a-z/~.]{1,4}", 1..5)) {
+            let pointer = tokens.iter().fold(Pointer::default(), |p, t| p.child(t));
+            proptest::prop_assert_eq!(pointer.tokens(), tokens);
+            let mut document = json!({});
+            proptest::prop_assert!(pointer.set(&mut document, json!(1)).is_ok());
+            proptest::prop_assert_eq!(document.pointer(pointer.as_str()), Some(&json!(1)));
+            proptest::prop_assert_eq!(pointer.remove(&mut document), Some(json!(1)));
+        }
+    }
+}

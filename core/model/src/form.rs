@@ -1,0 +1,269 @@
+//! Forms: a schema as a list of fields to ask for, and answers as a document. The command line
+//! asks its questions from here, and so will any other form.
+//!
+//! Objects with named fields become one question per field, at any depth. What has no fixed set
+//! of fields (lists, maps, variants) is one question, answered in JSON.
+
+use serde_json::{Map, Value};
+
+use crate::document::Pointer;
+use crate::schema::{Schema, secret_audience};
+
+/// How deep nested objects become questions of their own; below that they are asked for as JSON.
+const MAX_DEPTH: usize = 8;
+
+/// One question.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Field {
+    /// Where the answer goes.
+    pub pointer: Pointer,
+    /// What the field is, from the schema.
+    pub description: String,
+    /// What kind of answer is wanted.
+    pub kind: FieldKind,
+    /// Whether there must be an answer.
+    pub required: bool,
+    /// What stands when nothing is answered.
+    pub default: Option<Value>,
+}
+
+/// The kind of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FieldKind {
+    /// A text.
+    Text,
+    /// A whole number.
+    Integer,
+    /// A number.
+    Number,
+    /// Yes or no.
+    Boolean,
+    /// One of these words.
+    Choice(Vec<String>),
+    /// A text that is not echoed.
+    Secret,
+    /// Anything else, as JSON.
+    Json,
+}
+
+/// The questions for a configuration of this schema, in the order of `x-order` where it is given,
+/// else the required ones first, then as the schema lists them.
+#[must_use]
+pub fn fields(schema: &Schema) -> Vec<Field> {
+    let mut found = Vec::new();
+    if let Some(root) = schema.document().as_object() {
+        collect(schema, root, &Pointer::default(), true, 0, &mut found);
+    }
+    found
+}
+
+fn collect(
+    schema: &Schema,
+    object: &Map<String, Value>,
+    pointer: &Pointer,
+    required_here: bool,
+    depth: usize,
+    found: &mut Vec<Field>,
+) {
+    let required: Vec<&str> = object
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let mut members: Vec<(&String, &Value)> = object
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .collect();
+    members.sort_by_key(|(name, member)| {
+        let order = member.get("x-order").and_then(Value::as_i64).unwrap_or(i64::MAX);
+        (order, !required.contains(&name.as_str()))
+    });
+    for (name, member) in members {
+        let place = pointer.child(name);
+        let Some(raw) = member.as_object() else { continue };
+        let Some(keywords) = schema.resolve(member) else { continue };
+        let needed = required_here && required.contains(&name.as_str());
+        let nested = keywords.get("type").is_some_and(|t| t == "object")
+            && keywords.contains_key("properties")
+            && needed
+            && depth < MAX_DEPTH;
+        if nested {
+            collect(schema, keywords, &place, needed, depth + 1, found);
+            continue;
+        }
+        let described = raw.get("description").or_else(|| keywords.get("description"));
+        found.push(Field {
+            pointer: place,
+            description: described.and_then(Value::as_str).unwrap_or_default().to_owned(),
+            kind: if secret_audience(raw).is_some() { FieldKind::Secret } else { kind(keywords) },
+            required: needed,
+            default: raw.get("default").filter(|d| !d.is_null()).cloned(),
+        });
+    }
+}
+
+fn kind(keywords: &Map<String, Value>) -> FieldKind {
+    if secret_audience(keywords).is_some() {
+        return FieldKind::Secret;
+    }
+    if let Some(words) = keywords.get("enum").and_then(Value::as_array) {
+        let words: Option<Vec<String>> = words.iter().filter(|w| !w.is_null()).map(|w| w.as_str().map(str::to_owned)).collect();
+        return words.map_or(FieldKind::Json, FieldKind::Choice);
+    }
+    if let Some(words) = constants(keywords) {
+        return FieldKind::Choice(words);
+    }
+    let real: Vec<&str> = match keywords.get("type") {
+        Some(Value::String(one)) => vec![one],
+        Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).filter(|t| *t != "null").collect(),
+        _ => Vec::new(),
+    };
+    match real.as_slice() {
+        ["string"] => FieldKind::Text,
+        ["integer"] => FieldKind::Integer,
+        ["number"] => FieldKind::Number,
+        ["boolean"] => FieldKind::Boolean,
+        _ => FieldKind::Json,
+    }
+}
+
+/// `oneOf` of constants: how schemars writes an enum whose variants are documented.
+fn constants(keywords: &Map<String, Value>) -> Option<Vec<String>> {
+    let branches = keywords.get("oneOf")?.as_array()?;
+    branches
+        .iter()
+        .map(|branch| branch.get("const")?.as_str().map(str::to_owned))
+        .collect()
+}
+
+/// An answer in words as a value for the field; none where nothing was answered.
+///
+/// # Errors
+/// What kind of answer is wanted.
+pub fn answer(field: &Field, text: &str) -> Result<Option<Value>, String> {
+    if text.is_empty() && field.kind != FieldKind::Text {
+        return Ok(None);
+    }
+    let value = match &field.kind {
+        FieldKind::Text if text.is_empty() => return Ok(None),
+        FieldKind::Text | FieldKind::Secret => Value::from(text),
+        FieldKind::Integer => text
+            .parse::<i64>()
+            .map(Value::from)
+            .or_else(|_| text.parse::<u64>().map(Value::from))
+            .map_err(|_| "a whole number, please".to_owned())?,
+        FieldKind::Number => serde_json::from_str::<serde_json::Number>(text)
+            .map(Value::from)
+            .map_err(|_| "a number, please".to_owned())?,
+        FieldKind::Boolean => match text {
+            "yes" | "y" | "true" => Value::from(true),
+            "no" | "n" | "false" => Value::from(false),
+            _ => return Err("yes or no, please".to_owned()),
+        },
+        FieldKind::Choice(words) => words
+            .iter()
+            .find(|word| *word == text)
+            .map(|word| Value::from(word.as_str()))
+            .ok_or_else(|| format!("one of {}, please", words.join(", ")))?,
+        FieldKind::Json => serde_json::from_str(text).map_err(|error| format!("JSON, please: {error}"))?,
+    };
+    Ok(Some(value))
+}
+
+/// The document that these answers make.
+#[must_use]
+pub fn assemble(answers: impl IntoIterator<Item = (Pointer, Value)>) -> Value {
+    let mut document = Value::Object(Map::new());
+    for (pointer, value) in answers {
+        pointer
+            .set(&mut document, value)
+            .expect("fields of one form do not stand in each other's way");
+    }
+    document
+}
+
+/// The value of a document as the text that would answer the field.
+#[must_use]
+pub fn answer_text(field: &Field, document: &Value) -> Option<String> {
+    let value = document.pointer(field.pointer.as_str())?;
+    Some(match (&field.kind, value) {
+        (FieldKind::Json, value) => value.to_string(),
+        (_, Value::String(text)) => text.clone(),
+        (_, value) => value.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn schema() -> Schema {
+        Schema::compile(json!({
+            "type": "object", "additionalProperties": false, "required": ["dialect", "pool"],
+            "properties": {
+                "port": {"type": ["integer", "null"], "x-order": 3},
+                "dialect": {"$ref": "#/$defs/dialect", "description": "Which kind.", "x-order": 1},
+                "pool": {"type": "object", "required": ["size"], "properties": {
+                    "size": {"type": "integer"}, "fair": {"type": "boolean", "default": true}, "load": {"type": "number"}}},
+                "password": {"type": "string", "writeOnly": true, "format": "password", "x-secret": {"audience": "sql"}},
+                "options": {"type": "object", "additionalProperties": {"type": "string"}}
+            },
+            "$defs": {"dialect": {"oneOf": [{"const": "sqlite"}, {"const": "postgres"}]}}
+        }))
+        .expect("a good schema")
+    }
+
+    #[test]
+    fn fields_come_in_order_with_their_kinds() {
+        let fields: Vec<String> = fields(&schema())
+            .iter()
+            .map(|f| format!("{} {:?} required={} default={:?}", f.pointer, f.kind, f.required, f.default))
+            .collect();
+        expect_test::expect![[r#"
+            [
+                "/dialect Choice([\"sqlite\", \"postgres\"]) required=true default=None",
+                "/port Integer required=false default=None",
+                "/pool/size Integer required=true default=None",
+                "/pool/fair Boolean required=false default=Some(Bool(true))",
+                "/pool/load Number required=false default=None",
+                "/options Json required=false default=None",
+                "/password Secret required=false default=None",
+            ]
+        "#]]
+        .assert_debug_eq(&fields);
+    }
+
+    proptest! {
+        /// Schema → form → value → document loses nothing.
+        #[test]
+        fn a_document_survives_its_form(
+            dialect in prop_oneof![Just("sqlite"), Just("postgres")],
+            port in proptest::option::of(any::<i64>()),
+            size in any::<u64>(),
+            fair in proptest::option::of(any::<bool>()),
+            load in proptest::option::of(-1e300f64..1e300),
+            password in proptest::option::of(".{1,20}"),
+            options in proptest::option::of(proptest::collection::btree_map("[a-z]{1,3}", ".{0,5}", 0..3)),
+        ) {
+            let mut document = json!({"dialect": dialect, "pool": {"size": size}});
+            if let Some(port) = port { document["port"] = json!(port); }
+            if let Some(fair) = fair { document["pool"]["fair"] = json!(fair); }
+            if let Some(load) = load { document["pool"]["load"] = json!(load); }
+            if let Some(password) = password { document["password"] = json!(password); }
+            if let Some(options) = options { document["options"] = json!(options); }
+
+            let answers = fields(&schema()).into_iter().filter_map(|field| {
+                let text = answer_text(&field, &document)?;
+                let value = answer(&field, &text).expect("its own text").expect("an answer");
+                Some((field.pointer, value))
+            });
+            prop_assert_eq!(assemble(answers), document);
+        }
+    }
+}

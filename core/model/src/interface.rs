@@ -1,0 +1,99 @@
+//! The standard interfaces: sets of operations that many types implement alike, so that a
+//! program can use a database without knowing whose. They are files in `schemas/interfaces`.
+
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::manifest::{Effect, Operation};
+use crate::suggestion::did_you_mean;
+
+/// A standard interface.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Interface {
+    /// As in `types --interface NAME`.
+    pub name: String,
+    /// Counted from 1; a change that breaks an implementation makes a new one.
+    pub version: u32,
+    /// What it is for.
+    pub description: String,
+    /// The operations that an implementation must have.
+    pub operations: Vec<InterfaceOperation>,
+}
+
+/// An operation that an interface asks for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InterfaceOperation {
+    /// The operation's name.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// Its effect; an implementation has the same one.
+    pub effect: Effect,
+    /// The arguments that an implementation must take: name to JSON Schema.
+    pub arguments: serde_json::Map<String, Value>,
+    /// Whether it gives a stream of bytes.
+    #[serde(default)]
+    pub output: bool,
+}
+
+static INTERFACES: LazyLock<Vec<Interface>> = LazyLock::new(|| {
+    [include_str!("../../../schemas/interfaces/database.json")]
+        .into_iter()
+        .map(|text| serde_json::from_str(text).expect("the interface files of this repository are valid"))
+        .collect()
+});
+
+/// All standard interfaces.
+#[must_use]
+pub fn all() -> &'static [Interface] {
+    &INTERFACES
+}
+
+/// What these operations lack to implement the interface; empty where they do.
+#[must_use]
+pub fn shortfalls(name: &str, operations: &[Operation]) -> Vec<String> {
+    let Some(interface) = all().iter().find(|interface| interface.name == name) else {
+        let hint = did_you_mean(name, all().iter().map(|i| i.name.as_str()));
+        let hint = hint.map(|hint| format!(", {hint}")).unwrap_or_default();
+        return vec![format!("interface `{name}` is not known{hint}")];
+    };
+    interface
+        .operations
+        .iter()
+        .filter_map(|wanted| wanted.shortfall(name, operations))
+        .collect()
+}
+
+impl InterfaceOperation {
+    fn shortfall(&self, interface: &str, operations: &[Operation]) -> Option<String> {
+        let name = &self.name;
+        let Some(found) = operations.iter().find(|operation| operation.name == *name) else {
+            return Some(format!(
+                "interface `{interface}` has an operation `{name}`, which the type lacks"
+            ));
+        };
+        let wrong = |what: String| Some(format!("operation `{name}` of interface `{interface}` {what}"));
+        if found.effect != self.effect {
+            return wrong(format!("has the effect {:?}, not {:?}", self.effect, found.effect));
+        }
+        if found.output != self.output {
+            return wrong(format!("{} a stream of bytes", if self.output { "gives" } else { "does not give" }));
+        }
+        let taken = found.arguments.document().get("properties").and_then(Value::as_object);
+        let missing = self.arguments.keys().find(|argument| taken.is_none_or(|t| !t.contains_key(*argument)));
+        if let Some(argument) = missing {
+            return wrong(format!("takes an argument `{argument}`"));
+        }
+        let required = found.arguments.document().get("required").and_then(Value::as_array);
+        let extra = required
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .find(|argument| !self.arguments.contains_key(*argument));
+        extra.and_then(|argument| wrong(format!("does not require an argument `{argument}`")))
+    }
+}

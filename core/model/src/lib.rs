@@ -1,0 +1,27 @@
+//! The nouns of Blockyard. No I/O happens here: nothing in this crate opens a file, reads the
+//! environment or the clock, so that the same rules hold in the command line, in an embedding
+//! program and in a test.
+//!
+//! Values are *parsed, then trusted*: a [`BlockName`], an [`Address`], a [`Digest`] or a
+//! [`Capability`] can only be made valid, and functions that take one check nothing again.
+
+pub mod address;
+pub mod capability;
+pub mod digest;
+pub mod document;
+pub mod form;
+pub mod interface;
+pub mod manifest;
+pub mod name;
+pub mod schema;
+pub mod secret;
+pub mod suggestion;
+
+pub use address::{Address, AddressError, PinnedAddress, Revision};
+pub use capability::{Capability, CapabilityError};
+pub use digest::Digest;
+pub use document::{Pointer, SealedDocument, SecretPlace, Violation};
+pub use manifest::{BlockType, Effect, Manifest, ManifestError, Operation};
+pub use name::{BlockName, BundleName, NameError, TypeSlug};
+pub use schema::{Schema, SchemaError};
+pub use secret::{SecretSource, SecretValue};

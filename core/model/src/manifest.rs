@@ -1,0 +1,386 @@
+//! What a bundle says of itself: its block types with their schemas and operations, and the
+//! capabilities that it asks for. The manifest is embedded in the bundle's component file.
+
+use std::collections::BTreeSet;
+
+use semver::Version;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::capability::Capability;
+use crate::document::{Pointer, SecretPlace};
+use crate::name::{BundleName, TypeSlug};
+use crate::schema::{self, Schema};
+use crate::{Digest, interface};
+
+/// The version of the manifest's own format.
+pub const MANIFEST_FORMAT: u32 = 1;
+/// The version of the interface between host and bundle (`schemas/wit/v0_1`).
+pub const WIT_VERSION: &str = "0.1";
+
+/// What an operation does to the outside world. The host holds a bundle to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// Changes nothing.
+    Read,
+    /// Adds or changes.
+    Write,
+    /// May lose what cannot be had back.
+    Destructive,
+}
+
+/// A bundle's description of itself, checked.
+#[derive(Debug)]
+pub struct Manifest {
+    /// The bundle's name.
+    pub name: BundleName,
+    /// The bundle's version.
+    pub version: Version,
+    /// One line for people.
+    pub description: String,
+    /// SPDX licence expression.
+    pub license: Option<String>,
+    /// Where its home page is.
+    pub homepage: Option<String>,
+    /// Where its source is.
+    pub source: Option<String>,
+    /// The capabilities that it asks for.
+    pub capabilities: BTreeSet<Capability>,
+    /// The block types that it defines, at least one.
+    pub types: Vec<BlockType>,
+}
+
+/// What a block can hold and do.
+#[derive(Debug)]
+pub struct BlockType {
+    /// Unique in a yard.
+    pub slug: TypeSlug,
+    /// The version of the type, from 1; a bundle's `migrate` goes from an older one to this.
+    pub version: u32,
+    /// For people: `SQL database`.
+    pub title: String,
+    /// One paragraph for people.
+    pub description: String,
+    /// What a block's configuration must look like.
+    pub schema: Schema,
+    /// Names of the standard interfaces that the type implements.
+    pub interfaces: Vec<String>,
+    /// What a block can do.
+    pub operations: Vec<Operation>,
+    /// sha256 of schema, operations and interfaces without descriptions (canonical JSON, RFC 8785).
+    pub checksum: Digest,
+}
+
+/// Something a block can do.
+#[derive(Debug)]
+pub struct Operation {
+    /// The name within the type.
+    pub name: String,
+    /// One paragraph for people.
+    pub description: String,
+    /// What it does to the outside world.
+    pub effect: Effect,
+    /// What its arguments must look like.
+    pub arguments: Schema,
+    /// What its result looks like.
+    pub result: Schema,
+    /// Whether it takes a stream of bytes.
+    pub input: bool,
+    /// Whether it gives a stream of bytes.
+    pub output: bool,
+}
+
+/// A manifest that is refused, with all reasons at once.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the manifest is not valid: {}", problems.join("; "))]
+pub struct ManifestError {
+    /// Each problem in words.
+    pub problems: Vec<String>,
+}
+
+/// The manifest as it is written: in the component file and as the answer of `describe`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ManifestFormat {
+    manifest: u32,
+    name: String,
+    version: String,
+    wit: String,
+    #[serde(default)]
+    description: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    license: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    homepage: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    #[serde(default)]
+    capabilities: Vec<String>,
+    types: Vec<TypeFormat>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TypeFormat {
+    slug: String,
+    version: u32,
+    #[serde(default)]
+    title: String,
+    #[serde(default)]
+    description: String,
+    schema: Value,
+    #[serde(default)]
+    interfaces: Vec<String>,
+    #[serde(default)]
+    operations: Vec<OperationFormat>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OperationFormat {
+    name: String,
+    #[serde(default)]
+    description: String,
+    effect: Effect,
+    arguments: Value,
+    result: Value,
+    #[serde(default)]
+    input: bool,
+    #[serde(default)]
+    output: bool,
+}
+
+impl Manifest {
+    /// Reads and checks a manifest. Its text is guest-controlled.
+    ///
+    /// # Errors
+    /// [`ManifestError`] with every problem.
+    pub fn parse(text: &str) -> Result<Self, ManifestError> {
+        let format: ManifestFormat = serde_json::from_str(text).map_err(|error| ManifestError {
+            problems: vec![error.to_string()],
+        })?;
+        let mut problems = Vec::new();
+        if format.manifest != MANIFEST_FORMAT {
+            problems.push(format!(
+                "manifest format {} is not known; this Blockyard reads format {MANIFEST_FORMAT}",
+                format.manifest
+            ));
+        }
+        if format.wit != WIT_VERSION {
+            problems.push(format!(
+                "the bundle was built for interface version {}; this Blockyard has {WIT_VERSION}",
+                format.wit
+            ));
+        }
+        let name = keep(BundleName::new(format.name), &mut problems);
+        let version = keep(
+            Version::parse(&format.version).map_err(|e| format!("version `{}`: {e}", format.version)),
+            &mut problems,
+        );
+        let capabilities = format
+            .capabilities
+            .iter()
+            .filter_map(|text| keep(text.parse(), &mut problems))
+            .collect();
+        if format.types.is_empty() {
+            problems.push("it defines no block type".to_owned());
+        }
+        let mut types: Vec<BlockType> = Vec::new();
+        for described in format.types {
+            let slug = described.slug.clone();
+            let mut own = Vec::new();
+            if let Some(block_type) = BlockType::check(described, &mut own) {
+                if types.iter().any(|other| other.slug == block_type.slug) {
+                    own.push("is defined twice".to_owned());
+                }
+                types.push(block_type);
+            }
+            problems.extend(own.into_iter().map(|problem| format!("type `{slug}`: {problem}")));
+        }
+        match (name, version) {
+            (Some(name), Some(version)) if problems.is_empty() => Ok(Self {
+                name,
+                version,
+                description: format.description,
+                license: format.license,
+                homepage: format.homepage,
+                source: format.source,
+                capabilities,
+                types,
+            }),
+            _ => Err(ManifestError { problems }),
+        }
+    }
+
+    /// The type with this slug.
+    #[must_use]
+    pub fn block_type(&self, slug: &TypeSlug) -> Option<&BlockType> {
+        self.types.iter().find(|block_type| block_type.slug == *slug)
+    }
+}
+
+impl BlockType {
+    fn check(format: TypeFormat, problems: &mut Vec<String>) -> Option<Self> {
+        let checksum = checksum(&format);
+        let slug = keep(TypeSlug::new(format.slug), problems);
+        if format.version == 0 {
+            problems.push("versions of a type are counted from 1".to_owned());
+        }
+        if format.schema.get("type").is_none_or(|t| t != "object")
+            || format.schema.get("additionalProperties") != Some(&Value::Bool(false))
+        {
+            problems.push(
+                "the schema must be of `\"type\": \"object\"` with `\"additionalProperties\": false`, so that unknown fields are refused".to_owned(),
+            );
+        }
+        if mentions(&format.schema, "x-block") {
+            problems.push("references to other blocks (`x-block`) are not supported by this version of Blockyard".to_owned());
+        }
+        let schema = keep(Schema::compile(format.schema), problems);
+        let mut operations: Vec<Operation> = Vec::new();
+        for described in format.operations {
+            if TypeSlug::new(described.name.as_str()).is_err() {
+                problems.push(format!("operation `{}`: not a name", described.name));
+            }
+            if operations.iter().any(|other| other.name == described.name) {
+                problems.push(format!("operation `{}` is defined twice", described.name));
+            }
+            let name = described.name;
+            let mut compile = |part: &str, document: Value| {
+                keep(
+                    Schema::compile(document).map_err(|e| format!("operation `{name}`, {part}: {e}")),
+                    problems,
+                )
+            };
+            let arguments = compile("arguments", described.arguments);
+            let result = compile("result", described.result);
+            if let (Some(arguments), Some(result)) = (arguments, result) {
+                operations.push(Operation {
+                    name,
+                    description: described.description,
+                    effect: described.effect,
+                    arguments,
+                    result,
+                    input: described.input,
+                    output: described.output,
+                });
+            }
+        }
+        for claimed in &format.interfaces {
+            problems.extend(interface::shortfalls(claimed, &operations));
+        }
+        Some(Self {
+            slug: slug?,
+            version: format.version,
+            title: format.title,
+            description: format.description,
+            schema: schema?,
+            interfaces: format.interfaces,
+            operations,
+            checksum,
+        })
+    }
+
+    /// The operation with this name.
+    #[must_use]
+    pub fn operation(&self, name: &str) -> Option<&Operation> {
+        self.operations.iter().find(|operation| operation.name == name)
+    }
+
+    /// The secret fields at the top of the configuration, for people.
+    #[must_use]
+    pub fn secret_fields(&self) -> Vec<SecretPlace> {
+        let fields = self.schema.document().get("properties").and_then(Value::as_object);
+        fields
+            .into_iter()
+            .flat_map(|fields| fields.keys())
+            .map(|field| Pointer::default().child(field))
+            .filter(|pointer| self.schema.is_secret(pointer))
+            .map(|pointer| SecretPlace {
+                pointer,
+                audience: Vec::new(),
+            })
+            .collect()
+    }
+}
+
+fn checksum(format: &TypeFormat) -> Digest {
+    let operations: Vec<Value> = format
+        .operations
+        .iter()
+        .map(|o| {
+            json!({
+                "name": o.name, "effect": o.effect, "arguments": o.arguments, "result": o.result,
+                "input": o.input, "output": o.output,
+            })
+        })
+        .collect();
+    schema::checksum(&json!({
+        "schema": format.schema, "operations": operations, "interfaces": format.interfaces,
+    }))
+}
+
+fn keep<T, E: ToString>(result: Result<T, E>, problems: &mut Vec<String>) -> Option<T> {
+    result.map_err(|error| problems.push(error.to_string())).ok()
+}
+
+fn mentions(value: &Value, keyword: &str) -> bool {
+    match value {
+        Value::Object(object) => object.contains_key(keyword) || object.values().any(|v| mentions(v, keyword)),
+        Value::Array(array) => array.iter().any(|v| mentions(v, keyword)),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Value {
+        json!({
+            "manifest": 1, "name": "zoo", "version": "0.1.0", "wit": "0.1", "capabilities": ["log"],
+            "types": [{
+                "slug": "cage", "version": 1, "title": "Cage",
+                "schema": {"type": "object", "additionalProperties": false, "properties": {"bars": {"type": "integer"}}},
+                "operations": [{"name": "open", "effect": "write", "arguments": {"type": "object"}, "result": {"type": "null"}}]
+            }]
+        })
+    }
+
+    #[test]
+    fn a_good_manifest_is_read() {
+        let read = Manifest::parse(&manifest().to_string()).expect("good");
+        assert_eq!(read.types[0].operations[0].effect, Effect::Write);
+    }
+
+    #[test]
+    fn all_problems_come_at_once() {
+        let mut bad = manifest();
+        bad["name"] = json!("Zoo");
+        bad["version"] = json!("1");
+        bad["capabilities"] = json!(["files"]);
+        bad["types"][0]["interfaces"] = json!(["database", "zoo-keeper"]);
+        bad["types"][0]["schema"]["additionalProperties"] = json!(true);
+        let problems = Manifest::parse(&bad.to_string()).expect_err("must be refused").problems;
+        let has = |words: &str| assert!(problems.iter().any(|p| p.contains(words)), "{words}: {problems:#?}");
+        has("`Z`");
+        has("version `1`");
+        has("`files` is not a capability");
+        has("interface `database` has an operation `query`");
+        has("interface `zoo-keeper` is not known");
+        has("additionalProperties");
+    }
+
+    #[test]
+    fn a_checksum_changes_with_an_effect_and_not_with_a_description() {
+        let sum = |m: &Value| Manifest::parse(&m.to_string()).expect("good").types[0].checksum;
+        let mut described = manifest();
+        described["types"][0]["operations"][0]["description"] = json!("Opens it.");
+        described["types"][0]["description"] = json!("A cage.");
+        let mut changed = manifest();
+        changed["types"][0]["operations"][0]["effect"] = json!("read");
+        assert_eq!(sum(&manifest()), sum(&described));
+        assert_ne!(sum(&manifest()), sum(&changed));
+    }
+}

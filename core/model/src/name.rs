@@ -1,0 +1,163 @@
+//! Names of blocks, block types and bundles. One rule for all three: 1 to 63 characters of
+//! `a-z`, `0-9` and `-`, beginning and ending with a letter or digit (a DNS label, RFC 1123).
+
+use std::fmt;
+
+/// The longest name, in characters: that of a DNS label (RFC 1123), so that names fit everywhere.
+pub const MAX_NAME_LENGTH: usize = 63;
+
+const RULE: &str = "names are 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit";
+
+/// Why a text is not a name. The message names the rule and the offending character.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} `{given}` {problem}; {RULE}")]
+pub struct NameError {
+    what: &'static str,
+    given: String,
+    problem: String,
+}
+
+fn check(what: &'static str, given: &str) -> Result<(), NameError> {
+    let fail = |problem: String| {
+        Err(NameError {
+            what,
+            given: printable(given),
+            problem,
+        })
+    };
+    if given.is_empty() {
+        return fail("is empty".to_owned());
+    }
+    let foreign = given
+        .chars()
+        .enumerate()
+        .find(|(_, c)| !matches!(c, 'a'..='z' | '0'..='9' | '-'));
+    if let Some((index, character)) = foreign {
+        return fail(format!(
+            "has the character `{}` at position {}",
+            character.escape_debug(),
+            index + 1
+        ));
+    }
+    if given.len() > MAX_NAME_LENGTH {
+        return fail(format!("has {} characters", given.len()));
+    }
+    if given.starts_with('-') {
+        return fail("begins with `-`".to_owned());
+    }
+    if given.ends_with('-') {
+        return fail("ends with `-`".to_owned());
+    }
+    Ok(())
+}
+
+/// What was given, safe to print on one line of a terminal: control characters escaped, cut at 80.
+pub(crate) fn printable(given: &str) -> String {
+    let escaped: String = given.chars().take(80).flat_map(char::escape_debug).collect();
+    if given.chars().count() > 80 {
+        format!("{escaped}…")
+    } else {
+        escaped
+    }
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $type(String);
+
+        impl $type {
+            /// Checks the text against the rule.
+            ///
+            /// # Errors
+            /// [`NameError`] with the rule and the offending character.
+            pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
+                let text = text.into();
+                check($what, &text)?;
+                Ok(Self(text))
+            }
+
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl std::str::FromStr for $type {
+            type Err = NameError;
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                Self::new(text)
+            }
+        }
+
+        impl AsRef<str> for $type {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+name!(
+    /// The name of a block within its type. It never changes and is never given away again.
+    BlockName,
+    "block name"
+);
+name!(
+    /// The slug of a block type, unique in a yard.
+    TypeSlug,
+    "block type"
+);
+name!(
+    /// The name of a bundle, unique in a registry and in a yard.
+    BundleName,
+    "bundle name"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+
+    fn refused(given: &str, expected: Expect) {
+        let error = BlockName::new(given).expect_err("this name must be refused");
+        expected.assert_eq(&error.to_string());
+    }
+
+    #[test]
+    fn good_names() {
+        for name in ["a", "0", "zoo", "a-b", "a--b", &"x".repeat(63)] {
+            assert_eq!(BlockName::new(name).map(|n| n.to_string()), Ok(name.to_owned()));
+        }
+    }
+
+    #[test]
+    fn each_bad_name_says_the_rule_and_the_character() {
+        refused("", expect!["block name `` is empty; names are 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit"]);
+        refused("Zoo", expect!["block name `Zoo` has the character `Z` at position 1; names are 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit"]);
+        refused("a_b", expect!["block name `a_b` has the character `_` at position 2; names are 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit"]);
+        refused("zoo\n", expect![[r"block name `zoo\n` has the character `\n` at position 4; names are 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit"]]);
+        refused("🦓", expect!["block name `🦓` has the character `🦓` at position 1; names are 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit"]);
+        refused("-a", expect!["block name `-a` begins with `-`; names are 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit"]);
+        refused("a-", expect!["block name `a-` ends with `-`; names are 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit"]);
+        assert!(BlockName::new("x".repeat(64)).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_name_is_accepted_exactly_when_the_rule_says_so(text in ".{0,70}") {
+            let rule = !text.is_empty() && text.len() <= MAX_NAME_LENGTH
+                && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                && !text.starts_with('-') && !text.ends_with('-');
+            proptest::prop_assert_eq!(BlockName::new(text).is_ok(), rule);
+        }
+    }
+}
