@@ -1,0 +1,159 @@
+//! Sealing values with a data key.
+
+use blockyard_model::{Address, Pointer, Revision, SecretValue};
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use zeroize::Zeroizing;
+
+use crate::key::KEY_BYTES;
+
+/// Bytes of a nonce of XChaCha20-Poly1305; random ones do not collide (192 bit).
+const NONCE_BYTES: usize = 24;
+
+/// The data key of one block. Wiped from memory when dropped.
+pub struct DataKey(Zeroizing<[u8; KEY_BYTES]>);
+
+/// Where a sealed value stands. It is authenticated with the value.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The yard's id.
+    pub yard: &'a str,
+    /// The block.
+    pub address: &'a Address,
+    /// The revision.
+    pub revision: Revision,
+    /// The field.
+    pub pointer: &'a Pointer,
+}
+
+/// A value that does not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the sealed value does not open: it was changed or moved, or sealed with another key")]
+pub struct EnvelopeError;
+
+impl DataKey {
+    /// A new random data key.
+    #[must_use]
+    pub fn generate() -> Self {
+        let mut bytes = Zeroizing::new([0; KEY_BYTES]);
+        fill_random(bytes.as_mut_slice());
+        Self(bytes)
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, EnvelopeError> {
+        let bytes: [u8; KEY_BYTES] = bytes.try_into().map_err(|_| EnvelopeError)?;
+        Ok(Self(Zeroizing::new(bytes)))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+
+    /// Seals a secret for one place.
+    #[must_use]
+    pub fn seal(&self, place: &Place<'_>, secret: &SecretValue) -> Vec<u8> {
+        seal(&self.0, secret.expose().as_bytes(), &place.context())
+    }
+
+    /// Opens what was sealed for this place.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`] where it was sealed elsewhere, with another key, or changed since.
+    pub fn open(&self, place: &Place<'_>, sealed: &[u8]) -> Result<SecretValue, EnvelopeError> {
+        let plain = open(&self.0, sealed, &place.context())?;
+        let text = str::from_utf8(&plain).map_err(|_| EnvelopeError)?;
+        Ok(SecretValue::new(text.to_owned()))
+    }
+}
+
+impl Place<'_> {
+    fn context(&self) -> Vec<u8> {
+        context(&[
+            "secret",
+            self.yard,
+            &self.address.to_string(),
+            &self.revision.to_string(),
+            self.pointer.as_str(),
+        ])
+    }
+}
+
+/// Additional data: each part with its length before it, so that no two lists of parts look alike.
+pub(crate) fn context(parts: &[&str]) -> Vec<u8> {
+    let mut bytes = b"blockyard v1".to_vec();
+    for part in parts {
+        bytes.extend((part.len() as u64).to_le_bytes());
+        bytes.extend(part.as_bytes());
+    }
+    bytes
+}
+
+/// Nonce, ciphertext and tag in one.
+pub(crate) fn seal(key: &[u8; KEY_BYTES], plain: &[u8], context: &[u8]) -> Vec<u8> {
+    let mut nonce = [0; NONCE_BYTES];
+    fill_random(&mut nonce);
+    let payload = Payload { msg: plain, aad: context };
+    let ciphertext = XChaCha20Poly1305::new(key.into())
+        .encrypt(&XNonce::from(nonce), payload)
+        .expect("values are far below the cipher's limit of 256 GiB");
+    [nonce.as_slice(), &ciphertext].concat()
+}
+
+pub(crate) fn open(key: &[u8; KEY_BYTES], sealed: &[u8], context: &[u8]) -> Result<Zeroizing<Vec<u8>>, EnvelopeError> {
+    let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(EnvelopeError)?;
+    let payload = Payload { msg: ciphertext, aad: context };
+    XChaCha20Poly1305::new(key.into())
+        .decrypt(&XNonce::from(*nonce), payload)
+        .map(Zeroizing::new)
+        .map_err(|_| EnvelopeError)
+}
+
+/// Bytes from the operating system's generator.
+pub(crate) fn fill_random(bytes: &mut [u8]) {
+    getrandom::fill(bytes).expect("the operating system has a random generator");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn address(text: &str) -> Address {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn a_moved_ciphertext_does_not_open() {
+        let key = DataKey::generate();
+        let (zoo, other) = (address("a/zoo"), address("a/other"));
+        let (password, token) = (Pointer::new("/password"), Pointer::new("/token"));
+        let place = Place { yard: "y", address: &zoo, revision: Revision::FIRST, pointer: &password };
+        let sealed = key.seal(&place, &SecretValue::new("s3cret".into()));
+        assert_eq!(key.open(&place, &sealed).map(|s| s.expose().to_owned()), Ok("s3cret".into()));
+        for moved in [
+            Place { yard: "z", ..place },
+            Place { address: &other, ..place },
+            Place { revision: Revision::FIRST.next(), ..place },
+            Place { pointer: &token, ..place },
+        ] {
+            assert_eq!(key.open(&moved, &sealed).err(), Some(EnvelopeError));
+        }
+        assert_eq!(DataKey::generate().open(&place, &sealed).err(), Some(EnvelopeError));
+        assert_eq!(key.open(&place, b"short").err(), Some(EnvelopeError));
+    }
+
+    proptest! {
+        #[test]
+        fn every_secret_survives_and_every_flipped_bit_is_noticed(text in ".{0,200}", bit in any::<usize>()) {
+            let key = DataKey::generate();
+            let (zoo, field) = (address("a/zoo"), Pointer::new("/f"));
+            let place = Place { yard: "y", address: &zoo, revision: Revision::FIRST, pointer: &field };
+            let mut sealed = key.seal(&place, &SecretValue::new(text.clone()));
+            let opened = key.open(&place, &sealed).expect("its own place");
+            prop_assert_eq!(opened.expose(), text);
+            let bit = bit % (sealed.len() * 8);
+            sealed[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(key.open(&place, &sealed).is_err());
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Where a yard's key is kept.
+
+use std::fmt;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use zeroize::Zeroizing;
+
+use crate::key::{Key, KeyError};
+
+const SERVICE: &str = "blockyard";
+
+/// Where a yard's key is kept. The yard records it, so that a command knows where to look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyLocation {
+    /// The caller gives it, in `BLOCKYARD_KEY`; nothing is kept.
+    Environment,
+    /// A file that only its owner can read.
+    File(PathBuf),
+    /// The operating system's keyring: service `blockyard`, this account.
+    Keyring(String),
+}
+
+/// Why a key could not be had from its place, or put there.
+#[derive(Debug, thiserror::Error)]
+pub enum LocationError {
+    /// The caller gave none.
+    #[error("the yard's key is not in the environment")]
+    NotGiven,
+    /// There is no such file.
+    #[error("there is no key file `{}`", .0.display())]
+    NoFile(PathBuf),
+    /// The file cannot be read or written.
+    #[error("key file `{}`", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Others can read the file.
+    #[error("key file `{}` can be read by others (mode {mode:o})", path.display())]
+    Loose {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The keyring does not answer.
+    #[error("the operating system's keyring does not answer: {0}")]
+    Keyring(String),
+    /// The keyring answers, and has no such key.
+    #[error("the operating system's keyring has no key for this yard (service `{SERVICE}`, account `{0}`)")]
+    NotInKeyring(String),
+    /// What is kept there is not a key.
+    #[error("{location}")]
+    NotAKey {
+        /// Where.
+        location: String,
+        /// Why.
+        source: KeyError,
+    },
+}
+
+impl KeyLocation {
+    /// Gets the key. May block on the keyring's service or the disk.
+    ///
+    /// # Errors
+    /// [`LocationError`]; there is no other place that is tried instead.
+    pub fn load(&self) -> Result<Key, LocationError> {
+        let text = match self {
+            Self::Environment => return Err(LocationError::NotGiven),
+            Self::File(path) => read_private(path)?,
+            Self::Keyring(account) => {
+                let entry = entry(account)?;
+                Zeroizing::new(entry.get_password().map_err(|error| match error {
+                    keyring::Error::NoEntry => LocationError::NotInKeyring(account.clone()),
+                    other => LocationError::Keyring(other.to_string()),
+                })?)
+            }
+        };
+        Key::from_base64(&text).map_err(|source| LocationError::NotAKey {
+            location: self.to_string(),
+            source,
+        })
+    }
+
+    /// Puts a new key there. A file that exists is not overwritten.
+    ///
+    /// # Errors
+    /// [`LocationError`].
+    pub fn store(&self, key: &Key) -> Result<(), LocationError> {
+        match self {
+            Self::Environment => Ok(()),
+            Self::File(path) => write_private(path, &key.to_base64()).map_err(|source| LocationError::File {
+                path: path.clone(),
+                source,
+            }),
+            Self::Keyring(account) => {
+                let entry = entry(account)?;
+                entry
+                    .set_password(&key.to_base64())
+                    .map_err(|error| LocationError::Keyring(error.to_string()))?;
+                // Some services take a key and lose it: read it back before anything depends on it.
+                let kept = self.load()?;
+                if kept.id() == key.id() {
+                    Ok(())
+                } else {
+                    Err(LocationError::Keyring("it gave back another key than it was given".to_owned()))
+                }
+            }
+        }
+    }
+}
+
+fn entry(account: &str) -> Result<keyring::Entry, LocationError> {
+    keyring::Entry::new(SERVICE, account).map_err(|error| LocationError::Keyring(error.to_string()))
+}
+
+fn read_private(path: &Path) -> Result<Zeroizing<String>, LocationError> {
+    let failed = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::NotFound => LocationError::NoFile(path.to_owned()),
+        _ => LocationError::File { path: path.to_owned(), source },
+    };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(LocationError::Loose { path: path.to_owned(), mode });
+        }
+    }
+    std::fs::read_to_string(path).map(Zeroizing::new).map_err(failed)
+}
+
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    let mut file = options.open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.write_all(b"\n")?;
+    file.sync_all()
+}
+
+impl fmt::Display for KeyLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment => f.write_str("env"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Keyring(account) => write!(f, "keyring:{account}"),
+        }
+    }
+}
+
+impl FromStr for KeyLocation {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "env" => Ok(Self::Environment),
+            Some(("file", path)) => Ok(Self::File(path.into())),
+            Some(("keyring", account)) => Ok(Self::Keyring(account.to_owned())),
+            _ => Err(format!("`{text}` is not a place for a key")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_file_is_private_and_never_overwritten() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let location = KeyLocation::File(folder.path().join("yard.key"));
+        let key = Key::generate();
+        location.store(&key).expect("a new file");
+        assert_eq!(location.load().expect("the key").id(), key.id());
+        assert!(location.store(&Key::generate()).is_err());
+        assert_eq!(location.load().expect("still the first key").id(), key.id());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_file_that_others_can_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("yard.key");
+        let location = KeyLocation::File(path.clone());
+        location.store(&Key::generate()).expect("a new file");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("chmod");
+        assert!(matches!(location.load(), Err(LocationError::Loose { mode: 0o640, .. })));
+    }
+
+    #[test]
+    fn a_missing_file_is_its_own_error() {
+        let location = KeyLocation::File("/nonexistent/yard.key".into());
+        assert!(matches!(location.load(), Err(LocationError::NoFile(_))));
+    }
+}
