@@ -1,0 +1,20 @@
+//! `clock`: the time, and waiting without holding a host thread.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::bindings::blockyard::bundle::clock::Host;
+use crate::limits;
+use crate::state::CallState;
+
+impl Host for CallState {
+    async fn now(&mut self) -> wasmtime::Result<u64> {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    async fn sleep(&mut self, milliseconds: u32) -> wasmtime::Result<()> {
+        let wanted = Duration::from_millis(milliseconds.into());
+        tokio::time::sleep(wanted.min(limits::SLEEP)).await;
+        Ok(())
+    }
+}

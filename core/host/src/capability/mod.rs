@@ -1,0 +1,10 @@
+//! One file per capability, all of one shape.
+
+#![allow(unreachable_pub, reason = "the generated bindings re-export what a guest holds")]
+
+pub(crate) mod clock;
+pub(crate) mod log;
+pub(crate) mod random;
+pub(crate) mod secrets;
+pub(crate) mod sql;
+pub(crate) mod streams;

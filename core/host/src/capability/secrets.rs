@@ -1,0 +1,36 @@
+//! `secrets`: the secret fields of the block under call, as handles. The values stay in
+//! [`CallState`]; a handle knows a place.
+
+use blockyard_model::Pointer;
+use wasmtime::component::Resource;
+
+use crate::bindings::blockyard::bundle::secrets::{Host, HostSecret};
+use crate::problem::{Fault, Problem};
+use crate::state::CallState;
+
+/// What the guest holds: the place of a secret, not the secret.
+#[derive(Debug)]
+pub struct Secret {
+    pub(crate) pointer: Pointer,
+}
+
+impl Host for CallState {
+    async fn open(&mut self, pointer: String) -> Result<Resource<Secret>, Fault> {
+        let pointer = Pointer::new(pointer);
+        if !self.secrets.contains_key(&pointer) {
+            return Err(Problem::new("not-found", format!("the block has no secret at `{pointer}`")).into());
+        }
+        Ok(self.table.push(Secret { pointer })?)
+    }
+}
+
+impl HostSecret for CallState {
+    async fn pointer(&mut self, secret: Resource<Secret>) -> wasmtime::Result<String> {
+        Ok(self.table.get(&secret)?.pointer.as_str().to_owned())
+    }
+
+    async fn drop(&mut self, secret: Resource<Secret>) -> wasmtime::Result<()> {
+        self.table.delete(secret)?;
+        Ok(())
+    }
+}

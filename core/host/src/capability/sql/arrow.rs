@@ -1,0 +1,272 @@
+//! Rows to Arrow IPC (https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format),
+//! batch by batch.
+
+use std::sync::Arc;
+
+use arrow_array::builder::{
+    BinaryBuilder, BooleanBuilder, Date32Builder, Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder,
+    StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+};
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_ipc::writer::StreamWriter;
+use arrow_schema::{ArrowError, DataType, Field, Schema, TimeUnit};
+use bytes::Bytes;
+
+use super::cell::{Cell, ColumnKind};
+use crate::limits;
+use crate::problem::Problem;
+
+/// Collects rows and turns them into pieces of one IPC stream.
+pub(super) struct Batches {
+    names: Vec<String>,
+    columns: Vec<ColumnBuilder>,
+    rows: usize,
+    bytes: usize,
+    total_rows: u64,
+    /// Made with the first piece.
+    stream: Option<(Arc<Schema>, StreamWriter<Vec<u8>>)>,
+}
+
+enum ColumnBuilder {
+    Boolean(BooleanBuilder),
+    Int16(Int16Builder),
+    Int32(Int32Builder),
+    Int64(Int64Builder),
+    Float32(Float32Builder),
+    Float64(Float64Builder),
+    /// The second says what the text is, in the field's metadata; empty for plain text.
+    Text(StringBuilder, &'static str),
+    Bytes(BinaryBuilder),
+    Date(Date32Builder),
+    Time(Time64MicrosecondBuilder),
+    Timestamp(TimestampMicrosecondBuilder),
+    Instant(TimestampMicrosecondBuilder),
+    /// The first batch of a column whose type shows in its values.
+    Undecided(Vec<Cell<'static>>),
+}
+
+/// The key of the field metadata that says what a text is: `decimal`, `uuid` or `json`.
+const KIND: &str = "blockyard:kind";
+
+impl Batches {
+    pub(super) fn new(names: Vec<String>, kinds: Vec<ColumnKind>) -> Self {
+        Self {
+            names,
+            columns: kinds.into_iter().map(ColumnBuilder::new).collect(),
+            rows: 0,
+            bytes: 0,
+            total_rows: 0,
+            stream: None,
+        }
+    }
+
+    pub(super) fn row(&mut self, cells: Vec<Cell<'static>>) -> Result<(), Problem> {
+        self.rows += 1;
+        self.total_rows += 1;
+        for ((column, cell), name) in self.columns.iter_mut().zip(cells).zip(&self.names) {
+            self.bytes += cell.size();
+            column.push(cell).map_err(|(found, wanted)| {
+                Problem::new(
+                    "invalid",
+                    format!("column `{name}` has {found} in row {} and {wanted} before", self.total_rows),
+                )
+                .hint("give the column one type, with `cast(… as …)` in the statement")
+            })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.rows >= limits::BATCH_ROWS || self.bytes >= limits::BATCH_BYTES
+    }
+
+    /// The rows so far as a piece of the stream; the first piece begins with the schema.
+    pub(super) fn flush(&mut self) -> Result<Bytes, Problem> {
+        for (column, name) in self.columns.iter_mut().zip(&self.names) {
+            column.decide().map_err(|(found, wanted)| {
+                Problem::new("invalid", format!("column `{name}` mixes {wanted} with {found}"))
+                    .hint("give the column one type, with `cast(… as …)` in the statement")
+            })?;
+        }
+        self.encode().map_err(|error| Problem::new("failed", format!("Arrow: {error}")))
+    }
+
+    fn encode(&mut self) -> Result<Bytes, ArrowError> {
+        if self.stream.is_none() {
+            let fields: Vec<Field> = self.names.iter().zip(&self.columns).map(|(name, column)| column.field(name)).collect();
+            let schema = Arc::new(Schema::new(fields));
+            let writer = StreamWriter::try_new(Vec::new(), &schema)?;
+            self.stream = Some((schema, writer));
+        }
+        let (schema, writer) = self.stream.as_mut().expect("it was made above");
+        if self.rows > 0 {
+            let arrays: Vec<ArrayRef> = self.columns.iter_mut().map(ColumnBuilder::finish).collect();
+            let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(self.rows));
+            writer.write(&RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)?)?;
+        }
+        self.rows = 0;
+        self.bytes = 0;
+        Ok(std::mem::take(writer.get_mut()).into())
+    }
+
+    /// The last piece: what is left, and the end of the stream.
+    pub(super) fn finish(mut self) -> Result<Bytes, Problem> {
+        let mut last = Vec::from(self.flush()?);
+        if let Some((_, mut writer)) = self.stream {
+            writer.finish().map_err(|error| Problem::new("failed", format!("Arrow: {error}")))?;
+            last.append(writer.get_mut());
+        }
+        Ok(last.into())
+    }
+}
+
+impl ColumnBuilder {
+    fn new(kind: ColumnKind) -> Self {
+        match kind {
+            ColumnKind::Boolean => Self::Boolean(BooleanBuilder::new()),
+            ColumnKind::Int16 => Self::Int16(Int16Builder::new()),
+            ColumnKind::Int32 => Self::Int32(Int32Builder::new()),
+            ColumnKind::Int64 => Self::Int64(Int64Builder::new()),
+            ColumnKind::Float32 => Self::Float32(Float32Builder::new()),
+            ColumnKind::Float64 => Self::Float64(Float64Builder::new()),
+            ColumnKind::Decimal => Self::Text(StringBuilder::new(), "decimal"),
+            ColumnKind::Text => Self::Text(StringBuilder::new(), ""),
+            ColumnKind::Uuid => Self::Text(StringBuilder::new(), "uuid"),
+            ColumnKind::Json => Self::Text(StringBuilder::new(), "json"),
+            ColumnKind::Bytes => Self::Bytes(BinaryBuilder::new()),
+            ColumnKind::Date => Self::Date(Date32Builder::new()),
+            ColumnKind::Time => Self::Time(Time64MicrosecondBuilder::new()),
+            ColumnKind::Timestamp => Self::Timestamp(TimestampMicrosecondBuilder::new()),
+            ColumnKind::Instant => Self::Instant(TimestampMicrosecondBuilder::new().with_timezone("UTC")),
+            ColumnKind::Dynamic => Self::Undecided(Vec::new()),
+        }
+    }
+
+    /// Appends a value; what does not fit the column comes back in words: found, wanted.
+    fn push(&mut self, cell: Cell<'static>) -> Result<(), (&'static str, &'static str)> {
+        let found = cell.kind_in_words();
+        match (&mut *self, cell) {
+            (Self::Undecided(cells), cell) => cells.push(cell),
+            (Self::Boolean(b), Cell::Boolean(v)) => b.append_value(v),
+            (Self::Int16(b), Cell::Integer(v)) => b.append_option(i16::try_from(v).ok()),
+            (Self::Int32(b), Cell::Integer(v)) => b.append_option(i32::try_from(v).ok()),
+            (Self::Int64(b), Cell::Integer(v)) => b.append_value(v),
+            #[allow(clippy::cast_possible_truncation, reason = "the column's own type is 32 bit")]
+            (Self::Float32(b), Cell::Float(v)) => b.append_value(v as f32),
+            (Self::Float64(b), Cell::Float(v)) => b.append_value(v),
+            #[allow(clippy::cast_precision_loss, reason = "SQLite stores whole floats as integers")]
+            (Self::Float64(b), Cell::Integer(v)) => b.append_value(v as f64),
+            (Self::Text(b, _), Cell::Text(v) | Cell::Decimal(v) | Cell::Uuid(v) | Cell::Json(v)) => b.append_value(v),
+            (Self::Text(b, ""), Cell::Integer(v)) => b.append_value(v.to_string()),
+            (Self::Text(b, ""), Cell::Float(v)) => b.append_value(v.to_string()),
+            (Self::Bytes(b), Cell::Bytes(v)) => b.append_value(v),
+            (Self::Bytes(b), Cell::Text(v)) => b.append_value(v.as_bytes()),
+            (Self::Date(b), Cell::Date(v)) => b.append_value(v),
+            (Self::Time(b), Cell::Time(v)) => b.append_value(v),
+            (Self::Timestamp(b), Cell::Timestamp(v)) => b.append_value(v),
+            (Self::Instant(b), Cell::Instant(v)) => b.append_value(v),
+            (column, Cell::Null) => column.push_null(),
+            (column, _) => return Err((found, column.kind_in_words())),
+        }
+        Ok(())
+    }
+
+    fn push_null(&mut self) {
+        match self {
+            Self::Boolean(b) => b.append_null(),
+            Self::Int16(b) => b.append_null(),
+            Self::Int32(b) => b.append_null(),
+            Self::Int64(b) => b.append_null(),
+            Self::Float32(b) => b.append_null(),
+            Self::Float64(b) => b.append_null(),
+            Self::Text(b, _) => b.append_null(),
+            Self::Bytes(b) => b.append_null(),
+            Self::Date(b) => b.append_null(),
+            Self::Time(b) => b.append_null(),
+            Self::Timestamp(b) | Self::Instant(b) => b.append_null(),
+            Self::Undecided(cells) => cells.push(Cell::Null),
+        }
+    }
+
+    /// Settles a column whose type shows in its values: the narrowest type that all of the first
+    /// batch fit, text where they are mixed or all null.
+    fn decide(&mut self) -> Result<(), (&'static str, &'static str)> {
+        let Self::Undecided(cells) = self else { return Ok(()) };
+        let cells = std::mem::take(cells);
+        let mut kind = None;
+        for cell in &cells {
+            let own = match cell {
+                Cell::Null => continue,
+                Cell::Integer(_) => ColumnKind::Int64,
+                Cell::Float(_) => ColumnKind::Float64,
+                Cell::Bytes(_) => ColumnKind::Bytes,
+                _ => ColumnKind::Text,
+            };
+            kind = Some(match (kind, own) {
+                (None, own) => own,
+                (Some(ColumnKind::Int64 | ColumnKind::Float64), ColumnKind::Float64)
+                | (Some(ColumnKind::Float64), ColumnKind::Int64) => ColumnKind::Float64,
+                (Some(ColumnKind::Bytes), _) | (_, ColumnKind::Bytes) => ColumnKind::Bytes,
+                (Some(before), own) if before == own => own,
+                _ => ColumnKind::Text,
+            });
+        }
+        *self = Self::new(kind.unwrap_or(ColumnKind::Text));
+        cells.into_iter().try_for_each(|cell| self.push(cell))
+    }
+
+    fn field(&self, name: &str) -> Field {
+        let data_type = match self {
+            Self::Boolean(_) => DataType::Boolean,
+            Self::Int16(_) => DataType::Int16,
+            Self::Int32(_) => DataType::Int32,
+            Self::Int64(_) => DataType::Int64,
+            Self::Float32(_) => DataType::Float32,
+            Self::Float64(_) => DataType::Float64,
+            Self::Text(..) | Self::Undecided(_) => DataType::Utf8,
+            Self::Bytes(_) => DataType::Binary,
+            Self::Date(_) => DataType::Date32,
+            Self::Time(_) => DataType::Time64(TimeUnit::Microsecond),
+            Self::Timestamp(_) => DataType::Timestamp(TimeUnit::Microsecond, None),
+            Self::Instant(_) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        };
+        let field = Field::new(name, data_type, true);
+        match self {
+            Self::Text(_, kind) if !kind.is_empty() => {
+                let metadata: std::collections::HashMap<String, String> = [(KIND.to_owned(), (*kind).to_owned())].into();
+                field.with_metadata(metadata)
+            },
+            _ => field,
+        }
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        match self {
+            Self::Boolean(b) => Arc::new(b.finish()),
+            Self::Int16(b) => Arc::new(b.finish()),
+            Self::Int32(b) => Arc::new(b.finish()),
+            Self::Int64(b) => Arc::new(b.finish()),
+            Self::Float32(b) => Arc::new(b.finish()),
+            Self::Float64(b) => Arc::new(b.finish()),
+            Self::Text(b, _) => Arc::new(b.finish()),
+            Self::Bytes(b) => Arc::new(b.finish()),
+            Self::Date(b) => Arc::new(b.finish()),
+            Self::Time(b) => Arc::new(b.finish()),
+            Self::Timestamp(b) | Self::Instant(b) => Arc::new(b.finish()),
+            Self::Undecided(_) => unreachable!("columns are decided before they are finished"),
+        }
+    }
+
+    fn kind_in_words(&self) -> &'static str {
+        match self {
+            Self::Boolean(_) => "booleans",
+            Self::Int16(_) | Self::Int32(_) | Self::Int64(_) => "integers",
+            Self::Float32(_) | Self::Float64(_) => "floats",
+            Self::Text(..) | Self::Undecided(_) => "texts",
+            Self::Bytes(_) => "bytes",
+            Self::Date(_) => "dates",
+            Self::Time(_) => "times",
+            Self::Timestamp(_) | Self::Instant(_) => "timestamps",
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! One value of one row, borrowed from the driver: what both kinds of results are made from.
+
+use std::borrow::Cow;
+
+use crate::bindings::blockyard::bundle::sql::{Timestamp, Value};
+
+/// A value of a row.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Cell<'row> {
+    Null,
+    Boolean(bool),
+    Integer(i64),
+    Float(f64),
+    Decimal(Cow<'row, str>),
+    Text(Cow<'row, str>),
+    Bytes(Cow<'row, [u8]>),
+    /// Days since 1970-01-01.
+    Date(i32),
+    /// Microseconds since midnight.
+    Time(i64),
+    /// Microseconds since 1970-01-01T00:00:00, local.
+    Timestamp(i64),
+    /// Microseconds since 1970-01-01T00:00:00 UTC.
+    Instant(i64),
+    Uuid(Cow<'row, str>),
+    Json(Cow<'row, str>),
+}
+
+/// The type of a column, as far as it is known before the first row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ColumnKind {
+    Boolean,
+    Int16,
+    Int32,
+    Int64,
+    Float32,
+    Float64,
+    Decimal,
+    Text,
+    Bytes,
+    Date,
+    Time,
+    Timestamp,
+    Instant,
+    Uuid,
+    Json,
+    /// Each value has a type of its own (SQLite).
+    Dynamic,
+}
+
+impl Cell<'_> {
+    /// Bytes that it takes, roughly: what batches are bounded by.
+    pub(super) fn size(&self) -> usize {
+        8 + match self {
+            Cell::Decimal(v) | Cell::Text(v) | Cell::Uuid(v) | Cell::Json(v) => v.len(),
+            Cell::Bytes(v) => v.len(),
+            _ => 0,
+        }
+    }
+
+    pub(super) fn kind_in_words(&self) -> &'static str {
+        match self {
+            Cell::Null => "null",
+            Cell::Boolean(_) => "a boolean",
+            Cell::Integer(_) => "an integer",
+            Cell::Float(_) => "a float",
+            Cell::Decimal(_) => "a decimal",
+            Cell::Text(_) => "a text",
+            Cell::Bytes(_) => "bytes",
+            Cell::Date(_) => "a date",
+            Cell::Time(_) => "a time",
+            Cell::Timestamp(_) | Cell::Instant(_) => "a timestamp",
+            Cell::Uuid(_) => "a uuid",
+            Cell::Json(_) => "JSON",
+        }
+    }
+}
+
+impl From<Cell<'_>> for Value {
+    fn from(cell: Cell<'_>) -> Self {
+        match cell {
+            Cell::Null => Self::Null,
+            Cell::Boolean(v) => Self::Boolean(v),
+            Cell::Integer(v) => Self::Integer(v),
+            Cell::Float(v) => Self::Float(v),
+            Cell::Decimal(v) => Self::Decimal(v.into_owned()),
+            Cell::Text(v) => Self::Text(v.into_owned()),
+            Cell::Bytes(v) => Self::Bytes(v.into_owned()),
+            Cell::Date(v) => Self::Date(v),
+            Cell::Time(v) => Self::Time(v),
+            Cell::Timestamp(micros) => Self::Timestamp(Timestamp { micros, offset_minutes: None }),
+            Cell::Instant(micros) => Self::Timestamp(Timestamp { micros, offset_minutes: Some(0) }),
+            Cell::Uuid(v) => Self::Uuid(v.into_owned()),
+            Cell::Json(v) => Self::Json(v.into_owned()),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! `sql`: databases that the block's configuration names. The host opens the connection, with a
+//! password that the guest holds as a handle; the guest sends statements and gets rows, as values
+//! or as an Arrow IPC stream that it passes on unseen.
+//!
+//! During an operation that reads, every statement runs where nothing can be written: a SQLite
+//! file that is opened read-only, a PostgreSQL transaction that is `READ ONLY`.
+
+mod arrow;
+mod cell;
+mod pool;
+mod postgres;
+mod rows;
+mod sqlite;
+
+use std::str::FromStr as _;
+use std::sync::Arc;
+
+use blockyard_model::capability::Dialect;
+use blockyard_model::{Capability, Effect};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use wasmtime::component::Resource;
+
+use crate::bindings::blockyard::bundle::sql::{
+    Column, Execution, Host, HostConnection, HostRows, HostTransaction, Target, Value,
+};
+use crate::capability::secrets::Secret;
+use crate::capability::streams::Body;
+use crate::problem::{Fault, Problem};
+use crate::state::CallState;
+
+pub(crate) use pool::Pools;
+use pool::Pooled;
+pub use rows::Rows;
+
+/// The media type of Arrow IPC streams (registered with IANA).
+const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
+
+/// A connection that is in use; empty after a failure that left it in an unknown state.
+type Slot = Arc<Mutex<Option<Pooled>>>;
+
+/// What the guest holds as `connection`.
+pub struct Connection {
+    slot: Slot,
+    access: Access,
+}
+
+/// What the guest holds as `transaction`. Dropped, it rolls back.
+pub struct Transaction {
+    slot: Slot,
+    finished: bool,
+}
+
+/// What statements may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Access {
+    ReadOnly,
+    ReadWrite,
+}
+
+/// Who begins and ends the transaction around a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// The host, where it needs one.
+    Statement(Access),
+    /// The guest's transaction, which is open.
+    Transaction,
+}
+
+/// A statement and its parameters, on their way to the database.
+struct Statement {
+    text: String,
+    parameters: Vec<Value>,
+    scope: Scope,
+}
+
+impl Host for CallState {}
+
+impl HostConnection for CallState {
+    async fn open(&mut self, target: Target, password: Option<Resource<Secret>>) -> Result<Resource<Connection>, Fault> {
+        let dialect = Dialect::from_str(&target.dialect)
+            .map_err(|()| Problem::new("invalid", format!("there is no SQL dialect `{}`", target.dialect)))?;
+        let capability = Capability::Sql(dialect);
+        if !self.grants.contains(&capability) {
+            let problem = Problem::new("not-granted", format!("the bundle needs `{capability}`, which is not granted"));
+            return Err(problem.into());
+        }
+        pool::named_by(&self.config, &target, dialect)?;
+        let password = match password {
+            None => None,
+            Some(secret) => {
+                let pointer = &self.table.get(&secret)?.pointer;
+                let secret = &self.secrets[pointer];
+                if !secret.audience.iter().any(|audience| audience == "sql") {
+                    let problem = Problem::new("not-granted", format!("the secret `{pointer}` is not meant for databases"));
+                    return Err(problem.into());
+                }
+                Some(secret.value.clone())
+            }
+        };
+        let access = match self.effect {
+            Effect::Read => Access::ReadOnly,
+            Effect::Write | Effect::Destructive => Access::ReadWrite,
+        };
+        let pooled = self.pools.open(&self.block, dialect, &target, password.as_ref(), access).await?;
+        let connection = Connection {
+            slot: Arc::new(Mutex::new(Some(pooled))),
+            access,
+        };
+        Ok(self.table.push(connection)?)
+    }
+
+    async fn query(&mut self, connection: Resource<Connection>, text: String, parameters: Vec<Value>) -> Result<Resource<Rows>, Fault> {
+        let Connection { slot, access } = self.table.get(&connection)?;
+        let scope = Scope::Statement(*access);
+        let rows = rows::start(claim(slot)?, Statement { text, parameters, scope }).await?;
+        Ok(self.table.push(rows)?)
+    }
+
+    async fn execute(&mut self, connection: Resource<Connection>, text: String, parameters: Vec<Value>) -> Result<Execution, Fault> {
+        let Connection { slot, access } = self.table.get(&connection)?;
+        let scope = Scope::Statement(*access);
+        Ok(execute(claim(slot)?, Statement { text, parameters, scope }).await?)
+    }
+
+    async fn execute_many(&mut self, connection: Resource<Connection>, text: String, parameters: Vec<Vec<Value>>) -> Result<Execution, Fault> {
+        let Connection { slot, access } = self.table.get(&connection)?;
+        let access = *access;
+        let mut claimed = claim(slot)?;
+        begin(&mut claimed, access).await?;
+        let result = match live(&mut claimed)? {
+            Pooled::Postgres(connection) => postgres::execute_many(connection, &text, parameters).await,
+            Pooled::Sqlite(connection) => sqlite::execute_many(connection, &text, parameters).await,
+        };
+        end(&mut claimed, if result.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+        Ok(result?)
+    }
+
+    async fn begin(&mut self, connection: Resource<Connection>) -> Result<Resource<Transaction>, Fault> {
+        let Connection { slot, access } = self.table.get(&connection)?;
+        let (slot, access) = (slot.clone(), *access);
+        let mut claimed = claim(&slot)?;
+        begin(&mut claimed, access).await?;
+        drop(claimed);
+        Ok(self.table.push(Transaction { slot, finished: false })?)
+    }
+
+    async fn drop(&mut self, connection: Resource<Connection>) -> wasmtime::Result<()> {
+        self.table.delete(connection)?;
+        Ok(())
+    }
+}
+
+impl HostTransaction for CallState {
+    async fn query(&mut self, transaction: Resource<Transaction>, text: String, parameters: Vec<Value>) -> Result<Resource<Rows>, Fault> {
+        let slot = &self.table.get(&transaction)?.slot;
+        let scope = Scope::Transaction;
+        let rows = rows::start(claim(slot)?, Statement { text, parameters, scope }).await?;
+        Ok(self.table.push(rows)?)
+    }
+
+    async fn execute(&mut self, transaction: Resource<Transaction>, text: String, parameters: Vec<Value>) -> Result<Execution, Fault> {
+        let slot = &self.table.get(&transaction)?.slot;
+        let scope = Scope::Transaction;
+        Ok(execute(claim(slot)?, Statement { text, parameters, scope }).await?)
+    }
+
+    async fn commit(&mut self, transaction: Resource<Transaction>) -> Result<(), Fault> {
+        let mut transaction = self.table.delete(transaction)?;
+        let mut claimed = claim(&transaction.slot)?;
+        end(&mut claimed, "COMMIT").await?;
+        transaction.finished = true;
+        Ok(())
+    }
+
+    async fn drop(&mut self, transaction: Resource<Transaction>) -> wasmtime::Result<()> {
+        let mut transaction = self.table.delete(transaction)?;
+        if let Ok(mut claimed) = claim(&transaction.slot) {
+            // Whatever comes of it: a connection that did not roll back is closed.
+            transaction.finished = end(&mut claimed, "ROLLBACK").await.is_ok();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Transaction {
+    /// A transaction that was neither committed nor rolled back (the call was stopped) takes its
+    /// connection with it; the database rolls back when the connection closes.
+    fn drop(&mut self) {
+        if !self.finished
+            && let Ok(mut slot) = self.slot.try_lock()
+            && let Some(pooled) = slot.take()
+        {
+            pooled.close();
+        }
+    }
+}
+
+impl HostRows for CallState {
+    async fn columns(&mut self, rows: Resource<Rows>) -> wasmtime::Result<Vec<Column>> {
+        Ok(self.table.get(&rows)?.columns())
+    }
+
+    async fn next(&mut self, rows: Resource<Rows>, max: u32) -> Result<Vec<Vec<Value>>, Fault> {
+        Ok(self.table.get_mut(&rows)?.next(max as usize).await?)
+    }
+
+    async fn into_arrow(&mut self, rows: Resource<Rows>) -> wasmtime::Result<Resource<Body>> {
+        let rows = self.table.delete(rows)?;
+        let body = Body::stream(ARROW_STREAM, rows.into_arrow());
+        Ok(self.table.push(body)?)
+    }
+
+    async fn drop(&mut self, rows: Resource<Rows>) -> wasmtime::Result<()> {
+        self.table.delete(rows)?;
+        Ok(())
+    }
+}
+
+/// The connection, for one statement. It is busy while the rows of another are being read.
+fn claim(slot: &Slot) -> Result<OwnedMutexGuard<Option<Pooled>>, Problem> {
+    slot.clone()
+        .try_lock_owned()
+        .map_err(|_| Problem::new("invalid", "the connection is busy with the rows of another statement"))
+}
+
+fn live(claimed: &mut Option<Pooled>) -> Result<&mut Pooled, Problem> {
+    claimed
+        .as_mut()
+        .ok_or_else(|| Problem::new("unavailable", "the connection was closed after a failure").retryable())
+}
+
+async fn execute(mut claimed: OwnedMutexGuard<Option<Pooled>>, statement: Statement) -> Result<Execution, Problem> {
+    match live(&mut claimed)? {
+        Pooled::Postgres(connection) => postgres::execute(connection, statement).await,
+        Pooled::Sqlite(connection) => sqlite::execute(connection, statement).await,
+    }
+}
+
+async fn begin(claimed: &mut Option<Pooled>, access: Access) -> Result<(), Problem> {
+    match live(claimed)? {
+        Pooled::Postgres(connection) => postgres::begin(connection, access).await,
+        Pooled::Sqlite(connection) => sqlite::run(connection, "BEGIN").await,
+    }
+}
+
+/// Ends a transaction; a connection on which that fails is closed.
+async fn end(claimed: &mut Option<Pooled>, word: &'static str) -> Result<(), Problem> {
+    let ended = match live(claimed)? {
+        Pooled::Postgres(connection) => postgres::run(connection, word).await,
+        Pooled::Sqlite(connection) => sqlite::run(connection, word).await,
+    };
+    if ended.is_err()
+        && let Some(pooled) = claimed.take()
+    {
+        pooled.close();
+    }
+    ended
+}

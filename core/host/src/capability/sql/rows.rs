@@ -1,0 +1,217 @@
+//! The rows of one statement. A task reads them from the driver and holds the connection while
+//! it does; they come through a short channel, so that a slow reader slows the database down and
+//! memory does not grow with the result.
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
+
+use super::arrow::Batches;
+use super::cell::{Cell, ColumnKind};
+use super::pool::Pooled;
+use super::{Statement, postgres, sqlite};
+use crate::bindings::blockyard::bundle::sql::{Column, Value};
+use crate::limits;
+use crate::output::ByteStream;
+use crate::problem::Problem;
+
+/// What the guest holds as `rows`.
+pub struct Rows {
+    columns: Vec<Column>,
+    state: State,
+}
+
+enum State {
+    /// The first row is there; nobody said yet in which form rows are wanted.
+    Started(oneshot::Sender<Form>),
+    Values {
+        receiver: mpsc::Receiver<Result<Vec<Vec<Value>>, Problem>>,
+        rest: std::vec::IntoIter<Vec<Value>>,
+    },
+}
+
+/// In which form rows are wanted, and where they go.
+enum Form {
+    Values(mpsc::Sender<Result<Vec<Vec<Value>>, Problem>>),
+    Arrow(mpsc::Sender<Result<Bytes, Problem>>),
+}
+
+/// What a driver says before the first row.
+pub(super) struct Head {
+    pub(super) columns: Vec<Column>,
+    pub(super) kinds: Vec<ColumnKind>,
+}
+
+/// Takes rows from a driver. A driver calls `head` once the statement runs and the first row is
+/// there, then `row` for each.
+pub(super) struct Sink {
+    started: Option<oneshot::Sender<Result<Vec<Column>, Problem>>>,
+    form: Option<oneshot::Receiver<Form>>,
+    target: Target,
+}
+
+enum Target {
+    None,
+    Values {
+        sender: mpsc::Sender<Result<Vec<Vec<Value>>, Problem>>,
+        batch: Vec<Vec<Value>>,
+        bytes: usize,
+    },
+    Arrow {
+        sender: mpsc::Sender<Result<Bytes, Problem>>,
+        batches: Box<Batches>,
+    },
+}
+
+/// Why a driver stops before the last row.
+pub(super) enum Stop {
+    /// Nobody reads any more.
+    Unread,
+    /// Something failed.
+    Problem(Problem),
+}
+
+impl From<Problem> for Stop {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+/// Runs a statement; returns when its first row is there, or it has none.
+pub(super) async fn start(mut claimed: OwnedMutexGuard<Option<Pooled>>, statement: Statement) -> Result<Rows, Problem> {
+    let (started, answer) = oneshot::channel();
+    let (form, wanted) = oneshot::channel();
+    let mut sink = Sink {
+        started: Some(started),
+        form: Some(wanted),
+        target: Target::None,
+    };
+    tokio::spawn(async move {
+        let produced = match super::live(&mut claimed) {
+            Ok(Pooled::Postgres(connection)) => postgres::query(connection, statement, &mut sink).await,
+            Ok(Pooled::Sqlite(connection)) => sqlite::query(connection, statement, &mut sink).await,
+            Err(problem) => Err(problem.into()),
+        };
+        if let Err(Stop::Unread) = &produced
+            && let Some(pooled) = claimed.take()
+        {
+            // The driver would read all that is left before the next statement.
+            pooled.close();
+        }
+        drop(claimed);
+        sink.finish(produced).await;
+    });
+    let columns = answer
+        .await
+        .map_err(|_| Problem::new("failed", "the database driver stopped without an answer"))??;
+    Ok(Rows { columns, state: State::Started(form) })
+}
+
+impl Rows {
+    pub(super) fn columns(&self) -> Vec<Column> {
+        self.columns.clone()
+    }
+
+    /// At most `max` rows; none at the end.
+    pub(super) async fn next(&mut self, max: usize) -> Result<Vec<Vec<Value>>, Problem> {
+        if let State::Started(_) = self.state {
+            let (sender, receiver) = mpsc::channel(1);
+            let values = State::Values { receiver, rest: Vec::new().into_iter() };
+            if let State::Started(form) = std::mem::replace(&mut self.state, values) {
+                let _ = form.send(Form::Values(sender));
+            }
+        }
+        let State::Values { receiver, rest } = &mut self.state else {
+            return Ok(Vec::new());
+        };
+        if rest.len() == 0 {
+            match receiver.recv().await {
+                Some(batch) => *rest = batch?.into_iter(),
+                None => return Ok(Vec::new()),
+            }
+        }
+        Ok(rest.take(max.max(1)).collect())
+    }
+
+    /// The rows as an Arrow IPC stream.
+    pub(super) fn into_arrow(self) -> ByteStream {
+        let State::Started(form) = self.state else {
+            let problem = Problem::new("invalid", "rows that were read as values cannot become an Arrow stream");
+            return stream::iter([Err(problem)]).boxed();
+        };
+        let (sender, receiver) = mpsc::channel(limits::BATCHES_AHEAD);
+        let _ = form.send(Form::Arrow(sender));
+        stream::unfold(receiver, async |mut receiver| receiver.recv().await.map(|batch| (batch, receiver))).boxed()
+    }
+}
+
+impl Sink {
+    /// The statement runs: says so, and waits for the form in which its rows are wanted.
+    pub(super) async fn head(&mut self, head: Head) -> Result<(), Stop> {
+        let Head { columns, kinds } = head;
+        let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+        if let Some(started) = self.started.take() {
+            started.send(Ok(columns)).map_err(|_| Stop::Unread)?;
+        }
+        let form = self.form.take().ok_or(Stop::Unread)?.await.map_err(|_| Stop::Unread)?;
+        self.target = match form {
+            Form::Values(sender) => Target::Values { sender, batch: Vec::new(), bytes: 0 },
+            Form::Arrow(sender) => Target::Arrow {
+                sender,
+                batches: Box::new(Batches::new(names, kinds)),
+            },
+        };
+        Ok(())
+    }
+
+    /// One row. Waits where the reader is behind.
+    pub(super) async fn row(&mut self, cells: Vec<Cell<'static>>) -> Result<(), Stop> {
+        match &mut self.target {
+            Target::None => Ok(()),
+            Target::Values { sender, batch, bytes } => {
+                *bytes += cells.iter().map(Cell::size).sum::<usize>();
+                batch.push(cells.into_iter().map(Value::from).collect());
+                if batch.len() >= limits::VALUE_ROWS || *bytes >= limits::BATCH_BYTES {
+                    *bytes = 0;
+                    sender.send(Ok(std::mem::take(batch))).await.map_err(|_| Stop::Unread)?;
+                }
+                Ok(())
+            }
+            Target::Arrow { sender, batches } => {
+                batches.row(cells)?;
+                if batches.is_full() {
+                    sender.send(Ok(batches.flush()?)).await.map_err(|_| Stop::Unread)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn finish(mut self, produced: Result<(), Stop>) {
+        match produced {
+            Err(Stop::Unread) => {}
+            Err(Stop::Problem(problem)) => {
+                if let Some(started) = self.started.take() {
+                    let _ = started.send(Err(problem));
+                    return;
+                }
+                match self.target {
+                    Target::None => {}
+                    Target::Values { sender, .. } => drop(sender.send(Err(problem)).await),
+                    Target::Arrow { sender, .. } => drop(sender.send(Err(problem)).await),
+                }
+            }
+            Ok(()) => match self.target {
+                Target::None => {}
+                Target::Values { sender, batch, .. } => {
+                    if !batch.is_empty() {
+                        let _ = sender.send(Ok(batch)).await;
+                    }
+                }
+                Target::Arrow { sender, batches } => {
+                    let _ = sender.send(batches.finish()).await;
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Every limit on what a bundle controls: a name, a unit, a reason. Memory and time are tight,
+//! because they protect; counts are generous, because toolchains differ (components made from
+//! Python or JavaScript have many instances and large tables).
+
+use std::time::Duration;
+
+/// Largest component file, bytes: the largest known toolchain makes 35 MB.
+pub const COMPONENT_BYTES: usize = 64 << 20;
+/// Largest manifest, bytes: a hundred types with long descriptions.
+pub const MANIFEST_BYTES: usize = 1 << 20;
+/// All linear memories of a call together, bytes.
+pub const MEMORY_BYTES: usize = 256 << 20;
+/// Core instances, tables and memories of one component.
+pub const CORE_INSTANCES: usize = 256;
+/// See [`CORE_INSTANCES`].
+pub const TABLES: usize = 64;
+/// See [`CORE_INSTANCES`].
+pub const MEMORIES: usize = 32;
+/// Elements of one table.
+pub const TABLE_ELEMENTS: usize = 100_000;
+/// Calls of one process that run at the same time; further ones wait for their turn.
+pub const CONCURRENT_CALLS: usize = 64;
+/// The guest's stack, bytes; deeper recursion traps.
+pub const STACK_BYTES: usize = 512 << 10;
+/// How often a running guest is interrupted, so that others get their turn.
+pub const TICK: Duration = Duration::from_millis(10);
+/// Time on the processor per call, in ticks: 30 seconds.
+pub const CPU_TICKS: u64 = 3_000;
+/// Time on the processor for `describe` and `validate`, in ticks: 5 seconds.
+pub const PURE_CPU_TICKS: u64 = 500;
+/// Time from the beginning to the end of a call, waiting included, where the caller sets none.
+pub const CALL_TIME: Duration = Duration::from_secs(300);
+/// Bytes that cross from guest to host in one function call (strings, lists).
+pub const HOST_CALL_BYTES: usize = 64 << 20;
+/// Handles that a guest holds at the same time.
+pub const HANDLES: usize = 1_000;
+/// Lines of log per call; further ones are dropped.
+pub const LOG_LINES: usize = 1_000;
+/// Bytes of one log line; the rest is cut.
+pub const LOG_LINE_BYTES: usize = 4 << 10;
+/// Bytes of a message of a problem; the rest is cut.
+pub const MESSAGE_BYTES: usize = 16 << 10;
+/// Bytes of a result, as JSON. Larger results are streams.
+pub const RESULT_BYTES: usize = 64 << 20;
+/// Bytes of one `read` from a body.
+pub const BODY_CHUNK_BYTES: usize = 4 << 20;
+/// Rows of one Arrow batch.
+pub const BATCH_ROWS: usize = 8 << 10;
+/// Bytes of one Arrow batch; it is sent when it is larger, so it may be one row over.
+pub const BATCH_BYTES: usize = 4 << 20;
+/// Batches that wait for the reader of a result. Memory is bounded by this times [`BATCH_BYTES`].
+pub const BATCHES_AHEAD: usize = 2;
+/// Rows of one batch of values for a guest.
+pub const VALUE_ROWS: usize = 512;
+/// Connections to one database for one block revision.
+pub const POOL_CONNECTIONS: u32 = 8;
+/// Time to resolve, connect and authenticate.
+pub const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// Time that one statement may take on the database's side.
+pub const STATEMENT_TIME: Duration = Duration::from_secs(300);
+/// How long an idle connection is kept.
+pub const IDLE_TIME: Duration = Duration::from_secs(60);
+/// Longest single wait that a guest may ask for, so that a call notices its deadline.
+pub const SLEEP: Duration = Duration::from_secs(60);
+/// Most random bytes at once.
+pub const RANDOM_BYTES: u32 = 64 << 10;

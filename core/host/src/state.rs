@@ -1,0 +1,133 @@
+//! The state of one call: what its store holds. It is made for the call and dropped after it;
+//! with it go all handles, so nothing outlives the call.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use blockyard_model::{Capability, Effect, Pointer};
+use serde_json::Value;
+use wasmtime::ResourceLimiter;
+use wasmtime::component::ResourceTable;
+
+use crate::bindings::blockyard::bundle::types;
+use crate::call::{CallSecret, LogLine};
+use crate::capability::sql::Pools;
+use crate::limits;
+use crate::problem::Fault;
+use crate::redact::Redactor;
+
+pub(crate) struct CallState {
+    pub(crate) table: ResourceTable,
+    pub(crate) memory: MemoryLimiter,
+    /// What the operation may do to the outside world.
+    pub(crate) effect: Effect,
+    /// The block's configuration: a bundle reaches only what it names.
+    pub(crate) config: Value,
+    /// Which state of which block this is; pools are kept for it.
+    pub(crate) block: String,
+    pub(crate) secrets: BTreeMap<Pointer, CallSecret>,
+    pub(crate) redactor: Arc<Redactor>,
+    pub(crate) grants: Arc<std::collections::BTreeSet<Capability>>,
+    pub(crate) pools: Arc<Pools>,
+    pub(crate) log: Vec<LogLine>,
+    /// The panic's own message, from the SDK's hook.
+    pub(crate) panic: Option<String>,
+    /// Bytes of bodies that the guest made and the host holds.
+    body_bytes: usize,
+}
+
+impl CallState {
+    /// State for `describe` and `validate`, which reach nothing.
+    pub(crate) fn pure(pools: Arc<Pools>) -> Self {
+        Self::new(Effect::Read, Value::Null, String::new(), BTreeMap::new(), Arc::default(), pools)
+    }
+
+    pub(crate) fn new(
+        effect: Effect,
+        config: Value,
+        block: String,
+        secrets: BTreeMap<Pointer, CallSecret>,
+        grants: Arc<std::collections::BTreeSet<Capability>>,
+        pools: Arc<Pools>,
+    ) -> Self {
+        let redactor = Arc::new(Redactor::new(secrets.values().map(|secret| &secret.value)));
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits::HANDLES);
+        Self {
+            table,
+            memory: MemoryLimiter::default(),
+            effect,
+            config,
+            block,
+            secrets,
+            redactor,
+            grants,
+            pools,
+            log: Vec::new(),
+            panic: None,
+            body_bytes: 0,
+        }
+    }
+
+    /// Counts bytes that the guest lets the host hold; they are bounded like its own memory.
+    pub(crate) fn hold_body_bytes(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        self.body_bytes = self.body_bytes.saturating_add(bytes);
+        if self.body_bytes > limits::MEMORY_BYTES {
+            self.memory.exceeded = true;
+            return Err(wasmtime::Error::msg("the bodies of this call are larger than its memory may be"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn release_body_bytes(&mut self, bytes: usize) {
+        self.body_bytes = self.body_bytes.saturating_sub(bytes);
+    }
+}
+
+impl types::Host for CallState {
+    fn convert_problem(&mut self, fault: Fault) -> wasmtime::Result<types::Problem> {
+        match fault {
+            Fault::Problem(problem) => Ok(self.redactor.problem(problem).into()),
+            Fault::Trap(error) => Err(error),
+        }
+    }
+}
+
+/// Counts the bytes of all linear memories of a call together.
+#[derive(Default)]
+pub(crate) struct MemoryLimiter {
+    bytes: usize,
+    /// A limit was hit: the trap that follows is reported as that.
+    pub(crate) exceeded: bool,
+}
+
+impl ResourceLimiter for MemoryLimiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let bytes = self.bytes.saturating_add(desired.saturating_sub(current));
+        let allowed = bytes <= limits::MEMORY_BYTES;
+        if allowed {
+            self.bytes = bytes;
+        } else {
+            self.exceeded = true;
+        }
+        Ok(allowed)
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let allowed = desired <= limits::TABLE_ELEMENTS;
+        self.exceeded |= !allowed;
+        Ok(allowed)
+    }
+
+    fn instances(&self) -> usize {
+        limits::CORE_INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        limits::TABLES
+    }
+
+    fn memories(&self) -> usize {
+        limits::MEMORIES
+    }
+}
