@@ -1,0 +1,160 @@
+//! `#[derive(Block)]`.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+use syn::{Attribute, Data, DeriveInput, Fields, LitInt, LitStr};
+
+use crate::{Mistakes, documentation, mentions};
+
+/// What `#[block(…)]` on the struct says.
+#[derive(Default)]
+struct TypeAttribute {
+    slug: Option<LitStr>,
+    version: Option<LitInt>,
+    title: Option<LitStr>,
+    interfaces: Vec<LitStr>,
+}
+
+pub(crate) fn derive(input: TokenStream) -> syn::Result<TokenStream> {
+    let input: DeriveInput = syn::parse2(input)?;
+    let mut mistakes = Mistakes::default();
+    let name = &input.ident;
+    let attribute = TypeAttribute::parse(&input.attrs, &mut mistakes);
+    if attribute.slug.is_none() {
+        mistakes.add(name, "a block type has a slug: add `#[block(type = \"…\", version = 1)]`");
+    }
+    if attribute.version.is_none() {
+        mistakes.add(name, "a block type has a version, counted from 1: add `version = 1` to `#[block(…)]`");
+    }
+    let description = documentation(&input.attrs);
+    if description.is_empty() {
+        mistakes.add(name, "a block type has a description: write a doc comment on the struct");
+    }
+    let fields = match &input.data {
+        Data::Struct(data) => match &data.fields {
+            Fields::Named(fields) => fields.named.iter().collect(),
+            Fields::Unit => Vec::new(),
+            Fields::Unnamed(_) => {
+                mistakes.add(name, "the fields of a configuration have names");
+                Vec::new()
+            }
+        },
+        _ => {
+            mistakes.add(name, "a block's configuration is a struct");
+            Vec::new()
+        }
+    };
+
+    let mut mirrored = Vec::new();
+    let mut names = Vec::new();
+    for (order, field) in fields.into_iter().enumerate() {
+        let Some(field_name) = &field.ident else { continue };
+        let ty = &field.ty;
+        let kept = field.attrs.iter().filter(|attribute| !attribute.path().is_ident("block"));
+        let audience = audience(&field.attrs, &mut mistakes);
+        let is_secret = mentions(ty, "Secret");
+        if is_secret && audience.is_empty() {
+            mistakes.add(ty, "a secret names what it may be used for: `#[block(audience = \"sql\")]`, or an origin such as `\"https://api.example.com\"`");
+        }
+        if !is_secret && !audience.is_empty() {
+            mistakes.add(ty, "only a `Secret` has an audience");
+        }
+        let secret = is_secret.then(|| quote! { #[schemars(extend("x-secret" = { "audience": [#(#audience),*] }))] });
+        mirrored.push(quote! {
+            #(#kept)*
+            #secret
+            #[schemars(extend("x-order" = #order))]
+            #field_name: #ty
+        });
+        names.push(field_name);
+    }
+    mistakes.finish()?;
+
+    let outer = input.attrs.iter().filter(|attribute| attribute.path().is_ident("serde") || attribute.path().is_ident("doc"));
+    let mirror = format_ident!("{name}Configuration");
+    let TypeAttribute { slug, version, title, interfaces } = attribute;
+    let title = title.map_or_else(|| quote! { #slug }, |title| quote! { #title });
+    Ok(quote! {
+        const _: () = {
+            #(#outer)*
+            #[derive(::blockyard_sdk::serde::Deserialize, ::blockyard_sdk::schemars::JsonSchema)]
+            #[serde(crate = "::blockyard_sdk::serde", deny_unknown_fields)]
+            #[schemars(crate = "::blockyard_sdk::schemars")]
+            struct #mirror { #(#mirrored),* }
+
+            impl ::blockyard_sdk::Block for #name {
+                const TYPE: &'static str = #slug;
+                const VERSION: u32 = #version;
+                const TITLE: &'static str = #title;
+                const DESCRIPTION: &'static str = #description;
+                const INTERFACES: &'static [&'static str] = &[#(#interfaces),*];
+
+                fn schema() -> ::blockyard_sdk::serde_json::Value {
+                    ::blockyard_sdk::schemars::schema_for!(#mirror).into()
+                }
+
+                fn from_config(config: ::blockyard_sdk::serde_json::Value) -> ::core::result::Result<Self, ::blockyard_sdk::serde_json::Error> {
+                    let #mirror { #(#names),* } = ::blockyard_sdk::serde_json::from_value(config)?;
+                    ::core::result::Result::Ok(Self { #(#names),* })
+                }
+            }
+        };
+    })
+}
+
+impl TypeAttribute {
+    fn parse(attributes: &[Attribute], mistakes: &mut Mistakes) -> Self {
+        let mut parsed = Self::default();
+        for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("block")) {
+            let result = attribute.parse_nested_meta(|meta| {
+                if meta.path.is_ident("type") {
+                    parsed.slug = Some(meta.value()?.parse()?);
+                } else if meta.path.is_ident("version") {
+                    parsed.version = Some(meta.value()?.parse()?);
+                } else if meta.path.is_ident("title") {
+                    parsed.title = Some(meta.value()?.parse()?);
+                } else if meta.path.is_ident("interfaces") {
+                    let list;
+                    syn::parenthesized!(list in meta.input);
+                    parsed.interfaces.extend(list.parse_terminated(<LitStr as syn::parse::Parse>::parse, syn::Token![,])?);
+                } else {
+                    return Err(meta.error("there are `type = \"…\"`, `version = 1`, `title = \"…\"` and `interfaces(\"…\")`"));
+                }
+                Ok(())
+            });
+            if let Err(error) = result {
+                mistakes.join(error);
+            }
+        }
+        if let Some(slug) = &parsed.slug
+            && !is_name(&slug.value())
+        {
+            mistakes.add(slug, "a slug is 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit");
+        }
+        parsed
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+fn audience(attributes: &[Attribute], mistakes: &mut Mistakes) -> Vec<LitStr> {
+    let mut found = Vec::new();
+    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("block")) {
+        let result = attribute.parse_nested_meta(|meta| {
+            if !meta.path.is_ident("audience") {
+                return Err(meta.error("on a field there is `audience = \"…\"`"));
+            }
+            found.push(meta.value()?.parse()?);
+            Ok(())
+        });
+        if let Err(error) = result {
+            mistakes.join(error);
+        }
+    }
+    found
+}

@@ -1,0 +1,192 @@
+//! `#[operations]`.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+use syn::{Attribute, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, Pat, ReturnType, Type};
+
+use crate::{Mistakes, documentation, mentions};
+
+pub(crate) fn expand(item: TokenStream) -> syn::Result<TokenStream> {
+    let mut block: ItemImpl = syn::parse2(item)?;
+    let mut mistakes = Mistakes::default();
+    let mut operations = Vec::new();
+    let mut hooks = Vec::new();
+    for item in &mut block.items {
+        let ImplItem::Fn(method) = item else { continue };
+        if let Some(effect) = take_effect(method, &mut mistakes) {
+            operations.push(Operation::of(method, effect, &mut mistakes));
+        }
+        for hook in ["check", "validate"] {
+            if let Some(at) = method.attrs.iter().position(|attribute| attribute.path().is_ident(hook)) {
+                method.attrs.remove(at);
+                hooks.push((hook, method.sig.ident.clone()));
+            }
+        }
+    }
+    mistakes.finish()?;
+
+    let self_type = &block.self_ty;
+    let structs = operations.iter().map(Operation::arguments_struct);
+    let descriptions = operations.iter().map(Operation::description);
+    let arms = operations.iter().map(Operation::arm);
+    let hooks = hooks.iter().map(|(hook, method)| match *hook {
+        "check" => quote! {
+            fn check(&self) -> ::std::vec::Vec<::blockyard_sdk::Step> { self.#method() }
+        },
+        _ => quote! {
+            fn validate(&self) -> ::std::vec::Vec<::blockyard_sdk::Violation> { self.#method() }
+        },
+    });
+    Ok(quote! {
+        #block
+
+        const _: () = {
+            #(#structs)*
+
+            impl ::blockyard_sdk::Operations for #self_type {
+                fn operations() -> ::std::vec::Vec<::blockyard_sdk::OperationDescription> {
+                    ::std::vec![#(#descriptions),*]
+                }
+
+                #[allow(unused_variables, reason = "operations may take no input")]
+                fn invoke(
+                    &self,
+                    operation: &str,
+                    arguments: ::blockyard_sdk::serde_json::Value,
+                    mut input: ::core::option::Option<::blockyard_sdk::Body>,
+                ) -> ::blockyard_sdk::Result<::blockyard_sdk::Reply> {
+                    match operation {
+                        #(#arms)*
+                        _ => ::core::result::Result::Err(::blockyard_sdk::Problem::unknown_operation(operation)),
+                    }
+                }
+
+                #(#hooks)*
+            }
+        };
+    })
+}
+
+struct Operation {
+    method: Ident,
+    /// The method's name with `-` for `_`.
+    name: String,
+    description: String,
+    effect: Ident,
+    arguments: Vec<Argument>,
+    result: TokenStream,
+}
+
+struct Argument {
+    name: Ident,
+    ty: Type,
+    attributes: Vec<Attribute>,
+    is_input: bool,
+}
+
+/// Takes `#[operation(EFFECT)]` off the method.
+fn take_effect(method: &mut ImplItemFn, mistakes: &mut Mistakes) -> Option<Ident> {
+    let at = method.attrs.iter().position(|attribute| attribute.path().is_ident("operation"))?;
+    let attribute = method.attrs.remove(at);
+    match attribute.parse_args::<Ident>() {
+        Ok(effect) if effect == "read" || effect == "write" || effect == "destructive" => Some(effect),
+        _ => {
+            mistakes.add(attribute, "an operation says what it does to the outside world: `#[operation(read)]`, `#[operation(write)]` or `#[operation(destructive)]`");
+            None
+        }
+    }
+}
+
+impl Operation {
+    /// Reads the signature, and takes the attributes off the arguments.
+    fn of(method: &mut ImplItemFn, effect: Ident, mistakes: &mut Mistakes) -> Self {
+        let signature = &mut method.sig;
+        let description = documentation(&method.attrs);
+        if description.is_empty() {
+            mistakes.add(&signature.ident, "an operation has a description: write a doc comment on the method");
+        }
+        if !matches!(signature.inputs.first(), Some(FnArg::Receiver(receiver)) if receiver.mutability.is_none()) {
+            mistakes.add(&signature.ident, "an operation takes `&self`");
+        }
+        let mut arguments = Vec::new();
+        for input in &mut signature.inputs {
+            let FnArg::Typed(typed) = input else { continue };
+            let attributes = std::mem::take(&mut typed.attrs);
+            let Pat::Ident(name) = &*typed.pat else {
+                mistakes.add(&typed.pat, "an argument has a name");
+                continue;
+            };
+            let is_input = mentions(&typed.ty, "Body");
+            if !is_input && documentation(&attributes).is_empty() {
+                mistakes.add(&name.ident, "an argument has a description: write a doc comment before it");
+            }
+            arguments.push(Argument { name: name.ident.clone(), ty: (*typed.ty).clone(), attributes, is_input });
+        }
+        let result = match &signature.output {
+            ReturnType::Type(_, ty) => quote! { #ty },
+            ReturnType::Default => {
+                mistakes.add(&signature.ident, "an operation returns a `Result`");
+                TokenStream::new()
+            }
+        };
+        Self {
+            name: signature.ident.to_string().replace('_', "-"),
+            method: signature.ident.clone(),
+            description,
+            effect,
+            arguments,
+            result,
+        }
+    }
+
+    fn struct_name(&self) -> Ident {
+        format_ident!("Arguments_{}", self.method)
+    }
+
+    fn arguments_struct(&self) -> TokenStream {
+        let name = self.struct_name();
+        let fields = self.arguments.iter().filter(|argument| !argument.is_input).map(|argument| {
+            let Argument { name, ty, attributes, .. } = argument;
+            quote! { #(#attributes)* #name: #ty }
+        });
+        quote! {
+            #[allow(non_camel_case_types, reason = "named after the method")]
+            #[derive(::blockyard_sdk::serde::Deserialize, ::blockyard_sdk::schemars::JsonSchema)]
+            #[serde(crate = "::blockyard_sdk::serde", deny_unknown_fields)]
+            #[schemars(crate = "::blockyard_sdk::schemars", title = "Arguments")]
+            struct #name { #(#fields),* }
+        }
+    }
+
+    fn description(&self) -> TokenStream {
+        let Self { name, description, effect, result, .. } = self;
+        let arguments = self.struct_name();
+        let effect = effect.to_string();
+        let input = self.arguments.iter().any(|argument| argument.is_input);
+        quote! {
+            ::blockyard_sdk::OperationDescription::new::<#arguments, #result>(#name, #description, #effect, #input)
+        }
+    }
+
+    fn arm(&self) -> TokenStream {
+        let Self { name, method, .. } = self;
+        let arguments = self.struct_name();
+        let fields = self.arguments.iter().filter(|argument| !argument.is_input).map(|argument| &argument.name);
+        let given = self.arguments.iter().map(|argument| {
+            let name = &argument.name;
+            if !argument.is_input {
+                quote! { #name }
+            } else if mentions(&argument.ty, "Option") {
+                quote! { input.take() }
+            } else {
+                quote! { ::blockyard_sdk::Problem::need_input(input.take())? }
+            }
+        });
+        quote! {
+            #name => {
+                let #arguments { #(#fields),* } = ::blockyard_sdk::arguments(arguments)?;
+                ::blockyard_sdk::OperationResult::into_reply(self.#method(#(#given),*)?)
+            }
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! From a bundle's types to the exports of its component.
+
+use std::marker::PhantomData;
+use std::sync::Once;
+
+use serde_json::{Value, json};
+
+use crate::bindings::exports::blockyard::bundle::block_types as wit;
+use crate::{Block, Body, Operations, Problem, Result};
+
+/// The version of the contract with the host: the folder of the WIT package.
+const WIT_VERSION: &str = "0.1";
+/// The version of the manifest's format.
+const MANIFEST_FORMAT: u32 = 1;
+/// How the host knows a panic's message among the lines of the log.
+const PANIC_PREFIX: &str = "panicked at ";
+
+/// A bundle. Made by [`bundle!`](crate::bundle).
+pub trait Bundle: 'static {
+    /// What it says of itself.
+    fn description() -> BundleDescription;
+    /// Its block types.
+    fn types() -> Vec<TypeEntry>;
+}
+
+/// What a bundle says of itself besides its types.
+pub struct BundleDescription {
+    /// The bundle's name.
+    pub name: &'static str,
+    /// Its version (semver).
+    pub version: &'static str,
+    /// One line for people.
+    pub description: &'static str,
+    /// SPDX licence expression; empty where there is none.
+    pub license: &'static str,
+    /// Home page; may be empty.
+    pub homepage: &'static str,
+    /// Where the source is; may be empty.
+    pub source: &'static str,
+    /// What it asks for, besides `log` and, where a type has secrets, `secrets`.
+    pub capabilities: &'static [&'static str],
+}
+
+/// A block type of a bundle.
+pub struct TypeEntry {
+    slug: &'static str,
+    describe: fn() -> Value,
+    validate: fn(Value) -> Vec<wit::Violation>,
+    check: fn(Value) -> Result<Value>,
+    invoke: fn(Value, &str, Value, Option<Body>) -> Result<crate::Reply>,
+}
+
+impl TypeEntry {
+    /// The entry of a block type.
+    #[must_use]
+    pub fn of<T: Operations>() -> Self {
+        Self {
+            slug: T::TYPE,
+            describe: describe::<T>,
+            validate: validate::<T>,
+            check: |config| {
+                let steps = open::<T>(config)?.check();
+                serde_json::to_value(steps).map_err(|error| Problem::new("failed", error.to_string()))
+            },
+            invoke: |config, operation, arguments, input| open::<T>(config)?.invoke(operation, arguments, input),
+        }
+    }
+}
+
+fn open<T: Block>(config: Value) -> Result<T> {
+    T::from_config(config).map_err(|error| Problem::invalid(format!("the configuration does not fit the type `{}`: {error}", T::TYPE)))
+}
+
+fn describe<T: Operations>() -> Value {
+    let operations: Vec<Value> = T::operations().into_iter().map(crate::OperationDescription::into_json).collect();
+    json!({
+        "slug": T::TYPE,
+        "version": T::VERSION,
+        "title": T::TITLE,
+        "description": T::DESCRIPTION,
+        "schema": T::schema(),
+        "interfaces": T::INTERFACES,
+        "operations": operations,
+    })
+}
+
+fn validate<T: Operations>(config: Value) -> Vec<wit::Violation> {
+    match T::from_config(config) {
+        Ok(block) => block
+            .validate()
+            .into_iter()
+            .map(|violation| wit::Violation { pointer: violation.pointer, message: violation.message })
+            .collect(),
+        Err(error) => vec![wit::Violation { pointer: String::new(), message: error.to_string() }],
+    }
+}
+
+/// The exports of a bundle's component.
+pub struct BundleExports<B>(PhantomData<B>);
+
+/// Outputs that are made piece by piece; this SDK has none yet.
+pub enum BundleParts {}
+
+impl wit::GuestParts for BundleParts {
+    fn next(&self) -> core::result::Result<Option<wit::Body>, wit::Problem> {
+        match *self {}
+    }
+}
+
+impl<B: Bundle> BundleExports<B> {
+    fn entry(slug: &str) -> Result<TypeEntry> {
+        B::types()
+            .into_iter()
+            .find(|entry| entry.slug == slug)
+            .ok_or_else(|| Problem::new("not-found", format!("the bundle has no type `{slug}`")))
+    }
+}
+
+impl<B: Bundle> wit::Guest for BundleExports<B> {
+    type Parts = BundleParts;
+
+    fn describe() -> String {
+        let about = B::description();
+        let types: Vec<Value> = B::types().iter().map(|entry| (entry.describe)()).collect();
+        let mut capabilities = vec!["log"];
+        if types.iter().any(|described| described["schema"].to_string().contains("\"x-secret\"")) {
+            capabilities.push("secrets");
+        }
+        capabilities.extend(about.capabilities);
+        let mut manifest = json!({
+            "manifest": MANIFEST_FORMAT,
+            "name": about.name,
+            "version": about.version,
+            "wit": WIT_VERSION,
+            "description": about.description,
+            "capabilities": capabilities,
+            "types": types,
+        });
+        for (key, value) in [("license", about.license), ("homepage", about.homepage), ("source", about.source)] {
+            if !value.is_empty() {
+                manifest[key] = value.into();
+            }
+        }
+        manifest.to_string()
+    }
+
+    fn validate(type_slug: String, config: String) -> core::result::Result<(), Vec<wit::Violation>> {
+        report_panics();
+        let broken = |message: String| vec![wit::Violation { pointer: String::new(), message }];
+        let entry = Self::entry(&type_slug).map_err(|problem| broken(problem.to_string()))?;
+        let config = serde_json::from_str(&config).map_err(|error| broken(error.to_string()))?;
+        let violations = (entry.validate)(config);
+        if violations.is_empty() { Ok(()) } else { Err(violations) }
+    }
+
+    fn migrate(type_slug: String, from_version: u32, _config: String) -> core::result::Result<String, wit::Problem> {
+        report_panics();
+        let problem = format!("type `{type_slug}` has no way from version {from_version} to this one");
+        Err(Problem::invalid(problem).into())
+    }
+
+    fn check(block: wit::Block) -> core::result::Result<String, wit::Problem> {
+        report_panics();
+        let entry = Self::entry(&block.type_)?;
+        Ok((entry.check)(parse(&block.config)?)?.to_string())
+    }
+
+    fn invoke(block: wit::Block, operation: String, arguments: String, input: Option<Body>) -> core::result::Result<wit::Reply, wit::Problem> {
+        report_panics();
+        let entry = Self::entry(&block.type_)?;
+        let reply = (entry.invoke)(parse(&block.config)?, &operation, parse(&arguments)?, input)?;
+        Ok(wit::Reply {
+            result: reply.result.to_string(),
+            output: reply.body.map_or(wit::Output::None, wit::Output::Body),
+        })
+    }
+}
+
+fn parse(text: &str) -> Result<Value> {
+    serde_json::from_str(text).map_err(|error| Problem::invalid(error.to_string()))
+}
+
+/// A trap has no text; the panic's message goes to the host through the log.
+fn report_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        std::panic::set_hook(Box::new(|panic| {
+            use crate::bindings::blockyard::bundle::log::{Level, write};
+            let message = panic.payload_as_str().unwrap_or("(no message)");
+            let place = panic.location().map(|place| format!("{}:{}", place.file(), place.line())).unwrap_or_default();
+            write(Level::Error, &format!("{PANIC_PREFIX}{place}: {message}"));
+        }));
+    });
+}
+
+/// Makes a crate a bundle.
+///
+/// Version, licence, home page and source come from the crate's `Cargo.toml`. `capabilities` are
+/// those that the bundle asks for, as in `registry.toml`: `"sql postgres"`, `"clock"`, …;
+/// `log` and, where a type has secrets, `secrets` are asked for by themselves.
+#[macro_export]
+macro_rules! bundle {
+    (
+        name: $name:literal,
+        description: $description:literal,
+        types: [$($type:ty),+ $(,)?],
+        capabilities: [$($capability:literal),* $(,)?] $(,)?
+    ) => {
+        #[doc(hidden)]
+        pub struct BlockyardBundle;
+
+        impl $crate::Bundle for BlockyardBundle {
+            fn description() -> $crate::BundleDescription {
+                $crate::BundleDescription {
+                    name: $name,
+                    version: env!("CARGO_PKG_VERSION"),
+                    description: $description,
+                    license: env!("CARGO_PKG_LICENSE"),
+                    homepage: env!("CARGO_PKG_HOMEPAGE"),
+                    source: env!("CARGO_PKG_REPOSITORY"),
+                    capabilities: &[$($capability),*],
+                }
+            }
+
+            fn types() -> Vec<$crate::TypeEntry> {
+                vec![$($crate::TypeEntry::of::<$type>()),+]
+            }
+        }
+
+        #[cfg(target_family = "wasm")]
+        #[allow(unsafe_code, missing_docs, reason = "the exports of a component are generated")]
+        mod blockyard_exports {
+            type Exports = $crate::BundleExports<super::BlockyardBundle>;
+            $crate::bindings::export!(Exports with_types_in $crate::bindings);
+        }
+    };
+}

@@ -1,0 +1,124 @@
+//! Write a Blockyard bundle: a collection of block types for one service.
+//!
+//! A block type is a struct; its operations are methods. Schemas, descriptions, the manifest and
+//! the exports of the component come from them.
+//!
+//! ```ignore
+//! use blockyard_sdk::prelude::*;
+//!
+//! /// A list of greetings.
+//! #[derive(Block)]
+//! #[block(type = "greeter", version = 1, title = "Greeter")]
+//! struct Greeter {
+//!     /// What it says first.
+//!     greeting: String,
+//! }
+//!
+//! #[operations]
+//! impl Greeter {
+//!     /// Greets somebody.
+//!     #[operation(read)]
+//!     fn greet(
+//!         &self,
+//!         /// Whom.
+//!         name: String,
+//!     ) -> Result<String> {
+//!         Ok(format!("{}, {name}!", self.greeting))
+//!     }
+//! }
+//!
+//! bundle! {
+//!     name: "greeter",
+//!     description: "Greetings",
+//!     types: [Greeter],
+//!     capabilities: [],
+//! }
+//! ```
+//!
+//! `blockyard build` makes the bundle's one file of it.
+//!
+//! What a bundle does outside of itself goes through the modules here ([`sql`], [`clock`],
+//! [`log`], [`random`]), and each is a capability that the manifest asks for. The standard
+//! library's files, sockets, threads and clocks are not there: `SystemTime::now` panics.
+
+// The macros write `::blockyard_sdk`, also in this crate.
+extern crate self as blockyard_sdk;
+
+mod block;
+mod export;
+mod problem;
+mod secret;
+pub mod sql;
+
+pub use blockyard_sdk_macros::{Block, data, operations};
+pub use block::{Block, OperationDescription, OperationResult, Operations, Reply, Step, StepStatus, Streamed, Violation, arguments};
+pub use export::{Bundle, BundleDescription, BundleExports, BundleParts, TypeEntry};
+pub use problem::{Problem, Result};
+pub use secret::Secret;
+
+pub use bindings::blockyard::bundle::streams::Body;
+pub use {schemars, serde, serde_json, wit_bindgen};
+
+/// All that a bundle's source needs.
+pub mod prelude {
+    pub use crate::{Block, Body, Problem, Reply, Result, Secret, Step, Streamed, Violation, bundle, data, operations};
+    pub use serde_json::{Map, Value, json};
+}
+
+/// Lines for the people who run the call.
+pub mod log {
+    use crate::bindings::blockyard::bundle::log::{Level, write};
+
+    /// Something that helps to find a mistake.
+    pub fn debug(message: &str) {
+        write(Level::Debug, message);
+    }
+
+    /// Something worth knowing.
+    pub fn info(message: &str) {
+        write(Level::Info, message);
+    }
+
+    /// Something odd.
+    pub fn warn(message: &str) {
+        write(Level::Warn, message);
+    }
+}
+
+/// The time, and waiting. Needs the capability `clock`.
+pub mod clock {
+    use std::time::Duration;
+
+    /// Time since 1970-01-01T00:00:00 UTC, in whole milliseconds.
+    #[must_use]
+    pub fn now() -> Duration {
+        Duration::from_millis(crate::bindings::blockyard::bundle::clock::now())
+    }
+
+    /// Waits without keeping the host busy, at most a minute at once.
+    pub fn sleep(time: Duration) {
+        crate::bindings::blockyard::bundle::clock::sleep(u32::try_from(time.as_millis()).unwrap_or(u32::MAX));
+    }
+}
+
+/// Random bytes. Needs the capability `random`.
+pub mod random {
+    /// So many random bytes, at most 64 KiB at once.
+    #[must_use]
+    pub fn bytes(count: u32) -> Vec<u8> {
+        crate::bindings::blockyard::bundle::random::fill(count)
+    }
+}
+
+/// What the WIT package looks like from a bundle's side, generated.
+#[allow(missing_docs, unsafe_code, unreachable_pub, rust_2018_idioms, clippy::all, reason = "generated from schemas/wit/v0_1")]
+#[doc(hidden)]
+pub mod bindings {
+    wit_bindgen::generate!({
+        path: "../../schemas/wit/v0_1",
+        world: "bundle",
+        pub_export_macro: true,
+        default_bindings_module: "blockyard_sdk::bindings",
+        runtime_path: "::blockyard_sdk::wit_bindgen::rt",
+    });
+}
