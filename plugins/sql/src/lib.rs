@@ -1,0 +1,299 @@
+//! SQL databases as blocks: SQLite and PostgreSQL behind one type, `sql-database`, with the
+//! standard interface `database`.
+
+mod parameters;
+
+use std::collections::BTreeMap;
+
+use blockyard_sdk::prelude::*;
+use blockyard_sdk::sql::{self, Connection, Rows, Target};
+use blockyard_sdk::{StepStatus, clock};
+
+use parameters::Statement;
+
+/// A SQL database: SQLite in a file, or a PostgreSQL server.
+#[derive(Block)]
+#[block(type = "sql-database", version = 1, title = "SQL database", interfaces("database"))]
+pub struct SqlDatabase {
+    /// Which kind of database it is.
+    dialect: Dialect,
+    /// The database's name; for SQLite the absolute path of its file, or `:memory:`.
+    database: String,
+    /// The server's host name or address. Not for SQLite.
+    host: Option<String>,
+    /// The server's port; 5432 where none is given. Not for SQLite.
+    port: Option<u16>,
+    /// Who connects. Not for SQLite.
+    username: Option<String>,
+    /// The password of that user. Not for SQLite.
+    #[block(audience = "sql")]
+    password: Option<Secret<String>>,
+    /// Options of the connection: `sslmode` (disable, prefer, require, verify-ca, verify-full) and
+    /// `application_name` for PostgreSQL.
+    #[serde(default)]
+    options: BTreeMap<String, String>,
+}
+
+/// The kinds of databases.
+#[data]
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+/// What a statement did.
+#[data]
+struct Executed {
+    /// How many rows it changed.
+    rows_affected: u64,
+    /// The row id of the last row that it added, for SQLite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_insert_id: Option<i64>,
+}
+
+/// What a query gives.
+#[data]
+struct Queried {
+    /// Its columns.
+    columns: Vec<ColumnDescription>,
+}
+
+/// A column of a query.
+#[data]
+struct ColumnDescription {
+    /// Its name.
+    name: String,
+    /// The database's own name of its type; empty where an expression has none.
+    type_name: String,
+}
+
+/// Values by the names of the parameters.
+type Parameters = Map<String, Value>;
+/// A row by the names of its columns.
+type Row = Map<String, Value>;
+
+#[operations]
+impl SqlDatabase {
+    /// Runs a statement that only reads; its rows come as an Arrow IPC stream.
+    #[operation(read)]
+    fn query(
+        &self,
+        /// The statement, with parameters as `:name`.
+        statement: String,
+        /// Values for the parameters.
+        #[serde(default)]
+        parameters: Parameters,
+    ) -> Result<Streamed<Queried>> {
+        let rows = self.rows(&statement, &parameters)?;
+        let columns = rows
+            .columns()
+            .into_iter()
+            .map(|column| ColumnDescription { name: column.name, type_name: column.type_name })
+            .collect();
+        Ok(Streamed { result: Queried { columns }, body: rows.into_arrow() })
+    }
+
+    /// Runs a statement that changes something; says how many rows it changed.
+    #[operation(write)]
+    fn execute(
+        &self,
+        /// The statement, with parameters as `:name`.
+        statement: String,
+        /// Values for the parameters.
+        #[serde(default)]
+        parameters: Parameters,
+    ) -> Result<Executed> {
+        let statement = self.parse(&statement);
+        let values = statement.values(&parameters)?;
+        Ok(self.connect()?.execute(statement.text(), &values)?.into())
+    }
+
+    /// Runs a statement once for each set of parameters, all or nothing.
+    #[operation(write)]
+    fn execute_many(
+        &self,
+        /// The statement, with parameters as `:name`.
+        statement: String,
+        /// The sets of values for the parameters.
+        parameters: Vec<Parameters>,
+    ) -> Result<Executed> {
+        let statement = self.parse(&statement);
+        let sets = parameters
+            .iter()
+            .enumerate()
+            .map(|(index, set)| statement.values(set).map_err(|problem| Problem::invalid(format!("set {} of the parameters: {problem}", index + 1))))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(self.connect()?.execute_many(statement.text(), &sets)?.into())
+    }
+
+    /// The first row of a query, or null.
+    #[operation(read)]
+    fn fetch_one(
+        &self,
+        /// The statement, with parameters as `:name`.
+        statement: String,
+        /// Values for the parameters.
+        #[serde(default)]
+        parameters: Parameters,
+    ) -> Result<Option<Row>> {
+        Ok(self.rows(&statement, &parameters)?.objects(1)?.pop())
+    }
+
+    /// The first rows of a query, at most `size`.
+    #[operation(read)]
+    fn fetch_many(
+        &self,
+        /// The statement, with parameters as `:name`.
+        statement: String,
+        /// Values for the parameters.
+        #[serde(default)]
+        parameters: Parameters,
+        /// How many rows at the most.
+        size: u32,
+    ) -> Result<Vec<Row>> {
+        self.rows(&statement, &parameters)?.objects(size as usize)
+    }
+
+    /// All rows of a query, as values. For results that do not fit into memory there is `query`.
+    #[operation(read)]
+    fn fetch_all(
+        &self,
+        /// The statement, with parameters as `:name`.
+        statement: String,
+        /// Values for the parameters.
+        #[serde(default)]
+        parameters: Parameters,
+    ) -> Result<Vec<Row>> {
+        self.rows(&statement, &parameters)?.objects(usize::MAX)
+    }
+
+    /// Connects, authenticates and asks for the server's version.
+    #[check]
+    fn check(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let started = clock::now();
+        let connected = self.connect();
+        let milliseconds = took(started);
+        // The host says at which step it failed; what comes before it passed.
+        let failed = connected.as_ref().err().map(|problem| sql::step_of(problem).unwrap_or_else(|| "connect".to_owned()));
+        let names: &[&str] = match self.dialect {
+            Dialect::Sqlite => &["connect"],
+            Dialect::Postgres => &["resolve", "connect", "authenticate"],
+        };
+        let at = failed.and_then(|failed| names.iter().position(|name| *name == failed));
+        for (index, name) in names.iter().enumerate() {
+            let (status, detail) = match (&connected, at) {
+                (Ok(_), _) => (StepStatus::Passed, None),
+                (Err(_), Some(at)) if index < at => (StepStatus::Passed, None),
+                (Err(_), Some(at)) if index > at => (StepStatus::Skipped, None),
+                (Err(problem), _) => (StepStatus::Failed, Some(problem.to_string())),
+            };
+            let timed = status == StepStatus::Failed || index + 1 == names.len() && status == StepStatus::Passed;
+            steps.push(Step { name: (*name).to_owned(), status, detail, milliseconds: timed.then_some(milliseconds) });
+        }
+        let started = clock::now();
+        let version = connected.ok().map(|connection| self.version(&connection));
+        let (status, detail) = match version {
+            None => (StepStatus::Skipped, None),
+            Some(Ok(version)) => (StepStatus::Passed, Some(version)),
+            Some(Err(problem)) => (StepStatus::Failed, Some(problem.to_string())),
+        };
+        let milliseconds = (status != StepStatus::Skipped).then(|| took(started));
+        steps.push(Step { name: "query".to_owned(), status, detail, milliseconds });
+        steps
+    }
+
+    /// Fields that belong to servers make no sense for a file, and the other way round.
+    #[validate]
+    fn validate(&self) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        match self.dialect {
+            Dialect::Sqlite => {
+                let given = [
+                    ("host", self.host.is_some()),
+                    ("port", self.port.is_some()),
+                    ("username", self.username.is_some()),
+                    ("password", self.password.is_some()),
+                ];
+                for (field, _) in given.iter().filter(|(_, given)| *given) {
+                    violations.push(Violation::new(format!("/{field}"), "is not for SQLite, which is a file"));
+                }
+                if self.database != ":memory:" && !is_absolute(&self.database) {
+                    violations.push(Violation::new("/database", "must be an absolute path, or `:memory:`, so that it means the same everywhere"));
+                }
+            }
+            Dialect::Postgres => {
+                if self.host.is_none() {
+                    violations.push(Violation::new("/host", "is missing; a PostgreSQL server has a host"));
+                }
+                if self.username.is_none() {
+                    violations.push(Violation::new("/username", "is missing; PostgreSQL asks who connects"));
+                }
+            }
+        }
+        violations
+    }
+
+    fn parse(&self, statement: &str) -> Statement {
+        match self.dialect {
+            Dialect::Sqlite => Statement::parse(statement, '?'),
+            Dialect::Postgres => Statement::parse(statement, '$'),
+        }
+    }
+
+    fn rows(&self, statement: &str, parameters: &Parameters) -> Result<Rows> {
+        let statement = self.parse(statement);
+        let values = statement.values(parameters)?;
+        self.connect()?.query(statement.text(), &values)
+    }
+
+    fn connect(&self) -> Result<Connection> {
+        let target = Target {
+            dialect: match self.dialect {
+                Dialect::Sqlite => "sqlite".to_owned(),
+                Dialect::Postgres => "postgres".to_owned(),
+            },
+            host: self.host.clone(),
+            port: self.port,
+            database: self.database.clone(),
+            username: self.username.clone(),
+            options: self.options.clone().into_iter().collect(),
+        };
+        Connection::open(&target, self.password.as_ref())
+    }
+
+    fn version(&self, connection: &Connection) -> Result<String> {
+        let statement = match self.dialect {
+            Dialect::Sqlite => "select 'SQLite ' || sqlite_version() as version",
+            Dialect::Postgres => "select 'PostgreSQL ' || current_setting('server_version') as version",
+        };
+        let rows = connection.query(statement, &[])?.objects(1)?;
+        let version = rows.first().and_then(|row| row["version"].as_str());
+        version.map(str::to_owned).ok_or_else(|| Problem::new("failed", "the server does not say its version"))
+    }
+}
+
+impl From<sql::Execution> for Executed {
+    fn from(execution: sql::Execution) -> Self {
+        Self { rows_affected: execution.rows_affected, last_insert_id: execution.last_insert_id }
+    }
+}
+
+/// Absolute on Unix or on Windows: the bundle does not know where it runs.
+fn is_absolute(path: &str) -> bool {
+    let drive = path.as_bytes();
+    path.starts_with('/') || matches!(drive, [letter, b':', b'\\' | b'/', ..] if letter.is_ascii_alphabetic())
+}
+
+fn took(started: std::time::Duration) -> u64 {
+    u64::try_from(clock::now().saturating_sub(started).as_millis()).unwrap_or(u64::MAX)
+}
+
+bundle! {
+    name: "sql",
+    description: "SQL databases: SQLite and PostgreSQL",
+    types: [SqlDatabase],
+    capabilities: ["sql sqlite", "sql postgres", "clock"],
+}

@@ -1,0 +1,212 @@
+//! Named parameters, `:name`, as SQLAlchemy's users write them, and the numbered ones that
+//! databases take. A colon inside a string, a quoted name, a comment, or a `::` cast is none.
+
+use blockyard_sdk::prelude::*;
+use blockyard_sdk::sql::{self, Value as SqlValue};
+
+/// A statement with numbered parameters, and the name of each.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Statement {
+    text: String,
+    names: Vec<String>,
+}
+
+impl Statement {
+    /// Numbers the parameters: `sign` is `$` for PostgreSQL and `?` for SQLite. A name that stands
+    /// twice has one number.
+    pub(crate) fn parse(statement: &str, sign: char) -> Self {
+        let mut text = String::with_capacity(statement.len());
+        let mut names: Vec<String> = Vec::new();
+        let mut rest = statement;
+        while let Some(next) = rest.chars().next() {
+            let skipped = opaque(rest);
+            if skipped > 0 {
+                text.push_str(&rest[..skipped]);
+                rest = &rest[skipped..];
+                continue;
+            }
+            let name = rest.strip_prefix(':').map_or("", identifier);
+            // `a[1:n]` and `x:y` are not parameters: a parameter follows no name.
+            let follows_name = text.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
+            if !name.is_empty() && !follows_name {
+                let number = names.iter().position(|known| known == name).unwrap_or_else(|| {
+                    names.push(name.to_owned());
+                    names.len() - 1
+                });
+                text.push_str(&format!("{sign}{}", number + 1));
+                rest = &rest[1 + name.len()..];
+            } else {
+                // `\:` is a colon for those who need one before a name.
+                let escaped = rest.starts_with("\\:");
+                if escaped {
+                    rest = &rest[1..];
+                }
+                let end = if escaped { 1 } else { next.len_utf8() };
+                text.push_str(&rest[..end]);
+                rest = &rest[end..];
+            }
+        }
+        Self { text, names }
+    }
+
+    /// The statement as the database takes it.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The values in the order of their numbers.
+    pub(crate) fn values(&self, given: &Map<String, Value>) -> Result<Vec<SqlValue>> {
+        let missing: Vec<&str> = self.names.iter().filter(|name| !given.contains_key(*name)).map(String::as_str).collect();
+        if !missing.is_empty() {
+            return Err(Problem::invalid(format!("the statement has parameters without a value: `:{}`", missing.join("`, `:"))));
+        }
+        if let Some(unknown) = given.keys().find(|key| !self.names.contains(key)) {
+            return Err(Problem::invalid(format!("the statement has no parameter `:{unknown}`")));
+        }
+        Ok(self.names.iter().map(|name| sql::from_json(&given[name])).collect())
+    }
+}
+
+/// How many bytes at the beginning are a string, a quoted name, a comment or `::`; 0 for none.
+fn opaque(rest: &str) -> usize {
+    let bytes = rest.as_bytes();
+    match bytes {
+        [b'\'', ..] => quoted(rest, '\'', false),
+        [b'e' | b'E', b'\'', ..] => 1 + quoted(&rest[1..], '\'', true),
+        [b'"', ..] => quoted(rest, '"', false),
+        [b'`', ..] => quoted(rest, '`', false),
+        [b'-', b'-', ..] => rest.find('\n').map_or(rest.len(), |end| end + 1),
+        [b'/', b'*', ..] => comment(rest),
+        [b'$', ..] => dollar_quoted(rest),
+        [b':', b':', ..] | [b':', b'=', ..] => 2,
+        // A name as a whole, so that an `e` at its end does not begin a string.
+        [first, ..] if first.is_ascii_alphabetic() || *first == b'_' => identifier(rest).len(),
+        _ => 0,
+    }
+}
+
+/// A text in quotes; a doubled quote stands for one, a backslash escapes where the dialect says so.
+fn quoted(rest: &str, quote: char, backslash: bool) -> usize {
+    let mut characters = rest.char_indices().skip(1).peekable();
+    while let Some((at, character)) = characters.next() {
+        if character == '\\' && backslash {
+            characters.next();
+        } else if character == quote {
+            match characters.peek() {
+                Some((_, next)) if *next == quote => {
+                    characters.next();
+                }
+                _ => return at + quote.len_utf8(),
+            }
+        }
+    }
+    rest.len()
+}
+
+/// A block comment; they nest in PostgreSQL.
+fn comment(rest: &str) -> usize {
+    let bytes = rest.as_bytes();
+    let (mut depth, mut at) = (0usize, 0);
+    while at + 1 < bytes.len() {
+        match &bytes[at..at + 2] {
+            b"/*" => {
+                depth += 1;
+                at += 2;
+            }
+            b"*/" => {
+                depth -= 1;
+                at += 2;
+                if depth == 0 {
+                    return at;
+                }
+            }
+            _ => at += 1,
+        }
+    }
+    rest.len()
+}
+
+/// `$tag$ … $tag$` of PostgreSQL; 0 where the dollar begins none.
+fn dollar_quoted(rest: &str) -> usize {
+    let tag = identifier(&rest[1..]);
+    let opening = 2 + tag.len();
+    if rest.as_bytes().get(1 + tag.len()) != Some(&b'$') {
+        return 0;
+    }
+    let delimiter = &rest[..opening];
+    rest[opening..].find(delimiter).map_or(rest.len(), |end| opening + end + delimiter.len())
+}
+
+/// The identifier at the beginning; empty for none.
+fn identifier(text: &str) -> &str {
+    let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len());
+    if starts { &text[..end] } else { "" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+    use proptest::prelude::*;
+
+    fn check(statement: &str, expected: Expect) {
+        let parsed = Statement::parse(statement, '$');
+        expected.assert_eq(&format!("{} {:?}", parsed.text, parsed.names));
+    }
+
+    #[test]
+    fn names_become_numbers() {
+        check("select :a, :b, :a", expect![[r#"select $1, $2, $1 ["a", "b"]"#]]);
+        check("where x=:from_date and y<:n2", expect![[r#"where x=$1 and y<$2 ["from_date", "n2"]"#]]);
+        check("values(:a,:b)", expect![[r#"values($1,$2) ["a", "b"]"#]]);
+    }
+
+    #[test]
+    fn colons_elsewhere_stay() {
+        check("select ':a', 'it''s :b', :c", expect![[r#"select ':a', 'it''s :b', $1 ["c"]"#]]);
+        check(r#"select ":a", `:b`"#, expect![[r#"select ":a", `:b` []"#]]);
+        check("select 1 -- :a\n, :b", expect!["select 1 -- :a\n, $1 [\"b\"]"]);
+        check("select /* :a /* :b */ :c */ :d", expect![[r#"select /* :a /* :b */ :c */ $1 ["d"]"#]]);
+        check("select :a::date, x::text", expect![[r#"select $1::date, x::text ["a"]"#]]);
+        check("select $$ :a $$, $t$ :b $$ $t$, :c", expect![[r#"select $$ :a $$, $t$ :b $$ $t$, $1 ["c"]"#]]);
+        check(r"select E'\':a', type':b', :c", expect![[r#"select E'\':a', type':b', $1 ["c"]"#]]);
+        check("select a[1:n], x := :y", expect![[r#"select a[1:n], x := $1 ["y"]"#]]);
+        check(r"select '{}' \:raw, :a", expect![[r#"select '{}' :raw, $1 ["a"]"#]]);
+        check("select 'open :a", expect!["select 'open :a []"]);
+    }
+
+    #[test]
+    fn values_are_checked_by_name() {
+        let statement = Statement::parse("select :a, :b", '?');
+        let given = |value: Value| value.as_object().cloned().expect("an object");
+        assert_eq!(statement.values(&given(json!({"b": 2, "a": "x"}))).expect("both are there").len(), 2);
+        let missing = statement.values(&given(json!({"a": 1}))).expect_err("b is missing");
+        assert!(missing.message().contains("`:b`"));
+        let unknown = statement.values(&given(json!({"a": 1, "b": 2, "c": 3}))).expect_err("c is unknown");
+        assert!(unknown.message().contains("`:c`"));
+    }
+
+    proptest! {
+        /// No text makes the scanner panic or loop, and without a colon nothing changes.
+        #[test]
+        fn texts_without_colons_stay_as_they_are(text in "[^:]{0,60}") {
+            let parsed = Statement::parse(&text, '$');
+            prop_assert_eq!(&parsed.text, &text);
+            prop_assert!(parsed.names.is_empty());
+        }
+
+        #[test]
+        fn any_text_is_taken(text in "\\PC{0,60}") {
+            let _ = Statement::parse(&text, '$');
+        }
+
+        /// Whatever stands inside a quoted text stays.
+        #[test]
+        fn what_is_quoted_stays(inner in "[a-z: ]{0,20}") {
+            let statement = format!("select '{inner}', :p");
+            let parsed = Statement::parse(&statement, '$');
+            prop_assert_eq!(parsed.text, format!("select '{inner}', $1"));
+        }
+    }
+}
