@@ -1,0 +1,80 @@
+//! The audit trail. What changes the yard writes its line in the same transaction; calls hand
+//! theirs to a writer that gathers them, so that a call does not wait for the disk.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use blockyard_store::{AuditLine, Millis, Store};
+use serde_json::Value;
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
+
+use crate::{Error, Yard};
+
+/// Lines that wait to be written; a caller waits when there are more.
+const WAITING: usize = 1_024;
+
+/// Writes the lines of calls.
+pub(crate) struct AuditWriter {
+    sender: Mutex<Option<mpsc::Sender<(AuditLine, Millis)>>>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl AuditWriter {
+    pub(crate) fn start(store: Store) -> Self {
+        let (sender, mut receiver) = mpsc::channel::<(AuditLine, Millis)>(WAITING);
+        let task = tokio::spawn(async move {
+            while let Some((line, at)) = receiver.recv().await {
+                if let Err(error) = store.append_audit(&line, at).await {
+                    tracing::error!(%error, action = line.action, subject = line.subject, "a line of the audit trail was not written");
+                }
+            }
+        });
+        Self {
+            sender: Mutex::new(Some(sender)),
+            task: Mutex::new(Some(task)),
+        }
+    }
+
+    pub(crate) async fn write(&self, line: AuditLine) {
+        let sender = self.sender.lock().await.clone();
+        if let Some(sender) = sender {
+            let _ = sender.send((line, now())).await;
+        }
+    }
+
+    /// Waits until all lines are written.
+    pub(crate) async fn finish(&self) {
+        drop(self.sender.lock().await.take());
+        let task = self.task.lock().await.take();
+        if let Some(task) = task {
+            let _ = task.await;
+        }
+    }
+}
+
+/// A line about something that `actor` did now.
+pub(crate) fn line(actor: &str, action: &str, subject: impl ToString, detail: &Value) -> AuditLine {
+    AuditLine {
+        at: now(),
+        actor: actor.to_owned(),
+        action: action.to_owned(),
+        subject: subject.to_string(),
+        detail: detail.to_string(),
+    }
+}
+
+/// Milliseconds since 1970-01-01T00:00:00 UTC.
+pub(crate) fn now() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+}
+
+impl Yard {
+    /// The newest lines of the audit trail first, at most `limit`.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn audit(&self, limit: u32) -> Result<Vec<AuditLine>, Error> {
+        Ok(self.store().audit(limit).await?)
+    }
+}

@@ -1,0 +1,63 @@
+//! Blockyard's engine: the configuration and credentials of the systems that programs talk to,
+//! kept as *blocks* (typed, named for ever, versioned, encrypted), and used through them in a
+//! sandbox.
+//!
+//! The command line, and every other way to Blockyard, goes through this crate; none has logic
+//! of its own.
+//!
+//! ```
+//! use blockyard::{Json, KeySource, NewKey, Yard, YardConfig};
+//! # async fn example(folder: &std::path::Path) -> Result<(), blockyard::Error> {
+//! let url = format!("sqlite:{}", folder.join("yard.db").display());
+//! let yard = Yard::init(&url, NewKey::File(None), YardConfig::default()).await?;
+//! assert!(yard.bundles().await?.is_empty());
+//! yard.close().await;
+//!
+//! let yard = Yard::open(&url, KeySource::Default).await?;
+//! let missing = yard.block("sql-database/flights").await.err().expect("there is no such block");
+//! assert_eq!(missing.kind().as_str(), "not-found");
+//! // With the bundle `sql` installed and the block made:
+//! // let flights = yard.block("sql-database/flights").await?;
+//! // let reply = flights.call("fetch-one", Json::from(r#"{"statement": "select 1"}"#)).await?;
+//! # Ok(()) }
+//! # let folder = std::env::temp_dir().join(format!("blockyard-doc-{}", std::process::id()));
+//! # std::fs::create_dir_all(&folder).expect("a folder");
+//! # let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+//! # runtime.block_on(example(&folder)).expect("the example works");
+//! # std::fs::remove_dir_all(&folder).expect("gone");
+//! ```
+
+mod audit;
+mod block;
+mod build;
+mod bundle;
+mod call;
+mod database;
+mod error;
+mod grant;
+mod install;
+mod key;
+mod save;
+mod types;
+mod yard;
+
+pub use block::{Block, BlockView, Listing, RevisionView, Sealed};
+pub use blockyard_host::{ByteStream, Deadline, Input, LogLevel, LogLine, Problem};
+pub use blockyard_model as model;
+pub use blockyard_model::{Address, BlockName, Capability, Digest, Effect, PinnedAddress, Revision, TypeSlug};
+pub use blockyard_registry::Registry;
+pub use blockyard_store::{AuditLine, BlockFilter};
+pub use build::{Built, build};
+pub use bundle::BundleView;
+pub use call::{CallReply, Check, CheckStep};
+pub use database::Database;
+pub use grant::GrantView;
+pub use error::{Error, ErrorKind};
+pub use install::{Installed, InstallTarget, Staged};
+pub use key::{KeySource, NewKey};
+pub use save::{Changes, SecretInput};
+pub use types::TypeView;
+pub use yard::{Yard, YardConfig, YardInfo};
+
+/// JSON, as configurations, arguments and results are.
+pub type Json = serde_json::Value;

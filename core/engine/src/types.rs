@@ -1,0 +1,122 @@
+//! Block types: what can be made.
+
+use blockyard_host::Bundle;
+use blockyard_model::suggestion::did_you_mean;
+use blockyard_model::{TypeSlug, interface};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{Error, ErrorKind, Yard};
+
+/// A block type, for people and programs.
+#[derive(Debug, Clone, Serialize)]
+pub struct TypeView {
+    /// Its slug.
+    pub slug: String,
+    /// Its version.
+    pub version: u64,
+    /// Its name for people.
+    pub title: String,
+    /// What it is.
+    pub description: String,
+    /// The bundle that defines it.
+    pub bundle: String,
+    /// That bundle's version.
+    pub bundle_version: String,
+    /// The standard interfaces that it implements.
+    pub interfaces: Vec<String>,
+    /// Its operations: name, description, effect, schemas of arguments and result.
+    pub operations: Value,
+    /// The JSON Schema of its configuration.
+    pub schema: Value,
+    /// The fields of its configuration that are secret, as on the command line.
+    pub secrets: Vec<String>,
+}
+
+impl Yard {
+    /// The block types of the newest version of each installed bundle, by slug; with an interface,
+    /// those that implement it.
+    ///
+    /// # Errors
+    /// There is no such interface.
+    pub async fn types(&self, interface_name: Option<&str>) -> Result<Vec<TypeView>, Error> {
+        if let Some(name) = interface_name
+            && !interface::all().iter().any(|known| known.name == name)
+        {
+            let known = interface::all().iter().map(|known| known.name.as_str());
+            return Err(Error::new(ErrorKind::NotFound, format!("there is no interface `{name}`")).maybe_hint(did_you_mean(name, known)));
+        }
+        let mut views = Vec::new();
+        for (_, bundle, manifest) in self.newest_bundles().await? {
+            for described in manifest["types"].as_array().into_iter().flatten() {
+                let view = TypeView::of(&bundle, &manifest, described);
+                if interface_name.is_none_or(|name| view.interfaces.iter().any(|own| own == name)) {
+                    views.push(view);
+                }
+            }
+        }
+        views.sort_by(|a, b| a.slug.cmp(&b.slug));
+        Ok(views)
+    }
+
+    /// One block type.
+    ///
+    /// # Errors
+    /// No installed bundle has it.
+    pub async fn block_type(&self, slug: &TypeSlug) -> Result<TypeView, Error> {
+        let types = self.types(None).await?;
+        match types.iter().find(|view| view.slug == slug.as_str()) {
+            Some(view) => Ok(view.clone()),
+            None => Err(unknown_type(slug, types.iter().map(|view| view.slug.as_str()))),
+        }
+    }
+
+    /// The newest installed bundle that defines a type.
+    pub(crate) async fn bundle_of_type(&self, slug: &TypeSlug) -> Result<Bundle, Error> {
+        let newest = self.newest_bundles().await?;
+        let mut known = Vec::new();
+        for (digest, _, manifest) in &newest {
+            for described in manifest["types"].as_array().into_iter().flatten() {
+                let own = described["slug"].as_str().unwrap_or_default();
+                if own == slug.as_str() {
+                    return self.bundle(digest).await;
+                }
+                known.push(own);
+            }
+        }
+        Err(unknown_type(slug, known))
+    }
+
+}
+
+impl TypeView {
+    fn of(bundle: &str, manifest: &Value, described: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let properties = described["schema"]["properties"].as_object();
+        let secrets = properties.into_iter().flatten().filter(|(_, field)| field.get("x-secret").is_some());
+        Self {
+            slug: text(&described["slug"]),
+            version: described["version"].as_u64().unwrap_or_default(),
+            title: text(&described["title"]),
+            description: text(&described["description"]),
+            bundle: bundle.to_owned(),
+            bundle_version: text(&manifest["version"]),
+            interfaces: described["interfaces"].as_array().into_iter().flatten().map(text).collect(),
+            operations: described["operations"].clone(),
+            schema: described["schema"].clone(),
+            secrets: secrets.map(|(name, _)| name.clone()).collect(),
+        }
+    }
+}
+
+fn unknown_type<'a>(slug: &TypeSlug, known: impl IntoIterator<Item = &'a str>) -> Error {
+    let known: Vec<&str> = known.into_iter().collect();
+    let hint = did_you_mean(slug.as_str(), known.iter().copied());
+    let error = Error::new(ErrorKind::NotFound, format!("no installed bundle has a block type `{slug}`"))
+        .details(json!({ "type": slug.as_str() }));
+    match hint {
+        Some(hint) => error.hint(hint),
+        None if known.is_empty() => error.hint("install a bundle first, with `blockyard install NAME`"),
+        None => error.hint("see what there is with `blockyard types`, and install more with `blockyard install NAME`"),
+    }
+}

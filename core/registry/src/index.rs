@@ -1,0 +1,330 @@
+//! `registry.toml`.
+
+use std::path::{Path, PathBuf};
+
+use blockyard_model::suggestion::did_you_mean;
+use blockyard_model::{BundleName, Digest};
+use semver::{Version, VersionReq};
+use serde::Deserialize;
+
+/// The version of the file's format.
+const FORMAT: i64 = 1;
+/// The name of the file in its folder.
+const FILE_NAME: &str = "registry.toml";
+
+/// A registry, read.
+#[derive(Debug)]
+pub struct Registry {
+    /// Its name.
+    pub name: String,
+    /// The folder that its relative sources start from.
+    pub folder: PathBuf,
+    /// The bundles that it offers, by name.
+    pub entries: Vec<Entry>,
+    /// Entries that could not be read; the others can be used all the same.
+    pub broken: Vec<EntryError>,
+}
+
+/// A bundle in a registry.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The bundle's name.
+    pub name: BundleName,
+    /// One line for people.
+    pub description: String,
+    /// SPDX licence expression.
+    pub license: Option<String>,
+    /// The slugs of its block types.
+    pub types: Vec<String>,
+    /// Its releases, the newest version first.
+    pub releases: Vec<Release>,
+}
+
+/// One version of a bundle.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// Its version.
+    pub version: Version,
+    /// The version of the contract with the host that it was built for.
+    pub wit: String,
+    /// Where it is.
+    pub source: Source,
+    /// What its bytes must be; a path is built here and has none.
+    pub sha256: Option<Digest>,
+    /// What it asks for.
+    pub capabilities: Vec<String>,
+    /// Withdrawn: it is only installed by a lock file that names it.
+    pub yanked: bool,
+}
+
+/// Where a release is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The folder of a crate, built on install.
+    Path(PathBuf),
+    /// A component file: an address, or a path relative to the registry.
+    Url(String),
+}
+
+/// An entry that is not valid.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("entry {number}{}: {reason}", .name.as_ref().map(|name| format!(" (`{name}`)")).unwrap_or_default())]
+pub struct EntryError {
+    /// Which `[[bundle]]`, from 1.
+    pub number: usize,
+    /// Its name, where it has one.
+    pub name: Option<String>,
+    /// What is wrong.
+    pub reason: String,
+}
+
+/// Why a registry, or a bundle in it, could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The file cannot be read.
+    #[error("registry `{}` cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not a registry.
+    #[error("registry `{}`: {reason}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// It has no such bundle.
+    #[error("registry `{registry}` has no bundle `{name}`")]
+    NoBundle {
+        /// The registry.
+        registry: String,
+        /// What was asked for.
+        name: String,
+        /// "did you mean".
+        hint: Option<String>,
+    },
+    /// The entry is broken.
+    #[error("registry `{registry}`")]
+    Broken {
+        /// The registry.
+        registry: String,
+        /// What is wrong.
+        source: EntryError,
+    },
+    /// No release fits.
+    #[error("no release of `{name}` fits `{requirement}`; there are {available}")]
+    NoRelease {
+        /// The bundle.
+        name: String,
+        /// What was asked for.
+        requirement: String,
+        /// What there is.
+        available: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntryFormat {
+    name: String,
+    #[serde(default)]
+    description: String,
+    license: Option<String>,
+    #[serde(default)]
+    types: Vec<String>,
+    #[serde(default)]
+    release: Vec<ReleaseFormat>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReleaseFormat {
+    version: String,
+    wit: String,
+    source: SourceFormat,
+    sha256: Option<String>,
+    /// Read so that a signed registry is understood; checked where files are fetched.
+    #[allow(dead_code, reason = "part of the format")]
+    signature: Option<String>,
+    #[serde(default)]
+    capabilities: Vec<String>,
+    #[serde(default)]
+    yanked: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SourceFormat {
+    path: Option<PathBuf>,
+    url: Option<String>,
+}
+
+impl Registry {
+    /// Reads a registry: its file, or the folder that has it.
+    ///
+    /// # Errors
+    /// [`RegistryError::Read`], [`RegistryError::Format`]. A broken entry is not an error here.
+    pub fn read(path: &Path) -> Result<Self, RegistryError> {
+        let file = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
+        let text = std::fs::read_to_string(&file).map_err(|source| RegistryError::Read { path: file.clone(), source })?;
+        let folder = file.parent().map(Path::to_owned).unwrap_or_default();
+        Self::parse(&text, folder).map_err(|reason| RegistryError::Format { path: file, reason })
+    }
+
+    /// The nearest `registry.toml` from a folder upwards.
+    #[must_use]
+    pub fn nearest(folder: &Path) -> Option<PathBuf> {
+        folder.ancestors().map(|folder| folder.join(FILE_NAME)).find(|file| file.is_file())
+    }
+
+    fn parse(text: &str, folder: PathBuf) -> Result<Self, String> {
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
+        if let Some(unknown) = table.keys().find(|key| !["version", "name", "unsigned", "bundle"].contains(&key.as_str())) {
+            return Err(format!("unknown field `{unknown}`"));
+        }
+        match table.get("version").and_then(toml::Value::as_integer) {
+            Some(FORMAT) => {}
+            Some(other) => return Err(format!("format version {other} is not known; this Blockyard reads version {FORMAT}")),
+            None => return Err(format!("it does not begin with `version = {FORMAT}`")),
+        }
+        let mut registry = Self {
+            name: table.get("name").and_then(toml::Value::as_str).unwrap_or("unnamed").to_owned(),
+            folder,
+            entries: Vec::new(),
+            broken: Vec::new(),
+        };
+        let bundles = table.get("bundle").and_then(toml::Value::as_array).cloned().unwrap_or_default();
+        for (index, bundle) in bundles.into_iter().enumerate() {
+            let name = bundle.get("name").and_then(toml::Value::as_str).map(str::to_owned);
+            match registry.entry(bundle) {
+                Ok(entry) => registry.entries.push(entry),
+                Err(reason) => registry.broken.push(EntryError { number: index + 1, name, reason }),
+            }
+        }
+        Ok(registry)
+    }
+
+    fn entry(&self, bundle: toml::Value) -> Result<Entry, String> {
+        let format: EntryFormat = bundle.try_into().map_err(|error| error.to_string().trim().to_owned())?;
+        let name = BundleName::new(format.name).map_err(|error| error.to_string())?;
+        if self.entries.iter().any(|other| other.name == name) {
+            return Err("the name stands twice".to_owned());
+        }
+        let mut releases = format.release.into_iter().map(|release| self.release(release)).collect::<Result<Vec<_>, _>>()?;
+        releases.sort_by(|a, b| b.version.cmp(&a.version));
+        Ok(Entry { name, description: format.description, license: format.license, types: format.types, releases })
+    }
+
+    fn release(&self, format: ReleaseFormat) -> Result<Release, String> {
+        let at = |what: &str| format!("release {}: {what}", format.version);
+        let version = Version::parse(&format.version).map_err(|error| at(&error.to_string()))?;
+        let source = match (format.source.path, format.source.url) {
+            (Some(path), None) => Source::Path(self.folder.join(path)),
+            (None, Some(url)) => Source::Url(url),
+            _ => return Err(at("the source is `{ path = \"…\" }` or `{ url = \"…\" }`")),
+        };
+        let sha256 = format.sha256.map(|text| text.parse::<Digest>()).transpose().map_err(|error| at(&error.to_string()))?;
+        if sha256.is_none() && matches!(source, Source::Url(_)) {
+            return Err(at("a file has a `sha256`"));
+        }
+        Ok(Release { version, wit: format.wit, source, sha256, capabilities: format.capabilities, yanked: format.yanked })
+    }
+
+    /// The newest release of a bundle that fits and is not withdrawn.
+    ///
+    /// # Errors
+    /// [`RegistryError::NoBundle`], [`RegistryError::Broken`], [`RegistryError::NoRelease`].
+    pub fn resolve(&self, name: &BundleName, requirement: &VersionReq) -> Result<(&Entry, &Release), RegistryError> {
+        let Some(entry) = self.entries.iter().find(|entry| entry.name == *name) else {
+            if let Some(broken) = self.broken.iter().find(|broken| broken.name.as_deref() == Some(name.as_str())) {
+                return Err(RegistryError::Broken { registry: self.name.clone(), source: broken.clone() });
+            }
+            return Err(RegistryError::NoBundle {
+                registry: self.name.clone(),
+                name: name.to_string(),
+                hint: did_you_mean(name.as_str(), self.entries.iter().map(|entry| entry.name.as_str())),
+            });
+        };
+        let fitting = entry.releases.iter().find(|release| !release.yanked && requirement.matches(&release.version));
+        fitting.map(|release| (entry, release)).ok_or_else(|| RegistryError::NoRelease {
+            name: name.to_string(),
+            requirement: requirement.to_string(),
+            available: match entry.releases.as_slice() {
+                [] => "none".to_owned(),
+                releases => releases
+                    .iter()
+                    .map(|release| format!("{}{}", release.version, if release.yanked { " (withdrawn)" } else { "" }))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+        version = 1
+        name = "test"
+        [[bundle]]
+        name = "sql"
+        [[bundle.release]]
+        version = "0.2.0"
+        wit = "0.1"
+        source = { path = "plugins/sql" }
+        [[bundle.release]]
+        version = "0.3.0"
+        wit = "0.1"
+        source = { path = "plugins/sql" }
+        yanked = true
+        [[bundle.release]]
+        version = "0.1.0"
+        wit = "0.1"
+        source = { path = "plugins/sql" }
+        [[bundle]]
+        name = "broken"
+        [[bundle.release]]
+        version = "0.1.0"
+        wit = "0.1"
+        source = { url = "broken.wasm" }
+    "#;
+
+    fn registry() -> Registry {
+        Registry::parse(TEXT, "/registry".into()).expect("a good registry")
+    }
+
+    fn resolve(name: &str, requirement: &str) -> Result<String, String> {
+        let name = BundleName::new(name).expect("a name");
+        let requirement = VersionReq::parse(requirement).expect("a requirement");
+        let registry = registry();
+        registry.resolve(&name, &requirement).map(|(_, release)| release.version.to_string()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_newest_release_that_fits_is_taken() {
+        assert_eq!(resolve("sql", "*"), Ok("0.2.0".to_owned()));
+        assert_eq!(resolve("sql", "=0.1.0"), Ok("0.1.0".to_owned()));
+        assert_eq!(resolve("sql", "^1"), Err("no release of `sql` fits `^1`; there are 0.3.0 (withdrawn), 0.2.0, 0.1.0".to_owned()));
+    }
+
+    #[test]
+    fn one_broken_entry_does_not_stop_the_others() {
+        let broken = &registry().broken[0];
+        assert_eq!(broken.to_string(), "entry 2 (`broken`): release 0.1.0: a file has a `sha256`");
+        assert!(resolve("broken", "*").is_err());
+        assert!(resolve("sq", "*").is_err());
+    }
+
+    #[test]
+    fn what_is_no_registry_is_refused() {
+        for text in ["", "version = 2", "version = 1\nextra = 1", "not toml ["] {
+            assert!(Registry::parse(text, PathBuf::new()).is_err(), "{text}");
+        }
+    }
+}

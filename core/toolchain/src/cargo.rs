@@ -1,0 +1,163 @@
+//! Running cargo for one bundle.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::{TARGET, Toolchain};
+
+/// A crate that is to become a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crate {
+    /// The package's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// SPDX licence expression.
+    pub license: Option<String>,
+    /// Where the source is.
+    pub repository: Option<String>,
+    /// The core module that cargo made.
+    pub module: PathBuf,
+}
+
+/// Why there is no module.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The folder has no `Cargo.toml`.
+    #[error("`{}` is not the folder of a crate: it has no Cargo.toml", .0.display())]
+    NotACrate(PathBuf),
+    /// cargo cannot be run.
+    #[error("cargo cannot be run")]
+    NoCargo(#[source] std::io::Error),
+    /// The crate does not compile; the text is the compiler's.
+    #[error("`{folder}` does not compile")]
+    Compile {
+        /// The crate.
+        folder: String,
+        /// What the compiler printed.
+        output: String,
+    },
+    /// The crate is no `cdylib`.
+    #[error("`{}` makes no WebAssembly module: add `crate-type = [\"cdylib\"]` under `[lib]` to its Cargo.toml", .0.display())]
+    NoModule(PathBuf),
+}
+
+/// Compiles a crate for WebAssembly: small, without debug information, with paths that do not
+/// depend on the machine, so that the same source gives the same bytes.
+///
+/// # Errors
+/// [`BuildError`].
+pub fn build(folder: &Path, toolchain: &Toolchain) -> Result<Crate, BuildError> {
+    let manifest = folder.join("Cargo.toml");
+    if !manifest.exists() {
+        return Err(BuildError::NotACrate(folder.to_owned()));
+    }
+    let package = package(&manifest)?;
+    let mut command = Command::new("cargo");
+    command
+        .args(["build", "--release", "--target", TARGET, "--message-format", "json-render-diagnostics"])
+        .arg("--manifest-path")
+        .arg(&manifest)
+        .arg("--target-dir")
+        .arg(package.target_folder.join("bundles"))
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "s")
+        .env("CARGO_PROFILE_RELEASE_LTO", "true")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
+        .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
+        .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", remapped(&package.workspace))
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        // Set where this program itself was started by cargo; they would name the wrong compiler.
+        .env_remove("RUSTUP_TOOLCHAIN_SOURCE")
+        .stdin(Stdio::null());
+    if let Toolchain::FromSource { rustc, linker } = toolchain {
+        command
+            .args(["-Z", "build-std=std,panic_abort"])
+            .env("RUSTC", rustc)
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
+    }
+    let output = command.output().map_err(BuildError::NoCargo)?;
+    if !output.status.success() {
+        return Err(BuildError::Compile {
+            folder: folder.display().to_string(),
+            output: String::from_utf8_lossy(&output.stderr).into_owned(),
+        });
+    }
+    let module = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["reason"] == "compiler-artifact" && message["target"]["name"] == package.library.as_str())
+        .flat_map(|message| message["filenames"].as_array().cloned().unwrap_or_default())
+        .filter_map(|file| file.as_str().map(PathBuf::from))
+        .find(|file| file.extension().is_some_and(|extension| extension == "wasm"))
+        .ok_or_else(|| BuildError::NoModule(folder.to_owned()))?;
+    Ok(Crate {
+        name: package.name,
+        version: package.version,
+        license: package.license,
+        repository: package.repository,
+        module,
+    })
+}
+
+struct Package {
+    name: String,
+    version: String,
+    license: Option<String>,
+    repository: Option<String>,
+    library: String,
+    target_folder: PathBuf,
+    workspace: PathBuf,
+}
+
+fn package(manifest: &Path) -> Result<Package, BuildError> {
+    let folder = || manifest.parent().map(Path::to_owned).unwrap_or_default();
+    let output = Command::new("cargo")
+        .args(["metadata", "--format-version", "1", "--no-deps", "--manifest-path"])
+        .arg(manifest)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(BuildError::NoCargo)?;
+    let broken = || BuildError::Compile {
+        folder: folder().display().to_string(),
+        output: String::from_utf8_lossy(&output.stderr).into_owned(),
+    };
+    let metadata: Value = serde_json::from_slice(&output.stdout).map_err(|_| broken())?;
+    let wanted = manifest.canonicalize().unwrap_or_else(|_| manifest.to_owned());
+    let found = metadata["packages"].as_array().into_iter().flatten().find(|package| {
+        package["manifest_path"].as_str().is_some_and(|path| Path::new(path).canonicalize().is_ok_and(|path| path == wanted))
+    });
+    let package = found.ok_or_else(|| BuildError::NotACrate(folder()))?;
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let library = package["targets"].as_array().into_iter().flatten().find(|target| {
+        target["crate_types"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "cdylib"))
+    });
+    let library = library.and_then(|target| text(&target["name"])).ok_or_else(|| BuildError::NoModule(folder()))?;
+    Ok(Package {
+        name: text(&package["name"]).unwrap_or_default(),
+        version: text(&package["version"]).unwrap_or_default(),
+        license: text(&package["license"]),
+        repository: text(&package["repository"]),
+        library,
+        target_folder: text(&metadata["target_directory"]).unwrap_or_default().into(),
+        workspace: text(&metadata["workspace_root"]).unwrap_or_default().into(),
+    })
+}
+
+/// Paths of this machine would stand in panic messages, and change the digest.
+fn remapped(workspace: &Path) -> String {
+    let cargo_home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
+        .unwrap_or_default();
+    format!(
+        "--remap-path-prefix={}=/bundle --remap-path-prefix={}=/cargo",
+        workspace.display(),
+        cargo_home.display()
+    )
+}
