@@ -1,1 +1,59 @@
-fn main() {}
+//! The command line of Blockyard. It parses, opens the yard, calls the engine and prints; it has
+//! no logic of its own.
+
+mod arguments;
+mod commands;
+mod context;
+mod fields;
+mod output;
+mod progress;
+mod tabular;
+mod terminal;
+
+use std::process::ExitCode;
+
+use arguments::Cli;
+use context::Context;
+use terminal::Failure;
+
+fn main() -> ExitCode {
+    no_core_files();
+    let cli = Cli::read();
+    let context = Context::new(&cli.global);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let error = blockyard::Error::new(blockyard::ErrorKind::Outside, "this process cannot start its threads").because(error);
+            return context.terminal.fail(&error);
+        }
+    };
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = commands::run(cli.command, &context) => outcome,
+            _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
+        }
+    });
+    // A blocking read of the terminal must not keep the process alive.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(code) => code,
+        Err(Failure::Error(error)) => context.terminal.fail(&error),
+        // A closed pipe (`| head`) is the reader's wish, not an error.
+        Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
+        Err(Failure::Interrupted) => {
+            context.terminal.note("interrupted; nothing was left half done");
+            ExitCode::from(130)
+        }
+    }
+}
+
+/// Secrets are in this process's memory while they are used; a core file would keep them.
+fn no_core_files() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        let none = Rlimit { current: Some(0), maximum: Some(0) };
+        // Where even that is refused there is nothing else to do.
+        let _ = setrlimit(Resource::Core, none);
+    }
+}

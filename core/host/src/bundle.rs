@@ -16,6 +16,9 @@ use crate::{HostError, limits};
 /// The prefix of everything that a bundle may import.
 const PACKAGE: &str = "blockyard:bundle/";
 
+/// The interfaces that this host has.
+const PROVIDED: [&str; 7] = ["types", "streams", "secrets", "sql", "log", "clock", "random"];
+
 /// A compiled bundle. Cheap to clone.
 #[derive(Clone)]
 pub struct Bundle {
@@ -174,14 +177,13 @@ impl Sandbox {
         Ok(text)
     }
 
-    /// A component linked for the exports that are pure: it reaches nothing, and its log is for
-    /// the message of a panic only.
+    /// A component linked for the exports that are pure. Everything is linked, so that the types of
+    /// handles agree, and nothing can be reached: its state has no grants and no secrets, `clock`
+    /// and `random` trap. The log is for the message of a panic.
     pub(crate) fn pure(&self, component: &Component) -> Result<BundlePre<CallState>, HostError> {
-        let mut linker = Linker::new(&self.engine);
-        interfaces::log::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state).map_err(HostError::Engine)?;
-        linker
-            .define_unknown_imports_as_traps(component)
-            .and_then(|()| linker.instantiate_pre(component))
+        linker(self, &BTreeSet::from(PROVIDED))
+            .map_err(HostError::Engine)?
+            .instantiate_pre(component)
             .and_then(BundlePre::new)
             .map_err(|error| HostError::NotABundle(format!("{error:#}")))
     }
@@ -221,7 +223,6 @@ fn always_linked(interface: &str) -> bool {
 
 /// The interfaces that the component imports. What this Blockyard does not provide is an error.
 fn imports(sandbox: &Sandbox, component: &Component) -> Result<BTreeSet<String>, HostError> {
-    const PROVIDED: [&str; 7] = ["types", "streams", "secrets", "sql", "log", "clock", "random"];
     component
         .component_type()
         .imports(&sandbox.engine)

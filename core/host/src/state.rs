@@ -32,6 +32,8 @@ pub(crate) struct CallState {
     pub(crate) log: Vec<LogLine>,
     /// The panic's own message, from the SDK's hook.
     pub(crate) panic: Option<String>,
+    /// In `describe` and `validate`, which must give the same answer everywhere and always.
+    pure: bool,
     /// Bytes of bodies that the guest made and the host holds.
     body_bytes: usize,
 }
@@ -39,7 +41,8 @@ pub(crate) struct CallState {
 impl CallState {
     /// State for `describe` and `validate`, which reach nothing.
     pub(crate) fn pure(pools: Arc<Pools>) -> Self {
-        Self::new(Effect::Read, Value::Null, String::new(), BTreeMap::new(), Arc::default(), pools)
+        let nothing = Self::new(Effect::Read, Value::Null, String::new(), BTreeMap::new(), Arc::default(), pools);
+        Self { pure: true, ..nothing }
     }
 
     pub(crate) fn new(
@@ -65,8 +68,17 @@ impl CallState {
             pools,
             log: Vec::new(),
             panic: None,
+            pure: false,
             body_bytes: 0,
         }
+    }
+
+    /// Stops a guest that asks for time or chance where its answer must not depend on them.
+    pub(crate) fn need_impure(&self, what: &str) -> wasmtime::Result<()> {
+        if self.pure {
+            return Err(wasmtime::Error::msg(format!("`{what}` is not to be had while a bundle describes or validates")));
+        }
+        Ok(())
     }
 
     /// Counts bytes that the guest lets the host hold; they are bounded like its own memory.

@@ -1,0 +1,357 @@
+//! What the command line takes. The doc comments are the help.
+
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+
+use crate::tabular::Format;
+
+/// Typed, named, versioned, encrypted configuration and credentials, and calls through them.
+#[derive(Debug, Parser)]
+#[command(name = "blockyard", version, propagate_version = true, max_term_width = 100, styles = STYLES)]
+#[command(after_help = "Exit codes: 0 done, 1 the outside system said no or a check failed, 2 usage, 3 not found,\n4 invalid data, 5 denied, 6 conflict, 7 a bundle broke its limits or crashed, 70 a bug in Blockyard.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const STYLES: Styles = Styles::styled().header(AnsiColor::Green.on_default().bold()).literal(AnsiColor::Cyan.on_default());
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The yard: `sqlite:PATH`. Default: a file in the platform's data folder.
+    #[arg(long, global = true, env = "BLOCKYARD_YARD", value_name = "URL")]
+    pub(crate) yard: Option<String>,
+    /// Print one JSON document instead of text, errors too.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say nothing but results and errors.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Say more; twice for even more.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Show no progress bars.
+    #[arg(long, global = true)]
+    pub(crate) no_progress: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a yard and its key, and say where both are.
+    #[command(after_help = "Example:\n  blockyard init --key file")]
+    Init(Init),
+    /// Install bundles: from a registry by name, from a .wasm file, or from the folder of a crate, which is built.
+    #[command(after_help = "Example:\n  blockyard install sql --yes")]
+    Install(Install),
+    /// List the installed bundles.
+    #[command(after_help = "Example:\n  blockyard bundles")]
+    Bundles,
+    /// Show what bundles may use.
+    #[command(after_help = "Example:\n  blockyard grants sql")]
+    Grants(Grants),
+    /// Grant a bundle what it asks for.
+    #[command(after_help = "Example:\n  blockyard grant sql 'sql postgres'")]
+    Grant(GrantChange),
+    /// Take a capability from a bundle.
+    #[command(after_help = "Example:\n  blockyard revoke sql 'sql postgres'")]
+    Revoke(GrantChange),
+    /// List the block types.
+    #[command(after_help = "Example:\n  blockyard types --interface database")]
+    Types(Types),
+    /// Show one block type: fields, secrets, operations with their arguments.
+    #[command(after_help = "Example:\n  blockyard type sql-database")]
+    Type(Type),
+    /// Make a block. On a terminal, with nothing given, it asks field by field.
+    #[command(after_help = "Example:\n  blockyard create sql-database/flights --set dialect=sqlite --set database=/tmp/flights.db")]
+    Create(Create),
+    /// Save a new revision of a block; what is not named stays as it is, secrets too.
+    #[command(after_help = "Example:\n  blockyard set sql-database/flights --set database=/tmp/other.db --if-revision 1")]
+    Set(Set),
+    /// List blocks.
+    #[command(after_help = "Example:\n  blockyard list --type sql-database")]
+    List(List),
+    /// Show a block, secrets as `********`.
+    #[command(after_help = "Example:\n  blockyard show sql-database/flights@1")]
+    Show(Show),
+    /// List the revisions of a block.
+    #[command(after_help = "Example:\n  blockyard history sql-database/flights")]
+    History(History),
+    /// Can the block do its work now?
+    #[command(after_help = "Example:\n  blockyard check sql-database/flights")]
+    Check(Check),
+    /// Call an operation of a block; `--help` after the operation shows its arguments.
+    #[command(after_help = "Example:\n  blockyard call sql-database/flights fetch-one --statement 'select 1 as one'")]
+    Call(Call),
+    /// Run a statement that only reads, on a block that implements `database`.
+    #[command(after_help = "Example:\n  blockyard query sql-database/flights 'select :word as word' --param word=hello --format csv")]
+    Query(Query),
+    /// Run a statement that changes something, on a block that implements `database`.
+    #[command(after_help = "Example:\n  blockyard execute sql-database/flights 'create table if not exists notes (note text)'")]
+    Execute(Execute),
+    /// Who did what when.
+    #[command(after_help = "Example:\n  blockyard audit --limit 5")]
+    Audit(Audit),
+    /// Build a bundle from the folder of its crate into one .wasm file.
+    #[command(after_help = "Example:\n  blockyard build plugins/sql --out /tmp/sql.wasm")]
+    Build(Build),
+    /// Print completions for a shell.
+    #[command(after_help = "Example:\n  blockyard completions bash")]
+    Completions(Completions),
+}
+
+/// Where a new yard's key goes.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum KeyPlace {
+    /// The operating system's keyring.
+    Keyring,
+    /// A file beside the yard that only its owner can read, or the one that BLOCKYARD_KEY_FILE names.
+    File,
+    /// Nowhere: BLOCKYARD_KEY has it, now and at every command.
+    Env,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Where the key goes. Default: the keyring, or a file where none answers.
+    #[arg(long, value_name = "PLACE", env = "BLOCKYARD_INIT_KEY")]
+    pub(crate) key: Option<KeyPlace>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Install {
+    /// What to install: NAME, NAME@REQUIREMENT, FILE.wasm, or PATH/TO/CRATE.
+    #[arg(required = true, value_name = "BUNDLE")]
+    pub(crate) bundles: Vec<String>,
+    /// A registry's file or folder. Default: the nearest registry.toml from here upwards.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) registry: Vec<PathBuf>,
+    /// Agree to what the bundles ask for.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Grants {
+    /// This bundle only.
+    pub(crate) bundle: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GrantChange {
+    /// The bundle.
+    pub(crate) bundle: String,
+    /// Capabilities, as `blockyard grants` shows them.
+    #[arg(required = true, value_name = "CAPABILITY")]
+    pub(crate) capabilities: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Types {
+    /// Only types that implement this interface.
+    #[arg(long, value_name = "INTERFACE")]
+    pub(crate) interface: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Type {
+    /// The type.
+    #[arg(value_name = "TYPE")]
+    pub(crate) slug: String,
+    /// Print the JSON Schema of its configuration.
+    #[arg(long)]
+    pub(crate) schema: bool,
+}
+
+/// Values of fields.
+#[derive(Debug, Args)]
+pub(crate) struct Fields {
+    /// A field's value, `a.b=1` reaching into objects; `@FILE` reads it from a file.
+    #[arg(long = "set", value_name = "FIELD=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// A configuration as JSON, from a file or `-` for standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json_config: Option<PathBuf>,
+    /// A secret: `FIELD` asks, `FIELD=-` reads standard input, `FIELD=@FILE` stores a file's content, `FIELD=env:NAME` and `FIELD=file:PATH` are read at each call.
+    #[arg(long, value_name = "FIELD[=SOURCE]")]
+    pub(crate) secret: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// TYPE/NAME.
+    pub(crate) address: String,
+    #[command(flatten)]
+    pub(crate) fields: Fields,
+    /// Check what would be saved, and save nothing.
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Set {
+    /// TYPE/NAME.
+    pub(crate) address: String,
+    #[command(flatten)]
+    pub(crate) fields: Fields,
+    /// Take a field away.
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) unset: Vec<String>,
+    /// Only if this is still the newest revision.
+    #[arg(long, value_name = "N")]
+    pub(crate) if_revision: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Blocks with this word in their address.
+    pub(crate) word: Option<String>,
+    /// Blocks of this type.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) type_slug: Option<String>,
+    /// Blocks whose type implements this interface.
+    #[arg(long, value_name = "INTERFACE")]
+    pub(crate) interface: Option<String>,
+    /// At most so many.
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u32>,
+    /// Those after this address: the next page.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) after: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// TYPE/NAME or TYPE/NAME@REVISION.
+    pub(crate) address: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// TYPE/NAME.
+    pub(crate) address: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// TYPE/NAME or TYPE/NAME@REVISION.
+    pub(crate) address: String,
+}
+
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Call {
+    /// TYPE/NAME or TYPE/NAME@REVISION.
+    #[arg(required_unless_present = "help", default_value = "")]
+    pub(crate) address: String,
+    /// The operation, and its arguments: `--NAME VALUE`, `--args JSON|@FILE|-`, `--in FILE|-`, `--out FILE|-`, `--yes`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPERATION [--ARGUMENT VALUE]")]
+    pub(crate) rest: Vec<String>,
+    /// Print help.
+    #[arg(short, long, action = clap::ArgAction::Help)]
+    pub(crate) help: Option<bool>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Query {
+    /// TYPE/NAME or TYPE/NAME@REVISION.
+    pub(crate) address: String,
+    /// The statement, with parameters as `:name`; `@FILE` reads it from a file.
+    #[arg(value_name = "SQL")]
+    pub(crate) statement: String,
+    /// A parameter's value; numbers, true, false and null are read as such.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) param: Vec<String>,
+    /// How to print the rows. Default: by the ending of `--out`, else a table.
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<Format>,
+    /// Where to. The file appears when it is complete.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Execute {
+    /// TYPE/NAME or TYPE/NAME@REVISION.
+    pub(crate) address: String,
+    /// The statement, with parameters as `:name`; `@FILE` reads it from a file.
+    #[arg(value_name = "SQL")]
+    pub(crate) statement: String,
+    /// A parameter's value; numbers, true, false and null are read as such.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) param: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
+    /// At most so many lines, the newest first.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    /// The folder of the crate.
+    #[arg(default_value = ".")]
+    pub(crate) path: PathBuf,
+    /// The file to write. Default: NAME-VERSION.wasm, here.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell.
+    pub(crate) shell: clap_complete::Shell,
+}
+
+impl Cli {
+    /// Reads the command line; prints help and usage errors itself, and ends the process then.
+    pub(crate) fn read() -> Self {
+        let matches = Self::described().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    /// The command with an environment variable for every option: `--if-revision` is
+    /// `BLOCKYARD_IF_REVISION`.
+    pub(crate) fn described() -> clap::Command {
+        with_variables(Self::command())
+    }
+}
+
+fn with_variables(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|argument| {
+            let builtin = matches!(argument.get_id().as_str(), "help" | "version");
+            match argument.get_long() {
+                Some(long) if !builtin && argument.get_env().is_none() => {
+                    let variable = format!("BLOCKYARD_{}", long.replace('-', "_").to_uppercase());
+                    argument.env(variable).hide_env(true)
+                }
+                _ => argument,
+            }
+        })
+        .mut_subcommands(with_variables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::described().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example:\n  blockyard "), "{} has no example", command.get_name());
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! `call`: any operation of a block. Its arguments become flags, from their schema.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+
+use blockyard::model::{Operation, Pointer};
+use blockyard::{Block, Effect, Error, ErrorKind, Input, Json, PinnedAddress, Problem};
+use clap::{Arg, ArgAction};
+use futures_util::StreamExt as _;
+use tokio::io::AsyncReadExt as _;
+
+use super::{DONE, Outcome};
+use crate::arguments::Call;
+use crate::context::Context;
+use crate::fields::read;
+use crate::output::{self, Destination};
+
+/// Bytes of one piece of an input.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Flags of `call` itself; an argument of the same name is given with `--args`.
+const OWN_FLAGS: [&str; 7] = ["args", "in", "out", "yes", "json", "yard", "help"];
+
+pub(super) async fn run(arguments: Call, context: &Context) -> Outcome {
+    let address: PinnedAddress = arguments.address.parse().map_err(Error::from)?;
+    let mut rest = arguments.rest.into_iter();
+    let name = rest.next();
+    let rest: Vec<String> = rest.collect();
+    let context = context.adjusted(early(&rest, "--yard"), rest.iter().any(|word| word == "--json"));
+
+    let yard = context.open().await?;
+    let block = yard.open_block(&address).await?;
+    let Some(name) = name else {
+        return Err(no_operation(&block)?.into());
+    };
+    let operation = block.operation(&name)?;
+    let matches = match flags(&address, operation).try_get_matches_from(&rest) {
+        Ok(matches) => matches,
+        // Help and usage errors print themselves.
+        Err(error) => {
+            let _ = error.print();
+            return Ok(std::process::ExitCode::from(if error.use_stderr() { ErrorKind::Usage.exit_code() } else { 0 }));
+        }
+    };
+    let given = values(operation, &matches)?;
+    if operation.effect == Effect::Destructive && !matches.get_flag("yes") {
+        let agreed = context.terminal.can_ask() && context.terminal.agree(&format!("`{name}` may lose what cannot be had back. Go on?"));
+        if !agreed {
+            return Err(Error::new(ErrorKind::Usage, format!("operation `{name}` is destructive, and nobody agreed to it")).hint("agree with `--yes`").into());
+        }
+    }
+    let input = match matches.get_one::<PathBuf>("in") {
+        Some(path) => Some(input(path).await?),
+        None => None,
+    };
+    let out = matches.get_one::<PathBuf>("out").cloned();
+
+    let reply = block.call_with(&name, given, input, blockyard::Deadline::default()).await?;
+    context.log(&reply.log);
+    match reply.output {
+        None => context.terminal.json(&reply.result)?,
+        Some(_) if out.is_none() && std::io::stdout().is_terminal() => {
+            return Err(Error::new(ErrorKind::Usage, format!("operation `{name}` gives bytes, which do not belong on a terminal"))
+                .hint("write them to a file with `--out FILE`, or on with `--out -`")
+                .into());
+        }
+        Some((_, stream)) => {
+            let mut destination = Destination::new(out.as_deref())?;
+            let bytes = output::copy(stream, &mut destination).await?;
+            let to_file = matches!(destination, Destination::File { .. });
+            destination.finish()?;
+            if to_file {
+                context.terminal.json(&reply.result)?;
+                context.terminal.note(&format!("{bytes} bytes written"));
+            }
+        }
+    }
+    yard.close().await;
+    Ok(DONE)
+}
+
+/// The value of a flag that is needed before the operation is known.
+fn early(rest: &[String], flag: &str) -> Option<String> {
+    let at = rest.iter().position(|word| word == flag || word.starts_with(&format!("{flag}=")))?;
+    match rest[at].split_once('=') {
+        Some((_, value)) => Some(value.to_owned()),
+        None => rest.get(at + 1).cloned(),
+    }
+}
+
+fn no_operation(block: &Block) -> Result<Error, Error> {
+    let known: Vec<&str> = block.operations()?.iter().map(|operation| operation.name.as_str()).collect();
+    Ok(Error::new(ErrorKind::Usage, format!("no operation of `{}` was named", block.address())).hint(format!("it has `{}`", known.join("`, `"))))
+}
+
+/// The flags of an operation: its arguments, and those of `call` itself.
+fn flags(address: &PinnedAddress, operation: &Operation) -> clap::Command {
+    let mut command = clap::Command::new(format!("blockyard call {address} {}", operation.name))
+        .no_binary_name(true)
+        .about(operation.description.clone())
+        .arg(Arg::new("args").long("args").value_name("JSON|@FILE|-").help("All arguments at once, as a JSON object"))
+        .arg(Arg::new("in").long("in").value_name("FILE|-").value_parser(clap::value_parser!(PathBuf)).help("Bytes for the operation to read"))
+        .arg(Arg::new("out").long("out").value_name("FILE|-").value_parser(clap::value_parser!(PathBuf)).help("Where the operation's bytes go"))
+        .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Agree to a destructive operation"))
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print errors as JSON"))
+        .arg(Arg::new("yard").long("yard").value_name("URL").help("The yard"));
+    for (name, schema) in properties(operation) {
+        if OWN_FLAGS.contains(&name.as_str()) {
+            continue;
+        }
+        let help = schema["description"].as_str().unwrap_or_default().to_owned();
+        command = command.arg(Arg::new(format!("argument:{name}")).long(name.clone()).value_name("VALUE").allow_hyphen_values(true).help(help));
+    }
+    command
+}
+
+fn properties(operation: &Operation) -> impl Iterator<Item = (&String, &Json)> {
+    operation.arguments.document()["properties"].as_object().into_iter().flatten()
+}
+
+fn values(operation: &Operation, matches: &clap::ArgMatches) -> Result<Json, Error> {
+    let mut given = match matches.get_one::<String>("args") {
+        None => serde_json::json!({}),
+        Some(text) => {
+            let text = match text.strip_prefix('@') {
+                Some(path) => read(Path::new(path))?,
+                None if text == "-" => read(Path::new("-"))?,
+                None => text.clone(),
+            };
+            serde_json::from_str(&text).map_err(|error| Error::new(ErrorKind::Invalid, "the value of `--args` is not JSON").because(error))?
+        }
+    };
+    if !given.is_object() {
+        return Err(Error::new(ErrorKind::Invalid, "the value of `--args` is not a JSON object"));
+    }
+    for (name, _) in properties(operation) {
+        if OWN_FLAGS.contains(&name.as_str()) {
+            continue;
+        }
+        if let Some(text) = matches.get_one::<String>(&format!("argument:{name}")) {
+            let text = match text.strip_prefix('@') {
+                Some(path) => read(Path::new(path))?,
+                None => text.clone(),
+            };
+            given[name] = operation.arguments.parse_value(&Pointer::default().child(name), &text);
+        }
+    }
+    Ok(given)
+}
+
+/// A file, or standard input, as a stream of bytes.
+async fn input(path: &Path) -> Result<Input, Error> {
+    let (reader, size): (Box<dyn tokio::io::AsyncRead + Send + Unpin>, _) = if path.as_os_str() == "-" {
+        (Box::new(tokio::io::stdin()), None)
+    } else {
+        let file = tokio::fs::File::open(path).await.map_err(|error| Error::new(ErrorKind::NotFound, format!("`{}` cannot be read", path.display())).because(error))?;
+        let size = file.metadata().await.ok().map(|metadata| metadata.len());
+        (Box::new(file), size)
+    };
+    let stream = futures_util::stream::unfold(reader, async |mut reader| {
+        let mut chunk = bytes::BytesMut::with_capacity(CHUNK_BYTES);
+        match reader.read_buf(&mut chunk).await {
+            Ok(0) => None,
+            Ok(_) => Some((Ok(chunk.freeze()), reader)),
+            Err(error) => Some((Err(problem(&error)), reader)),
+        }
+    });
+    Ok(Input { media_type: "application/octet-stream".to_owned(), size, stream: stream.boxed() })
+}
+
+fn problem(error: &std::io::Error) -> Problem {
+    Problem {
+        code: "failed".to_owned(),
+        message: format!("the input cannot be read: {error}"),
+        hint: None,
+        retryable: false,
+        details: None,
+    }
+}

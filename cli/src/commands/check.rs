@@ -1,0 +1,27 @@
+//! `check`: can the block do its work now?
+
+use std::process::ExitCode;
+
+use blockyard::{Error, ErrorKind, PinnedAddress};
+
+use super::{DONE, Outcome};
+use crate::arguments::Check;
+use crate::context::Context;
+
+pub(super) async fn run(arguments: &Check, context: &Context) -> Outcome {
+    let address: PinnedAddress = arguments.address.parse().map_err(Error::from)?;
+    let yard = context.open().await?;
+    let block = yard.open_block(&address).await?;
+    let check = block.check().await?;
+    context.terminal.document(&check, || {
+        let mut text = String::new();
+        for step in &check.steps {
+            let time = step.milliseconds.map(|time| format!(" ({time} ms)")).unwrap_or_default();
+            let detail = step.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
+            text.push_str(&format!("{:<7}  {}{time}{detail}\n", step.status, step.name));
+        }
+        text
+    })?;
+    yard.close().await;
+    Ok(if check.passed { DONE } else { ExitCode::from(ErrorKind::Outside.exit_code()) })
+}

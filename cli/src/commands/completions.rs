@@ -1,0 +1,12 @@
+//! `completions`: for the shell.
+
+use super::{DONE, Outcome};
+use crate::arguments::{Cli, Completions};
+use crate::context::Context;
+
+pub(super) fn run(arguments: &Completions, context: &Context) -> Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut Cli::described(), "blockyard", &mut script);
+    context.terminal.text(&String::from_utf8_lossy(&script))?;
+    Ok(DONE)
+}

@@ -1,0 +1,54 @@
+//! `grants`, `grant`, `revoke`: what bundles may use.
+
+use blockyard::{Capability, Yard};
+use blockyard::model::BundleName;
+use serde_json::json;
+
+use super::{DONE, Outcome};
+use crate::arguments::{GrantChange, Grants};
+use crate::context::Context;
+use crate::tabular::plain_table;
+use crate::terminal::Failure;
+
+pub(super) async fn show(arguments: &Grants, context: &Context) -> Outcome {
+    let bundle = arguments.bundle.as_deref().map(BundleName::new).transpose().map_err(blockyard::Error::from)?;
+    let yard = context.open().await?;
+    print(&yard, bundle.as_ref(), context).await?;
+    yard.close().await;
+    Ok(DONE)
+}
+
+pub(super) async fn grant(arguments: &GrantChange, context: &Context) -> Outcome {
+    change(arguments, context, true).await
+}
+
+pub(super) async fn revoke(arguments: &GrantChange, context: &Context) -> Outcome {
+    change(arguments, context, false).await
+}
+
+async fn change(arguments: &GrantChange, context: &Context, grant: bool) -> Outcome {
+    let bundle = BundleName::new(arguments.bundle.as_str()).map_err(blockyard::Error::from)?;
+    let capabilities = arguments.capabilities.iter().map(|text| text.parse()).collect::<Result<Vec<Capability>, _>>().map_err(blockyard::Error::from)?;
+    let yard = context.open().await?;
+    for capability in &capabilities {
+        let changed = if grant { yard.grant(&bundle, capability).await? } else { yard.revoke(&bundle, capability).await? };
+        if !changed {
+            context.terminal.note(&format!("`{capability}` was {} already; nothing changed", if grant { "granted" } else { "not granted" }));
+        }
+    }
+    print(&yard, Some(&bundle), context).await?;
+    yard.close().await;
+    Ok(DONE)
+}
+
+async fn print(yard: &Yard, bundle: Option<&BundleName>, context: &Context) -> Result<(), Failure> {
+    let grants = yard.grants(bundle).await?;
+    context.terminal.document(&json!({ "grants": grants }), || {
+        let mut table = plain_table(["bundle", "capability", "granted", "lets it"].map(str::to_owned));
+        for grant in &grants {
+            let granted = if grant.granted { "yes" } else { "no" };
+            table.add_row([grant.bundle.clone(), grant.capability.clone(), granted.to_owned(), grant.explanation.clone()]);
+        }
+        table.to_string()
+    })
+}

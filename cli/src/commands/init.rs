@@ -1,0 +1,13 @@
+//! `init`: makes a yard and its key.
+
+use super::{DONE, Outcome};
+use crate::arguments::Init;
+use crate::context::{Context, key_in_words};
+
+pub(super) async fn run(arguments: &Init, context: &Context) -> Outcome {
+    let yard = context.init(arguments.key).await?;
+    let info = yard.info();
+    context.terminal.document(&info, || format!("yard  {}\nkey   {}", info.yard, key_in_words(&info.key)))?;
+    yard.close().await;
+    Ok(DONE)
+}

@@ -1,0 +1,38 @@
+//! `list`: blocks.
+
+use blockyard::{Address, BlockFilter, Error, TypeSlug};
+use serde_json::json;
+
+use super::{DONE, Outcome, time};
+use crate::arguments::List;
+use crate::context::Context;
+use crate::tabular::plain_table;
+
+pub(super) async fn run(arguments: List, context: &Context) -> Outcome {
+    let slug = arguments.type_slug.map(TypeSlug::new).transpose().map_err(Error::from)?;
+    let after = arguments.after.map(|text| text.parse::<Address>()).transpose().map_err(Error::from)?;
+    let yard = context.open().await?;
+    if let Some(slug) = &slug {
+        yard.block_type(slug).await?;
+    }
+    let filter = BlockFilter {
+        types: slug.map(|slug| vec![slug.to_string()]),
+        word: arguments.word,
+        after,
+        limit: arguments.limit,
+        deleted: false,
+    };
+    let blocks = yard.list(filter, arguments.interface.as_deref()).await?;
+    context.terminal.document(&json!({ "blocks": blocks }), || {
+        if blocks.is_empty() {
+            return "no such blocks; make one with `blockyard create TYPE/NAME`".to_owned();
+        }
+        let mut table = plain_table(["block", "revision", "saved"].map(str::to_owned));
+        for block in &blocks {
+            table.add_row([block.address.clone(), block.revision.to_string(), time(block.saved_at)]);
+        }
+        table.to_string()
+    })?;
+    yard.close().await;
+    Ok(DONE)
+}

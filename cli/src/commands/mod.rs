@@ -1,0 +1,62 @@
+//! One file per command.
+
+mod audit;
+mod build;
+mod bundles;
+mod call;
+mod check;
+mod completions;
+mod create;
+mod execute;
+mod grants;
+mod history;
+mod init;
+mod install;
+mod list;
+mod query;
+mod set;
+mod show;
+mod r#type;
+mod types;
+
+use std::process::ExitCode;
+
+use crate::arguments::Command;
+use crate::context::Context;
+use crate::terminal::Failure;
+
+/// How a command ends.
+type Outcome = Result<ExitCode, Failure>;
+
+/// A command that did what it should.
+const DONE: ExitCode = ExitCode::SUCCESS;
+
+pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
+    match command {
+        Command::Init(arguments) => init::run(&arguments, context).await,
+        Command::Install(arguments) => install::run(arguments, context).await,
+        Command::Bundles => bundles::run(context).await,
+        Command::Grants(arguments) => grants::show(&arguments, context).await,
+        Command::Grant(arguments) => grants::grant(&arguments, context).await,
+        Command::Revoke(arguments) => grants::revoke(&arguments, context).await,
+        Command::Types(arguments) => types::run(&arguments, context).await,
+        Command::Type(arguments) => r#type::run(&arguments, context).await,
+        Command::Create(arguments) => create::run(arguments, context).await,
+        Command::Set(arguments) => set::run(arguments, context).await,
+        Command::List(arguments) => list::run(arguments, context).await,
+        Command::Show(arguments) => show::run(&arguments, context).await,
+        Command::History(arguments) => history::run(&arguments, context).await,
+        Command::Check(arguments) => check::run(&arguments, context).await,
+        Command::Call(arguments) => call::run(arguments, context).await,
+        Command::Query(arguments) => query::run(arguments, context).await,
+        Command::Execute(arguments) => execute::run(arguments, context).await,
+        Command::Audit(arguments) => audit::run(&arguments, context).await,
+        Command::Build(arguments) => build::run(&arguments, context).await,
+        Command::Completions(arguments) => completions::run(&arguments, context),
+    }
+}
+
+/// A time as people read it: RFC 3339, UTC, to the second.
+fn time(millis: i64) -> String {
+    jiff::Timestamp::from_millisecond(millis).map_or_else(|_| millis.to_string(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}

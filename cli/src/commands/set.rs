@@ -1,0 +1,36 @@
+//! `set`: a new revision from the newest one.
+
+use blockyard::{Address, Error, ErrorKind, Revision};
+use serde_json::json;
+
+use super::{DONE, Outcome};
+use crate::arguments::Set;
+use crate::context::Context;
+
+pub(super) async fn run(arguments: Set, context: &Context) -> Outcome {
+    let address: Address = arguments.address.parse().map_err(Error::from)?;
+    if arguments.fields.is_empty() && arguments.unset.is_empty() {
+        return Err(Error::new(ErrorKind::Usage, "nothing was named that should change")
+            .hint("name it with `--set FIELD=VALUE`, `--secret FIELD`, `--json-config FILE` or `--unset FIELD`")
+            .into());
+    }
+    let if_revision = match arguments.if_revision {
+        None => None,
+        Some(number) => Some(Revision::new(number).ok_or_else(|| Error::new(ErrorKind::Usage, "revisions are numbers from 1"))?),
+    };
+    let yard = context.open().await?;
+    let mut changes = arguments.fields.into_changes(&context.terminal)?;
+    changes.unset = arguments.unset;
+    let saved = yard.set(&address, changes, if_revision).await?;
+    match saved {
+        Some(revision) => context.terminal.document(
+            &json!({ "address": address.to_string(), "revision": revision.number(), "changed": true }),
+            || format!("saved {address}@{revision}"),
+        )?,
+        None => context
+            .terminal
+            .document(&json!({ "address": address.to_string(), "changed": false }), || format!("`{address}` is like that already; nothing was saved"))?,
+    }
+    yard.close().await;
+    Ok(DONE)
+}

@@ -1,0 +1,75 @@
+//! `type`: one block type.
+
+use blockyard::model::form::{self, FieldKind};
+use blockyard::model::{Pointer, Schema};
+use blockyard::{Error, ErrorKind, Json, TypeSlug, TypeView};
+
+use super::{DONE, Outcome};
+use crate::arguments::Type;
+use crate::context::Context;
+
+pub(super) async fn run(arguments: &Type, context: &Context) -> Outcome {
+    let slug = TypeSlug::new(arguments.slug.as_str()).map_err(Error::from)?;
+    let yard = context.open().await?;
+    let view = yard.block_type(&slug).await?;
+    if arguments.schema {
+        context.terminal.json(&view.schema)?;
+    } else {
+        let schema = Schema::compile(view.schema.clone())
+            .map_err(|error| Error::new(ErrorKind::Invalid, format!("the schema of `{slug}` in the yard is damaged")).because(error))?;
+        context.terminal.document(&view, || describe(&view, &schema))?;
+    }
+    yard.close().await;
+    Ok(DONE)
+}
+
+fn describe(view: &TypeView, schema: &Schema) -> String {
+    let mut text = format!("{} ({}), version {}, of bundle {} {}\n{}\n", view.slug, view.title, view.version, view.bundle, view.bundle_version, view.description);
+    if !view.interfaces.is_empty() {
+        text.push_str(&format!("implements {}\n", view.interfaces.join(", ")));
+    }
+    let fields = form::fields(schema);
+    text.push_str("\nfields\n");
+    for field in &fields {
+        let kind = match &field.kind {
+            FieldKind::Text => "text".to_owned(),
+            FieldKind::Integer => "integer".to_owned(),
+            FieldKind::Number => "number".to_owned(),
+            FieldKind::Boolean => "yes or no".to_owned(),
+            FieldKind::Choice(words) => words.join(" | "),
+            FieldKind::Secret => "SECRET".to_owned(),
+            FieldKind::Json => "JSON".to_owned(),
+        };
+        let required = if field.required { ", required" } else { "" };
+        text.push_str(&format!("  {}  ({kind}{required})\n      {}\n", field.pointer.dotted(), field.description));
+    }
+    text.push_str("\noperations\n");
+    for operation in view.operations.as_array().into_iter().flatten() {
+        let word = |key: &str| operation[key].as_str().unwrap_or_default();
+        text.push_str(&format!("  {}  ({})\n      {}\n", word("name"), word("effect"), word("description")));
+        for (name, argument) in operation["arguments"]["properties"].as_object().into_iter().flatten() {
+            text.push_str(&format!("      --{name}  {}\n", argument["description"].as_str().unwrap_or_default()));
+        }
+    }
+    let flags: Vec<String> = fields
+        .iter()
+        .filter(|field| field.required)
+        .map(|field| match &field.kind {
+            FieldKind::Secret => format!("--secret {}", field.pointer.dotted()),
+            FieldKind::Choice(words) => format!("--set {}={}", field.pointer.dotted(), words.first().map_or("…", String::as_str)),
+            _ => format!("--set {}={}", field.pointer.dotted(), example(schema, &field.pointer)),
+        })
+        .collect();
+    text.push_str(&format!("\nexample\n  blockyard create {}/NAME {}\n", view.slug, flags.join(" ")));
+    text
+}
+
+/// The first example that the schema gives for a field.
+fn example(schema: &Schema, pointer: &Pointer) -> String {
+    let examples = schema.field(pointer).and_then(|keywords| keywords.get("examples")).and_then(Json::as_array);
+    match examples.and_then(|examples| examples.first()) {
+        Some(Json::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => "…".to_owned(),
+    }
+}

@@ -1,0 +1,25 @@
+//! `types`: what blocks can be made.
+
+use serde_json::json;
+
+use super::{DONE, Outcome};
+use crate::arguments::Types;
+use crate::context::Context;
+use crate::tabular::plain_table;
+
+pub(super) async fn run(arguments: &Types, context: &Context) -> Outcome {
+    let yard = context.open().await?;
+    let types = yard.types(arguments.interface.as_deref()).await?;
+    context.terminal.document(&json!({ "types": types }), || {
+        if types.is_empty() {
+            return "no installed bundle has such a type; install one with `blockyard install NAME`".to_owned();
+        }
+        let mut table = plain_table(["type", "interfaces", "bundle", "what it is"].map(str::to_owned));
+        for view in &types {
+            table.add_row([view.slug.clone(), view.interfaces.join(", "), format!("{} {}", view.bundle, view.bundle_version), view.description.clone()]);
+        }
+        table.to_string()
+    })?;
+    yard.close().await;
+    Ok(DONE)
+}

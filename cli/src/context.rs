@@ -1,0 +1,169 @@
+//! What a command knows of its surroundings: the environment and the folders of this machine are
+//! read here, and nowhere below.
+
+use std::path::PathBuf;
+
+use blockyard::{Error, ErrorKind, KeySource, LogLevel, LogLine, NewKey, Registry, Yard, YardConfig};
+use etcetera::{BaseStrategy as _, choose_base_strategy};
+
+use crate::arguments::{Global, KeyPlace};
+use crate::progress::Progress;
+use crate::terminal::Terminal;
+
+/// The surroundings of a command.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) terminal: Terminal,
+    yard: Option<String>,
+    no_progress: bool,
+}
+
+impl Context {
+    pub(crate) fn new(global: &Global) -> Self {
+        let level = match global.verbose {
+            0 => "error",
+            1 => "info,sqlx=warn",
+            _ => "debug",
+        };
+        tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::new(level))
+            .with_writer(std::io::stderr)
+            .with_target(false)
+            .init();
+        Self {
+            terminal: Terminal { json: global.json, quiet: global.quiet, verbose: global.verbose },
+            yard: global.yard.clone(),
+            no_progress: global.no_progress,
+        }
+    }
+
+    /// The same, as `--yard` and `--json` after an operation say.
+    pub(crate) fn adjusted(&self, yard: Option<String>, json: bool) -> Self {
+        let mut terminal = self.terminal.clone();
+        terminal.json |= json;
+        Self { terminal, yard: yard.or_else(|| self.yard.clone()), no_progress: self.no_progress }
+    }
+
+    /// Opens the yard.
+    pub(crate) async fn open(&self) -> Result<Yard, Error> {
+        Yard::open_with(&self.yard_url()?, self.config()).await
+    }
+
+    /// Opens the yard, and makes it where there is none: for `install` and `create`.
+    pub(crate) async fn open_or_init(&self) -> Result<Yard, Error> {
+        let url = self.yard_url()?;
+        match Yard::open_with(&url, self.config()).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let yard = self.init(None).await?;
+                self.announce(&yard);
+                Ok(yard)
+            }
+            other => other,
+        }
+    }
+
+    /// Makes the yard.
+    pub(crate) async fn init(&self, place: Option<KeyPlace>) -> Result<Yard, Error> {
+        let new_key = match (place, KeySource::from_environment()) {
+            (Some(KeyPlace::Keyring), _) => NewKey::Keyring,
+            (Some(KeyPlace::File), KeySource::File(path)) => NewKey::File(Some(path)),
+            (Some(KeyPlace::File), _) => NewKey::File(None),
+            (Some(KeyPlace::Env) | None, KeySource::Base64(key)) => NewKey::Given(key),
+            (Some(KeyPlace::Env), _) => {
+                return Err(Error::new(ErrorKind::Usage, "`--key env` takes the key from BLOCKYARD_KEY, which is not set")
+                    .hint("make a key with `openssl rand -base64 32`, and keep it safe: without it the secrets are lost"));
+            }
+            (None, KeySource::File(path)) => NewKey::File(Some(path)),
+            (None, KeySource::Default) => NewKey::Automatic,
+        };
+        Yard::init(&self.yard_url()?, new_key, self.config()).await
+    }
+
+    pub(crate) fn announce(&self, yard: &Yard) {
+        let info = yard.info();
+        self.terminal.note(&format!("made the yard {}", info.yard));
+        self.terminal.note(&format!("its key is kept in {}", key_in_words(&info.key)));
+    }
+
+    /// `--yard`, else `BLOCKYARD_YARD` (clap reads it), else a file in the platform's data folder.
+    fn yard_url(&self) -> Result<String, Error> {
+        if let Some(yard) = &self.yard {
+            return Ok(yard.clone());
+        }
+        let base = base()?;
+        Ok(format!("sqlite:{}", base.data_dir().join("blockyard").join("yard.db").display()))
+    }
+
+    fn config(&self) -> YardConfig {
+        YardConfig {
+            key: KeySource::from_environment(),
+            cache: base().ok().map(|base| base.cache_dir().join("blockyard").join("compiled")),
+            actor: actor(),
+        }
+    }
+
+    /// The registries that are named, else the nearest from the current folder upwards.
+    pub(crate) fn registries(&self, named: &[PathBuf]) -> Result<Vec<Registry>, Error> {
+        let mut paths = named.to_vec();
+        if paths.is_empty()
+            && let Ok(here) = std::env::current_dir()
+        {
+            paths.extend(Registry::nearest(&here));
+        }
+        let registries = paths.iter().map(|path| Registry::read(path)).collect::<Result<Vec<_>, _>>()?;
+        for broken in registries.iter().flat_map(|registry| &registry.broken) {
+            self.terminal.note(&format!("warning: registry {broken}"));
+        }
+        Ok(registries)
+    }
+
+    /// A progress bar, where somebody looks.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress::new(!self.no_progress && !self.terminal.quiet && !self.terminal.json)
+    }
+
+    /// Prints what a bundle logged: warnings always, the rest with `-v`.
+    pub(crate) fn log(&self, lines: &[LogLine]) {
+        let shown = match self.terminal.verbose {
+            0 => LogLevel::Warn,
+            1 => LogLevel::Info,
+            _ => LogLevel::Trace,
+        };
+        for line in lines.iter().filter(|line| line.level >= shown) {
+            self.terminal.note(&format!("{:?}: {}", line.level, line.message).to_lowercase());
+        }
+    }
+}
+
+/// Where a key is kept, in words.
+pub(crate) fn key_in_words(location: &str) -> String {
+    match location.split_once(':') {
+        Some(("keyring", account)) => format!("the operating system's keyring (service `blockyard`, account `{account}`)"),
+        Some(("file", path)) => format!("the file {path}; back it up: without it the secrets are lost"),
+        _ => "BLOCKYARD_KEY, which every command needs".to_owned(),
+    }
+}
+
+fn base() -> Result<impl etcetera::BaseStrategy, Error> {
+    choose_base_strategy().map_err(|error| {
+        Error::new(ErrorKind::Usage, "there is no home folder to keep a yard in").because(error).hint("name a yard with `--yard sqlite:PATH`")
+    })
+}
+
+/// Who acts: user and host.
+fn actor() -> String {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let user = variable("USER").or_else(|| variable("USERNAME"));
+    #[cfg(unix)]
+    let user = user.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+    #[cfg(not(unix))]
+    let user = user.unwrap_or_else(|| "unknown".to_owned());
+    #[cfg(unix)]
+    let host = Some(rustix::system::uname().nodename().to_string_lossy().into_owned());
+    #[cfg(not(unix))]
+    let host = variable("COMPUTERNAME");
+    match host {
+        Some(host) => format!("{user}@{host}"),
+        None => user,
+    }
+}

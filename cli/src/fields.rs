@@ -1,0 +1,163 @@
+//! Values of fields from flags, from files, and from questions.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use blockyard::model::form::{self, FieldKind};
+use blockyard::model::{Schema, SecretSource, SecretValue};
+use blockyard::{Changes, Error, ErrorKind, Json, SecretInput};
+
+use crate::arguments::Fields;
+use crate::terminal::Terminal;
+
+/// The largest file that a field or a configuration is read from, bytes.
+const FILE_BYTES: u64 = 16 << 20;
+
+impl Fields {
+    /// Whether no value is given at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.json_config.is_none() && self.secret.is_empty()
+    }
+
+    /// Reads the values: files, standard input, questions for secrets.
+    pub(crate) fn into_changes(self, terminal: &Terminal) -> Result<Changes, Error> {
+        let mut changes = Changes::default();
+        let mut stdin_taken = false;
+        if let Some(path) = &self.json_config {
+            stdin_taken = path.as_os_str() == "-";
+            let text = read(path)?;
+            let document = serde_json::from_str(&text)
+                .map_err(|error| Error::new(ErrorKind::Invalid, format!("`{}` is not JSON", path.display())).because(error))?;
+            changes.document = Some(document);
+        }
+        for assignment in self.set {
+            let (field, value) = pair(&assignment, "--set")?;
+            let value = match value.strip_prefix('@') {
+                Some(path) => read(Path::new(path))?,
+                None => value.to_owned(),
+            };
+            changes.texts.push((field.to_owned(), value));
+        }
+        for secret in self.secret {
+            let (field, source) = match secret.split_once('=') {
+                Some((field, source)) => (field, Some(source)),
+                None => (secret.as_str(), None),
+            };
+            let input = match source {
+                None => SecretInput::Value(ask(field, terminal)?),
+                Some("-") if stdin_taken => {
+                    return Err(Error::new(ErrorKind::Usage, "standard input can be read once only").hint("use `--secret FIELD=@FILE` for one of them"));
+                }
+                Some("-") => {
+                    stdin_taken = true;
+                    SecretInput::Value(SecretValue::new(without_last_newline(read(Path::new("-"))?)))
+                }
+                Some(source) if source.starts_with('@') => SecretInput::Value(SecretValue::new(read(Path::new(&source[1..]))?)),
+                Some(source) => SecretInput::Source(source.parse::<SecretSource>().map_err(|_| {
+                    Error::new(ErrorKind::Usage, format!("the value after `--secret {field}=` is not a source of secrets"))
+                        .hint("a secret itself does not belong on a command line, where the shell's history keeps it")
+                        .hint(format!("use `--secret {field}` to be asked, `{field}=-` for standard input, `{field}=@FILE`, `{field}=env:NAME` or `{field}=file:PATH`"))
+                })?),
+            };
+            changes.secrets.push((field.to_owned(), input));
+        }
+        Ok(changes)
+    }
+}
+
+/// Asks for each field of a schema, in its order.
+pub(crate) fn ask_all(schema: &Schema, terminal: &Terminal) -> Result<Changes, Error> {
+    let mut changes = Changes::default();
+    for field in form::fields(schema) {
+        let name = field.pointer.dotted();
+        terminal.note("");
+        terminal.note(&field.description);
+        if field.kind == FieldKind::Secret {
+            let secret = ask(&name, terminal)?;
+            if !secret.expose().is_empty() {
+                changes.secrets.push((name, SecretInput::Value(secret)));
+            }
+            continue;
+        }
+        let default = field.default.as_ref().map(|default| form::answer_text(&field, default).unwrap_or_else(|| default.to_string()));
+        let note = match (&field.kind, field.required) {
+            (FieldKind::Choice(words), _) => format!(" ({})", words.join(", ")),
+            (FieldKind::Json, _) => " (JSON)".to_owned(),
+            (_, false) => " (may be empty)".to_owned(),
+            _ => String::new(),
+        };
+        let answered = loop {
+            let mut question = dialoguer::Input::<String>::new().with_prompt(format!("{name}{note}")).allow_empty(true);
+            if let Some(default) = &default {
+                question = question.default(default.clone());
+            }
+            let text = question.interact_text().map_err(not_answered)?;
+            match form::answer(&field, text.trim()) {
+                Ok(None) if field.required => terminal.note("it is required"),
+                Ok(answer) => break answer,
+                Err(wanted) => terminal.note(&wanted),
+            }
+        };
+        if let Some(value) = answered {
+            changes.values.push((name, value));
+        }
+    }
+    Ok(changes)
+}
+
+/// `NAME=VALUE`.
+pub(crate) fn pair<'a>(text: &'a str, flag: &str) -> Result<(&'a str, &'a str), Error> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name, value)),
+        _ => Err(Error::new(ErrorKind::Usage, format!("`{flag} {text}` has no value")).hint(format!("write `{flag} NAME=VALUE`"))),
+    }
+}
+
+/// A parameter of a statement: numbers, true, false and null are read as such.
+pub(crate) fn parameter(text: &str) -> Result<(String, Json), Error> {
+    let (name, value) = pair(text, "--param")?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Json::from(value));
+    Ok((name.to_owned(), value))
+}
+
+/// The text of a file, or of standard input for `-`.
+pub(crate) fn read(path: &Path) -> Result<String, Error> {
+    let failed = |error: std::io::Error| {
+        let kind = if error.kind() == std::io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Outside };
+        Error::new(kind, format!("`{}` cannot be read", path.display())).because(error)
+    };
+    let mut text = String::new();
+    let read = if path.as_os_str() == "-" {
+        std::io::stdin().lock().take(FILE_BYTES + 1).read_to_string(&mut text).map_err(failed)?
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(FILE_BYTES + 1).read_to_string(&mut text)).map_err(failed)?
+    };
+    if read as u64 > FILE_BYTES {
+        return Err(Error::new(ErrorKind::Invalid, format!("`{}` is larger than {} MiB", path.display(), FILE_BYTES >> 20)));
+    }
+    Ok(text)
+}
+
+fn ask(field: &str, terminal: &Terminal) -> Result<SecretValue, Error> {
+    if !terminal.can_ask() {
+        return Err(Error::new(ErrorKind::Usage, format!("there is no terminal to ask for the secret `{field}` on"))
+            .hint(format!("use `--secret {field}=-` for standard input, `{field}=@FILE`, `{field}=env:NAME` or `{field}=file:PATH`")));
+    }
+    let answer = dialoguer::Password::new().with_prompt(format!("{field} (not shown)")).allow_empty_password(true).interact();
+    answer.map(SecretValue::new).map_err(not_answered)
+}
+
+fn not_answered(error: dialoguer::Error) -> Error {
+    Error::new(ErrorKind::Usage, "there was no answer").because(error)
+}
+
+/// What `echo` and editors add is not part of the secret.
+fn without_last_newline(mut text: String) -> String {
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    text
+}

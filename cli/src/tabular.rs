@@ -1,0 +1,172 @@
+//! Rows in the formats that people and programs read. They come as an Arrow IPC stream and are
+//! converted batch by batch, so memory does not grow with the result.
+
+use std::io::Write;
+use std::path::Path;
+
+use arrow_array::RecordBatch;
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_ipc::reader::StreamReader;
+use arrow_schema::ArrowError;
+use blockyard::{ByteStream, Error, ErrorKind};
+use clap::ValueEnum;
+use parquet::arrow::ArrowWriter;
+
+use crate::output::{BlockingReader, Destination};
+use crate::progress::Progress;
+use crate::terminal::Failure;
+
+/// Rows of a table; what is longer is not read by people, and would have to fit into memory.
+const TABLE_ROWS: usize = 1_000;
+
+/// The formats of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people; the first 1000 rows.
+    Table,
+    /// One JSON array of objects.
+    Json,
+    /// One JSON object per line.
+    Ndjson,
+    /// Comma-separated values with a header (RFC 4180).
+    Csv,
+    /// Arrow IPC stream.
+    Arrow,
+    /// Apache Parquet.
+    Parquet,
+}
+
+impl Format {
+    /// The format that a file's ending names.
+    pub(crate) fn of_file(path: &Path) -> Option<Self> {
+        Some(match path.extension()?.to_str()? {
+            "json" => Self::Json,
+            "ndjson" | "jsonl" => Self::Ndjson,
+            "csv" => Self::Csv,
+            "arrow" | "arrows" => Self::Arrow,
+            "parquet" => Self::Parquet,
+            "txt" => Self::Table,
+            _ => return None,
+        })
+    }
+}
+
+/// Converts a stream of rows. Gives their number, and whether a table left some out.
+pub(crate) async fn convert(stream: ByteStream, format: Format, destination: Destination, progress: Progress) -> Result<(u64, bool), Failure> {
+    let (reader, problem) = BlockingReader::new(stream);
+    let work = tokio::task::spawn_blocking(move || -> Result<(u64, bool), Failure> {
+        let mut destination = destination;
+        let converted = write_rows(reader, format, &mut destination, &progress)?;
+        destination.finish()?;
+        Ok(converted)
+    });
+    let outcome = work.await.map_err(|_| Error::new(ErrorKind::Internal, "the conversion of rows panicked"))?;
+    // Why the stream broke off says more than the decoder's complaint about it.
+    match (problem.lock().expect("nothing panics while it holds this lock").take(), outcome) {
+        (Some(problem), Err(_)) => Err(Error::from(problem).into()),
+        (_, outcome) => outcome,
+    }
+}
+
+fn write_rows(reader: BlockingReader, format: Format, out: &mut Destination, progress: &Progress) -> Result<(u64, bool), Failure> {
+    let batches = StreamReader::try_new(reader, None).map_err(broken)?;
+    let schema = batches.schema();
+    let mut rows = 0;
+    let counted = batches.inspect(|batch| {
+        rows += batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
+        progress.count(|| format!("{rows} rows"));
+    });
+    let mut cut = false;
+    match format {
+        Format::Table => cut = table(&schema, counted, out)?,
+        Format::Json => {
+            let mut writer = arrow_json::WriterBuilder::new().with_explicit_nulls(true).build::<_, arrow_json::writer::JsonArray>(&mut *out);
+            for batch in counted {
+                writer.write(&batch.map_err(broken)?).map_err(broken)?;
+            }
+            writer.finish().map_err(broken)?;
+            writeln!(out)?;
+        }
+        Format::Ndjson => {
+            let mut writer = arrow_json::WriterBuilder::new().with_explicit_nulls(true).build::<_, arrow_json::writer::LineDelimited>(&mut *out);
+            for batch in counted {
+                writer.write(&batch.map_err(broken)?).map_err(broken)?;
+            }
+            writer.finish().map_err(broken)?;
+        }
+        Format::Csv => {
+            let mut writer = arrow_csv::WriterBuilder::new().with_header(true).build(&mut *out);
+            // The header is there for an empty result, too.
+            writer.write(&RecordBatch::new_empty(schema)).map_err(broken)?;
+            for batch in counted {
+                writer.write(&batch.map_err(broken)?).map_err(broken)?;
+            }
+        }
+        Format::Arrow => {
+            let mut writer = arrow_ipc::writer::StreamWriter::try_new(&mut *out, &schema).map_err(broken)?;
+            for batch in counted {
+                writer.write(&batch.map_err(broken)?).map_err(broken)?;
+            }
+            writer.finish().map_err(broken)?;
+        }
+        Format::Parquet => {
+            let properties = parquet::file::properties::WriterProperties::builder()
+                .set_compression(parquet::basic::Compression::SNAPPY)
+                .build();
+            let parquet = |error: parquet::errors::ParquetError| Failure::from(Error::new(ErrorKind::Outside, "the Parquet file cannot be written").because(error));
+            let mut writer = ArrowWriter::try_new(&mut *out, schema, Some(properties)).map_err(parquet)?;
+            for batch in counted {
+                writer.write(&batch.map_err(broken)?).map_err(parquet)?;
+            }
+            writer.close().map_err(parquet)?;
+        }
+    }
+    Ok((rows, cut))
+}
+
+/// Prints a table. Says whether it left rows out.
+fn table(schema: &arrow_schema::Schema, batches: impl Iterator<Item = Result<RecordBatch, ArrowError>>, out: &mut Destination) -> Result<bool, Failure> {
+    let mut table = self::plain_table(schema.fields().iter().map(|field| field.name().clone()));
+    let options = FormatOptions::default().with_null("");
+    let (mut shown, mut cut) = (0, false);
+    for batch in batches {
+        let batch = batch.map_err(broken)?;
+        let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options)).collect::<Result<Vec<_>, _>>().map_err(broken)?;
+        for row in 0..batch.num_rows() {
+            if shown == TABLE_ROWS {
+                cut = true;
+                break;
+            }
+            shown += 1;
+            // Control characters of a value must not move the terminal's cursor.
+            table.add_row(columns.iter().map(|column| printable(&column.value(row).to_string())));
+        }
+    }
+    let numbers = schema.fields().iter().enumerate().filter(|(_, field)| field.data_type().is_numeric()).map(|(index, _)| index);
+    for index in numbers {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(comfy_table::CellAlignment::Right);
+        }
+    }
+    writeln!(out, "{table}")?;
+    Ok(cut)
+}
+
+/// A table without lines around it.
+pub(crate) fn plain_table(header: impl IntoIterator<Item = String>) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY.row_separator(comfy_table::LineStyle::none()));
+    table.set_header(header.into_iter().map(|name| printable(&name)));
+    table
+}
+
+fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_debug().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+fn broken(error: ArrowError) -> Failure {
+    match error {
+        ArrowError::IoError(_, error) => error.into(),
+        other => Error::new(ErrorKind::Bundle, "the rows cannot be read").because(other).into(),
+    }
+}

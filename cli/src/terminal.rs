@@ -1,0 +1,119 @@
+//! Printing: data to standard output, everything else to standard error.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use blockyard::{Error, ErrorKind};
+use serde::Serialize;
+
+/// Where a command prints.
+#[derive(Debug, Clone)]
+pub(crate) struct Terminal {
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+    pub(crate) verbose: u8,
+}
+
+/// Why a command stopped.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// An error to print.
+    Error(Error),
+    /// Nobody reads standard output any more.
+    ClosedPipe,
+    /// Ctrl-C.
+    Interrupted,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            Self::ClosedPipe
+        } else {
+            Self::Error(Error::new(ErrorKind::Outside, "the output cannot be written").because(error))
+        }
+    }
+}
+
+/// Bold red, bold cyan, none.
+const RED: &str = "\x1b[1;31m";
+const CYAN: &str = "\x1b[1;36m";
+const PLAIN: &str = "\x1b[0m";
+
+impl Terminal {
+    /// Prints a document: as JSON where that is wanted, else as `text` says.
+    pub(crate) fn document(&self, document: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        if self.json {
+            self.json(document)
+        } else {
+            self.text(&text())
+        }
+    }
+
+    /// Prints a document as JSON.
+    #[allow(clippy::unused_self, reason = "printing goes through the terminal")]
+    pub(crate) fn json(&self, document: &impl Serialize) -> Result<(), Failure> {
+        let mut out = std::io::stdout().lock();
+        serde_json::to_writer_pretty(&mut out, document).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+        Ok(())
+    }
+
+    /// Prints text to standard output.
+    #[allow(clippy::unused_self, reason = "printing goes through the terminal")]
+    pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
+        let mut out = anstream::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        if !text.is_empty() && !text.ends_with('\n') {
+            out.write_all(b"\n")?;
+        }
+        Ok(())
+    }
+
+    /// Says something beside the data.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet {
+            let _ = writeln!(anstream::stderr(), "{text}");
+        }
+    }
+
+    /// Whether somebody can be asked.
+    #[allow(clippy::unused_self, reason = "asking goes through the terminal")]
+    pub(crate) fn can_ask(&self) -> bool {
+        std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
+
+    /// Asks yes or no on a terminal.
+    pub(crate) fn agree(&self, question: &str) -> bool {
+        let _ = write!(anstream::stderr(), "{question} [y/N] ");
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+    }
+
+    /// Prints an error: what, why, what to do. Gives the exit code of its kind.
+    pub(crate) fn fail(&self, error: &Error) -> ExitCode {
+        let mut out = anstream::stderr();
+        let _ = if self.json {
+            writeln!(out, "{:#}", error.to_json())
+        } else {
+            let mut text = format!("{RED}error{PLAIN}: {error}\n");
+            for cause in error.causes() {
+                text.push_str(&format!("  caused by: {}\n", cause.replace('\n', "\n    ")));
+            }
+            for hint in error.hints() {
+                text.push_str(&format!("  {CYAN}hint{PLAIN}: {hint}\n"));
+            }
+            if error.kind() == ErrorKind::Internal {
+                text.push_str("  this is a bug in Blockyard: please report the command and this text\n");
+            }
+            write!(out, "{text}")
+        };
+        ExitCode::from(error.kind().exit_code())
+    }
+}
