@@ -10,7 +10,9 @@ use crate::tabular::Format;
 /// Typed, named, versioned, encrypted configuration and credentials, and calls through them.
 #[derive(Debug, Parser)]
 #[command(name = "blockyard", version, propagate_version = true, max_term_width = 100, styles = STYLES)]
-#[command(after_help = "Exit codes: 0 done, 1 the outside system said no or a check failed, 2 usage, 3 not found,\n4 invalid data, 5 denied, 6 conflict, 7 a bundle broke its limits or crashed, 70 a bug in Blockyard.")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 the outside system said no or a check failed, 2 usage, 3 not found,\n4 invalid data, 5 denied, 6 conflict, 7 a bundle broke its limits or crashed, 70 a bug in Blockyard."
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -18,7 +20,8 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-const STYLES: Styles = Styles::styled().header(AnsiColor::Green.on_default().bold()).literal(AnsiColor::Cyan.on_default());
+const STYLES: Styles =
+    Styles::styled().header(AnsiColor::Green.on_default().bold()).literal(AnsiColor::Cyan.on_default());
 
 /// Options of every command.
 #[derive(Debug, Args)]
@@ -67,10 +70,14 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  blockyard type sql-database")]
     Type(Type),
     /// Make a block. On a terminal, with nothing given, it asks field by field.
-    #[command(after_help = "Example:\n  blockyard create sql-database/flights --set dialect=sqlite --set database=/tmp/flights.db")]
+    #[command(
+        after_help = "Example:\n  blockyard create sql-database/flights --set dialect=sqlite --set database=/tmp/flights.db"
+    )]
     Create(Create),
     /// Save a new revision of a block; what is not named stays as it is, secrets too.
-    #[command(after_help = "Example:\n  blockyard set sql-database/flights --set database=/tmp/other.db --if-revision 1")]
+    #[command(
+        after_help = "Example:\n  blockyard set sql-database/flights --set database=/tmp/other.db --if-revision 1"
+    )]
     Set(Set),
     /// List blocks.
     #[command(after_help = "Example:\n  blockyard list --type sql-database")]
@@ -88,10 +95,14 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  blockyard call sql-database/flights fetch-one --statement 'select 1 as one'")]
     Call(Call),
     /// Run a statement that only reads, on a block that implements `database`.
-    #[command(after_help = "Example:\n  blockyard query sql-database/flights 'select :word as word' --param word=hello --format csv")]
+    #[command(
+        after_help = "Example:\n  blockyard query sql-database/flights 'select :word as word' --param word=hello --format csv"
+    )]
     Query(Query),
     /// Run a statement that changes something, on a block that implements `database`.
-    #[command(after_help = "Example:\n  blockyard execute sql-database/flights 'create table if not exists notes (note text)'")]
+    #[command(
+        after_help = "Example:\n  blockyard execute sql-database/flights 'create table if not exists notes (note text)'"
+    )]
     Execute(Execute),
     /// Who did what when.
     #[command(after_help = "Example:\n  blockyard audit --limit 5")]

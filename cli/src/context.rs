@@ -70,8 +70,11 @@ impl Context {
             (Some(KeyPlace::File), _) => NewKey::File(None),
             (Some(KeyPlace::Env) | None, KeySource::Base64(key)) => NewKey::Given(key),
             (Some(KeyPlace::Env), _) => {
-                return Err(Error::new(ErrorKind::Usage, "`--key env` takes the key from BLOCKYARD_KEY, which is not set")
-                    .hint("make a key with `openssl rand -base64 32`, and keep it safe: without it the secrets are lost"));
+                return Err(Error::new(
+                    ErrorKind::Usage,
+                    "`--key env` takes the key from BLOCKYARD_KEY, which is not set",
+                )
+                .hint("make a key with `openssl rand -base64 32`, and keep it safe: without it the secrets are lost"));
             }
             (None, KeySource::File(path)) => NewKey::File(Some(path)),
             (None, KeySource::Default) => NewKey::Automatic,
@@ -138,7 +141,9 @@ impl Context {
 /// Where a key is kept, in words.
 pub(crate) fn key_in_words(location: &str) -> String {
     match location.split_once(':') {
-        Some(("keyring", account)) => format!("the operating system's keyring (service `blockyard`, account `{account}`)"),
+        Some(("keyring", account)) => {
+            format!("the operating system's keyring (service `blockyard`, account `{account}`)")
+        }
         Some(("file", path)) => format!("the file {path}; back it up: without it the secrets are lost"),
         _ => "BLOCKYARD_KEY, which every command needs".to_owned(),
     }
@@ -146,7 +151,9 @@ pub(crate) fn key_in_words(location: &str) -> String {
 
 fn base() -> Result<impl etcetera::BaseStrategy, Error> {
     choose_base_strategy().map_err(|error| {
-        Error::new(ErrorKind::Usage, "there is no home folder to keep a yard in").because(error).hint("name a yard with `--yard sqlite:PATH`")
+        Error::new(ErrorKind::Usage, "there is no home folder to keep a yard in")
+            .because(error)
+            .hint("name a yard with `--yard sqlite:PATH`")
     })
 }
 

@@ -26,8 +26,9 @@ impl Fields {
         if let Some(path) = &self.json_config {
             stdin_taken = path.as_os_str() == "-";
             let text = read(path)?;
-            let document = serde_json::from_str(&text)
-                .map_err(|error| Error::new(ErrorKind::Invalid, format!("`{}` is not JSON", path.display())).because(error))?;
+            let document = serde_json::from_str(&text).map_err(|error| {
+                Error::new(ErrorKind::Invalid, format!("`{}` is not JSON", path.display())).because(error)
+            })?;
             changes.document = Some(document);
         }
         for assignment in self.set {
@@ -79,7 +80,10 @@ pub(crate) fn ask_all(schema: &Schema, terminal: &Terminal) -> Result<Changes, E
             }
             continue;
         }
-        let default = field.default.as_ref().map(|default| form::answer_text(&field, default).unwrap_or_else(|| default.to_string()));
+        let default = field
+            .default
+            .as_ref()
+            .map(|default| form::answer_text(&field, default).unwrap_or_else(|| default.to_string()));
         let note = match (&field.kind, field.required) {
             (FieldKind::Choice(words), _) => format!(" ({})", words.join(", ")),
             (FieldKind::Json, _) => " (JSON)".to_owned(),
@@ -109,7 +113,8 @@ pub(crate) fn ask_all(schema: &Schema, terminal: &Terminal) -> Result<Changes, E
 pub(crate) fn pair<'a>(text: &'a str, flag: &str) -> Result<(&'a str, &'a str), Error> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name, value)),
-        _ => Err(Error::new(ErrorKind::Usage, format!("`{flag} {text}` has no value")).hint(format!("write `{flag} NAME=VALUE`"))),
+        _ => Err(Error::new(ErrorKind::Usage, format!("`{flag} {text}` has no value"))
+            .hint(format!("write `{flag} NAME=VALUE`"))),
     }
 }
 
@@ -130,10 +135,15 @@ pub(crate) fn read(path: &Path) -> Result<String, Error> {
     let read = if path.as_os_str() == "-" {
         std::io::stdin().lock().take(FILE_BYTES + 1).read_to_string(&mut text).map_err(failed)?
     } else {
-        std::fs::File::open(path).and_then(|file| file.take(FILE_BYTES + 1).read_to_string(&mut text)).map_err(failed)?
+        std::fs::File::open(path)
+            .and_then(|file| file.take(FILE_BYTES + 1).read_to_string(&mut text))
+            .map_err(failed)?
     };
     if read as u64 > FILE_BYTES {
-        return Err(Error::new(ErrorKind::Invalid, format!("`{}` is larger than {} MiB", path.display(), FILE_BYTES >> 20)));
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            format!("`{}` is larger than {} MiB", path.display(), FILE_BYTES >> 20),
+        ));
     }
     Ok(text)
 }
@@ -143,7 +153,8 @@ fn ask(field: &str, terminal: &Terminal) -> Result<SecretValue, Error> {
         return Err(Error::new(ErrorKind::Usage, format!("there is no terminal to ask for the secret `{field}` on"))
             .hint(format!("use `--secret {field}=-` for standard input, `{field}=@FILE`, `{field}=env:NAME` or `{field}=file:PATH`")));
     }
-    let answer = dialoguer::Password::new().with_prompt(format!("{field} (not shown)")).allow_empty_password(true).interact();
+    let answer =
+        dialoguer::Password::new().with_prompt(format!("{field} (not shown)")).allow_empty_password(true).interact();
     answer.map(SecretValue::new).map_err(not_answered)
 }
 

@@ -23,7 +23,8 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            let error = blockyard::Error::new(blockyard::ErrorKind::Outside, "this process cannot start its threads").because(error);
+            let error = blockyard::Error::new(blockyard::ErrorKind::Outside, "this process cannot start its threads")
+                .because(error);
             return context.terminal.fail(&error);
         }
     };

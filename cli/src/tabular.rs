@@ -52,7 +52,12 @@ impl Format {
 }
 
 /// Converts a stream of rows. Gives their number, and whether a table left some out.
-pub(crate) async fn convert(stream: ByteStream, format: Format, destination: Destination, progress: Progress) -> Result<(u64, bool), Failure> {
+pub(crate) async fn convert(
+    stream: ByteStream,
+    format: Format,
+    destination: Destination,
+    progress: Progress,
+) -> Result<(u64, bool), Failure> {
     let (reader, problem) = BlockingReader::new(stream);
     let work = tokio::task::spawn_blocking(move || -> Result<(u64, bool), Failure> {
         let mut destination = destination;
@@ -68,7 +73,12 @@ pub(crate) async fn convert(stream: ByteStream, format: Format, destination: Des
     }
 }
 
-fn write_rows(reader: BlockingReader, format: Format, out: &mut Destination, progress: &Progress) -> Result<(u64, bool), Failure> {
+fn write_rows(
+    reader: BlockingReader,
+    format: Format,
+    out: &mut Destination,
+    progress: &Progress,
+) -> Result<(u64, bool), Failure> {
     let batches = StreamReader::try_new(reader, None).map_err(broken)?;
     let schema = batches.schema();
     let mut rows = 0;
@@ -80,7 +90,9 @@ fn write_rows(reader: BlockingReader, format: Format, out: &mut Destination, pro
     match format {
         Format::Table => cut = table(&schema, counted, out)?,
         Format::Json => {
-            let mut writer = arrow_json::WriterBuilder::new().with_explicit_nulls(true).build::<_, arrow_json::writer::JsonArray>(&mut *out);
+            let mut writer = arrow_json::WriterBuilder::new()
+                .with_explicit_nulls(true)
+                .build::<_, arrow_json::writer::JsonArray>(&mut *out);
             for batch in counted {
                 writer.write(&batch.map_err(broken)?).map_err(broken)?;
             }
@@ -88,7 +100,9 @@ fn write_rows(reader: BlockingReader, format: Format, out: &mut Destination, pro
             writeln!(out)?;
         }
         Format::Ndjson => {
-            let mut writer = arrow_json::WriterBuilder::new().with_explicit_nulls(true).build::<_, arrow_json::writer::LineDelimited>(&mut *out);
+            let mut writer = arrow_json::WriterBuilder::new()
+                .with_explicit_nulls(true)
+                .build::<_, arrow_json::writer::LineDelimited>(&mut *out);
             for batch in counted {
                 writer.write(&batch.map_err(broken)?).map_err(broken)?;
             }
@@ -113,7 +127,9 @@ fn write_rows(reader: BlockingReader, format: Format, out: &mut Destination, pro
             let properties = parquet::file::properties::WriterProperties::builder()
                 .set_compression(parquet::basic::Compression::SNAPPY)
                 .build();
-            let parquet = |error: parquet::errors::ParquetError| Failure::from(Error::new(ErrorKind::Outside, "the Parquet file cannot be written").because(error));
+            let parquet = |error: parquet::errors::ParquetError| {
+                Failure::from(Error::new(ErrorKind::Outside, "the Parquet file cannot be written").because(error))
+            };
             let mut writer = ArrowWriter::try_new(&mut *out, schema, Some(properties)).map_err(parquet)?;
             for batch in counted {
                 writer.write(&batch.map_err(broken)?).map_err(parquet)?;
@@ -125,13 +141,22 @@ fn write_rows(reader: BlockingReader, format: Format, out: &mut Destination, pro
 }
 
 /// Prints a table. Says whether it left rows out.
-fn table(schema: &arrow_schema::Schema, batches: impl Iterator<Item = Result<RecordBatch, ArrowError>>, out: &mut Destination) -> Result<bool, Failure> {
+fn table(
+    schema: &arrow_schema::Schema,
+    batches: impl Iterator<Item = Result<RecordBatch, ArrowError>>,
+    out: &mut Destination,
+) -> Result<bool, Failure> {
     let mut table = self::plain_table(schema.fields().iter().map(|field| field.name().clone()));
     let options = FormatOptions::default().with_null("");
     let (mut shown, mut cut) = (0, false);
     for batch in batches {
         let batch = batch.map_err(broken)?;
-        let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options)).collect::<Result<Vec<_>, _>>().map_err(broken)?;
+        let columns = batch
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column, &options))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(broken)?;
         for row in 0..batch.num_rows() {
             if shown == TABLE_ROWS {
                 cut = true;
@@ -142,7 +167,8 @@ fn table(schema: &arrow_schema::Schema, batches: impl Iterator<Item = Result<Rec
             table.add_row(columns.iter().map(|column| printable(&column.value(row).to_string())));
         }
     }
-    let numbers = schema.fields().iter().enumerate().filter(|(_, field)| field.data_type().is_numeric()).map(|(index, _)| index);
+    let numbers =
+        schema.fields().iter().enumerate().filter(|(_, field)| field.data_type().is_numeric()).map(|(index, _)| index);
     for index in numbers {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(comfy_table::CellAlignment::Right);

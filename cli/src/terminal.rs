@@ -49,11 +49,7 @@ const PLAIN: &str = "\x1b[0m";
 impl Terminal {
     /// Prints a document: as JSON where that is wanted, else as `text` says.
     pub(crate) fn document(&self, document: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
-        if self.json {
-            self.json(document)
-        } else {
-            self.text(&text())
-        }
+        if self.json { self.json(document) } else { self.text(&text()) }
     }
 
     /// Prints a document as JSON.

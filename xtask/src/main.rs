@@ -1,1 +1,54 @@
-fn main() {}
+//! The workshop. Each task does its own set-up and says what it does.
+//!
+//! - `cargo xtask demo`: the main job on real data, as a short story.
+//! - `cargo xtask test`: all tests, with the servers that they need.
+//! - `cargo xtask bundles`: builds the bundles of this repository into `target/dist`.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the workshop talks to whoever works in it")]
+
+mod demo;
+mod flights;
+mod postgres;
+mod setup;
+mod test;
+
+use std::process::{Command, ExitCode};
+
+/// What went wrong, in words.
+type Result<T = ()> = std::result::Result<T, String>;
+
+fn main() -> ExitCode {
+    let task = std::env::args().nth(1);
+    let done = match task.as_deref() {
+        Some("demo") => demo::run(),
+        Some("test") => test::run(),
+        Some("bundles") => bundles(),
+        _ => {
+            eprintln!("cargo xtask demo | test | bundles");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("xtask: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Builds the binary and the bundles of this repository.
+fn bundles() -> Result {
+    setup::toolchain()?;
+    setup::binary()?;
+    for (name, file) in setup::bundles()? {
+        println!("{name}: {}", file.display());
+    }
+    Ok(())
+}
+
+/// Runs a command to its end, with its output on ours.
+fn run(command: &mut Command) -> Result {
+    let status = command.status().map_err(|error| format!("{command:?} cannot be run: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{command:?} failed ({status})")) }
+}

@@ -25,9 +25,17 @@ pub(super) async fn run(arguments: &Audit, context: &Context) -> Outcome {
                 .into_iter()
                 .flatten()
                 .filter(|(key, _)| !matches!(key.as_str(), "bundle" | "sha256"))
-                .map(|(key, value)| format!("{key} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+                .map(|(key, value)| {
+                    format!("{key} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+                })
                 .collect();
-            table.add_row([time(line.at), line.actor.clone(), line.action.clone(), line.subject.clone(), detail.join(", ")]);
+            table.add_row([
+                time(line.at),
+                line.actor.clone(),
+                line.action.clone(),
+                line.subject.clone(),
+                detail.join(", "),
+            ]);
         }
         table.to_string()
     })?;

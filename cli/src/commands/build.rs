@@ -23,7 +23,14 @@ pub(super) async fn run(arguments: &Build, context: &Context) -> Outcome {
         "sha256": built.digest.to_string(), "size": built.bytes.len(),
     });
     context.terminal.document(&document, || {
-        format!("{} {} in {} ({} bytes, sha256 {})", built.name, built.version, path.display(), built.bytes.len(), built.digest)
+        format!(
+            "{} {} in {} ({} bytes, sha256 {})",
+            built.name,
+            built.version,
+            path.display(),
+            built.bytes.len(),
+            built.digest
+        )
     })?;
     Ok(DONE)
 }

@@ -15,7 +15,13 @@ pub(super) async fn run(context: &Context) -> Outcome {
         }
         let mut table = plain_table(["bundle", "version", "types", "sha256", "installed"].map(str::to_owned));
         for bundle in &bundles {
-            table.add_row([bundle.name.clone(), bundle.version.clone(), bundle.types.join(", "), bundle.sha256[..12].to_owned(), time(bundle.installed_at)]);
+            table.add_row([
+                bundle.name.clone(),
+                bundle.version.clone(),
+                bundle.types.join(", "),
+                bundle.sha256[..12].to_owned(),
+                time(bundle.installed_at),
+            ]);
         }
         table.to_string()
     })?;

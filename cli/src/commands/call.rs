@@ -44,9 +44,15 @@ pub(super) async fn run(arguments: Call, context: &Context) -> Outcome {
     };
     let given = values(operation, &matches)?;
     if operation.effect == Effect::Destructive && !matches.get_flag("yes") {
-        let agreed = context.terminal.can_ask() && context.terminal.agree(&format!("`{name}` may lose what cannot be had back. Go on?"));
+        let agreed = context.terminal.can_ask()
+            && context.terminal.agree(&format!("`{name}` may lose what cannot be had back. Go on?"));
         if !agreed {
-            return Err(Error::new(ErrorKind::Usage, format!("operation `{name}` is destructive, and nobody agreed to it")).hint("agree with `--yes`").into());
+            return Err(Error::new(
+                ErrorKind::Usage,
+                format!("operation `{name}` is destructive, and nobody agreed to it"),
+            )
+            .hint("agree with `--yes`")
+            .into());
         }
     }
     let input = match matches.get_one::<PathBuf>("in") {
@@ -60,9 +66,12 @@ pub(super) async fn run(arguments: Call, context: &Context) -> Outcome {
     match reply.output {
         None => context.terminal.json(&reply.result)?,
         Some(_) if out.is_none() && std::io::stdout().is_terminal() => {
-            return Err(Error::new(ErrorKind::Usage, format!("operation `{name}` gives bytes, which do not belong on a terminal"))
-                .hint("write them to a file with `--out FILE`, or on with `--out -`")
-                .into());
+            return Err(Error::new(
+                ErrorKind::Usage,
+                format!("operation `{name}` gives bytes, which do not belong on a terminal"),
+            )
+            .hint("write them to a file with `--out FILE`, or on with `--out -`")
+            .into());
         }
         Some((_, stream)) => {
             let mut destination = Destination::new(out.as_deref())?;
@@ -90,7 +99,8 @@ fn early(rest: &[String], flag: &str) -> Option<String> {
 
 fn no_operation(block: &Block) -> Result<Error, Error> {
     let known: Vec<&str> = block.operations()?.iter().map(|operation| operation.name.as_str()).collect();
-    Ok(Error::new(ErrorKind::Usage, format!("no operation of `{}` was named", block.address())).hint(format!("it has `{}`", known.join("`, `"))))
+    Ok(Error::new(ErrorKind::Usage, format!("no operation of `{}` was named", block.address()))
+        .hint(format!("it has `{}`", known.join("`, `"))))
 }
 
 /// The flags of an operation: its arguments, and those of `call` itself.
@@ -99,8 +109,20 @@ fn flags(address: &PinnedAddress, operation: &Operation) -> clap::Command {
         .no_binary_name(true)
         .about(operation.description.clone())
         .arg(Arg::new("args").long("args").value_name("JSON|@FILE|-").help("All arguments at once, as a JSON object"))
-        .arg(Arg::new("in").long("in").value_name("FILE|-").value_parser(clap::value_parser!(PathBuf)).help("Bytes for the operation to read"))
-        .arg(Arg::new("out").long("out").value_name("FILE|-").value_parser(clap::value_parser!(PathBuf)).help("Where the operation's bytes go"))
+        .arg(
+            Arg::new("in")
+                .long("in")
+                .value_name("FILE|-")
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("Bytes for the operation to read"),
+        )
+        .arg(
+            Arg::new("out")
+                .long("out")
+                .value_name("FILE|-")
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("Where the operation's bytes go"),
+        )
         .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Agree to a destructive operation"))
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print errors as JSON"))
         .arg(Arg::new("yard").long("yard").value_name("URL").help("The yard"));
@@ -109,7 +131,13 @@ fn flags(address: &PinnedAddress, operation: &Operation) -> clap::Command {
             continue;
         }
         let help = schema["description"].as_str().unwrap_or_default().to_owned();
-        command = command.arg(Arg::new(format!("argument:{name}")).long(name.clone()).value_name("VALUE").allow_hyphen_values(true).help(help));
+        command = command.arg(
+            Arg::new(format!("argument:{name}"))
+                .long(name.clone())
+                .value_name("VALUE")
+                .allow_hyphen_values(true)
+                .help(help),
+        );
     }
     command
 }
@@ -127,7 +155,8 @@ fn values(operation: &Operation, matches: &clap::ArgMatches) -> Result<Json, Err
                 None if text == "-" => read(Path::new("-"))?,
                 None => text.clone(),
             };
-            serde_json::from_str(&text).map_err(|error| Error::new(ErrorKind::Invalid, "the value of `--args` is not JSON").because(error))?
+            serde_json::from_str(&text)
+                .map_err(|error| Error::new(ErrorKind::Invalid, "the value of `--args` is not JSON").because(error))?
         }
     };
     if !given.is_object() {
@@ -153,7 +182,9 @@ async fn input(path: &Path) -> Result<Input, Error> {
     let (reader, size): (Box<dyn tokio::io::AsyncRead + Send + Unpin>, _) = if path.as_os_str() == "-" {
         (Box::new(tokio::io::stdin()), None)
     } else {
-        let file = tokio::fs::File::open(path).await.map_err(|error| Error::new(ErrorKind::NotFound, format!("`{}` cannot be read", path.display())).because(error))?;
+        let file = tokio::fs::File::open(path).await.map_err(|error| {
+            Error::new(ErrorKind::NotFound, format!("`{}` cannot be read", path.display())).because(error)
+        })?;
         let size = file.metadata().await.ok().map(|metadata| metadata.len());
         (Box::new(file), size)
     };

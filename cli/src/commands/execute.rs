@@ -11,7 +11,8 @@ use crate::fields::parameter;
 
 pub(super) async fn run(arguments: Execute, context: &Context) -> Outcome {
     let address: PinnedAddress = arguments.address.parse().map_err(Error::from)?;
-    let parameters = arguments.param.iter().map(|text| parameter(text)).collect::<Result<serde_json::Map<String, Json>, _>>()?;
+    let parameters =
+        arguments.param.iter().map(|text| parameter(text)).collect::<Result<serde_json::Map<String, Json>, _>>()?;
     let statement = statement(&arguments.statement)?;
     let yard = context.open().await?;
     let database = yard.open_block(&address).await?.as_database()?;

@@ -1,7 +1,7 @@
 //! `grants`, `grant`, `revoke`: what bundles may use.
 
-use blockyard::{Capability, Yard};
 use blockyard::model::BundleName;
+use blockyard::{Capability, Yard};
 use serde_json::json;
 
 use super::{DONE, Outcome};
@@ -28,12 +28,21 @@ pub(super) async fn revoke(arguments: &GrantChange, context: &Context) -> Outcom
 
 async fn change(arguments: &GrantChange, context: &Context, grant: bool) -> Outcome {
     let bundle = BundleName::new(arguments.bundle.as_str()).map_err(blockyard::Error::from)?;
-    let capabilities = arguments.capabilities.iter().map(|text| text.parse()).collect::<Result<Vec<Capability>, _>>().map_err(blockyard::Error::from)?;
+    let capabilities = arguments
+        .capabilities
+        .iter()
+        .map(|text| text.parse())
+        .collect::<Result<Vec<Capability>, _>>()
+        .map_err(blockyard::Error::from)?;
     let yard = context.open().await?;
     for capability in &capabilities {
-        let changed = if grant { yard.grant(&bundle, capability).await? } else { yard.revoke(&bundle, capability).await? };
+        let changed =
+            if grant { yard.grant(&bundle, capability).await? } else { yard.revoke(&bundle, capability).await? };
         if !changed {
-            context.terminal.note(&format!("`{capability}` was {} already; nothing changed", if grant { "granted" } else { "not granted" }));
+            context.terminal.note(&format!(
+                "`{capability}` was {} already; nothing changed",
+                if grant { "granted" } else { "not granted" }
+            ));
         }
     }
     print(&yard, Some(&bundle), context).await?;
@@ -47,7 +56,12 @@ async fn print(yard: &Yard, bundle: Option<&BundleName>, context: &Context) -> R
         let mut table = plain_table(["bundle", "capability", "granted", "lets it"].map(str::to_owned));
         for grant in &grants {
             let granted = if grant.granted { "yes" } else { "no" };
-            table.add_row([grant.bundle.clone(), grant.capability.clone(), granted.to_owned(), grant.explanation.clone()]);
+            table.add_row([
+                grant.bundle.clone(),
+                grant.capability.clone(),
+                granted.to_owned(),
+                grant.explanation.clone(),
+            ]);
         }
         table.to_string()
     })

@@ -13,10 +13,12 @@ use crate::tabular::{self, Format};
 
 pub(super) async fn run(arguments: Query, context: &Context) -> Outcome {
     let address: PinnedAddress = arguments.address.parse().map_err(Error::from)?;
-    let parameters = arguments.param.iter().map(|text| parameter(text)).collect::<Result<serde_json::Map<String, Json>, _>>()?;
+    let parameters =
+        arguments.param.iter().map(|text| parameter(text)).collect::<Result<serde_json::Map<String, Json>, _>>()?;
     let statement = statement(&arguments.statement)?;
     let by_file = arguments.out.as_deref().and_then(Format::of_file);
-    let format = arguments.format.or(by_file).unwrap_or(if context.terminal.json { Format::Json } else { Format::Table });
+    let format =
+        arguments.format.or(by_file).unwrap_or(if context.terminal.json { Format::Json } else { Format::Table });
     let yard = context.open().await?;
     let database = yard.open_block(&address).await?.as_database()?;
     let stream = database.query(&statement, parameters).await?;

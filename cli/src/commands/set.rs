@@ -16,7 +16,9 @@ pub(super) async fn run(arguments: Set, context: &Context) -> Outcome {
     }
     let if_revision = match arguments.if_revision {
         None => None,
-        Some(number) => Some(Revision::new(number).ok_or_else(|| Error::new(ErrorKind::Usage, "revisions are numbers from 1"))?),
+        Some(number) => {
+            Some(Revision::new(number).ok_or_else(|| Error::new(ErrorKind::Usage, "revisions are numbers from 1"))?)
+        }
     };
     let yard = context.open().await?;
     let mut changes = arguments.fields.into_changes(&context.terminal)?;
@@ -27,9 +29,9 @@ pub(super) async fn run(arguments: Set, context: &Context) -> Outcome {
             &json!({ "address": address.to_string(), "revision": revision.number(), "changed": true }),
             || format!("saved {address}@{revision}"),
         )?,
-        None => context
-            .terminal
-            .document(&json!({ "address": address.to_string(), "changed": false }), || format!("`{address}` is like that already; nothing was saved"))?,
+        None => context.terminal.document(&json!({ "address": address.to_string(), "changed": false }), || {
+            format!("`{address}` is like that already; nothing was saved")
+        })?,
     }
     yard.close().await;
     Ok(DONE)

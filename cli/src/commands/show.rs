@@ -11,8 +11,10 @@ pub(super) async fn run(arguments: &Show, context: &Context) -> Outcome {
     let yard = context.open().await?;
     let view = yard.show(&address).await?;
     context.terminal.document(&view, || {
-        let newest = if view.revision == view.newest { String::new() } else { format!(" (the newest is {})", view.newest) };
-        let mut text = format!("{}@{}{newest}\nsaved {} by {}\n", view.address, view.revision, time(view.saved_at), view.author);
+        let newest =
+            if view.revision == view.newest { String::new() } else { format!(" (the newest is {})", view.newest) };
+        let mut text =
+            format!("{}@{}{newest}\nsaved {} by {}\n", view.address, view.revision, time(view.saved_at), view.author);
         let fields: Vec<(String, String)> = lines(&view.config, "");
         let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         for (name, value) in fields {
@@ -29,9 +31,16 @@ fn lines(value: &Json, path: &str) -> Vec<(String, String)> {
     match value {
         Json::Object(object) if !object.is_empty() => object
             .iter()
-            .flat_map(|(key, member)| lines(member, &if path.is_empty() { key.clone() } else { format!("{path}.{key}") }))
+            .flat_map(|(key, member)| {
+                lines(member, &if path.is_empty() { key.clone() } else { format!("{path}.{key}") })
+            })
             .collect(),
-        Json::String(text) => vec![(path.to_owned(), text.chars().flat_map(|c| if c.is_control() { c.escape_debug().collect::<Vec<_>>() } else { vec![c] }).collect())],
+        Json::String(text) => vec![(
+            path.to_owned(),
+            text.chars()
+                .flat_map(|c| if c.is_control() { c.escape_debug().collect::<Vec<_>>() } else { vec![c] })
+                .collect(),
+        )],
         other => vec![(path.to_owned(), other.to_string())],
     }
 }

@@ -15,8 +15,9 @@ pub(super) async fn run(arguments: &Type, context: &Context) -> Outcome {
     if arguments.schema {
         context.terminal.json(&view.schema)?;
     } else {
-        let schema = Schema::compile(view.schema.clone())
-            .map_err(|error| Error::new(ErrorKind::Invalid, format!("the schema of `{slug}` in the yard is damaged")).because(error))?;
+        let schema = Schema::compile(view.schema.clone()).map_err(|error| {
+            Error::new(ErrorKind::Invalid, format!("the schema of `{slug}` in the yard is damaged")).because(error)
+        })?;
         context.terminal.document(&view, || describe(&view, &schema))?;
     }
     yard.close().await;
@@ -24,7 +25,10 @@ pub(super) async fn run(arguments: &Type, context: &Context) -> Outcome {
 }
 
 fn describe(view: &TypeView, schema: &Schema) -> String {
-    let mut text = format!("{} ({}), version {}, of bundle {} {}\n{}\n", view.slug, view.title, view.version, view.bundle, view.bundle_version, view.description);
+    let mut text = format!(
+        "{} ({}), version {}, of bundle {} {}\n{}\n",
+        view.slug, view.title, view.version, view.bundle, view.bundle_version, view.description
+    );
     if !view.interfaces.is_empty() {
         text.push_str(&format!("implements {}\n", view.interfaces.join(", ")));
     }
@@ -56,7 +60,9 @@ fn describe(view: &TypeView, schema: &Schema) -> String {
         .filter(|field| field.required)
         .map(|field| match &field.kind {
             FieldKind::Secret => format!("--secret {}", field.pointer.dotted()),
-            FieldKind::Choice(words) => format!("--set {}={}", field.pointer.dotted(), words.first().map_or("…", String::as_str)),
+            FieldKind::Choice(words) => {
+                format!("--set {}={}", field.pointer.dotted(), words.first().map_or("…", String::as_str))
+            }
             _ => format!("--set {}={}", field.pointer.dotted(), example(schema, &field.pointer)),
         })
         .collect();

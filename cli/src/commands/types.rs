@@ -16,7 +16,12 @@ pub(super) async fn run(arguments: &Types, context: &Context) -> Outcome {
         }
         let mut table = plain_table(["type", "interfaces", "bundle", "what it is"].map(str::to_owned));
         for view in &types {
-            table.add_row([view.slug.clone(), view.interfaces.join(", "), format!("{} {}", view.bundle, view.bundle_version), view.description.clone()]);
+            table.add_row([
+                view.slug.clone(),
+                view.interfaces.join(", "),
+                format!("{} {}", view.bundle, view.bundle_version),
+                view.description.clone(),
+            ]);
         }
         table.to_string()
     })?;

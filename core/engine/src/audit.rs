@@ -29,10 +29,7 @@ impl AuditWriter {
                 }
             }
         });
-        Self {
-            sender: Mutex::new(Some(sender)),
-            task: Mutex::new(Some(task)),
-        }
+        Self { sender: Mutex::new(Some(sender)), task: Mutex::new(Some(task)) }
     }
 
     pub(crate) async fn write(&self, line: AuditLine) {

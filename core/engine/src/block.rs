@@ -95,13 +95,7 @@ impl Yard {
         let record = self.live_record(&address.address, address.revision).await?;
         let document = Arc::new(self.unseal(&record)?);
         let bundle = self.bundle(&record.bundle).await?;
-        Ok(Block {
-            yard: self.clone(),
-            address: record.address,
-            revision: record.revision,
-            bundle,
-            document,
-        })
+        Ok(Block { yard: self.clone(), address: record.address, revision: record.revision, bundle, document })
     }
 
     /// A block as people see it.
@@ -174,7 +168,12 @@ impl Yard {
     }
 
     /// Secrets whose values differ between two revisions.
-    async fn changed_secrets(&self, block: &BlockRecord, before: Revision, after: Revision) -> Result<Vec<String>, Error> {
+    async fn changed_secrets(
+        &self,
+        block: &BlockRecord,
+        before: Revision,
+        after: Revision,
+    ) -> Result<Vec<String>, Error> {
         let mut pair = Vec::new();
         for revision in [before, after] {
             let record = self.record(&block.address, Some(revision)).await?;
@@ -193,7 +192,10 @@ impl Yard {
         if let Some(revision) = revision
             && let Some(record) = self.store().block(address, None).await?
         {
-            return Err(Error::new(ErrorKind::NotFound, format!("block `{address}` has no revision {revision}; its newest is {}", record.newest)));
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("block `{address}` has no revision {revision}; its newest is {}", record.newest),
+            ));
         }
         self.block_type(&address.type_slug).await?;
         let blocks = self.store().blocks(&BlockFilter::default()).await?;
@@ -205,7 +207,11 @@ impl Yard {
     }
 
     /// As [`record`](Self::record), and not deleted.
-    pub(crate) async fn live_record(&self, address: &Address, revision: Option<Revision>) -> Result<BlockRecord, Error> {
+    pub(crate) async fn live_record(
+        &self,
+        address: &Address,
+        revision: Option<Revision>,
+    ) -> Result<BlockRecord, Error> {
         let record = self.record(address, revision).await?;
         if record.deleted_at.is_some() {
             return Err(Error::new(ErrorKind::NotFound, format!("block `{address}` is deleted")));
@@ -218,7 +224,8 @@ impl Yard {
         let mut secrets = BTreeMap::new();
         if !record.secrets.is_empty() {
             let yard = &self.store().yard().id;
-            let purged = || Error::new(ErrorKind::Denied, format!("the secrets of block `{}` were destroyed", record.address));
+            let purged =
+                || Error::new(ErrorKind::Denied, format!("the secrets of block `{}` were destroyed", record.address));
             let wrapped = record.data_key.as_deref().ok_or_else(purged)?;
             let data_key = self.key().unwrap(yard, &record.address, wrapped)?;
             for (pointer, sealed) in &record.secrets {
@@ -248,7 +255,8 @@ impl Block {
     /// # Errors
     /// It has no such revision.
     pub async fn at(&self, revision: u64) -> Result<Self, Error> {
-        let revision = Revision::new(revision).ok_or_else(|| Error::new(ErrorKind::Usage, "revisions are numbers from 1"))?;
+        let revision =
+            Revision::new(revision).ok_or_else(|| Error::new(ErrorKind::Usage, "revisions are numbers from 1"))?;
         self.yard.open_block(&PinnedAddress { address: self.address.clone(), revision: Some(revision) }).await
     }
 
@@ -257,8 +265,13 @@ impl Block {
     /// # Errors
     /// It does not fit that type.
     pub fn config<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_json::from_value(masked(&self.document.config))
-            .map_err(|error| Error::new(ErrorKind::Invalid, format!("the configuration of `{}` does not fit the program's type", self.address)).because(error))
+        serde_json::from_value(masked(&self.document.config)).map_err(|error| {
+            Error::new(
+                ErrorKind::Invalid,
+                format!("the configuration of `{}` does not fit the program's type", self.address),
+            )
+            .because(error)
+        })
     }
 
     /// Makes sure that the block's type implements a standard interface.

@@ -33,15 +33,21 @@ pub async fn build(folder: &Path, say: &mut (dyn FnMut(&str) + Send)) -> Result<
     build_in(&sandbox, folder, say).await
 }
 
-pub(crate) async fn build_in(sandbox: &Sandbox, folder: &Path, say: &mut (dyn FnMut(&str) + Send)) -> Result<Built, Error> {
+pub(crate) async fn build_in(
+    sandbox: &Sandbox,
+    folder: &Path,
+    say: &mut (dyn FnMut(&str) + Send),
+) -> Result<Built, Error> {
     // cargo runs for a minute: the runtime keeps its other tasks going meanwhile.
     let made = tokio::task::block_in_place(|| {
         let toolchain = Toolchain::find(Acquire::FromRustup, &mut *say)?;
         say(&format!("compiling {}", folder.display()));
         blockyard_toolchain::build(folder, &toolchain).map_err(Error::from)
     })?;
-    let module = std::fs::read(&made.module)
-        .map_err(|error| Error::new(ErrorKind::Outside, format!("cargo's module `{}` cannot be read", made.module.display())).because(error))?;
+    let module = std::fs::read(&made.module).map_err(|error| {
+        Error::new(ErrorKind::Outside, format!("cargo's module `{}` cannot be read", made.module.display()))
+            .because(error)
+    })?;
     let bare = component::encode(&module)?;
     let bundle = sandbox.load(Arc::new(bare.clone())).await?;
     let about = About {
@@ -51,10 +57,5 @@ pub(crate) async fn build_in(sandbox: &Sandbox, folder: &Path, say: &mut (dyn Fn
         source: made.repository,
     };
     let bytes = component::embed(&bare, bundle.manifest_text(), &about)?;
-    Ok(Built {
-        digest: Digest::of(&bytes),
-        bytes,
-        name: about.name,
-        version: bundle.manifest().version.to_string(),
-    })
+    Ok(Built { digest: Digest::of(&bytes), bytes, name: about.name, version: bundle.manifest().version.to_string() })
 }

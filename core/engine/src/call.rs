@@ -87,7 +87,13 @@ impl Block {
     ///
     /// # Errors
     /// As `call`.
-    pub async fn call_with(&self, operation: &str, arguments: Value, input: Option<Input>, deadline: Deadline) -> Result<CallReply, Error> {
+    pub async fn call_with(
+        &self,
+        operation: &str,
+        arguments: Value,
+        input: Option<Input>,
+        deadline: Deadline,
+    ) -> Result<CallReply, Error> {
         let described = self.operation(operation)?;
         let violations = described.arguments.check(&arguments);
         if !violations.is_empty() {
@@ -104,7 +110,12 @@ impl Block {
                 None => Ok(reply),
                 Some(first) => Err(Error::new(
                     ErrorKind::Bundle,
-                    format!("bundle `{}` gave a result of `{operation}` that is not valid: {} {}", self.bundle.manifest().name, first.pointer, first.message),
+                    format!(
+                        "bundle `{}` gave a result of `{operation}` that is not valid: {} {}",
+                        self.bundle.manifest().name,
+                        first.pointer,
+                        first.message
+                    ),
                 )),
             }
         });
@@ -127,7 +138,11 @@ impl Block {
         let invocation = self.invocation(Effect::Read, Deadline::default()).await?;
         let steps = self.yard.sandbox()?.check(&self.bundle, invocation).await?;
         let steps: Vec<CheckStep> = serde_json::from_value(steps).map_err(|error| {
-            Error::new(ErrorKind::Bundle, format!("bundle `{}` gave a check that is not valid", self.bundle.manifest().name)).because(error)
+            Error::new(
+                ErrorKind::Bundle,
+                format!("bundle `{}` gave a check that is not valid", self.bundle.manifest().name),
+            )
+            .because(error)
         })?;
         Ok(Check { passed: steps.iter().all(|step| step.status == "passed"), steps })
     }
@@ -167,13 +182,22 @@ impl Block {
     /// Reads a secret from its source. There is nothing that it falls back to.
     async fn read_source(&self, pointer: &Pointer, source: &SecretSource) -> Result<SecretValue, Error> {
         let unreadable = |reason: String| {
-            Error::new(ErrorKind::Denied, format!("the secret `{}` of block `{}` cannot be read from `{source}`", pointer.dotted(), self.address)).because(reason)
+            Error::new(
+                ErrorKind::Denied,
+                format!("the secret `{}` of block `{}` cannot be read from `{source}`", pointer.dotted(), self.address),
+            )
+            .because(reason)
         };
         match source {
             SecretSource::Environment(name) => match std::env::var(name) {
                 Ok(value) => Ok(SecretValue::new(value)),
-                Err(std::env::VarError::NotPresent) => Err(unreadable(format!("the environment variable `{name}` is not set")).hint(format!("set `{name}` where Blockyard runs"))),
-                Err(std::env::VarError::NotUnicode(_)) => Err(unreadable(format!("the environment variable `{name}` is not UTF-8"))),
+                Err(std::env::VarError::NotPresent) => {
+                    Err(unreadable(format!("the environment variable `{name}` is not set"))
+                        .hint(format!("set `{name}` where Blockyard runs")))
+                }
+                Err(std::env::VarError::NotUnicode(_)) => {
+                    Err(unreadable(format!("the environment variable `{name}` is not UTF-8")))
+                }
             },
             SecretSource::File(path) => {
                 let size = tokio::fs::metadata(path).await.map_err(|error| unreadable(error.to_string()))?.len();

@@ -46,8 +46,13 @@ impl Database {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn fetch_all(&self, statement: &str, parameters: Map<String, Value>) -> Result<Vec<Map<String, Value>>, Error> {
+    pub async fn fetch_all(
+        &self,
+        statement: &str,
+        parameters: Map<String, Value>,
+    ) -> Result<Vec<Map<String, Value>>, Error> {
         let reply = self.block.call("fetch-all", json!({"statement": statement, "parameters": parameters})).await?;
-        serde_json::from_value(reply.result).map_err(|error| Error::new(ErrorKind::Bundle, "the rows are not objects").because(error))
+        serde_json::from_value(reply.result)
+            .map_err(|error| Error::new(ErrorKind::Bundle, "the rows are not objects").because(error))
     }
 }

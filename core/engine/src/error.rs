@@ -78,13 +78,7 @@ impl ErrorKind {
 impl Error {
     /// An error with its message: lower case, no full stop, names in backquotes.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            hints: Vec::new(),
-            details: None,
-            source: None,
-        }
+        Self { kind, message: message.into(), hints: Vec::new(), details: None, source: None }
     }
 
     /// Adds what to do about it.
@@ -202,17 +196,39 @@ fn taken(kind: ErrorKind, error: impl StdError + Send + Sync + 'static) -> Error
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let (kind, hint) = match &error {
-            StoreError::NoYard(_) => (ErrorKind::NotFound, Some("make one with `blockyard init`, or name another with `--yard`".to_owned())),
-            StoreError::YardExists(_) => (ErrorKind::Conflict, Some("use it as it is, or name another place with `--yard`".to_owned())),
-            StoreError::NotAYard(_) => (ErrorKind::Invalid, Some("name the yard's own file with `--yard sqlite:PATH`".to_owned())),
-            StoreError::Corrupt(..) => (ErrorKind::Invalid, Some("restore the file from a backup; `sqlite3 FILE .recover` may save what is left".to_owned())),
-            StoreError::Newer { .. } => (ErrorKind::Invalid, Some("install that version of Blockyard, or a later one".to_owned())),
-            StoreError::ReadOnly(..) => (ErrorKind::Outside, Some("check the permissions of the file and of its folder".to_owned())),
-            StoreError::Taken(address) => (ErrorKind::Conflict, Some(format!("change it with `blockyard set {address}`, or choose another name"))),
-            StoreError::TakenByDeleted(address) => (ErrorKind::Conflict, Some(format!("have it back with `blockyard restore {address}`, or choose another name"))),
-            StoreError::Moved { address, .. } => (ErrorKind::Conflict, Some(format!("look at it with `blockyard show {address}`, and try again"))),
+            StoreError::NoYard(_) => {
+                (ErrorKind::NotFound, Some("make one with `blockyard init`, or name another with `--yard`".to_owned()))
+            }
+            StoreError::YardExists(_) => {
+                (ErrorKind::Conflict, Some("use it as it is, or name another place with `--yard`".to_owned()))
+            }
+            StoreError::NotAYard(_) => {
+                (ErrorKind::Invalid, Some("name the yard's own file with `--yard sqlite:PATH`".to_owned()))
+            }
+            StoreError::Corrupt(..) => (
+                ErrorKind::Invalid,
+                Some("restore the file from a backup; `sqlite3 FILE .recover` may save what is left".to_owned()),
+            ),
+            StoreError::Newer { .. } => {
+                (ErrorKind::Invalid, Some("install that version of Blockyard, or a later one".to_owned()))
+            }
+            StoreError::ReadOnly(..) => {
+                (ErrorKind::Outside, Some("check the permissions of the file and of its folder".to_owned()))
+            }
+            StoreError::Taken(address) => {
+                (ErrorKind::Conflict, Some(format!("change it with `blockyard set {address}`, or choose another name")))
+            }
+            StoreError::TakenByDeleted(address) => (
+                ErrorKind::Conflict,
+                Some(format!("have it back with `blockyard restore {address}`, or choose another name")),
+            ),
+            StoreError::Moved { address, .. } => {
+                (ErrorKind::Conflict, Some(format!("look at it with `blockyard show {address}`, and try again")))
+            }
             StoreError::NoBlock(_) => (ErrorKind::NotFound, None),
-            StoreError::SlugTaken { owner, .. } => (ErrorKind::Conflict, Some(format!("the two bundles cannot be in one yard; `{owner}` is in it"))),
+            StoreError::SlugTaken { owner, .. } => {
+                (ErrorKind::Conflict, Some(format!("the two bundles cannot be in one yard; `{owner}` is in it")))
+            }
             StoreError::Database(_) => (ErrorKind::Outside, None),
         };
         taken(kind, error).maybe_hint(hint)
@@ -223,8 +239,12 @@ impl From<LocationError> for Error {
     fn from(error: LocationError) -> Self {
         let hint = match &error {
             LocationError::Loose { path, .. } => format!("run `chmod 600 {}`", path.display()),
-            LocationError::Keyring(_) => "unlock the keyring; or give the key with BLOCKYARD_KEY or BLOCKYARD_KEY_FILE".to_owned(),
-            LocationError::NotAKey { .. } => "a key is the base64 of 32 bytes, as `openssl rand -base64 32` prints it".to_owned(),
+            LocationError::Keyring(_) => {
+                "unlock the keyring; or give the key with BLOCKYARD_KEY or BLOCKYARD_KEY_FILE".to_owned()
+            }
+            LocationError::NotAKey { .. } => {
+                "a key is the base64 of 32 bytes, as `openssl rand -base64 32` prints it".to_owned()
+            }
             _ => "give the yard's key with BLOCKYARD_KEY (base64) or BLOCKYARD_KEY_FILE".to_owned(),
         };
         taken(ErrorKind::Denied, error).hint(hint)
@@ -233,14 +253,17 @@ impl From<LocationError> for Error {
 
 impl From<EnvelopeError> for Error {
     fn from(error: EnvelopeError) -> Self {
-        taken(ErrorKind::Denied, error).hint("the yard's file was changed by something else than Blockyard; restore it from a backup")
+        taken(ErrorKind::Denied, error)
+            .hint("the yard's file was changed by something else than Blockyard; restore it from a backup")
     }
 }
 
 impl From<RegistryError> for Error {
     fn from(error: RegistryError) -> Self {
         match error {
-            RegistryError::Read { .. } => taken(ErrorKind::NotFound, error).hint("name a registry's file or folder with `--registry`"),
+            RegistryError::Read { .. } => {
+                taken(ErrorKind::NotFound, error).hint("name a registry's file or folder with `--registry`")
+            }
             RegistryError::Format { .. } | RegistryError::Broken { .. } => taken(ErrorKind::Invalid, error),
             RegistryError::NoBundle { ref hint, .. } => {
                 let hint = hint.clone();
@@ -254,8 +277,12 @@ impl From<RegistryError> for Error {
 impl From<ComponentError> for Error {
     fn from(error: ComponentError) -> Self {
         let hint = match &error {
-            ComponentError::NoManifest | ComponentError::ManyManifests(_) => Some("bundles are made with `blockyard build`, which puts the manifest in"),
-            ComponentError::ForeignImports(_) => Some("a crate among the dependencies wants files, sockets or a C library, which a bundle does not have"),
+            ComponentError::NoManifest | ComponentError::ManyManifests(_) => {
+                Some("bundles are made with `blockyard build`, which puts the manifest in")
+            }
+            ComponentError::ForeignImports(_) => {
+                Some("a crate among the dependencies wants files, sockets or a C library, which a bundle does not have")
+            }
             ComponentError::Encode(_) => Some("build it with the SDK version that belongs to this Blockyard"),
             _ => None,
         };
@@ -293,16 +320,24 @@ impl From<HostError> for Error {
                 let reason = reason.clone();
                 Self::new(ErrorKind::Invalid, format!("not a bundle: {reason}"))
             }
-            HostError::TooLarge { .. } | HostError::Manifest(_) | HostError::NotABundle(_) => taken(ErrorKind::Invalid, error),
-            HostError::UnknownImport(_) => taken(ErrorKind::Invalid, error).hint("a bundle imports `blockyard:bundle` interfaces only; a newer Blockyard may have this one"),
-            HostError::Undeclared(_) => taken(ErrorKind::Invalid, error).hint("its author adds the capability to `bundle!` and builds it again"),
+            HostError::TooLarge { .. } | HostError::Manifest(_) | HostError::NotABundle(_) => {
+                taken(ErrorKind::Invalid, error)
+            }
+            HostError::UnknownImport(_) => taken(ErrorKind::Invalid, error)
+                .hint("a bundle imports `blockyard:bundle` interfaces only; a newer Blockyard may have this one"),
+            HostError::Undeclared(_) => {
+                taken(ErrorKind::Invalid, error).hint("its author adds the capability to `bundle!` and builds it again")
+            }
             HostError::NotGranted { ref bundle, ref missing } => {
                 let grants: Vec<String> = missing.iter().map(|capability| format!("'{capability}'")).collect();
                 let hint = format!("grant it with `blockyard grant {bundle} {}`", grants.join(" "));
                 taken(ErrorKind::Denied, error).hint(hint)
             }
             HostError::Problem(problem) => problem.into(),
-            HostError::Crash { .. } | HostError::Limit { .. } | HostError::Deadline(_) | HostError::BadAnswer { .. } => {
+            HostError::Crash { .. }
+            | HostError::Limit { .. }
+            | HostError::Deadline(_)
+            | HostError::BadAnswer { .. } => {
                 taken(ErrorKind::Bundle, error).hint("only this call is lost; tell the bundle's author")
             }
         }

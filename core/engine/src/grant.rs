@@ -35,7 +35,9 @@ impl Yard {
             let known = installed.iter().map(|(_, other, _)| other.as_str());
             return Err(not_installed(name).maybe_hint(did_you_mean(name.as_str(), known)));
         }
-        for (_, name, manifest) in installed.iter().filter(|(_, name, _)| bundle.is_none_or(|wanted| wanted.as_str() == name)) {
+        for (_, name, manifest) in
+            installed.iter().filter(|(_, name, _)| bundle.is_none_or(|wanted| wanted.as_str() == name))
+        {
             let granted = self.store().grants(name).await?;
             let asked = manifest["capabilities"].as_array().into_iter().flatten();
             for capability in asked.filter_map(|text| text.as_str()?.parse::<Capability>().ok()) {
@@ -59,7 +61,8 @@ impl Yard {
         let text = capability.to_string();
         if !asked.iter().any(|view| view.capability == text) {
             let known = asked.iter().map(|view| view.capability.as_str());
-            return Err(Error::new(ErrorKind::Usage, format!("bundle `{bundle}` does not ask for `{text}`")).maybe_hint(did_you_mean(&text, known)));
+            return Err(Error::new(ErrorKind::Usage, format!("bundle `{bundle}` does not ask for `{text}`"))
+                .maybe_hint(did_you_mean(&text, known)));
         }
         let audit = line(self.actor(), "grant", bundle, &json!({ "capability": text }));
         Ok(self.store().grant(bundle.as_str(), capability, audit, now()).await?)

@@ -117,7 +117,12 @@ impl Yard {
     ///
     /// # Errors
     /// It is not there, does not build, is not a bundle, or not what its registry says.
-    pub async fn stage(&self, target: &InstallTarget, registries: &[Registry], say: &mut (dyn FnMut(&str) + Send)) -> Result<Staged, Error> {
+    pub async fn stage(
+        &self,
+        target: &InstallTarget,
+        registries: &[Registry],
+        say: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Staged, Error> {
         let (bytes, source) = match target {
             InstallTarget::File(path) => (read_file(path)?, format!("file {}", path.display())),
             InstallTarget::Crate(folder) => {
@@ -130,16 +135,23 @@ impl Yard {
         let bundle = self.sandbox()?.load(bytes.clone()).await?;
         // What it says when it runs is what the file says without running it.
         let embedded = component::manifest(&bytes)?;
-        let same = serde_json::from_str::<Value>(embedded).ok() == serde_json::from_str::<Value>(bundle.manifest_text()).ok();
+        let same =
+            serde_json::from_str::<Value>(embedded).ok() == serde_json::from_str::<Value>(bundle.manifest_text()).ok();
         if !same {
-            return Err(Error::new(ErrorKind::Invalid, format!("bundle `{}` describes itself otherwise than its manifest does", bundle.manifest().name))
-                .hint("its author builds it again with `blockyard build`"));
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!("bundle `{}` describes itself otherwise than its manifest does", bundle.manifest().name),
+            )
+            .hint("its author builds it again with `blockyard build`"));
         }
         if let InstallTarget::Registry { name, .. } = target
             && bundle.manifest().name != *name
         {
-            return Err(Error::new(ErrorKind::Denied, format!("the registry says `{name}`, and the bundle says that it is `{}`", bundle.manifest().name))
-                .hint("tell the registry's owner"));
+            return Err(Error::new(
+                ErrorKind::Denied,
+                format!("the registry says `{name}`, and the bundle says that it is `{}`", bundle.manifest().name),
+            )
+            .hint("tell the registry's owner"));
         }
         let granted = self.store().grants(bundle.manifest().name.as_str()).await?;
         Ok(Staged {
@@ -159,8 +171,9 @@ impl Yard {
         say: &mut (dyn FnMut(&str) + Send),
     ) -> Result<(Vec<u8>, String), Error> {
         if registries.is_empty() {
-            return Err(Error::new(ErrorKind::NotFound, "no registry is known")
-                .hint("name one with `--registry FILE`, or work in a folder that has a `registry.toml` at or above it"));
+            return Err(Error::new(ErrorKind::NotFound, "no registry is known").hint(
+                "name one with `--registry FILE`, or work in a folder that has a `registry.toml` at or above it",
+            ));
         }
         let mut refused = None;
         for registry in registries {
@@ -186,8 +199,10 @@ impl Yard {
                             .hint(format!("if you trust the file, install it by its path: `blockyard install {}`", registry.folder.join(url).display()))),
                     }
                 }
-                Source::Url(url) => Err(Error::new(ErrorKind::Usage, format!("this version of Blockyard does not fetch `{url}`"))
-                    .hint("fetch the file yourself, and install it by its path")),
+                Source::Url(url) => {
+                    Err(Error::new(ErrorKind::Usage, format!("this version of Blockyard does not fetch `{url}`"))
+                        .hint("fetch the file yourself, and install it by its path"))
+                }
             };
         }
         Err(refused.map_or_else(|| Error::new(ErrorKind::Internal, "no registry was asked"), Error::from))

@@ -52,10 +52,14 @@ impl KeySource {
 /// Gets the key of a yard and makes sure that it is the right one.
 pub(crate) async fn open(yard: &YardRecord, source: &KeySource) -> Result<Key, Error> {
     let (key, from) = match source {
-        KeySource::Base64(text) => (Key::from_base64(text.expose()).map_err(|error| not_a_key("BLOCKYARD_KEY", error))?, "BLOCKYARD_KEY".to_owned()),
+        KeySource::Base64(text) => (
+            Key::from_base64(text.expose()).map_err(|error| not_a_key("BLOCKYARD_KEY", error))?,
+            "BLOCKYARD_KEY".to_owned(),
+        ),
         KeySource::File(path) => (load(KeyLocation::File(path.clone())).await?, format!("`{}`", path.display())),
         KeySource::Default => {
-            let location: KeyLocation = yard.key_location.parse().map_err(|reason: String| Error::new(ErrorKind::Invalid, reason))?;
+            let location: KeyLocation =
+                yard.key_location.parse().map_err(|reason: String| Error::new(ErrorKind::Invalid, reason))?;
             let from = format!("`{location}`");
             (load(location).await?, from)
         }
@@ -103,7 +107,9 @@ async fn load(location: KeyLocation) -> Result<Key, Error> {
 }
 
 /// Keyrings answer over D-Bus, files from a disk: neither on an async thread.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, LocationError> + Send + 'static) -> Result<T, Error> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LocationError> + Send + 'static,
+) -> Result<T, Error> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| Error::new(ErrorKind::Internal, "the keyring's library panicked"))?

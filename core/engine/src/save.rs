@@ -47,7 +47,12 @@ impl Yard {
         let bundle = self.bundle_of_type(&address.type_slug).await?;
         if let Some(taken) = self.store().block(address, None).await? {
             let address = address.clone();
-            return Err(if taken.deleted_at.is_some() { StoreError::TakenByDeleted(address) } else { StoreError::Taken(address) }.into());
+            return Err(if taken.deleted_at.is_some() {
+                StoreError::TakenByDeleted(address)
+            } else {
+                StoreError::Taken(address)
+            }
+            .into());
         }
         let document = self.checked(&bundle, address, json!({}), changes).await?;
         let data_key = DataKey::generate();
@@ -74,7 +79,12 @@ impl Yard {
     ///
     /// # Errors
     /// There is no such block; another save came first; the document is not valid.
-    pub async fn set(&self, address: &Address, changes: Changes, if_revision: Option<Revision>) -> Result<Option<Revision>, Error> {
+    pub async fn set(
+        &self,
+        address: &Address,
+        changes: Changes,
+        if_revision: Option<Revision>,
+    ) -> Result<Option<Revision>, Error> {
         let record = self.live_record(address, None).await?;
         if let Some(wanted) = if_revision
             && wanted != record.newest
@@ -96,16 +106,26 @@ impl Yard {
         let sealed = self.seal(&data_key, address, next, &document);
         let new = self.revision(&bundle, address, &document, &sealed, &data_key)?;
         let detail = json!({ "revision": next.number(), "bundle": bundle.digest().to_string() });
-        let saved = self.store().save_revision(&new.borrow(), record.newest, line(self.actor(), "set", address, &detail), now()).await?;
+        let saved = self
+            .store()
+            .save_revision(&new.borrow(), record.newest, line(self.actor(), "set", address, &detail), now())
+            .await?;
         Ok(Some(saved))
     }
 
     /// The document that changes make of a base, checked by schema and bundle.
-    async fn checked(&self, bundle: &Bundle, address: &Address, base: Value, changes: Changes) -> Result<SealedDocument, Error> {
+    async fn checked(
+        &self,
+        bundle: &Bundle,
+        address: &Address,
+        base: Value,
+        changes: Changes,
+    ) -> Result<SealedDocument, Error> {
         let block_type = type_of(bundle, address)?;
         let what = format!("block `{address}`");
         let config = apply(block_type, base, changes)?;
-        let document = SealedDocument::split(&block_type.schema, config).map_err(|violations| Error::violations(&what, &violations))?;
+        let document = SealedDocument::split(&block_type.schema, config)
+            .map_err(|violations| Error::violations(&what, &violations))?;
         let mut violations = document.violations(&block_type.schema);
         violations.extend(unreadable_sources(&document));
         if violations.is_empty() {
@@ -116,12 +136,20 @@ impl Yard {
         if violations.is_empty() { Ok(document) } else { Err(Error::violations(&what, &violations)) }
     }
 
-    fn seal(&self, data_key: &DataKey, address: &Address, revision: Revision, document: &SealedDocument) -> Vec<(Pointer, Vec<u8>)> {
+    fn seal(
+        &self,
+        data_key: &DataKey,
+        address: &Address,
+        revision: Revision,
+        document: &SealedDocument,
+    ) -> Vec<(Pointer, Vec<u8>)> {
         let yard = &self.store().yard().id;
         document
             .secrets
             .iter()
-            .map(|(pointer, secret)| (pointer.clone(), data_key.seal(&Place { yard, address, revision, pointer }, secret)))
+            .map(|(pointer, secret)| {
+                (pointer.clone(), data_key.seal(&Place { yard, address, revision, pointer }, secret))
+            })
             .collect()
     }
 
@@ -176,7 +204,10 @@ impl OwnedRevision<'_> {
 /// The block's type in its bundle.
 pub(crate) fn type_of<'a>(bundle: &'a Bundle, address: &Address) -> Result<&'a BlockType, Error> {
     bundle.manifest().block_type(&address.type_slug).ok_or_else(|| {
-        Error::new(ErrorKind::Invalid, format!("bundle `{}` has no type `{}` any more", bundle.manifest().name, address.type_slug))
+        Error::new(
+            ErrorKind::Invalid,
+            format!("bundle `{}` has no type `{}` any more", bundle.manifest().name, address.type_slug),
+        )
     })
 }
 
@@ -262,22 +293,35 @@ fn unreadable_sources(document: &SealedDocument) -> Vec<Violation> {
         .filter(|(_, source)| matches!(source, SecretSource::Block(_)))
         .map(|(pointer, source)| Violation {
             pointer,
-            message: format!("`{source}` needs a block that implements `secret-store`, and no installed bundle has one"),
+            message: format!(
+                "`{source}` needs a block that implements `secret-store`, and no installed bundle has one"
+            ),
             hint: Some("use `env:NAME` or `file:PATH`".to_owned()),
         })
         .collect();
     let sealed: BTreeMap<&Pointer, ()> = document.secrets.keys().map(|pointer| (pointer, ())).collect();
-    violations.extend(foreign_markers(&document.config, &Pointer::default()).into_iter().filter(|pointer| !sealed.contains_key(pointer)).map(|pointer| {
-        Violation::new(pointer, format!("`{SECRET_MARKER}` stands for a sealed secret; give the secret itself"))
-    }));
+    violations.extend(
+        foreign_markers(&document.config, &Pointer::default())
+            .into_iter()
+            .filter(|pointer| !sealed.contains_key(pointer))
+            .map(|pointer| {
+                Violation::new(pointer, format!("`{SECRET_MARKER}` stands for a sealed secret; give the secret itself"))
+            }),
+    );
     violations
 }
 
 fn foreign_markers(value: &Value, pointer: &Pointer) -> Vec<Pointer> {
     match value {
         Value::Object(object) if object.contains_key(SECRET_MARKER) => vec![pointer.clone()],
-        Value::Object(object) => object.iter().flat_map(|(key, member)| foreign_markers(member, &pointer.child(key))).collect(),
-        Value::Array(array) => array.iter().enumerate().flat_map(|(index, element)| foreign_markers(element, &pointer.child(&index.to_string()))).collect(),
+        Value::Object(object) => {
+            object.iter().flat_map(|(key, member)| foreign_markers(member, &pointer.child(key))).collect()
+        }
+        Value::Array(array) => array
+            .iter()
+            .enumerate()
+            .flat_map(|(index, element)| foreign_markers(element, &pointer.child(&index.to_string())))
+            .collect(),
         _ => Vec::new(),
     }
 }

@@ -44,7 +44,8 @@ impl Yard {
             && !interface::all().iter().any(|known| known.name == name)
         {
             let known = interface::all().iter().map(|known| known.name.as_str());
-            return Err(Error::new(ErrorKind::NotFound, format!("there is no interface `{name}`")).maybe_hint(did_you_mean(name, known)));
+            return Err(Error::new(ErrorKind::NotFound, format!("there is no interface `{name}`"))
+                .maybe_hint(did_you_mean(name, known)));
         }
         let mut views = Vec::new();
         for (_, bundle, manifest) in self.newest_bundles().await? {
@@ -86,7 +87,6 @@ impl Yard {
         }
         Err(unknown_type(slug, known))
     }
-
 }
 
 impl TypeView {

@@ -158,12 +158,18 @@ impl Yard {
         if let Some(bundle) = known {
             return Ok(bundle);
         }
-        let gone = || Error::new(ErrorKind::Invalid, format!("the yard has lost the bundle {digest}")).hint("restore the yard's file from a backup");
+        let gone = || {
+            Error::new(ErrorKind::Invalid, format!("the yard has lost the bundle {digest}"))
+                .hint("restore the yard's file from a backup")
+        };
         let record = self.store().bundle(digest).await?.ok_or_else(gone)?;
         let bytes = self.store().bundle_bytes(digest).await?.ok_or_else(gone)?;
         if Digest::of(&bytes) != *digest {
-            return Err(Error::new(ErrorKind::Denied, format!("the bytes of bundle `{}` in the yard are not those that were installed", record.name))
-                .hint("restore the yard's file from a backup, or install the bundle again"));
+            return Err(Error::new(
+                ErrorKind::Denied,
+                format!("the bytes of bundle `{}` in the yard are not those that were installed", record.name),
+            )
+            .hint("restore the yard's file from a backup, or install the bundle again"));
         }
         let bundle = self.sandbox()?.load_installed(Arc::new(bytes), *digest, record.manifest).await?;
         self.inner.bundles.lock().expect("nothing panics while it holds this lock").insert(*digest, bundle.clone());
@@ -181,9 +187,12 @@ impl std::fmt::Debug for Yard {
 fn path(url: &str) -> Result<PathBuf, Error> {
     match url.split_once(':') {
         Some(("sqlite", path)) if !path.is_empty() => Ok(Path::new(path.strip_prefix("//").unwrap_or(path)).to_owned()),
-        Some(("postgres" | "postgresql", _)) => Err(Error::new(ErrorKind::Usage, "this version of Blockyard keeps yards in SQLite files only")
-            .hint("name a file: `--yard sqlite:PATH`")),
-        _ => Err(Error::new(ErrorKind::Usage, format!("`{url}` is not the address of a yard")).hint("the form is `sqlite:PATH`")),
+        Some(("postgres" | "postgresql", _)) => {
+            Err(Error::new(ErrorKind::Usage, "this version of Blockyard keeps yards in SQLite files only")
+                .hint("name a file: `--yard sqlite:PATH`"))
+        }
+        _ => Err(Error::new(ErrorKind::Usage, format!("`{url}` is not the address of a yard"))
+            .hint("the form is `sqlite:PATH`")),
     }
 }
 

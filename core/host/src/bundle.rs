@@ -64,7 +64,11 @@ impl Bundle {
     }
 
     /// The component linked with what is granted, and nothing else.
-    pub(crate) fn linked(&self, sandbox: &Sandbox, grants: &BTreeSet<Capability>) -> Result<BundlePre<CallState>, HostError> {
+    pub(crate) fn linked(
+        &self,
+        sandbox: &Sandbox,
+        grants: &BTreeSet<Capability>,
+    ) -> Result<BundlePre<CallState>, HostError> {
         let mut linked = self.inner.linked.lock().expect("nothing panics while it holds this lock");
         if let Some(pre) = linked.get(grants) {
             return Ok(pre.clone());
@@ -104,7 +108,9 @@ impl Sandbox {
         let manifest_text = self.describe(&component).await?;
         let manifest = Manifest::parse(&manifest_text)?;
         let declared: BTreeSet<&str> = manifest.capabilities.iter().map(Capability::interface).collect();
-        if let Some(undeclared) = imports.iter().find(|import| !always_linked(import) && !declared.contains(import.as_str())) {
+        if let Some(undeclared) =
+            imports.iter().find(|import| !always_linked(import) && !declared.contains(import.as_str()))
+        {
             return Err(HostError::Undeclared(undeclared.clone()));
         }
         Ok(Bundle {
@@ -124,7 +130,12 @@ impl Sandbox {
     ///
     /// # Errors
     /// [`HostError`] where the bytes do not compile or the manifest is not valid.
-    pub async fn load_installed(&self, bytes: Arc<Vec<u8>>, digest: Digest, manifest_text: String) -> Result<Bundle, HostError> {
+    pub async fn load_installed(
+        &self,
+        bytes: Arc<Vec<u8>>,
+        digest: Digest,
+        manifest_text: String,
+    ) -> Result<Bundle, HostError> {
         let component = self.compile(bytes).await?;
         Ok(Bundle {
             inner: Arc::new(Inner {
@@ -140,10 +151,7 @@ impl Sandbox {
 
     async fn compile(&self, bytes: Arc<Vec<u8>>) -> Result<Component, HostError> {
         if bytes.len() > limits::COMPONENT_BYTES {
-            return Err(HostError::TooLarge {
-                bytes: bytes.len(),
-                limit: limits::COMPONENT_BYTES,
-            });
+            return Err(HostError::TooLarge { bytes: bytes.len(), limit: limits::COMPONENT_BYTES });
         }
         if !is_component(&bytes) {
             return Err(HostError::NotAComponent(what_it_is(&bytes).to_owned()));
@@ -231,9 +239,7 @@ fn imports(sandbox: &Sandbox, component: &Component) -> Result<BTreeSet<String>,
                 .strip_prefix(PACKAGE)
                 .map(|rest| rest.split('@').next().unwrap_or(rest))
                 .filter(|interface| PROVIDED.contains(interface));
-            interface
-                .map(str::to_owned)
-                .ok_or_else(|| HostError::UnknownImport(name.to_owned()))
+            interface.map(str::to_owned).ok_or_else(|| HostError::UnknownImport(name.to_owned()))
         })
         .collect()
 }

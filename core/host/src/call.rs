@@ -138,7 +138,8 @@ impl Sandbox {
         let output = match reply.output {
             Output::None => None,
             Output::Body(body) => {
-                let body = call.store.data_mut().table.delete(body).map_err(|error| call.bad_answer(format!("{error:#}")))?;
+                let body =
+                    call.store.data_mut().table.delete(body).map_err(|error| call.bad_answer(format!("{error:#}")))?;
                 let media_type = body.media_type().to_owned();
                 Some((media_type, redacted(body.into_stream(), call.redactor())))
             }
@@ -167,7 +168,12 @@ impl Sandbox {
     ///
     /// # Errors
     /// How the bundle failed to answer.
-    pub async fn validate(&self, bundle: &Bundle, type_slug: &str, config: &Value) -> Result<Vec<(Pointer, String)>, HostError> {
+    pub async fn validate(
+        &self,
+        bundle: &Bundle,
+        type_slug: &str,
+        config: &Value,
+    ) -> Result<Vec<(Pointer, String)>, HostError> {
         let pre = self.pure(bundle.component())?;
         let mut store = self.pure_store();
         let config = config.to_string();
@@ -198,10 +204,8 @@ impl Sandbox {
             self.pools.clone(),
         );
         let mut store = self.store(state, limits::CPU_TICKS);
-        let exports = linked
-            .instantiate_async(&mut store)
-            .await
-            .map_err(|error| failure(bundle, store.data(), &error))?;
+        let exports =
+            linked.instantiate_async(&mut store).await.map_err(|error| failure(bundle, store.data(), &error))?;
         Ok(Call {
             bundle: bundle.clone(),
             block: block_types::Block {
@@ -341,9 +345,6 @@ fn failure(bundle: &Bundle, state: &CallState, error: &wasmtime::Error) -> HostE
             limits::TICK.as_secs() + limits::CPU_TICKS * u64::try_from(limits::TICK.as_millis()).unwrap_or(0) / 1000
         )),
         Some(Trap::StackOverflow) => limit(format!("its stack is deeper than {} KiB", limits::STACK_BYTES >> 10)),
-        _ => HostError::Crash {
-            bundle,
-            reason: state.redactor.text(error.root_cause().to_string()),
-        },
+        _ => HostError::Crash { bundle, reason: state.redactor.text(error.root_cause().to_string()) },
     }
 }

@@ -18,7 +18,7 @@ mod sandbox;
 mod state;
 
 pub use bundle::Bundle;
-pub use call::{Block, CallSecret, Deadline, Invocation, LogLine, LogLevel, Reply};
+pub use call::{Block, CallSecret, Deadline, Invocation, LogLevel, LogLine, Reply};
 pub use error::HostError;
 pub use output::{ByteStream, Input};
 pub use problem::Problem;

@@ -28,13 +28,7 @@ pub(crate) enum Fault {
 
 impl Problem {
     pub(crate) fn new(code: &str, message: impl Into<String>) -> Self {
-        Self {
-            code: code.to_owned(),
-            message: message.into(),
-            hint: None,
-            retryable: false,
-            details: None,
-        }
+        Self { code: code.to_owned(), message: message.into(), hint: None, retryable: false, details: None }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {

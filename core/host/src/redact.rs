@@ -40,16 +40,9 @@ impl Redactor {
     }
 
     pub(crate) fn text(&self, text: String) -> String {
-        self.needles
-            .iter()
-            .filter(|needle| needle.len() >= SHORTEST)
-            .fold(text, |text, needle| {
-                if text.contains(needle.as_str()) {
-                    text.replace(needle.as_str(), MASK)
-                } else {
-                    text
-                }
-            })
+        self.needles.iter().filter(|needle| needle.len() >= SHORTEST).fold(text, |text, needle| {
+            if text.contains(needle.as_str()) { text.replace(needle.as_str(), MASK) } else { text }
+        })
     }
 
     pub(crate) fn problem(&self, problem: Problem) -> Problem {

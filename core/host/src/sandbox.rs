@@ -34,15 +34,9 @@ impl Sandbox {
     pub fn new(config: &SandboxConfig) -> Result<Self, HostError> {
         // Pooled memory makes instances in microseconds, and needs address space; where there is
         // too little of it, instances are allocated one by one.
-        let engine = engine(config, true)
-            .or_else(|_| engine(config, false))
-            .map_err(HostError::Engine)?;
+        let engine = engine(config, true).or_else(|_| engine(config, false)).map_err(HostError::Engine)?;
         start_ticking(&engine);
-        Ok(Self {
-            engine,
-            pools: Arc::default(),
-            turns: Arc::new(Semaphore::new(limits::CONCURRENT_CALLS)),
-        })
+        Ok(Self { engine, pools: Arc::default(), turns: Arc::new(Semaphore::new(limits::CONCURRENT_CALLS)) })
     }
 }
 
@@ -84,7 +78,8 @@ fn make_private_folder(folder: &std::path::Path) -> std::io::Result<()> {
         use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
         builder.mode(0o700).create(folder)?;
         let metadata = std::fs::symlink_metadata(folder)?;
-        let own = metadata.is_dir() && metadata.uid() == std::fs::metadata("/proc/self").map_or(metadata.uid(), |m| m.uid());
+        let own =
+            metadata.is_dir() && metadata.uid() == std::fs::metadata("/proc/self").map_or(metadata.uid(), |m| m.uid());
         if !own {
             return Err(std::io::Error::other(format!("{} belongs to somebody else", folder.display())));
         }

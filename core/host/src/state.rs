@@ -76,7 +76,9 @@ impl CallState {
     /// Stops a guest that asks for time or chance where its answer must not depend on them.
     pub(crate) fn need_impure(&self, what: &str) -> wasmtime::Result<()> {
         if self.pure {
-            return Err(wasmtime::Error::msg(format!("`{what}` is not to be had while a bundle describes or validates")));
+            return Err(wasmtime::Error::msg(format!(
+                "`{what}` is not to be had while a bundle describes or validates"
+            )));
         }
         Ok(())
     }

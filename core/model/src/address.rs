@@ -71,18 +71,13 @@ impl Revision {
 impl FromStr for Address {
     type Err = AddressError;
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let (type_slug, name) = text
-            .split_once('/')
-            .ok_or_else(|| AddressError::NoSlash(printable(text)))?;
+        let (type_slug, name) = text.split_once('/').ok_or_else(|| AddressError::NoSlash(printable(text)))?;
         if let Some((_, revision)) = name.rsplit_once('@')
             && revision.parse::<u64>().is_ok()
         {
             return Err(AddressError::Pinned(printable(text)));
         }
-        Ok(Self {
-            type_slug: TypeSlug::new(type_slug)?,
-            name: BlockName::new(name)?,
-        })
+        Ok(Self { type_slug: TypeSlug::new(type_slug)?, name: BlockName::new(name)? })
     }
 }
 
@@ -90,29 +85,17 @@ impl FromStr for PinnedAddress {
     type Err = AddressError;
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let Some((address, revision)) = text.rsplit_once('@') else {
-            return Ok(Self {
-                address: text.parse()?,
-                revision: None,
-            });
+            return Ok(Self { address: text.parse()?, revision: None });
         };
-        let revision = revision
-            .parse()
-            .ok()
-            .and_then(Revision::new)
-            .ok_or_else(|| AddressError::Revision(printable(revision)))?;
-        Ok(Self {
-            address: address.parse()?,
-            revision: Some(revision),
-        })
+        let revision =
+            revision.parse().ok().and_then(Revision::new).ok_or_else(|| AddressError::Revision(printable(revision)))?;
+        Ok(Self { address: address.parse()?, revision: Some(revision) })
     }
 }
 
 impl From<Address> for PinnedAddress {
     fn from(address: Address) -> Self {
-        Self {
-            address,
-            revision: None,
-        }
+        Self { address, revision: None }
     }
 }
 

@@ -41,7 +41,9 @@ pub enum Dialect {
 
 /// A text that is not a capability.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{given}` is not a capability; there are `http ORIGIN`, `sql sqlite`, `sql postgres`, `sql mysql`, `secrets`, `crypto`, `log`, `clock`, `random` and `reveal`")]
+#[error(
+    "`{given}` is not a capability; there are `http ORIGIN`, `sql sqlite`, `sql postgres`, `sql mysql`, `secrets`, `crypto`, `log`, `clock`, `random` and `reveal`"
+)]
 pub struct CapabilityError {
     given: String,
 }
@@ -52,10 +54,7 @@ impl Capability {
     pub fn explanation(&self) -> String {
         match self {
             Self::Http(origin) => format!("send requests to {origin}"),
-            Self::Sql(dialect) => format!(
-                "open the {} databases that its blocks name",
-                dialect.product()
-            ),
+            Self::Sql(dialect) => format!("open the {} databases that its blocks name", dialect.product()),
             Self::Secrets => "use its blocks' secrets without seeing them".to_owned(),
             Self::Crypto => "sign with its blocks' secrets without seeing them".to_owned(),
             Self::Log => "write to the log".to_owned(),
@@ -104,10 +103,7 @@ impl Dialect {
 impl FromStr for Dialect {
     type Err = ();
     fn from_str(text: &str) -> Result<Self, ()> {
-        [Self::Sqlite, Self::Postgres, Self::Mysql]
-            .into_iter()
-            .find(|dialect| dialect.as_str() == text)
-            .ok_or(())
+        [Self::Sqlite, Self::Postgres, Self::Mysql].into_iter().find(|dialect| dialect.as_str() == text).ok_or(())
     }
 }
 
@@ -124,9 +120,7 @@ impl fmt::Display for Capability {
 impl FromStr for Capability {
     type Err = CapabilityError;
     fn from_str(text: &str) -> Result<Self, CapabilityError> {
-        let unknown = || CapabilityError {
-            given: crate::name::printable(text),
-        };
+        let unknown = || CapabilityError { given: crate::name::printable(text) };
         Ok(match text.split_once(' ') {
             Some(("http", origin)) if origin.contains("://") && !origin.contains(char::is_whitespace) => {
                 Self::Http(origin.to_owned())
@@ -165,7 +159,18 @@ mod tests {
 
     #[test]
     fn capabilities_print_as_they_parse() {
-        for text in ["http https://storage.googleapis.com", "sql sqlite", "sql postgres", "sql mysql", "secrets", "crypto", "log", "clock", "random", "reveal"] {
+        for text in [
+            "http https://storage.googleapis.com",
+            "sql sqlite",
+            "sql postgres",
+            "sql mysql",
+            "secrets",
+            "crypto",
+            "log",
+            "clock",
+            "random",
+            "reveal",
+        ] {
             assert_eq!(text.parse::<Capability>().expect("a capability").to_string(), text);
         }
         for text in ["", "sql", "sql oracle", "http", "http storage", "files", "log all"] {

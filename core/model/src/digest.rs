@@ -50,8 +50,7 @@ impl FromStr for Digest {
     type Err = DigestError;
     fn from_str(text: &str) -> Result<Self, DigestError> {
         let mut bytes = [0; 32];
-        hex::decode_to_slice(text, &mut bytes)
-            .map_err(|_| DigestError(crate::name::printable(text)))?;
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| DigestError(crate::name::printable(text)))?;
         Ok(Self(bytes))
     }
 }

@@ -61,18 +61,13 @@ impl Pointer {
     /// The pointer of a field as people write it on a command line: `a.b` for `/a/b`.
     #[must_use]
     pub fn from_dotted(path: &str) -> Self {
-        path.split('.')
-            .fold(Self::default(), |pointer, token| pointer.child(token))
+        path.split('.').fold(Self::default(), |pointer, token| pointer.child(token))
     }
 
     /// The pointer of a member or element below this one.
     #[must_use]
     pub fn child(&self, token: &str) -> Self {
-        Self(format!(
-            "{}/{}",
-            self.0,
-            token.replace('~', "~0").replace('/', "~1")
-        ))
+        Self(format!("{}/{}", self.0, token.replace('~', "~0").replace('/', "~1")))
     }
 
     /// The text form.
@@ -84,11 +79,7 @@ impl Pointer {
     /// The tokens from the root down.
     #[must_use]
     pub fn tokens(&self) -> Vec<String> {
-        self.0
-            .split('/')
-            .skip(1)
-            .map(|token| token.replace("~1", "/").replace("~0", "~"))
-            .collect()
+        self.0.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~")).collect()
     }
 
     /// The field as people write it on a command line: `a.b` for `/a/b`.
@@ -112,11 +103,7 @@ impl Pointer {
             here = here.child(&token);
             place = match place {
                 Value::Object(object) => object.entry(token).or_insert(Value::Null),
-                Value::Array(array) => token
-                    .parse::<usize>()
-                    .ok()
-                    .and_then(|index| array.get_mut(index))
-                    .ok_or(at)?,
+                Value::Array(array) => token.parse::<usize>().ok().and_then(|index| array.get_mut(index)).ok_or(at)?,
                 _ => return Err(at),
             };
         }
@@ -128,9 +115,7 @@ impl Pointer {
     pub fn remove(&self, document: &mut Value) -> Option<Value> {
         let mut tokens = self.tokens();
         let last = tokens.pop()?;
-        let parent = tokens
-            .iter()
-            .fold(Self::default(), |pointer, token| pointer.child(token));
+        let parent = tokens.iter().fold(Self::default(), |pointer, token| pointer.child(token));
         match document.pointer_mut(parent.as_str())? {
             Value::Object(object) => object.remove(&last),
             Value::Array(array) => {
@@ -144,8 +129,7 @@ impl Pointer {
     /// Whether this is the other place, or one below it.
     #[must_use]
     pub fn is_within(&self, other: &Self) -> bool {
-        self.0 == other.0
-            || (self.0.starts_with(&other.0) && self.0[other.0.len()..].starts_with('/'))
+        self.0 == other.0 || (self.0.starts_with(&other.0) && self.0[other.0.len()..].starts_with('/'))
     }
 }
 
@@ -158,11 +142,7 @@ impl fmt::Display for Pointer {
 impl Violation {
     /// A violation without a hint.
     pub fn new(pointer: Pointer, message: impl Into<String>) -> Self {
-        Self {
-            pointer,
-            message: message.into(),
-            hint: None,
-        }
+        Self { pointer, message: message.into(), hint: None }
     }
 }
 
@@ -195,11 +175,7 @@ impl SealedDocument {
                 _ => violations.push(Violation::new(place.pointer, "a secret is a text or a source")),
             }
         }
-        if violations.is_empty() {
-            Ok(Self { config, secrets })
-        } else {
-            Err(violations)
-        }
+        if violations.is_empty() { Ok(Self { config, secrets }) } else { Err(violations) }
     }
 
     /// All that is wrong with this document, at once.
@@ -253,10 +229,7 @@ pub fn source_marker(source: &SecretSource) -> Value {
 pub fn masked(config: &Value) -> Value {
     match config {
         Value::Object(object) if is_marker(object, SECRET_MARKER) => Value::from(MASK),
-        Value::Object(object) => object
-            .iter()
-            .map(|(key, value)| (key.clone(), masked(value)))
-            .collect(),
+        Value::Object(object) => object.iter().map(|(key, value)| (key.clone(), masked(value))).collect(),
         Value::Array(array) => array.iter().map(masked).collect(),
         other => other.clone(),
     }
@@ -327,10 +300,13 @@ mod tests {
 
     #[test]
     fn secrets_are_found_at_any_depth_and_leave_the_document() {
-        let document = SealedDocument::split(&schema(), json!({
-            "user": "u", "password": "pw1-secret", "tokens": ["pw2-secret"],
-            "either": {"key": "pw3-secret"}, "named": {"a/b": "pw4-secret"}
-        }))
+        let document = SealedDocument::split(
+            &schema(),
+            json!({
+                "user": "u", "password": "pw1-secret", "tokens": ["pw2-secret"],
+                "either": {"key": "pw3-secret"}, "named": {"a/b": "pw4-secret"}
+            }),
+        )
         .expect("all secrets are text");
         assert!(!document.config.to_string().contains("-secret"), "{}", document.config);
         let places: Vec<&str> = document.secrets.keys().map(Pointer::as_str).collect();
@@ -344,7 +320,8 @@ mod tests {
     fn all_problems_come_at_once_and_none_quotes_the_secret() {
         let document = SealedDocument::split(&schema(), json!({"usr": 7, "password": "s3"})).expect("text");
         let violations = document.violations(&schema());
-        let text: Vec<String> = violations.iter().map(|v| format!("{} {} {:?}", v.pointer, v.message, v.hint)).collect();
+        let text: Vec<String> =
+            violations.iter().map(|v| format!("{} {} {:?}", v.pointer, v.message, v.hint)).collect();
         expect_test::expect![[r#"
             [
                 "/password must have at least 3 characters None",
@@ -363,7 +340,8 @@ mod tests {
 
     #[test]
     fn a_source_stays_in_the_document_and_reads_as_a_handle() {
-        let document = SealedDocument::split(&schema(), json!({"user": "u", "password": {"$source": "env:PW"}})).expect("a source");
+        let document = SealedDocument::split(&schema(), json!({"user": "u", "password": {"$source": "env:PW"}}))
+            .expect("a source");
         assert_eq!(document.violations(&schema()), []);
         assert_eq!(document.sources().len(), 1);
         assert_eq!(handles(&document.config)["password"], json!({"$secret": "/password"}));

@@ -65,19 +65,10 @@ fn collect(
     depth: usize,
     found: &mut Vec<Field>,
 ) {
-    let required: Vec<&str> = object
-        .get("required")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    let mut members: Vec<(&String, &Value)> = object
-        .get("properties")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-        .collect();
+    let required: Vec<&str> =
+        object.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let mut members: Vec<(&String, &Value)> =
+        object.get("properties").and_then(Value::as_object).into_iter().flatten().collect();
     members.sort_by_key(|(name, member)| {
         let order = member.get("x-order").and_then(Value::as_i64).unwrap_or(i64::MAX);
         (order, !required.contains(&name.as_str()))
@@ -111,7 +102,8 @@ fn kind(keywords: &Map<String, Value>) -> FieldKind {
         return FieldKind::Secret;
     }
     if let Some(words) = keywords.get("enum").and_then(Value::as_array) {
-        let words: Option<Vec<String>> = words.iter().filter(|w| !w.is_null()).map(|w| w.as_str().map(str::to_owned)).collect();
+        let words: Option<Vec<String>> =
+            words.iter().filter(|w| !w.is_null()).map(|w| w.as_str().map(str::to_owned)).collect();
         return words.map_or(FieldKind::Json, FieldKind::Choice);
     }
     if let Some(words) = constants(keywords) {
@@ -134,10 +126,7 @@ fn kind(keywords: &Map<String, Value>) -> FieldKind {
 /// `oneOf` of constants: how schemars writes an enum whose variants are documented.
 fn constants(keywords: &Map<String, Value>) -> Option<Vec<String>> {
     let branches = keywords.get("oneOf")?.as_array()?;
-    branches
-        .iter()
-        .map(|branch| branch.get("const")?.as_str().map(str::to_owned))
-        .collect()
+    branches.iter().map(|branch| branch.get("const")?.as_str().map(str::to_owned)).collect()
 }
 
 /// An answer in words as a value for the field; none where nothing was answered.
@@ -179,9 +168,7 @@ pub fn answer(field: &Field, text: &str) -> Result<Option<Value>, String> {
 pub fn assemble(answers: impl IntoIterator<Item = (Pointer, Value)>) -> Value {
     let mut document = Value::Object(Map::new());
     for (pointer, value) in answers {
-        pointer
-            .set(&mut document, value)
-            .expect("fields of one form do not stand in each other's way");
+        pointer.set(&mut document, value).expect("fields of one form do not stand in each other's way");
     }
     document
 }

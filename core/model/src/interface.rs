@@ -61,20 +61,14 @@ pub fn shortfalls(name: &str, operations: &[Operation]) -> Vec<String> {
         let hint = hint.map(|hint| format!(", {hint}")).unwrap_or_default();
         return vec![format!("interface `{name}` is not known{hint}")];
     };
-    interface
-        .operations
-        .iter()
-        .filter_map(|wanted| wanted.shortfall(name, operations))
-        .collect()
+    interface.operations.iter().filter_map(|wanted| wanted.shortfall(name, operations)).collect()
 }
 
 impl InterfaceOperation {
     fn shortfall(&self, interface: &str, operations: &[Operation]) -> Option<String> {
         let name = &self.name;
         let Some(found) = operations.iter().find(|operation| operation.name == *name) else {
-            return Some(format!(
-                "interface `{interface}` has an operation `{name}`, which the type lacks"
-            ));
+            return Some(format!("interface `{interface}` has an operation `{name}`, which the type lacks"));
         };
         let wrong = |what: String| Some(format!("operation `{name}` of interface `{interface}` {what}"));
         if found.effect != self.effect {

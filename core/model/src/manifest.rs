@@ -157,9 +157,8 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError`] with every problem.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
-        let format: ManifestFormat = serde_json::from_str(text).map_err(|error| ManifestError {
-            problems: vec![error.to_string()],
-        })?;
+        let format: ManifestFormat =
+            serde_json::from_str(text).map_err(|error| ManifestError { problems: vec![error.to_string()] })?;
         let mut problems = Vec::new();
         if format.manifest != MANIFEST_FORMAT {
             problems.push(format!(
@@ -178,11 +177,7 @@ impl Manifest {
             Version::parse(&format.version).map_err(|e| format!("version `{}`: {e}", format.version)),
             &mut problems,
         );
-        let capabilities = format
-            .capabilities
-            .iter()
-            .filter_map(|text| keep(text.parse(), &mut problems))
-            .collect();
+        let capabilities = format.capabilities.iter().filter_map(|text| keep(text.parse(), &mut problems)).collect();
         if format.types.is_empty() {
             problems.push("it defines no block type".to_owned());
         }
@@ -235,7 +230,9 @@ impl BlockType {
             );
         }
         if mentions(&format.schema, "x-block") {
-            problems.push("references to other blocks (`x-block`) are not supported by this version of Blockyard".to_owned());
+            problems.push(
+                "references to other blocks (`x-block`) are not supported by this version of Blockyard".to_owned(),
+            );
         }
         let schema = keep(Schema::compile(format.schema), problems);
         let mut operations: Vec<Operation> = Vec::new();
@@ -248,10 +245,7 @@ impl BlockType {
             }
             let name = described.name;
             let mut compile = |part: &str, document: Value| {
-                keep(
-                    Schema::compile(document).map_err(|e| format!("operation `{name}`, {part}: {e}")),
-                    problems,
-                )
+                keep(Schema::compile(document).map_err(|e| format!("operation `{name}`, {part}: {e}")), problems)
             };
             let arguments = compile("arguments", described.arguments);
             let result = compile("result", described.result);
@@ -297,10 +291,7 @@ impl BlockType {
             .flat_map(|fields| fields.keys())
             .map(|field| Pointer::default().child(field))
             .filter(|pointer| self.schema.is_secret(pointer))
-            .map(|pointer| SecretPlace {
-                pointer,
-                audience: Vec::new(),
-            })
+            .map(|pointer| SecretPlace { pointer, audience: Vec::new() })
             .collect()
     }
 }

@@ -18,26 +18,13 @@ pub struct NameError {
 }
 
 fn check(what: &'static str, given: &str) -> Result<(), NameError> {
-    let fail = |problem: String| {
-        Err(NameError {
-            what,
-            given: printable(given),
-            problem,
-        })
-    };
+    let fail = |problem: String| Err(NameError { what, given: printable(given), problem });
     if given.is_empty() {
         return fail("is empty".to_owned());
     }
-    let foreign = given
-        .chars()
-        .enumerate()
-        .find(|(_, c)| !matches!(c, 'a'..='z' | '0'..='9' | '-'));
+    let foreign = given.chars().enumerate().find(|(_, c)| !matches!(c, 'a'..='z' | '0'..='9' | '-'));
     if let Some((index, character)) = foreign {
-        return fail(format!(
-            "has the character `{}` at position {}",
-            character.escape_debug(),
-            index + 1
-        ));
+        return fail(format!("has the character `{}` at position {}", character.escape_debug(), index + 1));
     }
     if given.len() > MAX_NAME_LENGTH {
         return fail(format!("has {} characters", given.len()));
@@ -54,11 +41,7 @@ fn check(what: &'static str, given: &str) -> Result<(), NameError> {
 /// What was given, safe to print on one line of a terminal: control characters escaped, cut at 80.
 pub(crate) fn printable(given: &str) -> String {
     let escaped: String = given.chars().take(80).flat_map(char::escape_debug).collect();
-    if given.chars().count() > 80 {
-        format!("{escaped}…")
-    } else {
-        escaped
-    }
+    if given.chars().count() > 80 { format!("{escaped}…") } else { escaped }
 }
 
 macro_rules! name {
@@ -141,13 +124,48 @@ mod tests {
 
     #[test]
     fn each_bad_name_says_the_rule_and_the_character() {
-        refused("", expect!["block name `` is empty; names are 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit"]);
-        refused("Zoo", expect!["block name `Zoo` has the character `Z` at position 1; names are 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit"]);
-        refused("a_b", expect!["block name `a_b` has the character `_` at position 2; names are 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit"]);
-        refused("zoo\n", expect![[r"block name `zoo\n` has the character `\n` at position 4; names are 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit"]]);
-        refused("🦓", expect!["block name `🦓` has the character `🦓` at position 1; names are 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit"]);
-        refused("-a", expect!["block name `-a` begins with `-`; names are 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit"]);
-        refused("a-", expect!["block name `a-` ends with `-`; names are 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit"]);
+        refused(
+            "",
+            expect![
+                "block name `` is empty; names are 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit"
+            ],
+        );
+        refused(
+            "Zoo",
+            expect![
+                "block name `Zoo` has the character `Z` at position 1; names are 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit"
+            ],
+        );
+        refused(
+            "a_b",
+            expect![
+                "block name `a_b` has the character `_` at position 2; names are 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit"
+            ],
+        );
+        refused(
+            "zoo\n",
+            expect![[
+                r"block name `zoo\n` has the character `\n` at position 4; names are 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit"
+            ]],
+        );
+        refused(
+            "🦓",
+            expect![
+                "block name `🦓` has the character `🦓` at position 1; names are 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit"
+            ],
+        );
+        refused(
+            "-a",
+            expect![
+                "block name `-a` begins with `-`; names are 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit"
+            ],
+        );
+        refused(
+            "a-",
+            expect![
+                "block name `a-` ends with `-`; names are 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit"
+            ],
+        );
         assert!(BlockName::new("x".repeat(64)).is_err());
     }
 

@@ -37,10 +37,7 @@ impl Schema {
             .should_validate_formats(true)
             .build(&document)
             .map_err(|error| SchemaError(error.to_string()))?;
-        Ok(Self {
-            document,
-            validator,
-        })
+        Ok(Self { document, validator })
     }
 
     /// The schema itself.
@@ -57,12 +54,7 @@ impl Schema {
 
     /// As [`check`](Self::check), with placeholders at the secrets' places: of a sealed secret
     /// only type and length are judged, of a sourced one nothing.
-    pub(crate) fn violations(
-        &self,
-        instance: &Value,
-        sealed: &[Pointer],
-        sourced: &[Pointer],
-    ) -> Vec<Violation> {
+    pub(crate) fn violations(&self, instance: &Value, sealed: &[Pointer], sourced: &[Pointer]) -> Vec<Violation> {
         let mut violations = Vec::new();
         for error in self.validator.iter_errors(instance) {
             let place = Pointer::new(error.instance_path().as_str());
@@ -84,12 +76,7 @@ impl Schema {
         violations
     }
 
-    fn describe(
-        &self,
-        error: &jsonschema::ValidationError<'_>,
-        place: Pointer,
-        violations: &mut Vec<Violation>,
-    ) {
+    fn describe(&self, error: &jsonschema::ValidationError<'_>, place: Pointer, violations: &mut Vec<Violation>) {
         match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected }
             | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
@@ -104,10 +91,7 @@ impl Schema {
             }
             ValidationErrorKind::Required { property } => {
                 let field = property.as_str().unwrap_or_default();
-                violations.push(Violation::new(
-                    place.child(field),
-                    "is missing, and it is required",
-                ));
+                violations.push(Violation::new(place.child(field), "is missing, and it is required"));
             }
             ValidationErrorKind::Enum { options } => {
                 let options: Vec<String> = match options.as_ref() {
@@ -121,22 +105,18 @@ impl Schema {
                     hint: did_you_mean(&given, options.iter().map(String::as_str)),
                 });
             }
-            ValidationErrorKind::MinLength { limit } => violations.push(Violation::new(
-                place,
-                format!("must have at least {limit} characters"),
-            )),
-            ValidationErrorKind::MaxLength { limit } => violations.push(Violation::new(
-                place,
-                format!("must have at most {limit} characters"),
-            )),
+            ValidationErrorKind::MinLength { limit } => {
+                violations.push(Violation::new(place, format!("must have at least {limit} characters")))
+            }
+            ValidationErrorKind::MaxLength { limit } => {
+                violations.push(Violation::new(place, format!("must have at most {limit} characters")))
+            }
             ValidationErrorKind::Type { .. } => {
                 let wanted = self
                     .document
                     .pointer(error.schema_path().as_str())
                     .map(|types| match types {
-                        Value::Array(types) => {
-                            types.iter().map(plain).collect::<Vec<_>>().join("` or `")
-                        }
+                        Value::Array(types) => types.iter().map(plain).collect::<Vec<_>>().join("` or `"),
                         single => plain(single),
                     })
                     .unwrap_or_default();
@@ -146,10 +126,7 @@ impl Schema {
                 ));
             }
             // The library's own words for the rest, without the value: it may be a secret's neighbour.
-            _ => violations.push(Violation::new(
-                place,
-                error.masked_with("the value").to_string(),
-            )),
+            _ => violations.push(Violation::new(place, error.masked_with("the value").to_string())),
         }
     }
 
@@ -175,22 +152,12 @@ impl Schema {
         places
     }
 
-    fn walk(
-        &self,
-        schema: &Value,
-        instance: &Value,
-        pointer: &Pointer,
-        depth: usize,
-        places: &mut Vec<SecretPlace>,
-    ) {
+    fn walk(&self, schema: &Value, instance: &Value, pointer: &Pointer, depth: usize, places: &mut Vec<SecretPlace>) {
         let Some(keywords) = schema.as_object().filter(|_| depth < MAX_DEPTH) else {
             return;
         };
         if let Some(audience) = secret_audience(keywords) {
-            places.push(SecretPlace {
-                pointer: pointer.clone(),
-                audience,
-            });
+            places.push(SecretPlace { pointer: pointer.clone(), audience });
             return;
         }
         if let Some(target) = self.reference(keywords) {
@@ -209,11 +176,8 @@ impl Schema {
                     if let Some(subschema) = own.or_else(|| keywords.get("additionalProperties")) {
                         self.walk(subschema, member, &place, depth + 1, places);
                     }
-                    for subschema in keywords
-                        .get("patternProperties")
-                        .and_then(Value::as_object)
-                        .into_iter()
-                        .flat_map(Map::values)
+                    for subschema in
+                        keywords.get("patternProperties").and_then(Value::as_object).into_iter().flat_map(Map::values)
                     {
                         self.walk(subschema, member, &place, depth + 1, places);
                     }
@@ -222,9 +186,7 @@ impl Schema {
             Value::Array(array) => {
                 let prefix = keywords.get("prefixItems").and_then(Value::as_array);
                 for (index, element) in array.iter().enumerate() {
-                    let subschema = prefix
-                        .and_then(|items| items.get(index))
-                        .or_else(|| keywords.get("items"));
+                    let subschema = prefix.and_then(|items| items.get(index)).or_else(|| keywords.get("items"));
                     if let Some(subschema) = subschema {
                         let place = pointer.child(&index.to_string());
                         self.walk(subschema, element, &place, depth + 1, places);
@@ -266,10 +228,8 @@ impl Schema {
                 continue;
             }
             let branches = keywords.get("anyOf").and_then(Value::as_array);
-            let mut real = branches
-                .into_iter()
-                .flatten()
-                .filter(|branch| branch.get("type").is_none_or(|t| t != "null"));
+            let mut real =
+                branches.into_iter().flatten().filter(|branch| branch.get("type").is_none_or(|t| t != "null"));
             match (real.next(), real.next()) {
                 (Some(only), None) => keywords = only.as_object()?,
                 _ => return Some(keywords),
@@ -281,8 +241,7 @@ impl Schema {
     /// Whether the field at this pointer is a secret.
     #[must_use]
     pub fn is_secret(&self, pointer: &Pointer) -> bool {
-        self.field(pointer)
-            .is_some_and(|keywords| secret_audience(keywords).is_some())
+        self.field(pointer).is_some_and(|keywords| secret_audience(keywords).is_some())
             || self.raw_field(pointer).is_some_and(|keywords| secret_audience(keywords).is_some())
     }
 
@@ -309,9 +268,7 @@ impl Schema {
         let fits = |value: &Value| match value {
             Value::Null => types.contains(&"null"),
             Value::Bool(_) => types.contains(&"boolean"),
-            Value::Number(number) => {
-                types.contains(&"number") || types.contains(&"integer") && !number.is_f64()
-            }
+            Value::Number(number) => types.contains(&"number") || types.contains(&"integer") && !number.is_f64(),
             Value::String(_) => false,
             Value::Array(_) => types.contains(&"array"),
             Value::Object(_) => types.contains(&"object"),
@@ -350,8 +307,7 @@ pub(crate) fn secret_audience(keywords: &Map<String, Value>) -> Option<Vec<Strin
 #[must_use]
 pub fn checksum(document: &Value) -> Digest {
     let bare = without_descriptions(document, false);
-    let canonical = serde_json_canonicalizer::to_vec(&bare)
-        .expect("JSON with text keys always has a canonical form");
+    let canonical = serde_json_canonicalizer::to_vec(&bare).expect("JSON with text keys always has a canonical form");
     Digest::of(&canonical)
 }
 
@@ -361,9 +317,7 @@ fn without_descriptions(value: &Value, names: bool) -> Value {
     match value {
         Value::Object(object) => object
             .iter()
-            .filter(|(key, _)| {
-                names || !matches!(key.as_str(), "description" | "title" | "examples" | "$comment")
-            })
+            .filter(|(key, _)| names || !matches!(key.as_str(), "description" | "title" | "examples" | "$comment"))
             .map(|(key, member)| {
                 let names = !names && matches!(key.as_str(), "properties" | "$defs" | "patternProperties");
                 (key.clone(), without_descriptions(member, names))
@@ -439,7 +393,8 @@ mod tests {
     #[test]
     fn descriptions_do_not_change_the_checksum_and_fields_do() {
         let base = json!({"type": "object", "properties": {"title": {"type": "string"}}});
-        let described = json!({"properties": {"title": {"description": "d", "type": "string"}}, "title": "T", "type": "object"});
+        let described =
+            json!({"properties": {"title": {"description": "d", "type": "string"}}, "title": "T", "type": "object"});
         let renamed = json!({"type": "object", "properties": {"name": {"type": "string"}}});
         assert_eq!(checksum(&base), checksum(&described));
         assert_ne!(checksum(&base), checksum(&renamed));

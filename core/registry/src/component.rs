@@ -64,7 +64,9 @@ fn foreign_imports(module: &[u8]) -> Result<Vec<String>, ComponentError> {
         if let Payload::ImportSection(imports) = payload.map_err(not_wasm)? {
             for import in imports.into_imports() {
                 let import = import.map_err(not_wasm)?;
-                if !import.module.starts_with("blockyard:bundle/") && !import.module.starts_with("[export]blockyard:bundle/") {
+                if !import.module.starts_with("blockyard:bundle/")
+                    && !import.module.starts_with("[export]blockyard:bundle/")
+                {
                     foreign.push(format!("{} {}", import.module, import.name));
                 }
             }
@@ -107,7 +109,9 @@ pub fn manifest(bytes: &[u8]) -> Result<&str, ComponentError> {
             // What stands inside of the component is not its own.
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::CustomSection(section) if depth == 0 && section.name() == MANIFEST_SECTION => found.push(section.data()),
+            Payload::CustomSection(section) if depth == 0 && section.name() == MANIFEST_SECTION => {
+                found.push(section.data())
+            }
             _ => {}
         }
     }

@@ -170,7 +170,8 @@ impl Registry {
     /// [`RegistryError::Read`], [`RegistryError::Format`]. A broken entry is not an error here.
     pub fn read(path: &Path) -> Result<Self, RegistryError> {
         let file = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
-        let text = std::fs::read_to_string(&file).map_err(|source| RegistryError::Read { path: file.clone(), source })?;
+        let text =
+            std::fs::read_to_string(&file).map_err(|source| RegistryError::Read { path: file.clone(), source })?;
         let folder = file.parent().map(Path::to_owned).unwrap_or_default();
         Self::parse(&text, folder).map_err(|reason| RegistryError::Format { path: file, reason })
     }
@@ -183,12 +184,16 @@ impl Registry {
 
     fn parse(text: &str, folder: PathBuf) -> Result<Self, String> {
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
-        if let Some(unknown) = table.keys().find(|key| !["version", "name", "unsigned", "bundle"].contains(&key.as_str())) {
+        if let Some(unknown) =
+            table.keys().find(|key| !["version", "name", "unsigned", "bundle"].contains(&key.as_str()))
+        {
             return Err(format!("unknown field `{unknown}`"));
         }
         match table.get("version").and_then(toml::Value::as_integer) {
             Some(FORMAT) => {}
-            Some(other) => return Err(format!("format version {other} is not known; this Blockyard reads version {FORMAT}")),
+            Some(other) => {
+                return Err(format!("format version {other} is not known; this Blockyard reads version {FORMAT}"));
+            }
             None => return Err(format!("it does not begin with `version = {FORMAT}`")),
         }
         let mut registry = Self {
@@ -214,7 +219,8 @@ impl Registry {
         if self.entries.iter().any(|other| other.name == name) {
             return Err("the name stands twice".to_owned());
         }
-        let mut releases = format.release.into_iter().map(|release| self.release(release)).collect::<Result<Vec<_>, _>>()?;
+        let mut releases =
+            format.release.into_iter().map(|release| self.release(release)).collect::<Result<Vec<_>, _>>()?;
         releases.sort_by(|a, b| b.version.cmp(&a.version));
         Ok(Entry { name, description: format.description, license: format.license, types: format.types, releases })
     }
@@ -227,11 +233,19 @@ impl Registry {
             (None, Some(url)) => Source::Url(url),
             _ => return Err(at("the source is `{ path = \"…\" }` or `{ url = \"…\" }`")),
         };
-        let sha256 = format.sha256.map(|text| text.parse::<Digest>()).transpose().map_err(|error| at(&error.to_string()))?;
+        let sha256 =
+            format.sha256.map(|text| text.parse::<Digest>()).transpose().map_err(|error| at(&error.to_string()))?;
         if sha256.is_none() && matches!(source, Source::Url(_)) {
             return Err(at("a file has a `sha256`"));
         }
-        Ok(Release { version, wit: format.wit, source, sha256, capabilities: format.capabilities, yanked: format.yanked })
+        Ok(Release {
+            version,
+            wit: format.wit,
+            source,
+            sha256,
+            capabilities: format.capabilities,
+            yanked: format.yanked,
+        })
     }
 
     /// The newest release of a bundle that fits and is not withdrawn.
@@ -303,14 +317,20 @@ mod tests {
         let name = BundleName::new(name).expect("a name");
         let requirement = VersionReq::parse(requirement).expect("a requirement");
         let registry = registry();
-        registry.resolve(&name, &requirement).map(|(_, release)| release.version.to_string()).map_err(|error| error.to_string())
+        registry
+            .resolve(&name, &requirement)
+            .map(|(_, release)| release.version.to_string())
+            .map_err(|error| error.to_string())
     }
 
     #[test]
     fn the_newest_release_that_fits_is_taken() {
         assert_eq!(resolve("sql", "*"), Ok("0.2.0".to_owned()));
         assert_eq!(resolve("sql", "=0.1.0"), Ok("0.1.0".to_owned()));
-        assert_eq!(resolve("sql", "^1"), Err("no release of `sql` fits `^1`; there are 0.3.0 (withdrawn), 0.2.0, 0.1.0".to_owned()));
+        assert_eq!(
+            resolve("sql", "^1"),
+            Err("no release of `sql` fits `^1`; there are 0.3.0 (withdrawn), 0.2.0, 0.1.0".to_owned())
+        );
     }
 
     #[test]

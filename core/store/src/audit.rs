@@ -19,7 +19,11 @@ pub struct AuditLine {
     pub detail: String,
 }
 
-pub(crate) async fn append(transaction: &mut Transaction<'_, Sqlite>, line: &AuditLine, now: Millis) -> Result<(), sqlx::Error> {
+pub(crate) async fn append(
+    transaction: &mut Transaction<'_, Sqlite>,
+    line: &AuditLine,
+    now: Millis,
+) -> Result<(), sqlx::Error> {
     sqlx::query("INSERT INTO audit (at, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)")
         .bind(now)
         .bind(&line.actor)

@@ -110,7 +110,11 @@ impl Store {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn block(&self, address: &Address, revision: Option<Revision>) -> Result<Option<BlockRecord>, StoreError> {
+    pub async fn block(
+        &self,
+        address: &Address,
+        revision: Option<Revision>,
+    ) -> Result<Option<BlockRecord>, StoreError> {
         let row = sqlx::query(
             "SELECT b.newest, b.data_key, b.deleted_at, r.revision, r.bundle, r.checksum, r.config, r.author, r.created_at,
                     (SELECT json_group_array(json_array(s.pointer, hex(s.sealed)))
@@ -162,12 +166,13 @@ impl Store {
         .await
         .map_err(sort)?;
         let Some(block) = inserted else {
-            let deleted: Option<Millis> = sqlx::query_scalar("SELECT deleted_at FROM blocks WHERE type = ? AND name = ?")
-                .bind(new.address.type_slug.as_str())
-                .bind(new.address.name.as_str())
-                .fetch_one(&mut *transaction)
-                .await
-                .map_err(sort)?;
+            let deleted: Option<Millis> =
+                sqlx::query_scalar("SELECT deleted_at FROM blocks WHERE type = ? AND name = ?")
+                    .bind(new.address.type_slug.as_str())
+                    .bind(new.address.name.as_str())
+                    .fetch_one(&mut *transaction)
+                    .await
+                    .map_err(sort)?;
             let address = new.address.clone();
             return Err(match deleted {
                 Some(_) => StoreError::TakenByDeleted(address),
@@ -183,23 +188,27 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Moved`] where another save came first; [`StoreError::NoBlock`].
-    pub async fn save_revision(&self, new: &NewRevision<'_>, from: Revision, line: AuditLine, now: Millis) -> Result<Revision, StoreError> {
+    pub async fn save_revision(
+        &self,
+        new: &NewRevision<'_>,
+        from: Revision,
+        line: AuditLine,
+        now: Millis,
+    ) -> Result<Revision, StoreError> {
         let sort = |error| self.sort(error);
         let mut transaction = self.begin().await?;
-        let found: Option<(i64, i64)> = sqlx::query_as("SELECT id, newest FROM blocks WHERE type = ? AND name = ? AND deleted_at IS NULL")
-            .bind(new.address.type_slug.as_str())
-            .bind(new.address.name.as_str())
-            .fetch_optional(&mut *transaction)
-            .await
-            .map_err(sort)?;
+        let found: Option<(i64, i64)> =
+            sqlx::query_as("SELECT id, newest FROM blocks WHERE type = ? AND name = ? AND deleted_at IS NULL")
+                .bind(new.address.type_slug.as_str())
+                .bind(new.address.name.as_str())
+                .fetch_optional(&mut *transaction)
+                .await
+                .map_err(sort)?;
         let Some((block, newest)) = found else {
             return Err(StoreError::NoBlock(new.address.clone()));
         };
         if newest != number(from) {
-            return Err(StoreError::Moved {
-                address: new.address.clone(),
-                newest: revision_of(newest),
-            });
+            return Err(StoreError::Moved { address: new.address.clone(), newest: revision_of(newest) });
         }
         let next = from.next();
         insert_revision(&mut transaction, block, next, new, now).await.map_err(sort)?;
@@ -298,9 +307,8 @@ impl Store {
         pairs
             .into_iter()
             .map(|(pointer, sealed)| {
-                let bytes: Option<Vec<u8>> = (0..sealed.len() / 2)
-                    .map(|i| u8::from_str_radix(sealed.get(2 * i..2 * i + 2)?, 16).ok())
-                    .collect();
+                let bytes: Option<Vec<u8>> =
+                    (0..sealed.len() / 2).map(|i| u8::from_str_radix(sealed.get(2 * i..2 * i + 2)?, 16).ok()).collect();
                 let bytes = bytes.ok_or_else(|| self.broken("a sealed value is not hexadecimal"))?;
                 Ok((Pointer::new(pointer), bytes))
             })
@@ -347,8 +355,5 @@ fn number(revision: Revision) -> i64 {
 }
 
 fn revision_of(number: i64) -> Revision {
-    u64::try_from(number)
-        .ok()
-        .and_then(Revision::new)
-        .expect("the table holds revisions from 1")
+    u64::try_from(number).ok().and_then(Revision::new).expect("the table holds revisions from 1")
 }

@@ -62,11 +62,7 @@ impl Store {
                 .map_err(sort)?;
             match owner {
                 Some(owner) if owner != name => {
-                    return Err(StoreError::SlugTaken {
-                        slug: slug.to_owned(),
-                        owner,
-                        newcomer: name.to_owned(),
-                    });
+                    return Err(StoreError::SlugTaken { slug: slug.to_owned(), owner, newcomer: name.to_owned() });
                 }
                 Some(_) => {}
                 None => {
@@ -129,11 +125,13 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn bundle(&self, digest: &Digest) -> Result<Option<BundleRecord>, StoreError> {
-        let row = sqlx::query("SELECT digest, name, version, manifest, source, size, installed_at FROM bundles WHERE digest = ?")
-            .bind(digest.as_bytes().as_slice())
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(|error| self.sort(error))?;
+        let row = sqlx::query(
+            "SELECT digest, name, version, manifest, source, size, installed_at FROM bundles WHERE digest = ?",
+        )
+        .bind(digest.as_bytes().as_slice())
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(|error| self.sort(error))?;
         Ok(row.as_ref().map(record))
     }
 

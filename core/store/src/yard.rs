@@ -99,12 +99,7 @@ impl Store {
             .await
             .map_err(sort)?
             .ok_or_else(|| StoreError::NotAYard(path.to_owned()))?;
-        let yard = YardRecord {
-            id: row.get(0),
-            key_id: row.get(1),
-            key_location: row.get(2),
-            canary: row.get(3),
-        };
+        let yard = YardRecord { id: row.get(0), key_id: row.get(1), key_location: row.get(2), canary: row.get(3) };
         Ok(Self { pool, path: path.to_owned(), yard })
     }
 

@@ -91,7 +91,9 @@ pub fn build(folder: &Path, toolchain: &Toolchain) -> Result<Crate, BuildError> 
     let module = String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["reason"] == "compiler-artifact" && message["target"]["name"] == package.library.as_str())
+        .filter(|message| {
+            message["reason"] == "compiler-artifact" && message["target"]["name"] == package.library.as_str()
+        })
         .flat_map(|message| message["filenames"].as_array().cloned().unwrap_or_default())
         .filter_map(|file| file.as_str().map(PathBuf::from))
         .find(|file| file.extension().is_some_and(|extension| extension == "wasm"))
@@ -130,13 +132,16 @@ fn package(manifest: &Path) -> Result<Package, BuildError> {
     let metadata: Value = serde_json::from_slice(&output.stdout).map_err(|_| broken())?;
     let wanted = manifest.canonicalize().unwrap_or_else(|_| manifest.to_owned());
     let found = metadata["packages"].as_array().into_iter().flatten().find(|package| {
-        package["manifest_path"].as_str().is_some_and(|path| Path::new(path).canonicalize().is_ok_and(|path| path == wanted))
+        package["manifest_path"]
+            .as_str()
+            .is_some_and(|path| Path::new(path).canonicalize().is_ok_and(|path| path == wanted))
     });
     let package = found.ok_or_else(|| BuildError::NotACrate(folder()))?;
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    let library = package["targets"].as_array().into_iter().flatten().find(|target| {
-        target["crate_types"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "cdylib"))
-    });
+    let library =
+        package["targets"].as_array().into_iter().flatten().find(|target| {
+            target["crate_types"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "cdylib"))
+        });
     let library = library.and_then(|target| text(&target["name"])).ok_or_else(|| BuildError::NoModule(folder()))?;
     Ok(Package {
         name: text(&package["name"]).unwrap_or_default(),
@@ -155,9 +160,5 @@ fn remapped(workspace: &Path) -> String {
         .map(PathBuf::from)
         .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
         .unwrap_or_default();
-    format!(
-        "--remap-path-prefix={}=/bundle --remap-path-prefix={}=/cargo",
-        workspace.display(),
-        cargo_home.display()
-    )
+    format!("--remap-path-prefix={}=/bundle --remap-path-prefix={}=/cargo", workspace.display(), cargo_home.display())
 }

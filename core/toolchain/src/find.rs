@@ -102,8 +102,11 @@ impl Toolchain {
 }
 
 fn has_target() -> bool {
-    let output = Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).stderr(Stdio::null()).output();
-    output.is_ok_and(|output| output.status.success() && Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
+    let output =
+        Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).stderr(Stdio::null()).output();
+    output.is_ok_and(|output| {
+        output.status.success() && Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir()
+    })
 }
 
 fn sysroot(rustc: &Path) -> Result<PathBuf, String> {
@@ -131,8 +134,10 @@ fn install_packages(say: &mut dyn FnMut(&str)) -> Result<(), String> {
         return Err("this machine has no apt-get".to_owned());
     }
     say(&format!("installing Debian's {}", DEBIAN_PACKAGES.join(", ")));
-    let apt = |arguments: &[&str]| run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"));
-    let install: Vec<&str> = ["install", "--yes", "--no-install-recommends"].into_iter().chain(DEBIAN_PACKAGES).collect();
+    let apt =
+        |arguments: &[&str]| run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"));
+    let install: Vec<&str> =
+        ["install", "--yes", "--no-install-recommends"].into_iter().chain(DEBIAN_PACKAGES).collect();
     apt(&["update"])?;
     apt(&install)
 }

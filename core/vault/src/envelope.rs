@@ -68,13 +68,7 @@ impl DataKey {
 
 impl Place<'_> {
     fn context(&self) -> Vec<u8> {
-        context(&[
-            "secret",
-            self.yard,
-            &self.address.to_string(),
-            &self.revision.to_string(),
-            self.pointer.as_str(),
-        ])
+        context(&["secret", self.yard, &self.address.to_string(), &self.revision.to_string(), self.pointer.as_str()])
     }
 }
 

@@ -53,9 +53,7 @@ impl Key {
     pub fn from_base64(text: &str) -> Result<Self, KeyError> {
         let mut decoded = STANDARD.decode(text.trim()).map_err(|_| KeyError::NotBase64)?;
         let length = decoded.len();
-        let key = decoded.as_slice().try_into().map(|bytes: [u8; KEY_BYTES]| Self {
-            bytes: Zeroizing::new(bytes),
-        });
+        let key = decoded.as_slice().try_into().map(|bytes: [u8; KEY_BYTES]| Self { bytes: Zeroizing::new(bytes) });
         decoded.zeroize();
         key.map_err(|_| KeyError::Length(length))
     }

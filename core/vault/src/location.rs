@@ -80,10 +80,7 @@ impl KeyLocation {
                 })?)
             }
         };
-        Key::from_base64(&text).map_err(|source| LocationError::NotAKey {
-            location: self.to_string(),
-            source,
-        })
+        Key::from_base64(&text).map_err(|source| LocationError::NotAKey { location: self.to_string(), source })
     }
 
     /// Puts a new key there. A file that exists is not overwritten.
@@ -93,15 +90,11 @@ impl KeyLocation {
     pub fn store(&self, key: &Key) -> Result<(), LocationError> {
         match self {
             Self::Environment => Ok(()),
-            Self::File(path) => write_private(path, &key.to_base64()).map_err(|source| LocationError::File {
-                path: path.clone(),
-                source,
-            }),
+            Self::File(path) => write_private(path, &key.to_base64())
+                .map_err(|source| LocationError::File { path: path.clone(), source }),
             Self::Keyring(account) => {
                 let entry = entry(account)?;
-                entry
-                    .set_password(&key.to_base64())
-                    .map_err(|error| LocationError::Keyring(error.to_string()))?;
+                entry.set_password(&key.to_base64()).map_err(|error| LocationError::Keyring(error.to_string()))?;
                 // Some services take a key and lose it: read it back before anything depends on it.
                 let kept = self.load()?;
                 if kept.id() == key.id() {

@@ -123,7 +123,11 @@ impl SqlDatabase {
         let sets = parameters
             .iter()
             .enumerate()
-            .map(|(index, set)| statement.values(set).map_err(|problem| Problem::invalid(format!("set {} of the parameters: {problem}", index + 1))))
+            .map(|(index, set)| {
+                statement
+                    .values(set)
+                    .map_err(|problem| Problem::invalid(format!("set {} of the parameters: {problem}", index + 1)))
+            })
             .collect::<Result<Vec<_>>>()?;
         Ok(self.connect()?.execute_many(statement.text(), &sets)?.into())
     }
@@ -177,7 +181,8 @@ impl SqlDatabase {
         let connected = self.connect();
         let milliseconds = took(started);
         // The host says at which step it failed; what comes before it passed.
-        let failed = connected.as_ref().err().map(|problem| sql::step_of(problem).unwrap_or_else(|| "connect".to_owned()));
+        let failed =
+            connected.as_ref().err().map(|problem| sql::step_of(problem).unwrap_or_else(|| "connect".to_owned()));
         let names: &[&str] = match self.dialect {
             Dialect::Sqlite => &["connect"],
             Dialect::Postgres => &["resolve", "connect", "authenticate"],
@@ -221,7 +226,10 @@ impl SqlDatabase {
                     violations.push(Violation::new(format!("/{field}"), "is not for SQLite, which is a file"));
                 }
                 if self.database != ":memory:" && !is_absolute(&self.database) {
-                    violations.push(Violation::new("/database", "must be an absolute path, or `:memory:`, so that it means the same everywhere"));
+                    violations.push(Violation::new(
+                        "/database",
+                        "must be an absolute path, or `:memory:`, so that it means the same everywhere",
+                    ));
                 }
             }
             Dialect::Postgres => {

@@ -56,9 +56,13 @@ impl Statement {
 
     /// The values in the order of their numbers.
     pub(crate) fn values(&self, given: &Map<String, Value>) -> Result<Vec<SqlValue>> {
-        let missing: Vec<&str> = self.names.iter().filter(|name| !given.contains_key(*name)).map(String::as_str).collect();
+        let missing: Vec<&str> =
+            self.names.iter().filter(|name| !given.contains_key(*name)).map(String::as_str).collect();
         if !missing.is_empty() {
-            return Err(Problem::invalid(format!("the statement has parameters without a value: `:{}`", missing.join("`, `:"))));
+            return Err(Problem::invalid(format!(
+                "the statement has parameters without a value: `:{}`",
+                missing.join("`, `:")
+            )));
         }
         if let Some(unknown) = given.keys().find(|key| !self.names.contains(key)) {
             return Err(Problem::invalid(format!("the statement has no parameter `:{unknown}`")));

@@ -70,7 +70,8 @@ pub(crate) fn derive(input: TokenStream) -> syn::Result<TokenStream> {
     }
     mistakes.finish()?;
 
-    let outer = input.attrs.iter().filter(|attribute| attribute.path().is_ident("serde") || attribute.path().is_ident("doc"));
+    let outer =
+        input.attrs.iter().filter(|attribute| attribute.path().is_ident("serde") || attribute.path().is_ident("doc"));
     let mirror = format_ident!("{name}Configuration");
     let TypeAttribute { slug, version, title, interfaces } = attribute;
     let title = title.map_or_else(|| quote! { #slug }, |title| quote! { #title });
@@ -116,9 +117,13 @@ impl TypeAttribute {
                 } else if meta.path.is_ident("interfaces") {
                     let list;
                     syn::parenthesized!(list in meta.input);
-                    parsed.interfaces.extend(list.parse_terminated(<LitStr as syn::parse::Parse>::parse, syn::Token![,])?);
+                    parsed
+                        .interfaces
+                        .extend(list.parse_terminated(<LitStr as syn::parse::Parse>::parse, syn::Token![,])?);
                 } else {
-                    return Err(meta.error("there are `type = \"…\"`, `version = 1`, `title = \"…\"` and `interfaces(\"…\")`"));
+                    return Err(
+                        meta.error("there are `type = \"…\"`, `version = 1`, `title = \"…\"` and `interfaces(\"…\")`")
+                    );
                 }
                 Ok(())
             });
@@ -129,7 +134,10 @@ impl TypeAttribute {
         if let Some(slug) = &parsed.slug
             && !is_name(&slug.value())
         {
-            mistakes.add(slug, "a slug is 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit");
+            mistakes.add(
+                slug,
+                "a slug is 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit",
+            );
         }
         parsed
     }

@@ -85,8 +85,7 @@ pub trait OperationResult: Sized {
 }
 
 /// One step of a check.
-#[derive(serde::Serialize, serde::Deserialize, JsonSchema)]
-#[derive(Debug, Clone, PartialEq)]
+#[derive(serde::Serialize, serde::Deserialize, JsonSchema, Debug, Clone, PartialEq)]
 pub struct Step {
     /// What was tried: `connect`, `authenticate`, …
     pub name: String,
@@ -101,8 +100,7 @@ pub struct Step {
 }
 
 /// How a step of a check went.
-#[derive(serde::Serialize, serde::Deserialize, JsonSchema)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(serde::Serialize, serde::Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum StepStatus {
     /// It works.

@@ -68,7 +68,8 @@ impl TypeEntry {
 }
 
 fn open<T: Block>(config: Value) -> Result<T> {
-    T::from_config(config).map_err(|error| Problem::invalid(format!("the configuration does not fit the type `{}`: {error}", T::TYPE)))
+    T::from_config(config)
+        .map_err(|error| Problem::invalid(format!("the configuration does not fit the type `{}`: {error}", T::TYPE)))
 }
 
 fn describe<T: Operations>() -> Value {
@@ -165,7 +166,12 @@ impl<B: Bundle> wit::Guest for BundleExports<B> {
         Ok((entry.check)(parse(&block.config)?)?.to_string())
     }
 
-    fn invoke(block: wit::Block, operation: String, arguments: String, input: Option<Body>) -> core::result::Result<wit::Reply, wit::Problem> {
+    fn invoke(
+        block: wit::Block,
+        operation: String,
+        arguments: String,
+        input: Option<Body>,
+    ) -> core::result::Result<wit::Reply, wit::Problem> {
         report_panics();
         let entry = Self::entry(&block.type_)?;
         let reply = (entry.invoke)(parse(&block.config)?, &operation, parse(&arguments)?, input)?;

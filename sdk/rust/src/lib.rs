@@ -50,8 +50,10 @@ mod problem;
 mod secret;
 pub mod sql;
 
+pub use block::{
+    Block, OperationDescription, OperationResult, Operations, Reply, Step, StepStatus, Streamed, Violation, arguments,
+};
 pub use blockyard_sdk_macros::{Block, data, operations};
-pub use block::{Block, OperationDescription, OperationResult, Operations, Reply, Step, StepStatus, Streamed, Violation, arguments};
 pub use export::{Bundle, BundleDescription, BundleExports, BundleParts, TypeEntry};
 pub use problem::{Problem, Result};
 pub use secret::Secret;
@@ -111,7 +113,14 @@ pub mod random {
 }
 
 /// What the WIT package looks like from a bundle's side, generated.
-#[allow(missing_docs, unsafe_code, unreachable_pub, rust_2018_idioms, clippy::all, reason = "generated from schemas/wit/v0_1")]
+#[allow(
+    missing_docs,
+    unsafe_code,
+    unreachable_pub,
+    rust_2018_idioms,
+    clippy::all,
+    reason = "generated from schemas/wit/v0_1"
+)]
 #[doc(hidden)]
 pub mod bindings {
     wit_bindgen::generate!({

@@ -14,13 +14,7 @@ impl Problem {
     /// A problem with a code of the open set: `not-found`, `denied`, `invalid`, `conflict`,
     /// `unavailable`, `timeout`, `failed`.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self(types::Problem {
-            code: code.into(),
-            message: message.into(),
-            hint: None,
-            retryable: false,
-            details: None,
-        })
+        Self(types::Problem { code: code.into(), message: message.into(), hint: None, retryable: false, details: None })
     }
 
     /// What was asked for makes no sense.
@@ -62,7 +56,9 @@ impl Problem {
 
     #[doc(hidden)]
     pub fn need_input(input: Option<Body>) -> Result<Body> {
-        input.ok_or_else(|| Self::invalid("the operation reads a stream of bytes, and none was given").hint("give one with `--in FILE`"))
+        input.ok_or_else(|| {
+            Self::invalid("the operation reads a stream of bytes, and none was given").hint("give one with `--in FILE`")
+        })
     }
 }
 

@@ -79,7 +79,9 @@ impl Rows {
             if rows.is_empty() {
                 break;
             }
-            objects.extend(rows.into_iter().map(|row| columns.iter().map(|column| column.name.clone()).zip(row.into_iter().map(to_json)).collect()));
+            objects.extend(rows.into_iter().map(|row| {
+                columns.iter().map(|column| column.name.clone()).zip(row.into_iter().map(to_json)).collect()
+            }));
         }
         Ok(objects)
     }
@@ -116,7 +118,9 @@ pub fn to_json(value: Value) -> Json {
         Value::Boolean(value) => value.into(),
         Value::Integer(value) => value.into(),
         // JSON has no NaN and no infinity.
-        Value::Float(value) => serde_json::Number::from_f64(value).map_or_else(|| json!(value.to_string()), Json::Number),
+        Value::Float(value) => {
+            serde_json::Number::from_f64(value).map_or_else(|| json!(value.to_string()), Json::Number)
+        }
         Value::Decimal(text) | Value::Text(text) | Value::Uuid(text) | Value::Other((_, text)) => text.into(),
         Value::Bytes(bytes) => STANDARD.encode(bytes).into(),
         Value::Date(days) => date(i64::from(days)).into(),

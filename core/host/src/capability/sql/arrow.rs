@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    BinaryBuilder, BooleanBuilder, Date32Builder, Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder,
-    StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+    BinaryBuilder, BooleanBuilder, Date32Builder, Float32Builder, Float64Builder, Int16Builder, Int32Builder,
+    Int64Builder, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_ipc::writer::StreamWriter;
@@ -93,7 +93,8 @@ impl Batches {
 
     fn encode(&mut self) -> Result<Bytes, ArrowError> {
         if self.stream.is_none() {
-            let fields: Vec<Field> = self.names.iter().zip(&self.columns).map(|(name, column)| column.field(name)).collect();
+            let fields: Vec<Field> =
+                self.names.iter().zip(&self.columns).map(|(name, column)| column.field(name)).collect();
             let schema = Arc::new(Schema::new(fields));
             let writer = StreamWriter::try_new(Vec::new(), &schema)?;
             self.stream = Some((schema, writer));
@@ -233,9 +234,10 @@ impl ColumnBuilder {
         let field = Field::new(name, data_type, true);
         match self {
             Self::Text(_, kind) if !kind.is_empty() => {
-                let metadata: std::collections::HashMap<String, String> = [(KIND.to_owned(), (*kind).to_owned())].into();
+                let metadata: std::collections::HashMap<String, String> =
+                    [(KIND.to_owned(), (*kind).to_owned())].into();
                 field.with_metadata(metadata)
-            },
+            }
             _ => field,
         }
     }

@@ -28,8 +28,8 @@ use crate::capability::streams::Body;
 use crate::problem::{Fault, Problem};
 use crate::state::CallState;
 
-pub(crate) use pool::Pools;
 use pool::Pooled;
+pub(crate) use pool::Pools;
 pub use rows::Rows;
 
 /// The media type of Arrow IPC streams (registered with IANA).
@@ -76,7 +76,11 @@ struct Statement {
 impl Host for CallState {}
 
 impl HostConnection for CallState {
-    async fn open(&mut self, target: Target, password: Option<Resource<Secret>>) -> Result<Resource<Connection>, Fault> {
+    async fn open(
+        &mut self,
+        target: Target,
+        password: Option<Resource<Secret>>,
+    ) -> Result<Resource<Connection>, Fault> {
         let dialect = Dialect::from_str(&target.dialect)
             .map_err(|()| Problem::new("invalid", format!("there is no SQL dialect `{}`", target.dialect)))?;
         let capability = Capability::Sql(dialect);
@@ -91,7 +95,8 @@ impl HostConnection for CallState {
                 let pointer = &self.table.get(&secret)?.pointer;
                 let secret = &self.secrets[pointer];
                 if !secret.audience.iter().any(|audience| audience == "sql") {
-                    let problem = Problem::new("not-granted", format!("the secret `{pointer}` is not meant for databases"));
+                    let problem =
+                        Problem::new("not-granted", format!("the secret `{pointer}` is not meant for databases"));
                     return Err(problem.into());
                 }
                 Some(secret.value.clone())
@@ -102,27 +107,39 @@ impl HostConnection for CallState {
             Effect::Write | Effect::Destructive => Access::ReadWrite,
         };
         let pooled = self.pools.open(&self.block, dialect, &target, password.as_ref(), access).await?;
-        let connection = Connection {
-            slot: Arc::new(Mutex::new(Some(pooled))),
-            access,
-        };
+        let connection = Connection { slot: Arc::new(Mutex::new(Some(pooled))), access };
         Ok(self.table.push(connection)?)
     }
 
-    async fn query(&mut self, connection: Resource<Connection>, text: String, parameters: Vec<Value>) -> Result<Resource<Rows>, Fault> {
+    async fn query(
+        &mut self,
+        connection: Resource<Connection>,
+        text: String,
+        parameters: Vec<Value>,
+    ) -> Result<Resource<Rows>, Fault> {
         let Connection { slot, access } = self.table.get(&connection)?;
         let scope = Scope::Statement(*access);
         let rows = rows::start(claim(slot)?, Statement { text, parameters, scope }).await?;
         Ok(self.table.push(rows)?)
     }
 
-    async fn execute(&mut self, connection: Resource<Connection>, text: String, parameters: Vec<Value>) -> Result<Execution, Fault> {
+    async fn execute(
+        &mut self,
+        connection: Resource<Connection>,
+        text: String,
+        parameters: Vec<Value>,
+    ) -> Result<Execution, Fault> {
         let Connection { slot, access } = self.table.get(&connection)?;
         let scope = Scope::Statement(*access);
         Ok(execute(claim(slot)?, Statement { text, parameters, scope }).await?)
     }
 
-    async fn execute_many(&mut self, connection: Resource<Connection>, text: String, parameters: Vec<Vec<Value>>) -> Result<Execution, Fault> {
+    async fn execute_many(
+        &mut self,
+        connection: Resource<Connection>,
+        text: String,
+        parameters: Vec<Vec<Value>>,
+    ) -> Result<Execution, Fault> {
         let Connection { slot, access } = self.table.get(&connection)?;
         let access = *access;
         let mut claimed = claim(slot)?;
@@ -151,14 +168,24 @@ impl HostConnection for CallState {
 }
 
 impl HostTransaction for CallState {
-    async fn query(&mut self, transaction: Resource<Transaction>, text: String, parameters: Vec<Value>) -> Result<Resource<Rows>, Fault> {
+    async fn query(
+        &mut self,
+        transaction: Resource<Transaction>,
+        text: String,
+        parameters: Vec<Value>,
+    ) -> Result<Resource<Rows>, Fault> {
         let slot = &self.table.get(&transaction)?.slot;
         let scope = Scope::Transaction;
         let rows = rows::start(claim(slot)?, Statement { text, parameters, scope }).await?;
         Ok(self.table.push(rows)?)
     }
 
-    async fn execute(&mut self, transaction: Resource<Transaction>, text: String, parameters: Vec<Value>) -> Result<Execution, Fault> {
+    async fn execute(
+        &mut self,
+        transaction: Resource<Transaction>,
+        text: String,
+        parameters: Vec<Value>,
+    ) -> Result<Execution, Fault> {
         let slot = &self.table.get(&transaction)?.slot;
         let scope = Scope::Transaction;
         Ok(execute(claim(slot)?, Statement { text, parameters, scope }).await?)
@@ -224,9 +251,7 @@ fn claim(slot: &Slot) -> Result<OwnedMutexGuard<Option<Pooled>>, Problem> {
 }
 
 fn live(claimed: &mut Option<Pooled>) -> Result<&mut Pooled, Problem> {
-    claimed
-        .as_mut()
-        .ok_or_else(|| Problem::new("unavailable", "the connection was closed after a failure").retryable())
+    claimed.as_mut().ok_or_else(|| Problem::new("unavailable", "the connection was closed after a failure").retryable())
 }
 
 async fn execute(mut claimed: OwnedMutexGuard<Option<Pooled>>, statement: Statement) -> Result<Execution, Problem> {

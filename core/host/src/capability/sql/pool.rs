@@ -80,15 +80,21 @@ impl Pools {
                         Pool::Postgres(postgres::pool(target, password)?)
                     }
                     Dialect::Sqlite => Pool::Sqlite(sqlite::pool(target, access)?),
-                    Dialect::Mysql => return Err(Problem::new("invalid", "this version of Blockyard does not speak to MySQL")),
+                    Dialect::Mysql => {
+                        return Err(Problem::new("invalid", "this version of Blockyard does not speak to MySQL"));
+                    }
                 };
                 self.pools.lock().expect("nothing panics while it holds this lock").insert(key, pool.clone());
                 pool
             }
         };
         match pool {
-            Pool::Postgres(pool) => pool.acquire().await.map(Pooled::Postgres).map_err(|error| postgres::refused(&error, target)),
-            Pool::Sqlite(pool) => pool.acquire().await.map(Pooled::Sqlite).map_err(|error| sqlite::refused(&error, target)),
+            Pool::Postgres(pool) => {
+                pool.acquire().await.map(Pooled::Postgres).map_err(|error| postgres::refused(&error, target))
+            }
+            Pool::Sqlite(pool) => {
+                pool.acquire().await.map(Pooled::Sqlite).map_err(|error| sqlite::refused(&error, target))
+            }
         }
     }
 }
@@ -103,10 +109,7 @@ impl std::fmt::Debug for Pools {
 pub(super) fn named_by(config: &Value, target: &Target, dialect: Dialect) -> Result<(), Problem> {
     let named = |wanted: &str| mentions(config, &|value| value.as_str() == Some(wanted));
     let unnamed = |what: &str, wanted: &str| {
-        Err(Problem::new(
-            "not-granted",
-            format!("the block's configuration does not name the {what} `{wanted}`"),
-        ))
+        Err(Problem::new("not-granted", format!("the block's configuration does not name the {what} `{wanted}`")))
     };
     if !named(&target.database) {
         return unnamed("database", &target.database);
@@ -147,7 +150,10 @@ async fn reach(target: &Target) -> Result<(), Problem> {
     let attempt = async {
         let addresses: Vec<_> = lookup_host((host, port))
             .await
-            .map_err(|error| Problem::new("unavailable", format!("host `{host}` does not resolve: {error}")).details(&step("resolve")))?
+            .map_err(|error| {
+                Problem::new("unavailable", format!("host `{host}` does not resolve: {error}"))
+                    .details(&step("resolve"))
+            })?
             .collect();
         let mut last = None;
         for address in addresses {
@@ -162,8 +168,11 @@ async fn reach(target: &Target) -> Result<(), Problem> {
             .details(&step("connect")))
     };
     tokio::time::timeout(limits::CONNECT_TIME, attempt).await.unwrap_or_else(|_| {
-        Err(Problem::new("timeout", format!("`{host}:{port}` did not answer within {} seconds", limits::CONNECT_TIME.as_secs()))
-            .retryable()
-            .details(&step("connect")))
+        Err(Problem::new(
+            "timeout",
+            format!("`{host}:{port}` did not answer within {} seconds", limits::CONNECT_TIME.as_secs()),
+        )
+        .retryable()
+        .details(&step("connect")))
     })
 }

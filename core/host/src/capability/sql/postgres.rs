@@ -8,10 +8,16 @@ use std::borrow::Cow;
 use blockyard_model::SecretValue;
 use futures_util::StreamExt as _;
 use serde_json::json;
-use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgConnectOptions, PgConnection, PgPoolOptions, PgRow, PgSslMode, PgTypeInfo, PgTypeKind};
-use sqlx::{Arguments as _, AssertSqlSafe, Column as _, Encode, Either, Executor as _, PgPool, Postgres, Row as _, SqlSafeStr as _, Statement as _, Type, TypeInfo as _, ValueRef as _};
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
+use sqlx::postgres::{
+    PgArgumentBuffer, PgArguments, PgConnectOptions, PgConnection, PgPoolOptions, PgRow, PgSslMode, PgTypeInfo,
+    PgTypeKind,
+};
+use sqlx::{
+    Arguments as _, AssertSqlSafe, Column as _, Either, Encode, Executor as _, PgPool, Postgres, Row as _,
+    SqlSafeStr as _, Statement as _, Type, TypeInfo as _, ValueRef as _,
+};
 
 use super::cell::{Cell, ColumnKind};
 use super::rows::{Head, Sink, Stop};
@@ -52,8 +58,13 @@ pub(super) fn pool(target: &Target, password: Option<&SecretValue>) -> Result<Pg
             ("sslmode", "verify-full") => options.ssl_mode(PgSslMode::VerifyFull),
             ("application_name", value) => options.application_name(value),
             (name, value) => {
-                return Err(Problem::new("invalid", format!("option `{name}` = `{value}` is not known for PostgreSQL"))
-                    .hint("there are `sslmode` (disable, prefer, require, verify-ca, verify-full) and `application_name`"));
+                return Err(Problem::new(
+                    "invalid",
+                    format!("option `{name}` = `{value}` is not known for PostgreSQL"),
+                )
+                .hint(
+                    "there are `sslmode` (disable, prefer, require, verify-ca, verify-full) and `application_name`",
+                ));
             }
         };
     }
@@ -68,13 +79,14 @@ pub(super) fn pool(target: &Target, password: Option<&SecretValue>) -> Result<Pg
 pub(super) fn refused(error: &sqlx::Error, target: &Target) -> Problem {
     let step = json!({ "step": "authenticate" });
     match error {
-        sqlx::Error::PoolTimedOut => Problem::new(
-            "unavailable",
-            format!("no connection within {} seconds", limits::CONNECT_TIME.as_secs()),
-        )
-        .retryable()
-        .details(&json!({ "step": "connect" })),
-        sqlx::Error::Tls(reason) => Problem::new("unavailable", format!("TLS: {reason}")).details(&json!({ "step": "connect" })),
+        sqlx::Error::PoolTimedOut => {
+            Problem::new("unavailable", format!("no connection within {} seconds", limits::CONNECT_TIME.as_secs()))
+                .retryable()
+                .details(&json!({ "step": "connect" }))
+        }
+        sqlx::Error::Tls(reason) => {
+            Problem::new("unavailable", format!("TLS: {reason}")).details(&json!({ "step": "connect" }))
+        }
         error => {
             let database = &target.database;
             let mut problem = problem(error);
@@ -116,15 +128,17 @@ pub(super) async fn execute(connection: &mut PgConnection, statement: Statement)
 
 async fn execute_one(connection: &mut PgConnection, text: &str, parameters: Vec<Value>) -> Result<Execution, Problem> {
     let (_, arguments) = prepare(connection, text, parameters).await?;
-    let result = sqlx::query_with(AssertSqlSafe(text), arguments)
-        .execute(connection)
-        .await
-        .map_err(|error| problem(&error))?;
+    let result =
+        sqlx::query_with(AssertSqlSafe(text), arguments).execute(connection).await.map_err(|error| problem(&error))?;
     Ok(Execution { rows_affected: result.rows_affected(), last_insert_id: None })
 }
 
 /// One statement for many sets of parameters, in the transaction that is open.
-pub(super) async fn execute_many(connection: &mut PgConnection, text: &str, sets: Vec<Vec<Value>>) -> Result<Execution, Problem> {
+pub(super) async fn execute_many(
+    connection: &mut PgConnection,
+    text: &str,
+    sets: Vec<Vec<Value>>,
+) -> Result<Execution, Problem> {
     let mut rows_affected = 0;
     for (index, parameters) in sets.into_iter().enumerate() {
         let executed = execute_one(connection, text, parameters).await.map_err(|problem| Problem {
@@ -155,8 +169,11 @@ async fn read(connection: &mut PgConnection, text: &str, parameters: Vec<Value>,
         .iter()
         .map(|(name, info)| {
             kind(info).ok_or_else(|| {
-                Problem::new("invalid", format!("column `{name}` has the type `{}`, which has no common form", info.name()))
-                    .hint(format!("ask for its text: `cast({name} as text)`"))
+                Problem::new(
+                    "invalid",
+                    format!("column `{name}` has the type `{}`, which has no common form", info.name()),
+                )
+                .hint(format!("ask for its text: `cast({name} as text)`"))
             })
         })
         .collect::<Result<Vec<_>, _>>()?;
@@ -177,16 +194,14 @@ async fn read(connection: &mut PgConnection, text: &str, parameters: Vec<Value>,
 }
 
 /// Has the server parse the statement, and brings the parameters into the types that it wants.
-async fn prepare(connection: &mut PgConnection, text: &str, parameters: Vec<Value>) -> Result<(Vec<(String, PgTypeInfo)>, PgArguments), Problem> {
-    let prepared = connection
-        .prepare(AssertSqlSafe(text).into_sql_str())
-        .await
-        .map_err(|error| problem(&error))?;
-    let columns = prepared
-        .columns()
-        .iter()
-        .map(|column| (column.name().to_owned(), column.type_info().clone()))
-        .collect();
+async fn prepare(
+    connection: &mut PgConnection,
+    text: &str,
+    parameters: Vec<Value>,
+) -> Result<(Vec<(String, PgTypeInfo)>, PgArguments), Problem> {
+    let prepared = connection.prepare(AssertSqlSafe(text).into_sql_str()).await.map_err(|error| problem(&error))?;
+    let columns =
+        prepared.columns().iter().map(|column| (column.name().to_owned(), column.type_info().clone())).collect();
     let wanted: &[PgTypeInfo] = match prepared.parameters() {
         Some(Either::Left(types)) => types,
         _ => &[],
@@ -199,7 +214,8 @@ async fn prepare(connection: &mut PgConnection, text: &str, parameters: Vec<Valu
     }
     let mut arguments = PgArguments::default();
     for (index, (value, info)) in parameters.into_iter().zip(wanted).enumerate() {
-        let bytes = encode(&value, info).map_err(|reason| Problem::new("invalid", format!("parameter {}: {reason}", index + 1)))?;
+        let bytes = encode(&value, info)
+            .map_err(|reason| Problem::new("invalid", format!("parameter {}: {reason}", index + 1)))?;
         arguments
             .add(Argument { info: info.clone(), bytes })
             .map_err(|error| Problem::new("invalid", format!("parameter {}: {error}", index + 1)))?;
@@ -271,8 +287,11 @@ fn cell(row: &PgRow, index: usize, kind: ColumnKind) -> Result<Cell<'static>, Pr
     let info = raw.type_info().into_owned();
     let bytes = raw.as_bytes().map_err(|error| Problem::new("failed", error.to_string()))?;
     decode(bytes, kind, info.name() == "JSONB", info.name() == "OID").ok_or_else(|| {
-        Problem::new("failed", format!("column {} has a value of type `{}` that cannot be read", index + 1, info.name()))
-            .hint("ask for its text, with `cast(… as text)`")
+        Problem::new(
+            "failed",
+            format!("column {} has a value of type `{}` that cannot be read", index + 1, info.name()),
+        )
+        .hint("ask for its text, with `cast(… as text)`")
     })
 }
 
@@ -304,8 +323,15 @@ fn decode(bytes: &[u8], kind: ColumnKind, jsonb: bool, oid: bool) -> Option<Cell
 
 /// A parameter in the binary format that the server expects for it; none is NULL.
 fn encode(value: &Value, info: &PgTypeInfo) -> Result<Option<Vec<u8>>, String> {
-    let mismatch = || format!("the statement wants `{}` here, and {} does not fit", info.name().to_ascii_lowercase(), in_words(value));
-    let no_form = || format!("type `{}` has no common form; write `cast(cast(:name as text) as {0})`", info.name().to_ascii_lowercase());
+    let mismatch = || {
+        format!("the statement wants `{}` here, and {} does not fit", info.name().to_ascii_lowercase(), in_words(value))
+    };
+    let no_form = || {
+        format!(
+            "type `{}` has no common form; write `cast(cast(:name as text) as {0})`",
+            info.name().to_ascii_lowercase()
+        )
+    };
     if matches!(value, Value::Null) {
         return Ok(None);
     }
@@ -313,7 +339,8 @@ fn encode(value: &Value, info: &PgTypeInfo) -> Result<Option<Vec<u8>>, String> {
     let text = plain_text(value);
     let integer = || match value {
         Value::Integer(v) => Some(*v),
-        Value::Float(v) if v.fract() == 0.0 && v.abs() < 9e15 => {
+        Value::Float(v) if v.fract() == 0.0 && v.abs() < 9e15 =>
+        {
             #[allow(clippy::cast_possible_truncation, reason = "it is whole and in range")]
             Some(*v as i64)
         }
@@ -332,7 +359,9 @@ fn encode(value: &Value, info: &PgTypeInfo) -> Result<Option<Vec<u8>>, String> {
         },
         ColumnKind::Int16 => integer().and_then(|v| i16::try_from(v).ok()).map(|v| v.to_be_bytes().into()),
         ColumnKind::Int32 => integer().and_then(|v| i32::try_from(v).ok()).map(|v| v.to_be_bytes().into()),
-        ColumnKind::Int64 if info.name() == "OID" => integer().and_then(|v| u32::try_from(v).ok()).map(|v| v.to_be_bytes().into()),
+        ColumnKind::Int64 if info.name() == "OID" => {
+            integer().and_then(|v| u32::try_from(v).ok()).map(|v| v.to_be_bytes().into())
+        }
         ColumnKind::Int64 => integer().map(|v| v.to_be_bytes().into()),
         #[allow(clippy::cast_possible_truncation, reason = "the statement wants 32 bit")]
         ColumnKind::Float32 => float().map(|v| (v as f32).to_be_bytes().into()),
@@ -389,7 +418,9 @@ fn encode(value: &Value, info: &PgTypeInfo) -> Result<Option<Vec<u8>>, String> {
 
 fn plain_text(value: &Value) -> Option<String> {
     match value {
-        Value::Text(text) | Value::Decimal(text) | Value::Uuid(text) | Value::Json(text) | Value::Other((_, text)) => Some(text.clone()),
+        Value::Text(text) | Value::Decimal(text) | Value::Uuid(text) | Value::Json(text) | Value::Other((_, text)) => {
+            Some(text.clone())
+        }
         _ => None,
     }
 }
@@ -441,7 +472,9 @@ fn decode_numeric(bytes: &[u8]) -> Option<String> {
         _ => {}
     }
     let digits = (0..count).map(|index| word(4 + index)).collect::<Option<Vec<u16>>>()?;
-    let digit = |place: i32| usize::try_from(i32::from(weight) - place).ok().and_then(|index| digits.get(index)).copied().unwrap_or(0);
+    let digit = |place: i32| {
+        usize::try_from(i32::from(weight) - place).ok().and_then(|index| digits.get(index)).copied().unwrap_or(0)
+    };
     let mut text = String::new();
     if sign == NEGATIVE {
         text.push('-');
@@ -546,7 +579,8 @@ fn parse_uuid(text: &str) -> Option<[u8; 16]> {
 /// `YYYY-MM-DD` as days since 1970-01-01.
 fn parse_date(text: &str) -> Option<i32> {
     let mut parts = text.trim().splitn(3, '-');
-    let (year, month, day): (i64, i64, i64) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let (year, month, day): (i64, i64, i64) =
+        (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let days_in_month = match month {
         2 if leap => 29,
@@ -577,7 +611,8 @@ fn parse_time(text: &str) -> Option<i64> {
         Some(rest) => {
             let (seconds, fraction) = rest.split_once('.').unwrap_or((rest, ""));
             let padded = format!("{fraction:0<6}");
-            let micros = padded.get(..6)?.parse::<i64>().ok().filter(|_| fraction.bytes().all(|b| b.is_ascii_digit()))?;
+            let micros =
+                padded.get(..6)?.parse::<i64>().ok().filter(|_| fraction.bytes().all(|b| b.is_ascii_digit()))?;
             (seconds.parse::<i64>().ok()?, micros)
         }
     };
@@ -670,7 +705,9 @@ fn after_comment(text: &str) -> &str {
 fn problem(error: &sqlx::Error) -> Problem {
     let Some(database) = error.as_database_error() else {
         return match error {
-            sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => Problem::new("unavailable", format!("the connection broke: {error}")).retryable(),
+            sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => {
+                Problem::new("unavailable", format!("the connection broke: {error}")).retryable()
+            }
             other => Problem::new("failed", other.to_string()),
         };
     };
@@ -700,11 +737,7 @@ fn problem(error: &sqlx::Error) -> Problem {
         },
     };
     let problem = Problem { retryable, ..Problem::new(code, message).details(&details) };
-    if code == "effect" {
-        problem.hint("use `execute` for statements that change something")
-    } else {
-        problem
-    }
+    if code == "effect" { problem.hint("use `execute` for statements that change something") } else { problem }
 }
 
 #[cfg(test)]
@@ -752,7 +785,8 @@ mod tests {
 
     #[test]
     fn a_read_only_operation_takes_reading_statements() {
-        for text in ["select 1", " ( SELECT 1)", "-- why\nwith x as (select 1) table x", "/* a /* b */ c */ values (1)"] {
+        for text in ["select 1", " ( SELECT 1)", "-- why\nwith x as (select 1) table x", "/* a /* b */ c */ values (1)"]
+        {
             assert!(only_reads(text).is_ok(), "{text}");
         }
         for text in ["delete from t", "/* select */ commit", "set transaction read write", "", "begin", "-- select 1"] {

@@ -52,15 +52,8 @@ pub(super) struct Sink {
 
 enum Target {
     None,
-    Values {
-        sender: mpsc::Sender<Result<Vec<Vec<Value>>, Problem>>,
-        batch: Vec<Vec<Value>>,
-        bytes: usize,
-    },
-    Arrow {
-        sender: mpsc::Sender<Result<Bytes, Problem>>,
-        batches: Box<Batches>,
-    },
+    Values { sender: mpsc::Sender<Result<Vec<Vec<Value>>, Problem>>, batch: Vec<Vec<Value>>, bytes: usize },
+    Arrow { sender: mpsc::Sender<Result<Bytes, Problem>>, batches: Box<Batches> },
 }
 
 /// Why a driver stops before the last row.
@@ -81,11 +74,7 @@ impl From<Problem> for Stop {
 pub(super) async fn start(mut claimed: OwnedMutexGuard<Option<Pooled>>, statement: Statement) -> Result<Rows, Problem> {
     let (started, answer) = oneshot::channel();
     let (form, wanted) = oneshot::channel();
-    let mut sink = Sink {
-        started: Some(started),
-        form: Some(wanted),
-        target: Target::None,
-    };
+    let mut sink = Sink { started: Some(started), form: Some(wanted), target: Target::None };
     tokio::spawn(async move {
         let produced = match super::live(&mut claimed) {
             Ok(Pooled::Postgres(connection)) => postgres::query(connection, statement, &mut sink).await,
@@ -101,9 +90,8 @@ pub(super) async fn start(mut claimed: OwnedMutexGuard<Option<Pooled>>, statemen
         drop(claimed);
         sink.finish(produced).await;
     });
-    let columns = answer
-        .await
-        .map_err(|_| Problem::new("failed", "the database driver stopped without an answer"))??;
+    let columns =
+        answer.await.map_err(|_| Problem::new("failed", "the database driver stopped without an answer"))??;
     Ok(Rows { columns, state: State::Started(form) })
 }
 
@@ -156,10 +144,7 @@ impl Sink {
         let form = self.form.take().ok_or(Stop::Unread)?.await.map_err(|_| Stop::Unread)?;
         self.target = match form {
             Form::Values(sender) => Target::Values { sender, batch: Vec::new(), bytes: 0 },
-            Form::Arrow(sender) => Target::Arrow {
-                sender,
-                batches: Box::new(Batches::new(names, kinds)),
-            },
+            Form::Arrow(sender) => Target::Arrow { sender, batches: Box::new(Batches::new(names, kinds)) },
         };
         Ok(())
     }

@@ -7,7 +7,10 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use serde_json::json;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqlitePoolOptions, SqliteRow};
-use sqlx::{Arguments as _, AssertSqlSafe, Column as _, Decode, Either, Executor as _, Row as _, SqlSafeStr as _, Sqlite, SqlitePool, Statement as _, TypeInfo as _, ValueRef as _};
+use sqlx::{
+    Arguments as _, AssertSqlSafe, Column as _, Decode, Either, Executor as _, Row as _, SqlSafeStr as _, Sqlite,
+    SqlitePool, Statement as _, TypeInfo as _, ValueRef as _,
+};
 
 use super::cell::{Cell, ColumnKind};
 use super::rows::{Head, Sink, Stop};
@@ -47,11 +50,8 @@ pub(super) fn pool(target: &Target, access: Access) -> Result<SqlitePool, Proble
 
 pub(super) fn refused(error: &sqlx::Error, target: &Target) -> Problem {
     let problem = problem(error);
-    Problem {
-        message: format!("database file `{}`: {}", target.database, problem.message),
-        ..problem
-    }
-    .details(&json!({ "step": "connect" }))
+    Problem { message: format!("database file `{}`: {}", target.database, problem.message), ..problem }
+        .details(&json!({ "step": "connect" }))
 }
 
 pub(super) async fn run(connection: &mut SqliteConnection, statement: &'static str) -> Result<(), Problem> {
@@ -64,19 +64,24 @@ pub(super) async fn execute(connection: &mut SqliteConnection, statement: Statem
     execute_one(connection, &text, parameters).await
 }
 
-async fn execute_one(connection: &mut SqliteConnection, text: &str, parameters: Vec<Value>) -> Result<Execution, Problem> {
+async fn execute_one(
+    connection: &mut SqliteConnection,
+    text: &str,
+    parameters: Vec<Value>,
+) -> Result<Execution, Problem> {
     let result = sqlx::query_with(AssertSqlSafe(text), arguments(parameters)?)
         .execute(connection)
         .await
         .map_err(|error| problem(&error))?;
-    Ok(Execution {
-        rows_affected: result.rows_affected(),
-        last_insert_id: Some(result.last_insert_rowid()),
-    })
+    Ok(Execution { rows_affected: result.rows_affected(), last_insert_id: Some(result.last_insert_rowid()) })
 }
 
 /// One statement for many sets of parameters, in the transaction that is open.
-pub(super) async fn execute_many(connection: &mut SqliteConnection, text: &str, sets: Vec<Vec<Value>>) -> Result<Execution, Problem> {
+pub(super) async fn execute_many(
+    connection: &mut SqliteConnection,
+    text: &str,
+    sets: Vec<Vec<Value>>,
+) -> Result<Execution, Problem> {
     let mut total = Execution { rows_affected: 0, last_insert_id: None };
     if let Some(first) = sets.first() {
         let _ = prepare(connection, text, first.len()).await?;
@@ -92,7 +97,11 @@ pub(super) async fn execute_many(connection: &mut SqliteConnection, text: &str, 
     Ok(total)
 }
 
-pub(super) async fn query(connection: &mut SqliteConnection, statement: Statement, sink: &mut Sink) -> Result<(), Stop> {
+pub(super) async fn query(
+    connection: &mut SqliteConnection,
+    statement: Statement,
+    sink: &mut Sink,
+) -> Result<(), Stop> {
     let Statement { text, parameters, .. } = statement;
     let (columns, kinds) = prepare(connection, &text, parameters.len()).await?;
     let mut rows = sqlx::query_with(AssertSqlSafe(text.as_str()), arguments(parameters)?).fetch(connection);
@@ -107,11 +116,12 @@ pub(super) async fn query(connection: &mut SqliteConnection, statement: Statemen
 }
 
 /// Has SQLite parse the statement: its columns, and whether there are as many parameters.
-async fn prepare(connection: &mut SqliteConnection, text: &str, given: usize) -> Result<(Vec<Column>, Vec<ColumnKind>), Problem> {
-    let prepared = connection
-        .prepare(AssertSqlSafe(text).into_sql_str())
-        .await
-        .map_err(|error| problem(&error))?;
+async fn prepare(
+    connection: &mut SqliteConnection,
+    text: &str,
+    given: usize,
+) -> Result<(Vec<Column>, Vec<ColumnKind>), Problem> {
+    let prepared = connection.prepare(AssertSqlSafe(text).into_sql_str()).await.map_err(|error| problem(&error))?;
     let wanted = match prepared.parameters() {
         Some(Either::Right(count)) => count,
         Some(Either::Left(types)) => types.len(),
@@ -146,9 +156,14 @@ fn arguments(parameters: Vec<Value>) -> Result<SqliteArguments, Problem> {
             Value::Integer(v) => arguments.add(v),
             Value::Float(v) => arguments.add(v),
             Value::Bytes(v) => arguments.add(v),
-            Value::Decimal(v) | Value::Text(v) | Value::Uuid(v) | Value::Json(v) | Value::Other((_, v)) => arguments.add(v),
+            Value::Decimal(v) | Value::Text(v) | Value::Uuid(v) | Value::Json(v) | Value::Other((_, v)) => {
+                arguments.add(v)
+            }
             Value::Date(_) | Value::Time(_) | Value::Timestamp(_) => {
-                return Err(Problem::new("invalid", format!("parameter {}: SQLite has no dates; give it as text", index + 1)));
+                return Err(Problem::new(
+                    "invalid",
+                    format!("parameter {}: SQLite has no dates; give it as text", index + 1),
+                ));
             }
         };
         added.map_err(|error| Problem::new("invalid", format!("parameter {}: {error}", index + 1)))?;
@@ -198,11 +213,7 @@ fn problem(error: &sqlx::Error) -> Problem {
         _ => database.message().to_owned(),
     };
     let problem = Problem { retryable, ..Problem::new(code, message).details(&details) };
-    if code == "effect" {
-        problem.hint("use `execute` for statements that change something")
-    } else {
-        problem
-    }
+    if code == "effect" { problem.hint("use `execute` for statements that change something") } else { problem }
 }
 
 /// Keeps a connection inside its file: SQL has statements that open others.
@@ -211,7 +222,9 @@ mod confinement {
 
     use std::ffi::{CStr, c_char, c_int, c_void};
 
-    use libsqlite3_sys::{SQLITE_ATTACH, SQLITE_DENY, SQLITE_FUNCTION, SQLITE_OK, SQLITE_PRAGMA, sqlite3_set_authorizer};
+    use libsqlite3_sys::{
+        SQLITE_ATTACH, SQLITE_DENY, SQLITE_FUNCTION, SQLITE_OK, SQLITE_PRAGMA, sqlite3_set_authorizer,
+    };
     use sqlx::sqlite::SqliteConnection;
 
     /// Sets the authorizer (https://www.sqlite.org/c3ref/set_authorizer.html) for the life of the
@@ -220,7 +233,8 @@ mod confinement {
         let mut handle = connection.lock_handle().await?;
         // SAFETY: the handle is locked, so no other thread uses the connection; the callback is a
         // function without state and lives as long as the program.
-        let code = unsafe { sqlite3_set_authorizer(handle.as_raw_handle().as_ptr(), Some(authorize), std::ptr::null_mut()) };
+        let code =
+            unsafe { sqlite3_set_authorizer(handle.as_raw_handle().as_ptr(), Some(authorize), std::ptr::null_mut()) };
         if code == SQLITE_OK {
             Ok(())
         } else {

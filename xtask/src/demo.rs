@@ -1,0 +1,165 @@
+//! `cargo xtask demo`: the main job, told as a story.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::{Result, flights, setup};
+
+/// What a password might look like; the story must not show it.
+const PASSWORD: &str = "correct-horse-battery-staple";
+
+/// The story's teller.
+struct Story {
+    binary: PathBuf,
+    folder: PathBuf,
+}
+
+pub(crate) fn run() -> Result {
+    setup::toolchain()?;
+    let binary = setup::binary()?;
+    let folder = setup::target().join("demo");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+    let story = Story { binary, folder };
+    story.tell()
+}
+
+impl Story {
+    fn tell(&self) -> Result {
+        say("A yard: where blocks, bundles, grants and the audit trail live. Its key is kept beside it.");
+        self.does(&["init", "--key", "file"])?;
+
+        say("A bundle: an integration, one WebAssembly file, built here from source. What it asks for is shown.");
+        self.does(&["install", "sql", "--yes"])?;
+        self.does(&["types"])?;
+
+        say("A block: the configuration of one database, typed, named for ever.");
+        let database = format!("database={}", self.folder.join("flights.db").display());
+        self.does(&["create", "sql-database/flights", "--set", "dialect=sqlite", "--set", &database])?;
+        self.does(&["check", "sql-database/flights"])?;
+
+        say("Real data: the flights that departed New York City around the blizzard of February 2013.");
+        let (table, rows) = flights::arguments(&setup::root().join("examples/data/flights.csv"))?;
+        let file = self.folder.join("flights.json");
+        std::fs::write(&file, rows).map_err(|error| error.to_string())?;
+        self.does(&["execute", "sql-database/flights", &table])?;
+        self.does(&["call", "sql-database/flights", "execute-many", "--args", &format!("@{}", file.display())])?;
+
+        say("First question: what did the blizzard do?");
+        self.does(&[
+            "query",
+            "sql-database/flights",
+            "select month, day, count(*) as flights, sum(dep_time is null) as cancelled, \
+             round(100.0 * sum(dep_time is null) / count(*), 1) as percent from flights group by month, day order by month, day",
+        ])?;
+        say("Second question: who was latest, of those with at least 100 arrivals?");
+        let by_carrier = "select carrier, count(arr_delay) as arrivals, round(avg(arr_delay), 1) as mean_delay \
+             from flights group by carrier having count(arr_delay) >= :least order by mean_delay desc limit 5";
+        self.does(&["query", "sql-database/flights", by_carrier, "--param", "least=100"])?;
+        say("Third question, as a program asks it: one row as JSON.");
+        self.does(&[
+            "call",
+            "sql-database/flights",
+            "fetch-one",
+            "--statement",
+            "select origin, dest, carrier, dep_delay from flights order by dep_delay desc limit 1",
+        ])?;
+        say("One answer as Parquet, for whoever comes next.");
+        let parquet = self.folder.join("carriers.parquet");
+        self.does(&[
+            "query",
+            "sql-database/flights",
+            by_carrier,
+            "--param",
+            "least=100",
+            "--out",
+            &parquet.display().to_string(),
+        ])?;
+
+        say("A block with a secret. The secret comes from standard input, is sealed, and is never shown again.");
+        let fields = ["dialect=postgres", "host=db.example.com", "database=warehouse", "username=loader"];
+        let mut create = vec!["create", "sql-database/warehouse", "--secret", "password=-"];
+        for field in fields {
+            create.extend(["--set", field]);
+        }
+        self.with_input(&create, Some(PASSWORD), 0)?;
+        self.does(&["set", "sql-database/warehouse", "--set", "host=db2.example.com", "--set", "port=5433"])?;
+        self.does(&["show", "sql-database/warehouse"])?;
+        self.does(&["history", "sql-database/warehouse"])?;
+
+        say("A bad name is refused, with the rule.");
+        self.refuses(&["create", "sql-database/Flights_2013", "--set", "dialect=sqlite", "--set", &database], 2)?;
+        say("Deny by default: without the grant the bundle reaches nothing.");
+        self.does(&["revoke", "sql", "sql sqlite"])?;
+        self.refuses(&["query", "sql-database/flights", "select count(*) from flights"], 5)?;
+        self.does(&["grant", "sql", "sql sqlite"])?;
+        self.does(&["query", "sql-database/flights", "select count(*) as flights from flights"])?;
+
+        say("Who did what.");
+        self.does(&["audit", "--limit", "5"])?;
+        self.search_for_the_password()?;
+        println!("\nAll of it is in {}.", self.folder.display());
+        Ok(())
+    }
+
+    fn does(&self, arguments: &[&str]) -> Result {
+        self.with_input(arguments, None, 0)
+    }
+
+    fn refuses(&self, arguments: &[&str], code: i32) -> Result {
+        self.with_input(arguments, None, code)
+    }
+
+    /// Runs a command of the story, and holds it to its exit code.
+    fn with_input(&self, arguments: &[&str], input: Option<&str>, code: i32) -> Result {
+        let shown: Vec<String> = arguments.iter().map(|word| self.shown(word)).collect();
+        let piped = if input.is_some() { "… | " } else { "" };
+        println!("\n$ {piped}blockyard {}", shown.join(" "));
+        let mut command = Command::new(&self.binary);
+        command
+            .args(arguments)
+            .current_dir(setup::root())
+            .env("BLOCKYARD_YARD", format!("sqlite:{}", self.folder.join("yard.db").display()))
+            .env_remove("BLOCKYARD_KEY")
+            .env_remove("BLOCKYARD_KEY_FILE")
+            .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+        let mut child = command.spawn().map_err(|error| error.to_string())?;
+        if let (Some(text), Some(mut stdin)) = (input, child.stdin.take()) {
+            stdin.write_all(text.as_bytes()).map_err(|error| error.to_string())?;
+        }
+        let status = child.wait().map_err(|error| error.to_string())?;
+        if status.code() == Some(code) {
+            Ok(())
+        } else {
+            Err(format!("`blockyard {}` ended with {status}, not with {code}", shown.join(" ")))
+        }
+    }
+
+    /// A word as it would be typed in a shell, with this run's folder left out.
+    fn shown(&self, word: &str) -> String {
+        let word = word.replace(&format!("{}/", self.folder.display()), "");
+        let plain = word.chars().all(|c| c.is_alphanumeric() || "-_/=.@:".contains(c));
+        if plain { word } else { format!("'{word}'") }
+    }
+
+    /// The first promise, once more: the secret is nowhere.
+    fn search_for_the_password(&self) -> Result {
+        for entry in std::fs::read_dir(&self.folder).map_err(|error| error.to_string())?.flatten() {
+            if contains(&entry.path(), PASSWORD.as_bytes())? {
+                return Err(format!("the password stands in {}", entry.path().display()));
+            }
+        }
+        println!("\nThe password of sql-database/warehouse is in none of these files in plain text.");
+        Ok(())
+    }
+}
+
+fn contains(file: &Path, needle: &[u8]) -> Result<bool> {
+    let bytes = std::fs::read(file).map_err(|error| error.to_string())?;
+    Ok(bytes.windows(needle.len()).any(|window| window == needle))
+}
+
+fn say(text: &str) {
+    println!("\n── {text}");
+}

@@ -1,0 +1,134 @@
+//! A PostgreSQL server of our own: in a temporary folder, on a free port, with a password.
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::Result;
+use crate::setup::find;
+
+/// How long the server may take to start.
+const START: Duration = Duration::from_secs(60);
+
+/// The password of the user `postgres`. It is searched for in everything that the tests leave behind.
+pub(crate) const PASSWORD: &str = "pg-Secr3t/with+odd=chars";
+
+/// A running server; it stops when this is dropped.
+pub(crate) struct Postgres {
+    pub(crate) port: u16,
+    server: Child,
+    folder: TempDir,
+}
+
+impl Postgres {
+    pub(crate) fn start() -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("blockyard-postgres-").tempdir().map_err(text)?;
+        let path = folder.path();
+        let password = path.join("password");
+        let mut file = std::fs::File::create(&password).map_err(text)?;
+        file.write_all(PASSWORD.as_bytes()).map_err(text)?;
+        if is_root() {
+            // PostgreSQL refuses to run as root.
+            crate::run(Command::new("chown").args(["-R", "postgres"]).arg(path))?;
+        }
+        let data = path.join("data");
+        let initdb = find("initdb").ok_or("there is no initdb")?;
+        let made = as_postgres(&initdb)
+            .arg("-D")
+            .arg(&data)
+            .args(["-U", "postgres", "-A", "scram-sha-256", "-E", "UTF8", "--no-sync"])
+            .arg("--pwfile")
+            .arg(&password)
+            .current_dir(path)
+            .output()
+            .map_err(text)?;
+        if !made.status.success() {
+            return Err(format!("initdb: {}", String::from_utf8_lossy(&made.stderr)));
+        }
+        let port = free_port()?;
+        let log = std::fs::File::create(path.join("log")).map_err(text)?;
+        let server = as_postgres(&find("postgres").ok_or("there is no postgres")?)
+            .arg("-D")
+            .arg(&data)
+            .arg("-k")
+            .arg(path)
+            .args(["-p", &port.to_string()])
+            .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
+            .current_dir(path)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(text)?;
+        let mut postgres = Self { port, server, folder };
+        postgres.wait()?;
+        Ok(postgres)
+    }
+
+    fn wait(&mut self) -> Result {
+        let begun = Instant::now();
+        loop {
+            let ready = find("pg_isready").is_some_and(|program| {
+                let port = self.port.to_string();
+                let asked = Command::new(program).args(["-h", "127.0.0.1", "-p", &port]).stdout(Stdio::null()).status();
+                asked.is_ok_and(|status| status.success())
+            });
+            if ready {
+                return Ok(());
+            }
+            if let Ok(Some(status)) = self.server.try_wait() {
+                let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+                return Err(format!("postgres ended ({status}): {log}"));
+            }
+            if begun.elapsed() > START {
+                return Err("postgres did not start in time".to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // Its own process id: a fast shutdown (SIGINT).
+        let pid = std::fs::read_to_string(self.folder.path().join("data/postmaster.pid")).unwrap_or_default();
+        if let Some(pid) = pid.lines().next() {
+            let _ = Command::new("kill").args(["-INT", pid]).status();
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(10) {
+            if matches!(self.server.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+fn as_postgres(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
+    command
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(text)?;
+    Ok(listener.local_addr().map_err(text)?.port())
+}
+
+fn text(error: std::io::Error) -> String {
+    error.to_string()
+}

@@ -1,0 +1,106 @@
+//! What the tasks need: a toolchain, the binary, the bundles, servers.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use blockyard_toolchain::{Acquire, Toolchain};
+
+use crate::{Result, run};
+
+/// The root of the repository.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the repository").to_owned()
+}
+
+/// cargo's folder for what it builds.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// Gets the wasm32 standard library where it is not there.
+pub(crate) fn toolchain() -> Result {
+    let found = Toolchain::find(Acquire::FromRustupOrPackages, &mut |text| println!("set-up: {text}"));
+    match found {
+        Ok(Toolchain::Installed) => println!("set-up: the compiler has the target {}", blockyard_toolchain::TARGET),
+        Ok(Toolchain::FromSource { rustc, .. }) => {
+            println!(
+                "set-up: building the standard library for {} from the sources of {}",
+                blockyard_toolchain::TARGET,
+                rustc.display()
+            );
+        }
+        Err(error) => return Err(format!("{error}\n  tried: {}\n  hint: {}", error.tried.join("; "), error.hint())),
+    }
+    Ok(())
+}
+
+/// Builds the binary; gives its path.
+pub(crate) fn binary() -> Result<PathBuf> {
+    println!("set-up: building blockyard");
+    run(cargo().args(["build", "--package", "blockyard-cli"]))?;
+    Ok(target().join("debug").join(if cfg!(windows) { "blockyard.exe" } else { "blockyard" }))
+}
+
+/// Builds the bundles of this repository and the guests of its tests; gives name and file of each.
+pub(crate) fn bundles() -> Result<Vec<(&'static str, PathBuf)>> {
+    let binary = target().join("debug/blockyard");
+    let dist = target().join("dist");
+    std::fs::create_dir_all(&dist).map_err(|error| error.to_string())?;
+    let mut built = Vec::new();
+    for (name, folder) in [("sql", "plugins/sql"), ("misbehave", "tests/guests/misbehave")] {
+        println!("set-up: building the bundle {name}");
+        let file = dist.join(format!("{name}.wasm"));
+        run(Command::new(&binary).arg("build").arg(root().join(folder)).arg("--out").arg(&file).arg("--quiet"))?;
+        built.push((name, file));
+    }
+    Ok(built)
+}
+
+/// cargo, at the root of the repository.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(root());
+    command
+}
+
+/// A program that tests need, and Debian's package that has it.
+pub(crate) struct Need {
+    pub(crate) program: &'static str,
+    pub(crate) package: &'static str,
+}
+
+/// Finds programs, installing packages where this machine lets us. Gives what is missing after that.
+pub(crate) fn programs(needs: &[Need]) -> Vec<&'static str> {
+    let missing = || needs.iter().filter(|need| find(need.program).is_none());
+    let mut packages: Vec<&str> = missing().map(|need| need.package).collect();
+    packages.dedup();
+    if !packages.is_empty() {
+        println!("set-up: installing Debian's {}", packages.join(", "));
+        let apt = |arguments: &[&str]| {
+            let mut command = Command::new("apt-get");
+            command
+                .args(arguments)
+                .env("DEBIAN_FRONTEND", "noninteractive")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            run(&mut command)
+        };
+        let install: Vec<&str> = ["install", "--yes", "--no-install-recommends"].into_iter().chain(packages).collect();
+        if let Err(reason) = apt(&["update"]).and_then(|()| apt(&install)) {
+            println!("set-up: {reason}");
+        }
+    }
+    missing().map(|need| need.program).collect()
+}
+
+/// A program on the PATH, or among PostgreSQL's own, which Debian keeps off it.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut postgres: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
+    postgres.sort();
+    std::env::split_paths(&path)
+        .chain(postgres.into_iter().rev())
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+}

@@ -1,0 +1,78 @@
+//! `cargo xtask test`: everything, with real servers.
+
+use std::time::Instant;
+
+use crate::Result;
+use crate::postgres::{PASSWORD, Postgres};
+use crate::setup::{self, Need};
+
+/// The suites that need more than Rust, and what they need.
+const SUITES: [(&str, &[Need]); 3] = [
+    ("SQLite's own shell as a witness", &[Need { program: "sqlite3", package: "sqlite3" }]),
+    (
+        "PostgreSQL",
+        &[
+            Need { program: "initdb", package: "postgresql" },
+            Need { program: "postgres", package: "postgresql" },
+            Need { program: "psql", package: "postgresql-client" },
+        ],
+    ),
+    (
+        "Secret Service (the keyring)",
+        &[
+            Need { program: "gnome-keyring-daemon", package: "gnome-keyring" },
+            Need { program: "dbus-run-session", package: "dbus" },
+            Need { program: "secret-tool", package: "libsecret-tools" },
+        ],
+    ),
+];
+
+pub(crate) fn run() -> Result {
+    let begun = Instant::now();
+    setup::toolchain()?;
+    let mut skipped = Vec::new();
+    let mut available = Vec::new();
+    for (suite, needs) in SUITES {
+        let missing = setup::programs(needs);
+        if missing.is_empty() {
+            available.push(suite);
+        } else {
+            skipped.push(format!("{suite}: no {}", missing.join(", ")));
+        }
+    }
+    if !skipped.is_empty() && std::env::var_os("CI").is_some() {
+        return Err(format!("in CI every suite runs; these cannot: {}", skipped.join("; ")));
+    }
+
+    println!("set-up: formatting");
+    crate::run(setup::cargo().args(["fmt", "--all", "--check"]))?;
+    let binary = setup::binary()?;
+    let bundles = setup::bundles()?;
+
+    let mut tests = setup::cargo();
+    tests.args(["test", "--workspace", "--no-fail-fast"]);
+    tests.env("BLOCKYARD_TEST_BINARY", binary);
+    for (name, file) in bundles {
+        tests.env(format!("BLOCKYARD_TEST_BUNDLE_{}", name.to_uppercase()), file);
+    }
+    let has = |word: &str| available.iter().any(|suite| suite.contains(word));
+    if has("witness") {
+        tests.env("BLOCKYARD_TEST_SQLITE3", "1");
+    }
+    if has("keyring") {
+        tests.env("BLOCKYARD_TEST_KEYRING", "1");
+    }
+    // It stops when it goes out of scope, whatever the tests do.
+    let postgres = if has("PostgreSQL") { Some(Postgres::start()?) } else { None };
+    if let Some(postgres) = &postgres {
+        tests.env("BLOCKYARD_TEST_POSTGRES_PORT", postgres.port.to_string());
+        tests.env("BLOCKYARD_TEST_POSTGRES_PASSWORD", PASSWORD);
+    }
+    let outcome = crate::run(&mut tests);
+    drop(postgres);
+    for suite in &skipped {
+        println!("SKIPPED {suite}");
+    }
+    println!("{} seconds", begun.elapsed().as_secs());
+    outcome
+}
