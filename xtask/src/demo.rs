@@ -37,7 +37,6 @@ impl Story {
         say("A block: the configuration of one database, typed, named for ever.");
         let database = format!("database={}", self.folder.join("flights.db").display());
         self.does(&["create", "sql-database/flights", "--set", "dialect=sqlite", "--set", &database])?;
-        self.does(&["check", "sql-database/flights"])?;
 
         say("Real data: the flights that departed New York City around the blizzard of February 2013.");
         let (table, rows) = flights::arguments(&setup::root().join("examples/data/flights.csv"))?;
@@ -45,6 +44,8 @@ impl Story {
         std::fs::write(&file, rows).map_err(|error| error.to_string())?;
         self.does(&["execute", "sql-database/flights", &table])?;
         self.does(&["call", "sql-database/flights", "execute-many", "--args", &format!("@{}", file.display())])?;
+
+        self.does(&["check", "sql-database/flights"])?;
 
         say("First question: what did the blizzard do?");
         self.does(&[

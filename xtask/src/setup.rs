@@ -56,10 +56,17 @@ pub(crate) fn bundles() -> Result<Vec<(&'static str, PathBuf)>> {
     Ok(built)
 }
 
-/// cargo, at the root of the repository.
+/// cargo, at the root of the repository, as it runs from a shell: what the outer cargo says about
+/// xtask's own package would make some build scripts run again.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new("cargo");
     command.current_dir(root());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|own| text.starts_with(own)) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
