@@ -259,7 +259,7 @@ pub(crate) struct Call {
     /// TYPE/NAME or TYPE/NAME@REVISION.
     #[arg(required_unless_present = "help", default_value = "")]
     pub(crate) address: String,
-    /// The operation, and its arguments: `--NAME VALUE`, `--args JSON|@FILE|-`, `--in FILE|-`, `--out FILE|-`, `--yes`.
+    /// The operation, and its arguments: `--NAME VALUE`, `--args JSON|@FILE|-`, `--in FILE|-`, `--out FILE|-`, `--timeout SECONDS`, `--yes`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPERATION [--ARGUMENT VALUE]")]
     pub(crate) rest: Vec<String>,
     /// Print help.

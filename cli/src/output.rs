@@ -13,15 +13,21 @@ use crate::terminal::Failure;
 
 /// Where bytes go.
 pub(crate) enum Destination {
-    Stdout,
-    File { temporary: NamedTempFile, path: PathBuf },
+    /// Standard output, and whether its reader went away: encoders turn that into errors of their own.
+    Stdout {
+        closed: bool,
+    },
+    File {
+        temporary: NamedTempFile,
+        path: PathBuf,
+    },
 }
 
 impl Destination {
     /// `-` and nothing are standard output.
     pub(crate) fn new(path: Option<&Path>) -> Result<Self, Error> {
         let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
-            return Ok(Self::Stdout);
+            return Ok(Self::Stdout { closed: false });
         };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut builder = tempfile::Builder::new();
@@ -35,10 +41,15 @@ impl Destination {
         Ok(Self::File { temporary, path: path.to_owned() })
     }
 
+    /// Whether nobody reads standard output any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self, Self::Stdout { closed: true })
+    }
+
     /// All is written: the file appears.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         match self {
-            Self::Stdout => std::io::stdout().flush()?,
+            Self::Stdout { .. } => std::io::stdout().flush()?,
             Self::File { temporary, path } => {
                 temporary.as_file().sync_all().map_err(|error| cannot_write(&path, error))?;
                 temporary.persist(&path).map_err(|error| cannot_write(&path, error.error))?;
@@ -51,14 +62,16 @@ impl Destination {
 impl Write for Destination {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         match self {
-            Self::Stdout => std::io::stdout().write(bytes),
+            Self::Stdout { closed } => std::io::stdout().write(bytes).inspect_err(|error| {
+                *closed |= error.kind() == std::io::ErrorKind::BrokenPipe;
+            }),
             Self::File { temporary, .. } => temporary.write(bytes),
         }
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         match self {
-            Self::Stdout => std::io::stdout().flush(),
+            Self::Stdout { .. } => std::io::stdout().flush(),
             Self::File { temporary, .. } => temporary.flush(),
         }
     }

@@ -61,7 +61,8 @@ pub(crate) async fn convert(
     let (reader, problem) = BlockingReader::new(stream);
     let work = tokio::task::spawn_blocking(move || -> Result<(u64, bool), Failure> {
         let mut destination = destination;
-        let converted = write_rows(reader, format, &mut destination, &progress)?;
+        let converted = write_rows(reader, format, &mut destination, &progress)
+            .map_err(|failure| if destination.is_closed() { Failure::ClosedPipe } else { failure })?;
         destination.finish()?;
         Ok(converted)
     });

@@ -1,1 +1,11 @@
+//! The built binary against real databases, real keyrings, real components.
 
+mod architecture;
+mod bad_input;
+mod blocks;
+mod documentation;
+mod keys;
+mod postgres;
+mod sandbox;
+mod secrets;
+mod sqlite;

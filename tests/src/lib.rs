@@ -1,1 +1,221 @@
+//! The harness of the end-to-end tests: a yard of its own per test, the built binary, real servers.
+//!
+//! `cargo xtask test` builds the binary and the bundles, starts the servers, and says by
+//! environment variables where they are.
 
+#![allow(clippy::print_stderr, reason = "a skipped suite is named")]
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// A yard of its own, in a folder of its own, with the bundle `sql` installed.
+pub struct TestYard {
+    folder: TempDir,
+}
+
+/// What a command gave.
+#[derive(Debug)]
+pub struct Ran {
+    /// The exit code.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl TestYard {
+    /// A folder without a yard.
+    ///
+    /// # Panics
+    /// Where there is no place for temporary files.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    /// A yard with the bundle `sql`.
+    #[must_use]
+    pub fn new() -> Self {
+        let yard = Self::empty();
+        yard.ok(&["init", "--key", "file"]);
+        yard.ok(&["install", &bundle("sql"), "--yes"]);
+        yard
+    }
+
+    /// A yard with `sql-database/flights` on an empty SQLite file.
+    #[must_use]
+    pub fn with_sqlite() -> Self {
+        let yard = Self::new();
+        let database = format!("database={}", yard.path("flights.db").display());
+        yard.ok(&["create", "sql-database/flights", "--set", "dialect=sqlite", "--set", &database]);
+        yard
+    }
+
+    /// A path in the yard's folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The binary with the surroundings of this yard and nothing of the machine's.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("BLOCKYARD_") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .env("HOME", self.folder.path())
+            .env("XDG_CACHE_HOME", std::env::temp_dir().join("blockyard-test-cache"))
+            .env("BLOCKYARD_YARD", format!("sqlite:{}", self.path("yard.db").display()))
+            .env_remove("DBUS_SESSION_BUS_ADDRESS")
+            .env_remove("XDG_DATA_HOME");
+        command
+    }
+
+    /// Runs a command.
+    #[must_use]
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        ran(&mut self.command(arguments), None)
+    }
+
+    /// Runs a command that reads a text.
+    #[must_use]
+    pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Ran {
+        ran(&mut self.command(arguments), Some(input))
+    }
+
+    /// Runs a command that must succeed; gives its standard output.
+    ///
+    /// # Panics
+    /// Where it fails.
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        let ran = self.run(arguments);
+        assert_eq!(ran.code, 0, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
+        ran.stdout
+    }
+
+    /// Runs a command that must fail with this exit code; gives its standard error, with the
+    /// folder's path replaced.
+    ///
+    /// # Panics
+    /// Where it ends otherwise.
+    pub fn fails(&self, code: i32, arguments: &[&str]) -> String {
+        let ran = self.run(arguments);
+        assert_eq!(ran.code, code, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
+        assert_eq!(ran.stdout, "", "{arguments:?} printed data and failed");
+        self.anonymous(&ran.stderr)
+    }
+
+    /// Runs a command with `--json`; gives its document.
+    ///
+    /// # Panics
+    /// Where it fails, or prints something else.
+    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
+        serde_json::from_str(&self.ok(&arguments)).expect("one JSON document")
+    }
+
+    /// A text without the folder's path.
+    #[must_use]
+    pub fn anonymous(&self, text: &str) -> String {
+        text.replace(&self.folder.path().display().to_string(), "FOLDER")
+    }
+
+    /// Whether any file of the folder has these bytes.
+    ///
+    /// # Panics
+    /// Where a file cannot be read.
+    #[must_use]
+    pub fn any_file_contains(&self, needle: &str) -> Option<PathBuf> {
+        fn search(folder: &Path, needle: &[u8]) -> Option<PathBuf> {
+            for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    if let Some(found) = search(&path, needle) {
+                        return Some(found);
+                    }
+                } else {
+                    let bytes = std::fs::read(&path).expect("a file");
+                    if bytes.windows(needle.len()).any(|window| window == needle) {
+                        return Some(path);
+                    }
+                }
+            }
+            None
+        }
+        search(self.folder.path(), needle.as_bytes())
+    }
+}
+
+impl Default for TestYard {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Runs a command to its end.
+///
+/// # Panics
+/// Where it cannot be run.
+pub fn ran(command: &mut Command, input: Option<&str>) -> Ran {
+    command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program runs");
+    if let (Some(text), Some(mut stdin)) = (input, child.stdin.take()) {
+        // A program that does not read to the end closes its side; that is its right.
+        let _ = stdin.write_all(text.as_bytes());
+    }
+    let Output { status, stdout, stderr } = child.wait_with_output().expect("the program ends");
+    Ran {
+        code: status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&stderr).into_owned(),
+    }
+}
+
+/// The built binary.
+///
+/// # Panics
+/// Where the tests are not run by `cargo xtask test`.
+#[must_use]
+pub fn binary() -> String {
+    std::env::var("BLOCKYARD_TEST_BINARY").expect("these tests are run by `cargo xtask test`")
+}
+
+/// A built bundle: `sql` or `misbehave`.
+///
+/// # Panics
+/// Where the tests are not run by `cargo xtask test`.
+#[must_use]
+pub fn bundle(name: &str) -> String {
+    std::env::var(format!("BLOCKYARD_TEST_BUNDLE_{}", name.to_uppercase()))
+        .expect("these tests are run by `cargo xtask test`")
+}
+
+/// Whether something of the machine is there; where it is not, the test says that it is skipped,
+/// and `cargo xtask test` names the suite at its end (in CI it is an error there).
+#[must_use]
+pub fn available(variable: &str) -> bool {
+    let there = std::env::var_os(variable).is_some();
+    if !there {
+        eprintln!("SKIPPED: {variable} is not set");
+    }
+    there
+}
+
+/// The root of the repository.
+///
+/// # Panics
+/// Never: the tests are a folder of it.
+#[must_use]
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a folder of the repository").to_owned()
+}

@@ -49,6 +49,8 @@ fn bundles() -> Result {
 
 /// Runs a command to its end, with its output on ours.
 fn run(command: &mut Command) -> Result {
-    let status = command.status().map_err(|error| format!("{command:?} cannot be run: {error}"))?;
-    if status.success() { Ok(()) } else { Err(format!("{command:?} failed ({status})")) }
+    let arguments = command.get_args().map(|word| word.to_string_lossy());
+    let shown = std::iter::once(command.get_program().to_string_lossy()).chain(arguments).collect::<Vec<_>>().join(" ");
+    let status = command.status().map_err(|error| format!("`{shown}` cannot be run: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("`{shown}` failed ({status})")) }
 }

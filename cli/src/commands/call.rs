@@ -2,9 +2,10 @@
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use blockyard::model::{Operation, Pointer};
-use blockyard::{Block, Effect, Error, ErrorKind, Input, Json, PinnedAddress, Problem};
+use blockyard::{Block, Deadline, Effect, Error, ErrorKind, Input, Json, PinnedAddress, Problem};
 use clap::{Arg, ArgAction};
 use futures_util::StreamExt as _;
 use tokio::io::AsyncReadExt as _;
@@ -19,7 +20,7 @@ use crate::output::{self, Destination};
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// Flags of `call` itself; an argument of the same name is given with `--args`.
-const OWN_FLAGS: [&str; 7] = ["args", "in", "out", "yes", "json", "yard", "help"];
+const OWN_FLAGS: [&str; 8] = ["args", "in", "out", "timeout", "yes", "json", "yard", "help"];
 
 pub(super) async fn run(arguments: Call, context: &Context) -> Outcome {
     let address: PinnedAddress = arguments.address.parse().map_err(Error::from)?;
@@ -61,7 +62,10 @@ pub(super) async fn run(arguments: Call, context: &Context) -> Outcome {
     };
     let out = matches.get_one::<PathBuf>("out").cloned();
 
-    let reply = block.call_with(&name, given, input, blockyard::Deadline::default()).await?;
+    let deadline = matches
+        .get_one::<u64>("timeout")
+        .map_or_else(Deadline::default, |seconds| Deadline(Duration::from_secs(*seconds)));
+    let reply = block.call_with(&name, given, input, deadline).await?;
     context.log(&reply.log);
     match reply.output {
         None => context.terminal.json(&reply.result)?,
@@ -122,6 +126,13 @@ fn flags(address: &PinnedAddress, operation: &Operation) -> clap::Command {
                 .value_name("FILE|-")
                 .value_parser(clap::value_parser!(PathBuf))
                 .help("Where the operation's bytes go"),
+        )
+        .arg(
+            Arg::new("timeout")
+                .long("timeout")
+                .value_name("SECONDS")
+                .value_parser(clap::value_parser!(u64).range(1..=86_400))
+                .help("How long the call may take; 300 where nothing is said"),
         )
         .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Agree to a destructive operation"))
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print errors as JSON"))

@@ -38,6 +38,8 @@ pub(crate) async fn build_in(
     folder: &Path,
     say: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Built, Error> {
+    // Before a toolchain is fetched for nothing.
+    blockyard_toolchain::manifest(folder)?;
     // cargo runs for a minute: the runtime keeps its other tasks going meanwhile.
     let made = tokio::task::block_in_place(|| {
         let toolchain = Toolchain::find(Acquire::FromRustup, &mut *say)?;

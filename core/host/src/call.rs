@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use wasmtime::component::ResourceAny;
+use wasmtime::component::{ResourceAny, ResourceTableError};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use crate::bindings::Bundle as Exports;
@@ -195,7 +195,7 @@ impl Sandbox {
         let linked = bundle.linked(self, &invocation.grants)?;
         let turn = self.turns.clone().acquire_owned().await.expect("the semaphore is never closed");
         let Invocation { block, effect, secrets, grants, deadline } = invocation;
-        let state = CallState::new(
+        let mut state = CallState::new(
             effect,
             block.config.clone(),
             format!("{}/{}@{}", block.type_slug, block.name, block.revision),
@@ -203,6 +203,7 @@ impl Sandbox {
             Arc::new(grants),
             self.pools.clone(),
         );
+        state.bundle = bundle.name();
         let mut store = self.store(state, limits::CPU_TICKS);
         let exports =
             linked.instantiate_async(&mut store).await.map_err(|error| failure(bundle, store.data(), &error))?;
@@ -338,6 +339,9 @@ fn failure(bundle: &Bundle, state: &CallState, error: &wasmtime::Error) -> HostE
     }
     if let Some(panic) = &state.panic {
         return HostError::Crash { bundle, reason: panic.clone() };
+    }
+    if let Some(ResourceTableError::Full) = error.downcast_ref() {
+        return limit(format!("it holds more than {} handles", limits::HANDLES));
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => limit(format!(

@@ -19,6 +19,8 @@ use crate::redact::Redactor;
 pub(crate) struct CallState {
     pub(crate) table: ResourceTable,
     pub(crate) memory: MemoryLimiter,
+    /// The bundle's name, for messages.
+    pub(crate) bundle: String,
     /// What the operation may do to the outside world.
     pub(crate) effect: Effect,
     /// The block's configuration: a bundle reaches only what it names.
@@ -68,6 +70,7 @@ impl CallState {
             pools,
             log: Vec::new(),
             panic: None,
+            bundle: String::new(),
             pure: false,
             body_bytes: 0,
         }

@@ -50,10 +50,7 @@ pub enum BuildError {
 /// # Errors
 /// [`BuildError`].
 pub fn build(folder: &Path, toolchain: &Toolchain) -> Result<Crate, BuildError> {
-    let manifest = folder.join("Cargo.toml");
-    if !manifest.exists() {
-        return Err(BuildError::NotACrate(folder.to_owned()));
-    }
+    let manifest = manifest(folder)?;
     let package = package(&manifest)?;
     let mut command = Command::new("cargo");
     command
@@ -105,6 +102,15 @@ pub fn build(folder: &Path, toolchain: &Toolchain) -> Result<Crate, BuildError> 
         repository: package.repository,
         module,
     })
+}
+
+/// The manifest of the crate in a folder.
+///
+/// # Errors
+/// [`BuildError::NotACrate`].
+pub fn manifest(folder: &Path) -> Result<PathBuf, BuildError> {
+    let manifest = folder.join("Cargo.toml");
+    if manifest.exists() { Ok(manifest) } else { Err(BuildError::NotACrate(folder.to_owned())) }
 }
 
 struct Package {

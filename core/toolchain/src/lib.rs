@@ -8,7 +8,7 @@
 mod cargo;
 mod find;
 
-pub use cargo::{BuildError, Crate, build};
+pub use cargo::{BuildError, Crate, build, manifest};
 pub use find::{Acquire, Toolchain, ToolchainError};
 
 /// What bundles are compiled for: no WASI, so a component imports what it asks for and nothing else.

@@ -12,27 +12,38 @@ pub(crate) const PANIC_PREFIX: &str = "panicked at ";
 
 impl Host for CallState {
     async fn write(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
-        let message = self.redactor.text(cut(message, limits::LOG_LINE_BYTES));
-        let message: String = message
-            .chars()
-            .flat_map(|c| if c.is_control() && c != '\t' { c.escape_debug().collect::<Vec<_>>() } else { vec![c] })
-            .collect();
-        if level == Level::Error && message.starts_with(PANIC_PREFIX) {
-            self.panic = Some(message);
+        let is_panic = level == Level::Error && message.starts_with(PANIC_PREFIX);
+        // A flood costs no more than looking at it.
+        if !is_panic && self.log.len() > limits::LOG_LINES {
             return Ok(());
         }
-        if self.log.len() < limits::LOG_LINES {
-            self.log.push(LogLine {
-                level: match level {
-                    Level::Trace => LogLevel::Trace,
-                    Level::Debug => LogLevel::Debug,
-                    Level::Info => LogLevel::Info,
-                    Level::Warn => LogLevel::Warn,
-                    Level::Error => LogLevel::Error,
-                },
-                message,
-            });
+        let message = self.redactor.text(cut(message, limits::LOG_LINE_BYTES));
+        let message = without_control_characters(&message);
+        if is_panic {
+            self.panic = Some(message);
+        } else if self.log.len() == limits::LOG_LINES {
+            let message = format!("further lines are dropped; a call has {} at the most", limits::LOG_LINES);
+            self.log.push(LogLine { level: LogLevel::Warn, message });
+        } else {
+            self.log.push(LogLine { level: level.into(), message });
         }
         Ok(())
     }
+}
+
+impl From<Level> for LogLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Trace => Self::Trace,
+            Level::Debug => Self::Debug,
+            Level::Info => Self::Info,
+            Level::Warn => Self::Warn,
+            Level::Error => Self::Error,
+        }
+    }
+}
+
+/// A text that cannot move the cursor of a terminal.
+fn without_control_characters(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() && c != '\t' { c.escape_debug().collect() } else { vec![c] }).collect()
 }

@@ -85,7 +85,9 @@ impl HostConnection for CallState {
             .map_err(|()| Problem::new("invalid", format!("there is no SQL dialect `{}`", target.dialect)))?;
         let capability = Capability::Sql(dialect);
         if !self.grants.contains(&capability) {
-            let problem = Problem::new("not-granted", format!("the bundle needs `{capability}`, which is not granted"));
+            let message = format!("bundle `{}` needs `{capability}`, which is not granted", self.bundle);
+            let problem = Problem::new("not-granted", message)
+                .hint(format!("grant it with `blockyard grant {} '{capability}'`", self.bundle));
             return Err(problem.into());
         }
         pool::named_by(&self.config, &target, dialect)?;

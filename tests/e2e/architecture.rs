@@ -1,0 +1,93 @@
+//! The shape of the workspace: which crate may know which.
+
+use std::process::Command;
+
+use blockyard_tests::root;
+use serde_json::Value;
+
+/// Each crate of ours, and those of ours that it may depend on.
+const ARROWS: [(&str, &[&str]); 14] = [
+    ("blockyard-model", &[]),
+    ("blockyard-toolchain", &[]),
+    ("blockyard-store", &["blockyard-model"]),
+    ("blockyard-vault", &["blockyard-model"]),
+    ("blockyard-registry", &["blockyard-model", "blockyard-toolchain"]),
+    ("blockyard-host", &["blockyard-model"]),
+    (
+        "blockyard",
+        &[
+            "blockyard-model",
+            "blockyard-store",
+            "blockyard-vault",
+            "blockyard-registry",
+            "blockyard-toolchain",
+            "blockyard-host",
+        ],
+    ),
+    ("blockyard-cli", &["blockyard"]),
+    ("blockyard-sdk-macros", &[]),
+    ("blockyard-sdk", &["blockyard-sdk-macros"]),
+    ("blockyard-bundle-sql", &["blockyard-sdk"]),
+    ("blockyard-guest-misbehave", &["blockyard-sdk"]),
+    ("blockyard-tests", &[]),
+    ("xtask", &["blockyard-toolchain"]),
+];
+
+/// Libraries that one crate of ours alone may name.
+const CONFINED: [(&str, &[&str]); 6] = [
+    ("wasmtime", &["blockyard-host"]),
+    ("keyring", &["blockyard-vault"]),
+    ("chacha20poly1305", &["blockyard-vault"]),
+    ("sqlx", &["blockyard-store", "blockyard-host"]),
+    ("wit-bindgen", &["blockyard-sdk"]),
+    ("jsonschema", &["blockyard-model"]),
+];
+
+#[test]
+fn the_arrows_hold() {
+    let output = Command::new("cargo")
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo's metadata");
+    let packages = metadata["packages"].as_array().expect("packages");
+    assert_eq!(packages.len(), ARROWS.len(), "a crate came or went: write its arrows down");
+    let ours: Vec<&str> = ARROWS.iter().map(|(name, _)| *name).collect();
+    for package in packages {
+        let name = package["name"].as_str().expect("a name");
+        let (_, allowed) =
+            ARROWS.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("`{name}` has no arrows"));
+        for dependency in package["dependencies"].as_array().expect("dependencies") {
+            let wanted = dependency["name"].as_str().expect("a name");
+            if ours.contains(&wanted) {
+                assert!(allowed.contains(&wanted), "`{name}` must not know `{wanted}`");
+            }
+            if let Some((_, homes)) = CONFINED.iter().find(|(library, _)| *library == wanted) {
+                assert!(homes.contains(&name), "`{name}` must not name `{wanted}`");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_core_neither_prints_nor_reads_its_surroundings() {
+    // The two exceptions are what their names say, and documented there.
+    let allowed = ["core/engine/src/key.rs", "core/engine/src/call.rs", "core/toolchain/"];
+    let mut folders = vec![root().join("core")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+            let path = entry.path();
+            let name = path.strip_prefix(root()).expect("in the repository").to_string_lossy().into_owned();
+            if path.is_dir() {
+                folders.push(path);
+            } else if name.ends_with(".rs") && !allowed.iter().any(|prefix| name.starts_with(prefix)) {
+                let text = std::fs::read_to_string(&path).expect("a source file");
+                let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+                for word in ["println!", "eprintln!", "env::var", "current_dir("] {
+                    assert!(!code.contains(word), "{name} has `{word}`");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! Each mistake has its own message and exit code, and leaves the yard as it was.
+
+use blockyard_tests::{TestYard, bundle};
+use expect_test::{Expect, expect};
+
+const GOOD: [&str; 4] = ["--set", "dialect=sqlite", "--set", "database=/tmp/x.db"];
+
+/// Runs a command that must fail, and holds its message and that the yard's content is the same.
+fn check(yard: &TestYard, code: i32, arguments: &[&str], expected: Expect) {
+    let before = yard.run(&["list", "--json"]).stdout;
+    expected.assert_eq(&yard.fails(code, arguments));
+    assert_eq!(yard.run(&["list", "--json"]).stdout, before, "{arguments:?} changed the yard");
+}
+
+fn create<'a>(address: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    ["create", address].iter().chain(more).copied().collect()
+}
+
+#[test]
+fn addresses_and_names() {
+    let yard = TestYard::with_sqlite();
+    check(
+        &yard,
+        2,
+        &create("sql-database/Bad_Name", &GOOD),
+        expect![[r#"
+        error: block name `Bad_Name` has the character `B` at position 1; names are 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit
+    "#]],
+    );
+    check(
+        &yard,
+        2,
+        &create("flights", &GOOD),
+        expect![[r#"
+        error: `flights` is not an address; an address is `TYPE/NAME`, for example `sql-database/flights`
+    "#]],
+    );
+    check(
+        &yard,
+        2,
+        &create("sql-database/a@2", &GOOD),
+        expect![[r#"
+        error: `sql-database/a@2` names a revision; here it is the block that counts, write `TYPE/NAME`
+    "#]],
+    );
+    check(
+        &yard,
+        6,
+        &create("sql-database/flights", &GOOD),
+        expect![[r#"
+        error: block `sql-database/flights` exists already
+          hint: change it with `blockyard set sql-database/flights`, or choose another name
+    "#]],
+    );
+    check(
+        &yard,
+        3,
+        &create("sql-databse/x", &GOOD),
+        expect![[r#"
+        error: no installed bundle has a block type `sql-databse`
+          hint: did you mean `sql-database`?
+    "#]],
+    );
+    check(
+        &yard,
+        3,
+        &["show", "sql-database/flight"],
+        expect![[r#"
+        error: block `sql-database/flight` not found
+          hint: did you mean `sql-database/flights`?
+    "#]],
+    );
+    check(
+        &yard,
+        3,
+        &["show", "sql-database/flights@7"],
+        expect![[r#"
+        error: block `sql-database/flights` has no revision 7; its newest is 1
+    "#]],
+    );
+    check(
+        &yard,
+        3,
+        &["show", "gcs-bucket/zoo"],
+        expect![[r#"
+        error: no installed bundle has a block type `gcs-bucket`
+          hint: see what there is with `blockyard types`, and install more with `blockyard install NAME`
+    "#]],
+    );
+}
+
+#[test]
+fn documents() {
+    let yard = TestYard::with_sqlite();
+    check(
+        &yard,
+        4,
+        &create("sql-database/x", &["--set", "dialect=sqlit", "--set", "databse=/tmp/x.db", "--set", "port=many"]),
+        expect![[r#"
+        error: block `sql-database/x` is not valid
+          /database: is missing, and it is required
+          /databse: unknown field `databse`; did you mean `database`?
+          /dialect: must be one of `sqlite`, `postgres`; did you mean `sqlite`?
+          /port: must be of type `integer` or `null`, not `string`
+    "#]],
+    );
+    check(
+        &yard,
+        4,
+        &create("sql-database/x", &["--set", "dialect=sqlite", "--set", "database=x.db", "--set", "host=h"]),
+        expect![[r#"
+        error: block `sql-database/x` is not valid
+          /host: is not for SQLite, which is a file
+          /database: must be an absolute path, or `:memory:`, so that it means the same everywhere
+    "#]],
+    );
+    check(
+        &yard,
+        2,
+        &create("sql-database/x", &["--set", "dialect=postgres", "--set", "password=hunter22"]),
+        expect![[r#"
+        error: field `password` is a secret; on a command line it would stay in the shell's history
+          hint: use `--secret password` to be asked, `--secret password=-` for standard input, or `--secret password=env:NAME`
+    "#]],
+    );
+    check(
+        &yard,
+        2,
+        &create("sql-database/x", &["--set", "dialect=postgres", "--secret", "password=hunter22"]),
+        expect![[r#"
+        error: the value after `--secret password=` is not a source of secrets
+          hint: a secret itself does not belong on a command line, where the shell's history keeps it
+          hint: use `--secret password` to be asked, `password=-` for standard input, `password=@FILE`, `password=env:NAME` or `password=file:PATH`
+    "#]],
+    );
+    check(
+        &yard,
+        2,
+        &create("sql-database/x", &["--set", "dialect=postgres", "--secret", "password"]),
+        expect![[r#"
+        error: there is no terminal to ask for the secret `password` on
+          hint: use `--secret password=-` for standard input, `password=@FILE`, `password=env:NAME` or `password=file:PATH`
+    "#]],
+    );
+    check(
+        &yard,
+        4,
+        &create("sql-database/x", &["--set", "dialect=postgres", "--secret", "pasword=env:PW"]),
+        expect![[r#"
+        error: the list of secrets is not valid
+          /pasword: is not a secret field of `sql-database`; did you mean `password`?
+    "#]],
+    );
+    check(
+        &yard,
+        2,
+        &["set", "sql-database/flights"],
+        expect![[r#"
+        error: nothing was named that should change
+          hint: name it with `--set FIELD=VALUE`, `--secret FIELD`, `--json-config FILE` or `--unset FIELD`
+    "#]],
+    );
+    check(
+        &yard,
+        3,
+        &["set", "sql-database/flights", "--unset", "databas"],
+        expect![[r#"
+        error: the block has no field `databas` to unset
+          hint: did you mean `database`?
+    "#]],
+    );
+    let masked = yard.run_with_input(&["set", "sql-database/flights", "--secret", "password=-"], "********");
+    assert_eq!(masked.code, 4, "{}", masked.stderr);
+}
+
+#[test]
+fn a_missing_secret_source_is_named_at_the_call() {
+    let yard = TestYard::new();
+    yard.ok(&create(
+        "sql-database/w",
+        &[
+            "--set",
+            "dialect=postgres",
+            "--set",
+            "host=127.0.0.1",
+            "--set",
+            "database=d",
+            "--set",
+            "username=u",
+            "--secret",
+            "password=env:NO_SUCH_VARIABLE",
+        ],
+    ));
+    check(
+        &yard,
+        5,
+        &["query", "sql-database/w", "select 1"],
+        expect![[r#"
+        error: the secret `password` of block `sql-database/w` cannot be read from `env:NO_SUCH_VARIABLE`
+          caused by: the environment variable `NO_SUCH_VARIABLE` is not set
+          hint: set `NO_SUCH_VARIABLE` where Blockyard runs
+    "#]],
+    );
+}
+
+#[test]
+fn calls() {
+    let yard = TestYard::with_sqlite();
+    check(
+        &yard,
+        3,
+        &["call", "sql-database/flights", "fetch-on"],
+        expect![[r#"
+        error: type `sql-database` has no operation `fetch-on`
+          hint: did you mean `fetch-one`?
+          hint: it has `query`, `execute`, `execute-many`, `fetch-one`, `fetch-many`, `fetch-all`
+    "#]],
+    );
+    check(
+        &yard,
+        2,
+        &["call", "sql-database/flights"],
+        expect![[r#"
+        error: no operation of `sql-database/flights` was named
+          hint: it has `query`, `execute`, `execute-many`, `fetch-one`, `fetch-many`, `fetch-all`
+    "#]],
+    );
+    check(
+        &yard,
+        4,
+        &["call", "sql-database/flights", "fetch-many", "--args", r#"{"statment": "select 1", "size": "x"}"#],
+        expect![[r#"
+        error: the call of `fetch-many` is not valid
+          /size: must be of type `integer`, not `string`
+          /statement: is missing, and it is required
+          /statment: unknown field `statment`; did you mean `statement`?
+    "#]],
+    );
+    check(
+        &yard,
+        1,
+        &["query", "sql-database/flights", "select 1"],
+        expect![[r#"
+        error: there is no database file `FOLDER/flights.db`
+          hint: the first `execute` makes it
+    "#]],
+    );
+    yard.ok(&["execute", "sql-database/flights", "create table t (a integer)"]);
+    check(
+        &yard,
+        1,
+        &["query", "sql-database/flights", "selec 1"],
+        expect![[r#"
+        error: near "selec": syntax error
+    "#]],
+    );
+    check(
+        &yard,
+        1,
+        &["query", "sql-database/flights", "select :a", "--param", "b=1"],
+        expect![[r#"
+        error: the statement has parameters without a value: `:a`
+    "#]],
+    );
+}
+
+#[test]
+fn yards_and_keys() {
+    let yard = TestYard::empty();
+    expect![[r#"
+        error: there is no yard at `FOLDER/yard.db`
+          hint: make one with `blockyard init`, or name another with `--yard`
+    "#]]
+    .assert_eq(&yard.fails(3, &["list"]));
+    yard.ok(&["init", "--key", "file"]);
+    expect![[r#"
+        error: there is a yard at `FOLDER/yard.db` already
+          hint: use it as it is, or name another place with `--yard`
+    "#]]
+    .assert_eq(&yard.fails(6, &["init"]));
+
+    let key = std::fs::read(yard.path("yard.key")).expect("the key");
+    std::fs::remove_file(yard.path("yard.key")).expect("gone");
+    expect![[r#"
+        error: there is no key file `FOLDER/yard.key`
+          hint: give the yard's key with BLOCKYARD_KEY (base64) or BLOCKYARD_KEY_FILE
+    "#]]
+    .assert_eq(&yard.fails(5, &["list"]));
+    std::fs::write(yard.path("yard.key"), &key).expect("a file");
+    assert!(yard.fails(5, &["list"]).contains("can be read by others (mode 644)"));
+
+    let database = std::fs::read(yard.path("yard.db")).expect("the yard");
+    std::fs::write(yard.path("yard.db"), "this is no database, and it is long enough to look at").expect("a file");
+    expect![[r#"
+        error: `FOLDER/yard.db` is not a yard
+          hint: name the yard's own file with `--yard sqlite:PATH`
+    "#]]
+    .assert_eq(&yard.fails(4, &["list"]));
+    std::fs::write(yard.path("yard.db"), &database[..database.len() / 2]).expect("a file");
+    let damaged = yard.fails(4, &["list"]);
+    assert!(damaged.contains("the yard's file `FOLDER/yard.db` is damaged"), "{damaged}");
+    expect![[r#"
+        error: `mysql://x` is not the address of a yard
+          hint: the form is `sqlite:PATH`
+    "#]]
+    .assert_eq(&yard.fails(2, &["list", "--yard", "mysql://x"]));
+}
+
+#[test]
+fn a_database_of_something_else_is_not_touched() {
+    let yard = TestYard::with_sqlite();
+    yard.ok(&["execute", "sql-database/flights", "create table t (a integer)"]);
+    let before = std::fs::read(yard.path("flights.db")).expect("the file");
+    let url = format!("sqlite:{}", yard.path("flights.db").display());
+    assert!(yard.fails(4, &["list", "--yard", &url]).contains("is not a yard"));
+    let after = std::fs::read(yard.path("flights.db")).expect("the file");
+    // SQLite itself counts a change of its journal mode in the header; the content stays.
+    assert_eq!(before.len(), after.len());
+    assert_eq!(before[100..], after[100..]);
+}
+
+#[test]
+fn bundles() {
+    let yard = TestYard::new();
+    std::fs::write(yard.path("text.wasm"), "hello").expect("a file");
+    check(
+        &yard,
+        4,
+        &["install", "text.wasm", "--yes"],
+        expect![[r#"
+        error: not a bundle: not a WebAssembly component
+    "#]],
+    );
+    std::fs::write(yard.path("module.wasm"), b"\0asm\x01\0\0\0").expect("a file");
+    check(
+        &yard,
+        4,
+        &["install", "module.wasm", "--yes"],
+        expect![[r#"
+        error: not a bundle: a core WebAssembly module, not a component; `blockyard build` makes the component
+    "#]],
+    );
+    std::fs::write(yard.path("empty.wasm"), b"\0asm\x0d\0\x01\0").expect("a file");
+    let refused = yard.fails(4, &["install", "empty.wasm", "--yes"]);
+    assert!(refused.starts_with("error: the component is not a bundle"), "{refused}");
+    check(
+        &yard,
+        3,
+        &["install", "nowhere.wasm", "--yes"],
+        expect![[r#"
+        error: `nowhere.wasm` cannot be read
+          caused by: No such file or directory (os error 2)
+    "#]],
+    );
+    check(
+        &yard,
+        3,
+        &["install", "sql", "--yes"],
+        expect![[r#"
+        error: no registry is known
+          hint: name one with `--registry FILE`, or work in a folder that has a `registry.toml` at or above it
+    "#]],
+    );
+    check(
+        &yard,
+        3,
+        &["install", "./nowhere", "--yes"],
+        expect![[r#"
+        error: `./nowhere` is not the folder of a crate: it has no Cargo.toml
+    "#]],
+    );
+    // A bundle whose manifest section was cut off at its end.
+    let bytes = std::fs::read(bundle("sql")).expect("the bundle");
+    let marker = b"blockyard:manifest";
+    let at = bytes.windows(marker.len()).rposition(|window| window == marker).expect("the section");
+    let mut renamed = bytes.clone();
+    renamed[at..at + marker.len()].copy_from_slice(b"somebody:something");
+    std::fs::write(yard.path("bare.wasm"), &renamed).expect("a file");
+    check(
+        &yard,
+        4,
+        &["install", "bare.wasm", "--yes"],
+        expect![[r#"
+        error: the component has no manifest (custom section `blockyard:manifest`)
+          hint: bundles are made with `blockyard build`, which puts the manifest in
+    "#]],
+    );
+    // A manifest that promises less than the code does.
+    let mut lying = bytes.clone();
+    let text = b"\"clock\"";
+    let at = lying.windows(text.len()).rposition(|window| window == text).expect("the capability");
+    lying[at..at + text.len()].copy_from_slice(b"\"log\"  ");
+    std::fs::write(yard.path("lying.wasm"), &lying).expect("a file");
+    let refused = yard.fails(4, &["install", "lying.wasm", "--yes"]);
+    assert!(refused.contains("describes itself otherwise than its manifest does"), "{refused}");
+    // Truncated anywhere, it is refused and nothing crashes.
+    for part in 1..20 {
+        std::fs::write(yard.path("part.wasm"), &bytes[..bytes.len() * part / 20]).expect("a file");
+        yard.fails(4, &["install", "part.wasm", "--yes"]);
+    }
+}
+
+#[test]
+fn nobody_agreed() {
+    let yard = TestYard::empty();
+    yard.ok(&["init", "--key", "file"]);
+    let ran = yard.run(&["install", &bundle("sql")]);
+    assert_eq!(ran.code, 5, "{}", ran.stderr);
+    assert!(ran.stderr.contains("sql sqlite"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("agree with `--yes`"), "{}", ran.stderr);
+    assert_eq!(yard.json(&["bundles"])["bundles"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn errors_are_json_where_that_is_wanted() {
+    let yard = TestYard::with_sqlite();
+    let refused = yard.fails(3, &["show", "sql-database/flight", "--json"]);
+    let error: serde_json::Value = serde_json::from_str(&refused).expect("one JSON document");
+    assert_eq!(error["error"]["kind"], "not-found");
+    assert_eq!(error["error"]["hints"][0], "did you mean `sql-database/flights`?");
+}

@@ -1,0 +1,90 @@
+//! Every command in the help and in the documents is run.
+
+use std::process::Command;
+
+use blockyard_tests::{TestYard, binary, bundle, ran, root};
+
+/// Runs the `$ blockyard …` lines of a document, in their order, on one yard.
+fn run_all(name: &str, lines: Vec<String>) {
+    assert!(!lines.is_empty(), "{name} has no commands");
+    let yard = TestYard::empty();
+    for line in lines {
+        // What is built from source elsewhere is installed as it was built.
+        let line = line.replace("install sql ", &format!("install {} ", bundle("sql")));
+        let line = line.replace("/tmp/", &format!("{}/", yard.path("").display()));
+        let line = line.replace("plugins/sql", &root().join("plugins/sql").display().to_string());
+        let line = line.replace("blockyard ", &format!("{} ", binary()));
+        let environment = yard.command(&[]);
+        let mut shell = Command::new("bash");
+        shell.args(["-c", &format!("set -o pipefail; {line}")]).current_dir(yard.path("."));
+        for (name, value) in environment.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        let ran = ran(&mut shell, None);
+        assert_eq!(ran.code, 0, "{name}: `{line}`: {}{}", ran.stdout, ran.stderr);
+    }
+}
+
+fn commands(text: &str) -> Vec<String> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix("$ "))
+        .filter(|line| line.contains("blockyard ") && !line.contains("cargo "))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_tour_of_the_readme() {
+    let text = std::fs::read_to_string(root().join("README.md")).expect("the README");
+    let tour = text.split_once("## A tour").expect("the tour").1;
+    run_all("README.md", commands(tour));
+}
+
+#[test]
+fn the_book() {
+    for entry in std::fs::read_dir(root().join("docs")).expect("the book").flatten() {
+        let path = entry.path();
+        let text = if path.extension().is_some_and(|ending| ending == "md") {
+            std::fs::read_to_string(&path).expect("a page")
+        } else {
+            continue;
+        };
+        let found = commands(&text);
+        if !found.is_empty() {
+            run_all(&path.display().to_string(), found);
+        }
+    }
+}
+
+#[test]
+fn the_examples_of_the_help() {
+    let yard = TestYard::empty();
+    let help = yard.ok(&["--help"]);
+    let commands = help.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);
+    // A name stands behind two spaces; what is further in is the rest of a description.
+    let names: Vec<String> = commands
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("  ").filter(|rest| !rest.starts_with(' ')))
+        .filter_map(|rest| rest.split_whitespace().next().map(str::to_owned))
+        .collect();
+    assert!(names.len() > 15, "{names:?}");
+    let mut examples = Vec::new();
+    for name in names.iter().filter(|name| *name != "help") {
+        let help = yard.ok(&[name, "--help"]);
+        let example =
+            help.lines().skip_while(|line| !line.starts_with("Example")).nth(1).expect("an example").trim().to_owned();
+        // Building is shown by the set-up of the tests; it takes a minute.
+        if name != "build" {
+            examples.push(example);
+        }
+    }
+    // Queries need their database file, which `execute` makes.
+    let at = examples.iter().position(|line| line.contains(" execute ")).expect("the example of execute");
+    let execute = examples.remove(at);
+    let at = examples.iter().position(|line| line.contains(" check ")).expect("the example of check");
+    examples.insert(at, execute);
+    run_all("--help", examples);
+}

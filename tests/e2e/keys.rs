@@ -1,0 +1,101 @@
+//! Where the yard's key may be: a file, the environment, a real Secret Service.
+
+use std::process::Command;
+
+use base64::Engine as _;
+use blockyard_tests::{TestYard, available, binary, ran};
+
+fn key(byte: u8) -> String {
+    base64::engine::general_purpose::STANDARD.encode([byte; 32])
+}
+
+#[test]
+fn a_key_from_the_environment() {
+    let yard = TestYard::empty();
+    let run = |arguments: &[&str], key: Option<&str>| {
+        let mut command = yard.command(arguments);
+        if let Some(key) = key {
+            command.env("BLOCKYARD_KEY", key);
+        }
+        ran(&mut command, None)
+    };
+    let missing = run(&["init", "--key", "env"], None);
+    assert_eq!(missing.code, 2);
+    assert!(missing.stderr.contains("BLOCKYARD_KEY, which is not set"), "{}", missing.stderr);
+    assert_eq!(run(&["init", "--key", "env"], Some(&key(1))).code, 0);
+    assert!(!yard.path("yard.key").exists());
+    assert_eq!(run(&["list"], Some(&key(1))).code, 0);
+
+    let none = run(&["list"], None);
+    assert_eq!(none.code, 5);
+    assert!(none.stderr.contains("give the yard's key with BLOCKYARD_KEY"), "{}", none.stderr);
+    let wrong = run(&["list"], Some(&key(2)));
+    assert_eq!(wrong.code, 5);
+    assert!(wrong.stderr.contains("the key from BLOCKYARD_KEY is not this yard's key"), "{}", wrong.stderr);
+    assert!(!wrong.stderr.contains(&key(2)), "{}", wrong.stderr);
+    let short = run(&["list"], Some("c2hvcnQ="));
+    assert_eq!(short.code, 5);
+    assert!(short.stderr.contains("the key has 5 bytes; a key has 32"), "{}", short.stderr);
+}
+
+#[test]
+fn a_key_file_elsewhere() {
+    let yard = TestYard::empty();
+    let file = yard.path("keys/prod.key");
+    let run = |arguments: &[&str]| ran(yard.command(arguments).env("BLOCKYARD_KEY_FILE", &file), None);
+    assert_eq!(run(&["init"]).code, 0);
+    assert!(file.exists());
+    assert_eq!(run(&["list"]).code, 0);
+    // The yard knows where its key is.
+    assert_eq!(yard.run(&["list"]).code, 0);
+}
+
+#[test]
+fn without_a_keyring_the_key_goes_into_a_private_file() {
+    let yard = TestYard::empty();
+    let said = yard.ok(&["init"]);
+    assert!(said.contains("yard.key"), "{said}");
+    assert_eq!(yard.fails(5, &["init", "--key", "keyring", "--yard", "sqlite:other.db"]).matches("keyring").count(), 2);
+    assert!(!yard.path("other.db").exists());
+}
+
+/// gnome-keyring on a private D-Bus session, with its own `secret-tool` as a witness.
+#[test]
+fn a_key_in_the_operating_systems_keyring() {
+    if !available("BLOCKYARD_TEST_KEYRING") {
+        return;
+    }
+    let yard = TestYard::empty();
+    let script = format!(
+        r#"set -e
+        printf pw | gnome-keyring-daemon --unlock --components=secrets >/dev/null 2>&1
+        {binary} init --key keyring
+        test ! -e yard.key
+        {binary} list
+        account=$({binary} list --json >/dev/null; sqlite3 yard.db 'select id from yard' 2>/dev/null || true)
+        echo "account $account"
+        secret-tool lookup service blockyard username "$account" | wc -c
+        secret-tool clear service blockyard username "$account"
+        {binary} list || echo "exit $?"
+        "#,
+        binary = binary()
+    );
+    let mut session = Command::new("dbus-run-session");
+    let environment = yard.command(&[]);
+    session.args(["--", "bash", "-c", &script]).current_dir(yard.path("."));
+    for (name, value) in environment.get_envs() {
+        match value {
+            Some(value) => session.env(name, value),
+            None => session.env_remove(name),
+        };
+    }
+    std::fs::create_dir_all(yard.path("run")).expect("a folder");
+    session.env("XDG_RUNTIME_DIR", yard.path("run")).env("XDG_DATA_HOME", yard.path("data"));
+    let said = ran(&mut session, None);
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    assert!(said.stdout.contains("the operating system's keyring (service `blockyard`"), "{}", said.stdout);
+    // 44 characters: base64 of 32 bytes.
+    assert!(said.stdout.contains("\n44\n"), "{}{}", said.stdout, said.stderr);
+    assert!(said.stderr.contains("keyring has no key for this yard"), "{}", said.stderr);
+    assert!(said.stdout.contains("exit 5"), "{}", said.stdout);
+}

@@ -1,0 +1,250 @@
+//! `sql-database` on a real PostgreSQL server, with `psql` as a witness.
+
+use std::process::Command;
+
+use blockyard_tests::{TestYard, available, ran};
+use expect_test::expect;
+use serde_json::{Value, json};
+
+struct Server {
+    yard: TestYard,
+    database: String,
+}
+
+fn port() -> String {
+    std::env::var("BLOCKYARD_TEST_POSTGRES_PORT").expect("the port")
+}
+
+fn password() -> String {
+    std::env::var("BLOCKYARD_TEST_POSTGRES_PASSWORD").expect("the password")
+}
+
+/// A yard with `sql-database/pg` on a database of its own; none where there is no server.
+fn server(name: &str) -> Option<Server> {
+    if !available("BLOCKYARD_TEST_POSTGRES_PORT") {
+        return None;
+    }
+    let server = Server { yard: TestYard::new(), database: format!("test_{name}") };
+    server.psql("postgres", &format!("create database {}", server.database));
+    let made = create(&server.yard, "pg", &server.database, &password());
+    assert_eq!(made, 0);
+    Some(server)
+}
+
+fn create(yard: &TestYard, name: &str, database: &str, password: &str) -> i32 {
+    let (address, database, port) =
+        (format!("sql-database/{name}"), format!("database={database}"), format!("port={}", port()));
+    let flags = [
+        "--set",
+        "dialect=postgres",
+        "--set",
+        "host=127.0.0.1",
+        "--set",
+        &port,
+        "--set",
+        &database,
+        "--set",
+        "username=postgres",
+    ];
+    let arguments: Vec<&str> = ["create", &address, "--secret", "password=-"].into_iter().chain(flags).collect();
+    yard.run_with_input(&arguments, password).code
+}
+
+impl Server {
+    fn psql(&self, database: &str, statement: &str) -> String {
+        let mut witness = Command::new("psql");
+        witness
+            .args([
+                "-X",
+                "-A",
+                "-t",
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &port(),
+                "-U",
+                "postgres",
+                "-d",
+                database,
+                "-c",
+                statement,
+            ])
+            .env("PGPASSWORD", password());
+        let read = ran(&mut witness, None);
+        assert_eq!(read.code, 0, "{}", read.stderr);
+        read.stdout
+    }
+
+    fn rows(&self, statement: &str) -> Value {
+        serde_json::from_str(&self.yard.ok(&["query", "sql-database/pg", statement, "--format", "json"])).expect("JSON")
+    }
+}
+
+#[test]
+fn what_the_bundle_wrote_psql_reads_and_the_other_way_round() {
+    let Some(server) = server("both") else { return };
+    server.yard.ok(&["execute", "sql-database/pg", "create table t (id int, day date, amount numeric(10,3), at timestamptz, note text, tags jsonb, ok bool, raw bytea, key uuid)"]);
+    server.yard.ok(&[
+        "call",
+        "sql-database/pg",
+        "execute-many",
+        "--args",
+        r#"{"statement": "insert into t values (:id, :day, :amount, :at, :note, :tags, :ok, :raw, :key)", "parameters": [
+            {"id": 1, "day": "2013-02-08", "amount": "12.500", "at": "2013-02-08T12:00:00+01:00", "note": "it's", "tags": {"a": [1]}, "ok": true, "raw": "bytes", "key": "00112233-4455-6677-8899-aabbccddeeff"},
+            {"id": 2, "day": null, "amount": -0.001, "at": null, "note": 7, "tags": null, "ok": null, "raw": null, "key": null}]}"#,
+    ]);
+    let read = server.psql(&server.database, "set timezone to 'UTC'; select * from t order by id");
+    expect![[r#"
+        SET
+        1|2013-02-08|12.500|2013-02-08 11:00:00+00|it's|{"a": [1]}|t|\x6279746573|00112233-4455-6677-8899-aabbccddeeff
+        2||-0.001||7||||
+    "#]]
+    .assert_eq(&read);
+
+    server.psql(&server.database, "insert into t values (3, '1600-02-29', 'NaN', '1969-12-31 23:59:59.999999+00', E'tab\\t', '[]', false, '\\x00ff', null)");
+    let row = server.rows("select * from t where id = 3");
+    assert_eq!(row[0]["day"], json!("1600-02-29"));
+    assert_eq!(row[0]["amount"], json!("NaN"));
+    assert_eq!(row[0]["at"], json!("1969-12-31T23:59:59.999999Z"));
+    assert_eq!(row[0]["note"], json!("tab\t"));
+}
+
+#[test]
+fn every_type_keeps_its_value() {
+    let Some(server) = server("types") else { return };
+    let fetched = server.yard.ok(&[
+        "call",
+        "sql-database/pg",
+        "fetch-one",
+        "--statement",
+        "select 1::int2 a, 2::int4 b, 9223372036854775807 c, 1.5::float4 d, 2.5::float8 e, 1234567890123456789.000100::numeric f, \
+         'x'::varchar g, 'y'::char(3) h, true i, date '0001-01-01' j, time '23:59:59.5' k, timestamp '2013-02-08 11:00' l, \
+         timestamptz '2013-02-08 11:00+01' m, '{\"a\": 1}'::json n, '[1, 2]'::jsonb o, null::int p, 'pg_class'::name q, 0::numeric r, 10000::numeric s",
+    ]);
+    let row: Value = serde_json::from_str(&fetched).expect("JSON");
+    assert_eq!(
+        row,
+        json!({"a": 1, "b": 2, "c": i64::MAX, "d": 1.5, "e": 2.5, "f": "1234567890123456789.000100", "g": "x", "h": "y  ", "i": true,
+               "j": "0001-01-01", "k": "23:59:59.500000", "l": "2013-02-08T11:00:00", "m": "2013-02-08T10:00:00Z",
+               "n": {"a": 1}, "o": [1, 2], "p": null, "q": "pg_class", "r": "0", "s": "10000"})
+    );
+    server.yard.ok(&["execute", "sql-database/pg", "create type mood as enum ('sad', 'glad')"]);
+    server.yard.ok(&["execute", "sql-database/pg", "create domain age as int check (value > 0)"]);
+    assert_eq!(server.rows("select 'glad'::mood as m, 7::age as a"), json!([{"m": "glad", "a": 7}]));
+    let refused = server.yard.fails(1, &["query", "sql-database/pg", "select interval '1 day' as x"]);
+    assert!(refused.contains("column `x` has the type `INTERVAL`") && refused.contains("cast(x as text)"), "{refused}");
+}
+
+#[test]
+fn parameters_take_the_type_that_the_statement_wants() {
+    let Some(server) = server("parameters") else { return };
+    let query = |statement: &str, parameters: &[&str]| -> Value {
+        let mut arguments = vec!["query", "sql-database/pg", statement, "--format", "json"];
+        for parameter in parameters {
+            arguments.extend(["--param", parameter]);
+        }
+        serde_json::from_str(&server.yard.ok(&arguments)).expect("JSON")
+    };
+    assert_eq!(query("select :d::date + 1 as d", &["d=2013-02-28"]), json!([{"d": "2013-03-01"}]));
+    assert_eq!(
+        query("select ':no' as a, :yes as b, x::text as c from (values (1)) v(x) -- :not", &["yes=1"]),
+        json!([{"a": ":no", "b": "1", "c": "1"}])
+    );
+    assert_eq!(
+        query("select :a::int8 as a, :b::numeric as b", &["a=9223372036854775807", "b=0.10"]),
+        json!([{"a": i64::MAX, "b": "0.1"}])
+    );
+    let refused = server.yard.fails(1, &["query", "sql-database/pg", "select :a::int4", "--param", "a=many"]);
+    assert!(refused.contains("parameter 1: the statement wants `int4` here, and this text does not fit"), "{refused}");
+}
+
+#[test]
+fn a_read_stays_a_read() {
+    let Some(server) = server("reads") else { return };
+    server.yard.ok(&["execute", "sql-database/pg", "create table t (a int)"]);
+    server.yard.ok(&[
+        "execute",
+        "sql-database/pg",
+        "create function sneak() returns int language sql as 'insert into t values (1) returning a'",
+    ]);
+    for statement in [
+        "insert into t values (1)",
+        "with x as (insert into t values (1) returning a) select * from x",
+        "select sneak()",
+        "explain analyze insert into t values (1)",
+        "commit",
+        "set transaction read write",
+        "/* select */ commit",
+        "do $$ begin insert into t values (1); end $$",
+    ] {
+        let refused = server.yard.fails(5, &["query", "sql-database/pg", statement]);
+        assert!(refused.contains("only reads") || refused.contains("read-only transaction"), "{statement}: {refused}");
+    }
+    // Even a session that was told otherwise begins its next reading transaction as READ ONLY.
+    let _ = server.yard.run(&["query", "sql-database/pg", "select set_config('default_transaction_read_only', 'off', false), set_config('transaction_read_only', 'off', false)"]);
+    let several = server.yard.run(&["query", "sql-database/pg", "select 1; insert into t values (1)"]);
+    assert_ne!(several.code, 0);
+    assert_eq!(server.psql(&server.database, "select count(*) from t"), "0\n");
+}
+
+#[test]
+fn a_query_that_fails_in_the_middle_leaves_no_file() {
+    let Some(server) = server("middle") else { return };
+    let failing = "select 1 / (50000 - i) as x from generate_series(1, 100000) i";
+    let refused = server.yard.fails(1, &["query", "sql-database/pg", failing, "--out", "rows.parquet"]);
+    expect![[r#"
+        error: division by zero
+    "#]]
+    .assert_eq(&refused);
+    assert!(!server.yard.path("rows.parquet").exists());
+}
+
+#[test]
+fn servers_that_say_no() {
+    let Some(server) = server("no") else { return };
+    let secret = "wrong-pass-word-8372";
+    assert_eq!(create(&server.yard, "wrong", &server.database, secret), 0);
+    let refused = server.yard.fails(1, &["query", "sql-database/wrong", "select 1", "-v", "-v"]);
+    assert!(refused.contains("password authentication failed for user \"postgres\""), "{refused}");
+    assert!(!refused.contains(secret), "{refused}");
+    let check = server.yard.run(&["check", "sql-database/wrong"]);
+    assert_eq!(check.code, 1);
+    let steps: Vec<&str> =
+        check.stdout.lines().map(|line| line.split_whitespace().next().unwrap_or_default()).collect();
+    assert_eq!(steps, ["passed", "passed", "failed", "skipped"], "{}", check.stdout);
+
+    assert_eq!(create(&server.yard, "missing", "no_such_database", &password()), 0);
+    let refused = server.yard.fails(1, &["query", "sql-database/missing", "select 1"]);
+    assert!(refused.contains("database \"no_such_database\" does not exist"), "{refused}");
+
+    server.yard.ok(&["set", "sql-database/missing", "--set", "port=1"]);
+    let refused = server.yard.fails(1, &["query", "sql-database/missing", "select 1"]);
+    assert!(refused.contains("`127.0.0.1:1` cannot be reached"), "{refused}");
+    let refused = server.yard.run(&["check", "sql-database/missing", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&refused.stdout).expect("JSON")["steps"][1]["status"], "failed");
+
+    server.yard.ok(&["set", "sql-database/missing", "--set", "host=no-such-host.invalid"]);
+    let refused = server.yard.fails(1, &["query", "sql-database/missing", "select 1"]);
+    assert!(refused.contains("host `no-such-host.invalid` does not resolve"), "{refused}");
+}
+
+#[test]
+fn the_password_is_nowhere() {
+    let Some(server) = server("nowhere") else { return };
+    let mut said = String::new();
+    for arguments in [
+        &["query", "sql-database/pg", "select 1", "-v", "-v"][..],
+        &["show", "sql-database/pg", "--json"],
+        &["history", "sql-database/pg"],
+        &["list", "--json"],
+        &["audit", "--json"],
+        &["check", "sql-database/pg", "-v"],
+        &["query", "sql-database/pg", "select current_setting('no.such')"],
+    ] {
+        let ran = server.yard.run(arguments);
+        said.push_str(&ran.stdout);
+        said.push_str(&ran.stderr);
+    }
+    assert!(!said.contains(&password()), "{said}");
+    assert_eq!(server.yard.any_file_contains(&password()), None);
+}

@@ -1,0 +1,147 @@
+//! A bundle is a stranger: each attack of `tests/guests/misbehave` has its test here.
+
+use blockyard_tests::{Ran, TestYard, bundle};
+
+const ATTACKS: [&str; 13] = [
+    "nothing", "spin", "recurse", "allocate", "panic", "sleep", "hoard", "babble", "lie", "wander", "scribble",
+    "misuse", "gossip",
+];
+
+fn yard() -> TestYard {
+    let yard = TestYard::new();
+    yard.ok(&["install", &bundle("misbehave"), "--yes"]);
+    std::fs::write(yard.path("token"), "token-secret-7431").expect("a file");
+    let path = format!("path={}", yard.path("named.db").display());
+    yard.ok(&["create", "misbehave/m", "--set", &path, "--secret", "password=@token", "--secret", "token=@token"]);
+    std::fs::remove_file(yard.path("token")).expect("gone");
+    yard
+}
+
+fn attack(yard: &TestYard, operation: &str, more: &[&str]) -> Ran {
+    let arguments: Vec<&str> = ["call", "misbehave/m", operation].iter().chain(more).copied().collect();
+    yard.run(&arguments)
+}
+
+fn stopped(operation: &str, words: &str) {
+    let yard = yard();
+    let ran = attack(&yard, operation, &[]);
+    assert_eq!(ran.code, 7, "{operation}: {}{}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.contains(words), "{operation}: {}", ran.stderr);
+    // Only that call was lost.
+    assert_eq!(attack(&yard, "nothing", &[]).stdout, "null\n");
+}
+
+#[test]
+fn no_attack_is_forgotten() {
+    let yard = yard();
+    let described = yard.json(&["type", "misbehave"]);
+    let operations: Vec<&str> =
+        described["operations"].as_array().expect("operations").iter().filter_map(|o| o["name"].as_str()).collect();
+    assert_eq!(operations, ATTACKS);
+}
+
+#[test]
+fn spin() {
+    stopped("spin", "it computed for more than 30 seconds");
+}
+
+#[test]
+fn recurse() {
+    stopped("recurse", "its stack is deeper than 512 KiB");
+}
+
+#[test]
+fn allocate() {
+    stopped("allocate", "it asked for more than 256 MiB of memory");
+}
+
+#[test]
+fn panic() {
+    stopped("panic", "the zebra has left the zoo");
+}
+
+#[test]
+fn hoard() {
+    stopped("hoard", "handles");
+}
+
+#[test]
+fn lie() {
+    stopped("lie", "a result of `lie` that is not valid");
+}
+
+#[test]
+fn sleep() {
+    let yard = yard();
+    let mut command = yard.command(&["call", "misbehave/m", "sleep", "--timeout", "2"]);
+    let began = std::time::Instant::now();
+    let ran = blockyard_tests::ran(&mut command, None);
+    assert_eq!(ran.code, 7, "{}", ran.stderr);
+    assert!(ran.stderr.contains("the call was stopped after 2 seconds"), "{}", ran.stderr);
+    assert!(began.elapsed().as_secs() < 20);
+}
+
+#[test]
+fn babble() {
+    let yard = yard();
+    let ran = attack(&yard, "babble", &[]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(!ran.stderr.contains('\x1b'), "control characters reach the terminal");
+    assert_eq!(ran.stderr.lines().count(), 1_001);
+    assert!(ran.stderr.ends_with("further lines are dropped; a call has 1000 at the most\n"), "{}", ran.stderr);
+    assert!(ran.stderr.len() <= 5 << 20);
+}
+
+#[test]
+fn wander() {
+    let yard = yard();
+    let other = yard.path("yard.db").display().to_string();
+    let ran = attack(&yard, "wander", &["--path", &other]);
+    assert_eq!(ran.code, 5, "{}", ran.stderr);
+    assert!(ran.stderr.contains("the block's configuration does not name the database"), "{}", ran.stderr);
+}
+
+#[test]
+fn scribble() {
+    let yard = yard();
+    // Were the file there, it would be opened read-only.
+    std::fs::write(yard.path("named.db"), "").expect("an empty database");
+    let ran = attack(&yard, "scribble", &[]);
+    assert_eq!(ran.code, 5, "{}", ran.stderr);
+    assert!(ran.stderr.contains("the operation only reads"), "{}", ran.stderr);
+    assert_eq!(std::fs::read(yard.path("named.db")).expect("the file"), b"");
+}
+
+#[test]
+fn misuse() {
+    let yard = yard();
+    let ran = attack(&yard, "misuse", &[]);
+    assert_eq!(ran.code, 5, "{}", ran.stderr);
+    assert!(ran.stderr.contains("the secret `/token` is not meant for databases"), "{}", ran.stderr);
+}
+
+#[test]
+fn gossip() {
+    let yard = yard();
+    let ran = attack(&yard, "gossip", &[]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(
+        ran.stdout.contains("/password") && !ran.stdout.contains("7431") && !ran.stderr.contains("7431"),
+        "{}{}",
+        ran.stdout,
+        ran.stderr
+    );
+    assert_eq!(yard.any_file_contains("token-secret-7431"), None);
+}
+
+#[test]
+fn without_the_grant_nothing_links() {
+    let yard = yard();
+    yard.ok(&["revoke", "misbehave", "clock"]);
+    let ran = attack(&yard, "nothing", &[]);
+    assert_eq!(ran.code, 5, "{}", ran.stderr);
+    assert!(ran.stderr.contains("bundle `misbehave` needs `clock`, which is not granted"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("blockyard grant misbehave 'clock'"), "{}", ran.stderr);
+    yard.ok(&["grant", "misbehave", "clock"]);
+    assert_eq!(attack(&yard, "nothing", &[]).code, 0);
+}

@@ -1,0 +1,172 @@
+//! `sql-database` on a real SQLite file, with SQLite's own shell as a witness.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use blockyard_tests::{TestYard, available, ran};
+use serde_json::{Value, json};
+
+fn with_table() -> TestYard {
+    let yard = TestYard::with_sqlite();
+    yard.ok(&["execute", "sql-database/flights", "create table t (a integer, b text, c real, d blob, e)"]);
+    yard.ok(&[
+        "call",
+        "sql-database/flights",
+        "execute-many",
+        "--args",
+        r#"{"statement": "insert into t values (:a, :b, :c, :d, :e)", "parameters": [
+            {"a": 9223372036854775807, "b": "one", "c": 1.5, "d": null, "e": 1},
+            {"a": null, "b": "two 'quoted'\nline", "c": 2, "d": "x", "e": 2.5},
+            {"a": -1, "b": "", "c": null, "d": null, "e": null}]}"#,
+    ]);
+    yard
+}
+
+#[test]
+fn what_the_bundle_wrote_sqlite_reads() {
+    let yard = with_table();
+    if !available("BLOCKYARD_TEST_SQLITE3") {
+        return;
+    }
+    let mut witness = Command::new("sqlite3");
+    witness.arg(yard.path("flights.db")).arg("select a, b, c, typeof(c), quote(d), e from t order by rowid");
+    let read = ran(&mut witness, None);
+    assert_eq!(
+        read.stdout,
+        "9223372036854775807|one|1.5|real|NULL|1\n|two 'quoted'\nline|2.0|real|'x'|2.5\n-1|||null|NULL|\n"
+    );
+}
+
+#[test]
+fn rows_come_in_every_format() {
+    let yard = with_table();
+    let select = "select a, b, c, e from t order by rowid";
+    let query = |format: &str| yard.ok(&["query", "sql-database/flights", select, "--format", format]);
+    let rows: Value = serde_json::from_str(&query("json")).expect("JSON");
+    let expected = json!([
+        {"a": 9_223_372_036_854_775_807i64, "b": "one", "c": 1.5, "e": 1.0},
+        {"a": null, "b": "two 'quoted'\nline", "c": 2.0, "e": 2.5},
+        {"a": -1, "b": "", "c": null, "e": null},
+    ]);
+    assert_eq!(rows, expected);
+    let lines: Vec<Value> = query("ndjson").lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(Value::from(lines), expected);
+    assert_eq!(query("csv"), "a,b,c,e\n9223372036854775807,one,1.5,1.0\n,\"two 'quoted'\nline\",2.0,2.5\n-1,,,\n");
+    assert!(query("table").contains("two 'quoted'\\nline"));
+    for (file, magic) in [("rows.parquet", b"PAR1".as_slice()), ("rows.arrow", b"\xff\xff\xff\xff")] {
+        yard.ok(&["query", "sql-database/flights", select, "--out", file]);
+        let bytes = std::fs::read(yard.path(file)).expect("the file");
+        assert!(bytes.starts_with(magic), "{file}");
+    }
+}
+
+#[test]
+fn all_operations_of_the_interface() {
+    let yard = with_table();
+    let call = |operation: &str, more: &[&str]| -> Value {
+        let arguments: Vec<&str> = ["call", "sql-database/flights", operation].iter().chain(more).copied().collect();
+        serde_json::from_str(&yard.ok(&arguments)).expect("JSON")
+    };
+    let select = "select a from t where b = :b";
+    assert_eq!(call("fetch-one", &["--statement", select, "--parameters", r#"{"b": "one"}"#]), json!({"a": i64::MAX}));
+    assert_eq!(call("fetch-one", &["--statement", select, "--parameters", r#"{"b": "none"}"#]), json!(null));
+    assert_eq!(
+        call("fetch-many", &["--statement", "select a from t order by rowid", "--size", "2"]),
+        json!([{"a": i64::MAX}, {"a": null}])
+    );
+    assert_eq!(call("fetch-all", &["--statement", "select count(*) as n from t"]), json!([{"n": 3}]));
+    assert_eq!(call("execute", &["--statement", "delete from t where a < 0"])["rows_affected"], json!(1));
+    let help = yard.ok(&["call", "sql-database/flights", "fetch-many", "--help"]);
+    assert!(help.contains("--size") && help.contains("How many rows at the most"), "{help}");
+}
+
+#[test]
+fn many_are_all_or_nothing() {
+    let yard = with_table();
+    yard.ok(&["execute", "sql-database/flights", "create table u (a integer primary key)"]);
+    let refused = yard.fails(
+        1,
+        &[
+            "call",
+            "sql-database/flights",
+            "execute-many",
+            "--args",
+            r#"{"statement": "insert into u values (:a)", "parameters": [{"a": 1}, {"a": 1}]}"#,
+        ],
+    );
+    assert!(refused.contains("set 2 of the parameters: UNIQUE constraint failed"), "{refused}");
+    assert!(
+        yard.ok(&["query", "sql-database/flights", "select count(*) as n from u", "--format", "csv"])
+            .ends_with("\n0\n")
+    );
+}
+
+#[test]
+fn a_hundred_thousand_rows_pass_through() {
+    let yard = TestYard::with_sqlite();
+    yard.ok(&["execute", "sql-database/flights", "create table n as with recursive n(i) as (select 1 union all select i + 1 from n where i < 100000) select i, 'row ' || i as name from n"]);
+    yard.ok(&["query", "sql-database/flights", "select * from n", "--out", "n.csv"]);
+    let csv = std::fs::read_to_string(yard.path("n.csv")).expect("the file");
+    assert_eq!(csv.lines().count(), 100_001);
+    assert!(csv.ends_with("100000,row 100000\n"));
+}
+
+#[test]
+fn a_query_that_fails_in_the_middle_leaves_no_file() {
+    let yard = TestYard::with_sqlite();
+    yard.ok(&["execute", "sql-database/flights", "create table n as with recursive n(i) as (select 1 union all select i + 1 from n where i < 50000) select i from n"]);
+    // The absolute value of the smallest integer does not exist: an error in row 40,000.
+    let failing = "select abs(case when i = 40000 then -9223372036854775808 else i end) as x from n";
+    let refused = yard.fails(1, &["query", "sql-database/flights", failing, "--out", "n.csv"]);
+    assert!(refused.contains("integer overflow"), "{refused}");
+    assert!(!yard.path("n.csv").exists());
+    let left: Vec<_> =
+        std::fs::read_dir(yard.path(".")).expect("the folder").flatten().map(|entry| entry.file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".blockyard-")), "{left:?}");
+}
+
+#[test]
+fn a_closed_pipe_is_silent() {
+    let yard = TestYard::with_sqlite();
+    yard.ok(&["execute", "sql-database/flights", "create table n as with recursive n(i) as (select 1 union all select i + 1 from n where i < 100000) select i from n"]);
+    let mut command = yard.command(&["query", "sql-database/flights", "select * from n", "--format", "csv"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut first = String::new();
+    let mut reader = BufReader::new(child.stdout.take().expect("a pipe"));
+    reader.read_line(&mut first).expect("a line");
+    drop(reader);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((first.as_str(), String::from_utf8_lossy(&output.stderr).as_ref()), ("i\n", ""));
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn a_read_stays_a_read_and_a_file_stays_alone() {
+    let yard = with_table();
+    for statement in
+        ["delete from t", "insert into t (a) values (1) returning a", "drop table t", "pragma user_version = 7"]
+    {
+        let refused = yard.fails(5, &["query", "sql-database/flights", statement]);
+        assert!(refused.contains("only reads"), "{statement}: {refused}");
+    }
+    for statement in ["attach 'other.db' as o", "vacuum into 'other.db'"] {
+        let refused = yard.fails(5, &["execute", "sql-database/flights", statement]);
+        assert!(refused.contains("beyond the block's own database file"), "{statement}: {refused}");
+    }
+    assert!(!yard.path("other.db").exists());
+    yard.ok(&["execute", "sql-database/flights", "vacuum"]);
+}
+
+#[test]
+fn a_check_has_steps() {
+    let yard = with_table();
+    let check = yard.json(&["check", "sql-database/flights"]);
+    let steps: Vec<&str> =
+        check["steps"].as_array().expect("steps").iter().filter_map(|step| step["name"].as_str()).collect();
+    assert_eq!(steps, ["connect", "query"]);
+    assert_eq!(check["passed"], json!(true));
+    std::fs::remove_file(yard.path("flights.db")).expect("gone");
+    let ran = yard.run(&["check", "sql-database/flights"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stdout.starts_with("failed   connect"), "{}", ran.stdout);
+}
