@@ -6,6 +6,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::tabular::Format;
+use crate::terminal::Terminal;
 
 /// Typed, named, versioned, encrypted configuration and credentials, and calls through them.
 #[derive(Debug, Parser)]
@@ -323,8 +324,19 @@ pub(crate) struct Completions {
 impl Cli {
     /// Reads the command line; prints help and usage errors itself, and ends the process then.
     pub(crate) fn read() -> Self {
-        let matches = Self::described().get_matches();
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        let read = Self::described().try_get_matches().and_then(|matches| Self::from_arg_matches(&matches));
+        read.unwrap_or_else(|error| {
+            let json = std::env::args_os().any(|word| word == "--json") || std::env::var_os("BLOCKYARD_JSON").is_some();
+            if json && error.use_stderr() {
+                let message = error.render().to_string();
+                let error =
+                    blockyard::Error::new(blockyard::ErrorKind::Usage, message.trim_start_matches("error: ").trim());
+                let terminal = Terminal { json: true, quiet: true, verbose: 0 };
+                terminal.fail(&error);
+                std::process::exit(blockyard::ErrorKind::Usage.exit_code().into());
+            }
+            error.exit()
+        })
     }
 
     /// The command with an environment variable for every option: `--if-revision` is

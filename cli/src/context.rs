@@ -29,6 +29,7 @@ impl Context {
             .with_env_filter(tracing_subscriber::EnvFilter::new(level))
             .with_writer(std::io::stderr)
             .with_target(false)
+            .with_ansi(false)
             .init();
         Self {
             terminal: Terminal { json: global.json, quiet: global.quiet, verbose: global.verbose },
@@ -53,11 +54,15 @@ impl Context {
     pub(crate) async fn open_or_init(&self) -> Result<Yard, Error> {
         let url = self.yard_url()?;
         match Yard::open_with(&url, self.config()).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let yard = self.init(None).await?;
-                self.announce(&yard);
-                Ok(yard)
-            }
+            Err(error) if error.kind() == ErrorKind::NotFound => match self.init(None).await {
+                Ok(yard) => {
+                    self.announce(&yard);
+                    Ok(yard)
+                }
+                // Another process made it in the meantime.
+                Err(error) if error.kind() == ErrorKind::Conflict => Yard::open_with(&url, self.config()).await,
+                Err(error) => Err(error),
+            },
             other => other,
         }
     }

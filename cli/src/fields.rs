@@ -118,10 +118,12 @@ pub(crate) fn pair<'a>(text: &'a str, flag: &str) -> Result<(&'a str, &'a str), 
     }
 }
 
-/// A parameter of a statement: numbers, true, false and null are read as such.
+/// A parameter of a statement: true, false, null, lists and objects are read as such, and numbers
+/// where nothing is lost by it. `1.10`, or a decimal with thirty digits, stays the text that it is.
 pub(crate) fn parameter(text: &str) -> Result<(String, Json), Error> {
     let (name, value) = pair(text, "--param")?;
-    let value = serde_json::from_str(value).unwrap_or_else(|_| Json::from(value));
+    let read = serde_json::from_str::<Json>(value).ok();
+    let value = read.filter(|read| !read.is_number() || read.to_string() == value).unwrap_or_else(|| Json::from(value));
     Ok((name.to_owned(), value))
 }
 

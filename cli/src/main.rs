@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     let outcome = runtime.block_on(async {
         tokio::select! {
             outcome = commands::run(cli.command, &context) => outcome,
-            _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
+            () = interrupted() => Err(Failure::Interrupted),
         }
     });
     // A blocking read of the terminal must not keep the process alive.
@@ -42,10 +42,25 @@ fn main() -> ExitCode {
         // A closed pipe (`| head`) is the reader's wish, not an error.
         Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
         Err(Failure::Interrupted) => {
-            context.terminal.note("interrupted; nothing was left half done");
+            context
+                .terminal
+                .note("interrupted; files and the yard are whole, and what a database was told to do may be done");
             ExitCode::from(130)
         }
     }
+}
+
+/// Ctrl-C, or the system's wish that the process ends.
+async fn interrupted() {
+    #[cfg(unix)]
+    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        return;
+    }
+    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// Secrets are in this process's memory while they are used; a core file would keep them.

@@ -17,6 +17,8 @@ pub(crate) enum Destination {
     Stdout {
         closed: bool,
     },
+    /// What is there already and is no file: a pipe, a device.
+    Device(std::fs::File),
     File {
         temporary: NamedTempFile,
         path: PathBuf,
@@ -29,6 +31,20 @@ impl Destination {
         let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
             return Ok(Self::Stdout { closed: false });
         };
+        // A pipe or a device is written to, not replaced; a link leads to the file that is meant.
+        let path = match std::fs::metadata(path) {
+            Ok(there) if there.is_file() => path.canonicalize().map_err(|error| cannot_write(path, error))?,
+            Ok(there) if there.is_dir() => {
+                let error = std::io::Error::from(std::io::ErrorKind::IsADirectory);
+                return Err(cannot_write(path, error));
+            }
+            Ok(_) => {
+                let device = std::fs::File::options().write(true).open(path);
+                return device.map(Self::Device).map_err(|error| cannot_write(path, error));
+            }
+            Err(_) => path.to_owned(),
+        };
+        let path = path.as_path();
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut builder = tempfile::Builder::new();
         #[cfg(unix)]
@@ -50,6 +66,7 @@ impl Destination {
     pub(crate) fn finish(self) -> Result<(), Failure> {
         match self {
             Self::Stdout { .. } => std::io::stdout().flush()?,
+            Self::Device(mut file) => file.flush()?,
             Self::File { temporary, path } => {
                 temporary.as_file().sync_all().map_err(|error| cannot_write(&path, error))?;
                 temporary.persist(&path).map_err(|error| cannot_write(&path, error.error))?;
@@ -65,6 +82,7 @@ impl Write for Destination {
             Self::Stdout { closed } => std::io::stdout().write(bytes).inspect_err(|error| {
                 *closed |= error.kind() == std::io::ErrorKind::BrokenPipe;
             }),
+            Self::Device(file) => file.write(bytes),
             Self::File { temporary, .. } => temporary.write(bytes),
         }
     }
@@ -72,6 +90,7 @@ impl Write for Destination {
     fn flush(&mut self) -> std::io::Result<()> {
         match self {
             Self::Stdout { .. } => std::io::stdout().flush(),
+            Self::Device(file) => file.flush(),
             Self::File { temporary, .. } => temporary.flush(),
         }
     }

@@ -45,7 +45,6 @@ impl Format {
             "csv" => Self::Csv,
             "arrow" | "arrows" => Self::Arrow,
             "parquet" => Self::Parquet,
-            "txt" => Self::Table,
             _ => return None,
         })
     }

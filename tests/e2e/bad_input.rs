@@ -419,3 +419,45 @@ fn errors_are_json_where_that_is_wanted() {
     assert_eq!(error["error"]["kind"], "not-found");
     assert_eq!(error["error"]["hints"][0], "did you mean `sql-database/flights`?");
 }
+
+#[test]
+fn usage_errors_are_json_too() {
+    let yard = TestYard::empty();
+    for arguments in [&["bogus", "--json"][..], &["check", "--json"], &["list", "--limit", "-1", "--json"]] {
+        let ran = yard.run(arguments);
+        assert_eq!(ran.code, 2, "{}", ran.stderr);
+        let error: serde_json::Value = serde_json::from_str(&ran.stderr).expect("one JSON document");
+        assert_eq!(error["error"]["kind"], "usage");
+    }
+}
+
+#[test]
+fn options_of_the_connection_are_checked() {
+    let yard = TestYard::new();
+    let address = [
+        "sql-database/x",
+        "--set",
+        "dialect=postgres",
+        "--set",
+        "host=h",
+        "--set",
+        "database=d",
+        "--set",
+        "username=u",
+    ];
+    let arguments: Vec<&str> = ["create"]
+        .into_iter()
+        .chain(address)
+        .chain(["--set", "options.sslmod=x", "--set", "options.sslmode=y"])
+        .collect();
+    check(
+        &yard,
+        4,
+        &arguments,
+        expect![[r#"
+        error: block `sql-database/x` is not valid
+          /options/sslmod: is not an option; there are `sslmode` and `application_name`
+          /options/sslmode: must be one of `disable`, `prefer`, `require`, `verify-ca`, `verify-full`
+    "#]],
+    );
+}

@@ -99,3 +99,23 @@ fn a_key_in_the_operating_systems_keyring() {
     assert!(said.stderr.contains("keyring has no key for this yard"), "{}", said.stderr);
     assert!(said.stdout.contains("exit 5"), "{}", said.stdout);
 }
+
+#[test]
+fn a_yard_and_its_key_move_together() {
+    let yard = TestYard::with_sqlite();
+    std::fs::create_dir(yard.path("moved")).expect("a folder");
+    for name in ["yard.db", "yard.key"] {
+        std::fs::rename(yard.path(name), yard.path("moved").join(name)).expect("moved");
+    }
+    let url = format!("sqlite:{}", yard.path("moved/yard.db").display());
+    assert!(yard.ok(&["list", "--yard", &url]).contains("sql-database/flights"));
+}
+
+#[test]
+fn a_key_that_is_left_over_is_used() {
+    let yard = TestYard::empty();
+    yard.ok(&["init", "--key", "file"]);
+    std::fs::remove_file(yard.path("yard.db")).expect("gone");
+    yard.ok(&["init", "--key", "file"]);
+    yard.ok(&["list"]);
+}

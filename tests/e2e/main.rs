@@ -6,6 +6,7 @@ mod blocks;
 mod documentation;
 mod keys;
 mod postgres;
+mod questions;
 mod sandbox;
 mod secrets;
 mod sqlite;

@@ -152,7 +152,7 @@ fn parameters_take_the_type_that_the_statement_wants() {
     );
     assert_eq!(
         query("select :a::int8 as a, :b::numeric as b", &["a=9223372036854775807", "b=0.10"]),
-        json!([{"a": i64::MAX, "b": "0.1"}])
+        json!([{"a": i64::MAX, "b": "0.10"}])
     );
     let refused = server.yard.fails(1, &["query", "sql-database/pg", "select :a::int4", "--param", "a=many"]);
     assert!(refused.contains("parameter 1: the statement wants `int4` here, and this text does not fit"), "{refused}");
@@ -247,4 +247,21 @@ fn the_password_is_nowhere() {
     }
     assert!(!said.contains(&password()), "{said}");
     assert_eq!(server.yard.any_file_contains(&password()), None);
+}
+
+#[test]
+fn dates_without_a_day_are_refused_and_not_made_up() {
+    let Some(server) = server("dates") else { return };
+    for value in
+        ["'infinity'::date", "'-infinity'::date", "'-infinity'::timestamp", "'24:00:00'::time", "'294276-12-31'::date"]
+    {
+        let refused =
+            server.yard.fails(1, &["query", "sql-database/pg", &format!("select {value} as v"), "--format", "json"]);
+        assert!(refused.contains("ask for its text"), "{value}: {refused}");
+    }
+    assert_eq!(server.rows("select '-infinity'::date::text as v"), json!([{"v": "-infinity"}]));
+    let exact = "n=12345678901234567890.12";
+    let read =
+        server.yard.ok(&["query", "sql-database/pg", "select :n::numeric as n", "--param", exact, "--format", "csv"]);
+    assert_eq!(read, "n\n12345678901234567890.12\n");
 }

@@ -111,3 +111,36 @@ fn the_database_itself_refuses_to_overwrite() {
         assert_ne!(blockyard_tests::ran(&mut sqlite, None).code, 0, "{statement}");
     }
 }
+
+#[test]
+fn a_changed_configuration_is_noticed_before_the_password_goes_there() {
+    let yard = TestYard::new();
+    create_with(&yard, "w", "first-secret-1");
+    if !blockyard_tests::available("BLOCKYARD_TEST_SQLITE3") {
+        return;
+    }
+    let mut sqlite = std::process::Command::new("sqlite3");
+    sqlite
+        .arg(yard.path("yard.db"))
+        .arg("drop trigger revisions_stay; update revisions set config = replace(config, '127.0.0.1', '127.0.0.2')");
+    assert_eq!(blockyard_tests::ran(&mut sqlite, None).code, 0);
+    for arguments in
+        [&["query", "sql-database/w", "select 1"][..], &["show", "sql-database/w"], &["check", "sql-database/w"]]
+    {
+        let refused = yard.fails(5, arguments);
+        assert!(refused.contains("block `sql-database/w@1` was changed by something else than Blockyard"), "{refused}");
+    }
+}
+
+#[test]
+fn changed_bytes_of_a_bundle_are_noticed() {
+    let yard = TestYard::with_sqlite();
+    if !blockyard_tests::available("BLOCKYARD_TEST_SQLITE3") {
+        return;
+    }
+    let mut sqlite = std::process::Command::new("sqlite3");
+    sqlite.arg(yard.path("yard.db")).arg("update bundle_bytes set bytes = cast(bytes || x'00' as blob)");
+    assert_eq!(blockyard_tests::ran(&mut sqlite, None).code, 0);
+    let refused = yard.fails(5, &["query", "sql-database/flights", "select 1"]);
+    assert!(refused.contains("the bytes of bundle `sql` in the yard are not those that were installed"), "{refused}");
+}

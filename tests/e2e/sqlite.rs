@@ -149,10 +149,18 @@ fn a_read_stays_a_read_and_a_file_stays_alone() {
         let refused = yard.fails(5, &["query", "sql-database/flights", statement]);
         assert!(refused.contains("only reads"), "{statement}: {refused}");
     }
-    for statement in ["attach 'other.db' as o", "vacuum into 'other.db'"] {
-        let refused = yard.fails(5, &["execute", "sql-database/flights", statement]);
-        assert!(refused.contains("beyond the block's own database file"), "{statement}: {refused}");
+    for statement in [
+        "attach 'other.db' as o",
+        "attach 'oth' || 'er.db' as o",
+        "vacuum into 'other.db'",
+        "pragma hard_heap_limit = 1000",
+    ] {
+        for command in ["execute", "query"] {
+            let refused = yard.fails(5, &[command, "sql-database/flights", statement]);
+            assert!(refused.contains("beyond the block's own database file"), "{statement}: {refused}");
+        }
     }
+    yard.fails(5, &["execute", "sql-database/flights", "attach :file as o", "--param", "file=other.db"]);
     assert!(!yard.path("other.db").exists());
     yard.ok(&["execute", "sql-database/flights", "vacuum"]);
 }
@@ -169,4 +177,65 @@ fn a_check_has_steps() {
     let ran = yard.run(&["check", "sql-database/flights"]);
     assert_eq!(ran.code, 1);
     assert!(ran.stdout.starts_with("failed   connect"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_statement_stands_alone() {
+    let yard = with_table();
+    for statement in ["select 1; select 2", "delete from t; delete from t;", "drop table t; /* and */ drop table t"] {
+        let refused = yard.fails(1, &["execute", "sql-database/flights", statement]);
+        assert!(refused.contains("more than one statement"), "{statement}: {refused}");
+    }
+    for statement in ["begin", "  -- why\n commit", "savepoint s"] {
+        let refused = yard.fails(1, &["execute", "sql-database/flights", statement]);
+        assert!(refused.contains("stands alone here"), "{statement}: {refused}");
+    }
+    assert!(
+        yard.ok(&["query", "sql-database/flights", "select count(*) as n from t; -- that is all", "--format", "csv"])
+            .ends_with("\n3\n")
+    );
+}
+
+#[test]
+fn the_yards_own_files_are_not_for_bundles() {
+    let yard = with_table();
+    std::os::unix::fs::symlink(yard.path("yard.db"), yard.path("link.db")).expect("a link");
+    std::fs::hard_link(yard.path("yard.db"), yard.path("hard.db")).expect("a link");
+    for (number, name) in ["yard.db", "link.db", "hard.db", "yard.key"].iter().enumerate() {
+        let address = format!("sql-database/own{number}");
+        let database = format!("database={}", yard.path(name).display());
+        yard.ok(&["create", &address, "--set", "dialect=sqlite", "--set", &database]);
+        let refused = yard.fails(5, &["execute", &address, "drop table audit"]);
+        assert!(refused.contains("belongs to Blockyard itself"), "{name}: {refused}");
+    }
+    assert!(yard.json(&["audit"])["audit"].as_array().is_some_and(|lines| lines.len() > 4));
+}
+
+#[test]
+fn a_number_that_would_lose_digits_stays_text() {
+    let yard = with_table();
+    for number in ["12345678901234567890.12", "1.10", "1e3", "0.1234567890123456789"] {
+        let parameter = format!("n={number}");
+        let read =
+            yard.ok(&["query", "sql-database/flights", "select :n as n", "--param", &parameter, "--format", "csv"]);
+        assert_eq!(read, format!("n\n{number}\n"));
+    }
+    assert_eq!(
+        yard.ok(&["query", "sql-database/flights", "select :n + 1 as n", "--param", "n=41", "--format", "csv"]),
+        "n\n42\n"
+    );
+}
+
+#[test]
+fn files_are_replaced_and_pipes_are_not() {
+    let yard = with_table();
+    std::fs::write(yard.path("old.csv"), "old").expect("a file");
+    std::os::unix::fs::symlink(yard.path("old.csv"), yard.path("link.csv")).expect("a link");
+    yard.ok(&["query", "sql-database/flights", "select 1 as a", "--out", "link.csv"]);
+    assert!(yard.path("link.csv").is_symlink());
+    assert_eq!(std::fs::read_to_string(yard.path("old.csv")).expect("the file"), "a\n1\n");
+    yard.ok(&["query", "sql-database/flights", "select 1 as a", "--out", "/dev/null", "--format", "csv"]);
+    assert!(!std::path::Path::new("/dev/null").is_file());
+    let refused = yard.fails(2, &["query", "sql-database/flights", "select 1 as a", "--out", "rows.xlsx"]);
+    assert!(refused.contains("the ending of `rows.xlsx` names no format"), "{refused}");
 }

@@ -3,7 +3,7 @@
 use blockyard::{Error, Json, PinnedAddress};
 use serde_json::json;
 
-use super::query::statement;
+use super::query::{counted, statement};
 use super::{DONE, Outcome};
 use crate::arguments::Execute;
 use crate::context::Context;
@@ -17,7 +17,7 @@ pub(super) async fn run(arguments: Execute, context: &Context) -> Outcome {
     let yard = context.open().await?;
     let database = yard.open_block(&address).await?.as_database()?;
     let rows = database.execute(&statement, parameters).await?;
-    context.terminal.document(&json!({ "rows_affected": rows }), || format!("{rows} rows changed"))?;
+    context.terminal.document(&json!({ "rows_affected": rows }), || format!("{} changed", counted(rows)))?;
     yard.close().await;
     Ok(DONE)
 }

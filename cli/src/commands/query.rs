@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use blockyard::{Error, Json, PinnedAddress};
+use blockyard::{Error, ErrorKind, Json, PinnedAddress};
 
 use super::{DONE, Outcome};
 use crate::arguments::Query;
@@ -16,7 +16,15 @@ pub(super) async fn run(arguments: Query, context: &Context) -> Outcome {
     let parameters =
         arguments.param.iter().map(|text| parameter(text)).collect::<Result<serde_json::Map<String, Json>, _>>()?;
     let statement = statement(&arguments.statement)?;
-    let by_file = arguments.out.as_deref().and_then(Format::of_file);
+    let by_file = match arguments.out.as_deref() {
+        Some(path) if path.as_os_str() != "-" && arguments.format.is_none() => {
+            Some(Format::of_file(path).ok_or_else(|| {
+                Error::new(ErrorKind::Usage, format!("the ending of `{}` names no format of rows", path.display()))
+                    .hint("say it with `--format`, or end the name with .json, .ndjson, .csv, .arrow or .parquet")
+            })?)
+        }
+        _ => None,
+    };
     let format =
         arguments.format.or(by_file).unwrap_or(if context.terminal.json { Format::Json } else { Format::Table });
     let yard = context.open().await?;
@@ -29,7 +37,8 @@ pub(super) async fn run(arguments: Query, context: &Context) -> Outcome {
         context.terminal.note(&format!("the table shows the first of {rows} rows; another `--format` has all"));
     }
     if to_file {
-        context.terminal.note(&format!("{rows} rows written"));
+        let written = if cut { format!("the first of {rows} rows") } else { counted(rows) };
+        context.terminal.note(&format!("{written} written"));
     }
     yard.close().await;
     Ok(DONE)
@@ -41,4 +50,9 @@ pub(super) fn statement(text: &str) -> Result<String, Error> {
         Some(path) => read(Path::new(path)),
         None => Ok(text.to_owned()),
     }
+}
+
+/// `1 row`, `2 rows`.
+pub(super) fn counted(rows: u64) -> String {
+    format!("{rows} row{}", if rows == 1 { "" } else { "s" })
 }

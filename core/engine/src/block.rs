@@ -9,12 +9,12 @@ use blockyard_model::secret::MASK;
 use blockyard_model::suggestion::did_you_mean;
 use blockyard_model::{Address, PinnedAddress, Revision, SealedDocument, interface};
 use blockyard_store::{BlockFilter, BlockRecord};
-use blockyard_vault::Place;
+use blockyard_vault::{DataKey, Place};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::save::type_of;
+use crate::save::{content_digest, type_of};
 use crate::{Error, ErrorKind, Yard};
 
 /// A block at one revision, opened: its secrets can be used and not seen.
@@ -187,6 +187,7 @@ impl Yard {
     /// A block's record; its absence is told apart: type, block, revision.
     async fn record(&self, address: &Address, revision: Option<Revision>) -> Result<BlockRecord, Error> {
         if let Some(record) = self.store().block(address, revision).await? {
+            self.check_seal(&record)?;
             return Ok(record);
         }
         if let Some(revision) = revision
@@ -204,6 +205,28 @@ impl Yard {
         Err(Error::new(ErrorKind::NotFound, format!("block `{address}` not found"))
             .maybe_hint(did_you_mean(&text, known.iter().map(String::as_str)))
             .details(json!({ "address": text })))
+    }
+
+    /// Makes sure that nobody but Blockyard wrote this revision: a changed host would have the
+    /// password sent there.
+    fn check_seal(&self, record: &BlockRecord) -> Result<(), Error> {
+        let data_key = self.data_key(record)?;
+        let content = content_digest(&record.bundle, &record.checksum, &record.config);
+        let yard = &self.store().yard().id;
+        data_key.check_content(yard, &record.address, record.revision, &content, &record.seal).map_err(|_| {
+            let revision = record.revision;
+            let message = format!("block `{}@{revision}` was changed by something else than Blockyard", record.address);
+            Error::new(ErrorKind::Denied, message)
+                .hint("restore the yard's file from a backup, and find out who writes to it")
+        })
+    }
+
+    /// The key of a block's own.
+    pub(crate) fn data_key(&self, record: &BlockRecord) -> Result<DataKey, Error> {
+        let purged =
+            || Error::new(ErrorKind::Denied, format!("the secrets of block `{}` were destroyed", record.address));
+        let wrapped = record.data_key.as_deref().ok_or_else(purged)?;
+        Ok(self.key().unwrap(&self.store().yard().id, &record.address, wrapped)?)
     }
 
     /// As [`record`](Self::record), and not deleted.
@@ -224,10 +247,7 @@ impl Yard {
         let mut secrets = BTreeMap::new();
         if !record.secrets.is_empty() {
             let yard = &self.store().yard().id;
-            let purged =
-                || Error::new(ErrorKind::Denied, format!("the secrets of block `{}` were destroyed", record.address));
-            let wrapped = record.data_key.as_deref().ok_or_else(purged)?;
-            let data_key = self.key().unwrap(yard, &record.address, wrapped)?;
+            let data_key = self.data_key(record)?;
             for (pointer, sealed) in &record.secrets {
                 let place = Place { yard, address: &record.address, revision: record.revision, pointer };
                 secrets.insert(pointer.clone(), data_key.open(&place, sealed)?);

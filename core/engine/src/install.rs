@@ -154,13 +154,13 @@ impl Yard {
             .hint("tell the registry's owner"));
         }
         let granted = self.store().grants(bundle.manifest().name.as_str()).await?;
-        Ok(Staged {
-            asks: bundle.manifest().capabilities.difference(&granted).cloned().collect(),
-            already: self.store().bundle(&bundle.digest()).await?.is_some(),
-            bundle,
-            bytes,
-            source,
-        })
+        let already = self.store().bundle(&bundle.digest()).await?.is_some();
+        // What was revoked from an installed bundle stays revoked; `grant` gives it back.
+        let asks = match already {
+            true => BTreeSet::new(),
+            false => bundle.manifest().capabilities.difference(&granted).cloned().collect(),
+        };
+        Ok(Staged { asks, already, bundle, bytes, source })
     }
 
     async fn fetch(
@@ -215,7 +215,7 @@ impl Yard {
     pub async fn install(&self, staged: Staged) -> Result<Installed, Error> {
         let Staged { bundle, bytes, source, already, asks } = staged;
         let manifest = bundle.manifest();
-        let changed = !already || !asks.is_empty();
+        let changed = !already;
         if changed {
             let detail = json!({
                 "version": manifest.version.to_string(),

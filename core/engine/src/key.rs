@@ -50,7 +50,7 @@ impl KeySource {
 }
 
 /// Gets the key of a yard and makes sure that it is the right one.
-pub(crate) async fn open(yard: &YardRecord, source: &KeySource) -> Result<Key, Error> {
+pub(crate) async fn open(yard_path: &Path, yard: &YardRecord, source: &KeySource) -> Result<Key, Error> {
     let (key, from) = match source {
         KeySource::Base64(text) => (
             Key::from_base64(text.expose()).map_err(|error| not_a_key("BLOCKYARD_KEY", error))?,
@@ -58,8 +58,12 @@ pub(crate) async fn open(yard: &YardRecord, source: &KeySource) -> Result<Key, E
         ),
         KeySource::File(path) => (load(KeyLocation::File(path.clone())).await?, format!("`{}`", path.display())),
         KeySource::Default => {
-            let location: KeyLocation =
+            let recorded: KeyLocation =
                 yard.key_location.parse().map_err(|reason: String| Error::new(ErrorKind::Invalid, reason))?;
+            let location = match recorded {
+                KeyLocation::File(path) => KeyLocation::File(beside(yard_path, &path)),
+                other => other,
+            };
             let from = format!("`{location}`");
             (load(location).await?, from)
         }
@@ -74,7 +78,6 @@ pub(crate) async fn open(yard: &YardRecord, source: &KeySource) -> Result<Key, E
 
 /// Makes the key of a new yard and puts it in its place.
 pub(crate) async fn make(yard_path: &Path, yard_id: &str, new: NewKey) -> Result<(Key, KeyLocation), Error> {
-    let beside = || KeyLocation::File(yard_path.with_extension("key"));
     let keyring = || KeyLocation::Keyring(yard_id.to_owned());
     match new {
         NewKey::Given(text) => {
@@ -82,17 +85,36 @@ pub(crate) async fn make(yard_path: &Path, yard_id: &str, new: NewKey) -> Result
             Ok((key, KeyLocation::Environment))
         }
         NewKey::Keyring => generate(keyring()).await,
-        NewKey::File(None) => generate(beside()).await,
-        NewKey::File(Some(path)) if path.exists() => {
-            let location = KeyLocation::File(path);
-            Ok((load(location.clone()).await?, location))
-        }
-        NewKey::File(Some(path)) => generate(KeyLocation::File(path)).await,
+        NewKey::File(None) => in_file_beside(yard_path).await,
+        NewKey::File(Some(path)) => in_file(path).await,
         NewKey::Automatic => match generate(keyring()).await {
             Ok(made) => Ok(made),
-            Err(_) => generate(beside()).await,
+            Err(_) => in_file_beside(yard_path).await,
         },
     }
+}
+
+/// A key file beside the yard. The yard remembers its bare name, so that the two can move together.
+async fn in_file_beside(yard_path: &Path) -> Result<(Key, KeyLocation), Error> {
+    let path = yard_path.with_extension("key");
+    let name = path.file_name().map(PathBuf::from).unwrap_or_default();
+    let (key, _) = in_file(path).await?;
+    Ok((key, KeyLocation::File(name)))
+}
+
+/// A key in a file: a new one, or that which is there already. It may be left over from an `init`
+/// that was stopped, or made by another one at this moment.
+async fn in_file(path: PathBuf) -> Result<(Key, KeyLocation), Error> {
+    let location = KeyLocation::File(path);
+    match generate(location.clone()).await {
+        Ok(made) => Ok(made),
+        Err(error) => load(location.clone()).await.map(|key| (key, location)).map_err(|_| error),
+    }
+}
+
+/// Where a key file is that the yard remembers: a bare name is beside the yard.
+pub(crate) fn beside(yard_path: &Path, key: &Path) -> PathBuf {
+    yard_path.parent().map_or_else(|| key.to_owned(), |folder| folder.join(key))
 }
 
 async fn generate(location: KeyLocation) -> Result<(Key, KeyLocation), Error> {

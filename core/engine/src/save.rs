@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use blockyard_host::Bundle;
 use blockyard_model::document::{SECRET_MARKER, handles, source_marker};
 use blockyard_model::suggestion::did_you_mean;
-use blockyard_model::{Address, BlockType, Pointer, Revision, SealedDocument, SecretSource, SecretValue, Violation};
+use blockyard_model::{
+    Address, BlockType, Digest, Pointer, Revision, SealedDocument, SecretSource, SecretValue, Violation,
+};
 use blockyard_store::{NewRevision, StoreError};
 use blockyard_vault::{DataKey, Place};
 use serde_json::{Map, Value, json};
@@ -13,9 +15,12 @@ use serde_json::{Map, Value, json};
 use crate::audit::{line, now};
 use crate::{Error, ErrorKind, Yard};
 
+/// How often a save is made again because another one came first.
+const SAVE_TRIES: u32 = 100;
+
 /// What to save: values, secrets, and what to take away. Fields are named as on a command line,
 /// `a.b` for `b` in `a`.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Changes {
     /// A document whose members replace those of the block.
     pub document: Option<Value>,
@@ -30,7 +35,7 @@ pub struct Changes {
 }
 
 /// A secret, or where it is read at each call.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum SecretInput {
     /// To be sealed in the yard.
     Value(SecretValue),
@@ -57,7 +62,7 @@ impl Yard {
         let document = self.checked(&bundle, address, json!({}), changes).await?;
         let data_key = DataKey::generate();
         let sealed = self.seal(&data_key, address, Revision::FIRST, &document);
-        let new = self.revision(&bundle, address, &document, &sealed, &data_key)?;
+        let new = self.revision(&bundle, address, Revision::FIRST, &document, &sealed, &data_key)?;
         let detail = json!({ "revision": 1, "bundle": bundle.digest().to_string() });
         self.store().create_block(&new.borrow(), line(self.actor(), "create", address, &detail), now()).await?;
         Ok(Revision::FIRST)
@@ -85,6 +90,22 @@ impl Yard {
         changes: Changes,
         if_revision: Option<Revision>,
     ) -> Result<Option<Revision>, Error> {
+        // Whoever names no revision wants these changes on top of whatever is the newest.
+        for _ in 0..SAVE_TRIES {
+            match self.set_once(address, changes.clone(), if_revision).await {
+                Err(error) if if_revision.is_none() && error.kind() == ErrorKind::Conflict => {}
+                done => return done,
+            }
+        }
+        self.set_once(address, changes, if_revision).await
+    }
+
+    async fn set_once(
+        &self,
+        address: &Address,
+        changes: Changes,
+        if_revision: Option<Revision>,
+    ) -> Result<Option<Revision>, Error> {
         let record = self.live_record(address, None).await?;
         if let Some(wanted) = if_revision
             && wanted != record.newest
@@ -98,13 +119,10 @@ impl Yard {
         if document == before {
             return Ok(None);
         }
-        let data_key = match &record.data_key {
-            Some(wrapped) => self.key().unwrap(&self.store().yard().id, address, wrapped)?,
-            None => DataKey::generate(),
-        };
+        let data_key = self.data_key(&record)?;
         let next = record.newest.next();
         let sealed = self.seal(&data_key, address, next, &document);
-        let new = self.revision(&bundle, address, &document, &sealed, &data_key)?;
+        let new = self.revision(&bundle, address, next, &document, &sealed, &data_key)?;
         let detail = json!({ "revision": next.number(), "bundle": bundle.digest().to_string() });
         let saved = self
             .store()
@@ -157,14 +175,18 @@ impl Yard {
         &self,
         bundle: &Bundle,
         address: &'a Address,
+        revision: Revision,
         document: &'a SealedDocument,
         sealed: &'a [(Pointer, Vec<u8>)],
         data_key: &DataKey,
     ) -> Result<OwnedRevision<'a>, Error> {
+        let checksum = type_of(bundle, address)?.checksum;
+        let content = content_digest(&bundle.digest(), &checksum, &document.config);
         Ok(OwnedRevision {
             address,
+            seal: data_key.seal_content(&self.store().yard().id, address, revision, &content),
             bundle: bundle.digest(),
-            checksum: type_of(bundle, address)?.checksum,
+            checksum,
             config: &document.config,
             secrets: sealed,
             data_key: self.key().wrap(&self.store().yard().id, address, data_key),
@@ -177,8 +199,9 @@ impl Yard {
 /// What a [`NewRevision`] borrows from.
 struct OwnedRevision<'a> {
     address: &'a Address,
-    bundle: blockyard_model::Digest,
-    checksum: blockyard_model::Digest,
+    seal: Vec<u8>,
+    bundle: Digest,
+    checksum: Digest,
     config: &'a Value,
     secrets: &'a [(Pointer, Vec<u8>)],
     data_key: Vec<u8>,
@@ -193,12 +216,19 @@ impl OwnedRevision<'_> {
             bundle: self.bundle,
             checksum: self.checksum,
             config: self.config,
+            seal: &self.seal,
             secrets: self.secrets,
             data_key: &self.data_key,
             key_id: &self.key_id,
             author: &self.author,
         }
     }
+}
+
+/// What the seal of a revision is about: the code that validated it, its type, its configuration.
+/// The configuration's members are sorted, so its text is the same wherever it is written.
+pub(crate) fn content_digest(bundle: &Digest, checksum: &Digest, config: &Value) -> Digest {
+    Digest::of(format!("{bundle}\n{checksum}\n{config}").as_bytes())
 }
 
 /// The block's type in its bundle.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use blockyard_host::{Bundle, Sandbox, SandboxConfig};
 use blockyard_model::Digest;
 use blockyard_store::{Store, StoreError, YardRecord};
-use blockyard_vault::Key;
+use blockyard_vault::{Key, KeyLocation};
 
 use crate::audit::{AuditWriter, now};
 use crate::key::{self, KeySource, NewKey};
@@ -67,7 +67,7 @@ impl Yard {
     /// As [`open`](Self::open).
     pub async fn open_with(url: &str, config: YardConfig) -> Result<Self, Error> {
         let store = Store::open(&path(url)?).await?;
-        let key = key::open(store.yard(), &config.key).await?;
+        let key = key::open(store.path(), store.yard(), &config.key).await?;
         Ok(Self::assemble(store, key, config))
     }
 
@@ -82,6 +82,7 @@ impl Yard {
         }
         let id = random_id();
         let (key, location) = key::make(&path, &id, new_key).await?;
+
         let record = YardRecord {
             canary: key.canary(&id),
             key_id: key.id().to_string(),
@@ -115,7 +116,10 @@ impl Yard {
         YardInfo {
             yard: format!("sqlite:{}", self.store().path().display()),
             id: record.id.clone(),
-            key: record.key_location.clone(),
+            key: match record.key_location.parse() {
+                Ok(KeyLocation::File(path)) => KeyLocation::File(key::beside(self.store().path(), &path)).to_string(),
+                _ => record.key_location.clone(),
+            },
             key_id: record.key_id.clone(),
         }
     }
@@ -148,8 +152,24 @@ impl Yard {
         if let Some(sandbox) = self.inner.sandbox.get() {
             return Ok(sandbox);
         }
-        let sandbox = Sandbox::new(&SandboxConfig { cache: self.inner.config.cache.clone() })?;
+        let sandbox =
+            Sandbox::new(&SandboxConfig { cache: self.inner.config.cache.clone(), protected: self.own_files() })?;
         Ok(self.inner.sandbox.get_or_init(|| sandbox))
+    }
+
+    /// The files of the yard, which are not for bundles.
+    fn own_files(&self) -> Vec<PathBuf> {
+        let path = self.store().path();
+        let beside = |ending: &str| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(ending);
+            PathBuf::from(name)
+        };
+        let mut files = vec![path.to_owned(), beside("-wal"), beside("-shm")];
+        if let Ok(KeyLocation::File(key)) = self.store().yard().key_location.parse() {
+            files.push(key::beside(path, &key));
+        }
+        files
     }
 
     /// An installed bundle, compiled; from memory, the compile cache, or its bytes in the yard.

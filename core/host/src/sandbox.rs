@@ -15,6 +15,8 @@ pub struct SandboxConfig {
     /// Where compiled code is kept between processes; none keeps it in memory only. The folder is
     /// made with mode 0700, and is safe to delete at any time.
     pub cache: Option<PathBuf>,
+    /// Files that no bundle reaches, whatever a block's configuration names: the yard's own.
+    pub protected: Vec<PathBuf>,
 }
 
 /// Runs bundles. One per process is enough; cloning shares it.
@@ -36,7 +38,11 @@ impl Sandbox {
         // too little of it, instances are allocated one by one.
         let engine = engine(config, true).or_else(|_| engine(config, false)).map_err(HostError::Engine)?;
         start_ticking(&engine);
-        Ok(Self { engine, pools: Arc::default(), turns: Arc::new(Semaphore::new(limits::CONCURRENT_CALLS)) })
+        Ok(Self {
+            engine,
+            pools: Arc::new(Pools::new(config.protected.clone())),
+            turns: Arc::new(Semaphore::new(limits::CONCURRENT_CALLS)),
+        })
     }
 }
 

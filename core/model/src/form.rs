@@ -89,7 +89,12 @@ fn collect(
         let described = raw.get("description").or_else(|| keywords.get("description"));
         found.push(Field {
             pointer: place,
-            description: described.and_then(Value::as_str).unwrap_or_default().to_owned(),
+            description: described
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" "),
             kind: if secret_audience(raw).is_some() { FieldKind::Secret } else { kind(keywords) },
             required: needed,
             default: raw.get("default").filter(|d| !d.is_null()).cloned(),

@@ -24,6 +24,8 @@ pub struct BlockRecord {
     pub checksum: Digest,
     /// The configuration, without secrets.
     pub config: Value,
+    /// What shows that nobody changed bundle, checksum and configuration.
+    pub seal: Vec<u8>,
     /// The sealed secrets by their place.
     pub secrets: Vec<(Pointer, Vec<u8>)>,
     /// The block's data key, wrapped; none for a block that has no secret.
@@ -47,6 +49,8 @@ pub struct NewRevision<'a> {
     pub checksum: Digest,
     /// The configuration, without secrets.
     pub config: &'a Value,
+    /// What shows later that nobody changed bundle, checksum and configuration.
+    pub seal: &'a [u8],
     /// The sealed secrets by their place.
     pub secrets: &'a [(Pointer, Vec<u8>)],
     /// The block's data key, wrapped.
@@ -116,7 +120,7 @@ impl Store {
         revision: Option<Revision>,
     ) -> Result<Option<BlockRecord>, StoreError> {
         let row = sqlx::query(
-            "SELECT b.newest, b.data_key, b.deleted_at, r.revision, r.bundle, r.checksum, r.config, r.author, r.created_at,
+            "SELECT b.newest, b.data_key, b.deleted_at, r.revision, r.bundle, r.checksum, r.config, r.author, r.created_at, r.seal,
                     (SELECT json_group_array(json_array(s.pointer, hex(s.sealed)))
                      FROM secrets s WHERE s.block = r.block AND s.revision = r.revision)
              FROM blocks b JOIN revisions r ON r.block = b.id AND r.revision = coalesce(?3, b.newest)
@@ -140,7 +144,8 @@ impl Store {
                 config: self.json(row.get(6))?,
                 author: row.get(7),
                 created_at: row.get(8),
-                secrets: self.sealed(row.get(9))?,
+                seal: row.get(9),
+                secrets: self.sealed(row.get(10))?,
             })
         })
         .transpose()
@@ -328,12 +333,13 @@ async fn insert_revision(
     new: &NewRevision<'_>,
     now: Millis,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT INTO revisions (block, revision, bundle, checksum, config, author, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)")
+    sqlx::query("INSERT INTO revisions (block, revision, bundle, checksum, config, seal, author, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
         .bind(block)
         .bind(number(revision))
         .bind(new.bundle.as_bytes().as_slice())
         .bind(new.checksum.as_bytes().as_slice())
         .bind(new.config.to_string())
+    .bind(new.seal)
         .bind(new.author)
         .bind(now)
         .execute(&mut **transaction)

@@ -47,16 +47,29 @@ impl Store {
     /// # Errors
     /// [`StoreError::YardExists`] where the file exists; otherwise what the database says.
     pub async fn create(path: &Path, yard: YardRecord, now: Millis) -> Result<Self, StoreError> {
-        make_private_file(path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => StoreError::YardExists(path.to_owned()),
-            _ => StoreError::Database(sqlx::Error::Io(error)),
-        })?;
-        let made = Self::fill(path, yard, now).await;
-        if made.is_err() {
-            // Half a yard is worse than none.
-            let _ = std::fs::remove_file(path);
+        // It is made under another name and appears whole: two that make it at once do not meet in
+        // the middle, and one that is killed leaves no half yard.
+        let exists = || StoreError::YardExists(path.to_owned());
+        if path.exists() {
+            return Err(exists());
         }
-        made
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".new-{}", yard.id));
+        let draft = PathBuf::from(name);
+        make_private_file(&draft).map_err(|error| StoreError::Database(sqlx::Error::Io(error)))?;
+        let made = match Self::fill(&draft, yard, now).await {
+            Ok(store) => {
+                store.close().await;
+                std::fs::hard_link(&draft, path).map_err(|error| match error.kind() {
+                    std::io::ErrorKind::AlreadyExists => exists(),
+                    _ => StoreError::Database(sqlx::Error::Io(error)),
+                })
+            }
+            Err(error) => Err(error),
+        };
+        let _ = std::fs::remove_file(&draft);
+        made?;
+        Self::open(path).await
     }
 
     async fn fill(path: &Path, yard: YardRecord, now: Millis) -> Result<Self, StoreError> {
@@ -86,6 +99,9 @@ impl Store {
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         if !path.exists() {
             return Err(StoreError::NoYard(path.to_owned()));
+        }
+        if !path.is_file() {
+            return Err(StoreError::NotAYard(path.to_owned()));
         }
         let sort = |error| StoreError::sort(error, path);
         let pool = connect(path).await?;

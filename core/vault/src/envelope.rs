@@ -1,6 +1,6 @@
 //! Sealing values with a data key.
 
-use blockyard_model::{Address, Pointer, Revision, SecretValue};
+use blockyard_model::{Address, Digest, Pointer, Revision, SecretValue};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use zeroize::Zeroizing;
@@ -55,6 +55,28 @@ impl DataKey {
         seal(&self.0, secret.expose().as_bytes(), &place.context())
     }
 
+    /// Seals what is not secret: whoever changes it afterwards, or moves it to another block or
+    /// revision, breaks the seal. `content` is a digest of it.
+    #[must_use]
+    pub fn seal_content(&self, yard: &str, address: &Address, revision: Revision, content: &Digest) -> Vec<u8> {
+        seal(&self.0, &[], &content_context(yard, address, revision, content))
+    }
+
+    /// Whether the seal was made for this content, here.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`] where it was not.
+    pub fn check_content(
+        &self,
+        yard: &str,
+        address: &Address,
+        revision: Revision,
+        content: &Digest,
+        sealed: &[u8],
+    ) -> Result<(), EnvelopeError> {
+        open(&self.0, sealed, &content_context(yard, address, revision, content)).map(drop)
+    }
+
     /// Opens what was sealed for this place.
     ///
     /// # Errors
@@ -64,6 +86,10 @@ impl DataKey {
         let text = str::from_utf8(&plain).map_err(|_| EnvelopeError)?;
         Ok(SecretValue::new(text.to_owned()))
     }
+}
+
+fn content_context(yard: &str, address: &Address, revision: Revision, content: &Digest) -> Vec<u8> {
+    context(&["content", yard, &address.to_string(), &revision.to_string(), &content.to_string()])
 }
 
 impl Place<'_> {

@@ -69,6 +69,9 @@ struct ColumnDescription {
     type_name: String,
 }
 
+/// How much of TLS a connection wants, as PostgreSQL's own clients name it.
+const SSL_MODES: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
+
 /// Values by the names of the parameters.
 type Parameters = Map<String, Value>;
 /// A row by the names of its columns.
@@ -233,6 +236,19 @@ impl SqlDatabase {
                 }
             }
             Dialect::Postgres => {
+                for (name, value) in &self.options {
+                    match name.as_str() {
+                        "sslmode" if !SSL_MODES.contains(&value.as_str()) => {
+                            let modes = SSL_MODES.join("`, `");
+                            violations.push(Violation::new("/options/sslmode", format!("must be one of `{modes}`")));
+                        }
+                        "sslmode" | "application_name" => {}
+                        other => violations.push(Violation::new(
+                            format!("/options/{}", other.replace('~', "~0").replace('/', "~1")),
+                            "is not an option; there are `sslmode` and `application_name`",
+                        )),
+                    }
+                }
                 if self.host.is_none() {
                     violations.push(Violation::new("/host", "is missing; a PostgreSQL server has a host"));
                 }

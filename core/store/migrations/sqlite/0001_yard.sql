@@ -57,6 +57,7 @@ CREATE TABLE revisions (
     bundle     BLOB NOT NULL REFERENCES bundles (digest), -- the code that validated it
     checksum   BLOB NOT NULL, -- of the type as it was
     config     TEXT NOT NULL, -- JSON without secrets
+    seal       BLOB NOT NULL, -- made with the block's data key over all of the above
     author     TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     PRIMARY KEY (block, revision)

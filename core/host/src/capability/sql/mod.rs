@@ -283,3 +283,57 @@ async fn end(claimed: &mut Option<Pooled>, word: &'static str) -> Result<(), Pro
     }
     ended
 }
+
+/// Words that begin or end transactions. A guest has `begin` and `commit` for that, so that the host
+/// knows what a connection is in when it goes back to its pool.
+const TRANSACTION_CONTROL: [&str; 9] =
+    ["begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release", "prepare"];
+
+/// Refuses a statement that begins or ends a transaction.
+fn no_transaction_control(text: &str) -> Result<(), Problem> {
+    let word = first_word(text);
+    if !TRANSACTION_CONTROL.contains(&word.as_str()) {
+        return Ok(());
+    }
+    Err(Problem::new("invalid", format!("`{word}` stands alone here: each statement is a transaction of its own"))
+        .hint("`execute-many` runs many at once, all or nothing"))
+}
+
+/// The first word of a statement, in lower case, after white space, comments and parentheses.
+fn first_word(text: &str) -> String {
+    let mut rest = text;
+    loop {
+        rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == '(');
+        if let Some(comment) = rest.strip_prefix("--") {
+            rest = comment.split_once('\n').map_or("", |(_, rest)| rest);
+        } else if rest.starts_with("/*") {
+            rest = after_comment(rest);
+        } else {
+            break;
+        }
+    }
+    rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').take(32).collect::<String>().to_ascii_lowercase()
+}
+
+/// What follows a block comment; they nest in PostgreSQL.
+fn after_comment(text: &str) -> &str {
+    let bytes = text.as_bytes();
+    let (mut depth, mut at) = (0usize, 0);
+    while at + 1 < bytes.len() {
+        match &bytes[at..at + 2] {
+            b"/*" => {
+                depth += 1;
+                at += 2;
+            }
+            b"*/" => {
+                depth -= 1;
+                at += 2;
+                if depth == 0 {
+                    return &text[at..];
+                }
+            }
+            _ => at += 1,
+        }
+    }
+    ""
+}

@@ -2,7 +2,7 @@
 //! between blocks.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use blockyard_model::capability::Dialect;
@@ -21,6 +21,8 @@ use crate::problem::Problem;
 #[derive(Default)]
 pub(crate) struct Pools {
     pools: Mutex<HashMap<PoolKey, Pool>>,
+    /// Files that no block reaches, whatever it names: those of the yard.
+    protected: Vec<PathBuf>,
 }
 
 #[derive(PartialEq, Eq, Hash)]
@@ -56,6 +58,10 @@ impl Pooled {
 }
 
 impl Pools {
+    pub(crate) fn new(protected: Vec<PathBuf>) -> Self {
+        Self { protected, ..Self::default() }
+    }
+
     pub(super) async fn open(
         &self,
         block: &str,
@@ -79,7 +85,7 @@ impl Pools {
                         reach(target).await?;
                         Pool::Postgres(postgres::pool(target, password)?)
                     }
-                    Dialect::Sqlite => Pool::Sqlite(sqlite::pool(target, access)?),
+                    Dialect::Sqlite => Pool::Sqlite(sqlite::pool(target, access, &self.protected)?),
                     Dialect::Mysql => {
                         return Err(Problem::new("invalid", "this version of Blockyard does not speak to MySQL"));
                     }

@@ -34,6 +34,12 @@ const EPOCH_DAYS: i32 = 10_957;
 /// The same in microseconds.
 const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 
+/// Microseconds of a day.
+const DAY_MICROS: i64 = 86_400_000_000;
+/// The last day, counted from 1970-01-01 in both directions, that others can read, too: it is in the
+/// year 262,069. The extremes that stand for infinity are beyond it.
+const LAST_DAY: i32 = 95_000_000;
+
 /// Statements that only read. A read-only operation is held to them, since a statement such as
 /// `COMMIT` would end the transaction that keeps it read-only.
 const READING: [&str; 6] = ["select", "with", "values", "table", "show", "explain"];
@@ -199,6 +205,7 @@ async fn prepare(
     text: &str,
     parameters: Vec<Value>,
 ) -> Result<(Vec<(String, PgTypeInfo)>, PgArguments), Problem> {
+    super::no_transaction_control(text)?;
     let prepared = connection.prepare(AssertSqlSafe(text).into_sql_str()).await.map_err(|error| problem(&error))?;
     let columns =
         prepared.columns().iter().map(|column| (column.name().to_owned(), column.type_info().clone())).collect();
@@ -309,16 +316,26 @@ fn decode(bytes: &[u8], kind: ColumnKind, jsonb: bool, oid: bool) -> Option<Cell
         ColumnKind::Decimal => Cell::Decimal(decode_numeric(bytes)?.into()),
         ColumnKind::Text => Cell::Text(text(bytes)?),
         ColumnKind::Bytes => Cell::Bytes(Cow::Owned(bytes.to_owned())),
-        // The extremes stand for -infinity and infinity; they have no day.
-        ColumnKind::Date => Cell::Date(i32::from_be_bytes(bytes.try_into().ok()?).checked_add(EPOCH_DAYS)?),
-        ColumnKind::Time => Cell::Time(i64::from_be_bytes(bytes.try_into().ok()?)),
-        ColumnKind::Timestamp => Cell::Timestamp(i64::from_be_bytes(bytes.try_into().ok()?).checked_add(EPOCH_MICROS)?),
-        ColumnKind::Instant => Cell::Instant(i64::from_be_bytes(bytes.try_into().ok()?).checked_add(EPOCH_MICROS)?),
+        ColumnKind::Date => {
+            let days = i32::from_be_bytes(bytes.try_into().ok()?).checked_add(EPOCH_DAYS)?;
+            Cell::Date(Some(days).filter(|days| days.abs() < LAST_DAY)?)
+        }
+        // PostgreSQL has 24:00:00, which is no time of a day elsewhere.
+        ColumnKind::Time => {
+            Cell::Time(Some(i64::from_be_bytes(bytes.try_into().ok()?)).filter(|time| *time < DAY_MICROS)?)
+        }
+        ColumnKind::Timestamp => Cell::Timestamp(decode_micros(bytes)?),
+        ColumnKind::Instant => Cell::Instant(decode_micros(bytes)?),
         ColumnKind::Uuid => Cell::Uuid(uuid_text(bytes.try_into().ok()?).into()),
         // jsonb begins with a version byte.
         ColumnKind::Json => Cell::Json(text(if jsonb { bytes.get(1..)? } else { bytes })?),
         ColumnKind::Dynamic => return None,
     })
+}
+
+fn decode_micros(bytes: &[u8]) -> Option<i64> {
+    let micros = i64::from_be_bytes(bytes.try_into().ok()?).checked_add(EPOCH_MICROS)?;
+    (micros.checked_abs()? < i64::from(LAST_DAY) * DAY_MICROS).then_some(micros)
 }
 
 /// A parameter in the binary format that the server expects for it; none is NULL.
@@ -653,51 +670,12 @@ fn parse_timestamp(text: &str, instant: bool) -> Option<i64> {
 
 /// A read-only operation takes statements that only read.
 fn only_reads(text: &str) -> Result<(), Problem> {
-    let word = first_word(text);
+    let word = super::first_word(text);
     if READING.contains(&word.as_str()) {
         return Ok(());
     }
     Err(Problem::new("effect", format!("the operation only reads, and the statement begins with `{word}`"))
         .hint("use `execute` for statements that change something"))
-}
-
-/// The first word of a statement, in lower case, after white space, comments and parentheses.
-fn first_word(text: &str) -> String {
-    let mut rest = text;
-    loop {
-        rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == '(');
-        if let Some(comment) = rest.strip_prefix("--") {
-            rest = comment.split_once('\n').map_or("", |(_, rest)| rest);
-        } else if rest.starts_with("/*") {
-            rest = after_comment(rest);
-        } else {
-            break;
-        }
-    }
-    rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').take(32).collect::<String>().to_ascii_lowercase()
-}
-
-/// What follows a block comment; they nest in PostgreSQL.
-fn after_comment(text: &str) -> &str {
-    let bytes = text.as_bytes();
-    let (mut depth, mut at) = (0usize, 0);
-    while at + 1 < bytes.len() {
-        match &bytes[at..at + 2] {
-            b"/*" => {
-                depth += 1;
-                at += 2;
-            }
-            b"*/" => {
-                depth -= 1;
-                at += 2;
-                if depth == 0 {
-                    return &text[at..];
-                }
-            }
-            _ => at += 1,
-        }
-    }
-    ""
 }
 
 /// What the server says, sorted by the class of its SQLSTATE
@@ -708,6 +686,9 @@ fn problem(error: &sqlx::Error) -> Problem {
             sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => {
                 Problem::new("unavailable", format!("the connection broke: {error}")).retryable()
             }
+            // The driver's own words are about its insides.
+            sqlx::Error::Protocol(_) => Problem::new("failed", "the server's answer was not understood")
+                .hint("is it PostgreSQL? `copy` is not to be had here"),
             other => Problem::new("failed", other.to_string()),
         };
     };
@@ -763,7 +744,7 @@ mod tests {
 
         #[test]
         fn no_text_makes_a_parser_panic(text in "\\PC{0,30}") {
-            let _ = (encode_numeric(&text), parse_timestamp(&text, true), parse_timestamp(&text, false), parse_uuid(&text), first_word(&text));
+            let _ = (encode_numeric(&text), parse_timestamp(&text, true), parse_timestamp(&text, false), parse_uuid(&text), super::super::first_word(&text));
         }
     }
 

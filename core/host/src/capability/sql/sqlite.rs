@@ -1,7 +1,7 @@
 //! SQLite through sqlx: the one file that the block's configuration names, and no other.
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -22,11 +22,14 @@ use crate::problem::Problem;
 /// How long a statement waits for another process's lock on the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-pub(super) fn pool(target: &Target, access: Access) -> Result<SqlitePool, Problem> {
+pub(super) fn pool(target: &Target, access: Access, protected: &[PathBuf]) -> Result<SqlitePool, Problem> {
     if let Some((name, _)) = target.options.first() {
         return Err(Problem::new("invalid", format!("option `{name}` is not known for SQLite")));
     }
     let memory = target.database == ":memory:";
+    if !memory && protected.iter().any(|own| is_same_file(own, Path::new(&target.database))) {
+        return Err(Problem::new("not-granted", format!("`{}` belongs to Blockyard itself", target.database)));
+    }
     if access == Access::ReadOnly && !memory && !Path::new(&target.database).exists() {
         return Err(Problem::new("not-found", format!("there is no database file `{}`", target.database))
             .hint("the first `execute` makes it")
@@ -46,6 +49,20 @@ pub(super) fn pool(target: &Target, access: Access) -> Result<SqlitePool, Proble
         .idle_timeout(limits::IDLE_TIME)
         .after_connect(|connection, _| Box::pin(async move { confinement::confine(connection).await }))
         .connect_lazy_with(options.busy_timeout(BUSY_TIMEOUT)))
+}
+
+/// Whether two paths lead to one file, through links of both kinds.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let identity = |path: &Path| std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+        identity(one).is_some_and(|file| identity(other) == Some(file))
+    }
+    #[cfg(not(unix))]
+    {
+        one.canonicalize().is_ok_and(|path| other.canonicalize().is_ok_and(|other| path == other))
+    }
 }
 
 pub(super) fn refused(error: &sqlx::Error, target: &Target) -> Problem {
@@ -121,6 +138,10 @@ async fn prepare(
     text: &str,
     given: usize,
 ) -> Result<(Vec<Column>, Vec<ColumnKind>), Problem> {
+    super::no_transaction_control(text)?;
+    if !confinement::is_one_statement(connection, text).await.map_err(|error| problem(&error))? {
+        return Err(Problem::new("invalid", "there is more than one statement").hint("run one statement at a time"));
+    }
     let prepared = connection.prepare(AssertSqlSafe(text).into_sql_str()).await.map_err(|error| problem(&error))?;
     let wanted = match prepared.parameters() {
         Some(Either::Right(count)) => count,
@@ -220,10 +241,11 @@ fn problem(error: &sqlx::Error) -> Problem {
 mod confinement {
     #![allow(unsafe_code, reason = "SQLite's authorizer is only to be had through its C interface")]
 
-    use std::ffi::{CStr, c_char, c_int, c_void};
+    use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
     use libsqlite3_sys::{
-        SQLITE_ATTACH, SQLITE_DENY, SQLITE_FUNCTION, SQLITE_OK, SQLITE_PRAGMA, sqlite3_set_authorizer,
+        SQLITE_ATTACH, SQLITE_DENY, SQLITE_FUNCTION, SQLITE_OK, SQLITE_PRAGMA, sqlite3_finalize, sqlite3_prepare_v2,
+        sqlite3_set_authorizer,
     };
     use sqlx::sqlite::SqliteConnection;
 
@@ -242,6 +264,34 @@ mod confinement {
         }
     }
 
+    /// Whether a text is one statement. What follows the first one is compiled, not run: it is
+    /// nothing where only white space, comments and semicolons are left.
+    pub(super) async fn is_one_statement(connection: &mut SqliteConnection, text: &str) -> Result<bool, sqlx::Error> {
+        let Ok(text) = CString::new(text) else { return Ok(true) };
+        let mut handle = connection.lock_handle().await?;
+        let database = handle.as_raw_handle().as_ptr();
+        let mut rest = text.as_ptr();
+        let mut statements = 0;
+        // SAFETY: the handle is locked; `rest` points into `text`, which ends in NUL and outlives
+        // the loop; each statement is finalized before the next.
+        unsafe {
+            while *rest != 0 {
+                let mut statement = std::ptr::null_mut();
+                let mut tail = rest;
+                let code = sqlite3_prepare_v2(database, rest, -1, &raw mut statement, &raw mut tail);
+                let compiled = !statement.is_null();
+                sqlite3_finalize(statement);
+                if code != SQLITE_OK {
+                    // The first one is told by whoever runs it; a second one is one too many.
+                    return Ok(statements == 0);
+                }
+                statements += usize::from(compiled);
+                rest = tail;
+            }
+        }
+        Ok(statements <= 1)
+    }
+
     unsafe extern "C" fn authorize(
         _: *mut c_void,
         action: c_int,
@@ -251,17 +301,19 @@ mod confinement {
         _: *const c_char,
     ) -> c_int {
         let text = |pointer: *const c_char| {
-            if pointer.is_null() {
-                return String::new();
-            }
             // SAFETY: SQLite passes texts that end in NUL and live for the call.
-            unsafe { CStr::from_ptr(pointer) }.to_string_lossy().to_ascii_lowercase()
+            (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) }.to_string_lossy().to_ascii_lowercase())
         };
         let denied = match action {
             // `ATTACH` and `VACUUM INTO` name another file; plain `VACUUM` attaches the empty name.
-            SQLITE_ATTACH => !matches!(text(first).as_str(), "" | ":memory:"),
-            SQLITE_FUNCTION => text(second) == "load_extension",
-            SQLITE_PRAGMA => matches!(text(first).as_str(), "temp_store_directory" | "data_store_directory"),
+            // There is no text at all where the name is not a literal: then it can be any file.
+            SQLITE_ATTACH => text(first).as_deref() != Some(""),
+            SQLITE_FUNCTION => text(second).as_deref() == Some("load_extension"),
+            // These change the process, not the database.
+            SQLITE_PRAGMA => matches!(
+                text(first).as_deref(),
+                Some("temp_store_directory" | "data_store_directory" | "hard_heap_limit" | "soft_heap_limit")
+            ),
             _ => false,
         };
         if denied { SQLITE_DENY } else { SQLITE_OK }

@@ -1,0 +1,117 @@
+//! What is asked on a terminal: a real pseudo-terminal, with somebody who answers.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use blockyard_tests::{TestYard, bundle};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use serde_json::json;
+
+/// A command on a terminal.
+struct Conversation {
+    child: Child,
+    terminal: File,
+    heard: mpsc::Receiver<String>,
+    all: String,
+    /// How much of `all` was waited for already.
+    at: usize,
+}
+
+impl Conversation {
+    fn begin(yard: &TestYard, arguments: &[&str]) -> Self {
+        let master: OwnedFd = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
+        grantpt(&master).expect("granted");
+        unlockpt(&master).expect("unlocked");
+        let name = ptsname(&master, Vec::new()).expect("its name").into_string().expect("a path");
+        let end = || Stdio::from(File::options().read(true).write(true).open(&name).expect("the other end"));
+        let child = yard
+            .command(arguments)
+            .env("TERM", "xterm")
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .expect("it runs");
+        let terminal = File::from(master);
+        let mut reader = terminal.try_clone().expect("a second handle");
+        let (sender, heard) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            // The read fails when the other end is closed.
+            while let Ok(count @ 1..) = reader.read(&mut buffer) {
+                if sender.send(String::from_utf8_lossy(&buffer[..count]).into_owned()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, terminal, heard, all: String::new(), at: 0 }
+    }
+
+    /// Waits for a question, and answers it.
+    fn answer(&mut self, question: &str, answer: &str) {
+        loop {
+            if let Some(found) = self.all[self.at..].find(question) {
+                self.at += found + question.len();
+                break;
+            }
+            match self.heard.recv_timeout(Duration::from_secs(20)) {
+                Ok(text) => self.all.push_str(&text),
+                Err(_) => panic!("`{question}` was not asked: {}", self.all),
+            }
+        }
+        // A moment for the program to begin reading: what comes before is echoed.
+        std::thread::sleep(Duration::from_millis(150));
+        self.terminal.write_all(format!("{answer}\r").as_bytes()).expect("written");
+    }
+
+    fn end(mut self) -> (i32, String) {
+        let code = self.child.wait().expect("it ends").code().unwrap_or(-1);
+        while let Ok(text) = self.heard.recv_timeout(Duration::from_millis(300)) {
+            self.all.push_str(&text);
+        }
+        (code, self.all)
+    }
+}
+
+#[test]
+fn create_asks_field_by_field_and_does_not_echo_secrets() {
+    let yard = TestYard::new();
+    let mut conversation = Conversation::begin(&yard, &["create", "sql-database/w"]);
+    conversation.answer("dialect (sqlite, postgres)", "oracle");
+    conversation.answer("one of sqlite, postgres, please", "");
+    conversation.answer("it is required", "postgres");
+    conversation.answer("database", "warehouse");
+    conversation.answer("host (may be empty)", "db.example.com");
+    conversation.answer("port (may be empty)", "many");
+    conversation.answer("a whole number, please", "5433");
+    conversation.answer("username (may be empty)", "loader");
+    conversation.answer("password (not shown)", "asked-secret-5519");
+    conversation.answer("options (JSON)", "");
+    let (code, said) = conversation.end();
+    assert_eq!(code, 0, "{said}");
+    assert!(!said.contains("asked-secret-5519"), "{said}");
+    assert_eq!(
+        yard.json(&["show", "sql-database/w"])["config"],
+        json!({"dialect": "postgres", "database": "warehouse", "host": "db.example.com", "port": 5433,
+               "username": "loader", "password": "********", "options": {}})
+    );
+    assert_eq!(yard.any_file_contains("asked-secret-5519"), None);
+}
+
+#[test]
+fn install_asks_for_the_grants() {
+    let yard = TestYard::empty();
+    yard.ok(&["init", "--key", "file"]);
+    let mut refused = Conversation::begin(&yard, &["install", &bundle("sql")]);
+    refused.answer("grant this? [y/N]", "n");
+    assert_eq!(refused.end().0, 5);
+    let mut agreed = Conversation::begin(&yard, &["install", &bundle("sql")]);
+    agreed.answer("grant this? [y/N]", "y");
+    let (code, said) = agreed.end();
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(yard.json(&["bundles"])["bundles"][0]["name"], "sql");
+}
