@@ -9,9 +9,9 @@ fn run_all(name: &str, lines: Vec<String>) {
     assert!(!lines.is_empty(), "{name} has no commands");
     let yard = TestYard::empty();
     for line in lines {
+        let line = line.replace("/tmp/", &format!("{}/", yard.path("").display()));
         // What is built from source elsewhere is installed as it was built.
         let line = line.replace("install sql ", &format!("install {} ", bundle("sql")));
-        let line = line.replace("/tmp/", &format!("{}/", yard.path("").display()));
         let line = line.replace("plugins/sql", &root().join("plugins/sql").display().to_string());
         let line = line.replace("blockyard ", &format!("{} ", binary()));
         let environment = yard.command(&[]);
