@@ -122,8 +122,11 @@ pub(crate) fn pair<'a>(text: &'a str, flag: &str) -> Result<(&'a str, &'a str), 
 /// where nothing is lost by it. `1.10`, or a decimal with thirty digits, stays the text that it is.
 pub(crate) fn parameter(text: &str) -> Result<(String, Json), Error> {
     let (name, value) = pair(text, "--param")?;
-    let read = serde_json::from_str::<Json>(value).ok();
-    let value = read.filter(|read| !read.is_number() || read.to_string() == value).unwrap_or_else(|| Json::from(value));
+    let value = match serde_json::from_str::<Json>(value) {
+        Ok(Json::Number(number)) if number.to_string() != value => Json::from(value),
+        Ok(read) => read,
+        Err(_) => Json::from(value),
+    };
     Ok((name.to_owned(), value))
 }
 

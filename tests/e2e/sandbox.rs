@@ -145,3 +145,33 @@ fn without_the_grant_nothing_links() {
     yard.ok(&["grant", "misbehave", "clock"]);
     assert_eq!(attack(&yard, "nothing", &[]).code, 0);
 }
+
+#[test]
+fn compiled_code_is_kept_in_a_private_folder_and_safe_to_lose() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let yard = yard();
+    let run = || {
+        let mut command = yard.command(&["call", "misbehave/m", "nothing"]);
+        blockyard_tests::ran(command.env("XDG_CACHE_HOME", yard.path("cache")), None)
+    };
+    assert_eq!(run().code, 0);
+    let folder = yard.path("cache/blockyard/compiled");
+    assert_eq!(std::fs::metadata(&folder).expect("the cache").permissions().mode() & 0o777, 0o700);
+    // What lies there and is not what was put there is compiled anew, never trusted.
+    let mut folders = vec![folder.clone()];
+    let mut poisoned = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else {
+                std::fs::write(entry.path(), "poison").expect("written");
+                poisoned += 1;
+            }
+        }
+    }
+    assert!(poisoned > 0, "nothing was kept");
+    assert_eq!(run().code, 0);
+    std::fs::remove_dir_all(&folder).expect("gone");
+    assert_eq!(run().code, 0);
+}

@@ -74,7 +74,8 @@ impl Store {
 
     async fn fill(path: &Path, yard: YardRecord, now: Millis) -> Result<Self, StoreError> {
         let sort = |error| StoreError::sort(error, path);
-        let pool = connect(path).await?;
+        // Not a write-ahead log yet: what is committed must be in this one file before it is linked.
+        let pool = connect(path, SqliteJournalMode::Delete).await?;
         sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}")))
             .execute(&pool)
             .await
@@ -104,7 +105,7 @@ impl Store {
             return Err(StoreError::NotAYard(path.to_owned()));
         }
         let sort = |error| StoreError::sort(error, path);
-        let pool = connect(path).await?;
+        let pool = connect(path, SqliteJournalMode::Wal).await?;
         let application: i64 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&pool).await.map_err(sort)?;
         if application != APPLICATION_ID {
             return Err(StoreError::NotAYard(path.to_owned()));
@@ -147,10 +148,10 @@ impl Store {
     }
 }
 
-async fn connect(path: &Path) -> Result<SqlitePool, StoreError> {
+async fn connect(path: &Path, journal_mode: SqliteJournalMode) -> Result<SqlitePool, StoreError> {
     let options = SqliteConnectOptions::new()
         .filename(path)
-        .journal_mode(SqliteJournalMode::Wal)
+        .journal_mode(journal_mode)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT);
