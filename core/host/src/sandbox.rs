@@ -72,6 +72,11 @@ fn engine(sandbox: &SandboxConfig, pooling: bool) -> wasmtime::Result<Engine> {
             .max_tables_per_component(u32::try_from(limits::TABLES).unwrap_or(u32::MAX))
             .max_memories_per_component(u32::try_from(limits::MEMORIES).unwrap_or(u32::MAX));
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    } else {
+        // Where address space is short, a memory reserves what it may have and not 4 GiB. Bounds are
+        // then checked in code, which is slower.
+        config.memory_reservation(limits::MEMORY_BYTES as u64);
+        config.memory_guard_size(64 << 10);
     }
     Engine::new(&config)
 }
