@@ -64,7 +64,7 @@ impl Conversation {
             }
         }
         // A moment for the program to begin reading: what comes before is echoed.
-        std::thread::sleep(Duration::from_millis(150));
+        std::thread::sleep(Duration::from_millis(400));
         self.terminal.write_all(format!("{answer}\r").as_bytes()).expect("written");
     }
 
