@@ -186,7 +186,8 @@ pub(crate) fn plain_table(header: impl IntoIterator<Item = String>) -> comfy_tab
     table
 }
 
-fn printable(text: &str) -> String {
+/// A text that cannot move the cursor of a terminal.
+pub(crate) fn printable(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_debug().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 

@@ -11,7 +11,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("blockyard-toolchain", &[]),
     ("blockyard-store", &["blockyard-model"]),
     ("blockyard-vault", &["blockyard-model"]),
-    ("blockyard-registry", &["blockyard-model", "blockyard-toolchain"]),
+    ("blockyard-registry", &["blockyard-model"]),
     ("blockyard-host", &["blockyard-model"]),
     (
         "blockyard",

@@ -5,6 +5,7 @@ use blockyard::{Error, Json, PinnedAddress};
 use super::{DONE, Outcome, time};
 use crate::arguments::Show;
 use crate::context::Context;
+use crate::tabular::printable;
 
 pub(super) async fn run(arguments: &Show, context: &Context) -> Outcome {
     let address: PinnedAddress = arguments.address.parse().map_err(Error::from)?;
@@ -35,12 +36,7 @@ fn lines(value: &Json, path: &str) -> Vec<(String, String)> {
                 lines(member, &if path.is_empty() { key.clone() } else { format!("{path}.{key}") })
             })
             .collect(),
-        Json::String(text) => vec![(
-            path.to_owned(),
-            text.chars()
-                .flat_map(|c| if c.is_control() { c.escape_debug().collect::<Vec<_>>() } else { vec![c] })
-                .collect(),
-        )],
+        Json::String(text) => vec![(path.to_owned(), printable(text))],
         other => vec![(path.to_owned(), other.to_string())],
     }
 }

@@ -6,7 +6,7 @@
 //! of its own.
 //!
 //! ```
-//! use blockyard::{Json, KeySource, NewKey, Yard, YardConfig};
+//! use blockyard::{KeySource, NewKey, Yard, YardConfig};
 //! # async fn example(folder: &std::path::Path) -> Result<(), blockyard::Error> {
 //! let url = format!("sqlite:{}", folder.join("yard.db").display());
 //! let yard = Yard::init(&url, NewKey::File(None), YardConfig::default()).await?;
@@ -18,7 +18,7 @@
 //! assert_eq!(missing.kind().as_str(), "not-found");
 //! // With the bundle `sql` installed and the block made:
 //! // let flights = yard.block("sql-database/flights").await?;
-//! // let reply = flights.call("fetch-one", Json::from(r#"{"statement": "select 1"}"#)).await?;
+//! // let reply = flights.call("fetch-one", json!({"statement": "select 1"})).await?;
 //! # Ok(()) }
 //! # let folder = std::env::temp_dir().join(format!("blockyard-doc-{}", std::process::id()));
 //! # std::fs::create_dir_all(&folder).expect("a folder");

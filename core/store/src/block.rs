@@ -312,9 +312,7 @@ impl Store {
         pairs
             .into_iter()
             .map(|(pointer, sealed)| {
-                let bytes: Option<Vec<u8>> =
-                    (0..sealed.len() / 2).map(|i| u8::from_str_radix(sealed.get(2 * i..2 * i + 2)?, 16).ok()).collect();
-                let bytes = bytes.ok_or_else(|| self.broken("a sealed value is not hexadecimal"))?;
+                let bytes = hex::decode(sealed).map_err(|error| self.broken(error))?;
                 Ok((Pointer::new(pointer), bytes))
             })
             .collect()

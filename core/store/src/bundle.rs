@@ -162,6 +162,5 @@ fn record(row: &sqlx::sqlite::SqliteRow) -> BundleRecord {
 
 /// A digest from its column; the table's check holds its length.
 pub(crate) fn digest(bytes: &[u8]) -> Digest {
-    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    text.parse().expect("the table holds digests of 32 bytes")
+    Digest::from_bytes(bytes.try_into().expect("the table holds digests of 32 bytes"))
 }
