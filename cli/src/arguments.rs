@@ -27,7 +27,9 @@ const STYLES: Styles =
 /// Options of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// The yard: `sqlite:PATH`. Default: a file in the platform's data folder.
+    /// The yard: `sqlite:PATH`, `postgres://USER@HOST/DATABASE`, or a name from `[yards.NAME]` of the
+    /// user's configuration file. Default: that of the nearest blockyard.toml, else a file in the
+    /// platform's data folder.
     #[arg(long, global = true, env = "BLOCKYARD_YARD", value_name = "URL")]
     pub(crate) yard: Option<String>,
     /// Print one JSON document instead of text, errors too.
@@ -89,6 +91,24 @@ pub(crate) enum Command {
     /// List the revisions of a block.
     #[command(after_help = "Example:\n  blockyard history sql-database/flights")]
     History(History),
+    /// Show what differs between two revisions of a block, or between two blocks of one type.
+    #[command(after_help = "Example:\n  blockyard diff sql-database/flights@1 sql-database/flights")]
+    Diff(Diff),
+    /// Save a new revision that is equal to an old one, secrets included.
+    #[command(after_help = "Example:\n  blockyard rollback sql-database/flights@1")]
+    Rollback(Rollback),
+    /// Delete a block. Its name stays taken, and `restore` has it back.
+    #[command(after_help = "Example:\n  blockyard delete sql-database/flights")]
+    Delete(One),
+    /// Have a deleted block back, with all its revisions and secrets.
+    #[command(after_help = "Example:\n  blockyard restore sql-database/flights")]
+    Restore(One),
+    /// Destroy the secrets of a block, of all its revisions, for good. Configuration and history stay.
+    #[command(after_help = "Example:\n  blockyard purge sql-database/flights --yes")]
+    Purge(Purge),
+    /// Print one secret, after asking. Each time is a line of the audit trail.
+    #[command(after_help = "Example:\n  blockyard reveal sql-database/warehouse password --yes")]
+    Reveal(Reveal),
     /// Can the block do its work now?
     #[command(after_help = "Example:\n  blockyard check sql-database/flights")]
     Check(Check),
@@ -105,9 +125,24 @@ pub(crate) enum Command {
         after_help = "Example:\n  blockyard execute sql-database/flights 'create table if not exists notes (note text)'"
     )]
     Execute(Execute),
+    /// Write blocks as TOML, secrets only as sources.
+    #[command(after_help = "Example:\n  blockyard export --out /tmp/blocks.toml")]
+    Export(Export),
+    /// Show what a file of blocks would change. Exits 8 where something would.
+    #[command(after_help = "Example:\n  blockyard plan /tmp/blocks.toml")]
+    Plan(PlanFile),
+    /// Make the blocks of a file what the file says. Applying twice changes nothing.
+    #[command(after_help = "Example:\n  blockyard apply /tmp/blocks.toml")]
+    Apply(PlanFile),
+    /// The yard's key: where it is, and moving to a new one.
+    #[command(after_help = "Example:\n  blockyard key rotate")]
+    Key(Key),
     /// Who did what when.
-    #[command(after_help = "Example:\n  blockyard audit --limit 5")]
+    #[command(after_help = "Example:\n  blockyard audit --block sql-database/flights --since 2024-01-31 --limit 5")]
     Audit(Audit),
+    /// Check all that can be checked, offline: database, key, bundles, every revision, the audit trail.
+    #[command(after_help = "Example:\n  blockyard doctor")]
+    Doctor,
     /// Build a bundle from the folder of its crate into one .wasm file.
     #[command(after_help = "Example:\n  blockyard build plugins/sql --out /tmp/sql.wasm")]
     Build(Build),
@@ -188,7 +223,7 @@ pub(crate) struct Fields {
     /// A configuration as JSON, from a file or `-` for standard input.
     #[arg(long, value_name = "FILE")]
     pub(crate) json_config: Option<PathBuf>,
-    /// A secret: `FIELD` asks, `FIELD=-` reads standard input, `FIELD=@FILE` stores a file's content, `FIELD=env:NAME` and `FIELD=file:PATH` are read at each call.
+    /// A secret: `FIELD` asks, `FIELD=-` reads standard input, `FIELD=@FILE` stores a file's content, `FIELD=env:NAME`, `FIELD=file:PATH` and `FIELD=block:TYPE/NAME` are read at each call.
     #[arg(long, value_name = "FIELD[=SOURCE]")]
     pub(crate) secret: Vec<String>,
 }
@@ -234,6 +269,93 @@ pub(crate) struct List {
     /// Those after this address: the next page.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) after: Option<String>,
+    /// Deleted blocks instead of live ones.
+    #[arg(long)]
+    pub(crate) deleted: bool,
+    /// Print only how many there are, on all pages.
+    #[arg(long)]
+    pub(crate) count: bool,
+}
+
+/// A block.
+#[derive(Debug, Args)]
+pub(crate) struct One {
+    /// TYPE/NAME.
+    pub(crate) address: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// TYPE/NAME or TYPE/NAME@REVISION.
+    pub(crate) before: String,
+    /// TYPE/NAME or TYPE/NAME@REVISION.
+    pub(crate) after: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rollback {
+    /// TYPE/NAME@REVISION.
+    pub(crate) address: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Purge {
+    /// TYPE/NAME.
+    pub(crate) address: String,
+    /// Agree to it: what is destroyed cannot be had back.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reveal {
+    /// TYPE/NAME or TYPE/NAME@REVISION.
+    pub(crate) address: String,
+    /// The secret field, `a.b` reaching into objects.
+    pub(crate) field: String,
+    /// Agree to it, where nobody can be asked.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// These blocks only; none means all.
+    #[arg(value_name = "TYPE/NAME")]
+    pub(crate) addresses: Vec<String>,
+    /// The file to write. One that is there keeps its comments, its order, and blocks that are not named.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanFile {
+    /// A file of blocks, as `export` writes it, or `-` for standard input.
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Key {
+    #[command(subcommand)]
+    pub(crate) command: KeyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Where the yard's key is kept, whether it is to be had, and how far a rotation is.
+    #[command(after_help = "Example:\n  blockyard key status")]
+    Status,
+    /// Move the yard to a new key. It can be stopped at any time, and goes on where it was.
+    #[command(after_help = "Example:\n  blockyard key rotate")]
+    Rotate(Rotate),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rotate {
+    /// Where the new key goes: `keyring`, `file`, or `env:NAME`, which has it already and has to have
+    /// it from then on. Default: where the old one is.
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) to: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -300,6 +422,12 @@ pub(crate) struct Execute {
 
 #[derive(Debug, Args)]
 pub(crate) struct Audit {
+    /// About this block only.
+    #[arg(long, value_name = "TYPE/NAME")]
+    pub(crate) block: Option<String>,
+    /// Since this time: a date, a time (RFC 3339), or a span back from now such as `2h` or `7d`.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
     /// At most so many lines, the newest first.
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) limit: u32,
@@ -372,9 +500,11 @@ mod tests {
 
     #[test]
     fn every_command_has_an_example() {
-        for command in Cli::command().get_subcommands() {
+        let mut waiting: Vec<clap::Command> = Cli::command().get_subcommands().cloned().collect();
+        while let Some(command) = waiting.pop() {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Example:\n  blockyard "), "{} has no example", command.get_name());
+            waiting.extend(command.get_subcommands().cloned());
         }
     }
 }

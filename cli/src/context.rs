@@ -8,6 +8,7 @@ use etcetera::{BaseStrategy as _, choose_base_strategy};
 
 use crate::arguments::{Global, KeyPlace};
 use crate::progress::Progress;
+use crate::settings;
 use crate::terminal::Terminal;
 
 /// The surroundings of a command.
@@ -93,18 +94,24 @@ impl Context {
         self.terminal.note(&format!("its key is kept in {}", key_in_words(&info.key)));
     }
 
-    /// `--yard`, else `BLOCKYARD_YARD` (clap reads it), else a file in the platform's data folder.
-    fn yard_url(&self) -> Result<String, Error> {
-        if let Some(yard) = &self.yard {
-            return Ok(yard.clone());
+    /// `--yard`, else `BLOCKYARD_YARD` (clap reads it), else what the project file says, else a file
+    /// in the platform's data folder. A word without a colon is a name from the user's configuration.
+    pub(crate) fn yard_url(&self) -> Result<String, Error> {
+        let named = match &self.yard {
+            Some(yard) => Some(yard.clone()),
+            None => settings::project_yard()?,
+        };
+        match named {
+            Some(yard) if yard.contains(':') => Ok(yard),
+            Some(name) => settings::named_yard(&name, &base()?.config_dir()),
+            None => Ok(format!("sqlite:{}", base()?.data_dir().join("blockyard").join("yard.db").display())),
         }
-        let base = base()?;
-        Ok(format!("sqlite:{}", base.data_dir().join("blockyard").join("yard.db").display()))
     }
 
-    fn config(&self) -> YardConfig {
+    pub(crate) fn config(&self) -> YardConfig {
         YardConfig {
             key: KeySource::from_environment(),
+            keys: base().ok().map(|base| base.data_dir().join("blockyard").join("keys")),
             cache: base().ok().map(|base| base.cache_dir().join("blockyard").join("compiled")),
             actor: actor(),
         }
@@ -143,14 +150,25 @@ impl Context {
     }
 }
 
-/// Where a key is kept, in words.
+/// Where a key is kept, in words, and what follows from it.
 pub(crate) fn key_in_words(location: &str) -> String {
+    let place = in_words(location);
+    match location.split_once(':') {
+        Some(("file", _)) => format!("{place}; back it up: without it the secrets are lost"),
+        Some(("env", _)) => format!("{place}, which every command needs"),
+        _ => place,
+    }
+}
+
+/// Where a key is kept, in words.
+pub(crate) fn in_words(location: &str) -> String {
     match location.split_once(':') {
         Some(("keyring", account)) => {
             format!("the operating system's keyring (service `blockyard`, account `{account}`)")
         }
-        Some(("file", path)) => format!("the file {path}; back it up: without it the secrets are lost"),
-        _ => "BLOCKYARD_KEY, which every command needs".to_owned(),
+        Some(("file", path)) => format!("the file {path}"),
+        Some(("env", name)) => name.to_owned(),
+        _ => location.to_owned(),
     }
 }
 

@@ -4,8 +4,10 @@ use std::io::Read as _;
 use std::path::Path;
 
 use blockyard::model::form::{self, FieldKind};
-use blockyard::model::{Schema, SecretSource, SecretValue};
+use blockyard::model::{PlainDocument, Schema, SecretSource, SecretValue, exact};
 use blockyard::{Changes, Error, ErrorKind, Json, SecretInput};
+
+use zeroize::Zeroizing;
 
 use crate::arguments::Fields;
 use crate::terminal::Terminal;
@@ -25,11 +27,15 @@ impl Fields {
         let mut stdin_taken = false;
         if let Some(path) = &self.json_config {
             stdin_taken = path.as_os_str() == "-";
-            let text = read(path)?;
-            let document = serde_json::from_str(&text).map_err(|error| {
-                Error::new(ErrorKind::Invalid, format!("`{}` is not JSON", path.display())).because(error)
+            let text = Zeroizing::new(read(path)?);
+            let document = exact::parse(&text).map_err(|error| {
+                let wrong = match error {
+                    exact::ExactError::NotJson(_) => "is not JSON",
+                    exact::ExactError::Inexact(_) => "has a number that a block cannot hold",
+                };
+                Error::new(ErrorKind::Invalid, format!("`{}` {wrong}", path.display())).because(error)
             })?;
-            changes.document = Some(document);
+            changes.document = Some(PlainDocument(document));
         }
         for assignment in self.set {
             let (field, value) = pair(&assignment, "--set")?;

@@ -7,6 +7,7 @@ mod context;
 mod fields;
 mod output;
 mod progress;
+mod settings;
 mod tabular;
 mod terminal;
 

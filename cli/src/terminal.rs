@@ -92,6 +92,14 @@ impl Terminal {
         std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
     }
 
+    /// Has a person agree to what cannot be taken back: by the flag `--yes`, or on a terminal.
+    pub(crate) fn need_agreement(&self, yes: bool, question: &str, why: &str) -> Result<(), Error> {
+        if yes || self.can_ask() && self.agree(question) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Usage, format!("{why}, and nobody agreed to it")).hint("agree with `--yes`"))
+    }
+
     /// Prints an error: what, why, what to do. Gives the exit code of its kind.
     pub(crate) fn fail(&self, error: &Error) -> ExitCode {
         let mut out = anstream::stderr();

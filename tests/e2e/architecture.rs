@@ -6,7 +6,7 @@ use blockyard_tests::root;
 use serde_json::Value;
 
 /// Each crate of ours, and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("blockyard-model", &[]),
     ("blockyard-toolchain", &[]),
     ("blockyard-store", &["blockyard-model"]),
@@ -29,6 +29,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("blockyard-sdk", &["blockyard-sdk-macros"]),
     ("blockyard-bundle-sql", &["blockyard-sdk"]),
     ("blockyard-guest-misbehave", &["blockyard-sdk"]),
+    ("blockyard-guest-zoo", &["blockyard-sdk"]),
     ("blockyard-tests", &[]),
     ("xtask", &["blockyard-toolchain"]),
 ];

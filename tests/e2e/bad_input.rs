@@ -109,10 +109,10 @@ fn documents() {
         4,
         &create("sql-database/x", &["--set", "dialect=sqlite", "--set", "database=x.db", "--set", "host=h"]),
         expect![[r#"
-        error: block `sql-database/x` is not valid
-          /host: is not for SQLite, which is a file
-          /database: must be an absolute path, or `:memory:`, so that it means the same everywhere
-    "#]],
+            error: block `sql-database/x` is not valid
+              /database: must be an absolute path, or `:memory:`, so that it means the same everywhere
+              /host: is not for SQLite, which is a file
+        "#]],
     );
     check(
         &yard,
@@ -268,13 +268,13 @@ fn calls() {
 fn yards_and_keys() {
     let yard = TestYard::empty();
     expect![[r#"
-        error: there is no yard at `FOLDER/yard.db`
+        error: there is no yard at `YARD`
           hint: make one with `blockyard init`, or name another with `--yard`
     "#]]
     .assert_eq(&yard.fails(3, &["list"]));
     yard.ok(&["init", "--key", "file"]);
     expect![[r#"
-        error: there is a yard at `FOLDER/yard.db` already
+        error: there is a yard at `YARD` already
           hint: use it as it is, or name another place with `--yard`
     "#]]
     .assert_eq(&yard.fails(6, &["init"]));
@@ -292,16 +292,16 @@ fn yards_and_keys() {
     let database = std::fs::read(yard.path("yard.db")).expect("the yard");
     std::fs::write(yard.path("yard.db"), "this is no database, and it is long enough to look at").expect("a file");
     expect![[r#"
-        error: `FOLDER/yard.db` is not a yard
+        error: `YARD` is not a yard
           hint: name the yard's own file with `--yard sqlite:PATH`
     "#]]
     .assert_eq(&yard.fails(4, &["list"]));
     std::fs::write(yard.path("yard.db"), &database[..database.len() / 2]).expect("a file");
     let damaged = yard.fails(4, &["list"]);
-    assert!(damaged.contains("the yard's file `FOLDER/yard.db` is damaged"), "{damaged}");
+    assert!(damaged.contains("the yard `YARD` is damaged"), "{damaged}");
     expect![[r#"
-        error: `mysql://x` is not the address of a yard
-          hint: the form is `sqlite:PATH`
+        error: `mysql:…` is not the address of a yard
+          hint: the form is `sqlite:PATH` or `postgres://USER@HOST/DATABASE?schema=NAME`
     "#]]
     .assert_eq(&yard.fails(2, &["list", "--yard", "mysql://x"]));
 }

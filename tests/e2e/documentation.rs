@@ -81,6 +81,11 @@ fn the_examples_of_the_help() {
             examples.push(example);
         }
     }
+    // A secret to reveal.
+    let at = examples.iter().position(|line| line.contains(" reveal ")).expect("the example of reveal");
+    let warehouse = "echo s3cret | blockyard create sql-database/warehouse --set dialect=postgres \
+        --set host=db.example.com --set database=d --set username=u --secret password=-";
+    examples.insert(at, warehouse.to_owned());
     // Queries need their database file, which `execute` makes.
     let at = examples.iter().position(|line| line.contains(" execute ")).expect("the example of execute");
     let execute = examples.remove(at);

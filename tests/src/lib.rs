@@ -11,9 +11,39 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-/// A yard of its own, in a folder of its own, with the bundle `sql` installed.
+/// A yard of its own, in a folder of its own. On PostgreSQL it has a schema of its own, which goes
+/// with it.
 pub struct TestYard {
     folder: TempDir,
+    backend: Backend,
+    schema: String,
+}
+
+/// Where a yard is kept. What touches the yard is tested on both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// A SQLite file.
+    Sqlite,
+    /// A schema of the server that `cargo xtask test` starts.
+    Postgres,
+}
+
+/// Runs each test function on a yard of either kind: `on_both!(name, other);` makes of each
+/// `fn name(yard: &TestYard)` the tests `sqlite::name` and `postgres::name`.
+#[macro_export]
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[test] fn $name() { super::$name(&$crate::TestYard::on($crate::Backend::Sqlite)); })*
+        }
+        mod postgres {
+            $(#[test] fn $name() {
+                if $crate::available("BLOCKYARD_TEST_POSTGRES_PORT") {
+                    super::$name(&$crate::TestYard::on($crate::Backend::Postgres));
+                }
+            })*
+        }
+    };
 }
 
 /// What a command gave.
@@ -34,7 +64,91 @@ impl TestYard {
     /// Where there is no place for temporary files.
     #[must_use]
     pub fn empty() -> Self {
-        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+        Self::empty_on(Backend::Sqlite)
+    }
+
+    /// A folder without a yard, for one of this kind.
+    ///
+    /// # Panics
+    /// Where there is no place for temporary files.
+    #[must_use]
+    pub fn empty_on(backend: Backend) -> Self {
+        let folder = tempfile::Builder::new().prefix("blockyard-").tempdir().expect("a temporary folder");
+        let name = folder.path().file_name().expect("a name").to_string_lossy().into_owned();
+        // The folder's random name, in the letters that a schema's name has.
+        let schema = format!("y_{}", name.bytes().map(|byte| format!("{byte:02x}")).collect::<String>());
+        Self { folder, backend, schema: schema[..schema.len().min(60)].to_owned() }
+    }
+
+    /// A yard of this kind, with its key in a file and the bundles `sql` and `zoo`.
+    #[must_use]
+    pub fn on(backend: Backend) -> Self {
+        let yard = Self::empty_on(backend);
+        yard.ok(&["init", "--key", "file"]);
+        yard.ok(&["install", &bundle("sql"), &bundle("zoo"), "--yes"]);
+        yard
+    }
+
+    /// Where it is kept.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// The yard's address.
+    ///
+    /// # Panics
+    /// On PostgreSQL, where the tests are not run by `cargo xtask test`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match self.backend {
+            Backend::Sqlite => format!("sqlite:{}", self.path("yard.db").display()),
+            Backend::Postgres => {
+                let port = std::env::var("BLOCKYARD_TEST_POSTGRES_PORT").expect("the server's port");
+                format!("postgres://postgres@127.0.0.1:{port}/postgres?schema={}", self.schema)
+            }
+        }
+    }
+
+    /// The yard's key file.
+    ///
+    /// # Panics
+    /// Where there is none.
+    #[must_use]
+    pub fn key_file(&self) -> PathBuf {
+        match self.backend {
+            Backend::Sqlite => self.path("yard.key"),
+            Backend::Postgres => {
+                let folder = std::fs::read_dir(self.path(".local/share/blockyard/keys")).expect("the folder for keys");
+                let mut files: Vec<PathBuf> = folder.flatten().map(|entry| entry.path()).collect();
+                files.sort();
+                files.remove(0)
+            }
+        }
+    }
+
+    /// Runs a statement on the yard's own database as its superuser, past Blockyard: what somebody
+    /// could do who has the database. Gives what `sqlite3` or `psql` print, a row a line, columns
+    /// between bars; none where the statement was refused.
+    ///
+    /// # Panics
+    /// Where the database's shell is not there.
+    #[must_use]
+    pub fn sql(&self, statement: &str) -> Option<String> {
+        let mut shell = match self.backend {
+            Backend::Sqlite => {
+                let mut shell = Command::new("sqlite3");
+                shell.arg("-bail").arg(self.path("yard.db")).arg(statement);
+                shell
+            }
+            Backend::Postgres => {
+                let mut shell = psql(&self.schema);
+                shell.args(["-At", "-v", "ON_ERROR_STOP=1", "-c", statement]);
+                shell
+            }
+        };
+        let ran = ran(&mut shell, None);
+        (ran.code == 0).then_some(ran.stdout)
     }
 
     /// A yard with the bundle `sql`.
@@ -74,7 +188,8 @@ impl TestYard {
         command
             .env("HOME", self.folder.path())
             .env("XDG_CACHE_HOME", std::env::temp_dir().join("blockyard-test-cache"))
-            .env("BLOCKYARD_YARD", format!("sqlite:{}", self.path("yard.db").display()))
+            .env("BLOCKYARD_YARD", self.url())
+            .env("PGPASSWORD", std::env::var("BLOCKYARD_TEST_POSTGRES_PASSWORD").unwrap_or_default())
             .env_remove("DBUS_SESSION_BUS_ADDRESS")
             .env_remove("XDG_DATA_HOME");
         command
@@ -123,10 +238,10 @@ impl TestYard {
         serde_json::from_str(&self.ok(&arguments)).expect("one JSON document")
     }
 
-    /// A text without the folder's path.
+    /// A text without the folder's path and the server's address.
     #[must_use]
     pub fn anonymous(&self, text: &str) -> String {
-        text.replace(&self.folder.path().display().to_string(), "FOLDER")
+        text.replace(&self.url(), "YARD").replace(&self.folder.path().display().to_string(), "FOLDER")
     }
 
     /// Whether any file of the folder has these bytes.
@@ -153,6 +268,26 @@ impl TestYard {
         }
         search(self.folder.path(), needle.as_bytes())
     }
+}
+
+impl Drop for TestYard {
+    fn drop(&mut self) {
+        if self.backend == Backend::Postgres {
+            let drop = format!("drop schema if exists {} cascade", self.schema);
+            let _ = ran(psql("public").args(["-q", "-c", &drop]), None);
+        }
+    }
+}
+
+/// PostgreSQL's own shell on the server of the tests.
+fn psql(schema: &str) -> Command {
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let mut shell = Command::new("psql");
+    shell
+        .args(["-h", "127.0.0.1", "-U", "postgres", "-p", &variable("BLOCKYARD_TEST_POSTGRES_PORT"), "postgres"])
+        .env("PGPASSWORD", variable("BLOCKYARD_TEST_POSTGRES_PASSWORD"))
+        .env("PGOPTIONS", format!("-c search_path={schema} -c client_min_messages=warning"));
+    shell
 }
 
 impl Default for TestYard {

@@ -1,5 +1,6 @@
 //! `audit`: who did what when.
 
+use blockyard::{Address, AuditFilter, Error, ErrorKind};
 use serde_json::json;
 
 use super::{DONE, Outcome, time};
@@ -8,8 +9,14 @@ use crate::context::Context;
 use crate::tabular::plain_table;
 
 pub(super) async fn run(arguments: &Audit, context: &Context) -> Outcome {
+    let block = arguments.block.as_deref().map(str::parse::<Address>).transpose().map_err(Error::from)?;
+    let filter = AuditFilter {
+        subject: block.map(|address| address.to_string()),
+        since: arguments.since.as_deref().map(since).transpose()?,
+        limit: Some(arguments.limit),
+    };
     let yard = context.open().await?;
-    let lines = yard.audit(arguments.limit).await?;
+    let lines = yard.audit(&filter).await?;
     let documents: Vec<serde_json::Value> = lines
         .iter()
         .map(|line| {
@@ -41,4 +48,25 @@ pub(super) async fn run(arguments: &Audit, context: &Context) -> Outcome {
     })?;
     yard.close().await;
     Ok(DONE)
+}
+
+/// A time as people write it: `2026-11-24`, `2026-11-24T10:00:00Z`, `90m`, `7d`. Milliseconds since
+/// 1970-01-01 UTC.
+fn since(text: &str) -> Result<i64, Error> {
+    let time = text.parse::<jiff::Timestamp>().ok().or_else(|| {
+        let date = text.parse::<jiff::civil::Date>().ok()?;
+        Some(date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+    });
+    let span = || {
+        text.parse::<jiff::SignedDuration>().ok().or_else(|| {
+            // A day has 24 hours here.
+            let days: i64 = text.strip_suffix('d')?.parse().ok()?;
+            Some(jiff::SignedDuration::from_hours(days.checked_mul(24)?))
+        })
+    };
+    let time = time.or_else(|| jiff::Timestamp::now().checked_sub(span()?).ok());
+    time.map(jiff::Timestamp::as_millisecond).ok_or_else(|| {
+        Error::new(ErrorKind::Usage, format!("`{text}` is not a time"))
+            .hint("write a date (`2026-11-24`), a time (`2026-11-24T10:00:00Z`), or a span back from now (`2h`, `7d`)")
+    })
 }

@@ -44,17 +44,10 @@ pub(super) async fn run(arguments: Call, context: &Context) -> Outcome {
         }
     };
     let given = values(operation, &matches)?;
-    if operation.effect == Effect::Destructive && !matches.get_flag("yes") {
-        let agreed = context.terminal.can_ask()
-            && context.terminal.agree(&format!("`{name}` may lose what cannot be had back. Go on?"));
-        if !agreed {
-            return Err(Error::new(
-                ErrorKind::Usage,
-                format!("operation `{name}` is destructive, and nobody agreed to it"),
-            )
-            .hint("agree with `--yes`")
-            .into());
-        }
+    if operation.effect == Effect::Destructive {
+        let question = format!("`{name}` may lose what cannot be had back. Go on?");
+        let why = format!("operation `{name}` is destructive");
+        context.terminal.need_agreement(matches.get_flag("yes"), &question, &why)?;
     }
     let input = match matches.get_one::<PathBuf>("in") {
         Some(path) => Some(input(path).await?),

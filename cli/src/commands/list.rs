@@ -20,10 +20,22 @@ pub(super) async fn run(arguments: List, context: &Context) -> Outcome {
         word: arguments.word,
         after,
         limit: arguments.limit,
-        deleted: false,
+        deleted: arguments.deleted,
     };
+    if arguments.count {
+        let count = yard.count(filter, arguments.interface.as_deref()).await?;
+        context.terminal.document(&json!({ "count": count }), || count.to_string())?;
+        yard.close().await;
+        return Ok(DONE);
+    }
     let blocks = yard.list(filter, arguments.interface.as_deref()).await?;
-    context.terminal.document(&json!({ "blocks": blocks }), || {
+    // A full page has a next one, which may be empty.
+    let full = arguments.limit.is_some_and(|limit| blocks.len() as u64 == u64::from(limit));
+    let next = blocks.last().filter(|_| full).map(|block| block.address.clone());
+    context.terminal.document(&json!({ "blocks": blocks, "next": next }), || {
+        if blocks.is_empty() && arguments.deleted {
+            return "no such deleted blocks".to_owned();
+        }
         if blocks.is_empty() {
             return "no such blocks; make one with `blockyard create TYPE/NAME`".to_owned();
         }
@@ -33,6 +45,9 @@ pub(super) async fn run(arguments: List, context: &Context) -> Outcome {
         }
         table.to_string()
     })?;
+    if let Some(next) = &next {
+        context.terminal.note(&format!("the next page: --after {next}"));
+    }
     yard.close().await;
     Ok(DONE)
 }

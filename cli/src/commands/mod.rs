@@ -7,13 +7,21 @@ mod call;
 mod check;
 mod completions;
 mod create;
+mod delete;
+mod diff;
+mod doctor;
 mod execute;
+mod export;
 mod grants;
 mod history;
 mod init;
 mod install;
+mod key;
 mod list;
+mod plan;
 mod query;
+mod reveal;
+mod rollback;
 mod set;
 mod show;
 mod r#type;
@@ -46,10 +54,21 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::List(arguments) => list::run(arguments, context).await,
         Command::Show(arguments) => show::run(&arguments, context).await,
         Command::History(arguments) => history::run(&arguments, context).await,
+        Command::Diff(arguments) => diff::run(&arguments, context).await,
+        Command::Rollback(arguments) => rollback::run(&arguments, context).await,
+        Command::Delete(arguments) => delete::delete(&arguments, context).await,
+        Command::Restore(arguments) => delete::restore(&arguments, context).await,
+        Command::Purge(arguments) => delete::purge(&arguments, context).await,
+        Command::Reveal(arguments) => reveal::run(&arguments, context).await,
         Command::Check(arguments) => check::run(&arguments, context).await,
         Command::Call(arguments) => call::run(arguments, context).await,
         Command::Query(arguments) => query::run(arguments, context).await,
         Command::Execute(arguments) => execute::run(arguments, context).await,
+        Command::Export(arguments) => export::run(&arguments, context).await,
+        Command::Plan(arguments) => plan::plan(&arguments, context).await,
+        Command::Apply(arguments) => plan::apply(&arguments, context).await,
+        Command::Key(arguments) => key::run(&arguments.command, context).await,
+        Command::Doctor => doctor::run(context).await,
         Command::Audit(arguments) => audit::run(&arguments, context).await,
         Command::Build(arguments) => build::run(&arguments, context).await,
         Command::Completions(arguments) => completions::run(&arguments, context),

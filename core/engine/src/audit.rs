@@ -3,7 +3,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use blockyard_store::{AuditLine, Millis, Store};
+use blockyard_store::{AuditChain, AuditFilter, AuditLine, Millis, Store};
 use serde_json::Value;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
@@ -15,16 +15,16 @@ const WAITING: usize = 1_024;
 
 /// Writes the lines of calls.
 pub(crate) struct AuditWriter {
-    sender: Mutex<Option<mpsc::Sender<(AuditLine, Millis)>>>,
+    sender: Mutex<Option<mpsc::Sender<AuditLine>>>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl AuditWriter {
     pub(crate) fn start(store: Store) -> Self {
-        let (sender, mut receiver) = mpsc::channel::<(AuditLine, Millis)>(WAITING);
+        let (sender, mut receiver) = mpsc::channel::<AuditLine>(WAITING);
         let task = tokio::spawn(async move {
-            while let Some((line, at)) = receiver.recv().await {
-                if let Err(error) = store.append_audit(&line, at).await {
+            while let Some(line) = receiver.recv().await {
+                if let Err(error) = store.append_audit(&line).await {
                     tracing::error!(%error, action = line.action, subject = line.subject, "a line of the audit trail was not written");
                 }
             }
@@ -35,7 +35,7 @@ impl AuditWriter {
     pub(crate) async fn write(&self, line: AuditLine) {
         let sender = self.sender.lock().await.clone();
         if let Some(sender) = sender {
-            let _ = sender.send((line, now())).await;
+            let _ = sender.send(line).await;
         }
     }
 
@@ -67,11 +67,19 @@ pub(crate) fn now() -> Millis {
 }
 
 impl Yard {
-    /// The newest lines of the audit trail first, at most `limit`.
+    /// Lines of the audit trail, the newest first.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn audit(&self, limit: u32) -> Result<Vec<AuditLine>, Error> {
-        Ok(self.store().audit(limit).await?)
+    pub async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditLine>, Error> {
+        Ok(self.store().audit(filter).await?)
+    }
+
+    /// Walks the whole audit trail and checks that each line is what was written.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn check_audit(&self) -> Result<AuditChain, Error> {
+        Ok(self.store().check_audit().await?)
     }
 }

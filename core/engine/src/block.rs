@@ -1,20 +1,18 @@
-//! Blocks: opening, showing, listing, history.
+//! Blocks: opening, showing, listing.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use blockyard_host::Bundle;
 use blockyard_model::document::masked;
 use blockyard_model::secret::MASK;
-use blockyard_model::suggestion::did_you_mean;
 use blockyard_model::{Address, PinnedAddress, Revision, SealedDocument, interface};
-use blockyard_store::{BlockFilter, BlockRecord};
-use blockyard_vault::{DataKey, Place};
+use blockyard_store::BlockFilter;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::save::{content_digest, type_of};
+use crate::reference::{Whole, type_of};
+use crate::revision::deleted;
 use crate::{Error, ErrorKind, Yard};
 
 /// A block at one revision, opened: its secrets can be used and not seen.
@@ -25,6 +23,8 @@ pub struct Block {
     pub(crate) revision: Revision,
     pub(crate) bundle: Bundle,
     pub(crate) document: Arc<SealedDocument>,
+    /// With all that it builds on.
+    pub(crate) whole: Arc<Whole>,
 }
 
 /// A secret in a typed configuration: it is there, and cannot be seen.
@@ -42,6 +42,8 @@ pub struct BlockView {
     pub newest: u64,
     /// The configuration, secrets as `********`.
     pub config: Value,
+    /// The blocks that build on this one, and through which field: `TYPE/NAME` to `field`.
+    pub used_by: Vec<Use>,
     /// sha256 of the bundle that validated it.
     pub bundle_sha256: String,
     /// Who saved it.
@@ -50,6 +52,15 @@ pub struct BlockView {
     pub saved_at: i64,
     /// Whether the block is deleted.
     pub deleted: bool,
+}
+
+/// A block that builds on another one.
+#[derive(Debug, Clone, Serialize)]
+pub struct Use {
+    /// `TYPE/NAME`.
+    pub address: String,
+    /// The field with the reference.
+    pub field: String,
 }
 
 /// A block in a list.
@@ -61,21 +72,9 @@ pub struct Listing {
     pub revision: u64,
     /// When that was saved: milliseconds since 1970-01-01 UTC.
     pub saved_at: i64,
-}
-
-/// A revision in a history.
-#[derive(Debug, Clone, Serialize)]
-pub struct RevisionView {
-    /// Its number.
-    pub revision: u64,
-    /// When it was saved: milliseconds since 1970-01-01 UTC.
-    pub saved_at: i64,
-    /// Who saved it.
-    pub author: String,
-    /// The version of the bundle that validated it.
-    pub bundle_version: String,
-    /// The fields that differ from the revision before.
-    pub changed: Vec<String>,
+    /// When the block was deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<i64>,
 }
 
 impl Yard {
@@ -92,10 +91,24 @@ impl Yard {
     /// # Errors
     /// There is no such type, block or revision.
     pub async fn open_block(&self, address: &PinnedAddress) -> Result<Block, Error> {
-        let record = self.live_record(&address.address, address.revision).await?;
-        let document = Arc::new(self.unseal(&record)?);
+        let found = self.store().block_with_parts(&address.address, address.revision).await?;
+        let Some((record, parts)) = found else {
+            return Err(self.missing(&address.address, address.revision).await);
+        };
+        let document = self.unseal(&record).await?;
+        if record.deleted_at.is_some() {
+            return Err(deleted(&address.address));
+        }
+        let whole = self.assemble_whole(&record, &document, parts).await?;
         let bundle = self.bundle(&record.bundle).await?;
-        Ok(Block { yard: self.clone(), address: record.address, revision: record.revision, bundle, document })
+        Ok(Block {
+            yard: self.clone(),
+            address: record.address,
+            revision: record.revision,
+            bundle,
+            document: Arc::new(document),
+            whole: Arc::new(whole),
+        })
     }
 
     /// A block as people see it.
@@ -104,7 +117,12 @@ impl Yard {
     /// There is no such type, block or revision.
     pub async fn show(&self, address: &PinnedAddress) -> Result<BlockView, Error> {
         let record = self.live_record(&address.address, address.revision).await?;
+        let users = self.store().users_of(&address.address).await?;
         Ok(BlockView {
+            used_by: users
+                .into_iter()
+                .map(|(address, pointer)| Use { address: address.to_string(), field: pointer.dotted() })
+                .collect(),
             address: record.address.to_string(),
             revision: record.revision.number(),
             newest: record.newest.number(),
@@ -121,13 +139,7 @@ impl Yard {
     /// # Errors
     /// There is no such interface or type.
     pub async fn list(&self, mut filter: BlockFilter, interface_name: Option<&str>) -> Result<Vec<Listing>, Error> {
-        if let Some(name) = interface_name {
-            let implementing: Vec<String> = self.types(Some(name)).await?.into_iter().map(|view| view.slug).collect();
-            filter.types = Some(match filter.types {
-                Some(types) => types.into_iter().filter(|slug| implementing.contains(slug)).collect(),
-                None => implementing,
-            });
-        }
+        self.narrow(&mut filter, interface_name).await?;
         let blocks = self.store().blocks(&filter).await?;
         Ok(blocks
             .into_iter()
@@ -135,125 +147,29 @@ impl Yard {
                 address: block.address.to_string(),
                 revision: block.newest.number(),
                 saved_at: block.saved_at,
+                deleted_at: block.deleted_at,
             })
             .collect())
     }
 
-    /// The revisions of a block, the newest first. Of a secret it says that it was saved anew,
-    /// never more.
+    /// How many blocks [`list`](Self::list) would give on all its pages.
     ///
     /// # Errors
-    /// There is no such type or block.
-    pub async fn history(&self, address: &Address) -> Result<Vec<RevisionView>, Error> {
-        let newest = self.record(address, None).await?;
-        let revisions = self.store().history(address).await?;
-        let mut views = Vec::new();
-        for (index, revision) in revisions.iter().enumerate() {
-            let mut changed = Vec::new();
-            if let Some(before) = revisions.get(index + 1) {
-                differences(&before.config, &revision.config, "", &mut changed);
-                changed.extend(self.changed_secrets(&newest, before.revision, revision.revision).await?);
-                changed.sort();
-                changed.dedup();
-            }
-            views.push(RevisionView {
-                revision: revision.revision.number(),
-                saved_at: revision.created_at,
-                author: revision.author.clone(),
-                bundle_version: revision.bundle_version.clone(),
-                changed,
-            });
-        }
-        Ok(views)
+    /// As `list`.
+    pub async fn count(&self, mut filter: BlockFilter, interface_name: Option<&str>) -> Result<u64, Error> {
+        self.narrow(&mut filter, interface_name).await?;
+        Ok(self.store().count_blocks(&filter).await?)
     }
 
-    /// Secrets whose values differ between two revisions.
-    async fn changed_secrets(
-        &self,
-        block: &BlockRecord,
-        before: Revision,
-        after: Revision,
-    ) -> Result<Vec<String>, Error> {
-        let mut pair = Vec::new();
-        for revision in [before, after] {
-            let record = self.record(&block.address, Some(revision)).await?;
-            pair.push(self.unseal(&record)?.secrets);
-        }
-        let (Some(after), Some(before)) = (pair.pop(), pair.pop()) else { return Ok(Vec::new()) };
-        let changed = after.iter().filter(|(pointer, secret)| before.get(*pointer).is_some_and(|old| old != *secret));
-        Ok(changed.map(|(pointer, _)| format!("{} (secret)", pointer.dotted())).collect())
-    }
-
-    /// A block's record; its absence is told apart: type, block, revision.
-    async fn record(&self, address: &Address, revision: Option<Revision>) -> Result<BlockRecord, Error> {
-        if let Some(record) = self.store().block(address, revision).await? {
-            self.check_seal(&record)?;
-            return Ok(record);
-        }
-        if let Some(revision) = revision
-            && let Some(record) = self.store().block(address, None).await?
-        {
-            return Err(Error::new(
-                ErrorKind::NotFound,
-                format!("block `{address}` has no revision {revision}; its newest is {}", record.newest),
-            ));
-        }
-        self.block_type(&address.type_slug).await?;
-        let blocks = self.store().blocks(&BlockFilter::default()).await?;
-        let known: Vec<String> = blocks.into_iter().map(|block| block.address.to_string()).collect();
-        let text = address.to_string();
-        Err(Error::new(ErrorKind::NotFound, format!("block `{address}` not found"))
-            .maybe_hint(did_you_mean(&text, known.iter().map(String::as_str)))
-            .details(json!({ "address": text })))
-    }
-
-    /// Makes sure that nobody but Blockyard wrote this revision: a changed host would have the
-    /// password sent there.
-    fn check_seal(&self, record: &BlockRecord) -> Result<(), Error> {
-        let data_key = self.data_key(record)?;
-        let content = content_digest(&record.bundle, &record.checksum, &record.config);
-        let yard = &self.store().yard().id;
-        data_key.check_content(yard, &record.address, record.revision, &content, &record.seal).map_err(|_| {
-            let revision = record.revision;
-            let message = format!("block `{}@{revision}` was changed by something else than Blockyard", record.address);
-            Error::new(ErrorKind::Denied, message)
-                .hint("restore the yard's file from a backup, and find out who writes to it")
-        })
-    }
-
-    /// The key of a block's own.
-    pub(crate) fn data_key(&self, record: &BlockRecord) -> Result<DataKey, Error> {
-        let purged =
-            || Error::new(ErrorKind::Denied, format!("the secrets of block `{}` were destroyed", record.address));
-        let wrapped = record.data_key.as_deref().ok_or_else(purged)?;
-        Ok(self.key().unwrap(&self.store().yard().id, &record.address, wrapped)?)
-    }
-
-    /// As [`record`](Self::record), and not deleted.
-    pub(crate) async fn live_record(
-        &self,
-        address: &Address,
-        revision: Option<Revision>,
-    ) -> Result<BlockRecord, Error> {
-        let record = self.record(address, revision).await?;
-        if record.deleted_at.is_some() {
-            return Err(Error::new(ErrorKind::NotFound, format!("block `{address}` is deleted")));
-        }
-        Ok(record)
-    }
-
-    /// Opens the sealed secrets of a revision.
-    pub(crate) fn unseal(&self, record: &BlockRecord) -> Result<SealedDocument, Error> {
-        let mut secrets = BTreeMap::new();
-        if !record.secrets.is_empty() {
-            let yard = &self.store().yard().id;
-            let data_key = self.data_key(record)?;
-            for (pointer, sealed) in &record.secrets {
-                let place = Place { yard, address: &record.address, revision: record.revision, pointer };
-                secrets.insert(pointer.clone(), data_key.open(&place, sealed)?);
-            }
-        }
-        Ok(SealedDocument { config: record.config.clone(), secrets })
+    /// Types that are asked for must be there; an interface means those that implement it.
+    async fn narrow(&self, filter: &mut BlockFilter, interface_name: Option<&str>) -> Result<(), Error> {
+        let Some(name) = interface_name else { return Ok(()) };
+        let implementing: Vec<String> = self.types(Some(name)).await?.into_iter().map(|view| view.slug).collect();
+        filter.types = Some(match filter.types.take() {
+            Some(types) => types.into_iter().filter(|slug| implementing.contains(slug)).collect(),
+            None => implementing,
+        });
+        Ok(())
     }
 }
 
@@ -296,7 +212,7 @@ impl Block {
 
     /// Makes sure that the block's type implements a standard interface.
     pub(crate) fn need_interface(&self, name: &str) -> Result<(), Error> {
-        let block_type = type_of(&self.bundle, &self.address)?;
+        let block_type = type_of(self.bundle.manifest(), &self.address)?;
         if block_type.interfaces.iter().any(|own| own == name) {
             return Ok(());
         }
@@ -324,20 +240,5 @@ impl std::fmt::Debug for Sealed {
 impl std::fmt::Debug for Block {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Block({}@{})", self.address, self.revision)
-    }
-}
-
-/// The fields in which two documents differ, as on a command line.
-fn differences(before: &Value, after: &Value, path: &str, found: &mut Vec<String>) {
-    match (before, after) {
-        (Value::Object(before), Value::Object(after)) => {
-            let null = Value::Null;
-            for key in before.keys().chain(after.keys().filter(|key| !before.contains_key(*key))) {
-                let place = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                differences(before.get(key).unwrap_or(&null), after.get(key).unwrap_or(&null), &place, found);
-            }
-        }
-        _ if before != after => found.push(path.to_owned()),
-        _ => {}
     }
 }

@@ -59,6 +59,21 @@ impl Yard {
         Ok(views)
     }
 
+    /// The digest of the newest version of each installed bundle.
+    pub(crate) async fn newest_digests(&self) -> Result<Vec<Digest>, Error> {
+        let newest = self.store().bundle_versions().await?;
+        let mut found: Vec<(Digest, String, Option<Version>)> = Vec::new();
+        for (digest, name, text) in newest {
+            let version = Version::parse(&text).ok();
+            match found.iter_mut().find(|(_, other, _)| *other == name) {
+                Some(other) if other.2 <= version => *other = (digest, name, version),
+                Some(_) => {}
+                None => found.push((digest, name, version)),
+            }
+        }
+        Ok(found.into_iter().map(|(digest, _, _)| digest).collect())
+    }
+
     /// The newest version of each installed bundle, with its manifest as JSON.
     pub(crate) async fn newest_bundles(&self) -> Result<Vec<(Digest, String, Value)>, Error> {
         let mut newest: Vec<BundleRecord> = Vec::new();

@@ -2,20 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use blockyard_host::{Block as HostBlock, ByteStream, CallSecret, Deadline, Input, Invocation, LogLine};
-use blockyard_model::document::handles;
+use blockyard_host::{
+    Block as HostBlock, ByteStream, CallSecret, Deadline, Input, Invocation, LogLine, Problem, RevealHook,
+};
+use blockyard_model::reference::SECRET_STORE;
 use blockyard_model::suggestion::did_you_mean;
-use blockyard_model::{Effect, Operation, Pointer, SecretSource, SecretValue};
+use blockyard_model::{Address, Effect, Operation, PinnedAddress, Pointer, SecretSource, SecretValue};
+use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use zeroize::Zeroize as _;
 
 use crate::audit::line;
 use crate::block::Block;
-use crate::save::type_of;
-use crate::{Error, ErrorKind};
+use crate::reference::{Material, WholeSecret, type_of};
+use crate::{Error, ErrorKind, Yard};
 
-/// The largest file that a secret is read from, bytes: a key or a certificate, not a data set.
+/// The largest secret that is read from a source, bytes: a key or a certificate, not a data set.
 const SOURCE_BYTES: u64 = 1 << 20;
+
+/// How many secrets may be read one through another: a `block:` source whose block has one, too.
+const SOURCE_DEPTH: usize = 8;
 
 /// What an operation gave.
 pub struct CallReply {
@@ -57,7 +64,7 @@ impl Block {
     /// # Errors
     /// The block's bundle is damaged.
     pub fn operations(&self) -> Result<&[Operation], Error> {
-        Ok(&type_of(&self.bundle, &self.address)?.operations)
+        Ok(&type_of(self.bundle.manifest(), &self.address)?.operations)
     }
 
     /// One operation of the block's type.
@@ -65,7 +72,7 @@ impl Block {
     /// # Errors
     /// It has no such operation.
     pub fn operation(&self, name: &str) -> Result<&Operation, Error> {
-        let block_type = type_of(&self.bundle, &self.address)?;
+        let block_type = type_of(self.bundle.manifest(), &self.address)?;
         block_type.operation(name).ok_or_else(|| {
             let known: Vec<&str> = block_type.operations.iter().map(|operation| operation.name.as_str()).collect();
             Error::new(ErrorKind::NotFound, format!("type `{}` has no operation `{name}`", block_type.slug))
@@ -94,6 +101,18 @@ impl Block {
         input: Option<Input>,
         deadline: Deadline,
     ) -> Result<CallReply, Error> {
+        self.call_at(operation, arguments, input, deadline, 0).await
+    }
+
+    /// A call that another one needs, `depth` of them deep: it reads a secret from this block.
+    async fn call_at(
+        &self,
+        operation: &str,
+        arguments: Value,
+        input: Option<Input>,
+        deadline: Deadline,
+        depth: usize,
+    ) -> Result<CallReply, Error> {
         let described = self.operation(operation)?;
         let violations = described.arguments.check(&arguments);
         if !violations.is_empty() {
@@ -102,7 +121,15 @@ impl Block {
         if input.is_some() && !described.input {
             return Err(Error::new(ErrorKind::Usage, format!("operation `{operation}` reads no stream of bytes")));
         }
-        let invocation = self.invocation(described.effect, deadline).await?;
+        let invocation = self.invocation(described.effect, deadline, depth).await?;
+        // What may change the outside world is written down before it is tried: whoever is killed in
+        // the middle leaves a trace.
+        if described.effect != Effect::Read {
+            let detail =
+                json!({ "operation": operation, "effect": described.effect, "revision": self.revision.number() });
+            let begun = line(self.yard.actor(), "begin-call", &self.address, &detail);
+            self.yard.store().append_audit(&begun).await?;
+        }
         let called = self.yard.sandbox()?.invoke(&self.bundle, invocation, operation, &arguments, input).await;
         let outcome = called.map_err(Error::from).and_then(|reply| {
             let violations = described.result.check(&reply.result);
@@ -135,7 +162,7 @@ impl Block {
     }
 
     async fn check_now(&self) -> Result<Check, Error> {
-        let invocation = self.invocation(Effect::Read, Deadline::default()).await?;
+        let invocation = self.invocation(Effect::Read, Deadline::default(), 0).await?;
         let steps = self.yard.sandbox()?.check(&self.bundle, invocation).await?;
         let steps: Vec<CheckStep> = serde_json::from_value(steps).map_err(|error| {
             Error::new(
@@ -147,44 +174,84 @@ impl Block {
         Ok(Check { passed: steps.iter().all(|step| step.status == "passed"), steps })
     }
 
-    async fn invocation(&self, effect: Effect, deadline: Deadline) -> Result<Invocation, Error> {
+    async fn invocation(&self, effect: Effect, deadline: Deadline, depth: usize) -> Result<Invocation, Error> {
         let granted = self.yard.store().grants(self.bundle.manifest().name.as_str()).await?;
+        let mut secrets = BTreeMap::new();
+        for secret in &self.whole.secrets {
+            let value = self.yard.read_secret(secret, depth).await?;
+            secrets.insert(secret.pointer.clone(), CallSecret { value, audience: secret.audience.clone() });
+        }
         Ok(Invocation {
             block: HostBlock {
                 type_slug: self.address.type_slug.to_string(),
                 name: self.address.name.to_string(),
                 revision: self.revision.number(),
-                config: handles(&self.document.config),
+                config: self.whole.config.clone(),
             },
             effect,
-            secrets: self.secrets().await?,
+            secrets,
             // What the manifest asks for AND the yard grants.
             grants: granted.intersection(&self.bundle.manifest().capabilities).cloned().collect(),
             deadline,
+            reveal: self.reveal_hook(),
         })
     }
 
-    /// The block's secrets, sealed ones and those from sources, with what each may be used for.
-    async fn secrets(&self) -> Result<BTreeMap<Pointer, CallSecret>, Error> {
-        let sources: BTreeMap<Pointer, SecretSource> = self.document.sources().into_iter().collect();
-        let mut secrets = BTreeMap::new();
-        for place in type_of(&self.bundle, &self.address)?.schema.secrets(&self.document.config) {
-            let value = match (self.document.secrets.get(&place.pointer), sources.get(&place.pointer)) {
-                (Some(value), _) => value.clone(),
-                (None, Some(source)) => self.read_source(&place.pointer, source).await?,
-                (None, None) => continue,
-            };
-            secrets.insert(place.pointer, CallSecret { value, audience: place.audience });
+    /// What the host does before it shows a bundle a secret: a line of the audit trail, on disk.
+    fn reveal_hook(&self) -> RevealHook {
+        let (yard, address, revision) = (self.yard.clone(), self.address.clone(), self.revision);
+        let bundle = self.bundle.manifest().name.to_string();
+        RevealHook::new(move |pointer: Pointer| {
+            let detail = json!({ "field": pointer.dotted(), "revision": revision.number(), "bundle": bundle });
+            let shown = line(yard.actor(), "reveal", &address, &detail);
+            let store = yard.store().clone();
+            async move {
+                store
+                    .append_audit(&shown)
+                    .await
+                    .map_err(|error| Problem::new("failed", format!("the audit trail cannot be written: {error}")))
+            }
+        })
+    }
+
+    async fn audited<T>(&self, action: &str, mut detail: Value, outcome: &Result<T, Error>) {
+        detail["revision"] = json!(self.revision.number());
+        detail["bundle"] = json!(self.bundle.digest().to_string());
+        detail["outcome"] = json!(outcome.as_ref().err().map_or("ok", |error| error.kind().as_str()));
+        self.yard.audit_writer().write(line(self.yard.actor(), action, &self.address, &detail)).await;
+    }
+}
+
+impl Yard {
+    /// The plain text of a secret, for this call only.
+    pub(crate) async fn read_secret(&self, secret: &WholeSecret, depth: usize) -> Result<SecretValue, Error> {
+        let WholeSecret { owner, field, material, .. } = secret;
+        match material {
+            Material::Value(value) => Ok(value.clone()),
+            Material::Source(source) => self.read_source(owner, field, source, depth).await,
+            Material::Destroyed => {
+                let field = field.dotted();
+                Err(Error::new(
+                    ErrorKind::Denied,
+                    format!("the secret `{field}` of block `{owner}` was destroyed by `purge`"),
+                )
+                .hint(format!("give it a new one with `blockyard set {owner} --secret {field}`")))
+            }
         }
-        Ok(secrets)
     }
 
     /// Reads a secret from its source. There is nothing that it falls back to.
-    async fn read_source(&self, pointer: &Pointer, source: &SecretSource) -> Result<SecretValue, Error> {
+    async fn read_source(
+        &self,
+        owner: &Address,
+        field: &Pointer,
+        source: &SecretSource,
+        depth: usize,
+    ) -> Result<SecretValue, Error> {
         let unreadable = |reason: String| {
             Error::new(
                 ErrorKind::Denied,
-                format!("the secret `{}` of block `{}` cannot be read from `{source}`", pointer.dotted(), self.address),
+                format!("the secret `{}` of block `{owner}` cannot be read from `{source}`", field.dotted()),
             )
             .because(reason)
         };
@@ -204,23 +271,56 @@ impl Block {
                 if size > SOURCE_BYTES {
                     return Err(unreadable(format!("the file has {size} bytes; a secret has at most {SOURCE_BYTES}")));
                 }
-                let mut text = tokio::fs::read_to_string(path).await.map_err(|error| unreadable(error.to_string()))?;
+                let text = tokio::fs::read(path).await.map_err(|error| unreadable(error.to_string()))?;
                 // Editors end files with a newline; a secret that ends with one is sealed, not sourced.
-                if text.ends_with('\n') {
-                    text.truncate(text.trim_end_matches(['\r', '\n']).len());
-                }
-                Ok(SecretValue::new(text))
+                without_newlines(text).map_err(unreadable)
             }
-            SecretSource::Block(_) => Err(unreadable("no installed bundle implements `secret-store`".to_owned())),
+            SecretSource::Block(address) => {
+                if depth == SOURCE_DEPTH {
+                    return Err(unreadable(format!("secrets are read through more than {SOURCE_DEPTH} blocks")));
+                }
+                // A call in a call: the compiler needs to know where the future ends.
+                Box::pin(self.read_from_block(address, depth + 1)).await.map_err(|error| {
+                    let mut reasons = vec![error.to_string()];
+                    reasons.extend(error.causes());
+                    let mut wrapped = unreadable(reasons.join(": "));
+                    for hint in error.hints() {
+                        wrapped = wrapped.hint(hint.clone());
+                    }
+                    wrapped
+                })
+            }
         }
     }
 
-    async fn audited<T>(&self, action: &str, mut detail: Value, outcome: &Result<T, Error>) {
-        detail["revision"] = json!(self.revision.number());
-        detail["bundle"] = json!(self.bundle.digest().to_string());
-        detail["outcome"] = json!(outcome.as_ref().err().map_or("ok", |error| error.kind().as_str()));
-        self.yard.audit_writer().write(line(self.yard.actor(), action, &self.address, &detail)).await;
+    /// Asks a block that implements `secret-store`.
+    async fn read_from_block(&self, address: &Address, depth: usize) -> Result<SecretValue, Error> {
+        let block = self.open_block(&PinnedAddress::from(address.clone())).await?;
+        block.need_interface(SECRET_STORE)?;
+        let reply = block.call_at("read", json!({}), None, Deadline::default(), depth).await?;
+        let Some((_, mut stream)) = reply.output else {
+            return Err(Error::new(ErrorKind::Bundle, format!("block `{address}` gave no secret")));
+        };
+        let mut bytes = Vec::new();
+        while let Some(chunk) = stream.next().await {
+            bytes.extend_from_slice(&chunk?);
+            if bytes.len() as u64 > SOURCE_BYTES {
+                bytes.zeroize();
+                let message = format!("block `{address}` gave more than {SOURCE_BYTES} bytes for a secret");
+                return Err(Error::new(ErrorKind::Bundle, message));
+            }
+        }
+        SecretValue::from_bytes(bytes)
+            .map_err(|_| Error::new(ErrorKind::Outside, format!("the secret of block `{address}` is not UTF-8")))
     }
+}
+
+/// A file's content as a secret, without the newlines at its end.
+fn without_newlines(mut bytes: Vec<u8>) -> Result<SecretValue, String> {
+    while bytes.last().is_some_and(|last| matches!(last, b'\n' | b'\r')) {
+        bytes.pop();
+    }
+    SecretValue::from_bytes(bytes).map_err(|_| "the file is not UTF-8".to_owned())
 }
 
 impl std::fmt::Debug for CallReply {

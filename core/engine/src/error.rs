@@ -186,7 +186,11 @@ fn taken(kind: ErrorKind, error: impl StdError + Send + Sync + 'static) -> Error
     let mut causes = Vec::new();
     let mut source = error.source();
     while let Some(cause) = source {
-        causes.push(cause.to_string());
+        let text = cause.to_string();
+        // Some libraries repeat their cause in their own words.
+        if !causes.iter().any(|told: &String| told.contains(&text)) {
+            causes.push(text);
+        }
         source = cause.source();
     }
     let error = Error::new(kind, message);
@@ -195,6 +199,16 @@ fn taken(kind: ErrorKind, error: impl StdError + Send + Sync + 'static) -> Error
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
+        let details = match &error {
+            StoreError::Moved { address, newest } => {
+                Some(json!({ "address": address.to_string(), "newest": newest.number() }))
+            }
+            StoreError::InUse { users, .. } => Some(json!({ "used_by": users
+                .iter()
+                .map(|(address, pointer)| json!({ "address": address.to_string(), "field": pointer.dotted() }))
+                .collect::<Vec<_>>() })),
+            _ => None,
+        };
         let (kind, hint) = match &error {
             StoreError::NoYard(_) => {
                 (ErrorKind::NotFound, Some("make one with `blockyard init`, or name another with `--yard`".to_owned()))
@@ -205,13 +219,30 @@ impl From<StoreError> for Error {
             StoreError::NotAYard(_) => {
                 (ErrorKind::Invalid, Some("name the yard's own file with `--yard sqlite:PATH`".to_owned()))
             }
+            StoreError::Full(..) => (ErrorKind::Outside, Some("make room, and try again".to_owned())),
+            StoreError::Busy(..) => (ErrorKind::Outside, Some("try again".to_owned())),
+            StoreError::Unreachable(..) => {
+                (ErrorKind::Outside, Some("nothing was changed; try again when the server answers".to_owned()))
+            }
+            StoreError::Unsure(..) => (
+                ErrorKind::Outside,
+                Some(
+                    "look with `blockyard history` or `blockyard audit` whether it was saved, before you try again"
+                        .to_owned(),
+                ),
+            ),
+            StoreError::Refused(..) => (
+                ErrorKind::Denied,
+                Some("check user, password (PGPASSWORD or `~/.pgpass`), database and rights".to_owned()),
+            ),
             StoreError::Corrupt(..) => (
                 ErrorKind::Invalid,
-                Some("restore the file from a backup; `sqlite3 FILE .recover` may save what is left".to_owned()),
+                Some("restore it from a backup; of a file, `sqlite3 FILE .recover` may save what is left".to_owned()),
             ),
-            StoreError::Newer { .. } => {
-                (ErrorKind::Invalid, Some("install that version of Blockyard, or a later one".to_owned()))
-            }
+            StoreError::Newer { .. } => (
+                ErrorKind::Invalid,
+                Some("install that version of Blockyard, or a later one; nothing was changed".to_owned()),
+            ),
             StoreError::ReadOnly(..) => {
                 (ErrorKind::Outside, Some("check the permissions of the file and of its folder".to_owned()))
             }
@@ -226,12 +257,31 @@ impl From<StoreError> for Error {
                 (ErrorKind::Conflict, Some(format!("look at it with `blockyard show {address}`, and try again")))
             }
             StoreError::NoBlock(_) => (ErrorKind::NotFound, None),
+            StoreError::DeletedOrNot { .. } => (ErrorKind::Conflict, None),
+            StoreError::TargetGone(_) => (ErrorKind::Conflict, Some("try again".to_owned())),
+            StoreError::Circle(_) => {
+                (ErrorKind::Conflict, Some("another save came first; look, and try again".to_owned()))
+            }
+            StoreError::InUse { .. } => {
+                (ErrorKind::Conflict, Some("have these build on something else first, or delete them".to_owned()))
+            }
+            StoreError::KeyMoved => (ErrorKind::Conflict, Some("try again".to_owned())),
             StoreError::SlugTaken { owner, .. } => {
                 (ErrorKind::Conflict, Some(format!("the two bundles cannot be in one yard; `{owner}` is in it")))
             }
             StoreError::Database(_) => (ErrorKind::Outside, None),
         };
-        taken(kind, error).maybe_hint(hint)
+        let error = taken(kind, error).maybe_hint(hint);
+        match details {
+            Some(details) => error.details(details),
+            None => error,
+        }
+    }
+}
+
+impl From<blockyard_store::LocationError> for Error {
+    fn from(error: blockyard_store::LocationError) -> Self {
+        taken(ErrorKind::Usage, error).hint("the form is `sqlite:PATH` or `postgres://USER@HOST/DATABASE?schema=NAME`")
     }
 }
 

@@ -5,7 +5,7 @@ use blockyard_model::{BundleName, Capability};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::audit::{line, now};
+use crate::audit::line;
 use crate::{Error, ErrorKind, Yard};
 
 /// A capability that a bundle asks for, and whether it has it.
@@ -65,7 +65,7 @@ impl Yard {
                 .maybe_hint(did_you_mean(&text, known)));
         }
         let audit = line(self.actor(), "grant", bundle, &json!({ "capability": text }));
-        Ok(self.store().grant(bundle.as_str(), capability, audit, now()).await?)
+        Ok(self.store().grant(bundle.as_str(), capability, audit).await?)
     }
 
     /// Takes a capability from a bundle. Says whether that changed anything.
@@ -75,7 +75,7 @@ impl Yard {
     pub async fn revoke(&self, bundle: &BundleName, capability: &Capability) -> Result<bool, Error> {
         self.grants(Some(bundle)).await?;
         let audit = line(self.actor(), "revoke", bundle, &json!({ "capability": capability.to_string() }));
-        Ok(self.store().revoke(bundle.as_str(), capability, audit, now()).await?)
+        Ok(self.store().revoke(bundle.as_str(), capability, audit).await?)
     }
 }
 

@@ -12,7 +12,7 @@ use semver::VersionReq;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::audit::{line, now};
+use crate::audit::line;
 use crate::build::build_in;
 use crate::{Error, ErrorKind, Yard};
 
@@ -231,7 +231,7 @@ impl Yard {
                 source: &source,
                 grants: &asks,
             };
-            self.store().install(&new, line(self.actor(), "install", &manifest.name, &detail), now()).await?;
+            self.store().install(&new, line(self.actor(), "install", &manifest.name, &detail)).await?;
         }
         let grants = self.store().grants(manifest.name.as_str()).await?;
         Ok(Installed {

@@ -1,12 +1,20 @@
-//! Which key opens a yard.
+//! Which keys open a yard, and moving a yard from one key to another.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use blockyard_model::SecretValue;
-use blockyard_store::YardRecord;
-use blockyard_vault::{Key, KeyError, KeyLocation, LocationError};
+use blockyard_store::{KeyRecord, Rewrap, Store, StoreError, YardLocation, YardRecord};
+use blockyard_vault::{KEY_VARIABLE, Key, KeyError, KeyLocation, LocationError};
+use serde::Serialize;
+use serde_json::json;
 
-use crate::{Error, ErrorKind};
+use crate::audit::line;
+use crate::{Error, ErrorKind, Yard, YardConfig};
+
+/// Data keys that a rotation moves in one transaction: short enough not to keep others waiting.
+const BATCH: u32 = 200;
 
 /// Where the key of a yard that exists is looked for.
 #[derive(Debug, Clone, Default)]
@@ -23,14 +31,78 @@ pub enum KeySource {
 /// Where the key of a new yard goes.
 #[derive(Debug, Clone)]
 pub enum NewKey {
-    /// Into the operating system's keyring, or, where none answers, into a file beside the yard.
+    /// Into the operating system's keyring, or, where none answers, into a file.
     Automatic,
     /// Into the operating system's keyring.
     Keyring,
-    /// Into this file; none means a file beside the yard.
+    /// Into this file; none means a file beside the yard, or, for a yard on a server, in the folder
+    /// for keys of [`YardConfig`](crate::YardConfig).
     File(Option<PathBuf>),
     /// Nowhere: the caller gives this one (base64 of 32 bytes), and has to give it every time.
     Given(SecretValue),
+}
+
+/// Where a rotation puts the new key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum RotateTo {
+    /// Where the old one is: a new entry of the keyring, a new file in the same folder.
+    #[default]
+    Same,
+    /// Into the operating system's keyring.
+    Keyring,
+    /// Into a new file beside the yard.
+    File,
+    /// Nowhere: it is read from this environment variable, now and from then on.
+    Environment(String),
+}
+
+/// What is known of a yard's key.
+#[derive(Debug, Clone, Serialize)]
+pub struct KeyStatus {
+    /// The yard.
+    pub yard: String,
+    /// The id of the key that it needs.
+    pub key_id: String,
+    /// Where that key is kept: `keyring:…`, `file:…` or `env:NAME`.
+    pub location: String,
+    /// Whether it is to be had here, and opens the yard.
+    pub available: bool,
+    /// Why not.
+    pub reason: Option<String>,
+    /// Blocks whose data keys are wrapped by it.
+    pub blocks: u64,
+    /// The rotation that is under way.
+    pub rotation: Option<RotationStatus>,
+}
+
+/// A rotation that is under way.
+#[derive(Debug, Clone, Serialize)]
+pub struct RotationStatus {
+    /// The id of the new key.
+    pub key_id: String,
+    /// Where it is kept.
+    pub location: String,
+    /// Blocks whose data keys it wraps already.
+    pub moved: u64,
+    /// Blocks that are still to move.
+    pub left: u64,
+}
+
+/// What a rotation did.
+#[derive(Debug, Clone, Serialize)]
+pub struct Rotated {
+    /// The id of the new key.
+    pub key_id: String,
+    /// Where it is kept.
+    pub location: String,
+    /// The id of the old one, which opens nothing here any more.
+    pub old_key_id: String,
+    /// Where the old one still is. Backups that were made before need it.
+    pub old_location: String,
+    /// Data keys that were moved.
+    pub moved: u64,
+    /// Whether a rotation that was left half done was taken up.
+    pub resumed: bool,
 }
 
 impl KeySource {
@@ -39,7 +111,7 @@ impl KeySource {
     #[must_use]
     pub fn from_environment() -> Self {
         let given = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        if let Some(key) = given("BLOCKYARD_KEY") {
+        if let Some(key) = given(KEY_VARIABLE) {
             Self::Base64(SecretValue::new(key))
         } else if let Some(path) = given("BLOCKYARD_KEY_FILE") {
             Self::File(path.into())
@@ -49,56 +121,293 @@ impl KeySource {
     }
 }
 
-/// Gets the key of a yard and makes sure that it is the right one.
-pub(crate) async fn open(yard_path: &Path, yard: &YardRecord, source: &KeySource) -> Result<Key, Error> {
-    let (key, from) = match source {
-        KeySource::Base64(text) => (
-            Key::from_base64(text.expose()).map_err(|error| not_a_key("BLOCKYARD_KEY", error))?,
-            "BLOCKYARD_KEY".to_owned(),
-        ),
-        KeySource::File(path) => (load(KeyLocation::File(path.clone())).await?, format!("`{}`", path.display())),
-        KeySource::Default => {
-            let recorded: KeyLocation =
-                yard.key_location.parse().map_err(|reason: String| Error::new(ErrorKind::Invalid, reason))?;
-            let location = match recorded {
-                KeyLocation::File(path) => KeyLocation::File(beside(yard_path, &path)),
-                other => other,
-            };
-            let from = format!("`{location}`");
-            (load(location).await?, from)
+/// The keys of a yard that this process has: one, or two while a rotation is under way.
+pub(crate) struct Keys {
+    known: Mutex<BTreeMap<String, Key>>,
+    /// The key for new data keys.
+    current: Mutex<String>,
+}
+
+impl Keys {
+    /// Gets the yard's key and makes sure that it is the right one.
+    pub(crate) async fn open(location: &YardLocation, yard: &YardRecord, config: &YardConfig) -> Result<Self, Error> {
+        let (key, from) = match &config.key {
+            KeySource::Base64(text) => (
+                Key::from_base64(text.expose()).map_err(|error| not_a_key(KEY_VARIABLE, error))?,
+                KEY_VARIABLE.to_owned(),
+            ),
+            KeySource::File(path) => (load(KeyLocation::File(path.clone())).await?, format!("`{}`", path.display())),
+            KeySource::Default => {
+                let place = place(location, config, &yard.key)?;
+                let from = format!("`{place}`");
+                (load(place).await?, from)
+            }
+        };
+        let opens = |record: &KeyRecord| key.opens_canary(&yard.id, &record.canary);
+        if opens(&yard.key) || yard.next_key.as_ref().is_some_and(opens) {
+            return Ok(Self::of(key));
         }
-    };
-    if key.opens_canary(&yard.id, &yard.canary) {
-        return Ok(key);
+        let hint = format!("the yard needs the key with the id {}; that one has the id {}", yard.key.id, key.id());
+        Err(Error::new(ErrorKind::Denied, format!("the key from {from} is not this yard's key"))
+            .hint(hint)
+            .hint("give the yard's key with BLOCKYARD_KEY (base64) or BLOCKYARD_KEY_FILE"))
     }
-    Err(Error::new(ErrorKind::Denied, format!("the key from {from} is not this yard's key"))
-        .hint(format!("the yard needs the key with the id {}; that one has the id {}", yard.key_id, key.id()))
-        .hint("give the yard's key with BLOCKYARD_KEY (base64) or BLOCKYARD_KEY_FILE"))
+
+    pub(crate) fn of(key: Key) -> Self {
+        let id = key.id().to_string();
+        Self { known: Mutex::new(BTreeMap::from([(id.clone(), key)])), current: Mutex::new(id) }
+    }
+
+    /// The key for new data keys.
+    pub(crate) fn current(&self) -> Key {
+        let id = self.current.lock().expect(UNPOISONED).clone();
+        self.get(&id).expect("the current key is known")
+    }
+
+    fn get(&self, id: &str) -> Option<Key> {
+        self.known.lock().expect(UNPOISONED).get(id).cloned()
+    }
+
+    fn learn(&self, key: Key, current: bool) {
+        let id = key.id().to_string();
+        self.known.lock().expect(UNPOISONED).insert(id.clone(), key);
+        if current {
+            *self.current.lock().expect(UNPOISONED) = id;
+        }
+    }
+}
+
+const UNPOISONED: &str = "nothing panics while it holds this lock";
+
+impl Yard {
+    /// The key with this id: known, or, where another process rotates, read anew from where the
+    /// yard says that it is.
+    pub(crate) async fn key(&self, id: &str) -> Result<Key, Error> {
+        if let Some(key) = self.keys().get(id) {
+            return Ok(key);
+        }
+        self.learn_keys().await?;
+        self.keys().get(id).ok_or_else(|| {
+            Error::new(ErrorKind::Denied, format!("the key with the id {id} is not among the yard's keys"))
+                .hint("the yard's file was changed by something else than Blockyard; restore it from a backup")
+        })
+    }
+
+    /// Reads the yard's keys anew. New data keys are wrapped by that which it moves to, or has.
+    pub(crate) async fn learn_keys(&self) -> Result<(), Error> {
+        let yard = self.store().read_yard().await?;
+        let newest = yard.next_key.as_ref().unwrap_or(&yard.key);
+        for record in [Some(&yard.key), yard.next_key.as_ref()].into_iter().flatten() {
+            if let Some(known) = self.keys().get(&record.id) {
+                self.keys().learn(known, record.id == newest.id);
+                continue;
+            }
+            // The old key may be gone from here when all that matters moved to the new one.
+            let loaded = self.load_key(record, &yard.id).await;
+            match loaded {
+                Ok(key) => self.keys().learn(key, record.id == newest.id),
+                Err(error) if record.id == newest.id => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn load_key(&self, record: &KeyRecord, yard: &str) -> Result<Key, Error> {
+        let place = place(self.store().location(), self.config(), record)?;
+        let key = load(place.clone()).await.map_err(|error| {
+            error.hint("the yard is being moved to another key; finish that with `blockyard key rotate`")
+        })?;
+        if key.opens_canary(yard, &record.canary) {
+            return Ok(key);
+        }
+        Err(Error::new(ErrorKind::Denied, format!("the key in `{place}` is not this yard's key")).hint(format!(
+            "the yard needs the key with the id {}; that one has the id {}",
+            record.id,
+            key.id()
+        )))
+    }
+
+    /// What is known of the yard's key, also where it is not to be had.
+    ///
+    /// # Errors
+    /// The yard cannot be read.
+    pub async fn key_status(url: &str, config: &YardConfig) -> Result<KeyStatus, Error> {
+        let store = Store::open(url.parse()?).await?;
+        let yard = store.yard().clone();
+        let opened = Keys::open(store.location(), &yard, config).await;
+        let uses = store.key_use().await?;
+        let blocks = |id: &str| uses.iter().find(|key| key.key_id == id).map_or(0, |key| key.blocks);
+        let shown = |record: &KeyRecord| match place(store.location(), config, record) {
+            Ok(place) => place.to_string(),
+            Err(_) => record.location.clone(),
+        };
+        let status = KeyStatus {
+            yard: store.location().to_string(),
+            key_id: yard.key.id.clone(),
+            location: shown(&yard.key),
+            available: opened.is_ok(),
+            reason: opened.err().map(|error| error.to_string()),
+            blocks: blocks(&yard.key.id),
+            rotation: yard.next_key.as_ref().map(|next| RotationStatus {
+                key_id: next.id.clone(),
+                location: shown(next),
+                moved: blocks(&next.id),
+                left: uses.iter().filter(|key| key.key_id != next.id).map(|key| key.blocks).sum(),
+            }),
+        };
+        store.close().await;
+        Ok(status)
+    }
+
+    /// Moves the yard to a new key: every data key is wrapped anew. It can be stopped at any time,
+    /// and goes on where it was. `said` hears how many are moved, and of how many.
+    ///
+    /// The old key stays where it is, since backups need it; it opens nothing here any more.
+    ///
+    /// # Errors
+    /// The new key cannot be put in its place; another rotation, to another place, is under way.
+    pub async fn rotate_key(&self, to: &RotateTo, said: &mut (dyn FnMut(u64, u64) + Send)) -> Result<Rotated, Error> {
+        let yard = self.store().read_yard().await?;
+        // Both keys are needed until the last data key is moved.
+        let old = match self.keys().get(&yard.key.id) {
+            Some(key) => key,
+            None => self.load_key(&yard.key, &yard.id).await?,
+        };
+        self.keys().learn(old, yard.next_key.is_none());
+        let resumed = yard.next_key.is_some();
+        let next = match &yard.next_key {
+            Some(next) => {
+                self.check_same_rotation(next, to)?;
+                next.clone()
+            }
+            None => self.begin_rotation(&yard, to).await?,
+        };
+        self.learn_keys().await?;
+        let new = self.key(&next.id).await?;
+
+        let total: u64 = self.store().key_use().await?.iter().map(|key| key.blocks).sum();
+        let mut moved = 0;
+        let detail = json!({ "from": yard.key.id, "to": next.id });
+        loop {
+            let batch = self.store().keys_to_move(&next.id, BATCH).await?;
+            if batch.is_empty() {
+                let done = line(self.actor(), "rotate", &yard.id, &detail);
+                if self.store().finish_rotation(&next.id, done).await? {
+                    break;
+                }
+                continue;
+            }
+            let mut rewrapped = Vec::with_capacity(batch.len());
+            for (address, key_id, before) in batch {
+                let data_key = self.key(&key_id).await?.unwrap(&yard.id, &address, &before)?;
+                let after = new.wrap(&yard.id, &address, &data_key);
+                rewrapped.push(Rewrap { address, before, after });
+            }
+            self.store().move_keys(&rewrapped, &next.id).await?;
+            moved += rewrapped.len() as u64;
+            said(moved, total);
+        }
+        let shown = |record: &KeyRecord| place(self.store().location(), self.config(), record).map(|p| p.to_string());
+        Ok(Rotated {
+            location: shown(&next)?,
+            key_id: next.id,
+            old_location: shown(&yard.key)?,
+            old_key_id: yard.key.id,
+            moved,
+            resumed,
+        })
+    }
+
+    /// A rotation that was left half done goes on to the key that it began with.
+    fn check_same_rotation(&self, next: &KeyRecord, to: &RotateTo) -> Result<(), Error> {
+        let place: KeyLocation = recorded(next)?;
+        let same = match (to, &place) {
+            (RotateTo::Same, _)
+            | (RotateTo::Keyring, KeyLocation::Keyring(_))
+            | (RotateTo::File, KeyLocation::File(_)) => true,
+            (RotateTo::Environment(name), KeyLocation::Environment(other)) => name == other,
+            _ => false,
+        };
+        if same {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Conflict, format!("a rotation to the key in `{place}` is under way"))
+            .hint("finish it with `blockyard key rotate`, then rotate again"))
+    }
+
+    /// Makes or reads the new key and writes down that the yard moves to it.
+    async fn begin_rotation(&self, yard: &YardRecord, to: &RotateTo) -> Result<KeyRecord, Error> {
+        let old = recorded(&yard.key)?;
+        let new = match to {
+            RotateTo::Environment(name) => from_variable(name)?,
+            _ => Key::generate(),
+        };
+        let file = || match &old {
+            KeyLocation::File(path) => path.with_file_name(format!("yard-{}.key", new.id())),
+            _ => PathBuf::from(format!("yard-{}.key", new.id())),
+        };
+        let location = match (to, &old) {
+            (RotateTo::Environment(name), _) => KeyLocation::Environment(name.clone()),
+            (RotateTo::Keyring, _) | (RotateTo::Same, KeyLocation::Keyring(_)) => {
+                KeyLocation::Keyring(format!("{}/{}", yard.id, new.id()))
+            }
+            (RotateTo::File, _) | (RotateTo::Same, KeyLocation::File(_)) => KeyLocation::File(file()),
+            (RotateTo::Same, KeyLocation::Environment(name)) => {
+                return Err(Error::new(
+                    ErrorKind::Usage,
+                    format!("the yard's key is in the environment variable `{name}`, where Blockyard cannot put a new one"),
+                )
+                .hint("name the variable that has the new key, with `--to env:NAME`; make one with `openssl rand -base64 32`"));
+            }
+        };
+        if new.id().to_string() == yard.key.id {
+            return Err(Error::new(ErrorKind::Usage, "that key is the yard's key already"));
+        }
+        let record =
+            KeyRecord { id: new.id().to_string(), location: location.to_string(), canary: new.canary(&yard.id) };
+        let place = place(self.store().location(), self.config(), &record)?;
+        let stored = new.clone();
+        blocking(move || place.store(&stored)).await?;
+        self.keys().learn(new, true);
+        let detail = json!({ "from": yard.key.id, "to": record.id, "location": record.location });
+        let begun = line(self.actor(), "begin-rotate", &yard.id, &detail);
+        self.store().begin_rotation(&yard.key.id, &record, begun).await?;
+        Ok(record)
+    }
 }
 
 /// Makes the key of a new yard and puts it in its place.
-pub(crate) async fn make(yard_path: &Path, yard_id: &str, new: NewKey) -> Result<(Key, KeyLocation), Error> {
+pub(crate) async fn make(
+    location: &YardLocation,
+    yard_id: &str,
+    new: NewKey,
+    config: &YardConfig,
+) -> Result<(Key, KeyLocation), Error> {
     let keyring = || KeyLocation::Keyring(yard_id.to_owned());
     match new {
         NewKey::Given(text) => {
-            let key = Key::from_base64(text.expose()).map_err(|error| not_a_key("BLOCKYARD_KEY", error))?;
-            Ok((key, KeyLocation::Environment))
+            let key = Key::from_base64(text.expose()).map_err(|error| not_a_key(KEY_VARIABLE, error))?;
+            Ok((key, KeyLocation::Environment(KEY_VARIABLE.to_owned())))
         }
         NewKey::Keyring => generate(keyring()).await,
-        NewKey::File(None) => in_file_beside(yard_path).await,
+        NewKey::File(None) => in_own_file(location, yard_id, config).await,
         NewKey::File(Some(path)) => in_file(path).await,
         NewKey::Automatic => match generate(keyring()).await {
             Ok(made) => Ok(made),
-            Err(_) => in_file_beside(yard_path).await,
+            Err(_) => in_own_file(location, yard_id, config).await,
         },
     }
 }
 
-/// A key file beside the yard. The yard remembers its bare name, so that the two can move together.
-async fn in_file_beside(yard_path: &Path) -> Result<(Key, KeyLocation), Error> {
-    let path = yard_path.with_extension("key");
-    let name = path.file_name().map(PathBuf::from).unwrap_or_default();
-    let (key, _) = in_file(path).await?;
+/// A key file of the yard's own. The yard remembers its bare name, so that a SQLite yard and its key
+/// can move together, and each machine has its own folder for the keys of yards on servers.
+async fn in_own_file(location: &YardLocation, yard_id: &str, config: &YardConfig) -> Result<(Key, KeyLocation), Error> {
+    let name = match location.file() {
+        Some(path) => path.with_extension("key").file_name().map(PathBuf::from).unwrap_or_default(),
+        None => PathBuf::from(format!("{yard_id}.key")),
+    };
+    let (key, _) = in_file(beside(location, config, &name)?).await?;
     Ok((key, KeyLocation::File(name)))
 }
 
@@ -112,9 +421,30 @@ async fn in_file(path: PathBuf) -> Result<(Key, KeyLocation), Error> {
     }
 }
 
-/// Where a key file is that the yard remembers: a bare name is beside the yard.
-pub(crate) fn beside(yard_path: &Path, key: &Path) -> PathBuf {
-    yard_path.parent().map_or_else(|| key.to_owned(), |folder| folder.join(key))
+fn recorded(record: &KeyRecord) -> Result<KeyLocation, Error> {
+    record.location.parse().map_err(|reason: String| Error::new(ErrorKind::Invalid, reason))
+}
+
+/// Where a key that the yard remembers is on this machine.
+pub(crate) fn place(location: &YardLocation, config: &YardConfig, record: &KeyRecord) -> Result<KeyLocation, Error> {
+    Ok(match recorded(record)? {
+        KeyLocation::File(path) => KeyLocation::File(beside(location, config, &path)?),
+        other => other,
+    })
+}
+
+/// Where a key file is that the yard remembers: a bare name is beside the yard's file, or in this
+/// machine's folder for keys.
+fn beside(location: &YardLocation, config: &YardConfig, key: &Path) -> Result<PathBuf, Error> {
+    let folder = match location.file() {
+        Some(path) => path.parent().map(Path::to_owned).unwrap_or_default(),
+        None if key.is_absolute() => PathBuf::new(),
+        None => config.keys.clone().ok_or_else(|| {
+            Error::new(ErrorKind::Usage, "there is no folder for the keys of yards on servers")
+                .hint("give the yard's key with BLOCKYARD_KEY (base64) or BLOCKYARD_KEY_FILE")
+        })?,
+    };
+    Ok(folder.join(key))
 }
 
 async fn generate(location: KeyLocation) -> Result<(Key, KeyLocation), Error> {
@@ -125,7 +455,19 @@ async fn generate(location: KeyLocation) -> Result<(Key, KeyLocation), Error> {
 }
 
 async fn load(location: KeyLocation) -> Result<Key, Error> {
+    if let KeyLocation::Environment(name) = &location {
+        return from_variable(name);
+    }
     blocking(move || location.load()).await
+}
+
+fn from_variable(name: &str) -> Result<Key, Error> {
+    match std::env::var(name) {
+        Ok(text) if !text.is_empty() => {
+            Key::from_base64(SecretValue::new(text).expose()).map_err(|error| not_a_key(name, error))
+        }
+        _ => Err(LocationError::NotGiven(name.to_owned()).into()),
+    }
 }
 
 /// Keyrings answer over D-Bus, files from a disk: neither on an async thread.
@@ -142,4 +484,9 @@ fn not_a_key(what: &str, error: KeyError) -> Error {
     Error::new(ErrorKind::Denied, format!("{what} is not a key"))
         .because(error)
         .hint("a key is the base64 of 32 bytes, as `openssl rand -base64 32` prints it")
+}
+
+/// Whether an error says that the yard's key was changed by another process at this moment.
+pub(crate) fn is_moved(error: &StoreError) -> bool {
+    matches!(error, StoreError::KeyMoved)
 }

@@ -1,8 +1,10 @@
 //! Block types: what can be made.
 
+use std::sync::Arc;
+
 use blockyard_host::Bundle;
 use blockyard_model::suggestion::did_you_mean;
-use blockyard_model::{TypeSlug, interface};
+use blockyard_model::{Manifest, TypeSlug, interface};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -72,20 +74,26 @@ impl Yard {
         }
     }
 
+    /// The manifests of the newest version of each installed bundle.
+    pub(crate) async fn newest_manifests(&self) -> Result<Vec<Arc<Manifest>>, Error> {
+        let mut manifests = Vec::new();
+        for digest in self.newest_digests().await? {
+            manifests.push(self.manifest(&digest).await?);
+        }
+        Ok(manifests)
+    }
+
     /// The newest installed bundle that defines a type.
     pub(crate) async fn bundle_of_type(&self, slug: &TypeSlug) -> Result<Bundle, Error> {
-        let newest = self.newest_bundles().await?;
         let mut known = Vec::new();
-        for (digest, _, manifest) in &newest {
-            for described in manifest["types"].as_array().into_iter().flatten() {
-                let own = described["slug"].as_str().unwrap_or_default();
-                if own == slug.as_str() {
-                    return self.bundle(digest).await;
-                }
-                known.push(own);
+        for digest in self.newest_digests().await? {
+            let manifest = self.manifest(&digest).await?;
+            if manifest.block_type(slug).is_some() {
+                return self.bundle(&digest).await;
             }
+            known.extend(manifest.types.iter().map(|block_type| block_type.slug.to_string()));
         }
-        Err(unknown_type(slug, known))
+        Err(unknown_type(slug, known.iter().map(String::as_str)))
     }
 }
 

@@ -1,16 +1,16 @@
 //! Opening and making yards.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use blockyard_host::{Bundle, Sandbox, SandboxConfig};
-use blockyard_model::Digest;
-use blockyard_store::{Store, StoreError, YardRecord};
+use blockyard_model::{Digest, Manifest};
+use blockyard_store::{KeyRecord, Store, StoreError, YardLocation, YardRecord};
 use blockyard_vault::{Key, KeyLocation};
 
 use crate::audit::{AuditWriter, now};
-use crate::key::{self, KeySource, NewKey};
+use crate::key::{self, KeySource, Keys, NewKey};
 use crate::{Error, ErrorKind};
 
 /// What a program says about itself and its machine when it opens a yard.
@@ -18,6 +18,9 @@ use crate::{Error, ErrorKind};
 pub struct YardConfig {
     /// Which key.
     pub key: KeySource,
+    /// This machine's folder for the key files of yards on servers; those of SQLite yards are beside
+    /// the yard.
+    pub keys: Option<PathBuf>,
     /// Where compiled code is kept between processes; none keeps it in memory only.
     pub cache: Option<PathBuf>,
     /// Who acts, for the audit trail: user and host. Empty means unknown.
@@ -32,21 +35,22 @@ pub struct Yard {
 
 struct Inner {
     store: Store,
-    key: Key,
+    keys: Keys,
     config: YardConfig,
     sandbox: OnceLock<Sandbox>,
+    manifests: Mutex<HashMap<Digest, Arc<Manifest>>>,
     bundles: Mutex<HashMap<Digest, Bundle>>,
     audit: AuditWriter,
 }
 
-/// Where a yard and its key are.
+/// Where the yard and its key are.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct YardInfo {
-    /// The yard's address, for `--yard`.
+    /// The yard's address, for `--yard`, without a password.
     pub yard: String,
     /// Its id.
     pub id: String,
-    /// Where its key is kept: `keyring:…`, `file:…` or `env`.
+    /// Where its key is kept: `keyring:…`, `file:…` or `env:NAME`.
     pub key: String,
     /// The id of the key.
     pub key_id: String,
@@ -66,9 +70,22 @@ impl Yard {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn open_with(url: &str, config: YardConfig) -> Result<Self, Error> {
-        let store = Store::open(&path(url)?).await?;
-        let key = key::open(store.path(), store.yard(), &config.key).await?;
-        Ok(Self::assemble(store, key, config))
+        let store = Store::open(url.parse()?).await?;
+        match Keys::open(store.location(), store.yard(), &config).await {
+            Ok(keys) => {
+                let yard = Self::assemble(store, keys, config);
+                // A rotation is under way: what is new belongs to the key that it moves to. Where that
+                // one is not to be had here, the old one does until it is needed.
+                if yard.store().yard().next_key.is_some() {
+                    let _ = yard.learn_keys().await;
+                }
+                Ok(yard)
+            }
+            Err(error) => {
+                store.close().await;
+                Err(error)
+            }
+        }
     }
 
     /// Makes a yard and its key.
@@ -76,24 +93,22 @@ impl Yard {
     /// # Errors
     /// There is one already; it cannot be written; the key cannot be put in its place.
     pub async fn init(url: &str, new_key: NewKey, config: YardConfig) -> Result<Self, Error> {
-        let path = path(url)?;
-        if path.exists() {
-            return Err(StoreError::YardExists(path).into());
+        let location: YardLocation = url.parse()?;
+        if Store::exists(&location).await? {
+            return Err(StoreError::YardExists(location.to_string()).into());
         }
         let id = random_id();
-        let (key, location) = key::make(&path, &id, new_key).await?;
-
+        let (key, place) = key::make(&location, &id, new_key, &config).await?;
         let record = YardRecord {
-            canary: key.canary(&id),
-            key_id: key.id().to_string(),
-            key_location: location.to_string(),
+            key: KeyRecord { canary: key.canary(&id), id: key.id().to_string(), location: place.to_string() },
+            next_key: None,
             id,
         };
-        let store = Store::create(&path, record, now()).await?;
-        Ok(Self::assemble(store, key, config))
+        let store = Store::create(location, record, now()).await?;
+        Ok(Self::assemble(store, Keys::of(key), config))
     }
 
-    fn assemble(store: Store, key: Key, mut config: YardConfig) -> Self {
+    fn assemble(store: Store, keys: Keys, mut config: YardConfig) -> Self {
         if config.actor.is_empty() {
             "unknown".clone_into(&mut config.actor);
         }
@@ -101,9 +116,10 @@ impl Yard {
             inner: Arc::new(Inner {
                 audit: AuditWriter::start(store.clone()),
                 store,
-                key,
+                keys,
                 config,
                 sandbox: OnceLock::new(),
+                manifests: Mutex::default(),
                 bundles: Mutex::default(),
             }),
         }
@@ -114,18 +130,18 @@ impl Yard {
     pub fn info(&self) -> YardInfo {
         let record = self.store().yard();
         YardInfo {
-            yard: format!("sqlite:{}", self.store().path().display()),
+            yard: self.store().location().to_string(),
             id: record.id.clone(),
-            key: match record.key_location.parse() {
-                Ok(KeyLocation::File(path)) => KeyLocation::File(key::beside(self.store().path(), &path)).to_string(),
-                _ => record.key_location.clone(),
+            key: match key::place(self.store().location(), self.config(), &record.key) {
+                Ok(place) => place.to_string(),
+                Err(_) => record.key.location.clone(),
             },
-            key_id: record.key_id.clone(),
+            key_id: record.key.id.clone(),
         }
     }
 
-    /// Writes what is left to write, and closes the yard's file. A yard that is dropped without
-    /// this loses nothing but the last lines about calls in the audit trail.
+    /// Writes what is left to write, and closes the yard. A yard that is dropped without this loses
+    /// nothing but the last lines about calls in the audit trail.
     pub async fn close(&self) {
         self.inner.audit.finish().await;
         self.inner.store.close().await;
@@ -135,8 +151,17 @@ impl Yard {
         &self.inner.store
     }
 
-    pub(crate) fn key(&self) -> &Key {
-        &self.inner.key
+    /// The yard's id: part of what every sealed value is bound to.
+    pub(crate) fn id(&self) -> &str {
+        &self.store().yard().id
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.inner.keys
+    }
+
+    pub(crate) fn config(&self) -> &YardConfig {
+        &self.inner.config
     }
 
     pub(crate) fn actor(&self) -> &str {
@@ -159,60 +184,76 @@ impl Yard {
 
     /// The files of the yard, which are not for bundles.
     fn own_files(&self) -> Vec<PathBuf> {
-        let path = self.store().path();
-        let beside = |ending: &str| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(ending);
-            PathBuf::from(name)
-        };
-        let mut files = vec![path.to_owned(), beside("-wal"), beside("-shm")];
-        if let Ok(KeyLocation::File(key)) = self.store().yard().key_location.parse() {
-            files.push(key::beside(path, &key));
+        let mut files = Vec::new();
+        if let Some(path) = self.store().location().file() {
+            for ending in ["", "-wal", "-shm"] {
+                let mut name = path.as_os_str().to_owned();
+                name.push(ending);
+                files.push(PathBuf::from(name));
+            }
+        }
+        let yard = self.store().yard();
+        for record in [Some(&yard.key), yard.next_key.as_ref()].into_iter().flatten() {
+            if let Ok(KeyLocation::File(key)) = key::place(self.store().location(), self.config(), record) {
+                files.push(key);
+            }
         }
         files
     }
 
+    /// The manifest of an installed bundle, without its code.
+    pub(crate) async fn manifest(&self, digest: &Digest) -> Result<Arc<Manifest>, Error> {
+        let known = self.inner.manifests.lock().expect(UNPOISONED).get(digest).cloned();
+        if let Some(manifest) = known {
+            return Ok(manifest);
+        }
+        let record = self.store().bundle(digest).await?.ok_or_else(|| lost(digest))?;
+        let manifest = Manifest::parse(&record.manifest).map_err(|error| {
+            Error::new(ErrorKind::Invalid, format!("the manifest of bundle `{}` in the yard is damaged", record.name))
+                .because(error)
+        })?;
+        let manifest = Arc::new(manifest);
+        self.inner.manifests.lock().expect(UNPOISONED).insert(*digest, manifest.clone());
+        Ok(manifest)
+    }
+
     /// An installed bundle, compiled; from memory, the compile cache, or its bytes in the yard.
     pub(crate) async fn bundle(&self, digest: &Digest) -> Result<Bundle, Error> {
-        let known = self.inner.bundles.lock().expect("nothing panics while it holds this lock").get(digest).cloned();
+        let known = self.inner.bundles.lock().expect(UNPOISONED).get(digest).cloned();
         if let Some(bundle) = known {
             return Ok(bundle);
         }
-        let gone = || {
-            Error::new(ErrorKind::Invalid, format!("the yard has lost the bundle {digest}"))
-                .hint("restore the yard's file from a backup")
-        };
-        let record = self.store().bundle(digest).await?.ok_or_else(gone)?;
-        let bytes = self.store().bundle_bytes(digest).await?.ok_or_else(gone)?;
+        let manifest = self.manifest(digest).await?;
+        let bytes = self.bundle_bytes(digest, manifest.name.as_str()).await?;
+        let bundle = self.sandbox()?.load_installed(Arc::new(bytes), *digest, manifest).await?;
+        self.inner.bundles.lock().expect(UNPOISONED).insert(*digest, bundle.clone());
+        Ok(bundle)
+    }
+
+    /// The bytes of an installed bundle, which are those that were installed.
+    pub(crate) async fn bundle_bytes(&self, digest: &Digest, name: &str) -> Result<Vec<u8>, Error> {
+        let bytes = self.store().bundle_bytes(digest).await?.ok_or_else(|| lost(digest))?;
         if Digest::of(&bytes) != *digest {
             return Err(Error::new(
                 ErrorKind::Denied,
-                format!("the bytes of bundle `{}` in the yard are not those that were installed", record.name),
+                format!("the bytes of bundle `{name}` in the yard are not those that were installed"),
             )
             .hint("restore the yard's file from a backup, or install the bundle again"));
         }
-        let bundle = self.sandbox()?.load_installed(Arc::new(bytes), *digest, record.manifest).await?;
-        self.inner.bundles.lock().expect("nothing panics while it holds this lock").insert(*digest, bundle.clone());
-        Ok(bundle)
+        Ok(bytes)
     }
+}
+
+const UNPOISONED: &str = "nothing panics while it holds this lock";
+
+fn lost(digest: &Digest) -> Error {
+    Error::new(ErrorKind::Invalid, format!("the yard has lost the bundle {digest}"))
+        .hint("restore the yard's file from a backup")
 }
 
 impl std::fmt::Debug for Yard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Yard({})", self.store().path().display())
-    }
-}
-
-/// The file of a yard's address.
-fn path(url: &str) -> Result<PathBuf, Error> {
-    match url.split_once(':') {
-        Some(("sqlite", path)) if !path.is_empty() => Ok(Path::new(path.strip_prefix("//").unwrap_or(path)).to_owned()),
-        Some(("postgres" | "postgresql", _)) => {
-            Err(Error::new(ErrorKind::Usage, "this version of Blockyard keeps yards in SQLite files only")
-                .hint("name a file: `--yard sqlite:PATH`"))
-        }
-        _ => Err(Error::new(ErrorKind::Usage, format!("`{url}` is not the address of a yard"))
-            .hint("the form is `sqlite:PATH`")),
+        write!(f, "Yard({})", self.store().location())
     }
 }
 

@@ -4,7 +4,7 @@
 
 wasmtime::component::bindgen!({
     path: "../../schemas/wit/v0_1",
-    world: "bundle",
+    world: "bundle-reveal",
     imports: { default: async | trappable },
     exports: { default: async },
     with: {

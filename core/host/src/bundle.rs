@@ -8,7 +8,7 @@ use wasmtime::Store;
 use wasmtime::component::{Component, HasSelf, Linker};
 
 use crate::bindings::blockyard::bundle as interfaces;
-use crate::bindings::{Bundle as Exports, BundlePre};
+use crate::bindings::{BundleReveal as Exports, BundleRevealPre as BundlePre};
 use crate::sandbox::Sandbox;
 use crate::state::CallState;
 use crate::{HostError, limits};
@@ -17,7 +17,7 @@ use crate::{HostError, limits};
 const PACKAGE: &str = "blockyard:bundle/";
 
 /// The interfaces that this host has.
-const PROVIDED: [&str; 7] = ["types", "streams", "secrets", "sql", "log", "clock", "random"];
+const PROVIDED: [&str; 8] = ["types", "streams", "secrets", "reveal", "sql", "log", "clock", "random"];
 
 /// A compiled bundle. Cheap to clone.
 #[derive(Clone)]
@@ -28,8 +28,9 @@ pub struct Bundle {
 struct Inner {
     digest: Digest,
     component: Component,
-    manifest: Manifest,
-    manifest_text: String,
+    manifest: Arc<Manifest>,
+    /// As the bundle wrote it; none where it was installed before and only its parsed form is at hand.
+    manifest_text: Option<String>,
     /// The interfaces that it imports, without package and version.
     imports: BTreeSet<String>,
     /// Linked once per set of grants.
@@ -43,10 +44,10 @@ impl Bundle {
         &self.inner.manifest
     }
 
-    /// The manifest as the bundle wrote it.
+    /// The manifest as the bundle wrote it; empty for one that was installed before.
     #[must_use]
     pub fn manifest_text(&self) -> &str {
-        &self.inner.manifest_text
+        self.inner.manifest_text.as_deref().unwrap_or_default()
     }
 
     /// sha256 of the component's bytes.
@@ -117,8 +118,8 @@ impl Sandbox {
             inner: Arc::new(Inner {
                 digest: Digest::of(&bytes),
                 component,
-                manifest,
-                manifest_text,
+                manifest: Arc::new(manifest),
+                manifest_text: Some(manifest_text),
                 imports,
                 linked: Mutex::default(),
             }),
@@ -134,7 +135,7 @@ impl Sandbox {
         &self,
         bytes: Arc<Vec<u8>>,
         digest: Digest,
-        manifest_text: String,
+        manifest: Arc<Manifest>,
     ) -> Result<Bundle, HostError> {
         let component = self.compile(bytes).await?;
         Ok(Bundle {
@@ -142,8 +143,8 @@ impl Sandbox {
                 digest,
                 imports: imports(self, &component)?,
                 component,
-                manifest: Manifest::parse(&manifest_text)?,
-                manifest_text,
+                manifest,
+                manifest_text: None,
                 linked: Mutex::default(),
             }),
         })
@@ -209,6 +210,9 @@ fn linker(sandbox: &Sandbox, granted: &BTreeSet<&str>) -> wasmtime::Result<Linke
     interfaces::streams::add_to_linker::<_, State>(&mut linker, |state| state)?;
     if granted.contains("secrets") {
         interfaces::secrets::add_to_linker::<_, State>(&mut linker, |state| state)?;
+    }
+    if granted.contains("reveal") {
+        interfaces::reveal::add_to_linker::<_, State>(&mut linker, |state| state)?;
     }
     if granted.contains("sql") {
         interfaces::sql::add_to_linker::<_, State>(&mut linker, |state| state)?;

@@ -12,8 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use wasmtime::component::{ResourceAny, ResourceTableError};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
-use crate::bindings::Bundle as Exports;
+use crate::bindings::BundleReveal as Exports;
 use crate::bindings::exports::blockyard::bundle::block_types::{self, Output};
+use crate::capability::reveal::RevealHook;
 use crate::capability::streams::Body;
 use crate::output::{ByteStream, Input};
 use crate::problem::cut;
@@ -61,6 +62,8 @@ pub struct Invocation {
     pub grants: BTreeSet<Capability>,
     /// How long it may take.
     pub deadline: Deadline,
+    /// What is done before the bundle is shown a secret.
+    pub reveal: RevealHook,
 }
 
 /// A bundle's answer.
@@ -194,7 +197,7 @@ impl Sandbox {
     async fn begin(&self, bundle: &Bundle, invocation: Invocation) -> Result<Call, HostError> {
         let linked = bundle.linked(self, &invocation.grants)?;
         let turn = self.turns.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let Invocation { block, effect, secrets, grants, deadline } = invocation;
+        let Invocation { block, effect, secrets, grants, deadline, reveal } = invocation;
         let mut state = CallState::new(
             effect,
             block.config.clone(),
@@ -204,6 +207,7 @@ impl Sandbox {
             self.pools.clone(),
         );
         state.bundle = bundle.name();
+        state.reveal = reveal;
         let mut store = self.store(state, limits::CPU_TICKS);
         let exports =
             linked.instantiate_async(&mut store).await.map_err(|error| failure(bundle, store.data(), &error))?;

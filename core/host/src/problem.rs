@@ -27,7 +27,8 @@ pub(crate) enum Fault {
 }
 
 impl Problem {
-    pub(crate) fn new(code: &str, message: impl Into<String>) -> Self {
+    /// A problem by its code and what happened.
+    pub fn new(code: &str, message: impl Into<String>) -> Self {
         Self { code: code.to_owned(), message: message.into(), hint: None, retryable: false, details: None }
     }
 

@@ -11,6 +11,7 @@ use wasmtime::component::ResourceTable;
 
 use crate::bindings::blockyard::bundle::types;
 use crate::call::{CallSecret, LogLine};
+use crate::capability::reveal::RevealHook;
 use crate::capability::sql::Pools;
 use crate::limits;
 use crate::problem::Fault;
@@ -31,6 +32,7 @@ pub(crate) struct CallState {
     pub(crate) redactor: Arc<Redactor>,
     pub(crate) grants: Arc<std::collections::BTreeSet<Capability>>,
     pub(crate) pools: Arc<Pools>,
+    pub(crate) reveal: RevealHook,
     pub(crate) log: Vec<LogLine>,
     /// The panic's own message, from the SDK's hook.
     pub(crate) panic: Option<String>,
@@ -68,6 +70,7 @@ impl CallState {
             redactor,
             grants,
             pools,
+            reveal: RevealHook::none(),
             log: Vec::new(),
             panic: None,
             bundle: String::new(),

@@ -10,7 +10,10 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use crate::schema::Schema;
+use zeroize::Zeroize as _;
+
+use crate::reference::{self, Purpose, Reference, SECRET_STORE, Wanted};
+use crate::schema::{Places, Schema};
 use crate::secret::{MASK, SecretSource, SecretValue};
 
 /// The marker of a sealed secret in a stored document.
@@ -50,6 +53,11 @@ pub struct SealedDocument {
     /// The values behind the `$secret` markers.
     pub secrets: BTreeMap<Pointer, SecretValue>,
 }
+
+/// A document with its secrets in place, while a person's changes are made to it. Its texts are
+/// wiped from memory when it is dropped; [`SealedDocument::split`] takes the secrets out.
+#[derive(Clone, Default)]
+pub struct PlainDocument(pub Value);
 
 impl Pointer {
     /// A pointer from its text form (`/a/b`).
@@ -126,6 +134,12 @@ impl Pointer {
         }
     }
 
+    /// The place of `inner` in a document that stands at this place in a larger one.
+    #[must_use]
+    pub fn join(&self, inner: &Self) -> Self {
+        Self(format!("{}{}", self.0, inner.0))
+    }
+
     /// Whether this is the other place, or one below it.
     #[must_use]
     pub fn is_within(&self, other: &Self) -> bool {
@@ -153,10 +167,11 @@ impl SealedDocument {
     /// # Errors
     /// The violations of the secret fields alone: asterisks in place of a secret, or something
     /// that is neither text nor a source.
-    pub fn split(schema: &Schema, mut config: Value) -> Result<Self, Vec<Violation>> {
+    pub fn split(schema: &Schema, mut plain: PlainDocument) -> Result<Self, Vec<Violation>> {
+        let config = &mut plain.0;
         let mut secrets = BTreeMap::new();
         let mut violations = Vec::new();
-        for place in schema.secrets(&config) {
+        for place in schema.secrets(config) {
             let Some(slot) = config.pointer_mut(place.pointer.as_str()) else {
                 continue;
             };
@@ -172,31 +187,103 @@ impl SealedDocument {
                     *slot = secret_marker(&place.pointer);
                 }
                 other if source(other).is_some() => {}
+                Value::Object(object) if is_marker(object, SECRET_MARKER) => violations.push(Violation {
+                    pointer: place.pointer,
+                    message: "has no secret behind it: it was destroyed by `purge`, or the marker was written by hand"
+                        .to_owned(),
+                    hint: Some("give the secret, or take the field away".to_owned()),
+                }),
                 _ => violations.push(Violation::new(place.pointer, "a secret is a text or a source")),
             }
         }
-        if violations.is_empty() { Ok(Self { config, secrets }) } else { Err(violations) }
+        if violations.is_empty() { Ok(Self { config: std::mem::take(&mut plain.0), secrets }) } else { Err(violations) }
     }
 
-    /// All that is wrong with this document, at once.
+    /// The document with its secrets in place, for changes to be made to.
+    #[must_use]
+    pub fn plain(&self) -> PlainDocument {
+        let mut config = self.config.clone();
+        for (pointer, secret) in &self.secrets {
+            if let Some(slot) = config.pointer_mut(pointer.as_str()) {
+                *slot = Value::from(secret.expose());
+            }
+        }
+        PlainDocument(config)
+    }
+
+    /// All that is wrong with this document by itself, at once. What its references point to is
+    /// for the caller to look at.
     #[must_use]
     pub fn violations(&self, schema: &Schema) -> Vec<Violation> {
         let mut instance = self.config.clone();
         let mut sealed = Vec::new();
-        let mut sourced = Vec::new();
-        for place in schema.secrets(&self.config) {
+        let mut unjudged = Vec::new();
+        let Places { secrets, references } = schema.places(&self.config);
+        for place in secrets {
             let Some(slot) = instance.pointer_mut(place.pointer.as_str()) else {
                 continue;
             };
             if source(slot).is_some() {
                 *slot = Value::from(MASK);
-                sourced.push(place.pointer);
+                unjudged.push(place.pointer);
             } else if let Some(secret) = self.secrets.get(&place.pointer) {
                 *slot = Value::from("x".repeat(secret.expose().chars().count()));
                 sealed.push(place.pointer);
             }
         }
-        schema.violations(&instance, &sealed, &sourced)
+        let mut wrong = Vec::new();
+        for place in references {
+            if let Some(value) = instance.pointer(place.pointer.as_str())
+                && let Err(message) = reference::target(value)
+            {
+                wrong.push(Violation::new(place.pointer.clone(), message));
+            }
+            unjudged.push(place.pointer);
+        }
+        let mut violations = schema.violations(&instance, &sealed, &unjudged);
+        violations.extend(wrong);
+        violations.extend(self.misplaced_markers());
+        violations
+    }
+
+    /// Markers that only Blockyard writes, at places where it wrote none.
+    fn misplaced_markers(&self) -> Vec<Violation> {
+        let mut found = Vec::new();
+        visit(&self.config, &Pointer::default(), &mut |pointer, value| {
+            if value.get(SECRET_MARKER).is_some() && !self.secrets.contains_key(pointer) {
+                let message = format!("`{SECRET_MARKER}` stands for a sealed secret; give the secret itself");
+                found.push(Violation::new(pointer.clone(), message));
+            }
+        });
+        found
+    }
+
+    /// The blocks that this document builds on. References that are none are left out; they are
+    /// [violations](Self::violations).
+    #[must_use]
+    pub fn references(&self, schema: &Schema) -> Vec<Reference> {
+        let places = schema.places(&self.config).references.into_iter();
+        let mut references: Vec<Reference> = places
+            .filter_map(|place| {
+                let target = reference::target(self.config.pointer(place.pointer.as_str())?).ok()?;
+                Some(Reference {
+                    pointer: place.pointer,
+                    wanted: place.wanted,
+                    target,
+                    purpose: Purpose::Configuration,
+                })
+            })
+            .collect();
+        references.extend(self.sources().into_iter().filter_map(|(pointer, source)| match source {
+            SecretSource::Block(target) => Some(Reference {
+                pointer,
+                wanted: vec![Wanted::Interface(SECRET_STORE.to_owned())],
+                target,
+                purpose: Purpose::Secret,
+            }),
+            _ => None,
+        }));
+        references
     }
 
     /// The secret sources in this document, by their place.
@@ -209,6 +296,27 @@ impl SealedDocument {
             }
         });
         found
+    }
+}
+
+impl fmt::Debug for PlainDocument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+impl Drop for PlainDocument {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(elements) => elements.iter_mut().for_each(wipe),
+        Value::Object(members) => members.values_mut().for_each(wipe),
+        _ => {}
     }
 }
 
@@ -298,14 +406,18 @@ mod tests {
         .expect("a good schema")
     }
 
+    fn split(config: Value) -> Result<SealedDocument, Vec<Violation>> {
+        SealedDocument::split(&schema(), PlainDocument(config))
+    }
+
     #[test]
     fn secrets_are_found_at_any_depth_and_leave_the_document() {
         let document = SealedDocument::split(
             &schema(),
-            json!({
+            PlainDocument(json!({
                 "user": "u", "password": "pw1-secret", "tokens": ["pw2-secret"],
                 "either": {"key": "pw3-secret"}, "named": {"a/b": "pw4-secret"}
-            }),
+            })),
         )
         .expect("all secrets are text");
         assert!(!document.config.to_string().contains("-secret"), "{}", document.config);
@@ -318,7 +430,7 @@ mod tests {
 
     #[test]
     fn all_problems_come_at_once_and_none_quotes_the_secret() {
-        let document = SealedDocument::split(&schema(), json!({"usr": 7, "password": "s3"})).expect("text");
+        let document = split(json!({"usr": 7, "password": "s3"})).expect("text");
         let violations = document.violations(&schema());
         let text: Vec<String> =
             violations.iter().map(|v| format!("{} {} {:?}", v.pointer, v.message, v.hint)).collect();
@@ -334,14 +446,13 @@ mod tests {
 
     #[test]
     fn asterisks_are_not_a_secret() {
-        let refused = SealedDocument::split(&schema(), json!({"user": "u", "password": MASK}));
+        let refused = split(json!({"user": "u", "password": MASK}));
         assert!(refused.expect_err("must be refused")[0].message.contains("not a secret"));
     }
 
     #[test]
     fn a_source_stays_in_the_document_and_reads_as_a_handle() {
-        let document = SealedDocument::split(&schema(), json!({"user": "u", "password": {"$source": "env:PW"}}))
-            .expect("a source");
+        let document = split(json!({"user": "u", "password": {"$source": "env:PW"}})).expect("a source");
         assert_eq!(document.violations(&schema()), []);
         assert_eq!(document.sources().len(), 1);
         assert_eq!(handles(&document.config)["password"], json!({"$secret": "/password"}));

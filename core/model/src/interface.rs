@@ -41,10 +41,13 @@ pub struct InterfaceOperation {
 }
 
 static INTERFACES: LazyLock<Vec<Interface>> = LazyLock::new(|| {
-    [include_str!("../../../schemas/interfaces/database.json")]
-        .into_iter()
-        .map(|text| serde_json::from_str(text).expect("the interface files of this repository are valid"))
-        .collect()
+    [
+        include_str!("../../../schemas/interfaces/database.json"),
+        include_str!("../../../schemas/interfaces/secret-store.json"),
+    ]
+    .into_iter()
+    .map(|text| serde_json::from_str(text).expect("the interface files of this repository are valid"))
+    .collect()
 });
 
 /// All standard interfaces.

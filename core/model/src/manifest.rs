@@ -229,12 +229,8 @@ impl BlockType {
                 "the schema must be of `\"type\": \"object\"` with `\"additionalProperties\": false`, so that unknown fields are refused".to_owned(),
             );
         }
-        if mentions(&format.schema, "x-block") {
-            problems.push(
-                "references to other blocks (`x-block`) are not supported by this version of Blockyard".to_owned(),
-            );
-        }
         let schema = keep(Schema::compile(format.schema), problems);
+        problems.extend(schema.iter().flat_map(Schema::hidden_places));
         let mut operations: Vec<Operation> = Vec::new();
         for described in format.operations {
             if TypeSlug::new(described.name.as_str()).is_err() {
@@ -314,14 +310,6 @@ fn checksum(format: &TypeFormat) -> Digest {
 
 fn keep<T, E: ToString>(result: Result<T, E>, problems: &mut Vec<String>) -> Option<T> {
     result.map_err(|error| problems.push(error.to_string())).ok()
-}
-
-fn mentions(value: &Value, keyword: &str) -> bool {
-    match value {
-        Value::Object(object) => object.contains_key(keyword) || object.values().any(|v| mentions(v, keyword)),
-        Value::Array(array) => array.iter().any(|v| mentions(v, keyword)),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::Digest;
 use crate::document::{Pointer, SecretPlace, Violation};
+use crate::reference::{REFERENCE_KEYWORD, ReferencePlace, Wanted, block_marker};
 use crate::suggestion::did_you_mean;
 
 /// How deep schemas and documents are followed together. A configuration that nests deeper is
@@ -16,6 +17,15 @@ const MAX_DEPTH: usize = 128;
 pub struct Schema {
     document: Value,
     validator: jsonschema::Validator,
+}
+
+/// Where a document has what is more than plain configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places {
+    /// Secrets, in the order of their pointers.
+    pub secrets: Vec<SecretPlace>,
+    /// References to other blocks, in the order of their pointers.
+    pub references: Vec<ReferencePlace>,
 }
 
 /// A schema that does not compile.
@@ -53,12 +63,12 @@ impl Schema {
     }
 
     /// As [`check`](Self::check), with placeholders at the secrets' places: of a sealed secret
-    /// only type and length are judged, of a sourced one nothing.
-    pub(crate) fn violations(&self, instance: &Value, sealed: &[Pointer], sourced: &[Pointer]) -> Vec<Violation> {
+    /// only type and length are judged, of what is `unjudged` (sources, references) nothing.
+    pub(crate) fn violations(&self, instance: &Value, sealed: &[Pointer], unjudged: &[Pointer]) -> Vec<Violation> {
         let mut violations = Vec::new();
         for error in self.validator.iter_errors(instance) {
             let place = Pointer::new(error.instance_path().as_str());
-            let unjudged = sourced.contains(&place)
+            let unjudged = unjudged.iter().any(|other| place.is_within(other))
                 || sealed.contains(&place)
                     && matches!(
                         error.kind(),
@@ -141,60 +151,77 @@ impl Schema {
             .unwrap_or_default()
     }
 
-    /// Where this document has, or may have, a secret. Every branch of `oneOf`, `anyOf` and
-    /// `allOf` counts: a place that any of them calls secret is secret.
+    /// Where this document has, or may have, secrets and references to other blocks. Every branch
+    /// of `oneOf`, `anyOf`, `allOf` and of conditions counts: a place that any of them calls secret
+    /// is secret.
     #[must_use]
-    pub fn secrets(&self, instance: &Value) -> Vec<SecretPlace> {
-        let mut places = Vec::new();
+    pub fn places(&self, instance: &Value) -> Places {
+        let mut places = Places::default();
         self.walk(&self.document, instance, &Pointer::default(), 0, &mut places);
-        places.sort_by(|a, b| a.pointer.cmp(&b.pointer));
-        places.dedup_by(|a, b| a.pointer == b.pointer);
+        places.secrets.sort_by(|a, b| a.pointer.cmp(&b.pointer));
+        places.secrets.dedup_by(|a, b| a.pointer == b.pointer);
+        places.references.sort_by(|a, b| a.pointer.cmp(&b.pointer));
         places
     }
 
-    fn walk(&self, schema: &Value, instance: &Value, pointer: &Pointer, depth: usize, places: &mut Vec<SecretPlace>) {
+    /// The secrets among the [`places`](Self::places).
+    #[must_use]
+    pub fn secrets(&self, instance: &Value) -> Vec<SecretPlace> {
+        self.places(instance).secrets
+    }
+
+    fn walk(&self, schema: &Value, instance: &Value, pointer: &Pointer, depth: usize, places: &mut Places) {
         let Some(keywords) = schema.as_object().filter(|_| depth < MAX_DEPTH) else {
             return;
         };
         if let Some(audience) = secret_audience(keywords) {
-            places.push(SecretPlace { pointer: pointer.clone(), audience });
+            places.secrets.push(SecretPlace { pointer: pointer.clone(), audience });
             return;
         }
-        if let Some(target) = self.reference(keywords) {
-            self.walk(target, instance, pointer, depth + 1, places);
-        }
-        for keyword in ["allOf", "anyOf", "oneOf"] {
-            for branch in keywords.get(keyword).and_then(Value::as_array).into_iter().flatten() {
-                self.walk(branch, instance, pointer, depth + 1, places);
+        // An optional reference that is not there is none.
+        if let Some(wanted) = Wanted::of(keywords) {
+            if !instance.is_null() {
+                match places.references.iter_mut().find(|place| place.pointer == *pointer) {
+                    Some(place) if place.wanted.contains(&wanted) => {}
+                    Some(place) => place.wanted.push(wanted),
+                    None => places.references.push(ReferencePlace { pointer: pointer.clone(), wanted: vec![wanted] }),
+                }
             }
+            return;
+        }
+        for alternative in self.alternatives(keywords) {
+            self.walk(alternative, instance, pointer, depth + 1, places);
         }
         match instance {
             Value::Object(object) => {
                 for (key, member) in object {
                     let place = pointer.child(key);
-                    let own = keywords.get("properties").and_then(|fields| fields.get(key));
-                    if let Some(subschema) = own.or_else(|| keywords.get("additionalProperties")) {
-                        self.walk(subschema, member, &place, depth + 1, places);
-                    }
-                    for subschema in
-                        keywords.get("patternProperties").and_then(Value::as_object).into_iter().flat_map(Map::values)
-                    {
+                    for subschema in members_of(keywords, key) {
                         self.walk(subschema, member, &place, depth + 1, places);
                     }
                 }
             }
             Value::Array(array) => {
-                let prefix = keywords.get("prefixItems").and_then(Value::as_array);
                 for (index, element) in array.iter().enumerate() {
-                    let subschema = prefix.and_then(|items| items.get(index)).or_else(|| keywords.get("items"));
-                    if let Some(subschema) = subschema {
-                        let place = pointer.child(&index.to_string());
+                    let place = pointer.child(&index.to_string());
+                    for subschema in elements_of(keywords, index) {
                         self.walk(subschema, element, &place, depth + 1, places);
                     }
                 }
             }
             _ => {}
         }
+    }
+
+    /// Schemas that judge the same value as these keywords do, or may.
+    fn alternatives<'a>(&'a self, keywords: &'a Map<String, Value>) -> Vec<&'a Value> {
+        let mut found: Vec<&Value> = self.reference(keywords).into_iter().collect();
+        for keyword in ["allOf", "anyOf", "oneOf"] {
+            found.extend(keywords.get(keyword).and_then(Value::as_array).into_iter().flatten());
+        }
+        found.extend(["then", "else"].into_iter().filter_map(|keyword| keywords.get(keyword)));
+        found.extend(keywords.get("dependentSchemas").and_then(Value::as_object).into_iter().flat_map(Map::values));
+        found
     }
 
     /// The schema that a `$ref` of these keywords leads to, within this document.
@@ -207,22 +234,42 @@ impl Schema {
     /// schema does not name the field.
     #[must_use]
     pub fn field(&self, pointer: &Pointer) -> Option<&Map<String, Value>> {
-        let mut schema = self.resolve(&self.document)?;
+        self.fields(pointer).into_iter().next()
+    }
+
+    /// All keywords that may apply to the field at this pointer: one set per branch that names it,
+    /// each with its own `$ref` followed.
+    fn fields(&self, pointer: &Pointer) -> Vec<&Map<String, Value>> {
+        let mut schemas = vec![&self.document];
         for token in pointer.tokens() {
-            let next = schema
-                .get("properties")
-                .and_then(|fields| fields.get(&token))
-                .or_else(|| schema.get("additionalProperties").filter(|s| s.is_object()))
-                .or_else(|| schema.get("items"))?;
-            schema = self.resolve(next)?;
+            let mut next = Vec::new();
+            for schema in schemas {
+                self.step(schema, &token, 0, &mut next);
+            }
+            schemas = next;
         }
-        Some(schema)
+        schemas.into_iter().filter_map(|schema| self.resolve(schema)).collect()
+    }
+
+    fn step<'a>(&'a self, schema: &'a Value, token: &str, depth: usize, next: &mut Vec<&'a Value>) {
+        let Some(keywords) = schema.as_object().filter(|_| depth < MAX_DEPTH) else { return };
+        next.extend(members_of(keywords, token));
+        if let Ok(index) = token.parse() {
+            next.extend(elements_of(keywords, index));
+        }
+        for alternative in self.alternatives(keywords) {
+            self.step(alternative, token, depth + 1, next);
+        }
     }
 
     /// Follows `$ref`, and the one branch of an `anyOf` with `null` that is not `null` (an option).
     pub(crate) fn resolve<'a>(&'a self, schema: &'a Value) -> Option<&'a Map<String, Value>> {
         let mut keywords = schema.as_object()?;
         for _ in 0..MAX_DEPTH {
+            // What stands beside a `$ref` says what the field is, whatever it looks like inside.
+            if secret_audience(keywords).is_some() || keywords.contains_key(REFERENCE_KEYWORD) {
+                return Some(keywords);
+            }
             if let Some(target) = self.reference(keywords) {
                 keywords = target.as_object()?;
                 continue;
@@ -238,19 +285,26 @@ impl Schema {
         None
     }
 
-    /// Whether the field at this pointer is a secret.
+    /// Whether the field at this pointer is, or may be, a secret.
     #[must_use]
     pub fn is_secret(&self, pointer: &Pointer) -> bool {
-        self.field(pointer).is_some_and(|keywords| secret_audience(keywords).is_some())
-            || self.raw_field(pointer).is_some_and(|keywords| secret_audience(keywords).is_some())
+        self.fields(pointer).into_iter().any(|keywords| secret_audience(keywords).is_some())
     }
 
-    /// The field's own keywords, with its `$ref` not followed.
-    fn raw_field(&self, pointer: &Pointer) -> Option<&Map<String, Value>> {
-        let mut tokens = pointer.tokens();
-        let last = tokens.pop()?;
-        let parent = tokens.iter().fold(Pointer::default(), |p, t| p.child(t));
-        self.field(&parent)?.get("properties")?.get(&last)?.as_object()
+    /// Whether the field at this pointer is, or may be, a reference to another block.
+    #[must_use]
+    pub fn is_reference(&self, pointer: &Pointer) -> bool {
+        self.fields(pointer).into_iter().any(|keywords| Wanted::of(keywords).is_some())
+    }
+
+    /// What makes it impossible to say where this schema has its secrets and references: a `$ref`
+    /// that is followed by name, or a marked field where documents are not walked to. For the check
+    /// of a manifest.
+    #[must_use]
+    pub fn hidden_places(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        hidden(&self.document, &Pointer::default(), false, &mut problems);
+        problems
     }
 
     /// A value for the field at this pointer from text, by the type that the schema gives the
@@ -258,13 +312,19 @@ impl Schema {
     /// Objects and arrays are read as JSON. What does not fit stays text, for validation to refuse.
     #[must_use]
     pub fn parse_value(&self, pointer: &Pointer, text: &str) -> Value {
-        let keywords = self.field(pointer);
-        let types: Vec<&str> = match keywords.and_then(|k| k.get("type")) {
-            Some(Value::String(one)) => vec![one],
-            Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).collect(),
-            _ => Vec::new(),
-        };
-        let parsed = serde_json::from_str::<Value>(text).ok();
+        let parsed = crate::exact::parse(text).ok();
+        if self.is_reference(pointer) {
+            return parsed.filter(Value::is_object).unwrap_or_else(|| block_marker(text));
+        }
+        let types: Vec<&str> = self
+            .fields(pointer)
+            .into_iter()
+            .flat_map(|keywords| match keywords.get("type") {
+                Some(Value::String(one)) => vec![one.as_str()],
+                Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).collect(),
+                _ => Vec::new(),
+            })
+            .collect();
         let fits = |value: &Value| match value {
             Value::Null => types.contains(&"null"),
             Value::Bool(_) => types.contains(&"boolean"),
@@ -278,6 +338,70 @@ impl Schema {
             Some(value) if !text_is_wanted && (fits(&value) || types.is_empty() && !value.is_string()) => value,
             Some(value) if text_is_wanted && !value.is_null() && fits(&value) && types.len() > 1 => value,
             _ => Value::from(text),
+        }
+    }
+}
+
+/// The schemas of an object's member, by these keywords alone.
+fn members_of<'a>(keywords: &'a Map<String, Value>, key: &str) -> Vec<&'a Value> {
+    let mut found: Vec<&Value> = keywords.get("properties").and_then(|fields| fields.get(key)).into_iter().collect();
+    // Which pattern fits is not looked at: one too many is harmless, one too few gives a secret away.
+    found.extend(keywords.get("patternProperties").and_then(Value::as_object).into_iter().flat_map(Map::values));
+    if found.is_empty() {
+        found.extend(["additionalProperties", "unevaluatedProperties"].into_iter().filter_map(|k| keywords.get(k)));
+    }
+    found
+}
+
+/// The schemas of an array's element, by these keywords alone.
+fn elements_of(keywords: &Map<String, Value>, index: usize) -> Vec<&Value> {
+    let prefix = keywords.get("prefixItems").and_then(Value::as_array).and_then(|items| items.get(index));
+    match prefix {
+        Some(own) => vec![own],
+        None => ["items", "unevaluatedItems"].into_iter().filter_map(|keyword| keywords.get(keyword)).collect(),
+    }
+}
+
+/// Keywords whose schemas judge a value without saying what stands where.
+const NOT_WALKED: [&str; 5] = ["not", "if", "contains", "propertyNames", "contentSchema"];
+
+fn hidden(schema: &Value, pointer: &Pointer, unseen: bool, problems: &mut Vec<String>) {
+    let Some(keywords) = schema.as_object() else { return };
+    for keyword in ["$id", "$anchor", "$dynamicRef", "$dynamicAnchor"] {
+        if keywords.contains_key(keyword) && !pointer.as_str().is_empty() {
+            problems.push(format!("`{pointer}`: `{keyword}` is not supported; use `$ref` with a pointer"));
+        }
+    }
+    if let Some(target) = keywords.get("$ref").and_then(Value::as_str)
+        && target != "#"
+        && !target.starts_with("#/")
+    {
+        problems.push(format!("`{pointer}`: `$ref` leads by name; use a pointer such as `#/$defs/name`"));
+    }
+    if unseen && (secret_audience(keywords).is_some() || keywords.contains_key(REFERENCE_KEYWORD)) {
+        problems.push(format!("`{pointer}`: a secret or a reference cannot be declared here"));
+    }
+    if let Some(keyword) = keywords.get(REFERENCE_KEYWORD)
+        && let Err(problem) = Wanted::parse(keyword)
+    {
+        problems.push(format!("`{pointer}`: {problem}"));
+    }
+    for (keyword, value) in keywords {
+        let place = pointer.child(keyword);
+        match keyword.as_str() {
+            "properties" | "patternProperties" | "$defs" | "definitions" | "dependentSchemas" => {
+                for (name, subschema) in value.as_object().into_iter().flatten() {
+                    hidden(subschema, &place.child(name), unseen, problems);
+                }
+            }
+            "allOf" | "anyOf" | "oneOf" | "prefixItems" => {
+                for (index, subschema) in value.as_array().into_iter().flatten().enumerate() {
+                    hidden(subschema, &place.child(&index.to_string()), unseen, problems);
+                }
+            }
+            // Examples and defaults are values, not schemas.
+            "const" | "enum" | "default" | "examples" => {}
+            other => hidden(value, &place, unseen || NOT_WALKED.contains(&other), problems),
         }
     }
 }

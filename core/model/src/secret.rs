@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::Address;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// What a person sees where a secret stands.
 pub const MASK: &str = "********";
@@ -21,12 +21,28 @@ impl SecretValue {
         Self(Zeroizing::new(text))
     }
 
+    /// Takes over bytes as a secret.
+    ///
+    /// # Errors
+    /// They are not UTF-8; they are wiped.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, NotText> {
+        String::from_utf8(bytes).map(Self::new).map_err(|error| {
+            error.into_bytes().zeroize();
+            NotText
+        })
+    }
+
     /// The plain text. Every caller is a place for a security review.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
+
+/// Bytes that are not text (UTF-8). It does not quote them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the secret is not text (UTF-8)")]
+pub struct NotText;
 
 impl fmt::Debug for SecretValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

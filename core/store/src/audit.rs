@@ -1,13 +1,19 @@
-//! The audit trail: who did what, when. Append-only.
+//! The audit trail: who did what, when. Append-only, and chained: each line's hash is over the line
+//! and the hash before it, so that no line can be changed, taken out or put in unnoticed by whoever
+//! knows the newest hash.
 
-use sqlx::{Row as _, Sqlite, Transaction};
+use blockyard_model::Digest;
 
+use crate::database::{Param, Row, Transaction, params};
 use crate::{Millis, Store, StoreError};
+
+/// Lines that are read at once when the whole trail is walked.
+const PAGE: i64 = 1_000;
 
 /// One line of the audit trail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditLine {
-    /// When. Set by the store's caller when it appends; ignored on the way in.
+    /// When.
     pub at: Millis,
     /// Who: user and host.
     pub actor: String,
@@ -19,53 +25,160 @@ pub struct AuditLine {
     pub detail: String,
 }
 
-pub(crate) async fn append(
-    transaction: &mut Transaction<'_, Sqlite>,
-    line: &AuditLine,
-    now: Millis,
-) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT INTO audit (at, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)")
-        .bind(now)
-        .bind(&line.actor)
-        .bind(&line.action)
-        .bind(&line.subject)
-        .bind(&line.detail)
-        .execute(&mut **transaction)
+/// Which lines of the audit trail.
+#[derive(Debug, Clone, Default)]
+pub struct AuditFilter {
+    /// About this block, bundle or yard only.
+    pub subject: Option<String>,
+    /// Since this time.
+    pub since: Option<Millis>,
+    /// At most so many, the newest ones.
+    pub limit: Option<u32>,
+}
+
+/// What walking the whole trail found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditChain {
+    /// How many lines there are.
+    pub lines: u64,
+    /// The newest hash. Kept elsewhere, it vouches for all that came before; none while nothing was
+    /// written in this format.
+    pub head: Option<Digest>,
+    /// The first place where the chain does not hold, in words.
+    pub broken: Option<String>,
+}
+
+/// Appends a line as the last step of a transaction: in PostgreSQL the end of the trail stays
+/// locked until the transaction ends.
+pub(crate) async fn append(transaction: &mut Transaction, yard: &str, line: &AuditLine) -> Result<(), sqlx::Error> {
+    transaction.lock("SELECT 1 FROM audit_head FOR UPDATE").await?;
+    let head = transaction.first("SELECT lines, chain FROM audit_head", &[]).await?;
+    let (lines, chain) = match &head {
+        Some(head) => (head.integer(0), head.maybe_bytes(1).and_then(digest)),
+        None => (0, None),
+    };
+    let before = match chain {
+        Some(chain) => chain,
+        // The first line in this format: it covers all that are older.
+        None => {
+            let older = transaction.fetch(LINES, params![0_i64, i64::MAX]).await?;
+            older.iter().fold(genesis(yard), |chain, row| link(&chain, &read(row)))
+        }
+    };
+    let chain = link(&before, line);
+    let id = lines + 1;
+    transaction
+        .execute(
+            "INSERT INTO audit (id, at, actor, action, subject, detail, chain) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            params![id, line.at, &line.actor, &line.action, &line.subject, &line.detail, chain.as_bytes().as_slice()],
+        )
+        .await?;
+    transaction
+        .execute("UPDATE audit_head SET lines = $1, chain = $2", params![id, chain.as_bytes().as_slice()])
         .await
         .map(drop)
 }
+
+const LINES: &str =
+    "SELECT id, at, actor, action, subject, detail, chain FROM audit WHERE id > $1 ORDER BY id LIMIT $2";
 
 impl Store {
     /// Appends a line on its own: for what changes nothing else, such as a call.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn append_audit(&self, line: &AuditLine, now: Millis) -> Result<(), StoreError> {
-        let sort = |error| self.sort(error);
+    pub async fn append_audit(&self, line: &AuditLine) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        append(&mut transaction, line, now).await.map_err(sort)?;
-        transaction.commit().await.map_err(sort)
+        append(&mut transaction, &self.yard().id, line).await.map_err(|error| self.sort(error))?;
+        self.commit(transaction).await
     }
 
-    /// The newest lines first, at most `limit`.
+    /// Lines, the newest first.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn audit(&self, limit: u32) -> Result<Vec<AuditLine>, StoreError> {
-        let rows = sqlx::query("SELECT at, actor, action, subject, detail FROM audit ORDER BY id DESC LIMIT ?")
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(|error| self.sort(error))?;
-        Ok(rows
-            .iter()
-            .map(|row| AuditLine {
-                at: row.get(0),
-                actor: row.get(1),
-                action: row.get(2),
-                subject: row.get(3),
-                detail: row.get(4),
-            })
-            .collect())
+    pub async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditLine>, StoreError> {
+        let mut sql = "SELECT id, at, actor, action, subject, detail FROM audit WHERE 1 = 1".to_owned();
+        let mut params: Vec<Param<'_>> = Vec::new();
+        if let Some(subject) = &filter.subject {
+            params.push(subject.into());
+            sql.push_str(&format!(" AND subject = ${}", params.len()));
+        }
+        if let Some(since) = filter.since {
+            params.push(since.into());
+            sql.push_str(&format!(" AND at >= ${}", params.len()));
+        }
+        params.push(filter.limit.map_or(i64::MAX, i64::from).into());
+        sql.push_str(&format!(" ORDER BY id DESC LIMIT ${}", params.len()));
+        let rows = self.database.fetch(sql, &params).await.map_err(|error| self.sort(error))?;
+        Ok(rows.iter().map(read).collect())
     }
+
+    /// Walks the whole trail and checks its chain.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn check_audit(&self) -> Result<AuditChain, StoreError> {
+        let sort = |error| self.sort(error);
+        // The end first: lines that come meanwhile are not looked at.
+        let head = self.database.first("SELECT lines, chain FROM audit_head", &[]).await.map_err(sort)?;
+        let Some(head) = head else {
+            return Ok(AuditChain { lines: 0, head: None, broken: Some("the end of the trail is gone".to_owned()) });
+        };
+        let (lines, last) = (head.integer(0), head.maybe_bytes(1).and_then(digest));
+        let (mut id, mut chain, mut broken) = (0, genesis(&self.yard().id), None);
+        while id < lines && broken.is_none() {
+            let rows = self.database.fetch(LINES, params![id, PAGE.min(lines - id)]).await.map_err(sort)?;
+            if rows.is_empty() {
+                broken = Some(format!("the lines after {id} are gone; there were {lines}"));
+            }
+            for row in &rows {
+                let next = row.integer(0);
+                chain = link(&chain, &read(row));
+                if next != id + 1 {
+                    broken = Some(format!("the lines between {id} and {next} are gone"));
+                } else if row.maybe_bytes(6).is_some_and(|own| digest(own) != Some(chain)) {
+                    broken = Some(format!("line {next} is not what was written"));
+                }
+                id = next;
+                if broken.is_some() {
+                    break;
+                }
+            }
+        }
+        if broken.is_none() && last.is_some_and(|last| last != chain) {
+            broken = Some(format!("line {lines} is not the last that was written"));
+        }
+        Ok(AuditChain { lines: lines.unsigned_abs(), head: last, broken })
+    }
+}
+
+fn read(row: &Row) -> AuditLine {
+    AuditLine {
+        at: row.integer(1),
+        actor: row.text(2).to_owned(),
+        action: row.text(3).to_owned(),
+        subject: row.text(4).to_owned(),
+        detail: row.text(5).to_owned(),
+    }
+}
+
+fn genesis(yard: &str) -> Digest {
+    Digest::of(format!("blockyard audit\n{yard}").as_bytes())
+}
+
+/// The hash of a line after that of the line before it: each part with its length before it, so
+/// that no two lines look alike.
+fn link(before: &Digest, line: &AuditLine) -> Digest {
+    let mut bytes = before.as_bytes().to_vec();
+    bytes.extend(line.at.to_le_bytes());
+    for part in [&line.actor, &line.action, &line.subject, &line.detail] {
+        bytes.extend((part.len() as u64).to_le_bytes());
+        bytes.extend(part.as_bytes());
+    }
+    Digest::of(&bytes)
+}
+
+fn digest(bytes: &[u8]) -> Option<Digest> {
+    bytes.try_into().ok().map(Digest::from_bytes)
 }

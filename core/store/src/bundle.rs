@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use blockyard_model::{Capability, Digest, Manifest};
-use sqlx::Row as _;
 
 use crate::audit::{self, AuditLine};
+use crate::database::{Row, params};
 use crate::{Millis, Store, StoreError};
 
 /// An installed bundle, without its bytes.
@@ -44,94 +44,106 @@ pub struct NewBundle<'a> {
     pub grants: &'a BTreeSet<Capability>,
 }
 
+const COLUMNS: &str = "digest, name, version, manifest, source, size, installed_at";
+
 impl Store {
     /// Installs a bundle: bytes, types and grants, all or nothing.
     ///
     /// # Errors
     /// [`StoreError::SlugTaken`] where another bundle has one of its types.
-    pub async fn install(&self, bundle: &NewBundle<'_>, line: AuditLine, now: Millis) -> Result<(), StoreError> {
+    pub async fn install(&self, bundle: &NewBundle<'_>, line: AuditLine) -> Result<(), StoreError> {
         let sort = |error| self.sort(error);
         let name = bundle.manifest.name.as_str();
         let mut transaction = self.begin().await?;
         for block_type in &bundle.manifest.types {
             let slug = block_type.slug.as_str();
-            let owner: Option<String> = sqlx::query_scalar("SELECT bundle FROM types WHERE slug = ?")
-                .bind(slug)
-                .fetch_optional(&mut *transaction)
+            // Whoever comes first has it; the other one sees that here.
+            transaction
+                .execute("INSERT INTO types (slug, bundle) VALUES ($1, $2) ON CONFLICT DO NOTHING", params![slug, name])
                 .await
                 .map_err(sort)?;
-            match owner {
-                Some(owner) if owner != name => {
-                    return Err(StoreError::SlugTaken { slug: slug.to_owned(), owner, newcomer: name.to_owned() });
-                }
-                Some(_) => {}
-                None => {
-                    sqlx::query("INSERT INTO types (slug, bundle) VALUES (?, ?)")
-                        .bind(slug)
-                        .bind(name)
-                        .execute(&mut *transaction)
-                        .await
-                        .map_err(sort)?;
-                }
+            let owner =
+                transaction.first("SELECT bundle FROM types WHERE slug = $1", params![slug]).await.map_err(sort)?;
+            if let Some(owner) = owner.map(|row| row.text(0).to_owned()).filter(|owner| owner != name) {
+                return Err(StoreError::SlugTaken { slug: slug.to_owned(), owner, newcomer: name.to_owned() });
             }
         }
-        sqlx::query(
-            "INSERT INTO bundles (digest, name, version, manifest, source, size, installed_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        )
-        .bind(bundle.digest.as_bytes().as_slice())
-        .bind(name)
-        .bind(bundle.manifest.version.to_string())
-        .bind(bundle.manifest_text)
-        .bind(bundle.source)
-        .bind(i64::try_from(bundle.bytes.len()).unwrap_or(i64::MAX))
-        .bind(now)
-        .execute(&mut *transaction)
-        .await
-        .map_err(sort)?;
-        sqlx::query("INSERT INTO bundle_bytes (digest, bytes) VALUES (?, ?) ON CONFLICT DO NOTHING")
-            .bind(bundle.digest.as_bytes().as_slice())
-            .bind(bundle.bytes)
-            .execute(&mut *transaction)
+        let digest = bundle.digest.as_bytes().as_slice();
+        let version = bundle.manifest.version.to_string();
+        transaction
+            .execute(
+                "INSERT INTO bundles (digest, name, version, manifest, source, size, installed_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+                params![
+                    digest,
+                    name,
+                    &version,
+                    bundle.manifest_text,
+                    bundle.source,
+                    i64::try_from(bundle.bytes.len()).unwrap_or(i64::MAX),
+                    line.at
+                ],
+            )
+            .await
+            .map_err(sort)?;
+        transaction
+            .execute(
+                "INSERT INTO bundle_bytes (digest, bytes) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+                params![digest, bundle.bytes],
+            )
             .await
             .map_err(sort)?;
         for capability in bundle.grants {
-            sqlx::query("INSERT INTO grants (bundle, capability, granted_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
-                .bind(name)
-                .bind(capability.to_string())
-                .bind(now)
-                .execute(&mut *transaction)
+            let capability = capability.to_string();
+            transaction
+                .execute(
+                    "INSERT INTO grants (bundle, capability, granted_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+                    params![name, &capability, line.at],
+                )
                 .await
                 .map_err(sort)?;
         }
-        audit::append(&mut transaction, &line, now).await.map_err(sort)?;
-        transaction.commit().await.map_err(sort)
+        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(sort)?;
+        self.commit(transaction).await
     }
 
-    /// All installed bundles, by name and time of installing.
+    /// All installed bundles, by name and time.
     ///
     /// # Errors
     /// What the database says.
     pub async fn bundles(&self) -> Result<Vec<BundleRecord>, StoreError> {
-        let rows = sqlx::query("SELECT digest, name, version, manifest, source, size, installed_at FROM bundles ORDER BY name, installed_at, digest")
-            .fetch_all(&self.pool)
+        let rows = self
+            .database
+            .fetch(format!("SELECT {COLUMNS} FROM bundles ORDER BY name, installed_at, digest"), &[])
             .await
             .map_err(|error| self.sort(error))?;
         Ok(rows.iter().map(record).collect())
     }
 
-    /// One installed bundle by its digest.
+    /// Digest, name and version of all installed bundles, by name and time: what the newest one is
+    /// told by, without the manifests.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn bundle_versions(&self) -> Result<Vec<(Digest, String, String)>, StoreError> {
+        let rows = self
+            .database
+            .fetch("SELECT digest, name, version FROM bundles ORDER BY name, installed_at, digest", &[])
+            .await
+            .map_err(|error| self.sort(error))?;
+        Ok(rows.iter().map(|row| (digest(row.bytes(0)), row.text(1).to_owned(), row.text(2).to_owned())).collect())
+    }
+
+    /// An installed bundle by its digest.
     ///
     /// # Errors
     /// What the database says.
     pub async fn bundle(&self, digest: &Digest) -> Result<Option<BundleRecord>, StoreError> {
-        let row = sqlx::query(
-            "SELECT digest, name, version, manifest, source, size, installed_at FROM bundles WHERE digest = ?",
-        )
-        .bind(digest.as_bytes().as_slice())
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(|error| self.sort(error))?;
+        let row = self
+            .database
+            .first(format!("SELECT {COLUMNS} FROM bundles WHERE digest = $1"), params![digest.as_bytes().as_slice()])
+            .await
+            .map_err(|error| self.sort(error))?;
         Ok(row.as_ref().map(record))
     }
 
@@ -140,23 +152,24 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn bundle_bytes(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        sqlx::query_scalar("SELECT bytes FROM bundle_bytes WHERE digest = ?")
-            .bind(digest.as_bytes().as_slice())
-            .fetch_optional(&self.pool)
+        let row = self
+            .database
+            .first("SELECT bytes FROM bundle_bytes WHERE digest = $1", params![digest.as_bytes().as_slice()])
             .await
-            .map_err(|error| self.sort(error))
+            .map_err(|error| self.sort(error))?;
+        Ok(row.map(|row| row.bytes(0).to_owned()))
     }
 }
 
-fn record(row: &sqlx::sqlite::SqliteRow) -> BundleRecord {
+fn record(row: &Row) -> BundleRecord {
     BundleRecord {
-        digest: digest(row.get(0)),
-        name: row.get(1),
-        version: row.get(2),
-        manifest: row.get(3),
-        source: row.get(4),
-        size: row.get::<i64, _>(5).unsigned_abs(),
-        installed_at: row.get(6),
+        digest: digest(row.bytes(0)),
+        name: row.text(1).to_owned(),
+        version: row.text(2).to_owned(),
+        manifest: row.text(3).to_owned(),
+        source: row.text(4).to_owned(),
+        size: row.integer(5).unsigned_abs(),
+        installed_at: row.integer(6),
     }
 }
 

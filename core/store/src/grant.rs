@@ -3,12 +3,10 @@
 use std::collections::BTreeSet;
 
 use blockyard_model::Capability;
-use sqlx::Sqlite;
-use sqlx::query::Query;
-use sqlx::sqlite::SqliteArguments;
 
 use crate::audit::{self, AuditLine};
-use crate::{Millis, Store, StoreError};
+use crate::database::{Param, params};
+use crate::{Store, StoreError};
 
 impl Store {
     /// The capabilities that are granted to a bundle.
@@ -16,65 +14,56 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn grants(&self, bundle: &str) -> Result<BTreeSet<Capability>, StoreError> {
-        let rows: Vec<String> =
-            sqlx::query_scalar("SELECT capability FROM grants WHERE bundle = ? ORDER BY capability")
-                .bind(bundle)
-                .fetch_all(&self.pool)
-                .await
-                .map_err(|error| self.sort(error))?;
+        let rows = self
+            .database
+            .fetch("SELECT capability FROM grants WHERE bundle = $1 ORDER BY capability", params![bundle])
+            .await
+            .map_err(|error| self.sort(error))?;
         // A word that this version does not know grants nothing.
-        Ok(rows.iter().filter_map(|text| text.parse().ok()).collect())
+        Ok(rows.iter().filter_map(|row| row.text(0).parse().ok()).collect())
     }
 
     /// Grants a capability to a bundle. Says whether that changed anything.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn grant(
-        &self,
-        bundle: &str,
-        capability: &Capability,
-        line: AuditLine,
-        now: Millis,
-    ) -> Result<bool, StoreError> {
-        let query =
-            sqlx::query("INSERT INTO grants (bundle, capability, granted_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
-                .bind(bundle)
-                .bind(capability.to_string())
-                .bind(now);
-        self.change_grants(query, line, now).await
+    pub async fn grant(&self, bundle: &str, capability: &Capability, line: AuditLine) -> Result<bool, StoreError> {
+        let capability = capability.to_string();
+        self.change_grants(
+            "INSERT INTO grants (bundle, capability, granted_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            params![bundle, &capability, line.at],
+            &line,
+        )
+        .await
     }
 
     /// Takes a capability from a bundle. Says whether that changed anything.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn revoke(
-        &self,
-        bundle: &str,
-        capability: &Capability,
-        line: AuditLine,
-        now: Millis,
-    ) -> Result<bool, StoreError> {
-        let query = sqlx::query("DELETE FROM grants WHERE bundle = ? AND capability = ?")
-            .bind(bundle)
-            .bind(capability.to_string());
-        self.change_grants(query, line, now).await
+    pub async fn revoke(&self, bundle: &str, capability: &Capability, line: AuditLine) -> Result<bool, StoreError> {
+        let capability = capability.to_string();
+        self.change_grants(
+            "DELETE FROM grants WHERE bundle = $1 AND capability = $2",
+            params![bundle, &capability],
+            &line,
+        )
+        .await
     }
 
     async fn change_grants(
         &self,
-        query: Query<'_, Sqlite, SqliteArguments>,
-        line: AuditLine,
-        now: Millis,
+        sql: &'static str,
+        params: &[Param<'_>],
+        line: &AuditLine,
     ) -> Result<bool, StoreError> {
         let sort = |error| self.sort(error);
         let mut transaction = self.begin().await?;
-        let changed = query.execute(&mut *transaction).await.map_err(sort)?.rows_affected() > 0;
+        let changed = transaction.execute(sql, params).await.map_err(sort)? > 0;
         if changed {
-            audit::append(&mut transaction, &line, now).await.map_err(sort)?;
+            audit::append(&mut transaction, &self.yard().id, line).await.map_err(sort)?;
         }
-        transaction.commit().await.map_err(sort)?;
+        self.commit(transaction).await?;
         Ok(changed)
     }
 }

@@ -1,21 +1,26 @@
-//! The yard in its database: SQLite in WAL mode, one file.
+//! The yard in its database: one SQLite file in WAL mode, or a schema of a PostgreSQL database.
 //!
 //! This crate keeps rows and knows no meaning: documents come in without secrets and with sealed
 //! values beside them, and go out the same way. Every write is one transaction that is on disk
-//! when the call returns (`synchronous=FULL`).
+//! when the call returns.
 
 mod audit;
 mod block;
 mod bundle;
+mod database;
 mod error;
 mod grant;
+mod key;
+mod location;
 mod yard;
 
-pub use audit::AuditLine;
-pub use block::{BlockFilter, BlockRecord, BlockSummary, NewRevision, RevisionSummary};
+pub use audit::{AuditChain, AuditFilter, AuditLine};
+pub use block::{BlockFilter, BlockRecord, BlockSummary, HistoryRecord, NewRevision, WrappedKey};
 pub use bundle::{BundleRecord, NewBundle};
 pub use error::StoreError;
-pub use yard::{Store, YardRecord};
+pub use key::{KeyUse, Rewrap};
+pub use location::{LocationError, YardLocation};
+pub use yard::{KeyRecord, Store, YardRecord};
 
 /// Milliseconds since 1970-01-01T00:00:00 UTC. The caller has the clock.
 pub type Millis = i64;

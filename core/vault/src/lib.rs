@@ -14,4 +14,4 @@ mod location;
 
 pub use envelope::{DataKey, EnvelopeError, Place};
 pub use key::{Key, KeyError, KeyId};
-pub use location::{KeyLocation, LocationError};
+pub use location::{KEY_VARIABLE, KeyLocation, LocationError};

@@ -11,11 +11,15 @@ use crate::key::{Key, KeyError};
 
 const SERVICE: &str = "blockyard";
 
+/// The environment variable that has the key where no other is named.
+pub const KEY_VARIABLE: &str = "BLOCKYARD_KEY";
+
 /// Where a yard's key is kept. The yard records it, so that a command knows where to look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyLocation {
-    /// The caller gives it, in `BLOCKYARD_KEY`; nothing is kept.
-    Environment,
+    /// The caller gives it, in this environment variable; nothing is kept. This crate does not read
+    /// the environment: whoever does hands the key over.
+    Environment(String),
     /// A file that only its owner can read.
     File(PathBuf),
     /// The operating system's keyring: service `blockyard`, this account.
@@ -26,8 +30,8 @@ pub enum KeyLocation {
 #[derive(Debug, thiserror::Error)]
 pub enum LocationError {
     /// The caller gave none.
-    #[error("the yard's key is not in the environment")]
-    NotGiven,
+    #[error("the yard's key is not in the environment variable `{0}`")]
+    NotGiven(String),
     /// There is no such file.
     #[error("there is no key file `{}`", .0.display())]
     NoFile(PathBuf),
@@ -70,7 +74,7 @@ impl KeyLocation {
     /// [`LocationError`]; there is no other place that is tried instead.
     pub fn load(&self) -> Result<Key, LocationError> {
         let text = match self {
-            Self::Environment => return Err(LocationError::NotGiven),
+            Self::Environment(name) => return Err(LocationError::NotGiven(name.clone())),
             Self::File(path) => read_private(path)?,
             Self::Keyring(account) => {
                 let entry = entry(account)?;
@@ -89,7 +93,7 @@ impl KeyLocation {
     /// [`LocationError`].
     pub fn store(&self, key: &Key) -> Result<(), LocationError> {
         match self {
-            Self::Environment => Ok(()),
+            Self::Environment(_) => Ok(()),
             Self::File(path) => write_private(path, &key.to_base64())
                 .map_err(|source| LocationError::File { path: path.clone(), source }),
             Self::Keyring(account) => {
@@ -142,7 +146,7 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
 impl fmt::Display for KeyLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Environment => f.write_str("env"),
+            Self::Environment(name) => write!(f, "env:{name}"),
             Self::File(path) => write!(f, "file:{}", path.display()),
             Self::Keyring(account) => write!(f, "keyring:{account}"),
         }
@@ -153,7 +157,9 @@ impl FromStr for KeyLocation {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
-            None if text == "env" => Ok(Self::Environment),
+            // As the first format of yards has it.
+            None if text == "env" => Ok(Self::Environment(KEY_VARIABLE.to_owned())),
+            Some(("env", name)) if !name.is_empty() => Ok(Self::Environment(name.to_owned())),
             Some(("file", path)) => Ok(Self::File(path.into())),
             Some(("keyring", account)) => Ok(Self::Keyring(account.to_owned())),
             _ => Err(format!("`{text}` is not a place for a key")),

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 use syn::{Attribute, Data, DeriveInput, Fields, LitInt, LitStr};
 
-use crate::{Mistakes, documentation, mentions};
+use crate::{Mistakes, documentation, field};
 
 /// What `#[block(…)]` on the struct says.
 #[derive(Default)]
@@ -51,18 +51,10 @@ pub(crate) fn derive(input: TokenStream) -> syn::Result<TokenStream> {
         let Some(field_name) = &field.ident else { continue };
         let ty = &field.ty;
         let kept = field.attrs.iter().filter(|attribute| !attribute.path().is_ident("block"));
-        let audience = audience(&field.attrs, &mut mistakes);
-        let is_secret = mentions(ty, "Secret");
-        if is_secret && audience.is_empty() {
-            mistakes.add(ty, "a secret names what it may be used for: `#[block(audience = \"sql\")]`, or an origin such as `\"https://api.example.com\"`");
-        }
-        if !is_secret && !audience.is_empty() {
-            mistakes.add(ty, "only a `Secret` has an audience");
-        }
-        let secret = is_secret.then(|| quote! { #[schemars(extend("x-secret" = { "audience": [#(#audience),*] }))] });
+        let schema = field::schema_attributes(field, &mut mistakes);
         mirrored.push(quote! {
             #(#kept)*
-            #secret
+            #schema
             #[schemars(extend("x-order" = #order))]
             #field_name: #ty
         });
@@ -148,21 +140,4 @@ fn is_name(text: &str) -> bool {
         && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
         && !text.starts_with('-')
         && !text.ends_with('-')
-}
-
-fn audience(attributes: &[Attribute], mistakes: &mut Mistakes) -> Vec<LitStr> {
-    let mut found = Vec::new();
-    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("block")) {
-        let result = attribute.parse_nested_meta(|meta| {
-            if !meta.path.is_ident("audience") {
-                return Err(meta.error("on a field there is `audience = \"…\"`"));
-            }
-            found.push(meta.value()?.parse()?);
-            Ok(())
-        });
-        if let Err(error) = result {
-            mistakes.join(error);
-        }
-    }
-    found
 }

@@ -3,6 +3,7 @@
 
 mod block;
 mod data;
+mod field;
 mod operations;
 
 use proc_macro::TokenStream;
@@ -24,7 +25,8 @@ use proc_macro::TokenStream;
 ///
 /// Doc comments become descriptions, the order of the fields the order of the questions.
 /// `#[serde(…)]` and `#[schemars(…)]` work on the fields. A `Secret` field names its audience:
-/// `sql`, or the origins that it may be sent to.
+/// `sql`, or the origins that it may be sent to. A `BlockRef<Type>` is a reference to another block; a
+/// plain `BlockRef` names the interface that it wants: `#[block(interface = "secret-store")]`.
 #[proc_macro_derive(Block, attributes(block, serde, schemars))]
 pub fn block(input: TokenStream) -> TokenStream {
     finish(block::derive(input.into()))
@@ -61,10 +63,11 @@ pub fn operations(_: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 /// Makes a type fit for arguments, results and nested configuration: derives `Serialize`,
-/// `Deserialize` and `JsonSchema`.
+/// `Deserialize` and `JsonSchema`. Fields take `#[block(audience = …)]` and `#[block(interface = …)]`
+/// as those of a block type do.
 #[proc_macro_attribute]
 pub fn data(_: TokenStream, item: TokenStream) -> TokenStream {
-    data::expand(item.into()).into()
+    finish(data::expand(item.into()))
 }
 
 fn finish(result: syn::Result<proc_macro2::TokenStream>) -> TokenStream {

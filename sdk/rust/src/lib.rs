@@ -47,6 +47,7 @@ extern crate self as blockyard_sdk;
 mod block;
 mod export;
 mod problem;
+mod reference;
 mod secret;
 pub mod sql;
 
@@ -56,14 +57,19 @@ pub use block::{
 pub use blockyard_sdk_macros::{Block, data, operations};
 pub use export::{Bundle, BundleDescription, BundleExports, BundleParts, TypeEntry};
 pub use problem::{Problem, Result};
+pub use reference::{BlockRef, Referable};
 pub use secret::Secret;
+#[doc(hidden)]
+pub use {reference::Interface, secret::Audience};
 
 pub use bindings::blockyard::bundle::streams::Body;
 pub use {schemars, serde, serde_json, wit_bindgen};
 
 /// All that a bundle's source needs.
 pub mod prelude {
-    pub use crate::{Block, Body, Problem, Reply, Result, Secret, Step, Streamed, Violation, bundle, data, operations};
+    pub use crate::{
+        Block, BlockRef, Body, Problem, Reply, Result, Secret, Step, Streamed, Violation, bundle, data, operations,
+    };
     pub use serde_json::{Map, Value, json};
 }
 
@@ -125,7 +131,7 @@ pub mod random {
 pub mod bindings {
     wit_bindgen::generate!({
         path: "../../schemas/wit/v0_1",
-        world: "bundle",
+        world: "bundle-reveal",
         pub_export_macro: true,
         default_bindings_module: "blockyard_sdk::bindings",
         runtime_path: "::blockyard_sdk::wit_bindgen::rt",

@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
+use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Deserialize, Deserializer, Error as _};
+use serde_json::{Value, json};
 
 use crate::Result;
 use crate::bindings::blockyard::bundle::secrets;
@@ -25,6 +27,15 @@ impl<T> Secret<T> {
     pub fn handle(&self) -> Result<secrets::Secret> {
         Ok(secrets::open(&self.pointer)?)
     }
+
+    /// The secret itself, in plain text. Needs the capability `reveal`, which the person who installs
+    /// the bundle is asked for by name; each use is written to the yard's audit trail.
+    ///
+    /// # Errors
+    /// Where the block has no such secret.
+    pub fn reveal(&self) -> Result<Vec<u8>> {
+        Ok(crate::bindings::blockyard::bundle::reveal::reveal(&self.handle()?)?)
+    }
 }
 
 impl<'de, T> Deserialize<'de> for Secret<T> {
@@ -35,6 +46,13 @@ impl<'de, T> Deserialize<'de> for Secret<T> {
             Some(pointer) if marker.is_empty() => Ok(Self { pointer, what: PhantomData }),
             _ => Err(D::Error::custom("a secret is a handle")),
         }
+    }
+}
+
+impl<T> serde::Serialize for Secret<T> {
+    /// As it came: by its place, never by its value.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> core::result::Result<S::Ok, S::Error> {
+        json!({ "$secret": self.pointer }).serialize(serializer)
     }
 }
 
@@ -52,6 +70,23 @@ impl<T: JsonSchema> JsonSchema for Secret<T> {
         schema.insert("writeOnly".to_owned(), true.into());
         schema.insert("format".to_owned(), "password".into());
         schema
+    }
+}
+
+/// Writes the audience of a field into the schemas of its secrets, also of those in a list, a map or
+/// an option. Several stand in one text, with blanks between them: attributes of derive macros take
+/// no lists.
+#[doc(hidden)]
+#[derive(Clone)]
+pub struct Audience(pub &'static str);
+
+impl Transform for Audience {
+    fn transform(&mut self, schema: &mut Schema) {
+        let is = |key: &str, value: Value| schema.get(key) == Some(&value);
+        if is("writeOnly", true.into()) && is("format", "password".into()) {
+            schema.insert("x-secret".to_owned(), json!({ "audience": self.0.split_whitespace().collect::<Vec<_>>() }));
+        }
+        transform_subschemas(self, schema);
     }
 }
 

@@ -5,6 +5,7 @@
 pub(crate) mod clock;
 pub(crate) mod log;
 pub(crate) mod random;
+pub(crate) mod reveal;
 pub(crate) mod secrets;
 pub(crate) mod sql;
 pub(crate) mod streams;

@@ -1,0 +1,43 @@
+//! `delete`, `restore`, `purge`: a tombstone, the way back, and the end of secrets.
+
+use blockyard::{Address, Error};
+use serde_json::json;
+
+use super::{DONE, Outcome};
+use crate::arguments::{One, Purge};
+use crate::context::Context;
+
+pub(super) async fn delete(arguments: &One, context: &Context) -> Outcome {
+    let address: Address = arguments.address.parse().map_err(Error::from)?;
+    let yard = context.open().await?;
+    yard.delete(&address).await?;
+    context.terminal.document(&json!({ "address": address.to_string(), "deleted": true }), || {
+        format!("deleted {address}; `blockyard restore {address}` has it back")
+    })?;
+    yard.close().await;
+    Ok(DONE)
+}
+
+pub(super) async fn restore(arguments: &One, context: &Context) -> Outcome {
+    let address: Address = arguments.address.parse().map_err(Error::from)?;
+    let yard = context.open().await?;
+    yard.restore(&address).await?;
+    context
+        .terminal
+        .document(&json!({ "address": address.to_string(), "deleted": false }), || format!("restored {address}"))?;
+    yard.close().await;
+    Ok(DONE)
+}
+
+pub(super) async fn purge(arguments: &Purge, context: &Context) -> Outcome {
+    let address: Address = arguments.address.parse().map_err(Error::from)?;
+    let yard = context.open().await?;
+    let question = format!("The secrets of `{address}`, of all its revisions, will be gone for good. Go on?");
+    context.terminal.need_agreement(arguments.yes, &question, &format!("purging `{address}` destroys its secrets"))?;
+    let secrets = yard.purge(&address).await?;
+    context.terminal.document(&json!({ "address": address.to_string(), "secrets_destroyed": secrets }), || {
+        format!("destroyed {secrets} secret value{} of {address}", if secrets == 1 { "" } else { "s" })
+    })?;
+    yard.close().await;
+    Ok(DONE)
+}

@@ -1,0 +1,45 @@
+//! `diff`: what differs between two revisions or two blocks.
+
+use blockyard::{Change, Error, FieldChange, Json, PinnedAddress};
+
+use super::{DONE, Outcome};
+use crate::arguments::Diff;
+use crate::context::Context;
+use crate::tabular::printable;
+
+pub(super) async fn run(arguments: &Diff, context: &Context) -> Outcome {
+    let before: PinnedAddress = arguments.before.parse().map_err(Error::from)?;
+    let after: PinnedAddress = arguments.after.parse().map_err(Error::from)?;
+    let yard = context.open().await?;
+    let view = yard.diff(&before, &after).await?;
+    context.terminal.document(&view, || {
+        if view.changes.is_empty() {
+            return format!("{} and {} are alike", view.before, view.after);
+        }
+        format!("{} → {}\n{}", view.before, view.after, lines(&view.changes))
+    })?;
+    yard.close().await;
+    Ok(DONE)
+}
+
+/// A line per field that differs.
+pub(super) fn lines(changes: &[FieldChange]) -> String {
+    changes.iter().map(line).collect()
+}
+
+fn line(change: &FieldChange) -> String {
+    let FieldChange { field, change, secret, before, after } = change;
+    let shown = |value: &Option<Json>| match value {
+        Some(Json::String(text)) => printable(text),
+        Some(value) => value.to_string(),
+        None => "a secret".to_owned(),
+    };
+    match change {
+        _ if *secret && before.is_none() && after.is_none() && *change == Change::Changed => {
+            format!("  ~ {field}: the secret differs\n")
+        }
+        Change::Added => format!("  + {field}: {}\n", shown(after)),
+        Change::Removed => format!("  - {field}: {}\n", shown(before)),
+        Change::Changed => format!("  ~ {field}: {} → {}\n", shown(before), shown(after)),
+    }
+}

@@ -1,0 +1,26 @@
+//! `doctor`: everything that can be checked, offline.
+
+use std::process::ExitCode;
+
+use blockyard::{ErrorKind, Yard};
+
+use super::{DONE, Outcome};
+use crate::context::Context;
+
+pub(super) async fn run(context: &Context) -> Outcome {
+    let progress = context.progress();
+    let found = Yard::doctor(&context.yard_url()?, context.config(), &mut |what| {
+        progress.count(|| format!("checking {what}"));
+    })
+    .await;
+    drop(progress);
+    context.terminal.document(&found, || {
+        let width = found.steps.iter().map(|step| step.name.len()).max().unwrap_or(0);
+        let lines = found.steps.iter().map(|step| {
+            let detail = step.detail.as_deref().unwrap_or_default();
+            format!("{:7}  {:width$}  {detail}\n", step.status, step.name)
+        });
+        lines.collect()
+    })?;
+    Ok(if found.passed { DONE } else { ExitCode::from(ErrorKind::Outside.exit_code()) })
+}

@@ -1,0 +1,39 @@
+//! `export`: blocks as TOML.
+
+use std::io::Write as _;
+
+use blockyard::{Address, BlockFile, Error, ErrorKind};
+
+use super::{DONE, Outcome};
+use crate::arguments::Export;
+use crate::context::Context;
+use crate::fields::read;
+use crate::output::Destination;
+
+pub(super) async fn run(arguments: &Export, context: &Context) -> Outcome {
+    let addresses = arguments
+        .addresses
+        .iter()
+        .map(|text| text.parse())
+        .collect::<Result<Vec<Address>, _>>()
+        .map_err(Error::from)?;
+    let yard = context.open().await?;
+    let mut file = match arguments.out.as_deref() {
+        Some(path) if path.is_file() => BlockFile::parse(&read(path)?).map_err(|error| {
+            Error::new(ErrorKind::Invalid, format!("`{}` is there, and is not a file of blocks", path.display()))
+                .because(error.to_string())
+                .hint("name another file with `--out`")
+        })?,
+        _ => BlockFile::new(),
+    };
+    let count = yard.export(&addresses, &mut file).await?;
+    let mut destination = Destination::new(arguments.out.as_deref())?;
+    let to_file = matches!(destination, Destination::File { .. });
+    destination.write_all(file.to_string().as_bytes())?;
+    destination.finish()?;
+    if to_file {
+        context.terminal.note(&format!("{count} block{} written", if count == 1 { "" } else { "s" }));
+    }
+    yard.close().await;
+    Ok(DONE)
+}

@@ -1,0 +1,34 @@
+//! `reveal`: one secret in plain text, for a person who asks for it.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use blockyard::{Error, PinnedAddress};
+use serde_json::json;
+
+use super::{DONE, Outcome};
+use crate::arguments::Reveal;
+use crate::context::Context;
+
+pub(super) async fn run(arguments: &Reveal, context: &Context) -> Outcome {
+    let address: PinnedAddress = arguments.address.parse().map_err(Error::from)?;
+    let field = &arguments.field;
+    let yard = context.open().await?;
+    let question = format!("Print the secret `{field}` of `{address}` here, in plain text?");
+    let why = format!("revealing `{field}` of `{address}` prints a secret");
+    context.terminal.need_agreement(arguments.yes, &question, &why)?;
+    let secret = yard.reveal(&address, field).await?;
+    if context.terminal.json {
+        let document = json!({ "address": address.to_string(), "field": field, "value": secret.expose() });
+        context.terminal.json(&document)?;
+    } else {
+        // To the byte for a pipe or a file; a terminal gets its prompt on a line of its own.
+        let mut out = std::io::stdout().lock();
+        out.write_all(secret.expose().as_bytes())?;
+        if out.is_terminal() {
+            out.write_all(b"\n")?;
+        }
+        out.flush()?;
+    }
+    yard.close().await;
+    Ok(DONE)
+}

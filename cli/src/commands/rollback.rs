@@ -1,0 +1,28 @@
+//! `rollback`: a new revision that is equal to an old one.
+
+use blockyard::{Error, ErrorKind, PinnedAddress};
+use serde_json::json;
+
+use super::{DONE, Outcome};
+use crate::arguments::Rollback;
+use crate::context::Context;
+
+pub(super) async fn run(arguments: &Rollback, context: &Context) -> Outcome {
+    let PinnedAddress { address, revision } = arguments.address.parse().map_err(Error::from)?;
+    let revision = revision.ok_or_else(|| {
+        Error::new(ErrorKind::Usage, format!("`{address}` names no revision to go back to"))
+            .hint(format!("write `{address}@N`; see them with `blockyard history {address}`"))
+    })?;
+    let yard = context.open().await?;
+    match yard.rollback(&address, revision).await? {
+        Some(saved) => context.terminal.document(
+            &json!({ "address": address.to_string(), "revision": saved.number(), "changed": true }),
+            || format!("saved {address}@{saved}, equal to revision {revision}"),
+        )?,
+        None => context.terminal.document(&json!({ "address": address.to_string(), "changed": false }), || {
+            format!("`{address}` is like revision {revision} already; nothing was saved")
+        })?,
+    }
+    yard.close().await;
+    Ok(DONE)
+}

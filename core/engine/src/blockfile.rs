@@ -1,0 +1,480 @@
+//! Blocks as a TOML file: what `export` writes and `plan` and `apply` read.
+//!
+//! ```toml
+//! version = 1
+//!
+//! [blocks."sql-database/warehouse"]
+//! dialect = "postgres"
+//! host = "db.example.com"
+//! database = "warehouse"
+//! username = "loader"
+//! password = "env:WAREHOUSE_PASSWORD"
+//! ```
+//!
+//! A table is a block's whole configuration. A secret stands in it only as a source, or as `"kept"`:
+//! the one that the yard has. A secret that is left out is kept, too. A reference to another block is
+//! its address. What TOML has no form for (null, numbers beyond 64 bit signed) is
+//! `{ "$json" = "…" }`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use blockyard_model::document::{SECRET_MARKER, SOURCE_MARKER, secret_marker, source_marker};
+use blockyard_model::reference::{BLOCK_MARKER, block_marker};
+use blockyard_model::schema::{Places, Schema};
+use blockyard_model::secret::MASK;
+use blockyard_model::{Address, Pointer, SealedDocument, SecretSource, Violation};
+use serde_json::{Map, Value};
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value as Toml};
+
+use crate::{Error, ErrorKind};
+
+/// The version of the file's format.
+const FORMAT: i64 = 1;
+/// The table with the blocks.
+const BLOCKS: &str = "blocks";
+/// What stands for a secret that the yard keeps.
+const KEPT: &str = "kept";
+/// The marker of a value that TOML has no form for.
+const JSON_MARKER: &str = "$json";
+
+/// A file of blocks. It keeps its comments and its order when blocks are put into it.
+#[derive(Debug, Clone)]
+pub struct BlockFile {
+    document: DocumentMut,
+}
+
+impl BlockFile {
+    /// A file without blocks.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut document = DocumentMut::new();
+        document.insert("version", toml_edit::value(FORMAT));
+        Self { document }
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It is not TOML; it has another version, or tables that are not known; an address is malformed.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| {
+            Error::new(ErrorKind::Invalid, "the file is not TOML").because(error.to_string().trim().to_owned())
+        })?;
+        let wrong = |message: String| {
+            Error::new(ErrorKind::Invalid, message)
+                .hint("the file begins with `version = 1`, and has a table `[blocks.\"TYPE/NAME\"]` for each block")
+        };
+        match document.get("version").and_then(Item::as_integer) {
+            Some(FORMAT) => {}
+            Some(other) => {
+                return Err(wrong(format!("the file has version {other}; this Blockyard reads version {FORMAT}")));
+            }
+            None => return Err(wrong("the file has no `version`".to_owned())),
+        }
+        if let Some((key, _)) = document.iter().find(|(key, _)| !matches!(*key, "version" | BLOCKS)) {
+            return Err(wrong(format!("the file has `{key}`, which is not known")));
+        }
+        if document.get(BLOCKS).is_some_and(|item| item.as_table_like().is_none()) {
+            return Err(wrong(format!("`{BLOCKS}` is a table")));
+        }
+        let file = Self { document };
+        file.addresses()?;
+        Ok(file)
+    }
+
+    /// The blocks in the file, in its order.
+    ///
+    /// # Errors
+    /// An address is malformed.
+    pub fn addresses(&self) -> Result<Vec<Address>, Error> {
+        let blocks = self.document.get(BLOCKS).and_then(Item::as_table_like);
+        blocks
+            .into_iter()
+            .flat_map(|blocks| blocks.iter())
+            .map(|(key, item)| {
+                let address = key.parse::<Address>()?;
+                if item.as_table_like().is_none() {
+                    return Err(Error::new(
+                        ErrorKind::Invalid,
+                        format!("block `{address}` in the file is not a table"),
+                    ));
+                }
+                Ok(address)
+            })
+            .collect()
+    }
+
+    /// The configuration of a block in the file, read by its schema. `stored` is what the yard has:
+    /// its sealed secrets are kept where the file says so or says nothing.
+    pub(crate) fn config(
+        &self,
+        address: &Address,
+        schema: &Schema,
+        stored: Option<&SealedDocument>,
+    ) -> Result<SealedDocument, Vec<Violation>> {
+        let block = self.document.get(BLOCKS).and_then(|blocks| blocks.get(address.to_string()));
+        let members = block.and_then(Item::as_table_like);
+        let mut reader = Reader { schema, stored, kept: BTreeSet::new(), violations: Vec::new() };
+        let mut config = Map::new();
+        for (key, item) in members.into_iter().flat_map(|members| members.iter()) {
+            config.insert(key.to_owned(), reader.item(item, &Pointer::default().child(key)));
+        }
+        let Reader { mut kept, violations, .. } = reader;
+        let mut config = Value::Object(config);
+        keep_unnamed(&mut config, stored, &mut kept);
+        if !violations.is_empty() {
+            return Err(violations);
+        }
+        let secrets = kept
+            .into_iter()
+            .filter_map(|pointer| Some((pointer.clone(), stored?.secrets.get(&pointer)?.clone())))
+            .collect::<BTreeMap<_, _>>();
+        Ok(SealedDocument { config, secrets })
+    }
+
+    /// Puts a block into the file, or changes its table to what it is now. Comments stay.
+    pub(crate) fn put(&mut self, address: &Address, schema: &Schema, config: &Value) {
+        let writer = Writer { places: places(schema, config) };
+        let blocks = self.document.entry(BLOCKS).or_insert_with(|| {
+            let mut table = Table::new();
+            table.set_implicit(true);
+            Item::Table(table)
+        });
+        let Some(blocks) = blocks.as_table_like_mut() else { return };
+        let key = address.to_string();
+        if blocks.get(&key).is_none() {
+            blocks.insert(&key, Item::Table(Table::new()));
+        }
+        let Some(block) = blocks.get_mut(&key).and_then(Item::as_table_like_mut) else { return };
+        let fields = config.as_object().cloned().unwrap_or_default();
+        let gone: Vec<String> =
+            block.iter().map(|(key, _)| key.to_owned()).filter(|key| !fields.contains_key(key)).collect();
+        for key in gone {
+            block.remove(&key);
+        }
+        for (key, value) in ordered(schema, &fields) {
+            let new = writer.value(value, &Pointer::default().child(key));
+            match block.get_mut(key) {
+                // What says the same already keeps its form, and every value keeps its comment.
+                Some(item) => {
+                    if let Some(old) = item.as_value_mut() {
+                        if plain(old) != plain(&new) {
+                            let decor = old.decor().clone();
+                            *old = new;
+                            *old.decor_mut() = decor;
+                        }
+                    } else if plain_item(item) != plain(&new) {
+                        *item = Item::Value(new);
+                    }
+                }
+                None => drop(block.insert(key, Item::Value(new))),
+            }
+        }
+    }
+}
+
+impl Default for BlockFile {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Display for BlockFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.document.fmt(f)
+    }
+}
+
+/// Fields in the order of the schema's questions.
+fn ordered<'a>(schema: &Schema, fields: &'a Map<String, Value>) -> Vec<(&'a String, &'a Value)> {
+    let order = |name: &str| {
+        let field = schema.document().get("properties").and_then(|fields| fields.get(name));
+        field.and_then(|field| field.get("x-order")).and_then(Value::as_i64).unwrap_or(i64::MAX)
+    };
+    let mut fields: Vec<_> = fields.iter().collect();
+    fields.sort_by_key(|(name, _)| order(name));
+    fields
+}
+
+/// Where secrets and references stand.
+fn places(schema: &Schema, config: &Value) -> BTreeSet<Pointer> {
+    let Places { secrets, references } = schema.places(config);
+    secrets.into_iter().map(|place| place.pointer).chain(references.into_iter().map(|place| place.pointer)).collect()
+}
+
+/// Sealed secrets that the file does not name stay where their surroundings are there.
+fn keep_unnamed(config: &mut Value, stored: Option<&SealedDocument>, kept: &mut BTreeSet<Pointer>) {
+    for pointer in stored.into_iter().flat_map(|stored| stored.secrets.keys()) {
+        let mut tokens = pointer.tokens();
+        let Some(last) = tokens.pop() else { continue };
+        let parent = tokens.iter().fold(Pointer::default(), |parent, token| parent.child(token));
+        if let Some(Value::Object(members)) = config.pointer_mut(parent.as_str())
+            && !members.contains_key(&last)
+        {
+            members.insert(last, secret_marker(pointer));
+            kept.insert(pointer.clone());
+        }
+    }
+}
+
+struct Writer {
+    places: BTreeSet<Pointer>,
+}
+
+impl Writer {
+    fn value(&self, value: &Value, at: &Pointer) -> Toml {
+        if self.places.contains(at) {
+            if value.get(SECRET_MARKER).is_some() {
+                return Toml::from(KEPT);
+            }
+            if let Some(text) = value.get(SOURCE_MARKER).or_else(|| value.get(BLOCK_MARKER)).and_then(Value::as_str) {
+                return Toml::from(text);
+            }
+        }
+        match value {
+            Value::String(text) => Toml::from(text.as_str()),
+            Value::Bool(value) => Toml::from(*value),
+            Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+                (Some(integer), _) => Toml::from(integer),
+                (None, Some(float)) if number.is_f64() => Toml::from(float),
+                _ => json_form(value),
+            },
+            Value::Array(elements) => elements
+                .iter()
+                .enumerate()
+                .map(|(index, element)| self.value(element, &at.child(&index.to_string())))
+                .collect::<Array>()
+                .into(),
+            Value::Object(members) if members.contains_key(JSON_MARKER) => json_form(value),
+            Value::Object(members) => {
+                let mut table = InlineTable::new();
+                for (key, member) in members {
+                    table.insert(key, self.value(member, &at.child(key)));
+                }
+                table.into()
+            }
+            Value::Null => json_form(value),
+        }
+    }
+}
+
+fn json_form(value: &Value) -> Toml {
+    let mut table = InlineTable::new();
+    table.insert(JSON_MARKER, value.to_string().into());
+    table.into()
+}
+
+struct Reader<'a> {
+    schema: &'a Schema,
+    stored: Option<&'a SealedDocument>,
+    kept: BTreeSet<Pointer>,
+    violations: Vec<Violation>,
+}
+
+impl Reader<'_> {
+    fn item(&mut self, item: &Item, at: &Pointer) -> Value {
+        match item {
+            Item::Value(value) => self.value(value, at),
+            Item::Table(table) => self.members(table.iter().map(|(key, item)| (key, item.clone())), at),
+            Item::ArrayOfTables(tables) => tables
+                .iter()
+                .enumerate()
+                .map(|(index, table)| self.item(&Item::Table(table.clone()), &at.child(&index.to_string())))
+                .collect(),
+            Item::None => Value::Null,
+        }
+    }
+
+    fn members<'t>(&mut self, members: impl Iterator<Item = (&'t str, Item)>, at: &Pointer) -> Value {
+        members.map(|(key, item)| (key.to_owned(), self.item(&item, &at.child(key)))).collect::<Map<_, _>>().into()
+    }
+
+    fn value(&mut self, value: &Toml, at: &Pointer) -> Value {
+        match value {
+            Toml::String(text) => self.text(text.value(), at),
+            Toml::Integer(integer) => Value::from(*integer.value()),
+            Toml::Float(float) => match serde_json::Number::from_f64(*float.value()) {
+                Some(number) => number.into(),
+                None => self.refuse(at, "is not a number that a block can hold"),
+            },
+            Toml::Boolean(boolean) => Value::from(*boolean.value()),
+            Toml::Datetime(time) => Value::from(time.value().to_string()),
+            Toml::Array(elements) => elements
+                .iter()
+                .enumerate()
+                .map(|(index, element)| self.value(element, &at.child(&index.to_string())))
+                .collect(),
+            Toml::InlineTable(table) if table.contains_key(JSON_MARKER) => {
+                let read = table.get(JSON_MARKER).and_then(Toml::as_str).filter(|_| table.len() == 1);
+                match read.map(serde_json::from_str) {
+                    Some(Ok(value)) => value,
+                    _ => self.refuse(at, &format!("`{{ \"{JSON_MARKER}\" = … }}` holds JSON as a text")),
+                }
+            }
+            Toml::InlineTable(table) => {
+                self.members(table.iter().map(|(key, value)| (key, Item::Value(value.clone()))), at)
+            }
+        }
+    }
+
+    fn text(&mut self, text: &str, at: &Pointer) -> Value {
+        if self.schema.is_secret(at) {
+            return self.secret(text, at);
+        }
+        if self.schema.is_reference(at) { block_marker(text) } else { Value::from(text) }
+    }
+
+    fn secret(&mut self, text: &str, at: &Pointer) -> Value {
+        if text == KEPT {
+            return match self.stored {
+                Some(stored) if stored.secrets.contains_key(at) => {
+                    self.kept.insert(at.clone());
+                    secret_marker(at)
+                }
+                _ => self.refuse(at, "the yard keeps no secret here; give a source"),
+            };
+        }
+        match text.parse::<SecretSource>() {
+            Ok(source) => source_marker(&source),
+            Err(_) if text == MASK => {
+                self.refuse(at, &format!("`{MASK}` is what `show` prints in place of a secret; write `\"{KEPT}\"`"))
+            }
+            // The text may be the secret itself: it is not repeated.
+            Err(_) => self.refuse(at, "a secret stands in a file only as a source, such as `env:NAME`"),
+        }
+    }
+
+    fn refuse(&mut self, at: &Pointer, message: &str) -> Value {
+        self.violations.push(Violation::new(at.clone(), message));
+        Value::Null
+    }
+}
+
+/// A value of a file without its form: two that are equal say the same.
+fn plain(value: &Toml) -> Value {
+    match value {
+        Toml::String(text) => Value::from(text.value().as_str()),
+        Toml::Integer(integer) => Value::from(*integer.value()),
+        Toml::Float(float) => Value::from(*float.value()),
+        Toml::Boolean(boolean) => Value::from(*boolean.value()),
+        Toml::Datetime(time) => Value::from(time.value().to_string()),
+        Toml::Array(elements) => elements.iter().map(plain).collect(),
+        Toml::InlineTable(table) => {
+            table.iter().map(|(key, value)| (key.to_owned(), plain(value))).collect::<Map<_, _>>().into()
+        }
+    }
+}
+
+fn plain_item(item: &Item) -> Value {
+    match item {
+        Item::Value(value) => plain(value),
+        Item::Table(table) => {
+            table.iter().map(|(key, item)| (key.to_owned(), plain_item(item))).collect::<Map<_, _>>().into()
+        }
+        Item::ArrayOfTables(tables) => tables.iter().map(|table| plain_item(&Item::Table(table.clone()))).collect(),
+        Item::None => Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn schema() -> Schema {
+        Schema::compile(json!({
+            "type": "object",
+            "properties": {
+                "any": true,
+                "password": {"type": "string", "writeOnly": true, "format": "password"},
+                "tokens": {"type": "array", "items": {"type": "string", "writeOnly": true, "format": "password"}},
+                "base": {"x-block": "gcp-credentials"}
+            }
+        }))
+        .expect("a good schema")
+    }
+
+    fn address() -> Address {
+        "thing/one".parse().expect("an address")
+    }
+
+    fn through(config: &Value) -> Value {
+        let mut file = BlockFile::new();
+        file.put(&address(), &schema(), config);
+        let again = BlockFile::parse(&file.to_string()).expect("its own text");
+        again.config(&address(), &schema(), None).expect("no secrets").config
+    }
+
+    fn json_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_filter("finite", |f| f.is_finite()).prop_map(Value::from),
+            ".{0,12}".prop_map(Value::from),
+            Just(json!({"$json": "1"})),
+        ];
+        leaf.prop_recursive(3, 20, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("[a-z\"/~. ]{0,5}", inner, 0..4)
+                    .prop_map(|members| members.into_iter().collect::<Map<_, _>>().into()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_configuration_survives_the_file(any in json_value()) {
+            let config = json!({ "any": any });
+            prop_assert_eq!(through(&config), config);
+        }
+    }
+
+    #[test]
+    fn secrets_stand_as_sources_and_references_as_addresses() {
+        let config = json!({
+            "password": {"$source": "env:PW"}, "tokens": [{"$secret": "/tokens/0"}], "base": {"$block": "gcp-credentials/prod"}
+        });
+        let mut file = BlockFile::new();
+        file.put(&address(), &schema(), &config);
+        expect_test::expect![[r#"
+            version = 1
+
+            [blocks."thing/one"]
+            base = "gcp-credentials/prod"
+            password = "env:PW"
+            tokens = ["kept"]
+        "#]]
+        .assert_eq(&file.to_string());
+    }
+
+    #[test]
+    fn a_secret_itself_is_refused_and_not_repeated() {
+        let file = "version = 1\n[blocks.\"thing/one\"]\npassword = \"hunter2\"\ntokens = [\"********\"]\n";
+        let refused = BlockFile::parse(file).expect("TOML").config(&address(), &schema(), None).expect_err("refused");
+        let text: Vec<&str> = refused.iter().map(|violation| violation.message.as_str()).collect();
+        assert_eq!(text.len(), 2, "{text:?}");
+        assert!(text.iter().all(|text| !text.contains("hunter2")), "{text:?}");
+    }
+
+    #[test]
+    fn comments_and_order_stay_when_a_file_is_rewritten() {
+        let text = "# Mine.\nversion = 1\n\n# The first.\n[blocks.\"thing/one\"]\n# Why it is 1.\nany = 1 # really\nbase = \"gcp-credentials/a\"\n";
+        let mut file = BlockFile::parse(text).expect("TOML");
+        file.put(&address(), &schema(), &json!({"any": 2, "base": {"$block": "gcp-credentials/a"}}));
+        expect_test::expect![[r#"
+            # Mine.
+            version = 1
+
+            # The first.
+            [blocks."thing/one"]
+            # Why it is 1.
+            any = 2 # really
+            base = "gcp-credentials/a"
+        "#]]
+        .assert_eq(&file.to_string());
+    }
+}

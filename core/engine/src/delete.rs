@@ -1,0 +1,91 @@
+//! Letting blocks go: a tombstone that keeps the name, and the end of secrets for good.
+
+use blockyard_model::Address;
+use blockyard_store::{StoreError, WrappedKey};
+use blockyard_vault::DataKey;
+use serde_json::json;
+
+use crate::audit::line;
+use crate::key::is_moved;
+use crate::revision::{content_digest, deleted};
+use crate::{Error, ErrorKind, Yard};
+
+/// How often a purge is made again because another save or a rotation came first.
+const TRIES: u32 = 20;
+
+impl Yard {
+    /// Deletes a block. Its name stays taken, and [`restore`](Self::restore) has it back.
+    ///
+    /// # Errors
+    /// There is no such block; others build on it, with their list; it is deleted already.
+    pub async fn delete(&self, address: &Address) -> Result<(), Error> {
+        let done = self.store().delete_block(address, line(self.actor(), "delete", address, &json!({}))).await;
+        self.told(address, done).await
+    }
+
+    /// Has a deleted block back, with all its revisions and secrets.
+    ///
+    /// # Errors
+    /// There is no such block; it is not deleted; a block that it builds on is deleted.
+    pub async fn restore(&self, address: &Address) -> Result<(), Error> {
+        match self.store().restore_block(address, line(self.actor(), "restore", address, &json!({}))).await {
+            Err(StoreError::TargetGone(target)) => Err(Error::new(
+                ErrorKind::Conflict,
+                format!("block `{address}` builds on `{target}`, which is deleted"),
+            )
+            .hint(format!("have that back first, with `blockyard restore {target}`"))),
+            done => self.told(address, done).await,
+        }
+    }
+
+    async fn told(&self, address: &Address, done: Result<(), StoreError>) -> Result<(), Error> {
+        match done {
+            Err(StoreError::NoBlock(_)) => Err(self.missing(address, None).await),
+            Err(StoreError::DeletedOrNot { deleted: true, .. }) => Err(deleted(address)),
+            done => Ok(done?),
+        }
+    }
+
+    /// Destroys the secrets of a block, of all its revisions, for good. Its configuration and history
+    /// stay. It may be deleted or not.
+    ///
+    /// # Errors
+    /// There is no such block.
+    pub async fn purge(&self, address: &Address) -> Result<u64, Error> {
+        let mut tries = 0;
+        loop {
+            let done = self.purge_once(address).await?;
+            match done {
+                Ok(secrets) => return Ok(secrets),
+                Err(error) if tries < TRIES && (is_moved(&error) || matches!(error, StoreError::Moved { .. })) => {
+                    self.learn_keys().await?;
+                    tries += 1;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn purge_once(&self, address: &Address) -> Result<Result<u64, StoreError>, Error> {
+        let revisions = self.store().history(address).await?;
+        let Some(newest) = revisions.first() else { return Err(self.missing(address, None).await) };
+        let data_key = DataKey::generate();
+        let mut seals = Vec::with_capacity(revisions.len());
+        let mut secrets = 0;
+        for revision in &revisions {
+            let record = &revision.record;
+            // What is sealed anew is what Blockyard wrote, and nothing else.
+            self.check_seal(record).await?;
+            let content = content_digest(&record.bundle, &record.checksum, &record.config);
+            seals.push((record.revision, data_key.seal_content(self.id(), address, record.revision, &content)));
+            secrets += record.secrets.len() as u64;
+        }
+        let key = self.keys().current();
+        let wrapped = key.wrap(self.id(), address, &data_key);
+        let key_id = key.id().to_string();
+        let wrapped = WrappedKey { data_key: &wrapped, key_id: &key_id };
+        let detail = json!({ "secrets": secrets, "revisions": revisions.len() });
+        let done = line(self.actor(), "purge", address, &detail);
+        Ok(self.store().purge_block(&newest.record, &wrapped, &seals, done).await.map(|()| secrets))
+    }
+}

@@ -1,0 +1,159 @@
+//! Everything that can be checked without leaving the yard.
+
+use blockyard_model::{Address, Revision};
+use blockyard_store::BlockFilter;
+
+use crate::call::{Check, CheckStep};
+use crate::reference::type_of;
+use crate::{Error, Yard, YardConfig};
+
+/// Blocks that are listed at once.
+const PAGE: u32 = 500;
+/// How many findings of one kind are told; the rest is counted.
+const TOLD: usize = 20;
+
+impl Yard {
+    /// Opens a yard and checks all of it: database, key, bundles, every revision of every block with
+    /// its seal and secrets, references, the audit trail. Nothing is changed. `said` hears what is
+    /// being checked.
+    ///
+    /// A yard or key that does not open is a finding, not an error; the check goes as far as it can.
+    pub async fn doctor(url: &str, config: YardConfig, said: &mut (dyn FnMut(&str) + Send)) -> Check {
+        let mut steps = Vec::new();
+        match Self::open_with(url, config).await {
+            Ok(yard) => {
+                steps.push(passed("open", format!("{} with the key {}", yard.info().yard, yard.info().key_id)));
+                yard.examine(&mut steps, said).await;
+                yard.close().await;
+            }
+            Err(error) => steps.push(failed("open", &words(&error))),
+        }
+        Check { passed: steps.iter().all(|step| step.status != "failed"), steps }
+    }
+
+    async fn examine(&self, steps: &mut Vec<CheckStep>, said: &mut (dyn FnMut(&str) + Send)) {
+        said("the database");
+        steps.push(match self.store().integrity().await {
+            Ok(wrong) => found("database", "its structures are whole".to_owned(), &wrong),
+            Err(error) => failed("database", &words(&error.into())),
+        });
+        said("the key");
+        steps.push(match self.store().read_yard().await {
+            Ok(record) => match &record.next_key {
+                Some(next) => warned(
+                    "key",
+                    format!("a rotation to the key {} is under way; finish it with `blockyard key rotate`", next.id),
+                ),
+                None => passed("key", format!("{} opens the yard", record.key.id)),
+            },
+            Err(error) => failed("key", &words(&error.into())),
+        });
+        said("the bundles");
+        steps.push(self.examine_bundles().await.unwrap_or_else(|error| failed("bundles", &words(&error))));
+        said("the blocks");
+        steps.push(self.examine_blocks(said).await.unwrap_or_else(|error| failed("blocks", &words(&error))));
+        said("the audit trail");
+        steps.push(match self.check_audit().await {
+            Ok(chain) => {
+                let head = chain.head.map(|head| format!(", the newest hash is {head}")).unwrap_or_default();
+                let wrong: Vec<String> = chain.broken.into_iter().collect();
+                found("audit", format!("{} lines{head}", chain.lines), &wrong)
+            }
+            Err(error) => failed("audit", &words(&error)),
+        });
+    }
+
+    async fn examine_bundles(&self) -> Result<CheckStep, Error> {
+        let bundles = self.store().bundles().await?;
+        let mut wrong = Vec::new();
+        for bundle in &bundles {
+            // Bytes against digest, manifest against its schema, and that the code still loads.
+            if let Err(error) = self.bundle(&bundle.digest).await {
+                wrong.push(words(&error));
+            }
+        }
+        Ok(found("bundles", format!("{} as they were installed", bundles.len()), &wrong))
+    }
+
+    async fn examine_blocks(&self, said: &mut (dyn FnMut(&str) + Send)) -> Result<CheckStep, Error> {
+        let (mut blocks, mut revisions, mut wrong) = (0_u64, 0_u64, Vec::new());
+        for deleted in [false, true] {
+            let mut filter = BlockFilter { deleted, limit: Some(PAGE), ..BlockFilter::default() };
+            loop {
+                let page = self.store().blocks(&filter).await?;
+                let Some(last) = page.last() else { break };
+                filter.after = Some(last.address.clone());
+                for block in &page {
+                    match self.examine_block(&block.address, block.newest, deleted).await {
+                        Ok(count) => revisions += count,
+                        Err(error) => wrong.push(words(&error)),
+                    }
+                    blocks += 1;
+                }
+                said(&format!("the blocks: {blocks}"));
+            }
+        }
+        Ok(found("blocks", format!("{blocks} with {revisions} revisions open"), &wrong))
+    }
+
+    /// Every revision opens, none is missing, and what the newest builds on is there.
+    async fn examine_block(&self, address: &Address, newest: Revision, deleted: bool) -> Result<u64, Error> {
+        let history = self.store().history(address).await?;
+        for (revision, expected) in history.iter().rev().zip(1_u64..) {
+            if revision.record.revision.number() != expected {
+                return Err(Error::new(
+                    crate::ErrorKind::Denied,
+                    format!("block `{address}` has lost its revision {expected}"),
+                ));
+            }
+            let document = self.unseal(&revision.record).await?;
+            let manifest = self.manifest(&revision.record.bundle).await?;
+            type_of(&manifest, address)?;
+            drop(document);
+        }
+        if history.first().is_none_or(|first| first.record.revision != newest) {
+            return Err(Error::new(
+                crate::ErrorKind::Denied,
+                format!("block `{address}` has revisions that are newer than its newest, or has lost them"),
+            ));
+        }
+        if !deleted && let Some((record, parts)) = self.store().block_with_parts(address, None).await? {
+            let document = self.unseal(&record).await?;
+            self.assemble_whole(&record, &document, parts).await?;
+        }
+        Ok(history.len() as u64)
+    }
+}
+
+fn step(name: &str, status: &str, detail: String) -> CheckStep {
+    CheckStep { name: name.to_owned(), status: status.to_owned(), detail: Some(detail), milliseconds: None }
+}
+
+fn passed(name: &str, detail: String) -> CheckStep {
+    step(name, "passed", detail)
+}
+
+fn warned(name: &str, detail: String) -> CheckStep {
+    step(name, "warning", detail)
+}
+
+fn failed(name: &str, detail: &str) -> CheckStep {
+    step(name, "failed", detail.to_owned())
+}
+
+fn found(name: &str, fine: String, wrong: &[String]) -> CheckStep {
+    if wrong.is_empty() {
+        return passed(name, fine);
+    }
+    let mut told: Vec<String> = wrong.iter().take(TOLD).cloned().collect();
+    if wrong.len() > TOLD {
+        told.push(format!("and {} more", wrong.len() - TOLD));
+    }
+    failed(name, &told.join("; "))
+}
+
+fn words(error: &Error) -> String {
+    let mut words = vec![error.to_string()];
+    words.extend(error.causes());
+    words.join(": ")
+}

@@ -1,0 +1,253 @@
+//! Blocks that build on other blocks: checked when they are saved, put in place when they are
+//! opened.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use blockyard_model::document::{SOURCE_MARKER, secret_marker};
+use blockyard_model::reference::{self, BLOCK_MARKER, Wanted};
+use blockyard_model::schema::Places;
+use blockyard_model::{
+    Address, BlockType, Manifest, Pointer, Reference, SealedDocument, SecretSource, SecretValue, Violation,
+};
+use blockyard_store::{BlockRecord, BlockSummary};
+use serde_json::{Value, json};
+
+use crate::revision::deleted;
+use crate::{Error, ErrorKind, Yard};
+
+/// The most places at which blocks stand in one another at a call: a bound for graphs in which each
+/// level uses the next one twice.
+const MAX_PARTS: usize = 1_000;
+
+/// A block's configuration with, in place, those of all blocks that it builds on, as a call sees it.
+#[derive(Debug, Default)]
+pub(crate) struct Whole {
+    /// `{"$secret": pointer}` where a secret stands; a block in place is
+    /// `{"$block": "TYPE/NAME", "revision": 3, "config": {…}}`.
+    pub(crate) config: Value,
+    /// The secrets of all of them.
+    pub(crate) secrets: Vec<WholeSecret>,
+}
+
+/// A secret of a block, or of one that it builds on.
+#[derive(Debug)]
+pub(crate) struct WholeSecret {
+    /// Where it stands in the whole.
+    pub(crate) pointer: Pointer,
+    /// What it may be used for.
+    pub(crate) audience: Vec<String>,
+    /// Whose it is.
+    pub(crate) owner: Address,
+    /// Which field of that block.
+    pub(crate) field: Pointer,
+    pub(crate) material: Material,
+}
+
+/// Where a secret's value comes from.
+#[derive(Debug)]
+pub(crate) enum Material {
+    Value(SecretValue),
+    Source(SecretSource),
+    /// It was destroyed by `purge`.
+    Destroyed,
+}
+
+impl Yard {
+    /// What is wrong with the references of a document: each target is there, is not deleted, and is
+    /// what the field wants. `planned` are blocks that will be there by then.
+    pub(crate) async fn check_references(
+        &self,
+        address: &Address,
+        references: &[Reference],
+        planned: &BTreeSet<Address>,
+    ) -> Result<Vec<Violation>, Error> {
+        if references.is_empty() {
+            return Ok(Vec::new());
+        }
+        let targets: Vec<&Address> =
+            references.iter().map(|reference| &reference.target).collect::<BTreeSet<_>>().into_iter().collect();
+        let known = self.store().known_blocks(&targets).await?;
+        let manifests = self.newest_manifests().await?;
+        let mut violations = Vec::new();
+        for reference in references {
+            let found = known.iter().find(|block| block.address == reference.target);
+            let (message, hint) = match self.shortcoming(reference, found, planned, &manifests).await? {
+                Some(problem) => problem,
+                None => continue,
+            };
+            violations.push(Violation { pointer: reference.pointer.clone(), message, hint });
+        }
+        if violations.is_empty()
+            && let Some(circle) = self.store().would_circle(address, &targets).await?
+        {
+            let path: Vec<String> = circle.iter().map(|address| format!("`{address}`")).collect();
+            let closing = references.iter().find(|reference| circle.get(1) == Some(&reference.target));
+            violations.push(Violation {
+                pointer: closing.map(|reference| reference.pointer.clone()).unwrap_or_default(),
+                message: format!("would have the blocks build on each other in a circle: {}", path.join(" → ")),
+                hint: None,
+            });
+        }
+        Ok(violations)
+    }
+
+    /// Why a reference does not lead to what its field wants, and what to do.
+    async fn shortcoming(
+        &self,
+        Reference { wanted, target, .. }: &Reference,
+        found: Option<&BlockSummary>,
+        planned: &BTreeSet<Address>,
+        manifests: &[std::sync::Arc<Manifest>],
+    ) -> Result<Option<(String, Option<String>)>, Error> {
+        let described = manifests.iter().find_map(|manifest| manifest.block_type(&target.type_slug));
+        let fits = wanted.iter().any(|wanted| match wanted {
+            Wanted::Type(slug) => target.type_slug == *slug,
+            Wanted::Interface(name) => {
+                described.is_some_and(|described| described.interfaces.iter().any(|own| own == name))
+            }
+        });
+        let words: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+        let words = words.join(" or ");
+        Ok(match (found, described) {
+            (_, None) if fits || found.is_none() => Some((
+                format!("wants {words}; no installed bundle has a block type `{}`", target.type_slug),
+                Some("install the bundle that has it, with `blockyard install NAME`".to_owned()),
+            )),
+            _ if !fits => {
+                let has = described.map(|described| described.interfaces.join("`, `")).unwrap_or_default();
+                let interfaces = if has.is_empty() { String::new() } else { format!(", which implements `{has}`") };
+                Some((format!("wants {words}; `{target}` is a block of type `{}`{interfaces}", target.type_slug), None))
+            }
+            (None, _) if planned.contains(target) => None,
+            (None, _) => {
+                Some((format!("wants {words}; block `{target}` not found"), self.nearest_block(target).await?))
+            }
+            (Some(block), _) if block.deleted_at.is_some() => Some((
+                format!("wants {words}; block `{target}` is deleted"),
+                Some(format!("have it back with `blockyard restore {target}`")),
+            )),
+            _ => None,
+        })
+    }
+
+    /// A block's document with those of all blocks that it builds on in place.
+    pub(crate) async fn assemble_whole(
+        &self,
+        record: &BlockRecord,
+        document: &SealedDocument,
+        parts: Vec<BlockRecord>,
+    ) -> Result<Whole, Error> {
+        let mut opened = BTreeMap::new();
+        for part in parts {
+            let document = self.unseal(&part).await?;
+            let manifest = self.manifest(&part.bundle).await?;
+            opened.insert(part.address.clone(), Part { record: part, document, manifest });
+        }
+        let manifest = self.manifest(&record.bundle).await?;
+        let mut assembly = Assembly { opened: &opened, secrets: Vec::new(), places: 0 };
+        let config = assembly.put(record, document, &manifest, &Pointer::default())?;
+        Ok(Whole { config, secrets: assembly.secrets })
+    }
+}
+
+/// A block that another one builds on, opened.
+struct Part {
+    record: BlockRecord,
+    document: SealedDocument,
+    manifest: std::sync::Arc<Manifest>,
+}
+
+struct Assembly<'a> {
+    opened: &'a BTreeMap<Address, Part>,
+    secrets: Vec<WholeSecret>,
+    places: usize,
+}
+
+impl Assembly<'_> {
+    /// A block's configuration, to stand at this place of the whole.
+    fn put(
+        &mut self,
+        record: &BlockRecord,
+        document: &SealedDocument,
+        manifest: &Manifest,
+        at: &Pointer,
+    ) -> Result<Value, Error> {
+        self.places += 1;
+        if self.places > MAX_PARTS {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!(
+                    "block `{}` is too deep a building: blocks stand in it at more than {MAX_PARTS} places",
+                    record.address
+                ),
+            ));
+        }
+        let block_type = type_of(manifest, &record.address)?;
+        let mut config = document.config.clone();
+        let Places { secrets, references } = block_type.schema.places(&document.config);
+        for place in secrets {
+            let Some(slot) = config.pointer_mut(place.pointer.as_str()) else { continue };
+            if slot.is_null() {
+                continue;
+            }
+            let material = match (document.secrets.get(&place.pointer), source(slot)) {
+                (Some(value), _) => Material::Value(value.clone()),
+                (None, Some(source)) => Material::Source(source),
+                (None, None) => Material::Destroyed,
+            };
+            let pointer = at.join(&place.pointer);
+            *slot = secret_marker(&pointer);
+            self.secrets.push(WholeSecret {
+                pointer,
+                audience: place.audience,
+                owner: record.address.clone(),
+                field: place.pointer,
+                material,
+            });
+        }
+        for place in references {
+            let Some(slot) = config.pointer_mut(place.pointer.as_str()) else { continue };
+            let gone = |what: &str| {
+                Error::new(
+                    ErrorKind::NotFound,
+                    format!(
+                        "block `{}` builds on `{what}` (`{}`), which is not there",
+                        record.address,
+                        place.pointer.dotted()
+                    ),
+                )
+            };
+            let target = reference::target(slot).map_err(|_| gone("?"))?;
+            let part = self.opened.get(&target).ok_or_else(|| gone(&target.to_string()))?;
+            if part.record.deleted_at.is_some() {
+                return Err(deleted(&target).because(format!(
+                    "block `{}` builds on it (`{}`)",
+                    record.address,
+                    place.pointer.dotted()
+                )));
+            }
+            let inner = at.join(&place.pointer).child("config");
+            let config = self.put(&part.record, &part.document, &part.manifest, &inner)?;
+            *slot = json!({
+                BLOCK_MARKER: target.to_string(),
+                "revision": part.record.revision.number(),
+                "config": config,
+            });
+        }
+        Ok(config)
+    }
+}
+
+fn source(value: &Value) -> Option<SecretSource> {
+    value.get(SOURCE_MARKER)?.as_str()?.parse().ok()
+}
+
+/// The block's type in its bundle.
+pub(crate) fn type_of<'a>(manifest: &'a Manifest, address: &Address) -> Result<&'a BlockType, Error> {
+    manifest.block_type(&address.type_slug).ok_or_else(|| {
+        Error::new(
+            ErrorKind::Invalid,
+            format!("bundle `{}` has no type `{}` any more", manifest.name, address.type_slug),
+        )
+    })
+}

@@ -1,0 +1,34 @@
+//! Showing one secret to a person. Each time is a line of the audit trail, written before the secret
+//! is shown.
+
+use blockyard_model::{PinnedAddress, Pointer, SecretValue};
+use serde_json::json;
+
+use crate::audit::line;
+use crate::{Error, ErrorKind, Yard};
+
+impl Yard {
+    /// The plain text of one secret of a block; one that has a source is read from there.
+    ///
+    /// # Errors
+    /// There is no such block or secret; its source cannot be read; it was destroyed.
+    pub async fn reveal(&self, address: &PinnedAddress, field: &str) -> Result<SecretValue, Error> {
+        let block = self.open_block(address).await?;
+        let pointer = Pointer::from_dotted(field);
+        let secrets = &block.whole.secrets;
+        let Some(secret) = secrets.iter().find(|secret| secret.pointer == pointer) else {
+            let own: Vec<String> = secrets.iter().map(|secret| secret.pointer.dotted()).collect();
+            let hint = match own.as_slice() {
+                [] => "it has no secrets".to_owned(),
+                own => format!("it has `{}`", own.join("`, `")),
+            };
+            return Err(
+                Error::new(ErrorKind::NotFound, format!("block `{address}` has no secret `{field}`")).hint(hint)
+            );
+        };
+        let value = self.read_secret(secret, 0).await?;
+        let detail = json!({ "field": field, "revision": block.revision.number() });
+        self.store().append_audit(&line(self.actor(), "reveal", &address.address, &detail)).await?;
+        Ok(value)
+    }
+}

@@ -1,0 +1,120 @@
+//! Reading revisions: found, not tampered with, opened.
+
+use std::collections::BTreeMap;
+
+use blockyard_model::document::secret_marker;
+use blockyard_model::suggestion::did_you_mean;
+use blockyard_model::{Address, Digest, Revision, SealedDocument};
+use blockyard_store::{BlockFilter, BlockRecord};
+use blockyard_vault::{DataKey, Place};
+use serde_json::{Value, json};
+
+use crate::{Error, ErrorKind, Yard};
+
+/// How many names are looked through for the one that was meant.
+const CANDIDATES: u32 = 10_000;
+
+impl Yard {
+    /// A block's record; its absence is told apart: type, block, revision.
+    pub(crate) async fn record(&self, address: &Address, revision: Option<Revision>) -> Result<BlockRecord, Error> {
+        match self.store().block(address, revision).await? {
+            Some(record) => {
+                self.check_seal(&record).await?;
+                Ok(record)
+            }
+            None => Err(self.missing(address, revision).await),
+        }
+    }
+
+    /// As [`record`](Self::record), and not deleted.
+    pub(crate) async fn live_record(
+        &self,
+        address: &Address,
+        revision: Option<Revision>,
+    ) -> Result<BlockRecord, Error> {
+        let record = self.record(address, revision).await?;
+        if record.deleted_at.is_some() { Err(deleted(address)) } else { Ok(record) }
+    }
+
+    /// Why there is no such block or revision.
+    pub(crate) async fn missing(&self, address: &Address, revision: Option<Revision>) -> Error {
+        match self.why_missing(address, revision).await {
+            Ok(why) | Err(why) => why,
+        }
+    }
+
+    async fn why_missing(&self, address: &Address, revision: Option<Revision>) -> Result<Error, Error> {
+        if let Some(revision) = revision
+            && let Some(record) = self.store().block(address, None).await?
+        {
+            let message = format!("block `{address}` has no revision {revision}; its newest is {}", record.newest);
+            return Ok(Error::new(ErrorKind::NotFound, message));
+        }
+        self.block_type(&address.type_slug).await?;
+        let hint = self.nearest_block(address).await?;
+        Ok(Error::new(ErrorKind::NotFound, format!("block `{address}` not found"))
+            .maybe_hint(hint)
+            .details(json!({ "address": address.to_string() })))
+    }
+
+    /// "Did you mean", among all blocks.
+    pub(crate) async fn nearest_block(&self, address: &Address) -> Result<Option<String>, Error> {
+        let some = BlockFilter { limit: Some(CANDIDATES), ..BlockFilter::default() };
+        let own_type = BlockFilter { types: Some(vec![address.type_slug.to_string()]), ..some.clone() };
+        let mut known = Vec::new();
+        for filter in [own_type, some] {
+            known.extend(self.store().blocks(&filter).await?.into_iter().map(|block| block.address.to_string()));
+        }
+        Ok(did_you_mean(&address.to_string(), known.iter().map(String::as_str)))
+    }
+
+    /// Makes sure that nobody but Blockyard wrote this revision: a changed host would have the
+    /// password sent there.
+    pub(crate) async fn check_seal(&self, record: &BlockRecord) -> Result<DataKey, Error> {
+        let data_key = self.data_key(record).await?;
+        let content = content_digest(&record.bundle, &record.checksum, &record.config);
+        data_key
+            .check_content(self.id(), &record.address, record.revision, &content, &record.seal)
+            .map_err(|_| tampered(&record.address, record.revision))?;
+        Ok(data_key)
+    }
+
+    /// The key of a block's own.
+    pub(crate) async fn data_key(&self, record: &BlockRecord) -> Result<DataKey, Error> {
+        let wrapped = record.data_key.as_deref().ok_or_else(|| tampered(&record.address, record.revision))?;
+        let key = self.key(&record.key_id).await?;
+        Ok(key.unwrap(self.id(), &record.address, wrapped)?)
+    }
+
+    /// Opens a revision: its seal is checked, and its secrets are unsealed.
+    pub(crate) async fn unseal(&self, record: &BlockRecord) -> Result<SealedDocument, Error> {
+        let data_key = self.check_seal(record).await?;
+        let mut secrets = BTreeMap::new();
+        for (pointer, sealed) in &record.secrets {
+            // A value that the sealed configuration knows nothing of is not the block's.
+            if record.config.pointer(pointer.as_str()) != Some(&secret_marker(pointer)) {
+                return Err(tampered(&record.address, record.revision));
+            }
+            let place = Place { yard: self.id(), address: &record.address, revision: record.revision, pointer };
+            secrets.insert(pointer.clone(), data_key.open(&place, sealed)?);
+        }
+        Ok(SealedDocument { config: record.config.clone(), secrets })
+    }
+}
+
+/// What the seal of a revision is about: the code that validated it, its type, its configuration.
+/// The configuration's members are sorted, so its text is the same wherever it is written.
+pub(crate) fn content_digest(bundle: &Digest, checksum: &Digest, config: &Value) -> Digest {
+    Digest::of(format!("{bundle}\n{checksum}\n{config}").as_bytes())
+}
+
+pub(crate) fn deleted(address: &Address) -> Error {
+    Error::new(ErrorKind::NotFound, format!("block `{address}` is deleted"))
+        .hint(format!("have it back with `blockyard restore {address}`"))
+        .details(json!({ "address": address.to_string(), "deleted": true }))
+}
+
+pub(crate) fn tampered(address: &Address, revision: Revision) -> Error {
+    Error::new(ErrorKind::Denied, format!("block `{address}@{revision}` was changed by something else than Blockyard"))
+        .hint("restore the yard's file from a backup, and find out who writes to it")
+}

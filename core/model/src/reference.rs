@@ -1,0 +1,125 @@
+//! References between blocks: where a schema wants one, and what it may point to.
+//!
+//! A field with the keyword `x-block` holds `{"$block": "TYPE/NAME"}`. What it may point to is a
+//! type (`"x-block": "gcp-credentials"`) or whatever implements an interface
+//! (`"x-block": {"interface": "secret-store"}`). A secret that is read from a block
+//! (`{"$source": "block:TYPE/NAME"}`) builds on that block, too.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+use crate::document::Pointer;
+use crate::{Address, TypeSlug, interface};
+
+/// The keyword of a schema that makes a field a reference.
+pub const REFERENCE_KEYWORD: &str = "x-block";
+/// The marker of a reference in a document.
+pub const BLOCK_MARKER: &str = "$block";
+/// The interface that a block implements whose secret is another block's source.
+pub const SECRET_STORE: &str = "secret-store";
+
+/// What a reference may point to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// A block of this type.
+    Type(TypeSlug),
+    /// A block whose type implements this standard interface.
+    Interface(String),
+}
+
+/// A place in a document where the schema wants a reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReferencePlace {
+    /// Where in the document.
+    pub pointer: Pointer,
+    /// What it may point to: one of these. More than one where branches of the schema differ.
+    pub wanted: Vec<Wanted>,
+}
+
+/// What a block builds on, and through which of its fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// The field.
+    pub pointer: Pointer,
+    /// What may stand there: one of these.
+    pub wanted: Vec<Wanted>,
+    /// The block that it points to.
+    pub target: Address,
+    /// What for.
+    pub purpose: Purpose,
+}
+
+/// What a block builds on another one for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// Its configuration becomes part of this one's at a call.
+    Configuration,
+    /// A secret is read from it at a call.
+    Secret,
+}
+
+impl Wanted {
+    /// Reads the value of `x-block`.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn parse(keyword: &Value) -> Result<Self, String> {
+        match keyword {
+            Value::String(slug) => TypeSlug::new(slug.as_str()).map(Self::Type).map_err(|error| error.to_string()),
+            Value::Object(object) if object.len() == 1 => match object.get("interface").and_then(Value::as_str) {
+                Some(name) if interface::all().iter().any(|known| known.name == name) => {
+                    Ok(Self::Interface(name.to_owned()))
+                }
+                Some(name) => Err(format!("interface `{name}` is not known")),
+                None => Err("`x-block` names a type, or `{\"interface\": …}`".to_owned()),
+            },
+            _ => Err("`x-block` names a type, or `{\"interface\": …}`".to_owned()),
+        }
+    }
+
+    /// What these keywords want a reference to; none where they describe no reference. Keywords
+    /// that do not parse were refused with their manifest.
+    pub(crate) fn of(keywords: &Map<String, Value>) -> Option<Self> {
+        Self::parse(keywords.get(REFERENCE_KEYWORD)?).ok()
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Type(slug) => write!(f, "a block of type `{slug}`"),
+            Self::Interface(name) => write!(f, "a block that implements `{name}`"),
+        }
+    }
+}
+
+impl Purpose {
+    /// The word in the yard.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::Secret => "secret",
+        }
+    }
+}
+
+/// `{"$block": "TYPE/NAME"}`.
+#[must_use]
+pub fn block_marker(target: &str) -> Value {
+    json!({ BLOCK_MARKER: target })
+}
+
+/// What a reference in a document points to.
+///
+/// # Errors
+/// What a reference looks like, where this is none.
+pub fn target(value: &Value) -> Result<Address, String> {
+    let text = value
+        .as_object()
+        .filter(|object| object.len() == 1)
+        .and_then(|object| object.get(BLOCK_MARKER)?.as_str())
+        .ok_or_else(|| format!("is a reference; write `{{\"{BLOCK_MARKER}\": \"TYPE/NAME\"}}`"))?;
+    text.parse().map_err(|error: crate::AddressError| error.to_string())
+}
