@@ -30,7 +30,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("blockyard-bundle-sql", &["blockyard-sdk"]),
     ("blockyard-guest-misbehave", &["blockyard-sdk"]),
     ("blockyard-guest-zoo", &["blockyard-sdk"]),
-    ("blockyard-tests", &[]),
+    ("blockyard-tests", &["blockyard"]),
     ("xtask", &["blockyard-toolchain"]),
 ];
 

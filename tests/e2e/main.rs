@@ -4,6 +4,8 @@ mod architecture;
 mod bad_input;
 mod blocks;
 mod documentation;
+mod durability;
+mod faults;
 mod keys;
 mod postgres;
 mod questions;

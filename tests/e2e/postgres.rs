@@ -25,6 +25,7 @@ fn server(name: &str) -> Option<Server> {
         return None;
     }
     let server = Server { yard: TestYard::new(), database: format!("test_{name}") };
+    server.psql("postgres", &format!("drop database if exists {}", server.database));
     server.psql("postgres", &format!("create database {}", server.database));
     let made = create(&server.yard, "pg", &server.database, &password());
     assert_eq!(made, 0);

@@ -5,6 +5,8 @@
 
 #![allow(clippy::print_stderr, reason = "a skipped suite is named")]
 
+pub mod proxy;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -236,6 +238,90 @@ impl TestYard {
     pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
         let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
         serde_json::from_str(&self.ok(&arguments)).expect("one JSON document")
+    }
+
+    /// Makes a block from a document, which may have secrets in place.
+    ///
+    /// # Panics
+    /// Where it is refused.
+    pub fn create(&self, address: &str, config: &serde_json::Value) {
+        let made = self.run_with_input(&["create", address, "--json-config", "-"], &config.to_string());
+        assert_eq!(made.code, 0, "{address}: {}", made.stderr);
+    }
+
+    /// The configuration of a block as `show` has it, secrets as asterisks.
+    ///
+    /// # Panics
+    /// Where there is no such block.
+    pub fn config(&self, address: &str) -> serde_json::Value {
+        self.json(&["show", address])["config"].clone()
+    }
+
+    /// The addresses that `list` gives with these arguments.
+    ///
+    /// # Panics
+    /// Where it fails.
+    pub fn addresses(&self, arguments: &[&str]) -> Vec<String> {
+        let arguments: Vec<&str> = ["list"].iter().chain(arguments).copied().collect();
+        let listed = self.json(&arguments);
+        let blocks = listed["blocks"].as_array().expect("a list of blocks");
+        blocks.iter().map(|block| block["address"].as_str().expect("an address").to_owned()).collect()
+    }
+
+    /// As [`fails`](Self::fails), of a command that reads a text.
+    ///
+    /// # Panics
+    /// Where it ends otherwise.
+    pub fn fails_with_input(&self, code: i32, arguments: &[&str], input: &str) -> String {
+        let ran = self.run_with_input(arguments, input);
+        assert_eq!(ran.code, code, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
+        assert_eq!(ran.stdout, "", "{arguments:?} printed data and failed");
+        self.anonymous(&ran.stderr)
+    }
+
+    /// Runs a command that reads a text and must succeed; gives its standard output.
+    ///
+    /// # Panics
+    /// Where it fails.
+    pub fn ok_with_input(&self, arguments: &[&str], input: &str) -> String {
+        let ran = self.run_with_input(arguments, input);
+        assert_eq!(ran.code, 0, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
+        ran.stdout
+    }
+
+    /// Makes `zoo-keeper/NAME` with this badge, a secret.
+    pub fn keeper(&self, name: &str, badge: &str) {
+        let (address, field) = (format!("zoo-keeper/{name}"), format!("name={name}"));
+        self.ok_with_input(&["create", &address, "--set", &field, "--secret", "badge=-"], badge);
+    }
+
+    /// The plain text of a secret.
+    #[must_use]
+    pub fn reveal(&self, address: &str, field: &str) -> String {
+        self.ok(&["reveal", address, field, "--yes"])
+    }
+
+    /// Whether [`sql`](Self::sql) has its shell on this machine; where it has not, the test says that
+    /// it is skipped.
+    #[must_use]
+    pub fn has_shell(&self) -> bool {
+        self.backend == Backend::Postgres || available("BLOCKYARD_TEST_SQLITE3")
+    }
+
+    /// Takes from a table what keeps it from being changed, as somebody would who has the database.
+    ///
+    /// # Panics
+    /// Where the database's shell is not there.
+    pub fn unguard(&self, table: &str) {
+        let statement = match self.backend {
+            Backend::Sqlite => {
+                let guards = format!("select name from sqlite_master where type = 'trigger' and tbl_name = '{table}'");
+                let guards = self.sql(&guards).expect("the triggers");
+                guards.lines().map(|name| format!("drop trigger {name};")).collect()
+            }
+            Backend::Postgres => format!("alter table {table} disable trigger user"),
+        };
+        self.sql(&statement).expect("the triggers are gone");
     }
 
     /// A text without the folder's path and the server's address.

@@ -101,6 +101,15 @@ pub(crate) fn programs(needs: &[Need]) -> Vec<&'static str> {
     missing().map(|need| need.program).collect()
 }
 
+/// Whether a process may have file systems of its own here.
+pub(crate) fn may_mount() -> bool {
+    let tried = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"])
+        .stderr(Stdio::null())
+        .status();
+    tried.is_ok_and(|status| status.success())
+}
+
 /// A program on the PATH, or among PostgreSQL's own, which Debian keeps off it.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

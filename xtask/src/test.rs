@@ -7,7 +7,9 @@ use crate::postgres::{PASSWORD, Postgres};
 use crate::setup::{self, Need};
 
 /// The suites that need more than Rust, and what they need.
-const SUITES: [(&str, &[Need]); 3] = [
+const SUITES: [(&str, &[Need]); 5] = [
+    ("File systems of a test's own (full and read-only disks)", &[Need { program: "unshare", package: "util-linux" }]),
+    ("A clock that can be set (faketime)", &[Need { program: "faketime", package: "faketime" }]),
     ("SQLite's own shell as a witness", &[Need { program: "sqlite3", package: "sqlite3" }]),
     (
         "PostgreSQL",
@@ -33,7 +35,10 @@ pub(crate) fn run() -> Result {
     let mut skipped = Vec::new();
     let mut available = Vec::new();
     for (suite, needs) in SUITES {
-        let missing = setup::programs(needs);
+        let mut missing = setup::programs(needs);
+        if suite.contains("File systems") && !setup::may_mount() {
+            missing.push("leave to mount (user namespaces)");
+        }
         if missing.is_empty() {
             available.push(suite);
         } else {
@@ -58,6 +63,12 @@ pub(crate) fn run() -> Result {
     let has = |word: &str| available.iter().any(|suite| suite.contains(word));
     if has("witness") {
         tests.env("BLOCKYARD_TEST_SQLITE3", "1");
+    }
+    if has("File systems") {
+        tests.env("BLOCKYARD_TEST_MOUNTS", "1");
+    }
+    if has("faketime") {
+        tests.env("BLOCKYARD_TEST_FAKETIME", "1");
     }
     if has("keyring") {
         tests.env("BLOCKYARD_TEST_KEYRING", "1");

@@ -126,6 +126,10 @@ impl StoreError {
         let code = error.as_database_error().and_then(|e| e.code().map(|c| c.into_owned()));
         // The low byte is the primary result code: https://www.sqlite.org/rescode.html
         let code = code.and_then(|code| code.parse::<i64>().ok());
+        // SQLITE_IOERR_SHMSIZE: no room for the index of the write-ahead log.
+        if code == Some(4874) {
+            return Self::Full(place, error);
+        }
         match code.map(|code| code & 0xff) {
             Some(5 | 6) => Self::Busy(place, error),
             // SQLITE_READONLY; SQLITE_CANTOPEN, of the files beside it

@@ -1,0 +1,651 @@
+//! What a block is, whatever its yard is kept in: its name, its revisions, its values, its end.
+
+use std::process::Stdio;
+
+use blockyard_tests::{Backend, TestYard, available, on_both};
+use expect_test::expect;
+use serde_json::{Value, json};
+
+on_both!(
+    a_block_begins_at_revision_1_and_its_address_is_taken,
+    names_outside_of_the_rule_are_refused,
+    a_name_is_changed_by_no_command,
+    what_is_missing_is_told_apart,
+    a_change_of_one_field_leaves_all_others,
+    a_change_that_changes_nothing_saves_nothing,
+    an_old_number_saves_nothing_and_says_who_is_ahead,
+    many_writers_at_once_lose_nothing,
+    all_problems_come_at_once_with_their_places,
+    fields_inside_of_others_are_told_with_the_nearest_known_one,
+    the_words_of_a_choice_are_told_with_the_nearest_one,
+    a_fraction_in_a_whole_number_is_told_at_its_place,
+    values_at_the_edge_come_back_as_they_went_in,
+    numbers_that_would_lose_digits_are_refused,
+    every_variant_comes_back_and_leaves_nothing_of_the_one_before,
+    texts_of_all_kinds_come_back,
+    no_control_character_of_a_block_reaches_the_terminal,
+    keys_with_slashes_tildes_and_dots_hold_their_secrets,
+    a_secret_whose_key_has_a_dot_can_be_revealed,
+    a_key_with_a_nul_is_kept,
+    lists_are_filtered_and_the_count_agrees,
+    pages_join_to_the_whole_list,
+    words_and_types_of_lists_are_taken_as_they_are,
+    history_has_every_revision_and_what_changed,
+    a_rollback_is_a_new_revision_equal_to_the_old,
+    a_diff_says_of_a_secret_that_it_differs_and_no_more,
+    blocks_of_one_type_can_be_compared,
+    a_deleted_name_stays_taken_and_restore_has_all_of_it_back,
+    a_purge_destroys_every_secret_and_keeps_the_history,
+    a_purged_block_takes_new_secrets,
+);
+
+fn a_block_begins_at_revision_1_and_its_address_is_taken(yard: &TestYard) {
+    let made = yard.json(&["create", "zoo-keeper/ada", "--set", "name=Ada"]);
+    assert_eq!(made, json!({ "address": "zoo-keeper/ada", "revision": 1 }));
+    for again in ["name=Ada", "name=Eve"] {
+        let refused = yard.fails(6, &["create", "zoo-keeper/ada", "--set", again]);
+        expect![[r#"
+            error: block `zoo-keeper/ada` exists already
+              hint: change it with `blockyard set zoo-keeper/ada`, or choose another name
+        "#]]
+        .assert_eq(&refused);
+    }
+    yard.ok(&["create", "zoo-cage/ada", "--set", "animal=cat"]);
+    assert_eq!(yard.config("zoo-keeper/ada"), json!({ "name": "Ada" }));
+    assert_eq!(yard.config("zoo-cage/ada"), json!({ "animal": "cat" }));
+    assert_eq!(yard.json(&["show", "zoo-keeper/ada"])["newest"], json!(1));
+}
+
+fn names_outside_of_the_rule_are_refused(yard: &TestYard) {
+    let long = "x".repeat(64);
+    for (name, told) in [
+        ("", "is empty"),
+        ("Ada", "has the character `A` at position 1"),
+        ("a_b", "has the character `_` at position 2"),
+        ("a.b", "has the character `.` at position 2"),
+        ("ada\n", r"has the character `\n` at position 4"),
+        ("zebra🦓", "has the character `🦓` at position 6"),
+        ("-ada", "begins with `-`"),
+        ("ada-", "ends with `-`"),
+        (&long, "has 64 characters"),
+    ] {
+        let refused = yard.fails(2, &["create", &format!("zoo-keeper/{name}"), "--set", "name=Ada"]);
+        assert!(refused.contains(told), "{refused}");
+        assert!(refused.contains("names are 1 to 63 characters of `a-z`, `0-9` and `-`"), "{refused}");
+    }
+    let longest = format!("zoo-keeper/{}", "x".repeat(63));
+    yard.ok(&["create", &longest, "--set", "name=Ada"]);
+    assert_eq!(yard.addresses(&[]), [longest]);
+}
+
+fn a_name_is_changed_by_no_command(yard: &TestYard) {
+    yard.create("zoo-keeper/ada", &json!({ "name": "Ada" }));
+    // The field is called as the name is, and is another thing.
+    yard.ok(&["set", "zoo-keeper/ada", "--set", "name=bob"]);
+    for word in ["rename", "mv", "move"] {
+        yard.fails(2, &[word, "zoo-keeper/ada", "zoo-keeper/bob"]);
+    }
+    if yard.backend() == Backend::Postgres || available("BLOCKYARD_TEST_SQLITE3") {
+        assert_eq!(yard.sql("update blocks set name = 'bob'"), None);
+        assert_eq!(yard.sql("update blocks set type = 'zoo-cage'"), None);
+        assert_eq!(yard.sql("delete from blocks"), None);
+    }
+    assert_eq!(yard.addresses(&[]), ["zoo-keeper/ada"]);
+}
+
+fn what_is_missing_is_told_apart(yard: &TestYard) {
+    yard.create("zoo-keeper/ada", &json!({ "name": "Ada" }));
+    expect![[r#"
+        error: block `zoo-keeper/adda` not found
+          hint: did you mean `zoo-keeper/ada`?
+    "#]]
+    .assert_eq(&yard.fails(3, &["show", "zoo-keeper/adda"]));
+    expect![[r#"
+        error: no installed bundle has a block type `zoo-keper`
+          hint: did you mean `zoo-keeper`?
+    "#]]
+    .assert_eq(&yard.fails(3, &["show", "zoo-keper/ada"]));
+    expect![[r#"
+        error: block `zoo-keeper/ada` has no revision 7; its newest is 1
+    "#]]
+    .assert_eq(&yard.fails(3, &["show", "zoo-keeper/ada@7"]));
+    expect![[r#"
+        error: `ada` is not an address; an address is `TYPE/NAME`, for example `sql-database/flights`
+    "#]]
+    .assert_eq(&yard.fails(2, &["show", "ada"]));
+    expect![[r#"
+        error: `0` is not a revision; revisions are numbers from 1, as in `TYPE/NAME@3`
+    "#]]
+    .assert_eq(&yard.fails(2, &["show", "zoo-keeper/ada@0"]));
+    for arguments in [
+        &["set", "zoo-keeper/adda", "--set", "name=x"][..],
+        &["history", "zoo-keeper/adda"],
+        &["diff", "zoo-keeper/ada", "zoo-keeper/adda"],
+        &["rollback", "zoo-keeper/adda@1"],
+        &["delete", "zoo-keeper/adda"],
+        &["restore", "zoo-keeper/adda"],
+        &["purge", "zoo-keeper/adda", "--yes"],
+        &["call", "zoo-keeper/adda", "introduce"],
+    ] {
+        let missing = yard.fails(3, arguments);
+        assert!(missing.contains("block `zoo-keeper/adda` not found"), "{arguments:?}: {missing}");
+        assert!(missing.contains("did you mean `zoo-keeper/ada`?"), "{arguments:?}: {missing}");
+    }
+}
+
+/// A cage with secrets at every depth, and a keeper.
+fn full_cage(yard: &TestYard) -> Value {
+    yard.create("zoo-keeper/ada", &json!({ "name": "Ada", "badge": "badge-secret" }));
+    let config = json!({
+        "animal": "cat", "keeper": { "$block": "zoo-keeper/ada" },
+        "spares": ["spare-secret-0", "spare-secret-1"], "doors": { "back": "back-secret", "front": "front-secret" },
+        "place": { "house": "north", "code": "code-secret" }, "lock": { "how": "key", "pattern": "pattern-secret" },
+    });
+    yard.create("zoo-cage/cat", &config);
+    config
+}
+
+/// All secrets of a cage and its keeper, in plain text.
+fn secrets(yard: &TestYard, address: &str) -> Value {
+    yard.json(&["call", address, "open-all"])
+}
+
+fn a_change_of_one_field_leaves_all_others(yard: &TestYard) {
+    full_cage(yard);
+    let all = secrets(yard, "zoo-cage/cat");
+    assert_eq!(all.as_array().map(Vec::len), Some(7), "{all}");
+    let mut expected = yard.config("zoo-cage/cat");
+
+    yard.ok(&["set", "zoo-cage/cat", "--set", "place.house=south"]);
+    let merged = yard.run_with_input(&["set", "zoo-cage/cat", "--json-config", "-"], r#"{"capacity": 2}"#);
+    assert_eq!(merged.code, 0, "{}", merged.stderr);
+    expected["place"]["house"] = json!("south");
+    expected["capacity"] = json!(2);
+    assert_eq!(yard.config("zoo-cage/cat"), expected);
+    assert_eq!(secrets(yard, "zoo-cage/cat"), all);
+
+    // One of two goes, and the other moves up with its secret.
+    yard.ok(&["set", "zoo-cage/cat", "--unset", "spares.0", "--unset", "doors.back", "--unset", "place.code"]);
+    let left = ["spare-secret-1", "front-secret", "pattern-secret", "badge-secret"];
+    assert_eq!(secrets(yard, "zoo-cage/cat"), json!(left));
+    assert_eq!(yard.config("zoo-cage/cat")["keeper"], json!({ "$block": "zoo-keeper/ada" }));
+    assert_eq!(secrets(yard, "zoo-cage/cat@1"), all);
+}
+
+fn a_change_that_changes_nothing_saves_nothing(yard: &TestYard) {
+    yard.create("zoo-keeper/ada", &json!({ "name": "Ada", "badge": "badge-secret" }));
+    let same = yard.json(&["set", "zoo-keeper/ada", "--set", "name=Ada"]);
+    assert_eq!(same, json!({ "address": "zoo-keeper/ada", "changed": false }));
+    let same = yard.run_with_input(&["set", "zoo-keeper/ada", "--secret", "badge=-"], "badge-secret\n");
+    assert!(same.stdout.contains("nothing was saved"), "{}{}", same.stdout, same.stderr);
+    yard.fails(4, &["set", "zoo-keeper/ada", "--unset", "name"]);
+    yard.fails(3, &["set", "zoo-keeper/ada", "--unset", "nickname"]);
+    assert_eq!(yard.json(&["show", "zoo-keeper/ada"])["newest"], json!(1));
+}
+
+fn an_old_number_saves_nothing_and_says_who_is_ahead(yard: &TestYard) {
+    yard.create("zoo-keeper/ada", &json!({ "name": "Ada" }));
+    let saved = yard.json(&["set", "zoo-keeper/ada", "--set", "name=Eve", "--if-revision", "1"]);
+    assert_eq!(saved, json!({ "address": "zoo-keeper/ada", "revision": 2, "changed": true }));
+    let late = ["set", "zoo-keeper/ada", "--set", "name=Bob", "--if-revision", "1"];
+    expect![[r#"
+        error: block `zoo-keeper/ada` is at revision 2 by now
+          hint: look at it with `blockyard show zoo-keeper/ada`, and try again
+    "#]]
+    .assert_eq(&yard.fails(6, &late));
+    let told: Value =
+        serde_json::from_str(&yard.run(&[&late[..], &["--json"]].concat()).stderr).expect("an error as JSON");
+    assert_eq!(told["error"]["details"], json!({ "address": "zoo-keeper/ada", "newest": 2 }));
+    yard.fails(6, &["set", "zoo-keeper/ada", "--set", "name=Bob", "--if-revision", "3"]);
+    yard.fails(2, &["set", "zoo-keeper/ada", "--set", "name=Bob", "--if-revision", "0"]);
+    assert_eq!(yard.config("zoo-keeper/ada"), json!({ "name": "Eve" }));
+}
+
+fn many_writers_at_once_lose_nothing(yard: &TestYard) {
+    yard.create("zoo-cage/cat", &json!({ "animal": "cat" }));
+    let writers: Vec<_> = (0..8)
+        .map(|number| {
+            let mut writer = yard.command(&["set", "zoo-cage/cat", "--set", &format!("notes.n{number}={number}")]);
+            writer.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it runs")
+        })
+        .collect();
+    for writer in writers {
+        let ended = writer.wait_with_output().expect("it ends");
+        assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+    let shown = yard.json(&["show", "zoo-cage/cat"]);
+    assert_eq!(shown["newest"], json!(9));
+    assert_eq!(shown["config"]["notes"].as_object().map(serde_json::Map::len), Some(8), "{shown}");
+}
+
+fn all_problems_come_at_once_with_their_places(yard: &TestYard) {
+    let wrong = json!({
+        "anmal": "cat", "capacity": -1, "warmth": "hot", "tags": ["a", 7], "spares": [{ "key": 1 }, "fine"],
+        "keeper": "ada", "colour": "red"
+    });
+    let create = ["create", "zoo-cage/cat", "--json-config", "-"];
+    // What is no secret at all is told first: nothing else is read from such a document.
+    expect![[r#"
+        error: block `zoo-cage/cat` is not valid
+          /spares/0: a secret is a text or a source
+    "#]]
+    .assert_eq(&yard.fails_with_input(4, &create, &wrong.to_string()));
+    let mut wrong = wrong;
+    wrong["spares"] = json!(["fine"]);
+    expect![[r#"
+        error: block `zoo-cage/cat` is not valid
+          /animal: is missing, and it is required
+          /anmal: unknown field `anmal`; did you mean `animal`?
+          /capacity: the value is less than the minimum of 0
+          /colour: unknown field `colour`
+          /keeper: is a reference; write `{"$block": "TYPE/NAME"}`
+          /tags/1: must be of type `string`, not `integer`
+          /warmth: must be of type `number` or `null`, not `string`
+    "#]]
+    .assert_eq(&yard.fails_with_input(4, &create, &wrong.to_string()));
+    let told = yard.run_with_input(&[&create[..], &["--json"]].concat(), &wrong.to_string());
+    let told: Value = serde_json::from_str(&told.stderr).expect("an error as JSON");
+    assert_eq!(
+        told["error"]["details"][1],
+        json!({ "pointer": "/anmal", "message": "unknown field `anmal`", "hint": "did you mean `animal`?" })
+    );
+    assert_eq!(yard.addresses(&[]), [""; 0]);
+}
+
+fn fields_inside_of_others_are_told_with_the_nearest_known_one(yard: &TestYard) {
+    let wrong = r#"{"animal": "cat", "place": {"hose": "north"}, "lock": {"how": "key", "patern": "x"}}"#;
+    let told = yard.fails_with_input(4, &["create", "zoo-cage/cat", "--json-config", "-"], wrong);
+    assert!(told.contains("/place/hose: unknown field `hose`; did you mean `house`?"), "{told}");
+    assert!(told.contains("/place/house: is missing, and it is required"), "{told}");
+    assert!(told.contains("/lock/patern: unknown field `patern`; did you mean `pattern`?"), "{told}");
+}
+
+fn the_words_of_a_choice_are_told_with_the_nearest_one(yard: &TestYard) {
+    let told = yard.fails(4, &["create", "zoo-cage/cat", "--set", "animal=cat", "--set", "type=tnk"]);
+    assert!(told.contains("/type: must be one of `tank`, `aviary`"), "{told}");
+    assert!(told.contains("did you mean `tank`?"), "{told}");
+    let told = yard.fails(4, &["create", "zoo-cage/cat", "--set", "animal=cat", "--set", "lock.how=opn"]);
+    assert!(told.contains("/lock/how: must be one of `open`, `key`, `guarded`"), "{told}");
+}
+
+fn a_fraction_in_a_whole_number_is_told_at_its_place(yard: &TestYard) {
+    for number in ["1.5", "5.0"] {
+        let document = format!(r#"{{"animal": "cat", "capacity": {number}}}"#);
+        let told = yard.fails_with_input(4, &["create", "zoo-cage/cat", "--json-config", "-"], &document);
+        assert!(told.contains("/capacity: "), "{told}");
+        assert!(!told.contains("u64"), "a Rust type is named: {told}");
+    }
+}
+
+fn values_at_the_edge_come_back_as_they_went_in(yard: &TestYard) {
+    let config = json!({
+        "animal": "", "capacity": u64::MAX, "warmth": f64::MIN_POSITIVE, "price": "12345678901234567890.10",
+        "built": "2024-02-29", "type": "aviary", "tags": ["", "a", "a"], "helpers": [], "doors": {}, "spares": [],
+        "keeper": null, "place": { "house": "" }, "lock": { "how": "open" },
+        "notes": {
+            "null": null, "yes": true, "empty": "", "list": [], "object": {}, "": "no key",
+            "most": u64::MAX, "least": i64::MIN, "largest": f64::MAX, "smallest": 5e-324, "tenth": 0.1, "whole": 2.0,
+            "deep": [[[{ "a": [{ "b": [null, 1, 1.5, "", false, {}] }] }]]],
+        },
+    });
+    yard.create("zoo-cage/edge", &config);
+    assert_eq!(yard.config("zoo-cage/edge"), config);
+    // What was read back and sealed again is still the same.
+    yard.ok(&["set", "zoo-cage/edge", "--set", "animal=cat"]);
+    yard.ok(&["set", "zoo-cage/edge", "--set", "animal="]);
+    assert_eq!(yard.config("zoo-cage/edge"), config);
+    assert_eq!(yard.json(&["diff", "zoo-cage/edge@1", "zoo-cage/edge"])["changes"], json!([]));
+
+    // The same from a command line, by the types that the schema gives.
+    let flags = ["animal=7", "capacity=18446744073709551615", "price=1.10", "built=2024-01-31", "type=tank"];
+    let create: Vec<&str> =
+        ["create", "zoo-cage/flags"].into_iter().chain(flags.iter().flat_map(|flag| ["--set", flag])).collect();
+    yard.ok(&create);
+    assert_eq!(
+        yard.config("zoo-cage/flags"),
+        json!({ "animal": "7", "capacity": u64::MAX, "price": "1.10", "built": "2024-01-31", "type": "tank" })
+    );
+}
+
+fn numbers_that_would_lose_digits_are_refused(yard: &TestYard) {
+    for (field, number) in [
+        ("capacity", "18446744073709551616"),
+        ("notes", r#"{"least": -9223372036854775809}"#),
+        ("notes", r#"{"deep": [1, [0.1234567890123456789]]}"#),
+        ("warmth", "1e400"),
+    ] {
+        let document = format!(r#"{{"animal": "cat", "{field}": {number}}}"#);
+        let told = yard.fails_with_input(4, &["create", "zoo-cage/cat", "--json-config", "-"], &document);
+        assert!(told.contains("has a number that a block cannot hold") || number == "1e400", "{told}");
+        assert!(told.contains("would lose digits; write it as a text") || number == "1e400", "{told}");
+    }
+    for flag in ["capacity=18446744073709551616", "warmth=0.1234567890123456789"] {
+        let told = yard.fails(4, &["create", "zoo-cage/cat", "--set", "animal=cat", "--set", flag]);
+        assert!(told.contains("must be of type"), "{told}");
+    }
+    assert_eq!(yard.addresses(&[]), [""; 0]);
+}
+
+fn every_variant_comes_back_and_leaves_nothing_of_the_one_before(yard: &TestYard) {
+    yard.create("zoo-keeper/ada", &json!({ "name": "Ada", "badge": "badge-secret" }));
+    yard.create("zoo-cage/cat", &json!({ "animal": "cat" }));
+    let guarded = json!({ "how": "guarded", "by": { "$block": "zoo-keeper/ada" }, "word": "word-secret" });
+    let key = json!({ "how": "key", "pattern": "pattern-secret" });
+    for (lock, opened) in [
+        (key.clone(), vec!["pattern-secret"]),
+        (guarded.clone(), vec!["word-secret", "badge-secret"]),
+        (json!({ "how": "open" }), vec![]),
+        (key, vec!["pattern-secret"]),
+        (Value::Null, vec![]),
+        (guarded, vec!["word-secret", "badge-secret"]),
+    ] {
+        let document = json!({ "lock": lock }).to_string();
+        let saved = yard.run_with_input(&["set", "zoo-cage/cat", "--json-config", "-"], &document);
+        assert_eq!(saved.code, 0, "{}", saved.stderr);
+        assert_eq!(secrets(yard, "zoo-cage/cat"), json!(opened));
+    }
+    assert_eq!(
+        yard.config("zoo-cage/cat")["lock"],
+        json!({ "how": "guarded", "by": { "$block": "zoo-keeper/ada" }, "word": "********" })
+    );
+}
+
+fn texts_of_all_kinds_come_back(yard: &TestYard) {
+    let texts = ["\u{0}", "\u{1b}[31mred\u{7}", "a\tb\r\nc", "\u{202e}right\u{2028}", "e\u{301}🦓\u{fffd}", "'\"`\\"];
+    let notes: serde_json::Map<String, Value> = texts.iter().map(|text| ((*text).to_owned(), json!(text))).collect();
+    let config = json!({ "animal": "\u{1b}[31m", "tags": texts, "notes": notes });
+    yard.create("zoo-cage/texts", &config);
+    assert_eq!(yard.config("zoo-cage/texts"), config);
+}
+
+fn no_control_character_of_a_block_reaches_the_terminal(yard: &TestYard) {
+    let red = "\u{1b}[31mred\u{7}";
+    let config = json!({ "animal": red, "tags": [red], "notes": { red: red }, "doors": { red: "red-secret" } });
+    yard.create("zoo-cage/red", &config);
+    let saved = yard.run_with_input(
+        &["set", "zoo-cage/red", "--json-config", "-"],
+        &json!({ "animal": "cat", "notes": { red: 1 }, "doors": { red: "new-secret" } }).to_string(),
+    );
+    assert_eq!(saved.code, 0, "{}", saved.stderr);
+    let wrong = json!({ "animal": "cat", red: 1, "place": { red: 1 } }).to_string();
+    for ran in [
+        yard.run(&["show", "zoo-cage/red@1"]),
+        yard.run(&["history", "zoo-cage/red"]),
+        yard.run(&["diff", "zoo-cage/red@1", "zoo-cage/red"]),
+        yard.run(&["reveal", "zoo-cage/red", "spares.0", "--yes"]),
+        yard.run(&["set", "zoo-cage/red", "--unset", red]),
+        yard.run_with_input(&["create", "zoo-cage/wrong", "--json-config", "-"], &wrong),
+    ] {
+        let all = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(all.contains("red"), "{all}");
+        assert!(!all.contains(|character: char| character.is_control() && character != '\n'), "{all:?}");
+    }
+}
+
+fn keys_with_slashes_tildes_and_dots_hold_their_secrets(yard: &TestYard) {
+    let doors = json!({ "": "s-none", "a/b": "s-slash", "c~d": "s-tilde", "e.f": "s-dot", "~1": "s-both", "x\u{1}": "s-control" });
+    yard.create("zoo-cage/doors", &json!({ "animal": "cat", "doors": doors }));
+    let all = json!(["s-none", "s-slash", "s-tilde", "s-dot", "s-control", "s-both"]);
+    assert_eq!(secrets(yard, "zoo-cage/doors"), all);
+    let set = ["set", "zoo-cage/doors", "--secret", "doors.a/b=-", "--unset", "doors.c~d"];
+    let saved = yard.run_with_input(&set, "s-new");
+    assert_eq!(saved.code, 0, "{}", saved.stderr);
+    assert_eq!(secrets(yard, "zoo-cage/doors"), json!(["s-none", "s-new", "s-dot", "s-control", "s-both"]));
+    assert_eq!(yard.ok(&["reveal", "zoo-cage/doors", "doors.a/b", "--yes"]), "s-new");
+    assert_eq!(yard.ok(&["reveal", "zoo-cage/doors", "doors.~1", "--yes"]), "s-both");
+    let changes = yard.json(&["diff", "zoo-cage/doors@1", "zoo-cage/doors"])["changes"].clone();
+    assert_eq!(
+        changes,
+        json!([
+            { "field": "doors.a/b", "change": "changed", "secret": true },
+            { "field": "doors.c~d", "change": "removed", "secret": true },
+        ])
+    );
+}
+
+fn a_secret_whose_key_has_a_dot_can_be_revealed(yard: &TestYard) {
+    yard.create("zoo-cage/doors", &json!({ "animal": "cat", "doors": { "e.f": "s-dot" } }));
+    // The hint of a wrong name offers this one.
+    let hint = yard.fails(3, &["reveal", "zoo-cage/doors", "doors.x", "--yes"]);
+    assert!(hint.contains("it has `doors.e.f`"), "{hint}");
+    assert_eq!(yard.ok(&["reveal", "zoo-cage/doors", "doors.e.f", "--yes"]), "s-dot");
+}
+
+fn a_key_with_a_nul_is_kept(yard: &TestYard) {
+    yard.create("zoo-cage/doors", &json!({ "animal": "cat", "doors": { "n\u{0}ul": "s-nul" } }));
+    assert_eq!(secrets(yard, "zoo-cage/doors"), json!(["s-nul"]));
+}
+
+fn lists_are_filtered_and_the_count_agrees(yard: &TestYard) {
+    for address in ["zoo-keeper/cat", "zoo-keeper/ada", "zoo-keeper/gone"] {
+        yard.create(address, &json!({ "name": "x" }));
+    }
+    yard.create("zoo-cage/cat", &json!({ "animal": "cat" }));
+    yard.create("zoo-safe/cats", &json!({ "content": "content-secret" }));
+    yard.ok(&["delete", "zoo-keeper/gone"]);
+    for (filter, expected) in [
+        (&[][..], &["zoo-cage/cat", "zoo-keeper/ada", "zoo-keeper/cat", "zoo-safe/cats"][..]),
+        (&["--type", "zoo-keeper"], &["zoo-keeper/ada", "zoo-keeper/cat"]),
+        (&["--interface", "secret-store"], &["zoo-safe/cats"]),
+        (&["--interface", "secret-store", "--type", "zoo-keeper"], &[]),
+        (&["cat"], &["zoo-cage/cat", "zoo-keeper/cat", "zoo-safe/cats"]),
+        (&["cat", "--type", "zoo-cage"], &["zoo-cage/cat"]),
+        (&["--deleted"], &["zoo-keeper/gone"]),
+    ] {
+        assert_eq!(yard.addresses(filter), expected, "{filter:?}");
+        let count = yard.json(&[&["list", "--count"], filter].concat());
+        assert_eq!(count, json!({ "count": expected.len() }), "{filter:?}");
+    }
+}
+
+fn pages_join_to_the_whole_list(yard: &TestYard) {
+    for address in ["zoo-keeper/b", "zoo-keeper/a0", "zoo-keeper/a", "zoo-keeper/a-b", "zoo-keeper/ab"] {
+        yard.create(address, &json!({ "name": "x" }));
+    }
+    yard.create("zoo-cage/z", &json!({ "animal": "cat" }));
+    // By their bytes, whatever language the server speaks.
+    let whole = ["zoo-cage/z", "zoo-keeper/a", "zoo-keeper/a-b", "zoo-keeper/a0", "zoo-keeper/ab", "zoo-keeper/b"];
+    assert_eq!(yard.addresses(&[]), whole);
+    let mut joined: Vec<String> = Vec::new();
+    let mut page = yard.json(&["list", "--limit", "4"]);
+    loop {
+        let blocks = page["blocks"].as_array().expect("blocks").clone();
+        joined.extend(blocks.iter().filter_map(|block| block["address"].as_str().map(str::to_owned)));
+        let Some(next) = page["next"].as_str() else { break };
+        assert_eq!(Some(next), joined.last().map(String::as_str));
+        page = yard.json(&["list", "--limit", "4", "--after", next]);
+    }
+    assert_eq!(joined, whole);
+    assert_eq!(yard.json(&["list", "--count", "--limit", "2", "--after", "zoo-keeper/a0"]), json!({ "count": 6 }));
+}
+
+fn words_and_types_of_lists_are_taken_as_they_are(yard: &TestYard) {
+    yard.create("zoo-keeper/ada", &json!({ "name": "x" }));
+    for word in ["%", "_", "ADA", "a.a", "*", "'"] {
+        assert_eq!(yard.addresses(&[word]), [""; 0], "{word}");
+    }
+    assert_eq!(yard.addresses(&["r/a"]), ["zoo-keeper/ada"]);
+    let unknown = yard.fails(3, &["list", "--type", "zoo-kepeer"]);
+    assert!(unknown.contains("did you mean `zoo-keeper`?"), "{unknown}");
+    let unknown = yard.fails(3, &["list", "--interface", "secret-shop"]);
+    assert!(unknown.contains("`secret-shop`"), "{unknown}");
+    yard.fails(2, &["list", "--after", "ada"]);
+}
+
+fn history_has_every_revision_and_what_changed(yard: &TestYard) {
+    full_cage(yard);
+    yard.ok(&["set", "zoo-cage/cat", "--set", "place.house=south", "--set", "capacity=1"]);
+    let saved = yard.run_with_input(&["set", "zoo-cage/cat", "--secret", "spares.1=-"], "spare-secret-2");
+    assert_eq!(saved.code, 0, "{}", saved.stderr);
+    yard.ok(&["set", "zoo-cage/cat", "--unset", "lock", "--secret", "place.code=env:CODE"]);
+    yard.ok(&["delete", "zoo-cage/cat"]);
+    let history = yard.json(&["history", "zoo-cage/cat"]);
+    let told: Vec<Value> = history["revisions"]
+        .as_array()
+        .expect("revisions")
+        .iter()
+        .map(|revision| json!([revision["revision"], revision["changed"]]))
+        .collect();
+    assert_eq!(
+        json!(told),
+        json!([
+            [4, ["lock", "place.code (secret)"]],
+            [3, ["spares.1 (secret)"]],
+            [2, ["capacity", "place.house"]],
+            [1, []],
+        ])
+    );
+    assert!(!history.to_string().contains("-secret"), "{history}");
+}
+
+fn a_rollback_is_a_new_revision_equal_to_the_old(yard: &TestYard) {
+    full_cage(yard);
+    let (first, opened) = (yard.config("zoo-cage/cat"), secrets(yard, "zoo-cage/cat"));
+    yard.ok(&["set", "zoo-cage/cat", "--set", "animal=dog", "--unset", "lock", "--unset", "spares.0"]);
+    let back = yard.json(&["rollback", "zoo-cage/cat@1"]);
+    assert_eq!(back["revision"], json!(3), "{back}");
+    assert_eq!(yard.config("zoo-cage/cat"), first);
+    assert_eq!(secrets(yard, "zoo-cage/cat"), opened);
+    assert_eq!(yard.json(&["diff", "zoo-cage/cat@1", "zoo-cage/cat"])["changes"], json!([]));
+    assert_eq!(yard.config("zoo-cage/cat@2")["animal"], json!("dog"));
+    let again = yard.json(&["rollback", "zoo-cage/cat@1"]);
+    assert_eq!(again["changed"], json!(false), "{again}");
+    yard.fails(3, &["rollback", "zoo-cage/cat@9"]);
+    yard.fails(2, &["rollback", "zoo-cage/cat"]);
+    assert_eq!(yard.json(&["show", "zoo-cage/cat"])["newest"], json!(3));
+}
+
+fn a_diff_says_of_a_secret_that_it_differs_and_no_more(yard: &TestYard) {
+    yard.create("zoo-keeper/ada", &json!({ "name": "Ada", "badge": "badge-secret-1" }));
+    let set = ["set", "zoo-keeper/ada", "--secret", "badge=-", "--set", "name=Eve"];
+    assert_eq!(yard.run_with_input(&set, "badge-secret-2").code, 0);
+    yard.ok(&["set", "zoo-keeper/ada", "--secret", "badge=env:BADGE"]);
+    yard.ok(&["set", "zoo-keeper/ada", "--secret", "badge=file:/badge"]);
+    yard.ok(&["set", "zoo-keeper/ada", "--unset", "badge"]);
+    let mut all = String::new();
+    for revision in 1..5 {
+        all.push_str(&yard.ok(&[
+            "diff",
+            &format!("zoo-keeper/ada@{revision}"),
+            &format!("zoo-keeper/ada@{}", revision + 1),
+        ]));
+    }
+    expect![[r#"
+        zoo-keeper/ada@1 → zoo-keeper/ada@2
+          ~ badge: the secret differs
+          ~ name: Ada → Eve
+        zoo-keeper/ada@2 → zoo-keeper/ada@3
+          ~ badge: a secret → env:BADGE
+        zoo-keeper/ada@3 → zoo-keeper/ada@4
+          ~ badge: env:BADGE → file:/badge
+        zoo-keeper/ada@4 → zoo-keeper/ada@5
+          - badge: file:/badge
+    "#]]
+    .assert_eq(&all);
+    assert_eq!(
+        yard.json(&["diff", "zoo-keeper/ada@2", "zoo-keeper/ada@1"]),
+        json!({ "before": "zoo-keeper/ada@2", "after": "zoo-keeper/ada@1", "changes": [
+            { "field": "badge", "change": "changed", "secret": true },
+            { "field": "name", "change": "changed", "secret": false, "before": "Eve", "after": "Ada" },
+        ]})
+    );
+}
+
+fn blocks_of_one_type_can_be_compared(yard: &TestYard) {
+    yard.create("zoo-keeper/ada", &json!({ "name": "Ada", "badge": "the-same-secret" }));
+    yard.create("zoo-keeper/bob", &json!({ "name": "Bob", "badge": "the-same-secret" }));
+    yard.create("zoo-cage/cat", &json!({ "animal": "cat" }));
+    let compared = yard.ok(&["diff", "zoo-keeper/ada", "zoo-keeper/bob"]);
+    assert_eq!(compared, "zoo-keeper/ada@1 → zoo-keeper/bob@1\n  ~ name: Ada → Bob\n");
+    let refused = yard.fails(2, &["diff", "zoo-keeper/ada", "zoo-cage/cat"]);
+    assert!(refused.contains("are of different types, `zoo-keeper` and `zoo-cage`"), "{refused}");
+    assert!(yard.ok(&["diff", "zoo-keeper/ada", "zoo-keeper/ada@1"]).contains("are alike"));
+}
+
+fn a_deleted_name_stays_taken_and_restore_has_all_of_it_back(yard: &TestYard) {
+    full_cage(yard);
+    let opened = secrets(yard, "zoo-cage/cat");
+    yard.ok(&["set", "zoo-cage/cat", "--set", "animal=dog"]);
+    yard.ok(&["delete", "zoo-cage/cat"]);
+    expect![[r#"
+        error: the name `zoo-cage/cat` belongs to a deleted block and is never given away again
+          hint: have it back with `blockyard restore zoo-cage/cat`, or choose another name
+    "#]]
+    .assert_eq(&yard.fails(6, &["create", "zoo-cage/cat", "--set", "animal=cat"]));
+    for arguments in [
+        &["show", "zoo-cage/cat"][..],
+        &["set", "zoo-cage/cat", "--set", "animal=cat"],
+        &["rollback", "zoo-cage/cat@1"],
+        &["call", "zoo-cage/cat@1", "look"],
+        &["delete", "zoo-cage/cat"],
+    ] {
+        let refused = yard.fails(3, arguments);
+        assert!(refused.contains("block `zoo-cage/cat` is deleted"), "{arguments:?}: {refused}");
+        assert!(refused.contains("blockyard restore zoo-cage/cat"), "{arguments:?}: {refused}");
+    }
+    yard.ok(&["restore", "zoo-cage/cat"]);
+    assert_eq!(secrets(yard, "zoo-cage/cat@1"), opened);
+    assert_eq!(secrets(yard, "zoo-cage/cat"), opened);
+    yard.fails(6, &["restore", "zoo-cage/cat"]);
+    assert_eq!(yard.json(&["set", "zoo-cage/cat", "--set", "animal=cat"])["revision"], json!(3));
+}
+
+/// Bytes that a query gives in hexadecimal, a row a line.
+fn bytes(yard: &TestYard, query: &str) -> Vec<Vec<u8>> {
+    let digits = |line: &str, at| u8::from_str_radix(&line[at..at + 2], 16).expect("hexadecimal digits");
+    let rows = yard.sql(query).expect("rows");
+    rows.lines().map(|line| (0..line.len()).step_by(2).map(|at| digits(line, at)).collect()).collect()
+}
+
+fn a_purge_destroys_every_secret_and_keeps_the_history(yard: &TestYard) {
+    if yard.backend() == Backend::Sqlite && !available("BLOCKYARD_TEST_SQLITE3") {
+        return;
+    }
+    full_cage(yard);
+    yard.ok(&["set", "zoo-cage/cat", "--set", "place.house=south"]);
+    let [keys, secrets_of_it] = match yard.backend() {
+        Backend::Sqlite => ["hex(data_key)", "hex(sealed)"],
+        Backend::Postgres => ["encode(data_key, 'hex')", "encode(sealed, 'hex')"],
+    };
+    let keys = format!("select {keys} from blocks where name = 'cat'");
+    let sealed = format!("select {secrets_of_it} from secrets s join blocks b on b.id = s.block where name = 'cat'");
+    let destroyed = [bytes(yard, &keys), bytes(yard, &sealed)].concat();
+    assert_eq!(destroyed.len(), 1 + 2 * 6);
+    yard.fails(2, &["purge", "zoo-cage/cat"]);
+    assert_eq!(
+        yard.json(&["purge", "zoo-cage/cat", "--yes"]),
+        json!({ "address": "zoo-cage/cat", "secrets_destroyed": 12 })
+    );
+
+    assert_eq!(bytes(yard, &sealed), Vec::<Vec<u8>>::new());
+    assert!(!bytes(yard, &keys).iter().any(|key| destroyed.contains(key)), "the old data key is still there");
+    for file in ["yard.db", "yard.db-wal"].map(|name| yard.path(name)).into_iter().filter(|file| file.exists()) {
+        let content = std::fs::read(&file).expect("a file of the yard");
+        let found = destroyed.iter().any(|gone| content.windows(gone.len()).any(|window| window == gone));
+        assert!(!found, "{} has what was destroyed", file.display());
+    }
+    for address in ["zoo-cage/cat@1", "zoo-cage/cat"] {
+        let refused = yard.run(&["reveal", address, "lock.pattern", "--yes"]);
+        assert_ne!(refused.code, 0, "{refused:?}");
+        assert!(refused.stderr.contains("destroyed"), "{refused:?}");
+    }
+    assert_eq!(yard.config("zoo-cage/cat@1")["place"], json!({ "house": "north", "code": "********" }));
+    let history = yard.json(&["history", "zoo-cage/cat"]);
+    assert_eq!(history["revisions"][0]["changed"], json!(["place.house"]));
+    assert_eq!(yard.run(&["doctor"]).code, 0);
+}
+
+fn a_purged_block_takes_new_secrets(yard: &TestYard) {
+    yard.create("zoo-keeper/ada", &json!({ "name": "Ada", "badge": "badge-secret-1" }));
+    yard.ok(&["delete", "zoo-keeper/ada"]);
+    yard.ok(&["purge", "zoo-keeper/ada", "--yes"]);
+    yard.ok(&["restore", "zoo-keeper/ada"]);
+    let kept = yard.fails(4, &["set", "zoo-keeper/ada", "--set", "name=Eve"]);
+    assert!(kept.contains("/badge: ") && kept.contains("destroyed by `purge`"), "{kept}");
+    let saved = yard.run_with_input(&["set", "zoo-keeper/ada", "--secret", "badge=-"], "badge-secret-2");
+    assert_eq!(saved.code, 0, "{}", saved.stderr);
+    assert_eq!(yard.ok(&["reveal", "zoo-keeper/ada", "badge", "--yes"]), "badge-secret-2");
+    let back = yard.fails(4, &["rollback", "zoo-keeper/ada@1"]);
+    assert!(back.contains("/badge: ") && back.contains("destroyed by `purge`"), "{back}");
+    assert_eq!(yard.json(&["show", "zoo-keeper/ada"])["newest"], json!(2));
+}

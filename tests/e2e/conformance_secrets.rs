@@ -1,0 +1,444 @@
+//! Secrets: in no output, in no file, back to the byte, and only from where they were put.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use blockyard_tests::{Backend, TestYard, bundle, on_both, ran};
+use serde_json::{Map, Value, json};
+
+on_both!(
+    commands_that_read_say_no_secret,
+    commands_that_write_say_no_secret,
+    commands_that_fail_say_no_secret,
+    a_file_that_is_not_toml_is_refused_without_its_lines,
+    secrets_are_unreadable_in_the_yard,
+    odd_secrets_come_back_to_the_byte,
+    a_files_content_is_stored_to_the_byte_and_a_typed_line_without_its_end,
+    bytes_that_are_no_text_are_not_a_secret,
+    asterisks_are_refused_wherever_a_secret_stands,
+    a_secret_is_refused_in_a_flag_however_deep_it_stands,
+    a_ciphertext_opens_only_where_it_was_sealed,
+    a_data_key_opens_only_its_own_block,
+    a_revision_that_was_changed_past_blockyard_is_refused,
+);
+
+/// The word that every canary begins with, and that nothing else says.
+const WORD: &str = "nightjar";
+
+/// The canaries of the menagerie.
+const NAMES: [&str; 15] = [
+    "badge", "box", "spare", "another", "north", "slash", "code", "pattern", "later", "word", "east", "west", "away",
+    "gone", "told",
+];
+
+/// A secret that each encoding writes otherwise.
+fn canary(name: &str) -> String {
+    format!("{WORD}/{name}+ü=\"\\")
+}
+
+/// A secret in all forms in which it could come out: as it is, in JSON, percent-encoded, as
+/// hexadecimal digits, as bytes in Rust's debug output, and as base64 at each of its three offsets.
+fn forms(secret: &str) -> Vec<String> {
+    let each = |write: fn(u8) -> String| secret.bytes().map(write).collect::<Vec<_>>();
+    let mut forms = vec![
+        secret.to_owned(),
+        serde_json::to_string(secret).expect("a text").trim_matches('"').to_owned(),
+        each(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).into() } else { format!("%{byte:02x}") }).concat(),
+        each(|byte| format!("{byte:02x}")).concat(),
+        each(|byte| byte.to_string()).join(", "),
+    ];
+    for offset in 0..3 {
+        let bytes = [&vec![0; offset], secret.as_bytes()].concat();
+        let encoded = STANDARD_NO_PAD.encode(&bytes);
+        // The characters at either end depend on the neighbours, too.
+        let inner = &encoded[(offset * 4).div_ceil(3)..bytes.len() / 3 * 4];
+        forms.extend([inner.to_owned(), inner.replace('+', "-").replace('/', "_")]);
+    }
+    forms
+}
+
+/// Names the canary that is in a text, in whatever form.
+fn found_in(text: &str) -> Option<String> {
+    let lower = text.to_lowercase();
+    let found = NAMES.iter().find_map(|name| {
+        let forms = forms(&canary(name));
+        let form = forms.into_iter().find(|form| text.contains(form) || lower.contains(form));
+        form.map(|form| format!("the canary `{name}` as {form}"))
+    });
+    // Cut in the middle, it is still one.
+    found.or_else(|| lower.contains(WORD).then(|| "a part of a canary".to_owned()))
+}
+
+/// Blocks with canaries at every place where a secret can stand: optional fields, lists, maps,
+/// nested objects, variants, sources of each kind, through references, in old revisions, in deleted
+/// and purged blocks.
+fn menagerie(yard: &TestYard) {
+    std::fs::write(yard.path("west-door"), canary("west")).expect("a file");
+    let west = format!("file:{}", yard.path("west-door").display());
+    let ada = json!({"$block": "zoo-keeper/ada"});
+    yard.keeper("ada", &canary("badge"));
+    yard.create("zoo-safe/box", &json!({"content": canary("box")}));
+    yard.create(
+        "zoo-cage/lion",
+        &json!({
+            "animal": "lion", "keeper": ada,
+            "spares": [canary("spare"), canary("another")],
+            "doors": {"north": canary("north"), "to/the~south": canary("slash")},
+            "place": {"house": "cats", "code": canary("code")},
+            "lock": {"how": "key", "pattern": canary("pattern")},
+        }),
+    );
+    let later = json!({"spares": [canary("later")]}).to_string();
+    yard.ok_with_input(&["set", "zoo-cage/lion", "--json-config", "-"], &later);
+    yard.create(
+        "zoo-cage/tiger",
+        &json!({
+            "animal": "tiger", "helpers": [ada], "inside": {"$block": "zoo-cage/lion"},
+            "doors": {"east": {"$source": "env:EAST_DOOR"}, "west": {"$source": west}},
+            "place": {"house": "cats", "code": {"$source": "block:zoo-safe/box"}},
+            "lock": {"how": "guarded", "by": ada, "word": canary("word")},
+        }),
+    );
+    for name in ["away", "gone"] {
+        yard.keeper(name, &canary(name));
+    }
+    yard.ok(&["delete", "zoo-keeper/away"]);
+    yard.ok(&["purge", "zoo-keeper/gone", "--yes"]);
+}
+
+/// Runs a command once; whatever it says on either stream, no canary is in it.
+fn hears(yard: &TestYard, loud: &[&str], code: i32, arguments: &[&str], input: &str) -> String {
+    let arguments = [loud, arguments].concat();
+    let ran = ran(yard.command(&arguments).env("EAST_DOOR", canary("east")), Some(input));
+    let said = ran.stdout + &ran.stderr;
+    assert_eq!(ran.code, code, "{arguments:?}: {said}");
+    assert_eq!(found_in(&said), None, "{arguments:?}: {said}");
+    said
+}
+
+/// Runs a command that may run twice, with its logs and as JSON.
+fn hears_nothing(yard: &TestYard, code: i32, arguments: &[&str], input: &str) {
+    hears(yard, &["-v", "-v"], code, arguments, input);
+    hears(yard, &["-v", "--json"], code, arguments, input);
+}
+
+fn commands_that_read_say_no_secret(yard: &TestYard) {
+    menagerie(yard);
+    let log = hears(yard, &["-v", "-v"], 0, &["show", "zoo-cage/lion"], "");
+    assert!(log.contains("********") && log.contains("DEBUG"), "{log}");
+    yard.ok(&["export", "zoo-cage/lion", "zoo-cage/tiger", "zoo-keeper/ada", "zoo-safe/box", "--out", "blocks.toml"]);
+    let arguments: [&[&str]; 24] = [
+        &["bundles"],
+        &["grants"],
+        &["types"],
+        &["type", "zoo-cage"],
+        &["list"],
+        &["list", "--deleted"],
+        &["list", "--count"],
+        &["show", "zoo-cage/lion@1"],
+        &["show", "zoo-cage/tiger"],
+        &["show", "zoo-keeper/gone"],
+        &["history", "zoo-cage/lion"],
+        &["history", "zoo-keeper/away"],
+        &["diff", "zoo-cage/lion@1", "zoo-cage/lion"],
+        &["diff", "zoo-cage/lion", "zoo-cage/tiger"],
+        &["export"],
+        &["plan", "blocks.toml"],
+        &["call", "zoo-cage/tiger", "look"],
+        &["call", "zoo-cage/tiger", "open-all"],
+        &["call", "zoo-cage/lion@1", "open-all"],
+        &["call", "zoo-keeper/ada", "show-badge"],
+        &["check", "zoo-cage/tiger"],
+        &["audit"],
+        &["key", "status"],
+        &["doctor"],
+    ];
+    for arguments in arguments {
+        hears_nothing(yard, 0, arguments, "");
+    }
+    let file = std::fs::read_to_string(yard.path("blocks.toml")).expect("the file");
+    assert_eq!(found_in(&file), None, "{file}");
+    // What `reveal` prints is the secret; what it logs is not.
+    let revealed = yard.run(&["reveal", "zoo-cage/lion", "place.code", "--yes", "-v", "-v"]);
+    assert_eq!((revealed.stdout, found_in(&revealed.stderr)), (canary("code"), None), "{}", revealed.stderr);
+}
+
+fn commands_that_write_say_no_secret(yard: &TestYard) {
+    menagerie(yard);
+    std::fs::write(yard.path("door"), canary("told")).expect("a file");
+    yard.ok(&["export", "zoo-cage/lion", "--out", "blocks.toml"]);
+    let made = json!({"animal": "owl", "spares": [canary("told")], "lock": {"how": "key", "pattern": canary("told")}});
+    let made = made.to_string();
+    let commands: [(&[&str], &str); 18] = [
+        (&["create", "zoo-cage/owl", "--json-config", "-", "--check"], &made),
+        (&["create", "zoo-cage/owl", "--json-config", "-"], &made),
+        (&["set", "zoo-cage/lion", "--set", "capacity=3"], ""),
+        (&["set", "zoo-cage/lion", "--secret", "doors.north=@door"], ""),
+        (&["set", "zoo-cage/lion", "--secret", "spares.0=-"], &canary("told")),
+        (&["set", "zoo-cage/lion", "--unset", "doors.north"], ""),
+        (&["rollback", "zoo-cage/lion@1"], ""),
+        (&["apply", "blocks.toml"], ""),
+        (&["delete", "zoo-cage/tiger"], ""),
+        (&["restore", "zoo-cage/tiger"], ""),
+        (&["restore", "zoo-keeper/away"], ""),
+        (&["revoke", "zoo", "reveal"], ""),
+        (&["grant", "zoo", "reveal"], ""),
+        (&["install", &bundle("zoo"), "--yes"], ""),
+        (&["key", "rotate"], ""),
+        (&["purge", "zoo-cage/lion", "--yes"], ""),
+        (&["purge", "zoo-keeper/away", "--yes"], ""),
+        (&["audit"], ""),
+    ];
+    for (arguments, input) in commands {
+        hears(yard, &["-v", "-v"], 0, arguments, input);
+    }
+}
+
+fn commands_that_fail_say_no_secret(yard: &TestYard) {
+    menagerie(yard);
+    let told = canary("told");
+    let in_flag = [format!("doors.north={told}"), format!("place.code={told}")];
+    let fitting = json!({"animal": "owl", "spares": [told]}).to_string();
+    let unfit = json!({
+        "animal": 7, "badge": told, "spares": [told, 7], "doors": told, "keeper": told, "papers": told,
+        "place": {"house": 1, "cod": told}, "lock": {"how": "kay", "pattern": told},
+    });
+    let unfit = unfit.to_string();
+    let unfit_variant = json!({"animal": "owl", "lock": {"how": "key", "patern": told}}).to_string();
+    let impossible = json!({"animal": "unicorn", "spares": [told], "place": {"house": "h", "code": told}}).to_string();
+    let not_a_source = json!({"animal": "owl", "spares": [{"$source": told}, {"$secret": told}]}).to_string();
+    let in_file = format!("version = 1\n[blocks.\"zoo-keeper/bob\"]\nname = \"b\"\nbadge = {}\n", json!(told));
+    let commands: [(i32, &[&str], &str); 19] = [
+        (6, &["create", "zoo-cage/lion", "--json-config", "-"], &fitting),
+        (4, &["create", "zoo-cage/owl", "--json-config", "-"], &unfit),
+        (4, &["create", "zoo-cage/owl", "--json-config", "-", "--check"], &unfit_variant),
+        (4, &["create", "zoo-cage/owl", "--json-config", "-"], &impossible),
+        (4, &["create", "zoo-cage/owl", "--json-config", "-"], &not_a_source),
+        (4, &["create", "zoo-cage/owl", "--json-config", "-"], &fitting[..fitting.len() - 1]),
+        (6, &["set", "zoo-cage/lion", "--json-config", "-", "--if-revision", "1"], &fitting),
+        (2, &["set", "zoo-cage/lion", "--secret", &in_flag[0]], ""),
+        (2, &["set", "zoo-cage/lion", "--set", &in_flag[1]], ""),
+        (4, &["set", "zoo-cage/lion", "--secret", "animal=-"], &told),
+        (4, &["plan", "-"], &in_file),
+        (4, &["apply", "-"], &in_file),
+        (6, &["delete", "zoo-keeper/ada"], ""),
+        (2, &["purge", "zoo-cage/lion"], ""),
+        (2, &["reveal", "zoo-cage/lion", "place.code"], ""),
+        (3, &["reveal", "zoo-cage/lion", "spares.7", "--yes"], ""),
+        (5, &["call", "zoo-keeper/gone", "show-badge"], ""),
+        (4, &["call", "zoo-cage/lion", "look", "--args", "{\"far\": 1}"], ""),
+        (2, &["query", "zoo-cage/lion", "select 1"], ""),
+    ];
+    for (code, arguments, input) in commands {
+        hears_nothing(yard, code, arguments, input);
+    }
+}
+
+fn a_file_that_is_not_toml_is_refused_without_its_lines(yard: &TestYard) {
+    let told = canary("told");
+    for line in [format!("badge = {told}"), format!("badge = '{told}'\nbadge = 'env:BADGE'"), format!("badge = \"{told}")] {
+        let file = format!("version = 1\n[blocks.\"zoo-keeper/bob\"]\nname = \"b\"\n{line}\n");
+        for command in ["plan", "apply"] {
+            hears_nothing(yard, 4, &[command, "-"], &file);
+        }
+    }
+}
+
+/// All that a yard keeps, as text: every file of its folder, and every row of its tables.
+fn kept(yard: &TestYard) -> String {
+    fn read(folder: &std::path::Path, text: &mut String) {
+        for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+            if entry.path().is_dir() {
+                read(&entry.path(), text);
+            } else {
+                text.push_str(&String::from_utf8_lossy(&std::fs::read(entry.path()).expect("a file")));
+            }
+        }
+    }
+    let mut text = String::new();
+    read(&yard.path("."), &mut text);
+    if yard.backend() == Backend::Postgres {
+        let tables = yard.sql("select tablename from pg_tables where schemaname = current_schema()");
+        for table in tables.expect("its tables").lines() {
+            text.push_str(&yard.sql(&format!("select t::text from {table} t")).expect("its rows"));
+        }
+    }
+    text
+}
+
+fn secrets_are_unreadable_in_the_yard(yard: &TestYard) {
+    menagerie(yard);
+    yard.ok(&["key", "rotate"]);
+    yard.ok(&["export", "zoo-cage/lion", "--out", "blocks.toml"]);
+    std::fs::remove_file(yard.path("west-door")).expect("the only place where it was readable");
+    let kept = kept(yard);
+    assert!(kept.contains("to/the~1south") || kept.contains("to/the~south"), "the configuration is there to be read");
+    assert_eq!(found_in(&kept), None);
+}
+
+fn odd_secrets_come_back_to_the_byte(yard: &TestYard) {
+    let every_byte: Vec<u8> = (0..=255).collect();
+    let odd = [
+        ("lines", "-----BEGIN KEY-----\r\n\"two\" 'quoted'\n\\back\\slash\\\n-----END KEY-----\n".to_owned()),
+        ("binary", STANDARD.encode(&every_byte)),
+        ("long", "0123456789abcdef".repeat(4 << 10)),
+        ("empty", String::new()),
+        ("unicode", "pässwörd 🦓 e\u{301} \u{202e}\u{feff}".to_owned()),
+        ("white", " \t ".to_owned()),
+        ("marker", "{\"$secret\":\"/doors/lines\"}".to_owned()),
+        ("source", "env:HOME".to_owned()),
+    ];
+    let doors: Map<String, Value> = odd.iter().map(|(name, secret)| ((*name).to_owned(), json!(secret))).collect();
+    yard.create("zoo-cage/odd", &json!({"animal": "owl", "doors": doors}));
+    // A revision that is made from another one opens and seals them again.
+    yard.ok(&["set", "zoo-cage/odd", "--set", "capacity=2"]);
+    for (name, secret) in odd {
+        assert_eq!(yard.reveal("zoo-cage/odd", &format!("doors.{name}")), secret, "{name}");
+    }
+}
+
+fn a_files_content_is_stored_to_the_byte_and_a_typed_line_without_its_end(yard: &TestYard) {
+    std::fs::write(yard.path("badge.pem"), "from a file\n").expect("a file");
+    yard.ok(&["create", "zoo-keeper/ada", "--set", "name=Ada", "--secret", "badge=@badge.pem"]);
+    std::fs::remove_file(yard.path("badge.pem")).expect("gone");
+    assert_eq!(yard.reveal("zoo-keeper/ada", "badge"), "from a file\n");
+    assert_eq!(yard.config("zoo-keeper/ada")["badge"], json!("********"));
+    for (typed, stored) in [("typed\n", "typed"), ("typed\r\n", "typed"), ("typed\n\n", "typed\n"), ("typed ", "typed ")] {
+        yard.ok_with_input(&["set", "zoo-keeper/ada", "--secret", "badge=-"], typed);
+        assert_eq!(yard.reveal("zoo-keeper/ada", "badge"), stored);
+    }
+}
+
+fn bytes_that_are_no_text_are_not_a_secret(yard: &TestYard) {
+    std::fs::write(yard.path("badge.bin"), b"\xff\xfe\x00badge").expect("a file");
+    let refused =
+        yard.fails(4, &["create", "zoo-keeper/ada", "--set", "name=Ada", "--secret", "badge=@badge.bin"]);
+    assert!(refused.contains("UTF-8"), "{refused}");
+    yard.fails(3, &["show", "zoo-keeper/ada"]);
+}
+
+fn asterisks_are_refused_wherever_a_secret_stands(yard: &TestYard) {
+    menagerie(yard);
+    let shown = yard.config("zoo-cage/lion").to_string();
+    for command in [&["set", "zoo-cage/lion", "--json-config", "-"], &["create", "zoo-cage/puma", "--json-config", "-"]] {
+        let refused = yard.fails_with_input(4, command, &shown);
+        for place in ["/spares/0", "/doors/north", "/doors/to~1the~0south", "/place/code", "/lock/pattern"] {
+            assert!(refused.contains(&format!("{place}: `********` is what `show` prints")), "{refused}");
+        }
+    }
+    let typed = yard.fails_with_input(4, &["set", "zoo-keeper/ada", "--secret", "badge=-"], "********\n");
+    assert!(typed.contains("/badge: `********` is what `show` prints in place of a secret"), "{typed}");
+    let file = "version = 1\n[blocks.\"zoo-keeper/ada\"]\nname = \"Ada\"\nbadge = \"********\"\n";
+    for command in ["plan", "apply"] {
+        let refused = yard.fails_with_input(4, &[command, "-"], file);
+        assert!(refused.contains("/badge: `********` is what `show` prints in place of a secret"), "{refused}");
+    }
+    assert_eq!(yard.reveal("zoo-keeper/ada", "badge"), canary("badge"));
+    assert_eq!(yard.reveal("zoo-cage/lion", "spares.0"), canary("later"));
+    yard.fails(3, &["show", "zoo-cage/puma"]);
+}
+
+fn a_secret_is_refused_in_a_flag_however_deep_it_stands(yard: &TestYard) {
+    for value in [
+        "spares.0=plain-9127",
+        "spares=[\"plain-9127\"]",
+        "doors.north=plain-9127",
+        "doors={\"north\": \"plain-9127\"}",
+        "place={\"house\": \"cats\", \"code\": \"plain-9127\"}",
+        "lock={\"how\": \"key\", \"pattern\": \"plain-9127\"}",
+    ] {
+        let refused = yard.fails(2, &["create", "zoo-cage/lion", "--set", "animal=lion", "--set", value]);
+        assert!(refused.contains("use `--secret "), "{value}: {refused}");
+        assert!(!refused.contains("plain-9127"), "{value}: {refused}");
+    }
+}
+
+/// The row of a keeper's badge, or of its revision.
+fn row(keeper: &str, revision: u32) -> String {
+    format!("block = (select id from blocks where name = '{keeper}') and revision = {revision}")
+}
+
+fn a_ciphertext_opens_only_where_it_was_sealed(yard: &TestYard) {
+    if !yard.has_shell() {
+        return;
+    }
+    for keeper in ["ada", "bob", "eve"] {
+        yard.keeper(keeper, keeper);
+    }
+    yard.ok_with_input(&["set", "zoo-keeper/eve", "--secret", "badge=-"], "eve's second");
+    yard.create("zoo-cage/lion", &json!({"animal": "lion", "spares": ["first", "second"]}));
+    let sealed = |of: &str| format!("(select sealed from secrets where {of})");
+    let lion = |spare: u8| format!("{} and pointer = '/spares/{spare}'", row("lion", 1));
+    for (from, to, address, field) in [
+        (row("ada", 1), row("bob", 1), "zoo-keeper/bob", "badge"),
+        (row("eve", 1), row("eve", 2), "zoo-keeper/eve", "badge"),
+        (lion(1), lion(0), "zoo-cage/lion", "spares.0"),
+    ] {
+        yard.sql(&format!("update secrets set sealed = {} where {to}", sealed(&from))).expect("moved");
+        let refused = yard.fails(5, &["reveal", address, field, "--yes"]);
+        assert!(refused.contains("the sealed value does not open: it was changed or moved"), "{address}: {refused}");
+    }
+    for call in [["zoo-keeper/bob", "show-badge"], ["zoo-keeper/eve", "introduce"], ["zoo-cage/lion", "look"]] {
+        yard.fails(5, &["call", call[0], call[1]]);
+    }
+    assert_eq!(yard.reveal("zoo-keeper/ada", "badge") + &yard.reveal("zoo-keeper/eve@1", "badge"), "adaeve");
+}
+
+fn a_data_key_opens_only_its_own_block(yard: &TestYard) {
+    if !yard.has_shell() {
+        return;
+    }
+    for keeper in ["ada", "bob", "eve"] {
+        yard.keeper(keeper, keeper);
+    }
+    let of_ada = |what: &str| format!("(select {what} from blocks where name = 'ada')");
+    yard.sql(&format!("update blocks set data_key = {} where name = 'bob'", of_ada("data_key"))).expect("moved");
+    // All of another block's ciphers together are no better.
+    yard.sql(&format!("update blocks set data_key = {} where name = 'eve'", of_ada("data_key"))).expect("moved");
+    yard.sql(&format!(
+        "update secrets set sealed = (select sealed from secrets where {}) where {}",
+        row("ada", 1),
+        row("eve", 1)
+    ))
+    .expect("moved");
+    let seal = format!("(select seal from revisions where {})", row("ada", 1));
+    yard.sql(&format!("update revisions set seal = {seal} where {}", row("eve", 1))).expect("moved");
+    for address in ["zoo-keeper/bob", "zoo-keeper/eve"] {
+        for arguments in [&["show", address][..], &["reveal", address, "badge", "--yes"], &["call", address, "introduce"]] {
+            yard.fails(5, arguments);
+        }
+    }
+    assert_eq!(yard.reveal("zoo-keeper/ada", "badge"), "ada");
+}
+
+fn a_revision_that_was_changed_past_blockyard_is_refused(yard: &TestYard) {
+    if !yard.has_shell() {
+        return;
+    }
+    yard.unguard("revisions");
+    let changes = [
+        ("config", "config = replace(config, 'config', 'other')"),
+        ("bundle", "bundle = (select digest from bundles where name = 'sql')"),
+        ("checksum", "checksum = bundle"),
+        ("seal", "seal = (select r.seal from revisions r join blocks b on b.id = r.block where b.name = 'ada')"),
+    ];
+    yard.keeper("ada", "ada's");
+    for (name, change) in changes {
+        yard.keeper(name, "badge");
+        yard.sql(&format!("update revisions set {change} where {}", row(name, 1))).expect("changed");
+        let address = format!("zoo-keeper/{name}");
+        let refused = yard.fails(5, &["show", &address]);
+        let words = format!("block `{address}@1` was changed by something else than Blockyard");
+        assert!(refused.contains(&words), "{refused}");
+        yard.fails(5, &["call", &address, "show-badge"]);
+    }
+    // Nor is it sealed anew, whatever is made of it.
+    for arguments in [
+        &["set", "zoo-keeper/config", "--unset", "badge"][..],
+        &["rollback", "zoo-keeper/config@1"],
+        &["purge", "zoo-keeper/config", "--yes"],
+        &["diff", "zoo-keeper/ada", "zoo-keeper/config"],
+        &["export"],
+    ] {
+        yard.fails(5, arguments);
+    }
+}

@@ -1,0 +1,224 @@
+//! Many writers at once, and writers that are killed in the middle.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use blockyard_tests::{Backend, TestYard, on_both};
+use serde_json::{Value, json};
+
+on_both!(
+    ten_thousand_saves_by_eight_processes_are_all_there,
+    two_that_build_on_each_other_at_once_make_no_circle,
+    a_block_that_is_deleted_while_another_takes_it_up_is_there_or_was_never_taken,
+    kills_at_any_moment_leave_the_old_or_the_new,
+    a_rotation_that_is_killed_goes_on,
+);
+
+const WRITERS: u64 = 8;
+const SAVES: u64 = 10_000;
+const BLOCKS: u64 = 40;
+
+/// Kills of one test. A yard is opened and examined after each, which takes a while: where many
+/// tests share a machine there are fewer.
+fn kills() -> u64 {
+    match std::env::var("BLOCKYARD_TEST_KILLS") {
+        Ok(number) => number.parse().expect("a number of kills"),
+        Err(_) if std::env::var_os("CI").is_some() => 40,
+        Err(_) => 200,
+    }
+}
+
+/// A program with the surroundings of a yard.
+fn within(yard: &TestYard, program: &str) -> Command {
+    let mut command = Command::new(program);
+    for (name, value) in yard.command(&[]).get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.env("BLOCKYARD_KEY_FILE", yard.key_file());
+    command
+}
+
+fn ten_thousand_saves_by_eight_processes_are_all_there(yard: &TestYard) {
+    for block in 0..BLOCKS {
+        yard.ok(&["create", &format!("zoo-cage/c{block}"), "--set", "animal=egg", "-q"]);
+    }
+    let lines = |yard: &TestYard| yard.json(&["audit", "--limit", "1000000"])["audit"].as_array().map_or(0, Vec::len);
+    let before = lines(yard);
+    let writers: Vec<Child> = (0..WRITERS)
+        .map(|writer| {
+            within(yard, env!("CARGO_BIN_EXE_storm"))
+                .args([yard.url(), writer.to_string(), (SAVES / WRITERS).to_string(), BLOCKS.to_string()])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("it runs")
+        })
+        .collect();
+    let mut told: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+    // Their output is read by threads, so that no writer waits for its reader.
+    let outputs: Vec<_> = writers
+        .into_iter()
+        .map(|writer| std::thread::spawn(move || writer.wait_with_output().expect("it ends")))
+        .collect();
+    for output in outputs {
+        let output = output.join().expect("the output");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            let (address, revision) = line.split_once(' ').expect("an address and a revision");
+            let fresh = told.entry(address.to_owned()).or_default().insert(revision.parse().expect("a revision"));
+            assert!(fresh, "two writers were told that they saved {line}");
+        }
+    }
+    assert_eq!(told.values().map(BTreeSet::len).sum::<usize>() as u64, SAVES);
+    for (address, revisions) in &told {
+        let newest = yard.json(&["show", address])["newest"].as_u64().expect("a revision");
+        let expected: BTreeSet<u64> = (2..=newest).collect();
+        assert_eq!(*revisions, expected, "{address}");
+    }
+    // Every revision of every block opens, the audit trail is whole, and has each save.
+    yard.ok(&["doctor"]);
+    assert_eq!(lines(yard) - before, usize::try_from(SAVES).expect("few enough"));
+}
+
+fn two_that_build_on_each_other_at_once_make_no_circle(yard: &TestYard) {
+    for round in 0..10 {
+        let (one, other) = (format!("zoo-keeper/one-{round}"), format!("zoo-keeper/other-{round}"));
+        for address in [&one, &other] {
+            yard.ok(&["create", address, "--set", "name=N", "-q"]);
+        }
+        let pair = [(&one, &other), (&other, &one)];
+        let codes: Vec<Option<i32>> =
+            at_once(pair.map(|(from, to)| yard.command(&["set", from, "--set", &format!("teacher={to}")])));
+        let done = codes.iter().filter(|code| **code == Some(0)).count();
+        assert_eq!(done, 1, "exactly one of the two can be: {codes:?}");
+    }
+    yard.ok(&["doctor"]);
+}
+
+fn a_block_that_is_deleted_while_another_takes_it_up_is_there_or_was_never_taken(yard: &TestYard) {
+    for round in 0..10 {
+        let (teacher, pupil) = (format!("zoo-keeper/teacher-{round}"), format!("zoo-keeper/pupil-{round}"));
+        for address in [&teacher, &pupil] {
+            yard.ok(&["create", address, "--set", "name=N", "-q"]);
+        }
+        let teaches = format!("teacher={teacher}");
+        let codes = at_once([yard.command(&["delete", &teacher]), yard.command(&["set", &pupil, "--set", &teaches])]);
+        assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), 1, "{codes:?}");
+    }
+    yard.ok(&["doctor"]);
+}
+
+fn at_once<const N: usize>(commands: [Command; N]) -> Vec<Option<i32>> {
+    let started = commands.map(|mut command| {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs")
+    });
+    started.into_iter().map(|mut child| child.wait().expect("it ends").code()).collect()
+}
+
+/// What can be seen of a block: none where there is none, else its revision, animal, and whether it
+/// is deleted.
+fn state(yard: &TestYard, address: &str) -> Value {
+    let shown = yard.run(&["show", address, "--json"]);
+    if shown.code == 0 {
+        let shown: Value = serde_json::from_str(&shown.stdout).expect("JSON");
+        return json!({ "revision": shown["newest"], "animal": shown["config"]["animal"], "deleted": false });
+    }
+    let error: Value = serde_json::from_str(&shown.stderr).expect("JSON");
+    assert_eq!(shown.code, 3, "{error}");
+    match error["error"]["details"]["deleted"].as_bool() {
+        Some(true) => json!({ "deleted": true }),
+        _ => Value::Null,
+    }
+}
+
+fn kills_at_any_moment_leave_the_old_or_the_new(yard: &TestYard) {
+    let mut dice = Dice::new();
+    let mut survived = 0;
+    for kill in 0..kills() {
+        let address = format!("zoo-cage/c{}", dice.below(4));
+        let before = state(yard, &address);
+        let animal = format!("animal={kill}");
+        let command: Vec<&str> = match (&before, dice.below(4)) {
+            (Value::Null, _) => vec!["create", &address, "--set", &animal, "--json-config", "secret.json"],
+            (before, _) if before["deleted"] == json!(true) => vec!["restore", &address],
+            (_, 0) => vec!["delete", &address],
+            _ => vec!["set", &address, "--set", &animal],
+        };
+        std::fs::write(yard.path("secret.json"), r#"{"spares": ["spare-1", "spare-2"]}"#).expect("a file");
+        let ended = killed(yard, &command, &mut dice);
+        survived += u64::from(ended);
+        let after = state(yard, &address);
+        let new = match command[0] {
+            "create" => json!({ "revision": 1, "animal": kill.to_string(), "deleted": false }),
+            "set" => json!({
+                "revision": before["revision"].as_u64().map(|revision| revision + 1),
+                "animal": kill.to_string(), "deleted": false
+            }),
+            "delete" => json!({ "deleted": true }),
+            // What it was before it was deleted is not known here; that it is back is.
+            _ if after["deleted"] == json!(false) => after.clone(),
+            _ => before.clone(),
+        };
+        assert!(after == before || after == new, "{command:?}: {before} became {after}, seed {}", dice.seed);
+        assert!(!ended || after == new, "{command:?} was done, and nothing came of it");
+        if kill % 10 == 9 {
+            yard.ok(&["doctor"]);
+        }
+    }
+    yard.ok(&["doctor"]);
+    // Some were killed before they were done, or the test shows nothing.
+    assert!(survived < kills(), "none of {} was killed in time", kills());
+}
+
+fn a_rotation_that_is_killed_goes_on(yard: &TestYard) {
+    let mut dice = Dice::new();
+    for block in 0..30 {
+        let config = format!(r#"{{"animal": "newt", "spares": ["spare-{block}"]}}"#);
+        let made = yard.run_with_input(&["create", &format!("zoo-cage/c{block}"), "--json-config", "-"], &config);
+        assert_eq!(made.code, 0, "{}", made.stderr);
+    }
+    for _ in 0..kills() / 4 {
+        killed(yard, &["key", "rotate"], &mut dice);
+        yard.ok(&["doctor"]);
+        let revealed = yard.ok(&["reveal", "zoo-cage/c7", "spares.0", "--yes"]);
+        assert_eq!(revealed, "spare-7");
+    }
+    yard.ok(&["key", "rotate"]);
+    assert_eq!(yard.json(&["key", "status"])["rotation"], Value::Null);
+    yard.ok(&["doctor"]);
+}
+
+/// Runs a command and kills it (SIGKILL) at a moment of chance. Says whether it was done before.
+fn killed(yard: &TestYard, arguments: &[&str], dice: &mut Dice) -> bool {
+    let mut child = yard.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+    // A command takes some tens of milliseconds; on a server it waits more and does less.
+    let longest = if yard.backend() == Backend::Sqlite { 60_000 } else { 90_000 };
+    std::thread::sleep(Duration::from_micros(dice.below(longest)));
+    let _ = child.kill();
+    child.wait().expect("it ends").success()
+}
+
+/// Chance (xorshift64, Marsaglia 2003). The seed is told where a test fails.
+struct Dice {
+    seed: u64,
+    state: u64,
+}
+
+impl Dice {
+    fn new() -> Self {
+        use std::hash::{BuildHasher as _, RandomState};
+        let seed = RandomState::new().hash_one(std::process::id()) | 1;
+        Self { seed, state: seed }
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state % limit
+    }
+}

@@ -1,0 +1,236 @@
+//! What goes wrong around a yard: disks, servers, networks, clocks. Each is its own clear error, and
+//! nothing is lost.
+
+use std::process::Command;
+use std::time::Duration;
+
+use blockyard::{Address, Changes, ErrorKind, KeySource, Yard};
+use blockyard_tests::proxy::Proxy;
+use blockyard_tests::{Backend, Ran, TestYard, available, on_both, ran};
+use serde_json::json;
+
+on_both!(a_clock_that_jumps_back_loses_nothing);
+
+/// Runs a script with the surroundings of a yard, where it may mount file systems of its own.
+/// `$BLOCKYARD` is the binary.
+fn among_own_mounts(yard: &TestYard, script: &str) -> Ran {
+    let mut shell = Command::new("unshare");
+    shell.args(["--user", "--map-root-user", "--mount", "bash", "-c", script]).current_dir(yard.path("."));
+    for (name, value) in yard.command(&[]).get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell.env("BLOCKYARD", blockyard_tests::binary()).env("ZOO", blockyard_tests::bundle("zoo"));
+    ran(&mut shell, None)
+}
+
+#[test]
+fn a_full_disk_refuses_a_save_and_keeps_what_was_saved() {
+    if !available("BLOCKYARD_TEST_MOUNTS") {
+        return;
+    }
+    let yard = TestYard::empty();
+    let said = among_own_mounts(
+        &yard,
+        r#"set -e
+        mkdir disk && mount -t tmpfs -o size=3m tmpfs disk
+        export BLOCKYARD_YARD=sqlite:$PWD/disk/yard.db
+        $BLOCKYARD init --key file -q
+        $BLOCKYARD install "$ZOO" --yes -q
+        $BLOCKYARD create zoo-cage/c --set animal=a0 -q
+        head -c 3m /dev/zero > disk/filler 2>/dev/null || true
+        $BLOCKYARD set zoo-cage/c --set animal=full -q && exit 1
+        # Some room: saves end in the middle of writing.
+        truncate -s -128K disk/filler
+        code=0; last=0
+        for n in $(seq 1 200); do
+            # Long enough to need room each time.
+            $BLOCKYARD set zoo-cage/c --set animal="a$n-$(printf 'x%.0s' {1..4000})" >/dev/null 2>error || { code=$?; break; }
+            last=$n
+        done
+        echo "exit $code"
+        cat error
+        rm disk/filler
+        $BLOCKYARD show zoo-cage/c --json > shown
+        grep -q "\"animal\": \"a$last" shown && echo "the last save is there"
+        $BLOCKYARD doctor >/dev/null && echo "all is whole"
+        $BLOCKYARD set zoo-cage/c --set animal=after -q && echo "and goes on"
+        "#,
+    );
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    for words in [
+        "exit 1",
+        "there is no room left",
+        "make room, and try again",
+        "the last save is there",
+        "all is whole",
+        "and goes on",
+    ] {
+        assert!(said.stdout.contains(words), "{words}: {}{}", said.stdout, said.stderr);
+    }
+}
+
+#[test]
+fn a_yard_that_cannot_be_written_says_so_and_stays_as_it_is() {
+    if !available("BLOCKYARD_TEST_MOUNTS") {
+        return;
+    }
+    let yard = TestYard::on(Backend::Sqlite);
+    yard.ok(&["create", "zoo-cage/c", "--set", "animal=newt"]);
+    let before = std::fs::read(yard.path("yard.db")).expect("the yard");
+    let said = among_own_mounts(
+        &yard,
+        r#"mount --bind . . && cd . && mount -o remount,ro,bind . && cd "$PWD"
+        $BLOCKYARD set zoo-cage/c --set animal=eft; echo "exit $?"
+        $BLOCKYARD create zoo-cage/d --set animal=eft; echo "exit $?"
+        "#,
+    );
+    assert_eq!(said.stdout.matches("exit 1").count(), 2, "{}{}", said.stdout, said.stderr);
+    assert_eq!(said.stderr.matches("cannot be written").count(), 2, "{}", said.stderr);
+    assert!(said.stderr.contains("check the permissions of the file and of its folder"), "{}", said.stderr);
+    assert_eq!(std::fs::read(yard.path("yard.db")).expect("the yard"), before);
+    assert_eq!(yard.json(&["show", "zoo-cage/c"])["config"]["animal"], json!("newt"));
+}
+
+#[test]
+fn a_truncated_file_is_damaged_and_says_so() {
+    let yard = TestYard::on(Backend::Sqlite);
+    for number in 0..3 {
+        yard.ok(&["create", &format!("zoo-cage/c{number}"), "--set", "animal=newt"]);
+    }
+    let whole = std::fs::read(yard.path("yard.db")).expect("the yard");
+    for part in [1, 4, 8, 15] {
+        std::fs::write(yard.path("yard.db"), &whole[..whole.len() / 16 * part]).expect("a file");
+        let doctor = yard.run(&["doctor"]);
+        assert_eq!(doctor.code, 1, "{part}/16: {}{}", doctor.stdout, doctor.stderr);
+        assert!(doctor.stdout.contains("failed"), "{}", doctor.stdout);
+        let saved = yard.run(&["set", "zoo-cage/c1", "--set", "animal=eft"]);
+        assert!(
+            saved.code == 0 || saved.stderr.contains("damaged") || saved.stderr.contains("is not a yard"),
+            "{}",
+            saved.stderr
+        );
+        assert!(!saved.stderr.contains("panicked"), "{}", saved.stderr);
+        for ending in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(yard.path(&format!("yard.db{ending}")));
+        }
+    }
+    std::fs::write(yard.path("yard.db"), &whole).expect("a file");
+    yard.ok(&["doctor"]);
+}
+
+fn a_clock_that_jumps_back_loses_nothing(yard: &TestYard) {
+    if !available("BLOCKYARD_TEST_FAKETIME") {
+        return;
+    }
+    yard.ok(&["create", "zoo-cage/c", "--set", "animal=a1"]);
+    let mut earlier = Command::new("faketime");
+    earlier.args(["-f", "-2d"]).arg(blockyard_tests::binary()).args(["set", "zoo-cage/c", "--set", "animal=a2"]);
+    for (name, value) in yard.command(&[]).get_envs() {
+        match value {
+            Some(value) => earlier.env(name, value),
+            None => earlier.env_remove(name),
+        };
+    }
+    let saved = ran(earlier.current_dir(yard.path(".")), None);
+    assert_eq!(saved.code, 0, "{}", saved.stderr);
+    yard.ok(&["set", "zoo-cage/c", "--set", "animal=a3"]);
+    // The order is that of saving, whatever the clock said; the times are what it said.
+    let history = yard.json(&["history", "zoo-cage/c"]);
+    let saved_at: Vec<i64> = history["revisions"]
+        .as_array()
+        .expect("revisions")
+        .iter()
+        .map(|r| r["saved_at"].as_i64().expect("a time"))
+        .collect();
+    assert!(saved_at[1] < saved_at[2] - 86_400_000 && saved_at[0] > saved_at[1], "{saved_at:?}");
+    let actions = yard.json(&["audit", "--block", "zoo-cage/c"]);
+    let actions: Vec<_> =
+        actions["audit"].as_array().expect("lines").iter().map(|line| line["action"].clone()).collect();
+    assert_eq!(actions, [json!("set"), json!("set"), json!("create")]);
+    assert_eq!(
+        yard.json(&["audit", "--block", "zoo-cage/c", "--since", "1d"])["audit"].as_array().map(Vec::len),
+        Some(2)
+    );
+    yard.ok(&["doctor"]);
+}
+
+/// A yard on the server, and a way to it that can be cut.
+fn through_a_network() -> Option<(TestYard, Proxy, String)> {
+    let port: u16 = match available("BLOCKYARD_TEST_POSTGRES_PORT") {
+        true => std::env::var("BLOCKYARD_TEST_POSTGRES_PORT").expect("a port").parse().expect("a port"),
+        false => return None,
+    };
+    let yard = TestYard::on(Backend::Postgres);
+    yard.ok(&["create", "zoo-cage/c", "--set", "animal=a0"]);
+    let proxy = Proxy::to(port);
+    let password = std::env::var("BLOCKYARD_TEST_POSTGRES_PASSWORD").expect("a password");
+    let encoded: String = password.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let url = yard
+        .url()
+        .replace(&format!(":{port}/"), &format!(":{}/", proxy.port()))
+        .replace("postgres@", &format!("postgres:{encoded}@"));
+    Some((yard, proxy, format!("{url}&connect_timeout=2")))
+}
+
+#[test]
+fn a_server_that_is_not_there_is_an_error_that_says_so() {
+    let Some((yard, proxy, url)) = through_a_network() else { return };
+    proxy.cut();
+    for arguments in [&["list"][..], &["set", "zoo-cage/c", "--set", "animal=a1"], &["doctor"]] {
+        let refused = ran(yard.command(arguments).env("BLOCKYARD_YARD", &url), None);
+        assert_eq!(refused.code, 1, "{arguments:?}: {}", refused.stderr);
+        let said = format!("{}{}", refused.stdout, refused.stderr);
+        assert!(said.contains("cannot be reached"), "{arguments:?}: {said}");
+        let password = std::env::var("BLOCKYARD_TEST_POSTGRES_PASSWORD").expect("a password");
+        assert!(!said.contains(&password) && !said.contains("%2F"), "the password of the address is shown: {said}");
+    }
+    proxy.mend();
+    let shown = ran(yard.command(&["show", "zoo-cage/c"]).env("BLOCKYARD_YARD", &url), None);
+    assert!(shown.stdout.contains("a0"), "{}{}", shown.stdout, shown.stderr);
+}
+
+#[test]
+fn a_server_that_goes_away_and_comes_back_loses_no_save_that_was_told() {
+    let Some((yard, proxy, url)) = through_a_network() else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let told = runtime.block_on(async {
+        let open = Yard::open(&url, KeySource::File(yard.key_file())).await.expect("the yard");
+        let address: Address = "zoo-cage/c".parse().expect("an address");
+        let save = async |number: u64| {
+            let texts = vec![("animal".to_owned(), format!("a{number}"))];
+            open.set(&address, Changes { texts, ..Changes::default() }, None).await
+        };
+        let mut told = Vec::new();
+        for number in 1..=40_u64 {
+            if number % 10 == 5 {
+                // In the middle of whatever is going on.
+                let state = &proxy;
+                let cut = async {
+                    tokio::time::sleep(Duration::from_micros(number * 150)).await;
+                    state.cut();
+                };
+                let (saved, ()) = tokio::join!(save(number), cut);
+                match saved {
+                    Ok(saved) => told.push((number, saved.expect("a change"))),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::Outside, "{error}: {:?}", error.causes()),
+                }
+                let refused = save(number + 1_000).await.expect_err("there is no server");
+                assert!(refused.to_string().contains("cannot be reached"), "{refused}");
+                proxy.mend();
+            } else {
+                // The same program goes on: its connections are made anew.
+                told.push((number, save(number).await.expect("the server is back").expect("a change")));
+            }
+        }
+        open.close().await;
+        told
+    });
+    for (number, revision) in told {
+        let shown = yard.json(&["show", &format!("zoo-cage/c@{revision}")]);
+        assert_eq!(shown["config"]["animal"], json!(format!("a{number}")));
+    }
+    yard.ok(&["doctor"]);
+}

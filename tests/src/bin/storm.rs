@@ -1,0 +1,29 @@
+//! One of many writers on one yard, as a process of its own: `storm URL WRITER SAVES BLOCKS`.
+//!
+//! It saves as fast as it can, through the crate `blockyard` as any program would, and prints a line
+//! `TYPE/NAME REVISION` for each save that was told to be done.
+
+#![allow(clippy::print_stdout, reason = "its output is what the test reads")]
+
+use std::io::Write as _;
+
+use blockyard::{Address, Changes, KeySource, Yard};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [url, writer, saves, blocks] = words.as_slice() else { return Err("storm URL WRITER SAVES BLOCKS".into()) };
+    let (writer, saves, blocks): (u64, u64, u64) = (writer.parse()?, saves.parse()?, blocks.parse()?);
+    let yard = Yard::open(url, KeySource::from_environment()).await?;
+    for save in 0..saves {
+        // Writers meet at the same blocks, in different orders.
+        let address: Address = format!("zoo-cage/c{}", (save * (2 * writer + 1) + writer) % blocks).parse()?;
+        let texts = vec![("animal".to_owned(), format!("newt {writer} {save}"))];
+        let changes = Changes { texts, ..Changes::default() };
+        let saved = yard.set(&address, changes, None).await?.ok_or("a save that changed nothing")?;
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{address} {saved}")?;
+    }
+    yard.close().await;
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! A network that can be cut: connections to a server pass through here, until they do not.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// A way to a server on this machine. It ends with its last connection after it is dropped.
+pub struct Proxy {
+    port: u16,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    cut: AtomicBool,
+    gone: AtomicBool,
+    connections: Mutex<Vec<TcpStream>>,
+}
+
+impl Proxy {
+    /// A way to the server on this port.
+    ///
+    /// # Panics
+    /// Where there is no free port.
+    #[must_use]
+    pub fn to(server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("its address").port();
+        let state = Arc::<State>::default();
+        let shared = state.clone();
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if shared.gone.load(Ordering::SeqCst) {
+                    return;
+                }
+                let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
+                // Cut: the client is let go at once, as by a server that is shutting down.
+                if !shared.cut.load(Ordering::SeqCst) {
+                    shared.join(client, server);
+                }
+            }
+        });
+        Self { port, state }
+    }
+
+    /// Where clients go.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Breaks all connections, and lets no new one through.
+    pub fn cut(&self) {
+        self.state.cut.store(true, Ordering::SeqCst);
+        self.state.break_all();
+    }
+
+    /// Lets new connections through again.
+    pub fn mend(&self) {
+        self.state.cut.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.state.gone.store(true, Ordering::SeqCst);
+        self.state.break_all();
+        // The thread waits for a connection to see that it is over.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+impl State {
+    fn join(&self, client: TcpStream, server: TcpStream) {
+        let pairs = [(client.try_clone(), server.try_clone()), (server.try_clone(), client.try_clone())];
+        for pair in pairs {
+            if let (Ok(from), Ok(to)) = pair {
+                std::thread::spawn(move || pass(from, to));
+            }
+        }
+        let mut connections = self.connections.lock().expect("nothing panics while it holds this lock");
+        connections.extend([client, server]);
+    }
+
+    fn break_all(&self) {
+        for connection in self.connections.lock().expect("nothing panics while it holds this lock").drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream) {
+    let mut bytes = [0; 8192];
+    while let Ok(count @ 1..) = from.read(&mut bytes) {
+        if to.write_all(&bytes[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+}
