@@ -478,6 +478,8 @@ fn with_variables(command: clap::Command) -> clap::Command {
     command
         .mut_args(|argument| {
             let builtin = matches!(argument.get_id().as_str(), "help" | "version");
+            // The address of a yard may have a password in it.
+            let argument = argument.hide_env_values(true);
             match argument.get_long() {
                 Some(long) if !builtin && argument.get_env().is_none() => {
                     let variable = format!("BLOCKYARD_{}", long.replace('-', "_").to_uppercase());

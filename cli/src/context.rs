@@ -180,20 +180,15 @@ fn base() -> Result<impl etcetera::BaseStrategy, Error> {
     })
 }
 
-/// Who acts: user and host.
+/// Who acts: user and host, as the operating system has them; variables can say anything.
 fn actor() -> String {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let user = variable("USER").or_else(|| variable("USERNAME"));
     #[cfg(unix)]
-    let user = user.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+    let unnamed = || format!("uid {}", rustix::process::getuid().as_raw());
     #[cfg(not(unix))]
-    let user = user.unwrap_or_else(|| "unknown".to_owned());
-    #[cfg(unix)]
-    let host = Some(rustix::system::uname().nodename().to_string_lossy().into_owned());
-    #[cfg(not(unix))]
-    let host = variable("COMPUTERNAME");
-    match host {
-        Some(host) => format!("{user}@{host}"),
-        None => user,
+    let unnamed = || "unknown".to_owned();
+    let user = whoami::username().unwrap_or_else(|_| unnamed());
+    match whoami::hostname() {
+        Ok(host) => format!("{user}@{host}"),
+        Err(_) => user,
     }
 }

@@ -31,7 +31,7 @@ impl Fields {
             let document = exact::parse(&text).map_err(|error| {
                 let wrong = match error {
                     exact::ExactError::NotJson(_) => "is not JSON",
-                    exact::ExactError::Inexact(_) => "has a number that a block cannot hold",
+                    exact::ExactError::Inexact { .. } => "has a number that a block cannot hold",
                 };
                 Error::new(ErrorKind::Invalid, format!("`{}` {wrong}", path.display())).because(error)
             })?;
@@ -39,11 +39,10 @@ impl Fields {
         }
         for assignment in self.set {
             let (field, value) = pair(&assignment, "--set")?;
-            let value = match value.strip_prefix('@') {
-                Some(path) => read(Path::new(path))?,
-                None => value.to_owned(),
-            };
-            changes.texts.push((field.to_owned(), value));
+            match value.strip_prefix('@') {
+                Some(path) => changes.files.push((field.to_owned(), read(Path::new(path))?)),
+                None => changes.texts.push((field.to_owned(), value.to_owned())),
+            }
         }
         for secret in self.secret {
             let (field, source) = match secret.split_once('=') {
@@ -139,7 +138,14 @@ pub(crate) fn parameter(text: &str) -> Result<(String, Json), Error> {
 /// The text of a file, or of standard input for `-`.
 pub(crate) fn read(path: &Path) -> Result<String, Error> {
     let failed = |error: std::io::Error| {
-        let kind = if error.kind() == std::io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Outside };
+        let kind = match error.kind() {
+            std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+            std::io::ErrorKind::InvalidData => {
+                return Error::new(ErrorKind::Invalid, format!("`{}` is not text (UTF-8)", path.display()))
+                    .hint("what is not text goes into a block as base64");
+            }
+            _ => ErrorKind::Outside,
+        };
         Error::new(kind, format!("`{}` cannot be read", path.display())).because(error)
     };
     let mut text = String::new();

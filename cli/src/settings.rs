@@ -54,5 +54,10 @@ fn read(path: &Path) -> Result<Table, Error> {
     let wrong =
         |error: String| Error::new(ErrorKind::Invalid, format!("`{}` cannot be read", path.display())).because(error);
     let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-    text.parse().map_err(|error: toml::de::Error| wrong(error.to_string().trim().to_owned()))
+    // The library shows the line, which may have a password in it.
+    text.parse().map_err(|error: toml::de::Error| {
+        let at = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        wrong(format!("line {line}: {}", error.message()))
+    })
 }

@@ -46,6 +46,13 @@ const RED: &str = "\x1b[1;31m";
 const CYAN: &str = "\x1b[1;36m";
 const PLAIN: &str = "\x1b[0m";
 
+/// A text of lines that cannot move the cursor of a terminal or change its colours, whoever wrote
+/// what is in it.
+fn harmless(text: &str) -> String {
+    let escaped = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    text.chars().flat_map(|c| if escaped(c) { c.escape_debug().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
 impl Terminal {
     /// Prints a document: as JSON where that is wanted, else as `text` says.
     pub(crate) fn document(&self, document: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
@@ -65,6 +72,7 @@ impl Terminal {
     #[allow(clippy::unused_self, reason = "printing goes through the terminal")]
     pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
         let mut out = anstream::stdout().lock();
+        let text = harmless(text);
         out.write_all(text.as_bytes())?;
         if !text.is_empty() && !text.ends_with('\n') {
             out.write_all(b"\n")?;
@@ -75,7 +83,7 @@ impl Terminal {
     /// Says something beside the data.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet {
-            let _ = writeln!(anstream::stderr(), "{text}");
+            let _ = writeln!(anstream::stderr(), "{}", harmless(text));
         }
     }
 
@@ -106,12 +114,12 @@ impl Terminal {
         let _ = if self.json {
             writeln!(out, "{:#}", error.to_json())
         } else {
-            let mut text = format!("{RED}error{PLAIN}: {error}\n");
+            let mut text = format!("{RED}error{PLAIN}: {}\n", harmless(&error.to_string()));
             for cause in error.causes() {
-                text.push_str(&format!("  caused by: {}\n", cause.replace('\n', "\n    ")));
+                text.push_str(&format!("  caused by: {}\n", harmless(&cause).replace('\n', "\n    ")));
             }
             for hint in error.hints() {
-                text.push_str(&format!("  {CYAN}hint{PLAIN}: {hint}\n"));
+                text.push_str(&format!("  {CYAN}hint{PLAIN}: {}\n", harmless(hint)));
             }
             if error.kind() == ErrorKind::Internal {
                 text.push_str("  this is a bug in Blockyard: please report the command and this text\n");

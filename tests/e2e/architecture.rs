@@ -6,7 +6,7 @@ use blockyard_tests::root;
 use serde_json::Value;
 
 /// Each crate of ours, and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("blockyard-model", &[]),
     ("blockyard-toolchain", &[]),
     ("blockyard-store", &["blockyard-model"]),
@@ -31,6 +31,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("blockyard-guest-misbehave", &["blockyard-sdk"]),
     ("blockyard-guest-zoo", &["blockyard-sdk"]),
     ("blockyard-tests", &["blockyard"]),
+    ("blockyard-bench", &["blockyard"]),
     ("xtask", &["blockyard-toolchain"]),
 ];
 

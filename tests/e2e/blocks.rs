@@ -150,7 +150,18 @@ fn values_come_from_files_and_documents() {
 fn every_json_document_is_valid_on_an_empty_yard() {
     let yard = TestYard::empty();
     yard.ok(&["init", "--key", "file", "--json"]);
-    for arguments in [&["bundles"][..], &["types"], &["list"], &["grants"], &["audit"]] {
+    for arguments in [
+        &["bundles"][..],
+        &["types"],
+        &["list"],
+        &["list", "--deleted"],
+        &["list", "--count"],
+        &["grants"],
+        &["audit"],
+        &["export"],
+        &["key", "status"],
+        &["doctor"],
+    ] {
         yard.json(arguments);
     }
 }

@@ -25,7 +25,17 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
+    /// A server for tests, which lose nothing when it loses power.
     pub(crate) fn start() -> Result<Self> {
+        Self::start_with("off")
+    }
+
+    /// A server that keeps what it says that it keeps.
+    pub(crate) fn durable() -> Result<Self> {
+        Self::start_with("on")
+    }
+
+    fn start_with(fsync: &str) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("blockyard-postgres-").tempdir().map_err(text)?;
         let path = folder.path();
         let password = path.join("password");
@@ -49,6 +59,7 @@ impl Postgres {
         if !made.status.success() {
             return Err(format!("initdb: {}", String::from_utf8_lossy(&made.stderr)));
         }
+        certificate(path)?;
         let port = free_port()?;
         let log = std::fs::File::create(path.join("log")).map_err(text)?;
         let server = as_postgres(&find("postgres").ok_or("there is no postgres")?)
@@ -57,7 +68,10 @@ impl Postgres {
             .arg("-k")
             .arg(path)
             .args(["-p", &port.to_string()])
-            .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
+            .args(["-c", "listen_addresses=127.0.0.1", "-c", &format!("fsync={fsync}")])
+            .args(["-c", "ssl=on", "-c", "ssl_cert_file=../server.crt", "-c", "ssl_key_file=../server.key"])
+            // Many tests at once, each with a few connections.
+            .args(["-c", "max_connections=300"])
             .current_dir(path)
             .stdout(Stdio::null())
             .stderr(log)
@@ -66,6 +80,11 @@ impl Postgres {
         let mut postgres = Self { port, server, folder };
         postgres.wait()?;
         Ok(postgres)
+    }
+
+    /// The certificate that the server shows, for 127.0.0.1: it vouches for itself.
+    pub(crate) fn certificate(&self) -> std::path::PathBuf {
+        self.folder.path().join("server.crt")
     }
 
     fn wait(&mut self) -> Result {
@@ -108,6 +127,18 @@ impl Drop for Postgres {
         let _ = self.server.kill();
         let _ = self.server.wait();
     }
+}
+
+/// A certificate for this machine and its key, made for this run.
+fn certificate(folder: &Path) -> Result {
+    let made = as_postgres(&find("openssl").ok_or("there is no openssl")?)
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-keyout", "server.key", "-out", "server.crt"])
+        .current_dir(folder)
+        .output()
+        .map_err(text)?;
+    if made.status.success() { Ok(()) } else { Err(format!("openssl: {}", String::from_utf8_lossy(&made.stderr))) }
 }
 
 fn as_postgres(program: &Path) -> Command {

@@ -41,6 +41,15 @@ pub(crate) fn binary() -> Result<PathBuf> {
     Ok(target().join("debug").join(if cfg!(windows) { "blockyard.exe" } else { "blockyard" }))
 }
 
+/// Builds the binary as it is released, and the program that measures; gives their paths. One command
+/// for both: what they depend on is built once.
+pub(crate) fn release() -> Result<(PathBuf, PathBuf)> {
+    println!("set-up: building blockyard, optimised");
+    run(cargo().args(["build", "--release", "--package", "blockyard-cli", "--package", "blockyard-bench"]))?;
+    let built = |name: &str| target().join("release").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    Ok((built("blockyard"), built("blockyard-bench")))
+}
+
 /// Builds the bundles of this repository and the guests of its tests; gives name and file of each.
 pub(crate) fn bundles() -> Result<Vec<(&'static str, PathBuf)>> {
     let binary = target().join("debug/blockyard");

@@ -17,6 +17,8 @@ const SUITES: [(&str, &[Need]); 5] = [
             Need { program: "initdb", package: "postgresql" },
             Need { program: "postgres", package: "postgresql" },
             Need { program: "psql", package: "postgresql-client" },
+            Need { program: "pg_dump", package: "postgresql-client" },
+            Need { program: "openssl", package: "openssl" },
         ],
     ),
     (
@@ -78,6 +80,7 @@ pub(crate) fn run() -> Result {
     if let Some(postgres) = &postgres {
         tests.env("BLOCKYARD_TEST_POSTGRES_PORT", postgres.port.to_string());
         tests.env("BLOCKYARD_TEST_POSTGRES_PASSWORD", PASSWORD);
+        tests.env("BLOCKYARD_TEST_POSTGRES_CERTIFICATE", postgres.certificate());
     }
     let outcome = crate::run(&mut tests);
     drop(postgres);

@@ -1,6 +1,6 @@
 //! `audit`: who did what when.
 
-use blockyard::{Address, AuditFilter, Error, ErrorKind};
+use blockyard::{Address, AuditFilter, Digest, Error, ErrorKind};
 use serde_json::json;
 
 use super::{DONE, Outcome, time};
@@ -31,7 +31,8 @@ pub(super) async fn run(arguments: &Audit, context: &Context) -> Outcome {
                 .as_object()
                 .into_iter()
                 .flatten()
-                .filter(|(key, _)| !matches!(key.as_str(), "bundle" | "sha256"))
+                // Digests are for programs.
+                .filter(|(_, value)| value.as_str().is_none_or(|text| text.parse::<Digest>().is_err()))
                 .map(|(key, value)| {
                     format!("{key} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))
                 })
@@ -64,7 +65,8 @@ fn since(text: &str) -> Result<i64, Error> {
             Some(jiff::SignedDuration::from_hours(days.checked_mul(24)?))
         })
     };
-    let time = time.or_else(|| jiff::Timestamp::now().checked_sub(span()?).ok());
+    let back = || span().filter(|span| !span.is_negative());
+    let time = time.or_else(|| jiff::Timestamp::now().checked_sub(back()?).ok());
     time.map(jiff::Timestamp::as_millisecond).ok_or_else(|| {
         Error::new(ErrorKind::Usage, format!("`{text}` is not a time"))
             .hint("write a date (`2026-11-24`), a time (`2026-11-24T10:00:00Z`), or a span back from now (`2h`, `7d`)")

@@ -29,7 +29,11 @@ pub(super) async fn run(arguments: &Export, context: &Context) -> Outcome {
     let count = yard.export(&addresses, &mut file).await?;
     let mut destination = Destination::new(arguments.out.as_deref())?;
     let to_file = matches!(destination, Destination::File { .. });
-    destination.write_all(file.to_string().as_bytes())?;
+    if context.terminal.json && !to_file {
+        context.terminal.json(&file.to_json())?;
+    } else {
+        destination.write_all(file.to_string().as_bytes())?;
+    }
     destination.finish()?;
     if to_file {
         context.terminal.note(&format!("{count} block{} written", if count == 1 { "" } else { "s" }));

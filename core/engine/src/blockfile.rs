@@ -16,15 +16,16 @@
 //! its address. What TOML has no form for (null, numbers beyond 64 bit signed) is
 //! `{ "$json" = "…" }`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use blockyard_model::document::{SECRET_MARKER, SOURCE_MARKER, secret_marker, source_marker};
+use blockyard_model::exact::{self, ExactError};
 use blockyard_model::reference::{BLOCK_MARKER, block_marker};
 use blockyard_model::schema::{Places, Schema};
 use blockyard_model::secret::MASK;
 use blockyard_model::{Address, Pointer, SealedDocument, SecretSource, Violation};
 use serde_json::{Map, Value};
-use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value as Toml};
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value as Toml};
 
 use crate::{Error, ErrorKind};
 
@@ -34,6 +35,8 @@ const FORMAT: i64 = 1;
 const BLOCKS: &str = "blocks";
 /// What stands for a secret that the yard keeps.
 const KEPT: &str = "kept";
+/// What is said of a secret in plain text.
+const ONLY_SOURCES: &str = "a secret stands in a file only as a source, such as `env:NAME`";
 /// The marker of a value that TOML has no form for.
 const JSON_MARKER: &str = "$json";
 
@@ -58,7 +61,10 @@ impl BlockFile {
     /// It is not TOML; it has another version, or tables that are not known; an address is malformed.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| {
-            Error::new(ErrorKind::Invalid, "the file is not TOML").because(error.to_string().trim().to_owned())
+            // The library shows the line, which may have a secret in it.
+            let at = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+            Error::new(ErrorKind::Invalid, format!("the file is not TOML: line {line}: {}", error.message()))
         })?;
         let wrong = |message: String| {
             Error::new(ErrorKind::Invalid, message)
@@ -104,14 +110,21 @@ impl BlockFile {
             .collect()
     }
 
-    /// The configuration of a block in the file, read by its schema. `stored` is what the yard has:
-    /// its sealed secrets are kept where the file says so or says nothing.
+    /// The file's content as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        self.document.iter().map(|(key, item)| (key.to_owned(), plain_item(item))).collect::<Map<_, _>>().into()
+    }
+
+    /// The configuration of a block in the file, read by its schema, and what the file may not say.
+    /// `stored` is what the yard has: its sealed secrets are kept where the file says so or says
+    /// nothing.
     pub(crate) fn config(
         &self,
         address: &Address,
         schema: &Schema,
         stored: Option<&SealedDocument>,
-    ) -> Result<SealedDocument, Vec<Violation>> {
+    ) -> (SealedDocument, Vec<Violation>) {
         let block = self.document.get(BLOCKS).and_then(|blocks| blocks.get(address.to_string()));
         let members = block.and_then(Item::as_table_like);
         let mut reader = Reader { schema, stored, kept: BTreeSet::new(), violations: Vec::new() };
@@ -119,17 +132,28 @@ impl BlockFile {
         for (key, item) in members.into_iter().flat_map(|members| members.iter()) {
             config.insert(key.to_owned(), reader.item(item, &Pointer::default().child(key)));
         }
-        let Reader { mut kept, violations, .. } = reader;
         let mut config = Value::Object(config);
-        keep_unnamed(&mut config, stored, &mut kept);
-        if !violations.is_empty() {
-            return Err(violations);
+        reader.settle(&mut config, &Pointer::default());
+        let Reader { kept, mut violations, .. } = reader;
+        let values = stored.map(|stored| &stored.secrets);
+        let secrets = kept.into_iter().filter_map(|pointer| {
+            let value = values?.get(&pointer)?.clone();
+            Some((pointer, value))
+        });
+        let mut document = SealedDocument { config, secrets: secrets.collect() };
+        if let Some(stored) = stored {
+            keep_unnamed(&mut document, stored, schema);
         }
-        let secrets = kept
-            .into_iter()
-            .filter_map(|pointer| Some((pointer.clone(), stored?.secrets.get(&pointer)?.clone())))
-            .collect::<BTreeMap<_, _>>();
-        Ok(SealedDocument { config, secrets })
+        // Whatever the form was: where a secret belongs there is a source or one that the yard keeps.
+        for place in schema.secrets(&document.config) {
+            let Some(slot) = document.config.pointer_mut(place.pointer.as_str()) else { continue };
+            let settled = slot.is_null() || slot.get(SOURCE_MARKER).is_some() || slot.get(SECRET_MARKER).is_some();
+            if !settled {
+                *slot = Value::Null;
+                violations.push(Violation::new(place.pointer, ONLY_SOURCES));
+            }
+        }
+        (document, violations)
     }
 
     /// Puts a block into the file, or changes its table to what it is now. Comments stay.
@@ -147,29 +171,7 @@ impl BlockFile {
         }
         let Some(block) = blocks.get_mut(&key).and_then(Item::as_table_like_mut) else { return };
         let fields = config.as_object().cloned().unwrap_or_default();
-        let gone: Vec<String> =
-            block.iter().map(|(key, _)| key.to_owned()).filter(|key| !fields.contains_key(key)).collect();
-        for key in gone {
-            block.remove(&key);
-        }
-        for (key, value) in ordered(schema, &fields) {
-            let new = writer.value(value, &Pointer::default().child(key));
-            match block.get_mut(key) {
-                // What says the same already keeps its form, and every value keeps its comment.
-                Some(item) => {
-                    if let Some(old) = item.as_value_mut() {
-                        if plain(old) != plain(&new) {
-                            let decor = old.decor().clone();
-                            *old = new;
-                            *old.decor_mut() = decor;
-                        }
-                    } else if plain_item(item) != plain(&new) {
-                        *item = Item::Value(new);
-                    }
-                }
-                None => drop(block.insert(key, Item::Value(new))),
-            }
-        }
+        writer.members(block, &ordered(schema, &fields), &Pointer::default());
     }
 }
 
@@ -198,21 +200,26 @@ fn ordered<'a>(schema: &Schema, fields: &'a Map<String, Value>) -> Vec<(&'a Stri
 
 /// Where secrets and references stand.
 fn places(schema: &Schema, config: &Value) -> BTreeSet<Pointer> {
-    let Places { secrets, references } = schema.places(config);
+    let Places { secrets, references, .. } = schema.places(config);
     secrets.into_iter().map(|place| place.pointer).chain(references.into_iter().map(|place| place.pointer)).collect()
 }
 
-/// Sealed secrets that the file does not name stay where their surroundings are there.
-fn keep_unnamed(config: &mut Value, stored: Option<&SealedDocument>, kept: &mut BTreeSet<Pointer>) {
-    for pointer in stored.into_iter().flat_map(|stored| stored.secrets.keys()) {
+/// Sealed secrets that the file does not name stay where their surroundings are there, unless the
+/// surroundings have become such that they do not belong there: another variant, for example.
+fn keep_unnamed(document: &mut SealedDocument, stored: &SealedDocument, schema: &Schema) {
+    for (pointer, secret) in &stored.secrets {
         let mut tokens = pointer.tokens();
         let Some(last) = tokens.pop() else { continue };
         let parent = tokens.iter().fold(Pointer::default(), |parent, token| parent.child(token));
-        if let Some(Value::Object(members)) = config.pointer_mut(parent.as_str())
+        let mut with = document.clone();
+        if let Some(Value::Object(members)) = with.config.pointer_mut(parent.as_str())
             && !members.contains_key(&last)
         {
             members.insert(last, secret_marker(pointer));
-            kept.insert(pointer.clone());
+            with.secrets.insert(pointer.clone(), secret.clone());
+            if with.violations(schema).len() <= document.violations(schema).len() {
+                *document = with;
+            }
         }
     }
 }
@@ -222,6 +229,40 @@ struct Writer {
 }
 
 impl Writer {
+    /// Makes the members of a table what these are. What says the same already keeps its form, and
+    /// every value keeps its comment.
+    fn members(&self, table: &mut dyn TableLike, members: &[(&String, &Value)], at: &Pointer) {
+        let known = |key: &str| members.iter().any(|(own, _)| *own == key);
+        let gone: Vec<String> = table.iter().map(|(key, _)| key.to_owned()).filter(|key| !known(key)).collect();
+        for key in gone {
+            table.remove(&key);
+        }
+        for (key, value) in members {
+            let place = at.child(key);
+            let new = self.value(value, &place);
+            match table.get_mut(key) {
+                None => drop(table.insert(key, Item::Value(new))),
+                Some(item) if plain_item(item) == plain(&new) => {}
+                Some(item) => {
+                    // A table of its own, with comments of its own.
+                    if let (Some(inner), Value::Object(own), Toml::InlineTable(_)) = (item.as_table_mut(), value, &new)
+                        && !own.contains_key(JSON_MARKER)
+                        && !self.places.contains(&place)
+                    {
+                        self.members(inner, &own.iter().collect::<Vec<_>>(), &place);
+                    } else if let Some(old) = item.as_value_mut() {
+                        let decor = old.decor().clone();
+                        *old = new;
+                        *old.decor_mut() = decor;
+                    } else {
+                        table.remove(key);
+                        table.insert(key, Item::Value(new));
+                    }
+                }
+            }
+        }
+    }
+
     fn value(&self, value: &Value, at: &Pointer) -> Toml {
         if self.places.contains(at) {
             if value.get(SECRET_MARKER).is_some() {
@@ -291,12 +332,18 @@ impl Reader<'_> {
 
     fn value(&mut self, value: &Toml, at: &Pointer) -> Value {
         match value {
-            Toml::String(text) => self.text(text.value(), at),
+            Toml::String(text) => Value::from(text.value().as_str()),
             Toml::Integer(integer) => Value::from(*integer.value()),
-            Toml::Float(float) => match serde_json::Number::from_f64(*float.value()) {
-                Some(number) => number.into(),
-                None => self.refuse(at, "is not a number that a block can hold"),
-            },
+            Toml::Float(float) => {
+                let written = float.display_repr().replace('_', "");
+                match serde_json::Number::from_f64(*float.value()) {
+                    Some(_) if !exact::is_exact(written.trim_start_matches('+')) => {
+                        self.refuse(at, "would lose digits; write it as a text, where the field takes one")
+                    }
+                    Some(number) => number.into(),
+                    None => self.refuse(at, "is not a number that a block can hold"),
+                }
+            }
             Toml::Boolean(boolean) => Value::from(*boolean.value()),
             Toml::Datetime(time) => Value::from(time.value().to_string()),
             Toml::Array(elements) => elements
@@ -305,9 +352,12 @@ impl Reader<'_> {
                 .map(|(index, element)| self.value(element, &at.child(&index.to_string())))
                 .collect(),
             Toml::InlineTable(table) if table.contains_key(JSON_MARKER) => {
-                let read = table.get(JSON_MARKER).and_then(Toml::as_str).filter(|_| table.len() == 1);
-                match read.map(serde_json::from_str) {
+                let text = table.get(JSON_MARKER).and_then(Toml::as_str).filter(|_| table.len() == 1);
+                match text.map(exact::parse) {
                     Some(Ok(value)) => value,
+                    Some(Err(ExactError::Inexact { .. })) => {
+                        self.refuse(at, "would lose digits; write it as a text, where the field takes one")
+                    }
                     _ => self.refuse(at, &format!("`{{ \"{JSON_MARKER}\" = … }}` holds JSON as a text")),
                 }
             }
@@ -317,17 +367,37 @@ impl Reader<'_> {
         }
     }
 
-    fn text(&mut self, text: &str, at: &Pointer) -> Value {
-        if self.schema.is_secret(at) {
-            return self.secret(text, at);
+    /// Makes sources and references of the texts that stand for them, whatever form the file gave
+    /// them.
+    fn settle(&mut self, value: &mut Value, at: &Pointer) {
+        if let Value::String(text) = value {
+            if self.schema.is_secret(at) {
+                *value = self.secret(&std::mem::take(text), at);
+            } else if self.schema.is_reference(at) {
+                *value = block_marker(text);
+            }
+            return;
         }
-        if self.schema.is_reference(at) { block_marker(text) } else { Value::from(text) }
+        match value {
+            Value::Object(members) => {
+                for (key, member) in members {
+                    self.settle(member, &at.child(key));
+                }
+            }
+            Value::Array(elements) => {
+                for (index, element) in elements.iter_mut().enumerate() {
+                    self.settle(element, &at.child(&index.to_string()));
+                }
+            }
+            _ => {}
+        }
     }
 
     fn secret(&mut self, text: &str, at: &Pointer) -> Value {
         if text == KEPT {
             return match self.stored {
-                Some(stored) if stored.secrets.contains_key(at) => {
+                // Also one that was destroyed: then nothing changes, and nothing can be made of it.
+                Some(stored) if stored.config.pointer(at.as_str()) == Some(&secret_marker(at)) => {
                     self.kept.insert(at.clone());
                     secret_marker(at)
                 }
@@ -340,7 +410,7 @@ impl Reader<'_> {
                 self.refuse(at, &format!("`{MASK}` is what `show` prints in place of a secret; write `\"{KEPT}\"`"))
             }
             // The text may be the secret itself: it is not repeated.
-            Err(_) => self.refuse(at, "a secret stands in a file only as a source, such as `env:NAME`"),
+            Err(_) => self.refuse(at, ONLY_SOURCES),
         }
     }
 
@@ -403,7 +473,9 @@ mod tests {
         let mut file = BlockFile::new();
         file.put(&address(), &schema(), config);
         let again = BlockFile::parse(&file.to_string()).expect("its own text");
-        again.config(&address(), &schema(), None).expect("no secrets").config
+        let (document, wrong) = again.config(&address(), &schema(), None);
+        assert_eq!(wrong, []);
+        document.config
     }
 
     fn json_value() -> impl Strategy<Value = Value> {
@@ -454,7 +526,7 @@ mod tests {
     #[test]
     fn a_secret_itself_is_refused_and_not_repeated() {
         let file = "version = 1\n[blocks.\"thing/one\"]\npassword = \"hunter2\"\ntokens = [\"********\"]\n";
-        let refused = BlockFile::parse(file).expect("TOML").config(&address(), &schema(), None).expect_err("refused");
+        let (_, refused) = BlockFile::parse(file).expect("TOML").config(&address(), &schema(), None);
         let text: Vec<&str> = refused.iter().map(|violation| violation.message.as_str()).collect();
         assert_eq!(text.len(), 2, "{text:?}");
         assert!(text.iter().all(|text| !text.contains("hunter2")), "{text:?}");

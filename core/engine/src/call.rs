@@ -11,6 +11,7 @@ use blockyard_model::{Address, Effect, Operation, PinnedAddress, Pointer, Secret
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
 use zeroize::Zeroize as _;
 
 use crate::audit::line;
@@ -199,11 +200,16 @@ impl Block {
 
     /// What the host does before it shows a bundle a secret: a line of the audit trail, on disk.
     fn reveal_hook(&self) -> RevealHook {
-        let (yard, address, revision) = (self.yard.clone(), self.address.clone(), self.revision);
+        let (yard, address, revision, whole) =
+            (self.yard.clone(), self.address.clone(), self.revision, self.whole.clone());
         let bundle = self.bundle.manifest().name.to_string();
         RevealHook::new(move |pointer: Pointer| {
-            let detail = json!({ "field": pointer.dotted(), "revision": revision.number(), "bundle": bundle });
-            let shown = line(yard.actor(), "reveal", &address, &detail);
+            // The line is about the block whose secret it is, which may be one that this one builds on.
+            let known = whole.secrets.iter().find(|secret| secret.pointer == pointer);
+            let (owner, field) = known.map_or((&address, &pointer), |secret| (&secret.owner, &secret.field));
+            let through = format!("{address}@{revision}");
+            let detail = json!({ "field": field.dotted(), "bundle": bundle, "call": through });
+            let shown = line(yard.actor(), "reveal", owner, &detail);
             let store = yard.store().clone();
             async move {
                 store
@@ -267,11 +273,15 @@ impl Yard {
                 }
             },
             SecretSource::File(path) => {
-                let size = tokio::fs::metadata(path).await.map_err(|error| unreadable(error.to_string()))?.len();
-                if size > SOURCE_BYTES {
-                    return Err(unreadable(format!("the file has {size} bytes; a secret has at most {SOURCE_BYTES}")));
+                let file = tokio::fs::File::open(path).await.map_err(|error| unreadable(error.to_string()))?;
+                let mut text = Vec::new();
+                // A pipe or a device says no size.
+                let read = file.take(SOURCE_BYTES + 1).read_to_end(&mut text).await;
+                let size = read.map_err(|error| unreadable(error.to_string()))?;
+                if size as u64 > SOURCE_BYTES {
+                    text.zeroize();
+                    return Err(unreadable(format!("a secret has at most {SOURCE_BYTES} bytes, and this is longer")));
                 }
-                let text = tokio::fs::read(path).await.map_err(|error| unreadable(error.to_string()))?;
                 // Editors end files with a newline; a secret that ends with one is sealed, not sourced.
                 without_newlines(text).map_err(unreadable)
             }

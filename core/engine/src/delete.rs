@@ -3,7 +3,7 @@
 use blockyard_model::Address;
 use blockyard_store::{StoreError, WrappedKey};
 use blockyard_vault::DataKey;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::audit::line;
 use crate::key::is_moved;
@@ -19,7 +19,8 @@ impl Yard {
     /// # Errors
     /// There is no such block; others build on it, with their list; it is deleted already.
     pub async fn delete(&self, address: &Address) -> Result<(), Error> {
-        let done = self.store().delete_block(address, line(self.actor(), "delete", address, &json!({}))).await;
+        let detail = self.newest(address).await?;
+        let done = self.store().delete_block(address, line(self.actor(), "delete", address, &detail)).await;
         self.told(address, done).await
     }
 
@@ -28,13 +29,22 @@ impl Yard {
     /// # Errors
     /// There is no such block; it is not deleted; a block that it builds on is deleted.
     pub async fn restore(&self, address: &Address) -> Result<(), Error> {
-        match self.store().restore_block(address, line(self.actor(), "restore", address, &json!({}))).await {
+        let detail = self.newest(address).await?;
+        match self.store().restore_block(address, line(self.actor(), "restore", address, &detail)).await {
             Err(StoreError::TargetGone(target)) => Err(Error::new(
                 ErrorKind::Conflict,
                 format!("block `{address}` builds on `{target}`, which is deleted"),
             )
             .hint(format!("have that back first, with `blockyard restore {target}`"))),
             done => self.told(address, done).await,
+        }
+    }
+
+    /// Which revision of a block goes or comes back, for the audit trail.
+    async fn newest(&self, address: &Address) -> Result<Value, Error> {
+        match self.store().block(address, None).await? {
+            Some(record) => Ok(json!({ "revision": record.newest.number() })),
+            None => Err(self.missing(address, None).await),
         }
     }
 

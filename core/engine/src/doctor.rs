@@ -76,7 +76,10 @@ impl Yard {
     }
 
     async fn examine_blocks(&self, said: &mut (dyn FnMut(&str) + Send)) -> Result<CheckStep, Error> {
-        let (mut blocks, mut revisions, mut wrong) = (0_u64, 0_u64, Vec::new());
+        let (mut blocks, mut revisions) = (0_u64, 0_u64);
+        let lost = self.store().blocks_without_newest().await?;
+        let mut wrong: Vec<String> =
+            lost.iter().map(|address| format!("block `{address}` has lost its newest revision")).collect();
         for deleted in [false, true] {
             let mut filter = BlockFilter { deleted, limit: Some(PAGE), ..BlockFilter::default() };
             loop {
@@ -86,7 +89,11 @@ impl Yard {
                 for block in &page {
                     match self.examine_block(&block.address, block.newest, deleted).await {
                         Ok(count) => revisions += count,
-                        Err(error) => wrong.push(words(&error)),
+                        Err(error) => {
+                            let words = words(&error);
+                            let named = words.contains(&block.address.to_string());
+                            wrong.push(if named { words } else { format!("block `{}`: {words}", block.address) });
+                        }
                     }
                     blocks += 1;
                 }

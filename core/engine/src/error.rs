@@ -128,6 +128,18 @@ impl Error {
         Self::new(ErrorKind::Invalid, message).details(details)
     }
 
+    /// All that is wrong with several documents.
+    pub(crate) fn all_violations(documents: &[(String, Vec<Violation>)]) -> Self {
+        let each: Vec<Self> = documents.iter().map(|(what, violations)| Self::violations(what, violations)).collect();
+        let message = each.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        let details = each.into_iter().filter_map(|error| error.details).flat_map(|details| match details {
+            Value::Array(violations) => violations,
+            other => vec![other],
+        });
+        let details = details.collect();
+        Self::new(ErrorKind::Invalid, message).details(details)
+    }
+
     /// What kind it is.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -231,6 +243,9 @@ impl From<StoreError> for Error {
                         .to_owned(),
                 ),
             ),
+            StoreError::Untrusted(..) => {
+                (ErrorKind::Denied, Some("check `sslmode` and `sslrootcert` in the yard's address".to_owned()))
+            }
             StoreError::Refused(..) => (
                 ErrorKind::Denied,
                 Some("check user, password (PGPASSWORD or `~/.pgpass`), database and rights".to_owned()),
@@ -265,6 +280,7 @@ impl From<StoreError> for Error {
             StoreError::InUse { .. } => {
                 (ErrorKind::Conflict, Some("have these build on something else first, or delete them".to_owned()))
             }
+            StoreError::NotScrubbed(_) => (ErrorKind::Outside, Some("purge it once more".to_owned())),
             StoreError::KeyMoved => (ErrorKind::Conflict, Some("try again".to_owned())),
             StoreError::SlugTaken { owner, .. } => {
                 (ErrorKind::Conflict, Some(format!("the two bundles cannot be in one yard; `{owner}` is in it")))

@@ -108,7 +108,7 @@ impl Yard {
                 return Ok(Some(None));
             }
             let bundle = self.bundle(&old.bundle).await?;
-            self.check_document(&bundle, address, &document, &Default::default()).await?;
+            self.check_document(&bundle, address, &document).await?;
             let detail = json!({ "from": revision.number() });
             let saved = self.save(&newest, &bundle, &document, "rollback", detail).await?;
             Ok(saved.map(Some))

@@ -187,7 +187,16 @@ impl Yard {
             return Ok(key);
         }
         self.learn_keys().await?;
-        self.keys().get(id).ok_or_else(|| {
+        if let Some(key) = self.keys().get(id) {
+            return Ok(key);
+        }
+        // It is one of the yard's, and not to be had: say where it was looked for.
+        let yard = self.store().read_yard().await?;
+        let record = [Some(&yard.key), yard.next_key.as_ref()].into_iter().flatten().find(|record| record.id == id);
+        if let Some(record) = record {
+            return self.load_key(record, &yard.id).await;
+        }
+        Err({
             Error::new(ErrorKind::Denied, format!("the key with the id {id} is not among the yard's keys"))
                 .hint("the yard's file was changed by something else than Blockyard; restore it from a backup")
         })

@@ -1,5 +1,6 @@
 //! Blocks as code: what a file would change in a yard, and changing it.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use blockyard_host::Bundle;
@@ -115,6 +116,7 @@ impl Yard {
         let planned: BTreeSet<Address> = addresses.iter().cloned().collect();
         let mut steps = Vec::with_capacity(addresses.len());
         let mut targets: BTreeMap<Address, Vec<Address>> = BTreeMap::new();
+        let mut problems = Vec::new();
         for address in addresses {
             let before = self.store().block(&address, None).await?;
             if before.as_ref().is_some_and(|record| record.deleted_at.is_some()) {
@@ -129,13 +131,24 @@ impl Yard {
                 None => None,
             };
             let schema = &type_of(bundle.manifest(), &address)?.schema;
-            let document = file
-                .config(&address, schema, stored.as_ref())
-                .map_err(|violations| Error::violations(&format!("block `{address}`"), &violations))?;
-            self.check_document(&bundle, &address, &document, &planned).await?;
+            let (document, mut wrong) = file.config(&address, schema, stored.as_ref());
+            // What is as it was needs no leave to stay: secrets that were destroyed, for example.
+            let found = match stored.as_ref() == Some(&document) {
+                true => Vec::new(),
+                false => self.problems(&bundle, &address, &document, Some(&planned)).await?,
+            };
+            // What the file may not say is told once, not again as a value that is missing.
+            let told: Vec<_> = wrong.iter().map(|violation| violation.pointer.clone()).collect();
+            wrong.extend(found.into_iter().filter(|own| !told.iter().any(|place| own.pointer.is_within(place))));
+            if !wrong.is_empty() {
+                wrong.sort_by(|a, b| a.pointer.cmp(&b.pointer));
+                problems.push((format!("block `{address}`"), wrong));
+                continue;
+            }
             let own = document.references(schema).into_iter().map(|reference| reference.target);
-            targets.insert(address.clone(), own.filter(|target| planned.contains(target)).collect());
-            let changes = compare(&stored.unwrap_or_default(), &document);
+            targets.insert(address.clone(), own.collect());
+            let nothing = SealedDocument { config: json!({}), ..SealedDocument::default() };
+            let changes = compare(stored.as_ref().unwrap_or(&nothing), &document);
             let action = match &before {
                 None => PlanAction::Create,
                 Some(_) if changes.is_empty() => PlanAction::Unchanged,
@@ -144,7 +157,31 @@ impl Yard {
             let planned = PlannedBlock { address: address.to_string(), action, changes, revision: None };
             steps.push(Step { planned, address, bundle, document, before });
         }
-        Ok(Plan { steps: ordered(steps, &targets)? })
+        if !problems.is_empty() {
+            return Err(Error::all_violations(&problems));
+        }
+        let order = self.order(&steps, targets).await?;
+        steps.sort_by_key(|step| order.iter().position(|address| *address == step.address));
+        Ok(Plan { steps })
+    }
+
+    /// The blocks of a file and all that they build on, each after what it builds on: with the file's
+    /// references, and the yard's where a block is not in the file. In this order no save closes a
+    /// circle on the way.
+    async fn order(&self, steps: &[Step], mut targets: BTreeMap<Address, Vec<Address>>) -> Result<Vec<Address>, Error> {
+        let mut unknown: Vec<Address> = targets.values().flatten().cloned().collect();
+        while let Some(address) = unknown.pop() {
+            if let Entry::Vacant(vacant) = targets.entry(address) {
+                let own = self.store().targets_of(vacant.key()).await?;
+                unknown.extend(own.iter().cloned());
+                vacant.insert(own);
+            }
+        }
+        let mut walk = Walk { targets: &targets, path: Vec::new(), done: Vec::new(), seen: BTreeSet::new() };
+        for step in steps {
+            walk.visit(&step.address)?;
+        }
+        Ok(walk.done)
     }
 
     /// Does what a plan says. Each block is saved as a whole; one that was saved by somebody else
@@ -178,32 +215,35 @@ impl Yard {
     }
 }
 
-/// Steps so that each block comes after those of the file that it builds on, else in the order of
-/// the file.
-fn ordered(steps: Vec<Step>, targets: &BTreeMap<Address, Vec<Address>>) -> Result<Vec<Step>, Error> {
-    let mut waiting = steps;
-    let mut done: BTreeSet<Address> = BTreeSet::new();
-    let mut ordered = Vec::with_capacity(waiting.len());
-    while !waiting.is_empty() {
-        let before = ordered.len();
-        let mut later = Vec::new();
-        for step in waiting {
-            let ready = targets.get(&step.address).is_none_or(|own| own.iter().all(|target| done.contains(target)));
-            if ready {
-                done.insert(step.address.clone());
-                ordered.push(step);
-            } else {
-                later.push(step);
-            }
-        }
-        if ordered.len() == before {
-            let names: Vec<String> = later.iter().map(|step| format!("`{}`", step.address)).collect();
+/// A walk through the graph of references, depth first.
+struct Walk<'a> {
+    targets: &'a BTreeMap<Address, Vec<Address>>,
+    /// From where the walk began to where it is.
+    path: Vec<&'a Address>,
+    done: Vec<Address>,
+    seen: BTreeSet<&'a Address>,
+}
+
+impl<'a> Walk<'a> {
+    fn visit(&mut self, address: &Address) -> Result<(), Error> {
+        let Some((address, targets)) = self.targets.get_key_value(address) else { return Ok(()) };
+        if let Some(begun) = self.path.iter().position(|other| *other == address) {
+            let circle = self.path[begun..].iter().chain([&address]);
+            let path: Vec<String> = circle.map(|address| format!("`{address}`")).collect();
             return Err(Error::new(
                 ErrorKind::Invalid,
-                format!("the blocks of the file build on each other in a circle: {}", names.join(", ")),
+                format!("the blocks would build on each other in a circle: {}", path.join(" → ")),
             ));
         }
-        waiting = later;
+        if !self.seen.insert(address) {
+            return Ok(());
+        }
+        self.path.push(address);
+        for target in targets {
+            self.visit(target)?;
+        }
+        self.path.pop();
+        self.done.push(address.clone());
+        Ok(())
     }
-    Ok(ordered)
 }

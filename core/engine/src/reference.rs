@@ -54,12 +54,13 @@ pub(crate) enum Material {
 
 impl Yard {
     /// What is wrong with the references of a document: each target is there, is not deleted, and is
-    /// what the field wants. `planned` are blocks that will be there by then.
+    /// what the field wants. `planned` are blocks that will be there by then, and circles through them
+    /// are not looked for here.
     pub(crate) async fn check_references(
         &self,
         address: &Address,
         references: &[Reference],
-        planned: &BTreeSet<Address>,
+        planned: Option<&BTreeSet<Address>>,
     ) -> Result<Vec<Violation>, Error> {
         if references.is_empty() {
             return Ok(Vec::new());
@@ -78,6 +79,7 @@ impl Yard {
             violations.push(Violation { pointer: reference.pointer.clone(), message, hint });
         }
         if violations.is_empty()
+            && planned.is_none()
             && let Some(circle) = self.store().would_circle(address, &targets).await?
         {
             let path: Vec<String> = circle.iter().map(|address| format!("`{address}`")).collect();
@@ -96,7 +98,7 @@ impl Yard {
         &self,
         Reference { wanted, target, .. }: &Reference,
         found: Option<&BlockSummary>,
-        planned: &BTreeSet<Address>,
+        planned: Option<&BTreeSet<Address>>,
         manifests: &[std::sync::Arc<Manifest>],
     ) -> Result<Option<(String, Option<String>)>, Error> {
         let described = manifests.iter().find_map(|manifest| manifest.block_type(&target.type_slug));
@@ -118,7 +120,7 @@ impl Yard {
                 let interfaces = if has.is_empty() { String::new() } else { format!(", which implements `{has}`") };
                 Some((format!("wants {words}; `{target}` is a block of type `{}`{interfaces}", target.type_slug), None))
             }
-            (None, _) if planned.contains(target) => None,
+            (None, _) if planned.is_some_and(|planned| planned.contains(target)) => None,
             (None, _) => {
                 Some((format!("wants {words}; block `{target}` not found"), self.nearest_block(target).await?))
             }
@@ -184,7 +186,7 @@ impl Assembly<'_> {
         }
         let block_type = type_of(manifest, &record.address)?;
         let mut config = document.config.clone();
-        let Places { secrets, references } = block_type.schema.places(&document.config);
+        let Places { secrets, references, .. } = block_type.schema.places(&document.config);
         for place in secrets {
             let Some(slot) = config.pointer_mut(place.pointer.as_str()) else { continue };
             if slot.is_null() {

@@ -14,9 +14,10 @@ impl Yard {
     /// There is no such block or secret; its source cannot be read; it was destroyed.
     pub async fn reveal(&self, address: &PinnedAddress, field: &str) -> Result<SecretValue, Error> {
         let block = self.open_block(address).await?;
-        let pointer = Pointer::from_dotted(field);
         let secrets = &block.whole.secrets;
-        let Some(secret) = secrets.iter().find(|secret| secret.pointer == pointer) else {
+        // A key of a map may have dots of its own: it is looked for as it is shown, or by its pointer.
+        let named = |pointer: &Pointer| pointer.dotted() == field || pointer.as_str() == field;
+        let Some(secret) = secrets.iter().find(|secret| named(&secret.pointer)) else {
             let own: Vec<String> = secrets.iter().map(|secret| secret.pointer.dotted()).collect();
             let hint = match own.as_slice() {
                 [] => "it has no secrets".to_owned(),

@@ -98,7 +98,12 @@ impl Yard {
             let place = Place { yard: self.id(), address: &record.address, revision: record.revision, pointer };
             secrets.insert(pointer.clone(), data_key.open(&place, sealed)?);
         }
-        Ok(SealedDocument { config: record.config.clone(), secrets })
+        let document = SealedDocument { config: record.config.clone(), secrets };
+        // Only a purge takes secrets away.
+        if record.purges == 0 && !document.missing_secrets().is_empty() {
+            return Err(tampered(&record.address, record.revision));
+        }
+        Ok(document)
     }
 }
 

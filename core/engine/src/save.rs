@@ -6,7 +6,7 @@ use blockyard_host::Bundle;
 use blockyard_model::document::{handles, source_marker};
 use blockyard_model::suggestion::did_you_mean;
 use blockyard_model::{
-    Address, BlockType, PlainDocument, Pointer, Reference, Revision, SealedDocument, SecretSource, SecretValue,
+    Address, BlockType, PlainDocument, Pointer, Reference, Revision, Schema, SealedDocument, SecretSource, SecretValue,
     Violation,
 };
 use blockyard_store::{BlockRecord, NewRevision, StoreError, WrappedKey};
@@ -30,6 +30,8 @@ pub struct Changes {
     pub document: Option<PlainDocument>,
     /// Values as text, read by the type that the schema gives the field.
     pub texts: Vec<(String, String)>,
+    /// Values as text from files, which may have secrets inside of objects and lists.
+    pub files: Vec<(String, String)>,
     /// Values as they are.
     pub values: Vec<(String, Value)>,
     /// Secrets.
@@ -64,7 +66,7 @@ impl Yard {
             .into());
         }
         let document = self.changed(&bundle, address, &SealedDocument::default(), changes)?;
-        self.check_document(&bundle, address, &document, &BTreeSet::new()).await?;
+        self.check_document(&bundle, address, &document).await?;
         self.insert(&bundle, address, &document).await
     }
 
@@ -75,7 +77,7 @@ impl Yard {
     pub async fn check_new(&self, address: &Address, changes: Changes) -> Result<(), Error> {
         let bundle = self.bundle_of_type(&address.type_slug).await?;
         let document = self.changed(&bundle, address, &SealedDocument::default(), changes)?;
-        self.check_document(&bundle, address, &document, &BTreeSet::new()).await
+        self.check_document(&bundle, address, &document).await
     }
 
     /// Saves a new revision of a block, made from its newest one: what is not named stays as it
@@ -105,7 +107,7 @@ impl Yard {
             if document == before {
                 return Ok(Some(None));
             }
-            self.check_document(&bundle, address, &document, &BTreeSet::new()).await?;
+            self.check_document(&bundle, address, &document).await?;
             let saved = self.save(&newest, &bundle, &document, "set", json!({})).await?;
             Ok(saved.map(Some))
         })
@@ -150,8 +152,20 @@ impl Yard {
         bundle: &Bundle,
         address: &Address,
         document: &SealedDocument,
-        planned: &BTreeSet<Address>,
     ) -> Result<(), Error> {
+        let violations = self.problems(bundle, address, document, None).await?;
+        if violations.is_empty() { Ok(()) } else { Err(Error::violations(&format!("block `{address}`"), &violations)) }
+    }
+
+    /// All that is wrong with a document. `planned` are the blocks of a file that will be there with
+    /// it; whether these build on each other in a circle is for their plan to find.
+    pub(crate) async fn problems(
+        &self,
+        bundle: &Bundle,
+        address: &Address,
+        document: &SealedDocument,
+        planned: Option<&BTreeSet<Address>>,
+    ) -> Result<Vec<Violation>, Error> {
         let block_type = type_of(bundle.manifest(), address)?;
         let mut violations = document.violations(&block_type.schema);
         violations.extend(self.check_references(address, &document.references(&block_type.schema), planned).await?);
@@ -160,12 +174,8 @@ impl Yard {
                 self.sandbox()?.validate(bundle, address.type_slug.as_str(), &handles(&document.config)).await?;
             violations.extend(found.into_iter().map(|(pointer, message)| Violation::new(pointer, message)));
         }
-        if violations.is_empty() {
-            Ok(())
-        } else {
-            violations.sort_by(|a, b| a.pointer.cmp(&b.pointer));
-            Err(Error::violations(&format!("block `{address}`"), &violations))
-        }
+        violations.sort_by(|a, b| a.pointer.cmp(&b.pointer));
+        Ok(violations)
     }
 
     /// Saves revision 1 of a block whose document was checked.
@@ -290,13 +300,20 @@ fn apply(block_type: &BlockType, plain: &mut PlainDocument, changes: Changes) ->
     let in_the_way = |field: &str, place: Pointer| {
         Error::new(ErrorKind::Invalid, format!("field `{field}` cannot be set: `{place}` is not an object"))
     };
-    for (field, text) in &changes.texts {
+    let shown = |field: &str| {
+        Error::new(ErrorKind::Usage, format!("field `{field}` is a secret; on a command line it would stay in the shell's history"))
+            .hint(format!("use `--secret {field}` to be asked, `--secret {field}=-` for standard input, or `--secret {field}=env:NAME`"))
+    };
+    let texts = changes.texts.iter().map(|pair| (pair, true));
+    for ((field, text), on_command_line) in texts.chain(changes.files.iter().map(|pair| (pair, false))) {
         let pointer = Pointer::from_dotted(field);
         if schema.is_secret(&pointer) {
-            return Err(Error::new(ErrorKind::Usage, format!("field `{field}` is a secret; on a command line it would stay in the shell's history"))
-                .hint(format!("use `--secret {field}` to be asked, `--secret {field}=-` for standard input, or `--secret {field}=env:NAME`")));
+            return Err(shown(field));
         }
         let value = schema.parse_value(&pointer, text);
+        if on_command_line && let Some(secret) = secret_inside(schema, &pointer, &value) {
+            return Err(shown(&secret.dotted()));
+        }
         pointer.set(config, value).map_err(|place| in_the_way(field, place))?;
     }
     for (field, value) in changes.values {
@@ -326,6 +343,14 @@ fn apply(block_type: &BlockType, plain: &mut PlainDocument, changes: Changes) ->
         pointer.set(config, value).map_err(|place| in_the_way(&field, place))?;
     }
     if unknown.is_empty() { Ok(()) } else { Err(Error::violations("the list of secrets", &unknown)) }
+}
+
+/// A secret in plain text somewhere in the value of a field.
+fn secret_inside(schema: &Schema, field: &Pointer, value: &Value) -> Option<Pointer> {
+    let mut alone = PlainDocument(Value::Null);
+    field.set(&mut alone.0, value.clone()).ok()?;
+    let places = schema.secrets(&alone.0).into_iter().map(|place| place.pointer);
+    places.into_iter().find(|place| alone.0.pointer(place.as_str()).is_some_and(Value::is_string))
 }
 
 fn members(config: &Value) -> impl Iterator<Item = &str> {

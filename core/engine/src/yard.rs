@@ -73,6 +73,8 @@ impl Yard {
         let store = Store::open(url.parse()?).await?;
         match Keys::open(store.location(), store.yard(), &config).await {
             Ok(keys) => {
+                // Whoever cannot open the yard leaves it as it is.
+                store.upgrade().await?;
                 let yard = Self::assemble(store, keys, config);
                 // A rotation is under way: what is new belongs to the key that it moves to. Where that
                 // one is not to be had here, the old one does until it is needed.

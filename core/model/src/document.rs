@@ -187,12 +187,9 @@ impl SealedDocument {
                     *slot = secret_marker(&place.pointer);
                 }
                 other if source(other).is_some() => {}
-                Value::Object(object) if is_marker(object, SECRET_MARKER) => violations.push(Violation {
-                    pointer: place.pointer,
-                    message: "has no secret behind it: it was destroyed by `purge`, or the marker was written by hand"
-                        .to_owned(),
-                    hint: Some("give the secret, or take the field away".to_owned()),
-                }),
+                Value::Object(object) if is_marker(object, SECRET_MARKER) => {
+                    violations.push(nothing_behind(place.pointer));
+                }
                 _ => violations.push(Violation::new(place.pointer, "a secret is a text or a source")),
             }
         }
@@ -218,7 +215,8 @@ impl SealedDocument {
         let mut instance = self.config.clone();
         let mut sealed = Vec::new();
         let mut unjudged = Vec::new();
-        let Places { secrets, references } = schema.places(&self.config);
+        let mut wrong = Vec::new();
+        let Places { secrets, references, .. } = schema.places(&self.config);
         for place in secrets {
             let Some(slot) = instance.pointer_mut(place.pointer.as_str()) else {
                 continue;
@@ -229,9 +227,11 @@ impl SealedDocument {
             } else if let Some(secret) = self.secrets.get(&place.pointer) {
                 *slot = Value::from("x".repeat(secret.expose().chars().count()));
                 sealed.push(place.pointer);
+            } else if slot.as_object().is_some_and(|object| is_marker(object, SECRET_MARKER)) {
+                wrong.push(nothing_behind(place.pointer.clone()));
+                unjudged.push(place.pointer);
             }
         }
-        let mut wrong = Vec::new();
         for place in references {
             if let Some(value) = instance.pointer(place.pointer.as_str())
                 && let Err(message) = reference::target(value)
@@ -241,9 +241,23 @@ impl SealedDocument {
             unjudged.push(place.pointer);
         }
         let mut violations = schema.violations(&instance, &sealed, &unjudged);
+        let told = |pointer: &Pointer| wrong.iter().any(|violation| violation.pointer == *pointer);
+        violations.extend(self.misplaced_markers().into_iter().filter(|violation| !told(&violation.pointer)));
         violations.extend(wrong);
-        violations.extend(self.misplaced_markers());
         violations
+    }
+
+    /// Where a sealed secret should be, and is not.
+    #[must_use]
+    pub fn missing_secrets(&self) -> Vec<Pointer> {
+        let mut missing = Vec::new();
+        visit(&self.config, &Pointer::default(), &mut |pointer, value| {
+            let marked = value.as_object().is_some_and(|object| is_marker(object, SECRET_MARKER));
+            if marked && !self.secrets.contains_key(pointer) {
+                missing.push(pointer.clone());
+            }
+        });
+        missing
     }
 
     /// Markers that only Blockyard writes, at places where it wrote none.
@@ -296,6 +310,15 @@ impl SealedDocument {
             }
         });
         found
+    }
+}
+
+/// A marker of a sealed secret that is not there.
+fn nothing_behind(pointer: Pointer) -> Violation {
+    Violation {
+        pointer,
+        message: "has no secret behind it: it was destroyed by `purge`, or the marker was written by hand".to_owned(),
+        hint: Some("give the secret, or take the field away".to_owned()),
     }
 }
 

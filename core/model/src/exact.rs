@@ -9,9 +9,17 @@ pub enum ExactError {
     /// It is not JSON.
     #[error("{0}")]
     NotJson(serde_json::Error),
-    /// It has a number with more digits than there is room for.
-    #[error("`{0}` would lose digits; write it as a text, where the field takes one")]
-    Inexact(String),
+    /// It has a number with more digits than there is room for. The number is not told: it may stand
+    /// where a secret should.
+    #[error(
+        "the number in line {line}, column {column} would lose digits; write it as a text, where the field takes one"
+    )]
+    Inexact {
+        /// Counted from 1.
+        line: usize,
+        /// Counted from 1, in characters.
+        column: usize,
+    },
 }
 
 /// Reads a JSON text (RFC 8259). Whole numbers of 64 bit and IEEE 754 doubles are kept as they are.
@@ -21,13 +29,17 @@ pub enum ExactError {
 pub fn parse(text: &str) -> Result<Value, ExactError> {
     let value = serde_json::from_str(text).map_err(ExactError::NotJson)?;
     match numbers(text).find(|number| !is_exact(number)) {
-        Some(number) => Err(ExactError::Inexact(number.chars().take(80).collect())),
+        Some(number) => {
+            let before = &text[..number.as_ptr().addr() - text.as_ptr().addr()];
+            let line = before.split('\n').next_back().unwrap_or_default();
+            Err(ExactError::Inexact { line: before.matches('\n').count() + 1, column: line.chars().count() + 1 })
+        }
         None => Ok(value),
     }
 }
 
 /// Whether a number is still the same after it was read.
-pub(crate) fn is_exact(number: &str) -> bool {
+pub fn is_exact(number: &str) -> bool {
     serde_json::from_str::<Number>(number).is_ok_and(|read| decimal(number) == decimal(&read.to_string()))
 }
 

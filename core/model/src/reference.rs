@@ -123,3 +123,105 @@ pub fn target(value: &Value) -> Result<Address, String> {
         .ok_or_else(|| format!("is a reference; write `{{\"{BLOCK_MARKER}\": \"TYPE/NAME\"}}`"))?;
     text.parse().map_err(|error: crate::AddressError| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{PlainDocument, Schema, SealedDocument};
+    use expect_test::expect;
+
+    fn schema() -> Schema {
+        Schema::compile(json!({
+            "type": "object", "additionalProperties": false,
+            "properties": {
+                "base": {"anyOf": [{"$ref": "#/$defs/base"}, {"type": "null"}]},
+                "many": {"type": "array", "items": {"$ref": "#/$defs/base"}},
+                "named": {"type": "object", "additionalProperties": {"x-block": {"interface": "secret-store"}}},
+                "choice": {"oneOf": [
+                    {"type": "object", "properties": {"how": {"const": "by"}, "by": {"x-block": "keeper"}}},
+                    {"type": "object", "properties": {"how": {"const": "with"}, "with": {"type": "string"}}}
+                ]},
+                "password": {"type": "string", "writeOnly": true, "format": "password"}
+            },
+            "$defs": {"base": {"type": "object", "x-block": "gcp-credentials"}}
+        }))
+        .expect("a good schema")
+    }
+
+    #[test]
+    fn references_are_found_at_any_depth() {
+        let document = SealedDocument::split(
+            &schema(),
+            PlainDocument(json!({
+                "base": {"$block": "gcp-credentials/a"},
+                "many": [{"$block": "gcp-credentials/b"}, {"$block": "gcp-credentials/c"}],
+                "named": {"x": {"$block": "gcp-secret/d"}},
+                "choice": {"how": "by", "by": {"$block": "keeper/e"}},
+                "password": {"$source": "block:gcp-secret/f"}
+            })),
+        )
+        .expect("no secrets in place");
+        assert_eq!(document.violations(&schema()), []);
+        let found: Vec<String> = document
+            .references(&schema())
+            .iter()
+            .map(|r| format!("{} → {} wants {} for {}", r.pointer, r.target, r.wanted[0], r.purpose.as_str()))
+            .collect();
+        expect![[r#"
+            [
+                "/base → gcp-credentials/a wants a block of type `gcp-credentials` for configuration",
+                "/choice/by → keeper/e wants a block of type `keeper` for configuration",
+                "/many/0 → gcp-credentials/b wants a block of type `gcp-credentials` for configuration",
+                "/many/1 → gcp-credentials/c wants a block of type `gcp-credentials` for configuration",
+                "/named/x → gcp-secret/d wants a block that implements `secret-store` for configuration",
+                "/password → gcp-secret/f wants a block that implements `secret-store` for secret",
+            ]
+        "#]]
+        .assert_debug_eq(&found);
+    }
+
+    #[test]
+    fn what_is_no_reference_says_what_one_is() {
+        let document = SealedDocument::split(
+            &schema(),
+            PlainDocument(json!({"base": {"$block": "gcp-credentials"}, "many": ["gcp-credentials/b"]})),
+        )
+        .expect("no secrets");
+        let text: Vec<String> =
+            document.violations(&schema()).iter().map(|v| format!("{} {}", v.pointer, v.message)).collect();
+        expect![[r#"
+            [
+                "/base `gcp-credentials` is not an address; an address is `TYPE/NAME`, for example `sql-database/flights`",
+                "/many/0 is a reference; write `{\"$block\": \"TYPE/NAME\"}`",
+            ]
+        "#]]
+        .assert_debug_eq(&text);
+    }
+
+    #[test]
+    fn a_field_takes_an_address_as_text() {
+        let parse = |field: &str, text: &str| schema().parse_value(&Pointer::from_dotted(field), text);
+        assert_eq!(parse("base", "gcp-credentials/a"), json!({"$block": "gcp-credentials/a"}));
+        assert_eq!(parse("many.0", "gcp-credentials/a"), json!({"$block": "gcp-credentials/a"}));
+        assert_eq!(parse("choice.by", "keeper/e"), json!({"$block": "keeper/e"}));
+        assert_eq!(parse("choice.with", "keeper/e"), json!("keeper/e"));
+        assert!(schema().is_secret(&Pointer::new("/password")));
+    }
+
+    #[test]
+    fn schemas_that_hide_what_they_have_are_refused() {
+        let hidden = |schema: Value| Schema::compile(schema).expect("a schema").hidden_places();
+        assert_eq!(hidden(schema().document().clone()), [""; 0]);
+        for schema in [
+            json!({"properties": {"a": {"not": {"x-secret": {}}}}}),
+            json!({"properties": {"a": {"if": {"x-block": "b"}}}}),
+            json!({"properties": {"a": {"x-block": "Not A Slug"}}}),
+            json!({"properties": {"a": {"x-block": {"interface": "no-such-interface"}}}}),
+            json!({"properties": {"a": {"$ref": "#a"}}, "$defs": {"a": {"$anchor": "a", "x-secret": {}}}}),
+        ] {
+            assert_ne!(hidden(schema.clone()), [""; 0], "{schema}");
+        }
+        // A field may be called like a keyword.
+        assert_eq!(hidden(json!({"properties": {"not": {"x-secret": {}}, "x-block": {"type": "string"}}})), [""; 0]);
+    }
+}

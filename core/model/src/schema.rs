@@ -26,6 +26,9 @@ pub struct Places {
     pub secrets: Vec<SecretPlace>,
     /// References to other blocks, in the order of their pointers.
     pub references: Vec<ReferencePlace>,
+    /// Numbers with a fraction, be it 0, where the schema wants whole ones. JSON Schema lets `5.0` be
+    /// an integer; who reads it into one does not.
+    pub fractions: Vec<Pointer>,
 }
 
 /// A schema that does not compile.
@@ -65,86 +68,40 @@ impl Schema {
     /// As [`check`](Self::check), with placeholders at the secrets' places: of a sealed secret
     /// only type and length are judged, of what is `unjudged` (sources, references) nothing.
     pub(crate) fn violations(&self, instance: &Value, sealed: &[Pointer], unjudged: &[Pointer]) -> Vec<Violation> {
+        let judgement = Judgement { schema: self, sealed, unjudged };
         let mut violations = Vec::new();
         for error in self.validator.iter_errors(instance) {
-            let place = Pointer::new(error.instance_path().as_str());
-            let unjudged = unjudged.iter().any(|other| place.is_within(other))
-                || sealed.contains(&place)
-                    && matches!(
-                        error.kind(),
-                        ValidationErrorKind::Pattern { .. }
-                            | ValidationErrorKind::Format { .. }
-                            | ValidationErrorKind::Enum { .. }
-                            | ValidationErrorKind::Constant { .. }
-                    );
-            if !unjudged {
-                self.describe(&error, place, &mut violations);
-            }
+            judgement.describe(&error, &mut violations);
+        }
+        for pointer in self.places(instance).fractions {
+            violations.push(Violation::new(pointer, "must be a whole number, written without a fraction"));
         }
         violations.sort_by(|a, b| a.pointer.cmp(&b.pointer).then(a.message.cmp(&b.message)));
         violations.dedup();
         violations
     }
 
-    fn describe(&self, error: &jsonschema::ValidationError<'_>, place: Pointer, violations: &mut Vec<Violation>) {
-        match error.kind() {
-            ValidationErrorKind::AdditionalProperties { unexpected }
-            | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
-                let known = self.known_fields(error.schema_path().as_str());
-                for field in unexpected {
-                    violations.push(Violation {
-                        pointer: place.child(field),
-                        message: format!("unknown field `{}`", crate::name::printable(field)),
-                        hint: did_you_mean(field, known.iter().map(String::as_str)),
-                    });
-                }
-            }
-            ValidationErrorKind::Required { property } => {
-                let field = property.as_str().unwrap_or_default();
-                violations.push(Violation::new(place.child(field), "is missing, and it is required"));
-            }
-            ValidationErrorKind::Enum { options } => {
-                let options: Vec<String> = match options.as_ref() {
-                    Value::Array(options) => options.iter().map(plain).collect(),
-                    _ => Vec::new(),
-                };
-                let given = plain(error.instance());
-                violations.push(Violation {
-                    pointer: place,
-                    message: format!("must be one of `{}`", options.join("`, `")),
-                    hint: did_you_mean(&given, options.iter().map(String::as_str)),
-                });
-            }
-            ValidationErrorKind::MinLength { limit } => {
-                violations.push(Violation::new(place, format!("must have at least {limit} characters")))
-            }
-            ValidationErrorKind::MaxLength { limit } => {
-                violations.push(Violation::new(place, format!("must have at most {limit} characters")))
-            }
-            ValidationErrorKind::Type { .. } => {
-                let wanted = self
-                    .document
-                    .pointer(error.schema_path().as_str())
-                    .map(|types| match types {
-                        Value::Array(types) => types.iter().map(plain).collect::<Vec<_>>().join("` or `"),
-                        single => plain(single),
-                    })
-                    .unwrap_or_default();
-                violations.push(Violation::new(
-                    place,
-                    format!("must be of type `{wanted}`, not `{}`", kind(error.instance())),
-                ));
-            }
-            // The library's own words for the rest, without the value: it may be a secret's neighbour.
-            _ => violations.push(Violation::new(place, error.masked_with("the value").to_string())),
+    /// The part of the schema at the path of an error, which leads through `$ref`s.
+    fn at(&self, schema_path: &str) -> Option<&Value> {
+        let mut here = &self.document;
+        for token in Pointer::new(schema_path).tokens() {
+            here = match token.as_str() {
+                "$ref" => self.reference(here.as_object()?)?,
+                _ => match here {
+                    Value::Object(members) => members.get(&token)?,
+                    Value::Array(elements) => elements.get(token.parse::<usize>().ok()?)?,
+                    _ => return None,
+                },
+            };
         }
+        Some(here)
     }
 
     /// The fields of the object schema whose `additionalProperties` failed.
     fn known_fields(&self, schema_path: &str) -> Vec<String> {
         schema_path
             .rsplit_once('/')
-            .and_then(|(parent, _)| self.document.pointer(parent))
+            .and_then(|(parent, _)| self.at(parent))
             .and_then(|schema| schema.get("properties"))
             .and_then(Value::as_object)
             .map(|properties| properties.keys().cloned().collect())
@@ -188,6 +145,9 @@ impl Schema {
                 }
             }
             return;
+        }
+        if instance.is_f64() && wants_integer(keywords) && !places.fractions.contains(pointer) {
+            places.fractions.push(pointer.clone());
         }
         for alternative in self.alternatives(keywords) {
             self.walk(alternative, instance, pointer, depth + 1, places);
@@ -342,6 +302,16 @@ impl Schema {
     }
 }
 
+/// Whether these keywords want a whole number, and no other kind of number.
+fn wants_integer(keywords: &Map<String, Value>) -> bool {
+    let wants = |wanted: &str| match keywords.get("type") {
+        Some(Value::String(one)) => one == wanted,
+        Some(Value::Array(many)) => many.iter().any(|one| one == wanted),
+        _ => false,
+    };
+    wants("integer") && !wants("number")
+}
+
 /// The schemas of an object's member, by these keywords alone.
 fn members_of<'a>(keywords: &'a Map<String, Value>, key: &str) -> Vec<&'a Value> {
     let mut found: Vec<&Value> = keywords.get("properties").and_then(|fields| fields.get(key)).into_iter().collect();
@@ -403,6 +373,135 @@ fn hidden(schema: &Value, pointer: &Pointer, unseen: bool, problems: &mut Vec<St
             "const" | "enum" | "default" | "examples" => {}
             other => hidden(value, &place, unseen || NOT_WALKED.contains(&other), problems),
         }
+    }
+}
+
+/// Errors of the validator in our words, for a document with placeholders in it.
+struct Judgement<'a> {
+    schema: &'a Schema,
+    sealed: &'a [Pointer],
+    unjudged: &'a [Pointer],
+}
+
+impl Judgement<'_> {
+    /// Whether an error is one of the document, and not of a placeholder.
+    fn counts(&self, error: &jsonschema::ValidationError<'_>) -> bool {
+        let place = Pointer::new(error.instance_path().as_str());
+        // Only type and length of a placeholder are those of its secret.
+        let content = matches!(
+            error.kind(),
+            ValidationErrorKind::Pattern { .. }
+                | ValidationErrorKind::Format { .. }
+                | ValidationErrorKind::Enum { .. }
+                | ValidationErrorKind::Constant { .. }
+        );
+        let of_placeholder = content && self.sealed.contains(&place);
+        !of_placeholder && !self.unjudged.iter().any(|other| place.is_within(other))
+    }
+
+    fn describe(&self, error: &jsonschema::ValidationError<'_>, violations: &mut Vec<Violation>) {
+        if !self.counts(error) {
+            return;
+        }
+        let place = Pointer::new(error.instance_path().as_str());
+        match error.kind() {
+            ValidationErrorKind::AdditionalProperties { unexpected }
+            | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+                let known = self.schema.known_fields(error.schema_path().as_str());
+                for field in unexpected {
+                    violations.push(Violation {
+                        pointer: place.child(field),
+                        message: format!("unknown field `{}`", crate::name::printable(field)),
+                        hint: did_you_mean(field, known.iter().map(String::as_str)),
+                    });
+                }
+            }
+            ValidationErrorKind::Required { property } => {
+                let field = property.as_str().unwrap_or_default();
+                violations.push(Violation::new(place.child(field), "is missing, and it is required"));
+            }
+            ValidationErrorKind::Enum { options } => {
+                let options: Vec<String> = match options.as_ref() {
+                    Value::Array(options) => options.iter().map(plain).collect(),
+                    _ => Vec::new(),
+                };
+                violations.push(none_of(place, &options, error.instance()));
+            }
+            ValidationErrorKind::MinLength { limit } => {
+                violations.push(Violation::new(place, format!("must have at least {limit} characters")));
+            }
+            ValidationErrorKind::MaxLength { limit } => {
+                violations.push(Violation::new(place, format!("must have at most {limit} characters")));
+            }
+            ValidationErrorKind::Type { .. } => {
+                let wanted = self
+                    .schema
+                    .at(error.schema_path().as_str())
+                    .map(|types| match types {
+                        Value::Array(types) => types.iter().map(plain).collect::<Vec<_>>().join("` or `"),
+                        single => plain(single),
+                    })
+                    .unwrap_or_default();
+                violations.push(Violation::new(
+                    place,
+                    format!("must be of type `{wanted}`, not `{}`", kind(error.instance())),
+                ));
+            }
+            ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
+                self.describe_branches(error, place, context, violations);
+            }
+            // The library's own words for the rest, without the value: it may be a secret's neighbour.
+            _ => violations.push(Violation::new(place, error.masked_with("the value").to_string())),
+        }
+    }
+
+    /// A value that fits no branch: what is wrong with the one that was meant.
+    fn describe_branches(
+        &self,
+        error: &jsonschema::ValidationError<'_>,
+        place: Pointer,
+        context: &[Vec<jsonschema::ValidationError<'static>>],
+        violations: &mut Vec<Violation>,
+    ) {
+        let branches: Vec<Vec<&jsonschema::ValidationError<'_>>> =
+            context.iter().map(|branch| branch.iter().filter(|error| self.counts(error)).collect()).collect();
+        // A branch whose only complaints are about placeholders fits.
+        if branches.iter().any(Vec::is_empty) {
+            return;
+        }
+        // A value of quite another type, such as `null`, was not meant.
+        let other_type = |error: &&jsonschema::ValidationError<'_>| {
+            matches!(error.kind(), ValidationErrorKind::Type { .. }) && error.instance_path().as_str() == place.as_str()
+        };
+        let close: Vec<_> = branches.iter().filter(|branch| !branch.iter().any(other_type)).collect();
+        // Nor was a variant with another word in its tag.
+        let word = |error: &&&jsonschema::ValidationError<'_>| match error.kind() {
+            ValidationErrorKind::Constant { expected_value } => Some(plain(expected_value)),
+            _ => None,
+        };
+        let meant: Vec<_> =
+            close.iter().filter(|branch| branch.iter().find_map(|error| word(&error)).is_none()).collect();
+        match (meant.as_slice(), close.as_slice()) {
+            ([only], _) => only.iter().for_each(|error| self.describe(error, violations)),
+            ([], [first, ..]) => {
+                let tag = first.iter().find(|error| word(error).is_some());
+                let words: Vec<String> =
+                    close.iter().filter_map(|branch| branch.iter().find_map(|error| word(&error))).collect();
+                let at = tag.map_or(place, |tag| Pointer::new(tag.instance_path().as_str()));
+                let given = tag.map_or(error.instance(), |tag| tag.instance());
+                violations.push(none_of(at, &words, given));
+            }
+            _ => violations.push(Violation::new(place, error.masked_with("the value").to_string())),
+        }
+    }
+}
+
+/// A value that is none of the words that are allowed.
+fn none_of(pointer: Pointer, words: &[String], given: &Value) -> Violation {
+    Violation {
+        pointer,
+        message: format!("must be one of `{}`", words.join("`, `")),
+        hint: did_you_mean(&plain(given), words.iter().map(String::as_str)),
     }
 }
 

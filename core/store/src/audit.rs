@@ -146,6 +146,17 @@ impl Store {
                 }
             }
         }
+        // In one statement: lines that are being written come with their end.
+        let beyond = self
+            .database
+            .first("SELECT min(id) FROM audit WHERE id > (SELECT lines FROM audit_head)", &[])
+            .await
+            .map_err(sort)?;
+        if broken.is_none()
+            && let Some(extra) = beyond.and_then(|row| row.maybe_integer(0))
+        {
+            broken = Some(format!("line {extra} stands after the end of the trail"));
+        }
         if broken.is_none() && last.is_some_and(|last| last != chain) {
             broken = Some(format!("line {lines} is not the last that was written"));
         }

@@ -236,6 +236,7 @@ impl Store {
         self.hold_key(&mut transaction, key.key_id).await?;
         let targets = self.hold_targets(&mut transaction, new.references).await?;
         let (type_slug, name) = (new.address.type_slug.as_str(), new.address.name.as_str());
+        self.name_is_free(&mut transaction, new.address).await?;
         let inserted = transaction
             .first(
                 "INSERT INTO blocks (type, name, newest, data_key, key_id, created_at) VALUES ($1, $2, 1, $3, $4, $5)
@@ -245,15 +246,9 @@ impl Store {
             .await
             .map_err(sort)?;
         let Some(inserted) = inserted else {
-            let deleted = transaction
-                .first("SELECT deleted_at FROM blocks WHERE type = $1 AND name = $2", params![type_slug, name])
-                .await
-                .map_err(sort)?;
-            let address = new.address.clone();
-            return Err(match deleted.and_then(|row| row.maybe_integer(0)) {
-                Some(_) => StoreError::TakenByDeleted(address),
-                None => StoreError::Taken(address),
-            });
+            // In PostgreSQL another one may have come in between.
+            self.name_is_free(&mut transaction, new.address).await?;
+            return Err(StoreError::Taken(new.address.clone()));
         };
         let block = inserted.integer(0);
         insert_revision(&mut transaction, block, Revision::FIRST, new, &targets, line.at).await.map_err(sort)?;
@@ -341,6 +336,21 @@ impl Store {
         self.mark_deleted(transaction, held.id, None, line).await
     }
 
+    async fn name_is_free(&self, transaction: &mut Transaction, address: &Address) -> Result<(), StoreError> {
+        let there = transaction
+            .first(
+                "SELECT deleted_at FROM blocks WHERE type = $1 AND name = $2",
+                params![address.type_slug.as_str(), address.name.as_str()],
+            )
+            .await
+            .map_err(|error| self.sort(error))?;
+        match there.map(|row| row.maybe_integer(0)) {
+            None => Ok(()),
+            Some(Some(_)) => Err(StoreError::TakenByDeleted(address.clone())),
+            Some(None) => Err(StoreError::Taken(address.clone())),
+        }
+    }
+
     async fn mark_deleted(
         &self,
         mut transaction: Transaction,
@@ -404,14 +414,23 @@ impl Store {
 
     /// Leaves nothing of what was destroyed in the yard's files.
     async fn scrub(&self) -> Result<(), StoreError> {
-        let steps: &[&'static str] = match &self.database {
-            Database::Sqlite(_) => &["VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"],
-            Database::Postgres(_) => &["VACUUM secrets", "VACUUM blocks", "VACUUM revisions"],
+        let done = match &self.database {
+            Database::Sqlite(_) => self.scrub_file().await,
+            // The dead rows' space is given back; it is overwritten as it is used again.
+            Database::Postgres(_) => self.database.execute("VACUUM secrets, blocks, revisions", &[]).await.map(drop),
         };
-        for step in steps {
-            self.database.execute(*step, &[]).await.map_err(|error| self.sort(error))?;
+        done.map_err(|error| StoreError::NotScrubbed(Box::new(self.sort(error))))
+    }
+
+    /// The file is written anew without its free pages, and the write-ahead log is emptied.
+    async fn scrub_file(&self) -> Result<(), sqlx::Error> {
+        self.database.execute("VACUUM", &[]).await?;
+        let emptied = self.database.first("PRAGMA wal_checkpoint(TRUNCATE)", &[]).await?;
+        // The first column says whether a reader was in the way (https://www.sqlite.org/pragma.html#pragma_wal_checkpoint).
+        match emptied {
+            Some(row) if row.integer(0) == 0 => Ok(()),
+            _ => Err(sqlx::Error::PoolTimedOut),
         }
-        Ok(())
     }
 
     /// Blocks in the order of their addresses.
@@ -513,6 +532,44 @@ impl Store {
             Some(block) => self.users(&mut &self.database, block).await,
             None => Ok(Vec::new()),
         }
+    }
+
+    /// Blocks whose newest revision is not there.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn blocks_without_newest(&self) -> Result<Vec<Address>, StoreError> {
+        let rows = self
+            .database
+            .fetch(
+                "SELECT b.type, b.name FROM blocks b
+                 LEFT JOIN revisions r ON r.block = b.id AND r.revision = b.newest
+                 WHERE r.block IS NULL ORDER BY b.type, b.name",
+                &[],
+            )
+            .await
+            .map_err(|error| self.sort(error))?;
+        rows.iter().map(|row| self.address(row, 0)).collect()
+    }
+
+    /// What the newest revision of a block builds on.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn targets_of(&self, address: &Address) -> Result<Vec<Address>, StoreError> {
+        let rows = self
+            .database
+            .fetch(
+                "SELECT DISTINCT t.type, t.name
+                 FROM blocks b
+                 JOIN block_references f ON f.block = b.id AND f.revision = b.newest
+                 JOIN blocks t ON t.id = f.target
+                 WHERE b.type = $1 AND b.name = $2 ORDER BY t.type, t.name",
+                params![address.type_slug.as_str(), address.name.as_str()],
+            )
+            .await
+            .map_err(|error| self.sort(error))?;
+        rows.iter().map(|row| self.address(row, 0)).collect()
     }
 
     async fn find(&self, address: &Address) -> Result<Option<i64>, StoreError> {
@@ -661,7 +718,7 @@ impl Store {
             )
             .await
             .map_err(|error| self.sort(error))?;
-        rows.iter().map(|row| Ok((self.address(row, 0)?, Pointer::new(row.text(2))))).collect()
+        rows.iter().map(|row| Ok((self.address(row, 0)?, read_pointer(row.text(2))))).collect()
     }
 
     /// A record whose columns begin at this one.
@@ -710,7 +767,7 @@ impl Store {
             .into_iter()
             .map(|(pointer, sealed)| {
                 let bytes = hex::decode(sealed).map_err(|error| self.broken(error))?;
-                Ok((Pointer::new(pointer), bytes))
+                Ok((read_pointer(&pointer), bytes))
             })
             .collect()
     }
@@ -786,7 +843,7 @@ async fn insert_revision(
         transaction
             .execute(
                 "INSERT INTO secrets (block, revision, pointer, sealed) VALUES ($1, $2, $3, $4)",
-                params![block, revision, pointer.as_str(), sealed],
+                params![block, revision, &stored(pointer), sealed],
             )
             .await?;
     }
@@ -796,11 +853,21 @@ async fn insert_revision(
         transaction
             .execute(
                 "INSERT INTO block_references (block, revision, pointer, target, purpose) VALUES ($1, $2, $3, $4, $5)",
-                params![block, revision, reference.pointer.as_str(), target, reference.purpose.as_str()],
+                params![block, revision, &stored(&reference.pointer), target, reference.purpose.as_str()],
             )
             .await?;
     }
     Ok(())
+}
+
+/// A pointer as a column holds it. PostgreSQL's texts have no NUL; in a pointer (RFC 6901) `~` is only
+/// ever followed by 0 or 1, so `~2` is free.
+fn stored(pointer: &Pointer) -> String {
+    pointer.as_str().replace('\0', "~2")
+}
+
+fn read_pointer(text: &str) -> Pointer {
+    Pointer::new(text.replace("~2", "\0"))
 }
 
 fn number(revision: Revision) -> i64 {

@@ -47,6 +47,9 @@ pub enum StoreError {
     /// The server does not let us in.
     #[error("the server of the yard `{0}` refuses")]
     Refused(String, #[source] sqlx::Error),
+    /// TLS does not come about as the address wants it.
+    #[error("the server of the yard `{0}` cannot be trusted")]
+    Untrusted(String, #[source] sqlx::Error),
     /// The name is in use.
     #[error("block `{0}` exists already")]
     Taken(Address),
@@ -89,6 +92,11 @@ pub enum StoreError {
     /// The yard's key is another one by now.
     #[error("the yard's key was changed in the meantime")]
     KeyMoved,
+    /// Secrets were destroyed, and what is left of their ciphertexts could not be overwritten.
+    #[error(
+        "the secrets are destroyed, but what is left of their ciphertexts in the yard's files could not be overwritten"
+    )]
+    NotScrubbed(#[source] Box<StoreError>),
     /// The slug is another bundle's.
     #[error("block type `{slug}` of bundle `{newcomer}` is already that of bundle `{owner}`")]
     SlugTaken {
@@ -148,6 +156,11 @@ impl StoreError {
         // https://www.postgresql.org/docs/current/errcodes-appendix.html
         let code = error.as_database_error().and_then(|e| e.code().map(|c| c.into_owned()));
         match (code.as_deref(), &error) {
+            (None, sqlx::Error::Tls(_)) => Self::Untrusted(place, error),
+            // How rustls says that a certificate is not good.
+            (None, sqlx::Error::Io(io)) if io.kind() == std::io::ErrorKind::InvalidData => {
+                Self::Untrusted(place, error)
+            }
             (Some("53100"), _) => Self::Full(place, error),
             (Some("25006"), _) => Self::ReadOnly(place, error),
             (Some("57014" | "55P03" | "40001" | "40P01" | "53300"), _) => Self::Busy(place, error),
@@ -157,10 +170,9 @@ impl StoreError {
                 Self::Refused(place, error)
             }
             (Some("XX001" | "XX002"), _) => Self::Corrupt(place, error),
-            (
-                None,
-                sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed,
-            ) => Self::Unreachable(place, error),
+            (None, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed) => {
+                Self::Unreachable(place, error)
+            }
             // Half a message, where the connection broke.
             (None, sqlx::Error::Protocol(_)) => Self::Unreachable(place, error),
             _ => Self::Database(error),

@@ -34,6 +34,7 @@ pub struct Store {
     pub(crate) database: Database,
     location: YardLocation,
     yard: YardRecord,
+    format: i64,
 }
 
 /// Which yard it is, and which key it needs.
@@ -72,7 +73,8 @@ impl Store {
         Self::open(location).await
     }
 
-    /// Opens a yard that exists, and brings its format up to date.
+    /// Opens a yard that exists. Its format may be an older one: [`upgrade`](Self::upgrade) brings it
+    /// up to date, once whoever opens it has shown its key.
     ///
     /// # Errors
     /// [`StoreError::NoYard`], [`StoreError::NotAYard`], [`StoreError::Corrupt`], [`StoreError::Newer`],
@@ -82,14 +84,44 @@ impl Store {
             YardLocation::Sqlite(path) => open_file(path, &location).await?,
             YardLocation::Postgres(postgres) => open_schema(postgres, &location).await?,
         };
-        let yard = match record(&database, &location).await {
-            Ok(yard) => yard,
+        let read = async {
+            let format = known_format(&database, &location).await?;
+            Ok((record(&database, &location, format).await?, format))
+        };
+        match read.await {
+            Ok((yard, format)) => Ok(Self { database, location, yard, format }),
             Err(error) => {
                 database.close().await;
-                return Err(error);
+                Err(error)
             }
-        };
-        Ok(Self { database, location, yard })
+        }
+    }
+
+    /// Brings the format up to date, where it is older. The common case costs nothing.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn upgrade(&self) -> Result<(), StoreError> {
+        if self.format == newest_format(&self.database) {
+            return Ok(());
+        }
+        let mut tries = 0;
+        loop {
+            let done = match &self.database {
+                Database::Sqlite(pool) => SQLITE_MIGRATIONS.run(pool).await,
+                Database::Postgres(pool) => POSTGRES_MIGRATIONS.run(pool).await,
+            };
+            match done {
+                Ok(()) => return Ok(()),
+                Err(error) if tries == MIGRATION_TRIES => return Err(migration_failed(error, &self.location)),
+                // Another process may be doing the same at this moment.
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+            if known_format(&self.database, &self.location).await? == newest_format(&self.database) {
+                return Ok(());
+            }
+            tries += 1;
+        }
     }
 
     /// Whether there is a yard, without opening it.
@@ -119,7 +151,7 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn read_yard(&self) -> Result<YardRecord, StoreError> {
-        record(&self.database, &self.location).await
+        record(&self.database, &self.location, newest_format(&self.database)).await
     }
 
     /// Where it is.
@@ -169,9 +201,15 @@ impl Store {
     }
 }
 
-async fn record(database: &Database, location: &YardLocation) -> Result<YardRecord, StoreError> {
+/// The yard's record, as its format has it: the first one knows no rotation.
+async fn record(database: &Database, location: &YardLocation, format: i64) -> Result<YardRecord, StoreError> {
+    let sql = if format >= WITH_ROTATION {
+        "SELECT id, key_id, key_location, canary, next_key_id, next_key_location, next_canary FROM yard"
+    } else {
+        "SELECT id, key_id, key_location, canary, NULL, NULL, NULL FROM yard"
+    };
     let row = database
-        .first("SELECT id, key_id, key_location, canary, next_key_id, next_key_location, next_canary FROM yard", &[])
+        .first(sql, &[])
         .await
         .map_err(|error| StoreError::sort(error, location))?
         .ok_or_else(|| StoreError::NotAYard(location.to_string()))?;
@@ -188,6 +226,9 @@ async fn record(database: &Database, location: &YardLocation) -> Result<YardReco
         next_key: key(4, &row),
     })
 }
+
+/// The first format that can be moved from one key to another.
+const WITH_ROTATION: i64 = 2;
 
 /// The statement that writes the record of a new yard.
 const INSERT_YARD: &str =
@@ -245,9 +286,7 @@ async fn open_file(path: &Path, location: &YardLocation) -> Result<Database, Sto
     if application != APPLICATION_ID {
         return Err(StoreError::NotAYard(location.to_string()));
     }
-    let database = Database::Sqlite(pool.clone());
-    migrate(&database, location, &SQLITE_MIGRATIONS, async || SQLITE_MIGRATIONS.run(&pool).await).await?;
-    Ok(database)
+    Ok(Database::Sqlite(pool))
 }
 
 async fn connect_sqlite(path: &Path, journal_mode: SqliteJournalMode) -> Result<SqlitePool, sqlx::Error> {
@@ -315,19 +354,14 @@ async fn create_schema(
 
 async fn open_schema(postgres: &PostgresLocation, location: &YardLocation) -> Result<Database, StoreError> {
     let pool = connect_postgres(postgres, location).await?;
-    let database = Database::Postgres(pool.clone());
-    let opened = async {
-        if !has_yard(&pool, postgres).await.map_err(|error| StoreError::sort(error, location))? {
-            return Err(StoreError::NoYard(location.to_string()));
-        }
-        migrate(&database, location, &POSTGRES_MIGRATIONS, async || POSTGRES_MIGRATIONS.run(&pool).await).await
-    }
-    .await;
-    match opened {
-        Ok(()) => Ok(database),
-        Err(error) => {
-            database.close().await;
-            Err(error)
+    match has_yard(&pool, postgres).await {
+        Ok(true) => Ok(Database::Postgres(pool)),
+        other => {
+            pool.close().await;
+            match other {
+                Ok(_) => Err(StoreError::NoYard(location.to_string())),
+                Err(error) => Err(StoreError::sort(error, location)),
+            }
         }
     }
 }
@@ -362,31 +396,19 @@ async fn connect_postgres(postgres: &PostgresLocation, location: &YardLocation) 
 
 // --- Formats
 
-/// Brings the format up to date where it is older. The common case is one query.
-async fn migrate(
-    database: &Database,
-    location: &YardLocation,
-    migrations: &Migrator,
-    run: impl AsyncFn() -> Result<(), MigrateError>,
-) -> Result<(), StoreError> {
-    let newest = migrations.iter().map(|migration| migration.version).max().unwrap_or(0);
-    let mut tries = 0;
-    loop {
-        let format = format(database, location).await?;
-        if format == newest {
-            return Ok(());
-        }
-        if format > newest {
-            return Err(newer(database, location, format).await);
-        }
-        match run().await {
-            Ok(()) => return Ok(()),
-            Err(error) if tries == MIGRATION_TRIES => return Err(migration_failed(error, location)),
-            // Another process may be doing the same at this moment.
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
-        tries += 1;
-    }
+/// The newest format that this version knows.
+fn newest_format(database: &Database) -> i64 {
+    let migrations = match database {
+        Database::Sqlite(_) => &SQLITE_MIGRATIONS,
+        Database::Postgres(_) => &POSTGRES_MIGRATIONS,
+    };
+    migrations.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+/// The format of a yard; a later version's is an error.
+async fn known_format(database: &Database, location: &YardLocation) -> Result<i64, StoreError> {
+    let format = format(database, location).await?;
+    if format > newest_format(database) { Err(newer(database, location, format).await) } else { Ok(format) }
 }
 
 async fn format(database: &Database, location: &YardLocation) -> Result<i64, StoreError> {

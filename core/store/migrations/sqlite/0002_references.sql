@@ -46,3 +46,14 @@ CREATE TRIGGER references_stay BEFORE UPDATE ON block_references
 BEGIN SELECT RAISE(ABORT, 'revisions are immutable'); END;
 CREATE TRIGGER references_are_kept BEFORE DELETE ON block_references
 BEGIN SELECT RAISE(ABORT, 'revisions are immutable'); END;
+
+-- `INSERT OR REPLACE` would delete without asking the triggers of deletion.
+CREATE TRIGGER audit_is_not_replaced BEFORE INSERT ON audit
+WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id)
+BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
+CREATE TRIGGER revisions_are_not_replaced BEFORE INSERT ON revisions
+WHEN EXISTS (SELECT 1 FROM revisions WHERE block = NEW.block AND revision = NEW.revision)
+BEGIN SELECT RAISE(ABORT, 'revisions are immutable'); END;
+CREATE TRIGGER blocks_are_not_replaced BEFORE INSERT ON blocks
+WHEN EXISTS (SELECT 1 FROM blocks WHERE id = NEW.id OR type = NEW.type AND name = NEW.name)
+BEGIN SELECT RAISE(ABORT, 'names are for ever'); END;

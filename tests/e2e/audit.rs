@@ -1,0 +1,367 @@
+//! Who did what when: asked for, never changed, and checked by `doctor` together with all else.
+
+use blockyard_tests::{Backend, TestYard, on_both};
+use serde_json::Value;
+
+on_both!(
+    every_change_is_one_line,
+    lines_are_asked_for_by_block_and_number,
+    lines_are_asked_for_by_time,
+    a_span_that_leads_ahead_is_no_span_back,
+    the_database_itself_refuses_to_overwrite,
+    a_changed_line_is_found,
+    a_line_that_was_taken_out_is_found,
+    a_line_that_was_put_in_is_found,
+    a_line_that_was_put_at_the_end_is_found,
+    a_tail_that_was_cut_off_is_found,
+    a_lost_old_revision_is_found,
+    a_lost_newest_revision_is_found,
+    a_block_that_was_set_back_to_an_old_revision_is_found,
+    changed_bytes_of_a_bundle_are_found,
+    a_damaged_secret_is_found,
+    a_lost_secret_is_found,
+);
+
+/// What the audit trail has, the newest first: action and subject.
+fn lines(yard: &TestYard, arguments: &[&str]) -> Vec<String> {
+    let arguments: Vec<&str> = ["audit"].iter().chain(arguments).copied().collect();
+    let audit = yard.json(&arguments);
+    let lines = audit["audit"].as_array().expect("lines").iter();
+    let word = |value: &Value| value.as_str().expect("a text").to_owned();
+    lines.map(|line| word(&line["action"]) + " " + &word(&line["subject"])).collect()
+}
+
+/// What is wrong, by `doctor`: which step, and what it says.
+fn doctor(yard: &TestYard) -> Vec<(String, String)> {
+    let ran = yard.run(&["doctor", "--json"]);
+    let found: Value = serde_json::from_str(&ran.stdout).expect("one JSON document");
+    let steps = found["steps"].as_array().expect("steps").iter().filter(|step| step["status"] == "failed");
+    let word = |value: &Value| value.as_str().expect("a text").to_owned();
+    let wrong: Vec<_> = steps.map(|step| (word(&step["name"]), word(&step["detail"]))).collect();
+    assert_eq!(ran.code, i32::from(!wrong.is_empty()), "{}{}", ran.stdout, ran.stderr);
+    wrong
+}
+
+/// `doctor` finds this in this step, and nothing else.
+fn finds(yard: &TestYard, step: &str, words: &str) {
+    let wrong = doctor(yard);
+    assert!(matches!(wrong.as_slice(), [(name, detail)] if name == step && detail.contains(words)), "{wrong:?}");
+}
+
+fn every_change_is_one_line(yard: &TestYard) {
+    let made = lines(yard, &[]).len();
+    yard.keeper("ada", "badge");
+    for (code, arguments) in [
+        (0, &["set", "zoo-keeper/ada", "--set", "name=Ida"][..]),
+        // Nothing changes, nothing is written down.
+        (0, &["set", "zoo-keeper/ada", "--set", "name=Ida"]),
+        (0, &["show", "zoo-keeper/ada"]),
+        (4, &["set", "zoo-keeper/ada", "--set", "nane=Ida"]),
+        (0, &["rollback", "zoo-keeper/ada@1"]),
+        (0, &["call", "zoo-keeper/ada", "introduce"]),
+        (0, &["check", "zoo-keeper/ada"]),
+        (0, &["delete", "zoo-keeper/ada"]),
+        (0, &["restore", "zoo-keeper/ada"]),
+        (0, &["purge", "zoo-keeper/ada", "--yes"]),
+        (0, &["revoke", "zoo", "reveal"]),
+        (0, &["grant", "zoo", "reveal"]),
+    ] {
+        assert_eq!(yard.run(arguments).code, code, "{arguments:?}");
+    }
+    let mut said = lines(yard, &[]);
+    said.truncate(said.len() - made);
+    said.reverse();
+    let about_ada = ["create", "set", "rollback", "call", "check", "delete", "restore", "purge"];
+    let expected: Vec<String> = about_ada.iter().map(|action| format!("{action} zoo-keeper/ada")).collect();
+    assert_eq!(said[..8], expected);
+    assert_eq!(said[8..], ["revoke zoo", "grant zoo"]);
+    let newest = &yard.json(&["audit", "--limit", "1"])["audit"][0];
+    assert!(newest["actor"].as_str().is_some_and(|actor| actor.contains('@')), "{newest}");
+    assert!(newest["at"].as_i64().is_some_and(|at| at > 1_700_000_000_000), "{newest}");
+}
+
+fn lines_are_asked_for_by_block_and_number(yard: &TestYard) {
+    for name in ["ada", "ada-2"] {
+        yard.keeper(name, "badge");
+    }
+    yard.ok(&["set", "zoo-keeper/ada", "--set", "name=Ida"]);
+    yard.ok(&["set", "zoo-keeper/ada-2", "--set", "name=Ida"]);
+    assert_eq!(lines(yard, &["--block", "zoo-keeper/ada"]), ["set zoo-keeper/ada", "create zoo-keeper/ada"]);
+    assert_eq!(lines(yard, &["--limit", "2"]), ["set zoo-keeper/ada-2", "set zoo-keeper/ada"]);
+    assert_eq!(lines(yard, &["--limit", "1", "--block", "zoo-keeper/ada"]), ["set zoo-keeper/ada"]);
+    assert_eq!(lines(yard, &["--limit", "0"]), [""; 0]);
+    assert_eq!(lines(yard, &["--block", "zoo-keeper/none"]), [""; 0]);
+    for wrong in [["--block", "ada"], ["--block", "zoo-keeper/ada@1"], ["--limit", "-1"], ["--limit", "many"]] {
+        yard.fails(2, &["audit", wrong[0], wrong[1]]);
+    }
+}
+
+fn lines_are_asked_for_by_time(yard: &TestYard) {
+    if !yard.has_shell() {
+        return;
+    }
+    yard.keeper("month", "badge");
+    yard.keeper("week", "badge");
+    yard.keeper("hour", "badge");
+    yard.keeper("now", "badge");
+    yard.unguard("audit");
+    for (name, hours) in [("month", 30 * 24), ("week", 6 * 24), ("hour", 1)] {
+        let back = i64::from(hours) * 3_600_000;
+        yard.sql(&format!("update audit set at = at - {back} where subject = 'zoo-keeper/{name}'")).expect("moved");
+    }
+    assert_eq!(lines(yard, &["--since", "2999-01-01"]), [""; 0]);
+    let since = |time: &str| -> Vec<String> {
+        let lines = lines(yard, &["--since", time]).into_iter();
+        lines.filter_map(|line| line.strip_prefix("create zoo-keeper/").map(str::to_owned)).collect()
+    };
+    assert_eq!(since("30m"), ["now"]);
+    assert_eq!(since("2h"), ["now", "hour"]);
+    assert_eq!(since("7d"), ["now", "hour", "week"]);
+    assert_eq!(since("2024-01-31"), ["now", "hour", "week", "month"]);
+    assert_eq!(since("2024-01-31T10:00:00Z").len(), 4);
+    assert_eq!(since("2999-01-31T10:00:00+02:00").len(), 0);
+    for nonsense in ["yesterday", "", "7", "7x", "2026-13-01", "2026-02-30", "99999999999999999999d"] {
+        let refused = yard.fails(2, &["audit", "--since", nonsense]);
+        assert!(refused.contains(&format!("`{nonsense}` is not a time")), "{refused}");
+        assert!(refused.contains("write a date (`"), "{refused}");
+    }
+}
+
+fn a_span_that_leads_ahead_is_no_span_back(yard: &TestYard) {
+    for ahead in ["-7d", "-2h"] {
+        let refused = yard.fails(2, &["audit", &format!("--since={ahead}")]);
+        assert!(refused.contains(&format!("`{ahead}` is not a time")), "{refused}");
+    }
+}
+
+fn the_database_itself_refuses_to_overwrite(yard: &TestYard) {
+    if !yard.has_shell() {
+        return;
+    }
+    yard.keeper("ada", "badge");
+    let statements = [
+        "update audit set actor = 'nobody'",
+        "update audit set at = 0 where id = 1",
+        "delete from audit",
+        "delete from audit where id = (select max(id) from audit)",
+        "update revisions set config = '{}'",
+        "update revisions set author = 'nobody'",
+        "delete from revisions",
+        "update blocks set name = 'x'",
+        "delete from blocks",
+    ];
+    let truncations = match yard.backend() {
+        Backend::Sqlite => &[][..],
+        Backend::Postgres => &["truncate audit", "truncate revisions cascade", "truncate blocks cascade"],
+    };
+    for statement in statements.iter().chain(truncations) {
+        assert_eq!(yard.sql(statement), None, "{statement}");
+    }
+    assert_eq!(doctor(yard), []);
+    assert_eq!(yard.reveal("zoo-keeper/ada", "badge"), "badge");
+}
+
+/// To replace a row is to delete it, by another door.
+#[test]
+fn sqlite_refuses_to_replace() {
+    let yard = TestYard::on(Backend::Sqlite);
+    if !yard.has_shell() {
+        return;
+    }
+    yard.keeper("ada", "badge");
+    for statement in [
+        "update or replace audit set id = 1 where id = 2",
+        "insert or replace into audit select * from audit",
+        "replace into revisions select * from revisions",
+        "insert or replace into blocks select * from blocks",
+    ] {
+        assert_eq!(yard.sql(statement), None, "{statement}");
+    }
+}
+
+/// A yard whose audit trail has eight lines, past what guards it.
+fn unguarded(yard: &TestYard) -> bool {
+    if !yard.has_shell() {
+        return false;
+    }
+    let made = lines(yard, &[]).len();
+    for number in made..8 {
+        yard.keeper(&format!("k{number}"), "badge");
+    }
+    assert_eq!(doctor(yard), []);
+    yard.unguard("audit");
+    true
+}
+
+fn a_changed_line_is_found(yard: &TestYard) {
+    if !unguarded(yard) {
+        return;
+    }
+    for (line, column) in [(8, "detail"), (6, "subject"), (5, "actor"), (4, "action")] {
+        yard.sql(&format!("update audit set {column} = 'another' where id = {line}")).expect("changed");
+        finds(yard, "audit", &format!("line {line} is not what was written"));
+    }
+    yard.sql("update audit set at = at + 1 where id = 3").expect("changed");
+    finds(yard, "audit", "line 3 is not what was written");
+    yard.sql("update audit set chain = (select a.chain from audit a where a.id = 5) where id = 2").expect("changed");
+    finds(yard, "audit", "line 2 is not what was written");
+}
+
+fn a_line_that_was_taken_out_is_found(yard: &TestYard) {
+    if !unguarded(yard) {
+        return;
+    }
+    yard.sql("delete from audit where id = 5").expect("taken out");
+    finds(yard, "audit", "the lines between 4 and 6 are gone");
+    // Closing the gap does not hide it.
+    for line in 6..=8 {
+        yard.sql(&format!("update audit set id = {line} - 1 where id = {line}")).expect("moved");
+    }
+    yard.sql("update audit_head set lines = 7").expect("changed");
+    finds(yard, "audit", "line 5 is not what was written");
+}
+
+fn a_line_that_was_put_in_is_found(yard: &TestYard) {
+    if !unguarded(yard) {
+        return;
+    }
+    for line in (5..=8).rev() {
+        yard.sql(&format!("update audit set id = {line} + 1 where id = {line}")).expect("moved");
+    }
+    let copied = "insert into audit (id, at, actor, action, subject, detail, chain)
+                  select 5, at, actor, action, subject, detail, chain from audit where id = 4";
+    yard.sql(copied).expect("put in");
+    yard.sql("update audit_head set lines = 9").expect("changed");
+    finds(yard, "audit", "line 5 is not what was written");
+}
+
+fn a_line_that_was_put_at_the_end_is_found(yard: &TestYard) {
+    if !unguarded(yard) {
+        return;
+    }
+    let copied = "insert into audit (id, at, actor, action, subject, detail, chain)
+                  select 9, at, 'somebody else', action, subject, detail, chain from audit where id = 8";
+    yard.sql(copied).expect("put in");
+    finds(yard, "audit", "line 9");
+}
+
+fn a_tail_that_was_cut_off_is_found(yard: &TestYard) {
+    if !unguarded(yard) {
+        return;
+    }
+    yard.sql("delete from audit where id > 6").expect("cut off");
+    finds(yard, "audit", "the lines after 6 are gone; there were 8");
+    // Nor does counting anew hide it.
+    yard.sql("update audit_head set lines = 6").expect("changed");
+    finds(yard, "audit", "line 6 is not the last that was written");
+    yard.sql("delete from audit_head").expect("gone");
+    finds(yard, "audit", "the end of the trail is gone");
+}
+
+/// Deletes a revision of a keeper, with all that belongs to it.
+fn lose(yard: &TestYard, keeper: &str, revision: u32) {
+    for table in ["secrets", "block_references", "revisions"] {
+        let of = format!("(select id from blocks where name = '{keeper}')");
+        yard.sql(&format!("delete from {table} where block = {of} and revision = {revision}")).expect("lost");
+    }
+}
+
+/// Four keepers of three revisions each but for the last, past what guards them.
+fn with_revisions(yard: &TestYard) -> bool {
+    if !yard.has_shell() {
+        return false;
+    }
+    for keeper in ["first", "middle", "newest", "only"] {
+        yard.keeper(keeper, "badge");
+    }
+    for keeper in ["first", "middle", "newest"] {
+        for badge in ["second", "third"] {
+            yard.ok_with_input(&["set", &format!("zoo-keeper/{keeper}"), "--secret", "badge=-"], badge);
+        }
+    }
+    for table in ["secrets", "block_references", "revisions"] {
+        yard.unguard(table);
+    }
+    true
+}
+
+fn a_lost_old_revision_is_found(yard: &TestYard) {
+    if !with_revisions(yard) {
+        return;
+    }
+    lose(yard, "first", 1);
+    finds(yard, "blocks", "block `zoo-keeper/first` has lost its revision 1");
+    lose(yard, "middle", 2);
+    finds(yard, "blocks", "block `zoo-keeper/middle` has lost its revision 2");
+}
+
+fn a_lost_newest_revision_is_found(yard: &TestYard) {
+    if !with_revisions(yard) {
+        return;
+    }
+    lose(yard, "newest", 3);
+    finds(yard, "blocks", "block `zoo-keeper/newest`");
+    lose(yard, "only", 1);
+    finds(yard, "blocks", "block `zoo-keeper/only`");
+}
+
+fn a_block_that_was_set_back_to_an_old_revision_is_found(yard: &TestYard) {
+    if !with_revisions(yard) {
+        return;
+    }
+    yard.sql("update blocks set newest = 2 where name = 'middle'").expect("set back");
+    finds(yard, "blocks", "block `zoo-keeper/middle` has revisions that are newer than its newest");
+}
+
+fn changed_bytes_of_a_bundle_are_found(yard: &TestYard) {
+    if !yard.has_shell() {
+        return;
+    }
+    yard.keeper("ada", "badge");
+    let zoo = "where digest = (select digest from bundles where name = 'zoo')";
+    let changed = match yard.backend() {
+        Backend::Sqlite => "cast(bytes || x'00' as blob)",
+        Backend::Postgres => "bytes || '\\x00'::bytea",
+    };
+    yard.sql(&format!("update bundle_bytes set bytes = {changed} {zoo}")).expect("changed");
+    let words = "the bytes of bundle `zoo` in the yard are not those that were installed";
+    finds(yard, "bundles", words);
+    assert!(yard.fails(5, &["call", "zoo-keeper/ada", "introduce"]).contains(words));
+    yard.sql(&format!("delete from bundle_bytes {zoo}")).expect("lost");
+    finds(yard, "bundles", "the yard has lost the bundle");
+}
+
+/// The row of a keeper's first badge.
+fn first_badge(keeper: &str) -> String {
+    format!("where block = (select id from blocks where name = '{keeper}') and revision = 1")
+}
+
+fn a_damaged_secret_is_found(yard: &TestYard) {
+    if !yard.has_shell() {
+        return;
+    }
+    for keeper in ["whole", "cut", "moved"] {
+        yard.keeper(keeper, "badge");
+    }
+    // An old revision's secrets count, too.
+    yard.ok(&["set", "zoo-keeper/cut", "--set", "name=Cut"]);
+    yard.sql(&format!("update secrets set sealed = substr(sealed, 1, 20) {}", first_badge("cut"))).expect("cut");
+    finds(yard, "blocks", "the sealed value does not open");
+    finds(yard, "blocks", "zoo-keeper/cut");
+    let whole = format!("(select sealed from secrets {})", first_badge("whole"));
+    yard.sql(&format!("update secrets set sealed = {whole} {}", first_badge("moved"))).expect("moved");
+    finds(yard, "blocks", "zoo-keeper/moved");
+}
+
+fn a_lost_secret_is_found(yard: &TestYard) {
+    if !yard.has_shell() {
+        return;
+    }
+    for keeper in ["lost", "purged"] {
+        yard.keeper(keeper, "badge");
+    }
+    yard.ok(&["purge", "zoo-keeper/purged", "--yes"]);
+    assert_eq!(doctor(yard), [], "what was destroyed on purpose is no finding");
+    yard.sql(&format!("delete from secrets {}", first_badge("lost"))).expect("lost");
+    finds(yard, "blocks", "zoo-keeper/lost");
+}

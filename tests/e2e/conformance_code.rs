@@ -1,0 +1,621 @@
+//! Blocks as code: `export`, `plan` and `apply`.
+
+use blockyard_tests::{TestYard, on_both, ran};
+use expect_test::expect;
+use serde_json::{Value, json};
+
+on_both!(
+    a_plan_tells_and_an_apply_does_and_a_second_apply_does_nothing,
+    a_new_block_is_planned_field_by_field,
+    a_changed_block_is_planned_field_by_field,
+    a_plan_as_json_has_actions_changes_and_revisions,
+    what_others_build_on_is_applied_first,
+    what_was_exported_changes_nothing,
+    an_exported_block_is_the_same_in_another_yard,
+    many_blocks_are_exported_and_planned_on_all_pages,
+    a_rewritten_file_keeps_comments_order_and_other_blocks,
+    comments_inside_of_tables_are_kept,
+    a_file_of_something_else_is_left_as_it_is,
+    secrets_are_exported_as_sources_only,
+    a_secret_in_a_file_is_refused_and_not_repeated,
+    a_secret_in_another_form_is_refused_and_not_repeated,
+    a_secret_in_a_file_that_is_no_toml_is_not_repeated,
+    a_kept_secret_is_one_that_the_yard_has,
+    a_changed_source_is_shown_and_a_sealed_secret_is_not,
+    a_field_that_leaves_its_secret_behind_can_be_applied,
+    circles_in_a_file_are_refused,
+    a_circle_is_told_without_the_blocks_that_only_lead_to_it,
+    a_circle_through_the_yard_is_refused_before_anything_is_saved,
+    a_reference_can_be_turned_round_in_one_file,
+    references_to_blocks_of_the_same_file_are_checked,
+    deleted_blocks_are_not_in_files,
+    one_wrong_block_leaves_all_of_the_file_unsaved,
+    the_problems_of_all_blocks_come_at_once,
+    files_that_are_not_of_blocks_are_refused,
+    numbers_of_a_file_lose_no_digits,
+);
+
+fn file(blocks: &str) -> String {
+    format!("version = 1\n{blocks}")
+}
+
+fn apply(yard: &TestYard, blocks: &str) -> String {
+    let applied = yard.run_with_input(&["apply", "-"], &file(blocks));
+    assert_eq!(applied.code, 0, "{}{}", applied.stdout, applied.stderr);
+    applied.stdout
+}
+
+/// What a plan prints: exit code 8 where something would change, 0 where nothing would.
+fn plan(yard: &TestYard, code: i32, blocks: &str) -> String {
+    let planned = yard.run_with_input(&["plan", "-"], &file(blocks));
+    assert_eq!(planned.code, code, "{}{}", planned.stdout, planned.stderr);
+    planned.stdout
+}
+
+fn refused(yard: &TestYard, blocks: &str) -> String {
+    let told = yard.fails_with_input(4, &["plan", "-"], &file(blocks));
+    assert_eq!(yard.fails_with_input(4, &["apply", "-"], &file(blocks)), told);
+    told
+}
+
+fn a_plan_tells_and_an_apply_does_and_a_second_apply_does_nothing(yard: &TestYard) {
+    let blocks = "[blocks.\"zoo-keeper/ada\"]\nname = \"Ada\"\n[blocks.\"zoo-keeper/bob\"]\nname = \"Bob\"\n";
+    std::fs::write(yard.path("blocks.toml"), file(blocks)).expect("a file");
+    yard.create("zoo-keeper/bob", &json!({ "name": "Bob" }));
+    yard.create("zoo-keeper/cy", &json!({ "name": "Cy" }));
+    for _ in 0..2 {
+        let planned = yard.run(&["plan", "blocks.toml"]);
+        assert_eq!(planned.code, 8, "{planned:?}");
+        assert!(planned.stdout.starts_with("would create zoo-keeper/ada\n"), "{planned:?}");
+        assert!(planned.stdout.ends_with("1 to create, 0 to change, 1 unchanged\n"), "{planned:?}");
+    }
+    yard.fails(3, &["show", "zoo-keeper/ada"]);
+    let applied = yard.ok(&["apply", "blocks.toml"]);
+    assert!(applied.starts_with("created zoo-keeper/ada@1\n"), "{applied}");
+    assert!(applied.ends_with("1 created, 0 changed, 1 unchanged\n"), "{applied}");
+    assert_eq!(yard.ok(&["apply", "blocks.toml"]), "0 created, 0 changed, 2 unchanged\n");
+    assert_eq!(yard.ok(&["plan", "blocks.toml"]), "0 to create, 0 to change, 2 unchanged\n");
+    // A block that the file does not name is none of its business.
+    assert_eq!(yard.addresses(&[]), ["zoo-keeper/ada", "zoo-keeper/bob", "zoo-keeper/cy"]);
+    assert_eq!(yard.json(&["show", "zoo-keeper/ada"])["newest"], json!(1));
+}
+
+fn a_new_block_is_planned_field_by_field(yard: &TestYard) {
+    let blocks =
+        "[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\nspares = [\"env:SPARE\"]\nplace = { house = \"north\" }\n";
+    expect![[r#"
+        would create zoo-cage/cat
+          + animal: cat
+          + place: {"house":"north"}
+          + spares: [{"$source":"env:SPARE"}]
+        1 to create, 0 to change, 0 unchanged
+    "#]]
+    .assert_eq(&plan(yard, 8, blocks));
+}
+
+fn a_changed_block_is_planned_field_by_field(yard: &TestYard) {
+    yard.create(
+        "zoo-cage/cat",
+        &json!({ "animal": "cat", "capacity": 1, "warmth": 20.5, "tags": ["a", "b"],
+                 "place": { "house": "north", "code": "code-secret" } }),
+    );
+    let blocks = "[blocks.\"zoo-cage/cat\"]\nanimal = \"dog\"\nwarmth = 20.5\ntags = [\"a\", \"c\", \"d\"]\n\
+                  price = \"1.10\"\nplace = { house = \"south\" }\n";
+    expect![[r#"
+        would change zoo-cage/cat
+          ~ animal: cat → dog
+          - capacity: 1
+          ~ place.house: north → south
+          + price: 1.10
+          ~ tags.1: b → c
+          + tags.2: d
+        0 to create, 1 to change, 0 unchanged
+    "#]]
+    .assert_eq(&plan(yard, 8, blocks));
+    let applied = apply(yard, blocks);
+    assert!(applied.starts_with("changed zoo-cage/cat@2\n"), "{applied}");
+    assert_eq!(
+        yard.config("zoo-cage/cat"),
+        json!({ "animal": "dog", "warmth": 20.5, "tags": ["a", "c", "d"], "price": "1.10",
+                "place": { "house": "south", "code": "********" } })
+    );
+    // A secret that the file leaves out is kept.
+    assert_eq!(yard.ok(&["reveal", "zoo-cage/cat", "place.code", "--yes"]), "code-secret");
+}
+
+fn a_plan_as_json_has_actions_changes_and_revisions(yard: &TestYard) {
+    yard.create("zoo-keeper/ada", &json!({ "name": "Ada" }));
+    yard.create("zoo-keeper/bob", &json!({ "name": "Bob" }));
+    let blocks = file("[blocks.\"zoo-keeper/ada\"]\nname = \"Eve\"\n[blocks.\"zoo-keeper/bob\"]\nname = \"Bob\"\n");
+    let changes = json!([{ "field": "name", "change": "changed", "secret": false, "before": "Ada", "after": "Eve" }]);
+    let document = |arguments: &[&str], code: i32| -> Value {
+        let ran = yard.run_with_input(arguments, &blocks);
+        assert_eq!(ran.code, code, "{ran:?}");
+        serde_json::from_str(&ran.stdout).expect("one JSON document")
+    };
+    assert_eq!(
+        document(&["plan", "-", "--json"], 8),
+        json!({ "changed": true, "blocks": [
+            { "address": "zoo-keeper/ada", "action": "change", "changes": changes },
+            { "address": "zoo-keeper/bob", "action": "unchanged", "changes": [] },
+        ]})
+    );
+    assert_eq!(
+        document(&["apply", "-", "--json"], 0),
+        json!({ "changed": true, "blocks": [
+            { "address": "zoo-keeper/ada", "action": "change", "changes": changes, "revision": 2 },
+            { "address": "zoo-keeper/bob", "action": "unchanged", "changes": [] },
+        ]})
+    );
+    assert_eq!(document(&["apply", "-", "--json"], 0)["changed"], json!(false));
+    assert_eq!(document(&["plan", "-", "--json"], 0)["changed"], json!(false));
+}
+
+/// A parent before its child, and a secret before the block that it is read from.
+const PARENTS_FIRST: &str = r#"
+[blocks."zoo-cage/cat"]
+animal = "cat"
+keeper = "zoo-keeper/bob"
+lock = { how = "guarded", by = "zoo-keeper/ada" }
+helpers = ["zoo-keeper/ada"]
+
+[blocks."zoo-keeper/bob"]
+name = "Bob"
+badge = "block:zoo-safe/one"
+teacher = "zoo-keeper/ada"
+
+[blocks."zoo-keeper/ada"]
+name = "Ada"
+
+[blocks."zoo-safe/one"]
+content = "env:CONTENT"
+"#;
+
+fn what_others_build_on_is_applied_first(yard: &TestYard) {
+    let applied = apply(yard, PARENTS_FIRST);
+    let order: Vec<&str> = applied.lines().filter_map(|line| line.strip_prefix("created ")).collect();
+    assert_eq!(order, ["zoo-keeper/ada@1", "zoo-safe/one@1", "zoo-keeper/bob@1", "zoo-cage/cat@1"]);
+    let seen = ran(yard.command(&["call", "zoo-cage/cat", "look"]).env("CONTENT", "content-secret"), None);
+    assert!(seen.stdout.contains("Bob < Ada"), "{seen:?}");
+    let used_by = yard.json(&["show", "zoo-safe/one"])["used_by"].clone();
+    assert_eq!(used_by, json!([{ "address": "zoo-keeper/bob", "field": "badge" }]));
+    assert_eq!(plan(yard, 0, PARENTS_FIRST), "0 to create, 0 to change, 4 unchanged\n");
+}
+
+/// A cage with a value of every kind, and what it builds on.
+fn full_cage(yard: &TestYard) {
+    yard.create("zoo-safe/one", &json!({ "content": { "$source": "env:CONTENT" } }));
+    yard.create("zoo-keeper/ada", &json!({ "name": "Ada", "badge": { "$source": "block:zoo-safe/one" } }));
+    let ada = json!({ "$block": "zoo-keeper/ada" });
+    yard.create(
+        "zoo-cage/cat",
+        &json!({
+            "animal": "\u{1b}\u{0}\"'''\n\\", "capacity": u64::MAX, "warmth": -1.5e300, "price": "1.10",
+            "built": "2024-02-29", "type": "tank", "tags": ["", "kept", "env:HOME", "zoo-keeper/ada", "********"],
+            "keeper": ada, "helpers": [ada], "papers": { "$block": "zoo-safe/one" }, "inside": null,
+            "lock": { "how": "guarded", "by": ada, "word": { "$source": "file:/word" } },
+            "spares": [{ "$source": "env:SPARE" }], "doors": { "a/b~c.d \"e\"": { "$source": "env:DOOR" } },
+            "place": { "house": "", "code": null },
+            "notes": {
+                "": [null, [], {}, [{ "x": null }]], "a.b/c~d": 1.0, "\u{1}": i64::MIN, "\"": u64::MAX,
+                "$json": "1", "deep": { "$json": "{}" }, "date": "2024-01-31T00:00:00Z", "$block": "zoo-keeper/ada",
+            },
+        }),
+    );
+}
+
+fn what_was_exported_changes_nothing(yard: &TestYard) {
+    full_cage(yard);
+    // Secrets of three letters are too short to be masked in a result.
+    let sealed = json!({ "animal": "dog", "spares": ["s-0"], "doors": { "a.b/c": "s-1" },
+                         "place": { "house": "north", "code": "s-2" },
+                         "lock": { "how": "key", "pattern": "s-3" } });
+    yard.create("zoo-cage/dog", &sealed);
+    let exported = yard.ok(&["export"]);
+    let planned = yard.run_with_input(&["plan", "-"], &exported);
+    assert_eq!((planned.code, &*planned.stdout), (0, "0 to create, 0 to change, 4 unchanged\n"), "{planned:?}");
+    let applied = yard.run_with_input(&["apply", "-"], &exported);
+    assert_eq!((applied.code, &*applied.stdout), (0, "0 created, 0 changed, 4 unchanged\n"), "{applied:?}");
+    assert_eq!(yard.ok(&["export"]), exported);
+    assert_eq!(yard.json(&["show", "zoo-cage/cat"])["newest"], json!(1));
+    let opened = yard.json(&["call", "zoo-cage/dog", "open-all"]);
+    assert_eq!(opened, json!(["s-0", "s-1", "s-2", "s-3"]));
+}
+
+fn an_exported_block_is_the_same_in_another_yard(yard: &TestYard) {
+    full_cage(yard);
+    let other = TestYard::on(yard.backend());
+    let exported = yard.ok(&["export", "zoo-cage/cat", "zoo-keeper/ada", "zoo-safe/one"]);
+    let applied = other.run_with_input(&["apply", "-"], &exported);
+    assert_eq!(applied.code, 0, "{}{}", applied.stdout, applied.stderr);
+    for address in ["zoo-cage/cat", "zoo-keeper/ada", "zoo-safe/one"] {
+        assert_eq!(other.config(address), yard.config(address));
+    }
+    assert_eq!(other.ok(&["export"]), yard.ok(&["export"]));
+}
+
+fn many_blocks_are_exported_and_planned_on_all_pages(yard: &TestYard) {
+    let mut blocks = String::new();
+    for number in 0..501 {
+        blocks.push_str(&format!("[blocks.\"zoo-keeper/k{number:03}\"]\nname = \"{number}\"\n"));
+    }
+    assert!(apply(yard, &blocks).ends_with("501 created, 0 changed, 0 unchanged\n"));
+    let exported = yard.ok(&["export"]);
+    assert_eq!(exported.matches("[blocks.").count(), 501);
+    let planned = yard.run_with_input(&["plan", "-"], &exported);
+    assert_eq!((planned.code, &*planned.stdout), (0, "0 to create, 0 to change, 501 unchanged\n"), "{planned:?}");
+}
+
+fn a_rewritten_file_keeps_comments_order_and_other_blocks(yard: &TestYard) {
+    let text = r#"# Who is where.
+version = 1
+
+# The cat comes first.
+[blocks."zoo-cage/cat"]
+# She is old.
+animal = 'cat' # a tabby
+warmth = 2.05e1 # degrees
+tags = [
+    "a", # the first
+    "b",
+]
+
+# He is gone, and stays in the file.
+[blocks."zoo-cage/dog"]
+animal = "dog" # a terrier
+
+[blocks."zoo-keeper/ada"]
+name = "Ada" # a keeper
+badge = "env:BADGE" # hers
+"#;
+    std::fs::write(yard.path("blocks.toml"), text).expect("a file");
+    yard.ok(&["apply", "blocks.toml"]);
+    yard.ok(&["export", "--out", "blocks.toml"]);
+    assert_eq!(std::fs::read_to_string(yard.path("blocks.toml")).expect("the file"), text);
+    yard.ok(&["set", "zoo-cage/cat", "--set", "animal=lynx", "--set", "capacity=2"]);
+    yard.ok(&["set", "zoo-keeper/ada", "--secret", "badge=env:OTHER"]);
+    yard.ok(&["delete", "zoo-cage/dog"]);
+    yard.create("zoo-keeper/bob", &json!({ "name": "Bob" }));
+    yard.ok(&["export", "--out", "blocks.toml"]);
+    expect![[r##"
+        # Who is where.
+        version = 1
+
+        # The cat comes first.
+        [blocks."zoo-cage/cat"]
+        # She is old.
+        animal = "lynx" # a tabby
+        warmth = 2.05e1 # degrees
+        tags = [
+            "a", # the first
+            "b",
+        ]
+        capacity = 2
+
+        # He is gone, and stays in the file.
+        [blocks."zoo-cage/dog"]
+        animal = "dog" # a terrier
+
+        [blocks."zoo-keeper/ada"]
+        name = "Ada" # a keeper
+        badge = "env:OTHER" # hers
+
+        [blocks."zoo-keeper/bob"]
+        name = "Bob"
+    "##]]
+    .assert_eq(&std::fs::read_to_string(yard.path("blocks.toml")).expect("the file"));
+}
+
+fn comments_inside_of_tables_are_kept(yard: &TestYard) {
+    let text = r#"version = 1
+
+[blocks."zoo-cage/cat"]
+animal = "cat"
+
+# Where she stands.
+[blocks."zoo-cage/cat".place]
+# In the north of it.
+house = "north" # for now
+"#;
+    std::fs::write(yard.path("blocks.toml"), text).expect("a file");
+    yard.ok(&["apply", "blocks.toml"]);
+    yard.ok(&["set", "zoo-cage/cat", "--set", "place.house=south"]);
+    yard.ok(&["export", "--out", "blocks.toml"]);
+    let rewritten = std::fs::read_to_string(yard.path("blocks.toml")).expect("the file");
+    assert_eq!(rewritten, text.replace("\"north\"", "\"south\""));
+}
+
+fn a_file_of_something_else_is_left_as_it_is(yard: &TestYard) {
+    yard.create("zoo-keeper/ada", &json!({ "name": "Ada" }));
+    for text in ["name = 1\n", "version = 2\n", "# half of a\nversion = \"\n"] {
+        std::fs::write(yard.path("mine.toml"), text).expect("a file");
+        let refused = yard.fails(4, &["export", "--out", "mine.toml"]);
+        assert!(refused.contains("`mine.toml` is there, and is not a file of blocks"), "{refused}");
+        assert_eq!(std::fs::read_to_string(yard.path("mine.toml")).expect("the file"), text);
+    }
+    yard.fails(3, &["export", "zoo-keeper/eve", "--out", "new.toml"]);
+    assert!(!yard.path("new.toml").exists());
+}
+
+fn secrets_are_exported_as_sources_only(yard: &TestYard) {
+    yard.create("zoo-safe/one", &json!({ "content": "content-secret" }));
+    yard.create(
+        "zoo-cage/cat",
+        &json!({ "animal": "cat", "spares": ["spare-secret", { "$source": "env:SPARE" }],
+                 "doors": { "a": "door-secret", "b": { "$source": "block:zoo-safe/one" } },
+                 "place": { "house": "north", "code": "code-secret" },
+                 "lock": { "how": "key", "pattern": "pattern-secret" } }),
+    );
+    expect![[r#"
+        version = 1
+
+        [blocks."zoo-cage/cat"]
+        animal = "cat"
+        lock = { how = "key", pattern = "kept" }
+        spares = ["kept", "env:SPARE"]
+        doors = { a = "kept", b = "block:zoo-safe/one" }
+        place = { code = "kept", house = "north" }
+
+        [blocks."zoo-safe/one"]
+        content = "kept"
+    "#]]
+    .assert_eq(&yard.ok(&["export"]));
+}
+
+fn a_secret_in_a_file_is_refused_and_not_repeated(yard: &TestYard) {
+    let told = refused(
+        yard,
+        r#"
+[blocks."zoo-cage/cat"]
+animal = "cat"
+spares = ["hunter2-secret", "********"]
+doors = { front = "hunter2-secret" }
+place = { house = "north", code = "hunter2-secret" }
+[blocks."zoo-cage/cat".lock]
+how = "key"
+pattern = "hunter2-secret"
+"#,
+    );
+    for place in ["/spares/0", "/spares/1", "/doors/front", "/place/code", "/lock/pattern"] {
+        assert!(told.contains(&format!("  {place}: ")), "{place}: {told}");
+    }
+    assert!(told.contains("a secret stands in a file only as a source, such as `env:NAME`"), "{told}");
+    assert!(told.contains("`********` is what `show` prints in place of a secret"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
+    assert_eq!(yard.any_file_contains("hunter2-secret"), None);
+    assert_eq!(yard.addresses(&[]), [""; 0]);
+}
+
+fn a_secret_in_another_form_is_refused_and_not_repeated(yard: &TestYard) {
+    for (field, place, secret) in [
+        (r#"spares = [{ "$json" = '"hunter2-secret"' }]"#, "/spares/0: ", "hunter2"),
+        (r#"spares = { "$json" = '["hunter2-secret"]' }"#, "/spares/0: ", "hunter2"),
+        (r#"doors = { front = { "$json" = '"hunter2-secret"' } }"#, "/doors/front: ", "hunter2"),
+        (r#"lock = { "$json" = '{"how": "key", "pattern": "hunter2-secret"}' }"#, "/lock/pattern: ", "hunter2"),
+        (r#"spares = [{ "$source" = "hunter2-secret" }]"#, "/spares/0: ", "hunter2"),
+        (r#"spares = [{ hunter2-secret = "" }]"#, "/spares/0: ", "hunter2"),
+        ("spares = [20771231]", "/spares/0: ", "2077"),
+        ("spares = [2077-12-31]", "/spares/0: ", "2077"),
+    ] {
+        let told = refused(yard, &format!("[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\n{field}\n"));
+        assert!(told.contains(place), "{field}: {told}");
+        assert!(!told.contains(secret), "{field}: {told}");
+    }
+    assert_eq!(yard.any_file_contains("hunter2-secret"), None);
+}
+
+fn a_secret_in_a_file_that_is_no_toml_is_not_repeated(yard: &TestYard) {
+    for line in [
+        "badge = hunter2-secret",
+        "badge = \"hunter2-secret",
+        "badge \"hunter2-secret\"",
+        "badge = \"hunter2-secret\" x",
+    ] {
+        let told = refused(yard, &format!("[blocks.\"zoo-keeper/ada\"]\nname = \"Ada\"\n{line}\n"));
+        assert!(told.contains("the file is not TOML") && told.contains("line 4"), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}
+
+fn a_kept_secret_is_one_that_the_yard_has(yard: &TestYard) {
+    let kept = "[blocks.\"zoo-keeper/ada\"]\nname = \"Ada\"\nbadge = \"kept\"\n";
+    let told = refused(yard, kept);
+    assert!(told.contains("/badge: the yard keeps no secret here; give a source"), "{told}");
+    yard.create("zoo-keeper/ada", &json!({ "name": "Ada", "badge": { "$source": "env:BADGE" } }));
+    let told = refused(yard, kept);
+    assert!(told.contains("/badge: the yard keeps no secret here; give a source"), "{told}");
+    let saved = yard.run_with_input(&["set", "zoo-keeper/ada", "--secret", "badge=-"], "badge-secret");
+    assert_eq!(saved.code, 0, "{}", saved.stderr);
+    assert_eq!(plan(yard, 0, kept), "0 to create, 0 to change, 1 unchanged\n");
+}
+
+fn a_changed_source_is_shown_and_a_sealed_secret_is_not(yard: &TestYard) {
+    yard.create("zoo-keeper/ada", &json!({ "name": "Ada", "badge": "badge-secret" }));
+    let sourced = |source: &str| format!("[blocks.\"zoo-keeper/ada\"]\nname = \"Ada\"\nbadge = \"{source}\"\n");
+    let mut all = plan(yard, 8, &sourced("env:FIRST"));
+    apply(yard, &sourced("env:FIRST"));
+    all.push_str(&plan(yard, 8, &sourced("file:/second")));
+    apply(yard, &sourced("file:/second"));
+    let saved = yard.run_with_input(&["rollback", "zoo-keeper/ada@1"], "");
+    assert_eq!(saved.code, 0, "{}", saved.stderr);
+    all.push_str(&plan(yard, 8, &sourced("file:/second")));
+    expect![[r#"
+        would change zoo-keeper/ada
+          ~ badge: a secret → env:FIRST
+        0 to create, 1 to change, 0 unchanged
+        would change zoo-keeper/ada
+          ~ badge: env:FIRST → file:/second
+        0 to create, 1 to change, 0 unchanged
+        would change zoo-keeper/ada
+          ~ badge: a secret → file:/second
+        0 to create, 1 to change, 0 unchanged
+    "#]]
+    .assert_eq(&all);
+    let differ = yard.run_with_input(&["set", "zoo-keeper/ada", "--secret", "badge=-"], "other-secret");
+    assert_eq!(differ.code, 0, "{}", differ.stderr);
+    let diff = yard.ok(&["diff", "zoo-keeper/ada@1", "zoo-keeper/ada"]);
+    assert_eq!(diff, "zoo-keeper/ada@1 → zoo-keeper/ada@5\n  ~ badge: the secret differs\n");
+}
+
+fn a_field_that_leaves_its_secret_behind_can_be_applied(yard: &TestYard) {
+    yard.create("zoo-cage/cat", &json!({ "animal": "cat", "lock": { "how": "key", "pattern": "pattern-secret" } }));
+    apply(yard, "[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\nlock = { how = \"open\" }\n");
+    assert_eq!(yard.config("zoo-cage/cat")["lock"], json!({ "how": "open" }));
+    apply(yard, "[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\n");
+    assert_eq!(yard.config("zoo-cage/cat"), json!({ "animal": "cat" }));
+}
+
+/// Keepers, each with the one whom they learn from.
+fn keepers(pairs: &[(&str, &str)]) -> String {
+    let keeper = |(name, teacher): &(&str, &str)| {
+        let teacher = if teacher.is_empty() { String::new() } else { format!("teacher = \"zoo-keeper/{teacher}\"\n") };
+        format!("[blocks.\"zoo-keeper/{name}\"]\nname = \"{name}\"\n{teacher}")
+    };
+    pairs.iter().map(keeper).collect()
+}
+
+fn circles_in_a_file_are_refused(yard: &TestYard) {
+    for pairs in [&[("a", "a")][..], &[("a", "b"), ("b", "a")], &[("z", ""), ("a", "b"), ("b", "c"), ("c", "a")]] {
+        let told = refused(yard, &keepers(pairs));
+        assert!(told.contains("the blocks would build on each other in a circle"), "{told}");
+        assert!(told.contains("`zoo-keeper/a`") && !told.contains("`zoo-keeper/z`"), "{told}");
+    }
+    assert_eq!(yard.addresses(&[]), [""; 0]);
+}
+
+fn a_circle_is_told_without_the_blocks_that_only_lead_to_it(yard: &TestYard) {
+    let told = refused(yard, &keepers(&[("d", "a"), ("a", "b"), ("b", "c"), ("c", "a")]));
+    for name in ["a", "b", "c"] {
+        assert!(told.contains(&format!("`zoo-keeper/{name}`")), "{told}");
+    }
+    assert!(!told.contains("`zoo-keeper/d`"), "{told}");
+}
+
+fn a_circle_through_the_yard_is_refused_before_anything_is_saved(yard: &TestYard) {
+    apply(yard, &keepers(&[("a", "b"), ("b", "")]));
+    let told = refused(yard, &keepers(&[("b", "c"), ("c", "a")]));
+    assert!(told.contains("in a circle"), "{told}");
+    assert_eq!(yard.addresses(&[]), ["zoo-keeper/a", "zoo-keeper/b"]);
+}
+
+fn a_reference_can_be_turned_round_in_one_file(yard: &TestYard) {
+    apply(yard, &keepers(&[("a", "b"), ("b", "")]));
+    apply(yard, &keepers(&[("a", ""), ("b", "a")]));
+    assert_eq!(yard.json(&["call", "zoo-keeper/b", "introduce"]), json!("b < a"));
+    assert_eq!(yard.json(&["call", "zoo-keeper/a", "introduce"]), json!("a"));
+}
+
+fn references_to_blocks_of_the_same_file_are_checked(yard: &TestYard) {
+    let told = refused(
+        yard,
+        r#"
+[blocks."zoo-cage/cat"]
+animal = "cat"
+keeper = "zoo-safe/one"
+papers = "zoo-keeper/ada"
+helpers = ["zoo-keeper/eve", "zoo-keeper/ada", "ada"]
+spares = ["block:zoo-keeper/ada", "block:zoo-safe/one"]
+[blocks."zoo-safe/one"]
+content = "env:CONTENT"
+[blocks."zoo-keeper/ada"]
+name = "Ada"
+"#,
+    );
+    expect![[r#"
+        error: block `zoo-cage/cat` is not valid
+          /helpers/0: wants a block of type `zoo-keeper`; block `zoo-keeper/eve` not found
+          /helpers/2: `ada` is not an address; an address is `TYPE/NAME`, for example `sql-database/flights`
+          /keeper: wants a block of type `zoo-keeper`; `zoo-safe/one` is a block of type `zoo-safe`, which implements `secret-store`
+          /papers: wants a block that implements `secret-store`; `zoo-keeper/ada` is a block of type `zoo-keeper`
+          /spares/0: wants a block that implements `secret-store`; `zoo-keeper/ada` is a block of type `zoo-keeper`
+    "#]]
+    .assert_eq(&told);
+    assert_eq!(yard.addresses(&[]), [""; 0]);
+}
+
+fn deleted_blocks_are_not_in_files(yard: &TestYard) {
+    yard.create("zoo-keeper/ada", &json!({ "name": "Ada" }));
+    yard.create("zoo-keeper/bob", &json!({ "name": "Bob" }));
+    let exported = yard.ok(&["export"]);
+    yard.ok(&["delete", "zoo-keeper/ada"]);
+    assert_eq!(yard.ok(&["export"]), file("\n[blocks.\"zoo-keeper/bob\"]\nname = \"Bob\"\n"));
+    for told in [
+        yard.fails(3, &["export", "zoo-keeper/ada"]),
+        yard.fails_with_input(3, &["plan", "-"], &exported),
+        yard.fails_with_input(3, &["apply", "-"], &exported),
+    ] {
+        assert!(told.contains("block `zoo-keeper/ada` is deleted"), "{told}");
+        assert!(told.contains("`blockyard restore zoo-keeper/ada`"), "{told}");
+    }
+    let told = refused(yard, "[blocks.\"zoo-keeper/cy\"]\nname = \"Cy\"\nteacher = \"zoo-keeper/ada\"\n");
+    assert!(told.contains("/teacher: wants a block of type `zoo-keeper`; block `zoo-keeper/ada` is deleted"), "{told}");
+}
+
+fn one_wrong_block_leaves_all_of_the_file_unsaved(yard: &TestYard) {
+    yard.create("zoo-keeper/ada", &json!({ "name": "Ada" }));
+    let good = "[blocks.\"zoo-keeper/ada\"]\nname = \"Eve\"\n[blocks.\"zoo-keeper/bob\"]\nname = \"Bob\"\n";
+    for (wrong, told) in [
+        ("[blocks.\"zoo-cage/cat\"]\nanimal = \"unicorn\"\n", "/animal: does not live in cages"),
+        ("[blocks.\"zoo-cage/cat\"]\nanmal = \"cat\"\n", "/anmal: unknown field `anmal`; did you mean `animal`?"),
+        ("[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\nwarmth = nan\n", "/warmth: is not a number"),
+    ] {
+        let refused = refused(yard, &format!("{good}{wrong}"));
+        assert!(refused.contains(told), "{refused}");
+    }
+    assert_eq!(yard.addresses(&[]), ["zoo-keeper/ada"]);
+    assert_eq!(yard.config("zoo-keeper/ada"), json!({ "name": "Ada" }));
+}
+
+fn the_problems_of_all_blocks_come_at_once(yard: &TestYard) {
+    let told = refused(
+        yard,
+        r#"
+[blocks."zoo-keeper/ada"]
+nam = "Ada"
+[blocks."zoo-cage/cat"]
+animal = "cat"
+spares = ["hunter2-secret"]
+warmht = 20.0
+"#,
+    );
+    for problem in ["zoo-keeper/ada", "/nam: unknown field", "zoo-cage/cat", "/spares/0: ", "/warmht: unknown field"] {
+        assert!(told.contains(problem), "{problem}: {told}");
+    }
+}
+
+fn files_that_are_not_of_blocks_are_refused(yard: &TestYard) {
+    for (code, text, told) in [
+        (4, "", "the file has no `version`"),
+        (4, "version = 2\n", "the file has version 2; this Blockyard reads version 1"),
+        (4, "version = 1\nblcks = {}\n", "the file has `blcks`, which is not known"),
+        (4, "version = 1\nblocks = 3\n", "`blocks` is a table"),
+        (4, "version = 1\n[blocks]\n\"zoo-keeper/ada\" = 3\n", "block `zoo-keeper/ada` in the file is not a table"),
+        (2, "version = 1\n[blocks.\"ada\"]\n", "`ada` is not an address"),
+        (2, "version = 1\n[blocks.\"zoo-keeper/ada@1\"]\n", "names a revision"),
+        (3, "version = 1\n[blocks.\"zoo-keper/ada\"]\n", "did you mean `zoo-keeper`?"),
+        (4, "version = 1\n[blocks.\"zoo-keeper/ada\"]\n[blocks.\"zoo-keeper/ada\"]\n", "duplicate key"),
+    ] {
+        let refused = yard.fails_with_input(code, &["apply", "-"], text);
+        assert!(refused.contains(told), "{text}: {refused}");
+    }
+    let missing = yard.fails(3, &["plan", "none.toml"]);
+    assert!(missing.contains("`none.toml` cannot be read"), "{missing}");
+    assert_eq!(plan(yard, 0, ""), "0 to create, 0 to change, 0 unchanged\n");
+}
+
+fn numbers_of_a_file_lose_no_digits(yard: &TestYard) {
+    let big = "[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\ncapacity = { \"$json\" = \"18446744073709551615\" }\n";
+    apply(yard, big);
+    assert_eq!(yard.config("zoo-cage/cat")["capacity"], json!(u64::MAX));
+    for field in [
+        "notes = { x = { \"$json\" = \"18446744073709551616\" } }",
+        "notes = { x = { \"$json\" = \"[0.1234567890123456789]\" } }",
+        "warmth = 0.1234567890123456789",
+    ] {
+        let told = refused(yard, &format!("[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\n{field}\n"));
+        assert!(told.contains("would lose digits"), "{told}");
+    }
+    // Beyond 64 bit TOML has no number at all.
+    let told = refused(yard, "[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\ncapacity = 18446744073709551615\n");
+    assert!(told.contains("the file is not TOML"), "{told}");
+}

@@ -1,0 +1,231 @@
+//! Yards of other formats: an old one is read and goes on, a newer one is left as it is.
+
+use std::process::{Command, Stdio};
+
+use blockyard_tests::{Backend, Ran, TestYard, available, bundle, on_both, ran, root};
+use serde_json::{Value, json};
+
+on_both!(a_newer_format_is_refused_and_nothing_is_changed,);
+
+/// The key of the yard in `fixtures/yards`.
+const KEY: &str = "YmxvY2t5YXJkIGZpeHR1cmUga2V5LCAzMiBieXRlcyE=";
+
+/// A yard of the first format, as the Blockyard of that time left it.
+struct OldYard(TestYard);
+
+impl OldYard {
+    fn new() -> Self {
+        let yard = TestYard::empty();
+        let fixture = root().join("tests/fixtures/yards/format-1.db");
+        std::fs::copy(fixture, yard.path("yard.db")).expect("a copy of the old yard");
+        Self(yard)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.0.command(arguments);
+        command.env("BLOCKYARD_KEY", KEY).env("FIXTURE_PW", "sourced-secret");
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        ran(&mut self.command(arguments), None)
+    }
+
+    fn ok(&self, arguments: &[&str]) -> String {
+        let ran = self.run(arguments);
+        assert_eq!(ran.code, 0, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
+        ran.stdout
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.ok(&[arguments, &["--json"]].concat())).expect("one JSON document")
+    }
+
+    /// The audit trail from its first line on: what was done to what.
+    fn trail(&self) -> Vec<(String, String)> {
+        let told = self.json(&["audit"]);
+        let word = |line: &Value, field: &str| line[field].as_str().expect("a word").to_owned();
+        let lines = told["audit"].as_array().expect("lines").iter().rev();
+        lines.map(|line| (word(line, "action"), word(line, "subject"))).collect()
+    }
+
+    /// What `doctor` says of the audit trail, and whether all is well.
+    fn doctor(&self) -> (bool, String) {
+        let told = self.run(&["doctor", "--json"]);
+        let told: Value = serde_json::from_str(&told.stdout).expect("one JSON document");
+        let steps = told["steps"].as_array().expect("steps");
+        let audit = steps.iter().find(|step| step["name"] == "audit").expect("the audit trail is looked at");
+        (told["passed"] == json!(true), audit["detail"].as_str().unwrap_or_default().to_owned())
+    }
+
+    fn format(&self) -> Option<String> {
+        self.0.sql("select max(version) from _sqlx_migrations")
+    }
+}
+
+#[test]
+fn every_command_that_reads_opens_an_old_yard() {
+    for arguments in [
+        &["list"][..],
+        &["show", "sql-database/warehouse@1"],
+        &["history", "sql-database/warehouse"],
+        &["diff", "sql-database/warehouse@1", "sql-database/warehouse"],
+        &["bundles"],
+        &["types"],
+        &["type", "sql-database"],
+        &["grants"],
+        &["audit"],
+        &["key", "status"],
+    ] {
+        // The first command on it is the one that brings it up to date.
+        let yard = OldYard::new();
+        assert!(yard.json(arguments).is_object(), "{arguments:?}");
+    }
+    assert!(OldYard::new().ok(&["export"]).contains("[blocks.\"sql-database/warehouse\"]"));
+}
+
+#[test]
+fn an_old_yard_has_all_that_it_had() {
+    let yard = OldYard::new();
+    assert_eq!(yard.json(&["list"])["blocks"].as_array().map(Vec::len), Some(3));
+    let config = |port: u16| {
+        json!({ "database": "warehouse", "dialect": "postgres", "host": "127.0.0.1", "options": { "sslmode": "disable" },
+                "password": "********", "port": port, "username": "loader" })
+    };
+    assert_eq!(yard.json(&["show", "sql-database/warehouse@1"])["config"], config(5432));
+    assert_eq!(yard.json(&["show", "sql-database/warehouse"])["config"], config(5433));
+    let history = yard.json(&["history", "sql-database/warehouse"]);
+    let changed: Vec<&Value> =
+        history["revisions"].as_array().expect("revisions").iter().map(|revision| &revision["changed"]).collect();
+    assert_eq!(json!(changed), json!([["port"], ["password (secret)"], []]));
+    assert_eq!(history["revisions"][0]["author"], json!("ada@vm"));
+    for (address, secret) in [
+        ("sql-database/warehouse@1", "first-fixture-secret"),
+        ("sql-database/warehouse@2", "second-fixture-secret"),
+        ("sql-database/warehouse@3", "second-fixture-secret"),
+        ("sql-database/sourced", "sourced-secret"),
+    ] {
+        assert_eq!(yard.ok(&["reveal", address, "password", "--yes"]), secret, "{address}");
+    }
+    assert_eq!(yard.json(&["doctor"])["passed"], json!(true));
+}
+
+#[test]
+fn an_old_yard_goes_on() {
+    let yard = OldYard::new();
+    assert_eq!(yard.json(&["set", "sql-database/warehouse", "--set", "port=5434"])["revision"], json!(4));
+    assert_eq!(yard.ok(&["reveal", "sql-database/warehouse", "password", "--yes"]), "second-fixture-secret");
+    yard.ok(&["rollback", "sql-database/warehouse@1"]);
+    assert_eq!(yard.ok(&["reveal", "sql-database/warehouse", "password", "--yes"]), "first-fixture-secret");
+    yard.ok(&["delete", "sql-database/warehouse"]);
+    yard.ok(&["restore", "sql-database/warehouse"]);
+    yard.ok(&["purge", "sql-database/warehouse", "--yes"]);
+    assert_ne!(yard.run(&["reveal", "sql-database/warehouse@1", "password", "--yes"]).code, 0);
+    yard.ok(&["install", &bundle("zoo"), "--yes"]);
+    yard.ok(&["create", "zoo-keeper/ada", "--set", "name=Ada"]);
+    yard.ok(&["create", "zoo-keeper/bob", "--set", "name=Bob", "--set", "teacher=zoo-keeper/ada"]);
+    assert_eq!(yard.run(&["delete", "zoo-keeper/ada"]).code, 6);
+    assert_eq!(yard.json(&["doctor"])["passed"], json!(true));
+}
+
+#[test]
+fn the_trail_of_an_old_yard_goes_on_and_its_old_lines_are_held_too() {
+    let yard = OldYard::new();
+    let old = [
+        ("install", "sql"),
+        ("create", "sql-database/flights"),
+        ("create", "sql-database/warehouse"),
+        ("set", "sql-database/warehouse"),
+        ("set", "sql-database/warehouse"),
+        ("create", "sql-database/sourced"),
+    ]
+    .map(|(action, subject)| (action.to_owned(), subject.to_owned()));
+    assert_eq!(yard.trail(), old);
+    yard.ok(&["set", "sql-database/warehouse", "--set", "port=5434"]);
+    let trail = yard.trail();
+    assert_eq!(trail[..6], old);
+    assert_eq!(trail[6..], [("set".to_owned(), "sql-database/warehouse".to_owned())]);
+    let (passed, audit) = yard.doctor();
+    assert!(passed && audit.contains("7 lines"), "{audit}");
+    if !available("BLOCKYARD_TEST_SQLITE3") {
+        return;
+    }
+    let change = "update audit set subject = 'sql-database/other' where id = 3";
+    assert_eq!(yard.0.sql(change), None, "the trail is append-only");
+    assert!(yard.0.sql(&format!("drop trigger audit_stays; {change}")).is_some());
+    let (passed, audit) = yard.doctor();
+    assert!(!passed && audit.contains("is not what was written"), "{audit}");
+    assert_eq!(yard.run(&["doctor"]).code, 1);
+    assert!(yard.0.sql("update audit set subject = 'sql-database/warehouse' where id = 3").is_some());
+    assert!(yard.doctor().0, "it is whole again");
+    assert!(yard.0.sql("drop trigger audit_is_kept; delete from audit where id = 2").is_some());
+    let (passed, audit) = yard.doctor();
+    assert!(!passed && audit.contains("are gone"), "{audit}");
+}
+
+#[test]
+fn many_that_open_an_old_yard_at_once_all_do() {
+    let yard = OldYard::new();
+    let openers: Vec<_> = (0..8)
+        .map(|number| {
+            let arguments = ["set", "sql-database/warehouse", "--set", &format!("port={}", 6000 + number)];
+            yard.command(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it runs")
+        })
+        .collect();
+    for opener in openers {
+        let ended = opener.wait_with_output().expect("it ends");
+        assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+    assert_eq!(yard.json(&["show", "sql-database/warehouse"])["newest"], json!(11));
+    assert_eq!(yard.json(&["doctor"])["passed"], json!(true));
+}
+
+#[test]
+fn an_old_yard_stays_as_it_is_without_its_key() {
+    let yard = OldYard::new();
+    let refused = yard.0.fails(5, &["list"]);
+    assert!(refused.contains("BLOCKYARD_KEY"), "{refused}");
+    let wrong = ran(yard.command(&["list"]).env("BLOCKYARD_KEY", "d3Jvbmcga2V5LCB3cm9uZyBrZXksIHdyb25nIGtleSE="), None);
+    assert_eq!(wrong.code, 5, "{wrong:?}");
+    if available("BLOCKYARD_TEST_SQLITE3") {
+        assert_eq!(yard.format().as_deref(), Some("1\n"));
+    }
+    yard.ok(&["list"]);
+}
+
+fn a_newer_format_is_refused_and_nothing_is_changed(yard: &TestYard) {
+    if yard.backend() == Backend::Sqlite && !available("BLOCKYARD_TEST_SQLITE3") {
+        return;
+    }
+    yard.create("zoo-keeper/ada", &json!({ "name": "Ada" }));
+    let newer = "insert into _sqlx_migrations (version, description, installed_on, success, checksum, execution_time)
+         select 99, description, installed_on, success, checksum, execution_time from _sqlx_migrations where version = 2";
+    assert!(yard.sql(newer).is_some());
+    assert!(yard.sql("update yard set needs = '9.9.9'").is_some());
+    let content =
+        "select (select count(*) from audit), (select count(*) from revisions), (select count(*) from bundles),
+         (select max(version) from _sqlx_migrations), (select key_id from yard)";
+    let before = yard.sql(content);
+    assert!(before.is_some());
+    for arguments in [
+        &["list"][..],
+        &["show", "zoo-keeper/ada"],
+        &["create", "zoo-keeper/bob", "--set", "name=Bob"],
+        &["set", "zoo-keeper/ada", "--set", "name=Eve"],
+        &["call", "zoo-keeper/ada", "introduce"],
+        &["install", &bundle("sql"), "--yes"],
+        &["key", "rotate"],
+        &["key", "status"],
+        &["export"],
+        &["purge", "zoo-keeper/ada", "--yes"],
+    ] {
+        let refused = yard.fails(4, arguments);
+        assert!(refused.contains("has format 99, which needs Blockyard 9.9.9"), "{arguments:?}: {refused}");
+        assert!(refused.contains("nothing was changed"), "{arguments:?}: {refused}");
+    }
+    let doctor = yard.run(&["doctor"]);
+    assert_eq!(doctor.code, 1);
+    assert!(doctor.stdout.contains("needs Blockyard 9.9.9"), "{doctor:?}");
+    assert_eq!(yard.sql(content), before);
+    yard.fails(6, &["init", "--key", "file"]);
+}

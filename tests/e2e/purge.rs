@@ -1,0 +1,176 @@
+//! The end of secrets: destroyed in every revision, while all else stays.
+
+use blockyard_tests::{Backend, TestYard, on_both};
+use serde_json::{Value, json};
+
+on_both!(
+    secrets_of_every_revision_are_gone_and_all_else_stays,
+    what_was_destroyed_is_not_in_the_database,
+    a_new_secret_can_be_set_afterwards,
+    a_deleted_block_can_be_purged,
+    a_purge_leaves_other_blocks_alone,
+    a_purge_twice_destroys_nothing_more,
+    a_purge_needs_somebody_to_agree,
+    a_purged_block_can_be_exported_and_planned,
+    a_rollback_does_not_bring_a_destroyed_secret_back,
+);
+
+const ADA: &str = "zoo-keeper/ada";
+
+/// A keeper with a badge in each of three revisions.
+fn with_ada(yard: &TestYard) {
+    yard.keeper("ada", "first badge");
+    for badge in ["second badge", "third badge"] {
+        yard.ok_with_input(&["set", ADA, "--secret", "badge=-"], badge);
+    }
+}
+
+fn destroyed(said: &str) -> bool {
+    said.contains("the secret `badge` of block `zoo-keeper/ada` was destroyed by `purge`")
+}
+
+fn secrets_of_every_revision_are_gone_and_all_else_stays(yard: &TestYard) {
+    with_ada(yard);
+    let numbers = |history: &Value| -> Vec<Value> {
+        history["revisions"]
+            .as_array()
+            .expect("revisions")
+            .iter()
+            .map(|r| json!([r["revision"], r["saved_at"]]))
+            .collect()
+    };
+    let history = numbers(&yard.json(&["history", ADA]));
+    let shown = yard.json(&["show", "zoo-keeper/ada@2"]);
+    let done = yard.json(&["purge", ADA, "--yes"]);
+    assert_eq!(done, json!({"address": ADA, "secrets_destroyed": 3}));
+    for revision in 1..=3 {
+        assert!(destroyed(&yard.fails(5, &["reveal", &format!("{ADA}@{revision}"), "badge", "--yes"])));
+    }
+    let refused = yard.fails(5, &["call", ADA, "introduce"]);
+    assert!(destroyed(&refused), "{refused}");
+    assert!(refused.contains("give it a new one with `blockyard set zoo-keeper/ada --secret badge`"), "{refused}");
+    assert!(destroyed(&yard.fails(5, &["check", ADA])));
+    assert_eq!(numbers(&yard.json(&["history", ADA])), history);
+    assert_eq!(yard.json(&["show", "zoo-keeper/ada@2"]), shown);
+    assert_eq!(yard.run(&["doctor"]).code, 0);
+    let line = yard.json(&["audit", "--block", ADA])["audit"][0].clone();
+    assert_eq!((&line["action"], &line["detail"]["secrets"]), (&json!("purge"), &json!(3)));
+}
+
+fn what_was_destroyed_is_not_in_the_database(yard: &TestYard) {
+    if !yard.has_shell() {
+        return;
+    }
+    with_ada(yard);
+    let (secrets, keys) = match yard.backend() {
+        Backend::Sqlite => ("select lower(hex(sealed)) from secrets", "select lower(hex(data_key)) from blocks"),
+        Backend::Postgres => {
+            ("select encode(sealed, 'hex') from secrets", "select encode(data_key, 'hex') from blocks")
+        }
+    };
+    let before = yard.sql(secrets).expect("secrets") + &yard.sql(keys).expect("a key");
+    let before: Vec<&str> = before.lines().collect();
+    assert_eq!(before.len(), 4);
+    let left = || match yard.backend() {
+        Backend::Sqlite => ["yard.db", "yard.db-wal"]
+            .iter()
+            .filter_map(|name| std::fs::read(yard.path(name)).ok())
+            .flatten()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .filter_map(|digit| char::from_digit(digit.into(), 16))
+            .collect::<String>(),
+        Backend::Postgres => ["blocks", "revisions", "secrets", "audit"]
+            .iter()
+            .map(|table| yard.sql(&format!("select t::text from {table} t")).expect("its rows"))
+            .collect(),
+    };
+    let there = left();
+    assert!(before.iter().all(|hex| there.contains(hex)), "they can be found");
+    yard.ok(&["purge", ADA, "--yes"]);
+    let there = left();
+    assert!(!before.iter().any(|hex| there.contains(hex)), "some of it is still there");
+}
+
+fn a_new_secret_can_be_set_afterwards(yard: &TestYard) {
+    with_ada(yard);
+    yard.ok(&["purge", ADA, "--yes"]);
+    let refused = yard.fails(4, &["set", ADA, "--set", "name=Ida"]);
+    assert!(refused.contains("/badge: has no secret behind it: it was destroyed by `purge`"), "{refused}");
+    yard.ok_with_input(&["set", ADA, "--secret", "badge=-"], "new badge");
+    assert_eq!(yard.reveal(ADA, "badge"), "new badge");
+    yard.ok(&["call", ADA, "introduce"]);
+    assert!(destroyed(&yard.fails(5, &["reveal", "zoo-keeper/ada@3", "badge", "--yes"])));
+    yard.ok(&["set", ADA, "--set", "name=Ida"]);
+    assert_eq!(yard.reveal(ADA, "badge"), "new badge");
+    // Or it goes without.
+    yard.ok(&["purge", ADA, "--yes"]);
+    yard.ok(&["set", ADA, "--unset", "badge"]);
+    assert_eq!(yard.ok(&["call", ADA, "introduce"]), "\"Ida\"\n");
+}
+
+fn a_deleted_block_can_be_purged(yard: &TestYard) {
+    with_ada(yard);
+    yard.ok(&["delete", ADA]);
+    assert_eq!(yard.json(&["purge", ADA, "--yes"])["secrets_destroyed"], json!(3));
+    assert_eq!(yard.addresses(&["--deleted"]), [ADA]);
+    yard.ok(&["restore", ADA]);
+    assert!(destroyed(&yard.fails(5, &["reveal", ADA, "badge", "--yes"])));
+    yard.fails(3, &["purge", "zoo-keeper/none", "--yes"]);
+}
+
+fn a_purge_leaves_other_blocks_alone(yard: &TestYard) {
+    with_ada(yard);
+    yard.create(
+        "zoo-cage/lion",
+        &json!({"animal": "lion", "keeper": {"$block": ADA}, "spares": ["spare"], "inside": null}),
+    );
+    yard.create("zoo-safe/box", &json!({"content": "what lies in it"}));
+    yard.ok(&["create", "zoo-keeper/bob", "--set", "name=Bob", "--secret", "badge=block:zoo-safe/box"]);
+    yard.ok(&["purge", ADA, "--yes"]);
+    assert_eq!(yard.reveal("zoo-cage/lion", "spares.0"), "spare");
+    // A call of the cage needs its keeper whole, and says whose secret is gone.
+    assert!(destroyed(&yard.fails(5, &["call", "zoo-cage/lion", "look"])));
+    yard.ok(&["purge", "zoo-safe/box", "--yes"]);
+    let refused = yard.fails(5, &["call", "zoo-keeper/bob", "introduce"]);
+    assert!(
+        refused.contains("the secret `badge` of block `zoo-keeper/bob` cannot be read from `block:zoo-safe/box`"),
+        "{refused}"
+    );
+    assert!(refused.contains("the secret `content` of block `zoo-safe/box` was destroyed by `purge`"), "{refused}");
+}
+
+fn a_purge_twice_destroys_nothing_more(yard: &TestYard) {
+    with_ada(yard);
+    yard.ok(&["purge", ADA, "--yes"]);
+    assert_eq!(yard.ok(&["purge", ADA, "--yes"]), "destroyed 0 secret values of zoo-keeper/ada\n");
+    yard.ok_with_input(&["set", ADA, "--secret", "badge=-"], "new badge");
+    assert_eq!(yard.ok(&["purge", ADA, "--yes"]), "destroyed 1 secret value of zoo-keeper/ada\n");
+    assert!(destroyed(&yard.fails(5, &["reveal", ADA, "badge", "--yes"])));
+}
+
+fn a_purge_needs_somebody_to_agree(yard: &TestYard) {
+    with_ada(yard);
+    let refused = yard.fails_with_input(2, &["purge", ADA], "y\n");
+    assert!(refused.contains("purging `zoo-keeper/ada` destroys its secrets, and nobody agreed to it"), "{refused}");
+    assert_eq!(yard.reveal(ADA, "badge"), "third badge");
+}
+
+fn a_purged_block_can_be_exported_and_planned(yard: &TestYard) {
+    with_ada(yard);
+    yard.keeper("bob", "bob's badge");
+    yard.ok(&["purge", ADA, "--yes"]);
+    yard.ok(&["export", "--out", "blocks.toml"]);
+    yard.ok(&["plan", "blocks.toml"]);
+    yard.ok(&["apply", "blocks.toml"]);
+    assert!(destroyed(&yard.fails(5, &["reveal", ADA, "badge", "--yes"])));
+}
+
+fn a_rollback_does_not_bring_a_destroyed_secret_back(yard: &TestYard) {
+    with_ada(yard);
+    yard.ok(&["purge", ADA, "--yes"]);
+    yard.ok_with_input(&["set", ADA, "--secret", "badge=-"], "new badge");
+    let refused = yard.fails(4, &["rollback", "zoo-keeper/ada@1"]);
+    assert!(refused.contains("/badge: "), "{refused}");
+    assert!(refused.contains("destroyed by `purge`"), "{refused}");
+    assert_eq!(yard.reveal(ADA, "badge"), "new badge");
+}

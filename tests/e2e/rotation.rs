@@ -1,0 +1,389 @@
+//! Moving a yard from one key to another: whole, half done, killed in the middle, taken up again.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use blockyard_tests::{Backend, Ran, TestYard, available, binary, on_both, ran};
+use serde_json::{Value, json};
+
+on_both!(
+    every_block_opens_afterwards_and_the_old_key_opens_nothing,
+    a_new_key_in_the_environment_is_needed_from_then_on,
+    a_new_key_that_is_none_changes_nothing,
+    a_new_key_in_the_operating_systems_keyring,
+    half_done_both_kinds_of_blocks_open_and_new_ones_can_be_made,
+    half_done_the_old_key_is_needed_until_the_last_block_is_moved,
+    half_done_the_new_key_is_needed_for_what_was_moved,
+    half_done_it_goes_on_to_the_place_where_it_began,
+    killed_in_the_middle_it_goes_on_where_it_was,
+    several_rotations_at_once_leave_one_key,
+);
+
+/// Blocks that are moved together; a rotation that stops has moved a multiple of it.
+const BATCH: u64 = 200;
+
+/// A key that is 32 times the same byte, in its text form.
+fn key(byte: u8) -> String {
+    STANDARD.encode([byte; 32])
+}
+
+/// A command with one more variable.
+fn with(yard: &TestYard, variable: &str, value: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Ran {
+    ran(yard.command(arguments).env(variable, value), None)
+}
+
+fn rotate(yard: &TestYard) -> Value {
+    yard.json(&["key", "rotate"])
+}
+
+/// The file in which a rotation says that a key is.
+fn file(location: &Value) -> PathBuf {
+    let location = location.as_str().expect("a location");
+    location.strip_prefix("file:").expect("a key in a file").into()
+}
+
+/// Whether a key is refused because it is not the yard's.
+fn refused(ran: &Ran) -> bool {
+    ran.code == 5 && ran.stderr.contains("is not this yard's key")
+}
+
+fn every_block_opens_afterwards_and_the_old_key_opens_nothing(yard: &TestYard) {
+    let before = yard.json(&["key", "status"]);
+    yard.keeper("ada", "first badge");
+    yard.ok_with_input(&["set", "zoo-keeper/ada", "--secret", "badge=-"], "second badge");
+    yard.keeper("bob", "bob's badge");
+    yard.ok(&["delete", "zoo-keeper/bob"]);
+    let mut old = yard.key_file();
+    for _ in 0..2 {
+        let done = rotate(yard);
+        assert_eq!((&done["moved"], &done["resumed"]), (&json!(2), &json!(false)));
+        assert_eq!(file(&done["old_location"]), old);
+        let new = file(&done["location"]);
+        assert!(old.exists(), "backups from before need it");
+        for arguments in [&["list"][..], &["reveal", "zoo-keeper/ada", "badge", "--yes"], &["key", "rotate"]] {
+            assert!(refused(&with(yard, "BLOCKYARD_KEY_FILE", &old, arguments)));
+        }
+        assert_eq!(with(yard, "BLOCKYARD_KEY_FILE", &new, &["list", "--count"]).stdout, "1\n");
+        assert_eq!(yard.reveal("zoo-keeper/ada", "badge"), "second badge");
+        assert_eq!(yard.reveal("zoo-keeper/ada@1", "badge"), "first badge");
+        let mode = fs::metadata(&new).expect("the file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "only its owner can read it");
+        old = new;
+    }
+    yard.ok(&["restore", "zoo-keeper/bob"]);
+    assert_eq!(yard.reveal("zoo-keeper/bob", "badge"), "bob's badge");
+    yard.ok(&["doctor"]);
+    let after = yard.json(&["key", "status"]);
+    assert_eq!((&after["available"], &after["blocks"], &after["rotation"]), (&json!(true), &json!(2), &json!(null)));
+    assert_ne!(after["key_id"], before["key_id"]);
+    let audit = yard.json(&["audit"]);
+    let rotations = audit["audit"].as_array().expect("lines").iter().filter(|line| line["action"] == "rotate");
+    let moves: Vec<&Value> = rotations.map(|line| &line["detail"]).collect();
+    assert_eq!((moves.len(), &moves[0]["from"], &moves[1]["from"]), (2, &moves[1]["to"], &before["key_id"]));
+}
+
+fn a_new_key_in_the_environment_is_needed_from_then_on(yard: &TestYard) {
+    yard.keeper("ada", "badge");
+    let reveal = ["reveal", "zoo-keeper/ada", "badge", "--yes"];
+    let old = yard.key_file();
+    let done = with(yard, "NEXT_KEY", key(1), &["key", "rotate", "--to", "env:NEXT_KEY"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(done.stdout.contains("NEXT_KEY, which every command needs"), "{}", done.stdout);
+    assert!(refused(&with(yard, "BLOCKYARD_KEY_FILE", &old, &reveal)));
+    let missing = yard.fails(5, &reveal);
+    assert!(missing.contains("the yard's key is not in the environment variable `NEXT_KEY`"), "{missing}");
+    assert!(refused(&with(yard, "NEXT_KEY", key(2), &reveal)));
+    assert_eq!(with(yard, "NEXT_KEY", key(1), &reveal).stdout, "badge");
+    assert_eq!(with(yard, "BLOCKYARD_KEY", key(1), &reveal).stdout, "badge");
+    // Blockyard cannot put a new key into an environment.
+    let same = with(yard, "NEXT_KEY", key(1), &["key", "rotate"]);
+    assert_eq!(same.code, 2, "{}", same.stderr);
+    assert!(same.stderr.contains("name the variable that has the new key, with `--to env:NAME`"), "{}", same.stderr);
+    let own = with(yard, "NEXT_KEY", key(1), &["key", "rotate", "--to", "env:NEXT_KEY"]);
+    assert!(own.code == 2 && own.stderr.contains("that key is the yard's key already"), "{}", own.stderr);
+    // And back into a file, which is found without being named.
+    let back = with(yard, "NEXT_KEY", key(1), &["key", "rotate", "--to", "file", "--json"]);
+    let back: Value = serde_json::from_str(&back.stdout).expect("JSON");
+    assert!(file(&back["location"]).exists());
+    assert_eq!(yard.ok(&reveal), "badge");
+}
+
+fn a_new_key_that_is_none_changes_nothing(yard: &TestYard) {
+    yard.keeper("ada", "badge");
+    let before = (yard.json(&["key", "status"]), yard.json(&["audit"]));
+    let to = ["key", "rotate", "--to", "env:NEXT_KEY"];
+    assert!(yard.fails(5, &to).contains("is not in the environment variable `NEXT_KEY`"));
+    let text = with(yard, "NEXT_KEY", "l3t-me-in!", &to);
+    assert!(text.code == 5 && text.stderr.contains("NEXT_KEY is not a key"), "{}", text.stderr);
+    assert!(!text.stderr.contains("l3t-me-in!"), "{}", text.stderr);
+    for place in ["pocket", "env:", "file:/tmp/x", ""] {
+        let refused = yard.fails(2, &["key", "rotate", "--to", place]);
+        assert!(refused.contains("there are `keyring`, `file` and `env:NAME`"), "{refused}");
+    }
+    // Without a session there is no keyring, and nothing takes its place.
+    assert!(yard.fails(5, &["key", "rotate", "--to", "keyring"]).contains("keyring does not answer"));
+    assert_eq!((yard.json(&["key", "status"]), yard.json(&["audit"])), before);
+}
+
+/// Runs a script with a Secret Service of its own.
+fn with_keyring(yard: &TestYard, script: &str) -> Ran {
+    let script = format!(
+        "set -e\nprintf pw | gnome-keyring-daemon --unlock --components=secrets >/dev/null 2>&1\nblockyard={}\n{script}",
+        binary()
+    );
+    let mut session = Command::new("dbus-run-session");
+    session.args(["--", "bash", "-c", &script]).current_dir(yard.path("."));
+    for (name, value) in yard.command(&[]).get_envs() {
+        match value {
+            Some(value) => session.env(name, value),
+            None => session.env_remove(name),
+        };
+    }
+    fs::create_dir_all(yard.path("run")).expect("a folder");
+    session.env("XDG_RUNTIME_DIR", yard.path("run"));
+    ran(&mut session, None)
+}
+
+fn a_new_key_in_the_operating_systems_keyring(yard: &TestYard) {
+    if !available("BLOCKYARD_TEST_KEYRING") {
+        return;
+    }
+    yard.keeper("ada", "badge");
+    let old = yard.key_file();
+    let said = with_keyring(
+        yard,
+        r#"reveal="reveal zoo-keeper/ada badge --yes"
+        lookup() { secret-tool lookup service blockyard username "$1" | wc -c; }
+        account() { $blockyard key status --json | sed -n 's/.*"location": "keyring:\(.*\)",\?/\1/p'; }
+        $blockyard key rotate --to keyring | sed -n 's/.*\(the operating system.s keyring\).*/to \1/p'
+        $blockyard $reveal; echo
+        first=$(account); lookup "$first"
+        $blockyard key rotate -q >/dev/null
+        $blockyard $reveal; echo
+        second=$(account); lookup "$second"
+        test "$first" != "$second"
+        BLOCKYARD_KEY=$(secret-tool lookup service blockyard username "$first") $blockyard $reveal || echo "exit $?"
+        secret-tool clear service blockyard username "$second"
+        $blockyard $reveal || echo "exit $?""#,
+    );
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    // 44 characters: base64 of 32 bytes.
+    assert_eq!(
+        said.stdout, "to the operating system's keyring\nbadge\n44\nbadge\n44\nexit 5\nexit 5\n",
+        "{}",
+        said.stderr
+    );
+    for words in ["the key from BLOCKYARD_KEY is not this yard's key", "keyring has no key for this yard"] {
+        assert!(said.stderr.contains(words), "{}", said.stderr);
+    }
+    assert!(refused(&with(yard, "BLOCKYARD_KEY_FILE", &old, &["list"])));
+    assert!(yard.fails(5, &["list"]).contains("keyring does not answer"));
+}
+
+/// Makes many keepers without a badge.
+fn crowd(yard: &TestYard, count: u64) {
+    let mut file = "version = 1\n".to_owned();
+    file.extend((0..count).map(|number| format!("[blocks.\"zoo-keeper/k{number}\"]\nname = \"K\"\n")));
+    yard.ok_with_input(&["apply", "-", "--quiet"], &file);
+}
+
+/// Has the database do something before a data key is moved; gives what undoes that.
+fn before_each_move(yard: &TestYard, sqlite: &str, postgres: &str) -> &'static str {
+    match yard.backend() {
+        Backend::Sqlite => {
+            yard.sql(&format!("create trigger moving before update of key_id on blocks {sqlite}")).expect("a trigger");
+            "drop trigger moving"
+        }
+        Backend::Postgres => {
+            let function = format!(
+                "create function moving() returns trigger language plpgsql as $$ begin {postgres}; return new; end $$"
+            );
+            yard.sql(&function).expect("a function");
+            yard.sql("create trigger moving before update of key_id on blocks for each row execute function moving()")
+                .expect("a trigger");
+            "drop trigger moving on blocks"
+        }
+    }
+}
+
+/// A rotation of 212 blocks that stopped after its first batch: `zoo-keeper/ada` is moved, and
+/// `zoo-keeper/bob` is left. Gives the files of the old and the new key.
+fn half_done(yard: &TestYard) -> (PathBuf, PathBuf) {
+    yard.keeper("ada", "ada's badge");
+    crowd(yard, 210);
+    yard.keeper("bob", "bob's badge");
+    let old = yard.key_file();
+    let enough = format!("(select count(*) from blocks where key_id = new.key_id) >= {BATCH}");
+    let undo = before_each_move(
+        yard,
+        &format!("when {enough} begin select raise(abort, 'no more'); end"),
+        &format!("if {enough} then raise exception 'no more'; end if"),
+    );
+    assert_eq!(yard.run(&["key", "rotate"]).code, 1);
+    yard.sql(undo).expect("undone");
+    assert_eq!(progress(yard), Some((BATCH, 12)));
+    (old, file(&yard.json(&["key", "status"])["rotation"]["location"]))
+}
+
+/// How many blocks are moved and how many are left, while a rotation is under way.
+fn progress(yard: &TestYard) -> Option<(u64, u64)> {
+    let status = yard.json(&["key", "status"]);
+    Some((status["rotation"]["moved"].as_u64()?, status["rotation"]["left"].as_u64()?))
+}
+
+fn badges(yard: &TestYard) -> [String; 2] {
+    ["zoo-keeper/ada", "zoo-keeper/bob"].map(|address| yard.reveal(address, "badge"))
+}
+
+fn half_done_both_kinds_of_blocks_open_and_new_ones_can_be_made(yard: &TestYard) {
+    if !yard.has_shell() {
+        return;
+    }
+    let (old, _) = half_done(yard);
+    assert_eq!(badges(yard), ["ada's badge", "bob's badge"]);
+    yard.keeper("eve", "eve's badge");
+    assert_eq!(progress(yard), Some((BATCH + 1, 12)), "what is new belongs to the new key");
+    yard.ok_with_input(&["set", "zoo-keeper/bob", "--secret", "badge=-"], "another badge");
+    yard.ok(&["purge", "zoo-keeper/k209", "--yes"]);
+    let doctor = yard.ok(&["doctor"]);
+    assert!(doctor.contains("finish it with `blockyard key rotate`"), "{doctor}");
+    assert!(yard.ok(&["key", "status"]).contains("`blockyard key rotate` finishes it"));
+
+    let left = progress(yard).expect("it is under way").1;
+    let done = rotate(yard);
+    assert_eq!((&done["resumed"], &done["moved"]), (&json!(true), &json!(left)));
+    assert_eq!(badges(yard), ["ada's badge", "another badge"]);
+    assert_eq!(yard.reveal("zoo-keeper/eve", "badge"), "eve's badge");
+    assert!(refused(&with(yard, "BLOCKYARD_KEY_FILE", &old, &["list"])));
+    yard.ok(&["doctor"]);
+}
+
+fn half_done_the_old_key_is_needed_until_the_last_block_is_moved(yard: &TestYard) {
+    if !yard.has_shell() {
+        return;
+    }
+    let (old, new) = half_done(yard);
+    let away = yard.path("away.key");
+    fs::rename(&old, &away).expect("moved");
+    let reveal = |name: &str| {
+        with(yard, "BLOCKYARD_KEY_FILE", &new, &["reveal", &format!("zoo-keeper/{name}"), "badge", "--yes"])
+    };
+    assert_eq!(reveal("ada").stdout, "ada's badge");
+    let bob = reveal("bob");
+    assert_eq!((bob.code, bob.stdout.as_str()), (5, ""), "{}", bob.stderr);
+    let stuck = with(yard, "BLOCKYARD_KEY_FILE", &new, &["key", "rotate"]);
+    assert_eq!(stuck.code, 5);
+    assert_eq!(progress(yard), Some((BATCH, 12)));
+    fs::rename(&away, &old).expect("moved back");
+    assert_eq!(rotate(yard)["moved"], json!(12));
+    fs::remove_file(&old).expect("gone");
+    assert_eq!(badges(yard), ["ada's badge", "bob's badge"]);
+    // Whoever was refused was told what was missing.
+    let looked = format!("there is no key file `{}`", old.display());
+    for said in [stuck.stderr, bob.stderr] {
+        assert!(said.contains(&looked), "{said}");
+    }
+}
+
+fn half_done_the_new_key_is_needed_for_what_was_moved(yard: &TestYard) {
+    if !yard.has_shell() {
+        return;
+    }
+    let (_, new) = half_done(yard);
+    let away = yard.path("away.key");
+    fs::rename(&new, &away).expect("moved");
+    assert_eq!(yard.reveal("zoo-keeper/bob", "badge"), "bob's badge");
+    let looked = yard.anonymous(&format!("there is no key file `{}`", new.display()));
+    for arguments in [&["reveal", "zoo-keeper/ada", "badge", "--yes"][..], &["key", "rotate"]] {
+        let refused = yard.fails(5, arguments);
+        assert!(refused.contains(&looked), "{refused}");
+    }
+    // What is made meanwhile is not lost, whichever key it belongs to.
+    yard.keeper("eve", "eve's badge");
+    fs::rename(&away, &new).expect("moved back");
+    rotate(yard);
+    assert_eq!(yard.reveal("zoo-keeper/eve", "badge"), "eve's badge");
+    assert_eq!(badges(yard), ["ada's badge", "bob's badge"]);
+}
+
+fn half_done_it_goes_on_to_the_place_where_it_began(yard: &TestYard) {
+    if !yard.has_shell() {
+        return;
+    }
+    let (_, new) = half_done(yard);
+    let elsewhere = with(yard, "NEXT_KEY", key(1), &["key", "rotate", "--to", "env:NEXT_KEY"]);
+    assert_eq!(elsewhere.code, 6, "{}", elsewhere.stderr);
+    let words = format!("a rotation to the key in `file:{}` is under way", new.file_name().expect("a name").display());
+    assert!(elsewhere.stderr.contains(&words), "{}", elsewhere.stderr);
+    assert!(elsewhere.stderr.contains("finish it with `blockyard key rotate`"), "{}", elsewhere.stderr);
+    yard.fails(6, &["key", "rotate", "--to", "keyring"]);
+    assert_eq!(progress(yard), Some((BATCH, 12)));
+    let done = yard.json(&["key", "rotate", "--to", "file"]);
+    assert_eq!((&done["resumed"], file(&done["location"])), (&json!(true), new));
+    assert_eq!(badges(yard), ["ada's badge", "bob's badge"]);
+}
+
+fn killed_in_the_middle_it_goes_on_where_it_was(yard: &TestYard) {
+    if !yard.has_shell() {
+        return;
+    }
+    yard.keeper("ada", "ada's badge");
+    crowd(yard, 600);
+    yard.keeper("bob", "bob's badge");
+    let old = yard.key_file();
+    // A database that takes its time, so that there is a middle.
+    let undo = before_each_move(
+        yard,
+        "begin select count(*) from
+         (with recursive n(i) as (select 1 union all select i + 1 from n where i < 20000) select i from n); end",
+        "perform pg_sleep(0.005)",
+    );
+    let mut moved = 0;
+    for _ in 0..2 {
+        let mut command = yard.command(&["key", "rotate"]);
+        let mut rotating = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+        while progress(yard).is_none_or(|(now, _)| now <= moved) {
+            assert!(rotating.try_wait().expect("a child").is_none(), "it ended before it was killed");
+        }
+        rotating.kill().expect("kill -9");
+        rotating.wait().expect("it ends");
+        let (now, left) = progress(yard).expect("it is under way");
+        assert_eq!((now + left, now % BATCH, left > 0), (602, 0, true), "batches are whole");
+        assert_eq!(badges(yard), ["ada's badge", "bob's badge"]);
+        moved = now;
+    }
+    yard.sql(undo).expect("undone");
+    let done = rotate(yard);
+    assert_eq!((&done["resumed"], &done["moved"]), (&json!(true), &json!(602 - moved)));
+    assert_eq!(badges(yard), ["ada's badge", "bob's badge"]);
+    assert!(refused(&with(yard, "BLOCKYARD_KEY_FILE", &old, &["list"])));
+    yard.ok(&["doctor"]);
+}
+
+fn several_rotations_at_once_leave_one_key(yard: &TestYard) {
+    yard.keeper("ada", "ada's badge");
+    crowd(yard, 210);
+    yard.keeper("bob", "bob's badge");
+    let rotating: Vec<_> = (0..5)
+        .map(|_| {
+            let mut command = yard.command(&["key", "rotate"]);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
+        })
+        .collect();
+    let mut done = 0;
+    for rotation in rotating {
+        let output = rotation.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stderr);
+        // Who comes second joins in, or hears that the key was changed in the meantime.
+        assert!(matches!(output.status.code(), Some(0 | 5 | 6)), "{said}");
+        done += u32::from(output.status.success());
+    }
+    assert!(done > 0);
+    assert_eq!(progress(yard), None);
+    assert_eq!(badges(yard), ["ada's badge", "bob's badge"]);
+    yard.ok(&["doctor"]);
+}

@@ -1,0 +1,199 @@
+//! Secrets that are kept elsewhere: read at each call, never stored, never replaced by something else.
+
+use std::fs;
+
+use blockyard_tests::{Ran, TestYard, on_both, ran};
+use serde_json::json;
+
+on_both!(
+    a_source_is_read_at_each_call,
+    a_source_that_cannot_be_read_is_an_error_and_nothing_takes_its_place,
+    a_source_deep_in_another_block_names_its_own_block,
+    a_file_has_to_be_a_text_of_a_mebibyte_at_the_most,
+    a_pipe_that_gives_too_much_is_not_a_secret,
+    a_block_as_a_source_is_a_reference,
+    a_block_as_a_source_has_to_be_a_secret_store,
+    sources_lead_through_eight_blocks_at_the_most,
+    what_is_no_source_is_refused_and_not_repeated,
+);
+
+/// A command that sees a door key in its environment, or none.
+fn with_door(yard: &TestYard, key: Option<&str>, arguments: &[&str]) -> Ran {
+    let mut command = yard.command(arguments);
+    if let Some(key) = key {
+        command.env("DOOR_KEY", key);
+    }
+    ran(&mut command, None)
+}
+
+fn a_source_is_read_at_each_call(yard: &TestYard) {
+    let file = format!("content=file:{}", yard.path("door").display());
+    yard.ok(&["create", "zoo-safe/variable", "--secret", "content=env:DOOR_KEY"]);
+    yard.ok(&["create", "zoo-safe/file", "--secret", &file]);
+    yard.ok(&["create", "zoo-safe/other", "--secret", "content=block:zoo-safe/file"]);
+    for key in ["first-key-1", "second-key-2"] {
+        let read = with_door(yard, Some(key), &["call", "zoo-safe/variable", "read"]);
+        assert_eq!(read.stdout, key, "{}", read.stderr);
+        // Editors end files with a newline.
+        fs::write(yard.path("door"), format!("{key}\r\n")).expect("a file");
+        assert_eq!(yard.ok(&["call", "zoo-safe/file", "read"]), key);
+        assert_eq!(yard.reveal("zoo-safe/other", "content"), key);
+    }
+    fs::remove_file(yard.path("door")).expect("gone");
+    assert_eq!(yard.any_file_contains("second-key-2"), None);
+    assert_eq!(yard.config("zoo-safe/variable"), json!({"content": {"$source": "env:DOOR_KEY"}}));
+    assert_eq!(yard.json(&["show", "zoo-safe/variable"])["revision"], json!(1));
+}
+
+fn a_source_that_cannot_be_read_is_an_error_and_nothing_takes_its_place(yard: &TestYard) {
+    yard.keeper("ada", "the old badge");
+    let file = format!("file:{}", yard.path("none").display());
+    let address = "zoo-keeper/ada";
+    for (source, reason) in
+        [("env:DOOR_KEY", "the environment variable `DOOR_KEY` is not set"), (&file, "No such file")]
+    {
+        yard.ok(&["set", address, "--secret", &format!("badge={source}")]);
+        for arguments in [
+            &["call", address, "show-badge"][..],
+            &["call", address, "introduce"],
+            &["check", address],
+            &["reveal", address, "badge", "--yes"],
+        ] {
+            let refused = yard.fails(5, arguments);
+            let source = yard.anonymous(source);
+            let words = format!("the secret `badge` of block `{address}` cannot be read from `{source}`");
+            assert!(refused.contains(&words) && refused.contains(reason), "{refused}");
+            assert!(!refused.contains("the old badge"), "{refused}");
+        }
+    }
+    // What needs no secret does not ask for it.
+    assert_eq!(yard.json(&["show", address])["revision"], json!(3));
+    let audit = yard.json(&["audit", "--block", address])["audit"].clone();
+    assert!(audit.as_array().expect("lines").iter().all(|line| line["action"] != "reveal"), "{audit}");
+}
+
+fn a_source_deep_in_another_block_names_its_own_block(yard: &TestYard) {
+    yard.ok(&["create", "zoo-keeper/ada", "--set", "name=Ada", "--secret", "badge=env:DOOR_KEY"]);
+    yard.ok(&["create", "zoo-cage/lion", "--set", "animal=lion", "--set", "keeper=zoo-keeper/ada"]);
+    yard.ok(&["create", "zoo-cage/house", "--set", "animal=cats", "--set", "inside=zoo-cage/lion"]);
+    let refused = yard.fails(5, &["call", "zoo-cage/house", "open-all"]);
+    assert!(
+        refused.contains("the secret `badge` of block `zoo-keeper/ada` cannot be read from `env:DOOR_KEY`"),
+        "{refused}"
+    );
+    let looked = with_door(yard, Some("a key"), &["call", "zoo-cage/house", "look"]);
+    assert!(looked.stdout.contains("\"keeper\": \"Ada\""), "{}{}", looked.stdout, looked.stderr);
+}
+
+fn a_file_has_to_be_a_text_of_a_mebibyte_at_the_most(yard: &TestYard) {
+    let door = yard.path("door");
+    yard.ok(&["create", "zoo-safe/box", "--secret", &format!("content=file:{}", door.display())]);
+    let reveal = ["reveal", "zoo-safe/box", "content", "--yes"];
+    let mebibyte = "k".repeat(1 << 20);
+    fs::write(&door, &mebibyte).expect("a file");
+    assert_eq!(yard.ok(&reveal), mebibyte);
+    fs::write(&door, mebibyte + "k").expect("a file");
+    let large = yard.fails(5, &reveal);
+    assert!(large.contains("a secret has at most 1048576 bytes, and this is longer"), "{large}");
+    fs::write(&door, b"\xff\xfe").expect("a file");
+    assert!(yard.fails(5, &reveal).contains("the file is not UTF-8"));
+    fs::remove_file(&door).expect("gone");
+    fs::create_dir(&door).expect("a folder");
+    yard.fails(5, &reveal);
+}
+
+/// A pipe does not say how much will come: what is read of it has the same limit.
+fn a_pipe_that_gives_too_much_is_not_a_secret(yard: &TestYard) {
+    let door = yard.path("door");
+    let mkfifo = std::process::Command::new("mkfifo").arg(&door).status().expect("it runs");
+    assert!(mkfifo.success());
+    yard.ok(&["create", "zoo-safe/box", "--secret", &format!("content=file:{}", door.display())]);
+    std::thread::spawn(move || fs::write(door, "k".repeat((1 << 20) + 1)));
+    let read = yard.run(&["reveal", "zoo-safe/box", "content", "--yes"]);
+    assert_eq!((read.code, read.stdout.len()), (5, 0), "{}", read.stderr);
+    assert!(
+        read.stderr.contains("the secret `content` of block `zoo-safe/box` cannot be read from"),
+        "{}",
+        read.stderr
+    );
+}
+
+fn a_block_as_a_source_is_a_reference(yard: &TestYard) {
+    yard.create("zoo-safe/box", &json!({"content": "what lies in it"}));
+    yard.ok(&["create", "zoo-cage/lion", "--set", "animal=lion", "--set", "place.house=cats"]);
+    yard.ok(&["set", "zoo-cage/lion", "--secret", "place.code=block:zoo-safe/box"]);
+    assert_eq!(yard.reveal("zoo-cage/lion", "place.code"), "what lies in it");
+    assert_eq!(
+        yard.json(&["show", "zoo-safe/box"])["used_by"],
+        json!([{"address": "zoo-cage/lion", "field": "place.code"}])
+    );
+    let refused = yard.fails(6, &["delete", "zoo-safe/box"]);
+    assert!(
+        refused.contains("block `zoo-safe/box` is in use: `zoo-cage/lion` (`place.code`) builds on it"),
+        "{refused}"
+    );
+
+    yard.ok(&["create", "zoo-safe/outer", "--secret", "content=block:zoo-safe/box"]);
+    for (target, circle) in
+        [("box", "`zoo-safe/box` → `zoo-safe/box`"), ("outer", "`zoo-safe/box` → `zoo-safe/outer` → `zoo-safe/box`")]
+    {
+        let refused = yard.fails(4, &["set", "zoo-safe/box", "--secret", &format!("content=block:zoo-safe/{target}")]);
+        assert!(
+            refused.contains(&format!("/content: would have the blocks build on each other in a circle: {circle}")),
+            "{refused}"
+        );
+    }
+
+    yard.ok(&["delete", "zoo-safe/outer"]);
+    yard.ok(&["set", "zoo-cage/lion", "--secret", "place.code=env:DOOR_KEY"]);
+    yard.ok(&["delete", "zoo-safe/box"]);
+}
+
+fn a_block_as_a_source_has_to_be_a_secret_store(yard: &TestYard) {
+    yard.keeper("bob", "badge");
+    yard.create("zoo-safe/gone", &json!({"content": "x"}));
+    yard.ok(&["delete", "zoo-safe/gone"]);
+    let wants = "/badge: wants a block that implements `secret-store`; ";
+    for (target, found) in [
+        ("zoo-keeper/bob", "`zoo-keeper/bob` is a block of type `zoo-keeper`"),
+        ("zoo-safe/none", "block `zoo-safe/none` not found"),
+        ("zoo-safe/gone", "block `zoo-safe/gone` is deleted; have it back with `blockyard restore zoo-safe/gone`"),
+        ("vault/none", "no installed bundle has a block type `vault`"),
+    ] {
+        let source = format!("badge=block:{target}");
+        let refused = yard.fails(4, &["create", "zoo-keeper/ada", "--set", "name=Ada", "--secret", &source]);
+        assert!(refused.contains(&format!("{wants}{found}")), "{refused}");
+    }
+    yard.fails(3, &["show", "zoo-keeper/ada"]);
+}
+
+fn sources_lead_through_eight_blocks_at_the_most(yard: &TestYard) {
+    let safe = |number: usize, source: &str| format!("[blocks.\"zoo-safe/s{number}\"]\ncontent = \"{source}\"\n");
+    let mut file = "version = 1\n".to_owned() + &safe(0, "env:DOOR_KEY");
+    file.extend((1..10).map(|number| safe(number, &format!("block:zoo-safe/s{}", number - 1))));
+    yard.ok_with_input(&["apply", "-"], &file);
+    let reveal = |number: usize| {
+        let address = format!("zoo-safe/s{number}");
+        with_door(yard, Some("a key"), &["reveal", &address, "content", "--yes"])
+    };
+    assert_eq!(reveal(8).stdout, "a key");
+    let refused = reveal(9);
+    assert_eq!(refused.code, 5, "{}", refused.stderr);
+    assert!(refused.stderr.contains("secrets are read through more than 8 blocks"), "{}", refused.stderr);
+    // Every block on the way is named.
+    let missing = yard.fails(5, &["reveal", "zoo-safe/s2", "content", "--yes"]);
+    for words in
+        ["`zoo-safe/s2` cannot be read from `block:zoo-safe/s1`", "`zoo-safe/s0` cannot be read from `env:DOOR_KEY`"]
+    {
+        assert!(missing.contains(words), "{missing}");
+    }
+}
+
+fn what_is_no_source_is_refused_and_not_repeated(yard: &TestYard) {
+    for source in ["plain-9127", "env:", "file:", "block:plain-9127", "block:zoo-safe/box@1", "vault:plain-9127"] {
+        let secret = format!("content={source}");
+        let refused = yard.fails(2, &["create", "zoo-safe/box", "--secret", &secret]);
+        assert!(refused.contains("the value after `--secret content=` is not a source of secrets"), "{refused}");
+        assert!(!refused.contains("plain-9127"), "{refused}");
+    }
+}

@@ -1,0 +1,201 @@
+//! Where yards are: named, in project files, on servers, several in one database.
+
+use blockyard_tests::{Backend, TestYard, available, bundle, on_both, ran};
+use serde_json::json;
+
+on_both!(
+    ten_that_make_a_yard_at_once_have_one_yard,
+    a_bent_reference_does_not_lead_elsewhere,
+    an_older_revision_that_is_put_in_front_is_noticed,
+    names_in_files_lead_to_yards,
+);
+
+fn ten_that_make_a_yard_at_once_have_one_yard(yard: &TestYard) {
+    // The given one is made; this is about a new one.
+    let fresh = TestYard::empty_on(yard.backend());
+    let mut makers: Vec<_> = (0..10)
+        .map(|_| {
+            let mut command = fresh.command(&["install", &bundle("zoo"), "--yes"]);
+            // One key for all, as on a machine where it is set up before.
+            command.env("BLOCKYARD_KEY_FILE", fresh.path("shared.key"));
+            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().expect("it runs")
+        })
+        .collect();
+    for maker in makers.drain(..) {
+        let output = maker.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let listed = ran(fresh.command(&["bundles", "--json"]).env("BLOCKYARD_KEY_FILE", fresh.path("shared.key")), None);
+    let bundles: serde_json::Value = serde_json::from_str(&listed.stdout).expect("JSON");
+    assert_eq!(bundles["bundles"].as_array().map(Vec::len), Some(1), "{}", listed.stderr);
+}
+
+fn a_bent_reference_does_not_lead_elsewhere(yard: &TestYard) {
+    for name in ["ada", "eve"] {
+        yard.ok(&["create", &format!("zoo-keeper/{name}"), "--set", &format!("name={name}")]);
+    }
+    yard.ok(&["create", "zoo-cage/c", "--set", "animal=newt", "--set", "keeper=zoo-keeper/ada"]);
+    if yard.backend() == Backend::Sqlite && !available("BLOCKYARD_TEST_SQLITE3") {
+        return;
+    }
+    yard.sql("drop trigger references_stay")
+        .or_else(|| yard.sql("drop trigger references_stay on block_references"))
+        .expect("dropped");
+    yard.sql("update block_references set target = (select id from blocks where name = 'eve')").expect("bent");
+    let refused = yard.fails(3, &["call", "zoo-cage/c", "look"]);
+    assert!(refused.contains("builds on `zoo-keeper/ada` (`keeper`), which is not there"), "{refused}");
+    assert_eq!(yard.run(&["doctor"]).code, 1);
+}
+
+fn an_older_revision_that_is_put_in_front_is_noticed(yard: &TestYard) {
+    yard.ok(&["create", "zoo-cage/c", "--set", "animal=newt"]);
+    yard.ok(&["set", "zoo-cage/c", "--set", "animal=eft"]);
+    if yard.backend() == Backend::Sqlite && !available("BLOCKYARD_TEST_SQLITE3") {
+        return;
+    }
+    yard.sql("update blocks set newest = 1").expect("changed");
+    let found = yard.run(&["doctor"]);
+    assert_eq!(found.code, 1);
+    assert!(found.stdout.contains("has revisions that are newer than its newest"), "{}", found.stdout);
+}
+
+fn names_in_files_lead_to_yards(yard: &TestYard) {
+    let ask = |arguments: &[&str]| {
+        let mut command = yard.command(arguments);
+        ran(command.env_remove("BLOCKYARD_YARD").env("XDG_CONFIG_HOME", yard.path("configuration")), None)
+    };
+    yard.ok(&["create", "zoo-cage/here", "--set", "animal=newt"]);
+    std::fs::create_dir_all(yard.path("configuration/blockyard")).expect("a folder");
+    std::fs::write(
+        yard.path("configuration/blockyard/config.toml"),
+        format!("[yards.prod]\nurl = \"{}\"\n", yard.url()),
+    )
+    .expect("a file");
+    let listed = ask(&["list", "--yard", "prod"]);
+    assert!(listed.stdout.contains("zoo-cage/here"), "{}{}", listed.stdout, listed.stderr);
+    let unknown = ask(&["list", "--yard", "prd"]);
+    assert_eq!(unknown.code, 2);
+    assert!(unknown.stderr.contains("did you mean `prod`?"), "{}", unknown.stderr);
+
+    // The project file is looked for from the current folder upwards, and may use the name.
+    std::fs::write(yard.path("blockyard.toml"), "yard = \"prod\"\n").expect("a file");
+    std::fs::create_dir_all(yard.path("deep/down")).expect("a folder");
+    let mut below = yard.command(&["list"]);
+    below.current_dir(yard.path("deep/down")).env_remove("BLOCKYARD_YARD");
+    let listed = ran(below.env("XDG_CONFIG_HOME", yard.path("configuration")), None);
+    assert!(listed.stdout.contains("zoo-cage/here"), "{}{}", listed.stdout, listed.stderr);
+    // What is said on the command line comes before it.
+    let elsewhere = ask(&["list", "--yard", "sqlite:nowhere.db"]);
+    assert_eq!(elsewhere.code, 3, "{}", elsewhere.stderr);
+    std::fs::write(yard.path("blockyard.toml"), "yard = 7\n").expect("a file");
+    assert_eq!(ask(&["list"]).code, 4);
+}
+
+/// The address of a yard on the server, with more parameters.
+fn with(yard: &TestYard, parameters: &str) -> String {
+    format!("{}&{parameters}", yard.url())
+}
+
+fn list(yard: &TestYard, url: &str) -> blockyard_tests::Ran {
+    ran(yard.command(&["list"]).env("BLOCKYARD_YARD", url), None)
+}
+
+#[test]
+fn two_yards_in_one_database_share_nothing() {
+    if !available("BLOCKYARD_TEST_POSTGRES_PORT") {
+        return;
+    }
+    let (one, other) = (TestYard::on(Backend::Postgres), TestYard::on(Backend::Postgres));
+    one.ok(&["create", "zoo-cage/c", "--set", "animal=newt"]);
+    assert_eq!(other.json(&["list"])["blocks"], json!([]));
+    other.fails(3, &["show", "zoo-cage/c"]);
+}
+
+#[test]
+fn tls_is_as_the_address_wants_it() {
+    if !available("BLOCKYARD_TEST_POSTGRES_CERTIFICATE") {
+        return;
+    }
+    let yard = TestYard::on(Backend::Postgres);
+    let certificate = std::env::var("BLOCKYARD_TEST_POSTGRES_CERTIFICATE").expect("the certificate");
+    for parameters in [
+        "sslmode=disable".to_owned(),
+        "sslmode=require".to_owned(),
+        format!("sslmode=verify-ca&sslrootcert={certificate}"),
+        format!("sslmode=verify-full&sslrootcert={certificate}"),
+    ] {
+        let listed = list(&yard, &with(&yard, &parameters));
+        assert_eq!(listed.code, 0, "{parameters}: {}", listed.stderr);
+    }
+    // The server is encrypted to, and not trusted: nobody vouches for its certificate.
+    let refused = list(&yard, &with(&yard, "sslmode=verify-full&connect_timeout=2"));
+    assert_eq!(refused.code, 5, "{}", refused.stderr);
+    assert!(refused.stderr.contains("cannot be trusted"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("check `sslmode` and `sslrootcert`"), "{}", refused.stderr);
+}
+
+#[test]
+fn servers_that_say_no_are_told_apart() {
+    if !available("BLOCKYARD_TEST_POSTGRES_PORT") {
+        return;
+    }
+    let yard = TestYard::on(Backend::Postgres);
+    let wrong = ran(yard.command(&["list"]).env("PGPASSWORD", "wrong-password"), None);
+    assert_eq!(wrong.code, 5, "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("refuses") && !wrong.stderr.contains("wrong-password"), "{}", wrong.stderr);
+    let nowhere = list(&yard, &yard.url().replace("/postgres?", "/no_such_database?"));
+    assert_eq!(nowhere.code, 5, "{}", nowhere.stderr);
+    assert!(nowhere.stderr.contains("no_such_database"), "{}", nowhere.stderr);
+    let empty = list(&yard, &yard.url().replace("schema=", "schema=none_"));
+    assert_eq!(empty.code, 3, "{}", empty.stderr);
+    assert!(empty.stderr.contains("make one with `blockyard init`"), "{}", empty.stderr);
+    let nonsense = list(&yard, &with(&yard, "max_connections=none"));
+    assert_eq!(nonsense.code, 2, "{}", nonsense.stderr);
+    assert!(nonsense.stderr.contains("`max_connections` is a number from 1 to 1000"), "{}", nonsense.stderr);
+}
+
+#[test]
+fn a_server_that_is_held_up_is_given_up_in_time_and_nothing_changed() {
+    if !available("BLOCKYARD_TEST_POSTGRES_PORT") {
+        return;
+    }
+    let yard = TestYard::on(Backend::Postgres);
+    yard.ok(&["create", "zoo-cage/c", "--set", "animal=newt"]);
+    // Somebody holds the block for longer than a statement may take.
+    let held = std::thread::scope(|scope| {
+        let holder = scope.spawn(|| yard.sql("begin; select 1 from blocks for update; select pg_sleep(4); rollback;"));
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        let mut command = yard.command(&["set", "zoo-cage/c", "--set", "animal=eft"]);
+        let refused = ran(command.env("BLOCKYARD_YARD", with(&yard, "statement_timeout=1")), None);
+        assert_eq!(refused.code, 1, "{}", refused.stderr);
+        assert!(refused.stderr.contains("no turn to write came in time; nothing was changed"), "{}", refused.stderr);
+        holder.join().expect("it ends")
+    });
+    assert!(held.is_some());
+    assert_eq!(yard.json(&["show", "zoo-cage/c"])["config"]["animal"], json!("newt"));
+    yard.ok(&["set", "zoo-cage/c", "--set", "animal=eft"]);
+}
+
+#[test]
+fn a_server_that_ends_our_connections_is_got_over() {
+    if !available("BLOCKYARD_TEST_POSTGRES_PORT") {
+        return;
+    }
+    let yard = TestYard::on(Backend::Postgres);
+    yard.ok(&["create", "zoo-cage/c", "--set", "animal=newt"]);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let password = std::env::var("BLOCKYARD_TEST_POSTGRES_PASSWORD").expect("a password");
+    let encoded: String = password.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let url = with(&yard, "application_name=ours_to_end").replace("postgres@", &format!("postgres:{encoded}@"));
+    runtime.block_on(async {
+        let open = blockyard::Yard::open(&url, blockyard::KeySource::File(yard.key_file())).await.expect("the yard");
+        open.block("zoo-cage/c").await.expect("the block");
+        let ended = yard.sql(
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'ours_to_end'",
+        );
+        assert_ne!(ended.as_deref(), Some("0\n"));
+        // Connections are looked at before they are used.
+        open.block("zoo-cage/c").await.expect("the block, on a new connection");
+        open.close().await;
+    });
+}
