@@ -12,6 +12,7 @@ pub mod document;
 pub mod exact;
 pub mod form;
 pub mod interface;
+mod judgement;
 pub mod manifest;
 pub mod name;
 pub mod reference;

@@ -1,13 +1,12 @@
 //! JSON Schemas (2020-12) of configurations, arguments and results, with Blockyard's extension
 //! for secret fields: `"writeOnly": true, "format": "password", "x-secret": {"audience": …}`.
 
-use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value};
 
 use crate::Digest;
 use crate::document::{Pointer, SecretPlace, Violation};
+use crate::judgement::Judgement;
 use crate::reference::{REFERENCE_KEYWORD, ReferencePlace, Wanted, block_marker};
-use crate::suggestion::did_you_mean;
 
 /// How deep schemas and documents are followed together. A configuration that nests deeper is
 /// refused by the JSON parser (128 levels) before it comes here.
@@ -82,7 +81,7 @@ impl Schema {
     }
 
     /// The part of the schema at the path of an error, which leads through `$ref`s.
-    fn at(&self, schema_path: &str) -> Option<&Value> {
+    pub(crate) fn at(&self, schema_path: &str) -> Option<&Value> {
         let mut here = &self.document;
         for token in Pointer::new(schema_path).tokens() {
             here = match token.as_str() {
@@ -98,7 +97,7 @@ impl Schema {
     }
 
     /// The fields of the object schema whose `additionalProperties` failed.
-    fn known_fields(&self, schema_path: &str) -> Vec<String> {
+    pub(crate) fn known_fields(&self, schema_path: &str) -> Vec<String> {
         schema_path
             .rsplit_once('/')
             .and_then(|(parent, _)| self.at(parent))
@@ -376,135 +375,6 @@ fn hidden(schema: &Value, pointer: &Pointer, unseen: bool, problems: &mut Vec<St
     }
 }
 
-/// Errors of the validator in our words, for a document with placeholders in it.
-struct Judgement<'a> {
-    schema: &'a Schema,
-    sealed: &'a [Pointer],
-    unjudged: &'a [Pointer],
-}
-
-impl Judgement<'_> {
-    /// Whether an error is one of the document, and not of a placeholder.
-    fn counts(&self, error: &jsonschema::ValidationError<'_>) -> bool {
-        let place = Pointer::new(error.instance_path().as_str());
-        // Only type and length of a placeholder are those of its secret.
-        let content = matches!(
-            error.kind(),
-            ValidationErrorKind::Pattern { .. }
-                | ValidationErrorKind::Format { .. }
-                | ValidationErrorKind::Enum { .. }
-                | ValidationErrorKind::Constant { .. }
-        );
-        let of_placeholder = content && self.sealed.contains(&place);
-        !of_placeholder && !self.unjudged.iter().any(|other| place.is_within(other))
-    }
-
-    fn describe(&self, error: &jsonschema::ValidationError<'_>, violations: &mut Vec<Violation>) {
-        if !self.counts(error) {
-            return;
-        }
-        let place = Pointer::new(error.instance_path().as_str());
-        match error.kind() {
-            ValidationErrorKind::AdditionalProperties { unexpected }
-            | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
-                let known = self.schema.known_fields(error.schema_path().as_str());
-                for field in unexpected {
-                    violations.push(Violation {
-                        pointer: place.child(field),
-                        message: format!("unknown field `{}`", crate::name::printable(field)),
-                        hint: did_you_mean(field, known.iter().map(String::as_str)),
-                    });
-                }
-            }
-            ValidationErrorKind::Required { property } => {
-                let field = property.as_str().unwrap_or_default();
-                violations.push(Violation::new(place.child(field), "is missing, and it is required"));
-            }
-            ValidationErrorKind::Enum { options } => {
-                let options: Vec<String> = match options.as_ref() {
-                    Value::Array(options) => options.iter().map(plain).collect(),
-                    _ => Vec::new(),
-                };
-                violations.push(none_of(place, &options, error.instance()));
-            }
-            ValidationErrorKind::MinLength { limit } => {
-                violations.push(Violation::new(place, format!("must have at least {limit} characters")));
-            }
-            ValidationErrorKind::MaxLength { limit } => {
-                violations.push(Violation::new(place, format!("must have at most {limit} characters")));
-            }
-            ValidationErrorKind::Type { .. } => {
-                let wanted = self
-                    .schema
-                    .at(error.schema_path().as_str())
-                    .map(|types| match types {
-                        Value::Array(types) => types.iter().map(plain).collect::<Vec<_>>().join("` or `"),
-                        single => plain(single),
-                    })
-                    .unwrap_or_default();
-                violations.push(Violation::new(
-                    place,
-                    format!("must be of type `{wanted}`, not `{}`", kind(error.instance())),
-                ));
-            }
-            ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
-                self.describe_branches(error, place, context, violations);
-            }
-            // The library's own words for the rest, without the value: it may be a secret's neighbour.
-            _ => violations.push(Violation::new(place, error.masked_with("the value").to_string())),
-        }
-    }
-
-    /// A value that fits no branch: what is wrong with the one that was meant.
-    fn describe_branches(
-        &self,
-        error: &jsonschema::ValidationError<'_>,
-        place: Pointer,
-        context: &[Vec<jsonschema::ValidationError<'static>>],
-        violations: &mut Vec<Violation>,
-    ) {
-        let branches: Vec<Vec<&jsonschema::ValidationError<'_>>> =
-            context.iter().map(|branch| branch.iter().filter(|error| self.counts(error)).collect()).collect();
-        // A branch whose only complaints are about placeholders fits.
-        if branches.iter().any(Vec::is_empty) {
-            return;
-        }
-        // A value of quite another type, such as `null`, was not meant.
-        let other_type = |error: &&jsonschema::ValidationError<'_>| {
-            matches!(error.kind(), ValidationErrorKind::Type { .. }) && error.instance_path().as_str() == place.as_str()
-        };
-        let close: Vec<_> = branches.iter().filter(|branch| !branch.iter().any(other_type)).collect();
-        // Nor was a variant with another word in its tag.
-        let word = |error: &&&jsonschema::ValidationError<'_>| match error.kind() {
-            ValidationErrorKind::Constant { expected_value } => Some(plain(expected_value)),
-            _ => None,
-        };
-        let meant: Vec<_> =
-            close.iter().filter(|branch| branch.iter().find_map(|error| word(&error)).is_none()).collect();
-        match (meant.as_slice(), close.as_slice()) {
-            ([only], _) => only.iter().for_each(|error| self.describe(error, violations)),
-            ([], [first, ..]) => {
-                let tag = first.iter().find(|error| word(error).is_some());
-                let words: Vec<String> =
-                    close.iter().filter_map(|branch| branch.iter().find_map(|error| word(&error))).collect();
-                let at = tag.map_or(place, |tag| Pointer::new(tag.instance_path().as_str()));
-                let given = tag.map_or(error.instance(), |tag| tag.instance());
-                violations.push(none_of(at, &words, given));
-            }
-            _ => violations.push(Violation::new(place, error.masked_with("the value").to_string())),
-        }
-    }
-}
-
-/// A value that is none of the words that are allowed.
-fn none_of(pointer: Pointer, words: &[String], given: &Value) -> Violation {
-    Violation {
-        pointer,
-        message: format!("must be one of `{}`", words.join("`, `")),
-        hint: did_you_mean(&plain(given), words.iter().map(String::as_str)),
-    }
-}
-
 impl std::fmt::Debug for Schema {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.document.fmt(f)
@@ -551,14 +421,14 @@ fn without_descriptions(value: &Value, names: bool) -> Value {
     }
 }
 
-fn plain(value: &Value) -> String {
+pub(crate) fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
 }
 
-fn kind(value: &Value) -> &'static str {
+pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",

@@ -1,14 +1,13 @@
 //! Blocks and their revisions.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::LazyLock;
 
 use blockyard_model::{Address, BlockName, Digest, Pointer, Reference, Revision, TypeSlug};
 use serde_json::Value;
 
 use crate::audit::{self, AuditLine};
-use crate::database::{Ask, Database, Param, Row, Sql, Transaction, either, params};
+use crate::database::{Row, Sql, Transaction, either, params};
+use crate::reference::Target;
 use crate::{Millis, Store, StoreError};
 
 /// One revision of a block, with all that is needed to open it.
@@ -74,19 +73,6 @@ pub struct WrappedKey<'a> {
     pub key_id: &'a str,
 }
 
-/// A block in a list.
-#[derive(Debug, Clone)]
-pub struct BlockSummary {
-    /// The block.
-    pub address: Address,
-    /// Its newest revision.
-    pub newest: Revision,
-    /// When that was saved.
-    pub saved_at: Millis,
-    /// When the block was deleted, if it was.
-    pub deleted_at: Option<Millis>,
-}
-
 /// A revision in a history.
 #[derive(Debug, Clone)]
 pub struct HistoryRecord {
@@ -94,21 +80,6 @@ pub struct HistoryRecord {
     pub record: BlockRecord,
     /// The version of the bundle that validated it.
     pub bundle_version: String,
-}
-
-/// Which blocks to list.
-#[derive(Debug, Clone, Default)]
-pub struct BlockFilter {
-    /// Of these types only; none means of all.
-    pub types: Option<Vec<String>>,
-    /// With this word in the address.
-    pub word: Option<String>,
-    /// Deleted ones instead of live ones.
-    pub deleted: bool,
-    /// After this address, in the order of addresses: the next page.
-    pub after: Option<Address>,
-    /// At most so many.
-    pub limit: Option<u32>,
 }
 
 /// The columns of a [`BlockRecord`], for `blocks b` and `revisions r`.
@@ -292,50 +263,6 @@ impl Store {
         Ok(next)
     }
 
-    /// Lets a block go, and keeps its name and revisions.
-    ///
-    /// # Errors
-    /// [`StoreError::NoBlock`], [`StoreError::DeletedOrNot`], [`StoreError::InUse`].
-    pub async fn delete_block(&self, address: &Address, line: AuditLine) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        self.hold_references(&mut transaction).await?;
-        let held = self.hold_block(&mut transaction, address).await?;
-        if held.deleted {
-            return Err(StoreError::DeletedOrNot { address: address.clone(), deleted: true });
-        }
-        let users = self.users(&mut transaction, held.id).await?;
-        if !users.is_empty() {
-            return Err(StoreError::InUse { address: address.clone(), users });
-        }
-        self.mark_deleted(transaction, held.id, Some(line.at), line).await
-    }
-
-    /// Has a deleted block back.
-    ///
-    /// # Errors
-    /// [`StoreError::NoBlock`], [`StoreError::DeletedOrNot`]; [`StoreError::TargetGone`] where a block
-    /// that it builds on is deleted.
-    pub async fn restore_block(&self, address: &Address, line: AuditLine) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        self.hold_references(&mut transaction).await?;
-        let held = self.hold_block(&mut transaction, address).await?;
-        if !held.deleted {
-            return Err(StoreError::DeletedOrNot { address: address.clone(), deleted: false });
-        }
-        let gone = transaction
-            .first(
-                "SELECT t.type, t.name FROM block_references f JOIN blocks t ON t.id = f.target
-                 WHERE f.block = $1 AND f.revision = $2 AND t.deleted_at IS NOT NULL",
-                params![held.id, number(held.newest)],
-            )
-            .await
-            .map_err(|error| self.sort(error))?;
-        if let Some(gone) = gone {
-            return Err(StoreError::TargetGone(self.address(&gone, 0)?));
-        }
-        self.mark_deleted(transaction, held.id, None, line).await
-    }
-
     async fn name_is_free(&self, transaction: &mut Transaction, address: &Address) -> Result<(), StoreError> {
         let there = transaction
             .first(
@@ -351,241 +278,12 @@ impl Store {
         }
     }
 
-    async fn mark_deleted(
-        &self,
-        mut transaction: Transaction,
-        block: i64,
-        at: Option<Millis>,
-        line: AuditLine,
-    ) -> Result<(), StoreError> {
-        let sort = |error| self.sort(error);
-        transaction
-            .execute("UPDATE blocks SET deleted_at = $1 WHERE id = $2", params![at, block])
-            .await
-            .map_err(sort)?;
-        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(sort)?;
-        self.commit(transaction).await
-    }
-
-    /// Destroys a block's data key and with it all its secrets, of every revision. `seals` are made
-    /// anew with the new data key, one for each revision.
-    ///
-    /// In SQLite what is destroyed is overwritten and the file is written anew. In PostgreSQL it is
-    /// gone from the tables; what the server's write-ahead log and its backups keep is theirs.
-    ///
-    /// # Errors
-    /// [`StoreError::Moved`] where another save came first; [`StoreError::NoBlock`],
-    /// [`StoreError::KeyMoved`].
-    pub async fn purge_block(
-        &self,
-        newest: &BlockRecord,
-        key: &WrappedKey<'_>,
-        seals: &[(Revision, Vec<u8>)],
-        line: AuditLine,
-    ) -> Result<(), StoreError> {
-        let sort = |error| self.sort(error);
-        let mut transaction = self.begin().await?;
-        self.hold_key(&mut transaction, key.key_id).await?;
-        let held = self.hold_block(&mut transaction, &newest.address).await?;
-        if held.newest != newest.newest || held.purges != newest.purges {
-            return Err(StoreError::Moved { address: newest.address.clone(), newest: held.newest });
-        }
-        transaction
-            .execute(
-                "UPDATE blocks SET data_key = $1, key_id = $2, purges = purges + 1 WHERE id = $3",
-                params![key.data_key, key.key_id, held.id],
-            )
-            .await
-            .map_err(sort)?;
-        transaction.execute("DELETE FROM secrets WHERE block = $1", params![held.id]).await.map_err(sort)?;
-        for (revision, seal) in seals {
-            transaction
-                .execute(
-                    "UPDATE revisions SET seal = $1 WHERE block = $2 AND revision = $3",
-                    params![seal, held.id, number(*revision)],
-                )
-                .await
-                .map_err(sort)?;
-        }
-        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(sort)?;
-        self.commit(transaction).await?;
-        self.scrub().await
-    }
-
-    /// Leaves nothing of what was destroyed in the yard's files.
-    async fn scrub(&self) -> Result<(), StoreError> {
-        let done = match &self.database {
-            Database::Sqlite(_) => self.scrub_file().await,
-            // The dead rows' space is given back; it is overwritten as it is used again.
-            Database::Postgres(_) => self.database.execute("VACUUM secrets, blocks, revisions", &[]).await.map(drop),
-        };
-        done.map_err(|error| StoreError::NotScrubbed(Box::new(self.sort(error))))
-    }
-
-    /// The file is written anew without its free pages, and the write-ahead log is emptied.
-    async fn scrub_file(&self) -> Result<(), sqlx::Error> {
-        self.database.execute("VACUUM", &[]).await?;
-        let emptied = self.database.first("PRAGMA wal_checkpoint(TRUNCATE)", &[]).await?;
-        // The first column says whether a reader was in the way (https://www.sqlite.org/pragma.html#pragma_wal_checkpoint).
-        match emptied {
-            Some(row) if row.integer(0) == 0 => Ok(()),
-            _ => Err(sqlx::Error::PoolTimedOut),
-        }
-    }
-
-    /// Blocks in the order of their addresses.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn blocks(&self, filter: &BlockFilter) -> Result<Vec<BlockSummary>, StoreError> {
-        let (condition, mut params) = condition(filter);
-        params.push(filter.limit.map_or(i64::MAX, i64::from).into());
-        let sql = format!(
-            "SELECT b.type, b.name, b.newest, r.created_at, b.deleted_at
-             FROM blocks b JOIN revisions r ON r.block = b.id AND r.revision = b.newest
-             WHERE {condition} ORDER BY b.type, b.name LIMIT ${}",
-            params.len()
-        );
-        let rows = self.database.fetch(sql, &params).await.map_err(|error| self.sort(error))?;
-        rows.iter()
-            .map(|row| {
-                Ok(BlockSummary {
-                    address: self.address(row, 0)?,
-                    newest: self.revision(row.integer(2))?,
-                    saved_at: row.integer(3),
-                    deleted_at: row.maybe_integer(4),
-                })
-            })
-            .collect()
-    }
-
-    /// How many blocks there are, on all pages.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn count_blocks(&self, filter: &BlockFilter) -> Result<u64, StoreError> {
-        let all = BlockFilter { after: None, ..filter.clone() };
-        let (condition, params) = condition(&all);
-        let sql = format!("SELECT count(*) FROM blocks b WHERE {condition}");
-        let row = self.database.first(sql, &params).await.map_err(|error| self.sort(error))?;
-        Ok(row.map_or(0, |row| row.integer(0)).unsigned_abs())
-    }
-
-    /// What is known of these blocks: the order is that of their addresses, and those that are not
-    /// there are left out. One round trip.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn known_blocks(&self, addresses: &[&Address]) -> Result<Vec<BlockSummary>, StoreError> {
-        if addresses.is_empty() {
-            return Ok(Vec::new());
-        }
-        let params: Vec<Param<'_>> = addresses
-            .iter()
-            .flat_map(|address| [address.type_slug.as_str().into(), address.name.as_str().into()])
-            .collect();
-        let places: Vec<String> =
-            (0..addresses.len()).map(|at| format!("(${}, ${})", 2 * at + 1, 2 * at + 2)).collect();
-        let sql = format!(
-            "SELECT b.type, b.name, b.newest, b.created_at, b.deleted_at FROM blocks b
-             WHERE (b.type, b.name) IN (VALUES {})",
-            places.join(", ")
-        );
-        let rows = self.database.fetch(sql, &params).await.map_err(|error| self.sort(error))?;
-        rows.iter()
-            .map(|row| {
-                Ok(BlockSummary {
-                    address: self.address(row, 0)?,
-                    newest: self.revision(row.integer(2))?,
-                    saved_at: row.integer(3),
-                    deleted_at: row.maybe_integer(4),
-                })
-            })
-            .collect()
-    }
-
-    /// Whether a new revision of a block with these targets would close a circle, and which.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn would_circle(
-        &self,
-        address: &Address,
-        targets: &[&Address],
-    ) -> Result<Option<Vec<Address>>, StoreError> {
-        let Some(block) = self.find(address).await? else { return Ok(None) };
-        let mut found = Vec::new();
-        for target in targets {
-            if let Some(id) = self.find(target).await? {
-                found.push(Target { id, address: (*target).clone() });
-            }
-        }
-        self.circle(&mut &self.database, block, address, &found).await
-    }
-
-    /// The blocks whose newest revision builds on this one, and through which field.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn users_of(&self, address: &Address) -> Result<Vec<(Address, Pointer)>, StoreError> {
-        match self.find(address).await? {
-            Some(block) => self.users(&mut &self.database, block).await,
-            None => Ok(Vec::new()),
-        }
-    }
-
-    /// Blocks whose newest revision is not there.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn blocks_without_newest(&self) -> Result<Vec<Address>, StoreError> {
-        let rows = self
-            .database
-            .fetch(
-                "SELECT b.type, b.name FROM blocks b
-                 LEFT JOIN revisions r ON r.block = b.id AND r.revision = b.newest
-                 WHERE r.block IS NULL ORDER BY b.type, b.name",
-                &[],
-            )
-            .await
-            .map_err(|error| self.sort(error))?;
-        rows.iter().map(|row| self.address(row, 0)).collect()
-    }
-
-    /// What the newest revision of a block builds on.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn targets_of(&self, address: &Address) -> Result<Vec<Address>, StoreError> {
-        let rows = self
-            .database
-            .fetch(
-                "SELECT DISTINCT t.type, t.name
-                 FROM blocks b
-                 JOIN block_references f ON f.block = b.id AND f.revision = b.newest
-                 JOIN blocks t ON t.id = f.target
-                 WHERE b.type = $1 AND b.name = $2 ORDER BY t.type, t.name",
-                params![address.type_slug.as_str(), address.name.as_str()],
-            )
-            .await
-            .map_err(|error| self.sort(error))?;
-        rows.iter().map(|row| self.address(row, 0)).collect()
-    }
-
-    async fn find(&self, address: &Address) -> Result<Option<i64>, StoreError> {
-        let row = self
-            .database
-            .first(
-                "SELECT id FROM blocks WHERE type = $1 AND name = $2",
-                params![address.type_slug.as_str(), address.name.as_str()],
-            )
-            .await
-            .map_err(|error| self.sort(error))?;
-        Ok(row.map(|row| row.integer(0)))
-    }
-
     /// Holds a block's row until the transaction ends.
-    async fn hold_block(&self, transaction: &mut Transaction, address: &Address) -> Result<Held, StoreError> {
+    pub(crate) async fn hold_block(
+        &self,
+        transaction: &mut Transaction,
+        address: &Address,
+    ) -> Result<Held, StoreError> {
         let row = transaction
             .first(
                 either(
@@ -603,122 +301,6 @@ impl Store {
             purges: row.integer(2).unsigned_abs(),
             deleted: row.maybe_integer(3).is_some(),
         })
-    }
-
-    /// Holds the graph of references as it is until the transaction ends, against all others that
-    /// would change it.
-    async fn hold_references(&self, transaction: &mut Transaction) -> Result<(), StoreError> {
-        transaction
-            .lock("LOCK TABLE block_references IN SHARE ROW EXCLUSIVE MODE")
-            .await
-            .map_err(|error| self.sort(error))
-    }
-
-    /// Holds the blocks that a new revision builds on: they are there, and stay until it is saved.
-    async fn hold_targets(
-        &self,
-        transaction: &mut Transaction,
-        references: &[Reference],
-    ) -> Result<Vec<Target>, StoreError> {
-        if references.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.hold_references(transaction).await?;
-        let mut targets: Vec<Target> = Vec::new();
-        for reference in references {
-            let address = &reference.target;
-            if targets.iter().any(|target| target.address == *address) {
-                continue;
-            }
-            let row = transaction
-                .first(
-                    "SELECT id FROM blocks WHERE type = $1 AND name = $2 AND deleted_at IS NULL",
-                    params![address.type_slug.as_str(), address.name.as_str()],
-                )
-                .await
-                .map_err(|error| self.sort(error))?
-                .ok_or_else(|| StoreError::TargetGone(address.clone()))?;
-            targets.push(Target { id: row.integer(0), address: address.clone() });
-        }
-        Ok(targets)
-    }
-
-    /// The circle that these targets of a block would close, from the block to itself.
-    async fn circle(
-        &self,
-        database: &mut impl Ask,
-        block: i64,
-        address: &Address,
-        targets: &[Target],
-    ) -> Result<Option<Vec<Address>>, StoreError> {
-        let sort = |error| self.sort(error);
-        if targets.iter().any(|target| target.id == block) {
-            return Ok(Some(vec![address.clone(), address.clone()]));
-        }
-        // Nothing leads back to a block that nothing builds on.
-        let used = database
-            .ask("SELECT 1 FROM block_references WHERE target = $1 LIMIT 1", params![block])
-            .await
-            .map_err(sort)?;
-        if targets.is_empty() || used.is_empty() {
-            return Ok(None);
-        }
-        for target in targets {
-            let edges = database
-                .ask(
-                    "WITH RECURSIVE reached (block) AS (
-                         SELECT id FROM blocks WHERE id = $1
-                         UNION
-                         SELECT f.target FROM reached
-                         JOIN blocks b ON b.id = reached.block
-                         JOIN block_references f ON f.block = b.id AND f.revision = b.newest
-                     )
-                     SELECT b.id, f.target, t.type, t.name
-                     FROM reached JOIN blocks b ON b.id = reached.block
-                     JOIN block_references f ON f.block = b.id AND f.revision = b.newest
-                     JOIN blocks t ON t.id = f.target",
-                    params![target.id],
-                )
-                .await
-                .map_err(sort)?;
-            let mut came_from: BTreeMap<i64, Option<(i64, Address)>> = BTreeMap::from([(target.id, None)]);
-            let mut next = VecDeque::from([target.id]);
-            while let Some(here) = next.pop_front() {
-                for edge in edges.iter().filter(|edge| edge.integer(0) == here) {
-                    let there = edge.integer(1);
-                    if let Entry::Vacant(vacant) = came_from.entry(there) {
-                        vacant.insert(Some((here, self.address(edge, 2)?)));
-                        next.push_back(there);
-                    }
-                }
-            }
-            if came_from.contains_key(&block) {
-                let mut path = Vec::new();
-                let mut here = block;
-                while let Some(Some((before, own))) = came_from.get(&here) {
-                    path.push(own.clone());
-                    here = *before;
-                }
-                path.push(target.address.clone());
-                path.push(address.clone());
-                path.reverse();
-                return Ok(Some(path));
-            }
-        }
-        Ok(None)
-    }
-
-    async fn users(&self, database: &mut impl Ask, block: i64) -> Result<Vec<(Address, Pointer)>, StoreError> {
-        let rows = database
-            .ask(
-                "SELECT b.type, b.name, f.pointer
-                 FROM block_references f JOIN blocks b ON b.id = f.block AND b.newest = f.revision
-                 WHERE f.target = $1 AND b.deleted_at IS NULL ORDER BY b.type, b.name, f.pointer",
-                params![block],
-            )
-            .await
-            .map_err(|error| self.sort(error))?;
-        rows.iter().map(|row| Ok((self.address(row, 0)?, read_pointer(row.text(2))))).collect()
     }
 
     /// A record whose columns begin at this one.
@@ -748,7 +330,7 @@ impl Store {
         Ok(Address { type_slug, name })
     }
 
-    fn revision(&self, number: i64) -> Result<Revision, StoreError> {
+    pub(crate) fn revision(&self, number: i64) -> Result<Revision, StoreError> {
         let revision = u64::try_from(number).ok().and_then(Revision::new);
         revision.ok_or_else(|| self.broken(format!("{number} is not a revision")))
     }
@@ -774,43 +356,11 @@ impl Store {
 }
 
 /// A block whose row is held.
-struct Held {
-    id: i64,
-    newest: Revision,
-    purges: u64,
-    deleted: bool,
-}
-
-/// A block that another one builds on.
-struct Target {
-    id: i64,
-    address: Address,
-}
-
-/// What a filter means for `blocks b`. One type is a place in the index; so is a page.
-fn condition(filter: &BlockFilter) -> (String, Vec<Param<'_>>) {
-    let mut params: Vec<Param<'_>> = Vec::new();
-    let mut parts = vec![if filter.deleted { "b.deleted_at IS NOT NULL" } else { "b.deleted_at IS NULL" }.to_owned()];
-    match filter.types.as_deref() {
-        None => {}
-        Some([]) => parts.push("1 = 0".to_owned()),
-        Some(types) => {
-            let first = params.len() + 1;
-            params.extend(types.iter().map(Param::from));
-            let places: Vec<String> = (first..=params.len()).map(|at| format!("${at}")).collect();
-            parts.push(format!("b.type IN ({})", places.join(", ")));
-        }
-    }
-    if let Some(after) = &filter.after {
-        params.push(after.type_slug.as_str().into());
-        params.push(after.name.as_str().into());
-        parts.push(format!("(b.type, b.name) > (${}, ${})", params.len() - 1, params.len()));
-    }
-    if let Some(word) = &filter.word {
-        params.push(word.into());
-        parts.push(format!("replace(b.type || '/' || b.name, ${}, '') <> b.type || '/' || b.name", params.len()));
-    }
-    (parts.join(" AND "), params)
+pub(crate) struct Held {
+    pub(crate) id: i64,
+    pub(crate) newest: Revision,
+    pub(crate) purges: u64,
+    pub(crate) deleted: bool,
 }
 
 async fn insert_revision(
@@ -866,10 +416,10 @@ fn stored(pointer: &Pointer) -> String {
     pointer.as_str().replace('\0', "~2")
 }
 
-fn read_pointer(text: &str) -> Pointer {
+pub(crate) fn read_pointer(text: &str) -> Pointer {
     Pointer::new(text.replace("~2", "\0"))
 }
 
-fn number(revision: Revision) -> i64 {
+pub(crate) fn number(revision: Revision) -> i64 {
     i64::try_from(revision.number()).unwrap_or(i64::MAX)
 }

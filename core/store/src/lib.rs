@@ -8,17 +8,21 @@ mod audit;
 mod block;
 mod bundle;
 mod database;
+mod delete;
 mod error;
 mod grant;
 mod key;
+mod list;
 mod location;
+mod reference;
 mod yard;
 
 pub use audit::{AuditChain, AuditFilter, AuditLine};
-pub use block::{BlockFilter, BlockRecord, BlockSummary, HistoryRecord, NewRevision, WrappedKey};
+pub use block::{BlockRecord, HistoryRecord, NewRevision, WrappedKey};
 pub use bundle::{BundleRecord, NewBundle};
 pub use error::StoreError;
 pub use key::{KeyUse, Rewrap};
+pub use list::{BlockFilter, BlockSummary};
 pub use location::{LocationError, YardLocation};
 pub use yard::{KeyRecord, Store, YardRecord};
 

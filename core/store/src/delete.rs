@@ -1,0 +1,136 @@
+//! Tombstones, and the end of secrets.
+
+use blockyard_model::{Address, Revision};
+
+use crate::audit::{self, AuditLine};
+use crate::block::{BlockRecord, WrappedKey, number};
+use crate::database::{Database, Transaction, params};
+use crate::{Millis, Store, StoreError};
+
+impl Store {
+    /// Lets a block go, and keeps its name and revisions.
+    ///
+    /// # Errors
+    /// [`StoreError::NoBlock`], [`StoreError::DeletedOrNot`], [`StoreError::InUse`].
+    pub async fn delete_block(&self, address: &Address, line: AuditLine) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        self.hold_references(&mut transaction).await?;
+        let held = self.hold_block(&mut transaction, address).await?;
+        if held.deleted {
+            return Err(StoreError::DeletedOrNot { address: address.clone(), deleted: true });
+        }
+        let users = self.users(&mut transaction, held.id).await?;
+        if !users.is_empty() {
+            return Err(StoreError::InUse { address: address.clone(), users });
+        }
+        self.mark_deleted(transaction, held.id, Some(line.at), line).await
+    }
+
+    /// Has a deleted block back.
+    ///
+    /// # Errors
+    /// [`StoreError::NoBlock`], [`StoreError::DeletedOrNot`]; [`StoreError::TargetGone`] where a block
+    /// that it builds on is deleted.
+    pub async fn restore_block(&self, address: &Address, line: AuditLine) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        self.hold_references(&mut transaction).await?;
+        let held = self.hold_block(&mut transaction, address).await?;
+        if !held.deleted {
+            return Err(StoreError::DeletedOrNot { address: address.clone(), deleted: false });
+        }
+        let gone = transaction
+            .first(
+                "SELECT t.type, t.name FROM block_references f JOIN blocks t ON t.id = f.target
+                 WHERE f.block = $1 AND f.revision = $2 AND t.deleted_at IS NOT NULL",
+                params![held.id, number(held.newest)],
+            )
+            .await
+            .map_err(|error| self.sort(error))?;
+        if let Some(gone) = gone {
+            return Err(StoreError::TargetGone(self.address(&gone, 0)?));
+        }
+        self.mark_deleted(transaction, held.id, None, line).await
+    }
+
+    async fn mark_deleted(
+        &self,
+        mut transaction: Transaction,
+        block: i64,
+        at: Option<Millis>,
+        line: AuditLine,
+    ) -> Result<(), StoreError> {
+        let sort = |error| self.sort(error);
+        transaction
+            .execute("UPDATE blocks SET deleted_at = $1 WHERE id = $2", params![at, block])
+            .await
+            .map_err(sort)?;
+        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(sort)?;
+        self.commit(transaction).await
+    }
+
+    /// Destroys a block's data key and with it all its secrets, of every revision. `seals` are made
+    /// anew with the new data key, one for each revision.
+    ///
+    /// In SQLite what is destroyed is overwritten and the file is written anew. In PostgreSQL it is
+    /// gone from the tables; what the server's write-ahead log and its backups keep is theirs.
+    ///
+    /// # Errors
+    /// [`StoreError::Moved`] where another save came first; [`StoreError::NoBlock`],
+    /// [`StoreError::KeyMoved`].
+    pub async fn purge_block(
+        &self,
+        newest: &BlockRecord,
+        key: &WrappedKey<'_>,
+        seals: &[(Revision, Vec<u8>)],
+        line: AuditLine,
+    ) -> Result<(), StoreError> {
+        let sort = |error| self.sort(error);
+        let mut transaction = self.begin().await?;
+        self.hold_key(&mut transaction, key.key_id).await?;
+        let held = self.hold_block(&mut transaction, &newest.address).await?;
+        if held.newest != newest.newest || held.purges != newest.purges {
+            return Err(StoreError::Moved { address: newest.address.clone(), newest: held.newest });
+        }
+        transaction
+            .execute(
+                "UPDATE blocks SET data_key = $1, key_id = $2, purges = purges + 1 WHERE id = $3",
+                params![key.data_key, key.key_id, held.id],
+            )
+            .await
+            .map_err(sort)?;
+        transaction.execute("DELETE FROM secrets WHERE block = $1", params![held.id]).await.map_err(sort)?;
+        for (revision, seal) in seals {
+            transaction
+                .execute(
+                    "UPDATE revisions SET seal = $1 WHERE block = $2 AND revision = $3",
+                    params![seal, held.id, number(*revision)],
+                )
+                .await
+                .map_err(sort)?;
+        }
+        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(sort)?;
+        self.commit(transaction).await?;
+        self.scrub().await
+    }
+
+    /// Leaves nothing of what was destroyed in the yard's files.
+    async fn scrub(&self) -> Result<(), StoreError> {
+        let done = match &self.database {
+            Database::Sqlite(_) => self.scrub_file().await,
+            // The dead rows' space is given back; it is overwritten as it is used again.
+            Database::Postgres(_) => self.database.execute("VACUUM secrets, blocks, revisions", &[]).await.map(drop),
+        };
+        done.map_err(|error| StoreError::NotScrubbed(Box::new(self.sort(error))))
+    }
+
+    /// The file is written anew without its free pages, and the write-ahead log is emptied.
+    async fn scrub_file(&self) -> Result<(), sqlx::Error> {
+        self.database.execute("VACUUM", &[]).await?;
+        let emptied = self.database.first("PRAGMA wal_checkpoint(TRUNCATE)", &[]).await?;
+        // The first column says whether a reader was in the way (https://www.sqlite.org/pragma.html#pragma_wal_checkpoint).
+        match emptied {
+            Some(row) if row.integer(0) == 0 => Ok(()),
+            _ => Err(sqlx::Error::PoolTimedOut),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Lists of blocks: filtered, paged, counted.
+
+use blockyard_model::{Address, Revision};
+
+use crate::database::Param;
+use crate::{Millis, Store, StoreError};
+
+/// A block in a list.
+#[derive(Debug, Clone)]
+pub struct BlockSummary {
+    /// The block.
+    pub address: Address,
+    /// Its newest revision.
+    pub newest: Revision,
+    /// When that was saved.
+    pub saved_at: Millis,
+    /// When the block was deleted, if it was.
+    pub deleted_at: Option<Millis>,
+}
+
+/// Which blocks to list.
+#[derive(Debug, Clone, Default)]
+pub struct BlockFilter {
+    /// Of these types only; none means of all.
+    pub types: Option<Vec<String>>,
+    /// With this word in the address.
+    pub word: Option<String>,
+    /// Deleted ones instead of live ones.
+    pub deleted: bool,
+    /// After this address, in the order of addresses: the next page.
+    pub after: Option<Address>,
+    /// At most so many.
+    pub limit: Option<u32>,
+}
+
+impl Store {
+    /// Blocks in the order of their addresses.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn blocks(&self, filter: &BlockFilter) -> Result<Vec<BlockSummary>, StoreError> {
+        let (condition, mut params) = condition(filter);
+        params.push(filter.limit.map_or(i64::MAX, i64::from).into());
+        let sql = format!(
+            "SELECT b.type, b.name, b.newest, r.created_at, b.deleted_at
+             FROM blocks b JOIN revisions r ON r.block = b.id AND r.revision = b.newest
+             WHERE {condition} ORDER BY b.type, b.name LIMIT ${}",
+            params.len()
+        );
+        let rows = self.database.fetch(sql, &params).await.map_err(|error| self.sort(error))?;
+        rows.iter()
+            .map(|row| {
+                Ok(BlockSummary {
+                    address: self.address(row, 0)?,
+                    newest: self.revision(row.integer(2))?,
+                    saved_at: row.integer(3),
+                    deleted_at: row.maybe_integer(4),
+                })
+            })
+            .collect()
+    }
+
+    /// How many blocks there are, on all pages.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn count_blocks(&self, filter: &BlockFilter) -> Result<u64, StoreError> {
+        let all = BlockFilter { after: None, ..filter.clone() };
+        let (condition, params) = condition(&all);
+        let sql = format!("SELECT count(*) FROM blocks b WHERE {condition}");
+        let row = self.database.first(sql, &params).await.map_err(|error| self.sort(error))?;
+        Ok(row.map_or(0, |row| row.integer(0)).unsigned_abs())
+    }
+
+    /// What is known of these blocks: the order is that of their addresses, and those that are not
+    /// there are left out. One round trip.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn known_blocks(&self, addresses: &[&Address]) -> Result<Vec<BlockSummary>, StoreError> {
+        if addresses.is_empty() {
+            return Ok(Vec::new());
+        }
+        let params: Vec<Param<'_>> = addresses
+            .iter()
+            .flat_map(|address| [address.type_slug.as_str().into(), address.name.as_str().into()])
+            .collect();
+        let places: Vec<String> =
+            (0..addresses.len()).map(|at| format!("(${}, ${})", 2 * at + 1, 2 * at + 2)).collect();
+        let sql = format!(
+            "SELECT b.type, b.name, b.newest, b.created_at, b.deleted_at FROM blocks b
+             WHERE (b.type, b.name) IN (VALUES {})",
+            places.join(", ")
+        );
+        let rows = self.database.fetch(sql, &params).await.map_err(|error| self.sort(error))?;
+        rows.iter()
+            .map(|row| {
+                Ok(BlockSummary {
+                    address: self.address(row, 0)?,
+                    newest: self.revision(row.integer(2))?,
+                    saved_at: row.integer(3),
+                    deleted_at: row.maybe_integer(4),
+                })
+            })
+            .collect()
+    }
+
+    /// Blocks whose newest revision is not there.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn blocks_without_newest(&self) -> Result<Vec<Address>, StoreError> {
+        let rows = self
+            .database
+            .fetch(
+                "SELECT b.type, b.name FROM blocks b
+                 LEFT JOIN revisions r ON r.block = b.id AND r.revision = b.newest
+                 WHERE r.block IS NULL ORDER BY b.type, b.name",
+                &[],
+            )
+            .await
+            .map_err(|error| self.sort(error))?;
+        rows.iter().map(|row| self.address(row, 0)).collect()
+    }
+}
+
+/// What a filter means for `blocks b`. One type is a place in the index; so is a page.
+fn condition(filter: &BlockFilter) -> (String, Vec<Param<'_>>) {
+    let mut params: Vec<Param<'_>> = Vec::new();
+    let mut parts = vec![if filter.deleted { "b.deleted_at IS NOT NULL" } else { "b.deleted_at IS NULL" }.to_owned()];
+    match filter.types.as_deref() {
+        None => {}
+        Some([]) => parts.push("1 = 0".to_owned()),
+        Some(types) => {
+            let first = params.len() + 1;
+            params.extend(types.iter().map(Param::from));
+            let places: Vec<String> = (first..=params.len()).map(|at| format!("${at}")).collect();
+            parts.push(format!("b.type IN ({})", places.join(", ")));
+        }
+    }
+    if let Some(after) = &filter.after {
+        params.push(after.type_slug.as_str().into());
+        params.push(after.name.as_str().into());
+        parts.push(format!("(b.type, b.name) > (${}, ${})", params.len() - 1, params.len()));
+    }
+    if let Some(word) = &filter.word {
+        params.push(word.into());
+        parts.push(format!("replace(b.type || '/' || b.name, ${}, '') <> b.type || '/' || b.name", params.len()));
+    }
+    (parts.join(" AND "), params)
+}
