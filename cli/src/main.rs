@@ -17,6 +17,11 @@ use arguments::Cli;
 use context::Context;
 use terminal::Failure;
 
+/// The exit code after Ctrl-C, as shells have it: 128 and the signal's number.
+const INTERRUPTED: u8 = 130;
+/// How long a command has to end in good order after Ctrl-C.
+const GRACE: std::time::Duration = std::time::Duration::from_millis(400);
+
 fn main() -> ExitCode {
     no_core_files();
     let cli = Cli::read();
@@ -29,6 +34,14 @@ fn main() -> ExitCode {
             return context.terminal.fail(&error);
         }
     };
+    let echo = terminal::Echo::now();
+    runtime.spawn(async move {
+        interrupted().await;
+        // Whoever waits for a person to type does not hear the signal: the process ends all the same.
+        tokio::time::sleep(GRACE).await;
+        echo.restore();
+        std::process::exit(i32::from(INTERRUPTED));
+    });
     let outcome = runtime.block_on(async {
         tokio::select! {
             outcome = commands::run(cli.command, &context) => outcome,
@@ -46,7 +59,7 @@ fn main() -> ExitCode {
             context
                 .terminal
                 .note("interrupted; files and the yard are whole, and what a database was told to do may be done");
-            ExitCode::from(130)
+            ExitCode::from(INTERRUPTED)
         }
     }
 }

@@ -31,6 +31,15 @@ impl Destination {
         let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
             return Ok(Self::Stdout { closed: false });
         };
+        // A file that is there keeps who may read it.
+        #[cfg(unix)]
+        let mode = {
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::metadata(path)
+                .ok()
+                .filter(std::fs::Metadata::is_file)
+                .map(|file| file.permissions().mode() & 0o777)
+        };
         // A pipe or a device is written to, not replaced; a link leads to the file that is meant.
         let path = match std::fs::metadata(path) {
             Ok(there) if there.is_file() => path.canonicalize().map_err(|error| cannot_write(path, error))?,
@@ -54,6 +63,12 @@ impl Destination {
             builder.permissions(std::fs::Permissions::from_mode(0o666))
         };
         let temporary = builder.prefix(".blockyard-").tempfile_in(folder).map_err(|error| cannot_write(path, error))?;
+        #[cfg(unix)]
+        if let Some(mode) = mode {
+            use std::os::unix::fs::PermissionsExt as _;
+            let same = std::fs::Permissions::from_mode(mode);
+            temporary.as_file().set_permissions(same).map_err(|error| cannot_write(path, error))?;
+        }
         Ok(Self::File { temporary, path: path.to_owned() })
     }
 

@@ -12,11 +12,14 @@
 use std::path::Path;
 
 use blockyard::model::suggestion::did_you_mean;
-use blockyard::{Error, ErrorKind};
+use blockyard::{BlockName, Error, ErrorKind};
 use toml::Table;
 
 /// The project file.
 const PROJECT: &str = "blockyard.toml";
+
+/// What a project file may have.
+const PROJECT_KEYS: [&str; 3] = ["yard", "registries", "bundles"];
 
 /// The yard that the nearest project file names, from the current folder upwards.
 pub(crate) fn project_yard() -> Result<Option<String>, Error> {
@@ -24,12 +27,25 @@ pub(crate) fn project_yard() -> Result<Option<String>, Error> {
     let Some(path) = here.ancestors().map(|folder| folder.join(PROJECT)).find(|path| path.is_file()) else {
         return Ok(None);
     };
-    match read(&path)?.get("yard") {
+    let project = read(&path)?;
+    let wrong = |message: String| Error::new(ErrorKind::Invalid, format!("`{}`: {message}", path.display()));
+    if let Some(unknown) = project.keys().find(|key| !PROJECT_KEYS.contains(&key.as_str())) {
+        return Err(wrong(format!("`{unknown}` is not known")).maybe_hint(did_you_mean(unknown, PROJECT_KEYS)));
+    }
+    match project.get("yard").map(toml::Value::as_str) {
         None => Ok(None),
-        Some(yard) => match yard.as_str() {
-            Some(yard) => Ok(Some(yard.to_owned())),
-            None => Err(Error::new(ErrorKind::Invalid, format!("`yard` in `{}` is not a text", path.display()))),
-        },
+        Some(None) => Err(wrong("`yard` is not a text".to_owned())),
+        // Whoever writes a folder's file would choose which server gets this person's password.
+        Some(Some(yard)) if yard.contains("://") => Err(wrong(
+            "a server's address does not belong into a project's file, where it would be sent this person's password"
+                .to_owned(),
+        )
+        .hint("give it a name in the user's configuration, `[yards.NAME]` with a `url`, and write the name here")),
+        // A path is that of the file, wherever the command runs.
+        Some(Some(yard)) => Ok(Some(match (yard.strip_prefix("sqlite:"), path.parent()) {
+            (Some(file), Some(folder)) => format!("sqlite:{}", folder.join(file).display()),
+            _ => yard.to_owned(),
+        })),
     }
 }
 
@@ -40,6 +56,11 @@ pub(crate) fn named_yard(name: &str, configuration: &Path) -> Result<String, Err
     let yards = table.get("yards").and_then(toml::Value::as_table);
     let url = yards.and_then(|yards| yards.get(name)).and_then(|yard| yard.get("url")).and_then(toml::Value::as_str);
     url.map(str::to_owned).ok_or_else(|| {
+        if yards.is_some_and(|yards| yards.contains_key(name)) {
+            return Error::new(ErrorKind::Invalid, format!("`[yards.{name}]` in `{}` has no `url`", path.display()));
+        }
+        // What is no name may be an address gone wrong, with a password in it.
+        let name = if BlockName::new(name).is_ok() { name } else { "…" };
         let known = yards.into_iter().flat_map(|yards| yards.keys()).map(String::as_str);
         Error::new(ErrorKind::Usage, format!("`{name}` is neither the address of a yard nor the name of one"))
             .maybe_hint(did_you_mean(name, known))

@@ -41,6 +41,29 @@ impl From<std::io::Error> for Failure {
     }
 }
 
+/// How the terminal was before anything was asked: a question for a secret turns its echo off.
+pub(crate) struct Echo {
+    #[cfg(unix)]
+    before: Option<rustix::termios::Termios>,
+}
+
+impl Echo {
+    pub(crate) fn now() -> Self {
+        Self {
+            #[cfg(unix)]
+            before: rustix::termios::tcgetattr(std::io::stdin()).ok(),
+        }
+    }
+
+    pub(crate) fn restore(&self) {
+        #[cfg(unix)]
+        if let Some(before) = &self.before {
+            let _ = rustix::termios::tcsetattr(std::io::stdin(), rustix::termios::OptionalActions::Now, before);
+        }
+        let _ = writeln!(anstream::stderr());
+    }
+}
+
 /// Bold red, bold cyan, none.
 const RED: &str = "\x1b[1;31m";
 const CYAN: &str = "\x1b[1;36m";

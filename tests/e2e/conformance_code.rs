@@ -5,6 +5,7 @@ use expect_test::expect;
 use serde_json::{Value, json};
 
 on_both!(
+    what_is_nested_deep_is_exported_and_planned,
     a_plan_tells_and_an_apply_does_and_a_second_apply_does_nothing,
     a_new_block_is_planned_field_by_field,
     a_changed_block_is_planned_field_by_field,
@@ -618,4 +619,18 @@ fn numbers_of_a_file_lose_no_digits(yard: &TestYard) {
     // Beyond 64 bit TOML has no number at all.
     let told = refused(yard, "[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\ncapacity = 18446744073709551615\n");
     assert!(told.contains("the file is not TOML"), "{told}");
+}
+
+fn what_is_nested_deep_is_exported_and_planned(yard: &TestYard) {
+    let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
+    let config = format!(r#"{{"animal": "cat", "notes": {{"deep": {deep}}}}}"#);
+    assert_eq!(yard.run_with_input(&["create", "zoo-cage/deep", "--json-config", "-"], &config).code, 0);
+    // A file that is there keeps who may read it.
+    std::fs::write(yard.path("blocks.toml"), "version = 1\n").expect("a file");
+    std::fs::set_permissions(yard.path("blocks.toml"), std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .expect("a mode");
+    yard.ok(&["export", "--out", "blocks.toml"]);
+    yard.ok(&["plan", "blocks.toml"]);
+    let mode = std::fs::metadata(yard.path("blocks.toml")).expect("a file").permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600);
 }

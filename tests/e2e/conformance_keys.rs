@@ -10,6 +10,7 @@ use blockyard_tests::{Backend, Ran, TestYard, available, bundle, on_both, ran};
 use serde_json::json;
 
 on_both!(
+    a_key_that_was_given_by_hand_is_not_rotated_to_a_guess,
     without_the_key_every_command_says_where_it_is_looked_for_and_does_nothing,
     a_key_that_is_not_the_yards_is_refused,
     a_key_file_that_others_can_read_is_refused,
@@ -197,4 +198,19 @@ fn a_second_machine_needs_the_key_too() {
     assert!(wrong.stderr.contains(&words), "{}", wrong.stderr);
     // A key that is right here is not looked for when another one was asked for.
     assert_eq!(elsewhere(&yard, &reveal, Some(&yard.path("none.key"))).code, 5);
+}
+
+fn a_key_that_was_given_by_hand_is_not_rotated_to_a_guess(yard: &TestYard) {
+    yard.keeper("ada", "badge");
+    let elsewhere = yard.path("elsewhere.key");
+    std::fs::rename(yard.key_file(), &elsewhere).expect("moved");
+    let with_key = |arguments: &[&str]| ran(yard.command(arguments).env("BLOCKYARD_KEY_FILE", &elsewhere), None);
+    let refused = with_key(&["key", "rotate"]);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("where does the new one go?"), "{}", refused.stderr);
+    assert_eq!(with_key(&["reveal", "zoo-keeper/ada", "badge", "--yes"]).stdout, "badge");
+    // Where it is said, it goes.
+    let rotated = with_key(&["key", "rotate", "--to", "file"]);
+    assert_eq!(rotated.code, 0, "{}", rotated.stderr);
+    assert_eq!(yard.reveal("zoo-keeper/ada", "badge"), "badge");
 }

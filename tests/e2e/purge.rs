@@ -40,7 +40,7 @@ fn secrets_of_every_revision_are_gone_and_all_else_stays(yard: &TestYard) {
             .collect()
     };
     let history = numbers(&yard.json(&["history", ADA]));
-    let shown = yard.json(&["show", "zoo-keeper/ada@2"]);
+    let mut shown = yard.json(&["show", "zoo-keeper/ada@2"]);
     let done = yard.json(&["purge", ADA, "--yes"]);
     assert_eq!(done, json!({"address": ADA, "secrets_destroyed": 3}));
     for revision in 1..=3 {
@@ -51,6 +51,8 @@ fn secrets_of_every_revision_are_gone_and_all_else_stays(yard: &TestYard) {
     assert!(refused.contains("give it a new one with `blockyard set zoo-keeper/ada --secret badge`"), "{refused}");
     assert!(destroyed(&yard.fails(5, &["check", ADA])));
     assert_eq!(numbers(&yard.json(&["history", ADA])), history);
+    // All is as it was, but that it says what was destroyed.
+    shown["destroyed"] = json!(["badge"]);
     assert_eq!(yard.json(&["show", "zoo-keeper/ada@2"]), shown);
     assert_eq!(yard.run(&["doctor"]).code, 0);
     let line = yard.json(&["audit", "--block", ADA])["audit"][0].clone();
@@ -94,6 +96,8 @@ fn what_was_destroyed_is_not_in_the_database(yard: &TestYard) {
 fn a_new_secret_can_be_set_afterwards(yard: &TestYard) {
     with_ada(yard);
     yard.ok(&["purge", ADA, "--yes"]);
+    assert_eq!(yard.json(&["show", ADA])["destroyed"], json!(["badge"]));
+    assert!(yard.ok(&["show", ADA]).contains("destroyed by `purge`"));
     let refused = yard.fails(4, &["set", ADA, "--set", "name=Ida"]);
     assert!(refused.contains("/badge: has no secret behind it: it was destroyed by `purge`"), "{refused}");
     yard.ok_with_input(&["set", ADA, "--secret", "badge=-"], "new badge");

@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use blockyard_tests::{TestYard, bundle};
+use blockyard_tests::{Backend, TestYard, bundle};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::json;
 
@@ -53,6 +53,18 @@ impl Conversation {
 
     /// Waits for a question, and answers it.
     fn answer(&mut self, question: &str, answer: &str) {
+        self.hear(question);
+        self.terminal.write_all(format!("{answer}\r").as_bytes()).expect("written");
+    }
+
+    /// Waits for a question, and interrupts the program instead of answering (Ctrl-C).
+    fn interrupt(&mut self, question: &str) {
+        self.hear(question);
+        let done = std::process::Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+        assert!(done.expect("kill runs").success());
+    }
+
+    fn hear(&mut self, question: &str) {
         loop {
             if let Some(found) = self.all[self.at..].find(question) {
                 self.at += found + question.len();
@@ -65,7 +77,6 @@ impl Conversation {
         }
         // A moment for the program to begin reading: what comes before is echoed.
         std::thread::sleep(Duration::from_millis(400));
-        self.terminal.write_all(format!("{answer}\r").as_bytes()).expect("written");
     }
 
     fn end(mut self) -> (i32, String) {
@@ -114,4 +125,42 @@ fn install_asks_for_the_grants() {
     let (code, said) = agreed.end();
     assert_eq!(code, 0, "{said}");
     assert_eq!(yard.json(&["bundles"])["bundles"][0]["name"], "sql");
+}
+
+#[test]
+fn what_cannot_be_taken_back_asks_first() {
+    let yard = TestYard::on(Backend::Sqlite);
+    yard.keeper("ada", "asked-for-6621");
+    let mut refused = Conversation::begin(&yard, &["reveal", "zoo-keeper/ada", "badge"]);
+    refused.answer("in plain text? [y/N]", "n");
+    let (code, said) = refused.end();
+    assert_eq!(code, 2, "{said}");
+    assert!(!said.contains("asked-for-6621"), "{said}");
+    let mut agreed = Conversation::begin(&yard, &["reveal", "zoo-keeper/ada", "badge"]);
+    agreed.answer("in plain text? [y/N]", "y");
+    let (code, said) = agreed.end();
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("asked-for-6621"), "{said}");
+    let mut agreed = Conversation::begin(&yard, &["purge", "zoo-keeper/ada"]);
+    agreed.answer("Go on? [y/N]", "y");
+    assert_eq!(agreed.end().0, 0);
+    yard.fails(5, &["reveal", "zoo-keeper/ada", "badge", "--yes"]);
+}
+
+#[test]
+fn an_interrupted_question_ends_the_program_and_changes_nothing() {
+    let yard = TestYard::on(Backend::Sqlite);
+    yard.keeper("ada", "still-there");
+    for (arguments, question) in [
+        (&["purge", "zoo-keeper/ada"][..], "Go on? [y/N]"),
+        (&["reveal", "zoo-keeper/ada", "badge"], "in plain text? [y/N]"),
+        (&["set", "zoo-keeper/ada", "--secret", "badge"], "badge (not shown)"),
+    ] {
+        let mut asked = Conversation::begin(&yard, arguments);
+        asked.interrupt(question);
+        let (code, said) = asked.end();
+        assert_eq!(code, 130, "{arguments:?}: {said}");
+    }
+    assert_eq!(yard.reveal("zoo-keeper/ada", "badge"), "still-there");
+    assert_eq!(yard.json(&["show", "zoo-keeper/ada"])["newest"], json!(1));
 }

@@ -87,8 +87,50 @@ fn names_in_files_lead_to_yards(yard: &TestYard) {
     // What is said on the command line comes before it.
     let elsewhere = ask(&["list", "--yard", "sqlite:nowhere.db"]);
     assert_eq!(elsewhere.code, 3, "{}", elsewhere.stderr);
-    std::fs::write(yard.path("blockyard.toml"), "yard = 7\n").expect("a file");
-    assert_eq!(ask(&["list"]).code, 4);
+    for wrong in [
+        "yard = 7",
+        "yrd = \"prod\"",
+        // It would be sent the password that is meant for another server.
+        "yard = \"postgres://u@db.example.com/d\"",
+    ] {
+        std::fs::write(yard.path("blockyard.toml"), wrong).expect("a file");
+        assert_eq!(ask(&["list"]).code, 4, "{wrong}");
+    }
+    // A path is that of the file, wherever the command runs.
+    std::fs::write(yard.path("blockyard.toml"), "yard = \"sqlite:of-the-project.db\"").expect("a file");
+    let mut below = yard.command(&["init", "--key", "file"]);
+    let made = ran(below.current_dir(yard.path("deep/down")).env_remove("BLOCKYARD_YARD"), None);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    assert!(yard.path("of-the-project.db").exists());
+}
+
+#[test]
+fn a_database_of_somebody_else_is_refused_and_left_as_it_is() {
+    let yard = TestYard::empty();
+    if !yard.has_shell() {
+        return;
+    }
+    yard.sql("create table mine (a); insert into mine values (1)").expect("a database");
+    let before = std::fs::read(yard.path("yard.db")).expect("a file");
+    for arguments in [&["list"][..], &["doctor"], &["install", &bundle("zoo"), "--yes"]] {
+        let refused = yard.run(arguments);
+        assert!(format!("{}{}", refused.stdout, refused.stderr).contains("is not a yard"), "{}", refused.stderr);
+        assert_eq!(std::fs::read(yard.path("yard.db")).expect("a file"), before, "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_is_no_address_is_not_repeated() {
+    let yard = TestYard::empty();
+    for address in [
+        "host=127.0.0.1 user=u password=YARDSECRET1",
+        "postgres//u/YARDSECRET1@h/d",
+        "sqlite:postgres://u:YARDSECRET1@h/d",
+    ] {
+        let refused = ran(yard.command(&["list"]).env("BLOCKYARD_YARD", address), None);
+        assert_eq!(refused.code, 2, "{}", refused.stderr);
+        assert!(!refused.stderr.contains("YARDSECRET1"), "{}", refused.stderr);
+    }
 }
 
 /// The address of a yard on the server, with more parameters.

@@ -62,7 +62,7 @@ fn since(text: &str) -> Result<i64, Error> {
         text.parse::<jiff::SignedDuration>().ok().or_else(|| {
             // A day has 24 hours here.
             let days: i64 = text.strip_suffix('d')?.parse().ok()?;
-            Some(jiff::SignedDuration::from_hours(days.checked_mul(24)?))
+            Some(jiff::SignedDuration::from_secs(days.checked_mul(24 * 60 * 60)?))
         })
     };
     let back = || span().filter(|span| !span.is_negative());

@@ -1,11 +1,12 @@
 //! Blocks: opening, showing, listing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use blockyard_host::Bundle;
-use blockyard_model::document::masked;
+use blockyard_model::document::{masked, secret_markers};
 use blockyard_model::secret::MASK;
-use blockyard_model::{Address, PinnedAddress, Revision, SealedDocument, interface};
+use blockyard_model::{Address, PinnedAddress, Pointer, Revision, SealedDocument, interface};
 use blockyard_store::BlockFilter;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,8 @@ pub struct BlockView {
     pub newest: u64,
     /// The configuration, secrets as `********`.
     pub config: Value,
+    /// Its secrets that were destroyed by `purge`, as on a command line.
+    pub destroyed: Vec<String>,
     /// The blocks that build on this one, and through which field: `TYPE/NAME` to `field`.
     pub used_by: Vec<Use>,
     /// sha256 of the bundle that validated it.
@@ -118,7 +121,10 @@ impl Yard {
     pub async fn show(&self, address: &PinnedAddress) -> Result<BlockView, Error> {
         let record = self.live_record(&address.address, address.revision).await?;
         let users = self.store().users_of(&address.address).await?;
+        let sealed: BTreeSet<&Pointer> = record.secrets.iter().map(|(pointer, _)| pointer).collect();
+        let destroyed = secret_markers(&record.config).into_iter().filter(|pointer| !sealed.contains(pointer));
         Ok(BlockView {
+            destroyed: destroyed.map(|pointer| pointer.dotted()).collect(),
             used_by: users
                 .into_iter()
                 .map(|(address, pointer)| Use { address: address.to_string(), field: pointer.dotted() })

@@ -37,6 +37,8 @@ const BLOCKS: &str = "blocks";
 const KEPT: &str = "kept";
 /// What is said of a secret in plain text.
 const ONLY_SOURCES: &str = "a secret stands in a file only as a source, such as `env:NAME`";
+/// How deep tables and lists stand in one another; what is deeper is written as JSON.
+const MAX_DEPTH: usize = 32;
 /// The marker of a value that TOML has no form for.
 const JSON_MARKER: &str = "$json";
 
@@ -273,6 +275,8 @@ impl Writer {
             }
         }
         match value {
+            // TOML readers follow tables less deep than JSON readers follow objects.
+            Value::Object(_) | Value::Array(_) if at.tokens().len() > MAX_DEPTH => json_form(value),
             Value::String(text) => Toml::from(text.as_str()),
             Value::Bool(value) => Toml::from(*value),
             Value::Number(number) => match (number.as_i64(), number.as_f64()) {

@@ -102,7 +102,7 @@ impl Keys {
         let hint = format!("the yard needs the key with the id {}; that one has the id {}", yard.key.id, key.id());
         Err(Error::new(ErrorKind::Denied, format!("the key from {from} is not this yard's key"))
             .hint(hint)
-            .hint("give the yard's key with BLOCKYARD_KEY (base64) or BLOCKYARD_KEY_FILE"))
+            .hint("give the yard's key with BLOCKYARD_KEY (base64) or BLOCKYARD_KEY_FILE; where these have another key, unset them"))
     }
 
     pub(crate) fn of(key: Key) -> Self {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::audit::line;
-use crate::key::{blocking, from_variable, place, recorded};
+use crate::key::{KeySource, blocking, from_variable, place, recorded};
 use crate::{Error, ErrorKind, Yard};
 
 /// Data keys that a rotation moves in one transaction: short enough not to keep others waiting.
@@ -80,7 +80,12 @@ impl Yard {
                 self.check_same_rotation(next, to)?;
                 next.clone()
             }
-            None => self.begin_rotation(&yard, to).await?,
+            None => {
+                if *to == RotateTo::Same {
+                    self.old_key_is_where_it_should_be(&yard).await?;
+                }
+                self.begin_rotation(&yard, to).await?
+            }
         };
         self.learn_keys().await?;
         let new = self.key(&next.id).await?;
@@ -116,6 +121,16 @@ impl Yard {
             moved,
             resumed,
         })
+    }
+
+    /// Whoever gave the key by hand has it elsewhere than the yard says: where a new one should go is
+    /// not known, and a guess may leave the only copy on a machine that goes away.
+    async fn old_key_is_where_it_should_be(&self, yard: &YardRecord) -> Result<(), Error> {
+        if matches!(self.config().key, KeySource::Default) || self.load_key(&yard.key, &yard.id).await.is_ok() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Usage, "the yard's key was given by hand, and is not where the yard says; where does the new one go?")
+            .hint("say it with `--to keyring`, `--to file` or `--to env:NAME`; from then on leave BLOCKYARD_KEY and BLOCKYARD_KEY_FILE to the new key, or unset"))
     }
 
     /// A rotation that was left half done goes on to the key that it began with.

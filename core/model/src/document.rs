@@ -250,13 +250,8 @@ impl SealedDocument {
     /// Where a sealed secret should be, and is not.
     #[must_use]
     pub fn missing_secrets(&self) -> Vec<Pointer> {
-        let mut missing = Vec::new();
-        visit(&self.config, &Pointer::default(), &mut |pointer, value| {
-            let marked = value.as_object().is_some_and(|object| is_marker(object, SECRET_MARKER));
-            if marked && !self.secrets.contains_key(pointer) {
-                missing.push(pointer.clone());
-            }
-        });
+        let mut missing = secret_markers(&self.config);
+        missing.retain(|pointer| !self.secrets.contains_key(pointer));
         missing
     }
 
@@ -353,6 +348,18 @@ pub fn secret_marker(pointer: &Pointer) -> Value {
 #[must_use]
 pub fn source_marker(source: &SecretSource) -> Value {
     json!({ SOURCE_MARKER: source.to_string() })
+}
+
+/// Where a document has `{"$secret": pointer}`.
+#[must_use]
+pub fn secret_markers(config: &Value) -> Vec<Pointer> {
+    let mut found = Vec::new();
+    visit(config, &Pointer::default(), &mut |pointer, value| {
+        if value.as_object().is_some_and(|object| is_marker(object, SECRET_MARKER)) {
+            found.push(pointer.clone());
+        }
+    });
+    found
 }
 
 /// The document as a person may see it: asterisks where sealed secrets stand.

@@ -1,7 +1,11 @@
 //! JSON that loses nothing: a number that a document cannot hold to the last digit is refused, not
-//! rounded.
+//! rounded, and so is an object in which a name stands twice.
 
-use serde_json::{Number, Value};
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
+use serde_json::{Map, Number, Value};
 
 /// Why a text was not read.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +31,7 @@ pub enum ExactError {
 /// # Errors
 /// [`ExactError`].
 pub fn parse(text: &str) -> Result<Value, ExactError> {
-    let value = serde_json::from_str(text).map_err(ExactError::NotJson)?;
+    let Unique(value) = serde_json::from_str(text).map_err(ExactError::NotJson)?;
     match numbers(text).find(|number| !is_exact(number)) {
         Some(number) => {
             let before = &text[..number.as_ptr().addr() - text.as_ptr().addr()];
@@ -35,6 +39,78 @@ pub fn parse(text: &str) -> Result<Value, ExactError> {
             Err(ExactError::Inexact { line: before.matches('\n').count() + 1, column: line.chars().count() + 1 })
         }
         None => Ok(value),
+    }
+}
+
+/// A value in which no object has a name twice: JSON lets a reader take either.
+struct Unique(Value);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UniqueVisitor).map(Self)
+    }
+}
+
+struct UniqueVisitor;
+
+impl<'de> Visitor<'de> for UniqueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(Unique(element)) = elements.next_element()? {
+            array.push(element);
+        }
+        Ok(array.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            match object.entry(name) {
+                Entry::Occupied(twice) => {
+                    let name = crate::name::printable(twice.key());
+                    return Err(A::Error::custom(format!("the name `{name}` stands twice in one object")));
+                }
+                Entry::Vacant(vacant) => {
+                    let Unique(member) = members.next_value()?;
+                    vacant.insert(member);
+                }
+            }
+        }
+        Ok(object.into())
     }
 }
 
@@ -114,6 +190,14 @@ mod tests {
         {
             assert!(parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_refused() {
+        let refused = parse(r#"{"a": 1, "b": {"c": 1, "c": 2}}"#).expect_err("refused").to_string();
+        assert!(refused.contains("`c` stands twice in one object"), "{refused}");
+        let text = r#"{"a":[null,true,-1,18446744073709551615,1.5,"x",{"a":{}}]}"#;
+        assert_eq!(parse(text).expect("JSON").to_string(), text);
     }
 
     proptest! {

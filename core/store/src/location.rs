@@ -67,12 +67,13 @@ impl FromStr for YardLocation {
     /// client of PostgreSQL.
     fn from_str(text: &str) -> Result<Self, LocationError> {
         match text.split_once(':') {
-            Some(("sqlite", path)) if !path.is_empty() => {
+            Some(("sqlite", path)) if !path.is_empty() && !path.contains("://") => {
                 Ok(Self::Sqlite(Path::new(path.strip_prefix("//").unwrap_or(path)).to_owned()))
             }
             Some(("postgres" | "postgresql", _)) => PostgresLocation::parse(text).map(|l| Self::Postgres(Box::new(l))),
             // What is not an address may be a password in the wrong place: it is not repeated whole.
             Some((scheme, _)) => Err(LocationError::Form(format!("{scheme}:…"))),
+            None if text.contains(['@', '=', ' ']) => Err(LocationError::Form("…".to_owned())),
             None => Err(LocationError::Form(text.to_owned())),
         }
     }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, Executor as _};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 use crate::database::{Database, Row, Transaction, params};
 use crate::location::PostgresLocation;
@@ -281,12 +281,26 @@ async fn open_file(path: &Path, location: &YardLocation) -> Result<Database, Sto
         return Err(StoreError::NotAYard(location.to_string()));
     }
     let sort = |error| StoreError::sort(error, location);
+    // Looked at before it is opened: opening makes a database of somebody else's one with a write-ahead log.
+    if !is_marked(path).map_err(|error| sort(sqlx::Error::Io(error)))? {
+        return Err(StoreError::NotAYard(location.to_string()));
+    }
     let pool = connect_sqlite(path, SqliteJournalMode::Wal).await.map_err(sort)?;
     let application: i64 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&pool).await.map_err(sort)?;
     if application != APPLICATION_ID {
         return Err(StoreError::NotAYard(location.to_string()));
     }
     Ok(Database::Sqlite(pool))
+}
+
+/// Whether a file's header says that it is a yard: the application id stands at offset 68
+/// (https://www.sqlite.org/fileformat.html#the_database_header).
+fn is_marked(path: &Path) -> std::io::Result<bool> {
+    use std::io::Read as _;
+    let mut header = Vec::new();
+    std::fs::File::open(path)?.take(72).read_to_end(&mut header)?;
+    let id = u32::try_from(APPLICATION_ID).expect("an id has 32 bits").to_be_bytes();
+    Ok(header.starts_with(b"SQLite format 3\0") && header.get(68..72) == Some(&id))
 }
 
 async fn connect_sqlite(path: &Path, journal_mode: SqliteJournalMode) -> Result<SqlitePool, sqlx::Error> {
@@ -386,12 +400,20 @@ async fn connect_postgres(postgres: &PostgresLocation, location: &YardLocation) 
         // A client that died in a transaction must not hold its locks for ever.
         ("idle_in_transaction_session_timeout", postgres.statement_timeout.as_millis().to_string()),
     ]);
-    PgPoolOptions::new()
+    let connected = PgPoolOptions::new()
         .max_connections(postgres.max_connections)
         .acquire_timeout(postgres.connect_timeout)
-        .connect_with(options)
-        .await
-        .map_err(|error| StoreError::sort(error, location))
+        .connect_with(options.clone())
+        .await;
+    match connected {
+        // The pool tries again and again, and says only that it did: ask once more for the reason.
+        Err(sqlx::Error::PoolTimedOut) => {
+            let once = tokio::time::timeout(postgres.connect_timeout, PgConnection::connect_with(&options)).await;
+            let error = once.ok().and_then(Result::err).unwrap_or(sqlx::Error::PoolTimedOut);
+            Err(StoreError::sort(error, location))
+        }
+        other => other.map_err(|error| StoreError::sort(error, location)),
+    }
 }
 
 // --- Formats
