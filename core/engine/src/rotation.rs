@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use blockyard_store::{KeyRecord, Rewrap, YardRecord};
+use blockyard_store::{KeyRecord, Rewrap, StoreError, YardRecord};
 use blockyard_vault::{Key, KeyLocation};
 use serde::Serialize;
 use serde_json::json;
@@ -108,9 +108,15 @@ impl Yard {
                 let after = new.wrap(&yard.id, &address, &data_key);
                 rewrapped.push(Rewrap { address, before, after });
             }
-            self.store().move_keys(&rewrapped, &next.id).await?;
+            if !self.store().move_keys(&rewrapped, &next.id).await? {
+                break;
+            }
             moved += rewrapped.len() as u64;
             said(moved, total);
+        }
+        // Another process may have ended this rotation, and begun the next one.
+        if self.store().read_yard().await?.key.id != next.id {
+            return Err(StoreError::KeyMoved.into());
         }
         let shown = |record: &KeyRecord| place(self.store().location(), self.config(), record).map(|p| p.to_string());
         Ok(Rotated {

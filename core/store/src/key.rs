@@ -69,12 +69,16 @@ impl Store {
     }
 
     /// Puts data keys that were wrapped anew in the place of the old ones, all or none. What changed
-    /// meanwhile is left for the next batch.
+    /// meanwhile is left for the next batch. Says no, and moves nothing, where the rotation to this key
+    /// is over: another process ended it, and the yard may have moved on to yet another key.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn move_keys(&self, batch: &[Rewrap], to: &str) -> Result<(), StoreError> {
+    pub async fn move_keys(&self, batch: &[Rewrap], to: &str) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
+        if !self.hold_rotation(&mut transaction, to).await? {
+            return Ok(false);
+        }
         for Rewrap { address, before, after } in batch {
             transaction
                 .execute(
@@ -84,10 +88,27 @@ impl Store {
                 .await
                 .map_err(|error| self.sort(error))?;
         }
-        self.commit(transaction).await
+        self.commit(transaction).await?;
+        Ok(true)
     }
 
-    /// Ends a rotation: the new key is the yard's key. Says no where data keys are left to move.
+    /// Whether a rotation to this key is under way; it stays so until the transaction ends.
+    async fn hold_rotation(&self, transaction: &mut Transaction, to: &str) -> Result<bool, StoreError> {
+        let held = transaction
+            .first(
+                either(
+                    "SELECT 1 FROM yard WHERE next_key_id = $1",
+                    "SELECT 1 FROM yard WHERE next_key_id = $1 FOR SHARE",
+                ),
+                params![to],
+            )
+            .await
+            .map_err(|error| self.sort(error))?;
+        Ok(held.is_some())
+    }
+
+    /// Ends a rotation: the new key is the yard's key. Says no where data keys are left to move, and
+    /// yes where another process ended it.
     ///
     /// # Errors
     /// What the database says.
@@ -96,6 +117,9 @@ impl Store {
         let mut transaction = self.begin().await?;
         // Whoever makes a block holds this row, too: none comes in between.
         transaction.lock("SELECT 1 FROM yard FOR UPDATE").await.map_err(sort)?;
+        if !self.hold_rotation(&mut transaction, to).await? {
+            return Ok(true);
+        }
         let left = transaction
             .first("SELECT count(*) FROM blocks WHERE key_id <> $1 AND data_key IS NOT NULL", params![to])
             .await
@@ -103,7 +127,7 @@ impl Store {
         if left.is_none_or(|row| row.integer(0) > 0) {
             return Ok(false);
         }
-        let changed = transaction
+        transaction
             .execute(
                 "UPDATE yard SET key_id = next_key_id, key_location = next_key_location, canary = next_canary,
                  next_key_id = NULL, next_key_location = NULL, next_canary = NULL WHERE next_key_id = $1",
@@ -111,9 +135,7 @@ impl Store {
             )
             .await
             .map_err(sort)?;
-        if changed > 0 {
-            audit::append(&mut transaction, &self.yard().id, &line).await.map_err(sort)?;
-        }
+        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(sort)?;
         self.commit(transaction).await?;
         Ok(true)
     }
