@@ -206,7 +206,12 @@ fn a_server_that_is_held_up_is_given_up_in_time_and_nothing_changed() {
     // Somebody holds the block for longer than a statement may take.
     let held = std::thread::scope(|scope| {
         let holder = scope.spawn(|| yard.sql("begin; select 1 from blocks for update; select pg_sleep(4); rollback;"));
-        std::thread::sleep(std::time::Duration::from_millis(700));
+        // Until it is held: the holder sleeps with the row in its hand.
+        let held = "select count(*) from pg_stat_activity
+                    where wait_event = 'PgSleep' and query like '%from blocks for update%'";
+        while yard.sql(held).as_deref() == Some("0\n") {
+            assert!(!holder.is_finished(), "the block was never held");
+        }
         let mut command = yard.command(&["set", "zoo-cage/c", "--set", "animal=eft"]);
         let refused = ran(command.env("BLOCKYARD_YARD", with(&yard, "statement_timeout=1")), None);
         assert_eq!(refused.code, 1, "{}", refused.stderr);

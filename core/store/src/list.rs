@@ -2,7 +2,7 @@
 
 use blockyard_model::{Address, Revision};
 
-use crate::database::Param;
+use crate::database::{Param, Row};
 use crate::{Millis, Store, StoreError};
 
 /// A block in a list.
@@ -48,16 +48,7 @@ impl Store {
             params.len()
         );
         let rows = self.database.fetch(sql, &params).await.map_err(|error| self.sort(error))?;
-        rows.iter()
-            .map(|row| {
-                Ok(BlockSummary {
-                    address: self.address(row, 0)?,
-                    newest: self.revision(row.integer(2))?,
-                    saved_at: row.integer(3),
-                    deleted_at: row.maybe_integer(4),
-                })
-            })
-            .collect()
+        rows.iter().map(|row| self.summary(row)).collect()
     }
 
     /// How many blocks there are, on all pages.
@@ -93,16 +84,17 @@ impl Store {
             places.join(", ")
         );
         let rows = self.database.fetch(sql, &params).await.map_err(|error| self.sort(error))?;
-        rows.iter()
-            .map(|row| {
-                Ok(BlockSummary {
-                    address: self.address(row, 0)?,
-                    newest: self.revision(row.integer(2))?,
-                    saved_at: row.integer(3),
-                    deleted_at: row.maybe_integer(4),
-                })
-            })
-            .collect()
+        rows.iter().map(|row| self.summary(row)).collect()
+    }
+
+    /// Type, name, newest revision, its time, and that of the tombstone.
+    fn summary(&self, row: &Row) -> Result<BlockSummary, StoreError> {
+        Ok(BlockSummary {
+            address: self.address(row, 0)?,
+            newest: self.revision(row.integer(2))?,
+            saved_at: row.integer(3),
+            deleted_at: row.maybe_integer(4),
+        })
     }
 
     /// Blocks whose newest revision is not there.
