@@ -6,12 +6,14 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::origin::{HttpAccess, OriginError};
+
 /// One capability, as it is written in manifests, registries and grants: `sql postgres`,
 /// `http https://storage.googleapis.com`, `reveal`, …
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Capability {
-    /// Requests to one origin; the pattern as the manifest writes it.
-    Http(String),
+    /// Requests to some origins.
+    Http(HttpAccess),
     /// Connections to databases of one dialect that the block's configuration names.
     Sql(Dialect),
     /// Use of the block's secrets by handle.
@@ -41,11 +43,15 @@ pub enum Dialect {
 
 /// A text that is not a capability.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{given}` is not a capability; there are `http ORIGIN`, `sql sqlite`, `sql postgres`, `sql mysql`, `secrets`, `crypto`, `log`, `clock`, `random` and `reveal`"
-)]
-pub struct CapabilityError {
-    given: String,
+pub enum CapabilityError {
+    /// No capability begins so.
+    #[error(
+        "`{0}` is not a capability; there are `http ORIGIN`, `sql sqlite`, `sql postgres`, `sql mysql`, `secrets`, `crypto`, `log`, `clock`, `random` and `reveal`"
+    )]
+    Unknown(String),
+    /// `http` with what is no origin.
+    #[error("the capability `http` names an origin: {0}")]
+    Origin(OriginError),
 }
 
 impl Capability {
@@ -53,7 +59,17 @@ impl Capability {
     #[must_use]
     pub fn explanation(&self) -> String {
         match self {
-            Self::Http(origin) => format!("send requests to {origin}"),
+            Self::Http(HttpAccess { origin, networks }) => {
+                let origin = match origin.has_fields() {
+                    true => format!("the origin that its blocks name ({origin})"),
+                    false => origin.to_string(),
+                };
+                let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
+                match networks.is_empty() {
+                    true => format!("send requests to {origin}"),
+                    false => format!("send requests to {origin}, also inside of the network {}", networks.join(", ")),
+                }
+            }
             Self::Sql(dialect) => format!("open the {} databases that its blocks name", dialect.product()),
             Self::Secrets => "use its blocks' secrets without seeing them".to_owned(),
             Self::Crypto => "sign with its blocks' secrets without seeing them".to_owned(),
@@ -61,6 +77,15 @@ impl Capability {
             Self::Clock => "read the time".to_owned(),
             Self::Random => "get random bytes".to_owned(),
             Self::Reveal => "SEE its blocks' secrets in plain text".to_owned(),
+        }
+    }
+
+    /// Whether whoever asks for this may be granted the other: the same, or less of it.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Http(asked), Self::Http(granted)) => asked.origin.covers(&granted.origin),
+            (asked, granted) => asked == granted,
         }
     }
 
@@ -110,7 +135,7 @@ impl FromStr for Dialect {
 impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http(origin) => write!(f, "http {origin}"),
+            Self::Http(access) => write!(f, "http {access}"),
             Self::Sql(dialect) => write!(f, "sql {}", dialect.as_str()),
             other => f.write_str(other.interface()),
         }
@@ -120,11 +145,9 @@ impl fmt::Display for Capability {
 impl FromStr for Capability {
     type Err = CapabilityError;
     fn from_str(text: &str) -> Result<Self, CapabilityError> {
-        let unknown = || CapabilityError { given: crate::name::printable(text) };
+        let unknown = || CapabilityError::Unknown(crate::name::printable(text));
         Ok(match text.split_once(' ') {
-            Some(("http", origin)) if origin.contains("://") && !origin.contains(char::is_whitespace) => {
-                Self::Http(origin.to_owned())
-            }
+            Some(("http", access)) => Self::Http(access.parse().map_err(CapabilityError::Origin)?),
             Some(("sql", dialect)) => Self::Sql(dialect.parse().map_err(|()| unknown())?),
             Some(_) => return Err(unknown()),
             None => match text {
@@ -161,6 +184,8 @@ mod tests {
     fn capabilities_print_as_they_parse() {
         for text in [
             "http https://storage.googleapis.com",
+            "http {config.endpoint}",
+            "http https://vault.example at 10.0.0.0/8",
             "sql sqlite",
             "sql postgres",
             "sql mysql",

@@ -6,6 +6,7 @@
 //! [`Capability`] can only be made valid, and functions that take one check nothing again.
 
 pub mod address;
+pub mod audience;
 pub mod capability;
 pub mod digest;
 pub mod document;
@@ -15,17 +16,20 @@ pub mod interface;
 mod judgement;
 pub mod manifest;
 pub mod name;
+pub mod origin;
 pub mod reference;
 pub mod schema;
 pub mod secret;
 pub mod suggestion;
 
+pub use audience::Audience;
 pub use address::{Address, AddressError, PinnedAddress, Revision};
 pub use capability::{Capability, CapabilityError};
 pub use digest::Digest;
 pub use document::{PlainDocument, Pointer, SealedDocument, SecretPlace, Violation};
 pub use manifest::{BlockType, Effect, Manifest, ManifestError, Operation};
 pub use name::{BlockName, BundleName, NameError, TypeSlug};
+pub use origin::{HttpAccess, Host, Origin, OriginPattern, RequestUrl, SafeRequest, Scheme};
 pub use reference::{Purpose, Reference};
 pub use schema::{Schema, SchemaError};
 pub use secret::{SecretSource, SecretValue};

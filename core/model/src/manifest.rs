@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::capability::Capability;
 use crate::document::{Pointer, SecretPlace};
 use crate::name::{BundleName, TypeSlug};
+use crate::origin::SafeRequest;
 use crate::schema::{self, Schema};
 use crate::{Digest, interface};
 
@@ -89,6 +90,9 @@ pub struct Operation {
     pub input: bool,
     /// Whether it gives a stream of bytes.
     pub output: bool,
+    /// Requests of an operation that reads which are safe although their method is not; the person
+    /// who installs the bundle sees them.
+    pub safe: Vec<SafeRequest>,
 }
 
 /// A manifest that is refused, with all reasons at once.
@@ -149,6 +153,8 @@ struct OperationFormat {
     input: bool,
     #[serde(default)]
     output: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    safe: Vec<String>,
 }
 
 impl Manifest {
@@ -208,6 +214,12 @@ impl Manifest {
         }
     }
 
+    /// Whether it asks for a capability, or for more of the same.
+    #[must_use]
+    pub fn asks_for(&self, capability: &Capability) -> bool {
+        self.capabilities.iter().any(|asked| asked.covers(capability))
+    }
+
     /// The type with this slug.
     #[must_use]
     pub fn block_type(&self, slug: &TypeSlug) -> Option<&BlockType> {
@@ -245,6 +257,17 @@ impl BlockType {
             };
             let arguments = compile("arguments", described.arguments);
             let result = compile("result", described.result);
+            if described.effect != Effect::Read && !described.safe.is_empty() {
+                problems.push(format!("operation `{name}` declares safe requests, which is for operations that read"));
+            }
+            let safe = described
+                .safe
+                .iter()
+                .filter_map(|text| {
+                    let parsed: Result<SafeRequest, _> = text.parse();
+                    keep(parsed.map_err(|error| format!("operation `{name}`, safe request: {error}")), problems)
+                })
+                .collect();
             if let (Some(arguments), Some(result)) = (arguments, result) {
                 operations.push(Operation {
                     name,
@@ -254,6 +277,7 @@ impl BlockType {
                     result,
                     input: described.input,
                     output: described.output,
+                    safe,
                 });
             }
         }
@@ -297,10 +321,14 @@ fn checksum(format: &TypeFormat) -> Digest {
         .operations
         .iter()
         .map(|o| {
-            json!({
+            let mut operation = json!({
                 "name": o.name, "effect": o.effect, "arguments": o.arguments, "result": o.result,
                 "input": o.input, "output": o.output,
-            })
+            });
+            if !o.safe.is_empty() {
+                operation["safe"] = json!(o.safe);
+            }
+            operation
         })
         .collect();
     schema::checksum(&json!({

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use crate::Digest;
+use crate::audience::Audience;
 use crate::document::{Pointer, SecretPlace, Violation};
 use crate::judgement::Judgement;
 use crate::reference::{REFERENCE_KEYWORD, ReferencePlace, Wanted, block_marker};
@@ -349,6 +350,11 @@ fn hidden(schema: &Value, pointer: &Pointer, unseen: bool, problems: &mut Vec<St
     }
     if unseen && (secret_audience(keywords).is_some() || keywords.contains_key(REFERENCE_KEYWORD)) {
         problems.push(format!("`{pointer}`: a secret or a reference cannot be declared here"));
+    }
+    for audience in secret_audience(keywords).into_iter().flatten() {
+        if let Err(error) = audience.parse::<Audience>() {
+            problems.push(format!("`{pointer}`: an audience is `sql`, `crypto` or an origin: {error}"));
+        }
     }
     if let Some(keyword) = keywords.get(REFERENCE_KEYWORD)
         && let Err(problem) = Wanted::parse(keyword)

@@ -1,0 +1,330 @@
+//! Where requests may go: origins (scheme, host, port; RFC 6454), patterns of origins as manifests
+//! and grants write them, and the URLs of requests, read by the same parser.
+//!
+//! The parser is stricter than browsers are (WHATWG URL): what could be read in two ways is
+//! refused, not mended. So the origin that is checked is the origin that is reached.
+
+mod pattern;
+mod safe;
+
+pub use pattern::{HttpAccess, OriginPattern};
+pub use safe::SafeRequest;
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+/// Longest URL that is read, bytes: what common servers take as a request line.
+const URL_BYTES: usize = 8 << 10;
+
+/// How a server is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+/// A server's name or address.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Host {
+    /// A DNS name, in lower case, without a dot at its end.
+    Name(String),
+    /// An address; IPv4 inside of IPv6 (`::ffff:127.0.0.1`) is IPv4.
+    Address(IpAddr),
+}
+
+/// Scheme, host and port.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    /// How it is spoken to.
+    pub scheme: Scheme,
+    /// Its name or address.
+    pub host: Host,
+    /// Its TCP port.
+    pub port: u16,
+}
+
+/// The address of a request: where it goes, and what it asks for there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestUrl {
+    /// Where it goes.
+    pub origin: Origin,
+    /// Path and query as they stand in the request (RFC 9112, origin-form); begins with `/`.
+    pub target: String,
+}
+
+/// A URL or a pattern that is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{given}` {reason}")]
+pub struct OriginError {
+    given: String,
+    reason: String,
+}
+
+impl OriginError {
+    fn new(given: &str, reason: impl Into<String>) -> Self {
+        let mut given = crate::name::printable(given);
+        if given.len() > 200 {
+            given.truncate(given.floor_char_boundary(200));
+            given.push('…');
+        }
+        Self { given, reason: reason.into() }
+    }
+}
+
+impl Scheme {
+    /// As it stands in a URL.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The port where a URL names none.
+    #[must_use]
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+
+    /// The scheme of a URL, and what stands behind `://`.
+    fn split(text: &str) -> Result<(Self, &str), OriginError> {
+        let (scheme, rest) = text
+            .split_once("://")
+            .ok_or_else(|| OriginError::new(text, "has no scheme; write `https://HOST` or `http://HOST`"))?;
+        if scheme.eq_ignore_ascii_case("https") {
+            Ok((Self::Https, rest))
+        } else if scheme.eq_ignore_ascii_case("http") {
+            Ok((Self::Http, rest))
+        } else {
+            Err(OriginError::new(text, "has a scheme that is neither `http` nor `https`"))
+        }
+    }
+}
+
+impl Host {
+    /// A host as a URL writes it: a name, an IPv4 address of four decimal numbers, or an IPv6
+    /// address in brackets.
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Some(inner) = text.strip_prefix('[') {
+            let inner = inner.strip_suffix(']').ok_or("has an IPv6 address without its `]`")?;
+            let address = Ipv6Addr::from_str(inner).map_err(|_| "has brackets around what is no IPv6 address")?;
+            return Ok(Self::Address(IpAddr::V6(address).to_canonical()));
+        }
+        if text.is_empty() {
+            return Err("has no host".to_owned());
+        }
+        if !text.is_ascii() {
+            return Err("has a host with other than ASCII letters; write it in its ASCII form (`xn--…`)".to_owned());
+        }
+        let name = text.to_ascii_lowercase();
+        // A host whose last label is a number is an address to every resolver, in a spelling or another.
+        let last = name.rsplit('.').find(|label| !label.is_empty()).unwrap_or_default();
+        let numeric = last.bytes().all(|byte| byte.is_ascii_digit())
+            || last.strip_prefix("0x").is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        if numeric {
+            let address =
+                Ipv4Addr::from_str(&name).map_err(|_| "has an address that is not four decimal numbers".to_owned())?;
+            return Ok(Self::Address(address.into()));
+        }
+        let fine = name.len() <= 253
+            && name.split('.').all(|label| {
+                !label.is_empty()
+                    && label.len() <= 63
+                    && label.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
+            });
+        if !fine {
+            return Err("has a host that is not a name: labels of letters, digits, `-` and `_` with single dots between them".to_owned());
+        }
+        Ok(Self::Name(name))
+    }
+}
+
+/// A port as a URL writes it.
+fn parse_port(text: &str) -> Result<u16, String> {
+    let digits = !text.is_empty() && text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let port = digits.then(|| text.parse::<u16>().ok()).flatten().filter(|port| *port != 0);
+    port.ok_or_else(|| "has a port that is not a number from 1 to 65535".to_owned())
+}
+
+/// Host and port of an authority; a `:` inside of brackets belongs to the address.
+fn split_port(authority: &str) -> (&str, Option<&str>) {
+    let end_of_address = authority.rfind(']').map_or(0, |at| at + 1);
+    match authority[end_of_address..].find(':') {
+        Some(at) => (&authority[..end_of_address + at], Some(&authority[end_of_address + at + 1..])),
+        None => (authority, None),
+    }
+}
+
+impl RequestUrl {
+    /// Reads an absolute URL (RFC 3986) that names a server.
+    ///
+    /// # Errors
+    /// What about it could be misread: user information, a fragment, `\`, blanks, `..` as a part of
+    /// the path, an address in another spelling than four decimal numbers, …
+    pub fn parse(text: &str) -> Result<Self, OriginError> {
+        let bad = |reason: String| OriginError::new(text, reason);
+        if text.len() > URL_BYTES {
+            return Err(bad(format!("has more than {URL_BYTES} bytes")));
+        }
+        let (scheme, rest) = Scheme::split(text)?;
+        let (authority, target) = match rest.find(['/', '?', '#']) {
+            Some(at) => rest.split_at(at),
+            None => (rest, ""),
+        };
+        if authority.contains('@') {
+            return Err(bad("has a user before the host; credentials go into secrets".to_owned()));
+        }
+        let (host, port) = split_port(authority);
+        let origin = Origin {
+            scheme,
+            host: Host::parse(host).map_err(bad)?,
+            port: port.map(parse_port).transpose().map_err(bad)?.unwrap_or(scheme.default_port()),
+        };
+        check_target(target).map_err(bad)?;
+        let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+        Ok(Self { origin, target })
+    }
+
+    /// The path, without the query.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+}
+
+/// Path and query: the characters of RFC 3986, and no part that a server would resolve away.
+fn check_target(target: &str) -> Result<(), String> {
+    let bytes = target.as_bytes();
+    for (at, byte) in bytes.iter().enumerate() {
+        let fine = match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => true,
+            b'%' => bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)),
+            b'#' => return Err("has a fragment (`#`), which is not sent to servers".to_owned()),
+            other => b"-._~!$&'()*+,;=:@/?".contains(other),
+        };
+        if !fine {
+            let shown = target[at..].chars().next().unwrap_or('%').escape_debug().to_string();
+            return Err(format!("has `{shown}` in its path or query; percent-encode it"));
+        }
+    }
+    let path = target.split('?').next().unwrap_or_default();
+    let dots = |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
+    if path.split('/').any(dots) {
+        return Err("has `.` or `..` as a part of its path".to_owned());
+    }
+    Ok(())
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Address(IpAddr::V4(address)) => address.fmt(f),
+            Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme.as_str(), self.host)?;
+        if self.port == self.scheme.default_port() { Ok(()) } else { write!(f, ":{}", self.port) }
+    }
+}
+
+impl fmt::Display for RequestUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.origin, self.target)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn origin(text: &str) -> String {
+        RequestUrl::parse(text).map_or_else(|error| error.reason, |url| url.origin.to_string())
+    }
+
+    #[test]
+    fn an_origin_has_one_spelling() {
+        assert_eq!(origin("HTTPS://Storage.Googleapis.COM:443/b?x=1"), "https://storage.googleapis.com");
+        assert_eq!(origin("http://127.0.0.1:4443"), "http://127.0.0.1:4443");
+        assert_eq!(origin("http://[0:0::1]:80/"), "http://[::1]");
+        assert_eq!(origin("http://[::ffff:127.0.0.1]/"), "http://127.0.0.1");
+    }
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_refused() {
+        for text in [
+            "", "storage.googleapis.com", "ftp://a", "https://", "https:///a", "https://good.example@evil.example/",
+            "https://good.example\\@evil.example/", "https://evil.example#.good.example", "https://a..b/", "https://a./",
+            "https://.a/", "http://0x7f.1/", "http://0x7f000001/", "http://2130706433/", "http://0177.0.0.1/",
+            "http://127.1/", "http://127.0.0.1./", "http://1.2.3.4.5/", "http://[::1/", "http://::1/", "http://[::1%25eth0]/",
+            "https://bücher.example/", "https://a:0/", "https://a:/", "https://a:65536/", "https://a:+80/", "https://a b/",
+            "https://a/ b", "https://a/\r\nHost: b", "https://a/%2", "https://a/%zz", "https://a/../b", "https://a/%2E%2e/b",
+            "https://a/b/.", "https://a/{b}", "https://*.example.com/", "https://a/\u{e9}", "https://a\u{3002}b/",
+        ] {
+            assert!(RequestUrl::parse(text).is_err(), "{text:?} was read");
+        }
+        for text in ["https://a/a%2F..%2Fb", "https://a/...", "https://a?x=..", "https://a/b..c/@:x"] {
+            assert!(RequestUrl::parse(text).is_ok(), "{text:?} was refused");
+        }
+    }
+
+    /// URLs that are nearly right: what the parser and an attacker meet on.
+    fn nearly_urls() -> impl Strategy<Value = String> {
+        let scheme = prop::sample::select(vec!["http", "https", "HTTP", "Https", "ftp", "http:", ""]);
+        let host = prop_oneof![
+            "[a-z0-9._-]{0,12}",
+            "[0-9x.]{1,12}",
+            "([0-9]{1,3}\\.){3}[0-9]{1,3}",
+            "\\[[0-9a-f:.]{0,20}\\]",
+            "[a-z]{1,3}@[a-z]{1,3}",
+            "\\PC{0,6}",
+        ];
+        let port = prop_oneof![Just(String::new()), ":[0-9]{0,6}", ":\\PC{0,3}"];
+        let target = prop_oneof!["(/[a-z.%2Ee]{0,6}){0,3}", "[/?#][ -~]{0,12}", "\\PC{0,6}"];
+        (scheme, host, port, target).prop_map(|(scheme, host, port, target)| format!("{scheme}://{host}{port}{target}"))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+        /// What is read here is read alike by the parser that browsers' rules are made of.
+        #[test]
+        fn the_parser_agrees_with_whatwg(text in nearly_urls()) {
+            let Ok(ours) = RequestUrl::parse(&text) else { return Ok(()) };
+            // A label that claims to be punycode and is not is refused there, and does not resolve here.
+            let Ok(theirs) = url::Url::parse(&text) else {
+                prop_assert!(text.to_ascii_lowercase().contains("xn--"), "{text} is no URL");
+                return Ok(());
+            };
+            let host = match theirs.host().expect("http has a host") {
+                url::Host::Domain(name) => Host::Name(name.to_owned()),
+                url::Host::Ipv4(address) => Host::Address(address.into()),
+                url::Host::Ipv6(address) => Host::Address(IpAddr::V6(address).to_canonical()),
+            };
+            prop_assert_eq!(&ours.origin.host, &host);
+            prop_assert_eq!(Some(ours.origin.port), theirs.port_or_known_default());
+            prop_assert_eq!(ours.origin.scheme.as_str(), theirs.scheme());
+            prop_assert_eq!(ours.path(), theirs.path());
+            prop_assert_eq!(theirs.username(), "");
+        }
+
+        #[test]
+        fn a_url_prints_as_it_is_read(text in nearly_urls()) {
+            if let Ok(url) = RequestUrl::parse(&text) {
+                prop_assert_eq!(RequestUrl::parse(&url.to_string()), Ok(url));
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Requests that a manifest declares safe (RFC 9110, section 9.2.1) although their method is not: a
+//! query that is sent with POST. The person who installs the bundle sees them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde_json::Value;
+
+use super::{OriginError, OriginPattern, RequestUrl};
+
+/// A method and a pattern of URLs: `POST https://bigquery.googleapis.com/bigquery/v2/projects/*/queries`.
+/// A `*` stands for one part of the path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SafeRequest {
+    method: String,
+    origin: OriginPattern,
+    path: String,
+}
+
+impl SafeRequest {
+    /// Whether a request is one of these, for a block with this configuration.
+    #[must_use]
+    pub fn matches(&self, method: &str, url: &RequestUrl, config: &Value) -> bool {
+        let parts = |path: &str| path.split('/').map(str::to_owned).collect::<Vec<_>>();
+        let (wanted, given) = (parts(&self.path), parts(url.path()));
+        self.method == method
+            && wanted.len() == given.len()
+            && wanted.iter().zip(&given).all(|(wanted, given)| if wanted == "*" { !given.is_empty() } else { wanted == given })
+            && self.origin.expand(config).is_some_and(|pattern| pattern.matches(&url.origin))
+    }
+}
+
+impl FromStr for SafeRequest {
+    type Err = OriginError;
+    fn from_str(text: &str) -> Result<Self, OriginError> {
+        let bad = |reason: &str| OriginError::new(text, reason);
+        let (method, url) = text
+            .split_once(' ')
+            .ok_or_else(|| bad("is not a method and a URL, such as `POST https://api.example.com/v1/search`"))?;
+        if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            return Err(bad("does not begin with a method in capitals"));
+        }
+        // The path begins behind the authority, or behind the field that holds the origin.
+        let from = url.find("://").map_or(0, |at| at + 3);
+        let at = url[from..].find('/').map(|at| from + at).ok_or_else(|| bad("has no path"))?;
+        let (origin, path) = url.split_at(at);
+        let fine = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()+,;=:@/*".contains(&byte))
+            && path.split('/').all(|part| part == "*" || !part.contains('*'));
+        if !fine {
+            return Err(bad("has a path with other than names and `*` between the slashes"));
+        }
+        Ok(Self { method: method.to_owned(), origin: origin.parse()?, path: path.to_owned() })
+    }
+}
+
+impl fmt::Display for SafeRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}{}", self.method, self.origin, self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_star_is_one_part_of_the_path() {
+        let safe: SafeRequest = "POST https://b.example/v2/projects/*/queries".parse().expect("safe");
+        let matches = |method: &str, url: &str| safe.matches(method, &RequestUrl::parse(url).expect(url), &json!({}));
+        assert!(matches("POST", "https://b.example/v2/projects/demo/queries?alt=json"));
+        assert!(!matches("PUT", "https://b.example/v2/projects/demo/queries"));
+        assert!(!matches("POST", "https://b.example/v2/projects/demo/jobs/queries"));
+        assert!(!matches("POST", "https://b.example/v2/projects//queries"));
+        assert!(!matches("POST", "https://b.example/v2/projects/demo/queries/1"));
+        assert!(!matches("POST", "https://c.example/v2/projects/demo/queries"));
+        let field: SafeRequest = "POST {config.url}/search".parse().expect("safe");
+        let url = RequestUrl::parse("http://a.example/search").expect("a URL");
+        assert!(field.matches("POST", &url, &json!({"url": "http://a.example"})));
+        assert!(!field.matches("POST", &url, &json!({"url": "https://a.example"})));
+    }
+
+    #[test]
+    fn safe_requests_print_as_they_parse() {
+        for text in ["POST https://b.example/v2/*/queries", "PUT {config.url}/a/*"] {
+            assert_eq!(text.parse::<SafeRequest>().expect(text).to_string(), text);
+        }
+        for text in ["", "POST", "post https://a.example/b", "POST https://a.example", "POST /b", "POST https://a.example/a*", "POST https://a.example/?q"] {
+            assert!(text.parse::<SafeRequest>().is_err(), "{text}");
+        }
+    }
+}
