@@ -6,6 +6,7 @@
 #![allow(clippy::print_stderr, reason = "a skipped suite is named")]
 
 pub mod proxy;
+pub mod web;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

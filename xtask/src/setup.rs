@@ -56,8 +56,12 @@ pub(crate) fn bundles() -> Result<Vec<(&'static str, PathBuf)>> {
     let dist = target().join("dist");
     std::fs::create_dir_all(&dist).map_err(|error| error.to_string())?;
     let mut built = Vec::new();
-    for (name, folder) in [("sql", "plugins/sql"), ("misbehave", "tests/guests/misbehave"), ("zoo", "tests/guests/zoo")]
-    {
+    for (name, folder) in [
+        ("sql", "plugins/sql"),
+        ("courier", "tests/guests/courier"),
+        ("misbehave", "tests/guests/misbehave"),
+        ("zoo", "tests/guests/zoo"),
+    ] {
         println!("set-up: building the bundle {name}");
         let file = dist.join(format!("{name}.wasm"));
         run(Command::new(&binary).arg("build").arg(root().join(folder)).arg("--out").arg(&file).arg("--quiet"))?;

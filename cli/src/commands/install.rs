@@ -44,6 +44,11 @@ fn agree(staged: &Staged, yes: bool, context: &Context) -> Result<(), Failure> {
     for (capability, explanation) in &asks {
         context.terminal.note(&format!("  {:<14}  {explanation}", capability.to_string()));
     }
+    for (block_type, operation, request) in staged.safe_requests() {
+        context
+            .terminal
+            .note(&format!("  `{operation}` of {block_type} reads, and sends `{request}`, which it says is safe"));
+    }
     if yes || context.terminal.can_ask() && context.terminal.agree("grant this?") {
         return Ok(());
     }

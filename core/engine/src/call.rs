@@ -122,7 +122,8 @@ impl Block {
         if input.is_some() && !described.input {
             return Err(Error::new(ErrorKind::Usage, format!("operation `{operation}` reads no stream of bytes")));
         }
-        let invocation = self.invocation(described.effect, deadline, depth).await?;
+        let mut invocation = self.invocation(described.effect, deadline, depth).await?;
+        invocation.safe = described.safe.clone();
         // What may change the outside world is written down before it is tried: whoever is killed in
         // the middle leaves a trace.
         if described.effect != Effect::Read {
@@ -190,9 +191,10 @@ impl Block {
                 config: self.whole.config.clone(),
             },
             effect,
+            safe: Vec::new(),
             secrets,
             // What the manifest asks for AND the yard grants.
-            grants: granted.intersection(&self.bundle.manifest().capabilities).cloned().collect(),
+            grants: granted.into_iter().filter(|grant| self.bundle.manifest().asks_for(grant)).collect(),
             deadline,
             reveal: self.reveal_hook(),
         })

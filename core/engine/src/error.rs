@@ -403,6 +403,7 @@ impl From<HostError> for Error {
             HostError::Crash { .. }
             | HostError::Limit { .. }
             | HostError::Deadline(_)
+            | HostError::Effect { .. }
             | HostError::BadAnswer { .. } => {
                 taken(ErrorKind::Bundle, error).hint("only this call is lost; tell the bundle's author")
             }

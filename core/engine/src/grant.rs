@@ -1,5 +1,7 @@
 //! What a bundle may use in this yard.
 
+use std::collections::BTreeSet;
+
 use blockyard_model::suggestion::did_you_mean;
 use blockyard_model::{BundleName, Capability};
 use serde::Serialize;
@@ -40,11 +42,15 @@ impl Yard {
         {
             let granted = self.store().grants(name).await?;
             let asked = manifest["capabilities"].as_array().into_iter().flatten();
-            for capability in asked.filter_map(|text| text.as_str()?.parse::<Capability>().ok()) {
+            let asked: BTreeSet<Capability> = asked.filter_map(|text| text.as_str()?.parse().ok()).collect();
+            // Less than what is asked for may be granted in its place: one origin where a field stands.
+            let narrower =
+                granted.iter().filter(|grant| !asked.contains(*grant) && asked.iter().any(|asked| asked.covers(grant)));
+            for capability in asked.iter().chain(narrower) {
                 views.push(GrantView {
                     bundle: name.clone(),
                     explanation: capability.explanation(),
-                    granted: granted.contains(&capability),
+                    granted: granted.contains(capability),
                     capability: capability.to_string(),
                 });
             }
@@ -52,14 +58,16 @@ impl Yard {
         Ok(views)
     }
 
-    /// Grants a bundle what it asks for. Says whether that changed anything.
+    /// Grants a bundle what it asks for, or less of it: one origin where it asks for those that its
+    /// blocks name. Says whether that changed anything.
     ///
     /// # Errors
     /// It is not installed, or does not ask for it.
     pub async fn grant(&self, bundle: &BundleName, capability: &Capability) -> Result<bool, Error> {
         let asked = self.grants(Some(bundle)).await?;
         let text = capability.to_string();
-        if !asked.iter().any(|view| view.capability == text) {
+        let covers = |view: &GrantView| view.capability.parse().is_ok_and(|asked: Capability| asked.covers(capability));
+        if !asked.iter().any(covers) {
             let known = asked.iter().map(|view| view.capability.as_str());
             return Err(Error::new(ErrorKind::Usage, format!("bundle `{bundle}` does not ask for `{text}`"))
                 .maybe_hint(did_you_mean(&text, known)));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use blockyard_host::Bundle;
-use blockyard_model::{BundleName, Capability, Digest};
+use blockyard_model::{BundleName, Capability, Digest, SafeRequest};
 use blockyard_registry::{Registry, Source, component};
 use blockyard_store::NewBundle;
 use semver::VersionReq;
@@ -101,6 +101,21 @@ impl Staged {
     #[must_use]
     pub fn is_installed(&self) -> bool {
         self.already
+    }
+
+    /// Requests that its operations which read may send besides GET and HEAD, because it says that
+    /// they change nothing: type, operation, request. To be shown before [`Yard::install`].
+    #[must_use]
+    pub fn safe_requests(&self) -> Vec<(String, String, String)> {
+        let types = self.bundle.manifest().types.iter();
+        types
+            .flat_map(|block_type| block_type.operations.iter().map(move |operation| (block_type, operation)))
+            .flat_map(|(block_type, operation)| {
+                let named =
+                    move |safe: &SafeRequest| (block_type.slug.to_string(), operation.name.clone(), safe.to_string());
+                operation.safe.iter().map(named)
+            })
+            .collect()
     }
 
     /// What it asks for and is not granted yet, with what that means. To be shown before

@@ -7,7 +7,7 @@ use blockyard_model::document::{SOURCE_MARKER, secret_marker};
 use blockyard_model::reference::{self, BLOCK_MARKER, Wanted};
 use blockyard_model::schema::Places;
 use blockyard_model::{
-    Address, BlockType, Manifest, Pointer, Reference, SealedDocument, SecretSource, SecretValue, Violation,
+    Address, Audience, BlockType, Manifest, Pointer, Reference, SealedDocument, SecretSource, SecretValue, Violation,
 };
 use blockyard_store::{BlockRecord, BlockSummary};
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ pub(crate) struct WholeSecret {
     /// Where it stands in the whole.
     pub(crate) pointer: Pointer,
     /// What it may be used for.
-    pub(crate) audience: Vec<String>,
+    pub(crate) audience: Vec<Audience>,
     /// Whose it is.
     pub(crate) owner: Address,
     /// Which field of that block.
@@ -201,7 +201,12 @@ impl Assembly<'_> {
             *slot = secret_marker(&pointer);
             self.secrets.push(WholeSecret {
                 pointer,
-                audience: place.audience,
+                // Fields in an origin are those of the block whose secret it is, whoever builds on it.
+                audience: place
+                    .audience
+                    .iter()
+                    .filter_map(|audience| audience.parse::<Audience>().ok()?.expand(&document.config))
+                    .collect(),
                 owner: record.address.clone(),
                 field: place.pointer,
                 material,

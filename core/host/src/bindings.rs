@@ -10,6 +10,7 @@ wasmtime::component::bindgen!({
     with: {
         "blockyard:bundle/streams.body": crate::capability::streams::Body,
         "blockyard:bundle/secrets.secret": crate::capability::secrets::Secret,
+        "blockyard:bundle/http.token-source": crate::capability::http::TokenSource,
         "blockyard:bundle/sql.connection": crate::capability::sql::Connection,
         "blockyard:bundle/sql.transaction": crate::capability::sql::Transaction,
         "blockyard:bundle/sql.rows": crate::capability::sql::Rows,

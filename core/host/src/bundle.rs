@@ -17,7 +17,8 @@ use crate::{HostError, limits};
 const PACKAGE: &str = "blockyard:bundle/";
 
 /// The interfaces that this host has.
-const PROVIDED: [&str; 8] = ["types", "streams", "secrets", "reveal", "sql", "log", "clock", "random"];
+const PROVIDED: [&str; 10] =
+    ["types", "streams", "secrets", "reveal", "crypto", "http", "sql", "log", "clock", "random"];
 
 /// A compiled bundle. Cheap to clone.
 #[derive(Clone)]
@@ -58,6 +59,10 @@ impl Bundle {
 
     pub(crate) fn component(&self) -> &Component {
         &self.inner.component
+    }
+
+    pub(crate) fn shared_manifest(&self) -> Arc<Manifest> {
+        self.inner.manifest.clone()
     }
 
     pub(crate) fn name(&self) -> String {
@@ -213,6 +218,12 @@ fn linker(sandbox: &Sandbox, granted: &BTreeSet<&str>) -> wasmtime::Result<Linke
     }
     if granted.contains("reveal") {
         interfaces::reveal::add_to_linker::<_, State>(&mut linker, |state| state)?;
+    }
+    if granted.contains("crypto") {
+        interfaces::crypto::add_to_linker::<_, State>(&mut linker, |state| state)?;
+    }
+    if granted.contains("http") {
+        interfaces::http::add_to_linker::<_, State>(&mut linker, |state| state)?;
     }
     if granted.contains("sql") {
         interfaces::sql::add_to_linker::<_, State>(&mut linker, |state| state)?;

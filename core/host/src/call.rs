@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use blockyard_model::{Capability, Effect, Pointer, SecretValue};
+use blockyard_model::{Audience, Capability, Effect, Pointer, SafeRequest, SecretValue};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
@@ -14,6 +14,7 @@ use wasmtime::{Store, Trap, UpdateDeadline};
 
 use crate::bindings::BundleReveal as Exports;
 use crate::bindings::exports::blockyard::bundle::block_types::{self, Output};
+use crate::capability::http::EffectViolation;
 use crate::capability::reveal::RevealHook;
 use crate::capability::streams::Body;
 use crate::output::{ByteStream, Input};
@@ -41,8 +42,8 @@ pub struct Block {
 pub struct CallSecret {
     /// The plain text.
     pub value: SecretValue,
-    /// `sql`, or origins of requests.
-    pub audience: Vec<String>,
+    /// For whom, with the fields of its block's configuration in place.
+    pub audience: Vec<Audience>,
 }
 
 /// How long a call may take, waiting included.
@@ -56,6 +57,8 @@ pub struct Invocation {
     pub block: Block,
     /// What the operation may do to the outside world.
     pub effect: Effect,
+    /// Requests of an operation that reads which are safe although their method is not.
+    pub safe: Vec<SafeRequest>,
     /// The block's secrets by their place.
     pub secrets: BTreeMap<Pointer, CallSecret>,
     /// What the bundle may use.
@@ -197,7 +200,7 @@ impl Sandbox {
     async fn begin(&self, bundle: &Bundle, invocation: Invocation) -> Result<Call, HostError> {
         let linked = bundle.linked(self, &invocation.grants)?;
         let turn = self.turns.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let Invocation { block, effect, secrets, grants, deadline, reveal } = invocation;
+        let Invocation { block, effect, safe, secrets, grants, deadline, reveal } = invocation;
         let mut state = CallState::new(
             effect,
             block.config.clone(),
@@ -207,6 +210,9 @@ impl Sandbox {
             self.pools.clone(),
         );
         state.bundle = bundle.name();
+        state.manifest = Some(bundle.shared_manifest());
+        state.safe = safe;
+        state.http = self.http.clone();
         state.reveal = reveal;
         let mut store = self.store(state, limits::CPU_TICKS);
         let exports =
@@ -346,6 +352,9 @@ fn failure(bundle: &Bundle, state: &CallState, error: &wasmtime::Error) -> HostE
     }
     if let Some(ResourceTableError::Full) = error.downcast_ref() {
         return limit(format!("it holds more than {} handles", limits::HANDLES));
+    }
+    if let Some(violation) = error.downcast_ref::<EffectViolation>() {
+        return HostError::Effect { bundle, reason: violation.to_string() };
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => limit(format!(

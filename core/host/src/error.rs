@@ -62,6 +62,14 @@ pub enum HostError {
         /// Which limit, with its value.
         limit: String,
     },
+    /// The bundle did what the operation's effect forbids.
+    #[error("bundle `{bundle}` was stopped: {reason}")]
+    Effect {
+        /// The bundle.
+        bundle: String,
+        /// What it did.
+        reason: String,
+    },
     /// The call took longer than it may.
     #[error("the call was stopped after {} seconds", .0.as_secs_f32())]
     Deadline(Duration),

@@ -64,3 +64,25 @@ pub const IDLE_TIME: Duration = Duration::from_secs(60);
 pub const SLEEP: Duration = Duration::from_secs(60);
 /// Most random bytes at once.
 pub const RANDOM_BYTES: u32 = 64 << 10;
+/// Headers of one request or answer, together: servers commonly take 8 to 64 KiB.
+pub const HTTP_HEADER_BYTES: usize = 64 << 10;
+/// Headers of one request or answer.
+pub const HTTP_HEADERS: usize = 128;
+/// Time from sending a request to the head of its answer, where the bundle asks for no less.
+pub const HTTP_TIME: Duration = Duration::from_secs(120);
+/// Time between two pieces of an answer: a server that drips does not hold a connection for ever.
+pub const HTTP_IDLE_TIME: Duration = Duration::from_secs(60);
+/// How often one request is led on.
+pub const REDIRECTS: usize = 10;
+/// Idle connections that are kept to one server.
+pub const IDLE_CONNECTIONS: usize = 8;
+/// Bytes of a token server's answer.
+pub const TOKEN_ANSWER_BYTES: usize = 64 << 10;
+/// Bytes of its reason that are shown where it refuses.
+pub const TOKEN_REASON_BYTES: usize = 400;
+/// Time that a token server has.
+pub const TOKEN_TIME: Duration = Duration::from_secs(30);
+/// Tokens that are kept per process.
+pub const TOKENS: usize = 1_024;
+/// A token is not used any more in its last moments: a request that is on its way may arrive too late.
+pub const TOKEN_MARGIN: Duration = Duration::from_secs(30);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use wasmtime::{Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use crate::capability::http::Http;
 use crate::capability::sql::Pools;
 use crate::{HostError, limits};
 
@@ -24,6 +25,7 @@ pub struct SandboxConfig {
 pub struct Sandbox {
     pub(crate) engine: Engine,
     pub(crate) pools: Arc<Pools>,
+    pub(crate) http: Arc<Http>,
     pub(crate) turns: Arc<Semaphore>,
 }
 
@@ -41,6 +43,7 @@ impl Sandbox {
         Ok(Self {
             engine,
             pools: Arc::new(Pools::new(config.protected.clone())),
+            http: Arc::default(),
             turns: Arc::new(Semaphore::new(limits::CONCURRENT_CALLS)),
         })
     }

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use blockyard_model::{Capability, Effect, Pointer};
+use blockyard_model::{Capability, Effect, Manifest, Pointer, SafeRequest, SecretValue};
 use serde_json::Value;
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 
 use crate::bindings::blockyard::bundle::types;
 use crate::call::{CallSecret, LogLine};
+use crate::capability::http::Http;
 use crate::capability::reveal::RevealHook;
 use crate::capability::sql::Pools;
 use crate::limits;
@@ -32,6 +33,11 @@ pub(crate) struct CallState {
     pub(crate) redactor: Arc<Redactor>,
     pub(crate) grants: Arc<std::collections::BTreeSet<Capability>>,
     pub(crate) pools: Arc<Pools>,
+    pub(crate) http: Arc<Http>,
+    /// What the bundle asks for; none while it describes itself.
+    pub(crate) manifest: Option<Arc<Manifest>>,
+    /// Requests that an operation which reads may send besides GET and HEAD.
+    pub(crate) safe: Vec<SafeRequest>,
     pub(crate) reveal: RevealHook,
     pub(crate) log: Vec<LogLine>,
     /// The panic's own message, from the SDK's hook.
@@ -70,6 +76,9 @@ impl CallState {
             redactor,
             grants,
             pools,
+            http: Arc::default(),
+            manifest: None,
+            safe: Vec::new(),
             reveal: RevealHook::none(),
             log: Vec::new(),
             panic: None,
@@ -87,6 +96,13 @@ impl CallState {
             )));
         }
         Ok(())
+    }
+
+    /// From now on this, too, is a secret of the call: a token, a header that has a secret in it.
+    pub(crate) fn also_hide(&mut self, secret: &SecretValue) {
+        if !self.redactor.knows(secret) {
+            self.redactor = Arc::new(self.redactor.with(secret));
+        }
     }
 
     /// Counts bytes that the guest lets the host hold; they are bounded like its own memory.

@@ -2,7 +2,11 @@
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
-use syn::{Attribute, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, Pat, ReturnType, Type};
+use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
+use syn::{
+    Attribute, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, LitStr, Pat, ReturnType, Token, Type, parenthesized,
+};
 
 use crate::{Mistakes, documentation, mentions};
 
@@ -13,8 +17,8 @@ pub(crate) fn expand(item: TokenStream) -> syn::Result<TokenStream> {
     let mut hooks = Vec::new();
     for item in &mut block.items {
         let ImplItem::Fn(method) = item else { continue };
-        if let Some(effect) = take_effect(method, &mut mistakes) {
-            operations.push(Operation::of(method, effect, &mut mistakes));
+        if let Some(kind) = take_kind(method, &mut mistakes) {
+            operations.push(Operation::of(method, kind, &mut mistakes));
         }
         for hook in ["check", "validate"] {
             if let Some(at) = method.attrs.iter().position(|attribute| attribute.path().is_ident(hook)) {
@@ -72,9 +76,16 @@ struct Operation {
     /// The method's name with `-` for `_`.
     name: String,
     description: String,
-    effect: Ident,
+    kind: Kind,
     arguments: Vec<Argument>,
     result: TokenStream,
+}
+
+/// What `#[operation(…)]` says.
+struct Kind {
+    effect: Ident,
+    /// Requests that are safe although their method is not.
+    safe: Vec<LitStr>,
 }
 
 struct Argument {
@@ -84,22 +95,48 @@ struct Argument {
     is_input: bool,
 }
 
-/// Takes `#[operation(EFFECT)]` off the method.
-fn take_effect(method: &mut ImplItemFn, mistakes: &mut Mistakes) -> Option<Ident> {
+/// Takes `#[operation(EFFECT)]` or `#[operation(read, safe("POST …"))]` off the method.
+fn take_kind(method: &mut ImplItemFn, mistakes: &mut Mistakes) -> Option<Kind> {
     let at = method.attrs.iter().position(|attribute| attribute.path().is_ident("operation"))?;
     let attribute = method.attrs.remove(at);
-    match attribute.parse_args::<Ident>() {
-        Ok(effect) if effect == "read" || effect == "write" || effect == "destructive" => Some(effect),
-        _ => {
-            mistakes.add(attribute, "an operation says what it does to the outside world: `#[operation(read)]`, `#[operation(write)]` or `#[operation(destructive)]`");
+    match attribute.parse_args::<Kind>() {
+        Ok(kind) => {
+            for safe in kind.safe.iter().filter(|_| kind.effect != "read") {
+                mistakes.add(safe, "only an operation that reads declares requests safe");
+            }
+            Some(kind)
+        }
+        Err(_) => {
+            mistakes.add(attribute, "an operation says what it does to the outside world: `#[operation(read)]`, `#[operation(write)]` or `#[operation(destructive)]`; one that reads may declare requests safe: `#[operation(read, safe(\"POST https://api.example.com/v1/search\"))]`");
             None
         }
     }
 }
 
+impl Parse for Kind {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let effect: Ident = input.parse()?;
+        if effect != "read" && effect != "write" && effect != "destructive" {
+            return Err(syn::Error::new(effect.span(), "not an effect"));
+        }
+        let mut safe = Vec::new();
+        if input.peek(Token![,]) {
+            input.parse::<Token![,]>()?;
+            let word: Ident = input.parse()?;
+            if word != "safe" {
+                return Err(syn::Error::new(word.span(), "not a word of an operation"));
+            }
+            let inner;
+            parenthesized!(inner in input);
+            safe = Punctuated::<LitStr, Token![,]>::parse_terminated(&inner)?.into_iter().collect();
+        }
+        if input.is_empty() { Ok(Self { effect, safe }) } else { Err(input.error("more than an operation says")) }
+    }
+}
+
 impl Operation {
     /// Reads the signature, and takes the attributes off the arguments.
-    fn of(method: &mut ImplItemFn, effect: Ident, mistakes: &mut Mistakes) -> Self {
+    fn of(method: &mut ImplItemFn, kind: Kind, mistakes: &mut Mistakes) -> Self {
         let signature = &mut method.sig;
         let description = documentation(&method.attrs);
         if description.is_empty() {
@@ -133,7 +170,7 @@ impl Operation {
             name: signature.ident.to_string().replace('_', "-"),
             method: signature.ident.clone(),
             description,
-            effect,
+            kind,
             arguments,
             result,
         }
@@ -159,12 +196,13 @@ impl Operation {
     }
 
     fn description(&self) -> TokenStream {
-        let Self { name, description, effect, result, .. } = self;
+        let Self { name, description, kind: Kind { effect, safe }, result, .. } = self;
         let arguments = self.struct_name();
         let effect = effect.to_string();
         let input = self.arguments.iter().any(|argument| argument.is_input);
         quote! {
             ::blockyard_sdk::OperationDescription::new::<#arguments, #result>(#name, #description, #effect, #input)
+                .safe(&[#(#safe),*])
         }
     }
 

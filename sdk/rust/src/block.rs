@@ -60,7 +60,14 @@ pub struct OperationDescription(Value);
 /// What an operation gives back: a result, and a stream of bytes where it has one.
 pub struct Reply {
     pub(crate) result: Value,
-    pub(crate) body: Option<Body>,
+    pub(crate) output: Output,
+}
+
+/// The bytes beside a result.
+pub(crate) enum Output {
+    None,
+    Body(Body),
+    Parts(Parts),
 }
 
 /// A result with a stream of bytes beside it.
@@ -69,6 +76,31 @@ pub struct Streamed<T> {
     pub result: T,
     /// The bytes. They may be passed on without having been read.
     pub body: Body,
+}
+
+/// A result with bytes that are made piece by piece, while they are read: pages of a list, ranges of
+/// an object. Each piece is a body, which may be passed on without having been read.
+pub struct InParts<T> {
+    /// The result.
+    pub result: T,
+    /// The pieces.
+    pub parts: Parts,
+}
+
+/// Pieces of an output. The host asks for the next one when the last one was read.
+pub struct Parts(Box<Next>);
+
+type Next = dyn FnMut() -> Result<Option<Body>>;
+
+impl Parts {
+    /// Pieces from a function that gives the next one, and none at the end.
+    pub fn new(next: impl FnMut() -> Result<Option<Body>> + 'static) -> Self {
+        Self(Box::new(next))
+    }
+
+    pub(crate) fn next(&mut self) -> Result<Option<Body>> {
+        (self.0)()
+    }
 }
 
 /// What an operation may return.
@@ -142,6 +174,15 @@ impl OperationDescription {
         }))
     }
 
+    #[doc(hidden)]
+    #[must_use]
+    pub fn safe(mut self, requests: &[&str]) -> Self {
+        if !requests.is_empty() {
+            self.0["safe"] = requests.into();
+        }
+        self
+    }
+
     pub(crate) fn into_json(self) -> Value {
         self.0
     }
@@ -165,7 +206,7 @@ impl<T: Serialize + JsonSchema> OperationResult for T {
     }
 
     fn into_reply(self) -> Result<Reply> {
-        Ok(Reply { result: to_json(&self)?, body: None })
+        Ok(Reply { result: to_json(&self)?, output: Output::None })
     }
 }
 
@@ -177,7 +218,19 @@ impl<T: Serialize + JsonSchema> OperationResult for Streamed<T> {
     }
 
     fn into_reply(self) -> Result<Reply> {
-        Ok(Reply { result: to_json(&self.result)?, body: Some(self.body) })
+        Ok(Reply { result: to_json(&self.result)?, output: Output::Body(self.body) })
+    }
+}
+
+impl<T: Serialize + JsonSchema> OperationResult for InParts<T> {
+    const STREAMED: bool = true;
+
+    fn schema() -> Value {
+        schema_of::<T>()
+    }
+
+    fn into_reply(self) -> Result<Reply> {
+        Ok(Reply { result: to_json(&self.result)?, output: Output::Parts(self.parts) })
     }
 }
 

@@ -1,11 +1,13 @@
 //! From a bundle's types to the exports of its component.
 
+use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::sync::Once;
 
 use serde_json::{Value, json};
 
 use crate::bindings::exports::blockyard::bundle::block_types as wit;
+use crate::block::{Output, Parts};
 use crate::{Block, Body, Operations, Problem, Result};
 
 /// The version of the contract with the host: the folder of the WIT package.
@@ -99,12 +101,12 @@ fn validate<T: Operations>(config: Value) -> Vec<wit::Violation> {
 /// The exports of a bundle's component.
 pub struct BundleExports<B>(PhantomData<B>);
 
-/// Outputs that are made piece by piece; this SDK has none yet.
-pub enum BundleParts {}
+/// An output that is made piece by piece, as the host asks for it.
+pub struct BundleParts(RefCell<Parts>);
 
 impl wit::GuestParts for BundleParts {
     fn next(&self) -> core::result::Result<Option<wit::Body>, wit::Problem> {
-        match *self {}
+        Ok(self.0.borrow_mut().next()?)
     }
 }
 
@@ -177,7 +179,11 @@ impl<B: Bundle> wit::Guest for BundleExports<B> {
         let reply = (entry.invoke)(parse(&block.config)?, &operation, parse(&arguments)?, input)?;
         Ok(wit::Reply {
             result: reply.result.to_string(),
-            output: reply.body.map_or(wit::Output::None, wit::Output::Body),
+            output: match reply.output {
+                Output::None => wit::Output::None,
+                Output::Body(body) => wit::Output::Body(body),
+                Output::Parts(parts) => wit::Output::Parts(wit::Parts::new(BundleParts(RefCell::new(parts)))),
+            },
         })
     }
 }

@@ -37,22 +37,25 @@
 //!
 //! `blockyard build` makes the bundle's one file of it.
 //!
-//! What a bundle does outside of itself goes through the modules here ([`sql`], [`clock`],
-//! [`log`], [`random`]), and each is a capability that the manifest asks for. The standard
+//! What a bundle does outside of itself goes through the modules here ([`http`], [`sql`], [`crypto`],
+//! [`clock`], [`log`], [`random`]), and each is a capability that the manifest asks for. The standard
 //! library's files, sockets, threads and clocks are not there: `SystemTime::now` panics.
 
 // The macros write `::blockyard_sdk`, also in this crate.
 extern crate self as blockyard_sdk;
 
 mod block;
+pub mod crypto;
 mod export;
+pub mod http;
 mod problem;
 mod reference;
 mod secret;
 pub mod sql;
 
 pub use block::{
-    Block, OperationDescription, OperationResult, Operations, Reply, Step, StepStatus, Streamed, Violation, arguments,
+    Block, InParts, OperationDescription, OperationResult, Operations, Parts, Reply, Step, StepStatus, Streamed,
+    Violation, arguments,
 };
 pub use blockyard_sdk_macros::{Block, data, operations};
 pub use export::{Bundle, BundleDescription, BundleExports, BundleParts, TypeEntry};
@@ -68,7 +71,8 @@ pub use {schemars, serde, serde_json, wit_bindgen};
 /// All that a bundle's source needs.
 pub mod prelude {
     pub use crate::{
-        Block, BlockRef, Body, Problem, Reply, Result, Secret, Step, Streamed, Violation, bundle, data, operations,
+        Block, BlockRef, Body, InParts, Parts, Problem, Reply, Result, Secret, Step, Streamed, Violation, bundle, data,
+        operations,
     };
     pub use serde_json::{Map, Value, json};
 }

@@ -29,6 +29,26 @@ impl Problem {
         self
     }
 
+    /// Says that the same call may succeed later.
+    #[must_use]
+    pub fn retryable(mut self) -> Self {
+        self.0.retryable = true;
+        self
+    }
+
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.0.retryable
+    }
+
+    /// Adds more about it, for programs.
+    #[must_use]
+    pub fn with_details(mut self, details: serde_json::Value) -> Self {
+        self.0.details = Some(details.to_string());
+        self
+    }
+
     /// The code.
     #[must_use]
     pub fn code(&self) -> &str {

@@ -3,6 +3,8 @@
 #![allow(unreachable_pub, reason = "the generated bindings re-export what a guest holds")]
 
 pub(crate) mod clock;
+pub(crate) mod crypto;
+pub(crate) mod http;
 pub(crate) mod log;
 pub(crate) mod random;
 pub(crate) mod reveal;

@@ -1,13 +1,18 @@
 //! `streams`: bytes that the host holds and the guest passes on by handle.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use wasmtime::component::Resource;
 
 use crate::bindings::blockyard::bundle::streams::{Host, HostBody};
+use crate::capability::http::Upload;
 use crate::limits;
 use crate::output::{ByteStream, Input};
 use crate::problem::{Fault, Problem};
+use crate::redact::Redactor;
 use crate::state::CallState;
 
 /// Bytes that the host holds.
@@ -17,6 +22,18 @@ pub struct Body {
     /// Bytes that count as the guest's memory while this body lives.
     held: usize,
     source: Source,
+    /// For an answer from outside: what the guest may not read in it.
+    guard: Option<Guard>,
+}
+
+/// Keeps the secrets of the call out of what the guest reads. Bytes that are passed on by handle are
+/// passed on as they are.
+struct Guard {
+    redactor: Arc<Redactor>,
+    /// Whether the guest has begun to read.
+    begun: bool,
+    /// Whether a secret was found.
+    found: Arc<AtomicBool>,
 }
 
 enum Source {
@@ -32,8 +49,21 @@ impl Body {
             media_type: media_type.to_owned(),
             size: None,
             held: 0,
-            source: Source::Stream { stream, rest: Bytes::new() },
+            // A guest may read on after the end.
+            source: Source::Stream { stream: stream.fuse().boxed(), rest: Bytes::new() },
+            guard: None,
         }
+    }
+
+    /// The body of an answer from outside.
+    pub(crate) fn answer(media_type: &str, size: Option<u64>, stream: ByteStream, redactor: Arc<Redactor>) -> Self {
+        let guard = Guard { redactor, begun: false, found: Arc::default() };
+        Self { size, guard: Some(guard), ..Self::stream(media_type, stream) }
+    }
+
+    fn bytes(media_type: String, bytes: Bytes, held: usize) -> Self {
+        let size = Some(bytes.len() as u64);
+        Self { media_type, size, held, source: Source::Bytes { all: bytes, at: 0 }, guard: None }
     }
 
     pub(crate) fn input(input: Input) -> Self {
@@ -50,6 +80,22 @@ impl Body {
             Source::Bytes { all, at } => futures_util::stream::iter([Ok(all.slice(at..))]).boxed(),
             Source::Stream { stream, rest } => futures_util::stream::iter([Ok(rest)]).chain(stream).boxed(),
         }
+    }
+
+    /// What the guest reads from here on has no secret in it.
+    fn guarded(&mut self) {
+        if let (Some(guard), Source::Stream { stream, .. }) = (&mut self.guard, &mut self.source)
+            && !guard.begun
+        {
+            guard.begun = true;
+            let source = std::mem::replace(stream, futures_util::stream::empty().boxed());
+            *stream = guard.redactor.clone().stream(source, guard.found.clone()).fuse().boxed();
+        }
+    }
+
+    /// Whether what was read is not what was sent.
+    fn is_masked(&self) -> bool {
+        self.guard.as_ref().is_some_and(|guard| guard.found.load(Ordering::Relaxed))
     }
 
     async fn read(&mut self, max: usize) -> Result<Option<Bytes>, Problem> {
@@ -77,18 +123,23 @@ impl Body {
     }
 }
 
+impl CallState {
+    /// Takes a body from the guest, to send it.
+    pub(crate) fn take_body(&mut self, body: Resource<Body>) -> wasmtime::Result<Upload> {
+        let body = self.table.delete(body)?;
+        self.release_body_bytes(body.held);
+        let size = body.size;
+        Ok(Upload::stream(body.into_stream(), size))
+    }
+}
+
 impl Host for CallState {}
 
 impl HostBody for CallState {
     async fn from_bytes(&mut self, media_type: String, bytes: Vec<u8>) -> wasmtime::Result<Resource<Body>> {
         self.hold_body_bytes(bytes.len())?;
-        let body = Body {
-            media_type,
-            size: Some(bytes.len() as u64),
-            held: bytes.len(),
-            source: Source::Bytes { all: bytes.into(), at: 0 },
-        };
-        Ok(self.table.push(body)?)
+        let held = bytes.len();
+        Ok(self.table.push(Body::bytes(media_type, bytes.into(), held))?)
     }
 
     async fn media_type(&mut self, body: Resource<Body>) -> wasmtime::Result<String> {
@@ -101,14 +152,16 @@ impl HostBody for CallState {
 
     async fn read(&mut self, body: Resource<Body>, max_bytes: u32) -> Result<Option<Vec<u8>>, Fault> {
         let max = (max_bytes as usize).clamp(1, limits::BODY_CHUNK_BYTES);
-        let chunk = self.table.get_mut(&body)?.read(max).await?;
-        Ok(chunk.map(Vec::from))
+        let body = self.table.get_mut(&body)?;
+        body.guarded();
+        Ok(body.read(max).await?.map(Vec::from))
     }
 
     async fn take(&mut self, body: Resource<Body>, max_bytes: u32) -> Result<Option<Resource<Body>>, Fault> {
         let max = max_bytes as usize;
         self.hold_body_bytes(max)?;
         let source = self.table.get_mut(&body)?;
+        source.guarded();
         let mut taken = Vec::new();
         while taken.len() < max {
             match source.read(max - taken.len()).await? {
@@ -116,18 +169,17 @@ impl HostBody for CallState {
                 None => break,
             }
         }
+        if source.is_masked() {
+            let message = "the answer holds a secret of this block, and is not sent on in parts";
+            return Err(Problem::new("denied", message).hint("pass the whole body on").into());
+        }
         let media_type = source.media_type.clone();
         self.release_body_bytes(max - taken.len());
         if taken.is_empty() {
             return Ok(None);
         }
-        let part = Body {
-            media_type,
-            size: Some(taken.len() as u64),
-            held: taken.len(),
-            source: Source::Bytes { all: taken.into(), at: 0 },
-        };
-        Ok(Some(self.table.push(part)?))
+        let held = taken.len();
+        Ok(Some(self.table.push(Body::bytes(media_type, taken.into(), held))?))
     }
 
     async fn again(&mut self, body: Resource<Body>) -> Result<Resource<Body>, Fault> {
@@ -135,12 +187,7 @@ impl HostBody for CallState {
         let Source::Bytes { all, .. } = &body.source else {
             return Err(Problem::new("invalid", "only bytes from `from-bytes` and `take` can be had again").into());
         };
-        let again = Body {
-            media_type: body.media_type.clone(),
-            size: Some(all.len() as u64),
-            held: 0,
-            source: Source::Bytes { all: all.clone(), at: 0 },
-        };
+        let again = Body::bytes(body.media_type.clone(), all.clone(), 0);
         Ok(self.table.push(again)?)
     }
 

@@ -16,7 +16,7 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 
 use blockyard_model::capability::Dialect;
-use blockyard_model::{Capability, Effect};
+use blockyard_model::{Audience, Capability, Effect};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use wasmtime::component::Resource;
 
@@ -96,7 +96,7 @@ impl HostConnection for CallState {
             Some(secret) => {
                 let pointer = &self.table.get(&secret)?.pointer;
                 let secret = &self.secrets[pointer];
-                if !secret.audience.iter().any(|audience| audience == "sql") {
+                if !secret.audience.contains(&Audience::Sql) {
                     let problem =
                         Problem::new("not-granted", format!("the secret `{pointer}` is not meant for databases"));
                     return Err(problem.into());

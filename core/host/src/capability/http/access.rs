@@ -1,0 +1,102 @@
+//! Whether a request may go where it wants: the manifest asks for the origin, the yard grants it, the
+//! block's configuration names it where a field stands in the pattern; and the operation's effect
+//! allows the method.
+
+use blockyard_model::{Capability, Effect, HttpAccess, Origin, RequestUrl};
+use ipnet::IpNet;
+
+use crate::problem::{Fault, Problem};
+use crate::state::CallState;
+
+/// What a bundle did that its operation's effect forbids. It ends the call: the manifest, which the
+/// person agreed to, says otherwise.
+#[derive(Debug, thiserror::Error)]
+#[error("an operation that only reads tried to send `{method} {url}`")]
+pub(crate) struct EffectViolation {
+    method: String,
+    url: String,
+}
+
+impl CallState {
+    /// The networks, besides the public internet, in which the server of this origin may stand.
+    pub(super) fn permit(&self, origin: &Origin) -> Result<Vec<IpNet>, Problem> {
+        let manifest = self.manifest.as_deref();
+        let asked: Vec<_> = http(manifest.map(|manifest| &manifest.capabilities).into_iter().flatten())
+            .filter(|asked| asked.origin.expand(&self.config).is_some_and(|pattern| pattern.matches(origin)))
+            .collect();
+        if asked.is_empty() {
+            return Err(self.not_asked_for(origin));
+        }
+        let mut granted = false;
+        let mut networks = Vec::new();
+        for grant in http(self.grants.iter()) {
+            let in_force = asked.iter().any(|asked| asked.origin.covers(&grant.origin))
+                && grant.origin.expand(&self.config).is_some_and(|pattern| pattern.matches(origin));
+            if in_force {
+                granted = true;
+                networks.extend(grant.special_networks());
+            }
+        }
+        if !granted {
+            let message = format!("bundle `{}` needs `http {origin}`, which is not granted", self.bundle);
+            let hint = format!("grant it with `blockyard grant {} 'http {origin}'`", self.bundle);
+            return Err(Problem::new("not-granted", message).hint(hint));
+        }
+        networks.sort();
+        networks.dedup();
+        Ok(networks)
+    }
+
+    fn not_asked_for(&self, origin: &Origin) -> Problem {
+        let asked: Vec<String> = http(self.manifest.iter().flat_map(|manifest| &manifest.capabilities))
+            .map(|asked| format!("`{}`", asked.origin))
+            .collect();
+        let problem = Problem::new(
+            "not-granted",
+            format!("bundle `{}` wants to send a request to `{origin}`, which it did not ask for", self.bundle),
+        );
+        match asked.is_empty() {
+            true => problem,
+            false => {
+                problem.hint(format!("it asked for {}; a field stands for what the block names", asked.join(", ")))
+            }
+        }
+    }
+
+    /// Stops a bundle whose operation only reads and that would change something.
+    pub(super) fn hold_to_effect(&self, method: &str, url: &RequestUrl) -> Result<(), Fault> {
+        let safe = matches!(method, "GET" | "HEAD");
+        if self.effect != Effect::Read || safe || self.safe.iter().any(|safe| safe.matches(method, url, &self.config)) {
+            return Ok(());
+        }
+        let url = self.redactor.text(format!("{}{}", url.origin, url.path()));
+        Err(Fault::Trap(wasmtime::Error::new(EffectViolation { method: method.to_owned(), url })))
+    }
+
+    /// Says which grant opens a network that was refused.
+    pub(super) fn explain_network(&self, problem: Problem, origin: &Origin) -> Problem {
+        let address = problem
+            .details
+            .as_deref()
+            .and_then(|details| serde_json::from_str::<serde_json::Value>(details).ok())
+            .and_then(|details| details["address"].as_str().map(str::to_owned));
+        match (problem.code.as_str(), address) {
+            ("not-granted", Some(address)) => {
+                let literal = origin.host.to_string().trim_matches(['[', ']']) == address;
+                let grant = if literal { format!("http {origin}") } else { format!("http {origin} at {address}") };
+                problem.hint(format!(
+                    "if bundle `{}` shall reach it, grant that by name: `blockyard grant {} '{grant}'`",
+                    self.bundle, self.bundle
+                ))
+            }
+            _ => problem,
+        }
+    }
+}
+
+fn http<'a>(capabilities: impl Iterator<Item = &'a Capability>) -> impl Iterator<Item = &'a HttpAccess> {
+    capabilities.filter_map(|capability| match capability {
+        Capability::Http(access) => Some(access),
+        _ => None,
+    })
+}

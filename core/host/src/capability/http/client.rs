@@ -1,0 +1,235 @@
+//! The client: HTTP/1.1 and HTTP/2 over vetted connections, TLS with the system's roots. It follows
+//! nothing, decompresses nothing, and reads no proxy from the environment: bytes go to the server
+//! that was named, and come back as they are.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use ipnet::IpNet;
+use serde_json::json;
+
+use super::connector::{ConnectError, Resolve, Vetted, system_resolver};
+use crate::limits;
+use crate::output::ByteStream;
+use crate::problem::Problem;
+
+/// The client of a sandbox: one pool of connections per set of networks that may be reached, so that
+/// a connection that one grant allowed does not serve a call without it.
+pub(super) struct HttpClient {
+    clients: Mutex<HashMap<Vec<IpNet>, Client<HttpsConnector<Vetted>, Upload>>>,
+    tls: OnceLock<rustls::ClientConfig>,
+    resolve: Resolve,
+}
+
+/// A request's body.
+pub(crate) struct Upload {
+    stream: Option<ByteStream>,
+    left: Option<u64>,
+}
+
+/// Why the caller's bytes ended early; it travels through the client and comes out again.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.message)]
+struct SourceFailed(Problem);
+
+impl Default for HttpClient {
+    fn default() -> Self {
+        Self { clients: Mutex::default(), tls: OnceLock::new(), resolve: system_resolver() }
+    }
+}
+
+impl HttpClient {
+    /// Sends one request, and waits for the head of its answer.
+    pub(super) async fn send(
+        &self,
+        request: http::Request<Upload>,
+        networks: Vec<IpNet>,
+    ) -> Result<http::Response<Incoming>, Problem> {
+        let client = self.client(networks);
+        client.request(request).await.map_err(|error| problem(&error))
+    }
+
+    fn client(&self, networks: Vec<IpNet>) -> Client<HttpsConnector<Vetted>, Upload> {
+        let mut clients = self.clients.lock().expect("nothing panics while it holds this lock");
+        if let Some(client) = clients.get(&networks) {
+            return client.clone();
+        }
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(self.tls.get_or_init(tls).clone())
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(Vetted { networks: networks.clone().into(), resolve: self.resolve.clone() });
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(limits::IDLE_TIME)
+            .pool_max_idle_per_host(limits::IDLE_CONNECTIONS)
+            .http1_max_headers(limits::HTTP_HEADERS)
+            .http2_max_header_list_size(u32::try_from(limits::HTTP_HEADER_BYTES).unwrap_or(u32::MAX))
+            .http2_adaptive_window(true)
+            .build(connector);
+        clients.insert(networks, client.clone());
+        client
+    }
+}
+
+/// TLS 1.2 and 1.3 with the roots that the system trusts.
+fn tls() -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    // One certificate of the system that cannot be read does not lock out the others.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the versions of TLS that it is built with")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+impl Upload {
+    pub(super) fn none() -> Self {
+        Self { stream: None, left: Some(0) }
+    }
+
+    pub(super) fn bytes(bytes: Bytes) -> Self {
+        Self { left: Some(bytes.len() as u64), stream: Some(stream::iter([Ok(bytes)]).boxed()) }
+    }
+
+    /// Bytes from a stream; without a size they are sent in chunks.
+    pub(crate) fn stream(stream: ByteStream, size: Option<u64>) -> Self {
+        Self { stream: Some(stream), left: size }
+    }
+}
+
+impl HttpBody for Upload {
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
+        let next = match stream.poll_next_unpin(context) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(next) => next,
+        };
+        Poll::Ready(match next {
+            None => {
+                self.stream = None;
+                None
+            }
+            Some(Err(problem)) => {
+                self.stream = None;
+                Some(Err(Box::new(SourceFailed(problem))))
+            }
+            Some(Ok(bytes)) => {
+                if let Some(left) = &mut self.left {
+                    *left = left.saturating_sub(bytes.len() as u64);
+                }
+                Some(Ok(Frame::data(bytes)))
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.is_none() || self.left == Some(0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::new, SizeHint::with_exact)
+    }
+}
+
+/// An answer's body, piece by piece. A body that ends short of what its head promised is a problem.
+pub(super) fn download(body: Incoming) -> ByteStream {
+    stream::unfold(Some(body), async |body| {
+        let mut body = body?;
+        loop {
+            let next = match tokio::time::timeout(limits::HTTP_IDLE_TIME, body.frame()).await {
+                Err(_) => Err(Problem::new(
+                    "timeout",
+                    format!("the server sent nothing for {} seconds", limits::HTTP_IDLE_TIME.as_secs()),
+                )
+                .retryable()),
+                Ok(None) => return None,
+                Ok(Some(Err(error))) => {
+                    Err(Problem::new("unavailable", format!("the answer broke off: {}", chain(&error))).retryable())
+                }
+                Ok(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(bytes) => Ok(bytes),
+                    // Trailers.
+                    Err(_) => continue,
+                },
+            };
+            return Some(match next {
+                Ok(bytes) => (Ok(bytes), Some(body)),
+                Err(problem) => (Err(problem), None),
+            });
+        }
+    })
+    .boxed()
+}
+
+/// Why a request got no answer, in our words where we know.
+fn problem(error: &(dyn Error + 'static)) -> Problem {
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        if let Some(SourceFailed(problem)) = current.downcast_ref() {
+            return problem.clone();
+        }
+        if let Some(connect) = current.downcast_ref::<ConnectError>() {
+            return connect_problem(connect);
+        }
+        if let Some(tls) = current.downcast_ref::<rustls::Error>() {
+            return Problem::new("unavailable", format!("TLS: {tls}")).details(&json!({ "step": "tls" }));
+        }
+        // An I/O error has the error of TLS inside, and not as its source.
+        let inner = current.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = match inner {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => current.source(),
+        };
+    }
+    Problem::new("unavailable", format!("the request got no answer: {}", chain(error))).retryable()
+}
+
+fn connect_problem(error: &ConnectError) -> Problem {
+    let problem = match error {
+        ConnectError::NotPublic { .. } => Problem::new("not-granted", error.to_string()),
+        ConnectError::Unresolved { .. } => Problem::new("unavailable", error.to_string()),
+        ConnectError::Unreachable { .. } => Problem::new("unavailable", error.to_string()).retryable(),
+        ConnectError::Late { .. } => Problem::new("timeout", error.to_string()).retryable(),
+    };
+    let step = match error {
+        ConnectError::Unresolved { .. } => "resolve",
+        ConnectError::NotPublic { .. } => "authorise",
+        ConnectError::Unreachable { .. } | ConnectError::Late { .. } => "connect",
+    };
+    match error {
+        ConnectError::NotPublic { address, .. } => problem.details(&json!({ "step": step, "address": address })),
+        _ => problem.details(&json!({ "step": step })),
+    }
+}
+
+/// An error and what caused it.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(current) = cause {
+        let next = current.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = current.source();
+    }
+    text
+}

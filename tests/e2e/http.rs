@@ -1,0 +1,458 @@
+//! Requests of bundles: where they may go, what they may carry, what comes back. The guest is
+//! `tests/guests/courier`, the servers are real ones on this machine.
+
+use std::collections::BTreeSet;
+
+use blockyard_tests::web::{Answer, Seen, Web};
+use blockyard_tests::{Ran, TestYard, bundle};
+use serde_json::{Value, json};
+
+/// A secret that no answer of a test has by chance.
+const CANARY: &str = "c4nary-In-The-Mine+7/z";
+
+/// A yard with `courier/c` on this server, which is granted by name.
+fn yard(web: &Web) -> TestYard {
+    let yard = ungranted(web);
+    yard.ok(&["grant", "courier", &format!("http {}", web.url())]);
+    yard
+}
+
+/// As [`yard`], without the grant of the server's address.
+fn ungranted(web: &Web) -> TestYard {
+    let yard = TestYard::empty();
+    yard.ok(&["init", "--key", "file"]);
+    yard.ok(&["install", &bundle("courier"), "--yes"]);
+    yard.create(
+        "courier/c",
+        &json!({"base_url": web.url(), "region": "eu", "token": CANARY, "password": "for-databases"}),
+    );
+    yard
+}
+
+fn call(yard: &TestYard, operation: &str, arguments: &Value) -> Ran {
+    let mut command = yard.command(&["call", "courier/c", operation, "--args", &arguments.to_string(), "--json"]);
+    command.env("SSL_CERT_FILE", Web::authority());
+    blockyard_tests::ran(&mut command, None)
+}
+
+fn answer(yard: &TestYard, operation: &str, arguments: &Value) -> Value {
+    let ran = call(yard, operation, arguments);
+    assert_eq!(ran.code, 0, "{operation} {arguments}: {}", ran.stderr);
+    serde_json::from_str(&ran.stdout).expect("one JSON document")
+}
+
+/// Calls what must be refused; gives the message.
+fn refused(yard: &TestYard, code: i32, operation: &str, arguments: &Value) -> String {
+    let ran = call(yard, operation, arguments);
+    assert_eq!(ran.code, code, "{operation} {arguments}: {}{}", ran.stdout, ran.stderr);
+    ran.stderr
+}
+
+fn echo(request: &Seen) -> Answer {
+    Answer::json(&json!({"method": request.method, "target": request.target, "headers": request.headers}))
+}
+
+#[test]
+fn a_request_goes_out_and_its_answer_comes_back() {
+    let web = Web::start(|request| match request.target.as_str() {
+        "/hello?a=1" => Answer::text("good day").header("x-kind", "polite"),
+        _ => Answer::status(404),
+    });
+    let yard = yard(&web);
+    let got = answer(&yard, "get", &json!({"path": "/hello?a=1", "headers": {"X-Own": "mine"}, "auth": "bearer"}));
+    assert_eq!(got["text"], "good day");
+    assert_eq!(got["headers"]["x-kind"], "polite");
+    let seen = &web.seen()[0];
+    assert_eq!(seen.header("authorization"), format!("Bearer {CANARY}"));
+    assert_eq!(seen.header("x-own"), "mine");
+    assert_eq!(seen.header("host"), format!("127.0.0.1:{}", web.port()));
+    assert!(seen.header("user-agent").starts_with("blockyard/"));
+    assert_eq!(answer(&yard, "get", &json!({"path": "/other"}))["status"], 404);
+}
+
+#[test]
+fn each_way_to_prove_who_sends_it() {
+    let web = Web::start(|_| Answer::text("fine"));
+    let yard = yard(&web);
+    for auth in ["bearer", "basic", "header"] {
+        answer(&yard, "get", &json!({"path": "/", "auth": auth}));
+    }
+    let seen = web.seen();
+    assert_eq!(seen[0].header("authorization"), format!("Bearer {CANARY}"));
+    // echo -n 'ada:c4nary-In-The-Mine+7/z' | base64
+    assert_eq!(seen[1].header("authorization"), "Basic YWRhOmM0bmFyeS1Jbi1UaGUtTWluZSs3L3o=");
+    assert_eq!((seen[2].header("x-api-key"), seen[2].header("authorization")), (CANARY, ""));
+}
+
+#[test]
+fn tls_is_checked_with_the_name_and_speaks_http_2() {
+    let web = Web::start_secure(|request| Answer::text(request.version.clone()));
+    let yard = yard(&web);
+    assert_eq!(answer(&yard, "get", &json!({"path": "/"}))["text"], "HTTP/2.0");
+    // Without the authority among the roots there is no trust, and no way around it.
+    let ran = yard.run(&["call", "courier/c", "get", "--path", "/"]);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("TLS: invalid peer certificate"), "{}", ran.stderr);
+    assert_eq!(web.seen().len(), 1);
+}
+
+#[test]
+fn a_private_address_needs_a_grant_that_names_it() {
+    let web = Web::start(|_| Answer::text("inside"));
+    let yard = ungranted(&web);
+    let origin = web.url();
+    let message = refused(&yard, 5, "get", &json!({"path": "/"}));
+    assert!(message.contains("`127.0.0.1` is at 127.0.0.1, which is this machine"), "{message}");
+    assert!(message.contains(&format!("blockyard grant courier 'http {origin}'")), "{message}");
+    assert!(web.seen().is_empty() && web.connections() == 0);
+    yard.ok(&["grant", "courier", &format!("http {origin}")]);
+    assert_eq!(answer(&yard, "get", &json!({"path": "/"}))["text"], "inside");
+    yard.ok(&["revoke", "courier", &format!("http {origin}")]);
+    refused(&yard, 5, "get", &json!({"path": "/"}));
+}
+
+#[test]
+fn other_spellings_of_an_address_reach_nothing() {
+    let web = Web::start(|_| Answer::text("inside"));
+    let yard = ungranted(&web);
+    let port = web.port();
+    let hosts = [
+        "127.0.0.1",
+        "127.1",
+        "0x7f000001",
+        "2130706433",
+        "0177.0.0.1",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "localhost",
+        "0.0.0.0",
+        "[::]",
+        "[::1]",
+        "localhost.",
+        "LOCALHOST",
+        "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::]",
+        "169.254.169.254",
+        "[fd00:ec2::254]",
+        "good@127.0.0.1",
+        "127.0.0.1#.wild.example",
+        "127.0.0.1\\.wild.example",
+        "１２７.0.0.1",
+    ];
+    for (index, host) in hosts.into_iter().enumerate() {
+        let url = format!("http://{host}:{port}");
+        let address = format!("courier/spelled-{index}");
+        yard.create(&address, &json!({"base_url": url}));
+        let ran = yard.run(&["call", &address, "get", "--path", "/"]);
+        let refused = ran.stderr.contains("which is") || ran.stderr.contains("error: `http");
+        assert!((ran.code == 5 || ran.code == 1) && refused, "{url}: {} {}", ran.code, ran.stderr);
+    }
+    assert_eq!(web.connections(), 0);
+}
+
+#[test]
+fn only_origins_that_were_asked_for_granted_and_named() {
+    let web = Web::start(echo);
+    let other = Web::start(echo);
+    let yard = yard(&web);
+    for url in [
+        other.url(),
+        format!("https://127.0.0.1:{}", web.port()),
+        "https://storage.googleapis.com".to_owned(),
+        "https://wild.example".to_owned(),
+        "https://evilwild.example".to_owned(),
+        "http://a.wild.example".to_owned(),
+        "https://a.wild.example:8443".to_owned(),
+        "https://us.courier.example".to_owned(),
+    ] {
+        let message = refused(&yard, 5, "get", &json!({"path": format!("{url}/")}));
+        assert!(message.contains("which it did not ask for"), "{url}: {message}");
+    }
+    // Asked for, and taken away.
+    yard.ok(&["revoke", "courier", "http https://ungranted.example"]);
+    let message = refused(&yard, 5, "get", &json!({"path": "https://ungranted.example/"}));
+    assert!(message.contains("blockyard grant courier 'http https://ungranted.example'"), "{message}");
+    // Nobody grants what was not asked for.
+    let message = yard.fails(2, &["grant", "courier", "sql postgres"]);
+    assert!(message.contains("does not ask for `sql postgres`"), "{message}");
+    assert_eq!(other.connections(), 0);
+}
+
+#[test]
+fn a_secret_goes_to_its_audience_and_nowhere_else() {
+    let web = Web::start(echo);
+    let other = Web::start(echo);
+    let yard = yard(&web);
+    yard.ok(&["grant", "courier", &format!("http {}", other.url())]);
+    yard.ok(&["set", "courier/c", "--set", &format!("token_url={}/token", other.url())]);
+    // Granted, named by the block, and not who the token is for.
+    answer(&yard, "get", &json!({"path": format!("{}/", other.url())}));
+    let message = refused(&yard, 5, "get", &json!({"path": format!("{}/", other.url()), "auth": "bearer"}));
+    assert!(message.contains("the secret `/token` is not meant for"), "{message}");
+    let message = refused(&yard, 5, "get", &json!({"path": "/", "auth": "stray"}));
+    assert!(message.contains("the secret `/password` is not meant for"), "{message}");
+    assert!(message.contains("it is for `sql`"), "{message}");
+    assert!(web.seen().is_empty());
+    assert!(other.seen().iter().all(|request| request.header("authorization").is_empty()));
+}
+
+#[test]
+fn a_secret_for_https_is_refused_in_the_clear() {
+    let web = Web::start(echo);
+    let secure = Web::start_secure(echo);
+    let yard = yard(&secure);
+    yard.ok(&["grant", "courier", &format!("http {}", web.url())]);
+    yard.ok(&["set", "courier/c", "--set", &format!("token_url={}", web.url())]);
+    let message = refused(&yard, 5, "get", &json!({"path": format!("{}/", web.url()), "auth": "bearer"}));
+    assert!(message.contains("is not meant for `http://"), "{message}");
+    assert!(web.seen().is_empty());
+}
+
+#[test]
+fn a_block_that_builds_on_another_cannot_redirect_its_secret() {
+    let web = Web::start(echo);
+    let thief = Web::start(echo);
+    let yard = yard(&web);
+    yard.ok(&["grant", "courier", &format!("http {}", thief.url())]);
+    let round = |url: String| json!({"courier": {"$block": "courier/c"}, "base_url": url});
+    yard.create("courier-round/honest", &round(web.url()));
+    yard.create("courier-round/thief", &round(thief.url()));
+    yard.ok(&["call", "courier-round/honest", "get", "--path", "/"]);
+    let message = yard.fails(5, &["call", "courier-round/thief", "get", "--path", "/"]);
+    assert!(message.contains("is not meant for"), "{message}");
+    assert_eq!((web.seen().len(), thief.connections()), (1, 0));
+}
+
+#[test]
+fn redirects_are_checked_hop_by_hop() {
+    let elsewhere = Web::start(echo);
+    let there = elsewhere.url();
+    let web = Web::start(move |request| match request.target.as_str() {
+        "/same" => Answer::redirect(302, "/echo"),
+        "/other" => Answer::redirect(307, &format!("{there}/echo")),
+        "/metadata" => Answer::redirect(301, "http://169.254.169.254/latest/meta-data/"),
+        "/decimal" => Answer::redirect(301, "http://2130706433/"),
+        "/downgrade" => Answer::redirect(308, "ftp://127.0.0.1/"),
+        "/round" => Answer::redirect(302, "/round"),
+        "/resume" => Answer::status(308),
+        _ => echo(request),
+    });
+    let yard = yard(&web);
+    let same = answer(&yard, "get", &json!({"path": "/same", "auth": "bearer", "headers": {"x-own": "kept"}}));
+    assert_eq!(same["status"], 200);
+    assert_eq!(web.seen()[1].header("authorization"), format!("Bearer {CANARY}"));
+    for path in ["/other", "/metadata", "/decimal", "/downgrade"] {
+        let ran = call(&yard, "get", &json!({"path": path, "auth": "bearer"}));
+        assert!(
+            ran.code == 5 || ran.code == 1 && ran.stderr.contains("leads to an address that is refused"),
+            "{path}: {}",
+            ran.stderr
+        );
+    }
+    assert_eq!(elsewhere.connections(), 0);
+    let message = refused(&yard, 1, "get", &json!({"path": "/round"}));
+    assert!(message.contains("more than 10 times"), "{message}");
+    // What is no redirect, and what is not safe to send again, comes back as it is.
+    assert_eq!(answer(&yard, "get", &json!({"path": "/resume"}))["status"], 308);
+    let sent = answer(&yard, "send", &json!({"method": "POST", "path": "/same"}));
+    assert_eq!(sent["status"], 302);
+
+    // Where the other origin is granted, the secret stays behind.
+    yard.ok(&["grant", "courier", &format!("http {}", elsewhere.url())]);
+    yard.ok(&["set", "courier/c", "--set", &format!("token_url={}", elsewhere.url())]);
+    answer(&yard, "get", &json!({"path": "/other", "auth": "bearer", "headers": {"cookie": "a=b", "x-own": "kept"}}));
+    let seen = &elsewhere.seen()[0];
+    assert_eq!((seen.header("authorization"), seen.header("cookie"), seen.header("x-own")), ("", "", "kept"));
+}
+
+#[test]
+fn headers_that_forge_are_refused() {
+    let web = Web::start(echo);
+    let yard = yard(&web);
+    for (name, value) in [
+        ("Host", "evil.example"),
+        ("Transfer-Encoding", "chunked"),
+        ("Content-Length", "0"),
+        ("Connection", "close"),
+        ("Proxy-Authorization", "Basic x"),
+        ("X-HTTP-Method-Override", "DELETE"),
+        ("x-fine", "a\r\nHost: evil.example"),
+        ("a b", "c"),
+    ] {
+        let ran = call(&yard, "get", &json!({"path": "/", "headers": {name: value}}));
+        assert_eq!(ran.code, 1, "{name}: {}{}", ran.stdout, ran.stderr);
+    }
+    let message =
+        refused(&yard, 1, "get", &json!({"path": "/", "headers": {"Authorization": "Bearer other"}, "auth": "bearer"}));
+    assert!(message.contains("beside a secret"), "{message}");
+    let message = refused(&yard, 1, "get", &json!({"path": "/", "headers": {"X-Api-Key": "other"}, "auth": "header"}));
+    assert!(message.contains("beside a secret"), "{message}");
+    assert!(web.seen().is_empty());
+    // Its own proof is its own affair.
+    answer(&yard, "get", &json!({"path": "/", "headers": {"Authorization": "Bearer own"}}));
+    assert_eq!(web.seen()[0].header("authorization"), "Bearer own");
+}
+
+#[test]
+fn an_operation_that_reads_sends_nothing_else() {
+    let web = Web::start(echo);
+    let yard = yard(&web);
+    for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "MKCOL"] {
+        // The guest hides the problem: the call ends all the same, and says who lied.
+        let message = refused(&yard, 7, "sneak", &json!({"method": method, "path": "/items?q=secret-looking"}));
+        let words =
+            format!("bundle `courier` was stopped: an operation that only reads tried to send `{method} http://");
+        assert!(message.contains(&words), "{message}");
+        assert!(!message.contains("secret-looking"), "{message}");
+    }
+    assert!(web.seen().is_empty());
+    assert_eq!(answer(&yard, "sneak", &json!({"method": "GET", "path": "/"}))["status"], 200);
+    // Declared safe, and shown when it was installed.
+    assert_eq!(answer(&yard, "sneak", &json!({"method": "POST", "path": "/search/zoo"}))["status"], 200);
+    for path in ["/search/zoo/1", "/search/", "/search", "/search/a%2F..%2F..%2Fitems/x"] {
+        refused(&yard, 7, "sneak", &json!({"method": "POST", "path": path}));
+    }
+    assert_eq!(answer(&yard, "send", &json!({"method": "DELETE", "path": "/items"}))["status"], 200);
+}
+
+#[test]
+fn what_is_declared_safe_is_shown_before_it_is_agreed_to() {
+    let yard = TestYard::empty();
+    yard.ok(&["init", "--key", "file"]);
+    let ran = yard.run(&["install", &bundle("courier")]);
+    assert_eq!(ran.code, 5, "{}", ran.stderr);
+    assert!(ran.stderr.contains("http {config.base_url}"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("send requests to the origin that its blocks name"), "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .contains("`sneak` of courier reads, and sends `POST {config.base_url}/search/*`, which it says is safe"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn proxies_of_the_environment_see_nothing() {
+    let web = Web::start(echo);
+    let proxy = Web::start(echo);
+    let yard = yard(&web);
+    let mut command = yard.command(&["call", "courier/c", "get", "--path", "/", "--auth", "bearer"]);
+    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"] {
+        command.env(name, proxy.url());
+    }
+    let ran = blockyard_tests::ran(&mut command, None);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!((web.seen().len(), proxy.connections()), (1, 0));
+}
+
+#[test]
+fn a_server_that_answers_badly_is_a_clear_error() {
+    let web = Web::start(|request| match request.target.as_str() {
+        "/slow" => Answer { after: std::time::Duration::from_secs(20), ..Answer::text("late") },
+        "/headers" => {
+            (0..90).fold(Answer::text("many"), |answer, at| answer.header(&format!("x-{at}"), &"v".repeat(900)))
+        }
+        _ => Answer::text("fine"),
+    });
+    let yard = yard(&web);
+    let message = refused(&yard, 1, "get", &json!({"path": "/slow", "timeout_ms": 300}));
+    assert!(message.contains("no answer within 300 ms"), "{message}");
+    let message = refused(&yard, 1, "get", &json!({"path": "/", "timeout_ms": 0}));
+    assert!(message.contains("0 ms"), "{message}");
+    let message = refused(&yard, 1, "get", &json!({"path": "/headers"}));
+    assert!(message.contains("headers of"), "{message}");
+    let ran = yard.run(&["call", "courier/c", "get", "--path", "/slow", "--timeout", "1"]);
+    assert_eq!(ran.code, 7, "{}", ran.stderr);
+    drop(web);
+    let message = refused(&yard, 1, "get", &json!({"path": "/"}));
+    assert!(message.contains("`127.0.0.1` cannot be reached"), "{message}");
+}
+
+#[test]
+fn bodies_pass_through_by_handle() {
+    let web = Web::start(|request| match request.target.as_str() {
+        "/big" => Answer { more: 40 << 20, ..Answer::default() },
+        _ => Answer::text("stored"),
+    });
+    let yard = yard(&web);
+    let file = yard.path("big");
+    let ran = yard.run(&["call", "courier/c", "fetch", "--path", "/big", "--out", file.to_str().expect("a path")]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let expected: Vec<u8> = blockyard_tests::web::pattern(40 << 20).flatten().collect();
+    assert!(std::fs::read(&file).expect("the file") == expected, "the bytes are not those that were sent");
+    let ran = yard.run(&["call", "courier/c", "store", "--path", "/up", "--in", file.to_str().expect("a path")]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let stored = web.seen().pop().expect("a request");
+    assert_eq!((stored.length, stored.header("content-length")), (40 << 20, "41943040"));
+    assert_eq!(stored.body, expected[..1 << 20]);
+}
+
+#[test]
+fn parts_are_taken_and_sent_again() {
+    let tries = std::sync::Mutex::new(BTreeSet::new());
+    // The first try of each part meets a busy server.
+    let web = Web::start(move |request| {
+        let first = tries.lock().expect("no panic").insert(request.target.clone());
+        Answer::status(if first { 503 } else { 200 })
+    });
+    let yard = yard(&web);
+    let all: Vec<u8> = blockyard_tests::web::pattern(2_500_000).flatten().collect();
+    std::fs::write(yard.path("in"), &all).expect("a file");
+    let file = yard.path("in");
+    let arguments = [
+        "call",
+        "courier/c",
+        "store-in-parts",
+        "--path",
+        "/up",
+        "--size",
+        "1000000",
+        "--in",
+        file.to_str().expect("a path"),
+    ];
+    assert_eq!(yard.ok(&arguments), "3\n");
+    let seen = web.seen();
+    assert_eq!(
+        seen.iter().map(|request| request.length).collect::<Vec<_>>(),
+        [1_000_000, 1_000_000, 1_000_000, 1_000_000, 500_000, 500_000]
+    );
+    let again: Vec<u8> = seen.iter().skip(1).step_by(2).flat_map(|request| request.body.clone()).collect();
+    assert!(again == all, "the second try sent other bytes");
+}
+
+#[test]
+fn an_output_in_parts_is_one_stream() {
+    let web = Web::start(|request| match request.target.as_str() {
+        "/page/3" => Answer::text(""),
+        target => Answer::text(format!("{target};")),
+    });
+    let yard = yard(&web);
+    let got = yard.ok(&["call", "courier/c", "pages", "--count", "4", "--out", "-"]);
+    assert!(got.contains("/page/1;/page/2;/page/4;"), "{got}");
+    // A part that fails ends the stream with its reason.
+    drop(web);
+    let ran = yard.run(&["call", "courier/c", "pages", "--count", "4", "--out", "-"]);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("cannot be reached"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_comes_back_has_no_secret_in_it() {
+    let web = Web::start(|request| {
+        let sent = [request.header("authorization"), request.header("x-api-key")].concat();
+        Answer::text(format!("you sent {sent} today")).header("x-echo", &sent)
+    });
+    let yard = yard(&web);
+    for auth in ["bearer", "basic", "header"] {
+        let got = answer(&yard, "get", &json!({"path": "/", "auth": auth}));
+        let text = got.to_string();
+        assert!(text.contains("********") && !text.contains(CANARY) && !text.contains("YWRhOm"), "{auth}: {text}");
+    }
+    // Parts that would be sent on are refused rather than changed without a word.
+    let ran = call(&yard, "relay", &json!({"path": "/", "to": "/to", "auth": "bearer"}));
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("holds a secret of this block"), "{}", ran.stderr);
+    assert!(web.seen().iter().all(|request| request.method == "GET"
+        || request.body.is_empty()
+        || !String::from_utf8_lossy(&request.body).contains(CANARY)));
+}

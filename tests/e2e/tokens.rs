@@ -1,0 +1,336 @@
+//! Access tokens that the host fetches, and signatures that it makes: with keys that the bundle does
+//! not see. `openssl` is the witness for what was signed.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use blockyard::{KeySource, Yard};
+use blockyard_tests::web::{Answer, Seen, Web};
+use blockyard_tests::{Ran, TestYard, bundle};
+use serde_json::{Value, json};
+
+/// A server and the token server beside it; a yard whose block has this key for both.
+struct Bed {
+    yard: TestYard,
+    web: Web,
+    tokens: Web,
+}
+
+fn bed(
+    key: &str,
+    web: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    tokens: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+) -> Bed {
+    let (web, tokens) = (Web::start(web), Web::start(tokens));
+    let yard = TestYard::empty();
+    yard.ok(&["init", "--key", "file"]);
+    yard.ok(&["install", &bundle("courier"), "--yes"]);
+    yard.ok(&["grant", "courier", &format!("http {}", web.url()), &format!("http {}", tokens.url())]);
+    let token_url = format!("{}/token", tokens.url());
+    yard.create(
+        "courier/c",
+        &json!({"base_url": web.url(), "token_url": token_url, "key": key, "signing_key": key, "token": key}),
+    );
+    Bed { yard, web, tokens }
+}
+
+fn get(bed: &Bed, auth: &str) -> Ran {
+    bed.yard.run(&["call", "courier/c", "get", "--path", "/", "--auth", auth, "--json"])
+}
+
+/// A fresh RSA key: PEM of the private one, file of the public one.
+fn rsa_key(folder: &Path, form: &str) -> (String, std::path::PathBuf) {
+    let (private, public) = (folder.join("private.pem"), folder.join("public.pem"));
+    let openssl = |arguments: &[&str]| {
+        let ran = Command::new("openssl").args(arguments).output().expect("openssl");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    };
+    let path = |path: &Path| path.to_str().expect("a path").to_owned();
+    openssl(&["genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", &path(&private)]);
+    openssl(&["pkey", "-in", &path(&private), "-pubout", "-out", &path(&public)]);
+    if form == "pkcs1" {
+        openssl(&["rsa", "-in", &path(&private), "-traditional", "-out", &path(&private)]);
+    }
+    (std::fs::read_to_string(&private).expect("a key"), public)
+}
+
+fn is_signed(public: &Path, data: &[u8], signature: &[u8], folder: &Path) -> bool {
+    let (signed, seal) = (folder.join("signed"), folder.join("signature"));
+    std::fs::write(&signed, data).expect("a file");
+    std::fs::write(&seal, signature).expect("a file");
+    let ran = Command::new("openssl")
+        .args(["dgst", "-sha256", "-verify"])
+        .arg(public)
+        .arg("-signature")
+        .arg(&seal)
+        .arg(&signed)
+        .output()
+        .expect("openssl");
+    ran.status.success()
+}
+
+fn form(request: &Seen) -> std::collections::BTreeMap<String, String> {
+    let text = String::from_utf8(request.body.clone()).expect("text");
+    let decode = |part: &str| {
+        let part = part.replace('+', " ");
+        let mut bytes = Vec::new();
+        let mut rest = part.as_bytes();
+        while let [first, tail @ ..] = rest {
+            match (first, tail) {
+                (b'%', [high, low, after @ ..]) => {
+                    let digits = [*high, *low];
+                    bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).expect("ASCII"), 16).expect("hex"));
+                    rest = after;
+                }
+                _ => {
+                    bytes.push(*first);
+                    rest = tail;
+                }
+            }
+        }
+        String::from_utf8(bytes).expect("text")
+    };
+    text.split('&').filter_map(|pair| pair.split_once('=')).map(|(name, value)| (decode(name), decode(value))).collect()
+}
+
+fn token(text: &str, seconds: u64) -> Answer {
+    Answer::json(&json!({"access_token": text, "token_type": "Bearer", "expires_in": seconds}))
+}
+
+#[test]
+fn a_key_signs_for_a_token() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for kind in ["pkcs8", "pkcs1"] {
+        let (key, public) = rsa_key(folder.path(), kind);
+        let bed = bed(&key, |_| Answer::text("fine"), |_| token("t0ken-of-the-server", 3600));
+        let got = get(&bed, "jwt");
+        assert_eq!(got.code, 0, "{}", got.stderr);
+        assert_eq!(bed.web.seen()[0].header("authorization"), "Bearer t0ken-of-the-server");
+
+        let asked = form(&bed.tokens.seen()[0]);
+        assert_eq!(asked["grant_type"], "urn:ietf:params:oauth:grant-type:jwt-bearer");
+        let (signed, signature) = asked["assertion"].rsplit_once('.').expect("three parts");
+        let signature = URL_SAFE_NO_PAD.decode(signature).expect("base64");
+        assert!(is_signed(&public, signed.as_bytes(), &signature, folder.path()));
+        let parts: Vec<Value> = signed
+            .split('.')
+            .map(|part| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).expect("base64")).expect("JSON"))
+            .collect();
+        assert_eq!(parts[0], json!({"alg": "RS256", "typ": "JWT", "kid": "k1"}));
+        assert_eq!(parts[1]["iss"], "courier@zoo.example");
+        assert_eq!(parts[1]["scope"], "read write");
+        assert_eq!(parts[1]["aud"], format!("{}/token", bed.tokens.url()));
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+        let (issued, end) = (parts[1]["iat"].as_u64().expect("a time"), parts[1]["exp"].as_u64().expect("a time"));
+        assert!(now.abs_diff(issued) < 300 && end - issued == 3600);
+    }
+}
+
+#[test]
+fn other_grants_send_what_their_documents_say() {
+    let bed = bed("cl1ent+secret&=/", |_| Answer::text("fine"), |_| token("t", 60));
+    assert_eq!(get(&bed, "client").code, 0);
+    assert_eq!(get(&bed, "refresh").code, 0);
+    let (client, refresh) = (form(&bed.tokens.seen()[0]), form(&bed.tokens.seen()[1]));
+    let pairs = |form: &std::collections::BTreeMap<String, String>| {
+        form.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        pairs(&client),
+        ["client_id=courier", "client_secret=cl1ent+secret&=/", "grant_type=client_credentials", "scope=read"]
+    );
+    assert_eq!(
+        pairs(&refresh),
+        ["client_id=courier", "grant_type=refresh_token", "refresh_token=cl1ent+secret&=/", "scope=read"]
+    );
+}
+
+#[test]
+fn a_token_server_that_refuses_is_a_clear_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (key, _) = rsa_key(folder.path(), "pkcs8");
+    // It tells more than it should: the assertion would be good for a token.
+    let answer = |request: &Seen| {
+        let assertion = form(request).get("assertion").cloned().unwrap_or_default();
+        Answer {
+            status: 400,
+            ..Answer::json(&json!({"error": "invalid_grant", "error_description": format!("bad {assertion}")}))
+        }
+    };
+    let bed = bed(&key, |_| Answer::text("fine"), answer);
+    let got = get(&bed, "jwt");
+    assert_eq!(got.code, 1, "{}", got.stderr);
+    assert!(got.stderr.contains("gave no token") && got.stderr.contains("clock may be wrong"), "{}", got.stderr);
+    assert!(!got.stderr.contains("eyJ"), "{}", got.stderr);
+    assert!(bed.web.seen().is_empty());
+}
+
+#[test]
+fn what_is_no_key_says_so_without_showing_it() {
+    let bed = bed("-----BEGIN NONSENSE----- abcdefgh", |_| Answer::text("fine"), |_| token("t", 60));
+    let got = get(&bed, "jwt");
+    assert_eq!(got.code, 1, "{}", got.stderr);
+    assert!(
+        got.stderr.contains("the private key cannot be used") && !got.stderr.contains("abcdefgh"),
+        "{}",
+        got.stderr
+    );
+    assert!(bed.tokens.seen().is_empty());
+}
+
+#[test]
+fn a_token_is_no_more_shown_than_a_key() {
+    let bed = bed(
+        "cl1ent-secret",
+        |request| Answer::text(format!("you sent {}", request.header("authorization"))),
+        |_| token("t0ken-of-the-server", 60),
+    );
+    let got = get(&bed, "client");
+    assert_eq!(got.code, 0, "{}", got.stderr);
+    assert!(got.stdout.contains("you sent Bearer ********") && !got.stdout.contains("t0ken"), "{}", got.stdout);
+}
+
+#[test]
+fn the_token_server_must_be_granted_and_meant() {
+    let bed = bed("cl1ent-secret", |_| Answer::text("fine"), |_| token("t", 60));
+    bed.yard.ok(&["revoke", "courier", &format!("http {}", bed.tokens.url())]);
+    let got = get(&bed, "client");
+    assert_eq!(got.code, 5, "{}", got.stderr);
+    assert!(bed.tokens.connections() == 0 && bed.web.connections() == 0);
+}
+
+fn in_process(bed: &Bed) -> (tokio::runtime::Runtime, Yard) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let yard = runtime.block_on(Yard::open(&bed.yard.url(), KeySource::File(bed.yard.key_file()))).expect("the yard");
+    (runtime, yard)
+}
+
+#[test]
+fn many_calls_fetch_one_token() {
+    let fetched = Arc::new(AtomicUsize::new(0));
+    let counted = fetched.clone();
+    let slow = move |_: &Seen| {
+        let answer = token(&format!("token-{}", counted.fetch_add(1, Ordering::SeqCst)), 3600);
+        Answer { after: std::time::Duration::from_millis(200), ..answer }
+    };
+    let bed = bed("cl1ent-secret", |_| Answer::text("fine"), slow);
+    let (runtime, yard) = in_process(&bed);
+    let arguments = json!({"path": "/", "auth": "client"});
+    runtime.block_on(async {
+        let block = yard.block("courier/c").await.expect("the block");
+        let calls = (0..24).map(|_| block.call("get", arguments.clone()));
+        for reply in futures_util::future::join_all(calls).await {
+            assert_eq!(reply.expect("an answer").result["status"], 200);
+        }
+        block.call("get", arguments.clone()).await.expect("an answer");
+    });
+    assert_eq!(fetched.load(Ordering::SeqCst), 1);
+    assert_eq!(bed.web.seen().len(), 25);
+    assert!(bed.web.seen().iter().all(|request| request.header("authorization") == "Bearer token-0"));
+}
+
+#[test]
+fn a_failure_is_one_attempt_for_all_who_wait() {
+    let bed = bed(
+        "cl1ent-secret",
+        |_| Answer::text("fine"),
+        |_| Answer { after: std::time::Duration::from_millis(300), ..Answer::status(503) },
+    );
+    let (runtime, yard) = in_process(&bed);
+    runtime.block_on(async {
+        let block = yard.block("courier/c").await.expect("the block");
+        let calls = (0..16).map(|_| block.call("get", json!({"path": "/", "auth": "client"})));
+        for reply in futures_util::future::join_all(calls).await {
+            assert!(reply.expect_err("no token").to_string().contains("gave no token"));
+        }
+    });
+    // Those that came while the first was on its way got its answer.
+    assert!(bed.tokens.seen().len() < 8, "{} attempts", bed.tokens.seen().len());
+}
+
+#[test]
+fn a_token_that_was_revoked_is_fetched_anew_once() {
+    let fetched = Arc::new(AtomicUsize::new(0));
+    let counted = fetched.clone();
+    let bed = bed(
+        "cl1ent-secret",
+        |request| Answer::status(if request.header("authorization") == "Bearer token-1" { 200 } else { 401 }),
+        move |_| token(&format!("token-{}", counted.fetch_add(1, Ordering::SeqCst)), 3600),
+    );
+    let (runtime, yard) = in_process(&bed);
+    let statuses: Vec<Value> = runtime.block_on(async {
+        let block = yard.block("courier/c").await.expect("the block");
+        let mut statuses = Vec::new();
+        for _ in 0..2 {
+            statuses.push(
+                block.call("get", json!({"path": "/", "auth": "client"})).await.expect("an answer").result["status"]
+                    .clone(),
+            );
+        }
+        statuses
+    });
+    assert_eq!(statuses, [200, 200]);
+    assert_eq!(fetched.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn a_token_is_renewed_before_its_end() {
+    let fetched = Arc::new(AtomicUsize::new(0));
+    let counted = fetched.clone();
+    let bed = bed(
+        "cl1ent-secret",
+        |_| Answer::text("fine"),
+        move |_| token(&format!("token-{}", counted.fetch_add(1, Ordering::SeqCst)), 10),
+    );
+    let (runtime, yard) = in_process(&bed);
+    runtime.block_on(async {
+        let block = yard.block("courier/c").await.expect("the block");
+        let call = async || block.call("get", json!({"path": "/", "auth": "client"})).await.expect("an answer");
+        call().await;
+        // Four fifths of its ten seconds are over; it is good for one more.
+        tokio::time::sleep(std::time::Duration::from_millis(8_200)).await;
+        call().await;
+        for _ in 0..200 {
+            if fetched.load(Ordering::SeqCst) == 2 {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        call().await;
+    });
+    let used: Vec<String> = bed.web.seen().iter().map(|request| request.header("authorization").to_owned()).collect();
+    assert_eq!(used, ["Bearer token-0", "Bearer token-0", "Bearer token-1"]);
+}
+
+#[test]
+fn the_host_signs_and_the_bundle_has_no_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (key, public) = rsa_key(folder.path(), "pkcs8");
+    let bed = bed(&key, |_| Answer::text("fine"), |_| token("t", 60));
+    let text = "GOOG4-RSA-SHA256\n20261124T000000Z\nscope\ndigest";
+    let sign = |arguments: Value| bed.yard.run(&["call", "courier/c", "sign", "--args", &arguments.to_string()]);
+    let signed = sign(json!({"text": text}));
+    assert_eq!(signed.code, 0, "{}", signed.stderr);
+    let signature = hex::decode(signed.stdout.trim().trim_matches('"')).expect("hex");
+    assert!(is_signed(&public, text.as_bytes(), &signature, folder.path()));
+
+    // A token of its own making would be the key's worth.
+    let refused = sign(json!({"text": "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJhIn0"}));
+    assert_eq!(refused.code, 1, "{}", refused.stderr);
+    assert!(refused.stderr.contains("may not sign tokens of its own"), "{}", refused.stderr);
+    let refused = sign(json!({"text": text, "stray": true}));
+    assert_eq!(refused.code, 5, "{}", refused.stderr);
+    assert!(refused.stderr.contains("the secret `/token` is not meant for signing"), "{}", refused.stderr);
+}
+
+#[test]
+fn hmac_is_that_of_rfc_4231() {
+    let bed = bed("Jefe", |_| Answer::text("fine"), |_| token("t", 60));
+    let arguments = json!({"text": "what do ya want for nothing?", "hmac": true});
+    let signed = bed.yard.ok(&["call", "courier/c", "sign", "--args", &arguments.to_string()]);
+    assert_eq!(signed, "\"5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843\"\n");
+}

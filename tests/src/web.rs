@@ -1,0 +1,312 @@
+//! A server of the harness that requests of bundles go to: it keeps what it was sent, and answers as
+//! a test tells it. HTTP/1.1 and 2, with and without TLS.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use sha2::{Digest as _, Sha256};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+/// Bytes of a request's body that are kept; of the rest there are number and digest.
+const KEPT_BYTES: usize = 1 << 20;
+
+/// A server; it ends with the value.
+pub struct Web {
+    address: SocketAddr,
+    secure: bool,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    connections: Arc<AtomicUsize>,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// A request that came.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// `HTTP/1.1` or `HTTP/2.0`.
+    pub version: String,
+    /// The method.
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    /// Headers; names in lower case.
+    pub headers: BTreeMap<String, String>,
+    /// The beginning of the body.
+    pub body: Vec<u8>,
+    /// Bytes of the whole body.
+    pub length: u64,
+    /// sha256 of the whole body, in hexadecimal digits.
+    pub sha256: String,
+}
+
+/// What a test answers.
+#[derive(Debug, Clone, Default)]
+pub struct Answer {
+    /// The status; 200 where it is 0.
+    pub status: u16,
+    /// Headers.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// So many bytes behind the body, of a pattern that [`pattern`] gives.
+    pub more: u64,
+    /// How long it waits before it answers.
+    pub after: Duration,
+}
+
+impl Answer {
+    /// 200 with a text.
+    #[must_use]
+    pub fn text(text: impl Into<Vec<u8>>) -> Self {
+        Self { body: text.into(), ..Self::default() }
+    }
+
+    /// 200 with JSON.
+    #[must_use]
+    pub fn json(value: &serde_json::Value) -> Self {
+        Self::text(value.to_string()).header("content-type", "application/json")
+    }
+
+    /// A status without a body.
+    #[must_use]
+    pub fn status(status: u16) -> Self {
+        Self { status, ..Self::default() }
+    }
+
+    /// Leads elsewhere.
+    #[must_use]
+    pub fn redirect(status: u16, to: &str) -> Self {
+        Self::status(status).header("location", to)
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+impl Seen {
+    /// A header's value; empty where there is none.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+}
+
+/// Certificates for `localhost` and `127.0.0.1`, and the authority that signed them.
+struct Certificates {
+    authority: std::path::PathBuf,
+    server: Arc<rustls::ServerConfig>,
+}
+
+static CERTIFICATES: OnceLock<Certificates> = OnceLock::new();
+
+impl Web {
+    /// A server without TLS.
+    #[must_use]
+    pub fn start(answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
+        Self::run(Arc::new(answer), false)
+    }
+
+    /// A server with TLS; [`authority`](Self::authority) is who vouches for it.
+    #[must_use]
+    pub fn start_secure(answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
+        Self::run(Arc::new(answer), true)
+    }
+
+    fn run(answer: Arc<Answering>, secure: bool) -> Self {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let (told, address) = std::sync::mpsc::channel();
+        let (kept, counted) = (seen.clone(), connections.clone());
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+                told.send(listener.local_addr().expect("an address")).expect("the test waits");
+                tokio::select! {
+                    () = accept(listener, answer, secure, kept, counted) => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        let address = address.recv().expect("the server starts");
+        Self { address, secure, seen, connections, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// `http://127.0.0.1:PORT` or `https://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}://{}", if self.secure { "https" } else { "http" }, self.address)
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// What came so far.
+    ///
+    /// # Panics
+    /// Where the server's thread panicked.
+    #[must_use]
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().expect("nothing panics while it holds this lock").clone()
+    }
+
+    /// How many connections were made.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    /// A file with the certificate of who vouches for the servers with TLS.
+    #[must_use]
+    pub fn authority() -> &'static std::path::Path {
+        &certificates().authority
+    }
+}
+
+type Answering = dyn Fn(&Seen) -> Answer + Send + Sync;
+
+async fn accept(
+    listener: TcpListener,
+    answer: Arc<Answering>,
+    secure: bool,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    connections: Arc<AtomicUsize>,
+) {
+    let acceptor = secure.then(|| TlsAcceptor::from(certificates().server.clone()));
+    while let Ok((stream, _)) = listener.accept().await {
+        connections.fetch_add(1, Ordering::SeqCst);
+        let _ = stream.set_nodelay(true);
+        let (answer, seen, acceptor) = (answer.clone(), seen.clone(), acceptor.clone());
+        tokio::spawn(async move {
+            let service = hyper::service::service_fn(move |request| respond(request, answer.clone(), seen.clone()));
+            let server = auto::Builder::new(TokioExecutor::new());
+            match acceptor {
+                None => drop(server.serve_connection(TokioIo::new(stream), service).await),
+                Some(acceptor) => {
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    drop(server.serve_connection(TokioIo::new(stream), service).await);
+                }
+            }
+        });
+    }
+}
+
+async fn respond(
+    request: http::Request<Incoming>,
+    answer: Arc<Answering>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+) -> Result<http::Response<BoxBody<Bytes, Infallible>>, Infallible> {
+    let (head, mut body) = request.into_parts();
+    let mut kept = Vec::new();
+    let (mut length, mut digest) = (0, Sha256::new());
+    let measured = !head.headers.contains_key("x-unmeasured");
+    while let Some(Ok(frame)) = body.frame().await {
+        let Ok(bytes) = frame.into_data() else { continue };
+        length += bytes.len() as u64;
+        if measured {
+            digest.update(&bytes);
+        }
+        kept.extend_from_slice(&bytes[..bytes.len().min(KEPT_BYTES - kept.len())]);
+    }
+    let headers = head
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .collect();
+    let request = Seen {
+        version: format!("{:?}", head.version),
+        method: head.method.to_string(),
+        target: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+        headers,
+        body: kept,
+        length,
+        sha256: hex::encode(digest.finalize()),
+    };
+    let Answer { status, headers, body, more, after } = answer(&request);
+    seen.lock().expect("nothing panics while it holds this lock").push(request);
+    tokio::time::sleep(after).await;
+    let mut response = http::Response::builder().status(if status == 0 { 200 } else { status });
+    for (name, value) in headers {
+        response = response.header(name, value);
+    }
+    let body = if more == 0 {
+        Full::new(body.into()).boxed()
+    } else {
+        response = response.header("content-length", body.len() as u64 + more);
+        let frames =
+            stream::iter([Bytes::from(body)]).chain(stream::iter(pattern(more))).map(|bytes| Ok(Frame::data(bytes)));
+        http_body_util::BodyExt::boxed(StreamBody::new(frames))
+    };
+    Ok(response.body(body).expect("the test's answer is one"))
+}
+
+/// So many bytes, a piece at a time, that show where something was lost.
+pub fn pattern(length: u64) -> impl Iterator<Item = Bytes> {
+    const PIECE: usize = 64 << 10;
+    let whole: Vec<u8> = (0..PIECE + 251).map(|at| u8::try_from(at % 251).expect("below 251")).collect();
+    let whole = Bytes::from(whole);
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let size = (length - at).min(PIECE as u64);
+        let from = usize::try_from(at % 251).expect("below 251");
+        at += size;
+        (size > 0).then(|| whole.slice(from..from + usize::try_from(size).expect("a piece")))
+    })
+}
+
+fn certificates() -> &'static Certificates {
+    CERTIFICATES.get_or_init(|| {
+        use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+        let key = KeyPair::generate().expect("a key");
+        let mut authority = CertificateParams::new(Vec::new()).expect("parameters");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = authority.self_signed(&key).expect("a certificate");
+        let file = std::env::temp_dir().join(format!("blockyard-test-authority-{}.pem", std::process::id()));
+        std::fs::write(&file, certificate.pem()).expect("a file");
+        let issuer = Issuer::new(authority, key);
+        let key = KeyPair::generate().expect("a key");
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let server =
+            CertificateParams::new(names).expect("parameters").signed_by(&key, &issuer).expect("a certificate");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut server = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions of TLS")
+            .with_no_client_auth()
+            .with_single_cert(vec![server.der().clone()], key.serialize_der().try_into().expect("a key"))
+            .expect("a certificate and its key");
+        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Certificates { authority: file, server: Arc::new(server) }
+    })
+}
+
+impl Drop for Web {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
