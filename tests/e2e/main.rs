@@ -22,4 +22,5 @@ mod rotation;
 mod sandbox;
 mod sources;
 mod sqlite;
+mod traces;
 mod yards;

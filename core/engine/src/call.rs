@@ -12,11 +12,13 @@ use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
+use tracing::Instrument as _;
 use zeroize::Zeroize as _;
 
 use crate::audit::line;
 use crate::block::Block;
 use crate::reference::{Material, WholeSecret, type_of};
+use crate::trace::CallTrace;
 use crate::{Error, ErrorKind, Yard};
 
 /// The largest secret that is read from a source, bytes: a key or a certificate, not a data set.
@@ -115,6 +117,20 @@ impl Block {
         depth: usize,
     ) -> Result<CallReply, Error> {
         let described = self.operation(operation)?;
+        let trace = CallTrace::begin(self, operation, described.effect);
+        let called = self.call_now(described, arguments, input, deadline, depth).instrument(trace.span()).await;
+        trace.answered(called)
+    }
+
+    async fn call_now(
+        &self,
+        described: &Operation,
+        arguments: Value,
+        input: Option<Input>,
+        deadline: Deadline,
+        depth: usize,
+    ) -> Result<CallReply, Error> {
+        let operation = described.name.as_str();
         let violations = described.arguments.check(&arguments);
         if !violations.is_empty() {
             return Err(Error::violations(&format!("the call of `{operation}`"), &violations));
@@ -157,7 +173,9 @@ impl Block {
     /// # Errors
     /// The check itself could not be made; a step that fails is no error.
     pub async fn check(&self) -> Result<Check, Error> {
-        let outcome = self.check_now().await;
+        let trace = CallTrace::begin(self, "check", Effect::Read);
+        let checked = self.check_now().instrument(trace.span()).await;
+        let outcome = trace.ended(checked);
         self.audited("check", json!({}), &outcome).await;
         outcome
     }
