@@ -163,7 +163,7 @@ impl Block {
                 )),
             }
         });
-        self.audited("call", json!({ "operation": operation, "effect": described.effect }), &outcome).await;
+        self.audited("call", json!({ "operation": operation, "effect": described.effect }), word(&outcome)).await;
         let reply = outcome?;
         Ok(CallReply { result: reply.result, output: reply.output, log: reply.log })
     }
@@ -176,7 +176,7 @@ impl Block {
         let trace = CallTrace::begin(self, "check", Effect::Read);
         let checked = self.check_now().instrument(trace.span()).await;
         let outcome = trace.ended(checked);
-        self.audited("check", json!({}), &outcome).await;
+        self.audited("check", json!({}), word(&outcome)).await;
         outcome
     }
 
@@ -194,7 +194,7 @@ impl Block {
     }
 
     async fn invocation(&self, effect: Effect, deadline: Deadline, depth: usize) -> Result<Invocation, Error> {
-        let granted = self.yard.store().grants(self.bundle.manifest().name.as_str()).await?;
+        let granted = self.yard.granted(&self.bundle.manifest().name).await?;
         let mut secrets = BTreeMap::new();
         for secret in &self.whole.secrets {
             let value = self.yard.read_secret(secret, depth).await?;
@@ -238,10 +238,10 @@ impl Block {
         })
     }
 
-    async fn audited<T>(&self, action: &str, mut detail: Value, outcome: &Result<T, Error>) {
+    async fn audited(&self, action: &str, mut detail: Value, outcome: &'static str) {
         detail["revision"] = json!(self.revision.number());
         detail["bundle"] = json!(self.bundle.digest().to_string());
-        detail["outcome"] = json!(outcome.as_ref().err().map_or("ok", |error| error.kind().as_str()));
+        detail["outcome"] = json!(outcome);
         self.yard.audit_writer().write(line(self.yard.actor(), action, &self.address, &detail)).await;
     }
 }
@@ -341,6 +341,12 @@ impl Yard {
         SecretValue::from_bytes(bytes)
             .map_err(|_| Error::new(ErrorKind::Outside, format!("the secret of block `{address}` is not UTF-8")))
     }
+}
+
+/// An outcome in one word. Not the outcome itself: a reference to a stream, held while something is
+/// waited for, would keep a program from calling blocks in tasks of their own.
+pub(crate) fn word<T>(outcome: &Result<T, Error>) -> &'static str {
+    outcome.as_ref().err().map_or("ok", |error| error.kind().as_str())
 }
 
 /// A file's content as a secret, without the newlines at its end.

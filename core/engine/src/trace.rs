@@ -35,7 +35,7 @@ impl CallTrace {
             bundle = %manifest.name,
             digest = %block.bundle.digest(),
             operation,
-            effect = word(effect),
+            effect = effect_word(effect),
             outcome = field::Empty,
             bytes = field::Empty,
             elapsed_ms = field::Empty,
@@ -60,7 +60,7 @@ impl CallTrace {
 
     /// What was done has its outcome.
     pub(crate) fn ended<T>(mut self, outcome: Result<T, Error>) -> Result<T, Error> {
-        self.outcome = outcome.as_ref().err().map_or("ok", |error| error.kind().as_str());
+        self.outcome = crate::call::word(&outcome);
         outcome
     }
 
@@ -81,7 +81,7 @@ impl CallTrace {
 }
 
 /// As the manifest has it.
-fn word(effect: Effect) -> &'static str {
+fn effect_word(effect: Effect) -> &'static str {
     match effect {
         Effect::Read => "read",
         Effect::Write => "write",
