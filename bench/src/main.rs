@@ -1,93 +1,66 @@
-//! Measures a yard from inside of a program: `blockyard-bench make|measure URL`.
+//! What Blockyard costs from inside of a program that embeds it, and the same work done by hand.
+//! `cargo xtask bench` runs it in a release build and makes a table of what it prints: one JSON
+//! document each, times in seconds, one number per try.
 //!
-//! The yard has the bundle `zoo` of the tests. `make` puts the measured blocks into it; `measure`
-//! prints one JSON document with all times in seconds, one number per try. `cargo xtask bench` runs
-//! it in a release build and makes a table of it.
+//! | words | measures |
+//! |---|---|
+//! | `make URL`, `measure URL` | opening, saving and listing blocks, in a yard with the bundle `zoo` |
+//! | `calls URL WASM` | calls of the bundle `bench`, one by one and at once, and of bare wasmtime |
+//! | `install WASM` | installing a bundle, and compiling it |
+//! | `precompile WASM CWASM`, `bare CWASM` | a process that does nothing but one call, without Blockyard |
+//! | `idle URL ADDRESS…`, `idle-bare CACHE WASM…` | memory with bundles loaded |
+//! | `rows URL ADDRESS STATEMENT`, `rows-by-hand SERVER STATEMENT` | a result as Arrow |
 
 #![allow(clippy::print_stdout, reason = "its output is what the task reads")]
 
+mod bare;
+mod calls;
+mod install;
+mod memory;
+mod rows;
+mod yard;
+
+use std::path::Path;
 use std::time::Instant;
 
-use blockyard::{Address, BlockFilter, Changes, KeySource, SecretInput, Yard};
-use serde_json::{Value, json};
+use blockyard::{KeySource, Yard, YardConfig};
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 /// Tries that are not counted, to warm up caches and connections.
 const WARM: usize = 50;
-const OPENS: usize = 2_000;
-const SAVES: usize = 300;
-const LISTS: usize = 300;
-/// Blocks on a page of a list.
-const PAGE: u32 = 50;
 
 #[tokio::main]
 async fn main() -> Outcome {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["make", url] => make(url).await,
-        ["measure", url] => {
-            println!("{}", measure(url).await?);
-            Ok(())
-        }
-        _ => Err("blockyard-bench make|measure URL".into()),
-    }
-}
-
-/// A block with a secret (`plain`), and one that builds on two others, each with a secret (`built`).
-async fn make(url: &str) -> Outcome {
-    let yard = open(url).await?;
-    create(&yard, "zoo-keeper/ada", &[("name", "Ada")], &[("badge", "badge-of-ada")]).await?;
-    let learns = [("name", "Bob"), ("teacher", "zoo-keeper/ada")];
-    create(&yard, "zoo-keeper/bob", &learns, &[("badge", "badge-of-bob")]).await?;
-    let place = r#"{"house": "east"}"#;
-    create(&yard, "zoo-cage/plain", &[("animal", "newt"), ("place", place)], &[("place.code", "1234")]).await?;
-    let built = [("animal", "eft"), ("keeper", "zoo-keeper/bob"), ("place", place)];
-    create(&yard, "zoo-cage/built", &built, &[("place.code", "5678")]).await?;
-    yard.close().await;
-    Ok(())
-}
-
-async fn create(yard: &Yard, address: &str, texts: &[(&str, &str)], secrets: &[(&str, &str)]) -> Outcome {
-    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    let secret = |pair: &(&str, &str)| {
-        let (name, value) = owned(pair);
-        (name, SecretInput::Value(blockyard::model::SecretValue::new(value)))
+    let document = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["make", url] => return yard::make(url).await,
+        ["precompile", wasm, compiled] => return bare::precompile(Path::new(wasm), Path::new(compiled)),
+        ["bare", compiled] => return bare::call_once(Path::new(compiled)).await,
+        ["measure", url] => yard::measure(url).await?,
+        ["calls", url, wasm] => calls::measure(url, Path::new(wasm)).await?,
+        ["install", wasm] => install::measure(Path::new(wasm)).await?,
+        ["idle", url, addresses @ ..] => memory::idle(url, addresses).await?,
+        ["idle-bare", cache, files @ ..] => memory::idle_bare(Path::new(cache), files)?,
+        ["rows", url, address, statement] => rows::through_the_bundle(url, address, statement).await?,
+        ["rows-by-hand", server, statement] => rows::by_hand(server, statement).await?,
+        _ => return Err("see the top of bench/src/main.rs for what it takes".into()),
     };
-    let changes = Changes {
-        texts: texts.iter().map(owned).collect(),
-        secrets: secrets.iter().map(secret).collect(),
-        ..Changes::default()
-    };
-    yard.create(&address.parse()?, changes).await?;
+    println!("{document}");
     Ok(())
-}
-
-async fn measure(url: &str) -> Outcome<Value> {
-    let yard = open(url).await?;
-    let plain = times(OPENS, async |_| yard.block("zoo-cage/plain").await.map(drop)).await?;
-    let built = times(OPENS, async |_| yard.block("zoo-cage/built").await.map(drop)).await?;
-    let address: Address = "zoo-cage/plain".parse()?;
-    let save = times(SAVES, async |number| {
-        let texts = vec![("animal".to_owned(), format!("newt {number} {}", std::process::id()))];
-        yard.set(&address, Changes { texts, ..Changes::default() }, None).await.map(drop)
-    })
-    .await?;
-    let page = BlockFilter { types: Some(vec!["zoo-cage".to_owned()]), limit: Some(PAGE), ..BlockFilter::default() };
-    let list = times(LISTS, async |_| yard.list(page.clone(), None).await.map(drop)).await?;
-    let document = json!({ "open_plain": plain, "open_built": built, "save": save, "list": list });
-    yard.close().await;
-    Ok(document)
 }
 
 async fn open(url: &str) -> Result<Yard, blockyard::Error> {
     Yard::open(url, KeySource::from_environment()).await
 }
 
-async fn times(
-    tries: usize,
-    work: impl AsyncFn(usize) -> Result<(), blockyard::Error>,
-) -> Result<Vec<f64>, blockyard::Error> {
+/// As [`open`], with compiled code kept in the folder that the command line has, too.
+async fn open_with_cache(url: &str) -> Result<Yard, blockyard::Error> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(|folder| Path::new(&folder).join("blockyard/compiled"));
+    Yard::open_with(url, YardConfig { key: KeySource::from_environment(), cache, ..YardConfig::default() }).await
+}
+
+async fn times<E>(tries: usize, work: impl AsyncFn(usize) -> Result<(), E>) -> Result<Vec<f64>, E> {
     let mut times = Vec::with_capacity(tries);
     for number in 0..WARM + tries {
         let begun = Instant::now();
@@ -97,4 +70,14 @@ async fn times(
         }
     }
     Ok(times)
+}
+
+/// The most memory that this process had, and what it has, in bytes.
+fn resident() -> Outcome<(u64, u64)> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let field = |name: &str| -> Outcome<u64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such field")?;
+        Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()? << 10)
+    };
+    Ok((field("VmHWM:")?, field("VmRSS:")?))
 }

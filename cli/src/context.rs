@@ -10,29 +10,21 @@ use crate::arguments::{Global, KeyPlace};
 use crate::progress::Progress;
 use crate::settings;
 use crate::terminal::Terminal;
+use crate::verbosity::Verbosity;
 
 /// The surroundings of a command.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Context {
     pub(crate) terminal: Terminal,
     yard: Option<String>,
     no_progress: bool,
+    verbosity: Verbosity,
 }
 
 impl Context {
     pub(crate) fn new(global: &Global) -> Self {
-        let level = match global.verbose {
-            0 => "error",
-            1 => "info,sqlx=warn",
-            _ => "debug",
-        };
-        tracing_subscriber::fmt()
-            .with_env_filter(tracing_subscriber::EnvFilter::new(level))
-            .with_writer(std::io::stderr)
-            .with_target(false)
-            .with_ansi(false)
-            .init();
         Self {
+            verbosity: Verbosity::start(global.verbose),
             terminal: Terminal { json: global.json, quiet: global.quiet, verbose: global.verbose },
             yard: global.yard.clone(),
             no_progress: global.no_progress,
@@ -41,9 +33,18 @@ impl Context {
 
     /// The same, as `--yard` and `--json` after an operation say.
     pub(crate) fn adjusted(&self, yard: Option<String>, json: bool) -> Self {
-        let mut terminal = self.terminal.clone();
-        terminal.json |= json;
-        Self { terminal, yard: yard.or_else(|| self.yard.clone()), no_progress: self.no_progress }
+        let mut adjusted = self.clone();
+        adjusted.terminal.json |= json;
+        adjusted.yard = yard.or(adjusted.yard);
+        adjusted
+    }
+
+    /// The same, as `-v` and `-q` after an operation say.
+    pub(crate) fn louder(mut self, verbose: u8, quiet: bool) -> Self {
+        self.terminal.verbose = self.terminal.verbose.saturating_add(verbose);
+        self.terminal.quiet |= quiet;
+        self.verbosity.set(self.terminal.verbose);
+        self
     }
 
     /// Opens the yard.

@@ -10,6 +10,7 @@ mod progress;
 mod settings;
 mod tabular;
 mod terminal;
+mod verbosity;
 
 use std::process::ExitCode;
 

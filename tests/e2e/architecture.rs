@@ -6,7 +6,7 @@ use blockyard_tests::root;
 use serde_json::Value;
 
 /// Each crate of ours, and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("blockyard-model", &[]),
     ("blockyard-toolchain", &[]),
     ("blockyard-store", &["blockyard-model"]),
@@ -30,6 +30,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("blockyard-bundle-sql", &["blockyard-sdk"]),
     ("blockyard-guest-misbehave", &["blockyard-sdk"]),
     ("blockyard-guest-zoo", &["blockyard-sdk"]),
+    ("blockyard-guest-bench", &["blockyard-sdk"]),
     ("blockyard-tests", &["blockyard"]),
     ("blockyard-bench", &["blockyard"]),
     ("xtask", &["blockyard-toolchain"]),
@@ -37,10 +38,11 @@ const ARROWS: [(&str, &[&str]); 16] = [
 
 /// Libraries that one crate of ours alone may name.
 const CONFINED: [(&str, &[&str]); 6] = [
-    ("wasmtime", &["blockyard-host"]),
+    // `bench` does by hand what it compares Blockyard with.
+    ("wasmtime", &["blockyard-host", "blockyard-bench"]),
     ("keyring", &["blockyard-vault"]),
     ("chacha20poly1305", &["blockyard-vault"]),
-    ("sqlx", &["blockyard-store", "blockyard-host"]),
+    ("sqlx", &["blockyard-store", "blockyard-host", "blockyard-bench"]),
     ("wit-bindgen", &["blockyard-sdk"]),
     ("jsonschema", &["blockyard-model"]),
 ];

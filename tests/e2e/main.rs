@@ -25,4 +25,5 @@ mod sandbox;
 mod sources;
 mod sqlite;
 mod tokens;
+mod traces;
 mod yards;

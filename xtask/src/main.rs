@@ -2,7 +2,7 @@
 //!
 //! - `cargo xtask demo`: the main job on real data, as a short story.
 //! - `cargo xtask test`: all tests, with the servers that they need.
-//! - `cargo xtask bench`: what it costs, against references measured in the same run.
+//! - `cargo xtask bench [P3 …]`: what it costs, against references measured in the same run.
 //! - `cargo xtask bundles`: builds the bundles of this repository into `target/dist`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the workshop talks to whoever works in it")]
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     let done = match task.as_deref() {
         Some("demo") => demo::run(),
         Some("test") => test::run(),
-        Some("bench") => bench::run_all(),
+        Some("bench") => bench::measure(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("bundles") => bundles(),
         _ => {
             eprintln!("cargo xtask demo | test | bench | bundles");

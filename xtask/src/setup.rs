@@ -52,22 +52,23 @@ pub(crate) fn release() -> Result<(PathBuf, PathBuf)> {
 
 /// Builds the bundles of this repository and the guests of its tests; gives name and file of each.
 pub(crate) fn bundles() -> Result<Vec<(&'static str, PathBuf)>> {
+    let guests = ["courier", "misbehave", "zoo"].map(|name| (name, format!("tests/guests/{name}")));
+    [("sql", "plugins/sql".to_owned())]
+        .into_iter()
+        .chain(guests)
+        .map(|(name, folder)| Ok((name, bundle(name, &folder)?)))
+        .collect()
+}
+
+/// Builds one bundle; gives its file.
+pub(crate) fn bundle(name: &str, folder: &str) -> Result<PathBuf> {
+    println!("set-up: building the bundle {name}");
     let binary = target().join("debug/blockyard");
     let dist = target().join("dist");
     std::fs::create_dir_all(&dist).map_err(|error| error.to_string())?;
-    let mut built = Vec::new();
-    for (name, folder) in [
-        ("sql", "plugins/sql"),
-        ("courier", "tests/guests/courier"),
-        ("misbehave", "tests/guests/misbehave"),
-        ("zoo", "tests/guests/zoo"),
-    ] {
-        println!("set-up: building the bundle {name}");
-        let file = dist.join(format!("{name}.wasm"));
-        run(Command::new(&binary).arg("build").arg(root().join(folder)).arg("--out").arg(&file).arg("--quiet"))?;
-        built.push((name, file));
-    }
-    Ok(built)
+    let file = dist.join(format!("{name}.wasm"));
+    run(Command::new(&binary).arg("build").arg(root().join(folder)).arg("--out").arg(&file).arg("--quiet"))?;
+    Ok(file)
 }
 
 /// cargo, at the root of the repository, as it runs from a shell: what the outer cargo says about
@@ -88,6 +89,14 @@ pub(crate) fn cargo() -> Command {
 pub(crate) struct Need {
     pub(crate) program: &'static str,
     pub(crate) package: &'static str,
+}
+
+/// Makes sure that a program is there.
+pub(crate) fn need(need: &Need) -> Result {
+    if programs(std::slice::from_ref(need)).is_empty() {
+        return Ok(());
+    }
+    Err(format!("there is no `{}`, and Debian's package `{}` could not be installed", need.program, need.package))
 }
 
 /// Finds programs, installing packages where this machine lets us. Gives what is missing after that.

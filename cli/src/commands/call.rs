@@ -20,7 +20,7 @@ use crate::output::{self, Destination};
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// Flags of `call` itself; an argument of the same name is given with `--args`.
-const OWN_FLAGS: [&str; 8] = ["args", "in", "out", "timeout", "yes", "json", "yard", "help"];
+const OWN_FLAGS: [&str; 10] = ["args", "in", "out", "timeout", "yes", "json", "yard", "quiet", "verbose", "help"];
 
 pub(super) async fn run(arguments: Call, context: &Context) -> Outcome {
     let address: PinnedAddress = arguments.address.parse().map_err(Error::from)?;
@@ -43,6 +43,7 @@ pub(super) async fn run(arguments: Call, context: &Context) -> Outcome {
             return Ok(std::process::ExitCode::from(if error.use_stderr() { ErrorKind::Usage.exit_code() } else { 0 }));
         }
     };
+    let context = context.louder(matches.get_count("verbose"), matches.get_flag("quiet"));
     let given = values(operation, &matches)?;
     if operation.effect == Effect::Destructive {
         let question = format!("`{name}` may lose what cannot be had back. Go on?");
@@ -129,7 +130,21 @@ fn flags(address: &PinnedAddress, operation: &Operation) -> clap::Command {
         )
         .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Agree to a destructive operation"))
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print errors as JSON"))
-        .arg(Arg::new("yard").long("yard").value_name("URL").help("The yard"));
+        .arg(Arg::new("yard").long("yard").value_name("URL").help("The yard"))
+        .arg(
+            Arg::new("quiet")
+                .short('q')
+                .long("quiet")
+                .action(ArgAction::SetTrue)
+                .help("Say nothing but results and errors"),
+        )
+        .arg(
+            Arg::new("verbose")
+                .short('v')
+                .long("verbose")
+                .action(ArgAction::Count)
+                .help("Say more; twice for even more"),
+        );
     for (name, schema) in properties(operation) {
         if OWN_FLAGS.contains(&name.as_str()) {
             continue;

@@ -12,6 +12,8 @@ use crate::{Error, Yard};
 
 /// Lines that wait to be written; a caller waits when there are more.
 const WAITING: usize = 1_024;
+/// Lines that are written at once: a transaction waits for the disk, which is what takes its time.
+const AT_ONCE: usize = 256;
 
 /// Writes the lines of calls.
 pub(crate) struct AuditWriter {
@@ -23,10 +25,14 @@ impl AuditWriter {
     pub(crate) fn start(store: Store) -> Self {
         let (sender, mut receiver) = mpsc::channel::<AuditLine>(WAITING);
         let task = tokio::spawn(async move {
-            while let Some(line) = receiver.recv().await {
-                if let Err(error) = store.append_audit(&line).await {
-                    tracing::error!(%error, action = line.action, subject = line.subject, "a line of the audit trail was not written");
+            let mut lines = Vec::new();
+            while receiver.recv_many(&mut lines, AT_ONCE).await > 0 {
+                if let Err(error) = store.append_audit_lines(&lines).await {
+                    for AuditLine { action, subject, .. } in &lines {
+                        tracing::error!(%error, action, subject, "a line of the audit trail was not written");
+                    }
                 }
+                lines.clear();
             }
         });
         Self { sender: Mutex::new(Some(sender)), task: Mutex::new(Some(task)) }

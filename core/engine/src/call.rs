@@ -12,11 +12,13 @@ use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
+use tracing::Instrument as _;
 use zeroize::Zeroize as _;
 
 use crate::audit::line;
 use crate::block::Block;
 use crate::reference::{Material, WholeSecret, type_of};
+use crate::trace::CallTrace;
 use crate::{Error, ErrorKind, Yard};
 
 /// The largest secret that is read from a source, bytes: a key or a certificate, not a data set.
@@ -115,6 +117,20 @@ impl Block {
         depth: usize,
     ) -> Result<CallReply, Error> {
         let described = self.operation(operation)?;
+        let trace = CallTrace::begin(self, operation, described.effect);
+        let called = self.call_now(described, arguments, input, deadline, depth).instrument(trace.span()).await;
+        trace.answered(called)
+    }
+
+    async fn call_now(
+        &self,
+        described: &Operation,
+        arguments: Value,
+        input: Option<Input>,
+        deadline: Deadline,
+        depth: usize,
+    ) -> Result<CallReply, Error> {
+        let operation = described.name.as_str();
         let violations = described.arguments.check(&arguments);
         if !violations.is_empty() {
             return Err(Error::violations(&format!("the call of `{operation}`"), &violations));
@@ -148,7 +164,7 @@ impl Block {
                 )),
             }
         });
-        self.audited("call", json!({ "operation": operation, "effect": described.effect }), &outcome).await;
+        self.audited("call", json!({ "operation": operation, "effect": described.effect }), word(&outcome)).await;
         let reply = outcome?;
         Ok(CallReply { result: reply.result, output: reply.output, log: reply.log })
     }
@@ -158,8 +174,10 @@ impl Block {
     /// # Errors
     /// The check itself could not be made; a step that fails is no error.
     pub async fn check(&self) -> Result<Check, Error> {
-        let outcome = self.check_now().await;
-        self.audited("check", json!({}), &outcome).await;
+        let trace = CallTrace::begin(self, "check", Effect::Read);
+        let checked = self.check_now().instrument(trace.span()).await;
+        let outcome = trace.ended(checked);
+        self.audited("check", json!({}), word(&outcome)).await;
         outcome
     }
 
@@ -177,7 +195,7 @@ impl Block {
     }
 
     async fn invocation(&self, effect: Effect, deadline: Deadline, depth: usize) -> Result<Invocation, Error> {
-        let granted = self.yard.store().grants(self.bundle.manifest().name.as_str()).await?;
+        let granted = self.yard.granted(&self.bundle.manifest().name).await?;
         let mut secrets = BTreeMap::new();
         for secret in &self.whole.secrets {
             let value = self.yard.read_secret(secret, depth).await?;
@@ -222,10 +240,10 @@ impl Block {
         })
     }
 
-    async fn audited<T>(&self, action: &str, mut detail: Value, outcome: &Result<T, Error>) {
+    async fn audited(&self, action: &str, mut detail: Value, outcome: &'static str) {
         detail["revision"] = json!(self.revision.number());
         detail["bundle"] = json!(self.bundle.digest().to_string());
-        detail["outcome"] = json!(outcome.as_ref().err().map_or("ok", |error| error.kind().as_str()));
+        detail["outcome"] = json!(outcome);
         self.yard.audit_writer().write(line(self.yard.actor(), action, &self.address, &detail)).await;
     }
 }
@@ -325,6 +343,12 @@ impl Yard {
         SecretValue::from_bytes(bytes)
             .map_err(|_| Error::new(ErrorKind::Outside, format!("the secret of block `{address}` is not UTF-8")))
     }
+}
+
+/// An outcome in one word. Not the outcome itself: a reference to a stream, held while something is
+/// waited for, would keep a program from calling blocks in tasks of their own.
+pub(crate) fn word<T>(outcome: &Result<T, Error>) -> &'static str {
+    outcome.as_ref().err().map_or("ok", |error| error.kind().as_str())
 }
 
 /// A file's content as a secret, without the newlines at its end.

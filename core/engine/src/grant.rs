@@ -1,6 +1,8 @@
 //! What a bundle may use in this yard.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use blockyard_model::suggestion::did_you_mean;
 use blockyard_model::{BundleName, Capability};
@@ -9,6 +11,49 @@ use serde_json::json;
 
 use crate::audit::line;
 use crate::{Error, ErrorKind, Yard};
+
+/// For how long calls go by what was granted. What this process grants and revokes holds at once; what
+/// another one does, after this time. Reading it for each call would double what a small call costs.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// What bundles were granted, as it was read a moment ago.
+#[derive(Default)]
+pub(crate) struct GrantCache(Mutex<Granted>);
+
+#[derive(Default)]
+struct Granted {
+    /// When it was read, and what.
+    read: HashMap<String, (Instant, Arc<BTreeSet<Capability>>)>,
+    /// How often this process changed something: what was asked before does not count.
+    changes: u64,
+}
+
+impl GrantCache {
+    /// What is known and fresh; else the number of changes so far.
+    fn fresh(&self, bundle: &str) -> Result<Arc<BTreeSet<Capability>>, u64> {
+        let known = self.0.lock().expect(UNPOISONED);
+        match known.read.get(bundle) {
+            Some((read, granted)) if read.elapsed() < FRESH => Ok(granted.clone()),
+            _ => Err(known.changes),
+        }
+    }
+
+    fn learn(&self, bundle: &str, changes: u64, read: Instant, granted: Arc<BTreeSet<Capability>>) {
+        let mut known = self.0.lock().expect(UNPOISONED);
+        if known.changes == changes {
+            known.read.insert(bundle.to_owned(), (read, granted));
+        }
+    }
+
+    /// Something changed.
+    pub(crate) fn forget(&self) {
+        let mut known = self.0.lock().expect(UNPOISONED);
+        known.read.clear();
+        known.changes += 1;
+    }
+}
+
+const UNPOISONED: &str = "nothing panics while it holds this lock";
 
 /// A capability that a bundle asks for, and whether it has it.
 #[derive(Debug, Clone, Serialize)]
@@ -73,7 +118,9 @@ impl Yard {
                 .maybe_hint(did_you_mean(&text, known)));
         }
         let audit = line(self.actor(), "grant", bundle, &json!({ "capability": text }));
-        Ok(self.store().grant(bundle.as_str(), capability, audit).await?)
+        let changed = self.store().grant(bundle.as_str(), capability, audit).await;
+        self.grant_cache().forget();
+        Ok(changed?)
     }
 
     /// Takes a capability from a bundle. Says whether that changed anything.
@@ -83,7 +130,21 @@ impl Yard {
     pub async fn revoke(&self, bundle: &BundleName, capability: &Capability) -> Result<bool, Error> {
         self.grants(Some(bundle)).await?;
         let audit = line(self.actor(), "revoke", bundle, &json!({ "capability": capability.to_string() }));
-        Ok(self.store().revoke(bundle.as_str(), capability, audit).await?)
+        let changed = self.store().revoke(bundle.as_str(), capability, audit).await;
+        self.grant_cache().forget();
+        Ok(changed?)
+    }
+
+    /// What a bundle is granted, for a call.
+    pub(crate) async fn granted(&self, bundle: &BundleName) -> Result<Arc<BTreeSet<Capability>>, Error> {
+        let changes = match self.grant_cache().fresh(bundle.as_str()) {
+            Ok(granted) => return Ok(granted),
+            Err(changes) => changes,
+        };
+        let asked = Instant::now();
+        let granted = Arc::new(self.store().grants(bundle.as_str()).await?);
+        self.grant_cache().learn(bundle.as_str(), changes, asked, granted.clone());
+        Ok(granted)
     }
 }
 

@@ -247,6 +247,7 @@ impl Yard {
                 grants: &asks,
             };
             self.store().install(&new, line(self.actor(), "install", &manifest.name, &detail)).await?;
+            self.grant_cache().forget();
         }
         let grants = self.store().grants(manifest.name.as_str()).await?;
         Ok(Installed {

@@ -48,6 +48,7 @@ mod reveal;
 mod revision;
 mod rotation;
 mod save;
+mod trace;
 mod types;
 mod yard;
 

@@ -10,6 +10,7 @@ use blockyard_store::{KeyRecord, Store, StoreError, YardLocation, YardRecord};
 use blockyard_vault::{Key, KeyLocation};
 
 use crate::audit::{AuditWriter, now};
+use crate::grant::GrantCache;
 use crate::key::{self, KeySource, Keys, NewKey};
 use crate::{Error, ErrorKind};
 
@@ -41,6 +42,7 @@ struct Inner {
     manifests: Mutex<HashMap<Digest, Arc<Manifest>>>,
     bundles: Mutex<HashMap<Digest, Bundle>>,
     audit: AuditWriter,
+    grants: GrantCache,
 }
 
 /// Where the yard and its key are.
@@ -123,6 +125,7 @@ impl Yard {
                 sandbox: OnceLock::new(),
                 manifests: Mutex::default(),
                 bundles: Mutex::default(),
+                grants: GrantCache::default(),
             }),
         }
     }
@@ -168,6 +171,10 @@ impl Yard {
 
     pub(crate) fn actor(&self) -> &str {
         &self.inner.config.actor
+    }
+
+    pub(crate) fn grant_cache(&self) -> &GrantCache {
+        &self.inner.grants
     }
 
     pub(crate) fn audit_writer(&self) -> &AuditWriter {

@@ -16,6 +16,7 @@ mod problem;
 mod redact;
 mod sandbox;
 mod state;
+mod trace;
 
 pub use bundle::Bundle;
 pub use call::{Block, CallSecret, Deadline, Invocation, LogLevel, LogLine, Reply};

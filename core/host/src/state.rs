@@ -17,6 +17,7 @@ use crate::capability::sql::Pools;
 use crate::limits;
 use crate::problem::Fault;
 use crate::redact::Redactor;
+use crate::trace;
 
 pub(crate) struct CallState {
     pub(crate) table: ResourceTable,
@@ -123,7 +124,10 @@ impl CallState {
 impl types::Host for CallState {
     fn convert_problem(&mut self, fault: Fault) -> wasmtime::Result<types::Problem> {
         match fault {
-            Fault::Problem(problem) => Ok(self.redactor.problem(problem).into()),
+            Fault::Problem(problem) => {
+                trace::failed(&problem.code);
+                Ok(self.redactor.problem(problem).into())
+            }
             Fault::Trap(error) => Err(error),
         }
     }

@@ -51,13 +51,17 @@ pub struct AuditChain {
 /// Appends a line as the last step of a transaction: in PostgreSQL the end of the trail stays
 /// locked until the transaction ends.
 pub(crate) async fn append(transaction: &mut Transaction, yard: &str, line: &AuditLine) -> Result<(), sqlx::Error> {
+    append_all(transaction, yard, std::slice::from_ref(line)).await
+}
+
+async fn append_all(transaction: &mut Transaction, yard: &str, new: &[AuditLine]) -> Result<(), sqlx::Error> {
     transaction.lock("SELECT 1 FROM audit_head FOR UPDATE").await?;
     let head = transaction.first("SELECT lines, chain FROM audit_head", &[]).await?;
-    let (lines, chain) = match &head {
+    let (mut id, chain) = match &head {
         Some(head) => (head.integer(0), head.maybe_bytes(1).and_then(digest)),
         None => (0, None),
     };
-    let before = match chain {
+    let mut chain = match chain {
         Some(chain) => chain,
         // The first line in this format: it covers all that are older.
         None => {
@@ -65,14 +69,24 @@ pub(crate) async fn append(transaction: &mut Transaction, yard: &str, line: &Aud
             older.iter().fold(genesis(yard), |chain, row| link(&chain, &read(row)))
         }
     };
-    let chain = link(&before, line);
-    let id = lines + 1;
-    transaction
-        .execute(
-            "INSERT INTO audit (id, at, actor, action, subject, detail, chain) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            params![id, line.at, &line.actor, &line.action, &line.subject, &line.detail, chain.as_bytes().as_slice()],
-        )
-        .await?;
+    for line in new {
+        chain = link(&chain, line);
+        id += 1;
+        transaction
+            .execute(
+                "INSERT INTO audit (id, at, actor, action, subject, detail, chain) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                params![
+                    id,
+                    line.at,
+                    &line.actor,
+                    &line.action,
+                    &line.subject,
+                    &line.detail,
+                    chain.as_bytes().as_slice()
+                ],
+            )
+            .await?;
+    }
     transaction
         .execute("UPDATE audit_head SET lines = $1, chain = $2", params![id, chain.as_bytes().as_slice()])
         .await
@@ -88,8 +102,16 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn append_audit(&self, line: &AuditLine) -> Result<(), StoreError> {
+        self.append_audit_lines(std::slice::from_ref(line)).await
+    }
+
+    /// Appends lines, all or none: the disk is waited for once.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn append_audit_lines(&self, lines: &[AuditLine]) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        append(&mut transaction, &self.yard().id, line).await.map_err(|error| self.sort(error))?;
+        append_all(&mut transaction, &self.yard().id, lines).await.map_err(|error| self.sort(error))?;
         self.commit(transaction).await
     }
 

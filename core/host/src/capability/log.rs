@@ -6,12 +6,15 @@ use crate::call::{LogLevel, LogLine};
 use crate::limits;
 use crate::problem::cut;
 use crate::state::CallState;
+use crate::trace;
 
 /// How the SDK's panic hook begins its line; the host shows it as the reason of the crash.
 pub(crate) const PANIC_PREFIX: &str = "panicked at ";
 
 impl Host for CallState {
     async fn write(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
+        let traced = trace::inner_call("log.write");
+        traced.bytes(message.len());
         let is_panic = level == Level::Error && message.starts_with(PANIC_PREFIX);
         // A flood costs no more than looking at it.
         if !is_panic && self.log.len() > limits::LOG_LINES {

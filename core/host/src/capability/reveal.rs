@@ -12,6 +12,7 @@ use crate::bindings::blockyard::bundle::reveal::Host;
 use crate::capability::secrets::Secret;
 use crate::problem::{Fault, Problem};
 use crate::state::CallState;
+use crate::trace;
 
 /// What is done before a bundle is shown the secret at a place: whoever embeds the sandbox writes
 /// it down. Where that fails, the secret is not shown.
@@ -37,6 +38,7 @@ impl RevealHook {
 
 impl Host for CallState {
     async fn reveal(&mut self, secret: Resource<Secret>) -> Result<Vec<u8>, Fault> {
+        let _traced = trace::host_call("reveal.reveal");
         let pointer = self.table.get(&secret)?.pointer.clone();
         let known = self.secrets.get(&pointer);
         let value = known.ok_or_else(|| Problem::new("not-found", "the block has no such secret"))?.value.clone();

@@ -7,6 +7,7 @@ use wasmtime::component::Resource;
 use crate::bindings::blockyard::bundle::secrets::{Host, HostSecret};
 use crate::problem::{Fault, Problem};
 use crate::state::CallState;
+use crate::trace;
 
 /// What the guest holds: the place of a secret, not the secret.
 #[derive(Debug)]
@@ -16,6 +17,7 @@ pub struct Secret {
 
 impl Host for CallState {
     async fn open(&mut self, pointer: String) -> Result<Resource<Secret>, Fault> {
+        let _traced = trace::inner_call("secrets.open");
         let pointer = Pointer::new(pointer);
         if !self.secrets.contains_key(&pointer) {
             return Err(Problem::new("not-found", format!("the block has no secret at `{pointer}`")).into());

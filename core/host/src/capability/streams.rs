@@ -14,6 +14,7 @@ use crate::output::{ByteStream, Input};
 use crate::problem::{Fault, Problem};
 use crate::redact::Redactor;
 use crate::state::CallState;
+use crate::trace;
 
 /// Bytes that the host holds.
 pub struct Body {
@@ -137,6 +138,8 @@ impl Host for CallState {}
 
 impl HostBody for CallState {
     async fn from_bytes(&mut self, media_type: String, bytes: Vec<u8>) -> wasmtime::Result<Resource<Body>> {
+        let traced = trace::inner_call("streams.from-bytes");
+        traced.bytes(bytes.len());
         self.hold_body_bytes(bytes.len())?;
         let held = bytes.len();
         Ok(self.table.push(Body::bytes(media_type, bytes.into(), held))?)
@@ -151,13 +154,17 @@ impl HostBody for CallState {
     }
 
     async fn read(&mut self, body: Resource<Body>, max_bytes: u32) -> Result<Option<Vec<u8>>, Fault> {
+        let traced = trace::inner_call("streams.read");
         let max = (max_bytes as usize).clamp(1, limits::BODY_CHUNK_BYTES);
         let body = self.table.get_mut(&body)?;
         body.guarded();
-        Ok(body.read(max).await?.map(Vec::from))
+        let chunk = body.read(max).await?;
+        traced.bytes(chunk.as_ref().map_or(0, Bytes::len));
+        Ok(chunk.map(Vec::from))
     }
 
     async fn take(&mut self, body: Resource<Body>, max_bytes: u32) -> Result<Option<Resource<Body>>, Fault> {
+        let traced = trace::inner_call("streams.take");
         let max = max_bytes as usize;
         self.hold_body_bytes(max)?;
         let source = self.table.get_mut(&body)?;
@@ -175,6 +182,7 @@ impl HostBody for CallState {
         }
         let media_type = source.media_type.clone();
         self.release_body_bytes(max - taken.len());
+        traced.bytes(taken.len());
         if taken.is_empty() {
             return Ok(None);
         }

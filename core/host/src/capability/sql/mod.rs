@@ -27,6 +27,7 @@ use crate::capability::secrets::Secret;
 use crate::capability::streams::Body;
 use crate::problem::{Fault, Problem};
 use crate::state::CallState;
+use crate::trace;
 
 use pool::Pooled;
 pub(crate) use pool::Pools;
@@ -81,6 +82,7 @@ impl HostConnection for CallState {
         target: Target,
         password: Option<Resource<Secret>>,
     ) -> Result<Resource<Connection>, Fault> {
+        let traced = trace::host_call("sql.open");
         let dialect = Dialect::from_str(&target.dialect)
             .map_err(|()| Problem::new("invalid", format!("there is no SQL dialect `{}`", target.dialect)))?;
         let capability = Capability::Sql(dialect);
@@ -91,6 +93,10 @@ impl HostConnection for CallState {
             return Err(problem.into());
         }
         pool::named_by(&self.config, &target, dialect)?;
+        traced.dialect(dialect.as_str());
+        if let Some(host) = &target.host {
+            traced.server(host, target.port.unwrap_or(postgres::DEFAULT_PORT));
+        }
         let password = match password {
             None => None,
             Some(secret) => {
@@ -119,6 +125,7 @@ impl HostConnection for CallState {
         text: String,
         parameters: Vec<Value>,
     ) -> Result<Resource<Rows>, Fault> {
+        let _traced = trace::host_call("sql.query");
         let Connection { slot, access } = self.table.get(&connection)?;
         let scope = Scope::Statement(*access);
         let rows = rows::start(claim(slot)?, Statement { text, parameters, scope }).await?;
@@ -131,6 +138,7 @@ impl HostConnection for CallState {
         text: String,
         parameters: Vec<Value>,
     ) -> Result<Execution, Fault> {
+        let _traced = trace::host_call("sql.execute");
         let Connection { slot, access } = self.table.get(&connection)?;
         let scope = Scope::Statement(*access);
         Ok(execute(claim(slot)?, Statement { text, parameters, scope }).await?)
@@ -142,6 +150,7 @@ impl HostConnection for CallState {
         text: String,
         parameters: Vec<Vec<Value>>,
     ) -> Result<Execution, Fault> {
+        let _traced = trace::host_call("sql.execute-many");
         let Connection { slot, access } = self.table.get(&connection)?;
         let access = *access;
         let mut claimed = claim(slot)?;
@@ -155,6 +164,7 @@ impl HostConnection for CallState {
     }
 
     async fn begin(&mut self, connection: Resource<Connection>) -> Result<Resource<Transaction>, Fault> {
+        let _traced = trace::host_call("sql.begin");
         let Connection { slot, access } = self.table.get(&connection)?;
         let (slot, access) = (slot.clone(), *access);
         let mut claimed = claim(&slot)?;
@@ -176,6 +186,7 @@ impl HostTransaction for CallState {
         text: String,
         parameters: Vec<Value>,
     ) -> Result<Resource<Rows>, Fault> {
+        let _traced = trace::host_call("sql.transaction.query");
         let slot = &self.table.get(&transaction)?.slot;
         let scope = Scope::Transaction;
         let rows = rows::start(claim(slot)?, Statement { text, parameters, scope }).await?;
@@ -188,12 +199,14 @@ impl HostTransaction for CallState {
         text: String,
         parameters: Vec<Value>,
     ) -> Result<Execution, Fault> {
+        let _traced = trace::host_call("sql.transaction.execute");
         let slot = &self.table.get(&transaction)?.slot;
         let scope = Scope::Transaction;
         Ok(execute(claim(slot)?, Statement { text, parameters, scope }).await?)
     }
 
     async fn commit(&mut self, transaction: Resource<Transaction>) -> Result<(), Fault> {
+        let _traced = trace::host_call("sql.transaction.commit");
         let mut transaction = self.table.delete(transaction)?;
         let mut claimed = claim(&transaction.slot)?;
         end(&mut claimed, "COMMIT").await?;
@@ -230,10 +243,12 @@ impl HostRows for CallState {
     }
 
     async fn next(&mut self, rows: Resource<Rows>, max: u32) -> Result<Vec<Vec<Value>>, Fault> {
+        let _traced = trace::inner_call("sql.rows.next");
         Ok(self.table.get_mut(&rows)?.next(max as usize).await?)
     }
 
     async fn into_arrow(&mut self, rows: Resource<Rows>) -> wasmtime::Result<Resource<Body>> {
+        let _traced = trace::inner_call("sql.rows.into-arrow");
         let rows = self.table.delete(rows)?;
         let body = Body::stream(ARROW_STREAM, rows.into_arrow());
         Ok(self.table.push(body)?)

@@ -10,8 +10,8 @@ use futures_util::StreamExt as _;
 use serde_json::json;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPoolOptions, PgSslMode, PgTypeInfo};
 use sqlx::{
-    Arguments as _, AssertSqlSafe, Column as _, Either, Executor as _, PgPool, SqlSafeStr as _, Statement as _,
-    TypeInfo as _,
+    Arguments as _, AssertSqlSafe, Column as _, ConnectOptions as _, Either, Executor as _, PgPool, SqlSafeStr as _,
+    Statement as _, TypeInfo as _,
 };
 
 use self::format::Argument;
@@ -62,7 +62,8 @@ pub(super) fn pool(target: &Target, password: Option<&SecretValue>) -> Result<Pg
         .max_connections(limits::POOL_CONNECTIONS)
         .acquire_timeout(limits::CONNECT_TIME)
         .idle_timeout(limits::IDLE_TIME)
-        .connect_lazy_with(options))
+        // A statement has what its author wrote into it: no log of the driver's gets it.
+        .connect_lazy_with(options.disable_statement_logging()))
 }
 
 /// A connection that was refused after the server was reached.

@@ -8,8 +8,8 @@ use futures_util::StreamExt as _;
 use serde_json::json;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqlitePoolOptions, SqliteRow};
 use sqlx::{
-    Arguments as _, AssertSqlSafe, Column as _, Decode, Either, Executor as _, Row as _, SqlSafeStr as _, Sqlite,
-    SqlitePool, Statement as _, TypeInfo as _, ValueRef as _,
+    Arguments as _, AssertSqlSafe, Column as _, ConnectOptions as _, Decode, Either, Executor as _, Row as _,
+    SqlSafeStr as _, Sqlite, SqlitePool, Statement as _, TypeInfo as _, ValueRef as _,
 };
 
 use super::cell::{Cell, ColumnKind};
@@ -48,7 +48,8 @@ pub(super) fn pool(target: &Target, access: Access, protected: &[PathBuf]) -> Re
         .acquire_timeout(limits::CONNECT_TIME)
         .idle_timeout(limits::IDLE_TIME)
         .after_connect(|connection, _| Box::pin(async move { confinement::confine(connection).await }))
-        .connect_lazy_with(options.busy_timeout(BUSY_TIMEOUT)))
+        // A statement has what its author wrote into it: no log of the driver's gets it.
+        .connect_lazy_with(options.busy_timeout(BUSY_TIMEOUT).disable_statement_logging()))
 }
 
 /// Whether two paths lead to one file, through links of both kinds.

@@ -1,0 +1,92 @@
+//! The same components with wasmtime alone, set up as Blockyard's host sets it up: what the sandbox
+//! itself costs, without names, grants, secrets, audit.
+
+#![allow(missing_docs, unreachable_pub, reason = "generated from schemas/wit/v0_1")]
+
+use std::path::Path;
+
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+
+use crate::Outcome;
+use exports::blockyard::bundle::block_types::Block;
+
+/// What stands for each handle: the operations that are measured take none.
+pub type Nothing = ();
+
+wasmtime::component::bindgen!({
+    path: "../schemas/wit/v0_1",
+    world: "bundle",
+    exports: { default: async },
+    with: {
+        "blockyard:bundle/streams.body": crate::bare::Nothing,
+        "blockyard:bundle/secrets.secret": crate::bare::Nothing,
+        "blockyard:bundle/sql.connection": crate::bare::Nothing,
+        "blockyard:bundle/sql.transaction": crate::bare::Nothing,
+        "blockyard:bundle/sql.rows": crate::bare::Nothing,
+    },
+});
+
+/// A component that is ready to be called.
+pub(crate) struct Bare {
+    engine: Engine,
+    pre: BundlePre<()>,
+}
+
+/// An engine as `core/host/src/sandbox.rs` makes it, with the numbers of `limits.rs`.
+pub(crate) fn engine(cache: Option<&Path>) -> Outcome<Engine> {
+    let mut config = Config::new();
+    config.wasm_component_model(true).epoch_interruption(true).max_wasm_stack(512 << 10);
+    if let Some(folder) = cache {
+        let mut cache = CacheConfig::new();
+        cache.with_directory(folder);
+        config.cache(Some(Cache::new(cache)?));
+    }
+    let mut pool = PoolingAllocationConfig::default();
+    pool.total_component_instances(128)
+        .total_core_instances(512)
+        .total_memories(256)
+        .total_tables(512)
+        .total_stacks(256)
+        .max_memory_size(256 << 20)
+        .table_elements(100_000)
+        .max_core_instances_per_component(256)
+        .max_tables_per_component(64)
+        .max_memories_per_component(32);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Ok(Engine::new(&config)?)
+}
+
+impl Bare {
+    pub(crate) fn new(engine: Engine, component: &Component) -> Outcome<Self> {
+        let mut linker = Linker::new(&engine);
+        linker.define_unknown_imports_as_traps(component)?;
+        Ok(Self { pre: BundlePre::new(linker.instantiate_pre(component)?)?, engine })
+    }
+
+    /// Calls the operation that does nothing, in a fresh store.
+    pub(crate) async fn call(&self, config: &str) -> Outcome {
+        let mut store = Store::new(&self.engine, ());
+        store.set_epoch_deadline(1 << 40);
+        let exports = self.pre.instantiate_async(&mut store).await?;
+        let block = Block { type_: "bench".to_owned(), name: "b".to_owned(), revision: 1, config: config.to_owned() };
+        let types = exports.blockyard_bundle_block_types();
+        let reply = types.call_invoke(&mut store, &block, &"nothing".to_owned(), &"{}".to_owned(), None).await?;
+        let reply = reply.map_err(|problem| problem.message)?;
+        if reply.result == "null" { Ok(()) } else { Err("it did not do nothing".into()) }
+    }
+}
+
+/// Compiles a component for [`call_once`].
+pub(crate) fn precompile(wasm: &Path, compiled: &Path) -> Outcome {
+    let code = engine(None)?.precompile_component(&std::fs::read(wasm)?)?;
+    Ok(std::fs::write(compiled, code)?)
+}
+
+/// All that a process does that calls a precompiled component once.
+pub(crate) async fn call_once(compiled: &Path) -> Outcome {
+    let engine = engine(None)?;
+    #[allow(unsafe_code, reason = "the file is what `precompile` made in the same run")]
+    let component = unsafe { Component::deserialize_file(&engine, compiled) }?;
+    Bare::new(engine, &component)?.call(r#"{"note": "none"}"#).await
+}

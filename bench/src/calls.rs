@@ -1,0 +1,98 @@
+//! Calls in fresh sandboxes: one by one against bare wasmtime (P3), many at once, and beside a guest
+//! that spins (P9).
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use blockyard::{Block, Changes, Deadline, Yard};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use wasmtime::component::Component;
+
+use crate::bare::{self, Bare};
+use crate::{Outcome, open, times};
+
+const CALLS: usize = 3_000;
+/// Calls at once: as many as run at the same time (`limits::CONCURRENT_CALLS`).
+const AT_ONCE: usize = 64;
+/// How long each of these waits.
+const WAIT_MILLISECONDS: u64 = 10;
+/// Waiting calls one after the other.
+const ALONE: usize = 100;
+/// For how long the crowd calls.
+const CROWD: Duration = Duration::from_secs(5);
+
+pub(crate) async fn measure(url: &str, wasm: &Path) -> Outcome<Value> {
+    let engine = bare::engine(None)?;
+    let component = Component::from_file(&engine, wasm)?;
+    let reference = Bare::new(engine, &component)?;
+
+    let yard = open(url).await?;
+    let texts = vec![("note".to_owned(), "none".to_owned())];
+    yard.create(&"bench/b".parse()?, Changes { texts, ..Changes::default() }).await?;
+    let block = yard.block("bench/b").await?;
+    let nothing = async |block: &Block| block.call("nothing", json!({})).await.map(drop);
+
+    // By turns, so that what else the machine does meets both.
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        bare.extend(times(CALLS / 3, async |_| reference.call(r#"{"note": "none"}"#).await).await?);
+        ours.extend(times(CALLS / 3, async |_| nothing(&block).await).await?);
+    }
+    let opened = times(CALLS / 3, async |_| nothing(&yard.block("bench/b").await?).await).await?;
+
+    let begun = Instant::now();
+    for _ in 0..ALONE {
+        wait(&block).await?;
+    }
+    let alone = ALONE as f64 / begun.elapsed().as_secs_f64();
+    let (crowd, seconds) = crowd(&block, AT_ONCE).await?;
+    let at_once = crowd.len() as f64 / seconds;
+
+    // One place is the spinning guest's.
+    let (without, _) = self::crowd(&block, AT_ONCE - 1).await?;
+    let spinner = tokio::spawn(spin(yard.clone()));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let (with, _) = self::crowd(&block, AT_ONCE - 1).await?;
+    let spun = !spinner.is_finished();
+    spinner.abort();
+    let document = json!({
+        "call": ours, "call_bare": bare, "open_and_call": opened,
+        "per_second_alone": alone, "per_second_at_once": at_once,
+        "without_spinner": without, "with_spinner": with, "spun": spun,
+    });
+    yard.close().await;
+    Ok(document)
+}
+
+async fn wait(block: &Block) -> Result<(), blockyard::Error> {
+    block.call("wait", json!({ "milliseconds": WAIT_MILLISECONDS })).await.map(drop)
+}
+
+/// So many callers, each calling again and again; how long each call took, and all of it.
+async fn crowd(block: &Block, callers: usize) -> Outcome<(Vec<f64>, f64)> {
+    let begun = Instant::now();
+    let mut tasks = JoinSet::new();
+    for _ in 0..callers {
+        let block = block.clone();
+        tasks.spawn(async move {
+            let mut times = Vec::new();
+            while begun.elapsed() < CROWD {
+                let call = Instant::now();
+                wait(&block).await?;
+                times.push(call.elapsed().as_secs_f64());
+            }
+            Ok::<_, blockyard::Error>(times)
+        });
+    }
+    let mut times = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        times.extend(done??);
+    }
+    Ok((times, begun.elapsed().as_secs_f64()))
+}
+
+async fn spin(yard: Yard) -> Result<(), blockyard::Error> {
+    let block = yard.block("bench/b").await?;
+    block.call_with("spin", json!({}), None, Deadline(Duration::from_secs(60))).await.map(drop)
+}

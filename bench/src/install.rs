@@ -1,0 +1,41 @@
+//! Installing a bundle into a new yard, against compiling the same bytes (P8). Nothing is cached.
+
+use std::path::Path;
+use std::time::Instant;
+
+use blockyard::{InstallTarget, NewKey, Yard, YardConfig};
+use serde_json::{Value, json};
+use wasmtime::component::Component;
+
+use crate::{Outcome, bare};
+
+const TRIES: usize = 9;
+
+pub(crate) async fn measure(wasm: &Path) -> Outcome<Value> {
+    let bytes = std::fs::read(wasm)?;
+    let engine = bare::engine(None)?;
+    let target = InstallTarget::parse(&wasm.display().to_string())?;
+    let (mut installs, mut compiles) = (Vec::new(), Vec::new());
+    for number in 0..=TRIES {
+        let begun = Instant::now();
+        drop(Component::from_binary(&engine, &bytes)?);
+        let compiled = begun.elapsed().as_secs_f64();
+
+        let folder = std::env::temp_dir().join(format!("blockyard-bench-install-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        let url = format!("sqlite:{}", folder.join("yard.db").display());
+        let yard = Yard::init(&url, NewKey::File(None), YardConfig::default()).await?;
+        let begun = Instant::now();
+        let staged = yard.stage(&target, &[], &mut |_| {}).await?;
+        yard.install(staged).await?;
+        let installed = begun.elapsed().as_secs_f64();
+        yard.close().await;
+        std::fs::remove_dir_all(&folder)?;
+        // The first one warms up.
+        if number > 0 {
+            installs.push(installed);
+            compiles.push(compiled);
+        }
+    }
+    Ok(json!({ "install": installs, "compile": compiles, "bytes": bytes.len() }))
+}

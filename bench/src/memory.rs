@@ -1,0 +1,30 @@
+//! The memory of a process that has bundles loaded and does nothing (P10). Compiled code comes from
+//! a cache, as it does in every process but the first.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use wasmtime::component::Component;
+
+use crate::{Outcome, bare, open_with_cache, resident};
+
+pub(crate) async fn idle(url: &str, addresses: &[&str]) -> Outcome<Value> {
+    let yard = open_with_cache(url).await?;
+    let mut blocks = Vec::new();
+    for address in addresses {
+        blocks.push(yard.block(address).await?);
+    }
+    let (_, bytes) = resident()?;
+    yard.close().await;
+    Ok(json!({ "bytes": bytes, "bundles": blocks.len() }))
+}
+
+pub(crate) fn idle_bare(cache: &Path, files: &[&str]) -> Outcome<Value> {
+    let engine = bare::engine(Some(cache))?;
+    let mut components = Vec::new();
+    for file in files {
+        components.push(Component::from_file(&engine, file)?);
+    }
+    let (_, bytes) = resident()?;
+    Ok(json!({ "bytes": bytes, "bundles": components.len() }))
+}

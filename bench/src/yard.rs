@@ -1,0 +1,58 @@
+//! Opening and saving blocks: P1, P2 and P7.
+
+use blockyard::{Address, BlockFilter, Changes, SecretInput, Yard};
+use serde_json::{Value, json};
+
+use crate::{Outcome, open, times};
+
+const OPENS: usize = 2_000;
+const SAVES: usize = 300;
+const LISTS: usize = 300;
+/// Blocks on a page of a list.
+const PAGE: u32 = 50;
+
+/// A block with a secret (`plain`), and one that builds on two others, each with a secret (`built`).
+pub(crate) async fn make(url: &str) -> Outcome {
+    let yard = open(url).await?;
+    create(&yard, "zoo-keeper/ada", &[("name", "Ada")], &[("badge", "badge-of-ada")]).await?;
+    let learns = [("name", "Bob"), ("teacher", "zoo-keeper/ada")];
+    create(&yard, "zoo-keeper/bob", &learns, &[("badge", "badge-of-bob")]).await?;
+    let place = r#"{"house": "east"}"#;
+    create(&yard, "zoo-cage/plain", &[("animal", "newt"), ("place", place)], &[("place.code", "1234")]).await?;
+    let built = [("animal", "eft"), ("keeper", "zoo-keeper/bob"), ("place", place)];
+    create(&yard, "zoo-cage/built", &built, &[("place.code", "5678")]).await?;
+    yard.close().await;
+    Ok(())
+}
+
+async fn create(yard: &Yard, address: &str, texts: &[(&str, &str)], secrets: &[(&str, &str)]) -> Outcome {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let secret = |pair: &(&str, &str)| {
+        let (name, value) = owned(pair);
+        (name, SecretInput::Value(blockyard::model::SecretValue::new(value)))
+    };
+    let changes = Changes {
+        texts: texts.iter().map(owned).collect(),
+        secrets: secrets.iter().map(secret).collect(),
+        ..Changes::default()
+    };
+    yard.create(&address.parse()?, changes).await?;
+    Ok(())
+}
+
+pub(crate) async fn measure(url: &str) -> Outcome<Value> {
+    let yard = open(url).await?;
+    let plain = times(OPENS, async |_| yard.block("zoo-cage/plain").await.map(drop)).await?;
+    let built = times(OPENS, async |_| yard.block("zoo-cage/built").await.map(drop)).await?;
+    let address: Address = "zoo-cage/plain".parse()?;
+    let save = times(SAVES, async |number| {
+        let texts = vec![("animal".to_owned(), format!("newt {number} {}", std::process::id()))];
+        yard.set(&address, Changes { texts, ..Changes::default() }, None).await.map(drop)
+    })
+    .await?;
+    let page = BlockFilter { types: Some(vec!["zoo-cage".to_owned()]), limit: Some(PAGE), ..BlockFilter::default() };
+    let list = times(LISTS, async |_| yard.list(page.clone(), None).await.map(drop)).await?;
+    let document = json!({ "open_plain": plain, "open_built": built, "save": save, "list": list });
+    yard.close().await;
+    Ok(document)
+}

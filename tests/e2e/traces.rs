@@ -1,0 +1,213 @@
+//! What `-v` and a program's own subscriber are told about calls: which block, which code, where to,
+//! how long; and never a value.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use blockyard::{KeySource, Yard};
+use blockyard_tests::{TestYard, available, bundle};
+use serde_json::json;
+use tracing_subscriber::fmt::format::FmtSpan;
+
+/// The word that every value of these tests has in it, and that nothing else says.
+const CANARY: &str = "whinchat";
+
+/// A canary as it is, and as base64 and hexadecimal digits have it.
+fn leaks(text: &str) -> bool {
+    let hex: String = CANARY.bytes().map(|byte| format!("{byte:02x}")).collect();
+    // At each offset, without the characters that depend on the neighbours.
+    let encoded = (0..3usize).map(|offset| {
+        let encoded = STANDARD_NO_PAD.encode([&vec![0; offset], CANARY.as_bytes()].concat());
+        encoded[(offset * 4).div_ceil(3)..(offset + CANARY.len()) / 3 * 4].to_owned()
+    });
+    encoded.chain([CANARY.to_owned(), hex]).any(|form| text.contains(&form))
+}
+
+fn canary(of: &str) -> String {
+    format!("{CANARY}-{of}")
+}
+
+/// A keeper with a badge, and a database.
+fn yard() -> TestYard {
+    let yard = TestYard::with_sqlite();
+    yard.ok(&["install", &bundle("zoo"), &bundle("misbehave"), "--yes"]);
+    yard.keeper("ada", &canary("badge"));
+    yard.ok_with_input(&["create", "zoo-safe/s", "--secret", "content=-"], &canary("content"));
+    yard.ok_with_input(&["create", "misbehave/m", "--secret", "password=-"], &canary("password"));
+    yard.ok(&["execute", "sql-database/flights", "create table t (a text)"]);
+    yard
+}
+
+/// Runs a call with `-v` as often as said; gives what it says beside the data.
+fn told(yard: &TestYard, verbose: &str, arguments: &[&str]) -> String {
+    let arguments: Vec<&str> = [verbose].iter().chain(arguments).copied().collect();
+    yard.run(&arguments).stderr
+}
+
+#[test]
+fn a_call_says_which_block_which_code_and_how_it_went() {
+    let yard = yard();
+    let digest = yard.json(&["bundles"])["bundles"]
+        .as_array()
+        .expect("bundles")
+        .iter()
+        .find(|bundle| bundle["name"] == "sql")
+        .and_then(|bundle| bundle["sha256"].as_str().map(str::to_owned))
+        .expect("the digest");
+    let told = told(&yard, "-v", &["query", "sql-database/flights", "select 1 as one", "--format", "csv"]);
+    let ended = told.lines().find(|line| line.ends_with(": ended")).unwrap_or_else(|| panic!("{told}"));
+    for part in [
+        "call{block=sql-database/flights revision=1 bundle=sql ",
+        &format!("digest={digest} "),
+        "operation=\"query\" effect=\"read\"",
+        "outcome=\"ok\" bytes=",
+        "elapsed_ms=",
+    ] {
+        assert!(ended.contains(part), "{part}: {ended}");
+    }
+    assert!(!ended.contains("bytes=0 "), "the stream has bytes: {ended}");
+    // What the host did is inside of it.
+    for part in ["call{block=sql-database/flights", "host-call{function=\"sql.open\" dialect=\"sqlite\" elapsed_ms="] {
+        assert!(told.lines().any(|line| line.contains(part) && line.ends_with(": done")), "{part}: {told}");
+    }
+    assert!(!told.contains("into-arrow"), "{told}");
+    let more = self::told(&yard, "-vv", &["query", "sql-database/flights", "select 1 as one", "--format", "csv"]);
+    assert!(more.contains("host-call{function=\"sql.rows.into-arrow\""), "{more}");
+    // Who does not ask is told nothing.
+    assert_eq!(yard.run(&["query", "sql-database/flights", "select 1 as one"]).stderr, "");
+}
+
+#[test]
+fn a_call_that_fails_says_so_by_its_kind() {
+    let yard = yard();
+    let told = told(&yard, "-v", &["call", "misbehave/m", "panic"]);
+    assert!(told.lines().any(|line| line.contains("outcome=\"bundle\"") && line.ends_with(": ended")), "{told}");
+    let told = self::told(&yard, "-v", &["query", "sql-database/flights", "select nothing"]);
+    assert!(told.contains("a host call failed code=\"invalid\""), "{told}");
+}
+
+#[test]
+fn v_and_q_stand_after_an_operation_too() {
+    let yard = yard();
+    for flags in [&["-v"][..], &["--verbose"], &["-vv"]] {
+        let arguments: Vec<&str> = ["call", "misbehave/m", "nothing"].iter().chain(flags).copied().collect();
+        let ran = yard.run(&arguments);
+        assert_eq!((ran.code, ran.stdout.as_str()), (0, "null\n"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("call{block=misbehave/m revision=1"), "{flags:?}: {}", ran.stderr);
+    }
+    let loud = yard.run(&["call", "misbehave/m", "gossip"]);
+    assert!(loud.stderr.contains("the password is"), "{}", loud.stderr);
+    for flag in ["-q", "--quiet"] {
+        let ran = yard.run(&["call", "misbehave/m", "gossip", flag]);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{flag}");
+    }
+}
+
+#[test]
+fn no_trace_has_a_value_at_any_verbosity() {
+    let yard = yard();
+    let statement = format!("select '{}' as word, :word as other, 'open' as open", canary("literal"));
+    let wrong = format!("select '{}' from nowhere", canary("wrong"));
+    let insert = format!("insert into t values ('{}')", canary("inserted"));
+    let parameter = format!("word={}", canary("parameter"));
+    let argument = format!(r#"{{"path": "/{}"}}"#, canary("argument"));
+    let calls: [&[&str]; 8] = [
+        &["query", "sql-database/flights", &statement, "--param", &parameter, "--out", "out.csv", "--format", "csv"],
+        &["execute", "sql-database/flights", &insert],
+        // SQLite and the guest say what was wrong, and where they were given a value they say it.
+        &["query", "sql-database/flights", "select 1 from nowhere"],
+        &["call", "zoo-keeper/ada", "introduce"],
+        &["call", "zoo-safe/s", "read", "--out", "content"],
+        &["call", "misbehave/m", "gossip"],
+        &["call", "misbehave/m", "babble"],
+        &["check", "sql-database/flights"],
+    ];
+    for verbose in ["-v", "-vv", "-vvv"] {
+        for call in calls {
+            let told = told(&yard, verbose, call);
+            assert!(told.contains(": ended"), "{verbose} {call:?}: {told}");
+            assert!(!leaks(&told), "{verbose} {call:?}: {told}");
+        }
+        // What goes wrong is said once, as an error; the lines of the trace do not repeat it.
+        for call in [
+            &["query", "sql-database/flights", wrong.as_str()][..],
+            &["call", "misbehave/m", "wander", "--args", &argument],
+        ] {
+            let told = told(&yard, verbose, call);
+            let (trace, _) = told.split_once("error:").unwrap_or_else(|| panic!("{told}"));
+            assert!(trace.contains(": ended") && !leaks(trace), "{verbose} {call:?}: {trace}");
+        }
+    }
+    assert!(leaks(&std::fs::read_to_string(yard.path("content")).expect("the file")), "the canaries do sing");
+}
+
+/// A place that a subscriber writes to.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Heard {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("nobody panics here").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_listens_to_every_library_hears_no_value() {
+    let yard = yard();
+    let heard = Heard::default();
+    let writer = heard.clone();
+    // For the whole process, since tasks and threads of libraries are to be heard, too.
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+        .with_span_events(FmtSpan::FULL)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .init();
+    let key = KeySource::File(yard.key_file());
+    let open = Yard::open(&yard.url(), key).await.expect("the yard opens");
+    let statement = format!("select '{}' as word, :word as other", canary("literal"));
+    let mut blocks = vec!["sql-database/flights"];
+    if available("BLOCKYARD_TEST_POSTGRES_PORT") {
+        let port = format!("port={}", std::env::var("BLOCKYARD_TEST_POSTGRES_PORT").expect("the port"));
+        let flags = ["--set", "dialect=postgres", "--set", "host=127.0.0.1", "--set", "username=postgres"];
+        let server = ["--set", &port, "--set", "database=postgres", "--secret", "password=-"];
+        for (address, password) in [
+            ("sql-database/pg", std::env::var("BLOCKYARD_TEST_POSTGRES_PASSWORD").expect("the password")),
+            ("sql-database/refused", canary("password")),
+        ] {
+            let arguments: Vec<&str> = ["create", address].into_iter().chain(flags).chain(server).collect();
+            yard.ok_with_input(&arguments, &password);
+            blocks.push(address);
+        }
+    }
+    for address in blocks {
+        let block = open.block(address).await.expect("the block");
+        let parameters = json!({ "statement": statement, "parameters": {"word": canary("parameter")} });
+        let fetched = block.call("fetch-one", parameters).await;
+        assert_eq!(fetched.is_ok(), address != "sql-database/refused", "{fetched:?}");
+        if let Ok(reply) = fetched {
+            assert!(leaks(&reply.result.to_string()), "the canaries do sing");
+        }
+    }
+    let safe = open.block("zoo-safe/s").await.expect("the block");
+    // A program calls blocks in tasks of their own.
+    let read = tokio::spawn(async move { safe.call("read", json!({})).await.map(drop) });
+    read.await.expect("the task").expect("the content");
+    open.close().await;
+    let heard = String::from_utf8_lossy(&heard.0.lock().expect("nobody panics here")).into_owned();
+    assert!(heard.contains("call{block=sql-database/flights"), "nothing was heard");
+    assert!(
+        heard.contains("operation=\"read\" effect=\"read\" outcome=\"ok\" bytes=0"),
+        "a stream that nobody reads: {heard}"
+    );
+    let password = std::env::var("BLOCKYARD_TEST_POSTGRES_PASSWORD").unwrap_or_else(|_| CANARY.to_owned());
+    let leak = heard.lines().find(|line| leaks(line) || line.contains(&password));
+    assert_eq!(leak, None);
+}

@@ -1,0 +1,156 @@
+//! P3, P8, P9, P10 and P11: the sandbox, against wasmtime alone.
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use super::table::{Row, Unit};
+use super::{Bench, json, numbers, percentile, starts};
+use crate::{Result, run};
+
+/// Processes whose start is measured.
+const STARTS: usize = 40;
+/// Processes whose memory is measured; the first ones fill the caches.
+const PROCESSES: usize = 5;
+
+pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result {
+    let url = bench.sqlite("sandbox.db");
+    bench.make(&url, &["bench", "zoo", "sql"])?;
+    calls(bench, &url, rows)?;
+    install(bench, &url, rows)?;
+    process(bench, &url, rows)?;
+    memory(bench, &url, rows)
+}
+
+fn calls(bench: &Bench, url: &str, rows: &mut Vec<Row>) -> Result {
+    println!("bench: calls, one by one and at once");
+    let measured = json(bench.command(&bench.program, url).args(["calls", url]).arg(bench.bundle("bench")?))?;
+    for percent in [50, 99] {
+        let ours = figure(&measured, "call", percent)?;
+        let bare = figure(&measured, "call_bare", percent)?;
+        rows.push(Row {
+            number: "P3",
+            what: format!("call an operation that does nothing, p{percent}"),
+            unit: Unit::Seconds,
+            ours,
+            reference: Some((format!("wasmtime alone, fresh store, p{percent}"), bare)),
+            reach: "≤ 2.0 times",
+            reached: (percent == 50).then_some(ours <= 2.0 * bare),
+        });
+    }
+    rows.push(Row {
+        number: "P3",
+        what: "open a block and call it, p50".to_owned(),
+        unit: Unit::Seconds,
+        ours: figure(&measured, "open_and_call", 50)?,
+        reference: None,
+        reach: "",
+        reached: None,
+    });
+    let rate = |key: &str| measured[key].as_f64().ok_or_else(|| format!("`{key}` was not measured"));
+    let (alone, at_once) = (rate("per_second_alone")?, rate("per_second_at_once")?);
+    rows.push(Row {
+        number: "P9",
+        what: "64 calls at once, 10 ms of waiting in each".to_owned(),
+        unit: Unit::PerSecond,
+        ours: at_once,
+        reference: Some(("one at a time".to_owned(), alone)),
+        reach: "≥ 40 times",
+        reached: Some(at_once >= 40.0 * alone),
+    });
+    if measured["spun"] != true {
+        return Err("the spinning guest did not spin to the end".to_owned());
+    }
+    let (without, with) = (figure(&measured, "without_spinner", 99)?, figure(&measured, "with_spinner", 99)?);
+    rows.push(Row {
+        number: "P9",
+        what: "63 such calls and a guest that spins: p99 of the calls".to_owned(),
+        unit: Unit::Seconds,
+        ours: with,
+        reference: Some(("without the one that spins".to_owned(), without)),
+        reach: "≤ 20 ms more",
+        reached: Some(with - without <= 20e-3),
+    });
+    Ok(())
+}
+
+fn install(bench: &Bench, url: &str, rows: &mut Vec<Row>) -> Result {
+    println!("bench: installing a bundle");
+    let measured = json(bench.command(&bench.program, url).arg("install").arg(bench.bundle("zoo")?))?;
+    let (ours, compile) = (figure(&measured, "install", 50)?, figure(&measured, "compile", 50)?);
+    rows.push(Row {
+        number: "P8",
+        what: format!("install a bundle of {} KB from its file, p50", measured["bytes"].as_u64().unwrap_or(0) / 1000),
+        unit: Unit::Seconds,
+        ours,
+        reference: Some(("Component::new of the same bytes, p50".to_owned(), compile)),
+        reach: "≤ 1.5 times",
+        reached: Some(ours <= 1.5 * compile),
+    });
+    Ok(())
+}
+
+fn process(bench: &Bench, url: &str, rows: &mut Vec<Row>) -> Result {
+    println!("bench: a process that makes one call");
+    let compiled = bench.folder.join("bench.cwasm");
+    run(bench.command(&bench.program, url).arg("precompile").arg(bench.bundle("bench")?).arg(&compiled))?;
+    let process = |program: &std::path::Path, words: &[&str]| {
+        let times = starts(STARTS, || {
+            let mut command = bench.command(program, url);
+            command.args(words);
+            command
+        })?;
+        percentile(&times, 50).ok_or_else(|| "no process was measured".to_owned())
+    };
+    let ours = process(&bench.binary, &["call", "bench/b", "nothing"])?;
+    let bare = process(&bench.program, &["bare", &compiled.display().to_string()])?;
+    rows.push(Row {
+        number: "P11",
+        what: "blockyard call of an operation that does nothing, as a process, p50".to_owned(),
+        unit: Unit::Seconds,
+        ours,
+        reference: Some(("wasmtime alone with the precompiled component, p50".to_owned(), bare)),
+        reach: "≤ 30 ms, and ≤ 3 times",
+        reached: Some(ours <= 30e-3 && ours <= 3.0 * bare),
+    });
+    Ok(())
+}
+
+fn memory(bench: &Bench, url: &str, rows: &mut Vec<Row>) -> Result {
+    println!("bench: memory of a process with three bundles");
+    let create = |words: &[&str]| {
+        let mut command = bench.command(&bench.binary, url);
+        run(command.args(["create", "--quiet"]).args(words).stdout(Stdio::null()))
+    };
+    create(&["zoo-keeper/ada", "--set", "name=Ada"])?;
+    create(&["sql-database/memory", "--set", "dialect=sqlite", "--set", "database=:memory:"])?;
+    let mut ours = bench.command(&bench.program, url);
+    ours.args(["idle", url, "bench/b", "zoo-keeper/ada", "sql-database/memory"]);
+    let mut bare = bench.command(&bench.program, url);
+    bare.arg("idle-bare").arg(bench.folder.join("bare-cache"));
+    for name in ["bench", "zoo", "sql"] {
+        bare.arg(bench.bundle(name)?);
+    }
+    let least = |command: &mut Command| -> Result<f64> {
+        let mut all = Vec::new();
+        for _ in 0..PROCESSES {
+            all.extend(json(command)?["bytes"].as_f64());
+        }
+        percentile(&all, 0).ok_or_else(|| "no memory was measured".to_owned())
+    };
+    let (ours, bare) = (least(&mut ours)?, least(&mut bare)?);
+    rows.push(Row {
+        number: "P10",
+        what: "memory of an idle process with three bundles loaded".to_owned(),
+        unit: Unit::Bytes,
+        ours,
+        reference: Some(("wasmtime alone with the same three".to_owned(), bare)),
+        reach: "≤ 1.3 times",
+        reached: Some(ours <= 1.3 * bare),
+    });
+    Ok(())
+}
+
+fn figure(measured: &Value, key: &str, percent: usize) -> Result<f64> {
+    percentile(&numbers(&measured[key]), percent).ok_or_else(|| format!("`{key}` was not measured"))
+}
