@@ -10,7 +10,8 @@ use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 
 use crate::bindings::blockyard::bundle::types;
-use crate::call::{CallSecret, LogLine};
+use crate::call::CallSecret;
+use crate::capability::log::Log;
 use crate::capability::reveal::RevealHook;
 use crate::capability::sql::Pools;
 use crate::limits;
@@ -33,22 +34,14 @@ pub(crate) struct CallState {
     pub(crate) grants: Arc<std::collections::BTreeSet<Capability>>,
     pub(crate) pools: Arc<Pools>,
     pub(crate) reveal: RevealHook,
-    pub(crate) log: Vec<LogLine>,
+    pub(crate) log: Log,
     /// The panic's own message, from the SDK's hook.
     pub(crate) panic: Option<String>,
-    /// In `describe` and `validate`, which must give the same answer everywhere and always.
-    pure: bool,
     /// Bytes of bodies that the guest made and the host holds.
     body_bytes: usize,
 }
 
 impl CallState {
-    /// State for `describe` and `validate`, which reach nothing.
-    pub(crate) fn pure(pools: Arc<Pools>) -> Self {
-        let nothing = Self::new(Effect::Read, Value::Null, String::new(), BTreeMap::new(), Arc::default(), pools);
-        Self { pure: true, ..nothing }
-    }
-
     pub(crate) fn new(
         effect: Effect,
         config: Value,
@@ -71,29 +64,19 @@ impl CallState {
             grants,
             pools,
             reveal: RevealHook::none(),
-            log: Vec::new(),
+            log: Log::default(),
             panic: None,
             bundle: String::new(),
-            pure: false,
             body_bytes: 0,
         }
-    }
-
-    /// Stops a guest that asks for time or chance where its answer must not depend on them.
-    pub(crate) fn need_impure(&self, what: &str) -> wasmtime::Result<()> {
-        if self.pure {
-            return Err(wasmtime::Error::msg(format!(
-                "`{what}` is not to be had while a bundle describes or validates"
-            )));
-        }
-        Ok(())
     }
 
     /// Counts bytes that the guest lets the host hold; they are bounded like its own memory.
     pub(crate) fn hold_body_bytes(&mut self, bytes: usize) -> wasmtime::Result<()> {
         self.body_bytes = self.body_bytes.saturating_add(bytes);
         if self.body_bytes > limits::MEMORY_BYTES {
-            self.memory.exceeded = true;
+            self.memory.exceeded =
+                Some(format!("its bodies have more than {} MiB of memory", limits::MEMORY_BYTES >> 20));
             return Err(wasmtime::Error::msg("the bodies of this call are larger than its memory may be"));
         }
         Ok(())
@@ -113,12 +96,13 @@ impl types::Host for CallState {
     }
 }
 
-/// Counts the bytes of all linear memories of a call together.
+/// Counts the bytes of all linear memories of a call together, and the elements of all tables.
 #[derive(Default)]
 pub(crate) struct MemoryLimiter {
     bytes: usize,
-    /// A limit was hit: the trap that follows is reported as that.
-    pub(crate) exceeded: bool,
+    elements: usize,
+    /// A limit was hit, in words: the trap that follows is reported as that.
+    pub(crate) exceeded: Option<String>,
 }
 
 impl ResourceLimiter for MemoryLimiter {
@@ -128,14 +112,23 @@ impl ResourceLimiter for MemoryLimiter {
         if allowed {
             self.bytes = bytes;
         } else {
-            self.exceeded = true;
+            self.exceeded = Some(format!("it asked for more than {} MiB of memory", limits::MEMORY_BYTES >> 20));
         }
         Ok(allowed)
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let allowed = desired <= limits::TABLE_ELEMENTS;
-        self.exceeded |= !allowed;
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let elements = self.elements.saturating_add(desired.saturating_sub(current));
+        let allowed = desired <= limits::TABLE_ELEMENTS && elements <= limits::ALL_TABLE_ELEMENTS;
+        if allowed {
+            self.elements = elements;
+        } else {
+            self.exceeded = Some(format!(
+                "its tables have more than {} elements, or {} in one",
+                limits::ALL_TABLE_ELEMENTS,
+                limits::TABLE_ELEMENTS
+            ));
+        }
         Ok(allowed)
     }
 

@@ -6,7 +6,6 @@ use crate::state::CallState;
 
 impl Host for CallState {
     async fn fill(&mut self, length: u32) -> wasmtime::Result<Vec<u8>> {
-        self.need_impure("random")?;
         if length > limits::RANDOM_BYTES {
             return Err(wasmtime::Error::msg(format!(
                 "{length} random bytes at once; the limit is {}",
