@@ -419,7 +419,7 @@ impl From<blockyard_host::Problem> for Error {
             // The host itself held the bundle back.
             "not-granted" | "effect" => ErrorKind::Denied,
             // The bundle ended while its output was read.
-            "crashed" => ErrorKind::Bundle,
+            "stopped" => ErrorKind::Bundle,
             _ => ErrorKind::Outside,
         };
         let details = problem.details.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());

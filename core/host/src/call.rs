@@ -201,7 +201,7 @@ impl Sandbox {
             // A call holds its turn until its store is gone. It waits for nothing else than that while it
             // has none: calls that this one needed (a secret read from another block) are over by now.
             let turn = sandbox.turns.clone().acquire_owned().await.expect("the semaphore is never closed");
-            let call = Call::begin(&sandbox, &linked, state, deadline, turn).await?;
+            let call = Call::begin(&sandbox, &linked, state, time, deadline, turn).await?;
             work(call, seen).await
         };
         match drive(whole, deadline).await {
@@ -235,6 +235,7 @@ struct Call {
     store: Store<CallState>,
     exports: Exports,
     deadline: Instant,
+    time: Duration,
     _running: Running,
     _turn: OwnedSemaphorePermit,
 }
@@ -244,13 +245,14 @@ impl Call {
         sandbox: &Sandbox,
         linked: &BundlePre<CallState>,
         state: CallState,
+        time: Duration,
         deadline: Instant,
         turn: OwnedSemaphorePermit,
     ) -> Result<Self, HostError> {
         let running = sandbox.ticker.run();
         let mut store = sandbox.store(state);
         match linked.instantiate_async(&mut store).await {
-            Ok(exports) => Ok(Self { store, exports, deadline, _running: running, _turn: turn }),
+            Ok(exports) => Ok(Self { store, exports, deadline, time, _running: running, _turn: turn }),
             Err(error) => Err(ended(store.data(), &error)),
         }
     }
@@ -296,12 +298,12 @@ impl Call {
     /// last piece, until nobody reads any more, or until the deadline.
     fn pull(self, parts: ResourceAny) -> ByteStream {
         let (sender, receiver) = mpsc::channel::<Result<Bytes, Problem>>(1);
-        let (deadline, redactor) = (self.deadline, self.redactor());
+        let (deadline, time, redactor) = (self.deadline, self.time, self.redactor());
         tokio::spawn(async move {
             let ended = match drive(self.send_parts(parts, sender.clone()), deadline).await {
                 Ok(ended) => ended,
-                Err(Halt::Deadline) => Err(Problem::new("timeout", "the output took longer than the call may")),
-                Err(Halt::Panic(reason)) => Err(Problem::new("crashed", redactor.text(reason))),
+                Err(Halt::Deadline) => Err(stopped(HostError::Deadline(time).to_string())),
+                Err(Halt::Panic(reason)) => Err(stopped(redactor.text(reason))),
             };
             if let Err(problem) = ended {
                 let _ = sender.send(Err(problem)).await;
@@ -322,10 +324,10 @@ impl Call {
                 Ok(Some(body)) => body,
                 Ok(None) => return Ok(()),
                 Err(HostError::Problem(problem)) => return Err(problem),
-                Err(error) => return Err(Problem::new("crashed", error.to_string())),
+                Err(error) => return Err(stopped(error.to_string())),
             };
             let body = self.store.data_mut().table.delete(body);
-            let body = body.map_err(|_| Problem::new("crashed", "the bundle gave a body that is not there"))?;
+            let body = body.map_err(|_| stopped("the bundle gave a body that is not there"))?;
             let mut piece = body.into_stream();
             while let Some(chunk) = piece.next().await {
                 if sender.send(Ok(chunk?)).await.is_err() {
@@ -334,6 +336,11 @@ impl Call {
             }
         }
     }
+}
+
+/// The problem that ends a stream when the bundle that makes it was stopped, or crashed.
+fn stopped(reason: impl Into<String>) -> Problem {
+    Problem::new("stopped", reason).hint("only this call is lost; tell the bundle's author")
 }
 
 fn redacted(stream: ByteStream, redactor: Arc<Redactor>) -> ByteStream {

@@ -74,17 +74,21 @@ fn calling_engine(pooling: bool) -> wasmtime::Result<Engine> {
     if pooling {
         let calls = u32::try_from(limits::CONCURRENT_CALLS).unwrap_or(u32::MAX);
         let mut pool = PoolingAllocationConfig::default();
-        // Components made of several modules count for several; most are made of two.
+        let count = |limit: usize| u32::try_from(limit).unwrap_or(u32::MAX);
+        // There is room for all that every call may have: no bundle can take another one's. It is address
+        // space (8 TiB), not memory.
         pool.total_component_instances(calls)
-            .total_core_instances(8 * calls)
-            .total_memories(4 * calls)
-            .total_tables(8 * calls)
+            .total_core_instances(count(limits::CORE_INSTANCES) * calls)
+            .total_memories(count(limits::MEMORIES) * calls)
+            .total_tables(count(limits::TABLES) * calls)
             .total_stacks(2 * calls)
             .max_memory_size(limits::MEMORY_BYTES)
             .table_elements(limits::TABLE_ELEMENTS)
-            .max_core_instances_per_component(u32::try_from(limits::CORE_INSTANCES).unwrap_or(u32::MAX))
-            .max_tables_per_component(u32::try_from(limits::TABLES).unwrap_or(u32::MAX))
-            .max_memories_per_component(u32::try_from(limits::MEMORIES).unwrap_or(u32::MAX));
+            .max_core_instances_per_component(count(limits::CORE_INSTANCES))
+            .max_tables_per_component(count(limits::TABLES))
+            .max_tables_per_module(count(limits::TABLES))
+            .max_memories_per_component(count(limits::MEMORIES))
+            .max_memories_per_module(count(limits::MEMORIES));
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     } else {
         reserve_little(&mut config);

@@ -70,7 +70,18 @@ impl From<Level> for LogLevel {
     }
 }
 
-/// A text that cannot move the cursor of a terminal.
+/// A text that cannot move the cursor of a terminal, nor show its letters in another order.
 fn without_control_characters(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() && c != '\t' { c.escape_debug().collect() } else { vec![c] }).collect()
+    text.chars()
+        .flat_map(|c| match c {
+            '\t' => vec![c],
+            // Marks that change the direction of text, ends of lines and what has no width (Unicode,
+            // categories Zl, Zp and the dangerous part of Cf).
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
+                c.escape_unicode().collect()
+            }
+            c if c.is_control() => c.escape_debug().collect(),
+            c => vec![c],
+        })
+        .collect()
 }
