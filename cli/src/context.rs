@@ -146,7 +146,8 @@ impl Context {
             _ => LogLevel::Trace,
         };
         for line in lines.iter().filter(|line| line.level >= shown) {
-            self.terminal.note(&format!("{:?}: {}", line.level, line.message).to_lowercase());
+            let level = format!("{:?}", line.level).to_lowercase();
+            self.terminal.note(&format!("{level}: {}", line.message));
         }
     }
 }

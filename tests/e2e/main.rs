@@ -1,6 +1,7 @@
 //! The built binary against real databases, real keyrings, real components.
 
 mod architecture;
+mod attacks;
 mod audit;
 mod bad_input;
 mod blocks;

@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stderr, reason = "a skipped suite is named")]
 
+pub mod attack;
 pub mod proxy;
 pub mod web;
 

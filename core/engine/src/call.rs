@@ -212,7 +212,7 @@ impl Block {
             safe: Vec::new(),
             secrets,
             // What the manifest asks for AND the yard grants.
-            grants: granted.into_iter().filter(|grant| self.bundle.manifest().asks_for(grant)).collect(),
+            grants: granted.iter().filter(|grant| self.bundle.manifest().asks_for(grant)).cloned().collect(),
             deadline,
             reveal: self.reveal_hook(),
         })

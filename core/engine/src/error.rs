@@ -400,6 +400,8 @@ impl From<HostError> for Error {
                 taken(ErrorKind::Denied, error).hint(hint)
             }
             HostError::Problem(problem) => problem.into(),
+            HostError::Panic { .. } => taken(ErrorKind::Internal, error)
+                .hint("only this call is lost; report the message, with what was called"),
             HostError::Crash { .. }
             | HostError::Limit { .. }
             | HostError::Deadline(_)
@@ -417,6 +419,8 @@ impl From<blockyard_host::Problem> for Error {
         let kind = match problem.code.as_str() {
             // The host itself held the bundle back.
             "not-granted" | "effect" => ErrorKind::Denied,
+            // The bundle ended while its output was read.
+            "stopped" => ErrorKind::Bundle,
             _ => ErrorKind::Outside,
         };
         let details = problem.details.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());

@@ -1,17 +1,21 @@
-//! A bundle in memory: its compiled component, its manifest, and what it imports.
+//! A bundle in memory: its bytes, its manifest, and its code for each of the two engines, which is
+//! compiled when it is first needed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use blockyard_model::{Capability, Digest, Manifest};
-use wasmtime::Store;
+use tokio::sync::OnceCell;
+use wasmtime::Engine;
 use wasmtime::component::{Component, HasSelf, Linker};
 
+use crate::HostError;
+use crate::bindings::BundleRevealPre as BundlePre;
 use crate::bindings::blockyard::bundle as interfaces;
-use crate::bindings::{BundleReveal as Exports, BundleRevealPre as BundlePre};
+use crate::compile::examine;
+use crate::pure::Pure;
 use crate::sandbox::Sandbox;
 use crate::state::CallState;
-use crate::{HostError, limits};
 
 /// The prefix of everything that a bundle may import.
 const PACKAGE: &str = "blockyard:bundle/";
@@ -20,7 +24,7 @@ const PACKAGE: &str = "blockyard:bundle/";
 const PROVIDED: [&str; 10] =
     ["types", "streams", "secrets", "reveal", "crypto", "http", "sql", "log", "clock", "random"];
 
-/// A compiled bundle. Cheap to clone.
+/// A bundle. Cheap to clone.
 #[derive(Clone)]
 pub struct Bundle {
     inner: Arc<Inner>,
@@ -28,14 +32,23 @@ pub struct Bundle {
 
 struct Inner {
     digest: Digest,
-    component: Component,
+    bytes: Arc<Vec<u8>>,
     manifest: Arc<Manifest>,
     /// As the bundle wrote it; none where it was installed before and only its parsed form is at hand.
     manifest_text: Option<String>,
-    /// The interfaces that it imports, without package and version.
-    imports: BTreeSet<String>,
+    /// For `describe`, `validate` and `migrate`.
+    pure: OnceCell<Pure>,
+    /// For calls.
+    calling: OnceCell<Calling>,
     /// Linked once per set of grants.
     linked: Mutex<BTreeMap<BTreeSet<Capability>, BundlePre<CallState>>>,
+}
+
+/// A component compiled for calls.
+struct Calling {
+    component: Component,
+    /// The interfaces that it imports, without package and version.
+    imports: BTreeSet<String>,
 }
 
 impl Bundle {
@@ -57,10 +70,6 @@ impl Bundle {
         self.inner.digest
     }
 
-    pub(crate) fn component(&self) -> &Component {
-        &self.inner.component
-    }
-
     pub(crate) fn shared_manifest(&self) -> Arc<Manifest> {
         self.inner.manifest.clone()
     }
@@ -69,12 +78,38 @@ impl Bundle {
         self.inner.manifest.name.to_string()
     }
 
+    fn new(bytes: Arc<Vec<u8>>, digest: Digest, manifest: Arc<Manifest>, manifest_text: Option<String>) -> Self {
+        let (pure, calling, linked) = (OnceCell::new(), OnceCell::new(), Mutex::default());
+        Self { inner: Arc::new(Inner { digest, bytes, manifest, manifest_text, pure, calling, linked }) }
+    }
+
+    /// The component as it answers questions.
+    pub(crate) async fn pure(&self, sandbox: &Sandbox) -> Result<Pure, HostError> {
+        let Inner { bytes, digest, pure, .. } = &*self.inner;
+        let pure = pure.get_or_try_init(async || {
+            let component = sandbox.compile(&sandbox.pure_engine, bytes.clone(), *digest).await?;
+            sandbox.link_pure(&component)
+        });
+        pure.await.cloned()
+    }
+
+    async fn calling(&self, sandbox: &Sandbox) -> Result<&Calling, HostError> {
+        let Inner { bytes, digest, calling, .. } = &*self.inner;
+        calling
+            .get_or_try_init(async || {
+                let component = sandbox.compile(&sandbox.engine, bytes.clone(), *digest).await?;
+                Ok(Calling { imports: imports(&sandbox.engine, &component)?, component })
+            })
+            .await
+    }
+
     /// The component linked with what is granted, and nothing else.
-    pub(crate) fn linked(
+    pub(crate) async fn linked(
         &self,
         sandbox: &Sandbox,
         grants: &BTreeSet<Capability>,
     ) -> Result<BundlePre<CallState>, HostError> {
+        let Calling { component, imports } = self.calling(sandbox).await?;
         let mut linked = self.inner.linked.lock().expect("nothing panics while it holds this lock");
         if let Some(pre) = linked.get(grants) {
             return Ok(pre.clone());
@@ -85,7 +120,7 @@ impl Bundle {
             .manifest
             .capabilities
             .iter()
-            .filter(|wanted| self.inner.imports.contains(wanted.interface()) && !granted.contains(wanted.interface()))
+            .filter(|wanted| imports.contains(wanted.interface()) && !granted.contains(wanted.interface()))
             .cloned()
             .collect();
         if !missing.is_empty() {
@@ -93,7 +128,7 @@ impl Bundle {
         }
         let linker = linker(sandbox, &granted).map_err(HostError::Engine)?;
         let pre = linker
-            .instantiate_pre(&self.inner.component)
+            .instantiate_pre(component)
             .and_then(BundlePre::new)
             .map_err(|error| HostError::NotABundle(format!("{error:#}")))?;
         linked.insert(grants.clone(), pre.clone());
@@ -102,16 +137,18 @@ impl Bundle {
 }
 
 impl Sandbox {
-    /// Compiles a component and asks it to describe itself, with nothing linked. The bytes are
-    /// guest-controlled. Compiling takes the processor for tens of milliseconds: it runs on a
-    /// blocking thread.
+    /// Looks at a component that comes from outside and asks it to describe itself. The bytes are
+    /// guest-controlled.
     ///
     /// # Errors
     /// Each thing that makes it no bundle is its own [`HostError`].
     pub async fn load(&self, bytes: Arc<Vec<u8>>) -> Result<Bundle, HostError> {
-        let component = self.compile(bytes.clone()).await?;
-        let imports = imports(self, &component)?;
-        let manifest_text = self.describe(&component).await?;
+        examine(&bytes)?;
+        let digest = Digest::of(&bytes);
+        let component = self.compile(&self.pure_engine, bytes.clone(), digest).await?;
+        let imports = imports(&self.pure_engine, &component)?;
+        let pure = self.link_pure(&component)?;
+        let manifest_text = self.describe(&pure).await?;
         let manifest = Manifest::parse(&manifest_text)?;
         let declared: BTreeSet<&str> = manifest.capabilities.iter().map(Capability::interface).collect();
         if let Some(undeclared) =
@@ -119,91 +156,17 @@ impl Sandbox {
         {
             return Err(HostError::Undeclared(undeclared.clone()));
         }
-        Ok(Bundle {
-            inner: Arc::new(Inner {
-                digest: Digest::of(&bytes),
-                component,
-                manifest: Arc::new(manifest),
-                manifest_text: Some(manifest_text),
-                imports,
-                linked: Mutex::default(),
-            }),
-        })
+        let bundle = Bundle::new(bytes, digest, Arc::new(manifest), Some(manifest_text));
+        // It is new: nobody else has set it.
+        let _ = bundle.inner.pure.set(pure);
+        Ok(bundle)
     }
 
-    /// As [`load`](Self::load), for a bundle whose manifest was checked when it was installed:
-    /// no guest code runs.
-    ///
-    /// # Errors
-    /// [`HostError`] where the bytes do not compile or the manifest is not valid.
-    pub async fn load_installed(
-        &self,
-        bytes: Arc<Vec<u8>>,
-        digest: Digest,
-        manifest: Arc<Manifest>,
-    ) -> Result<Bundle, HostError> {
-        let component = self.compile(bytes).await?;
-        Ok(Bundle {
-            inner: Arc::new(Inner {
-                digest,
-                imports: imports(self, &component)?,
-                component,
-                manifest,
-                manifest_text: None,
-                linked: Mutex::default(),
-            }),
-        })
-    }
-
-    async fn compile(&self, bytes: Arc<Vec<u8>>) -> Result<Component, HostError> {
-        if bytes.len() > limits::COMPONENT_BYTES {
-            return Err(HostError::TooLarge { bytes: bytes.len(), limit: limits::COMPONENT_BYTES });
-        }
-        if !is_component(&bytes) {
-            return Err(HostError::NotAComponent(what_it_is(&bytes).to_owned()));
-        }
-        let engine = self.engine.clone();
-        tokio::task::spawn_blocking(move || Component::from_binary(&engine, &bytes))
-            .await
-            .map_err(|_| HostError::NotAComponent("the compiler gave up on it".to_owned()))?
-            .map_err(|error| HostError::NotAComponent(format!("not a valid component: {error:#}")))
-    }
-
-    /// Asks a component for its manifest. Every import is a trap.
-    async fn describe(&self, component: &Component) -> Result<String, HostError> {
-        let pre = self.pure(component)?;
-        let mut store = self.pure_store();
-        let described = async {
-            let exports: Exports = pre.instantiate_async(&mut store).await?;
-            exports.blockyard_bundle_block_types().call_describe(&mut store).await
-        };
-        let text = tokio::time::timeout(limits::CONNECT_TIME, described)
-            .await
-            .map_err(|_| HostError::Deadline(limits::CONNECT_TIME))?
-            .map_err(|error| HostError::NotABundle(format!("it does not describe itself: {error:#}")))?;
-        if text.len() > limits::MANIFEST_BYTES {
-            return Err(HostError::NotABundle(format!(
-                "its manifest has {} bytes; the limit is {}",
-                text.len(),
-                limits::MANIFEST_BYTES
-            )));
-        }
-        Ok(text)
-    }
-
-    /// A component linked for the exports that are pure. Everything is linked, so that the types of
-    /// handles agree, and nothing can be reached: its state has no grants and no secrets, `clock`
-    /// and `random` trap. The log is for the message of a panic.
-    pub(crate) fn pure(&self, component: &Component) -> Result<BundlePre<CallState>, HostError> {
-        linker(self, &BTreeSet::from(PROVIDED))
-            .map_err(HostError::Engine)?
-            .instantiate_pre(component)
-            .and_then(BundlePre::new)
-            .map_err(|error| HostError::NotABundle(format!("{error:#}")))
-    }
-
-    pub(crate) fn pure_store(&self) -> Store<CallState> {
-        self.store(CallState::pure(self.pools.clone()), limits::PURE_CPU_TICKS)
+    /// As [`load`](Self::load), for a bundle whose manifest was checked when it was installed: no
+    /// guest code runs, and nothing is compiled before it is needed.
+    #[must_use]
+    pub fn load_installed(&self, bytes: Arc<Vec<u8>>, digest: Digest, manifest: Arc<Manifest>) -> Bundle {
+        Bundle::new(bytes, digest, manifest, None)
     }
 }
 
@@ -245,10 +208,10 @@ fn always_linked(interface: &str) -> bool {
 }
 
 /// The interfaces that the component imports. What this Blockyard does not provide is an error.
-fn imports(sandbox: &Sandbox, component: &Component) -> Result<BTreeSet<String>, HostError> {
+fn imports(engine: &Engine, component: &Component) -> Result<BTreeSet<String>, HostError> {
     component
         .component_type()
-        .imports(&sandbox.engine)
+        .imports(engine)
         .map(|(name, _)| {
             let interface = name
                 .strip_prefix(PACKAGE)
@@ -257,22 +220,6 @@ fn imports(sandbox: &Sandbox, component: &Component) -> Result<BTreeSet<String>,
             interface.map(str::to_owned).ok_or_else(|| HostError::UnknownImport(name.to_owned()))
         })
         .collect()
-}
-
-/// The preamble of a component: magic, version 13, layer 1
-/// (https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md).
-fn is_component(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"\0asm") && bytes.get(6..8) == Some(&[1, 0])
-}
-
-fn what_it_is(bytes: &[u8]) -> &'static str {
-    if bytes.starts_with(b"\0asm") {
-        "a core WebAssembly module, not a component; `blockyard build` makes the component"
-    } else if bytes.is_empty() {
-        "the file is empty"
-    } else {
-        "not a WebAssembly component"
-    }
 }
 
 impl std::fmt::Debug for Bundle {

@@ -1,4 +1,7 @@
 //! Calls: a fresh store, the granted interfaces, a deadline, an answer.
+//!
+//! The deadline holds from the wait for a turn to the decoded answer. Dropping the future of a call
+//! ends the guest, also one that waits in a function of the host, and closes all that it holds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,19 +12,23 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use wasmtime::component::{ResourceAny, ResourceTableError};
-use wasmtime::{Store, Trap, UpdateDeadline};
+use tokio::time::Instant;
+use wasmtime::component::ResourceAny;
+use wasmtime::{Store, UpdateDeadline};
 
-use crate::bindings::BundleReveal as Exports;
+use crate::bindings::blockyard::bundle::types;
 use crate::bindings::exports::blockyard::bundle::block_types::{self, Output};
-use crate::capability::http::EffectViolation;
+use crate::bindings::{BundleReveal as Exports, BundleRevealPre as BundlePre};
 use crate::capability::reveal::RevealHook;
 use crate::capability::streams::Body;
+use crate::drive::{Halt, drive};
+use crate::failure::Ended;
 use crate::output::{ByteStream, Input};
 use crate::problem::cut;
 use crate::redact::Redactor;
 use crate::sandbox::Sandbox;
 use crate::state::CallState;
+use crate::ticker::Running;
 use crate::{Bundle, HostError, Problem, limits};
 
 /// A block as a call sees it.
@@ -123,35 +130,33 @@ impl Sandbox {
         arguments: &Value,
         input: Option<Input>,
     ) -> Result<Reply, HostError> {
-        let mut call = self.begin(bundle, invocation).await?;
-        let arguments = arguments.to_string();
-        let deadline = call.deadline;
-        let answered = call
-            .within(async |exports: &Exports, store: &mut Store<CallState>, block| {
-                let input = match input {
-                    Some(input) => Some(store.data_mut().table.push(Body::input(input))?),
-                    None => None,
-                };
-                exports
-                    .blockyard_bundle_block_types()
-                    .call_invoke(&mut *store, block, operation, &arguments, input)
-                    .await
-            })
-            .await?;
-        let reply = answered.map_err(|problem| call.problem(problem))?;
-        let result = call.json(&reply.result, "the result")?;
-        let log = std::mem::take(&mut call.store.data_mut().log);
-        let output = match reply.output {
-            Output::None => None,
-            Output::Body(body) => {
-                let body =
-                    call.store.data_mut().table.delete(body).map_err(|error| call.bad_answer(format!("{error:#}")))?;
-                let media_type = body.media_type().to_owned();
-                Some((media_type, redacted(body.into_stream(), call.redactor())))
-            }
-            Output::Parts(parts) => Some(("application/octet-stream".to_owned(), call.pull(parts, deadline))),
-        };
-        Ok(Reply { result, output, log })
+        let (operation, arguments) = (operation.to_owned(), arguments.to_string());
+        self.call(bundle, invocation, move |mut call, block| async move {
+            let input = match input {
+                Some(input) => {
+                    let pushed = call.store.data_mut().table.push(Body::input(input));
+                    Some(pushed.map_err(|error| call.ended(&error.into()))?)
+                }
+                None => None,
+            };
+            let types = call.exports.blockyard_bundle_block_types();
+            let answered = types.call_invoke(&mut call.store, &block, &operation, &arguments, input).await;
+            let reply = call.answer(answered)?;
+            let result = call.json(reply.result, "the result").await?;
+            let log = call.store.data_mut().log.take();
+            let output = match reply.output {
+                Output::None => None,
+                Output::Body(body) => {
+                    let body = call.store.data_mut().table.delete(body);
+                    let body = body.map_err(|error| call.bad_answer(format!("{error:#}")))?;
+                    let media_type = body.media_type().to_owned();
+                    Some((media_type, redacted(body.into_stream(), call.redactor())))
+                }
+                Output::Parts(parts) => Some(("application/octet-stream".to_owned(), call.pull(parts))),
+            };
+            Ok(Reply { result, output, log })
+        })
+        .await
     }
 
     /// Asks a block whether it can do its work now. The answer is a list of steps.
@@ -159,87 +164,69 @@ impl Sandbox {
     /// # Errors
     /// As [`invoke`](Self::invoke).
     pub async fn check(&self, bundle: &Bundle, invocation: Invocation) -> Result<Value, HostError> {
-        let mut call = self.begin(bundle, invocation).await?;
-        let answered = call
-            .within(async |exports: &Exports, store: &mut Store<CallState>, block| {
-                exports.blockyard_bundle_block_types().call_check(store, block).await
-            })
-            .await?;
-        let text = answered.map_err(|problem| call.problem(problem))?;
-        call.json(&text, "the steps of the check")
+        self.call(bundle, invocation, move |mut call, block| async move {
+            let types = call.exports.blockyard_bundle_block_types();
+            let answered = types.call_check(&mut call.store, &block).await;
+            let text = call.answer(answered)?;
+            call.json(text, "the steps of the check").await
+        })
+        .await
     }
 
-    /// What the bundle says is wrong with a configuration, beyond its schema. Nothing is linked
-    /// but the log, for the message of a panic.
-    ///
-    /// # Errors
-    /// How the bundle failed to answer.
-    pub async fn validate(
+    /// Runs `work` on a fresh instance of the bundle, when it is its turn.
+    async fn call<T: Send + 'static, W>(
         &self,
         bundle: &Bundle,
-        type_slug: &str,
-        config: &Value,
-    ) -> Result<Vec<(Pointer, String)>, HostError> {
-        let pre = self.pure(bundle.component())?;
-        let mut store = self.pure_store();
-        let config = config.to_string();
-        let answered = async {
-            let exports = pre.instantiate_async(&mut store).await?;
-            exports.blockyard_bundle_block_types().call_validate(&mut store, type_slug, &config).await
-        }
-        .await;
-        let violations = answered.map_err(|error| failure(bundle, store.data(), &error))?;
-        Ok(violations
-            .err()
-            .into_iter()
-            .flatten()
-            .map(|violation| (Pointer::new(violation.pointer), cut(violation.message, limits::MESSAGE_BYTES)))
-            .collect())
-    }
-
-    async fn begin(&self, bundle: &Bundle, invocation: Invocation) -> Result<Call, HostError> {
-        let linked = bundle.linked(self, &invocation.grants)?;
-        let turn = self.turns.clone().acquire_owned().await.expect("the semaphore is never closed");
+        invocation: Invocation,
+        work: impl FnOnce(Call, block_types::Block) -> W + Send + 'static,
+    ) -> Result<T, HostError>
+    where
+        W: Future<Output = Result<T, HostError>> + Send + 'static,
+    {
+        let linked = bundle.linked(self, &invocation.grants).await?;
         let Invocation { block, effect, safe, secrets, grants, deadline, reveal } = invocation;
-        let mut state = CallState::new(
-            effect,
-            block.config.clone(),
-            format!("{}/{}@{}", block.type_slug, block.name, block.revision),
-            secrets,
-            Arc::new(grants),
-            self.pools.clone(),
-        );
+        let address = format!("{}/{}@{}", block.type_slug, block.name, block.revision);
+        let seen = block_types::Block {
+            type_: block.type_slug,
+            name: block.name,
+            revision: block.revision,
+            config: block.config.to_string(),
+        };
+        let mut state = CallState::new(effect, block.config, address, secrets, Arc::new(grants), self.pools.clone());
         state.bundle = bundle.name();
         state.manifest = Some(bundle.shared_manifest());
         state.safe = safe;
         state.http = self.http.clone();
         state.reveal = reveal;
-        let mut store = self.store(state, limits::CPU_TICKS);
-        let exports =
-            linked.instantiate_async(&mut store).await.map_err(|error| failure(bundle, store.data(), &error))?;
-        Ok(Call {
-            bundle: bundle.clone(),
-            block: block_types::Block {
-                type_: block.type_slug,
-                name: block.name,
-                revision: block.revision,
-                config: block.config.to_string(),
-            },
-            store,
-            exports,
-            deadline: tokio::time::Instant::now() + deadline.0,
-            time: deadline.0,
-            _turn: turn,
-        })
+        let redactor = state.redactor.clone();
+        let time = deadline.0;
+        let deadline = Instant::now() + time;
+        let sandbox = self.clone();
+        let whole = async move {
+            // A call holds its turn until its store is gone. It waits for nothing else than that while it
+            // has none: calls that this one needed (a secret read from another block) are over by now.
+            let turn = sandbox.turns.clone().acquire_owned().await.expect("the semaphore is never closed");
+            let call = Call::begin(&sandbox, &linked, state, time, deadline, turn).await?;
+            work(call, seen).await
+        };
+        match drive(whole, deadline).await {
+            Ok(done) => done,
+            Err(Halt::Deadline) => Err(HostError::Deadline(time)),
+            Err(Halt::Panic(reason)) => Err(HostError::Panic {
+                bundle: bundle.name(),
+                reason: cut(redactor.text(reason), limits::MESSAGE_BYTES),
+            }),
+        }
     }
 
     /// A fresh store with its limits.
-    pub(crate) fn store(&self, state: CallState, ticks: u64) -> Store<CallState> {
+    fn store(&self, state: CallState) -> Store<CallState> {
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(limits::HOST_CALL_BYTES);
+        store.set_max_component_handles(limits::HANDLES);
         store.set_epoch_deadline(1);
-        let mut left = ticks;
+        let mut left = limits::CPU_TICKS;
         store.epoch_deadline_callback(move |_| {
             left = left.saturating_sub(1);
             Ok(if left == 0 { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) })
@@ -250,118 +237,122 @@ impl Sandbox {
 
 /// A call under way.
 struct Call {
-    bundle: Bundle,
-    block: block_types::Block,
     store: Store<CallState>,
     exports: Exports,
-    deadline: tokio::time::Instant,
+    deadline: Instant,
     time: Duration,
+    _running: Running,
     _turn: OwnedSemaphorePermit,
 }
 
 impl Call {
-    /// Runs one export within the call's deadline. Dropping the future ends the guest, also one
-    /// that waits in a function of the host.
-    async fn within<T>(
-        &mut self,
-        export: impl AsyncFnOnce(&Exports, &mut Store<CallState>, &block_types::Block) -> wasmtime::Result<T>,
-    ) -> Result<T, HostError> {
-        let running = export(&self.exports, &mut self.store, &self.block);
-        match tokio::time::timeout_at(self.deadline, running).await {
-            Err(_) => Err(HostError::Deadline(self.time)),
-            Ok(Err(error)) => Err(failure(&self.bundle, self.store.data(), &error)),
-            Ok(Ok(answer)) => Ok(answer),
+    async fn begin(
+        sandbox: &Sandbox,
+        linked: &BundlePre<CallState>,
+        state: CallState,
+        time: Duration,
+        deadline: Instant,
+        turn: OwnedSemaphorePermit,
+    ) -> Result<Self, HostError> {
+        let running = sandbox.ticker.run();
+        let mut store = sandbox.store(state);
+        match linked.instantiate_async(&mut store).await {
+            Ok(exports) => Ok(Self { store, exports, deadline, time, _running: running, _turn: turn }),
+            Err(error) => Err(ended(store.data(), &error)),
         }
+    }
+
+    /// What an export gave, or why it gave nothing.
+    fn answer<T>(&self, answered: wasmtime::Result<Result<T, types::Problem>>) -> Result<T, HostError> {
+        answered
+            .map_err(|error| self.ended(&error))?
+            .map_err(|problem| HostError::Problem(self.redactor().problem(Problem::from_guest(problem))))
+    }
+
+    fn ended(&self, error: &wasmtime::Error) -> HostError {
+        ended(self.store.data(), error)
     }
 
     fn redactor(&self) -> Arc<Redactor> {
         self.store.data().redactor.clone()
     }
 
-    fn problem(&self, problem: crate::bindings::blockyard::bundle::types::Problem) -> HostError {
-        HostError::Problem(self.redactor().problem(Problem::from_guest(problem)))
-    }
-
     fn bad_answer(&self, reason: String) -> HostError {
-        HostError::BadAnswer { bundle: self.bundle.name(), reason }
+        HostError::BadAnswer { bundle: self.store.data().bundle.clone(), reason }
     }
 
-    fn json(&self, text: &str, what: &str) -> Result<Value, HostError> {
+    async fn json(&mut self, text: String, what: &str) -> Result<Value, HostError> {
         if text.len() > limits::RESULT_BYTES {
             return Err(HostError::Limit {
-                bundle: self.bundle.name(),
+                bundle: self.store.data().bundle.clone(),
                 limit: format!("{what} has {} bytes; the limit is {}", text.len(), limits::RESULT_BYTES),
             });
         }
-        serde_json::from_str(&self.redactor().text(text.to_owned()))
-            .map_err(|error| self.bad_answer(format!("{what} is not JSON: {error}")))
+        let redactor = self.redactor();
+        let parse = move |text: String| serde_json::from_str(&redactor.text(text));
+        let parsed = if text.len() <= limits::INLINE_BYTES {
+            parse(text)
+        } else {
+            let parsing = tokio::task::spawn_blocking(move || parse(text));
+            parsing.await.map_err(|_| self.bad_answer(format!("{what} cannot be read")))?
+        };
+        parsed.map_err(|error| self.bad_answer(format!("{what} is not JSON: {error}")))
     }
 
     /// The pieces of an output that the bundle makes as they are read. The store lives until the
-    /// last piece, or until nobody reads any more.
-    fn pull(mut self, parts: ResourceAny, deadline: tokio::time::Instant) -> ByteStream {
+    /// last piece, until nobody reads any more, or until the deadline.
+    fn pull(self, parts: ResourceAny) -> ByteStream {
         let (sender, receiver) = mpsc::channel::<Result<Bytes, Problem>>(1);
+        let (deadline, time, redactor) = (self.deadline, self.time, self.redactor());
         tokio::spawn(async move {
-            let work = async {
-                loop {
-                    let types = self.exports.blockyard_bundle_block_types();
-                    let next = types.parts().call_next(&mut self.store, parts).await;
-                    let mut piece = match next {
-                        Ok(Ok(Some(body))) => match self.store.data_mut().table.delete(body) {
-                            Ok(body) => body.into_stream(),
-                            Err(_) => return Err(Problem::new("failed", "the bundle gave a body that is not there")),
-                        },
-                        Ok(Ok(None)) => return Ok(()),
-                        Ok(Err(problem)) => return Err(self.redactor().problem(Problem::from_guest(problem))),
-                        Err(error) => {
-                            let failure = failure(&self.bundle, self.store.data(), &error);
-                            return Err(Problem::new("failed", failure.to_string()));
-                        }
-                    };
-                    while let Some(chunk) = piece.next().await {
-                        if sender.send(Ok(chunk?)).await.is_err() {
-                            return Ok(());
-                        }
-                    }
-                }
+            let ended = match drive(self.send_parts(parts, sender.clone()), deadline).await {
+                Ok(ended) => ended,
+                Err(Halt::Deadline) => Err(stopped(HostError::Deadline(time).to_string())),
+                Err(Halt::Panic(reason)) => Err(stopped(redactor.text(reason))),
             };
-            let ended = tokio::time::timeout_at(deadline, work)
-                .await
-                .unwrap_or_else(|_| Err(Problem::new("timeout", "the output took longer than the call may")));
             if let Err(problem) = ended {
                 let _ = sender.send(Err(problem)).await;
             }
         });
         stream::unfold(receiver, async |mut receiver| receiver.recv().await.map(|chunk| (chunk, receiver))).boxed()
     }
+
+    async fn send_parts(
+        mut self,
+        parts: ResourceAny,
+        sender: mpsc::Sender<Result<Bytes, Problem>>,
+    ) -> Result<(), Problem> {
+        loop {
+            let types = self.exports.blockyard_bundle_block_types();
+            let next = types.parts().call_next(&mut self.store, parts).await;
+            let body = match self.answer(next) {
+                Ok(Some(body)) => body,
+                Ok(None) => return Ok(()),
+                Err(HostError::Problem(problem)) => return Err(problem),
+                Err(error) => return Err(stopped(error.to_string())),
+            };
+            let body = self.store.data_mut().table.delete(body);
+            let body = body.map_err(|_| stopped("the bundle gave a body that is not there"))?;
+            let mut piece = body.into_stream();
+            while let Some(chunk) = piece.next().await {
+                if sender.send(Ok(chunk?)).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// The problem that ends a stream when the bundle that makes it was stopped, or crashed.
+fn stopped(reason: impl Into<String>) -> Problem {
+    Problem::new("stopped", reason).hint("only this call is lost; tell the bundle's author")
 }
 
 fn redacted(stream: ByteStream, redactor: Arc<Redactor>) -> ByteStream {
     stream.map(move |chunk| chunk.map_err(|problem| redactor.problem(problem))).boxed()
 }
 
-/// What ended a guest, in words: its own panic message before anything else.
-fn failure(bundle: &Bundle, state: &CallState, error: &wasmtime::Error) -> HostError {
-    let bundle = bundle.name();
-    let limit = |limit: String| HostError::Limit { bundle: bundle.clone(), limit };
-    if state.memory.exceeded {
-        return limit(format!("it asked for more than {} MiB of memory", limits::MEMORY_BYTES >> 20));
-    }
-    if let Some(panic) = &state.panic {
-        return HostError::Crash { bundle, reason: panic.clone() };
-    }
-    if let Some(ResourceTableError::Full) = error.downcast_ref() {
-        return limit(format!("it holds more than {} handles", limits::HANDLES));
-    }
-    if let Some(violation) = error.downcast_ref::<EffectViolation>() {
-        return HostError::Effect { bundle, reason: violation.to_string() };
-    }
-    match error.downcast_ref::<Trap>() {
-        Some(Trap::Interrupt) => limit(format!(
-            "it computed for more than {} seconds",
-            limits::TICK.as_secs() + limits::CPU_TICKS * u64::try_from(limits::TICK.as_millis()).unwrap_or(0) / 1000
-        )),
-        Some(Trap::StackOverflow) => limit(format!("its stack is deeper than {} KiB", limits::STACK_BYTES >> 10)),
-        _ => HostError::Crash { bundle, reason: state.redactor.text(error.root_cause().to_string()) },
-    }
+fn ended(state: &CallState, error: &wasmtime::Error) -> HostError {
+    let (bundle, panic) = (state.bundle.as_str(), state.panic.as_deref());
+    Ended { bundle, memory: &state.memory, panic, redactor: &state.redactor }.by(error)
 }

@@ -70,6 +70,14 @@ pub enum HostError {
         /// What it did.
         reason: String,
     },
+    /// Blockyard itself failed while it did something for the bundle.
+    #[error("Blockyard failed while it worked for bundle `{bundle}`: {reason}")]
+    Panic {
+        /// The bundle.
+        bundle: String,
+        /// The panic's message.
+        reason: String,
+    },
     /// The call took longer than it may.
     #[error("the call was stopped after {} seconds", .0.as_secs_f32())]
     Deadline(Duration),

@@ -1,21 +1,27 @@
 //! The sandbox. A bundle is a stranger: it runs in a fresh WebAssembly store per call, reaches
 //! only the capabilities that were granted, and everything that it controls is bounded by a limit
-//! in [`limits`].
+//! in [`limits`]. What it says of itself it says on an engine where there is nothing to reach.
 //!
 //! One capability is one file of one shape: what the guest holds, the functions that it calls,
 //! and nothing else. Secrets stay on this side; the guest has handles.
 
 mod bindings;
 mod bundle;
+mod cache;
 mod call;
 mod capability;
+mod compile;
+mod drive;
 mod error;
+mod failure;
 pub mod limits;
 mod output;
 mod problem;
+mod pure;
 mod redact;
 mod sandbox;
 mod state;
+mod ticker;
 mod trace;
 
 pub use bundle::Bundle;

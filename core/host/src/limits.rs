@@ -1,6 +1,9 @@
 //! Every limit on what a bundle controls: a name, a unit, a reason. Memory and time are tight,
 //! because they protect; counts are generous, because toolchains differ (components made from
 //! Python or JavaScript have many instances and large tables).
+//!
+//! Limits on one bundle's file come first, then those of a call, then those of what its functions of
+//! the host may hold.
 
 use std::time::Duration;
 
@@ -8,6 +11,16 @@ use std::time::Duration;
 pub const COMPONENT_BYTES: usize = 64 << 20;
 /// Largest manifest, bytes: a hundred types with long descriptions.
 pub const MANIFEST_BYTES: usize = 1 << 20;
+/// Functions of one component, all modules together: the largest known toolchain makes 60,000.
+/// Counted before anything is compiled, for compiling takes the processor.
+pub const FUNCTIONS: usize = 200_000;
+/// Code of one function, bytes: the compiler takes more than twice the time for one of twice the
+/// size. The largest known, an interpreter's loop, has a quarter of this.
+pub const FUNCTION_BYTES: usize = 1 << 20;
+/// Components that are compiled at the same time. Each is compiled on all processors.
+pub const CONCURRENT_COMPILATIONS: usize = 2;
+/// Compiled code that is kept between processes, bytes; what was not used for longest goes first.
+pub const CACHE_BYTES: u64 = 1 << 30;
 /// All linear memories of a call together, bytes.
 pub const MEMORY_BYTES: usize = 256 << 20;
 /// Core instances, tables and memories of one component.
@@ -16,18 +29,35 @@ pub const CORE_INSTANCES: usize = 256;
 pub const TABLES: usize = 64;
 /// See [`CORE_INSTANCES`].
 pub const MEMORIES: usize = 32;
-/// Elements of one table.
+/// Elements of one table: as many functions as an interpreter has behind pointers.
 pub const TABLE_ELEMENTS: usize = 100_000;
-/// Calls of one process that run at the same time; further ones wait for their turn.
+/// Elements of all tables of a call together; each takes 8 bytes or 16.
+pub const ALL_TABLE_ELEMENTS: usize = 500_000;
+/// Calls of one process that run at the same time; further ones wait for their turn, within their own
+/// deadline. With [`MEMORY_BYTES`] it bounds the memory of all. Questions (`describe`, `validate`,
+/// `migrate`) have as many turns of their own.
 pub const CONCURRENT_CALLS: usize = 64;
 /// The guest's stack, bytes; deeper recursion traps.
 pub const STACK_BYTES: usize = 512 << 10;
 /// How often a running guest is interrupted, so that others get their turn.
-pub const TICK: Duration = Duration::from_millis(10);
+pub const TICK: Duration = Duration::from_millis(5);
 /// Time on the processor per call, in ticks: 30 seconds.
-pub const CPU_TICKS: u64 = 3_000;
-/// Time on the processor for `describe` and `validate`, in ticks: 5 seconds.
-pub const PURE_CPU_TICKS: u64 = 500;
+pub const CPU_TICKS: u64 = 6_000;
+/// Time on the processor after which a guest goes on on a thread of its own, out of the way of calls
+/// that only wait. A thread costs as much as a short call, so nearly all calls end before.
+pub const INLINE: Duration = Duration::from_millis(5);
+/// Bytes of a result above which it is read beside the caller's own work, for the same reason.
+pub const INLINE_BYTES: usize = 256 << 10;
+/// Steps (of wasmtime's fuel) of one `describe`, `validate` or `migrate`: a second or two. The same
+/// everywhere, so that a fast machine accepts what a slow one does.
+pub const PURE_FUEL: u64 = 1_000_000_000;
+/// Steps after which a question stops, so that others get their turn: a few milliseconds.
+pub const PURE_FUEL_TICK: u64 = 1_000_000;
+/// Time of one question from its beginning to its end. Its steps end it long before, unless the machine
+/// is very slow.
+pub const PURE_TIME: Duration = Duration::from_secs(20);
+/// Violations that one `validate` may find; further ones are dropped.
+pub const VIOLATIONS: usize = 100;
 /// Time from the beginning to the end of a call, waiting included, where the caller sets none.
 pub const CALL_TIME: Duration = Duration::from_secs(300);
 /// Bytes that cross from guest to host in one function call (strings, lists).
@@ -36,12 +66,19 @@ pub const HOST_CALL_BYTES: usize = 64 << 20;
 pub const HANDLES: usize = 1_000;
 /// Lines of log per call; further ones are dropped.
 pub const LOG_LINES: usize = 1_000;
-/// Bytes of one log line; the rest is cut.
+/// Bytes of all lines of log of a call; further lines are dropped. A quarter of [`LOG_LINES`] of the
+/// longest: a flood is read by nobody.
+pub const LOG_BYTES: usize = 1 << 20;
+/// Bytes of one log line as it is shown; the rest is cut.
 pub const LOG_LINE_BYTES: usize = 4 << 10;
+/// Bytes of one log line that are searched for secrets before it is cut: a secret of 64 KiB, three
+/// bytes for each.
+pub const LOG_SEARCHED_BYTES: usize = 256 << 10;
 /// Bytes of a message of a problem; the rest is cut.
 pub const MESSAGE_BYTES: usize = 16 << 10;
-/// Bytes of a result, as JSON. Larger results are streams.
-pub const RESULT_BYTES: usize = 64 << 20;
+/// Bytes of a result, as JSON. Larger results are streams. Read, a document takes up to 16 times its
+/// text, so this one takes as much as [`MEMORY_BYTES`].
+pub const RESULT_BYTES: usize = 16 << 20;
 /// Bytes of one `read` from a body.
 pub const BODY_CHUNK_BYTES: usize = 4 << 20;
 /// Rows of one Arrow batch.

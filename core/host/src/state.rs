@@ -10,8 +10,9 @@ use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 
 use crate::bindings::blockyard::bundle::types;
-use crate::call::{CallSecret, LogLine};
+use crate::call::CallSecret;
 use crate::capability::http::Http;
+use crate::capability::log::Log;
 use crate::capability::reveal::RevealHook;
 use crate::capability::sql::Pools;
 use crate::limits;
@@ -40,22 +41,14 @@ pub(crate) struct CallState {
     /// Requests that an operation which reads may send besides GET and HEAD.
     pub(crate) safe: Vec<SafeRequest>,
     pub(crate) reveal: RevealHook,
-    pub(crate) log: Vec<LogLine>,
+    pub(crate) log: Log,
     /// The panic's own message, from the SDK's hook.
     pub(crate) panic: Option<String>,
-    /// In `describe` and `validate`, which must give the same answer everywhere and always.
-    pure: bool,
     /// Bytes of bodies that the guest made and the host holds.
     body_bytes: usize,
 }
 
 impl CallState {
-    /// State for `describe` and `validate`, which reach nothing.
-    pub(crate) fn pure(pools: Arc<Pools>) -> Self {
-        let nothing = Self::new(Effect::Read, Value::Null, String::new(), BTreeMap::new(), Arc::default(), pools);
-        Self { pure: true, ..nothing }
-    }
-
     pub(crate) fn new(
         effect: Effect,
         config: Value,
@@ -81,22 +74,11 @@ impl CallState {
             manifest: None,
             safe: Vec::new(),
             reveal: RevealHook::none(),
-            log: Vec::new(),
+            log: Log::default(),
             panic: None,
             bundle: String::new(),
-            pure: false,
             body_bytes: 0,
         }
-    }
-
-    /// Stops a guest that asks for time or chance where its answer must not depend on them.
-    pub(crate) fn need_impure(&self, what: &str) -> wasmtime::Result<()> {
-        if self.pure {
-            return Err(wasmtime::Error::msg(format!(
-                "`{what}` is not to be had while a bundle describes or validates"
-            )));
-        }
-        Ok(())
     }
 
     /// From now on this, too, is a secret of the call: a token, a header that has a secret in it.
@@ -110,7 +92,8 @@ impl CallState {
     pub(crate) fn hold_body_bytes(&mut self, bytes: usize) -> wasmtime::Result<()> {
         self.body_bytes = self.body_bytes.saturating_add(bytes);
         if self.body_bytes > limits::MEMORY_BYTES {
-            self.memory.exceeded = true;
+            self.memory.exceeded =
+                Some(format!("its bodies have more than {} MiB of memory", limits::MEMORY_BYTES >> 20));
             return Err(wasmtime::Error::msg("the bodies of this call are larger than its memory may be"));
         }
         Ok(())
@@ -133,12 +116,13 @@ impl types::Host for CallState {
     }
 }
 
-/// Counts the bytes of all linear memories of a call together.
+/// Counts the bytes of all linear memories of a call together, and the elements of all tables.
 #[derive(Default)]
 pub(crate) struct MemoryLimiter {
     bytes: usize,
-    /// A limit was hit: the trap that follows is reported as that.
-    pub(crate) exceeded: bool,
+    elements: usize,
+    /// A limit was hit, in words: the trap that follows is reported as that.
+    pub(crate) exceeded: Option<String>,
 }
 
 impl ResourceLimiter for MemoryLimiter {
@@ -148,14 +132,23 @@ impl ResourceLimiter for MemoryLimiter {
         if allowed {
             self.bytes = bytes;
         } else {
-            self.exceeded = true;
+            self.exceeded = Some(format!("it asked for more than {} MiB of memory", limits::MEMORY_BYTES >> 20));
         }
         Ok(allowed)
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let allowed = desired <= limits::TABLE_ELEMENTS;
-        self.exceeded |= !allowed;
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let elements = self.elements.saturating_add(desired.saturating_sub(current));
+        let allowed = desired <= limits::TABLE_ELEMENTS && elements <= limits::ALL_TABLE_ELEMENTS;
+        if allowed {
+            self.elements = elements;
+        } else {
+            self.exceeded = Some(format!(
+                "its tables have more than {} elements, or {} in one",
+                limits::ALL_TABLE_ELEMENTS,
+                limits::TABLE_ELEMENTS
+            ));
+        }
         Ok(allowed)
     }
 

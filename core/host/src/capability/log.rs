@@ -5,33 +5,60 @@ use crate::bindings::blockyard::bundle::log::{Host, Level};
 use crate::call::{LogLevel, LogLine};
 use crate::limits;
 use crate::problem::cut;
+use crate::redact::Redactor;
 use crate::state::CallState;
 use crate::trace;
 
 /// How the SDK's panic hook begins its line; the host shows it as the reason of the crash.
 pub(crate) const PANIC_PREFIX: &str = "panicked at ";
 
+/// The lines of a call.
+#[derive(Default)]
+pub(crate) struct Log {
+    lines: Vec<LogLine>,
+    bytes: usize,
+    full: bool,
+}
+
+impl Log {
+    pub(crate) fn take(&mut self) -> Vec<LogLine> {
+        std::mem::take(&mut self.lines)
+    }
+
+    fn push(&mut self, level: LogLevel, message: String) {
+        if self.lines.len() == limits::LOG_LINES || self.bytes + message.len() > limits::LOG_BYTES {
+            self.full = true;
+            let (lines, kibibytes) = (limits::LOG_LINES, limits::LOG_BYTES >> 10);
+            let message = format!("further lines are dropped; a call has {lines}, or {kibibytes} KiB, at the most");
+            self.lines.push(LogLine { level: LogLevel::Warn, message });
+        } else {
+            self.bytes += message.len();
+            self.lines.push(LogLine { level, message });
+        }
+    }
+}
+
 impl Host for CallState {
     async fn write(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
         let traced = trace::inner_call("log.write");
         traced.bytes(message.len());
-        let is_panic = level == Level::Error && message.starts_with(PANIC_PREFIX);
-        // A flood costs no more than looking at it.
-        if !is_panic && self.log.len() > limits::LOG_LINES {
-            return Ok(());
-        }
-        let message = self.redactor.text(cut(message, limits::LOG_LINE_BYTES));
-        let message = without_control_characters(&message);
-        if is_panic {
-            self.panic = Some(message);
-        } else if self.log.len() == limits::LOG_LINES {
-            let message = format!("further lines are dropped; a call has {} at the most", limits::LOG_LINES);
-            self.log.push(LogLine { level: LogLevel::Warn, message });
-        } else {
-            self.log.push(LogLine { level: level.into(), message });
+        if level == Level::Error && message.starts_with(PANIC_PREFIX) {
+            self.panic = Some(one_line(&self.redactor, message));
+        } else if !self.log.full {
+            // A flood costs no more than looking at it.
+            let message = one_line(&self.redactor, message);
+            self.log.push(level.into(), message);
         }
         Ok(())
     }
+}
+
+/// A text as a line of the log: without secrets, on one line, not too long, also when what it has of
+/// control characters is written out.
+pub(crate) fn one_line(redactor: &Redactor, text: String) -> String {
+    // A secret that begins within the limit must be there whole to be found.
+    let text = redactor.text(cut(text, limits::LOG_SEARCHED_BYTES));
+    cut(without_control_characters(&cut(text, limits::LOG_LINE_BYTES)), limits::LOG_LINE_BYTES)
 }
 
 impl From<Level> for LogLevel {
@@ -46,7 +73,18 @@ impl From<Level> for LogLevel {
     }
 }
 
-/// A text that cannot move the cursor of a terminal.
+/// A text that cannot move the cursor of a terminal, nor show its letters in another order.
 fn without_control_characters(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() && c != '\t' { c.escape_debug().collect() } else { vec![c] }).collect()
+    text.chars()
+        .flat_map(|c| match c {
+            '\t' => vec![c],
+            // Marks that change the direction of text, ends of lines and what has no width (Unicode,
+            // categories Zl, Zp and the dangerous part of Cf).
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
+                c.escape_unicode().collect()
+            }
+            c if c.is_control() => c.escape_debug().collect(),
+            c => vec![c],
+        })
+        .collect()
 }

@@ -8,7 +8,6 @@ use crate::trace;
 impl Host for CallState {
     async fn fill(&mut self, length: u32) -> wasmtime::Result<Vec<u8>> {
         let traced = trace::inner_call("random.fill");
-        self.need_impure("random")?;
         if length > limits::RANDOM_BYTES {
             return Err(wasmtime::Error::msg(format!(
                 "{length} random bytes at once; the limit is {}",

@@ -1,0 +1,101 @@
+//! From a component's bytes to code: looked at first, then compiled, once per engine and content.
+//!
+//! Compiling is work for the processor that a stranger's file asks for: what it may cost is bounded
+//! by the file's size and by what is counted in it before.
+
+use std::sync::Arc;
+
+use blockyard_model::Digest;
+use wasmparser::{Parser, Payload};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::sandbox::Sandbox;
+use crate::{HostError, limits};
+
+/// Looks at a component that comes from outside, before anything of it is compiled.
+///
+/// # Errors
+/// It is too large, something else, cut off, or has more in it than a bundle may have.
+pub(crate) fn examine(bytes: &[u8]) -> Result<(), HostError> {
+    if bytes.len() > limits::COMPONENT_BYTES {
+        return Err(HostError::TooLarge { bytes: bytes.len(), limit: limits::COMPONENT_BYTES });
+    }
+    if !is_component(bytes) {
+        return Err(HostError::NotAComponent(what_it_is(bytes).to_owned()));
+    }
+    let mut functions = 0_usize;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload.map_err(|error| invalid(&error))? {
+            Payload::CodeSectionStart { count, .. } => {
+                functions = functions.saturating_add(count as usize);
+                if functions > limits::FUNCTIONS {
+                    let limit = limits::FUNCTIONS;
+                    return Err(HostError::NotABundle(format!("it has more than {limit} functions")));
+                }
+            }
+            Payload::CodeSectionEntry(body) if body.range().len() > limits::FUNCTION_BYTES => {
+                let (bytes, limit) = (body.range().len(), limits::FUNCTION_BYTES);
+                return Err(HostError::NotABundle(format!("one function has {bytes} bytes; the limit is {limit}")));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+impl Sandbox {
+    /// The code of a component for one of the engines, from the cache where it is there. It runs on a
+    /// blocking thread.
+    ///
+    /// # Errors
+    /// [`HostError::NotAComponent`] where it does not compile.
+    pub(crate) async fn compile(
+        &self,
+        engine: &Engine,
+        bytes: Arc<Vec<u8>>,
+        digest: Digest,
+    ) -> Result<Component, HostError> {
+        let (cache, engine) = (self.cache.clone(), engine.clone());
+        let kept = tokio::task::spawn_blocking({
+            let (cache, engine) = (cache.clone(), engine.clone());
+            move || cache.and_then(|cache| cache.get(&engine, &digest))
+        });
+        if let Ok(Some(component)) = kept.await {
+            return Ok(component);
+        }
+        let _turn = self.compiling.acquire().await.expect("the semaphore is never closed");
+        tokio::task::spawn_blocking(move || {
+            let component = Component::from_binary(&engine, &bytes)?;
+            if let Some(cache) = cache {
+                cache.put(&engine, &digest, &component);
+            }
+            Ok(component)
+        })
+        .await
+        .map_err(|_| HostError::NotAComponent("the compiler gave up on it".to_owned()))?
+        .map_err(|error: wasmtime::Error| HostError::NotAComponent(format!("not a valid component: {error:#}")))
+    }
+}
+
+/// The preamble of a component: magic, version 13, layer 1
+/// (https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md).
+fn is_component(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\0asm") && bytes.get(6..8) == Some(&[1, 0])
+}
+
+fn what_it_is(bytes: &[u8]) -> &'static str {
+    if bytes.starts_with(b"\0asm") && bytes.len() >= 8 {
+        "a core WebAssembly module, not a component; `blockyard build` makes the component"
+    } else if bytes.starts_with(b"\x7fELF") {
+        "machine code; a bundle is a WebAssembly component, and nothing that was compiled elsewhere is run"
+    } else if bytes.is_empty() {
+        "the file is empty"
+    } else {
+        "not a WebAssembly component"
+    }
+}
+
+fn invalid(error: &wasmparser::BinaryReaderError) -> HostError {
+    HostError::NotAComponent(format!("not a valid component: {}", error.message()))
+}

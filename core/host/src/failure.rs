@@ -1,0 +1,69 @@
+//! What ended a guest, in words: its own panic message before anything else.
+
+use wasmtime::Trap;
+use wasmtime::component::ResourceTableError;
+
+use crate::capability::http::EffectViolation;
+use crate::problem::cut;
+use crate::redact::Redactor;
+use crate::state::MemoryLimiter;
+use crate::{HostError, limits};
+
+/// What is known of a guest when it ends before its time.
+pub(crate) struct Ended<'a> {
+    pub(crate) bundle: &'a str,
+    pub(crate) memory: &'a MemoryLimiter,
+    pub(crate) panic: Option<&'a str>,
+    pub(crate) redactor: &'a Redactor,
+}
+
+impl Ended<'_> {
+    pub(crate) fn by(&self, error: &wasmtime::Error) -> HostError {
+        let bundle = self.bundle.to_owned();
+        if let Some(limit) = self.memory.exceeded.clone().or_else(|| limit(error)) {
+            return HostError::Limit { bundle, limit };
+        }
+        if let Some(violation) = error.downcast_ref::<EffectViolation>() {
+            return HostError::Effect { bundle, reason: violation.to_string() };
+        }
+        let reason = match self.panic {
+            Some(panic) => panic.to_owned(),
+            None => cut(self.redactor.text(error.root_cause().to_string()), limits::MESSAGE_BYTES),
+        };
+        HostError::Crash { bundle, reason }
+    }
+}
+
+/// The limit that was hit, where it was one.
+fn limit(error: &wasmtime::Error) -> Option<String> {
+    if let Some(ResourceTableError::Full) = error.downcast_ref() {
+        return Some(too_many_handles());
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => {
+            let milliseconds = limits::TICK.as_millis() * u128::from(limits::CPU_TICKS);
+            return Some(format!("it computed for more than {} seconds", milliseconds / 1000));
+        }
+        Some(Trap::OutOfFuel) => {
+            return Some(format!("it computed for more than {} million steps", limits::PURE_FUEL / 1_000_000));
+        }
+        Some(Trap::StackOverflow) => {
+            return Some(format!("its stack is deeper than {} KiB", limits::STACK_BYTES >> 10));
+        }
+        _ => {}
+    }
+    // These have no type of their own.
+    let text = error.root_cause().to_string();
+    if text.contains("hostcalls has been exhausted") {
+        let mebibytes = limits::HOST_CALL_BYTES >> 20;
+        return Some(format!("it passed more than {mebibytes} MiB at once to the host"));
+    }
+    if text.contains("store handle limit exceeded") {
+        return Some(too_many_handles());
+    }
+    text.strip_prefix("resource limit exceeded: ").map(|which| format!("it has too many parts: {which}"))
+}
+
+fn too_many_handles() -> String {
+    format!("it holds more than {} handles", limits::HANDLES)
+}

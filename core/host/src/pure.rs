@@ -1,0 +1,233 @@
+//! What a bundle says without reaching anything: `describe`, `validate`, `migrate`.
+//!
+//! They run on an engine of their own that gives the same answer everywhere and always: guests are
+//! measured in steps and not in time, every NaN is the same, and there is nothing to call. What a
+//! component imports is there as a trap, so that it can be instantiated at all; `log` takes the
+//! message of a panic.
+
+use std::sync::Arc;
+
+use blockyard_model::Pointer;
+use serde_json::Value;
+use tokio::time::Instant;
+use wasmtime::Store;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, HasSelf, Linker, ResourceType};
+
+use crate::bindings::blockyard::bundle::log::{self, Level};
+use crate::bindings::{BundleReveal as Exports, BundleRevealPre as BundlePre};
+use crate::capability::log::{PANIC_PREFIX, one_line};
+use crate::capability::streams::Body;
+use crate::drive::{Halt, drive};
+use crate::failure::Ended;
+use crate::problem::cut;
+use crate::redact::Redactor;
+use crate::sandbox::Sandbox;
+use crate::state::MemoryLimiter;
+use crate::{Bundle, HostError, Problem, limits};
+
+/// A component that can be asked.
+pub(crate) type Pure = BundlePre<State>;
+
+/// What there is of the host for a guest that reaches nothing.
+#[derive(Default)]
+pub(crate) struct State {
+    memory: MemoryLimiter,
+    panic: Option<String>,
+}
+
+/// An instance under question.
+struct Asked {
+    bundle: String,
+    store: Store<State>,
+    exports: Exports,
+}
+
+impl Sandbox {
+    /// What the bundle says is wrong with a configuration, beyond its schema.
+    ///
+    /// # Errors
+    /// How the bundle failed to answer.
+    pub async fn validate(
+        &self,
+        bundle: &Bundle,
+        type_slug: &str,
+        config: &Value,
+    ) -> Result<Vec<(Pointer, String)>, HostError> {
+        let pure = bundle.pure(self).await?;
+        let (name, type_slug, config) = (bundle.name(), type_slug.to_owned(), config.to_string());
+        self.ask(name.clone(), async move {
+            let mut asked = Asked::new(name, &pure).await?;
+            let types = asked.exports.blockyard_bundle_block_types();
+            let answered = types.call_validate(&mut asked.store, &type_slug, &config).await;
+            let violations = answered.map_err(|error| asked.ended(&error))?.err().unwrap_or_default();
+            let violations = violations.into_iter().take(limits::VIOLATIONS).map(|violation| {
+                let pointer = Pointer::new(cut(violation.pointer, limits::MESSAGE_BYTES));
+                (pointer, cut(violation.message, limits::MESSAGE_BYTES))
+            });
+            Ok(violations.collect())
+        })
+        .await
+    }
+
+    /// A configuration of an older version of its type, as the bundle brings it to this one. The
+    /// answer is guest-controlled: it is checked like any configuration.
+    ///
+    /// # Errors
+    /// [`HostError::Problem`] where the bundle says why not; otherwise how it failed to answer.
+    pub async fn migrate(
+        &self,
+        bundle: &Bundle,
+        type_slug: &str,
+        from_version: u32,
+        config: &Value,
+    ) -> Result<Value, HostError> {
+        let pure = bundle.pure(self).await?;
+        let (name, type_slug, config) = (bundle.name(), type_slug.to_owned(), config.to_string());
+        self.ask(name.clone(), async move {
+            let mut asked = Asked::new(name, &pure).await?;
+            let types = asked.exports.blockyard_bundle_block_types();
+            let answered = types.call_migrate(&mut asked.store, &type_slug, from_version, &config).await;
+            let migrated = answered
+                .map_err(|error| asked.ended(&error))?
+                .map_err(|problem| HostError::Problem(Problem::from_guest(problem)))?;
+            if migrated.len() > limits::RESULT_BYTES {
+                let limit = format!(
+                    "a migrated configuration has {} bytes; the limit is {}",
+                    migrated.len(),
+                    limits::RESULT_BYTES
+                );
+                return Err(HostError::Limit { bundle: asked.bundle, limit });
+            }
+            serde_json::from_str(&migrated).map_err(|error| HostError::BadAnswer {
+                bundle: asked.bundle,
+                reason: format!("a migrated configuration is not JSON: {error}"),
+            })
+        })
+        .await
+    }
+
+    /// Asks a component for its manifest. Nothing is known of it yet, not even its name.
+    pub(crate) async fn describe(&self, pure: &Pure) -> Result<String, HostError> {
+        let pure = pure.clone();
+        let described = self.ask(String::new(), async move {
+            let mut asked = Asked::new(String::new(), &pure).await?;
+            let types = asked.exports.blockyard_bundle_block_types();
+            types.call_describe(&mut asked.store).await.map_err(|error| asked.ended(&error))
+        });
+        let text = described.await.map_err(|error| match error {
+            HostError::Crash { reason, .. } | HostError::Limit { limit: reason, .. } => {
+                HostError::NotABundle(format!("it does not describe itself: {reason}"))
+            }
+            HostError::Deadline(time) => {
+                HostError::NotABundle(format!("it does not describe itself within {} seconds", time.as_secs()))
+            }
+            other => other,
+        })?;
+        if text.len() > limits::MANIFEST_BYTES {
+            return Err(HostError::NotABundle(format!(
+                "its manifest has {} bytes; the limit is {}",
+                text.len(),
+                limits::MANIFEST_BYTES
+            )));
+        }
+        Ok(text)
+    }
+
+    /// Runs one question, when it is its turn, within [`limits::PURE_TIME`].
+    async fn ask<T: Send + 'static>(
+        &self,
+        bundle: String,
+        question: impl Future<Output = Result<T, HostError>> + Send + 'static,
+    ) -> Result<T, HostError> {
+        let turns = self.pure_turns.clone();
+        let in_turn = async move {
+            let _turn = turns.acquire_owned().await.expect("the semaphore is never closed");
+            question.await
+        };
+        match drive(in_turn, Instant::now() + limits::PURE_TIME).await {
+            Ok(answer) => answer,
+            Err(Halt::Deadline) => Err(HostError::Deadline(limits::PURE_TIME)),
+            Err(Halt::Panic(reason)) => Err(HostError::Panic { bundle, reason }),
+        }
+    }
+
+    /// A component linked with traps.
+    pub(crate) fn link_pure(&self, component: &Component) -> Result<Pure, HostError> {
+        traps(component)
+            .and_then(|linker| linker.instantiate_pre(component))
+            .and_then(BundlePre::new)
+            .map_err(|error| HostError::NotABundle(format!("{error:#}")))
+    }
+}
+
+impl Asked {
+    async fn new(bundle: String, pure: &Pure) -> Result<Self, HostError> {
+        let mut store = Store::new(pure.engine(), State::default());
+        store.limiter(|state| &mut state.memory);
+        store.set_hostcall_fuel(limits::HOST_CALL_BYTES);
+        store.set_max_component_handles(limits::HANDLES);
+        store
+            .set_fuel(limits::PURE_FUEL)
+            .and_then(|()| store.fuel_async_yield_interval(Some(limits::PURE_FUEL_TICK)))
+            .map_err(HostError::Engine)?;
+        match pure.instantiate_async(&mut store).await {
+            Ok(exports) => Ok(Self { bundle, store, exports }),
+            Err(error) => Err(ended(&bundle, store.data(), &error)),
+        }
+    }
+
+    fn ended(&self, error: &wasmtime::Error) -> HostError {
+        ended(&self.bundle, self.store.data(), error)
+    }
+}
+
+fn ended(bundle: &str, state: &State, error: &wasmtime::Error) -> HostError {
+    let nothing = Redactor::default();
+    Ended { bundle, memory: &state.memory, panic: state.panic.as_deref(), redactor: &nothing }.by(error)
+}
+
+/// A linker in which every import of the component is a trap. Bodies have their type, which stands
+/// in what a bundle exports, too.
+fn traps(component: &Component) -> wasmtime::Result<Linker<State>> {
+    let engine = component.engine();
+    let mut linker = Linker::new(engine);
+    for (name, import) in component.component_type().imports(engine) {
+        let ComponentItem::ComponentInstance(interface) = import.ty else { continue };
+        if name.starts_with("blockyard:bundle/log@") {
+            log::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+            continue;
+        }
+        let short: Arc<str> = name.trim_start_matches("blockyard:bundle/").split('@').next().unwrap_or(name).into();
+        let mut instance = linker.instance(name)?;
+        for (item, exported) in interface.exports(engine) {
+            match exported.ty {
+                ComponentItem::ComponentFunc(_) => {
+                    let short = short.clone();
+                    instance.func_new(item, move |_, _, _, _| {
+                        Err(wasmtime::Error::msg(format!(
+                            "`{short}` is not to be had while a bundle describes, validates or migrates"
+                        )))
+                    })?;
+                }
+                ComponentItem::Resource(_) if item == "body" => {
+                    instance.resource(item, ResourceType::host::<Body>(), |_, _| Ok(()))?;
+                }
+                ComponentItem::Resource(_) => {
+                    instance.resource(item, ResourceType::host::<()>(), |_, _| Ok(()))?;
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(linker)
+}
+
+impl log::Host for State {
+    async fn write(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
+        if level == Level::Error && message.starts_with(PANIC_PREFIX) {
+            self.panic = Some(one_line(&Redactor::default(), message));
+        }
+        Ok(())
+    }
+}

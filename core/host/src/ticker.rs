@@ -1,0 +1,125 @@
+//! The clock of running guests: a thread that advances the engine's epoch, so that a guest which
+//! computes stops every [`limits::TICK`] and lets others have their turn.
+//!
+//! It rests while no guest runs, and ends with the engine.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use wasmtime::Engine;
+
+use crate::limits;
+
+/// The thread. Dropping it ends the thread.
+pub(crate) struct Ticker {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    running: AtomicUsize,
+    ended: AtomicBool,
+}
+
+/// A guest that may run: there are ticks as long as one of these lives.
+pub(crate) struct Running {
+    shared: Arc<Shared>,
+}
+
+impl Ticker {
+    pub(crate) fn start(engine: &Engine) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared { running: AtomicUsize::new(0), ended: AtomicBool::new(false) });
+        let thread = std::thread::Builder::new().name("blockyard-ticks".to_owned()).spawn({
+            let (shared, engine) = (shared.clone(), engine.weak());
+            move || {
+                while !shared.ended.load(Ordering::Acquire) {
+                    if shared.running.load(Ordering::Acquire) == 0 {
+                        // Whoever makes it one wakes this thread, before or after it sleeps.
+                        std::thread::park();
+                        continue;
+                    }
+                    std::thread::sleep(limits::TICK);
+                    let Some(engine) = engine.upgrade() else { return };
+                    engine.increment_epoch();
+                }
+            }
+        })?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Ticks until the guard is dropped.
+    pub(crate) fn run(&self) -> Running {
+        if self.shared.running.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.wake();
+        }
+        Running { shared: self.shared.clone() }
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shared.running.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::Release);
+        self.wake();
+        if let Some(thread) = self.thread.take() {
+            // It sleeps for one tick at the most, and cannot panic.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn engine() -> Engine {
+        let mut config = wasmtime::Config::new();
+        config.epoch_interruption(true);
+        Engine::new(&config).expect("an engine")
+    }
+
+    #[test]
+    fn the_thread_ends_with_its_owner() {
+        let ticker = Ticker::start(&engine()).expect("a thread");
+        let shared = Arc::downgrade(&ticker.shared);
+        let running = ticker.run();
+        drop(ticker);
+        drop(running);
+        assert!(shared.upgrade().is_none(), "the thread holds on");
+    }
+
+    #[test]
+    fn there_are_ticks_while_a_guest_runs_and_none_otherwise() {
+        let engine = engine();
+        let ticker = Ticker::start(&engine).expect("a thread");
+        let running = ticker.run();
+        let began = Instant::now();
+        // A module that loops ends at the next tick.
+        let module = wasmtime::Module::new(&engine, LOOP).expect("a module");
+        let mut store = wasmtime::Store::new(&engine, ());
+        store.set_epoch_deadline(2);
+        let trap = wasmtime::Instance::new(&mut store, &module, &[]).expect_err("it loops");
+        assert_eq!(trap.downcast_ref(), Some(&wasmtime::Trap::Interrupt), "{trap:#}");
+        assert!(began.elapsed() < Duration::from_secs(30));
+        drop(running);
+        assert_eq!(ticker.shared.running.load(Ordering::Acquire), 0);
+    }
+
+    /// `(module (func $f (loop br 0)) (start $f))`
+    const LOOP: &[u8] =
+        b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x08\x01\0\x0a\x09\x01\x07\0\x03\x40\x0c\0\x0b\x0b";
+}

@@ -1,0 +1,143 @@
+//! The cache of compiled code, tampered with in every way: what is not what was put there is compiled
+//! anew, never trusted, and never an error.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+
+use blockyard_host::{Bundle, Sandbox, SandboxConfig};
+
+use super::{load, well};
+
+fn open(folder: &Path) -> Sandbox {
+    Sandbox::new(&SandboxConfig { cache: Some(folder.to_owned()), ..SandboxConfig::default() }).expect("a sandbox")
+}
+
+/// A process that loads a bundle and calls it, as far as the cache knows.
+async fn use_bundle(folder: &Path, name: &str) -> Bundle {
+    let sandbox = open(folder);
+    let bundle = load(&sandbox, name, "").await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(bundle.manifest().name.as_str(), name);
+    well(&sandbox, &bundle).await;
+    bundle
+}
+
+/// The entries: one per engine and bundle.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let folders = fs::read_dir(folder).expect("the cache").flatten().map(|entry| entry.path());
+    let mut entries: Vec<PathBuf> = folders
+        .filter(|path| path.is_dir())
+        .flat_map(|folder| fs::read_dir(folder).expect("a folder").flatten())
+        .map(|entry| entry.path())
+        .collect();
+    entries.sort();
+    entries
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("it is there").permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn code_is_kept_for_this_user_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().join("cache");
+    use_bundle(&folder, "kept").await;
+    let kept = entries(&folder);
+    assert_eq!(kept.len(), 2, "one for calls, one for questions: {kept:?}");
+    for path in kept.iter().chain([&folder.join("key")]) {
+        assert_eq!(mode(path), 0o600, "{}", path.display());
+    }
+    assert_eq!(mode(&folder), 0o700);
+    let before: Vec<_> =
+        kept.iter().map(|path| fs::metadata(path).expect("kept").modified().expect("a time")).collect();
+    use_bundle(&folder, "kept").await;
+    let after: Vec<_> = kept.iter().map(|path| fs::metadata(path).expect("kept").modified().expect("a time")).collect();
+    assert_eq!(before, after, "what was kept is used as it is");
+}
+
+#[tokio::test]
+async fn what_was_changed_is_compiled_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    use_bundle(folder.path(), "changed").await;
+    for path in entries(folder.path()) {
+        let good = fs::read(&path).expect("an entry");
+        let mut poisons: Vec<Vec<u8>> = vec![Vec::new(), b"poison".to_vec(), good[..good.len() / 2].to_vec()];
+        poisons.push([good.as_slice(), b"more"].concat());
+        // A byte of the tag, of the headers, of the code, of what describes the code.
+        for part in 0..24 {
+            let mut flipped = good.clone();
+            flipped[(good.len() - 1) * part / 23] ^= 1;
+            poisons.push(flipped);
+        }
+        for poison in poisons {
+            fs::write(&path, &poison).expect("written");
+            use_bundle(folder.path(), "changed").await;
+            assert_ne!(fs::read(&path).expect("an entry"), poison, "it was left as it was");
+        }
+    }
+}
+
+#[tokio::test]
+async fn code_that_was_put_elsewhere_is_not_that_bundles_code() {
+    let folder = tempfile::tempdir().expect("a folder");
+    use_bundle(folder.path(), "one").await;
+    let ones = entries(folder.path());
+    use_bundle(folder.path(), "other").await;
+    // All that is there is good code of ours, and for the same engines: that of the wrong bundle, then
+    // that of the wrong engine.
+    for other in entries(folder.path()).iter().filter(|path| !ones.contains(path)) {
+        for one in &ones {
+            fs::copy(one, other).expect("a copy");
+            use_bundle(folder.path(), "other").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn code_of_another_key_is_compiled_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    use_bundle(folder.path(), "foreign").await;
+    let key = folder.path().join("key");
+    let before = entries(folder.path()).iter().map(|path| fs::read(path).expect("an entry")).collect::<Vec<_>>();
+    // As if the folder came from another machine; and a key that is none, or that others can read.
+    for (text, bits) in [(vec![7; 32], 0o600), (b"short".to_vec(), 0o600), (vec![9; 32], 0o644)] {
+        fs::write(&key, text).expect("written");
+        fs::set_permissions(&key, fs::Permissions::from_mode(bits)).expect("set");
+        use_bundle(folder.path(), "foreign").await;
+        let after = entries(folder.path()).iter().map(|path| fs::read(path).expect("an entry")).collect::<Vec<_>>();
+        assert!(before.iter().zip(&after).all(|(before, after)| before[..32] != after[..32]), "the tags are the same");
+        assert_eq!((mode(&key), fs::read(&key).expect("the key").len()), (0o600, 32));
+    }
+    assert_ne!(fs::read(&key).expect("the key"), vec![9; 32], "a key that others could read is still used");
+}
+
+#[tokio::test]
+async fn a_folder_that_others_may_write_is_mended() {
+    let folder = tempfile::tempdir().expect("a folder");
+    use_bundle(folder.path(), "open").await;
+    let key = fs::read(folder.path().join("key")).expect("the key");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("set");
+    use_bundle(folder.path(), "open").await;
+    assert_eq!(mode(folder.path()), 0o700);
+    assert_ne!(fs::read(folder.path().join("key")).expect("the key"), key, "whoever may write may have read");
+}
+
+#[tokio::test]
+async fn a_folder_of_somebody_else_is_refused_and_none_is_needed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Where there can be no folder, code is not kept.
+    fs::write(folder.path().join("file"), "").expect("a file");
+    use_bundle(&folder.path().join("file/cache"), "none").await;
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(folder.path(), &link).expect("a link");
+    let refused = Sandbox::new(&SandboxConfig { cache: Some(link), ..SandboxConfig::default() });
+    assert!(refused.err().expect("refused").to_string().contains("somebody else's folder"));
+    if rustix::process::geteuid().is_root() {
+        let other = folder.path().join("other");
+        fs::create_dir(&other).expect("a folder");
+        chown(&other, Some(12_345), None).expect("given away");
+        let refused = Sandbox::new(&SandboxConfig { cache: Some(other), ..SandboxConfig::default() });
+        assert!(refused.err().expect("refused").to_string().contains("somebody else's folder"));
+    }
+}

@@ -1,0 +1,63 @@
+//! The sandbox from inside of a process: files of all kinds, calls beside each other, a cache that
+//! somebody tampers with, and thousands of instances. What one call of the binary shows is in
+//! `tests/e2e/attacks.rs`.
+
+#[allow(dead_code, unreachable_pub, reason = "the tests of the binary use the rest")]
+#[path = "../../../../tests/src/attack.rs"]
+mod attack;
+
+mod beside;
+mod cache;
+mod loading;
+mod migrate;
+mod soak;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use blockyard_host::{
+    Block, Bundle, CallSecret, Deadline, HostError, Invocation, Problem, Reply, RevealHook, Sandbox, SandboxConfig,
+};
+use blockyard_model::{Effect, Pointer};
+use serde_json::{Value, json};
+
+fn sandbox() -> Sandbox {
+    Sandbox::new(&SandboxConfig::default()).expect("a sandbox")
+}
+
+/// A bundle of a text in the form of the attacks.
+async fn load(sandbox: &Sandbox, name: &str, text: &str) -> Result<Bundle, HostError> {
+    sandbox.load(Arc::new(attack::build(name, text))).await
+}
+
+/// One of the attacks.
+async fn load_attack(sandbox: &Sandbox, name: &str) -> Bundle {
+    sandbox.load(Arc::new(attack::attack(name))).await.unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn invocation(bundle: &Bundle, deadline: Duration) -> Invocation {
+    Invocation {
+        block: Block {
+            type_slug: bundle.manifest().name.to_string(),
+            name: "a".to_owned(),
+            revision: 1,
+            config: json!({"note": "here"}),
+        },
+        effect: Effect::Write,
+        secrets: BTreeMap::<Pointer, CallSecret>::new(),
+        grants: bundle.manifest().capabilities.clone(),
+        deadline: Deadline(deadline),
+        reveal: RevealHook::new(async |_| Err(Problem::new("denied", "there is nothing to reveal"))),
+    }
+}
+
+async fn call(sandbox: &Sandbox, bundle: &Bundle, operation: &str, deadline: Duration) -> Result<Reply, HostError> {
+    sandbox.invoke(bundle, invocation(bundle, deadline), operation, &json!({}), None).await
+}
+
+/// A call that must do its work.
+async fn well(sandbox: &Sandbox, bundle: &Bundle) {
+    let reply = call(sandbox, bundle, "well", Duration::from_secs(60)).await;
+    assert_eq!(reply.unwrap_or_else(|error| panic!("{error}")).result, Value::Null);
+}

@@ -1,0 +1,59 @@
+//! `migrate`: what a bundle makes of a configuration of an older version of its type.
+
+use blockyard_host::HostError;
+use serde_json::json;
+
+use super::{load, sandbox};
+
+async fn migrated(text: &str) -> Result<serde_json::Value, HostError> {
+    let sandbox = sandbox();
+    let bundle = load(&sandbox, "moves", text).await.expect("a bundle");
+    sandbox.migrate(&bundle, "moves", 1, &json!({"note": "here"})).await
+}
+
+#[tokio::test]
+async fn a_configuration_is_brought_to_this_version() {
+    // 0, then where the text is and how long.
+    let text = r#"
+        (data (i32.const 512) "\00\00\00\00\20\02\00\00\0d\00\00\00")
+        (data (i32.const 544) "{\"note\": \"a\"}")
+        (func $migrate (param i32 i32 i32 i32 i32) (result i32)
+            (if (i32.ne (local.get 2) (i32.const 1)) (then (unreachable)))
+            (i32.const 512))
+    "#;
+    assert_eq!(migrated(text).await.expect("a configuration"), json!({"note": "a"}));
+}
+
+#[tokio::test]
+async fn a_bundle_says_why_not() {
+    // 1, then a problem: code and message, no hint, not retryable, no details.
+    let text = r#"
+        (data (i32.const 512) "\01\00\00\00\40\02\00\00\07\00\00\00\47\02\00\00\06\00\00\00")
+        (data (i32.const 576) "invalidno way")
+        (func $migrate (param i32 i32 i32 i32 i32) (result i32) (i32.const 512))
+    "#;
+    let Err(HostError::Problem(problem)) = migrated(text).await else { panic!("it has no way") };
+    assert_eq!((problem.code.as_str(), problem.message.as_str()), ("invalid", "no way"));
+}
+
+#[tokio::test]
+async fn what_is_not_json_is_no_configuration() {
+    let text = r#"
+        (data (i32.const 512) "\00\00\00\00\60\00\00\00\03\00\00\00")
+        (func $migrate (param i32 i32 i32 i32 i32) (result i32) (i32.const 512))
+    "#;
+    assert!(matches!(migrated(text).await, Err(HostError::BadAnswer { .. })));
+}
+
+#[tokio::test]
+async fn it_reaches_nothing_and_ends() {
+    let clock = r#"
+;; capabilities: clock
+        (import "blockyard:bundle/clock@0.1.0" "now" (func $now (result i64)))
+        (func $migrate (param i32 i32 i32 i32 i32) (result i32) (drop (call $now)) (i32.const 192))
+    "#;
+    let Err(HostError::Crash { reason, .. }) = migrated(clock).await else { panic!("it knows the time") };
+    assert_eq!(reason, "`clock` is not to be had while a bundle describes, validates or migrates");
+    let spins = "(func $migrate (param i32 i32 i32 i32 i32) (result i32) (loop $again (br $again)) (unreachable))";
+    assert!(matches!(migrated(spins).await, Err(HostError::Limit { .. })));
+}

@@ -1,0 +1,51 @@
+//! Thousands of instances leave nothing behind.
+
+use std::time::Duration;
+
+use super::{call, load, load_attack, sandbox, well};
+
+/// Memory of this process that is in use, bytes.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux says");
+    let pages: usize = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number");
+    pages * rustix::param::page_size()
+}
+
+#[test]
+fn thousands_of_calls_leave_no_memory_behind() {
+    // Other tests of this process take memory meanwhile, so it is a process of its own.
+    let alone = std::process::Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", "soak::alone", "--ignored", "--nocapture"])
+        .output()
+        .expect("this program runs");
+    let said = format!("{}{}", String::from_utf8_lossy(&alone.stdout), String::from_utf8_lossy(&alone.stderr));
+    assert!(alone.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "run by `thousands_of_calls_leave_no_memory_behind`"]
+async fn alone() {
+    let sandbox = sandbox();
+    let healthy = load(&sandbox, "healthy", "").await.expect("a bundle");
+    let trap = load_attack(&sandbox, "trap").await;
+    let spins = load_attack(&sandbox, "loop-in-invoke").await;
+    let grows = load_attack(&sandbox, "grow-to-the-cap").await;
+    let round = async |calls: usize| {
+        for _ in 0..calls {
+            well(&sandbox, &healthy).await;
+            call(&sandbox, &trap, "go", Duration::from_secs(60)).await.err().expect("a crash");
+            sandbox.validate(&healthy, "healthy", &serde_json::json!({})).await.expect("an answer");
+        }
+        for _ in 0..calls / 100 {
+            // Nobody waits for the end of these.
+            let spinning = call(&sandbox, &spins, "go", Duration::from_secs(60));
+            assert!(tokio::time::timeout(Duration::from_millis(10), spinning).await.is_err());
+            call(&sandbox, &grows, "go", Duration::from_secs(60)).await.err().expect("stopped");
+        }
+    };
+    round(500).await;
+    let before = resident();
+    round(4_000).await;
+    let after = resident();
+    assert!(after < before + (48 << 20), "{} KiB before, {} KiB after", before >> 10, after >> 10);
+}

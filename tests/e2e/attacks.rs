@@ -1,0 +1,253 @@
+//! Each attack of `tests/guests/attacks`, through the binary: what stops it, in which words, and that
+//! the yard and the next call are unharmed.
+
+use blockyard_tests::attack::{attack, folder};
+use blockyard_tests::{Ran, TestYard};
+
+/// One line per attack, one test per line, and the list of all.
+macro_rules! attacks {
+    ($($name:ident: $outcome:expr;)*) => {
+        $(#[test] fn $name() { $outcome(&stringify!($name).replace('_', "-")); })*
+        const TESTED: &[&str] = &[$(stringify!($name)),*];
+    };
+}
+
+attacks! {
+    // Time.
+    loop_in_invoke: in_time;
+    loop_in_start: refused("it does not describe itself: it computed for more than 1000 million steps");
+    loop_in_describe: refused("it does not describe itself: it computed for more than 1000 million steps");
+    loop_in_validate: at_create("it computed for more than 1000 million steps");
+    loop_in_check: at_check;
+    loop_in_realloc: in_time;
+    loop_in_post_return: in_time;
+    loop_in_destructor: in_time;
+    loop_in_parts: in_time;
+    parts_without_end: in_time;
+    memory_fill_forever: in_time;
+    wait_past_the_deadline: in_time;
+    log_flood: in_time;
+    deep_recursion: stopped("its stack is deeper than 512 KiB");
+
+    // Memory.
+    grow_to_the_cap: stopped("it asked for more than 256 MiB of memory");
+    huge_memory: refused("it does not describe itself: it asked for more than 256 MiB of memory");
+    many_memories: refused("it has too many parts: memory count too high at 41");
+    memories_together: stopped("it asked for more than 256 MiB of memory");
+    table_growth: stopped("its tables have more than 500000 elements, or 100000 in one");
+    many_tables: refused("its tables have more than 500000 elements, or 100000 in one");
+    million_handles: stopped("it holds more than 1000 handles");
+    bodies_without_end: stopped("its bodies have more than 256 MiB of memory");
+    too_much_chance: crashed("4294967295 random bytes at once; the limit is 65536");
+
+    // Answers.
+    result_too_long: stopped("the result has 17825792 bytes; the limit is 16777216");
+    result_of_the_wrong_shape: ends("gave a result of `go` that is not valid");
+    result_is_not_json: ends("gave an answer that is not valid: the result is not JSON");
+    result_is_not_text: crashed("invalid utf-8");
+    result_nested_deeply: ends("gave an answer that is not valid: the result is not JSON: recursion limit exceeded");
+    result_of_u32_max: crashed("out of bounds");
+    list_of_u32_max: at_create("out of bounds");
+    nested_lists: at_create("it passed more than 64 MiB at once to the host");
+    answer_out_of_bounds: crashed("out of bounds");
+    answer_unaligned: crashed("not aligned");
+    realloc_out_of_bounds: crashed("beyond end of memory");
+    realloc_overlapping: harmless("null\n");
+    realloc_over_the_manifest: ends("gave an answer that is not valid: the result is not JSON");
+    realloc_calls_the_host: crashed("cannot leave component instance");
+    post_return_calls_the_host: crashed("cannot leave component instance");
+    log_with_control_characters: log_on_one_line;
+
+    // Handles.
+    forged_handle: crashed("unknown handle index 77");
+    double_drop: crashed("unknown handle index");
+    use_after_drop: crashed("unknown handle index");
+    handle_of_another_type: crashed("wrong type");
+    handles_left_open: harmless("null\n");
+
+    // Crashes.
+    trap: crashed("unreachable");
+    trap_in_parts: crashed("unreachable");
+    division_by_zero: crashed("divide by zero");
+    panic_in_describe: refused(r"it does not describe itself: panicked at the zoo: \u{1b}[2Jthe zebra");
+
+    // What depends on something.
+    describe_asks_the_clock: refused("`clock` is not to be had while a bundle describes, validates or migrates");
+    validate_asks_for_chance: at_create("`random` is not to be had while a bundle describes, validates or migrates");
+    start_calls_the_host: refused("`clock` is not to be had while a bundle describes, validates or migrates");
+    counter_across_calls: twice_the_same;
+
+    // Files.
+    two_manifests: refused("the component has 2 manifests; it must have one");
+    no_manifest: refused("the component has no manifest");
+    describe_differs_from_manifest: refused("describes itself otherwise than its manifest does");
+    manifest_is_not_json: refused("the manifest is not valid: expected value");
+    imports_undeclared: refused("the component uses `clock`, which its manifest does not ask for");
+    imports_wasi: refused("the component imports `wasi:filesystem/types@0.2.0`, which Blockyard does not provide");
+    not_a_bundle_core_module: refused("a core WebAssembly module, not a component");
+    not_a_bundle_empty: refused("the component is not a bundle");
+    not_a_bundle_wrong_export: refused("the component is not a bundle");
+    too_many_functions: refused("it has more than 200000 functions");
+    huge_function: refused("one function has 1200004 bytes; the limit is 1048576");
+}
+
+#[test]
+fn no_attack_is_forgotten() {
+    let files = std::fs::read_dir(folder()).expect("the folder of the attacks").flatten();
+    let mut files: Vec<String> =
+        files.map(|file| file.file_name().to_string_lossy().trim_end_matches(".wat").replace('-', "_")).collect();
+    files.sort();
+    let mut tested = TESTED.to_vec();
+    tested.sort_unstable();
+    assert_eq!(files, tested, "each file has its line here, and each line its file");
+}
+
+/// A yard with the bundle of an attack and a block of it.
+struct Attacked {
+    yard: TestYard,
+    block: String,
+}
+
+impl Attacked {
+    fn installed(name: &str) -> Self {
+        let yard = TestYard::empty();
+        yard.ok(&["init", "--key", "file"]);
+        let file = yard.path("attack.wasm");
+        std::fs::write(&file, attack(name)).expect("a file");
+        yard.ok(&["install", &file.display().to_string(), "--yes"]);
+        Self { yard, block: format!("{name}/a") }
+    }
+
+    fn new(name: &str) -> Self {
+        let attacked = Self::installed(name);
+        attacked.yard.ok(&["create", &attacked.block, "--set", "note=here"]);
+        attacked
+    }
+
+    fn go(&self) -> Ran {
+        self.go_for("60")
+    }
+
+    fn go_for(&self, seconds: &str) -> Ran {
+        self.yard.run(&["call", &self.block, "go", "--timeout", seconds, "--out", "out.bin"])
+    }
+
+    /// The next call of the same block does its work, and the yard is whole.
+    fn is_well(&self) {
+        let well = self.yard.run(&["call", &self.block, "well", "--args", r#"{"long": "enough"}"#]);
+        assert_eq!((well.code, well.stdout.as_str()), (0, "null\n"), "{}", well.stderr);
+        self.yard.ok(&["doctor"]);
+    }
+}
+
+/// A call that ends with exit code 7 and these words.
+fn ends(words: &'static str) -> impl Fn(&str) {
+    ends_with_both("", words)
+}
+
+fn ends_with_both(how: &'static str, words: &'static str) -> impl Fn(&str) {
+    move |name| {
+        let attacked = Attacked::new(name);
+        let ran = attacked.go();
+        assert_eq!(ran.code, 7, "{}{}", ran.stdout, ran.stderr);
+        let said = format!("error: bundle `{name}` {how}");
+        assert!(ran.stderr.starts_with(&said) && ran.stderr.contains(words), "{}", ran.stderr);
+        assert!(ran.stderr.contains("only this call is lost") || ran.stderr.contains("not valid"), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("panicked at core"), "{}", ran.stderr);
+        attacked.is_well();
+    }
+}
+
+fn stopped(words: &'static str) -> impl Fn(&str) {
+    ends_with_both("was stopped: ", words)
+}
+
+fn crashed(words: &'static str) -> impl Fn(&str) {
+    ends_with_both("crashed: ", words)
+}
+
+/// A call that its deadline ends.
+fn in_time(name: &str) {
+    let attacked = Attacked::new(name);
+    let began = std::time::Instant::now();
+    let ran = attacked.go_for("2");
+    assert_eq!(ran.code, 7, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.contains("the call was stopped after 2 seconds"), "{}", ran.stderr);
+    // Generous: machines are slow. What it shows is that it ends.
+    assert!(began.elapsed().as_secs() < 25, "{:?}", began.elapsed());
+    attacked.is_well();
+}
+
+/// A file that is not installed.
+fn refused(words: &'static str) -> impl Fn(&str) {
+    move |name| {
+        let yard = TestYard::empty();
+        yard.ok(&["init", "--key", "file"]);
+        let file = yard.path("attack.wasm");
+        std::fs::write(&file, attack(name)).expect("a file");
+        let said = yard.fails(4, &["install", &file.display().to_string(), "--yes"]);
+        assert!(said.contains(words), "{said}");
+        assert_eq!(yard.json(&["bundles"])["bundles"], serde_json::json!([]));
+        yard.ok(&["doctor"]);
+    }
+}
+
+/// A configuration that is not saved, for the bundle fails to judge it.
+fn at_create(words: &'static str) -> impl Fn(&str) {
+    move |name| {
+        let attacked = Attacked::installed(name);
+        let said = attacked.yard.fails(7, &["create", &attacked.block, "--set", "note=here"]);
+        assert!(said.contains(words), "{said}");
+        assert_eq!(attacked.yard.addresses(&[]), Vec::<String>::new());
+        attacked.yard.ok(&["doctor"]);
+    }
+}
+
+fn at_check(name: &str) {
+    let attacked = Attacked::new(name);
+    let ran = attacked.yard.run(&["check", &attacked.block]);
+    assert_eq!(ran.code, 7, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.contains("was stopped: it computed for more than 30 seconds"), "{}", ran.stderr);
+    attacked.is_well();
+}
+
+fn harmless(output: &'static str) -> impl Fn(&str) {
+    move |name| {
+        let attacked = Attacked::new(name);
+        let ran = attacked.go();
+        assert_eq!((ran.code, ran.stdout.as_str()), (0, output), "{}", ran.stderr);
+        attacked.is_well();
+    }
+}
+
+fn twice_the_same(name: &str) {
+    harmless("1\n")(name);
+    let attacked = Attacked::new(name);
+    for _ in 0..2 {
+        assert_eq!(attacked.go().stdout, "1\n");
+    }
+}
+
+fn log_on_one_line(name: &str) {
+    let attacked = Attacked::new(name);
+    let ran = attacked.go();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let line = r"warn: a\u{1b}[2J\u{1b}]0;owned\u{7}b\rerror: forged\nc\u{9b}2Jd\u{202e}e\u{2028}f";
+    assert_eq!(ran.stderr, format!("{line}\n"));
+    attacked.is_well();
+}
+
+#[test]
+fn machine_code_is_no_bundle() {
+    let yard = TestYard::empty();
+    yard.ok(&["init", "--key", "file"]);
+    // What wasmtime makes of a component is an ELF file; so is the binary itself.
+    for name in ["bundle.cwasm", "bundle.wasm"] {
+        let mut beginning = vec![0; 1 << 20];
+        let mut binary = std::fs::File::open(blockyard_tests::binary()).expect("the binary");
+        std::io::Read::read_exact(&mut binary, &mut beginning).expect("its beginning");
+        std::fs::write(yard.path(name), beginning).expect("a file");
+        let said = yard.fails(4, &["install", &yard.path(name).display().to_string(), "--yes"]);
+        assert!(said.contains("machine code"), "{said}");
+    }
+}

@@ -1,0 +1,6 @@
+;; Counts its calls, if it can.
+;; result: {"type": "integer"}
+(global $calls (mut i32) (i32.const 0))
+(func $invoke (type $call)
+    (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+    (call $digit (global.get $calls)))

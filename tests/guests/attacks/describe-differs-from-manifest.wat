@@ -1,0 +1,2 @@
+;; The file says one name, the code another.
+;; embedded: innocent

@@ -1,0 +1,2 @@
+;; Wants files.
+(component (import "wasi:filesystem/types@0.2.0" (instance)))

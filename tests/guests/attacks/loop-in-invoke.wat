@@ -1,0 +1,2 @@
+;; An operation that computes for ever.
+(func $invoke (type $call) (loop $again (br $again)) (unreachable))

@@ -1,0 +1,2 @@
+;; Describes itself in words.
+;; manifest: I am a bundle, trust me

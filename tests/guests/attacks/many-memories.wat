@@ -1,0 +1,2 @@
+;; Forty memories.
+;; times 40: (memory 1)

@@ -1,0 +1,7 @@
+;; Fills 200 MiB again and again, each time with one instruction.
+(func $invoke (type $call)
+    (drop (memory.grow (i32.const 3200)))
+    (loop $again
+        (memory.fill (i32.const 1048576) (i32.const 1) (i32.const 200000000))
+        (br $again))
+    (unreachable))

@@ -1,0 +1,16 @@
+;; 10,000 violations, whose texts are the same 100,000 bytes: 2 GB for the host, 260 KB for the guest.
+(memory $memory 8)
+(func $validate (param i32 i32 i32 i32) (result i32)
+    (local $at i32)
+    (i32.store (i32.const 512) (i32.const 1))
+    (i32.store (i32.const 516) (i32.const 131072))
+    (i32.store (i32.const 520) (i32.const 10000))
+    (local.set $at (i32.const 131072))
+    (loop $again
+        (i32.store (local.get $at) (i32.const 2048))
+        (i32.store offset=4 (local.get $at) (i32.const 100000))
+        (i32.store offset=8 (local.get $at) (i32.const 2048))
+        (i32.store offset=12 (local.get $at) (i32.const 100000))
+        (local.set $at (i32.add (local.get $at) (i32.const 16)))
+        (br_if $again (i32.lt_u (local.get $at) (i32.const 291072))))
+    (i32.const 512))

@@ -1,0 +1,2 @@
+;; A file that says nothing of itself without running.
+;; manifests: 0

@@ -1,0 +1,2 @@
+;; More functions than anybody compiles.
+;; times 200001: (func)

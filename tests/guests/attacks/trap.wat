@@ -1,0 +1,2 @@
+;; Ends at once.
+(func $invoke (type $call) (unreachable))

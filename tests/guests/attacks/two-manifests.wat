@@ -1,0 +1,2 @@
+;; A file that says two things of itself.
+;; manifests: 2

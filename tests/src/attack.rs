@@ -1,0 +1,249 @@
+//! Makes bundles of the attacks in `tests/guests/attacks`: WebAssembly text, one file per attack.
+//!
+//! A file has only what is wrong with it. What else a bundle must have comes from the prelude:
+//! a memory, `cabi_realloc`, and each export that the file does not define itself, by the name that
+//! the prelude has for it (`$describe`, `$validate`, `$invoke`, …). Lines at the top say more:
+//!
+//! - `;; capabilities: log, clock` what the manifest asks for;
+//! - `;; result: {"type": "integer"}` the schema of the attack's result, `null` where nothing is said;
+//! - `;; manifest: TEXT` what `describe` answers, instead of a good manifest;
+//! - `;; embedded: NAME` the name in the manifest in the file, which `describe` does not say;
+//! - `;; manifests: 2` how many manifests the file has;
+//! - `;; times 40: (memory 1)` what stands there so many times.
+//!
+//! A file that begins with `(component` or `(module` is taken as it is.
+//!
+//! This file stands alone: the tests of `core/host` include it.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+const EXPORTS: &str = "blockyard:bundle/block-types@0.1.0";
+
+/// Where the manifest lies in the guest's memory.
+const MANIFEST_AT: usize = 1024;
+
+/// What every bundle has, unless its file has it. The name says how the file would define it.
+const PRELUDE: [(&str, &str); 8] = [
+    ("(memory $memory", r#"(memory $memory 2)"#),
+    (
+        "(func $realloc",
+        r#"(global $heap (mut i32) (i32.const 65536))
+        (func $realloc (param $old i32) (param $old-size i32) (param $align i32) (param $size i32) (result i32)
+            (local $at i32)
+            (local.set $at (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
+            (global.set $heap (i32.add (local.get $at) (local.get $size)))
+            (block $enough
+                (br_if $enough (i32.le_u (global.get $heap) (i32.shl (memory.size) (i32.const 16))))
+                (drop (memory.grow (i32.add (i32.const 1) (i32.shr_u (local.get $size) (i32.const 16))))))
+            (memory.copy (local.get $at) (local.get $old) (local.get $old-size))
+            (local.get $at))"#,
+    ),
+    ("(func $describe", "(func $describe (result i32) (i32.const 32))"),
+    ("(func $validate", "(func $validate (param i32 i32 i32 i32) (result i32) (i32.const 48))"),
+    ("(func $migrate", "(func $migrate (param i32 i32 i32 i32 i32) (result i32) (i32.const 192))"),
+    ("(func $check", "(func $check (param i32 i32 i32 i32 i64 i32 i32) (result i32) (i32.const 192))"),
+    ("(func $invoke", "(func $invoke (type $call) (call $null))"),
+    ("(func $next", "(func $next (param i32) (result i32) (i32.const 48))"),
+];
+
+/// Answers in memory, functions that give them, and the one export that tells the operation `go`,
+/// which is the attack, from `well`, which is not.
+const ANSWERS: &str = r#"
+    (type $call (func (param i32 i32 i32 i32 i64 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+    (data (i32.const 64) "\00\00\00\00\60\00\00\00\04\00\00\00\00\00\00\00\00\00\00\00")
+    (data (i32.const 96) "null")
+    (data (i32.const 192) "\00\00\00\00\d0\00\00\00\02\00\00\00")
+    (data (i32.const 208) "[]")
+    (func $null (result i32) (i32.const 64))
+    ;; The JSON text at a place.
+    (func $answer (param $at i32) (param $length i32) (result i32)
+        (i32.store (i32.const 132) (local.get $at))
+        (i32.store (i32.const 136) (local.get $length))
+        (i32.const 128))
+    ;; A number of one digit.
+    (func $digit (param $digit i32) (result i32)
+        (i32.store8 (i32.const 112) (i32.add (i32.const 48) (local.get $digit)))
+        (call $answer (i32.const 112) (i32.const 1)))
+    ;; `null` with an output: 1 is a body, 2 are parts.
+    (func $output (param $kind i32) (param $handle i32) (result i32)
+        (i32.store (i32.const 164) (i32.const 96))
+        (i32.store (i32.const 168) (i32.const 4))
+        (i32.store (i32.const 172) (local.get $kind))
+        (i32.store (i32.const 176) (local.get $handle))
+        (i32.const 160))
+    (func $dispatch (type $call)
+        (if (i32.eq (local.get 8) (i32.const 4)) (then (return (call $null))))
+        (call $invoke (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4) (local.get 5)
+            (local.get 6) (local.get 7) (local.get 8) (local.get 9) (local.get 10) (local.get 11) (local.get 12)))
+"#;
+
+/// The folder of the attacks.
+#[must_use]
+pub fn folder() -> PathBuf {
+    // From `tests` and from `core/host` alike.
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let found = here.ancestors().map(|folder| folder.join("tests/guests/attacks")).find(|folder| folder.is_dir());
+    found.expect("the repository has the folder of the attacks")
+}
+
+/// The component of an attack.
+///
+/// # Panics
+/// Where there is no such file, or it is not what it should be.
+#[must_use]
+pub fn attack(name: &str) -> Vec<u8> {
+    let path = folder().join(format!("{name}.wat"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    build(name, &text)
+}
+
+/// The component of a text in the form of the attacks.
+///
+/// # Panics
+/// Where it is not what it should be.
+#[must_use]
+pub fn build(name: &str, text: &str) -> Vec<u8> {
+    let code = text.lines().find(|line| !line.trim().is_empty() && !line.starts_with(";;")).unwrap_or_default();
+    if code.starts_with("(component") || code.starts_with("(module") {
+        return wat::parse_str(text).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    let manifest = match word(text, "manifest") {
+        Some(text) => text.to_owned(),
+        None => manifest(name, text).to_string(),
+    };
+    let mut component = with_manifest(name, text, manifest.as_bytes());
+    let embedded = match word(text, "embedded") {
+        Some(other) => manifest.replace(name, other),
+        None => manifest,
+    };
+    for _ in 0..word(text, "manifests").map_or(1, |count| count.parse().expect("a number")) {
+        embed(&mut component, embedded.as_bytes());
+    }
+    component
+}
+
+/// A component whose `describe` answers with these bytes, without a manifest of its own in the file.
+///
+/// # Panics
+/// Where the text is not what it should be.
+#[must_use]
+pub fn with_manifest(name: &str, text: &str, manifest: &[u8]) -> Vec<u8> {
+    let module = module(text, manifest);
+    let mut module = wat::parse_str(&module).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let mut resolve = Resolve::default();
+    let wit = include_str!("../../schemas/wit/v0_1/bundle.wit");
+    let package = resolve.push_str("bundle.wit", wit).expect("the contract is WIT");
+    let world = resolve.select_world(&[package], Some("bundle-reveal")).expect("the contract has this world");
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("a module takes metadata");
+    let encoded = ComponentEncoder::default().module(&module).and_then(|mut encoder| encoder.encode());
+    encoded.unwrap_or_else(|error| panic!("{name}: {error:#}"))
+}
+
+/// Adds a manifest to a component file.
+pub fn embed(component: &mut Vec<u8>, manifest: &[u8]) {
+    let section_name = "blockyard:manifest";
+    let mut section = vec![u8::try_from(section_name.len()).expect("a short name")];
+    section.extend_from_slice(section_name.as_bytes());
+    section.extend_from_slice(manifest);
+    component.push(0);
+    let mut length = section.len();
+    // LEB128, as every number in WebAssembly is written.
+    while length >= 0x80 {
+        component.push(0x80 | u8::try_from(length & 0x7f).expect("seven bits"));
+        length >>= 7;
+    }
+    component.push(u8::try_from(length).expect("seven bits"));
+    component.extend_from_slice(&section);
+}
+
+/// A good manifest: one type that has the bundle's name, with the operations `go` and `well`.
+///
+/// # Panics
+/// Where a line at the top of the file is not what it should be.
+#[must_use]
+pub fn manifest(name: &str, text: &str) -> Value {
+    let capabilities: Vec<&str> = word(text, "capabilities").map(|all| all.split(", ").collect()).unwrap_or_default();
+    let result = word(text, "result").map_or(json!({"type": "null"}), |text| text.parse().expect("a schema"));
+    let operation = |name: &str, result: Value| {
+        json!({
+            "name": name, "effect": "write", "arguments": {"type": "object"}, "result": result, "input": true,
+            "output": true,
+        })
+    };
+    json!({
+        "manifest": 1, "name": name, "version": "0.1.0", "wit": "0.1", "capabilities": capabilities,
+        "types": [{
+            "slug": name, "version": 1,
+            "schema": {
+                "type": "object", "additionalProperties": false,
+                "properties": {
+                    "note": {"type": "string"},
+                    "token": {"type": "string", "writeOnly": true, "format": "password", "x-secret": {"audience": []}},
+                },
+            },
+            "operations": [operation("go", result), operation("well", json!({"type": "null"}))],
+        }],
+    })
+}
+
+/// The core module: what the file has, and of the prelude what it has not.
+fn module(text: &str, manifest: &[u8]) -> String {
+    let mut module = format!("(module\n{text}\n{ANSWERS}\n");
+    for (beginning, piece) in PRELUDE {
+        if !text.contains(beginning) {
+            module.push_str(piece);
+            module.push('\n');
+        }
+    }
+    for line in text.lines() {
+        if let Some((count, what)) = line.strip_prefix(";; times ").and_then(|line| line.split_once(": ")) {
+            module.push_str(&what.repeat(count.parse().expect("a number")));
+            module.push('\n');
+        }
+    }
+    let number = |number: usize| bytes(&u32::try_from(number).expect("it fits a memory").to_le_bytes());
+    // The memory has room for a manifest of any size that a test gives it.
+    let pages = (MANIFEST_AT + manifest.len()) >> 16;
+    if pages > 0 {
+        module = module.replace("(memory $memory 2)", &format!("(memory $memory {})", pages + 2));
+        module = module.replace("(mut i32) (i32.const 65536)", &format!("(mut i32) (i32.const {})", (pages + 1) << 16));
+    }
+    module.push_str(&format!(
+        "(data (i32.const 32) \"{}{}\")\n(data (i32.const {MANIFEST_AT}) \"{}\")\n",
+        number(MANIFEST_AT),
+        number(manifest.len()),
+        bytes(manifest),
+    ));
+    module.push_str("(export \"memory\" (memory $memory))\n(export \"cabi_realloc\" (func $realloc))\n");
+    for (export, function) in [
+        ("describe", "$describe"),
+        ("validate", "$validate"),
+        ("migrate", "$migrate"),
+        ("check", "$check"),
+        ("invoke", "$dispatch"),
+        ("[method]parts.next", "$next"),
+    ] {
+        module.push_str(&format!("(export \"{EXPORTS}#{export}\" (func {function}))\n"));
+    }
+    if text.contains("(func $post") {
+        module.push_str(&format!("(export \"cabi_post_{EXPORTS}#invoke\" (func $post))\n"));
+    }
+    if text.contains("(func $destructor") {
+        module.push_str(&format!("(export \"{EXPORTS}#[dtor]parts\" (func $destructor))\n"));
+    }
+    module.push(')');
+    module
+}
+
+/// What a line at the top says.
+fn word<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(";; ")?.strip_prefix(name)?.strip_prefix(": "))
+}
+
+fn bytes(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\{byte:02x}")).collect()
+}
