@@ -14,6 +14,7 @@ mod durability;
 mod faults;
 mod formats;
 mod keys;
+mod mysql;
 mod postgres;
 mod purge;
 mod questions;
