@@ -49,6 +49,8 @@ fn main() -> ExitCode {
             () = interrupted() => Err(Failure::Interrupted),
         }
     });
+    // Databases stop what nobody waits for any more.
+    let _ = runtime.block_on(async { tokio::time::timeout(GRACE, blockyard::settled()).await });
     // A blocking read of the terminal must not keep the process alive.
     runtime.shutdown_background();
     match outcome {

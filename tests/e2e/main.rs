@@ -17,6 +17,7 @@ mod faults;
 mod formats;
 mod http;
 mod keys;
+mod mysql;
 mod postgres;
 mod purge;
 mod questions;

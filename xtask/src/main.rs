@@ -10,6 +10,7 @@
 mod bench;
 mod demo;
 mod flights;
+mod mariadb;
 mod postgres;
 mod setup;
 mod test;

@@ -59,7 +59,7 @@ impl Postgres {
         if !made.status.success() {
             return Err(format!("initdb: {}", String::from_utf8_lossy(&made.stderr)));
         }
-        certificate(path)?;
+        certificate(path, &mut as_postgres(&find("openssl").ok_or("there is no openssl")?))?;
         let port = free_port()?;
         let log = std::fs::File::create(path.join("log")).map_err(text)?;
         let server = as_postgres(&find("postgres").ok_or("there is no postgres")?)
@@ -130,8 +130,8 @@ impl Drop for Postgres {
 }
 
 /// A certificate for this machine and its key, made for this run.
-fn certificate(folder: &Path) -> Result {
-    let made = as_postgres(&find("openssl").ok_or("there is no openssl")?)
+pub(crate) fn certificate(folder: &Path, openssl: &mut Command) -> Result {
+    let made = openssl
         .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"])
         .args(["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"])
         .args(["-keyout", "server.key", "-out", "server.crt"])
@@ -150,16 +150,16 @@ fn as_postgres(program: &Path) -> Command {
     command
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output();
     id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(text)?;
     Ok(listener.local_addr().map_err(text)?.port())
 }
 
-fn text(error: std::io::Error) -> String {
+pub(crate) fn text(error: std::io::Error) -> String {
     error.to_string()
 }

@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use crate::Result;
+use crate::mariadb::{self, Mariadb};
 use crate::postgres::{PASSWORD, Postgres};
 use crate::setup::{self, Need};
 
 /// The suites that need more than Rust, and what they need.
-const SUITES: [(&str, &[Need]); 5] = [
+const SUITES: [(&str, &[Need]); 6] = [
     ("File systems of a test's own (full and read-only disks)", &[Need { program: "unshare", package: "util-linux" }]),
     ("A clock that can be set (faketime)", &[Need { program: "faketime", package: "faketime" }]),
     ("SQLite's own shell as a witness", &[Need { program: "sqlite3", package: "sqlite3" }]),
@@ -18,6 +19,15 @@ const SUITES: [(&str, &[Need]); 5] = [
             Need { program: "postgres", package: "postgresql" },
             Need { program: "psql", package: "postgresql-client" },
             Need { program: "pg_dump", package: "postgresql-client" },
+            Need { program: "openssl", package: "openssl" },
+        ],
+    ),
+    (
+        "MariaDB",
+        &[
+            Need { program: "mariadb-install-db", package: "mariadb-server" },
+            Need { program: "mariadbd", package: "mariadb-server" },
+            Need { program: "mariadb", package: "mariadb-client" },
             Need { program: "openssl", package: "openssl" },
         ],
     ),
@@ -82,7 +92,14 @@ pub(crate) fn run() -> Result {
         tests.env("BLOCKYARD_TEST_POSTGRES_PASSWORD", PASSWORD);
         tests.env("BLOCKYARD_TEST_POSTGRES_CERTIFICATE", postgres.certificate());
     }
+    let mariadb = if has("MariaDB") { Some(Mariadb::start()?) } else { None };
+    if let Some(mariadb) = &mariadb {
+        tests.env("BLOCKYARD_TEST_MARIADB_PORT", mariadb.port.to_string());
+        tests.env("BLOCKYARD_TEST_MARIADB_PASSWORD", mariadb::PASSWORD);
+        tests.env("BLOCKYARD_TEST_MARIADB_CERTIFICATE", mariadb.certificate());
+    }
     let outcome = crate::run(&mut tests);
+    drop(mariadb);
     drop(postgres);
     for suite in &skipped {
         println!("SKIPPED {suite}");

@@ -54,7 +54,7 @@ mod yard;
 
 pub use block::{Block, BlockView, Listing, Sealed, Use};
 pub use blockfile::BlockFile;
-pub use blockyard_host::{ByteStream, Deadline, Input, LogLevel, LogLine, Problem};
+pub use blockyard_host::{ByteStream, Deadline, Input, LogLevel, LogLine, Problem, settled};
 pub use blockyard_model as model;
 pub use blockyard_model::{Address, BlockName, Capability, Digest, Effect, PinnedAddress, Revision, TypeSlug};
 pub use blockyard_registry::Registry;

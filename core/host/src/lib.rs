@@ -27,6 +27,7 @@ mod trace;
 pub use bundle::Bundle;
 pub use call::{Block, CallSecret, Deadline, Invocation, LogLevel, LogLine, Reply};
 pub use capability::reveal::RevealHook;
+pub use capability::sql::settled;
 pub use error::HostError;
 pub use output::{ByteStream, Input};
 pub use problem::Problem;

@@ -1,4 +1,4 @@
-//! SQL databases as blocks: SQLite and PostgreSQL behind one type, `sql-database`, with the
+//! SQL databases as blocks: SQLite, PostgreSQL and MySQL or MariaDB behind one type, `sql-database`, with the
 //! standard interface `database`.
 
 mod parameters;
@@ -9,9 +9,9 @@ use blockyard_sdk::prelude::*;
 use blockyard_sdk::sql::{self, Connection, Rows, Target};
 use blockyard_sdk::{StepStatus, clock};
 
-use parameters::Statement;
+use parameters::{Statement, Syntax};
 
-/// A SQL database: SQLite in a file, or a PostgreSQL server.
+/// A SQL database: SQLite in a file, or a server of PostgreSQL, MySQL or MariaDB.
 #[derive(Block)]
 #[block(type = "sql-database", version = 1, title = "SQL database", interfaces("database"))]
 pub struct SqlDatabase {
@@ -21,15 +21,15 @@ pub struct SqlDatabase {
     database: String,
     /// The server's host name or address. Not for SQLite.
     host: Option<String>,
-    /// The server's port; 5432 where none is given. Not for SQLite.
+    /// The server's port; where none is given, 5432 for PostgreSQL and 3306 for MySQL. Not for SQLite.
     port: Option<u16>,
     /// Who connects. Not for SQLite.
     username: Option<String>,
     /// The password of that user. Not for SQLite.
     #[block(audience = "sql")]
     password: Option<Secret<String>>,
-    /// Options of the connection: `sslmode` (disable, prefer, require, verify-ca, verify-full) and
-    /// `application_name` for PostgreSQL.
+    /// Options of the connection: `sslmode` (disable, prefer, require, verify-ca, verify-full), and
+    /// `application_name` for PostgreSQL. Not for SQLite.
     #[serde(default)]
     options: BTreeMap<String, String>,
 }
@@ -41,6 +41,8 @@ pub struct SqlDatabase {
 enum Dialect {
     Sqlite,
     Postgres,
+    /// MySQL or MariaDB.
+    Mysql,
 }
 
 /// What a statement did.
@@ -48,7 +50,7 @@ enum Dialect {
 struct Executed {
     /// How many rows it changed.
     rows_affected: u64,
-    /// The row id of the last row that it added, for SQLite.
+    /// The number of the last row that it added, where SQLite or MySQL gave it one.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_insert_id: Option<i64>,
 }
@@ -188,7 +190,7 @@ impl SqlDatabase {
             connected.as_ref().err().map(|problem| sql::step_of(problem).unwrap_or_else(|| "connect".to_owned()));
         let names: &[&str] = match self.dialect {
             Dialect::Sqlite => &["connect"],
-            Dialect::Postgres => &["resolve", "connect", "authenticate"],
+            Dialect::Postgres | Dialect::Mysql => &["resolve", "connect", "authenticate"],
         };
         let at = failed.and_then(|failed| names.iter().position(|name| *name == failed));
         for (index, name) in names.iter().enumerate() {
@@ -235,25 +237,25 @@ impl SqlDatabase {
                     ));
                 }
             }
-            Dialect::Postgres => {
+            Dialect::Postgres | Dialect::Mysql => {
+                let (product, known, they_are): (_, &[&str], _) = match self.dialect {
+                    Dialect::Mysql => ("MySQL", &["sslmode"], "there is `sslmode`"),
+                    _ => ("PostgreSQL", &["sslmode", "application_name"], "there are `sslmode` and `application_name`"),
+                };
                 for (name, value) in &self.options {
-                    match name.as_str() {
-                        "sslmode" if !SSL_MODES.contains(&value.as_str()) => {
-                            let modes = SSL_MODES.join("`, `");
-                            violations.push(Violation::new("/options/sslmode", format!("must be one of `{modes}`")));
-                        }
-                        "sslmode" | "application_name" => {}
-                        other => violations.push(Violation::new(
-                            format!("/options/{}", other.replace('~', "~0").replace('/', "~1")),
-                            "is not an option; there are `sslmode` and `application_name`",
-                        )),
+                    let pointer = format!("/options/{}", name.replace('~', "~0").replace('/', "~1"));
+                    if !known.contains(&name.as_str()) {
+                        violations.push(Violation::new(pointer, format!("is not an option; {they_are}")));
+                    } else if name == "sslmode" && !SSL_MODES.contains(&value.as_str()) {
+                        let modes = SSL_MODES.join("`, `");
+                        violations.push(Violation::new(pointer, format!("must be one of `{modes}`")));
                     }
                 }
                 if self.host.is_none() {
-                    violations.push(Violation::new("/host", "is missing; a PostgreSQL server has a host"));
+                    violations.push(Violation::new("/host", format!("is missing; a {product} server has a host")));
                 }
                 if self.username.is_none() {
-                    violations.push(Violation::new("/username", "is missing; PostgreSQL asks who connects"));
+                    violations.push(Violation::new("/username", format!("is missing; {product} asks who connects")));
                 }
             }
         }
@@ -262,8 +264,9 @@ impl SqlDatabase {
 
     fn parse(&self, statement: &str) -> Statement {
         match self.dialect {
-            Dialect::Sqlite => Statement::parse(statement, '?'),
-            Dialect::Postgres => Statement::parse(statement, '$'),
+            Dialect::Sqlite => Statement::parse(statement, Syntax::Sqlite),
+            Dialect::Postgres => Statement::parse(statement, Syntax::Postgres),
+            Dialect::Mysql => Statement::parse(statement, Syntax::Mysql),
         }
     }
 
@@ -278,6 +281,7 @@ impl SqlDatabase {
             dialect: match self.dialect {
                 Dialect::Sqlite => "sqlite".to_owned(),
                 Dialect::Postgres => "postgres".to_owned(),
+                Dialect::Mysql => "mysql".to_owned(),
             },
             host: self.host.clone(),
             port: self.port,
@@ -292,6 +296,10 @@ impl SqlDatabase {
         let statement = match self.dialect {
             Dialect::Sqlite => "select 'SQLite ' || sqlite_version() as version",
             Dialect::Postgres => "select 'PostgreSQL ' || current_setting('server_version') as version",
+            // MariaDB says what it is, MySQL only its number.
+            Dialect::Mysql => {
+                "select if(version() like '%MariaDB%', version(), concat('MySQL ', version())) as version"
+            }
         };
         let rows = connection.query(statement, &[])?.objects(1)?;
         let version = rows.first().and_then(|row| row["version"].as_str());
@@ -317,7 +325,7 @@ fn took(started: std::time::Duration) -> u64 {
 
 bundle! {
     name: "sql",
-    description: "SQL databases: SQLite and PostgreSQL",
+    description: "SQL databases: SQLite, PostgreSQL, MySQL and MariaDB",
     types: [SqlDatabase],
-    capabilities: ["sql sqlite", "sql postgres", "clock"],
+    capabilities: ["sql sqlite", "sql postgres", "sql mysql", "clock"],
 }

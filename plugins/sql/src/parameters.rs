@@ -1,25 +1,36 @@
-//! Named parameters, `:name`, as SQLAlchemy's users write them, and the numbered ones that
-//! databases take. A colon inside a string, a quoted name, a comment, or a `::` cast is none.
+//! Named parameters, `:name`, as SQLAlchemy's users write them, and the forms that databases take. A
+//! colon inside a string, a quoted name, a comment, or a `::` cast is none.
 
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::sql::{self, Value as SqlValue};
 
-/// A statement with numbered parameters, and the name of each.
+/// A statement in the database's own form, and the names of its parameters in their order.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Statement {
     text: String,
     names: Vec<String>,
 }
 
+/// What a dialect takes for a parameter, a text, a quoted name and a comment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Syntax {
+    /// `?1`.
+    Sqlite,
+    /// `$1`, `E'…'`, `$tag$ … $tag$`, comments in comments.
+    Postgres,
+    /// `?` without a number, backslashes in texts, comments that begin with `#`.
+    Mysql,
+}
+
 impl Statement {
-    /// Numbers the parameters: `sign` is `$` for PostgreSQL and `?` for SQLite. A name that stands
-    /// twice has one number.
-    pub(crate) fn parse(statement: &str, sign: char) -> Self {
+    /// Puts the dialect's own signs in the place of names. A name that stands twice has one number, or
+    /// its value is given twice where there are no numbers.
+    pub(crate) fn parse(statement: &str, syntax: Syntax) -> Self {
         let mut text = String::with_capacity(statement.len());
         let mut names: Vec<String> = Vec::new();
         let mut rest = statement;
         while let Some(next) = rest.chars().next() {
-            let skipped = opaque(rest);
+            let skipped = opaque(rest, syntax);
             if skipped > 0 {
                 text.push_str(&rest[..skipped]);
                 rest = &rest[skipped..];
@@ -29,11 +40,16 @@ impl Statement {
             // `a[1:n]` and `x:y` are not parameters: a parameter follows no name.
             let follows_name = text.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
             if !name.is_empty() && !follows_name {
-                let number = names.iter().position(|known| known == name).unwrap_or_else(|| {
+                let known = names.iter().position(|known| known == name).filter(|_| syntax != Syntax::Mysql);
+                let number = known.unwrap_or(names.len()) + 1;
+                if known.is_none() {
                     names.push(name.to_owned());
-                    names.len() - 1
-                });
-                text.push_str(&format!("{sign}{}", number + 1));
+                }
+                match syntax {
+                    Syntax::Sqlite => text.push_str(&format!("?{number}")),
+                    Syntax::Postgres => text.push_str(&format!("${number}")),
+                    Syntax::Mysql => text.push('?'),
+                }
                 rest = &rest[1 + name.len()..];
             } else {
                 // `\:` is a colon for those who need one before a name.
@@ -54,7 +70,7 @@ impl Statement {
         &self.text
     }
 
-    /// The values in the order of their numbers.
+    /// The values in the order in which the statement takes them.
     pub(crate) fn values(&self, given: &Map<String, Value>) -> Result<Vec<SqlValue>> {
         let missing: Vec<&str> =
             self.names.iter().filter(|name| !given.contains_key(*name)).map(String::as_str).collect();
@@ -72,21 +88,30 @@ impl Statement {
 }
 
 /// How many bytes at the beginning are a string, a quoted name, a comment or `::`; 0 for none.
-fn opaque(rest: &str) -> usize {
+fn opaque(rest: &str, syntax: Syntax) -> usize {
     let bytes = rest.as_bytes();
+    let mysql = syntax == Syntax::Mysql;
     match bytes {
-        [b'\'', ..] => quoted(rest, '\'', false),
-        [b'e' | b'E', b'\'', ..] => 1 + quoted(&rest[1..], '\'', true),
-        [b'"', ..] => quoted(rest, '"', false),
-        [b'`', ..] => quoted(rest, '`', false),
-        [b'-', b'-', ..] => rest.find('\n').map_or(rest.len(), |end| end + 1),
-        [b'/', b'*', ..] => comment(rest),
-        [b'$', ..] => dollar_quoted(rest),
+        [b'\'', ..] => quoted(rest, '\'', mysql),
+        [b'e' | b'E', b'\'', ..] if syntax == Syntax::Postgres => 1 + quoted(&rest[1..], '\'', true),
+        [b'"', ..] => quoted(rest, '"', mysql),
+        [b'`', ..] if syntax != Syntax::Postgres => quoted(rest, '`', false),
+        [b'[', ..] if syntax == Syntax::Sqlite => rest.find(']').map_or(rest.len(), |end| end + 1),
+        // MySQL wants a space after the dashes, so that `5--2` is 7.
+        [b'-', b'-', after, ..] if !mysql || *after <= b' ' => line(rest),
+        [b'-', b'-'] => 2,
+        [b'#', ..] if mysql => line(rest),
+        [b'/', b'*', ..] => comment(rest, syntax == Syntax::Postgres),
+        [b'$', ..] if syntax == Syntax::Postgres => dollar_quoted(rest),
         [b':', b':', ..] | [b':', b'=', ..] => 2,
         // A name as a whole, so that an `e` at its end does not begin a string.
         [first, ..] if first.is_ascii_alphabetic() || *first == b'_' => identifier(rest).len(),
         _ => 0,
     }
+}
+
+fn line(rest: &str) -> usize {
+    rest.find('\n').map_or(rest.len(), |end| end + 1)
 }
 
 /// A text in quotes; a doubled quote stands for one, a backslash escapes where the dialect says so.
@@ -108,12 +133,12 @@ fn quoted(rest: &str, quote: char, backslash: bool) -> usize {
 }
 
 /// A block comment; they nest in PostgreSQL.
-fn comment(rest: &str) -> usize {
+fn comment(rest: &str, nested: bool) -> usize {
     let bytes = rest.as_bytes();
     let (mut depth, mut at) = (0usize, 0);
     while at + 1 < bytes.len() {
         match &bytes[at..at + 2] {
-            b"/*" => {
+            b"/*" if nested || depth == 0 => {
                 depth += 1;
                 at += 2;
             }
@@ -155,7 +180,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn check(statement: &str, expected: Expect) {
-        let parsed = Statement::parse(statement, '$');
+        check_in(Syntax::Postgres, statement, expected);
+    }
+
+    fn check_in(syntax: Syntax, statement: &str, expected: Expect) {
+        let parsed = Statement::parse(statement, syntax);
         expected.assert_eq(&format!("{} {:?}", parsed.text, parsed.names));
     }
 
@@ -169,7 +198,8 @@ mod tests {
     #[test]
     fn colons_elsewhere_stay() {
         check("select ':a', 'it''s :b', :c", expect![[r#"select ':a', 'it''s :b', $1 ["c"]"#]]);
-        check(r#"select ":a", `:b`"#, expect![[r#"select ":a", `:b` []"#]]);
+        check_in(Syntax::Sqlite, r#"select ":a", `:b`, [:c]"#, expect![[r#"select ":a", `:b`, [:c] []"#]]);
+        check(r#"select ":a""#, expect![[r#"select ":a" []"#]]);
         check("select 1 -- :a\n, :b", expect!["select 1 -- :a\n, $1 [\"b\"]"]);
         check("select /* :a /* :b */ :c */ :d", expect![[r#"select /* :a /* :b */ :c */ $1 ["d"]"#]]);
         check("select :a::date, x::text", expect![[r#"select $1::date, x::text ["a"]"#]]);
@@ -182,7 +212,7 @@ mod tests {
 
     #[test]
     fn values_are_checked_by_name() {
-        let statement = Statement::parse("select :a, :b", '?');
+        let statement = Statement::parse("select :a, :b", Syntax::Sqlite);
         let given = |value: Value| value.as_object().cloned().expect("an object");
         assert_eq!(statement.values(&given(json!({"b": 2, "a": "x"}))).expect("both are there").len(), 2);
         let missing = statement.values(&given(json!({"a": 1}))).expect_err("b is missing");
@@ -191,26 +221,56 @@ mod tests {
         assert!(unknown.message().contains("`:c`"));
     }
 
+    #[test]
+    fn mysql_has_its_own_texts_and_comments() {
+        let check = |statement, expected| check_in(Syntax::Mysql, statement, expected);
+        check("select :a, :b, :a", expect![[r#"select ?, ?, ? ["a", "b", "a"]"#]]);
+        check(r#"select '\':a', "\":b", `:c`, :d"#, expect![[r#"select '\':a', "\":b", `:c`, ? ["d"]"#]]);
+        check("select 1 # :a\n, 2 -- :b\n, 5--:c", expect!["select 1 # :a\n, 2 -- :b\n, 5--? [\"c\"]"]);
+        check("select /* :a /* :b */ :c", expect![[r#"select /* :a /* :b */ ? ["c"]"#]]);
+        check("select @a := :a, $:b", expect![[r#"select @a := ?, $? ["a", "b"]"#]]);
+    }
+
+    fn syntaxes() -> impl Strategy<Value = Syntax> {
+        prop_oneof![Just(Syntax::Sqlite), Just(Syntax::Postgres), Just(Syntax::Mysql)]
+    }
+
     proptest! {
         /// No text makes the scanner panic or loop, and without a colon nothing changes.
         #[test]
-        fn texts_without_colons_stay_as_they_are(text in "[^:]{0,60}") {
-            let parsed = Statement::parse(&text, '$');
+        fn texts_without_colons_stay_as_they_are(text in "[^:]{0,60}", syntax in syntaxes()) {
+            let parsed = Statement::parse(&text, syntax);
             prop_assert_eq!(&parsed.text, &text);
             prop_assert!(parsed.names.is_empty());
         }
 
         #[test]
-        fn any_text_is_taken(text in "\\PC{0,60}") {
-            let _ = Statement::parse(&text, '$');
+        fn any_text_is_taken(text in "\\PC{0,60}", syntax in syntaxes()) {
+            let _ = Statement::parse(&text, syntax);
         }
 
-        /// Whatever stands inside a quoted text stays.
+        /// Whatever stands inside a quoted text stays, and what follows it is seen.
         #[test]
-        fn what_is_quoted_stays(inner in "[a-z: ]{0,20}") {
-            let statement = format!("select '{inner}', :p");
-            let parsed = Statement::parse(&statement, '$');
-            prop_assert_eq!(parsed.text, format!("select '{inner}', $1"));
+        fn what_is_quoted_stays(inner in "[a-z: #$-]{0,20}", way in 0usize..3, syntax in syntaxes()) {
+            let (open, close) = [("'", "'"), ("\"", "\""), ("/* ", " */")][way];
+            let statement = format!("select {open}{inner}{close}, :p");
+            let parsed = Statement::parse(&statement, syntax);
+            let sign = match syntax { Syntax::Sqlite => "?1", Syntax::Postgres => "$1", Syntax::Mysql => "?" };
+            prop_assert_eq!(parsed.text, format!("select {open}{inner}{close}, {sign}"));
+            prop_assert_eq!(parsed.names, ["p"]);
+        }
+
+        /// As many values go out as the statement has places, each under its own name.
+        #[test]
+        fn every_place_has_its_value(names in proptest::collection::vec("[a-c]", 1..8), syntax in syntaxes()) {
+            let places: Vec<String> = names.iter().map(|name| format!(":{name}")).collect();
+            let parsed = Statement::parse(&format!("select {}", places.join(", ")), syntax);
+            let written: Vec<&str> = parsed.text["select ".len()..].split(", ").collect();
+            prop_assert_eq!(written.len(), names.len());
+            for (place, (written, name)) in written.into_iter().zip(&names).enumerate() {
+                let number = written[1..].parse::<usize>().unwrap_or(place + 1);
+                prop_assert_eq!(&parsed.names[number - 1], name);
+            }
         }
     }
 }

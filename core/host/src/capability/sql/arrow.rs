@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::builder::{
     BinaryBuilder, BooleanBuilder, Date32Builder, Float32Builder, Float64Builder, Int16Builder, Int32Builder,
-    Int64Builder, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+    Int64Builder, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder, UInt64Builder,
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_ipc::writer::StreamWriter;
@@ -32,6 +32,7 @@ enum ColumnBuilder {
     Int16(Int16Builder),
     Int32(Int32Builder),
     Int64(Int64Builder),
+    UInt64(UInt64Builder),
     Float32(Float32Builder),
     Float64(Float64Builder),
     /// The second says what the text is, in the field's metadata; empty for plain text.
@@ -45,7 +46,7 @@ enum ColumnBuilder {
     Undecided(Vec<Cell<'static>>),
 }
 
-/// The key of the field metadata that says what a text is: `decimal`, `uuid` or `json`.
+/// The key of the field metadata that says what a text is: `decimal`, `uuid`, `json` or `other`.
 const KIND: &str = "blockyard:kind";
 
 impl Batches {
@@ -60,10 +61,14 @@ impl Batches {
         }
     }
 
-    pub(super) fn row(&mut self, cells: Vec<Cell<'static>>) -> Result<(), Problem> {
+    pub(super) fn row<'row>(
+        &mut self,
+        cells: impl Iterator<Item = Result<Cell<'row>, Problem>>,
+    ) -> Result<(), Problem> {
         self.rows += 1;
         self.total_rows += 1;
         for ((column, cell), name) in self.columns.iter_mut().zip(cells).zip(&self.names) {
+            let cell = cell?;
             self.bytes += cell.size();
             column.push(cell).map_err(|(found, wanted)| {
                 Problem::new(
@@ -128,12 +133,14 @@ impl ColumnBuilder {
             ColumnKind::Int16 => Self::Int16(Int16Builder::new()),
             ColumnKind::Int32 => Self::Int32(Int32Builder::new()),
             ColumnKind::Int64 => Self::Int64(Int64Builder::new()),
+            ColumnKind::UInt64 => Self::UInt64(UInt64Builder::new()),
             ColumnKind::Float32 => Self::Float32(Float32Builder::new()),
             ColumnKind::Float64 => Self::Float64(Float64Builder::new()),
             ColumnKind::Decimal => Self::Text(StringBuilder::new(), "decimal"),
             ColumnKind::Text => Self::Text(StringBuilder::new(), ""),
             ColumnKind::Uuid => Self::Text(StringBuilder::new(), "uuid"),
             ColumnKind::Json => Self::Text(StringBuilder::new(), "json"),
+            ColumnKind::Other => Self::Text(StringBuilder::new(), "other"),
             ColumnKind::Bytes => Self::Bytes(BinaryBuilder::new()),
             ColumnKind::Date => Self::Date(Date32Builder::new()),
             ColumnKind::Time => Self::Time(Time64MicrosecondBuilder::new()),
@@ -144,20 +151,24 @@ impl ColumnBuilder {
     }
 
     /// Appends a value; what does not fit the column comes back in words: found, wanted.
-    fn push(&mut self, cell: Cell<'static>) -> Result<(), (&'static str, &'static str)> {
+    fn push(&mut self, cell: Cell<'_>) -> Result<(), (&'static str, &'static str)> {
         let found = cell.kind_in_words();
         match (&mut *self, cell) {
-            (Self::Undecided(cells), cell) => cells.push(cell),
+            (Self::Undecided(cells), cell) => cells.push(cell.into_owned()),
             (Self::Boolean(b), Cell::Boolean(v)) => b.append_value(v),
             (Self::Int16(b), Cell::Integer(v)) => b.append_option(i16::try_from(v).ok()),
             (Self::Int32(b), Cell::Integer(v)) => b.append_option(i32::try_from(v).ok()),
             (Self::Int64(b), Cell::Integer(v)) => b.append_value(v),
+            (Self::UInt64(b), Cell::Unsigned(v)) => b.append_value(v),
             #[allow(clippy::cast_possible_truncation, reason = "the column's own type is 32 bit")]
             (Self::Float32(b), Cell::Float(v)) => b.append_value(v as f32),
             (Self::Float64(b), Cell::Float(v)) => b.append_value(v),
             #[allow(clippy::cast_precision_loss, reason = "SQLite stores whole floats as integers")]
             (Self::Float64(b), Cell::Integer(v)) => b.append_value(v as f64),
-            (Self::Text(b, _), Cell::Text(v) | Cell::Decimal(v) | Cell::Uuid(v) | Cell::Json(v)) => b.append_value(v),
+            (
+                Self::Text(b, _),
+                Cell::Text(v) | Cell::Decimal(v) | Cell::Uuid(v) | Cell::Json(v) | Cell::Other(_, v),
+            ) => b.append_value(v),
             (Self::Text(b, ""), Cell::Integer(v)) => b.append_value(v.to_string()),
             (Self::Text(b, ""), Cell::Float(v)) => b.append_value(v.to_string()),
             (Self::Bytes(b), Cell::Bytes(v)) => b.append_value(v),
@@ -178,6 +189,7 @@ impl ColumnBuilder {
             Self::Int16(b) => b.append_null(),
             Self::Int32(b) => b.append_null(),
             Self::Int64(b) => b.append_null(),
+            Self::UInt64(b) => b.append_null(),
             Self::Float32(b) => b.append_null(),
             Self::Float64(b) => b.append_null(),
             Self::Text(b, _) => b.append_null(),
@@ -222,6 +234,7 @@ impl ColumnBuilder {
             Self::Int16(_) => DataType::Int16,
             Self::Int32(_) => DataType::Int32,
             Self::Int64(_) => DataType::Int64,
+            Self::UInt64(_) => DataType::UInt64,
             Self::Float32(_) => DataType::Float32,
             Self::Float64(_) => DataType::Float64,
             Self::Text(..) | Self::Undecided(_) => DataType::Utf8,
@@ -248,6 +261,7 @@ impl ColumnBuilder {
             Self::Int16(b) => Arc::new(b.finish()),
             Self::Int32(b) => Arc::new(b.finish()),
             Self::Int64(b) => Arc::new(b.finish()),
+            Self::UInt64(b) => Arc::new(b.finish()),
             Self::Float32(b) => Arc::new(b.finish()),
             Self::Float64(b) => Arc::new(b.finish()),
             Self::Text(b, _) => Arc::new(b.finish()),
@@ -262,7 +276,7 @@ impl ColumnBuilder {
     fn kind_in_words(&self) -> &'static str {
         match self {
             Self::Boolean(_) => "booleans",
-            Self::Int16(_) | Self::Int32(_) | Self::Int64(_) => "integers",
+            Self::Int16(_) | Self::Int32(_) | Self::Int64(_) | Self::UInt64(_) => "integers",
             Self::Float32(_) | Self::Float64(_) => "floats",
             Self::Text(..) | Self::Undecided(_) => "texts",
             Self::Bytes(_) => "bytes",

@@ -10,6 +10,7 @@ pub(super) enum Cell<'row> {
     Null,
     Boolean(bool),
     Integer(i64),
+    Unsigned(u64),
     Float(f64),
     Decimal(Cow<'row, str>),
     Text(Cow<'row, str>),
@@ -24,6 +25,8 @@ pub(super) enum Cell<'row> {
     Instant(i64),
     Uuid(Cow<'row, str>),
     Json(Cow<'row, str>),
+    /// The database's own name of the type, and the value as its text.
+    Other(Cow<'row, str>, Cow<'row, str>),
 }
 
 /// The type of a column, as far as it is known before the first row.
@@ -33,6 +36,7 @@ pub(super) enum ColumnKind {
     Int16,
     Int32,
     Int64,
+    UInt64,
     Float32,
     Float64,
     Decimal,
@@ -44,6 +48,8 @@ pub(super) enum ColumnKind {
     Instant,
     Uuid,
     Json,
+    /// A type that only its own database knows; its values are texts.
+    Other,
     /// Each value has a type of its own (SQLite).
     Dynamic,
 }
@@ -52,7 +58,7 @@ impl Cell<'_> {
     /// Bytes that it takes, roughly: what batches are bounded by.
     pub(super) fn size(&self) -> usize {
         8 + match self {
-            Cell::Decimal(v) | Cell::Text(v) | Cell::Uuid(v) | Cell::Json(v) => v.len(),
+            Cell::Decimal(v) | Cell::Text(v) | Cell::Uuid(v) | Cell::Json(v) | Cell::Other(_, v) => v.len(),
             Cell::Bytes(v) => v.len(),
             _ => 0,
         }
@@ -62,7 +68,7 @@ impl Cell<'_> {
         match self {
             Cell::Null => "null",
             Cell::Boolean(_) => "a boolean",
-            Cell::Integer(_) => "an integer",
+            Cell::Integer(_) | Cell::Unsigned(_) => "an integer",
             Cell::Float(_) => "a float",
             Cell::Decimal(_) => "a decimal",
             Cell::Text(_) => "a text",
@@ -72,6 +78,29 @@ impl Cell<'_> {
             Cell::Timestamp(_) | Cell::Instant(_) => "a timestamp",
             Cell::Uuid(_) => "a uuid",
             Cell::Json(_) => "JSON",
+            Cell::Other(..) => "a value of the database's own",
+        }
+    }
+
+    /// The same value, which outlives the row.
+    pub(super) fn into_owned(self) -> Cell<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        match self {
+            Cell::Null => Cell::Null,
+            Cell::Boolean(v) => Cell::Boolean(v),
+            Cell::Integer(v) => Cell::Integer(v),
+            Cell::Unsigned(v) => Cell::Unsigned(v),
+            Cell::Float(v) => Cell::Float(v),
+            Cell::Decimal(v) => Cell::Decimal(owned(v)),
+            Cell::Text(v) => Cell::Text(owned(v)),
+            Cell::Bytes(v) => Cell::Bytes(Cow::Owned(v.into_owned())),
+            Cell::Date(v) => Cell::Date(v),
+            Cell::Time(v) => Cell::Time(v),
+            Cell::Timestamp(v) => Cell::Timestamp(v),
+            Cell::Instant(v) => Cell::Instant(v),
+            Cell::Uuid(v) => Cell::Uuid(owned(v)),
+            Cell::Json(v) => Cell::Json(owned(v)),
+            Cell::Other(name, v) => Cell::Other(owned(name), owned(v)),
         }
     }
 }
@@ -82,6 +111,8 @@ impl From<Cell<'_>> for Value {
             Cell::Null => Self::Null,
             Cell::Boolean(v) => Self::Boolean(v),
             Cell::Integer(v) => Self::Integer(v),
+            // What 64 bit with a sign do not hold stays exact as a decimal.
+            Cell::Unsigned(v) => i64::try_from(v).map_or_else(|_| Self::Decimal(v.to_string()), Self::Integer),
             Cell::Float(v) => Self::Float(v),
             Cell::Decimal(v) => Self::Decimal(v.into_owned()),
             Cell::Text(v) => Self::Text(v.into_owned()),
@@ -92,6 +123,7 @@ impl From<Cell<'_>> for Value {
             Cell::Instant(micros) => Self::Timestamp(Timestamp { micros, offset_minutes: Some(0) }),
             Cell::Uuid(v) => Self::Uuid(v.into_owned()),
             Cell::Json(v) => Self::Json(v.into_owned()),
+            Cell::Other(name, v) => Self::Other((name.into_owned(), v.into_owned())),
         }
     }
 }

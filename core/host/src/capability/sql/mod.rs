@@ -3,10 +3,16 @@
 //! or as an Arrow IPC stream that it passes on unseen.
 //!
 //! During an operation that reads, every statement runs where nothing can be written: a SQLite
-//! file that is opened read-only, a PostgreSQL transaction that is `READ ONLY`.
+//! file that is opened read-only, a transaction that is `READ ONLY` in PostgreSQL and MySQL.
+//!
+//! A statement ends with whoever waits for it: a call that is stopped while the database works
+//! (its deadline, Ctrl-C, a guest that lets go of its rows) has the database stop, too.
 
 mod arrow;
+mod background;
 mod cell;
+mod literal;
+mod mysql;
 mod pool;
 mod postgres;
 mod rows;
@@ -29,6 +35,7 @@ use crate::problem::{Fault, Problem};
 use crate::state::CallState;
 use crate::trace;
 
+pub use background::settled;
 use pool::Pooled;
 pub(crate) use pool::Pools;
 pub use rows::Rows;
@@ -48,6 +55,7 @@ pub struct Connection {
 /// What the guest holds as `transaction`. Dropped, it rolls back.
 pub struct Transaction {
     slot: Slot,
+    access: Access,
     finished: bool,
 }
 
@@ -58,20 +66,58 @@ enum Access {
     ReadWrite,
 }
 
-/// Who begins and ends the transaction around a statement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scope {
-    /// The host, where it needs one.
-    Statement(Access),
-    /// The guest's transaction, which is open.
-    Transaction,
-}
-
 /// A statement and its parameters, on their way to the database.
 struct Statement {
     text: String,
     parameters: Vec<Value>,
-    scope: Scope,
+    access: Access,
+    /// Whether a transaction of the guest is open; otherwise the statement is one of its own.
+    in_transaction: bool,
+}
+
+impl Statement {
+    /// Whether the host puts a transaction around it, which nothing can be written in.
+    fn needs_read_only_transaction(&self) -> bool {
+        self.access == Access::ReadOnly && !self.in_transaction
+    }
+}
+
+/// The connection of a slot, for one exchange with the database. Dropped in the middle of one, it
+/// closes the connection and has the database stop what it does.
+struct Claimed {
+    slot: OwnedMutexGuard<Option<Pooled>>,
+    busy: bool,
+}
+
+impl Claimed {
+    /// It is busy while the rows of another statement are being read.
+    fn of(slot: &Slot) -> Result<Self, Problem> {
+        let busy = |_| Problem::new("invalid", "the connection is busy with the rows of another statement");
+        Ok(Self { slot: slot.clone().try_lock_owned().map_err(busy)?, busy: false })
+    }
+
+    /// The exchange begins.
+    fn start(&mut self) -> Result<&mut Pooled, Problem> {
+        let closed = || Problem::new("unavailable", "the connection was closed after a failure").retryable();
+        let pooled = self.slot.as_mut().ok_or_else(closed)?;
+        self.busy = true;
+        Ok(pooled)
+    }
+
+    /// The exchange is over: the database waits for the next statement.
+    fn finish(&mut self) {
+        self.busy = false;
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        if self.busy
+            && let Some(pooled) = self.slot.take()
+        {
+            pooled.stop();
+        }
+    }
 }
 
 impl Host for CallState {}
@@ -127,8 +173,8 @@ impl HostConnection for CallState {
     ) -> Result<Resource<Rows>, Fault> {
         let _traced = trace::host_call("sql.query");
         let Connection { slot, access } = self.table.get(&connection)?;
-        let scope = Scope::Statement(*access);
-        let rows = rows::start(claim(slot)?, Statement { text, parameters, scope }).await?;
+        let statement = Statement { text, parameters, access: *access, in_transaction: false };
+        let rows = rows::start(Claimed::of(slot)?, statement).await?;
         Ok(self.table.push(rows)?)
     }
 
@@ -140,8 +186,8 @@ impl HostConnection for CallState {
     ) -> Result<Execution, Fault> {
         let _traced = trace::host_call("sql.execute");
         let Connection { slot, access } = self.table.get(&connection)?;
-        let scope = Scope::Statement(*access);
-        Ok(execute(claim(slot)?, Statement { text, parameters, scope }).await?)
+        let statement = Statement { text, parameters, access: *access, in_transaction: false };
+        Ok(execute(Claimed::of(slot)?, statement).await?)
     }
 
     async fn execute_many(
@@ -153,12 +199,14 @@ impl HostConnection for CallState {
         let _traced = trace::host_call("sql.execute-many");
         let Connection { slot, access } = self.table.get(&connection)?;
         let access = *access;
-        let mut claimed = claim(slot)?;
+        let mut claimed = Claimed::of(slot)?;
         begin(&mut claimed, access).await?;
-        let result = match live(&mut claimed)? {
-            Pooled::Postgres(connection) => postgres::execute_many(connection, &text, parameters).await,
+        let result = match claimed.start()? {
+            Pooled::Postgres(connection) => postgres::execute_many(connection, &text, parameters, access).await,
             Pooled::Sqlite(connection) => sqlite::execute_many(connection, &text, parameters).await,
+            Pooled::Mysql(session) => mysql::execute_many(session, &text, parameters, access).await,
         };
+        claimed.finish();
         end(&mut claimed, if result.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
         Ok(result?)
     }
@@ -167,10 +215,10 @@ impl HostConnection for CallState {
         let _traced = trace::host_call("sql.begin");
         let Connection { slot, access } = self.table.get(&connection)?;
         let (slot, access) = (slot.clone(), *access);
-        let mut claimed = claim(&slot)?;
+        let mut claimed = Claimed::of(&slot)?;
         begin(&mut claimed, access).await?;
         drop(claimed);
-        Ok(self.table.push(Transaction { slot, finished: false })?)
+        Ok(self.table.push(Transaction { slot, access, finished: false })?)
     }
 
     async fn drop(&mut self, connection: Resource<Connection>) -> wasmtime::Result<()> {
@@ -187,9 +235,9 @@ impl HostTransaction for CallState {
         parameters: Vec<Value>,
     ) -> Result<Resource<Rows>, Fault> {
         let _traced = trace::host_call("sql.transaction.query");
-        let slot = &self.table.get(&transaction)?.slot;
-        let scope = Scope::Transaction;
-        let rows = rows::start(claim(slot)?, Statement { text, parameters, scope }).await?;
+        let Transaction { slot, access, .. } = self.table.get(&transaction)?;
+        let statement = Statement { text, parameters, access: *access, in_transaction: true };
+        let rows = rows::start(Claimed::of(slot)?, statement).await?;
         Ok(self.table.push(rows)?)
     }
 
@@ -200,15 +248,15 @@ impl HostTransaction for CallState {
         parameters: Vec<Value>,
     ) -> Result<Execution, Fault> {
         let _traced = trace::host_call("sql.transaction.execute");
-        let slot = &self.table.get(&transaction)?.slot;
-        let scope = Scope::Transaction;
-        Ok(execute(claim(slot)?, Statement { text, parameters, scope }).await?)
+        let Transaction { slot, access, .. } = self.table.get(&transaction)?;
+        let statement = Statement { text, parameters, access: *access, in_transaction: true };
+        Ok(execute(Claimed::of(slot)?, statement).await?)
     }
 
     async fn commit(&mut self, transaction: Resource<Transaction>) -> Result<(), Fault> {
         let _traced = trace::host_call("sql.transaction.commit");
         let mut transaction = self.table.delete(transaction)?;
-        let mut claimed = claim(&transaction.slot)?;
+        let mut claimed = Claimed::of(&transaction.slot)?;
         end(&mut claimed, "COMMIT").await?;
         transaction.finished = true;
         Ok(())
@@ -216,7 +264,7 @@ impl HostTransaction for CallState {
 
     async fn drop(&mut self, transaction: Resource<Transaction>) -> wasmtime::Result<()> {
         let mut transaction = self.table.delete(transaction)?;
-        if let Ok(mut claimed) = claim(&transaction.slot) {
+        if let Ok(mut claimed) = Claimed::of(&transaction.slot) {
             // Whatever comes of it: a connection that did not roll back is closed.
             transaction.finished = end(&mut claimed, "ROLLBACK").await.is_ok();
         }
@@ -232,7 +280,7 @@ impl Drop for Transaction {
             && let Ok(mut slot) = self.slot.try_lock()
             && let Some(pooled) = slot.take()
         {
-            pooled.close();
+            pooled.stop();
         }
     }
 }
@@ -260,41 +308,36 @@ impl HostRows for CallState {
     }
 }
 
-/// The connection, for one statement. It is busy while the rows of another are being read.
-fn claim(slot: &Slot) -> Result<OwnedMutexGuard<Option<Pooled>>, Problem> {
-    slot.clone()
-        .try_lock_owned()
-        .map_err(|_| Problem::new("invalid", "the connection is busy with the rows of another statement"))
-}
-
-fn live(claimed: &mut Option<Pooled>) -> Result<&mut Pooled, Problem> {
-    claimed.as_mut().ok_or_else(|| Problem::new("unavailable", "the connection was closed after a failure").retryable())
-}
-
-async fn execute(mut claimed: OwnedMutexGuard<Option<Pooled>>, statement: Statement) -> Result<Execution, Problem> {
-    match live(&mut claimed)? {
+async fn execute(mut claimed: Claimed, statement: Statement) -> Result<Execution, Problem> {
+    let executed = match claimed.start()? {
         Pooled::Postgres(connection) => postgres::execute(connection, statement).await,
         Pooled::Sqlite(connection) => sqlite::execute(connection, statement).await,
-    }
+        Pooled::Mysql(session) => mysql::execute(session, statement).await,
+    };
+    claimed.finish();
+    executed
 }
 
-async fn begin(claimed: &mut Option<Pooled>, access: Access) -> Result<(), Problem> {
-    match live(claimed)? {
+async fn begin(claimed: &mut Claimed, access: Access) -> Result<(), Problem> {
+    let begun = match claimed.start()? {
         Pooled::Postgres(connection) => postgres::begin(connection, access).await,
         Pooled::Sqlite(connection) => sqlite::run(connection, "BEGIN").await,
-    }
+        Pooled::Mysql(session) => mysql::begin(session, access).await,
+    };
+    claimed.finish();
+    begun
 }
 
 /// Ends a transaction; a connection on which that fails is closed.
-async fn end(claimed: &mut Option<Pooled>, word: &'static str) -> Result<(), Problem> {
-    let ended = match live(claimed)? {
+async fn end(claimed: &mut Claimed, word: &'static str) -> Result<(), Problem> {
+    let ended = match claimed.start()? {
         Pooled::Postgres(connection) => postgres::run(connection, word).await,
         Pooled::Sqlite(connection) => sqlite::run(connection, word).await,
+        Pooled::Mysql(session) => mysql::run(session, word).await,
     };
-    if ended.is_err()
-        && let Some(pooled) = claimed.take()
-    {
-        pooled.close();
+    // Still busy, the connection closes as this goes out of scope.
+    if ended.is_ok() {
+        claimed.finish();
     }
     ended
 }

@@ -9,10 +9,10 @@ use blockyard_model::capability::Dialect;
 use blockyard_model::{Digest, SecretValue};
 use serde_json::{Value, json};
 use sqlx::pool::PoolConnection;
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
+use sqlx::{MySqlPool, PgPool, Postgres, Sqlite, SqlitePool};
 use tokio::net::{TcpStream, lookup_host};
 
-use super::{Access, postgres, sqlite};
+use super::{Access, mysql, postgres, sqlite};
 use crate::bindings::blockyard::bundle::sql::Target;
 use crate::limits;
 use crate::problem::Problem;
@@ -39,20 +39,24 @@ struct PoolKey {
 enum Pool {
     Postgres(PgPool),
     Sqlite(SqlitePool),
+    Mysql(MySqlPool),
 }
 
 /// A connection from a pool.
 pub(super) enum Pooled {
     Postgres(PoolConnection<Postgres>),
     Sqlite(PoolConnection<Sqlite>),
+    Mysql(mysql::Session),
 }
 
 impl Pooled {
-    /// Closes the connection instead of giving it back.
-    pub(super) fn close(self) {
+    /// Closes the connection instead of giving it back, and has the database stop what it does.
+    pub(super) fn stop(self) {
         match self {
+            // The server sees within a second that nobody listens any more.
             Self::Postgres(connection) => drop(connection.detach()),
             Self::Sqlite(connection) => drop(connection.detach()),
+            Self::Mysql(session) => session.stop(),
         }
     }
 }
@@ -82,12 +86,13 @@ impl Pools {
             None => {
                 let pool = match dialect {
                     Dialect::Postgres => {
-                        reach(target).await?;
+                        reach(target, postgres::DEFAULT_PORT).await?;
                         Pool::Postgres(postgres::pool(target, password)?)
                     }
                     Dialect::Sqlite => Pool::Sqlite(sqlite::pool(target, access, &self.protected)?),
                     Dialect::Mysql => {
-                        return Err(Problem::new("invalid", "this version of Blockyard does not speak to MySQL"));
+                        reach(target, mysql::DEFAULT_PORT).await?;
+                        Pool::Mysql(mysql::pool(target, password)?)
                     }
                 };
                 self.pools.lock().expect("nothing panics while it holds this lock").insert(key, pool.clone());
@@ -100,6 +105,9 @@ impl Pools {
             }
             Pool::Sqlite(pool) => {
                 pool.acquire().await.map(Pooled::Sqlite).map_err(|error| sqlite::refused(&error, target))
+            }
+            Pool::Mysql(pool) => {
+                mysql::Session::open(&pool).await.map(Pooled::Mysql).map_err(|error| mysql::refused(&error, target))
             }
         }
     }
@@ -132,8 +140,9 @@ pub(super) fn named_by(config: &Value, target: &Target, dialect: Dialect) -> Res
     if !named(host) {
         return unnamed("host", host);
     }
-    let port = target.port.unwrap_or(postgres::DEFAULT_PORT);
-    if port != postgres::DEFAULT_PORT && !mentions(config, &|value| value.as_u64() == Some(port.into())) {
+    let default_port = if dialect == Dialect::Mysql { mysql::DEFAULT_PORT } else { postgres::DEFAULT_PORT };
+    let port = target.port.unwrap_or(default_port);
+    if port != default_port && !mentions(config, &|value| value.as_u64() == Some(port.into())) {
         return unnamed("port", &port.to_string());
     }
     Ok(())
@@ -149,9 +158,9 @@ fn mentions(config: &Value, wanted: &impl Fn(&Value) -> bool) -> bool {
 }
 
 /// Resolves and connects once, before a driver does, to say which of the two fails.
-async fn reach(target: &Target) -> Result<(), Problem> {
+async fn reach(target: &Target, default_port: u16) -> Result<(), Problem> {
     let host = target.host.as_deref().unwrap_or_default();
-    let port = target.port.unwrap_or(postgres::DEFAULT_PORT);
+    let port = target.port.unwrap_or(default_port);
     let step = |step: &str| json!({ "step": step });
     let attempt = async {
         let addresses: Vec<_> = lookup_host((host, port))
@@ -181,4 +190,21 @@ async fn reach(target: &Target) -> Result<(), Problem> {
         .retryable()
         .details(&step("connect")))
     })
+}
+
+/// A failure before the server knew who connects; none for others.
+pub(super) fn not_connected(error: &sqlx::Error) -> Option<Problem> {
+    let problem = match error {
+        sqlx::Error::PoolTimedOut => {
+            Problem::new("unavailable", format!("no connection within {} seconds", limits::CONNECT_TIME.as_secs()))
+                .retryable()
+        }
+        sqlx::Error::Tls(reason) => Problem::new("unavailable", format!("TLS: {reason}")),
+        // So comes a certificate that is not believed.
+        sqlx::Error::Io(reason) if reason.kind() == std::io::ErrorKind::InvalidData => {
+            Problem::new("unavailable", format!("TLS: {reason}"))
+        }
+        _ => return None,
+    };
+    Some(problem.details(&json!({ "step": "connect" })))
 }

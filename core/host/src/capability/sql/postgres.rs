@@ -2,7 +2,6 @@
 //! does; [`format`](mod@format) brings values into those types and back.
 
 mod format;
-mod literal;
 mod numeric;
 
 use blockyard_model::SecretValue;
@@ -16,7 +15,7 @@ use sqlx::{
 
 use self::format::Argument;
 use super::rows::{Head, Sink, Stop};
-use super::{Access, Scope, Statement};
+use super::{Access, Statement};
 use crate::bindings::blockyard::bundle::sql::{Column, Execution, Target, Value};
 use crate::limits;
 use crate::problem::Problem;
@@ -68,34 +67,20 @@ pub(super) fn pool(target: &Target, password: Option<&SecretValue>) -> Result<Pg
 
 /// A connection that was refused after the server was reached.
 pub(super) fn refused(error: &sqlx::Error, target: &Target) -> Problem {
-    let step = json!({ "step": "authenticate" });
-    match error {
-        sqlx::Error::PoolTimedOut => {
-            Problem::new("unavailable", format!("no connection within {} seconds", limits::CONNECT_TIME.as_secs()))
-                .retryable()
-                .details(&json!({ "step": "connect" }))
-        }
-        sqlx::Error::Tls(reason) => {
-            Problem::new("unavailable", format!("TLS: {reason}")).details(&json!({ "step": "connect" }))
-        }
-        error => {
-            let database = &target.database;
-            let mut problem = problem(error);
-            if problem.code == "not-found" {
-                problem = problem.hint(format!("make the database `{database}`, or name another in the block"));
-            }
-            problem.details(&step)
-        }
+    let mut problem =
+        super::pool::not_connected(error).unwrap_or_else(|| problem(error).details(&json!({ "step": "authenticate" })));
+    if problem.code == "not-found" {
+        problem = problem.hint(format!("make the database `{}`, or name another in the block", target.database));
     }
+    problem
 }
 
 pub(super) async fn begin(connection: &mut PgConnection, access: Access) -> Result<(), Problem> {
     match access {
         Access::ReadWrite => run(connection, "BEGIN").await,
         Access::ReadOnly => {
-            run(connection, "BEGIN READ ONLY").await?;
             // With its snapshot taken, a transaction cannot become READ WRITE any more.
-            run(connection, "SELECT 1").await
+            run(connection, "BEGIN READ ONLY; SELECT 1").await
         }
     }
 }
@@ -105,9 +90,9 @@ pub(super) async fn run(connection: &mut PgConnection, statement: &'static str) 
 }
 
 pub(super) async fn execute(connection: &mut PgConnection, statement: Statement) -> Result<Execution, Problem> {
-    let wrapped = statement.scope == Scope::Statement(Access::ReadOnly);
+    let wrapped = statement.needs_read_only_transaction();
+    check(&statement.text, statement.access)?;
     if wrapped {
-        only_reads(&statement.text)?;
         begin(connection, Access::ReadOnly).await?;
     }
     let executed = execute_one(connection, &statement.text, statement.parameters).await;
@@ -129,7 +114,9 @@ pub(super) async fn execute_many(
     connection: &mut PgConnection,
     text: &str,
     sets: Vec<Vec<Value>>,
+    access: Access,
 ) -> Result<Execution, Problem> {
+    check(text, access)?;
     let mut rows_affected = 0;
     for (index, parameters) in sets.into_iter().enumerate() {
         let executed = execute_one(connection, text, parameters).await.map_err(|problem| Problem {
@@ -142,9 +129,9 @@ pub(super) async fn execute_many(
 }
 
 pub(super) async fn query(connection: &mut PgConnection, statement: Statement, sink: &mut Sink) -> Result<(), Stop> {
-    let wrapped = statement.scope == Scope::Statement(Access::ReadOnly);
+    let wrapped = statement.needs_read_only_transaction();
+    check(&statement.text, statement.access)?;
     if wrapped {
-        only_reads(&statement.text)?;
         begin(connection, Access::ReadOnly).await?;
     }
     let read = read(connection, &statement.text, statement.parameters, sink).await;
@@ -177,9 +164,10 @@ async fn read(connection: &mut PgConnection, text: &str, parameters: Vec<Value>,
     let mut next = rows.next().await.transpose().map_err(|error| problem(&error))?;
     sink.head(Head { columns, kinds: kinds.clone() }).await?;
     while let Some(row) = next {
-        let cells =
-            kinds.iter().enumerate().map(|(index, kind)| format::cell(&row, index, *kind)).collect::<Result<_, _>>()?;
-        sink.row(cells).await?;
+        let cells = kinds.iter().enumerate().map(|(index, kind)| format::cell(&row, index, *kind));
+        if sink.row(cells)? {
+            sink.flush().await?;
+        }
         next = rows.next().await.transpose().map_err(|error| problem(&error))?;
     }
     Ok(())
@@ -191,7 +179,6 @@ async fn prepare(
     text: &str,
     parameters: Vec<Value>,
 ) -> Result<(Vec<(String, PgTypeInfo)>, PgArguments), Problem> {
-    super::no_transaction_control(text)?;
     let prepared = connection.prepare(AssertSqlSafe(text).into_sql_str()).await.map_err(|error| problem(&error))?;
     let columns =
         prepared.columns().iter().map(|column| (column.name().to_owned(), column.type_info().clone())).collect();
@@ -214,6 +201,14 @@ async fn prepare(
             .map_err(|error| Problem::new("invalid", format!("parameter {}: {error}", index + 1)))?;
     }
     Ok((columns, arguments))
+}
+
+/// Refuses what would end a transaction of the host, and in an operation that reads whatever does not.
+fn check(text: &str, access: Access) -> Result<(), Problem> {
+    if access == Access::ReadOnly {
+        only_reads(text)?;
+    }
+    super::no_transaction_control(text)
 }
 
 /// A read-only operation takes statements that only read.

@@ -1,15 +1,16 @@
 //! The rows of one statement. A task reads them from the driver and holds the connection while
 //! it does; they come through a short channel, so that a slow reader slows the database down and
-//! memory does not grow with the result.
+//! memory does not grow with the result. When nobody waits for rows any more, the statement is
+//! stopped where it runs.
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use super::arrow::Batches;
 use super::cell::{Cell, ColumnKind};
 use super::pool::Pooled;
-use super::{Statement, postgres, sqlite};
+use super::{Claimed, Statement, background, mysql, postgres, sqlite};
 use crate::bindings::blockyard::bundle::sql::{Column, Value};
 use crate::limits;
 use crate::output::ByteStream;
@@ -19,6 +20,12 @@ use crate::problem::Problem;
 pub struct Rows {
     columns: Vec<Column>,
     state: State,
+    reader: Reader,
+}
+
+/// Whoever waits for rows. Dropped, it tells the task that reads them.
+struct Reader {
+    _gone: oneshot::Sender<()>,
 }
 
 enum State {
@@ -71,28 +78,34 @@ impl From<Problem> for Stop {
 }
 
 /// Runs a statement; returns when its first row is there, or it has none.
-pub(super) async fn start(mut claimed: OwnedMutexGuard<Option<Pooled>>, statement: Statement) -> Result<Rows, Problem> {
+pub(super) async fn start(mut claimed: Claimed, statement: Statement) -> Result<Rows, Problem> {
     let (started, answer) = oneshot::channel();
     let (form, wanted) = oneshot::channel();
+    let (reader, gone) = oneshot::channel();
+    let reader = Reader { _gone: reader };
     let mut sink = Sink { started: Some(started), form: Some(wanted), target: Target::None };
-    tokio::spawn(async move {
-        let produced = match super::live(&mut claimed) {
-            Ok(Pooled::Postgres(connection)) => postgres::query(connection, statement, &mut sink).await,
-            Ok(Pooled::Sqlite(connection)) => sqlite::query(connection, statement, &mut sink).await,
-            Err(problem) => Err(problem.into()),
+    background::spawn(async move {
+        let work = async {
+            match claimed.start()? {
+                Pooled::Postgres(connection) => postgres::query(connection, statement, &mut sink).await,
+                Pooled::Sqlite(connection) => sqlite::query(connection, statement, &mut sink).await,
+                Pooled::Mysql(session) => mysql::query(session, statement, &mut sink).await,
+            }
         };
-        if let Err(Stop::Unread) = &produced
-            && let Some(pooled) = claimed.take()
-        {
-            // The driver would read all that is left before the next statement.
-            pooled.close();
+        let produced = tokio::select! {
+            produced = work => produced,
+            _ = gone => Err(Stop::Unread),
+        };
+        // Rows that nobody read are still on their way: such a connection is not used again.
+        if !matches!(produced, Err(Stop::Unread)) {
+            claimed.finish();
         }
         drop(claimed);
         sink.finish(produced).await;
     });
     let columns =
         answer.await.map_err(|_| Problem::new("failed", "the database driver stopped without an answer"))??;
-    Ok(Rows { columns, state: State::Started(form) })
+    Ok(Rows { columns, state: State::Started(form), reader })
 }
 
 impl Rows {
@@ -129,7 +142,10 @@ impl Rows {
         };
         let (sender, receiver) = mpsc::channel(limits::BATCHES_AHEAD);
         let _ = form.send(Form::Arrow(sender));
-        stream::unfold(receiver, async |mut receiver| receiver.recv().await.map(|batch| (batch, receiver))).boxed()
+        stream::unfold((receiver, self.reader), async |(mut receiver, reader)| {
+            receiver.recv().await.map(|batch| (batch, (receiver, reader)))
+        })
+        .boxed()
     }
 }
 
@@ -149,26 +165,39 @@ impl Sink {
         Ok(())
     }
 
-    /// One row. Waits where the reader is behind.
-    pub(super) async fn row(&mut self, cells: Vec<Cell<'static>>) -> Result<(), Stop> {
+    /// One row. Says whether it is time to [`flush`](Self::flush).
+    pub(super) fn row<'row>(
+        &mut self,
+        mut cells: impl Iterator<Item = Result<Cell<'row>, Problem>>,
+    ) -> Result<bool, Problem> {
+        match &mut self.target {
+            Target::None => Ok(false),
+            Target::Values { batch, bytes, .. } => {
+                let row = cells.try_fold(Vec::new(), |mut row, cell| {
+                    let cell = cell?;
+                    *bytes += cell.size();
+                    row.push(Value::from(cell));
+                    Ok(row)
+                })?;
+                batch.push(row);
+                Ok(batch.len() >= limits::VALUE_ROWS || *bytes >= limits::BATCH_BYTES)
+            }
+            Target::Arrow { batches, .. } => {
+                batches.row(cells)?;
+                Ok(batches.is_full())
+            }
+        }
+    }
+
+    /// Hands over the rows so far. Waits where the reader is behind.
+    pub(super) async fn flush(&mut self) -> Result<(), Stop> {
         match &mut self.target {
             Target::None => Ok(()),
             Target::Values { sender, batch, bytes } => {
-                *bytes += cells.iter().map(Cell::size).sum::<usize>();
-                batch.push(cells.into_iter().map(Value::from).collect());
-                if batch.len() >= limits::VALUE_ROWS || *bytes >= limits::BATCH_BYTES {
-                    *bytes = 0;
-                    sender.send(Ok(std::mem::take(batch))).await.map_err(|_| Stop::Unread)?;
-                }
-                Ok(())
+                *bytes = 0;
+                sender.send(Ok(std::mem::take(batch))).await.map_err(|_| Stop::Unread)
             }
-            Target::Arrow { sender, batches } => {
-                batches.row(cells)?;
-                if batches.is_full() {
-                    sender.send(Ok(batches.flush()?)).await.map_err(|_| Stop::Unread)?;
-                }
-                Ok(())
-            }
+            Target::Arrow { sender, batches } => sender.send(Ok(batches.flush()?)).await.map_err(|_| Stop::Unread),
         }
     }
 

@@ -126,8 +126,9 @@ pub(super) async fn query(
     let mut next = rows.next().await.transpose().map_err(|error| problem(&error))?;
     sink.head(Head { columns, kinds }).await?;
     while let Some(row) = next {
-        let cells = (0..row.len()).map(|index| cell(&row, index)).collect::<Result<_, _>>()?;
-        sink.row(cells).await?;
+        if sink.row((0..row.len()).map(|index| cell(&row, index)))? {
+            sink.flush().await?;
+        }
         next = rows.next().await.transpose().map_err(|error| problem(&error))?;
     }
     Ok(())

@@ -10,18 +10,16 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArgumentBuffer, PgRow, PgTypeInfo, PgTypeKind};
 use sqlx::{Encode, Postgres, Row as _, Type, TypeInfo as _, ValueRef as _};
 
-use super::{literal, numeric};
+use super::numeric;
 use crate::bindings::blockyard::bundle::sql::Value;
 use crate::capability::sql::cell::{Cell, ColumnKind};
+use crate::capability::sql::literal::{self, DAY_MICROS};
 use crate::problem::Problem;
 
 /// Days from 1970-01-01 to 2000-01-01, where PostgreSQL counts from.
 const EPOCH_DAYS: i32 = 10_957;
 /// The same in microseconds.
 const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
-
-/// Microseconds of a day.
-const DAY_MICROS: i64 = 86_400_000_000;
 /// The last day, counted from 1970-01-01 in both directions, that others can read, too: it is in the
 /// year 262,069. The extremes that stand for infinity are beyond it.
 const LAST_DAY: i32 = 95_000_000;
@@ -82,7 +80,7 @@ pub(super) fn kind(info: &PgTypeInfo) -> Option<ColumnKind> {
     })
 }
 
-pub(super) fn cell(row: &PgRow, index: usize, kind: ColumnKind) -> Result<Cell<'static>, Problem> {
+pub(super) fn cell(row: &PgRow, index: usize, kind: ColumnKind) -> Result<Cell<'_>, Problem> {
     let raw = row.try_get_raw(index).map_err(|error| super::problem(&error))?;
     if raw.is_null() {
         return Ok(Cell::Null);
@@ -99,8 +97,10 @@ pub(super) fn cell(row: &PgRow, index: usize, kind: ColumnKind) -> Result<Cell<'
 }
 
 /// A value from its binary format; none where the bytes are not of the type.
-fn decode(bytes: &[u8], kind: ColumnKind, jsonb: bool, oid: bool) -> Option<Cell<'static>> {
-    let text = |bytes: &[u8]| Some(Cow::Owned(str::from_utf8(bytes).ok()?.to_owned()));
+fn decode(bytes: &[u8], kind: ColumnKind, jsonb: bool, oid: bool) -> Option<Cell<'_>> {
+    fn text(bytes: &[u8]) -> Option<Cow<'_, str>> {
+        str::from_utf8(bytes).ok().map(Cow::Borrowed)
+    }
     Some(match kind {
         ColumnKind::Boolean => Cell::Boolean(*bytes.first()? != 0),
         ColumnKind::Int16 => Cell::Integer(i16::from_be_bytes(bytes.try_into().ok()?).into()),
@@ -111,7 +111,7 @@ fn decode(bytes: &[u8], kind: ColumnKind, jsonb: bool, oid: bool) -> Option<Cell
         ColumnKind::Float64 => Cell::Float(f64::from_be_bytes(bytes.try_into().ok()?)),
         ColumnKind::Decimal => Cell::Decimal(numeric::decode(bytes)?.into()),
         ColumnKind::Text => Cell::Text(text(bytes)?),
-        ColumnKind::Bytes => Cell::Bytes(Cow::Owned(bytes.to_owned())),
+        ColumnKind::Bytes => Cell::Bytes(bytes.into()),
         ColumnKind::Date => {
             let days = i32::from_be_bytes(bytes.try_into().ok()?).checked_add(EPOCH_DAYS)?;
             Cell::Date(Some(days).filter(|days| days.abs() < LAST_DAY)?)
@@ -125,7 +125,7 @@ fn decode(bytes: &[u8], kind: ColumnKind, jsonb: bool, oid: bool) -> Option<Cell
         ColumnKind::Uuid => Cell::Uuid(literal::uuid_text(bytes.try_into().ok()?).into()),
         // jsonb begins with a version byte.
         ColumnKind::Json => Cell::Json(text(if jsonb { bytes.get(1..)? } else { bytes })?),
-        ColumnKind::Dynamic => return None,
+        ColumnKind::UInt64 | ColumnKind::Other | ColumnKind::Dynamic => return None,
     })
 }
 
@@ -224,7 +224,7 @@ pub(super) fn encode(value: &Value, info: &PgTypeInfo) -> Result<Option<Vec<u8>>
             let version: &[u8] = if info.name() == "JSONB" { &[1] } else { &[] };
             json.map(|json| [version, json.as_bytes()].concat())
         }
-        ColumnKind::Dynamic => None,
+        ColumnKind::UInt64 | ColumnKind::Other | ColumnKind::Dynamic => None,
     };
     encoded.map(Some).ok_or_else(mismatch)
 }

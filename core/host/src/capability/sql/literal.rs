@@ -1,4 +1,7 @@
-//! Dates, times and identifiers as people write them.
+//! Dates, times and identifiers as people write them, and back.
+
+/// Microseconds of a day.
+pub(super) const DAY_MICROS: i64 = 86_400_000_000;
 
 pub(super) fn uuid_text(bytes: [u8; 16]) -> String {
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -20,8 +23,12 @@ pub(super) fn parse_uuid(text: &str) -> Option<[u8; 16]> {
 /// `YYYY-MM-DD` as days since 1970-01-01.
 pub(super) fn parse_date(text: &str) -> Option<i32> {
     let mut parts = text.trim().splitn(3, '-');
-    let (year, month, day): (i64, i64, i64) =
-        (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let year = parts.next()?.parse().ok().filter(|year| *year >= 1)?;
+    days(year, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?)
+}
+
+/// Days from 1970-01-01 to a day of the Gregorian calendar; none where there is no such day.
+pub(super) fn days(year: i64, month: i64, day: i64) -> Option<i32> {
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let days_in_month = match month {
         2 if leap => 29,
@@ -30,7 +37,7 @@ pub(super) fn parse_date(text: &str) -> Option<i32> {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
         _ => return None,
     };
-    if !(1..=9999).contains(&year) || !(1..=days_in_month).contains(&day) {
+    if !(0..=9999).contains(&year) || !(1..=days_in_month).contains(&day) {
         return None;
     }
     // Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", days_from_civil.
@@ -40,6 +47,32 @@ pub(super) fn parse_date(text: &str) -> Option<i32> {
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
     i32::try_from(era * 146_097 + day_of_era - 719_468).ok()
+}
+
+/// `YYYY-MM-DD` of days since 1970-01-01 (`civil_from_days`, from the same source).
+pub(super) fn date_text(days: i32) -> String {
+    let shifted = i64::from(days) + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+/// `HH:MM:SS.ffffff` of microseconds since midnight.
+pub(super) fn time_text(micros: i64) -> String {
+    let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
+    format!("{:02}:{:02}:{:02}.{fraction:06}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// `YYYY-MM-DD HH:MM:SS.ffffff` of microseconds since 1970-01-01; none beyond the days that can be counted.
+pub(super) fn timestamp_text(micros: i64) -> Option<String> {
+    let days = i32::try_from(micros.div_euclid(DAY_MICROS)).ok()?;
+    Some(format!("{} {}", date_text(days), time_text(micros.rem_euclid(DAY_MICROS))))
 }
 
 /// `HH:MM[:SS[.ffffff]]` as microseconds since midnight.
@@ -98,6 +131,14 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn dates_and_timestamps_come_back(days in -719_162i32..2_932_897, micros in 0i64..DAY_MICROS) {
+            prop_assert_eq!(parse_date(&date_text(days)), Some(days));
+            let at = i64::from(days) * DAY_MICROS + micros;
+            let text = timestamp_text(at).expect("a day that can be counted");
+            prop_assert_eq!(parse_timestamp(&text, false), Some(at));
+        }
+
         #[test]
         fn no_text_makes_a_parser_panic(text in "\\PC{0,30}") {
             let _ = (parse_timestamp(&text, true), parse_timestamp(&text, false), parse_uuid(&text));

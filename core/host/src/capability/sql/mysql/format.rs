@@ -1,0 +1,202 @@
+//! Values in MySQL's binary format
+//! (https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_binary_resultset.html), read here so
+//! that nothing is lost on the way: decimals keep their scale, numbers without a sign their 64 bit. Dates
+//! and times are sent as text, which the server reads in the type that the statement wants.
+
+use std::borrow::Cow;
+
+use sqlx::mysql::{MySqlArguments, MySqlRow, MySqlTypeInfo};
+use sqlx::{Arguments as _, Decode, MySql, Row as _, Type, TypeInfo as _, ValueRef as _};
+
+use crate::bindings::blockyard::bundle::sql::Value;
+use crate::capability::sql::cell::{Cell, ColumnKind};
+use crate::capability::sql::literal::{self, DAY_MICROS};
+use crate::problem::Problem;
+
+/// How the values of a column are read.
+pub(super) struct Reading {
+    pub(super) kind: ColumnKind,
+    /// The server's name of the type.
+    pub(super) type_name: String,
+    unsigned: bool,
+    bits: bool,
+}
+
+impl Reading {
+    pub(super) fn of(info: &MySqlTypeInfo) -> Self {
+        let name = info.name();
+        let text = <str as Type<MySql>>::compatible(info);
+        let kind = match name {
+            "BOOLEAN" => ColumnKind::Boolean,
+            "TINYINT" | "TINYINT UNSIGNED" | "SMALLINT" | "YEAR" => ColumnKind::Int16,
+            "SMALLINT UNSIGNED" | "MEDIUMINT" | "MEDIUMINT UNSIGNED" | "INT" => ColumnKind::Int32,
+            "INT UNSIGNED" | "BIGINT" => ColumnKind::Int64,
+            "BIGINT UNSIGNED" | "BIT" => ColumnKind::UInt64,
+            "FLOAT" => ColumnKind::Float32,
+            "DOUBLE" => ColumnKind::Float64,
+            "DECIMAL" => ColumnKind::Decimal,
+            "DATE" => ColumnKind::Date,
+            "TIME" => ColumnKind::Time,
+            "DATETIME" => ColumnKind::Timestamp,
+            "TIMESTAMP" => ColumnKind::Instant,
+            "JSON" => ColumnKind::Json,
+            "ENUM" | "SET" | "NULL" => ColumnKind::Text,
+            _ if text => ColumnKind::Text,
+            _ => ColumnKind::Bytes,
+        };
+        // The driver takes text with a binary collation, as MariaDB's JSON has it, for bytes.
+        let type_name = match name {
+            "TINYBLOB" if text => "tinytext",
+            "BLOB" if text => "text",
+            "MEDIUMBLOB" if text => "mediumtext",
+            "LONGBLOB" if text => "longtext",
+            "VARBINARY" if text => "varchar",
+            "BINARY" if text => "char",
+            "NULL" => "",
+            name => name,
+        };
+        Self {
+            kind,
+            type_name: type_name.to_ascii_lowercase(),
+            unsigned: name.ends_with("UNSIGNED") || name == "YEAR" || <u8 as Type<MySql>>::compatible(info),
+            bits: name == "BIT",
+        }
+    }
+}
+
+pub(super) fn cell<'row>(row: &'row MySqlRow, index: usize, reading: &Reading) -> Result<Cell<'row>, Problem> {
+    let raw = row.try_get_raw(index).map_err(|error| super::problem(&error))?;
+    let null = raw.is_null();
+    let Ok(bytes) = <&[u8] as Decode<'_, MySql>>::decode(raw) else {
+        return Ok(Cell::Null);
+    };
+    // The driver takes `0000-00-00` for null, which it is not.
+    let read = if null { None } else { decode(bytes, reading) };
+    read.ok_or_else(|| {
+        Problem::new(
+            "failed",
+            format!("column {} has a value of type `{}` that cannot be read", index + 1, reading.type_name),
+        )
+        .hint("ask for its text, with `cast(… as char)`")
+    })
+}
+
+/// A value from its binary format; none where the bytes are not of the type, or are a date that is no day.
+fn decode<'row>(bytes: &'row [u8], reading: &Reading) -> Option<Cell<'row>> {
+    fn text(bytes: &[u8]) -> Option<Cow<'_, str>> {
+        str::from_utf8(bytes).ok().map(Cow::Borrowed)
+    }
+    Some(match reading.kind {
+        // `boolean` is a name for `tinyint(1)`, in which other numbers fit, too.
+        ColumnKind::Boolean => match integer(bytes, reading.unsigned)? {
+            0 => Cell::Boolean(false),
+            1 => Cell::Boolean(true),
+            other => Cell::Integer(other),
+        },
+        ColumnKind::Int16 | ColumnKind::Int32 | ColumnKind::Int64 => Cell::Integer(integer(bytes, reading.unsigned)?),
+        ColumnKind::UInt64 if reading.bits => {
+            Cell::Unsigned((bytes.len() <= 8).then(|| bytes.iter().fold(0, |bits, byte| bits << 8 | u64::from(*byte)))?)
+        }
+        ColumnKind::UInt64 => Cell::Unsigned(u64::from_le_bytes(bytes.try_into().ok()?)),
+        ColumnKind::Float32 => Cell::Float(f32::from_le_bytes(bytes.try_into().ok()?).into()),
+        ColumnKind::Float64 => Cell::Float(f64::from_le_bytes(bytes.try_into().ok()?)),
+        ColumnKind::Decimal => Cell::Decimal(text(bytes)?),
+        ColumnKind::Text | ColumnKind::Uuid => Cell::Text(text(bytes)?),
+        ColumnKind::Json => Cell::Json(text(bytes)?),
+        ColumnKind::Bytes => Cell::Bytes(bytes.into()),
+        ColumnKind::Date => Cell::Date(date(bytes.get(1..)?)?),
+        ColumnKind::Time => Cell::Time(time(bytes.get(1..)?)?),
+        ColumnKind::Timestamp => Cell::Timestamp(timestamp(bytes.get(1..)?)?),
+        ColumnKind::Instant => Cell::Instant(timestamp(bytes.get(1..)?)?),
+        ColumnKind::Other | ColumnKind::Dynamic => return None,
+    })
+}
+
+fn integer(bytes: &[u8], unsigned: bool) -> Option<i64> {
+    Some(match (bytes.len(), unsigned) {
+        (1, false) => i8::from_le_bytes(bytes.try_into().ok()?).into(),
+        (1, true) => bytes[0].into(),
+        (2, false) => i16::from_le_bytes(bytes.try_into().ok()?).into(),
+        (2, true) => u16::from_le_bytes(bytes.try_into().ok()?).into(),
+        (4, false) => i32::from_le_bytes(bytes.try_into().ok()?).into(),
+        (4, true) => u32::from_le_bytes(bytes.try_into().ok()?).into(),
+        (8, false) => i64::from_le_bytes(bytes.try_into().ok()?),
+        _ => return None,
+    })
+}
+
+/// Year, month and day; a zero among the last two is MySQL's way to leave them open.
+fn date(bytes: &[u8]) -> Option<i32> {
+    let year = u16::from_le_bytes(bytes.get(..2)?.try_into().ok()?);
+    literal::days(year.into(), (*bytes.get(2)?).into(), (*bytes.get(3)?).into())
+}
+
+/// A time of a day; MySQL has durations in the same type.
+fn time(bytes: &[u8]) -> Option<i64> {
+    if bytes.is_empty() {
+        return Some(0);
+    }
+    let (negative, days) = (*bytes.first()? != 0, u32::from_le_bytes(bytes.get(1..5)?.try_into().ok()?));
+    if negative || days > 0 { None } else { clock(bytes.get(5..)?) }
+}
+
+fn timestamp(bytes: &[u8]) -> Option<i64> {
+    let micros = if bytes.len() > 4 { clock(&bytes[4..])? } else { 0 };
+    Some(i64::from(date(bytes)?) * DAY_MICROS + micros)
+}
+
+/// Hours, minutes, seconds, and microseconds where there are any.
+fn clock(bytes: &[u8]) -> Option<i64> {
+    let [hours, minutes, seconds] = *bytes.first_chunk::<3>()?;
+    let micros = match bytes.get(3..) {
+        None | Some([]) => 0,
+        Some(rest) => u32::from_le_bytes(rest.try_into().ok()?),
+    };
+    let seconds = (i64::from(hours) * 60 + i64::from(minutes)) * 60 + i64::from(seconds);
+    Some(seconds * 1_000_000 + i64::from(micros)).filter(|time| *time < DAY_MICROS)
+}
+
+pub(super) fn arguments(parameters: &[Value]) -> Result<MySqlArguments, Problem> {
+    let mut arguments = MySqlArguments::default();
+    for (index, value) in parameters.iter().enumerate() {
+        let refused = |reason: &str| Problem::new("invalid", format!("parameter {}: {reason}", index + 1));
+        let added = match value {
+            Value::Null => arguments.add(None::<i64>),
+            Value::Boolean(v) => arguments.add(*v),
+            Value::Integer(v) => arguments.add(*v),
+            Value::Float(v) => arguments.add(*v),
+            Value::Bytes(v) => arguments.add(v.as_slice()),
+            Value::Decimal(v) | Value::Text(v) | Value::Uuid(v) | Value::Json(v) | Value::Other((_, v)) => {
+                arguments.add(v.as_str())
+            }
+            Value::Date(days) => arguments.add(literal::date_text(*days)),
+            Value::Time(micros) if (0..DAY_MICROS).contains(micros) => arguments.add(literal::time_text(*micros)),
+            Value::Time(_) => return Err(refused("this is no time of a day")),
+            Value::Timestamp(timestamp) => match literal::timestamp_text(timestamp.micros) {
+                Some(text) => arguments.add(text),
+                None => return Err(refused("this timestamp is beyond all calendars")),
+            },
+        };
+        added.map_err(|error| refused(&error.to_string()))?;
+    }
+    Ok(arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..16), unsigned: bool, bits: bool) {
+            for kind in [
+                ColumnKind::Boolean, ColumnKind::Int16, ColumnKind::Int64, ColumnKind::UInt64, ColumnKind::Float32,
+                ColumnKind::Float64, ColumnKind::Decimal, ColumnKind::Text, ColumnKind::Bytes, ColumnKind::Date,
+                ColumnKind::Time, ColumnKind::Timestamp, ColumnKind::Instant, ColumnKind::Json,
+            ] {
+                let _ = decode(&bytes, &Reading { kind, type_name: String::new(), unsigned, bits });
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! What a statement says outside of texts, names in quotes and comments.
+//!
+//! The server holds a read: its transaction is `READ ONLY`. Three things such a transaction lets pass,
+//! and they are looked for here: `INTO OUTFILE`, which writes a file on the server; locks on rows, which
+//! make others wait; and statements that end the transaction. A comment that MySQL executes can hide all
+//! of them, so there is none. Where a text ends depends on the server's SQL mode, so the statement is read
+//! in each way that there is, and what one of them finds counts.
+
+use crate::capability::sql::Access;
+use crate::problem::Problem;
+
+/// Statements that only read.
+const READING: [&str; 8] = ["select", "with", "values", "table", "show", "explain", "describe", "desc"];
+
+/// Words that begin or end transactions, or run a text that does.
+const TRANSACTION_CONTROL: [&str; 10] =
+    ["begin", "start", "commit", "rollback", "savepoint", "release", "xa", "prepare", "execute", "deallocate"];
+
+/// In which quotes a backslash escapes: in both, unless `ANSI_QUOTES` makes the double ones those of names,
+/// or `NO_BACKSLASH_ESCAPES` says that it never does.
+#[derive(Debug, Clone, Copy)]
+enum Backslash {
+    Both,
+    Single,
+    Never,
+}
+
+/// A part of a statement that is not text, a name in quotes or a comment.
+#[derive(Debug, PartialEq, Eq)]
+enum Token {
+    Word(String),
+    Sign(char),
+    /// `/*! … */`: a comment to others, a part of the statement to MySQL.
+    Executed,
+}
+
+/// Refuses what would end a transaction of the host, and in an operation that reads whatever does not.
+pub(super) fn check(text: &str, access: Access) -> Result<(), Problem> {
+    for backslash in [Backslash::Both, Backslash::Single, Backslash::Never] {
+        let tokens = tokens(text, backslash);
+        if tokens.contains(&Token::Executed) {
+            return Err(Problem::new(
+                "invalid",
+                "the statement has a comment `/*! … */` that the server would execute",
+            )
+            .hint("write what it holds into the statement"));
+        }
+        let first = tokens.iter().find_map(|token| match token {
+            Token::Word(word) => Some(word.as_str()),
+            Token::Sign('(') => None,
+            _ => Some(""),
+        });
+        let first = first.unwrap_or_default();
+        if access == Access::ReadOnly {
+            reads(first, &tokens)?;
+        }
+        if TRANSACTION_CONTROL.contains(&first) {
+            return Err(Problem::new(
+                "invalid",
+                format!("`{first}` stands alone here: each statement is a transaction of its own"),
+            )
+            .hint("`execute-many` runs many at once, all or nothing"));
+        }
+    }
+    Ok(())
+}
+
+fn reads(first: &str, tokens: &[Token]) -> Result<(), Problem> {
+    let refused = |what: &str| {
+        Err(Problem::new("effect", format!("the operation only reads, and the statement {what}"))
+            .hint("use `execute` for statements that change something"))
+    };
+    if !READING.contains(&first) {
+        return refused(&format!("begins with `{first}`"));
+    }
+    let follow = |wanted: &[&str]| {
+        tokens.windows(wanted.len()).any(|window| {
+            window.iter().zip(wanted).all(|(token, wanted)| matches!(token, Token::Word(word) if word == wanted))
+        })
+    };
+    if follow(&["into", "outfile"]) || follow(&["into", "dumpfile"]) {
+        return refused("writes a file on the server");
+    }
+    if follow(&["for", "update"]) || follow(&["for", "share"]) || follow(&["lock", "in", "share", "mode"]) {
+        return refused("locks what it reads");
+    }
+    Ok(())
+}
+
+fn tokens(text: &str, backslash: Backslash) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        let skipped = match next {
+            '\'' => quoted(rest, !matches!(backslash, Backslash::Never)),
+            '"' => quoted(rest, matches!(backslash, Backslash::Both)),
+            '`' => quoted(rest, false),
+            '#' => line(rest),
+            '-' if is_dash_comment(rest) => line(rest),
+            '/' if rest.starts_with("/*!") || rest.starts_with("/*M!") => {
+                tokens.push(Token::Executed);
+                3
+            }
+            '/' if rest.starts_with("/*") => rest[2..].find("*/").map_or(rest.len(), |end| end + 4),
+            next if is_of_word(next) => {
+                let length = rest.find(|c| !is_of_word(c)).unwrap_or(rest.len());
+                tokens.push(Token::Word(rest[..length].to_ascii_lowercase()));
+                length
+            }
+            next => {
+                if !next.is_whitespace() {
+                    tokens.push(Token::Sign(next));
+                }
+                next.len_utf8()
+            }
+        };
+        rest = &rest[skipped..];
+    }
+    tokens
+}
+
+fn is_of_word(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '_' | '$') || !character.is_ascii()
+}
+
+/// `--` begins a comment only before a space or the end: `5--2` is 7.
+fn is_dash_comment(rest: &str) -> bool {
+    rest.strip_prefix("--").is_some_and(|after| after.is_empty() || after.starts_with(|c: char| c <= ' '))
+}
+
+fn line(rest: &str) -> usize {
+    rest.find('\n').map_or(rest.len(), |end| end + 1)
+}
+
+/// The length of a text in quotes; a doubled quote stands for one.
+fn quoted(rest: &str, backslash: bool) -> usize {
+    let bytes = rest.as_bytes();
+    let quote = bytes[0];
+    let mut at = 1;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' if backslash => at += 2,
+            byte if byte == quote && bytes.get(at + 1) == Some(&quote) => at += 2,
+            byte if byte == quote => return at + 1,
+            _ => at += 1,
+        }
+    }
+    rest.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> Result<(), String> {
+        check(text, Access::ReadOnly).map_err(|problem| problem.message)
+    }
+
+    #[test]
+    fn reading_statements_pass() {
+        for text in [
+            "select 1",
+            " ( SELECT 1)",
+            "-- why\nwith x as (select 1) select * from x",
+            "# why\nshow tables",
+            "select 'into outfile', \"for update\", `lock in share mode` -- into outfile",
+            "select 1 /* into outfile */",
+            "select 5--2 as `into`",
+            "select 'it''s', 'a\\'b', \"c\\\"d\"",
+        ] {
+            assert_eq!(read(text), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn others_do_not() {
+        for text in [
+            "delete from t",
+            "/* select */ commit",
+            "-- select\ncommit",
+            "--select\n",
+            "",
+            "set @a = 1",
+            "handler t open",
+            "call p()",
+            "do sleep(1)",
+            "select 1 into outfile '/tmp/x'",
+            "select 1 INTO/**/DUMPFILE '/tmp/x'",
+            "select * from t for update",
+            "(select 1) lock in share mode",
+            "select 1 /*! into outfile '/tmp/x' */",
+            "select 1 /*M!100000 for update */",
+            // A text ends here or there, by the SQL mode.
+            r"select 'a\' into outfile '/tmp/x' -- '",
+            "select \"a\\\" into outfile '/tmp/x' -- \"",
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_write_does_not_end_its_transaction() {
+        for text in ["commit", "/* a */ ROLLBACK", "# a\nbegin", "xa start 'a'", "/*! commit */", "execute s"] {
+            assert!(check(text, Access::ReadWrite).is_err(), "{text}");
+        }
+        for text in ["insert into t values ('/*! commit */')", "call p()", "set @a = 1", "drop table t"] {
+            assert!(check(text, Access::ReadWrite).is_ok(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_scanner_panic(text in "\\PC{0,60}") {
+            let _ = check(&text, Access::ReadOnly);
+        }
+
+        /// What is quoted or commented out is not the statement's, and what follows is.
+        #[test]
+        fn words_count_where_they_stand(inner in "[a-z0-9 ,;-]{0,20}", way in 0usize..5) {
+            let (open, close) = [("'", "'"), ("\"", "\""), ("`", "`"), ("/* ", " */"), ("# ", "\n")][way];
+            let hidden = format!("select 1 {open}{inner} into outfile {close}");
+            prop_assert_eq!(read(&hidden), Ok(()));
+            prop_assert!(read(&format!("{hidden} into outfile '/tmp/x'")).is_err());
+        }
+    }
+}
