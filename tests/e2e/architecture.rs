@@ -6,7 +6,7 @@ use blockyard_tests::root;
 use serde_json::Value;
 
 /// Each crate of ours, and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("blockyard-model", &[]),
     ("blockyard-toolchain", &[]),
     ("blockyard-store", &["blockyard-model"]),
@@ -32,6 +32,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("blockyard-guest-zoo", &["blockyard-sdk"]),
     ("blockyard-tests", &["blockyard"]),
     ("blockyard-bench", &["blockyard"]),
+    ("blockyard-fuzz", &["blockyard", "blockyard-host"]),
     ("xtask", &["blockyard-toolchain"]),
 ];
 

@@ -29,4 +29,5 @@ pub use capability::reveal::RevealHook;
 pub use error::HostError;
 pub use output::{ByteStream, Input};
 pub use problem::Problem;
+pub use redact::Redactor;
 pub use sandbox::{Sandbox, SandboxConfig};

@@ -15,12 +15,13 @@ const SHORTEST: usize = 4;
 
 /// The secrets of a call in all the forms in which they are searched for.
 #[derive(Default)]
-pub(crate) struct Redactor {
+pub struct Redactor {
     needles: Vec<Zeroizing<String>>,
 }
 
 impl Redactor {
-    pub(crate) fn new<'a>(secrets: impl Iterator<Item = &'a SecretValue>) -> Self {
+    /// Searches for these secrets.
+    pub fn new<'a>(secrets: impl Iterator<Item = &'a SecretValue>) -> Self {
         let mut needles = Vec::new();
         for secret in secrets.filter(|secret| secret.expose().len() >= SHORTEST) {
             let plain = secret.expose();
@@ -39,7 +40,9 @@ impl Redactor {
         Self { needles }
     }
 
-    pub(crate) fn text(&self, text: String) -> String {
+    /// The text, with asterisks where a secret stood.
+    #[must_use]
+    pub fn text(&self, text: String) -> String {
         self.needles.iter().filter(|needle| needle.len() >= SHORTEST).fold(text, |text, needle| {
             if text.contains(needle.as_str()) { text.replace(needle.as_str(), MASK) } else { text }
         })

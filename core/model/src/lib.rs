@@ -22,14 +22,14 @@ pub mod schema;
 pub mod secret;
 pub mod suggestion;
 
-pub use audience::Audience;
 pub use address::{Address, AddressError, PinnedAddress, Revision};
+pub use audience::Audience;
 pub use capability::{Capability, CapabilityError};
 pub use digest::Digest;
 pub use document::{PlainDocument, Pointer, SealedDocument, SecretPlace, Violation};
 pub use manifest::{BlockType, Effect, Manifest, ManifestError, Operation};
 pub use name::{BlockName, BundleName, NameError, TypeSlug};
-pub use origin::{HttpAccess, Host, Origin, OriginPattern, RequestUrl, SafeRequest, Scheme};
+pub use origin::{Host, HttpAccess, Origin, OriginPattern, RequestUrl, SafeRequest, Scheme};
 pub use reference::{Purpose, Reference};
 pub use schema::{Schema, SchemaError};
 pub use secret::{SecretSource, SecretValue};

@@ -140,7 +140,10 @@ impl Host {
                     && label.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
             });
         if !fine {
-            return Err("has a host that is not a name: labels of letters, digits, `-` and `_` with single dots between them".to_owned());
+            return Err(
+                "has a host that is not a name: labels of letters, digits, `-` and `_` with single dots between them"
+                    .to_owned(),
+            );
         }
         Ok(Self::Name(name))
     }
@@ -266,13 +269,44 @@ mod tests {
     #[test]
     fn what_can_be_read_in_two_ways_is_refused() {
         for text in [
-            "", "storage.googleapis.com", "ftp://a", "https://", "https:///a", "https://good.example@evil.example/",
-            "https://good.example\\@evil.example/", "https://evil.example#.good.example", "https://a..b/", "https://a./",
-            "https://.a/", "http://0x7f.1/", "http://0x7f000001/", "http://2130706433/", "http://0177.0.0.1/",
-            "http://127.1/", "http://127.0.0.1./", "http://1.2.3.4.5/", "http://[::1/", "http://::1/", "http://[::1%25eth0]/",
-            "https://bücher.example/", "https://a:0/", "https://a:/", "https://a:65536/", "https://a:+80/", "https://a b/",
-            "https://a/ b", "https://a/\r\nHost: b", "https://a/%2", "https://a/%zz", "https://a/../b", "https://a/%2E%2e/b",
-            "https://a/b/.", "https://a/{b}", "https://*.example.com/", "https://a/\u{e9}", "https://a\u{3002}b/",
+            "",
+            "storage.googleapis.com",
+            "ftp://a",
+            "https://",
+            "https:///a",
+            "https://good.example@evil.example/",
+            "https://good.example\\@evil.example/",
+            "https://evil.example#.good.example",
+            "https://a..b/",
+            "https://a./",
+            "https://.a/",
+            "http://0x7f.1/",
+            "http://0x7f000001/",
+            "http://2130706433/",
+            "http://0177.0.0.1/",
+            "http://127.1/",
+            "http://127.0.0.1./",
+            "http://1.2.3.4.5/",
+            "http://[::1/",
+            "http://::1/",
+            "http://[::1%25eth0]/",
+            "https://bücher.example/",
+            "https://a:0/",
+            "https://a:/",
+            "https://a:65536/",
+            "https://a:+80/",
+            "https://a b/",
+            "https://a/ b",
+            "https://a/\r\nHost: b",
+            "https://a/%2",
+            "https://a/%zz",
+            "https://a/../b",
+            "https://a/%2E%2e/b",
+            "https://a/b/.",
+            "https://a/{b}",
+            "https://*.example.com/",
+            "https://a/\u{e9}",
+            "https://a\u{3002}b/",
         ] {
             assert!(RequestUrl::parse(text).is_err(), "{text:?} was read");
         }

@@ -326,7 +326,9 @@ mod tests {
         assert!(matches("{config.url}", &config, "https://a.example/elsewhere"));
         assert!(matches("{config.nested.url}", &config, "http://b.example:81"));
         assert!(!matches("{config.url}", &config, "http://a.example"));
-        for missing in ["{config.none}", "https://{config.none}", "https://{config.bad}", "{config.secret}", "{config.bad}"] {
+        for missing in
+            ["{config.none}", "https://{config.none}", "https://{config.bad}", "{config.secret}", "{config.bad}"]
+        {
             assert_eq!(pattern(missing).expand(&config), None, "{missing}");
         }
     }
@@ -334,15 +336,34 @@ mod tests {
     #[test]
     fn patterns_print_as_they_parse() {
         for text in [
-            "https://a.example", "http://a.example:8080", "https://*.a.example", "https://*.a.example:444", "{config.url}",
-            "https://{config.host}:{config.port}", "http://[::1]:81", "https://{config.a.b-c_d}.example.com",
+            "https://a.example",
+            "http://a.example:8080",
+            "https://*.a.example",
+            "https://*.a.example:444",
+            "{config.url}",
+            "https://{config.host}:{config.port}",
+            "http://[::1]:81",
+            "https://{config.a.b-c_d}.example.com",
         ] {
             assert_eq!(pattern(text).to_string(), text);
         }
         for text in [
-            "", "a.example", "*", "https://*", "https://*.com", "https://a.*.example", "https://a.example/path", "https://a@b",
-            "https://{host}", "https://{config.}", "https://{config.a", "https://*.{config.a}", "https://{config.a}/x",
-            "{config.a}.example", "file:///etc", "https://{config.a b}",
+            "",
+            "a.example",
+            "*",
+            "https://*",
+            "https://*.com",
+            "https://a.*.example",
+            "https://a.example/path",
+            "https://a@b",
+            "https://{host}",
+            "https://{config.}",
+            "https://{config.a",
+            "https://*.{config.a}",
+            "https://{config.a}/x",
+            "{config.a}.example",
+            "file:///etc",
+            "https://{config.a b}",
         ] {
             assert!(text.parse::<OriginPattern>().is_err(), "{text}");
         }

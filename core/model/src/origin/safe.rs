@@ -25,7 +25,10 @@ impl SafeRequest {
         let (wanted, given) = (parts(&self.path), parts(url.path()));
         self.method == method
             && wanted.len() == given.len()
-            && wanted.iter().zip(&given).all(|(wanted, given)| if wanted == "*" { !given.is_empty() } else { wanted == given })
+            && wanted
+                .iter()
+                .zip(&given)
+                .all(|(wanted, given)| if wanted == "*" { !given.is_empty() } else { wanted == given })
             && self.origin.expand(config).is_some_and(|pattern| pattern.matches(&url.origin))
     }
 }
@@ -86,7 +89,15 @@ mod tests {
         for text in ["POST https://b.example/v2/*/queries", "PUT {config.url}/a/*"] {
             assert_eq!(text.parse::<SafeRequest>().expect(text).to_string(), text);
         }
-        for text in ["", "POST", "post https://a.example/b", "POST https://a.example", "POST /b", "POST https://a.example/a*", "POST https://a.example/?q"] {
+        for text in [
+            "",
+            "POST",
+            "post https://a.example/b",
+            "POST https://a.example",
+            "POST /b",
+            "POST https://a.example/a*",
+            "POST https://a.example/?q",
+        ] {
             assert!(text.parse::<SafeRequest>().is_err(), "{text}");
         }
     }
