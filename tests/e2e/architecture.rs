@@ -33,6 +33,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("blockyard-guest-bench", &["blockyard-sdk"]),
     ("blockyard-tests", &["blockyard"]),
     ("blockyard-bench", &["blockyard"]),
+    ("blockyard-fuzz", &["blockyard", "blockyard-host"]),
     ("xtask", &["blockyard-toolchain"]),
 ];
 

@@ -1,7 +1,7 @@
 //! Each attack of `tests/guests/attacks`, through the binary: what stops it, in which words, and that
 //! the yard and the next call are unharmed.
 
-use blockyard_tests::attack::{attack, folder};
+use blockyard_tests::attack::{attack, build, folder};
 use blockyard_tests::{Ran, TestYard};
 
 /// One line per attack, one test per line, and the list of all.
@@ -65,6 +65,9 @@ attacks! {
     handle_of_another_type: crashed("wrong type");
     handles_left_open: harmless("null\n");
 
+    transaction_left_open: rolled_back;
+    trap_in_transaction: rolled_back;
+
     // Crashes.
     trap: crashed("unreachable");
     trap_in_parts: crashed("unreachable");
@@ -110,10 +113,14 @@ struct Attacked {
 
 impl Attacked {
     fn installed(name: &str) -> Self {
+        Self::of(name, &attack(name))
+    }
+
+    fn of(name: &str, component: &[u8]) -> Self {
         let yard = TestYard::empty();
         yard.ok(&["init", "--key", "file"]);
         let file = yard.path("attack.wasm");
-        std::fs::write(&file, attack(name)).expect("a file");
+        std::fs::write(&file, component).expect("a file");
         yard.ok(&["install", &file.display().to_string(), "--yes"]);
         Self { yard, block: format!("{name}/a") }
     }
@@ -235,6 +242,79 @@ fn log_on_one_line(name: &str) {
     let line = r"warn: a\u{1b}[2J\u{1b}]0;owned\u{7}b\rerror: forged\nc\u{9b}2Jd\u{202e}e\u{2028}f";
     assert_eq!(ran.stderr, format!("{line}\n"));
     attacked.is_well();
+}
+
+/// A transaction that the bundle leaves behind is rolled back, and its connection is clean for the next
+/// call of the same process.
+fn rolled_back(name: &str) {
+    let attacked = Attacked::installed(name);
+    let database = attacked.yard.path("taken.db");
+    let note = format!("note={}", database.display());
+    attacked.yard.ok(&["create", &attacked.block, "--set", &note]);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let key = blockyard::KeySource::File(attacked.yard.key_file());
+        let yard = blockyard::Yard::open(&attacked.yard.url(), key).await.expect("the yard");
+        let block = yard.block(&attacked.block).await.expect("the block");
+        for _ in 0..20 {
+            let called = block.call("go", serde_json::json!({})).await;
+            match called {
+                Ok(reply) => assert_eq!(reply.result, serde_json::Value::Null),
+                Err(error) => assert!(error.to_string().contains("out of bounds memory access"), "{error}"),
+            }
+        }
+        yard.close().await;
+    });
+    attacked.is_well();
+    if blockyard_tests::available("BLOCKYARD_TEST_SQLITE3") {
+        let mut shell = std::process::Command::new("sqlite3");
+        let counted = blockyard_tests::ran(shell.arg(database).arg("select count(*) from taken"), None);
+        assert_eq!(counted.stdout, "0\n", "{}", counted.stderr);
+    }
+}
+
+#[test]
+fn a_panic_of_the_host_is_a_bug_of_blockyard() {
+    // Reads its input, which is the embedding program's part of the host.
+    let reads = r#"
+        (import "blockyard:bundle/streams@0.1.0" "[method]body.read" (func $read (param i32 i32 i32)))
+        (func $invoke (type $call) (call $read (local.get 12) (i32.const 9) (i32.const 600)) (call $null))
+    "#;
+    let attacked = Attacked::of("reads", &build("reads", reads));
+    attacked.yard.ok(&["create", &attacked.block, "--set", "note=here"]);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let key = blockyard::KeySource::File(attacked.yard.key_file());
+        let yard = blockyard::Yard::open(&attacked.yard.url(), key).await.expect("the yard");
+        let block = yard.block(&attacked.block).await.expect("the block");
+        let call = async |stream| {
+            let input = blockyard::Input { media_type: "text/plain".to_owned(), size: None, stream };
+            block.call_with("go", serde_json::json!({}), Some(input), blockyard::Deadline::default()).await
+        };
+        let panicked = call(Box::pin(Falls)).await.err().expect("it fell over");
+        assert_eq!(panicked.kind(), blockyard::ErrorKind::Internal);
+        assert_eq!(panicked.to_string(), "Blockyard failed while it worked for bundle `reads`: the disk fell over");
+        // The process, the yard and the block go on; the audit trail says what became of the call.
+        block.call("well", serde_json::json!({})).await.expect("a healthy call");
+        yard.close().await;
+    });
+    let audit = attacked.yard.json(&["audit", "--block", &attacked.block])["audit"].to_string();
+    assert!(audit.contains("\"outcome\":\"internal\""), "{audit}");
+    attacked.is_well();
+}
+
+/// A stream of bytes that panics when it is read.
+struct Falls;
+
+impl futures_util::Stream for Falls {
+    type Item = Result<bytes::Bytes, blockyard::Problem>;
+
+    fn poll_next(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        panic!("the disk fell over")
+    }
 }
 
 #[test]

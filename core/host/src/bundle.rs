@@ -74,6 +74,13 @@ impl Bundle {
         self.inner.manifest.clone()
     }
 
+    /// A bundle whose manifest was checked when it was installed: no guest code runs, and nothing is
+    /// compiled before it is needed.
+    #[must_use]
+    pub fn installed(bytes: Arc<Vec<u8>>, digest: Digest, manifest: Arc<Manifest>) -> Self {
+        Self::new(bytes, digest, manifest, None)
+    }
+
     pub(crate) fn name(&self) -> String {
         self.inner.manifest.name.to_string()
     }
@@ -160,13 +167,6 @@ impl Sandbox {
         // It is new: nobody else has set it.
         let _ = bundle.inner.pure.set(pure);
         Ok(bundle)
-    }
-
-    /// As [`load`](Self::load), for a bundle whose manifest was checked when it was installed: no
-    /// guest code runs, and nothing is compiled before it is needed.
-    #[must_use]
-    pub fn load_installed(&self, bytes: Arc<Vec<u8>>, digest: Digest, manifest: Arc<Manifest>) -> Bundle {
-        Bundle::new(bytes, digest, manifest, None)
     }
 }
 

@@ -31,4 +31,5 @@ pub use capability::sql::settled;
 pub use error::HostError;
 pub use output::{ByteStream, Input};
 pub use problem::Problem;
+pub use redact::Redactor;
 pub use sandbox::{Sandbox, SandboxConfig};

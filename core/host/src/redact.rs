@@ -22,7 +22,7 @@ const SHORTEST: usize = 4;
 
 /// The secrets of a call in all the forms in which they are searched for.
 #[derive(Default)]
-pub(crate) struct Redactor {
+pub struct Redactor {
     needles: Vec<Zeroizing<Vec<u8>>>,
     /// None where there is nothing to search for.
     search: Option<AhoCorasick>,
@@ -31,7 +31,8 @@ pub(crate) struct Redactor {
 }
 
 impl Redactor {
-    pub(crate) fn new<'a>(secrets: impl Iterator<Item = &'a SecretValue>) -> Self {
+    /// Searches for these secrets.
+    pub fn new<'a>(secrets: impl Iterator<Item = &'a SecretValue>) -> Self {
         Self::of(secrets.flat_map(|secret| forms(secret.expose())).collect())
     }
 
@@ -59,7 +60,9 @@ impl Redactor {
         Self { needles, search, longest }
     }
 
-    pub(crate) fn text(&self, text: String) -> String {
+    /// The text, with asterisks where a secret stood.
+    #[must_use]
+    pub fn text(&self, text: String) -> String {
         let Some(search) = &self.search else { return text };
         let Some(first) = search.find(&text) else { return text };
         let mut clean = text[..first.start()].to_owned();

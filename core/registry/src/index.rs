@@ -182,7 +182,11 @@ impl Registry {
         folder.ancestors().map(|folder| folder.join(FILE_NAME)).find(|file| file.is_file())
     }
 
-    fn parse(text: &str, folder: PathBuf) -> Result<Self, String> {
+    /// Reads the text of a registry that stands in a folder.
+    ///
+    /// # Errors
+    /// What is wrong with it. A broken entry is not an error here.
+    pub fn parse(text: &str, folder: PathBuf) -> Result<Self, String> {
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
         if let Some(unknown) =
             table.keys().find(|key| !["version", "name", "unsigned", "bundle"].contains(&key.as_str()))

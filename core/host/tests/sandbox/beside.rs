@@ -131,11 +131,12 @@ async fn a_panic_of_the_host_is_the_failure_of_one_call() {
     let reveals = load(&sandbox, "reveals", REVEALS).await.expect("a bundle");
     let pairs = (0..blockyard_host::limits::CONCURRENT_CALLS * 2).map(async |_| {
         let mut panics = invocation(&reveals, LONG);
-        let secret = CallSecret { value: SecretValue::new("token-secret-7431"), audience: Vec::new() };
+        let secret = CallSecret { value: SecretValue::new("token-secret-7431".to_owned()), audience: Vec::new() };
         panics.secrets.insert(Pointer::new("/token"), secret);
         // What the embedding program does before a secret is shown is part of the host.
         panics.reveal = RevealHook::new(async |_| panic!("the vault fell over token-secret-7431"));
-        let panics = sandbox.invoke(&reveals, panics, "go", &json!({}), None);
+        let nothing = json!({});
+        let panics = sandbox.invoke(&reveals, panics, "go", &nothing, None);
         let (panicked, ()) = tokio::join!(panics, well(&sandbox, &reveals));
         let Err(HostError::Panic { bundle, reason }) = panicked.map(drop) else { panic!("it did not panic") };
         assert_eq!((bundle.as_str(), reason.as_str()), ("reveals", "the vault fell over ********"));
@@ -174,7 +175,8 @@ async fn what_a_call_holds_is_closed_when_nobody_waits_for_it() {
         std::future::pending::<Result<bytes::Bytes, Problem>>().await
     });
     let input = Input { media_type: "text/plain".to_owned(), size: None, stream: stream.boxed() };
-    let reading = sandbox.invoke(&reads, invocation(&reads, LONG), "go", &json!({}), Some(input));
+    let nothing = json!({});
+    let reading = sandbox.invoke(&reads, invocation(&reads, LONG), "go", &nothing, Some(input));
     assert!(tokio::time::timeout(Duration::from_millis(300), reading).await.is_err());
     assert_eq!(std::sync::Arc::strong_count(&held), 1);
 }
