@@ -2,6 +2,7 @@
 //! `tests/guests/courier`, the servers are real ones on this machine.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use blockyard_tests::web::{Answer, Seen, Web};
 use blockyard_tests::{Ran, TestYard, bundle};
@@ -455,4 +456,148 @@ fn what_comes_back_has_no_secret_in_it() {
     assert!(web.seen().iter().all(|request| request.method == "GET"
         || request.body.is_empty()
         || !String::from_utf8_lossy(&request.body).contains(CANARY)));
+}
+
+/// A server of one answer, byte for byte, a piece at a time.
+fn raw(pieces: Vec<Vec<u8>>, between: std::time::Duration) -> u16 {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let _ = stream.read(&mut [0; 16 << 10]);
+            for piece in &pieces {
+                if stream.write_all(piece).is_err() {
+                    break;
+                }
+                std::thread::sleep(between);
+            }
+        }
+    });
+    port
+}
+
+fn raw_yard(port: u16) -> TestYard {
+    let yard = TestYard::empty();
+    yard.ok(&["init", "--key", "file"]);
+    yard.ok(&["install", &bundle("courier"), "--yes"]);
+    yard.ok(&["grant", "courier", &format!("http http://127.0.0.1:{port}")]);
+    yard.create("courier/c", &json!({"base_url": format!("http://127.0.0.1:{port}")}));
+    yard
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_no_file() {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n".to_vec();
+    let yard = raw_yard(raw(vec![head, vec![b'x'; 50_000]], std::time::Duration::ZERO));
+    let file = yard.path("short");
+    let ran = yard.run(&["call", "courier/c", "fetch", "--path", "/", "--out", file.to_str().expect("a path")]);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("the answer broke off"), "{}", ran.stderr);
+    assert!(!file.exists());
+}
+
+#[test]
+fn what_is_no_answer_is_a_clear_error() {
+    let many: Vec<u8> = (0..100_000).flat_map(|at| format!("x-{at}: y\r\n").into_bytes()).collect();
+    let forged = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 7\r\n\r\nhello!!".to_vec();
+    for answer in
+        [[b"HTTP/1.1 200 OK\r\n".to_vec(), many].concat(), forged, b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), Vec::new()]
+    {
+        let yard = raw_yard(raw(vec![answer], std::time::Duration::ZERO));
+        let message = refused(&yard, 1, "get", &json!({"path": "/"}));
+        assert!(message.contains("the request got no answer"), "{message}");
+    }
+}
+
+#[test]
+fn a_server_that_drips_ends_with_the_call() {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n".to_vec();
+    let pieces = std::iter::once(head).chain((0..600).map(|_| b"x".to_vec())).collect();
+    let yard = raw_yard(raw(pieces, std::time::Duration::from_millis(100)));
+    let ran = yard.run(&["call", "courier/c", "get", "--path", "/", "--timeout", "2"]);
+    assert_eq!(ran.code, 7, "{}", ran.stderr);
+    assert!(ran.stderr.contains("stopped after 2 seconds"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_name_that_leads_inside_is_refused() {
+    if !blockyard_tests::available("BLOCKYARD_TEST_MOUNTS") {
+        return;
+    }
+    let web = Web::start(echo);
+    let yard = ungranted(&web);
+    std::fs::write(yard.path("hosts"), "127.0.0.1 a.wild.example eu.courier.example\n").expect("a file");
+    let script = "mount --bind hosts /etc/hosts && exec \"$@\"";
+    let call = |url: &str| {
+        let inner = yard.command(&["call", "courier/c", "get", "--path", url]);
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]);
+        command.arg(inner.get_program()).args(inner.get_args()).current_dir(yard.path(""));
+        for (name, value) in inner.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        blockyard_tests::ran(&mut command, None)
+    };
+    for name in ["a.wild.example", "eu.courier.example"] {
+        let ran = call(&format!("https://{name}/"));
+        assert_eq!(ran.code, 5, "{}", ran.stderr);
+        assert!(ran.stderr.contains(&format!("`{name}` is at 127.0.0.1, which is this machine")), "{}", ran.stderr);
+        assert!(ran.stderr.contains(&format!("'http https://{name} at 127.0.0.1'")), "{}", ran.stderr);
+    }
+    // Granted by name, with the network in which it stands: reached, and nobody listens there.
+    yard.ok(&["grant", "courier", "http https://a.wild.example at 127.0.0.0/8"]);
+    let ran = call("https://a.wild.example/");
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("cannot be reached"), "{}", ran.stderr);
+}
+
+/// The most memory that a process had, KiB.
+#[cfg(target_os = "linux")]
+fn peak_memory(yard: &TestYard, arguments: &[&str]) -> u64 {
+    let mut command = Command::new("sh");
+    let inner = yard.command(arguments);
+    // Looked at again and again until the end: the peak only grows.
+    let script = "\"$@\" > /dev/null & child=$!; peak=0; while kill -0 $child 2>/dev/null; do \
+        now=$(sed -n 's/^VmHWM:[[:space:]]*\\([0-9]*\\).*/\\1/p' /proc/$child/status 2>/dev/null); \
+        peak=${now:-$peak}; sleep 0.02; done; wait $child || exit 1; echo $peak >&2";
+    command.args(["-c", script, "sh"]).arg(inner.get_program()).args(inner.get_args()).current_dir(yard.path(""));
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let ran = blockyard_tests::ran(&mut command, None);
+    assert_eq!(ran.code, 0, "{arguments:?}: {}", ran.stderr);
+    ran.stderr.trim().lines().last().and_then(|line| line.parse().ok()).expect("a number")
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn four_gibibytes_pass_through_a_few_mebibytes() {
+    const SIZE: u64 = 4 << 30;
+    let web = Web::start(|request| match request.target.as_str() {
+        "/big" => Answer { more: SIZE, ..Answer::default() },
+        "/slow" => Answer { after: std::time::Duration::from_millis(500), ..Answer::text("small") },
+        _ => Answer::text("stored"),
+    });
+    let yard = yard(&web);
+    let idle = peak_memory(&yard, &["call", "courier/c", "fetch", "--path", "/slow", "--out", "-"]);
+    let down = peak_memory(&yard, &["call", "courier/c", "fetch", "--path", "/big", "--timeout", "500", "--out", "-"]);
+    let file = std::fs::File::create(yard.path("sparse")).expect("a file");
+    file.set_len(SIZE).expect("a sparse file");
+    let up = peak_memory(
+        &yard,
+        &["call", "courier/c", "store", "--path", "/up", "--unmeasured", "true", "--timeout", "500", "--in", "sparse"],
+    );
+    assert!(
+        idle > 1_000 && down < idle + (64 << 10) && up < idle + (64 << 10),
+        "idle {idle}, down {down}, up {up} KiB"
+    );
+    assert_eq!(web.seen().pop().expect("a request").length, SIZE);
 }

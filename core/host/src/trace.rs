@@ -64,7 +64,6 @@ impl HostCall {
     }
 
     /// Where a request goes: scheme, host and port, once they were seen to be granted.
-    #[allow(dead_code, reason = "for the capability `http`")]
     pub(crate) fn origin(&self, origin: impl Display) {
         self.span.record("origin", field::display(origin));
     }

@@ -14,15 +14,18 @@ use crate::bindings::blockyard::bundle::crypto::Host;
 use crate::capability::secrets::Secret;
 use crate::problem::{Fault, Problem};
 use crate::state::CallState;
+use crate::trace;
 
 impl Host for CallState {
     async fn hmac_sha256(&mut self, key: Resource<Secret>, data: Vec<u8>) -> Result<Vec<u8>, Fault> {
+        let _traced = trace::host_call("crypto.hmac-sha256");
         let key = self.signing_secret(&key)?;
         let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key.expose().as_bytes());
         Ok(ring::hmac::sign(&key, &data).as_ref().to_vec())
     }
 
     async fn sign_rs256(&mut self, key: Resource<Secret>, data: Vec<u8>) -> Result<Vec<u8>, Fault> {
+        let _traced = trace::host_call("crypto.sign-rs256");
         let key = self.signing_secret(&key)?;
         // A signed statement of this form buys an access token, which the bundle would then hold.
         if is_jws_input(&data) {

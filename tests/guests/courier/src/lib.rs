@@ -157,9 +157,13 @@ impl Courier {
         &self,
         /// The path.
         path: String,
+        /// The server needs not look at every byte.
+        #[serde(default)]
+        unmeasured: bool,
         input: Body,
     ) -> Result<Answer> {
-        answer(self.request("PUT", &path, Headers::new(), Auth::None)?.body(input))
+        let headers = if unmeasured { [("x-unmeasured".to_owned(), "1".to_owned())].into() } else { Headers::new() };
+        answer(self.request("PUT", &path, headers, Auth::None)?.body(input))
     }
 
     /// Passes what it is given on in parts, each sent again where the server is busy.

@@ -36,6 +36,7 @@ use crate::capability::streams::Body;
 use crate::limits;
 use crate::problem::{Fault, Problem};
 use crate::state::CallState;
+use crate::trace;
 
 pub use self::token::TokenSource;
 
@@ -71,6 +72,7 @@ struct Outgoing {
 
 impl Host for CallState {
     async fn send(&mut self, request: Request, auth: Auth, body: Option<Resource<Body>>) -> Result<Response, Fault> {
+        let traced = trace::host_call("http.send");
         let time = match request.timeout_ms {
             Some(0) => return Err(Problem::new("invalid", "a request cannot be answered within 0 ms").into()),
             Some(milliseconds) => Duration::from_millis(milliseconds.into()).min(limits::HTTP_TIME),
@@ -82,6 +84,8 @@ impl Host for CallState {
             .ok_or_else(|| Problem::new("invalid", format!("`{}` is not a method", request.method.escape_debug())))?;
         let url = RequestUrl::parse(&request.url).map_err(|error| Problem::new("invalid", error.to_string()))?;
         self.hold_to_effect(method.as_str(), &url)?;
+        self.permit(&url.origin)?;
+        traced.origin(&url.origin);
         let credential = self.credential(auth)?;
         let injected = match &credential {
             Credential::None => None,
