@@ -6,7 +6,7 @@ use blockyard_tests::root;
 use serde_json::Value;
 
 /// Each crate of ours, and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("blockyard-model", &[]),
     ("blockyard-toolchain", &[]),
     ("blockyard-store", &["blockyard-model"]),
@@ -28,6 +28,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("blockyard-sdk-macros", &[]),
     ("blockyard-sdk", &["blockyard-sdk-macros"]),
     ("blockyard-bundle-sql", &["blockyard-sdk"]),
+    ("blockyard-guest-courier", &["blockyard-sdk"]),
     ("blockyard-guest-misbehave", &["blockyard-sdk"]),
     ("blockyard-guest-zoo", &["blockyard-sdk"]),
     ("blockyard-guest-bench", &["blockyard-sdk"]),
@@ -38,7 +39,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
 ];
 
 /// Libraries that one crate of ours alone may name.
-const CONFINED: [(&str, &[&str]); 6] = [
+const CONFINED: [(&str, &[&str]); 9] = [
     // `bench` does by hand what it compares Blockyard with.
     ("wasmtime", &["blockyard-host", "blockyard-bench"]),
     ("keyring", &["blockyard-vault"]),
@@ -46,6 +47,10 @@ const CONFINED: [(&str, &[&str]); 6] = [
     ("sqlx", &["blockyard-store", "blockyard-host", "blockyard-bench"]),
     ("wit-bindgen", &["blockyard-sdk"]),
     ("jsonschema", &["blockyard-model"]),
+    // The tests have servers of their own.
+    ("hyper", &["blockyard-host", "blockyard-tests"]),
+    ("rustls", &["blockyard-host", "blockyard-tests"]),
+    ("ring", &["blockyard-host"]),
 ];
 
 #[test]

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use blockyard_sdk::clock;
 use blockyard_sdk::prelude::*;
+use blockyard_sdk::{clock, http};
 
 /// A block to be called.
 #[derive(Block)]
 #[block(type = "bench", version = 1)]
-#[allow(dead_code, reason = "a configuration to be carried, not to be read")]
 pub struct Bench {
     /// A note.
     note: String,
+    /// Where bytes come from and go to.
+    base_url: Option<String>,
 }
 
 #[operations]
@@ -33,6 +34,19 @@ impl Bench {
         Ok(None)
     }
 
+    /// Passes an object on to whoever asks.
+    #[operation(read)]
+    fn fetch(&self) -> Result<Streamed<u16>> {
+        let answer = http::get(self.object()).send()?.ok()?;
+        Ok(Streamed { result: answer.status, body: answer.body })
+    }
+
+    /// Passes what it is given on to the server.
+    #[operation(write)]
+    fn store(&self, input: Body) -> Result<u16> {
+        Ok(http::put(self.object()).body(input).send()?.ok()?.status)
+    }
+
     /// Computes for ever.
     #[operation(read)]
     fn spin(&self) -> Result<u64> {
@@ -43,9 +57,15 @@ impl Bench {
     }
 }
 
+impl Bench {
+    fn object(&self) -> String {
+        format!("{}/object", self.base_url.as_deref().unwrap_or(&self.note))
+    }
+}
+
 bundle! {
     name: "bench",
     description: "Operations to be measured",
     types: [Bench],
-    capabilities: ["clock"],
+    capabilities: ["clock", "http {config.base_url}"],
 }

@@ -5,6 +5,7 @@
 mod rows;
 mod sandbox;
 mod table;
+mod transfer;
 mod yards;
 
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ const WARM_STARTS: usize = 3;
 
 /// Measures all, or the rows with these numbers and those that are measured with them.
 pub(crate) fn measure(numbers: &[String]) -> Result {
-    let known = ["P1", "P2", "P3", "P4", "P6", "P7", "P8", "P9", "P10", "P11"];
+    let known = ["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11"];
     if let Some(unknown) = numbers.iter().find(|number| !known.contains(&number.as_str())) {
         return Err(format!("`{unknown}` is not measured; there are {}", known.join(", ")));
     }
@@ -54,6 +55,9 @@ pub(crate) fn measure(numbers: &[String]) -> Result {
     }
     if wanted(&["P3", "P8", "P9", "P10", "P11"]) {
         sandbox::measure(&bench, &mut rows)?;
+    }
+    if wanted(&["P5"]) {
+        transfer::measure(&bench, &mut rows)?;
     }
     if wanted(&["P6"]) {
         self::rows::measure(&bench, postgres.as_ref(), &mut rows, &mut missing)?;

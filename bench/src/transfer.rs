@@ -1,0 +1,145 @@
+//! An object from a server and to it (P5): through a bundle, which passes the body on by handle, and
+//! with reqwest. Both read into nothing and send the same bytes, each at its own speed.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::time::Instant;
+
+use blockyard::model::Capability;
+use blockyard::{Block, Changes, Deadline, Input};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use serde_json::{Value, json};
+
+use crate::{Outcome, open, resident};
+
+/// Bytes of the object.
+const SIZE: u64 = 1 << 30;
+/// Bytes of a piece, as files are read.
+const PIECE: usize = 256 << 10;
+/// How often each way is gone; the best counts, since what else runs only slows.
+const TRIES: usize = 3;
+
+pub(crate) async fn measure(url: &str) -> Outcome<Value> {
+    let server = serve()?;
+    let yard = open(url).await?;
+    yard.grant(&"bench".parse()?, &format!("http {server}").parse::<Capability>()?).await?;
+    let texts = vec![("note".to_owned(), "none".to_owned()), ("base_url".to_owned(), server.clone())];
+    yard.create(&"bench/transfer".parse()?, Changes { texts, ..Changes::default() }).await?;
+    let block = yard.block("bench/transfer").await?;
+    block.call("nothing", json!({})).await?;
+    let (idle, _) = resident()?;
+
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let object = format!("{server}/object");
+    let mut best = [0.0_f64; 4];
+    for _ in 0..TRIES {
+        best[0] = best[0].max(rate(down(&block)).await?);
+        best[2] = best[2].max(rate(up(&block)).await?);
+    }
+    let (peak, _) = resident()?;
+    for _ in 0..TRIES {
+        best[1] = best[1].max(rate(down_by_hand(&client, &object)).await?);
+        best[3] = best[3].max(rate(up_by_hand(&client, &object)).await?);
+    }
+    yard.close().await;
+    let [down, down_reqwest, up, up_reqwest] = best;
+    Ok(json!({
+        "down": down, "down_reqwest": down_reqwest, "up": up, "up_reqwest": up_reqwest,
+        "memory_over_idle": peak.saturating_sub(idle),
+    }))
+}
+
+/// Bytes per second.
+async fn rate(work: impl Future<Output = Outcome<u64>>) -> Outcome<f64> {
+    let begun = Instant::now();
+    let bytes = work.await?;
+    if bytes != SIZE {
+        return Err(format!("{bytes} bytes came through").into());
+    }
+    Ok(bytes as f64 / begun.elapsed().as_secs_f64())
+}
+
+async fn down(block: &Block) -> Outcome<u64> {
+    let (_, mut bytes) = block.call("fetch", json!({})).await?.output.ok_or("no bytes")?;
+    let mut count = 0;
+    while let Some(piece) = bytes.next().await {
+        count += piece.map_err(|problem| problem.message)?.len() as u64;
+    }
+    Ok(count)
+}
+
+async fn down_by_hand(client: &reqwest::Client, object: &str) -> Outcome<u64> {
+    let mut bytes = client.get(object).send().await?.bytes_stream();
+    let mut count = 0;
+    while let Some(piece) = bytes.next().await {
+        count += piece?.len() as u64;
+    }
+    Ok(count)
+}
+
+async fn up(block: &Block) -> Outcome<u64> {
+    let stream = stream::iter(pieces().map(Ok)).boxed();
+    let input = Input { media_type: "application/octet-stream".to_owned(), size: Some(SIZE), stream };
+    block.call_with("store", json!({}), Some(input), Deadline::default()).await?;
+    Ok(SIZE)
+}
+
+async fn up_by_hand(client: &reqwest::Client, object: &str) -> Outcome<u64> {
+    let body = reqwest::Body::wrap_stream(stream::iter(pieces().map(Ok::<_, std::io::Error>)));
+    client.put(object).header("content-length", SIZE).body(body).send().await?.error_for_status()?;
+    Ok(SIZE)
+}
+
+fn pieces() -> impl Iterator<Item = Bytes> + Send {
+    let piece = Bytes::from(vec![7; PIECE]);
+    (0..SIZE / PIECE as u64).map(move |_| piece.clone())
+}
+
+/// A server of threads that sends the object, or reads it, and looks at nothing.
+fn serve() -> Outcome<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let origin = format!("http://{}", listener.local_addr()?);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(stream) = stream else { return };
+            std::thread::spawn(move || answer(stream));
+        }
+    });
+    Ok(origin)
+}
+
+/// Requests of one connection, one after the other.
+fn answer(mut stream: std::net::TcpStream) -> std::io::Result<()> {
+    let piece = vec![7; PIECE];
+    let mut buffer = vec![0; PIECE];
+    loop {
+        let mut head = Vec::new();
+        let end = loop {
+            let read = stream.read(&mut buffer)?;
+            if read == 0 {
+                return Ok(());
+            }
+            head.extend_from_slice(&buffer[..read]);
+            if let Some(end) = head.windows(4).position(|window| window == b"\r\n\r\n") {
+                break end + 4;
+            }
+        };
+        if head.starts_with(b"GET") {
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n")?;
+            for _ in 0..SIZE / PIECE as u64 {
+                stream.write_all(&piece)?;
+            }
+        } else {
+            let mut left = SIZE - (head.len() - end) as u64;
+            while left > 0 {
+                let read = stream.read(&mut buffer)? as u64;
+                if read == 0 {
+                    return Ok(());
+                }
+                left = left.saturating_sub(read);
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
+        }
+    }
+}
