@@ -44,6 +44,9 @@ pub(crate) struct Global {
     /// Show no progress bars.
     #[arg(long, global = true)]
     pub(crate) no_progress: bool,
+    /// Export traces to this OpenTelemetry collector, which takes OTLP/HTTP: http://127.0.0.1:4318
+    #[arg(long, global = true, env = "BLOCKYARD_OTLP", hide_env_values = true, value_name = "URL")]
+    pub(crate) otlp: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,9 +2,13 @@
 //! read here, and nowhere below.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use blockyard::{Error, ErrorKind, KeySource, LogLevel, LogLine, NewKey, Registry, Yard, YardConfig};
+use blockyard::{
+    CollectorError, Error, ErrorKind, KeySource, LogLevel, LogLine, NewKey, Registry, Telemetry, Yard, YardConfig,
+};
 use etcetera::{BaseStrategy as _, choose_base_strategy};
+use tokio::runtime::Runtime;
 
 use crate::arguments::{Global, KeyPlace};
 use crate::progress::Progress;
@@ -19,15 +23,27 @@ pub(crate) struct Context {
     yard: Option<String>,
     no_progress: bool,
     verbosity: Verbosity,
+    telemetry: Option<Arc<Telemetry>>,
 }
 
 impl Context {
-    pub(crate) fn new(global: &Global) -> Self {
-        Self {
-            verbosity: Verbosity::start(global.verbose),
-            terminal: Terminal { json: global.json, quiet: global.quiet, verbose: global.verbose },
+    /// What the command line and the environment say. Traces are sent while the runtime runs.
+    pub(crate) fn new(global: &Global, terminal: Terminal, runtime: &Runtime) -> Result<Self, Error> {
+        let telemetry =
+            global.otlp.as_deref().map(|collector| telemetry(collector, runtime)).transpose()?.map(Arc::new);
+        Ok(Self {
+            verbosity: Verbosity::start(global.verbose, telemetry.as_deref()),
+            telemetry,
+            terminal,
             yard: global.yard.clone(),
             no_progress: global.no_progress,
+        })
+    }
+
+    /// Sends the traces that are left.
+    pub(crate) fn finish(&self) {
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.finish();
         }
     }
 
@@ -150,6 +166,15 @@ impl Context {
             self.terminal.note(&format!("{level}: {}", line.message));
         }
     }
+}
+
+fn telemetry(collector: &str, runtime: &Runtime) -> Result<Telemetry, Error> {
+    // The text is not repeated: it may have a password in it.
+    let collector = collector.parse().map_err(|error: CollectorError| {
+        Error::new(ErrorKind::Usage, "the value of `--otlp` is not the address of a collector").because(error)
+    })?;
+    Telemetry::start(&collector, runtime.handle().clone())
+        .map_err(|error| Error::new(ErrorKind::Outside, "the export of traces cannot start").because(error))
 }
 
 /// Where a key is kept, in words, and what follows from it.

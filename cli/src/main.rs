@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use arguments::Cli;
 use context::Context;
-use terminal::Failure;
+use terminal::{Failure, Terminal};
 
 /// The exit code after Ctrl-C, as shells have it: 128 and the signal's number.
 const INTERRUPTED: u8 = 130;
@@ -26,14 +26,18 @@ const GRACE: std::time::Duration = std::time::Duration::from_millis(400);
 fn main() -> ExitCode {
     no_core_files();
     let cli = Cli::read();
-    let context = Context::new(&cli.global);
+    let terminal = Terminal { json: cli.global.json, quiet: cli.global.quiet, verbose: cli.global.verbose };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             let error = blockyard::Error::new(blockyard::ErrorKind::Outside, "this process cannot start its threads")
                 .because(error);
-            return context.terminal.fail(&error);
+            return terminal.fail(&error);
         }
+    };
+    let context = match Context::new(&cli.global, terminal.clone(), &runtime) {
+        Ok(context) => context,
+        Err(error) => return terminal.fail(&error),
     };
     let echo = terminal::Echo::now();
     runtime.spawn(async move {
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
     });
     // Databases stop what nobody waits for any more.
     let _ = runtime.block_on(async { tokio::time::timeout(GRACE, blockyard::settled()).await });
+    context.finish();
     // A blocking read of the terminal must not keep the process alive.
     runtime.shutdown_background();
     match outcome {

@@ -1,5 +1,6 @@
 //! What `-v` shows: the calls, and what the host did for each, as `tracing` has them.
 
+use blockyard::Telemetry;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -13,11 +14,11 @@ pub(crate) struct Verbosity {
 }
 
 impl Verbosity {
-    /// Shows on standard error what this many `-v` ask for.
-    pub(crate) fn start(verbose: u8) -> Self {
+    /// Shows on standard error what this many `-v` ask for, and exports traces where that is wanted.
+    pub(crate) fn start(verbose: u8, telemetry: Option<&Telemetry>) -> Self {
         let (filter, handle) = reload::Layer::new(filter(verbose));
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false);
-        tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+        tracing_subscriber::registry().with(lines.with_filter(filter)).with(telemetry.map(Telemetry::layer)).init();
         Self { filter: handle }
     }
 

@@ -6,13 +6,14 @@ use blockyard_tests::root;
 use serde_json::Value;
 
 /// Each crate of ours, and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     ("blockyard-model", &[]),
     ("blockyard-toolchain", &[]),
     ("blockyard-store", &["blockyard-model"]),
     ("blockyard-vault", &["blockyard-model"]),
     ("blockyard-registry", &["blockyard-model"]),
     ("blockyard-host", &["blockyard-model"]),
+    ("blockyard-telemetry", &[]),
     (
         "blockyard",
         &[
@@ -22,6 +23,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "blockyard-registry",
             "blockyard-toolchain",
             "blockyard-host",
+            "blockyard-telemetry",
         ],
     ),
     ("blockyard-cli", &["blockyard"]),
@@ -39,12 +41,13 @@ const ARROWS: [(&str, &[&str]); 19] = [
 ];
 
 /// Libraries that one crate of ours alone may name.
-const CONFINED: [(&str, &[&str]); 9] = [
+const CONFINED: [(&str, &[&str]); 10] = [
     // `bench` does by hand what it compares Blockyard with.
     ("wasmtime", &["blockyard-host", "blockyard-bench"]),
     ("keyring", &["blockyard-vault"]),
     ("chacha20poly1305", &["blockyard-vault"]),
     ("sqlx", &["blockyard-store", "blockyard-host", "blockyard-bench"]),
+    ("opentelemetry", &["blockyard-telemetry"]),
     ("wit-bindgen", &["blockyard-sdk"]),
     ("jsonschema", &["blockyard-model"]),
     // The tests have servers of their own.

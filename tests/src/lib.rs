@@ -6,6 +6,7 @@
 #![allow(clippy::print_stderr, reason = "a skipped suite is named")]
 
 pub mod attack;
+pub mod collector;
 pub mod proxy;
 pub mod web;
 

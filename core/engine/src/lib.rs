@@ -59,6 +59,7 @@ pub use blockyard_model as model;
 pub use blockyard_model::{Address, BlockName, Capability, Digest, Effect, PinnedAddress, Revision, TypeSlug};
 pub use blockyard_registry::Registry;
 pub use blockyard_store::{AuditChain, AuditFilter, AuditLine, BlockFilter};
+pub use blockyard_telemetry::{Collector, CollectorError, Telemetry, TelemetryError};
 pub use build::{Built, build};
 pub use bundle::BundleView;
 pub use call::{CallReply, Check, CheckStep};

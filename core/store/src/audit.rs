@@ -7,6 +7,8 @@ use blockyard_model::Digest;
 use crate::database::{Param, Row, Transaction, params};
 use crate::{Millis, Store, StoreError};
 
+/// Lines that are written with one statement.
+const ROWS: usize = 32;
 /// Lines that are read at once when the whole trail is walked.
 const PAGE: i64 = 1_000;
 
@@ -69,29 +71,51 @@ async fn append_all(transaction: &mut Transaction, yard: &str, new: &[AuditLine]
             older.iter().fold(genesis(yard), |chain, row| link(&chain, &read(row)))
         }
     };
-    for line in new {
-        chain = link(&chain, line);
-        id += 1;
-        transaction
-            .execute(
-                "INSERT INTO audit (id, at, actor, action, subject, detail, chain) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-                params![
-                    id,
-                    line.at,
-                    &line.actor,
-                    &line.action,
-                    &line.subject,
-                    &line.detail,
-                    chain.as_bytes().as_slice()
-                ],
-            )
-            .await?;
+    // Many at once where there are many: a statement is a round trip.
+    let (many, rest) = new.as_chunks::<ROWS>();
+    for lines in many {
+        insert(transaction, &mut id, &mut chain, lines).await?;
+    }
+    for line in rest {
+        insert(transaction, &mut id, &mut chain, std::slice::from_ref(line)).await?;
     }
     transaction
         .execute("UPDATE audit_head SET lines = $1, chain = $2", params![id, chain.as_bytes().as_slice()])
         .await
         .map(drop)
 }
+
+/// Writes lines with one statement.
+async fn insert(
+    transaction: &mut Transaction,
+    id: &mut i64,
+    chain: &mut Digest,
+    lines: &[AuditLine],
+) -> Result<(), sqlx::Error> {
+    let links: Vec<(i64, Digest)> = lines
+        .iter()
+        .map(|line| {
+            *id += 1;
+            *chain = link(chain, line);
+            (*id, *chain)
+        })
+        .collect();
+    let mut sql = "INSERT INTO audit (id, at, actor, action, subject, detail, chain) VALUES ".to_owned();
+    let mut params: Vec<Param<'_>> = Vec::with_capacity(COLUMNS * lines.len());
+    for (line, (id, chain)) in lines.iter().zip(&links) {
+        let first = params.len() + 1;
+        let places: Vec<String> = (first..first + COLUMNS).map(|place| format!("${place}")).collect();
+        sql.push_str(if first == 1 { "(" } else { ", (" });
+        sql.push_str(&places.join(", "));
+        sql.push(')');
+        params.extend([(*id).into(), line.at.into(), Param::from(&line.actor), (&line.action).into()]);
+        params.extend([Param::from(&line.subject), (&line.detail).into(), chain.as_bytes().as_slice().into()]);
+    }
+    transaction.execute(sql, &params).await.map(drop)
+}
+
+/// The columns of a line.
+const COLUMNS: usize = 7;
 
 const LINES: &str =
     "SELECT id, at, actor, action, subject, detail, chain FROM audit WHERE id > $1 ORDER BY id LIMIT $2";

@@ -1,0 +1,89 @@
+//! The client that sends batches: hyper on the program's runtime. Batches come from a thread of the
+//! OpenTelemetry library, which has none of its own.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use hyper_rustls::HttpsConnectorBuilder;
+use opentelemetry_http::hyper::HyperClient;
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::runtime::Handle;
+
+use crate::{Collector, SENDING};
+
+pub(crate) struct Client {
+    http: Arc<dyn HttpClient>,
+    runtime: Handle,
+    collector: String,
+    /// Whether it was said that the collector does not take what it is sent.
+    said: AtomicBool,
+}
+
+impl Client {
+    pub(crate) fn new(collector: &Collector, runtime: Handle) -> Result<Self, String> {
+        let mut roots = RootCertStore::empty();
+        if collector.is_encrypted() {
+            // Reading the system's certificates takes milliseconds.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        Ok(Self {
+            http: Arc::new(HyperClient::new(connector, SENDING, None)),
+            runtime,
+            collector: collector.to_string(),
+            said: AtomicBool::new(false),
+        })
+    }
+
+    fn say(&self, reason: &dyn fmt::Display) {
+        if !self.said.swap(true, Ordering::Relaxed) {
+            tracing::info!(collector = self.collector, %reason, "traces cannot be exported, and are dropped");
+        }
+    }
+}
+
+#[async_trait]
+impl HttpClient for Client {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let http = self.http.clone();
+        let sent = self.runtime.spawn(async move { http.send_bytes(request).await }).await;
+        match sent.map_err(HttpError::from).flatten() {
+            Ok(response) => {
+                if !response.status().is_success() {
+                    self.say(&response.status());
+                }
+                Ok(response)
+            }
+            Err(error) => {
+                self.say(&causes(&*error));
+                Err(error)
+            }
+        }
+    }
+}
+
+/// An error with what is behind it.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({})", self.collector)
+    }
+}

@@ -1,0 +1,141 @@
+//! Traces leave a process over OTLP/HTTP, to the collector that was named and to no other; they have
+//! no value in them, and a collector that does not answer changes nothing.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use blockyard_tests::collector::Collector;
+use blockyard_tests::{TestYard, bundle, ran};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message as _;
+
+const CANARY: &str = "wheatear";
+
+fn yard() -> TestYard {
+    let yard = TestYard::with_sqlite();
+    yard.ok(&["install", &bundle("misbehave"), "--yes"]);
+    yard.ok_with_input(&["create", "misbehave/m", "--secret", "password=-"], &format!("{CANARY}-password"));
+    yard
+}
+
+/// The spans that a collector was sent.
+fn spans(collector: &Collector) -> Vec<Span> {
+    let mut spans = Vec::new();
+    for request in collector.requests() {
+        assert!(request.head.starts_with("POST /v1/traces HTTP/1.1\r\n"), "{}", request.head);
+        assert!(request.head.to_lowercase().contains("content-type: application/x-protobuf"), "{}", request.head);
+        let export = ExportTraceServiceRequest::decode(request.body.as_slice()).expect("protobuf");
+        for resource in export.resource_spans {
+            let service = resource.resource.expect("a resource").attributes;
+            assert_eq!(
+                format!("{:?}", service[0].value.as_ref().and_then(|v| v.value.as_ref())),
+                "Some(StringValue(\"blockyard\"))"
+            );
+            spans.extend(resource.scope_spans.into_iter().flat_map(|scope| scope.spans));
+        }
+    }
+    spans
+}
+
+fn attribute(span: &Span, name: &str) -> String {
+    let found = span.attributes.iter().find(|attribute| attribute.key == name);
+    match found.and_then(|attribute| attribute.value.as_ref()?.value.as_ref()) {
+        Some(Value::StringValue(text)) => text.clone(),
+        Some(Value::IntValue(number)) => number.to_string(),
+        Some(Value::DoubleValue(number)) => number.to_string(),
+        other => panic!("`{name}` is {other:?} in {span:?}"),
+    }
+}
+
+#[test]
+fn calls_and_host_calls_are_exported_without_a_value() {
+    let yard = yard();
+    let collector = Collector::start();
+    let export = |arguments: &[&str]| {
+        let mut command = yard.command(arguments);
+        ran(command.env("BLOCKYARD_OTLP", collector.address()), None)
+    };
+    let statement = format!("select '{CANARY}' as word, :word as other");
+    let parameter = format!("word={CANARY}-parameter");
+    let queried = export(&["query", "sql-database/flights", &statement, "--param", &parameter, "--format", "csv"]);
+    assert_eq!((queried.code, queried.stderr.as_str()), (0, ""), "{}", queried.stdout);
+    assert!(queried.stdout.contains(CANARY), "the canaries do sing");
+    assert_eq!(yard.run(&["call", "misbehave/m", "gossip", "--otlp"]).code, 2, "it stands before the operation");
+    let address = collector.address();
+    assert_eq!(yard.run(&["--otlp", &address, "call", "misbehave/m", "gossip", "-q"]).code, 0);
+    assert_eq!(yard.run(&["--otlp", &address, "call", "misbehave/m", "panic"]).code, 7);
+
+    let spans = spans(&collector);
+    let call = |operation: &str| {
+        let of = |span: &&Span| span.name == "call" && attribute(span, "operation") == operation;
+        spans.iter().find(of).unwrap_or_else(|| panic!("no call of {operation} in {spans:?}"))
+    };
+    let query = call("query");
+    assert_eq!(attribute(query, "block"), "sql-database/flights");
+    assert_eq!(attribute(query, "revision"), "1");
+    assert_eq!(attribute(query, "bundle"), "sql");
+    assert_eq!(attribute(query, "digest").len(), 64);
+    assert_eq!(attribute(query, "effect"), "read");
+    assert_eq!(attribute(query, "outcome"), "ok");
+    assert!(attribute(query, "bytes").parse::<u64>().expect("a number") > 0);
+    assert!(query.end_time_unix_nano > query.start_time_unix_nano);
+    assert_eq!(attribute(call("panic"), "outcome"), "bundle");
+    let opened = spans.iter().find(|span| span.name == "host-call" && attribute(span, "function") == "sql.open");
+    let opened = opened.expect("the host opened a database");
+    assert_eq!(attribute(opened, "dialect"), "sqlite");
+    assert_eq!((&opened.parent_span_id, &opened.trace_id), (&query.span_id, &query.trace_id));
+
+    for request in collector.requests() {
+        let bytes = [request.head.as_bytes(), &request.body].concat();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!text.contains(CANARY), "{text}");
+        // Neither the thread nor the source of Blockyard is anybody's business.
+        assert!(!text.contains("thread") && !text.contains(".rs"), "{text}");
+    }
+}
+
+#[test]
+fn without_an_address_nothing_leaves() {
+    let yard = yard();
+    let collector = Collector::start();
+    let mut command = yard.command(&["call", "misbehave/m", "nothing"]);
+    // What other programs go by.
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.address()).env("OTEL_TRACES_EXPORTER", "otlp");
+    assert_eq!(ran(&mut command, None).code, 0);
+    assert!(collector.requests().is_empty());
+    // The address is what was said here, whatever is said elsewhere.
+    let other = Collector::start();
+    let mut command = yard.command(&["--otlp", &other.address(), "call", "misbehave/m", "nothing"]);
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.address()).env("OTEL_TRACES_SAMPLER", "always_off");
+    assert_eq!(ran(&mut command, None).code, 0);
+    assert!(collector.requests().is_empty());
+    assert_eq!(spans(&other).len(), 1);
+}
+
+#[test]
+fn a_collector_that_does_not_answer_changes_nothing() {
+    let yard = yard();
+    // One port that refuses, one that takes connections and never answers, one that says no.
+    let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    for address in [closed, silent.local_addr().expect("its address")] {
+        let address = format!("http://{address}");
+        let begun = Instant::now();
+        let ran = yard.run(&["--otlp", &address, "call", "misbehave/m", "nothing"]);
+        assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "null\n", ""), "{address}");
+        assert!(begun.elapsed() < Duration::from_secs(20), "{address}");
+        let told = yard.run(&["--otlp", &address, "-v", "call", "misbehave/m", "nothing"]).stderr;
+        assert_eq!(told.matches("traces cannot be exported, and are dropped").count(), 1, "{told}");
+    }
+}
+
+#[test]
+fn an_address_that_is_none_is_a_usage_error_and_not_repeated() {
+    let yard = yard();
+    for address in ["127.0.0.1:4318", "grpc://127.0.0.1:4317", "http://user:hunter2@127.0.0.1:4318"] {
+        let told = yard.fails(2, &["--otlp", address, "list"]);
+        assert!(told.contains("`--otlp`") && !told.contains("hunter2"), "{told}");
+    }
+}

@@ -1,0 +1,76 @@
+//! A collector of OpenTelemetry: takes OTLP/HTTP on a free port, and keeps what it was sent.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+/// A collector that runs until its process ends.
+pub struct Collector {
+    port: u16,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+/// A request that it was sent.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Method, path and headers, as they came.
+    pub head: String,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Collector {
+    /// Starts one.
+    ///
+    /// # Panics
+    /// Where there is no free port.
+    #[must_use]
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("its address").port();
+        let requests = Arc::<Mutex<Vec<Request>>>::default();
+        let kept = requests.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let kept = kept.clone();
+                std::thread::spawn(move || while serve(&stream, &kept).is_some() {});
+            }
+        });
+        Self { port, requests }
+    }
+
+    /// Its address, for `--otlp`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// What it was sent so far.
+    ///
+    /// # Panics
+    /// Never: nothing panics while it holds the lock.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.lock().expect("nothing panics while it holds this lock").clone()
+    }
+}
+
+/// One request; none at the end of the connection.
+fn serve(mut stream: &TcpStream, kept: &Mutex<Vec<Request>>) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+    });
+    let mut body = vec![0; length?];
+    reader.read_exact(&mut body).ok()?;
+    kept.lock().expect("nothing panics while it holds this lock").push(Request { head, body });
+    // An empty answer says that all was taken.
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n").ok()
+}
