@@ -52,7 +52,7 @@ const CONFINED: [(&str, &[&str]); 10] = [
     ("jsonschema", &["blockyard-model"]),
     // The tests have servers of their own.
     ("hyper", &["blockyard-host", "blockyard-tests"]),
-    ("rustls", &["blockyard-host", "blockyard-tests"]),
+    ("rustls", &["blockyard-host", "blockyard-telemetry", "blockyard-tests"]),
     ("ring", &["blockyard-host"]),
 ];
 

@@ -37,7 +37,8 @@ pub(crate) fn toolchain() -> Result {
 /// Builds the binary; gives its path.
 pub(crate) fn binary() -> Result<PathBuf> {
     println!("set-up: building blockyard");
-    run(cargo().args(["build", "--package", "blockyard-cli"]))?;
+    // With the features of the whole workspace: what it depends on is built once, for it and for the tests.
+    run(cargo().args(["build", "--workspace", "--bin", "blockyard"]))?;
     Ok(target().join("debug").join(if cfg!(windows) { "blockyard.exe" } else { "blockyard" }))
 }
 
