@@ -100,8 +100,8 @@ pub fn redactor(bytes: &[u8]) {
     if secret.len() >= 4 && !secret.contains('*') {
         assert!(!redacted.contains(secret), "{redacted}");
         assert!(!redactor.text(format!("{text}{secret}{text}")).contains(secret));
+        assert_eq!(redactor.text(redacted.clone()), redacted, "twice is another text");
     }
-    assert_eq!(redactor.text(redacted.clone()), redacted, "twice is another text");
 }
 
 /// `registry.toml`.

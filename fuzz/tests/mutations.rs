@@ -1,6 +1,10 @@
 //! Drives the targets on stable Rust: the saved inputs, then mutations of them, for a second each, or
 //! for as many minutes as `BLOCKYARD_TEST_LONG` says.
 
+#[allow(dead_code, unreachable_pub, reason = "the tests of the binary use the rest")]
+#[path = "../../tests/src/attack.rs"]
+mod attack;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -47,6 +51,18 @@ const WORDS: [&str; 24] = [
     "[[bundle]]",
     "\0asm",
     "'''",
+];
+
+/// Attacks that are small and end soon: what mutations of components begin with.
+const COMPONENTS: [&str; 8] = [
+    "trap",
+    "log-flood",
+    "loop-in-parts",
+    "forged-handle",
+    "wait-past-the-deadline",
+    "counter-across-calls",
+    "table-growth",
+    "not-a-bundle-wrong-export",
 ];
 
 fn drive(name: &str) {
@@ -99,10 +115,14 @@ fn keep(name: &str, input: &[u8]) -> PathBuf {
 fn inputs(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
     let mut inputs: Vec<(PathBuf, Vec<u8>)> = fs::read_dir(folder)
-        .expect("the saved inputs")
+        .into_iter()
+        .flatten()
         .flatten()
         .map(|entry| (entry.path(), fs::read(entry.path()).expect("an input")))
         .collect();
+    if name == "bundle" {
+        inputs.extend(COMPONENTS.iter().map(|name| (attack::folder().join(name), attack::attack(name))));
+    }
     inputs.sort();
     inputs
 }

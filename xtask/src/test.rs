@@ -41,7 +41,8 @@ const SUITES: [(&str, &[Need]); 6] = [
     ),
 ];
 
-pub(crate) fn run() -> Result {
+/// `long` is for how many minutes each fuzz target runs, where it is more than the second of every run.
+pub(crate) fn run(long: Option<String>) -> Result {
     let begun = Instant::now();
     setup::toolchain()?;
     let mut skipped = Vec::new();
@@ -71,6 +72,9 @@ pub(crate) fn run() -> Result {
     tests.env("BLOCKYARD_TEST_BINARY", binary);
     for (name, file) in bundles {
         tests.env(format!("BLOCKYARD_TEST_BUNDLE_{}", name.to_uppercase()), file);
+    }
+    if let Some(minutes) = long {
+        tests.env("BLOCKYARD_TEST_LONG", minutes).env("PROPTEST_CASES", "100000");
     }
     let has = |word: &str| available.iter().any(|suite| suite.contains(word));
     if has("witness") {

@@ -45,6 +45,7 @@ fn invocation(bundle: &Bundle, deadline: Duration) -> Invocation {
             config: json!({"note": "here"}),
         },
         effect: Effect::Write,
+        safe: Vec::new(),
         secrets: BTreeMap::<Pointer, CallSecret>::new(),
         grants: bundle.manifest().capabilities.clone(),
         deadline: Deadline(deadline),
