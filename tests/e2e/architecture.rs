@@ -85,8 +85,9 @@ fn the_arrows_hold() {
 
 #[test]
 fn the_core_neither_prints_nor_reads_its_surroundings() {
-    // The two exceptions are what their names say, and documented there.
-    let allowed = ["core/engine/src/key.rs", "core/engine/src/call.rs", "core/toolchain/"];
+    // The two exceptions are what their names say, and documented there; tests find their servers so.
+    let allowed =
+        ["core/engine/src/key.rs", "core/engine/src/call.rs", "core/toolchain/", "core/host/src/capability/sql/tests/"];
     let mut folders = vec![root().join("core")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("a folder").flatten() {

@@ -26,6 +26,8 @@ mod reveal;
 mod rotation;
 mod sandbox;
 mod sources;
+mod sql_effects;
+mod sql_stop;
 mod sqlite;
 mod telemetry;
 mod tokens;

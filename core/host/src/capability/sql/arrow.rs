@@ -1,6 +1,7 @@
 //! Rows to Arrow IPC (https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format),
 //! batch by batch.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::builder::{
@@ -13,12 +14,13 @@ use arrow_schema::{ArrowError, DataType, Field, Schema, TimeUnit};
 use bytes::Bytes;
 
 use super::cell::{Cell, ColumnKind};
+use crate::bindings::blockyard::bundle::sql::Column;
 use crate::limits;
 use crate::problem::Problem;
 
 /// Collects rows and turns them into pieces of one IPC stream.
 pub(super) struct Batches {
-    names: Vec<String>,
+    described: Vec<Column>,
     columns: Vec<ColumnBuilder>,
     rows: usize,
     bytes: usize,
@@ -48,11 +50,13 @@ enum ColumnBuilder {
 
 /// The key of the field metadata that says what a text is: `decimal`, `uuid`, `json` or `other`.
 const KIND: &str = "blockyard:kind";
+/// The key of the field metadata that has the database's own name of a type, for `other`.
+const TYPE: &str = "blockyard:type";
 
 impl Batches {
-    pub(super) fn new(names: Vec<String>, kinds: Vec<ColumnKind>) -> Self {
+    pub(super) fn new(described: Vec<Column>, kinds: Vec<ColumnKind>) -> Self {
         Self {
-            names,
+            described,
             columns: kinds.into_iter().map(ColumnBuilder::new).collect(),
             rows: 0,
             bytes: 0,
@@ -67,7 +71,7 @@ impl Batches {
     ) -> Result<(), Problem> {
         self.rows += 1;
         self.total_rows += 1;
-        for ((column, cell), name) in self.columns.iter_mut().zip(cells).zip(&self.names) {
+        for ((column, cell), Column { name, .. }) in self.columns.iter_mut().zip(cells).zip(&self.described) {
             let cell = cell?;
             self.bytes += cell.size();
             column.push(cell).map_err(|(found, wanted)| {
@@ -87,7 +91,7 @@ impl Batches {
 
     /// The rows so far as a piece of the stream; the first piece begins with the schema.
     pub(super) fn flush(&mut self) -> Result<Bytes, Problem> {
-        for (column, name) in self.columns.iter_mut().zip(&self.names) {
+        for (column, Column { name, .. }) in self.columns.iter_mut().zip(&self.described) {
             column.decide().map_err(|(found, wanted)| {
                 Problem::new("invalid", format!("column `{name}` mixes {wanted} with {found}"))
                     .hint("give the column one type, with `cast(… as …)` in the statement")
@@ -99,7 +103,7 @@ impl Batches {
     fn encode(&mut self) -> Result<Bytes, ArrowError> {
         if self.stream.is_none() {
             let fields: Vec<Field> =
-                self.names.iter().zip(&self.columns).map(|(name, column)| column.field(name)).collect();
+                self.described.iter().zip(&self.columns).map(|(described, column)| column.field(described)).collect();
             let schema = Arc::new(Schema::new(fields));
             let writer = StreamWriter::try_new(Vec::new(), &schema)?;
             self.stream = Some((schema, writer));
@@ -228,7 +232,7 @@ impl ColumnBuilder {
         cells.into_iter().try_for_each(|cell| self.push(cell))
     }
 
-    fn field(&self, name: &str) -> Field {
+    fn field(&self, described: &Column) -> Field {
         let data_type = match self {
             Self::Boolean(_) => DataType::Boolean,
             Self::Int16(_) => DataType::Int16,
@@ -244,11 +248,13 @@ impl ColumnBuilder {
             Self::Timestamp(_) => DataType::Timestamp(TimeUnit::Microsecond, None),
             Self::Instant(_) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         };
-        let field = Field::new(name, data_type, true);
+        let field = Field::new(&described.name, data_type, true);
         match self {
             Self::Text(_, kind) if !kind.is_empty() => {
-                let metadata: std::collections::HashMap<String, String> =
-                    [(KIND.to_owned(), (*kind).to_owned())].into();
+                let mut metadata = HashMap::from([(KIND.to_owned(), (*kind).to_owned())]);
+                if *kind == "other" {
+                    metadata.insert(TYPE.to_owned(), described.type_name.clone());
+                }
                 field.with_metadata(metadata)
             }
             _ => field,

@@ -17,6 +17,8 @@ mod pool;
 mod postgres;
 mod rows;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -141,7 +143,7 @@ impl HostConnection for CallState {
         pool::named_by(&self.config, &target, dialect)?;
         traced.dialect(dialect.as_str());
         if let Some(host) = &target.host {
-            traced.server(host, target.port.unwrap_or(postgres::DEFAULT_PORT));
+            traced.server(host, target.port.unwrap_or(pool::default_port(dialect)));
         }
         let password = match password {
             None => None,
@@ -203,7 +205,7 @@ impl HostConnection for CallState {
         begin(&mut claimed, access).await?;
         let result = match claimed.start()? {
             Pooled::Postgres(connection) => postgres::execute_many(connection, &text, parameters, access).await,
-            Pooled::Sqlite(connection) => sqlite::execute_many(connection, &text, parameters).await,
+            Pooled::Sqlite(session) => sqlite::execute_many(session, &text, parameters).await,
             Pooled::Mysql(session) => mysql::execute_many(session, &text, parameters, access).await,
         };
         claimed.finish();
@@ -311,7 +313,7 @@ impl HostRows for CallState {
 async fn execute(mut claimed: Claimed, statement: Statement) -> Result<Execution, Problem> {
     let executed = match claimed.start()? {
         Pooled::Postgres(connection) => postgres::execute(connection, statement).await,
-        Pooled::Sqlite(connection) => sqlite::execute(connection, statement).await,
+        Pooled::Sqlite(session) => sqlite::execute(session, statement).await,
         Pooled::Mysql(session) => mysql::execute(session, statement).await,
     };
     claimed.finish();
@@ -321,7 +323,7 @@ async fn execute(mut claimed: Claimed, statement: Statement) -> Result<Execution
 async fn begin(claimed: &mut Claimed, access: Access) -> Result<(), Problem> {
     let begun = match claimed.start()? {
         Pooled::Postgres(connection) => postgres::begin(connection, access).await,
-        Pooled::Sqlite(connection) => sqlite::run(connection, "BEGIN").await,
+        Pooled::Sqlite(session) => sqlite::run(session, "BEGIN").await,
         Pooled::Mysql(session) => mysql::begin(session, access).await,
     };
     claimed.finish();
@@ -332,7 +334,7 @@ async fn begin(claimed: &mut Claimed, access: Access) -> Result<(), Problem> {
 async fn end(claimed: &mut Claimed, word: &'static str) -> Result<(), Problem> {
     let ended = match claimed.start()? {
         Pooled::Postgres(connection) => postgres::run(connection, word).await,
-        Pooled::Sqlite(connection) => sqlite::run(connection, word).await,
+        Pooled::Sqlite(session) => sqlite::run(session, word).await,
         Pooled::Mysql(session) => mysql::run(session, word).await,
     };
     // Still busy, the connection closes as this goes out of scope.

@@ -9,7 +9,7 @@ use blockyard_model::capability::Dialect;
 use blockyard_model::{Digest, SecretValue};
 use serde_json::{Value, json};
 use sqlx::pool::PoolConnection;
-use sqlx::{MySqlPool, PgPool, Postgres, Sqlite, SqlitePool};
+use sqlx::{MySqlPool, PgPool, Postgres, SqlitePool};
 use tokio::net::{TcpStream, lookup_host};
 
 use super::{Access, mysql, postgres, sqlite};
@@ -45,7 +45,7 @@ enum Pool {
 /// A connection from a pool.
 pub(super) enum Pooled {
     Postgres(PoolConnection<Postgres>),
-    Sqlite(PoolConnection<Sqlite>),
+    Sqlite(sqlite::Session),
     Mysql(mysql::Session),
 }
 
@@ -55,7 +55,7 @@ impl Pooled {
         match self {
             // The server sees within a second that nobody listens any more.
             Self::Postgres(connection) => drop(connection.detach()),
-            Self::Sqlite(connection) => drop(connection.detach()),
+            Self::Sqlite(session) => session.stop(),
             Self::Mysql(session) => session.stop(),
         }
     }
@@ -104,7 +104,7 @@ impl Pools {
                 pool.acquire().await.map(Pooled::Postgres).map_err(|error| postgres::refused(&error, target))
             }
             Pool::Sqlite(pool) => {
-                pool.acquire().await.map(Pooled::Sqlite).map_err(|error| sqlite::refused(&error, target))
+                sqlite::Session::open(&pool).await.map(Pooled::Sqlite).map_err(|error| sqlite::refused(&error, target))
             }
             Pool::Mysql(pool) => {
                 mysql::Session::open(&pool).await.map(Pooled::Mysql).map_err(|error| mysql::refused(&error, target))
@@ -119,33 +119,78 @@ impl std::fmt::Debug for Pools {
     }
 }
 
-/// A bundle reaches what the block's own configuration names, and nothing else.
+/// A bundle reaches what the block's own configuration names, and nothing else: a SQLite file where a value is
+/// its path, a server where one object, or one address, names its host, its port and its database together. A
+/// host of one place with a database of another is nobody's wish.
 pub(super) fn named_by(config: &Value, target: &Target, dialect: Dialect) -> Result<(), Problem> {
-    let named = |wanted: &str| mentions(config, &|value| value.as_str() == Some(wanted));
-    let unnamed = |what: &str, wanted: &str| {
-        Err(Problem::new("not-granted", format!("the block's configuration does not name the {what} `{wanted}`")))
-    };
-    if !named(&target.database) {
-        return unnamed("database", &target.database);
-    }
+    let refused =
+        |what: String| Err(Problem::new("not-granted", format!("the block's configuration does not name the {what}")));
     if dialect == Dialect::Sqlite {
         if target.database != ":memory:" && !Path::new(&target.database).is_absolute() {
             return Err(Problem::new("invalid", format!("the path `{}` is not absolute", target.database)));
         }
-        return Ok(());
+        let is_path = |value: &str| {
+            let path = value.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
+            value == target.database || path == Some(&target.database)
+        };
+        return if mentions(config, &|value| value.as_str().is_some_and(is_path)) {
+            Ok(())
+        } else {
+            refused(format!("database `{}`", target.database))
+        };
     }
     let Some(host) = &target.host else {
         return Err(Problem::new("invalid", "a server's address needs a host"));
     };
-    if !named(host) {
-        return unnamed("host", host);
+    let default_port = default_port(dialect);
+    let place = Place { host, port: target.port.unwrap_or(default_port), database: &target.database, default_port };
+    if mentions(config, &|value| place.is_named_by(value)) {
+        return Ok(());
     }
-    let default_port = if dialect == Dialect::Mysql { mysql::DEFAULT_PORT } else { postgres::DEFAULT_PORT };
-    let port = target.port.unwrap_or(default_port);
-    if port != default_port && !mentions(config, &|value| value.as_u64() == Some(port.into())) {
-        return unnamed("port", &port.to_string());
+    // What is missing, for whoever wrote the bundle.
+    let text = |wanted: &str| mentions(config, &|value| value.as_str() == Some(wanted));
+    if !text(host) {
+        return refused(format!("host `{host}`"));
     }
-    Ok(())
+    if !text(&target.database) {
+        return refused(format!("database `{}`", target.database));
+    }
+    refused(format!("port `{}` with the host `{host}` and the database `{}`", place.port, target.database))
+}
+
+/// The port of a dialect's servers where none is given.
+pub(super) fn default_port(dialect: Dialect) -> u16 {
+    if dialect == Dialect::Mysql { mysql::DEFAULT_PORT } else { postgres::DEFAULT_PORT }
+}
+
+/// Where a server's database is.
+struct Place<'target> {
+    host: &'target str,
+    port: u16,
+    database: &'target str,
+    default_port: u16,
+}
+
+impl Place<'_> {
+    fn is_named_by(&self, value: &Value) -> bool {
+        match value {
+            Value::Object(fields) => {
+                let text = |wanted: &str| fields.values().any(|field| field.as_str() == Some(wanted));
+                let is_port = |field: &Value| field.as_u64() == Some(self.port.into());
+                let port = match fields.get("port").filter(|port| !port.is_null()) {
+                    Some(port) => is_port(port),
+                    None => self.port == self.default_port || fields.values().any(is_port),
+                };
+                text(self.host) && text(self.database) && port
+            }
+            Value::String(text) => url::Url::parse(text).is_ok_and(|url| {
+                url.host_str().is_some_and(|host| host.trim_matches(['[', ']']) == self.host)
+                    && url.port().unwrap_or(self.default_port) == self.port
+                    && url.path().strip_prefix('/') == Some(self.database)
+            }),
+            _ => false,
+        }
+    }
 }
 
 fn mentions(config: &Value, wanted: &impl Fn(&Value) -> bool) -> bool {
@@ -157,7 +202,9 @@ fn mentions(config: &Value, wanted: &impl Fn(&Value) -> bool) -> bool {
         }
 }
 
-/// Resolves and connects once, before a driver does, to say which of the two fails.
+/// Resolves and connects once, before a driver does, to say which of the two fails. The driver resolves the
+/// name again: what protects a connection from a name that leads elsewhere is its certificate, with `sslmode`
+/// `verify-full`. Private addresses are not refused, since that is where databases are.
 async fn reach(target: &Target, default_port: u16) -> Result<(), Problem> {
     let host = target.host.as_deref().unwrap_or_default();
     let port = target.port.unwrap_or(default_port);
@@ -207,4 +254,54 @@ pub(super) fn not_connected(error: &sqlx::Error) -> Option<Problem> {
         _ => return None,
     };
     Some(problem.details(&json!({ "step": "connect" })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(host: Option<&str>, port: Option<u16>, database: &str) -> Target {
+        Target {
+            dialect: String::new(),
+            host: host.map(str::to_owned),
+            port,
+            database: database.to_owned(),
+            username: None,
+            options: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_server_is_named_as_a_whole() {
+        let named = |config: Value, host: &str, port: Option<u16>, database: &str| {
+            named_by(&config, &target(Some(host), port, database), Dialect::Postgres).is_ok()
+        };
+        let plain = json!({"host": "db", "database": "zoo", "note": "db2 zoo2", "port": null});
+        assert!(named(plain.clone(), "db", None, "zoo") && named(plain.clone(), "db", Some(5432), "zoo"));
+        assert!(!named(plain.clone(), "db", Some(22), "zoo"));
+        assert!(!named(plain.clone(), "db2", None, "zoo") && !named(plain, "db", None, "zoo2"));
+
+        let ported = json!({"server": {"$block": "x/y", "config": {"host": "db", "port": 6000, "database": "zoo"}}});
+        assert!(named(ported.clone(), "db", Some(6000), "zoo"));
+        assert!(!named(ported.clone(), "db", None, "zoo") && !named(ported, "db", Some(5432), "zoo"));
+
+        let apart = json!({"a": {"host": "one", "database": "x"}, "b": {"host": "two", "database": "y"}});
+        assert!(named(apart.clone(), "one", None, "x") && !named(apart, "one", None, "y"));
+
+        let address = json!(["postgres://me@db.example.com:6000/zoo?sslmode=require", "postgres://[::1]/zoo"]);
+        assert!(named(address.clone(), "db.example.com", Some(6000), "zoo"));
+        assert!(named(address.clone(), "::1", None, "zoo"));
+        assert!(!named(address.clone(), "example.com", Some(6000), "zoo"));
+        assert!(!named(address, "db.example.com", None, "zoo"));
+    }
+
+    #[test]
+    fn a_file_is_named_as_a_whole() {
+        let named = |config: Value, path: &str| named_by(&config, &target(None, None, path), Dialect::Sqlite).is_ok();
+        assert!(named(json!({"file": "/a/b.db"}), "/a/b.db") && named(json!(["sqlite:/a/b.db"]), "/a/b.db"));
+        assert!(!named(json!({"file": "/a/b.db, /a/c.db"}), "/a/b.db"));
+        assert!(!named(json!({"file": "/a/b.db"}), "/a/../a/b.db"));
+        assert!(!named(json!({"file": "b.db"}), "b.db"));
+        assert!(!named(json!({"memory": true}), ":memory:"));
+    }
 }

@@ -1,19 +1,24 @@
 //! PostgreSQL through sqlx. The server infers each parameter's type from the statement, as `psql`
 //! does; [`format`](mod@format) brings values into those types and back.
 
+mod foreign;
 mod format;
+mod many;
 mod numeric;
+
+use std::borrow::Cow;
 
 use blockyard_model::SecretValue;
 use futures_util::StreamExt as _;
 use serde_json::json;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPoolOptions, PgSslMode, PgTypeInfo};
+use sqlx::postgres::{PgArguments, PgColumn, PgConnectOptions, PgConnection, PgPoolOptions, PgSslMode, PgTypeInfo};
 use sqlx::{
-    Arguments as _, AssertSqlSafe, Column as _, ConnectOptions as _, Either, Executor as _, PgPool, SqlSafeStr as _,
-    Statement as _, TypeInfo as _,
+    Arguments as _, AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Either, Executor as _, PgPool,
+    SqlSafeStr as _, Statement as _, TypeInfo as _,
 };
 
-use self::format::Argument;
+use self::format::{Argument, Reading};
+pub(super) use self::many::execute_many;
 use super::rows::{Head, Sink, Stop};
 use super::{Access, Statement};
 use crate::bindings::blockyard::bundle::sql::{Column, Execution, Target, Value};
@@ -61,8 +66,30 @@ pub(super) fn pool(target: &Target, password: Option<&SecretValue>) -> Result<Pg
         .max_connections(limits::POOL_CONNECTIONS)
         .acquire_timeout(limits::CONNECT_TIME)
         .idle_timeout(limits::IDLE_TIME)
+        .after_connect(|connection, _| Box::pin(watch(connection)))
+        .after_release(|connection, _| Box::pin(clean(connection)))
         // A statement has what its author wrote into it: no log of the driver's gets it.
         .connect_lazy_with(options.disable_statement_logging()))
+}
+
+/// Has the server look every second whether anybody still listens, and stop the statement otherwise: closing a
+/// connection is enough then, also for a process that is killed. Before version 14 the server's own limit of
+/// time has to do.
+async fn watch(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    if connection.server_version_num().is_some_and(|version| version >= 140_000) {
+        connection.execute("SET client_connection_check_interval = 1000").await?;
+    }
+    Ok(())
+}
+
+/// Takes back what a call did to its session (settings, roles, temporary tables, locks), as the connection goes
+/// back to its pool. It fails where a transaction is open; such a connection is closed.
+async fn clean(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    connection.execute("DISCARD ALL").await?;
+    // The server has forgotten them.
+    connection.clear_cached_statements().await?;
+    watch(connection).await?;
+    Ok(true)
 }
 
 /// A connection that was refused after the server was reached.
@@ -103,29 +130,12 @@ pub(super) async fn execute(connection: &mut PgConnection, statement: Statement)
 }
 
 async fn execute_one(connection: &mut PgConnection, text: &str, parameters: Vec<Value>) -> Result<Execution, Problem> {
-    let (_, arguments) = prepare(connection, text, parameters).await?;
-    let result =
-        sqlx::query_with(AssertSqlSafe(text), arguments).execute(connection).await.map_err(|error| problem(&error))?;
+    let Prepared { text, arguments, .. } = prepare(connection, text, parameters).await?;
+    let result = sqlx::query_with(AssertSqlSafe(text.as_ref()), arguments)
+        .execute(connection)
+        .await
+        .map_err(|error| problem(&error))?;
     Ok(Execution { rows_affected: result.rows_affected(), last_insert_id: None })
-}
-
-/// One statement for many sets of parameters, in the transaction that is open.
-pub(super) async fn execute_many(
-    connection: &mut PgConnection,
-    text: &str,
-    sets: Vec<Vec<Value>>,
-    access: Access,
-) -> Result<Execution, Problem> {
-    check(text, access)?;
-    let mut rows_affected = 0;
-    for (index, parameters) in sets.into_iter().enumerate() {
-        let executed = execute_one(connection, text, parameters).await.map_err(|problem| Problem {
-            message: format!("set {} of the parameters: {}", index + 1, problem.message),
-            ..problem
-        })?;
-        rows_affected += executed.rows_affected;
-    }
-    Ok(Execution { rows_affected, last_insert_id: None })
 }
 
 pub(super) async fn query(connection: &mut PgConnection, statement: Statement, sink: &mut Sink) -> Result<(), Stop> {
@@ -142,30 +152,25 @@ pub(super) async fn query(connection: &mut PgConnection, statement: Statement, s
 }
 
 async fn read(connection: &mut PgConnection, text: &str, parameters: Vec<Value>, sink: &mut Sink) -> Result<(), Stop> {
-    let (columns, arguments) = prepare(connection, text, parameters).await?;
-    let kinds = columns
-        .iter()
-        .map(|(name, info)| {
-            format::kind(info).ok_or_else(|| {
-                Problem::new(
-                    "invalid",
-                    format!("column `{name}` has the type `{}`, which has no common form", info.name()),
-                )
-                .hint(format!("ask for its text: `cast({name} as text)`"))
-            })
-        })
-        .collect::<Result<Vec<_>, _>>()?;
+    let Prepared { text, columns, arguments } = prepare(connection, text, parameters).await?;
+    let forms: Vec<_> = columns.iter().map(|column| foreign::text_form(column.type_info())).collect();
+    let readings: Vec<Reading> =
+        columns.iter().zip(&forms).map(|(column, form)| Reading::of(column.type_info(), *form)).collect();
+    let text = if forms.iter().any(Option::is_some) { foreign::cast_columns(&text, &forms).into() } else { text };
     let columns = columns
-        .into_iter()
-        .map(|(name, info)| Column { name, type_name: info.name().to_ascii_lowercase(), nullable: None })
+        .iter()
+        .map(|column| Column {
+            name: column.name().to_owned(),
+            type_name: column.type_info().name().to_ascii_lowercase(),
+            nullable: None,
+        })
         .collect();
 
-    let mut rows = sqlx::query_with(AssertSqlSafe(text), arguments).fetch(connection);
+    let mut rows = sqlx::query_with(AssertSqlSafe(text.as_ref()), arguments).fetch(connection);
     let mut next = rows.next().await.transpose().map_err(|error| problem(&error))?;
-    sink.head(Head { columns, kinds: kinds.clone() }).await?;
+    sink.head(Head { columns, kinds: readings.iter().map(|reading| reading.kind).collect() }).await?;
     while let Some(row) = next {
-        let cells = kinds.iter().enumerate().map(|(index, kind)| format::cell(&row, index, *kind));
-        if sink.row(cells)? {
+        if sink.row(readings.iter().enumerate().map(|(index, reading)| format::cell(&row, index, reading)))? {
             sink.flush().await?;
         }
         next = rows.next().await.transpose().map_err(|error| problem(&error))?;
@@ -173,34 +178,62 @@ async fn read(connection: &mut PgConnection, text: &str, parameters: Vec<Value>,
     Ok(())
 }
 
+/// A statement that the server knows, and values in the form that it wants.
+struct Prepared<'text> {
+    /// With casts around the parameters that need them.
+    text: Cow<'text, str>,
+    columns: Vec<PgColumn>,
+    arguments: PgArguments,
+}
+
 /// Has the server parse the statement, and brings the parameters into the types that it wants.
-async fn prepare(
+async fn prepare<'text>(
+    connection: &mut PgConnection,
+    text: &'text str,
+    parameters: Vec<Value>,
+) -> Result<Prepared<'text>, Problem> {
+    let mut text = Cow::Borrowed(text);
+    let mut prepared = describe(connection, &text, parameters.len()).await?;
+    let mut values = parameters;
+    if prepared.1.iter().any(|info| foreign::text_form(info).is_some()) {
+        for (value, info) in values.iter_mut().zip(&prepared.1) {
+            if foreign::text_form(info).is_some() {
+                *value = foreign::words(value, info).map_or(Value::Null, Value::Text);
+            }
+        }
+        text = foreign::cast_parameters(&text, &prepared.1).into();
+        prepared = describe(connection, &text, values.len()).await?;
+    }
+    let (columns, wanted) = prepared;
+    let mut arguments = PgArguments::default();
+    for (index, (value, info)) in values.into_iter().zip(wanted).enumerate() {
+        let bytes = format::encode(&value, &info)
+            .map_err(|reason| Problem::new("invalid", format!("parameter {}: {reason}", index + 1)))?;
+        arguments
+            .add(Argument { info, bytes })
+            .map_err(|error| Problem::new("invalid", format!("parameter {}: {error}", index + 1)))?;
+    }
+    Ok(Prepared { text, columns, arguments })
+}
+
+/// The columns of a statement, and the types that its parameters have.
+async fn describe(
     connection: &mut PgConnection,
     text: &str,
-    parameters: Vec<Value>,
-) -> Result<(Vec<(String, PgTypeInfo)>, PgArguments), Problem> {
+    given: usize,
+) -> Result<(Vec<PgColumn>, Vec<PgTypeInfo>), Problem> {
     let prepared = connection.prepare(AssertSqlSafe(text).into_sql_str()).await.map_err(|error| problem(&error))?;
-    let columns =
-        prepared.columns().iter().map(|column| (column.name().to_owned(), column.type_info().clone())).collect();
     let wanted: &[PgTypeInfo] = match prepared.parameters() {
         Some(Either::Left(types)) => types,
         _ => &[],
     };
-    if wanted.len() != parameters.len() {
+    if wanted.len() != given {
         return Err(Problem::new(
             "invalid",
-            format!("the statement takes {} parameters; {} were given", wanted.len(), parameters.len()),
+            format!("the statement takes {} parameters; {given} were given", wanted.len()),
         ));
     }
-    let mut arguments = PgArguments::default();
-    for (index, (value, info)) in parameters.into_iter().zip(wanted).enumerate() {
-        let bytes = format::encode(&value, info)
-            .map_err(|reason| Problem::new("invalid", format!("parameter {}: {reason}", index + 1)))?;
-        arguments
-            .add(Argument { info: info.clone(), bytes })
-            .map_err(|error| Problem::new("invalid", format!("parameter {}: {error}", index + 1)))?;
-    }
-    Ok((columns, arguments))
+    Ok((prepared.columns().to_vec(), wanted.to_vec()))
 }
 
 /// Refuses what would end a transaction of the host, and in an operation that reads whatever does not.

@@ -51,16 +51,26 @@ pub(super) struct Head {
 
 /// Takes rows from a driver. A driver calls `head` once the statement runs and the first row is
 /// there, then `row` for each.
+#[derive(Default)]
 pub(super) struct Sink {
     started: Option<oneshot::Sender<Result<Vec<Column>, Problem>>>,
     form: Option<oneshot::Receiver<Form>>,
     target: Target,
 }
 
+#[derive(Default)]
 enum Target {
+    #[default]
     None,
-    Values { sender: mpsc::Sender<Result<Vec<Vec<Value>>, Problem>>, batch: Vec<Vec<Value>>, bytes: usize },
-    Arrow { sender: mpsc::Sender<Result<Bytes, Problem>>, batches: Box<Batches> },
+    Values {
+        sender: mpsc::Sender<Result<Vec<Vec<Value>>, Problem>>,
+        batch: Vec<Vec<Value>>,
+        bytes: usize,
+    },
+    Arrow {
+        sender: mpsc::Sender<Result<Bytes, Problem>>,
+        batches: Box<Batches>,
+    },
 }
 
 /// Why a driver stops before the last row.
@@ -88,7 +98,7 @@ pub(super) async fn start(mut claimed: Claimed, statement: Statement) -> Result<
         let work = async {
             match claimed.start()? {
                 Pooled::Postgres(connection) => postgres::query(connection, statement, &mut sink).await,
-                Pooled::Sqlite(connection) => sqlite::query(connection, statement, &mut sink).await,
+                Pooled::Sqlite(session) => sqlite::query(session, statement, &mut sink).await,
                 Pooled::Mysql(session) => mysql::query(session, statement, &mut sink).await,
             }
         };
@@ -153,14 +163,14 @@ impl Sink {
     /// The statement runs: says so, and waits for the form in which its rows are wanted.
     pub(super) async fn head(&mut self, head: Head) -> Result<(), Stop> {
         let Head { columns, kinds } = head;
-        let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+        let described = columns.clone();
         if let Some(started) = self.started.take() {
             started.send(Ok(columns)).map_err(|_| Stop::Unread)?;
         }
         let form = self.form.take().ok_or(Stop::Unread)?.await.map_err(|_| Stop::Unread)?;
         self.target = match form {
             Form::Values(sender) => Target::Values { sender, batch: Vec::new(), bytes: 0 },
-            Form::Arrow(sender) => Target::Arrow { sender, batches: Box::new(Batches::new(names, kinds)) },
+            Form::Arrow(sender) => Target::Arrow { sender, batches: Box::new(Batches::new(described, kinds)) },
         };
         Ok(())
     }

@@ -1,26 +1,80 @@
-//! SQLite through sqlx: the one file that the block's configuration names, and no other.
+//! SQLite: the one file that the block's configuration names, and no other. sqlx opens and pools the
+//! connections; statements run on SQLite's own interface, each on a thread that may wait, and stop when
+//! whoever waits for them is gone.
 
-use std::borrow::Cow;
+mod confinement;
+mod raw;
+
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::StreamExt as _;
 use serde_json::json;
-use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqlitePoolOptions, SqliteRow};
-use sqlx::{
-    Arguments as _, AssertSqlSafe, Column as _, ConnectOptions as _, Decode, Either, Executor as _, Row as _,
-    SqlSafeStr as _, Sqlite, SqlitePool, Statement as _, TypeInfo as _, ValueRef as _,
-};
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::{ConnectOptions as _, Sqlite, SqlitePool};
+use tokio::runtime::Handle;
 
-use super::cell::{Cell, ColumnKind};
+use self::raw::{BUSY_TIME, Database, Prepared, Refusal};
+use super::cell::ColumnKind;
 use super::rows::{Head, Sink, Stop};
 use super::{Access, Statement};
 use crate::bindings::blockyard::bundle::sql::{Column, Execution, Target, Value};
 use crate::limits;
 use crate::problem::Problem;
 
-/// How long a statement waits for another process's lock on the file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection. While a statement runs, the thread that runs it has it.
+pub(super) struct Session(Option<PoolConnection<Sqlite>>);
+
+/// Stops a statement when it is dropped.
+#[derive(Default)]
+struct Interrupt(Arc<AtomicBool>);
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Session {
+    pub(super) async fn open(pool: &SqlitePool) -> Result<Self, sqlx::Error> {
+        pool.acquire().await.map(|connection| Self(Some(connection)))
+    }
+
+    /// Closes the connection instead of giving it back.
+    pub(super) fn stop(self) {
+        if let Some(connection) = self.0 {
+            drop(connection.detach());
+        }
+    }
+
+    /// Does something with the database on a thread that may wait. Dropped before its end, the statement
+    /// that runs is interrupted, and the connection closes.
+    async fn on_thread<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&Database) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let closed = || Problem::new("unavailable", "the connection was closed after a failure").retryable();
+        let mut connection = self.0.take().ok_or_else(closed)?;
+        let interrupt = Interrupt::default();
+        let stop = interrupt.0.clone();
+        let runtime = Handle::current();
+        let thread = tokio::task::spawn_blocking(move || {
+            let done = runtime.block_on(connection.lock_handle()).map(|mut handle| {
+                #[allow(unsafe_code, reason = "the thread uses SQLite's own interface")]
+                // SAFETY: the handle is locked for as long as the database lives.
+                let database = unsafe { Database::new(handle.as_raw_handle(), stop) };
+                work(&database)
+            });
+            (connection, done)
+        });
+        let (connection, done) = thread
+            .await
+            .map_err(|_| Problem::new("failed", "the thread that runs SQLite stopped without an answer"))?;
+        self.0 = Some(connection);
+        done.map_err(|error| problem(&error))
+    }
+}
 
 pub(super) fn pool(target: &Target, access: Access, protected: &[PathBuf]) -> Result<SqlitePool, Problem> {
     if let Some((name, _)) = target.options.first() {
@@ -48,8 +102,12 @@ pub(super) fn pool(target: &Target, access: Access, protected: &[PathBuf]) -> Re
         .acquire_timeout(limits::CONNECT_TIME)
         .idle_timeout(limits::IDLE_TIME)
         .after_connect(|connection, _| Box::pin(async move { confinement::confine(connection).await }))
+        // Nothing takes back all that one can do to a connection (pragmas, temporary tables), and opening
+        // the file again costs less than finding out: the next call gets a new one. A database in memory is
+        // its connection.
+        .after_release(move |_, _| Box::pin(async move { Ok(memory) }))
         // A statement has what its author wrote into it: no log of the driver's gets it.
-        .connect_lazy_with(options.busy_timeout(BUSY_TIMEOUT).disable_statement_logging()))
+        .connect_lazy_with(options.busy_timeout(BUSY_TIME).disable_statement_logging()))
 }
 
 /// Whether two paths lead to one file, through links of both kinds.
@@ -72,154 +130,152 @@ pub(super) fn refused(error: &sqlx::Error, target: &Target) -> Problem {
         .details(&json!({ "step": "connect" }))
 }
 
-pub(super) async fn run(connection: &mut SqliteConnection, statement: &'static str) -> Result<(), Problem> {
-    connection.execute(statement).await.map(drop).map_err(|error| problem(&error))
+pub(super) async fn run(session: &mut Session, statement: &'static str) -> Result<(), Problem> {
+    session.on_thread(move |database| database.prepare(statement)?.step().map(drop)).await?
 }
 
-pub(super) async fn execute(connection: &mut SqliteConnection, statement: Statement) -> Result<Execution, Problem> {
+pub(super) async fn execute(session: &mut Session, statement: Statement) -> Result<Execution, Problem> {
     let Statement { text, parameters, .. } = statement;
-    let _ = prepare(connection, &text, parameters.len()).await?;
-    execute_one(connection, &text, parameters).await
-}
-
-async fn execute_one(
-    connection: &mut SqliteConnection,
-    text: &str,
-    parameters: Vec<Value>,
-) -> Result<Execution, Problem> {
-    let result = sqlx::query_with(AssertSqlSafe(text), arguments(parameters)?)
-        .execute(connection)
-        .await
-        .map_err(|error| problem(&error))?;
-    Ok(Execution { rows_affected: result.rows_affected(), last_insert_id: Some(result.last_insert_rowid()) })
+    super::no_transaction_control(&text)?;
+    session
+        .on_thread(move |database| {
+            let mut prepared = prepare(database, &text, parameters.len())?;
+            execute_one(database, &mut prepared, &parameters)
+        })
+        .await?
 }
 
 /// One statement for many sets of parameters, in the transaction that is open.
 pub(super) async fn execute_many(
-    connection: &mut SqliteConnection,
+    session: &mut Session,
     text: &str,
     sets: Vec<Vec<Value>>,
 ) -> Result<Execution, Problem> {
-    let mut total = Execution { rows_affected: 0, last_insert_id: None };
-    if let Some(first) = sets.first() {
-        let _ = prepare(connection, text, first.len()).await?;
-    }
-    for (index, parameters) in sets.into_iter().enumerate() {
-        let executed = execute_one(connection, text, parameters).await.map_err(|problem| Problem {
-            message: format!("set {} of the parameters: {}", index + 1, problem.message),
-            ..problem
-        })?;
-        total.rows_affected += executed.rows_affected;
-        total.last_insert_id = executed.last_insert_id;
-    }
-    Ok(total)
+    super::no_transaction_control(text)?;
+    let text = text.to_owned();
+    session
+        .on_thread(move |database| {
+            let mut total = Execution { rows_affected: 0, last_insert_id: None };
+            let Some(first) = sets.first() else { return Ok(total) };
+            let mut prepared = prepare(database, &text, first.len())?;
+            for (index, parameters) in sets.iter().enumerate() {
+                let executed = count(&prepared, parameters.len())
+                    .and_then(|()| execute_one(database, &mut prepared, parameters))
+                    .map_err(|problem| Problem {
+                        message: format!("set {} of the parameters: {}", index + 1, problem.message),
+                        ..problem
+                    })?;
+                total.rows_affected += executed.rows_affected;
+                total.last_insert_id = executed.last_insert_id;
+            }
+            Ok(total)
+        })
+        .await?
 }
 
-pub(super) async fn query(
-    connection: &mut SqliteConnection,
-    statement: Statement,
-    sink: &mut Sink,
-) -> Result<(), Stop> {
+fn execute_one(database: &Database, prepared: &mut Prepared<'_>, parameters: &[Value]) -> Result<Execution, Problem> {
+    let before = database.total_changes();
+    prepared.bind(parameters)?;
+    while prepared.step()? {}
+    // The count is that of the last statement which changed rows; this one may be of another kind.
+    let changes = if database.total_changes() == before { 0 } else { database.changes() };
+    Ok(Execution {
+        rows_affected: u64::try_from(changes).unwrap_or(0),
+        last_insert_id: Some(database.last_insert_rowid()),
+    })
+}
+
+pub(super) async fn query(session: &mut Session, statement: Statement, sink: &mut Sink) -> Result<(), Stop> {
     let Statement { text, parameters, .. } = statement;
-    let (columns, kinds) = prepare(connection, &text, parameters.len()).await?;
-    let mut rows = sqlx::query_with(AssertSqlSafe(text.as_str()), arguments(parameters)?).fetch(connection);
-    let mut next = rows.next().await.transpose().map_err(|error| problem(&error))?;
-    sink.head(Head { columns, kinds }).await?;
-    while let Some(row) = next {
-        if sink.row((0..row.len()).map(|index| cell(&row, index)))? {
-            sink.flush().await?;
+    super::no_transaction_control(&text)?;
+    // The thread has the sink while it reads.
+    let mut own = std::mem::take(sink);
+    let runtime = Handle::current();
+    let (own, read) = session
+        .on_thread(move |database| {
+            let read = read(database, &text, &parameters, &mut own, &runtime);
+            (own, read)
+        })
+        .await?;
+    *sink = own;
+    read
+}
+
+fn read(database: &Database, text: &str, parameters: &[Value], sink: &mut Sink, runtime: &Handle) -> Result<(), Stop> {
+    let mut prepared = prepare(database, text, parameters.len())?;
+    prepared.bind(parameters)?;
+    let mut more = prepared.step()?;
+    let width = prepared.columns();
+    let (columns, kinds) = (0..width)
+        .map(|column| {
+            let declared = prepared.declared_type(column).to_ascii_lowercase();
+            let kind = kind(&declared);
+            (Column { name: prepared.name(column), type_name: declared, nullable: None }, kind)
+        })
+        .unzip();
+    runtime.block_on(sink.head(Head { columns, kinds }))?;
+    while more {
+        if sink.row((0..width).map(|column| prepared.cell(column)))? {
+            runtime.block_on(sink.flush())?;
         }
-        next = rows.next().await.transpose().map_err(|error| problem(&error))?;
+        more = prepared.step()?;
     }
     Ok(())
 }
 
-/// Has SQLite parse the statement: its columns, and whether there are as many parameters.
-async fn prepare(
-    connection: &mut SqliteConnection,
-    text: &str,
-    given: usize,
-) -> Result<(Vec<Column>, Vec<ColumnKind>), Problem> {
-    super::no_transaction_control(text)?;
-    if !confinement::is_one_statement(connection, text).await.map_err(|error| problem(&error))? {
-        return Err(Problem::new("invalid", "there is more than one statement").hint("run one statement at a time"));
+/// Has SQLite compile the statement, and checks that there are as many parameters as it takes.
+fn prepare<'database>(database: &'database Database, text: &str, given: usize) -> Result<Prepared<'database>, Problem> {
+    if database.is_over() {
+        return Err(Problem::new("timeout", "the statement was stopped before it began"));
     }
-    let prepared = connection.prepare(AssertSqlSafe(text).into_sql_str()).await.map_err(|error| problem(&error))?;
-    let wanted = match prepared.parameters() {
-        Some(Either::Right(count)) => count,
-        Some(Either::Left(types)) => types.len(),
-        None => given,
-    };
-    if wanted != given {
-        return Err(Problem::new("invalid", format!("the statement takes {wanted} parameters; {given} were given")));
-    }
-    let described = prepared.columns().iter().map(|column| {
-        let name = column.type_info().name();
-        // The declared type's affinity (https://www.sqlite.org/datatype3.html#affname) for what
-        // SQLite itself stores; the rest shows in the values.
-        let kind = match name {
-            "INTEGER" => ColumnKind::Int64,
-            "REAL" => ColumnKind::Float64,
-            "TEXT" => ColumnKind::Text,
-            "BLOB" => ColumnKind::Bytes,
-            _ => ColumnKind::Dynamic,
-        };
-        let type_name = if name == "NULL" { String::new() } else { name.to_ascii_lowercase() };
-        (Column { name: column.name().to_owned(), type_name, nullable: None }, kind)
-    });
-    Ok(described.unzip())
+    let prepared = database.prepare(text)?;
+    count(&prepared, given)?;
+    Ok(prepared)
 }
 
-fn arguments(parameters: Vec<Value>) -> Result<SqliteArguments, Problem> {
-    let mut arguments = SqliteArguments::default();
-    for (index, value) in parameters.into_iter().enumerate() {
-        let added = match value {
-            Value::Null => arguments.add(None::<i64>),
-            Value::Boolean(v) => arguments.add(v),
-            Value::Integer(v) => arguments.add(v),
-            Value::Float(v) => arguments.add(v),
-            Value::Bytes(v) => arguments.add(v),
-            Value::Decimal(v) | Value::Text(v) | Value::Uuid(v) | Value::Json(v) | Value::Other((_, v)) => {
-                arguments.add(v)
-            }
-            Value::Date(_) | Value::Time(_) | Value::Timestamp(_) => {
-                return Err(Problem::new(
-                    "invalid",
-                    format!("parameter {}: SQLite has no dates; give it as text", index + 1),
-                ));
-            }
-        };
-        added.map_err(|error| Problem::new("invalid", format!("parameter {}: {error}", index + 1)))?;
+fn count(prepared: &Prepared<'_>, given: usize) -> Result<(), Problem> {
+    let wanted = prepared.parameters();
+    if wanted == given {
+        return Ok(());
     }
-    Ok(arguments)
+    Err(Problem::new("invalid", format!("the statement takes {wanted} parameters; {given} were given")))
 }
 
-fn cell(row: &SqliteRow, index: usize) -> Result<Cell<'static>, Problem> {
-    let failed = |error: sqlx::error::BoxDynError| Problem::new("failed", format!("column {}: {error}", index + 1));
-    let raw = row.try_get_raw(index).map_err(|error| problem(&error))?;
-    if raw.is_null() {
-        return Ok(Cell::Null);
+/// What a column of a declared type holds, by its affinity (https://www.sqlite.org/datatype3.html#affname) for
+/// what SQLite itself stores; the rest shows in the values.
+fn kind(declared: &str) -> ColumnKind {
+    let has = |words: &[&str]| words.iter().any(|word| declared.contains(word));
+    if has(&["int"]) {
+        ColumnKind::Int64
+    } else if has(&["char", "clob", "text"]) {
+        ColumnKind::Text
+    } else if has(&["blob"]) {
+        ColumnKind::Bytes
+    } else if has(&["real", "floa", "doub"]) {
+        ColumnKind::Float64
+    } else {
+        ColumnKind::Dynamic
     }
-    let info = raw.type_info().into_owned();
-    Ok(match info.name() {
-        "INTEGER" | "BOOLEAN" => Cell::Integer(<i64 as Decode<'_, Sqlite>>::decode(raw).map_err(failed)?),
-        "REAL" => Cell::Float(<f64 as Decode<'_, Sqlite>>::decode(raw).map_err(failed)?),
-        "BLOB" => Cell::Bytes(Cow::Owned(<Vec<u8> as Decode<'_, Sqlite>>::decode(raw).map_err(failed)?)),
-        _ => Cell::Text(Cow::Owned(<String as Decode<'_, Sqlite>>::decode(raw).map_err(failed)?)),
-    })
 }
 
-/// What SQLite says, sorted by its result code (https://www.sqlite.org/rescode.html).
+/// What the driver says.
 fn problem(error: &sqlx::Error) -> Problem {
-    let Some(database) = error.as_database_error() else {
-        return match error {
-            sqlx::Error::PoolTimedOut => Problem::new("unavailable", "no connection became free in time").retryable(),
-            other => Problem::new("failed", other.to_string()),
-        };
-    };
-    let extended: i64 = database.code().and_then(|code| code.parse().ok()).unwrap_or_default();
-    let details = json!({ "sqlite": extended });
-    let (code, retryable) = match extended & 0xff {
+    match (error.as_database_error(), error) {
+        (Some(database), _) => {
+            let code = database.code().and_then(|code| code.parse().ok()).unwrap_or_default();
+            sorted(&Refusal { code, message: database.message().to_owned() })
+        }
+        (None, sqlx::Error::PoolTimedOut) => {
+            Problem::new("unavailable", "no connection became free in time").retryable()
+        }
+        (None, other) => Problem::new("failed", other.to_string()),
+    }
+}
+
+/// What SQLite says, sorted by its result code.
+fn sorted(refusal: &Refusal) -> Problem {
+    let details = json!({ "sqlite": refusal.code });
+    let (code, retryable) = match refusal.code & 0xff {
         5 | 6 => ("unavailable", true),
         8 => ("effect", false),
         9 => ("timeout", false),
@@ -233,91 +289,9 @@ fn problem(error: &sqlx::Error) -> Problem {
     let message = match code {
         "effect" => "the operation only reads, and the statement writes".to_owned(),
         "not-granted" => "the statement reaches beyond the block's own database file".to_owned(),
-        _ => database.message().to_owned(),
+        "timeout" => format!("the statement was stopped; it may take {} seconds", limits::STATEMENT_TIME.as_secs()),
+        _ => refusal.message.clone(),
     };
     let problem = Problem { retryable, ..Problem::new(code, message).details(&details) };
     if code == "effect" { problem.hint("use `execute` for statements that change something") } else { problem }
-}
-
-/// Keeps a connection inside its file: SQL has statements that open others.
-mod confinement {
-    #![allow(unsafe_code, reason = "SQLite's authorizer is only to be had through its C interface")]
-
-    use std::ffi::{CStr, CString, c_char, c_int, c_void};
-
-    use libsqlite3_sys::{
-        SQLITE_ATTACH, SQLITE_DENY, SQLITE_FUNCTION, SQLITE_OK, SQLITE_PRAGMA, sqlite3_finalize, sqlite3_prepare_v2,
-        sqlite3_set_authorizer,
-    };
-    use sqlx::sqlite::SqliteConnection;
-
-    /// Sets the authorizer (https://www.sqlite.org/c3ref/set_authorizer.html) for the life of the
-    /// connection.
-    pub(super) async fn confine(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        let mut handle = connection.lock_handle().await?;
-        // SAFETY: the handle is locked, so no other thread uses the connection; the callback is a
-        // function without state and lives as long as the program.
-        let code =
-            unsafe { sqlite3_set_authorizer(handle.as_raw_handle().as_ptr(), Some(authorize), std::ptr::null_mut()) };
-        if code == SQLITE_OK {
-            Ok(())
-        } else {
-            Err(sqlx::Error::Protocol(format!("SQLite refused the authorizer with code {code}")))
-        }
-    }
-
-    /// Whether a text is one statement. What follows the first one is compiled, not run: it is
-    /// nothing where only white space, comments and semicolons are left.
-    pub(super) async fn is_one_statement(connection: &mut SqliteConnection, text: &str) -> Result<bool, sqlx::Error> {
-        let Ok(text) = CString::new(text) else { return Ok(true) };
-        let mut handle = connection.lock_handle().await?;
-        let database = handle.as_raw_handle().as_ptr();
-        let mut rest = text.as_ptr();
-        let mut statements = 0;
-        // SAFETY: the handle is locked; `rest` points into `text`, which ends in NUL and outlives
-        // the loop; each statement is finalized before the next.
-        unsafe {
-            while *rest != 0 {
-                let mut statement = std::ptr::null_mut();
-                let mut tail = rest;
-                let code = sqlite3_prepare_v2(database, rest, -1, &raw mut statement, &raw mut tail);
-                let compiled = !statement.is_null();
-                sqlite3_finalize(statement);
-                if code != SQLITE_OK {
-                    // The first one is told by whoever runs it; a second one is one too many.
-                    return Ok(statements == 0);
-                }
-                statements += usize::from(compiled);
-                rest = tail;
-            }
-        }
-        Ok(statements <= 1)
-    }
-
-    unsafe extern "C" fn authorize(
-        _: *mut c_void,
-        action: c_int,
-        first: *const c_char,
-        second: *const c_char,
-        _: *const c_char,
-        _: *const c_char,
-    ) -> c_int {
-        let text = |pointer: *const c_char| {
-            // SAFETY: SQLite passes texts that end in NUL and live for the call.
-            (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) }.to_string_lossy().to_ascii_lowercase())
-        };
-        let denied = match action {
-            // `ATTACH` and `VACUUM INTO` name another file; plain `VACUUM` attaches the empty name.
-            // There is no text at all where the name is not a literal: then it can be any file.
-            SQLITE_ATTACH => text(first).as_deref() != Some(""),
-            SQLITE_FUNCTION => text(second).as_deref() == Some("load_extension"),
-            // These change the process, not the database.
-            SQLITE_PRAGMA => matches!(
-                text(first).as_deref(),
-                Some("temp_store_directory" | "data_store_directory" | "hard_heap_limit" | "soft_heap_limit")
-            ),
-            _ => false,
-        };
-        if denied { SQLITE_DENY } else { SQLITE_OK }
-    }
 }

@@ -10,6 +10,7 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArgumentBuffer, PgRow, PgTypeInfo, PgTypeKind};
 use sqlx::{Encode, Postgres, Row as _, Type, TypeInfo as _, ValueRef as _};
 
+use super::foreign::TextForm;
 use super::numeric;
 use crate::bindings::blockyard::bundle::sql::Value;
 use crate::capability::sql::cell::{Cell, ColumnKind};
@@ -80,32 +81,74 @@ pub(super) fn kind(info: &PgTypeInfo) -> Option<ColumnKind> {
     })
 }
 
-pub(super) fn cell(row: &PgRow, index: usize, kind: ColumnKind) -> Result<Cell<'_>, Problem> {
+/// How the values of a column are read.
+pub(super) struct Reading {
+    pub(super) kind: ColumnKind,
+    /// The server's name of the type.
+    type_name: String,
+    form: Form,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Binary,
+    /// With a version byte before it.
+    Jsonb,
+    /// 32 bit without a sign.
+    Oid,
+    /// As text, by a cast.
+    Text,
+}
+
+impl Reading {
+    pub(super) fn of(info: &PgTypeInfo, text: Option<TextForm>) -> Self {
+        let base = base(info);
+        let (kind, form) = match (text, base.name()) {
+            (Some(TextForm::Json), _) => (ColumnKind::Json, Form::Text),
+            (Some(TextForm::Words), _) => (ColumnKind::Other, Form::Text),
+            (None, "JSONB") => (ColumnKind::Json, Form::Jsonb),
+            (None, "OID") => (ColumnKind::Int64, Form::Oid),
+            (None, _) => (kind(base).unwrap_or(ColumnKind::Other), Form::Binary),
+        };
+        Self { kind, type_name: info.name().to_ascii_lowercase(), form }
+    }
+}
+
+/// The type below a domain.
+fn base(info: &PgTypeInfo) -> &PgTypeInfo {
+    match info.kind() {
+        PgTypeKind::Domain(inner) => base(inner),
+        _ => info,
+    }
+}
+
+pub(super) fn cell<'row>(row: &'row PgRow, index: usize, reading: &Reading) -> Result<Cell<'row>, Problem> {
     let raw = row.try_get_raw(index).map_err(|error| super::problem(&error))?;
     if raw.is_null() {
         return Ok(Cell::Null);
     }
-    let info = raw.type_info().into_owned();
     let bytes = raw.as_bytes().map_err(|error| Problem::new("failed", error.to_string()))?;
-    decode(bytes, kind, info.name() == "JSONB", info.name() == "OID").ok_or_else(|| {
+    decode(bytes, reading).ok_or_else(|| {
         Problem::new(
             "failed",
-            format!("column {} has a value of type `{}` that cannot be read", index + 1, info.name()),
+            format!("column {} has a value of type `{}` that cannot be read", index + 1, reading.type_name),
         )
         .hint("ask for its text, with `cast(… as text)`")
     })
 }
 
 /// A value from its binary format; none where the bytes are not of the type.
-fn decode(bytes: &[u8], kind: ColumnKind, jsonb: bool, oid: bool) -> Option<Cell<'_>> {
+pub(super) fn decode<'row>(bytes: &'row [u8], reading: &Reading) -> Option<Cell<'row>> {
     fn text(bytes: &[u8]) -> Option<Cow<'_, str>> {
         str::from_utf8(bytes).ok().map(Cow::Borrowed)
     }
-    Some(match kind {
+    Some(match reading.kind {
         ColumnKind::Boolean => Cell::Boolean(*bytes.first()? != 0),
         ColumnKind::Int16 => Cell::Integer(i16::from_be_bytes(bytes.try_into().ok()?).into()),
         ColumnKind::Int32 => Cell::Integer(i32::from_be_bytes(bytes.try_into().ok()?).into()),
-        ColumnKind::Int64 if oid => Cell::Integer(u32::from_be_bytes(bytes.try_into().ok()?).into()),
+        ColumnKind::Int64 if reading.form == Form::Oid => {
+            Cell::Integer(u32::from_be_bytes(bytes.try_into().ok()?).into())
+        }
         ColumnKind::Int64 => Cell::Integer(i64::from_be_bytes(bytes.try_into().ok()?)),
         ColumnKind::Float32 => Cell::Float(f32::from_be_bytes(bytes.try_into().ok()?).into()),
         ColumnKind::Float64 => Cell::Float(f64::from_be_bytes(bytes.try_into().ok()?)),
@@ -123,9 +166,9 @@ fn decode(bytes: &[u8], kind: ColumnKind, jsonb: bool, oid: bool) -> Option<Cell
         ColumnKind::Timestamp => Cell::Timestamp(decode_micros(bytes)?),
         ColumnKind::Instant => Cell::Instant(decode_micros(bytes)?),
         ColumnKind::Uuid => Cell::Uuid(literal::uuid_text(bytes.try_into().ok()?).into()),
-        // jsonb begins with a version byte.
-        ColumnKind::Json => Cell::Json(text(if jsonb { bytes.get(1..)? } else { bytes })?),
-        ColumnKind::UInt64 | ColumnKind::Other | ColumnKind::Dynamic => return None,
+        ColumnKind::Json => Cell::Json(text(if reading.form == Form::Jsonb { bytes.get(1..)? } else { bytes })?),
+        ColumnKind::Other => Cell::Other(reading.type_name.clone().into(), text(bytes)?),
+        ColumnKind::UInt64 | ColumnKind::Dynamic => return None,
     })
 }
 
@@ -139,16 +182,10 @@ pub(super) fn encode(value: &Value, info: &PgTypeInfo) -> Result<Option<Vec<u8>>
     let mismatch = || {
         format!("the statement wants `{}` here, and {} does not fit", info.name().to_ascii_lowercase(), in_words(value))
     };
-    let no_form = || {
-        format!(
-            "type `{}` has no common form; write `cast(cast(:name as text) as {0})`",
-            info.name().to_ascii_lowercase()
-        )
-    };
     if matches!(value, Value::Null) {
         return Ok(None);
     }
-    let kind = kind(info).ok_or_else(no_form)?;
+    let kind = kind(info).ok_or_else(mismatch)?;
     let text = plain_text(value);
     let integer = || match value {
         Value::Integer(v) => Some(*v),
@@ -172,7 +209,7 @@ pub(super) fn encode(value: &Value, info: &PgTypeInfo) -> Result<Option<Vec<u8>>
         },
         ColumnKind::Int16 => integer().and_then(|v| i16::try_from(v).ok()).map(|v| v.to_be_bytes().into()),
         ColumnKind::Int32 => integer().and_then(|v| i32::try_from(v).ok()).map(|v| v.to_be_bytes().into()),
-        ColumnKind::Int64 if info.name() == "OID" => {
+        ColumnKind::Int64 if base(info).name() == "OID" => {
             integer().and_then(|v| u32::try_from(v).ok()).map(|v| v.to_be_bytes().into())
         }
         ColumnKind::Int64 => integer().map(|v| v.to_be_bytes().into()),
@@ -221,7 +258,7 @@ pub(super) fn encode(value: &Value, info: &PgTypeInfo) -> Result<Option<Vec<u8>>
                 Value::Boolean(v) => Some(v.to_string()),
                 _ => None,
             };
-            let version: &[u8] = if info.name() == "JSONB" { &[1] } else { &[] };
+            let version: &[u8] = if base(info).name() == "JSONB" { &[1] } else { &[] };
             json.map(|json| [version, json.as_bytes()].concat())
         }
         ColumnKind::UInt64 | ColumnKind::Other | ColumnKind::Dynamic => None,

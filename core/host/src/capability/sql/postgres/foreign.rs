@@ -1,0 +1,242 @@
+//! Types without a common form: arrays, intervals, addresses, ranges, money, whatever extensions bring. The
+//! server itself turns them into text and back, with casts that are put around what the statement says:
+//! around its columns, where rows come back, and around its parameters, where values go out.
+
+use sqlx::TypeInfo as _;
+use sqlx::postgres::{PgTypeInfo, PgTypeKind};
+
+use super::format;
+use crate::bindings::blockyard::bundle::sql::Value;
+use crate::capability::sql::literal;
+
+/// How the server gives the values of a type that has no common form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TextForm {
+    /// An array, as JSON.
+    Json,
+    /// Anything else, in its own words.
+    Words,
+}
+
+/// None for types that have a common form.
+pub(super) fn text_form(info: &PgTypeInfo) -> Option<TextForm> {
+    if format::kind(info).is_some() {
+        return None;
+    }
+    Some(match info.kind() {
+        PgTypeKind::Array(_) => TextForm::Json,
+        PgTypeKind::Domain(base) => text_form(base).unwrap_or(TextForm::Words),
+        _ => TextForm::Words,
+    })
+}
+
+/// The statement with casts around the columns that need them; `columns` has one entry for each.
+pub(super) fn cast_columns(text: &str, columns: &[Option<TextForm>]) -> String {
+    let names: Vec<String> = (1..=columns.len()).map(|number| format!("c{number}")).collect();
+    let casts: Vec<String> = names
+        .iter()
+        .zip(columns)
+        .map(|(name, form)| match form {
+            None => name.clone(),
+            Some(TextForm::Words) => format!("{name}::text"),
+            Some(TextForm::Json) => format!("to_json({name})::text"),
+        })
+        .collect();
+    // On lines of its own: the statement may end in a comment.
+    format!("with blockyard({}) as (\n{}\n) select {} from blockyard", names.join(", "), body(text), casts.join(", "))
+}
+
+/// The statement with casts around the parameters that need them; `types` has one entry for each.
+pub(super) fn cast_parameters(text: &str, types: &[PgTypeInfo]) -> String {
+    let mut cast = String::with_capacity(text.len() + 16);
+    let mut rest = text;
+    while !rest.is_empty() {
+        let number: &str = rest.strip_prefix('$').map_or("", digits);
+        let wanted = number.parse::<usize>().ok().and_then(|number| types.get(number.checked_sub(1)?));
+        let length = if number.is_empty() { token(rest) } else { 1 + number.len() };
+        match wanted {
+            Some(info) if text_form(info).is_some() => {
+                cast.push_str(&format!("(${number}::text)::{}", name_for_cast(info)));
+            }
+            _ => cast.push_str(&rest[..length]),
+        }
+        rest = &rest[length..];
+    }
+    cast
+}
+
+/// A cast to `bit` or `char` without a length would cut to one.
+fn name_for_cast(info: &PgTypeInfo) -> &str {
+    match info.name() {
+        "BIT" => "varbit",
+        "BIT[]" => "varbit[]",
+        "CHAR[]" => "bpchar[]",
+        name => name,
+    }
+}
+
+/// A value as the text that the server reads for a type of its own.
+pub(super) fn words(value: &Value, info: &PgTypeInfo) -> Option<String> {
+    let array = text_form(info) == Some(TextForm::Json);
+    Some(match value {
+        Value::Null => return None,
+        Value::Json(json) if array => {
+            serde_json::from_str(json).map_or_else(|_| json.clone(), |json| array_literal(&json))
+        }
+        Value::Text(text) | Value::Decimal(text) | Value::Uuid(text) | Value::Json(text) | Value::Other((_, text)) => {
+            text.clone()
+        }
+        Value::Boolean(v) => v.to_string(),
+        Value::Integer(v) => v.to_string(),
+        Value::Float(v) => v.to_string(),
+        Value::Bytes(bytes) => hex(bytes),
+        Value::Date(days) => literal::date_text(*days),
+        Value::Time(micros) => literal::time_text(*micros),
+        Value::Timestamp(timestamp) => {
+            let zone = if timestamp.offset_minutes.is_some() { "+00" } else { "" };
+            format!("{}{zone}", literal::timestamp_text(timestamp.micros)?)
+        }
+    })
+}
+
+/// Bytes as the server writes them.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    let digit = |digit: u8| char::from(DIGITS[usize::from(digit)]);
+    "\\x".chars().chain(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])).collect()
+}
+
+/// A JSON list as PostgreSQL writes arrays
+/// (https://www.postgresql.org/docs/current/arrays.html#ARRAYS-INPUT).
+fn array_literal(json: &serde_json::Value) -> String {
+    use serde_json::Value as Json;
+    match json {
+        Json::Null => "NULL".to_owned(),
+        Json::Array(elements) => {
+            format!("{{{}}}", elements.iter().map(array_literal).collect::<Vec<_>>().join(","))
+        }
+        Json::String(text) => format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
+        Json::Object(_) => array_literal(&Json::String(json.to_string())),
+        other => other.to_string(),
+    }
+}
+
+/// The statement without the semicolons at its end.
+pub(super) fn body(text: &str) -> &str {
+    let (mut at, mut end) = (0, 0);
+    while at < text.len() {
+        let rest = &text[at..];
+        let length = token(rest);
+        let space = rest.starts_with(char::is_whitespace) || rest.starts_with("--") || rest.starts_with("/*");
+        if !space && !rest.starts_with(';') {
+            end = at + length;
+        }
+        at += length;
+    }
+    &text[..end]
+}
+
+/// The length of what stands at the beginning: a text, a quoted name, a comment, a word or one character.
+fn token(rest: &str) -> usize {
+    let bytes = rest.as_bytes();
+    match bytes {
+        [b'\'', ..] => quoted(rest, false),
+        [b'e' | b'E', b'\'', ..] => 1 + quoted(&rest[1..], true),
+        [b'"', ..] => quoted(rest, false),
+        [b'-', b'-', ..] => rest.find('\n').map_or(rest.len(), |end| end + 1),
+        [b'/', b'*', ..] => rest.len() - crate::capability::sql::after_comment(rest).len(),
+        [b'$', ..] => dollar_quoted(rest),
+        _ if rest.starts_with(is_of_word) => rest.find(|c: char| !is_of_word(c) && c != '$').unwrap_or(rest.len()),
+        _ => rest.chars().next().map_or(0, char::len_utf8),
+    }
+}
+
+fn is_of_word(character: char) -> bool {
+    character.is_alphanumeric() || character == '_'
+}
+
+fn digits(text: &str) -> &str {
+    &text[..text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len())]
+}
+
+/// The length of a text in quotes; a doubled quote stands for one.
+fn quoted(rest: &str, backslash: bool) -> usize {
+    let bytes = rest.as_bytes();
+    let mut at = 1;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' if backslash => at += 2,
+            byte if byte == bytes[0] && bytes.get(at + 1) == Some(&byte) => at += 2,
+            byte if byte == bytes[0] => return at + 1,
+            _ => at += 1,
+        }
+    }
+    rest.len()
+}
+
+/// `$tag$ … $tag$`; 1 where the dollar begins none.
+fn dollar_quoted(rest: &str) -> usize {
+    let tag = rest[1..].find(|c: char| !is_of_word(c)).map_or("", |end| &rest[1..=end]);
+    let opening = 2 + tag.len();
+    if tag.starts_with(|c: char| c.is_ascii_digit()) || rest.as_bytes().get(1 + tag.len()) != Some(&b'$') {
+        return 1;
+    }
+    let delimiter = &rest[..opening];
+    rest[opening..].find(delimiter).map_or(rest.len(), |end| opening + end + opening)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use sqlx::postgres::types::PgInterval;
+    use sqlx::{Postgres, Type};
+
+    fn interval() -> PgTypeInfo {
+        <PgInterval as Type<Postgres>>::type_info()
+    }
+
+    #[test]
+    fn casts_go_where_parameters_stand() {
+        let types = [interval(), <i64 as Type<Postgres>>::type_info()];
+        let cast = |text: &str| cast_parameters(text, &types);
+        assert_eq!(cast("select $1, $2, x$1, $12"), "select ($1::text)::INTERVAL, $2, x$1, $12");
+        assert_eq!(
+            cast("select '$1', \"$1\", $$ $1 $$, $a$ $1 $a$ -- $1"),
+            "select '$1', \"$1\", $$ $1 $$, $a$ $1 $a$ -- $1"
+        );
+        assert_eq!(
+            cast(r"select E'\'$1', /* $1 /* */ $1 */ $1"),
+            r"select E'\'$1', /* $1 /* */ $1 */ ($1::text)::INTERVAL"
+        );
+    }
+
+    #[test]
+    fn columns_are_cast_around_the_statement() {
+        let cast =
+            cast_columns("select 1, a ';' -- ; end\n; /* x */ ;", &[None, Some(TextForm::Words), Some(TextForm::Json)]);
+        assert_eq!(
+            cast,
+            "with blockyard(c1, c2, c3) as (\nselect 1, a ';'\n) select c1, c2::text, to_json(c3)::text from blockyard"
+        );
+    }
+
+    #[test]
+    fn lists_become_arrays() {
+        let list = serde_json::json!([[1, null], ["a\"b\\c", "NULL"], [true, 1.5]]);
+        assert_eq!(array_literal(&list), r#"{{1,NULL},{"a\"b\\c","NULL"},{true,1.5}}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_scanner_panic(text in "\\PC{0,60}") {
+            let _ = (cast_parameters(&text, &[interval()]), body(&text));
+        }
+
+        /// What has no parameter of such a type stays as it is.
+        #[test]
+        fn other_texts_stay(text in "[a-z0-9 '\"$;,/*-]{0,60}") {
+            prop_assert_eq!(cast_parameters(&text, &[]), text);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! One statement for many sets of parameters, in few round trips: the server prepares it once, and a text of
+//! many `EXECUTE`s runs it with the values of each set. The driver has no way to send many sets of parameters
+//! at once, so here, and only here, values are written into a text: each as the literal of exactly the bytes
+//! that would be sent for it otherwise.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::StreamExt as _;
+use serde_json::json;
+use sqlx::postgres::{PgConnection, PgTypeInfo};
+use sqlx::{AssertSqlSafe, Either, Executor as _};
+
+use super::foreign;
+use super::format::{self, Reading};
+use crate::bindings::blockyard::bundle::sql::{Execution, Value};
+use crate::capability::sql::cell::Cell;
+use crate::capability::sql::{Access, literal};
+use crate::problem::Problem;
+
+/// Statements that can be prepared by name.
+const PREPARED: [&str; 7] = ["insert", "update", "delete", "merge", "select", "values", "with"];
+/// From how many sets on it is worth it.
+const FEW: usize = 4;
+/// Sets of one round trip.
+const SETS: usize = 2_000;
+/// Bytes of one round trip; it is sent when it is longer, so it may be one set over.
+const BYTES: usize = 1 << 20;
+
+/// Names of prepared statements are not taken back with their transaction.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// In the transaction that is open.
+pub(in crate::capability::sql) async fn execute_many(
+    connection: &mut PgConnection,
+    text: &str,
+    sets: Vec<Vec<Value>>,
+    access: Access,
+) -> Result<Execution, Problem> {
+    super::check(text, access)?;
+    let word = crate::capability::sql::first_word(text);
+    if sets.len() > FEW && PREPARED.contains(&word.as_str()) {
+        return at_once(connection, text, &sets).await;
+    }
+    let mut rows_affected = 0;
+    for (index, parameters) in sets.into_iter().enumerate() {
+        let executed =
+            super::execute_one(connection, text, parameters).await.map_err(|problem| of_set(index, problem))?;
+        rows_affected += executed.rows_affected;
+    }
+    Ok(Execution { rows_affected, last_insert_id: None })
+}
+
+fn of_set(index: usize, problem: Problem) -> Problem {
+    Problem { message: format!("set {} of the parameters: {}", index + 1, problem.message), ..problem }
+}
+
+async fn at_once(connection: &mut PgConnection, text: &str, sets: &[Vec<Value>]) -> Result<Execution, Problem> {
+    // The server has parsed the text as one statement after this.
+    let (_, types) = super::describe(connection, text, sets[0].len()).await.map_err(|problem| of_set(0, problem))?;
+    let name = format!("blockyard_many_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let prepare = format!("PREPARE {name} AS\n{}", foreign::body(text));
+    connection.execute(AssertSqlSafe(prepare)).await.map_err(|error| super::problem(&error))?;
+    let mut rows_affected = 0;
+    let mut done = 0;
+    while done < sets.len() {
+        let mut batch = String::new();
+        let mut end = done;
+        while end < sets.len() && end - done < SETS && batch.len() < BYTES {
+            push(&mut batch, &name, &sets[end], &types).map_err(|problem| of_set(end, problem))?;
+            end += 1;
+        }
+        let mut results = sqlx::raw_sql(AssertSqlSafe(batch)).fetch_many(&mut *connection);
+        while let Some(result) = results.next().await {
+            match result {
+                Ok(Either::Left(result)) => {
+                    rows_affected += result.rows_affected();
+                    done += 1;
+                }
+                // Rows that the statement returns are not asked for.
+                Ok(Either::Right(_)) => {}
+                Err(error) => {
+                    let state = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
+                    // A position would be one in the text of all the sets.
+                    let problem = super::problem(&error).details(&json!({ "sqlstate": state }));
+                    return Err(of_set(done, problem));
+                }
+            }
+        }
+        done = end;
+    }
+    connection.execute(AssertSqlSafe(format!("DEALLOCATE {name}"))).await.map_err(|error| super::problem(&error))?;
+    Ok(Execution { rows_affected, last_insert_id: None })
+}
+
+/// `EXECUTE name(…);`
+fn push(batch: &mut String, name: &str, set: &[Value], types: &[PgTypeInfo]) -> Result<(), Problem> {
+    if set.len() != types.len() {
+        let reason = format!("the statement takes {} parameters; {} were given", types.len(), set.len());
+        return Err(Problem::new("invalid", reason));
+    }
+    batch.push_str("EXECUTE ");
+    batch.push_str(name);
+    for (index, (value, info)) in set.iter().zip(types).enumerate() {
+        batch.push_str(if index == 0 { "(" } else { ", " });
+        let refused = |reason| Problem::new("invalid", format!("parameter {}: {reason}", index + 1));
+        match words(value, info).map_err(refused)? {
+            None => batch.push_str("NULL"),
+            Some(words) => quote(batch, &words).map_err(refused)?,
+        }
+    }
+    batch.push_str(if set.is_empty() { ";\n" } else { ");\n" });
+    Ok(())
+}
+
+/// A value in the server's words, from the bytes that would be sent for it; none for NULL.
+fn words(value: &Value, info: &PgTypeInfo) -> Result<Option<String>, String> {
+    if foreign::text_form(info).is_some() {
+        return Ok(foreign::words(value, info));
+    }
+    let Some(bytes) = format::encode(value, info)? else { return Ok(None) };
+    let unreadable = || format!("this is no `{info}`");
+    let cell = format::decode(&bytes, &Reading::of(info, None)).ok_or_else(unreadable)?;
+    Ok(Some(match cell {
+        Cell::Null => return Ok(None),
+        Cell::Boolean(v) => v.to_string(),
+        Cell::Integer(v) => v.to_string(),
+        Cell::Unsigned(v) => v.to_string(),
+        Cell::Float(v) => v.to_string(),
+        Cell::Bytes(v) => foreign::hex(&v),
+        Cell::Date(days) => literal::date_text(days),
+        Cell::Time(micros) => literal::time_text(micros),
+        Cell::Timestamp(micros) => literal::timestamp_text(micros).ok_or_else(unreadable)?,
+        Cell::Instant(micros) => format!("{}+00", literal::timestamp_text(micros).ok_or_else(unreadable)?),
+        Cell::Decimal(v) | Cell::Text(v) | Cell::Uuid(v) | Cell::Json(v) | Cell::Other(_, v) => v.into_owned(),
+    }))
+}
+
+/// A text as a literal that means the same whatever the session's settings
+/// (https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-STRINGS-ESCAPE).
+fn quote(batch: &mut String, text: &str) -> Result<(), String> {
+    batch.push_str("E'");
+    for character in text.chars() {
+        match character {
+            '\0' => return Err("PostgreSQL has no NUL characters in texts".to_owned()),
+            '\'' => batch.push_str("''"),
+            '\\' => batch.push_str("\\\\"),
+            other => batch.push(other),
+        }
+    }
+    batch.push('\'');
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// A literal ends where it ends, and holds what it is to hold.
+        #[test]
+        fn literals_are_read_back(text in "[^\0]{0,40}") {
+            let mut literal = String::new();
+            quote(&mut literal, &text).expect("no NUL");
+            let inner = literal.strip_prefix("E'").and_then(|rest| rest.strip_suffix('\'')).expect("quotes");
+            let mut read = String::new();
+            let mut characters = inner.chars();
+            while let Some(character) = characters.next() {
+                if matches!(character, '\'' | '\\') {
+                    prop_assert_eq!(characters.next(), Some(character));
+                }
+                read.push(character);
+            }
+            prop_assert_eq!(read, text);
+        }
+    }
+
+    #[test]
+    fn a_nul_does_not_cut_a_statement() {
+        assert!(quote(&mut String::new(), "a\0b").is_err());
+    }
+}

@@ -1,0 +1,356 @@
+//! What goes into a database comes out of it the same, as a value and in Arrow: for every kind of value and
+//! every dialect, for values by chance.
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{
+    Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType,
+    TimestampMicrosecondType, UInt64Type,
+};
+use arrow_array::{Array as _, RecordBatch};
+use arrow_schema::DataType;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::{Access, Claimed, Server, batches, fetch, run, value};
+use crate::bindings::blockyard::bundle::sql::{Timestamp, Value};
+use crate::capability::sql::pool::Pooled;
+use crate::capability::sql::{mysql, postgres, sqlite};
+
+/// Values of one column, as they go in and as they come out.
+type Values = BoxedStrategy<(Value, Value)>;
+
+fn same(values: impl Strategy<Value = Value> + 'static) -> Values {
+    values.prop_map(|value| (value.clone(), value)).boxed()
+}
+
+fn integers<T: Arbitrary + Into<i64> + 'static>() -> Values {
+    same(any::<T>().prop_map(|value| Value::Integer(value.into())))
+}
+
+fn floats() -> Values {
+    same(any::<f64>().prop_filter("no NaN", |value| !value.is_nan()).prop_map(Value::Float))
+}
+
+fn short_floats() -> impl Strategy<Value = Value> {
+    use proptest::num::f32::{NEGATIVE, NORMAL, POSITIVE, ZERO};
+    (POSITIVE | NEGATIVE | NORMAL | ZERO).prop_map(|value| Value::Float(value.into()))
+}
+
+fn texts() -> Values {
+    same("[^\0]{0,20}|[a-z'\"\\\\;:?$-]{0,12}".prop_map(Value::Text))
+}
+
+fn bytes() -> Values {
+    same(proptest::collection::vec(any::<u8>(), 0..40).prop_map(Value::Bytes))
+}
+
+fn days(from: i32, to: i32) -> Values {
+    same((from..to).prop_map(Value::Date))
+}
+
+fn times() -> Values {
+    same((0..86_400_000_000i64).prop_map(Value::Time))
+}
+
+fn timestamps(from: i64, to: i64, offset_minutes: Option<i16>) -> Values {
+    same((from..to).prop_map(move |micros| Value::Timestamp(Timestamp { micros, offset_minutes })))
+}
+
+fn uuid() -> impl Strategy<Value = String> {
+    "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+}
+
+fn booleans() -> Values {
+    same(any::<bool>().prop_map(Value::Boolean))
+}
+
+fn decimals(digits: &'static str) -> Values {
+    let not_minus_zero = |text: &String| !text.starts_with('-') || text.contains(|c: char| ('1'..='9').contains(&c));
+    same(digits.prop_filter("zero has no sign", not_minus_zero).prop_map(Value::Decimal))
+}
+
+/// Values that a server gives as its own type's text.
+fn own(type_name: &'static str, texts: &'static str) -> Values {
+    same(texts.prop_map(move |text| Value::Other((type_name.to_owned(), text))))
+}
+
+/// As another kind: `out` says which.
+fn as_text(values: impl Strategy<Value = String> + 'static, kind: fn(String) -> Value) -> Values {
+    values.prop_map(move |text| (kind(text.clone()), Value::Text(text))).boxed()
+}
+
+/// Microseconds from the year 1 to the year 9999.
+const YEAR_1: i64 = -62_135_596_800_000_000;
+const YEAR_9999: i64 = 253_402_300_799_999_999;
+
+#[test]
+fn postgres_keeps_every_value() {
+    let Some(server) = Server::postgres() else { return };
+    let list = proptest::collection::vec(proptest::option::of(any::<i32>()), 0..5)
+        .prop_map(|list| Value::Json(serde_json::to_string(&list).unwrap()));
+    let word_lists = proptest::collection::vec("[^\0]{0,6}", 0..4)
+        .prop_map(|list| Value::Json(serde_json::to_string(&list).unwrap()));
+    let setup = ["create type pg_temp.mood as enum ('sad', 'glad')", "create domain pg_temp.age as int8"];
+    check(
+        &server,
+        &setup,
+        "",
+        vec![
+            ("bool", booleans()),
+            ("int2", integers::<i16>()),
+            ("int4", integers::<i32>()),
+            ("int8", integers::<i64>()),
+            ("oid", integers::<u32>()),
+            ("float4", same(short_floats())),
+            ("float8", floats()),
+            ("numeric", decimals("-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,20})?")),
+            ("text", texts()),
+            ("bytea", bytes()),
+            ("date", days(-719_162, 2_932_896)),
+            ("time", times()),
+            ("timestamp", timestamps(YEAR_1, YEAR_9999, None)),
+            ("timestamptz", timestamps(YEAR_1, YEAR_9999, Some(0))),
+            ("uuid", same(uuid().prop_map(Value::Uuid))),
+            ("json", same("\\{\"a\": ?[1-9][0-9]{0,2}\\.[0-9]{2}\\}".prop_map(Value::Json))),
+            ("jsonb", same("\\{\"a\": [1-9][0-9]{0,30}\\.[0-9]{2}\\}".prop_map(Value::Json))),
+            ("pg_temp.mood", as_text("sad|glad", Value::Text)),
+            ("pg_temp.age", integers::<i64>()),
+            ("int4[]", same(list)),
+            ("text[]", same(word_lists)),
+            ("interval", own("interval", "[2-9] days 0[1-9]:[0-5][0-9]:[0-5][0-9]")),
+            ("inet", own("inet", "10\\.[1-9]\\.[1-9]\\.[1-9]")),
+            ("int4range", own("int4range", "\\[[1-9],1[0-9]\\)")),
+            ("bit(4)", own("bit", "[01]{4}")),
+            ("point", own("point", "\\([1-9],-[1-9]\\)")),
+        ],
+    );
+}
+
+#[test]
+fn mysql_keeps_every_value() {
+    let Some(server) = Server::mysql() else { return };
+    let big = any::<u64>()
+        .prop_map(|value| i64::try_from(value).map_or_else(|_| Value::Decimal(value.to_string()), Value::Integer));
+    let bits = (0..=i64::MAX).prop_map(Value::Integer);
+    let finite = short_floats().prop_filter(
+        "MySQL has no infinity",
+        |value| matches!(value, Value::Float(value) if value.is_finite() && value.abs() > 1e-37),
+    );
+    let doubles = any::<f64>().prop_filter("MySQL has no infinity", |value| value.is_normal()).prop_map(Value::Float);
+    check(
+        &server,
+        &["create database if not exists test_types character set utf8mb4"],
+        "test_types.",
+        vec![
+            ("boolean", booleans()),
+            ("tinyint", integers::<i8>()),
+            ("tinyint unsigned", integers::<u8>()),
+            ("smallint", integers::<i16>()),
+            ("smallint unsigned", integers::<u16>()),
+            ("mediumint", same((-8_388_608i64..8_388_608).prop_map(Value::Integer))),
+            ("int", integers::<i32>()),
+            ("int unsigned", integers::<u32>()),
+            ("bigint", integers::<i64>()),
+            ("bigint unsigned", same(big)),
+            ("bit(64)", same(bits)),
+            ("year", same((1901i64..2155).prop_map(Value::Integer))),
+            ("float", same(finite)),
+            ("double", same(doubles)),
+            ("decimal(40,10)", decimals("-?(0|[1-9][0-9]{0,29})\\.[0-9]{10}")),
+            ("text", texts()),
+            ("longblob", bytes()),
+            ("date", days(-719_162, 2_932_896)),
+            ("time(6)", times()),
+            ("datetime(6)", timestamps(YEAR_1, YEAR_9999, None)),
+            ("timestamp(6) null", timestamps(1_000_000, 2_147_483_647_000_000, Some(0))),
+            ("enum('sad', 'glad')", as_text("sad|glad", Value::Text)),
+            ("set('x', 'y')", as_text("x|y|x,y", Value::Text)),
+            // MariaDB's names for texts.
+            ("json", as_text("\\{\"a\": [1-9]{1,3}\\}", Value::Json)),
+            ("uuid", as_text(uuid(), Value::Uuid)),
+        ],
+    );
+}
+
+#[test]
+fn sqlite_keeps_every_value() {
+    let truth = any::<bool>().prop_map(|value| (Value::Boolean(value), Value::Integer(value.into()))).boxed();
+    check(
+        &Server::sqlite(),
+        &[],
+        "",
+        vec![
+            ("integer", integers::<i64>()),
+            ("integer", truth),
+            ("", integers::<i64>()),
+            ("real", floats()),
+            ("", floats()),
+            ("text", same(".{0,20}".prop_map(Value::Text))),
+            ("", texts()),
+            ("", bytes()),
+            ("blob", bytes()),
+            ("text", as_text("-?[0-9]{1,30}\\.[0-9]{1,20}", Value::Decimal)),
+            ("text", as_text(uuid(), Value::Uuid)),
+            ("text", as_text("\\{\"a\": [1-9]{1,3}\\}", Value::Json)),
+        ],
+    );
+}
+
+/// Many values for each type of column, in few statements.
+fn check(server: &Server, setup: &[&str], schema: &str, columns: Vec<(&str, Values)>) {
+    // Connections go back to their pools where there is a runtime.
+    let _inside = server.runtime.enter();
+    let slot = server.runtime.block_on(async {
+        let slot = server.open(Access::ReadWrite).await;
+        for text in setup {
+            run(&slot, text).await;
+        }
+        slot
+    });
+    for (number, (column, values)) in columns.into_iter().enumerate() {
+        let table = format!("{schema}t{number}");
+        server.runtime.block_on(run(&slot, &format!("create temporary table {table} (i integer, v {column})")));
+        let mut runner =
+            TestRunner::new(Config { cases: 6, max_shrink_iters: 40, failure_persistence: None, ..Config::default() });
+        let many = proptest::collection::vec(
+            proptest::option::weighted(0.9, values).prop_map(|value| value.unwrap_or((Value::Null, Value::Null))),
+            1..60,
+        );
+        let outcome = runner.run(&many, |values| {
+            let (given, expected): (Vec<Value>, Vec<Value>) = values.into_iter().unzip();
+            let (read, arrow) = server.runtime.block_on(through(&slot, server, &table, &given));
+            prop_assert_eq!(format!("{read:?}"), format!("{expected:?}"), "{}", column);
+            // Without a value a column of SQLite has no type.
+            if expected.iter().any(|value| !matches!(value, Value::Null)) {
+                prop_assert_eq!(format!("{arrow:?}"), format!("{expected:?}"), "{} in Arrow", column);
+            }
+            Ok(())
+        });
+        if let Err(error) = outcome {
+            // The values are long; what differs is what it says first.
+            panic!("{column}: {}", error.to_string().chars().take(3_000).collect::<String>());
+        }
+    }
+}
+
+async fn through(
+    slot: &crate::capability::sql::Slot,
+    server: &Server,
+    table: &str,
+    values: &[Value],
+) -> (Vec<Value>, Vec<Value>) {
+    run(slot, &format!("delete from {table}")).await;
+    let insert = match server.target.dialect.as_str() {
+        "postgres" => format!("insert into {table} values ($1, $2)"),
+        "mysql" => format!("insert into {table} values (?, ?)"),
+        _ => format!("insert into {table} values (?1, ?2)"),
+    };
+    let sets: Vec<Vec<Value>> =
+        (0..).map(Value::Integer).zip(values).map(|(i, value)| vec![i, value.clone()]).collect();
+    let count = sets.len() as u64;
+    // The first goes alone: one set and many take different ways.
+    let mut rest = sets;
+    let first = rest.remove(0);
+    let mut claimed = Claimed::of(slot).unwrap();
+    let mut changed = 0;
+    for sets in [vec![first], rest] {
+        let done = match claimed.start().unwrap() {
+            Pooled::Postgres(connection) => postgres::execute_many(connection, &insert, sets, Access::ReadWrite).await,
+            Pooled::Sqlite(session) => sqlite::execute_many(session, &insert, sets).await,
+            Pooled::Mysql(session) => mysql::execute_many(session, &insert, sets, Access::ReadWrite).await,
+        };
+        claimed.finish();
+        changed += done.unwrap_or_else(|problem| panic!("{values:?}: {problem:?}")).rows_affected;
+    }
+    drop(claimed);
+    assert_eq!(changed, count);
+    let select = format!("select v from {table} order by i");
+    let read = fetch(slot, &select, &[]).await.unwrap_or_else(|problem| panic!("{values:?}: {problem:?}"));
+    let arrow = batches(slot, &select).await.iter().flat_map(from_arrow).collect();
+    (read.into_iter().map(|mut row| row.remove(0)).collect(), arrow)
+}
+
+/// The values of a batch with one column, as a reader of Arrow has them.
+fn from_arrow(batch: &RecordBatch) -> Vec<Value> {
+    let (array, schema) = (batch.column(0), batch.schema());
+    let field = schema.field(0);
+    let kind = field.metadata().get("blockyard:kind").map(String::as_str);
+    (0..array.len())
+        .map(|row| {
+            if array.is_null(row) {
+                return Value::Null;
+            }
+            match field.data_type() {
+                DataType::Boolean => Value::Boolean(array.as_boolean().value(row)),
+                DataType::Int16 => Value::Integer(array.as_primitive::<Int16Type>().value(row).into()),
+                DataType::Int32 => Value::Integer(array.as_primitive::<Int32Type>().value(row).into()),
+                DataType::Int64 => Value::Integer(array.as_primitive::<Int64Type>().value(row)),
+                DataType::UInt64 => {
+                    let value = array.as_primitive::<UInt64Type>().value(row);
+                    i64::try_from(value).map_or_else(|_| Value::Decimal(value.to_string()), Value::Integer)
+                }
+                DataType::Float32 => Value::Float(array.as_primitive::<Float32Type>().value(row).into()),
+                DataType::Float64 => Value::Float(array.as_primitive::<Float64Type>().value(row)),
+                DataType::Binary => Value::Bytes(array.as_binary::<i32>().value(row).to_vec()),
+                DataType::Date32 => Value::Date(array.as_primitive::<Date32Type>().value(row)),
+                DataType::Time64(_) => Value::Time(array.as_primitive::<Time64MicrosecondType>().value(row)),
+                DataType::Timestamp(_, zone) => Value::Timestamp(Timestamp {
+                    micros: array.as_primitive::<TimestampMicrosecondType>().value(row),
+                    offset_minutes: zone.as_ref().map(|_| 0),
+                }),
+                DataType::Utf8 => {
+                    let text = array.as_string::<i32>().value(row).to_owned();
+                    match kind {
+                        Some("decimal") => Value::Decimal(text),
+                        Some("uuid") => Value::Uuid(text),
+                        Some("json") => Value::Json(text),
+                        Some("other") => Value::Other((field.metadata()["blockyard:type"].clone(), text)),
+                        _ => Value::Text(text),
+                    }
+                }
+                other => panic!("{other} in Arrow"),
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn many_sets_go_in_few_round_trips() {
+    let Some(server) = Server::postgres() else { return };
+    server.runtime.block_on(async {
+        let slot = server.open(Access::ReadWrite).await;
+        run(&slot, "create temporary table many (i int8 primary key, v text, at timestamptz)").await;
+        let set = |i: i64| {
+            vec![
+                Value::Integer(i),
+                Value::Text(format!("it's \\ {i}")),
+                Value::Text("2013-02-08T12:00:00+01:00".into()),
+            ]
+        };
+        let many = async |sets| {
+            let mut claimed = Claimed::of(&slot).unwrap();
+            let Pooled::Postgres(connection) = claimed.start().unwrap() else { panic!() };
+            let insert = "insert into many values ($1, $2, $3) -- one\n;";
+            let done = postgres::execute_many(connection, insert, sets, Access::ReadWrite).await;
+            claimed.finish();
+            done
+        };
+        let done = many((0..100_000).map(set).collect()).await.unwrap();
+        assert_eq!(done.rows_affected, 100_000);
+        let seen = "select count(*) from many where v = 'it''s \\ ' || i and at = '2013-02-08 11:00+00'";
+        assert!(matches!(value(&slot, seen).await, Value::Integer(100_000)));
+
+        let mut sets: Vec<_> = (200_000..205_000).map(set).collect();
+        sets[3_210][0] = Value::Integer(7);
+        let refused = many(sets).await.unwrap_err();
+        assert!(refused.message.starts_with("set 3211 of the parameters: duplicate key"), "{}", refused.message);
+        let mut sets: Vec<_> = (300_000..300_010).map(set).collect();
+        sets[8][2] = Value::Text("yesterday".into());
+        let refused = many(sets).await.unwrap_err();
+        assert!(
+            refused.message.starts_with("set 9 of the parameters: parameter 3: the statement wants `timestamptz`"),
+            "{}",
+            refused.message
+        );
+    });
+}

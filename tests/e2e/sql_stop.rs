@@ -1,0 +1,104 @@
+//! A person who presses Ctrl-C stops what the database does, too: its own list of what runs says so.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use blockyard_tests::{TestYard, available, ran};
+
+/// How long a server may take to notice. It is seconds; a machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs a slow query, interrupts it when the server has it, waits until the server has it no more.
+fn stops(
+    dialect: &str,
+    name: &str,
+    database: &str,
+    username: &str,
+    slow: &str,
+    signal: &str,
+    running: &dyn Fn() -> bool,
+) {
+    let variable = |what: &str| std::env::var(format!("BLOCKYARD_TEST_{name}_{what}")).expect("the server");
+    let yard = TestYard::new();
+    let config = serde_json::json!({
+        "dialect": dialect, "host": "127.0.0.1", "port": variable("PORT").parse::<u16>().expect("a port"),
+        "database": database, "username": username, "password": variable("PASSWORD"),
+    });
+    yard.create("sql-database/slow", &config);
+    let mut query = yard.command(&["query", "sql-database/slow", slow]);
+    let mut child = query.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+    until(running, true);
+    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().expect("kill runs");
+    assert!(sent.success());
+    let ended = child.wait().expect("it ends");
+    assert!(!ended.success());
+    until(running, false);
+}
+
+fn until(running: &dyn Fn() -> bool, wanted: bool) {
+    let begun = Instant::now();
+    while running() != wanted {
+        assert!(begun.elapsed() < PATIENCE, "it runs: {}", !wanted);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn postgres_runs(mark: &str) -> bool {
+    let variable = |what: &str| std::env::var(format!("BLOCKYARD_TEST_POSTGRES_{what}")).expect("the server");
+    let question = format!(
+        "select count(*) from pg_stat_activity where state = 'active' and query like 'select pg_sleep(60), ''{mark}%'"
+    );
+    let mut psql = Command::new("psql");
+    psql.args([
+        "-X",
+        "-A",
+        "-t",
+        "-h",
+        "127.0.0.1",
+        "-U",
+        "postgres",
+        "-p",
+        &variable("PORT"),
+        "-c",
+        &question,
+        "postgres",
+    ])
+    .env("PGPASSWORD", variable("PASSWORD"));
+    ran(&mut psql, None).stdout == "1\n"
+}
+
+#[test]
+fn an_interrupted_query_stops_in_postgres() {
+    if available("BLOCKYARD_TEST_POSTGRES_PORT") {
+        let slow = "select pg_sleep(60), 'interrupted'";
+        stops("postgres", "POSTGRES", "postgres", "postgres", slow, "-INT", &|| postgres_runs("interrupted"));
+    }
+}
+
+#[test]
+fn even_a_killed_process_leaves_no_query_in_postgres() {
+    if available("BLOCKYARD_TEST_POSTGRES_PORT") {
+        let slow = "select pg_sleep(60), 'killed'";
+        stops("postgres", "POSTGRES", "postgres", "postgres", slow, "-KILL", &|| postgres_runs("killed"));
+    }
+}
+
+#[test]
+fn an_interrupted_query_stops_in_mariadb() {
+    if !available("BLOCKYARD_TEST_MARIADB_PORT") {
+        return;
+    }
+    let variable = |what: &str| std::env::var(format!("BLOCKYARD_TEST_MARIADB_{what}")).expect("the server");
+    let runs = || {
+        let question =
+            "select count(*) from information_schema.processlist where info like 'select sleep(60), ''interrupted%'";
+        let mut shell = Command::new("mariadb");
+        shell
+            .args(["--no-defaults", "--host=127.0.0.1", "--user=blockyard", "--batch", "--skip-column-names"])
+            .args([&format!("--port={}", variable("PORT")), "--execute", question])
+            .env("MYSQL_PWD", variable("PASSWORD"));
+        ran(&mut shell, None).stdout == "1\n"
+    };
+    let slow = "select sleep(60), 'interrupted'";
+    stops("mysql", "MARIADB", "mysql", "blockyard", slow, "-INT", &runs);
+}
