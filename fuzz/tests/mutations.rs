@@ -1,6 +1,8 @@
 //! Drives the targets on stable Rust: the saved inputs, then mutations of them, for a second each, or
 //! for as many minutes as `BLOCKYARD_TEST_LONG` says.
 
+#![allow(clippy::print_stdout, reason = "how many inputs there were is for whoever runs it for long")]
+
 #[allow(dead_code, unreachable_pub, reason = "the tests of the binary use the rest")]
 #[path = "../../tests/src/attack.rs"]
 mod attack;
