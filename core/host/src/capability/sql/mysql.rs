@@ -117,7 +117,8 @@ pub(super) fn pool(target: &Target, password: Option<&SecretValue>) -> Result<My
         // tables, locks), and the driver does not have the protocol's command for it: the next call gets
         // a new connection.
         .after_release(|_, _| Box::pin(async { Ok(false) }))
-        .connect_lazy_with(options))
+        // A statement has what its author wrote into it: no log of the driver's gets it.
+        .connect_lazy_with(options.disable_statement_logging()))
 }
 
 /// A connection that was refused after the server was reached.
