@@ -43,16 +43,18 @@ pub(crate) fn engine(cache: Option<&Path>) -> Outcome<Engine> {
         config.cache(Some(Cache::new(cache)?));
     }
     let mut pool = PoolingAllocationConfig::default();
-    pool.total_component_instances(128)
-        .total_core_instances(512)
-        .total_memories(256)
-        .total_tables(512)
-        .total_stacks(256)
+    pool.total_component_instances(64)
+        .total_core_instances(64 * 256)
+        .total_memories(64 * 32)
+        .total_tables(64 * 64)
+        .total_stacks(128)
         .max_memory_size(256 << 20)
         .table_elements(100_000)
         .max_core_instances_per_component(256)
         .max_tables_per_component(64)
-        .max_memories_per_component(32);
+        .max_tables_per_module(64)
+        .max_memories_per_component(32)
+        .max_memories_per_module(32);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Ok(Engine::new(&config)?)
 }
