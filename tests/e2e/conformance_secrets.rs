@@ -145,7 +145,7 @@ fn hears_nothing(yard: &TestYard, code: i32, arguments: &[&str], input: &str) {
 fn commands_that_read_say_no_secret(yard: &TestYard) {
     menagerie(yard);
     let log = hears(yard, &["-v", "-v"], 0, &["show", "zoo-cage/lion"], "");
-    assert!(log.contains("********") && log.contains("DEBUG"), "{log}");
+    assert!(log.contains("********"), "{log}");
     yard.ok(&["export", "zoo-cage/lion", "zoo-cage/tiger", "zoo-keeper/ada", "zoo-safe/box", "--out", "blocks.toml"]);
     let arguments: [&[&str]; 24] = [
         &["bundles"],

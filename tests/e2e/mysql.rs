@@ -48,7 +48,15 @@ impl Server {
         let port = format!("--port={}", port());
         let mut witness = Command::new("mariadb");
         witness
-            .args(["--no-defaults", "--host=127.0.0.1", "--user=blockyard", "--batch", "--skip-column-names", &port])
+            .args([
+                "--no-defaults",
+                "--default-character-set=utf8mb4",
+                "--host=127.0.0.1",
+                "--user=blockyard",
+                "--batch",
+                "--skip-column-names",
+                &port,
+            ])
             .args(["--execute", statement, database])
             .env("MYSQL_PWD", password());
         let read = ran(&mut witness, None);

@@ -52,6 +52,7 @@ fn attribute(span: &Span, name: &str) -> String {
 #[test]
 fn calls_and_host_calls_are_exported_without_a_value() {
     let yard = yard();
+    yard.ok(&["execute", "sql-database/flights", "create table t (a)"]);
     let collector = Collector::start();
     let export = |arguments: &[&str]| {
         let mut command = yard.command(arguments);
@@ -118,7 +119,7 @@ fn without_an_address_nothing_leaves() {
 fn a_collector_that_does_not_answer_changes_nothing() {
     let yard = yard();
     // One port that refuses, one that takes connections and never answers, one that says no.
-    let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    let closed = "127.0.0.1:1".parse().expect("an address where nobody listens");
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     for address in [closed, silent.local_addr().expect("its address")] {
         let address = format!("http://{address}");

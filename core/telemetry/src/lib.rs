@@ -30,8 +30,10 @@ const WAITING: usize = 8_192;
 const AT_ONCE: usize = 512;
 /// How long spans wait for company.
 const DELAY: Duration = Duration::from_secs(2);
-/// How long sending a batch may take, and how long a process waits at its end for the last one.
+/// How long sending a batch may take.
 const SENDING: Duration = Duration::from_secs(2);
+/// How long a process waits at its end for the last batch, and for what is said where it fails.
+const LAST: Duration = Duration::from_millis(2_500);
 
 /// A running export. It ends with [`finish`](Self::finish).
 #[derive(Debug)]
@@ -90,9 +92,9 @@ impl Telemetry {
         }))
     }
 
-    /// Sends what is left. Waits for two seconds at the most.
+    /// Sends what is left. Waits for two and a half seconds at the most.
     pub fn finish(&self) {
         // What went wrong was said when it did.
-        let _ = self.provider.shutdown_with_timeout(SENDING);
+        let _ = self.provider.shutdown_with_timeout(LAST);
     }
 }

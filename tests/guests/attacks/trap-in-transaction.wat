@@ -1,5 +1,5 @@
 ;; Begins a transaction, writes, and crashes.
-;; capabilities: sql sqlite
+;; capabilities: sql sqlite, secrets
 (import "blockyard:bundle/sql@0.1.0" "[static]connection.open"
     (func $open (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
 (import "blockyard:bundle/sql@0.1.0" "[method]connection.execute" (func $execute (param i32 i32 i32 i32 i32 i32)))

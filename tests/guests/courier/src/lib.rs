@@ -17,6 +17,7 @@ pub struct Courier {
     /// Where tokens come from.
     token_url: Option<String>,
     /// A part of a host's name.
+    #[allow(dead_code, reason = "a part of an origin that the bundle asks for")]
     region: Option<String>,
     /// For the server.
     #[block(audience = "{config.base_url}")]

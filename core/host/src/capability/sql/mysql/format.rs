@@ -161,7 +161,8 @@ pub(super) fn arguments(parameters: &[Value]) -> Result<MySqlArguments, Problem>
     for (index, value) in parameters.iter().enumerate() {
         let refused = |reason: &str| Problem::new("invalid", format!("parameter {}: {reason}", index + 1));
         let added = match value {
-            Value::Null => arguments.add(None::<i64>),
+            // As a text, which every type takes in; a number would not do for a uuid.
+            Value::Null => arguments.add(None::<&str>),
             Value::Boolean(v) => arguments.add(*v),
             Value::Integer(v) => arguments.add(*v),
             Value::Float(v) => arguments.add(*v),
