@@ -23,8 +23,16 @@ const INTERRUPTED: u8 = 130;
 /// How long a command has to end in good order after Ctrl-C.
 const GRACE: std::time::Duration = std::time::Duration::from_millis(400);
 
+/// Where the last panic was.
+static PANIC: std::sync::Mutex<Option<String>> = std::sync::Mutex::new(None);
+
 fn main() -> ExitCode {
     no_core_files();
+    // The words of a panic may have a secret in them: where it was is enough to find the mistake.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(|place| format!("{}:{}", place.file(), place.line()));
+        *PANIC.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = place;
+    }));
     let cli = Cli::read();
     let terminal = Terminal { json: cli.global.json, quiet: cli.global.quiet, verbose: cli.global.verbose };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -47,12 +55,14 @@ fn main() -> ExitCode {
         echo.restore();
         std::process::exit(i32::from(INTERRUPTED));
     });
-    let outcome = runtime.block_on(async {
+    let work = async {
         tokio::select! {
             outcome = commands::run(cli.command, &context) => outcome,
             () = interrupted() => Err(Failure::Interrupted),
         }
-    });
+    };
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(work)));
+    let outcome = outcome.unwrap_or_else(|_| Err(bug().into()));
     // Databases stop what nobody waits for any more.
     let _ = runtime.block_on(async { tokio::time::timeout(GRACE, blockyard::settled()).await });
     context.finish();
@@ -83,6 +93,13 @@ async fn interrupted() {
         return;
     }
     let _ = tokio::signal::ctrl_c().await;
+}
+
+/// What nobody thought of: a mistake of ours, and where it is.
+fn bug() -> blockyard::Error {
+    let place = PANIC.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+    let place = place.unwrap_or_else(|| "a place that is not known".to_owned());
+    blockyard::Error::new(blockyard::ErrorKind::Internal, format!("Blockyard itself failed, at {place}"))
 }
 
 /// Secrets are in this process's memory while they are used; a core file would keep them.
