@@ -76,6 +76,11 @@ fn calls_and_host_calls_are_exported_without_a_value() {
     let query = call("query");
     assert_eq!(attribute(query, "block"), "sql-database/flights");
     assert_eq!(attribute(query, "revision"), "1");
+    let number = |name: &str| query.attributes.iter().find(|attribute| attribute.key == name).cloned();
+    for name in ["revision", "bytes"] {
+        let value = number(name).and_then(|attribute| attribute.value?.value);
+        assert!(matches!(value, Some(Value::IntValue(_))), "`{name}` is {value:?}");
+    }
     assert_eq!(attribute(query, "bundle"), "sql");
     assert_eq!(attribute(query, "digest").len(), 64);
     assert_eq!(attribute(query, "effect"), "read");

@@ -31,7 +31,7 @@ impl CallTrace {
         let span = tracing::info_span!(
             "call",
             block = %block.address,
-            revision = block.revision.number(),
+            revision = signed(block.revision.number()),
             bundle = %manifest.name,
             digest = %block.bundle.digest(),
             operation,
@@ -80,6 +80,11 @@ impl CallTrace {
     }
 }
 
+/// OpenTelemetry has whole numbers with a sign, and makes a text of others.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 /// As the manifest has it.
 fn effect_word(effect: Effect) -> &'static str {
     match effect {
@@ -93,7 +98,7 @@ impl Drop for CallTrace {
     fn drop(&mut self) {
         if let Some(begun) = self.begun {
             self.span.record("outcome", self.outcome);
-            self.span.record("bytes", self.bytes);
+            self.span.record("bytes", signed(self.bytes));
             self.span.record("elapsed_ms", begun.elapsed().as_secs_f64() * 1e3);
             tracing::info!(parent: &self.span, "ended");
         }

@@ -70,7 +70,8 @@ impl HostCall {
 
     /// How many bytes came or went.
     pub(crate) fn bytes(&self, bytes: usize) {
-        self.span.record("bytes", bytes as u64);
+        // OpenTelemetry has whole numbers with a sign, and makes a text of others.
+        self.span.record("bytes", i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 }
 
