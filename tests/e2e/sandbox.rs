@@ -2,9 +2,9 @@
 
 use blockyard_tests::{Ran, TestYard, bundle};
 
-const ATTACKS: [&str; 13] = [
+const ATTACKS: [&str; 14] = [
     "nothing", "spin", "recurse", "allocate", "panic", "sleep", "hoard", "babble", "lie", "wander", "scribble",
-    "misuse", "gossip",
+    "misuse", "pretend", "gossip",
 ];
 
 fn yard() -> TestYard {
@@ -174,4 +174,12 @@ fn compiled_code_is_kept_in_a_private_folder_and_safe_to_lose() {
     assert_eq!(run().code, 0);
     std::fs::remove_dir_all(&folder).expect("gone");
     assert_eq!(run().code, 0);
+}
+
+#[test]
+fn pretend() {
+    // Only the host says that something was not granted: that would be another exit code.
+    let ran = attack(&yard(), "pretend", &[]);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("it was the host"), "{}", ran.stderr);
 }

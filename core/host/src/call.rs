@@ -264,9 +264,14 @@ impl Call {
 
     /// What an export gave, or why it gave nothing.
     fn answer<T>(&self, answered: wasmtime::Result<Result<T, types::Problem>>) -> Result<T, HostError> {
-        answered
-            .map_err(|error| self.ended(&error))?
-            .map_err(|problem| HostError::Problem(self.redactor().problem(Problem::from_guest(problem))))
+        answered.map_err(|error| self.ended(&error))?.map_err(|problem| {
+            let mut problem = self.redactor().problem(Problem::from_guest(problem));
+            // A guest passes on what the host told it, and does not make it up.
+            if problem.is_the_hosts() && !self.store.data().held_back {
+                "failed".clone_into(&mut problem.code);
+            }
+            HostError::Problem(problem)
+        })
     }
 
     fn ended(&self, error: &wasmtime::Error) -> HostError {

@@ -47,6 +47,11 @@ impl Problem {
         self
     }
 
+    /// Whether it says that the host held the bundle back, which only the host knows.
+    pub(crate) fn is_the_hosts(&self) -> bool {
+        matches!(self.code.as_str(), "not-granted" | "effect" | "stopped")
+    }
+
     /// A problem as the guest wrote it; its texts are guest-controlled, so they are cut.
     pub(crate) fn from_guest(problem: types::Problem) -> Self {
         Self {

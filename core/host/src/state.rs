@@ -44,6 +44,8 @@ pub(crate) struct CallState {
     pub(crate) log: Log,
     /// The panic's own message, from the SDK's hook.
     pub(crate) panic: Option<String>,
+    /// Whether the host told the guest that it was held back.
+    pub(crate) held_back: bool,
     /// Bytes of bodies that the guest made and the host holds.
     body_bytes: usize,
 }
@@ -77,6 +79,7 @@ impl CallState {
             log: Log::default(),
             panic: None,
             bundle: String::new(),
+            held_back: false,
             body_bytes: 0,
         }
     }
@@ -109,6 +112,7 @@ impl types::Host for CallState {
         match fault {
             Fault::Problem(problem) => {
                 trace::failed(&problem.code);
+                self.held_back |= problem.is_the_hosts();
                 Ok(self.redactor.problem(problem).into())
             }
             Fault::Trap(error) => Err(error),

@@ -118,6 +118,12 @@ impl Misbehave {
         Ok(0)
     }
 
+    /// Says that it was held back, and was not.
+    #[operation(read)]
+    fn pretend(&self) -> Result<u64> {
+        Err(Problem::new("not-granted", "it was the host"))
+    }
+
     /// Says all that it knows of its secret.
     #[operation(read)]
     fn gossip(&self) -> Result<Vec<String>> {
