@@ -21,6 +21,7 @@ fn refused(yard: &TestYard, block: &str, statement: &str) {
             "not authorized",
             "may not be modified",
             "not implemented",
+            "multiple commands",
         ];
         assert!(why.iter().any(|why| ran.stderr.contains(why)), "{statement}: {}", ran.stderr);
     }

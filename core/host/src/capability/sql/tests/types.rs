@@ -57,7 +57,8 @@ fn timestamps(from: i64, to: i64, offset_minutes: Option<i16>) -> Values {
 }
 
 fn uuid() -> impl Strategy<Value = String> {
-    "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+    // Of version 4 (RFC 9562): MariaDB refuses some that no generator makes.
+    "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 }
 
 fn booleans() -> Values {
@@ -118,7 +119,7 @@ fn postgres_keeps_every_value() {
             ("int4[]", same(list)),
             ("text[]", same(word_lists)),
             ("interval", own("interval", "[2-9] days 0[1-9]:[0-5][0-9]:[0-5][0-9]")),
-            ("inet", own("inet", "10\\.[1-9]\\.[1-9]\\.[1-9]")),
+            ("inet", own("inet", "10\\.[1-9]\\.[1-9]\\.[1-9]/2[1-9]")),
             ("int4range", own("int4range", "\\[[1-9],1[0-9]\\)")),
             ("bit(4)", own("bit", "[01]{4}")),
             ("point", own("point", "\\([1-9],-[1-9]\\)")),
@@ -175,6 +176,8 @@ fn mysql_keeps_every_value() {
 #[test]
 fn sqlite_keeps_every_value() {
     let truth = any::<bool>().prop_map(|value| (Value::Boolean(value), Value::Integer(value.into()))).boxed();
+    let not_minus_zero = |value: &f64| !value.is_nan() && (*value != 0.0 || value.is_sign_positive());
+    let real = same(any::<f64>().prop_filter("neither NaN nor minus zero", not_minus_zero).prop_map(Value::Float));
     check(
         &Server::sqlite(),
         &[],
@@ -183,7 +186,9 @@ fn sqlite_keeps_every_value() {
             ("integer", integers::<i64>()),
             ("integer", truth),
             ("", integers::<i64>()),
-            ("real", floats()),
+            // A column of reals keeps whole numbers as integers, which have no minus zero
+            // (https://www.sqlite.org/datatype3.html).
+            ("real", real),
             ("", floats()),
             ("text", same(".{0,20}".prop_map(Value::Text))),
             ("", texts()),
