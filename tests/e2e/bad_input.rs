@@ -97,12 +97,12 @@ fn documents() {
         4,
         &create("sql-database/x", &["--set", "dialect=sqlit", "--set", "databse=/tmp/x.db", "--set", "port=many"]),
         expect![[r#"
-        error: block `sql-database/x` is not valid
-          /database: is missing, and it is required
-          /databse: unknown field `databse`; did you mean `database`?
-          /dialect: must be one of `sqlite`, `postgres`; did you mean `sqlite`?
-          /port: must be of type `integer` or `null`, not `string`
-    "#]],
+            error: block `sql-database/x` is not valid
+              /database: is missing, and it is required
+              /databse: unknown field `databse`; did you mean `database`?
+              /dialect: must be one of `sqlite`, `postgres`, `mysql`; did you mean `sqlite`?
+              /port: must be of type `integer` or `null`, not `string`
+        "#]],
     );
     check(
         &yard,

@@ -92,8 +92,8 @@ impl Conversation {
 fn create_asks_field_by_field_and_does_not_echo_secrets() {
     let yard = TestYard::new();
     let mut conversation = Conversation::begin(&yard, &["create", "sql-database/w"]);
-    conversation.answer("dialect (sqlite, postgres)", "oracle");
-    conversation.answer("one of sqlite, postgres, please", "");
+    conversation.answer("dialect (sqlite, postgres, mysql)", "oracle");
+    conversation.answer("one of sqlite, postgres, mysql, please", "");
     conversation.answer("it is required", "postgres");
     conversation.answer("database", "warehouse");
     conversation.answer("host (may be empty)", "db.example.com");

@@ -34,14 +34,13 @@ pub struct SqlDatabase {
     options: BTreeMap<String, String>,
 }
 
-/// The kinds of databases.
+/// The kinds of databases; `mysql` is MySQL or MariaDB.
 #[data]
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 enum Dialect {
     Sqlite,
     Postgres,
-    /// MySQL or MariaDB.
     Mysql,
 }
 
