@@ -291,7 +291,7 @@ fn a_panic_of_the_host_is_a_bug_of_blockyard() {
             let input = blockyard::Input { media_type: "text/plain".to_owned(), size: None, stream };
             block.call_with("go", serde_json::json!({}), Some(input), blockyard::Deadline::default()).await
         };
-        let panicked = call(Box::pin(Falls)).await.err().expect("it fell over");
+        let panicked = call(Box::pin(Falls)).await.expect_err("it fell over");
         assert_eq!(panicked.kind(), blockyard::ErrorKind::Internal);
         assert_eq!(panicked.to_string(), "Blockyard failed while it worked for bundle `reads`: the disk fell over");
         // The process, the yard and the block go on; the audit trail says what became of the call.

@@ -81,7 +81,7 @@ async fn noise_is_refused() {
 
 #[tokio::test]
 async fn a_file_that_is_too_large_is_not_read_further() {
-    let refused = sandbox().load(Arc::new(vec![0; limits::COMPONENT_BYTES + 1])).await.err().expect("refused");
+    let refused = sandbox().load(Arc::new(vec![0; limits::COMPONENT_BYTES + 1])).await.expect_err("refused");
     assert!(matches!(refused, HostError::TooLarge { .. }));
 }
 

@@ -26,10 +26,13 @@ use crate::problem::Problem;
 /// The client of a sandbox: one pool of connections per set of networks that may be reached, so that
 /// a connection that one grant allowed does not serve a call without it.
 pub(super) struct HttpClient {
-    clients: Mutex<HashMap<Vec<IpNet>, Client<HttpsConnector<Vetted>, Upload>>>,
+    clients: Mutex<HashMap<Vec<IpNet>, Pool>>,
     tls: OnceLock<rustls::ClientConfig>,
     resolve: Resolve,
 }
+
+/// Connections that were vetted alike.
+type Pool = Client<HttpsConnector<Vetted>, Upload>;
 
 /// A request's body.
 pub(crate) struct Upload {
@@ -59,7 +62,7 @@ impl HttpClient {
         client.request(request).await.map_err(|error| problem(&error))
     }
 
-    fn client(&self, networks: Vec<IpNet>) -> Client<HttpsConnector<Vetted>, Upload> {
+    fn client(&self, networks: Vec<IpNet>) -> Pool {
         let mut clients = self.clients.lock().expect("nothing panics while it holds this lock");
         if let Some(client) = clients.get(&networks) {
             return client.clone();
