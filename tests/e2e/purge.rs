@@ -60,6 +60,7 @@ fn secrets_of_every_revision_are_gone_and_all_else_stays(yard: &TestYard) {
     let lines = audit["audit"].as_array().expect("lines");
     let purge = lines.iter().find(|line| line["action"] == "purge").expect("a line of the purge");
     assert_eq!(purge["detail"]["secrets"], json!(3));
+    assert_eq!((&lines[0]["action"], &lines[0]["detail"]["outcome"]), (&json!("check"), &json!("denied")));
 }
 
 fn what_was_destroyed_is_not_in_the_database(yard: &TestYard) {

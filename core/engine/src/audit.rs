@@ -17,6 +17,7 @@ const AT_ONCE: usize = 256;
 
 /// Writes the lines of calls.
 pub(crate) struct AuditWriter {
+    store: Store,
     sender: Mutex<Option<mpsc::Sender<AuditLine>>>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -24,20 +25,24 @@ pub(crate) struct AuditWriter {
 impl AuditWriter {
     pub(crate) fn start(store: Store) -> Self {
         let (sender, mut receiver) = mpsc::channel::<AuditLine>(WAITING);
+        let own = store.clone();
         let task = tokio::spawn(async move {
             let mut lines = Vec::new();
             while receiver.recv_many(&mut lines, AT_ONCE).await > 0 {
-                if let Err(error) = store.append_audit_lines(&lines).await {
-                    for AuditLine { action, subject, .. } in &lines {
-                        tracing::error!(%error, action, subject, "a line of the audit trail was not written");
-                    }
-                }
+                append(&own, &lines).await;
                 lines.clear();
             }
         });
-        Self { sender: Mutex::new(Some(sender)), task: Mutex::new(Some(task)) }
+        Self { store, sender: Mutex::new(Some(sender)), task: Mutex::new(Some(task)) }
     }
 
+    /// Writes the line of a call that failed, and waits for it: many programs end there, without
+    /// closing the yard.
+    pub(crate) async fn write_now(&self, line: AuditLine) {
+        append(&self.store, &[line]).await;
+    }
+
+    /// Hands over a line, which is written together with others.
     pub(crate) async fn write(&self, line: AuditLine) {
         let sender = self.sender.lock().await.clone();
         if let Some(sender) = sender {
@@ -51,6 +56,14 @@ impl AuditWriter {
         let task = self.task.lock().await.take();
         if let Some(task) = task {
             let _ = task.await;
+        }
+    }
+}
+
+async fn append(store: &Store, lines: &[AuditLine]) {
+    if let Err(error) = store.append_audit_lines(lines).await {
+        for AuditLine { action, subject, .. } in lines {
+            tracing::error!(%error, action, subject, "a line of the audit trail was not written");
         }
     }
 }

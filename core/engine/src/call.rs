@@ -24,6 +24,9 @@ use crate::{Error, ErrorKind, Yard};
 /// The largest secret that is read from a source, bytes: a key or a certificate, not a data set.
 const SOURCE_BYTES: u64 = 1 << 20;
 
+/// What the audit trail says of a call that did what it should.
+const OK: &str = "ok";
+
 /// How many secrets may be read one through another: a `block:` source whose block has one, too.
 const SOURCE_DEPTH: usize = 8;
 
@@ -244,7 +247,12 @@ impl Block {
         detail["revision"] = json!(self.revision.number());
         detail["bundle"] = json!(self.bundle.digest().to_string());
         detail["outcome"] = json!(outcome);
-        self.yard.audit_writer().write(line(self.yard.actor(), action, &self.address, &detail)).await;
+        let line = line(self.yard.actor(), action, &self.address, &detail);
+        if outcome == OK {
+            self.yard.audit_writer().write(line).await;
+        } else {
+            self.yard.audit_writer().write_now(line).await;
+        }
     }
 }
 
@@ -348,7 +356,7 @@ impl Yard {
 /// An outcome in one word. Not the outcome itself: a reference to a stream, held while something is
 /// waited for, would keep a program from calling blocks in tasks of their own.
 pub(crate) fn word<T>(outcome: &Result<T, Error>) -> &'static str {
-    outcome.as_ref().err().map_or("ok", |error| error.kind().as_str())
+    outcome.as_ref().err().map_or(OK, |error| error.kind().as_str())
 }
 
 /// A file's content as a secret, without the newlines at its end.
