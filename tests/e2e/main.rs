@@ -16,6 +16,7 @@ mod documentation;
 mod durability;
 mod faults;
 mod formats;
+mod gcs;
 mod http;
 mod keys;
 mod mysql;

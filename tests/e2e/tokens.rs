@@ -43,7 +43,7 @@ fn get(bed: &Bed, auth: &str) -> Ran {
 }
 
 /// A fresh RSA key: PEM of the private one, file of the public one.
-fn rsa_key(folder: &Path, form: &str) -> (String, std::path::PathBuf) {
+pub(crate) fn rsa_key(folder: &Path, form: &str) -> (String, std::path::PathBuf) {
     let (private, public) = (folder.join("private.pem"), folder.join("public.pem"));
     let openssl = |arguments: &[&str]| {
         let ran = Command::new("openssl").args(arguments).output().expect("openssl");
@@ -58,7 +58,7 @@ fn rsa_key(folder: &Path, form: &str) -> (String, std::path::PathBuf) {
     (std::fs::read_to_string(&private).expect("a key"), public)
 }
 
-fn is_signed(public: &Path, data: &[u8], signature: &[u8], folder: &Path) -> bool {
+pub(crate) fn is_signed(public: &Path, data: &[u8], signature: &[u8], folder: &Path) -> bool {
     let (signed, seal) = (folder.join("signed"), folder.join("signature"));
     std::fs::write(&signed, data).expect("a file");
     std::fs::write(&seal, signature).expect("a file");
@@ -73,7 +73,7 @@ fn is_signed(public: &Path, data: &[u8], signature: &[u8], folder: &Path) -> boo
     ran.status.success()
 }
 
-fn form(request: &Seen) -> std::collections::BTreeMap<String, String> {
+pub(crate) fn form(request: &Seen) -> std::collections::BTreeMap<String, String> {
     let text = String::from_utf8(request.body.clone()).expect("text");
     let decode = |part: &str| {
         let part = part.replace('+', " ");

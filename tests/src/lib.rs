@@ -7,6 +7,7 @@
 
 pub mod attack;
 pub mod collector;
+pub mod gate;
 pub mod proxy;
 pub mod web;
 

@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the workshop talks to whoever works in it")]
 
 mod bench;
+mod cloud;
 mod demo;
 mod flights;
 mod mariadb;

@@ -54,7 +54,8 @@ pub(crate) fn release() -> Result<(PathBuf, PathBuf)> {
 /// Builds the bundles of this repository and the guests of its tests; gives name and file of each.
 pub(crate) fn bundles() -> Result<Vec<(&'static str, PathBuf)>> {
     let guests = ["courier", "misbehave", "zoo"].map(|name| (name, format!("tests/guests/{name}")));
-    [("sql", "plugins/sql".to_owned())]
+    ["gcp", "sql"]
+        .map(|name| (name, format!("plugins/{name}")))
         .into_iter()
         .chain(guests)
         .map(|(name, folder)| Ok((name, bundle(name, &folder)?)))

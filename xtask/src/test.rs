@@ -58,10 +58,16 @@ pub(crate) fn run(long: Option<String>) -> Result {
             skipped.push(format!("{suite}: no {}", missing.join(", ")));
         }
     }
+    let storage = crate::cloud::fake_gcs_server();
+    if let Err(reason) = &storage {
+        skipped.push(format!("Cloud Storage (fake-gcs-server): {reason}"));
+    }
     if !skipped.is_empty() && std::env::var_os("CI").is_some() {
         return Err(format!("in CI every suite runs; these cannot: {}", skipped.join("; ")));
     }
 
+    // Licences are looked at for every platform, with what is on this machine.
+    crate::run(setup::cargo().args(["fetch", "--locked"]))?;
     println!("set-up: formatting");
     crate::run(setup::cargo().args(["fmt", "--all", "--check"]))?;
     let binary = setup::binary()?;
@@ -88,6 +94,9 @@ pub(crate) fn run(long: Option<String>) -> Result {
     }
     if has("keyring") {
         tests.env("BLOCKYARD_TEST_KEYRING", "1");
+    }
+    if let Ok(program) = storage {
+        tests.env("BLOCKYARD_TEST_FAKE_GCS", program);
     }
     // It stops when it goes out of scope, whatever the tests do.
     let postgres = if has("PostgreSQL") { Some(Postgres::start()?) } else { None };

@@ -35,6 +35,9 @@ pub struct InterfaceOperation {
     pub effect: Effect,
     /// The arguments that an implementation must take: name to JSON Schema.
     pub arguments: serde_json::Map<String, Value>,
+    /// Whether it reads a stream of bytes.
+    #[serde(default)]
+    pub input: bool,
     /// Whether it gives a stream of bytes.
     #[serde(default)]
     pub output: bool,
@@ -43,6 +46,7 @@ pub struct InterfaceOperation {
 static INTERFACES: LazyLock<Vec<Interface>> = LazyLock::new(|| {
     [
         include_str!("../../../schemas/interfaces/database.json"),
+        include_str!("../../../schemas/interfaces/object-storage.json"),
         include_str!("../../../schemas/interfaces/secret-store.json"),
     ]
     .into_iter()
@@ -79,6 +83,9 @@ impl InterfaceOperation {
         }
         if found.output != self.output {
             return wrong(format!("{} a stream of bytes", if self.output { "gives" } else { "does not give" }));
+        }
+        if found.input != self.input {
+            return wrong(format!("{} a stream of bytes", if self.input { "reads" } else { "does not read" }));
         }
         let taken = found.arguments.document().get("properties").and_then(Value::as_object);
         let missing = self.arguments.keys().find(|argument| taken.is_none_or(|t| !t.contains_key(*argument)));

@@ -2,6 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
+use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{
@@ -167,7 +168,7 @@ impl Operation {
             }
         };
         Self {
-            name: signature.ident.to_string().replace('_', "-"),
+            name: signature.ident.unraw().to_string().replace('_', "-"),
             method: signature.ident.clone(),
             description,
             kind,

@@ -1,0 +1,116 @@
+//! What all of Google's APIs have in common: the form of their errors, and when to try again.
+//!
+//! Retries follow Cloud Storage's "Retry strategy": requests that may be repeated are, after answers
+//! of 408, 429 and 5xx and after broken connections, with exponential backoff and jitter.
+
+use std::time::Duration;
+
+use blockyard_sdk::http::{Request, Response};
+use blockyard_sdk::prelude::*;
+use blockyard_sdk::{StepStatus, clock, random};
+
+/// How often a request is sent at the most.
+const ATTEMPTS: u32 = 5;
+/// The longest wait between two attempts.
+const LONGEST_WAIT: Duration = Duration::from_secs(32);
+/// The beginning of an answer that is shown where it has no message.
+const SHOWN_CHARACTERS: usize = 300;
+
+/// Sends a request that may be repeated, until it is answered for good.
+pub(crate) fn send(request: impl Fn() -> Request) -> Result<Response> {
+    let mut attempt = 0;
+    loop {
+        let answer = request().send();
+        attempt += 1;
+        if attempt == ATTEMPTS || !is_passing(&answer) {
+            return answer;
+        }
+        wait(attempt);
+    }
+}
+
+/// Whether the same request may be answered otherwise in a moment.
+pub(crate) fn is_passing(answer: &Result<Response>) -> bool {
+    match answer {
+        Ok(answer) => matches!(answer.status, 408 | 429 | 500..=599),
+        Err(problem) => problem.is_retryable(),
+    }
+}
+
+/// Waits after the attempt of this number, from 1: one second, two, four, …, and up to one more.
+pub(crate) fn wait(attempt: u32) {
+    let jitter = random::bytes(2).iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)) % 1_000;
+    let seconds = Duration::from_secs(1 << (attempt - 1).min(6));
+    clock::sleep((seconds + Duration::from_millis(jitter)).min(LONGEST_WAIT));
+}
+
+/// The answer itself where its status is 2xx; otherwise what Google says about `what`.
+pub(crate) fn ok(answer: Response, what: &str) -> Result<Response> {
+    if (200..300).contains(&answer.status) {
+        return Ok(answer);
+    }
+    let status = answer.status;
+    let text = answer.text().unwrap_or_default();
+    Err(refusal(status, &text, what))
+}
+
+fn refusal(status: u16, text: &str, what: &str) -> Problem {
+    let document: Value = serde_json::from_str(text).unwrap_or_default();
+    let error = &document["error"];
+    let said = error["message"].as_str().unwrap_or(text);
+    let said: String = said.trim().chars().take(SHOWN_CHARACTERS).collect();
+    let reason = error["errors"][0]["reason"].as_str().or_else(|| error["status"].as_str());
+    let said = if said.is_empty() { format!("status {status}") } else { format!("{said} (status {status})") };
+    let problem = match status {
+        404 | 410 => Problem::new("not-found", format!("{what} is not there: {said}")),
+        401 => Problem::new("denied", format!("the credentials are not accepted for {what}: {said}")),
+        403 => Problem::new("denied", format!("the credentials may not do this with {what}: {said}")),
+        409 => Problem::new("conflict", format!("{what} is there already: {said}")),
+        412 => Problem::new("conflict", format!("{what} is not in the state that was asked for: {said}")),
+        408 | 429 | 500.. => {
+            Problem::new("unavailable", format!("Google cannot do this with {what} now: {said}")).retryable()
+        }
+        _ => Problem::invalid(format!("Google refuses this for {what}: {said}")),
+    };
+    problem.with_details(json!({ "status": status, "reason": reason }))
+}
+
+/// A step of a check that began then.
+pub(crate) fn step(name: &str, status: StepStatus, detail: Option<String>, started: Duration) -> Step {
+    let took = clock::now().saturating_sub(started).as_millis();
+    let milliseconds = (status != StepStatus::Skipped).then(|| u64::try_from(took).unwrap_or(u64::MAX));
+    Step { name: name.to_owned(), status, detail, milliseconds }
+}
+
+use blockyard_sdk::serde_json;
+
+#[cfg(test)]
+mod tests {
+    use super::refusal;
+
+    #[test]
+    fn what_google_says_is_passed_on() {
+        let text = r#"{"error": {"code": 403, "message": "ada does not have storage.objects.get access", "errors": [{"reason": "forbidden"}]}}"#;
+        let problem = refusal(403, text, "object `a`");
+        assert_eq!(problem.code(), "denied");
+        assert_eq!(
+            problem.message(),
+            "the credentials may not do this with object `a`: ada does not have storage.objects.get access (status 403)"
+        );
+        assert_eq!(problem.details()["reason"], "forbidden");
+    }
+
+    #[test]
+    fn only_what_passes_is_worth_a_retry() {
+        for (status, code, retryable) in [
+            (400, "invalid", false),
+            (404, "not-found", false),
+            (412, "conflict", false),
+            (429, "unavailable", true),
+            (503, "unavailable", true),
+        ] {
+            let problem = refusal(status, "", "it");
+            assert_eq!((problem.code(), problem.is_retryable()), (code, retryable), "{status}");
+        }
+    }
+}

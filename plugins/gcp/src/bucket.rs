@@ -1,0 +1,424 @@
+//! A bucket of Cloud Storage, by its JSON API (version 1).
+
+use std::collections::BTreeMap;
+
+use blockyard_sdk::http::{self, Request};
+use blockyard_sdk::prelude::*;
+use blockyard_sdk::{StepStatus, clock};
+
+use crate::api;
+use crate::credentials::GcpCredentials;
+use crate::path::{self, Prefix};
+use crate::upload::Upload;
+
+/// A bucket of Google Cloud Storage, or the part of one below a prefix.
+#[derive(Block, Debug)]
+#[block(type = "gcs-bucket", version = 1, title = "Google Cloud Storage bucket", interfaces("object-storage"))]
+pub(crate) struct GcsBucket {
+    /// Who calls.
+    pub(crate) credentials: BlockRef<GcpCredentials>,
+    /// The bucket's name.
+    pub(crate) bucket: String,
+    /// What stands before every path; empty for the whole bucket.
+    #[serde(default)]
+    pub(crate) prefix: String,
+}
+
+/// An object, without its bytes.
+#[data]
+struct Object {
+    /// Its path, relative to the block's prefix.
+    path: String,
+    /// Its size, bytes.
+    size: u64,
+    /// When it was last changed (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated: Option<String>,
+    /// Its media type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<String>,
+    /// Its checksum: CRC32C, big-endian, in base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crc32c: Option<String>,
+    /// Which state of the object this is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<String>,
+    /// What its writers said about it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<String, String>,
+}
+
+/// A page of a list.
+#[data]
+struct Page {
+    /// Objects in the order of their names.
+    objects: Vec<Object>,
+    /// What stands for all objects whose paths go on after the delimiter.
+    prefixes: Vec<String>,
+    /// For the next page; none on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
+}
+
+/// A bucket.
+#[data]
+struct Bucket {
+    /// Its name.
+    name: String,
+    /// Where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<String>,
+}
+
+#[operations]
+impl GcsBucket {
+    /// Objects whose paths begin with a prefix, a page at a time.
+    #[operation(read)]
+    fn list(
+        &self,
+        /// What the paths begin with.
+        #[serde(default)]
+        prefix: String,
+        /// Paths that go on after this are shown as one prefix; `/` for folders.
+        delimiter: Option<String>,
+        /// How many at the most; Cloud Storage gives 1,000 of itself.
+        page_size: Option<u32>,
+        /// From the page before.
+        page_token: Option<String>,
+    ) -> Result<Page> {
+        let own = Prefix::new(&self.prefix);
+        let beginning = own.beginning(&prefix)?;
+        let size = page_size.map(|size| size.to_string());
+        let parameters: Vec<(&str, &str)> = [
+            ("prefix", Some(beginning.as_str()).filter(|prefix| !prefix.is_empty())),
+            ("delimiter", delimiter.as_deref()),
+            ("maxResults", size.as_deref()),
+            ("pageToken", page_token.as_deref()),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect();
+        let url = format!("{}/o", self.url()?);
+        let answer = self.send(|| http::get(url.as_str()).query(parameters.iter().copied()))?;
+        let found: Value = api::ok(answer, &self.what())?.json()?;
+        let items = found["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let prefixes = found["prefixes"].as_array().map(Vec::as_slice).unwrap_or_default();
+        Ok(Page {
+            objects: items.iter().map(|item| self.object(item)).collect::<Result<_>>()?,
+            prefixes: prefixes.iter().filter_map(Value::as_str).map(|prefix| own.path(prefix)).collect(),
+            next_page_token: found["nextPageToken"].as_str().filter(|token| !token.is_empty()).map(str::to_owned),
+        })
+    }
+
+    /// What an object is, without its bytes.
+    #[operation(read)]
+    fn stat(
+        &self,
+        /// Its path.
+        path: String,
+    ) -> Result<Object> {
+        self.object(&self.resource(&self.name(&path)?)?)
+    }
+
+    /// The bytes of an object, or a range of them.
+    #[operation(read)]
+    fn get(
+        &self,
+        /// Its path.
+        path: String,
+        /// The first byte, from 0.
+        offset: Option<u64>,
+        /// How many bytes; where it is not said, all that follow.
+        length: Option<u64>,
+    ) -> Result<Streamed<Object>> {
+        let name = self.name(&path)?;
+        let resource = self.resource(&name)?;
+        let range = byte_range(offset, length)?;
+        let url = self.object_url(&name)?;
+        // That very state of the object: what was said of it holds for its bytes.
+        let generation = resource["generation"].as_str().unwrap_or_default();
+        let mut parameters = vec![("alt", "media")];
+        if !generation.is_empty() {
+            parameters.push(("ifGenerationMatch", generation));
+        }
+        let answer = self.send(|| {
+            let request = http::get(url.as_str()).query(parameters.iter().copied());
+            match &range {
+                Some(range) => request.header("range", range),
+                None => request,
+            }
+        })?;
+        if answer.status == 416 {
+            return Err(Problem::invalid(format!("{} has no bytes in that range", self.named(&name))));
+        }
+        let body = api::ok(answer, &self.named(&name))?.body;
+        Ok(Streamed { result: self.object(&resource)?, body })
+    }
+
+    /// Stores an object: its bytes are the input.
+    #[operation(write)]
+    fn put(
+        &self,
+        /// Its path.
+        path: String,
+        /// Its media type; where it is not said, that of the input.
+        content_type: Option<String>,
+        /// Only where there is no object at that path.
+        #[serde(default)]
+        if_absent: bool,
+        /// What to say about it.
+        #[serde(default)]
+        metadata: BTreeMap<String, String>,
+        /// Its storage class, where it is not the bucket's: `NEARLINE`, `COLDLINE`, `ARCHIVE`.
+        storage_class: Option<String>,
+        input: Body,
+    ) -> Result<Object> {
+        let mut resource = Map::new();
+        if !metadata.is_empty() {
+            resource.insert("metadata".to_owned(), json!(metadata));
+        }
+        if let Some(class) = storage_class {
+            resource.insert("storageClass".to_owned(), class.into());
+        }
+        let content_type = content_type.unwrap_or_else(|| input.media_type());
+        let content_type = if content_type.is_empty() { "application/octet-stream".to_owned() } else { content_type };
+        let upload = Upload { bucket: self, name: self.name(&path)?, content_type, resource, if_absent };
+        self.object(&upload.send(&input)?)
+    }
+
+    /// Removes an object.
+    #[operation(destructive)]
+    fn delete(
+        &self,
+        /// Its path.
+        path: String,
+    ) -> Result<()> {
+        self.remove(&self.name(&path)?, None)
+    }
+
+    /// Copies an object within the bucket; its bytes stay where they are.
+    #[operation(write)]
+    fn copy(
+        &self,
+        /// Its path.
+        from: String,
+        /// The path of the copy.
+        to: String,
+    ) -> Result<Object> {
+        let resource = self.rewrite(&self.name(&from)?, &self.name(&to)?)?;
+        self.object(&resource)
+    }
+
+    /// Gives an object another path.
+    #[operation(destructive)]
+    fn r#move(
+        &self,
+        /// Its path.
+        from: String,
+        /// The new one.
+        to: String,
+    ) -> Result<Object> {
+        let (from, to) = (self.name(&from)?, self.name(&to)?);
+        if from == to {
+            return Err(Problem::invalid("the object is there already"));
+        }
+        let generation = self.resource(&from)?["generation"].as_str().map(str::to_owned);
+        let resource = self.rewrite(&from, &to)?;
+        // What somebody wrote there meanwhile stays.
+        self.remove(&from, generation.as_deref())?;
+        self.object(&resource)
+    }
+
+    /// Makes the bucket.
+    #[operation(write)]
+    fn create_bucket(
+        &self,
+        /// Where; where it is not said, `US`.
+        location: Option<String>,
+    ) -> Result<Bucket> {
+        let credentials = self.credentials()?;
+        let project = credentials.project().ok_or_else(|| {
+            Problem::invalid("it is not known in which project").hint("set `project` in the credentials")
+        })?;
+        let url = format!("{}/storage/v1/b?project={}", credentials.base("storage"), http::percent_encode(project));
+        let mut bucket = json!({ "name": self.bucket });
+        if let Some(location) = location {
+            bucket["location"] = location.into();
+        }
+        let answer = self.send(|| http::post(url.as_str()).json(&bucket))?;
+        self.read_bucket(&api::ok(answer, &self.what())?.json()?)
+    }
+
+    /// Gets a token, and asks for the bucket.
+    #[check]
+    fn check(&self) -> Vec<Step> {
+        let started = clock::now();
+        let answered = self.url().and_then(|url| self.credentials()?.sign(http::get(url)).send());
+        let is_token = |problem: &Problem| problem.details()["step"] == "authenticate";
+        let (authenticate, authorise) = match answered {
+            Err(problem) if is_token(&problem) => {
+                ((StepStatus::Failed, Some(problem.to_string())), (StepStatus::Skipped, None))
+            }
+            Err(problem) => ((StepStatus::Skipped, None), (StepStatus::Failed, Some(problem.to_string()))),
+            Ok(answer) => {
+                let read = api::ok(answer, &self.what()).and_then(|answer| self.read_bucket(&answer.json()?));
+                let authorise = match read {
+                    Ok(bucket) => (StepStatus::Passed, bucket.location.map(|location| format!("bucket in {location}"))),
+                    Err(problem) => (StepStatus::Failed, Some(problem.to_string())),
+                };
+                ((StepStatus::Passed, None), authorise)
+            }
+        };
+        vec![
+            api::step("authenticate", authenticate.0, authenticate.1, started),
+            api::step("authorise", authorise.0, authorise.1, started),
+        ]
+    }
+
+    /// The names of buckets follow rules, and prefixes are paths.
+    #[validate]
+    fn validate(&self) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        let known = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
+        let ends = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        let name = self.bucket.as_bytes();
+        if !(3..=222).contains(&name.len())
+            || !name.iter().all(|byte| known(*byte))
+            || !ends(name.first().copied())
+            || !ends(name.last().copied())
+        {
+            violations.push(Violation::new(
+                "/bucket",
+                "is not the name of a bucket: 3 to 63 characters of `a-z`, `0-9`, `-`, `_`, `.`, beginning and ending with a letter or digit, without `gs://`",
+            ));
+        }
+        let prefix = self.prefix.trim_matches('/');
+        if let Some(wrong) = path::mistake(prefix).filter(|_| !prefix.is_empty()) {
+            violations.push(Violation::new("/prefix", wrong));
+        }
+        violations
+    }
+}
+
+impl GcsBucket {
+    pub(crate) fn credentials(&self) -> Result<&GcpCredentials> {
+        self.credentials.get()
+    }
+
+    /// Removes an object, or only that state of it.
+    pub(crate) fn remove(&self, name: &str, generation: Option<&str>) -> Result<()> {
+        let url = self.object_url(name)?;
+        let parameters: Vec<(&str, &str)> = generation
+            .filter(|generation| !generation.is_empty())
+            .map(|generation| ("ifGenerationMatch", generation))
+            .into_iter()
+            .collect();
+        let answer = self.send(|| http::delete(url.as_str()).query(parameters.iter().copied()))?;
+        api::ok(answer, &self.named(name)).map(drop)
+    }
+
+    /// Copies on the server's side, in as many steps as it takes.
+    fn rewrite(&self, from: &str, to: &str) -> Result<Value> {
+        let to = http::percent_encode(to);
+        let url = format!("{}/rewriteTo/b/{}/o/{to}", self.object_url(from)?, http::percent_encode(&self.bucket));
+        let mut token: Option<String> = None;
+        loop {
+            let parameters: Vec<(&str, &str)> =
+                token.as_deref().map(|token| ("rewriteToken", token)).into_iter().collect();
+            let answer = self.send(|| http::post(url.as_str()).query(parameters.iter().copied()).json(&json!({})))?;
+            let mut step: Value = api::ok(answer, &self.named(from))?.json()?;
+            if step["done"] == true {
+                return Ok(step["resource"].take());
+            }
+            token = step["rewriteToken"].as_str().map(str::to_owned);
+            if token.is_none() {
+                return Err(Problem::new("failed", "Cloud Storage does not say how the copy goes on"));
+            }
+        }
+    }
+
+    fn resource(&self, name: &str) -> Result<Value> {
+        let url = self.object_url(name)?;
+        let answer = self.send(|| http::get(url.as_str()))?;
+        api::ok(answer, &self.named(name))?.json()
+    }
+
+    fn object(&self, resource: &Value) -> Result<Object> {
+        let unread = || Problem::new("failed", "Cloud Storage describes an object in a way that is not known");
+        let text = |field: &str| resource[field].as_str().map(str::to_owned);
+        let size = resource["size"].as_str().and_then(|size| size.parse().ok()).or_else(|| resource["size"].as_u64());
+        let metadata = resource["metadata"].as_object().into_iter().flatten();
+        Ok(Object {
+            path: Prefix::new(&self.prefix).path(resource["name"].as_str().ok_or_else(unread)?),
+            size: size.ok_or_else(unread)?,
+            updated: text("updated"),
+            content_type: text("contentType"),
+            crc32c: text("crc32c"),
+            generation: text("generation"),
+            metadata: metadata
+                .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()))
+                .collect(),
+        })
+    }
+
+    fn read_bucket(&self, resource: &Value) -> Result<Bucket> {
+        let name = resource["name"].as_str().unwrap_or(&self.bucket).to_owned();
+        Ok(Bucket { name, location: resource["location"].as_str().map(str::to_owned) })
+    }
+
+    /// Sends a request that may be repeated.
+    fn send(&self, request: impl Fn() -> Request) -> Result<http::Response> {
+        let credentials = self.credentials()?;
+        api::send(|| credentials.sign(request()))
+    }
+
+    fn url(&self) -> Result<String> {
+        Ok(format!("{}/storage/v1/b/{}", self.credentials()?.base("storage"), http::percent_encode(&self.bucket)))
+    }
+
+    fn object_url(&self, name: &str) -> Result<String> {
+        Ok(format!("{}/o/{}", self.url()?, http::percent_encode(name)))
+    }
+
+    fn name(&self, path: &str) -> Result<String> {
+        Prefix::new(&self.prefix).name(path)
+    }
+
+    fn what(&self) -> String {
+        format!("bucket `{}`", self.bucket)
+    }
+
+    fn named(&self, name: &str) -> String {
+        format!("object `{name}` of bucket `{}`", self.bucket)
+    }
+}
+
+/// `Range` (RFC 9110, section 14.2); none for the whole object.
+fn byte_range(offset: Option<u64>, length: Option<u64>) -> Result<Option<String>> {
+    let begin = offset.unwrap_or(0);
+    Ok(match length {
+        Some(0) => return Err(Problem::invalid("a range has at least one byte")),
+        Some(length) => {
+            let end = begin.checked_add(length - 1).ok_or_else(|| Problem::invalid("the range ends nowhere"))?;
+            Some(format!("bytes={begin}-{end}"))
+        }
+        None if begin == 0 => None,
+        None => Some(format!("bytes={begin}-")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::byte_range;
+
+    #[test]
+    fn ranges() {
+        let range = |offset, length| byte_range(offset, length).expect("a range");
+        assert_eq!(range(None, None), None);
+        assert_eq!(range(Some(0), None), None);
+        assert_eq!(range(Some(5), None).as_deref(), Some("bytes=5-"));
+        assert_eq!(range(Some(5), Some(3)).as_deref(), Some("bytes=5-7"));
+        assert!(byte_range(None, Some(0)).is_err());
+        assert!(byte_range(Some(u64::MAX), Some(2)).is_err());
+    }
+}

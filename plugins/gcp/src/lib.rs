@@ -1,0 +1,31 @@
+//! Google Cloud as blocks: `gcp-credentials`, and `gcs-bucket` with the standard interface
+//! `object-storage`, which builds on them.
+
+mod api;
+mod bucket;
+mod credentials;
+mod path;
+mod upload;
+
+use blockyard_sdk::prelude::*;
+
+use bucket::GcsBucket;
+use credentials::GcpCredentials;
+
+bundle! {
+    name: "gcp",
+    description: "Google Cloud: credentials and Cloud Storage",
+    types: [GcpCredentials, GcsBucket],
+    capabilities: [
+        "http https://*.googleapis.com",
+        // Emulators, private endpoints and other token servers: where the credentials name them.
+        "http {config.endpoint}",
+        "http {config.service_account.token_uri}",
+        "http {config.authorized_user.token_uri}",
+        "http {config.credentials.config.endpoint}",
+        "http {config.credentials.config.service_account.token_uri}",
+        "http {config.credentials.config.authorized_user.token_uri}",
+        "clock",
+        "random",
+    ],
+}

@@ -1,0 +1,101 @@
+//! Paths in a bucket: relative to the block's prefix, which is put before them here and nowhere else.
+
+use blockyard_sdk::prelude::*;
+
+/// The longest name of an object, bytes of UTF-8 ("About Cloud Storage objects", naming).
+const NAME_BYTES: usize = 1_024;
+
+/// A block's prefix: empty, or with one slash at its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Prefix(String);
+
+impl Prefix {
+    /// The prefix as a person writes it: slashes around it mean nothing.
+    pub(crate) fn new(text: &str) -> Self {
+        let text = text.trim_matches('/');
+        Self(if text.is_empty() { String::new() } else { format!("{text}/") })
+    }
+
+    /// The object's name in the bucket.
+    pub(crate) fn name(&self, path: &str) -> Result<String> {
+        if let Some(wrong) = mistake(path) {
+            return Err(Problem::invalid(format!("the path `{}` {wrong}", path.escape_debug())));
+        }
+        let name = format!("{}{path}", self.0);
+        if name.len() > NAME_BYTES {
+            return Err(Problem::invalid(format!("the path is longer than {NAME_BYTES} bytes with its prefix")));
+        }
+        Ok(name)
+    }
+
+    /// What the names of objects begin with whose paths begin with this.
+    pub(crate) fn beginning(&self, path: &str) -> Result<String> {
+        let path = path.trim_start_matches('/');
+        match mistake(path) {
+            Some(wrong) if !path.is_empty() => {
+                Err(Problem::invalid(format!("the prefix `{}` {wrong}", path.escape_debug())))
+            }
+            _ => Ok(format!("{}{path}", self.0)),
+        }
+    }
+
+    /// The path of an object of this name.
+    pub(crate) fn path(&self, name: &str) -> String {
+        name.strip_prefix(self.0.as_str()).unwrap_or(name).to_owned()
+    }
+}
+
+/// What is wrong with a path, where something is.
+pub(crate) fn mistake(path: &str) -> Option<&'static str> {
+    if path.is_empty() {
+        Some("is empty")
+    } else if path.starts_with('/') {
+        Some("begins with a slash; paths are relative to the block's prefix")
+    } else if path.split('/').any(|part| part == "..") {
+        Some("has `..`, which would lead out of the block's prefix")
+    } else if path.split('/').any(|part| part == ".") {
+        Some("has `.`, which means nothing in a bucket")
+    } else if path.chars().any(char::is_control) {
+        Some("has a control character")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_prefix_is_joined_once_however_it_is_written() {
+        for written in ["data", "/data", "data/", "//data//"] {
+            let prefix = Prefix::new(written);
+            assert_eq!(prefix.name("a/b.csv").expect("a name"), "data/a/b.csv");
+            assert_eq!(prefix.beginning("").expect("a beginning"), "data/");
+        }
+        assert_eq!(Prefix::new("").name("a").expect("a name"), "a");
+        assert_eq!(Prefix::new("/").beginning("a/").expect("a beginning"), "a/");
+    }
+
+    #[test]
+    fn paths_that_lead_elsewhere_are_refused() {
+        for path in ["", "/a", "../a", "a/../b", "a/..", ".", "a/./b", "a\nb", "a\0"] {
+            assert!(Prefix::new("p").name(path).is_err(), "{path:?}");
+        }
+        for path in ["a..b", "..a", "a...", "a b/ü", "a//b"] {
+            assert!(Prefix::new("p").name(path).is_ok(), "{path:?}");
+        }
+        assert!(Prefix::new("p").name(&"a".repeat(1_022)).is_ok());
+        assert!(Prefix::new("p").name(&"a".repeat(1_023)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_path_comes_back(prefix in "[a-z/]{0,6}", path in "[a-zü ._-]{1,8}(/[a-z]{1,4}){0,3}") {
+            prop_assume!(mistake(&path).is_none());
+            let prefix = Prefix::new(&prefix);
+            prop_assert_eq!(prefix.path(&prefix.name(&path).expect("a name")), path);
+        }
+    }
+}

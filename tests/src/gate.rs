@@ -1,0 +1,190 @@
+//! What stands before a server that checks no tokens: a proxy of the harness that lets requests
+//! through that carry one, and that does to them what a test wants done.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+
+/// A running proxy; it ends with the value.
+pub struct Gate {
+    address: SocketAddr,
+    tokens: Arc<Mutex<HashSet<String>>>,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// What happens to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes through.
+    Pass,
+    /// It is answered here.
+    Answer(u16, String),
+    /// It is answered as Cloud Storage answers the question where a resumable upload stands: 308, and
+    /// so many bytes. fake-gcs-server takes that question for the end of the upload.
+    Held(u64),
+    /// The connection breaks before it is answered; the server never hears of it.
+    CutRequest,
+    /// It goes through, and the connection breaks before the answer has come to the client.
+    CutAnswer,
+    /// The connection breaks after so many bytes of the answer's body.
+    CutBody(usize),
+}
+
+type Deciding = dyn Fn(&http::request::Parts) -> Fate + Send + Sync;
+type Answering = http::Response<BoxBody<Bytes, std::io::Error>>;
+
+impl Gate {
+    /// Stands before the server of this port.
+    ///
+    /// # Panics
+    /// Where there is no free port.
+    #[must_use]
+    pub fn before(port: u16, decide: impl Fn(&http::request::Parts) -> Fate + Send + Sync + 'static) -> Self {
+        let tokens = Arc::new(Mutex::new(HashSet::new()));
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let (told, address) = std::sync::mpsc::channel();
+        let (known, decide): (_, Arc<Deciding>) = (tokens.clone(), Arc::new(decide));
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+                told.send(listener.local_addr().expect("an address")).expect("the test waits");
+                let upstream = SocketAddr::from(([127, 0, 0, 1], port));
+                tokio::select! {
+                    () = accept(listener, upstream, known, decide) => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        let address = address.recv().expect("the proxy starts");
+        Self { address, tokens, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// `127.0.0.1:PORT`.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// The tokens that are good; whoever hands one out puts it there.
+    #[must_use]
+    pub fn tokens(&self) -> Arc<Mutex<HashSet<String>>> {
+        self.tokens.clone()
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    upstream: SocketAddr,
+    tokens: Arc<Mutex<HashSet<String>>>,
+    decide: Arc<Deciding>,
+) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let (tokens, decide) = (tokens.clone(), decide.clone());
+        tokio::spawn(async move {
+            let service =
+                hyper::service::service_fn(move |request| pass(request, upstream, tokens.clone(), decide.clone()));
+            drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+        });
+    }
+}
+
+/// An error breaks the connection.
+async fn pass(
+    request: http::Request<Incoming>,
+    upstream: SocketAddr,
+    tokens: Arc<Mutex<HashSet<String>>>,
+    decide: Arc<Deciding>,
+) -> Result<Answering, std::io::Error> {
+    let (head, body) = request.into_parts();
+    let authorization = head.headers.get("authorization").and_then(|value| value.to_str().ok());
+    let token = authorization.and_then(|value| value.strip_prefix("Bearer "));
+    let known = token.is_some_and(|token| tokens.lock().expect("nothing panics with this lock").contains(token));
+    if !known {
+        return Ok(refused(
+            401,
+            r#"{"error": {"code": 401, "message": "Invalid Credentials", "errors": [{"reason": "authError"}]}}"#,
+        ));
+    }
+    let fate = decide(&head);
+    match &fate {
+        Fate::Answer(status, text) => {
+            let _ = body.collect().await;
+            return Ok(refused(*status, text));
+        }
+        Fate::Held(bytes) => {
+            let mut answer = refused(308, "");
+            if let Some(last) = bytes.checked_sub(1) {
+                let range = format!("bytes=0-{last}").parse().map_err(std::io::Error::other)?;
+                answer.headers_mut().insert("range", range);
+            }
+            return Ok(answer);
+        }
+        Fate::CutRequest => return Err(std::io::ErrorKind::ConnectionReset.into()),
+        _ => {}
+    }
+    let connection = TcpStream::connect(upstream).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(connection)).await.map_err(std::io::Error::other)?;
+    tokio::spawn(connection);
+    let path = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+    let mut forwarded = http::Request::builder().method(head.method).uri(path);
+    if let Some(headers) = forwarded.headers_mut() {
+        *headers = head.headers;
+    }
+    let forwarded = forwarded.body(body).map_err(std::io::Error::other)?;
+    let answer = sender.send_request(forwarded).await.map_err(std::io::Error::other)?;
+    let (head, body) = answer.into_parts();
+    let body = match fate {
+        Fate::CutAnswer => {
+            let _ = body.collect().await;
+            return Err(std::io::ErrorKind::ConnectionReset.into());
+        }
+        Fate::CutBody(bytes) => {
+            let whole = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
+            let pieces = [
+                Ok(Frame::data(whole.slice(..bytes.min(whole.len())))),
+                Err(std::io::ErrorKind::ConnectionReset.into()),
+            ];
+            // In two turns, so that what comes before the break is sent.
+            let slow = stream::iter(pieces).then(|piece| async {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                piece
+            });
+            http_body_util::BodyExt::boxed(
+                StreamBody::new(Box::pin(slow).map(|piece: Result<_, std::io::Error>| piece)).map_err(|error| error),
+            )
+        }
+        _ => body.map_err(std::io::Error::other).boxed(),
+    };
+    Ok(http::Response::from_parts(head, body))
+}
+
+fn refused(status: u16, text: &str) -> Answering {
+    let body = Full::new(Bytes::from(text.to_owned())).map_err(|never| match never {}).boxed();
+    http::Response::builder()
+        .status(status)
+        .header("content-type", "application/json")
+        .body(body)
+        .expect("an answer of the harness is one")
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
