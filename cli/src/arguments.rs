@@ -128,6 +128,18 @@ pub(crate) enum Command {
         after_help = "Example:\n  blockyard execute sql-database/flights 'create table if not exists notes (note text)'"
     )]
     Execute(Execute),
+    /// Copy objects into a block that implements `object-storage`, out of it, and between two of them.
+    #[command(after_help = "Example:\n  blockyard cp /tmp/flights.csv gcs-bucket/zoo:raw/flights.csv")]
+    Cp(Cp),
+    /// List the objects of a block that implements `object-storage`.
+    #[command(after_help = "Example:\n  blockyard ls gcs-bucket/zoo:raw/")]
+    Ls(Ls),
+    /// Write the bytes of an object to standard output.
+    #[command(after_help = "Example:\n  blockyard cat gcs-bucket/zoo:raw/flights.csv")]
+    Cat(Cat),
+    /// Remove an object.
+    #[command(after_help = "Example:\n  blockyard rm gcs-bucket/zoo:raw/flights.csv --yes")]
+    Rm(Rm),
     /// Write blocks as TOML, secrets only as sources.
     #[command(after_help = "Example:\n  blockyard export --out /tmp/blocks.toml")]
     Export(Export),
@@ -421,6 +433,50 @@ pub(crate) struct Execute {
     /// A parameter's value; numbers, true, false and null are read as such.
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) param: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cp {
+    /// A file, a folder, `-` for standard input, or TYPE/NAME:PATH.
+    pub(crate) from: String,
+    /// A file, a folder, `-` for standard output, or TYPE/NAME:PATH. What is there is replaced.
+    pub(crate) to: String,
+    /// Copy all that is below a folder or a path.
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
+    /// Only where nothing is there yet.
+    #[arg(long)]
+    pub(crate) if_absent: bool,
+    /// The media type of what is stored, such as `text/csv`.
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) content_type: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ls {
+    /// TYPE/NAME:PREFIX; with no prefix, all.
+    #[arg(value_name = "ADDRESS:PREFIX")]
+    pub(crate) place: String,
+    /// Every object, and not only the next folder of each.
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cat {
+    /// TYPE/NAME:PATH.
+    #[arg(value_name = "ADDRESS:PATH")]
+    pub(crate) place: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rm {
+    /// TYPE/NAME:PATH.
+    #[arg(value_name = "ADDRESS:PATH")]
+    pub(crate) place: String,
+    /// Agree to it: what is removed cannot be had back.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use blockyard_tests::root;
 use serde_json::Value;
 
 /// Each crate of ours, and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     ("blockyard-model", &[]),
     ("blockyard-toolchain", &[]),
     ("blockyard-store", &["blockyard-model"]),
@@ -29,6 +29,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("blockyard-cli", &["blockyard"]),
     ("blockyard-sdk-macros", &[]),
     ("blockyard-sdk", &["blockyard-sdk-macros"]),
+    ("blockyard-bundle-gcp", &["blockyard-sdk"]),
     ("blockyard-bundle-sql", &["blockyard-sdk"]),
     ("blockyard-guest-courier", &["blockyard-sdk"]),
     ("blockyard-guest-misbehave", &["blockyard-sdk"]),

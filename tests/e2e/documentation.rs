@@ -4,10 +4,16 @@ use std::process::Command;
 
 use blockyard_tests::{TestYard, binary, bundle, ran, root};
 
+use crate::gcs::Cloud;
+
 /// Runs the `$ blockyard …` lines of a document, in their order, on one yard.
 fn run_all(name: &str, lines: Vec<String>) {
+    run_on(&TestYard::empty(), name, lines);
+}
+
+/// As [`run_all`], on a yard that has what the lines need.
+fn run_on(yard: &TestYard, name: &str, lines: Vec<String>) {
     assert!(!lines.is_empty(), "{name} has no commands");
-    let yard = TestYard::empty();
     for line in lines {
         let line = line.replace("/tmp/", &format!("{}/", yard.path("").display()));
         // What is built from source elsewhere is installed as it was built.
@@ -53,7 +59,14 @@ fn the_book() {
             continue;
         };
         let found = commands(&text);
-        if !found.is_empty() {
+        if path.ends_with("google-cloud.md") {
+            // In a cloud of the test's own.
+            if let Some(cloud) = Cloud::start() {
+                std::fs::write(cloud.yard.path("key.json"), cloud.key_file()).expect("a key file");
+                std::fs::write(cloud.yard.path("flights.csv"), "from,to\nEWR,IAH\n").expect("a file");
+                run_on(&cloud.yard, "google-cloud.md", found);
+            }
+        } else if !found.is_empty() {
             run_all(&path.display().to_string(), found);
         }
     }
@@ -91,5 +104,11 @@ fn the_examples_of_the_help() {
     let execute = examples.remove(at);
     let at = examples.iter().position(|line| line.contains(" check ")).expect("the example of check");
     examples.insert(at, execute);
+    let (storage, examples): (Vec<String>, Vec<String>) =
+        examples.into_iter().partition(|line| line.contains("gcs-bucket/zoo"));
     run_all("--help", examples);
+    if let Some(cloud) = Cloud::start() {
+        std::fs::write(cloud.yard.path("flights.csv"), "from,to\nEWR,IAH\n").expect("a file");
+        run_on(&cloud.yard, "--help of storages", storage);
+    }
 }

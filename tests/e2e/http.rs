@@ -558,7 +558,7 @@ fn a_name_that_leads_inside_is_refused() {
 
 /// The most memory that a process had, KiB.
 #[cfg(target_os = "linux")]
-fn peak_memory(yard: &TestYard, arguments: &[&str]) -> u64 {
+pub(crate) fn peak_memory(yard: &TestYard, arguments: &[&str]) -> u64 {
     let mut command = Command::new("sh");
     let inner = yard.command(arguments);
     // Looked at again and again until the end: the peak only grows.

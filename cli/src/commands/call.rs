@@ -197,7 +197,7 @@ fn values(operation: &Operation, matches: &clap::ArgMatches) -> Result<Json, Err
 }
 
 /// A file, or standard input, as a stream of bytes.
-async fn input(path: &Path) -> Result<Input, Error> {
+pub(super) async fn input(path: &Path) -> Result<Input, Error> {
     let (reader, size): (Box<dyn tokio::io::AsyncRead + Send + Unpin>, _) = if path.as_os_str() == "-" {
         (Box::new(tokio::io::stdin()), None)
     } else {

@@ -4,8 +4,10 @@ mod audit;
 mod build;
 mod bundles;
 mod call;
+mod cat;
 mod check;
 mod completions;
+mod cp;
 mod create;
 mod delete;
 mod diff;
@@ -18,9 +20,12 @@ mod init;
 mod install;
 mod key;
 mod list;
+mod ls;
+mod objects;
 mod plan;
 mod query;
 mod reveal;
+mod rm;
 mod rollback;
 mod set;
 mod show;
@@ -64,6 +69,10 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::Call(arguments) => call::run(arguments, context).await,
         Command::Query(arguments) => query::run(arguments, context).await,
         Command::Execute(arguments) => execute::run(arguments, context).await,
+        Command::Cp(arguments) => cp::run(&arguments, context).await,
+        Command::Ls(arguments) => ls::run(&arguments, context).await,
+        Command::Cat(arguments) => cat::run(&arguments, context).await,
+        Command::Rm(arguments) => rm::run(&arguments, context).await,
         Command::Export(arguments) => export::run(&arguments, context).await,
         Command::Plan(arguments) => plan::plan(&arguments, context).await,
         Command::Apply(arguments) => plan::apply(&arguments, context).await,

@@ -48,6 +48,7 @@ mod reveal;
 mod revision;
 mod rotation;
 mod save;
+mod storage;
 mod trace;
 mod types;
 mod yard;
@@ -73,6 +74,7 @@ pub use key::{KeySource, KeyStatus, NewKey};
 pub use plan::{Plan, PlanAction, PlannedBlock};
 pub use rotation::{RotateTo, Rotated, RotationStatus};
 pub use save::{Changes, SecretInput};
+pub use storage::{Object, ObjectPage, ObjectStorage, PutOptions};
 pub use types::TypeView;
 pub use yard::{Yard, YardConfig, YardInfo};
 

@@ -1,0 +1,18 @@
+//! `cat`: the bytes of an object.
+
+use super::objects::Stored;
+use super::{DONE, Outcome};
+use crate::arguments::Cat;
+use crate::context::Context;
+use crate::output::{self, Destination};
+
+pub(super) async fn run(arguments: &Cat, context: &Context) -> Outcome {
+    let place = Stored::parse(&arguments.place)?;
+    let yard = context.open().await?;
+    let (_, stream) = place.open(&yard).await?.get(&place.path).await?;
+    let mut destination = Destination::new(None)?;
+    output::copy(stream, &mut destination).await?;
+    destination.finish()?;
+    yard.close().await;
+    Ok(DONE)
+}

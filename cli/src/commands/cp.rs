@@ -1,0 +1,311 @@
+//! `cp`: objects into a storage, out of it, and between storages. Bytes stream; a file appears when it
+//! is complete, and has been compared with what the storage says of the object.
+
+use std::path::{Component, Path, PathBuf};
+
+use blockyard::{ByteStream, Error, ErrorKind, Input, ObjectStorage, PutOptions, Yard};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use serde_json::json;
+
+use super::call::input;
+use super::objects::{Place, Stored, size};
+use super::{DONE, Outcome};
+use crate::arguments::Cp;
+use crate::context::Context;
+use crate::output::{self, Destination};
+use crate::progress::Progress;
+use crate::terminal::Failure;
+
+/// What was copied.
+#[derive(Debug, Default, Clone, Copy)]
+struct Copied {
+    objects: u64,
+    bytes: u64,
+}
+
+/// One run of the command.
+struct Copying<'a> {
+    arguments: &'a Cp,
+    progress: Progress,
+    copied: Copied,
+}
+
+pub(super) async fn run(arguments: &Cp, context: &Context) -> Outcome {
+    let (from, to) = (Place::parse(&arguments.from), Place::parse(&arguments.to));
+    if let (Place::Local(_), Place::Local(_)) = (&from, &to) {
+        return Err(Error::new(ErrorKind::Usage, "neither place is in a storage")
+            .hint("write `TYPE/NAME:PATH` for one of them, such as `gcs-bucket/zoo:data/flights.csv`")
+            .into());
+    }
+    let to_stdout = matches!(&to, Place::Local(path) if is_standard(path));
+    let yard = context.open().await?;
+    let mut copying = Copying { arguments, progress: context.progress(), copied: Copied::default() };
+    match (&from, &to) {
+        (Place::Local(from), Place::Stored(to)) => copying.up(from, to, &yard).await?,
+        (Place::Stored(from), Place::Local(to)) => copying.down(from, to, &yard).await?,
+        (Place::Stored(from), Place::Stored(to)) => copying.across(from, to, &yard).await?,
+        (Place::Local(_), Place::Local(_)) => {}
+    }
+    let Copying { progress, copied: Copied { objects, bytes }, .. } = copying;
+    drop(progress);
+    let said = || format!("{objects} object{} copied, {}", if objects == 1 { "" } else { "s" }, size(bytes));
+    if to_stdout {
+        context.terminal.note(&said());
+    } else {
+        context.terminal.document(&json!({ "objects": objects, "bytes": bytes }), said)?;
+    }
+    yard.close().await;
+    Ok(DONE)
+}
+
+impl Copying<'_> {
+    /// From this machine into a storage.
+    async fn up(&mut self, from: &Path, to: &Stored, yard: &Yard) -> Result<(), Failure> {
+        let storage = to.open(yard).await?;
+        if !from.is_dir() {
+            let name = from.file_name().and_then(|name| name.to_str()).filter(|_| !is_standard(from));
+            return self.put(from, &storage, &target(&to.path, name)?).await;
+        }
+        if !self.arguments.recursive {
+            return Err(folder(&from.display().to_string()).into());
+        }
+        let base = to.path.trim_end_matches('/');
+        let mut waiting = vec![from.to_owned()];
+        while let Some(place) = waiting.pop() {
+            let cannot =
+                |error| Error::new(ErrorKind::Outside, format!("`{}` cannot be read", place.display())).because(error);
+            let mut entries: Vec<PathBuf> = std::fs::read_dir(&place)
+                .map_err(cannot)?
+                .map(|entry| Ok(entry?.path()))
+                .collect::<Result<_, _>>()
+                .map_err(cannot)?;
+            entries.sort();
+            for entry in entries {
+                let kind = std::fs::symlink_metadata(&entry).map_err(cannot)?.file_type();
+                if kind.is_dir() {
+                    waiting.push(entry);
+                } else if kind.is_file() {
+                    let below = slashed(entry.strip_prefix(from).unwrap_or(&entry))?;
+                    let path = if base.is_empty() { below } else { format!("{base}/{below}") };
+                    self.put(&entry, &storage, &path).await?;
+                } else {
+                    // A link may lead anywhere, and what is behind a pipe has no end.
+                    self.progress.say(&format!("left out `{}`, which is not a file", entry.display()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// From a storage to this machine.
+    async fn down(&mut self, from: &Stored, to: &Path, yard: &Yard) -> Result<(), Failure> {
+        let storage = from.open(yard).await?;
+        if !self.arguments.recursive {
+            let into = to.is_dir() || to.as_os_str().to_string_lossy().ends_with('/');
+            let file = match from.path.rsplit('/').next().filter(|_| into && !is_standard(to)) {
+                Some(name) => to.join(safe(name)?),
+                None => to.to_owned(),
+            };
+            return self.get(&storage, &from.path, &file).await;
+        }
+        let beginning = below(&from.path);
+        let mut token = None;
+        loop {
+            let page = storage.list(&beginning, None, token.as_deref()).await?;
+            for object in page.objects {
+                let name = object.path.strip_prefix(&beginning).unwrap_or(&object.path);
+                // Some tools make an empty object for a folder.
+                if name.is_empty() || name.ends_with('/') {
+                    continue;
+                }
+                self.get(&storage, &object.path, &to.join(safe(name)?)).await?;
+            }
+            token = page.next_page_token;
+            if token.is_none() {
+                return self.none_found(from);
+            }
+        }
+    }
+
+    /// From one storage to another, or within one.
+    async fn across(&mut self, from: &Stored, to: &Stored, yard: &Yard) -> Result<(), Failure> {
+        let (source, target_storage) = (from.open(yard).await?, to.open(yard).await?);
+        let same = from.address == to.address;
+        if !self.arguments.recursive {
+            let name = from.path.rsplit('/').next();
+            return self.move_over(&source, &target_storage, &from.path, &target(&to.path, name)?, same).await;
+        }
+        let beginning = below(&from.path);
+        let base = to.path.trim_end_matches('/');
+        // All paths first: what is copied into the same place would be found again.
+        let (mut paths, mut token) = (Vec::new(), None);
+        loop {
+            let page = source.list(&beginning, None, token.as_deref()).await?;
+            paths.extend(page.objects.into_iter().map(|object| object.path));
+            token = page.next_page_token;
+            if token.is_none() {
+                break;
+            }
+        }
+        for path in paths {
+            let name = path.strip_prefix(&beginning).unwrap_or(&path);
+            let copy = if base.is_empty() { name.to_owned() } else { format!("{base}/{name}") };
+            self.move_over(&source, &target_storage, &path, &copy, same).await?;
+        }
+        self.none_found(from)
+    }
+
+    fn none_found(&self, from: &Stored) -> Result<(), Failure> {
+        if self.copied.objects == 0 {
+            return Err(Error::new(ErrorKind::NotFound, format!("there is no object below `{from}`")).into());
+        }
+        Ok(())
+    }
+
+    async fn put(&mut self, from: &Path, storage: &ObjectStorage, path: &str) -> Result<(), Failure> {
+        let Input { media_type, size, stream } = input(from).await?;
+        let input = Input { media_type, size, stream: self.counted(stream, path) };
+        let object = storage.put(path, input, &self.options(None)).await?;
+        self.count(object.size);
+        Ok(())
+    }
+
+    async fn get(&mut self, storage: &ObjectStorage, path: &str, to: &Path) -> Result<(), Failure> {
+        if !is_standard(to) {
+            if self.arguments.if_absent && to.exists() {
+                return Err(Error::new(ErrorKind::Conflict, format!("`{}` is there already", to.display())).into());
+            }
+            if let Some(folder) = to.parent().filter(|_| self.arguments.recursive) {
+                std::fs::create_dir_all(folder).map_err(|error| {
+                    Error::new(ErrorKind::Outside, format!("`{}` cannot be made", folder.display())).because(error)
+                })?;
+            }
+        }
+        let (_, stream) = storage.get(path).await?;
+        let mut destination = Destination::new(Some(to))?;
+        let bytes = output::copy(self.counted(stream, path), &mut destination).await?;
+        destination.finish()?;
+        self.count(bytes);
+        Ok(())
+    }
+
+    async fn move_over(
+        &mut self,
+        source: &ObjectStorage,
+        storage: &ObjectStorage,
+        from: &str,
+        to: &str,
+        same: bool,
+    ) -> Result<(), Failure> {
+        // A copy on the storage's side knows no conditions.
+        let object = if same && !self.arguments.if_absent {
+            self.progress.count(|| from.to_owned());
+            source.copy(from, to).await?
+        } else {
+            let (object, stream) = source.get(from).await?;
+            let media_type = object.content_type.unwrap_or_else(|| "application/octet-stream".to_owned());
+            let options = self.options(Some(&media_type));
+            let input = Input { media_type, size: Some(object.size), stream: self.counted(stream, from) };
+            storage.put(to, input, &options).await?
+        };
+        self.count(object.size);
+        Ok(())
+    }
+
+    fn options(&self, media_type: Option<&str>) -> PutOptions {
+        PutOptions {
+            content_type: self.arguments.content_type.clone().or_else(|| media_type.map(str::to_owned)),
+            if_absent: self.arguments.if_absent,
+        }
+    }
+
+    fn count(&mut self, bytes: u64) {
+        self.copied.objects += 1;
+        self.copied.bytes += bytes;
+    }
+
+    /// The stream, which says how far it is.
+    fn counted(&self, stream: ByteStream, name: &str) -> ByteStream {
+        let (bar, name) = (self.progress.clone(), name.to_owned());
+        let mut bytes = 0;
+        stream
+            .inspect(move |chunk| {
+                bytes += chunk.as_ref().map_or(0, Bytes::len) as u64;
+                bar.count(|| format!("{name} {}", size(bytes)));
+            })
+            .boxed()
+    }
+}
+
+fn is_standard(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// Where one object goes: a path that ends with a slash, or is empty, is a folder.
+fn target(path: &str, name: Option<&str>) -> Result<String, Error> {
+    if !path.is_empty() && !path.ends_with('/') {
+        return Ok(path.to_owned());
+    }
+    let name = name.filter(|name| !name.is_empty());
+    name.map(|name| format!("{path}{name}")).ok_or_else(|| {
+        Error::new(ErrorKind::Usage, "the object has no name").hint("write the whole path that it shall have")
+    })
+}
+
+/// What the paths below a folder begin with.
+fn below(path: &str) -> String {
+    let path = path.trim_end_matches('/');
+    if path.is_empty() { String::new() } else { format!("{path}/") }
+}
+
+fn folder(name: &str) -> Error {
+    Error::new(ErrorKind::Usage, format!("`{name}` is a folder")).hint("copy all that is in it with `-r`")
+}
+
+/// A path in a storage as one below a folder of this machine: whoever named the object does not say
+/// where else files are written.
+fn safe(name: &str) -> Result<PathBuf, Error> {
+    let path = Path::new(name);
+    let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+    if name.is_empty() || !plain || name.contains(['\\', '\0']) || cfg!(windows) && name.contains(':') {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            format!("object `{name}` cannot be a file here: its name leads elsewhere"),
+        )
+        .hint("copy it by itself, to a name of your own"));
+    }
+    Ok(path.to_owned())
+}
+
+/// A path of this machine as one in a storage.
+fn slashed(path: &Path) -> Result<String, Error> {
+    let parts: Option<Vec<&str>> = path.components().map(|part| part.as_os_str().to_str()).collect();
+    parts
+        .map(|parts| parts.join("/"))
+        .ok_or_else(|| Error::new(ErrorKind::Invalid, format!("the name of `{}` is not text (UTF-8)", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_lead_elsewhere_make_no_files() {
+        for name in ["a", "a/b.csv", "a b/ü", "..a", "a..b/c"] {
+            assert!(safe(name).is_ok(), "{name}");
+        }
+        for name in ["", "..", "../a", "a/../b", "/a", "/etc/passwd", "a\\..\\b", "a\0"] {
+            assert!(safe(name).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_takes_the_name_with_it() {
+        assert_eq!(target("a/b", Some("x")).expect("a path"), "a/b");
+        assert_eq!(target("a/", Some("x")).expect("a path"), "a/x");
+        assert_eq!(target("", Some("x")).expect("a path"), "x");
+        assert!(target("a/", None).is_err());
+        assert_eq!((below("a"), below("a/"), below("")), ("a/".to_owned(), "a/".to_owned(), String::new()));
+    }
+}

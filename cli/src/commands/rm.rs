@@ -1,0 +1,20 @@
+//! `rm`: an object is removed.
+
+use serde_json::json;
+
+use super::objects::Stored;
+use super::{DONE, Outcome};
+use crate::arguments::Rm;
+use crate::context::Context;
+
+pub(super) async fn run(arguments: &Rm, context: &Context) -> Outcome {
+    let place = Stored::parse(&arguments.place)?;
+    let yard = context.open().await?;
+    let storage = place.open(&yard).await?;
+    let question = format!("`{place}` will be gone. Go on?");
+    context.terminal.need_agreement(arguments.yes, &question, &format!("removing `{place}` cannot be taken back"))?;
+    storage.delete(&place.path).await?;
+    context.terminal.document(&json!({ "removed": place.to_string() }), || format!("removed {place}"))?;
+    yard.close().await;
+    Ok(DONE)
+}
