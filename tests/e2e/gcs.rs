@@ -26,9 +26,9 @@ const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 pub(crate) struct Cloud {
     pub(crate) yard: TestYard,
     tokens: Web,
-    key: String,
+    pub(crate) key: String,
     // In this order: the proxy before the server that it stands before.
-    _gate: Gate,
+    pub(crate) gate: Gate,
     _server: Server,
     folder: tempfile::TempDir,
 }
@@ -97,7 +97,7 @@ impl Cloud {
         yard.ok(&["install", &bundle("gcp"), "--yes"]);
         let endpoint = format!("http://{}", gate.authority());
         yard.ok(&["grant", "gcp", &format!("http {endpoint}"), &format!("http {}", tokens.url())]);
-        let cloud = Self { yard, tokens, key, _gate: gate, _server: server, folder };
+        let cloud = Self { yard, tokens, key, gate, _server: server, folder };
         cloud.credentials("prod", &cloud.key, &endpoint);
         cloud.yard.ok(&[
             "create",
@@ -129,7 +129,7 @@ impl Cloud {
         .to_string()
     }
 
-    fn credentials(&self, name: &str, key: &str, endpoint: &str) {
+    pub(crate) fn credentials(&self, name: &str, key: &str, endpoint: &str) {
         let path = self.write("key.json", self.key_file_of(key).as_bytes());
         let from_file = format!("service_account=@{}", path.display());
         let address = format!("gcp-credentials/{name}");

@@ -6,8 +6,8 @@ use blockyard_tests::{TestYard, available, ran};
 use expect_test::expect;
 use serde_json::{Value, json};
 
-struct Server {
-    yard: TestYard,
+pub(crate) struct Server {
+    pub(crate) yard: TestYard,
     database: String,
 }
 
@@ -20,7 +20,7 @@ fn password() -> String {
 }
 
 /// A yard with `sql-database/my` on a database of its own; none where there is no server.
-fn server(name: &str) -> Option<Server> {
+pub(crate) fn server(name: &str) -> Option<Server> {
     if !available("BLOCKYARD_TEST_MARIADB_PORT") {
         return None;
     }

@@ -18,12 +18,18 @@ const SHOWN_CHARACTERS: usize = 300;
 
 /// Sends a request that may be repeated, until it is answered for good.
 pub(crate) fn send(request: impl Fn() -> Request) -> Result<Response> {
+    send_counting(request).map(|(answer, _)| answer)
+}
+
+/// As [`send`], with the number of times that it was sent: an answer may speak of what an earlier one
+/// did, whose own answer was lost.
+pub(crate) fn send_counting(request: impl Fn() -> Request) -> Result<(Response, u32)> {
     let mut attempt = 0;
     loop {
         let answer = request().send();
         attempt += 1;
         if attempt == ATTEMPTS || !is_passing(&answer) {
-            return answer;
+            return answer.map(|answer| (answer, attempt));
         }
         wait(attempt);
     }

@@ -1,21 +1,24 @@
 //! Google Cloud as blocks: `gcp-credentials`, and `gcs-bucket` with the standard interface
-//! `object-storage`, which builds on them.
+//! `object-storage` and `gcp-secret` with `secret-store`, which build on them.
 
 mod api;
 mod bucket;
+mod checksum;
 mod credentials;
 mod path;
+mod secret;
 mod upload;
 
 use blockyard_sdk::prelude::*;
 
 use bucket::GcsBucket;
 use credentials::GcpCredentials;
+use secret::GcpSecret;
 
 bundle! {
     name: "gcp",
-    description: "Google Cloud: credentials and Cloud Storage",
-    types: [GcpCredentials, GcsBucket],
+    description: "Google Cloud: credentials, Cloud Storage, Secret Manager",
+    types: [GcpCredentials, GcsBucket, GcpSecret],
     capabilities: [
         "http https://*.googleapis.com",
         // Emulators, private endpoints and other token servers: where the credentials name them.

@@ -1,7 +1,9 @@
 //! SQL databases as blocks: SQLite, PostgreSQL and MySQL or MariaDB behind one type, `sql-database`, with the
 //! standard interface `database`.
 
+mod catalog;
 mod parameters;
+mod script;
 
 use std::collections::BTreeMap;
 
@@ -9,6 +11,7 @@ use blockyard_sdk::prelude::*;
 use blockyard_sdk::sql::{self, Connection, Rows, Target};
 use blockyard_sdk::{StepStatus, clock};
 
+use catalog::{Table, TableColumn};
 use parameters::{Statement, Syntax};
 
 /// A SQL database: SQLite in a file, or a server of PostgreSQL, MySQL or MariaDB.
@@ -52,6 +55,15 @@ struct Executed {
     /// The number of the last row that it added, where SQLite or MySQL gave it one.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_insert_id: Option<i64>,
+}
+
+/// What a script did.
+#[data]
+struct Scripted {
+    /// How many statements it had.
+    statements: u64,
+    /// How many rows they changed, all together.
+    rows_affected: u64,
 }
 
 /// What a query gives.
@@ -177,6 +189,84 @@ impl SqlDatabase {
         self.rows(&statement, &parameters)?.objects(usize::MAX)
     }
 
+    /// Runs several statements in one transaction: all of them, or none. (MySQL and MariaDB end the
+    /// transaction by themselves at a statement that changes a table's definition.)
+    #[operation(write)]
+    fn script(
+        &self,
+        /// The statements, with a semicolon between them; without parameters.
+        script: String,
+    ) -> Result<Scripted> {
+        let statements = script::statements(&script, self.syntax());
+        for (index, statement) in statements.iter().enumerate() {
+            if let Some(word) = script::transaction_word(statement, self.syntax()) {
+                return Err(Problem::invalid(format!(
+                    "statement {} of the script is `{word}`; the script is one transaction by itself",
+                    index + 1
+                ))
+                .hint("leave out what begins and ends transactions"));
+            }
+        }
+        let transaction = self.connect()?.begin()?;
+        let mut done = Scripted { statements: 0, rows_affected: 0 };
+        for statement in &statements {
+            done.statements += 1;
+            let execution = transaction.execute(statement, &[]).map_err(|problem| {
+                let place = format!("statement {} of {}", done.statements, statements.len());
+                let mut placed = Problem::new(problem.code(), format!("{place}: {problem}"));
+                if problem.is_retryable() {
+                    placed = placed.retryable();
+                }
+                let mut details = problem.details();
+                if details.is_object() {
+                    details["statement"] = done.statements.into();
+                } else {
+                    details = json!({ "statement": done.statements });
+                }
+                placed.with_details(details)
+            })?;
+            done.rows_affected += execution.rows_affected;
+        }
+        transaction.commit()?;
+        Ok(done)
+    }
+
+    /// The tables and views.
+    #[operation(read)]
+    fn tables(
+        &self,
+        /// Of this schema only. Where none is given: for PostgreSQL all but its own, for MySQL the
+        /// database's. Not for SQLite.
+        schema: Option<String>,
+    ) -> Result<Vec<Table>> {
+        let parameters = self.schema_parameter(schema)?;
+        Ok(self
+            .rows(catalog::tables(self.dialect), &parameters)?
+            .objects(usize::MAX)?
+            .iter()
+            .map(Table::read)
+            .collect())
+    }
+
+    /// The columns of a table or a view, in their order.
+    #[operation(read)]
+    fn describe_table(
+        &self,
+        /// Its name, as the database has it.
+        table: String,
+        /// The schema that it is in, where it is not found without.
+        schema: Option<String>,
+    ) -> Result<Vec<TableColumn>> {
+        let mut parameters = self.schema_parameter(schema)?;
+        parameters.insert("table_name".to_owned(), table.as_str().into());
+        let rows = self.rows(catalog::columns(self.dialect), &parameters)?.objects(usize::MAX)?;
+        if rows.is_empty() {
+            return Err(Problem::new("not-found", format!("there is no table or view `{table}`"))
+                .hint("the operation `tables` names those that there are"));
+        }
+        Ok(rows.iter().map(TableColumn::read).collect())
+    }
+
     /// Connects, authenticates and asks for the server's version.
     #[check]
     fn check(&self) -> Vec<Step> {
@@ -262,11 +352,22 @@ impl SqlDatabase {
     }
 
     fn parse(&self, statement: &str) -> Statement {
+        Statement::parse(statement, self.syntax())
+    }
+
+    fn syntax(&self) -> Syntax {
         match self.dialect {
-            Dialect::Sqlite => Statement::parse(statement, Syntax::Sqlite),
-            Dialect::Postgres => Statement::parse(statement, Syntax::Postgres),
-            Dialect::Mysql => Statement::parse(statement, Syntax::Mysql),
+            Dialect::Sqlite => Syntax::Sqlite,
+            Dialect::Postgres => Syntax::Postgres,
+            Dialect::Mysql => Syntax::Mysql,
         }
+    }
+
+    fn schema_parameter(&self, schema: Option<String>) -> Result<Parameters> {
+        if schema.is_some() && self.dialect == Dialect::Sqlite {
+            return Err(Problem::invalid("a database of SQLite has no schemas"));
+        }
+        Ok(Parameters::from_iter([("schema_name".to_owned(), schema.into())]))
     }
 
     fn rows(&self, statement: &str, parameters: &Parameters) -> Result<Rows> {

@@ -88,7 +88,7 @@ impl Statement {
 }
 
 /// How many bytes at the beginning are a string, a quoted name, a comment or `::`; 0 for none.
-fn opaque(rest: &str, syntax: Syntax) -> usize {
+pub(crate) fn opaque(rest: &str, syntax: Syntax) -> usize {
     let bytes = rest.as_bytes();
     let mysql = syntax == Syntax::Mysql;
     match bytes {

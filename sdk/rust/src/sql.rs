@@ -13,6 +13,10 @@ pub use wit::{Column, Execution, Target, Value};
 #[derive(Debug)]
 pub struct Connection(wit::Connection);
 
+/// A transaction. Dropped without [`commit`](Self::commit) it is rolled back.
+#[derive(Debug)]
+pub struct Transaction(wit::Transaction);
+
 /// The rows of a query, on their way.
 #[derive(Debug)]
 pub struct Rows(wit::Rows);
@@ -49,6 +53,40 @@ impl Connection {
     /// What the database says, with the number of the set.
     pub fn execute_many(&self, statement: &str, parameters: &[Vec<Value>]) -> Result<Execution> {
         Ok(self.0.execute_many(statement, parameters)?)
+    }
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn begin(&self) -> Result<Transaction> {
+        Ok(Transaction(self.0.begin()?))
+    }
+}
+
+impl Transaction {
+    /// Runs a statement that gives rows.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn query(&self, statement: &str, parameters: &[Value]) -> Result<Rows> {
+        Ok(Rows(self.0.query(statement, parameters)?))
+    }
+
+    /// Runs a statement that changes something.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn execute(&self, statement: &str, parameters: &[Value]) -> Result<Execution> {
+        Ok(self.0.execute(statement, parameters)?)
+    }
+
+    /// Makes all of it last.
+    ///
+    /// # Errors
+    /// What the database says; then nothing of it lasts.
+    pub fn commit(self) -> Result<()> {
+        Ok(wit::Transaction::commit(self.0)?)
     }
 }
 

@@ -1,0 +1,209 @@
+//! A secret of Secret Manager, by its REST API (version 1).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use blockyard_sdk::http::{self, Request, Response};
+use blockyard_sdk::prelude::*;
+use blockyard_sdk::{StepStatus, clock};
+
+use crate::api;
+use crate::checksum::crc32c;
+use crate::credentials::GcpCredentials;
+
+/// The largest payload of a version, bytes ("Quotas and limits", Secret Manager).
+const PAYLOAD_BYTES: usize = 64 << 10;
+
+/// A secret of Google Cloud Secret Manager: the source of another block's secret, by `block:gcp-secret/NAME`.
+#[derive(Block, Debug)]
+#[block(type = "gcp-secret", version = 1, title = "Google Cloud secret", interfaces("secret-store"))]
+pub(crate) struct GcpSecret {
+    /// Who calls.
+    credentials: BlockRef<GcpCredentials>,
+    /// The secret's name in its project.
+    secret: String,
+    /// Which of its versions: a number, or `latest`.
+    #[serde(default = "latest")]
+    secret_version: String,
+}
+
+fn latest() -> String {
+    "latest".to_owned()
+}
+
+/// A version of the secret, without its bytes.
+#[data]
+struct SecretVersion {
+    /// Its number.
+    version: String,
+    /// `ENABLED`, `DISABLED` or `DESTROYED`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
+    /// When it was made (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<String>,
+}
+
+#[operations]
+impl GcpSecret {
+    /// Gives the secret's bytes as a stream.
+    #[operation(read)]
+    fn read(&self) -> Result<Streamed<SecretVersion>> {
+        let url = format!("{}/versions/{}:access", self.url()?, http::percent_encode(&self.secret_version));
+        let answer = self.send(|| http::get(url.as_str()))?;
+        let found: Value = api::ok(answer, &self.what())?.json()?;
+        let payload = &found["payload"];
+        let bytes = payload["data"].as_str().and_then(|data| STANDARD.decode(data).ok());
+        let bytes =
+            bytes.ok_or_else(|| Problem::new("failed", format!("Secret Manager gives {} no bytes", self.what())))?;
+        // A number of 64 bits, as a text.
+        let wanted = payload["dataCrc32c"].as_str().and_then(|sum| sum.parse::<u32>().ok());
+        if wanted.is_some_and(|wanted| wanted != crc32c(&bytes)) {
+            return Err(
+                Problem::new("failed", format!("{} arrived damaged: its CRC32C is another", self.what())).retryable()
+            );
+        }
+        Ok(Streamed { result: version(&found), body: Body::from_bytes("application/octet-stream", &bytes) })
+    }
+
+    /// Writes a new version, whose bytes are the input; the secret is made where it is missing.
+    #[operation(write)]
+    fn write(&self, input: Body) -> Result<SecretVersion> {
+        let mut bytes = Vec::new();
+        while let Some(piece) = input.read(1 << 16)? {
+            bytes.extend(piece);
+            if bytes.len() > PAYLOAD_BYTES {
+                return Err(Problem::invalid(format!("a secret has at most {} KiB", PAYLOAD_BYTES >> 10)));
+            }
+        }
+        let payload = json!({ "data": STANDARD.encode(&bytes), "dataCrc32c": crc32c(&bytes).to_string() });
+        let url = format!("{}:addVersion", self.url()?);
+        // Sent once: a second time would make a second version.
+        let add = || {
+            Ok::<_, Problem>(
+                self.credentials.get()?.sign(http::post(url.as_str()).json(&json!({ "payload": payload }))),
+            )
+        };
+        let mut answer = add()?.send()?;
+        if answer.status == 404 {
+            self.create()?;
+            answer = add()?.send()?;
+        }
+        Ok(version(&api::ok(answer, &self.what())?.json()?))
+    }
+
+    /// The versions, the newest first.
+    #[operation(read)]
+    fn versions(&self) -> Result<Vec<SecretVersion>> {
+        let url = format!("{}/versions", self.url()?);
+        let (mut all, mut token) = (Vec::new(), String::new());
+        loop {
+            let parameters: Vec<(&str, &str)> = if token.is_empty() { Vec::new() } else { vec![("pageToken", &token)] };
+            let answer = self.send(|| http::get(url.as_str()).query(parameters.iter().copied()))?;
+            let page: Value = api::ok(answer, &self.what())?.json()?;
+            all.extend(page["versions"].as_array().into_iter().flatten().map(version));
+            token = page["nextPageToken"].as_str().unwrap_or_default().to_owned();
+            if token.is_empty() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Makes a version unreadable; it can be enabled again in Google Cloud.
+    #[operation(write)]
+    fn disable(
+        &self,
+        /// Its number.
+        version_number: u64,
+    ) -> Result<SecretVersion> {
+        let url = format!("{}/versions/{version_number}:disable", self.url()?);
+        let answer = self.send(|| http::post(url.as_str()).json(&json!({})))?;
+        Ok(version(&api::ok(answer, &self.what())?.json()?))
+    }
+
+    /// Deletes the secret with all its versions.
+    #[operation(destructive)]
+    fn delete(&self) -> Result<()> {
+        let url = self.url()?;
+        let answer = self.send(|| http::delete(url.as_str()))?;
+        api::ok(answer, &self.what()).map(drop)
+    }
+
+    /// Gets a token, and asks for the secret, without its bytes.
+    #[check]
+    fn check(&self) -> Vec<Step> {
+        let started = clock::now();
+        let answered = self.url().and_then(|url| self.credentials.get()?.sign(http::get(url)).send());
+        let is_token = |problem: &Problem| problem.details()["step"] == "authenticate";
+        let (authenticate, authorise) = match answered {
+            Err(problem) if is_token(&problem) => {
+                ((StepStatus::Failed, Some(problem.to_string())), (StepStatus::Skipped, None))
+            }
+            Err(problem) => ((StepStatus::Skipped, None), (StepStatus::Failed, Some(problem.to_string()))),
+            Ok(answer) => {
+                let authorise = match api::ok(answer, &self.what()) {
+                    Ok(_) => (StepStatus::Passed, None),
+                    Err(problem) => (StepStatus::Failed, Some(problem.to_string())),
+                };
+                ((StepStatus::Passed, None), authorise)
+            }
+        };
+        vec![
+            api::step("authenticate", authenticate.0, authenticate.1, started),
+            api::step("authorise", authorise.0, authorise.1, started),
+        ]
+    }
+
+    /// Names as Secret Manager takes them.
+    #[validate]
+    fn validate(&self) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if !(1..=255).contains(&self.secret.len()) || !self.secret.bytes().all(known) {
+            violations
+                .push(Violation::new("/secret", "is not the name of a secret: 1 to 255 letters, digits, `-` and `_`"));
+        }
+        let number = !self.secret_version.is_empty() && self.secret_version.bytes().all(|byte| byte.is_ascii_digit());
+        if !number && self.secret_version != "latest" {
+            violations.push(Violation::new("/secret_version", "is neither a number nor `latest`"));
+        }
+        violations
+    }
+
+    fn create(&self) -> Result<()> {
+        let url = format!("{}/secrets?secretId={}", self.project_url()?, http::percent_encode(&self.secret));
+        let secret = json!({ "replication": { "automatic": {} } });
+        let answer = self.send(|| http::post(url.as_str()).json(&secret))?;
+        // Somebody else made it in the meantime.
+        if answer.status == 409 { Ok(()) } else { api::ok(answer, &self.what()).map(drop) }
+    }
+
+    /// Sends a request that may be repeated.
+    fn send(&self, request: impl Fn() -> Request) -> Result<Response> {
+        let credentials = self.credentials.get()?;
+        api::send(|| credentials.sign(request()))
+    }
+
+    fn project_url(&self) -> Result<String> {
+        let credentials = self.credentials.get()?;
+        let project = credentials.project().ok_or_else(|| {
+            Problem::invalid("it is not known in which project").hint("set `project` in the credentials")
+        })?;
+        Ok(format!("{}/v1/projects/{}", credentials.base("secretmanager"), http::percent_encode(project)))
+    }
+
+    fn url(&self) -> Result<String> {
+        Ok(format!("{}/secrets/{}", self.project_url()?, http::percent_encode(&self.secret)))
+    }
+
+    fn what(&self) -> String {
+        format!("secret `{}`", self.secret)
+    }
+}
+
+/// From `projects/P/secrets/S/versions/N`.
+fn version(resource: &Value) -> SecretVersion {
+    let text = |field: &str| resource[field].as_str().map(str::to_owned);
+    let name = resource["name"].as_str().unwrap_or_default();
+    let number = name.rsplit('/').next().unwrap_or_default().to_owned();
+    SecretVersion { version: number, state: text("state"), created: text("createTime") }
+}

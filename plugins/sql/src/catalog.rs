@@ -1,0 +1,112 @@
+//! What is in a database: its tables and views, and their columns.
+
+use blockyard_sdk::prelude::*;
+
+use crate::Dialect;
+
+/// A table or a view.
+#[data]
+pub(crate) struct Table {
+    /// The schema that it is in; not in SQLite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema: Option<String>,
+    /// Its name.
+    name: String,
+    /// `table` or `view`.
+    kind: String,
+}
+
+/// A column of a table or a view.
+#[data]
+pub(crate) struct TableColumn {
+    /// Its name.
+    name: String,
+    /// The database's own name of its type.
+    type_name: String,
+    /// Whether it may be null.
+    nullable: bool,
+    /// The expression of its default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    default: Option<String>,
+    /// Whether it is part of the primary key.
+    primary_key: bool,
+}
+
+/// Asks for tables and views, by the parameter `:schema_name`, which may be null.
+pub(crate) fn tables(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Sqlite => {
+            "select null as schema_name, name, type as kind from sqlite_schema \
+             where type in ('table', 'view') and name not like 'sqlite~_%' escape '~' and :schema_name is null \
+             order by name"
+        }
+        Dialect::Postgres => {
+            "select n.nspname::text as schema_name, c.relname::text as name, \
+             case when c.relkind in ('v', 'm') then 'view' else 'table' end as kind \
+             from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+             where c.relkind in ('r', 'p', 'f', 'v', 'm') and not c.relispartition \
+             and case when :schema_name::text is null \
+             then n.nspname !~ '^pg_' and n.nspname <> 'information_schema' else n.nspname = :schema_name::text end \
+             order by 1, 2"
+        }
+        Dialect::Mysql => {
+            "select cast(table_schema as char) as schema_name, cast(table_name as char) as name, \
+             case when table_type like '%VIEW' then 'view' else 'table' end as kind from information_schema.tables \
+             where table_schema = coalesce(:schema_name, database()) order by 2"
+        }
+    }
+}
+
+/// Asks for the columns of `:table_name`, in their order; `:schema_name` may be null.
+pub(crate) fn columns(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Sqlite => {
+            "select name, type as type_name, case when \"notnull\" or pk then 0 else 1 end as nullable, \
+             dflt_value as default_value, case when pk then 1 else 0 end as primary_key \
+             from pragma_table_info(:table_name) where :schema_name is null order by cid"
+        }
+        Dialect::Postgres => {
+            "select a.attname::text as name, format_type(a.atttypid, a.atttypmod) as type_name, \
+             case when a.attnotnull then 0 else 1 end as nullable, pg_get_expr(d.adbin, d.adrelid) as default_value, \
+             case when exists (select 1 from pg_index i where i.indrelid = a.attrelid and i.indisprimary \
+             and a.attnum = any(i.indkey)) then 1 else 0 end as primary_key \
+             from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace \
+             left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum \
+             where c.relname = :table_name::text and c.relkind in ('r', 'p', 'f', 'v', 'm') \
+             and case when :schema_name::text is null then pg_table_is_visible(c.oid) else n.nspname = :schema_name::text end \
+             and a.attnum > 0 and not a.attisdropped order by a.attnum"
+        }
+        Dialect::Mysql => {
+            "select cast(column_name as char) as name, cast(column_type as char) as type_name, \
+             case is_nullable when 'YES' then 1 else 0 end as nullable, cast(column_default as char) as default_value, \
+             case column_key when 'PRI' then 1 else 0 end as primary_key from information_schema.columns \
+             where table_schema = coalesce(:schema_name, database()) and table_name = :table_name order by ordinal_position"
+        }
+    }
+}
+
+impl Table {
+    pub(crate) fn read(row: &Map<String, Value>) -> Self {
+        let text = |column: &str| row.get(column).and_then(Value::as_str).map(str::to_owned);
+        Self {
+            schema: text("schema_name"),
+            name: text("name").unwrap_or_default(),
+            kind: text("kind").unwrap_or_default(),
+        }
+    }
+}
+
+impl TableColumn {
+    pub(crate) fn read(row: &Map<String, Value>) -> Self {
+        let text = |column: &str| row.get(column).and_then(Value::as_str).map(str::to_owned);
+        let yes = |column: &str| row.get(column).and_then(Value::as_i64) == Some(1);
+        Self {
+            name: text("name").unwrap_or_default(),
+            type_name: text("type_name").unwrap_or_default(),
+            nullable: yes("nullable"),
+            // MariaDB writes no default of a column that may be null as the word.
+            default: text("default_value").filter(|default| default != "NULL"),
+            primary_key: yes("primary_key"),
+        }
+    }
+}

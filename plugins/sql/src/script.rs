@@ -1,0 +1,136 @@
+//! Several statements in one text.
+
+use crate::parameters::{Syntax, opaque};
+
+/// The statements of a script: what stands between semicolons, except in texts, quoted names and
+/// comments, and in the bodies of triggers and routines.
+pub(crate) fn statements(script: &str, syntax: Syntax) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut statement = Current::default();
+    let (mut begin, mut at) = (0, 0);
+    while let Some(next) = script[at..].chars().next() {
+        let rest = &script[at..];
+        let skipped = opaque(rest, syntax);
+        if skipped > 0 {
+            statement.take(&rest[..skipped]);
+            at += skipped;
+        } else {
+            at += next.len_utf8();
+            if next == ';' && statement.depth == 0 {
+                if statement.is_something {
+                    found.push(script[begin..at - 1].trim());
+                }
+                (begin, statement) = (at, Current::default());
+            } else {
+                statement.is_something |= !next.is_whitespace();
+            }
+        }
+    }
+    if statement.is_something {
+        found.push(script[begin..].trim());
+    }
+    found
+}
+
+/// The word at the beginning that opens or ends a transaction, where one does.
+pub(crate) fn transaction_word(statement: &str, syntax: Syntax) -> Option<String> {
+    let mut words = Vec::new();
+    let mut at = 0;
+    while words.len() < 2
+        && let Some(next) = statement[at..].chars().next()
+    {
+        let skipped = opaque(&statement[at..], syntax);
+        if let Some(word) = word(&statement[at..at + skipped]) {
+            words.push(word);
+        }
+        at += skipped.max(next.len_utf8());
+    }
+    let first = words.first()?;
+    let to_savepoint = first == "rollback" && words.get(1).is_some_and(|second| second == "to");
+    let is = matches!(first.as_str(), "begin" | "start" | "commit" | "rollback" | "end" | "abort") && !to_savepoint;
+    is.then(|| first.clone())
+}
+
+/// What was read of a statement.
+#[derive(Default)]
+struct Current {
+    /// Whether there is more than blanks and comments.
+    is_something: bool,
+    /// Whether it creates something that has a body.
+    creates: bool,
+    has_body: bool,
+    /// How many `begin` and `case` wait for their `end`.
+    depth: usize,
+    last: String,
+}
+
+impl Current {
+    fn take(&mut self, piece: &str) {
+        let is_comment = ["--", "#", "/*"].iter().any(|begin| piece.starts_with(begin)) && !piece.starts_with("/*!");
+        let Some(word) = word(piece) else {
+            self.is_something |= !is_comment;
+            return;
+        };
+        if !self.is_something {
+            self.creates = word == "create";
+        }
+        self.is_something = true;
+        match word.as_str() {
+            "trigger" | "function" | "procedure" | "event" if self.creates => self.has_body = true,
+            // `end case` ends the case that `end` ended.
+            "case" if self.last == "end" => {}
+            "begin" | "case" if self.has_body => self.depth += 1,
+            "end" if self.has_body => self.depth = self.depth.saturating_sub(1),
+            // `end if;` ends no `begin`.
+            "if" | "loop" | "while" | "repeat" if self.has_body && self.last == "end" => self.depth += 1,
+            _ => {}
+        }
+        self.last = word;
+    }
+}
+
+/// A word in lower case; none for texts, quoted names, comments and signs.
+fn word(piece: &str) -> Option<String> {
+    let is_word = !piece.is_empty() && piece.chars().all(|c| c.is_alphanumeric() || c == '_');
+    is_word.then(|| piece.to_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn semicolons_end_statements_but_not_in_texts_and_comments() {
+        for syntax in [Syntax::Sqlite, Syntax::Postgres, Syntax::Mysql] {
+            let script = "select 'a;b' ; /* ; */ -- ;\n ;; select \"x;y\"\n;\n-- the end";
+            let wanted = ["select 'a;b'", "select \"x;y\""];
+            assert_eq!(statements(script, syntax), wanted, "{syntax:?}");
+        }
+        assert_eq!(statements("select $x$;$x$; select 1", Syntax::Postgres), ["select $x$;$x$", "select 1"]);
+        assert_eq!(statements("", Syntax::Sqlite), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn bodies_stay_whole() {
+        let trigger =
+            "create trigger t after insert on a begin update b set c = case when 1 then 2 end; delete from d; end";
+        assert_eq!(statements(&format!("{trigger}; select 1"), Syntax::Sqlite), [trigger, "select 1"]);
+        let routine =
+            "create procedure p() begin if 1 then select 1; end if; case 1 when 1 then select 2; end case; end";
+        assert_eq!(statements(&format!("{routine}; select 1;"), Syntax::Mysql), [routine, "select 1"]);
+        let function = "create function f() returns int language sql begin atomic select 1; end";
+        assert_eq!(statements(&format!("{function};select 2"), Syntax::Postgres), [function, "select 2"]);
+        let plain = "select case when 1 then 2 end";
+        assert_eq!(statements(&format!("{plain}; select 1"), Syntax::Sqlite), [plain, "select 1"]);
+    }
+
+    #[test]
+    fn what_ends_a_transaction_is_known() {
+        let word = |text: &str| transaction_word(text, Syntax::Postgres);
+        assert_eq!(word("/* so */ COMMIT").as_deref(), Some("commit"));
+        assert_eq!(word("begin").as_deref(), Some("begin"));
+        assert_eq!(word("rollback").as_deref(), Some("rollback"));
+        assert_eq!(word("rollback to savepoint a"), None);
+        assert_eq!(word("select 'commit'"), None);
+    }
+}

@@ -1,0 +1,100 @@
+//! Operations of `sql-database` that every dialect has alike: scripts, tables, columns.
+
+use blockyard_tests::TestYard;
+use serde_json::{Value, json};
+
+use crate::{mysql, postgres};
+
+/// A database of each kind that is there, empty.
+fn each(name: &str, test: impl Fn(&str, &TestYard, &str)) {
+    test("sqlite", &TestYard::with_sqlite(), "sql-database/flights");
+    if let Some(server) = postgres::server(name) {
+        test("postgres", &server.yard, "sql-database/pg");
+    }
+    if let Some(server) = mysql::server(name) {
+        test("mysql", &server.yard, "sql-database/my");
+    }
+}
+
+fn count(yard: &TestYard, block: &str) -> Value {
+    yard.json(&["call", block, "fetch-one", "--statement", "select count(*) as n from birds"])["n"].clone()
+}
+
+#[test]
+fn a_script_is_done_whole_or_not_at_all() {
+    each("script", |dialect, yard, block| {
+        let script = |text: &str| yard.run(&["call", block, "script", "--script", text, "--json"]);
+        let made = script(
+            "create table birds (id integer primary key, name varchar(40) not null);\n\
+             -- two of them; no more\n\
+             insert into birds values (1, 'owl; barn'), (2, 'heron');",
+        );
+        assert_eq!(made.code, 0, "{dialect}: {}", made.stderr);
+        let made: Value = serde_json::from_str(&made.stdout).expect("JSON");
+        assert_eq!(made["statements"], 2, "{dialect}");
+        assert_eq!(count(yard, block), 2, "{dialect}");
+
+        let failed = script(
+            "insert into birds values (3, 'kite'); delete from birds where id = 1; insert into birds values (3, 'rook')",
+        );
+        assert_eq!(failed.code, 1, "{dialect}: {}", failed.stdout);
+        assert!(failed.stderr.contains("statement 3 of 3: "), "{dialect}: {}", failed.stderr);
+        assert_eq!(count(yard, block), 2, "{dialect}");
+
+        let refused = script("insert into birds values (4, 'crow'); commit; select 1");
+        assert_eq!(refused.code, 1, "{dialect}");
+        assert!(refused.stderr.contains("statement 2 of the script is `commit`"), "{dialect}: {}", refused.stderr);
+        assert_eq!(count(yard, block), 2, "{dialect}");
+    });
+}
+
+#[test]
+fn tables_and_their_columns_are_described() {
+    each("tables", |dialect, yard, block| {
+        let made = "create table birds (id integer primary key, name varchar(40) not null, weight numeric(6, 2), seen integer default 7); \
+                    create view owls as select * from birds where name = 'owl'";
+        yard.ok(&["call", block, "script", "--script", made]);
+        let tables = yard.json(&["call", block, "tables"]);
+        let named: Vec<(&str, &str)> = tables
+            .as_array()
+            .expect("tables")
+            .iter()
+            .map(|table| (table["name"].as_str().expect("a name"), table["kind"].as_str().expect("a kind")))
+            .collect();
+        assert_eq!(named, [("birds", "table"), ("owls", "view")], "{dialect}");
+
+        let columns = yard.json(&["call", block, "describe-table", "--table", "birds"]);
+        let facts: Vec<Value> = columns
+            .as_array()
+            .expect("columns")
+            .iter()
+            .map(|column| json!([column["name"], column["nullable"], column["primary_key"], column["default"]]))
+            .collect();
+        let wanted = [
+            json!(["id", false, true, null]),
+            json!(["name", false, false, null]),
+            json!(["weight", true, false, null]),
+            json!(["seen", true, false, "7"]),
+        ];
+        assert_eq!(facts, wanted, "{dialect}");
+        let types: Vec<&str> =
+            columns.as_array().expect("columns").iter().filter_map(|c| c["type_name"].as_str()).collect();
+        let wanted = match dialect {
+            "sqlite" => ["integer", "varchar(40)", "numeric(6, 2)", "integer"],
+            "postgres" => ["integer", "character varying(40)", "numeric(6,2)", "integer"],
+            _ => ["int(11)", "varchar(40)", "decimal(6,2)", "int(11)"],
+        };
+        let lower: Vec<String> = types.iter().map(|name| name.to_lowercase()).collect();
+        assert_eq!(lower, wanted, "{dialect}");
+
+        let missing = yard.fails(1, &["call", block, "describe-table", "--table", "fish"]);
+        assert!(missing.contains("there is no table or view `fish`"), "{dialect}: {missing}");
+        // Names are values, whatever is in them.
+        let odd = yard.fails(1, &["call", block, "describe-table", "--table", "x'; drop table birds; --"]);
+        assert!(odd.contains("there is no table or view"), "{dialect}: {odd}");
+        assert_eq!(count(yard, block), 0, "{dialect}");
+    });
+    let yard = TestYard::with_sqlite();
+    let refused = yard.fails(1, &["call", "sql-database/flights", "tables", "--schema", "main"]);
+    assert!(refused.contains("has no schemas"), "{refused}");
+}
