@@ -282,6 +282,20 @@ fn copied_moved_and_removed() {
 }
 
 #[test]
+fn objects_are_joined_in_their_order() {
+    let Some(cloud) = Cloud::start() else { return };
+    for (path, bytes) in [("a", &b"lions, "[..]), ("b", b"tigers"), ("c", b" and bears")] {
+        cloud.put(path, bytes, &[]);
+    }
+    let whole =
+        cloud.call(&["compose", "--from", r#"["a", "b", "c"]"#, "--to", "whole", "--content_type", "text/plain"]);
+    assert_eq!((&whole["path"], &whole["size"]), (&json!("whole"), &json!(23)));
+    assert_eq!(cloud.get("whole", &[]), b"lions, tigers and bears");
+    let refused = cloud.refused(1, &["compose", "--from", "[]", "--to", "whole"]);
+    assert!(refused.contains("1 to 32 can"), "{refused}");
+}
+
+#[test]
 fn what_is_there_is_not_overwritten_unseen() {
     // fake-gcs-server does not look at conditions of uploads; the proxy does in its place.
     let Some(cloud) = Cloud::with({

@@ -11,6 +11,9 @@ use crate::credentials::GcpCredentials;
 use crate::path::{self, Prefix};
 use crate::upload::Upload;
 
+/// How many objects one `compose` takes ("Composite objects", Cloud Storage).
+const COMPOSED: usize = 32;
+
 /// A bucket of Google Cloud Storage, or the part of one below a prefix.
 #[derive(Block, Debug)]
 #[block(type = "gcs-bucket", version = 1, title = "Google Cloud Storage bucket", interfaces("object-storage"))]
@@ -227,6 +230,29 @@ impl GcsBucket {
         // What somebody wrote there meanwhile stays.
         self.remove(&from, generation.as_deref())?;
         self.object(&resource)
+    }
+
+    /// Joins objects of the bucket to one, in their order; they stay.
+    #[operation(write)]
+    fn compose(
+        &self,
+        /// Their paths, at most 32.
+        from: Vec<String>,
+        /// The path of the whole.
+        to: String,
+        /// Its media type.
+        content_type: Option<String>,
+    ) -> Result<Object> {
+        if !(1..=COMPOSED).contains(&from.len()) {
+            return Err(Problem::invalid(format!("{} objects cannot be joined; 1 to {COMPOSED} can", from.len())));
+        }
+        let sources = from.iter().map(|path| Ok(json!({ "name": self.name(path)? }))).collect::<Result<Vec<_>>>()?;
+        let name = self.name(&to)?;
+        let content_type = content_type.unwrap_or_else(|| "application/octet-stream".to_owned());
+        let request = json!({ "sourceObjects": sources, "destination": { "contentType": content_type } });
+        let url = format!("{}/compose", self.object_url(&name)?);
+        let answer = self.send(|| http::post(url.as_str()).json(&request))?;
+        self.object(&api::ok(answer, &self.named(&name))?.json()?)
     }
 
     /// Makes the bucket.
