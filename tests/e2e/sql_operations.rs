@@ -94,7 +94,14 @@ fn tables_and_their_columns_are_described() {
         assert!(odd.contains("there is no table or view"), "{dialect}: {odd}");
         assert_eq!(count(yard, block), 0, "{dialect}");
     });
+    // What SQLite alone has: keys that may be null, and columns that are computed.
     let yard = TestYard::with_sqlite();
+    let made = "create table t (code text primary key, n integer, twice integer generated always as (n * 2))";
+    yard.ok(&["call", "sql-database/flights", "script", "--script", made]);
+    let columns = yard.json(&["call", "sql-database/flights", "describe-table", "--table", "t"]);
+    let facts: Vec<Value> =
+        columns.as_array().expect("columns").iter().map(|c| json!([c["name"], c["nullable"]])).collect();
+    assert_eq!(facts, [json!(["code", true]), json!(["n", true]), json!(["twice", true])]);
     let refused = yard.fails(1, &["call", "sql-database/flights", "tables", "--schema", "main"]);
     assert!(refused.contains("has no schemas"), "{refused}");
 }

@@ -61,9 +61,10 @@ pub(crate) fn tables(dialect: Dialect) -> &'static str {
 pub(crate) fn columns(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Sqlite => {
-            "select name, type as type_name, case when \"notnull\" or pk then 0 else 1 end as nullable, \
+            "select name, type as type_name, case when \"notnull\" or pk and lower(type) = 'integer' \
+             and (select count(*) from pragma_table_info(:table_name) where pk) = 1 then 0 else 1 end as nullable, \
              dflt_value as default_value, case when pk then 1 else 0 end as primary_key \
-             from pragma_table_info(:table_name) where :schema_name is null order by cid"
+             from pragma_table_xinfo(:table_name) where hidden <> 1 and :schema_name is null order by cid"
         }
         Dialect::Postgres => {
             "select a.attname::text as name, format_type(a.atttypid, a.atttypmod) as type_name, \

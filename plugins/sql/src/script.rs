@@ -23,6 +23,7 @@ pub(crate) fn statements(script: &str, syntax: Syntax) -> Vec<&str> {
                 (begin, statement) = (at, Current::default());
             } else {
                 statement.is_something |= !next.is_whitespace();
+                statement.past_head |= next == '(';
             }
         }
     }
@@ -58,6 +59,8 @@ struct Current {
     is_something: bool,
     /// Whether it creates something that has a body.
     creates: bool,
+    /// Whether a parenthesis was opened: what follows names columns and arguments.
+    past_head: bool,
     has_body: bool,
     /// How many `begin` and `case` wait for their `end`.
     depth: usize,
@@ -76,7 +79,9 @@ impl Current {
         }
         self.is_something = true;
         match word.as_str() {
-            "trigger" | "function" | "procedure" | "event" if self.creates => self.has_body = true,
+            "trigger" | "function" | "procedure" | "event" if self.creates && !self.past_head => {
+                self.has_body = true;
+            }
             // `end case` ends the case that `end` ended.
             "case" if self.last == "end" => {}
             "begin" | "case" if self.has_body => self.depth += 1,
@@ -120,6 +125,8 @@ mod tests {
         assert_eq!(statements(&format!("{routine}; select 1;"), Syntax::Mysql), [routine, "select 1"]);
         let function = "create function f() returns int language sql begin atomic select 1; end";
         assert_eq!(statements(&format!("{function};select 2"), Syntax::Postgres), [function, "select 2"]);
+        let table = "create table log (event text, begin_at text, begin text)";
+        assert_eq!(statements(&format!("{table}; select 1"), Syntax::Sqlite), [table, "select 1"]);
         let plain = "select case when 1 then 2 end";
         assert_eq!(statements(&format!("{plain}; select 1"), Syntax::Sqlite), [plain, "select 1"]);
     }
