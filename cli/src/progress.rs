@@ -1,6 +1,7 @@
 //! Progress on a terminal: one line that disappears.
 
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -8,14 +9,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// A line that says what is being done. Clones are the same line; it goes with the last of them.
 #[derive(Clone)]
 pub(crate) struct Progress {
-    bar: Option<Line>,
+    bar: Option<Arc<Line>>,
     /// Where there is no terminal, each new step is a line of its own.
     lines: bool,
 }
 
 /// The line itself.
-#[derive(Clone)]
-struct Line(std::sync::Arc<ProgressBar>);
+struct Line(ProgressBar);
 
 impl Progress {
     pub(crate) fn new(wanted: bool) -> Self {
@@ -24,7 +24,7 @@ impl Progress {
             let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}").expect("a valid template");
             let bar = ProgressBar::new_spinner().with_style(style);
             bar.enable_steady_tick(Duration::from_millis(100));
-            Line(std::sync::Arc::new(bar))
+            Arc::new(Line(bar))
         });
         Self { bar, lines: wanted && !terminal }
     }
@@ -33,7 +33,7 @@ impl Progress {
     pub(crate) fn say(&self, text: &str) {
         use std::io::Write as _;
         match &self.bar {
-            Some(Line(bar)) => bar.set_message(text.to_owned()),
+            Some(line) => line.0.set_message(text.to_owned()),
             None if self.lines => drop(writeln!(anstream::stderr(), "{text}")),
             None => {}
         }
@@ -41,16 +41,14 @@ impl Progress {
 
     /// How far it is; only where there is a line to change.
     pub(crate) fn count(&self, text: impl FnOnce() -> String) {
-        if let Some(Line(bar)) = &self.bar {
-            bar.set_message(text());
+        if let Some(line) = &self.bar {
+            line.0.set_message(text());
         }
     }
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
-        if std::sync::Arc::strong_count(&self.0) == 1 {
-            self.0.finish_and_clear();
-        }
+        self.0.finish_and_clear();
     }
 }

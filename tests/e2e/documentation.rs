@@ -4,7 +4,7 @@ use std::process::Command;
 
 use blockyard_tests::{TestYard, binary, bundle, ran, root};
 
-use crate::gcs::Cloud;
+use crate::cloud::Cloud;
 
 /// Runs the `$ blockyard …` lines of a document, in their order, on one yard.
 fn run_all(name: &str, lines: Vec<String>) {

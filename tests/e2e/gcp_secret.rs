@@ -10,7 +10,7 @@ use blockyard_tests::bundle;
 use blockyard_tests::web::{Answer, Seen, Web};
 use serde_json::{Value, json};
 
-use crate::gcs::Cloud;
+use crate::cloud::Cloud;
 
 /// The versions of each secret: their bytes in base64 and checksum, and whether they are enabled.
 type Secrets = BTreeMap<String, Vec<(Value, bool)>>;

@@ -160,9 +160,7 @@ async fn pass(
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                 piece
             });
-            http_body_util::BodyExt::boxed(
-                StreamBody::new(Box::pin(slow).map(|piece: Result<_, std::io::Error>| piece)).map_err(|error| error),
-            )
+            http_body_util::BodyExt::boxed(StreamBody::new(Box::pin(slow)))
         }
         _ => body.map_err(std::io::Error::other).boxed(),
     };

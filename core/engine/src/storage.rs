@@ -1,7 +1,6 @@
 //! The interface `object-storage`, typed.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -18,7 +17,7 @@ use crate::{ByteStream, Deadline, Error, ErrorKind, Input, Problem};
 const OBJECT_TIME: Duration = Duration::from_secs(86_400);
 
 /// CRC32C (RFC 3720, appendix B.4), sixteen bytes at a time.
-static CRC32C: LazyLock<Crc<u32, Table<16>>> = LazyLock::new(|| Crc::<u32, Table<16>>::new(&CRC_32_ISCSI));
+static CRC32C: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
 
 /// A block that implements `object-storage`.
 #[derive(Debug, Clone)]
@@ -233,14 +232,14 @@ mod tests {
         let pieces: Vec<Result<bytes::Bytes, Problem>> =
             pieces.iter().map(|piece| Ok(bytes::Bytes::from_static(piece.as_bytes()))).collect();
         let stream = whole(futures_util::stream::iter(pieces).boxed(), object);
-        let items: Vec<Result<bytes::Bytes, Problem>> = futures_executor(stream.collect());
+        let items: Vec<Result<bytes::Bytes, Problem>> = to_its_end(stream.collect());
         items.into_iter().try_fold(String::new(), |text, item| match item {
             Ok(piece) => Ok(text + std::str::from_utf8(&piece).expect("text")),
             Err(problem) => Err(problem.message),
         })
     }
 
-    fn futures_executor<T>(future: impl Future<Output = T>) -> T {
+    fn to_its_end<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use blockyard_sdk::http::{Request, Response};
 use blockyard_sdk::prelude::*;
-use blockyard_sdk::{StepStatus, clock, random};
+use blockyard_sdk::{StepStatus, clock, random, serde_json};
 
 /// How often a request is sent at the most.
 const ATTEMPTS: u32 = 5;
@@ -81,14 +81,37 @@ fn refusal(status: u16, text: &str, what: &str) -> Problem {
     problem.with_details(json!({ "status": status, "reason": reason }))
 }
 
+/// The steps of a check that began then and asked for `what`: whether there was a token, and what the
+/// answer says. `found` reads a detail from it.
+pub(crate) fn check(
+    answered: Result<Response>,
+    what: &str,
+    started: Duration,
+    found: impl Fn(&Value) -> Option<String>,
+) -> Vec<Step> {
+    let (authenticate, authorise) = match answered {
+        Err(problem) if problem.details()["step"] == "authenticate" => (Some(Err(problem)), None),
+        Err(problem) => (None, Some(Err(problem))),
+        Ok(answer) => {
+            let read = ok(answer, what).and_then(Response::json::<Value>);
+            (Some(Ok(None)), Some(read.map(|resource| found(&resource))))
+        }
+    };
+    [("authenticate", authenticate), ("authorise", authorise)]
+        .map(|(name, outcome)| match outcome {
+            None => step(name, StepStatus::Skipped, None, started),
+            Some(Ok(detail)) => step(name, StepStatus::Passed, detail, started),
+            Some(Err(problem)) => step(name, StepStatus::Failed, Some(problem.to_string()), started),
+        })
+        .into()
+}
+
 /// A step of a check that began then.
 pub(crate) fn step(name: &str, status: StepStatus, detail: Option<String>, started: Duration) -> Step {
     let took = clock::now().saturating_sub(started).as_millis();
     let milliseconds = (status != StepStatus::Skipped).then(|| u64::try_from(took).unwrap_or(u64::MAX));
     Step { name: name.to_owned(), status, detail, milliseconds }
 }
-
-use blockyard_sdk::serde_json;
 
 #[cfg(test)]
 mod tests {

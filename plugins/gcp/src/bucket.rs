@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use blockyard_sdk::clock;
 use blockyard_sdk::http::{self, Request};
 use blockyard_sdk::prelude::*;
-use blockyard_sdk::{StepStatus, clock};
 
 use crate::api;
 use crate::credentials::GcpCredentials;
@@ -263,16 +263,15 @@ impl GcsBucket {
         location: Option<String>,
     ) -> Result<Bucket> {
         let credentials = self.credentials()?;
-        let project = credentials.project().ok_or_else(|| {
-            Problem::invalid("it is not known in which project").hint("set `project` in the credentials")
-        })?;
+        let project = credentials.need_project()?;
         let url = format!("{}/storage/v1/b?project={}", credentials.base("storage"), http::percent_encode(project));
         let mut bucket = json!({ "name": self.bucket });
         if let Some(location) = location {
             bucket["location"] = location.into();
         }
         let answer = self.send(|| http::post(url.as_str()).json(&bucket))?;
-        self.read_bucket(&api::ok(answer, &self.what())?.json()?)
+        let made: Value = api::ok(answer, &self.what())?.json()?;
+        Ok(Bucket { name: self.bucket.clone(), location: made["location"].as_str().map(str::to_owned) })
     }
 
     /// Gets a token, and asks for the bucket.
@@ -280,25 +279,9 @@ impl GcsBucket {
     fn check(&self) -> Vec<Step> {
         let started = clock::now();
         let answered = self.url().and_then(|url| self.credentials()?.sign(http::get(url)).send());
-        let is_token = |problem: &Problem| problem.details()["step"] == "authenticate";
-        let (authenticate, authorise) = match answered {
-            Err(problem) if is_token(&problem) => {
-                ((StepStatus::Failed, Some(problem.to_string())), (StepStatus::Skipped, None))
-            }
-            Err(problem) => ((StepStatus::Skipped, None), (StepStatus::Failed, Some(problem.to_string()))),
-            Ok(answer) => {
-                let read = api::ok(answer, &self.what()).and_then(|answer| self.read_bucket(&answer.json()?));
-                let authorise = match read {
-                    Ok(bucket) => (StepStatus::Passed, bucket.location.map(|location| format!("bucket in {location}"))),
-                    Err(problem) => (StepStatus::Failed, Some(problem.to_string())),
-                };
-                ((StepStatus::Passed, None), authorise)
-            }
-        };
-        vec![
-            api::step("authenticate", authenticate.0, authenticate.1, started),
-            api::step("authorise", authorise.0, authorise.1, started),
-        ]
+        api::check(answered, &self.what(), started, |bucket| {
+            bucket["location"].as_str().map(|location| format!("bucket in {location}"))
+        })
     }
 
     /// The names of buckets follow rules, and prefixes are paths.
@@ -391,11 +374,6 @@ impl GcsBucket {
                 .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()))
                 .collect(),
         })
-    }
-
-    fn read_bucket(&self, resource: &Value) -> Result<Bucket> {
-        let name = resource["name"].as_str().unwrap_or(&self.bucket).to_owned();
-        Ok(Bucket { name, location: resource["location"].as_str().map(str::to_owned) })
     }
 
     /// Sends a request that may be repeated.

@@ -173,6 +173,13 @@ impl GcpCredentials {
         self.project.as_deref().or(of_account).or(of_user)
     }
 
+    /// The project, for what cannot be without.
+    pub(crate) fn need_project(&self) -> Result<&str> {
+        self.project().ok_or_else(|| {
+            Problem::invalid("it is not known in which project").hint("set `project` in the credentials")
+        })
+    }
+
     /// Where an API is, without a slash at the end.
     pub(crate) fn base(&self, service: &str) -> String {
         match &self.endpoint {

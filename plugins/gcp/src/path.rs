@@ -31,11 +31,12 @@ impl Prefix {
     /// What the names of objects begin with whose paths begin with this.
     pub(crate) fn beginning(&self, path: &str) -> Result<String> {
         let path = path.trim_start_matches('/');
-        match mistake(path) {
-            Some(wrong) if !path.is_empty() => {
-                Err(Problem::invalid(format!("the prefix `{}` {wrong}", path.escape_debug())))
-            }
-            _ => Ok(format!("{}{path}", self.0)),
+        // Its last part is the beginning of a name, and may be `.` or `..`.
+        let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
+        let wrong = mistake(folders).filter(|_| !folders.is_empty());
+        match wrong.or_else(|| path.chars().any(char::is_control).then_some("has a control character")) {
+            Some(wrong) => Err(Problem::invalid(format!("the prefix `{}` {wrong}", path.escape_debug()))),
+            None => Ok(format!("{}{path}", self.0)),
         }
     }
 
@@ -76,6 +77,17 @@ mod tests {
         }
         assert_eq!(Prefix::new("").name("a").expect("a name"), "a");
         assert_eq!(Prefix::new("/").beginning("a/").expect("a beginning"), "a/");
+    }
+
+    #[test]
+    fn a_list_begins_anywhere_below() {
+        let prefix = Prefix::new("p");
+        for (given, wanted) in [("a/.", "p/a/."), ("a/..", "p/a/.."), ("a//", "p/a//"), ("/a", "p/a")] {
+            assert_eq!(prefix.beginning(given).expect("a beginning"), wanted);
+        }
+        for wrong in ["../a", "a/../b", "a\n"] {
+            assert!(prefix.beginning(wrong).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

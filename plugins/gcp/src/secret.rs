@@ -2,9 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use blockyard_sdk::clock;
 use blockyard_sdk::http::{self, Request, Response};
 use blockyard_sdk::prelude::*;
-use blockyard_sdk::{StepStatus, clock};
 
 use crate::api;
 use crate::checksum::crc32c;
@@ -133,24 +133,7 @@ impl GcpSecret {
     fn check(&self) -> Vec<Step> {
         let started = clock::now();
         let answered = self.url().and_then(|url| self.credentials.get()?.sign(http::get(url)).send());
-        let is_token = |problem: &Problem| problem.details()["step"] == "authenticate";
-        let (authenticate, authorise) = match answered {
-            Err(problem) if is_token(&problem) => {
-                ((StepStatus::Failed, Some(problem.to_string())), (StepStatus::Skipped, None))
-            }
-            Err(problem) => ((StepStatus::Skipped, None), (StepStatus::Failed, Some(problem.to_string()))),
-            Ok(answer) => {
-                let authorise = match api::ok(answer, &self.what()) {
-                    Ok(_) => (StepStatus::Passed, None),
-                    Err(problem) => (StepStatus::Failed, Some(problem.to_string())),
-                };
-                ((StepStatus::Passed, None), authorise)
-            }
-        };
-        vec![
-            api::step("authenticate", authenticate.0, authenticate.1, started),
-            api::step("authorise", authorise.0, authorise.1, started),
-        ]
+        api::check(answered, &self.what(), started, |_| None)
     }
 
     /// Names as Secret Manager takes them.
@@ -185,9 +168,7 @@ impl GcpSecret {
 
     fn project_url(&self) -> Result<String> {
         let credentials = self.credentials.get()?;
-        let project = credentials.project().ok_or_else(|| {
-            Problem::invalid("it is not known in which project").hint("set `project` in the credentials")
-        })?;
+        let project = credentials.need_project()?;
         Ok(format!("{}/v1/projects/{}", credentials.base("secretmanager"), http::percent_encode(project)))
     }
 

@@ -212,18 +212,13 @@ impl SqlDatabase {
         for statement in &statements {
             done.statements += 1;
             let execution = transaction.execute(statement, &[]).map_err(|problem| {
-                let place = format!("statement {} of {}", done.statements, statements.len());
-                let mut placed = Problem::new(problem.code(), format!("{place}: {problem}"));
-                if problem.is_retryable() {
-                    placed = placed.retryable();
-                }
                 let mut details = problem.details();
-                if details.is_object() {
-                    details["statement"] = done.statements.into();
-                } else {
-                    details = json!({ "statement": done.statements });
+                if !details.is_object() {
+                    details = json!({});
                 }
-                placed.with_details(details)
+                details["statement"] = done.statements.into();
+                let place = format!("statement {} of {}", done.statements, statements.len());
+                problem.context(place).with_details(details)
             })?;
             done.rows_affected += execution.rows_affected;
         }

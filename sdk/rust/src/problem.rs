@@ -29,6 +29,13 @@ impl Problem {
         self
     }
 
+    /// Says before the message where it happened; all else stays.
+    #[must_use]
+    pub fn context(mut self, place: impl core::fmt::Display) -> Self {
+        self.0.message = format!("{place}: {}", self.0.message);
+        self
+    }
+
     /// Says that the same call may succeed later.
     #[must_use]
     pub fn retryable(mut self) -> Self {

@@ -1,0 +1,204 @@
+//! The test bed of Google Cloud: a real Cloud Storage server (fake-gcs-server), a token server that looks
+//! at what was signed, and a proxy that lets nobody through without a token. What is on the server's
+//! disk is the witness.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use blockyard_tests::gate::{Fate, Gate};
+use blockyard_tests::web::{Answer, Seen, Web};
+use blockyard_tests::{TestYard, bundle};
+use serde_json::{Value, json};
+
+use crate::tokens::{form, is_signed, rsa_key};
+
+pub(crate) const ACCOUNT: &str = "zoo@demo.iam.gserviceaccount.example";
+const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
+
+/// A cloud of a test's own, and a yard whose `gcs-bucket/zoo` is `data/` in it.
+pub(crate) struct Cloud {
+    pub(crate) yard: TestYard,
+    tokens: Web,
+    pub(crate) key: String,
+    // In this order: the proxy before the server that it stands before.
+    pub(crate) gate: Gate,
+    _server: Server,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+/// fake-gcs-server; it ends with the value.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Server {
+    fn start(program: &str, port: u16, root: &Path, public: &str) -> Self {
+        let mut command = Command::new(program);
+        command.args(["-backend", "filesystem", "-scheme", "http", "-host", "127.0.0.1", "-filesystem-root"]);
+        command.arg(root).args(["-port", &port.to_string(), "-public-host", public]);
+        command.args(["-external-url", &format!("http://{public}")]);
+        let server = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("fake-gcs-server");
+        let begun = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "fake-gcs-server does not start");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self(server)
+    }
+}
+
+impl Cloud {
+    /// None where the server is not on this machine: `cargo xtask test` says so.
+    pub(crate) fn start() -> Option<Self> {
+        Self::with(|_| Fate::Pass)
+    }
+
+    pub(crate) fn with(fate: impl Fn(&http::request::Parts) -> Fate + Send + Sync + 'static) -> Option<Self> {
+        let program = std::env::var("BLOCKYARD_TEST_FAKE_GCS").ok()?;
+        let folder = tempfile::tempdir().expect("a folder");
+        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
+        let gate = Gate::before(port, fate);
+        std::fs::create_dir(folder.path().join("cloud")).expect("a folder");
+        let server = Server::start(&program, port, &folder.path().join("cloud"), &gate.authority());
+        let (key, public) = rsa_key(folder.path(), "pkcs8");
+        let (good, here) = (gate.tokens(), Arc::new(OnceLock::<String>::new()));
+        let (address, place) = (here.clone(), folder.path().to_owned());
+        let turn = Mutex::new(0);
+        let tokens = Web::start(move |request| {
+            let mut turn = turn.lock().expect("one at a time");
+            *turn += 1;
+            match mistake(request, address.get().expect("the server's address"), &public, &place) {
+                None => {
+                    let token = format!("ya29.token-{turn}");
+                    good.lock().expect("no panic").insert(token.clone());
+                    Answer::json(&json!({"access_token": token, "token_type": "Bearer", "expires_in": 3600}))
+                }
+                Some(wrong) => Answer {
+                    status: 400,
+                    ..Answer::json(&json!({"error": "invalid_grant", "error_description": wrong}))
+                },
+            }
+        });
+        here.set(format!("{}/token", tokens.url())).expect("once");
+        let yard = TestYard::empty();
+        yard.ok(&["init", "--key", "file"]);
+        yard.ok(&["install", &bundle("gcp"), "--yes"]);
+        let endpoint = format!("http://{}", gate.authority());
+        yard.ok(&["grant", "gcp", &format!("http {endpoint}"), &format!("http {}", tokens.url())]);
+        let cloud = Self { yard, tokens, key, gate, _server: server, folder };
+        cloud.credentials("prod", &cloud.key, &endpoint);
+        cloud.yard.ok(&[
+            "create",
+            "gcs-bucket/zoo",
+            "--set",
+            "credentials=gcp-credentials/prod",
+            "--set",
+            "bucket=zoo",
+            "--set",
+            "prefix=/data/",
+        ]);
+        cloud.yard.ok(&["call", "gcs-bucket/zoo", "create-bucket"]);
+        Some(cloud)
+    }
+
+    /// A key file as Google makes it.
+    pub(crate) fn key_file(&self) -> String {
+        self.key_file_of(&self.key)
+    }
+
+    fn key_file_of(&self, key: &str) -> String {
+        json!({
+            "type": "service_account", "project_id": "demo", "private_key_id": "k1", "private_key": key,
+            "client_email": ACCOUNT, "client_id": "1234567890", "auth_uri": "https://accounts.google.com/o/oauth2/auth",
+            "token_uri": format!("{}/token", self.tokens.url()), "universe_domain": "googleapis.com",
+            "auth_provider_x509_cert_url": "https://www.googleapis.com/oauth2/v1/certs",
+            "client_x509_cert_url": "https://www.googleapis.com/robot/v1/metadata/x509/zoo",
+        })
+        .to_string()
+    }
+
+    pub(crate) fn credentials(&self, name: &str, key: &str, endpoint: &str) {
+        let path = self.write("key.json", self.key_file_of(key).as_bytes());
+        let from_file = format!("service_account=@{}", path.display());
+        let address = format!("gcp-credentials/{name}");
+        self.yard.ok(&["create", &address, "--set", &from_file, "--set", &format!("endpoint={endpoint}")]);
+        std::fs::remove_file(path).expect("the key file");
+    }
+
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, bytes).expect("a file");
+        path
+    }
+
+    /// What the server has on its disk.
+    pub(crate) fn stored(&self, name: &str) -> Option<Vec<u8>> {
+        std::fs::read(self.folder.path().join("cloud/zoo").join(name)).ok()
+    }
+
+    pub(crate) fn put(&self, path: &str, bytes: &[u8], more: &[&str]) -> Value {
+        let file = self.write("input", bytes);
+        let file = file.to_str().expect("a path");
+        self.yard.json(&[&["call", "gcs-bucket/zoo", "put", "--path", path, "--in", file], more].concat())
+    }
+
+    pub(crate) fn get(&self, path: &str, more: &[&str]) -> Vec<u8> {
+        let out = self.folder.path().join("output");
+        let to = out.to_str().expect("a path");
+        self.yard.ok(&[&["call", "gcs-bucket/zoo", "get", "--path", path, "--out", to], more].concat());
+        std::fs::read(out).expect("the output")
+    }
+
+    pub(crate) fn call(&self, arguments: &[&str]) -> Value {
+        self.yard.json(&[&["call", "gcs-bucket/zoo"], arguments].concat())
+    }
+
+    pub(crate) fn refused(&self, code: i32, arguments: &[&str]) -> String {
+        self.yard.fails(code, &[&["call", "gcs-bucket/zoo"], arguments].concat())
+    }
+}
+
+/// What is wrong with a request for a token (RFC 7523, section 3), where something is.
+fn mistake(request: &Seen, own: &str, public: &Path, folder: &Path) -> Option<String> {
+    let asked = form(request);
+    let read = || -> Option<(String, Value, Vec<u8>)> {
+        let (signed, signature) = asked.get("assertion")?.rsplit_once('.')?;
+        let claims = signed.split_once('.')?.1;
+        let claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+        Some((signed.to_owned(), claims, URL_SAFE_NO_PAD.decode(signature).ok()?))
+    };
+    let Some((signed, claims, signature)) = read() else { return Some("no assertion".to_owned()) };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let issued = claims["iat"].as_u64().unwrap_or_default();
+    if !is_signed(public, signed.as_bytes(), &signature, folder) {
+        Some("Invalid JWT Signature.".to_owned())
+    } else if claims["iss"] != ACCOUNT || claims["aud"] != own || claims["scope"] != SCOPE {
+        Some(format!("Invalid claims: {claims}"))
+    } else if now.abs_diff(issued) > 300 || claims["exp"].as_u64().is_none_or(|end| end <= now) {
+        Some("Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe.".to_owned())
+    } else {
+        None
+    }
+}
+
+/// Bytes that look like nothing else.
+pub(crate) fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_u32;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state.to_le_bytes()[0]
+    })
+    .take(length)
+    .collect()
+}

@@ -1,0 +1,134 @@
+//! `cp`, `ls`, `cat` and `rm`, on a bucket.
+
+use std::path::PathBuf;
+
+use blockyard_tests::gate::Fate;
+use serde_json::json;
+
+use crate::cloud::{Cloud, noise};
+#[cfg(target_os = "linux")]
+use crate::http::peak_memory;
+
+fn folder(cloud: &Cloud, name: &str, files: &[(&str, &[u8])]) -> PathBuf {
+    let folder = cloud.folder.path().join(name);
+    for (file, bytes) in files {
+        let path = folder.join(file);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, bytes).expect("a file");
+    }
+    folder
+}
+
+#[test]
+fn files_are_copied_up_down_and_across() {
+    let Some(cloud) = Cloud::start() else { return };
+    let yard = &cloud.yard;
+    let bytes = noise((9 << 20) + 1);
+    let file = cloud.write("a.bin", &bytes);
+    let file = file.to_str().expect("a path");
+    let copied = yard.json(&["cp", file, "gcs-bucket/zoo:x/a.bin"]);
+    assert_eq!(copied, json!({"objects": 1, "bytes": bytes.len()}));
+    assert!(cloud.stored("data/x/a.bin").expect("on the disk") == bytes);
+    yard.ok(&["cp", file, "gcs-bucket/zoo:y/"]);
+    assert!(cloud.stored("data/y/a.bin").is_some(), "the name goes with it");
+    // Out again: to a file, into a folder, to standard output.
+    let out = yard.path("out.bin");
+    yard.ok(&["cp", "gcs-bucket/zoo:x/a.bin", out.to_str().expect("a path")]);
+    assert!(std::fs::read(&out).expect("the file") == bytes);
+    std::fs::create_dir(yard.path("into")).expect("a folder");
+    yard.ok(&["cp", "gcs-bucket/zoo:x/a.bin", yard.path("into").to_str().expect("a path")]);
+    assert!(std::fs::read(yard.path("into/a.bin")).expect("the file") == bytes);
+    // By standard input and output.
+    yard.ok_with_input(&["cp", "-", "gcs-bucket/zoo:note", "--content-type", "text/plain"], "hello");
+    assert_eq!(yard.ok(&["cat", "gcs-bucket/zoo:note"]), "hello");
+    assert_eq!(yard.ok(&["cp", "gcs-bucket/zoo:note", "-"]), "hello");
+    assert_eq!(cloud.call(&["stat", "--path", "note"])["content_type"], "text/plain");
+    // Within a storage, and to another block.
+    yard.ok(&["cp", "gcs-bucket/zoo:note", "gcs-bucket/zoo:copies/"]);
+    assert_eq!(cloud.stored("data/copies/note").expect("the copy"), b"hello");
+    yard.ok(&["create", "gcs-bucket/all", "--set", "credentials=gcp-credentials/prod", "--set", "bucket=zoo"]);
+    yard.ok(&["cp", "gcs-bucket/zoo:note", "gcs-bucket/all:elsewhere/note"]);
+    assert_eq!(cloud.stored("elsewhere/note").expect("the other copy"), b"hello");
+    assert_eq!(yard.json(&["ls", "gcs-bucket/all:elsewhere/"])["objects"][0]["content_type"], "text/plain");
+}
+
+#[test]
+fn folders_are_copied_with_all_that_is_in_them() {
+    let Some(cloud) = Cloud::start() else { return };
+    let yard = &cloud.yard;
+    let from = folder(&cloud, "tree", &[("a", b"1"), ("b/c", b"22"), ("b/d/e ü", b"333")]);
+    let from = from.to_str().expect("a path");
+    let refused = yard.fails(2, &["cp", from, "gcs-bucket/zoo:t"]);
+    assert!(refused.contains("is a folder") && refused.contains("`-r`"), "{refused}");
+    assert_eq!(yard.json(&["cp", "-r", from, "gcs-bucket/zoo:t"]), json!({"objects": 3, "bytes": 6}));
+    assert_eq!(cloud.stored("data/t/b/d/e ü").expect("on the disk"), b"333");
+    let listed = yard.ok(&["ls", "gcs-bucket/zoo:t/"]);
+    assert!(listed.contains("  t/a\n") && listed.contains("  t/b/\n") && !listed.contains("t/b/c"), "{listed}");
+    let all = yard.json(&["ls", "-r", "gcs-bucket/zoo:t/"]);
+    assert_eq!(all["objects"].as_array().expect("objects").len(), 3);
+    let to = yard.path("back");
+    assert_eq!(yard.json(&["cp", "-r", "gcs-bucket/zoo:t", to.to_str().expect("a path")])["objects"], 3);
+    assert_eq!(std::fs::read(to.join("b/d/e ü")).expect("the file"), b"333");
+    assert_eq!(yard.json(&["cp", "-r", "gcs-bucket/zoo:t", "gcs-bucket/zoo:t/u"])["objects"], 3);
+    assert_eq!(cloud.stored("data/t/u/b/c").expect("the copy"), b"22");
+    let refused = yard.fails(3, &["cp", "-r", "gcs-bucket/zoo:nothing", to.to_str().expect("a path")]);
+    assert!(refused.contains("there is no object below `gcs-bucket/zoo:nothing`"), "{refused}");
+}
+
+#[test]
+fn what_goes_wrong_with_a_copy_is_said_and_loses_nothing() {
+    let Some(cloud) = Cloud::with(|request| {
+        let damaged =
+            request.uri.path().contains("cut") && request.uri.query().is_some_and(|query| query.contains("alt=media"));
+        if damaged { Fate::CutBody(1_000) } else { Fate::Pass }
+    }) else {
+        return;
+    };
+    let yard = &cloud.yard;
+    cloud.put("cut", &noise(100_000), &[]);
+    let out = yard.path("out.bin");
+    std::fs::write(&out, "what was there").expect("a file");
+    yard.fails(1, &["cp", "gcs-bucket/zoo:cut", out.to_str().expect("a path")]);
+    assert_eq!(std::fs::read_to_string(&out).expect("the file"), "what was there");
+    let refused = yard.fails(6, &["cp", "--if-absent", "gcs-bucket/zoo:cut", out.to_str().expect("a path")]);
+    assert!(refused.contains("is there already"), "{refused}");
+
+    let refused = yard.fails(2, &["cp", "a", "b"]);
+    assert!(refused.contains("neither place is in a storage"), "{refused}");
+    let refused = yard.fails(2, &["cat", "a"]);
+    assert!(refused.contains("write `TYPE/NAME:PATH`"), "{refused}");
+    let refused = yard.fails(3, &["cp", "/nowhere/a", "gcs-bucket/zoo:a"]);
+    assert!(refused.contains("`/nowhere/a` cannot be read"), "{refused}");
+    let refused = yard.fails_with_input(2, &["cp", "-", "gcs-bucket/zoo:"], "x");
+    assert!(refused.contains("the object has no name"), "{refused}");
+    let refused = yard.fails(1, &["cat", "gcs-bucket/zoo:nobody"]);
+    assert!(refused.contains("object `data/nobody` of bucket `zoo` is not there"), "{refused}");
+    let refused = yard.fails(2, &["ls", "gcp-credentials/prod:"]);
+    assert!(refused.contains("object-storage"), "{refused}");
+
+    let refused = yard.fails(2, &["rm", "gcs-bucket/zoo:cut"]);
+    assert!(refused.contains("agree with `--yes`"), "{refused}");
+    assert!(cloud.stored("data/cut").is_some());
+    assert_eq!(yard.json(&["rm", "gcs-bucket/zoo:cut", "--yes"]), json!({"removed": "gcs-bucket/zoo:cut"}));
+    assert_eq!(cloud.stored("data/cut"), None);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_does_not_grow_with_the_object() {
+    const BYTES: u64 = 128 << 20;
+    let Some(cloud) = Cloud::start() else { return };
+    let file = cloud.folder.path().join("big");
+    let mut big = std::fs::File::create(&file).expect("a file");
+    for piece in blockyard_tests::web::pattern(BYTES) {
+        std::io::Write::write_all(&mut big, &piece).expect("a piece");
+    }
+    let (file, back) = (file.to_str().expect("a path"), cloud.yard.path("back"));
+    cloud.put("small", b"lions", &[]);
+    let idle = peak_memory(&cloud.yard, &["cat", "gcs-bucket/zoo:small"]);
+    let up = peak_memory(&cloud.yard, &["cp", file, "gcs-bucket/zoo:big"]);
+    let down = peak_memory(&cloud.yard, &["cp", "gcs-bucket/zoo:big", back.to_str().expect("a path")]);
+    assert_eq!(std::fs::metadata(&back).expect("the file").len(), BYTES);
+    let over = |peak: u64| peak.saturating_sub(idle) >> 10;
+    assert!(idle > 1_000 && over(up) <= 64 && over(down) <= 64, "MiB over idle: up {}, down {}", over(up), over(down));
+}
