@@ -1,9 +1,11 @@
-//! The test bed of Google Cloud: a real Cloud Storage server (fake-gcs-server), a token server that looks
-//! at what was signed, and a proxy that lets nobody through without a token. What is on the server's
-//! disk is the witness.
+//! The test bed of Google Cloud: a real Cloud Storage server (fake-gcs-server), a BigQuery that runs what it
+//! is asked (bqemulator), joined by one folder, a token server that looks at what was signed, and a proxy
+//! that lets nobody through without a token. What is on the server's disk, and what Google's own
+//! clients for Python see, are the witnesses.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use blockyard_tests::gate::{Fate, Gate};
 use blockyard_tests::web::{Answer, Seen, Web};
-use blockyard_tests::{TestYard, bundle};
+use blockyard_tests::{TestYard, bundle, root};
 use serde_json::{Value, json};
 
 use crate::tokens::{form, is_signed, rsa_key};
@@ -28,6 +30,19 @@ pub(crate) struct Cloud {
     pub(crate) gate: Gate,
     _server: Server,
     pub(crate) folder: tempfile::TempDir,
+    /// The folder of the server's buckets, and this test's bucket.
+    buckets: PathBuf,
+    pub(crate) bucket: String,
+    /// The project, which is this test's own.
+    pub(crate) project: String,
+    storage_port: u16,
+}
+
+/// What a cloud has beside Cloud Storage.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Has {
+    Storage,
+    Warehouse,
 }
 
 /// fake-gcs-server; it ends with the value.
@@ -63,12 +78,35 @@ impl Cloud {
     }
 
     pub(crate) fn with(fate: impl Fn(&http::request::Parts) -> Fate + Send + Sync + 'static) -> Option<Self> {
+        Self::build(fate, Has::Storage)
+    }
+
+    /// With BigQuery: `bigquery-warehouse/w`, whose dataset is `zoo`.
+    pub(crate) fn with_warehouse(fate: impl Fn(&http::request::Parts) -> Fate + Send + Sync + 'static) -> Option<Self> {
+        let cloud = Self::build(fate, Has::Warehouse)?;
+        let set = ["--set", "credentials=gcp-credentials/prod", "--set", "dataset=zoo"];
+        cloud.yard.ok(&[&["create", "bigquery-warehouse/w"][..], &set].concat());
+        Some(cloud)
+    }
+
+    fn build(fate: impl Fn(&http::request::Parts) -> Fate + Send + Sync + 'static, has: Has) -> Option<Self> {
+        static TURN: AtomicUsize = AtomicUsize::new(0);
         let program = std::env::var("BLOCKYARD_TEST_FAKE_GCS").ok()?;
         let folder = tempfile::tempdir().expect("a folder");
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
-        let gate = Gate::before(port, fate);
-        std::fs::create_dir(folder.path().join("cloud")).expect("a folder");
-        let server = Server::start(&program, port, &folder.path().join("cloud"), &gate.authority());
+        let mut servers = vec![("/", port)];
+        let (mut buckets, mut bucket, mut project) = (folder.path().join("cloud"), "zoo".to_owned(), "demo".to_owned());
+        if has == Has::Warehouse {
+            // One for all tests, which looks for the objects of all buckets in one folder.
+            let warehouse: u16 = std::env::var("BLOCKYARD_TEST_BIGQUERY_PORT").ok()?.parse().expect("a port");
+            buckets = std::env::var_os("BLOCKYARD_TEST_BIGQUERY_BUCKETS").map(PathBuf::from).expect("its folder");
+            let turn = TURN.fetch_add(1, Ordering::SeqCst);
+            (bucket, project) = (format!("zoo-{turn}"), format!("demo-{turn}"));
+            servers.splice(0..0, [("/bigquery/", warehouse), ("/upload/bigquery/", warehouse)]);
+        }
+        let gate = Gate::before_all(servers, fate);
+        std::fs::create_dir_all(&buckets).expect("a folder");
+        let server = Server::start(&program, port, &buckets, &gate.authority());
         let (key, public) = rsa_key(folder.path(), "pkcs8");
         let (good, here) = (gate.tokens(), Arc::new(OnceLock::<String>::new()));
         let (address, place) = (here.clone(), folder.path().to_owned());
@@ -94,7 +132,8 @@ impl Cloud {
         yard.ok(&["install", &bundle("gcp"), "--yes"]);
         let endpoint = format!("http://{}", gate.authority());
         yard.ok(&["grant", "gcp", &format!("http {endpoint}"), &format!("http {}", tokens.url())]);
-        let cloud = Self { yard, tokens, key, gate, _server: server, folder };
+        let cloud =
+            Self { yard, tokens, key, gate, _server: server, folder, buckets, bucket, project, storage_port: port };
         cloud.credentials("prod", &cloud.key, &endpoint);
         cloud.yard.ok(&[
             "create",
@@ -102,7 +141,7 @@ impl Cloud {
             "--set",
             "credentials=gcp-credentials/prod",
             "--set",
-            "bucket=zoo",
+            &format!("bucket={}", cloud.bucket),
             "--set",
             "prefix=/data/",
         ]);
@@ -117,7 +156,7 @@ impl Cloud {
 
     fn key_file_of(&self, key: &str) -> String {
         json!({
-            "type": "service_account", "project_id": "demo", "private_key_id": "k1", "private_key": key,
+            "type": "service_account", "project_id": self.project, "private_key_id": "k1", "private_key": key,
             "client_email": ACCOUNT, "client_id": "1234567890", "auth_uri": "https://accounts.google.com/o/oauth2/auth",
             "token_uri": format!("{}/token", self.tokens.url()), "universe_domain": "googleapis.com",
             "auth_provider_x509_cert_url": "https://www.googleapis.com/oauth2/v1/certs",
@@ -142,7 +181,7 @@ impl Cloud {
 
     /// What the server has on its disk.
     pub(crate) fn stored(&self, name: &str) -> Option<Vec<u8>> {
-        std::fs::read(self.folder.path().join("cloud/zoo").join(name)).ok()
+        std::fs::read(self.buckets.join(&self.bucket).join(name)).ok()
     }
 
     pub(crate) fn put(&self, path: &str, bytes: &[u8], more: &[&str]) -> Value {
@@ -156,6 +195,27 @@ impl Cloud {
         let to = out.to_str().expect("a path");
         self.yard.ok(&[&["call", "gcs-bucket/zoo", "get", "--path", path, "--out", to], more].concat());
         std::fs::read(out).expect("the output")
+    }
+
+    /// What Google's own client says, to which nobody shows a token.
+    pub(crate) fn witness(&self, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+        let mut python = Command::new("python3");
+        python.arg(root().join("tests/witness/google.py")).args(arguments);
+        python.env("PYTHONPATH", std::env::var_os("BLOCKYARD_TEST_PYTHON").expect("the packages"));
+        python.env("STORAGE_EMULATOR_HOST", format!("http://127.0.0.1:{}", self.storage_port));
+        let warehouse = std::env::var("BLOCKYARD_TEST_BIGQUERY_PORT").expect("a port");
+        python.env("BIGQUERY_ENDPOINT", format!("http://127.0.0.1:{warehouse}"));
+        python.env("PROJECT", &self.project).env("BUCKET", &self.bucket);
+        let mut python =
+            python.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("python3");
+        std::io::Write::write_all(&mut python.stdin.take().expect("its input"), input).expect("it reads");
+        let said = python.wait_with_output().expect("it ends");
+        assert!(said.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&said.stderr));
+        said.stdout
+    }
+
+    pub(crate) fn warehouse(&self, arguments: &[&str]) -> Value {
+        self.yard.json(&[&["call", "bigquery-warehouse/w"], arguments].concat())
     }
 
     pub(crate) fn call(&self, arguments: &[&str]) -> Value {

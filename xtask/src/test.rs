@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::Result;
+use crate::cloud::{self, BigQuery};
 use crate::mariadb::{self, Mariadb};
 use crate::postgres::{PASSWORD, Postgres};
 use crate::setup::{self, Need};
@@ -58,9 +59,13 @@ pub(crate) fn run(long: Option<String>) -> Result {
             skipped.push(format!("{suite}: no {}", missing.join(", ")));
         }
     }
-    let storage = crate::cloud::fake_gcs_server();
+    let storage = cloud::fake_gcs_server();
     if let Err(reason) = &storage {
         skipped.push(format!("Cloud Storage (fake-gcs-server): {reason}"));
+    }
+    let python = cloud::python_packages();
+    if let Err(reason) = &python {
+        skipped.push(format!("BigQuery (bqemulator) and Google's own clients: {reason}"));
     }
     if !skipped.is_empty() && std::env::var_os("CI").is_some() {
         return Err(format!("in CI every suite runs; these cannot: {}", skipped.join("; ")));
@@ -111,7 +116,14 @@ pub(crate) fn run(long: Option<String>) -> Result {
         tests.env("BLOCKYARD_TEST_MARIADB_PASSWORD", mariadb::PASSWORD);
         tests.env("BLOCKYARD_TEST_MARIADB_CERTIFICATE", mariadb.certificate());
     }
+    let bigquery = python.ok().map(|packages| Ok::<_, String>((BigQuery::start(&packages)?, packages))).transpose()?;
+    if let Some((bigquery, packages)) = &bigquery {
+        tests.env("BLOCKYARD_TEST_BIGQUERY_PORT", bigquery.port.to_string());
+        tests.env("BLOCKYARD_TEST_BIGQUERY_BUCKETS", bigquery.buckets());
+        tests.env("BLOCKYARD_TEST_PYTHON", packages);
+    }
     let outcome = crate::run(&mut tests);
+    drop(bigquery);
     drop(mariadb);
     drop(postgres);
     for suite in &skipped {

@@ -45,7 +45,10 @@ pub struct InterfaceOperation {
 
 static INTERFACES: LazyLock<Vec<Interface>> = LazyLock::new(|| {
     [
+        include_str!("../../../schemas/interfaces/credentials.json"),
         include_str!("../../../schemas/interfaces/database.json"),
+        include_str!("../../../schemas/interfaces/job.json"),
+        include_str!("../../../schemas/interfaces/notification.json"),
         include_str!("../../../schemas/interfaces/object-storage.json"),
         include_str!("../../../schemas/interfaces/secret-store.json"),
     ]

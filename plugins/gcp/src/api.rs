@@ -26,21 +26,62 @@ pub(crate) fn send(request: impl Fn() -> Request) -> Result<Response> {
 pub(crate) fn send_counting(request: impl Fn() -> Request) -> Result<(Response, u32)> {
     let mut attempt = 0;
     loop {
-        let answer = request().send();
+        let (answer, passing) = judge(request().send());
         attempt += 1;
-        if attempt == ATTEMPTS || !is_passing(&answer) {
+        if attempt == ATTEMPTS || !passing {
             return answer.map(|answer| (answer, attempt));
         }
         wait(attempt);
     }
 }
 
-/// Whether the same request may be answered otherwise in a moment.
-pub(crate) fn is_passing(answer: &Result<Response>) -> bool {
+/// An answer, and whether the same request may be answered otherwise in a moment. BigQuery refuses with
+/// 403 what comes too fast, and only the body tells that from what is not allowed.
+pub(crate) fn judge(answer: Result<Response>) -> (Result<Response>, bool) {
     match answer {
-        Ok(answer) => matches!(answer.status, 408 | 429 | 500..=599),
-        Err(problem) => problem.is_retryable(),
+        Err(problem) => {
+            let passing = problem.is_retryable();
+            (Err(problem), passing)
+        }
+        Ok(answer) if answer.status == 403 => match read_refusal(answer) {
+            Ok((answer, reason)) => (Ok(answer), is_passing(&reason)),
+            Err(problem) => (Err(problem), false),
+        },
+        Ok(answer) => {
+            let passing = matches!(answer.status, 408 | 429 | 500..=599);
+            (Ok(answer), passing)
+        }
     }
+}
+
+/// Whether what failed for this reason may work in a moment ("Error messages", BigQuery).
+pub(crate) fn is_passing(reason: &str) -> bool {
+    matches!(
+        reason,
+        "rateLimitExceeded"
+            | "userRateLimitExceeded"
+            | "backendError"
+            | "internalError"
+            | "jobRateLimitExceeded"
+            | "jobBackendError"
+            | "jobInternalError"
+            | "tableUnavailable"
+    )
+}
+
+/// The same answer, and the reason that it gives.
+fn read_refusal(answer: Response) -> Result<(Response, String)> {
+    let Response { status, headers, body } = answer;
+    let media_type = body.media_type();
+    let bytes = Response { status, headers: Vec::new(), body }.bytes()?;
+    let document: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let reason = reason(&document["error"]).unwrap_or_default().to_owned();
+    Ok((Response { status, headers, body: Body::from_bytes(&media_type, &bytes) }, reason))
+}
+
+/// The reason of an error, in Google's own word.
+fn reason(error: &Value) -> Option<&str> {
+    error["errors"][0]["reason"].as_str().or_else(|| error["status"].as_str())
 }
 
 /// Waits after the attempt of this number, from 1: one second, two, four, …, and up to one more.
@@ -65,11 +106,16 @@ fn refusal(status: u16, text: &str, what: &str) -> Problem {
     let error = &document["error"];
     let said = error["message"].as_str().unwrap_or(text);
     let said: String = said.trim().chars().take(SHOWN_CHARACTERS).collect();
-    let reason = error["errors"][0]["reason"].as_str().or_else(|| error["status"].as_str());
+    let reason = reason(error);
     let said = if said.is_empty() { format!("status {status}") } else { format!("{said} (status {status})") };
     let problem = match status {
         404 | 410 => Problem::new("not-found", format!("{what} is not there: {said}")),
         401 => Problem::new("denied", format!("the credentials are not accepted for {what}: {said}")),
+        403 if reason.is_some_and(|reason| reason == "quotaExceeded" || is_passing(reason)) => {
+            Problem::new("unavailable", format!("Google lets no more through for {what} now: {said}"))
+                .retryable()
+                .hint("wait, or ask for a larger quota")
+        }
         403 => Problem::new("denied", format!("the credentials may not do this with {what}: {said}")),
         409 => Problem::new("conflict", format!("{what} is there already: {said}")),
         412 => Problem::new("conflict", format!("{what} is not in the state that was asked for: {said}")),
@@ -127,6 +173,15 @@ mod tests {
             "the credentials may not do this with object `a`: ada does not have storage.objects.get access (status 403)"
         );
         assert_eq!(problem.details()["reason"], "forbidden");
+    }
+
+    #[test]
+    fn what_comes_too_fast_is_not_what_is_not_allowed() {
+        for reason in ["rateLimitExceeded", "quotaExceeded"] {
+            let text = format!(r#"{{"error": {{"message": "Exceeded", "errors": [{{"reason": "{reason}"}}]}}}}"#);
+            let problem = refusal(403, &text, "dataset `a`");
+            assert_eq!((problem.code(), problem.is_retryable()), ("unavailable", true));
+        }
     }
 
     #[test]

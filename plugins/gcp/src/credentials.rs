@@ -14,8 +14,8 @@ const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 const CLOUD_PLATFORM: &str = "https://www.googleapis.com/auth/cloud-platform";
 
 /// Credentials for Google Cloud: the key of a service account, or application-default credentials of a person.
-#[derive(Block)]
-#[block(type = "gcp-credentials", version = 1, title = "Google Cloud credentials")]
+#[derive(Block, Clone, Debug)]
+#[block(type = "gcp-credentials", version = 1, title = "Google Cloud credentials", interfaces("credentials"))]
 pub(crate) struct GcpCredentials {
     /// The project that is used and billed; where none is given, that of the service account.
     pub(crate) project: Option<String>,
@@ -32,6 +32,7 @@ pub(crate) struct GcpCredentials {
 
 /// The key file of a service account, as Google makes it.
 #[data]
+#[derive(Clone, Debug)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ServiceAccount {
     /// `service_account`.
@@ -63,6 +64,7 @@ pub(crate) struct ServiceAccount {
 
 /// Application-default credentials of a person.
 #[data]
+#[derive(Clone, Debug)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AuthorizedUser {
     /// `authorized_user`.

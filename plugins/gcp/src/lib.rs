@@ -1,24 +1,28 @@
-//! Google Cloud as blocks: `gcp-credentials`, and `gcs-bucket` with the standard interface
-//! `object-storage` and `gcp-secret` with `secret-store`, which build on them.
+//! Google Cloud as blocks: `gcp-credentials`, and what builds on them: `gcs-bucket` with the standard
+//! interface `object-storage`, `bigquery-warehouse` with `database` and `job`, `gcp-secret` with
+//! `secret-store`.
 
 mod api;
+mod bigquery;
 mod bucket;
 mod checksum;
 mod credentials;
 mod path;
+mod resumable;
 mod secret;
 mod upload;
 
 use blockyard_sdk::prelude::*;
 
+use bigquery::BigqueryWarehouse;
 use bucket::GcsBucket;
 use credentials::GcpCredentials;
 use secret::GcpSecret;
 
 bundle! {
     name: "gcp",
-    description: "Google Cloud: credentials, Cloud Storage, Secret Manager",
-    types: [GcpCredentials, GcsBucket, GcpSecret],
+    description: "Google Cloud: credentials, Cloud Storage, BigQuery, Secret Manager",
+    types: [GcpCredentials, GcsBucket, BigqueryWarehouse, GcpSecret],
     capabilities: [
         "http https://*.googleapis.com",
         // Emulators, private endpoints and other token servers: where the credentials name them.

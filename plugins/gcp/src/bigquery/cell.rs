@@ -1,0 +1,205 @@
+//! Values of rows, as `jobs.getQueryResults` writes them: all of them texts, in lists and records.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use blockyard_sdk::prelude::*;
+use blockyard_sdk::serde_json;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::field::{Field, Kind};
+
+/// A value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cell {
+    Null,
+    Text(String),
+    List(Vec<Cell>),
+    Record(Vec<Cell>),
+}
+
+/// A row, or a record: `{"f": [{"v": …}, …]}`.
+#[derive(Debug, serde::Deserialize)]
+pub(crate) struct Row {
+    #[serde(default)]
+    f: Vec<Wrapped>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+struct Wrapped {
+    #[serde(default = "null")]
+    v: Cell,
+}
+
+fn null() -> Cell {
+    Cell::Null
+}
+
+fn unwrapped(cells: Vec<Wrapped>) -> Vec<Cell> {
+    cells.into_iter().map(|wrapped| wrapped.v).collect()
+}
+
+impl Row {
+    pub(crate) fn into_cells(self) -> Vec<Cell> {
+        unwrapped(self.f)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cell {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> core::result::Result<Self, D::Error> {
+        deserializer.deserialize_any(CellVisitor)
+    }
+}
+
+struct CellVisitor;
+
+impl<'de> Visitor<'de> for CellVisitor {
+    type Value = Cell;
+
+    fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("a value of BigQuery")
+    }
+
+    fn visit_unit<E>(self) -> core::result::Result<Cell, E> {
+        Ok(Cell::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> core::result::Result<Cell, E> {
+        Ok(Cell::Text(value.to_string()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> core::result::Result<Cell, E> {
+        Ok(Cell::Text(value.to_string()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> core::result::Result<Cell, E> {
+        Ok(Cell::Text(value.to_string()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> core::result::Result<Cell, E> {
+        Ok(Cell::Text(value.to_string()))
+    }
+
+    fn visit_str<E>(self, text: &str) -> core::result::Result<Cell, E> {
+        Ok(Cell::Text(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> core::result::Result<Cell, E> {
+        Ok(Cell::Text(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> core::result::Result<Cell, A::Error> {
+        let mut cells = Vec::with_capacity(list.size_hint().unwrap_or_default());
+        while let Some(Wrapped { v }) = list.next_element()? {
+            cells.push(v);
+        }
+        Ok(Cell::List(cells))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> core::result::Result<Cell, A::Error> {
+        let mut cells = Vec::new();
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "f" {
+                cells = unwrapped(map.next_value()?);
+            } else {
+                map.next_value::<serde::de::IgnoredAny>()?;
+            }
+        }
+        Ok(Cell::Record(cells))
+    }
+}
+
+/// A row as values by the names of its columns.
+pub(crate) fn object(fields: &[Field], cells: &[Cell]) -> Result<Map<String, Value>> {
+    fields.iter().zip(cells).map(|(field, cell)| Ok((field.name.clone(), json(field, cell)?))).collect()
+}
+
+/// A value as JSON: integers and floats as numbers, what is not exact in them as text; dates and times as
+/// text (ISO 8601), bytes as base64.
+fn json(field: &Field, cell: &Cell) -> Result<Value> {
+    match cell {
+        Cell::Null => Ok(Value::Null),
+        Cell::List(cells) if field.is_repeated() => {
+            cells.iter().map(|cell| json(&Field { mode: None, ..field.clone() }, cell)).collect()
+        }
+        Cell::Record(cells) if field.kind() == Kind::Struct => object(&field.fields, cells).map(Value::Object),
+        Cell::Text(text) => scalar(field, text),
+        _ => Err(misfit(field, "a list or a record")),
+    }
+}
+
+fn scalar(field: &Field, text: &str) -> Result<Value> {
+    let misfit = || misfit(field, text);
+    Ok(match field.kind() {
+        Kind::Integer => text.parse::<i64>().map_err(|_| misfit())?.into(),
+        // JSON has no NaN and no infinity.
+        Kind::Float => serde_json::Number::from_f64(text.parse().map_err(|_| misfit())?)
+            .map_or_else(|| Value::String(text.to_owned()), Value::Number),
+        Kind::Boolean => text.parse::<bool>().map_err(|_| misfit())?.into(),
+        Kind::Timestamp => instant(text).ok_or_else(misfit)?.into(),
+        Kind::Json => serde_json::from_str(text).map_err(|_| misfit())?,
+        Kind::Bytes => STANDARD.decode(text).map(|_| text.into()).map_err(|_| misfit())?,
+        Kind::Struct => return Err(misfit()),
+        _ => text.into(),
+    })
+}
+
+/// An instant in ISO 8601, from microseconds since 1970-01-01 UTC.
+fn instant(micros: &str) -> Option<String> {
+    let time = chrono::DateTime::from_timestamp_micros(micros.parse().ok()?)?;
+    let form = if time.timestamp_subsec_micros() == 0 { "%Y-%m-%dT%H:%M:%SZ" } else { "%Y-%m-%dT%H:%M:%S%.6fZ" };
+    Some(time.format(form).to_string())
+}
+
+/// A value that is not of its column's type.
+pub(crate) fn misfit(field: &Field, found: &str) -> Problem {
+    let found: String = found.chars().take(60).collect();
+    Problem::new("failed", format!("BigQuery gives `{found}` in column `{}` of type {}", field.name, field.kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(kind: &str, mode: Option<&str>, fields: Vec<Field>) -> Field {
+        let mode = mode.map(str::to_owned);
+        Field { name: "c".to_owned(), kind: kind.to_owned(), mode, description: None, fields }
+    }
+
+    fn read(text: &str) -> Cell {
+        serde_json::from_str::<Wrapped>(text).expect("a value").v
+    }
+
+    #[test]
+    fn values_are_read_as_their_types() {
+        for (kind, text, expected) in [
+            ("INTEGER", r#"{"v": "-9223372036854775808"}"#, json!(i64::MIN)),
+            ("FLOAT64", r#"{"v": "1.5E300"}"#, json!(1.5e300)),
+            ("FLOAT", r#"{"v": "NaN"}"#, json!("NaN")),
+            ("FLOAT", r#"{"v": "-Infinity"}"#, json!("-Infinity")),
+            ("BOOL", r#"{"v": "true"}"#, json!(true)),
+            ("NUMERIC", r#"{"v": "0.1"}"#, json!("0.1")),
+            ("TIMESTAMP", r#"{"v": "1360321200123456"}"#, json!("2013-02-08T11:00:00.123456Z")),
+            ("TIMESTAMP", r#"{"v": "-11676096000000000"}"#, json!("1600-01-01T00:00:00Z")),
+            ("JSON", r#"{"v": "{\"a\": [1]}"}"#, json!({"a": [1]})),
+            ("BYTES", r#"{"v": "YWJj"}"#, json!("YWJj")),
+            ("STRING", r#"{"v": null}"#, Value::Null),
+            ("INTERVAL", r#"{"v": "0-0 1 0:0:0"}"#, json!("0-0 1 0:0:0")),
+        ] {
+            assert_eq!(json(&field(kind, None, vec![]), &read(text)).expect("a value"), expected, "{text}");
+        }
+        assert!(json(&field("INTEGER", None, vec![]), &read(r#"{"v": "1.5"}"#)).is_err());
+        assert!(json(&field("BYTES", None, vec![]), &read(r#"{"v": "*"}"#)).is_err());
+    }
+
+    #[test]
+    fn lists_and_records_nest() {
+        let inner = Field { name: "tags".to_owned(), ..field("STRING", Some("REPEATED"), vec![]) };
+        let outer = field(
+            "RECORD",
+            Some("REPEATED"),
+            vec![Field { name: "n".to_owned(), ..field("INT64", None, vec![]) }, inner],
+        );
+        let cell = read(r#"{"v": [{"v": {"f": [{"v": "1"}, {"v": [{"v": "p"}, {"v": "q"}]}]}}]}"#);
+        assert_eq!(json(&outer, &cell).expect("a value"), json!([{"n": 1, "tags": ["p", "q"]}]));
+    }
+}

@@ -1,0 +1,150 @@
+//! What is loaded into tables, and how.
+
+use blockyard_sdk::prelude::*;
+
+use super::field::Field;
+use super::job::Client;
+use super::table::TableName;
+
+/// What files are.
+#[data]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Format {
+    /// Comma-separated values (RFC 4180).
+    Csv,
+    /// JSON, one object a line.
+    Ndjson,
+    /// Apache Parquet.
+    Parquet,
+    /// Apache Avro.
+    Avro,
+    /// Apache ORC, to load only.
+    Orc,
+}
+
+/// What becomes of rows that are there.
+#[data]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Write {
+    /// They stay; the new ones come to them.
+    #[default]
+    Append,
+    /// The new ones take their place, in one step.
+    Truncate,
+    /// There must be none.
+    Empty,
+}
+
+/// What is loaded.
+pub(crate) struct Source {
+    pub(crate) format: Format,
+    pub(crate) write: Write,
+    pub(crate) columns: Vec<Field>,
+    pub(crate) autodetect: Option<bool>,
+    pub(crate) header_rows: Option<u64>,
+    pub(crate) max_bad_rows: u64,
+}
+
+impl Format {
+    /// The one that was said, or that the ending of a name tells.
+    pub(crate) fn of(said: Option<Self>, name: Option<&str>) -> Result<Self> {
+        let name = name.unwrap_or_default();
+        let name = name.strip_suffix(".gz").unwrap_or(name);
+        let told = match name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).as_deref() {
+            Some("csv") => Some(Self::Csv),
+            Some("ndjson" | "jsonl" | "json") => Some(Self::Ndjson),
+            Some("parquet") => Some(Self::Parquet),
+            Some("avro") => Some(Self::Avro),
+            Some("orc") => Some(Self::Orc),
+            _ => None,
+        };
+        said.or(told).ok_or_else(|| {
+            Problem::invalid(format!("the ending of `{name}` names no format")).hint("say it with `format`")
+        })
+    }
+
+    /// BigQuery's name of it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Csv => "CSV",
+            Self::Ndjson => "NEWLINE_DELIMITED_JSON",
+            Self::Parquet => "PARQUET",
+            Self::Avro => "AVRO",
+            Self::Orc => "ORC",
+        }
+    }
+}
+
+impl Write {
+    pub(crate) fn disposition(self) -> &'static str {
+        match self {
+            Self::Append => "WRITE_APPEND",
+            Self::Truncate => "WRITE_TRUNCATE",
+            Self::Empty => "WRITE_EMPTY",
+        }
+    }
+}
+
+impl Source {
+    /// The job's configuration.
+    pub(crate) fn configuration(&self, client: &Client, table: &TableName) -> Result<Value> {
+        let mut load = json!({
+            "destinationTable": table.reference(),
+            "sourceFormat": self.format.name(),
+            "writeDisposition": self.write.disposition(),
+            "createDisposition": "CREATE_IF_NEEDED",
+            "maxBadRecords": self.max_bad_rows,
+        });
+        if !self.columns.is_empty() {
+            load["schema"] = json!({ "fields": self.columns });
+        }
+        // Parquet, Avro and ORC bring their columns with them.
+        let tells_nothing = matches!(self.format, Format::Csv | Format::Ndjson);
+        let autodetect = match self.autodetect {
+            Some(autodetect) => autodetect,
+            None => tells_nothing && self.columns.is_empty() && is_missing(client, table)?,
+        };
+        if autodetect {
+            load["autodetect"] = true.into();
+        }
+        if self.format == Format::Csv {
+            match self.header_rows {
+                Some(rows) => load["skipLeadingRows"] = rows.into(),
+                // Where it finds out the columns, it finds out the lines before them.
+                None if !autodetect => load["skipLeadingRows"] = 1.into(),
+                None => {}
+            }
+            // Line breaks in quotes are part of CSV.
+            load["allowQuotedNewlines"] = true.into();
+        } else if self.header_rows.is_some() {
+            return Err(Problem::invalid("`header_rows` is for CSV only"));
+        }
+        Ok(json!({ "load": load }))
+    }
+}
+
+fn is_missing(client: &Client, table: &TableName) -> Result<bool> {
+    match table.describe(client) {
+        Ok(_) => Ok(false),
+        Err(problem) if problem.code() == "not-found" => Ok(true),
+        Err(problem) => Err(problem),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endings_tell_formats() {
+        let told = |name: &str| Format::of(None, Some(name)).ok();
+        assert_eq!(told("gs://b/a.CSV.gz"), Some(Format::Csv));
+        assert_eq!(told("gs://b/a.csv.gz"), Some(Format::Csv));
+        assert_eq!(told("gs://b/part-*.parquet"), Some(Format::Parquet));
+        assert_eq!(told("gs://b/a.json"), Some(Format::Ndjson));
+        assert_eq!(told("gs://b/a"), None);
+        assert_eq!(Format::of(Some(Format::Avro), Some("gs://b/a.csv")).ok(), Some(Format::Avro));
+    }
+}
