@@ -512,6 +512,14 @@ impl Cli {
     /// Reads the command line; prints help and usage errors itself, and ends the process then.
     pub(crate) fn read() -> Self {
         let read = Self::described().try_get_matches().and_then(|matches| Self::from_arg_matches(&matches));
+        let read = read.map(|mut cli: Self| {
+            // What stands behind an operation is read when the operation is known; how errors are printed
+            // is settled before.
+            if let Command::Call(call) = &cli.command {
+                cli.global.json |= call.rest.iter().any(|word| word == "--json");
+            }
+            cli
+        });
         read.unwrap_or_else(|error| {
             let json = std::env::args_os().any(|word| word == "--json") || std::env::var_os("BLOCKYARD_JSON").is_some();
             if json && error.use_stderr() {

@@ -47,10 +47,9 @@ impl Context {
         }
     }
 
-    /// The same, as `--yard` and `--json` after an operation say.
-    pub(crate) fn adjusted(&self, yard: Option<String>, json: bool) -> Self {
+    /// The same, as `--yard` after an operation says.
+    pub(crate) fn adjusted(&self, yard: Option<String>) -> Self {
         let mut adjusted = self.clone();
-        adjusted.terminal.json |= json;
         adjusted.yard = yard.or(adjusted.yard);
         adjusted
     }

@@ -3,11 +3,12 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_ipc::reader::StreamReader;
-use arrow_schema::ArrowError;
+use arrow_schema::{ArrowError, DataType, Schema};
 use blockyard::{ByteStream, Error, ErrorKind};
 use clap::ValueEnum;
 use parquet::arrow::ArrowWriter;
@@ -94,7 +95,7 @@ fn write_rows(
                 .with_explicit_nulls(true)
                 .build::<_, arrow_json::writer::JsonArray>(&mut *out);
             for batch in counted {
-                writer.write(&batch.map_err(broken)?).map_err(broken)?;
+                writer.write(&exact(batch)?).map_err(broken)?;
             }
             writer.finish().map_err(broken)?;
             writeln!(out)?;
@@ -104,11 +105,17 @@ fn write_rows(
                 .with_explicit_nulls(true)
                 .build::<_, arrow_json::writer::LineDelimited>(&mut *out);
             for batch in counted {
-                writer.write(&batch.map_err(broken)?).map_err(broken)?;
+                writer.write(&exact(batch)?).map_err(broken)?;
             }
             writer.finish().map_err(broken)?;
         }
         Format::Csv => {
+            if let Some(nested) = schema.fields().iter().find(|field| field.data_type().is_nested()) {
+                let message = format!("column `{}` has lists or records, for which CSV has no form", nested.name());
+                return Err(Error::new(ErrorKind::Usage, message)
+                    .hint("take another `--format`, or make a text of it in the statement")
+                    .into());
+            }
             let mut writer = arrow_csv::WriterBuilder::new().with_header(true).build(&mut *out);
             // The header is there for an empty result, too.
             writer.write(&RecordBatch::new_empty(schema)).map_err(broken)?;
@@ -138,6 +145,24 @@ fn write_rows(
         }
     }
     Ok((rows, cut))
+}
+
+/// The rows with their decimals as texts: readers of JSON take its numbers for floating-point ones.
+fn exact(batch: Result<RecordBatch, ArrowError>) -> Result<RecordBatch, Failure> {
+    let batch = batch.map_err(broken)?;
+    if !batch.schema_ref().fields().iter().any(|field| field.data_type().is_decimal()) {
+        return Ok(batch);
+    }
+    let columns = batch.schema_ref().fields().iter().zip(batch.columns()).map(|(field, column)| {
+        if !field.data_type().is_decimal() {
+            return Ok((Arc::clone(field), Arc::clone(column)));
+        }
+        let text = field.as_ref().clone().with_data_type(DataType::Utf8);
+        Ok((Arc::new(text), arrow_cast::cast(column, &DataType::Utf8)?))
+    });
+    let (fields, columns): (Vec<_>, Vec<_>) =
+        columns.collect::<Result<Vec<_>, ArrowError>>().map_err(broken)?.into_iter().unzip();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(broken)
 }
 
 /// Prints a table. Says whether it left rows out.

@@ -100,7 +100,7 @@ impl Cloud {
             // One for all tests, which looks for the objects of all buckets in one folder.
             let warehouse: u16 = std::env::var("BLOCKYARD_TEST_BIGQUERY_PORT").ok()?.parse().expect("a port");
             buckets = std::env::var_os("BLOCKYARD_TEST_BIGQUERY_BUCKETS").map(PathBuf::from).expect("its folder");
-            let turn = TURN.fetch_add(1, Ordering::SeqCst);
+            let turn = format!("{}-{}", std::process::id(), TURN.fetch_add(1, Ordering::SeqCst));
             (bucket, project) = (format!("zoo-{turn}"), format!("demo-{turn}"));
             servers.splice(0..0, [("/bigquery/", warehouse), ("/upload/bigquery/", warehouse)]);
         }
@@ -200,7 +200,7 @@ impl Cloud {
     /// What Google's own client says, to which nobody shows a token.
     pub(crate) fn witness(&self, arguments: &[&str], input: &[u8]) -> Vec<u8> {
         let mut python = Command::new("python3");
-        python.arg(root().join("tests/witness/google.py")).args(arguments);
+        python.arg(root().join("tests/witness/google_clients.py")).args(arguments);
         python.env("PYTHONPATH", std::env::var_os("BLOCKYARD_TEST_PYTHON").expect("the packages"));
         python.env("STORAGE_EMULATOR_HOST", format!("http://127.0.0.1:{}", self.storage_port));
         let warehouse = std::env::var("BLOCKYARD_TEST_BIGQUERY_PORT").expect("a port");

@@ -4,6 +4,8 @@ mod architecture;
 mod attacks;
 mod audit;
 mod bad_input;
+mod bigquery;
+mod bigquery_rest;
 mod blocks;
 mod canary;
 mod cloud;

@@ -27,7 +27,7 @@ pub(super) async fn run(arguments: Call, context: &Context) -> Outcome {
     let mut rest = arguments.rest.into_iter();
     let name = rest.next();
     let rest: Vec<String> = rest.collect();
-    let context = context.adjusted(early(&rest, "--yard"), rest.iter().any(|word| word == "--json"));
+    let context = context.adjusted(early(&rest, "--yard"));
 
     let yard = context.open().await?;
     let block = yard.open_block(&address).await?;

@@ -129,7 +129,8 @@ impl Client {
     /// What a query would do: nothing runs, nothing is charged.
     pub(crate) fn dry_run(&self, query: &Value) -> Result<Value> {
         let (url, request) = (self.url("/jobs"), self.request(&json!({ "query": query, "dryRun": true }), &[]));
-        let answer: Value = self.send(|| http::post(url.as_str()).json(&request), "the query")?.json()?;
+        let answer = self.send(|| http::post(url.as_str()).json(&request), "the query").map_err(placed)?;
+        let answer: Value = answer.json()?;
         match Job::read(&answer)?.problem() {
             Some(problem) => Err(problem),
             None => Ok(answer),
@@ -178,7 +179,7 @@ impl Client {
         if sent > 1 && answer.status == 409 {
             return self.job(&job_id, self.location.as_deref());
         }
-        Job::read(&api::ok(answer, "the job")?.json()?)
+        Job::read(&api::ok(answer, "the job").map_err(placed)?.json()?)
     }
 
     /// Starts a load of these bytes.
@@ -313,8 +314,8 @@ impl Job {
             _ => Problem::invalid(message.as_str()),
         };
         let mut details = json!({ "job_id": self.job_id, "job_reason": reason, "errors": self.errors });
-        if let Some((line, column)) = position(message) {
-            details["position"] = json!({ "line": line, "column": column });
+        if let Some(position) = position(message) {
+            details["position"] = position;
         }
         let further: Vec<&str> =
             self.errors.iter().map(|error| error.message.as_str()).filter(|m| m != message).collect();
@@ -326,11 +327,19 @@ impl Job {
     }
 }
 
-/// The place in a statement that a message ends with: `… at [1:7]`, line and column from 1.
-pub(crate) fn position(message: &str) -> Option<(u32, u32)> {
+/// The problem with the place in the statement that its message names.
+fn placed(problem: Problem) -> Problem {
+    let Some(position) = position(problem.message()) else { return problem };
+    let mut details = problem.details();
+    details["position"] = position;
+    problem.with_details(details)
+}
+
+/// The place in a statement that a message names: `… at [1:7]`, line and column from 1.
+fn position(message: &str) -> Option<Value> {
     let (_, place) = message.rsplit_once("at [")?;
     let (line, column) = place.split_once(']')?.0.split_once(':')?;
-    Some((line.parse().ok()?, column.parse().ok()?))
+    Some(json!({ "line": line.parse::<u32>().ok()?, "column": column.parse::<u32>().ok()? }))
 }
 
 impl JobError {

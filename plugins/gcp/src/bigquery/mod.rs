@@ -508,11 +508,11 @@ impl BigqueryWarehouse {
         /// Where it runs, where that is not the block's location.
         location: Option<String>,
         /// How long at the most, seconds; where it is not said, 240.
-        timeout: Option<u64>,
+        timeout_seconds: Option<u64>,
     ) -> Result<Job> {
         let client = self.client(BTreeMap::new())?;
         let job = client.job(&job_id, location.as_deref().or(self.location.as_deref()))?;
-        client.wait(job, timeout.map_or(WAIT, Duration::from_secs))
+        client.wait(job, timeout_seconds.map_or(WAIT, Duration::from_secs))
     }
 
     /// Asks a job to end. It may have done its work before it hears of that.

@@ -1,0 +1,303 @@
+//! `bigquery-warehouse` against bqemulator, which runs what it is asked, and Google's own client.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use blockyard_tests::gate::Fate;
+use serde_json::{Value, json};
+
+use crate::cloud::Cloud;
+
+const COLUMNS: &str = r#"[{"name": "id", "type": "INT64", "mode": "REQUIRED"}, {"name": "name", "type": "STRING"}, {"name": "born", "type": "DATE"}]"#;
+
+fn start() -> Option<Cloud> {
+    Cloud::with_warehouse(|_| Fate::Pass)
+}
+
+/// With the table `zoo.animals`.
+fn with_animals() -> Option<Cloud> {
+    let cloud = start()?;
+    cloud.warehouse(&["create-table", "--table", "animals", "--columns", COLUMNS]);
+    Some(cloud)
+}
+
+fn query(cloud: &Cloud, statement: &str) -> Value {
+    cloud.yard.json(&["query", "bigquery-warehouse/w", statement])
+}
+
+#[test]
+fn a_query_gives_rows_with_their_types() {
+    let Some(cloud) = start() else { return };
+    let statement = "select 1 as whole, 1.5 as f, cast('nan' as float64) as nan, true as yes, 'a' as s, \
+        date '2013-02-08' as d, time '12:30:00.5' as t, datetime '2013-02-08 11:00:00' as dt, \
+        timestamp '2013-02-08 11:00:00.123456+00' as ts, numeric '12345.678' as n, \
+        json '{\"a\": [1]}' as j, b'abc' as b, cast(null as string) as missing, \
+        [struct(1 as a, ['p', 'q'] as tags)] as legs, interval 1 day as i";
+    let row = json!({
+        "whole": 1, "f": 1.5, "nan": "nan", "yes": true, "s": "a", "d": "2013-02-08", "t": "12:30:00.500000",
+        "dt": "2013-02-08T11:00:00", "ts": "2013-02-08T11:00:00.123456Z",
+        "n": "12345.678", "j": {"a": [1]}, "b": "YWJj", "missing": null,
+        "legs": [{"a": 1, "tags": ["p", "q"]}], "i": "0-0 1 0:0:0",
+    });
+    assert_eq!(cloud.warehouse(&["fetch-one", "--statement", statement]), row);
+    let rows = query(&cloud, statement);
+    println!("{rows:#}");
+    let schema = cloud.yard.json(&["type", "bigquery-warehouse"]);
+    assert_eq!(schema["interfaces"], json!(["database", "job"]));
+}
+
+#[test]
+fn parameters_have_types() {
+    let Some(cloud) = start() else { return };
+    let asked = cloud.warehouse(&[
+        "fetch-one",
+        "--args",
+        r#"{"statement": "select :a + 1 as a, @b as b, :d = date '2013-02-08' as same, :x in unnest(:list) as there",
+            "parameters": {"a": 1, "b": "it's :x", "d": "2013-02-08", "list": ["x", "y"], "x": "y"}, "types": {"d": "DATE"}}"#,
+    ]);
+    assert_eq!(asked, json!({"a": 2, "b": "it's :x", "same": true, "there": true}));
+    let rows = cloud.yard.json(&["query", "bigquery-warehouse/w", "select :n * 2 as n", "--param", "n=21"]);
+    assert_eq!(rows, json!([{"n": 42}]));
+    let refused = cloud.yard.fails(1, &["query", "bigquery-warehouse/w", "select :n", "--param", "m=1"]);
+    assert!(refused.contains("parameters without a value: `:n`"), "{refused}");
+}
+
+#[test]
+fn tables_are_made_described_and_listed() {
+    let Some(cloud) = start() else { return };
+    let missing = cloud.yard.fails(1, &["call", "bigquery-warehouse/w", "tables"]);
+    assert!(missing.contains("dataset `zoo` is not there"), "{missing}");
+    let made = cloud.warehouse(&[
+        "create-table",
+        "--table",
+        "animals",
+        "--columns",
+        COLUMNS,
+        "--partition_by",
+        "born",
+        "--cluster_by",
+        r#"["name"]"#,
+    ]);
+    assert_eq!(made["name"], format!("{}.zoo.animals", cloud.project));
+    let described = cloud.warehouse(&["describe-table", "--table", "zoo.animals"]);
+    assert_eq!(
+        (&described["partitioned_by"], &described["clustered_by"], &described["rows"]),
+        (&json!("born"), &json!(["name"]), &json!(0))
+    );
+    assert_eq!(described["columns"][0], json!({"name": "id", "type": "INT64", "mode": "REQUIRED"}));
+    assert_eq!(cloud.warehouse(&["tables"]), json!([{"dataset": "zoo", "name": "animals", "type": "TABLE"}]));
+    let again = ["call", "bigquery-warehouse/w", "create-table", "--table", "animals", "--columns", COLUMNS];
+    let refused = cloud.yard.fails(1, &again);
+    assert!(refused.contains("table `zoo.animals` is there already"), "{refused}");
+    cloud.yard.ok(&[&again[..], &["--if_absent", "true"]].concat());
+    for (name, wrong) in [("../x", "is not the name of a table"), ("nobody", "table `zoo.nobody` is not there")] {
+        let refused = cloud.yard.fails(1, &["call", "bigquery-warehouse/w", "describe-table", "--table", name]);
+        assert!(refused.contains(wrong), "{refused}");
+    }
+}
+
+#[test]
+fn statements_change_tables_and_reading_ones_do_not() {
+    let Some(cloud) = with_animals() else { return };
+    let insert = "insert into animals (id, name) values (:id, :name)";
+    let done = cloud.yard.json(&["execute", "bigquery-warehouse/w", insert, "--param", "id=1", "--param", "name=Lion"]);
+    assert_eq!(done["rows_affected"], 1);
+    let many = json!({"statement": insert, "parameters": [{"id": 2, "name": "Ape"}, {"id": 3, "name": null}]});
+    assert_eq!(cloud.warehouse(&["execute-many", "--args", &many.to_string()])["rows_affected"], 2);
+    assert_eq!(
+        cloud.warehouse(&["fetch-all", "--statement", "select id, name from animals order by id"]),
+        json!([{"id": 1, "name": "Lion"}, {"id": 2, "name": "Ape"}, {"id": 3, "name": null}])
+    );
+    let two = cloud.warehouse(&["fetch-many", "--statement", "select id from animals order by id", "--size", "2"]);
+    assert_eq!(two, json!([{"id": 1}, {"id": 2}]));
+    // A POST asks BigQuery for anything; what it would do is asked before.
+    for statement in ["delete from animals where true", "drop table animals", "create table zoo.more (a int64)"] {
+        let refused = cloud.yard.fails(1, &["query", "bigquery-warehouse/w", statement]);
+        assert!(refused.contains("this operation only reads, and the statement is a"), "{statement}: {refused}");
+    }
+    assert_eq!(query(&cloud, "select count(*) as n from animals"), json!([{"n": 3}]));
+    let wrong = cloud.yard.fails(1, &["query", "bigquery-warehouse/w", "selec 1"]);
+    assert!(wrong.contains("Syntax error"), "{wrong}");
+    let witness = cloud.witness(&["query", "select name from zoo.animals where id = 1"], b"");
+    assert_eq!(String::from_utf8_lossy(&witness), "{\"name\": \"Lion\"}\n");
+}
+
+#[test]
+fn bodies_and_objects_are_loaded_and_tables_extracted() {
+    let Some(cloud) = with_animals() else { return };
+    let csv = cloud.write("animals.csv", b"id,name,born\n1,Lion,2013-02-08\n2,\"Ape,\nold\",\n");
+    let csv = csv.to_str().expect("a path");
+    let load = ["load", "--table", "animals", "--format", "csv", "--in", csv];
+    let job = cloud.warehouse(&load);
+    assert_eq!((&job["state"], &job["rows"]), (&json!("DONE"), &json!(2)));
+    let names = || cloud.warehouse(&["fetch-all", "--statement", "select id, name, born from animals order by id"]);
+    let both = json!([
+        {"id": 1, "name": "Lion", "born": "2013-02-08"}, {"id": 2, "name": "Ape,\nold", "born": null},
+    ]);
+    assert_eq!(names(), both);
+    // Into what is not empty: refused, instead, beside.
+    let refused = cloud.yard.fails(1, &[&["call", "bigquery-warehouse/w"], &load[..], &["--write", "empty"]].concat());
+    assert!(refused.contains("not empty"), "{refused}");
+    cloud.warehouse(&[&load[..], &["--write", "truncate"]].concat());
+    assert_eq!(names(), both);
+
+    // By way of Cloud Storage: a Parquet that the warehouse's own rows made.
+    let parquet = cloud.folder.path().join("animals.parquet");
+    let to = parquet.to_str().expect("a path");
+    cloud.yard.ok(&["query", "bigquery-warehouse/w", "select * from animals", "--out", to]);
+    cloud.yard.ok(&["cp", to, "gcs-bucket/zoo:animals.parquet"]);
+    let uris = format!(r#"["gs://{}/data/animals.parquet"]"#, cloud.bucket);
+    let job = cloud.warehouse(&["load-uri", "--table", "animals", "--uris", &uris]);
+    assert_eq!((&job["state"], &job["error"]), (&json!("DONE"), &Value::Null), "{job}");
+    assert_eq!(cloud.warehouse(&["fetch-one", "--statement", "select count(*) as n from animals"]), json!({"n": 4}));
+    let missing = format!(r#"["gs://{}/nothing.csv"]"#, cloud.bucket);
+    let refused =
+        cloud.yard.fails(1, &["call", "bigquery-warehouse/w", "load-uri", "--table", "animals", "--uris", &missing]);
+    assert!(refused.contains("nothing.csv"), "{refused}");
+
+    let out = format!(r#"["gs://{}/data/out.csv"]"#, cloud.bucket);
+    cloud.warehouse(&["extract", "--table", "animals", "--uris", &out]);
+    let written = String::from_utf8(cloud.stored("data/out.csv").expect("on the disk")).expect("text");
+    assert!(written.starts_with("id,name,born\n") && written.contains("1,Lion,2013-02-08"), "{written}");
+}
+
+#[test]
+fn rows_that_do_not_fit_are_said() {
+    let Some(cloud) = with_animals() else { return };
+    let mut text = "id,name,born\n".to_owned();
+    for id in 0..1_000 {
+        let born = if [10, 500, 999].contains(&id) { "yesterday" } else { "2013-02-08" };
+        text.push_str(&format!("{id},Ape,{born}\n"));
+    }
+    let csv = cloud.write("animals.csv", text.as_bytes());
+    let load = [
+        "call",
+        "bigquery-warehouse/w",
+        "load",
+        "--table",
+        "animals",
+        "--format",
+        "csv",
+        "--in",
+        csv.to_str().expect("a path"),
+    ];
+    let refused = cloud.yard.fails(1, &load);
+    assert!(refused.contains("yesterday"), "{refused}");
+    assert_eq!(query(&cloud, "select count(*) as n from animals"), json!([{"n": 0}]), "nothing half written");
+}
+
+#[test]
+fn rows_are_inserted_at_once() {
+    let Some(cloud) = with_animals() else { return };
+    let rows = r#"[{"id": 1, "name": "Lion", "born": "2013-02-08"}, {"id": 2}]"#;
+    assert_eq!(cloud.warehouse(&["insert-rows", "--table", "animals", "--rows", rows]), json!({"inserted": 2}));
+    cloud.witness(&["insert", &format!("{}.zoo.animals", cloud.project)], br#"[{"id": 3, "name": "Bear"}]"#);
+    let rows = query(&cloud, "select id, name from animals order by id");
+    assert_eq!(rows, json!([{"id": 1, "name": "Lion"}, {"id": 2, "name": null}, {"id": 3, "name": "Bear"}]));
+}
+
+#[test]
+fn jobs_are_found_again() {
+    let Some(cloud) = with_animals() else { return };
+    let done = cloud.warehouse(&["execute", "--statement", "insert into animals (id) values (1)"]);
+    let id = done["job_id"].as_str().expect("a name");
+    for operation in ["job-status", "job-wait", "job-cancel"] {
+        let job = cloud.warehouse(&[operation, "--job_id", id]);
+        assert_eq!((&job["job_id"], &job["state"]), (&json!(id), &json!("DONE")), "{operation}");
+    }
+    let refused = cloud.yard.fails(1, &["call", "bigquery-warehouse/w", "job-status", "--job_id", "nobody"]);
+    assert!(refused.contains("job `nobody` is not there"), "{refused}");
+}
+
+#[test]
+fn what_passes_is_tried_again_and_starts_nothing_twice() {
+    let turn = AtomicUsize::new(0);
+    let Some(cloud) = Cloud::with_warehouse(move |request| {
+        let busy = |status, reason| {
+            Fate::Answer(status, json!({"error": {"message": reason, "errors": [{"reason": reason}]}}).to_string())
+        };
+        if request.method != "POST" || !request.uri.path().ends_with("/jobs") {
+            return Fate::Pass;
+        }
+        match turn.fetch_add(1, Ordering::SeqCst) {
+            0 => busy(403, "rateLimitExceeded"),
+            1 => busy(503, "backendError"),
+            2 => Fate::CutAnswer,
+            // The emulator takes a job's name twice; BigQuery does not.
+            3 => busy(409, "duplicate"),
+            4 => busy(403, "accessDenied"),
+            5 => busy(403, "quotaExceeded"),
+            _ => Fate::Pass,
+        }
+    }) else {
+        return;
+    };
+    cloud.warehouse(&["create-table", "--table", "animals", "--columns", COLUMNS]);
+    let insert = ["execute", "bigquery-warehouse/w", "insert into animals (id) values (1)"];
+    assert_eq!(cloud.yard.json(&insert)["rows_affected"], 1);
+    let denied = cloud.yard.fails(1, &insert);
+    assert!(denied.contains("the credentials may not do this with the job: accessDenied"), "{denied}");
+    let quota = cloud.yard.fails(1, &insert);
+    assert!(quota.contains("Google lets no more through for the job now: quotaExceeded"), "{quota}");
+    assert_eq!(query(&cloud, "select count(*) as n from animals"), json!([{"n": 1}]));
+}
+
+#[test]
+fn a_load_that_is_cut_goes_on_where_it_was() {
+    let cut = AtomicUsize::new(0);
+    let Some(cloud) = Cloud::with_warehouse(move |request| {
+        let chunk = request.method == "PUT"
+            && request.headers.get("content-range").is_some_and(|range| !range.as_bytes().starts_with(b"bytes */"));
+        // The second chunk, once before it arrives, and once after.
+        match chunk.then(|| cut.fetch_add(1, Ordering::SeqCst)) {
+            Some(1) => Fate::CutRequest,
+            Some(2) => Fate::CutAnswer,
+            _ => Fate::Pass,
+        }
+    }) else {
+        return;
+    };
+    cloud.warehouse(&["create-table", "--table", "animals", "--columns", COLUMNS]);
+    let mut text = "id,name,born\n".to_owned();
+    let mut rows = 0;
+    while text.len() < 20 << 20 {
+        text.push_str(&format!("{rows},{},\n", "x".repeat(100)));
+        rows += 1;
+    }
+    let csv = cloud.write("animals.csv", text.as_bytes());
+    let load = ["load", "--table", "animals", "--format", "csv", "--in", csv.to_str().expect("a path")];
+    assert_eq!(cloud.warehouse(&load)["rows"], rows);
+    let sum = cloud.warehouse(&[
+        "fetch-one",
+        "--statement",
+        "select count(distinct id) as n, max(length(name)) as l from animals",
+    ]);
+    assert_eq!(sum, json!({"n": rows, "l": 100}));
+}
+
+#[test]
+fn a_check_says_how_far_it_comes() {
+    let Some(cloud) = start() else { return };
+    let missing = cloud.yard.run(&["check", "bigquery-warehouse/w"]);
+    assert!(missing.code == 1 && missing.stdout.contains("passed   authenticate"), "{}", missing.stdout);
+    assert!(missing.stdout.contains("dataset `zoo` is not there"), "{}", missing.stdout);
+    cloud.warehouse(&["create-table", "--table", "animals", "--columns", COLUMNS]);
+    assert!(cloud.yard.ok(&["check", "bigquery-warehouse/w"]).contains("dataset in US"));
+    let bad = cloud.yard.fails(
+        4,
+        &[
+            "create",
+            "bigquery-warehouse/bad",
+            "--set",
+            "credentials=gcp-credentials/prod",
+            "--set",
+            "dataset=a.b",
+            "--set",
+            "project=a/b",
+            "--set",
+            "labels.Team=x",
+        ],
+    );
+    for wrong in ["/dataset: is not the name", "/project: is not the name", "/labels/Team: is not the name"] {
+        assert!(bad.contains(wrong), "{bad}");
+    }
+}
