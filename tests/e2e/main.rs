@@ -33,6 +33,7 @@ mod rotation;
 mod sandbox;
 mod sources;
 mod sql_effects;
+mod sql_files;
 mod sql_operations;
 mod sql_stop;
 mod sqlite;

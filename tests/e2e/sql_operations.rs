@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{mysql, postgres};
 
 /// A database of each kind that is there, empty.
-fn each(name: &str, test: impl Fn(&str, &TestYard, &str)) {
+pub(crate) fn each(name: &str, test: impl Fn(&str, &TestYard, &str)) {
     test("sqlite", &TestYard::with_sqlite(), "sql-database/flights");
     if let Some(server) = postgres::server(name) {
         test("postgres", &server.yard, "sql-database/pg");
@@ -16,7 +16,7 @@ fn each(name: &str, test: impl Fn(&str, &TestYard, &str)) {
     }
 }
 
-fn count(yard: &TestYard, block: &str) -> Value {
+pub(crate) fn count_of(yard: &TestYard, block: &str) -> Value {
     yard.json(&["call", block, "fetch-one", "--statement", "select count(*) as n from birds"])["n"].clone()
 }
 
@@ -32,19 +32,19 @@ fn a_script_is_done_whole_or_not_at_all() {
         assert_eq!(made.code, 0, "{dialect}: {}", made.stderr);
         let made: Value = serde_json::from_str(&made.stdout).expect("JSON");
         assert_eq!(made["statements"], 2, "{dialect}");
-        assert_eq!(count(yard, block), 2, "{dialect}");
+        assert_eq!(count_of(yard, block), 2, "{dialect}");
 
         let failed = script(
             "insert into birds values (3, 'kite'); delete from birds where id = 1; insert into birds values (3, 'rook')",
         );
         assert_eq!(failed.code, 1, "{dialect}: {}", failed.stdout);
         assert!(failed.stderr.contains("statement 3 of 3: "), "{dialect}: {}", failed.stderr);
-        assert_eq!(count(yard, block), 2, "{dialect}");
+        assert_eq!(count_of(yard, block), 2, "{dialect}");
 
         let refused = script("insert into birds values (4, 'crow'); commit; select 1");
         assert_eq!(refused.code, 1, "{dialect}");
         assert!(refused.stderr.contains("statement 2 of the script is `commit`"), "{dialect}: {}", refused.stderr);
-        assert_eq!(count(yard, block), 2, "{dialect}");
+        assert_eq!(count_of(yard, block), 2, "{dialect}");
     });
 }
 
@@ -92,7 +92,7 @@ fn tables_and_their_columns_are_described() {
         // Names are values, whatever is in them.
         let odd = yard.fails(1, &["call", block, "describe-table", "--table", "x'; drop table birds; --"]);
         assert!(odd.contains("there is no table or view"), "{dialect}: {odd}");
-        assert_eq!(count(yard, block), 0, "{dialect}");
+        assert_eq!(count_of(yard, block), 0, "{dialect}");
     });
     // What SQLite alone has: keys that may be null, and columns that are computed.
     let yard = TestYard::with_sqlite();

@@ -20,9 +20,9 @@ pub(crate) struct Table {
 #[data]
 pub(crate) struct TableColumn {
     /// Its name.
-    name: String,
+    pub(crate) name: String,
     /// The database's own name of its type.
-    type_name: String,
+    pub(crate) type_name: String,
     /// Whether it may be null.
     nullable: bool,
     /// The expression of its default.

@@ -2,8 +2,13 @@
 //! standard interface `database`.
 
 mod catalog;
+mod load;
 mod parameters;
+mod parquet_file;
+mod reader;
+mod rows;
 mod script;
+mod unload;
 
 use std::collections::BTreeMap;
 
@@ -12,7 +17,9 @@ use blockyard_sdk::sql::{self, Connection, Rows, Target};
 use blockyard_sdk::{StepStatus, clock};
 
 use catalog::{Table, TableColumn};
-use parameters::{Statement, Syntax};
+use load::{Loaded, Target as LoadTarget};
+use parameters::{Parameters, Syntax, bound};
+use rows::Format;
 
 /// A SQL database: SQLite in a file, or a server of PostgreSQL, MySQL or MariaDB.
 #[derive(Block)]
@@ -82,11 +89,25 @@ struct ColumnDescription {
     type_name: String,
 }
 
+/// Whether a table is there.
+#[data]
+#[derive(Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    /// It is; the rows come to those that it has.
+    Append,
+    /// It is not, and is made.
+    Create,
+}
+
+fn describe(rows: &Rows) -> Vec<ColumnDescription> {
+    let columns = rows.columns().into_iter();
+    columns.map(|column| ColumnDescription { name: column.name, type_name: column.type_name }).collect()
+}
+
 /// How much of TLS a connection wants, as PostgreSQL's own clients name it.
 const SSL_MODES: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
 
-/// Values by the names of the parameters.
-type Parameters = Map<String, Value>;
 /// A row by the names of its columns.
 type Row = Map<String, Value>;
 
@@ -96,65 +117,62 @@ impl SqlDatabase {
     #[operation(read)]
     fn query(
         &self,
-        /// The statement, with parameters as `:name`.
+        /// The statement, with parameters as `:name` or `?`.
         statement: String,
-        /// Values for the parameters.
+        /// Values for the parameters: an object for `:name`, a list for `?`.
         #[serde(default)]
         parameters: Parameters,
     ) -> Result<Streamed<Queried>> {
         let rows = self.rows(&statement, &parameters)?;
-        let columns = rows
-            .columns()
-            .into_iter()
-            .map(|column| ColumnDescription { name: column.name, type_name: column.type_name })
-            .collect();
-        Ok(Streamed { result: Queried { columns }, body: rows.into_arrow() })
+        Ok(Streamed { result: Queried { columns: describe(&rows) }, body: rows.into_arrow() })
     }
 
     /// Runs a statement that changes something; says how many rows it changed.
     #[operation(write)]
     fn execute(
         &self,
-        /// The statement, with parameters as `:name`.
+        /// The statement, with parameters as `:name` or `?`.
         statement: String,
-        /// Values for the parameters.
+        /// Values for the parameters: an object for `:name`, a list for `?`.
         #[serde(default)]
         parameters: Parameters,
     ) -> Result<Executed> {
-        let statement = self.parse(&statement);
-        let values = statement.values(&parameters)?;
-        Ok(self.connect()?.execute(statement.text(), &values)?.into())
+        let (statement, values) = bound(&statement, &parameters, self.syntax())?;
+        Ok(self.connect()?.execute(&statement, &values)?.into())
     }
 
     /// Runs a statement once for each set of parameters, all or nothing.
     #[operation(write)]
     fn execute_many(
         &self,
-        /// The statement, with parameters as `:name`.
+        /// The statement, with parameters as `:name` or `?`.
         statement: String,
         /// The sets of values for the parameters.
         parameters: Vec<Parameters>,
     ) -> Result<Executed> {
-        let statement = self.parse(&statement);
-        let sets = parameters
-            .iter()
-            .enumerate()
-            .map(|(index, set)| {
-                statement
-                    .values(set)
-                    .map_err(|problem| Problem::invalid(format!("set {} of the parameters: {problem}", index + 1)))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        Ok(self.connect()?.execute_many(statement.text(), &sets)?.into())
+        let mut text = None;
+        let mut sets = Vec::with_capacity(parameters.len());
+        for (index, set) in parameters.iter().enumerate() {
+            let place = |problem: Problem| problem.context(format!("set {} of the parameters", index + 1));
+            let (own, values) = bound(&statement, set, self.syntax()).map_err(place)?;
+            if *text.get_or_insert_with(|| own.clone()) != own {
+                return Err(place(Problem::invalid("it is a list where others are objects")));
+            }
+            sets.push(values);
+        }
+        match text {
+            Some(text) => Ok(self.connect()?.execute_many(&text, &sets)?.into()),
+            None => Ok(Executed { rows_affected: 0, last_insert_id: None }),
+        }
     }
 
     /// The first row of a query, or null.
     #[operation(read)]
     fn fetch_one(
         &self,
-        /// The statement, with parameters as `:name`.
+        /// The statement, with parameters as `:name` or `?`.
         statement: String,
-        /// Values for the parameters.
+        /// Values for the parameters: an object for `:name`, a list for `?`.
         #[serde(default)]
         parameters: Parameters,
     ) -> Result<Option<Row>> {
@@ -165,9 +183,9 @@ impl SqlDatabase {
     #[operation(read)]
     fn fetch_many(
         &self,
-        /// The statement, with parameters as `:name`.
+        /// The statement, with parameters as `:name` or `?`.
         statement: String,
-        /// Values for the parameters.
+        /// Values for the parameters: an object for `:name`, a list for `?`.
         #[serde(default)]
         parameters: Parameters,
         /// How many rows at the most.
@@ -180,9 +198,9 @@ impl SqlDatabase {
     #[operation(read)]
     fn fetch_all(
         &self,
-        /// The statement, with parameters as `:name`.
+        /// The statement, with parameters as `:name` or `?`.
         statement: String,
-        /// Values for the parameters.
+        /// Values for the parameters: an object for `:name`, a list for `?`.
         #[serde(default)]
         parameters: Parameters,
     ) -> Result<Vec<Row>> {
@@ -226,6 +244,57 @@ impl SqlDatabase {
         Ok(done)
     }
 
+    /// Puts the rows of a file into a table: all of them, or none.
+    #[operation(write)]
+    fn load(
+        &self,
+        /// The table's name, as the database has it. Where it is missing it is made, with the columns of the
+        /// file and the types of its first rows.
+        table: String,
+        /// The schema that it is in, where it is not found without. Not for SQLite.
+        schema: Option<String>,
+        /// What the input is.
+        format: Format,
+        /// Whether the table is there already (`append`) or not (`create`); where it is not said, either.
+        mode: Option<Mode>,
+        input: Body,
+    ) -> Result<Loaded> {
+        let mut parameters = self.schema_parameter(schema.clone())?;
+        parameters.insert("table_name".to_owned(), table.as_str().into());
+        let known = self.rows(catalog::columns(self.dialect), &Parameters::Named(parameters))?.objects(usize::MAX)?;
+        match (mode, known.is_empty()) {
+            (Some(Mode::Append), true) => {
+                return Err(Problem::new("not-found", format!("there is no table `{table}`"))
+                    .hint("`mode` can be `create`, or left out"));
+            }
+            (Some(Mode::Create), false) => {
+                return Err(Problem::new("conflict", format!("there is a table `{table}` already"))
+                    .hint("`mode` can be `append`, or left out"));
+            }
+            _ => {}
+        }
+        let types = known.iter().map(TableColumn::read).map(|column| (column.name, column.type_name)).collect();
+        let target = LoadTarget { dialect: self.dialect, schema: schema.as_deref(), table: &table, types };
+        target.load(&self.connect()?, input, format)
+    }
+
+    /// Runs a statement that only reads; its rows come as a file.
+    #[operation(read)]
+    fn unload(
+        &self,
+        /// The statement, with parameters as `:name` or `?`.
+        statement: String,
+        /// Values for the parameters: an object for `:name`, a list for `?`.
+        #[serde(default)]
+        parameters: Parameters,
+        /// What the file shall be.
+        format: Format,
+    ) -> Result<InParts<Queried>> {
+        let rows = self.rows(&statement, &parameters)?;
+        let columns = describe(&rows);
+        Ok(InParts { result: Queried { columns }, parts: unload::unload(rows, format)? })
+    }
+
     /// The tables and views.
     #[operation(read)]
     fn tables(
@@ -236,7 +305,7 @@ impl SqlDatabase {
     ) -> Result<Vec<Table>> {
         let parameters = self.schema_parameter(schema)?;
         Ok(self
-            .rows(catalog::tables(self.dialect), &parameters)?
+            .rows(catalog::tables(self.dialect), &Parameters::Named(parameters))?
             .objects(usize::MAX)?
             .iter()
             .map(Table::read)
@@ -254,7 +323,7 @@ impl SqlDatabase {
     ) -> Result<Vec<TableColumn>> {
         let mut parameters = self.schema_parameter(schema)?;
         parameters.insert("table_name".to_owned(), table.as_str().into());
-        let rows = self.rows(catalog::columns(self.dialect), &parameters)?.objects(usize::MAX)?;
+        let rows = self.rows(catalog::columns(self.dialect), &Parameters::Named(parameters))?.objects(usize::MAX)?;
         if rows.is_empty() {
             return Err(Problem::new("not-found", format!("there is no table or view `{table}`"))
                 .hint("the operation `tables` names those that there are"));
@@ -346,10 +415,6 @@ impl SqlDatabase {
         violations
     }
 
-    fn parse(&self, statement: &str) -> Statement {
-        Statement::parse(statement, self.syntax())
-    }
-
     fn syntax(&self) -> Syntax {
         match self.dialect {
             Dialect::Sqlite => Syntax::Sqlite,
@@ -358,17 +423,16 @@ impl SqlDatabase {
         }
     }
 
-    fn schema_parameter(&self, schema: Option<String>) -> Result<Parameters> {
+    fn schema_parameter(&self, schema: Option<String>) -> Result<Map<String, Value>> {
         if schema.is_some() && self.dialect == Dialect::Sqlite {
             return Err(Problem::invalid("a database of SQLite has no schemas"));
         }
-        Ok(Parameters::from_iter([("schema_name".to_owned(), schema.into())]))
+        Ok(Map::from_iter([("schema_name".to_owned(), schema.into())]))
     }
 
     fn rows(&self, statement: &str, parameters: &Parameters) -> Result<Rows> {
-        let statement = self.parse(statement);
-        let values = statement.values(parameters)?;
-        self.connect()?.query(statement.text(), &values)
+        let (statement, values) = bound(statement, parameters, self.syntax())?;
+        self.connect()?.query(&statement, &values)
     }
 
     fn connect(&self) -> Result<Connection> {

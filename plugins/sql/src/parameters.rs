@@ -1,12 +1,78 @@
-//! Named parameters, `:name`, as SQLAlchemy's users write them, and the forms that databases take. A
-//! colon inside a string, a quoted name, a comment, or a `::` cast is none.
+//! Parameters by name, `:name`, as SQLAlchemy's users write them, or by their order, `?`, and the forms that
+//! databases take. A sign inside a string, a quoted name, a comment, or a `::` cast is none.
 
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::sql::{self, Value as SqlValue};
 
+/// The values of a statement's parameters.
+#[data]
+#[derive(Debug, Clone)]
+#[serde(untagged)]
+pub(crate) enum Parameters {
+    /// By the names of the parameters, `:name`.
+    Named(Map<String, Value>),
+    /// In the order of the parameters, `?`.
+    Positional(Vec<Value>),
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self::Named(Map::new())
+    }
+}
+
+/// A statement as the database takes it, with its values.
+pub(crate) fn bound(statement: &str, parameters: &Parameters, syntax: Syntax) -> Result<(String, Vec<SqlValue>)> {
+    match parameters {
+        Parameters::Named(given) => {
+            let statement = Statement::parse(statement, syntax);
+            let values = statement.values(given)?;
+            Ok((statement.text, values))
+        }
+        Parameters::Positional(values) => {
+            let (text, places) = numbered(statement, syntax);
+            if places != 0 && places != values.len() {
+                let wrong =
+                    format!("the statement has {places} places for values (`?`), and {} were given", values.len());
+                return Err(Problem::invalid(wrong));
+            }
+            Ok((text, values.iter().map(sql::from_json).collect()))
+        }
+    }
+}
+
+/// The statement with the dialect's own signs for `?`, and how many there are. `\\?` is the sign itself:
+/// PostgreSQL has operators that are written with it.
+fn numbered(statement: &str, syntax: Syntax) -> (String, usize) {
+    let mut text = String::with_capacity(statement.len());
+    let (mut rest, mut places) = (statement, 0);
+    while let Some(next) = rest.chars().next() {
+        let skipped = opaque(rest, syntax);
+        // SQLite's own form with a number is left as it is.
+        let own = syntax == Syntax::Sqlite
+            && rest.strip_prefix('?').is_some_and(|number| number.starts_with(|c: char| c.is_ascii_digit()));
+        let length = if skipped > 0 { skipped } else { next.len_utf8() };
+        if skipped == 0 && next == '?' && !own {
+            places += 1;
+            match syntax {
+                Syntax::Postgres => text.push_str(&format!("${places}")),
+                Syntax::Sqlite | Syntax::Mysql => text.push('?'),
+            }
+        } else if rest.starts_with("\\?") {
+            text.push('?');
+            rest = &rest[2..];
+            continue;
+        } else {
+            text.push_str(&rest[..length]);
+        }
+        rest = &rest[length..];
+    }
+    (text, places)
+}
+
 /// A statement in the database's own form, and the names of its parameters in their order.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Statement {
+struct Statement {
     text: String,
     names: Vec<String>,
 }
@@ -25,7 +91,7 @@ pub(crate) enum Syntax {
 impl Statement {
     /// Puts the dialect's own signs in the place of names. A name that stands twice has one number, or
     /// its value is given twice where there are no numbers.
-    pub(crate) fn parse(statement: &str, syntax: Syntax) -> Self {
+    fn parse(statement: &str, syntax: Syntax) -> Self {
         let mut text = String::with_capacity(statement.len());
         let mut names: Vec<String> = Vec::new();
         let mut rest = statement;
@@ -65,13 +131,8 @@ impl Statement {
         Self { text, names }
     }
 
-    /// The statement as the database takes it.
-    pub(crate) fn text(&self) -> &str {
-        &self.text
-    }
-
     /// The values in the order in which the statement takes them.
-    pub(crate) fn values(&self, given: &Map<String, Value>) -> Result<Vec<SqlValue>> {
+    fn values(&self, given: &Map<String, Value>) -> Result<Vec<SqlValue>> {
         let missing: Vec<&str> =
             self.names.iter().filter(|name| !given.contains_key(*name)).map(String::as_str).collect();
         if !missing.is_empty() {
@@ -222,6 +283,20 @@ mod tests {
     }
 
     #[test]
+    fn places_become_numbers() {
+        let check = |syntax, statement: &str, text: &str, places: usize| {
+            assert_eq!(numbered(statement, syntax), (text.to_owned(), places), "{statement}");
+        };
+        check(Syntax::Postgres, "select ?, '?', ? -- ?", "select $1, '?', $2 -- ?", 2);
+        check(Syntax::Postgres, r"select data \? 'a', $1", "select data ? 'a', $1", 0);
+        check(Syntax::Sqlite, "select ?, ?2", "select ?, ?2", 1);
+        check(Syntax::Mysql, "select ?, \"?\" # ?", "select ?, \"?\" # ?", 1);
+        let few =
+            bound("select ?, ?", &Parameters::Positional(vec![json!(1)]), Syntax::Mysql).expect_err("one is missing");
+        assert!(few.message().contains("2 places for values (`?`), and 1 were given"), "{few}");
+    }
+
+    #[test]
     fn mysql_has_its_own_texts_and_comments() {
         let check = |statement, expected| check_in(Syntax::Mysql, statement, expected);
         check("select :a, :b, :a", expect![[r#"select ?, ?, ? ["a", "b", "a"]"#]]);
@@ -247,6 +322,7 @@ mod tests {
         #[test]
         fn any_text_is_taken(text in "\\PC{0,60}", syntax in syntaxes()) {
             let _ = Statement::parse(&text, syntax);
+            let _ = numbered(&text, syntax);
         }
 
         /// Whatever stands inside a quoted text stays, and what follows it is seen.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::bindings::blockyard::bundle::sql as wit;
 use crate::{Body, Problem, Result, Secret};
 
-pub use wit::{Column, Execution, Target, Value};
+pub use wit::{Column, Execution, Target, Timestamp, Value};
 
 /// A connection from the host's pool for this block.
 #[derive(Debug)]

@@ -1,13 +1,13 @@
 //! SQLite: the one file that the block's configuration names, and no other. sqlx opens and pools the
-//! connections; statements run on SQLite's own interface, each on a thread that may wait, and stop when
+//! connections; statements run on SQLite's own interface, on a thread that may wait, and stop when
 //! whoever waits for them is gone.
 
 mod confinement;
 mod raw;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 
 use serde_json::json;
 use sqlx::pool::PoolConnection;
@@ -23,8 +23,19 @@ use crate::bindings::blockyard::bundle::sql::{Column, Execution, Target, Value};
 use crate::limits;
 use crate::problem::Problem;
 
-/// A connection. While a statement runs, the thread that runs it has it.
-pub(super) struct Session(Option<PoolConnection<Sqlite>>);
+/// A connection, and the thread that runs its statements. Without a thread it is closed.
+pub(super) struct Session(Option<Worker>);
+
+/// A thread that has locked a connection of sqlx's for as long as the session lasts. (Locked anew for each
+/// statement, sqlx's own thread and this one may both wait for the lock for ever.)
+struct Worker {
+    jobs: mpsc::Sender<(Arc<AtomicBool>, Job)>,
+    /// Whether the connection goes back to its pool in the end, or is closed.
+    keep: Arc<AtomicBool>,
+}
+
+/// Something to do with the database.
+type Job = Box<dyn FnOnce(&Database) + Send>;
 
 /// Stops a statement when it is dropped.
 #[derive(Default)]
@@ -36,16 +47,23 @@ impl Drop for Interrupt {
     }
 }
 
+impl Drop for Session {
+    /// A session that no statement was stopped in gives its connection back.
+    fn drop(&mut self) {
+        if let Some(worker) = &self.0 {
+            worker.keep.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Session {
     pub(super) async fn open(pool: &SqlitePool) -> Result<Self, sqlx::Error> {
-        pool.acquire().await.map(|connection| Self(Some(connection)))
+        pool.acquire().await.map(|connection| Self(Some(Worker::start(connection))))
     }
 
     /// Closes the connection instead of giving it back.
-    pub(super) fn stop(self) {
-        if let Some(connection) = self.0 {
-            drop(connection.detach());
-        }
+    pub(super) fn stop(mut self) {
+        self.0 = None;
     }
 
     /// Does something with the database on a thread that may wait. Dropped before its end, the statement
@@ -55,24 +73,43 @@ impl Session {
         work: impl FnOnce(&Database) -> T + Send + 'static,
     ) -> Result<T, Problem> {
         let closed = || Problem::new("unavailable", "the connection was closed after a failure").retryable();
-        let mut connection = self.0.take().ok_or_else(closed)?;
+        let worker = self.0.take().ok_or_else(closed)?;
         let interrupt = Interrupt::default();
-        let stop = interrupt.0.clone();
-        let runtime = Handle::current();
-        let thread = tokio::task::spawn_blocking(move || {
-            let done = runtime.block_on(connection.lock_handle()).map(|mut handle| {
-                #[allow(unsafe_code, reason = "the thread uses SQLite's own interface")]
-                // SAFETY: the handle is locked for as long as the database lives.
-                let database = unsafe { Database::new(handle.as_raw_handle(), stop) };
-                work(&database)
-            });
-            (connection, done)
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let job = Box::new(move |database: &Database| {
+            let _ = answer.send(work(database));
         });
-        let (connection, done) = thread
-            .await
-            .map_err(|_| Problem::new("failed", "the thread that runs SQLite stopped without an answer"))?;
-        self.0 = Some(connection);
-        done.map_err(|error| problem(&error))
+        let silent = || Problem::new("failed", "the thread that runs SQLite stopped without an answer");
+        worker.jobs.send((interrupt.0.clone(), job)).map_err(|_| silent())?;
+        let done = answered.await.map_err(|_| silent())?;
+        self.0 = Some(worker);
+        Ok(done)
+    }
+}
+
+impl Worker {
+    fn start(mut connection: PoolConnection<Sqlite>) -> Self {
+        let (jobs, given) = mpsc::channel::<(Arc<AtomicBool>, Job)>();
+        let keep = Arc::new(AtomicBool::new(false));
+        let kept = keep.clone();
+        let runtime = Handle::current();
+        tokio::task::spawn_blocking(move || {
+            let locked = async { tokio::time::timeout(limits::CONNECT_TIME, connection.lock_handle()).await };
+            if let Ok(Ok(mut handle)) = runtime.block_on(locked) {
+                while let Ok((stop, job)) = given.recv() {
+                    #[allow(unsafe_code, reason = "the thread uses SQLite's own interface")]
+                    // SAFETY: the handle is locked for as long as the database lives.
+                    let database = unsafe { Database::new(handle.as_raw_handle(), stop) };
+                    job(&database);
+                }
+            }
+            if kept.load(Ordering::Relaxed) {
+                drop(connection);
+            } else {
+                drop(connection.detach());
+            }
+        });
+        Self { jobs, keep }
     }
 }
 

@@ -1,0 +1,267 @@
+//! Files into tables: all of a file, or nothing of it.
+
+use std::collections::BTreeMap;
+
+use blockyard_sdk::prelude::*;
+use blockyard_sdk::sql::{self, Connection, Timestamp, Transaction, Value as SqlValue};
+
+use crate::Dialect;
+use crate::rows::{Batch, Column, Format, Kind, Rows};
+
+/// Rows of one statement.
+const ROWS: usize = 500;
+/// Values of one statement: SQLite takes 32,766, the others 65,535.
+const VALUES: usize = 32_000;
+/// Where a file goes.
+pub(crate) struct Target<'a> {
+    pub(crate) dialect: Dialect,
+    pub(crate) schema: Option<&'a str>,
+    pub(crate) table: &'a str,
+    /// The types of the columns that it has; none where it is missing.
+    pub(crate) types: BTreeMap<String, String>,
+}
+
+/// What a load did.
+#[data]
+pub(crate) struct Loaded {
+    /// How many rows are in the table that were not.
+    pub(crate) rows: u64,
+    /// The columns that they have.
+    pub(crate) columns: Vec<String>,
+    /// Whether the table was made.
+    pub(crate) created: bool,
+}
+
+impl Target<'_> {
+    /// Puts all rows of a body into the table, which is made where it is missing.
+    pub(crate) fn load(&self, connection: &Connection, body: Body, format: Format) -> Result<Loaded> {
+        let create = self.types.is_empty();
+        let mut rows = Rows::open(body, format, ROWS)?;
+        if rows.columns.is_empty() {
+            return Err(Problem::invalid("the file has no columns"));
+        }
+        let size = ROWS.min(VALUES / rows.columns.len()).max(1);
+        // MySQL and MariaDB end a transaction at a new table.
+        let beside = create && self.dialect == Dialect::Mysql;
+        if beside {
+            connection.execute(&self.create(&rows.columns), &[])?;
+        }
+        let transaction = connection.begin()?;
+        if create && !beside {
+            transaction.execute(&self.create(&rows.columns), &[])?;
+        }
+        let (columns, mut count) = (rows.columns.clone(), 0u64);
+        let outcome = loop {
+            let batch = match rows.next(size) {
+                Ok(batch) if batch.is_empty() => break Ok(()),
+                Ok(batch) => batch,
+                Err(problem) => break Err(problem),
+            };
+            let batch = self.fitting(batch, &columns);
+            // The first batch of a file may be larger than the others.
+            let inserted = batch.chunks(size).try_for_each(|chunk| {
+                self.insert(&transaction, &columns, chunk)
+                    .map_err(|problem| (problem, count, chunk.to_vec()))
+                    .map(|()| count += chunk.len() as u64)
+            });
+            if let Err((problem, before, chunk)) = inserted {
+                drop(transaction);
+                let found = if create { problem } else { self.find(connection, &columns, &chunk, before, problem) };
+                return Err(self.take_back(connection, beside, found));
+            }
+        };
+        let outcome = outcome
+            .map_err(|problem| problem.context(format!("after {count} rows")))
+            .and_then(|()| transaction.commit());
+        match outcome {
+            Ok(()) => Ok(Loaded {
+                rows: count,
+                columns: columns.into_iter().map(|column| column.name).collect(),
+                created: create,
+            }),
+            Err(problem) => Err(self.take_back(connection, beside, problem)),
+        }
+    }
+
+    /// Nothing stays of a load that failed.
+    fn take_back(&self, connection: &Connection, made: bool, problem: Problem) -> Problem {
+        let left = match made.then(|| connection.execute(&format!("drop table {}", self.name()), &[])) {
+            Some(Err(_)) => "the new table is there, and empty",
+            _ => "nothing was loaded",
+        };
+        let details = problem.details();
+        let after = Problem::new(problem.code(), format!("{problem}; {left}")).with_details(details);
+        if problem.is_retryable() { after.retryable() } else { after }
+    }
+
+    /// A server says of a statement with many rows that it does not take them; one by one it says which.
+    fn find(
+        &self,
+        connection: &Connection,
+        columns: &[Column],
+        rows: &[Vec<SqlValue>],
+        before: u64,
+        problem: Problem,
+    ) -> Problem {
+        let (first, last) = (before + 1, before + rows.len() as u64);
+        let Ok(transaction) = connection.begin() else {
+            return problem.context(format!("rows {first} to {last}"));
+        };
+        for (row, number) in rows.iter().zip(first..) {
+            if let Err(problem) = self.insert(&transaction, columns, std::slice::from_ref(row)) {
+                return problem.context(format!("row {number}"));
+            }
+        }
+        problem.context(format!("rows {first} to {last}"))
+    }
+
+    fn insert(&self, transaction: &Transaction, columns: &[Column], rows: &[Vec<SqlValue>]) -> Result<()> {
+        let names: Vec<String> = columns.iter().map(|column| quoted(&column.name, self.dialect)).collect();
+        let mut statement = format!("insert into {} ({}) values ", self.name(), names.join(", "));
+        let mut number = 0;
+        for row in 0..rows.len() {
+            statement.push_str(if row == 0 { "(" } else { ", (" });
+            for column in 0..columns.len() {
+                number += 1;
+                let comma = if column == 0 { "" } else { ", " };
+                match self.dialect {
+                    Dialect::Sqlite => statement.push_str(&format!("{comma}?{number}")),
+                    Dialect::Postgres => statement.push_str(&format!("{comma}${number}")),
+                    Dialect::Mysql => statement.push_str(&format!("{comma}?")),
+                }
+            }
+            statement.push(')');
+        }
+        transaction.execute(&statement, &rows.concat()).map(drop)
+    }
+
+    /// The values as the database takes them for its columns.
+    fn fitting(&self, mut batch: Batch, columns: &[Column]) -> Batch {
+        for row in &mut batch {
+            for (value, column) in row.iter_mut().zip(columns) {
+                if let Some(fitting) = self.fit(value, column) {
+                    *value = fitting;
+                }
+            }
+        }
+        batch
+    }
+
+    fn fit(&self, value: &SqlValue, column: &Column) -> Option<SqlValue> {
+        let is_boolean = || match self.types.get(&column.name) {
+            Some(known) => ["boolean", "bool", "tinyint(1)"].contains(&known.to_ascii_lowercase().as_str()),
+            None => true,
+        };
+        match (value, column.kind) {
+            // Where the column is one for them, the words are what they mean.
+            (SqlValue::Text(text), Kind::Boolean) if is_boolean() => {
+                text.to_ascii_lowercase().parse().ok().map(SqlValue::Boolean)
+            }
+            // MySQL does not read an instant's zone.
+            (SqlValue::Text(text), Kind::Instant) if self.dialect == Dialect::Mysql => {
+                let instant = chrono::DateTime::parse_from_rfc3339(text).ok()?;
+                let timestamp = Timestamp { micros: instant.timestamp_micros(), offset_minutes: Some(0) };
+                Some(SqlValue::Timestamp(timestamp))
+            }
+            (
+                SqlValue::Date(_)
+                | SqlValue::Time(_)
+                | SqlValue::Timestamp(_)
+                | SqlValue::Uuid(_)
+                | SqlValue::Json(_)
+                | SqlValue::Other(_),
+                _,
+            ) if self.dialect == Dialect::Sqlite => Some(SqlValue::Text(as_text(value))),
+            _ => None,
+        }
+    }
+
+    fn create(&self, columns: &[Column]) -> String {
+        let columns: Vec<String> = columns
+            .iter()
+            .map(|column| format!("{} {}", quoted(&column.name, self.dialect), type_name(column.kind, self.dialect)))
+            .collect();
+        format!("create table {} ({})", self.name(), columns.join(", "))
+    }
+
+    fn name(&self) -> String {
+        let table = quoted(self.table, self.dialect);
+        self.schema.map_or(table.clone(), |schema| format!("{}.{table}", quoted(schema, self.dialect)))
+    }
+}
+
+/// A value as a text.
+pub(crate) fn as_text(value: &SqlValue) -> String {
+    match value {
+        SqlValue::Decimal(text)
+        | SqlValue::Text(text)
+        | SqlValue::Uuid(text)
+        | SqlValue::Json(text)
+        | SqlValue::Other((_, text)) => text.clone(),
+        other => match sql::to_json(other.clone()) {
+            Value::String(text) => text,
+            json => json.to_string(),
+        },
+    }
+}
+
+/// A name in quotes, so that whatever it is made of it is one.
+pub(crate) fn quoted(name: &str, dialect: Dialect) -> String {
+    match dialect {
+        Dialect::Mysql => format!("`{}`", name.replace('`', "``")),
+        Dialect::Sqlite | Dialect::Postgres => format!("\"{}\"", name.replace('"', "\"\"")),
+    }
+}
+
+fn type_name(kind: Kind, dialect: Dialect) -> &'static str {
+    let [sqlite, postgres, mysql] = match kind {
+        Kind::Boolean => ["boolean", "boolean", "boolean"],
+        Kind::Integer => ["integer", "bigint", "bigint"],
+        Kind::Float => ["real", "double precision", "double"],
+        Kind::Decimal => ["numeric", "numeric", "decimal(65, 30)"],
+        Kind::Text => ["text", "text", "longtext"],
+        Kind::Bytes => ["blob", "bytea", "longblob"],
+        Kind::Date => ["date", "date", "date"],
+        Kind::Time => ["time", "time", "time(6)"],
+        Kind::Timestamp => ["timestamp", "timestamp", "datetime(6)"],
+        Kind::Instant => ["timestamp", "timestamptz", "timestamp(6) null"],
+        Kind::Uuid => ["text", "uuid", "char(36)"],
+        Kind::Json => ["text", "jsonb", "json"],
+    };
+    match dialect {
+        Dialect::Sqlite => sqlite,
+        Dialect::Postgres => postgres,
+        Dialect::Mysql => mysql,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_names() {
+        assert_eq!(quoted("a\"; drop table x; --", Dialect::Postgres), "\"a\"\"; drop table x; --\"");
+        assert_eq!(quoted("a`b", Dialect::Mysql), "`a``b`");
+        let target = Target { dialect: Dialect::Postgres, schema: Some("s"), table: "t", types: BTreeMap::new() };
+        let column = Column { name: "n".to_owned(), kind: Kind::Integer };
+        assert_eq!(target.create(&[column]), "create table \"s\".\"t\" (\"n\" bigint)");
+    }
+
+    #[test]
+    fn values_are_what_the_database_takes() {
+        let fit = |dialect, value: SqlValue, kind| {
+            let column = Column { name: "c".to_owned(), kind };
+            Target { dialect, schema: None, table: "t", types: BTreeMap::new() }.fit(&value, &column)
+        };
+        let text = |text: &str| SqlValue::Text(text.to_owned());
+        assert!(matches!(fit(Dialect::Sqlite, text("TRUE"), Kind::Boolean), Some(SqlValue::Boolean(true))));
+        assert!(fit(Dialect::Sqlite, text("TRUE"), Kind::Text).is_none());
+        let day = fit(Dialect::Sqlite, SqlValue::Date(15_744), Kind::Date);
+        assert!(matches!(day, Some(SqlValue::Text(day)) if day == "2013-02-08"));
+        let instant = fit(Dialect::Mysql, text("1970-01-01T01:00:00.5+01:00"), Kind::Instant);
+        assert!(
+            matches!(instant, Some(SqlValue::Timestamp(at)) if at.micros == 500_000 && at.offset_minutes == Some(0))
+        );
+    }
+}

@@ -1,0 +1,615 @@
+//! Rows of files: CSV, NDJSON, Arrow and Parquet as values for a database.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{
+    Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, Float16Type, Float32Type,
+    Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType,
+    Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_ipc::reader::StreamReader;
+use arrow_schema::{DataType, Field, TimeUnit};
+use blockyard_sdk::prelude::*;
+use blockyard_sdk::serde_json;
+use blockyard_sdk::sql::{self, Timestamp, Value as SqlValue};
+use bytes::Bytes;
+use parquet::basic::{ConvertedType, LogicalType, Repetition, Type as Physical};
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
+use parquet::record::Field as ParquetField;
+use parquet::record::reader::RowIter;
+use parquet::schema::types::Type as ParquetType;
+
+use crate::reader::{Reader, problem};
+
+/// The forms of rows in files.
+#[data]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Format {
+    /// Comma-separated values with a line of names (RFC 4180).
+    Csv,
+    /// JSON, one object a line.
+    Ndjson,
+    /// An Arrow IPC stream.
+    Arrow,
+    /// Apache Parquet.
+    Parquet,
+}
+
+/// What the values of a column are, as far as a table has a type for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Boolean,
+    Integer,
+    Float,
+    Decimal,
+    Text,
+    Bytes,
+    Date,
+    Time,
+    /// Without a zone.
+    Timestamp,
+    /// With one.
+    Instant,
+    Uuid,
+    Json,
+}
+
+/// A column of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    /// Told by the file, or found out from its first rows.
+    pub(crate) kind: Kind,
+}
+
+/// A batch of rows.
+pub(crate) type Batch = Vec<Vec<SqlValue>>;
+
+/// The rows of a file, batch by batch. The first one is read when it is opened.
+pub(crate) struct Rows {
+    pub(crate) columns: Vec<Column>,
+    first: Option<Batch>,
+    source: Source,
+}
+
+enum Source {
+    Csv(Box<csv::StringRecordsIntoIter<Reader>>),
+    Ndjson(Lines),
+    /// Batches, and the rows of the last one that nobody took yet.
+    Arrow(Box<StreamReader<Reader>>, VecDeque<Vec<SqlValue>>),
+    Parquet(RowIter<'static>, Vec<Kind>),
+}
+
+/// Lines of JSON.
+struct Lines {
+    objects: Box<dyn Iterator<Item = serde_json::Result<Map<String, Value>>>>,
+    names: Vec<String>,
+    read: usize,
+}
+
+/// Largest Parquet file: it is read from its end, so all of it is in memory.
+const PARQUET_BYTES: usize = 96 << 20;
+/// The key of the field metadata in which the host says what a text is.
+const KIND: &str = "blockyard:kind";
+
+impl Rows {
+    /// Opens a file; reads its first rows, at most so many.
+    pub(crate) fn open(body: Body, format: Format, most: usize) -> Result<Self> {
+        match format {
+            Format::Csv => Self::csv(body, most),
+            Format::Ndjson => Self::ndjson(body, most),
+            Format::Arrow => Self::arrow(body),
+            Format::Parquet => Self::parquet(&body),
+        }
+    }
+
+    /// The next rows, at most so many; empty at the end.
+    pub(crate) fn next(&mut self, most: usize) -> Result<Batch> {
+        if let Some(first) = self.first.take() {
+            return Ok(first);
+        }
+        self.source.next(most, self.columns.len())
+    }
+
+    fn csv(body: Body, most: usize) -> Result<Self> {
+        let mut reader = csv::ReaderBuilder::new().from_reader(Reader::new(body));
+        let header = reader.headers().map_err(|error| problem(&error, "the CSV"))?;
+        let names: Vec<String> = header.iter().map(|name| name.trim_start_matches('\u{feff}').to_owned()).collect();
+        unique(&names)?;
+        let mut source = Source::Csv(Box::new(reader.into_records()));
+        let first = source.next(most, names.len())?;
+        let columns = names.into_iter().enumerate().map(|(at, name)| {
+            let texts = first.iter().filter_map(|row| match &row[at] {
+                SqlValue::Text(text) => Some(text.as_str()),
+                _ => None,
+            });
+            Column { name, kind: Kind::of_texts(texts, true) }
+        });
+        Ok(Self { columns: columns.collect(), first: Some(first), source })
+    }
+
+    fn ndjson(body: Body, most: usize) -> Result<Self> {
+        let reader = std::io::BufReader::new(Reader::new(body));
+        let mut objects = serde_json::Deserializer::from_reader(reader).into_iter::<Map<String, Value>>();
+        let mut head = Vec::new();
+        let mut kinds: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        let mut names: Vec<String> = Vec::new();
+        while head.len() < most
+            && let Some(object) = objects.next()
+        {
+            let object = object.map_err(|error| problem(&error, &format!("row {}", head.len() + 1)))?;
+            for (name, value) in &object {
+                if !kinds.contains_key(name) {
+                    names.push(name.clone());
+                }
+                kinds.entry(name.clone()).or_default().push(value.clone());
+            }
+            head.push(object);
+        }
+        let columns =
+            names.iter().map(|name| Column { name: name.clone(), kind: Kind::of_values(&kinds[name]) }).collect();
+        let lines = Lines { objects: Box::new(objects), names, read: 0 };
+        let mut source = Source::Ndjson(lines);
+        let Source::Ndjson(lines) = &mut source else { unreachable!("it is one") };
+        let first = head.into_iter().map(|object| lines.row(object)).collect::<Result<Batch>>()?;
+        Ok(Self { columns, first: Some(first), source })
+    }
+
+    fn arrow(body: Body) -> Result<Self> {
+        let reader = StreamReader::try_new(Reader::new(body), None);
+        let reader = reader.map_err(|error| problem(&error, "not an Arrow IPC stream"))?;
+        let fields = reader.schema();
+        let columns = fields
+            .fields()
+            .iter()
+            .map(|field| Ok(Column { name: field.name().clone(), kind: Kind::of_field(field)? }))
+            .collect::<Result<Vec<_>>>()?;
+        Self::typed(columns, Source::Arrow(Box::new(reader), VecDeque::new()))
+    }
+
+    fn parquet(body: &Body) -> Result<Self> {
+        let reader = SerializedFileReader::new(Bytes::from(whole(body)?));
+        let reader = reader.map_err(|error| problem(&error, "not a Parquet file"))?;
+        let fields = reader.metadata().file_metadata().schema().get_fields();
+        let columns = fields
+            .iter()
+            .map(|field| Ok(Column { name: field.name().to_owned(), kind: Kind::of_parquet(field)? }))
+            .collect::<Result<Vec<_>>>()?;
+        let kinds = columns.iter().map(|column| column.kind).collect();
+        Self::typed(columns, Source::Parquet(RowIter::from_file_into(Box::new(reader)), kinds))
+    }
+
+    /// A file that tells what its columns are.
+    fn typed(columns: Vec<Column>, source: Source) -> Result<Self> {
+        unique(&columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>())?;
+        Ok(Self { columns, first: None, source })
+    }
+}
+
+impl Source {
+    fn next(&mut self, most: usize, width: usize) -> Result<Batch> {
+        match self {
+            Self::Csv(records) => records
+                .by_ref()
+                .take(most)
+                .map(|record| {
+                    let record = record.map_err(|error| problem(&error, "the CSV"))?;
+                    debug_assert_eq!(record.len(), width, "the parser holds rows to the header");
+                    Ok(record.iter().map(csv_value).collect())
+                })
+                .collect(),
+            Self::Ndjson(lines) => {
+                let mut rows = Vec::new();
+                while rows.len() < most
+                    && let Some(object) = lines.objects.next()
+                {
+                    let place = format!("row {}", lines.read + 1);
+                    rows.push(lines.row(object.map_err(|error| problem(&error, &place))?)?);
+                }
+                Ok(rows)
+            }
+            Self::Arrow(batches, waiting) => {
+                while waiting.len() < most
+                    && let Some(batch) = batches.next()
+                {
+                    waiting.extend(arrow_rows(&batch.map_err(|error| problem(&error, "the Arrow stream"))?)?);
+                }
+                let taken = waiting.len().min(most);
+                Ok(waiting.drain(..taken).collect())
+            }
+            Self::Parquet(rows, kinds) => rows
+                .by_ref()
+                .take(most)
+                .map(|row| {
+                    let row = row.map_err(|error| problem(&error, "the Parquet file"))?;
+                    let values = row.get_column_iter().zip(kinds.iter());
+                    values.map(|((name, field), kind)| parquet_value(name, field, *kind)).collect()
+                })
+                .collect(),
+        }
+    }
+}
+
+impl Lines {
+    fn row(&mut self, mut object: Map<String, Value>) -> Result<Vec<SqlValue>> {
+        self.read += 1;
+        let row =
+            self.names.iter().map(|name| object.remove(name).map_or(SqlValue::Null, |value| sql::from_json(&value)));
+        let row = row.collect();
+        match object.keys().next() {
+            None => Ok(row),
+            Some(name) => Err(Problem::invalid(format!("row {} has `{name}`, which no row had before", self.read))
+                .hint("let the first row have all columns, with null where there is nothing")),
+        }
+    }
+}
+
+/// An empty field is null.
+fn csv_value(field: &str) -> SqlValue {
+    if field.is_empty() { SqlValue::Null } else { SqlValue::Text(field.to_owned()) }
+}
+
+fn unique(names: &[String]) -> Result<()> {
+    let mut seen = std::collections::BTreeSet::new();
+    match names.iter().find(|name| name.is_empty() || !seen.insert(name.as_str())) {
+        None => Ok(()),
+        Some(name) if name.is_empty() => Err(Problem::invalid("a column has no name")),
+        Some(name) => Err(Problem::invalid(format!("two columns are named `{name}`"))),
+    }
+}
+
+fn whole(body: &Body) -> Result<Vec<u8>> {
+    let mut all = Vec::new();
+    while let Some(chunk) = body.read(1 << 20)? {
+        all.extend(chunk);
+        if all.len() > PARQUET_BYTES {
+            return Err(Problem::invalid(format!("the Parquet file is larger than {} MiB", PARQUET_BYTES >> 20))
+                .hint("load it in parts, or as an Arrow stream or CSV, which have no limit"));
+        }
+    }
+    Ok(all)
+}
+
+impl Kind {
+    /// What all of these texts are; `plain` where nothing else tells numbers and booleans from texts.
+    fn of_texts<'text>(texts: impl Iterator<Item = &'text str>, plain: bool) -> Self {
+        let mut left: Vec<(Self, fn(&str) -> bool)> =
+            vec![(Self::Date, is_date), (Self::Timestamp, is_timestamp), (Self::Instant, is_instant)];
+        if plain {
+            left.splice(
+                0..0,
+                [(Self::Integer, is_integer as fn(&str) -> bool), (Self::Float, is_float), (Self::Boolean, is_boolean)],
+            );
+        }
+        let mut any = false;
+        for text in texts {
+            any = true;
+            left.retain(|(_, is)| is(text));
+            if left.is_empty() {
+                break;
+            }
+        }
+        left.first().filter(|_| any).map_or(Self::Text, |(kind, _)| *kind)
+    }
+
+    fn of_values(values: &[Value]) -> Self {
+        let mut kinds = values.iter().filter(|value| !value.is_null()).map(|value| match value {
+            Value::Bool(_) => Self::Boolean,
+            Value::Number(number) if number.is_i64() => Self::Integer,
+            Value::Number(_) => Self::Float,
+            Value::String(_) => Self::Text,
+            _ => Self::Json,
+        });
+        let first = kinds.next().unwrap_or(Self::Text);
+        let common = kinds.fold(first, |common, kind| match (common, kind) {
+            (common, kind) if common == kind => common,
+            (Self::Integer, Self::Float) | (Self::Float, Self::Integer) => Self::Float,
+            _ => Self::Json,
+        });
+        match common {
+            Self::Text => Self::of_texts(values.iter().filter_map(Value::as_str), false),
+            common => common,
+        }
+    }
+
+    fn of_field(field: &Field) -> Result<Self> {
+        Ok(match field.data_type() {
+            DataType::Boolean => Self::Boolean,
+            DataType::UInt64 => Self::Decimal,
+            kind if kind.is_integer() => Self::Integer,
+            kind if kind.is_floating() => Self::Float,
+            kind if kind.is_decimal() => Self::Decimal,
+            DataType::Dictionary(_, values) => {
+                let values = field.clone().with_data_type(values.as_ref().clone());
+                return Self::of_field(&values);
+            }
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => {
+                match field.metadata().get(KIND).map(String::as_str) {
+                    Some("decimal") => Self::Decimal,
+                    Some("uuid") => Self::Uuid,
+                    Some("json") => Self::Json,
+                    _ => Self::Text,
+                }
+            }
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+                Self::Bytes
+            }
+            DataType::Date32 | DataType::Date64 => Self::Date,
+            DataType::Time32(_) | DataType::Time64(_) => Self::Time,
+            DataType::Timestamp(_, None) => Self::Timestamp,
+            DataType::Timestamp(_, Some(_)) => Self::Instant,
+            other => return Err(nested(field.name(), &format!("values of the type {other}"))),
+        })
+    }
+
+    fn of_parquet(field: &ParquetType) -> Result<Self> {
+        let about = field.get_basic_info();
+        if !field.is_primitive() || about.repetition() == Repetition::REPEATED {
+            return Err(nested(field.name(), "lists or records"));
+        }
+        Ok(match (about.logical_type_ref(), about.converted_type(), field.get_physical_type()) {
+            (Some(LogicalType::Timestamp(timestamp)), ..) if timestamp.is_adjusted_to_u_t_c => Self::Instant,
+            (Some(LogicalType::Timestamp(_)), ..) => Self::Timestamp,
+            (_, ConvertedType::TIMESTAMP_MILLIS | ConvertedType::TIMESTAMP_MICROS, _) => Self::Instant,
+            // Times before Parquet had types for them: without a zone.
+            (_, _, Physical::INT96) => Self::Timestamp,
+            (Some(LogicalType::Time(_)), ..) | (_, ConvertedType::TIME_MILLIS | ConvertedType::TIME_MICROS, _) => {
+                Self::Time
+            }
+            (_, ConvertedType::DATE, _) => Self::Date,
+            (_, ConvertedType::DECIMAL | ConvertedType::UINT_64, _) => Self::Decimal,
+            (_, ConvertedType::JSON, _) => Self::Json,
+            (Some(LogicalType::Float16), ..) => Self::Float,
+            (_, ConvertedType::UTF8 | ConvertedType::ENUM, _) => Self::Text,
+            (_, _, Physical::BOOLEAN) => Self::Boolean,
+            (_, _, Physical::INT32 | Physical::INT64) => Self::Integer,
+            (_, _, Physical::FLOAT | Physical::DOUBLE) => Self::Float,
+            (_, _, Physical::BYTE_ARRAY | Physical::FIXED_LEN_BYTE_ARRAY) => Self::Bytes,
+        })
+    }
+}
+
+fn is_integer(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    // A code such as 00501 is no number.
+    text.parse::<i64>().is_ok()
+        && digits.starts_with(|c: char| c.is_ascii_digit())
+        && (digits == "0" || !digits.starts_with('0'))
+}
+
+fn is_float(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let begins = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    let is_code = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.");
+    begins && !is_code && text.parse::<f64>().is_ok()
+}
+
+fn is_boolean(text: &str) -> bool {
+    matches!(text, "true" | "false" | "TRUE" | "FALSE" | "True" | "False")
+}
+
+fn is_date(text: &str) -> bool {
+    chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok() && text.len() == 10
+}
+
+fn is_timestamp(text: &str) -> bool {
+    ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"]
+        .iter()
+        .any(|form| chrono::NaiveDateTime::parse_from_str(text, form).is_ok())
+}
+
+fn is_instant(text: &str) -> bool {
+    chrono::DateTime::parse_from_rfc3339(text).is_ok()
+}
+
+/// The rows of a batch.
+fn arrow_rows(batch: &RecordBatch) -> Result<Batch> {
+    let columns = batch
+        .schema_ref()
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(field, column)| Ok((Kind::of_field(field)?, field.name().as_str(), Plain::of(column))))
+        .collect::<Result<Vec<(Kind, &str, Plain)>>>()?;
+    let row = |row| columns.iter().map(|(kind, name, plain)| plain.value(row, *kind, name)).collect();
+    (0..batch.num_rows()).map(row).collect()
+}
+
+/// A column without a dictionary: its values, and which of them each row has.
+struct Plain {
+    values: ArrayRef,
+    keys: Option<Vec<Option<usize>>>,
+}
+
+impl Plain {
+    fn of(column: &ArrayRef) -> Self {
+        match column.as_any_dictionary_opt() {
+            None => Self { values: column.clone(), keys: None },
+            Some(dictionary) => {
+                let keys = dictionary.normalized_keys().into_iter().enumerate();
+                let keys = keys.map(|(row, key)| (!column.is_null(row)).then_some(key)).collect();
+                Self { values: dictionary.values().clone(), keys: Some(keys) }
+            }
+        }
+    }
+
+    fn value(&self, row: usize, kind: Kind, name: &str) -> Result<SqlValue> {
+        let Some(at) = self.keys.as_ref().map_or(Some(row), |keys| keys[row]) else { return Ok(SqlValue::Null) };
+        if self.values.is_null(at) {
+            return Ok(SqlValue::Null);
+        }
+        scalar(&self.values, at, kind).ok_or_else(|| {
+            Problem::invalid(format!("column `{name}` has a value in row {} that no table takes", at + 1))
+        })
+    }
+}
+
+fn scalar(array: &ArrayRef, at: usize, kind: Kind) -> Option<SqlValue> {
+    let scaled = |value: i64, factor: i64| value.checked_mul(factor);
+    Some(match array.data_type() {
+        DataType::Null => SqlValue::Null,
+        DataType::Boolean => SqlValue::Boolean(array.as_boolean().value(at)),
+        DataType::Int8 => SqlValue::Integer(array.as_primitive::<Int8Type>().value(at).into()),
+        DataType::Int16 => SqlValue::Integer(array.as_primitive::<Int16Type>().value(at).into()),
+        DataType::Int32 => SqlValue::Integer(array.as_primitive::<Int32Type>().value(at).into()),
+        DataType::Int64 => SqlValue::Integer(array.as_primitive::<Int64Type>().value(at)),
+        DataType::UInt8 => SqlValue::Integer(array.as_primitive::<UInt8Type>().value(at).into()),
+        DataType::UInt16 => SqlValue::Integer(array.as_primitive::<UInt16Type>().value(at).into()),
+        DataType::UInt32 => SqlValue::Integer(array.as_primitive::<UInt32Type>().value(at).into()),
+        DataType::UInt64 => SqlValue::Decimal(array.as_primitive::<UInt64Type>().value(at).to_string()),
+        DataType::Float16 => SqlValue::Float(array.as_primitive::<Float16Type>().value(at).into()),
+        DataType::Float32 => SqlValue::Float(array.as_primitive::<Float32Type>().value(at).into()),
+        DataType::Float64 => SqlValue::Float(array.as_primitive::<Float64Type>().value(at)),
+        DataType::Decimal32(..) => SqlValue::Decimal(array.as_primitive::<Decimal32Type>().value_as_string(at)),
+        DataType::Decimal64(..) => SqlValue::Decimal(array.as_primitive::<Decimal64Type>().value_as_string(at)),
+        DataType::Decimal128(..) => SqlValue::Decimal(array.as_primitive::<Decimal128Type>().value_as_string(at)),
+        DataType::Decimal256(..) => SqlValue::Decimal(array.as_primitive::<Decimal256Type>().value_as_string(at)),
+        DataType::Utf8 => text(array.as_string::<i32>().value(at), kind),
+        DataType::LargeUtf8 => text(array.as_string::<i64>().value(at), kind),
+        DataType::Utf8View => text(array.as_string_view().value(at), kind),
+        DataType::Binary => SqlValue::Bytes(array.as_binary::<i32>().value(at).to_vec()),
+        DataType::LargeBinary => SqlValue::Bytes(array.as_binary::<i64>().value(at).to_vec()),
+        DataType::BinaryView => SqlValue::Bytes(array.as_binary_view().value(at).to_vec()),
+        DataType::FixedSizeBinary(_) => SqlValue::Bytes(array.as_fixed_size_binary().value(at).to_vec()),
+        DataType::Date32 => SqlValue::Date(array.as_primitive::<Date32Type>().value(at)),
+        DataType::Date64 => {
+            let days = array.as_primitive::<Date64Type>().value(at).div_euclid(86_400_000);
+            SqlValue::Date(days.try_into().ok()?)
+        }
+        DataType::Time32(TimeUnit::Second) => {
+            SqlValue::Time(i64::from(array.as_primitive::<Time32SecondType>().value(at)) * 1_000_000)
+        }
+        DataType::Time32(_) => {
+            SqlValue::Time(i64::from(array.as_primitive::<Time32MillisecondType>().value(at)) * 1_000)
+        }
+        DataType::Time64(TimeUnit::Microsecond) => {
+            SqlValue::Time(array.as_primitive::<Time64MicrosecondType>().value(at))
+        }
+        DataType::Time64(_) => SqlValue::Time(array.as_primitive::<Time64NanosecondType>().value(at) / 1_000),
+        DataType::Timestamp(unit, _) => {
+            let micros = match unit {
+                TimeUnit::Second => scaled(array.as_primitive::<TimestampSecondType>().value(at), 1_000_000)?,
+                TimeUnit::Millisecond => scaled(array.as_primitive::<TimestampMillisecondType>().value(at), 1_000)?,
+                TimeUnit::Microsecond => array.as_primitive::<TimestampMicrosecondType>().value(at),
+                TimeUnit::Nanosecond => array.as_primitive::<TimestampNanosecondType>().value(at).div_euclid(1_000),
+            };
+            timestamp(micros, kind)
+        }
+        _ => return None,
+    })
+}
+
+fn text(text: &str, kind: Kind) -> SqlValue {
+    let text = text.to_owned();
+    match kind {
+        Kind::Decimal => SqlValue::Decimal(text),
+        Kind::Uuid => SqlValue::Uuid(text),
+        Kind::Json => SqlValue::Json(text),
+        _ => SqlValue::Text(text),
+    }
+}
+
+fn timestamp(micros: i64, kind: Kind) -> SqlValue {
+    SqlValue::Timestamp(Timestamp { micros, offset_minutes: (kind == Kind::Instant).then_some(0) })
+}
+
+fn parquet_value(name: &str, field: &ParquetField, kind: Kind) -> Result<SqlValue> {
+    Ok(match field {
+        ParquetField::Null => SqlValue::Null,
+        ParquetField::Bool(value) => SqlValue::Boolean(*value),
+        ParquetField::Byte(value) => SqlValue::Integer((*value).into()),
+        ParquetField::Short(value) => SqlValue::Integer((*value).into()),
+        ParquetField::Int(value) => SqlValue::Integer((*value).into()),
+        ParquetField::Long(value) if kind == Kind::Time => SqlValue::Time(*value / 1_000),
+        ParquetField::Long(value) if matches!(kind, Kind::Timestamp | Kind::Instant) => {
+            timestamp(value.div_euclid(1_000), kind)
+        }
+        ParquetField::Long(value) => SqlValue::Integer(*value),
+        ParquetField::UByte(value) => SqlValue::Integer((*value).into()),
+        ParquetField::UShort(value) => SqlValue::Integer((*value).into()),
+        ParquetField::UInt(value) => SqlValue::Integer((*value).into()),
+        ParquetField::ULong(value) => SqlValue::Decimal(value.to_string()),
+        ParquetField::Float16(value) => SqlValue::Float((*value).into()),
+        ParquetField::Float(value) => SqlValue::Float((*value).into()),
+        ParquetField::Double(value) => SqlValue::Float(*value),
+        ParquetField::Decimal(_) => SqlValue::Decimal(field.to_string()),
+        ParquetField::Str(value) => text(value, kind),
+        ParquetField::Bytes(bytes) => SqlValue::Bytes(bytes.data().to_vec()),
+        ParquetField::Date(days) => SqlValue::Date(*days),
+        ParquetField::TimeMillis(millis) => SqlValue::Time(i64::from(*millis) * 1_000),
+        ParquetField::TimeMicros(micros) => SqlValue::Time(*micros),
+        ParquetField::TimestampMillis(millis) => timestamp(millis.saturating_mul(1_000), kind),
+        ParquetField::TimestampMicros(micros) => timestamp(*micros, kind),
+        ParquetField::Group(_) | ParquetField::ListInternal(_) | ParquetField::MapInternal(_) => {
+            return Err(nested(name, "lists or records"));
+        }
+    })
+}
+
+fn nested(name: &str, what: &str) -> Problem {
+    Problem::invalid(format!("column `{name}` has {what}, for which tables have no type"))
+        .hint("make a text of it before")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_tell_what_they_are() {
+        for (texts, kind) in [
+            (&["1", "-20", "0"][..], Kind::Integer),
+            (&["1", "2.5", "1e3"], Kind::Float),
+            (&["00501"], Kind::Text),
+            (&["9223372036854775808"], Kind::Float),
+            (&["true", "false"], Kind::Boolean),
+            (&["2013-02-08"], Kind::Date),
+            (&["2013-02-30"], Kind::Text),
+            (&["2013-02-08 11:00:00", "2013-02-08T11:00:00.5"], Kind::Timestamp),
+            (&["2013-02-08T11:00:00Z", "2013-02-08T11:00:00+01:00"], Kind::Instant),
+            (&["1", "x"], Kind::Text),
+            (&["inf"], Kind::Text),
+            (&[], Kind::Text),
+        ] {
+            assert_eq!(Kind::of_texts(texts.iter().copied(), true), kind, "{texts:?}");
+        }
+        assert_eq!(Kind::of_values(&[json!(1), json!(0.5), Value::Null]), Kind::Float);
+        assert_eq!(Kind::of_values(&[json!("1")]), Kind::Text);
+        assert_eq!(Kind::of_values(&[json!([1])]), Kind::Json);
+        assert_eq!(Kind::of_values(&[json!("2013-02-08")]), Kind::Date);
+    }
+
+    #[test]
+    fn names_are_there_once() {
+        let names = |names: &[&str]| unique(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert!(names(&["a", "b"]).is_ok());
+        assert!(names(&["a", "a"]).expect_err("twice").message().contains("two columns are named `a`"));
+        assert!(names(&["a", ""]).is_err());
+    }
+
+    #[test]
+    fn arrays_become_values() {
+        use arrow_array::{Decimal128Array, TimestampMillisecondArray, UInt64Array};
+        use std::sync::Arc;
+        let decimals =
+            Decimal128Array::from(vec![Some(1_234), None]).with_precision_and_scale(10, 2).expect("a decimal");
+        let instants = TimestampMillisecondArray::from(vec![Some(1_500), None]).with_timezone("+01:00");
+        let batch = RecordBatch::try_from_iter([
+            ("d", Arc::new(decimals) as ArrayRef),
+            ("t", Arc::new(instants) as ArrayRef),
+            ("u", Arc::new(UInt64Array::from(vec![Some(u64::MAX), None])) as ArrayRef),
+        ])
+        .expect("a batch");
+        let rows = arrow_rows(&batch).expect("rows");
+        assert!(matches!(&rows[0][0], SqlValue::Decimal(text) if text == "12.34"));
+        assert!(
+            matches!(&rows[0][1], SqlValue::Timestamp(at) if at.micros == 1_500_000 && at.offset_minutes == Some(0))
+        );
+        assert!(matches!(&rows[0][2], SqlValue::Decimal(text) if text == "18446744073709551615"));
+        assert!(rows[1].iter().all(|value| matches!(value, SqlValue::Null)));
+    }
+}

@@ -1,0 +1,191 @@
+//! Files into tables and out of them, with every dialect; DuckDB's and Arrow's Parquet as witnesses where
+//! they are there.
+
+use blockyard_tests::TestYard;
+use serde_json::{Value, json};
+
+use crate::sql_operations::{count_of, each};
+
+const CSV: &str = "id,name,weight,born,seen,tame,code\n\
+    1,\"Owl, barn\",0.35,2013-02-08,2013-02-08T11:00:00Z,true,007\n\
+    2,\"Heron \"\"Grey\"\"\",1.5,,2013-02-08T12:30:00.5+01:00,false,012\n\
+    3,,,2012-12-31,,,\n";
+
+fn load(yard: &TestYard, block: &str, name: &str, bytes: &[u8], more: &[&str]) -> blockyard_tests::Ran {
+    let file = yard.path(name);
+    std::fs::write(&file, bytes).expect("a file");
+    let format = file.extension().and_then(|ending| ending.to_str()).expect("an ending").to_owned();
+    let path = file.display().to_string();
+    yard.run(
+        &[&["call", block, "load", "--table", "birds", "--format", &format, "--in", &path, "--json"], more].concat(),
+    )
+}
+
+fn loaded(yard: &TestYard, block: &str, name: &str, bytes: &[u8], more: &[&str]) -> Value {
+    let ran = load(yard, block, name, bytes, more);
+    assert_eq!(ran.code, 0, "{block} {name}: {}", ran.stderr);
+    serde_json::from_str(&ran.stdout).expect("JSON")
+}
+
+fn all(yard: &TestYard, block: &str) -> Value {
+    yard.json(&["call", block, "fetch-all", "--statement", "select * from birds order by id"])
+}
+
+#[test]
+fn a_csv_becomes_a_table_and_more_rows_of_it() {
+    each("load", |dialect, yard, block| {
+        let made = loaded(yard, block, "birds.csv", CSV.as_bytes(), &[]);
+        assert_eq!((&made["rows"], &made["created"]), (&json!(3), &json!(true)), "{dialect}");
+        let rows = all(yard, block);
+        assert_eq!(rows[0]["name"], "Owl, barn", "{dialect}");
+        assert_eq!(rows[1]["name"], "Heron \"Grey\"", "{dialect}");
+        assert_eq!((&rows[0]["code"], &rows[0]["id"]), (&json!("007"), &json!(1)), "{dialect}: {rows}");
+        assert_eq!((&rows[1]["weight"], &rows[2]["weight"]), (&json!(1.5), &Value::Null), "{dialect}");
+        // SQLite has no type for booleans.
+        let tame = if dialect == "sqlite" { json!(1) } else { json!(true) };
+        assert_eq!((&rows[0]["born"], &rows[0]["tame"]), (&json!("2013-02-08"), &tame), "{dialect}");
+        let seen = rows[1]["seen"].as_str().expect("a time");
+        assert!(seen.starts_with("2013-02-08T1") && seen.contains("30:00.5"), "{dialect}: {seen}");
+        // Again, beside; and not where there must be none.
+        let more = loaded(yard, block, "birds.csv", CSV.as_bytes(), &["--mode", "append"]);
+        assert_eq!((&more["rows"], &more["created"]), (&json!(3), &json!(false)), "{dialect}");
+        assert_eq!(count_of(yard, block), 6, "{dialect}");
+        let refused = load(yard, block, "birds.csv", CSV.as_bytes(), &["--mode", "create"]);
+        assert!(refused.code == 1 && refused.stderr.contains("there is a table `birds` already"), "{}", refused.stderr);
+        yard.ok(&["execute", block, "drop table birds"]);
+        let refused = load(yard, block, "birds.csv", CSV.as_bytes(), &["--mode", "append"]);
+        assert!(refused.code == 1 && refused.stderr.contains("there is no table `birds`"), "{}", refused.stderr);
+    });
+}
+
+#[test]
+fn one_bad_row_in_a_thousand_is_named_and_nothing_stays() {
+    each("bad", |dialect, yard, block| {
+        yard.ok(&["execute", block, "create table birds (id integer primary key, name varchar(10) not null)"]);
+        let mut csv = "id,name\n".to_owned();
+        for id in 1..=1_000 {
+            csv.push_str(&if id == 777 { format!("{id},\n") } else { format!("{id},owl\n") });
+        }
+        let refused = load(yard, block, "birds.csv", csv.as_bytes(), &[]);
+        assert_eq!(refused.code, 1, "{dialect}");
+        assert!(
+            refused.stderr.contains("row 777: ") && refused.stderr.contains("nothing was loaded"),
+            "{dialect}: {}",
+            refused.stderr
+        );
+        assert_eq!(count_of(yard, block), 0, "{dialect}");
+        // A file that is broken further down, into a table that was made for it.
+        yard.ok(&["execute", block, "drop table birds"]);
+        let broken = csv.replace("900,owl", "900,owl,more");
+        let refused = load(yard, block, "birds.csv", broken.as_bytes(), &[]);
+        assert!(refused.code == 1 && refused.stderr.contains("after 500 rows"), "{dialect}: {}", refused.stderr);
+        assert!(!yard.ok(&["call", block, "tables"]).contains("birds"), "{dialect}: the table is gone again");
+    });
+}
+
+#[test]
+fn files_go_round() {
+    each("round", |dialect, yard, block| {
+        loaded(yard, block, "birds.csv", CSV.as_bytes(), &[]);
+        let before = all(yard, block);
+        for format in ["csv", "ndjson", "arrow", "parquet"] {
+            let file = yard.path(&format!("out.{format}"));
+            let to = file.display().to_string();
+            let statement = "select * from birds order by id";
+            yard.ok(&["call", block, "unload", "--statement", statement, "--format", format, "--out", &to]);
+            let bytes = std::fs::read(&file).expect("the file");
+            yard.ok(&["execute", block, "drop table birds"]);
+            let made = loaded(yard, block, &format!("birds.{format}"), &bytes, &["--mode", "create"]);
+            assert_eq!(made["rows"], 3, "{dialect} {format}");
+            let after = all(yard, block);
+            for (before, after) in before.as_array().expect("rows").iter().zip(after.as_array().expect("rows")) {
+                for (name, value) in before.as_object().expect("a row") {
+                    // SQLite has no type for booleans: a number that was one comes back as one.
+                    let same = *value == after[name] || dialect == "sqlite" && name == "tame";
+                    assert!(same, "{dialect} {format} {name}: {value} {}", after[name]);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn parquet_of_others_is_read_and_ours_by_others() {
+    let Ok(packages) = std::env::var("BLOCKYARD_TEST_PYTHON") else { return };
+    let yard = TestYard::with_sqlite();
+    let duckdb = |script: &str| {
+        let python = format!("import duckdb; print(duckdb.sql({script:?}))");
+        let ran = std::process::Command::new("python3")
+            .args(["-c", &python])
+            .env("PYTHONPATH", &packages)
+            .output()
+            .expect("python3");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).expect("text")
+    };
+    let theirs = yard.path("theirs.parquet");
+    duckdb(&format!(
+        "copy (select i as id, 'bird ' || i as name, (i / 4)::decimal(10, 2) as weight, date '2013-02-08' as born, \
+         timestamptz '2013-02-08 11:00:00+00' as seen, time '12:30:00' as at from range(2500) t(i)) to '{}' (format parquet)",
+        theirs.display()
+    ));
+    let bytes = std::fs::read(&theirs).expect("the file");
+    assert_eq!(loaded(&yard, "sql-database/flights", "birds.parquet", &bytes, &[])["rows"], 2500);
+    let row =
+        yard.json(&["call", "sql-database/flights", "fetch-one", "--statement", "select * from birds where id = 2499"]);
+    assert_eq!(
+        (&row["name"], &row["born"], &row["weight"]),
+        (&json!("bird 2499"), &json!("2013-02-08"), &json!(624.75)),
+        "{row}"
+    );
+    let ours = yard.path("ours.parquet");
+    let to = ours.display().to_string();
+    let statement = "select id, name, born from birds where id < 2000";
+    yard.ok(&["call", "sql-database/flights", "unload", "--statement", statement, "--format", "parquet", "--out", &to]);
+    let said = duckdb(&format!("select count(*) as n, max(name) as m, min(born) as b from '{}'", ours.display()));
+    assert!(said.contains("2000") && said.contains("bird 999") && said.contains("2013-02-08"), "{said}");
+}
+
+#[test]
+fn what_is_no_file_of_that_kind_is_said() {
+    let yard = TestYard::with_sqlite();
+    let block = "sql-database/flights";
+    for (name, bytes, wrong) in [
+        ("a.parquet", &b"no such thing"[..], "not a Parquet file"),
+        ("a.arrow", b"no such thing", "not an Arrow IPC stream"),
+        ("a.ndjson", b"{\"a\": 1}\n[2]\n", "row 2"),
+        ("a.ndjson", b"{\"a\": 1}\n{\"a\": 2, \"b\"", "row 2"),
+        ("a.csv", b"", "the file has no columns"),
+        ("a.csv", b"a,a\n1,2\n", "two columns are named `a`"),
+        ("a.csv", b"a,b\n1,2\n3\n", "the CSV: "),
+    ] {
+        let refused = load(&yard, block, name, bytes, &[]);
+        assert!(refused.code == 1 && refused.stderr.contains(wrong), "{name}: {}", refused.stderr);
+    }
+    assert_eq!(yard.json(&["call", block, "tables"]), json!([]));
+}
+
+#[test]
+fn parameters_stand_in_their_order() {
+    each("positional", |dialect, yard, block| {
+        yard.ok(&["execute", block, "create table birds (id integer, name varchar(20))"]);
+        let many = json!({"statement": "insert into birds values (?, ?)", "parameters": [[1, "owl"], [2, "who?"]]});
+        yard.ok(&["call", block, "execute-many", "--args", &many.to_string()]);
+        let asked = json!({"statement": "select id from birds where name = ? and id > ? and name <> 'x?'", "parameters": ["who?", 1]});
+        assert_eq!(
+            yard.json(&["call", block, "fetch-one", "--args", &asked.to_string()]),
+            json!({"id": 2}),
+            "{dialect}"
+        );
+        let flags =
+            ["call", block, "fetch-one", "--statement", "select id from birds where id = ?", "--parameters", "[1]"];
+        assert_eq!(yard.json(&flags), json!({"id": 1}), "{dialect}");
+        let few = json!({"statement": "select ?, ?", "parameters": [1]});
+        let refused = yard.fails(1, &["call", block, "fetch-one", "--args", &few.to_string()]);
+        assert!(refused.contains("2 places for values (`?`), and 1 were given"), "{dialect}: {refused}");
+        let mixed =
+            json!({"statement": "insert into birds values (?, :name)", "parameters": [[3, "x"], {"name": "y"}]});
+        assert_eq!(yard.run(&["call", block, "execute-many", "--args", &mixed.to_string()]).code, 1, "{dialect}");
+        assert_eq!(count_of(yard, block), 2, "{dialect}");
+    });
+}
