@@ -6,7 +6,7 @@ use blockyard_tests::root;
 use serde_json::Value;
 
 /// Each crate of ours, and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 21] = [
+const ARROWS: [(&str, &[&str]); 23] = [
     ("blockyard-model", &[]),
     ("blockyard-toolchain", &[]),
     ("blockyard-store", &["blockyard-model"]),
@@ -30,11 +30,13 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("blockyard-sdk-macros", &[]),
     ("blockyard-sdk", &["blockyard-sdk-macros"]),
     ("blockyard-bundle-gcp", &["blockyard-sdk"]),
+    ("blockyard-bundle-http", &["blockyard-sdk"]),
     ("blockyard-bundle-sql", &["blockyard-sdk"]),
     ("blockyard-guest-courier", &["blockyard-sdk"]),
     ("blockyard-guest-misbehave", &["blockyard-sdk"]),
     ("blockyard-guest-zoo", &["blockyard-sdk"]),
     ("blockyard-guest-bench", &["blockyard-sdk"]),
+    ("blockyard-example-etl", &["blockyard"]),
     ("blockyard-tests", &["blockyard"]),
     ("blockyard-bench", &["blockyard"]),
     ("blockyard-fuzz", &["blockyard", "blockyard-host"]),

@@ -17,6 +17,7 @@ mod conformance_secrets;
 mod dependencies;
 mod documentation;
 mod durability;
+mod etl;
 mod faults;
 mod formats;
 mod gcp_secret;

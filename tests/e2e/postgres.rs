@@ -15,7 +15,7 @@ fn port() -> String {
     std::env::var("BLOCKYARD_TEST_POSTGRES_PORT").expect("the port")
 }
 
-fn password() -> String {
+pub(crate) fn password() -> String {
     std::env::var("BLOCKYARD_TEST_POSTGRES_PASSWORD").expect("the password")
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn server(name: &str) -> Option<Server> {
     Some(server)
 }
 
-fn create(yard: &TestYard, name: &str, database: &str, password: &str) -> i32 {
+pub(crate) fn create(yard: &TestYard, name: &str, database: &str, password: &str) -> i32 {
     let (address, database, port) =
         (format!("sql-database/{name}"), format!("database={database}"), format!("port={}", port()));
     let flags = [
@@ -52,6 +52,10 @@ fn create(yard: &TestYard, name: &str, database: &str, password: &str) -> i32 {
 }
 
 impl Server {
+    pub(crate) fn database(&self) -> &str {
+        &self.database
+    }
+
     fn psql(&self, database: &str, statement: &str) -> String {
         let mut witness = Command::new("psql");
         witness

@@ -38,8 +38,13 @@ pub(crate) fn toolchain() -> Result {
 pub(crate) fn binary() -> Result<PathBuf> {
     println!("set-up: building blockyard");
     // With the features of the whole workspace: what it depends on is built once, for it and for the tests.
-    run(cargo().args(["build", "--workspace", "--bin", "blockyard"]))?;
-    Ok(target().join("debug").join(if cfg!(windows) { "blockyard.exe" } else { "blockyard" }))
+    run(cargo().args(["build", "--workspace", "--bin", "blockyard", "--bin", "flights-etl"]))?;
+    Ok(built("blockyard"))
+}
+
+/// A program that was built.
+pub(crate) fn built(name: &str) -> PathBuf {
+    target().join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }
 
 /// Builds the binary as it is released, and the program that measures; gives their paths. One command
@@ -54,7 +59,7 @@ pub(crate) fn release() -> Result<(PathBuf, PathBuf)> {
 /// Builds the bundles of this repository and the guests of its tests; gives name and file of each.
 pub(crate) fn bundles() -> Result<Vec<(&'static str, PathBuf)>> {
     let guests = ["courier", "misbehave", "zoo"].map(|name| (name, format!("tests/guests/{name}")));
-    ["gcp", "sql"]
+    ["gcp", "http", "sql"]
         .map(|name| (name, format!("plugins/{name}")))
         .into_iter()
         .chain(guests)

@@ -81,6 +81,7 @@ pub(crate) fn run(long: Option<String>) -> Result {
     let mut tests = setup::cargo();
     tests.args(["test", "--workspace", "--no-fail-fast"]);
     tests.env("BLOCKYARD_TEST_BINARY", binary);
+    tests.env("BLOCKYARD_TEST_ETL", setup::built("flights-etl"));
     for (name, file) in bundles {
         tests.env(format!("BLOCKYARD_TEST_BUNDLE_{}", name.to_uppercase()), file);
     }

@@ -1,6 +1,7 @@
 //! A bucket of Cloud Storage, by its JSON API (version 1).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use blockyard_sdk::clock;
 use blockyard_sdk::http::{self, Request};
@@ -9,6 +10,7 @@ use blockyard_sdk::prelude::*;
 use crate::api;
 use crate::credentials::GcpCredentials;
 use crate::path::{self, Prefix};
+use crate::signed::{self, Permission};
 use crate::upload::Upload;
 
 /// How many objects one `compose` takes ("Composite objects", Cloud Storage).
@@ -61,6 +63,29 @@ struct Page {
     /// For the next page; none on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_page_token: Option<String>,
+}
+
+/// What a signed URL allows.
+#[data]
+#[derive(Clone, Copy, Default)]
+#[serde(rename_all = "UPPERCASE")]
+enum Method {
+    #[default]
+    Get,
+    Head,
+    Put,
+    Delete,
+}
+
+impl Method {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+        }
+    }
 }
 
 /// A bucket.
@@ -169,6 +194,8 @@ impl GcsBucket {
         /// Only where there is no object at that path.
         #[serde(default)]
         if_absent: bool,
+        /// Only over that state of the object (its generation, from `stat`): what somebody wrote since stays.
+        if_generation: Option<String>,
         /// What to say about it.
         #[serde(default)]
         metadata: BTreeMap<String, String>,
@@ -183,9 +210,14 @@ impl GcsBucket {
         if let Some(class) = storage_class {
             resource.insert("storageClass".to_owned(), class.into());
         }
+        let only_over = match (if_absent, if_generation) {
+            (true, Some(_)) => return Err(Problem::invalid("`if_absent` and `if_generation` do not go together")),
+            (true, None) => Some("0".to_owned()),
+            (false, generation) => generation.map(generation_number).transpose()?,
+        };
         let content_type = content_type.unwrap_or_else(|| input.media_type());
         let content_type = if content_type.is_empty() { "application/octet-stream".to_owned() } else { content_type };
-        let upload = Upload { bucket: self, name: self.name(&path)?, content_type, resource, if_absent };
+        let upload = Upload { bucket: self, name: self.name(&path)?, content_type, resource, only_over };
         self.object(&upload.send(&input)?)
     }
 
@@ -195,8 +227,11 @@ impl GcsBucket {
         &self,
         /// Its path.
         path: String,
+        /// Only that state of the object (its generation, from `stat`).
+        if_generation: Option<String>,
     ) -> Result<()> {
-        self.remove(&self.name(&path)?, None)
+        let generation = if_generation.map(generation_number).transpose()?;
+        self.remove(&self.name(&path)?, generation.as_deref())
     }
 
     /// Copies an object within the bucket; its bytes stay where they are.
@@ -253,6 +288,56 @@ impl GcsBucket {
         let url = format!("{}/compose", self.object_url(&name)?);
         let answer = self.send(|| http::post(url.as_str()).json(&request))?;
         self.object(&api::ok(answer, &self.named(&name))?.json()?)
+    }
+
+    /// Where an object is for Google's other services: `gs://BUCKET/NAME`.
+    #[operation(read)]
+    fn uri(
+        &self,
+        /// Its path; a `*` in it stays one.
+        path: String,
+    ) -> Result<String> {
+        Ok(format!("gs://{}/{}", self.bucket, self.name(&path)?))
+    }
+
+    /// A URL with which anyone may do one thing with an object, for a while (V4 signature). A service
+    /// account signs it; nobody is asked.
+    #[operation(read)]
+    fn sign_url(
+        &self,
+        /// Its path.
+        path: String,
+        /// What may be done: `GET`, `HEAD`, `PUT` or `DELETE`.
+        #[serde(default)]
+        method: Method,
+        /// For how many seconds, at most seven days; where it is not said, an hour.
+        expires_in: Option<u64>,
+        /// The media type that the request has to have.
+        content_type: Option<String>,
+    ) -> Result<String> {
+        let credentials = self.credentials()?;
+        let Some(account) = &credentials.service_account else {
+            return Err(Problem::invalid("a person's credentials sign nothing")
+                .hint("give the block credentials with `service_account`"));
+        };
+        let lasts = Duration::from_secs(expires_in.unwrap_or(60 * 60));
+        if lasts.is_zero() || lasts > signed::LONGEST {
+            return Err(Problem::invalid(format!("a URL is good for 1 to {} seconds", signed::LONGEST.as_secs())));
+        }
+        if content_type.as_deref().is_some_and(|kind| kind.chars().any(char::is_control)) {
+            return Err(Problem::invalid("the media type has a control character"));
+        }
+        let permission = Permission {
+            account: &account.client_email,
+            base: &credentials.base("storage"),
+            method: method.name(),
+            bucket: &self.bucket,
+            object: &self.name(&path)?,
+            content_type: content_type.as_deref(),
+            from: clock::now(),
+            lasts,
+        };
+        permission.url(&account.private_key)
     }
 
     /// Makes the bucket.
@@ -400,6 +485,15 @@ impl GcsBucket {
 
     fn named(&self, name: &str) -> String {
         format!("object `{name}` of bucket `{}`", self.bucket)
+    }
+}
+
+/// A generation, which is a number of 64 bits.
+fn generation_number(text: String) -> Result<String> {
+    match text.parse::<u64>() {
+        Ok(0) => Err(Problem::invalid("generation 0 is no object").hint("`if_absent` says that there must be none")),
+        Ok(_) => Ok(text),
+        Err(_) => Err(Problem::invalid(format!("`{}` is no generation", text.escape_debug()))),
     }
 }
 

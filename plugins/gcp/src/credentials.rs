@@ -43,7 +43,7 @@ pub(crate) struct ServiceAccount {
     /// Which of the account's keys this is.
     pub(crate) private_key_id: Option<String>,
     /// The key, in PEM.
-    #[block(audience = "https://*.googleapis.com {config.service_account.token_uri} {config.endpoint}")]
+    #[block(audience = "https://*.googleapis.com {config.service_account.token_uri} {config.endpoint} crypto")]
     pub(crate) private_key: Secret<String>,
     /// The account's e-mail address.
     pub(crate) client_email: String,

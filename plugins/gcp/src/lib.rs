@@ -10,6 +10,7 @@ mod credentials;
 mod path;
 mod resumable;
 mod secret;
+mod signed;
 mod upload;
 
 use blockyard_sdk::prelude::*;
@@ -32,6 +33,8 @@ bundle! {
         "http {config.credentials.config.endpoint}",
         "http {config.credentials.config.service_account.token_uri}",
         "http {config.credentials.config.authorized_user.token_uri}",
+        // Signed URLs.
+        "crypto",
         "clock",
         "random",
     ],

@@ -20,8 +20,8 @@ pub(crate) struct Upload<'a> {
     pub(crate) content_type: String,
     /// The resource's other fields.
     pub(crate) resource: Map<String, Value>,
-    /// Only where there is no object of that name.
-    pub(crate) if_absent: bool,
+    /// Only over this generation of the object; 0 for only where there is none.
+    pub(crate) only_over: Option<String>,
 }
 
 impl Upload<'_> {
@@ -54,8 +54,8 @@ impl Upload<'_> {
             http::percent_encode(&self.bucket.bucket),
             http::percent_encode(&self.name)
         );
-        if self.if_absent {
-            url.push_str("&ifGenerationMatch=0");
+        if let Some(generation) = &self.only_over {
+            url.push_str(&format!("&ifGenerationMatch={generation}"));
         }
         Ok(url)
     }
@@ -67,7 +67,7 @@ impl Upload<'_> {
             let request = http::post(url.as_str()).header("content-type", &self.content_type);
             credentials.sign(request.body(Body::from_bytes(&self.content_type, bytes)))
         })?;
-        if sent > 1 && self.if_absent && answer.status == 412 {
+        if sent > 1 && self.only_over.is_some() && answer.status == 412 {
             return api::ok(answer, &self.what())
                 .map_err(|problem| problem.hint("an answer was lost: what is there may be what this call wrote"))?
                 .json();

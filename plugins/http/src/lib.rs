@@ -1,0 +1,70 @@
+//! HTTP as blocks: `http-endpoint`, a server's part that files are fetched from and sent to, and
+//! `webhook`, which tells people something, with the standard interface `notification`.
+
+mod endpoint;
+mod webhook;
+
+use std::time::Duration;
+
+use blockyard_sdk::http::{Request, Response};
+use blockyard_sdk::prelude::*;
+use blockyard_sdk::{clock, random};
+
+use endpoint::HttpEndpoint;
+use webhook::Webhook;
+
+/// How often a request is sent at the most.
+const ATTEMPTS: u32 = 4;
+
+/// Sends a request that may be repeated, until it is answered for good: answers of 408, 429 and 5xx and
+/// broken connections are tried again after a second, two, four, and up to one more.
+fn send(request: impl Fn() -> Request) -> Result<Response> {
+    let mut attempt = 0;
+    loop {
+        let answer = request().send();
+        attempt += 1;
+        let passing = match &answer {
+            Ok(answer) => matches!(answer.status, 408 | 429 | 500..=599),
+            Err(problem) => problem.is_retryable(),
+        };
+        if attempt == ATTEMPTS || !passing {
+            return answer;
+        }
+        let jitter = random::bytes(1).first().map_or(0, |byte| u64::from(*byte) * 4);
+        clock::sleep(Duration::from_millis((1_000 << (attempt - 1)) + jitter));
+    }
+}
+
+/// What is wrong with an address, where something is.
+fn mistake(url: &str) -> Option<&'static str> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    match rest {
+        None => Some("does not begin with `https://` or `http://`"),
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => Some("names no host"),
+        Some(rest) if rest.contains('@') => Some("has a user in it; credentials have fields of their own"),
+        Some(rest) if rest.contains('#') => Some("has a fragment, which is not sent"),
+        Some(_) => None,
+    }
+}
+
+bundle! {
+    name: "http",
+    description: "HTTP: files of a server, webhooks",
+    types: [HttpEndpoint, Webhook],
+    capabilities: ["http {config.base_url}", "http {config.url}", "clock", "random"],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mistake;
+
+    #[test]
+    fn addresses_are_whole_and_without_credentials() {
+        assert_eq!(mistake("https://example.com/a?b=c"), None);
+        for wrong in
+            ["example.com", "ftp://example.com", "https://", "https:///a", "https://me:pw@example.com", "http://a/#b"]
+        {
+            assert!(mistake(wrong).is_some(), "{wrong}");
+        }
+    }
+}
