@@ -203,6 +203,7 @@ impl Cloud {
         python.arg(root().join("tests/witness/google_clients.py")).args(arguments);
         python.env("PYTHONPATH", std::env::var_os("BLOCKYARD_TEST_PYTHON").expect("the packages"));
         python.env("STORAGE_EMULATOR_HOST", format!("http://127.0.0.1:{}", self.storage_port));
+        python.env("SIGNED_ENDPOINT", format!("http://{}", self.gate.authority()));
         let warehouse = std::env::var("BLOCKYARD_TEST_BIGQUERY_PORT").expect("a port");
         python.env("BIGQUERY_ENDPOINT", format!("http://127.0.0.1:{warehouse}"));
         python.env("PROJECT", &self.project).env("BUCKET", &self.bucket);
@@ -212,6 +213,11 @@ impl Cloud {
         let said = python.wait_with_output().expect("it ends");
         assert!(said.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&said.stderr));
         said.stdout
+    }
+
+    /// Whether there are Google's own clients.
+    pub(crate) fn has_witness() -> bool {
+        blockyard_tests::available("BLOCKYARD_TEST_PYTHON")
     }
 
     pub(crate) fn warehouse(&self, arguments: &[&str]) -> Value {

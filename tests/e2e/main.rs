@@ -23,6 +23,7 @@ mod formats;
 mod gcp_secret;
 mod gcs;
 mod http;
+mod http_bundle;
 mod keys;
 mod mysql;
 mod objects;

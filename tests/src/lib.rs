@@ -436,6 +436,13 @@ pub fn available(variable: &str) -> bool {
     there
 }
 
+/// A text as one part of a path (RFC 3986, section 2.1).
+#[must_use]
+pub fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
 /// The root of the repository.
 ///
 /// # Panics

@@ -43,5 +43,19 @@ def write(name):
     bucket().blob(name).upload_from_string(sys.stdin.buffer.read(), checksum="crc32c")
 
 
+def sign(name, method, time, seconds):
+    """Prints the signed URL that the client makes with the key file of standard input, at that time."""
+    from google.cloud.storage import _signing
+    from google.oauth2 import service_account
+
+    key = service_account.Credentials.from_service_account_info(json.load(sys.stdin))
+    _signing.get_v4_now_dtstamps = lambda: (time, time[:8])
+    path = f"/{os.environ['BUCKET']}/{name}"
+    url = _signing.generate_signed_url_v4(
+        key, path, int(seconds), api_access_endpoint=os.environ["SIGNED_ENDPOINT"], method=method
+    )
+    print(url, end="")
+
+
 if __name__ == "__main__":
-    {"query": query, "insert": insert, "read": read, "write": write}[sys.argv[1]](*sys.argv[2:])
+    {"query": query, "insert": insert, "read": read, "write": write, "sign": sign}[sys.argv[1]](*sys.argv[2:])

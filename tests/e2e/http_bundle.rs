@@ -1,0 +1,87 @@
+//! The bundle `http`: files of a server, and webhooks.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use blockyard_tests::web::{Answer, Web};
+use blockyard_tests::{TestYard, bundle};
+use serde_json::{Value, json};
+
+/// A yard whose `http-endpoint/files` and `webhook/team` are on the server.
+fn yard(web: &Web) -> TestYard {
+    let yard = TestYard::new();
+    yard.ok(&["install", &bundle("http"), "--yes"]);
+    yard.ok(&["grant", "http", &format!("http {}", web.url())]);
+    let base = format!("base_url={}/data/", web.url());
+    let made = yard
+        .run_with_input(&["create", "http-endpoint/files", "--set", &base, "--secret", "token=-"], "t0ken-of-files");
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    yard
+}
+
+#[test]
+fn files_are_fetched_sent_and_removed() {
+    let busy = AtomicUsize::new(0);
+    let web = Web::start(move |request| match (request.method.as_str(), request.target.as_str()) {
+        ("GET", "/data/a%20b/c.csv?year=2013") if busy.fetch_add(1, Ordering::SeqCst) == 0 => Answer::status(503),
+        ("GET", "/data/a%20b/c.csv?year=2013") => {
+            Answer::text("1,2\n").header("content-type", "text/csv").header("etag", "\"7\"")
+        }
+        ("PUT", "/data/up") => Answer::text(request.body.clone()),
+        ("DELETE", "/data/up") => Answer::status(204),
+        ("HEAD", "/data/") => Answer::status(200),
+        _ => Answer::status(404),
+    });
+    let yard = yard(&web);
+    let call = ["call", "http-endpoint/files"];
+    let query = ["get", "--path", "a b/c.csv", "--query", r#"{"year": "2013"}"#, "--out"];
+    assert_eq!(yard.ok(&[&call[..], &query, &["-"]].concat()), "1,2\n");
+    let out = yard.path("c.csv").display().to_string();
+    let told = yard.json(&[&call[..], &query, &[&out]].concat());
+    assert_eq!((&told["content_type"], &told["etag"]), (&json!("text/csv"), &json!("\"7\"")));
+    assert!(web.seen().iter().all(|request| request.header("authorization") == "Bearer t0ken-of-files"));
+
+    let file = yard.path("up");
+    std::fs::write(&file, b"lions").expect("a file");
+    let send = ["send", "--path", "up", "--method", "PUT", "--in", &file.display().to_string(), "--out", "-"];
+    assert_eq!(yard.ok(&[&call[..], &send].concat()), "lions");
+    yard.ok(&[&call[..], &["delete", "--path", "up", "--yes"]].concat());
+    assert!(yard.ok(&["check", "http-endpoint/files"]).contains("status 200"));
+
+    let missing = yard.fails(1, &[&call[..], &["get", "--path", "none", "--out", "-"]].concat());
+    assert!(missing.contains("status 404"), "{missing}");
+    for path in ["../x", "a/../../x", "a?b", "a#b"] {
+        let refused = yard.fails(1, &[&call[..], &["get", "--path", path, "--out", "-"]].concat());
+        assert!(refused.contains("the path `"), "{path}: {refused}");
+    }
+    let bad = yard.fails(4, &["create", "http-endpoint/bad", "--set", "base_url=ftp://x", "--set", "username=u"]);
+    assert!(
+        bad.contains("/base_url: does not begin with") && bad.contains("/username: and `password` go together"),
+        "{bad}"
+    );
+}
+
+#[test]
+fn a_webhook_tells_people() {
+    let web = Web::start(|request| match request.target.as_str() {
+        "/hook" => Answer::text("ok"),
+        _ => Answer::status(404),
+    });
+    let yard = yard(&web);
+    let url = format!("url={}/hook", web.url());
+    yard.ok(&["create", "webhook/plain", "--set", &url]);
+    let template = r#"template={"title": "{subject}", "text": "{body}"}"#;
+    let made = yard
+        .run_with_input(&["create", "webhook/team", "--set", &url, "--set", template, "--secret", "token=-"], "h00k");
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    yard.ok(&["call", "webhook/plain", "notify", "--body", "the load is done"]);
+    assert_eq!(yard.json(&["call", "webhook/team", "notify", "--subject", "load", "--body", "done"])["status"], 200);
+    let seen = web.seen();
+    let body = |at: usize| serde_json::from_slice::<Value>(&seen[at].body).expect("JSON");
+    assert_eq!(body(0), json!({"text": "the load is done"}));
+    assert_eq!(body(1), json!({"title": "load", "text": "done"}));
+    assert_eq!(seen[1].header("authorization"), "Bearer h00k");
+    assert!(yard.ok(&["types", "--interface", "notification"]).contains("webhook"));
+    let bad =
+        yard.fails(4, &["create", "webhook/bad", "--set", "url=https://me:pw@x", "--set", r#"template={"a": "b"}"#]);
+    assert!(bad.contains("/url: has a user in it") && bad.contains("/template: has no `{body}`"), "{bad}");
+}
