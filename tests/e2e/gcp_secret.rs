@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::cloud::Cloud;
 
 /// The versions of each secret: their bytes in base64 and checksum, and whether they are enabled.
-type Secrets = BTreeMap<String, Vec<(Value, bool)>>;
+pub(crate) type Secrets = BTreeMap<String, Vec<(Value, bool)>>;
 
 fn error(status: u16, word: &str) -> Answer {
     let body = json!({"error": {"code": status, "message": word, "status": word}});
@@ -81,9 +81,9 @@ fn answer(request: &Seen, secrets: &mut Secrets) -> Answer {
     }
 }
 
-#[test]
-fn a_secret_is_written_read_and_the_source_of_another_blocks_secret() {
-    let Some(cloud) = Cloud::start() else { return };
+/// Secret Manager, and `gcp-secret/db` in it.
+pub(crate) fn start() -> Option<(Cloud, Web, Arc<Mutex<Secrets>>)> {
+    let cloud = Cloud::start()?;
     let (tokens, secrets) = (cloud.gate.tokens(), Arc::new(Mutex::new(Secrets::new())));
     let kept = secrets.clone();
     let manager = Web::start(move |request| {
@@ -93,18 +93,17 @@ fn a_secret_is_written_read_and_the_source_of_another_blocks_secret() {
         }
         answer(request, &mut kept.lock().expect("one at a time"))
     });
-    let yard = &cloud.yard;
-    yard.ok(&["grant", "gcp", &format!("http {}", manager.url())]);
+    cloud.yard.ok(&["grant", "gcp", &format!("http {}", manager.url())]);
     cloud.credentials("secrets", &cloud.key, &manager.url());
-    yard.ok(&[
-        "create",
-        "gcp-secret/db",
-        "--set",
-        "credentials=gcp-credentials/secrets",
-        "--set",
-        "secret=db-password",
-    ]);
+    let credentials = "credentials=gcp-credentials/secrets";
+    cloud.yard.ok(&["create", "gcp-secret/db", "--set", credentials, "--set", "secret=db-password"]);
+    Some((cloud, manager, secrets))
+}
 
+#[test]
+fn a_secret_is_written_read_and_the_source_of_another_blocks_secret() {
+    let Some((cloud, _manager, secrets)) = start() else { return };
+    let yard = &cloud.yard;
     let check = yard.run(&["check", "gcp-secret/db"]);
     assert_eq!(check.code, 1);
     assert!(

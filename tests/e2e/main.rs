@@ -14,6 +14,7 @@ mod conformance_code;
 mod conformance_keys;
 mod conformance_references;
 mod conformance_secrets;
+mod contracts;
 mod dependencies;
 mod documentation;
 mod durability;
