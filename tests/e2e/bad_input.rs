@@ -213,7 +213,7 @@ fn calls() {
         expect![[r#"
         error: type `sql-database` has no operation `fetch-on`
           hint: did you mean `fetch-one`?
-          hint: it has `query`, `execute`, `execute-many`, `fetch-one`, `fetch-many`, `fetch-all`, `script`, `tables`, `describe-table`
+          hint: it has `query`, `execute`, `execute-many`, `fetch-one`, `fetch-many`, `fetch-all`, `script`, `load`, `unload`, `tables`, `describe-table`
     "#]],
     );
     check(
@@ -222,7 +222,7 @@ fn calls() {
         &["call", "sql-database/flights"],
         expect![[r#"
         error: no operation of `sql-database/flights` was named
-          hint: it has `query`, `execute`, `execute-many`, `fetch-one`, `fetch-many`, `fetch-all`, `script`, `tables`, `describe-table`
+          hint: it has `query`, `execute`, `execute-many`, `fetch-one`, `fetch-many`, `fetch-all`, `script`, `load`, `unload`, `tables`, `describe-table`
     "#]],
     );
     check(

@@ -4,6 +4,8 @@ use std::process::Command;
 
 use blockyard_tests::{TestYard, binary, bundle, ran, root};
 
+use blockyard_tests::gate::Fate;
+
 use crate::cloud::Cloud;
 
 /// Runs the `$ blockyard …` lines of a document, in their order, on one yard.
@@ -61,11 +63,24 @@ fn the_book() {
         let found = commands(&text);
         if path.ends_with("google-cloud.md") {
             // In a cloud of the test's own.
-            if let Some(cloud) = Cloud::start() {
+            if let Some(cloud) = Cloud::with_warehouse(|_| Fate::Pass) {
+                let zoo = ["--set", "credentials=gcp-credentials/prod", "--set", "dataset=zoo"];
+                cloud.yard.ok(&[&["create", "bigquery-warehouse/zoo"][..], &zoo].concat());
+                cloud.warehouse(&[
+                    "create-table",
+                    "--table",
+                    "made",
+                    "--columns",
+                    r#"[{"name": "a", "type": "INT64"}]"#,
+                ]);
                 std::fs::write(cloud.yard.path("key.json"), cloud.key_file()).expect("a key file");
                 std::fs::write(cloud.yard.path("flights.csv"), "from,to\nEWR,IAH\n").expect("a file");
                 run_on(&cloud.yard, "google-cloud.md", found);
             }
+        } else if path.ends_with("http.md") {
+            let yard = TestYard::new();
+            yard.ok(&["install", &bundle("http"), "--yes"]);
+            run_on(&yard, "http.md", found);
         } else if !found.is_empty() {
             run_all(&path.display().to_string(), found);
         }

@@ -213,7 +213,7 @@ fn servers_that_say_no() {
     assert_eq!(check.code, 1);
     let steps: Vec<&str> =
         check.stdout.lines().map(|line| line.split_whitespace().next().unwrap_or_default()).collect();
-    assert_eq!(steps, ["passed", "passed", "failed", "skipped"], "{}", check.stdout);
+    assert_eq!(steps, ["passed", "passed", "failed", "skipped", "skipped", "skipped"], "{}", check.stdout);
 
     assert_eq!(create(&server.yard, "missing", "no_such_database", &password(), &[]), 0);
     let refused = server.yard.fails(1, &["query", "sql-database/missing", "select 1"]);
@@ -224,7 +224,7 @@ fn servers_that_say_no() {
 
     let check = server.yard.json(&["check", "sql-database/my"]);
     assert_eq!(check["passed"], json!(true), "{check}");
-    assert!(check["steps"][3]["detail"].as_str().is_some_and(|version| version.contains("MariaDB")), "{check}");
+    assert!(check["steps"][5]["detail"].as_str().is_some_and(|version| version.contains("MariaDB")), "{check}");
     for refused in [&["application_name=x"][..], &["sslmode=prefered"]] {
         let option = format!("options.{}", refused[0]);
         assert_eq!(create(&server.yard, "option", &server.database, &password(), &[&option]), 4);
@@ -247,6 +247,14 @@ fn tls_is_what_the_block_says() {
         assert_eq!(create(&server.yard, mode, &server.database, &password(), &[&option]), 0);
         let refused = server.yard.fails(1, &["query", &format!("sql-database/{mode}"), "select 1"]);
         assert!(refused.contains("TLS: "), "{mode}: {refused}");
+        // Unless the block does.
+        let certificate = std::env::var("BLOCKYARD_TEST_MARIADB_CERTIFICATE").expect("the certificate");
+        let block = format!("sql-database/{mode}");
+        server.yard.ok(&["set", &block, "--set", &format!("ca=@{certificate}")]);
+        let check = server.yard.json(&["check", &block]);
+        assert_eq!(check["passed"], json!(true), "{check}");
+        assert!(check["steps"][3]["detail"].as_str().is_some_and(|tls| tls.starts_with("TLSv1.")), "{check}");
+        assert!(check["steps"][4]["detail"].as_str().is_some_and(|may| may.contains("insert, select")), "{check}");
     }
 }
 

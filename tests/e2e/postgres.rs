@@ -272,7 +272,7 @@ fn servers_that_say_no() {
     assert_eq!(check.code, 1);
     let steps: Vec<&str> =
         check.stdout.lines().map(|line| line.split_whitespace().next().unwrap_or_default()).collect();
-    assert_eq!(steps, ["passed", "passed", "failed", "skipped"], "{}", check.stdout);
+    assert_eq!(steps, ["passed", "passed", "failed", "skipped", "skipped", "skipped"], "{}", check.stdout);
 
     assert_eq!(create(&server.yard, "missing", "no_such_database", &password()), 0);
     let refused = server.yard.fails(1, &["query", "sql-database/missing", "select 1"]);
@@ -287,6 +287,34 @@ fn servers_that_say_no() {
     server.yard.ok(&["set", "sql-database/missing", "--set", "host=no-such-host.invalid"]);
     let refused = server.yard.fails(1, &["query", "sql-database/missing", "select 1"]);
     assert!(refused.contains("host `no-such-host.invalid` does not resolve"), "{refused}");
+}
+
+#[test]
+fn a_check_says_how_safe_the_connection_is_and_what_may_be_done() {
+    let Some(server) = server("check") else { return };
+    let details = |block: &str| -> Vec<(String, String, String)> {
+        let check: Value = serde_json::from_str(&server.yard.run(&["check", block, "--json"]).stdout).expect("JSON");
+        let text = |step: &Value, part: &str| step[part].as_str().unwrap_or_default().to_owned();
+        let steps = check["steps"].as_array().expect("steps").iter();
+        steps.map(|step| (text(step, "name"), text(step, "status"), text(step, "detail"))).collect()
+    };
+    let steps = details("sql-database/pg");
+    let names: Vec<&str> = steps.iter().map(|(name, ..)| name.as_str()).collect();
+    assert_eq!(names, ["resolve", "connect", "authenticate", "tls", "permissions", "query"]);
+    assert!(steps[3].2.starts_with("TLSv1."), "{steps:?}");
+    assert_eq!(steps[4].2, "use, create in schema public");
+    assert!(steps[5].2.starts_with("PostgreSQL "), "{steps:?}");
+    server.yard.ok(&["set", "sql-database/pg", "--set", "options.sslmode=disable"]);
+    assert_eq!(details("sql-database/pg")[3].2, "none");
+
+    // The certificate vouches for itself: nobody on this machine believes it, unless the block says so.
+    server.yard.ok(&["set", "sql-database/pg", "--set", "options.sslmode=verify-full"]);
+    assert_eq!(details("sql-database/pg")[1].1, "failed");
+    let certificate = std::env::var("BLOCKYARD_TEST_POSTGRES_CERTIFICATE").expect("the certificate");
+    server.yard.ok(&["set", "sql-database/pg", "--set", &format!("ca=@{certificate}")]);
+    assert!(details("sql-database/pg").iter().all(|(_, status, _)| status == "passed"));
+    let bad = server.yard.fails(4, &["set", "sql-database/pg", "--set", "ca=ca.pem"]);
+    assert!(bad.contains("/ca: is no certificate in PEM"), "{bad}");
 }
 
 #[test]

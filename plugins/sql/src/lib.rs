@@ -38,6 +38,9 @@ pub struct SqlDatabase {
     /// The password of that user. Not for SQLite.
     #[block(audience = "sql")]
     password: Option<Secret<String>>,
+    /// Certificates of whom the server's must be signed by, in PEM: `--set ca=@ca.pem`. Where there are none, those
+    /// of this machine. Not for SQLite.
+    ca: Option<String>,
     /// Options of the connection: `sslmode` (disable, prefer, require, verify-ca, verify-full), and
     /// `application_name` for PostgreSQL. Not for SQLite.
     #[serde(default)]
@@ -331,7 +334,8 @@ impl SqlDatabase {
         Ok(rows.iter().map(TableColumn::read).collect())
     }
 
-    /// Connects, authenticates and asks for the server's version.
+    /// Connects, authenticates, and asks how safe the connection is, what may be done, and for the server's
+    /// version.
     #[check]
     fn check(&self) -> Vec<Step> {
         let mut steps = Vec::new();
@@ -356,15 +360,17 @@ impl SqlDatabase {
             let timed = status == StepStatus::Failed || index + 1 == names.len() && status == StepStatus::Passed;
             steps.push(Step { name: (*name).to_owned(), status, detail, milliseconds: timed.then_some(milliseconds) });
         }
-        let started = clock::now();
-        let version = connected.ok().map(|connection| self.version(&connection));
-        let (status, detail) = match version {
-            None => (StepStatus::Skipped, None),
-            Some(Ok(version)) => (StepStatus::Passed, Some(version)),
-            Some(Err(problem)) => (StepStatus::Failed, Some(problem.to_string())),
-        };
-        let milliseconds = (status != StepStatus::Skipped).then(|| took(started));
-        steps.push(Step { name: "query".to_owned(), status, detail, milliseconds });
+        let connection = connected.ok();
+        for (name, ask) in self.questions() {
+            let started = clock::now();
+            let (status, detail) = match connection.as_ref().map(ask) {
+                None => (StepStatus::Skipped, None),
+                Some(Ok(found)) => (StepStatus::Passed, Some(found)),
+                Some(Err(problem)) => (StepStatus::Failed, Some(problem.to_string())),
+            };
+            let milliseconds = (status != StepStatus::Skipped).then(|| took(started));
+            steps.push(Step { name: (*name).to_owned(), status, detail, milliseconds });
+        }
         steps
     }
 
@@ -379,6 +385,7 @@ impl SqlDatabase {
                     ("port", self.port.is_some()),
                     ("username", self.username.is_some()),
                     ("password", self.password.is_some()),
+                    ("ca", self.ca.is_some()),
                 ];
                 for (field, _) in given.iter().filter(|(_, given)| *given) {
                     violations.push(Violation::new(format!("/{field}"), "is not for SQLite, which is a file"));
@@ -403,6 +410,9 @@ impl SqlDatabase {
                         let modes = SSL_MODES.join("`, `");
                         violations.push(Violation::new(pointer, format!("must be one of `{modes}`")));
                     }
+                }
+                if self.ca.as_ref().is_some_and(|ca| !ca.contains("-----BEGIN CERTIFICATE-----")) {
+                    violations.push(Violation::new("/ca", "is no certificate in PEM; `--set ca=@FILE` reads a file"));
                 }
                 if self.host.is_none() {
                     violations.push(Violation::new("/host", format!("is missing; a {product} server has a host")));
@@ -446,24 +456,68 @@ impl SqlDatabase {
             port: self.port,
             database: self.database.clone(),
             username: self.username.clone(),
-            options: self.options.clone().into_iter().collect(),
+            options: self.options.clone().into_iter().chain(self.ca.clone().map(|ca| ("ca".to_owned(), ca))).collect(),
         };
         Connection::open(&target, self.password.as_ref())
     }
 
-    fn version(&self, connection: &Connection) -> Result<String> {
-        let statement = match self.dialect {
-            Dialect::Sqlite => "select 'SQLite ' || sqlite_version() as version",
-            Dialect::Postgres => "select 'PostgreSQL ' || current_setting('server_version') as version",
-            // MariaDB says what it is, MySQL only its number.
-            Dialect::Mysql => {
-                "select if(version() like '%MariaDB%', version(), concat('MySQL ', version())) as version"
+    /// What a check asks a database, and under which name.
+    fn questions(&self) -> &'static [(&'static str, fn(&Connection) -> Result<String>)] {
+        match self.dialect {
+            Dialect::Sqlite => {
+                &[("query", |connection| answer(connection, "select 'SQLite ' || sqlite_version() as found"))]
             }
-        };
-        let rows = connection.query(statement, &[])?.objects(1)?;
-        let version = rows.first().and_then(|row| row["version"].as_str());
-        version.map(str::to_owned).ok_or_else(|| Problem::new("failed", "the server does not say its version"))
+            Dialect::Postgres => &[
+                ("tls", |connection| {
+                    let asked = "select case when ssl then concat_ws(' ', version, cipher) else 'none' end as found \
+                                 from pg_stat_ssl where pid = pg_backend_pid()";
+                    answer(connection, asked)
+                }),
+                ("permissions", |connection| {
+                    let asked = "select nullif(concat_ws(', ', \
+                                 case when has_schema_privilege(current_schema(), 'USAGE') then 'use' end, \
+                                 case when has_schema_privilege(current_schema(), 'CREATE') then 'create' end), '') \
+                                 || ' in schema ' || current_schema() as found";
+                    answer(connection, asked).map_err(|_| {
+                        Problem::new("denied", "the user may not use the schema that statements are in without a name")
+                    })
+                }),
+                ("query", |connection| {
+                    answer(connection, "select 'PostgreSQL ' || current_setting('server_version') as found")
+                }),
+            ],
+            Dialect::Mysql => &[
+                ("tls", |connection| {
+                    let rows = connection.query("show session status like 'Ssl_version'", &[])?.objects(1)?;
+                    let version = rows.first().and_then(|row| row.get("Value")?.as_str());
+                    Ok(version.filter(|version| !version.is_empty()).unwrap_or("none").to_owned())
+                }),
+                ("permissions", |connection| {
+                    let asked = "select coalesce(group_concat(distinct lower(privilege_type) order by 1 separator ', '), \
+                                 'on single tables only') as found from (\
+                                 select privilege_type, grantee from information_schema.schema_privileges \
+                                 where table_schema = database() \
+                                 union select privilege_type, grantee from information_schema.user_privileges) granted \
+                                 where privilege_type in ('SELECT', 'INSERT', 'UPDATE', 'DELETE', 'CREATE', 'DROP') \
+                                 and replace(grantee, '\\'', '') = current_user()";
+                    answer(connection, asked)
+                }),
+                // MariaDB says what it is, MySQL only its number.
+                ("query", |connection| {
+                    let asked =
+                        "select if(version() like '%MariaDB%', version(), concat('MySQL ', version())) as found";
+                    answer(connection, asked)
+                }),
+            ],
+        }
     }
+}
+
+/// The column `found` of the one row that a statement gives.
+fn answer(connection: &Connection, statement: &str) -> Result<String> {
+    let rows = connection.query(statement, &[])?.objects(1)?;
+    let found = rows.first().and_then(|row| row["found"].as_str());
+    found.map(str::to_owned).ok_or_else(|| Problem::new("failed", "the server does not say it"))
 }
 
 impl From<sql::Execution> for Executed {

@@ -59,15 +59,13 @@ impl Target<'_> {
             };
             let batch = self.fitting(batch, &columns);
             // The first batch of a file may be larger than the others.
-            let inserted = batch.chunks(size).try_for_each(|chunk| {
-                self.insert(&transaction, &columns, chunk)
-                    .map_err(|problem| (problem, count, chunk.to_vec()))
-                    .map(|()| count += chunk.len() as u64)
-            });
-            if let Err((problem, before, chunk)) = inserted {
-                drop(transaction);
-                let found = if create { problem } else { self.find(connection, &columns, &chunk, before, problem) };
-                return Err(self.take_back(connection, beside, found));
+            for chunk in batch.chunks(size) {
+                if let Err(problem) = self.insert(&transaction, &columns, chunk) {
+                    drop(transaction);
+                    let found = if create { problem } else { self.find(connection, &columns, chunk, count, problem) };
+                    return Err(self.take_back(connection, beside, found));
+                }
+                count += chunk.len() as u64;
             }
         };
         let outcome = outcome

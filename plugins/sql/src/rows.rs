@@ -277,23 +277,26 @@ fn whole(body: &Body) -> Result<Vec<u8>> {
 impl Kind {
     /// What all of these texts are; `plain` where nothing else tells numbers and booleans from texts.
     fn of_texts<'text>(texts: impl Iterator<Item = &'text str>, plain: bool) -> Self {
-        let mut left: Vec<(Self, fn(&str) -> bool)> =
-            vec![(Self::Date, is_date), (Self::Timestamp, is_timestamp), (Self::Instant, is_instant)];
-        if plain {
-            left.splice(
-                0..0,
-                [(Self::Integer, is_integer as fn(&str) -> bool), (Self::Float, is_float), (Self::Boolean, is_boolean)],
-            );
-        }
+        let plain_kinds = [Self::Integer, Self::Float, Self::Boolean].into_iter().filter(|_| plain);
+        let mut left: Vec<Self> = plain_kinds.chain([Self::Date, Self::Timestamp, Self::Instant]).collect();
         let mut any = false;
         for text in texts {
             any = true;
-            left.retain(|(_, is)| is(text));
-            if left.is_empty() {
-                break;
-            }
+            left.retain(|kind| kind.is_kind_of(text));
         }
-        left.first().filter(|_| any).map_or(Self::Text, |(kind, _)| *kind)
+        left.first().filter(|_| any).copied().unwrap_or(Self::Text)
+    }
+
+    fn is_kind_of(self, text: &str) -> bool {
+        match self {
+            Self::Integer => is_integer(text),
+            Self::Float => is_float(text),
+            Self::Boolean => is_boolean(text),
+            Self::Date => is_date(text),
+            Self::Timestamp => is_timestamp(text),
+            Self::Instant => is_instant(text),
+            _ => true,
+        }
     }
 
     fn of_values(values: &[Value]) -> Self {

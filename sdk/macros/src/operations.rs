@@ -43,6 +43,7 @@ pub(crate) fn expand(item: TokenStream) -> syn::Result<TokenStream> {
         },
     });
     Ok(quote! {
+        #[allow(clippy::too_many_arguments, reason = "an operation takes what its users give")]
         #block
 
         const _: () = {

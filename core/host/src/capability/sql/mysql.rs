@@ -92,9 +92,10 @@ pub(super) fn pool(target: &Target, password: Option<&SecretValue>) -> Result<My
             ("sslmode", "require") => options.ssl_mode(MySqlSslMode::Required),
             ("sslmode", "verify-ca") => options.ssl_mode(MySqlSslMode::VerifyCa),
             ("sslmode", "verify-full") => options.ssl_mode(MySqlSslMode::VerifyIdentity),
+            ("ca", pem) => options.ssl_ca_from_pem(pem.as_bytes().to_vec()),
             (name, value) => {
                 return Err(Problem::new("invalid", format!("option `{name}` = `{value}` is not known for MySQL"))
-                    .hint("there is `sslmode` (disable, prefer, require, verify-ca, verify-full)"));
+                    .hint("there are `sslmode` (disable, prefer, require, verify-ca, verify-full) and `ca`"));
             }
         };
     }

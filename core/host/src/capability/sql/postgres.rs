@@ -51,13 +51,14 @@ pub(super) fn pool(target: &Target, password: Option<&SecretValue>) -> Result<Pg
             ("sslmode", "verify-ca") => options.ssl_mode(PgSslMode::VerifyCa),
             ("sslmode", "verify-full") => options.ssl_mode(PgSslMode::VerifyFull),
             ("application_name", value) => options.application_name(value),
+            ("ca", pem) => options.ssl_root_cert_from_pem(pem.as_bytes().to_vec()),
             (name, value) => {
                 return Err(Problem::new(
                     "invalid",
                     format!("option `{name}` = `{value}` is not known for PostgreSQL"),
                 )
                 .hint(
-                    "there are `sslmode` (disable, prefer, require, verify-ca, verify-full) and `application_name`",
+                    "there are `sslmode` (disable, prefer, require, verify-ca, verify-full), `application_name` and `ca`",
                 ));
             }
         };
