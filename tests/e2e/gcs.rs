@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use blockyard_tests::gate::Fate;
+use blockyard_tests::web::{Answer, Web};
 use serde_json::{Value, json};
 
 use crate::cloud::{ACCOUNT, Cloud, noise};
-use crate::tokens::rsa_key;
+use crate::tokens::{form, rsa_key};
 
 #[test]
 fn an_object_is_stored_described_and_read() {
@@ -406,4 +407,79 @@ fn what_somebody_wrote_since_is_not_overwritten() {
     let refused = cloud.refused(1, &["delete", "--path", "a", "--if_generation", "41", "--yes"]);
     assert!(refused.contains("is not in the state that was asked for"), "{refused}");
     assert_eq!(cloud.stored("data/a").expect("the second"), b"second");
+}
+
+#[test]
+fn a_clock_that_is_off_by_ten_minutes_is_said() {
+    if !blockyard_tests::available("BLOCKYARD_TEST_FAKETIME") {
+        return;
+    }
+    let Some(cloud) = Cloud::start() else { return };
+    for off in ["+10m", "-10m"] {
+        let mut late = std::process::Command::new("faketime");
+        late.args(["-f", off]).arg(blockyard_tests::binary()).args(["call", "gcs-bucket/zoo", "list"]);
+        for (name, value) in cloud.yard.command(&[]).get_envs() {
+            match value {
+                Some(value) => late.env(name, value),
+                None => late.env_remove(name),
+            };
+        }
+        let ran = blockyard_tests::ran(&mut late, None);
+        assert_eq!(ran.code, 1, "{off}: {}", ran.stdout);
+        assert!(
+            ran.stderr.contains("in a reasonable timeframe")
+                && ran.stderr.contains("this machine's clock may be wrong"),
+            "{off}: {}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn a_persons_credentials_fetch_tokens_too() {
+    let Some(cloud) = Cloud::start() else { return };
+    let good = cloud.gate.tokens();
+    let tokens = Web::start(move |request| {
+        let asked = form(request);
+        let part = |name: &str| asked.get(name).map(String::as_str).unwrap_or_default().to_owned();
+        if part("refresh_token") != "1//r3fresh" || part("client_secret") != "s3cret" || part("client_id") != "me.apps"
+        {
+            return Answer {
+                status: 400,
+                ..Answer::json(
+                    &json!({"error": "invalid_grant", "error_description": "Token has been expired or revoked."}),
+                )
+            };
+        }
+        assert_eq!(part("grant_type"), "refresh_token");
+        good.lock().expect("no panic").insert("ya29.of-a-person".to_owned());
+        Answer::json(&json!({"access_token": "ya29.of-a-person", "token_type": "Bearer", "expires_in": 3600}))
+    });
+    cloud.yard.ok(&["grant", "gcp", &format!("http {}", tokens.url())]);
+    let endpoint = cloud.yard.config("gcp-credentials/prod")["endpoint"].as_str().expect("an endpoint").to_owned();
+    let person = |refresh: &str| {
+        json!({
+            "type": "authorized_user", "client_id": "me.apps", "client_secret": "s3cret", "refresh_token": refresh,
+            "quota_project_id": "demo", "token_uri": format!("{}/token", tokens.url()), "universe_domain": "googleapis.com",
+        })
+        .to_string()
+    };
+    for (name, refresh) in [("person", "1//r3fresh"), ("gone", "1//old")] {
+        let file = cloud.write("adc.json", person(refresh).as_bytes());
+        let from = format!("authorized_user=@{}", file.display());
+        let address = format!("gcp-credentials/{name}");
+        cloud.yard.ok(&["create", &address, "--set", &from, "--set", &format!("endpoint={endpoint}")]);
+        std::fs::remove_file(file).expect("the file");
+        let credentials = format!("credentials={address}");
+        cloud.yard.ok(&["create", &format!("gcs-bucket/{name}"), "--set", &credentials, "--set", "bucket=zoo"]);
+    }
+    cloud.put("a", b"lions", &[]);
+    assert_eq!(cloud.yard.ok(&["call", "gcs-bucket/person", "get", "--path", "data/a", "--out", "-"]), "lions");
+    let shown = cloud.yard.ok(&["show", "gcp-credentials/person", "--json"]);
+    assert!(shown.contains("me.apps") && !shown.contains("s3cret") && !shown.contains("r3fresh"), "{shown}");
+    assert_eq!(cloud.yard.any_file_contains("1//r3fresh"), None);
+    let refused = cloud.yard.fails(1, &["call", "gcs-bucket/gone", "list"]);
+    assert!(refused.contains("Token has been expired or revoked."), "{refused}");
+    let unsigned = cloud.yard.fails(1, &["call", "gcs-bucket/person", "sign-url", "--path", "a"]);
+    assert!(unsigned.contains("a person's credentials sign nothing"), "{unsigned}");
 }

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::{Result, flights, setup};
+use crate::{Result, setup};
 
 /// What a password might look like; the story must not show it.
 const PASSWORD: &str = "correct-horse-battery-staple";
@@ -39,11 +39,9 @@ impl Story {
         self.does(&["create", "sql-database/flights", "--set", "dialect=sqlite", "--set", &database])?;
 
         say("Real data: the flights that departed New York City around the blizzard of February 2013.");
-        let (table, rows) = flights::arguments(&setup::root().join("examples/data/flights.csv"))?;
-        let file = self.folder.join("flights.json");
-        std::fs::write(&file, rows).map_err(|error| error.to_string())?;
-        self.does(&["execute", "sql-database/flights", &table])?;
-        self.does(&["call", "sql-database/flights", "execute-many", "--args", &format!("@{}", file.display())])?;
+        let file = "examples/data/flights.csv";
+        let load = ["call", "sql-database/flights", "load", "--table", "flights", "--format", "csv", "--in", file];
+        self.does(&load)?;
 
         self.does(&["check", "sql-database/flights"])?;
 

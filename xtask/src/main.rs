@@ -11,7 +11,6 @@
 mod bench;
 mod cloud;
 mod demo;
-mod flights;
 mod mariadb;
 mod postgres;
 mod setup;

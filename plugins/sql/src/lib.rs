@@ -462,7 +462,7 @@ impl SqlDatabase {
     }
 
     /// What a check asks a database, and under which name.
-    fn questions(&self) -> &'static [(&'static str, fn(&Connection) -> Result<String>)] {
+    fn questions(&self) -> &'static [(&'static str, Question)] {
         match self.dialect {
             Dialect::Sqlite => {
                 &[("query", |connection| answer(connection, "select 'SQLite ' || sqlite_version() as found"))]
@@ -512,6 +512,9 @@ impl SqlDatabase {
         }
     }
 }
+
+/// Asks an open connection; the answer is for people.
+type Question = fn(&Connection) -> Result<String>;
 
 /// The column `found` of the one row that a statement gives.
 fn answer(connection: &Connection, statement: &str) -> Result<String> {
