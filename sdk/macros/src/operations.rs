@@ -5,9 +5,7 @@ use quote::{format_ident, quote};
 use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::{
-    Attribute, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, LitStr, Pat, ReturnType, Token, Type, parenthesized,
-};
+use syn::{Attribute, Expr, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, Pat, ReturnType, Token, Type, parenthesized};
 
 use crate::{Mistakes, documentation, mentions};
 
@@ -86,8 +84,8 @@ struct Operation {
 /// What `#[operation(…)]` says.
 struct Kind {
     effect: Ident,
-    /// Requests that are safe although their method is not.
-    safe: Vec<LitStr>,
+    /// Requests that are safe although their method is not: texts, or constants.
+    safe: Vec<Expr>,
 }
 
 struct Argument {
@@ -130,7 +128,7 @@ impl Parse for Kind {
             }
             let inner;
             parenthesized!(inner in input);
-            safe = Punctuated::<LitStr, Token![,]>::parse_terminated(&inner)?.into_iter().collect();
+            safe = Punctuated::<Expr, Token![,]>::parse_terminated(&inner)?.into_iter().collect();
         }
         if input.is_empty() { Ok(Self { effect, safe }) } else { Err(input.error("more than an operation says")) }
     }

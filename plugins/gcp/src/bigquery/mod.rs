@@ -28,6 +28,10 @@ use table::{Inserted, NewTable, TableDescription, TableEntry, TableName};
 const PAGE_ROWS: usize = 8 << 10;
 /// Values of all sets of parameters together ("Quotas and limits", BigQuery: query parameters).
 const PARAMETERS: usize = 10_000;
+/// Where jobs are started: BigQuery takes questions by POST. What they are is asked before they run.
+const JOBS: &str = "POST https://bigquery.googleapis.com/bigquery/v2/projects/*/jobs";
+/// The same where the credentials name another server.
+const JOBS_ELSEWHERE: &str = "POST {config.credentials.config.endpoint}/bigquery/v2/projects/*/jobs";
 /// The media type of an Arrow IPC stream.
 const ARROW: &str = "application/vnd.apache.arrow.stream";
 
@@ -97,13 +101,7 @@ struct Executed {
 #[operations]
 impl BigqueryWarehouse {
     /// Runs a statement that only reads; its rows come as an Arrow IPC stream.
-    #[operation(
-        read,
-        safe(
-            "POST https://bigquery.googleapis.com/bigquery/v2/projects/*/jobs",
-            "POST {config.credentials.config.endpoint}/bigquery/v2/projects/*/jobs"
-        )
-    )]
+    #[operation(read, safe(JOBS, JOBS_ELSEWHERE))]
     fn query(
         &self,
         /// The statement, with parameters as `:name` or `@name`.
@@ -141,13 +139,7 @@ impl BigqueryWarehouse {
     }
 
     /// The first row of a query, or null.
-    #[operation(
-        read,
-        safe(
-            "POST https://bigquery.googleapis.com/bigquery/v2/projects/*/jobs",
-            "POST {config.credentials.config.endpoint}/bigquery/v2/projects/*/jobs"
-        )
-    )]
+    #[operation(read, safe(JOBS, JOBS_ELSEWHERE))]
     fn fetch_one(
         &self,
         /// The statement, with parameters as `:name` or `@name`.
@@ -163,13 +155,7 @@ impl BigqueryWarehouse {
     }
 
     /// The first rows of a query, at most `size`.
-    #[operation(
-        read,
-        safe(
-            "POST https://bigquery.googleapis.com/bigquery/v2/projects/*/jobs",
-            "POST {config.credentials.config.endpoint}/bigquery/v2/projects/*/jobs"
-        )
-    )]
+    #[operation(read, safe(JOBS, JOBS_ELSEWHERE))]
     fn fetch_many(
         &self,
         /// The statement, with parameters as `:name` or `@name`.
@@ -187,13 +173,7 @@ impl BigqueryWarehouse {
     }
 
     /// All rows of a query, as values. For results that do not fit into memory there is `query`.
-    #[operation(
-        read,
-        safe(
-            "POST https://bigquery.googleapis.com/bigquery/v2/projects/*/jobs",
-            "POST {config.credentials.config.endpoint}/bigquery/v2/projects/*/jobs"
-        )
-    )]
+    #[operation(read, safe(JOBS, JOBS_ELSEWHERE))]
     fn fetch_all(
         &self,
         /// The statement, with parameters as `:name` or `@name`.
@@ -209,13 +189,7 @@ impl BigqueryWarehouse {
     }
 
     /// Says what a statement would do and how much it would read; nothing runs, nothing is charged.
-    #[operation(
-        read,
-        safe(
-            "POST https://bigquery.googleapis.com/bigquery/v2/projects/*/jobs",
-            "POST {config.credentials.config.endpoint}/bigquery/v2/projects/*/jobs"
-        )
-    )]
+    #[operation(read, safe(JOBS, JOBS_ELSEWHERE))]
     fn dry_run(
         &self,
         /// The statement, with parameters as `:name` or `@name`.
