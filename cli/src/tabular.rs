@@ -5,7 +5,9 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray as _;
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_cast::base64::{BASE64_STANDARD, b64_encode};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_ipc::reader::StreamReader;
 use arrow_schema::{ArrowError, DataType, Schema};
@@ -120,7 +122,7 @@ fn write_rows(
             // The header is there for an empty result, too.
             writer.write(&RecordBatch::new_empty(schema)).map_err(broken)?;
             for batch in counted {
-                writer.write(&batch.map_err(broken)?).map_err(broken)?;
+                writer.write(&exact(batch)?).map_err(broken)?;
             }
         }
         Format::Arrow => {
@@ -147,22 +149,28 @@ fn write_rows(
     Ok((rows, cut))
 }
 
-/// The rows with their decimals as texts: readers of JSON take its numbers for floating-point ones.
+/// The rows with their decimals as texts, for readers of JSON take its numbers for floating-point ones, and
+/// their bytes as base64.
 fn exact(batch: Result<RecordBatch, ArrowError>) -> Result<RecordBatch, Failure> {
     let batch = batch.map_err(broken)?;
-    if !batch.schema_ref().fields().iter().any(|field| field.data_type().is_decimal()) {
+    let is_text = |kind: &DataType| kind.is_decimal() || *kind == DataType::Binary;
+    if !batch.schema_ref().fields().iter().any(|field| is_text(field.data_type())) {
         return Ok(batch);
     }
     let columns = batch.schema_ref().fields().iter().zip(batch.columns()).map(|(field, column)| {
-        if !field.data_type().is_decimal() {
+        if !is_text(field.data_type()) {
             return Ok((Arc::clone(field), Arc::clone(column)));
         }
-        let text = field.as_ref().clone().with_data_type(DataType::Utf8);
-        Ok((Arc::new(text), arrow_cast::cast(column, &DataType::Utf8)?))
+        let text: ArrayRef = match column.as_binary_opt::<i32>() {
+            Some(bytes) => Arc::new(b64_encode(&BASE64_STANDARD, bytes)),
+            None => arrow_cast::cast(column, &DataType::Utf8)?,
+        };
+        Ok((Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)), text))
     });
-    let (fields, columns): (Vec<_>, Vec<_>) =
-        columns.collect::<Result<Vec<_>, ArrowError>>().map_err(broken)?.into_iter().unzip();
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(broken)
+    let columns = columns.collect::<Result<Vec<_>, ArrowError>>().map_err(broken)?;
+    let (fields, columns): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options).map_err(broken)
 }
 
 /// Prints a table. Says whether it left rows out.

@@ -60,12 +60,12 @@ fn insert(request: &Value, known: &mut Known) -> Answer {
     }
     let first = known.jobs.is_empty();
     known.jobs.push(request.clone());
-    if text.contains("from moody") && first {
+    if text.contains("moody") && first {
         let wrong = json!({"reason": "backendError", "message": "Error encountered during execution. Retrying may solve the problem."});
         return Answer::json(&job(
             request,
             "DONE",
-            json!({"status": {"state": "DONE", "errorResult": wrong, "errors": [wrong]}}),
+            json!({"statistics": statistics, "status": {"state": "DONE", "errorResult": wrong, "errors": [wrong]}}),
         ));
     }
     Answer::json(&job(request, "RUNNING", json!({"statistics": statistics})))
@@ -224,6 +224,15 @@ fn a_job_that_fails_for_what_passes_is_started_again() {
     let known = known.lock().expect("no panic");
     let ids: Vec<&Value> = known.jobs.iter().map(|job| &job["jobReference"]["jobId"]).collect();
     assert!(ids.len() == 2 && ids[0] != ids[1], "{ids:?}");
+}
+
+#[test]
+fn a_script_that_fails_is_not_run_again() {
+    let Some((cloud, _server, known)) = start() else { return };
+    let script = "begin insert t values (1); insert moody values (2); end";
+    let failed = cloud.yard.fails(1, &["call", "bigquery-warehouse/w", "execute", "--statement", script]);
+    assert!(failed.contains("Error encountered during execution"), "{failed}");
+    assert_eq!(known.lock().expect("no panic").jobs.len(), 1);
 }
 
 #[test]

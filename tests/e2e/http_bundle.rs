@@ -64,6 +64,7 @@ fn files_are_fetched_sent_and_removed() {
 fn a_webhook_tells_people() {
     let web = Web::start(|request| match request.target.as_str() {
         "/hook" => Answer::text("ok"),
+        "/broken" => Answer::status(502),
         _ => Answer::status(404),
     });
     let yard = yard(&web);
@@ -80,6 +81,11 @@ fn a_webhook_tells_people() {
     assert_eq!(body(0), json!({"text": "the load is done"}));
     assert_eq!(body(1), json!({"title": "load", "text": "done"}));
     assert_eq!(seen[1].header("authorization"), "Bearer h00k");
+    // A message that may have arrived is not sent again.
+    yard.ok(&["create", "webhook/broken", "--set", &format!("url={}/broken", web.url())]);
+    let failed = yard.fails(1, &["call", "webhook/broken", "notify", "--body", "x"]);
+    assert!(failed.contains("status 502"), "{failed}");
+    assert_eq!(web.seen().iter().filter(|request| request.target == "/broken").count(), 1);
     assert!(yard.ok(&["types", "--interface", "notification"]).contains("webhook"));
     let bad =
         yard.fails(4, &["create", "webhook/bad", "--set", "url=https://me:pw@x", "--set", r#"template={"a": "b"}"#]);

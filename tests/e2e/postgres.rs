@@ -318,6 +318,35 @@ fn a_check_says_how_safe_the_connection_is_and_what_may_be_done() {
 }
 
 #[test]
+fn an_address_is_taken_apart_and_its_password_sealed() {
+    let Some(server) = server("address") else { return };
+    let yard = &server.yard;
+    let encoded = blockyard_tests::encoded(&password());
+    let address = format!("postgresql://postgres:{encoded}@127.0.0.1:{}/{}?sslmode=require", port(), server.database);
+    let refused = yard.fails(2, &["create", "sql-database/url", "--set", &format!("url={address}")]);
+    assert!(refused.contains("stay in the shell's history") && !refused.contains(&encoded), "{refused}");
+    std::fs::write(yard.path("url"), &address).expect("a file");
+    let from = format!("url=@{}", yard.path("url").display());
+    yard.ok(&["create", "sql-database/url", "--set", &from]);
+    std::fs::remove_file(yard.path("url")).expect("the file");
+    let config = yard.config("sql-database/url");
+    assert_eq!(
+        (&config["dialect"], &config["host"], &config["username"], &config["options"]["sslmode"], &config["url"]),
+        (&json!("postgres"), &json!("127.0.0.1"), &json!("postgres"), &json!("require"), &Value::Null)
+    );
+    assert_eq!(yard.reveal("sql-database/url", "password"), password());
+    assert_eq!(yard.any_file_contains(&encoded), None);
+    assert_eq!(yard.any_file_contains(&password()), None);
+    assert!(yard.ok(&["check", "sql-database/url"]).contains("TLSv1."));
+    let file = format!("url=sqlite://{}", yard.path("a b.db").display());
+    yard.ok(&["create", "sql-database/file", "--set", &file.replace(' ', "%20")]);
+    yard.ok(&["execute", "sql-database/file", "create table t (a int)"]);
+    assert!(yard.path("a b.db").exists());
+    let wrong = yard.fails(4, &["create", "sql-database/wrong", "--set", "url=oracle://db/zoo"]);
+    assert!(wrong.contains("field `url` begins with `oracle:`, which is not known"), "{wrong}");
+}
+
+#[test]
 fn the_password_is_nowhere() {
     let Some(server) = server("nowhere") else { return };
     let mut said = String::new();

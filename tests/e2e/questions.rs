@@ -101,9 +101,11 @@ fn create_asks_field_by_field_and_does_not_echo_secrets() {
     conversation.answer("a whole number, please", "5433");
     conversation.answer("username (may be empty)", "loader");
     conversation.answer("password (not shown)", "asked-secret-5519");
+    conversation.answer("ca (may be empty)", "");
     conversation.answer("options (JSON)", "");
     let (code, said) = conversation.end();
     assert_eq!(code, 0, "{said}");
+    assert!(!said.contains("url"), "what stands for other fields is not asked for: {said}");
     assert!(!said.contains("asked-secret-5519"), "{said}");
     assert_eq!(
         yard.json(&["show", "sql-database/w"])["config"],

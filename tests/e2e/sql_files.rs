@@ -135,7 +135,7 @@ fn parquet_of_others_is_read_and_ours_by_others() {
         yard.json(&["call", "sql-database/flights", "fetch-one", "--statement", "select * from birds where id = 2499"]);
     assert_eq!(
         (&row["name"], &row["born"], &row["weight"]),
-        (&json!("bird 2499"), &json!("2013-02-08"), &json!(624.75)),
+        (&json!("bird 2499"), &json!("2013-02-08"), &json!("624.75")),
         "{row}"
     );
     let ours = yard.path("ours.parquet");
@@ -163,6 +163,87 @@ fn what_is_no_file_of_that_kind_is_said() {
         assert!(refused.code == 1 && refused.stderr.contains(wrong), "{name}: {}", refused.stderr);
     }
     assert_eq!(yard.json(&["call", block, "tables"]), json!([]));
+}
+
+#[test]
+fn numbers_keep_their_digits_and_columns_their_types() {
+    each("exact", |dialect, yard, block| {
+        let csv = "id,big,exact\n1,12345678901234567890,12345678.1234567890123\n2,1,0.5\n";
+        loaded(yard, block, "birds.csv", csv.as_bytes(), &[]);
+        let rows = all(yard, block);
+        assert_eq!(rows[0]["big"].as_str().map(|text| &text[..20]), Some("12345678901234567890"), "{dialect}: {rows}");
+        assert!(
+            rows[0]["exact"].as_str().is_some_and(|text| text.starts_with("12345678.1234567890123")),
+            "{dialect}: {rows}"
+        );
+        yard.ok(&["execute", block, "drop table birds"]);
+        // What does not fit what the first rows said is an error with its row, also where the database would take it.
+        let mut csv = "id,code\n".to_owned();
+        (1..=600).for_each(|id| csv.push_str(&format!("{id},{id}\n")));
+        csv.push_str("601,0012\n");
+        let refused = load(yard, block, "birds.csv", csv.as_bytes(), &[]);
+        assert!(
+            refused.stderr.contains("row 601: column `code` has `0012`, and whole numbers in the rows"),
+            "{dialect}: {}",
+            refused.stderr
+        );
+        assert!(!yard.ok(&["call", block, "tables"]).contains("birds"), "{dialect}");
+        // Texts and numbers of JSON stay what they are.
+        let mixed = "{\"id\": 1, \"a\": {\"x\": 1}}\n{\"id\": 2, \"a\": \"1\"}\n{\"id\": 3, \"a\": 1}\n";
+        loaded(yard, block, "birds.ndjson", mixed.as_bytes(), &[]);
+        let rows = all(yard, block);
+        let values: Vec<Value> = rows
+            .as_array()
+            .expect("rows")
+            .iter()
+            .map(|row| match &row["a"] {
+                // Where the database has no type for it, it is the text of it.
+                Value::String(text) if dialect != "postgres" => serde_json::from_str(text).expect("JSON"),
+                other => other.clone(),
+            })
+            .collect();
+        assert_eq!(values, [json!({"x": 1}), json!("1"), json!(1)], "{dialect}: {rows}");
+        yard.ok(&["execute", block, "drop table birds"]);
+        // Words stay words in a column for them.
+        yard.ok(&["execute", block, "create table birds (id integer, tame varchar(40), seen varchar(40))"]);
+        let words = "id,tame,seen\n1,true,2013-02-08T12:00:00+01:00\n";
+        loaded(yard, block, "birds.csv", words.as_bytes(), &[]);
+        let row = all(yard, block)[0].clone();
+        assert_eq!((&row["tame"], &row["seen"]), (&json!("true"), &json!("2013-02-08T12:00:00+01:00")), "{dialect}");
+        if dialect == "mysql" {
+            yard.ok(&["execute", block, "alter table birds engine = MyISAM"]);
+            let refused = load(yard, block, "birds.csv", words.as_bytes(), &[]);
+            assert!(refused.stderr.contains("of the engine MyISAM, which has no transactions"), "{}", refused.stderr);
+        }
+    });
+}
+
+#[test]
+fn large_values_pass_and_odd_types_are_said() {
+    let yard = TestYard::with_sqlite();
+    let block = "sql-database/flights";
+    let long = "x".repeat(400_000);
+    let csv: String =
+        std::iter::once("id,text\n".to_owned()).chain((0..400).map(|id| format!("{id},{long}\n"))).collect();
+    assert_eq!(loaded(&yard, block, "birds.csv", csv.as_bytes(), &[])["rows"], 400);
+    let refused = yard.fails(
+        1,
+        &["call", block, "unload", "--statement", "select 1 as a, 2 as a", "--format", "ndjson", "--out", "-"],
+    );
+    assert!(refused.contains("two columns are named `a`"), "{refused}");
+    let Ok(packages) = std::env::var("BLOCKYARD_TEST_PYTHON") else { return };
+    for (value, wrong) in [("interval 1 day", "intervals"), ("[1, 2]", "lists or records")] {
+        let file = yard.path("odd.parquet");
+        let python = format!(
+            "import duckdb; duckdb.sql(\"copy (select {value} as v) to '{}' (format parquet)\")",
+            file.display()
+        );
+        let made = std::process::Command::new("python3").args(["-c", &python]).env("PYTHONPATH", &packages).status();
+        assert!(made.is_ok_and(|status| status.success()));
+        let bytes = std::fs::read(&file).expect("the file");
+        let refused = load(&yard, block, "odd.parquet", &bytes, &[]);
+        assert!(refused.code == 1 && refused.stderr.contains(wrong), "{value}: {}", refused.stderr);
+    }
 }
 
 #[test]

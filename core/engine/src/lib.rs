@@ -34,6 +34,7 @@ mod build;
 mod bundle;
 mod call;
 mod compare;
+mod connection_url;
 mod database;
 mod delete;
 mod doctor;

@@ -14,6 +14,7 @@ use blockyard_vault::{DataKey, Place};
 use serde_json::{Map, Value, json};
 
 use crate::audit::line;
+use crate::connection_url;
 use crate::key::is_moved;
 use crate::reference::type_of;
 use crate::revision::content_digest;
@@ -314,12 +315,19 @@ fn apply(block_type: &BlockType, plain: &mut PlainDocument, changes: Changes) ->
         if on_command_line && let Some(secret) = secret_inside(schema, &pointer, &value) {
             return Err(shown(&secret.dotted()));
         }
+        if on_command_line && connection_url::has_password(schema, &pointer, &value) {
+            let message =
+                format!("field `{field}` has a password in it; on a command line it would stay in the shell's history");
+            return Err(Error::new(ErrorKind::Usage, message)
+                .hint(format!("`--set {field}=@FILE` reads a file; or leave it out, and give `--secret password=-`")));
+        }
         pointer.set(config, value).map_err(|place| in_the_way(field, place))?;
     }
     for (field, value) in changes.values {
         let pointer = Pointer::from_dotted(&field);
         pointer.set(config, value).map_err(|place| in_the_way(&field, place))?;
     }
+    connection_url::take_apart(schema, config)?;
     let mut unknown: Vec<Violation> = Vec::new();
     for (field, secret) in changes.secrets {
         let pointer = Pointer::from_dotted(&field);

@@ -69,6 +69,8 @@ fn collect(
         object.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     let mut members: Vec<(&String, &Value)> =
         object.get("properties").and_then(Value::as_object).into_iter().flatten().collect();
+    // A field that stands for others is not asked for: they are.
+    members.retain(|(_, member)| member.get("x-connection-url").is_none());
     members.sort_by_key(|(name, member)| {
         let order = member.get("x-order").and_then(Value::as_i64).unwrap_or(i64::MAX);
         (order, !required.contains(&name.as_str()))

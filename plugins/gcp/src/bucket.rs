@@ -65,27 +65,14 @@ struct Page {
     next_page_token: Option<String>,
 }
 
-/// What a signed URL allows.
+/// What a signed URL lets somebody change.
 #[data]
 #[derive(Clone, Copy, Default)]
 #[serde(rename_all = "UPPERCASE")]
-enum Method {
+enum WriteMethod {
     #[default]
-    Get,
-    Head,
     Put,
     Delete,
-}
-
-impl Method {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Get => "GET",
-            Self::Head => "HEAD",
-            Self::Put => "PUT",
-            Self::Delete => "DELETE",
-        }
-    }
 }
 
 /// A bucket.
@@ -285,8 +272,23 @@ impl GcsBucket {
         let name = self.name(&to)?;
         let content_type = content_type.unwrap_or_else(|| "application/octet-stream".to_owned());
         let request = json!({ "sourceObjects": sources, "destination": { "contentType": content_type } });
+        // Only over what is there now: sent again it would join twice what is joined to itself.
+        let now = match self.resource(&name) {
+            Ok(resource) => resource["generation"].as_str().unwrap_or_default().to_owned(),
+            Err(problem) if problem.code() == "not-found" => "0".to_owned(),
+            Err(problem) => return Err(problem),
+        };
+        let parameters: Vec<(&str, &str)> =
+            [("ifGenerationMatch", now.as_str())].into_iter().filter(|(_, now)| !now.is_empty()).collect();
         let url = format!("{}/compose", self.object_url(&name)?);
-        let answer = self.send(|| http::post(url.as_str()).json(&request))?;
+        let credentials = self.credentials()?;
+        let (answer, sent) = api::send_counting(|| {
+            credentials.sign(http::post(url.as_str()).query(parameters.iter().copied()).json(&request))
+        })?;
+        // It was done, and the answer that said so did not arrive.
+        if sent > 1 && answer.status == 412 {
+            return self.object(&self.resource(&name)?);
+        }
         self.object(&api::ok(answer, &self.named(&name))?.json()?)
     }
 
@@ -300,44 +302,38 @@ impl GcsBucket {
         Ok(format!("gs://{}/{}", self.bucket, self.name(&path)?))
     }
 
-    /// A URL with which anyone may do one thing with an object, for a while (V4 signature). A service
-    /// account signs it; nobody is asked.
+    /// A URL with which anyone may read an object, for a while (V4 signature). A service account signs it;
+    /// nobody is asked.
     #[operation(read)]
     fn sign_url(
         &self,
         /// Its path.
         path: String,
-        /// What may be done: `GET`, `HEAD`, `PUT` or `DELETE`.
+        /// For how many seconds, at most seven days; where it is not said, an hour.
+        expires_in: Option<u64>,
+    ) -> Result<String> {
+        self.signed("GET", &path, expires_in, None)
+    }
+
+    /// A URL with which anyone may write an object, or remove it, for a while (V4 signature).
+    #[operation(destructive)]
+    fn sign_write_url(
+        &self,
+        /// Its path.
+        path: String,
+        /// `PUT` or `DELETE`.
         #[serde(default)]
-        method: Method,
+        method: WriteMethod,
         /// For how many seconds, at most seven days; where it is not said, an hour.
         expires_in: Option<u64>,
         /// The media type that the request has to have.
         content_type: Option<String>,
     ) -> Result<String> {
-        let credentials = self.credentials()?;
-        let Some(account) = &credentials.service_account else {
-            return Err(Problem::invalid("a person's credentials sign nothing")
-                .hint("give the block credentials with `service_account`"));
+        let method = match method {
+            WriteMethod::Put => "PUT",
+            WriteMethod::Delete => "DELETE",
         };
-        let lasts = Duration::from_secs(expires_in.unwrap_or(60 * 60));
-        if lasts.is_zero() || lasts > signed::LONGEST {
-            return Err(Problem::invalid(format!("a URL is good for 1 to {} seconds", signed::LONGEST.as_secs())));
-        }
-        if content_type.as_deref().is_some_and(|kind| kind.chars().any(char::is_control)) {
-            return Err(Problem::invalid("the media type has a control character"));
-        }
-        let permission = Permission {
-            account: &account.client_email,
-            base: &credentials.base("storage"),
-            method: method.name(),
-            bucket: &self.bucket,
-            object: &self.name(&path)?,
-            content_type: content_type.as_deref(),
-            from: clock::now(),
-            lasts,
-        };
-        permission.url(&account.private_key)
+        self.signed(method, &path, expires_in, content_type.as_deref())
     }
 
     /// Makes the bucket.
@@ -397,6 +393,32 @@ impl GcsBucket {
 impl GcsBucket {
     pub(crate) fn credentials(&self) -> Result<&GcpCredentials> {
         self.credentials.get()
+    }
+
+    fn signed(&self, method: &str, path: &str, expires_in: Option<u64>, content_type: Option<&str>) -> Result<String> {
+        let credentials = self.credentials()?;
+        let Some(account) = &credentials.service_account else {
+            return Err(Problem::invalid("a person's credentials sign nothing")
+                .hint("give the block credentials with `service_account`"));
+        };
+        let lasts = Duration::from_secs(expires_in.unwrap_or(60 * 60));
+        if lasts.is_zero() || lasts > signed::LONGEST {
+            return Err(Problem::invalid(format!("a URL is good for 1 to {} seconds", signed::LONGEST.as_secs())));
+        }
+        if content_type.is_some_and(|kind| kind.chars().any(char::is_control)) {
+            return Err(Problem::invalid("the media type has a control character"));
+        }
+        let permission = Permission {
+            account: &account.client_email,
+            base: &credentials.base("storage"),
+            method,
+            bucket: &self.bucket,
+            object: &self.name(path)?,
+            content_type,
+            from: clock::now(),
+            lasts,
+        };
+        permission.url(&account.private_key)
     }
 
     /// Removes an object, or only that state of it.

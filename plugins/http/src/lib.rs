@@ -41,7 +41,9 @@ fn mistake(url: &str) -> Option<&'static str> {
     match rest {
         None => Some("does not begin with `https://` or `http://`"),
         Some(rest) if rest.is_empty() || rest.starts_with('/') => Some("names no host"),
-        Some(rest) if rest.contains('@') => Some("has a user in it; credentials have fields of their own"),
+        Some(rest) if rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@')) => {
+            Some("has a user in it; credentials have fields of their own")
+        }
         Some(rest) if rest.contains('#') => Some("has a fragment, which is not sent"),
         Some(_) => None,
     }
@@ -61,6 +63,7 @@ mod tests {
     #[test]
     fn addresses_are_whole_and_without_credentials() {
         assert_eq!(mistake("https://example.com/a?b=c"), None);
+        assert_eq!(mistake("https://example.com/npm/@scope"), None);
         for wrong in
             ["example.com", "ftp://example.com", "https://", "https:///a", "https://me:pw@example.com", "http://a/#b"]
         {

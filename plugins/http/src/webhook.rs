@@ -42,13 +42,13 @@ impl Webhook {
         let parts = BTreeMap::from([("{subject}", subject.unwrap_or_default()), ("{body}", body)]);
         let template = self.template.clone().unwrap_or_else(|| json!({ "text": "{subject}\n{body}" }));
         let message = filled(template, &parts);
-        let answer = crate::send(|| {
-            let request = http::post(self.url.as_str()).json(&message);
-            match &self.token {
-                Some(token) => request.bearer(token),
-                None => request,
-            }
-        })?;
+        // Once: what may have arrived is not sent again, for people would read it twice.
+        let request = http::post(self.url.as_str()).json(&message);
+        let request = match &self.token {
+            Some(token) => request.bearer(token),
+            None => request,
+        };
+        let answer = request.send()?;
         Ok(Notified { status: answer.ok()?.status })
     }
 

@@ -27,6 +27,13 @@ use rows::Format;
 pub struct SqlDatabase {
     /// Which kind of database it is.
     dialect: Dialect,
+    /// Instead of the other fields, an address: `postgres://USER:PASSWORD@HOST:PORT/DATABASE?OPTION=VALUE`, or
+    /// `sqlite:///PATH`. It is taken apart into them when the block is saved, the password into its secret.
+    #[schemars(extend("x-connection-url" = {"dialect": {
+        "sqlite": "sqlite", "postgres": "postgres", "postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql"
+    }}))]
+    #[allow(dead_code, reason = "it never comes so far")]
+    url: Option<String>,
     /// The database's name; for SQLite the absolute path of its file, or `:memory:`.
     database: String,
     /// The server's host name or address. Not for SQLite.
@@ -276,6 +283,9 @@ impl SqlDatabase {
             }
             _ => {}
         }
+        if self.dialect == Dialect::Mysql && !known.is_empty() {
+            self.need_transactions(&table, schema.as_deref())?;
+        }
         let types = known.iter().map(TableColumn::read).map(|column| (column.name, column.type_name)).collect();
         let target = LoadTarget { dialect: self.dialect, schema: schema.as_deref(), table: &table, types };
         target.load(&self.connect()?, input, format)
@@ -459,6 +469,24 @@ impl SqlDatabase {
             options: self.options.clone().into_iter().chain(self.ca.clone().map(|ca| ("ca".to_owned(), ca))).collect(),
         };
         Connection::open(&target, self.password.as_ref())
+    }
+
+    /// A table of MySQL may be of an engine that takes nothing back.
+    fn need_transactions(&self, table: &str, schema: Option<&str>) -> Result<()> {
+        let asked = "select e.engine as engine, e.transactions as transactions from information_schema.tables t \
+                     join information_schema.engines e on e.engine = t.engine \
+                     where t.table_schema = coalesce(:schema_name, database()) and t.table_name = :table_name";
+        let parameters =
+            Map::from_iter([("schema_name".to_owned(), schema.into()), ("table_name".to_owned(), table.into())]);
+        let found = self.rows(asked, &Parameters::Named(parameters))?.objects(1)?;
+        match found.first() {
+            Some(row) if row["transactions"] != "YES" => {
+                let engine = row["engine"].as_str().unwrap_or_default();
+                Err(Problem::invalid(format!("table `{table}` is of the engine {engine}, which has no transactions"))
+                    .hint("a load is all or nothing: `alter table … engine = InnoDB`"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What a check asks a database, and under which name.

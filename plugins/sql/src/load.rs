@@ -12,6 +12,9 @@ use crate::rows::{Batch, Column, Format, Kind, Rows};
 const ROWS: usize = 500;
 /// Values of one statement: SQLite takes 32,766, the others 65,535.
 const VALUES: usize = 32_000;
+/// The beginning of a value that is shown where it does not fit.
+const SHOWN_CHARACTERS: usize = 40;
+
 /// Where a file goes.
 pub(crate) struct Target<'a> {
     pub(crate) dialect: Dialect,
@@ -55,23 +58,27 @@ impl Target<'_> {
             let batch = match rows.next(size) {
                 Ok(batch) if batch.is_empty() => break Ok(()),
                 Ok(batch) => batch,
+                Err(problem) => break Err(problem.context(format!("after {count} rows"))),
+            };
+            let batch = match self.fitting(batch, &columns, format, count) {
+                Ok(batch) => batch,
                 Err(problem) => break Err(problem),
             };
-            let batch = self.fitting(batch, &columns);
             // The first batch of a file may be larger than the others.
             for chunk in batch.chunks(size) {
                 if let Err(problem) = self.insert(&transaction, &columns, chunk) {
                     drop(transaction);
-                    let found = if create { problem } else { self.find(connection, &columns, chunk, count, problem) };
+                    let found = if create {
+                        problem.context(format!("rows {} to {}", count + 1, count + chunk.len() as u64))
+                    } else {
+                        self.find(connection, &columns, chunk, count, problem)
+                    };
                     return Err(self.take_back(connection, beside, found));
                 }
                 count += chunk.len() as u64;
             }
         };
-        let outcome = outcome
-            .map_err(|problem| problem.context(format!("after {count} rows")))
-            .and_then(|()| transaction.commit());
-        match outcome {
+        match outcome.and_then(|()| transaction.commit()) {
             Ok(()) => Ok(Loaded {
                 rows: count,
                 columns: columns.into_iter().map(|column| column.name).collect(),
@@ -87,9 +94,7 @@ impl Target<'_> {
             Some(Err(_)) => "the new table is there, and empty",
             _ => "nothing was loaded",
         };
-        let details = problem.details();
-        let after = Problem::new(problem.code(), format!("{problem}; {left}")).with_details(details);
-        if problem.is_retryable() { after.retryable() } else { after }
+        problem.aftermath(left)
     }
 
     /// A server says of a statement with many rows that it does not take them; one by one it says which.
@@ -134,43 +139,80 @@ impl Target<'_> {
     }
 
     /// The values as the database takes them for its columns.
-    fn fitting(&self, mut batch: Batch, columns: &[Column]) -> Batch {
-        for row in &mut batch {
+    fn fitting(&self, mut batch: Batch, columns: &[Column], format: Format, before: u64) -> Result<Batch> {
+        let create = self.types.is_empty();
+        for (row, number) in batch.iter_mut().zip(before + 1..) {
             for (value, column) in row.iter_mut().zip(columns) {
-                if let Some(fitting) = self.fit(value, column) {
+                // What was made for numbers gets numbers: not all databases say it otherwise.
+                if create && !column.kind.takes(value) {
+                    let found: String = as_text(value).chars().take(SHOWN_CHARACTERS).collect();
+                    let (name, kind) = (&column.name, column.kind.in_words());
+                    return Err(Problem::invalid(
+                        format!("row {number}: column `{name}` has `{found}`, and {kind} in the rows that the table was made for"),
+                    )
+                    .hint("make the table before, with a type that takes all of the column's values"));
+                }
+                if let Some(fitting) = self.fit(value, column, format) {
                     *value = fitting;
                 }
             }
         }
-        batch
+        Ok(batch)
     }
 
-    fn fit(&self, value: &SqlValue, column: &Column) -> Option<SqlValue> {
-        let is_boolean = || match self.types.get(&column.name) {
-            Some(known) => ["boolean", "bool", "tinyint(1)"].contains(&known.to_ascii_lowercase().as_str()),
-            None => true,
+    /// The table's own type for a column; none for a table that is made.
+    fn type_of(&self, column: &str) -> Option<String> {
+        let same = |own: &str| match self.dialect {
+            Dialect::Postgres => own == column,
+            Dialect::Sqlite | Dialect::Mysql => own.eq_ignore_ascii_case(column),
         };
-        match (value, column.kind) {
+        self.types.iter().find(|(own, _)| same(own)).map(|(_, kind)| kind.to_ascii_lowercase())
+    }
+
+    fn fit(&self, value: &SqlValue, column: &Column, format: Format) -> Option<SqlValue> {
+        let own = self.type_of(&column.name);
+        let is = |names: &[&str]| own.as_ref().is_none_or(|own| names.iter().any(|name| own.starts_with(name)));
+        let is_json =
+            column.kind == Kind::Json && own.is_none() || own.as_ref().is_some_and(|own| own.starts_with("json"));
+        let fitting = match (value, column.kind) {
+            (SqlValue::Null, _) => return None,
+            // What JSON says stays JSON, its texts and numbers, too.
+            (_, _) if format == Format::Ndjson && is_json => Some(SqlValue::Json(match value {
+                SqlValue::Text(text) => json!(text).to_string(),
+                SqlValue::Json(json) => json.clone(),
+                SqlValue::Decimal(number) => number.clone(),
+                other => sql::to_json(other.clone()).to_string(),
+            })),
             // Where the column is one for them, the words are what they mean.
-            (SqlValue::Text(text), Kind::Boolean) if is_boolean() => {
+            (SqlValue::Text(text), Kind::Boolean) if is(&["boolean", "bool", "tinyint(1)"]) => {
                 text.to_ascii_lowercase().parse().ok().map(SqlValue::Boolean)
             }
             // MySQL does not read an instant's zone.
-            (SqlValue::Text(text), Kind::Instant) if self.dialect == Dialect::Mysql => {
+            (SqlValue::Text(text), Kind::Instant)
+                if self.dialect == Dialect::Mysql && is(&["timestamp", "datetime"]) =>
+            {
                 let instant = chrono::DateTime::parse_from_rfc3339(text).ok()?;
                 let timestamp = Timestamp { micros: instant.timestamp_micros(), offset_minutes: Some(0) };
                 Some(SqlValue::Timestamp(timestamp))
             }
-            (
-                SqlValue::Date(_)
-                | SqlValue::Time(_)
-                | SqlValue::Timestamp(_)
-                | SqlValue::Uuid(_)
-                | SqlValue::Json(_)
-                | SqlValue::Other(_),
-                _,
-            ) if self.dialect == Dialect::Sqlite => Some(SqlValue::Text(as_text(value))),
             _ => None,
+        };
+        let is_of_others = |value: &SqlValue| {
+            matches!(
+                value,
+                SqlValue::Date(_)
+                    | SqlValue::Time(_)
+                    | SqlValue::Timestamp(_)
+                    | SqlValue::Uuid(_)
+                    | SqlValue::Json(_)
+                    | SqlValue::Decimal(_)
+                    | SqlValue::Other(_)
+            )
+        };
+        match (self.dialect, fitting) {
+            (Dialect::Sqlite, Some(fitting)) if is_of_others(&fitting) => Some(SqlValue::Text(as_text(&fitting))),
+            (Dialect::Sqlite, None) if is_of_others(value) => Some(SqlValue::Text(as_text(value))),
+            (_, fitting) => fitting,
         }
     }
 
@@ -216,7 +258,8 @@ fn type_name(kind: Kind, dialect: Dialect) -> &'static str {
         Kind::Boolean => ["boolean", "boolean", "boolean"],
         Kind::Integer => ["integer", "bigint", "bigint"],
         Kind::Float => ["real", "double precision", "double"],
-        Kind::Decimal => ["numeric", "numeric", "decimal(65, 30)"],
+        // SQLite's own numbers have sixteen digits.
+        Kind::Decimal => ["text", "numeric", "decimal(65, 30)"],
         Kind::Text => ["text", "text", "longtext"],
         Kind::Bytes => ["blob", "bytea", "longblob"],
         Kind::Date => ["date", "date", "date"],
@@ -250,7 +293,7 @@ mod tests {
     fn values_are_what_the_database_takes() {
         let fit = |dialect, value: SqlValue, kind| {
             let column = Column { name: "c".to_owned(), kind };
-            Target { dialect, schema: None, table: "t", types: BTreeMap::new() }.fit(&value, &column)
+            Target { dialect, schema: None, table: "t", types: BTreeMap::new() }.fit(&value, &column, Format::Csv)
         };
         let text = |text: &str| SqlValue::Text(text.to_owned());
         assert!(matches!(fit(Dialect::Sqlite, text("TRUE"), Kind::Boolean), Some(SqlValue::Boolean(true))));

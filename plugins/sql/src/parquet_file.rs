@@ -14,6 +14,7 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::Type;
 
 use crate::load::as_text;
+use crate::rows::size;
 
 /// Rows of one group.
 const GROUP_ROWS: usize = 64 << 10;
@@ -216,15 +217,6 @@ impl Kind {
             .with_repetition(Repetition::OPTIONAL)
             .with_logical_type(logical)
             .build()
-    }
-}
-
-fn size(value: &SqlValue) -> usize {
-    16 + match value {
-        SqlValue::Decimal(text) | SqlValue::Text(text) | SqlValue::Uuid(text) | SqlValue::Json(text) => text.len(),
-        SqlValue::Bytes(bytes) => bytes.len(),
-        SqlValue::Other((_, text)) => text.len(),
-        _ => 0,
     }
 }
 

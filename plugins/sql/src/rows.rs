@@ -1,6 +1,6 @@
 //! Rows of files: CSV, NDJSON, Arrow and Parquet as values for a database.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{
@@ -79,8 +79,8 @@ pub(crate) struct Rows {
 enum Source {
     Csv(Box<csv::StringRecordsIntoIter<Reader>>),
     Ndjson(Lines),
-    /// Batches, and the rows of the last one that nobody took yet.
-    Arrow(Box<StreamReader<Reader>>, VecDeque<Vec<SqlValue>>),
+    /// Batches, and what is left of the last one.
+    Arrow(Box<StreamReader<Reader>>, ArrowRows),
     Parquet(RowIter<'static>, Vec<Kind>),
 }
 
@@ -91,8 +91,10 @@ struct Lines {
     read: usize,
 }
 
-/// Largest Parquet file: it is read from its end, so all of it is in memory.
-const PARQUET_BYTES: usize = 96 << 20;
+/// Largest Parquet file: it is read from its end, so all of it is in memory, and a row group beside it.
+const PARQUET_BYTES: usize = 64 << 20;
+/// Bytes of a batch's values, roughly; the last row may go beyond.
+const BATCH_BYTES: usize = 4 << 20;
 /// The key of the field metadata in which the host says what a text is.
 const KIND: &str = "blockyard:kind";
 
@@ -112,7 +114,7 @@ impl Rows {
         if let Some(first) = self.first.take() {
             return Ok(first);
         }
-        self.source.next(most, self.columns.len())
+        self.source.next(most)
     }
 
     fn csv(body: Body, most: usize) -> Result<Self> {
@@ -121,7 +123,7 @@ impl Rows {
         let names: Vec<String> = header.iter().map(|name| name.trim_start_matches('\u{feff}').to_owned()).collect();
         unique(&names)?;
         let mut source = Source::Csv(Box::new(reader.into_records()));
-        let first = source.next(most, names.len())?;
+        let first = source.next(most)?;
         let columns = names.into_iter().enumerate().map(|(at, name)| {
             let texts = first.iter().filter_map(|row| match &row[at] {
                 SqlValue::Text(text) => Some(text.as_str()),
@@ -168,7 +170,7 @@ impl Rows {
             .iter()
             .map(|field| Ok(Column { name: field.name().clone(), kind: Kind::of_field(field)? }))
             .collect::<Result<Vec<_>>>()?;
-        Self::typed(columns, Source::Arrow(Box::new(reader), VecDeque::new()))
+        Self::typed(columns, Source::Arrow(Box::new(reader), ArrowRows::default()))
     }
 
     fn parquet(body: &Body) -> Result<Self> {
@@ -191,45 +193,47 @@ impl Rows {
 }
 
 impl Source {
-    fn next(&mut self, most: usize, width: usize) -> Result<Batch> {
+    /// The next rows, at most so many, and no more bytes than fit.
+    fn next(&mut self, most: usize) -> Result<Batch> {
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        while rows.len() < most
+            && bytes < BATCH_BYTES
+            && let Some(row) = self.row()?
+        {
+            bytes += row.iter().map(size).sum::<usize>();
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+
+    fn row(&mut self) -> Result<Option<Vec<SqlValue>>> {
         match self {
-            Self::Csv(records) => records
-                .by_ref()
-                .take(most)
-                .map(|record| {
-                    let record = record.map_err(|error| problem(&error, "the CSV"))?;
-                    debug_assert_eq!(record.len(), width, "the parser holds rows to the header");
-                    Ok(record.iter().map(csv_value).collect())
-                })
-                .collect(),
+            Self::Csv(records) => {
+                let record = records.next().transpose().map_err(|error| problem(&error, "the CSV"))?;
+                Ok(record.map(|record| record.iter().map(csv_value).collect()))
+            }
             Self::Ndjson(lines) => {
-                let mut rows = Vec::new();
-                while rows.len() < most
-                    && let Some(object) = lines.objects.next()
-                {
-                    let place = format!("row {}", lines.read + 1);
-                    rows.push(lines.row(object.map_err(|error| problem(&error, &place))?)?);
-                }
-                Ok(rows)
+                let place = format!("row {}", lines.read + 1);
+                let object = lines.objects.next().transpose().map_err(|error| problem(&error, &place))?;
+                object.map(|object| lines.row(object)).transpose()
             }
-            Self::Arrow(batches, waiting) => {
-                while waiting.len() < most
-                    && let Some(batch) = batches.next()
-                {
-                    waiting.extend(arrow_rows(&batch.map_err(|error| problem(&error, "the Arrow stream"))?)?);
+            Self::Arrow(batches, left) => loop {
+                if let Some(row) = left.next() {
+                    return row.map(Some);
                 }
-                let taken = waiting.len().min(most);
-                Ok(waiting.drain(..taken).collect())
-            }
-            Self::Parquet(rows, kinds) => rows
-                .by_ref()
-                .take(most)
-                .map(|row| {
-                    let row = row.map_err(|error| problem(&error, "the Parquet file"))?;
+                match batches.next().transpose().map_err(|error| problem(&error, "the Arrow stream"))? {
+                    Some(batch) => *left = ArrowRows::of(&batch)?,
+                    None => return Ok(None),
+                }
+            },
+            Self::Parquet(rows, kinds) => {
+                let row = rows.next().transpose().map_err(|error| problem(&error, "the Parquet file"))?;
+                let values = |row: parquet::record::Row| {
                     let values = row.get_column_iter().zip(kinds.iter());
                     values.map(|((name, field), kind)| parquet_value(name, field, *kind)).collect()
-                })
-                .collect(),
+                };
+                row.map(values).transpose()
+            }
         }
     }
 }
@@ -263,21 +267,40 @@ fn unique(names: &[String]) -> Result<()> {
 }
 
 fn whole(body: &Body) -> Result<Vec<u8>> {
-    let mut all = Vec::new();
+    let too_large = || {
+        Problem::invalid(format!("the Parquet file is larger than {} MiB", PARQUET_BYTES >> 20))
+            .hint("load it in parts, or as an Arrow stream or CSV, which have no limit")
+    };
+    let (mut chunks, mut length) = (Vec::new(), 0);
     while let Some(chunk) = body.read(1 << 20)? {
-        all.extend(chunk);
-        if all.len() > PARQUET_BYTES {
-            return Err(Problem::invalid(format!("the Parquet file is larger than {} MiB", PARQUET_BYTES >> 20))
-                .hint("load it in parts, or as an Arrow stream or CSV, which have no limit"));
+        length += chunk.len();
+        if length > PARQUET_BYTES {
+            return Err(too_large());
         }
+        chunks.push(chunk);
+    }
+    // Piece by piece, so that it is not there twice.
+    let mut all = Vec::with_capacity(length);
+    for chunk in chunks {
+        all.extend_from_slice(&chunk);
     }
     Ok(all)
+}
+
+/// Bytes that a value takes, roughly.
+pub(crate) fn size(value: &SqlValue) -> usize {
+    16 + match value {
+        SqlValue::Decimal(text) | SqlValue::Text(text) | SqlValue::Uuid(text) | SqlValue::Json(text) => text.len(),
+        SqlValue::Bytes(bytes) => bytes.len(),
+        SqlValue::Other((_, text)) => text.len(),
+        _ => 0,
+    }
 }
 
 impl Kind {
     /// What all of these texts are; `plain` where nothing else tells numbers and booleans from texts.
     fn of_texts<'text>(texts: impl Iterator<Item = &'text str>, plain: bool) -> Self {
-        let plain_kinds = [Self::Integer, Self::Float, Self::Boolean].into_iter().filter(|_| plain);
+        let plain_kinds = [Self::Integer, Self::Float, Self::Decimal, Self::Boolean].into_iter().filter(|_| plain);
         let mut left: Vec<Self> = plain_kinds.chain([Self::Date, Self::Timestamp, Self::Instant]).collect();
         let mut any = false;
         for text in texts {
@@ -287,10 +310,48 @@ impl Kind {
         left.first().filter(|_| any).copied().unwrap_or(Self::Text)
     }
 
+    /// Whether a column that was made for this kind takes the value as what it is.
+    pub(crate) fn takes(self, value: &SqlValue) -> bool {
+        match (self, value) {
+            (_, SqlValue::Null) => true,
+            (Self::Float, SqlValue::Text(text)) => is_decimal(text) || is_float(text),
+            (kind, SqlValue::Text(text)) => kind.is_kind_of(text),
+            (Self::Integer, SqlValue::Float(_) | SqlValue::Decimal(_) | SqlValue::Boolean(_)) => false,
+            (Self::Float | Self::Decimal | Self::Text | Self::Date, SqlValue::Boolean(_)) => false,
+            (
+                Self::Boolean | Self::Text | Self::Date,
+                SqlValue::Integer(_) | SqlValue::Float(_) | SqlValue::Decimal(_),
+            ) => false,
+            (
+                Self::Boolean | Self::Integer | Self::Float | Self::Decimal | Self::Text | Self::Date,
+                SqlValue::Json(_),
+            ) => false,
+            _ => true,
+        }
+    }
+
+    /// For people.
+    pub(crate) fn in_words(self) -> &'static str {
+        match self {
+            Self::Boolean => "booleans",
+            Self::Integer => "whole numbers",
+            Self::Float => "numbers",
+            Self::Decimal => "exact numbers",
+            Self::Text => "texts",
+            Self::Bytes => "bytes",
+            Self::Date => "dates",
+            Self::Time => "times",
+            Self::Timestamp | Self::Instant => "timestamps",
+            Self::Uuid => "UUIDs",
+            Self::Json => "JSON",
+        }
+    }
+
     fn is_kind_of(self, text: &str) -> bool {
         match self {
             Self::Integer => is_integer(text),
             Self::Float => is_float(text),
+            Self::Decimal => is_decimal(text),
             Self::Boolean => is_boolean(text),
             Self::Date => is_date(text),
             Self::Timestamp => is_timestamp(text),
@@ -303,6 +364,7 @@ impl Kind {
         let mut kinds = values.iter().filter(|value| !value.is_null()).map(|value| match value {
             Value::Bool(_) => Self::Boolean,
             Value::Number(number) if number.is_i64() => Self::Integer,
+            Value::Number(number) if number.is_u64() => Self::Decimal,
             Value::Number(_) => Self::Float,
             Value::String(_) => Self::Text,
             _ => Self::Json,
@@ -311,6 +373,9 @@ impl Kind {
         let common = kinds.fold(first, |common, kind| match (common, kind) {
             (common, kind) if common == kind => common,
             (Self::Integer, Self::Float) | (Self::Float, Self::Integer) => Self::Float,
+            (Self::Decimal, Self::Integer | Self::Float) | (Self::Integer | Self::Float, Self::Decimal) => {
+                Self::Decimal
+            }
             _ => Self::Json,
         });
         match common {
@@ -358,8 +423,13 @@ impl Kind {
             (Some(LogicalType::Timestamp(timestamp)), ..) if timestamp.is_adjusted_to_u_t_c => Self::Instant,
             (Some(LogicalType::Timestamp(_)), ..) => Self::Timestamp,
             (_, ConvertedType::TIMESTAMP_MILLIS | ConvertedType::TIMESTAMP_MICROS, _) => Self::Instant,
-            // Times before Parquet had types for them: without a zone.
-            (_, _, Physical::INT96) => Self::Timestamp,
+            (_, _, Physical::INT96) => {
+                return Err(nested(field.name(), "times as INT96, which are read without their microseconds").hint(
+                    "have them written as timestamps: `spark.sql.parquet.outputTimestampType=TIMESTAMP_MICROS`",
+                ));
+            }
+            (_, ConvertedType::INTERVAL, _) => return Err(nested(field.name(), "intervals")),
+            (Some(LogicalType::Uuid), ..) => Self::Uuid,
             (Some(LogicalType::Time(_)), ..) | (_, ConvertedType::TIME_MILLIS | ConvertedType::TIME_MICROS, _) => {
                 Self::Time
             }
@@ -378,17 +448,31 @@ impl Kind {
 
 fn is_integer(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    // A code such as 00501 is no number.
-    text.parse::<i64>().is_ok()
-        && digits.starts_with(|c: char| c.is_ascii_digit())
-        && (digits == "0" || !digits.starts_with('0'))
+    digits.starts_with(|c: char| c.is_ascii_digit()) && !is_code(digits) && text.parse::<i64>().is_ok()
 }
+
+/// Digits that a double keeps.
+const FLOAT_DIGITS: usize = 15;
 
 fn is_float(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
+    let significant = digits.trim_start_matches(['0', '.']).bytes();
+    let significant = significant.take_while(|byte| !matches!(byte, b'e' | b'E')).filter(u8::is_ascii_digit).count();
     let begins = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    let is_code = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.");
-    begins && !is_code && text.parse::<f64>().is_ok()
+    begins && !is_code(digits) && significant <= FLOAT_DIGITS && text.parse::<f64>().is_ok_and(f64::is_finite)
+}
+
+/// Digits, and a point among them.
+fn is_decimal(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    plain(whole) && plain(fraction) && !is_code(digits)
+}
+
+/// A code such as 00501 is no number.
+fn is_code(digits: &str) -> bool {
+    digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.")
 }
 
 fn is_boolean(text: &str) -> bool {
@@ -409,17 +493,33 @@ fn is_instant(text: &str) -> bool {
     chrono::DateTime::parse_from_rfc3339(text).is_ok()
 }
 
-/// The rows of a batch.
-fn arrow_rows(batch: &RecordBatch) -> Result<Batch> {
-    let columns = batch
-        .schema_ref()
-        .fields()
-        .iter()
-        .zip(batch.columns())
-        .map(|(field, column)| Ok((Kind::of_field(field)?, field.name().as_str(), Plain::of(column))))
-        .collect::<Result<Vec<(Kind, &str, Plain)>>>()?;
-    let row = |row| columns.iter().map(|(kind, name, plain)| plain.value(row, *kind, name)).collect();
-    (0..batch.num_rows()).map(row).collect()
+/// The rows of a batch, one by one.
+#[derive(Default)]
+struct ArrowRows {
+    columns: Vec<(Kind, String, Plain)>,
+    at: usize,
+    rows: usize,
+}
+
+impl ArrowRows {
+    fn of(batch: &RecordBatch) -> Result<Self> {
+        let columns = batch.schema_ref().fields().iter().zip(batch.columns());
+        let columns = columns
+            .map(|(field, column)| Ok((Kind::of_field(field)?, field.name().clone(), Plain::of(column))))
+            .collect::<Result<_>>()?;
+        Ok(Self { columns, at: 0, rows: batch.num_rows() })
+    }
+}
+
+impl Iterator for ArrowRows {
+    type Item = Result<Vec<SqlValue>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let at = self.at;
+        self.at += 1;
+        let row = || self.columns.iter().map(|(kind, name, plain)| plain.value(at, *kind, name)).collect();
+        (at < self.rows).then(row)
+    }
 }
 
 /// A column without a dictionary: its values, and which of them each row has.
@@ -541,6 +641,12 @@ fn parquet_value(name: &str, field: &ParquetField, kind: Kind) -> Result<SqlValu
         ParquetField::Double(value) => SqlValue::Float(*value),
         ParquetField::Decimal(_) => SqlValue::Decimal(field.to_string()),
         ParquetField::Str(value) => text(value, kind),
+        ParquetField::Bytes(bytes) if kind == Kind::Uuid => {
+            let hex: String = bytes.data().iter().map(|byte| format!("{byte:02x}")).collect();
+            let part = |range: std::ops::Range<usize>| hex.get(range).unwrap_or_default();
+            let parts = [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)];
+            SqlValue::Uuid(parts.join("-"))
+        }
         ParquetField::Bytes(bytes) => SqlValue::Bytes(bytes.data().to_vec()),
         ParquetField::Date(days) => SqlValue::Date(*days),
         ParquetField::TimeMillis(millis) => SqlValue::Time(i64::from(*millis) * 1_000),
@@ -568,7 +674,11 @@ mod tests {
             (&["1", "-20", "0"][..], Kind::Integer),
             (&["1", "2.5", "1e3"], Kind::Float),
             (&["00501"], Kind::Text),
-            (&["9223372036854775808"], Kind::Float),
+            (&["9223372036854775808"], Kind::Decimal),
+            (&["1", "12345678.1234567890123"], Kind::Decimal),
+            (&["1e400"], Kind::Text),
+            (&["0.1", "-0.25"], Kind::Float),
+            (&["1e3", "12345678901234567890"], Kind::Text),
             (&["true", "false"], Kind::Boolean),
             (&["2013-02-08"], Kind::Date),
             (&["2013-02-30"], Kind::Text),
@@ -582,6 +692,7 @@ mod tests {
         }
         assert_eq!(Kind::of_values(&[json!(1), json!(0.5), Value::Null]), Kind::Float);
         assert_eq!(Kind::of_values(&[json!("1")]), Kind::Text);
+        assert_eq!(Kind::of_values(&[json!(1), json!(u64::MAX)]), Kind::Decimal);
         assert_eq!(Kind::of_values(&[json!([1])]), Kind::Json);
         assert_eq!(Kind::of_values(&[json!("2013-02-08")]), Kind::Date);
     }
@@ -607,7 +718,7 @@ mod tests {
             ("u", Arc::new(UInt64Array::from(vec![Some(u64::MAX), None])) as ArrayRef),
         ])
         .expect("a batch");
-        let rows = arrow_rows(&batch).expect("rows");
+        let rows: Batch = ArrowRows::of(&batch).expect("columns").collect::<Result<_>>().expect("rows");
         assert!(matches!(&rows[0][0], SqlValue::Decimal(text) if text == "12.34"));
         assert!(
             matches!(&rows[0][1], SqlValue::Timestamp(at) if at.micros == 1_500_000 && at.offset_minutes == Some(0))

@@ -57,6 +57,13 @@ enum Encoder {
 impl Encoder {
     fn new(format: Format, columns: Vec<Column>) -> Result<Self> {
         let names = || columns.iter().map(|column| column.name.clone());
+        let mut seen = std::collections::BTreeSet::new();
+        if let Some(twice) = names().find(|name| !seen.insert(name.clone()))
+            && format != Format::Csv
+        {
+            return Err(Problem::invalid(format!("two columns are named `{twice}`"))
+                .hint("give them names of their own, with `as`"));
+        }
         Ok(match format {
             Format::Csv => Self::Csv(Some(names().collect())),
             Format::Ndjson => Self::Ndjson(names().collect()),

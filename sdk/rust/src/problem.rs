@@ -36,6 +36,13 @@ impl Problem {
         self
     }
 
+    /// Says behind the message what came of it; all else stays.
+    #[must_use]
+    pub fn aftermath(mut self, what: impl core::fmt::Display) -> Self {
+        self.0.message = format!("{}; {what}", self.0.message);
+        self
+    }
+
     /// Says that the same call may succeed later.
     #[must_use]
     pub fn retryable(mut self) -> Self {

@@ -139,7 +139,7 @@ fn array(field: &Field, cells: &[&Cell]) -> Result<ArrayRef> {
         Kind::Float => primitive::<Float64Type>(field, cells, |text| text.parse().ok())?,
         Kind::Date => primitive::<Date32Type>(field, cells, Date32Type::parse)?,
         Kind::Time => primitive::<Time64MicrosecondType>(field, cells, Time64MicrosecondType::parse)?,
-        Kind::Datetime => primitive::<TimestampMicrosecondType>(field, cells, TimestampMicrosecondType::parse)?,
+        Kind::Datetime => primitive::<TimestampMicrosecondType>(field, cells, local_micros)?,
         // The numbers are asked for, not the texts.
         Kind::Timestamp => {
             let micros = values(field, cells, |text| text.parse().ok())?;
@@ -158,6 +158,12 @@ fn array(field: &Field, cells: &[&Cell]) -> Result<ArrayRef> {
             Arc::new(StringArray::from(texts))
         }
     })
+}
+
+/// Microseconds since 1970-01-01, of a time without a zone.
+fn local_micros(text: &str) -> Option<i64> {
+    let time = chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok()?;
+    Some(time.and_utc().timestamp_micros())
 }
 
 fn record(field: &Field, cells: &[&Cell]) -> Result<ArrayRef> {
@@ -263,6 +269,11 @@ mod tests {
         assert_eq!(time.as_primitive::<Time64MicrosecondType>().value(0), 86_399_999_999);
         let local = column("DATETIME", "2013-02-08T11:00:00.123456");
         assert_eq!(local.as_primitive::<TimestampMicrosecondType>().value(0), 1_360_321_200_123_456);
+        for (text, micros) in
+            [("9999-12-31T23:59:59.999999", 253_402_300_799_999_999), ("0001-01-01T00:00:00", -62_135_596_800_000_000)]
+        {
+            assert_eq!(column("DATETIME", text).as_primitive::<TimestampMicrosecondType>().value(0), micros, "{text}");
+        }
         let instant = column("TIMESTAMP", "253402300799999999");
         assert_eq!(
             instant.as_primitive::<TimestampMicrosecondType>().value_as_datetime(0).expect("a time").to_string(),

@@ -153,18 +153,14 @@ impl Client {
         })
     }
 
-    /// Starts anew what failed for a reason which passes. Such a job has changed nothing.
+    /// Starts anew what failed for a reason which passes. Such a job has changed nothing, unless it is a
+    /// script, whose first statements may have done their work.
     fn attempt<T>(&self, run: impl Fn() -> Result<T>) -> Result<T> {
         let mut attempt = 0;
         loop {
             attempt += 1;
             match run() {
-                Err(problem)
-                    if attempt < ATTEMPTS
-                        && api::is_passing(problem.details()["job_reason"].as_str().unwrap_or_default()) =>
-                {
-                    api::wait(attempt);
-                }
+                Err(problem) if attempt < ATTEMPTS && may_start_anew(&problem) => api::wait(attempt),
                 outcome => return outcome,
             }
         }
@@ -220,7 +216,7 @@ impl Client {
 
     /// Waits for a job's end, at most so long; a job that failed is a problem.
     pub(crate) fn wait(&self, job: Job, wait: Duration) -> Result<Job> {
-        let until = clock::now() + wait;
+        let until = clock::now().saturating_add(wait);
         let mut pause = FIRST_WAIT;
         let mut job = job;
         while job.state != "DONE" {
@@ -271,6 +267,11 @@ impl Client {
     }
 }
 
+fn may_start_anew(problem: &Problem) -> bool {
+    let details = problem.details();
+    details["statement_type"] != "SCRIPT" && details["job_reason"].as_str().is_some_and(api::is_passing)
+}
+
 /// A name that no other job has.
 fn job_id() -> String {
     random::bytes(16).iter().fold("blockyard_".to_owned(), |name, byte| format!("{name}{byte:02x}"))
@@ -314,6 +315,9 @@ impl Job {
             _ => Problem::invalid(message.as_str()),
         };
         let mut details = json!({ "job_id": self.job_id, "job_reason": reason, "errors": self.errors });
+        if let Some(kind) = &self.statement_type {
+            details["statement_type"] = kind.as_str().into();
+        }
         if let Some(position) = position(message) {
             details["position"] = position;
         }

@@ -323,8 +323,9 @@ impl BigqueryWarehouse {
         if_absent: bool,
     ) -> Result<TableDescription> {
         let expires = expires_after
-            .map(|seconds| clock::now() + Duration::from_secs(seconds))
-            .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+            .map(|seconds| clock::now().saturating_add(Duration::from_secs(seconds)))
+            .map(|time| i64::try_from(time.as_millis()).map_err(|_| Problem::invalid("`expires_after` is too far off")))
+            .transpose()?;
         let new = NewTable { columns, partition_by, partition_unit, cluster_by, expires, description };
         self.table(&table)?.create(&self.client(BTreeMap::new())?, &new, if_absent)
     }
@@ -394,7 +395,8 @@ impl BigqueryWarehouse {
         client.wait(job, WAIT)
     }
 
-    /// Puts rows into a table at once (streaming inserts). Where one does not fit, none is written.
+    /// Puts rows into a table at once (streaming inserts), in requests of 500. Where one does not fit, none of
+    /// its request is written.
     #[operation(write)]
     fn insert_rows(
         &self,
@@ -426,6 +428,9 @@ impl BigqueryWarehouse {
         compression: Option<String>,
     ) -> Result<Job> {
         let format = Format::of(format, uris.first().map(String::as_str))?;
+        // What is named so is so.
+        let zipped = uris.first().is_some_and(|uri| uri.ends_with(".gz"));
+        let compression = compression.or_else(|| zipped.then(|| "GZIP".to_owned()));
         let mut extract = json!({
             "sourceTable": self.table(&table)?.reference(),
             "destinationUris": uris,

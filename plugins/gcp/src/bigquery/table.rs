@@ -11,6 +11,8 @@ use crate::api;
 /// Rows of one request of streaming inserts ("Quotas and limits", BigQuery: at most 50,000, 500 are
 /// recommended).
 const INSERTED_ROWS: usize = 500;
+/// Bytes of one request of streaming inserts: it may have 10 MB.
+const INSERTED_BYTES: usize = 8 << 20;
 /// Refused rows that are told one by one.
 const TOLD_ROWS: usize = 50;
 
@@ -73,7 +75,7 @@ pub(crate) struct NewTable {
     pub(crate) partition_unit: Option<String>,
     pub(crate) cluster_by: Vec<String>,
     /// Milliseconds since 1970-01-01 UTC.
-    pub(crate) expires: Option<u64>,
+    pub(crate) expires: Option<i64>,
     pub(crate) description: Option<String>,
 }
 
@@ -195,7 +197,12 @@ impl TableName {
         let client = self.client(client);
         let url = client.url(&format!("{}/insertAll", self.path()));
         let mut done = Inserted { inserted: 0, refused: Vec::new() };
-        for (batch, rows) in rows.chunks(INSERTED_ROWS).enumerate() {
+        let mut left = rows;
+        while !left.is_empty() {
+            let before = rows.len() - left.len();
+            let (batch, rest) = left.split_at(fitting(left));
+            left = rest;
+            let rows = batch;
             let name = random::bytes(12).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
             let named: Vec<Value> = rows
                 .iter()
@@ -207,7 +214,7 @@ impl TableName {
                 .send(|| http::post(url.as_str()).json(&request), &self.what())
                 .and_then(http::Response::json)
                 .map_err(|problem| if done.inserted == 0 { problem } else { problem.context(partly(done.inserted)) })?;
-            let refused = refused_rows(&answer, batch * INSERTED_ROWS);
+            let refused = refused_rows(&answer, before);
             if !refused.is_empty() && !skip {
                 return Err(self.refusal(&refused, rows.len(), done.inserted));
             }
@@ -232,6 +239,16 @@ impl TableName {
         .hint("`skip_invalid` writes the others")
         .with_details(json!({ "rows": refused.iter().take(TOLD_ROWS).collect::<Vec<_>>(), "inserted": before }))
     }
+}
+
+/// How many rows go into one request, at least one.
+fn fitting(rows: &[Map<String, Value>]) -> usize {
+    let mut bytes = 0;
+    let fits = rows.iter().take(INSERTED_ROWS).take_while(|row| {
+        bytes += blockyard_sdk::serde_json::to_string(row).map_or(0, |text| text.len()) + 100;
+        bytes <= INSERTED_BYTES
+    });
+    fits.count().max(1)
 }
 
 fn partly(rows: u64) -> String {
