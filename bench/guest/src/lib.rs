@@ -67,5 +67,6 @@ bundle! {
     name: "bench",
     description: "Operations to be measured",
     types: [Bench],
-    capabilities: ["clock", "http {config.base_url}"],
+    // `secrets`: requests may carry them, and the SDK links what they need.
+    capabilities: ["clock", "http {config.base_url}", "secrets"],
 }

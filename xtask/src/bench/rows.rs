@@ -60,7 +60,7 @@ pub(super) fn measure(
     };
     let port = server.port.to_string();
     let people = format!(
-        "create table people as select i::bigint as id, name, city, height::float8, weight::float8
+        "create table people as select id::bigint as id, name, city, height::float8, weight::float8
          from (select {COLUMNS} from generate_series(1, {MANY}) as n (i)) as people"
     );
     let mut psql = Command::new(setup::find("psql").ok_or("there is no psql")?);

@@ -117,9 +117,10 @@ fn fill(bench: &Bench, blocks: u64) -> Result {
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;
          CREATE TEMP TABLE fill AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {blocks})
              SELECT i, 'f' || i || '-' || (i * 7919 % 1000003) AS name FROM n;
-         INSERT OR IGNORE INTO blocks (type, name, newest, data_key, key_id, created_at)
+         DELETE FROM fill WHERE EXISTS (SELECT 1 FROM blocks b WHERE b.type = 'zoo-cage' AND b.name = fill.name);
+         INSERT INTO blocks (type, name, newest, data_key, key_id, created_at)
              SELECT b.type, f.name, 1, b.data_key, b.key_id, b.created_at FROM fill f, blocks b WHERE b.name = 'plain';
-         INSERT OR IGNORE INTO revisions (block, revision, bundle, checksum, config, seal, author, created_at)
+         INSERT INTO revisions (block, revision, bundle, checksum, config, seal, author, created_at)
              SELECT b.id, 1, r.bundle, r.checksum, r.config, r.seal, r.author, r.created_at
              FROM fill f JOIN blocks b ON b.type = 'zoo-cage' AND b.name = f.name,
                   (SELECT r.* FROM revisions r JOIN blocks p ON p.id = r.block WHERE p.name = 'plain' AND r.revision = 1) r;
