@@ -2,6 +2,7 @@
 //! standard interface `database`.
 
 mod catalog;
+mod kind;
 mod load;
 mod parameters;
 mod parquet_file;

@@ -6,7 +6,8 @@ use blockyard_sdk::prelude::*;
 use blockyard_sdk::sql::{self, Connection, Timestamp, Transaction, Value as SqlValue};
 
 use crate::Dialect;
-use crate::rows::{Batch, Column, Format, Kind, Rows};
+use crate::kind::Kind;
+use crate::rows::{Batch, Column, Format, Rows};
 
 /// Rows of one statement.
 const ROWS: usize = 500;
@@ -54,13 +55,14 @@ impl Target<'_> {
             transaction.execute(&self.create(&rows.columns), &[])?;
         }
         let (columns, mut count) = (rows.columns.clone(), 0u64);
+        let own: Vec<Option<String>> = columns.iter().map(|column| self.type_of(&column.name)).collect();
         let outcome = loop {
             let batch = match rows.next(size) {
                 Ok(batch) if batch.is_empty() => break Ok(()),
                 Ok(batch) => batch,
                 Err(problem) => break Err(problem.context(format!("after {count} rows"))),
             };
-            let batch = match self.fitting(batch, &columns, format, count) {
+            let batch = match self.fitting(batch, &columns, &own, format, count) {
                 Ok(batch) => batch,
                 Err(problem) => break Err(problem),
             };
@@ -139,10 +141,17 @@ impl Target<'_> {
     }
 
     /// The values as the database takes them for its columns.
-    fn fitting(&self, mut batch: Batch, columns: &[Column], format: Format, before: u64) -> Result<Batch> {
+    fn fitting(
+        &self,
+        mut batch: Batch,
+        columns: &[Column],
+        own: &[Option<String>],
+        format: Format,
+        before: u64,
+    ) -> Result<Batch> {
         let create = self.types.is_empty();
         for (row, number) in batch.iter_mut().zip(before + 1..) {
-            for (value, column) in row.iter_mut().zip(columns) {
+            for ((value, column), own) in row.iter_mut().zip(columns).zip(own) {
                 // What was made for numbers gets numbers: not all databases say it otherwise.
                 if create && !column.kind.takes(value) {
                     let found: String = as_text(value).chars().take(SHOWN_CHARACTERS).collect();
@@ -152,7 +161,7 @@ impl Target<'_> {
                     )
                     .hint("make the table before, with a type that takes all of the column's values"));
                 }
-                if let Some(fitting) = self.fit(value, column, format) {
+                if let Some(fitting) = self.fit(value, column.kind, own.as_deref(), format) {
                     *value = fitting;
                 }
             }
@@ -169,12 +178,11 @@ impl Target<'_> {
         self.types.iter().find(|(own, _)| same(own)).map(|(_, kind)| kind.to_ascii_lowercase())
     }
 
-    fn fit(&self, value: &SqlValue, column: &Column, format: Format) -> Option<SqlValue> {
-        let own = self.type_of(&column.name);
-        let is = |names: &[&str]| own.as_ref().is_none_or(|own| names.iter().any(|name| own.starts_with(name)));
-        let is_json =
-            column.kind == Kind::Json && own.is_none() || own.as_ref().is_some_and(|own| own.starts_with("json"));
-        let fitting = match (value, column.kind) {
+    /// What stands for a value of this kind in a column of the table's own type; none for itself.
+    fn fit(&self, value: &SqlValue, kind: Kind, own: Option<&str>, format: Format) -> Option<SqlValue> {
+        let is = |names: &[&str]| own.is_none_or(|own| names.iter().any(|name| own.starts_with(name)));
+        let is_json = own.map_or(kind == Kind::Json, |own| own.starts_with("json"));
+        let fitting = match (value, kind) {
             (SqlValue::Null, _) => return None,
             // What JSON says stays JSON, its texts and numbers, too.
             (_, _) if format == Format::Ndjson && is_json => Some(SqlValue::Json(match value {
@@ -197,23 +205,19 @@ impl Target<'_> {
             }
             _ => None,
         };
-        let is_of_others = |value: &SqlValue| {
-            matches!(
-                value,
-                SqlValue::Date(_)
-                    | SqlValue::Time(_)
-                    | SqlValue::Timestamp(_)
-                    | SqlValue::Uuid(_)
-                    | SqlValue::Json(_)
-                    | SqlValue::Decimal(_)
-                    | SqlValue::Other(_)
-            )
-        };
-        match (self.dialect, fitting) {
-            (Dialect::Sqlite, Some(fitting)) if is_of_others(&fitting) => Some(SqlValue::Text(as_text(&fitting))),
-            (Dialect::Sqlite, None) if is_of_others(value) => Some(SqlValue::Text(as_text(value))),
-            (_, fitting) => fitting,
-        }
+        // SQLite has no such types; their texts are what it can compare.
+        let stored = fitting.as_ref().unwrap_or(value);
+        let is_text = matches!(
+            stored,
+            SqlValue::Date(_)
+                | SqlValue::Time(_)
+                | SqlValue::Timestamp(_)
+                | SqlValue::Uuid(_)
+                | SqlValue::Json(_)
+                | SqlValue::Decimal(_)
+                | SqlValue::Other(_)
+        );
+        if self.dialect == Dialect::Sqlite && is_text { Some(SqlValue::Text(as_text(stored))) } else { fitting }
     }
 
     fn create(&self, columns: &[Column]) -> String {
@@ -246,7 +250,7 @@ pub(crate) fn as_text(value: &SqlValue) -> String {
 }
 
 /// A name in quotes, so that whatever it is made of it is one.
-pub(crate) fn quoted(name: &str, dialect: Dialect) -> String {
+fn quoted(name: &str, dialect: Dialect) -> String {
     match dialect {
         Dialect::Mysql => format!("`{}`", name.replace('`', "``")),
         Dialect::Sqlite | Dialect::Postgres => format!("\"{}\"", name.replace('"', "\"\"")),
@@ -292,8 +296,7 @@ mod tests {
     #[test]
     fn values_are_what_the_database_takes() {
         let fit = |dialect, value: SqlValue, kind| {
-            let column = Column { name: "c".to_owned(), kind };
-            Target { dialect, schema: None, table: "t", types: BTreeMap::new() }.fit(&value, &column, Format::Csv)
+            Target { dialect, schema: None, table: "t", types: BTreeMap::new() }.fit(&value, kind, None, Format::Csv)
         };
         let text = |text: &str| SqlValue::Text(text.to_owned());
         assert!(matches!(fit(Dialect::Sqlite, text("TRUE"), Kind::Boolean), Some(SqlValue::Boolean(true))));

@@ -202,9 +202,8 @@ impl TableName {
             let before = rows.len() - left.len();
             let (batch, rest) = left.split_at(fitting(left));
             left = rest;
-            let rows = batch;
             let name = random::bytes(12).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-            let named: Vec<Value> = rows
+            let named: Vec<Value> = batch
                 .iter()
                 .enumerate()
                 .map(|(at, row)| json!({ "insertId": format!("{name}-{at}"), "json": row }))
@@ -216,9 +215,9 @@ impl TableName {
                 .map_err(|problem| if done.inserted == 0 { problem } else { problem.context(partly(done.inserted)) })?;
             let refused = refused_rows(&answer, before);
             if !refused.is_empty() && !skip {
-                return Err(self.refusal(&refused, rows.len(), done.inserted));
+                return Err(self.refusal(&refused, batch.len(), done.inserted));
             }
-            done.inserted += (rows.len() - refused.len()) as u64;
+            done.inserted += (batch.len() - refused.len()) as u64;
             done.refused.extend(refused);
         }
         Ok(done)
