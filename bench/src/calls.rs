@@ -94,5 +94,5 @@ async fn crowd(block: &Block, callers: usize) -> Outcome<(Vec<f64>, f64)> {
 
 async fn spin(yard: Yard) -> Result<(), blockyard::Error> {
     let block = yard.block("bench/b").await?;
-    block.call_with("spin", json!({}), None, Deadline(Duration::from_secs(60))).await.map(drop)
+    block.call_with("spin", json!({}), None, Deadline::within(Duration::from_secs(60))).await.map(drop)
 }

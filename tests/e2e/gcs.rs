@@ -32,7 +32,7 @@ fn an_object_is_stored_described_and_read() {
 #[test]
 fn a_large_object_goes_in_chunks() {
     let Some(cloud) = Cloud::start() else { return };
-    for length in [8 << 20, (16 << 20) + 12_345] {
+    for length in [16 << 20, (32 << 20) + 12_345] {
         let bytes = noise(length);
         let put = cloud.put("large", &bytes, &["--args", r#"{"metadata": {"made-by": "a test"}}"#]);
         assert_eq!(put["size"], length);
@@ -230,13 +230,13 @@ fn an_upload_that_is_cut_goes_on_where_it_was() {
             // The second chunk never arrives, and then the server is busy for a moment.
             1 => Fate::CutRequest,
             2 => Fate::Answer(503, String::new()),
-            3 => Fate::Held(8 << 20),
+            3 => Fate::Held(16 << 20),
             _ => Fate::Pass,
         }
     }) else {
         return;
     };
-    let bytes = noise((24 << 20) + 7);
+    let bytes = noise((48 << 20) + 7);
     let put = cloud.put("large", &bytes, &[]);
     assert_eq!(put["size"], bytes.len());
     assert!(cloud.stored("data/large").expect("on the disk") == bytes);
@@ -263,11 +263,11 @@ fn an_upload_of_which_a_part_was_kept_is_sent_from_there() {
     }) else {
         return;
     };
-    let file = cloud.write("input", &noise(9 << 20));
+    let file = cloud.write("input", &noise(17 << 20));
     let refused = cloud.refused(1, &["put", "--path", "large", "--in", file.to_str().expect("a path")]);
     assert!(refused.contains("enough (status 403)"), "{refused}");
     let parts = parts.lock().expect("no panic");
-    assert_eq!(*parts, ["bytes 0-8388607/*", "bytes */*", "bytes 1048576-8388607/*"]);
+    assert_eq!(*parts, ["bytes 0-16777215/*", "bytes */*", "bytes 1048576-16777215/*"]);
     assert_eq!(cloud.stored("data/large"), None);
 }
 
@@ -281,7 +281,7 @@ fn what_arrived_damaged_is_not_kept() {
     }) else {
         return;
     };
-    let file = cloud.write("input", &noise((16 << 20) + 7));
+    let file = cloud.write("input", &noise((32 << 20) + 7));
     let refused = cloud.refused(1, &["put", "--path", "large", "--in", file.to_str().expect("a path")]);
     assert!(refused.contains("is not what was sent (CRC32C `") && refused.contains("it was removed"), "{refused}");
     assert_eq!(cloud.stored("data/large"), None);

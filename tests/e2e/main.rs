@@ -40,6 +40,7 @@ mod sql_files;
 mod sql_operations;
 mod sql_stop;
 mod sqlite;
+mod storage_rest;
 mod telemetry;
 mod tokens;
 mod traces;

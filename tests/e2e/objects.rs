@@ -23,7 +23,7 @@ fn folder(cloud: &Cloud, name: &str, files: &[(&str, &[u8])]) -> PathBuf {
 fn files_are_copied_up_down_and_across() {
     let Some(cloud) = Cloud::start() else { return };
     let yard = &cloud.yard;
-    let bytes = noise((9 << 20) + 1);
+    let bytes = noise((17 << 20) + 1);
     let file = cloud.write("a.bin", &bytes);
     let file = file.to_str().expect("a path");
     let copied = yard.json(&["cp", file, "gcs-bucket/zoo:x/a.bin"]);

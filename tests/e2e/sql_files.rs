@@ -76,9 +76,10 @@ fn one_bad_row_in_a_thousand_is_named_and_nothing_stays() {
         assert_eq!(count_of(yard, block), 0, "{dialect}");
         // A file that is broken further down, into a table that was made for it.
         yard.ok(&["execute", block, "drop table birds"]);
-        let broken = csv.replace("900,owl", "900,owl,more");
+        (1_001..=5_500).for_each(|id| csv.push_str(&format!("{id},owl\n")));
+        let broken = csv.replace("5200,owl", "5200,owl,more");
         let refused = load(yard, block, "birds.csv", broken.as_bytes(), &[]);
-        assert!(refused.code == 1 && refused.stderr.contains("after 500 rows"), "{dialect}: {}", refused.stderr);
+        assert!(refused.code == 1 && refused.stderr.contains("after 5000 rows"), "{dialect}: {}", refused.stderr);
         assert!(!yard.ok(&["call", block, "tables"]).contains("birds"), "{dialect}: the table is gone again");
     });
 }
@@ -179,11 +180,11 @@ fn numbers_keep_their_digits_and_columns_their_types() {
         yard.ok(&["execute", block, "drop table birds"]);
         // What does not fit what the first rows said is an error with its row, also where the database would take it.
         let mut csv = "id,code\n".to_owned();
-        (1..=600).for_each(|id| csv.push_str(&format!("{id},{id}\n")));
-        csv.push_str("601,0012\n");
+        (1..=6_000).for_each(|id| csv.push_str(&format!("{id},{id}\n")));
+        csv.push_str("6001,0012\n");
         let refused = load(yard, block, "birds.csv", csv.as_bytes(), &[]);
         assert!(
-            refused.stderr.contains("row 601: column `code` has `0012`, and whole numbers in the rows"),
+            refused.stderr.contains("row 6001: column `code` has `0012`, and whole numbers in the rows"),
             "{dialect}: {}",
             refused.stderr
         );

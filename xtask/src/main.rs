@@ -1,8 +1,8 @@
 //! The workshop. Each task does its own set-up and says what it does.
 //!
 //! - `cargo xtask demo`: the main job on real data, as a short story.
-//! - `cargo xtask test [--long MINUTES]`: all tests, with the servers that they need; so many minutes for each
-//!   fuzz target, and properties with many more cases.
+//! - `cargo xtask test [--long MINUTES] [NAME …]`: all tests, or those in whose path one of the names is, with the
+//!   servers that they need; so many minutes for each fuzz target, and properties with many more cases.
 //! - `cargo xtask bench [P3 …]`: what it costs, against references measured in the same run.
 //! - `cargo xtask bundles`: builds the bundles of this repository into `target/dist`.
 
@@ -25,11 +25,16 @@ fn main() -> ExitCode {
     let task = std::env::args().nth(1);
     let done = match task.as_deref() {
         Some("demo") => demo::run(),
-        Some("test") => test::run(std::env::args().skip_while(|word| word != "--long").nth(1)),
+        Some("test") => {
+            let mut names: Vec<String> = std::env::args().skip(2).collect();
+            let long = names.iter().position(|word| word == "--long");
+            let minutes = long.map(|at| names.drain(at..names.len().min(at + 2)).nth(1).unwrap_or_default());
+            test::run(minutes, &names)
+        }
         Some("bench") => bench::measure(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("bundles") => bundles(),
         _ => {
-            eprintln!("cargo xtask demo | test [--long MINUTES] | bench | bundles");
+            eprintln!("cargo xtask demo | test [--long MINUTES] [NAME …] | bench | bundles");
             return ExitCode::from(2);
         }
     };

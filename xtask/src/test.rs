@@ -43,7 +43,11 @@ const SUITES: [(&str, &[Need]); 6] = [
 ];
 
 /// `long` is for how many minutes each fuzz target runs, where it is more than the second of every run.
-pub(crate) fn run(long: Option<String>) -> Result {
+/// Of the tests those whose path has one of the `names` in it; all where there is none.
+pub(crate) fn run(long: Option<String>, names: &[String]) -> Result {
+    if let Some(minutes) = long.as_ref().filter(|minutes| minutes.parse::<u32>().is_err()) {
+        return Err(format!("`--long` takes a number of minutes, not `{minutes}`"));
+    }
     let begun = Instant::now();
     setup::toolchain()?;
     let mut skipped = Vec::new();
@@ -80,6 +84,10 @@ pub(crate) fn run(long: Option<String>) -> Result {
 
     let mut tests = setup::cargo();
     tests.args(["test", "--workspace", "--no-fail-fast"]);
+    if !names.is_empty() {
+        // Documentation has no names.
+        tests.args(["--lib", "--bins", "--tests", "--"]).args(names);
+    }
     tests.env("BLOCKYARD_TEST_BINARY", binary);
     tests.env("BLOCKYARD_TEST_ETL", setup::built("flights-etl"));
     for (name, file) in bundles {

@@ -58,7 +58,7 @@ pub(super) async fn run(arguments: Call, context: &Context) -> Outcome {
 
     let deadline = matches
         .get_one::<u64>("timeout")
-        .map_or_else(Deadline::default, |seconds| Deadline(Duration::from_secs(*seconds)));
+        .map_or_else(Deadline::default, |seconds| Deadline::within(Duration::from_secs(*seconds)));
     let reply = block.call_with(&name, given, input, deadline).await?;
     context.log(&reply.log);
     match reply.output {
@@ -126,7 +126,7 @@ fn flags(address: &PinnedAddress, operation: &Operation) -> clap::Command {
                 .long("timeout")
                 .value_name("SECONDS")
                 .value_parser(clap::value_parser!(u64).range(1..=86_400))
-                .help("How long the call may take; 300 where nothing is said"),
+                .help("How long the call may take; where nothing is said 300, and more while bytes pass"),
         )
         .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Agree to a destructive operation"))
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print errors as JSON"))

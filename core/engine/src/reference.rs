@@ -187,31 +187,6 @@ impl Assembly<'_> {
         let block_type = type_of(manifest, &record.address)?;
         let mut config = document.config.clone();
         let Places { secrets, references, .. } = block_type.schema.places(&document.config);
-        for place in secrets {
-            let Some(slot) = config.pointer_mut(place.pointer.as_str()) else { continue };
-            if slot.is_null() {
-                continue;
-            }
-            let material = match (document.secrets.get(&place.pointer), source(slot)) {
-                (Some(value), _) => Material::Value(value.clone()),
-                (None, Some(source)) => Material::Source(source),
-                (None, None) => Material::Destroyed,
-            };
-            let pointer = at.join(&place.pointer);
-            *slot = secret_marker(&pointer);
-            self.secrets.push(WholeSecret {
-                pointer,
-                // Fields in an origin are those of the block whose secret it is, whoever builds on it.
-                audience: place
-                    .audience
-                    .iter()
-                    .filter_map(|audience| audience.parse::<Audience>().ok()?.expand(&document.config))
-                    .collect(),
-                owner: record.address.clone(),
-                field: place.pointer,
-                material,
-            });
-        }
         for place in references {
             let Some(slot) = config.pointer_mut(place.pointer.as_str()) else { continue };
             let gone = |what: &str| {
@@ -239,6 +214,33 @@ impl Assembly<'_> {
                 BLOCK_MARKER: target.to_string(),
                 "revision": part.record.revision.number(),
                 "config": config,
+            });
+        }
+        for place in secrets {
+            // Fields in an origin are those of the block whose secret it is and of those that it builds on,
+            // whoever builds on it.
+            let audience = place
+                .audience
+                .iter()
+                .filter_map(|audience| audience.parse::<Audience>().ok()?.expand(&config))
+                .collect();
+            let Some(slot) = config.pointer_mut(place.pointer.as_str()) else { continue };
+            if slot.is_null() {
+                continue;
+            }
+            let material = match (document.secrets.get(&place.pointer), source(slot)) {
+                (Some(value), _) => Material::Value(value.clone()),
+                (None, Some(source)) => Material::Source(source),
+                (None, None) => Material::Destroyed,
+            };
+            let pointer = at.join(&place.pointer);
+            *slot = secret_marker(&pointer);
+            self.secrets.push(WholeSecret {
+                pointer,
+                audience,
+                owner: record.address.clone(),
+                field: place.pointer,
+                material,
             });
         }
         Ok(config)

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use crate::block::Block;
 use crate::{ByteStream, Deadline, Error, ErrorKind, Input, Problem};
 
-/// How long one object may take where nothing is said: a day, for objects have any size.
-const OBJECT_TIME: Duration = Duration::from_secs(86_400);
+/// How long the storage may take for a copy on its own side: a day, for objects have any size, and no
+/// byte passes here.
+const COPY_TIME: Duration = Duration::from_secs(86_400);
 
 /// CRC32C (RFC 3720, appendix B.4), sixteen bytes at a time.
 static CRC32C: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
@@ -118,7 +119,7 @@ impl ObjectStorage {
     /// # Errors
     /// There is none; what else the storage says.
     pub async fn get(&self, path: &str) -> Result<(Object, ByteStream), Error> {
-        let reply = self.block.call_with("get", json!({ "path": path }), None, Deadline(OBJECT_TIME)).await?;
+        let reply = self.block.call("get", json!({ "path": path })).await?;
         let object: Object = read(reply.result)?;
         let (_, stream) = reply.output.ok_or_else(|| Error::new(ErrorKind::Bundle, "the bundle gave no bytes"))?;
         let stream = whole(stream, &object);
@@ -134,7 +135,7 @@ impl ObjectStorage {
         if let Some(content_type) = &options.content_type {
             arguments["content_type"] = content_type.as_str().into();
         }
-        read(self.block.call_with("put", arguments, Some(input), Deadline(OBJECT_TIME)).await?.result)
+        read(self.block.call_with("put", arguments, Some(input), Deadline::default()).await?.result)
     }
 
     /// Removes an object.
@@ -151,7 +152,7 @@ impl ObjectStorage {
     /// There is none; what else the storage says.
     pub async fn copy(&self, from: &str, to: &str) -> Result<Object, Error> {
         let arguments = json!({ "from": from, "to": to });
-        read(self.block.call_with("copy", arguments, None, Deadline(OBJECT_TIME)).await?.result)
+        read(self.block.call_with("copy", arguments, None, Deadline::within(COPY_TIME)).await?.result)
     }
 }
 

@@ -5,14 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use blockyard_model::{Audience, Capability, Effect, Pointer, SafeRequest, SecretValue};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::Instant;
 use wasmtime::component::ResourceAny;
 use wasmtime::{Store, UpdateDeadline};
 
@@ -21,6 +19,7 @@ use crate::bindings::exports::blockyard::bundle::block_types::{self, Output};
 use crate::bindings::{BundleReveal as Exports, BundleRevealPre as BundlePre};
 use crate::capability::reveal::RevealHook;
 use crate::capability::streams::Body;
+use crate::deadline::{Clock, Deadline};
 use crate::drive::{Halt, drive};
 use crate::failure::Ended;
 use crate::output::{ByteStream, Input};
@@ -52,10 +51,6 @@ pub struct CallSecret {
     /// For whom, with the fields of its block's configuration in place.
     pub audience: Vec<Audience>,
 }
-
-/// How long a call may take, waiting included.
-#[derive(Debug, Clone, Copy)]
-pub struct Deadline(pub Duration);
 
 /// All that a call needs besides the operation.
 #[derive(Debug)]
@@ -110,12 +105,6 @@ pub enum LogLevel {
     Error,
 }
 
-impl Default for Deadline {
-    fn default() -> Self {
-        Self(limits::CALL_TIME)
-    }
-}
-
 impl Sandbox {
     /// Calls an operation. Arguments are checked by the caller, who knows their schema.
     ///
@@ -134,7 +123,7 @@ impl Sandbox {
         self.call(bundle, invocation, move |mut call, block| async move {
             let input = match input {
                 Some(input) => {
-                    let pushed = call.store.data_mut().table.push(Body::input(input));
+                    let pushed = call.store.data_mut().table.push(Body::input(call.clock.input(input)));
                     Some(pushed.map_err(|error| call.ended(&error.into()))?)
                 }
                 None => None,
@@ -150,7 +139,7 @@ impl Sandbox {
                     let body = call.store.data_mut().table.delete(body);
                     let body = body.map_err(|error| call.bad_answer(format!("{error:#}")))?;
                     let media_type = body.media_type().to_owned();
-                    Some((media_type, redacted(body.into_stream(), call.redactor())))
+                    Some((media_type, call.clock.output(redacted(body.into_stream(), call.redactor()))))
                 }
                 Output::Parts(parts) => Some(("application/octet-stream".to_owned(), call.pull(parts))),
             };
@@ -199,19 +188,19 @@ impl Sandbox {
         state.http = self.http.clone();
         state.reveal = reveal;
         let redactor = state.redactor.clone();
-        let time = deadline.0;
-        let deadline = Instant::now() + time;
+        let clock = deadline.begin();
+        let time = clock.clone();
         let sandbox = self.clone();
         let whole = async move {
             // A call holds its turn until its store is gone. It waits for nothing else than that while it
             // has none: calls that this one needed (a secret read from another block) are over by now.
             let turn = sandbox.turns.clone().acquire_owned().await.expect("the semaphore is never closed");
-            let call = Call::begin(&sandbox, &linked, state, time, deadline, turn).await?;
+            let call = Call::begin(&sandbox, &linked, state, time, turn).await?;
             work(call, seen).await
         };
-        match drive(whole, deadline).await {
+        match drive(whole, clock.clone()).await {
             Ok(done) => done,
-            Err(Halt::Deadline) => Err(HostError::Deadline(time)),
+            Err(Halt::Deadline) => Err(clock.error()),
             Err(Halt::Panic(reason)) => Err(HostError::Panic {
                 bundle: bundle.name(),
                 reason: cut(redactor.text(reason), limits::MESSAGE_BYTES),
@@ -239,8 +228,7 @@ impl Sandbox {
 struct Call {
     store: Store<CallState>,
     exports: Exports,
-    deadline: Instant,
-    time: Duration,
+    clock: Clock,
     _running: Running,
     _turn: OwnedSemaphorePermit,
 }
@@ -250,14 +238,13 @@ impl Call {
         sandbox: &Sandbox,
         linked: &BundlePre<CallState>,
         state: CallState,
-        time: Duration,
-        deadline: Instant,
+        clock: Clock,
         turn: OwnedSemaphorePermit,
     ) -> Result<Self, HostError> {
         let running = sandbox.ticker.run();
         let mut store = sandbox.store(state);
         match linked.instantiate_async(&mut store).await {
-            Ok(exports) => Ok(Self { store, exports, deadline, time, _running: running, _turn: turn }),
+            Ok(exports) => Ok(Self { store, exports, clock, _running: running, _turn: turn }),
             Err(error) => Err(ended(store.data(), &error)),
         }
     }
@@ -308,18 +295,21 @@ impl Call {
     /// last piece, until nobody reads any more, or until the deadline.
     fn pull(self, parts: ResourceAny) -> ByteStream {
         let (sender, receiver) = mpsc::channel::<Result<Bytes, Problem>>(1);
-        let (deadline, time, redactor) = (self.deadline, self.time, self.redactor());
+        let (clock, redactor) = (self.clock.clone(), self.redactor());
+        let given = clock.clone();
         tokio::spawn(async move {
-            let ended = match drive(self.send_parts(parts, sender.clone()), deadline).await {
+            let ended = match drive(self.send_parts(parts, sender.clone()), clock.clone()).await {
                 Ok(ended) => ended,
-                Err(Halt::Deadline) => Err(stopped(HostError::Deadline(time).to_string())),
+                Err(Halt::Deadline) => Err(stopped(clock.error().to_string())),
                 Err(Halt::Panic(reason)) => Err(stopped(redactor.text(reason))),
             };
             if let Err(problem) = ended {
                 let _ = sender.send(Err(problem)).await;
             }
         });
-        stream::unfold(receiver, async |mut receiver| receiver.recv().await.map(|chunk| (chunk, receiver))).boxed()
+        let pieces =
+            stream::unfold(receiver, async |mut receiver| receiver.recv().await.map(|chunk| (chunk, receiver)));
+        given.output(pieces.boxed())
     }
 
     async fn send_parts(

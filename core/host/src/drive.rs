@@ -13,8 +13,8 @@ use std::task::Poll;
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
 
+use crate::deadline::{Clock, Over};
 use crate::limits;
 
 /// Why work did not come to its end.
@@ -32,7 +32,7 @@ type Work<T> = Pin<Box<dyn Future<Output = Result<T, Box<dyn Any + Send>>> + Sen
 /// thread of its own.
 pub(crate) async fn drive<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
-    deadline: Instant,
+    clock: Clock,
 ) -> Result<T, Halt> {
     let mut work: Work<T> = Box::pin(AssertUnwindSafe(work).catch_unwind());
     let mut spent = std::time::Duration::ZERO;
@@ -46,17 +46,17 @@ pub(crate) async fn drive<T: Send + 'static>(
             Poll::Pending => Poll::Pending,
         }
     });
-    let done = match timeout_at(deadline, inline).await {
-        Err(_) => return Err(Halt::Deadline),
+    let done = match clock.hold(inline).await {
+        Err(Over) => return Err(Halt::Deadline),
         Ok(Some(done)) => done,
-        Ok(None) => on_its_own_thread(work, deadline).await?,
+        Ok(None) => on_its_own_thread(work, clock).await?,
     };
     done.map_err(|panic| Halt::Panic(words(panic.as_ref())))
 }
 
 async fn on_its_own_thread<T: Send + 'static>(
     work: Work<T>,
-    deadline: Instant,
+    clock: Clock,
 ) -> Result<Result<T, Box<dyn Any + Send>>, Halt> {
     let runtime = Handle::current();
     // When this future is dropped, so is `go_on`, and the thread lets go of the work.
@@ -66,7 +66,7 @@ async fn on_its_own_thread<T: Send + 'static>(
             tokio::select! {
                 biased;
                 _ = dropped => Err(Halt::Deadline),
-                done = timeout_at(deadline, work) => done.map_err(|_| Halt::Deadline),
+                done = clock.hold(work) => done.map_err(|Over| Halt::Deadline),
             }
         })
     });
@@ -87,13 +87,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::deadline::Deadline;
 
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_millis(300)
+    fn soon() -> Clock {
+        Deadline::within(Duration::from_millis(300)).begin()
     }
 
-    fn later() -> Instant {
-        Instant::now() + Duration::from_secs(60)
+    fn later() -> Clock {
+        Deadline::within(Duration::from_secs(60)).begin()
     }
 
     /// Computes, and yields as a guest does.

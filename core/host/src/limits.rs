@@ -60,6 +60,9 @@ pub const PURE_TIME: Duration = Duration::from_secs(20);
 pub const VIOLATIONS: usize = 100;
 /// Time from the beginning to the end of a call, waiting included, where the caller sets none.
 pub const CALL_TIME: Duration = Duration::from_secs(300);
+/// Bytes per second at which what passes between a call and its caller gives the call more time: 0.5
+/// megabit per second is less than any line that a data set is sent over.
+pub const SLOWEST_BYTES: u64 = 64 << 10;
 /// Bytes that cross from guest to host in one function call (strings, lists).
 pub const HOST_CALL_BYTES: usize = 64 << 20;
 /// Handles that a guest holds at the same time.

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use blockyard_model::Pointer;
 use serde_json::Value;
-use tokio::time::Instant;
 use wasmtime::Store;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, HasSelf, Linker, ResourceType};
@@ -18,6 +17,7 @@ use crate::bindings::blockyard::bundle::log::{self, Level};
 use crate::bindings::{BundleReveal as Exports, BundleRevealPre as BundlePre};
 use crate::capability::log::{PANIC_PREFIX, one_line};
 use crate::capability::streams::Body;
+use crate::deadline::Deadline;
 use crate::drive::{Halt, drive};
 use crate::failure::Ended;
 use crate::problem::cut;
@@ -145,7 +145,7 @@ impl Sandbox {
             let _turn = turns.acquire_owned().await.expect("the semaphore is never closed");
             question.await
         };
-        match drive(in_turn, Instant::now() + limits::PURE_TIME).await {
+        match drive(in_turn, Deadline::within(limits::PURE_TIME).begin()).await {
             Ok(answer) => answer,
             Err(Halt::Deadline) => Err(HostError::Deadline(limits::PURE_TIME)),
             Err(Halt::Panic(reason)) => Err(HostError::Panic { bundle, reason }),

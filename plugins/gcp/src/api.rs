@@ -18,15 +18,15 @@ const SHOWN_CHARACTERS: usize = 300;
 
 /// Sends a request that may be repeated, until it is answered for good.
 pub(crate) fn send(request: impl Fn() -> Request) -> Result<Response> {
-    send_counting(request).map(|(answer, _)| answer)
+    send_counting(|| Ok(request())).map(|(answer, _)| answer)
 }
 
 /// As [`send`], with the number of times that it was sent: an answer may speak of what an earlier one
 /// did, whose own answer was lost.
-pub(crate) fn send_counting(request: impl Fn() -> Request) -> Result<(Response, u32)> {
+pub(crate) fn send_counting(request: impl Fn() -> Result<Request>) -> Result<(Response, u32)> {
     let mut attempt = 0;
     loop {
-        let (answer, passing) = judge(request().send());
+        let (answer, passing) = judge(request()?.send());
         attempt += 1;
         if attempt == ATTEMPTS || !passing {
             return answer.map(|answer| (answer, attempt));

@@ -7,6 +7,7 @@ mod bigquery;
 mod bucket;
 mod checksum;
 mod credentials;
+mod encryption;
 mod path;
 mod resumable;
 mod secret;

@@ -9,7 +9,10 @@ use blockyard_sdk::prelude::*;
 use crate::api;
 use crate::bucket::GcsBucket;
 use crate::checksum::CRC32C;
-use crate::resumable::{self, CHUNK_BYTES, Session};
+use crate::resumable::{self, CHUNK_BYTES, Session, Target};
+
+/// Bytes that are read at once.
+const READ_BYTES: u32 = 1 << 20;
 
 /// What an object shall be.
 #[derive(Debug)]
@@ -27,17 +30,24 @@ pub(crate) struct Upload<'a> {
 impl Upload<'_> {
     /// Sends all that the body has; gives the object's resource.
     pub(crate) fn send(&self, input: &Body) -> Result<Value> {
-        let first = resumable::fill(input)?;
+        let first = resumable::chunk(input)?;
         let mut digest = CRC32C.digest();
-        let stored = if first.len() < CHUNK_BYTES && self.resource.is_empty() {
-            digest.update(&first);
+        let mut seen = |chunk: &Body| -> Result<()> {
+            let bytes = chunk.again()?;
+            while let Some(bytes) = bytes.read(READ_BYTES)? {
+                digest.update(&bytes);
+            }
+            Ok(())
+        };
+        let stored = if first.size() < Some(u64::from(CHUNK_BYTES)) && self.resource.is_empty() {
+            seen(&first)?;
             self.send_at_once(&first)?
         } else {
             let mut resource = self.resource.clone();
             resource.insert("contentType".to_owned(), self.content_type.as_str().into());
             let (credentials, what) = (self.bucket.credentials()?, self.what());
-            let session = Session::begin(credentials, &self.url("resumable")?, &self.content_type, &what, &resource)?;
-            session.send(first, input, |chunk| digest.update(chunk))?
+            let target = Target { url: &self.url("resumable")?, content_type: &self.content_type, what: &what };
+            Session::begin(credentials, target, self.bucket.key(), &resource)?.send(first, input, seen)?
         };
         self.compare(&stored, digest.finalize())?;
         Ok(stored)
@@ -60,12 +70,12 @@ impl Upload<'_> {
         Ok(url)
     }
 
-    fn send_at_once(&self, bytes: &[u8]) -> Result<Value> {
+    fn send_at_once(&self, bytes: &Body) -> Result<Value> {
         let url = self.url("media")?;
         let credentials = self.bucket.credentials()?;
         let (answer, sent) = api::send_counting(|| {
             let request = http::post(url.as_str()).header("content-type", &self.content_type);
-            credentials.sign(request.body(Body::from_bytes(&self.content_type, bytes)))
+            Ok(credentials.sign(self.bucket.key().with(request.body(bytes.again()?))))
         })?;
         if sent > 1 && self.only_over.is_some() && answer.status == 412 {
             return api::ok(answer, &self.what())

@@ -3,16 +3,14 @@
 use std::collections::BTreeMap;
 
 use blockyard_sdk::prelude::*;
-use blockyard_sdk::sql::{self, Connection, Timestamp, Transaction, Value as SqlValue};
+use blockyard_sdk::sql::{self, Connection, Timestamp, Value as SqlValue};
 
 use crate::Dialect;
 use crate::kind::Kind;
 use crate::rows::{Batch, Column, Format, Rows};
 
-/// Rows of one statement.
-const ROWS: usize = 500;
-/// Values of one statement: SQLite takes 32,766, the others 65,535.
-const VALUES: usize = 32_000;
+/// Rows that go to the database at once.
+const ROWS: usize = 5_000;
 /// The beginning of a value that is shown where it does not fit.
 const SHOWN_CHARACTERS: usize = 40;
 
@@ -44,7 +42,6 @@ impl Target<'_> {
         if rows.columns.is_empty() {
             return Err(Problem::invalid("the file has no columns"));
         }
-        let size = ROWS.min(VALUES / rows.columns.len()).max(1);
         // MySQL and MariaDB end a transaction at a new table.
         let beside = create && self.dialect == Dialect::Mysql;
         if beside {
@@ -55,9 +52,11 @@ impl Target<'_> {
             transaction.execute(&self.create(&rows.columns), &[])?;
         }
         let (columns, mut count) = (rows.columns.clone(), 0u64);
+        let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+        let path: Vec<String> = self.schema.into_iter().chain([self.table]).map(str::to_owned).collect();
         let own: Vec<Option<String>> = columns.iter().map(|column| self.type_of(&column.name)).collect();
         let outcome = loop {
-            let batch = match rows.next(size) {
+            let batch = match rows.next(ROWS) {
                 Ok(batch) if batch.is_empty() => break Ok(()),
                 Ok(batch) => batch,
                 Err(problem) => break Err(problem.context(format!("after {count} rows"))),
@@ -66,26 +65,17 @@ impl Target<'_> {
                 Ok(batch) => batch,
                 Err(problem) => break Err(problem),
             };
-            // The first batch of a file may be larger than the others.
-            for chunk in batch.chunks(size) {
-                if let Err(problem) = self.insert(&transaction, &columns, chunk) {
-                    drop(transaction);
-                    let found = if create {
-                        problem.context(format!("rows {} to {}", count + 1, count + chunk.len() as u64))
-                    } else {
-                        self.find(connection, &columns, chunk, count, problem)
-                    };
-                    return Err(self.take_back(connection, beside, found));
-                }
-                count += chunk.len() as u64;
+            let length = batch.len() as u64;
+            if let Err(problem) = transaction.insert(&path, &names, &batch) {
+                break Err(match problem.details()["row"].as_u64() {
+                    Some(row) => problem.context(format!("row {}", count + row)),
+                    None => problem.context(format!("rows {} to {}", count + 1, count + length)),
+                });
             }
+            count += length;
         };
         match outcome.and_then(|()| transaction.commit()) {
-            Ok(()) => Ok(Loaded {
-                rows: count,
-                columns: columns.into_iter().map(|column| column.name).collect(),
-                created: create,
-            }),
+            Ok(()) => Ok(Loaded { rows: count, columns: names, created: create }),
             Err(problem) => Err(self.take_back(connection, beside, problem)),
         }
     }
@@ -97,47 +87,6 @@ impl Target<'_> {
             _ => "nothing was loaded",
         };
         problem.aftermath(left)
-    }
-
-    /// A server says of a statement with many rows that it does not take them; one by one it says which.
-    fn find(
-        &self,
-        connection: &Connection,
-        columns: &[Column],
-        rows: &[Vec<SqlValue>],
-        before: u64,
-        problem: Problem,
-    ) -> Problem {
-        let (first, last) = (before + 1, before + rows.len() as u64);
-        let Ok(transaction) = connection.begin() else {
-            return problem.context(format!("rows {first} to {last}"));
-        };
-        for (row, number) in rows.iter().zip(first..) {
-            if let Err(problem) = self.insert(&transaction, columns, std::slice::from_ref(row)) {
-                return problem.context(format!("row {number}"));
-            }
-        }
-        problem.context(format!("rows {first} to {last}"))
-    }
-
-    fn insert(&self, transaction: &Transaction, columns: &[Column], rows: &[Vec<SqlValue>]) -> Result<()> {
-        let names: Vec<String> = columns.iter().map(|column| quoted(&column.name, self.dialect)).collect();
-        let mut statement = format!("insert into {} ({}) values ", self.name(), names.join(", "));
-        let mut number = 0;
-        for row in 0..rows.len() {
-            statement.push_str(if row == 0 { "(" } else { ", (" });
-            for column in 0..columns.len() {
-                number += 1;
-                let comma = if column == 0 { "" } else { ", " };
-                match self.dialect {
-                    Dialect::Sqlite => statement.push_str(&format!("{comma}?{number}")),
-                    Dialect::Postgres => statement.push_str(&format!("{comma}${number}")),
-                    Dialect::Mysql => statement.push_str(&format!("{comma}?")),
-                }
-            }
-            statement.push(')');
-        }
-        transaction.execute(&statement, &rows.concat()).map(drop)
     }
 
     /// The values as the database takes them for its columns.

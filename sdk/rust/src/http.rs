@@ -26,6 +26,7 @@ pub struct Request {
     headers: Vec<(String, String)>,
     timeout: Option<Duration>,
     auth: Result<Credential>,
+    secrets: Vec<Result<SecretHeader>>,
     body: Option<Body>,
 }
 
@@ -35,8 +36,15 @@ enum Credential {
     None,
     Bearer(crate::bindings::blockyard::bundle::secrets::Secret),
     Basic(String, crate::bindings::blockyard::bundle::secrets::Secret),
-    Header(String, crate::bindings::blockyard::bundle::secrets::Secret),
     Token(wit::TokenSource),
+}
+
+/// A header that the host makes of a secret.
+#[derive(Debug)]
+struct SecretHeader {
+    name: String,
+    secret: crate::bindings::blockyard::bundle::secrets::Secret,
+    form: wit::SecretForm,
 }
 
 /// An answer. Its body may be passed on unread.
@@ -78,6 +86,7 @@ pub fn request(method: impl Into<String>, url: impl Into<String>) -> Request {
         headers: Vec::new(),
         timeout: None,
         auth: Ok(Credential::None),
+        secrets: Vec::new(),
         body: None,
     }
 }
@@ -125,8 +134,19 @@ impl Request {
 
     /// A header with the secret as its value.
     #[must_use]
-    pub fn secret_header(mut self, name: impl Into<String>, secret: &Secret<String>) -> Self {
-        self.auth = secret.handle().map(|secret| Credential::Header(name.into(), secret));
+    pub fn secret_header(self, name: impl Into<String>, secret: &Secret<String>) -> Self {
+        self.made_of(name, secret, wit::SecretForm::Plain)
+    }
+
+    /// A header with the SHA-256 of the bytes that the secret is base64 of, itself in base64.
+    #[must_use]
+    pub fn secret_digest_header(self, name: impl Into<String>, secret: &Secret<String>) -> Self {
+        self.made_of(name, secret, wit::SecretForm::Base64Sha256)
+    }
+
+    fn made_of(mut self, name: impl Into<String>, secret: &Secret<String>, form: wit::SecretForm) -> Self {
+        let name = name.into();
+        self.secrets.push(secret.handle().map(|secret| SecretHeader { name, secret, form }));
         self
     }
 
@@ -167,10 +187,14 @@ impl Request {
             Credential::None => wit::Auth::None,
             Credential::Bearer(secret) => wit::Auth::Bearer(secret),
             Credential::Basic(user, password) => wit::Auth::Basic((user.clone(), password)),
-            Credential::Header(name, secret) => wit::Auth::Header((name.clone(), secret)),
             Credential::Token(source) => wit::Auth::Token(source),
         };
-        let wit::Response { status, headers, body } = wit::send(&request, &auth, self.body)?;
+        let secrets = self.secrets.into_iter().collect::<Result<Vec<_>>>()?;
+        let secrets: Vec<wit::SecretHeader<'_>> = secrets
+            .iter()
+            .map(|header| wit::SecretHeader { name: header.name.clone(), secret: &header.secret, form: header.form })
+            .collect();
+        let wit::Response { status, headers, body } = wit::send(&request, &auth, &secrets, self.body)?;
         Ok(Response { status, headers, body })
     }
 }

@@ -48,7 +48,7 @@ fn invocation(bundle: &Bundle, deadline: Duration) -> Invocation {
         safe: Vec::new(),
         secrets: BTreeMap::<Pointer, CallSecret>::new(),
         grants: bundle.manifest().capabilities.clone(),
-        deadline: Deadline(deadline),
+        deadline: Deadline::within(deadline),
         reveal: RevealHook::new(async |_| Err(Problem::new("denied", "there is nothing to reveal"))),
     }
 }

@@ -12,7 +12,8 @@ use super::cell::{Cell, Row};
 use super::field::Field;
 use crate::api;
 use crate::credentials::GcpCredentials;
-use crate::resumable::{self, Session};
+use crate::encryption::Key;
+use crate::resumable::{self, Session, Target};
 
 /// How often a job is started anew that failed for a reason which passes.
 const ATTEMPTS: u32 = 4;
@@ -170,7 +171,7 @@ impl Client {
     pub(crate) fn start(&self, configuration: &Value) -> Result<Job> {
         let job_id = job_id();
         let (url, request) = (self.url("/jobs"), self.request(configuration, &[("jobId", &job_id)]));
-        let (answer, sent) = api::send_counting(|| self.credentials.sign(http::post(url.as_str()).json(&request)))?;
+        let (answer, sent) = api::send_counting(|| Ok(self.credentials.sign(http::post(url.as_str()).json(&request))))?;
         // It was started, and the answer that said so did not arrive.
         if sent > 1 && answer.status == 409 {
             return self.job(&job_id, self.location.as_deref());
@@ -184,8 +185,9 @@ impl Client {
         let project = http::percent_encode(&self.project);
         let url = format!("{base}/upload/bigquery/v2/projects/{project}/jobs?uploadType=resumable");
         let request = self.request(configuration, &[("jobId", &job_id())]);
-        let session = Session::begin(&self.credentials, &url, "application/octet-stream", what, &request)?;
-        let made = session.send(resumable::fill(input)?, input, |_| ())?;
+        let target = Target { url: &url, content_type: "application/octet-stream", what };
+        let session = Session::begin(&self.credentials, target, Key(None), &request)?;
+        let made = session.send(resumable::chunk(input)?, input, |_| Ok(()))?;
         Job::read(&made)
     }
 

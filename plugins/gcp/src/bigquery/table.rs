@@ -177,7 +177,8 @@ impl TableName {
             resource["description"] = description.as_str().into();
         }
         let url = client.url(&self.list_path());
-        let (answer, sent) = api::send_counting(|| client.credentials.sign(http::post(url.as_str()).json(&resource)))?;
+        let (answer, sent) =
+            api::send_counting(|| Ok(client.credentials.sign(http::post(url.as_str()).json(&resource))))?;
         // It is there already; or it was made, and the answer that said so did not arrive.
         if answer.status == 409 && (if_absent || sent > 1) {
             return self.describe(&client);

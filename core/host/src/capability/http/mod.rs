@@ -23,6 +23,7 @@ use http::header::{
 };
 use http::{Method, StatusCode};
 use hyper::body::Incoming;
+use sha2::{Digest as _, Sha256};
 use wasmtime::component::Resource;
 use zeroize::Zeroizing;
 
@@ -30,7 +31,9 @@ pub(crate) use self::access::EffectViolation;
 pub(crate) use self::client::Upload;
 use self::client::{HttpClient, download};
 use self::token::{Exchange, Grant, Tokens};
-use crate::bindings::blockyard::bundle::http::{Auth, ClientGrant, Host, HostTokenSource, JwtGrant, Request, Response};
+use crate::bindings::blockyard::bundle::http::{
+    Auth, ClientGrant, Host, HostTokenSource, JwtGrant, Request, Response, SecretForm, SecretHeader,
+};
 use crate::capability::secrets::Secret;
 use crate::capability::streams::Body;
 use crate::limits;
@@ -50,16 +53,12 @@ pub(crate) struct Http {
     tokens: Arc<Tokens>,
 }
 
-/// How a request proves who sends it.
-enum Credential {
-    None,
-    /// A header, and the block's secrets that are in it.
-    Header {
-        name: HeaderName,
-        value: HeaderValue,
-        secrets: Vec<Pointer>,
-    },
-    Token(TokenSource),
+/// A header that is made of a secret of the block.
+struct Injected {
+    name: HeaderName,
+    value: HeaderValue,
+    /// Where the secret stands.
+    secret: Pointer,
 }
 
 /// A request on its way.
@@ -67,11 +66,20 @@ struct Outgoing {
     method: Method,
     url: RequestUrl,
     headers: HeaderMap,
-    credential: Credential,
+    /// What the host adds of the block's secrets.
+    injected: Vec<Injected>,
+    /// Where it gets the access token that it adds.
+    token: Option<TokenSource>,
 }
 
 impl Host for CallState {
-    async fn send(&mut self, request: Request, auth: Auth, body: Option<Resource<Body>>) -> Result<Response, Fault> {
+    async fn send(
+        &mut self,
+        request: Request,
+        auth: Auth,
+        secret_headers: Vec<SecretHeader>,
+        body: Option<Resource<Body>>,
+    ) -> Result<Response, Fault> {
         let traced = trace::host_call("http.send");
         let time = match request.timeout_ms {
             Some(0) => return Err(Problem::new("invalid", "a request cannot be answered within 0 ms").into()),
@@ -86,18 +94,18 @@ impl Host for CallState {
         self.hold_to_effect(method.as_str(), &url)?;
         self.permit(&url.origin)?;
         traced.origin(&url.origin);
-        let credential = self.credential(auth)?;
-        let injected = match &credential {
-            Credential::None => None,
-            Credential::Header { name, .. } => Some(name),
-            Credential::Token(_) => Some(&AUTHORIZATION),
-        };
-        let headers = headers::checked(&request.headers, injected)?;
+        let (mut injected, token) = self.credential(auth)?;
+        for header in secret_headers {
+            injected.push(self.secret_header(&header)?);
+        }
+        let names: Vec<&HeaderName> =
+            injected.iter().map(|header| &header.name).chain(token.as_ref().map(|_| &AUTHORIZATION)).collect();
+        let headers = headers::checked(&request.headers, &names)?;
         let upload = match body {
             Some(body) => Some(self.take_body(body)?),
             None => None,
         };
-        let outgoing = Outgoing { method, url, headers, credential };
+        let outgoing = Outgoing { method, url, headers, injected, token };
         let answered = tokio::time::timeout(time, self.follow(outgoing, upload)).await;
         answered.unwrap_or_else(|_| {
             Err(Problem::new("timeout", format!("no answer within {} ms", time.as_millis())).retryable().into())
@@ -119,9 +127,7 @@ impl CallState {
             let answer = answer.map_err(|problem| self.explain_network(problem, &origin))?;
             upload = Upload::none();
             // A token that was revoked before its time: once more, with a new one.
-            if let (StatusCode::UNAUTHORIZED, Some(token), Credential::Token(source)) =
-                (answer.status(), token, &outgoing.credential)
-            {
+            if let (StatusCode::UNAUTHORIZED, Some(token), Some(source)) = (answer.status(), token, &outgoing.token) {
                 self.http.tokens.forget(&source.exchange, &token).await;
                 if repeatable && !std::mem::replace(&mut refused_once, true) {
                     continue;
@@ -131,7 +137,8 @@ impl CallState {
                 None => return self.response(answer),
                 Some(next) => {
                     if next.origin != outgoing.url.origin {
-                        outgoing.credential = Credential::None;
+                        outgoing.injected.clear();
+                        outgoing.token = None;
                         outgoing.headers.remove(AUTHORIZATION);
                         outgoing.headers.remove(COOKIE);
                     }
@@ -154,21 +161,18 @@ impl CallState {
             headers.insert(USER_AGENT_HEADER, HeaderValue::from_static(USER_AGENT));
         }
         let mut used = None;
-        match &outgoing.credential {
-            Credential::None => {}
-            Credential::Header { name, value, secrets } => {
-                self.for_origin(secrets, &outgoing.url)?;
-                headers.insert(name, value.clone());
-            }
-            Credential::Token(source) => {
-                self.for_origin(&source.secrets, &outgoing.url)?;
-                let networks = self.permit(&source.exchange.url.origin)?;
-                let token = self.http.tokens.get(&self.http.client, &source.exchange, networks).await;
-                let token = token.map_err(|problem| self.explain_network(problem, &source.exchange.url.origin))?;
-                self.also_hide(&token);
-                headers.insert(AUTHORIZATION, bearer(&token)?);
-                used = Some(token);
-            }
+        for Injected { name, value, secret } in &outgoing.injected {
+            self.for_origin(std::slice::from_ref(secret), &outgoing.url)?;
+            headers.insert(name, value.clone());
+        }
+        if let Some(source) = &outgoing.token {
+            self.for_origin(&source.secrets, &outgoing.url)?;
+            let networks = self.permit(&source.exchange.url.origin)?;
+            let token = self.http.tokens.get(&self.http.client, &source.exchange, networks).await;
+            let token = token.map_err(|problem| self.explain_network(problem, &source.exchange.url.origin))?;
+            self.also_hide(&token);
+            headers.insert(AUTHORIZATION, bearer(&token)?);
+            used = Some(token);
         }
         let mut request = http::Request::builder()
             .method(outgoing.method.clone())
@@ -203,15 +207,17 @@ impl CallState {
         Ok(Response { status: head.status.as_u16(), headers, body: self.table.push(body)? })
     }
 
-    fn credential(&mut self, auth: Auth) -> Result<Credential, Fault> {
-        Ok(match auth {
-            Auth::None => Credential::None,
+    /// How a request proves who sends it: a header, or where its token comes from.
+    fn credential(&mut self, auth: Auth) -> Result<(Vec<Injected>, Option<TokenSource>), Fault> {
+        let header = match auth {
+            Auth::None => return Ok((Vec::new(), None)),
+            Auth::Token(source) => return Ok((Vec::new(), Some(self.table.get(&source)?.clone()))),
             Auth::Bearer(secret) => {
-                let (pointer, value) = self.secret(&secret)?;
-                Credential::Header { name: AUTHORIZATION, value: bearer(&value)?, secrets: vec![pointer] }
+                let (secret, value) = self.secret(&secret)?;
+                Injected { name: AUTHORIZATION, value: bearer(&value)?, secret }
             }
             Auth::Basic((user, secret)) => {
-                let (pointer, value) = self.secret(&secret)?;
+                let (secret, value) = self.secret(&secret)?;
                 // RFC 7617: the name ends at the first colon.
                 if user.contains(':') || user.chars().any(char::is_control) {
                     return Err(Problem::new("invalid", "a user name has no `:` and no control characters").into());
@@ -220,15 +226,31 @@ impl CallState {
                 let encoded = SecretValue::new(STANDARD.encode(pair.as_bytes()));
                 self.also_hide(&encoded);
                 let value = sensitive(&format!("Basic {}", encoded.expose()))?;
-                Credential::Header { name: AUTHORIZATION, value, secrets: vec![pointer] }
+                Injected { name: AUTHORIZATION, value, secret }
             }
-            Auth::Header((name, secret)) => {
-                let (pointer, value) = self.secret(&secret)?;
-                let name = headers::may_carry_secret(&name)?;
-                Credential::Header { name, value: sensitive(value.expose())?, secrets: vec![pointer] }
+        };
+        Ok((vec![header], None))
+    }
+
+    /// A header with a secret in it, or with what proves that one has it.
+    fn secret_header(&mut self, header: &SecretHeader) -> Result<Injected, Fault> {
+        let (secret, value) = self.secret(&header.secret)?;
+        let name = headers::may_carry_secret(&header.name)?;
+        let value = match header.form {
+            SecretForm::Plain => sensitive(value.expose())?,
+            SecretForm::Base64Sha256 => {
+                let bytes = STANDARD.decode(value.expose().trim()).map(Zeroizing::new);
+                let bytes = bytes.map_err(|_| {
+                    Problem::new("invalid", format!("the secret `{secret}` is not base64"))
+                        .hint("`openssl rand -base64 32` makes a key")
+                })?;
+                let digest = SecretValue::new(STANDARD.encode(Sha256::digest(&*bytes)));
+                // A key that a person made up could be found by its digest.
+                self.also_hide(&digest);
+                sensitive(digest.expose())?
             }
-            Auth::Token(source) => Credential::Token(self.table.get(&source)?.clone()),
-        })
+        };
+        Ok(Injected { name, value, secret })
     }
 
     /// A secret by its handle.

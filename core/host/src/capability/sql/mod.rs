@@ -12,6 +12,7 @@ mod arrow;
 mod background;
 mod cell;
 mod literal;
+mod many;
 mod mysql;
 mod pool;
 mod postgres;
@@ -203,11 +204,7 @@ impl HostConnection for CallState {
         let access = *access;
         let mut claimed = Claimed::of(slot)?;
         begin(&mut claimed, access).await?;
-        let result = match claimed.start()? {
-            Pooled::Postgres(connection) => postgres::execute_many(connection, &text, parameters, access).await,
-            Pooled::Sqlite(session) => sqlite::execute_many(session, &text, parameters).await,
-            Pooled::Mysql(session) => mysql::execute_many(session, &text, parameters, access).await,
-        };
+        let result = many::execute(claimed.start()?, &text, parameters, access).await;
         claimed.finish();
         end(&mut claimed, if result.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
         Ok(result?)
@@ -253,6 +250,19 @@ impl HostTransaction for CallState {
         let Transaction { slot, access, .. } = self.table.get(&transaction)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: true };
         Ok(execute(Claimed::of(slot)?, statement).await?)
+    }
+
+    async fn insert(
+        &mut self,
+        transaction: Resource<Transaction>,
+        table: Vec<String>,
+        columns: Vec<String>,
+        rows: Vec<Vec<Value>>,
+    ) -> Result<u64, Fault> {
+        let _traced = trace::host_call("sql.transaction.insert");
+        let Transaction { slot, access, .. } = self.table.get(&transaction)?;
+        let (claimed, access) = (Claimed::of(slot)?, *access);
+        Ok(many::insert(claimed, &table, &columns, rows, access).await?)
     }
 
     async fn commit(&mut self, transaction: Resource<Transaction>) -> Result<(), Fault> {

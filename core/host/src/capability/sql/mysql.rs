@@ -25,6 +25,7 @@ use sqlx::{
 };
 
 use self::format::Reading;
+use super::many::{Into, Refused};
 use super::rows::{Head, Sink, Stop};
 use super::{Access, Statement};
 use crate::bindings::blockyard::bundle::sql::{Column, Execution, Target, Value};
@@ -36,6 +37,10 @@ pub(super) const DEFAULT_PORT: u16 = 3306;
 
 /// How long it may take to tell the server that a statement is to stop.
 const KILL_TIME: Duration = Duration::from_secs(3);
+/// Rows of one `INSERT`.
+const STATEMENT_ROWS: usize = 500;
+/// Parameters that a statement may have.
+const STATEMENT_VALUES: usize = 65_535;
 
 /// A connection, and what it takes to stop its statement from another one.
 pub(super) struct Session {
@@ -181,18 +186,39 @@ pub(super) async fn execute_many(
     text: &str,
     sets: Vec<Vec<Value>>,
     access: Access,
-) -> Result<Execution, Problem> {
+) -> Result<Execution, Refused> {
     scan::check(text, access)?;
     let mut total = Execution { rows_affected: 0, last_insert_id: None };
     for (index, parameters) in sets.into_iter().enumerate() {
-        let executed = execute_one(&mut session.connection, text, &parameters).await.map_err(|problem| Problem {
-            message: format!("set {} of the parameters: {}", index + 1, problem.message),
-            ..problem
-        })?;
+        let executed = execute_one(&mut session.connection, text, &parameters).await;
+        let executed = executed.map_err(|problem| Refused::at(index, problem))?;
         total.rows_affected += executed.rows_affected;
         total.last_insert_id = executed.last_insert_id.or(total.last_insert_id);
     }
     Ok(total)
+}
+
+/// Rows into a table, in the transaction that is open: many in one statement.
+pub(super) async fn insert(session: &mut Session, into: &Into, rows: &[Vec<Value>]) -> Result<u64, Refused> {
+    let most = STATEMENT_ROWS.min(STATEMENT_VALUES / into.columns.len()).max(1);
+    let (mut done, mut inserted) = (0, 0);
+    for chunk in rows.chunks(most) {
+        match execute_one(&mut session.connection, &into.statement(chunk.len()), &chunk.concat()).await {
+            Ok(executed) => inserted += executed.rows_affected,
+            // Nothing of the statement was done; one by one they say which it was.
+            Err(problem) if !problem.retryable && chunk.len() > 1 => {
+                let one = into.statement(1);
+                for (index, row) in chunk.iter().enumerate() {
+                    let alone = execute_one(&mut session.connection, &one, row).await;
+                    alone.map_err(|problem| Refused::at(done + index, problem))?;
+                }
+                return Err(problem.into());
+            }
+            Err(problem) => return Err(Refused::at(done, problem)),
+        }
+        done += chunk.len();
+    }
+    Ok(inserted)
 }
 
 pub(super) async fn query(session: &mut Session, statement: Statement, sink: &mut Sink) -> Result<(), Stop> {

@@ -1,6 +1,7 @@
 //! PostgreSQL through sqlx. The server infers each parameter's type from the statement, as `psql`
 //! does; [`format`](mod@format) brings values into those types and back.
 
+mod copy;
 mod foreign;
 mod format;
 mod many;
@@ -17,6 +18,7 @@ use sqlx::{
     SqlSafeStr as _, Statement as _, TypeInfo as _,
 };
 
+pub(super) use self::copy::insert;
 use self::format::{Argument, Reading};
 pub(super) use self::many::execute_many;
 use super::rows::{Head, Sink, Stop};

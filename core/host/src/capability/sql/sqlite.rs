@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 
 use self::raw::{BUSY_TIME, Database, Prepared, Refusal};
 use super::cell::ColumnKind;
+use super::many::Refused;
 use super::rows::{Head, Sink, Stop};
 use super::{Access, Statement};
 use crate::bindings::blockyard::bundle::sql::{Column, Execution, Target, Value};
@@ -187,7 +188,7 @@ pub(super) async fn execute_many(
     session: &mut Session,
     text: &str,
     sets: Vec<Vec<Value>>,
-) -> Result<Execution, Problem> {
+) -> Result<Execution, Refused> {
     super::no_transaction_control(text)?;
     let text = text.to_owned();
     session
@@ -198,10 +199,7 @@ pub(super) async fn execute_many(
             for (index, parameters) in sets.iter().enumerate() {
                 let executed = count(&prepared, parameters.len())
                     .and_then(|()| execute_one(database, &mut prepared, parameters))
-                    .map_err(|problem| Problem {
-                        message: format!("set {} of the parameters: {}", index + 1, problem.message),
-                        ..problem
-                    })?;
+                    .map_err(|problem| Refused::at(index, problem))?;
                 total.rows_affected += executed.rows_affected;
                 total.last_insert_id = executed.last_insert_id;
             }

@@ -14,6 +14,7 @@ use super::foreign;
 use super::format::{self, Reading};
 use crate::bindings::blockyard::bundle::sql::{Execution, Value};
 use crate::capability::sql::cell::Cell;
+use crate::capability::sql::many::Refused;
 use crate::capability::sql::{Access, literal};
 use crate::problem::Problem;
 
@@ -35,7 +36,7 @@ pub(in crate::capability::sql) async fn execute_many(
     text: &str,
     sets: Vec<Vec<Value>>,
     access: Access,
-) -> Result<Execution, Problem> {
+) -> Result<Execution, Refused> {
     super::check(text, access)?;
     let word = crate::capability::sql::first_word(text);
     if sets.len() > FEW && PREPARED.contains(&word.as_str()) {
@@ -43,20 +44,22 @@ pub(in crate::capability::sql) async fn execute_many(
     }
     let mut rows_affected = 0;
     for (index, parameters) in sets.into_iter().enumerate() {
-        let executed =
-            super::execute_one(connection, text, parameters).await.map_err(|problem| of_set(index, problem))?;
+        let executed = super::execute_one(connection, text, parameters).await;
+        let executed = executed.map_err(|problem| Refused::at(index, problem))?;
         rows_affected += executed.rows_affected;
     }
     Ok(Execution { rows_affected, last_insert_id: None })
 }
 
-fn of_set(index: usize, problem: Problem) -> Problem {
-    Problem { message: format!("set {} of the parameters: {}", index + 1, problem.message), ..problem }
-}
-
-async fn at_once(connection: &mut PgConnection, text: &str, sets: &[Vec<Value>]) -> Result<Execution, Problem> {
+/// As [`execute_many`], whatever their number.
+pub(super) async fn at_once(
+    connection: &mut PgConnection,
+    text: &str,
+    sets: &[Vec<Value>],
+) -> Result<Execution, Refused> {
     // The server has parsed the text as one statement after this.
-    let (_, types) = super::describe(connection, text, sets[0].len()).await.map_err(|problem| of_set(0, problem))?;
+    let (_, types) =
+        super::describe(connection, text, sets[0].len()).await.map_err(|problem| Refused::at(0, problem))?;
     let name = format!("blockyard_many_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let prepare = format!("PREPARE {name} AS\n{}", foreign::body(text));
     connection.execute(AssertSqlSafe(prepare)).await.map_err(|error| super::problem(&error))?;
@@ -66,7 +69,7 @@ async fn at_once(connection: &mut PgConnection, text: &str, sets: &[Vec<Value>])
         let mut batch = String::new();
         let mut end = done;
         while end < sets.len() && end - done < SETS && batch.len() < BYTES {
-            push(&mut batch, &name, &sets[end], &types).map_err(|problem| of_set(end, problem))?;
+            push(&mut batch, &name, &sets[end], &types).map_err(|problem| Refused::at(end, problem))?;
             end += 1;
         }
         let mut results = sqlx::raw_sql(AssertSqlSafe(batch)).fetch_many(&mut *connection);
@@ -82,7 +85,7 @@ async fn at_once(connection: &mut PgConnection, text: &str, sets: &[Vec<Value>])
                     let state = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
                     // A position would be one in the text of all the sets.
                     let problem = super::problem(&error).details(&json!({ "sqlstate": state }));
-                    return Err(of_set(done, problem));
+                    return Err(Refused::at(done, problem));
                 }
             }
         }
@@ -113,7 +116,7 @@ fn push(batch: &mut String, name: &str, set: &[Value], types: &[PgTypeInfo]) -> 
 }
 
 /// A value in the server's words, from the bytes that would be sent for it; none for NULL.
-fn words(value: &Value, info: &PgTypeInfo) -> Result<Option<String>, String> {
+pub(super) fn words(value: &Value, info: &PgTypeInfo) -> Result<Option<String>, String> {
     if foreign::text_form(info).is_some() {
         return Ok(foreign::words(value, info));
     }

@@ -13,8 +13,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::{Access, Claimed, Server, batches, fetch, run, value};
 use crate::bindings::blockyard::bundle::sql::{Timestamp, Value};
-use crate::capability::sql::pool::Pooled;
-use crate::capability::sql::{mysql, postgres, sqlite};
+use crate::capability::sql::many;
 
 /// Values of one column, as they go in and as they come out.
 type Values = BoxedStrategy<(Value, Value)>;
@@ -253,21 +252,22 @@ async fn through(
     let sets: Vec<Vec<Value>> =
         (0..).map(Value::Integer).zip(values).map(|(i, value)| vec![i, value.clone()]).collect();
     let count = sets.len() as u64;
-    // The first goes alone: one set and many take different ways.
+    // The first goes alone, half of the others at once, and the rest as rows: three ways to the same values.
     let mut rest = sets;
     let first = rest.remove(0);
+    let rows = rest.split_off(rest.len() / 2);
     let mut claimed = Claimed::of(slot).unwrap();
     let mut changed = 0;
     for sets in [vec![first], rest] {
-        let done = match claimed.start().unwrap() {
-            Pooled::Postgres(connection) => postgres::execute_many(connection, &insert, sets, Access::ReadWrite).await,
-            Pooled::Sqlite(session) => sqlite::execute_many(session, &insert, sets).await,
-            Pooled::Mysql(session) => mysql::execute_many(session, &insert, sets, Access::ReadWrite).await,
-        };
+        let done = many::execute(claimed.start().unwrap(), &insert, sets, Access::ReadWrite).await;
         claimed.finish();
         changed += done.unwrap_or_else(|problem| panic!("{values:?}: {problem:?}")).rows_affected;
     }
     drop(claimed);
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let (path, columns) = (names(&table.split('.').collect::<Vec<_>>()), names(&["i", "v"]));
+    let done = many::insert(Claimed::of(slot).unwrap(), &path, &columns, rows, Access::ReadWrite).await;
+    changed += done.unwrap_or_else(|problem| panic!("{values:?}: {problem:?}"));
     assert_eq!(changed, count);
     let select = format!("select v from {table} order by i");
     let read = fetch(slot, &select, &[]).await.unwrap_or_else(|problem| panic!("{values:?}: {problem:?}"));
@@ -334,9 +334,9 @@ fn many_sets_go_in_few_round_trips() {
         };
         let many = async |sets| {
             let mut claimed = Claimed::of(&slot).unwrap();
-            let Pooled::Postgres(connection) = claimed.start().unwrap() else { panic!() };
+            let pooled = claimed.start().unwrap();
             let insert = "insert into many values ($1, $2, $3) -- one\n;";
-            let done = postgres::execute_many(connection, insert, sets, Access::ReadWrite).await;
+            let done = many::execute(pooled, insert, sets, Access::ReadWrite).await;
             claimed.finish();
             done
         };
@@ -357,5 +357,65 @@ fn many_sets_go_in_few_round_trips() {
             "{}",
             refused.message
         );
+    });
+}
+
+/// A row of a number that is there once, and a word.
+fn row(number: i64, word: &str) -> Vec<Value> {
+    vec![Value::Integer(number), Value::Text(word.to_owned())]
+}
+
+#[test]
+fn a_row_that_is_not_taken_is_named() {
+    for server in Server::all() {
+        server.runtime.block_on(async {
+            let slot = server.open(Access::ReadWrite).await;
+            let table =
+                "create temporary table numbered (n integer primary key, word varchar(10) check (word <> 'bad'))";
+            run(&slot, table).await;
+            let insert = async |rows: Vec<Vec<Value>>| {
+                let (table, columns) = (vec!["numbered".to_owned()], vec!["n".to_owned(), "word".to_owned()]);
+                many::insert(Claimed::of(&slot).unwrap(), &table, &columns, rows, Access::ReadWrite).await
+            };
+            let dialect = server.dialect.as_str();
+            assert_eq!(insert((0..2_000).map(|n| row(n, "good")).collect()).await.unwrap(), 2_000, "{dialect}");
+            assert_eq!(insert(Vec::new()).await.unwrap(), 0);
+            for (at, wrong) in [(1_234, row(7, "good")), (0, row(-1, "bad")), (2, vec![Value::Integer(-1)])] {
+                // Each begins where nothing is.
+                let first = 10_000 * (at + 1);
+                let mut rows: Vec<_> = (first..first + 1_500).map(|n| row(n, "good")).collect();
+                rows[usize::try_from(at).unwrap()] = wrong;
+                let refused = insert(rows).await.expect_err(dialect);
+                let details = refused.details.as_deref().unwrap_or("null");
+                let details: serde_json::Value = serde_json::from_str(details).unwrap();
+                assert_eq!(details["row"], at + 1, "{dialect}: {refused:?}");
+                // SQLite and MySQL have kept what came before it.
+                run(&slot, "delete from numbered where n >= 10000").await;
+            }
+        });
+    }
+}
+
+#[test]
+fn rows_go_where_copies_do_not() {
+    let Some(server) = Server::postgres() else { return };
+    server.runtime.block_on(async {
+        let slot = server.open(Access::ReadWrite).await;
+        run(&slot, "create temporary table behind (n integer primary key, word text)").await;
+        run(&slot, "create temporary view before as select n, word from behind").await;
+        let (table, columns) = (vec!["before".to_owned()], vec!["n".to_owned(), "word".to_owned()]);
+        let insert =
+            async |slot, rows, access| many::insert(Claimed::of(slot).unwrap(), &table, &columns, rows, access).await;
+        let rows = (0..10).map(|n| row(n, "a\\b\tc'")).collect();
+        assert_eq!(insert(&slot, rows, Access::ReadWrite).await.unwrap(), 10);
+        let same = r"select count(*) from behind where word = E'a\\b\tc\''";
+        assert!(matches!(value(&slot, same).await, Value::Integer(10)));
+        let refused = insert(&slot, vec![row(100, "x"), row(3, "x")], Access::ReadWrite).await;
+        let details = refused.unwrap_err().details.unwrap();
+        assert!(details.contains("\"row\":2") && details.contains("23505"), "{details}");
+        // Who only reads puts no rows anywhere.
+        let slot = server.open(Access::ReadOnly).await;
+        let refused = insert(&slot, vec![row(1, "x")], Access::ReadOnly).await;
+        assert_eq!(refused.unwrap_err().code, "effect");
     });
 }

@@ -1,0 +1,188 @@
+//! One statement for many sets of values, and rows into a table.
+
+use blockyard_model::capability::Dialect;
+use serde_json::json;
+
+use super::pool::Pooled;
+use super::{Access, Claimed, mysql, postgres, sqlite};
+use crate::bindings::blockyard::bundle::sql::{Execution, Value};
+use crate::problem::Problem;
+
+/// Why many sets of values were not taken.
+pub(super) struct Refused {
+    /// Which one it was, from 0; none where it was no one in particular.
+    index: Option<usize>,
+    problem: Problem,
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self { index: None, problem }
+    }
+}
+
+impl Refused {
+    pub(super) fn at(index: usize, problem: Problem) -> Self {
+        Self { index: Some(index), problem }
+    }
+
+    /// Where each is a set of parameters.
+    fn of_sets(self) -> Problem {
+        let Self { index, problem } = self;
+        match index {
+            None => problem,
+            Some(index) => {
+                Problem { message: format!("set {} of the parameters: {}", index + 1, problem.message), ..problem }
+            }
+        }
+    }
+
+    /// Where each is a row.
+    fn of_rows(self) -> Problem {
+        let Self { index, problem } = self;
+        let Some(index) = index else { return problem };
+        let mut details = problem.details.as_deref().map_or_else(
+            || json!({}),
+            |text| serde_json::from_str(text).expect("the host writes JSON into its details"),
+        );
+        details["row"] = (index + 1).into();
+        problem.details(&details)
+    }
+}
+
+/// Runs the statement once for each set, in the transaction that is open.
+pub(super) async fn execute(
+    pooled: &mut Pooled,
+    text: &str,
+    sets: Vec<Vec<Value>>,
+    access: Access,
+) -> Result<Execution, Problem> {
+    let executed = match pooled {
+        Pooled::Postgres(connection) => postgres::execute_many(connection, text, sets, access).await,
+        Pooled::Sqlite(session) => sqlite::execute_many(session, text, sets).await,
+        Pooled::Mysql(session) => mysql::execute_many(session, text, sets, access).await,
+    };
+    executed.map_err(Refused::of_sets)
+}
+
+/// A table, and the columns of it that rows are for. The names are in quotes, so that whatever they are
+/// made of they are names.
+pub(super) struct Into {
+    dialect: Dialect,
+    /// The table's own name, without quotes.
+    pub(super) name: String,
+    pub(super) table: String,
+    pub(super) columns: Vec<String>,
+}
+
+impl Into {
+    fn new(dialect: Dialect, table: &[String], columns: &[String]) -> Result<Self, Problem> {
+        let Some(name) = table.last().filter(|_| table.len() <= 2) else {
+            return Err(Problem::new("invalid", "the name of a table has one part, or its schema's before it"));
+        };
+        if columns.is_empty() {
+            return Err(Problem::new("invalid", "rows go into columns, and none was named"));
+        }
+        if table.iter().chain(columns).any(|name| name.is_empty() || name.contains('\0')) {
+            return Err(Problem::new("invalid", "a name is empty, or has a NUL character"));
+        }
+        let quoted = |name: &String| match dialect {
+            Dialect::Mysql => format!("`{}`", name.replace('`', "``")),
+            Dialect::Postgres | Dialect::Sqlite => format!("\"{}\"", name.replace('"', "\"\"")),
+        };
+        Ok(Self {
+            dialect,
+            name: name.clone(),
+            table: table.iter().map(quoted).collect::<Vec<_>>().join("."),
+            columns: columns.iter().map(quoted).collect(),
+        })
+    }
+
+    /// The statement for so many rows.
+    pub(super) fn statement(&self, rows: usize) -> String {
+        let mut statement = format!("insert into {} ({}) values ", self.table, self.columns.join(", "));
+        let width = self.columns.len();
+        for at in 0..rows * width {
+            statement.push_str(match (at, at % width) {
+                (0, _) => "(",
+                (_, 0) => "), (",
+                _ => ", ",
+            });
+            match self.dialect {
+                Dialect::Postgres => statement.push_str(&format!("${}", at + 1)),
+                Dialect::Sqlite | Dialect::Mysql => statement.push('?'),
+            }
+        }
+        statement.push(')');
+        statement
+    }
+}
+
+/// Puts rows into a table, in the transaction that is open.
+pub(super) async fn insert(
+    mut claimed: Claimed,
+    table: &[String],
+    columns: &[String],
+    rows: Vec<Vec<Value>>,
+    access: Access,
+) -> Result<u64, Problem> {
+    if access == Access::ReadOnly {
+        return Err(Problem::new("effect", "the operation only reads, and rows were to go into a table"));
+    }
+    let pooled = claimed.start()?;
+    let dialect = match pooled {
+        Pooled::Postgres(_) => Dialect::Postgres,
+        Pooled::Sqlite(_) => Dialect::Sqlite,
+        Pooled::Mysql(_) => Dialect::Mysql,
+    };
+    let inserted = match check(dialect, table, columns, &rows) {
+        Err(refused) => Err(refused),
+        Ok(_) if rows.is_empty() => Ok(0),
+        Ok(into) => match pooled {
+            Pooled::Postgres(connection) => postgres::insert(connection, &into, &rows).await,
+            Pooled::Sqlite(session) => {
+                let done = sqlite::execute_many(session, &into.statement(1), rows).await;
+                done.map(|done| done.rows_affected)
+            }
+            Pooled::Mysql(session) => mysql::insert(session, &into, &rows).await,
+        },
+    };
+    claimed.finish();
+    inserted.map_err(Refused::of_rows)
+}
+
+fn check(dialect: Dialect, table: &[String], columns: &[String], rows: &[Vec<Value>]) -> Result<Into, Refused> {
+    let into = Into::new(dialect, table, columns)?;
+    match rows.iter().position(|row| row.len() != columns.len()) {
+        None => Ok(into),
+        Some(index) => {
+            let message = format!("the row has {} values for {} columns", rows[index].len(), columns.len());
+            Err(Refused::at(index, Problem::new("invalid", message)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn names_stay_names() {
+        let into = Into::new(Dialect::Postgres, &names(&["s", "a\"; drop table x; --"]), &names(&["n"])).ok();
+        assert_eq!(
+            into.expect("a table").statement(2),
+            "insert into \"s\".\"a\"\"; drop table x; --\" (\"n\") values ($1), ($2)"
+        );
+        let into = Into::new(Dialect::Mysql, &names(&["t"]), &names(&["a`b", "c"])).ok();
+        assert_eq!(into.expect("a table").statement(2), "insert into `t` (`a``b`, `c`) values (?, ?), (?, ?)");
+        for (table, columns) in
+            [(&[][..], &["n"][..]), (&["a", "b", "c"], &["n"]), (&["t"], &[]), (&["t\0"], &["n"]), (&["t"], &[""])]
+        {
+            assert!(Into::new(Dialect::Sqlite, &names(table), &names(columns)).is_err(), "{table:?} {columns:?}");
+        }
+    }
+}
