@@ -12,41 +12,29 @@
 use std::path::Path;
 
 use blockyard::model::suggestion::did_you_mean;
-use blockyard::{BlockName, Error, ErrorKind};
+use blockyard::{BlockName, Error, ErrorKind, ProjectError, ProjectFile};
 use toml::Table;
-
-/// The project file.
-const PROJECT: &str = "blockyard.toml";
-
-/// What a project file may have.
-const PROJECT_KEYS: [&str; 3] = ["yard", "registries", "bundles"];
 
 /// The yard that the nearest project file names, from the current folder upwards.
 pub(crate) fn project_yard() -> Result<Option<String>, Error> {
     let Ok(here) = std::env::current_dir() else { return Ok(None) };
-    let Some(path) = here.ancestors().map(|folder| folder.join(PROJECT)).find(|path| path.is_file()) else {
-        return Ok(None);
-    };
-    let project = read(&path)?;
-    let wrong = |message: String| Error::new(ErrorKind::Invalid, format!("`{}`: {message}", path.display()));
-    if let Some(unknown) = project.keys().find(|key| !PROJECT_KEYS.contains(&key.as_str())) {
-        return Err(wrong(format!("`{unknown}` is not known")).maybe_hint(did_you_mean(unknown, PROJECT_KEYS)));
-    }
-    match project.get("yard").map(toml::Value::as_str) {
-        None => Ok(None),
-        Some(None) => Err(wrong("`yard` is not a text".to_owned())),
-        // Whoever writes a folder's file would choose which server gets this person's password.
-        Some(Some(yard)) if yard.contains("://") => Err(wrong(
-            "a server's address does not belong into a project's file, where it would be sent this person's password"
-                .to_owned(),
-        )
-        .hint("give it a name in the user's configuration, `[yards.NAME]` with a `url`, and write the name here")),
-        // A path is that of the file, wherever the command runs.
-        Some(Some(yard)) => Ok(Some(match (yard.strip_prefix("sqlite:"), path.parent()) {
-            (Some(file), Some(folder)) => format!("sqlite:{}", folder.join(file).display()),
-            _ => yard.to_owned(),
-        })),
-    }
+    let found = here.ancestors().map(|folder| folder.join(ProjectFile::NAME)).find(|path| path.is_file());
+    let Some(path) = found else { return Ok(None) };
+    let project = ProjectFile::parse(&text(&path)?).map_err(|error| {
+        let wrong = Error::new(ErrorKind::Invalid, format!("`{}`: {error}", path.display()));
+        match error {
+            ProjectError::Unknown { hint, .. } => wrong.maybe_hint(hint),
+            ProjectError::NamesAServer => wrong.hint(
+                "give it a name in the user's configuration, `[yards.NAME]` with a `url`, and write the name here",
+            ),
+            ProjectError::Syntax { .. } | ProjectError::NotAText => wrong,
+        }
+    })?;
+    // A path is that of the file, wherever the command runs.
+    Ok(project.yard.map(|yard| match (yard.strip_prefix("sqlite:"), path.parent()) {
+        (Some(file), Some(folder)) => format!("sqlite:{}", folder.join(file).display()),
+        _ => yard,
+    }))
 }
 
 /// The address of a yard that the user's configuration names.
@@ -72,13 +60,19 @@ pub(crate) fn named_yard(name: &str, configuration: &Path) -> Result<String, Err
 }
 
 fn read(path: &Path) -> Result<Table, Error> {
-    let wrong =
-        |error: String| Error::new(ErrorKind::Invalid, format!("`{}` cannot be read", path.display())).because(error);
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let text = text(path)?;
     // The library shows the line, which may have a password in it.
     text.parse().map_err(|error: toml::de::Error| {
         let at = error.span().map_or(0, |span| span.start.min(text.len()));
         let line = text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
-        wrong(format!("line {line}: {}", error.message()))
+        cannot_be_read(path, &format!("line {line}: {}", error.message()))
     })
+}
+
+fn text(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|error| cannot_be_read(path, &error.to_string()))
+}
+
+fn cannot_be_read(path: &Path, reason: &str) -> Error {
+    Error::new(ErrorKind::Invalid, format!("`{}` cannot be read", path.display())).because(reason)
 }

@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use blockyard::model::{Manifest, OriginPattern, RequestUrl, SecretValue};
-use blockyard::{BlockFile, Registry};
+use blockyard::{BlockFile, ProjectFile, Registry};
 use blockyard_host::{Redactor, Sandbox, SandboxConfig};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -13,12 +13,14 @@ use tokio::runtime::Runtime;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the name of their folder in `corpus`.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("manifest", manifest),
     ("bundle", bundle),
+    ("smith", smith),
     ("origin", origin),
     ("redactor", redactor),
     ("registry", registry),
+    ("project", project),
     ("blocks", blocks),
 ];
 
@@ -60,6 +62,19 @@ pub fn bundle(bytes: &[u8]) {
     if let Err(error) = runtime.block_on(sandbox.load(Arc::new(bytes.to_vec()))) {
         let error = error.to_string();
         assert!(!error.contains("gave up"), "the compiler crashed: {error}");
+    }
+}
+
+/// Bytes of which wasm-smith makes a component: what is valid, and what nobody would write.
+///
+/// # Panics
+/// Where the compiler does.
+pub fn smith(bytes: &[u8]) {
+    let config =
+        wasm_smith::Config { max_imports: 8, max_exports: 8, max_components: 2, ..wasm_smith::Config::default() };
+    let made = wasm_smith::Component::new(config, &mut arbitrary::Unstructured::new(bytes));
+    if let Ok(component) = made {
+        bundle(&component.to_bytes());
     }
 }
 
@@ -108,6 +123,17 @@ pub fn redactor(bytes: &[u8]) {
 pub fn registry(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let _ = Registry::parse(text, std::path::PathBuf::from("/registry"));
+}
+
+/// `blockyard.toml`.
+///
+/// # Panics
+/// Where a file that was accepted names a server.
+pub fn project(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    if let Ok(file) = ProjectFile::parse(text) {
+        assert!(file.yard.is_none_or(|yard| !yard.contains("://")));
+    }
 }
 
 /// Blocks as a file.

@@ -25,7 +25,7 @@ macro_rules! targets {
     };
 }
 
-targets!(manifest, bundle, origin, redactor, registry, blocks);
+targets!(manifest, bundle, smith, origin, redactor, registry, project, blocks);
 
 /// What stands in the formats, for mutations to put where it does not belong.
 const WORDS: [&str; 24] = [

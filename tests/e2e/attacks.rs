@@ -52,6 +52,7 @@ attacks! {
     answer_out_of_bounds: crashed("out of bounds");
     answer_unaligned: crashed("not aligned");
     realloc_out_of_bounds: crashed("beyond end of memory");
+    realloc_unaligned: crashed("not aligned");
     realloc_overlapping: harmless("null\n");
     realloc_over_the_manifest: ends("gave an answer that is not valid: the result is not JSON");
     realloc_calls_the_host: crashed("cannot leave component instance");
@@ -64,6 +65,8 @@ attacks! {
     use_after_drop: crashed("unknown handle index");
     handle_of_another_type: crashed("wrong type");
     handles_left_open: harmless("null\n");
+    rows_after_connection_drop: harmless("null\n");
+    transaction_after_commit: crashed("unknown handle index");
 
     transaction_left_open: rolled_back;
     trap_in_transaction: rolled_back;
@@ -127,7 +130,9 @@ impl Attacked {
 
     fn new(name: &str) -> Self {
         let attacked = Self::installed(name);
-        attacked.yard.ok(&["create", &attacked.block, "--set", "note=here"]);
+        // Those that open a database open this one.
+        let note = format!("note={}", attacked.yard.path("note.db").display());
+        attacked.yard.ok(&["create", &attacked.block, "--set", &note]);
         attacked
     }
 

@@ -2,9 +2,9 @@
 
 use blockyard_tests::{Ran, TestYard, bundle};
 
-const ATTACKS: [&str; 14] = [
+const ATTACKS: [&str; 15] = [
     "nothing", "spin", "recurse", "allocate", "panic", "sleep", "hoard", "babble", "lie", "wander", "scribble",
-    "misuse", "pretend", "gossip",
+    "misuse", "pretend", "wild", "gossip",
 ];
 
 fn yard() -> TestYard {
@@ -182,4 +182,49 @@ fn pretend() {
     let ran = attack(&yard(), "pretend", &[]);
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("it was the host"), "{}", ran.stderr);
+}
+
+/// Whatever a bundle calls in whatever order: the host does not fail, and the next call is unharmed. A second
+/// of sequences, or as many minutes as `BLOCKYARD_TEST_LONG` says.
+#[test]
+#[allow(clippy::print_stdout, reason = "how many there were is for whoever runs it for long")]
+fn wild() {
+    use std::time::{Duration, Instant};
+    let yard = yard();
+    let minutes: Option<f64> = std::env::var("BLOCKYARD_TEST_LONG").ok().and_then(|text| text.parse().ok());
+    let end =
+        Instant::now() + minutes.map_or(Duration::from_secs(2), |minutes| Duration::from_secs_f64(minutes * 60.0));
+    // Other sequences in each long run, the same ones in each short.
+    let first = minutes.map_or(0, |_| u64::from(std::process::id()) << 20);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let key = blockyard::KeySource::File(yard.key_file());
+        let opened = blockyard::Yard::open(&yard.url(), key).await.expect("the yard");
+        let block = opened.block("misbehave/m").await.expect("the block");
+        let (mut done, mut ended) = (0, std::collections::BTreeMap::<String, u32>::new());
+        for seed in first.. {
+            if Instant::now() > end {
+                break;
+            }
+            let called = block.call("wild", serde_json::json!({"seed": seed, "calls": 120})).await;
+            match called {
+                Ok(reply) => {
+                    assert_eq!(reply.result, 120);
+                    done += 1;
+                }
+                Err(error) => {
+                    assert_eq!(error.kind(), blockyard::ErrorKind::Bundle, "seed {seed}: {error:?}");
+                    *ended.entry(error.to_string()).or_default() += 1;
+                }
+            }
+        }
+        println!("{done} sequences came to their end; others: {ended:#?}");
+        assert!(done > 0, "{ended:#?}");
+        assert_eq!(
+            block.call("nothing", serde_json::json!({})).await.expect("an answer").result,
+            serde_json::Value::Null
+        );
+        opened.close().await;
+    });
+    yard.ok(&["doctor"]);
 }

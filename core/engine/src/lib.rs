@@ -59,7 +59,7 @@ pub use blockfile::BlockFile;
 pub use blockyard_host::{ByteStream, Deadline, Input, LogLevel, LogLine, Problem, settled};
 pub use blockyard_model as model;
 pub use blockyard_model::{Address, BlockName, Capability, Digest, Effect, PinnedAddress, Revision, TypeSlug};
-pub use blockyard_registry::Registry;
+pub use blockyard_registry::{ProjectError, ProjectFile, Registry};
 pub use blockyard_store::{AuditChain, AuditFilter, AuditLine, BlockFilter};
 pub use blockyard_telemetry::{Collector, CollectorError, Telemetry, TelemetryError};
 pub use build::{Built, build};

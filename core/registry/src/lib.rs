@@ -6,5 +6,7 @@
 
 pub mod component;
 mod index;
+mod project;
 
 pub use index::{Entry, EntryError, Registry, RegistryError, Release, Source};
+pub use project::{ProjectError, ProjectFile};

@@ -1,6 +1,8 @@
 //! A bundle that does all that a bundle must not. Each operation is one attack; the test of the
 //! same name shows what stops it.
 
+mod wild;
+
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::sql::{Connection, Target};
 use blockyard_sdk::{clock, log};
@@ -124,6 +126,20 @@ impl Misbehave {
         Err(Problem::new("not-granted", "it was the host"))
     }
 
+    /// Calls the host in any order and with any arguments.
+    #[operation(write)]
+    fn wild(
+        &self,
+        /// Where the sequence begins.
+        seed: u64,
+        /// How long it is.
+        calls: u32,
+    ) -> Result<u32> {
+        let mut wild = wild::Wild::new(self, seed);
+        (0..calls).for_each(|_| wild.step());
+        Ok(calls)
+    }
+
     /// Says all that it knows of its secret.
     #[operation(read)]
     fn gossip(&self) -> Result<Vec<String>> {
@@ -157,5 +173,5 @@ bundle! {
     name: "misbehave",
     description: "What a bundle must not do",
     types: [Misbehave],
-    capabilities: ["sql sqlite", "clock"],
+    capabilities: ["sql sqlite", "clock", "random", "crypto", "http http://127.0.0.1:9"],
 }
