@@ -7,6 +7,7 @@
 //! | `make URL`, `measure URL` | opening, saving and listing blocks, in a yard with the bundle `zoo` |
 //! | `calls URL WASM` | calls of the bundle `bench`, one by one and at once, and of bare wasmtime |
 //! | `transfer URL` | an object from and to a server, through the bundle `bench` and by hand |
+//! | `storage URL SERVER` | an object of a Cloud Storage server and to it, through `gcs-bucket` and by hand |
 //! | `install WASM` | installing a bundle, and compiling it |
 //! | `precompile WASM CWASM`, `bare CWASM` | a process that does nothing but one call, without Blockyard |
 //! | `idle URL ADDRESS…`, `idle-bare CACHE WASM…` | memory with bundles loaded |
@@ -19,6 +20,7 @@ mod calls;
 mod install;
 mod memory;
 mod rows;
+mod storage;
 mod transfer;
 mod yard;
 
@@ -41,6 +43,7 @@ async fn main() -> Outcome {
         ["bare", compiled] => return bare::call_once(Path::new(compiled)).await,
         ["measure", url] => yard::measure(url).await?,
         ["calls", url, wasm] => calls::measure(url, Path::new(wasm)).await?,
+        ["storage", url, server] => storage::measure(url, server).await?,
         ["transfer", url] => transfer::measure(url).await?,
         ["install", wasm] => install::measure(Path::new(wasm)).await?,
         ["idle", url, addresses @ ..] => memory::idle(url, addresses).await?,

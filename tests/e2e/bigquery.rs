@@ -189,6 +189,12 @@ fn rows_that_do_not_fit_are_said() {
     let refused = cloud.yard.fails(1, &load);
     assert!(refused.contains("yesterday"), "{refused}");
     assert_eq!(query(&cloud, "select count(*) as n from animals"), json!([{"n": 0}]), "nothing half written");
+    // A file of other columns.
+    let other = cloud.write("other.csv", b"id,name,born,legs\n1,Lion,2013-02-08,4\n");
+    let load = [&load[..load.len() - 1], &[other.to_str().expect("a path")]].concat();
+    let refused = cloud.yard.fails(1, &load);
+    assert!(refused.contains("Error while reading data"), "{refused}");
+    assert_eq!(query(&cloud, "select count(*) as n from animals"), json!([{"n": 0}]), "nothing half written");
 }
 
 #[test]
@@ -265,7 +271,7 @@ fn a_load_that_is_cut_goes_on_where_it_was() {
     cloud.warehouse(&["create-table", "--table", "animals", "--columns", COLUMNS]);
     let mut text = "id,name,born\n".to_owned();
     let mut rows = 0;
-    while text.len() < 20 << 20 {
+    while text.len() < 40 << 20 {
         text.push_str(&format!("{rows},{},\n", "x".repeat(100)));
         rows += 1;
     }

@@ -19,6 +19,8 @@ struct Known {
     jobs: Vec<Value>,
     /// How often each job was looked at.
     looks: usize,
+    /// Whether the last job was asked to end.
+    cancelled: bool,
 }
 
 fn error(status: u16, reason: &str, message: &str) -> Answer {
@@ -60,7 +62,8 @@ fn insert(request: &Value, known: &mut Known) -> Answer {
     }
     let first = known.jobs.is_empty();
     known.jobs.push(request.clone());
-    if text.contains("moody") && first {
+    let source = &request["configuration"]["load"]["sourceUris"][0];
+    if (text.contains("moody") || source.as_str().is_some_and(|uri| uri.contains("moody"))) && first {
         let wrong = json!({"reason": "backendError", "message": "Error encountered during execution. Retrying may solve the problem."});
         return Answer::json(&job(
             request,
@@ -118,6 +121,13 @@ fn insert_all(request: &Value) -> Answer {
 fn answer(request: &Seen, known: &mut Known) -> Answer {
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    if path == "/upload/bigquery/v2/projects/demo/jobs" {
+        known.jobs.push(body);
+        return Answer::default().header("location", &format!("http://{}/session", request.header("host")));
+    }
+    if path == "/session" {
+        return Answer::json(&job(known.jobs.last().expect("a job"), "RUNNING", json!({})));
+    }
     let Some(rest) = path.strip_prefix("/bigquery/v2/projects/demo") else { return error(404, "notFound", path) };
     match (request.method.as_str(), rest) {
         ("POST", "/jobs") => insert(&body, known),
@@ -127,6 +137,7 @@ fn answer(request: &Seen, known: &mut Known) -> Answer {
             Answer::json(&json!({"jobs": [child("3"), {"statistics": {}}, child("4")]}))
         }
         ("POST", cancel) if cancel.ends_with("/cancel") => {
+            known.cancelled = true;
             let asked = known.jobs.last().expect("a job");
             Answer::json(&json!({"kind": "bigquery#jobCancelResponse", "job": job(asked, "RUNNING", json!({}))}))
         }
@@ -135,8 +146,13 @@ fn answer(request: &Seen, known: &mut Known) -> Answer {
             let asked = known.jobs.last().expect("a job");
             let query =
                 json!({"statementType": if statement(asked).starts_with("BEGIN") { "SCRIPT" } else { "SELECT" }});
-            let state = if known.looks < 2 { "RUNNING" } else { "DONE" };
+            let state = if known.looks < 2 && !known.cancelled { "RUNNING" } else { "DONE" };
             let mut found = job(asked, state, json!({"statistics": {"query": query}}));
+            if known.cancelled {
+                let stopped =
+                    json!({"reason": "stopped", "message": "Job execution was cancelled: User requested cancellation"});
+                found["status"]["errorResult"] = stopped;
+            }
             if statement(asked).contains("nocolumn") {
                 let wrong = json!({"reason": "invalidQuery", "message": "Unrecognized name: nocolumn at [1:8]", "location": "query"});
                 found["status"] = json!({"state": "DONE", "errorResult": wrong, "errors": [wrong]});
@@ -145,6 +161,8 @@ fn answer(request: &Seen, known: &mut Known) -> Answer {
         }
         ("GET", results_of) if results_of.starts_with("/queries/") => results(&request.target, known),
         ("POST", all) if all.ends_with("/tables/t/insertAll") => insert_all(&body),
+        ("GET", "/datasets/d") => Answer::json(&json!({"datasetReference": {"projectId": "demo", "datasetId": "d"}})),
+        ("POST", "/datasets/d/tables") => Answer::json(&body),
         _ => error(404, "notFound", &format!("Not found: {path}")),
     }
 }
@@ -336,4 +354,70 @@ fn a_job_is_waited_for_and_cancelled() {
     known.lock().expect("no panic").looks = 0;
     assert_eq!(cloud.warehouse(&["job-wait", "--job_id", "j"])["state"], "DONE");
     assert_eq!(cloud.warehouse(&["job-cancel", "--job_id", "j"])["state"], "RUNNING");
+}
+
+#[test]
+fn a_running_job_is_ended() {
+    let Some((cloud, _server, known)) = start() else { return };
+    known
+        .lock()
+        .expect("no panic")
+        .jobs
+        .push(json!({"jobReference": {"projectId": "demo", "jobId": "j", "location": "EU"}}));
+    assert_eq!(cloud.warehouse(&["job-status", "--job_id", "j"])["state"], "RUNNING");
+    cloud.warehouse(&["job-cancel", "--job_id", "j"]);
+    let ended = cloud.yard.fails(1, &["call", "bigquery-warehouse/w", "job-wait", "--job_id", "j"]);
+    assert!(ended.contains("User requested cancellation"), "{ended}");
+}
+
+#[test]
+fn loads_say_where_they_run_and_what_they_read() {
+    let Some((cloud, _server, known)) = start() else { return };
+    let csv = cloud.write("t.csv", b"a\n1\n");
+    let csv = csv.to_str().expect("a path");
+    let columns = r#"[{"name": "a", "type": "INT64"}]"#;
+    let loaded = cloud.warehouse(&["load", "--table", "t", "--format", "csv", "--columns", columns, "--in", csv]);
+    assert_eq!(loaded["state"], "DONE");
+    for (file, format) in
+        [("t.avro", "AVRO"), ("t.orc", "ORC"), ("part-*.parquet", "PARQUET"), ("t.ndjson", "NEWLINE_DELIMITED_JSON")]
+    {
+        let uris = json!([format!("gs://zoo/{file}")]).to_string();
+        cloud.warehouse(&["load-uri", "--table", "t", "--uris", &uris, "--autodetect", "false"]);
+        let job = known.lock().expect("no panic").jobs.last().expect("a job").clone();
+        let load = &job["configuration"]["load"];
+        assert_eq!(
+            (&load["sourceFormat"], &load["sourceUris"]),
+            (&json!(format), &json!([format!("gs://zoo/{file}")]))
+        );
+    }
+    let known = known.lock().expect("no panic");
+    assert_eq!(known.jobs.len(), 5);
+    for job in &known.jobs {
+        assert_eq!(
+            (&job["jobReference"]["location"], &job["configuration"]["labels"]),
+            (&json!("EU"), &json!({"team": "zoo"}))
+        );
+    }
+    let load = &known.jobs[0]["configuration"]["load"];
+    assert_eq!(load["schema"], json!({"fields": [{"name": "a", "type": "INT64"}]}), "{load}");
+}
+
+#[test]
+fn a_load_that_fails_for_what_passes_is_started_again() {
+    let Some((cloud, _server, known)) = start() else { return };
+    let load = ["load-uri", "--table", "t", "--uris", r#"["gs://zoo/moody.avro"]"#];
+    assert_eq!(cloud.warehouse(&load)["state"], "DONE");
+    let known = known.lock().expect("no panic");
+    let ids: Vec<&Value> = known.jobs.iter().map(|job| &job["jobReference"]["jobId"]).collect();
+    assert!(ids.len() == 2 && ids[0] != ids[1], "{ids:?}");
+}
+
+#[test]
+fn a_table_goes_when_its_time_is_over() {
+    let Some((cloud, _server, _)) = start() else { return };
+    let columns = r#"[{"name": "a", "type": "INT64"}]"#;
+    let create = ["create-table", "--table", "t", "--columns", columns, "--expires_after", "3600"];
+    let expires = cloud.warehouse(&create)["expires"].as_u64().expect("when it goes");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
+    assert!(u128::from(expires).abs_diff(now + 3_600_000) < 600_000, "{expires} is an hour after {now}");
 }

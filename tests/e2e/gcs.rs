@@ -183,6 +183,17 @@ fn the_key_is_a_secret_and_checked_by_who_hands_out_tokens() {
     let line = cloud.key.lines().nth(3).expect("a line of the key");
     assert_eq!(cloud.yard.any_file_contains(line), None);
 
+    // A cloud of its own, which nobody runs here.
+    let own = cloud.key_file().replace("googleapis.com", "zoo.example");
+    let own = cloud.write("own.json", own.as_bytes());
+    let own = format!("service_account=@{}", own.display());
+    cloud.yard.ok(&["create", "gcp-credentials/own", "--set", &own]);
+    cloud.yard.ok(&["create", "gcs-bucket/own", "--set", "credentials=gcp-credentials/own", "--set", "bucket=zoo"]);
+    let check = cloud.yard.run(&["check", "gcp-credentials/own"]);
+    assert!(check.code == 1 && check.stdout.contains("oauth2.zoo.example"), "{}", check.stdout);
+    let refused = cloud.yard.fails(1, &["call", "gcs-bucket/own", "list"]);
+    assert!(refused.contains("storage.zoo.example"), "{refused}");
+
     // A key that was revoked: another one signs.
     let folder = tempfile::tempdir().expect("a folder");
     let (other, _) = rsa_key(folder.path(), "pkcs8");

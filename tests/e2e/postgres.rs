@@ -338,6 +338,23 @@ fn an_address_is_taken_apart_and_its_password_sealed() {
     assert_eq!(yard.any_file_contains(&encoded), None);
     assert_eq!(yard.any_file_contains(&password()), None);
     assert!(yard.ok(&["check", "sql-database/url"]).contains("TLSv1."));
+    // In a file of blocks it stands without its password, which stays as it is.
+    let blocks = |address: &str| {
+        let file = yard.path("blocks.toml");
+        let text = format!("version = 1\n\n[blocks.\"sql-database/url\"]\nurl = \"{address}\"\n");
+        std::fs::write(&file, text).expect("a file");
+        file.display().to_string()
+    };
+    let refused = yard.fails(4, &["plan", &blocks(&address)]);
+    assert!(refused.contains("/url: has a password in it") && !refused.contains(&encoded), "{refused}");
+    assert!(!refused.contains("is missing"), "{refused}");
+    let file = blocks(&address.replace(&format!(":{encoded}@"), "@").replace("require", "disable"));
+    let planned = yard.run(&["plan", &file]);
+    assert!(planned.code == 8 && planned.stdout.contains("sslmode"), "{}{}", planned.stdout, planned.stderr);
+    yard.ok(&["apply", &file]);
+    assert_eq!(yard.config("sql-database/url")["options"]["sslmode"], "disable");
+    assert_eq!(yard.reveal("sql-database/url", "password"), password());
+    assert_eq!(yard.run(&["plan", &file]).code, 0, "applied is applied");
     let file = format!("url=sqlite://{}", yard.path("a b.db").display());
     yard.ok(&["create", "sql-database/file", "--set", &file.replace(' ', "%20")]);
     yard.ok(&["execute", "sql-database/file", "create table t (a int)"]);

@@ -74,6 +74,10 @@ fn one_bad_row_in_a_thousand_is_named_and_nothing_stays() {
             refused.stderr
         );
         assert_eq!(count_of(yard, block), 0, "{dialect}");
+        // Columns that the table does not have.
+        let refused = load(yard, block, "birds.csv", b"id,name,wings\n1,owl,2\n", &[]);
+        assert!(refused.code == 1 && refused.stderr.contains("wings"), "{dialect}: {}", refused.stderr);
+        assert_eq!(count_of(yard, block), 0, "{dialect}");
         // A file that is broken further down, into a table that was made for it.
         yard.ok(&["execute", block, "drop table birds"]);
         (1_001..=5_500).for_each(|id| csv.push_str(&format!("{id},owl\n")));

@@ -71,6 +71,54 @@ pub(crate) fn python_packages() -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// A running Cloud Storage; it stops when this is dropped.
+pub(crate) struct CloudStorage {
+    port: u16,
+    server: Child,
+    _folder: TempDir,
+}
+
+impl CloudStorage {
+    /// Starts the program of [`fake_gcs_server`] with these buckets.
+    pub(crate) fn start(program: &Path, buckets: &[&str]) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("blockyard-storage-").tempdir().map_err(text)?;
+        for bucket in buckets {
+            std::fs::create_dir(folder.path().join(bucket)).map_err(text)?;
+        }
+        let port = free_port()?;
+        let address = format!("127.0.0.1:{port}");
+        let server = Command::new(program)
+            .args(["-backend", "filesystem", "-scheme", "http", "-host", "127.0.0.1", "-port", &port.to_string()])
+            .args(["-public-host", &address, "-external-url", &format!("http://{address}"), "-filesystem-root"])
+            .arg(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(text)?;
+        let started = Self { port, server, _folder: folder };
+        let begun = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if begun.elapsed() > START {
+                return Err("fake-gcs-server did not start in time".to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(started)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for CloudStorage {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
 /// A running BigQuery; it stops when this is dropped.
 pub(crate) struct BigQuery {
     pub(crate) port: u16,

@@ -1,11 +1,12 @@
 //! The audit trail. What changes the yard writes its line in the same transaction; calls hand
 //! theirs to a writer that gathers them, so that a call does not wait for the disk.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use blockyard_store::{AuditChain, AuditFilter, AuditLine, Millis, Store};
 use serde_json::Value;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::{Error, Yard};
@@ -14,26 +15,44 @@ use crate::{Error, Yard};
 const WAITING: usize = 1_024;
 /// Lines that are written at once: a transaction waits for the disk, which is what takes its time.
 const AT_ONCE: usize = 256;
+/// How long the first line of several waits for the others. A writer that wakes for each line takes as
+/// long from a small call as its sandbox does: the threads of a process get in each other's way.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// Writes the lines of calls.
 pub(crate) struct AuditWriter {
     store: Store,
     sender: Mutex<Option<mpsc::Sender<AuditLine>>>,
+    /// There will be no more lines.
+    ending: Arc<Notify>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl AuditWriter {
     pub(crate) fn start(store: Store) -> Self {
         let (sender, mut receiver) = mpsc::channel::<AuditLine>(WAITING);
-        let own = store.clone();
+        let ending = Arc::new(Notify::new());
+        let (own, ended) = (store.clone(), ending.clone());
         let task = tokio::spawn(async move {
             let mut lines = Vec::new();
-            while receiver.recv_many(&mut lines, AT_ONCE).await > 0 {
+            while let Some(first) = receiver.recv().await {
+                lines.push(first);
+                tokio::select! {
+                    () = ended.notified() => ended.notify_one(),
+                    () = tokio::time::sleep(GATHER) => {}
+                }
+                while let Ok(line) = receiver.try_recv() {
+                    lines.push(line);
+                    if lines.len() == AT_ONCE {
+                        append(&own, &lines).await;
+                        lines.clear();
+                    }
+                }
                 append(&own, &lines).await;
                 lines.clear();
             }
         });
-        Self { store, sender: Mutex::new(Some(sender)), task: Mutex::new(Some(task)) }
+        Self { store, sender: Mutex::new(Some(sender)), ending, task: Mutex::new(Some(task)) }
     }
 
     /// Writes the line of a call that failed, and waits for it: many programs end there, without
@@ -53,6 +72,7 @@ impl AuditWriter {
     /// Waits until all lines are written.
     pub(crate) async fn finish(&self) {
         drop(self.sender.lock().await.take());
+        self.ending.notify_one();
         let task = self.task.lock().await.take();
         if let Some(task) = task {
             let _ = task.await;
@@ -61,6 +81,9 @@ impl AuditWriter {
 }
 
 async fn append(store: &Store, lines: &[AuditLine]) {
+    if lines.is_empty() {
+        return;
+    }
     if let Err(error) = store.append_audit_lines(lines).await {
         for AuditLine { action, subject, .. } in lines {
             tracing::error!(%error, action, subject, "a line of the audit trail was not written");

@@ -27,6 +27,7 @@ use blockyard_model::{Address, Pointer, SealedDocument, SecretSource, Violation}
 use serde_json::{Map, Value};
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value as Toml};
 
+use crate::connection_url;
 use crate::{Error, ErrorKind};
 
 /// The version of the file's format.
@@ -135,6 +136,7 @@ impl BlockFile {
             config.insert(key.to_owned(), reader.item(item, &Pointer::default().child(key)));
         }
         let mut config = Value::Object(config);
+        reader.violations.extend(connection_url::take_apart_of_file(schema, &mut config));
         reader.settle(&mut config, &Pointer::default());
         let Reader { kept, mut violations, .. } = reader;
         let values = stored.map(|stored| &stored.secrets);

@@ -4,7 +4,7 @@
 //! `"x-connection-url": {"dialect": {"postgresql": "postgres", …}}`, the schemes with what they mean for the
 //! field that is named.
 
-use blockyard_model::{Pointer, Schema};
+use blockyard_model::{Pointer, Schema, Violation};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use url::Url;
@@ -41,6 +41,24 @@ pub(crate) fn take_apart(schema: &Schema, config: &mut Value) -> Result<(), Erro
         }
     }
     Ok(())
+}
+
+/// The same for what a file of blocks says, which may not have a password in it.
+pub(crate) fn take_apart_of_file(schema: &Schema, config: &mut Value) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for (name, _) in fields(schema) {
+        let Some(Value::String(text)) = config.get_mut(name) else { continue };
+        let Ok(mut url) = Url::parse(text) else { continue };
+        if url.password().is_some() {
+            violations.push(Violation::new(Pointer::default().child(name), "has a password in it, and a file has none: leave it out, and give the secret a source, or the yard the secret"));
+            let _ = url.set_password(None);
+            *text = url.into();
+        }
+    }
+    if let Err(error) = take_apart(schema, config) {
+        violations.push(Violation::new(Pointer::default(), error.to_string()));
+    }
+    violations
 }
 
 /// The fields that take addresses, with their schemes.

@@ -2,8 +2,8 @@
 //!
 //! A call that moves bytes for its caller is not slow because there are many: each piece that passes
 //! gives it more time, at a rate that every working line reaches. While the caller looks at a piece
-//! and has not come for the next one, nothing counts at all. What a caller sets, it gets: a time of
-//! its own does not grow.
+//! and has not come for the next one, nothing counts, for [`limits::READER_TIME`] in all. What a caller
+//! sets, it gets: a time of its own does not grow.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -41,7 +41,13 @@ impl Deadline {
 
     /// The time begins to run.
     pub(crate) fn begin(self) -> Clock {
-        Clock(Arc::new(Running { deadline: self, begun: Instant::now(), more: AtomicU64::new(0) }))
+        Clock(Arc::new(Running {
+            deadline: self,
+            begun: Instant::now(),
+            passed: AtomicU64::new(0),
+            read: AtomicU64::new(0),
+            reading: AtomicU64::new(NOBODY),
+        }))
     }
 }
 
@@ -53,9 +59,16 @@ pub(crate) struct Clock(Arc<Running>);
 struct Running {
     deadline: Deadline,
     begun: Instant,
-    /// What it has been given since, microseconds.
-    more: AtomicU64,
+    /// What the bytes that passed gave it, microseconds.
+    passed: AtomicU64,
+    /// How long the caller took to come back for pieces, microseconds.
+    read: AtomicU64,
+    /// Since when it has one and has not come back, microseconds from the beginning.
+    reading: AtomicU64,
 }
+
+/// Stands for a time when the caller has no piece.
+const NOBODY: u64 = u64::MAX;
 
 /// The time is over.
 #[derive(Debug)]
@@ -63,21 +76,38 @@ pub(crate) struct Over;
 
 impl Clock {
     fn allowed(&self) -> Duration {
-        self.0.deadline.time + Duration::from_micros(self.0.more.load(Ordering::Relaxed))
+        let Running { deadline, passed, read, reading, .. } = &*self.0;
+        if !deadline.grows {
+            return deadline.time;
+        }
+        let reading = match reading.load(Ordering::Relaxed) {
+            NOBODY => 0,
+            since => self.now().saturating_sub(since),
+        };
+        let read = Duration::from_micros(read.load(Ordering::Relaxed).saturating_add(reading));
+        deadline.time + Duration::from_micros(passed.load(Ordering::Relaxed)) + read.min(limits::READER_TIME)
     }
 
-    fn grow(&self, microseconds: u64) {
-        if self.0.deadline.grows {
-            self.0.more.fetch_add(microseconds, Ordering::Relaxed);
-        }
+    /// Microseconds since the beginning.
+    fn now(&self) -> u64 {
+        u64::try_from(self.0.begun.elapsed().as_micros()).unwrap_or(NOBODY - 1)
     }
 
     fn passed(&self, bytes: usize) {
-        self.grow(bytes as u64 * 1_000_000 / limits::SLOWEST_BYTES);
+        self.0.passed.fetch_add(bytes as u64 * 1_000_000 / limits::SLOWEST_BYTES, Ordering::Relaxed);
     }
 
-    fn waited_for_the_caller(&self, time: Duration) {
-        self.grow(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    /// The caller has a piece.
+    fn given(&self) {
+        self.0.reading.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// The caller comes for the next one.
+    fn asked(&self) {
+        match self.0.reading.swap(NOBODY, Ordering::Relaxed) {
+            NOBODY => {}
+            since => drop(self.0.read.fetch_add(self.now().saturating_sub(since), Ordering::Relaxed)),
+        }
     }
 
     /// Waits for work, until the time is over.
@@ -112,21 +142,19 @@ impl Clock {
     /// A stream to the caller, which ends with a problem when the time is over. Its bytes give time,
     /// and what the caller takes to come back for the next piece is not the call's.
     pub(crate) fn output(&self, stream: ByteStream) -> ByteStream {
-        let state = (self.clone(), Some(stream), None::<Instant>);
-        stream::unfold(state, async |(clock, stream, given)| {
+        stream::unfold((self.clone(), Some(stream)), async |(clock, stream)| {
             let mut stream = stream?;
-            if let Some(given) = given {
-                clock.waited_for_the_caller(given.elapsed());
-            }
+            clock.asked();
             let piece = match clock.hold(stream.next()).await {
                 Ok(piece) => piece?,
                 Err(Over) => {
                     let problem = Problem::new("stopped", clock.error().to_string());
-                    return Some((Err(problem), (clock, None, None)));
+                    return Some((Err(problem), (clock, None)));
                 }
             };
             clock.passed(piece.as_ref().map_or(0, Bytes::len));
-            Some((piece, (clock, Some(stream), Some(Instant::now()))))
+            clock.given();
+            Some((piece, (clock, Some(stream))))
         })
         .boxed()
     }
@@ -209,6 +237,27 @@ mod tests {
             piece.expect("no end");
             milliseconds(1_100).await;
         }
+        // Whoever makes the pieces waits, too, and is not stopped for it.
+        let clock = growing();
+        let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Bytes, Problem>>(1);
+        let maker = tokio::spawn({
+            let clock = clock.clone();
+            async move {
+                let all = async {
+                    for _ in 0..3 {
+                        sender.send(Ok(Bytes::from_static(b"x"))).await.expect("somebody reads");
+                    }
+                };
+                clock.hold(all).await
+            }
+        });
+        let pieces_of = stream::unfold(receiver, async |mut all| all.recv().await.map(|piece| (piece, all)));
+        let mut output = clock.output(pieces_of.boxed());
+        assert!(output.next().await.expect("a piece").is_ok());
+        milliseconds(2_500).await;
+        assert_eq!(output.collect::<Vec<_>>().await.len(), 2);
+        assert!(maker.await.expect("no panic").is_ok());
+
         let mut output = Deadline::within(TIME).begin().output(pieces(2, 1, 10));
         assert!(output.next().await.expect("a piece").is_ok());
         milliseconds(1_100).await;

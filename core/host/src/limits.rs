@@ -63,6 +63,9 @@ pub const CALL_TIME: Duration = Duration::from_secs(300);
 /// Bytes per second at which what passes between a call and its caller gives the call more time: 0.5
 /// megabit per second is less than any line that a data set is sent over.
 pub const SLOWEST_BYTES: u64 = 64 << 10;
+/// How long a call waits in all for whoever reads its output, beside its own time: somebody looks at a
+/// page of it. It holds its turn meanwhile.
+pub const READER_TIME: Duration = Duration::from_secs(3_600);
 /// Bytes that cross from guest to host in one function call (strings, lists).
 pub const HOST_CALL_BYTES: usize = 64 << 20;
 /// Handles that a guest holds at the same time.

@@ -7,19 +7,21 @@
 use std::borrow::Cow;
 
 use sqlx::postgres::{PgArguments, PgPool, PgRow};
-use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
-use sqlx::{AssertSqlSafe, Executor, Postgres, Row as _, Sqlite};
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{AssertSqlSafe, Executor, Postgres, Row as _, SqliteConnection};
+
+use crate::sqlite::{SqliteFile, SqliteTransaction};
 
 /// A yard's database: a pool of connections.
 #[derive(Debug, Clone)]
 pub(crate) enum Database {
-    Sqlite(SqlitePool),
+    Sqlite(SqliteFile),
     Postgres(PgPool),
 }
 
 /// A transaction. Dropped without [`commit`](Self::commit), it never was.
 pub(crate) enum Transaction {
-    Sqlite(sqlx::Transaction<'static, Sqlite>),
+    Sqlite(SqliteTransaction),
     Postgres(sqlx::Transaction<'static, Postgres>),
 }
 
@@ -125,7 +127,7 @@ impl Database {
     pub(crate) async fn fetch(&self, sql: impl Into<Sql>, params: &[Param<'_>]) -> Result<Vec<Row>> {
         let sql = sql.into();
         match self {
-            Self::Sqlite(pool) => fetch_sqlite(pool, sql.sqlite, params).await,
+            Self::Sqlite(file) => file.with(async |on| fetch_sqlite(on, sql.sqlite, params).await).await,
             Self::Postgres(pool) => fetch_postgres(pool, sql.postgres, params).await,
         }
     }
@@ -139,7 +141,7 @@ impl Database {
     pub(crate) async fn execute(&self, sql: impl Into<Sql>, params: &[Param<'_>]) -> Result<u64> {
         let sql = sql.into();
         match self {
-            Self::Sqlite(pool) => execute_sqlite(pool, sql.sqlite, params).await,
+            Self::Sqlite(file) => file.with(async |on| execute_sqlite(on, sql.sqlite, params).await).await,
             Self::Postgres(pool) => execute_postgres(pool, sql.postgres, params).await,
         }
     }
@@ -150,14 +152,14 @@ impl Database {
     /// blocks, the end of the audit trail.
     pub(crate) async fn begin(&self) -> Result<Transaction> {
         Ok(match self {
-            Self::Sqlite(pool) => Transaction::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Sqlite(file) => Transaction::Sqlite(file.begin().await?),
             Self::Postgres(pool) => Transaction::Postgres(pool.begin().await?),
         })
     }
 
     pub(crate) async fn close(&self) {
         match self {
-            Self::Sqlite(pool) => pool.close().await,
+            Self::Sqlite(file) => file.close().await,
             Self::Postgres(pool) => pool.close().await,
         }
     }
@@ -168,7 +170,7 @@ impl Transaction {
     pub(crate) async fn fetch(&mut self, sql: impl Into<Sql>, params: &[Param<'_>]) -> Result<Vec<Row>> {
         let sql = sql.into();
         match self {
-            Self::Sqlite(transaction) => fetch_sqlite(&mut **transaction, sql.sqlite, params).await,
+            Self::Sqlite(transaction) => fetch_sqlite(transaction.connection(), sql.sqlite, params).await,
             Self::Postgres(transaction) => fetch_postgres(&mut **transaction, sql.postgres, params).await,
         }
     }
@@ -182,7 +184,7 @@ impl Transaction {
     pub(crate) async fn execute(&mut self, sql: impl Into<Sql>, params: &[Param<'_>]) -> Result<u64> {
         let sql = sql.into();
         match self {
-            Self::Sqlite(transaction) => execute_sqlite(&mut **transaction, sql.sqlite, params).await,
+            Self::Sqlite(transaction) => execute_sqlite(transaction.connection(), sql.sqlite, params).await,
             Self::Postgres(transaction) => execute_postgres(&mut **transaction, sql.postgres, params).await,
         }
     }
@@ -272,11 +274,7 @@ impl Row {
     }
 }
 
-async fn fetch_sqlite<'e>(
-    on: impl Executor<'e, Database = Sqlite>,
-    sql: Cow<'static, str>,
-    params: &[Param<'_>],
-) -> Result<Vec<Row>> {
+async fn fetch_sqlite(on: &mut SqliteConnection, sql: Cow<'static, str>, params: &[Param<'_>]) -> Result<Vec<Row>> {
     let mut arguments = SqliteArguments::default();
     bind(&mut arguments, params)?;
     let rows = sqlx::query_with(AssertSqlSafe(sql), arguments).fetch_all(on).await?;
@@ -294,11 +292,7 @@ async fn fetch_postgres<'e>(
     Ok(rows.into_iter().map(Row::Postgres).collect())
 }
 
-async fn execute_sqlite<'e>(
-    on: impl Executor<'e, Database = Sqlite>,
-    sql: Cow<'static, str>,
-    params: &[Param<'_>],
-) -> Result<u64> {
+async fn execute_sqlite(on: &mut SqliteConnection, sql: Cow<'static, str>, params: &[Param<'_>]) -> Result<u64> {
     let mut arguments = SqliteArguments::default();
     bind(&mut arguments, params)?;
     Ok(sqlx::query_with(AssertSqlSafe(sql), arguments).execute(on).await?.rows_affected())

@@ -15,6 +15,7 @@ mod key;
 mod list;
 mod location;
 mod reference;
+mod sqlite;
 mod yard;
 
 pub use audit::{AuditChain, AuditFilter, AuditLine};

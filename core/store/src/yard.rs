@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 use crate::database::{Database, Row, Transaction, params};
 use crate::location::PostgresLocation;
+use crate::sqlite::SqliteFile;
 use crate::{Millis, StoreError, YardLocation};
 
 /// Marks a SQLite file as a yard: "blky" (https://www.sqlite.org/pragma.html#pragma_application_id).
@@ -108,7 +109,7 @@ impl Store {
         let mut tries = 0;
         loop {
             let done = match &self.database {
-                Database::Sqlite(pool) => SQLITE_MIGRATIONS.run(pool).await,
+                Database::Sqlite(file) => SQLITE_MIGRATIONS.run(&file.pool).await,
                 Database::Postgres(pool) => POSTGRES_MIGRATIONS.run(pool).await,
             };
             match done {
@@ -261,12 +262,13 @@ async fn fill(path: &Path, location: &YardLocation, yard: &YardRecord, now: Mill
     let sort = |error| StoreError::sort(error, location);
     // Not a write-ahead log yet: what is committed must be in this one file before it is linked.
     let pool = connect_sqlite(path, SqliteJournalMode::Delete).await.map_err(sort)?;
+    let mut connection = pool.acquire().await.map_err(sort)?;
     sqlx::query(AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}")))
-        .execute(&pool)
+        .execute(&mut *connection)
         .await
         .map_err(sort)?;
-    SQLITE_MIGRATIONS.run(&pool).await.map_err(|error| migration_failed(error, location))?;
-    let database = Database::Sqlite(pool);
+    SQLITE_MIGRATIONS.run(&mut *connection).await.map_err(|error| migration_failed(error, location))?;
+    let database = Database::Sqlite(SqliteFile::new(pool, connection));
     let key = &yard.key;
     database.execute(INSERT_YARD, params![&yard.id, &key.id, &key.location, &key.canary, now]).await.map_err(sort)?;
     database.close().await;
@@ -286,11 +288,13 @@ async fn open_file(path: &Path, location: &YardLocation) -> Result<Database, Sto
         return Err(StoreError::NotAYard(location.to_string()));
     }
     let pool = connect_sqlite(path, SqliteJournalMode::Wal).await.map_err(sort)?;
-    let application: i64 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&pool).await.map_err(sort)?;
+    let mut connection = pool.acquire().await.map_err(sort)?;
+    let application: i64 =
+        sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await.map_err(sort)?;
     if application != APPLICATION_ID {
         return Err(StoreError::NotAYard(location.to_string()));
     }
-    Ok(Database::Sqlite(pool))
+    Ok(Database::Sqlite(SqliteFile::new(pool, connection)))
 }
 
 /// Whether a file's header says that it is a yard: the application id stands at offset 68

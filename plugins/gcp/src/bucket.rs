@@ -31,6 +31,7 @@ pub(crate) struct GcsBucket {
     /// A key of your own for the objects' encryption: 32 bytes in base64, as `openssl rand -base64 32` makes them.
     /// Cloud Storage does not keep it: what was written with it is not read without it.
     #[block(audience = "https://*.googleapis.com {config.credentials.config.endpoint}")]
+    #[block(audience = "https://storage.{config.credentials.config.service_account.universe_domain}")]
     pub(crate) encryption_key: Option<Secret<String>>,
 }
 

@@ -44,6 +44,10 @@ pub(crate) struct ServiceAccount {
     pub(crate) private_key_id: Option<String>,
     /// The key, in PEM.
     #[block(audience = "https://*.googleapis.com {config.service_account.token_uri} {config.endpoint} crypto")]
+    #[block(audience = "https://oauth2.{config.service_account.universe_domain}")]
+    #[block(audience = "https://storage.{config.service_account.universe_domain}")]
+    #[block(audience = "https://bigquery.{config.service_account.universe_domain}")]
+    #[block(audience = "https://secretmanager.{config.service_account.universe_domain}")]
     pub(crate) private_key: Secret<String>,
     /// The account's e-mail address.
     pub(crate) client_email: String,
@@ -58,7 +62,7 @@ pub(crate) struct ServiceAccount {
     pub(crate) auth_provider_x509_cert_url: Option<String>,
     /// Not used: certificates of the account.
     pub(crate) client_x509_cert_url: Option<String>,
-    /// `googleapis.com`; another universe is named by `endpoint`.
+    /// Where the APIs' names end: `googleapis.com`, or the domain of a cloud of its own.
     pub(crate) universe_domain: Option<String>,
 }
 
@@ -85,7 +89,7 @@ pub(crate) struct AuthorizedUser {
     /// Where tokens come from.
     #[serde(default = "token_uri")]
     pub(crate) token_uri: String,
-    /// `googleapis.com`; another universe is named by `endpoint`.
+    /// `googleapis.com`: people have accounts in no other.
     pub(crate) universe_domain: Option<String>,
 }
 
@@ -182,11 +186,16 @@ impl GcpCredentials {
         })
     }
 
+    fn universe(&self) -> &str {
+        let own = self.service_account.as_ref().and_then(|account| account.universe_domain.as_deref());
+        own.filter(|domain| !domain.is_empty()).unwrap_or("googleapis.com")
+    }
+
     /// Where an API is, without a slash at the end.
     pub(crate) fn base(&self, service: &str) -> String {
         match &self.endpoint {
             Some(endpoint) => endpoint.trim_end_matches('/').to_owned(),
-            None => format!("https://{service}.googleapis.com"),
+            None => format!("https://{service}.{}", self.universe()),
         }
     }
 

@@ -27,6 +27,11 @@ bundle! {
     types: [GcpCredentials, GcsBucket, BigqueryWarehouse, GcpSecret],
     capabilities: [
         "http https://*.googleapis.com",
+        // Clouds of their own, where the key of a service account says so.
+        "http https://oauth2.{config.service_account.universe_domain}",
+        "http https://storage.{config.credentials.config.service_account.universe_domain}",
+        "http https://bigquery.{config.credentials.config.service_account.universe_domain}",
+        "http https://secretmanager.{config.credentials.config.service_account.universe_domain}",
         // Emulators, private endpoints and other token servers: where the credentials name them.
         "http {config.endpoint}",
         "http {config.service_account.token_uri}",

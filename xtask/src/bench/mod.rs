@@ -57,7 +57,7 @@ pub(crate) fn measure(numbers: &[String]) -> Result {
         sandbox::measure(&bench, &mut rows)?;
     }
     if wanted(&["P5"]) {
-        transfer::measure(&bench, &mut rows)?;
+        transfer::measure(&bench, &mut rows, &mut missing)?;
     }
     if wanted(&["P6"]) {
         self::rows::measure(&bench, postgres.as_ref(), &mut rows, &mut missing)?;

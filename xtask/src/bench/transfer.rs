@@ -1,18 +1,41 @@
-//! P5: an object of 1 GiB from and to a server on this machine, through a bundle, against reqwest.
+//! P5: an object of 1 GiB from and to a server on this machine, through a bundle, against reqwest: a server
+//! that looks at nothing, and a Cloud Storage server.
+
+use serde_json::Value;
 
 use super::table::{Row, Unit};
 use super::{Bench, json};
 use crate::Result;
+use crate::cloud::{self, CloudStorage};
 
-pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result {
+pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>, missing: &mut Vec<String>) -> Result {
     println!("bench: an object of 1 GiB from and to a server");
     let url = bench.sqlite("transfer.db");
     bench.make(&url, &["bench"])?;
     let measured = json(bench.command(&bench.program, &url).args(["transfer", &url]))?;
+    let down = "1 GiB from a server, through the bundle";
+    add(rows, &measured, [down, "1 GiB to a server, through the bundle"], "while 2 × 1 GiB pass")?;
+
+    let program = match cloud::fake_gcs_server() {
+        Ok(program) => program,
+        Err(reason) => {
+            missing.push(format!("Cloud Storage: {reason}"));
+            return Ok(());
+        }
+    };
+    println!("bench: an object of a Cloud Storage server and to it");
+    let url = bench.sqlite("storage.db");
+    bench.make(&url, &["gcp"])?;
+    let server = CloudStorage::start(&program, &["zoo"])?;
+    let measured = json(bench.command(&bench.program, &url).args(["storage", &url, &server.url()]))?;
+    let down = "1 GiB from Cloud Storage, through `gcs-bucket`, CRC32C compared";
+    add(rows, &measured, [down, "256 MiB to Cloud Storage, the same way"], "while these pass")
+}
+
+/// The rows of what went down and up.
+fn add(rows: &mut Vec<Row>, measured: &Value, what: [&str; 2], passing: &str) -> Result {
     let figure = |key: &str| measured[key].as_f64().ok_or_else(|| format!("`{key}` was not measured"));
-    for (key, what) in
-        [("down", "1 GiB from a server, through the bundle"), ("up", "1 GiB to a server, through the bundle")]
-    {
+    for (key, what) in ["down", "up"].into_iter().zip(what) {
         let (ours, reference) = (figure(key)?, figure(&format!("{key}_reqwest"))?);
         rows.push(Row {
             number: "P5",
@@ -27,7 +50,7 @@ pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result {
     let memory = figure("memory_over_idle")?;
     rows.push(Row {
         number: "P5",
-        what: "memory over idle while 2 × 1 GiB pass".to_owned(),
+        what: format!("memory over idle {passing}"),
         unit: Unit::Bytes,
         ours: memory,
         reference: None,

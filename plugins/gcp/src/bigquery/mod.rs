@@ -30,6 +30,9 @@ const PAGE_ROWS: usize = 8 << 10;
 const PARAMETERS: usize = 10_000;
 /// Where jobs are started: BigQuery takes questions by POST. What they are is asked before they run.
 const JOBS: &str = "POST https://bigquery.googleapis.com/bigquery/v2/projects/*/jobs";
+/// The same in a cloud of its own.
+const JOBS_OF_A_CLOUD: &str =
+    "POST https://bigquery.{config.credentials.config.service_account.universe_domain}/bigquery/v2/projects/*/jobs";
 /// The same where the credentials name another server.
 const JOBS_ELSEWHERE: &str = "POST {config.credentials.config.endpoint}/bigquery/v2/projects/*/jobs";
 /// The media type of an Arrow IPC stream.
@@ -101,7 +104,7 @@ struct Executed {
 #[operations]
 impl BigqueryWarehouse {
     /// Runs a statement that only reads; its rows come as an Arrow IPC stream.
-    #[operation(read, safe(JOBS, JOBS_ELSEWHERE))]
+    #[operation(read, safe(JOBS, JOBS_OF_A_CLOUD, JOBS_ELSEWHERE))]
     fn query(
         &self,
         /// The statement, with parameters as `:name` or `@name`.
@@ -139,7 +142,7 @@ impl BigqueryWarehouse {
     }
 
     /// The first row of a query, or null.
-    #[operation(read, safe(JOBS, JOBS_ELSEWHERE))]
+    #[operation(read, safe(JOBS, JOBS_OF_A_CLOUD, JOBS_ELSEWHERE))]
     fn fetch_one(
         &self,
         /// The statement, with parameters as `:name` or `@name`.
@@ -155,7 +158,7 @@ impl BigqueryWarehouse {
     }
 
     /// The first rows of a query, at most `size`.
-    #[operation(read, safe(JOBS, JOBS_ELSEWHERE))]
+    #[operation(read, safe(JOBS, JOBS_OF_A_CLOUD, JOBS_ELSEWHERE))]
     fn fetch_many(
         &self,
         /// The statement, with parameters as `:name` or `@name`.
@@ -173,7 +176,7 @@ impl BigqueryWarehouse {
     }
 
     /// All rows of a query, as values. For results that do not fit into memory there is `query`.
-    #[operation(read, safe(JOBS, JOBS_ELSEWHERE))]
+    #[operation(read, safe(JOBS, JOBS_OF_A_CLOUD, JOBS_ELSEWHERE))]
     fn fetch_all(
         &self,
         /// The statement, with parameters as `:name` or `@name`.
@@ -189,7 +192,7 @@ impl BigqueryWarehouse {
     }
 
     /// Says what a statement would do and how much it would read; nothing runs, nothing is charged.
-    #[operation(read, safe(JOBS, JOBS_ELSEWHERE))]
+    #[operation(read, safe(JOBS, JOBS_OF_A_CLOUD, JOBS_ELSEWHERE))]
     fn dry_run(
         &self,
         /// The statement, with parameters as `:name` or `@name`.

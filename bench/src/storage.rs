@@ -1,0 +1,136 @@
+//! An object of a Cloud Storage server and to it (P5): `cp` as a program does it, through `gcs-bucket`, and
+//! the same requests with reqwest. Both compute the object's CRC32C on the way, and compare it.
+
+use std::time::Instant;
+
+use blockyard::{Block, Changes, Input, PutOptions};
+use bytes::Bytes;
+use crc::{CRC_32_ISCSI, Crc, Table};
+use futures_util::{StreamExt as _, stream};
+use serde_json::{Value, json};
+
+use crate::{Outcome, open, resident};
+
+static CRC32C: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
+
+/// Bytes of the object that is read.
+const DOWN: usize = 1 << 30;
+/// Bytes of the object that is written: the server looks at all that it has with each chunk.
+const UP: usize = 256 << 20;
+/// Bytes of a chunk, as the bundle sends them.
+const CHUNK: usize = 16 << 20;
+/// Bytes of a piece, as files are read.
+const PIECE: usize = 256 << 10;
+/// How often each way is gone; the best counts, since what else runs only slows.
+const TRIES: usize = 3;
+
+pub(crate) async fn measure(url: &str, server: &str) -> Outcome<Value> {
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let objects = format!("{server}/upload/storage/v1/b/zoo/o");
+    let media = client.post(format!("{objects}?uploadType=media&name=object")).body(vec![7; DOWN]);
+    media.send().await?.error_for_status()?;
+
+    let yard = open(url).await?;
+    yard.grant(&"gcp".parse()?, &format!("http {server}").parse()?).await?;
+    let create = async |address: &str, texts: &[(&str, &str)]| -> Outcome<Block> {
+        let texts = texts.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        yard.create(&address.parse()?, Changes { texts, ..Changes::default() }).await?;
+        Ok(yard.block(address).await?)
+    };
+    create("gcp-credentials/b", &[("endpoint", server)]).await?;
+    let block = create("gcs-bucket/b", &[("credentials", "gcp-credentials/b"), ("bucket", "zoo")]).await?;
+    let storage = block.as_object_storage()?;
+    storage.stat("object").await?;
+    let (idle, _) = resident()?;
+
+    let (mut down, mut up, mut down_reqwest, mut up_reqwest) = (0.0_f64, 0.0_f64, 0.0_f64, 0.0_f64);
+    for _ in 0..TRIES {
+        let begun = Instant::now();
+        let (_, mut pieces) = storage.get("object").await?;
+        let mut count = 0;
+        while let Some(piece) = pieces.next().await {
+            count += piece.map_err(|problem| problem.message)?.len();
+        }
+        down = down.max(rate(count, DOWN, begun)?);
+
+        let begun = Instant::now();
+        let stream = stream::iter(pieces_of(UP).map(Ok)).boxed();
+        let input = Input { media_type: "application/octet-stream".to_owned(), size: Some(UP as u64), stream };
+        let object = storage.put("up", input, &PutOptions::default()).await?;
+        up = up.max(rate(usize::try_from(object.size)?, UP, begun)?);
+    }
+    let (peak, _) = resident()?;
+    for _ in 0..TRIES {
+        let begun = Instant::now();
+        let (count, _) = download(&client, &format!("{server}/storage/v1/b/zoo/o/object")).await?;
+        down_reqwest = down_reqwest.max(rate(count, DOWN, begun)?);
+
+        let begun = Instant::now();
+        let count = upload(&client, &format!("{objects}?uploadType=resumable&name=by-hand")).await?;
+        up_reqwest = up_reqwest.max(rate(count, UP, begun)?);
+    }
+    yard.close().await;
+    Ok(json!({
+        "down": down, "down_reqwest": down_reqwest, "up": up, "up_reqwest": up_reqwest,
+        "memory_over_idle": peak.saturating_sub(idle),
+    }))
+}
+
+/// Bytes per second, where all came.
+fn rate(count: usize, wanted: usize, begun: Instant) -> Outcome<f64> {
+    if count != wanted {
+        return Err(format!("{count} bytes came through, and not {wanted}").into());
+    }
+    Ok(count as f64 / begun.elapsed().as_secs_f64())
+}
+
+fn pieces_of(size: usize) -> impl Iterator<Item = Bytes> + Send {
+    let piece = Bytes::from(vec![7; PIECE]);
+    (0..size / PIECE).map(move |_| piece.clone())
+}
+
+/// The object's resource, its bytes, and the comparison.
+async fn download(client: &reqwest::Client, object: &str) -> Outcome<(usize, u32)> {
+    let resource: Value = serde_json::from_slice(&client.get(object).send().await?.bytes().await?)?;
+    let mut bytes = client.get(format!("{object}?alt=media")).send().await?.error_for_status()?.bytes_stream();
+    let (mut count, mut digest) = (0, CRC32C.digest());
+    while let Some(piece) = bytes.next().await {
+        let piece = piece?;
+        count += piece.len();
+        digest.update(&piece);
+    }
+    let sum = digest.finalize();
+    compare(&resource, sum)?;
+    Ok((count, sum))
+}
+
+/// A resumable session, chunk by chunk.
+async fn upload(client: &reqwest::Client, address: &str) -> Outcome<usize> {
+    let session = client.post(address).header("content-type", "application/json").body("{}").send().await?;
+    let session = session.headers().get("location").ok_or("no session")?.to_str()?.to_owned();
+    let (mut at, mut digest, mut chunk) = (0, CRC32C.digest(), Vec::new());
+    for piece in pieces_of(UP) {
+        digest.update(&piece);
+        chunk.extend_from_slice(&piece);
+        if chunk.len() < CHUNK && at + chunk.len() < UP {
+            continue;
+        }
+        let end = at + chunk.len();
+        let total = if end == UP { UP.to_string() } else { "*".to_owned() };
+        let range = format!("bytes {at}-{}/{total}", end - 1);
+        let sent = client.put(&session).header("content-range", range).body(std::mem::take(&mut chunk)).send().await?;
+        let answer = sent.bytes().await?;
+        at = end;
+        if end == UP {
+            compare(&serde_json::from_slice(&answer)?, digest.clone().finalize())?;
+        }
+    }
+    Ok(at)
+}
+
+/// As Cloud Storage writes it: big-endian, in base64.
+fn compare(resource: &Value, sum: u32) -> Outcome {
+    use base64::Engine as _;
+    let sum = base64::engine::general_purpose::STANDARD.encode(sum.to_be_bytes());
+    if resource["crc32c"] == sum { Ok(()) } else { Err(format!("{} is not {sum}", resource["crc32c"]).into()) }
+}
