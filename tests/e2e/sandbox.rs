@@ -2,9 +2,9 @@
 
 use blockyard_tests::{Ran, TestYard, bundle};
 
-const ATTACKS: [&str; 15] = [
+const ATTACKS: [&str; 16] = [
     "nothing", "spin", "recurse", "allocate", "panic", "sleep", "hoard", "babble", "lie", "wander", "scribble",
-    "misuse", "pretend", "wild", "gossip",
+    "smuggle", "misuse", "pretend", "wild", "gossip",
 ];
 
 fn yard() -> TestYard {
@@ -109,6 +109,16 @@ fn scribble() {
     let ran = attack(&yard, "scribble", &[]);
     assert_eq!(ran.code, 5, "{}", ran.stderr);
     assert!(ran.stderr.contains("the operation only reads"), "{}", ran.stderr);
+    assert_eq!(std::fs::read(yard.path("named.db")).expect("the file"), b"");
+}
+
+#[test]
+fn smuggle() {
+    let yard = yard();
+    std::fs::write(yard.path("named.db"), "").expect("an empty database");
+    let ran = attack(&yard, "smuggle", &[]);
+    assert_eq!(ran.code, 5, "{}", ran.stderr);
+    assert!(ran.stderr.contains("misbehave") && ran.stderr.contains("rows were to go into a table"), "{}", ran.stderr);
     assert_eq!(std::fs::read(yard.path("named.db")).expect("the file"), b"");
 }
 

@@ -213,18 +213,18 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_that_pass_give_time() {
-        // 320 KiB per second, and 5 KiB per second.
-        assert_eq!(read(&growing(), pieces(10, 64 << 10, 200)).await, Ok(10));
-        let slow = read(&growing(), pieces(10, 1 << 10, 200)).await.expect_err("the time is over");
+        // 80 KiB per second, and half of one.
+        assert_eq!(read(&growing(), pieces(10, 16 << 10, 200)).await, Ok(10));
+        let slow = read(&growing(), pieces(10, 100, 200)).await.expect_err("the time is over");
         assert!((1..10).contains(&slow), "{slow}");
-        let fixed = read(&Deadline::within(TIME).begin(), pieces(10, 64 << 10, 200)).await;
+        let fixed = read(&Deadline::within(TIME).begin(), pieces(10, 16 << 10, 200)).await;
         assert!(fixed.is_err(), "what the caller set stands");
     }
 
     #[tokio::test]
     async fn an_output_ends_with_a_problem() {
-        assert_eq!(growing().output(pieces(10, 64 << 10, 200)).collect::<Vec<_>>().await.len(), 10);
-        let mut given = Deadline::within(TIME).begin().output(pieces(10, 64 << 10, 200)).collect::<Vec<_>>().await;
+        assert_eq!(growing().output(pieces(10, 16 << 10, 200)).collect::<Vec<_>>().await.len(), 10);
+        let mut given = Deadline::within(TIME).begin().output(pieces(10, 16 << 10, 200)).collect::<Vec<_>>().await;
         let last = given.pop().expect("a last piece").expect_err("a problem");
         assert_eq!(last.message, "the call was stopped after 1 seconds");
         assert!((1..10).contains(&given.len()) && given.iter().all(Result::is_ok), "{}", given.len());

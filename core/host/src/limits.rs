@@ -60,9 +60,9 @@ pub const PURE_TIME: Duration = Duration::from_secs(20);
 pub const VIOLATIONS: usize = 100;
 /// Time from the beginning to the end of a call, waiting included, where the caller sets none.
 pub const CALL_TIME: Duration = Duration::from_secs(300);
-/// Bytes per second at which what passes between a call and its caller gives the call more time: 0.5
-/// megabit per second is less than any line that a data set is sent over.
-pub const SLOWEST_BYTES: u64 = 64 << 10;
+/// Bytes per second at which what passes between a call and its caller gives the call more time: an
+/// eighth of a megabit is less than any line that a data set is sent over.
+pub const SLOWEST_BYTES: u64 = 16 << 10;
 /// How long a call waits in all for whoever reads its output, beside its own time: somebody looks at a
 /// page of it. It holds its turn meanwhile.
 pub const READER_TIME: Duration = Duration::from_secs(3_600);

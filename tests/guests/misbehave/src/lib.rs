@@ -113,6 +113,14 @@ impl Misbehave {
         Ok(connection.execute("create table scribbled (a integer)", &[])?.rows_affected)
     }
 
+    /// Puts rows into a table in an operation that only reads.
+    #[operation(read)]
+    fn smuggle(&self) -> Result<u64> {
+        let connection = Connection::open(&sqlite(self.path.clone().unwrap_or_default()), None)?;
+        let rows = [vec![blockyard_sdk::sql::Value::Integer(1)]];
+        connection.begin()?.insert(&["smuggled".to_owned()], &["a".to_owned()], &rows)
+    }
+
     /// Uses a secret for what it is not meant.
     #[operation(read)]
     fn misuse(&self) -> Result<u64> {
