@@ -3,8 +3,7 @@
 use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
 
-use crate::capability::http::EffectViolation;
-use crate::problem::cut;
+use crate::problem::{Fault, cut};
 use crate::redact::Redactor;
 use crate::state::MemoryLimiter;
 use crate::{HostError, limits};
@@ -15,6 +14,18 @@ pub(crate) struct Ended<'a> {
     pub(crate) memory: &'a MemoryLimiter,
     pub(crate) panic: Option<&'a str>,
     pub(crate) redactor: &'a Redactor,
+}
+
+/// What a bundle did that its operation's effect forbids. It ends the call: the manifest, which the
+/// person agreed to, says otherwise.
+#[derive(Debug, thiserror::Error)]
+#[error("an operation that only reads tried to {0}")]
+pub(crate) struct EffectViolation(pub(crate) String);
+
+impl From<EffectViolation> for Fault {
+    fn from(violation: EffectViolation) -> Self {
+        Self::Trap(wasmtime::Error::new(violation))
+    }
 }
 
 impl Ended<'_> {

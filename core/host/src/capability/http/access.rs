@@ -5,17 +5,9 @@
 use blockyard_model::{Capability, Effect, HttpAccess, Origin, RequestUrl};
 use ipnet::IpNet;
 
+use crate::failure::EffectViolation;
 use crate::problem::{Fault, Problem};
 use crate::state::CallState;
-
-/// What a bundle did that its operation's effect forbids. It ends the call: the manifest, which the
-/// person agreed to, says otherwise.
-#[derive(Debug, thiserror::Error)]
-#[error("an operation that only reads tried to send `{method} {url}`")]
-pub(crate) struct EffectViolation {
-    method: String,
-    url: String,
-}
 
 impl CallState {
     /// The networks, besides the public internet, in which the server of this origin may stand.
@@ -70,7 +62,7 @@ impl CallState {
             return Ok(());
         }
         let url = self.redactor.text(format!("{}{}", url.origin, url.path()));
-        Err(Fault::Trap(wasmtime::Error::new(EffectViolation { method: method.to_owned(), url })))
+        Err(EffectViolation(format!("send `{method} {url}`")).into())
     }
 
     /// Says which grant opens a network that was refused.

@@ -27,7 +27,6 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::component::Resource;
 use zeroize::Zeroizing;
 
-pub(crate) use self::access::EffectViolation;
 pub(crate) use self::client::Upload;
 use self::client::{HttpClient, download};
 use self::token::{Exchange, Grant, Tokens};

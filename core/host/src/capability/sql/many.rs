@@ -124,11 +124,7 @@ pub(super) async fn insert(
     table: &[String],
     columns: &[String],
     rows: Vec<Vec<Value>>,
-    access: Access,
 ) -> Result<u64, Problem> {
-    if access == Access::ReadOnly {
-        return Err(Problem::new("effect", "the operation only reads, and rows were to go into a table"));
-    }
     let pooled = claimed.start()?;
     let dialect = match pooled {
         Pooled::Postgres(_) => Dialect::Postgres,

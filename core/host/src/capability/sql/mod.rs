@@ -34,6 +34,7 @@ use crate::bindings::blockyard::bundle::sql::{
 };
 use crate::capability::secrets::Secret;
 use crate::capability::streams::Body;
+use crate::failure::EffectViolation;
 use crate::problem::{Fault, Problem};
 use crate::state::CallState;
 use crate::trace;
@@ -261,8 +262,10 @@ impl HostTransaction for CallState {
     ) -> Result<u64, Fault> {
         let _traced = trace::host_call("sql.transaction.insert");
         let Transaction { slot, access, .. } = self.table.get(&transaction)?;
-        let (claimed, access) = (Claimed::of(slot)?, *access);
-        Ok(many::insert(claimed, &table, &columns, rows, access).await?)
+        if *access == Access::ReadOnly {
+            return Err(EffectViolation("put rows into a table".to_owned()).into());
+        }
+        Ok(many::insert(Claimed::of(slot)?, &table, &columns, rows).await?)
     }
 
     async fn commit(&mut self, transaction: Resource<Transaction>) -> Result<(), Fault> {

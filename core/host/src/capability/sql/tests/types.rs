@@ -266,7 +266,7 @@ async fn through(
     drop(claimed);
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let (path, columns) = (names(&table.split('.').collect::<Vec<_>>()), names(&["i", "v"]));
-    let done = many::insert(Claimed::of(slot).unwrap(), &path, &columns, rows, Access::ReadWrite).await;
+    let done = many::insert(Claimed::of(slot).unwrap(), &path, &columns, rows).await;
     changed += done.unwrap_or_else(|problem| panic!("{values:?}: {problem:?}"));
     assert_eq!(changed, count);
     let select = format!("select v from {table} order by i");
@@ -375,7 +375,7 @@ fn a_row_that_is_not_taken_is_named() {
             run(&slot, table).await;
             let insert = async |rows: Vec<Vec<Value>>| {
                 let (table, columns) = (vec!["numbered".to_owned()], vec!["n".to_owned(), "word".to_owned()]);
-                many::insert(Claimed::of(&slot).unwrap(), &table, &columns, rows, Access::ReadWrite).await
+                many::insert(Claimed::of(&slot).unwrap(), &table, &columns, rows).await
             };
             let dialect = server.dialect.as_str();
             assert_eq!(insert((0..2_000).map(|n| row(n, "good")).collect()).await.unwrap(), 2_000, "{dialect}");
@@ -404,18 +404,13 @@ fn rows_go_where_copies_do_not() {
         run(&slot, "create temporary table behind (n integer primary key, word text)").await;
         run(&slot, "create temporary view before as select n, word from behind").await;
         let (table, columns) = (vec!["before".to_owned()], vec!["n".to_owned(), "word".to_owned()]);
-        let insert =
-            async |slot, rows, access| many::insert(Claimed::of(slot).unwrap(), &table, &columns, rows, access).await;
+        let insert = async |rows| many::insert(Claimed::of(&slot).unwrap(), &table, &columns, rows).await;
         let rows = (0..10).map(|n| row(n, "a\\b\tc'")).collect();
-        assert_eq!(insert(&slot, rows, Access::ReadWrite).await.unwrap(), 10);
+        assert_eq!(insert(rows).await.unwrap(), 10);
         let same = r"select count(*) from behind where word = E'a\\b\tc\''";
         assert!(matches!(value(&slot, same).await, Value::Integer(10)));
-        let refused = insert(&slot, vec![row(100, "x"), row(3, "x")], Access::ReadWrite).await;
+        let refused = insert(vec![row(100, "x"), row(3, "x")]).await;
         let details = refused.unwrap_err().details.unwrap();
         assert!(details.contains("\"row\":2") && details.contains("23505"), "{details}");
-        // Who only reads puts no rows anywhere.
-        let slot = server.open(Access::ReadOnly).await;
-        let refused = insert(&slot, vec![row(1, "x")], Access::ReadOnly).await;
-        assert_eq!(refused.unwrap_err().code, "effect");
     });
 }
