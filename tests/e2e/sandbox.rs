@@ -117,7 +117,7 @@ fn smuggle() {
     let yard = yard();
     std::fs::write(yard.path("named.db"), "").expect("an empty database");
     let ran = attack(&yard, "smuggle", &[]);
-    assert_eq!(ran.code, 5, "{}", ran.stderr);
+    assert_eq!(ran.code, 7, "{}", ran.stderr);
     let said = "bundle `misbehave` was stopped: an operation that only reads tried to put rows into a table";
     assert!(ran.stderr.contains(said), "{}", ran.stderr);
     assert_eq!(std::fs::read(yard.path("named.db")).expect("the file"), b"");
