@@ -2,7 +2,7 @@
 //! read here, and nowhere below.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use blockyard::{
     CollectorError, Error, ErrorKind, KeySource, LogLevel, LogLine, NewKey, Registry, Telemetry, Yard, YardConfig,
@@ -24,6 +24,8 @@ pub(crate) struct Context {
     no_progress: bool,
     verbosity: Verbosity,
     telemetry: Option<Arc<Telemetry>>,
+    /// What is to be closed at the end, however that comes.
+    opened: Arc<Mutex<Vec<Yard>>>,
 }
 
 impl Context {
@@ -37,6 +39,7 @@ impl Context {
             terminal,
             yard: global.yard.clone(),
             no_progress: global.no_progress,
+            opened: Arc::default(),
         })
     }
 
@@ -64,13 +67,26 @@ impl Context {
 
     /// Opens the yard.
     pub(crate) async fn open(&self) -> Result<Yard, Error> {
-        Yard::open_with(&self.yard_url()?, self.config()).await
+        Ok(self.remember(Yard::open_with(&self.yard_url()?, self.config()).await?))
+    }
+
+    fn remember(&self, yard: Yard) -> Yard {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(yard.clone());
+        yard
+    }
+
+    /// Closes what was opened: the lines of the audit trail that wait are written.
+    pub(crate) async fn close(&self) {
+        let opened = std::mem::take(&mut *self.opened.lock().unwrap_or_else(PoisonError::into_inner));
+        for yard in opened {
+            yard.close().await;
+        }
     }
 
     /// Opens the yard, and makes it where there is none: for `install` and `create`.
     pub(crate) async fn open_or_init(&self) -> Result<Yard, Error> {
         let url = self.yard_url()?;
-        match Yard::open_with(&url, self.config()).await {
+        let opened = match Yard::open_with(&url, self.config()).await {
             Err(error) if error.kind() == ErrorKind::NotFound => match self.init(None).await {
                 Ok(yard) => {
                     self.announce(&yard);
@@ -81,7 +97,8 @@ impl Context {
                 Err(error) => Err(error),
             },
             other => other,
-        }
+        };
+        Ok(self.remember(opened?))
     }
 
     /// Makes the yard.

@@ -65,6 +65,7 @@ fn main() -> ExitCode {
     let outcome = outcome.unwrap_or_else(|_| Err(bug().into()));
     // Databases stop what nobody waits for any more.
     let _ = runtime.block_on(async { tokio::time::timeout(GRACE, blockyard::settled()).await });
+    let _ = runtime.block_on(async { tokio::time::timeout(GRACE, context.close()).await });
     context.finish();
     // A blocking read of the terminal must not keep the process alive.
     runtime.shutdown_background();

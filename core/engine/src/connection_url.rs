@@ -11,6 +11,9 @@ use url::Url;
 
 use crate::{Error, ErrorKind};
 
+/// The field, and the option, of the password.
+const PASSWORD: &str = "password";
+
 /// The keyword of such a field.
 const KEYWORD: &str = "x-connection-url";
 
@@ -18,7 +21,7 @@ const KEYWORD: &str = "x-connection-url";
 pub(crate) fn has_password(schema: &Schema, field: &Pointer, value: &Value) -> bool {
     let takes_one = fields(schema).any(|(name, _)| Pointer::from_dotted(name) == *field);
     let parsed = value.as_str().and_then(|text| Url::parse(text).ok());
-    takes_one && parsed.is_some_and(|url| url.password().is_some())
+    takes_one && parsed.is_some_and(|url| password(&url).is_some())
 }
 
 /// Puts the parts of a configuration's addresses in their places.
@@ -49,9 +52,11 @@ pub(crate) fn take_apart_of_file(schema: &Schema, config: &mut Value) -> Vec<Vio
     for (name, _) in fields(schema) {
         let Some(Value::String(text)) = config.get_mut(name) else { continue };
         let Ok(mut url) = Url::parse(text) else { continue };
-        if url.password().is_some() {
+        if password(&url).is_some() {
             violations.push(Violation::new(Pointer::default().child(name), "has a password in it, and a file has none: leave it out, and give the secret a source, or the yard the secret"));
             let _ = url.set_password(None);
+            let others: Vec<(String, String)> = options(&url).collect();
+            url.query_pairs_mut().clear().extend_pairs(others);
             *text = url.into();
         }
     }
@@ -59,6 +64,20 @@ pub(crate) fn take_apart_of_file(schema: &Schema, config: &mut Value) -> Vec<Vio
         violations.push(Violation::new(Pointer::default(), error.to_string()));
     }
     violations
+}
+
+/// The password, percent-encoded as it stands: before the host, or, as libpq has it, among the options.
+fn password(url: &Url) -> Option<String> {
+    let option = || {
+        let pairs = url.query().unwrap_or_default().split('&');
+        pairs.filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == PASSWORD).map(|(_, value)| value)
+    };
+    url.password().or_else(option).map(str::to_owned)
+}
+
+/// The options, without what is none.
+fn options(url: &Url) -> impl Iterator<Item = (String, String)> {
+    url.query_pairs().filter(|(name, _)| name != PASSWORD).map(|(name, value)| (name.into_owned(), value.into_owned()))
 }
 
 /// The fields that take addresses, with their schemes.
@@ -100,11 +119,10 @@ fn parts(field: &str, text: &str, schemes: &Value) -> Result<Vec<(String, Value)
     if !url.username().is_empty() {
         parts.push(("username".to_owned(), decoded(url.username())?));
     }
-    if let Some(password) = url.password() {
-        parts.push(("password".to_owned(), decoded(password)?));
+    if let Some(password) = password(&url) {
+        parts.push(("password".to_owned(), decoded(&password)?));
     }
-    let options: serde_json::Map<String, Value> =
-        url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect();
+    let options: serde_json::Map<String, Value> = options(&url).map(|(name, value)| (name, value.into())).collect();
     if !options.is_empty() {
         parts.push(("options".to_owned(), json!(options)));
     }
@@ -127,6 +145,13 @@ mod tests {
             json!({
                 "dialect": "postgres", "host": "::1", "port": 6000, "database": "zoo", "username": "ada",
                 "password": "p@ss/word", "options": {"sslmode": "require"},
+            })
+        );
+        assert_eq!(
+            taken("postgres://ada@db/zoo?sslmode=require&password=p%40ss").expect("an address"),
+            json!({
+                "dialect": "postgres", "host": "db", "database": "zoo", "username": "ada", "password": "p@ss",
+                "options": {"sslmode": "require"},
             })
         );
         assert_eq!(

@@ -298,7 +298,12 @@ impl Call {
         let (clock, redactor) = (self.clock.clone(), self.redactor());
         let given = clock.clone();
         tokio::spawn(async move {
-            let ended = match drive(self.send_parts(parts, sender.clone()), clock.clone()).await {
+            let driven = tokio::select! {
+                driven = drive(self.send_parts(parts, sender.clone()), clock.clone()) => driven,
+                // Nobody reads on.
+                () = sender.closed() => return,
+            };
+            let ended = match driven {
                 Ok(ended) => ended,
                 Err(Halt::Deadline) => Err(stopped(clock.error().to_string())),
                 Err(Halt::Panic(reason)) => Err(stopped(redactor.text(reason))),

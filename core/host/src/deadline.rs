@@ -70,9 +70,21 @@ struct Running {
 /// Stands for a time when the caller has no piece.
 const NOBODY: u64 = u64::MAX;
 
+/// How often one looks whether the caller came back.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 /// The time is over.
 #[derive(Debug)]
 pub(crate) struct Over;
+
+/// Who reads an output. Gone, it reads no more.
+struct Reader(Clock);
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.0.asked();
+    }
+}
 
 impl Clock {
     fn allowed(&self) -> Duration {
@@ -97,6 +109,18 @@ impl Clock {
         self.0.passed.fetch_add(bytes as u64 * 1_000_000 / limits::SLOWEST_BYTES, Ordering::Relaxed);
     }
 
+    /// Whether time stands still, for the caller has a piece.
+    fn is_read(&self) -> bool {
+        let Running { deadline, read, reading, .. } = &*self.0;
+        match reading.load(Ordering::Relaxed) {
+            NOBODY => false,
+            since => {
+                let read = read.load(Ordering::Relaxed).saturating_add(self.now().saturating_sub(since));
+                deadline.grows && Duration::from_micros(read) < limits::READER_TIME
+            }
+        }
+    }
+
     /// The caller has a piece.
     fn given(&self) {
         self.0.reading.store(self.now(), Ordering::Relaxed);
@@ -114,11 +138,14 @@ impl Clock {
     pub(crate) async fn hold<T>(&self, work: impl Future<Output = T>) -> Result<T, Over> {
         let mut work = pin!(work);
         loop {
-            let end = self.0.begun + self.allowed();
+            let mut end = self.0.begun + self.allowed();
+            if self.is_read() {
+                end = end.max(Instant::now() + LOOK_AGAIN);
+            }
             match timeout_at(end, work.as_mut()).await {
                 Ok(done) => return Ok(done),
-                // It was given more while it worked.
-                Err(_) if self.0.begun + self.allowed() > end => {}
+                // It was given more while it worked, or is given more as long as somebody reads.
+                Err(_) if self.is_read() || self.0.begun + self.allowed() > Instant::now() => {}
                 Err(_) => return Err(Over),
             }
         }
@@ -142,19 +169,20 @@ impl Clock {
     /// A stream to the caller, which ends with a problem when the time is over. Its bytes give time,
     /// and what the caller takes to come back for the next piece is not the call's.
     pub(crate) fn output(&self, stream: ByteStream) -> ByteStream {
-        stream::unfold((self.clone(), Some(stream)), async |(clock, stream)| {
+        stream::unfold((Reader(self.clone()), Some(stream)), async |(reader, stream)| {
             let mut stream = stream?;
+            let clock = &reader.0;
             clock.asked();
             let piece = match clock.hold(stream.next()).await {
                 Ok(piece) => piece?,
                 Err(Over) => {
                     let problem = Problem::new("stopped", clock.error().to_string());
-                    return Some((Err(problem), (clock, None)));
+                    return Some((Err(problem), (reader, None)));
                 }
             };
             clock.passed(piece.as_ref().map_or(0, Bytes::len));
             clock.given();
-            Some((piece, (clock, Some(stream))))
+            Some((piece, (reader, Some(stream))))
         })
         .boxed()
     }

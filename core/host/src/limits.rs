@@ -111,8 +111,11 @@ pub const RANDOM_BYTES: u32 = 64 << 10;
 pub const HTTP_HEADER_BYTES: usize = 64 << 10;
 /// Headers of one request or answer.
 pub const HTTP_HEADERS: usize = 128;
-/// Time from sending a request to the head of its answer, where the bundle asks for no less.
+/// Time from sending a request to the head of its answer, where the bundle asks for no less; what it sends
+/// has time of its own, by [`SLOWEST_BYTES`].
 pub const HTTP_TIME: Duration = Duration::from_secs(120);
+/// The same for a stream of unknown size: the call's deadline ends it before.
+pub const LONGEST_HTTP_TIME: Duration = Duration::from_secs(86_400);
 /// Time between two pieces of an answer: a server that drips does not hold a connection for ever.
 pub const HTTP_IDLE_TIME: Duration = Duration::from_secs(60);
 /// How often one request is led on.

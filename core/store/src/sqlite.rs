@@ -3,7 +3,7 @@
 //! To hand out a connection of the pool and to take it back are two trips to the connection's thread more
 //! than a small statement needs, and whoever asks again before it is back opens another one.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Executor as _, Sqlite, SqliteConnection, SqlitePool};
@@ -17,18 +17,42 @@ pub(crate) struct SqliteFile {
     at_hand: Arc<AtHand>,
 }
 
-/// None while it is used.
-#[derive(Debug)]
-struct AtHand(Mutex<Option<PoolConnection<Sqlite>>>);
+#[derive(Debug, Default)]
+struct AtHand(Mutex<Hand>);
+
+#[derive(Debug, Default)]
+struct Hand {
+    /// None while it is used.
+    connection: Option<PoolConnection<Sqlite>>,
+    /// How many wait for the pool.
+    waiting: usize,
+}
+
+/// Somebody who waits for the pool.
+struct Waiting<'a>(&'a AtHand);
 
 impl AtHand {
-    fn take(&self) -> Option<PoolConnection<Sqlite>> {
-        self.0.lock().expect("nothing panics while it holds this lock").take()
+    fn lock(&self) -> MutexGuard<'_, Hand> {
+        self.0.lock().expect("nothing panics while it holds this lock")
     }
 
-    /// A second one goes back to the pool.
-    fn keep(&self, connection: PoolConnection<Sqlite>) {
-        self.0.lock().expect("nothing panics while it holds this lock").get_or_insert(connection);
+    fn take(&self) -> Option<PoolConnection<Sqlite>> {
+        self.lock().connection.take()
+    }
+
+    /// A second one goes back to the pool; so does one that somebody waits for there, and one of a pool
+    /// that closes, which waits for it.
+    fn keep(&self, connection: PoolConnection<Sqlite>, pool: &SqlitePool) {
+        let mut hand = self.lock();
+        if hand.connection.is_none() && hand.waiting == 0 && !pool.is_closed() {
+            hand.connection = Some(connection);
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
     }
 }
 
@@ -46,7 +70,7 @@ impl Drop for AtHand {
 impl SqliteFile {
     /// The connections of this pool, one of which is this.
     pub(crate) fn new(pool: SqlitePool, connection: PoolConnection<Sqlite>) -> Self {
-        Self { pool, at_hand: Arc::new(AtHand(Mutex::new(Some(connection)))) }
+        Self { pool, at_hand: Arc::new(AtHand(Mutex::new(Hand { connection: Some(connection), waiting: 0 }))) }
     }
 
     /// Does something with a connection. Whoever stops waiting for it gives the connection back to the
@@ -56,7 +80,7 @@ impl SqliteFile {
         let done = work(&mut connection).await;
         // What the database itself says of a statement is about the statement.
         if done.as_ref().err().is_none_or(|error| error.as_database_error().is_some()) {
-            self.at_hand.keep(connection);
+            self.at_hand.keep(connection, &self.pool);
         }
         done
     }
@@ -69,18 +93,25 @@ impl SqliteFile {
     }
 
     async fn connection(&self) -> Result<PoolConnection<Sqlite>> {
-        match self.at_hand.take() {
-            Some(connection) => Ok(connection),
-            None => self.pool.acquire().await,
-        }
+        let _waiting = {
+            let mut hand = self.at_hand.lock();
+            if let Some(connection) = hand.connection.take() {
+                return Ok(connection);
+            }
+            hand.waiting += 1;
+            Waiting(&self.at_hand)
+        };
+        self.pool.acquire().await
     }
 
     /// Closes all connections.
     pub(crate) async fn close(&self) {
+        // From here on nothing is kept at hand, and nothing handed out.
+        let closing = self.pool.close();
         if let Some(connection) = self.at_hand.take() {
             let _ = connection.close().await;
         }
-        self.pool.close().await;
+        closing.await;
     }
 }
 
@@ -100,7 +131,7 @@ impl SqliteTransaction {
     pub(crate) async fn commit(mut self) -> Result<()> {
         self.connection().execute("COMMIT").await?;
         if let Some(connection) = self.connection.take() {
-            self.file.at_hand.keep(connection);
+            self.file.at_hand.keep(connection, &self.file.pool);
         }
         Ok(())
     }

@@ -151,6 +151,13 @@ impl GcpCredentials {
                 ));
             }
         }
+        let own = self.authorized_user.as_ref().and_then(|user| user.universe_domain.as_deref());
+        if own.is_some_and(|domain| !domain.is_empty() && domain != "googleapis.com") {
+            violations.push(Violation::new(
+                "/authorized_user/universe_domain",
+                "is another cloud, where people have no accounts",
+            ));
+        }
         if self.scopes.is_empty() {
             violations.push(Violation::new("/scopes", "is empty; a token is good for something"));
         }

@@ -20,8 +20,8 @@ use crate::trace;
 pub struct Body {
     media_type: String,
     size: Option<u64>,
-    /// Bytes that count as the guest's memory while this body lives.
-    held: usize,
+    /// Bytes that count as the guest's memory while this body, or one that has the same bytes, lives.
+    held: Option<Arc<usize>>,
     source: Source,
     /// For an answer from outside: what the guest may not read in it.
     guard: Option<Guard>,
@@ -49,7 +49,7 @@ impl Body {
         Self {
             media_type: media_type.to_owned(),
             size: None,
-            held: 0,
+            held: None,
             // A guest may read on after the end.
             source: Source::Stream { stream: stream.fuse().boxed(), rest: Bytes::new() },
             guard: None,
@@ -62,7 +62,7 @@ impl Body {
         Self { size, guard: Some(guard), ..Self::stream(media_type, stream) }
     }
 
-    fn bytes(media_type: String, bytes: Bytes, held: usize) -> Self {
+    fn bytes(media_type: String, bytes: Bytes, held: Option<Arc<usize>>) -> Self {
         let size = Some(bytes.len() as u64);
         Self { media_type, size, held, source: Source::Bytes { all: bytes, at: 0 }, guard: None }
     }
@@ -99,6 +99,25 @@ impl Body {
         self.guard.as_ref().is_some_and(|guard| guard.found.load(Ordering::Relaxed))
     }
 
+    /// The next bytes, as many of them as there are up to `max`, for the guest to send on.
+    async fn take(&mut self, max: usize) -> Result<Vec<u8>, Problem> {
+        self.guarded();
+        let expected = self.size.and_then(|size| usize::try_from(size).ok()).map_or(0, |size| size.min(max));
+        let mut taken = Vec::with_capacity(expected);
+        while taken.len() < max {
+            match self.read(max - taken.len()).await? {
+                Some(chunk) => taken.extend_from_slice(&chunk),
+                None => break,
+            }
+        }
+        if self.is_masked() {
+            let message = "the answer holds a secret of this block, and is not sent on in parts";
+            return Err(Problem::new("denied", message).hint("pass the whole body on"));
+        }
+        taken.shrink_to_fit();
+        Ok(taken)
+    }
+
     async fn read(&mut self, max: usize) -> Result<Option<Bytes>, Problem> {
         let chunk = match &mut self.source {
             Source::Bytes { all, at } => {
@@ -127,10 +146,19 @@ impl Body {
 impl CallState {
     /// Takes a body from the guest, to send it.
     pub(crate) fn take_body(&mut self, body: Resource<Body>) -> wasmtime::Result<Upload> {
-        let body = self.table.delete(body)?;
-        self.release_body_bytes(body.held);
+        let mut body = self.table.delete(body)?;
+        self.release(body.held.take());
         let size = body.size;
         Ok(Upload::stream(body.into_stream(), size))
+    }
+}
+
+impl CallState {
+    /// Bytes are let go of with the last body that has them.
+    fn release(&mut self, held: Option<Arc<usize>>) {
+        if let Some(bytes) = held.and_then(Arc::into_inner) {
+            self.release_body_bytes(bytes);
+        }
     }
 }
 
@@ -141,7 +169,7 @@ impl HostBody for CallState {
         let traced = trace::inner_call("streams.from-bytes");
         traced.bytes(bytes.len());
         self.hold_body_bytes(bytes.len())?;
-        let held = bytes.len();
+        let held = Some(Arc::new(bytes.len()));
         Ok(self.table.push(Body::bytes(media_type, bytes.into(), held))?)
     }
 
@@ -168,25 +196,15 @@ impl HostBody for CallState {
         let max = max_bytes as usize;
         self.hold_body_bytes(max)?;
         let source = self.table.get_mut(&body)?;
-        source.guarded();
-        let mut taken = Vec::new();
-        while taken.len() < max {
-            match source.read(max - taken.len()).await? {
-                Some(chunk) => taken.extend_from_slice(&chunk),
-                None => break,
-            }
-        }
-        if source.is_masked() {
-            let message = "the answer holds a secret of this block, and is not sent on in parts";
-            return Err(Problem::new("denied", message).hint("pass the whole body on").into());
-        }
         let media_type = source.media_type.clone();
-        self.release_body_bytes(max - taken.len());
+        let taken = source.take(max).await;
+        self.release_body_bytes(max - taken.as_ref().map_or(0, Vec::len));
+        let taken = taken?;
         traced.bytes(taken.len());
         if taken.is_empty() {
             return Ok(None);
         }
-        let held = taken.len();
+        let held = Some(Arc::new(taken.len()));
         Ok(Some(self.table.push(Body::bytes(media_type, taken.into(), held))?))
     }
 
@@ -195,13 +213,13 @@ impl HostBody for CallState {
         let Source::Bytes { all, .. } = &body.source else {
             return Err(Problem::new("invalid", "only bytes from `from-bytes` and `take` can be had again").into());
         };
-        let again = Body::bytes(body.media_type.clone(), all.clone(), 0);
+        let again = Body::bytes(body.media_type.clone(), all.clone(), body.held.clone());
         Ok(self.table.push(again)?)
     }
 
     async fn drop(&mut self, body: Resource<Body>) -> wasmtime::Result<()> {
-        let body = self.table.delete(body)?;
-        self.release_body_bytes(body.held);
+        let mut body = self.table.delete(body)?;
+        self.release(body.held.take());
         Ok(())
     }
 }

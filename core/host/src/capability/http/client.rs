@@ -106,6 +106,11 @@ impl Upload {
         Self { left: Some(bytes.len() as u64), stream: Some(stream::iter([Ok(bytes)]).boxed()) }
     }
 
+    /// How many bytes there are, where it is known.
+    pub(super) fn size(&self) -> Option<u64> {
+        self.left
+    }
+
     /// Bytes from a stream; without a size they are sent in chunks.
     pub(crate) fn stream(stream: ByteStream, size: Option<u64>) -> Self {
         Self { stream: Some(stream), left: size }

@@ -29,9 +29,14 @@ const REFUSED: [&str; 18] = [
     "x-original-url",
 ];
 
-/// The bundle's headers, checked. `injected` are those into which the host puts secrets.
-pub(super) fn checked(given: &[(String, String)], injected: &[&HeaderName]) -> Result<HeaderMap, Problem> {
-    let bytes: usize = given.iter().map(|(name, value)| name.len() + value.len()).sum();
+/// The bundle's headers, checked. `injected` are those into which the host puts secrets, of so many bytes.
+pub(super) fn checked(
+    given: &[(String, String)],
+    injected: &[&HeaderName],
+    injected_bytes: usize,
+) -> Result<HeaderMap, Problem> {
+    let own: usize = given.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let bytes = injected_bytes + own;
     if bytes > limits::HTTP_HEADER_BYTES || given.len() > limits::HTTP_HEADERS {
         return Err(Problem::new(
             "invalid",
@@ -80,7 +85,7 @@ mod tests {
     use super::*;
 
     fn refused(name: &str, value: &str, injected: &[&HeaderName]) -> bool {
-        checked(&[(name.to_owned(), value.to_owned())], injected).is_err()
+        checked(&[(name.to_owned(), value.to_owned())], injected, 0).is_err()
     }
 
     #[test]
@@ -117,7 +122,7 @@ mod tests {
     #[test]
     fn headers_are_limited() {
         let many = vec![("x-a".to_owned(), "b".to_owned()); limits::HTTP_HEADERS + 1];
-        assert!(checked(&many, &[]).is_err());
+        assert!(checked(&many, &[], 0).is_err());
         assert!(refused("x-a", &"b".repeat(limits::HTTP_HEADER_BYTES), &[]));
     }
 }

@@ -82,9 +82,14 @@ impl Host for CallState {
         let traced = trace::host_call("http.send");
         let time = match request.timeout_ms {
             Some(0) => return Err(Problem::new("invalid", "a request cannot be answered within 0 ms").into()),
-            Some(milliseconds) => Duration::from_millis(milliseconds.into()).min(limits::HTTP_TIME),
-            None => limits::HTTP_TIME,
+            Some(milliseconds) => Some(Duration::from_millis(milliseconds.into()).min(limits::HTTP_TIME)),
+            None => None,
         };
+        let given = request.headers.len() + secret_headers.len();
+        if given > limits::HTTP_HEADERS {
+            let message = format!("the request has {given} headers; the limit is {}", limits::HTTP_HEADERS);
+            return Err(Problem::new("invalid", message).into());
+        }
         let method = Method::from_bytes(request.method.as_bytes())
             .ok()
             .filter(|method| !matches!(*method, Method::CONNECT | Method::TRACE))
@@ -99,11 +104,17 @@ impl Host for CallState {
         }
         let names: Vec<&HeaderName> =
             injected.iter().map(|header| &header.name).chain(token.as_ref().map(|_| &AUTHORIZATION)).collect();
-        let headers = headers::checked(&request.headers, &names)?;
+        if let Some(twice) = names.iter().enumerate().find_map(|(at, name)| names[..at].contains(name).then_some(name))
+        {
+            return Err(Problem::new("invalid", format!("two secrets were to stand in the header `{twice}`")).into());
+        }
+        let bytes = injected.iter().map(|header| header.name.as_str().len() + header.value.len()).sum();
+        let headers = headers::checked(&request.headers, &names, bytes)?;
         let upload = match body {
             Some(body) => Some(self.take_body(body)?),
             None => None,
         };
+        let time = time.unwrap_or_else(|| sending(upload.as_ref()));
         let outgoing = Outgoing { method, url, headers, injected, token };
         let answered = tokio::time::timeout(time, self.follow(outgoing, upload)).await;
         answered.unwrap_or_else(|_| {
@@ -349,6 +360,16 @@ fn redirect(outgoing: &Outgoing, answer: &http::Response<Incoming>) -> Result<Op
     let mut next = base.join(location).map_err(|error| bad(error.to_string()))?;
     next.set_fragment(None);
     RequestUrl::parse(next.as_str()).map(Some).map_err(|error| bad(error.to_string()))
+}
+
+/// The time of a request whose bundle sets none: what it sends takes its own. A stream that says no size
+/// has the call's time.
+fn sending(upload: Option<&Upload>) -> Duration {
+    match upload.map(Upload::size) {
+        None => limits::HTTP_TIME,
+        Some(Some(bytes)) => limits::HTTP_TIME + Duration::from_secs(bytes / limits::SLOWEST_BYTES),
+        Some(None) => limits::LONGEST_HTTP_TIME,
+    }
 }
 
 fn bearer(token: &SecretValue) -> Result<HeaderValue, Problem> {

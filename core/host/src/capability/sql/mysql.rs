@@ -202,19 +202,22 @@ pub(super) async fn execute_many(
 pub(super) async fn insert(session: &mut Session, into: &Into, rows: &[Vec<Value>]) -> Result<u64, Refused> {
     let most = STATEMENT_ROWS.min(STATEMENT_VALUES / into.columns.len()).max(1);
     let (mut done, mut inserted) = (0, 0);
+    let one = into.statement(1);
+    // What is wrong with the statement itself is no row's fault.
+    session.connection.prepare(AssertSqlSafe(one.clone()).into_sql_str()).await.map_err(|error| problem(&error))?;
     for chunk in rows.chunks(most) {
         match execute_one(&mut session.connection, &into.statement(chunk.len()), &chunk.concat()).await {
             Ok(executed) => inserted += executed.rows_affected,
             // Nothing of the statement was done; one by one they say which it was.
-            Err(problem) if !problem.retryable && chunk.len() > 1 => {
-                let one = into.statement(1);
+            Err(problem) if !problem.retryable && problem.code != "timeout" && chunk.len() > 1 => {
                 for (index, row) in chunk.iter().enumerate() {
                     let alone = execute_one(&mut session.connection, &one, row).await;
                     alone.map_err(|problem| Refused::at(done + index, problem))?;
                 }
                 return Err(problem.into());
             }
-            Err(problem) => return Err(Refused::at(done, problem)),
+            Err(problem) if chunk.len() == 1 => return Err(Refused::at(done, problem)),
+            Err(problem) => return Err(problem.into()),
         }
         done += chunk.len();
     }

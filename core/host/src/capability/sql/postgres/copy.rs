@@ -24,9 +24,34 @@ pub(in crate::capability::sql) async fn insert(
 ) -> Result<u64, Refused> {
     let statement = into.statement(1);
     let (_, types) = super::describe(connection, &statement, into.columns.len()).await?;
-    if !takes_copies(connection, into).await? {
-        return many::at_once(connection, &statement, rows).await.map(|done| done.rows_affected);
+    super::run(connection, "SAVEPOINT blockyard_rows").await?;
+    let copied = match takes_copies(connection, into).await {
+        Ok(true) => copy(connection, into, rows, &types).await?,
+        Ok(false) => Err(None),
+        Err(problem) => Err(Some(problem.into())),
+    };
+    match copied {
+        Ok(count) => {
+            super::run(connection, "RELEASE SAVEPOINT blockyard_rows").await?;
+            Ok(count)
+        }
+        Err(Some(refused)) if refused.has_index() => Err(refused),
+        // What is checked at the end of a copy (a foreign key, a trigger) is not said with its row; and some
+        // servers speak PostgreSQL's language without all of its functions. Row by row it is done, or said.
+        Err(_) => {
+            super::run(connection, "ROLLBACK TO SAVEPOINT blockyard_rows").await?;
+            many::at_once(connection, &statement, rows).await.map(|done| done.rows_affected)
+        }
     }
+}
+
+/// The outer error is one of values, before anything was sent; the inner one is the server's.
+async fn copy(
+    connection: &mut PgConnection,
+    into: &Into,
+    rows: &[Vec<Value>],
+    types: &[PgTypeInfo],
+) -> Result<Result<u64, Option<Refused>>, Refused> {
     let as_text = types.iter().any(|info| foreign::text_form(info).is_some());
     let encode = if as_text { text_row } else { binary_row };
     let mut data = Vec::new();
@@ -34,7 +59,7 @@ pub(in crate::capability::sql) async fn insert(
         data.extend(BINARY_HEAD);
     }
     for (index, row) in rows.iter().enumerate() {
-        encode(&mut data, row, &types).map_err(|(column, reason)| {
+        encode(&mut data, row, types).map_err(|(column, reason)| {
             let message = format!("column {}: {reason}", into.columns[column]);
             Refused::at(index, Problem::new("invalid", message))
         })?;
@@ -44,13 +69,18 @@ pub(in crate::capability::sql) async fn insert(
     }
     let form = if as_text { "text" } else { "binary" };
     let copy = format!("copy {} ({}) from stdin with (format {form})", into.table, into.columns.join(", "));
-    send(connection, &copy, &data).await.map_err(|error| {
-        let problem = super::problem(&error);
-        match row_of(&error, &into.name) {
-            Some(index) => Refused::at(index, problem),
-            None => problem.into(),
+    match send(connection, &copy, &data).await {
+        Ok(count) => Ok(Ok(count)),
+        Err(error) => {
+            let problem = super::problem(&error);
+            let refused = match row_of(&error, &into.name) {
+                Some(index) => Refused::at(index, problem),
+                None => problem.into(),
+            };
+            // Without a server there is nobody to ask row by row.
+            if error.as_database_error().is_some() { Ok(Err(Some(refused))) } else { Err(refused) }
         }
-    })
+    }
 }
 
 async fn send(connection: &mut PgConnection, statement: &str, data: &[u8]) -> Result<u64, sqlx::Error> {
@@ -71,16 +101,16 @@ async fn takes_copies(connection: &mut PgConnection, into: &Into) -> Result<bool
     Ok(answer.unwrap_or(false))
 }
 
-/// Which row the server speaks of, from 0: it says `COPY table, line 3, column a`.
+/// Which row the server speaks of, from 0: it says `COPY table, line 3, column a`, in its own language.
 fn row_of(error: &sqlx::Error, table: &str) -> Option<usize> {
     let place = error.as_database_error()?.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?.r#where()?;
     line_of(place, table)
 }
 
 fn line_of(place: &str, table: &str) -> Option<usize> {
-    let beginning = format!("COPY {table}, line ");
+    let beginning = format!("COPY {table}, ");
     let rest = place.lines().find_map(|line| line.strip_prefix(&beginning))?;
-    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).find(|digits| !digits.is_empty())?;
     digits.parse::<usize>().ok()?.checked_sub(1)
 }
 
@@ -137,6 +167,7 @@ mod tests {
     #[test]
     fn the_server_says_which_row() {
         assert_eq!(line_of("COPY t, line 3, column a: \"x\"", "t"), Some(2));
+        assert_eq!(line_of("COPY t, Zeile 3, Spalte a: \"x\"", "t"), Some(2));
         assert_eq!(line_of("PL/pgSQL function f()\nCOPY t, line 12", "t"), Some(11));
         assert_eq!(line_of("COPY a, line 9, line 3", "a, line 9"), Some(2));
         assert_eq!(line_of("SQL statement \"insert\"", "t"), None);

@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
 
 use super::pool::Pools;
-use super::{Access, Claimed, Slot, Statement, begin, execute, rows};
+use super::{Access, Claimed, Slot, Statement, begin, end, execute, many, rows};
 use crate::bindings::blockyard::bundle::sql::{Execution, Target, Value};
 use crate::problem::Problem;
 
@@ -95,6 +95,14 @@ async fn run(slot: &Slot, text: &str) -> Execution {
     execute(claimed, statement(text, &[], Access::ReadWrite))
         .await
         .unwrap_or_else(|problem| panic!("{text}: {problem:?}"))
+}
+
+/// Rows into a table, in a transaction of their own.
+async fn insert(slot: &Slot, table: &[String], columns: &[String], rows: Vec<Vec<Value>>) -> Result<u64, Problem> {
+    begin(&mut Claimed::of(slot)?, Access::ReadWrite).await?;
+    let inserted = many::insert(Claimed::of(slot)?, table, columns, rows).await;
+    end(&mut Claimed::of(slot)?, if inserted.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+    inserted
 }
 
 async fn fetch(slot: &Slot, text: &str, parameters: &[Value]) -> Result<Vec<Vec<Value>>, Problem> {

@@ -266,7 +266,7 @@ async fn through(
     drop(claimed);
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let (path, columns) = (names(&table.split('.').collect::<Vec<_>>()), names(&["i", "v"]));
-    let done = many::insert(Claimed::of(slot).unwrap(), &path, &columns, rows).await;
+    let done = super::insert(slot, &path, &columns, rows).await;
     changed += done.unwrap_or_else(|problem| panic!("{values:?}: {problem:?}"));
     assert_eq!(changed, count);
     let select = format!("select v from {table} order by i");
@@ -375,7 +375,7 @@ fn a_row_that_is_not_taken_is_named() {
             run(&slot, table).await;
             let insert = async |rows: Vec<Vec<Value>>| {
                 let (table, columns) = (vec!["numbered".to_owned()], vec!["n".to_owned(), "word".to_owned()]);
-                many::insert(Claimed::of(&slot).unwrap(), &table, &columns, rows).await
+                super::insert(&slot, &table, &columns, rows).await
             };
             let dialect = server.dialect.as_str();
             assert_eq!(insert((0..2_000).map(|n| row(n, "good")).collect()).await.unwrap(), 2_000, "{dialect}");
@@ -389,9 +389,43 @@ fn a_row_that_is_not_taken_is_named() {
                 let details = refused.details.as_deref().unwrap_or("null");
                 let details: serde_json::Value = serde_json::from_str(details).unwrap();
                 assert_eq!(details["row"], at + 1, "{dialect}: {refused:?}");
-                // SQLite and MySQL have kept what came before it.
-                run(&slot, "delete from numbered where n >= 10000").await;
             }
+        });
+    }
+}
+
+/// What is checked when all rows are there names no row of itself.
+#[test]
+fn a_row_that_points_nowhere_is_named() {
+    for server in Server::all() {
+        server.runtime.block_on(async {
+            let slot = server.open(Access::ReadWrite).await;
+            let dialect = server.dialect.as_str();
+            if dialect == "sqlite" {
+                run(&slot, "pragma foreign_keys = on").await;
+            }
+            for text in [
+                "drop table if exists legs_of_birds",
+                "drop table if exists birds_with_legs",
+                "create table birds_with_legs (n integer primary key)",
+                "create table legs_of_birds (n integer, bird varchar(10), of_bird integer, \
+                    foreign key (of_bird) references birds_with_legs (n))",
+                "insert into birds_with_legs values (1)",
+            ] {
+                run(&slot, text).await;
+            }
+            let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            let (table, columns) = (names(&["legs_of_birds"]), names(&["n", "of_bird"]));
+            let row = |n: i64| vec![Value::Integer(n), Value::Integer(if n == 900 { 2 } else { 1 })];
+            let refused = super::insert(&slot, &table, &columns, (1..=1_000).map(row).collect()).await;
+            let refused = refused.expect_err(dialect);
+            let details: serde_json::Value = serde_json::from_str(&refused.details.unwrap()).unwrap();
+            assert_eq!(details["row"], 900, "{dialect}: {}", refused.message);
+            // The statement's own mistakes are no row's.
+            let unknown = super::insert(&slot, &table, &names(&["n", "wings"]), vec![row(1)]).await.expect_err(dialect);
+            assert!(!unknown.details.unwrap_or_default().contains("\"row\""), "{dialect}: {}", unknown.message);
+            run(&slot, "drop table legs_of_birds").await;
+            run(&slot, "drop table birds_with_legs").await;
         });
     }
 }
@@ -404,7 +438,7 @@ fn rows_go_where_copies_do_not() {
         run(&slot, "create temporary table behind (n integer primary key, word text)").await;
         run(&slot, "create temporary view before as select n, word from behind").await;
         let (table, columns) = (vec!["before".to_owned()], vec!["n".to_owned(), "word".to_owned()]);
-        let insert = async |rows| many::insert(Claimed::of(&slot).unwrap(), &table, &columns, rows).await;
+        let insert = async |rows| super::insert(&slot, &table, &columns, rows).await;
         let rows = (0..10).map(|n| row(n, "a\\b\tc'")).collect();
         assert_eq!(insert(rows).await.unwrap(), 10);
         let same = r"select count(*) from behind where word = E'a\\b\tc\''";
