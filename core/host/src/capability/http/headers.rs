@@ -123,6 +123,7 @@ mod tests {
     fn headers_are_limited() {
         let many = vec![("x-a".to_owned(), "b".to_owned()); limits::HTTP_HEADERS + 1];
         assert!(checked(&many, &[], 0).is_err());
+        assert!(checked(&[], &[], limits::HTTP_HEADER_BYTES + 1).is_err(), "what the host adds counts, too");
         assert!(refused("x-a", &"b".repeat(limits::HTTP_HEADER_BYTES), &[]));
     }
 }

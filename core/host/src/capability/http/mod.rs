@@ -390,3 +390,19 @@ impl std::fmt::Debug for Http {
         f.write_str("Http")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_has_time_of_its_own() {
+        let stream = || futures_util::StreamExt::boxed(futures_util::stream::empty());
+        assert_eq!(sending(None), limits::HTTP_TIME);
+        assert_eq!(sending(Some(&Upload::stream(stream(), Some(0)))), limits::HTTP_TIME);
+        // A chunk of an upload, over a line that is just fast enough.
+        let chunk = Duration::from_secs((16 << 20) / limits::SLOWEST_BYTES);
+        assert_eq!(sending(Some(&Upload::stream(stream(), Some(16 << 20)))), limits::HTTP_TIME + chunk);
+        assert_eq!(sending(Some(&Upload::stream(stream(), None))), limits::LONGEST_HTTP_TIME);
+    }
+}
