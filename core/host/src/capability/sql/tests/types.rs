@@ -431,6 +431,30 @@ fn a_row_that_points_nowhere_is_named() {
 }
 
 #[test]
+fn rows_go_into_postgres_by_copy() {
+    let Some(server) = Server::postgres() else { return };
+    server.runtime.block_on(async {
+        let slot = server.open(Access::ReadWrite).await;
+        // The server itself says which statement brought them.
+        for text in [
+            "create temporary table brought (n integer)",
+            "create temporary table said (statement text)",
+            "create function pg_temp.say() returns trigger language plpgsql as \
+                $$ begin insert into said values (current_query()); return null; end $$",
+            "create trigger says after insert on brought for each statement execute function pg_temp.say()",
+        ] {
+            run(&slot, text).await;
+        }
+        let names = |name: &str| vec![name.to_owned()];
+        let rows = (0..1_000).map(|n| vec![Value::Integer(n)]).collect();
+        assert_eq!(super::insert(&slot, &names("brought"), &names("n"), rows).await.unwrap(), 1_000);
+        let said = fetch(&slot, "select statement from said", &[]).await.unwrap();
+        assert_eq!(said.len(), 1, "all at once");
+        assert!(matches!(&said[0][0], Value::Text(text) if text.starts_with("copy \"brought\"")), "{said:?}");
+    });
+}
+
+#[test]
 fn rows_go_where_copies_do_not() {
     let Some(server) = Server::postgres() else { return };
     server.runtime.block_on(async {
