@@ -337,14 +337,16 @@ fn rows_that_do_not_fit_are_told_one_by_one() {
     assert_eq!(refused, [8, 9, 601]);
 }
 
+/// Somebody started the job `j`.
+fn has_job(known: &Mutex<Known>) {
+    let reference = json!({"projectId": "demo", "jobId": "j", "location": "EU"});
+    known.lock().expect("no panic").jobs.push(json!({ "jobReference": reference }));
+}
+
 #[test]
 fn a_job_is_waited_for_and_cancelled() {
     let Some((cloud, _server, known)) = start() else { return };
-    known
-        .lock()
-        .expect("no panic")
-        .jobs
-        .push(json!({"jobReference": {"projectId": "demo", "jobId": "j", "location": "EU"}}));
+    has_job(&known);
     let status = || cloud.warehouse(&["job-status", "--job_id", "j"])["state"].clone();
     assert_eq!(status(), "RUNNING");
     known.lock().expect("no panic").looks = 0;
@@ -359,11 +361,7 @@ fn a_job_is_waited_for_and_cancelled() {
 #[test]
 fn a_running_job_is_ended() {
     let Some((cloud, _server, known)) = start() else { return };
-    known
-        .lock()
-        .expect("no panic")
-        .jobs
-        .push(json!({"jobReference": {"projectId": "demo", "jobId": "j", "location": "EU"}}));
+    has_job(&known);
     assert_eq!(cloud.warehouse(&["job-status", "--job_id", "j"])["state"], "RUNNING");
     cloud.warehouse(&["job-cancel", "--job_id", "j"]);
     let ended = cloud.yard.fails(1, &["call", "bigquery-warehouse/w", "job-wait", "--job_id", "j"]);

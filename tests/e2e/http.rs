@@ -8,6 +8,9 @@ use blockyard_tests::web::{Answer, Seen, Web};
 use blockyard_tests::{Ran, TestYard, bundle};
 use serde_json::{Value, json};
 
+#[cfg(target_os = "linux")]
+use crate::memory::peak_memory;
+
 /// A secret that no answer of a test has by chance.
 const CANARY: &str = "c4nary-In-The-Mine+7/z";
 
@@ -554,27 +557,6 @@ fn a_name_that_leads_inside_is_refused() {
     let ran = call("https://a.wild.example/");
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("cannot be reached"), "{}", ran.stderr);
-}
-
-/// The most memory that a process had, KiB.
-#[cfg(target_os = "linux")]
-pub(crate) fn peak_memory(yard: &TestYard, arguments: &[&str]) -> u64 {
-    let mut command = Command::new("sh");
-    let inner = yard.command(arguments);
-    // Looked at again and again until the end: the peak only grows.
-    let script = "\"$@\" > /dev/null & child=$!; peak=0; while kill -0 $child 2>/dev/null; do \
-        now=$(sed -n 's/^VmHWM:[[:space:]]*\\([0-9]*\\).*/\\1/p' /proc/$child/status 2>/dev/null); \
-        peak=${now:-$peak}; sleep 0.02; done; wait $child || exit 1; echo $peak >&2";
-    command.args(["-c", script, "sh"]).arg(inner.get_program()).args(inner.get_args()).current_dir(yard.path(""));
-    for (name, value) in inner.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    let ran = blockyard_tests::ran(&mut command, None);
-    assert_eq!(ran.code, 0, "{arguments:?}: {}", ran.stderr);
-    ran.stderr.trim().lines().last().and_then(|line| line.parse().ok()).expect("a number")
 }
 
 #[test]

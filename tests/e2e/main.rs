@@ -26,6 +26,8 @@ mod gcs;
 mod http;
 mod http_bundle;
 mod keys;
+#[cfg(target_os = "linux")]
+mod memory;
 mod mysql;
 mod objects;
 mod postgres;

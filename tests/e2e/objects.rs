@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cloud::{Cloud, noise};
 #[cfg(target_os = "linux")]
-use crate::http::peak_memory;
+use crate::memory::peak_memory;
 
 fn folder(cloud: &Cloud, name: &str, files: &[(&str, &[u8])]) -> PathBuf {
     let folder = cloud.folder.path().join(name);

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cloud::Cloud;
 #[cfg(target_os = "linux")]
-use crate::http::peak_memory;
+use crate::memory::peak_memory;
 
 static CRC32C: Crc<u32, crc::Table<16>> = Crc::<u32, crc::Table<16>>::new(&CRC_32_ISCSI);
 

@@ -296,7 +296,7 @@ impl Call {
     fn pull(self, parts: ResourceAny) -> ByteStream {
         let (sender, receiver) = mpsc::channel::<Result<Bytes, Problem>>(1);
         let (clock, redactor) = (self.clock.clone(), self.redactor());
-        let given = clock.clone();
+        let of_output = clock.clone();
         tokio::spawn(async move {
             let driven = tokio::select! {
                 driven = drive(self.send_parts(parts, sender.clone()), clock.clone()) => driven,
@@ -314,7 +314,7 @@ impl Call {
         });
         let pieces =
             stream::unfold(receiver, async |mut receiver| receiver.recv().await.map(|chunk| (chunk, receiver)));
-        given.output(pieces.boxed())
+        of_output.output(pieces.boxed())
     }
 
     async fn send_parts(

@@ -88,16 +88,21 @@ impl Drop for Reader {
 
 impl Clock {
     fn allowed(&self) -> Duration {
-        let Running { deadline, passed, read, reading, .. } = &*self.0;
+        let Running { deadline, passed, .. } = &*self.0;
         if !deadline.grows {
             return deadline.time;
         }
-        let reading = match reading.load(Ordering::Relaxed) {
+        deadline.time + Duration::from_micros(passed.load(Ordering::Relaxed)) + self.read()
+    }
+
+    /// How long the caller had pieces so far, as far as that counts.
+    fn read(&self) -> Duration {
+        let reading = match self.0.reading.load(Ordering::Relaxed) {
             NOBODY => 0,
             since => self.now().saturating_sub(since),
         };
-        let read = Duration::from_micros(read.load(Ordering::Relaxed).saturating_add(reading));
-        deadline.time + Duration::from_micros(passed.load(Ordering::Relaxed)) + read.min(limits::READER_TIME)
+        let read = self.0.read.load(Ordering::Relaxed).saturating_add(reading);
+        Duration::from_micros(read).min(limits::READER_TIME)
     }
 
     /// Microseconds since the beginning.
@@ -111,14 +116,8 @@ impl Clock {
 
     /// Whether time stands still, for the caller has a piece.
     fn is_read(&self) -> bool {
-        let Running { deadline, read, reading, .. } = &*self.0;
-        match reading.load(Ordering::Relaxed) {
-            NOBODY => false,
-            since => {
-                let read = read.load(Ordering::Relaxed).saturating_add(self.now().saturating_sub(since));
-                deadline.grows && Duration::from_micros(read) < limits::READER_TIME
-            }
-        }
+        let Running { deadline, reading, .. } = &*self.0;
+        deadline.grows && reading.load(Ordering::Relaxed) != NOBODY && self.read() < limits::READER_TIME
     }
 
     /// The caller has a piece.

@@ -69,7 +69,7 @@ impl ProjectFile {
 }
 
 /// The line of an error, from 1.
-pub(crate) fn line(text: &str, error: &toml::de::Error) -> usize {
+fn line(text: &str, error: &toml::de::Error) -> usize {
     let at = error.span().map_or(0, |span| span.start.min(text.len()));
     text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1
 }

@@ -98,7 +98,8 @@ impl Host for CallState {
         self.hold_to_effect(method.as_str(), &url)?;
         self.permit(&url.origin)?;
         traced.origin(&url.origin);
-        let (mut injected, token) = self.credential(auth)?;
+        let (header, token) = self.credential(auth)?;
+        let mut injected = Vec::from_iter(header);
         for header in secret_headers {
             injected.push(self.secret_header(&header)?);
         }
@@ -218,10 +219,10 @@ impl CallState {
     }
 
     /// How a request proves who sends it: a header, or where its token comes from.
-    fn credential(&mut self, auth: Auth) -> Result<(Vec<Injected>, Option<TokenSource>), Fault> {
+    fn credential(&mut self, auth: Auth) -> Result<(Option<Injected>, Option<TokenSource>), Fault> {
         let header = match auth {
-            Auth::None => return Ok((Vec::new(), None)),
-            Auth::Token(source) => return Ok((Vec::new(), Some(self.table.get(&source)?.clone()))),
+            Auth::None => return Ok((None, None)),
+            Auth::Token(source) => return Ok((None, Some(self.table.get(&source)?.clone()))),
             Auth::Bearer(secret) => {
                 let (secret, value) = self.secret(&secret)?;
                 Injected { name: AUTHORIZATION, value: bearer(&value)?, secret }
@@ -239,7 +240,7 @@ impl CallState {
                 Injected { name: AUTHORIZATION, value, secret }
             }
         };
-        Ok((vec![header], None))
+        Ok((Some(header), None))
     }
 
     /// A header with a secret in it, or with what proves that one has it.

@@ -26,11 +26,6 @@ impl Refused {
         Self { index: Some(index), problem }
     }
 
-    /// Whether it says which one.
-    pub(super) fn has_index(&self) -> bool {
-        self.index.is_some()
-    }
-
     /// Where each is a set of parameters.
     fn of_sets(self) -> Problem {
         let Self { index, problem } = self;

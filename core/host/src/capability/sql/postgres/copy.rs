@@ -16,6 +16,15 @@ const BINARY_HEAD: [u8; 19] = *b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// What it ends with.
 const BINARY_END: [u8; 2] = (-1_i16).to_be_bytes();
 
+/// Why rows were not copied.
+enum NotCopied {
+    /// They are not taken, or the server is not there.
+    Refused(Refused),
+    /// The table or the server takes no copies; or what is checked at the end of one (a foreign key, a
+    /// trigger) was not said with its row. Row by row it is done, or said.
+    Unsaid,
+}
+
 /// In the transaction that is open.
 pub(in crate::capability::sql) async fn insert(
     connection: &mut PgConnection,
@@ -25,33 +34,28 @@ pub(in crate::capability::sql) async fn insert(
     let statement = into.statement(1);
     let (_, types) = super::describe(connection, &statement, into.columns.len()).await?;
     super::run(connection, "SAVEPOINT blockyard_rows").await?;
-    let copied = match takes_copies(connection, into).await {
-        Ok(true) => copy(connection, into, rows, &types).await?,
-        Ok(false) => Err(None),
-        Err(problem) => Err(Some(problem.into())),
-    };
-    match copied {
+    match copy(connection, into, rows, &types).await {
         Ok(count) => {
             super::run(connection, "RELEASE SAVEPOINT blockyard_rows").await?;
             Ok(count)
         }
-        Err(Some(refused)) if refused.has_index() => Err(refused),
-        // What is checked at the end of a copy (a foreign key, a trigger) is not said with its row; and some
-        // servers speak PostgreSQL's language without all of its functions. Row by row it is done, or said.
-        Err(_) => {
+        Err(NotCopied::Refused(refused)) => Err(refused),
+        Err(NotCopied::Unsaid) => {
             super::run(connection, "ROLLBACK TO SAVEPOINT blockyard_rows").await?;
             many::at_once(connection, &statement, rows).await.map(|done| done.rows_affected)
         }
     }
 }
 
-/// The outer error is one of values, before anything was sent; the inner one is the server's.
 async fn copy(
     connection: &mut PgConnection,
     into: &Into,
     rows: &[Vec<Value>],
     types: &[PgTypeInfo],
-) -> Result<Result<u64, Option<Refused>>, Refused> {
+) -> Result<u64, NotCopied> {
+    if !takes_copies(connection, into).await.map_err(|error| not_copied(&error, into))? {
+        return Err(NotCopied::Unsaid);
+    }
     let as_text = types.iter().any(|info| foreign::text_form(info).is_some());
     let encode = if as_text { text_row } else { binary_row };
     let mut data = Vec::new();
@@ -61,7 +65,7 @@ async fn copy(
     for (index, row) in rows.iter().enumerate() {
         encode(&mut data, row, types).map_err(|(column, reason)| {
             let message = format!("column {}: {reason}", into.columns[column]);
-            Refused::at(index, Problem::new("invalid", message))
+            NotCopied::Refused(Refused::at(index, Problem::new("invalid", message)))
         })?;
     }
     if !as_text {
@@ -69,17 +73,18 @@ async fn copy(
     }
     let form = if as_text { "text" } else { "binary" };
     let copy = format!("copy {} ({}) from stdin with (format {form})", into.table, into.columns.join(", "));
-    match send(connection, &copy, &data).await {
-        Ok(count) => Ok(Ok(count)),
-        Err(error) => {
-            let problem = super::problem(&error);
-            let refused = match row_of(&error, &into.name) {
-                Some(index) => Refused::at(index, problem),
-                None => problem.into(),
-            };
-            // Without a server there is nobody to ask row by row.
-            if error.as_database_error().is_some() { Ok(Err(Some(refused))) } else { Err(refused) }
+    send(connection, &copy, &data).await.map_err(|error| not_copied(&error, into))
+}
+
+fn not_copied(error: &sqlx::Error, into: &Into) -> NotCopied {
+    let problem = super::problem(error);
+    match row_of(error, &into.name) {
+        Some(index) => NotCopied::Refused(Refused::at(index, problem)),
+        // What was stopped, or would have to begin again as a whole, is not begun again here.
+        None if problem.retryable || problem.code == "timeout" || error.as_database_error().is_none() => {
+            NotCopied::Refused(problem.into())
         }
+        None => NotCopied::Unsaid,
     }
 }
 
@@ -93,11 +98,10 @@ async fn send(connection: &mut PgConnection, statement: &str, data: &[u8]) -> Re
 
 /// Whether a copy does what an `INSERT` does: not for views, for tables with rules, and where the rows
 /// that one may write are restricted.
-async fn takes_copies(connection: &mut PgConnection, into: &Into) -> Result<bool, Problem> {
+async fn takes_copies(connection: &mut PgConnection, into: &Into) -> Result<bool, sqlx::Error> {
     let asked = "select relkind in ('r', 'p') and not relhasrules and not row_security_active(oid) \
                  from pg_catalog.pg_class where oid = to_regclass($1)";
-    let answer: Option<bool> =
-        sqlx::query_scalar(asked).bind(&into.table).fetch_optional(connection).await.map_err(|e| super::problem(&e))?;
+    let answer: Option<bool> = sqlx::query_scalar(asked).bind(&into.table).fetch_optional(connection).await?;
     Ok(answer.unwrap_or(false))
 }
 
