@@ -39,6 +39,24 @@ impl Deadline {
         Self { time, grows: false }
     }
 
+    /// How long it is; bytes that pass may give it more.
+    #[must_use]
+    pub const fn time(&self) -> Duration {
+        self.time
+    }
+
+    /// What is left of it after this much.
+    #[must_use]
+    pub const fn after(self, spent: Duration) -> Self {
+        Self { time: self.time.saturating_sub(spent), ..self }
+    }
+
+    /// Whether bytes that pass give it more time.
+    #[must_use]
+    pub const fn grows(&self) -> bool {
+        self.grows
+    }
+
     /// The time begins to run.
     pub(crate) fn begin(self) -> Clock {
         Clock(Arc::new(Running {

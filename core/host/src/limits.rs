@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+pub use blockyard_model::limits::*;
+
 /// Largest component file, bytes: the largest known toolchain makes 35 MB.
 pub const COMPONENT_BYTES: usize = 64 << 20;
 /// Largest manifest, bytes: a hundred types with long descriptions.

@@ -171,7 +171,14 @@ impl SealedDocument {
         let config = &mut plain.0;
         let mut secrets = BTreeMap::new();
         let mut violations = Vec::new();
-        for place in schema.secrets(config) {
+        let places = schema.places(config);
+        if places.incomplete {
+            return Err(vec![Violation::new(
+                Pointer::default(),
+                "is too large or too deep to be searched for secrets",
+            )]);
+        }
+        for place in places.secrets {
             let Some(slot) = config.pointer_mut(place.pointer.as_str()) else {
                 continue;
             };
@@ -240,7 +247,7 @@ impl SealedDocument {
             }
             unjudged.push(place.pointer);
         }
-        let mut violations = schema.violations(&instance, &sealed, &unjudged);
+        let mut violations = schema.violations(&instance, &sealed, &unjudged, true);
         let told = |pointer: &Pointer| wrong.iter().any(|violation| violation.pointer == *pointer);
         violations.extend(self.misplaced_markers().into_iter().filter(|violation| !told(&violation.pointer)));
         violations.extend(wrong);

@@ -7,6 +7,7 @@
 use serde_json::{Map, Value};
 
 use crate::document::Pointer;
+use crate::limits;
 use crate::schema::{Schema, secret_audience};
 
 /// How deep nested objects become questions of their own; below that they are asked for as JSON.
@@ -52,7 +53,8 @@ pub enum FieldKind {
 pub fn fields(schema: &Schema) -> Vec<Field> {
     let mut found = Vec::new();
     if let Some(root) = schema.document().as_object() {
-        collect(schema, root, &Pointer::default(), true, 0, &mut found);
+        let mut looks = limits::FORM_FIELDS;
+        collect(schema, root, &Pointer::default(), true, 0, &mut looks, &mut found);
     }
     found
 }
@@ -63,6 +65,7 @@ fn collect(
     pointer: &Pointer,
     required_here: bool,
     depth: usize,
+    looks: &mut usize,
     found: &mut Vec<Field>,
 ) {
     let required: Vec<&str> =
@@ -76,6 +79,9 @@ fn collect(
         (order, !required.contains(&name.as_str()))
     });
     for (name, member) in members {
+        // Objects that require several of one another would make questions without end.
+        let Some(left) = looks.checked_sub(1) else { return };
+        *looks = left;
         let place = pointer.child(name);
         let Some(raw) = member.as_object() else { continue };
         let Some(keywords) = schema.resolve(member) else { continue };
@@ -85,7 +91,7 @@ fn collect(
             && needed
             && depth < MAX_DEPTH;
         if nested {
-            collect(schema, keywords, &place, needed, depth + 1, found);
+            collect(schema, keywords, &place, needed, depth + 1, looks, found);
             continue;
         }
         let described = raw.get("description").or_else(|| keywords.get("description"));
@@ -211,6 +217,23 @@ mod tests {
             "$defs": {"dialect": {"oneOf": [{"const": "sqlite"}, {"const": "postgres"}]}}
         }))
         .expect("a good schema")
+    }
+
+    #[test]
+    fn a_form_has_an_end() {
+        let mut defs = Map::new();
+        for level in 0..9 {
+            let next = json!({"$ref": format!("#/$defs/d{}", level + 1)});
+            let members: Map<String, Value> = (0..30).map(|n| (format!("f{n}"), next.clone())).collect();
+            let names: Vec<&String> = members.keys().collect();
+            defs.insert(format!("d{level}"), json!({"type": "object", "required": names, "properties": members}));
+        }
+        defs.insert("d9".to_owned(), json!({"type": "object", "properties": {}}));
+        let schema = Schema::compile(json!({
+            "type": "object", "required": ["a"], "properties": {"a": {"$ref": "#/$defs/d0"}}, "$defs": defs
+        }))
+        .expect("a good schema");
+        assert!(fields(&schema).len() <= limits::FORM_FIELDS);
     }
 
     #[test]

@@ -5,8 +5,12 @@ use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
 
 use crate::document::{Pointer, Violation};
+use crate::limits;
 use crate::schema::{Schema, kind, plain};
 use crate::suggestion::did_you_mean;
+
+/// Words of an enum that a message lists.
+const WORDS: usize = 50;
 
 /// Errors of the validator in our words, for a document with placeholders in it.
 pub(crate) struct Judgement<'a> {
@@ -30,7 +34,12 @@ impl Judgement<'_> {
                 | ValidationErrorKind::Constant { .. }
         );
         let of_placeholder = content && self.sealed.contains(&place);
-        !of_placeholder && !self.unjudged.iter().any(|other| place.is_within(other))
+        !of_placeholder && !self.is_unjudged(&place)
+    }
+
+    /// Whether nothing at this place is judged.
+    pub(crate) fn is_unjudged(&self, place: &Pointer) -> bool {
+        self.unjudged.iter().any(|other| place.is_within(other))
     }
 
     pub(crate) fn describe(&self, error: &jsonschema::ValidationError<'_>, violations: &mut Vec<Violation>) {
@@ -42,7 +51,7 @@ impl Judgement<'_> {
             ValidationErrorKind::AdditionalProperties { unexpected }
             | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
                 let known = self.schema.known_fields(error.schema_path().as_str());
-                for field in unexpected {
+                for field in unexpected.iter().take(limits::DOCUMENT_VIOLATIONS) {
                     violations.push(Violation {
                         pointer: place.child(field),
                         message: format!("unknown field `{}`", crate::name::printable(field)),
@@ -132,9 +141,11 @@ impl Judgement<'_> {
 
 /// A value that is none of the words that are allowed.
 fn none_of(pointer: Pointer, words: &[String], given: &Value) -> Violation {
+    let shown = &words[..words.len().min(WORDS)];
+    let more = if words.len() > WORDS { format!(" or {} others", words.len() - WORDS) } else { String::new() };
     Violation {
         pointer,
-        message: format!("must be one of `{}`", words.join("`, `")),
+        message: format!("must be one of `{}`{more}", shown.join("`, `")),
         hint: did_you_mean(&plain(given), words.iter().map(String::as_str)),
     }
 }

@@ -217,10 +217,11 @@ mod tests {
             json!({"properties": {"a": {"if": {"x-block": "b"}}}}),
             json!({"properties": {"a": {"x-block": "Not A Slug"}}}),
             json!({"properties": {"a": {"x-block": {"interface": "no-such-interface"}}}}),
-            json!({"properties": {"a": {"$ref": "#a"}}, "$defs": {"a": {"$anchor": "a", "x-secret": {}}}}),
         ] {
             assert_ne!(hidden(schema.clone()), [""; 0], "{schema}");
         }
+        let named = json!({"properties": {"a": {"$ref": "#a"}}, "$defs": {"a": {"$anchor": "a", "x-secret": {}}}});
+        assert!(Schema::compile(named).is_err());
         // A field may be called like a keyword.
         assert_eq!(hidden(json!({"properties": {"not": {"x-secret": {}}, "x-block": {"type": "string"}}})), [""; 0]);
     }

@@ -1,34 +1,25 @@
 //! JSON Schemas (2020-12) of configurations, arguments and results, with Blockyard's extension
 //! for secret fields: `"writeOnly": true, "format": "password", "x-secret": {"audience": …}`.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
-use crate::Digest;
 use crate::audience::Audience;
+use crate::cost::{self, Excess, Steps};
 use crate::document::{Pointer, SecretPlace, Violation};
+use crate::graph::{Graph, referenced};
 use crate::judgement::Judgement;
-use crate::reference::{REFERENCE_KEYWORD, ReferencePlace, Wanted, block_marker};
-
-/// How deep schemas and documents are followed together. A configuration that nests deeper is
-/// refused by the JSON parser (128 levels) before it comes here.
-const MAX_DEPTH: usize = 128;
+pub use crate::places::Places;
+use crate::places::{find, unknown_members};
+use crate::reference::{REFERENCE_KEYWORD, Wanted, block_marker};
+use crate::{Digest, limits};
 
 /// A compiled schema: it can tell what is wrong with a document, and where its secrets stand.
 pub struct Schema {
     document: Value,
     validator: jsonschema::Validator,
-}
-
-/// Where a document has what is more than plain configuration.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Places {
-    /// Secrets, in the order of their pointers.
-    pub secrets: Vec<SecretPlace>,
-    /// References to other blocks, in the order of their pointers.
-    pub references: Vec<ReferencePlace>,
-    /// Numbers with a fraction, be it 0, where the schema wants whole ones. JSON Schema lets `5.0` be
-    /// an integer; who reads it into one does not.
-    pub fractions: Vec<Pointer>,
+    graph: Graph,
 }
 
 /// A schema that does not compile.
@@ -37,20 +28,30 @@ pub struct Places {
 pub struct SchemaError(String);
 
 impl Schema {
-    /// Compiles a schema. Regular expressions run in linear time; a `$ref` that leads out of the
-    /// schema is refused.
+    /// Compiles a schema, which is guest-controlled. Regular expressions run in linear time; a `$ref`
+    /// that leads out of the schema is refused, and so is a schema beyond the [limits](crate::limits).
     ///
     /// # Errors
     /// [`SchemaError`] with the reason.
     pub fn compile(document: Value) -> Result<Self, SchemaError> {
-        let validator = jsonschema::options()
-            .with_draft(jsonschema::Draft::Draft202012)
-            .offline()
-            .with_pattern_options(jsonschema::PatternOptions::regex())
-            .should_validate_formats(true)
-            .build(&document)
-            .map_err(|error| SchemaError(error.to_string()))?;
-        Ok(Self { document, validator })
+        let graph = Graph::of(&document).map_err(SchemaError)?;
+        let build = || {
+            jsonschema::options()
+                .with_draft(jsonschema::Draft::Draft202012)
+                .offline()
+                .with_pattern_options(
+                    jsonschema::PatternOptions::regex()
+                        .size_limit(limits::PATTERN_BYTES)
+                        .dfa_size_limit(limits::PATTERN_BYTES),
+                )
+                .should_validate_formats(true)
+                // It would compile an expression of the document's choice.
+                .with_format("regex", |_: &str| true)
+                .build(&document)
+                .map_err(|error| SchemaError(error.to_string()))
+        };
+        let validator = with_stack(graph.levels, build).unwrap_or_else(|| Err(SchemaError(NO_STACK.to_owned())))?;
+        Ok(Self { document, validator, graph })
     }
 
     /// The schema itself.
@@ -59,26 +60,95 @@ impl Schema {
         &self.document
     }
 
-    /// All that is wrong with a document that has no secrets, at once, in the order of the places.
+    /// All that is wrong with a document that has no secrets, at once, in the order of the places. What an
+    /// object has beside its named members is accepted, as JSON Schema has it.
     #[must_use]
     pub fn check(&self, instance: &Value) -> Vec<Violation> {
-        self.violations(instance, &[], &[])
+        self.violations(instance, &[], &[], false)
+    }
+
+    /// As [`check`](Self::check) for what a person wrote: a member that is not named is unknown, at every
+    /// depth, unless the schema says otherwise.
+    #[must_use]
+    pub fn check_closed(&self, instance: &Value) -> Vec<Violation> {
+        self.violations(instance, &[], &[], true)
+    }
+
+    /// Whether checking this document takes no time that matters, about a millisecond: what takes more does not
+    /// belong on a thread that serves others.
+    #[must_use]
+    pub fn is_quick(&self, instance: &Value) -> bool {
+        cost::count_within(&self.graph, instance, limits::QUICK_STEPS).is_ok()
     }
 
     /// As [`check`](Self::check), with placeholders at the secrets' places: of a sealed secret
     /// only type and length are judged, of what is `unjudged` (sources, references) nothing.
-    pub(crate) fn violations(&self, instance: &Value, sealed: &[Pointer], unjudged: &[Pointer]) -> Vec<Violation> {
-        let judgement = Judgement { schema: self, sealed, unjudged };
+    pub(crate) fn violations(
+        &self,
+        instance: &Value,
+        sealed: &[Pointer],
+        unjudged: &[Pointer],
+        closed: bool,
+    ) -> Vec<Violation> {
+        let whole = |message: &str| vec![Violation::new(Pointer::default(), message)];
+        let steps = match cost::count(&self.graph, instance) {
+            Ok(steps) => steps,
+            Err(Excess::Depth) => {
+                return whole(&format!("nests deeper than {} levels", limits::DOCUMENT_DEPTH));
+            }
+            Err(Excess::Steps) => return whole("is too large to be checked by its schema"),
+        };
+        let found = self.with_stack(instance, || {
+            self.found(instance, &steps, &Judgement { schema: self, sealed, unjudged }, closed)
+        });
+        found.unwrap_or_else(|| whole(NO_STACK))
+    }
+
+    fn found(&self, instance: &Value, steps: &Steps, judgement: &Judgement<'_>, closed: bool) -> Vec<Violation> {
         let mut violations = Vec::new();
-        for error in self.validator.iter_errors(instance) {
-            judgement.describe(&error, &mut violations);
+        if steps.listing <= limits::LISTED_STEPS {
+            for error in self.validator.iter_errors(instance) {
+                judgement.describe(&error, &mut violations);
+                if violations.len() >= limits::DOCUMENT_VIOLATIONS {
+                    break;
+                }
+            }
+        } else if !self.validator.is_valid(instance) {
+            violations.push(Violation::new(
+                Pointer::default(),
+                "is not valid by its schema; it is too large for its problems to be listed",
+            ));
         }
-        for pointer in self.places(instance).fractions {
+        let places = find(&self.graph, instance);
+        for pointer in places.fractions {
             violations.push(Violation::new(pointer, "must be a whole number, written without a fraction"));
         }
-        violations.sort_by(|a, b| a.pointer.cmp(&b.pointer).then(a.message.cmp(&b.message)));
-        violations.dedup();
+        if places.incomplete {
+            violations.push(Violation::new(Pointer::default(), "is too large to be searched for secrets"));
+        }
+        if closed {
+            let unknown = unknown_members(&self.graph, instance);
+            violations.extend(unknown.into_iter().filter(|own| !judgement.is_unjudged(&own.pointer)));
+        }
+        // Of two that say the same the one with a hint stays.
+        violations.sort_by(|a, b| {
+            a.pointer.cmp(&b.pointer).then(a.message.cmp(&b.message)).then(b.hint.is_some().cmp(&a.hint.is_some()))
+        });
+        violations.dedup_by(|a, b| a.pointer == b.pointer && a.message == b.message);
+        violations.truncate(limits::DOCUMENT_VIOLATIONS);
         violations
+    }
+
+    /// Runs a walk over this schema and a document with the stack that it needs.
+    fn with_stack<T: Send>(&self, instance: &Value, walk: impl FnOnce() -> T + Send) -> Option<T> {
+        with_stack(self.graph.depth * depth(instance, 0) / LEVELS_OF_A_WALK, walk)
+    }
+
+    /// Members that no schema names, although it names others and is not open.
+    #[must_use]
+    pub fn unknown_members(&self, instance: &Value) -> Vec<Pointer> {
+        let unknown = self.with_stack(instance, || unknown_members(&self.graph, instance)).unwrap_or_default();
+        unknown.into_iter().map(|violation| violation.pointer).collect()
     }
 
     /// The part of the schema at the path of an error, which leads through `$ref`s.
@@ -113,64 +183,14 @@ impl Schema {
     /// is secret.
     #[must_use]
     pub fn places(&self, instance: &Value) -> Places {
-        let mut places = Places::default();
-        self.walk(&self.document, instance, &Pointer::default(), 0, &mut places);
-        places.secrets.sort_by(|a, b| a.pointer.cmp(&b.pointer));
-        places.secrets.dedup_by(|a, b| a.pointer == b.pointer);
-        places.references.sort_by(|a, b| a.pointer.cmp(&b.pointer));
-        places
+        self.with_stack(instance, || find(&self.graph, instance))
+            .unwrap_or_else(|| Places { incomplete: true, ..Places::default() })
     }
 
     /// The secrets among the [`places`](Self::places).
     #[must_use]
     pub fn secrets(&self, instance: &Value) -> Vec<SecretPlace> {
         self.places(instance).secrets
-    }
-
-    fn walk(&self, schema: &Value, instance: &Value, pointer: &Pointer, depth: usize, places: &mut Places) {
-        let Some(keywords) = schema.as_object().filter(|_| depth < MAX_DEPTH) else {
-            return;
-        };
-        if let Some(audience) = secret_audience(keywords) {
-            places.secrets.push(SecretPlace { pointer: pointer.clone(), audience });
-            return;
-        }
-        // An optional reference that is not there is none.
-        if let Some(wanted) = Wanted::of(keywords) {
-            if !instance.is_null() {
-                match places.references.iter_mut().find(|place| place.pointer == *pointer) {
-                    Some(place) if place.wanted.contains(&wanted) => {}
-                    Some(place) => place.wanted.push(wanted),
-                    None => places.references.push(ReferencePlace { pointer: pointer.clone(), wanted: vec![wanted] }),
-                }
-            }
-            return;
-        }
-        if instance.is_f64() && wants_integer(keywords) && !places.fractions.contains(pointer) {
-            places.fractions.push(pointer.clone());
-        }
-        for alternative in self.alternatives(keywords) {
-            self.walk(alternative, instance, pointer, depth + 1, places);
-        }
-        match instance {
-            Value::Object(object) => {
-                for (key, member) in object {
-                    let place = pointer.child(key);
-                    for subschema in members_of(keywords, key) {
-                        self.walk(subschema, member, &place, depth + 1, places);
-                    }
-                }
-            }
-            Value::Array(array) => {
-                for (index, element) in array.iter().enumerate() {
-                    let place = pointer.child(&index.to_string());
-                    for subschema in elements_of(keywords, index) {
-                        self.walk(subschema, element, &place, depth + 1, places);
-                    }
-                }
-            }
-            _ => {}
-        }
     }
 
     /// Schemas that judge the same value as these keywords do, or may.
@@ -186,8 +206,7 @@ impl Schema {
 
     /// The schema that a `$ref` of these keywords leads to, within this document.
     pub(crate) fn reference(&self, keywords: &Map<String, Value>) -> Option<&Value> {
-        let pointer = keywords.get("$ref")?.as_str()?.strip_prefix('#')?;
-        self.document.pointer(pointer)
+        referenced(&self.document, keywords.get("$ref")?.as_str()?)
     }
 
     /// The keywords that apply to the field at this pointer, through `$ref`; none where the
@@ -203,29 +222,33 @@ impl Schema {
         let mut schemas = vec![&self.document];
         for token in pointer.tokens() {
             let mut next = Vec::new();
+            let mut seen = HashSet::new();
             for schema in schemas {
-                self.step(schema, &token, 0, &mut next);
+                self.step(schema, &token, &mut seen, &mut next);
             }
+            // Several branches may lead to the same schema.
+            let mut unique = HashSet::new();
+            next.retain(|schema| unique.insert(std::ptr::from_ref(*schema)));
             schemas = next;
         }
         schemas.into_iter().filter_map(|schema| self.resolve(schema)).collect()
     }
 
-    fn step<'a>(&'a self, schema: &'a Value, token: &str, depth: usize, next: &mut Vec<&'a Value>) {
-        let Some(keywords) = schema.as_object().filter(|_| depth < MAX_DEPTH) else { return };
+    fn step<'a>(&'a self, schema: &'a Value, token: &str, seen: &mut HashSet<*const Value>, next: &mut Vec<&'a Value>) {
+        let Some(keywords) = schema.as_object().filter(|_| seen.insert(std::ptr::from_ref(schema))) else { return };
         next.extend(members_of(keywords, token));
         if let Ok(index) = token.parse() {
             next.extend(elements_of(keywords, index));
         }
         for alternative in self.alternatives(keywords) {
-            self.step(alternative, token, depth + 1, next);
+            self.step(alternative, token, seen, next);
         }
     }
 
     /// Follows `$ref`, and the one branch of an `anyOf` with `null` that is not `null` (an option).
     pub(crate) fn resolve<'a>(&'a self, schema: &'a Value) -> Option<&'a Map<String, Value>> {
         let mut keywords = schema.as_object()?;
-        for _ in 0..MAX_DEPTH {
+        for _ in 0..=2 * limits::SCHEMA_DEPTH {
             // What stands beside a `$ref` says what the field is, whatever it looks like inside.
             if secret_audience(keywords).is_some() || keywords.contains_key(REFERENCE_KEYWORD) {
                 return Some(keywords);
@@ -302,8 +325,44 @@ impl Schema {
     }
 }
 
+/// Why a check could not be made.
+const NO_STACK: &str = "cannot be checked: this machine has no memory for it";
+/// Levels for which the stack of every thread is large enough.
+const USUAL_LEVELS: usize = 48;
+/// Stack of one level of compiling a schema, bytes, in a build without optimization.
+const STACK_OF_A_LEVEL: usize = 32 << 10;
+/// Levels of a walk that take as much stack as one level of compiling.
+const LEVELS_OF_A_WALK: usize = 8;
+
+/// Runs work that recurses this deep, on a thread of its own if the usual stack is not enough; `None` if
+/// there is no thread to be had.
+fn with_stack<T: Send>(levels: usize, work: impl FnOnce() -> T + Send) -> Option<T> {
+    if levels <= USUAL_LEVELS {
+        return Some(work());
+    }
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().stack_size(levels * STACK_OF_A_LEVEL);
+        let thread = builder.spawn_scoped(scope, work).ok()?;
+        match thread.join() {
+            Ok(done) => Some(done),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// How deep a document nests; what is beyond the limit is not walked.
+fn depth(value: &Value, above: usize) -> usize {
+    let deepest = match value {
+        _ if above > limits::DOCUMENT_DEPTH => None,
+        Value::Object(members) => members.values().map(|member| depth(member, above + 1)).max(),
+        Value::Array(elements) => elements.iter().map(|element| depth(element, above + 1)).max(),
+        _ => None,
+    };
+    1 + deepest.unwrap_or(0)
+}
+
 /// Whether these keywords want a whole number, and no other kind of number.
-fn wants_integer(keywords: &Map<String, Value>) -> bool {
+pub(crate) fn wants_integer(keywords: &Map<String, Value>) -> bool {
     let wants = |wanted: &str| match keywords.get("type") {
         Some(Value::String(one)) => one == wanted,
         Some(Value::Array(many)) => many.iter().any(|one| one == wanted),

@@ -2,25 +2,70 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Data, DeriveInput, Fields};
+use syn::{Attribute, Data, DeriveInput, Fields};
 
 use crate::{Mistakes, field};
 
-pub(crate) fn expand(item: TokenStream) -> syn::Result<TokenStream> {
+pub(crate) fn expand(arguments: &TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     let mut item: DeriveInput = syn::parse2(item)?;
     let mut mistakes = Mistakes::default();
+    let open = match arguments.to_string().as_str() {
+        "" => false,
+        "open" => true,
+        _ => {
+            mistakes.add(arguments, "there is `#[data]` and `#[data(open)]`, which accepts unknown fields");
+            false
+        }
+    };
     match &mut item.data {
         Data::Struct(data) => extend(&mut data.fields, &mut mistakes),
-        Data::Enum(data) => data.variants.iter_mut().for_each(|variant| extend(&mut variant.fields, &mut mistakes)),
+        Data::Enum(data) => {
+            if open {
+                mistakes.add(&item.ident, "only a struct is `open`; use a map for the fields that are not known");
+            }
+            data.variants.iter_mut().for_each(|variant| extend(&mut variant.fields, &mut mistakes));
+        }
         Data::Union(_) => mistakes.add(&item.ident, "a union has no form in JSON"),
     }
     mistakes.finish()?;
+    let unknown_fields = unknown_fields(&item, open);
     Ok(quote! {
         #[derive(::blockyard_sdk::serde::Serialize, ::blockyard_sdk::serde::Deserialize, ::blockyard_sdk::schemars::JsonSchema)]
         #[serde(crate = "::blockyard_sdk::serde")]
         #[schemars(crate = "::blockyard_sdk::schemars")]
+        #unknown_fields
         #item
     })
+}
+
+/// What the schema says about fields that the type does not have: refused, unless the author decides
+/// otherwise. A mistyped secret would be stored and shown in plain text.
+///
+/// Only the schema says so, which the host checks what people write by; the type itself reads what a newer
+/// server adds to its answers.
+fn unknown_fields(item: &DeriveInput, open: bool) -> TokenStream {
+    if open {
+        return quote! { #[schemars(extend("additionalProperties" = true))] };
+    }
+    let says = |attribute: &Attribute, word: &str| match &attribute.meta {
+        syn::Meta::List(list) if ["serde", "schemars"].iter().any(|name| list.path.is_ident(name)) => {
+            list.tokens.clone().into_iter().any(|token| token.to_string() == word)
+        }
+        _ => false,
+    };
+    let of_type = |words: &[&str]| item.attrs.iter().any(|attribute| words.iter().any(|word| says(attribute, word)));
+    let flattened = match &item.data {
+        Data::Struct(data) => {
+            data.fields.iter().any(|field| field.attrs.iter().any(|attribute| says(attribute, "flatten")))
+        }
+        _ => false,
+    };
+    let decided = of_type(&["deny_unknown_fields", "transparent", "additionalProperties", "unevaluatedProperties"]);
+    if decided || flattened {
+        TokenStream::new()
+    } else {
+        quote! { #[schemars(deny_unknown_fields)] }
+    }
 }
 
 /// What `#[block(…)]` says on fields becomes part of their schemas.

@@ -65,9 +65,12 @@ pub fn operations(_: TokenStream, item: TokenStream) -> TokenStream {
 /// Makes a type fit for arguments, results and nested configuration: derives `Serialize`,
 /// `Deserialize` and `JsonSchema`. Fields take `#[block(audience = …)]` and `#[block(interface = …)]`
 /// as those of a block type do.
+///
+/// The schema of the type refuses unknown fields. `#[data(open)]` makes a struct accept them; a field with
+/// `#[serde(flatten)]` of a map type does so, too, and keeps them.
 #[proc_macro_attribute]
-pub fn data(_: TokenStream, item: TokenStream) -> TokenStream {
-    finish(data::expand(item.into()))
+pub fn data(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    finish(data::expand(&arguments.into(), item.into()))
 }
 
 fn finish(result: syn::Result<proc_macro2::TokenStream>) -> TokenStream {

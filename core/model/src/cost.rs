@@ -1,0 +1,276 @@
+//! The steps that checking a document against a schema takes, counted before it is checked. The validator
+//! has no limit of its own: recursive branches, repeated `$ref`s and `unevaluatedProperties` can take
+//! exponential time. Counting looks at each pair of a subschema and a value once.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use crate::graph::{Applied, Graph, Index};
+use crate::limits;
+
+/// Why counting ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Excess {
+    /// More than [`limits::CHECK_STEPS`].
+    Steps,
+    /// Deeper than [`limits::DOCUMENT_DEPTH`].
+    Depth,
+}
+
+/// Steps of one check.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Steps {
+    /// To find out whether the document is valid.
+    pub(crate) verdict: u64,
+    /// To list what is wrong. Each branch of a choice is listed after it was tried.
+    pub(crate) listing: u64,
+}
+
+/// Counts the steps of checking a document.
+///
+/// # Errors
+/// The limit that it exceeds.
+pub(crate) fn count(graph: &Graph, document: &Value) -> Result<Steps, Excess> {
+    count_within(graph, document, limits::CHECK_STEPS)
+}
+
+/// As [`count`], with another limit.
+pub(crate) fn count_within(graph: &Graph, document: &Value, limit: u64) -> Result<Steps, Excess> {
+    let mut left = limit;
+    let size = size(document, 0, &mut left)?;
+    let mut counter = Counter { graph, limit, seen: HashMap::new(), looks: 0 };
+    let steps = counter.steps(0, document)?;
+    // A problem within a choice holds a copy of its value.
+    let copied = if graph.has_choices { size } else { 1 };
+    let all = Steps {
+        verdict: steps.verdict.saturating_add(size),
+        listing: steps.listing.saturating_mul(copied.div_ceil(COPIED)),
+    };
+    if all.verdict > limit { Err(Excess::Steps) } else { Ok(all) }
+}
+
+/// Values that are copied in the time and the memory of a step.
+const COPIED: u64 = 256;
+/// Pairs that are remembered; further ones are counted again, up to the limit of steps.
+const REMEMBERED: usize = 1 << 20;
+
+/// The size of a document: its values, and 64 bytes of text as one more.
+fn size(value: &Value, depth: usize, left: &mut u64) -> Result<u64, Excess> {
+    *left = left.checked_sub(1).ok_or(Excess::Steps)?;
+    if depth > limits::DOCUMENT_DEPTH {
+        return Err(Excess::Depth);
+    }
+    let mut sum = 1;
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                sum += size(member, depth + 1, left)? + name.len() as u64 / 64;
+            }
+        }
+        Value::Array(elements) => {
+            for element in elements {
+                sum += size(element, depth + 1, left)?;
+            }
+        }
+        Value::String(text) => sum += text.len() as u64 / 64,
+        _ => {}
+    }
+    Ok(sum)
+}
+
+struct Counter<'a> {
+    graph: &'a Graph,
+    limit: u64,
+    seen: HashMap<(Index, *const Value), Steps>,
+    looks: u64,
+}
+
+impl Steps {
+    fn add(&mut self, other: Self) {
+        self.verdict = self.verdict.saturating_add(other.verdict);
+        self.listing = self.listing.saturating_add(other.listing);
+    }
+
+    fn times(self, factor: u64) -> Self {
+        Self { verdict: self.verdict.saturating_mul(factor), listing: self.listing.saturating_mul(factor) }
+    }
+}
+
+impl Counter<'_> {
+    fn steps(&mut self, index: Index, value: &Value) -> Result<Steps, Excess> {
+        let node = self.graph.node(index);
+        // Nothing in a single value can be reached twice.
+        if !value.is_object() && !value.is_array() {
+            let text = value.as_str().map_or(0, |text| text.len() as u64);
+            let patterns = (text / 64 + 1).saturating_mul(node.pattern_in_all);
+            let verdict = node.own_in_all.saturating_add(patterns).saturating_add(text / 64);
+            return Ok(Steps { verdict, listing: verdict.saturating_mul(self.graph.depth as u64) });
+        }
+        let pair = (index, std::ptr::from_ref(value));
+        if node.shared
+            && let Some(steps) = self.seen.get(&pair)
+        {
+            return Ok(*steps);
+        }
+        self.looks += 1;
+        if self.looks > self.limit / 4 {
+            return Err(Excess::Steps);
+        }
+        let steps = self.container(index, value)?;
+        if node.shared && self.seen.len() < REMEMBERED {
+            self.seen.insert(pair, steps);
+        }
+        if steps.verdict > self.limit { Err(Excess::Steps) } else { Ok(steps) }
+    }
+
+    fn container(&mut self, index: Index, value: &Value) -> Result<Steps, Excess> {
+        let graph = self.graph;
+        let node = graph.node(index);
+        let mut sum = Steps { verdict: node.own, listing: node.own };
+        // To find what is left over, the validator tries the branches a second time.
+        let times = if node.unevaluated { 2 } else { 1 };
+        for (applied, same) in &node.same {
+            let inner = self.steps(*same, value)?.times(times);
+            sum.add(match applied {
+                Applied::Choice => Steps { listing: inner.listing.saturating_add(inner.verdict), ..inner },
+                Applied::If | Applied::Not => Steps { listing: inner.verdict, ..inner },
+                Applied::Always | Applied::Sometimes => inner,
+            });
+        }
+        match value {
+            Value::Object(members) => {
+                for (name, member) in members {
+                    let text = name.len() as u64 / 64 + 1;
+                    let mut own = text.saturating_mul(node.member_pattern).saturating_add(1);
+                    if let Some(names) = node.property_names {
+                        let names = graph.node(names);
+                        own = own.saturating_add(names.own_in_all);
+                        own = own.saturating_add(text.saturating_mul(names.pattern_in_all));
+                    }
+                    sum.add(Steps { verdict: own, listing: own });
+                    for inner in node.member(name) {
+                        sum.add(self.steps(inner, member)?);
+                    }
+                }
+            }
+            Value::Array(elements) => {
+                if node.unique {
+                    let compared = size(value, 0, &mut self.limit.clone())?.saturating_mul(16);
+                    sum.add(Steps { verdict: compared, listing: compared });
+                }
+                for (position, element) in elements.iter().enumerate() {
+                    sum.add(Steps { verdict: 1, listing: 1 });
+                    for inner in node.element(position).chain(node.contains) {
+                        sum.add(self.steps(inner, element)?);
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(sum)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Schema;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn graph(schema: &Value) -> Graph {
+        Graph::of(schema).expect("a good schema")
+    }
+
+    fn nested(depth: usize) -> Value {
+        (0..depth).fold(json!(5), |inner, _| json!({"c": inner}))
+    }
+
+    /// Each level reaches the next one twice: 2 to the power of the depth.
+    #[test]
+    fn branches_that_multiply_with_the_depth_are_counted_and_refused() {
+        let twice = json!({
+            "allOf": [{"$ref": "#/$defs/n"}, {"$ref": "#/$defs/n"}],
+            "$defs": {"n": {"properties": {"c": {"$ref": "#"}}}}
+        });
+        assert!(count(&graph(&twice), &nested(8)).is_ok());
+        assert_eq!(count(&graph(&twice), &nested(120)).err(), Some(Excess::Steps));
+        let leftover = json!({"anyOf": [{"properties": {"c": {"$ref": "#"}}}], "unevaluatedProperties": false});
+        assert_eq!(count(&graph(&leftover), &nested(120)).err(), Some(Excess::Steps));
+    }
+
+    #[test]
+    fn large_plain_documents_are_cheap() {
+        let rows: Vec<Value> = (0..50_000).map(|n| json!({"id": n, "name": "x", "tags": ["a", "b"]})).collect();
+        let schema = json!({"type": "array", "items": {"type": "object", "properties": {
+            "id": {"type": "integer"}, "name": {"type": ["string", "null"]}, "tags": {"type": "array", "items": {"type": "string"}}
+        }}});
+        let steps = count(&graph(&schema), &Value::from(rows)).expect("cheap");
+        assert!(steps.verdict < 250_000 * 25, "{steps:?}");
+    }
+
+    #[test]
+    fn what_nests_too_deep_is_refused_before_it_is_walked() {
+        assert_eq!(count(&graph(&json!({})), &nested(200)).err(), Some(Excess::Depth));
+    }
+
+    /// Small schemas of all keywords that apply others, with references among them.
+    fn schemas() -> impl Strategy<Value = Value> {
+        let reference = (0..4_u8).prop_map(|number| json!({"$ref": format!("#/$defs/d{number}")}));
+        let leaf = prop_oneof![
+            Just(json!({"type": "integer"})),
+            Just(json!({"type": "string", "pattern": "^[a-c]{1,40}$"})),
+            Just(json!({"enum": [1, "a", null]})),
+            Just(json!(true)),
+            reference,
+        ];
+        let schema = leaf.prop_recursive(4, 24, 3, |inner| {
+            let list = prop::collection::vec(inner.clone(), 1..4);
+            prop_oneof![
+                (prop_oneof![Just("allOf"), Just("anyOf"), Just("oneOf")], list.clone())
+                    .prop_map(|(keyword, list)| json!({keyword: list})),
+                (prop_oneof![Just("not"), Just("contains"), Just("items"), Just("unevaluatedItems")], inner.clone())
+                    .prop_map(|(keyword, one)| json!({keyword: one})),
+                (inner.clone(), inner.clone(), inner.clone())
+                    .prop_map(|(a, b, c)| json!({"if": a, "then": b, "else": c})),
+                (inner.clone(), inner.clone()).prop_map(|(a, b)| json!({"properties": {"a": a, "b": b}})),
+                (inner.clone(), inner.clone())
+                    .prop_map(|(a, b)| json!({"patternProperties": {"^a": a}, "unevaluatedProperties": b})),
+                (inner.clone(), inner).prop_map(|(a, b)| json!({"additionalProperties": a, "properties": {"c": b}})),
+            ]
+        });
+        (schema.clone(), prop::collection::vec(schema, 4)).prop_map(|(root, defs)| {
+            let mut root = if root.is_object() { root } else { json!({}) };
+            for (number, def) in defs.into_iter().enumerate() {
+                root["$defs"][format!("d{number}")] = def;
+            }
+            root
+        })
+    }
+
+    fn documents() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![Just(json!(1)), Just(json!(1.5)), Just(json!("aaab")), Just(json!(null))];
+        leaf.prop_recursive(12, 40, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("[abc]", inner, 0..3)
+                    .prop_map(|members| members.into_iter().collect::<serde_json::Map<_, _>>().into()),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+        /// Whatever a schema looks like: it is refused, or a document is checked in time.
+        #[test]
+        fn every_check_ends_in_time(schema in schemas(), document in documents()) {
+            let began = std::time::Instant::now();
+            if let Ok(schema) = Schema::compile(schema) {
+                let _ = schema.check(&document);
+                let _ = schema.places(&document);
+            }
+            prop_assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! The secrets, references and unknown members of a document, by its schema.
+
+use std::collections::{BTreeSet, HashSet};
+
+use serde_json::{Map, Value};
+
+use crate::document::{Pointer, SecretPlace, Violation};
+use crate::graph::{Applied, Graph, Index, Node};
+use crate::limits;
+use crate::name::printable;
+use crate::reference::ReferencePlace;
+use crate::suggestion::did_you_mean;
+
+/// Where a document has what is more than plain configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places {
+    /// Secrets, in the order of their pointers.
+    pub secrets: Vec<SecretPlace>,
+    /// References to other blocks, in the order of their pointers.
+    pub references: Vec<ReferencePlace>,
+    /// Numbers with a fraction, be it 0, where the schema wants whole ones. JSON Schema accepts `5.0` as
+    /// an integer; a program that reads it into one does not. At most [`limits::DOCUMENT_VIOLATIONS`].
+    pub fractions: Vec<Pointer>,
+    /// The document is too large or too deep for its schema, and was not searched to the end: it must
+    /// not be stored.
+    pub incomplete: bool,
+}
+
+/// Searches a document. Each pair of a subschema and a value is looked at once.
+pub(crate) fn find(graph: &Graph, document: &Value) -> Places {
+    let mut search = Search { graph, seen: HashSet::new(), looks: 0, found: Places::default(), whole: BTreeSet::new() };
+    search.look(0, document, &Pointer::default(), 0);
+    let mut places = search.found;
+    places.fractions = search.whole.into_iter().collect();
+    places.secrets.sort_by(|a, b| a.pointer.cmp(&b.pointer));
+    places.secrets.dedup_by(|a, b| a.pointer == b.pointer);
+    places.references.sort_by(|a, b| a.pointer.cmp(&b.pointer));
+    merge_references(&mut places.references);
+    places
+}
+
+/// One place may be named by several branches, which may want different targets.
+fn merge_references(references: &mut Vec<ReferencePlace>) {
+    let mut merged: Vec<ReferencePlace> = Vec::with_capacity(references.len());
+    for mut place in references.drain(..) {
+        match merged.last_mut().filter(|last| last.pointer == place.pointer) {
+            Some(last) => {
+                place.wanted.retain(|wanted| !last.wanted.contains(wanted));
+                last.wanted.append(&mut place.wanted);
+            }
+            None => merged.push(place),
+        }
+    }
+    *references = merged;
+}
+
+struct Search<'a> {
+    graph: &'a Graph,
+    seen: HashSet<(Index, *const Value)>,
+    looks: usize,
+    found: Places,
+    whole: BTreeSet<Pointer>,
+}
+
+impl Search<'_> {
+    fn look(&mut self, index: Index, value: &Value, pointer: &Pointer, depth: usize) {
+        let graph = self.graph;
+        let node = graph.node(index);
+        if !node.has_places {
+            return;
+        }
+        self.looks += 1;
+        if depth > limits::DOCUMENT_DEPTH || self.looks > limits::PLACE_STEPS {
+            self.found.incomplete = true;
+            return;
+        }
+        if node.shared && !self.seen.insert((index, std::ptr::from_ref(value))) {
+            return;
+        }
+        if let Some(audience) = &node.secret {
+            self.found.secrets.push(SecretPlace { pointer: pointer.clone(), audience: audience.clone() });
+            return;
+        }
+        // An optional reference that is not there is none.
+        if let Some(wanted) = &node.wanted {
+            if !value.is_null() {
+                self.found.references.push(ReferencePlace { pointer: pointer.clone(), wanted: vec![wanted.clone()] });
+            }
+            return;
+        }
+        if node.integer && value.is_f64() && self.whole.len() < limits::DOCUMENT_VIOLATIONS {
+            self.whole.insert(pointer.clone());
+        }
+        for same in node.alternatives() {
+            self.look(same, value, pointer, depth);
+        }
+        match value {
+            Value::Object(members) => {
+                for (name, member) in members {
+                    for inner in node.member(name) {
+                        self.look(inner, member, &pointer.child(name), depth + 1);
+                    }
+                }
+            }
+            Value::Array(elements) => {
+                for (position, element) in elements.iter().enumerate() {
+                    for inner in node.element(position) {
+                        self.look(inner, element, &pointer.child(&position.to_string()), depth + 1);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Members of a document that no schema names although it names others: a mistyped field, which would be
+/// stored and shown as it is, be it a secret. An object is open only if its schema says so, with
+/// `additionalProperties`, `unevaluatedProperties` or `patternProperties`.
+pub(crate) fn unknown_members(graph: &Graph, document: &Value) -> Vec<Violation> {
+    let mut closing = Closing { graph, unknown: Vec::new(), looks: 0 };
+    closing.check(&[0], document, &Pointer::default(), 0);
+    closing.unknown
+}
+
+struct Closing<'a> {
+    graph: &'a Graph,
+    unknown: Vec<Violation>,
+    looks: usize,
+}
+
+impl<'a> Closing<'a> {
+    /// Checks a value by all subschemas that apply to it.
+    fn check(&mut self, indices: &[Index], value: &Value, pointer: &Pointer, depth: usize) {
+        self.looks += 1;
+        let stop = depth > limits::DOCUMENT_DEPTH || self.looks > limits::PLACE_STEPS;
+        if stop || self.unknown.len() >= limits::DOCUMENT_VIOLATIONS || !(value.is_object() || value.is_array()) {
+            return;
+        }
+        let mut gathering = Gathering { graph: self.graph, value, applied: Vec::new(), seen: HashSet::new() };
+        for index in indices {
+            gathering.add(*index, true);
+        }
+        let applied = gathering.applied;
+        // A marker stands in place of a secret or of a reference.
+        if applied.iter().any(|(node, _)| node.secret.is_some() || node.wanted.is_some()) {
+            return;
+        }
+        match value {
+            Value::Object(members) => self.object(&applied, members, pointer, depth),
+            Value::Array(elements) => {
+                for (position, element) in elements.iter().enumerate() {
+                    let inner = unique(applied.iter().flat_map(|(node, _)| node.element(position)));
+                    self.check(&inner, element, &pointer.child(&position.to_string()), depth + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn object(&mut self, applied: &[(&'a Node, bool)], members: &Map<String, Value>, pointer: &Pointer, depth: usize) {
+        let describing = || applied.iter().filter(|(_, describes)| *describes).map(|(node, _)| *node);
+        let closed = describing().any(|node| node.names_members) && !describing().any(|node| node.open && !node.closed);
+        for (name, member) in members {
+            let place = pointer.child(name);
+            let named = applied.iter().any(|(node, _)| node.properties.contains_key(name));
+            if closed && !named {
+                let known = applied.iter().flat_map(|(node, _)| node.properties.keys());
+                self.unknown.push(Violation {
+                    pointer: place,
+                    message: format!("unknown field `{}`", printable(name)),
+                    hint: did_you_mean(name, known.map(String::as_str)),
+                });
+                continue;
+            }
+            let inner = unique(describing().flat_map(|node| node.member(name)));
+            self.check(&inner, member, &place, depth + 1);
+        }
+    }
+}
+
+/// Collects the subschemas that apply to one value.
+struct Gathering<'a, 'v> {
+    graph: &'a Graph,
+    value: &'v Value,
+    /// With each, whether it describes the value, or only tests it.
+    applied: Vec<(&'a Node, bool)>,
+    seen: HashSet<(Index, bool)>,
+}
+
+impl Gathering<'_, '_> {
+    fn add(&mut self, index: Index, describes: bool) {
+        if !self.seen.insert((index, describes)) {
+            return;
+        }
+        let graph = self.graph;
+        let node = graph.node(index);
+        self.applied.push((node, describes));
+        for (how, same) in &node.same {
+            match how {
+                Applied::Not => {}
+                Applied::If => self.add(*same, false),
+                // A variant of an enum with another tag is not the one that was meant.
+                Applied::Choice if !may_be(graph, *same, self.value) => {}
+                _ => self.add(*same, describes),
+            }
+        }
+    }
+}
+
+/// Whether a variant of an enum can be the value: its tag is the same, if it has one.
+fn may_be(graph: &Graph, variant: Index, value: &Value) -> bool {
+    let node = graph.node(variant);
+    let always = node.same.iter().filter(|(how, _)| *how == Applied::Always);
+    node.may_be(value) && always.into_iter().all(|(_, same)| may_be(graph, *same, value))
+}
+
+fn unique(indices: impl Iterator<Item = Index>) -> Vec<Index> {
+    indices.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn unknown(schema: &Value, document: &Value) -> Vec<String> {
+        let found = unknown_members(&Graph::of(schema).expect("a good schema"), document);
+        found.into_iter().map(|violation| format!("{} {:?}", violation.pointer, violation.hint)).collect()
+    }
+
+    #[test]
+    fn a_mistyped_field_is_found_at_every_depth() {
+        let inner =
+            json!({"type": "object", "properties": {"password": {"type": "string"}, "inner": {"$ref": "#/$defs/i"}}});
+        let schema = json!({
+            "properties": {
+                "place": {"anyOf": [{"$ref": "#/$defs/i"}, {"type": "null"}]},
+                "list": {"items": {"allOf": [{"$ref": "#/$defs/i"}, {"properties": {"more": true}}]}},
+                "map": {"additionalProperties": {"$ref": "#/$defs/i"}},
+                "pair": {"prefixItems": [true, {"$ref": "#/$defs/i"}]}
+            },
+            "$defs": {"i": inner}
+        });
+        let document = json!({
+            "place": {"pasword": 1, "inner": {"inner": {"passwrd": 1}}},
+            "list": [{"more": 1, "mor": 1}],
+            "map": {"any": {"pass": 1}},
+            "pair": [{"anything": 1}, {"password_": 1}]
+        });
+        expect_test::expect![[r#"
+            [
+                "/list/0/mor Some(\"did you mean `more`?\")",
+                "/map/any/pass Some(\"did you mean `password`?\")",
+                "/pair/1/password_ Some(\"did you mean `password`?\")",
+                "/place/inner/inner/passwrd Some(\"did you mean `password`?\")",
+                "/place/pasword Some(\"did you mean `password`?\")",
+            ]
+        "#]]
+        .assert_debug_eq(&{
+            let mut all = unknown(&schema, &document);
+            all.sort();
+            all
+        });
+    }
+
+    #[test]
+    fn an_object_is_open_if_its_schema_says_so() {
+        for keyword in ["additionalProperties", "unevaluatedProperties"] {
+            for open in [json!(true), json!({"type": "integer"})] {
+                assert_eq!(unknown(&json!({"properties": {"a": true}, keyword: open}), &json!({"b": 1})), [""; 0]);
+            }
+            assert_eq!(unknown(&json!({"properties": {"a": true}, keyword: false}), &json!({"b": 1})).len(), 1);
+        }
+        assert_eq!(
+            unknown(&json!({"properties": {"a": true}, "patternProperties": {"^x": true}}), &json!({"b": 1})),
+            [""; 0]
+        );
+        assert_eq!(unknown(&json!({"type": "object"}), &json!({"b": {"c": 1}})), [""; 0]);
+        assert_eq!(
+            unknown(&json!({"if": {"properties": {"b": {"const": 1}}}, "properties": {"a": true}}), &json!({"b": 1})),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn a_field_of_another_variant_is_unknown() {
+        let schema = json!({"oneOf": [
+            {"$ref": "#/$defs/key"},
+            {"properties": {"kind": {"const": "none"}}}
+        ], "$defs": {"key": {"properties": {"kind": {"const": "key"}, "key": {"type": "string"}}}}});
+        assert_eq!(unknown(&schema, &json!({"kind": "key", "key": "x"})), [""; 0]);
+        assert_eq!(unknown(&schema, &json!({"kind": "none", "key": "x"})).len(), 1);
+    }
+
+    #[test]
+    fn many_fractions_are_found_in_linear_time_and_not_all_listed() {
+        let graph = Graph::of(&json!({"items": {"type": "integer"}})).expect("a good schema");
+        let began = std::time::Instant::now();
+        let found = find(&graph, &Value::from(vec![5.0; 500_000]));
+        assert_eq!(found.fractions.len(), limits::DOCUMENT_VIOLATIONS);
+        assert!(!found.incomplete && began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
+    }
+}
