@@ -235,7 +235,8 @@ pub(crate) struct Fields {
     /// A field's value, `a.b=1` reaching into objects; `@FILE` reads it from a file.
     #[arg(long = "set", value_name = "FIELD=VALUE")]
     pub(crate) set: Vec<String>,
-    /// A configuration as JSON, from a file or `-` for standard input.
+    /// A configuration as JSON, from a file or `-` for standard input. `set` merges it: what it does not name
+    /// stays as it is, secrets too, at every depth; lists are replaced.
     #[arg(long, value_name = "FILE")]
     pub(crate) json_config: Option<PathBuf>,
     /// A secret: `FIELD` asks, `FIELD=-` reads standard input, `FIELD=@FILE` stores a file's content, `FIELD=env:NAME`, `FIELD=file:PATH` and `FIELD=block:TYPE/NAME` are read at each call.

@@ -5,6 +5,10 @@ use serde_json::Value;
 
 on_both!(
     every_change_is_one_line,
+    a_call_that_gets_a_secret_is_written_down_before_it_begins,
+    a_call_that_is_refused_before_it_begins_has_its_line,
+    a_check_that_failed_is_not_ok,
+    times_in_json_are_rfc_3339,
     lines_are_asked_for_by_block_and_number,
     lines_are_asked_for_by_time,
     a_span_that_leads_ahead_is_no_span_back,
@@ -71,13 +75,77 @@ fn every_change_is_one_line(yard: &TestYard) {
     let mut said = lines(yard, &[]);
     said.truncate(said.len() - made);
     said.reverse();
-    let about_ada = ["create", "set", "rollback", "call", "check", "delete", "restore", "purge"];
+    let about_ada =
+        ["create", "set", "rollback", "begin-call", "call", "begin-call", "check", "delete", "restore", "purge"];
     let expected: Vec<String> = about_ada.iter().map(|action| format!("{action} zoo-keeper/ada")).collect();
-    assert_eq!(said[..8], expected);
-    assert_eq!(said[8..], ["revoke zoo", "grant zoo"]);
+    assert_eq!(said[..10], expected);
+    assert_eq!(said[10..], ["revoke zoo", "grant zoo"]);
     let newest = &yard.json(&["audit", "--limit", "1"])["audit"][0];
     assert!(newest["actor"].as_str().is_some_and(|actor| actor.contains('@')), "{newest}");
-    assert!(newest["at"].as_i64().is_some_and(|at| at > 1_700_000_000_000), "{newest}");
+    assert!(newest["at"].as_str().is_some_and(|at| at.starts_with("20") && at.ends_with('Z')), "{newest}");
+}
+
+/// The lines about a block, the oldest first: action and outcome.
+fn outcomes(yard: &TestYard, block: &str) -> Vec<String> {
+    let audit = yard.json(&["audit", "--block", block]);
+    let lines = audit["audit"].as_array().expect("lines").iter().rev();
+    let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    lines.map(|line| word(&line["action"]) + " " + &word(&line["detail"]["outcome"])).collect()
+}
+
+fn a_call_that_gets_a_secret_is_written_down_before_it_begins(yard: &TestYard) {
+    yard.keeper("ada", "badge");
+    yard.ok(&["create", "zoo-keeper/bob", "--set", "name=Bob"]);
+    yard.ok(&["call", "zoo-keeper/ada", "introduce"]);
+    yard.ok(&["call", "zoo-keeper/bob", "introduce"]);
+    assert_eq!(outcomes(yard, "zoo-keeper/ada"), ["create -", "begin-call -", "call ok"]);
+    // A read that gets no secret costs no wait for the disk.
+    assert_eq!(outcomes(yard, "zoo-keeper/bob"), ["create -", "call ok"]);
+    // A block that builds on one with a secret gets that secret.
+    yard.ok(&["create", "zoo-keeper/eve", "--set", "name=Eve", "--set", "teacher=zoo-keeper/ada"]);
+    yard.ok(&["call", "zoo-keeper/eve", "introduce"]);
+    assert_eq!(outcomes(yard, "zoo-keeper/eve"), ["create -", "begin-call -", "call ok"]);
+}
+
+fn a_call_that_is_refused_before_it_begins_has_its_line(yard: &TestYard) {
+    yard.ok(&["create", "zoo-keeper/ada", "--set", "name=Ada", "--secret", "badge=env:THERE_IS_NO_SUCH_VARIABLE"]);
+    yard.fails(5, &["call", "zoo-keeper/ada", "introduce"]);
+    assert_eq!(outcomes(yard, "zoo-keeper/ada"), ["create -", "call denied"]);
+}
+
+fn a_check_that_failed_is_not_ok(yard: &TestYard) {
+    yard.ok(&["create", "sql-database/none", "--set", "dialect=sqlite", "--set", "database=/nowhere/at/all.db"]);
+    assert_eq!(yard.run(&["check", "sql-database/none"]).code, 1);
+    assert_eq!(outcomes(yard, "sql-database/none"), ["create -", "check failed"]);
+    let good = format!("database={}", yard.path("good.db").display());
+    yard.ok(&["create", "sql-database/good", "--set", "dialect=sqlite", "--set", &good]);
+    yard.ok(&["execute", "sql-database/good", "create table t (a)"]);
+    yard.ok(&["check", "sql-database/good"]);
+    assert_eq!(outcomes(yard, "sql-database/good").last().map(String::as_str), Some("check ok"));
+}
+
+fn times_in_json_are_rfc_3339(yard: &TestYard) {
+    yard.keeper("ada", "badge");
+    yard.keeper("gone", "badge");
+    yard.ok(&["delete", "zoo-keeper/gone"]);
+    let is_time = |value: &Value| {
+        let text = value.as_str().unwrap_or_default();
+        assert!(text.len() >= 20 && &text[4..5] == "-" && &text[10..11] == "T" && text.ends_with('Z'), "{value}");
+    };
+    is_time(&yard.json(&["show", "zoo-keeper/ada"])["saved_at"]);
+    is_time(&yard.json(&["list"])["blocks"][0]["saved_at"]);
+    is_time(&yard.json(&["list", "--deleted"])["blocks"][0]["deleted_at"]);
+    is_time(&yard.json(&["history", "zoo-keeper/ada"])["revisions"][0]["saved_at"]);
+    is_time(&yard.json(&["bundles"])["bundles"][0]["installed_at"]);
+    is_time(&yard.json(&["audit"])["audit"][0]["at"]);
+    for command in ["key status", "doctor", "grants", "types", "bundles", "list", "audit"] {
+        let words: Vec<&str> = command.split(' ').collect();
+        let document = yard.json(&words).to_string();
+        // Milliseconds since 1970 have 13 digits that begin with 1 or 2.
+        let digits =
+            document.split(|c: char| !c.is_ascii_digit()).find(|run| run.len() == 13 && run.starts_with(['1', '2']));
+        assert_eq!(digits, None, "{command}: {document}");
+    }
 }
 
 fn lines_are_asked_for_by_block_and_number(yard: &TestYard) {

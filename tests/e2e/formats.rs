@@ -5,7 +5,12 @@ use std::process::{Command, Stdio};
 use blockyard_tests::{Backend, Ran, TestYard, available, bundle, on_both, ran, root};
 use serde_json::{Value, json};
 
-on_both!(a_newer_format_is_refused_and_nothing_is_changed,);
+on_both!(
+    a_newer_format_is_refused_and_nothing_is_changed,
+    a_yard_that_sealed_serialized_configurations_opens,
+    a_yard_that_sealed_serialized_configurations_goes_on,
+    the_seal_is_about_the_stored_bytes,
+);
 
 /// The key of the yard in `fixtures/yards`.
 const KEY: &str = "YmxvY2t5YXJkIGZpeHR1cmUga2V5LCAzMiBieXRlcyE=";
@@ -228,4 +233,122 @@ fn a_newer_format_is_refused_and_nothing_is_changed(yard: &TestYard) {
     assert!(doctor.stdout.contains("needs Blockyard 9.9.9"), "{doctor:?}");
     assert_eq!(yard.sql(content), before);
     yard.fails(6, &["init", "--key", "file"]);
+}
+
+/// A yard of the second format, as the Blockyard of that time left it: see `make-format-2.sh`.
+struct SecondFormat(TestYard);
+
+impl SecondFormat {
+    /// `None` where the shell of SQLite is missing, which has the bundle's bytes for PostgreSQL.
+    fn new(backend: Backend) -> Option<Self> {
+        let yard = TestYard::empty_on(backend);
+        let folder = root().join("tests/fixtures/yards");
+        match backend {
+            Backend::Sqlite => drop(std::fs::copy(folder.join("format-2.db"), yard.path("yard.db")).expect("a copy")),
+            Backend::Postgres if !available("BLOCKYARD_TEST_SQLITE3") => return None,
+            Backend::Postgres => {
+                let mut shell = Command::new("sqlite3");
+                shell.arg(folder.join("format-2.db")).arg("select lower(hex(bytes)) from bundle_bytes");
+                let bytes = ran(&mut shell, None).stdout;
+                let dump = std::fs::read_to_string(folder.join("format-2.sql")).expect("the dump");
+                let dump = dump.replace("@BUNDLE@", &format!("\\x{}", bytes.trim()));
+                let file = yard.path("dump.sql");
+                std::fs::write(&file, dump.replace("yard_of_format_2", yard.schema())).expect("a file");
+                yard.sql_file(&file);
+            }
+        }
+        Some(Self(yard))
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        let mut command = self.0.command(arguments);
+        command.env("BLOCKYARD_KEY", KEY).env("FIXTURE_BADGE", "sourced-badge").env("FIXTURE_DOOR", "sourced-door");
+        ran(&mut command, None)
+    }
+
+    fn ok(&self, arguments: &[&str]) -> String {
+        let ran = self.run(arguments);
+        assert_eq!(ran.code, 0, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
+        ran.stdout
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.ok(&[arguments, &["--json"]].concat())).expect("one JSON document")
+    }
+
+    fn secrets_open(&self, lion: &str) {
+        for (field, secret) in [
+            ("place.code", "code-secret"),
+            ("lock.word", "word-secret"),
+            ("spares.1", "spare-1"),
+            ("doors.to/the~south", "door-secret"),
+            ("keeper.config.badge", "badge-two"),
+        ] {
+            assert_eq!(self.ok(&["reveal", lion, field, "--yes"]), secret, "{lion} {field}");
+        }
+    }
+}
+
+fn a_yard_that_sealed_serialized_configurations_opens(yard: &TestYard) {
+    let Some(old) = SecondFormat::new(yard.backend()) else { return };
+    assert_eq!(old.json(&["list"])["blocks"].as_array().map(Vec::len), Some(5));
+    for revision in ["@1", "@2", "@3", "@4", ""] {
+        old.secrets_open(&format!("zoo-cage/lion{revision}"));
+    }
+    assert_eq!(old.ok(&["reveal", "zoo-keeper/ada@1", "badge", "--yes"]), "badge-one");
+    let notes = &old.json(&["show", "zoo-cage/lion@1"])["config"]["notes"];
+    assert_eq!(notes["big"], json!(18_446_744_073_709_551_615_u64));
+    assert_eq!(notes["third"].as_f64(), Some(0.333_333_333_333_333_3));
+    assert_eq!(notes["m"].as_f64(), Some(1e-7));
+    assert_eq!(notes["nested"]["b"][2], json!({"x": true, "y": null}));
+    assert_eq!(old.json(&["history", "zoo-cage/lion"])["revisions"].as_array().map(Vec::len), Some(4));
+    assert!(old.ok(&["call", "zoo-cage/inner", "look"]).contains("Ada Löwe"));
+    assert_eq!(old.ok(&["reveal", "zoo-keeper/bob", "badge", "--yes"]), "sourced-badge");
+    old.ok(&["call", "zoo-cage/lion", "open-all"]);
+    old.ok(&["export"]);
+    assert_eq!(old.json(&["doctor"])["passed"], json!(true));
+}
+
+fn a_yard_that_sealed_serialized_configurations_goes_on(yard: &TestYard) {
+    let Some(old) = SecondFormat::new(yard.backend()) else { return };
+    old.ok(&["set", "zoo-cage/lion", "--set", "warmth=1e2"]);
+    old.secrets_open("zoo-cage/lion");
+    old.ok(&["rollback", "zoo-cage/lion@2"]);
+    old.secrets_open("zoo-cage/lion");
+    old.ok(&["restore", "zoo-keeper/deleted"]);
+    old.ok(&["key", "rotate", "--to", "file"]);
+    let run = |arguments: &[&str]| {
+        let mut command = old.0.command(arguments);
+        ran(command.env("FIXTURE_BADGE", "sourced-badge").env("FIXTURE_DOOR", "sourced-door"), None)
+    };
+    assert_eq!(run(&["reveal", "zoo-cage/lion@1", "place.code", "--yes"]).stdout, "code-secret");
+    assert_eq!(run(&["purge", "zoo-cage/lion", "--yes"]).code, 0);
+    assert_eq!(run(&["show", "zoo-cage/lion@1"]).code, 0);
+    assert_eq!(run(&["doctor"]).code, 0);
+}
+
+/// Another text for the same document is a change, too: the seal does not depend on how a program reads and
+/// writes JSON.
+fn the_seal_is_about_the_stored_bytes(yard: &TestYard) {
+    if yard.backend() == Backend::Sqlite && !available("BLOCKYARD_TEST_SQLITE3") {
+        return;
+    }
+    yard.create("zoo-cage/c", &json!({"animal": "newt", "warmth": 1.5, "notes": {"b": 1, "a": 2}}));
+    yard.unguard("revisions");
+    let set = |text: &str| yard.sql(&format!("update revisions set config = '{text}'")).expect("changed");
+    let stored = r#"{"animal":"newt","notes":{"a":2,"b":1},"warmth":1.5}"#;
+    assert_eq!(yard.sql("select config from revisions").as_deref().map(str::trim), Some(stored));
+    for other in [
+        r#"{"animal":"newt","notes":{"b":1,"a":2},"warmth":1.5}"#,
+        r#"{"animal":"newt", "notes":{"a":2,"b":1},"warmth":1.5}"#,
+        r#"{"animal":"newt","notes":{"a":2,"b":1},"warmth":1.50}"#,
+        r#"{"animal":"newt","notes":{"a":2,"b":1},"warmth":15e-1}"#,
+        r#"{"animal":"\u006eewt","notes":{"a":2,"b":1},"warmth":1.5}"#,
+    ] {
+        set(other);
+        let refused = yard.fails(5, &["show", "zoo-cage/c"]);
+        assert!(refused.contains("was changed by something else"), "{other}: {refused}");
+    }
+    set(stored);
+    yard.ok(&["show", "zoo-cage/c"]);
 }

@@ -36,6 +36,8 @@ mod questions;
 mod reveal;
 mod rotation;
 mod sandbox;
+mod saves;
+mod schemas;
 mod sources;
 mod sql_effects;
 mod sql_files;

@@ -57,11 +57,21 @@ fn each_reveal_is_one_line_of_the_audit_trail(yard: &TestYard) {
             ["zoo-cage/lion", "doors.to/the~south", null],
             ["zoo-cage/lion", "place.code", null],
             ["zoo-cage/lion", "lock.pattern", null],
-            ["zoo-cage/lion", "keeper.config.badge", null],
+            // The keeper's own secret is in the keeper's trail.
+            ["zoo-keeper/ada", "badge", null],
             ["zoo-keeper/ada", "badge", null],
             ["zoo-keeper/ada", "badge", null],
         ])
     );
+    let through = yard.json(&["audit", "--block", "zoo-keeper/ada"]);
+    let through: Vec<&Value> = through["audit"]
+        .as_array()
+        .expect("lines")
+        .iter()
+        .filter(|line| line["detail"]["through"].is_string())
+        .collect();
+    assert_eq!(through.len(), 1);
+    assert_eq!(through[0]["detail"]["through"], json!("zoo-cage/lion@1"));
     let revisions: Vec<Value> = yard.json(&["audit", "--block", "zoo-keeper/ada", "--limit", "2"])["audit"]
         .as_array()
         .expect("lines")

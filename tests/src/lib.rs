@@ -157,6 +157,23 @@ impl TestYard {
         (ran.code == 0).then_some(ran.stdout)
     }
 
+    /// Runs a file of statements on PostgreSQL as its superuser.
+    ///
+    /// # Panics
+    /// Where one of them fails.
+    pub fn sql_file(&self, path: &Path) {
+        let mut shell = psql(&self.schema);
+        shell.args(["-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(path);
+        let ran = ran(&mut shell, None);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    }
+
+    /// The schema of a yard in PostgreSQL.
+    #[must_use]
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
     /// A yard with the bundle `sql`.
     #[must_use]
     pub fn new() -> Self {

@@ -1,6 +1,6 @@
 //! `audit`: who did what when.
 
-use blockyard::{Address, AuditFilter, Digest, Error, ErrorKind};
+use blockyard::{Address, AuditFilter, AuditLine, Digest, Error, ErrorKind};
 use serde_json::json;
 
 use super::{DONE, Outcome, time};
@@ -21,7 +21,7 @@ pub(super) async fn run(arguments: &Audit, context: &Context) -> Outcome {
         .iter()
         .map(|line| {
             let detail: serde_json::Value = serde_json::from_str(&line.detail).unwrap_or_default();
-            json!({ "at": line.at, "actor": line.actor, "action": line.action, "subject": line.subject, "detail": detail })
+            json!({ "at": at(line), "actor": line.actor, "action": line.action, "subject": line.subject, "detail": detail })
         })
         .collect();
     context.terminal.document(&json!({ "audit": documents }), || {
@@ -38,7 +38,7 @@ pub(super) async fn run(arguments: &Audit, context: &Context) -> Outcome {
                 })
                 .collect();
             table.add_row([
-                time(line.at),
+                time(at(line)),
                 line.actor.clone(),
                 line.action.clone(),
                 line.subject.clone(),
@@ -49,6 +49,12 @@ pub(super) async fn run(arguments: &Audit, context: &Context) -> Outcome {
     })?;
     yard.close().await;
     Ok(DONE)
+}
+
+/// When a line was written.
+fn at(line: &AuditLine) -> jiff::Timestamp {
+    let nearest = if line.at < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
+    jiff::Timestamp::from_millisecond(line.at).unwrap_or(nearest)
 }
 
 /// A time as people write it: `2026-11-24`, `2026-11-24T10:00:00Z`, `90m`, `7d`. Milliseconds since

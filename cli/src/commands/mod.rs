@@ -85,7 +85,6 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
 }
 
 /// A time as people read it: RFC 3339, UTC, to the second.
-fn time(millis: i64) -> String {
-    jiff::Timestamp::from_millisecond(millis)
-        .map_or_else(|_| millis.to_string(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+fn time(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

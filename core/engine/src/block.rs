@@ -8,10 +8,12 @@ use blockyard_model::document::{masked, secret_markers};
 use blockyard_model::secret::MASK;
 use blockyard_model::{Address, PinnedAddress, Pointer, Revision, SealedDocument, interface};
 use blockyard_store::BlockFilter;
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::audit::timestamp;
 use crate::reference::{Whole, type_of};
 use crate::revision::deleted;
 use crate::{Error, ErrorKind, Yard};
@@ -51,8 +53,8 @@ pub struct BlockView {
     pub bundle_sha256: String,
     /// Who saved it.
     pub author: String,
-    /// When: milliseconds since 1970-01-01 UTC.
-    pub saved_at: i64,
+    /// When it was saved.
+    pub saved_at: Timestamp,
     /// Whether the block is deleted.
     pub deleted: bool,
 }
@@ -73,11 +75,11 @@ pub struct Listing {
     pub address: String,
     /// Its newest revision.
     pub revision: u64,
-    /// When that was saved: milliseconds since 1970-01-01 UTC.
-    pub saved_at: i64,
+    /// When that was saved.
+    pub saved_at: Timestamp,
     /// When the block was deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub deleted_at: Option<i64>,
+    pub deleted_at: Option<Timestamp>,
 }
 
 impl Yard {
@@ -135,7 +137,7 @@ impl Yard {
             config: masked(&record.config),
             bundle_sha256: record.bundle.to_string(),
             author: record.author,
-            saved_at: record.created_at,
+            saved_at: timestamp(record.created_at),
             deleted: record.deleted_at.is_some(),
         })
     }
@@ -152,8 +154,8 @@ impl Yard {
             .map(|block| Listing {
                 address: block.address.to_string(),
                 revision: block.newest.number(),
-                saved_at: block.saved_at,
-                deleted_at: block.deleted_at,
+                saved_at: timestamp(block.saved_at),
+                deleted_at: block.deleted_at.map(timestamp),
             })
             .collect())
     }

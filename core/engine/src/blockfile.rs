@@ -12,8 +12,8 @@
 //! ```
 //!
 //! A table is a block's whole configuration. A secret stands in it only as a source, or as `"kept"`:
-//! the one that the yard has. A secret that is left out is kept, too. A reference to another block is
-//! its address. What TOML has no form for (null, numbers beyond 64 bit signed) is
+//! the one that the yard has. A secret that is left out is kept, too, with the table that it is in. A
+//! reference to another block is its address. What TOML has no form for (null, numbers beyond 64 bit signed) is
 //! `{ "$json" = "…" }`.
 
 use std::collections::BTreeSet;
@@ -28,6 +28,7 @@ use serde_json::{Map, Value};
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value as Toml};
 
 use crate::connection_url;
+use crate::merge::keep_secrets;
 use crate::{Error, ErrorKind};
 
 /// The version of the file's format.
@@ -146,7 +147,7 @@ impl BlockFile {
         });
         let mut document = SealedDocument { config, secrets: secrets.collect() };
         if let Some(stored) = stored {
-            keep_unnamed(&mut document, stored, schema);
+            violations.extend(keep_secrets(&mut document, stored, schema));
         }
         // Whatever the form was: where a secret belongs there is a source or one that the yard keeps.
         for place in schema.secrets(&document.config) {
@@ -206,26 +207,6 @@ fn ordered<'a>(schema: &Schema, fields: &'a Map<String, Value>) -> Vec<(&'a Stri
 fn places(schema: &Schema, config: &Value) -> BTreeSet<Pointer> {
     let Places { secrets, references, .. } = schema.places(config);
     secrets.into_iter().map(|place| place.pointer).chain(references.into_iter().map(|place| place.pointer)).collect()
-}
-
-/// Sealed secrets that the file does not name stay where their surroundings are there, unless the
-/// surroundings have become such that they do not belong there: another variant, for example.
-fn keep_unnamed(document: &mut SealedDocument, stored: &SealedDocument, schema: &Schema) {
-    for (pointer, secret) in &stored.secrets {
-        let mut tokens = pointer.tokens();
-        let Some(last) = tokens.pop() else { continue };
-        let parent = tokens.iter().fold(Pointer::default(), |parent, token| parent.child(token));
-        let mut with = document.clone();
-        if let Some(Value::Object(members)) = with.config.pointer_mut(parent.as_str())
-            && !members.contains_key(&last)
-        {
-            members.insert(last, secret_marker(pointer));
-            with.secrets.insert(pointer.clone(), secret.clone());
-            if with.violations(schema).len() <= document.violations(schema).len() {
-                *document = with;
-            }
-        }
-    }
 }
 
 struct Writer {

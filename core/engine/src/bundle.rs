@@ -29,8 +29,8 @@ pub struct BundleView {
     pub capabilities: Vec<String>,
     /// What it is granted.
     pub grants: Vec<String>,
-    /// When it was installed: milliseconds since 1970-01-01 UTC.
-    pub installed_at: i64,
+    /// When it was installed.
+    pub installed_at: jiff::Timestamp,
 }
 
 impl Yard {
@@ -53,7 +53,7 @@ impl Yard {
                 version: record.version,
                 size: record.size,
                 source: record.source,
-                installed_at: record.installed_at,
+                installed_at: crate::audit::timestamp(record.installed_at),
             });
         }
         Ok(views)

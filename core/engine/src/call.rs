@@ -1,13 +1,16 @@
 //! Calling operations, and checking blocks.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use blockyard_host::{
-    Block as HostBlock, ByteStream, CallSecret, Deadline, Input, Invocation, LogLine, Problem, RevealHook,
+    Block as HostBlock, ByteStream, CallSecret, Deadline, HostError, Input, Invocation, LogLine, Problem, RevealHook,
 };
 use blockyard_model::reference::SECRET_STORE;
 use blockyard_model::suggestion::did_you_mean;
-use blockyard_model::{Address, Effect, Operation, PinnedAddress, Pointer, SecretSource, SecretValue};
+use blockyard_model::{
+    Address, Effect, Operation, PinnedAddress, Pointer, Schema, SecretSource, SecretValue, Violation,
+};
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -26,6 +29,11 @@ const SOURCE_BYTES: u64 = 1 << 20;
 
 /// What the audit trail says of a call that did what it should.
 const OK: &str = "ok";
+/// What it says of a check in which a step failed.
+const FAILED: &str = "failed";
+
+/// Least time for checking the result of a call without a deadline of its own.
+const RESULT_TIME: Duration = Duration::from_secs(30);
 
 /// How many secrets may be read one through another: a `block:` source whose block has one, too.
 const SOURCE_DEPTH: usize = 8;
@@ -62,6 +70,34 @@ pub struct CheckStep {
     /// How long it took.
     #[serde(default)]
     pub milliseconds: Option<u64>,
+}
+
+/// One side of an operation.
+#[derive(Clone, Copy)]
+enum Part {
+    Arguments,
+    Result,
+}
+
+impl Part {
+    fn of(self, operation: &Operation) -> &Schema {
+        match self {
+            Self::Arguments => &operation.arguments,
+            Self::Result => &operation.result,
+        }
+    }
+}
+
+/// Runs work that computes on a thread that serves no one else.
+pub(crate) async fn off_worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime shuts down; its tasks are not polled again.
+            Err(_) => std::future::pending().await,
+        },
+    }
 }
 
 impl Block {
@@ -134,42 +170,98 @@ impl Block {
         depth: usize,
     ) -> Result<CallReply, Error> {
         let operation = described.name.as_str();
-        let violations = described.arguments.check(&arguments);
+        let began = Instant::now();
+        let (arguments, violations) = self.checked(operation, Part::Arguments, arguments, deadline).await?;
         if !violations.is_empty() {
             return Err(Error::violations(&format!("the call of `{operation}`"), &violations));
         }
         if input.is_some() && !described.input {
             return Err(Error::new(ErrorKind::Usage, format!("operation `{operation}` reads no stream of bytes")));
         }
-        let mut invocation = self.invocation(described.effect, deadline, depth).await?;
+        let detail = json!({ "operation": operation, "effect": described.effect });
+        // A call that is refused before it starts, because a secret is missing for example, has its line, too.
+        let invocation = self.invocation(described.effect, deadline.after(began.elapsed()), depth).await;
+        let outcome = match invocation {
+            Ok(invocation) => self.invoked(described, invocation, arguments, input, began, deadline).await,
+            Err(error) => Err(error),
+        };
+        self.audited("call", detail, word(&outcome)).await;
+        outcome
+    }
+
+    async fn invoked(
+        &self,
+        described: &Operation,
+        mut invocation: Invocation,
+        arguments: Value,
+        input: Option<Input>,
+        began: Instant,
+        deadline: Deadline,
+    ) -> Result<CallReply, Error> {
+        let operation = described.name.as_str();
         invocation.safe = described.safe.clone();
-        // What may change the outside world is written down before it is tried: whoever is killed in
-        // the middle leaves a trace.
-        if described.effect != Effect::Read {
-            let detail =
-                json!({ "operation": operation, "effect": described.effect, "revision": self.revision.number() });
-            let begun = line(self.yard.actor(), "begin-call", &self.address, &detail);
-            self.yard.store().append_audit(&begun).await?;
+        self.begin(operation, described.effect, !invocation.secrets.is_empty()).await?;
+        let reply = self.yard.sandbox()?.invoke(&self.bundle, invocation, operation, &arguments, input).await?;
+        // What the call's bytes gave it is not known here. Its result has some time in any case.
+        let mut left = deadline.after(began.elapsed());
+        if deadline.grows() && left.time() < RESULT_TIME {
+            left = Deadline::within(RESULT_TIME);
         }
-        let called = self.yard.sandbox()?.invoke(&self.bundle, invocation, operation, &arguments, input).await;
-        let outcome = called.map_err(Error::from).and_then(|reply| {
-            let violations = described.result.check(&reply.result);
-            match violations.first() {
-                None => Ok(reply),
-                Some(first) => Err(Error::new(
-                    ErrorKind::Bundle,
-                    format!(
-                        "bundle `{}` gave a result of `{operation}` that is not valid: {} {}",
-                        self.bundle.manifest().name,
-                        first.pointer,
-                        first.message
-                    ),
-                )),
-            }
-        });
-        self.audited("call", json!({ "operation": operation, "effect": described.effect }), word(&outcome)).await;
-        let reply = outcome?;
-        Ok(CallReply { result: reply.result, output: reply.output, log: reply.log })
+        let (result, violations) = self
+            .checked(operation, Part::Result, reply.result, left)
+            .await
+            .map_err(|_| Error::from(HostError::Deadline(deadline.time())))?;
+        match violations.first() {
+            None => Ok(CallReply { result, output: reply.output, log: reply.log }),
+            Some(first) => Err(Error::new(
+                ErrorKind::Bundle,
+                format!(
+                    "bundle `{}` gave a result of `{operation}` that is not valid: {} {}",
+                    self.bundle.manifest().name,
+                    first.pointer,
+                    first.message
+                ),
+            )),
+        }
+    }
+
+    /// Writes down, on disk, that a call begins: one that may change the outside world, or that gives a
+    /// bundle the use of a secret. A bundle that ends the process leaves this trace.
+    async fn begin(&self, operation: &str, effect: Effect, secrets: bool) -> Result<(), Error> {
+        if effect == Effect::Read && !secrets {
+            return Ok(());
+        }
+        let detail = json!({ "operation": operation, "effect": effect, "revision": self.revision.number() });
+        let begun = line(self.yard.actor(), "begin-call", &self.address, &detail);
+        self.yard.audit_writer().write_before(begun).await
+    }
+
+    /// Checks arguments or a result by their schema, which is the bundle's, within the deadline. A check
+    /// that takes time runs on a thread of its own, which an impatient caller leaves behind; the steps of
+    /// a check are limited.
+    async fn checked(
+        &self,
+        operation: &str,
+        part: Part,
+        value: Value,
+        deadline: Deadline,
+    ) -> Result<(Value, Vec<Violation>), Error> {
+        let quick = part.of(self.operation(operation)?).is_quick(&value);
+        let (block, operation) = (self.clone(), operation.to_owned());
+        let check = move || {
+            let violations = block.operation(&operation).map(|described| match part {
+                Part::Arguments => described.arguments.check_closed(&value),
+                Part::Result => described.result.check(&value),
+            })?;
+            Ok((value, violations))
+        };
+        if quick {
+            return check();
+        }
+        match tokio::time::timeout(deadline.time(), off_worker(check)).await {
+            Ok(checked) => checked,
+            Err(_) => Err(HostError::Deadline(deadline.time()).into()),
+        }
     }
 
     /// Asks whether the block can do its work now.
@@ -180,12 +272,14 @@ impl Block {
         let trace = CallTrace::begin(self, "check", Effect::Read);
         let checked = self.check_now().instrument(trace.span()).await;
         let outcome = trace.ended(checked);
-        self.audited("check", json!({}), word(&outcome)).await;
+        let failed = outcome.as_ref().is_ok_and(|check| !check.passed);
+        self.audited("check", json!({}), if failed { FAILED } else { word(&outcome) }).await;
         outcome
     }
 
     async fn check_now(&self) -> Result<Check, Error> {
         let invocation = self.invocation(Effect::Read, Deadline::default(), 0).await?;
+        self.begin("check", Effect::Read, !invocation.secrets.is_empty()).await?;
         let steps = self.yard.sandbox()?.check(&self.bundle, invocation).await?;
         let steps: Vec<CheckStep> = serde_json::from_value(steps).map_err(|error| {
             Error::new(

@@ -86,7 +86,7 @@ impl Yard {
             let record = &revision.record;
             // What is sealed anew is what Blockyard wrote, and nothing else.
             self.check_seal(record).await?;
-            let content = content_digest(&record.bundle, &record.checksum, &record.config);
+            let content = content_digest(&record.bundle, &record.checksum, &record.config_text);
             seals.push((record.revision, data_key.seal_content(self.id(), address, record.revision, &content)));
             secrets += record.secrets.len() as u64;
         }

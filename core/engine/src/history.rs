@@ -1,9 +1,13 @@
 //! The revisions of a block: listed, compared, taken back.
 
-use blockyard_model::{Address, PinnedAddress, Revision};
-use serde::Serialize;
-use serde_json::json;
+use std::collections::BTreeMap;
 
+use blockyard_model::{Address, PinnedAddress, Revision};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::audit::timestamp;
 use crate::compare::{FieldChange, compare};
 use crate::{Error, ErrorKind, Yard};
 
@@ -12,14 +16,27 @@ use crate::{Error, ErrorKind, Yard};
 pub struct RevisionView {
     /// Its number.
     pub revision: u64,
-    /// When it was saved: milliseconds since 1970-01-01 UTC.
-    pub saved_at: i64,
+    /// When it was saved.
+    pub saved_at: Timestamp,
     /// Who saved it.
     pub author: String,
     /// The version of the bundle that validated it.
     pub bundle_version: String,
+    /// The command that saved it: `create`, `set`, `rollback`, …; `None` if the audit trail has no line
+    /// about it.
+    pub action: Option<String>,
+    /// The revision whose content it repeats, after a rollback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollback_of: Option<u64>,
     /// The fields that differ from the revision before.
     pub changed: Vec<String>,
+}
+
+/// What the audit trail has about the save of one revision.
+#[derive(Debug, Default, Clone)]
+struct Saved {
+    action: Option<String>,
+    rollback_of: Option<u64>,
 }
 
 /// What differs between two revisions, or two blocks.
@@ -44,6 +61,7 @@ impl Yard {
         if revisions.is_empty() {
             return Err(self.missing(address, None).await);
         }
+        let mut saves = self.saves(address).await?;
         let mut views: Vec<RevisionView> = Vec::with_capacity(revisions.len());
         let mut after: Option<blockyard_model::SealedDocument> = None;
         for revision in &revisions {
@@ -55,15 +73,37 @@ impl Yard {
                     .collect();
             }
             after = Some(document);
+            let Saved { action, rollback_of } = saves.remove(&revision.record.revision.number()).unwrap_or_default();
             views.push(RevisionView {
                 revision: revision.record.revision.number(),
-                saved_at: revision.record.created_at,
+                saved_at: timestamp(revision.record.created_at),
                 author: revision.record.author.clone(),
                 bundle_version: revision.bundle_version.clone(),
+                action,
+                rollback_of,
                 changed: Vec::new(),
             });
         }
         Ok(views)
+    }
+
+    /// The saves of a block by the revision that each made.
+    async fn saves(&self, address: &Address) -> Result<BTreeMap<u64, Saved>, Error> {
+        let mut saves = BTreeMap::new();
+        for line in self.store().audit_of_saves(address).await? {
+            let detail: Value = serde_json::from_str(&line.detail).unwrap_or_default();
+            let by_file = detail["by"].as_str() == Some("apply");
+            let action = match line.action.as_str() {
+                "delete" | "restore" | "purge" => continue,
+                "set" if by_file => "apply".to_owned(),
+                _ => line.action,
+            };
+            let rollback_of = detail["from"].as_u64().filter(|_| action == "rollback");
+            if let Some(revision) = detail["revision"].as_u64() {
+                saves.insert(revision, Saved { action: Some(action), rollback_of });
+            }
+        }
+        Ok(saves)
     }
 
     /// What differs between two revisions of a block, or between two blocks of one type.

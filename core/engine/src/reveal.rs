@@ -28,8 +28,13 @@ impl Yard {
             );
         };
         let value = self.read_secret(secret, 0).await?;
-        let detail = json!({ "field": field, "revision": block.revision.number() });
-        self.store().append_audit(&line(self.actor(), "reveal", &address.address, &detail)).await?;
+        // The line is about the block whose secret it is, which may be one that this one builds on.
+        let detail = if secret.owner == block.address {
+            json!({ "field": secret.field.dotted(), "revision": block.revision.number() })
+        } else {
+            json!({ "field": secret.field.dotted(), "through": format!("{}@{}", block.address, block.revision) })
+        };
+        self.store().append_audit(&line(self.actor(), "reveal", &secret.owner, &detail)).await?;
         Ok(value)
     }
 }

@@ -7,7 +7,7 @@ use blockyard_model::suggestion::did_you_mean;
 use blockyard_model::{Address, Digest, Revision, SealedDocument};
 use blockyard_store::{BlockFilter, BlockRecord};
 use blockyard_vault::{DataKey, Place};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{Error, ErrorKind, Yard};
 
@@ -72,7 +72,7 @@ impl Yard {
     /// password sent there.
     pub(crate) async fn check_seal(&self, record: &BlockRecord) -> Result<DataKey, Error> {
         let data_key = self.data_key(record).await?;
-        let content = content_digest(&record.bundle, &record.checksum, &record.config);
+        let content = content_digest(&record.bundle, &record.checksum, &record.config_text);
         data_key
             .check_content(self.id(), &record.address, record.revision, &content, &record.seal)
             .map_err(|_| tampered(&record.address, record.revision))?;
@@ -107,9 +107,12 @@ impl Yard {
     }
 }
 
-/// What the seal of a revision is about: the code that validated it, its type, its configuration.
-/// The configuration's members are sorted, so its text is the same wherever it is written.
-pub(crate) fn content_digest(bundle: &Digest, checksum: &Digest, config: &Value) -> Digest {
+/// The content that the seal of a revision covers: the bundle that validated it, the checksum of its
+/// type, and its configuration.
+///
+/// `config` is the text as it is stored. A serialization of the parsed document would depend on the
+/// version and the features of `serde_json` that a program is built with.
+pub(crate) fn content_digest(bundle: &Digest, checksum: &Digest, config: &str) -> Digest {
     Digest::of(format!("{bundle}\n{checksum}\n{config}").as_bytes())
 }
 
@@ -122,4 +125,38 @@ pub(crate) fn deleted(address: &Address) -> Error {
 pub(crate) fn tampered(address: &Address, revision: Revision) -> Error {
     Error::new(ErrorKind::Denied, format!("block `{address}@{revision}` was changed by something else than Blockyard"))
         .hint("restore the yard's file from a backup, and find out who writes to it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(config: &str) -> Digest {
+        content_digest(&Digest::of(b"bundle"), &Digest::of(b"type"), config)
+    }
+
+    /// The digest is pinned to the byte: a program that is built with `preserve_order` or
+    /// `arbitrary_precision` of `serde_json` has to come to the same one.
+    #[test]
+    fn the_sealed_content_is_the_stored_text() {
+        let stored = r#"{"b":1.0,"a":1e3,"n":18446744073709551615,"t":"\u00e9é/"}"#;
+        let expected = format!("{}\n{}\n{stored}", Digest::of(b"bundle"), Digest::of(b"type"));
+        assert_eq!(digest(stored), Digest::of(expected.as_bytes()));
+        assert_eq!(digest(stored).to_string(), "5fc8ad0f495f9c1e5d83645932e27db0df4c170a9da3c95cc294ad150eb18553");
+    }
+
+    /// Texts that a parser reads as the same document are different content.
+    #[test]
+    fn another_spelling_of_the_same_document_breaks_the_seal() {
+        let spellings = [
+            r#"{"a":1,"b":2}"#,
+            r#"{"b":2,"a":1}"#,
+            r#"{"a": 1,"b":2}"#,
+            r#"{"\u0061":1,"b":2}"#,
+            "{\"a\":1,\"b\":2}\n",
+        ];
+        let digests: std::collections::BTreeSet<String> =
+            spellings.iter().map(|spelling| digest(spelling).to_string()).collect();
+        assert_eq!(digests.len(), spellings.len());
+    }
 }

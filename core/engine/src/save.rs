@@ -14,8 +14,10 @@ use blockyard_vault::{DataKey, Place};
 use serde_json::{Map, Value, json};
 
 use crate::audit::line;
+use crate::call::off_worker;
 use crate::connection_url;
 use crate::key::is_moved;
+use crate::merge::Merge;
 use crate::reference::type_of;
 use crate::revision::content_digest;
 use crate::{Error, ErrorKind, Yard};
@@ -27,7 +29,8 @@ const SAVE_TRIES: u32 = 1_000;
 /// `a.b` for `b` in `a`.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
-    /// A document whose members replace those of the block. It may have secrets in place.
+    /// A document that is merged into the block's, object by object: what it does not name stays, secrets
+    /// too. Lists are replaced. It may have secrets in place.
     pub document: Option<PlainDocument>,
     /// Values as text, read by the type that the schema gives the field.
     pub texts: Vec<(String, String)>,
@@ -142,9 +145,11 @@ impl Yard {
         if plain.0.is_null() {
             plain.0 = json!({});
         }
-        apply(block_type, &mut plain, changes)?;
-        SealedDocument::split(&block_type.schema, plain)
-            .map_err(|violations| Error::violations(&format!("block `{address}`"), &violations))
+        let merge = apply(block_type, &mut plain, changes)?;
+        let invalid = |violations: Vec<Violation>| Error::violations(&format!("block `{address}`"), &violations);
+        let document = SealedDocument::split(&block_type.schema, plain).map_err(invalid)?;
+        let (document, unclear) = merge.settle(document, before, &block_type.schema);
+        if unclear.is_empty() { Ok(document) } else { Err(invalid(unclear)) }
     }
 
     /// Checks a document by schema, references and bundle: all problems at once.
@@ -168,7 +173,7 @@ impl Yard {
         planned: Option<&BTreeSet<Address>>,
     ) -> Result<Vec<Violation>, Error> {
         let block_type = type_of(bundle.manifest(), address)?;
-        let mut violations = document.violations(&block_type.schema);
+        let mut violations = self.violations(bundle, address, document).await?;
         violations.extend(self.check_references(address, &document.references(&block_type.schema), planned).await?);
         if violations.is_empty() {
             let found =
@@ -177,6 +182,22 @@ impl Yard {
         }
         violations.sort_by(|a, b| a.pointer.cmp(&b.pointer));
         Ok(violations)
+    }
+
+    /// What is wrong with a document by its schema, which is the bundle's. A check that takes time runs on a
+    /// thread that serves no one else.
+    async fn violations(
+        &self,
+        bundle: &Bundle,
+        address: &Address,
+        document: &SealedDocument,
+    ) -> Result<Vec<Violation>, Error> {
+        let schema = &type_of(bundle.manifest(), address)?.schema;
+        if schema.is_quick(&document.config) {
+            return Ok(document.violations(schema));
+        }
+        let (bundle, address, document) = (bundle.clone(), address.clone(), document.clone());
+        off_worker(move || Ok(document.violations(&type_of(bundle.manifest(), &address)?.schema))).await
     }
 
     /// Saves revision 1 of a block whose document was checked.
@@ -233,7 +254,8 @@ struct Sealed<'a> {
     address: &'a Address,
     bundle: blockyard_model::Digest,
     checksum: blockyard_model::Digest,
-    config: &'a Value,
+    /// The text that is sealed and stored.
+    config: String,
     seal: Vec<u8>,
     secrets: Vec<(Pointer, Vec<u8>)>,
     references: Vec<Reference>,
@@ -250,7 +272,8 @@ impl<'a> Sealed<'a> {
         data_key: &DataKey,
     ) -> Result<Self, Error> {
         let block_type = type_of(bundle.manifest(), address)?;
-        let content = content_digest(&bundle.digest(), &block_type.checksum, &document.config);
+        let config = document.config.to_string();
+        let content = content_digest(&bundle.digest(), &block_type.checksum, &config);
         let secrets = document.secrets.iter().map(|(pointer, secret)| {
             (pointer.clone(), data_key.seal(&Place { yard: yard.id(), address, revision, pointer }, secret))
         });
@@ -258,7 +281,7 @@ impl<'a> Sealed<'a> {
             address,
             bundle: bundle.digest(),
             checksum: block_type.checksum,
-            config: &document.config,
+            config,
             seal: data_key.seal_content(yard.id(), address, revision, &content),
             secrets: secrets.collect(),
             references: document.references(&block_type.schema),
@@ -271,7 +294,7 @@ impl<'a> Sealed<'a> {
             address: self.address,
             bundle: self.bundle,
             checksum: self.checksum,
-            config: self.config,
+            config: &self.config,
             seal: &self.seal,
             secrets: &self.secrets,
             references: &self.references,
@@ -280,16 +303,17 @@ impl<'a> Sealed<'a> {
     }
 }
 
-fn apply(block_type: &BlockType, plain: &mut PlainDocument, changes: Changes) -> Result<(), Error> {
+fn apply(block_type: &BlockType, plain: &mut PlainDocument, changes: Changes) -> Result<Merge, Error> {
     let schema = &block_type.schema;
     let config = &mut plain.0;
+    let mut merge = Merge::default();
     if let Some(mut document) = changes.document {
-        let Some(members) = document.0.as_object_mut() else {
+        if !document.0.is_object() {
             return Err(Error::new(ErrorKind::Invalid, "a configuration is a JSON object"));
-        };
-        for (key, value) in std::mem::take(members) {
-            config[key] = value;
         }
+        merge
+            .put(config, &Pointer::default(), document.0.take())
+            .map_err(|_| Error::new(ErrorKind::Invalid, "a configuration is a JSON object"))?;
     }
     for field in &changes.unset {
         let pointer = Pointer::from_dotted(field);
@@ -321,11 +345,11 @@ fn apply(block_type: &BlockType, plain: &mut PlainDocument, changes: Changes) ->
             return Err(Error::new(ErrorKind::Usage, message)
                 .hint(format!("`--set {field}=@FILE` reads a file; or leave it out, and give `--secret password=-`")));
         }
-        pointer.set(config, value).map_err(|place| in_the_way(field, place))?;
+        merge.put(config, &pointer, value).map_err(|place| in_the_way(field, place))?;
     }
     for (field, value) in changes.values {
         let pointer = Pointer::from_dotted(&field);
-        pointer.set(config, value).map_err(|place| in_the_way(&field, place))?;
+        merge.put(config, &pointer, value).map_err(|place| in_the_way(&field, place))?;
     }
     connection_url::take_apart(schema, config)?;
     let mut unknown: Vec<Violation> = Vec::new();
@@ -350,7 +374,7 @@ fn apply(block_type: &BlockType, plain: &mut PlainDocument, changes: Changes) ->
         };
         pointer.set(config, value).map_err(|place| in_the_way(&field, place))?;
     }
-    if unknown.is_empty() { Ok(()) } else { Err(Error::violations("the list of secrets", &unknown)) }
+    if unknown.is_empty() { Ok(merge) } else { Err(Error::violations("the list of secrets", &unknown)) }
 }
 
 /// A secret in plain text somewhere in the value of a field.

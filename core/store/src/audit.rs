@@ -2,7 +2,7 @@
 //! and the hash before it, so that no line can be changed, taken out or put in unnoticed by whoever
 //! knows the newest hash.
 
-use blockyard_model::Digest;
+use blockyard_model::{Address, Digest};
 
 use crate::database::{Param, Row, Transaction, params};
 use crate::{Millis, Store, StoreError};
@@ -157,6 +157,17 @@ impl Store {
         params.push(filter.limit.map_or(i64::MAX, i64::from).into());
         sql.push_str(&format!(" ORDER BY id DESC LIMIT ${}", params.len()));
         let rows = self.database.fetch(sql, &params).await.map_err(|error| self.sort(error))?;
+        Ok(rows.iter().map(read).collect())
+    }
+
+    /// The lines about saves of a block, the oldest first.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn audit_of_saves(&self, address: &Address) -> Result<Vec<AuditLine>, StoreError> {
+        let sql = "SELECT id, at, actor, action, subject, detail FROM audit
+             WHERE subject = $1 AND action NOT IN ('call', 'begin-call', 'check', 'reveal') ORDER BY id";
+        let rows = self.database.fetch(sql, params![&address.to_string()]).await.map_err(|error| self.sort(error))?;
         Ok(rows.iter().map(read).collect())
     }
 

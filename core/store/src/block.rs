@@ -25,7 +25,10 @@ pub struct BlockRecord {
     pub checksum: Digest,
     /// The configuration, without secrets.
     pub config: Value,
-    /// What shows that nobody changed bundle, checksum and configuration.
+    /// The configuration as it is stored, to the byte: the seal covers this text, not a serialization
+    /// of [`config`](Self::config).
+    pub config_text: String,
+    /// Proves that bundle, checksum and configuration are as they were saved.
     pub seal: Vec<u8>,
     /// The sealed secrets by their place.
     pub secrets: Vec<(Pointer, Vec<u8>)>,
@@ -52,9 +55,10 @@ pub struct NewRevision<'a> {
     pub bundle: Digest,
     /// The checksum of its type.
     pub checksum: Digest,
-    /// The configuration, without secrets.
-    pub config: &'a Value,
-    /// What shows later that nobody changed bundle, checksum and configuration.
+    /// The configuration as JSON, without secrets. It is stored to the byte, because the seal covers
+    /// this text.
+    pub config: &'a str,
+    /// Proves later that bundle, checksum and configuration are as they were saved.
     pub seal: &'a [u8],
     /// The sealed secrets by their place.
     pub secrets: &'a [(Pointer, Vec<u8>)],
@@ -316,6 +320,7 @@ impl Store {
             bundle: self.digest(row.bytes(at + 8))?,
             checksum: self.digest(row.bytes(at + 9))?,
             config: serde_json::from_str(row.text(at + 10)).map_err(|error| self.broken(error))?,
+            config_text: row.text(at + 10).to_owned(),
             seal: row.bytes(at + 11).to_owned(),
             author: row.text(at + 12).to_owned(),
             created_at: row.integer(at + 13),
@@ -372,7 +377,6 @@ async fn insert_revision(
     now: Millis,
 ) -> Result<(), sqlx::Error> {
     let revision = number(revision);
-    let config = new.config.to_string();
     transaction
         .execute(
             "INSERT INTO revisions (block, revision, bundle, checksum, config, seal, author, created_at)
@@ -382,7 +386,7 @@ async fn insert_revision(
                 revision,
                 new.bundle.as_bytes().as_slice(),
                 new.checksum.as_bytes().as_slice(),
-                &config,
+                new.config,
                 new.seal,
                 new.author,
                 now

@@ -1,0 +1,418 @@
+//! What a save leaves as it is. One rule for all saves: a secret that is not named stays, and so does every
+//! member of an object that is not named by `set`. A block file states the plain configuration of a
+//! block; its secrets, with the table that they are in, stay all the same.
+//!
+//! - Objects are merged member by member, at every depth. `null` is a value; `--unset` removes a member.
+//! - A list is replaced. An element of the new list keeps the secrets that it leaves out, of the element of the
+//!   old list that is equal in everything else, or else, if the length is the same, of the one at the same
+//!   position.
+//! - A value of another variant of an enum leaves behind what does not fit it.
+
+use blockyard_model::document::{SECRET_MARKER, SOURCE_MARKER, secret_marker};
+use blockyard_model::reference::BLOCK_MARKER;
+use blockyard_model::{Pointer, Schema, SealedDocument, Violation};
+use serde_json::{Map, Value};
+
+/// A change to a document, and what it leaves as it is.
+#[derive(Debug, Default)]
+pub(crate) struct Merge {
+    /// Members of named objects that are not named themselves.
+    unnamed: Vec<Pointer>,
+    /// Lists that were replaced by lists.
+    lists: Vec<Pointer>,
+}
+
+impl Merge {
+    /// Puts a value over that at a place of the document.
+    ///
+    /// # Errors
+    /// The place that is in the way: neither an object nor a list with the index.
+    pub(crate) fn put(&mut self, document: &mut Value, at: &Pointer, value: Value) -> Result<(), Pointer> {
+        let old = document.pointer_mut(at.as_str()).map(Value::take).unwrap_or_default();
+        let merged = self.over(old, value, at);
+        at.set(document, merged)
+    }
+
+    fn over(&mut self, old: Value, new: Value, at: &Pointer) -> Value {
+        match (old, new) {
+            (Value::Object(old), Value::Object(new)) if !is_marker(&old) && !is_marker(&new) => {
+                self.members(old, new, at).into()
+            }
+            (Value::Array(_), new @ Value::Array(_)) => {
+                self.lists.push(at.clone());
+                new
+            }
+            (_, new) => new,
+        }
+    }
+
+    fn members(&mut self, mut old: Map<String, Value>, new: Map<String, Value>, at: &Pointer) -> Map<String, Value> {
+        // What is not named at the top stays in any case.
+        if !at.as_str().is_empty() {
+            self.unnamed.extend(old.keys().filter(|name| !new.contains_key(*name)).map(|name| at.child(name)));
+        }
+        for (name, value) in new {
+            let before = old.remove(&name).unwrap_or_default();
+            let place = at.child(&name);
+            let merged = self.over(before, value, &place);
+            old.insert(name, merged);
+        }
+        old
+    }
+
+    /// Brings the secrets of replaced lists along, and leaves behind what does not fit another variant.
+    pub(crate) fn settle(
+        &self,
+        mut document: SealedDocument,
+        before: &SealedDocument,
+        schema: &Schema,
+    ) -> (SealedDocument, Vec<Violation>) {
+        let mut lost = Vec::new();
+        for pointer in secret_places(&before.config) {
+            if self.lists.iter().any(|list| pointer.is_within(list)) {
+                lost.extend(carry(&mut document, before, &pointer, schema));
+            }
+        }
+        (self.without_misfits(document, schema), lost)
+    }
+
+    fn without_misfits(&self, document: SealedDocument, schema: &Schema) -> SealedDocument {
+        if self.unnamed.is_empty() {
+            return document;
+        }
+        let mut best = (document.violations(schema).len(), document);
+        let one_by_one = self.unnamed.iter().map(|pointer| vec![pointer]);
+        // Two that belong to another variant fit less badly only without both.
+        let together = self.unnamed.iter().map(|pointer| {
+            let parent = parent(pointer);
+            self.unnamed.iter().filter(|other| self::parent(other) == parent).collect::<Vec<_>>()
+        });
+        for group in one_by_one.chain(together) {
+            if best.0 == 0 {
+                break;
+            }
+            let mut without = best.1.clone();
+            for pointer in group {
+                remove(&mut without, pointer);
+            }
+            let violations = without.violations(schema).len();
+            if violations < best.0 {
+                best = (violations, without);
+            }
+        }
+        best.1
+    }
+}
+
+/// Keeps the sealed secrets that a new document leaves out, each with what it is in, unless they do not fit
+/// there. The violations are about lists that do not say which secret belongs to which element.
+pub(crate) fn keep_secrets(document: &mut SealedDocument, stored: &SealedDocument, schema: &Schema) -> Vec<Violation> {
+    let mut lost = Vec::new();
+    for pointer in stored.secrets.keys() {
+        lost.extend(carry(document, stored, pointer, schema));
+    }
+    lost
+}
+
+/// Brings one secret of an old document into the new one, where that leaves it out.
+fn carry(
+    document: &mut SealedDocument,
+    before: &SealedDocument,
+    pointer: &Pointer,
+    schema: &Schema,
+) -> Option<Violation> {
+    let (mut old, mut new) = (&before.config, &document.config);
+    let (mut from, mut to) = (Pointer::default(), Pointer::default());
+    for token in pointer.tokens() {
+        match (old, new) {
+            (Value::Object(old_members), Value::Object(new_members)) if !is_marker(new_members) => {
+                (from, to) = (from.child(&token), to.child(&token));
+                old = old_members.get(&token)?;
+                match new_members.get(&token) {
+                    Some(there) => new = there,
+                    None => {
+                        let with = with_copy(document, before, &from, &to)?;
+                        if with.violations(schema).len() <= document.violations(schema).len() {
+                            *document = with;
+                        }
+                        return None;
+                    }
+                }
+            }
+            (Value::Array(old_elements), Value::Array(new_elements)) => {
+                let position: usize = token.parse().ok()?;
+                match partner(old_elements, new_elements, position) {
+                    Partner::Element(other) => {
+                        (from, to) = (from.child(&token), to.child(&other.to_string()));
+                        (old, new) = (old_elements.get(position)?, new_elements.get(other)?);
+                    }
+                    Partner::None => return None,
+                    Partner::Unclear(other) => {
+                        return Some(unclear(&to.child(&other.to_string()), pointer));
+                    }
+                }
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// The element of a new list that an old element has become.
+enum Partner {
+    Element(usize),
+    /// The element was removed.
+    None,
+    /// The new element at this position may be this one or another.
+    Unclear(usize),
+}
+
+fn partner(old: &[Value], new: &[Value], position: usize) -> Partner {
+    // The secrets of a list of secrets are its elements: all are named.
+    if old.get(position).and_then(Value::as_object).is_some_and(is_marker) {
+        return Partner::None;
+    }
+    let bare = |elements: &[Value]| elements.iter().map(without_secrets).collect::<Vec<_>>();
+    let (old_bare, new_bare) = (bare(old), bare(new));
+    let mut partners: Vec<Option<usize>> = vec![None; old.len()];
+    let mut taken = vec![false; new.len()];
+    let same_place = |index: &usize| old_bare.get(*index).is_some_and(|own| new_bare.get(*index) == Some(own));
+    for index in (0..old.len()).filter(same_place) {
+        partners[index] = Some(index);
+        taken[index] = true;
+    }
+    for index in 0..old.len() {
+        let moved = (0..new.len()).find(|other| !taken[*other] && new_bare[*other] == old_bare[index]);
+        if partners[index].is_none()
+            && let Some(other) = moved
+        {
+            partners[index] = Some(other);
+            taken[other] = true;
+        }
+    }
+    if old.len() == new.len() {
+        for index in 0..old.len() {
+            if partners[index].is_none() && !taken[index] {
+                partners[index] = Some(index);
+                taken[index] = true;
+            }
+        }
+    }
+    match partners[position] {
+        Some(other) => Partner::Element(other),
+        None => match (0..new.len()).find(|other| !taken[*other] && leaves_out_secrets(&old[position], &new[*other])) {
+            Some(other) => Partner::Unclear(other),
+            None => Partner::None,
+        },
+    }
+}
+
+/// Whether a new element leaves out a secret that the old one has.
+fn leaves_out_secrets(old: &Value, new: &Value) -> bool {
+    new.is_object() && secret_places(old).iter().any(|pointer| new.pointer(pointer.as_str()).is_none())
+}
+
+fn unclear(element: &Pointer, secret: &Pointer) -> Violation {
+    Violation {
+        pointer: element.clone(),
+        message: format!(
+            "leaves out a secret, and is none of the elements that the list had: it is not clear whether it has the secret `{}`",
+            secret.dotted()
+        ),
+        hint: Some(format!(
+            "give the secret; or change one element with `--set {}.FIELD=VALUE`, or remove one with `--unset`",
+            element.dotted()
+        )),
+    }
+}
+
+/// A document with a part of another one in it, and the secrets of that part.
+fn with_copy(
+    document: &SealedDocument,
+    before: &SealedDocument,
+    from: &Pointer,
+    to: &Pointer,
+) -> Option<SealedDocument> {
+    let mut with = document.clone();
+    to.set(&mut with.config, before.config.pointer(from.as_str())?.clone()).ok()?;
+    for (pointer, secret) in before.secrets.iter().filter(|(pointer, _)| pointer.is_within(from)) {
+        let own = to.join(&Pointer::new(&pointer.as_str()[from.as_str().len()..]));
+        *with.config.pointer_mut(own.as_str())? = secret_marker(&own);
+        with.secrets.insert(own, secret.clone());
+    }
+    Some(with)
+}
+
+fn remove(document: &mut SealedDocument, pointer: &Pointer) {
+    pointer.remove(&mut document.config);
+    document.secrets.retain(|own, _| !own.is_within(pointer));
+}
+
+fn parent(pointer: &Pointer) -> Pointer {
+    let text = pointer.as_str();
+    Pointer::new(&text[..text.rfind('/').unwrap_or(0)])
+}
+
+/// Whether an object stands for a secret or a reference.
+fn is_marker(object: &Map<String, Value>) -> bool {
+    object.len() == 1 && [SECRET_MARKER, SOURCE_MARKER, BLOCK_MARKER].iter().any(|marker| object.contains_key(*marker))
+}
+
+fn is_secret(value: &Value) -> bool {
+    value.as_object().is_some_and(|object| is_marker(object) && !object.contains_key(BLOCK_MARKER))
+}
+
+/// Where a document has secrets, sealed or from a source.
+fn secret_places(value: &Value) -> Vec<Pointer> {
+    fn collect(value: &Value, at: &Pointer, found: &mut Vec<Pointer>) {
+        match value {
+            _ if is_secret(value) => found.push(at.clone()),
+            Value::Object(members) => members.iter().for_each(|(name, member)| collect(member, &at.child(name), found)),
+            Value::Array(elements) => {
+                elements.iter().enumerate().for_each(|(n, element)| collect(element, &at.child(&n.to_string()), found));
+            }
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    collect(value, &Pointer::default(), &mut found);
+    found
+}
+
+/// A value without the members that are secrets.
+fn without_secrets(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .filter(|(_, member)| !is_secret(member))
+            .map(|(name, member)| (name.clone(), without_secrets(member)))
+            .collect(),
+        Value::Array(elements) => elements.iter().map(without_secrets).collect(),
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use blockyard_model::PlainDocument;
+    use serde_json::json;
+
+    fn schema() -> Schema {
+        let secret = json!({"anyOf": [{"type": "string", "writeOnly": true, "format": "password"}, {"type": "null"}]});
+        Schema::compile(json!({
+            "type": "object", "additionalProperties": false,
+            "properties": {
+                "place": {"type": "object", "properties": {
+                    "house": {"type": "string"}, "code": secret, "inner": {"type": "object", "properties": {"key": secret, "n": true}}
+                }},
+                "list": {"type": "array", "items": {"type": "object", "properties": {
+                    "host": {"type": "string"}, "port": true, "auth": {"type": "object", "properties": {"user": true, "token": secret}}, "pw": secret
+                }}},
+                "keys": {"type": "array", "items": secret},
+                "lock": {"oneOf": [
+                    {"type": "object", "properties": {"how": {"const": "key"}, "pattern": secret}, "required": ["how"]},
+                    {"type": "object", "properties": {"how": {"const": "open"}}, "required": ["how"]}
+                ]},
+                "either": {"oneOf": [
+                    {"type": "object", "additionalProperties": false, "properties": {"token": secret}, "required": ["token"]},
+                    {"type": "object", "additionalProperties": false, "properties": {"user": {"type": "string"}, "pw": secret}, "required": ["user", "pw"]}
+                ]}
+            }
+        }))
+        .expect("a good schema")
+    }
+
+    fn split(config: Value) -> SealedDocument {
+        SealedDocument::split(&schema(), PlainDocument(config)).expect("a good document")
+    }
+
+    /// The document with its secrets in place, after a save by JSON.
+    fn saved(before: &Value, document: Value) -> Value {
+        let before = split(before.clone());
+        let mut plain = before.plain();
+        let mut merge = Merge::default();
+        merge.put(&mut plain.0, &Pointer::default(), document).expect("nothing in the way");
+        let after = SealedDocument::split(&schema(), plain).expect("a good document");
+        let (after, lost) = merge.settle(after, &before, &schema());
+        assert_eq!(after.violations(&schema()), []);
+        if let Some(lost) = lost.first() {
+            return json!(lost.pointer.as_str());
+        }
+        after.plain().0.clone()
+    }
+
+    #[test]
+    fn what_is_not_named_stays_at_every_depth() {
+        let before = json!({"place": {"house": "h", "code": "c", "inner": {"key": "k", "n": 1}}});
+        assert_eq!(
+            saved(&before, json!({"place": {"house": "other", "inner": {"n": 2}}})),
+            json!({"place": {"house": "other", "code": "c", "inner": {"key": "k", "n": 2}}})
+        );
+        assert_eq!(saved(&before, json!({})), before);
+        assert_eq!(saved(&before, json!({"place": {"code": null}}))["place"]["code"], json!(null));
+        assert_eq!(
+            saved(&before, json!({"place": {"code": {"$source": "env:C"}}}))["place"]["code"],
+            json!({"$source": "env:C"})
+        );
+    }
+
+    #[test]
+    fn another_variant_leaves_behind_what_does_not_fit() {
+        let before = json!({"lock": {"how": "key", "pattern": "p"}, "either": {"user": "u", "pw": "p"}});
+        assert_eq!(saved(&before, json!({"lock": {"how": "open"}}))["lock"], json!({"how": "open"}));
+        assert_eq!(saved(&before, json!({"lock": {"how": "key"}}))["lock"], json!({"how": "key", "pattern": "p"}));
+        assert_eq!(saved(&before, json!({"either": {"token": "t"}}))["either"], json!({"token": "t"}));
+        assert_eq!(saved(&before, json!({"either": {"user": "v"}}))["either"], json!({"user": "v", "pw": "p"}));
+    }
+
+    #[test]
+    fn elements_of_a_list_keep_their_own_secrets() {
+        let element = |host: &str, token: &str| json!({"host": host, "auth": {"user": 1, "token": token}});
+        let bare = |host: &str| json!({"host": host, "auth": {"user": 1}});
+        let before = json!({"list": [element("a", "ta"), element("b", "tb"), element("c", "tc")]});
+        let list = |elements: Vec<Value>| saved(&before, json!({ "list": elements }));
+        let all = |elements: Vec<Value>| json!({ "list": elements });
+        // Moved, removed, added: the secret goes with its element.
+        assert_eq!(list(vec![bare("c"), bare("a")]), all(vec![element("c", "tc"), element("a", "ta")]));
+        assert_eq!(
+            list(vec![bare("b"), bare("c"), bare("a"), json!({"host": "d", "pw": "p"})])["list"][1]["auth"]["token"],
+            json!("tc")
+        );
+        // Changed in place.
+        assert_eq!(
+            list(vec![bare("a"), json!({"host": "b", "port": 1}), bare("c")])["list"][1],
+            json!({"host": "b", "port": 1, "auth": {"user": 1, "token": "tb"}})
+        );
+        // A list of another length with an element that is none of the old ones.
+        assert_eq!(list(vec![bare("a"), bare("x")]), json!("/list/1"));
+        assert_eq!(list(vec![]), all(vec![]));
+        assert_eq!(list(vec![element("x", "tx")]), all(vec![element("x", "tx")]));
+    }
+
+    #[test]
+    fn a_list_of_secrets_is_replaced() {
+        assert_eq!(saved(&json!({"keys": ["a", "b"]}), json!({"keys": ["c"]})), json!({"keys": ["c"]}));
+    }
+
+    #[test]
+    fn a_file_keeps_secrets_with_the_table_that_they_are_in() {
+        let stored = split(
+            json!({"place": {"house": "h", "inner": {"key": "k"}}, "keys": ["a"], "list": [{"host": "x", "port": 1, "pw": "p"}]}),
+        );
+        let kept = |config: Value| {
+            let mut document = split(config);
+            assert_eq!(keep_secrets(&mut document, &stored, &schema()), []);
+            document.plain().0.clone()
+        };
+        assert_eq!(kept(json!({})), stored.plain().0);
+        assert_eq!(
+            kept(json!({"place": {}, "keys": [], "list": []})),
+            json!({"place": {"inner": {"key": "k"}}, "keys": [], "list": []})
+        );
+        assert_eq!(
+            kept(json!({"place": {"inner": {"n": 1}}, "keys": ["b"], "list": [{"host": "x"}]})),
+            json!({"place": {"inner": {"n": 1, "key": "k"}}, "keys": ["b"], "list": [{"host": "x", "pw": "p"}]})
+        );
+    }
+}
