@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{OriginError, OriginPattern, RequestUrl};
 
 /// A method and a pattern of URLs: `POST https://bigquery.googleapis.com/bigquery/v2/projects/*/queries`.
-/// A `*` stands for one part of the path.
+/// A `*` stands for one segment of the path: one that no server can read as more than one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SafeRequest {
     method: String,
@@ -28,9 +28,49 @@ impl SafeRequest {
             && wanted
                 .iter()
                 .zip(&given)
-                .all(|(wanted, given)| if wanted == "*" { !given.is_empty() } else { wanted == given })
+                .all(|(wanted, given)| if wanted == "*" { is_one_segment(given) } else { wanted == given })
             && self.origin.expand(config).is_some_and(|pattern| pattern.matches(&url.origin))
     }
+}
+
+/// Checks that a segment stays one segment in every decoder: not empty, no separator and no `.` or `..` in it, also
+/// after percent-decoding any number of times and without path parameters (`..;x`).
+fn is_one_segment(segment: &str) -> bool {
+    let mut decoded = segment.as_bytes().to_vec();
+    loop {
+        if decoded.iter().any(|byte| matches!(byte, b'/' | b'\\') || byte.is_ascii_control()) {
+            return false;
+        }
+        let name = decoded.split(|byte| *byte == b';').next().unwrap_or_default();
+        if matches!(name, b"" | b"." | b"..") {
+            return false;
+        }
+        let next = percent_decoded(&decoded);
+        if next == decoded {
+            return true;
+        }
+        decoded = next;
+    }
+}
+
+fn percent_decoded(bytes: &[u8]) -> Vec<u8> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let [first, tail @ ..] = rest {
+        let pair = (*first == b'%').then(|| Some((digit(tail.first()?)?, digit(tail.get(1)?)?))).flatten();
+        match pair {
+            Some((high, low)) => {
+                decoded.push(high << 4 | low);
+                rest = &tail[2..];
+            }
+            None => {
+                decoded.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    decoded
 }
 
 impl FromStr for SafeRequest {
@@ -82,6 +122,31 @@ mod tests {
         let url = RequestUrl::parse("http://a.example/search").expect("a URL");
         assert!(field.matches("POST", &url, &json!({"url": "http://a.example"})));
         assert!(!field.matches("POST", &url, &json!({"url": "https://a.example"})));
+    }
+
+    #[test]
+    fn a_star_is_not_a_part_that_a_server_reads_as_two() {
+        let safe: SafeRequest = "POST https://b.example/v2/*/queries".parse().expect("safe");
+        for part in [
+            "a%2Fb",
+            "a%2fb",
+            "a%5Cb",
+            "..%2F..%2Fadmin",
+            "a%252Fb",
+            "a%25252fb",
+            "..;x",
+            ".;",
+            "%2e%2e;a",
+            "a%00b",
+            "%0a",
+        ] {
+            let url = RequestUrl::parse(&format!("https://b.example/v2/{part}/queries"));
+            assert!(url.is_err() || !safe.matches("POST", &url.expect("a URL"), &json!({})), "{part}");
+        }
+        for part in ["demo", "a%20b", "a.b", "example.com:demo", "a;b", "..a", "50%25"] {
+            let url = RequestUrl::parse(&format!("https://b.example/v2/{part}/queries")).expect(part);
+            assert!(safe.matches("POST", &url, &json!({})), "{part}");
+        }
     }
 
     #[test]
