@@ -219,11 +219,5 @@ pub(super) async fn input(path: &Path) -> Result<Input, Error> {
 }
 
 fn problem(error: &std::io::Error) -> Problem {
-    Problem {
-        code: "failed".to_owned(),
-        message: format!("the input cannot be read: {error}"),
-        hint: None,
-        retryable: false,
-        details: None,
-    }
+    Problem::new("failed", format!("the input cannot be read: {error}"))
 }

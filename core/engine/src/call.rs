@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use blockyard_host::{
-    Block as HostBlock, ByteStream, CallSecret, Deadline, HostError, Input, Invocation, LogLine, Problem, RevealHook,
+    Block as HostBlock, ByteStream, CallSecret, Deadline, GuessNotice, HostError, Input, Invocation, LogLine, Problem,
+    RevealHook,
 };
 use blockyard_model::reference::SECRET_STORE;
 use blockyard_model::suggestion::did_you_mean;
@@ -46,6 +47,8 @@ pub struct CallReply {
     pub output: Option<(String, ByteStream)>,
     /// What the bundle logged.
     pub log: Vec<LogLine>,
+    /// Places where secrets were masked in what the bundle read.
+    pub masked: usize,
 }
 
 /// Whether a block can do its work now.
@@ -178,13 +181,16 @@ impl Block {
         if input.is_some() && !described.input {
             return Err(Error::new(ErrorKind::Usage, format!("operation `{operation}` reads no stream of bytes")));
         }
-        let detail = json!({ "operation": operation, "effect": described.effect });
+        let mut detail = json!({ "operation": operation, "effect": described.effect });
         // A call that is refused before it starts, because a secret is missing for example, has its line, too.
         let invocation = self.invocation(described.effect, deadline.after(began.elapsed()), depth).await;
         let outcome = match invocation {
             Ok(invocation) => self.invoked(described, invocation, arguments, input, began, deadline).await,
             Err(error) => Err(error),
         };
+        if let Some(masked) = outcome.as_ref().ok().map(|reply| reply.masked).filter(|masked| *masked > 0) {
+            detail["masked"] = json!(masked);
+        }
         self.audited("call", detail, word(&outcome)).await;
         outcome
     }
@@ -212,7 +218,7 @@ impl Block {
             .await
             .map_err(|_| Error::from(HostError::Deadline(deadline.time())))?;
         match violations.first() {
-            None => Ok(CallReply { result, output: reply.output, log: reply.log }),
+            None => Ok(CallReply { result, output: reply.output, log: reply.log, masked: reply.masked }),
             Some(first) => Err(Error::new(
                 ErrorKind::Bundle,
                 format!(
@@ -296,7 +302,7 @@ impl Block {
         let mut secrets = BTreeMap::new();
         for secret in &self.whole.secrets {
             let value = self.yard.read_secret(secret, depth).await?;
-            secrets.insert(secret.pointer.clone(), CallSecret { value, audience: secret.audience.clone() });
+            secrets.insert(secret.pointer.clone(), CallSecret { value, uses: secret.uses.clone() });
         }
         Ok(Invocation {
             block: HostBlock {
@@ -312,6 +318,7 @@ impl Block {
             grants: granted.iter().filter(|grant| self.bundle.manifest().asks_for(grant)).cloned().collect(),
             deadline,
             reveal: self.reveal_hook(),
+            guessed: self.guess_notice(),
         })
     }
 
@@ -334,6 +341,18 @@ impl Block {
                     .await
                     .map_err(|error| Problem::new("failed", format!("the audit trail cannot be written: {error}")))
             }
+        })
+    }
+
+    /// The line of the audit trail about a bundle that looked for a secret.
+    fn guess_notice(&self) -> GuessNotice {
+        let (yard, address, revision) = (self.yard.clone(), self.address.clone(), self.revision.number());
+        let bundle = self.bundle.digest().to_string();
+        GuessNotice::new(move |reason| {
+            let detail = json!({ "revision": revision, "bundle": bundle, "reason": reason });
+            let stopped = line(yard.actor(), "stop-guessing", &address, &detail);
+            let yard = yard.clone();
+            async move { yard.audit_writer().write_now(stopped).await }
         })
     }
 

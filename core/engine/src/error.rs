@@ -406,6 +406,7 @@ impl From<HostError> for Error {
             | HostError::Limit { .. }
             | HostError::Deadline(_)
             | HostError::Effect { .. }
+            | HostError::Guessing { .. }
             | HostError::BadAnswer { .. } => {
                 taken(ErrorKind::Bundle, error).hint("only this call is lost; tell the bundle's author")
             }

@@ -7,7 +7,7 @@ use blockyard_model::document::{SOURCE_MARKER, secret_marker};
 use blockyard_model::reference::{self, BLOCK_MARKER, Wanted};
 use blockyard_model::schema::Places;
 use blockyard_model::{
-    Address, Audience, BlockType, Manifest, Pointer, Reference, SealedDocument, SecretSource, SecretValue, Violation,
+    Address, BlockType, Manifest, Pointer, Reference, SealedDocument, SecretSource, SecretUse, SecretValue, Violation,
 };
 use blockyard_store::{BlockRecord, BlockSummary};
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ pub(crate) struct WholeSecret {
     /// Where it stands in the whole.
     pub(crate) pointer: Pointer,
     /// What it may be used for.
-    pub(crate) audience: Vec<Audience>,
+    pub(crate) uses: SecretUse,
     /// Whose it is.
     pub(crate) owner: Address,
     /// Which field of that block.
@@ -219,11 +219,7 @@ impl Assembly<'_> {
         for place in secrets {
             // Fields in an origin are those of the block whose secret it is and of those that it builds on,
             // whoever builds on it.
-            let audience = place
-                .audience
-                .iter()
-                .filter_map(|audience| audience.parse::<Audience>().ok()?.expand(&config))
-                .collect();
+            let uses = place.audience.expand(&config);
             let Some(slot) = config.pointer_mut(place.pointer.as_str()) else { continue };
             if slot.is_null() {
                 continue;
@@ -237,7 +233,7 @@ impl Assembly<'_> {
             *slot = secret_marker(&pointer);
             self.secrets.push(WholeSecret {
                 pointer,
-                audience,
+                uses,
                 owner: record.address.clone(),
                 field: place.pointer,
                 material,

@@ -209,7 +209,7 @@ impl Reading {
             let wanted = crc32c.as_ref().filter(|wanted| **wanted != read)?;
             format!("what came is not object `{path}`: its CRC32C is `{wanted}`, and that of what came is `{read}`")
         };
-        Some(Problem { code: "failed".to_owned(), message, hint: None, retryable: true, details: None })
+        Some(Problem::new("failed", message).retryable())
     }
 }
 

@@ -51,8 +51,8 @@ impl CallTrace {
     /// The call has its answer. A stream of bytes goes on until it is read.
     pub(crate) fn answered(self, outcome: Result<CallReply, Error>) -> Result<CallReply, Error> {
         match outcome {
-            Ok(CallReply { output: Some((media_type, stream)), result, log }) if self.begun.is_some() => {
-                Ok(CallReply { output: Some((media_type, self.follow(stream))), result, log })
+            Ok(CallReply { output: Some((media_type, stream)), result, log, masked }) if self.begun.is_some() => {
+                Ok(CallReply { output: Some((media_type, self.follow(stream))), result, log, masked })
             }
             outcome => self.ended(outcome),
         }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use blockyard_model::{Audience, Capability, Effect, Pointer, SafeRequest, SecretValue};
+use blockyard_model::{Capability, Effect, Pointer, SafeRequest, SecretUse, SecretValue};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
@@ -22,6 +22,7 @@ use crate::capability::streams::Body;
 use crate::deadline::{Clock, Deadline};
 use crate::drive::{Halt, drive};
 use crate::failure::Ended;
+use crate::notice::GuessNotice;
 use crate::output::{ByteStream, Input};
 use crate::problem::cut;
 use crate::redact::Redactor;
@@ -48,8 +49,8 @@ pub struct Block {
 pub struct CallSecret {
     /// The plain text.
     pub value: SecretValue,
-    /// For whom, with the fields of its block's configuration in place.
-    pub audience: Vec<Audience>,
+    /// Its uses, with the fields of its block's configuration in place.
+    pub uses: SecretUse,
 }
 
 /// All that a call needs besides the operation.
@@ -69,6 +70,8 @@ pub struct Invocation {
     pub deadline: Deadline,
     /// What is done before the bundle is shown a secret.
     pub reveal: RevealHook,
+    /// Called when the bundle is stopped because it looked for a secret.
+    pub guessed: GuessNotice,
 }
 
 /// A bundle's answer.
@@ -79,6 +82,8 @@ pub struct Reply {
     pub output: Option<(String, ByteStream)>,
     /// What the bundle logged.
     pub log: Vec<LogLine>,
+    /// Places where secrets were masked in what the bundle read.
+    pub masked: usize,
 }
 
 /// A line that a bundle logged.
@@ -121,6 +126,7 @@ impl Sandbox {
     ) -> Result<Reply, HostError> {
         let (operation, arguments) = (operation.to_owned(), arguments.to_string());
         self.call(bundle, invocation, move |mut call, block| async move {
+            call.store.data_mut().hear(&arguments);
             let input = match input {
                 Some(input) => {
                     let pushed = call.store.data_mut().table.push(Body::input(call.clock.input(input)));
@@ -133,6 +139,7 @@ impl Sandbox {
             let reply = call.answer(answered)?;
             let result = call.json(reply.result, "the result").await?;
             let log = call.store.data_mut().log.take();
+            let masked = call.store.data().watch.masked();
             let output = match reply.output {
                 Output::None => None,
                 Output::Body(body) => {
@@ -143,7 +150,7 @@ impl Sandbox {
                 }
                 Output::Parts(parts) => Some(("application/octet-stream".to_owned(), call.pull(parts))),
             };
-            Ok(Reply { result, output, log })
+            Ok(Reply { result, output, log, masked })
         })
         .await
     }
@@ -173,7 +180,7 @@ impl Sandbox {
         W: Future<Output = Result<T, HostError>> + Send + 'static,
     {
         let linked = bundle.linked(self, &invocation.grants).await?;
-        let Invocation { block, effect, safe, secrets, grants, deadline, reveal } = invocation;
+        let Invocation { block, effect, safe, secrets, grants, deadline, reveal, guessed } = invocation;
         let address = format!("{}/{}@{}", block.type_slug, block.name, block.revision);
         let seen = block_types::Block {
             type_: block.type_slug,
@@ -187,6 +194,7 @@ impl Sandbox {
         state.safe = safe;
         state.http = self.http.clone();
         state.reveal = reveal;
+        state.guessed = guessed.clone();
         let redactor = state.redactor.clone();
         let clock = deadline.begin();
         let time = clock.clone();
@@ -199,7 +207,12 @@ impl Sandbox {
             work(call, seen).await
         };
         match drive(whole, clock.clone()).await {
-            Ok(done) => done,
+            Ok(done) => {
+                if let Err(HostError::Guessing { reason, .. }) = &done {
+                    guessed.give(reason.clone()).await;
+                }
+                done
+            }
             Err(Halt::Deadline) => Err(clock.error()),
             Err(Halt::Panic(reason)) => Err(HostError::Panic {
                 bundle: bundle.name(),
@@ -252,7 +265,7 @@ impl Call {
     /// What an export gave, or why it gave nothing.
     fn answer<T>(&self, answered: wasmtime::Result<Result<T, types::Problem>>) -> Result<T, HostError> {
         answered.map_err(|error| self.ended(&error))?.map_err(|problem| {
-            let mut problem = self.redactor().problem(Problem::from_guest(problem));
+            let mut problem = Problem::masked_from_guest(problem, &self.redactor());
             // A guest passes on what the host told it, and does not make it up.
             if problem.is_the_hosts() && !self.store.data().held_back {
                 "failed".clone_into(&mut problem.code);
@@ -266,7 +279,7 @@ impl Call {
     }
 
     fn redactor(&self) -> Arc<Redactor> {
-        self.store.data().redactor.clone()
+        self.store.data().shown.clone()
     }
 
     fn bad_answer(&self, reason: String) -> HostError {
@@ -281,7 +294,7 @@ impl Call {
             });
         }
         let redactor = self.redactor();
-        let parse = move |text: String| serde_json::from_str(&redactor.text(text));
+        let parse = move |text: String| redactor.json(&text);
         let parsed = if text.len() <= limits::INLINE_BYTES {
             parse(text)
         } else {
@@ -329,7 +342,13 @@ impl Call {
                 Ok(Some(body)) => body,
                 Ok(None) => return Ok(()),
                 Err(HostError::Problem(problem)) => return Err(problem),
-                Err(error) => return Err(stopped(error.to_string())),
+                Err(error) => {
+                    if let HostError::Guessing { reason, .. } = &error {
+                        let guessed = self.store.data().guessed.clone();
+                        guessed.give(reason.clone()).await;
+                    }
+                    return Err(stopped(error.to_string()));
+                }
             };
             let body = self.store.data_mut().table.delete(body);
             let body = body.map_err(|_| stopped("the bundle gave a body that is not there"))?;
@@ -354,5 +373,5 @@ fn redacted(stream: ByteStream, redactor: Arc<Redactor>) -> ByteStream {
 
 fn ended(state: &CallState, error: &wasmtime::Error) -> HostError {
     let (bundle, panic) = (state.bundle.as_str(), state.panic.as_deref());
-    Ended { bundle, memory: &state.memory, panic, redactor: &state.redactor }.by(error)
+    Ended { bundle, memory: &state.memory, panic, redactor: &state.shown }.by(error)
 }

@@ -70,6 +70,14 @@ pub enum HostError {
         /// What it did.
         reason: String,
     },
+    /// The bundle looked for a secret: by its own words, or by what is masked in answers.
+    #[error("bundle `{bundle}` was stopped: {reason}")]
+    Guessing {
+        /// The bundle.
+        bundle: String,
+        /// What it did.
+        reason: String,
+    },
     /// Blockyard itself failed while it did something for the bundle.
     #[error("Blockyard failed while it worked for bundle `{bundle}`: {reason}")]
     Panic {

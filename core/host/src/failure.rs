@@ -4,7 +4,7 @@ use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
 
 use crate::problem::{Fault, cut};
-use crate::redact::Redactor;
+use crate::redact::{Guessing, Redactor};
 use crate::state::MemoryLimiter;
 use crate::{HostError, limits};
 
@@ -36,6 +36,9 @@ impl Ended<'_> {
         }
         if let Some(violation) = error.downcast_ref::<EffectViolation>() {
             return HostError::Effect { bundle, reason: violation.to_string() };
+        }
+        if let Some(guessing) = error.downcast_ref::<Guessing>() {
+            return HostError::Guessing { bundle, reason: guessing.to_string() };
         }
         let reason = match self.panic {
             Some(panic) => panic.to_owned(),

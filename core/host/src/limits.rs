@@ -134,3 +134,18 @@ pub const TOKEN_TIME: Duration = Duration::from_secs(30);
 pub const TOKENS: usize = 1_024;
 /// A token is not used any more in its last moments: a request that is on its way may arrive too late.
 pub const TOKEN_MARGIN: Duration = Duration::from_secs(30);
+/// Longest piece that a secret is searched for as, bytes; a longer secret is searched for piece by piece, so that
+/// memory and the bytes held back of a stream do not grow with it.
+pub const SEARCHED_PIECE_BYTES: usize = 256;
+/// Bytes that one byte of a secret has at most in an encoded text: `\u0041` within percent-encoding is 18.
+pub const ENCODED_BYTES: usize = 24;
+/// Bytes of a text that are searched at once. Decoded copies take ten times as much for the while.
+pub const SEARCHED_BYTES: usize = 256 << 10;
+/// Places of a call's answers that are masked for the bundle before the call is stopped: a server that echoes a
+/// request has one or two, and a call has few such requests. Each tells the bundle where a secret is.
+pub const MASKED_PLACES: usize = 64;
+/// Bytes that a bundle has sent and read in a call when a secret is masked in an answer; above, the call is
+/// stopped. An honest echo comes early, and a search for a secret needs as many bytes as it has guesses.
+pub const MASKED_WITHIN_BYTES: usize = 256 << 10;
+/// Characters of the bundle's own words that a message of the host quotes.
+pub const QUOTED_CHARACTERS: usize = 80;

@@ -2,6 +2,7 @@
 
 use crate::bindings::blockyard::bundle::types;
 use crate::limits;
+use crate::redact::Redactor;
 
 /// A failure of the outside world or of what was asked: `code` is an open set of words
 /// (`not-found`, `denied`, `invalid`, `conflict`, `unavailable`, `timeout`, `failed`).
@@ -17,6 +18,8 @@ pub struct Problem {
     pub retryable: bool,
     /// More, as JSON text.
     pub details: Option<String>,
+    /// The message is a database's own, made of the statement and of what the database holds.
+    pub(crate) by_database: bool,
 }
 
 /// Why a function of the host did not return: a problem that the guest sees, or a trap that ends it.
@@ -29,7 +32,24 @@ pub(crate) enum Fault {
 impl Problem {
     /// A problem by its code and what happened.
     pub fn new(code: &str, message: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), message: message.into(), hint: None, retryable: false, details: None }
+        Self {
+            code: code.to_owned(),
+            message: message.into(),
+            hint: None,
+            retryable: false,
+            details: None,
+            by_database: false,
+        }
+    }
+
+    /// A problem in a database's own words.
+    pub(crate) fn said_by_database(code: &str, message: impl Into<String>) -> Self {
+        Self { by_database: true, ..Self::new(code, message) }
+    }
+
+    /// Checks whether the message is a database's own.
+    pub(crate) fn is_by_database(&self) -> bool {
+        self.by_database
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -37,7 +57,9 @@ impl Problem {
         self
     }
 
-    pub(crate) fn retryable(mut self) -> Self {
+    /// The same call may succeed later.
+    #[must_use]
+    pub fn retryable(mut self) -> Self {
         self.retryable = true;
         self
     }
@@ -54,14 +76,34 @@ impl Problem {
 
     /// A problem as the guest wrote it; its texts are guest-controlled, so they are cut.
     pub(crate) fn from_guest(problem: types::Problem) -> Self {
+        Self::masked_from_guest(problem, &Redactor::default())
+    }
+
+    /// A problem as the guest wrote it, for people: without secrets, and cut after that, so that no part of a secret
+    /// is left at the cut.
+    pub(crate) fn masked_from_guest(problem: types::Problem, redactor: &Redactor) -> Self {
+        let shown = |text: String, bytes: usize| cut(redactor.text(cut(text, limits::LOG_SEARCHED_BYTES)), bytes);
         Self {
-            code: cut(problem.code, 64),
-            message: cut(problem.message, limits::MESSAGE_BYTES),
-            hint: problem.hint.map(|hint| cut(hint, limits::MESSAGE_BYTES)),
+            code: shown(problem.code, 64),
+            message: shown(problem.message, limits::MESSAGE_BYTES),
+            hint: problem.hint.map(|hint| shown(hint, limits::MESSAGE_BYTES)),
             retryable: problem.retryable,
-            details: problem.details.filter(|details| details.len() <= limits::MESSAGE_BYTES),
+            details: problem
+                .details
+                .filter(|details| details.len() <= limits::MESSAGE_BYTES)
+                .map(|details| redactor.text(details)),
+            by_database: false,
         }
     }
+}
+
+/// The bundle's own words in a message of the host: on one line, and not many.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut shown: String = text.chars().take(limits::QUOTED_CHARACTERS).flat_map(char::escape_debug).collect();
+    if text.chars().nth(limits::QUOTED_CHARACTERS).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// The beginning of a text, at most so many bytes, not cut within a character.

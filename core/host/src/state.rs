@@ -9,6 +9,7 @@ use serde_json::Value;
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 
+use crate::Problem;
 use crate::bindings::blockyard::bundle::types;
 use crate::call::CallSecret;
 use crate::capability::http::Http;
@@ -16,8 +17,9 @@ use crate::capability::log::Log;
 use crate::capability::reveal::RevealHook;
 use crate::capability::sql::Pools;
 use crate::limits;
+use crate::notice::GuessNotice;
 use crate::problem::Fault;
-use crate::redact::Redactor;
+use crate::redact::{Guessing, Redactor, Watch};
 use crate::trace;
 
 pub(crate) struct CallState {
@@ -32,7 +34,15 @@ pub(crate) struct CallState {
     /// Which state of which block this is; pools are kept for it.
     pub(crate) block: String,
     pub(crate) secrets: BTreeMap<Pointer, CallSecret>,
+    /// Masks what comes from outside before the guest reads it.
     pub(crate) redactor: Arc<Redactor>,
+    /// Masks what people see: log lines, errors, results. Without the secrets that the caller's own arguments hold.
+    pub(crate) shown: Arc<Redactor>,
+    /// Finds secrets in the guest's own words; made when it is first needed.
+    own_words: Option<Arc<Redactor>>,
+    /// The guest's last words to a database.
+    spoken: String,
+    pub(crate) watch: Arc<Watch>,
     pub(crate) grants: Arc<std::collections::BTreeSet<Capability>>,
     pub(crate) pools: Arc<Pools>,
     pub(crate) http: Arc<Http>,
@@ -41,6 +51,7 @@ pub(crate) struct CallState {
     /// Requests that an operation which reads may send besides GET and HEAD.
     pub(crate) safe: Vec<SafeRequest>,
     pub(crate) reveal: RevealHook,
+    pub(crate) guessed: GuessNotice,
     pub(crate) log: Log,
     /// The panic's own message, from the SDK's hook.
     pub(crate) panic: Option<String>,
@@ -69,13 +80,18 @@ impl CallState {
             config,
             block,
             secrets,
+            shown: redactor.clone(),
             redactor,
+            own_words: None,
+            spoken: String::new(),
+            watch: Arc::default(),
             grants,
             pools,
             http: Arc::default(),
             manifest: None,
             safe: Vec::new(),
             reveal: RevealHook::none(),
+            guessed: GuessNotice::none(),
             log: Log::default(),
             panic: None,
             bundle: String::new(),
@@ -84,11 +100,79 @@ impl CallState {
         }
     }
 
-    /// From now on this, too, is a secret of the call: a token, a header that has a secret in it.
+    /// Adds a secret to the call: a token, a header that is made of a secret.
     pub(crate) fn also_hide(&mut self, secret: &SecretValue) {
         if !self.redactor.knows(secret) {
             self.redactor = Arc::new(self.redactor.with(secret));
+            self.shown = Arc::new(self.shown.with(secret));
+            self.own_words = None;
         }
+    }
+
+    /// Takes note of the caller's arguments. A secret that they hold is not masked for the caller, who would learn
+    /// from the mask that it is one.
+    pub(crate) fn hear(&mut self, arguments: &str) {
+        if self.redactor.finds(arguments.as_bytes()) {
+            self.shown = Arc::new(self.redactor.without(arguments));
+        }
+    }
+
+    /// Checks words of the guest's own that leave for a server whose answers are masked. A guest knows no secret:
+    /// one in its words is a guess, and the mask of its echo would confirm it.
+    ///
+    /// Words that the block's configuration holds as well are no guess.
+    pub(crate) fn said<'a>(&mut self, words: impl IntoIterator<Item = &'a [u8]>) -> Result<(), Fault> {
+        let own = match &self.own_words {
+            Some(own) => own.clone(),
+            None => {
+                let config = self.config.to_string();
+                let holds = self.redactor.finds(config.as_bytes());
+                let own = if holds { Arc::new(self.redactor.without(&config)) } else { self.redactor.clone() };
+                self.own_words.insert(own).clone()
+            }
+        };
+        for word in words {
+            self.watch.searched(word.len());
+            if own.finds(word) {
+                return Err(Fault::Trap(wasmtime::Error::new(Guessing::Sent)));
+            }
+        }
+        Ok(())
+    }
+
+    /// A problem whose text comes from outside, without secrets.
+    pub(crate) fn outside(&self, problem: Problem) -> Problem {
+        let details = problem.details.as_ref().map_or(0, String::len);
+        self.watch.searched(problem.message.len() + details);
+        let (problem, places) = self.redactor.counted_problem(problem);
+        self.watch.found(places);
+        problem
+    }
+
+    /// Takes note of words of the guest's own that a database may quote.
+    pub(crate) fn speak(&mut self, words: &str) {
+        self.spoken.clear();
+        self.spoken.push_str(&words[..words.floor_char_boundary(limits::SEARCHED_BYTES)]);
+    }
+
+    /// A database's message, withheld as a whole where it holds a secret that the statement does not.
+    ///
+    /// The message is made of the statement. Words that the statement holds as they are say nothing new; a secret
+    /// that it puts together is a guess, and a mask would tell where it is.
+    fn by_database(&self, problem: Problem) -> Problem {
+        self.watch.searched(problem.message.len());
+        if !self.redactor.finds_in(&problem) || !self.redactor.without(&self.spoken).finds_in(&problem) {
+            return problem;
+        }
+        self.watch.found(1);
+        let withheld = Problem::new(&problem.code, "the database's message holds a secret of this block")
+            .hint("look into the database's own log");
+        if problem.retryable { withheld.retryable() } else { withheld }
+    }
+
+    /// Ends the call of a guest that looks for a secret. Called before masked text reaches it.
+    pub(crate) fn watched(&self) -> wasmtime::Result<()> {
+        self.watch.check().map_err(wasmtime::Error::new)
     }
 
     /// Counts bytes that the guest lets the host hold; they are bounded like its own memory.
@@ -113,7 +197,11 @@ impl types::Host for CallState {
             Fault::Problem(problem) => {
                 trace::failed(&problem.code);
                 self.held_back |= problem.is_the_hosts();
-                Ok(self.redactor.problem(problem).into())
+                // What comes from outside was masked where it came in. The guest's own words are not masked for it:
+                // that would tell it where they hold a secret.
+                let problem = if problem.is_by_database() { self.by_database(problem) } else { problem };
+                self.watched()?;
+                Ok(problem.into())
             }
             Fault::Trap(error) => Err(error),
         }
@@ -166,5 +254,61 @@ impl ResourceLimiter for MemoryLimiter {
 
     fn memories(&self) -> usize {
         limits::MEMORIES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use blockyard_model::SecretUse;
+
+    use super::types::Host as _;
+    use super::*;
+
+    fn state(secret: &str) -> CallState {
+        let secret = CallSecret { value: SecretValue::new(secret.to_owned()), uses: SecretUse::default() };
+        let secrets = BTreeMap::from([(Pointer::new("/password"), secret)]);
+        CallState::new(Effect::Read, Value::Null, "zoo/a".to_owned(), secrets, Arc::default(), Arc::default())
+    }
+
+    /// The message that a guest gets after a statement.
+    fn told(state: &mut CallState, statement: &str, message: &str) -> wasmtime::Result<String> {
+        state.speak(statement);
+        let problem = Problem::said_by_database("invalid", message);
+        Ok(state.convert_problem(problem.into())?.message)
+    }
+
+    #[test]
+    fn a_databases_message_confirms_no_guess() {
+        let mut state = state("hunter7");
+        let quoted = "invalid input syntax for type integer: \"hunter7\"";
+        // What the statement holds as it is comes back as it is, whether it is the secret or not.
+        assert_eq!(told(&mut state, "select 'hunter7'::int", quoted).expect("a message"), quoted);
+        assert_eq!(told(&mut state, "select 'hunter8'::int", "no \"hunter8\"").expect("a message"), "no \"hunter8\"");
+        // What it puts together is withheld, with all that is around it.
+        let withheld = told(&mut state, "select ('hunt' || 'er7')::int", quoted).expect("a message");
+        assert_eq!(withheld, "the database's message holds a secret of this block");
+        let again = (0..=limits::MASKED_PLACES).map(|_| told(&mut state, "select 1", quoted));
+        assert!(again.last().expect("messages").is_err(), "a search is stopped");
+    }
+
+    #[test]
+    fn the_hosts_messages_quote_the_guest_as_it_said_it() {
+        let mut state = state("hunter7");
+        let problem = Problem::new("not-found", "the block has no secret at `/hunter7`");
+        let told = state.convert_problem(problem.into()).expect("a problem").message;
+        assert_eq!(told, "the block has no secret at `/hunter7`");
+        let outside = state.outside(Problem::new("failed", "the server said hunter7"));
+        assert_eq!(outside.message, "the server said ********");
+    }
+
+    #[test]
+    fn words_of_the_guest_hold_no_secret() {
+        let mut state = state("hunter7");
+        assert!(state.said([&b"hunter6"[..], b"hunt", b"er7"]).is_ok());
+        assert!(state.said([&b"x=aHVudGVyNw=="[..]]).is_err());
+        assert!(state.said([&b"/a/HUNTER7"[..]]).is_ok(), "short secrets have one case");
+        state.config = serde_json::json!({"note": "hunter7"});
+        state.own_words = None;
+        assert!(state.said([&b"hunter7"[..]]).is_ok(), "the configuration holds it");
     }
 }

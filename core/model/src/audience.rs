@@ -1,5 +1,5 @@
-//! What a secret may be used for. Each secret field of a schema names its audience; the host gives
-//! the secret to nobody else.
+//! The audience of a secret: the databases and servers that may receive it. Each secret field of a schema names
+//! its audience; the host sends the secret to no one else.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,8 +13,8 @@ use crate::origin::{Origin, OriginError, OriginPattern};
 pub enum Audience {
     /// As the password of databases.
     Sql,
-    /// To sign with. Whoever signs what a bundle wants does not show the secret, and answers
-    /// questions about it.
+    /// Written by earlier versions of the SDK for secrets that sign. It allows nothing: the schema names the
+    /// forms that a secret signs.
     Crypto,
     /// In requests to these origins, and to nobody else.
     Origin(OriginPattern),

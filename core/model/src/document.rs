@@ -15,6 +15,7 @@ use zeroize::Zeroize as _;
 use crate::reference::{self, Purpose, Reference, SECRET_STORE, Wanted};
 use crate::schema::{Places, Schema};
 use crate::secret::{MASK, SecretSource, SecretValue};
+use crate::secret_use::SecretKeyword;
 
 /// The marker of a sealed secret in a stored document.
 pub const SECRET_MARKER: &str = "$secret";
@@ -41,8 +42,8 @@ pub struct Violation {
 pub struct SecretPlace {
     /// Where in the document.
     pub pointer: Pointer,
-    /// What it may be used for: `sql`, or origins of requests.
-    pub audience: Vec<String>,
+    /// The uses that the schema allows.
+    pub audience: SecretKeyword,
 }
 
 /// A document without its secrets, and the secrets by their place.

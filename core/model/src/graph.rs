@@ -10,6 +10,7 @@ use crate::limits;
 use crate::name::printable;
 use crate::reference::Wanted;
 use crate::schema::{secret_audience, wants_integer};
+use crate::secret_use::SecretKeyword;
 
 /// The position of a subschema in its [`Graph`].
 pub(crate) type Index = usize;
@@ -29,8 +30,8 @@ pub(crate) struct Graph {
 /// One subschema.
 #[derive(Debug, Default)]
 pub(crate) struct Node {
-    /// The audience, if this is a secret.
-    pub(crate) secret: Option<Vec<String>>,
+    /// The uses, if this is a secret.
+    pub(crate) secret: Option<SecretKeyword>,
     /// The target, if this is a reference to another block.
     pub(crate) wanted: Option<Wanted>,
     /// Accepts whole numbers and no other numbers.

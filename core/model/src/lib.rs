@@ -14,6 +14,7 @@ pub mod document;
 pub mod exact;
 pub mod form;
 mod graph;
+pub mod header;
 pub mod interface;
 mod judgement;
 pub mod limits;
@@ -24,6 +25,8 @@ mod places;
 pub mod reference;
 pub mod schema;
 pub mod secret;
+pub mod secret_use;
+pub mod sign;
 pub mod suggestion;
 
 pub use address::{Address, AddressError, PinnedAddress, Revision};
@@ -37,3 +40,5 @@ pub use origin::{Host, HttpAccess, Origin, OriginPattern, RequestUrl, SafeReques
 pub use reference::{Purpose, Reference};
 pub use schema::{Schema, SchemaError};
 pub use secret::{SecretSource, SecretValue};
+pub use secret_use::{SecretKeyword, SecretUse};
+pub use sign::{SignAlgorithm, SignForm};

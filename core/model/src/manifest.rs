@@ -12,6 +12,7 @@ use crate::document::{Pointer, SecretPlace};
 use crate::name::{BundleName, TypeSlug};
 use crate::origin::SafeRequest;
 use crate::schema::{self, Schema};
+use crate::secret_use::SecretKeyword;
 use crate::{Digest, interface};
 
 /// The version of the manifest's own format.
@@ -311,7 +312,7 @@ impl BlockType {
             .flat_map(|fields| fields.keys())
             .map(|field| Pointer::default().child(field))
             .filter(|pointer| self.schema.is_secret(pointer))
-            .map(|pointer| SecretPlace { pointer, audience: Vec::new() })
+            .map(|pointer| SecretPlace { pointer, audience: SecretKeyword::default() })
             .collect()
     }
 }

@@ -8,6 +8,7 @@ mod pattern;
 mod safe;
 
 pub use pattern::{HttpAccess, OriginPattern};
+pub(crate) use pattern::{field as config_field, lookup as config_value};
 pub use safe::SafeRequest;
 
 use std::fmt;
@@ -64,13 +65,21 @@ pub struct OriginError {
 }
 
 impl OriginError {
-    fn new(given: &str, reason: impl Into<String>) -> Self {
+    pub(crate) fn new(given: &str, reason: impl Into<String>) -> Self {
         let mut given = crate::name::printable(given);
         if given.len() > 200 {
             given.truncate(given.floor_char_boundary(200));
             given.push('…');
         }
         Self { given, reason: reason.into() }
+    }
+}
+
+impl OriginError {
+    /// The reason alone, without the text that was given.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
     }
 }
 

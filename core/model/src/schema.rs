@@ -5,7 +5,6 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use crate::audience::Audience;
 use crate::cost::{self, Excess, Steps};
 use crate::document::{Pointer, SecretPlace, Violation};
 use crate::graph::{Graph, referenced};
@@ -13,6 +12,7 @@ use crate::judgement::Judgement;
 pub use crate::places::Places;
 use crate::places::{find, unknown_members};
 use crate::reference::{REFERENCE_KEYWORD, Wanted, block_marker};
+use crate::secret_use::SecretKeyword;
 use crate::{Digest, limits};
 
 /// A compiled schema: it can tell what is wrong with a document, and where its secrets stand.
@@ -410,11 +410,8 @@ fn hidden(schema: &Value, pointer: &Pointer, unseen: bool, problems: &mut Vec<St
     if unseen && (secret_audience(keywords).is_some() || keywords.contains_key(REFERENCE_KEYWORD)) {
         problems.push(format!("`{pointer}`: a secret or a reference cannot be declared here"));
     }
-    for audience in secret_audience(keywords).into_iter().flatten() {
-        if let Err(error) = audience.parse::<Audience>() {
-            problems.push(format!("`{pointer}`: an audience is `sql`, `crypto` or an origin: {error}"));
-        }
-    }
+    let uses = secret_audience(keywords).unwrap_or_default();
+    problems.extend(uses.problems().into_iter().map(|problem| format!("`{pointer}`: {problem}")));
     if let Some(keyword) = keywords.get(REFERENCE_KEYWORD)
         && let Err(problem) = Wanted::parse(keyword)
     {
@@ -446,19 +443,15 @@ impl std::fmt::Debug for Schema {
     }
 }
 
-/// The audience of a secret field; none where the keywords describe no secret. A field that is
-/// marked as a password without an audience is a secret that nothing may use.
-pub(crate) fn secret_audience(keywords: &Map<String, Value>) -> Option<Vec<String>> {
+/// The uses of a secret field; `None` if the keywords describe no secret. A field that is marked as a password
+/// without an audience is a secret that has no use.
+pub(crate) fn secret_audience(keywords: &Map<String, Value>) -> Option<SecretKeyword> {
     let marked = keywords.get("writeOnly") == Some(&Value::Bool(true))
         && keywords.get("format").is_some_and(|format| format == "password");
-    let Some(secret) = keywords.get("x-secret") else {
-        return marked.then(Vec::new);
-    };
-    Some(match secret.get("audience") {
-        Some(Value::String(one)) => vec![one.clone()],
-        Some(Value::Array(many)) => many.iter().map(plain).collect(),
-        _ => Vec::new(),
-    })
+    match keywords.get("x-secret") {
+        Some(secret) => Some(SecretKeyword::read(secret)),
+        None => marked.then(SecretKeyword::default),
+    }
 }
 
 /// The checksum of a schema: sha256 of its canonical JSON (RFC 8785) without descriptions.

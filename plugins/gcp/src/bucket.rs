@@ -32,6 +32,8 @@ pub(crate) struct GcsBucket {
     /// Cloud Storage does not keep it: what was written with it is not read without it.
     #[block(audience = "https://*.googleapis.com {config.credentials.config.endpoint}")]
     #[block(audience = "https://storage.{config.credentials.config.service_account.universe_domain}")]
+    #[block(header = "x-goog-encryption-key x-goog-encryption-key-sha256")]
+    #[block(header = "x-goog-copy-source-encryption-key x-goog-copy-source-encryption-key-sha256")]
     pub(crate) encryption_key: Option<Secret<String>>,
 }
 

@@ -43,7 +43,8 @@ pub(crate) struct ServiceAccount {
     /// Which of the account's keys this is.
     pub(crate) private_key_id: Option<String>,
     /// The key, in PEM.
-    #[block(audience = "https://*.googleapis.com {config.service_account.token_uri} {config.endpoint} crypto")]
+    #[block(audience = "https://*.googleapis.com {config.endpoint}", sign = "goog4-rsa-sha256")]
+    #[block(token = "{config.service_account.token_uri} https://oauth2.googleapis.com/token")]
     #[block(audience = "https://oauth2.{config.service_account.universe_domain}")]
     #[block(audience = "https://storage.{config.service_account.universe_domain}")]
     #[block(audience = "https://bigquery.{config.service_account.universe_domain}")]
@@ -77,10 +78,12 @@ pub(crate) struct AuthorizedUser {
     /// The program that the person agreed to.
     pub(crate) client_id: String,
     /// That program's secret.
-    #[block(audience = "https://*.googleapis.com {config.authorized_user.token_uri} {config.endpoint}")]
+    #[block(audience = "https://*.googleapis.com {config.endpoint}")]
+    #[block(token = "{config.authorized_user.token_uri} https://oauth2.googleapis.com/token")]
     pub(crate) client_secret: Secret<String>,
     /// What the person gave it.
-    #[block(audience = "https://*.googleapis.com {config.authorized_user.token_uri} {config.endpoint}")]
+    #[block(audience = "https://*.googleapis.com {config.endpoint}")]
+    #[block(token = "{config.authorized_user.token_uri} https://oauth2.googleapis.com/token")]
     pub(crate) refresh_token: Secret<String>,
     /// Not used: the person's account, where it is said.
     pub(crate) account: Option<String>,

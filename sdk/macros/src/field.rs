@@ -8,21 +8,48 @@ use crate::{Mistakes, mentions};
 
 #[derive(Default)]
 struct FieldAttribute {
-    audience: Vec<LitStr>,
+    secret: SecretAttribute,
     interface: Option<LitStr>,
+}
+
+/// The uses of a secret field.
+#[derive(Default)]
+struct SecretAttribute {
+    audience: Vec<LitStr>,
+    header: Vec<LitStr>,
+    token: Vec<LitStr>,
+    sign: Vec<LitStr>,
+}
+
+impl SecretAttribute {
+    /// The list that an attribute's word adds to.
+    fn list(&mut self, word: &syn::Path) -> Option<&mut Vec<LitStr>> {
+        let word = word.get_ident()?.to_string();
+        match word.as_str() {
+            "audience" => Some(&mut self.audience),
+            "header" => Some(&mut self.header),
+            "token" => Some(&mut self.token),
+            "sign" => Some(&mut self.sign),
+            _ => None,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.audience.is_empty() && self.header.is_empty() && self.token.is_empty() && self.sign.is_empty()
+    }
 }
 
 /// The attributes for `schemars` that put a secret's audience or a reference's interface into the
 /// field's schema.
 pub(crate) fn schema_attributes(field: &Field, mistakes: &mut Mistakes) -> TokenStream {
-    let FieldAttribute { audience, interface } = FieldAttribute::parse(&field.attrs, mistakes);
+    let FieldAttribute { secret, interface } = FieldAttribute::parse(&field.attrs, mistakes);
     let ty = &field.ty;
     let is_secret = mentions(ty, "Secret");
-    if is_secret && audience.is_empty() {
+    if is_secret && secret.audience.is_empty() && secret.token.is_empty() && secret.sign.is_empty() {
         mistakes.add(ty, "a secret names what it may be used for: `#[block(audience = \"sql\")]`, or an origin such as `\"https://api.example.com\"`");
     }
-    if !is_secret && !audience.is_empty() {
-        mistakes.add(ty, "only a `Secret` has an audience");
+    if !is_secret && !secret.is_empty() {
+        mistakes.add(ty, "only a `Secret` has an audience, headers, token servers or signing forms");
     }
     if !mentions(ty, "BlockRef")
         && let Some(interface) = &interface
@@ -30,8 +57,14 @@ pub(crate) fn schema_attributes(field: &Field, mistakes: &mut Mistakes) -> Token
         mistakes.add(interface, "only a `BlockRef` names an interface");
     }
     let audience = is_secret.then(|| {
-        let all = audience.iter().map(LitStr::value).collect::<Vec<_>>().join(" ");
-        quote! { #[schemars(transform = ::blockyard_sdk::Audience(#all))] }
+        let joined = |list: &[LitStr]| list.iter().map(LitStr::value).collect::<Vec<_>>().join(" ");
+        let SecretAttribute { audience, header, token, sign } = &secret;
+        let [audience, header, token, sign] = [audience, header, token, sign].map(|list| joined(list));
+        quote! {
+            #[schemars(transform = ::blockyard_sdk::SecretUse {
+                audience: #audience, header: #header, token: #token, sign: #sign,
+            })]
+        }
     });
     let interface =
         interface.map(|interface| quote! { #[schemars(transform = ::blockyard_sdk::Interface(#interface))] });
@@ -43,12 +76,14 @@ impl FieldAttribute {
         let mut parsed = Self::default();
         for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("block")) {
             let result = attribute.parse_nested_meta(|meta| {
-                if meta.path.is_ident("audience") {
-                    parsed.audience.push(meta.value()?.parse()?);
+                if let Some(list) = parsed.secret.list(&meta.path) {
+                    list.push(meta.value()?.parse()?);
                 } else if meta.path.is_ident("interface") {
                     parsed.interface = Some(meta.value()?.parse()?);
                 } else {
-                    return Err(meta.error("on a field there are `audience = \"…\"` and `interface = \"…\"`"));
+                    return Err(meta.error(
+                        "a field takes `audience = \"…\"`, `header = \"…\"`, `token = \"…\"`, `sign = \"…\"` and `interface = \"…\"`",
+                    ));
                 }
                 Ok(())
             });

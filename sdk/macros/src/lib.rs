@@ -24,8 +24,10 @@ use proc_macro::TokenStream;
 /// ```
 ///
 /// Doc comments become descriptions, the order of the fields the order of the questions.
-/// `#[serde(…)]` and `#[schemars(…)]` work on the fields. A `Secret` field names its audience:
-/// `sql`, or the origins that it may be sent to. A `BlockRef<Type>` is a reference to another block; a
+/// `#[serde(…)]` and `#[schemars(…)]` work on the fields. A `Secret` field names its uses:
+/// `audience` (`sql`, or the origins that requests may carry it to), `header` (the headers that may hold it, by
+/// default `authorization`), `token` (the URLs of token servers that it is exchanged at) and `sign` (the forms of
+/// text that it signs). A `BlockRef<Type>` is a reference to another block; a
 /// plain `BlockRef` names the interface that it wants: `#[block(interface = "secret-store")]`.
 #[proc_macro_derive(Block, attributes(block, serde, schemars))]
 pub fn block(input: TokenStream) -> TokenStream {

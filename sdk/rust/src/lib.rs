@@ -63,7 +63,7 @@ pub use problem::{Problem, Result};
 pub use reference::{BlockRef, Referable};
 pub use secret::Secret;
 #[doc(hidden)]
-pub use {reference::Interface, secret::Audience};
+pub use {reference::Interface, secret::SecretUse};
 
 pub use bindings::blockyard::bundle::streams::Body;
 pub use {schemars, serde, serde_json, wit_bindgen};

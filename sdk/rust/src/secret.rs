@@ -73,18 +73,32 @@ impl<T: JsonSchema> JsonSchema for Secret<T> {
     }
 }
 
-/// Writes the audience of a field into the schemas of its secrets, also of those in a list, a map or
-/// an option. Several stand in one text, with blanks between them: attributes of derive macros take
-/// no lists.
+/// Writes the uses of a field into the schemas of its secrets, also of those in a list, a map or an option. Each
+/// member is one string with blanks between its items: attributes of derive macros take no lists.
 #[doc(hidden)]
-#[derive(Clone)]
-pub struct Audience(pub &'static str);
+#[derive(Clone, Default)]
+pub struct SecretUse {
+    /// Databases and origins.
+    pub audience: &'static str,
+    /// Headers that may hold the secret; empty for the default.
+    pub header: &'static str,
+    /// URLs of token servers.
+    pub token: &'static str,
+    /// Signing forms.
+    pub sign: &'static str,
+}
 
-impl Transform for Audience {
+impl Transform for SecretUse {
     fn transform(&mut self, schema: &mut Schema) {
         let is = |key: &str, value: Value| schema.get(key) == Some(&value);
         if is("writeOnly", true.into()) && is("format", "password".into()) {
-            schema.insert("x-secret".to_owned(), json!({ "audience": self.0.split_whitespace().collect::<Vec<_>>() }));
+            let mut keyword = json!({ "audience": self.audience.split_whitespace().collect::<Vec<_>>() });
+            for (name, items) in [("header", self.header), ("token", self.token), ("sign", self.sign)] {
+                if !items.is_empty() {
+                    keyword[name] = json!(items.split_whitespace().collect::<Vec<_>>());
+                }
+            }
+            schema.insert("x-secret".to_owned(), keyword);
         }
         transform_subschemas(self, schema);
     }

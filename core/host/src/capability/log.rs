@@ -43,10 +43,10 @@ impl Host for CallState {
         let traced = trace::inner_call("log.write");
         traced.bytes(message.len());
         if level == Level::Error && message.starts_with(PANIC_PREFIX) {
-            self.panic = Some(one_line(&self.redactor, message));
+            self.panic = Some(one_line(&self.shown, message));
         } else if !self.log.full {
             // A flood costs no more than looking at it.
-            let message = one_line(&self.redactor, message);
+            let message = one_line(&self.shown, message);
             self.log.push(level.into(), message);
         }
         Ok(())

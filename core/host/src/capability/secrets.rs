@@ -5,7 +5,7 @@ use blockyard_model::Pointer;
 use wasmtime::component::Resource;
 
 use crate::bindings::blockyard::bundle::secrets::{Host, HostSecret};
-use crate::problem::{Fault, Problem};
+use crate::problem::{Fault, Problem, quoted};
 use crate::state::CallState;
 use crate::trace;
 
@@ -20,7 +20,11 @@ impl Host for CallState {
         let _traced = trace::inner_call("secrets.open");
         let pointer = Pointer::new(pointer);
         if !self.secrets.contains_key(&pointer) {
-            return Err(Problem::new("not-found", format!("the block has no secret at `{pointer}`")).into());
+            return Err(Problem::new(
+                "not-found",
+                format!("the block has no secret at `{}`", quoted(pointer.as_str())),
+            )
+            .into());
         }
         Ok(self.table.push(Secret { pointer })?)
     }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use blockyard_host::{CallSecret, HostError, Input, Problem, RevealHook};
-use blockyard_model::{Pointer, SecretValue};
+use blockyard_model::{Pointer, SecretUse, SecretValue};
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 
@@ -131,7 +131,7 @@ async fn a_panic_of_the_host_is_the_failure_of_one_call() {
     let reveals = load(&sandbox, "reveals", REVEALS).await.expect("a bundle");
     let pairs = (0..blockyard_host::limits::CONCURRENT_CALLS * 2).map(async |_| {
         let mut panics = invocation(&reveals, LONG);
-        let secret = CallSecret { value: SecretValue::new("token-secret-7431".to_owned()), audience: Vec::new() };
+        let secret = CallSecret { value: SecretValue::new("token-secret-7431".to_owned()), uses: SecretUse::default() };
         panics.secrets.insert(Pointer::new("/token"), secret);
         // What the embedding program does before a secret is shown is part of the host.
         panics.reveal = RevealHook::new(async |_| panic!("the vault fell over token-secret-7431"));

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blockyard_host::{
-    Block, Bundle, CallSecret, Deadline, HostError, Invocation, Problem, Reply, RevealHook, Sandbox, SandboxConfig,
+    Block, Bundle, CallSecret, Deadline, GuessNotice, HostError, Invocation, Problem, Reply, RevealHook, Sandbox,
+    SandboxConfig,
 };
 use blockyard_model::{Effect, Pointer};
 use serde_json::{Value, json};
@@ -50,6 +51,7 @@ fn invocation(bundle: &Bundle, deadline: Duration) -> Invocation {
         grants: bundle.manifest().capabilities.clone(),
         deadline: Deadline::within(deadline),
         reveal: RevealHook::new(async |_| Err(Problem::new("denied", "there is nothing to reveal"))),
+        guessed: GuessNotice::none(),
     }
 }
 

@@ -150,7 +150,8 @@ fn host_part(value: &Value) -> Option<String> {
     }
 }
 
-fn lookup<'a>(config: &'a Value, field: &str) -> Option<&'a Value> {
+/// The value of a field, by the names of its path.
+pub(crate) fn lookup<'a>(config: &'a Value, field: &str) -> Option<&'a Value> {
     field.split('.').try_fold(config, |value, name| value.get(name))
 }
 
@@ -185,7 +186,7 @@ fn pieces(text: &str) -> Result<Vec<Piece>, String> {
 }
 
 /// The field of `{config.FIELD}`.
-fn field(text: &str) -> Option<String> {
+pub(crate) fn field(text: &str) -> Option<String> {
     let field = text.strip_prefix("{config.")?.strip_suffix('}')?;
     let fine = field.split('.').all(|name| {
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))

@@ -1,5 +1,9 @@
 //! A bundle that sends requests: as they should be, and as they should not.
 
+mod thief;
+
+use thief::Thief;
+
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
@@ -20,16 +24,16 @@ pub struct Courier {
     #[allow(dead_code, reason = "a part of an origin that the bundle asks for")]
     region: Option<String>,
     /// For the server.
-    #[block(audience = "{config.base_url}")]
+    #[block(audience = "{config.base_url}", header = "authorization x-api-key")]
     token: Option<Secret<String>>,
     /// For the token server, and for the server what it gives.
-    #[block(audience = "{config.base_url} {config.token_url}")]
+    #[block(audience = "{config.base_url}", token = "{config.token_url}")]
     key: Option<Secret<String>>,
     /// For databases.
     #[block(audience = "sql")]
     password: Option<Secret<String>>,
     /// To sign with.
-    #[block(audience = "crypto")]
+    #[block(sign = "goog4-rsa-sha256 timestamp-hmac-sha256 slack-hmac-sha256")]
     signing_key: Option<Secret<String>>,
 }
 
@@ -378,10 +382,11 @@ fn slowly(body: &Body) -> Result<String> {
 bundle! {
     name: "courier",
     description: "Requests, well and badly sent",
-    types: [Courier, Round],
+    types: [Courier, Round, Thief],
     capabilities: [
         "http {config.base_url}",
         "http {config.token_url}",
+        "http {config.other_url}",
         "http https://{config.region}.courier.example",
         "http https://*.wild.example",
         "http https://ungranted.example",

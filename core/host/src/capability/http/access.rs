@@ -6,7 +6,7 @@ use blockyard_model::{Capability, Effect, HttpAccess, Origin, RequestUrl};
 use ipnet::IpNet;
 
 use crate::failure::EffectViolation;
-use crate::problem::{Fault, Problem};
+use crate::problem::{Fault, Problem, quoted};
 use crate::state::CallState;
 
 impl CallState {
@@ -61,7 +61,7 @@ impl CallState {
         if self.effect != Effect::Read || safe || self.safe.iter().any(|safe| safe.matches(method, url, &self.config)) {
             return Ok(());
         }
-        let url = self.redactor.text(format!("{}{}", url.origin, url.path()));
+        let url = self.shown.text(quoted(&format!("{}{}", url.origin, url.path())));
         Err(EffectViolation(format!("send `{method} {url}`")).into())
     }
 

@@ -1,14 +1,14 @@
-//! Headers that a bundle may not set: those that frame the message, those that say where it goes,
-//! and those that stand where the host puts a secret. The rest is the bundle's.
+//! Headers that belong to the host: those that frame the message, those that say where it goes, those that hold a
+//! secret, and, beside a secret, those that have an answer come in a form that cannot be searched.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 
 use crate::limits;
-use crate::problem::Problem;
+use crate::problem::{Problem, quoted};
 
-/// Names that belong to the host: framing and connections (RFC 9110, 7.6.1; RFC 9113, 8.2.2), the
-/// target, and those that change a method behind its back.
-const REFUSED: [&str; 18] = [
+/// Names that belong to the host: framing and connections (RFC 9110, 7.6.1; RFC 9113, 8.2.2), the target, and those
+/// by which intermediaries and frameworks replace the client, the target or the method.
+const REFUSED: [&str; 30] = [
     "host",
     "content-length",
     "transfer-encoding",
@@ -20,48 +20,87 @@ const REFUSED: [&str; 18] = [
     "expect",
     "http2-settings",
     "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
+    "x-forwarded",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-remote-ip",
+    "x-remote-addr",
+    "x-originating-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+    "x-host",
+    "x-method",
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
-    "x-original-url",
+    "x-override-url",
+    "x-envoy-original-path",
+    "x-envoy-original-method",
+    "x-wap-profile",
 ];
+
+/// Beginnings of names that belong to the host for the same reasons.
+const REFUSED_PREFIXES: [&str; 4] = ["proxy-", "x-forwarded-", "x-original-", "x-rewrite-"];
+
+/// Names that belong to the host beside a secret: they ask for digests or differences of what may echo it.
+const REFUSED_BESIDE_A_SECRET: [&str; 5] =
+    ["want-digest", "want-content-digest", "want-repr-digest", "a-im", "if-range"];
+
+/// Headers of an answer that may echo a secret which say its length or its digest.
+const WITHHELD: [&str; 6] =
+    ["content-length", "content-range", "content-md5", "digest", "content-digest", "repr-digest"];
+
+/// Whether a header of an answer that may echo a secret is withheld from the guest.
+pub(super) fn is_withheld(name: &HeaderName) -> bool {
+    WITHHELD.contains(&name.as_str())
+}
+
+/// The headers of a request to a server that secrets are sent to: what comes back shall be searchable.
+pub(super) fn beside_a_secret(headers: &mut HeaderMap) {
+    for name in REFUSED_BESIDE_A_SECRET {
+        headers.remove(name);
+    }
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+}
 
 /// The bundle's headers, checked. `injected` are those into which the host puts secrets, of so many bytes.
 pub(super) fn checked(
     given: &[(String, String)],
     injected: &[&HeaderName],
     injected_bytes: usize,
+    beside_a_secret: bool,
 ) -> Result<HeaderMap, Problem> {
     let own: usize = given.iter().map(|(name, value)| name.len() + value.len()).sum();
     let bytes = injected_bytes + own;
     if bytes > limits::HTTP_HEADER_BYTES || given.len() > limits::HTTP_HEADERS {
-        return Err(Problem::new(
-            "invalid",
-            format!(
-                "the request has {} headers of {bytes} bytes; the limits are {} and {}",
-                given.len(),
-                limits::HTTP_HEADERS,
-                limits::HTTP_HEADER_BYTES
-            ),
-        ));
+        // Not how many bytes: those of the secret are among them.
+        let message = format!(
+            "the request has more than {} headers, or more than {} bytes of them",
+            limits::HTTP_HEADERS,
+            limits::HTTP_HEADER_BYTES
+        );
+        return Err(Problem::new("invalid", message));
     }
     let mut headers = HeaderMap::with_capacity(given.len() + 2);
     for (name, value) in given {
-        let shown = name.escape_debug().to_string();
-        let name = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| Problem::new("invalid", format!("`{shown}` is not the name of a header")))?;
-        let value = HeaderValue::from_str(value)
-            .map_err(|_| Problem::new("invalid", format!("header `{name}` has a character that no header may have")))?;
-        if REFUSED.contains(&name.as_str()) || name.as_str().starts_with("proxy-") {
-            return Err(Problem::new("denied", format!("a bundle may not set the header `{name}`")));
+        let name = header_name(name)?;
+        let shown = quoted(name.as_str());
+        let value = HeaderValue::from_str(value).map_err(|_| {
+            Problem::new("invalid", format!("header `{shown}` has a character that no header may have"))
+        })?;
+        if is_the_hosts(&name) {
+            return Err(Problem::new("denied", format!("a bundle may not set the header `{shown}`")));
+        }
+        if beside_a_secret && REFUSED_BESIDE_A_SECRET.contains(&name.as_str()) {
+            let message = format!("a bundle may not set the header `{shown}` in a request to a secret's audience");
+            return Err(Problem::new("denied", message));
         }
         if injected.contains(&&name) || !injected.is_empty() && name == http::header::AUTHORIZATION {
             return Err(Problem::new(
                 "denied",
-                format!("the header `{name}` stands beside a secret that the host adds"),
+                format!("the header `{shown}` stands beside a secret that the host adds"),
             ));
         }
         headers.append(name, value);
@@ -69,15 +108,14 @@ pub(super) fn checked(
     Ok(headers)
 }
 
-/// Whether the host may put a secret into this header.
-pub(super) fn may_carry_secret(name: &str) -> Result<HeaderName, Problem> {
-    let shown = name.escape_debug().to_string();
-    let name = HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| Problem::new("invalid", format!("`{shown}` is not the name of a header")))?;
-    if REFUSED.contains(&name.as_str()) || name.as_str().starts_with("proxy-") || name == http::header::COOKIE {
-        return Err(Problem::new("denied", format!("a secret may not stand in the header `{name}`")));
-    }
-    Ok(name)
+fn is_the_hosts(name: &HeaderName) -> bool {
+    REFUSED.contains(&name.as_str()) || REFUSED_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
+}
+
+/// A header's name, in lower case.
+pub(super) fn header_name(name: &str) -> Result<HeaderName, Problem> {
+    HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| Problem::new("invalid", format!("`{}` is not the name of a header", quoted(name))))
 }
 
 #[cfg(test)]
@@ -85,7 +123,7 @@ mod tests {
     use super::*;
 
     fn refused(name: &str, value: &str, injected: &[&HeaderName]) -> bool {
-        checked(&[(name.to_owned(), value.to_owned())], injected, 0).is_err()
+        checked(&[(name.to_owned(), value.to_owned())], injected, 0, false).is_err()
     }
 
     #[test]
@@ -100,6 +138,12 @@ mod tests {
             "TE",
             "Expect",
             "X-HTTP-Method-Override",
+            "X-Rewrite-Url",
+            "X-Real-IP",
+            "X-Original-Host",
+            "X-Method",
+            "X-Forwarded-Port",
+            "X-Forwarded-Prefix",
             ":authority",
             "",
             "a b",
@@ -120,10 +164,24 @@ mod tests {
     }
 
     #[test]
+    fn beside_a_secret_an_answer_comes_as_it_is() {
+        for name in ["Want-Digest", "want-repr-digest", "A-IM", "If-Range"] {
+            let given = [(name.to_owned(), "x".to_owned())];
+            assert!(checked(&given, &[], 0, true).is_err() && checked(&given, &[], 0, false).is_ok(), "{name}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert("accept-encoding", HeaderValue::from_static("gzip, br"));
+        headers.insert("want-digest", HeaderValue::from_static("sha-256"));
+        beside_a_secret(&mut headers);
+        assert_eq!(headers.len(), 1);
+        assert_eq!(headers["accept-encoding"], "identity");
+    }
+
+    #[test]
     fn headers_are_limited() {
         let many = vec![("x-a".to_owned(), "b".to_owned()); limits::HTTP_HEADERS + 1];
-        assert!(checked(&many, &[], 0).is_err());
-        assert!(checked(&[], &[], limits::HTTP_HEADER_BYTES + 1).is_err(), "what the host adds counts, too");
+        assert!(checked(&many, &[], 0, false).is_err());
+        assert!(checked(&[], &[], limits::HTTP_HEADER_BYTES + 1, false).is_err(), "what the host adds counts, too");
         assert!(refused("x-a", &"b".repeat(limits::HTTP_HEADER_BYTES), &[]));
     }
 }

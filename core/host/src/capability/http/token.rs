@@ -7,7 +7,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use blockyard_model::secret::MASK;
 use blockyard_model::{Digest, Pointer, RequestUrl, SecretValue};
 use http_body_util::{BodyExt as _, Limited};
 use ipnet::IpNet;
@@ -18,6 +17,7 @@ use super::client::{HttpClient, Upload};
 use crate::capability::crypto::sign_rs256;
 use crate::limits;
 use crate::problem::{Problem, cut};
+use crate::redact::Redactor;
 
 /// What the guest holds as `token-source`.
 #[derive(Debug, Clone)]
@@ -144,6 +144,29 @@ async fn renew(
     }
 }
 
+impl Grant {
+    /// The bundle's own words in the request for a token.
+    pub(super) fn words(&self) -> Vec<String> {
+        match self {
+            Self::JwtBearer { issuer, subject, key_id, .. } => {
+                [Some(issuer), subject.as_ref(), key_id.as_ref()].into_iter().flatten().cloned().collect()
+            }
+            Self::ClientCredentials { client, .. } | Self::RefreshToken { client, .. } => vec![client.clone()],
+        }
+    }
+
+    /// The secrets in it.
+    fn secrets(&self) -> impl Iterator<Item = &SecretValue> {
+        match self {
+            Self::JwtBearer { key, .. } => [Some(key), None],
+            Self::ClientCredentials { secret, .. } => [Some(secret), None],
+            Self::RefreshToken { secret, token, .. } => [Some(token), secret.as_ref()],
+        }
+        .into_iter()
+        .flatten()
+    }
+}
+
 impl Exchange {
     /// What tokens are kept by: everything that decides what is got, the secrets too.
     fn digest(&self) -> Digest {
@@ -256,17 +279,16 @@ impl Exchange {
 
     /// The server's reason (RFC 6749, section 5.2).
     fn refused(&self, status: http::StatusCode, answer: &Value, assertion: Option<&str>) -> Problem {
-        let word = answer["error"].as_str().unwrap_or_default();
-        let reason = answer["error_description"].as_str().unwrap_or(word);
-        let mut reason = reason.to_owned();
-        if let Some(assertion) = assertion {
-            reason = reason.replace(assertion, MASK);
-        }
-        let reason = cut(reason, limits::TOKEN_REASON_BYTES);
+        let assertion = assertion.map(|assertion| SecretValue::new(assertion.to_owned()));
+        // Masked before it is cut: a part of a secret at the cut would not be found.
+        let redactor = Redactor::new(self.grant.secrets().chain(assertion.as_ref()));
+        let shown = |text: &str| cut(redactor.text(text.to_owned()), limits::TOKEN_REASON_BYTES);
+        let word = shown(answer["error"].as_str().unwrap_or_default());
+        let reason = answer["error_description"].as_str().map_or_else(|| word.clone(), shown);
         let said = if reason.is_empty() { status.to_string() } else { reason };
         let message = format!("the token server at `{}` gave no token: {said}", self.url.origin);
         let details = json!({ "step": "authenticate", "status": status.as_u16(), "error": word });
-        let problem = match (status.as_u16(), word) {
+        let problem = match (status.as_u16(), word.as_str()) {
             (429 | 500..=599, _) => Problem::new("unavailable", message).retryable(),
             (_, "invalid_grant" | "invalid_client") => Problem::new("denied", message)
                 .hint("the key may be revoked or expired, or this machine's clock may be wrong"),

@@ -35,7 +35,7 @@ use crate::bindings::blockyard::bundle::sql::{
 use crate::capability::secrets::Secret;
 use crate::capability::streams::Body;
 use crate::failure::EffectViolation;
-use crate::problem::{Fault, Problem};
+use crate::problem::{Fault, Problem, quoted};
 use crate::state::CallState;
 use crate::trace;
 
@@ -133,8 +133,9 @@ impl HostConnection for CallState {
         password: Option<Resource<Secret>>,
     ) -> Result<Resource<Connection>, Fault> {
         let traced = trace::host_call("sql.open");
+        self.speak(&format!("{target:?}"));
         let dialect = Dialect::from_str(&target.dialect)
-            .map_err(|()| Problem::new("invalid", format!("there is no SQL dialect `{}`", target.dialect)))?;
+            .map_err(|()| Problem::new("invalid", format!("there is no SQL dialect `{}`", quoted(&target.dialect))))?;
         let capability = Capability::Sql(dialect);
         if !self.grants.contains(&capability) {
             let message = format!("bundle `{}` needs `{capability}`, which is not granted", self.bundle);
@@ -152,7 +153,7 @@ impl HostConnection for CallState {
             Some(secret) => {
                 let pointer = &self.table.get(&secret)?.pointer;
                 let secret = &self.secrets[pointer];
-                if !secret.audience.contains(&Audience::Sql) {
+                if !secret.uses.audience.contains(&Audience::Sql) {
                     let problem =
                         Problem::new("not-granted", format!("the secret `{pointer}` is not meant for databases"));
                     return Err(problem.into());
@@ -176,6 +177,7 @@ impl HostConnection for CallState {
         parameters: Vec<Value>,
     ) -> Result<Resource<Rows>, Fault> {
         let _traced = trace::host_call("sql.query");
+        self.speak(&text);
         let Connection { slot, access } = self.table.get(&connection)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: false };
         let rows = rows::start(Claimed::of(slot)?, statement).await?;
@@ -189,6 +191,7 @@ impl HostConnection for CallState {
         parameters: Vec<Value>,
     ) -> Result<Execution, Fault> {
         let _traced = trace::host_call("sql.execute");
+        self.speak(&text);
         let Connection { slot, access } = self.table.get(&connection)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: false };
         Ok(execute(Claimed::of(slot)?, statement).await?)
@@ -201,6 +204,7 @@ impl HostConnection for CallState {
         parameters: Vec<Vec<Value>>,
     ) -> Result<Execution, Fault> {
         let _traced = trace::host_call("sql.execute-many");
+        self.speak(&text);
         let Connection { slot, access } = self.table.get(&connection)?;
         let access = *access;
         let mut claimed = Claimed::of(slot)?;
@@ -235,6 +239,7 @@ impl HostTransaction for CallState {
         parameters: Vec<Value>,
     ) -> Result<Resource<Rows>, Fault> {
         let _traced = trace::host_call("sql.transaction.query");
+        self.speak(&text);
         let Transaction { slot, access, .. } = self.table.get(&transaction)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: true };
         let rows = rows::start(Claimed::of(slot)?, statement).await?;
@@ -248,6 +253,7 @@ impl HostTransaction for CallState {
         parameters: Vec<Value>,
     ) -> Result<Execution, Fault> {
         let _traced = trace::host_call("sql.transaction.execute");
+        self.speak(&text);
         let Transaction { slot, access, .. } = self.table.get(&transaction)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: true };
         Ok(execute(Claimed::of(slot)?, statement).await?)

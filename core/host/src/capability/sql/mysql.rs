@@ -297,7 +297,7 @@ fn problem(error: &sqlx::Error) -> Problem {
             // The driver's own words are about its insides.
             sqlx::Error::Protocol(_) => Problem::new("failed", "the server's answer was not understood")
                 .hint("is it MySQL or MariaDB? Types that are new to both are read with `cast(… as char)`"),
-            other => Problem::new("failed", other.to_string()),
+            other => Problem::said_by_database("failed", other.to_string()),
         };
     };
     let (number, state) = (database.number(), database.code().unwrap_or_default());
@@ -326,7 +326,7 @@ fn problem(error: &sqlx::Error) -> Problem {
             _ => ("failed", false),
         },
     };
-    let problem = Problem { retryable, ..Problem::new(code, database.message()).details(&details) };
+    let problem = Problem { retryable, ..Problem::said_by_database(code, database.message()).details(&details) };
     match (code, number) {
         ("effect", _) => problem.hint("use `execute` for statements that change something"),
         (_, 1295) => problem.hint("statements run prepared here; run this one with the server's own client"),

@@ -268,7 +268,7 @@ fn problem(error: &sqlx::Error) -> Problem {
             // The driver's own words are about its insides.
             sqlx::Error::Protocol(_) => Problem::new("failed", "the server's answer was not understood")
                 .hint("is it PostgreSQL? `copy` is not to be had here"),
-            other => Problem::new("failed", other.to_string()),
+            other => Problem::said_by_database("failed", other.to_string()),
         };
     };
     let state = database.code().unwrap_or_default().into_owned();
@@ -296,7 +296,7 @@ fn problem(error: &sqlx::Error) -> Problem {
             _ => ("failed", false),
         },
     };
-    let problem = Problem { retryable, ..Problem::new(code, message).details(&details) };
+    let problem = Problem { retryable, ..Problem::said_by_database(code, message).details(&details) };
     if code == "effect" { problem.hint("use `execute` for statements that change something") } else { problem }
 }
 

@@ -303,7 +303,7 @@ fn problem(error: &sqlx::Error) -> Problem {
         (None, sqlx::Error::PoolTimedOut) => {
             Problem::new("unavailable", "no connection became free in time").retryable()
         }
-        (None, other) => Problem::new("failed", other.to_string()),
+        (None, other) => Problem::said_by_database("failed", other.to_string()),
     }
 }
 
@@ -327,6 +327,6 @@ fn sorted(refusal: &Refusal) -> Problem {
         "timeout" => format!("the statement was stopped; it may take {} seconds", limits::STATEMENT_TIME.as_secs()),
         _ => refusal.message.clone(),
     };
-    let problem = Problem { retryable, ..Problem::new(code, message).details(&details) };
+    let problem = Problem { retryable, ..Problem::said_by_database(code, message).details(&details) };
     if code == "effect" { problem.hint("use `execute` for statements that change something") } else { problem }
 }

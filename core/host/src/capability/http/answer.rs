@@ -1,0 +1,121 @@
+//! Answers: what of them the guest sees, where a redirect leads, and which secrets a server may echo.
+
+use blockyard_model::{Origin, Pointer, RequestUrl, SecretUse};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, TRANSFER_ENCODING,
+};
+use http::{Method, StatusCode};
+use hyper::body::Incoming;
+
+use super::client::download;
+use super::{Outgoing, headers};
+use crate::bindings::blockyard::bundle::http::Response;
+use crate::capability::streams::{Body, Echo};
+use crate::limits;
+use crate::problem::{Fault, Problem};
+use crate::state::CallState;
+
+impl CallState {
+    /// The answer for the guest. Where the server may echo a secret of the call, its head has none, and its body is
+    /// searched before the guest reads of it.
+    pub(super) fn response(&mut self, answer: http::Response<Incoming>, url: &RequestUrl) -> Result<Response, Fault> {
+        let (head, body) = answer.into_parts();
+        let bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        if bytes > limits::HTTP_HEADER_BYTES {
+            let message = format!("the answer has headers of more than {} bytes", limits::HTTP_HEADER_BYTES);
+            return Err(Problem::new("failed", message).into());
+        }
+        let secrets = self.may_echo(&url.origin);
+        let may_echo = !secrets.is_empty();
+        let mut headers = Vec::with_capacity(head.headers.len());
+        for (name, value) in &head.headers {
+            if may_echo && (headers::is_withheld(name) || self.redactor.finds(name.as_str().as_bytes())) {
+                continue;
+            }
+            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            headers.push((name.as_str().to_owned(), if may_echo { self.masked(value) } else { value }));
+        }
+        let media_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let media_type = media_type.unwrap_or("application/octet-stream").to_owned();
+        let media_type = if may_echo { self.masked(media_type) } else { media_type };
+        self.watched()?;
+        let size = hyper::body::Body::size_hint(&body).exact();
+        let readable = is_whole(head.status, &head.headers);
+        let echo = may_echo.then(|| Echo::new(secrets, readable, self.redactor.clone(), self.watch.clone()));
+        let body = Body::answer(&media_type, size, download(body), echo);
+        Ok(Response { status: head.status.as_u16(), headers, body: self.table.push(body)? })
+    }
+
+    /// Text of a server for the guest, without secrets.
+    fn masked(&self, text: String) -> String {
+        self.watch.searched(text.len());
+        let (text, places) = self.redactor.counted(text);
+        self.watch.found(places);
+        text
+    }
+
+    /// The secrets of the call that this server may know, and so may echo: those that the host sends there, now or in
+    /// another request.
+    pub(crate) fn may_echo(&self, origin: &Origin) -> Vec<Pointer> {
+        let sent_there = |uses: &SecretUse| {
+            uses.audience.iter().any(|audience| audience.is_origin(origin))
+                || uses.tokens.iter().any(|url| url.origin == *origin)
+        };
+        let secrets = self.secrets.iter().filter(|(_, secret)| sent_there(&secret.uses));
+        secrets.map(|(pointer, _)| pointer.clone()).collect()
+    }
+
+    /// Whether all of these secrets may be sent to an origin.
+    pub(crate) fn is_audience_of(&self, secrets: &[Pointer], origin: &Origin) -> bool {
+        let may_have = self.may_echo(origin);
+        secrets.iter().all(|pointer| may_have.contains(pointer))
+    }
+
+    /// Where an answer leads, for requests that may be sent again elsewhere (RFC 9110, section 15.4). No secret goes
+    /// along in the address, and no message quotes it.
+    pub(super) fn redirect(
+        &self,
+        outgoing: &Outgoing,
+        answer: &http::Response<Incoming>,
+    ) -> Result<Option<RequestUrl>, Problem> {
+        let leads = matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+        let Some(location) = answer.headers().get(LOCATION) else { return Ok(None) };
+        if !leads || !matches!(outgoing.method, Method::GET | Method::HEAD) {
+            return Ok(None);
+        }
+        let from = &outgoing.url;
+        let bad = |reason: &str| {
+            Problem::new("failed", format!("`{}` leads to an address that is refused: {reason}", from.origin))
+        };
+        let secrets = self.may_echo(&from.origin);
+        self.watch.searched(location.len());
+        let holds = !secrets.is_empty() && self.redactor.finds(location.as_bytes());
+        let location = location.to_str().map_err(|_| bad("it is not text"))?;
+        let base = url::Url::parse(&from.to_string()).map_err(|error| bad(&error.to_string()))?;
+        let mut next = base.join(location).map_err(|error| bad(&error.to_string()))?;
+        next.set_fragment(None);
+        let next = RequestUrl::parse(next.as_str()).map_err(|error| match secrets.is_empty() {
+            true => bad(&error.to_string()),
+            false => bad("it is no URL that a request can go to"),
+        })?;
+        if holds && !self.is_audience_of(&secrets, &next.origin) {
+            self.watch.found(1);
+            return Err(bad("it holds a secret of this block"));
+        }
+        Ok(Some(next))
+    }
+}
+
+/// Whether an answer is the whole of what it is about, as it is: no compression, no range, no difference.
+fn is_whole(status: StatusCode, headers: &HeaderMap) -> bool {
+    let plain = |value: &HeaderValue| {
+        let codings = value.to_str().unwrap_or("unknown").to_ascii_lowercase();
+        codings.split(',').all(|coding| matches!(coding.trim(), "" | "identity" | "chunked"))
+    };
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.trim_start().to_ascii_lowercase();
+    !matches!(status.as_u16(), 206 | 226)
+        && !(status.is_success() && headers.contains_key(CONTENT_RANGE))
+        && !["multipart/byteranges", "multipart/x-byteranges"].iter().any(|parts| kind.starts_with(parts))
+        && [CONTENT_ENCODING, TRANSFER_ENCODING].iter().all(|name| headers.get_all(name).iter().all(plain))
+}

