@@ -38,6 +38,7 @@ mod rotation;
 mod sandbox;
 mod saves;
 mod schemas;
+mod secrecy;
 mod sources;
 mod sql_effects;
 mod sql_files;

@@ -1,0 +1,396 @@
+//! A bundle that tries to learn its secret (`courier-thief`): by what the host masks, by bodies that it passes on, by
+//! parts and digests of answers, by headers and token servers of its own choice. The servers are honest: they echo.
+
+use std::io::Write as _;
+
+use blockyard_tests::web::{Answer, Seen, Web};
+use blockyard_tests::{Ran, TestYard, bundle};
+use serde_json::{Value, json};
+
+/// A server that echoes, one outside of the secret's audience, and a token server.
+struct Bed {
+    yard: TestYard,
+    web: Web,
+    other: Web,
+    tokens: Web,
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    // A member with one stored block (RFC 1951, section 3.2.4), as `gzip -0` makes it.
+    let mut bytes = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255, 1];
+    let length = u16::try_from(text.len()).expect("a short text");
+    bytes.extend(length.to_le_bytes());
+    bytes.extend((!length).to_le_bytes());
+    bytes.extend_from_slice(text);
+    let mut crc = u32::MAX;
+    for byte in text {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+        }
+    }
+    bytes.extend((!crc).to_le_bytes());
+    bytes.extend(u32::from(length).to_le_bytes());
+    bytes
+}
+
+/// An honest server behind honest middlewares: compression, ranges, CORS.
+fn echo(request: &Seen) -> Answer {
+    let sent = json!({"target": request.target, "headers": request.headers}).to_string();
+    let path = request.target.split('?').next().unwrap_or_default();
+    match path {
+        "/body" => Answer::text(request.body.clone()),
+        "/joined" => Answer::text(format!("{}{}", request.header("x-a"), request.header("x-b"))),
+        "/reversed" => Answer::text(request.header("x-guess").chars().rev().collect::<String>()),
+        "/header" => Answer::text(request.header("x-guess").to_owned()),
+        "/forced-gzip" => Answer::text(gzip(sent.as_bytes())).header("content-encoding", "gzip"),
+        "/parts" => Answer::text(sent).header("content-type", "multipart/byteranges; boundary=x"),
+        "/elsewhere" => {
+            let to = format!("{}/?key={}", request.header("x-to"), request.header("authorization").replace(' ', "+"));
+            Answer::redirect(302, &to)
+        }
+        "/bad-location" => {
+            let pad = "p".repeat(request.header("x-pad").len());
+            Answer::redirect(302, &format!("ftp://{pad}.example/?key={}", request.header("x-api-key")))
+        }
+        _ if request.header("accept-encoding").contains("gzip") => {
+            Answer::text(gzip(sent.as_bytes())).header("content-encoding", "gzip")
+        }
+        _ => match request.header("range").strip_prefix("bytes=").and_then(|range| range.split_once('-')) {
+            Some((from, to)) => {
+                let (from, to) = (from.parse().unwrap_or(0), to.parse().unwrap_or(sent.len()));
+                let part = sent.as_bytes().get(from..=to).unwrap_or_default().to_vec();
+                let answer = Answer::text(part).header("content-range", &format!("bytes {from}-{to}/{}", sent.len()));
+                Answer { status: 206, ..answer }
+            }
+            None => Answer::text(sent).header("digest", "sha-256=abc="),
+        },
+    }
+}
+
+fn bed(secret: &str) -> Bed {
+    let (web, other) = (Web::start(echo), Web::start(|_| Answer::text("thanks")));
+    let tokens = Web::start(|request| {
+        let body = String::from_utf8_lossy(&request.body).into_owned();
+        Answer { status: 400, ..Answer::json(&json!({"error": "invalid_client", "error_description": body})) }
+    });
+    let yard = TestYard::empty();
+    yard.ok(&["init", "--key", "file"]);
+    yard.ok(&["install", &bundle("courier"), "--yes"]);
+    for server in [&web, &other, &tokens] {
+        yard.ok(&["grant", "courier", &format!("http {}", server.url())]);
+    }
+    yard.create(
+        "courier-thief/t",
+        &json!({"base_url": web.url(), "other_url": other.url(), "token_url": format!("{}/token", tokens.url()),
+            "token": secret, "key": secret}),
+    );
+    Bed { yard, web, other, tokens }
+}
+
+impl Bed {
+    fn call(&self, operation: &str, arguments: &Value) -> Ran {
+        self.yard.run(&["call", "courier-thief/t", operation, "--args", &arguments.to_string(), "--json", "--yes"])
+    }
+
+    fn ok(&self, operation: &str, arguments: &Value) -> Value {
+        let ran = self.call(operation, arguments);
+        assert_eq!(ran.code, 0, "{operation} {arguments}: {}", ran.stderr);
+        serde_json::from_str(&ran.stdout).expect("JSON")
+    }
+
+    /// A call that is stopped, with a line of the audit trail.
+    fn stopped(&self, operation: &str, arguments: &Value) {
+        let ran = self.call(operation, arguments);
+        assert_ne!(ran.code, 0, "{operation} {arguments}: {}", ran.stdout);
+        assert!(ran.stderr.contains("was stopped"), "{}", ran.stderr);
+        assert!(self.yard.ok(&["audit", "--json"]).contains("stop-guessing"));
+    }
+}
+
+#[test]
+fn the_host_is_no_oracle() {
+    for (secret, alphabet) in [("739104", "0123456789"), ("k9zq", "kq9z4x"), ("aaaab", "ab")] {
+        let bed = bed(secret);
+        let arguments = json!({"alphabet": alphabet, "length": secret.len()});
+        assert_eq!(bed.ok("oracle", &arguments), Value::Null, "{secret}");
+    }
+}
+
+#[test]
+fn an_echo_confirms_no_guess() {
+    let secret = "k9zq4x";
+    let guesses = ["aaaaaa", "k9zq4y", secret, "zzzzzz"];
+    for via in ["path", "header", "body"] {
+        for auth in [false, true] {
+            let bed = bed(secret);
+            bed.stopped("guess", &json!({"guesses": guesses, "via": via, "auth": auth}));
+            let sent_it = |request: &Seen| {
+                request.target.contains(secret)
+                    || request.header("x-guess").contains(secret)
+                    || request.body == secret.as_bytes()
+            };
+            assert!(!bed.web.seen().iter().any(sent_it), "the guess was sent");
+        }
+    }
+}
+
+#[test]
+fn a_search_through_a_server_that_puts_guesses_together_is_stopped() {
+    // Thousands of guesses before the right one: more words than an honest call sends before an echo.
+    let secret = "k9zq4x7w";
+    let guesses: Vec<String> =
+        (0..4_500).map(|at| format!("{at:08}")).chain([secret.to_owned(), "zzzzzzzz".to_owned()]).collect();
+    for via in ["split", "reversed"] {
+        let bed = bed(secret);
+        bed.stopped("guess", &json!({"guesses": guesses, "via": via}));
+    }
+    // The same guess again and again, to learn from how often it is masked.
+    let bed = bed(secret);
+    let again: Vec<&str> = std::iter::repeat_n("zzzzzzzz", 3).collect();
+    assert_eq!(bed.ok("guess", &json!({"guesses": again, "via": "split"})), Value::Null);
+}
+
+#[test]
+fn a_search_while_the_output_is_read_is_stopped_and_written_down() {
+    let bed = bed("k9zq4x");
+    let arguments = json!({"guesses": ["aaaaaa", "k9zq4x", "zzzzzz"]}).to_string();
+    let ran = bed.yard.run(&["call", "courier-thief/t", "guess-in-parts", "--args", &arguments, "--out", "-"]);
+    assert_ne!(ran.code, 0, "{}", ran.stdout);
+    assert!(!ran.stdout.contains("yes"), "{}", ran.stdout);
+    assert!(bed.yard.ok(&["audit", "--json"]).contains("stop-guessing"));
+}
+
+#[test]
+fn what_the_caller_said_itself_is_not_masked_for_the_caller() {
+    let bed = bed("hunter7");
+    let guesses = "hunter1 hunter7 hunter9";
+    let ran = bed.call("say", &json!({"text": guesses}));
+    assert_eq!((ran.code, ran.stdout.trim()), (0, "\"hunter1 hunter7 hunter9\""), "{}", ran.stderr);
+    let ran = bed.call("say", &json!({"text": guesses, "fail": true}));
+    assert!(ran.stderr.contains(guesses), "{}", ran.stderr);
+}
+
+#[test]
+fn an_unread_body_does_not_leave_the_audience_with_a_secret() {
+    for how in ["whole", "begun", "parts", "again"] {
+        for path in ["/echo", "/echo?x=1"] {
+            let bed = bed("hunter7");
+            let ran = bed.call("bounce", &json!({"path": path, "to": "/sink", "how": how}));
+            assert_ne!(ran.code, 0, "{how}: {}", ran.stdout);
+            for request in bed.other.seen() {
+                let body = String::from_utf8_lossy(&request.body).into_owned();
+                assert!(!body.contains("hunter7") && !body.contains("hunter"), "{how}: {body}");
+            }
+        }
+    }
+    // What cannot be searched does not go there at all.
+    for (path, headers) in
+        [("/forced-gzip", json!({})), ("/parts", json!({})), ("/echo", json!({"range": "bytes=0-9999"}))]
+    {
+        let bed = bed("hunter7");
+        let ran = bed.call("bounce", &json!({"path": path, "to": "/sink", "headers": headers}));
+        assert_eq!(ran.code, 1, "{path}: {}{}", ran.stdout, ran.stderr);
+        assert!(ran.stderr.contains("compressed or a part"), "{path}: {}", ran.stderr);
+        assert!(bed.other.seen().is_empty());
+    }
+    // Without a secret in it, it goes.
+    let bed = bed("hunter7");
+    assert_eq!(bed.ok("bounce", &json!({"path": "/header", "to": "/sink"})), 200);
+}
+
+#[test]
+fn compressed_and_partial_answers_are_not_read() {
+    let bed = bed("hunter7");
+    let refused = bed.call("range", &json!({"path": "/echo", "count": 20}));
+    assert_eq!(refused.code, 1, "{}", refused.stdout);
+    assert!(refused.stderr.contains("compressed or a part"), "{}", refused.stderr);
+    for path in ["/forced-gzip", "/parts"] {
+        let refused = bed.call("in-header", &json!({"path": path, "header": "x-api-key"}));
+        assert_eq!(refused.code, 1, "{path}: {}", refused.stdout);
+    }
+    // Nobody asked the server to compress.
+    assert!(bed.web.seen().iter().all(|request| request.header("accept-encoding") == "identity"));
+}
+
+#[test]
+fn a_bundle_does_not_ask_for_compression_beside_a_secret() {
+    let web = Web::start(echo);
+    let yard = TestYard::empty();
+    yard.ok(&["init", "--key", "file"]);
+    yard.ok(&["install", &bundle("courier"), "--yes"]);
+    yard.ok(&["grant", "courier", &format!("http {}", web.url())]);
+    yard.create("courier/c", &json!({"base_url": web.url(), "token": "hunter7"}));
+    let get = |headers: Value, auth: &str| {
+        let arguments = json!({"path": "/echo", "headers": headers, "auth": auth}).to_string();
+        yard.run(&["call", "courier/c", "get", "--args", &arguments, "--json"])
+    };
+    for auth in ["bearer", "none"] {
+        let got = get(json!({"accept-encoding": "gzip"}), auth);
+        assert_eq!(got.code, 0, "{}", got.stderr);
+        assert!(!got.stdout.contains("hunter7"), "{}", got.stdout);
+        assert_eq!(web.seen().last().expect("a request").header("accept-encoding"), "identity");
+    }
+    for name in ["want-digest", "want-repr-digest", "if-range", "te", "a-im"] {
+        assert_eq!(get(json!({name: "x"}), "bearer").code, 1, "{name}");
+    }
+}
+
+#[test]
+fn an_answer_says_neither_the_length_nor_the_digest_of_a_secret() {
+    let bed = bed("hunter7");
+    assert_eq!(bed.ok("length", &json!({"path": "/echo"})), json!([]));
+    // The host's own messages say none, either.
+    let long = "x".repeat(66_000);
+    let arguments = json!({"path": "/", "headers": {"x-a": long}}).to_string();
+    bed.yard.create("courier/c", &json!({"base_url": bed.web.url(), "token": "hunter7"}));
+    let ran = bed.yard.run(&["call", "courier/c", "get", "--auth", "header", "--args", &arguments]);
+    assert_eq!(ran.code, 1, "{}", ran.stdout);
+    assert!(ran.stderr.contains("more than 65536 bytes") && !ran.stderr.contains("66"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_secret_is_in_no_header_but_those_that_the_schema_names() {
+    let bed = bed("AbCdEf123456XyZ");
+    for header in [
+        "user-agent",
+        "referer",
+        "origin",
+        "accept-language",
+        "content-type",
+        "access-control-request-headers",
+        "if-none-match",
+        "range",
+        "x-goog-meta-note",
+        "x-other",
+        "cookie",
+    ] {
+        let ran = bed.call("in-header", &json!({"path": "/echo", "header": header}));
+        assert_eq!(ran.code, 1, "{header}: {}", ran.stdout);
+        assert!(ran.stderr.contains("the schema of the block type names"), "{header}: {}", ran.stderr);
+    }
+    assert!(bed.web.seen().is_empty());
+    // A server that changes the case of what it echoes gives nothing away.
+    let lower = Web::start(|request| Answer::text(request.header("x-api-key").to_lowercase()));
+    bed.yard.ok(&["grant", "courier", &format!("http {}", lower.url())]);
+    bed.yard.ok(&["set", "courier-thief/t", "--set", &format!("base_url={}", lower.url())]);
+    assert_eq!(bed.ok("in-header", &json!({"path": "/", "header": "x-api-key"})), "********");
+}
+
+#[test]
+fn a_token_server_is_the_one_that_the_schema_names() {
+    let bed = bed("hunter7");
+    let (tokens, web) = (bed.tokens.url(), bed.web.url());
+    for url in [
+        format!("{tokens}/v1/things/7/delete?confirm=yes"),
+        format!("{tokens}/token?confirm=yes"),
+        format!("{tokens}/token/"),
+        format!("{tokens}/"),
+        format!("{web}/token"),
+    ] {
+        let ran = bed.call("exchange", &json!({"token_url": url, "client_id": "me"}));
+        assert_eq!(ran.code, 5, "{url}: {}", ran.stderr);
+    }
+    assert!(bed.tokens.seen().is_empty() && bed.web.seen().is_empty());
+    // A block whose token URL has a query has no token server.
+    bed.yard.ok(&["set", "courier-thief/t", "--set", &format!("token_url={tokens}/token?delete=1")]);
+    let url = format!("{tokens}/token?delete=1");
+    assert_eq!(bed.call("exchange", &json!({"token_url": url, "client_id": "me"})).code, 5);
+}
+
+#[test]
+fn texts_are_masked_before_they_are_cut() {
+    let bed = bed("hunter7-of-the-zoo");
+    let url = format!("{}/token", bed.tokens.url());
+    // The token server quotes the form; the bundle chooses how much is before the secret.
+    for padding in (300..400).step_by(3) {
+        let ran = bed.call("exchange", &json!({"token_url": url, "client_id": "c".repeat(padding)}));
+        assert_eq!(ran.code, 1, "{}", ran.stdout);
+        for part in ["hun", "secret=h", "zoo"] {
+            assert!(!ran.stderr.contains(part), "{padding}: {}", ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_redirect_takes_no_secret_along_and_quotes_none() {
+    let bed = bed("hunter7");
+    bed.yard.create("courier/c", &json!({"base_url": bed.web.url(), "token_url": bed.other.url(), "token": "hunter7"}));
+    let get = |arguments: Value| bed.yard.run(&["call", "courier/c", "get", "--args", &arguments.to_string()]);
+    let elsewhere = json!({"path": "/elsewhere", "auth": "bearer", "headers": {"x-to": bed.other.url()}});
+    let ran = get(elsewhere);
+    assert_eq!(ran.code, 1, "{}", ran.stdout);
+    assert!(ran.stderr.contains("holds a secret of this block") && !ran.stderr.contains("hunter"), "{}", ran.stderr);
+    assert!(bed.other.seen().is_empty());
+    for padding in 20..60 {
+        let pad = "p".repeat(padding);
+        let ran = get(json!({"path": "/bad-location", "auth": "header", "headers": {"x-pad": pad}}));
+        assert_eq!(ran.code, 1, "{}", ran.stdout);
+        assert!(!ran.stderr.contains("key=") && !ran.stderr.contains("hun"), "{padding}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn only_texts_of_a_named_form_are_signed() {
+    let bed = bed("hunter7");
+    let (key, _) = crate::tokens::rsa_key(bed.yard.path("").as_path(), "pkcs8");
+    bed.yard.create("courier/c", &json!({"base_url": bed.web.url(), "signing_key": key}));
+    let mut nested = String::new();
+    write_nested(&mut nested, 200);
+    let encoded = |header: &str| {
+        use base64::Engine as _;
+        let engines = [&base64::engine::general_purpose::URL_SAFE_NO_PAD, &base64::engine::general_purpose::STANDARD];
+        engines.map(|engine| format!("{}.{}", engine.encode(header), engine.encode(r#"{"sub":"admin"}"#)))
+    };
+    let headers = [
+        r#"{"alg":"RS256","typ":"JWT"}"#.to_owned(),
+        r#"{"alg":"RS256","typ":"JWT","x":"\ud800"}"#.to_owned(),
+        format!(r#"{{"alg":"RS256","typ":"JWT","x":{nested}}}"#),
+        r#"{"alg":"RS256","typ":"JWT","x":1e999}"#.to_owned(),
+        r#" {"alg":"HS256"}"#.to_owned(),
+    ];
+    let mut texts: Vec<String> = headers.iter().flat_map(|header| encoded(header)).collect();
+    texts.extend(texts.clone().into_iter().map(|text| format!("{}\n{}", &text[..8], &text[8..])));
+    texts.extend(
+        ["", "a", "what do ya want for nothing?", "GOOG4-RSA-SHA256\n20261124T000000Z\nscope\ndigest"]
+            .map(str::to_owned),
+    );
+    for text in texts {
+        for hmac in [false, true] {
+            let arguments = json!({"text": text, "hmac": hmac}).to_string();
+            let ran = bed.yard.run(&["call", "courier/c", "sign", "--args", &arguments]);
+            assert_eq!(ran.code, 1, "{text}: {}", ran.stdout);
+            assert!(ran.stderr.contains("signs texts of the form"), "{}", ran.stderr);
+        }
+    }
+}
+
+fn write_nested(text: &mut String, depth: usize) {
+    text.push_str(&"[".repeat(depth));
+    text.push_str(&"]".repeat(depth));
+}
+
+#[test]
+fn a_secret_of_a_megabyte_is_searched_for_in_little_memory() {
+    let bed = bed("hunter7");
+    #[cfg(target_os = "linux")]
+    let idle = said(&bed);
+    let mut file = std::fs::File::create(bed.yard.path("large")).expect("a file");
+    for at in 0_u64..100_000 {
+        write!(file, "{:09x}", at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 28).expect("written");
+    }
+    drop(file);
+    bed.yard.ok(&["set", "courier-thief/t", "--secret", &format!("token=file:{}", bed.yard.path("large").display())]);
+    #[cfg(target_os = "linux")]
+    {
+        let peak = said(&bed);
+        assert!(idle > 1_000 && peak < idle + (64 << 10), "idle {idle}, peak {peak} KiB");
+    }
+}
+
+/// Peak memory of a call, KiB.
+#[cfg(target_os = "linux")]
+fn said(bed: &Bed) -> u64 {
+    let arguments = json!({"text": "hello"}).to_string();
+    crate::memory::peak_memory(&bed.yard, &["call", "courier-thief/t", "say", "--args", &arguments])
+}
