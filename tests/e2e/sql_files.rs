@@ -157,12 +157,12 @@ fn what_is_no_file_of_that_kind_is_said() {
     let block = "sql-database/flights";
     for (name, bytes, wrong) in [
         ("a.parquet", &b"no such thing"[..], "not a Parquet file"),
-        ("a.arrow", b"no such thing", "not an Arrow IPC stream"),
+        ("a.arrow", b"no such thing", "not an Arrow file or stream"),
         ("a.ndjson", b"{\"a\": 1}\n[2]\n", "row 2"),
         ("a.ndjson", b"{\"a\": 1}\n{\"a\": 2, \"b\"", "row 2"),
         ("a.csv", b"", "the file has no columns"),
         ("a.csv", b"a,a\n1,2\n", "two columns are named `a`"),
-        ("a.csv", b"a,b\n1,2\n3\n", "the CSV: "),
+        ("a.csv", b"a,b\n1,2\n3\n", "line 3 of the CSV has 1 field, and the first line 2 fields"),
     ] {
         let refused = load(&yard, block, name, bytes, &[]);
         assert!(refused.code == 1 && refused.stderr.contains(wrong), "{name}: {}", refused.stderr);
@@ -197,17 +197,15 @@ fn numbers_keep_their_digits_and_columns_their_types() {
         let mixed = "{\"id\": 1, \"a\": {\"x\": 1}}\n{\"id\": 2, \"a\": \"1\"}\n{\"id\": 3, \"a\": 1}\n";
         loaded(yard, block, "birds.ndjson", mixed.as_bytes(), &[]);
         let rows = all(yard, block);
-        let values: Vec<Value> = rows
-            .as_array()
-            .expect("rows")
-            .iter()
-            .map(|row| match &row["a"] {
-                // Where the database has no type for it, it is the text of it.
-                Value::String(text) if dialect != "postgres" => serde_json::from_str(text).expect("JSON"),
-                other => other.clone(),
-            })
-            .collect();
-        assert_eq!(values, [json!({"x": 1}), json!("1"), json!(1)], "{dialect}: {rows}");
+        let values: Vec<Value> = rows.as_array().expect("rows").iter().map(|row| row["a"].clone()).collect();
+        let wanted = match dialect {
+            "postgres" => [json!({"x": 1}), json!("1"), json!(1)],
+            // A column without a type has values of any; lists and objects are the text of their JSON.
+            "sqlite" => [json!("{\"x\": 1}"), json!("1"), json!(1)],
+            // MariaDB's JSON is the text of it.
+            _ => [json!("{\"x\": 1}"), json!("\"1\""), json!("1")],
+        };
+        assert_eq!(values, wanted, "{dialect}: {rows}");
         yard.ok(&["execute", block, "drop table birds"]);
         // Words stay words in a column for them.
         yard.ok(&["execute", block, "create table birds (id integer, tame varchar(40), seen varchar(40))"]);
@@ -237,18 +235,16 @@ fn large_values_pass_and_odd_types_are_said() {
     );
     assert!(refused.contains("two columns are named `a`"), "{refused}");
     let Ok(packages) = std::env::var("BLOCKYARD_TEST_PYTHON") else { return };
-    for (value, wrong) in [("interval 1 day", "intervals"), ("[1, 2]", "lists or records")] {
-        let file = yard.path("odd.parquet");
-        let python = format!(
-            "import duckdb; duckdb.sql(\"copy (select {value} as v) to '{}' (format parquet)\")",
-            file.display()
-        );
-        let made = std::process::Command::new("python3").args(["-c", &python]).env("PYTHONPATH", &packages).status();
-        assert!(made.is_ok_and(|status| status.success()));
-        let bytes = std::fs::read(&file).expect("the file");
-        let refused = load(&yard, block, "odd.parquet", &bytes, &[]);
-        assert!(refused.code == 1 && refused.stderr.contains(wrong), "{value}: {}", refused.stderr);
-    }
+    let file = yard.path("odd.parquet");
+    let python = format!(
+        "import duckdb; duckdb.sql(\"copy (select interval 1 day as v) to '{}' (format parquet)\")",
+        file.display()
+    );
+    let made = std::process::Command::new("python3").args(["-c", &python]).env("PYTHONPATH", &packages).status();
+    assert!(made.is_ok_and(|status| status.success()));
+    let bytes = std::fs::read(&file).expect("the file");
+    let refused = load(&yard, block, "odd.parquet", &bytes, &[]);
+    assert!(refused.code == 1 && refused.stderr.contains("intervals"), "{}", refused.stderr);
 }
 
 #[test]

@@ -52,21 +52,34 @@ pub(crate) fn fake_gcs_server() -> Result<PathBuf> {
     Ok(program)
 }
 
-/// Gets the packages of Python, unless they are there; gives the folder that has them.
+/// What writes files that tables are made of, and reads them as a witness; and public CSV files.
+const FILE_PACKAGES: [&str; 5] =
+    ["pyarrow==26.0.1", "pandas==3.1.1", "polars==2.1.0", "fastparquet==2026.9.0", "vega_datasets==0.9.0"];
+
+/// Gets bqemulator and Google's clients, unless they are there; gives the folder that has them.
 pub(crate) fn python_packages() -> Result<PathBuf> {
-    let folder = target().join("servers/python");
-    let wanted = PYTHON_PACKAGES.join("\n");
+    packages("servers/python", &PYTHON_PACKAGES)
+}
+
+/// Gets the programs that write files, unless they are there; gives the folder that has them.
+pub(crate) fn file_packages() -> Result<PathBuf> {
+    packages("servers/files", &FILE_PACKAGES)
+}
+
+fn packages(folder: &str, packages: &[&str]) -> Result<PathBuf> {
+    let folder = target().join(folder);
+    let wanted = packages.join("\n");
     let complete = folder.join("packages.txt");
     if std::fs::read_to_string(&complete).is_ok_and(|there| there == wanted) {
         return Ok(folder);
     }
-    println!("set-up: fetching bqemulator and Google's clients for Python");
+    println!("set-up: fetching {}", packages.join(", "));
     if folder.exists() {
         std::fs::remove_dir_all(&folder).map_err(text)?;
     }
     let python = find("python3").ok_or("there is no python3")?;
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-warn-script-location"];
-    crate::run(Command::new(&python).args(pip).arg("--target").arg(&folder).args(PYTHON_PACKAGES))?;
+    crate::run(Command::new(&python).args(pip).arg("--target").arg(&folder).args(packages))?;
     std::fs::write(&complete, wanted).map_err(text)?;
     Ok(folder)
 }

@@ -71,6 +71,10 @@ pub(crate) fn run(long: Option<String>, names: &[String]) -> Result {
     if let Err(reason) = &python {
         skipped.push(format!("BigQuery (bqemulator) and Google's own clients: {reason}"));
     }
+    let files = cloud::file_packages();
+    if let Err(reason) = &files {
+        skipped.push(format!("Files of other programs (pyarrow, pandas, Polars, fastparquet): {reason}"));
+    }
     if !skipped.is_empty() && std::env::var_os("CI").is_some() {
         return Err(format!("in CI every suite runs; these cannot: {}", skipped.join("; ")));
     }
@@ -130,6 +134,9 @@ pub(crate) fn run(long: Option<String>, names: &[String]) -> Result {
         tests.env("BLOCKYARD_TEST_BIGQUERY_PORT", bigquery.port.to_string());
         tests.env("BLOCKYARD_TEST_BIGQUERY_BUCKETS", bigquery.buckets());
         tests.env("BLOCKYARD_TEST_PYTHON", packages);
+    }
+    if let Ok(packages) = files {
+        tests.env("BLOCKYARD_TEST_PYARROW", packages);
     }
     let outcome = crate::run(&mut tests);
     drop(bigquery);

@@ -1,19 +1,25 @@
-//! What columns hold: told by a file's own types, or found out from the values of its first rows.
+//! The kinds of values that columns hold: told by a file's own types, or by the values of its first rows.
 
 use arrow_schema::{DataType, Field};
 use blockyard_sdk::prelude::*;
-use blockyard_sdk::sql::Value as SqlValue;
-use parquet::basic::{ConvertedType, LogicalType, Repetition, Type as Physical};
+use parquet::basic::{ConvertedType, LogicalType};
 use parquet::schema::types::Type as ParquetType;
 
-/// The key of the field metadata in which the host says what a text is.
+use crate::Dialect;
+use crate::ndjson::{Class, class, string};
+use crate::number::Digits;
+use crate::style::{self, Style};
+
+/// The key of the field metadata in which the host names the kind of a text.
 const KIND: &str = "blockyard:kind";
 
-/// What the values of a column are, as far as a table has a type for it.
+/// The kind of a column's values, as far as tables have a type for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Boolean,
     Integer,
+    /// 32 bits.
+    Single,
     Float,
     Decimal,
     Text,
@@ -26,99 +32,79 @@ pub(crate) enum Kind {
     Instant,
     Uuid,
     Json,
+    /// JSON values of several kinds.
+    Mixed,
 }
 
 impl Kind {
-    /// What all of these texts are; `plain` where nothing else tells numbers and booleans from texts.
-    pub(crate) fn of_texts<'text>(texts: impl Iterator<Item = &'text str>, plain: bool) -> Self {
-        let plain_kinds = [Self::Integer, Self::Float, Self::Decimal, Self::Boolean].into_iter().filter(|_| plain);
-        let mut left: Vec<Self> = plain_kinds.chain([Self::Date, Self::Timestamp, Self::Instant]).collect();
-        let mut any = false;
-        for text in texts {
-            any = true;
-            left.retain(|kind| kind.is_kind_of(text));
-        }
-        left.first().filter(|_| any).copied().unwrap_or(Self::Text)
-    }
-
-    /// Whether a column that was made for this kind takes the value as what it is.
-    pub(crate) fn takes(self, value: &SqlValue) -> bool {
-        match (self, value) {
-            (_, SqlValue::Null) => true,
-            (Self::Float, SqlValue::Text(text)) => is_decimal(text) || is_float(text),
-            (kind, SqlValue::Text(text)) => kind.is_kind_of(text),
-            (Self::Integer, SqlValue::Float(_) | SqlValue::Decimal(_) | SqlValue::Boolean(_)) => false,
-            (Self::Float | Self::Decimal | Self::Text | Self::Date, SqlValue::Boolean(_)) => false,
-            (
-                Self::Boolean | Self::Text | Self::Date,
-                SqlValue::Integer(_) | SqlValue::Float(_) | SqlValue::Decimal(_),
-            ) => false,
-            (
-                Self::Boolean | Self::Integer | Self::Float | Self::Decimal | Self::Text | Self::Date,
-                SqlValue::Json(_),
-            ) => false,
-            _ => true,
-        }
-    }
-
-    /// For people.
-    pub(crate) fn in_words(self) -> &'static str {
+    /// The plural, for messages.
+    pub(crate) fn plural(self) -> &'static str {
         match self {
             Self::Boolean => "booleans",
             Self::Integer => "whole numbers",
-            Self::Float => "numbers",
-            Self::Decimal => "exact numbers",
+            Self::Single | Self::Float => "numbers of one form",
+            Self::Decimal => "exact numbers of one form",
             Self::Text => "texts",
             Self::Bytes => "bytes",
             Self::Date => "dates",
             Self::Time => "times",
-            Self::Timestamp | Self::Instant => "timestamps",
+            Self::Timestamp => "timestamps without a zone",
+            Self::Instant => "timestamps with a zone",
             Self::Uuid => "UUIDs",
-            Self::Json => "JSON",
+            Self::Json => "JSON lists and objects",
+            Self::Mixed => "JSON values",
         }
     }
 
-    fn is_kind_of(self, text: &str) -> bool {
-        match self {
-            Self::Integer => is_integer(text),
-            Self::Float => is_float(text),
-            Self::Decimal => is_decimal(text),
-            Self::Boolean => is_boolean(text),
-            Self::Date => is_date(text),
-            Self::Timestamp => is_timestamp(text),
-            Self::Instant => is_instant(text),
-            _ => true,
-        }
-    }
-
-    pub(crate) fn of_values(values: &[&Value]) -> Self {
-        let mut kinds = values.iter().filter(|value| !value.is_null()).map(|value| match value {
-            Value::Bool(_) => Self::Boolean,
-            Value::Number(number) if number.is_i64() => Self::Integer,
-            Value::Number(number) if number.is_u64() => Self::Decimal,
-            Value::Number(_) => Self::Float,
-            Value::String(_) => Self::Text,
-            _ => Self::Json,
-        });
-        let first = kinds.next().unwrap_or(Self::Text);
-        let common = kinds.fold(first, |common, kind| match (common, kind) {
-            (common, kind) if common == kind => common,
-            (Self::Integer, Self::Float) | (Self::Float, Self::Integer) => Self::Float,
-            (Self::Decimal, Self::Integer | Self::Float) | (Self::Integer | Self::Float, Self::Decimal) => {
-                Self::Decimal
+    /// The kind of JSON values, each as its own text; nulls are left out.
+    pub(crate) fn of_json<'json>(values: impl Iterator<Item = &'json str> + Clone, dialect: Dialect) -> Self {
+        let mut classes: Vec<Class> = Vec::new();
+        for value in values.clone() {
+            let class = class(value);
+            if class != Class::Null && !classes.contains(&class) {
+                classes.push(class);
             }
-            _ => Self::Json,
-        });
-        match common {
-            Self::Text => Self::of_texts(values.iter().filter_map(|value| value.as_str()), false),
-            common => common,
+        }
+        let words = || values.clone().filter(|value| class(value) == Class::String).filter_map(string);
+        match classes.as_slice() {
+            [] => Self::Text,
+            [Class::Boolean] => Self::Boolean,
+            [Class::Number] => Self::of_numbers(values.filter(|value| class(value) == Class::Number)),
+            [Class::String] => match of_strings(words(), dialect) {
+                kind @ (Self::Date | Self::Timestamp | Self::Instant) => kind,
+                _ => Self::Text,
+            },
+            // A JSON number cannot be NaN, so that columns of doubles have words for it.
+            [Class::String, Class::Number] | [Class::Number, Class::String]
+                if words().all(|word| style::is_word(&word) && style::takes_word(dialect, &word)) =>
+            {
+                Self::Float
+            }
+            [Class::Nested] => Self::Json,
+            _ => Self::Mixed,
         }
     }
 
+    fn of_numbers<'json>(numbers: impl Iterator<Item = &'json str>) -> Self {
+        let (mut whole, mut integers, mut floats) = (true, true, true);
+        for number in numbers {
+            whole &= !number.contains(['.', 'e', 'E']) && number != "-0";
+            integers &= number.parse::<i64>().is_ok();
+            floats &= Digits::of(number).is_some_and(|digits| digits.double(number).is_some());
+        }
+        match (whole, integers, floats) {
+            (true, true, _) => Self::Integer,
+            (false, _, true) => Self::Float,
+            _ => Self::Decimal,
+        }
+    }
+
+    /// The kind of an Arrow field.
     pub(crate) fn of_field(field: &Field) -> Result<Self> {
         Ok(match field.data_type() {
             DataType::Boolean => Self::Boolean,
             DataType::UInt64 => Self::Decimal,
+            DataType::Float16 | DataType::Float32 => Self::Single,
             kind if kind.is_integer() => Self::Integer,
             kind if kind.is_floating() => Self::Float,
             kind if kind.is_decimal() => Self::Decimal,
@@ -127,13 +113,14 @@ impl Kind {
                 return Self::of_field(&values);
             }
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => {
-                match field.metadata().get(KIND).map(String::as_str) {
-                    Some("decimal") => Self::Decimal,
-                    Some("uuid") => Self::Uuid,
-                    Some("json") => Self::Json,
+                match (field.metadata().get(KIND).map(String::as_str), field.extension_type_name()) {
+                    (Some("decimal"), _) => Self::Decimal,
+                    (Some("uuid"), _) => Self::Uuid,
+                    (Some("json"), _) | (_, Some("arrow.json")) => Self::Json,
                     _ => Self::Text,
                 }
             }
+            DataType::FixedSizeBinary(16) if field.extension_type_name() == Some("arrow.uuid") => Self::Uuid,
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
                 Self::Bytes
             }
@@ -141,93 +128,84 @@ impl Kind {
             DataType::Time32(_) | DataType::Time64(_) => Self::Time,
             DataType::Timestamp(_, None) => Self::Timestamp,
             DataType::Timestamp(_, Some(_)) => Self::Instant,
-            other => return Err(nested(field.name(), &format!("values of the type {other}"))),
+            DataType::List(_)
+            | DataType::LargeList(_)
+            | DataType::ListView(_)
+            | DataType::LargeListView(_)
+            | DataType::FixedSizeList(..)
+            | DataType::Struct(_)
+            | DataType::Map(..) => Self::Json,
+            DataType::Interval(_) => return Err(without_type(field.name(), "intervals")),
+            DataType::Duration(_) => return Err(without_type(field.name(), "durations")),
+            other => return Err(without_type(field.name(), &format!("values of the type {other}"))),
         })
     }
 
-    pub(crate) fn of_parquet(field: &ParquetType) -> Result<Self> {
-        let about = field.get_basic_info();
-        if !field.is_primitive() || about.repetition() == Repetition::REPEATED {
-            return Err(nested(field.name(), "lists or records"));
+    /// The kind of a Parquet column, where its Arrow type alone does not tell it.
+    pub(crate) fn of_parquet(column: &ParquetType, field: &Field) -> Result<Self> {
+        if column.is_primitive() {
+            let about = column.get_basic_info();
+            match (about.logical_type_ref(), about.converted_type()) {
+                (Some(LogicalType::Json), _) | (_, ConvertedType::JSON) => return Ok(Self::Json),
+                (Some(LogicalType::Uuid), _) => return Ok(Self::Uuid),
+                (_, ConvertedType::INTERVAL) => return Err(without_type(column.name(), "intervals")),
+                _ => {}
+            }
         }
-        Ok(match (about.logical_type_ref(), about.converted_type(), field.get_physical_type()) {
-            (Some(LogicalType::Timestamp(timestamp)), ..) if timestamp.is_adjusted_to_u_t_c => Self::Instant,
-            (Some(LogicalType::Timestamp(_)), ..) => Self::Timestamp,
-            (_, ConvertedType::TIMESTAMP_MILLIS | ConvertedType::TIMESTAMP_MICROS, _) => Self::Instant,
-            (_, _, Physical::INT96) => {
-                return Err(nested(field.name(), "times as INT96, which are read without their microseconds").hint(
-                    "have them written as timestamps: `spark.sql.parquet.outputTimestampType=TIMESTAMP_MICROS`",
-                ));
-            }
-            (_, ConvertedType::INTERVAL, _) => return Err(nested(field.name(), "intervals")),
-            (Some(LogicalType::Uuid), ..) => Self::Uuid,
-            (Some(LogicalType::Time(_)), ..) | (_, ConvertedType::TIME_MILLIS | ConvertedType::TIME_MICROS, _) => {
-                Self::Time
-            }
-            (_, ConvertedType::DATE, _) => Self::Date,
-            (_, ConvertedType::DECIMAL | ConvertedType::UINT_64, _) => Self::Decimal,
-            (_, ConvertedType::JSON, _) => Self::Json,
-            (Some(LogicalType::Float16), ..) => Self::Float,
-            (_, ConvertedType::UTF8 | ConvertedType::ENUM, _) => Self::Text,
-            (_, _, Physical::BOOLEAN) => Self::Boolean,
-            (_, _, Physical::INT32 | Physical::INT64) => Self::Integer,
-            (_, _, Physical::FLOAT | Physical::DOUBLE) => Self::Float,
-            (_, _, Physical::BYTE_ARRAY | Physical::FIXED_LEN_BYTE_ARRAY) => Self::Bytes,
-        })
+        Self::of_field(field)
     }
 }
 
-fn is_integer(text: &str) -> bool {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    digits.starts_with(|c: char| c.is_ascii_digit()) && !is_code(digits) && text.parse::<i64>().is_ok()
+/// The style of strings of JSON.
+fn of_strings(strings: impl Iterator<Item = String>, dialect: Dialect) -> Kind {
+    let strings: Vec<String> = strings.collect();
+    style::of_texts(strings.iter().map(String::as_str), dialect).kind()
 }
 
-/// Digits that a double keeps.
-const FLOAT_DIGITS: usize = 15;
-
-fn is_float(text: &str) -> bool {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let significant = digits.trim_start_matches(['0', '.']).bytes();
-    let significant = significant.take_while(|byte| !matches!(byte, b'e' | b'E')).filter(u8::is_ascii_digit).count();
-    let begins = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    begins && !is_code(digits) && significant <= FLOAT_DIGITS && text.parse::<f64>().is_ok_and(f64::is_finite)
+/// The check for rows after the first ones of a file whose types come from its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// The file has types.
+    None,
+    /// A text of a CSV.
+    Style(Style),
+    /// A value of NDJSON.
+    Json(Kind),
 }
 
-/// Digits, and a point among them.
-fn is_decimal(text: &str) -> bool {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
-    let plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    plain(whole) && plain(fraction) && !is_code(digits)
-}
+impl Check {
+    pub(crate) fn takes_text(self, text: &str) -> bool {
+        match self {
+            Self::Style(style) => style.is_of(text) || style.kind() == Kind::Float && style::is_word(text),
+            Self::None | Self::Json(_) => true,
+        }
+    }
 
-/// A code such as 00501 is no number.
-fn is_code(digits: &str) -> bool {
-    digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.")
-}
-
-fn is_boolean(text: &str) -> bool {
-    matches!(text, "true" | "false" | "TRUE" | "FALSE" | "True" | "False")
-}
-
-fn is_date(text: &str) -> bool {
-    chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok() && text.len() == 10
-}
-
-fn is_timestamp(text: &str) -> bool {
-    ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"]
-        .iter()
-        .any(|form| chrono::NaiveDateTime::parse_from_str(text, form).is_ok())
-}
-
-fn is_instant(text: &str) -> bool {
-    chrono::DateTime::parse_from_rfc3339(text).is_ok()
+    pub(crate) fn takes_json(self, json: &str) -> bool {
+        let Self::Json(kind) = self else { return true };
+        match (kind, class(json)) {
+            (_, Class::Null) | (Kind::Mixed, _) | (Kind::Boolean, Class::Boolean) => true,
+            (Kind::Integer, Class::Number) => json.parse::<i64>().is_ok() && json != "-0",
+            (Kind::Float | Kind::Decimal, Class::Number) | (Kind::Text, Class::String) => true,
+            (Kind::Json, class) => class == Class::Nested,
+            (Kind::Float, Class::String) => string(json).is_some_and(|word| style::is_word(&word)),
+            (Kind::Date | Kind::Timestamp | Kind::Instant, Class::String) => string(json).is_some_and(|text| {
+                let style = match kind {
+                    Kind::Date => Style::Date,
+                    Kind::Timestamp => Style::Timestamp,
+                    _ => Style::Instant,
+                };
+                style.is_of(&text)
+            }),
+            _ => false,
+        }
+    }
 }
 
 /// A column for which tables have no type.
-pub(crate) fn nested(name: &str, what: &str) -> Problem {
+fn without_type(name: &str, what: &str) -> Problem {
     Problem::invalid(format!("column `{name}` has {what}, for which tables have no type"))
-        .hint("make a text of it before")
+        .hint("convert the column to text or to a number before, or leave it out")
 }
 
 #[cfg(test)]
@@ -235,32 +213,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_tell_what_they_are() {
-        let of_values = |values: &[Value]| Kind::of_values(&values.iter().collect::<Vec<_>>());
-        for (texts, kind) in [
-            (&["1", "-20", "0"][..], Kind::Integer),
-            (&["1", "2.5", "1e3"], Kind::Float),
-            (&["00501"], Kind::Text),
-            (&["9223372036854775808"], Kind::Decimal),
-            (&["1", "12345678.1234567890123"], Kind::Decimal),
-            (&["1e400"], Kind::Text),
-            (&["0.1", "-0.25"], Kind::Float),
-            (&["1e3", "12345678901234567890"], Kind::Text),
+    fn json_values_have_the_kind_that_keeps_them() {
+        for (values, kind) in [
+            (&["1", "null", "-5"][..], Kind::Integer),
+            (&["1", "0.5"], Kind::Float),
+            (&["9007199254740993", "0.5"], Kind::Decimal),
+            (&["12345678901234567890123"], Kind::Decimal),
+            (&["0.1234567890123456789"], Kind::Decimal),
+            (&["1e400"], Kind::Decimal),
+            (&["-0"], Kind::Float),
+            (&["\"1\""], Kind::Text),
+            (&["\"abc\"", "5"], Kind::Mixed),
+            (&["\"NaN\"", "0.5"], Kind::Float),
+            (&["\"NaN\""], Kind::Text),
             (&["true", "false"], Kind::Boolean),
-            (&["2013-02-08"], Kind::Date),
-            (&["2013-02-30"], Kind::Text),
-            (&["2013-02-08 11:00:00", "2013-02-08T11:00:00.5"], Kind::Timestamp),
-            (&["2013-02-08T11:00:00Z", "2013-02-08T11:00:00+01:00"], Kind::Instant),
-            (&["1", "x"], Kind::Text),
-            (&["inf"], Kind::Text),
-            (&[], Kind::Text),
+            (&["true", "1"], Kind::Mixed),
+            (&["[1]", "{}"], Kind::Json),
+            (&["[1]", "1"], Kind::Mixed),
+            (&["\"2013-02-08\""], Kind::Date),
+            (&["null"], Kind::Text),
         ] {
-            assert_eq!(Kind::of_texts(texts.iter().copied(), true), kind, "{texts:?}");
+            assert_eq!(Kind::of_json(values.iter().copied(), Dialect::Postgres), kind, "{values:?}");
         }
-        assert_eq!(of_values(&[json!(1), json!(0.5), Value::Null]), Kind::Float);
-        assert_eq!(of_values(&[json!("1")]), Kind::Text);
-        assert_eq!(of_values(&[json!(1), json!(u64::MAX)]), Kind::Decimal);
-        assert_eq!(of_values(&[json!([1])]), Kind::Json);
-        assert_eq!(of_values(&[json!("2013-02-08")]), Kind::Date);
+        assert_eq!(Kind::of_json(["\"NaN\"", "0.5"].into_iter(), Dialect::Sqlite), Kind::Mixed);
+    }
+
+    #[test]
+    fn later_rows_are_of_the_same_kind() {
+        let json = Check::Json;
+        assert!(json(Kind::Integer).takes_json("5") && !json(Kind::Integer).takes_json("5.5"));
+        assert!(!json(Kind::Text).takes_json("5") && json(Kind::Mixed).takes_json("[5]"));
+        assert!(json(Kind::Date).takes_json("\"2013-02-08\"") && !json(Kind::Date).takes_json("\"x\""));
+        assert!(Check::Style(Style::Integer).takes_text("5") && !Check::Style(Style::Integer).takes_text("05"));
     }
 }

@@ -1,15 +1,25 @@
 //! SQL databases as blocks: SQLite, PostgreSQL and MySQL or MariaDB behind one type, `sql-database`, with the
 //! standard interface `database`.
 
+mod array;
+mod arrow_file;
+mod bytes_text;
 mod catalog;
+mod codec;
+mod csv_file;
 mod kind;
 mod load;
+mod moment;
+mod ndjson;
+mod number;
 mod parameters;
 mod parquet_file;
 mod reader;
 mod rows;
 mod script;
+mod style;
 mod unload;
+mod want;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +31,7 @@ use catalog::{Table, TableColumn};
 use load::{Loaded, Target as LoadTarget};
 use parameters::{Parameters, Syntax, bound};
 use rows::Format;
+use want::Empty;
 
 /// A SQL database: SQLite in a file, or a server of PostgreSQL, MySQL or MariaDB.
 #[derive(Block)]
@@ -268,15 +279,23 @@ impl SqlDatabase {
         format: Format,
         /// Whether the table is there already (`append`) or not (`create`); where it is not said, either.
         mode: Option<Mode>,
+        /// Meaning of empty fields of a CSV. `quoted`: nothing is null, and `""` an empty text in columns of texts.
+        /// `nulls`: both are null. `texts`: both are an empty text in columns of texts. In other columns they are
+        /// always null.
+        #[serde(default)]
+        empty: Empty,
+        /// The character between the fields of a CSV; a comma by default, `\t` is a tab.
+        delimiter: Option<String>,
         input: Body,
     ) -> Result<Loaded> {
+        let delimiter = delimiter_of(delimiter.as_deref(), format)?;
         let mut parameters = self.schema_parameter(schema.clone())?;
         parameters.insert("table_name".to_owned(), table.as_str().into());
         let known = self.rows(catalog::columns(self.dialect), &Parameters::Named(parameters))?.objects(usize::MAX)?;
         match (mode, known.is_empty()) {
             (Some(Mode::Append), true) => {
-                return Err(Problem::new("not-found", format!("there is no table `{table}`"))
-                    .hint("`mode` can be `create`, or left out"));
+                let problem = Problem::new("not-found", format!("there is no table `{table}`"));
+                return Err(self.qualified(problem, &table, schema.as_deref(), "`mode` can be `create`, or left out"));
             }
             (Some(Mode::Create), false) => {
                 return Err(Problem::new("conflict", format!("there is a table `{table}` already"))
@@ -288,7 +307,12 @@ impl SqlDatabase {
             self.need_transactions(&table, schema.as_deref())?;
         }
         let types = known.iter().map(TableColumn::read).map(|column| (column.name, column.type_name)).collect();
-        let target = LoadTarget { dialect: self.dialect, schema: schema.as_deref(), table: &table, types };
+        if known.is_empty() && schema.is_none() && self.is_qualified(&table)? {
+            let problem = Problem::invalid(format!("`{table}` is not the name of a table"));
+            return Err(self.qualified(problem, &table, None, ""));
+        }
+        let schema = schema.as_deref();
+        let target = LoadTarget { dialect: self.dialect, schema, table: &table, types, empty, delimiter };
         target.load(&self.connect()?, input, format)
     }
 
@@ -306,7 +330,7 @@ impl SqlDatabase {
     ) -> Result<InParts<Queried>> {
         let rows = self.rows(&statement, &parameters)?;
         let columns = describe(&rows);
-        Ok(InParts { result: Queried { columns }, parts: unload::unload(rows, format)? })
+        Ok(InParts { result: Queried { columns }, parts: unload::unload(rows, format, self.dialect)? })
     }
 
     /// The tables and views.
@@ -451,6 +475,31 @@ impl SqlDatabase {
         Ok(Map::from_iter([("schema_name".to_owned(), schema.into())]))
     }
 
+    /// Whether a table's name begins with the name of a schema that there is.
+    fn is_qualified(&self, table: &str) -> Result<bool> {
+        let Some((schema, _)) = table.split_once('.') else { return Ok(false) };
+        let asked = match self.dialect {
+            Dialect::Sqlite => return Ok(matches!(schema, "main" | "temp")),
+            Dialect::Postgres => "select 1 as found from pg_namespace where nspname = :schema_name::text",
+            Dialect::Mysql => "select 1 as found from information_schema.schemata where schema_name = :schema_name",
+        };
+        let parameters = Map::from_iter([("schema_name".to_owned(), schema.into())]);
+        Ok(!self.rows(asked, &Parameters::Named(parameters))?.objects(1)?.is_empty())
+    }
+
+    /// Says how to name a schema, where a name may have one before it.
+    fn qualified(&self, problem: Problem, table: &str, schema: Option<&str>, otherwise: &str) -> Problem {
+        match table.split_once('.') {
+            Some((_, table)) if self.dialect == Dialect::Sqlite => {
+                problem.hint(format!("a database of SQLite has no schemas: `--table {table}`"))
+            }
+            Some((before, table)) if schema.is_none() => {
+                problem.hint(format!("a schema is said by itself: `--schema {before} --table {table}`"))
+            }
+            _ => problem.hint(otherwise),
+        }
+    }
+
     fn rows(&self, statement: &str, parameters: &Parameters) -> Result<Rows> {
         let (statement, values) = bound(statement, parameters, self.syntax())?;
         self.connect()?.query(&statement, &values)
@@ -539,6 +588,24 @@ impl SqlDatabase {
                 }),
             ],
         }
+    }
+}
+
+/// The byte between the fields of a CSV.
+fn delimiter_of(delimiter: Option<&str>, format: Format) -> Result<u8> {
+    match (delimiter, format) {
+        (None, _) => Ok(b','),
+        (Some(_), Format::Ndjson | Format::Arrow | Format::Parquet) => {
+            Err(Problem::invalid("`delimiter` is for CSV only"))
+        }
+        (Some("\\t"), _) => Ok(b'\t'),
+        (Some(text), _) => match text.as_bytes() {
+            [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r') && !byte.is_ascii_alphanumeric() => {
+                Ok(*byte)
+            }
+            _ => Err(Problem::invalid(format!("`{text}` is not a delimiter"))
+                .hint("one character is, such as `;`, `|` or `\\t` for a tab")),
+        },
     }
 }
 

@@ -1,18 +1,17 @@
-//! Files into tables: all of a file, or nothing of it.
+//! Files into tables: all of a file, or nothing of it. A value is kept exactly, or its row is named.
 
 use std::collections::BTreeMap;
 
 use blockyard_sdk::prelude::*;
-use blockyard_sdk::sql::{self, Connection, Timestamp, Value as SqlValue};
+use blockyard_sdk::sql::{Connection, Value as SqlValue};
 
 use crate::Dialect;
 use crate::kind::Kind;
-use crate::rows::{Batch, Column, Format, Rows};
+use crate::rows::{Batch, Column, Format, Reading, Rows};
+use crate::want::{Datum, Empty, Want, shown};
 
 /// Rows that go to the database at once.
 const ROWS: usize = 5_000;
-/// The beginning of a value that is shown where it does not fit.
-const SHOWN_CHARACTERS: usize = 40;
 
 /// Where a file goes.
 pub(crate) struct Target<'a> {
@@ -21,6 +20,10 @@ pub(crate) struct Target<'a> {
     pub(crate) table: &'a str,
     /// The types of the columns that it has; none where it is missing.
     pub(crate) types: BTreeMap<String, String>,
+    /// The meaning of empty fields of a CSV.
+    pub(crate) empty: Empty,
+    /// Between the fields of a CSV.
+    pub(crate) delimiter: u8,
 }
 
 /// What a load did.
@@ -38,10 +41,17 @@ impl Target<'_> {
     /// Puts all rows of a body into the table, which is made where it is missing.
     pub(crate) fn load(&self, connection: &Connection, body: Body, format: Format) -> Result<Loaded> {
         let create = self.types.is_empty();
-        let mut rows = Rows::open(body, format, ROWS)?;
+        let known: Vec<String> = self.types.keys().cloned().collect();
+        let reading = Reading { format, dialect: self.dialect, delimiter: self.delimiter, known: &known };
+        let mut rows = Rows::open(body, &reading, ROWS)?;
         if rows.columns.is_empty() {
+            // A file without an object has no row that could be lost.
+            if !create {
+                return Ok(Loaded { rows: 0, columns: Vec::new(), created: false });
+            }
             return Err(Problem::invalid("the file has no columns"));
         }
+        let mut wants = self.wants(&rows.columns)?;
         // MySQL and MariaDB end a transaction at a new table.
         let beside = create && self.dialect == Dialect::Mysql;
         if beside {
@@ -51,17 +61,19 @@ impl Target<'_> {
         if create && !beside {
             transaction.execute(&self.create(&rows.columns), &[])?;
         }
-        let (columns, mut count) = (rows.columns.clone(), 0u64);
-        let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+        let mut count = 0u64;
         let path: Vec<String> = self.schema.into_iter().chain([self.table]).map(str::to_owned).collect();
-        let own: Vec<Option<String>> = columns.iter().map(|column| self.type_of(&column.name)).collect();
         let outcome = loop {
             let batch = match rows.next(ROWS) {
                 Ok(batch) if batch.is_empty() => break Ok(()),
                 Ok(batch) => batch,
                 Err(problem) => break Err(problem.context(format!("after {count} rows"))),
             };
-            let batch = match self.fitting(batch, &columns, &own, format, count) {
+            if wants.len() != rows.columns.len() {
+                wants = self.wants(&rows.columns)?;
+            }
+            let names = names_of(&rows.columns);
+            let batch = match self.fitting(batch, &rows.columns, &wants, count) {
                 Ok(batch) => batch,
                 Err(problem) => break Err(problem),
             };
@@ -75,7 +87,7 @@ impl Target<'_> {
             count += length;
         };
         match outcome.and_then(|()| transaction.commit()) {
-            Ok(()) => Ok(Loaded { rows: count, columns: names, created: create }),
+            Ok(()) => Ok(Loaded { rows: count, columns: names_of(&rows.columns), created: create }),
             Err(problem) => Err(self.take_back(connection, beside, problem)),
         }
     }
@@ -89,90 +101,63 @@ impl Target<'_> {
         problem.aftermath(left)
     }
 
-    /// The values as the database takes them for its columns.
-    fn fitting(
-        &self,
-        mut batch: Batch,
-        columns: &[Column],
-        own: &[Option<String>],
-        format: Format,
-        before: u64,
-    ) -> Result<Batch> {
-        let create = self.types.is_empty();
-        for (row, number) in batch.iter_mut().zip(before + 1..) {
-            for ((value, column), own) in row.iter_mut().zip(columns).zip(own) {
-                // What was made for numbers gets numbers: not all databases say it otherwise.
-                if create && !column.kind.takes(value) {
-                    let found: String = as_text(value).chars().take(SHOWN_CHARACTERS).collect();
-                    let (name, kind) = (&column.name, column.kind.in_words());
-                    return Err(Problem::invalid(
-                        format!("row {number}: column `{name}` has `{found}`, and {kind} in the rows that the table was made for"),
-                    )
-                    .hint("make the table before, with a type that takes all of the column's values"));
-                }
-                if let Some(fitting) = self.fit(value, column.kind, own.as_deref(), format) {
-                    *value = fitting;
-                }
-            }
-        }
-        Ok(batch)
+    /// The values as the database takes them for its columns, or the row that does not fit.
+    fn fitting(&self, batch: Batch, columns: &[Column], wants: &[Want], before: u64) -> Result<Vec<Vec<SqlValue>>> {
+        let rows = (before + 1..).zip(batch);
+        rows.map(|(number, row)| {
+            let cells = row.into_iter().zip(columns.iter().zip(wants));
+            cells.map(|(datum, (column, want))| self.cell(datum, column, *want, number)).collect()
+        })
+        .collect()
     }
 
-    /// The table's own type for a column; none for a table that is made.
-    fn type_of(&self, column: &str) -> Option<String> {
+    fn cell(&self, datum: Datum, column: &Column, want: Want, number: u64) -> Result<SqlValue> {
+        let name = &column.name;
+        if let Some(found) = self.types.is_empty().then(|| other_kind(&datum, column)).flatten() {
+            let kinds = column.kind.plural();
+            return Err(Problem::invalid(format!(
+                "row {number}: column `{name}` has `{}`, and {kinds} in the rows that the table was made for",
+                shown(found)
+            ))
+            .hint("make the table before, with a type that takes all of the column's values"));
+        }
+        let taken = want.take(self.dialect, self.empty, datum);
+        taken.map_err(|reason| {
+            Problem::invalid(format!("row {number}: column `{name}`: {reason}"))
+                .hint("change the value, or give the column a type that keeps it")
+        })
+    }
+
+    /// The table's own type for a column; `None` if it has no such column.
+    fn type_of(&self, column: &str) -> Option<&str> {
         let same = |own: &str| match self.dialect {
             Dialect::Postgres => own == column,
-            Dialect::Sqlite | Dialect::Mysql => own.eq_ignore_ascii_case(column),
+            Dialect::Sqlite | Dialect::Mysql => own.to_lowercase() == column.to_lowercase(),
         };
-        self.types.iter().find(|(own, _)| same(own)).map(|(_, kind)| kind.to_ascii_lowercase())
+        self.types.iter().find(|(own, _)| same(own)).map(|(_, kind)| kind.as_str())
     }
 
-    /// What stands for a value of this kind in a column of the table's own type; none for itself.
-    fn fit(&self, value: &SqlValue, kind: Kind, own: Option<&str>, format: Format) -> Option<SqlValue> {
-        let is = |names: &[&str]| own.is_none_or(|own| names.iter().any(|name| own.starts_with(name)));
-        let is_json = own.map_or(kind == Kind::Json, |own| own.starts_with("json"));
-        let fitting = match (value, kind) {
-            (SqlValue::Null, _) => return None,
-            // What JSON says stays JSON, its texts and numbers, too.
-            (_, _) if format == Format::Ndjson && is_json => Some(SqlValue::Json(match value {
-                SqlValue::Text(text) => json!(text).to_string(),
-                SqlValue::Json(json) => json.clone(),
-                SqlValue::Decimal(number) => number.clone(),
-                other => sql::to_json(other.clone()).to_string(),
-            })),
-            // Where the column is one for them, the words are what they mean.
-            (SqlValue::Text(text), Kind::Boolean) if is(&["boolean", "bool", "tinyint(1)"]) => {
-                text.to_ascii_lowercase().parse().ok().map(SqlValue::Boolean)
-            }
-            // MySQL does not read an instant's zone.
-            (SqlValue::Text(text), Kind::Instant)
-                if self.dialect == Dialect::Mysql && is(&["timestamp", "datetime"]) =>
-            {
-                let instant = chrono::DateTime::parse_from_rfc3339(text).ok()?;
-                let timestamp = Timestamp { micros: instant.timestamp_micros(), offset_minutes: Some(0) };
-                Some(SqlValue::Timestamp(timestamp))
-            }
-            _ => None,
+    /// What each column takes; columns that the table does not have are an error.
+    fn wants(&self, columns: &[Column]) -> Result<Vec<Want>> {
+        let create = self.types.is_empty();
+        let want = |column: &Column| match self.type_of(&column.name) {
+            _ if create => Ok(Want::of(self.dialect, &type_name(column, self.dialect))),
+            Some(own) => Ok(Want::of(self.dialect, own)),
+            None => Err(self.no_column(&column.name)),
         };
-        // SQLite has no such types; their texts are what it can compare.
-        let stored = fitting.as_ref().unwrap_or(value);
-        let is_text = matches!(
-            stored,
-            SqlValue::Date(_)
-                | SqlValue::Time(_)
-                | SqlValue::Timestamp(_)
-                | SqlValue::Uuid(_)
-                | SqlValue::Json(_)
-                | SqlValue::Decimal(_)
-                | SqlValue::Other(_)
-        );
-        if self.dialect == Dialect::Sqlite && is_text { Some(SqlValue::Text(as_text(stored))) } else { fitting }
+        columns.iter().map(want).collect()
+    }
+
+    fn no_column(&self, name: &str) -> Problem {
+        let own: Vec<&str> = self.types.keys().map(String::as_str).collect();
+        Problem::invalid(format!("table `{}` has no column `{name}`", self.table))
+            .hint(format!("it has `{}`; leave the column out of the file, or add it to the table", own.join("`, `")))
     }
 
     fn create(&self, columns: &[Column]) -> String {
         let columns: Vec<String> = columns
             .iter()
-            .map(|column| format!("{} {}", quoted(&column.name, self.dialect), type_name(column.kind, self.dialect)))
+            .map(|column| format!("{} {}", quoted(&column.name, self.dialect), type_name(column, self.dialect)))
             .collect();
         format!("create table {} ({})", self.name(), columns.join(", "))
     }
@@ -183,18 +168,16 @@ impl Target<'_> {
     }
 }
 
-/// A value as a text.
-pub(crate) fn as_text(value: &SqlValue) -> String {
-    match value {
-        SqlValue::Decimal(text)
-        | SqlValue::Text(text)
-        | SqlValue::Uuid(text)
-        | SqlValue::Json(text)
-        | SqlValue::Other((_, text)) => text.clone(),
-        other => match sql::to_json(other.clone()) {
-            Value::String(text) => text,
-            json => json.to_string(),
-        },
+fn names_of(columns: &[Column]) -> Vec<String> {
+    columns.iter().map(|column| column.name.clone()).collect()
+}
+
+/// The value of a row that is of another kind than the first rows of a file without types.
+fn other_kind<'datum>(datum: &'datum Datum, column: &Column) -> Option<&'datum str> {
+    match datum {
+        Datum::Text { text, .. } if !text.is_empty() && !column.check.takes_text(text) => Some(text),
+        Datum::Json(json) if !column.check.takes_json(json) => Some(json),
+        _ => None,
     }
 }
 
@@ -206,13 +189,15 @@ fn quoted(name: &str, dialect: Dialect) -> String {
     }
 }
 
-fn type_name(kind: Kind, dialect: Dialect) -> &'static str {
-    let [sqlite, postgres, mysql] = match kind {
+/// The type that a new table has for a column.
+fn type_name(column: &Column, dialect: Dialect) -> String {
+    let [sqlite, postgres, mysql] = match column.kind {
         Kind::Boolean => ["boolean", "boolean", "boolean"],
         Kind::Integer => ["integer", "bigint", "bigint"],
+        Kind::Single => ["real", "real", "float"],
         Kind::Float => ["real", "double precision", "double"],
         // SQLite's own numbers have sixteen digits.
-        Kind::Decimal => ["text", "numeric", "decimal(65, 30)"],
+        Kind::Decimal => ["text", "numeric", ""],
         Kind::Text => ["text", "text", "longtext"],
         Kind::Bytes => ["blob", "bytea", "longblob"],
         Kind::Date => ["date", "date", "date"],
@@ -221,40 +206,52 @@ fn type_name(kind: Kind, dialect: Dialect) -> &'static str {
         Kind::Instant => ["timestamp", "timestamptz", "timestamp(6) null"],
         Kind::Uuid => ["text", "uuid", "char(36)"],
         Kind::Json => ["text", "jsonb", "json"],
+        // Each value of SQLite has a type of its own where the column has none.
+        Kind::Mixed => ["", "jsonb", "json"],
     };
     match dialect {
-        Dialect::Sqlite => sqlite,
-        Dialect::Postgres => postgres,
-        Dialect::Mysql => mysql,
+        Dialect::Mysql if column.kind == Kind::Decimal => mysql_decimal(column.places),
+        Dialect::Sqlite => sqlite.to_owned(),
+        Dialect::Postgres => postgres.to_owned(),
+        Dialect::Mysql => mysql.to_owned(),
+    }
+}
+
+/// With the places that the values have; texts where no decimal of MySQL has as many.
+fn mysql_decimal(places: Option<u32>) -> String {
+    const DIGITS: u32 = 65;
+    const PLACES: u32 = 30;
+    match places.unwrap_or(PLACES) {
+        places if places <= PLACES => format!("decimal({DIGITS}, {places})"),
+        _ => "longtext".to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kind::Check;
+
+    fn target(dialect: Dialect, schema: Option<&'static str>) -> Target<'static> {
+        Target { dialect, schema, table: "t", types: BTreeMap::new(), empty: Empty::Quoted, delimiter: b',' }
+    }
+
+    fn column(name: &str, kind: Kind, places: Option<u32>) -> Column {
+        Column { name: name.to_owned(), kind, check: Check::None, places }
+    }
 
     #[test]
     fn names_stay_names() {
         assert_eq!(quoted("a\"; drop table x; --", Dialect::Postgres), "\"a\"\"; drop table x; --\"");
         assert_eq!(quoted("a`b", Dialect::Mysql), "`a``b`");
-        let target = Target { dialect: Dialect::Postgres, schema: Some("s"), table: "t", types: BTreeMap::new() };
-        let column = Column { name: "n".to_owned(), kind: Kind::Integer };
-        assert_eq!(target.create(&[column]), "create table \"s\".\"t\" (\"n\" bigint)");
+        let created = target(Dialect::Postgres, Some("s")).create(&[column("n", Kind::Integer, None)]);
+        assert_eq!(created, "create table \"s\".\"t\" (\"n\" bigint)");
     }
 
     #[test]
-    fn values_are_what_the_database_takes() {
-        let fit = |dialect, value: SqlValue, kind| {
-            Target { dialect, schema: None, table: "t", types: BTreeMap::new() }.fit(&value, kind, None, Format::Csv)
-        };
-        let text = |text: &str| SqlValue::Text(text.to_owned());
-        assert!(matches!(fit(Dialect::Sqlite, text("TRUE"), Kind::Boolean), Some(SqlValue::Boolean(true))));
-        assert!(fit(Dialect::Sqlite, text("TRUE"), Kind::Text).is_none());
-        let day = fit(Dialect::Sqlite, SqlValue::Date(15_744), Kind::Date);
-        assert!(matches!(day, Some(SqlValue::Text(day)) if day == "2013-02-08"));
-        let instant = fit(Dialect::Mysql, text("1970-01-01T01:00:00.5+01:00"), Kind::Instant);
-        assert!(
-            matches!(instant, Some(SqlValue::Timestamp(at)) if at.micros == 500_000 && at.offset_minutes == Some(0))
-        );
+    fn decimals_of_mysql_have_the_places_of_the_file() {
+        let name = |places| type_name(&column("n", Kind::Decimal, places), Dialect::Mysql);
+        assert_eq!((name(Some(2)), name(None)), ("decimal(65, 2)".to_owned(), "decimal(65, 30)".to_owned()));
+        assert_eq!(name(Some(31)), "longtext");
     }
 }

@@ -1,272 +1,356 @@
-//! A Parquet file of rows (https://parquet.apache.org/docs/file-format/): a column has the type of its first
-//! value, row groups are written as they fill.
+//! Parquet files (https://parquet.apache.org/docs/file-format/) by their Arrow types, which are those of the
+//! file's logical types. Pages are unpacked here where the crate's own codec is not for guests.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, Field, Fields, SchemaRef, TimeUnit};
 use blockyard_sdk::prelude::*;
-use blockyard_sdk::sql::Value as SqlValue;
-use parquet::basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical};
-use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
-use parquet::errors::ParquetError;
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader};
+use parquet::arrow::{ArrowWriter, ProjectionMask, parquet_to_arrow_field_levels};
+use parquet::basic::{Compression, Type as Physical};
+use parquet::bloom_filter::Sbbf;
+use parquet::column::page::{Page, PageMetadata, PageReader};
+use parquet::column::reader::ColumnReader;
+use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use parquet::file::properties::WriterProperties;
-use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use parquet::schema::types::Type;
+use parquet::file::reader::{FileReader, RowGroupReader};
+use parquet::file::serialized_reader::SerializedPageReader;
+use parquet::record::reader::RowIter;
+use parquet::schema::types::Type as SchemaType;
 
-use crate::load::as_text;
-use crate::rows::size;
+use crate::codec;
+use crate::kind::Kind;
+use crate::reader::{Reader, problem};
+
+/// Largest Parquet file: it is read from its end, so all of it is in memory, and a row group beside it.
+const PARQUET_BYTES: usize = 64 << 20;
+/// Largest page, bytes, when it is unpacked; writers make pages of 1 MiB.
+const PAGE_BYTES: usize = 64 << 20;
+/// Rows that are read at once.
+const BATCH_ROWS: usize = 1_000;
+
+/// A file that is read: its columns, and its batches.
+pub(crate) struct Opened {
+    pub(crate) names: Vec<String>,
+    pub(crate) kinds: Vec<Kind>,
+    pub(crate) batches: ParquetRecordBatchReader,
+}
+
+/// Opens a file.
+pub(crate) fn open(mut reader: Reader) -> Result<Opened> {
+    let beginning = reader.beginning(4)?;
+    if beginning.starts_with(b"PARE") {
+        return Err(encrypted());
+    }
+    let other = if beginning.starts_with(b"ARRO") { "; it is an Arrow file, for `--format arrow`" } else { "" };
+    let Some(whole) = reader.whole(PARQUET_BYTES)? else {
+        return Err(Problem::invalid(format!("the Parquet file is larger than {} MiB", PARQUET_BYTES >> 20))
+            .hint("load it in parts, or as Arrow or CSV, which have no limit"));
+    };
+    let bytes = Bytes::from(whole);
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(&bytes).map_err(|error| {
+        let text = error.to_string();
+        if text.to_ascii_lowercase().contains("encrypt") {
+            encrypted()
+        } else {
+            problem(&error, &format!("not a Parquet file{other}"))
+        }
+    })?;
+    check_codecs(&metadata)?;
+    let file = Arc::new(File { metadata: Arc::new(metadata), bytes });
+    let schema = schema_of(&file)?;
+    let columns = file.metadata.file_metadata().schema().get_fields();
+    if columns.len() != schema.fields().len() {
+        return Err(Problem::invalid("the Parquet file has columns without a type"));
+    }
+    let kinds = columns.iter().zip(schema.fields()).map(|(column, field)| Kind::of_parquet(column, field));
+    let kinds = kinds.collect::<Result<Vec<_>>>()?;
+    check_int96(&file)?;
+    let names = schema.fields().iter().map(|field| field.name().clone()).collect();
+    let broken = |error: ParquetError| problem(&error, "the Parquet file");
+    let descriptor = file.metadata.file_metadata().schema_descr();
+    let levels =
+        parquet_to_arrow_field_levels(descriptor, ProjectionMask::all(), Some(schema.fields())).map_err(broken)?;
+    let reader: Arc<dyn FileReader> = file.clone();
+    let batches =
+        ParquetRecordBatchReader::try_new_with_row_groups(&levels, &reader, BATCH_ROWS, None).map_err(broken)?;
+    Ok(Opened { names, kinds, batches })
+}
+
+fn encrypted() -> Problem {
+    Problem::invalid("the Parquet file is encrypted").hint("write it without encryption, or load it as CSV or Arrow")
+}
+
+fn check_codecs(metadata: &ParquetMetaData) -> Result<()> {
+    let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+    match columns.map(|column| column.compression()).find(|codec| *codec == Compression::LZO) {
+        None => Ok(()),
+        Some(_) => Err(Problem::invalid("the Parquet file is packed with LZO")
+            .hint("write it with snappy, zstd, gzip, lz4 or brotli, or without compression")),
+    }
+}
+
+/// The Arrow schema: with what Arrow itself left in the file, unless it does not fit the file's own types.
+fn schema_of(file: &File) -> Result<SchemaRef> {
+    let read = |options| ArrowReaderMetadata::try_new(file.metadata.clone(), options);
+    let plain = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let read = read(ArrowReaderOptions::new()).or_else(|_| read(plain()));
+    let schema = read.map_err(|error| problem(&error, "the Parquet file"))?.schema().clone();
+    if !has_int96(&file.metadata) {
+        return Ok(schema);
+    }
+    // In nanoseconds, years after 2262 would come out as others.
+    let fields = schema.fields().iter().map(|field| in_micros(field)).collect::<Fields>();
+    Ok(Arc::new(arrow_schema::Schema::new_with_metadata(fields, schema.metadata().clone())))
+}
+
+fn has_int96(metadata: &ParquetMetaData) -> bool {
+    metadata.file_metadata().schema_descr().columns().iter().any(|column| column.physical_type() == Physical::INT96)
+}
+
+fn in_micros(field: &Arc<Field>) -> Arc<Field> {
+    match field.data_type() {
+        DataType::Timestamp(TimeUnit::Nanosecond, zone) => {
+            Arc::new(field.as_ref().clone().with_data_type(DataType::Timestamp(TimeUnit::Microsecond, zone.clone())))
+        }
+        _ => field.clone(),
+    }
+}
+
+/// Refuses what the conversion of INT96 to microseconds would drop.
+fn check_int96(file: &File) -> Result<()> {
+    let broken = |error: ParquetError| problem(&error, "the Parquet file");
+    let mut before = 0;
+    for (group, about) in file.metadata.row_groups().iter().enumerate() {
+        for (at, column) in file.metadata.file_metadata().schema_descr().columns().iter().enumerate() {
+            if column.physical_type() != Physical::INT96 {
+                continue;
+            }
+            let name = column.path().string();
+            if column.path().parts().len() > 1 {
+                return Err(Problem::invalid(format!("column `{name}` has INT96 times in a list or a record"))
+                    .hint("write them as timestamps: `spark.sql.parquet.outputTimestampType=TIMESTAMP_MICROS`"));
+            }
+            let reader = file.get_row_group(group).and_then(|group| group.get_column_reader(at)).map_err(broken)?;
+            let ColumnReader::Int96ColumnReader(mut reader) = reader else { continue };
+            let (mut row, optional) = (before, column.max_def_level() > 0);
+            loop {
+                let (mut levels, mut values) = (Vec::new(), Vec::new());
+                let wanted = if optional { Some(&mut levels) } else { None };
+                let (records, read, _) = reader.read_records(BATCH_ROWS, wanted, None, &mut values).map_err(broken)?;
+                if records == 0 {
+                    break;
+                }
+                let mut values = values.iter().take(read);
+                for at in 0..records {
+                    let there = !optional || levels.get(at).is_some_and(|level| *level > 0);
+                    let nanos = values
+                        .next_if_there(there)
+                        .map_or(0, |value| u64::from(value.data()[1]) << 32 | u64::from(value.data()[0]));
+                    if nanos % 1_000 != 0 {
+                        return Err(Problem::invalid(format!(
+                            "row {}: column `{name}` has a time with nanoseconds; databases keep microseconds",
+                            row + at + 1
+                        )));
+                    }
+                }
+                row += records;
+            }
+        }
+        before += usize::try_from(about.num_rows()).unwrap_or(0);
+    }
+    Ok(())
+}
+
+/// The next value of a column, where a row has one.
+trait NextIfThere: Iterator {
+    fn next_if_there(&mut self, there: bool) -> Option<Self::Item>;
+}
+
+impl<I: Iterator> NextIfThere for I {
+    fn next_if_there(&mut self, there: bool) -> Option<Self::Item> {
+        if there { self.next() } else { None }
+    }
+}
+
+/// A file in memory.
+struct File {
+    metadata: Arc<ParquetMetaData>,
+    bytes: Bytes,
+}
+
+struct Group {
+    metadata: RowGroupMetaData,
+    bytes: Bytes,
+}
+
+impl FileReader for File {
+    fn metadata(&self) -> &ParquetMetaData {
+        &self.metadata
+    }
+
+    fn num_row_groups(&self) -> usize {
+        self.metadata.num_row_groups()
+    }
+
+    fn get_row_group(&self, i: usize) -> ParquetResult<Box<dyn RowGroupReader + '_>> {
+        Ok(Box::new(Group { metadata: self.metadata.row_group(i).clone(), bytes: self.bytes.clone() }))
+    }
+
+    fn get_row_iter(&self, _: Option<SchemaType>) -> ParquetResult<RowIter<'_>> {
+        Err(ParquetError::NYI("rows are read as batches".to_owned()))
+    }
+}
+
+impl RowGroupReader for Group {
+    fn metadata(&self) -> &RowGroupMetaData {
+        &self.metadata
+    }
+
+    fn num_columns(&self) -> usize {
+        self.metadata.num_columns()
+    }
+
+    fn get_column_page_reader(&self, i: usize) -> ParquetResult<Box<dyn PageReader>> {
+        let column = self.metadata.column(i);
+        let rows = usize::try_from(self.metadata.num_rows())?;
+        let bytes = Arc::new(self.bytes.clone());
+        let unpack: Unpack = match column.compression() {
+            Compression::ZSTD(_) => codec::unzstd,
+            Compression::BROTLI(_) => codec::unbrotli,
+            _ => return Ok(Box::new(SerializedPageReader::new(bytes, column, rows, None)?)),
+        };
+        // Without a codec the pages come as they are in the file.
+        let plain = column.clone().into_builder().set_compression(Compression::UNCOMPRESSED).build()?;
+        Ok(Box::new(Pages { packed: SerializedPageReader::new(bytes, &plain, rows, None)?, unpack }))
+    }
+
+    fn get_column_bloom_filter(&self, _: usize) -> Option<&Sbbf> {
+        None
+    }
+
+    fn get_row_iter(&self, _: Option<SchemaType>) -> ParquetResult<RowIter<'_>> {
+        Err(ParquetError::NYI("rows are read as batches".to_owned()))
+    }
+}
+
+/// Unpacks at most this number of bytes.
+type Unpack = fn(&[u8], usize) -> std::io::Result<Vec<u8>>;
+
+/// The pages of a column, unpacked.
+struct Pages {
+    packed: SerializedPageReader<Bytes>,
+    unpack: Unpack,
+}
+
+impl Pages {
+    /// The levels of a page of version 2 are never packed.
+    fn unpacked(&self, page: Page) -> ParquetResult<Page> {
+        let whole = |buf: &Bytes, levels: usize| -> ParquetResult<Bytes> {
+            let (levels, packed) =
+                buf.split_at_checked(levels).ok_or_else(|| broken_page("its levels are too long"))?;
+            let values = (self.unpack)(packed, PAGE_BYTES).map_err(|error| broken_page(&error.to_string()))?;
+            Ok(if levels.is_empty() { values.into() } else { [levels, &values].concat().into() })
+        };
+        Ok(match page {
+            Page::DataPage { buf, num_values, encoding, def_level_encoding, rep_level_encoding, statistics } => {
+                let buf = whole(&buf, 0)?;
+                Page::DataPage { buf, num_values, encoding, def_level_encoding, rep_level_encoding, statistics }
+            }
+            Page::DictionaryPage { buf, num_values, encoding, is_sorted } => {
+                Page::DictionaryPage { buf: whole(&buf, 0)?, num_values, encoding, is_sorted }
+            }
+            Page::DataPageV2 {
+                buf,
+                num_values,
+                encoding,
+                num_nulls,
+                num_rows,
+                def_levels_byte_len,
+                rep_levels_byte_len,
+                is_compressed,
+                statistics,
+            } => {
+                let levels = usize::try_from(u64::from(def_levels_byte_len) + u64::from(rep_levels_byte_len))?;
+                // A page of nulls alone has no values, not even packed ones.
+                let packed = is_compressed && buf.len() > levels;
+                Page::DataPageV2 {
+                    buf: if packed { whole(&buf, levels)? } else { buf },
+                    num_values,
+                    encoding,
+                    num_nulls,
+                    num_rows,
+                    def_levels_byte_len,
+                    rep_levels_byte_len,
+                    is_compressed: false,
+                    statistics,
+                }
+            }
+        })
+    }
+}
+
+fn broken_page(why: &str) -> ParquetError {
+    ParquetError::General(format!("a page cannot be unpacked: {why}"))
+}
+
+impl Iterator for Pages {
+    type Item = ParquetResult<Page>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.get_next_page().transpose()
+    }
+}
+
+impl PageReader for Pages {
+    fn get_next_page(&mut self) -> ParquetResult<Option<Page>> {
+        let page = self.packed.get_next_page()?;
+        page.map(|page| self.unpacked(page)).transpose()
+    }
+
+    fn peek_next_page(&mut self) -> ParquetResult<Option<PageMetadata>> {
+        self.packed.peek_next_page()
+    }
+
+    fn skip_next_page(&mut self) -> ParquetResult<()> {
+        self.packed.skip_next_page()
+    }
+}
 
 /// Rows of one group.
-const GROUP_ROWS: usize = 64 << 10;
-/// Bytes of one group's values, roughly: it is in memory until it is written.
+const GROUP_ROWS: usize = 1 << 20;
+/// Bytes of one group: it is in memory until it is written.
 const GROUP_BYTES: usize = 16 << 20;
 
-/// A file that is being written.
-pub(crate) struct ParquetFile {
-    names: Vec<String>,
-    /// Rows of the group that is not full yet.
-    rows: Vec<Vec<SqlValue>>,
-    bytes: usize,
-    /// Made with the first group.
-    open: Option<(SerializedFileWriter<Sink>, Vec<Kind>)>,
-    sink: Sink,
-}
+/// A file that is written.
+pub(crate) struct Writer(ArrowWriter<Vec<u8>>);
 
-/// What a column holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Boolean,
-    Integer,
-    Float,
-    Text,
-    Bytes,
-    Date,
-    Time,
-    Timestamp,
-    Instant,
-    Json,
-}
-
-/// Bytes on their way out.
-#[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().map_err(|_| std::io::ErrorKind::Other)?.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl ParquetFile {
-    pub(crate) fn new(names: Vec<String>) -> Self {
-        Self { names, rows: Vec::new(), bytes: 0, open: None, sink: Sink::default() }
+impl Writer {
+    /// Begins a file with the server's types.
+    pub(crate) fn new(schema: SchemaRef) -> Result<Self> {
+        let properties = WriterProperties::builder().set_compression(Compression::SNAPPY);
+        let properties = properties.set_max_row_group_row_count(Some(GROUP_ROWS)).build();
+        Ok(Self(ArrowWriter::try_new(Vec::new(), schema, Some(properties)).map_err(not_written)?))
     }
 
     /// Takes rows; gives the bytes of the file that are done.
-    pub(crate) fn write(&mut self, rows: Vec<Vec<SqlValue>>) -> Result<Vec<u8>> {
-        self.bytes += rows.iter().flatten().map(size).sum::<usize>();
-        self.rows.extend(rows);
-        if self.rows.len() >= GROUP_ROWS || self.bytes >= GROUP_BYTES {
-            self.group()?;
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<Vec<u8>> {
+        self.0.write(batch).map_err(not_written)?;
+        if self.0.in_progress_size() >= GROUP_BYTES {
+            self.0.flush().map_err(not_written)?;
         }
-        self.taken()
+        Ok(std::mem::take(self.0.inner_mut()))
     }
 
     /// The rest of the file.
-    pub(crate) fn finish(mut self) -> Result<Vec<u8>> {
-        self.group()?;
-        if let Some((writer, _)) = self.open.take() {
-            writer.close().map_err(broken)?;
-        }
-        self.taken()
-    }
-
-    fn taken(&mut self) -> Result<Vec<u8>> {
-        if let Some((writer, _)) = &mut self.open {
-            writer.inner_mut().flush().map_err(|error| broken(error.into()))?;
-        }
-        Ok(self.sink.0.lock().map(|mut bytes| std::mem::take(&mut *bytes)).unwrap_or_default())
-    }
-
-    fn group(&mut self) -> Result<()> {
-        let rows = std::mem::take(&mut self.rows);
-        self.bytes = 0;
-        if self.open.is_none() {
-            let kinds: Vec<Kind> = (0..self.names.len())
-                .map(|at| rows.iter().find_map(|row| Kind::of(&row[at])).unwrap_or(Kind::Text))
-                .collect();
-            let fields = self.names.iter().zip(&kinds).map(|(name, kind)| kind.field(name).map(Arc::new));
-            let fields = fields.collect::<Result<Vec<_>, _>>().map_err(broken)?;
-            let schema = Type::group_type_builder("schema").with_fields(fields).build().map_err(broken)?;
-            let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
-            let writer = SerializedFileWriter::new(self.sink.clone(), Arc::new(schema), Arc::new(properties));
-            self.open = Some((writer.map_err(broken)?, kinds));
-        }
-        let Some((writer, kinds)) = &mut self.open else { return Ok(()) };
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let mut group = writer.next_row_group().map_err(broken)?;
-        for (at, (name, kind)) in self.names.iter().zip(kinds.iter()).enumerate() {
-            let column = rows.iter().map(|row| &row[at]);
-            match kind {
-                Kind::Boolean => write::<BoolType>(&mut group, name, column, |value| match value {
-                    SqlValue::Boolean(value) => Some(*value),
-                    _ => None,
-                }),
-                Kind::Integer => write::<Int64Type>(&mut group, name, column, |value| match value {
-                    SqlValue::Integer(value) => Some(*value),
-                    _ => None,
-                }),
-                Kind::Float => write::<DoubleType>(&mut group, name, column, |value| match value {
-                    SqlValue::Float(value) => Some(*value),
-                    _ => None,
-                }),
-                Kind::Date => write::<Int32Type>(&mut group, name, column, |value| match value {
-                    SqlValue::Date(days) => Some(*days),
-                    _ => None,
-                }),
-                Kind::Time => write::<Int64Type>(&mut group, name, column, |value| match value {
-                    SqlValue::Time(micros) => Some(*micros),
-                    _ => None,
-                }),
-                Kind::Timestamp | Kind::Instant => write::<Int64Type>(&mut group, name, column, |value| match value {
-                    SqlValue::Timestamp(at) if at.offset_minutes.is_some() == (*kind == Kind::Instant) => {
-                        Some(at.micros)
-                    }
-                    _ => None,
-                }),
-                Kind::Bytes => write::<ByteArrayType>(&mut group, name, column, |value| match value {
-                    SqlValue::Bytes(bytes) => Some(ByteArray::from(bytes.clone())),
-                    _ => None,
-                }),
-                // Whatever there is has a text.
-                Kind::Text => {
-                    write::<ByteArrayType>(&mut group, name, column, |value| Some(as_text(value).as_str().into()))
-                }
-                Kind::Json => write::<ByteArrayType>(&mut group, name, column, |value| match value {
-                    SqlValue::Json(json) => Some(json.as_str().into()),
-                    _ => None,
-                }),
-            }?;
-        }
-        group.close().map(drop).map_err(broken)
+    pub(crate) fn finish(self) -> Result<Vec<u8>> {
+        self.0.into_inner().map_err(not_written)
     }
 }
 
-/// Writes a column, whose values are of the type that `read` reads.
-fn write<'value, T: DataType>(
-    group: &mut SerializedRowGroupWriter<'_, Sink>,
-    name: &str,
-    column: impl Iterator<Item = &'value SqlValue>,
-    read: impl Fn(&SqlValue) -> Option<T::T>,
-) -> Result<()> {
-    let (mut values, mut levels) = (Vec::new(), Vec::new());
-    for value in column {
-        levels.push(i16::from(!matches!(value, SqlValue::Null)));
-        if !matches!(value, SqlValue::Null) {
-            values.push(read(value).ok_or_else(|| {
-                Problem::invalid(format!("column `{name}` has values of several types"))
-                    .hint("give the column one type, with `cast(… as …)` in the statement")
-            })?);
-        }
-    }
-    let mut writer = group.next_column().map_err(broken)?.ok_or_else(|| broken(ParquetError::EOF(name.to_owned())))?;
-    writer.typed::<T>().write_batch(&values, Some(&levels), None).map_err(broken)?;
-    writer.close().map_err(broken)
-}
-
-impl Kind {
-    fn of(value: &SqlValue) -> Option<Self> {
-        Some(match value {
-            SqlValue::Null => return None,
-            SqlValue::Boolean(_) => Self::Boolean,
-            SqlValue::Integer(_) => Self::Integer,
-            SqlValue::Float(_) => Self::Float,
-            SqlValue::Bytes(_) => Self::Bytes,
-            SqlValue::Date(_) => Self::Date,
-            SqlValue::Time(_) => Self::Time,
-            SqlValue::Timestamp(at) if at.offset_minutes.is_some() => Self::Instant,
-            SqlValue::Timestamp(_) => Self::Timestamp,
-            SqlValue::Json(_) => Self::Json,
-            // Decimals have as many digits as they have: their text is exact.
-            SqlValue::Decimal(_) | SqlValue::Text(_) | SqlValue::Uuid(_) | SqlValue::Other(_) => Self::Text,
-        })
-    }
-
-    fn field(self, name: &str) -> Result<Type, ParquetError> {
-        let micros = |utc| LogicalType::timestamp(utc, TimeUnit::MICROS);
-        let (physical, logical) = match self {
-            Self::Boolean => (Physical::BOOLEAN, None),
-            Self::Integer => (Physical::INT64, None),
-            Self::Float => (Physical::DOUBLE, None),
-            Self::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
-            Self::Bytes => (Physical::BYTE_ARRAY, None),
-            Self::Date => (Physical::INT32, Some(LogicalType::Date)),
-            Self::Time => (Physical::INT64, Some(LogicalType::time(false, TimeUnit::MICROS))),
-            Self::Timestamp => (Physical::INT64, Some(micros(false))),
-            Self::Instant => (Physical::INT64, Some(micros(true))),
-            Self::Json => (Physical::BYTE_ARRAY, Some(LogicalType::Json)),
-        };
-        Type::primitive_type_builder(name, physical)
-            .with_repetition(Repetition::OPTIONAL)
-            .with_logical_type(logical)
-            .build()
-    }
-}
-
-fn broken(error: ParquetError) -> Problem {
-    Problem::new("failed", format!("Parquet: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use blockyard_sdk::sql::Timestamp;
-    use parquet::file::reader::{FileReader as _, SerializedFileReader};
-
-    fn file(rows: Vec<Vec<SqlValue>>, names: &[&str]) -> Vec<u8> {
-        let mut file = ParquetFile::new(names.iter().map(|name| (*name).to_owned()).collect());
-        let mut bytes = file.write(rows).expect("rows");
-        bytes.extend(file.finish().expect("an end"));
-        bytes
-    }
-
-    #[test]
-    fn what_is_written_is_read() {
-        let rows = vec![
-            vec![
-                SqlValue::Null,
-                SqlValue::Integer(1),
-                SqlValue::Date(15_744),
-                SqlValue::Timestamp(Timestamp { micros: 5, offset_minutes: Some(0) }),
-            ],
-            vec![SqlValue::Text("ü".to_owned()), SqlValue::Integer(-2), SqlValue::Null, SqlValue::Null],
-        ];
-        let reader = SerializedFileReader::new(bytes::Bytes::from(file(rows, &["a", "b", "c", "d"]))).expect("a file");
-        let read: Vec<String> =
-            reader.get_row_iter(None).expect("rows").map(|row| row.expect("a row").to_string()).collect();
-        assert_eq!(read.len(), 2);
-        assert!(read[0].contains("a: null, b: 1, c: 2013-02-08"), "{}", read[0]);
-        assert!(read[1].contains("a: \"ü\", b: -2"), "{}", read[1]);
-    }
-
-    #[test]
-    fn a_file_without_rows_is_one() {
-        let reader = SerializedFileReader::new(bytes::Bytes::from(file(Vec::new(), &["a"]))).expect("a file");
-        assert_eq!(reader.metadata().file_metadata().num_rows(), 0);
-    }
-
-    #[test]
-    fn a_column_has_one_type() {
-        let mut file = ParquetFile::new(vec!["a".to_owned()]);
-        let rows = vec![vec![SqlValue::Integer(1)], vec![SqlValue::Text("x".to_owned())]];
-        file.write(rows).expect("a group that is not full");
-        assert!(file.finish().expect_err("two types").message().contains("values of several types"));
-    }
+fn not_written(error: ParquetError) -> Problem {
+    Problem::new("failed", format!("the Parquet file cannot be written: {error}"))
 }

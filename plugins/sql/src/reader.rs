@@ -1,8 +1,9 @@
 //! A body as a reader of the standard library, for parsers that want one.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use blockyard_sdk::prelude::*;
+use flate2::bufread::MultiGzDecoder;
 
 /// Bytes that are asked for at once.
 const CHUNK_BYTES: u32 = 256 << 10;
@@ -18,24 +19,113 @@ impl Reader {
     pub(crate) fn new(body: Body) -> Self {
         Self { body, chunk: Vec::new(), at: 0 }
     }
+
+    /// The first bytes, at least this number where there are as many. They are read again later.
+    pub(crate) fn beginning(&mut self, length: usize) -> Result<&[u8]> {
+        while self.chunk.len() - self.at < length {
+            match self.body.read(CHUNK_BYTES)? {
+                Some(chunk) => self.chunk.extend(chunk),
+                None => break,
+            }
+        }
+        Ok(&self.chunk[self.at..])
+    }
+
+    /// All bytes, if they are no more than this number.
+    pub(crate) fn whole(&mut self, most: usize) -> Result<Option<Vec<u8>>> {
+        let (mut chunks, mut length) = (vec![self.chunk.split_off(self.at)], self.chunk.len() - self.at);
+        (self.chunk, self.at) = (Vec::new(), 0);
+        length = length.max(chunks[0].len());
+        while let Some(chunk) = self.body.read(CHUNK_BYTES)? {
+            length += chunk.len();
+            if length > most {
+                return Ok(None);
+            }
+            chunks.push(chunk);
+        }
+        // One after the other, so that the file is not in memory twice.
+        let mut all = Vec::with_capacity(length);
+        for chunk in chunks {
+            all.extend_from_slice(&chunk);
+        }
+        Ok((all.len() <= most).then_some(all))
+    }
+}
+
+impl BufRead for Reader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.at == self.chunk.len() {
+            match self.body.read(CHUNK_BYTES).map_err(|problem| io::Error::other(Problem::from(problem)))? {
+                Some(chunk) => (self.chunk, self.at) = (chunk, 0),
+                None => break,
+            }
+        }
+        Ok(&self.chunk[self.at..])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.at = (self.at + amount).min(self.chunk.len());
+    }
 }
 
 impl Read for Reader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.chunk.len() {
-            match self.body.read(CHUNK_BYTES).map_err(|problem| io::Error::other(Problem::from(problem)))? {
-                Some(chunk) => (self.chunk, self.at) = (chunk, 0),
-                None => return Ok(0),
-            }
-        }
-        let length = buffer.len().min(self.chunk.len() - self.at);
-        buffer[..length].copy_from_slice(&self.chunk[self.at..self.at + length]);
-        self.at += length;
+        let chunk = self.fill_buf()?;
+        let length = buffer.len().min(chunk.len());
+        buffer[..length].copy_from_slice(&chunk[..length]);
+        self.consume(length);
         Ok(length)
     }
 }
 
-/// A problem of a parser: what the body itself said, where it was the body that broke off.
+/// Text in a file: what is before it is left out, and what is no UTF-8 text is refused.
+pub(crate) type Text = Box<dyn BufRead>;
+
+/// The text of a body, unpacked if it is a gzip file; without the mark that some programs begin UTF-8 with.
+pub(crate) fn text(mut reader: Reader, what: &str) -> Result<Text> {
+    let packed = reader.beginning(GZIP.len())?.starts_with(&GZIP);
+    if !packed {
+        let mark = check_text(reader.beginning(BEGINNING_BYTES)?, what)?;
+        reader.consume(mark);
+        return Ok(Box::new(reader));
+    }
+    let mut text = io::BufReader::with_capacity(64 << 10, MultiGzDecoder::new(reader));
+    let beginning = text.fill_buf().map_err(|error| problem(&error, "the gzip file"))?;
+    let mark = check_text(beginning, what)?;
+    text.consume(mark);
+    Ok(Box::new(text))
+}
+
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// Bytes that tell what a file is.
+const BEGINNING_BYTES: usize = 64;
+
+/// Refuses what is no UTF-8 text; gives the length of the mark before it.
+fn check_text(beginning: &[u8], what: &str) -> Result<usize> {
+    const UTF16: &str = "convert it, for example with `iconv -f UTF-16 -t UTF-8`";
+    let head = &beginning[..beginning.len().min(BEGINNING_BYTES)];
+    let zero_at = |odd: usize| head.iter().skip(odd).step_by(2).take(4).filter(|byte| **byte == 0).count();
+    if head.starts_with(&[0xff, 0xfe])
+        || head.starts_with(&[0xfe, 0xff])
+        || head.len() >= 8 && zero_at(0).max(zero_at(1)) == 4
+    {
+        return Err(Problem::invalid(format!("the file is UTF-16, and {what} is UTF-8 here")).hint(UTF16));
+    }
+    let known: [(&[u8], &str, &str); 6] = [
+        (b"PAR1", "a Parquet file", "say `--format parquet`"),
+        (b"ARROW1", "an Arrow file", "say `--format arrow`"),
+        (b"PK\x03\x04", "a ZIP file or a workbook (.xlsx)", "export the sheet as CSV, or unpack the file"),
+        (b"\xd0\xcf\x11\xe0", "an old workbook (.xls)", "export the sheet as CSV"),
+        (b"\x28\xb5\x2f\xfd", "packed with zstd", "unpack it with `zstd -d`; gzip is read as it is"),
+        (b"BZh", "packed with bzip2", "unpack it with `bunzip2`; gzip is read as it is"),
+    ];
+    if let Some((_, is, hint)) = known.iter().find(|(magic, ..)| head.starts_with(magic)) {
+        return Err(Problem::invalid(format!("the file is {is}, and not {what}")).hint(*hint));
+    }
+    Ok(if head.starts_with(&[0xef, 0xbb, 0xbf]) { 3 } else { 0 })
+}
+
+/// A problem of a parser: what the body itself said, if reading it failed.
 pub(crate) fn problem(error: &(dyn std::error::Error + 'static), what: &str) -> Problem {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -46,4 +136,25 @@ pub(crate) fn problem(error: &(dyn std::error::Error + 'static), what: &str) -> 
         cause = error.source();
     }
     Problem::invalid(format!("{what}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_utf8() {
+        assert_eq!(check_text(b"\xef\xbb\xbfa,b", "CSV").expect("text"), 3);
+        assert_eq!(check_text(b"a,b\n1,2", "CSV").expect("text"), 0);
+        assert_eq!(check_text(b"", "CSV").expect("text"), 0);
+        for (bytes, wrong) in [
+            (&b"\xff\xfea\0"[..], "UTF-16"),
+            (b"a\0,\0b\0\n\0", "UTF-16"),
+            (b"\0a\0,\0b\0\n", "UTF-16"),
+            (b"PAR1....", "a Parquet file"),
+            (b"PK\x03\x04....", ".xlsx"),
+        ] {
+            assert!(check_text(bytes, "CSV").expect_err(wrong).message().contains(wrong));
+        }
+    }
 }

@@ -1,40 +1,51 @@
-//! Rows as files: CSV, NDJSON, Arrow or Parquet, batch by batch.
+//! Rows as files: CSV, NDJSON, Arrow or Parquet, batch by batch. Arrow and Parquet have the server's types, as
+//! the host writes them.
 
-use std::sync::Arc;
-
+use arrow_ipc::reader::StreamReader;
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::serde_json;
 use blockyard_sdk::sql::{self, Column, Rows, Value as SqlValue};
 
-use crate::load::as_text;
-use crate::parquet_file::ParquetFile;
+use crate::Dialect;
+use crate::bytes_text;
+use crate::parquet_file;
+use crate::reader::{Reader, problem};
 use crate::rows::Format;
+use crate::want::{as_text, float_text};
 
 /// Rows that are asked for at once.
 const ROWS: u32 = 512;
-/// Bytes of one piece of a file.
-const PIECE_BYTES: usize = 1 << 20;
+/// Bytes of one chunk of a file.
+const CHUNK_BYTES: usize = 1 << 20;
 
 /// The rows of a query as a file.
-pub(crate) fn unload(rows: Rows, format: Format) -> Result<Parts> {
-    if format == Format::Arrow {
-        let mut whole = Some(rows.into_arrow());
-        return Ok(Parts::new(move || Ok(whole.take())));
-    }
-    let mut encoder = Some(Encoder::new(format, rows.columns())?);
-    Ok(Parts::new(move || {
-        let Some(open) = &mut encoder else { return Ok(None) };
-        let mut piece = Vec::new();
-        while piece.len() < PIECE_BYTES {
-            let batch = rows.next(ROWS)?;
-            if batch.is_empty() {
-                piece.extend(encoder.take().map(Encoder::finish).transpose()?.unwrap_or_default());
-                break;
-            }
-            piece.extend(open.write(batch)?);
+pub(crate) fn unload(rows: Rows, format: Format, dialect: Dialect) -> Result<Parts> {
+    let columns = rows.columns();
+    unique(&columns, format)?;
+    match format {
+        Format::Arrow => {
+            let mut whole = Some(rows.into_arrow());
+            Ok(Parts::new(move || Ok(whole.take())))
         }
-        Ok(Some(Body::from_bytes(media_type(format), &piece)))
-    }))
+        Format::Parquet => Ok(parquet(rows)),
+        Format::Csv => {
+            let header = csv_line(columns.iter().map(|column| Some(column.name.clone())));
+            Ok(texts(rows, format, dialect, Some(header)))
+        }
+        Format::Ndjson => Ok(texts(rows, format, dialect, None)),
+    }
+}
+
+/// A CSV may have two columns with one name, though not every program reads it.
+fn unique(columns: &[Column], format: Format) -> Result<()> {
+    let mut seen = std::collections::BTreeSet::new();
+    match columns.iter().find(|column| !seen.insert(column.name.as_str())) {
+        Some(twice) if format != Format::Csv => {
+            Err(Problem::invalid(format!("two columns are named `{}`", twice.name))
+                .hint("give them different names, with `as`"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Media types, as IANA has them.
@@ -47,71 +58,136 @@ fn media_type(format: Format) -> &'static str {
     }
 }
 
-enum Encoder {
-    /// The names, as long as they are not written.
-    Csv(Option<Vec<String>>),
-    Ndjson(Arc<[String]>),
-    Parquet(Box<ParquetFile>),
-}
-
-impl Encoder {
-    fn new(format: Format, columns: Vec<Column>) -> Result<Self> {
-        let names = || columns.iter().map(|column| column.name.clone());
-        let mut seen = std::collections::BTreeSet::new();
-        if let Some(twice) = names().find(|name| !seen.insert(name.clone()))
-            && format != Format::Csv
-        {
-            return Err(Problem::invalid(format!("two columns are named `{twice}`"))
-                .hint("give them names of their own, with `as`"));
+/// The host's Arrow stream as Parquet.
+fn parquet(rows: Rows) -> Parts {
+    let broken = |error: arrow_schema::ArrowError| problem(&error, "the rows");
+    let mut start = Some(rows.into_arrow());
+    let mut open = None;
+    Parts::new(move || {
+        if let Some(body) = start.take() {
+            let batches = StreamReader::try_new(Reader::new(body), None).map_err(broken)?;
+            let writer = parquet_file::Writer::new(batches.schema())?;
+            open = Some((batches, writer));
         }
-        Ok(match format {
-            Format::Csv => Self::Csv(Some(names().collect())),
-            Format::Ndjson => Self::Ndjson(names().collect()),
-            Format::Arrow | Format::Parquet => Self::Parquet(Box::new(ParquetFile::new(names().collect()))),
-        })
-    }
+        let Some((batches, writer)) = &mut open else { return Ok(None) };
+        let mut chunk = Vec::new();
+        while chunk.len() < CHUNK_BYTES {
+            match batches.next().transpose().map_err(broken)? {
+                Some(batch) => chunk.extend(writer.write(&batch)?),
+                None => {
+                    if let Some((_, writer)) = open.take() {
+                        chunk.extend(writer.finish()?);
+                    }
+                    break;
+                }
+            }
+        }
+        Ok(Some(Body::from_bytes(media_type(Format::Parquet), &chunk)))
+    })
+}
 
-    fn write(&mut self, rows: Vec<Vec<SqlValue>>) -> Result<Vec<u8>> {
-        match self {
-            Self::Csv(header) => csv(header.take(), rows),
-            Self::Ndjson(names) => rows.into_iter().try_fold(Vec::new(), |mut lines, row| {
-                let object: Map<String, Value> = names.iter().cloned().zip(row.into_iter().map(sql::to_json)).collect();
-                serde_json::to_writer(&mut lines, &object).map_err(|error| broken(&error))?;
-                lines.push(b'\n');
-                Ok(lines)
-            }),
-            Self::Parquet(file) => file.write(rows),
+/// Rows as lines of text, after a header.
+fn texts(rows: Rows, format: Format, dialect: Dialect, header: Option<String>) -> Parts {
+    let columns: Vec<(String, bool)> =
+        rows.columns().into_iter().map(|column| (column.name, is_single(dialect, &column.type_name))).collect();
+    let mut start = Some(header.unwrap_or_default().into_bytes());
+    let mut ended = false;
+    Parts::new(move || {
+        if ended {
+            return Ok(None);
+        }
+        let mut chunk = start.take().unwrap_or_default();
+        while chunk.len() < CHUNK_BYTES && !ended {
+            let batch = rows.next(ROWS)?;
+            ended = batch.is_empty();
+            for row in batch {
+                let row = row.into_iter().zip(&columns);
+                let line = match format {
+                    Format::Ndjson => ndjson_line(row)?,
+                    _ => csv_line(row.map(|(value, (_, single))| csv_field(&value, *single))),
+                };
+                chunk.extend(line.into_bytes());
+            }
+        }
+        Ok(Some(Body::from_bytes(media_type(format), &chunk)))
+    })
+}
+
+/// Whether a type has doubles of 32 bits, whose digits are fewer. SQLite's `float` has 64.
+fn is_single(dialect: Dialect, type_name: &str) -> bool {
+    match dialect {
+        Dialect::Postgres => type_name == "float4",
+        Dialect::Mysql => type_name == "float",
+        Dialect::Sqlite => false,
+    }
+}
+
+/// A line of a CSV: null is nothing, an empty text is in quotes.
+fn csv_line(fields: impl Iterator<Item = Option<String>>) -> String {
+    let mut line = String::new();
+    for (at, field) in fields.enumerate() {
+        if at > 0 {
+            line.push(',');
+        }
+        match field {
+            None => {}
+            Some(field)
+                if field.is_empty() || field.contains([',', '"', '\n', '\r']) || field.starts_with('\u{feff}') =>
+            {
+                line.push('"');
+                line.push_str(&field.replace('"', "\"\""));
+                line.push('"');
+            }
+            Some(field) => line.push_str(&field),
         }
     }
+    line.push('\n');
+    line
+}
 
-    fn finish(self) -> Result<Vec<u8>> {
-        match self {
-            // The names are there without rows, too.
-            Self::Csv(header) => csv(header, Vec::new()),
-            Self::Ndjson(_) => Ok(Vec::new()),
-            Self::Parquet(file) => file.finish(),
+fn csv_field(value: &SqlValue, single: bool) -> Option<String> {
+    match value {
+        SqlValue::Null => None,
+        SqlValue::Float(float) => Some(number(*float, single)),
+        SqlValue::Bytes(bytes) => Some(bytes_text::encode(bytes)),
+        other => Some(as_text(other)),
+    }
+}
+
+fn ndjson_line<'columns>(row: impl Iterator<Item = (SqlValue, &'columns (String, bool))>) -> Result<String> {
+    let mut line = "{".to_owned();
+    for (at, (value, (name, single))) in row.enumerate() {
+        if at > 0 {
+            line.push(',');
         }
+        line.push_str(&json_text(name)?);
+        line.push(':');
+        line.push_str(&match value {
+            // As the server wrote it, on one line: no digit is lost.
+            SqlValue::Json(json) => json.replace(['\n', '\r'], " "),
+            SqlValue::Float(float) if float.is_finite() => number(float, *single),
+            SqlValue::Float(float) => json_text(&float_text(float))?,
+            other @ (SqlValue::Date(_) | SqlValue::Time(_) | SqlValue::Timestamp(_)) => json_text(&as_text(&other))?,
+            other => sql::to_json(other).to_string(),
+        });
     }
+    line.push_str("}\n");
+    Ok(line)
 }
 
-fn csv(header: Option<Vec<String>>, rows: Vec<Vec<SqlValue>>) -> Result<Vec<u8>> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    if let Some(header) = header {
-        writer.write_record(&header).map_err(|error| broken(&error))?;
-    }
-    for row in rows {
-        writer.write_record(row.into_iter().map(csv_field)).map_err(|error| broken(&error))?;
-    }
-    writer.into_inner().map_err(|error| broken(&error))
+fn json_text(text: &str) -> Result<String> {
+    serde_json::to_string(text).map_err(|error| Problem::new("failed", format!("a name cannot be written: {error}")))
 }
 
-/// Null is an empty field.
-fn csv_field(value: SqlValue) -> String {
-    if matches!(value, SqlValue::Null) { String::new() } else { as_text(&value) }
-}
-
-fn broken(error: &dyn std::fmt::Display) -> Problem {
-    Problem::new("failed", format!("the rows cannot be written: {error}"))
+/// The digits of a double; of one of 32 bits, which came in 64, those that it has itself.
+fn number(float: f64, single: bool) -> String {
+    #[allow(clippy::cast_possible_truncation, reason = "compared with the value itself")]
+    let narrow = float as f32;
+    if single && float.is_finite() && f64::from(narrow).to_bits() == float.to_bits() {
+        format!("{narrow:?}")
+    } else {
+        float_text(float)
+    }
 }
 
 #[cfg(test)]
@@ -120,12 +196,30 @@ mod tests {
 
     #[test]
     fn rows_are_quoted_where_they_need_it() {
-        let rows = vec![
-            vec![SqlValue::Text("a, \"b\"\n".to_owned()), SqlValue::Null, SqlValue::Boolean(true)],
-            vec![SqlValue::Decimal("1.50".to_owned()), SqlValue::Float(0.5), SqlValue::Date(0)],
-        ];
-        let names = vec!["x".to_owned(), "y".to_owned(), "z".to_owned()];
-        let text = csv(Some(names), rows).expect("CSV");
-        assert_eq!(String::from_utf8_lossy(&text), "x,y,z\n\"a, \"\"b\"\"\n\",,true\n1.50,0.5,1970-01-01\n");
+        let line = |values: &[SqlValue]| csv_line(values.iter().map(|value| csv_field(value, false)));
+        let text = |text: &str| SqlValue::Text(text.to_owned());
+        assert_eq!(line(&[text("a, \"b\"\n"), SqlValue::Null, SqlValue::Boolean(true)]), "\"a, \"\"b\"\"\n\",,true\n");
+        assert_eq!(
+            line(&[SqlValue::Decimal("1.50".to_owned()), SqlValue::Float(0.5), SqlValue::Date(0)]),
+            "1.50,0.5,1970-01-01\n"
+        );
+        assert_eq!((line(&[SqlValue::Null]), line(&[text("")])), ("\n".to_owned(), "\"\"\n".to_owned()));
+        assert_eq!(line(&[SqlValue::Bytes(vec![0xde, 0xad])]), "3q0=\n");
+    }
+
+    #[test]
+    fn numbers_have_one_spelling() {
+        assert_eq!(
+            (number(f64::NAN, false), number(f64::NEG_INFINITY, true)),
+            ("NaN".to_owned(), "-Infinity".to_owned())
+        );
+        assert_eq!(
+            (number(f64::from(0.1_f32), true), number(f64::from(0.1_f32), false)),
+            ("0.1".to_owned(), "0.10000000149011612".to_owned())
+        );
+        let columns = [("a".to_owned(), false), ("b".to_owned(), false)];
+        let row = [SqlValue::Json("{\"x\":\n1.10}".to_owned()), SqlValue::Float(f64::INFINITY)];
+        let line = ndjson_line(row.into_iter().zip(&columns)).expect("a line");
+        assert_eq!(line, "{\"a\":{\"x\": 1.10},\"b\":\"Infinity\"}\n");
     }
 }

@@ -1,0 +1,299 @@
+//! Arrow IPC streams and files (https://arrow.apache.org/docs/format/Columnar.html#format-ipc). A file is a
+//! stream between two magic words and is read as one, where its first message is one of a stream.
+
+use std::io::{self, BufRead as _, Read};
+use std::sync::Arc;
+
+use arrow_buffer::Buffer;
+use arrow_ipc::convert::fb_to_schema;
+use arrow_ipc::reader::{FileDecoder, StreamReader, read_footer_length};
+use arrow_ipc::{
+    Block, CompressionType, KeyValue, Message, MessageHeader, RecordBatch, root_as_footer, root_as_message,
+};
+use arrow_schema::{ArrowError, SchemaRef};
+use blockyard_sdk::prelude::*;
+
+use crate::codec;
+use crate::reader::{Reader, problem};
+
+/// What a file begins with, with its padding.
+const MAGIC: &[u8; 8] = b"ARROW1\0\0";
+/// What a message begins with.
+const CONTINUED: [u8; 4] = [0xff; 4];
+/// What the older format that is called Feather begins with.
+const FEATHER: &[u8] = b"FEA1";
+/// Largest message, bytes: a batch is in memory, with its values beside it.
+const MESSAGE_BYTES: usize = 96 << 20;
+
+/// Largest file whose batches are found by its footer, bytes: it is in memory.
+const FILE_BYTES: usize = 64 << 20;
+
+/// Batches of a stream or a file.
+pub(crate) enum Batches {
+    Stream(StreamReader<Unpacked<Reader>>),
+    File(InFile),
+}
+
+/// Opens a stream or a file.
+pub(crate) fn open(mut reader: Reader) -> Result<Batches> {
+    const FIRST_BYTES: usize = MAGIC.len() + CONTINUED.len();
+    let beginning = reader.beginning(FIRST_BYTES)?;
+    let is_file = beginning.starts_with(MAGIC);
+    let is_stream = beginning.get(MAGIC.len()..FIRST_BYTES) == Some(&CONTINUED);
+    let other = if beginning.starts_with(b"PAR1") {
+        Some("the file is Parquet; say `--format parquet`")
+    } else if beginning.starts_with(FEATHER) {
+        Some("the file is Feather version 1; write it as version 2, which is Arrow")
+    } else {
+        None
+    };
+    let refused = |error: &(dyn std::error::Error + 'static)| {
+        let problem = problem(error, "not an Arrow file or stream");
+        problem.hint(other.unwrap_or("an Arrow file (Feather version 2) or an Arrow IPC stream is wanted"))
+    };
+    if is_file && !is_stream {
+        let whole = reader.whole(FILE_BYTES)?.ok_or_else(|| {
+            Problem::invalid(format!("the Arrow file is larger than {} MiB", FILE_BYTES >> 20))
+                .hint("load it in parts, or as an Arrow stream, which has no limit")
+        })?;
+        return InFile::open(whole).map(Batches::File).map_err(|error| refused(&error));
+    }
+    if is_file {
+        reader.consume(MAGIC.len());
+    }
+    StreamReader::try_new(Unpacked::new(reader), None).map(Batches::Stream).map_err(|error| refused(&error))
+}
+
+impl Batches {
+    pub(crate) fn schema(&self) -> SchemaRef {
+        match self {
+            Self::Stream(stream) => stream.schema(),
+            Self::File(file) => file.schema.clone(),
+        }
+    }
+}
+
+impl Iterator for Batches {
+    type Item = std::result::Result<arrow_array::RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Stream(stream) => stream.next(),
+            Self::File(file) => file.next().transpose(),
+        }
+    }
+}
+
+/// A file whose messages only its footer finds, as Polars writes it.
+pub(crate) struct InFile {
+    bytes: Vec<u8>,
+    schema: SchemaRef,
+    decoder: FileDecoder,
+    batches: std::vec::IntoIter<Block>,
+}
+
+impl InFile {
+    fn open(bytes: Vec<u8>) -> std::result::Result<Self, ArrowError> {
+        let invalid = |error: String| ArrowError::ParseError(error);
+        let end = *bytes.last_chunk::<10>().ok_or_else(|| invalid("the file has no footer".to_owned()))?;
+        let length = read_footer_length(end)?;
+        let start = bytes.len().checked_sub(10 + length).ok_or_else(|| invalid("the footer is cut".to_owned()))?;
+        let footer = root_as_footer(&bytes[start..start + length]).map_err(|error| invalid(error.to_string()))?;
+        let schema = footer.schema().ok_or_else(|| invalid("the footer has no schema".to_owned()))?;
+        let schema: SchemaRef = Arc::new(fb_to_schema(schema));
+        let mut decoder = FileDecoder::new(schema.clone(), footer.version());
+        for block in footer.dictionaries().iter().flatten() {
+            let (block, message) = message_of(&bytes, block)?;
+            decoder.read_dictionary(&block, &message)?;
+        }
+        let batches: Vec<Block> = footer.recordBatches().iter().flatten().copied().collect();
+        Ok(Self { schema, decoder, batches: batches.into_iter(), bytes })
+    }
+
+    fn next(&mut self) -> std::result::Result<Option<arrow_array::RecordBatch>, ArrowError> {
+        let Some(block) = self.batches.next() else { return Ok(None) };
+        let (block, message) = message_of(&self.bytes, &block)?;
+        self.decoder.read_record_batch(&block, &message)
+    }
+}
+
+/// A message of a file, unpacked.
+fn message_of(bytes: &[u8], block: &Block) -> io::Result<(Block, Buffer)> {
+    let range = |from: i64, length: i64| {
+        let (from, length) = (usize::try_from(from).ok()?, usize::try_from(length).ok()?);
+        bytes.get(from..from.checked_add(length)?)
+    };
+    let cut = || broken("a message is outside of its file");
+    let length = i64::from(block.metaDataLength());
+    let mut metadata = range(block.offset(), length).ok_or_else(cut)?.to_vec();
+    let body_at = block.offset().checked_add(length).ok_or_else(cut)?;
+    let mut body = range(body_at, block.bodyLength()).ok_or_else(cut)?.to_vec();
+    let prefix = if metadata.starts_with(&CONTINUED) { 8 } else { 4 };
+    let message = metadata.get_mut(prefix..).ok_or_else(cut)?;
+    if is_packed_with_zstd(message)? {
+        unpack(message, &mut body)?;
+    }
+    let body_length = i64::try_from(body.len()).map_err(|_| cut())?;
+    metadata.append(&mut body);
+    Ok((Block::new(0, block.metaDataLength(), body_length), Buffer::from(metadata)))
+}
+
+/// A stream whose buffers that are packed with zstd are unpacked, for the parser to read.
+pub(crate) struct Unpacked<R> {
+    input: R,
+    /// A message that is ready, and what of it was read.
+    ready: Vec<u8>,
+    at: usize,
+    ended: bool,
+}
+
+impl<R: Read> Unpacked<R> {
+    fn new(input: R) -> Self {
+        Self { input, ready: Vec::new(), at: 0, ended: false }
+    }
+
+    /// Reads the next message: a mark, the length of its metadata, the metadata, its body.
+    fn message(&mut self) -> io::Result<()> {
+        (self.ready, self.at) = (Vec::new(), 0);
+        let Some(mut word) = self.word()? else {
+            self.ended = true;
+            return Ok(());
+        };
+        if word == CONTINUED {
+            self.ready.extend(word);
+            word = self.word()?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        }
+        self.ready.extend(word);
+        let length = usize::try_from(i32::from_le_bytes(word)).map_err(|_| broken("a length is negative"))?;
+        if length == 0 {
+            self.ended = true;
+            return Ok(());
+        }
+        let mut metadata = self.bytes(length)?;
+        let message = root_as_message(&metadata).map_err(|error| broken(&error.to_string()))?;
+        let body = usize::try_from(message.bodyLength()).map_err(|_| broken("a length is negative"))?;
+        let packed = is_packed_with_zstd(&metadata)?;
+        let mut body = self.bytes(body)?;
+        if packed {
+            unpack(&mut metadata, &mut body)?;
+        }
+        self.ready.append(&mut metadata);
+        self.ready.append(&mut body);
+        Ok(())
+    }
+
+    fn word(&mut self) -> io::Result<Option<[u8; 4]>> {
+        let mut word = [0; 4];
+        match self.input.read(&mut word[..1])? {
+            0 => Ok(None),
+            _ => self.input.read_exact(&mut word[1..]).map(|()| Some(word)),
+        }
+    }
+
+    fn bytes(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        if length > MESSAGE_BYTES {
+            let most = MESSAGE_BYTES >> 20;
+            return Err(broken(&format!("a batch is larger than {most} MiB; write it in smaller batches")));
+        }
+        let mut bytes = Vec::new();
+        (&mut self.input).take(length as u64).read_to_end(&mut bytes)?;
+        if bytes.len() == length { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+}
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.ready.len() && !self.ended {
+            self.message()?;
+        }
+        let length = buffer.len().min(self.ready.len() - self.at);
+        buffer[..length].copy_from_slice(&self.ready[self.at..self.at + length]);
+        self.at += length;
+        Ok(length)
+    }
+}
+
+fn broken(text: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+fn batch_of<'message>(message: &Message<'message>) -> Option<RecordBatch<'message>> {
+    match message.header_type() {
+        MessageHeader::RecordBatch => message.header_as_record_batch(),
+        MessageHeader::DictionaryBatch => message.header_as_dictionary_batch()?.data(),
+        _ => None,
+    }
+}
+
+/// Whether a message's buffers are packed with zstd. Before version 1.0 Arrow had another way to say that they are
+/// packed, which parsers take for values.
+fn is_packed_with_zstd(metadata: &[u8]) -> io::Result<bool> {
+    const EXPERIMENTAL: &str = "ARROW:experimental_compression";
+    let message = root_as_message(metadata).map_err(|error| broken(&error.to_string()))?;
+    let experimental = |pair: KeyValue<'_>| pair.key() == Some(EXPERIMENTAL);
+    if message.custom_metadata().is_some_and(|pairs| pairs.iter().any(experimental)) {
+        return Err(broken("it is packed as Arrow did before version 1.0; read and write it with a newer version"));
+    }
+    let compression = batch_of(&message).and_then(|batch| batch.compression());
+    Ok(compression.is_some_and(|compression| compression.codec() == CompressionType::ZSTD))
+}
+
+/// Unpacks a message's buffers, and puts their new places into its metadata. A buffer begins with the length
+/// of its values; -1 says that they follow as they are, which any reader takes.
+fn unpack(metadata: &mut [u8], body: &mut Vec<u8>) -> io::Result<()> {
+    const AS_IT_IS: i64 = -1;
+    let (places, length_at) = {
+        let message = root_as_message(metadata).map_err(|error| broken(&error.to_string()))?;
+        let buffers =
+            batch_of(&message).and_then(|batch| batch.buffers()).ok_or_else(|| broken("a batch has no buffers"))?;
+        let places: Vec<(usize, i64, i64)> =
+            buffers.iter().map(|buffer| (place_of(metadata, &buffer.0), buffer.offset(), buffer.length())).collect();
+        let field = message._tab.vtable().get(Message::VT_BODYLENGTH);
+        (places, message._tab.loc() + usize::from(field))
+    };
+    let mut unpacked = Vec::new();
+    for (place, offset, length) in places {
+        let range = usize::try_from(offset).ok().zip(usize::try_from(length).ok());
+        let range = range.and_then(|(offset, length)| Some(offset..offset.checked_add(length)?));
+        let buffer =
+            range.and_then(|range| body.get(range)).ok_or_else(|| broken("a buffer is outside of its body"))?;
+        let begin = unpacked.len();
+        if let Some((prefix, packed)) = buffer.split_first_chunk::<8>() {
+            let values = i64::from_le_bytes(*prefix);
+            unpacked.extend(AS_IT_IS.to_le_bytes());
+            if values == AS_IT_IS {
+                unpacked.extend_from_slice(packed);
+            } else {
+                let size = usize::try_from(values).map_err(|_| broken("a length is negative"))?;
+                if unpacked.len().saturating_add(size) > MESSAGE_BYTES {
+                    return Err(broken("a batch is too large when it is unpacked; write it in smaller batches"));
+                }
+                let values = codec::unzstd(packed, size)?;
+                if values.len() != size {
+                    return Err(broken("a buffer has another length than it says"));
+                }
+                unpacked.extend(values);
+            }
+        }
+        let length = unpacked.len() - begin;
+        // Buffers begin at multiples of eight.
+        unpacked.resize(unpacked.len().next_multiple_of(8), 0);
+        put(metadata, place, begin)?;
+        put(metadata, place + 8, length)?;
+    }
+    put(metadata, length_at, unpacked.len())?;
+    *body = unpacked;
+    Ok(())
+}
+
+/// Where a part of the metadata is in it.
+fn place_of(metadata: &[u8], part: &[u8]) -> usize {
+    part.as_ptr().addr() - metadata.as_ptr().addr()
+}
+
+fn put(metadata: &mut [u8], at: usize, number: usize) -> io::Result<()> {
+    let number = i64::try_from(number).map_err(|_| broken("a length is too large"))?;
+    let place = metadata.get_mut(at..at + 8).ok_or_else(|| broken("a length is outside of its message"))?;
+    place.copy_from_slice(&number.to_le_bytes());
+    Ok(())
+}

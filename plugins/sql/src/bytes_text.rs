@@ -1,0 +1,58 @@
+//! Bytes as text: standard base64, with its padding or without; PostgreSQL's `\x…` is read, too.
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The bytes of a text; `None` if it is neither base64 nor `\x` and hexadecimal digits.
+pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
+    match text.strip_prefix("\\x") {
+        Some(digits) => hex(digits.as_bytes()),
+        None => BASE64.decode(text).ok(),
+    }
+}
+
+/// Bytes as base64 with padding.
+pub(crate) fn encode(bytes: &[u8]) -> String {
+    BASE64.encode(bytes)
+}
+
+fn hex(digits: &[u8]) -> Option<Vec<u8>> {
+    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let pairs = digits.chunks(2).map(|pair| match pair {
+        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+        _ => None,
+    });
+    pairs.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn texts_are_bytes_or_nothing() {
+        assert_eq!(decode("3q0="), Some(vec![0xde, 0xad]));
+        assert_eq!(decode("3q0"), Some(vec![0xde, 0xad]));
+        assert_eq!(decode("\\xDEad"), Some(vec![0xde, 0xad]));
+        assert_eq!(decode(""), Some(Vec::new()));
+        for text in ["3q0=x", "3q1=", "3", "====", "3q 0", "\\xd", "\\xzz", "3q_-", "ü", "3q0=\n"] {
+            assert_eq!(decode(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_come_back(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let text = encode(&bytes);
+            prop_assert_eq!(decode(&text), Some(bytes.clone()));
+            prop_assert_eq!(decode(text.trim_end_matches('=')), Some(bytes));
+        }
+    }
+}

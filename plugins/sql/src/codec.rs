@@ -1,0 +1,51 @@
+//! Codecs in Rust alone, for what the guest's compiler cannot build: zstd and Brotli.
+
+use std::io::{self, Read};
+
+/// The content of zstd frames, at most this number of bytes.
+pub(crate) fn unzstd(mut packed: &[u8], most: usize) -> io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    // Frames may follow each other.
+    while !packed.is_empty() {
+        let frame = ruzstd::decoding::StreamingDecoder::new(&mut packed);
+        let frame = frame.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+        read_all(frame, most - all.len(), &mut all)?;
+    }
+    Ok(all)
+}
+
+/// The content of a Brotli stream, at most this number of bytes.
+pub(crate) fn unbrotli(packed: &[u8], most: usize) -> io::Result<Vec<u8>> {
+    const BUFFER_BYTES: usize = 4 << 10;
+    let mut all = Vec::new();
+    read_all(brotli_decompressor::Decompressor::new(packed, BUFFER_BYTES), most, &mut all)?;
+    Ok(all)
+}
+
+fn read_all(input: impl Read, most: usize, all: &mut Vec<u8>) -> io::Result<()> {
+    let before = all.len();
+    input.take(most as u64 + 1).read_to_end(all)?;
+    if all.len() - before > most {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("more than {most} bytes when it is unpacked")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_unpacked_within_bounds() {
+        // `printf 'owl owl owl' | zstd -c`, as one raw block of a frame.
+        let frame = [
+            0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x0b, 0x59, 0x00, 0x00, b'o', b'w', b'l', b' ', b'o', b'w', b'l', b' ', b'o',
+            b'w', b'l',
+        ];
+        assert_eq!(unzstd(&frame, 11).expect("a frame"), b"owl owl owl");
+        assert_eq!(unzstd(&[frame, frame].concat(), 22).expect("two frames").len(), 22);
+        assert!(unzstd(&frame, 10).is_err());
+        assert!(unzstd(&frame[..12], 11).is_err());
+        assert!(unzstd(b"owl", 11).is_err() && unbrotli(b"\xff\xff\xff", 11).is_err());
+    }
+}

@@ -1,0 +1,157 @@
+//! Numbers as text: their digits, and whether a narrower type keeps them.
+
+/// The digits of a number without zeros at their ends, its power of ten, its sign; `0` has no digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Digits {
+    negative: bool,
+    digits: String,
+    /// The power of ten of the last digit.
+    exponent: i64,
+}
+
+impl Digits {
+    /// A number such as `-12.50e3`; `None` for any other text.
+    pub(crate) fn of(text: &str) -> Option<Self> {
+        let (negative, unsigned) = match text.as_bytes().first()? {
+            b'-' => (true, &text[1..]),
+            b'+' => (false, &text[1..]),
+            _ => (false, text),
+        };
+        let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
+            None => (unsigned, 0),
+        };
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        if whole.len() + fraction.len() == 0 || !plain(whole) || !plain(fraction) {
+            return None;
+        }
+        let all = format!("{whole}{fraction}");
+        let kept = all.trim_end_matches('0');
+        let exponent = i64::from(exponent) - fraction.len() as i64 + (all.len() - kept.len()) as i64;
+        let digits = kept.trim_start_matches('0').to_owned();
+        let exponent = if digits.is_empty() { 0 } else { exponent };
+        Some(Self { negative: negative && !digits.is_empty(), digits, exponent })
+    }
+
+    /// Digits after the point that it needs.
+    pub(crate) fn scale(&self) -> i64 {
+        (-self.exponent).max(0)
+    }
+
+    /// Whether a column with this number of places keeps it; it may be negative in PostgreSQL.
+    pub(crate) fn fits_scale(&self, scale: i64) -> bool {
+        self.digits.is_empty() || self.exponent >= -scale
+    }
+
+    /// Digits before the point that it needs.
+    pub(crate) fn whole_digits(&self) -> i64 {
+        (self.digits.len() as i64 + self.exponent).max(0)
+    }
+
+    /// A whole number of 128 bits.
+    pub(crate) fn integer(&self) -> Option<i128> {
+        if self.exponent < 0 || self.whole_digits() > 38 {
+            return None;
+        }
+        self.plain().parse().ok()
+    }
+
+    /// Without an exponent. Only for numbers whose digits are bounded.
+    pub(crate) fn plain(&self) -> String {
+        let sign = if self.negative { "-" } else { "" };
+        if self.digits.is_empty() {
+            return "0".to_owned();
+        }
+        if self.exponent >= 0 {
+            return format!("{sign}{}{}", self.digits, "0".repeat(usize::try_from(self.exponent).unwrap_or(0)));
+        }
+        let scale = usize::try_from(self.scale()).unwrap_or(0);
+        let padded = format!("{:0>width$}", self.digits, width = scale + 1);
+        let (whole, fraction) = padded.split_at(padded.len() - scale);
+        format!("{sign}{whole}.{fraction}")
+    }
+
+    /// The double that gives the same digits back, by its shortest form or with as many digits.
+    pub(crate) fn double(&self, text: &str) -> Option<f64> {
+        let float: f64 = text.parse().ok().filter(|float: &f64| float.is_finite())?;
+        self.comes_back(&format!("{float:e}"), |places| format!("{float:.places$e}")).then_some(float)
+    }
+
+    /// The same for 32 bits.
+    pub(crate) fn single(&self, text: &str) -> Option<f32> {
+        let float: f32 = text.parse().ok().filter(|float: &f32| float.is_finite())?;
+        self.comes_back(&format!("{float:e}"), |places| format!("{float:.places$e}")).then_some(float)
+    }
+
+    fn comes_back(&self, shortest: &str, with_places: impl Fn(usize) -> String) -> bool {
+        // Python's `%.17g` and C's `%.18e` print more digits than are needed; they are the double's own.
+        let exact = (16..=1_100).contains(&self.digits.len());
+        Self::of(shortest).as_ref() == Some(self)
+            || exact && Self::of(&with_places(self.digits.len() - 1)).as_ref() == Some(self)
+            || exact && Self::of(&with_places(self.digits.len())).as_ref() == Some(self)
+    }
+}
+
+/// Digits, and a point among them; no zeros before them, no sign of zero.
+pub(crate) fn is_plain(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let zero = text.starts_with('-') && digits.bytes().all(|byte| matches!(byte, b'0' | b'.'));
+    plain(whole) && plain(fraction) && (whole == "0" || !whole.starts_with('0')) && !zero
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn digits_are_all_that_counts() {
+        let of = |text: &str| Digits::of(text).expect(text);
+        assert_eq!(of("1.50"), of("15e-1"));
+        assert_eq!(of("-0"), of("0.00"));
+        assert_eq!((of("12.50").scale(), of("12.50").whole_digits()), (1, 2));
+        assert_eq!((of("0.05").scale(), of("0.05").whole_digits()), (2, 0));
+        assert_eq!((of("1e3").scale(), of("1e3").whole_digits(), of("1e3").integer()), (0, 4, Some(1000)));
+        assert_eq!((of("-5.0").integer(), of("5.5").integer()), (Some(-5), None));
+        assert_eq!(
+            (of("0.05").plain(), of("-12e2").plain(), of("1.50").plain()),
+            ("0.05".into(), "-1200".into(), "1.5".into())
+        );
+        for text in ["", "-", ".", "e5", "1e", "1_0", "0x1", "1.2.3", " 1", "1e99999999999"] {
+            assert_eq!(Digits::of(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn doubles_keep_digits_or_are_none() {
+        let double = |text: &str| Digits::of(text).and_then(|digits| digits.double(text));
+        for text in ["0.1", "0.30000000000000004", "9007199254740992", "1e22", "0.10000000000000001", "5e-324"] {
+            assert!(double(text).is_some(), "{text}");
+        }
+        assert!(double("0.10000000000000000555").is_some());
+        for text in ["9007199254740993", "0.1234567890123456789", "1e400", "12345678901234567890123"] {
+            assert_eq!(double(text), None, "{text}");
+        }
+        let single = |text: &str| Digits::of(text).and_then(|digits| digits.single(text));
+        assert!(single("0.1").is_some() && single("16777216").is_some());
+        assert!(single("16777217").is_none() && single("0.123456789").is_none() && single("1e39").is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn every_double_keeps_its_own_digits(float in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL) {
+            for text in [format!("{float}"), format!("{float:e}"), format!("{float:.16e}"), format!("{float:.20e}")] {
+                prop_assert_eq!(Digits::of(&text).and_then(|digits| digits.double(&text)), Some(float), "{}", text);
+            }
+        }
+
+        #[test]
+        fn plain_digits_are_the_same_number(text in "-?[0-9]{1,20}(\\.[0-9]{1,20})?(e-?[0-9]{1,2})?") {
+            let digits = Digits::of(&text).expect("a number");
+            prop_assert_eq!(Digits::of(&digits.plain()), Some(digits));
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! The type of a column of texts: a number, boolean or date only where printing the value gives every text of
+//! the column back. Anything else stays text, so that codes such as `00501`, `557E90` and `1.10` are kept.
+
+use crate::Dialect;
+use crate::kind::Kind;
+use crate::moment;
+use crate::number;
+
+/// A way in which all texts of a column are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    Integer,
+    /// Doubles, as a program prints them.
+    Float(Printer),
+    /// Doubles with the same number of places.
+    FloatPlaces(usize),
+    /// Doubles as `d.dde±xx`, with the same number of places.
+    FloatScientific {
+        places: usize,
+        upper: bool,
+    },
+    /// Exact numbers without zeros at their end.
+    Decimal,
+    /// Exact numbers with the same number of places.
+    DecimalPlaces(usize),
+    Boolean(&'static [&'static str; 2]),
+    Date,
+    Timestamp,
+    Instant,
+    Text,
+}
+
+/// How a program prints doubles: their shortest digits, with an exponent beyond some powers of ten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Printer {
+    /// Whole numbers end in `.0`.
+    point: bool,
+    /// Powers of ten outside of these have an exponent.
+    plain: (i32, i32),
+    /// `e` or `E`, with `+` before a positive exponent or without.
+    exponent: (char, bool),
+    /// Least digits of an exponent.
+    digits: usize,
+}
+
+const fn printer(point: bool, plain: (i32, i32), exponent: (char, bool), digits: usize) -> Printer {
+    Printer { point, plain, exponent, digits }
+}
+
+/// An exponent wherever it makes the text shorter.
+const SHORTER: (i32, i32) = (0, -1);
+/// The printers of programs that write CSV.
+const PRINTERS: [Printer; 16] = [
+    // Rust's `Display`, which has no exponents.
+    printer(false, (i32::MIN, i32::MAX), ('e', false), 1),
+    // Rust's `Debug`, serde_json, arrow-rs, Polars.
+    printer(true, (-5, 15), ('e', false), 1),
+    printer(true, (-4, 15), ('e', false), 1),
+    // Python, pandas, pyarrow, DuckDB.
+    printer(true, (-4, 15), ('e', true), 2),
+    // PostgreSQL; C's `%.17g` and shorter ones.
+    printer(false, (-4, 14), ('e', true), 2),
+    printer(false, (-4, 16), ('e', true), 2),
+    printer(false, (-4, 5), ('e', true), 2),
+    printer(true, (-4, 14), ('e', true), 2),
+    printer(true, (-4, 16), ('e', true), 2),
+    // JavaScript, Go.
+    printer(false, (-6, 20), ('e', true), 1),
+    printer(false, (-4, 20), ('e', true), 2),
+    // Java.
+    printer(true, (-3, 6), ('E', false), 1),
+    // .NET, spreadsheets.
+    printer(false, (-5, 14), ('E', true), 2),
+    printer(false, (-4, 10), ('E', true), 2),
+    // R.
+    printer(false, SHORTER, ('e', true), 2),
+    // MySQL.
+    printer(false, (-15, 14), ('e', false), 1),
+];
+
+const BOOLEANS: [[&str; 2]; 3] = [["true", "false"], ["TRUE", "FALSE"], ["True", "False"]];
+
+/// The style of all of these texts, of which nulls are left out.
+pub(crate) fn of_texts<'text>(texts: impl Iterator<Item = &'text str>, dialect: Dialect) -> Style {
+    let mut left: Option<Vec<Style>> = None;
+    let (mut numbers, mut words) = (false, false);
+    for text in texts {
+        if is_word(text) {
+            words = true;
+            if !takes_word(dialect, text) {
+                return Style::Text;
+            }
+            continue;
+        }
+        numbers = true;
+        let styles = left.get_or_insert_with(|| candidates(text));
+        styles.retain(|style| style.is_of(text));
+        if styles.is_empty() {
+            return Style::Text;
+        }
+    }
+    // Words alone may be names.
+    let fits = |style: &Style| !words || numbers && matches!(style.kind(), Kind::Float);
+    let mut left = left.unwrap_or_default().into_iter();
+    let first = left.next();
+    first.into_iter().chain(left).find(fits).unwrap_or(Style::Text)
+}
+
+/// What the number of places of a column's first text permits.
+fn candidates(first: &str) -> Vec<Style> {
+    let places = places(first);
+    let mut styles = vec![Style::Integer];
+    styles.extend(PRINTERS.map(Style::Float));
+    if let Some(places) = places {
+        styles.push(Style::FloatPlaces(places));
+        styles.push(Style::FloatScientific { places, upper: false });
+        styles.push(Style::FloatScientific { places, upper: true });
+    }
+    styles.push(Style::Decimal);
+    styles.extend(places.map(Style::DecimalPlaces));
+    styles.extend(BOOLEANS.iter().map(Style::Boolean));
+    styles.extend([Style::Date, Style::Timestamp, Style::Instant]);
+    styles
+}
+
+/// Digits after the point.
+fn places(text: &str) -> Option<usize> {
+    let fraction = text.split_once('.')?.1;
+    Some(fraction.bytes().take_while(u8::is_ascii_digit).count()).filter(|places| (1..=40).contains(places))
+}
+
+/// NaN and the infinities.
+pub(crate) fn is_word(text: &str) -> bool {
+    matches!(text, "NaN" | "Infinity" | "-Infinity")
+}
+
+/// SQLite stores NaN as null, MySQL has neither.
+pub(crate) fn takes_word(dialect: Dialect, word: &str) -> bool {
+    match dialect {
+        Dialect::Postgres => true,
+        Dialect::Sqlite => word != "NaN",
+        Dialect::Mysql => false,
+    }
+}
+
+impl Style {
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self::Integer => Kind::Integer,
+            Self::Float(_) | Self::FloatPlaces(_) | Self::FloatScientific { .. } => Kind::Float,
+            Self::Decimal | Self::DecimalPlaces(_) => Kind::Decimal,
+            Self::Boolean(_) => Kind::Boolean,
+            Self::Date => Kind::Date,
+            Self::Timestamp => Kind::Timestamp,
+            Self::Instant => Kind::Instant,
+            Self::Text => Kind::Text,
+        }
+    }
+
+    /// Whether the value that a text stands for is printed as this text.
+    pub(crate) fn is_of(self, text: &str) -> bool {
+        match self {
+            Self::Integer => text.parse::<i64>().is_ok_and(|number| number.to_string() == text),
+            Self::Float(printer) => float(text).is_some_and(|float| printer.print(float) == text),
+            Self::FloatPlaces(places) => float(text).is_some_and(|float| format!("{float:.places$}") == text),
+            Self::FloatScientific { places, upper } => {
+                float(text).is_some_and(|float| scientific(float, places, upper) == text)
+            }
+            Self::Decimal => number::is_plain(text) && !(text.contains('.') && text.ends_with('0')),
+            Self::DecimalPlaces(wanted) => number::is_plain(text) && places(text) == Some(wanted),
+            Self::Boolean(words) => words.contains(&text),
+            Self::Date => moment::date(text).is_some(),
+            Self::Timestamp => moment::timestamp(text).is_some_and(|moment| moment.offset_minutes.is_none()),
+            Self::Instant => moment::timestamp(text).is_some_and(|moment| moment.offset_minutes.is_some()),
+            Self::Text => true,
+        }
+    }
+}
+
+/// A finite double from digits.
+fn float(text: &str) -> Option<f64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let first = digits.bytes().next()?;
+    first.is_ascii_digit().then(|| text.parse().ok()).flatten().filter(|float: &f64| float.is_finite())
+}
+
+/// As C's `%.*e` prints it.
+fn scientific(float: f64, places: usize, upper: bool) -> String {
+    let text = format!("{float:.places$e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
+    format!("{mantissa}{}{sign}{digits:0>2}", if upper { 'E' } else { 'e' })
+}
+
+impl Printer {
+    fn print(self, float: f64) -> String {
+        let shortest = format!("{float:e}");
+        let (mantissa, exponent) = shortest.split_once('e').unwrap_or((&shortest, "0"));
+        let power: i32 = exponent.parse().unwrap_or_default();
+        let (letter, plus) = self.exponent;
+        let sign = if power < 0 {
+            "-"
+        } else if plus {
+            "+"
+        } else {
+            ""
+        };
+        let point = if letter == 'E' && self.point && !mantissa.contains('.') { ".0" } else { "" };
+        let with_exponent = format!("{mantissa}{point}{letter}{sign}{:0>1$}", power.unsigned_abs(), self.digits);
+        let plain = || {
+            let plain = format!("{float}");
+            if self.point && !plain.contains('.') { plain + ".0" } else { plain }
+        };
+        match self.plain {
+            SHORTER => Some(plain()).filter(|plain| plain.len() <= with_exponent.len()).unwrap_or(with_exponent),
+            (low, high) if (low..=high).contains(&power) => plain(),
+            _ => with_exponent,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn kind(texts: &[&str]) -> Kind {
+        of_texts(texts.iter().copied(), Dialect::Postgres).kind()
+    }
+
+    #[test]
+    fn texts_are_numbers_where_they_come_back() {
+        for (texts, wanted) in [
+            (&["1", "-20", "0"][..], Kind::Integer),
+            (&["1", "2.5"], Kind::Float),
+            (&["1.0", "2.5", "1e+16"], Kind::Float),
+            (&["10.5", "9.25", "0.30000000000000004"], Kind::Float),
+            (&["1.50", "2.00", "-0.25"], Kind::Float),
+            (&["1e-07", "0.5"], Kind::Float),
+            (&["1.0E10", "2.5E-5"], Kind::Float),
+            (&["1.234560e+00", "-9.100000e-12"], Kind::Float),
+            (&["1e16", "0.1"], Kind::Float),
+            (&["0.1", "NaN", "-Infinity"], Kind::Float),
+            (&["NaN", "NaN"], Kind::Text),
+            (&["NaN", "abc"], Kind::Text),
+            (&["1", "NaN"], Kind::Float),
+            (&["1.1", "1.10"], Kind::Text),
+            (&["1", "1.0"], Kind::Text),
+            (&["1.50", "2"], Kind::Text),
+            (&["557E90", "314659", "12E12"], Kind::Text),
+            (&["557e90"], Kind::Text),
+            (&["1e5", "3e7"], Kind::Text),
+            (&["1E5"], Kind::Text),
+            (&["00501"], Kind::Text),
+            (&["-0"], Kind::Float),
+            (&["-0", "9223372036854775808"], Kind::Text),
+            (&["+1"], Kind::Text),
+            (&["1_000"], Kind::Text),
+            (&["0x1F"], Kind::Text),
+            (&[" 1"], Kind::Text),
+            (&["1 "], Kind::Text),
+            (&["."], Kind::Text),
+            (&[".5"], Kind::Text),
+            (&["5."], Kind::Text),
+            (&["1,5"], Kind::Text),
+            (&["٣"], Kind::Text),
+            (&["inf"], Kind::Text),
+            (&["nan", "1.5"], Kind::Text),
+            (&["1e400"], Kind::Text),
+            (&["9223372036854775807"], Kind::Integer),
+            (&["9223372036854775809"], Kind::Decimal),
+            (&["9007199254740993", "0.5"], Kind::Decimal),
+            (&["1", "12345678.1234567890123"], Kind::Decimal),
+            (&["12345678901234567.10", "0.25"], Kind::Decimal),
+            (&["1e3", "12345678901234567890"], Kind::Text),
+            (&[], Kind::Text),
+        ] {
+            assert_eq!(kind(texts), wanted, "{texts:?}");
+        }
+    }
+
+    #[test]
+    fn other_texts_are_what_they_look_like_all_of_them() {
+        for (texts, wanted) in [
+            (&["true", "false"][..], Kind::Boolean),
+            (&["true", "FALSE"], Kind::Text),
+            (&["true", "1"], Kind::Text),
+            (&["2013-02-08", "+15000-12-31", "-0043-03-15"], Kind::Date),
+            (&["2013-02-30"], Kind::Text),
+            (&["2013-02-08 11:00:00", "2013-02-08T11:00:00.5"], Kind::Timestamp),
+            (&["2013-02-08T11:00:00.1234567"], Kind::Text),
+            (&["2013-02-08T11:00:60"], Kind::Text),
+            (&["2013-02-08T11:00:00Z", "2013-02-08T11:00:00+01:00"], Kind::Instant),
+            (&["2013-02-08T11:00:00Z", "2013-02-08T11:00:00"], Kind::Text),
+            (&["1", "x"], Kind::Text),
+        ] {
+            assert_eq!(kind(texts), wanted, "{texts:?}");
+        }
+        let in_sqlite = |texts: &[&str]| of_texts(texts.iter().copied(), Dialect::Sqlite).kind();
+        assert_eq!(in_sqlite(&["0.5", "NaN"]), Kind::Text);
+        assert_eq!(in_sqlite(&["0.5", "Infinity"]), Kind::Float);
+    }
+
+    proptest! {
+        /// Whatever printer wrote a column of doubles, it is one.
+        #[test]
+        fn printed_doubles_are_doubles(floats in proptest::collection::vec(proptest::num::f64::NORMAL, 1..5), at in 0..PRINTERS.len()) {
+            let texts: Vec<String> = floats.iter().map(|float| PRINTERS[at].print(*float)).collect();
+            let kind = of_texts(texts.iter().map(String::as_str), Dialect::Postgres).kind();
+            let whole = texts.iter().all(|text| !text.contains(['.', 'e', 'E']));
+            prop_assert!(kind == Kind::Float || whole && kind != Kind::Text, "{:?} {:?}", texts, kind);
+        }
+
+        /// Two texts that differ do not become one number.
+        #[test]
+        fn different_texts_stay_different(one in "-?[0-9]{1,3}(\\.[0-9]{0,3})?([eE][+-]?[0-9]{1,2})?", other in "-?[0-9]{1,3}(\\.[0-9]{0,3})?([eE][+-]?[0-9]{1,2})?") {
+            let kind = of_texts([one.as_str(), other.as_str()].into_iter(), Dialect::Postgres).kind();
+            if matches!(kind, Kind::Float | Kind::Integer | Kind::Decimal) && one != other {
+                let values: [f64; 2] = [one.parse().expect("a number"), other.parse().expect("a number")];
+                prop_assert!(values[0] != values[1] || values[0] == 0.0, "{} {} {:?}", one, other, kind);
+            }
+        }
+    }
+}

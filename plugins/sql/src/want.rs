@@ -1,0 +1,624 @@
+//! The value that a table's column takes: each value of a file is kept exactly, or refused with the reason.
+
+use blockyard_sdk::prelude::*;
+use blockyard_sdk::serde_json;
+use blockyard_sdk::sql::{self, Timestamp, Value as SqlValue};
+use serde::de::IgnoredAny;
+
+use crate::Dialect;
+use crate::bytes_text;
+use crate::moment::{self, DAY_MICROS, Moment};
+use crate::ndjson::{Class, class, string};
+use crate::number::Digits;
+use crate::style;
+
+/// A value of a file, before it is known what it is for.
+#[derive(Debug, Clone)]
+pub(crate) enum Datum {
+    /// A field of a CSV.
+    Text { text: String, quoted: bool },
+    /// A JSON value, as its text.
+    Json(String),
+    /// A value whose type the file tells.
+    Typed(SqlValue),
+}
+
+/// The meaning of empty fields of a CSV.
+#[data]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Empty {
+    /// Nothing is null; `""` is an empty text in a column of texts, and null in others.
+    #[default]
+    Quoted,
+    /// Both are null.
+    Nulls,
+    /// Both are an empty text in a column of texts, and null in others.
+    Texts,
+}
+
+/// The values that a column takes, by its type in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Want {
+    Boolean,
+    Integer {
+        low: i128,
+        high: i128,
+    },
+    Single,
+    Double,
+    Decimal {
+        precision: Option<i64>,
+        scale: Option<i64>,
+    },
+    Text {
+        characters: Option<usize>,
+        /// MySQL's `char` drops spaces at the end.
+        trims: bool,
+    },
+    Bytes {
+        exactly: Option<usize>,
+    },
+    Date,
+    Time {
+        places: u32,
+    },
+    Timestamp {
+        places: u32,
+    },
+    Instant {
+        places: u32,
+    },
+    Json,
+    /// A column of SQLite that makes numbers of texts which look like one; `REAL` makes doubles of all numbers.
+    Affinity {
+        real: bool,
+        boolean: bool,
+    },
+    /// A list as JSON, or as the server writes arrays.
+    Array,
+    /// The database decides.
+    Any,
+}
+
+/// A value of the database, or the reason why there is none.
+type Taken = std::result::Result<SqlValue, String>;
+
+impl Want {
+    /// The values of a column with this type, as the database names it.
+    pub(crate) fn of(dialect: Dialect, type_name: &str) -> Self {
+        let name = type_name.trim().to_ascii_lowercase();
+        match dialect {
+            Dialect::Sqlite => Self::of_sqlite(&name),
+            Dialect::Postgres => Self::of_postgres(&name),
+            Dialect::Mysql => Self::of_mysql(&name),
+        }
+    }
+
+    /// By affinity (https://www.sqlite.org/datatype3.html#determination_of_column_affinity).
+    fn of_sqlite(name: &str) -> Self {
+        let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
+        if has(&["int"]) {
+            Self::Affinity { real: false, boolean: false }
+        } else if has(&["char", "clob", "text"]) {
+            Self::Text { characters: None, trims: false }
+        } else if has(&["blob"]) {
+            Self::Bytes { exactly: None }
+        } else if name.is_empty() {
+            Self::Any
+        } else {
+            Self::Affinity { real: has(&["real", "floa", "doub"]), boolean: has(&["bool"]) }
+        }
+    }
+
+    fn of_postgres(name: &str) -> Self {
+        let (word, [first, second]) = parts(name);
+        let places = || first.and_then(|places| places.try_into().ok()).unwrap_or(6);
+        let bits = |bits: u32| Self::Integer { low: -(1 << (bits - 1)), high: (1 << (bits - 1)) - 1 };
+        match word.as_str() {
+            "boolean" => Self::Boolean,
+            "smallint" => bits(16),
+            "integer" => bits(32),
+            "bigint" => bits(64),
+            "oid" => Self::Integer { low: 0, high: u32::MAX.into() },
+            "real" => Self::Single,
+            "double precision" => Self::Double,
+            "numeric" => Self::Decimal { precision: first, scale: first.map(|_| second.unwrap_or(0)) },
+            "text" | "citext" => Self::Text { characters: None, trims: false },
+            "character varying" | "character" => {
+                Self::Text { characters: first.and_then(|length| length.try_into().ok()), trims: false }
+            }
+            "bytea" => Self::Bytes { exactly: None },
+            "date" => Self::Date,
+            "time without time zone" | "time" => Self::Time { places: places() },
+            "timestamp without time zone" | "timestamp" => Self::Timestamp { places: places() },
+            "timestamp with time zone" | "timestamptz" => Self::Instant { places: places() },
+            "json" | "jsonb" => Self::Json,
+            _ if name.ends_with("[]") => Self::Array,
+            _ => Self::Any,
+        }
+    }
+
+    fn of_mysql(name: &str) -> Self {
+        let (word, [first, second]) = parts(name);
+        let (word, unsigned) = word.split_once(' ').map_or((word.as_str(), false), |(word, more)| {
+            (word, more.contains("unsigned") || more.contains("zerofill"))
+        });
+        let length = first.and_then(|length| usize::try_from(length).ok());
+        let places = first.and_then(|places| places.try_into().ok()).unwrap_or(0);
+        let bits = |bits: u32| match unsigned {
+            true => Self::Integer { low: 0, high: (1 << bits) - 1 },
+            false => Self::Integer { low: -(1 << (bits - 1)), high: (1 << (bits - 1)) - 1 },
+        };
+        match word {
+            "tinyint" if first == Some(1) && !unsigned => Self::Boolean,
+            "boolean" => Self::Boolean,
+            "tinyint" => bits(8),
+            "smallint" => bits(16),
+            "mediumint" => bits(24),
+            "int" => bits(32),
+            "bigint" => bits(64),
+            "float" | "double" if second.is_some() => Self::Decimal { precision: first, scale: second },
+            "float" => Self::Single,
+            "double" => Self::Double,
+            "decimal" => Self::Decimal { precision: Some(first.unwrap_or(10)), scale: Some(second.unwrap_or(0)) },
+            "char" | "varchar" => Self::Text { characters: length, trims: word == "char" },
+            "tinytext" | "text" | "mediumtext" | "longtext" => Self::Text { characters: None, trims: false },
+            "binary" => Self::Bytes { exactly: length },
+            "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => Self::Bytes { exactly: None },
+            "date" => Self::Date,
+            "time" => Self::Time { places },
+            "datetime" => Self::Timestamp { places },
+            "timestamp" => Self::Instant { places },
+            "json" => Self::Json,
+            _ => Self::Any,
+        }
+    }
+
+    /// The database's value for a value of a file.
+    pub(crate) fn take(self, dialect: Dialect, empty: Empty, datum: Datum) -> Taken {
+        let taken = match datum {
+            Datum::Text { text, quoted } if text.is_empty() => self.empty(empty, quoted),
+            Datum::Text { text, .. } => self.text(dialect, text)?,
+            Datum::Json(json) => self.json(dialect, json)?,
+            Datum::Typed(value) => self.typed(dialect, value)?,
+        };
+        storable(dialect, taken)
+    }
+
+    fn empty(self, empty: Empty, quoted: bool) -> SqlValue {
+        let is_text = match empty {
+            Empty::Nulls => false,
+            Empty::Quoted => quoted,
+            Empty::Texts => true,
+        };
+        match self {
+            Self::Text { .. } | Self::Any if is_text => SqlValue::Text(String::new()),
+            Self::Bytes { exactly: None } if is_text => SqlValue::Bytes(Vec::new()),
+            _ => SqlValue::Null,
+        }
+    }
+
+    fn json(self, dialect: Dialect, json: String) -> Taken {
+        Ok(match (class(&json), self) {
+            (Class::Null, _) => SqlValue::Null,
+            (_, Self::Json) => SqlValue::Json(json),
+            (Class::String, _) => {
+                let text = string(&json).ok_or("the string is not valid")?;
+                // An empty string is not nothing.
+                if text.is_empty() && matches!(self, Self::Text { .. } | Self::Any | Self::Affinity { .. }) {
+                    SqlValue::Text(text)
+                } else {
+                    self.text(dialect, text)?
+                }
+            }
+            (Class::Boolean, _) => self.typed(dialect, SqlValue::Boolean(json == "true"))?,
+            (Class::Number, _) => self.number(dialect, &json)?,
+            (Class::Nested, Self::Text { .. }) => self.text(dialect, json)?,
+            (Class::Nested, Self::Any | Self::Array | Self::Affinity { .. }) => SqlValue::Json(json),
+            (Class::Nested, _) => return Err(format!("a JSON list or object is not {}", self.singular())),
+        })
+    }
+
+    /// A number whose text is known.
+    fn number(self, dialect: Dialect, text: &str) -> Taken {
+        match self {
+            Self::Text { .. } => self.text(dialect, text.to_owned()),
+            Self::Any => Ok(match (text.parse(), Digits::of(text).and_then(|digits| digits.double(text))) {
+                (Ok(integer), _) if text != "-0" => SqlValue::Integer(integer),
+                (_, Some(float)) => SqlValue::Float(float),
+                _ => SqlValue::Decimal(plain(text)),
+            }),
+            Self::Boolean if dialect == Dialect::Postgres => Err(format!("the number `{text}` is not a boolean")),
+            Self::Bytes { .. } if dialect == Dialect::Sqlite => Self::Any.number(dialect, text),
+            Self::Bytes { .. } | Self::Date | Self::Time { .. } | Self::Timestamp { .. } | Self::Instant { .. } => {
+                Err(format!("the number `{text}` is not {}", self.singular()))
+            }
+            _ => self.text(dialect, text.to_owned()),
+        }
+    }
+
+    fn text(self, dialect: Dialect, text: String) -> Taken {
+        let refused = |text: &str| format!("`{}` is not {}", shown(text), self.singular());
+        let trimmed = text.trim();
+        Ok(match self {
+            Self::Boolean => match boolean(trimmed) {
+                Some(boolean) => SqlValue::Boolean(boolean),
+                None if dialect == Dialect::Mysql => {
+                    Self::Integer { low: -128, high: 127 }.text(dialect, text.clone()).map_err(|_| refused(&text))?
+                }
+                None => return Err(refused(&text)),
+            },
+            Self::Integer { low, high } => {
+                if let Some(integer) =
+                    trimmed.parse().ok().filter(|integer| (low..=high).contains(&i128::from(*integer)))
+                {
+                    return Ok(SqlValue::Integer(integer));
+                }
+                let integer = Digits::of(trimmed).and_then(|digits| digits.integer()).ok_or_else(|| refused(&text))?;
+                if !(low..=high).contains(&integer) {
+                    return Err(format!("`{}` is not between {low} and {high}", shown(&text)));
+                }
+                i64::try_from(integer).map_or_else(|_| SqlValue::Decimal(integer.to_string()), SqlValue::Integer)
+            }
+            Self::Single | Self::Double => self.float(trimmed, &text)?,
+            Self::Decimal { precision, scale } => decimal(dialect, trimmed, precision, scale)?,
+            Self::Text { characters, trims } => {
+                let length = text.chars().count();
+                if let Some(most) = characters.filter(|most| length > *most) {
+                    return Err(format!("a text of {length} characters is longer than the {most} of the column"));
+                }
+                if trims && text.ends_with(' ') {
+                    return Err("the text ends in a space, which `char` drops; `varchar` keeps it".to_owned());
+                }
+                SqlValue::Text(text)
+            }
+            Self::Bytes { .. } => {
+                let bytes = bytes_text::decode(&text).ok_or_else(|| refused(&text))?;
+                self.typed(dialect, SqlValue::Bytes(bytes))?
+            }
+            // The words are the server's own.
+            Self::Date | Self::Timestamp { .. } | Self::Instant { .. } if is_endless(dialect, trimmed) => {
+                SqlValue::Text(trimmed.to_owned())
+            }
+            Self::Date => match (moment::date(trimmed), moment::timestamp(trimmed)) {
+                (Some(days), _) => self.typed(dialect, SqlValue::Date(days))?,
+                (None, Some(Moment { micros, offset_minutes: None })) => {
+                    self.typed(dialect, timestamp(micros, false))?
+                }
+                _ => return Err(refused(&text)),
+            },
+            Self::Time { places } => match moment::time(trimmed) {
+                Some(micros) => {
+                    has_places(micros, places, &text)?;
+                    SqlValue::Time(micros)
+                }
+                None if dialect == Dialect::Mysql && is_interval(trimmed, places) => SqlValue::Text(trimmed.to_owned()),
+                None => return Err(refused(&text)),
+            },
+            Self::Timestamp { .. } | Self::Instant { .. } => {
+                let moment = match (moment::timestamp(trimmed), moment::date(trimmed), self) {
+                    (Some(moment), ..) => moment,
+                    (None, Some(days), Self::Timestamp { .. }) => {
+                        Moment { micros: i64::from(days) * DAY_MICROS, offset_minutes: None }
+                    }
+                    _ => return Err(refused(&text)),
+                };
+                self.typed(dialect, timestamp(moment.micros, moment.offset_minutes.is_some()))?
+            }
+            Self::Json => SqlValue::Json(text),
+            Self::Affinity { real, boolean } => self::affinity(text, real, boolean)?,
+            Self::Array if text.starts_with('[') && serde_json::from_str::<IgnoredAny>(&text).is_ok() => {
+                SqlValue::Json(text)
+            }
+            Self::Array | Self::Any => SqlValue::Text(text),
+        })
+    }
+
+    fn float(self, trimmed: &str, text: &str) -> Taken {
+        if let Some(word) = float_word(trimmed) {
+            return Ok(SqlValue::Float(word));
+        }
+        // A double keeps that many digits, whichever they are.
+        const KEPT_DIGITS: usize = 15;
+        let plain = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
+        if self == Self::Double
+            && trimmed.len() <= KEPT_DIGITS
+            && trimmed.bytes().all(plain)
+            && let Ok(float) = trimmed.parse()
+        {
+            return Ok(SqlValue::Float(float));
+        }
+        let digits = Digits::of(trimmed).ok_or_else(|| format!("`{}` is not {}", shown(text), self.singular()))?;
+        let float = match self {
+            Self::Single => digits.single(trimmed).map(f64::from),
+            _ => digits.double(trimmed),
+        };
+        float.map(SqlValue::Float).ok_or_else(|| too_many_digits(text))
+    }
+
+    fn typed(self, dialect: Dialect, value: SqlValue) -> Taken {
+        Ok(match (self, value) {
+            (_, SqlValue::Null) => SqlValue::Null,
+            (Self::Json, SqlValue::Text(text)) => SqlValue::Json(text),
+            (_, SqlValue::Text(text)) if text.is_empty() => SqlValue::Text(text),
+            (_, SqlValue::Text(text)) => self.text(dialect, text)?,
+            (Self::Any | Self::Array, value) => value,
+            (Self::Integer { .. } | Self::Affinity { .. }, SqlValue::Boolean(value)) => SqlValue::Boolean(value),
+            (Self::Text { .. }, SqlValue::Float(float)) => self.text(dialect, float_text(float))?,
+            (Self::Text { .. }, SqlValue::Bytes(bytes)) => SqlValue::Bytes(bytes),
+            (Self::Text { .. }, value) => self.text(dialect, as_text(&value))?,
+            (Self::Single | Self::Double, SqlValue::Float(float)) => {
+                #[allow(clippy::cast_possible_truncation, reason = "compared with the value below")]
+                let single = f64::from(float as f32);
+                if self == Self::Single && float.is_finite() && single.to_bits() != float.to_bits() {
+                    return self.float(&float.to_string(), &float.to_string());
+                }
+                SqlValue::Float(float)
+            }
+            (Self::Affinity { .. }, value @ (SqlValue::Float(_) | SqlValue::Bytes(_))) => value,
+            (Self::Boolean | Self::Integer { .. } | Self::Single | Self::Double | Self::Decimal { .. }, value)
+            | (Self::Affinity { .. }, value @ (SqlValue::Integer(_) | SqlValue::Decimal(_))) => match &value {
+                SqlValue::Boolean(_) if self == Self::Boolean => value,
+                SqlValue::Integer(_) | SqlValue::Float(_) | SqlValue::Decimal(_) => {
+                    self.number(dialect, &as_text(&value))?
+                }
+                _ => return Err(self.refuses(&value)),
+            },
+            (Self::Bytes { exactly }, SqlValue::Bytes(bytes)) => match exactly {
+                Some(length) if length != bytes.len() => {
+                    return Err(format!("{} bytes are not the {length} of the column", bytes.len()));
+                }
+                _ => SqlValue::Bytes(bytes),
+            },
+            (Self::Date, SqlValue::Date(days)) => {
+                has_year(dialect, days)?;
+                SqlValue::Date(days)
+            }
+            (Self::Date, SqlValue::Timestamp(at)) if at.offset_minutes.is_none() && at.micros % DAY_MICROS == 0 => {
+                let days = i32::try_from(at.micros / DAY_MICROS).map_err(|_| "the day is out of range".to_owned())?;
+                has_year(dialect, days)?;
+                SqlValue::Date(days)
+            }
+            (Self::Time { places }, SqlValue::Time(micros)) => {
+                if !(0..=DAY_MICROS).contains(&micros) {
+                    return Err("the time is not within a day".to_owned());
+                }
+                has_places(micros, places, &as_text(&SqlValue::Time(micros)))?;
+                SqlValue::Time(micros)
+            }
+            (Self::Timestamp { places }, SqlValue::Date(days)) => {
+                Self::Timestamp { places }.typed(dialect, timestamp(i64::from(days) * DAY_MICROS, false))?
+            }
+            (Self::Timestamp { places } | Self::Instant { places }, SqlValue::Timestamp(at)) => {
+                self.has_zone(dialect, at.offset_minutes.is_some())?;
+                has_places(at.micros, places, &as_text(&SqlValue::Timestamp(at)))?;
+                let days = i32::try_from(at.micros.div_euclid(DAY_MICROS));
+                has_year(dialect, days.map_err(|_| "the timestamp is out of range".to_owned())?)?;
+                timestamp(at.micros, matches!(self, Self::Instant { .. }))
+            }
+            (Self::Json, value @ (SqlValue::Json(_) | SqlValue::Integer(_) | SqlValue::Boolean(_))) => value,
+            (Self::Json, SqlValue::Float(float)) if float.is_finite() => SqlValue::Float(float),
+            // SQLite stores values of any type in any column.
+            (_, value) if dialect == Dialect::Sqlite => value,
+            (_, value) => return Err(self.refuses(&value)),
+        })
+    }
+
+    /// MySQL's `datetime` has the times of UTC here, which the book says.
+    fn has_zone(self, dialect: Dialect, zone: bool) -> std::result::Result<(), String> {
+        match (self, zone) {
+            (Self::Timestamp { .. }, true) if dialect == Dialect::Postgres => {
+                Err("the timestamp has a zone, and the column has none; `timestamptz` keeps it".to_owned())
+            }
+            (Self::Instant { .. }, false) if dialect == Dialect::Postgres => {
+                Err("the timestamp has no zone, and the column wants one; write `Z` or an offset after it".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn refuses(self, value: &SqlValue) -> String {
+        format!("{} is not {}", named(value), self.singular())
+    }
+
+    fn singular(self) -> &'static str {
+        match self {
+            Self::Boolean => "a boolean",
+            Self::Integer { .. } => "a whole number",
+            Self::Single | Self::Double | Self::Decimal { .. } | Self::Affinity { .. } => "a number",
+            Self::Text { .. } => "a text",
+            Self::Bytes { .. } => "base64, which bytes are written as",
+            Self::Date => "a date (`YYYY-MM-DD`)",
+            Self::Time { .. } => "a time of a day (`HH:MM:SS`)",
+            Self::Timestamp { .. } => "a timestamp (`YYYY-MM-DDTHH:MM:SS`, at most microseconds)",
+            Self::Instant { .. } => "a timestamp with a zone (`YYYY-MM-DDTHH:MM:SSZ`, at most microseconds)",
+            Self::Json => "JSON",
+            Self::Array => "a JSON list or an array",
+            Self::Any => "a value of the column's type",
+        }
+    }
+}
+
+/// The name of a type, and the numbers in its parentheses.
+fn parts(name: &str) -> (String, [Option<i64>; 2]) {
+    let Some((before, rest)) = name.split_once('(') else { return (name.to_owned(), [None; 2]) };
+    let (inside, after) = rest.split_once(')').unwrap_or((rest, ""));
+    let mut numbers = inside.split(',').map(|number| number.trim().parse().ok());
+    let word = format!("{} {}", before.trim(), after.trim()).trim().to_owned();
+    (word, [numbers.next().flatten(), numbers.next().flatten()])
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "t" | "yes" | "on" | "1" => Some(true),
+        "false" | "f" | "no" | "off" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// NaN and the infinities, in the spellings that programs have.
+fn float_word(text: &str) -> Option<f64> {
+    match text.to_ascii_lowercase().as_str() {
+        "nan" => Some(f64::NAN),
+        "infinity" | "inf" | "+infinity" | "+inf" => Some(f64::INFINITY),
+        "-infinity" | "-inf" => Some(f64::NEG_INFINITY),
+        _ => None,
+    }
+}
+
+/// The one spelling of a double that is written.
+pub(crate) fn float_text(float: f64) -> String {
+    if float.is_nan() {
+        "NaN".to_owned()
+    } else if float.is_infinite() {
+        if float > 0.0 { "Infinity" } else { "-Infinity" }.to_owned()
+    } else {
+        format!("{float:?}")
+    }
+}
+
+fn decimal(dialect: Dialect, text: &str, precision: Option<i64>, scale: Option<i64>) -> Taken {
+    if let Some(word) = float_word(text) {
+        return match dialect {
+            Dialect::Postgres => Ok(SqlValue::Decimal(float_text(word))),
+            _ => Err(format!("`{text}` is not a number that a decimal can be")),
+        };
+    }
+    let digits = Digits::of(text).ok_or_else(|| format!("`{}` is not a number", shown(text)))?;
+    if let Some(scale) = scale.filter(|scale| !digits.fits_scale(*scale)) {
+        return Err(format!("`{}` has more than the {scale} places of the column", shown(text)));
+    }
+    if let Some(whole) = precision.map(|precision| precision - scale.unwrap_or(0))
+        && digits.whole_digits() > whole
+    {
+        return Err(format!("`{}` has more than the {whole} digits before the point of the column", shown(text)));
+    }
+    Ok(SqlValue::Decimal(plain(text)))
+}
+
+/// Powers of ten up to which a number is written without an exponent.
+const PLAIN_DIGITS: i64 = 2_000;
+
+/// A number without an exponent, with the places that it has.
+fn plain(text: &str) -> String {
+    match Digits::of(text) {
+        Some(digits) if text.contains(['e', 'E']) && digits.whole_digits().max(digits.scale()) <= PLAIN_DIGITS => {
+            digits.plain()
+        }
+        _ => text.strip_prefix('+').unwrap_or(text).to_owned(),
+    }
+}
+
+/// A text in a column of SQLite that makes numbers of texts.
+fn affinity(text: String, real: bool, is_boolean: bool) -> Taken {
+    if is_boolean && let Some(boolean) = boolean(&text).filter(|_| !text.bytes().all(|byte| byte.is_ascii_digit())) {
+        return Ok(SqlValue::Boolean(boolean));
+    }
+    if real && let Some(word) = float_word(&text) {
+        return Ok(SqlValue::Float(word));
+    }
+    let Some(digits) = Digits::of(text.trim()) else { return Ok(SqlValue::Text(text)) };
+    let double = || digits.double(text.trim()).map(SqlValue::Float).ok_or_else(|| too_many_digits(&text));
+    match digits.integer().and_then(|integer| i64::try_from(integer).ok()) {
+        Some(integer) if !real => Ok(SqlValue::Integer(integer)),
+        _ => double(),
+    }
+}
+
+/// SQLite has no types for dates, times and exact numbers; its texts of them can be compared. NaN and the
+/// infinities are not in every database.
+fn storable(dialect: Dialect, value: SqlValue) -> Taken {
+    Ok(match value {
+        SqlValue::Float(float) if !float.is_finite() && !style::takes_word(dialect, &float_text(float)) => {
+            let database = if dialect == Dialect::Sqlite { "SQLite" } else { "MySQL" };
+            return Err(format!("{database} has no `{}`", float_text(float)));
+        }
+        SqlValue::Date(_)
+        | SqlValue::Time(_)
+        | SqlValue::Timestamp(_)
+        | SqlValue::Uuid(_)
+        | SqlValue::Json(_)
+        | SqlValue::Decimal(_)
+        | SqlValue::Other(_)
+            if dialect == Dialect::Sqlite =>
+        {
+            SqlValue::Text(as_text(&value))
+        }
+        value => value,
+    })
+}
+
+/// PostgreSQL's words for the ends of time.
+fn is_endless(dialect: Dialect, text: &str) -> bool {
+    dialect == Dialect::Postgres && matches!(text, "infinity" | "-infinity")
+}
+
+/// MySQL's `time` beyond a day: `[-]HHH:MM:SS`.
+fn is_interval(text: &str, places: u32) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let Some((hours, rest)) = digits.split_once(':') else { return false };
+    let plain = (2..=3).contains(&hours.len()) && hours.bytes().all(|byte| byte.is_ascii_digit());
+    let micros = moment::time(&format!("00:{rest}")).filter(|_| rest.len() >= 5);
+    plain && micros.is_some_and(|micros| has_places(micros, places, text).is_ok())
+}
+
+/// Whether a fraction of a second is within the places of a column.
+fn has_places(micros: i64, places: u32, text: &str) -> std::result::Result<(), String> {
+    if micros % 10_i64.pow(6 - places.min(6)) == 0 {
+        return Ok(());
+    }
+    Err(format!("`{}` has more than the {places} places of a second of the column", shown(text)))
+}
+
+/// MySQL has the years 0 to 9999, PostgreSQL those from 4713 BC on.
+fn has_year(dialect: Dialect, days: i32) -> std::result::Result<(), String> {
+    let year = moment::year(days);
+    let years = match dialect {
+        Dialect::Mysql => 0..=9_999,
+        Dialect::Postgres => -4_712..=294_276,
+        Dialect::Sqlite => return Ok(()),
+    };
+    if years.contains(&year) { Ok(()) } else { Err(format!("the database has no year {year}")) }
+}
+
+fn timestamp(micros: i64, zone: bool) -> SqlValue {
+    SqlValue::Timestamp(Timestamp { micros, offset_minutes: zone.then_some(0) })
+}
+
+fn too_many_digits(text: &str) -> String {
+    format!("`{}` has more digits than a double keeps", shown(text))
+}
+
+fn named(value: &SqlValue) -> String {
+    match value {
+        SqlValue::Bytes(bytes) => format!("a value of {} bytes", bytes.len()),
+        other => format!("`{}`", shown(&as_text(other))),
+    }
+}
+
+/// The beginning of a value.
+const SHOWN_CHARACTERS: usize = 40;
+
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().take(SHOWN_CHARACTERS).collect()
+}
+
+/// A value as text.
+pub(crate) fn as_text(value: &SqlValue) -> String {
+    match value {
+        SqlValue::Decimal(text)
+        | SqlValue::Text(text)
+        | SqlValue::Uuid(text)
+        | SqlValue::Json(text)
+        | SqlValue::Other((_, text)) => text.clone(),
+        SqlValue::Float(float) => float_text(*float),
+        SqlValue::Date(days) => moment::date_text(i64::from(*days)),
+        SqlValue::Time(micros) => moment::time_text(*micros),
+        SqlValue::Timestamp(at) => moment::timestamp_text(at.micros, at.offset_minutes.is_some()),
+        other => match sql::to_json(other.clone()) {
+            Value::String(text) => text,
+            json => json.to_string(),
+        },
+    }
+}

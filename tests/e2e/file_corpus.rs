@@ -1,0 +1,135 @@
+//! Files of other programs (pyarrow, pandas, Polars, fastparquet, public data sets), with pyarrow and Python as
+//! witnesses of what is in them.
+
+use std::process::Command;
+
+use blockyard_tests::TestYard;
+use serde_json::Value;
+
+const BLOCK: &str = "sql-database/flights";
+/// What makes the files, and says what is in them.
+const WITNESS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/witness/files.py");
+
+#[test]
+fn files_of_other_programs_are_read_as_they_read_them() {
+    let Ok(packages) = std::env::var("BLOCKYARD_TEST_PYARROW") else { return };
+    let yard = TestYard::with_sqlite();
+    let folder = yard.path("corpus");
+    std::fs::create_dir(&folder).expect("a folder");
+    let made = Command::new("python3").arg(WITNESS).arg(&folder).env("PYTHONPATH", packages).output().expect("python3");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let mut wrong = Vec::new();
+    let lines = String::from_utf8(made.stdout).expect("text");
+    for (number, line) in lines.lines().enumerate() {
+        let file: Value = serde_json::from_str(line).expect("JSON");
+        if let Err(reason) = check(&yard, &format!("f{number}"), &file) {
+            wrong.push(format!("{}: {reason}", file["file"]));
+        }
+    }
+    assert!(lines.lines().count() > 50, "{lines}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Loads a file, and compares what the database has with what its witness read.
+fn check(yard: &TestYard, table: &str, file: &Value) -> Result<(), String> {
+    let text = |key: &str| file[key].as_str().expect("a text");
+    let loaded = yard.run(&[
+        "call",
+        BLOCK,
+        "load",
+        "--table",
+        table,
+        "--format",
+        text("format"),
+        "--in",
+        text("file"),
+        "--json",
+    ]);
+    if let Some(refused) = file["refused"].as_str() {
+        return if loaded.code == 1 && loaded.stderr.contains(refused) { Ok(()) } else { Err(loaded.stderr) };
+    }
+    if loaded.code != 0 {
+        return Err(loaded.stderr);
+    }
+    let statement = format!("select * from {table} order by rowid");
+    let found: Vec<Vec<Value>> = if text("format") == "csv" {
+        csv_rows(yard, table, &statement)
+    } else {
+        let out = yard.ok(&["call", BLOCK, "unload", "--statement", &statement, "--format", "ndjson", "--out", "-"]);
+        out.lines().map(|line| members(line).into_iter().map(|(_, value)| value).collect()).collect()
+    };
+    let wanted = file["rows"].as_array().expect("rows");
+    if found.len() != wanted.len() {
+        return Err(format!("{} rows, not {}", found.len(), wanted.len()));
+    }
+    for (row, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+        let wanted = wanted.as_array().expect("a row");
+        for (column, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+            if !same(found, wanted) {
+                return Err(format!("row {} column {}: {found}, not {wanted}", row + 1, column + 1));
+            }
+        }
+        if found.len() != wanted.len() {
+            return Err(format!("{} columns, not {}", found.len(), wanted.len()));
+        }
+    }
+    Ok(())
+}
+
+/// Lists and records are texts in SQLite; numbers are compared as numbers.
+fn same(found: &Value, wanted: &Value) -> bool {
+    match (found, wanted) {
+        (Value::String(text), Value::Array(_) | Value::Object(_)) => {
+            serde_json::from_str::<Value>(text).is_ok_and(|value| same(&value, wanted))
+        }
+        (Value::Array(found), Value::Array(wanted)) => {
+            found.len() == wanted.len() && found.iter().zip(wanted).all(|(found, wanted)| same(found, wanted))
+        }
+        (Value::Object(found), Value::Object(wanted)) => {
+            found.len() == wanted.len()
+                && found.iter().all(|(name, value)| wanted.get(name).is_some_and(|wanted| same(value, wanted)))
+        }
+        (Value::Number(found), Value::Number(wanted)) => found == wanted || found.as_f64() == wanted.as_f64(),
+        // The doubles of a file that has whole ones without a point.
+        (Value::String(found), Value::String(wanted)) => found == wanted || *found == format!("{wanted}.0"),
+        _ => found == wanted,
+    }
+}
+
+/// The members of an object in their order.
+fn members(line: &str) -> Vec<(String, Value)> {
+    struct Members(Vec<(String, Value)>);
+    impl<'de> serde::Deserialize<'de> for Members {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Visitor;
+            impl<'de> serde::de::Visitor<'de> for Visitor {
+                type Value = Members;
+                fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    formatter.write_str("an object")
+                }
+                fn visit_map<A: serde::de::MapAccess<'de>>(self, mut access: A) -> Result<Members, A::Error> {
+                    let mut members = Vec::new();
+                    while let Some(member) = access.next_entry()? {
+                        members.push(member);
+                    }
+                    Ok(Members(members))
+                }
+            }
+            deserializer.deserialize_map(Visitor)
+        }
+    }
+    serde_json::from_str::<Members>(line).expect("a row").0
+}
+
+/// The texts that are written for a table, as Python reads them: those of the file that was loaded.
+fn csv_rows(yard: &TestYard, table: &str, statement: &str) -> Vec<Vec<Value>> {
+    let out = yard.path(&format!("{table}.csv")).display().to_string();
+    yard.ok(&["call", BLOCK, "unload", "--statement", statement, "--format", "csv", "--out", &out]);
+    let python = format!(
+        "import csv, json\nfor line in list(csv.reader(open({out:?}, newline=''), strict=True))[1:]:\n  print(json.dumps([field or None for field in line]))"
+    );
+    let read = Command::new("python3").args(["-c", &python]).output().expect("python3");
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+    let lines = String::from_utf8(read.stdout).expect("text");
+    lines.lines().map(|line| serde_json::from_str(line).expect("a row")).collect()
+}
