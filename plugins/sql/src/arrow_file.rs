@@ -5,7 +5,7 @@ use std::io::{self, BufRead as _, Read};
 use std::sync::Arc;
 
 use arrow_buffer::Buffer;
-use arrow_ipc::convert::fb_to_schema;
+use arrow_ipc::convert::try_fb_to_schema;
 use arrow_ipc::reader::{FileDecoder, StreamReader, read_footer_length};
 use arrow_ipc::{
     Block, CompressionType, KeyValue, Message, MessageHeader, RecordBatch, root_as_footer, root_as_message,
@@ -100,13 +100,16 @@ impl InFile {
         let start = bytes.len().checked_sub(10 + length).ok_or_else(|| invalid("the footer is cut".to_owned()))?;
         let footer = root_as_footer(&bytes[start..start + length]).map_err(|error| invalid(error.to_string()))?;
         let schema = footer.schema().ok_or_else(|| invalid("the footer has no schema".to_owned()))?;
-        let schema: SchemaRef = Arc::new(fb_to_schema(schema));
+        let schema: SchemaRef = Arc::new(try_fb_to_schema(schema)?);
         let mut decoder = FileDecoder::new(schema.clone(), footer.version());
-        for block in footer.dictionaries().iter().flatten() {
-            let (block, message) = message_of(&bytes, block)?;
-            decoder.read_dictionary(&block, &message)?;
+        if let Some(dictionaries) = footer.dictionaries() {
+            for block in dictionaries.iter() {
+                let (block, message) = message_of(&bytes, block)?;
+                decoder.read_dictionary(&block, &message)?;
+            }
         }
-        let batches: Vec<Block> = footer.recordBatches().iter().flatten().copied().collect();
+        let batches = footer.recordBatches();
+        let batches: Vec<Block> = batches.map(|blocks| blocks.iter().copied().collect()).unwrap_or_default();
         Ok(Self { schema, decoder, batches: batches.into_iter(), bytes })
     }
 

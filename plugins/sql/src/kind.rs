@@ -8,7 +8,7 @@ use parquet::schema::types::Type as ParquetType;
 use crate::Dialect;
 use crate::ndjson::{Class, class, string};
 use crate::number::Digits;
-use crate::style::{self, Style};
+use crate::style::{self, Style, Styles};
 
 /// The key of the field metadata in which the host names the kind of a text.
 const KIND: &str = "blockyard:kind";
@@ -163,27 +163,28 @@ fn of_strings(strings: impl Iterator<Item = String>, dialect: Dialect) -> Kind {
 }
 
 /// The check for rows after the first ones of a file whose types come from its values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Check {
     /// The file has types.
     None,
     /// A text of a CSV.
-    Style(Style),
+    Styles(Styles),
     /// A value of NDJSON.
     Json(Kind),
 }
 
 impl Check {
-    pub(crate) fn takes_text(self, text: &str) -> bool {
+    /// What was read is remembered: the next text has to have the same form.
+    pub(crate) fn takes_text(&mut self, text: &str) -> bool {
         match self {
-            Self::Style(style) => style.is_of(text) || style.kind() == Kind::Float && style::is_word(text),
+            Self::Styles(styles) => styles.narrow(text),
             Self::None | Self::Json(_) => true,
         }
     }
 
-    pub(crate) fn takes_json(self, json: &str) -> bool {
+    pub(crate) fn takes_json(&self, json: &str) -> bool {
         let Self::Json(kind) = self else { return true };
-        match (kind, class(json)) {
+        match (*kind, class(json)) {
             (_, Class::Null) | (Kind::Mixed, _) | (Kind::Boolean, Class::Boolean) => true,
             (Kind::Integer, Class::Number) => json.parse::<i64>().is_ok() && json != "-0",
             (Kind::Float | Kind::Decimal, Class::Number) | (Kind::Text, Class::String) => true,
@@ -244,6 +245,7 @@ mod tests {
         assert!(json(Kind::Integer).takes_json("5") && !json(Kind::Integer).takes_json("5.5"));
         assert!(!json(Kind::Text).takes_json("5") && json(Kind::Mixed).takes_json("[5]"));
         assert!(json(Kind::Date).takes_json("\"2013-02-08\"") && !json(Kind::Date).takes_json("\"x\""));
-        assert!(Check::Style(Style::Integer).takes_text("5") && !Check::Style(Style::Integer).takes_text("05"));
+        let mut integers = Check::Styles(style::of_texts(["1"].into_iter(), Dialect::Sqlite));
+        assert!(integers.takes_text("5") && !integers.takes_text("05"));
     }
 }

@@ -6,7 +6,7 @@ use blockyard_sdk::prelude::*;
 use blockyard_sdk::sql::{Connection, Value as SqlValue};
 
 use crate::Dialect;
-use crate::kind::Kind;
+use crate::kind::{Check, Kind};
 use crate::rows::{Batch, Column, Format, Reading, Rows};
 use crate::want::{Datum, Empty, Want, shown};
 
@@ -73,7 +73,7 @@ impl Target<'_> {
                 wants = self.wants(&rows.columns)?;
             }
             let names = names_of(&rows.columns);
-            let batch = match self.fitting(batch, &rows.columns, &wants, count) {
+            let batch = match self.fitting(batch, &mut rows.columns, &wants, count) {
                 Ok(batch) => batch,
                 Err(problem) => break Err(problem),
             };
@@ -102,18 +102,19 @@ impl Target<'_> {
     }
 
     /// The values as the database takes them for its columns, or the row that does not fit.
-    fn fitting(&self, batch: Batch, columns: &[Column], wants: &[Want], before: u64) -> Result<Vec<Vec<SqlValue>>> {
+    fn fitting(&self, batch: Batch, columns: &mut [Column], wants: &[Want], before: u64) -> Result<Vec<Vec<SqlValue>>> {
         let rows = (before + 1..).zip(batch);
         rows.map(|(number, row)| {
-            let cells = row.into_iter().zip(columns.iter().zip(wants));
+            let cells = row.into_iter().zip(columns.iter_mut().zip(wants));
             cells.map(|(datum, (column, want))| self.cell(datum, column, *want, number)).collect()
         })
         .collect()
     }
 
-    fn cell(&self, datum: Datum, column: &Column, want: Want, number: u64) -> Result<SqlValue> {
+    fn cell(&self, datum: Datum, column: &mut Column, want: Want, number: u64) -> Result<SqlValue> {
+        let other = if self.types.is_empty() { other_kind(&datum, &mut column.check) } else { None };
         let name = &column.name;
-        if let Some(found) = self.types.is_empty().then(|| other_kind(&datum, column)).flatten() {
+        if let Some(found) = other {
             let kinds = column.kind.plural();
             return Err(Problem::invalid(format!(
                 "row {number}: column `{name}` has `{}`, and {kinds} in the rows that the table was made for",
@@ -173,10 +174,10 @@ fn names_of(columns: &[Column]) -> Vec<String> {
 }
 
 /// The value of a row that is of another kind than the first rows of a file without types.
-fn other_kind<'datum>(datum: &'datum Datum, column: &Column) -> Option<&'datum str> {
+fn other_kind<'datum>(datum: &'datum Datum, check: &mut Check) -> Option<&'datum str> {
     match datum {
-        Datum::Text { text, .. } if !text.is_empty() && !column.check.takes_text(text) => Some(text),
-        Datum::Json(json) if !column.check.takes_json(json) => Some(json),
+        Datum::Text { text, .. } if !text.is_empty() && !check.takes_text(text) => Some(text),
+        Datum::Json(json) if !check.takes_json(json) => Some(json),
         _ => None,
     }
 }
@@ -230,7 +231,6 @@ fn mysql_decimal(places: Option<u32>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kind::Check;
 
     fn target(dialect: Dialect, schema: Option<&'static str>) -> Target<'static> {
         Target { dialect, schema, table: "t", types: BTreeMap::new(), empty: Empty::Quoted, delimiter: b',' }

@@ -148,9 +148,9 @@ impl Rows {
                 _ => None,
             });
             let places = texts.clone().filter_map(|text| Some(text.split_once('.')?.1.len())).max();
-            let style = style::of_texts(texts, reading.dialect);
+            let styles = style::of_texts(texts, reading.dialect);
             let places = places.and_then(|places| places.try_into().ok());
-            Column { name, kind: style.kind(), check: Check::Style(style), places: Some(places.unwrap_or(0)) }
+            Column { name, kind: styles.kind(), check: Check::Styles(styles), places: Some(places.unwrap_or(0)) }
         });
         rows.columns = columns.collect();
         rows.first = Some(first);

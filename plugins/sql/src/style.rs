@@ -80,30 +80,55 @@ const PRINTERS: [Printer; 16] = [
 
 const BOOLEANS: [[&str; 2]; 3] = [["true", "false"], ["TRUE", "FALSE"], ["True", "False"]];
 
-/// The style of all of these texts, of which nulls are left out.
-pub(crate) fn of_texts<'text>(texts: impl Iterator<Item = &'text str>, dialect: Dialect) -> Style {
-    let mut left: Option<Vec<Style>> = None;
-    let (mut numbers, mut words) = (false, false);
-    for text in texts {
-        if is_word(text) {
+/// The styles that all texts of a column so far have; they have one kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Styles(Vec<Style>);
+
+/// The styles of all of these texts, of which nulls are left out.
+pub(crate) fn of_texts<'text>(texts: impl Iterator<Item = &'text str>, dialect: Dialect) -> Styles {
+    let text = || Styles(vec![Style::Text]);
+    let mut left: Option<Styles> = None;
+    let mut words = false;
+    for next in texts {
+        if is_word(next) {
             words = true;
-            if !takes_word(dialect, text) {
-                return Style::Text;
+            if !takes_word(dialect, next) {
+                return text();
             }
             continue;
         }
-        numbers = true;
-        let styles = left.get_or_insert_with(|| candidates(text));
-        styles.retain(|style| style.is_of(text));
-        if styles.is_empty() {
-            return Style::Text;
+        if !left.get_or_insert_with(|| Styles(candidates(next))).narrow(next) {
+            return text();
         }
     }
     // Words alone may be names.
-    let fits = |style: &Style| !words || numbers && matches!(style.kind(), Kind::Float);
-    let mut left = left.unwrap_or_default().into_iter();
-    let first = left.next();
-    first.into_iter().chain(left).find(fits).unwrap_or(Style::Text)
+    let Some(Styles(mut left)) = left else { return text() };
+    left.retain(|style| !words || style.kind() == Kind::Float);
+    let Some(kind) = left.first().map(|style| style.kind()) else { return text() };
+    left.retain(|style| style.kind() == kind);
+    Styles(left)
+}
+
+impl Styles {
+    pub(crate) fn kind(&self) -> Kind {
+        self.0.first().map_or(Kind::Text, |style| style.kind())
+    }
+
+    /// Leaves out the styles that a further text does not have; reports whether one is left.
+    pub(crate) fn narrow(&mut self, text: &str) -> bool {
+        if self.kind() == Kind::Float && is_word(text) {
+            return true;
+        }
+        let is_common = is_common(text);
+        self.0.retain(|style| matches!(style, Style::Float(_)) && is_common || style.is_of(text));
+        !self.0.is_empty()
+    }
+}
+
+/// Whether all printers of doubles print this text: a fraction of an ordinary size.
+fn is_common(text: &str) -> bool {
+    let fraction = text.contains('.') && !text.ends_with('0') && !text.contains(['e', 'E']);
+    fraction && float(text).is_some_and(|float| (1e-3..1e5).contains(&float.abs()) && float.to_string() == text)
 }
 
 /// What the number of places of a column's first text permits.
@@ -301,6 +326,15 @@ mod tests {
         assert_eq!(in_sqlite(&["0.5", "Infinity"]), Kind::Float);
     }
 
+    #[test]
+    fn a_form_that_shows_late_is_still_one_form() {
+        let mut styles = of_texts(["0.5", "12.25"].into_iter(), Dialect::Sqlite);
+        assert!(styles.narrow("5.188912636955312e-05") && styles.narrow("1.0") && styles.narrow("-Infinity"));
+        assert!(!styles.narrow("1"), "whole numbers had a point before");
+        let mut styles = of_texts(["1.50", "2.25"].into_iter(), Dialect::Sqlite);
+        assert!(styles.narrow("3.00") && !styles.narrow("3.5"));
+    }
+
     proptest! {
         /// Whatever printer wrote a column of doubles, it is one.
         #[test]
@@ -309,6 +343,17 @@ mod tests {
             let kind = of_texts(texts.iter().map(String::as_str), Dialect::Postgres).kind();
             let whole = texts.iter().all(|text| !text.contains(['.', 'e', 'E']));
             prop_assert!(kind == Kind::Float || whole && kind != Kind::Text, "{:?} {:?}", texts, kind);
+        }
+
+        /// A text that all printers are said to print is printed by all.
+        #[test]
+        fn common_texts_are_common(float in -1e5f64..1e5) {
+            let text = float.to_string();
+            if is_common(&text) {
+                for printer in PRINTERS {
+                    prop_assert_eq!(printer.print(float), text.as_str());
+                }
+            }
         }
 
         /// Two texts that differ do not become one number.
