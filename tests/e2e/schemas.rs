@@ -150,7 +150,7 @@ fn a_schema_at_its_limits_is_compiled() {
     Schemas { arguments: chain, ..Schemas::default() }.installed();
 }
 
-/// A document that takes exponential time by its schema is refused, whoever checks it.
+/// A document that would take exponential time to check is refused.
 #[test]
 fn branches_that_multiply_with_the_depth_are_bounded() {
     let both = json!({

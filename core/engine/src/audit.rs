@@ -69,7 +69,7 @@ impl AuditWriter {
         if written.await == Ok(true) {
             return Ok(());
         }
-        // Not written with the others: alone it has an error of its own.
+        // The batch failed: written alone, the line gets the error that is about it.
         self.store.append_audit(&line).await.map_err(|error| {
             let error = Error::from(error);
             Error::new(error.kind(), "the audit trail cannot be written, so the call does not begin").because(error)

@@ -33,7 +33,7 @@ const OK: &str = "ok";
 /// What it says of a check in which a step failed.
 const FAILED: &str = "failed";
 
-/// Least time for checking the result of a call without a deadline of its own.
+/// Least time for checking the result of a call whose caller set no deadline.
 const RESULT_TIME: Duration = Duration::from_secs(30);
 
 /// How many secrets may be read one through another: a `block:` source whose block has one, too.
@@ -210,7 +210,7 @@ impl Block {
         let reply = self.yard.sandbox()?.invoke(&self.bundle, invocation, operation, &arguments, input).await?;
         // What the call's bytes gave it is not known here. Its result has some time in any case.
         let mut left = deadline.after(began.elapsed());
-        if deadline.grows() && left.time() < RESULT_TIME {
+        if deadline.grows() && left.left() < RESULT_TIME {
             left = Deadline::within(RESULT_TIME);
         }
         let (result, violations) = self
@@ -243,7 +243,7 @@ impl Block {
     }
 
     /// Checks arguments or a result by their schema, which is the bundle's, within the deadline. A check
-    /// that takes time runs on a thread of its own, which an impatient caller leaves behind; the steps of
+    /// that takes time runs on a separate thread, which is abandoned at the deadline; the steps of
     /// a check are limited.
     async fn checked(
         &self,
@@ -264,7 +264,7 @@ impl Block {
         if quick {
             return check();
         }
-        match tokio::time::timeout(deadline.time(), off_worker(check)).await {
+        match tokio::time::timeout(deadline.left(), off_worker(check)).await {
             Ok(checked) => checked,
             Err(_) => Err(HostError::Deadline(deadline.time()).into()),
         }
@@ -298,10 +298,11 @@ impl Block {
     }
 
     async fn invocation(&self, effect: Effect, deadline: Deadline, depth: usize) -> Result<Invocation, Error> {
+        let began = Instant::now();
         let granted = self.yard.granted(&self.bundle.manifest().name).await?;
         let mut secrets = BTreeMap::new();
         for secret in &self.whole.secrets {
-            let value = self.yard.read_secret(secret, depth).await?;
+            let value = self.yard.read_secret(secret, deadline.after(began.elapsed()), depth).await?;
             secrets.insert(secret.pointer.clone(), CallSecret { value, uses: secret.uses.clone() });
         }
         Ok(Invocation {
@@ -316,7 +317,8 @@ impl Block {
             secrets,
             // What the manifest asks for AND the yard grants.
             grants: granted.iter().filter(|grant| self.bundle.manifest().asks_for(grant)).cloned().collect(),
-            deadline,
+            // What reading the secrets took is the call's.
+            deadline: deadline.after(began.elapsed()),
             reveal: self.reveal_hook(),
             guessed: self.guess_notice(),
         })
@@ -371,11 +373,16 @@ impl Block {
 
 impl Yard {
     /// The plain text of a secret, for this call only.
-    pub(crate) async fn read_secret(&self, secret: &WholeSecret, depth: usize) -> Result<SecretValue, Error> {
+    pub(crate) async fn read_secret(
+        &self,
+        secret: &WholeSecret,
+        deadline: Deadline,
+        depth: usize,
+    ) -> Result<SecretValue, Error> {
         let WholeSecret { owner, field, material, .. } = secret;
         match material {
             Material::Value(value) => Ok(value.clone()),
-            Material::Source(source) => self.read_source(owner, field, source, depth).await,
+            Material::Source(source) => self.read_source(owner, field, source, deadline, depth).await,
             Material::Destroyed => {
                 let field = field.dotted();
                 Err(Error::new(
@@ -393,6 +400,7 @@ impl Yard {
         owner: &Address,
         field: &Pointer,
         source: &SecretSource,
+        deadline: Deadline,
         depth: usize,
     ) -> Result<SecretValue, Error> {
         let unreadable = |reason: String| {
@@ -431,7 +439,7 @@ impl Yard {
                     return Err(unreadable(format!("secrets are read through more than {SOURCE_DEPTH} blocks")));
                 }
                 // A call in a call: the compiler needs to know where the future ends.
-                Box::pin(self.read_from_block(address, depth + 1)).await.map_err(|error| {
+                Box::pin(self.read_from_block(address, deadline, depth + 1)).await.map_err(|error| {
                     let mut reasons = vec![error.to_string()];
                     reasons.extend(error.causes());
                     let mut wrapped = unreadable(reasons.join(": "));
@@ -445,10 +453,10 @@ impl Yard {
     }
 
     /// Asks a block that implements `secret-store`.
-    async fn read_from_block(&self, address: &Address, depth: usize) -> Result<SecretValue, Error> {
+    async fn read_from_block(&self, address: &Address, deadline: Deadline, depth: usize) -> Result<SecretValue, Error> {
         let block = self.open_block(&PinnedAddress::from(address.clone())).await?;
         block.need_interface(SECRET_STORE)?;
-        let reply = block.call_at("read", json!({}), None, Deadline::default(), depth).await?;
+        let reply = block.call_at("read", json!({}), None, deadline, depth).await?;
         let Some((_, mut stream)) = reply.output else {
             return Err(Error::new(ErrorKind::Bundle, format!("block `{address}` gave no secret")));
         };

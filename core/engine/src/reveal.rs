@@ -1,6 +1,7 @@
 //! Showing one secret to a person. Each time is a line of the audit trail, written before the secret
 //! is shown.
 
+use blockyard_host::Deadline;
 use blockyard_model::{PinnedAddress, Pointer, SecretValue};
 use serde_json::json;
 
@@ -27,7 +28,7 @@ impl Yard {
                 Error::new(ErrorKind::NotFound, format!("block `{address}` has no secret `{field}`")).hint(hint)
             );
         };
-        let value = self.read_secret(secret, 0).await?;
+        let value = self.read_secret(secret, Deadline::default(), 0).await?;
         // The line is about the block whose secret it is, which may be one that this one builds on.
         let detail = if secret.owner == block.address {
             json!({ "field": secret.field.dotted(), "revision": block.revision.number() })

@@ -21,6 +21,8 @@ use crate::{HostError, Problem, limits};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadline {
     time: Duration,
+    /// What passed before the clock is started.
+    spent: Duration,
     grows: bool,
 }
 
@@ -28,7 +30,7 @@ impl Default for Deadline {
     /// [`limits::CALL_TIME`], and a second more for every [`limits::SLOWEST_BYTES`] that pass between
     /// the call and its caller.
     fn default() -> Self {
-        Self { time: limits::CALL_TIME, grows: true }
+        Self { time: limits::CALL_TIME, spent: Duration::ZERO, grows: true }
     }
 }
 
@@ -36,19 +38,25 @@ impl Deadline {
     /// So long and no longer, from the wait for its turn to the last byte of its output.
     #[must_use]
     pub const fn within(time: Duration) -> Self {
-        Self { time, grows: false }
+        Self { time, spent: Duration::ZERO, grows: false }
     }
 
-    /// How long it is; bytes that pass may give it more.
+    /// How long it is in all; bytes that pass may give it more.
     #[must_use]
     pub const fn time(&self) -> Duration {
         self.time
     }
 
-    /// What is left of it after this much.
+    /// What is left of it.
+    #[must_use]
+    pub const fn left(&self) -> Duration {
+        self.time.saturating_sub(self.spent)
+    }
+
+    /// The same deadline when this much of it has passed.
     #[must_use]
     pub const fn after(self, spent: Duration) -> Self {
-        Self { time: self.time.saturating_sub(spent), ..self }
+        Self { spent: self.spent.saturating_add(spent), ..self }
     }
 
     /// Whether bytes that pass give it more time.
@@ -60,8 +68,8 @@ impl Deadline {
     /// The time begins to run.
     pub(crate) fn begin(self) -> Clock {
         Clock(Arc::new(Running {
+            begun: Instant::now().checked_sub(self.spent).unwrap_or_else(Instant::now),
             deadline: self,
-            begun: Instant::now(),
             passed: AtomicU64::new(0),
             read: AtomicU64::new(0),
             reading: AtomicU64::new(NOBODY),
@@ -213,7 +221,7 @@ mod tests {
     const TIME: Duration = Duration::from_millis(1_000);
 
     fn growing() -> Clock {
-        Deadline { time: TIME, grows: true }.begin()
+        Deadline { time: TIME, spent: Duration::ZERO, grows: true }.begin()
     }
 
     async fn milliseconds(milliseconds: u64) {

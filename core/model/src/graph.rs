@@ -27,6 +27,19 @@ pub(crate) struct Graph {
     pub(crate) depth: usize,
 }
 
+/// What the schemas of one bundle may have together.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    patterns: usize,
+    nodes: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { patterns: limits::SCHEMA_PATTERNS, nodes: limits::SCHEMA_NODES }
+    }
+}
+
 /// One subschema.
 #[derive(Debug, Default)]
 pub(crate) struct Node {
@@ -46,7 +59,7 @@ pub(crate) struct Node {
     pub(crate) patterns: Vec<Index>,
     /// `additionalProperties` and `unevaluatedProperties`.
     pub(crate) rest: Vec<Index>,
-    /// Says which members it accepts beside those that `properties` names: all, none, or some.
+    /// Has a keyword for the members that `properties` does not name.
     pub(crate) open: bool,
     /// Accepts no member that is not named.
     pub(crate) closed: bool,
@@ -64,7 +77,7 @@ pub(crate) struct Node {
     pub(crate) property_names: Option<Index>,
     /// `uniqueItems`.
     pub(crate) unique: bool,
-    /// Steps of its own keywords on one value.
+    /// Steps of this subschema's keywords on one value.
     pub(crate) own: u64,
     /// Steps of its regular expressions on 64 bytes of text.
     pub(crate) pattern: u64,
@@ -100,7 +113,7 @@ impl Graph {
     ///
     /// # Errors
     /// The reason, as text.
-    pub(crate) fn of(document: &Value) -> Result<Self, String> {
+    pub(crate) fn of(document: &Value, budget: &mut Budget) -> Result<Self, String> {
         if values(document, 0)? > limits::SCHEMA_VALUES {
             return Err(format!("it has more than {} values", limits::SCHEMA_VALUES));
         }
@@ -115,15 +128,20 @@ impl Graph {
         };
         builder.read()?;
         let Builder { nodes, levels, patterns, .. } = builder;
-        if patterns > limits::SCHEMA_PATTERNS {
-            return Err(format!("it has more than {} regular expressions", limits::SCHEMA_PATTERNS));
-        }
+        budget.patterns = budget
+            .patterns
+            .checked_sub(patterns)
+            .ok_or_else(|| format!("there are more than {} regular expressions", limits::SCHEMA_PATTERNS))?;
         if levels > limits::SCHEMA_LEVELS {
             return Err(format!("its definitions have more than {} levels", limits::SCHEMA_LEVELS));
         }
         let has_choices = nodes.iter().flat_map(|node| &node.same).any(|(applied, _)| *applied == Applied::Choice);
         let mut graph = Self { nodes, levels, has_choices, depth: 0 };
-        graph.weigh()?;
+        let compiled = graph.weigh()?;
+        budget.nodes = budget
+            .nodes
+            .checked_sub(compiled)
+            .ok_or_else(|| format!("there are more than {} subschemas", limits::SCHEMA_NODES))?;
         graph.mark_shared();
         graph.mark_places();
         Ok(graph)
@@ -138,19 +156,22 @@ impl Graph {
         self.nodes.len()
     }
 
-    /// Adds up what applies to the same value, and refuses cycles and fans among it.
-    fn weigh(&mut self) -> Result<(), String> {
+    /// Adds up what applies to the same value, and refuses cycles and fans among it. Returns the number of
+    /// subschemas that are compiled.
+    fn weigh(&mut self) -> Result<u64, String> {
         let mut weights: Vec<Option<Weight>> = vec![None; self.nodes.len()];
         let mut open = vec![false; self.nodes.len()];
         for index in 0..self.nodes.len() {
             let weight = self.weight(index, 1, &mut weights, &mut open)?;
             self.depth = self.depth.max(weight.depth);
         }
+        let mut compiled = 0_u64;
         for (node, weight) in self.nodes.iter_mut().zip(weights) {
             let weight = weight.unwrap_or_default();
+            compiled = compiled.saturating_add(if node.unevaluated { weight.branches } else { 1 });
             (node.own_in_all, node.pattern_in_all) = (weight.own, weight.pattern);
         }
-        Ok(())
+        Ok(compiled)
     }
 
     fn weight(
@@ -277,7 +298,7 @@ impl Node {
 }
 
 impl Applied {
-    /// Whether the subschema says what the value holds.
+    /// Whether the subschema describes the value.
     fn describes(self) -> bool {
         !matches!(self, Self::If | Self::Not)
     }
@@ -500,8 +521,12 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn graph(schema: &Value) -> Result<Graph, String> {
+        Graph::of(schema, &mut Budget::default())
+    }
+
     fn refused(schema: &Value) -> String {
-        Graph::of(schema).err().unwrap_or_else(|| panic!("not refused: {schema}"))
+        graph(schema).err().unwrap_or_else(|| panic!("not refused: {schema}"))
     }
 
     #[test]
@@ -515,7 +540,7 @@ mod tests {
             schema["$defs"][format!("d{levels}")] = json!({"type": "string"});
             schema
         };
-        assert!(Graph::of(&fan(3)).is_ok());
+        assert!(graph(&fan(3)).is_ok());
         for levels in [12, 15, 40, 1_000] {
             let reason = refused(&fan(levels));
             assert!(reason.contains("apply to the same value"), "{reason}");
@@ -537,13 +562,13 @@ mod tests {
             assert!(refused(&schema).contains("without going into the value"), "{schema}");
         }
         let list = json!({"properties": {"next": {"$ref": "#"}, "all": {"items": {"$ref": "#"}}}});
-        assert_eq!(Graph::of(&list).expect("a tree").len(), 4);
+        assert_eq!(graph(&list).expect("a tree").len(), 4);
     }
 
     #[test]
     fn references_by_any_spelling_lead_to_the_same_schema() {
         let schema = json!({"$defs": {"a b": {"type": "integer"}}, "items": {"$ref": "#/%24defs/a%20b"}});
-        assert!(Graph::of(&schema).expect("a good schema").node(0).has_places);
+        assert!(graph(&schema).expect("a good schema").node(0).has_places);
         for lost in ["#/$defs/none", "#named", "other.json", "https://json-schema.org/draft/2020-12/schema", ""] {
             assert!(refused(&json!({"items": {"$ref": lost}})).contains("leads to no part"), "{lost}");
         }

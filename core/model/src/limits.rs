@@ -13,9 +13,12 @@ pub const SCHEMA_BRANCHES: u64 = 20_000;
 /// Levels of the longest path through all definitions of a schema: the stack that compiling it needs.
 /// 400 definitions of usual depth have 2,000.
 pub const SCHEMA_LEVELS: usize = 4_096;
-/// Regular expressions in one schema.
+/// Regular expressions in all schemas of a bundle.
 pub const SCHEMA_PATTERNS: usize = 128;
-/// Size of one compiled regular expression, bytes. All of a schema together take
+/// Subschemas that are compiled for all schemas of a bundle; below `unevaluatedProperties` each counts as
+/// many times as it is reached. One takes about 1 KiB.
+pub const SCHEMA_NODES: u64 = 200_000;
+/// Size of one compiled regular expression, bytes. All of a bundle together take
 /// [`SCHEMA_PATTERNS`] times as much.
 pub const PATTERN_BYTES: usize = 1 << 20;
 /// Nesting of a document. The JSON parser has the same limit.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::capability::Capability;
 use crate::document::{Pointer, SecretPlace};
+use crate::graph::Budget;
 use crate::name::{BundleName, TypeSlug};
 use crate::origin::SafeRequest;
 use crate::schema::{self, Schema};
@@ -189,10 +190,11 @@ impl Manifest {
             problems.push("it defines no block type".to_owned());
         }
         let mut types: Vec<BlockType> = Vec::new();
+        let mut budget = Budget::default();
         for described in format.types {
             let slug = described.slug.clone();
             let mut own = Vec::new();
-            if let Some(block_type) = BlockType::check(described, &mut own) {
+            if let Some(block_type) = BlockType::check(described, &mut budget, &mut own) {
                 if types.iter().any(|other| other.slug == block_type.slug) {
                     own.push("is defined twice".to_owned());
                 }
@@ -229,7 +231,7 @@ impl Manifest {
 }
 
 impl BlockType {
-    fn check(format: TypeFormat, problems: &mut Vec<String>) -> Option<Self> {
+    fn check(format: TypeFormat, budget: &mut Budget, problems: &mut Vec<String>) -> Option<Self> {
         let checksum = checksum(&format);
         let slug = keep(TypeSlug::new(format.slug), problems);
         if format.version == 0 {
@@ -242,7 +244,7 @@ impl BlockType {
                 "the schema must be of `\"type\": \"object\"` with `\"additionalProperties\": false`, so that unknown fields are refused".to_owned(),
             );
         }
-        let schema = keep(Schema::compile(format.schema), problems);
+        let schema = keep(Schema::compile_within(format.schema, budget), problems);
         problems.extend(schema.iter().flat_map(Schema::hidden_places));
         let mut operations: Vec<Operation> = Vec::new();
         for described in format.operations {
@@ -254,7 +256,10 @@ impl BlockType {
             }
             let name = described.name;
             let mut compile = |part: &str, document: Value| {
-                keep(Schema::compile(document).map_err(|e| format!("operation `{name}`, {part}: {e}")), problems)
+                keep(
+                    Schema::compile_within(document, budget).map_err(|e| format!("operation `{name}`, {part}: {e}")),
+                    problems,
+                )
             };
             let arguments = compile("arguments", described.arguments);
             let result = compile("result", described.result);
@@ -378,6 +383,23 @@ mod tests {
         has("interface `database` has an operation `query`");
         has("interface `zoo-keeper` is not known");
         has("additionalProperties");
+    }
+
+    #[test]
+    fn all_schemas_of_a_bundle_share_their_limits() {
+        let mut many = manifest();
+        let one = many["types"][0]["operations"][0].clone();
+        let operations: Vec<Value> = (0..200)
+            .map(|number| {
+                let mut operation = one.clone();
+                operation["name"] = json!(format!("open-{number}"));
+                operation["result"] = json!({"type": "string", "pattern": format!("^{number}$")});
+                operation
+            })
+            .collect();
+        many["types"][0]["operations"] = json!(operations);
+        let problems = Manifest::parse(&many.to_string()).expect_err("must be refused").problems;
+        assert!(problems.iter().any(|problem| problem.contains("128 regular expressions")), "{problems:#?}");
     }
 
     #[test]

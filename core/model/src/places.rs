@@ -81,7 +81,7 @@ impl Search<'_> {
             self.found.secrets.push(SecretPlace { pointer: pointer.clone(), audience: audience.clone() });
             return;
         }
-        // An optional reference that is not there is none.
+        // An optional reference may be missing.
         if let Some(wanted) = &node.wanted {
             if !value.is_null() {
                 self.found.references.push(ReferencePlace { pointer: pointer.clone(), wanted: vec![wanted.clone()] });
@@ -142,7 +142,7 @@ impl<'a> Closing<'a> {
             gathering.add(*index, true);
         }
         let applied = gathering.applied;
-        // A marker stands in place of a secret or of a reference.
+        // A marker takes the place of a secret or of a reference.
         if applied.iter().any(|(node, _)| node.secret.is_some() || node.wanted.is_some()) {
             return;
         }
@@ -225,7 +225,8 @@ mod tests {
     use serde_json::json;
 
     fn unknown(schema: &Value, document: &Value) -> Vec<String> {
-        let found = unknown_members(&Graph::of(schema).expect("a good schema"), document);
+        let found =
+            unknown_members(&Graph::of(schema, &mut crate::graph::Budget::default()).expect("a good schema"), document);
         found.into_iter().map(|violation| format!("{} {:?}", violation.pointer, violation.hint)).collect()
     }
 
@@ -295,7 +296,8 @@ mod tests {
 
     #[test]
     fn many_fractions_are_found_in_linear_time_and_not_all_listed() {
-        let graph = Graph::of(&json!({"items": {"type": "integer"}})).expect("a good schema");
+        let schema = json!({"items": {"type": "integer"}});
+        let graph = Graph::of(&schema, &mut crate::graph::Budget::default()).expect("a good schema");
         let began = std::time::Instant::now();
         let found = find(&graph, &Value::from(vec![5.0; 500_000]));
         assert_eq!(found.fractions.len(), limits::DOCUMENT_VIOLATIONS);

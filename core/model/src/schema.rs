@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::cost::{self, Excess, Steps};
 use crate::document::{Pointer, SecretPlace, Violation};
-use crate::graph::{Graph, referenced};
+use crate::graph::{Budget, Graph, referenced};
 use crate::judgement::Judgement;
 pub use crate::places::Places;
 use crate::places::{find, unknown_members};
@@ -34,7 +34,12 @@ impl Schema {
     /// # Errors
     /// [`SchemaError`] with the reason.
     pub fn compile(document: Value) -> Result<Self, SchemaError> {
-        let graph = Graph::of(&document).map_err(SchemaError)?;
+        Self::compile_within(document, &mut Budget::default())
+    }
+
+    /// As [`compile`](Self::compile), one of several schemas of a bundle.
+    pub(crate) fn compile_within(document: Value, budget: &mut Budget) -> Result<Self, SchemaError> {
+        let graph = Graph::of(&document, budget).map_err(SchemaError)?;
         let build = || {
             jsonschema::options()
                 .with_draft(jsonschema::Draft::Draft202012)
@@ -142,13 +147,6 @@ impl Schema {
     /// Runs a walk over this schema and a document with the stack that it needs.
     fn with_stack<T: Send>(&self, instance: &Value, walk: impl FnOnce() -> T + Send) -> Option<T> {
         with_stack(self.graph.depth * depth(instance, 0) / LEVELS_OF_A_WALK, walk)
-    }
-
-    /// Members that no schema names, although it names others and is not open.
-    #[must_use]
-    pub fn unknown_members(&self, instance: &Value) -> Vec<Pointer> {
-        let unknown = self.with_stack(instance, || unknown_members(&self.graph, instance)).unwrap_or_default();
-        unknown.into_iter().map(|violation| violation.pointer).collect()
     }
 
     /// The part of the schema at the path of an error, which leads through `$ref`s.
@@ -334,8 +332,8 @@ const STACK_OF_A_LEVEL: usize = 32 << 10;
 /// Levels of a walk that take as much stack as one level of compiling.
 const LEVELS_OF_A_WALK: usize = 8;
 
-/// Runs work that recurses this deep, on a thread of its own if the usual stack is not enough; `None` if
-/// there is no thread to be had.
+/// Runs work that recurses this deep, on a separate thread if the usual stack is not enough; `None` if
+/// no thread can be started.
 fn with_stack<T: Send>(levels: usize, work: impl FnOnce() -> T + Send) -> Option<T> {
     if levels <= USUAL_LEVELS {
         return Some(work());
@@ -549,6 +547,17 @@ mod tests {
         let renamed = json!({"type": "object", "properties": {"name": {"type": "string"}}});
         assert_eq!(checksum(&base), checksum(&described));
         assert_ne!(checksum(&base), checksum(&renamed));
+    }
+
+    /// The checksum is over the canonical form of RFC 8785, for every set of features of `serde_json`.
+    #[test]
+    fn a_checksum_is_that_of_the_canonical_form() {
+        let schema: Value = serde_json::from_str(
+            r#"{"enum": [1, 1.50, 1e3, 1E30, -0.0, "\u00e9", null], "const": {"b": true, "a": []}}"#,
+        )
+        .expect("JSON");
+        let canonical = r#"{"const":{"a":[],"b":true},"enum":[1,1.5,1000,1e+30,0,"é",null]}"#;
+        assert_eq!(checksum(&schema), Digest::of(canonical.as_bytes()));
     }
 
     #[test]

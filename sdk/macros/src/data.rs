@@ -41,8 +41,8 @@ pub(crate) fn expand(arguments: &TokenStream, item: TokenStream) -> syn::Result<
 /// What the schema says about fields that the type does not have: refused, unless the author decides
 /// otherwise. A mistyped secret would be stored and shown in plain text.
 ///
-/// Only the schema says so, which the host checks what people write by; the type itself reads what a newer
-/// server adds to its answers.
+/// Only the schema is closed, because the host checks input with it. The type itself accepts the fields that a newer
+/// server adds to its responses.
 fn unknown_fields(item: &DeriveInput, open: bool) -> TokenStream {
     if open {
         return quote! { #[schemars(extend("additionalProperties" = true))] };

@@ -141,3 +141,49 @@ pub mod bindings {
         runtime_path: "::blockyard_sdk::wit_bindgen::rt",
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::data;
+
+    /// A place.
+    #[data]
+    #[allow(dead_code, reason = "only its schema is looked at")]
+    struct Place {
+        /// Its house.
+        house: String,
+        /// What is in it.
+        inner: Option<Inner>,
+    }
+
+    /// A part.
+    #[data]
+    #[serde(tag = "kind")]
+    #[allow(dead_code, reason = "only its schema is looked at")]
+    enum Inner {
+        /// One.
+        One { a: u8 },
+        /// Nothing.
+        Two,
+    }
+
+    /// Labels.
+    #[data(open)]
+    #[allow(dead_code, reason = "only its schema is looked at")]
+    struct Labels {
+        /// The one that is known.
+        name: String,
+    }
+
+    #[test]
+    fn the_schema_of_data_refuses_unknown_fields_unless_it_is_open() {
+        let closed = crate::schemars::schema_for!(Place);
+        assert_eq!(closed.get("additionalProperties"), Some(&false.into()));
+        let definitions = closed.get("$defs").expect("the inner type");
+        for variant in definitions["Inner"]["oneOf"].as_array().expect("variants") {
+            assert_eq!(variant["additionalProperties"], false, "{variant}");
+        }
+        let open = crate::schemars::schema_for!(Labels);
+        assert_eq!(open.get("additionalProperties"), Some(&true.into()));
+    }
+}
