@@ -89,6 +89,21 @@ impl Capability {
         }
     }
 
+    /// Whether this lets a bundle do nothing that the other does not: equal, or narrower for every block. A
+    /// pattern with fields is within an equal one only, because its origins depend on each block.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        match (self, other) {
+            (own, other) if own == other => true,
+            (Self::Http(own), Self::Http(other)) => {
+                let origin = own.origin == other.origin || !other.origin.has_fields() && other.origin.covers(&own.origin);
+                let inside = |network| other.networks.iter().any(|wider| wider.contains(network));
+                origin && own.networks.iter().all(inside)
+            }
+            _ => false,
+        }
+    }
+
     /// The interface of the WIT package that this capability links.
     #[must_use]
     pub fn interface(&self) -> &'static str {
@@ -179,6 +194,24 @@ impl<'de> Deserialize<'de> for Capability {
 #[cfg(test)]
 mod tests {
     use super::Capability;
+
+    #[test]
+    fn a_capability_is_within_one_that_allows_as_much_to_every_block() {
+        let within = |own: &str, other: &str| {
+            let parse = |text: &str| text.parse::<Capability>().expect(text);
+            parse(own).is_within(&parse(other))
+        };
+        assert!(within("log", "log"));
+        assert!(within("http https://a.b.example", "http https://*.b.example"));
+        assert!(within("http {config.url}", "http {config.url} at 10.0.0.0/8"));
+        assert!(within("http {config.url} at 10.1.0.0/16", "http {config.url} at 10.0.0.0/8"));
+        assert!(!within("log", "clock"));
+        assert!(!within("http https://*.b.example", "http https://a.b.example"));
+        assert!(!within("http https://a.example", "http {config.url}"));
+        assert!(!within("http {config.other}", "http {config.url}"));
+        assert!(!within("http {config.url} at 10.0.0.0/8", "http {config.url}"));
+        assert!(!within("http {config.url} at 10.0.0.0/8", "http {config.url} at 10.1.0.0/16"));
+    }
 
     #[test]
     fn capabilities_print_as_they_parse() {

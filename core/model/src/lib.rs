@@ -28,6 +28,8 @@ pub mod secret;
 pub mod secret_use;
 pub mod sign;
 pub mod suggestion;
+pub mod visible;
+pub mod widening;
 
 pub use address::{Address, AddressError, PinnedAddress, Revision};
 pub use audience::Audience;

@@ -1,6 +1,8 @@
 //! `log`: lines for the people who run the call. The text is guest-controlled: control characters
 //! are escaped, secrets masked, length and number limited.
 
+use blockyard_model::visible;
+
 use crate::bindings::blockyard::bundle::log::{Host, Level};
 use crate::call::{LogLevel, LogLine};
 use crate::limits;
@@ -58,7 +60,7 @@ impl Host for CallState {
 pub(crate) fn one_line(redactor: &Redactor, text: String) -> String {
     // A secret that begins within the limit must be there whole to be found.
     let text = redactor.text(cut(text, limits::LOG_SEARCHED_BYTES));
-    cut(without_control_characters(&cut(text, limits::LOG_LINE_BYTES)), limits::LOG_LINE_BYTES)
+    cut(visible::line(&cut(text, limits::LOG_LINE_BYTES)), limits::LOG_LINE_BYTES)
 }
 
 impl From<Level> for LogLevel {
@@ -71,20 +73,4 @@ impl From<Level> for LogLevel {
             Level::Error => Self::Error,
         }
     }
-}
-
-/// A text that cannot move the cursor of a terminal, nor show its letters in another order.
-fn without_control_characters(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| match c {
-            '\t' => vec![c],
-            // Marks that change the direction of text, ends of lines and what has no width (Unicode,
-            // categories Zl, Zp and the dangerous part of Cf).
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
-                c.escape_unicode().collect()
-            }
-            c if c.is_control() => c.escape_debug().collect(),
-            c => vec![c],
-        })
-        .collect()
 }

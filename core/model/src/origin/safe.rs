@@ -31,6 +31,15 @@ impl SafeRequest {
                 .all(|(wanted, given)| if wanted == "*" { is_one_segment(given) } else { wanted == given })
             && self.origin.expand(config).is_some_and(|pattern| pattern.matches(&url.origin))
     }
+
+    /// Whether every request that the other one stands for is one of these, for every block.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let (own, others): (Vec<&str>, Vec<&str>) = (self.path.split('/').collect(), other.path.split('/').collect());
+        let part = |(own, other): (&&str, &&str)| own == other || *own == "*" && is_one_segment(other);
+        let origin = self.origin == other.origin || !self.origin.has_fields() && self.origin.covers(&other.origin);
+        self.method == other.method && origin && own.len() == others.len() && own.iter().zip(&others).all(part)
+    }
 }
 
 /// Checks that a segment stays one segment in every decoder: not empty, no separator and no `.` or `..` in it, also
@@ -146,6 +155,27 @@ mod tests {
         for part in ["demo", "a%20b", "a.b", "example.com:demo", "a;b", "..a", "50%25"] {
             let url = RequestUrl::parse(&format!("https://b.example/v2/{part}/queries")).expect(part);
             assert!(safe.matches("POST", &url, &json!({})), "{part}");
+        }
+    }
+
+    #[test]
+    fn a_safe_request_covers_what_is_narrower() {
+        let covers = |own: &str, other: &str| {
+            let parse = |text: &str| text.parse::<SafeRequest>().expect(text);
+            parse(own).covers(&parse(other))
+        };
+        assert!(covers("POST https://a.example/v1/*", "POST https://a.example/v1/search"));
+        assert!(covers("POST {config.url}/v1/*", "POST {config.url}/v1/*"));
+        assert!(covers("POST https://*.b.example/q", "POST https://a.b.example/q"));
+        for (own, other) in [
+            ("POST https://a.example/v1/search", "POST https://a.example/v1/*"),
+            ("POST https://a.example/v1/*", "DELETE https://a.example/v1/search"),
+            ("POST https://a.example/v1/*", "POST https://a.example/v1/a/b"),
+            ("POST https://a.example/v1/*", "POST https://a.example/v1/"),
+            ("POST {config.url}/v1/*", "POST {config.other}/v1/*"),
+            ("POST {config.url}/v1/*", "POST https://a.example/v1/*"),
+        ] {
+            assert!(!covers(own, other), "{own} {other}");
         }
     }
 

@@ -1,0 +1,272 @@
+//! Differences between a new version of a bundle and the installed versions of its name. A difference is
+//! *wider* when it lets the bundle, or the callers of its operations, do something that no installed version
+//! allows; such a difference is never accepted without a word.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::manifest::{BlockType, Effect, Manifest, Operation};
+use crate::name::TypeSlug;
+use crate::{Capability, Pointer, SafeRequest};
+
+/// One difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The change.
+    pub change: Change,
+    /// Whether it allows more than every installed version does.
+    pub wider: bool,
+}
+
+/// A change from the installed versions of a bundle to a new one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A capability that no installed version has.
+    CapabilityAdded(Capability),
+    /// A capability that is narrower than a granted one.
+    CapabilityNarrowed(Capability),
+    /// A capability that an installed version asks for and the yard does not grant: it was revoked.
+    CapabilityRevoked(Capability),
+    /// A granted capability that the new version does not ask for.
+    CapabilityRemoved(Capability),
+    /// A block type that no installed version has.
+    TypeAdded(TypeSlug),
+    /// A block type that the new version does not have.
+    TypeRemoved(TypeSlug),
+    /// An operation that no installed version has.
+    OperationAdded(OperationName, Effect),
+    /// An operation that the new version does not have.
+    OperationRemoved(OperationName),
+    /// An operation with another effect than in the newest installed version.
+    EffectChanged(OperationName, Effect, Effect),
+    /// A request that a reading operation may send, and could not before.
+    SafeRequestAdded(OperationName, SafeRequest),
+    /// A request that a reading operation may no longer send.
+    SafeRequestRemoved(OperationName, SafeRequest),
+    /// A field whose protection or use by the host differs: `x-secret` and other keywords of the host.
+    FieldUseChanged(TypeSlug, Pointer),
+}
+
+/// An operation of a block type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperationName {
+    /// The block type.
+    pub block_type: TypeSlug,
+    /// The operation.
+    pub operation: String,
+}
+
+/// The differences of a new version to the installed versions, the newest last, and to what the yard grants.
+///
+/// An operation is not wider if *one* installed version has it with the same effect and safe requests that
+/// cover the new ones. Every other effect is wider: `read` to `write` permits more to the bundle, and `write`
+/// or `destructive` to a lesser effect takes the confirmation or the scope that callers need.
+#[must_use]
+pub fn differences(new: &Manifest, installed: &[&Manifest], granted: &BTreeSet<Capability>) -> Vec<Difference> {
+    let mut found = capabilities(new, installed, granted);
+    for block_type in &new.types {
+        let before: Vec<&BlockType> = installed.iter().filter_map(|old| old.block_type(&block_type.slug)).collect();
+        if before.is_empty() {
+            found.push(narrow(Change::TypeAdded(block_type.slug.clone())));
+            let all: Vec<&BlockType> = installed.iter().flat_map(|old| &old.types).collect();
+            block_type.operations.iter().for_each(|operation| added(block_type, operation, &all, &mut found));
+            continue;
+        }
+        operations(block_type, &before, &mut found);
+        field_uses(block_type, &before, &mut found);
+    }
+    if let Some(newest) = installed.last() {
+        let gone = newest.types.iter().filter(|old| new.block_type(&old.slug).is_none());
+        found.extend(gone.map(|old| narrow(Change::TypeRemoved(old.slug.clone()))));
+    }
+    found
+}
+
+fn wide(change: Change) -> Difference {
+    Difference { change, wider: true }
+}
+
+fn narrow(change: Change) -> Difference {
+    Difference { change, wider: false }
+}
+
+fn capabilities(new: &Manifest, installed: &[&Manifest], granted: &BTreeSet<Capability>) -> Vec<Difference> {
+    let mut found = Vec::new();
+    for asked in new.capabilities.difference(granted) {
+        let revoked = installed.iter().any(|old| old.capabilities.contains(asked));
+        found.push(if granted.iter().any(|grant| asked.is_within(grant)) {
+            narrow(Change::CapabilityNarrowed(asked.clone()))
+        } else if revoked {
+            narrow(Change::CapabilityRevoked(asked.clone()))
+        } else {
+            wide(Change::CapabilityAdded(asked.clone()))
+        });
+    }
+    let unused = granted.iter().filter(|grant| !new.asks_for(grant));
+    found.extend(unused.map(|grant| narrow(Change::CapabilityRemoved(grant.clone()))));
+    found
+}
+
+/// The operations of a type that installed versions have, too.
+fn operations(block_type: &BlockType, before: &[&BlockType], found: &mut Vec<Difference>) {
+    for operation in &block_type.operations {
+        let name = named(block_type, operation);
+        let known: Vec<&Operation> = before.iter().filter_map(|old| old.operation(&operation.name)).collect();
+        let Some(newest) = known.last() else {
+            added(block_type, operation, before, found);
+            continue;
+        };
+        let covered = known.iter().any(|old| old.effect == operation.effect && uncovered(operation, old).is_empty());
+        if newest.effect != operation.effect {
+            let change = Change::EffectChanged(name.clone(), newest.effect, operation.effect);
+            found.push(Difference { change, wider: !covered });
+        }
+        let more = uncovered(operation, newest).into_iter().cloned();
+        let more = more.map(|safe| Change::SafeRequestAdded(name.clone(), safe));
+        found.extend(more.map(|change| Difference { change, wider: !covered }));
+        let fewer = uncovered(newest, operation).into_iter().cloned();
+        found.extend(fewer.map(|safe| narrow(Change::SafeRequestRemoved(name.clone(), safe))));
+    }
+    if let Some(newest) = before.last() {
+        let gone = newest.operations.iter().filter(|old| block_type.operation(&old.name).is_none());
+        found.extend(gone.map(|old| narrow(Change::OperationRemoved(named(newest, old)))));
+    }
+}
+
+/// Safe requests of one operation that those of the other do not cover.
+fn uncovered<'a>(operation: &'a Operation, other: &Operation) -> Vec<&'a SafeRequest> {
+    operation.safe.iter().filter(|safe| !other.safe.iter().any(|own| own.covers(safe))).collect()
+}
+
+/// An operation that no installed version has. It is wider if it changes something in a way in which no
+/// operation beside it does, or sends requests that are declared safe.
+fn added(block_type: &BlockType, operation: &Operation, beside: &[&BlockType], found: &mut Vec<Difference>) {
+    let name = named(block_type, operation);
+    let mut effects = beside.iter().flat_map(|old| &old.operations).map(|old| old.effect);
+    let wider = operation.effect != Effect::Read && !effects.any(|effect| effect == operation.effect);
+    found.push(Difference { change: Change::OperationAdded(name.clone(), operation.effect), wider });
+    found.extend(operation.safe.iter().map(|safe| wide(Change::SafeRequestAdded(name.clone(), safe.clone()))));
+}
+
+fn named(block_type: &BlockType, operation: &Operation) -> OperationName {
+    OperationName { block_type: block_type.slug.clone(), operation: operation.name.clone() }
+}
+
+/// Fields whose host keywords are as in no installed version. A field that is new itself is not one of them.
+fn field_uses(block_type: &BlockType, before: &[&BlockType], found: &mut Vec<Difference>) {
+    let new = host_keywords(block_type.schema.document());
+    let old: Vec<BTreeMap<String, Value>> = before.iter().map(|old| host_keywords(old.schema.document())).collect();
+    let differs = new.iter().filter(|(place, value)| {
+        let known: Vec<&Value> = old.iter().filter_map(|keywords| keywords.get(*place)).collect();
+        if known.is_empty() { !is_of_new_field(place, before) } else { !known.contains(value) }
+    });
+    let lost = old.last().into_iter().flatten().filter(|(place, _)| {
+        !new.contains_key(*place) && block_type.schema.document().pointer(place).is_some()
+    });
+    let places: BTreeSet<&String> = differs.chain(lost).map(|(place, _)| place).collect();
+    for place in places {
+        let names = place.split('/').skip(1).filter(|part| *part != "properties");
+        let field = names.fold(Pointer::default(), |field, name| field.child(name));
+        found.push(wide(Change::FieldUseChanged(block_type.slug.clone(), field)));
+    }
+}
+
+/// Whether a place in a schema is within a property that no installed version has, or within definitions,
+/// which are used only through a `$ref` that is compared by itself.
+fn is_of_new_field(place: &str, before: &[&BlockType]) -> bool {
+    let mut parts = place.split('/').skip(1);
+    match (parts.next(), parts.next()) {
+        (Some("$defs"), _) => true,
+        (Some("properties"), Some(name)) => {
+            let property = format!("/properties/{name}");
+            before.iter().all(|old| old.schema.document().pointer(&property).is_none())
+        }
+        _ => false,
+    }
+}
+
+/// The keywords by which a schema tells the host what to do with a field, by the field's place in the schema.
+fn host_keywords(schema: &Value) -> BTreeMap<String, Value> {
+    let mut found = BTreeMap::new();
+    let mut waiting = vec![(String::new(), schema)];
+    while let Some((place, value)) = waiting.pop() {
+        match value {
+            Value::Object(members) => {
+                let own: serde_json::Map<String, Value> = members
+                    .iter()
+                    .filter(|(key, _)| is_host_keyword(key))
+                    .map(|(key, value)| (key.clone(), value.clone()))
+                    .collect();
+                if !own.is_empty() {
+                    found.insert(place.clone(), Value::Object(own));
+                }
+                let inner = members.iter().filter(|(key, _)| !is_host_keyword(key));
+                waiting.extend(inner.map(|(key, value)| {
+                    (format!("{place}/{}", key.replace('~', "~0").replace('/', "~1")), value)
+                }));
+            }
+            Value::Array(items) => {
+                waiting.extend(items.iter().enumerate().map(|(index, value)| (format!("{place}/{index}"), value)));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Keywords of the host, and references, which lead to them. The order of fields is for display only.
+fn is_host_keyword(key: &str) -> bool {
+    key.starts_with("x-") && key != "x-order" || matches!(key, "$ref" | "$dynamicRef")
+}
+
+impl fmt::Display for OperationName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` of `{}`", self.operation, self.block_type)
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CapabilityAdded(capability) => {
+                write!(f, "new capability `{capability}`: {}", capability.explanation())
+            }
+            Self::CapabilityNarrowed(capability) => {
+                write!(f, "capability `{capability}`, narrower than what is granted")
+            }
+            Self::CapabilityRevoked(capability) => {
+                write!(f, "capability `{capability}` stays revoked; `blockyard grant` grants it")
+            }
+            Self::CapabilityRemoved(capability) => write!(f, "capability `{capability}` is no longer asked for"),
+            Self::TypeAdded(slug) => write!(f, "new block type `{slug}`"),
+            Self::TypeRemoved(slug) => write!(f, "block type `{slug}` is removed; its blocks keep the version they have"),
+            Self::OperationAdded(name, effect) => write!(f, "new operation {name} with effect {effect}"),
+            Self::OperationRemoved(name) => write!(f, "operation {name} is removed"),
+            Self::EffectChanged(name, before, after) => {
+                write!(f, "operation {name} changes its effect from {before} to {after}")
+            }
+            Self::SafeRequestAdded(name, safe) => {
+                write!(f, "operation {name} reads, and may now send `{safe}`, which the bundle declares safe")
+            }
+            Self::SafeRequestRemoved(name, safe) => write!(f, "operation {name} no longer sends `{safe}`"),
+            Self::FieldUseChanged(slug, field) => {
+                write!(f, "field `{}` of `{slug}` changes how its value is protected or used", field.dotted())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Destructive => "destructive",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
