@@ -192,7 +192,13 @@ pub(crate) struct Install {
     /// A registry's file or folder. Default: the nearest registry.toml from here upwards.
     #[arg(long, value_name = "PATH")]
     pub(crate) registry: Vec<PathBuf>,
-    /// Agree to what the bundles ask for.
+    /// Grant a capability that a bundle asks for, or a narrower one. Can be given several times.
+    #[arg(long, value_name = "CAPABILITY")]
+    pub(crate) grant: Vec<String>,
+    /// Agree to another source, and to wider effects and safe requests, than those of the installed bundle.
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Agree to a new bundle, and to an installed one's new version if that may do no more than before.
     #[arg(short, long)]
     pub(crate) yes: bool,
 }
@@ -239,7 +245,7 @@ pub(crate) struct Fields {
     /// stays as it is, secrets too, at every depth; lists are replaced.
     #[arg(long, value_name = "FILE")]
     pub(crate) json_config: Option<PathBuf>,
-    /// A secret: `FIELD` asks, `FIELD=-` reads standard input, `FIELD=@FILE` stores a file's content, `FIELD=env:NAME`, `FIELD=file:PATH` and `FIELD=block:TYPE/NAME` are read at each call.
+    /// A secret: `FIELD` asks, `FIELD=-` reads standard input, `FIELD=@FILE` stores a file's content, `FIELD=env:NAME`, `FIELD=file:PATH` and `FIELD=block:TYPE/NAME` are read at each call. Of `-`, `@FILE`, `env:` and `file:`, one line end at the end of the text is not part of the secret.
     #[arg(long, value_name = "FIELD[=SOURCE]")]
     pub(crate) secret: Vec<String>,
 }
@@ -448,6 +454,10 @@ pub(crate) struct Cp {
     /// Only where nothing is there yet.
     #[arg(long)]
     pub(crate) if_absent: bool,
+    /// With `-r`, copy the other objects when some have names that cannot be files here. The command names these
+    /// at its end, and fails.
+    #[arg(long, requires = "recursive")]
+    pub(crate) skip_bad_names: bool,
     /// The media type of what is stored, such as `text/csv`.
     #[arg(long, value_name = "TYPE")]
     pub(crate) content_type: Option<String>,

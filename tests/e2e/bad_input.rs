@@ -405,7 +405,7 @@ fn nobody_agreed() {
     let yard = TestYard::empty();
     yard.ok(&["init", "--key", "file"]);
     let ran = yard.run(&["install", &bundle("sql")]);
-    assert_eq!(ran.code, 5, "{}", ran.stderr);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
     assert!(ran.stderr.contains("sql sqlite"), "{}", ran.stderr);
     assert!(ran.stderr.contains("agree with `--yes`"), "{}", ran.stderr);
     assert_eq!(yard.json(&["bundles"])["bundles"].as_array().map(Vec::len), Some(0));

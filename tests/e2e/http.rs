@@ -324,7 +324,7 @@ fn what_is_declared_safe_is_shown_before_it_is_agreed_to() {
     let yard = TestYard::empty();
     yard.ok(&["init", "--key", "file"]);
     let ran = yard.run(&["install", &bundle("courier")]);
-    assert_eq!(ran.code, 5, "{}", ran.stderr);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
     assert!(ran.stderr.contains("http {config.base_url}"), "{}", ran.stderr);
     assert!(ran.stderr.contains("send requests to the origin that its blocks name"), "{}", ran.stderr);
     assert!(

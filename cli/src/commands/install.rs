@@ -1,59 +1,160 @@
-//! `install`: stages each bundle, shows what it asks for, and installs it once that is agreed to.
+//! `install`: stages each bundle, shows its review, and installs it once the user agrees. A bundle that fails
+//! does not keep the others from being installed.
 
-use blockyard::{Error, ErrorKind, InstallTarget, Staged};
+use std::process::ExitCode;
+
+use blockyard::{
+    Agreement, Capability, Error, ErrorKind, Given, InstallTarget, Installed, Json, Registry, Staged, Yard,
+    model::visible,
+};
 use serde_json::json;
 
 use super::{DONE, Outcome};
 use crate::arguments::Install;
 use crate::context::Context;
-use crate::terminal::Failure;
+
+/// One run of the command.
+struct Installing<'a> {
+    arguments: &'a Install,
+    context: &'a Context,
+    yard: Yard,
+    given: Given,
+    /// Read when the first bundle needs them.
+    registries: Option<Vec<Registry>>,
+    /// Capabilities of `--grant` that no bundle asked for so far.
+    unused: Vec<Capability>,
+}
 
 pub(super) async fn run(arguments: Install, context: &Context) -> Outcome {
-    let targets = arguments.bundles.iter().map(|text| InstallTarget::parse(text)).collect::<Result<Vec<_>, _>>()?;
-    let from_registry = targets.iter().any(|target| matches!(target, InstallTarget::Registry { .. }));
-    let registries = if from_registry { context.registries(&arguments.registry)? } else { Vec::new() };
+    let given = given(&arguments)?;
+    let unused = given.grants.clone();
     let yard = context.open_or_init().await?;
-    let mut installed = Vec::new();
-    for target in &targets {
-        let progress = context.progress();
-        let staged = yard.stage(target, &registries, &mut |text| progress.say(text)).await?;
-        drop(progress);
-        agree(&staged, arguments.yes, context)?;
-        installed.push(yard.install(staged).await?);
+    let mut installing = Installing { arguments: &arguments, context, yard, given, registries: None, unused };
+    let (mut installed, mut failed) = (Vec::new(), Vec::new());
+    for text in &arguments.bundles {
+        match installing.install(text).await {
+            Ok(bundle) => installed.push(bundle),
+            Err(error) => failed.push((text.as_str(), error)),
+        }
     }
-    context.terminal.document(&json!({ "installed": installed }), || {
+    let Installing { yard, unused, .. } = installing;
+    yard.close().await;
+    if failed.is_empty()
+        && let Some(capability) = unused.first()
+    {
+        context.terminal.note(&format!("warning: no bundle asks for `{capability}`, which `--grant` names"));
+    }
+    if installed.is_empty() {
+        return Err(all_failed(failed, arguments.bundles.len()).into());
+    }
+    show(context, &installed, &failed)?;
+    if failed.is_empty() {
+        return Ok(DONE);
+    }
+    let error = all_failed(failed, arguments.bundles.len());
+    context.terminal.fail(&error);
+    Ok(ExitCode::from(error.kind().exit_code()))
+}
+
+/// The agreement of the flags.
+fn given(arguments: &Install) -> Result<Given, Error> {
+    let grants = arguments.grant.iter().map(|text| text.parse()).collect::<Result<Vec<Capability>, _>>()?;
+    Ok(Given { yes: arguments.yes, grants, replace: arguments.replace })
+}
+
+impl Installing<'_> {
+    async fn install(&mut self, text: &str) -> Result<Installed, Error> {
+        let target = InstallTarget::parse(text)?;
+        if matches!(target, InstallTarget::Registry { .. }) && self.registries.is_none() {
+            self.registries = Some(self.context.registries(&self.arguments.registry)?);
+        }
+        let progress = self.context.progress();
+        let registries = self.registries.as_deref().unwrap_or_default();
+        let staged = self.yard.stage(&target, registries, &mut |text| progress.say(text)).await?;
+        drop(progress);
+        self.unused.retain(|capability| !staged.review().asks_for(capability));
+        let agreement = self.agreement(&staged)?;
+        self.yard.install(staged, &agreement).await
+    }
+
+    /// Shows the review, and asks where a terminal can. Without one, the flags decide.
+    fn agreement(&self, staged: &Staged) -> Result<Agreement, Error> {
+        if staged.is_installed() {
+            return Ok(Agreement::Given(self.given.clone()));
+        }
+        let terminal = &self.context.terminal;
+        let asks = !self.given.yes && terminal.can_ask();
+        let tell = |text: &str| if asks { terminal.prompt(text) } else { terminal.note(text) };
+        let review = staged.review();
+        let title = if review.replaces { "replaces an installed version" } else { "is new in this yard" };
+        tell(&format!("{} {} {title}", staged.name(), staged.version()));
+        for line in &review.lines {
+            let mark = if line.needs.is_some() { "!" } else { " " };
+            tell(&format!("{mark} {}", visible::line(&line.text)));
+        }
+        if !asks {
+            return Ok(Agreement::Given(self.given.clone()));
+        }
+        let question = match (review.is_wider(), review.replaces) {
+            (true, _) => "lines with `!` allow more than before; grant this?",
+            (false, true) => "install this version?",
+            (false, false) => "grant this?",
+        };
+        match terminal.agree(question) {
+            true => Ok(Agreement::Everything),
+            false => {
+                let message = format!("bundle `{}` is not installed: the user did not agree", staged.name());
+                Err(Error::new(ErrorKind::Denied, message))
+            }
+        }
+    }
+}
+
+fn show(context: &Context, installed: &[Installed], failed: &[(&str, Error)]) -> Result<(), crate::terminal::Failure> {
+    let mut document = json!({ "installed": installed });
+    if !failed.is_empty() {
+        document["failed"] = failed.iter().map(|(text, error)| failure(text, error)).collect();
+    }
+    context.terminal.document(&document, || {
         let mut text = String::new();
-        for bundle in &installed {
+        for bundle in installed {
             let done = if bundle.changed { "installed" } else { "already installed, nothing changed:" };
             text.push_str(&format!("{done} {} {} (sha256 {})\n", bundle.name, bundle.version, bundle.sha256));
             text.push_str(&format!("  block types: {}\n", bundle.types.join(", ")));
         }
         text
-    })?;
-    yard.close().await;
-    Ok(DONE)
+    })
 }
 
-/// Shows what a bundle asks for, and asks whether it may.
-fn agree(staged: &Staged, yes: bool, context: &Context) -> Result<(), Failure> {
-    let asks = staged.asks();
-    if asks.is_empty() {
-        return Ok(());
+/// The one error of a command with one bundle; else an error that names each bundle that failed.
+fn all_failed(mut failed: Vec<(&str, Error)>, count: usize) -> Error {
+    if count == 1
+        && let Some((_, error)) = failed.pop()
+    {
+        return error;
     }
-    context.terminal.note(&format!("{} {} asks for", staged.name(), staged.version()));
-    for (capability, explanation) in &asks {
-        context.terminal.note(&format!("  {:<14}  {explanation}", capability.to_string()));
+    let kind = failed.first().map_or(ErrorKind::Internal, |(_, error)| error.kind());
+    let mut message = format!("{} of {count} bundles {} not installed", failed.len(), if failed.len() == 1 { "was" } else { "were" });
+    for (text, error) in &failed {
+        let mut parts = vec![error.to_string()];
+        parts.extend(error.causes());
+        let parts: Vec<String> = parts.iter().map(|part| one_line(part, error.is_in_lines())).collect();
+        message.push_str(&format!("\n  `{}`: {}", visible::line(text), parts.join(": ")));
+        for hint in error.hints() {
+            message.push_str(&format!("\n    hint: {}", visible::line(hint)));
+        }
     }
-    for (block_type, operation, request) in staged.safe_requests() {
-        context
-            .terminal
-            .note(&format!("  `{operation}` of {block_type} reads, and sends `{request}`, which it says is safe"));
-    }
-    if yes || context.terminal.can_ask() && context.terminal.agree("grant this?") {
-        return Ok(());
-    }
-    let name = staged.name();
-    Err(Error::new(ErrorKind::Denied, format!("nobody agreed to what bundle `{name}` asks for; it is not installed"))
-        .hint("agree with `--yes` where there is no terminal")
-        .into())
+    Error::new(kind, message)
+        .in_lines()
+        .details(failed.iter().map(|(text, error)| failure(text, error)).collect())
+}
+
+/// A message on one line. The lines of Blockyard's own messages are joined.
+fn one_line(message: &str, in_lines: bool) -> String {
+    let joined = if in_lines { message.replace("\n  ", "; ") } else { message.to_owned() };
+    visible::line(&joined)
+}
+
+fn failure(text: &str, error: &Error) -> Json {
+    json!({ "bundle": text, "error": error.to_json()["error"] })
 }

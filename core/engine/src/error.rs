@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use blockyard_host::HostError;
-use blockyard_model::Violation;
+use blockyard_model::{Violation, visible};
 use blockyard_registry::RegistryError;
 use blockyard_registry::component::ComponentError;
 use blockyard_store::StoreError;
@@ -19,6 +19,8 @@ pub struct Error {
     message: String,
     hints: Vec<String>,
     details: Option<Value>,
+    /// The line ends in the message are Blockyard's own; values in it are escaped.
+    in_lines: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -78,7 +80,7 @@ impl ErrorKind {
 impl Error {
     /// An error with its message: lower case, no full stop, names in backquotes.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hints: Vec::new(), details: None, source: None }
+        Self { kind, message: message.into(), hints: Vec::new(), details: None, in_lines: false, source: None }
     }
 
     /// Adds what to do about it.
@@ -104,6 +106,20 @@ impl Error {
         self
     }
 
+    /// Says that the message has several lines on purpose: every value in it is escaped with
+    /// [`visible::line`]. Line ends in other messages are shown as what a bundle or server said.
+    #[must_use]
+    pub fn in_lines(mut self) -> Self {
+        self.in_lines = true;
+        self
+    }
+
+    /// Whether the lines of the message are Blockyard's own.
+    #[must_use]
+    pub fn is_in_lines(&self) -> bool {
+        self.in_lines
+    }
+
     /// Adds more for programs.
     #[must_use]
     pub fn details(mut self, details: Value) -> Self {
@@ -116,16 +132,18 @@ impl Error {
     pub fn violations(what: &str, violations: &[Violation]) -> Self {
         let mut message = format!("{what} is not valid");
         for violation in violations {
-            message.push_str(&format!("\n  {}: {}", violation.pointer, violation.message));
+            // A bundle's validation may say anything.
+            let (place, told) = (visible::line(violation.pointer.as_str()), visible::line(&violation.message));
+            message.push_str(&format!("\n  {place}: {told}"));
             if let Some(hint) = &violation.hint {
-                message.push_str(&format!("; {hint}"));
+                message.push_str(&format!("; {}", visible::line(hint)));
             }
         }
         let details = violations
             .iter()
             .map(|violation| json!({"pointer": violation.pointer.as_str(), "message": violation.message, "hint": violation.hint}))
             .collect();
-        Self::new(ErrorKind::Invalid, message).details(details)
+        Self::new(ErrorKind::Invalid, message).in_lines().details(details)
     }
 
     /// All that is wrong with several documents.
@@ -137,7 +155,7 @@ impl Error {
             other => vec![other],
         });
         let details = details.collect();
-        Self::new(ErrorKind::Invalid, message).details(details)
+        Self::new(ErrorKind::Invalid, message).in_lines().details(details)
     }
 
     /// What kind it is.
@@ -284,6 +302,9 @@ impl From<StoreError> for Error {
             StoreError::KeyMoved => (ErrorKind::Conflict, Some("try again".to_owned())),
             StoreError::SlugTaken { owner, .. } => {
                 (ErrorKind::Conflict, Some(format!("the two bundles cannot be in one yard; `{owner}` is in it")))
+            }
+            StoreError::BundleMoved(_) => {
+                (ErrorKind::Conflict, Some("install it again, and look at the new differences".to_owned()))
             }
             StoreError::Database(_) => (ErrorKind::Outside, None),
         };

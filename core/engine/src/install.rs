@@ -1,19 +1,22 @@
-//! Installing bundles: staged first, shown, agreed to, then all or nothing into the yard.
+//! Installing bundles: staged, reviewed, agreed to, then stored in one transaction.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use blockyard_host::Bundle;
-use blockyard_model::{BundleName, Capability, Digest, SafeRequest};
+use blockyard_model::{BundleName, Digest, Manifest};
 use blockyard_registry::{Registry, Source, component};
 use blockyard_store::NewBundle;
 use semver::VersionReq;
 use serde::Serialize;
 use serde_json::{Value, json};
+use url::Url;
 
 use crate::audit::line;
 use crate::build::build_in;
+use crate::review::{Agreement, InstalledVersion, Review};
+use crate::source::BundleSource;
 use crate::{Error, ErrorKind, Yard};
 
 /// What to install.
@@ -37,11 +40,12 @@ pub enum InstallTarget {
 pub struct Staged {
     bundle: Bundle,
     bytes: Arc<Vec<u8>>,
-    source: String,
+    source: BundleSource,
     /// Whether these very bytes are installed already.
     already: bool,
-    /// What it asks for and is not granted yet.
-    asks: BTreeSet<Capability>,
+    review: Review,
+    /// The installed versions of its name that the review is about.
+    reviewed: BTreeSet<Digest>,
 }
 
 /// What installing did.
@@ -103,26 +107,10 @@ impl Staged {
         self.already
     }
 
-    /// Requests that its operations which read may send besides GET and HEAD, because it says that
-    /// they change nothing: type, operation, request. To be shown before [`Yard::install`].
+    /// Everything that the user agrees to. To be shown before [`Yard::install`].
     #[must_use]
-    pub fn safe_requests(&self) -> Vec<(String, String, String)> {
-        let types = self.bundle.manifest().types.iter();
-        types
-            .flat_map(|block_type| block_type.operations.iter().map(move |operation| (block_type, operation)))
-            .flat_map(|(block_type, operation)| {
-                let named =
-                    move |safe: &SafeRequest| (block_type.slug.to_string(), operation.name.clone(), safe.to_string());
-                operation.safe.iter().map(named)
-            })
-            .collect()
-    }
-
-    /// What it asks for and is not granted yet, with what that means. To be shown before
-    /// [`Yard::install`].
-    #[must_use]
-    pub fn asks(&self) -> Vec<(Capability, String)> {
-        self.asks.iter().map(|capability| (capability.clone(), capability.explanation())).collect()
+    pub fn review(&self) -> &Review {
+        &self.review
     }
 }
 
@@ -139,10 +127,10 @@ impl Yard {
         say: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Staged, Error> {
         let (bytes, source) = match target {
-            InstallTarget::File(path) => (read_file(path)?, format!("file {}", path.display())),
+            InstallTarget::File(path) => (read_file(path)?, BundleSource::file(path)),
             InstallTarget::Crate(folder) => {
                 let built = build_in(self.sandbox()?, folder, say).await?;
-                (built.bytes, format!("crate {}", folder.display()))
+                (built.bytes, BundleSource::krate(folder))
             }
             InstallTarget::Registry { name, requirement } => self.fetch(name, requirement, registries, say).await?,
         };
@@ -168,14 +156,27 @@ impl Yard {
             )
             .hint("tell the registry's owner"));
         }
-        let granted = self.store().grants(bundle.manifest().name.as_str()).await?;
         let already = self.store().bundle(&bundle.digest()).await?.is_some();
-        // What was revoked from an installed bundle stays revoked; `grant` gives it back.
-        let asks = match already {
-            true => BTreeSet::new(),
-            false => bundle.manifest().capabilities.difference(&granted).cloned().collect(),
-        };
-        Ok(Staged { asks, already, bundle, bytes, source })
+        let (installed, reviewed) = self.installed_versions(&bundle.manifest().name).await?;
+        let granted = self.store().grants(bundle.manifest().name.as_str()).await?;
+        let review = Review::new(bundle.manifest(), &source, &installed, !reviewed.is_empty(), &granted);
+        Ok(Staged { already, bundle, bytes, source, review, reviewed })
+    }
+
+    /// The installed versions of a bundle that can be read, the newest last, and the digests of all of them.
+    async fn installed_versions(&self, name: &BundleName) -> Result<(Vec<InstalledVersion>, BTreeSet<Digest>), Error> {
+        let records = self.store().bundles().await?;
+        let of_name: Vec<_> = records.iter().filter(|record| record.name == name.as_str()).collect();
+        let mut versions: Vec<InstalledVersion> = of_name
+            .iter()
+            .filter_map(|record| {
+                let manifest = Manifest::parse(&record.manifest).ok()?;
+                Some(InstalledVersion { manifest, source: BundleSource::parse(&record.source) })
+            })
+            .collect();
+        // Stable: of two equal versions, the one that was installed later is the newer one.
+        versions.sort_by(|a, b| a.manifest.version.cmp(&b.manifest.version));
+        Ok((versions, of_name.iter().map(|record| record.digest).collect()))
     }
 
     async fn fetch(
@@ -184,7 +185,7 @@ impl Yard {
         requirement: &VersionReq,
         registries: &[Registry],
         say: &mut (dyn FnMut(&str) + Send),
-    ) -> Result<(Vec<u8>, String), Error> {
+    ) -> Result<(Vec<u8>, BundleSource), Error> {
         if registries.is_empty() {
             return Err(Error::new(ErrorKind::NotFound, "no registry is known").hint(
                 "name one with `--registry FILE`, or work in a folder that has a `registry.toml` at or above it",
@@ -200,7 +201,8 @@ impl Yard {
                 }
             };
             say(&format!("{} {} from registry `{}`", entry.name, release.version, registry.name));
-            let origin = format!("registry {} ({} {})", registry.name, entry.name, release.version);
+            let shown = format!("{}: {} {}", registry.name, entry.name, release.version);
+            let origin = BundleSource::registry(&location(&registry.folder)?, &shown, None);
             return match &release.source {
                 Source::Path(folder) => Ok((build_in(self.sandbox()?, folder, say).await?.bytes, origin)),
                 Source::Url(url) if !url.contains("://") => {
@@ -223,28 +225,33 @@ impl Yard {
         Err(refused.map_or_else(|| Error::new(ErrorKind::Internal, "no registry was asked"), Error::from))
     }
 
-    /// Installs what was staged, with what it asks for granted. The person has agreed.
+    /// Installs a staged bundle and grants the capabilities that were agreed to.
     ///
     /// # Errors
-    /// Another bundle has one of its types; what the database says.
-    pub async fn install(&self, staged: Staged) -> Result<Installed, Error> {
-        let Staged { bundle, bytes, source, already, asks } = staged;
+    /// The agreement does not cover the [`Review`]: the error names what is left. Another bundle has one of its
+    /// types. Another version of the bundle was installed after the review.
+    pub async fn install(&self, staged: Staged, agreement: &Agreement) -> Result<Installed, Error> {
+        let Staged { bundle, bytes, source, already, review, reviewed } = staged;
         let manifest = bundle.manifest();
         let changed = !already;
         if changed {
+            let grants = review.settle(agreement)?;
+            let wider = review.lines.iter().filter(|line| line.needs.is_some());
             let detail = json!({
                 "version": manifest.version.to_string(),
                 "sha256": bundle.digest().to_string(),
-                "source": source,
-                "granted": asks.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "source": source.to_string(),
+                "granted": grants.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "wider": wider.map(|line| line.text.as_str()).collect::<Vec<_>>(),
             });
             let new = NewBundle {
                 digest: bundle.digest(),
                 manifest,
                 manifest_text: bundle.manifest_text(),
                 bytes: &bytes,
-                source: &source,
-                grants: &asks,
+                source: &source.to_string(),
+                grants: &grants,
+                reviewed: &reviewed,
             };
             self.store().install(&new, line(self.actor(), "install", &manifest.name, &detail)).await?;
             self.grant_cache().forget();
@@ -259,6 +266,15 @@ impl Yard {
             changed,
         })
     }
+}
+
+/// The location of a registry, which identifies it.
+fn location(folder: &Path) -> Result<Url, Error> {
+    let absolute = std::fs::canonicalize(folder).map_err(|error| {
+        Error::new(ErrorKind::Outside, format!("the folder `{}` cannot be read", folder.display())).because(error)
+    })?;
+    Url::from_directory_path(&absolute)
+        .map_err(|()| Error::new(ErrorKind::Outside, format!("`{}` is not an absolute path", absolute.display())))
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, Error> {

@@ -42,6 +42,8 @@ pub struct NewBundle<'a> {
     pub source: &'a str,
     /// What the person who installs it agreed to.
     pub grants: &'a BTreeSet<Capability>,
+    /// The installed versions of its name that the agreement is about.
+    pub reviewed: &'a BTreeSet<Digest>,
 }
 
 const COLUMNS: &str = "digest, name, version, manifest, source, size, installed_at";
@@ -50,11 +52,21 @@ impl Store {
     /// Installs a bundle: bytes, types and grants, all or nothing.
     ///
     /// # Errors
-    /// [`StoreError::SlugTaken`] where another bundle has one of its types.
+    /// [`StoreError::SlugTaken`] if another bundle has one of its types, [`StoreError::BundleMoved`] if another
+    /// version of the bundle was installed since the review.
     pub async fn install(&self, bundle: &NewBundle<'_>, line: AuditLine) -> Result<(), StoreError> {
         let sort = |error| self.sort(error);
         let name = bundle.manifest.name.as_str();
         let mut transaction = self.begin().await?;
+        // One installation at a time, so that the agreement is about the versions that are there.
+        transaction.lock("SELECT 1 FROM yard FOR UPDATE").await.map_err(sort)?;
+        let installed =
+            transaction.fetch("SELECT digest FROM bundles WHERE name = $1", params![name]).await.map_err(sort)?;
+        // The same bytes, installed by another process in the meantime, change nothing.
+        let unseen = |other: &Digest| *other != bundle.digest && !bundle.reviewed.contains(other);
+        if installed.iter().map(|row| digest(row.bytes(0))).any(|other| unseen(&other)) {
+            return Err(StoreError::BundleMoved(name.to_owned()));
+        }
         for block_type in &bundle.manifest.types {
             let slug = block_type.slug.as_str();
             // Whoever comes first has it; the other one sees that here.

@@ -107,6 +107,9 @@ pub enum StoreError {
         /// Who wants it.
         newcomer: String,
     },
+    /// Another version of the bundle was installed since the user agreed.
+    #[error("another version of bundle `{0}` was installed at the same time")]
+    BundleMoved(String),
     /// Anything else that the database says.
     #[error("the yard's database")]
     Database(#[source] sqlx::Error),

@@ -1,0 +1,368 @@
+//! Reviews of bundles before they are installed: everything that the user agrees to, line by line, and the
+//! flag that agrees to a line where no terminal can ask.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use blockyard_model::widening::{Change, differences};
+use blockyard_model::{BlockType, Capability, Effect, Manifest};
+use serde_json::json;
+
+use crate::source::BundleSource;
+use crate::{Error, ErrorKind};
+
+/// A review of a bundle that is staged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Review {
+    name: String,
+    version: String,
+    /// Everything to be shown.
+    pub lines: Vec<ReviewLine>,
+    /// Whether an installed bundle has the name.
+    pub replaces: bool,
+    /// Capabilities that are granted with the agreement.
+    grants: BTreeSet<Capability>,
+    /// Capabilities that are asked for, whether granted or not.
+    asked: BTreeSet<Capability>,
+}
+
+/// One line of a review.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReviewLine {
+    /// The fact or the change.
+    pub text: String,
+    /// What agrees to it, beyond `--yes`. `None` if the line allows no more than before.
+    pub needs: Option<Need>,
+}
+
+/// The agreement that a line needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Need {
+    /// The capability is named.
+    Grant(Capability),
+    /// The replacement by something wider, or from another source, is meant.
+    Replace,
+}
+
+/// What a user agreed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Agreement {
+    /// All lines of the review, which the user was shown.
+    Everything,
+    /// What was given in advance, for reviews that no one sees.
+    Given(Given),
+}
+
+/// Agreement in advance.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Given {
+    /// Agrees to a first installation, and to a replacement that is not wider.
+    pub yes: bool,
+    /// Capabilities to grant. One may be narrower than what the bundle asks for.
+    pub grants: Vec<Capability>,
+    /// Agrees to another source, wider effects and safe requests.
+    pub replace: bool,
+}
+
+/// An installed version of a bundle, as far as a review needs it.
+pub(crate) struct InstalledVersion {
+    pub(crate) manifest: Manifest,
+    pub(crate) source: BundleSource,
+}
+
+impl Review {
+    /// Reviews a bundle against the installed versions of its name, the newest last, and the yard's grants.
+    /// `replaces` holds if the name is known, also if no installed manifest can be read any more.
+    pub(crate) fn new(
+        manifest: &Manifest,
+        source: &BundleSource,
+        installed: &[InstalledVersion],
+        replaces: bool,
+        granted: &BTreeSet<Capability>,
+    ) -> Self {
+        let mut review = Self {
+            name: manifest.name.to_string(),
+            version: manifest.version.to_string(),
+            lines: Vec::new(),
+            replaces,
+            grants: BTreeSet::new(),
+            asked: manifest.capabilities.clone(),
+        };
+        if replaces {
+            review.compare(manifest, source, installed, granted);
+        } else {
+            review.describe(manifest, source);
+        }
+        review
+    }
+
+    /// A first installation: all there is.
+    fn describe(&mut self, manifest: &Manifest, source: &BundleSource) {
+        self.tell(format!("source: {source}"));
+        self.tell(format!("signer: {}", signer(source)));
+        for capability in &manifest.capabilities {
+            self.tell(format!("capability `{capability}`: {}", capability.explanation()));
+        }
+        for block_type in &manifest.types {
+            self.tell(format!("block type `{}`: {}", block_type.slug, effects(block_type)));
+            for operation in &block_type.operations {
+                for safe in &operation.safe {
+                    let (operation, slug) = (&operation.name, &block_type.slug);
+                    self.tell(format!("operation `{operation}` of {slug} reads, and sends `{safe}`, which it says is safe"));
+                }
+            }
+        }
+        self.grants = manifest.capabilities.clone();
+    }
+
+    /// Another file under a known name: what changes.
+    fn compare(
+        &mut self,
+        manifest: &Manifest,
+        source: &BundleSource,
+        installed: &[InstalledVersion],
+        granted: &BTreeSet<Capability>,
+    ) {
+        let newest = installed.last();
+        let before = newest.map_or_else(|| "an unreadable version".to_owned(), |old| old.manifest.version.to_string());
+        let older = newest.is_some_and(|old| manifest.version < old.manifest.version);
+        let note = if older { ", which is older; new blocks keep using the newest installed version" } else { "" };
+        self.tell(format!("version: {before} → {}{note}", manifest.version));
+        let from = newest.map_or_else(|| "unknown".to_owned(), |old| old.source.to_string());
+        let same = installed.iter().any(|old| old.source.is_same(source));
+        self.line(format!("source: {from} → {source}"), (!same).then_some(Need::Replace));
+        let old_signer = newest.map_or("unknown", |old| signer(&old.source));
+        // A signature that is missing now, or of another key, is for the user to accept.
+        let signed_as_before = match newest.and_then(|old| old.source.signer()) {
+            None => true,
+            before => source.signer() == before,
+        };
+        self.line(format!("signer: {old_signer} → {}", signer(source)), (!signed_as_before).then_some(Need::Replace));
+        let manifests: Vec<&Manifest> = installed.iter().map(|old| &old.manifest).collect();
+        for difference in differences(manifest, &manifests, granted) {
+            let text = difference.change.to_string();
+            let needs = match (&difference.change, difference.wider) {
+                (Change::CapabilityAdded(capability), _) => {
+                    self.grants.insert(capability.clone());
+                    Some(Need::Grant(capability.clone()))
+                }
+                (Change::CapabilityNarrowed(capability), _) => {
+                    self.grants.insert(capability.clone());
+                    None
+                }
+                (_, true) => Some(Need::Replace),
+                (_, false) => None,
+            };
+            self.line(text, needs);
+        }
+    }
+
+    fn tell(&mut self, text: String) {
+        self.line(text, None);
+    }
+
+    fn line(&mut self, text: String, needs: Option<Need>) {
+        self.lines.push(ReviewLine { text, needs });
+    }
+
+    /// Whether the bundle may do more than the installed versions of its name, or comes from another source.
+    #[must_use]
+    pub fn is_wider(&self) -> bool {
+        self.lines.iter().any(|line| line.needs.is_some())
+    }
+
+    /// Whether the bundle asks for a capability, or for more of the same.
+    #[must_use]
+    pub fn asks_for(&self, capability: &Capability) -> bool {
+        self.asked.iter().any(|asked| asked.covers(capability))
+    }
+
+    /// The capabilities to grant under an agreement.
+    ///
+    /// # Errors
+    /// The agreement does not cover the review. The error names the flag for each line that is left.
+    pub(crate) fn settle(&self, agreement: &Agreement) -> Result<BTreeSet<Capability>, Error> {
+        let Agreement::Given(given) = agreement else { return Ok(self.grants.clone()) };
+        let open: Vec<&ReviewLine> = self.lines.iter().filter(|line| !given.covers(line)).collect();
+        if !open.is_empty() || !given.yes {
+            return Err(self.not_agreed(&open, given));
+        }
+        // A narrower capability that is named is granted in place of the one that is asked for.
+        let mut grants = self.grants.clone();
+        for named in given.grants.iter().filter(|named| self.asks_for(named)) {
+            grants.retain(|asked| !asked.covers(named) || given.grants.contains(asked));
+            grants.insert(named.clone());
+        }
+        Ok(grants)
+    }
+
+    fn not_agreed(&self, open: &[&ReviewLine], given: &Given) -> Error {
+        let Self { name, version, .. } = self;
+        let mut flags: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for line in open {
+            if let Some(need) = &line.needs {
+                flags.entry(need.flag()).or_default().push(&line.text);
+            }
+        }
+        let mut message = match (self.replaces, open.is_empty()) {
+            (true, false) => format!("bundle `{name}` {version} is not installed: it may do more than the installed version, and no one agreed to it"),
+            _ => format!("bundle `{name}` {version} is not installed: no one agreed to it"),
+        };
+        for (flag, texts) in &flags {
+            for text in texts {
+                message.push_str(&format!("\n  {flag}: {text}"));
+            }
+        }
+        let details: Vec<_> = open
+            .iter()
+            .map(|line| json!({ "line": line.text, "flag": line.needs.as_ref().map(Need::flag) }))
+            .collect();
+        let mut all: Vec<String> = flags.into_keys().collect();
+        if !given.yes {
+            all.insert(0, "--yes".to_owned());
+        }
+        Error::new(ErrorKind::Usage, message)
+            .in_lines()
+            .hint(format!("agree with `{}` where no terminal can ask", all.join(" ")))
+            .details(json!({ "bundle": name, "version": version, "open": details }))
+    }
+}
+
+impl Need {
+    /// The flag of the command line.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        match self {
+            Self::Grant(capability) => format!("--grant '{capability}'"),
+            Self::Replace => "--replace".to_owned(),
+        }
+    }
+}
+
+impl Given {
+    fn covers(&self, line: &ReviewLine) -> bool {
+        match &line.needs {
+            None => true,
+            Some(Need::Replace) => self.replace,
+            Some(Need::Grant(asked)) => self.grants.iter().any(|named| asked.covers(named)),
+        }
+    }
+}
+
+fn signer(source: &BundleSource) -> &str {
+    source.signer().unwrap_or("unsigned")
+}
+
+/// The operations of a type by their effect.
+fn effects(block_type: &BlockType) -> String {
+    let all = [Effect::Read, Effect::Write, Effect::Destructive].map(|effect| {
+        let of_it = block_type.operations.iter().filter(|operation| operation.effect == effect);
+        let names: Vec<String> = of_it.map(|operation| format!("`{}`", operation.name)).collect();
+        (!names.is_empty()).then(|| format!("{effect} {}", names.join(", ")))
+    });
+    let all: Vec<String> = all.into_iter().flatten().collect();
+    if all.is_empty() { "no operations".to_owned() } else { all.join("; ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn manifest(version: &str, capabilities: &[&str], effect: &str) -> Manifest {
+        let text = json!({
+            "manifest": 1, "name": "zoo", "version": version, "wit": "0.1", "capabilities": capabilities,
+            "types": [{
+                "slug": "cage", "version": 1, "schema": {"type": "object", "additionalProperties": false},
+                "operations": [{"name": "look", "effect": effect, "arguments": {"type": "object"}, "result": {}}],
+            }],
+        });
+        Manifest::parse(&text.to_string()).expect("a good manifest")
+    }
+
+    fn local() -> BundleSource {
+        BundleSource::file(Path::new("/zoo.wasm"))
+    }
+
+    fn installed(manifest: Manifest) -> Vec<InstalledVersion> {
+        vec![InstalledVersion { manifest, source: local() }]
+    }
+
+    fn grants(texts: &[&str]) -> BTreeSet<Capability> {
+        texts.iter().map(|text| text.parse().expect(text)).collect()
+    }
+
+    fn given(yes: bool, named: &[&str], replace: bool) -> Agreement {
+        Agreement::Given(Given { yes, grants: grants(named).into_iter().collect(), replace })
+    }
+
+    #[test]
+    fn yes_is_enough_while_nothing_gets_wider() {
+        let old = installed(manifest("0.1.0", &["log"], "read"));
+        let review = Review::new(&manifest("0.2.0", &["log"], "read"), &local(), &old, true, &grants(&["log"]));
+        assert!(!review.is_wider());
+        assert_eq!(review.settle(&given(true, &[], false)).expect("agreed"), BTreeSet::new());
+        let refused = review.settle(&given(false, &[], false)).expect_err("no one agreed");
+        assert_eq!(refused.kind(), ErrorKind::Usage);
+        assert_eq!(refused.hints(), ["agree with `--yes` where no terminal can ask"]);
+    }
+
+    #[test]
+    fn each_wider_line_names_its_flag() {
+        let old = installed(manifest("0.1.0", &["log"], "write"));
+        let new = manifest("0.2.0", &["log", "clock"], "read");
+        let review = Review::new(&new, &local(), &old, true, &grants(&["log"]));
+        let refused = review.settle(&given(true, &[], false)).expect_err("it is wider");
+        let text = refused.to_string();
+        assert!(text.contains("--grant 'clock': new capability `clock`"), "{text}");
+        assert!(text.contains("--replace: operation `look` of `cage` changes its effect from write to read"), "{text}");
+        assert!(review.settle(&given(true, &["clock"], false)).is_err());
+        assert!(review.settle(&given(true, &[], true)).is_err());
+        assert!(review.settle(&given(false, &["clock"], true)).is_err(), "`--yes` is still missing");
+        assert_eq!(review.settle(&given(true, &["clock"], true)).expect("agreed"), grants(&["clock"]));
+        assert_eq!(review.settle(&Agreement::Everything).expect("agreed"), grants(&["clock"]));
+    }
+
+    #[test]
+    fn another_source_is_a_decision() {
+        let old = installed(manifest("0.1.0", &[], "read"));
+        let url = url::Url::parse("https://acme.example/").expect("a URL");
+        let source = BundleSource::registry(&url, "blockyard: zoo 0.2.0", None);
+        let review = Review::new(&manifest("0.2.0", &[], "read"), &source, &old, true, &BTreeSet::new());
+        assert!(review.settle(&given(true, &[], false)).is_err());
+        assert!(review.settle(&given(true, &[], true)).is_ok());
+    }
+
+    #[test]
+    fn a_signature_that_is_lost_is_a_decision() {
+        let url = url::Url::parse("https://acme.example/").expect("a URL");
+        let signed = |signer| BundleSource::registry(&url, "acme: zoo", signer);
+        let old = vec![InstalledVersion { manifest: manifest("0.1.0", &[], "read"), source: signed(Some("KEY")) }];
+        let wider = |signer| {
+            Review::new(&manifest("0.2.0", &[], "read"), &signed(signer), &old, true, &BTreeSet::new()).is_wider()
+        };
+        assert!(!wider(Some("KEY")) && wider(None) && wider(Some("OTHER")));
+    }
+
+    #[test]
+    fn what_was_revoked_is_not_granted_by_a_new_version() {
+        let old = installed(manifest("0.1.0", &["log", "clock"], "read"));
+        let review = Review::new(&manifest("0.2.0", &["log", "clock"], "read"), &local(), &old, true, &grants(&["log"]));
+        assert_eq!(review.settle(&given(true, &[], false)).expect("agreed"), BTreeSet::new());
+        assert_eq!(review.settle(&Agreement::Everything).expect("agreed"), BTreeSet::new());
+        assert_eq!(review.settle(&given(true, &["clock"], false)).expect("agreed"), grants(&["clock"]));
+    }
+
+    #[test]
+    fn a_first_installation_shows_everything_and_may_be_granted_less() {
+        let new = manifest("0.1.0", &["log", "http {config.url}"], "read");
+        let review = Review::new(&new, &local(), &[], false, &BTreeSet::new());
+        let text: Vec<&str> = review.lines.iter().map(|line| line.text.as_str()).collect();
+        assert_eq!(text[..2], ["source: file /zoo.wasm", "signer: unsigned"]);
+        assert!(text.contains(&"block type `cage`: read `look`"), "{text:?}");
+        assert!(review.settle(&given(false, &[], true)).is_err());
+        assert_eq!(review.settle(&given(true, &[], false)).expect("agreed"), grants(&["log", "http {config.url}"]));
+        let less = review.settle(&given(true, &["http https://a.example"], false)).expect("agreed");
+        assert_eq!(less, grants(&["log", "http https://a.example"]));
+    }
+}

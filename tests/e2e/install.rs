@@ -1,0 +1,208 @@
+//! Installing over a known name: what changes is shown and agreed to, and nothing gets wider without a word.
+
+use blockyard_tests::{TestYard, attack, bundle, on_both};
+use serde_json::{Value, json};
+
+on_both!(
+    another_file_under_a_known_name_is_a_decision,
+    yes_is_enough_while_nothing_gets_wider,
+    a_new_capability_is_named,
+    a_revoked_capability_stays_revoked,
+    each_bundle_that_fails_is_named_and_the_others_are_installed,
+    blocks_of_an_older_version_say_so,
+);
+
+fn operation(name: &str, effect: &str, safe: &[&str]) -> Value {
+    json!({
+        "name": name, "effect": effect, "safe": safe, "arguments": {"type": "object"}, "result": {"type": "null"},
+        "input": true, "output": true,
+    })
+}
+
+/// Writes a bundle `sec` of this version. Gives its file.
+pub(crate) fn sec(yard: &TestYard, version: &str, capabilities: &[&str], properties: &Value, operations: &[Value]) -> String {
+    let manifest = json!({
+        "manifest": 1, "name": "sec", "version": version, "wit": "0.1", "capabilities": capabilities,
+        "types": [{
+            "slug": "sec", "version": 1, "operations": operations,
+            "schema": {"type": "object", "additionalProperties": false, "properties": properties},
+        }],
+    });
+    let bytes = attack::build("sec", &format!(";; manifest: {manifest}\n"));
+    let file = yard.path(&format!("sec-{version}.wasm"));
+    std::fs::write(&file, bytes).expect("a file");
+    file.display().to_string()
+}
+
+fn url() -> Value {
+    json!({"url": {"type": "string"}})
+}
+
+fn versions(yard: &TestYard) -> Vec<String> {
+    let bundles = yard.json(&["bundles"]);
+    let of_sec = bundles["bundles"].as_array().expect("bundles").iter().filter(|bundle| bundle["name"] == "sec");
+    of_sec.map(|bundle| bundle["version"].as_str().expect("a version").to_owned()).collect()
+}
+
+fn another_file_under_a_known_name_is_a_decision(yard: &TestYard) {
+    let asks = ["http {config.url}"];
+    let first = sec(yard, "0.1.0", &asks, &url(), &[operation("http", "write", &[])]);
+    let refused = yard.fails(2, &["install", &first]);
+    for shown in ["source: file", "signer: unsigned", "capability `http {config.url}`", "block type `sec`: write `http`"] {
+        assert!(refused.contains(shown), "{shown}: {refused}");
+    }
+    assert!(refused.contains("agree with `--yes`"), "{refused}");
+    yard.ok(&["install", &first, "--yes"]);
+    // Of the review: new safe requests, and an effect that went from write to read.
+    let safe = ["DELETE {config.url}/v1/*/*", "POST {config.url}/q"];
+    let second = sec(yard, "0.2.0", &asks, &url(), &[operation("http", "read", &safe)]);
+    for flags in [&[][..], &["--yes"], &["--replace"]] {
+        let refused = yard.fails(2, &[&["install", &second][..], flags].concat());
+        assert!(refused.contains("version: 0.1.0 → 0.2.0"), "{refused}");
+        assert!(refused.contains("operation `http` of `sec` changes its effect from write to read"), "{refused}");
+        assert!(refused.contains("may now send `DELETE {config.url}/v1/*/*`"), "{refused}");
+        assert_eq!(versions(yard), ["0.1.0"], "{flags:?}: nothing is done");
+    }
+    let refused = yard.fails(2, &["install", &second, "--yes"]);
+    assert!(refused.contains("  --replace: operation `http` of `sec` changes its effect"), "{refused}");
+    assert!(refused.contains("agree with `--replace`"), "{refused}");
+    yard.ok(&["install", &second, "--yes", "--replace"]);
+    assert_eq!(versions(yard), ["0.1.0", "0.2.0"]);
+    let audit = yard.json(&["audit"])["audit"].clone();
+    let wider = audit.as_array().expect("lines").iter().any(|line| line.to_string().contains("changes its effect from write to read"));
+    assert!(wider, "the trail says what was agreed to: {audit}");
+}
+
+fn yes_is_enough_while_nothing_gets_wider(yard: &TestYard) {
+    let asks = ["log"];
+    let operations = [operation("look", "read", &["POST {config.url}/q/*"]), operation("feed", "write", &[])];
+    yard.ok(&["install", &sec(yard, "0.1.0", &asks, &url(), &operations), "--yes"]);
+    let more = [
+        operation("look", "read", &["POST {config.url}/q/*"]),
+        operation("feed", "write", &[]),
+        operation("list", "read", &[]),
+        operation("clean", "write", &[]),
+    ];
+    let second = sec(yard, "0.1.1", &asks, &json!({"url": {"type": "string"}, "note": {"type": "string"}}), &more);
+    assert!(yard.fails(2, &["install", &second]).contains("agree with `--yes`"));
+    yard.ok(&["install", &second, "--yes"]);
+    // The same bytes again change nothing, and need no agreement.
+    assert_eq!(yard.json(&["install", &second])["installed"][0]["changed"], false);
+    // A field whose secret may go elsewhere.
+    let secret = |audience: &str| {
+        json!({"url": {"type": "string"}, "token": {
+            "type": "string", "writeOnly": true, "format": "password", "x-secret": {"audience": [audience]},
+        }})
+    };
+    yard.ok(&["install", &sec(yard, "0.1.2", &asks, &secret("https://a.example"), &more), "--yes"]);
+    let elsewhere = sec(yard, "0.1.3", &asks, &secret("https://b.example"), &more);
+    let refused = yard.fails(2, &["install", &elsewhere, "--yes"]);
+    assert!(refused.contains("field `token` of `sec` changes how its value is protected or used"), "{refused}");
+}
+
+fn a_new_capability_is_named(yard: &TestYard) {
+    yard.ok(&["install", &sec(yard, "0.1.0", &["log"], &url(), &[]), "--yes"]);
+    let second = sec(yard, "0.2.0", &["log", "http {config.url}", "clock"], &url(), &[]);
+    let refused = yard.fails(2, &["install", &second, "--yes", "--replace"]);
+    assert!(refused.contains("agree with `--grant 'clock' --grant 'http {config.url}'`"), "{refused}");
+    let refused = yard.fails(2, &["install", &second, "--yes", "--grant", "clock"]);
+    assert!(refused.contains("--grant 'http {config.url}': new capability"), "{refused}");
+    assert_eq!(versions(yard), ["0.1.0"]);
+    // Less than what is asked for can be granted in its place.
+    yard.ok(&["install", &second, "--yes", "--grant", "clock", "--grant", "http https://a.example"]);
+    let grants: Vec<Value> = yard.json(&["grants", "sec"])["grants"].as_array().expect("grants").clone();
+    let granted = grants.iter().filter(|grant| grant["granted"] == true);
+    let granted: std::collections::BTreeSet<&str> = granted.filter_map(|grant| grant["capability"].as_str()).collect();
+    assert_eq!(granted, ["log", "clock", "http https://a.example"].into());
+    let unknown = yard.run(&["install", &second, "--grant", "files"]);
+    assert_eq!(unknown.code, 2, "{}", unknown.stderr);
+}
+
+fn a_revoked_capability_stays_revoked(yard: &TestYard) {
+    yard.ok(&["install", &sec(yard, "0.1.0", &["log", "clock"], &url(), &[]), "--yes"]);
+    yard.ok(&["revoke", "sec", "clock"]);
+    let ran = yard.run(&["install", &sec(yard, "0.1.1", &["log", "clock"], &url(), &[]), "--yes"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("capability `clock` stays revoked"), "{}", ran.stderr);
+    let clock = |yard: &TestYard| {
+        let grants = yard.json(&["grants", "sec"])["grants"].as_array().expect("grants").clone();
+        grants.into_iter().find(|grant| grant["capability"] == "clock").expect("it is asked for")["granted"].clone()
+    };
+    assert_eq!(clock(yard), false);
+    yard.ok(&["install", &sec(yard, "0.1.2", &["log", "clock"], &url(), &[]), "--yes", "--grant", "clock"]);
+    assert_eq!(clock(yard), true);
+}
+
+fn each_bundle_that_fails_is_named_and_the_others_are_installed(yard: &TestYard) {
+    let good = sec(yard, "0.1.0", &[], &url(), &[]);
+    std::fs::write(yard.path("broken.wasm"), "not a component").expect("a file");
+    let ran = yard.run(&["install", "nowhere.wasm", &good, "broken.wasm", &bundle("sql"), "--yes"]);
+    assert_eq!(ran.code, 3, "the code of the first failure: {}", ran.stderr);
+    assert!(ran.stdout.contains("installed sec 0.1.0"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("2 of 4 bundles were not installed"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("`nowhere.wasm`: ") && ran.stderr.contains("`broken.wasm`: "), "{}", ran.stderr);
+    assert_eq!(versions(yard), ["0.1.0"]);
+    let ran = yard.run(&["install", "nowhere.wasm", &good, "--yes", "--json"]);
+    assert_eq!(ran.code, 3);
+    let document: Value = serde_json::from_str(&ran.stdout).expect("one document");
+    assert_eq!(document["installed"][0]["name"], "sec");
+    assert_eq!((&document["failed"][0]["bundle"], &document["failed"][0]["error"]["kind"]), (&json!("nowhere.wasm"), &json!("not-found")));
+    assert_eq!(serde_json::from_str::<Value>(&ran.stderr).expect("one error")["error"]["kind"], "not-found");
+    // One alone fails as it always did.
+    let refused = yard.fails(3, &["install", "nowhere.wasm", "--yes"]);
+    assert!(refused.starts_with("error: `nowhere.wasm` cannot be read"), "{refused}");
+}
+
+fn blocks_of_an_older_version_say_so(yard: &TestYard) {
+    yard.ok(&["install", &sec(yard, "0.1.0", &[], &url(), &[]), "--yes"]);
+    yard.ok(&["create", "sec/old", "--set", "url=a"]);
+    assert!(!yard.ok(&["show", "sec/old"]).contains("uses bundle"));
+    let properties = json!({"url": {"type": "string"}, "note": {"type": "string"}});
+    yard.ok(&["install", &sec(yard, "0.2.0", &[], &properties, &[]), "--yes"]);
+    yard.ok(&["create", "sec/new", "--set", "note=b"]);
+    let uses = "bundle `sec` 0.1.0, while 0.2.0 is installed";
+    assert!(yard.ok(&["show", "sec/old"]).contains(uses));
+    assert_eq!(yard.json(&["show", "sec/old"])["bundle"], json!({"name": "sec", "version": "0.1.0", "newer": "0.2.0"}));
+    assert_eq!(yard.json(&["show", "sec/new"])["bundle"], json!({"name": "sec", "version": "0.2.0"}));
+    let listed = yard.ok(&["list"]);
+    assert!(listed.contains(uses), "{listed}");
+    let doctor = yard.ok(&["doctor"]);
+    assert!(doctor.contains(&format!("`sec/old` uses {uses}")) && !doctor.contains("`sec/new` uses"), "{doctor}");
+    // A field of the newer version: the error says why it is not known.
+    let refused = yard.fails(4, &["set", "sec/old", "--set", "note=c"]);
+    assert!(refused.contains(uses), "{refused}");
+    let refused = yard.fails(4, &["set", "sec/new", "--set", "other=c"]);
+    assert!(!refused.contains("while"), "{refused}");
+}
+
+#[test]
+fn what_a_bundle_says_of_itself_forges_nothing() {
+    let yard = TestYard::empty();
+    yard.ok(&["init", "--key", "file"]);
+    let evil = "\u{1b}[2J\u{1b}]0;pwned\u{7}\u{202e}live\nerror: forged\n  hint: run `evil`";
+    let mut manifest = attack::manifest("esc", ";; result: {\"type\": \"null\"}");
+    manifest["description"] = json!(evil);
+    manifest["types"][0]["title"] = json!(evil);
+    manifest["types"][0]["description"] = json!(evil);
+    manifest["types"][0]["schema"]["properties"]["note"]["description"] = json!(evil);
+    manifest["types"][0]["operations"][0]["description"] = json!(evil);
+    manifest["types"][0]["operations"][0]["arguments"] = json!({"type": "object", "properties": {"a": {"description": evil}}});
+    let file = yard.path("esc.wasm");
+    std::fs::write(&file, attack::build("esc", &format!(";; manifest: {manifest}\n"))).expect("a file");
+    yard.ok(&["install", &file.display().to_string(), "--yes"]);
+    yard.ok(&["create", "esc/x", "--set", &format!("note={evil}")]);
+    for arguments in [
+        &["call", "esc/x", "go", "--help"][..],
+        &["type", "esc"],
+        &["types"],
+        &["show", "esc/x"],
+        &["bundles"],
+        &["list"],
+    ] {
+        let said = yard.run(arguments);
+        let all = said.stdout + &said.stderr;
+        assert!(!all.contains(['\u{1b}', '\u{7}', '\u{202e}', '\u{9b}']), "{arguments:?}: {all:?}");
+        let forged = all.lines().find(|line| line.trim_start().starts_with("error:") || line.trim_start().starts_with("hint:"));
+        assert_eq!(forged, None, "{arguments:?}: {all}");
+    }
+}
