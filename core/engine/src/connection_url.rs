@@ -4,24 +4,32 @@
 //! `"x-connection-url": {"dialect": {"postgresql": "postgres", …}}`, the schemes with what they mean for the
 //! field that is named.
 
+mod parse;
+
 use blockyard_model::{Pointer, Schema, Violation};
-use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
-use url::Url;
 
 use crate::{Error, ErrorKind};
-
-/// The field, and the option, of the password.
-const PASSWORD: &str = "password";
+use parse::{Refused, Server, Target};
 
 /// The keyword of such a field.
 const KEYWORD: &str = "x-connection-url";
 
-/// Whether a text for a field is an address with a password in it.
+/// The dialect whose databases are files.
+const FILES: &str = "sqlite";
+
+/// Checks whether a value for a field is an address with a password in it, or may be one: an address that
+/// cannot be read must not stay in a shell's history either.
 pub(crate) fn has_password(schema: &Schema, field: &Pointer, value: &Value) -> bool {
-    let takes_one = fields(schema).any(|(name, _)| Pointer::from_dotted(name) == *field);
-    let parsed = value.as_str().and_then(|text| Url::parse(text).ok());
-    takes_one && parsed.is_some_and(|url| password(&url).is_some())
+    let Some((_, schemes)) = fields(schema).find(|(name, _)| Pointer::from_dotted(name) == *field) else { return false };
+    let Some(text) = value.as_str() else { return false };
+    match target(text, schemes) {
+        Ok((_, Target::Server(server))) => server.password.is_some(),
+        Ok((_, Target::File(_))) => false,
+        Err(_) => text.contains("password=") || text.rsplit_once('@').is_some_and(|(before, _)| {
+            before.split_once("://").map_or(before, |(_, rest)| rest).contains(':')
+        }),
+    }
 }
 
 /// Puts the parts of a configuration's addresses in their places.
@@ -49,15 +57,13 @@ pub(crate) fn take_apart(schema: &Schema, config: &mut Value) -> Result<(), Erro
 /// The same for what a file of blocks says, which may not have a password in it.
 pub(crate) fn take_apart_of_file(schema: &Schema, config: &mut Value) -> Vec<Violation> {
     let mut violations = Vec::new();
-    for (name, _) in fields(schema) {
+    for (name, schemes) in fields(schema) {
         let Some(Value::String(text)) = config.get_mut(name) else { continue };
-        let Ok(mut url) = Url::parse(text) else { continue };
-        if password(&url).is_some() {
+        let Ok((scheme, Target::Server(server))) = target(text, schemes) else { continue };
+        if server.password.is_some() {
             violations.push(Violation::new(Pointer::default().child(name), "has a password in it, and a file has none: leave it out, and give the secret a source, or the yard the secret"));
-            let _ = url.set_password(None);
-            let others: Vec<(String, String)> = options(&url).collect();
-            url.query_pairs_mut().clear().extend_pairs(others);
-            *text = url.into();
+            let without = Target::Server(Server { password: None, ..server });
+            *text = format!("{scheme}:{without}");
         }
     }
     if let Err(error) = take_apart(schema, config) {
@@ -66,65 +72,50 @@ pub(crate) fn take_apart_of_file(schema: &Schema, config: &mut Value) -> Vec<Vio
     violations
 }
 
-/// The password, percent-encoded as it stands: before the host, or, as libpq has it, among the options.
-fn password(url: &Url) -> Option<String> {
-    let option = || {
-        let pairs = url.query().unwrap_or_default().split('&');
-        pairs.filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == PASSWORD).map(|(_, value)| value)
-    };
-    url.password().or_else(option).map(str::to_owned)
-}
-
-/// The options, without what is none.
-fn options(url: &Url) -> impl Iterator<Item = (String, String)> {
-    url.query_pairs().filter(|(name, _)| name != PASSWORD).map(|(name, value)| (name.into_owned(), value.into_owned()))
-}
-
 /// The fields that take addresses, with their schemes.
 fn fields(schema: &Schema) -> impl Iterator<Item = (&str, &Value)> {
     let properties = schema.document().get("properties").and_then(Value::as_object);
     properties.into_iter().flatten().filter_map(|(name, field)| Some((name.as_str(), field.get(KEYWORD)?)))
 }
 
+/// The scheme and the parts of an address.
+fn target(text: &str, schemes: &Value) -> Result<(String, Target), Refused> {
+    let (scheme, rest) = parse::scheme(text)?;
+    let meaning = known(schemes).and_then(|(_, known)| known.get(scheme));
+    let Some(meaning) = meaning else { return Err(Refused(format!("begins with `{scheme}:`, which is not known"))) };
+    let target = if meaning == FILES { parse::file(rest)? } else { parse::server(rest)? };
+    Ok((scheme.to_owned(), target))
+}
+
+/// The field that a scheme decides, and the schemes with its values.
+fn known(schemes: &Value) -> Option<(&String, &Value)> {
+    schemes.as_object().and_then(|kinds| kinds.iter().next())
+}
+
 /// The fields that an address stands for. No message repeats it: it may have a password in it.
 fn parts(field: &str, text: &str, schemes: &Value) -> Result<Vec<(String, Value)>, Error> {
-    let wrong = |what: &str| {
+    let (kind, meanings) = known(schemes)
+        .ok_or_else(|| Error::new(ErrorKind::Bundle, format!("the schema of `{field}` names no schemes")))?;
+    let (scheme, target) = target(text, schemes).map_err(|Refused(what)| {
         Error::new(ErrorKind::Invalid, format!("field `{field}` {what}"))
             .hint("the form is `postgres://USER:PASSWORD@HOST:PORT/DATABASE?OPTION=VALUE`, or `sqlite:///PATH`")
-    };
-    let url = Url::parse(text).map_err(|error| wrong(&format!("is not a URL: {error}")))?;
-    let (kind, known) = schemes
-        .as_object()
-        .and_then(|kinds| kinds.iter().next())
-        .ok_or_else(|| Error::new(ErrorKind::Bundle, format!("the schema of `{field}` names no schemes")))?;
-    // `postgresql+psycopg2://`, as SQLAlchemy has it: what stands behind the plus is of another program.
-    let scheme = url.scheme().split('+').next().unwrap_or_default();
-    let meaning = known.get(scheme).ok_or_else(|| wrong(&format!("begins with `{scheme}:`, which is not known")))?;
-    let decoded = |text: &str| -> Result<Value, Error> {
-        let text = percent_decode_str(text).decode_utf8().map_err(|_| wrong("has bytes that are no text"))?;
-        Ok(Value::from(text.into_owned()))
-    };
-    let mut parts = vec![(kind.clone(), meaning.clone())];
-    let path = url.path();
-    if url.host_str().is_none_or(str::is_empty) {
-        // A file: the path is all there is.
-        parts.push(("database".to_owned(), decoded(path)?));
-        return Ok(parts);
-    }
-    let database = path.strip_prefix('/').filter(|name| !name.is_empty() && !name.contains('/'));
-    parts.push(("database".to_owned(), decoded(database.ok_or_else(|| wrong("names no database"))?)?));
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    parts.push(("host".to_owned(), host.into()));
-    parts.extend(url.port().map(|port| ("port".to_owned(), port.into())));
-    if !url.username().is_empty() {
-        parts.push(("username".to_owned(), decoded(url.username())?));
-    }
-    if let Some(password) = password(&url) {
-        parts.push(("password".to_owned(), decoded(&password)?));
-    }
-    let options: serde_json::Map<String, Value> = options(&url).map(|(name, value)| (name, value.into())).collect();
-    if !options.is_empty() {
-        parts.push(("options".to_owned(), json!(options)));
+            .hint("in a user or password, write `/` as `%2F`, `#` as `%23`, `?` as `%3F`, `@` as `%40`, `%` as `%25`, `:` as `%3A`")
+    })?;
+    let mut parts = vec![(kind.clone(), meanings[scheme].clone())];
+    match target {
+        Target::File(path) => parts.push(("database".to_owned(), path.into())),
+        Target::Server(server) => {
+            parts.push(("database".to_owned(), server.database.into()));
+            parts.push(("host".to_owned(), server.host.into()));
+            parts.extend(server.port.map(|port| ("port".to_owned(), port.into())));
+            parts.extend(server.username.map(|username| ("username".to_owned(), username.into())));
+            parts.extend(server.password.map(|password| ("password".to_owned(), password.into())));
+            let options: serde_json::Map<String, Value> =
+                server.options.into_iter().map(|(name, value)| (name, value.into())).collect();
+            if !options.is_empty() {
+                parts.push(("options".to_owned(), json!(options)));
+            }
+        }
     }
     Ok(parts)
 }
@@ -165,12 +156,87 @@ mod tests {
     }
 
     #[test]
+    fn a_database_in_memory_has_several_forms() {
+        for text in ["sqlite::memory:", "sqlite://:memory:", "sqlite:///:memory:", "sqlite:///:memory:\n"] {
+            assert_eq!(taken(text).expect(text), json!({"dialect": "sqlite", "database": ":memory:"}), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_password_is_not_for_a_command_line() {
+        let schema = Schema::compile(json!({
+            "type": "object", "properties": {"url": {"type": "string", "x-connection-url": {"dialect": {"postgres": "postgres"}}}},
+        }))
+        .expect("a schema");
+        let has = |text: &str| has_password(&schema, &Pointer::from_dotted("url"), &json!(text));
+        for text in ["postgres://a:b@c/d", "postgres://a:b/c@d/e", "postgres://c/d?password=x", "a:b@c", "postgres://c?password=x"] {
+            assert!(has(text), "{text}");
+        }
+        for text in ["postgres://a@c/d", "postgres://c:5432/d", "sqlite:///a", "c"] {
+            assert!(!has(text), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_said_without_the_password() {
         for (text, wrong) in [
             ("oracle://ada:s3cret@db/zoo", "begins with `oracle:`"),
             ("postgres://ada:s3cret@db", "names no database"),
-            ("postgres://ada:s3cret@db:port/zoo", "is not a URL"),
+            ("postgres://ada:s3cret@db:port/zoo", "invalid port number"),
             ("ada s3cret", "is not a URL"),
+            ("postgres://ada:s3cret/x@db.example.com/zoo", "`%2F`"),
+            ("postgres://ada:s3cret?x@db.example.com/zoo", "names no database"),
+            ("postgres://ada:s3cret#x@db.example.com/zoo", "`%23`"),
+            ("postgres://ada:s3c@ret@db.example.com/zoo", "`%40`"),
+            ("postgres://ada:s3cret%@db.example.com/zoo", "`%25`"),
+            ("postgres://ada:s3cret%zz@db.example.com/zoo", "`%25`"),
+            ("postgres://ada:s3cret%00@db/zoo", "control character"),
+            ("postgres://u@%2Frun%2Fpg/db", "sockets"),
+            ("postgres:///zoo", "sockets"),
+            ("postgres:/zoo", "no `//`"),
+            ("postgres:zoo", "no `//`"),
+            ("postgres://a,b/zoo", "several hosts"),
+            ("postgres://a:1,b:2/zoo", "several hosts"),
+            ("postgres://@db/zoo", "no user"),
+            ("postgres://:s3cret@db/zoo", "no user"),
+            ("postgres://ada:@db/zoo", "empty password"),
+            ("postgres://db:/zoo", "port number"),
+            ("postgres://db:0/zoo", "port number"),
+            ("postgres://db:65536/zoo", "port number"),
+            ("postgres://db:+5432/zoo", "port number"),
+            ("postgres://[::1/zoo", "without its `]`"),
+            ("postgres://[db]/zoo", "no IPv6 address"),
+            ("postgres://127.1/zoo", "four decimal numbers"),
+            ("postgres://bücher.example/zoo", "ASCII"),
+            ("postgres://db/", "names no database"),
+            ("postgres://db/zoo/", "more than one part"),
+            ("postgres://db/zoo/x", "more than one part"),
+            ("postgres://db//zoo", "more than one part"),
+            ("postgres://db/zoo#x", "`#`"),
+            ("postgres://db/zoo?", "without `=`"),
+            ("postgres://db/zoo?sslmode", "without `=`"),
+            ("postgres://db/zoo?sslmode=", "without a value"),
+            ("postgres://db/zoo?=x", "whose name"),
+            ("postgres://db/zoo?sslmode=a&&x=b", "without `=`"),
+            ("postgres://db/zoo?sslmode=a&sslmode=b", "`sslmode` twice"),
+            ("postgres://ada:s3cret@db/zoo?password=s3cret", "`password` twice"),
+            ("postgres://db/zoo?host=other", "option `host`"),
+            ("postgres://db/zoo?application_name=a+b", "`+`"),
+            ("postgres://db/zoo ", "blanks"),
+            ("postgres://d\nb/zoo", "control characters"),
+            ("sqlite://DIR/t.db", "names a server"),
+            ("sqlite:///t.db?mode=ro", "options"),
+            ("sqlite:///t.db#x", "fragment"),
+            ("sqlite:///t.db ", "blanks"),
+            ("sqlite:////t.db", "empty part"),
+            ("sqlite:///a//t.db", "empty part"),
+            ("sqlite:///a/", "empty part"),
+            ("sqlite://", "names no file"),
+            ("sqlite:", "empty part"),
+            ("sqlite:///:memory:?cache=shared", "options"),
+            ("sqlite:///:MEMORY:", "begins with `:`"),
+            ("sqlite:///a/:memory:", "begins with `:`"),
+            ("sqlite:///a%00b", "control character"),
         ] {
             let error = taken(text).expect_err(text).to_string();
             assert!(error.contains(wrong) && !error.contains("s3cret"), "{error}");

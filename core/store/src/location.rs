@@ -1,5 +1,6 @@
 //! Where a yard is: `sqlite:PATH` or `postgres://…`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -67,9 +68,7 @@ impl FromStr for YardLocation {
     /// client of PostgreSQL.
     fn from_str(text: &str) -> Result<Self, LocationError> {
         match text.split_once(':') {
-            Some(("sqlite", path)) if !path.is_empty() && !path.contains("://") => {
-                Ok(Self::Sqlite(Path::new(path.strip_prefix("//").unwrap_or(path)).to_owned()))
-            }
+            Some(("sqlite", path)) => sqlite_path(path).map(Self::Sqlite),
             Some(("postgres" | "postgresql", _)) => PostgresLocation::parse(text).map(|l| Self::Postgres(Box::new(l))),
             // What is not an address may be a password in the wrong place: it is not repeated whole.
             Some((scheme, _)) => Err(LocationError::Form(format!("{scheme}:…"))),
@@ -82,7 +81,11 @@ impl FromStr for YardLocation {
 impl PostgresLocation {
     fn parse(text: &str) -> Result<Self, LocationError> {
         let wrong = |what: String| LocationError::Option(what);
+        if let Some(mistake) = postgres_mistake(text) {
+            return Err(wrong(mistake.to_owned()));
+        }
         let mut url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
+        let mut seen = BTreeSet::new();
         let mut schema = DEFAULT_SCHEMA.to_owned();
         let mut max_connections = 8;
         let mut connect_timeout = Duration::from_secs(10);
@@ -96,6 +99,15 @@ impl PostgresLocation {
                     .filter(|number| range.contains(number))
                     .ok_or_else(|| wrong(format!("`{name}` is a number from {} to {}", range.start(), range.end())))
             };
+            let before = match &*name {
+                "host" => url.host_str().is_some_and(|host| !host.is_empty()),
+                "port" => url.port().is_some(),
+                "user" => !url.username().is_empty(),
+                _ => false,
+            };
+            if before || !seen.insert(name.clone()) {
+                return Err(wrong(format!("it has `{name}` twice")));
+            }
             match &*name {
                 "schema" => schema = schema_name(&value).map_err(wrong)?,
                 "max_connections" => max_connections = number(1..=1_000)?,
@@ -126,6 +138,72 @@ impl PostgresLocation {
         };
         Ok(Self { options, schema, max_connections, connect_timeout, statement_timeout, shown: shown(text) })
     }
+}
+
+/// The path of a SQLite yard. What would be read otherwise elsewhere, such as options, is refused: a yard's file
+/// would get another name than was meant.
+fn sqlite_path(text: &str) -> Result<PathBuf, LocationError> {
+    let wrong = |what: &str| Err(LocationError::Option(what.to_owned()));
+    let path = match text.strip_prefix("//") {
+        Some(path) if path.starts_with('/') && path.contains('%') => {
+            return wrong("a `%` after `sqlite://` could be read in two ways; write `sqlite:PATH`");
+        }
+        Some(path) if path.starts_with("//") => return wrong("its path begins with several slashes; write `sqlite:/PATH`"),
+        Some(path) if path.starts_with('/') => path,
+        Some(_) => return wrong("`sqlite://` names a server before its path; write `sqlite:PATH`"),
+        None => text,
+    };
+    if path.is_empty() {
+        return wrong("it names no file");
+    }
+    if path.contains(['?', '#']) {
+        return wrong("a `?` or `#` in it would be an option, and a SQLite yard takes none");
+    }
+    if path.contains("://") || path.chars().any(char::is_control) {
+        return wrong("its path is not the path of a file");
+    }
+    // `:memory:`, which SQLite takes for no file.
+    if path.rsplit('/').next().is_some_and(|name| name.starts_with(':')) {
+        return wrong("a yard is a file, and cannot be in memory");
+    }
+    Ok(Path::new(path).to_owned())
+}
+
+/// What is wrong with an address of PostgreSQL that the URL parser drops or reads in a way of its own.
+fn postgres_mistake(text: &str) -> Option<&'static str> {
+    let Some((_, rest)) = text.split_once("://") else { return Some("it has no `//` after `postgres:`") };
+    if rest.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Some("it has blanks or control characters");
+    }
+    if rest.contains('#') {
+        return Some("it has a `#`; in a password it is written `%23`");
+    }
+    let (before, query) = rest.split_once('?').map_or((rest, None), |(before, query)| (before, Some(query)));
+    let (authority, path) = before.split_once('/').map_or((before, ""), |(authority, path)| (authority, path));
+    if path.contains('@') || query.is_some_and(|query| query.contains('@')) || authority.matches('@').count() > 1 {
+        return Some("in a password, `/ ? @` are written `%2F %3F %40`");
+    }
+    if path.contains('/') {
+        return Some("it has more than one part after its host; the database's name is one");
+    }
+    let (userinfo, host) = authority.split_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
+    if userinfo.is_some_and(|userinfo| userinfo.is_empty() || userinfo.starts_with(':') || userinfo.ends_with(':')) {
+        return Some("it has an `@` without a user, or a `:` without a password");
+    }
+    if host.contains(',') {
+        return Some("it has several hosts, of which a yard takes one");
+    }
+    if host.contains('%') {
+        return Some("it has a `%` in its host; a socket's folder is written `?host=/FOLDER`");
+    }
+    if host.ends_with(':') {
+        return Some("it has a `:` without a port");
+    }
+    let pair = |pair: &str| pair.split_once('=').is_some_and(|(name, value)| !name.is_empty() && !value.is_empty());
+    if query.is_some_and(|query| !query.split('&').all(pair)) {
+        return Some("its parameters are not `NAME=VALUE`, with `&` between them");
+    }
+    None
 }
 
 /// The address without its password.
@@ -186,5 +264,55 @@ mod tests {
         assert!(wrong("postgres://h/d?max_connections=0").contains("from 1 to 1000"));
         assert!(wrong("postgres://h/d?colour=red").contains("`colour` is not a parameter"));
         assert!(wrong("postgres://h/d?sslmode=maybe").contains("the address of the yard"));
+        for (text, reason) in [
+            ("sqlite:", "names no file"),
+            ("sqlite://yard.db", "names a server"),
+            ("sqlite:////a/yard.db", "several slashes"),
+            ("sqlite:///a%20b/yard.db", "two ways"),
+            ("sqlite:yard.db?mode=ro", "an option"),
+            ("sqlite:yard.db#x", "an option"),
+            ("sqlite::memory:", "in memory"),
+            ("sqlite:///:memory:", "in memory"),
+            ("sqlite:/a/yard.db\n", "path of a file"),
+            ("postgres:?host=h", "no `//`"),
+            ("postgres:/d?host=h", "no `//`"),
+            ("postgres://u:s3c/ret@h/d", "`%2F"),
+            ("postgres://u:s3c?ret@h/d", "`%2F"),
+            ("postgres://u:s3c#ret@h/d", "`%23`"),
+            ("postgres://u:s3c@ret@h/d", "`%2F"),
+            ("postgres://@h/d", "without a user"),
+            ("postgres://u:@h/d", "without a password"),
+            ("postgres://h/d/e", "more than one part"),
+            ("postgres://h,i/d", "several hosts"),
+            ("postgres://%2Frun/d", "socket"),
+            ("postgres://h:/d", "without a port"),
+            ("postgres://h/d?", "NAME=VALUE"),
+            ("postgres://h/d?schema=a&&x=b", "NAME=VALUE"),
+            ("postgres://h/d?schema", "NAME=VALUE"),
+            ("postgres://h/d?schema=a&schema=b", "`schema` twice"),
+            ("postgres://h/d?host=i", "`host` twice"),
+            ("postgres://h:1/d?port=2", "`port` twice"),
+            ("postgres://u@h/d?user=v", "`user` twice"),
+            ("postgres://h /d", "blanks"),
+        ] {
+            let said = wrong(text);
+            assert!(said.contains(reason) && !said.contains("s3c"), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_sqlite_yard_is_the_file_that_is_named() {
+        for (text, path) in [
+            ("sqlite:yard.db", "yard.db"),
+            ("sqlite:/a b/yard.db", "/a b/yard.db"),
+            ("sqlite:///a/yard.db", "/a/yard.db"),
+            ("sqlite:/a%20b/yard.db", "/a%20b/yard.db"),
+        ] {
+            let location: YardLocation = text.parse().expect(text);
+            assert_eq!(location.file(), Some(Path::new(path)), "{text}");
+            // Printed and read again, it is the same file.
+            let again: YardLocation = location.to_string().parse().expect(text);
+            assert_eq!(again.file(), location.file(), "{text}");
+        }
     }
 }

@@ -1,0 +1,347 @@
+//! The parser of database addresses. It is strict: every byte has a meaning, and what has none is refused, because
+//! a part that is dropped or read otherwise than meant leads to another database.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// Options that PostgreSQL's clients take for other parts of the address.
+const PARTS_AS_OPTIONS: [&str; 7] = ["user", "username", "host", "hostaddr", "port", "dbname", "database"];
+
+/// The characters that stand for themselves in every part (RFC 3986, unreserved).
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A database address, parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    /// A file's path, or `:memory:`.
+    File(String),
+    /// A database of a server.
+    Server(Server),
+}
+
+#[derive(Clone, PartialEq, Eq, Default)]
+pub(super) struct Server {
+    pub(super) username: Option<String>,
+    pub(super) password: Option<String>,
+    /// A name or an address; an IPv6 address is without its brackets.
+    pub(super) host: String,
+    pub(super) port: Option<u16>,
+    pub(super) database: String,
+    pub(super) options: Vec<(String, String)>,
+}
+
+/// Why an address is refused. It quotes nothing of the address, which may have a password in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refused(pub(super) String);
+
+type Result<T> = std::result::Result<T, Refused>;
+
+fn refused<T>(what: impl Into<String>) -> Result<T> {
+    Err(Refused(what.into()))
+}
+
+/// The scheme of an address and the rest after its colon. `postgresql+psycopg2`, as SQLAlchemy writes it, is the
+/// scheme `postgresql`: the driver's name is for Python only.
+pub(super) fn scheme(text: &str) -> Result<(&str, &str)> {
+    // Files end with a line end.
+    let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
+    let Some((scheme, rest)) = text.split_once(':') else { return refused("is not a URL: it has no scheme") };
+    let plain = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    let (scheme, driver) = scheme.split_once('+').map_or((scheme, None), |(scheme, driver)| (scheme, Some(driver)));
+    if !plain(scheme) || driver.is_some_and(|driver| !plain(driver)) {
+        return refused("is not a URL: it does not begin with a scheme and a colon");
+    }
+    if rest.chars().any(char::is_control) {
+        return refused("is not a URL: it has control characters");
+    }
+    Ok((scheme, rest))
+}
+
+/// The path of a file: `:memory:`, `//PATH` with an absolute path, or a path.
+pub(super) fn file(rest: &str) -> Result<Target> {
+    if matches!(rest, ":memory:" | "//:memory:" | "///:memory:") {
+        return Ok(Target::File(":memory:".to_owned()));
+    }
+    if rest.trim() != rest {
+        return refused("has blanks at its end, which are written `%20` in a file's name");
+    }
+    if rest.contains('?') {
+        return refused("has options after `?`, which a file does not take; a `?` in a file's name is written `%3F`");
+    }
+    if rest.contains('#') {
+        return refused("has a fragment after `#`, which means nothing; a `#` in a file's name is written `%23`");
+    }
+    let path = match rest.strip_prefix("//") {
+        Some(path) if path.starts_with('/') => path,
+        Some("") => return refused("names no file; a database in memory is `sqlite::memory:`"),
+        Some(_) => return refused("names a server, which a file does not have; an absolute path is `sqlite:///PATH`"),
+        None => rest,
+    };
+    let path = decoded(path, "path")?;
+    let parts: Vec<&str> = path.strip_prefix('/').unwrap_or(&path).split('/').collect();
+    if parts.iter().any(|part| part.is_empty()) {
+        return refused("has an empty part in its path; an absolute path is `sqlite:///PATH`");
+    }
+    if parts.iter().any(|part| part.starts_with(':')) {
+        return refused("has a path part that begins with `:`; a database in memory is `sqlite::memory:`");
+    }
+    Ok(Target::File(path))
+}
+
+/// `//USER:PASSWORD@HOST:PORT/DATABASE?OPTION=VALUE`
+pub(super) fn server(rest: &str) -> Result<Target> {
+    let Some(rest) = rest.strip_prefix("//") else { return refused("has no `//` after its scheme") };
+    if rest.contains(char::is_whitespace) {
+        return refused("has blanks, which are written `%20` in a password or a name");
+    }
+    if rest.contains('#') {
+        return refused("has a `#`, which is written `%23` in a password");
+    }
+    let (before, query) = rest.split_once('?').map_or((rest, None), |(before, query)| (before, Some(query)));
+    let Some((authority, database)) = before.split_once('/') else { return refused("names no database") };
+    if query.is_some_and(|query| query.contains('@')) || database.contains('@') {
+        return refused("has an `@` after its host: a `/`, `?` or `@` in a password is written `%2F`, `%3F` or `%40`");
+    }
+    let mut server = Server::default();
+    let host = match authority.split_once('@') {
+        Some((userinfo, host)) => {
+            server.userinfo(userinfo)?;
+            host
+        }
+        None => authority,
+    };
+    if host.contains('@') {
+        return refused("has more than one `@`: in a password it is written `%40`");
+    }
+    server.host(host)?;
+    match database {
+        "" => return refused("names no database"),
+        name if name.contains('/') => return refused("has more than one part in its path; a `/` in the database's name is written `%2F`"),
+        name => server.database = decoded(name, "database's name")?,
+    }
+    if let Some(query) = query {
+        server.query(query)?;
+    }
+    Ok(Target::Server(server))
+}
+
+impl Server {
+    fn userinfo(&mut self, text: &str) -> Result<()> {
+        let (user, password) = text.split_once(':').map_or((text, None), |(user, password)| (user, Some(password)));
+        if user.is_empty() {
+            return refused("has no user before its `@`");
+        }
+        if password == Some("") {
+            return refused("has an empty password; leave out the `:`");
+        }
+        self.username = Some(decoded(user, "user")?);
+        self.password = password.map(|password| decoded(password, "password")).transpose()?;
+        Ok(())
+    }
+
+    fn host(&mut self, text: &str) -> Result<()> {
+        if text.contains(',') {
+            return refused("has several hosts, of which a block takes one");
+        }
+        if text.contains('%') {
+            return refused("has a `%` in its host: sockets and zones are not supported, name a host or an address");
+        }
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let Some((address, after)) = rest.split_once(']') else { return refused("has an IPv6 address without its `]`") };
+                let Ok(address) = address.parse::<Ipv6Addr>() else { return refused("has brackets around what is no IPv6 address") };
+                let port = match after.strip_prefix(':') {
+                    None if after.is_empty() => None,
+                    Some(port) => Some(port),
+                    None => return refused("has something between its host and its port"),
+                };
+                (address.to_string(), port)
+            }
+            None => {
+                let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+                if let Some(wrong) = host_mistake(host) {
+                    return refused(wrong);
+                }
+                (host.to_owned(), port)
+            }
+        };
+        self.host = host;
+        self.port = port.map(port_number).transpose()?;
+        Ok(())
+    }
+
+    fn query(&mut self, text: &str) -> Result<()> {
+        for pair in text.split('&') {
+            let Some((name, value)) = pair.split_once('=') else {
+                return refused("has an option without `=`; a `?` or `&` in a value is written `%3F` or `%26`");
+            };
+            let name_is_plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+            if !name_is_plain {
+                return refused("has an option whose name is not letters, digits, `_`, `-` and `.`");
+            }
+            if value.is_empty() {
+                return refused(format!("has the option `{name}` without a value"));
+            }
+            if value.contains('+') {
+                return refused(format!("has a `+` in the option `{name}`: a plus is written `%2B`, a blank `%20`"));
+            }
+            if PARTS_AS_OPTIONS.contains(&name) {
+                return refused(format!("has the option `{name}`, which stands before the `?` in a block's address"));
+            }
+            let value = decoded(value, "option's value")?;
+            let known = self.options.iter().any(|(other, _)| other == name);
+            if known || name == "password" && self.password.is_some() {
+                return refused(format!("has `{name}` twice"));
+            }
+            // As libpq has it.
+            if name == "password" { self.password = Some(value) } else { self.options.push((name.to_owned(), value)) }
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a host's name, if anything is.
+fn host_mistake(host: &str) -> Option<&'static str> {
+    if host.is_empty() {
+        return Some("names no host; sockets are not supported");
+    }
+    if !host.is_ascii() {
+        return Some("has a host with other than ASCII letters; write it in its ASCII form (`xn--…`)");
+    }
+    let labels: Vec<&str> = host.strip_suffix('.').unwrap_or(host).split('.').collect();
+    let plain = |label: &&str| {
+        !label.is_empty() && label.len() <= 63 && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    if host.len() > 253 || !labels.iter().all(plain) {
+        return Some("has a host that is neither a name nor an address; in a password, `/ # ? @ %` are written `%2F %23 %3F %40 %25`");
+    }
+    let numeric = labels.last().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    (numeric && host.parse::<Ipv4Addr>().is_err()).then_some("has an address that is not four decimal numbers")
+}
+
+fn port_number(text: &str) -> Result<u16> {
+    let digits = !text.is_empty() && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
+    match text.parse() {
+        Ok(port) if digits => Ok(port),
+        _ => refused("has an invalid port number: it is 1 to 65535; in a password, `/ # ? @ %` are written `%2F %23 %3F %40 %25`"),
+    }
+}
+
+/// A part, percent-decoded. Characters that separate parts elsewhere are escaped in it.
+fn decoded(text: &str, what: &str) -> Result<String> {
+    let bytes = text.as_bytes();
+    for (at, byte) in bytes.iter().enumerate() {
+        let hex = |offset: usize| bytes.get(at + offset).is_some_and(u8::is_ascii_hexdigit);
+        match byte {
+            b'%' if !(hex(1) && hex(2)) => {
+                return refused(format!("has a `%` in its {what} that is not followed by two hexadecimal digits; a `%` is written `%25`"));
+            }
+            b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b'[' | b']' => {
+                return refused(format!("has a `{}` in its {what}, which is written `%{byte:02X}`", char::from(*byte)));
+            }
+            _ => {}
+        }
+    }
+    let Ok(text) = percent_decode_str(text).decode_utf8() else { return refused(format!("has bytes in its {what} that are not UTF-8")) };
+    if text.chars().any(char::is_control) {
+        return refused(format!("has a control character in its {what}"));
+    }
+    Ok(text.into_owned())
+}
+
+fn encoded(text: &str) -> impl fmt::Display + '_ {
+    utf8_percent_encode(text, ESCAPED)
+}
+
+/// The address after its scheme and colon.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) if path == ":memory:" => f.write_str(path),
+            Self::File(path) => {
+                let parts: Vec<String> = path.split('/').map(|part| encoded(part).to_string()).collect();
+                write!(f, "{}{}", if path.starts_with('/') { "//" } else { "" }, parts.join("/"))
+            }
+            Self::Server(server) => {
+                f.write_str("//")?;
+                if let Some(user) = &server.username {
+                    write!(f, "{}", encoded(user))?;
+                    if let Some(password) = &server.password {
+                        write!(f, ":{}", encoded(password))?;
+                    }
+                    f.write_str("@")?;
+                }
+                if server.host.contains(':') { write!(f, "[{}]", server.host)? } else { f.write_str(&server.host)? }
+                if let Some(port) = server.port {
+                    write!(f, ":{port}")?;
+                }
+                write!(f, "/{}", encoded(&server.database))?;
+                let password = server.password.iter().filter(|_| server.username.is_none());
+                let password = password.map(|password| format!("password={}", encoded(password)));
+                let options = server.options.iter().map(|(name, value)| format!("{name}={}", encoded(value)));
+                let query: Vec<String> = password.chain(options).collect();
+                if query.is_empty() { Ok(()) } else { write!(f, "?{}", query.join("&")) }
+            }
+        }
+    }
+}
+
+/// Without the password.
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server({}:{:?}/{})", self.host, self.port, self.database)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn some_text() -> impl Strategy<Value = String> {
+        prop_oneof!["[a-z0-9]{1,8}", "[!-~]{1,8}", "\\PC{1,6}", "[/#?@%:+& ]{1,4}"]
+            .prop_filter("what is encoded has no control characters", |text| !text.chars().any(char::is_control))
+    }
+
+    fn some_server() -> impl Strategy<Value = Target> {
+        let host = prop_oneof!["[a-z]([a-z0-9]{0,5}\\.){0,2}[a-z]{1,5}".prop_filter("labels", |h| host_mistake(h).is_none()),
+            Just("127.0.0.1".to_owned()), Just("::1".to_owned()), Just("2001:db8::5".to_owned())];
+        let options = prop::collection::btree_map("ssl[a-z]{1,5}", some_text(), 0..3);
+        (prop::option::of(some_text()), prop::option::of(some_text()), host, prop::option::of(1..=u16::MAX), some_text(), options)
+            .prop_map(|(username, password, host, port, database, options)| {
+                Target::Server(Server { username, password, host, port, database, options: options.into_iter().collect() })
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn a_server_is_read_as_it_is_written(target in some_server()) {
+            prop_assert_eq!(server(&target.to_string()), Ok(target));
+        }
+
+        #[test]
+        fn a_file_is_read_as_it_is_written(parts in prop::collection::vec(some_text(), 1..4), absolute: bool) {
+            let parts: Vec<String> = parts.into_iter().map(|part| part.replace('/', "_")).collect();
+            prop_assume!(parts.iter().all(|part| !part.starts_with(':')));
+            let target = Target::File(format!("{}{}", if absolute { "/" } else { "" }, parts.join("/")));
+            prop_assert_eq!(file(&target.to_string()), Ok(target));
+        }
+
+        /// Whatever is accepted, each byte of it is in a part: the parts, written, are the address again.
+        #[test]
+        fn what_is_accepted_is_accounted_for(
+            text in "//([a-z]{1,3}(:[a-z%/@#?]{0,4})?@)?[a-z.:\\[\\]%,]{0,6}(:[0-9]{0,5})?/?[a-z/%]{0,4}(\\?[a-z=&+%]{0,8})?(#[a-z]{0,2})?"
+        ) {
+            if let Ok(target) = server(&text) {
+                let written = target.to_string();
+                prop_assert_eq!(server(&written), Ok(target));
+                let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+                prop_assert_eq!(plain(&written), plain(&text));
+            }
+        }
+    }
+}

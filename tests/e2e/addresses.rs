@@ -1,0 +1,69 @@
+//! Addresses of databases: what is not understood is refused when it is saved, and never dropped.
+
+use blockyard_tests::TestYard;
+use serde_json::json;
+
+/// Saves a block by an address in a file, as a person would who keeps a password off the command line.
+fn save(yard: &TestYard, name: &str, url: &str) -> blockyard_tests::Ran {
+    std::fs::write(yard.path("url"), url).expect("a file");
+    yard.run(&["create", &format!("sql-database/{name}"), "--set", "url=@url"])
+}
+
+#[test]
+fn a_database_in_memory_is_no_file() {
+    let yard = TestYard::new();
+    let forms = ["sqlite::memory:", "sqlite://:memory:", "sqlite:///:memory:", "sqlite:///:memory:\n"];
+    for (number, url) in forms.into_iter().enumerate() {
+        let name = format!("m{number}");
+        let made = save(&yard, &name, url);
+        assert_eq!(made.code, 0, "{url}: {}", made.stderr);
+        assert_eq!(yard.config(&format!("sql-database/{name}"))["database"], ":memory:");
+        yard.ok(&["execute", &format!("sql-database/{name}"), "create table q (a)"]);
+    }
+    assert!(!std::path::Path::new("/:memory:").exists() && !yard.path(":memory:").exists());
+}
+
+#[test]
+fn what_an_address_has_beyond_its_parts_is_refused() {
+    let yard = TestYard::new();
+    let file = format!("sqlite://{}", yard.path("t.db").display());
+    for (url, reason) in [
+        (format!("{file}?mode=ro"), "options"),
+        (format!("{file}#x"), "fragment"),
+        ("postgres://u@%2Frun%2Fpg/db".to_owned(), "sockets"),
+        ("postgres://ada:pa/ss@db.example.com/zoo".to_owned(), "`%2F %23 %3F %40 %25`"),
+        ("postgres://ada:pa%ss@db.example.com/zoo".to_owned(), "`%25`"),
+        ("postgres://a.example,b.example/zoo".to_owned(), "several hosts"),
+        ("postgres://db.example.com/zoo?sslmode=require&sslmode=disable".to_owned(), "twice"),
+        ("postgres://db.example.com/zoo#x".to_owned(), "`%23`"),
+        ("mysql://db.example.com/zoo?ssl".to_owned(), "without `=`"),
+        ("postgres://db.example.com/zoo?colour=red".to_owned(), "colour"),
+    ] {
+        let refused = save(&yard, "wrong", &url);
+        assert_eq!(refused.code, 4, "{url}: {}{}", refused.stdout, refused.stderr);
+        assert!(refused.stderr.contains(reason), "{url}: {}", refused.stderr);
+        assert!(!refused.stderr.contains("pa/ss") && !refused.stderr.contains("pa%ss"), "{}", refused.stderr);
+    }
+    assert_eq!(yard.addresses(&[]), [""; 0]);
+}
+
+#[test]
+fn a_password_with_special_characters_is_written_with_escapes() {
+    let yard = TestYard::new();
+    let made = save(&yard, "w", "postgres://ada:%2F%23%3F%40%25%3A@db.example.com:5433/z%2Foo?sslmode=require");
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    assert_eq!(yard.reveal("sql-database/w", "password"), "/#?@%:");
+    let config = yard.config("sql-database/w");
+    assert_eq!((&config["database"], &config["port"]), (&json!("z/oo"), &json!(5433)));
+    assert_eq!(config["options"], json!({"sslmode": "require"}));
+}
+
+#[test]
+fn a_yard_is_where_its_address_says_or_nowhere() {
+    let yard = TestYard::empty();
+    for address in ["sqlite:y.db?mode=ro", "sqlite:y.db#x", "sqlite::memory:", "sqlite://y.db", "postgres:?host=h", "postgres://h/d#x"] {
+        let refused = yard.fails(2, &["init", "--key", "file", "--yard", address]);
+        assert!(refused.contains("the address of the yard: "), "{address}: {refused}");
+    }
+    assert_eq!(std::fs::read_dir(yard.path("")).expect("the folder").count(), 0, "nothing was made");
+}
