@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use blockyard::model::form::{self, FieldKind};
+use blockyard::model::visible;
 use blockyard::model::{PlainDocument, Schema, SecretSource, SecretValue, exact};
 use blockyard::{Changes, Error, ErrorKind, Json, SecretInput};
 
@@ -56,9 +57,9 @@ impl Fields {
                 }
                 Some("-") => {
                     stdin_taken = true;
-                    SecretInput::Value(SecretValue::new(without_last_newline(read(Path::new("-"))?)))
+                    SecretInput::Value(SecretValue::from_file(read(Path::new("-"))?))
                 }
-                Some(source) if source.starts_with('@') => SecretInput::Value(SecretValue::new(read(Path::new(&source[1..]))?)),
+                Some(source) if source.starts_with('@') => SecretInput::Value(SecretValue::from_file(read(Path::new(&source[1..]))?)),
                 Some(source) => SecretInput::Source(source.parse::<SecretSource>().map_err(|_| {
                     Error::new(ErrorKind::Usage, format!("the value after `--secret {field}=` is not a source of secrets"))
                         .hint("a secret itself does not belong on a command line, where the shell's history keeps it")
@@ -77,7 +78,7 @@ pub(crate) fn ask_all(schema: &Schema, terminal: &Terminal) -> Result<Changes, E
     for field in form::fields(schema) {
         let name = field.pointer.dotted();
         terminal.note("");
-        terminal.note(&field.description);
+        terminal.note(&visible::paragraph(&field.description));
         if field.kind == FieldKind::Secret {
             let secret = ask(&name, terminal)?;
             if !secret.expose().is_empty() {
@@ -90,17 +91,20 @@ pub(crate) fn ask_all(schema: &Schema, terminal: &Terminal) -> Result<Changes, E
             .as_ref()
             .map(|default| form::answer_text(&field, default).unwrap_or_else(|| default.to_string()));
         let note = match (&field.kind, field.required) {
-            (FieldKind::Choice(words), _) => format!(" ({})", words.join(", ")),
+            (FieldKind::Choice(words), _) => format!(" ({})", visible::line(&words.join(", "))),
             (FieldKind::Json, _) => " (JSON)".to_owned(),
             (_, false) => " (may be empty)".to_owned(),
             _ => String::new(),
         };
         let answered = loop {
-            let mut question = dialoguer::Input::<String>::new().with_prompt(format!("{name}{note}")).allow_empty(true);
-            if let Some(default) = &default {
-                question = question.default(default.clone());
+            // A schema may say anything: what is shown of it is escaped, and the default itself is not shown raw.
+            let shown = default.as_ref().map(|default| format!(" [{}]", visible::line(default))).unwrap_or_default();
+            let prompt = format!("{}{note}{shown}", visible::line(&name));
+            let question = dialoguer::Input::<String>::new().with_prompt(prompt).allow_empty(true);
+            let mut text = question.interact_text().map_err(not_answered)?;
+            if text.is_empty() {
+                text = default.clone().unwrap_or_default();
             }
-            let text = question.interact_text().map_err(not_answered)?;
             match form::answer(&field, text.trim()) {
                 Ok(None) if field.required => terminal.note("it is required"),
                 Ok(answer) => break answer,
@@ -171,21 +175,10 @@ fn ask(field: &str, terminal: &Terminal) -> Result<SecretValue, Error> {
             .hint(format!("use `--secret {field}=-` for standard input, `{field}=@FILE`, `{field}=env:NAME` or `{field}=file:PATH`")));
     }
     let answer =
-        dialoguer::Password::new().with_prompt(format!("{field} (not shown)")).allow_empty_password(true).interact();
+        dialoguer::Password::new().with_prompt(format!("{} (not shown)", visible::line(field))).allow_empty_password(true).interact();
     answer.map(SecretValue::new).map_err(not_answered)
 }
 
 fn not_answered(error: dialoguer::Error) -> Error {
     Error::new(ErrorKind::Usage, "there was no answer").because(error)
-}
-
-/// What `echo` and editors add is not part of the secret.
-fn without_last_newline(mut text: String) -> String {
-    if text.ends_with('\n') {
-        text.pop();
-        if text.ends_with('\r') {
-            text.pop();
-        }
-    }
-    text
 }

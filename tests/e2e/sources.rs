@@ -14,6 +14,7 @@ on_both!(
     a_block_as_a_source_is_a_reference,
     a_block_as_a_source_has_to_be_a_secret_store,
     sources_lead_through_eight_blocks_at_the_most,
+    one_line_end_is_not_part_of_a_secret_wherever_it_comes_from,
     what_is_no_source_is_refused_and_not_repeated,
 );
 
@@ -195,5 +196,31 @@ fn what_is_no_source_is_refused_and_not_repeated(yard: &TestYard) {
         let refused = yard.fails(2, &["create", "zoo-safe/box", "--secret", &secret]);
         assert!(refused.contains("the value after `--secret content=` is not a source of secrets"), "{refused}");
         assert!(!refused.contains("plain-9127"), "{refused}");
+    }
+}
+
+fn one_line_end_is_not_part_of_a_secret_wherever_it_comes_from(yard: &TestYard) {
+    let pem = "-----BEGIN KEY-----\nAA==\n-----END KEY-----";
+    let cases = [
+        ("word\n", "word"),
+        ("word\r\n", "word"),
+        ("word\n\n", "word\n"),
+        (" word ", " word "),
+        (&format!("{pem}\n"), pem),
+        (pem, pem),
+    ];
+    for (number, (text, secret)) in cases.into_iter().enumerate() {
+        let file = yard.path("door");
+        fs::write(&file, text).expect("a file");
+        let (at, source) = (format!("content=@{}", file.display()), format!("content=file:{}", file.display()));
+        let address = |kind: &str| format!("zoo-safe/{kind}{number}");
+        yard.ok(&["create", &address("at"), "--secret", &at]);
+        yard.ok_with_input(&["create", &address("stdin"), "--secret", "content=-"], text);
+        yard.ok(&["create", &address("file"), "--secret", &source]);
+        yard.ok(&["create", &address("env"), "--secret", "content=env:DOOR_KEY"]);
+        for kind in ["at", "stdin", "file", "env"] {
+            let revealed = with_door(yard, Some(text), &["reveal", &address(kind), "content", "--yes"]);
+            assert_eq!(revealed.stdout, secret, "{kind} {text:?}: {}", revealed.stderr);
+        }
     }
 }

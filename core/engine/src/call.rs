@@ -412,7 +412,7 @@ impl Yard {
         };
         match source {
             SecretSource::Environment(name) => match std::env::var(name) {
-                Ok(value) => Ok(SecretValue::new(value)),
+                Ok(value) => Ok(SecretValue::from_file(value)),
                 Err(std::env::VarError::NotPresent) => {
                     Err(unreadable(format!("the environment variable `{name}` is not set"))
                         .hint(format!("set `{name}` where Blockyard runs")))
@@ -431,8 +431,7 @@ impl Yard {
                     text.zeroize();
                     return Err(unreadable(format!("a secret has at most {SOURCE_BYTES} bytes, and this is longer")));
                 }
-                // Editors end files with a newline; a secret that ends with one is sealed, not sourced.
-                without_newlines(text).map_err(unreadable)
+                from_file(text).map_err(unreadable)
             }
             SecretSource::Block(address) => {
                 if depth == SOURCE_DEPTH {
@@ -480,12 +479,12 @@ pub(crate) fn word<T>(outcome: &Result<T, Error>) -> &'static str {
     outcome.as_ref().err().map_or(OK, |error| error.kind().as_str())
 }
 
-/// A file's content as a secret, without the newlines at its end.
-fn without_newlines(mut bytes: Vec<u8>) -> Result<SecretValue, String> {
-    while bytes.last().is_some_and(|last| matches!(last, b'\n' | b'\r')) {
-        bytes.pop();
-    }
-    SecretValue::from_bytes(bytes).map_err(|_| "the file is not UTF-8".to_owned())
+/// The content of a file as a secret, by the one rule for line ends.
+fn from_file(bytes: Vec<u8>) -> Result<SecretValue, String> {
+    String::from_utf8(bytes).map(SecretValue::from_file).map_err(|error| {
+        error.into_bytes().zeroize();
+        "the file is not UTF-8".to_owned()
+    })
 }
 
 impl std::fmt::Debug for CallReply {

@@ -21,6 +21,20 @@ impl SecretValue {
         Self(Zeroizing::new(text))
     }
 
+    /// Takes over the text of a file, of standard input or of an environment variable as a secret: one line end
+    /// (`\n` or `\r\n`) at its end is not part of the secret, because editors and `echo` add it. This is the one
+    /// rule for all of them; a secret that ends with a line end is written with two.
+    #[must_use]
+    pub fn from_file(mut text: String) -> Self {
+        if text.ends_with('\n') {
+            text.pop();
+            if text.ends_with('\r') {
+                text.pop();
+            }
+        }
+        Self::new(text)
+    }
+
     /// Takes over bytes as a secret.
     ///
     /// # Errors
@@ -85,6 +99,49 @@ impl fmt::Display for SecretSource {
             Self::Environment(name) => write!(f, "env:{name}"),
             Self::File(path) => write!(f, "file:{path}"),
             Self::Block(address) => write!(f, "block:{address}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn one_line_end_is_not_part_of_a_secret() {
+        for (text, secret) in [
+            ("a\n", "a"),
+            ("a\r\n", "a"),
+            ("a\n\n", "a\n"),
+            ("a\r\n\r\n", "a\r\n"),
+            ("a\r", "a\r"),
+            ("a\n\r", "a\n\r"),
+            (" a \t\n", " a \t"),
+            ("\n", ""),
+            ("", ""),
+            ("-----BEGIN KEY-----\nAA==\n-----END KEY-----\n", "-----BEGIN KEY-----\nAA==\n-----END KEY-----"),
+        ] {
+            assert_eq!(SecretValue::from_file(text.to_owned()).expose(), secret, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_secret_is_read_from_what_editors_make_of_it(secret in "([a\r\n \t]|\\PC){0,20}") {
+            for end in ["\n", "\r\n"] {
+                // A secret that ends with a return, before a line feed, reads as one line end.
+                if end == "\n" && secret.ends_with('\r') {
+                    continue;
+                }
+                let read = SecretValue::from_file(format!("{secret}{end}"));
+                prop_assert_eq!(read.expose(), secret.as_str());
+            }
+            if !secret.ends_with('\n') {
+                let read = SecretValue::from_file(secret.clone());
+                prop_assert_eq!(read.expose(), secret.as_str());
+            }
         }
     }
 }
