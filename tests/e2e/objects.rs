@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use blockyard_tests::gate::Fate;
+use blockyard_tests::web::{Answer, Web};
 use serde_json::json;
 
 use crate::cloud::{Cloud, noise};
 #[cfg(target_os = "linux")]
 use crate::memory::peak_memory;
+use crate::storage_rest::start;
 
 fn folder(cloud: &Cloud, name: &str, files: &[(&str, &[u8])]) -> PathBuf {
     let folder = cloud.folder.path().join(name);
@@ -131,4 +133,128 @@ fn memory_does_not_grow_with_the_object() {
     assert_eq!(std::fs::metadata(&back).expect("the file").len(), BYTES);
     let over = |peak: u64| peak.saturating_sub(idle) >> 10;
     assert!(idle > 1_000 && over(up) <= 64 && over(down) <= 64, "MiB over idle: up {}, down {}", over(up), over(down));
+}
+
+/// `gcs-bucket/rest` on a server with these objects. It lists them, and gives their names as their bytes.
+fn named(names: &'static [&'static str]) -> Option<(Cloud, Web)> {
+    start(move |request| {
+        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+        let resource = |name: &str| json!({"name": name, "size": name.len().to_string(), "generation": "1"});
+        let object = path.rsplit_once("/o/").map(|(_, name)| {
+            percent_encoding::percent_decode_str(name).decode_utf8().expect("text").into_owned()
+        });
+        match object {
+            None => Answer::json(&json!({"items": names.iter().map(|name| resource(name)).collect::<Vec<_>>()})),
+            Some(name) if query.contains("alt=media") => Answer::text(name),
+            Some(name) => Answer::json(&resource(&name)),
+        }
+    })
+}
+
+#[test]
+fn two_objects_never_become_one_file() {
+    let Some((cloud, _web)) = named(&["c/a/b.txt", "c/a//b.txt", "c/a/./b.txt", "c/d", "c/d/e", "c/x\\y"]) else { return };
+    let yard = &cloud.yard;
+    let back = yard.path("back");
+    let to = back.to_str().expect("a path");
+    let refused = yard.fails(4, &["cp", "-r", "gcs-bucket/rest:c", to]);
+    assert!(refused.contains("4 objects cannot be files here; nothing was copied"), "{refused}");
+    for line in [
+        "`c/a//b.txt` has an empty part between slashes",
+        "`c/a/./b.txt` has a part `.` or `..`",
+        "`c/x\\y` has a backslash",
+        "`c/d` is the folder of `c/d/e`",
+        "`blockyard cp 'gcs-bucket/rest:c/a//b.txt' FILE`",
+        "`--skip-bad-names`",
+    ] {
+        assert!(refused.contains(line), "{line}: {refused}");
+    }
+    assert!(!back.exists(), "nothing is written");
+    // Both hints work.
+    let one = yard.path("one");
+    yard.ok(&["cp", "gcs-bucket/rest:c/a//b.txt", one.to_str().expect("a path")]);
+    assert_eq!(std::fs::read_to_string(&one).expect("the file"), "c/a//b.txt");
+    let ran = yard.run(&["cp", "-r", "gcs-bucket/rest:c", to, "--skip-bad-names"]);
+    assert_eq!(ran.code, 4, "{}", ran.stderr);
+    assert!(ran.stderr.contains("4 objects cannot be files here; the others were copied"), "{}", ran.stderr);
+    assert_eq!(std::fs::read_to_string(back.join("a/b.txt")).expect("the file"), "c/a/b.txt");
+    assert_eq!(std::fs::read_to_string(back.join("d/e")).expect("the file"), "c/d/e");
+    assert_eq!(std::fs::read_dir(&back).expect("the folder").count(), 2);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_copy_is_not_written_through_a_link() {
+    use std::os::unix::fs::symlink;
+    let Some((cloud, _web)) = named(&["c/a", "c/folder/b"]) else { return };
+    let yard = &cloud.yard;
+    let (back, outside) = (yard.path("back"), yard.path("outside"));
+    std::fs::create_dir(&outside).expect("a folder");
+    std::fs::write(outside.join("file"), "as it was").expect("a file");
+    for (link, target) in [("a", outside.join("file")), ("folder", outside.clone()), ("a", yard.path("dangling"))] {
+        let _ = std::fs::remove_dir_all(&back);
+        std::fs::create_dir(&back).expect("a folder");
+        symlink(target, back.join(link)).expect("a link");
+        let refused = yard.fails(6, &["cp", "-r", "gcs-bucket/rest:c", back.to_str().expect("a path")]);
+        assert!(refused.contains("is a link, through which nothing is written"), "{refused}");
+        assert_eq!(std::fs::read_dir(&back).expect("the folder").count(), 1, "nothing is written before that");
+    }
+    let refused = yard.fails(6, &["cp", "gcs-bucket/rest:c/a", back.to_str().expect("a path")]);
+    assert!(refused.contains("is a link"), "{refused}");
+    assert_eq!(std::fs::read_to_string(outside.join("file")).expect("the file"), "as it was");
+    assert_eq!(std::fs::read_dir(&outside).expect("the folder").count(), 1);
+    // A link to the destination itself is the user's own.
+    let real = yard.path("real");
+    std::fs::create_dir(&real).expect("a folder");
+    std::fs::remove_file(back.join("a")).expect("gone");
+    symlink(&real, yard.path("link")).expect("a link");
+    yard.ok(&["cp", "-r", "gcs-bucket/rest:c", yard.path("link").to_str().expect("a path")]);
+    assert_eq!(std::fs::read_to_string(real.join("folder/b")).expect("the file"), "c/folder/b");
+}
+
+#[test]
+fn a_list_that_never_ends_is_an_error() {
+    for (token, reason) in [("same", "a page token came twice"), ("new", "a page began twice with the same entry")] {
+        let count = std::sync::atomic::AtomicUsize::new(0);
+        let started = start(move |request| {
+            assert!(request.target.contains("/o"), "{}", request.target);
+            let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let token = if token == "new" { format!("t{number}") } else { token.to_owned() };
+            Answer::json(&json!({"items": [{"name": "c/a", "size": "0", "generation": "1"}], "nextPageToken": token}))
+        });
+        let Some((cloud, _web)) = started else { return };
+        for arguments in [&["cp", "-r", "gcs-bucket/rest:c", "back"][..], &["ls", "-r", "gcs-bucket/rest:", "--json"], &["cp", "-r", "gcs-bucket/rest:c", "gcs-bucket/rest:d"]] {
+            let refused = cloud.yard.fails(7, arguments);
+            assert!(refused.contains(reason), "{arguments:?}: {refused}");
+        }
+    }
+}
+
+/// Cloud Storage decodes what is stored with gzip for a client that does not ask for gzip ("Transcoding of
+/// gzip-compressed files"); size and checksum are those of the stored bytes.
+#[test]
+fn objects_that_are_stored_with_gzip_are_read() {
+    let text = b"lions and tigers";
+    let started = start(move |request| {
+        let resource = json!({
+            "name": "log.txt", "size": "36", "crc32c": "AAAAAA==", "generation": "1", "contentEncoding": "gzip",
+            "contentType": "text/plain",
+        });
+        match request.target.contains("alt=media") {
+            true => Answer::text(text.as_slice()).header("x-goog-stored-content-encoding", "gzip"),
+            false if request.target.contains("/o?") => Answer::json(&json!({ "items": [resource] })),
+            false => Answer::json(&resource),
+        }
+    });
+    let Some((cloud, _web)) = started else { return };
+    let yard = &cloud.yard;
+    assert_eq!(yard.ok(&["cat", "gcs-bucket/rest:log.txt"]).as_bytes(), text);
+    yard.ok(&["cp", "gcs-bucket/rest:log.txt", "out.txt"]);
+    assert_eq!(std::fs::read(yard.path("out.txt")).expect("the file"), text);
+    yard.ok(&["cp", "-r", "gcs-bucket/rest:", "all"]);
+    assert_eq!(std::fs::read(yard.path("all/log.txt")).expect("the file"), text);
+    let stat = yard.json(&["call", "gcs-bucket/rest", "stat", "--path", "log.txt"]);
+    assert_eq!((&stat["content_encoding"], &stat["size"]), (&json!("gzip"), &json!(36)));
+    let ranged = yard.run(&["call", "gcs-bucket/rest", "get", "--path", "log.txt", "--offset", "1", "--out", "part"]);
+    assert!(ranged.code != 0 && ranged.stderr.contains("has no ranges"), "{}", ranged.stderr);
 }

@@ -18,7 +18,7 @@ use crate::memory::peak_memory;
 static CRC32C: Crc<u32, crc::Table<16>> = Crc::<u32, crc::Table<16>>::new(&CRC_32_ISCSI);
 
 /// `gcs-bucket/rest`, which is on that server.
-fn start(answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Option<(Cloud, Web)> {
+pub(crate) fn start(answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Option<(Cloud, Web)> {
     let cloud = Cloud::start()?;
     let web = Web::start(answer);
     cloud.yard.ok(&["grant", "gcp", &format!("http {}", web.url())]);

@@ -1,7 +1,11 @@
 //! `cp`: objects into a storage, out of it, and between storages. Bytes stream; a file appears when it
 //! is complete, and has been compared with what the storage says of the object.
 
-use std::path::{Component, Path, PathBuf};
+mod names;
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use blockyard::{ByteStream, Error, ErrorKind, Input, ObjectStorage, PutOptions, Yard};
 use bytes::Bytes;
@@ -13,9 +17,12 @@ use super::objects::{Place, Stored, size};
 use super::{DONE, Outcome};
 use crate::arguments::Cp;
 use crate::context::Context;
+use crate::folder::Folder;
 use crate::output::{self, Destination};
 use crate::progress::Progress;
 use crate::terminal::Failure;
+
+use names::{BadName, Target};
 
 /// What was copied.
 #[derive(Debug, Default, Clone, Copy)]
@@ -29,6 +36,8 @@ struct Copying<'a> {
     arguments: &'a Cp,
     progress: Progress,
     copied: Copied,
+    /// Objects that were left out, because their names cannot be files.
+    left_out: Vec<BadName>,
 }
 
 pub(super) async fn run(arguments: &Cp, context: &Context) -> Outcome {
@@ -40,14 +49,14 @@ pub(super) async fn run(arguments: &Cp, context: &Context) -> Outcome {
     }
     let to_stdout = matches!(&to, Place::Local(path) if is_standard(path));
     let yard = context.open().await?;
-    let mut copying = Copying { arguments, progress: context.progress(), copied: Copied::default() };
+    let mut copying = Copying { arguments, progress: context.progress(), copied: Copied::default(), left_out: Vec::new() };
     match (&from, &to) {
         (Place::Local(from), Place::Stored(to)) => copying.up(from, to, &yard).await?,
         (Place::Stored(from), Place::Local(to)) => copying.down(from, to, &yard).await?,
         (Place::Stored(from), Place::Stored(to)) => copying.across(from, to, &yard).await?,
         (Place::Local(_), Place::Local(_)) => {}
     }
-    let Copying { progress, copied: Copied { objects, bytes }, .. } = copying;
+    let Copying { progress, copied: Copied { objects, bytes }, left_out, .. } = copying;
     drop(progress);
     let said = || format!("{objects} object{} copied, {}", if objects == 1 { "" } else { "s" }, size(bytes));
     if to_stdout {
@@ -56,7 +65,12 @@ pub(super) async fn run(arguments: &Cp, context: &Context) -> Outcome {
         context.terminal.document(&json!({ "objects": objects, "bytes": bytes }), said)?;
     }
     yard.close().await;
-    Ok(DONE)
+    match &from {
+        Place::Stored(from) if !left_out.is_empty() => {
+            Err(names::refused(&left_out, &from.address.to_string(), "the others were copied").into())
+        }
+        _ => Ok(DONE),
+    }
 }
 
 impl Copying<'_> {
@@ -71,7 +85,19 @@ impl Copying<'_> {
             return Err(folder(&from.display().to_string()).into());
         }
         let base = to.path.trim_end_matches('/');
-        let mut waiting = vec![from.to_owned()];
+        // All names first: one that is not text stops the copy before anything is stored.
+        for (file, below) in self.files(from)? {
+            let path = if base.is_empty() { below } else { format!("{base}/{below}") };
+            self.put(&file, &storage, &path).await?;
+        }
+        Ok(())
+    }
+
+    /// The files below a folder, with their paths in a storage. No two files have one path.
+    fn files(&self, folder: &Path) -> Result<Vec<(PathBuf, String)>, Failure> {
+        let mut files = Vec::new();
+        let mut taken: BTreeMap<String, PathBuf> = BTreeMap::new();
+        let mut waiting = vec![folder.to_owned()];
         while let Some(place) = waiting.pop() {
             let cannot =
                 |error| Error::new(ErrorKind::Outside, format!("`{}` cannot be read", place.display())).because(error);
@@ -86,46 +112,74 @@ impl Copying<'_> {
                 if kind.is_dir() {
                     waiting.push(entry);
                 } else if kind.is_file() {
-                    let below = slashed(entry.strip_prefix(from).unwrap_or(&entry))?;
-                    let path = if base.is_empty() { below } else { format!("{base}/{below}") };
-                    self.put(&entry, &storage, &path).await?;
+                    let below = slashed(entry.strip_prefix(folder).unwrap_or(&entry))?;
+                    if let Some(other) = taken.insert(below.clone(), entry.clone()) {
+                        let message =
+                            format!("`{}` and `{}` would become one object `{below}`", other.display(), entry.display());
+                        return Err(Error::new(ErrorKind::Conflict, message).into());
+                    }
+                    files.push((entry, below));
                 } else {
                     // A link may lead anywhere, and what is behind a pipe has no end.
                     self.progress.say(&format!("left out `{}`, which is not a file", entry.display()));
                 }
             }
         }
-        Ok(())
+        Ok(files)
     }
 
     /// From a storage to this machine.
     async fn down(&mut self, from: &Stored, to: &Path, yard: &Yard) -> Result<(), Failure> {
         let storage = from.open(yard).await?;
-        if !self.arguments.recursive {
-            let into = to.is_dir() || to.as_os_str().to_string_lossy().ends_with('/');
-            let file = match from.path.rsplit('/').next().filter(|_| into && !is_standard(to)) {
-                Some(name) => to.join(safe(name)?),
-                None => to.to_owned(),
-            };
-            return self.get(&storage, &from.path, &file).await;
+        if self.arguments.recursive {
+            return self.down_all(from, &storage, to).await;
         }
+        let into = to.is_dir() || to.as_os_str().to_string_lossy().ends_with('/');
+        if !into || is_standard(to) {
+            return self.get(&storage, &from.path, to).await;
+        }
+        // The storage chooses the name: it is written as those of a whole folder are.
+        let name = from.path.rsplit('/').next().unwrap_or_default();
+        let parts = names::parts(name).map_err(|reason| {
+            Error::new(ErrorKind::Invalid, format!("object `{}` cannot be a file here: its name {reason}", from.path))
+                .hint("name the file that it shall become")
+        })?;
+        self.get_into(&storage, &mut Folder::open(to)?, &Target { object: from.path.clone(), parts }, to).await
+    }
+
+    /// All objects below a path. Their names are looked at before the first file is written.
+    async fn down_all(&mut self, from: &Stored, storage: &ObjectStorage, to: &Path) -> Result<(), Failure> {
         let beginning = below(&from.path);
-        let mut token = None;
-        loop {
-            let page = storage.list(&beginning, None, token.as_deref()).await?;
-            for object in page.objects {
-                let name = object.path.strip_prefix(&beginning).unwrap_or(&object.path);
-                // Some tools make an empty object for a folder.
-                if name.is_empty() || name.ends_with('/') {
-                    continue;
-                }
-                self.get(&storage, &object.path, &to.join(safe(name)?)).await?;
-            }
-            token = page.next_page_token;
-            if token.is_none() {
-                return self.none_found(from);
-            }
+        let (mut targets, mut bad) = names::targets(self.paths(storage, &beginning).await?, &beginning);
+        names::leave_out_alike(&mut targets, &mut bad, to)?;
+        if !bad.is_empty() && !self.arguments.skip_bad_names {
+            return Err(names::refused(&bad, &from.address.to_string(), "nothing was copied").into());
         }
+        self.left_out = bad;
+        if targets.is_empty() && self.left_out.is_empty() {
+            return self.none_found(from);
+        }
+        // What is in the way is found before anything is written, too.
+        if to.exists() {
+            let folder = Folder::open(to)?;
+            targets.iter().try_for_each(|target| folder.check(&target.parts))?;
+        }
+        let mut folder = Folder::open(to)?;
+        for target in &targets {
+            self.get_into(storage, &mut folder, target, to).await?;
+        }
+        Ok(())
+    }
+
+    /// The paths of all objects below one.
+    async fn paths(&self, storage: &ObjectStorage, beginning: &str) -> Result<Vec<String>, Error> {
+        let mut paths = Vec::new();
+        let mut pages = storage.pages(beginning, None);
+        while let Some(page) = pages.next().await? {
+            paths.extend(page.objects.into_iter().map(|object| object.path));
+            self.progress.count(|| format!("{} objects", paths.len()));
+        }
+        Ok(paths)
     }
 
     /// From one storage to another, or within one.
@@ -139,15 +193,7 @@ impl Copying<'_> {
         let beginning = below(&from.path);
         let base = to.path.trim_end_matches('/');
         // All paths first: what is copied into the same place would be found again.
-        let (mut paths, mut token) = (Vec::new(), None);
-        loop {
-            let page = source.list(&beginning, None, token.as_deref()).await?;
-            paths.extend(page.objects.into_iter().map(|object| object.path));
-            token = page.next_page_token;
-            if token.is_none() {
-                break;
-            }
-        }
+        let paths = self.paths(&source, &beginning).await?;
         for path in paths {
             let name = path.strip_prefix(&beginning).unwrap_or(&path);
             let copy = if base.is_empty() { name.to_owned() } else { format!("{base}/{name}") };
@@ -171,22 +217,48 @@ impl Copying<'_> {
         Ok(())
     }
 
+    /// One object to a file, a device or standard output that the user named.
     async fn get(&mut self, storage: &ObjectStorage, path: &str, to: &Path) -> Result<(), Failure> {
         if !is_standard(to) {
-            if self.arguments.if_absent && to.exists() {
-                return Err(Error::new(ErrorKind::Conflict, format!("`{}` is there already", to.display())).into());
-            }
-            if let Some(folder) = to.parent().filter(|_| self.arguments.recursive) {
-                std::fs::create_dir_all(folder).map_err(|error| {
-                    Error::new(ErrorKind::Outside, format!("`{}` cannot be made", folder.display())).because(error)
-                })?;
-            }
+            self.need_absent(to)?;
         }
         let (_, stream) = storage.get(path).await?;
         let mut destination = Destination::new(Some(to))?;
         let bytes = output::copy(self.counted(stream, path), &mut destination).await?;
         destination.finish()?;
         self.count(bytes);
+        Ok(())
+    }
+
+    /// One object to a file below a folder, whose name the storage chose.
+    async fn get_into(
+        &mut self,
+        storage: &ObjectStorage,
+        folder: &mut Folder,
+        target: &Target,
+        shown: &Path,
+    ) -> Result<(), Failure> {
+        self.need_absent(&target.parts.iter().fold(shown.to_owned(), |path, part| path.join(part)))?;
+        folder.check(&target.parts)?;
+        let (_, stream) = storage.get(&target.object).await?;
+        let mut file = folder.create(&target.parts)?;
+        let mut stream = self.counted(stream, &target.object);
+        let mut bytes = 0;
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.map_err(Error::from)?;
+            bytes += chunk.len() as u64;
+            file.write_all(&chunk)?;
+        }
+        folder.place(file, &target.object)?;
+        self.count(bytes);
+        Ok(())
+    }
+
+    /// With `--if-absent`, nothing is replaced.
+    fn need_absent(&self, file: &Path) -> Result<(), Error> {
+        if self.arguments.if_absent && std::fs::symlink_metadata(file).is_ok() {
+            return Err(Error::new(ErrorKind::Conflict, format!("`{}` is there already", file.display())));
+        }
         Ok(())
     }
 
@@ -206,7 +278,9 @@ impl Copying<'_> {
             let (object, stream) = source.get(from).await?;
             let media_type = object.content_type.unwrap_or_else(|| "application/octet-stream".to_owned());
             let options = self.options(Some(&media_type));
-            let input = Input { media_type, size: Some(object.size), stream: self.counted(stream, from) };
+            // Of bytes that the storage decoded, no size is known.
+            let size = (!object.decoded).then_some(object.size);
+            let input = Input { media_type, size, stream: self.counted(stream, from) };
             storage.put(to, input, &options).await?
         };
         self.count(object.size);
@@ -263,21 +337,6 @@ fn folder(name: &str) -> Error {
     Error::new(ErrorKind::Usage, format!("`{name}` is a folder")).hint("copy all that is in it with `-r`")
 }
 
-/// A path in a storage as one below a folder of this machine: whoever named the object does not say
-/// where else files are written.
-fn safe(name: &str) -> Result<PathBuf, Error> {
-    let path = Path::new(name);
-    let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
-    if name.is_empty() || !plain || name.contains(['\\', '\0']) || cfg!(windows) && name.contains(':') {
-        return Err(Error::new(
-            ErrorKind::Invalid,
-            format!("object `{name}` cannot be a file here: its name leads elsewhere"),
-        )
-        .hint("copy it by itself, to a name of your own"));
-    }
-    Ok(path.to_owned())
-}
-
 /// A path of this machine as one in a storage.
 fn slashed(path: &Path) -> Result<String, Error> {
     let parts: Option<Vec<&str>> = path.components().map(|part| part.as_os_str().to_str()).collect();
@@ -289,16 +348,6 @@ fn slashed(path: &Path) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_that_lead_elsewhere_make_no_files() {
-        for name in ["a", "a/b.csv", "a b/ü", "..a", "a..b/c"] {
-            assert!(safe(name).is_ok(), "{name}");
-        }
-        for name in ["", "..", "../a", "a/../b", "/a", "/etc/passwd", "a\\..\\b", "a\0"] {
-            assert!(safe(name).is_err(), "{name:?}");
-        }
-    }
 
     #[test]
     fn a_folder_takes_the_name_with_it() {

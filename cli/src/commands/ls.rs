@@ -1,6 +1,7 @@
 //! `ls`: the objects of a storage.
 
 use blockyard::ObjectPage;
+use blockyard::model::visible;
 
 use super::objects::{Stored, size};
 use super::{DONE, Outcome};
@@ -13,19 +14,14 @@ pub(super) async fn run(arguments: &Ls, context: &Context) -> Outcome {
     let storage = place.open(&yard).await?;
     let delimiter = (!arguments.recursive).then_some("/");
     let mut all = ObjectPage::default();
-    let mut token = None;
-    loop {
-        let page = storage.list(&place.path, delimiter, token.as_deref()).await?;
-        token = page.next_page_token.clone();
+    let mut pages = storage.pages(&place.path, delimiter);
+    while let Some(page) = pages.next().await? {
         if context.terminal.json {
             all.objects.extend(page.objects);
             all.prefixes.extend(page.prefixes);
         } else {
             // As they come: a storage may have millions.
             context.terminal.text(&lines(&page))?;
-        }
-        if token.is_none() {
-            break;
         }
     }
     if context.terminal.json {
@@ -36,12 +32,13 @@ pub(super) async fn run(arguments: &Ls, context: &Context) -> Outcome {
 }
 
 fn lines(page: &ObjectPage) -> String {
-    let folders = page.prefixes.iter().map(|prefix| format!("{:>12}  {:<20}  {prefix}\n", "", ""));
+    let folders = page.prefixes.iter().map(|prefix| format!("{:>12}  {:<20}  {}\n", "", "", visible::line(prefix)));
     let objects = page.objects.iter().map(|object| {
         let updated = object.updated.as_deref().unwrap_or_default();
         // To the second.
-        let updated = updated.get(..19).map_or_else(|| updated.to_owned(), |time| format!("{time}Z"));
-        format!("{:>12}  {updated:<20}  {}\n", size(object.size), object.path)
+        let updated = visible::line(updated);
+        let updated = updated.get(..19).map_or_else(|| updated.clone(), |time| format!("{time}Z"));
+        format!("{:>12}  {updated:<20}  {}\n", size(object.size), visible::line(&object.path))
     });
     folders.chain(objects).collect()
 }

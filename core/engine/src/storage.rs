@@ -1,10 +1,12 @@
 //! The interface `object-storage`, typed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use blockyard_host::limits;
 use crc::{CRC_32_ISCSI, Crc, Digest, Table};
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
@@ -45,6 +47,13 @@ pub struct Object {
     /// Which state of the object this is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<String>,
+    /// The encoding of the stored bytes, such as `gzip`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_encoding: Option<String>,
+    /// Whether the bytes of this answer were decoded by the storage: `size` and `crc32c` are those of the stored
+    /// bytes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub decoded: bool,
     /// What its writers said about it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
@@ -70,6 +79,78 @@ pub struct PutOptions {
     pub content_type: Option<String>,
     /// Only where there is no object at that path.
     pub if_absent: bool,
+}
+
+/// The pages of a list. It ends, whatever the storage says: see [`PageProgress`].
+#[derive(Debug)]
+pub struct ObjectPages<'a> {
+    storage: &'a ObjectStorage,
+    prefix: &'a str,
+    delimiter: Option<&'a str>,
+    progress: PageProgress,
+}
+
+/// The position in a list. A storage that gives a token a second time, begins a page a second time, or goes on
+/// without end is an error.
+#[derive(Debug, Default)]
+struct PageProgress {
+    token: Option<String>,
+    /// Hashes of the tokens and of the first entries of pages.
+    seen: HashSet<u64>,
+    pages: usize,
+    /// Pages without an entry since the last one that had any.
+    empty: usize,
+    ended: bool,
+}
+
+impl ObjectPages<'_> {
+    /// The next page. `None` after the last one.
+    ///
+    /// # Errors
+    /// What the storage says; the list does not end.
+    pub async fn next(&mut self) -> Result<Option<ObjectPage>, Error> {
+        if self.progress.ended {
+            return Ok(None);
+        }
+        let page = self.storage.list(self.prefix, self.delimiter, self.progress.token.as_deref()).await?;
+        self.progress.advance(&page).map_err(|reason| {
+            Error::new(ErrorKind::Bundle, format!("the list of objects below `{}` does not end: {reason}", self.prefix))
+                .hint("report it to the author of the bundle; name a longer prefix to list fewer objects")
+        })?;
+        Ok(Some(page))
+    }
+}
+
+impl PageProgress {
+    fn advance(&mut self, page: &ObjectPage) -> Result<(), String> {
+        self.pages += 1;
+        let first = page.objects.first().map(|object| &object.path).or(page.prefixes.first());
+        self.empty = if first.is_some() { 0 } else { self.empty + 1 };
+        self.token.clone_from(&page.next_page_token);
+        let Some(token) = &self.token else {
+            self.ended = true;
+            return Ok(());
+        };
+        if !self.seen.insert(hashed(&("token", token))) {
+            return Err("a page token came twice".to_owned());
+        }
+        if first.is_some_and(|first| !self.seen.insert(hashed(&("first", first)))) {
+            return Err("a page began twice with the same entry".to_owned());
+        }
+        if self.empty > limits::LIST_EMPTY_PAGES {
+            return Err(format!("more than {} pages in a row are empty", limits::LIST_EMPTY_PAGES));
+        }
+        if self.pages >= limits::LIST_PAGES {
+            return Err(format!("it has more than {} pages", limits::LIST_PAGES));
+        }
+        Ok(())
+    }
+}
+
+fn hashed(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Block {
@@ -105,6 +186,12 @@ impl ObjectStorage {
         read(self.block.call("list", arguments).await?.result)
     }
 
+    /// All pages of a list, one after the other.
+    #[must_use]
+    pub fn pages<'a>(&'a self, prefix: &'a str, delimiter: Option<&'a str>) -> ObjectPages<'a> {
+        ObjectPages { storage: self, prefix, delimiter, progress: PageProgress::default() }
+    }
+
     /// What an object is, without its bytes.
     ///
     /// # Errors
@@ -113,7 +200,8 @@ impl ObjectStorage {
         read(self.block.call("stat", json!({ "path": path })).await?.result)
     }
 
-    /// The bytes of an object. The stream ends with a problem where they are not as many as the
+    /// The bytes of an object; those of an object with a content encoding are decoded, if the storage decodes them
+    /// ([`Object::decoded`]). The stream ends with a problem where they are not as many as the
     /// object has, or where its CRC32C is another: nobody takes a part for the whole.
     ///
     /// # Errors
@@ -202,6 +290,10 @@ fn whole(stream: ByteStream, object: &Object) -> ByteStream {
 impl Reading {
     fn mistake(&self) -> Option<Problem> {
         let Object { path, size, crc32c, .. } = &self.object;
+        if self.object.decoded {
+            // Nothing is said about these bytes. An answer that breaks off is an error of the host.
+            return None;
+        }
         let message = if self.bytes != *size {
             format!("object `{path}` has {size} bytes, and {} came", self.bytes)
         } else {
@@ -225,8 +317,41 @@ mod tests {
             content_type: None,
             crc32c: crc32c.map(str::to_owned),
             generation: None,
+            content_encoding: None,
+            decoded: false,
             metadata: BTreeMap::new(),
         }
+    }
+
+    fn page(paths: &[&str], token: Option<&str>) -> ObjectPage {
+        let objects = paths.iter().map(|path| Object { path: (*path).to_owned(), ..object(0, None) }).collect();
+        ObjectPage { objects, prefixes: Vec::new(), next_page_token: token.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_list_that_does_not_end_is_an_error() {
+        let walk = |pages: &mut dyn Iterator<Item = ObjectPage>| {
+            let mut progress = PageProgress::default();
+            for page in pages {
+                progress.advance(&page)?;
+                if progress.ended {
+                    return Ok(progress.pages);
+                }
+            }
+            Err("the pages ended first".to_owned())
+        };
+        let honest = [page(&["a", "b"], Some("1")), page(&[], Some("2")), page(&["c"], None)];
+        assert_eq!(walk(&mut honest.into_iter()), Ok(3));
+        let same = walk(&mut std::iter::repeat_with(|| page(&["a"], Some("1"))));
+        assert_eq!(same, Err("a page token came twice".to_owned()));
+        let circle = walk(&mut (0..).map(|number| page(&[], Some(&(number % 3).to_string()))));
+        assert_eq!(circle, Err("a page token came twice".to_owned()));
+        let again = walk(&mut (0..).map(|number: u64| page(&["a", "b"], Some(&number.to_string()))));
+        assert_eq!(again, Err("a page began twice with the same entry".to_owned()));
+        let empty = walk(&mut (0..).map(|number: u64| page(&[], Some(&number.to_string()))));
+        assert_eq!(empty, Err("more than 1000 pages in a row are empty".to_owned()));
+        let endless = walk(&mut (0..).map(|number: u64| page(&[&number.to_string()], Some(&number.to_string()))));
+        assert_eq!(endless, Err("it has more than 100000 pages".to_owned()));
     }
 
     fn read_all(pieces: &[&'static str], object: &Object) -> Result<String, String> {
@@ -254,5 +379,7 @@ mod tests {
         assert!(changed.contains("its CRC32C is `4waSgw==`"), "{changed}");
         assert_eq!(read_all(&["123456780"], &object(9, None)).as_deref(), Ok("123456780"));
         assert_eq!(read_all(&[], &object(0, Some("AAAAAA=="))).as_deref(), Ok(""));
+        let decoded = Object { decoded: true, ..object(3, Some("AAAAAA==")) };
+        assert_eq!(read_all(&["1234", "56789"], &decoded).as_deref(), Ok("123456789"));
     }
 }

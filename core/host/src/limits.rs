@@ -124,6 +124,10 @@ pub const HTTP_IDLE_TIME: Duration = Duration::from_secs(60);
 pub const REDIRECTS: usize = 10;
 /// Idle connections that are kept to one server.
 pub const IDLE_CONNECTIONS: usize = 8;
+/// Pages of one list of objects: with the 1,000 objects that a page of Cloud Storage has, 100 million.
+pub const LIST_PAGES: usize = 100_000;
+/// Pages without an object that may follow one another. A storage may skip over removed objects so.
+pub const LIST_EMPTY_PAGES: usize = 1_000;
 /// Bytes of a token server's answer.
 pub const TOKEN_ANSWER_BYTES: usize = 64 << 10;
 /// Bytes of its reason that are shown where it refuses.

@@ -56,6 +56,13 @@ struct Object {
     /// Which state of the object this is.
     #[serde(skip_serializing_if = "Option::is_none")]
     generation: Option<String>,
+    /// The encoding of the stored bytes (`Content-Encoding`), such as `gzip`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_encoding: Option<String>,
+    /// Whether Cloud Storage decoded the bytes of this answer (decompressive transcoding). `size` and `crc32c` are
+    /// those of the stored bytes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    decoded: bool,
     /// What its writers said about it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     metadata: BTreeMap<String, String>,
@@ -143,7 +150,8 @@ impl GcsBucket {
         self.object(&self.resource(&self.name(&path)?)?)
     }
 
-    /// The bytes of an object, or a range of them.
+    /// The bytes of an object, or a range of them. An object with `Content-Encoding: gzip` is decoded by Cloud
+    /// Storage, unless its `Cache-Control` has `no-transform`; it has no ranges.
     #[operation(read)]
     fn get(
         &self,
@@ -157,6 +165,11 @@ impl GcsBucket {
         let name = self.name(&path)?;
         let resource = self.resource(&name)?;
         let range = byte_range(offset, length)?;
+        let encoded = resource["contentEncoding"].as_str() == Some("gzip");
+        if encoded && range.is_some() {
+            let message = format!("{} is stored with gzip, and has no ranges of its decoded bytes", self.named(&name));
+            return Err(Problem::invalid(message).hint("read the whole object"));
+        }
         let url = self.object_url(&name)?;
         // That very state of the object: what was said of it holds for its bytes.
         let generation = resource["generation"].as_str().unwrap_or_default();
@@ -174,8 +187,11 @@ impl GcsBucket {
         if answer.status == 416 {
             return Err(Problem::invalid(format!("{} has no bytes in that range", self.named(&name))));
         }
-        let body = api::ok(answer, &self.named(&name))?.body;
-        Ok(Streamed { result: self.object(&resource)?, body })
+        let answer = api::ok(answer, &self.named(&name))?;
+        // Without `Content-Encoding`, what comes is not what is stored, which the checksum is about.
+        let decoded = encoded && answer.header("content-encoding").is_none();
+        let object = self.object(&resource)?;
+        Ok(Streamed { result: Object { decoded, ..object }, body: answer.body })
     }
 
     /// Stores an object: its bytes are the input.
@@ -488,6 +504,8 @@ impl GcsBucket {
             content_type: text("contentType"),
             crc32c: text("crc32c"),
             generation: text("generation"),
+            content_encoding: text("contentEncoding"),
+            decoded: false,
             metadata: metadata
                 .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()))
                 .collect(),

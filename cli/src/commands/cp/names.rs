@@ -1,0 +1,260 @@
+//! The names of objects as paths of files. All of them are looked at before the first is written: no two objects
+//! may become one file, on a disk that folds letters either.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use blockyard::model::visible;
+use blockyard::{Error, ErrorKind};
+
+/// The longest name of a file or folder, bytes: NAME_MAX of common file systems.
+const NAME_BYTES: usize = 255;
+
+/// Names that are told one by one; the rest is counted.
+const TOLD: usize = 20;
+
+/// Pairs of names that some disks take for one: letters of two cases, and composed and decomposed letters.
+const FOLDED: [(&str, &str); 3] = [("a", "A"), ("\u{e9}", "e\u{301}"), ("\u{fc}", "\u{dc}")];
+
+/// An object that becomes a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    /// The object's path in the storage.
+    pub(super) object: String,
+    /// The parts of the file's path, below the destination.
+    pub(super) parts: Vec<String>,
+}
+
+/// An object that cannot become a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BadName {
+    pub(super) object: String,
+    pub(super) reason: String,
+}
+
+/// The objects that can be files, and those that cannot. `below` is the path that was asked for.
+pub(super) fn targets(objects: Vec<String>, below: &str) -> (Vec<Target>, Vec<BadName>) {
+    let (mut targets, mut bad) = (Vec::new(), Vec::new());
+    for object in objects {
+        let name = object.strip_prefix(below).unwrap_or(&object);
+        // Some tools make an empty object for a folder.
+        if name.is_empty() || name.ends_with('/') && mistake(name.trim_end_matches('/')).is_none() && !name.ends_with("//") {
+            continue;
+        }
+        match parts(name) {
+            Ok(parts) => targets.push(Target { object, parts }),
+            Err(reason) => bad.push(BadName { object, reason: reason.to_owned() }),
+        }
+    }
+    leave_out_folders(&mut targets, &mut bad);
+    (targets, bad)
+}
+
+/// The parts of a name, none of which leads elsewhere or is lost in a path.
+pub(super) fn parts(name: &str) -> Result<Vec<String>, &'static str> {
+    match mistake(name) {
+        Some(reason) => Err(reason),
+        None => Ok(name.split('/').map(str::to_owned).collect()),
+    }
+}
+
+fn mistake(name: &str) -> Option<&'static str> {
+    let has = |wrong: fn(&str) -> bool| name.split('/').any(wrong);
+    if name.starts_with('/') {
+        Some("begins with a slash")
+    } else if has(str::is_empty) {
+        Some("has an empty part between slashes")
+    } else if has(|part| part == "." || part == "..") {
+        Some("has a part `.` or `..`")
+    } else if name.contains('\\') {
+        Some("has a backslash")
+    } else if name.contains('\0') {
+        Some("has a NUL character")
+    } else if has(|part| part.len() > NAME_BYTES) {
+        Some("has a part of more than 255 bytes")
+    } else if cfg!(windows) && has(is_reserved) {
+        Some("has a part that Windows reserves")
+    } else {
+        None
+    }
+}
+
+/// Names of devices, and characters and ends that Windows drops or does not take.
+fn is_reserved(part: &str) -> bool {
+    let stem = part.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
+    let numbered = |name: &str| stem.strip_prefix(name).is_some_and(|rest| rest.chars().count() == 1);
+    matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$")
+        || numbered("COM")
+        || numbered("LPT")
+        || part.ends_with(['.', ' '])
+        || part.contains(['<', '>', ':', '"', '|', '?', '*'])
+        || part.chars().any(char::is_control)
+}
+
+/// An object whose name is the folder of another one.
+fn leave_out_folders(targets: &mut Vec<Target>, bad: &mut Vec<BadName>) {
+    let mut folders: BTreeMap<Vec<String>, String> = BTreeMap::new();
+    for target in targets.iter() {
+        for end in 1..target.parts.len() {
+            folders.entry(target.parts[..end].to_vec()).or_insert_with(|| target.object.clone());
+        }
+    }
+    targets.retain(|target| match folders.get(&target.parts) {
+        Some(other) => {
+            let reason = format!("is the folder of `{}`", visible::line(other));
+            bad.push(BadName { object: target.object.clone(), reason });
+            false
+        }
+        None => true,
+    });
+}
+
+/// Leaves out the objects whose names the destination's disk does not tell apart. The disk itself decides: empty
+/// files with these names are made in a temporary folder on it, if it folds names at all.
+pub(super) fn leave_out_alike(targets: &mut Vec<Target>, bad: &mut Vec<BadName>, to: &Path) -> Result<(), Error> {
+    let Some(disk) = to.ancestors().find(|folder| folder.is_dir()).or(Some(Path::new("."))) else { return Ok(()) };
+    let disk = if disk.as_os_str().is_empty() { Path::new(".") } else { disk };
+    let cannot = |error: std::io::Error| {
+        Error::new(ErrorKind::Outside, format!("the disk of `{}` cannot be written", to.display())).because(error)
+    };
+    let probe = tempfile::Builder::new().prefix(".blockyard-names-").tempdir_in(disk).map_err(cannot)?;
+    if folds(probe.path()) {
+        claim(targets, bad, &probe.path().join("names"));
+    }
+    probe.close().map_err(cannot)
+}
+
+/// Whether the disk takes different names for one.
+fn folds(folder: &Path) -> bool {
+    FOLDED.iter().any(|(one, other)| {
+        let made = std::fs::File::create_new(folder.join(one)).is_ok();
+        made && std::fs::symlink_metadata(folder.join(other)).is_ok()
+    })
+}
+
+/// Makes an empty file for each target, and leaves out those whose name is taken, with the one that has it.
+fn claim(targets: &mut Vec<Target>, bad: &mut Vec<BadName>, folder: &Path) {
+    let mut alike: HashMap<usize, String> = HashMap::new();
+    for (index, target) in targets.iter().enumerate() {
+        let path = target.parts.iter().fold(folder.to_owned(), |path, part| path.join(part));
+        let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let made = made.and_then(|()| std::fs::OpenOptions::new().write(true).create_new(true).open(&path)).and_then(|mut file| {
+            std::io::Write::write_all(&mut file, index.to_string().as_bytes())
+        });
+        if let Err(error) = made {
+            let other = std::fs::read_to_string(&path).ok().and_then(|text| text.parse::<usize>().ok());
+            let reason = match other.and_then(|other| targets.get(other)) {
+                Some(other) => format!("is the same name as `{}` to this disk", visible::line(&other.object)),
+                None => format!("cannot be a file on this disk: {error}"),
+            };
+            if let Some(other) = other {
+                alike.entry(other).or_insert_with(|| format!("is the same name as `{}` to this disk", visible::line(&target.object)));
+            }
+            alike.insert(index, reason);
+        }
+    }
+    let mut index = 0;
+    targets.retain(|target| {
+        let reason = alike.remove(&index);
+        index += 1;
+        bad.extend(reason.iter().map(|reason| BadName { object: target.object.clone(), reason: reason.clone() }));
+        reason.is_none()
+    });
+}
+
+/// The error that names objects which cannot be files. `address` is the block's.
+pub(super) fn refused(bad: &[BadName], address: &str, done: &str) -> Error {
+    let count = bad.len();
+    let mut message = format!("{count} object{} cannot be {} here; {done}",
+        if count == 1 { "" } else { "s" }, if count == 1 { "a file" } else { "files" });
+    for name in bad.iter().take(TOLD) {
+        message.push_str(&format!("\n  `{}` {}", visible::line(&name.object), name.reason));
+    }
+    if count > TOLD {
+        message.push_str(&format!("\n  and {} more", count - TOLD));
+    }
+    let details: Vec<_> =
+        bad.iter().map(|name| serde_json::json!({ "object": name.object, "reason": name.reason })).collect();
+    // Such a name cannot be asked for: the storage's own tools rename it.
+    let dotted = |name: &&BadName| name.object.split('/').any(|part| part == "." || part == "..");
+    let error = Error::new(ErrorKind::Invalid, message).in_lines().details(details.into());
+    let error = match bad.iter().find(|name| !dotted(name)) {
+        Some(name) => {
+            let place = format!("{address}:{}", name.object).replace('\'', "'\\''");
+            error.hint(format!("copy it by itself to a name of your choice: `blockyard cp '{place}' FILE`"))
+        }
+        None => error.hint("rename it with the tools of the storage"),
+    };
+    error.hint("copy the others with `--skip-bad-names`")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn split(objects: &[&str]) -> (Vec<String>, Vec<String>) {
+        let (targets, bad) = targets(objects.iter().map(|object| (*object).to_owned()).collect(), "c/");
+        (targets.into_iter().map(|target| target.parts.join("/")).collect(), bad.into_iter().map(|bad| bad.object).collect())
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_or_lose_a_part_are_no_files() {
+        let (files, bad) = split(&[
+            "c/", "c/sub/", "c/a/b.txt", "c/a//b.txt", "c//x", "c/./x", "c/a/./x", "c/..", "c/../x", "c/a/../x", "c/a\\b", "c/a\0",
+            "c/d//", "c/..a", "c/a..b/ü", "c/folder", "c/folder/x",
+        ]);
+        assert_eq!(files, ["a/b.txt", "..a", "a..b/ü", "folder/x"]);
+        assert_eq!(
+            bad,
+            ["c/a//b.txt", "c//x", "c/./x", "c/a/./x", "c/..", "c/../x", "c/a/../x", "c/a\\b", "c/a\0", "c/d//", "c/folder"]
+        );
+    }
+
+    #[test]
+    fn names_that_a_disk_takes_for_one_are_both_left_out() {
+        let probe = tempfile::tempdir().expect("a folder");
+        let target = |object: &str| Target { object: object.to_owned(), parts: vec!["x".to_owned()] };
+        let other = Target { object: "other".to_owned(), parts: vec!["y".to_owned()] };
+        // Two equal paths stand for two names that the disk folds.
+        let mut all = vec![target("x"), other.clone(), target("X")];
+        let mut bad = Vec::new();
+        claim(&mut all, &mut bad, probe.path());
+        assert_eq!(all, [other]);
+        let told: Vec<String> = bad.iter().map(|bad| format!("{} {}", bad.object, bad.reason)).collect();
+        assert_eq!(told, ["x is the same name as `X` to this disk", "X is the same name as `x` to this disk"]);
+    }
+
+    #[test]
+    fn hints_are_commands_that_work() {
+        let bad = |object: &str| BadName { object: object.to_owned(), reason: "is bad".to_owned() };
+        let error = refused(&[bad("a//it's")], "gcs-bucket/zoo", "nothing was copied");
+        assert!(error.hints()[0].contains(r"`blockyard cp 'gcs-bucket/zoo:a//it'\''s' FILE`"), "{:?}", error.hints());
+        let error = refused(&[bad("a/../b")], "gcs-bucket/zoo", "nothing was copied");
+        assert_eq!(error.hints()[0], "rename it with the tools of the storage");
+    }
+
+    #[test]
+    fn windows_names_are_known() {
+        for name in ["con", "NUL.txt", "com1", "LPT9.x", "a.", "a ", "a:b", "a?", "COM¹"] {
+            assert!(is_reserved(name), "{name}");
+        }
+        for name in ["console", "com", "com10", "a.b", "ü"] {
+            assert!(!is_reserved(name), "{name}");
+        }
+    }
+
+    proptest! {
+        /// What the path keeps is what the name has: no two names become one path.
+        #[test]
+        fn a_path_has_all_of_its_name(name in "[a./\\\\]{0,12}|\\PC{0,12}") {
+            if let Ok(parts) = parts(&name) {
+                prop_assert_eq!(parts.join("/"), name.as_str());
+                let path = parts.iter().fold(std::path::PathBuf::from("d"), |path, part| path.join(part));
+                prop_assert_eq!(path.components().count(), parts.len() + 1);
+                prop_assert!(path.starts_with("d"));
+            }
+        }
+    }
+}

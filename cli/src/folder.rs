@@ -1,0 +1,312 @@
+//! A folder of this machine that many objects are written into. Names come from a storage, so nothing is written
+//! through a link that is in the folder: each step down the path refuses links, by the operating system itself.
+
+#[cfg(unix)]
+pub(crate) use unix::Folder;
+#[cfg(not(unix))]
+pub(crate) use portable::Folder;
+
+use std::path::Path;
+
+use blockyard::{Error, ErrorKind};
+
+/// An entry that is in the way of a file.
+fn in_the_way(path: &Path, what: &str) -> Error {
+    Error::new(ErrorKind::Conflict, format!("`{}` is {what}", path.display()))
+        .hint("remove it, or copy into another folder")
+}
+
+fn cannot(path: &Path, error: impl Into<std::io::Error>) -> Error {
+    Error::new(ErrorKind::Outside, format!("`{}` cannot be written", path.display())).because(error.into())
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::collections::HashMap;
+    use std::fs::File;
+    use std::io::Write;
+    use std::os::fd::OwnedFd;
+    use std::path::{Path, PathBuf};
+
+    use blockyard::Error;
+    use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat};
+    use rustix::io::Errno;
+
+    use super::{cannot, in_the_way};
+
+    /// What any new folder and file may have; the user's umask is taken off it.
+    const FOLDER_MODE: Mode = Mode::from_raw_mode(0o777);
+    const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
+    const DOWN: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::RDONLY).union(OFlags::CLOEXEC);
+
+    /// The folder.
+    pub(crate) struct Folder {
+        path: PathBuf,
+        root: OwnedFd,
+        /// The files that were written, by device and inode: no second object becomes one of them.
+        written: HashMap<(u64, u64), String>,
+        /// Numbers temporary files.
+        count: u64,
+    }
+
+    /// A file that is written under another name, and gets its own when it is complete.
+    pub(crate) struct NewFile {
+        file: File,
+        folder: OwnedFd,
+        temporary: String,
+        name: String,
+        path: PathBuf,
+        /// The temporary name is gone.
+        placed: bool,
+    }
+
+    impl Folder {
+        /// Opens a folder; makes it where there is none. The user named it: links on the way to it are followed.
+        pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+            std::fs::create_dir_all(path).map_err(|error| cannot(path, error))?;
+            let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+            let root = openat(CWD, path, flags, Mode::empty()).map_err(|error| cannot(path, error))?;
+            Ok(Self { path: path.to_owned(), root, written: HashMap::new(), count: 0 })
+        }
+
+        /// Looks whether a file can be written: no link, folder or device is in its way.
+        pub(crate) fn check(&self, parts: &[String]) -> Result<(), Error> {
+            let mut at = self.root.try_clone().map_err(|error| cannot(&self.path, error))?;
+            let mut path = self.path.clone();
+            for (index, part) in parts.iter().enumerate() {
+                path.push(part);
+                let is_file = index + 1 == parts.len();
+                match statat(&at, part.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+                    Err(Errno::NOENT) => return Ok(()),
+                    Err(error) => return Err(cannot(&path, error)),
+                    Ok(there) => match (FileType::from_raw_mode(there.st_mode), is_file) {
+                        (FileType::RegularFile, true) | (FileType::Directory, false) => {}
+                        (FileType::Symlink, _) => return Err(in_the_way(&path, "a link, through which nothing is written")),
+                        (FileType::Directory, true) => return Err(in_the_way(&path, "a folder, and an object has its name")),
+                        _ => return Err(in_the_way(&path, "not a folder or file")),
+                    },
+                }
+                if !is_file {
+                    at = openat(&at, part.as_str(), DOWN, Mode::empty()).map_err(|error| cannot(&path, error))?;
+                }
+            }
+            Ok(())
+        }
+
+        /// Begins a file at a path below the folder.
+        pub(crate) fn create(&mut self, parts: &[String]) -> Result<NewFile, Error> {
+            self.check(parts)?;
+            let mut at = self.root.try_clone().map_err(|error| cannot(&self.path, error))?;
+            let mut path = self.path.clone();
+            let (name, folders) = parts.split_last().ok_or_else(|| in_the_way(&self.path, "not a name"))?;
+            for part in folders {
+                path.push(part);
+                match mkdirat(&at, part.as_str(), FOLDER_MODE) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(error) => return Err(cannot(&path, error)),
+                }
+                at = openat(&at, part.as_str(), DOWN, Mode::empty()).map_err(|error| cannot(&path, error))?;
+            }
+            path.push(name);
+            self.count += 1;
+            let temporary = format!(".blockyard-{}-{}", std::process::id(), self.count);
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let made = openat(&at, temporary.as_str(), flags, FILE_MODE).map_err(|error| cannot(&path, error))?;
+            Ok(NewFile { file: made.into(), folder: at, temporary, name: name.clone(), path, placed: false })
+        }
+
+        /// Gives a complete file its name. Whatever has the name then is replaced, and never written through.
+        pub(crate) fn place(&mut self, mut new: NewFile, object: &str) -> Result<(), Error> {
+            let failed = |error: Errno| cannot(&new.path, error);
+            if let Ok(there) = statat(&new.folder, new.name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+                if let Some(other) = self.written.get(&identity(&there)) {
+                    let what = format!("the file of object `{other}`: to this disk, `{object}` is the same name");
+                    return Err(in_the_way(&new.path, &what));
+                }
+                // The file that is replaced keeps who may read it.
+                if FileType::from_raw_mode(there.st_mode) == FileType::RegularFile {
+                    let mode = Mode::from_raw_mode(there.st_mode & 0o777);
+                    rustix::fs::fchmod(&new.file, mode).map_err(failed)?;
+                }
+            }
+            new.file.sync_all().map_err(|error| cannot(&new.path, error))?;
+            renameat(&new.folder, new.temporary.as_str(), &new.folder, new.name.as_str()).map_err(failed)?;
+            let placed = rustix::fs::fstat(&new.file).map_err(failed)?;
+            self.written.insert(identity(&placed), object.to_owned());
+            new.placed = true;
+            Ok(())
+        }
+    }
+
+    #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss, reason = "the types differ by system")]
+    fn identity(of: &rustix::fs::Stat) -> (u64, u64) {
+        (of.st_dev as u64, of.st_ino as u64)
+    }
+
+    impl Write for NewFile {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.file.write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            self.file.flush()
+        }
+    }
+
+    impl Drop for NewFile {
+        fn drop(&mut self) {
+            if !self.placed {
+                // Nothing else can be done about a file that is not complete.
+                let _ = unlinkat(&self.folder, self.temporary.as_str(), AtFlags::empty());
+            }
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use std::os::unix::fs::symlink;
+
+        use super::*;
+
+        fn parts(path: &str) -> Vec<String> {
+            path.split('/').map(str::to_owned).collect()
+        }
+
+        fn write(folder: &mut Folder, path: &str, text: &str) -> Result<(), Error> {
+            let mut file = folder.create(&parts(path))?;
+            file.write_all(text.as_bytes()).expect("written");
+            folder.place(file, path)
+        }
+
+        #[test]
+        fn nothing_is_written_through_a_link() {
+            let place = tempfile::tempdir().expect("a folder");
+            let (inside, outside) = (place.path().join("in"), place.path().join("out"));
+            std::fs::create_dir_all(inside.join("a")).expect("a folder");
+            std::fs::create_dir(&outside).expect("a folder");
+            std::fs::write(outside.join("file"), "as it was").expect("a file");
+            symlink(&outside, inside.join("folder")).expect("a link");
+            symlink(outside.join("file"), inside.join("a/file")).expect("a link");
+            symlink(outside.join("nowhere"), inside.join("dangling")).expect("a link");
+            let mut folder = Folder::open(&inside).expect("open");
+            for path in ["folder/x", "folder/sub/x", "a/file", "dangling", "a/file/x"] {
+                assert!(folder.check(&parts(path)).is_err(), "{path}");
+                let refused = write(&mut folder, path, "new").expect_err(path);
+                assert!(refused.to_string().contains("a link"), "{refused}");
+            }
+            assert_eq!(std::fs::read_to_string(outside.join("file")).expect("the file"), "as it was");
+            assert_eq!(std::fs::read_dir(&outside).expect("the folder").count(), 1);
+        }
+
+        #[test]
+        fn a_link_that_appears_while_a_file_is_written_is_replaced() {
+            let place = tempfile::tempdir().expect("a folder");
+            let outside = place.path().join("outside");
+            std::fs::write(&outside, "as it was").expect("a file");
+            let mut folder = Folder::open(&place.path().join("in")).expect("open");
+            let mut file = folder.create(&parts("x")).expect("begun");
+            file.write_all(b"new").expect("written");
+            symlink(&outside, place.path().join("in/x")).expect("a link");
+            folder.place(file, "x").expect("placed");
+            assert_eq!(std::fs::read_to_string(&outside).expect("the file"), "as it was");
+            assert_eq!(std::fs::read_to_string(place.path().join("in/x")).expect("the file"), "new");
+        }
+
+        #[test]
+        fn two_objects_do_not_become_one_file() {
+            let place = tempfile::tempdir().expect("a folder");
+            let mut folder = Folder::open(place.path()).expect("open");
+            write(&mut folder, "a/x", "one").expect("written");
+            // As a disk that folds letters has it: the second name leads to the first file.
+            std::fs::hard_link(place.path().join("a/x"), place.path().join("a/X")).expect("a second name");
+            assert!(write(&mut folder, "a/X", "two").is_err());
+            assert_eq!(std::fs::read_to_string(place.path().join("a/x")).expect("the file"), "one");
+            let left = std::fs::read_dir(place.path().join("a")).expect("the folder").count();
+            assert_eq!(left, 2, "no temporary file is left");
+        }
+
+        #[test]
+        fn a_file_is_replaced_as_a_whole_and_keeps_who_may_read_it() {
+            use std::os::unix::fs::PermissionsExt as _;
+            let place = tempfile::tempdir().expect("a folder");
+            let file = place.path().join("x");
+            std::fs::write(&file, "old").expect("a file");
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("permissions");
+            let mut folder = Folder::open(place.path()).expect("open");
+            drop(folder.create(&parts("x")).expect("begun"));
+            assert_eq!(std::fs::read_to_string(&file).expect("the file"), "old");
+            write(&mut folder, "x", "new").expect("written");
+            assert_eq!(std::fs::read_to_string(&file).expect("the file"), "new");
+            assert_eq!(std::fs::metadata(&file).expect("it is there").permissions().mode() & 0o777, 0o600);
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod portable {
+    use std::io::Write;
+    use std::path::{Path, PathBuf};
+
+    use blockyard::Error;
+    use tempfile::NamedTempFile;
+
+    use super::{cannot, in_the_way};
+
+    /// The folder.
+    pub(crate) struct Folder {
+        path: PathBuf,
+    }
+
+    /// A file that is written under another name, and gets its own when it is complete.
+    pub(crate) struct NewFile {
+        temporary: NamedTempFile,
+        path: PathBuf,
+    }
+
+    impl Folder {
+        /// Opens a folder; makes it where there is none.
+        pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+            std::fs::create_dir_all(path).map_err(|error| cannot(path, error))?;
+            Ok(Self { path: path.to_owned() })
+        }
+
+        /// Looks whether a file can be written: no link or folder is in its way.
+        pub(crate) fn check(&self, parts: &[String]) -> Result<(), Error> {
+            let mut path = self.path.clone();
+            for (index, part) in parts.iter().enumerate() {
+                path.push(part);
+                let Ok(there) = std::fs::symlink_metadata(&path) else { return Ok(()) };
+                let is_file = index + 1 == parts.len();
+                if there.is_symlink() || there.is_dir() == is_file {
+                    return Err(in_the_way(&path, "a link, or not what an object of its name needs"));
+                }
+            }
+            Ok(())
+        }
+
+        /// Begins a file at a path below the folder.
+        pub(crate) fn create(&mut self, parts: &[String]) -> Result<NewFile, Error> {
+            self.check(parts)?;
+            let path = parts.iter().fold(self.path.clone(), |path, part| path.join(part));
+            let folder = path.parent().unwrap_or(&self.path).to_owned();
+            std::fs::create_dir_all(&folder).map_err(|error| cannot(&folder, error))?;
+            let temporary = NamedTempFile::new_in(&folder).map_err(|error| cannot(&path, error))?;
+            Ok(NewFile { temporary, path })
+        }
+
+        /// Gives a complete file its name.
+        pub(crate) fn place(&mut self, new: NewFile, _object: &str) -> Result<(), Error> {
+            new.temporary.persist(&new.path).map_err(|error| cannot(&new.path, error.error)).map(drop)
+        }
+    }
+
+    impl Write for NewFile {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.temporary.write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            self.temporary.flush()
+        }
+    }
+}
