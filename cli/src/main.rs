@@ -5,6 +5,7 @@ mod arguments;
 mod commands;
 mod context;
 mod fields;
+mod folder;
 mod output;
 mod progress;
 mod settings;

@@ -1,9 +1,10 @@
 //! Streams of bytes to files and to standard output. A file appears when it is complete, or not
 //! at all.
 
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
+use blockyard::model::visible;
 use blockyard::{ByteStream, Error, ErrorKind, Problem};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -13,9 +14,11 @@ use crate::terminal::Failure;
 
 /// Where bytes go.
 pub(crate) enum Destination {
-    /// Standard output, and whether its reader went away: encoders turn that into errors of their own.
+    /// Standard output, and whether its reader went away: encoders turn that into errors of their own. On a
+    /// terminal the bytes are escaped; for a pipe or a file they are exact.
     Stdout {
         closed: bool,
+        terminal: Option<TerminalText>,
     },
     /// What is there already and is no file: a pipe, a device.
     Device(std::fs::File),
@@ -29,7 +32,8 @@ impl Destination {
     /// `-` and nothing are standard output.
     pub(crate) fn new(path: Option<&Path>) -> Result<Self, Error> {
         let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
-            return Ok(Self::Stdout { closed: false });
+            let terminal = std::io::stdout().is_terminal().then(TerminalText::default);
+            return Ok(Self::Stdout { closed: false, terminal });
         };
         // A file that is there keeps who may read it.
         #[cfg(unix)]
@@ -72,15 +76,31 @@ impl Destination {
         Ok(Self::File { temporary, path: path.to_owned() })
     }
 
-    /// Whether nobody reads standard output any more.
+    /// Whether the bytes are printed on a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        matches!(self, Self::Stdout { terminal: Some(_), .. })
+    }
+
+    /// The bytes are JSON: a terminal shows its escapes.
+    pub(crate) fn json(&mut self) {
+        if let Self::Stdout { terminal: Some(terminal), .. } = self {
+            terminal.json = true;
+        }
+    }
+
+    /// Whether standard output was closed by its reader.
     pub(crate) fn is_closed(&self) -> bool {
-        matches!(self, Self::Stdout { closed: true })
+        matches!(self, Self::Stdout { closed: true, .. })
     }
 
     /// All is written: the file appears.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         match self {
-            Self::Stdout { .. } => std::io::stdout().flush()?,
+            Self::Stdout { terminal, .. } => {
+                let rest = terminal.map(|mut terminal| terminal.rest()).unwrap_or_default();
+                std::io::stdout().write_all(rest.as_bytes())?;
+                std::io::stdout().flush()?;
+            }
             Self::Device(mut file) => file.flush()?,
             Self::File { temporary, path } => {
                 temporary.as_file().sync_all().map_err(|error| cannot_write(&path, error))?;
@@ -94,9 +114,13 @@ impl Destination {
 impl Write for Destination {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         match self {
-            Self::Stdout { closed } => std::io::stdout().write(bytes).inspect_err(|error| {
-                *closed |= error.kind() == std::io::ErrorKind::BrokenPipe;
-            }),
+            Self::Stdout { closed, terminal } => {
+                let written = match terminal {
+                    Some(terminal) => std::io::stdout().write_all(terminal.escape(bytes).as_bytes()).map(|()| bytes.len()),
+                    None => std::io::stdout().write(bytes),
+                };
+                written.inspect_err(|error| *closed |= error.kind() == std::io::ErrorKind::BrokenPipe)
+            }
             Self::Device(file) => file.write(bytes),
             Self::File { temporary, .. } => temporary.write(bytes),
         }
@@ -109,6 +133,54 @@ impl Write for Destination {
             Self::File { temporary, .. } => temporary.flush(),
         }
     }
+}
+
+/// Bytes on their way to a terminal: text is escaped, and bytes that are not UTF-8 are written as `\xNN`.
+#[derive(Default)]
+pub(crate) struct TerminalText {
+    /// The beginning of a character whose end has not come yet.
+    begun: Vec<u8>,
+    json: bool,
+}
+
+impl TerminalText {
+    fn escape(&mut self, bytes: &[u8]) -> String {
+        let mut all = std::mem::take(&mut self.begun);
+        all.extend_from_slice(bytes);
+        let mut out = String::new();
+        let mut rest = all.as_slice();
+        loop {
+            let (valid, wrong) = match std::str::from_utf8(rest) {
+                Ok(text) => (text, None),
+                Err(error) => {
+                    let (valid, wrong) = rest.split_at(error.valid_up_to());
+                    (std::str::from_utf8(valid).unwrap_or_default(), Some((wrong, error.error_len())))
+                }
+            };
+            let shown = valid.replace("\r\n", "\n");
+            out.push_str(&if self.json { visible::json(&shown) } else { visible::lines(&shown) });
+            match wrong {
+                None => return out,
+                Some((wrong, None)) => {
+                    self.begun = wrong.to_owned();
+                    return out;
+                }
+                Some((wrong, Some(length))) => {
+                    out.push_str(&hexadecimal(&wrong[..length]));
+                    rest = &wrong[length..];
+                }
+            }
+        }
+    }
+
+    /// What is left at the end: the beginning of a character without its end.
+    fn rest(&mut self) -> String {
+        hexadecimal(&std::mem::take(&mut self.begun))
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect()
 }
 
 fn cannot_write(path: &Path, error: std::io::Error) -> Error {
@@ -163,5 +235,29 @@ impl std::io::Read for BlockingReader {
         let taken = self.chunk.len().min(buffer.len());
         buffer[..taken].copy_from_slice(&self.chunk.split_to(taken));
         Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_gets_no_control_bytes_wherever_the_text_is_cut() {
+        let bytes = "a\u{1b}[2J\u{9b}1m é \u{202e}x\r\nb".as_bytes().iter().copied().chain([0xff, b'c', 0xc3]);
+        let bytes: Vec<u8> = bytes.collect();
+        let wanted = "a\\u{1b}[2J\\u{9b}1m é \\u{202e}x\nb\\xffc\\xc3";
+        for cut in 0..=bytes.len() {
+            let mut text = TerminalText::default();
+            let shown = text.escape(&bytes[..cut]) + &text.escape(&bytes[cut..]) + &text.rest();
+            assert_eq!(shown.replace("\\r", ""), wanted, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn json_keeps_its_value_on_a_terminal() {
+        let mut text = TerminalText { json: true, ..TerminalText::default() };
+        let shown = text.escape("{\"a\":\"\u{202e}\u{9b}\"}\n".as_bytes());
+        assert_eq!(shown, "{\"a\":\"\\u202e\\u009b\"}\n");
     }
 }

@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use blockyard::model::visible;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A line that says what is being done. Clones are the same line; it goes with the last of them.
@@ -33,8 +34,8 @@ impl Progress {
     pub(crate) fn say(&self, text: &str) {
         use std::io::Write as _;
         match &self.bar {
-            Some(line) => line.0.set_message(text.to_owned()),
-            None if self.lines => drop(writeln!(anstream::stderr(), "{text}")),
+            Some(line) => line.0.set_message(visible::line(text)),
+            None if self.lines => drop(writeln!(anstream::stderr(), "{}", visible::line(text))),
             None => {}
         }
     }
@@ -42,7 +43,7 @@ impl Progress {
     /// How far it is; only where there is a line to change.
     pub(crate) fn count(&self, text: impl FnOnce() -> String) {
         if let Some(line) = &self.bar {
-            line.0.set_message(text());
+            line.0.set_message(visible::line(&text()));
         }
     }
 }

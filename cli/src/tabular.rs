@@ -11,6 +11,7 @@ use arrow_cast::base64::{BASE64_STANDARD, b64_encode};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_ipc::reader::StreamReader;
 use arrow_schema::{ArrowError, DataType, Schema};
+use blockyard::model::visible;
 use blockyard::{ByteStream, Error, ErrorKind};
 use clap::ValueEnum;
 use parquet::arrow::ArrowWriter;
@@ -40,6 +41,16 @@ pub(crate) enum Format {
 }
 
 impl Format {
+    /// Whether the format is JSON, which has escapes of its own.
+    pub(crate) fn is_json(self) -> bool {
+        matches!(self, Self::Json | Self::Ndjson)
+    }
+
+    /// Whether the format is bytes that no terminal shows.
+    pub(crate) fn is_binary(self) -> bool {
+        matches!(self, Self::Arrow | Self::Parquet)
+    }
+
     /// The format that a file's ending names.
     pub(crate) fn of_file(path: &Path) -> Option<Self> {
         Some(match path.extension()?.to_str()? {
@@ -196,14 +207,13 @@ fn table(
                 break;
             }
             shown += 1;
-            // Control characters of a value must not move the terminal's cursor.
-            table.add_row(columns.iter().map(|column| printable(&column.value(row).to_string())));
+            table.add_row(columns.iter().map(|column| column.value(row).to_string()));
         }
     }
     let numbers =
         schema.fields().iter().enumerate().filter(|(_, field)| field.data_type().is_numeric()).map(|(index, _)| index);
     for index in numbers {
-        if let Some(column) = table.column_mut(index) {
+        if let Some(column) = table.0.column_mut(index) {
             column.set_cell_alignment(comfy_table::CellAlignment::Right);
         }
     }
@@ -211,17 +221,27 @@ fn table(
     Ok(cut)
 }
 
-/// A table without lines around it.
-pub(crate) fn plain_table(header: impl IntoIterator<Item = String>) -> comfy_table::Table {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY.row_separator(comfy_table::LineStyle::none()));
-    table.set_header(header.into_iter().map(|name| printable(&name)));
-    table
+/// A table for people whose cells are escaped.
+pub(crate) struct PlainTable(comfy_table::Table);
+
+impl PlainTable {
+    pub(crate) fn add_row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.0.add_row(cells.into_iter().map(|cell| visible::line(&cell)));
+    }
 }
 
-/// A text that cannot move the cursor of a terminal.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_debug().collect::<Vec<_>>() } else { vec![c] }).collect()
+impl std::fmt::Display for PlainTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A table without lines around it.
+pub(crate) fn plain_table(header: impl IntoIterator<Item = String>) -> PlainTable {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY.row_separator(comfy_table::LineStyle::none()));
+    table.set_header(header.into_iter().map(|name| visible::line(&name)));
+    PlainTable(table)
 }
 
 fn broken(error: ArrowError) -> Failure {

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
+use blockyard::model::visible;
 use blockyard::{Error, ErrorKind};
 use serde::Serialize;
 
@@ -69,11 +70,11 @@ const RED: &str = "\x1b[1;31m";
 const CYAN: &str = "\x1b[1;36m";
 const PLAIN: &str = "\x1b[0m";
 
-/// A text of lines that cannot move the cursor of a terminal or change its colours, whoever wrote
-/// what is in it.
-fn harmless(text: &str) -> String {
-    let escaped = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    text.chars().flat_map(|c| if escaped(c) { c.escape_debug().collect::<Vec<_>>() } else { vec![c] }).collect()
+/// A message of several lines. Lines after the first are marked if a bundle or a server may have written them,
+/// so that none looks like a line of Blockyard's own, such as a hint.
+fn message(text: &str, own_lines: bool) -> String {
+    let text = visible::lines(text.trim_end());
+    if own_lines { text } else { text.replace('\n', "\n  | ") }
 }
 
 impl Terminal {
@@ -86,6 +87,11 @@ impl Terminal {
     #[allow(clippy::unused_self, reason = "printing goes through the terminal")]
     pub(crate) fn json(&self, document: &impl Serialize) -> Result<(), Failure> {
         let mut out = std::io::stdout().lock();
+        if out.is_terminal() {
+            let text = serde_json::to_string_pretty(document).map_err(std::io::Error::from)?;
+            writeln!(out, "{}", visible::json(&text))?;
+            return Ok(());
+        }
         serde_json::to_writer_pretty(&mut out, document).map_err(std::io::Error::from)?;
         writeln!(out)?;
         Ok(())
@@ -95,7 +101,7 @@ impl Terminal {
     #[allow(clippy::unused_self, reason = "printing goes through the terminal")]
     pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
         let mut out = anstream::stdout().lock();
-        let text = harmless(text);
+        let text = visible::lines(text);
         out.write_all(text.as_bytes())?;
         if !text.is_empty() && !text.ends_with('\n') {
             out.write_all(b"\n")?;
@@ -106,8 +112,14 @@ impl Terminal {
     /// Says something beside the data.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet {
-            let _ = writeln!(anstream::stderr(), "{}", harmless(text));
+            self.prompt(text);
         }
+    }
+
+    /// Prints what belongs to a question: also with `--quiet`, because the answer agrees to it.
+    #[allow(clippy::unused_self, reason = "printing goes through the terminal")]
+    pub(crate) fn prompt(&self, text: &str) {
+        let _ = writeln!(anstream::stderr(), "{}", visible::lines(text));
     }
 
     /// Whether somebody can be asked.
@@ -118,7 +130,7 @@ impl Terminal {
 
     /// Asks yes or no on a terminal.
     pub(crate) fn agree(&self, question: &str) -> bool {
-        let _ = write!(anstream::stderr(), "{question} [y/N] ");
+        let _ = write!(anstream::stderr(), "{} [y/N] ", visible::line(question));
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
     }
@@ -135,14 +147,14 @@ impl Terminal {
     pub(crate) fn fail(&self, error: &Error) -> ExitCode {
         let mut out = anstream::stderr();
         let _ = if self.json {
-            writeln!(out, "{:#}", error.to_json())
+            writeln!(out, "{}", visible::json(&format!("{:#}", error.to_json())))
         } else {
-            let mut text = format!("{RED}error{PLAIN}: {}\n", harmless(&error.to_string()));
+            let mut text = format!("{RED}error{PLAIN}: {}\n", message(&error.to_string(), error.is_in_lines()));
             for cause in error.causes() {
-                text.push_str(&format!("  caused by: {}\n", harmless(&cause).replace('\n', "\n    ")));
+                text.push_str(&format!("  caused by: {}\n", message(&cause, false)));
             }
             for hint in error.hints() {
-                text.push_str(&format!("  {CYAN}hint{PLAIN}: {}\n", harmless(hint)));
+                text.push_str(&format!("  {CYAN}hint{PLAIN}: {}\n", message(hint, false)));
             }
             if error.kind() == ErrorKind::Internal {
                 text.push_str("  this is a bug in Blockyard: please report the command and this text\n");

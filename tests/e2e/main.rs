@@ -1,6 +1,7 @@
 //! The built binary against real databases, real keyrings, real components.
 
 mod architecture;
+mod addresses;
 mod attacks;
 mod audit;
 mod bad_input;
@@ -28,6 +29,7 @@ mod gcp_secret;
 mod gcs;
 mod http;
 mod http_bundle;
+mod install;
 mod keys;
 #[cfg(target_os = "linux")]
 mod memory;
@@ -50,6 +52,7 @@ mod sql_stop;
 mod sqlite;
 mod storage_rest;
 mod telemetry;
+mod terminals;
 mod tokens;
 mod traces;
 mod yards;

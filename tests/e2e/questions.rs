@@ -12,7 +12,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::json;
 
 /// A command on a terminal.
-struct Conversation {
+pub(crate) struct Conversation {
     child: Child,
     terminal: File,
     heard: mpsc::Receiver<String>,
@@ -22,7 +22,7 @@ struct Conversation {
 }
 
 impl Conversation {
-    fn begin(yard: &TestYard, arguments: &[&str]) -> Self {
+    pub(crate) fn begin(yard: &TestYard, arguments: &[&str]) -> Self {
         let master: OwnedFd = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
         grantpt(&master).expect("granted");
         unlockpt(&master).expect("unlocked");
@@ -52,7 +52,7 @@ impl Conversation {
     }
 
     /// Waits for a question, and answers it.
-    fn answer(&mut self, question: &str, answer: &str) {
+    pub(crate) fn answer(&mut self, question: &str, answer: &str) {
         self.hear(question);
         self.terminal.write_all(format!("{answer}\r").as_bytes()).expect("written");
     }
@@ -64,7 +64,7 @@ impl Conversation {
         assert!(done.expect("kill runs").success());
     }
 
-    fn hear(&mut self, question: &str) {
+    pub(crate) fn hear(&mut self, question: &str) {
         loop {
             if let Some(found) = self.all[self.at..].find(question) {
                 self.at += found + question.len();
@@ -79,7 +79,7 @@ impl Conversation {
         std::thread::sleep(Duration::from_millis(400));
     }
 
-    fn end(mut self) -> (i32, String) {
+    pub(crate) fn end(mut self) -> (i32, String) {
         let code = self.child.wait().expect("it ends").code().unwrap_or(-1);
         while let Ok(text) = self.heard.recv_timeout(Duration::from_millis(300)) {
             self.all.push_str(&text);

@@ -1,10 +1,9 @@
 //! `call`: any operation of a block. Its arguments become flags, from their schema.
 
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use blockyard::model::{Operation, Pointer};
+use blockyard::model::{Operation, Pointer, visible};
 use blockyard::{Block, Deadline, Effect, Error, ErrorKind, Input, Json, PinnedAddress, Problem};
 use clap::{Arg, ArgAction};
 use futures_util::StreamExt as _;
@@ -63,7 +62,7 @@ pub(super) async fn run(arguments: Call, context: &Context) -> Outcome {
     context.log(&reply.log);
     match reply.output {
         None => context.terminal.json(&reply.result)?,
-        Some(_) if out.is_none() && std::io::stdout().is_terminal() => {
+        Some(_) if out.is_none() && Destination::new(None)?.is_terminal() => {
             return Err(Error::new(
                 ErrorKind::Usage,
                 format!("operation `{name}` gives bytes, which do not belong on a terminal"),
@@ -105,7 +104,7 @@ fn no_operation(block: &Block) -> Result<Error, Error> {
 fn flags(address: &PinnedAddress, operation: &Operation) -> clap::Command {
     let mut command = clap::Command::new(format!("blockyard call {address} {}", operation.name))
         .no_binary_name(true)
-        .about(operation.description.clone())
+        .about(visible::paragraph(&operation.description))
         .arg(Arg::new("args").long("args").value_name("JSON|@FILE|-").help("All arguments at once, as a JSON object"))
         .arg(
             Arg::new("in")
@@ -149,7 +148,7 @@ fn flags(address: &PinnedAddress, operation: &Operation) -> clap::Command {
         if OWN_FLAGS.contains(&name.as_str()) {
             continue;
         }
-        let help = schema["description"].as_str().unwrap_or_default().to_owned();
+        let help = visible::paragraph(schema["description"].as_str().unwrap_or_default());
         command = command.arg(
             Arg::new(format!("argument:{name}"))
                 .long(name.clone())

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use blockyard::model::visible;
 use blockyard::{Error, ErrorKind, PinnedAddress};
 
 use super::{DONE, Outcome};
@@ -17,8 +18,8 @@ pub(super) async fn run(arguments: &Check, context: &Context) -> Outcome {
         let mut text = String::new();
         for step in &check.steps {
             let time = step.milliseconds.map(|time| format!(" ({time} ms)")).unwrap_or_default();
-            let detail = step.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-            text.push_str(&format!("{:<7}  {}{time}{detail}\n", step.status, step.name));
+            let detail = step.detail.as_ref().map(|detail| format!(": {}", visible::line(detail))).unwrap_or_default();
+            text.push_str(&format!("{:<7}  {}{time}{detail}\n", visible::line(&step.status), visible::line(&step.name)));
         }
         text
     })?;

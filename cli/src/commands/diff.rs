@@ -1,11 +1,11 @@
 //! `diff`: what differs between two revisions or two blocks.
 
+use blockyard::model::visible;
 use blockyard::{Change, Error, FieldChange, Json, PinnedAddress};
 
 use super::{DONE, Outcome};
 use crate::arguments::Diff;
 use crate::context::Context;
-use crate::tabular::printable;
 
 pub(super) async fn run(arguments: &Diff, context: &Context) -> Outcome {
     let before: PinnedAddress = arguments.before.parse().map_err(Error::from)?;
@@ -29,9 +29,10 @@ pub(super) fn lines(changes: &[FieldChange]) -> String {
 
 fn line(change: &FieldChange) -> String {
     let FieldChange { field, change, secret, before, after } = change;
+    let field = visible::line(field);
     let shown = |value: &Option<Json>| match value {
-        Some(Json::String(text)) => printable(text),
-        Some(value) => value.to_string(),
+        Some(Json::String(text)) => visible::line(text),
+        Some(value) => visible::line(&value.to_string()),
         None => "a secret".to_owned(),
     };
     match change {

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use blockyard::model::visible;
 use blockyard::{ErrorKind, Yard};
 
 use super::{DONE, Outcome};
@@ -17,7 +18,7 @@ pub(super) async fn run(context: &Context) -> Outcome {
     context.terminal.document(&found, || {
         let width = found.steps.iter().map(|step| step.name.len()).max().unwrap_or(0);
         let lines = found.steps.iter().map(|step| {
-            let detail = step.detail.as_deref().unwrap_or_default();
+            let detail = visible::line(step.detail.as_deref().unwrap_or_default());
             format!("{:7}  {:width$}  {detail}\n", step.status, step.name)
         });
         lines.collect()

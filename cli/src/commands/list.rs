@@ -39,9 +39,15 @@ pub(super) async fn run(arguments: List, context: &Context) -> Outcome {
         if blocks.is_empty() {
             return "no such blocks; make one with `blockyard create TYPE/NAME`".to_owned();
         }
-        let mut table = plain_table(["block", "revision", "saved"].map(str::to_owned));
+        // The column is there if it says something.
+        let older = blocks.iter().any(|block| block.bundle.as_ref().is_some_and(|bundle| bundle.newer.is_some()));
+        let header = ["block", "revision", "saved"].into_iter().chain(older.then_some("older bundle"));
+        let mut table = plain_table(header.map(str::to_owned));
         for block in &blocks {
-            table.add_row([block.address.clone(), block.revision.to_string(), time(block.saved_at)]);
+            let bundle = block.bundle.as_ref().filter(|bundle| bundle.newer.is_some());
+            let bundle = older.then(|| bundle.map(ToString::to_string).unwrap_or_default());
+            let cells = [block.address.clone(), block.revision.to_string(), time(block.saved_at)];
+            table.add_row(cells.into_iter().chain(bundle));
         }
         table.to_string()
     })?;

@@ -27,10 +27,18 @@ pub(super) async fn run(arguments: Query, context: &Context) -> Outcome {
     };
     let format =
         arguments.format.or(by_file).unwrap_or(if context.terminal.json { Format::Json } else { Format::Table });
+    let mut destination = Destination::new(arguments.out.as_deref())?;
+    if format.is_json() {
+        destination.json();
+    }
+    if format.is_binary() && destination.is_terminal() {
+        return Err(Error::new(ErrorKind::Usage, "Arrow and Parquet are binary, and are not printed on a terminal")
+            .hint("write them to a file with `--out FILE`, or to a pipe")
+            .into());
+    }
     let yard = context.open().await?;
     let database = yard.open_block(&address).await?.as_database()?;
     let stream = database.query(&statement, parameters).await?;
-    let destination = Destination::new(arguments.out.as_deref())?;
     let to_file = matches!(destination, Destination::File { .. });
     let (rows, cut) = tabular::convert(stream, format, destination, context.progress()).await?;
     if cut {

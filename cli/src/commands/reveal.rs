@@ -1,6 +1,6 @@
 //! `reveal`: one secret in plain text, for a person who asks for it.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 
 use blockyard::{Error, PinnedAddress};
 use serde_json::json;
@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{DONE, Outcome};
 use crate::arguments::Reveal;
 use crate::context::Context;
+use crate::output::Destination;
 
 pub(super) async fn run(arguments: &Reveal, context: &Context) -> Outcome {
     let address: PinnedAddress = arguments.address.parse().map_err(Error::from)?;
@@ -21,13 +22,13 @@ pub(super) async fn run(arguments: &Reveal, context: &Context) -> Outcome {
         let document = json!({ "address": address.to_string(), "field": field, "value": secret.expose() });
         context.terminal.json(&document)?;
     } else {
-        // To the byte for a pipe or a file; a terminal gets its prompt on a line of its own.
-        let mut out = std::io::stdout().lock();
-        out.write_all(secret.expose().as_bytes())?;
-        if out.is_terminal() {
-            out.write_all(b"\n")?;
+        // To the byte for a pipe or a file. A terminal shows it escaped, with its prompt on the next line.
+        let mut destination = Destination::new(None)?;
+        destination.write_all(secret.expose().as_bytes())?;
+        if destination.is_terminal() {
+            destination.write_all(b"\n")?;
         }
-        out.flush()?;
+        destination.finish()?;
     }
     yard.close().await;
     Ok(DONE)

@@ -1,11 +1,11 @@
 //! `show`: one block, its secrets masked.
 
+use blockyard::model::visible;
 use blockyard::{Error, Json, PinnedAddress};
 
 use super::{DONE, Outcome, time};
 use crate::arguments::Show;
 use crate::context::Context;
-use crate::tabular::printable;
 
 pub(super) async fn run(arguments: &Show, context: &Context) -> Outcome {
     let address: PinnedAddress = arguments.address.parse().map_err(Error::from)?;
@@ -14,8 +14,11 @@ pub(super) async fn run(arguments: &Show, context: &Context) -> Outcome {
     context.terminal.document(&view, || {
         let newest =
             if view.revision == view.newest { String::new() } else { format!(" (the newest is {})", view.newest) };
+        let older = view.bundle.iter().filter(|bundle| bundle.newer.is_some());
+        let older: String = older.map(|bundle| format!("uses {bundle}\n")).collect();
         let mut text =
             format!("{}@{}{newest}\nsaved {} by {}\n", view.address, view.revision, time(view.saved_at), view.author);
+        text.push_str(&older);
         let fields: Vec<(String, String)> = lines(&view.config, "");
         let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         for (name, value) in fields {
@@ -34,10 +37,14 @@ fn lines(value: &Json, path: &str) -> Vec<(String, String)> {
         Json::Object(object) if !object.is_empty() => object
             .iter()
             .flat_map(|(key, member)| {
-                lines(member, &if path.is_empty() { key.clone() } else { format!("{path}.{key}") })
+                {
+                // The keys of a map are data, too.
+                let key = visible::line(key);
+                lines(member, &if path.is_empty() { key } else { format!("{path}.{key}") })
+            }
             })
             .collect(),
-        Json::String(text) => vec![(path.to_owned(), printable(text))],
-        other => vec![(path.to_owned(), other.to_string())],
+        Json::String(text) => vec![(path.to_owned(), visible::line(text))],
+        other => vec![(path.to_owned(), visible::line(&other.to_string()))],
     }
 }

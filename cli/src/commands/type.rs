@@ -1,7 +1,7 @@
 //! `type`: one block type.
 
 use blockyard::model::form::{self, FieldKind};
-use blockyard::model::{Pointer, Schema};
+use blockyard::model::{Pointer, Schema, visible};
 use blockyard::{Error, ErrorKind, Json, TypeSlug, TypeView};
 
 use super::{DONE, Outcome};
@@ -27,7 +27,12 @@ pub(super) async fn run(arguments: &Type, context: &Context) -> Outcome {
 fn describe(view: &TypeView, schema: &Schema) -> String {
     let mut text = format!(
         "{} ({}), version {}, of bundle {} {}\n{}\n",
-        view.slug, view.title, view.version, view.bundle, view.bundle_version, view.description
+        view.slug,
+        visible::line(&view.title),
+        view.version,
+        view.bundle,
+        view.bundle_version,
+        visible::paragraph(&view.description)
     );
     if !view.interfaces.is_empty() {
         text.push_str(&format!("implements {}\n", view.interfaces.join(", ")));
@@ -40,19 +45,22 @@ fn describe(view: &TypeView, schema: &Schema) -> String {
             FieldKind::Integer => "integer".to_owned(),
             FieldKind::Number => "number".to_owned(),
             FieldKind::Boolean => "yes or no".to_owned(),
-            FieldKind::Choice(words) => words.join(" | "),
+            FieldKind::Choice(words) => visible::line(&words.join(" | ")),
             FieldKind::Secret => "SECRET".to_owned(),
             FieldKind::Json => "JSON".to_owned(),
         };
         let required = if field.required { ", required" } else { "" };
-        text.push_str(&format!("  {}  ({kind}{required})\n      {}\n", field.pointer.dotted(), field.description));
+        text.push_str(&format!("  {}  ({kind}{required})\n      {}\n", visible::line(&field.pointer.dotted()),
+            visible::paragraph(&field.description)
+        ));
     }
     text.push_str("\noperations\n");
     for operation in view.operations.as_array().into_iter().flatten() {
-        let word = |key: &str| operation[key].as_str().unwrap_or_default();
+        let word = |key: &str| visible::paragraph(operation[key].as_str().unwrap_or_default());
         text.push_str(&format!("  {}  ({})\n      {}\n", word("name"), word("effect"), word("description")));
         for (name, argument) in operation["arguments"]["properties"].as_object().into_iter().flatten() {
-            text.push_str(&format!("      --{name}  {}\n", argument["description"].as_str().unwrap_or_default()));
+            let (name, description) = (visible::line(name), argument["description"].as_str().unwrap_or_default());
+            text.push_str(&format!("      --{name}  {}\n", visible::paragraph(description)));
         }
     }
     let flags: Vec<String> = fields
@@ -66,7 +74,7 @@ fn describe(view: &TypeView, schema: &Schema) -> String {
             _ => format!("--set {}={}", field.pointer.dotted(), example(schema, &field.pointer)),
         })
         .collect();
-    text.push_str(&format!("\nexample\n  blockyard create {}/NAME {}\n", view.slug, flags.join(" ")));
+    text.push_str(&format!("\nexample\n  blockyard create {}/NAME {}\n", view.slug, visible::line(&flags.join(" "))));
     text
 }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::audit::timestamp;
+use crate::bundle::BundleUse;
 use crate::reference::{Whole, type_of};
 use crate::revision::deleted;
 use crate::{Error, ErrorKind, Yard};
@@ -51,6 +52,8 @@ pub struct BlockView {
     pub used_by: Vec<Use>,
     /// sha256 of the bundle that validated it.
     pub bundle_sha256: String,
+    /// Name and version of that bundle, and whether a newer version is installed.
+    pub bundle: Option<BundleUse>,
     /// Who saved it.
     pub author: String,
     /// When it was saved.
@@ -77,6 +80,8 @@ pub struct Listing {
     pub revision: u64,
     /// When that was saved.
     pub saved_at: Timestamp,
+    /// The bundle that validated it, and whether a newer version is installed.
+    pub bundle: Option<BundleUse>,
     /// When the block was deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Timestamp>,
@@ -125,7 +130,9 @@ impl Yard {
         let users = self.store().users_of(&address.address).await?;
         let sealed: BTreeSet<&Pointer> = record.secrets.iter().map(|(pointer, _)| pointer).collect();
         let destroyed = secret_markers(&record.config).into_iter().filter(|pointer| !sealed.contains(pointer));
+        let bundle = self.bundle_use(&self.versions().await?, &record.bundle, &address.address.type_slug).await?;
         Ok(BlockView {
+            bundle,
             destroyed: destroyed.map(|pointer| pointer.dotted()).collect(),
             used_by: users
                 .into_iter()
@@ -148,16 +155,22 @@ impl Yard {
     /// There is no such interface or type.
     pub async fn list(&self, mut filter: BlockFilter, interface_name: Option<&str>) -> Result<Vec<Listing>, Error> {
         self.narrow(&mut filter, interface_name).await?;
-        let blocks = self.store().blocks(&filter).await?;
-        Ok(blocks
-            .into_iter()
-            .map(|block| Listing {
+        let versions = self.versions().await?;
+        let mut listed = Vec::new();
+        for block in self.store().blocks(&filter).await? {
+            let bundle = match &block.bundle {
+                Some(digest) => self.bundle_use(&versions, digest, &block.address.type_slug).await?,
+                None => None,
+            };
+            listed.push(Listing {
                 address: block.address.to_string(),
                 revision: block.newest.number(),
                 saved_at: timestamp(block.saved_at),
+                bundle,
                 deleted_at: block.deleted_at.map(timestamp),
-            })
-            .collect())
+            });
+        }
+        Ok(listed)
     }
 
     /// How many blocks [`list`](Self::list) would give on all its pages.

@@ -1,6 +1,6 @@
 //! What is installed.
 
-use blockyard_model::Digest;
+use blockyard_model::{Address, Digest, TypeSlug};
 use blockyard_store::BundleRecord;
 use semver::Version;
 use serde::Serialize;
@@ -85,6 +85,67 @@ impl Yard {
             }
         }
         Ok(newest.into_iter().map(|record| (record.digest, record.name.clone(), manifest(&record))).collect())
+    }
+}
+
+/// The bundle of a block, and whether a newer version with its type is installed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BundleUse {
+    /// The bundle's name.
+    pub name: String,
+    /// The version that validated the block, and whose code its calls run.
+    pub version: String,
+    /// The newest installed version, if the block's is an older one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newer: Option<String>,
+}
+
+/// The installed versions of all bundles.
+pub(crate) struct Versions {
+    all: Vec<(Digest, String, String)>,
+    newest: Vec<Digest>,
+}
+
+impl Yard {
+    /// The installed versions, for [`bundle_use`](Self::bundle_use).
+    pub(crate) async fn versions(&self) -> Result<Versions, Error> {
+        Ok(Versions { all: self.store().bundle_versions().await?, newest: self.newest_digests().await? })
+    }
+
+    /// The bundle of a block of a type. `None` if the bundle is not installed any more.
+    pub(crate) async fn bundle_use(
+        &self,
+        versions: &Versions,
+        digest: &Digest,
+        slug: &TypeSlug,
+    ) -> Result<Option<BundleUse>, Error> {
+        let Some((_, name, version)) = versions.all.iter().find(|(own, _, _)| own == digest) else { return Ok(None) };
+        let newest = versions.all.iter().find(|(own, other, _)| other == name && versions.newest.contains(own));
+        let newer = match newest {
+            Some((other, _, newer)) if other != digest && self.manifest(other).await?.block_type(slug).is_some() => {
+                Some(if newer == version { format!("{newer} (another build)") } else { newer.clone() })
+            }
+            _ => None,
+        };
+        Ok(Some(BundleUse { name: name.clone(), version: version.clone(), newer }))
+    }
+
+    /// The hint of an error about the fields of a block whose bundle is an older version. `None` if it is the newest.
+    pub(crate) async fn older_bundle_hint(&self, digest: &Digest, address: &Address) -> Option<String> {
+        let versions = self.versions().await.ok()?;
+        let used = self.bundle_use(&versions, digest, &address.type_slug).await.ok()??;
+        used.newer.as_ref()?;
+        Some(format!("block `{address}` uses {used}; fields of other versions are not known to it"))
+    }
+}
+
+impl std::fmt::Display for BundleUse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "bundle `{}` {}", self.name, self.version)?;
+        match &self.newer {
+            Some(newer) => write!(f, ", while {newer} is installed"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -52,6 +52,8 @@ impl Yard {
         steps.push(self.examine_bundles().await.unwrap_or_else(|error| failed("bundles", &words(&error))));
         said("the blocks");
         steps.push(self.examine_blocks(said).await.unwrap_or_else(|error| failed("blocks", &words(&error))));
+        said("the bundles of the blocks");
+        steps.push(self.examine_versions().await.unwrap_or_else(|error| failed("versions", &words(&error))));
         said("the audit trail");
         steps.push(match self.check_audit().await {
             Ok(chain) => {
@@ -103,6 +105,29 @@ impl Yard {
         Ok(found("blocks", format!("{blocks} with {revisions} revisions open"), &wrong))
     }
 
+    /// Which blocks use an older version of their bundle than is installed.
+    async fn examine_versions(&self) -> Result<CheckStep, Error> {
+        let versions = self.versions().await?;
+        let mut older = Vec::new();
+        let mut filter = BlockFilter { limit: Some(PAGE), ..BlockFilter::default() };
+        loop {
+            let page = self.store().blocks(&filter).await?;
+            let Some(last) = page.last() else { break };
+            filter.after = Some(last.address.clone());
+            for block in &page {
+                let Some(digest) = &block.bundle else { continue };
+                match self.bundle_use(&versions, digest, &block.address.type_slug).await? {
+                    Some(used) if used.newer.is_some() => older.push(format!("`{}` uses {used}", block.address)),
+                    _ => {}
+                }
+            }
+        }
+        if older.is_empty() {
+            return Ok(passed("versions", "no block uses an older version of its bundle than is installed".to_owned()));
+        }
+        Ok(warned("versions", told(&older)))
+    }
+
     /// Every revision opens, none is missing, and what the newest builds on is there.
     async fn examine_block(&self, address: &Address, newest: Revision, deleted: bool) -> Result<u64, Error> {
         let history = self.store().history(address).await?;
@@ -152,11 +177,16 @@ fn found(name: &str, fine: String, wrong: &[String]) -> CheckStep {
     if wrong.is_empty() {
         return passed(name, fine);
     }
-    let mut told: Vec<String> = wrong.iter().take(TOLD).cloned().collect();
-    if wrong.len() > TOLD {
-        told.push(format!("and {} more", wrong.len() - TOLD));
+    failed(name, &told(wrong))
+}
+
+/// Findings on one line; of many, the first ones.
+fn told(findings: &[String]) -> String {
+    let mut told: Vec<String> = findings.iter().take(TOLD).cloned().collect();
+    if findings.len() > TOLD {
+        told.push(format!("and {} more", findings.len() - TOLD));
     }
-    failed(name, &told.join("; "))
+    told.join("; ")
 }
 
 fn words(error: &Error) -> String {

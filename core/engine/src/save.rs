@@ -107,11 +107,20 @@ impl Yard {
             }
             let bundle = self.bundle(&newest.bundle).await?;
             let before = self.unseal(&newest).await?;
-            let document = self.changed(&bundle, address, &before, changes.clone())?;
+            let checked = async {
+                let document = self.changed(&bundle, address, &before, changes.clone())?;
+                if document != before {
+                    self.check_document(&bundle, address, &document).await?;
+                }
+                Ok::<_, Error>(document)
+            };
+            let document = match checked.await {
+                Ok(document) => document,
+                Err(error) => return Err(error.maybe_hint(self.older_bundle_hint(&newest.bundle, address).await)),
+            };
             if document == before {
                 return Ok(Some(None));
             }
-            self.check_document(&bundle, address, &document).await?;
             let saved = self.save(&newest, &bundle, &document, "set", json!({})).await?;
             Ok(saved.map(Some))
         })

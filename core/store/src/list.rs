@@ -1,7 +1,8 @@
 //! Lists of blocks: filtered, paged, counted.
 
-use blockyard_model::{Address, Revision};
+use blockyard_model::{Address, Digest, Revision};
 
+use crate::bundle::digest;
 use crate::database::{Param, Row};
 use crate::{Millis, Store, StoreError};
 
@@ -16,6 +17,9 @@ pub struct BlockSummary {
     pub saved_at: Millis,
     /// When the block was deleted, if it was.
     pub deleted_at: Option<Millis>,
+    /// The bundle that validated the newest revision. `None` if that revision was lost, or in
+    /// [`Store::known_blocks`].
+    pub bundle: Option<Digest>,
 }
 
 /// Which blocks to list.
@@ -42,7 +46,7 @@ impl Store {
         let (condition, mut params) = condition(filter);
         params.push(filter.limit.map_or(i64::MAX, i64::from).into());
         let sql = format!(
-            "SELECT b.type, b.name, b.newest, r.created_at, b.deleted_at
+            "SELECT b.type, b.name, b.newest, r.created_at, b.deleted_at, r.bundle
              FROM blocks b JOIN revisions r ON r.block = b.id AND r.revision = b.newest
              WHERE {condition} ORDER BY b.type, b.name LIMIT ${}",
             params.len()
@@ -79,7 +83,7 @@ impl Store {
         let places: Vec<String> =
             (0..addresses.len()).map(|at| format!("(${}, ${})", 2 * at + 1, 2 * at + 2)).collect();
         let sql = format!(
-            "SELECT b.type, b.name, b.newest, b.created_at, b.deleted_at FROM blocks b
+            "SELECT b.type, b.name, b.newest, b.created_at, b.deleted_at, NULL AS bundle FROM blocks b
              WHERE (b.type, b.name) IN (VALUES {})",
             places.join(", ")
         );
@@ -87,13 +91,14 @@ impl Store {
         rows.iter().map(|row| self.summary(row)).collect()
     }
 
-    /// Type, name, newest revision, its time, and that of the tombstone.
+    /// Type, name, newest revision, its time, that of the tombstone, and the bundle.
     fn summary(&self, row: &Row) -> Result<BlockSummary, StoreError> {
         Ok(BlockSummary {
             address: self.address(row, 0)?,
             newest: self.revision(row.integer(2))?,
             saved_at: row.integer(3),
             deleted_at: row.maybe_integer(4),
+            bundle: row.maybe_bytes(5).map(digest),
         })
     }
 

@@ -1,0 +1,123 @@
+//! Output on a terminal: what a server, a bundle or a file says moves no cursor. For a pipe the bytes are exact.
+
+use blockyard_tests::{TestYard, root};
+
+use crate::questions::Conversation;
+
+/// ESC, C1, a mark that reverses text, one that is invisible.
+const EVIL: &str = "\u{1b}]0;pwned\u{7}|\u{9b}2J|\u{202e}evil|\u{200b}|\u{e0041}";
+const HIDDEN: [char; 5] = ['\u{7}', '\u{9b}', '\u{202e}', '\u{200b}', '\u{e0041}'];
+
+#[test]
+fn rows_are_escaped_on_a_terminal_and_exact_elsewhere() {
+    let yard = TestYard::with_sqlite();
+    let insert = format!("create table t as select '{EVIL}' as a, '=1+1' as b");
+    yard.ok(&["execute", "sql-database/flights", &insert]);
+    for format in ["table", "csv", "json", "ndjson"] {
+        let query = ["query", "sql-database/flights", "select * from t", "--format", format];
+        let (code, shown) = Conversation::begin(&yard, &query).end();
+        assert_eq!(code, 0, "{shown}");
+        assert!(!shown.contains(HIDDEN) && !shown.contains("\u{1b}]0;"), "{format}: {shown:?}");
+        assert!(shown.contains("202e"), "{format}: {shown:?}");
+        // A pipe gets what the database has; the cell that begins with `=` is not changed either.
+        let piped = yard.ok(&query);
+        match format {
+            "csv" => assert_eq!(piped, format!("a,b\n{EVIL},=1+1\n")),
+            "table" => assert!(!piped.contains(HIDDEN), "{piped:?}"),
+            _ => assert!(piped.contains('\u{202e}'), "{piped:?}"),
+        }
+    }
+    for format in ["arrow", "parquet"] {
+        let query = ["query", "sql-database/flights", "select 1 as n", "--format", format];
+        let (code, shown) = Conversation::begin(&yard, &query).end();
+        assert!(code == 2 && shown.contains("--out"), "{shown}");
+    }
+}
+
+#[test]
+fn json_on_a_terminal_is_the_same_document() {
+    let yard = TestYard::with_sqlite();
+    let statement = format!("select '{EVIL}' as a");
+    let (code, shown) =
+        Conversation::begin(&yard, &["call", "sql-database/flights", "fetch-all", "--statement", &statement]).end();
+    assert_eq!(code, 0, "{shown}");
+    assert!(!shown.contains(HIDDEN) && !shown.contains('\u{1b}'), "{shown:?}");
+    let document: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+    assert_eq!(document[0]["a"], EVIL);
+}
+
+#[test]
+fn a_registry_forges_no_progress() {
+    let yard = TestYard::empty();
+    yard.ok(&["init", "--key", "file"]);
+    let registry = format!("version = 1\nname = {}\n\n[[bundle]]\nname = \"acme\"\n\n[[bundle.release]]\nversion = \"0.1.0\"\nwit = \"0.1\"\nsource = {{ path = \"nowhere\" }}\n",
+        serde_json::json!(EVIL.replace('\u{e0041}', "")));
+    std::fs::create_dir(yard.path("r")).expect("a folder");
+    std::fs::write(yard.path("r/registry.toml"), registry).expect("a file");
+    let (code, shown) = Conversation::begin(&yard, &["install", "acme", "--registry", "r/registry.toml"]).end();
+    assert_ne!(code, 0, "{shown}");
+    assert!(!shown.contains(['\u{7}', '\u{9b}', '\u{202e}', '\u{200b}']) && !shown.contains("\u{1b}]0;"), "{shown:?}");
+}
+
+#[test]
+fn a_message_of_a_server_has_no_lines_of_blockyard() {
+    let yard = TestYard::with_sqlite();
+    // SQLite quotes the statement: its lines are marked.
+    let ran = yard.run(&["query", "sql-database/flights", "select \"\nerror: forged\n  hint: run `evil`\""]);
+    assert_ne!(ran.code, 0);
+    let refused = ran.stderr;
+    let forged: Vec<&str> =
+        refused.lines().skip(1).filter(|line| line.starts_with("error:") || line.starts_with("  hint: run `evil`")).collect();
+    assert_eq!(forged, [""; 0], "{refused}");
+}
+
+#[test]
+fn a_replacement_is_asked_about_on_a_terminal() {
+    let yard = TestYard::empty();
+    yard.ok(&["init", "--key", "file"]);
+    let bundle = |version: &str| crate::install::sec(&yard, version, &[], &serde_json::json!({}), &[]);
+    yard.ok(&["install", &bundle("0.1.0"), "--yes"]);
+    let second = bundle("0.1.9");
+    let mut refused = Conversation::begin(&yard, &["install", "-q", &second]);
+    refused.answer("install this version? [y/N]", "n");
+    let (code, shown) = refused.end();
+    assert!(code == 5 && shown.contains("version: 0.1.0 → 0.1.9"), "{shown}");
+    let mut agreed = Conversation::begin(&yard, &["install", &second]);
+    agreed.answer("install this version? [y/N]", "y");
+    let (code, shown) = agreed.end();
+    assert_eq!(code, 0, "{shown}");
+}
+
+/// One function escapes, and only these files print: a command that prints by itself, or asks by itself, would
+/// miss it.
+#[test]
+fn only_a_few_files_print() {
+    let homes = [
+        ("comfy_table", &["tabular.rs"][..]),
+        ("dialoguer::", &["fields.rs"]),
+        ("indicatif::Progress", &["progress.rs"]),
+        ("stdout()", &["terminal.rs", "output.rs"]),
+        ("stderr()", &["terminal.rs", "progress.rs"]),
+        ("println!", &[]),
+        ("print!(", &[]),
+    ];
+    let mut folders = vec![root().join("cli/src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(&path).expect("a source file");
+            for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+                for (word, allowed) in homes {
+                    // `use_stderr()` is clap's.
+                    let found = line.replace("use_stderr()", "").contains(word);
+                    assert!(!found || allowed.contains(&name.as_str()), "{}: `{word}` in {line}", path.display());
+                }
+            }
+        }
+    }
+}
