@@ -174,8 +174,10 @@ fn ask(field: &str, terminal: &Terminal) -> Result<SecretValue, Error> {
         return Err(Error::new(ErrorKind::Usage, format!("there is no terminal to ask for the secret `{field}` on"))
             .hint(format!("use `--secret {field}=-` for standard input, `{field}=@FILE`, `{field}=env:NAME` or `{field}=file:PATH`")));
     }
-    let answer =
-        dialoguer::Password::new().with_prompt(format!("{} (not shown)", visible::line(field))).allow_empty_password(true).interact();
+    let answer = dialoguer::Password::new()
+        .with_prompt(format!("{} (not shown)", visible::line(field)))
+        .allow_empty_password(true)
+        .interact();
     answer.map(SecretValue::new).map_err(not_answered)
 }
 

@@ -1,10 +1,10 @@
 //! A folder of this machine that many objects are written into. Names come from a storage, so nothing is written
 //! through a link that is in the folder: each step down the path refuses links, by the operating system itself.
 
-#[cfg(unix)]
-pub(crate) use unix::Folder;
 #[cfg(not(unix))]
 pub(crate) use portable::Folder;
+#[cfg(unix)]
+pub(crate) use unix::Folder;
 
 use std::path::Path;
 
@@ -81,8 +81,12 @@ mod unix {
                     Err(error) => return Err(cannot(&path, error)),
                     Ok(there) => match (FileType::from_raw_mode(there.st_mode), is_file) {
                         (FileType::RegularFile, true) | (FileType::Directory, false) => {}
-                        (FileType::Symlink, _) => return Err(in_the_way(&path, "a link, through which nothing is written")),
-                        (FileType::Directory, true) => return Err(in_the_way(&path, "a folder, and an object has its name")),
+                        (FileType::Symlink, _) => {
+                            return Err(in_the_way(&path, "a link, through which nothing is written"));
+                        }
+                        (FileType::Directory, true) => {
+                            return Err(in_the_way(&path, "a folder, and an object has its name"));
+                        }
                         _ => return Err(in_the_way(&path, "not a folder or file")),
                     },
                 }

@@ -116,7 +116,9 @@ impl Write for Destination {
         match self {
             Self::Stdout { closed, terminal } => {
                 let written = match terminal {
-                    Some(terminal) => std::io::stdout().write_all(terminal.escape(bytes).as_bytes()).map(|()| bytes.len()),
+                    Some(terminal) => {
+                        std::io::stdout().write_all(terminal.escape(bytes).as_bytes()).map(|()| bytes.len())
+                    }
                     None => std::io::stdout().write(bytes),
                 };
                 written.inspect_err(|error| *closed |= error.kind() == std::io::ErrorKind::BrokenPipe)

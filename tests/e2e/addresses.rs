@@ -61,7 +61,14 @@ fn a_password_with_special_characters_is_written_with_escapes() {
 #[test]
 fn a_yard_is_where_its_address_says_or_nowhere() {
     let yard = TestYard::empty();
-    for address in ["sqlite:y.db?mode=ro", "sqlite:y.db#x", "sqlite::memory:", "sqlite://y.db", "postgres:?host=h", "postgres://h/d#x"] {
+    for address in [
+        "sqlite:y.db?mode=ro",
+        "sqlite:y.db#x",
+        "sqlite::memory:",
+        "sqlite://y.db",
+        "postgres:?host=h",
+        "postgres://h/d#x",
+    ] {
         let refused = yard.fails(2, &["init", "--key", "file", "--yard", address]);
         assert!(refused.contains("the address of the yard: "), "{address}: {refused}");
     }

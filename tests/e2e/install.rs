@@ -20,7 +20,13 @@ fn operation(name: &str, effect: &str, safe: &[&str]) -> Value {
 }
 
 /// Writes a bundle `sec` of this version. Gives its file.
-pub(crate) fn sec(yard: &TestYard, version: &str, capabilities: &[&str], properties: &Value, operations: &[Value]) -> String {
+pub(crate) fn sec(
+    yard: &TestYard,
+    version: &str,
+    capabilities: &[&str],
+    properties: &Value,
+    operations: &[Value],
+) -> String {
     let manifest = json!({
         "manifest": 1, "name": "sec", "version": version, "wit": "0.1", "capabilities": capabilities,
         "types": [{
@@ -48,7 +54,9 @@ fn another_file_under_a_known_name_is_a_decision(yard: &TestYard) {
     let asks = ["http {config.url}"];
     let first = sec(yard, "0.1.0", &asks, &url(), &[operation("http", "write", &[])]);
     let refused = yard.fails(2, &["install", &first]);
-    for shown in ["source: file", "signer: unsigned", "capability `http {config.url}`", "block type `sec`: write `http`"] {
+    for shown in
+        ["source: file", "signer: unsigned", "capability `http {config.url}`", "block type `sec`: write `http`"]
+    {
         assert!(refused.contains(shown), "{shown}: {refused}");
     }
     assert!(refused.contains("agree with `--yes`"), "{refused}");
@@ -69,7 +77,11 @@ fn another_file_under_a_known_name_is_a_decision(yard: &TestYard) {
     yard.ok(&["install", &second, "--yes", "--replace"]);
     assert_eq!(versions(yard), ["0.1.0", "0.2.0"]);
     let audit = yard.json(&["audit"])["audit"].clone();
-    let wider = audit.as_array().expect("lines").iter().any(|line| line.to_string().contains("changes its effect from write to read"));
+    let wider = audit
+        .as_array()
+        .expect("lines")
+        .iter()
+        .any(|line| line.to_string().contains("changes its effect from write to read"));
     assert!(wider, "the trail says what was agreed to: {audit}");
 }
 
@@ -146,7 +158,10 @@ fn each_bundle_that_fails_is_named_and_the_others_are_installed(yard: &TestYard)
     assert_eq!(ran.code, 3);
     let document: Value = serde_json::from_str(&ran.stdout).expect("one document");
     assert_eq!(document["installed"][0]["name"], "sec");
-    assert_eq!((&document["failed"][0]["bundle"], &document["failed"][0]["error"]["kind"]), (&json!("nowhere.wasm"), &json!("not-found")));
+    assert_eq!(
+        (&document["failed"][0]["bundle"], &document["failed"][0]["error"]["kind"]),
+        (&json!("nowhere.wasm"), &json!("not-found"))
+    );
     assert_eq!(serde_json::from_str::<Value>(&ran.stderr).expect("one error")["error"]["kind"], "not-found");
     // One alone fails as it always did.
     let refused = yard.fails(3, &["install", "nowhere.wasm", "--yes"]);
@@ -186,7 +201,8 @@ fn what_a_bundle_says_of_itself_forges_nothing() {
     manifest["types"][0]["description"] = json!(evil);
     manifest["types"][0]["schema"]["properties"]["note"]["description"] = json!(evil);
     manifest["types"][0]["operations"][0]["description"] = json!(evil);
-    manifest["types"][0]["operations"][0]["arguments"] = json!({"type": "object", "properties": {"a": {"description": evil}}});
+    manifest["types"][0]["operations"][0]["arguments"] =
+        json!({"type": "object", "properties": {"a": {"description": evil}}});
     let file = yard.path("esc.wasm");
     std::fs::write(&file, attack::build("esc", &format!(";; manifest: {manifest}\n"))).expect("a file");
     yard.ok(&["install", &file.display().to_string(), "--yes"]);
@@ -202,7 +218,8 @@ fn what_a_bundle_says_of_itself_forges_nothing() {
         let said = yard.run(arguments);
         let all = said.stdout + &said.stderr;
         assert!(!all.contains(['\u{1b}', '\u{7}', '\u{202e}', '\u{9b}']), "{arguments:?}: {all:?}");
-        let forged = all.lines().find(|line| line.trim_start().starts_with("error:") || line.trim_start().starts_with("hint:"));
+        let forged =
+            all.lines().find(|line| line.trim_start().starts_with("error:") || line.trim_start().starts_with("hint:"));
         assert_eq!(forged, None, "{arguments:?}: {all}");
     }
 }

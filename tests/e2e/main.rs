@@ -1,7 +1,7 @@
 //! The built binary against real databases, real keyrings, real components.
 
-mod architecture;
 mod addresses;
+mod architecture;
 mod attacks;
 mod audit;
 mod bad_input;

@@ -140,9 +140,9 @@ fn named(names: &'static [&'static str]) -> Option<(Cloud, Web)> {
     start(move |request| {
         let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
         let resource = |name: &str| json!({"name": name, "size": name.len().to_string(), "generation": "1"});
-        let object = path.rsplit_once("/o/").map(|(_, name)| {
-            percent_encoding::percent_decode_str(name).decode_utf8().expect("text").into_owned()
-        });
+        let object = path
+            .rsplit_once("/o/")
+            .map(|(_, name)| percent_encoding::percent_decode_str(name).decode_utf8().expect("text").into_owned());
         match object {
             None => Answer::json(&json!({"items": names.iter().map(|name| resource(name)).collect::<Vec<_>>()})),
             Some(name) if query.contains("alt=media") => Answer::text(name),
@@ -153,7 +153,9 @@ fn named(names: &'static [&'static str]) -> Option<(Cloud, Web)> {
 
 #[test]
 fn two_objects_never_become_one_file() {
-    let Some((cloud, _web)) = named(&["c/a/b.txt", "c/a//b.txt", "c/a/./b.txt", "c/d", "c/d/e", "c/x\\y"]) else { return };
+    let Some((cloud, _web)) = named(&["c/a/b.txt", "c/a//b.txt", "c/a/./b.txt", "c/d", "c/d/e", "c/x\\y"]) else {
+        return;
+    };
     let yard = &cloud.yard;
     let back = yard.path("back");
     let to = back.to_str().expect("a path");
@@ -223,7 +225,11 @@ fn a_list_that_never_ends_is_an_error() {
             Answer::json(&json!({"items": [{"name": "c/a", "size": "0", "generation": "1"}], "nextPageToken": token}))
         });
         let Some((cloud, _web)) = started else { return };
-        for arguments in [&["cp", "-r", "gcs-bucket/rest:c", "back"][..], &["ls", "-r", "gcs-bucket/rest:", "--json"], &["cp", "-r", "gcs-bucket/rest:c", "gcs-bucket/rest:d"]] {
+        for arguments in [
+            &["cp", "-r", "gcs-bucket/rest:c", "back"][..],
+            &["ls", "-r", "gcs-bucket/rest:", "--json"],
+            &["cp", "-r", "gcs-bucket/rest:c", "gcs-bucket/rest:d"],
+        ] {
             let refused = cloud.yard.fails(7, arguments);
             assert!(refused.contains(reason), "{arguments:?}: {refused}");
         }

@@ -50,8 +50,10 @@ fn json_on_a_terminal_is_the_same_document() {
 fn a_registry_forges_no_progress() {
     let yard = TestYard::empty();
     yard.ok(&["init", "--key", "file"]);
-    let registry = format!("version = 1\nname = {}\n\n[[bundle]]\nname = \"acme\"\n\n[[bundle.release]]\nversion = \"0.1.0\"\nwit = \"0.1\"\nsource = {{ path = \"nowhere\" }}\n",
-        serde_json::json!(EVIL.replace('\u{e0041}', "")));
+    let registry = format!(
+        "version = 1\nname = {}\n\n[[bundle]]\nname = \"acme\"\n\n[[bundle.release]]\nversion = \"0.1.0\"\nwit = \"0.1\"\nsource = {{ path = \"nowhere\" }}\n",
+        serde_json::json!(EVIL.replace('\u{e0041}', ""))
+    );
     std::fs::create_dir(yard.path("r")).expect("a folder");
     std::fs::write(yard.path("r/registry.toml"), registry).expect("a file");
     let (code, shown) = Conversation::begin(&yard, &["install", "acme", "--registry", "r/registry.toml"]).end();
@@ -66,8 +68,11 @@ fn a_message_of_a_server_has_no_lines_of_blockyard() {
     let ran = yard.run(&["query", "sql-database/flights", "select \"\nerror: forged\n  hint: run `evil`\""]);
     assert_ne!(ran.code, 0);
     let refused = ran.stderr;
-    let forged: Vec<&str> =
-        refused.lines().skip(1).filter(|line| line.starts_with("error:") || line.starts_with("  hint: run `evil`")).collect();
+    let forged: Vec<&str> = refused
+        .lines()
+        .skip(1)
+        .filter(|line| line.starts_with("error:") || line.starts_with("  hint: run `evil`"))
+        .collect();
     assert_eq!(forged, [""; 0], "{refused}");
 }
 

@@ -19,7 +19,11 @@ pub(super) async fn run(arguments: &Check, context: &Context) -> Outcome {
         for step in &check.steps {
             let time = step.milliseconds.map(|time| format!(" ({time} ms)")).unwrap_or_default();
             let detail = step.detail.as_ref().map(|detail| format!(": {}", visible::line(detail))).unwrap_or_default();
-            text.push_str(&format!("{:<7}  {}{time}{detail}\n", visible::line(&step.status), visible::line(&step.name)));
+            text.push_str(&format!(
+                "{:<7}  {}{time}{detail}\n",
+                visible::line(&step.status),
+                visible::line(&step.name)
+            ));
         }
         text
     })?;

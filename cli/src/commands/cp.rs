@@ -49,7 +49,8 @@ pub(super) async fn run(arguments: &Cp, context: &Context) -> Outcome {
     }
     let to_stdout = matches!(&to, Place::Local(path) if is_standard(path));
     let yard = context.open().await?;
-    let mut copying = Copying { arguments, progress: context.progress(), copied: Copied::default(), left_out: Vec::new() };
+    let mut copying =
+        Copying { arguments, progress: context.progress(), copied: Copied::default(), left_out: Vec::new() };
     match (&from, &to) {
         (Place::Local(from), Place::Stored(to)) => copying.up(from, to, &yard).await?,
         (Place::Stored(from), Place::Local(to)) => copying.down(from, to, &yard).await?,
@@ -114,8 +115,11 @@ impl Copying<'_> {
                 } else if kind.is_file() {
                     let below = slashed(entry.strip_prefix(folder).unwrap_or(&entry))?;
                     if let Some(other) = taken.insert(below.clone(), entry.clone()) {
-                        let message =
-                            format!("`{}` and `{}` would become one object `{below}`", other.display(), entry.display());
+                        let message = format!(
+                            "`{}` and `{}` would become one object `{below}`",
+                            other.display(),
+                            entry.display()
+                        );
                         return Err(Error::new(ErrorKind::Conflict, message).into());
                     }
                     files.push((entry, below));

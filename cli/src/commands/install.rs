@@ -134,7 +134,8 @@ fn all_failed(mut failed: Vec<(&str, Error)>, count: usize) -> Error {
         return error;
     }
     let kind = failed.first().map_or(ErrorKind::Internal, |(_, error)| error.kind());
-    let mut message = format!("{} of {count} bundles {} not installed", failed.len(), if failed.len() == 1 { "was" } else { "were" });
+    let mut message =
+        format!("{} of {count} bundles {} not installed", failed.len(), if failed.len() == 1 { "was" } else { "were" });
     for (text, error) in &failed {
         let mut parts = vec![error.to_string()];
         parts.extend(error.causes());
@@ -144,9 +145,7 @@ fn all_failed(mut failed: Vec<(&str, Error)>, count: usize) -> Error {
             message.push_str(&format!("\n    hint: {}", visible::line(hint)));
         }
     }
-    Error::new(kind, message)
-        .in_lines()
-        .details(failed.iter().map(|(text, error)| failure(text, error)).collect())
+    Error::new(kind, message).in_lines().details(failed.iter().map(|(text, error)| failure(text, error)).collect())
 }
 
 /// A message on one line. The lines of Blockyard's own messages are joined.

@@ -38,10 +38,10 @@ fn lines(value: &Json, path: &str) -> Vec<(String, String)> {
             .iter()
             .flat_map(|(key, member)| {
                 {
-                // The keys of a map are data, too.
-                let key = visible::line(key);
-                lines(member, &if path.is_empty() { key } else { format!("{path}.{key}") })
-            }
+                    // The keys of a map are data, too.
+                    let key = visible::line(key);
+                    lines(member, &if path.is_empty() { key } else { format!("{path}.{key}") })
+                }
             })
             .collect(),
         Json::String(text) => vec![(path.to_owned(), visible::line(text))],

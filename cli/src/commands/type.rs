@@ -50,7 +50,9 @@ fn describe(view: &TypeView, schema: &Schema) -> String {
             FieldKind::Json => "JSON".to_owned(),
         };
         let required = if field.required { ", required" } else { "" };
-        text.push_str(&format!("  {}  ({kind}{required})\n      {}\n", visible::line(&field.pointer.dotted()),
+        text.push_str(&format!(
+            "  {}  ({kind}{required})\n      {}\n",
+            visible::line(&field.pointer.dotted()),
             visible::paragraph(&field.description)
         ));
     }

@@ -6,6 +6,8 @@
 
 mod parse;
 
+use std::collections::BTreeSet;
+
 use blockyard_model::{Pointer, Schema, Violation};
 use serde_json::{Value, json};
 
@@ -21,19 +23,25 @@ const FILES: &str = "sqlite";
 /// Checks whether a value for a field is an address with a password in it, or may be one: an address that
 /// cannot be read must not stay in a shell's history either.
 pub(crate) fn has_password(schema: &Schema, field: &Pointer, value: &Value) -> bool {
-    let Some((_, schemes)) = fields(schema).find(|(name, _)| Pointer::from_dotted(name) == *field) else { return false };
+    let Some((_, schemes)) = fields(schema).find(|(name, _)| Pointer::from_dotted(name) == *field) else {
+        return false;
+    };
     let Some(text) = value.as_str() else { return false };
     match target(text, schemes) {
         Ok((_, Target::Server(server))) => server.password.is_some(),
         Ok((_, Target::File(_))) => false,
-        Err(_) => text.contains("password=") || text.rsplit_once('@').is_some_and(|(before, _)| {
-            before.split_once("://").map_or(before, |(_, rest)| rest).contains(':')
-        }),
+        Err(_) => {
+            text.contains("password=")
+                || text
+                    .rsplit_once('@')
+                    .is_some_and(|(before, _)| before.split_once("://").map_or(before, |(_, rest)| rest).contains(':'))
+        }
     }
 }
 
-/// Puts the parts of a configuration's addresses in their places.
-pub(crate) fn take_apart(schema: &Schema, config: &mut Value) -> Result<(), Error> {
+/// Puts the parts of a configuration's addresses in their places. `named` are the fields that were given beside
+/// them: one that says something else than the address is an error, because one of the two would be dropped.
+pub(crate) fn take_apart(schema: &Schema, config: &mut Value, named: &BTreeSet<String>) -> Result<(), Error> {
     let given: Vec<(String, &Value)> = fields(schema)
         .filter(|(name, _)| config.get(*name).is_some_and(Value::is_string))
         .map(|(name, schemes)| (name.to_owned(), schemes))
@@ -42,6 +50,11 @@ pub(crate) fn take_apart(schema: &Schema, config: &mut Value) -> Result<(), Erro
         let Some(config) = config.as_object_mut() else { return Ok(()) };
         let Some(Value::String(text)) = config.remove(&name) else { continue };
         for (field, value) in parts(&name, &text, schemes)? {
+            let differs = config.get(&field).is_none_or(|given| !agree(given, &value));
+            if named.contains(&field) && differs {
+                let message = format!("fields `{name}` and `{field}` are given together, and differ");
+                return Err(Error::new(ErrorKind::Invalid, message).hint("give one of them"));
+            }
             match (config.get_mut(&field).and_then(Value::as_object_mut), value) {
                 // Options that the address does not name stay.
                 (Some(there), Value::Object(more)) => there.extend(more),
@@ -52,6 +65,16 @@ pub(crate) fn take_apart(schema: &Schema, config: &mut Value) -> Result<(), Erro
         }
     }
     Ok(())
+}
+
+/// Whether a field that was given says what the address says; of options, those that both name.
+fn agree(given: &Value, part: &Value) -> bool {
+    match (given, part) {
+        (Value::Object(given), Value::Object(part)) => {
+            part.iter().all(|(name, value)| given.get(name).is_none_or(|given| given == value))
+        }
+        (given, part) => given == part,
+    }
 }
 
 /// The same for what a file of blocks says, which may not have a password in it.
@@ -66,7 +89,8 @@ pub(crate) fn take_apart_of_file(schema: &Schema, config: &mut Value) -> Vec<Vio
             *text = format!("{scheme}:{without}");
         }
     }
-    if let Err(error) = take_apart(schema, config) {
+    let named = config.as_object().into_iter().flat_map(|config| config.keys().cloned()).collect();
+    if let Err(error) = take_apart(schema, config, &named) {
         violations.push(Violation::new(Pointer::default(), error.to_string()));
     }
     violations
@@ -163,13 +187,42 @@ mod tests {
     }
 
     #[test]
+    fn a_field_beside_an_address_says_the_same() {
+        let schema = Schema::compile(json!({
+            "type": "object", "properties": {"url": {"type": "string", "x-connection-url": {"dialect": {"postgres": "postgres"}}}},
+        }))
+        .expect("a schema");
+        let save = |mut config: Value, named: &[&str]| {
+            let named = named.iter().map(|name| (*name).to_owned()).collect();
+            take_apart(&schema, &mut config, &named).map(|()| config)
+        };
+        let url = "postgres://db/zoo?sslmode=require";
+        // A field that is there from before is replaced; one that was given with the address is not.
+        assert_eq!(save(json!({"url": url, "host": "old"}), &["url"]).expect("saved")["host"], "db");
+        assert_eq!(save(json!({"url": url, "host": "db"}), &["url", "host"]).expect("saved")["host"], "db");
+        assert!(save(json!({"url": url, "host": "other"}), &["url", "host"]).is_err());
+        let options =
+            save(json!({"url": url, "options": {"application_name": "x"}}), &["url", "options"]).expect("saved");
+        assert_eq!(options["options"], json!({"sslmode": "require", "application_name": "x"}));
+        assert!(save(json!({"url": url, "options": {"sslmode": "disable"}}), &["url", "options"]).is_err());
+        // A secret is put in place later.
+        assert!(save(json!({"url": "postgres://a:b@db/zoo"}), &["url", "password"]).is_err());
+    }
+
+    #[test]
     fn what_may_be_a_password_is_not_for_a_command_line() {
         let schema = Schema::compile(json!({
             "type": "object", "properties": {"url": {"type": "string", "x-connection-url": {"dialect": {"postgres": "postgres"}}}},
         }))
         .expect("a schema");
         let has = |text: &str| has_password(&schema, &Pointer::from_dotted("url"), &json!(text));
-        for text in ["postgres://a:b@c/d", "postgres://a:b/c@d/e", "postgres://c/d?password=x", "a:b@c", "postgres://c?password=x"] {
+        for text in [
+            "postgres://a:b@c/d",
+            "postgres://a:b/c@d/e",
+            "postgres://c/d?password=x",
+            "a:b@c",
+            "postgres://c?password=x",
+        ] {
             assert!(has(text), "{text}");
         }
         for text in ["postgres://a@c/d", "postgres://c:5432/d", "sqlite:///a", "c"] {

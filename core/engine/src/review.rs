@@ -107,7 +107,9 @@ impl Review {
             for operation in &block_type.operations {
                 for safe in &operation.safe {
                     let (operation, slug) = (&operation.name, &block_type.slug);
-                    self.tell(format!("operation `{operation}` of {slug} reads, and sends `{safe}`, which it says is safe"));
+                    self.tell(format!(
+                        "operation `{operation}` of {slug} reads, and sends `{safe}`, which it says is safe"
+                    ));
                 }
             }
         }
@@ -204,7 +206,9 @@ impl Review {
             }
         }
         let mut message = match (self.replaces, open.is_empty()) {
-            (true, false) => format!("bundle `{name}` {version} is not installed: it may do more than the installed version, and no one agreed to it"),
+            (true, false) => format!(
+                "bundle `{name}` {version} is not installed: it may do more than the installed version, and no one agreed to it"
+            ),
             _ => format!("bundle `{name}` {version} is not installed: no one agreed to it"),
         };
         for (flag, texts) in &flags {
@@ -212,10 +216,8 @@ impl Review {
                 message.push_str(&format!("\n  {flag}: {text}"));
             }
         }
-        let details: Vec<_> = open
-            .iter()
-            .map(|line| json!({ "line": line.text, "flag": line.needs.as_ref().map(Need::flag) }))
-            .collect();
+        let details: Vec<_> =
+            open.iter().map(|line| json!({ "line": line.text, "flag": line.needs.as_ref().map(Need::flag) })).collect();
         let mut all: Vec<String> = flags.into_keys().collect();
         if !given.yes {
             all.insert(0, "--yes".to_owned());
@@ -347,7 +349,8 @@ mod tests {
     #[test]
     fn what_was_revoked_is_not_granted_by_a_new_version() {
         let old = installed(manifest("0.1.0", &["log", "clock"], "read"));
-        let review = Review::new(&manifest("0.2.0", &["log", "clock"], "read"), &local(), &old, true, &grants(&["log"]));
+        let review =
+            Review::new(&manifest("0.2.0", &["log", "clock"], "read"), &local(), &old, true, &grants(&["log"]));
         assert_eq!(review.settle(&given(true, &[], false)).expect("agreed"), BTreeSet::new());
         assert_eq!(review.settle(&Agreement::Everything).expect("agreed"), BTreeSet::new());
         assert_eq!(review.settle(&given(true, &["clock"], false)).expect("agreed"), grants(&["clock"]));

@@ -312,8 +312,20 @@ impl<'a> Sealed<'a> {
     }
 }
 
+impl Changes {
+    /// The fields at the top that the changes name.
+    fn named(&self) -> BTreeSet<String> {
+        let document = self.document.iter().filter_map(|document| document.0.as_object()).flat_map(Map::keys);
+        let texts = self.texts.iter().chain(&self.files).map(|(field, _)| field);
+        let values = self.values.iter().map(|(field, _)| field);
+        let fields = document.chain(texts).chain(values).chain(self.secrets.iter().map(|(field, _)| field));
+        fields.map(|field| field.split('.').next().unwrap_or(field).to_owned()).collect()
+    }
+}
+
 fn apply(block_type: &BlockType, plain: &mut PlainDocument, changes: Changes) -> Result<Merge, Error> {
     let schema = &block_type.schema;
+    let named = changes.named();
     let config = &mut plain.0;
     let mut merge = Merge::default();
     if let Some(mut document) = changes.document {
@@ -360,7 +372,7 @@ fn apply(block_type: &BlockType, plain: &mut PlainDocument, changes: Changes) ->
         let pointer = Pointer::from_dotted(&field);
         merge.put(config, &pointer, value).map_err(|place| in_the_way(&field, place))?;
     }
-    connection_url::take_apart(schema, config)?;
+    connection_url::take_apart(schema, config, &named)?;
     let mut unknown: Vec<Violation> = Vec::new();
     for (field, secret) in changes.secrets {
         let pointer = Pointer::from_dotted(&field);

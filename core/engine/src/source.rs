@@ -66,7 +66,9 @@ impl BundleSource {
         }
         match (&self.origin, &other.origin) {
             (Origin::File(_) | Origin::Crate(_), Origin::File(_) | Origin::Crate(_)) => true,
-            (Origin::Registry { location: Some(own), .. }, Origin::Registry { location: Some(other), .. }) => own == other,
+            (Origin::Registry { location: Some(own), .. }, Origin::Registry { location: Some(other), .. }) => {
+                own == other
+            }
             _ => false,
         }
     }

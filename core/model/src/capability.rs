@@ -96,7 +96,8 @@ impl Capability {
         match (self, other) {
             (own, other) if own == other => true,
             (Self::Http(own), Self::Http(other)) => {
-                let origin = own.origin == other.origin || !other.origin.has_fields() && other.origin.covers(&own.origin);
+                let origin =
+                    own.origin == other.origin || !other.origin.has_fields() && other.origin.covers(&own.origin);
                 let inside = |network| other.networks.iter().any(|wider| wider.contains(network));
                 origin && own.networks.iter().all(inside)
             }

@@ -121,7 +121,10 @@ mod tests {
             assert_eq!(line(given), shown, "{given:?}");
         }
         assert_eq!(lines("a\n\tb\rc\u{85}"), "a\n\tb\\rc\\u{85}");
-        assert_eq!(paragraph("A description\n    of two lines.\n\nerror: forged"), "A description of two lines. error: forged");
+        assert_eq!(
+            paragraph("A description\n    of two lines.\n\nerror: forged"),
+            "A description of two lines. error: forged"
+        );
     }
 
     proptest! {

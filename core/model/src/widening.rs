@@ -162,9 +162,11 @@ fn field_uses(block_type: &BlockType, before: &[&BlockType], found: &mut Vec<Dif
         let known: Vec<&Value> = old.iter().filter_map(|keywords| keywords.get(*place)).collect();
         if known.is_empty() { !is_of_new_field(place, before) } else { !known.contains(value) }
     });
-    let lost = old.last().into_iter().flatten().filter(|(place, _)| {
-        !new.contains_key(*place) && block_type.schema.document().pointer(place).is_some()
-    });
+    let lost = old
+        .last()
+        .into_iter()
+        .flatten()
+        .filter(|(place, _)| !new.contains_key(*place) && block_type.schema.document().pointer(place).is_some());
     let places: BTreeSet<&String> = differs.chain(lost).map(|(place, _)| place).collect();
     for place in places {
         let names = place.split('/').skip(1).filter(|part| *part != "properties");
@@ -203,9 +205,9 @@ fn host_keywords(schema: &Value) -> BTreeMap<String, Value> {
                     found.insert(place.clone(), Value::Object(own));
                 }
                 let inner = members.iter().filter(|(key, _)| !is_host_keyword(key));
-                waiting.extend(inner.map(|(key, value)| {
-                    (format!("{place}/{}", key.replace('~', "~0").replace('/', "~1")), value)
-                }));
+                waiting.extend(
+                    inner.map(|(key, value)| (format!("{place}/{}", key.replace('~', "~0").replace('/', "~1")), value)),
+                );
             }
             Value::Array(items) => {
                 waiting.extend(items.iter().enumerate().map(|(index, value)| (format!("{place}/{index}"), value)));
@@ -241,7 +243,9 @@ impl fmt::Display for Change {
             }
             Self::CapabilityRemoved(capability) => write!(f, "capability `{capability}` is no longer asked for"),
             Self::TypeAdded(slug) => write!(f, "new block type `{slug}`"),
-            Self::TypeRemoved(slug) => write!(f, "block type `{slug}` is removed; its blocks keep the version they have"),
+            Self::TypeRemoved(slug) => {
+                write!(f, "block type `{slug}` is removed; its blocks keep the version they have")
+            }
             Self::OperationAdded(name, effect) => write!(f, "new operation {name} with effect {effect}"),
             Self::OperationRemoved(name) => write!(f, "operation {name} is removed"),
             Self::EffectChanged(name, before, after) => {

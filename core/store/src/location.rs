@@ -148,7 +148,9 @@ fn sqlite_path(text: &str) -> Result<PathBuf, LocationError> {
         Some(path) if path.starts_with('/') && path.contains('%') => {
             return wrong("a `%` after `sqlite://` could be read in two ways; write `sqlite:PATH`");
         }
-        Some(path) if path.starts_with("//") => return wrong("its path begins with several slashes; write `sqlite:/PATH`"),
+        Some(path) if path.starts_with("//") => {
+            return wrong("its path begins with several slashes; write `sqlite:/PATH`");
+        }
         Some(path) if path.starts_with('/') => path,
         Some(_) => return wrong("`sqlite://` names a server before its path; write `sqlite:PATH`"),
         None => text,

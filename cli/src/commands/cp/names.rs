@@ -38,7 +38,9 @@ pub(super) fn targets(objects: Vec<String>, below: &str) -> (Vec<Target>, Vec<Ba
     for object in objects {
         let name = object.strip_prefix(below).unwrap_or(&object);
         // Some tools make an empty object for a folder.
-        if name.is_empty() || name.ends_with('/') && mistake(name.trim_end_matches('/')).is_none() && !name.ends_with("//") {
+        if name.is_empty()
+            || name.ends_with('/') && mistake(name.trim_end_matches('/')).is_none() && !name.ends_with("//")
+        {
             continue;
         }
         match parts(name) {
@@ -138,9 +140,9 @@ fn claim(targets: &mut Vec<Target>, bad: &mut Vec<BadName>, folder: &Path) {
     for (index, target) in targets.iter().enumerate() {
         let path = target.parts.iter().fold(folder.to_owned(), |path, part| path.join(part));
         let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-        let made = made.and_then(|()| std::fs::OpenOptions::new().write(true).create_new(true).open(&path)).and_then(|mut file| {
-            std::io::Write::write_all(&mut file, index.to_string().as_bytes())
-        });
+        let made = made
+            .and_then(|()| std::fs::OpenOptions::new().write(true).create_new(true).open(&path))
+            .and_then(|mut file| std::io::Write::write_all(&mut file, index.to_string().as_bytes()));
         if let Err(error) = made {
             let other = std::fs::read_to_string(&path).ok().and_then(|text| text.parse::<usize>().ok());
             let reason = match other.and_then(|other| targets.get(other)) {
@@ -148,7 +150,9 @@ fn claim(targets: &mut Vec<Target>, bad: &mut Vec<BadName>, folder: &Path) {
                 None => format!("cannot be a file on this disk: {error}"),
             };
             if let Some(other) = other {
-                alike.entry(other).or_insert_with(|| format!("is the same name as `{}` to this disk", visible::line(&target.object)));
+                alike
+                    .entry(other)
+                    .or_insert_with(|| format!("is the same name as `{}` to this disk", visible::line(&target.object)));
             }
             alike.insert(index, reason);
         }
@@ -165,8 +169,11 @@ fn claim(targets: &mut Vec<Target>, bad: &mut Vec<BadName>, folder: &Path) {
 /// The error that names objects which cannot be files. `address` is the block's.
 pub(super) fn refused(bad: &[BadName], address: &str, done: &str) -> Error {
     let count = bad.len();
-    let mut message = format!("{count} object{} cannot be {} here; {done}",
-        if count == 1 { "" } else { "s" }, if count == 1 { "a file" } else { "files" });
+    let mut message = format!(
+        "{count} object{} cannot be {} here; {done}",
+        if count == 1 { "" } else { "s" },
+        if count == 1 { "a file" } else { "files" }
+    );
     for name in bad.iter().take(TOLD) {
         message.push_str(&format!("\n  `{}` {}", visible::line(&name.object), name.reason));
     }
@@ -196,19 +203,49 @@ mod tests {
 
     fn split(objects: &[&str]) -> (Vec<String>, Vec<String>) {
         let (targets, bad) = targets(objects.iter().map(|object| (*object).to_owned()).collect(), "c/");
-        (targets.into_iter().map(|target| target.parts.join("/")).collect(), bad.into_iter().map(|bad| bad.object).collect())
+        (
+            targets.into_iter().map(|target| target.parts.join("/")).collect(),
+            bad.into_iter().map(|bad| bad.object).collect(),
+        )
     }
 
     #[test]
     fn names_that_lead_elsewhere_or_lose_a_part_are_no_files() {
         let (files, bad) = split(&[
-            "c/", "c/sub/", "c/a/b.txt", "c/a//b.txt", "c//x", "c/./x", "c/a/./x", "c/..", "c/../x", "c/a/../x", "c/a\\b", "c/a\0",
-            "c/d//", "c/..a", "c/a..b/ü", "c/folder", "c/folder/x",
+            "c/",
+            "c/sub/",
+            "c/a/b.txt",
+            "c/a//b.txt",
+            "c//x",
+            "c/./x",
+            "c/a/./x",
+            "c/..",
+            "c/../x",
+            "c/a/../x",
+            "c/a\\b",
+            "c/a\0",
+            "c/d//",
+            "c/..a",
+            "c/a..b/ü",
+            "c/folder",
+            "c/folder/x",
         ]);
         assert_eq!(files, ["a/b.txt", "..a", "a..b/ü", "folder/x"]);
         assert_eq!(
             bad,
-            ["c/a//b.txt", "c//x", "c/./x", "c/a/./x", "c/..", "c/../x", "c/a/../x", "c/a\\b", "c/a\0", "c/d//", "c/folder"]
+            [
+                "c/a//b.txt",
+                "c//x",
+                "c/./x",
+                "c/a/./x",
+                "c/..",
+                "c/../x",
+                "c/a/../x",
+                "c/a\\b",
+                "c/a\0",
+                "c/d//",
+                "c/folder"
+            ]
         );
     }
 

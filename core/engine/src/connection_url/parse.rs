@@ -49,7 +49,8 @@ pub(super) fn scheme(text: &str) -> Result<(&str, &str)> {
     // Files end with a line end.
     let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
     let Some((scheme, rest)) = text.split_once(':') else { return refused("is not a URL: it has no scheme") };
-    let plain = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    let plain =
+        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
     let (scheme, driver) = scheme.split_once('+').map_or((scheme, None), |(scheme, driver)| (scheme, Some(driver)));
     if !plain(scheme) || driver.is_some_and(|driver| !plain(driver)) {
         return refused("is not a URL: it does not begin with a scheme and a colon");
@@ -119,7 +120,9 @@ pub(super) fn server(rest: &str) -> Result<Target> {
     server.host(host)?;
     match database {
         "" => return refused("names no database"),
-        name if name.contains('/') => return refused("has more than one part in its path; a `/` in the database's name is written `%2F`"),
+        name if name.contains('/') => {
+            return refused("has more than one part in its path; a `/` in the database's name is written `%2F`");
+        }
         name => server.database = decoded(name, "database's name")?,
     }
     if let Some(query) = query {
@@ -151,8 +154,12 @@ impl Server {
         }
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
-                let Some((address, after)) = rest.split_once(']') else { return refused("has an IPv6 address without its `]`") };
-                let Ok(address) = address.parse::<Ipv6Addr>() else { return refused("has brackets around what is no IPv6 address") };
+                let Some((address, after)) = rest.split_once(']') else {
+                    return refused("has an IPv6 address without its `]`");
+                };
+                let Ok(address) = address.parse::<Ipv6Addr>() else {
+                    return refused("has brackets around what is no IPv6 address");
+                };
                 let port = match after.strip_prefix(':') {
                     None if after.is_empty() => None,
                     Some(port) => Some(port),
@@ -178,7 +185,8 @@ impl Server {
             let Some((name, value)) = pair.split_once('=') else {
                 return refused("has an option without `=`; a `?` or `&` in a value is written `%3F` or `%26`");
             };
-            let name_is_plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+            let name_is_plain =
+                !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
             if !name_is_plain {
                 return refused("has an option whose name is not letters, digits, `_`, `-` and `.`");
             }
@@ -213,10 +221,14 @@ fn host_mistake(host: &str) -> Option<&'static str> {
     }
     let labels: Vec<&str> = host.strip_suffix('.').unwrap_or(host).split('.').collect();
     let plain = |label: &&str| {
-        !label.is_empty() && label.len() <= 63 && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
     };
     if host.len() > 253 || !labels.iter().all(plain) {
-        return Some("has a host that is neither a name nor an address; in a password, `/ # ? @ %` are written `%2F %23 %3F %40 %25`");
+        return Some(
+            "has a host that is neither a name nor an address; in a password, `/ # ? @ %` are written `%2F %23 %3F %40 %25`",
+        );
     }
     let numeric = labels.last().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
     (numeric && host.parse::<Ipv4Addr>().is_err()).then_some("has an address that is not four decimal numbers")
@@ -226,7 +238,9 @@ fn port_number(text: &str) -> Result<u16> {
     let digits = !text.is_empty() && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
     match text.parse() {
         Ok(port) if digits => Ok(port),
-        _ => refused("has an invalid port number: it is 1 to 65535; in a password, `/ # ? @ %` are written `%2F %23 %3F %40 %25`"),
+        _ => refused(
+            "has an invalid port number: it is 1 to 65535; in a password, `/ # ? @ %` are written `%2F %23 %3F %40 %25`",
+        ),
     }
 }
 
@@ -237,7 +251,9 @@ fn decoded(text: &str, what: &str) -> Result<String> {
         let hex = |offset: usize| bytes.get(at + offset).is_some_and(u8::is_ascii_hexdigit);
         match byte {
             b'%' if !(hex(1) && hex(2)) => {
-                return refused(format!("has a `%` in its {what} that is not followed by two hexadecimal digits; a `%` is written `%25`"));
+                return refused(format!(
+                    "has a `%` in its {what} that is not followed by two hexadecimal digits; a `%` is written `%25`"
+                ));
             }
             b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b'[' | b']' => {
                 return refused(format!("has a `{}` in its {what}, which is written `%{byte:02X}`", char::from(*byte)));
@@ -245,7 +261,9 @@ fn decoded(text: &str, what: &str) -> Result<String> {
             _ => {}
         }
     }
-    let Ok(text) = percent_decode_str(text).decode_utf8() else { return refused(format!("has bytes in its {what} that are not UTF-8")) };
+    let Ok(text) = percent_decode_str(text).decode_utf8() else {
+        return refused(format!("has bytes in its {what} that are not UTF-8"));
+    };
     if text.chars().any(char::is_control) {
         return refused(format!("has a control character in its {what}"));
     }
@@ -274,7 +292,11 @@ impl fmt::Display for Target {
                     }
                     f.write_str("@")?;
                 }
-                if server.host.contains(':') { write!(f, "[{}]", server.host)? } else { f.write_str(&server.host)? }
+                if server.host.contains(':') {
+                    write!(f, "[{}]", server.host)?
+                } else {
+                    f.write_str(&server.host)?
+                }
                 if let Some(port) = server.port {
                     write!(f, ":{port}")?;
                 }
@@ -308,12 +330,30 @@ mod tests {
     }
 
     fn some_server() -> impl Strategy<Value = Target> {
-        let host = prop_oneof!["[a-z]([a-z0-9]{0,5}\\.){0,2}[a-z]{1,5}".prop_filter("labels", |h| host_mistake(h).is_none()),
-            Just("127.0.0.1".to_owned()), Just("::1".to_owned()), Just("2001:db8::5".to_owned())];
+        let host = prop_oneof![
+            "[a-z]([a-z0-9]{0,5}\\.){0,2}[a-z]{1,5}".prop_filter("labels", |h| host_mistake(h).is_none()),
+            Just("127.0.0.1".to_owned()),
+            Just("::1".to_owned()),
+            Just("2001:db8::5".to_owned())
+        ];
         let options = prop::collection::btree_map("ssl[a-z]{1,5}", some_text(), 0..3);
-        (prop::option::of(some_text()), prop::option::of(some_text()), host, prop::option::of(1..=u16::MAX), some_text(), options)
+        (
+            prop::option::of(some_text()),
+            prop::option::of(some_text()),
+            host,
+            prop::option::of(1..=u16::MAX),
+            some_text(),
+            options,
+        )
             .prop_map(|(username, password, host, port, database, options)| {
-                Target::Server(Server { username, password, host, port, database, options: options.into_iter().collect() })
+                Target::Server(Server {
+                    username,
+                    password,
+                    host,
+                    port,
+                    database,
+                    options: options.into_iter().collect(),
+                })
             })
     }
 

@@ -38,7 +38,8 @@ fn told(new: &Manifest, installed: &[&Manifest], granted: &[&str]) -> Vec<String
 
 #[test]
 fn equal_manifests_have_no_differences() {
-    let same = manifest(&["log", "http {config.url}"], json!([cage(&[operation("look", "read", &["POST {config.url}/q"])])]));
+    let same =
+        manifest(&["log", "http {config.url}"], json!([cage(&[operation("look", "read", &["POST {config.url}/q"])])]));
     assert_eq!(told(&same, &[&same], &["log", "http {config.url}"]), [""; 0]);
 }
 
@@ -77,7 +78,8 @@ fn safe_requests_belong_to_their_operation() {
     let look = operation("look", "read", &["POST {config.url}/q/*"]);
     let old = manifest(&[], json!([cage(&[look.clone(), operation("list", "read", &[])])]));
     let moved = manifest(&[], json!([cage(&[look, operation("list", "read", &["POST {config.url}/q/*"])])]));
-    let line = "! operation `list` of `cage` reads, and may now send `POST {config.url}/q/*`, which the bundle declares safe";
+    let line =
+        "! operation `list` of `cage` reads, and may now send `POST {config.url}/q/*`, which the bundle declares safe";
     assert_eq!(told(&moved, &[&old], &[]), [line]);
     // What an earlier version that is still installed has is not new.
     assert!(differences(&moved, &[&moved, &old], &grants(&[])).iter().all(|one| !one.wider));
@@ -90,10 +92,7 @@ fn a_new_operation_is_wider_if_nothing_beside_it_has_its_effect() {
     let new = manifest(&[], json!([cage(&more)]));
     assert_eq!(
         told(&new, &[&old], &[]),
-        [
-            "new operation `list` of `cage` with effect read",
-            "! new operation `feed` of `cage` with effect write",
-        ]
+        ["new operation `list` of `cage` with effect read", "! new operation `feed` of `cage` with effect write",]
     );
 }
 
@@ -114,12 +113,19 @@ fn the_protection_of_a_field_does_not_change_without_a_word() {
 }
 
 const CAPABILITIES: [&str; 6] = [
-    "log", "reveal", "http https://a.b.example", "http https://*.b.example", "http {config.url}",
+    "log",
+    "reveal",
+    "http https://a.b.example",
+    "http https://*.b.example",
+    "http {config.url}",
     "http {config.url} at 10.0.0.0/8",
 ];
 const SAFE: [&str; 5] = [
-    "POST https://a.b.example/v1/*", "POST https://a.b.example/v1/q", "DELETE https://a.b.example/v1/q",
-    "POST {config.url}/v1/q", "POST {config.url}/*/q",
+    "POST https://a.b.example/v1/*",
+    "POST https://a.b.example/v1/q",
+    "DELETE https://a.b.example/v1/q",
+    "POST {config.url}/v1/q",
+    "POST {config.url}/*/q",
 ];
 const EFFECTS: [&str; 3] = ["read", "write", "destructive"];
 
