@@ -203,6 +203,9 @@ fn what_a_bundle_says_of_itself_forges_nothing() {
     manifest["types"][0]["operations"][0]["description"] = json!(evil);
     manifest["types"][0]["operations"][0]["arguments"] =
         json!({"type": "object", "properties": {"a": {"description": evil}}});
+    // Marks in the text of a module are refused by its parser: they are JSON escapes here.
+    let escape = |c: char| if c.is_ascii() { c.to_string() } else { format!("\\u{:04x}", u32::from(c)) };
+    let manifest: String = manifest.to_string().chars().map(escape).collect();
     let file = yard.path("esc.wasm");
     std::fs::write(&file, attack::build("esc", &format!(";; manifest: {manifest}\n"))).expect("a file");
     yard.ok(&["install", &file.display().to_string(), "--yes"]);
