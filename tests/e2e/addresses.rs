@@ -31,7 +31,7 @@ fn what_an_address_has_beyond_its_parts_is_refused() {
         (format!("{file}?mode=ro"), "options"),
         (format!("{file}#x"), "fragment"),
         ("postgres://u@%2Frun%2Fpg/db".to_owned(), "sockets"),
-        ("postgres://ada:pa/ss@db.example.com/zoo".to_owned(), "`%2F %23 %3F %40 %25`"),
+        ("postgres://ada:pa/ss@db.example.com/zoo".to_owned(), "`/` as `%2F`"),
         ("postgres://ada:pa%ss@db.example.com/zoo".to_owned(), "`%25`"),
         ("postgres://a.example,b.example/zoo".to_owned(), "several hosts"),
         ("postgres://db.example.com/zoo?sslmode=require&sslmode=disable".to_owned(), "twice"),
