@@ -1,5 +1,5 @@
 //! A bundle that tries to learn its secret (`courier-thief`): by what the host masks, by bodies that it passes on, by
-//! parts and digests of answers, by headers and token servers of its own choice. The servers are honest: they echo.
+//! parts and digests of answers, by headers and token servers that it chooses. The servers are honest: they echo.
 
 use std::io::Write as _;
 
@@ -145,7 +145,7 @@ fn a_search_through_a_server_that_puts_guesses_together_is_stopped() {
         let bed = bed(secret);
         bed.stopped("guess", &json!({"guesses": guesses, "via": via}));
     }
-    // The same guess again and again, to learn from how often it is masked.
+    // A wrong guess, repeated.
     let bed = bed(secret);
     let again: Vec<&str> = std::iter::repeat_n("zzzzzzzz", 3).collect();
     assert_eq!(bed.ok("guess", &json!({"guesses": again, "via": "split"})), Value::Null);
@@ -209,7 +209,7 @@ fn compressed_and_partial_answers_are_not_read() {
         let refused = bed.call("in-header", &json!({"path": path, "header": "x-api-key"}));
         assert_eq!(refused.code, 1, "{path}: {}", refused.stdout);
     }
-    // Nobody asked the server to compress.
+    // No request asked for compression.
     assert!(bed.web.seen().iter().all(|request| request.header("accept-encoding") == "identity"));
 }
 

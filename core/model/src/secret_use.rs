@@ -79,7 +79,7 @@ impl SecretKeyword {
         }
     }
 
-    /// The uses with the fields of this configuration in place. What makes no origin or URL is no use.
+    /// The uses with the fields of this configuration in place. Items that do not expand to an origin or URL are dropped.
     #[must_use]
     pub fn expand(&self, config: &Value) -> SecretUse {
         let audience = |text: &String| text.parse::<Audience>().ok()?.expand(config);

@@ -91,8 +91,8 @@ fn is_goog4(text: &str) -> bool {
         && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// The bytes after a Unix timestamp of 10 to 13 digits. Base64 that begins with digits never decodes to a `{`,
-/// whatever the decoder skips, so such a text is not the input of a JSON Web Signature.
+/// The bytes after a Unix timestamp of 10 to 13 digits. Base64 that begins with digits never decodes to a `{`, even
+/// in a lenient decoder, so such a text is not the input of a JSON Web Signature.
 fn after_timestamp(data: &[u8]) -> Option<&[u8]> {
     let digits = data.iter().take_while(|byte| byte.is_ascii_digit()).count();
     (10..=13).contains(&digits).then(|| &data[digits..])
@@ -174,7 +174,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever a lenient decoder makes of the part before the first full stop, it is no JSON object.
+        /// The part before the first full stop is not a JSON object, even in a lenient decoder.
         #[test]
         fn what_is_signed_with_hmac_has_no_json_header(data in "[0-9v:]{1,16}[.:][ -~]{0,40}") {
             if SignForm::ALL.iter().any(|form| form.matches(data.as_bytes())) {

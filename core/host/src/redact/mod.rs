@@ -59,7 +59,7 @@ impl Redactor {
         Self::of(self.secrets.iter().filter(absent).cloned().collect())
     }
 
-    /// Checks whether this secret is among those that are searched for.
+    /// Checks whether the search includes this secret.
     pub(crate) fn knows(&self, secret: &SecretValue) -> bool {
         self.secrets.contains(secret)
     }

@@ -187,7 +187,7 @@ impl Search {
         }
     }
 
-    /// Decodes digits of so many bits and searches the text in the result.
+    /// Decodes digits of `width` bits each and searches the text in the result.
     fn run(
         &self,
         view: &View<'_>,

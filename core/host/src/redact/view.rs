@@ -36,7 +36,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The same with one level of escapes decoded; `None` if there are none.
+    /// This view with one level of escapes decoded; `None` if it has no escapes.
     ///
     /// Percent-encoding, JSON and the escapes of programming languages, HTML's character references; zero bytes are
     /// dropped, so that UTF-16 reads like ASCII.
@@ -181,7 +181,7 @@ fn reference(text: &[u8]) -> Step {
     Some((Escaped::Char(character), end + 1))
 }
 
-/// The value of so many hexadecimal digits at a position.
+/// The value of hexadecimal digits at a position.
 fn hex(text: &[u8], at: usize, digits: usize) -> Option<u32> {
     let digits = text.get(at..at + digits).filter(|digits| (1..=8).contains(&digits.len()))?;
     digits.iter().try_fold(0_u32, |value, digit| Some(value << 4 | u32::from(super::search::nibble(*digit)?)))

@@ -8,7 +8,7 @@ use crate::limits;
 /// The counts of one call.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
-    /// Bytes of answers that were searched, and of the bundle's own words to servers that answer.
+    /// Bytes of searched answers, and of requests that the bundle wrote.
     searched: AtomicUsize,
     /// Places that were masked.
     masked: AtomicUsize,
@@ -18,8 +18,8 @@ pub(crate) struct Watch {
 /// Why a call was stopped that looked for a secret.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Guessing {
-    /// The bundle's own words hold a secret that it cannot know.
-    #[error("it sent a secret of the block in its own words, which it cannot know")]
+    /// A request holds a secret in text that the bundle wrote.
+    #[error("it sent the value of a secret of the block, which it cannot know")]
     Sent,
     /// Answers held secrets again and again, or after more text than an honest echo has.
     #[error("answers that it read held secrets of the block too often, or after too much other text")]

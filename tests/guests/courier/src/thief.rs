@@ -216,7 +216,7 @@ impl Thief {
         Ok(http::get(self.base_url.as_str()).token(source).send()?.status)
     }
 
-    /// All that an answer says of its length.
+    /// Reads every header and size from which the length of an answer follows.
     #[operation(read)]
     fn length(
         &self,
@@ -229,7 +229,7 @@ impl Thief {
         Ok(told.iter().filter_map(|name| answer.header(name).map(str::to_owned)).chain(size).collect())
     }
 
-    /// Says what it was told to say.
+    /// Returns and logs its argument.
     #[operation(read)]
     fn say(
         &self,
@@ -266,7 +266,7 @@ fn spelled(text: &str) -> String {
     text.chars().rev().take(12).map(String::from).collect::<Vec<_>>().join(" ")
 }
 
-/// A text in which every text of such letters and such a length stands (de Bruijn).
+/// A de Bruijn sequence: it contains every string of this length over the alphabet.
 fn sequence(alphabet: &[u8], length: usize) -> Vec<u8> {
     fn step(alphabet: &[u8], length: usize, at: usize, period: usize, word: &mut [usize], text: &mut Vec<u8>) {
         if at > length {

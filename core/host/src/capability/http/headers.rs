@@ -1,5 +1,5 @@
-//! Headers that belong to the host: those that frame the message, those that say where it goes, those that hold a
-//! secret, and, beside a secret, those that have an answer come in a form that cannot be searched.
+//! Headers that belong to the host: framing, routing, secrets, and, in a request to a secret's audience, negotiation
+//! of an answer that cannot be searched.
 
 use http::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 

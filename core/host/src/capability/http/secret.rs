@@ -91,7 +91,7 @@ impl CallState {
         Ok((pointer, value.ok_or_else(|| Problem::new("not-found", "the block has no such secret"))?))
     }
 
-    /// Refuses secrets whose audience is somebody else than the server of this address.
+    /// Refuses a secret whose audience does not include the origin of this URL.
     pub(super) fn for_origin(&self, secrets: &[Pointer], url: &RequestUrl) -> Result<(), Problem> {
         for pointer in secrets {
             let audience = self.secrets.get(pointer).map(|secret| secret.uses.audience.as_slice()).unwrap_or_default();
