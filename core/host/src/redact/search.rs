@@ -165,22 +165,32 @@ impl Search {
 
     /// Text within digits and letters, which may be encoded once more.
     fn runs(&self, view: &View<'_>, nested: usize, found: &mut Vec<Range<usize>>) {
+        let letter = |byte: u8| sextet(byte).filter(|_| byte != b' ');
+        self.runs_of(view, 6, &letter, nested, found);
+        self.runs_of(view, 4, &nibble, nested, found);
+    }
+
+    /// Runs of digits of `width` bits, also in lines, decoded from each digit that a byte can begin at.
+    fn runs_of(
+        &self,
+        view: &View<'_>,
+        width: u32,
+        digit: &dyn Fn(u8) -> Option<u8>,
+        nested: usize,
+        found: &mut Vec<Range<usize>>,
+    ) {
         let bytes = &view.bytes;
+        let is_line_end = |byte: u8| matches!(byte, b'\r' | b'\n');
+        let phases: usize = if width == 6 { 4 } else { 2 };
         let mut at = 0;
         while at < bytes.len() {
-            let is_letter = |byte: &u8| sextet(*byte).is_some() && *byte != b' ' || matches!(byte, b'\r' | b'\n');
-            let length = bytes[at..].iter().take_while(|byte| is_letter(byte)).count();
+            let in_run = |byte: &&u8| digit(**byte).is_some() || is_line_end(**byte);
+            let length = bytes[at..].iter().take_while(in_run).count();
             if length >= SHORTEST_LETTERS {
-                let letters: Vec<usize> =
-                    (at..at + length).filter(|place| !matches!(bytes[*place], b'\r' | b'\n')).collect();
-                let bits = |place: usize| sextet(bytes[place]).unwrap_or_default();
-                for phase in 0..4.min(letters.len()) {
-                    self.run(view, &letters[phase..], 6, &bits, nested, found);
-                }
-                let is_hex = letters.iter().all(|place| nibble(bytes[*place]).is_some());
-                let bits = |place: usize| nibble(bytes[place]).unwrap_or_default();
-                for phase in 0..if is_hex { 2 } else { 0 } {
-                    self.run(view, &letters[phase..], 4, &bits, nested, found);
+                let places: Vec<usize> = (at..at + length).filter(|place| !is_line_end(bytes[*place])).collect();
+                let bits = |place: usize| digit(bytes[place]).unwrap_or_default();
+                for phase in 0..phases.min(places.len()) {
+                    self.run(view, &places[phase..], width, &bits, nested, found);
                 }
             }
             at += length.max(1);
