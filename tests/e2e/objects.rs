@@ -248,7 +248,7 @@ fn objects_that_are_stored_with_gzip_are_read() {
         });
         match request.target.contains("alt=media") {
             true => Answer::text(text.as_slice()).header("x-goog-stored-content-encoding", "gzip"),
-            false if request.target.contains("/o?") => Answer::json(&json!({ "items": [resource] })),
+            false if !request.target.contains("/o/") => Answer::json(&json!({ "items": [resource] })),
             false => Answer::json(&resource),
         }
     });

@@ -37,6 +37,7 @@ fn rows_are_escaped_on_a_terminal_and_exact_elsewhere() {
 #[test]
 fn json_on_a_terminal_is_the_same_document() {
     let yard = TestYard::with_sqlite();
+    yard.ok(&["execute", "sql-database/flights", "create table t (a int)"]);
     let statement = format!("select '{EVIL}' as a");
     let (code, shown) =
         Conversation::begin(&yard, &["call", "sql-database/flights", "fetch-all", "--statement", &statement]).end();
@@ -64,6 +65,7 @@ fn a_registry_forges_no_progress() {
 #[test]
 fn a_message_of_a_server_has_no_lines_of_blockyard() {
     let yard = TestYard::with_sqlite();
+    yard.ok(&["execute", "sql-database/flights", "create table t (a int)"]);
     // SQLite quotes the statement: its lines are marked.
     let ran = yard.run(&["query", "sql-database/flights", "select \"\nerror: forged\n  hint: run `evil`\""]);
     assert_ne!(ran.code, 0);
