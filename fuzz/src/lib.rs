@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use blockyard::model::{Manifest, OriginPattern, RequestUrl, SecretValue};
-use blockyard::{BlockFile, ProjectFile, Registry};
+use blockyard::{BlockFile, ProjectFile, ProjectYard, Registry};
 use blockyard_host::{Redactor, Sandbox, SandboxConfig};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -128,11 +128,19 @@ pub fn registry(bytes: &[u8]) {
 /// `blockyard.toml`.
 ///
 /// # Panics
-/// Where a file that was accepted names a server.
+/// Where a file that was accepted names anything but a file inside its folder or a name.
 pub fn project(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     if let Ok(file) = ProjectFile::parse(text) {
-        assert!(file.yard.is_none_or(|yard| !yard.contains("://")));
+        match file.yard {
+            Some(ProjectYard::File(path)) => {
+                let path = path.to_string();
+                let mut components = std::path::Path::new(&path).components();
+                assert!(components.all(|part| matches!(part, std::path::Component::Normal(_))), "{path}");
+            }
+            Some(ProjectYard::Named(name)) => assert!(!name.as_str().contains([':', '/']), "{name}"),
+            None => {}
+        }
     }
 }
 

@@ -9,8 +9,6 @@ use serde::Deserialize;
 
 /// The version of the file's format.
 const FORMAT: i64 = 1;
-/// The name of the file in its folder.
-const FILE_NAME: &str = "registry.toml";
 
 /// A registry, read.
 #[derive(Debug)]
@@ -164,22 +162,21 @@ struct SourceFormat {
 }
 
 impl Registry {
+    /// The name of the file in its folder.
+    pub const FILE_NAME: &'static str = "registry.toml";
+
     /// Reads a registry: its file, or the folder that has it.
     ///
     /// # Errors
     /// [`RegistryError::Read`], [`RegistryError::Format`]. A broken entry is not an error here.
     pub fn read(path: &Path) -> Result<Self, RegistryError> {
-        let file = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
+        let file = if path.is_dir() { path.join(Self::FILE_NAME) } else { path.to_owned() };
         let text =
             std::fs::read_to_string(&file).map_err(|source| RegistryError::Read { path: file.clone(), source })?;
-        let folder = file.parent().map(Path::to_owned).unwrap_or_default();
+        // Sources are shown before they are built or read: as absolute paths, without links on the way.
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder.canonicalize().map_err(|source| RegistryError::Read { path: file.clone(), source })?;
         Self::parse(&text, folder).map_err(|reason| RegistryError::Format { path: file, reason })
-    }
-
-    /// The nearest `registry.toml` from a folder upwards.
-    #[must_use]
-    pub fn nearest(folder: &Path) -> Option<PathBuf> {
-        folder.ancestors().map(|folder| folder.join(FILE_NAME)).find(|file| file.is_file())
     }
 
     /// Reads the text of a registry that stands in a folder.

@@ -4,9 +4,15 @@
 //! component file: [`component`] makes it from a core module, puts the manifest inside and reads
 //! it back.
 
+mod address;
 pub mod component;
+mod configuration;
 mod index;
 mod project;
+mod relative_path;
 
+pub use address::{NamedRegistry, RegistryAddress};
+pub use configuration::{ConfigurationError, UserConfiguration};
 pub use index::{Entry, EntryError, Registry, RegistryError, Release, Source};
-pub use project::{ProjectError, ProjectFile};
+pub use project::{ProjectError, ProjectFile, ProjectYard};
+pub use relative_path::{RelativePath, RelativePathError};

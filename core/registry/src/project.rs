@@ -1,55 +1,85 @@
-//! `blockyard.toml`: what a project's folder says of the yard, the registries and the bundles that it needs.
+//! `blockyard.toml`: the yard, the registries and the bundles that a project needs.
 //!
-//! Whoever hands out a folder writes this file, and not whoever works in it: it is read as a stranger's.
+//! The author of a folder writes this file, not the user who works in it. It is therefore read as untrusted
+//! input: it can name a file inside its folder or a yard that the user has named, and nothing else.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use blockyard_model::suggestion::did_you_mean;
+use blockyard_model::{BlockName, BundleName};
+use semver::VersionReq;
 use toml::{Table, Value};
 
-/// What it may have.
+use crate::address::{NamedRegistry, RegistryAddress, registries};
+use crate::relative_path::RelativePath;
+
+/// The keys of the file.
 const KEYS: [&str; 3] = ["yard", "registries", "bundles"];
+/// The keys of a registry's table. `unsigned` is missing: only the user excuses a registry from signatures.
+const REGISTRY_KEYS: [&str; 1] = ["url"];
 
 /// A project file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProjectFile {
-    /// `sqlite:PATH`, where a path is that of the file, or a name of the user's configuration.
-    pub yard: Option<String>,
+    /// The project's yard.
+    pub yard: Option<ProjectYard>,
+    /// The project's registries, in the order of the file. Paths are relative and inside the folder.
+    pub registries: Vec<NamedRegistry>,
+    /// The bundles that the project needs, with their version requirements.
+    pub bundles: BTreeMap<BundleName, VersionReq>,
 }
 
-/// Why a project file is none.
+/// The yard that a project file names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProjectYard {
+    /// `sqlite:PATH`: a file inside the project's folder.
+    File(RelativePath),
+    /// A yard of the user's configuration, `[yards.NAME]`.
+    Named(BlockName),
+}
+
+/// The reason why a project file is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProjectError {
     /// It is not TOML.
     #[error("line {line}: {reason}")]
     Syntax {
-        /// Where, from 1.
+        /// The line, from 1.
         line: usize,
-        /// What is wrong with it. Not the line itself, which may have a password in it.
+        /// The cause. It does not quote the line, which may have a password in it.
         reason: String,
     },
-    /// It has what it should not.
-    #[error("`{name}` is not known")]
+    /// It has an unknown key.
+    #[error("unknown key `{name}`")]
     Unknown {
         /// The key.
         name: String,
-        /// What may have been meant.
+        /// A known key that is similar.
         hint: Option<String>,
     },
-    /// The yard is a number or a table.
-    #[error("`yard` is not a text")]
-    NotAText,
-    /// Whoever writes the file would choose which server gets this person's password.
-    #[error("a server's address does not belong into a project's file, where it would be sent this person's password")]
-    NamesAServer,
+    /// The yard is neither a path inside the folder nor a name. It is not quoted, because it may have a
+    /// password in it.
+    #[error("`yard` is neither `sqlite:PATH` with a path inside the folder nor the name of a yard")]
+    Yard,
+    /// Another value is refused.
+    #[error("`{key}` {reason}")]
+    Value {
+        /// The key.
+        key: String,
+        /// The cause.
+        reason: String,
+    },
 }
 
 impl ProjectFile {
-    /// The file's name.
+    /// The name of the file.
     pub const NAME: &'static str = "blockyard.toml";
 
-    /// Reads the text of a project file.
+    /// Parses a project file.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// [`ProjectError`].
     pub fn parse(text: &str) -> Result<Self, ProjectError> {
         let project: Table = text.parse().map_err(|error: toml::de::Error| ProjectError::Syntax {
             line: line(text, &error),
@@ -58,41 +88,149 @@ impl ProjectFile {
         if let Some(unknown) = project.keys().find(|key| !KEYS.contains(&key.as_str())) {
             return Err(ProjectError::Unknown { name: unknown.clone(), hint: did_you_mean(unknown, KEYS) });
         }
-        let yard = match project.get("yard").map(Value::as_str) {
-            None => None,
-            Some(None) => return Err(ProjectError::NotAText),
-            Some(Some(yard)) if yard.contains("://") => return Err(ProjectError::NamesAServer),
-            Some(Some(yard)) => Some(yard.to_owned()),
-        };
-        Ok(Self { yard })
+        let yard = project.get("yard").map(|yard| yard.as_str().and_then(ProjectYard::parse).ok_or(ProjectError::Yard));
+        let registries = registries(project.get("registries"), &REGISTRY_KEYS, inside)
+            .map_err(|(key, reason)| ProjectError::Value { key, reason })?;
+        Ok(Self { yard: yard.transpose()?, registries, bundles: bundles(project.get("bundles"))? })
     }
 }
 
+impl ProjectYard {
+    /// An allow-list: `sqlite:` with a [`RelativePath`], or a name.
+    fn parse(text: &str) -> Option<Self> {
+        match text.strip_prefix("sqlite:") {
+            Some(path) => path.parse().ok().map(Self::File),
+            None => BlockName::new(text).ok().map(Self::Named),
+        }
+    }
+}
+
+/// A registry on this machine must be inside the project's folder.
+fn inside(address: RegistryAddress) -> Result<RegistryAddress, String> {
+    match &address {
+        RegistryAddress::Remote(_) => Ok(address),
+        RegistryAddress::Path(path) => {
+            let relative = path.to_str().unwrap_or_default().parse::<RelativePath>();
+            relative
+                .map(|path| RegistryAddress::Path(PathBuf::from(path.to_string())))
+                .map_err(|error| error.to_string())
+        }
+    }
+}
+
+fn bundles(value: Option<&Value>) -> Result<BTreeMap<BundleName, VersionReq>, ProjectError> {
+    let wrong = |key: String, reason: String| ProjectError::Value { key, reason };
+    let Some(value) = value else { return Ok(BTreeMap::new()) };
+    let table = value.as_table().ok_or_else(|| wrong("bundles".to_owned(), "is not a table".to_owned()))?;
+    let read = |(name, requirement): (&String, &Value)| {
+        let key = || format!("bundles.{name}");
+        let bundle = BundleName::new(name.as_str()).map_err(|error| wrong(key(), error.to_string()))?;
+        let requirement = requirement
+            .as_str()
+            .and_then(|text| VersionReq::parse(text).ok())
+            .ok_or_else(|| wrong(key(), "is not a version requirement such as `^0.1`".to_owned()))?;
+        Ok((bundle, requirement))
+    };
+    table.iter().map(read).collect()
+}
+
 /// The line of an error, from 1.
-fn line(text: &str, error: &toml::de::Error) -> usize {
+pub(crate) fn line(text: &str, error: &toml::de::Error) -> usize {
     let at = error.span().map_or(0, |span| span.start.min(text.len()));
     text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::{Component, Path};
+
+    use proptest::prelude::*;
+
     use super::*;
 
+    fn yard(value: &str) -> Result<Option<ProjectYard>, ProjectError> {
+        ProjectFile::parse(&format!("yard = {}", Value::from(value))).map(|file| file.yard)
+    }
+
     #[test]
-    fn a_project_names_a_yard_and_no_server() {
-        assert_eq!(ProjectFile::parse("").map(|file| file.yard), Ok(None));
-        assert_eq!(ProjectFile::parse("yard = \"prod\"").map(|file| file.yard), Ok(Some("prod".to_owned())));
-        for server in ["postgres://evil.example/x", "sqlite://x", "x://"] {
-            assert_eq!(ProjectFile::parse(&format!("yard = \"{server}\"")), Err(ProjectError::NamesAServer));
+    fn a_project_names_a_file_inside_or_a_yard_of_the_user() {
+        assert_eq!(ProjectFile::parse(""), Ok(ProjectFile::default()));
+        assert_eq!(yard("prod"), Ok(Some(ProjectYard::Named(BlockName::new("prod").expect("a name")))));
+        assert_eq!(yard("sqlite:a/yard.db"), Ok(Some(ProjectYard::File("a/yard.db".parse().expect("a path")))));
+        for refused in [
+            "postgres://evil.example/x",
+            "postgres:?host=127.0.0.1&port=18474&user=victim&sslmode=disable",
+            "postgres:/x?host=evil.example",
+            "postgresql:x?host=evil.example",
+            "POSTGRES:?host=evil.example",
+            "https://evil.example",
+            "sqlite://x",
+            "sqlite:/etc/passwd",
+            "sqlite:../yard.db",
+            "sqlite:a/../../yard.db",
+            "sqlite:yard.db?vfs=x",
+            "sqlite:",
+            "sqlite::memory:",
+            "SQLITE:yard.db",
+            "Prod",
+            "prod ",
+            "",
+        ] {
+            assert_eq!(yard(refused), Err(ProjectError::Yard), "{refused}");
         }
-        assert_eq!(ProjectFile::parse("yard = 1"), Err(ProjectError::NotAText));
+        assert_eq!(ProjectFile::parse("yard = 1"), Err(ProjectError::Yard));
         let unknown = ProjectFile::parse("yardd = \"x\"").expect_err("no such key");
         assert!(matches!(unknown, ProjectError::Unknown { hint: Some(_), .. }));
+    }
+
+    #[test]
+    fn registries_of_a_project_are_inside_its_folder_or_on_a_server() {
+        let read = |value: &str| ProjectFile::parse(&format!("[registries]\nours = {value}"));
+        for good in ["\"registry.toml\"", "\"a/b\"", "\"https://r.example/x\"", "{ url = \"oci://r.example/x\" }"] {
+            assert_eq!(read(good).map(|file| file.registries.len()), Ok(1), "{good}");
+        }
+        for bad in [
+            "\"/etc\"",
+            "\"../x\"",
+            "\"http://r.example\"",
+            "\"file:///x\"",
+            "\"\"",
+            "1",
+            "{ url = \"x\", unsigned = true }",
+        ] {
+            assert!(matches!(read(bad), Err(ProjectError::Value { .. })), "{bad}");
+        }
+        assert!(ProjectFile::parse("[bundles]\nsql = \"many\"").is_err());
+        assert!(ProjectFile::parse("[bundles]\nSQL = \"^0.1\"").is_err());
     }
 
     #[test]
     fn a_broken_line_is_not_shown() {
         let broken = ProjectFile::parse("yard = \"x\"\npassword = hunter2 x\n").expect_err("no TOML").to_string();
         assert!(broken.starts_with("line 2: ") && !broken.contains("hunter2"), "{broken}");
+        let refused = yard("postgres://u:hunter2@h/d").expect_err("a server").to_string();
+        assert!(!refused.contains("hunter2"), "{refused}");
+    }
+
+    proptest! {
+        /// Whatever a project file names, it is a path inside the folder, the user's own name, or refused.
+        #[test]
+        fn a_yard_is_inside_or_a_name_or_refused(
+            text in prop_oneof![
+                any::<String>(),
+                "(sqlite|postgres|postgresql|https|file)?:?/{0,3}[a-zA-Z0-9./\\\\?&=@:%~ -]{0,24}",
+            ],
+        ) {
+            match yard(&text) {
+                Err(error) => prop_assert_eq!(error, ProjectError::Yard),
+                Ok(None) => prop_assert!(false, "a yard was dropped"),
+                Ok(Some(ProjectYard::Named(name))) => prop_assert_eq!(name.as_str(), text),
+                Ok(Some(ProjectYard::File(path))) => {
+                    prop_assert_eq!(format!("sqlite:{path}"), text);
+                    let path = path.to_string();
+                    prop_assert!(Path::new(&path).components().all(|part| matches!(part, Component::Normal(_))));
+                }
+            }
+        }
     }
 }
