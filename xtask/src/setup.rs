@@ -19,7 +19,7 @@ pub(crate) fn target() -> PathBuf {
 
 /// Gets the wasm32 standard library where it is not there.
 pub(crate) fn toolchain() -> Result {
-    let found = Toolchain::find(Acquire::FromRustupOrPackages, &mut |text| println!("set-up: {text}"));
+    let found = Toolchain::find(&root(), Acquire::FromRustupOrPackages, &mut |text| println!("set-up: {text}"));
     match found {
         Ok(Toolchain::Installed) => println!("set-up: the compiler has the target {}", blockyard_toolchain::TARGET),
         Ok(Toolchain::FromSource { rustc, .. }) => {

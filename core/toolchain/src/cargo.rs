@@ -45,15 +45,18 @@ pub enum BuildError {
 }
 
 /// Compiles a crate for WebAssembly: small, without debug information, with paths that do not
-/// depend on the machine, so that the same source gives the same bytes.
+/// depend on the machine, so that the same source gives the same bytes. cargo runs in the crate's folder: it
+/// reads configuration files of the folder that it runs in, which the current one must not provide.
 ///
 /// # Errors
 /// [`BuildError`].
 pub fn build(folder: &Path, toolchain: &Toolchain) -> Result<Crate, BuildError> {
+    let folder = &folder.canonicalize().map_err(|_| BuildError::NotACrate(folder.to_owned()))?;
     let manifest = manifest(folder)?;
     let package = package(&manifest)?;
     let mut command = Command::new("cargo");
     command
+        .current_dir(folder)
         .args(["build", "--release", "--target", TARGET, "--message-format", "json-render-diagnostics"])
         .arg("--manifest-path")
         .arg(&manifest)
@@ -128,6 +131,7 @@ fn package(manifest: &Path) -> Result<Package, BuildError> {
     let output = Command::new("cargo")
         .args(["metadata", "--format-version", "1", "--no-deps", "--manifest-path"])
         .arg(manifest)
+        .current_dir(folder())
         .stdin(Stdio::null())
         .output()
         .map_err(BuildError::NoCargo)?;

@@ -53,26 +53,26 @@ impl ToolchainError {
 }
 
 impl Toolchain {
-    /// Finds a way to compile for WebAssembly, and gets one where none is there. `say` hears what
-    /// is being done.
+    /// Finds a way to compile the crate in a folder for WebAssembly, and gets one if there is none. `say` is
+    /// told each step. Compilers run in that folder, because `rust-toolchain.toml` chooses one by folder.
     ///
     /// # Errors
     /// [`ToolchainError`] with what was tried.
-    pub fn find(acquire: Acquire, say: &mut dyn FnMut(&str)) -> Result<Self, ToolchainError> {
+    pub fn find(folder: &Path, acquire: Acquire, say: &mut dyn FnMut(&str)) -> Result<Self, ToolchainError> {
         let mut tried = Vec::new();
-        if has_target() {
+        if has_target(folder) {
             return Ok(Self::Installed);
         }
         tried.push(format!("the compiler in use has no target {TARGET}"));
 
         say(&format!("asking rustup for the target {TARGET}"));
-        match run(Command::new("rustup").args(["target", "add", TARGET])) {
-            Ok(()) if has_target() => return Ok(Self::Installed),
+        match run(Command::new("rustup").args(["target", "add", TARGET]).current_dir(folder)) {
+            Ok(()) if has_target(folder) => return Ok(Self::Installed),
             Ok(()) => tried.push("rustup added the target to another compiler than the one in use".to_owned()),
             Err(reason) => tried.push(format!("rustup: {reason}")),
         }
         // Debian's packages: there already, or to be installed.
-        if let Ok(found) = Self::from_source() {
+        if let Ok(found) = Self::from_source(folder) {
             return Ok(found);
         }
         if acquire == Acquire::FromRustupOrPackages
@@ -80,46 +80,48 @@ impl Toolchain {
         {
             tried.push(format!("Debian's packages: {reason}"));
         }
-        Self::from_source().map_err(|reason| {
+        Self::from_source(folder).map_err(|reason| {
             tried.push(reason);
             ToolchainError { tried }
         })
     }
 
-    fn from_source() -> Result<Self, String> {
+    fn from_source(folder: &Path) -> Result<Self, String> {
         let rustc = PathBuf::from(DEBIAN_RUSTC);
         if !rustc.exists() {
             return Err(format!("there is no {DEBIAN_RUSTC}"));
         }
-        let sysroot = sysroot(&rustc)?;
+        let sysroot = sysroot(&rustc, folder)?;
         let sources = sysroot.join("lib/rustlib/src/rust/library/std/Cargo.toml");
         if !sources.exists() {
             return Err(format!("{DEBIAN_RUSTC} has no sources of its standard library ({})", sources.display()));
         }
-        let linker = linker().ok_or("there is no rust-lld and no wasm-ld")?;
+        let linker = linker(folder).ok_or("there is no rust-lld and no wasm-ld")?;
         Ok(Self::FromSource { rustc, linker })
     }
 }
 
-fn has_target() -> bool {
-    let output =
-        Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).stderr(Stdio::null()).output();
+fn has_target(folder: &Path) -> bool {
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--print", "target-libdir", "--target", TARGET]).current_dir(folder);
+    let output = rustc.stderr(Stdio::null()).output();
     output.is_ok_and(|output| {
         output.status.success() && Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir()
     })
 }
 
-fn sysroot(rustc: &Path) -> Result<PathBuf, String> {
+fn sysroot(rustc: &Path, folder: &Path) -> Result<PathBuf, String> {
     let output = Command::new(rustc)
         .args(["--print", "sysroot"])
+        .current_dir(folder)
         .output()
         .map_err(|error| format!("{}: {error}", rustc.display()))?;
     Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
 }
 
 /// rustup's compiler brings `rust-lld`; Debian's `lld` brings `wasm-ld`.
-fn linker() -> Option<PathBuf> {
-    let own = sysroot(Path::new("rustc")).ok().and_then(|sysroot| {
+fn linker(folder: &Path) -> Option<PathBuf> {
+    let own = sysroot(Path::new("rustc"), folder).ok().and_then(|sysroot| {
         let hosts = std::fs::read_dir(sysroot.join("lib/rustlib")).ok()?;
         hosts.flatten().map(|host| host.path().join("bin/rust-lld")).find(|path| path.exists())
     });
