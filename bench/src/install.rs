@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use blockyard::{Agreement, InstallTarget, NewKey, Yard, YardConfig};
+use blockyard::{Agreement, Building, InstallTarget, NewKey, Yard, YardConfig};
 use serde_json::{Value, json};
 use wasmtime::component::Component;
 
@@ -26,7 +26,7 @@ pub(crate) async fn measure(wasm: &Path) -> Outcome<Value> {
         let url = format!("sqlite:{}", folder.join("yard.db").display());
         let yard = Yard::init(&url, NewKey::File(None), YardConfig::default()).await?;
         let begun = Instant::now();
-        let staged = yard.stage(&target, &[], &mut |_| {}).await?;
+        let staged = yard.stage(&target, &[], Building::Refused, &mut |_| {}).await?;
         yard.install(staged, &Agreement::Everything).await?;
         let installed = begun.elapsed().as_secs_f64();
         yard.close().await;

@@ -27,7 +27,7 @@ mod yard;
 use std::path::Path;
 use std::time::Instant;
 
-use blockyard::{KeySource, Yard, YardConfig};
+use blockyard::{KeySource, SourcePattern, Yard, YardConfig};
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
@@ -57,13 +57,19 @@ async fn main() -> Outcome {
 }
 
 async fn open(url: &str) -> Result<Yard, blockyard::Error> {
-    Yard::open(url, KeySource::from_environment()).await
+    Yard::open_with(url, config()).await
+}
+
+/// The blocks that are measured have the server's password in a variable.
+fn config() -> YardConfig {
+    let sources = vec![SourcePattern::Environment("PGPASSWORD".to_owned())];
+    YardConfig { key: KeySource::from_environment(), sources, ..YardConfig::default() }
 }
 
 /// As [`open`], with compiled code kept in the folder that the command line has, too.
 async fn open_with_cache(url: &str) -> Result<Yard, blockyard::Error> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(|folder| Path::new(&folder).join("blockyard/compiled"));
-    Yard::open_with(url, YardConfig { key: KeySource::from_environment(), cache, ..YardConfig::default() }).await
+    Yard::open_with(url, YardConfig { cache, ..config() }).await
 }
 
 async fn times<E>(tries: usize, work: impl AsyncFn(usize) -> Result<(), E>) -> Result<Vec<f64>, E> {

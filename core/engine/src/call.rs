@@ -411,18 +411,21 @@ impl Yard {
             .because(reason)
         };
         match source {
-            SecretSource::Environment(name) => match std::env::var(name) {
-                Ok(value) => Ok(SecretValue::from_file(value)),
-                Err(std::env::VarError::NotPresent) => {
-                    Err(unreadable(format!("the environment variable `{name}` is not set"))
-                        .hint(format!("set `{name}` where Blockyard runs")))
+            SecretSource::Environment(name) => {
+                self.permit_variable(name).map_err(|error| error.caused(&unreadable))?;
+                match std::env::var(name) {
+                    Ok(value) => Ok(SecretValue::from_file(value)),
+                    Err(std::env::VarError::NotPresent) => {
+                        Err(unreadable(format!("the environment variable `{name}` is not set"))
+                            .hint(format!("set `{name}` where Blockyard runs")))
+                    }
+                    Err(std::env::VarError::NotUnicode(_)) => {
+                        Err(unreadable(format!("the environment variable `{name}` is not UTF-8")))
+                    }
                 }
-                Err(std::env::VarError::NotUnicode(_)) => {
-                    Err(unreadable(format!("the environment variable `{name}` is not UTF-8")))
-                }
-            },
+            }
             SecretSource::File(path) => {
-                let file = tokio::fs::File::open(path).await.map_err(|error| unreadable(error.to_string()))?;
+                let file = self.open_source(path).await.map_err(|error| error.caused(&unreadable))?;
                 let mut text = Vec::new();
                 // A pipe or a device says no size.
                 let read = file.take(SOURCE_BYTES + 1).read_to_end(&mut text).await;
@@ -438,15 +441,9 @@ impl Yard {
                     return Err(unreadable(format!("secrets are read through more than {SOURCE_DEPTH} blocks")));
                 }
                 // A call in a call: the compiler needs to know where the future ends.
-                Box::pin(self.read_from_block(address, deadline, depth + 1)).await.map_err(|error| {
-                    let mut reasons = vec![error.to_string()];
-                    reasons.extend(error.causes());
-                    let mut wrapped = unreadable(reasons.join(": "));
-                    for hint in error.hints() {
-                        wrapped = wrapped.hint(hint.clone());
-                    }
-                    wrapped
-                })
+                Box::pin(self.read_from_block(address, deadline, depth + 1))
+                    .await
+                    .map_err(|error| error.caused(&unreadable))
             }
         }
     }

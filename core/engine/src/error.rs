@@ -120,6 +120,13 @@ impl Error {
         self.in_lines
     }
 
+    /// The error that this one causes, with its hints.
+    pub(crate) fn caused(self, wrap: &impl Fn(String) -> Self) -> Self {
+        let mut reasons = vec![self.to_string()];
+        reasons.extend(self.causes());
+        self.hints.into_iter().fold(wrap(reasons.join(": ")), Self::hint)
+    }
+
     /// Adds more for programs.
     #[must_use]
     pub fn details(mut self, details: Value) -> Self {

@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::audit::line;
-use crate::build::build_in;
+use crate::build::{Building, build_in, resolved};
+use crate::ownership::{Guard, writable_by_others};
 use crate::review::{Agreement, InstalledVersion, Review};
 use crate::source::BundleSource;
 use crate::{Error, ErrorKind, Yard};
@@ -66,17 +67,19 @@ pub struct Installed {
 }
 
 impl InstallTarget {
-    /// Reads what a person wrote: `NAME`, `NAME@REQUIREMENT`, a `.wasm` file, a folder.
+    /// Parses an argument: a path if it contains `/`, ends in `.wasm` or is `.`, and else `NAME` or
+    /// `NAME@REQUIREMENT`. What the current folder holds makes no difference.
     ///
     /// # Errors
-    /// It is none of these.
+    /// It is neither.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let path = Path::new(text);
-        if text.ends_with(".wasm") || path.is_file() {
+        if text.ends_with(".wasm") {
             return Ok(Self::File(path.to_owned()));
         }
-        if text.contains(['/', '\\']) || text.starts_with('.') {
-            return Ok(Self::Crate(path.to_owned()));
+        if text == "." || text.contains('/') || cfg!(windows) && text.contains('\\') {
+            // A path was written: only its kind is looked up.
+            return Ok(if path.is_file() { Self::File(path.to_owned()) } else { Self::Crate(path.to_owned()) });
         }
         let (name, requirement) = text.split_once('@').unwrap_or((text, "*"));
         let requirement = VersionReq::parse(requirement).map_err(|error| {
@@ -84,7 +87,10 @@ impl InstallTarget {
                 .because(error)
                 .hint("write for example `sql@0.1`, `sql@=0.1.2` or `sql@>=0.1,<0.3`")
         })?;
-        Ok(Self::Registry { name: BundleName::new(name)?, requirement })
+        let name = BundleName::new(name).map_err(|error| {
+            Error::from(error).hint(format!("a path has a `/`, as in `./{text}`, or ends in `.wasm`"))
+        })?;
+        Ok(Self::Registry { name, requirement })
     }
 }
 
@@ -116,7 +122,9 @@ impl Staged {
 
 impl Yard {
     /// Fetches or builds a bundle and checks it: its manifest, its imports, and that it describes
-    /// itself as the manifest says. Nothing of it is in the yard yet. `say` hears what is done.
+    /// itself as the manifest says. Nothing of it is in the yard yet. `say` is told each step, and the absolute
+    /// path of a crate before it is built. `building` is for crates that a registry names; a crate that the
+    /// target names is built.
     ///
     /// # Errors
     /// It is not there, does not build, is not a bundle, or not what its registry says.
@@ -124,6 +132,7 @@ impl Yard {
         &self,
         target: &InstallTarget,
         registries: &[Registry],
+        building: Building,
         say: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Staged, Error> {
         let (bytes, source) = match target {
@@ -132,7 +141,9 @@ impl Yard {
                 let built = build_in(self.sandbox()?, folder, say).await?;
                 (built.bytes, BundleSource::krate(folder))
             }
-            InstallTarget::Registry { name, requirement } => self.fetch(name, requirement, registries, say).await?,
+            InstallTarget::Registry { name, requirement } => {
+                self.fetch(name, requirement, registries, building, say).await?
+            }
         };
         let bytes = Arc::new(bytes);
         let bundle = self.sandbox()?.load(bytes.clone()).await?;
@@ -184,11 +195,12 @@ impl Yard {
         name: &BundleName,
         requirement: &VersionReq,
         registries: &[Registry],
+        building: Building,
         say: &mut (dyn FnMut(&str) + Send),
     ) -> Result<(Vec<u8>, BundleSource), Error> {
         if registries.is_empty() {
             return Err(Error::new(ErrorKind::NotFound, "no registry is known").hint(
-                "name one with `--registry FILE`, or work in a folder that has a `registry.toml` at or above it",
+                format!("name one with `--registry PATH`, or under `[registries]` of your configuration; a file or crate is named by its path, as in `./{name}`"),
             ));
         }
         let mut refused = None;
@@ -200,10 +212,13 @@ impl Yard {
                     continue;
                 }
             };
-            say(&format!("{} {} from registry `{}`", entry.name, release.version, registry.name));
+            // The name is its author's choice; the path is not.
+            let place = registry.folder.display();
+            say(&format!("{} {} from the registry `{}` in `{place}`", entry.name, release.version, registry.name));
             let shown = format!("{}: {} {}", registry.name, entry.name, release.version);
             let origin = BundleSource::registry(&location(&registry.folder)?, &shown, None);
             return match &release.source {
+                Source::Path(folder) if building == Building::Refused => Err(needs_building(name, &resolved(folder)?)),
                 Source::Path(folder) => Ok((build_in(self.sandbox()?, folder, say).await?.bytes, origin)),
                 Source::Url(url) if !url.contains("://") => {
                     let bytes = read_file(&registry.folder.join(url))?;
@@ -275,6 +290,28 @@ fn location(folder: &Path) -> Result<Url, Error> {
     })?;
     Url::from_directory_path(&absolute)
         .map_err(|()| Error::new(ErrorKind::Outside, format!("`{}` is not an absolute path", absolute.display())))
+}
+
+/// Refuses a registry's folder that another user could change.
+///
+/// # Errors
+/// Another user could change it; it cannot be examined.
+pub fn usable_registry(folder: &Path) -> Result<(), Error> {
+    let file = folder.join(Registry::FILE_NAME);
+    let message = || format!("the registry `{}` is not used", folder.display());
+    match writable_by_others(&file, Guard::File) {
+        Ok(None) => Ok(()),
+        Ok(Some(reason)) => Err(Error::new(ErrorKind::Denied, message()).because(reason)),
+        Err(error) => Err(Error::new(ErrorKind::Outside, message()).because(error)),
+    }
+}
+
+/// Building runs build scripts and macros: that is for the user to decide, who sees whose.
+fn needs_building(name: &BundleName, folder: &Path) -> Error {
+    let folder = folder.display();
+    Error::new(ErrorKind::Usage, format!("`{name}` is source code in `{folder}`, and nobody agreed to build it"))
+        .because("building runs code of that folder, and of what it depends on, on this machine with your rights")
+        .hint(format!("agree with `--build`, or name the crate by its path: `blockyard install {folder}`"))
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, Error> {

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use blockyard_model::SecretValue;
-use blockyard_store::{KeyRecord, Store, StoreError, YardLocation, YardRecord};
+use blockyard_store::{KeyRecord, StoreError, YardLocation, YardRecord};
 use blockyard_vault::{KEY_VARIABLE, Key, KeyError, KeyLocation, LocationError};
 use serde::Serialize;
 
 use crate::rotation::RotationStatus;
+use crate::yard::open_store;
 use crate::{Error, ErrorKind, Yard, YardConfig};
 
 /// Where the key of a yard that exists is looked for.
@@ -194,7 +195,7 @@ impl Yard {
     /// # Errors
     /// The yard cannot be read.
     pub async fn key_status(url: &str, config: &YardConfig) -> Result<KeyStatus, Error> {
-        let store = Store::open(url.parse()?).await?;
+        let store = open_store(url, config).await?;
         let yard = store.yard().clone();
         let opened = Keys::open(store.location(), &yard, config).await;
         let uses = store.key_use().await?;

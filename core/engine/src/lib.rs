@@ -34,6 +34,7 @@ mod build;
 mod bundle;
 mod call;
 mod compare;
+mod configuration;
 mod connection_url;
 mod database;
 mod delete;
@@ -44,16 +45,20 @@ mod history;
 mod install;
 mod key;
 mod merge;
+mod ownership;
 mod plan;
+mod project;
 mod reference;
 mod reveal;
 mod review;
 mod revision;
 mod rotation;
 mod save;
+mod secret_source;
 mod source;
 mod storage;
 mod trace;
+mod trust;
 mod types;
 mod yard;
 
@@ -61,27 +66,35 @@ pub use block::{Block, BlockView, Listing, Sealed, Use};
 pub use blockfile::BlockFile;
 pub use blockyard_host::{ByteStream, Deadline, Input, LogLevel, LogLine, Problem, settled};
 pub use blockyard_model as model;
-pub use blockyard_model::{Address, BlockName, Capability, Digest, Effect, PinnedAddress, Revision, TypeSlug};
-pub use blockyard_registry::{ProjectError, ProjectFile, Registry};
+pub use blockyard_model::{
+    Address, BlockName, Capability, Digest, Effect, PinnedAddress, Revision, SourcePattern, TypeSlug,
+};
+pub use blockyard_registry::{
+    NamedRegistry, ProjectError, ProjectFile, ProjectYard, Registry, RegistryAddress, UserConfiguration,
+};
 pub use blockyard_store::{AuditChain, AuditFilter, AuditLine, BlockFilter};
 pub use blockyard_telemetry::{Collector, CollectorError, Telemetry, TelemetryError};
-pub use build::{Built, build};
+pub use build::{Building, Built, build};
 pub use bundle::{BundleUse, BundleView};
 pub use call::{CallReply, Check, CheckStep};
 pub use compare::{Change, FieldChange};
+pub use configuration::read_configuration;
 pub use database::Database;
 pub use error::{Error, ErrorKind};
 pub use grant::GrantView;
 pub use history::{DiffView, RevisionView};
-pub use install::{InstallTarget, Installed, Staged};
+pub use install::{InstallTarget, Installed, Staged, usable_registry};
 pub use jiff::Timestamp;
 pub use key::{KeySource, KeyStatus, NewKey};
 pub use plan::{Plan, PlanAction, PlannedBlock};
+pub use project::Project;
 pub use review::{Agreement, Given, Need, Review, ReviewLine};
 pub use rotation::{RotateTo, Rotated, RotationStatus};
 pub use save::{Changes, SecretInput};
+pub use secret_source::yard_changeable_by_others;
 pub use source::BundleSource;
 pub use storage::{Object, ObjectPage, ObjectPages, ObjectStorage, PutOptions};
+pub use trust::{Trust, TrustState, TrustTarget, Trusted, TrustedKind};
 pub use types::TypeView;
 pub use yard::{Yard, YardConfig, YardInfo};
 

@@ -20,6 +20,7 @@ use crate::key::is_moved;
 use crate::merge::Merge;
 use crate::reference::type_of;
 use crate::revision::content_digest;
+use crate::secret_source::unusable_sources;
 use crate::{Error, ErrorKind, Yard};
 
 /// How often a save is made again because another one came first.
@@ -183,6 +184,7 @@ impl Yard {
     ) -> Result<Vec<Violation>, Error> {
         let block_type = type_of(bundle.manifest(), address)?;
         let mut violations = self.violations(bundle, address, document).await?;
+        violations.extend(unusable_sources(document));
         violations.extend(self.check_references(address, &document.references(&block_type.schema), planned).await?);
         if violations.is_empty() {
             let found =

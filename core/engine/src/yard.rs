@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use blockyard_host::{Bundle, Sandbox, SandboxConfig};
-use blockyard_model::{Digest, Manifest};
+use blockyard_model::{Digest, Manifest, SourcePattern};
 use blockyard_store::{KeyRecord, Store, StoreError, YardLocation, YardRecord};
 use blockyard_vault::{Key, KeyLocation};
 
 use crate::audit::{AuditWriter, now};
 use crate::grant::GrantCache;
 use crate::key::{self, KeySource, Keys, NewKey};
-use crate::{Error, ErrorKind};
+use crate::secret_source::DATABASE_FILES;
+use crate::{Error, ErrorKind, Project, Trust};
 
 /// What a program says about itself and its machine when it opens a yard.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +27,15 @@ pub struct YardConfig {
     pub cache: Option<PathBuf>,
     /// Who acts, for the audit trail: user and host. Empty means unknown.
     pub actor: String,
+    /// The decisions of this user on this machine. A SQLite yard that is made with it is recorded there as this
+    /// user's own. `None`: no yard counts as this user's own.
+    pub trust: Option<Trust>,
+    /// Variables and files that blocks of any yard may name as sources of secrets. Other `env:` and `file:`
+    /// sources are read only from a SQLite yard that is this user's own by `trust`, and that no other user can
+    /// write.
+    pub sources: Vec<SourcePattern>,
+    /// The project file that names the yard. A yard inside the project's folder is opened only if `trust` has it.
+    pub project: Option<Project>,
 }
 
 /// An open yard. Cheap to clone.
@@ -61,6 +71,18 @@ pub struct YardInfo {
 impl Yard {
     /// Opens a yard that exists.
     ///
+    /// `env:` and `file:` sources of secrets are refused: whoever can write the yard chooses them. A program
+    /// permits those that it needs, with [`open_with`](Self::open_with):
+    ///
+    /// ```
+    /// use blockyard::YardConfig;
+    /// let config = YardConfig {
+    ///     sources: vec!["env:WAREHOUSE_*".parse()?, "file:/run/secrets/*".parse()?],
+    ///     ..YardConfig::default()
+    /// };
+    /// # Ok::<(), blockyard::model::SourcePatternError>(())
+    /// ```
+    ///
     /// # Errors
     /// There is none; it is damaged; its key is missing or wrong. Each says what to do.
     pub async fn open(url: &str, key: KeySource) -> Result<Self, Error> {
@@ -72,7 +94,7 @@ impl Yard {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn open_with(url: &str, config: YardConfig) -> Result<Self, Error> {
-        let store = Store::open(url.parse()?).await?;
+        let store = open_store(url, &config).await?;
         match Keys::open(store.location(), store.yard(), &config).await {
             Ok(keys) => {
                 // Whoever cannot open the yard leaves it as it is.
@@ -101,6 +123,8 @@ impl Yard {
         if Store::exists(&location).await? {
             return Err(StoreError::YardExists(location.to_string()).into());
         }
+        // Before anything is made: decisions that another user could make are an error.
+        config.trust.as_ref().map(Trust::check).transpose()?;
         let id = random_id();
         let (key, place) = key::make(&location, &id, new_key, &config).await?;
         let record = YardRecord {
@@ -109,6 +133,10 @@ impl Yard {
             id,
         };
         let store = Store::create(location, record, now()).await?;
+        if let (Some(trust), Some(path)) = (&config.trust, store.location().file()) {
+            // Where nothing can be recorded the yard can be used all the same: what needs the record says so.
+            let _ = trust.record_made(path, &store.yard().id);
+        }
         Ok(Self::assemble(store, Keys::of(key), config))
     }
 
@@ -195,7 +223,7 @@ impl Yard {
     fn own_files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
         if let Some(path) = self.store().location().file() {
-            for ending in ["", "-wal", "-shm"] {
+            for ending in DATABASE_FILES {
                 let mut name = path.as_os_str().to_owned();
                 name.push(ending);
                 files.push(PathBuf::from(name));
@@ -206,6 +234,9 @@ impl Yard {
             if let Ok(KeyLocation::File(key)) = key::place(self.store().location(), self.config(), record) {
                 files.push(key);
             }
+        }
+        if let KeySource::File(key) = &self.config().key {
+            files.push(key.clone());
         }
         files
     }
@@ -258,6 +289,30 @@ const UNPOISONED: &str = "nothing panics while it holds this lock";
 fn lost(digest: &Digest) -> Error {
     Error::new(ErrorKind::Invalid, format!("the yard has lost the bundle {digest}"))
         .hint("restore the yard's file from a backup")
+}
+
+/// Opens the rows of a yard, if it may be opened: before its key is looked for where it says.
+pub(crate) async fn open_store(url: &str, config: &YardConfig) -> Result<Store, Error> {
+    let store = Store::open(url.parse()?).await?;
+    let permitted = match (&config.project, store.location().file()) {
+        (Some(project), Some(path)) if project.yard_file()?.is_some() => {
+            let trust = config.trust.as_ref().ok_or_else(|| untrusted(project));
+            trust.and_then(|trust| trust.permit_yard(project, path, &store.yard().id))
+        }
+        _ => Ok(()),
+    };
+    match permitted {
+        Ok(()) => Ok(store),
+        Err(error) => {
+            store.close().await;
+            Err(error)
+        }
+    }
+}
+
+fn untrusted(project: &Project) -> Error {
+    let message = format!("the yard of the project `{}` is not trusted", project.path().display());
+    Error::new(ErrorKind::Denied, message).because("this program keeps no record of what its user trusts")
 }
 
 impl std::fmt::Debug for Yard {

@@ -23,6 +23,8 @@ pub const FUNCTION_BYTES: usize = 1 << 20;
 pub const CONCURRENT_COMPILATIONS: usize = 2;
 /// Compiled code that is kept between processes, bytes; what was not used for longest goes first.
 pub const CACHE_BYTES: u64 = 1 << 30;
+/// Largest project file, bytes: thousands of bundles. Its author is not the user who reads it.
+pub const PROJECT_BYTES: u64 = 1 << 20;
 /// All linear memories of a call together, bytes.
 pub const MEMORY_BYTES: usize = 256 << 20;
 /// Core instances, tables and memories of one component.

@@ -119,6 +119,10 @@ pub(super) fn pool(target: &Target, access: Access, protected: &[PathBuf]) -> Re
         return Err(Problem::new("invalid", format!("option `{name}` is not known for SQLite")));
     }
     let memory = target.database == ":memory:";
+    if !memory && !Path::new(&target.database).is_absolute() {
+        let message = format!("`{}` is a relative path, which means another file in each folder", target.database);
+        return Err(Problem::new("invalid", message).hint("save the block with an absolute path"));
+    }
     if !memory && protected.iter().any(|own| is_same_file(own, Path::new(&target.database))) {
         return Err(Problem::new("not-granted", format!("`{}` belongs to Blockyard itself", target.database)));
     }

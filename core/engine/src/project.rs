@@ -1,0 +1,260 @@
+//! Project files as they are found on this machine, before anyone has trusted them.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use blockyard_host::limits::PROJECT_BYTES;
+use blockyard_model::Digest;
+use blockyard_registry::{NamedRegistry, ProjectError, ProjectFile, ProjectYard, RegistryAddress, RelativePath};
+
+use crate::ownership::{Guard, folder_of, writable_by_others};
+use crate::{Error, ErrorKind};
+
+/// A project file: read once, so that the bytes that are trusted are the bytes that are used.
+///
+/// Finding one has no effect. [`Trust`](crate::Trust) knows whether the user trusts it.
+#[derive(Debug, Clone)]
+pub struct Project {
+    path: PathBuf,
+    digest: Digest,
+    file: ProjectFile,
+}
+
+impl Project {
+    /// Finds the nearest project file, from a folder upwards.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn nearest(folder: &Path) -> Result<Option<Self>, Error> {
+        let folder = folder.canonicalize().map_err(|error| unreadable(folder, &error))?;
+        let candidates = folder.ancestors().map(|folder| folder.join(ProjectFile::NAME));
+        // A folder of that name is no file, and a folder that cannot be searched has none for this user.
+        let found =
+            candidates.into_iter().find(|path| path.symlink_metadata().is_ok_and(|metadata| !metadata.is_dir()));
+        found.map(|path| Self::read(&path)).transpose()
+    }
+
+    /// Reads a project file.
+    ///
+    /// # Errors
+    /// It is not a regular file; it cannot be read; it is not a project file.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let path = absolute(path)?;
+        let bytes = read_regular(&path)?;
+        let text = str::from_utf8(&bytes).map_err(|error| unreadable(&path, error))?;
+        let file = ProjectFile::parse(text).map_err(|error| refused(&path, &error))?;
+        Ok(Self { digest: Digest::of(&bytes), path, file })
+    }
+
+    /// The path of the file: absolute, its folder without links.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder of the file.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// The sha256 of the bytes that were read.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The content of the file.
+    #[must_use]
+    pub fn file(&self) -> &ProjectFile {
+        &self.file
+    }
+
+    /// The path of the yard inside the folder, if the file names one by path.
+    ///
+    /// # Errors
+    /// A link leads out of the folder.
+    pub fn yard_file(&self) -> Result<Option<PathBuf>, Error> {
+        match &self.file.yard {
+            Some(ProjectYard::File(path)) => self.inside(path).map(Some),
+            Some(ProjectYard::Named(_)) | None => Ok(None),
+        }
+    }
+
+    /// The registries, with absolute paths.
+    ///
+    /// # Errors
+    /// A link leads out of the folder.
+    pub fn registries(&self) -> Result<Vec<NamedRegistry>, Error> {
+        let located = |registry: &NamedRegistry| {
+            let address = match &registry.address {
+                RegistryAddress::Path(path) => {
+                    let relative = path.to_string_lossy().parse::<RelativePath>();
+                    let relative = relative.map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))?;
+                    RegistryAddress::Path(self.inside(&relative)?)
+                }
+                remote @ RegistryAddress::Remote(_) => remote.clone(),
+            };
+            Ok(NamedRegistry { name: registry.name.clone(), address })
+        };
+        self.file.registries.iter().map(located).collect()
+    }
+
+    /// What the file would decide for the user, one line each.
+    ///
+    /// # Errors
+    /// A link leads out of the folder.
+    pub fn decisions(&self) -> Result<Vec<String>, Error> {
+        let mut decisions = Vec::new();
+        match &self.file.yard {
+            Some(ProjectYard::File(path)) => {
+                let path = self.inside(path)?;
+                let state = if path.exists() {
+                    "which exists: its maker chose its bundles, what they may use, and its blocks"
+                } else {
+                    "which does not exist yet"
+                };
+                decisions.push(format!("the yard is `sqlite:{}`, {state}", path.display()));
+            }
+            Some(ProjectYard::Named(name)) => decisions.push(format!("the yard is `{name}` of your configuration")),
+            None => {}
+        }
+        for registry in self.registries()? {
+            let address = match registry.address {
+                RegistryAddress::Path(path) => path.display().to_string(),
+                RegistryAddress::Remote(url) => url,
+            };
+            decisions.push(format!("bundles come from the registry `{}` at `{address}`", registry.name));
+        }
+        if let Ok(Some(reason)) = writable_by_others(&self.path, Guard::File) {
+            decisions.push(format!("note: {reason}"));
+        }
+        Ok(decisions)
+    }
+
+    /// A path inside the folder. Links may lead to other places inside, but not out.
+    fn inside(&self, relative: &RelativePath) -> Result<PathBuf, Error> {
+        let folder = self.folder();
+        let outside = || {
+            let message = format!("`{relative}` in `{}` leads out of the project's folder", self.path.display());
+            Error::new(ErrorKind::Denied, message).hint("a project file names files inside its folder only")
+        };
+        let mut path = folder.to_owned();
+        for component in relative.components() {
+            path.push(component);
+            if path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) {
+                path = path.canonicalize().map_err(|_| outside())?;
+            }
+            if !path.starts_with(folder) {
+                return Err(outside());
+            }
+        }
+        Ok(path)
+    }
+}
+
+/// The path of a file, with its folder resolved. The file itself is not resolved.
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    let folder = folder_of(path).canonicalize().map_err(|error| unreadable(path, &error))?;
+    Ok(folder.join(path.file_name().unwrap_or_default()))
+}
+
+/// Reads a file that is neither a link nor a device, and is the one that was examined.
+fn read_regular(path: &Path) -> Result<Vec<u8>, Error> {
+    let examined = path.symlink_metadata().map_err(|error| unreadable(path, &error))?;
+    if !examined.is_file() {
+        let message = format!("`{}` is not a regular file, and is not used", path.display());
+        return Err(Error::new(ErrorKind::Denied, message)
+            .hint("a link could choose another project's file; name a yard with `--yard` or BLOCKYARD_YARD"));
+    }
+    let file = std::fs::File::open(path).map_err(|error| unreadable(path, &error))?;
+    let opened = file.metadata().map_err(|error| unreadable(path, &error))?;
+    if !is_same(&examined, &opened) {
+        return Err(unreadable(path, "it was replaced while it was read"));
+    }
+    let mut bytes = Vec::new();
+    let read = file.take(PROJECT_BYTES + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
+    if read as u64 > PROJECT_BYTES {
+        return Err(unreadable(path, format!("it has more than {PROJECT_BYTES} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Whether two examinations found one file.
+#[cfg(unix)]
+pub(crate) fn is_same(one: &std::fs::Metadata, other: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// The standard library has no identity of files on other systems.
+#[cfg(not(unix))]
+pub(crate) fn is_same(one: &std::fs::Metadata, other: &std::fs::Metadata) -> bool {
+    one.is_file() && other.is_file() && one.len() == other.len()
+}
+
+fn unreadable(path: &Path, reason: impl ToString) -> Error {
+    Error::new(ErrorKind::Invalid, format!("`{}` cannot be read", path.display())).because(reason.to_string())
+}
+
+fn refused(path: &Path, error: &ProjectError) -> Error {
+    let refused = Error::new(ErrorKind::Invalid, format!("`{}`: {error}", path.display()));
+    match error {
+        ProjectError::Unknown { hint, .. } => refused.maybe_hint(hint.clone()),
+        ProjectError::Yard => refused.hint(
+            "for a server, or a file elsewhere, add `[yards.NAME]` with a `url` to your configuration, and write that name",
+        ),
+        ProjectError::Syntax { .. } | ProjectError::Value { .. } => refused,
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs::{create_dir_all, write};
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn project(text: &str) -> (tempfile::TempDir, Project) {
+        let folder = tempfile::tempdir().expect("a folder");
+        write(folder.path().join(ProjectFile::NAME), text).expect("a file");
+        create_dir_all(folder.path().join("a/b")).expect("folders");
+        let project = Project::nearest(&folder.path().join("a/b")).expect("a good file").expect("there is one");
+        (folder, project)
+    }
+
+    #[test]
+    fn links_do_not_lead_out_of_the_folder() {
+        let outside = tempfile::tempdir().expect("a folder");
+        write(outside.path().join("yard.db"), "x").expect("a file");
+        let (folder, project) = project("yard = \"sqlite:data/yard.db\"");
+        let resolved = folder.path().canonicalize().expect("its path");
+        assert_eq!(project.yard_file().expect("inside"), Some(resolved.join("data/yard.db")));
+        let data = folder.path().join("data");
+        symlink(outside.path(), &data).expect("a link");
+        assert_eq!(project.yard_file().expect_err("outside").kind(), ErrorKind::Denied);
+        std::fs::remove_file(&data).expect("gone");
+        symlink("a", &data).expect("a link inside");
+        assert_eq!(project.yard_file().expect("inside"), Some(resolved.join("a/yard.db")));
+        symlink(outside.path().join("yard.db"), folder.path().join("a/yard.db")).expect("a link");
+        assert_eq!(project.yard_file().expect_err("outside").kind(), ErrorKind::Denied);
+        // One that leads nowhere could lead anywhere later.
+        std::fs::remove_file(folder.path().join("a/yard.db")).expect("gone");
+        symlink(outside.path().join("none.db"), folder.path().join("a/yard.db")).expect("a link");
+        assert_eq!(project.yard_file().expect_err("outside").kind(), ErrorKind::Denied);
+    }
+
+    #[test]
+    fn a_project_file_is_a_regular_file_of_a_mebibyte_at_most() {
+        let (folder, _) = project("yard = \"prod\"");
+        let other = tempfile::tempdir().expect("a folder");
+        let link = other.path().join(ProjectFile::NAME);
+        symlink(folder.path().join(ProjectFile::NAME), &link).expect("a link");
+        assert_eq!(Project::nearest(other.path()).expect_err("a link").kind(), ErrorKind::Denied);
+        std::fs::remove_file(&link).expect("gone");
+        write(&link, "#".repeat(1 << 20)).expect("a file");
+        assert!(Project::nearest(other.path()).expect("read").is_some());
+        write(&link, "#".repeat((1 << 20) + 1)).expect("a file");
+        assert_eq!(Project::nearest(other.path()).expect_err("too large").kind(), ErrorKind::Invalid);
+    }
+}

@@ -1,0 +1,158 @@
+//! Which variables and files of this machine blocks may name as sources of their secrets.
+//!
+//! Who can write a yard can name any of them in a block, and a bundle that sends the secret away. So they are
+//! read from a yard that only this user can have written, or where the user permits the very source.
+
+use std::path::{Path, PathBuf};
+
+use blockyard_model::{SealedDocument, SecretSource, SourcePattern, Violation};
+
+use crate::ownership::{Guard, writable_by_others};
+use crate::project::is_same;
+use crate::{Error, ErrorKind, Yard};
+
+/// The files that SQLite reads as one database, by their endings.
+pub(crate) const DATABASE_FILES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+
+/// A file that may be read, and how it was judged.
+enum Permitted {
+    /// The yard is this user's: the path as the block names it.
+    Own(PathBuf),
+    /// The user permits this resolved path.
+    Listed(PathBuf),
+}
+
+/// The reason why a yard does not count as this user's own, and what to do about it.
+struct Foreign {
+    reason: String,
+    hint: Option<String>,
+}
+
+impl Yard {
+    /// Refuses an environment variable that a block of this yard may not name.
+    pub(crate) fn permit_variable(&self, name: &str) -> Result<(), Error> {
+        let Some(foreign) = self.foreign()? else { return Ok(()) };
+        let permitted = self.config().sources.iter().any(|pattern| pattern.permits_variable(name));
+        if permitted { Ok(()) } else { Err(foreign.refuse(&SecretSource::Environment(name.to_owned()).to_string())) }
+    }
+
+    /// Opens a file that a block of this yard names.
+    pub(crate) async fn open_source(&self, named: &str) -> Result<tokio::fs::File, Error> {
+        let permitted = self.permit_file(named)?;
+        let cannot = |error: std::io::Error| Error::new(ErrorKind::Denied, error.to_string());
+        match permitted {
+            Permitted::Own(path) => tokio::fs::File::open(path).await.map_err(cannot),
+            Permitted::Listed(path) => {
+                let file = tokio::fs::File::open(&path).await.map_err(cannot)?;
+                // A link that was put in its way since it was resolved would lead to another file.
+                let opened = file.metadata().await.map_err(cannot)?;
+                let there = path.canonicalize().ok().filter(|resolved| *resolved == path);
+                let same =
+                    there.and_then(|path| path.symlink_metadata().ok()).is_some_and(|now| is_same(&now, &opened));
+                if same {
+                    Ok(file)
+                } else {
+                    Err(Error::new(ErrorKind::Denied, "the file was replaced while it was opened"))
+                }
+            }
+        }
+    }
+
+    fn permit_file(&self, named: &str) -> Result<Permitted, Error> {
+        let path = Path::new(named);
+        if !path.is_absolute() {
+            return Err(Error::new(ErrorKind::Denied, "the path is relative, and means another file in each folder")
+                .hint("save the block with an absolute path, `file:/FOLDER/FILE`"));
+        }
+        let Some(foreign) = self.foreign()? else { return Ok(Permitted::Own(path.to_owned())) };
+        let resolved = resolved(path);
+        let permits = |pattern: &SourcePattern| resolved.as_deref().is_some_and(|path| pattern.permits_file(path));
+        if let Some(path) = &resolved
+            && self.config().sources.iter().any(permits)
+        {
+            return Ok(Permitted::Listed(path.clone()));
+        }
+        let shown = resolved.unwrap_or_else(|| path.to_owned());
+        Err(foreign.refuse(&format!("file:{}", shown.display())))
+    }
+
+    /// The reason why another user may have written this yard; none where only this user can.
+    fn foreign(&self) -> Result<Option<Foreign>, Error> {
+        let Some(path) = self.store().location().file() else {
+            let reason = "a yard in PostgreSQL can be written by everyone who may use its database".to_owned();
+            return Ok(Some(Foreign { reason, hint: None }));
+        };
+        let Some(trust) = &self.config().trust else {
+            let reason = "this program keeps no record of the yards that its user made".to_owned();
+            let hint = "a program permits sources in `YardConfig::sources`, or names the record in `YardConfig::trust`";
+            return Ok(Some(Foreign { reason, hint: Some(hint.to_owned()) }));
+        };
+        if !trust.is_own_yard(path, self.id())? {
+            let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+            return Ok(Some(Foreign {
+                reason: "you did not make this yard on this machine".to_owned(),
+                hint: Some(format!(
+                    "or, if no one else can have written the yard, run `blockyard trust {}`",
+                    path.display()
+                )),
+            }));
+        }
+        Ok(yard_changeable_by_others(path).map(|reason| Foreign {
+            reason,
+            hint: Some(
+                "or take the right to write the yard and its folder from other users, with `chmod go-w`".to_owned(),
+            ),
+        }))
+    }
+}
+
+/// The reason why another user could change a SQLite yard: its file, or one that SQLite reads with it. Sources of
+/// such a yard are refused.
+#[must_use]
+pub fn yard_changeable_by_others(yard: &Path) -> Option<String> {
+    // SQLite has the other files beside the file that a link leads to.
+    let resolved = yard.canonicalize().unwrap_or_else(|_| yard.to_owned());
+    let files = DATABASE_FILES.iter().map(|ending| {
+        let mut name = resolved.as_os_str().to_owned();
+        name.push(ending);
+        PathBuf::from(name)
+    });
+    std::iter::once(yard.to_owned()).chain(files).filter(|file| file.symlink_metadata().is_ok()).find_map(|file| {
+        // What cannot be examined cannot be relied on.
+        writable_by_others(&file, Guard::Yard).unwrap_or_else(|error| Some(format!("`{}`: {error}", file.display())))
+    })
+}
+
+/// Where a path leads counts, not what it is called. Of a file that does not exist, the folder is resolved.
+fn resolved(path: &Path) -> Option<PathBuf> {
+    let in_folder = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
+    path.canonicalize().ok().or_else(in_folder)
+}
+
+impl Foreign {
+    fn refuse(self, source: &str) -> Error {
+        Error::new(ErrorKind::Denied, self.reason)
+            .hint(format!(
+                "if blocks of this yard may read it, add `{source}` to `allow` in `[sources]` of your configuration"
+            ))
+            .maybe_hint(self.hint)
+    }
+}
+
+/// Sources that mean another file in each folder, or nothing anywhere: they are refused when a block is saved.
+pub(crate) fn unusable_sources(document: &SealedDocument) -> Vec<Violation> {
+    let unusable = document.sources().into_iter().filter_map(|(pointer, source)| {
+        let message = match &source {
+            SecretSource::File(path) if !Path::new(path).is_absolute() => {
+                format!("has the source `{source}`, which means another file in each folder; write an absolute path")
+            }
+            SecretSource::File(path) if path.contains('\0') => "has a source with a null character".to_owned(),
+            SecretSource::Environment(name) if name.contains(['=', '\0']) => {
+                format!("has the source `{source}`, which is not the name of a variable")
+            }
+            _ => return None,
+        };
+        Some(Violation::new(pointer, message))
+    });
+    unusable.collect()
+}
