@@ -28,8 +28,8 @@ const STYLES: Styles =
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// The yard: `sqlite:PATH`, `postgres://USER@HOST/DATABASE`, or a name from `[yards.NAME]` of the
-    /// user's configuration file. Default: that of the nearest blockyard.toml, else a file in the
-    /// platform's data folder.
+    /// user's configuration file. Default: that of the nearest blockyard.toml, if it is trusted, else a
+    /// file in the platform's data folder.
     #[arg(long, global = true, env = "BLOCKYARD_YARD", value_name = "URL")]
     pub(crate) yard: Option<String>,
     /// Print one JSON document instead of text, errors too.
@@ -54,7 +54,7 @@ pub(crate) enum Command {
     /// Make a yard and its key, and say where both are.
     #[command(after_help = "Example:\n  blockyard init --key file")]
     Init(Init),
-    /// Install bundles: from a registry by name, from a .wasm file, or from the folder of a crate, which is built.
+    /// Install bundles: from a registry by name, or by path from a .wasm file or the folder of a crate, which is built.
     #[command(after_help = "Example:\n  blockyard install sql --yes")]
     Install(Install),
     /// List the installed bundles.
@@ -158,6 +158,12 @@ pub(crate) enum Command {
     /// Check all that can be checked, offline: database, key, bundles, every revision, the audit trail.
     #[command(after_help = "Example:\n  blockyard doctor")]
     Doctor,
+    /// Trust a project file, or take over a SQLite yard; list what is trusted; end it.
+    ///
+    /// A blockyard.toml takes effect only when it is trusted, and until it changes. A yard that was taken over may
+    /// read environment variables and files of this machine as secrets of its blocks, like one that was made here.
+    #[command(after_help = "Example:\n  blockyard trust --list")]
+    Trust(Trust),
     /// Build a bundle from the folder of its crate into one .wasm file.
     #[command(after_help = "Example:\n  blockyard build plugins/sql --out /tmp/sql.wasm")]
     Build(Build),
@@ -186,12 +192,17 @@ pub(crate) struct Init {
 
 #[derive(Debug, Args)]
 pub(crate) struct Install {
-    /// What to install: NAME, NAME@REQUIREMENT, FILE.wasm, or PATH/TO/CRATE.
+    /// What to install: NAME or NAME@REQUIREMENT from a registry, FILE.wasm, or PATH/TO/CRATE. An argument with a `/`, one
+    /// that ends in `.wasm`, and `.` are paths; all others are names, whatever the current folder holds.
     #[arg(required = true, value_name = "BUNDLE")]
     pub(crate) bundles: Vec<String>,
-    /// A registry's file or folder. Default: the nearest registry.toml from here upwards.
+    /// A registry's folder or its registry.toml; may be repeated, the first one that has the bundle is used. Default: the registries
+    /// of a trusted blockyard.toml, of the user's configuration file, and the one that came with this program.
     #[arg(long, value_name = "PATH")]
     pub(crate) registry: Vec<PathBuf>,
+    /// Agree to build bundles that a registry has as source code. Building runs code of theirs on this machine.
+    #[arg(long)]
+    pub(crate) build: bool,
     /// Grant a capability that a bundle asks for, or a narrower one. Can be given several times.
     #[arg(long, value_name = "CAPABILITY")]
     pub(crate) grant: Vec<String>,
@@ -501,6 +512,19 @@ pub(crate) struct Audit {
     /// At most so many lines, the newest first.
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) limit: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Trust {
+    /// A project's folder or its blockyard.toml, or the file of a SQLite yard. Default: the nearest blockyard.toml from the
+    /// current folder upwards.
+    pub(crate) path: Option<PathBuf>,
+    /// List what is trusted.
+    #[arg(long, conflicts_with_all = ["path", "revoke"])]
+    pub(crate) list: bool,
+    /// End the trust in PATH.
+    #[arg(long)]
+    pub(crate) revoke: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,18 +1,18 @@
 //! What a command knows of its surroundings: the environment and the folders of this machine are
 //! read here, and nowhere below.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use blockyard::{
-    CollectorError, Error, ErrorKind, KeySource, LogLevel, LogLine, NewKey, Registry, Telemetry, Yard, YardConfig,
+    CollectorError, Error, ErrorKind, KeySource, LogLevel, LogLine, NewKey, Project, ProjectYard, Telemetry, Trust,
+    Yard, YardConfig,
 };
 use etcetera::{BaseStrategy as _, choose_base_strategy};
 use tokio::runtime::Runtime;
 
 use crate::arguments::{Global, KeyPlace};
 use crate::progress::Progress;
-use crate::settings;
+use crate::settings::Settings;
 use crate::terminal::Terminal;
 use crate::verbosity::Verbosity;
 
@@ -26,6 +26,8 @@ pub(crate) struct Context {
     telemetry: Option<Arc<Telemetry>>,
     /// What is to be closed at the end, however that comes.
     opened: Arc<Mutex<Vec<Yard>>>,
+    /// The nearest project file. It is read once: what the user is shown is what is used.
+    project: Arc<OnceLock<Option<Project>>>,
 }
 
 impl Context {
@@ -40,6 +42,7 @@ impl Context {
             yard: global.yard.clone(),
             no_progress: global.no_progress,
             opened: Arc::default(),
+            project: Arc::default(),
         })
     }
 
@@ -67,7 +70,8 @@ impl Context {
 
     /// Opens the yard.
     pub(crate) async fn open(&self) -> Result<Yard, Error> {
-        Ok(self.remember(Yard::open_with(&self.yard_url()?, self.config()).await?))
+        let (url, config) = self.yard().await?;
+        Ok(self.remember(Yard::open_with(&url, config).await?))
     }
 
     fn remember(&self, yard: Yard) -> Yard {
@@ -85,15 +89,15 @@ impl Context {
 
     /// Opens the yard, and makes it where there is none: for `install` and `create`.
     pub(crate) async fn open_or_init(&self) -> Result<Yard, Error> {
-        let url = self.yard_url()?;
-        let opened = match Yard::open_with(&url, self.config()).await {
+        let (url, config) = self.yard().await?;
+        let opened = match Yard::open_with(&url, config.clone()).await {
             Err(error) if error.kind() == ErrorKind::NotFound => match self.init(None).await {
                 Ok(yard) => {
                     self.announce(&yard);
                     Ok(yard)
                 }
                 // Another process made it in the meantime.
-                Err(error) if error.kind() == ErrorKind::Conflict => Yard::open_with(&url, self.config()).await,
+                Err(error) if error.kind() == ErrorKind::Conflict => Yard::open_with(&url, config).await,
                 Err(error) => Err(error),
             },
             other => other,
@@ -118,7 +122,8 @@ impl Context {
             (None, KeySource::File(path)) => NewKey::File(Some(path)),
             (None, KeySource::Default) => NewKey::Automatic,
         };
-        Yard::init(&self.yard_url()?, new_key, self.config()).await
+        let (url, config) = self.yard().await?;
+        Yard::init(&url, new_key, config).await
     }
 
     pub(crate) fn announce(&self, yard: &Yard) {
@@ -127,42 +132,66 @@ impl Context {
         self.terminal.note(&format!("its key is kept in {}", key_in_words(&info.key)));
     }
 
-    /// `--yard`, else `BLOCKYARD_YARD` (clap reads it), else what the project file says, else a file
-    /// in the platform's data folder. A word without a colon is a name from the user's configuration.
-    pub(crate) fn yard_url(&self) -> Result<String, Error> {
-        let named = match &self.yard {
-            Some(yard) => Some(yard.clone()),
-            None => settings::project_yard()?,
-        };
-        match named {
-            Some(yard) if yard.contains(':') => Ok(yard),
-            Some(name) => settings::named_yard(&name, &base()?.config_dir()),
-            None => Ok(format!("sqlite:{}", base()?.data_dir().join("blockyard").join("yard.db").display())),
-        }
-    }
-
-    pub(crate) fn config(&self) -> YardConfig {
-        YardConfig {
+    /// The yard's address, and how to open it: `--yard`, else `BLOCKYARD_YARD` (clap reads it), else the yard of
+    /// the nearest project file, if the user trusts it, else a file in the platform's data folder. A word without
+    /// a colon is a name from the user's configuration.
+    pub(crate) async fn yard(&self) -> Result<(String, YardConfig), Error> {
+        let settings = self.settings()?;
+        let base = base().ok();
+        let data = base.as_ref().map(|base| base.data_dir().join("blockyard"));
+        let mut config = YardConfig {
             key: KeySource::from_environment(),
-            keys: base().ok().map(|base| base.data_dir().join("blockyard").join("keys")),
-            cache: base().ok().map(|base| base.cache_dir().join("blockyard").join("compiled")),
+            keys: data.as_ref().map(|data| data.join("keys")),
+            cache: base.map(|base| base.cache_dir().join("blockyard").join("compiled")),
             actor: actor(),
-        }
+            trust: self.trust().ok(),
+            sources: settings.configuration().sources.clone(),
+            project: None,
+        };
+        let url = match &self.yard {
+            Some(address) if address.contains(':') => address.clone(),
+            Some(name) => settings.yard(name)?,
+            None => match self.project()?.filter(|project| project.file().yard.is_some()) {
+                Some(project) => {
+                    self.need_trust(&project).await?;
+                    let url = match (&project.file().yard, project.yard_file()?) {
+                        (Some(ProjectYard::Named(name)), _) => settings.yard(name.as_str())?,
+                        (_, file) => format!("sqlite:{}", file.unwrap_or_default().display()),
+                    };
+                    config.project = Some(project);
+                    url
+                }
+                None => format!("sqlite:{}", crate::context::base()?.data_dir().join("blockyard/yard.db").display()),
+            },
+        };
+        Ok((url, config))
     }
 
-    /// The registries that are named, else the nearest from the current folder upwards.
-    pub(crate) fn registries(&self, named: &[PathBuf]) -> Result<Vec<Registry>, Error> {
-        let mut paths = named.to_vec();
-        if paths.is_empty()
-            && let Ok(here) = std::env::current_dir()
-        {
-            paths.extend(Registry::nearest(&here));
+    /// Whether the command line or the environment names the yard.
+    pub(crate) fn names_the_yard(&self) -> bool {
+        self.yard.is_some()
+    }
+
+    /// The user's configuration.
+    pub(crate) fn settings(&self) -> Result<Settings, Error> {
+        Settings::read(base().ok().map(|base| base.config_dir()).as_deref())
+    }
+
+    /// The user's decisions about project files and yards.
+    pub(crate) fn trust(&self) -> Result<Trust, Error> {
+        Ok(Trust::in_folder(base()?.data_dir().join("blockyard").join("trust")))
+    }
+
+    /// The nearest project file, from the current folder upwards. It decides nothing until it is trusted.
+    pub(crate) fn project(&self) -> Result<Option<Project>, Error> {
+        if let Some(found) = self.project.get() {
+            return Ok(found.clone());
         }
-        let registries = paths.iter().map(|path| Registry::read(path)).collect::<Result<Vec<_>, _>>()?;
-        for broken in registries.iter().flat_map(|registry| &registry.broken) {
-            self.terminal.note(&format!("warning: registry {broken}"));
-        }
-        Ok(registries)
+        let found = match std::env::current_dir() {
+            Ok(here) => Project::nearest(&here)?,
+            Err(_) => None,
+        };
+        Ok(self.project.get_or_init(|| found).clone())
     }
 
     /// A progress bar, where somebody looks.

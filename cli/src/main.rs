@@ -8,6 +8,7 @@ mod fields;
 mod folder;
 mod output;
 mod progress;
+mod project;
 mod settings;
 mod tabular;
 mod terminal;

@@ -40,6 +40,17 @@ impl Progress {
         }
     }
 
+    /// The next step, said in a way that stays visible: `note` prints it.
+    pub(crate) fn keep(&self, text: &str, note: impl FnOnce()) {
+        match &self.bar {
+            Some(line) => {
+                line.0.suspend(note);
+                line.0.set_message(text.to_owned());
+            }
+            None => note(),
+        }
+    }
+
     /// How far it is; only where there is a line to change.
     pub(crate) fn count(&self, text: impl FnOnce() -> String) {
         if let Some(line) = &self.bar {

@@ -12,7 +12,10 @@ use crate::output::Destination;
 
 pub(super) async fn run(arguments: &Build, context: &Context) -> Outcome {
     let progress = context.progress();
-    let built = blockyard::build(&arguments.path, &mut |text| progress.say(text)).await?;
+    let built = blockyard::build(&arguments.path, &mut |text| {
+        progress.keep(text, || context.terminal.note(text));
+    })
+    .await?;
     drop(progress);
     let path = arguments.out.clone().unwrap_or_else(|| PathBuf::from(format!("{}-{}.wasm", built.name, built.version)));
     let mut destination = Destination::new(Some(&path))?;

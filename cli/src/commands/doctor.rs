@@ -9,8 +9,9 @@ use super::{DONE, Outcome};
 use crate::context::Context;
 
 pub(super) async fn run(context: &Context) -> Outcome {
+    let (url, config) = context.yard().await?;
     let progress = context.progress();
-    let found = Yard::doctor(&context.yard_url()?, context.config(), &mut |what| {
+    let found = Yard::doctor(&url, config, &mut |what| {
         progress.count(|| format!("checking {what}"));
     })
     .await;

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use blockyard::{
-    Agreement, Capability, Error, ErrorKind, Given, InstallTarget, Installed, Json, Registry, Staged, Yard,
+    Agreement, Building, Capability, Error, ErrorKind, Given, InstallTarget, Installed, Json, Registry, Staged, Yard,
     model::visible,
 };
 use serde_json::json;
@@ -66,11 +66,14 @@ impl Installing<'_> {
     async fn install(&mut self, text: &str) -> Result<Installed, Error> {
         let target = InstallTarget::parse(text)?;
         if matches!(target, InstallTarget::Registry { .. }) && self.registries.is_none() {
-            self.registries = Some(self.context.registries(&self.arguments.registry)?);
+            self.registries = Some(self.context.registries(&self.arguments.registry).await?);
         }
         let progress = self.context.progress();
         let registries = self.registries.as_deref().unwrap_or_default();
-        let staged = self.yard.stage(&target, registries, &mut |text| progress.say(text)).await?;
+        let building = if self.arguments.build { Building::Agreed } else { Building::Refused };
+        // What is built runs code: the path stays visible, also without a progress bar.
+        let mut say = |text: &str| progress.keep(text, || self.context.terminal.note(text));
+        let staged = self.yard.stage(&target, registries, building, &mut say).await?;
         drop(progress);
         self.unused.retain(|capability| !staged.review().asks_for(capability));
         let agreement = self.agreement(&staged)?;

@@ -14,7 +14,8 @@ pub(super) async fn run(command: &KeyCommand, context: &Context) -> Outcome {
 }
 
 async fn status(context: &Context) -> Outcome {
-    let status = Yard::key_status(&context.yard_url()?, &context.config()).await?;
+    let (url, config) = context.yard().await?;
+    let status = Yard::key_status(&url, &config).await?;
     context.terminal.document(&status, || {
         let mut text =
             format!("yard     {}\nkey      {} in {}\n", status.yard, status.key_id, key_in_words(&status.location));

@@ -29,6 +29,7 @@ mod rm;
 mod rollback;
 mod set;
 mod show;
+mod trust;
 mod r#type;
 mod types;
 
@@ -79,6 +80,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::Key(arguments) => key::run(&arguments.command, context).await,
         Command::Doctor => doctor::run(context).await,
         Command::Audit(arguments) => audit::run(&arguments, context).await,
+        Command::Trust(arguments) => trust::run(&arguments, context).await,
         Command::Build(arguments) => build::run(&arguments, context).await,
         Command::Completions(arguments) => completions::run(&arguments, context),
     }

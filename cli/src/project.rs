@@ -1,0 +1,106 @@
+//! Project files in commands: the question whether to trust one, and the registries that it names.
+
+use std::path::PathBuf;
+
+use blockyard::{Error, ErrorKind, Project, Registry, TrustState, usable_registry};
+
+use crate::context::Context;
+use crate::settings::{named_registry, open_registry, shipped_registry};
+
+impl Context {
+    /// Makes sure that the user trusts a project file: as recorded, or by a yes on a terminal.
+    pub(crate) async fn need_trust(&self, project: &Project) -> Result<(), Error> {
+        let state = self.trust()?.state(project)?;
+        if state == TrustState::Trusted || self.asks_for_trust(project, state).await? {
+            return Ok(());
+        }
+        Err(untrusted(project, state))
+    }
+
+    /// Asks on a terminal, where the question can say what it is about. A yes is recorded.
+    async fn asks_for_trust(&self, project: &Project, state: TrustState) -> Result<bool, Error> {
+        if !self.terminal.can_ask() || self.terminal.quiet || self.terminal.json {
+            return Ok(false);
+        }
+        self.terminal.note(&format!("{}. It would decide:", described(project, state)));
+        for decision in project.decisions()? {
+            self.terminal.note(&format!("  {decision}"));
+        }
+        if !self.terminal.agree("trust this file?") {
+            return Ok(false);
+        }
+        self.trust()?.trust_project(project).await?;
+        Ok(true)
+    }
+
+    /// The registries that `--registry` names, else those of a trusted project file, then those of the user's
+    /// configuration, then the one that came with this binary.
+    pub(crate) async fn registries(&self, named: &[PathBuf]) -> Result<Vec<Registry>, Error> {
+        let registries = if named.is_empty() {
+            self.configured_registries().await?
+        } else {
+            named.iter().map(|path| named_registry(path)).collect::<Result<_, _>>()?
+        };
+        for broken in registries.iter().flat_map(|registry| &registry.broken) {
+            self.terminal.note(&format!("warning: registry {broken}"));
+        }
+        Ok(registries)
+    }
+
+    async fn configured_registries(&self) -> Result<Vec<Registry>, Error> {
+        let (mut registries, refused) = match self.project_registries().await {
+            Ok(registries) => (registries, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        for registry in &self.settings()?.configuration().registries {
+            registries.push(open_registry(registry)?);
+        }
+        if let Some(folder) = shipped_registry() {
+            match usable_registry(&folder) {
+                Ok(()) => registries.push(Registry::read(&folder)?),
+                Err(error) => self.terminal.note(&format!("warning: {error}: {}", error.causes().join(": "))),
+            }
+        }
+        match refused {
+            // Nothing else could have the bundle: the project file would decide.
+            Some(error) if registries.is_empty() => Err(error),
+            Some(error) => {
+                self.terminal.note(&format!("warning: {error}; the registries that it names are not used"));
+                Ok(registries)
+            }
+            None => Ok(registries),
+        }
+    }
+
+    /// The registries of the project file. Where the command line names the yard, nothing is asked: the project
+    /// file is not needed.
+    async fn project_registries(&self) -> Result<Vec<Registry>, Error> {
+        let Some(project) = self.project()?.filter(|project| !project.file().registries.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let state = self.trust()?.state(&project)?;
+        if state != TrustState::Trusted && self.names_the_yard() {
+            return Err(untrusted(&project, state));
+        }
+        self.need_trust(&project).await?;
+        project.registries()?.iter().map(open_registry).collect()
+    }
+}
+
+fn described(project: &Project, state: TrustState) -> String {
+    let path = project.path().display();
+    match state {
+        TrustState::Changed => format!("the project file `{path}` changed since it was trusted"),
+        _ => format!("the project file `{path}` is not trusted"),
+    }
+}
+
+fn untrusted(project: &Project, state: TrustState) -> Error {
+    let error = Error::new(ErrorKind::Denied, described(project, state))
+        .hint(format!("read it, and if you agree to it run `blockyard trust {}`", project.folder().display()))
+        .hint("or do without it: name the yard with `--yard` or BLOCKYARD_YARD, and registries with `--registry`");
+    match project.decisions() {
+        Ok(decisions) if !decisions.is_empty() => error.because(format!("it would decide: {}", decisions.join("; "))),
+        _ => error,
+    }
+}
