@@ -45,7 +45,7 @@ impl Progress {
         match &self.bar {
             Some(line) => {
                 line.0.suspend(note);
-                line.0.set_message(text.to_owned());
+                line.0.set_message(visible::line(text));
             }
             None => note(),
         }

@@ -358,7 +358,7 @@ fn bundles() {
         &["install", "sql", "--yes"],
         expect![[r#"
         error: no registry is known
-          hint: name one with `--registry FILE`, or work in a folder that has a `registry.toml` at or above it
+          hint: name one with `--registry PATH`, or under `[registries]` of your configuration; a file or crate is named by its path, as in `./sql`
     "#]],
     );
     check(

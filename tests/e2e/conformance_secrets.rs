@@ -93,6 +93,7 @@ fn a_canary_is_found_in_every_form() {
 /// nested objects, variants, sources of each kind, through references, in old revisions, in deleted
 /// and purged blocks.
 fn menagerie(yard: &TestYard) {
+    yard.permit_sources();
     std::fs::write(yard.path("west-door"), canary("west")).expect("a file");
     let west = format!("file:{}", yard.path("west-door").display());
     let ada = json!({"$block": "zoo-keeper/ada"});

@@ -20,6 +20,7 @@ fn run_on(yard: &TestYard, name: &str, lines: Vec<String>) {
         let line = line.replace("/tmp/", &format!("{}/", yard.path("").display()));
         // What is built from source elsewhere is installed as it was built.
         let line = line.replace("install sql ", &format!("install {} ", bundle("sql")));
+        let line = line.replace("install plugins/sql ", &format!("install {} ", bundle("sql")));
         let line = line.replace("plugins/sql", &root().join("plugins/sql").display().to_string());
         let line = line.replace("blockyard ", &format!("{} ", binary()));
         let environment = yard.command(&[]);

@@ -15,6 +15,9 @@ on_both!(
 /// The key of the yard in `fixtures/yards`.
 const KEY: &str = "YmxvY2t5YXJkIGZpeHR1cmUga2V5LCAzMiBieXRlcyE=";
 
+/// The sources that blocks of the yards in `fixtures/yards` name.
+const PERMITTED: &str = "[sources]\nallow = [\"env:FIXTURE_*\"]\n";
+
 /// A yard of the first format, as the Blockyard of that time left it.
 struct OldYard(TestYard);
 
@@ -23,6 +26,8 @@ impl OldYard {
         let yard = TestYard::empty();
         let fixture = root().join("tests/fixtures/yards/format-1.db");
         std::fs::copy(fixture, yard.path("yard.db")).expect("a copy of the old yard");
+        // Another machine made it, so its sources are read by permission only.
+        yard.configure(PERMITTED);
         Self(yard)
     }
 
@@ -257,6 +262,7 @@ impl SecondFormat {
                 yard.sql_file(&file);
             }
         }
+        yard.configure(PERMITTED);
         Some(Self(yard))
     }
 

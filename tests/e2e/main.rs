@@ -55,4 +55,5 @@ mod telemetry;
 mod terminals;
 mod tokens;
 mod traces;
+mod trust;
 mod yards;

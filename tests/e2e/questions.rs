@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -23,19 +23,16 @@ pub(crate) struct Conversation {
 
 impl Conversation {
     pub(crate) fn begin(yard: &TestYard, arguments: &[&str]) -> Self {
+        Self::with(&mut yard.command(arguments))
+    }
+
+    pub(crate) fn with(command: &mut Command) -> Self {
         let master: OwnedFd = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
         grantpt(&master).expect("granted");
         unlockpt(&master).expect("unlocked");
         let name = ptsname(&master, Vec::new()).expect("its name").into_string().expect("a path");
         let end = || Stdio::from(File::options().read(true).write(true).open(&name).expect("the other end"));
-        let child = yard
-            .command(arguments)
-            .env("TERM", "xterm")
-            .stdin(end())
-            .stdout(end())
-            .stderr(end())
-            .spawn()
-            .expect("it runs");
+        let child = command.env("TERM", "xterm").stdin(end()).stdout(end()).stderr(end()).spawn().expect("it runs");
         let terminal = File::from(master);
         let mut reader = terminal.try_clone().expect("a second handle");
         let (sender, heard) = mpsc::channel();
@@ -60,7 +57,7 @@ impl Conversation {
     /// Waits for a question, and interrupts the program instead of answering (Ctrl-C).
     fn interrupt(&mut self, question: &str) {
         self.hear(question);
-        let done = std::process::Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+        let done = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
         assert!(done.expect("kill runs").success());
     }
 

@@ -28,6 +28,7 @@ fn with_door(yard: &TestYard, key: Option<&str>, arguments: &[&str]) -> Ran {
 }
 
 fn a_source_is_read_at_each_call(yard: &TestYard) {
+    yard.permit_sources();
     let file = format!("content=file:{}", yard.path("door").display());
     yard.ok(&["create", "zoo-safe/variable", "--secret", "content=env:DOOR_KEY"]);
     yard.ok(&["create", "zoo-safe/file", "--secret", &file]);
@@ -47,6 +48,7 @@ fn a_source_is_read_at_each_call(yard: &TestYard) {
 }
 
 fn a_source_that_cannot_be_read_is_an_error_and_nothing_takes_its_place(yard: &TestYard) {
+    yard.permit_sources();
     yard.keeper("ada", "the old badge");
     let file = format!("file:{}", yard.path("none").display());
     let address = "zoo-keeper/ada";
@@ -74,6 +76,7 @@ fn a_source_that_cannot_be_read_is_an_error_and_nothing_takes_its_place(yard: &T
 }
 
 fn a_source_deep_in_another_block_names_its_own_block(yard: &TestYard) {
+    yard.permit_sources();
     yard.ok(&["create", "zoo-keeper/ada", "--set", "name=Ada", "--secret", "badge=env:DOOR_KEY"]);
     yard.ok(&["create", "zoo-cage/lion", "--set", "animal=lion", "--set", "keeper=zoo-keeper/ada"]);
     yard.ok(&["create", "zoo-cage/house", "--set", "animal=cats", "--set", "inside=zoo-cage/lion"]);
@@ -87,6 +90,7 @@ fn a_source_deep_in_another_block_names_its_own_block(yard: &TestYard) {
 }
 
 fn a_file_has_to_be_a_text_of_a_mebibyte_at_the_most(yard: &TestYard) {
+    yard.permit_sources();
     let door = yard.path("door");
     yard.ok(&["create", "zoo-safe/box", "--secret", &format!("content=file:{}", door.display())]);
     let reveal = ["reveal", "zoo-safe/box", "content", "--yes"];
@@ -105,6 +109,7 @@ fn a_file_has_to_be_a_text_of_a_mebibyte_at_the_most(yard: &TestYard) {
 
 /// A pipe does not say how much will come: what is read of it has the same limit.
 fn a_pipe_that_gives_too_much_is_not_a_secret(yard: &TestYard) {
+    yard.permit_sources();
     let door = yard.path("door");
     let mkfifo = std::process::Command::new("mkfifo").arg(&door).status().expect("it runs");
     assert!(mkfifo.success());
@@ -120,6 +125,7 @@ fn a_pipe_that_gives_too_much_is_not_a_secret(yard: &TestYard) {
 }
 
 fn a_block_as_a_source_is_a_reference(yard: &TestYard) {
+    yard.permit_sources();
     yard.create("zoo-safe/box", &json!({"content": "what lies in it"}));
     yard.ok(&["create", "zoo-cage/lion", "--set", "animal=lion", "--set", "place.house=cats"]);
     yard.ok(&["set", "zoo-cage/lion", "--secret", "place.code=block:zoo-safe/box"]);
@@ -169,6 +175,7 @@ fn a_block_as_a_source_has_to_be_a_secret_store(yard: &TestYard) {
 }
 
 fn sources_lead_through_eight_blocks_at_the_most(yard: &TestYard) {
+    yard.permit_sources();
     let safe = |number: usize, source: &str| format!("[blocks.\"zoo-safe/s{number}\"]\ncontent = \"{source}\"\n");
     let mut file = "version = 1\n".to_owned() + &safe(0, "env:DOOR_KEY");
     file.extend((1..10).map(|number| safe(number, &format!("block:zoo-safe/s{}", number - 1))));

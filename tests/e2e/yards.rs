@@ -77,8 +77,10 @@ fn names_in_files_lead_to_yards(yard: &TestYard) {
     assert_eq!(unknown.code, 2);
     assert!(unknown.stderr.contains("did you mean `prod`?"), "{}", unknown.stderr);
 
-    // The project file is looked for from the current folder upwards, and may use the name.
+    // The project file is looked for from the current folder upwards, and may use the name once it is trusted.
     std::fs::write(yard.path("blockyard.toml"), "yard = \"prod\"\n").expect("a file");
+    assert_eq!(ask(&["list"]).code, 5);
+    assert_eq!(ask(&["trust"]).code, 0);
     std::fs::create_dir_all(yard.path("deep/down")).expect("a folder");
     let mut below = yard.command(&["list"]);
     below.current_dir(yard.path("deep/down")).env_remove("BLOCKYARD_YARD");
@@ -98,6 +100,7 @@ fn names_in_files_lead_to_yards(yard: &TestYard) {
     }
     // A path is that of the file, wherever the command runs.
     std::fs::write(yard.path("blockyard.toml"), "yard = \"sqlite:of-the-project.db\"").expect("a file");
+    assert_eq!(ask(&["trust"]).code, 0);
     let mut below = yard.command(&["init", "--key", "file"]);
     let made = ran(below.current_dir(yard.path("deep/down")).env_remove("BLOCKYARD_YARD"), None);
     assert_eq!(made.code, 0, "{}", made.stderr);

@@ -214,8 +214,29 @@ impl TestYard {
             .env("BLOCKYARD_YARD", self.url())
             .env("PGPASSWORD", std::env::var("BLOCKYARD_TEST_POSTGRES_PASSWORD").unwrap_or_default())
             .env_remove("DBUS_SESSION_BUS_ADDRESS")
-            .env_remove("XDG_DATA_HOME");
+            .env_remove("XDG_DATA_HOME")
+            .env_remove("XDG_CONFIG_HOME");
         command
+    }
+
+    /// Writes the user's configuration file.
+    ///
+    /// # Panics
+    /// Where it cannot be written.
+    pub fn configure(&self, text: &str) {
+        let folder = self.path(".config/blockyard");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join("config.toml"), text).expect("a file");
+    }
+
+    /// Permits all variables, and the files in the yard's folder, as sources of secrets. Yards in PostgreSQL need
+    /// it, because others can write them.
+    ///
+    /// # Panics
+    /// Where the configuration cannot be written.
+    pub fn permit_sources(&self) {
+        let folder = self.folder.path().canonicalize().expect("the folder");
+        self.configure(&format!("[sources]\nallow = [\"env:*\", \"file:{}/*\"]\n", folder.display()));
     }
 
     /// Runs a command.
