@@ -31,7 +31,7 @@ impl Story {
         self.does(&["init", "--key", "file"])?;
 
         say("A bundle: an integration, one WebAssembly file, built here from source. What it asks for is shown.");
-        self.does(&["install", "sql", "--yes"])?;
+        self.does(&["install", "sql", "--registry", "registry.toml", "--build", "--yes"])?;
         self.does(&["types"])?;
 
         say("A block: the configuration of one database, typed, named for ever.");
