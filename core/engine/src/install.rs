@@ -306,10 +306,10 @@ pub fn usable_registry(folder: &Path) -> Result<(), Error> {
     }
 }
 
-/// Building runs build scripts and macros: that is for the user to decide, who sees whose.
+/// Building runs build scripts and macros, so the user decides, and sees the folder first.
 fn needs_building(name: &BundleName, folder: &Path) -> Error {
     let folder = folder.display();
-    Error::new(ErrorKind::Usage, format!("`{name}` is source code in `{folder}`, and nobody agreed to build it"))
+    Error::new(ErrorKind::Usage, format!("`{name}` is source code in `{folder}`, and is built only if you agree"))
         .because("building runs code of that folder, and of what it depends on, on this machine with your rights")
         .hint(format!("agree with `--build`, or name the crate by its path: `blockyard install {folder}`"))
 }

@@ -1,7 +1,7 @@
 //! Decisions of this user on this machine: project files that may choose for the user, and yards that the
 //! user made or took over.
 //!
-//! Each decision is a file of its own, so that two processes never overwrite each other's. Its name is the
+//! Each decision is a separate file, so that two processes never overwrite each other's. Its name is the
 //! digest of the path that the decision is about.
 
 use std::io;

@@ -71,7 +71,7 @@ pub struct YardInfo {
 impl Yard {
     /// Opens a yard that exists.
     ///
-    /// `env:` and `file:` sources of secrets are refused: whoever can write the yard chooses them. A program
+    /// `env:` and `file:` sources of secrets are refused, because everyone who can write the yard chooses them. A program
     /// permits those that it needs, with [`open_with`](Self::open_with):
     ///
     /// ```
