@@ -1,6 +1,6 @@
 """Makes and lists files that other programs write, with what pyarrow and Python read from them.
 
-Usage: corpus.py FOLDER. Prints one JSON object a line: {"file", "format", "rows": [[value, …], …]}, with the
+Usage: files.py FOLDER. Prints one JSON object a line: {"file", "format", "rows": [[value, …], …]}, with the
 values as the database is expected to give them.
 """
 
@@ -154,6 +154,31 @@ def parquet_files():
     say("half.parquet", "parquet", [[0.5, str(uuid.UUID(int=1))], [None, None], [-2.0, str(uuid.UUID(int=2**128 - 1))]])
 
 
+def encrypted_files():
+    """Files that only their keys open; the footer of the second one is readable."""
+    import pyarrow.parquet.encryption as encryption
+
+    class Kms(encryption.KmsClient):
+        def __init__(self, _configuration):
+            encryption.KmsClient.__init__(self)
+
+        def wrap_key(self, key, _name):
+            return base64.b64encode(key)
+
+        def unwrap_key(self, wrapped, _name):
+            return base64.b64decode(wrapped)
+
+    table = pa.table({"id": [1, 2], "name": ["owl", "heron"]})
+    for plain in [False, True]:
+        name = f"encrypted-{plain}.parquet"
+        keys = encryption.EncryptionConfiguration(footer_key="f", column_keys={"c": ["name"]}, plaintext_footer=plain)
+        factory = encryption.CryptoFactory(Kms)
+        properties = factory.file_encryption_properties(encryption.KmsConnectionConfig(), keys)
+        with pq.ParquetWriter(f"{FOLDER}/{name}", table.schema, encryption_properties=properties) as writer:
+            writer.write_table(table)
+        print(json.dumps({"file": os.path.join(FOLDER, name), "format": "parquet", "refused": "is encrypted"}))
+
+
 def other_writers():
     frame = pd.DataFrame({
         "id": [1, 2, 3],
@@ -231,6 +256,7 @@ def csv_files():
 
 
 parquet_files()
+encrypted_files()
 other_writers()
 arrow_files()
 public_files()

@@ -7,6 +7,7 @@ mod bytes_text;
 mod catalog;
 mod codec;
 mod csv_file;
+mod footer;
 mod kind;
 mod load;
 mod moment;

@@ -22,6 +22,7 @@ use parquet::record::reader::RowIter;
 use parquet::schema::types::Type as SchemaType;
 
 use crate::codec;
+use crate::footer;
 use crate::kind::Kind;
 use crate::reader::{Reader, problem};
 
@@ -51,6 +52,9 @@ pub(crate) fn open(mut reader: Reader) -> Result<Opened> {
             .hint("load it in parts, or as Arrow or CSV, which have no limit"));
     };
     let bytes = Bytes::from(whole);
+    if footer::is_encrypted(&bytes) {
+        return Err(encrypted());
+    }
     let metadata = ParquetMetaDataReader::new().parse_and_finish(&bytes).map_err(|error| {
         let text = error.to_string();
         if text.to_ascii_lowercase().contains("encrypt") {
