@@ -7,8 +7,10 @@ use serde_json::Value;
 use crate::sql_operations::each;
 
 const FORMATS: [&str; 4] = ["csv", "ndjson", "arrow", "parquet"];
-/// Rows by chance, beside those with the ends of the ranges.
+/// Rows by chance, beside those with the ends of the ranges; `PROPTEST_CASES` asks for more.
 const ROWS: u64 = 60;
+/// Most of them: one statement fills the table.
+const MOST_ROWS: u64 = 5_000;
 
 /// A column: its type, and values as the dialect writes them.
 struct Column {
@@ -147,8 +149,10 @@ fn fill(yard: &TestYard, block: &str, columns: &[Column]) {
         columns.iter().enumerate().map(|(at, column)| format!("c{at} {}", column.kind)).collect();
     yard.ok(&["execute", block, &format!("create table source (id integer primary key, {})", definition.join(", "))]);
     let ends = columns.iter().map(|column| column.values.len()).max().unwrap_or(0) as u64;
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    let count = asked.unwrap_or(ROWS).clamp(ROWS, MOST_ROWS);
     let mut seed = 0x9e37_79b9_7f4a_7c15;
-    let rows: Vec<String> = (0..ROWS + ends)
+    let rows: Vec<String> = (0..count + ends)
         .map(|row| {
             let values = columns.iter().map(|column| {
                 let chance = next(&mut seed);
@@ -205,10 +209,16 @@ fn what_is_unloaded_is_loaded_again() {
             columns.iter().enumerate().map(|(at, column)| format!("c{at} {}", column.kind)).collect();
         let definition = format!("create table target (id integer primary key, {})", names.join(", "));
         let compared = differences(dialect, columns);
+        let read = |path: &str| std::fs::read_to_string(path).expect("a file");
+        let unload = |table: &str, format: &str| {
+            let out = yard.path(&format!("{table}.{format}")).display().to_string();
+            let statement = format!("select * from {table} order by id");
+            yard.ok(&["call", block, "unload", "--statement", &statement, "--format", format, "--out", &out]);
+            out
+        };
+        let written = read(&unload("source", "csv"));
         for format in FORMATS {
-            let out = yard.path(&format!("source.{format}")).display().to_string();
-            let statement = "select * from source order by id";
-            yard.ok(&["call", block, "unload", "--statement", statement, "--format", format, "--out", &out]);
+            let out = unload("source", format);
             yard.ok(&["execute", block, &definition]);
             yard.ok(&[
                 "call", block, "load", "--table", "target", "--mode", "append", "--format", format, "--in", &out,
@@ -220,12 +230,12 @@ fn what_is_unloaded_is_loaded_again() {
             yard.ok(&[
                 "call", block, "load", "--table", "target", "--mode", "create", "--format", format, "--in", &out,
             ]);
-            let again = yard.path(&format!("target.{format}")).display().to_string();
-            let statement = "select * from target order by id";
-            yard.ok(&["call", block, "unload", "--statement", statement, "--format", "csv", "--out", &again]);
-            if format == "csv" && dialect != "mysql" {
-                let read = |path: &str| std::fs::read_to_string(path).expect("a file");
-                assert_eq!(read(&again), read(&out), "{dialect}");
+            let again = read(&unload("target", "csv"));
+            // MySQL's decimals have as many places in all rows of a table that is made; a JSON document is spelled
+            // with spaces in PostgreSQL, where a list of the server is one.
+            if dialect != "mysql" {
+                let plain = |text: &str| if dialect == "postgres" { text.replace(' ', "") } else { text.to_owned() };
+                assert_eq!(plain(&again), plain(&written), "{dialect} {format}");
             }
             yard.ok(&["execute", block, "drop table target"]);
         }
