@@ -17,7 +17,7 @@ fn run_all(name: &str, lines: Vec<String>) {
 fn run_on(yard: &TestYard, name: &str, lines: Vec<String>) {
     assert!(!lines.is_empty(), "{name} has no commands");
     for line in lines {
-        let line = line.replace("/tmp/", &format!("{}/", yard.path("").display()));
+        let line = line.replace("/tmp/", &yard.path("").display().to_string());
         // What is built from source elsewhere is installed as it was built.
         let line = line.replace("install sql ", &format!("install {} ", bundle("sql")));
         let line = line.replace("install plugins/sql ", &format!("install {} ", bundle("sql")));

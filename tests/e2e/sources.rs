@@ -207,6 +207,7 @@ fn what_is_no_source_is_refused_and_not_repeated(yard: &TestYard) {
 }
 
 fn one_line_end_is_not_part_of_a_secret_wherever_it_comes_from(yard: &TestYard) {
+    yard.permit_sources();
     let pem = "-----BEGIN KEY-----\nAA==\n-----END KEY-----";
     let cases = [
         ("word\n", "word"),
