@@ -47,6 +47,7 @@ mod secrecy;
 mod sources;
 mod sql_effects;
 mod sql_files;
+mod sql_guest;
 mod sql_operations;
 mod sql_stop;
 mod sqlite;

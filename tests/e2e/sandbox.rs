@@ -2,9 +2,9 @@
 
 use blockyard_tests::{Ran, TestYard, bundle};
 
-const ATTACKS: [&str; 16] = [
+const ATTACKS: [&str; 19] = [
     "nothing", "spin", "recurse", "allocate", "panic", "sleep", "hoard", "babble", "lie", "wander", "scribble",
-    "smuggle", "misuse", "pretend", "wild", "gossip",
+    "smuggle", "sneak", "redirect", "crowd", "misuse", "pretend", "wild", "gossip",
 ];
 
 fn yard() -> TestYard {

@@ -179,7 +179,7 @@ pub fn manifest(name: &str, text: &str) -> Value {
         "types": [{
             "slug": name, "version": 1,
             "schema": {
-                "type": "object", "additionalProperties": false,
+                "type": "object", "additionalProperties": false, "x-sql": {"database": "/note"},
                 "properties": {
                     "note": {"type": "string"},
                     "token": {"type": "string", "writeOnly": true, "format": "password", "x-secret": {"audience": []}},

@@ -315,6 +315,7 @@ impl Block {
             effect,
             safe: Vec::new(),
             secrets,
+            sql: self.whole.sql.clone(),
             // What the manifest asks for AND the yard grants.
             grants: granted.iter().filter(|grant| self.bundle.manifest().asks_for(grant)).cloned().collect(),
             // What reading the secrets took is the call's.

@@ -7,7 +7,8 @@ use blockyard_model::document::{SOURCE_MARKER, secret_marker};
 use blockyard_model::reference::{self, BLOCK_MARKER, Wanted};
 use blockyard_model::schema::Places;
 use blockyard_model::{
-    Address, BlockType, Manifest, Pointer, Reference, SealedDocument, SecretSource, SecretUse, SecretValue, Violation,
+    Address, BlockType, Manifest, Pointer, Reference, SealedDocument, SecretSource, SecretUse, SecretValue, SqlTarget,
+    Violation,
 };
 use blockyard_store::{BlockRecord, BlockSummary};
 use serde_json::{Value, json};
@@ -27,6 +28,8 @@ pub(crate) struct Whole {
     pub(crate) config: Value,
     /// The secrets of all of them.
     pub(crate) secrets: Vec<WholeSecret>,
+    /// The databases that they name.
+    pub(crate) sql: Vec<SqlTarget>,
 }
 
 /// A secret of a block, or of one that it builds on.
@@ -41,6 +44,13 @@ pub(crate) struct WholeSecret {
     /// Which field of that block.
     pub(crate) field: Pointer,
     pub(crate) material: Material,
+}
+
+impl WholeSecret {
+    /// The location of its block within the resolved configuration.
+    fn block(&self) -> Pointer {
+        Pointer::new(self.pointer.as_str().strip_suffix(self.field.as_str()).unwrap_or_default())
+    }
 }
 
 /// Where a secret's value comes from.
@@ -146,9 +156,14 @@ impl Yard {
             opened.insert(part.address.clone(), Part { record: part, document, manifest });
         }
         let manifest = self.manifest(&record.bundle).await?;
-        let mut assembly = Assembly { opened: &opened, secrets: Vec::new(), places: 0 };
+        let mut assembly = Assembly { opened: &opened, secrets: Vec::new(), sql: Vec::new(), places: 0 };
         let config = assembly.put(record, document, &manifest, &Pointer::default())?;
-        Ok(Whole { config, secrets: assembly.secrets })
+        let Assembly { secrets, mut sql, .. } = assembly;
+        for target in &mut sql {
+            let own = secrets.iter().filter(|secret| target.block.is_within(&secret.block()));
+            target.passwords = own.map(|secret| secret.pointer.clone()).collect();
+        }
+        Ok(Whole { config, secrets, sql })
     }
 }
 
@@ -162,6 +177,7 @@ struct Part {
 struct Assembly<'a> {
     opened: &'a BTreeMap<Address, Part>,
     secrets: Vec<WholeSecret>,
+    sql: Vec<SqlTarget>,
     places: usize,
 }
 
@@ -216,6 +232,7 @@ impl Assembly<'_> {
                 "config": config,
             });
         }
+        self.sql.extend(SqlTarget::of(&block_type.schema, &config, at));
         for place in secrets {
             // Fields in an origin are those of the block whose secret it is and of those that it builds on,
             // whoever builds on it.

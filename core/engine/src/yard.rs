@@ -94,6 +94,8 @@ impl Yard {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn open_with(url: &str, config: YardConfig) -> Result<Self, Error> {
+        // Before SQLite is first used: its memory is counted per call from then on.
+        blockyard_host::count_sqlite_memory();
         let store = open_store(url, &config).await?;
         match Keys::open(store.location(), store.yard(), &config).await {
             Ok(keys) => {
@@ -119,6 +121,7 @@ impl Yard {
     /// # Errors
     /// There is one already; it cannot be written; the key cannot be put in its place.
     pub async fn init(url: &str, new_key: NewKey, config: YardConfig) -> Result<Self, Error> {
+        blockyard_host::count_sqlite_memory();
         let location: YardLocation = url.parse()?;
         if Store::exists(&location).await? {
             return Err(StoreError::YardExists(location.to_string()).into());
@@ -228,6 +231,10 @@ impl Yard {
                 name.push(ending);
                 files.push(PathBuf::from(name));
             }
+        }
+        // A key that the program gives need not be where the yard says that its key is.
+        if let KeySource::File(key) = &self.config().key {
+            files.push(key.clone());
         }
         let yard = self.store().yard();
         for record in [Some(&yard.key), yard.next_key.as_ref()].into_iter().flatten() {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use blockyard_model::{Capability, Effect, Pointer, SafeRequest, SecretUse, SecretValue};
+use blockyard_model::{Capability, Effect, Pointer, SafeRequest, SecretUse, SecretValue, SqlTarget};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
@@ -64,6 +64,8 @@ pub struct Invocation {
     pub safe: Vec<SafeRequest>,
     /// The block's secrets by their place.
     pub secrets: BTreeMap<Pointer, CallSecret>,
+    /// The databases that the block's configuration names.
+    pub sql: Vec<SqlTarget>,
     /// What the bundle may use.
     pub grants: BTreeSet<Capability>,
     /// How long it may take.
@@ -180,7 +182,7 @@ impl Sandbox {
         W: Future<Output = Result<T, HostError>> + Send + 'static,
     {
         let linked = bundle.linked(self, &invocation.grants).await?;
-        let Invocation { block, effect, safe, secrets, grants, deadline, reveal, guessed } = invocation;
+        let Invocation { block, effect, safe, secrets, sql, grants, deadline, reveal, guessed } = invocation;
         let address = format!("{}/{}@{}", block.type_slug, block.name, block.revision);
         let seen = block_types::Block {
             type_: block.type_slug,
@@ -192,6 +194,7 @@ impl Sandbox {
         state.bundle = bundle.name();
         state.manifest = Some(bundle.shared_manifest());
         state.safe = safe;
+        state.sql.targets = sql;
         state.http = self.http.clone();
         state.reveal = reveal;
         state.guessed = guessed.clone();

@@ -29,7 +29,7 @@ mod trace;
 pub use bundle::Bundle;
 pub use call::{Block, CallSecret, Invocation, LogLevel, LogLine, Reply};
 pub use capability::reveal::RevealHook;
-pub use capability::sql::settled;
+pub use capability::sql::{count_sqlite_memory, settled};
 pub use deadline::Deadline;
 pub use error::HostError;
 pub use notice::GuessNotice;

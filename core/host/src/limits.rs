@@ -99,13 +99,35 @@ pub const BATCH_BYTES: usize = 4 << 20;
 pub const BATCHES_AHEAD: usize = 2;
 /// Rows of one batch of values for a guest.
 pub const VALUE_ROWS: usize = 512;
-/// Connections to one database for one block revision.
-pub const POOL_CONNECTIONS: u32 = 8;
+/// Connections of one block revision to one server, in use and idle together, whatever the bundle chooses for
+/// them: a server commonly has 100 for everybody.
+pub const POOL_CONNECTIONS: usize = 8;
+/// Idle connections of a process, all blocks together; the oldest is closed first.
+pub const SQL_IDLE_CONNECTIONS: usize = 64;
+/// Databases of SQLite in memory that a process has between calls, all blocks together; the one that was
+/// not used for longest goes first.
+pub const SQLITE_MEMORY_DATABASES: usize = 16;
+/// Bytes of one of them.
+pub const SQLITE_DATABASE_BYTES: usize = 64 << 20;
+/// Bytes of a page of theirs; SQLite's default.
+pub const SQLITE_PAGE_BYTES: usize = 4 << 10;
+/// Bytes that SQLite holds for the statements of one call, all its connections together: two of the longest
+/// values, or a sort's share.
+pub const SQLITE_MEMORY_BYTES: u64 = 128 << 20;
+/// Bytes of SQLite's temporary files for one call: what does not fit into memory is sorted there.
+pub const SQLITE_TEMPORARY_BYTES: u64 = 1 << 30;
+/// Bytes of one value or one row in SQLite, as many as cross from guest to host at once.
+pub const SQLITE_VALUE_BYTES: usize = HOST_CALL_BYTES;
+/// Bytes of one statement for SQLite, which compiles it before anything can stop it.
+pub const SQLITE_STATEMENT_BYTES: usize = 16 << 20;
+/// Bytes of SQLite's heap for the whole process. Holds only where the embedding program has used SQLite
+/// before its first yard: then calls cannot be counted one by one.
+pub const SQLITE_PROCESS_BYTES: u64 = 1 << 30;
 /// Time to resolve, connect and authenticate.
 pub const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// Time that one statement may take on the database's side.
 pub const STATEMENT_TIME: Duration = Duration::from_secs(300);
-/// How long an idle connection is kept.
+/// How long an idle connection to a server is kept.
 pub const IDLE_TIME: Duration = Duration::from_secs(60);
 /// Longest single wait that a guest may ask for, so that a call notices its deadline.
 pub const SLEEP: Duration = Duration::from_secs(60);

@@ -15,7 +15,7 @@ use crate::call::CallSecret;
 use crate::capability::http::Http;
 use crate::capability::log::Log;
 use crate::capability::reveal::RevealHook;
-use crate::capability::sql::Pools;
+use crate::capability::sql::{Pools, SqlState};
 use crate::limits;
 use crate::notice::GuessNotice;
 use crate::problem::Fault;
@@ -45,6 +45,8 @@ pub(crate) struct CallState {
     pub(crate) watch: Arc<Watch>,
     pub(crate) grants: Arc<std::collections::BTreeSet<Capability>>,
     pub(crate) pools: Arc<Pools>,
+    /// The databases that the block names, and what the call's statements may hold.
+    pub(crate) sql: SqlState,
     pub(crate) http: Arc<Http>,
     /// What the bundle asks for; none while it describes itself.
     pub(crate) manifest: Option<Arc<Manifest>>,
@@ -87,6 +89,7 @@ impl CallState {
             watch: Arc::default(),
             grants,
             pools,
+            sql: SqlState::default(),
             http: Arc::default(),
             manifest: None,
             safe: Vec::new(),

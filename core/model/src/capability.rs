@@ -132,7 +132,9 @@ impl Dialect {
         }
     }
 
-    fn product(self) -> &'static str {
+    /// The name of the product, for messages.
+    #[must_use]
+    pub fn product(self) -> &'static str {
         match self {
             Self::Sqlite => "SQLite",
             Self::Postgres => "PostgreSQL",

@@ -246,6 +246,7 @@ impl BlockType {
         }
         let schema = keep(Schema::compile_within(format.schema, budget), problems);
         problems.extend(schema.iter().flat_map(Schema::hidden_places));
+        problems.extend(schema.iter().flat_map(crate::sql::problems));
         let mut operations: Vec<Operation> = Vec::new();
         for described in format.operations {
             if TypeSlug::new(described.name.as_str()).is_err() {

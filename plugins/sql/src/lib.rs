@@ -36,7 +36,21 @@ use want::Empty;
 
 /// A SQL database: SQLite in a file, or a server of PostgreSQL, MySQL or MariaDB.
 #[derive(Block)]
-#[block(type = "sql-database", version = 1, title = "SQL database", interfaces("database"))]
+#[block(
+    type = "sql-database",
+    version = 1,
+    title = "SQL database",
+    interfaces("database"),
+    sql(
+        dialect = "/dialect",
+        host = "/host",
+        port = "/port",
+        database = "/database",
+        username = "/username",
+        tls = "/options/sslmode",
+        ca = "/ca"
+    )
+)]
 pub struct SqlDatabase {
     /// Which kind of database it is.
     dialect: Dialect,

@@ -13,7 +13,12 @@ struct TypeAttribute {
     version: Option<LitInt>,
     title: Option<LitStr>,
     interfaces: Vec<LitStr>,
+    /// For each `sql(…)` the fields that name a database: the member of `x-sql`, and a JSON Pointer.
+    sql: Vec<Vec<(String, LitStr)>>,
 }
+
+/// The members of `sql(…)`.
+const SQL_MEMBERS: [&str; 7] = ["dialect", "host", "port", "database", "username", "tls", "ca"];
 
 pub(crate) fn derive(input: TokenStream) -> syn::Result<TokenStream> {
     let input: DeriveInput = syn::parse2(input)?;
@@ -65,7 +70,8 @@ pub(crate) fn derive(input: TokenStream) -> syn::Result<TokenStream> {
     let outer =
         input.attrs.iter().filter(|attribute| attribute.path().is_ident("serde") || attribute.path().is_ident("doc"));
     let mirror = format_ident!("{name}Configuration");
-    let TypeAttribute { slug, version, title, interfaces } = attribute;
+    let sql = attribute.sql_keyword();
+    let TypeAttribute { slug, version, title, interfaces, .. } = attribute;
     let title = title.map_or_else(|| quote! { #slug }, |title| quote! { #title });
     Ok(quote! {
         const _: () = {
@@ -73,6 +79,7 @@ pub(crate) fn derive(input: TokenStream) -> syn::Result<TokenStream> {
             #[derive(::blockyard_sdk::serde::Deserialize, ::blockyard_sdk::schemars::JsonSchema)]
             #[serde(crate = "::blockyard_sdk::serde", deny_unknown_fields)]
             #[schemars(crate = "::blockyard_sdk::schemars")]
+            #sql
             struct #mirror { #(#mirrored),* }
 
             impl ::blockyard_sdk::Block for #name {
@@ -112,10 +119,20 @@ impl TypeAttribute {
                     parsed
                         .interfaces
                         .extend(list.parse_terminated(<LitStr as syn::parse::Parse>::parse, syn::Token![,])?);
+                } else if meta.path.is_ident("sql") {
+                    let mut members = Vec::new();
+                    meta.parse_nested_meta(|member| {
+                        members.push(sql_member(&member)?);
+                        Ok(())
+                    })?;
+                    if !members.iter().any(|(name, _)| name == "database") {
+                        return Err(meta.error("`sql(…)` names the field of the database: add `database = \"/FIELD\"`"));
+                    }
+                    parsed.sql.push(members);
                 } else {
-                    return Err(
-                        meta.error("there are `type = \"…\"`, `version = 1`, `title = \"…\"` and `interfaces(\"…\")`")
-                    );
+                    return Err(meta.error(
+                        "there are `type = \"…\"`, `version = 1`, `title = \"…\"`, `interfaces(\"…\")` and `sql(database = \"/FIELD\", …)`",
+                    ));
                 }
                 Ok(())
             });
@@ -133,6 +150,32 @@ impl TypeAttribute {
         }
         parsed
     }
+
+    /// The keyword `x-sql` of the schema: an object, or a list for several databases.
+    fn sql_keyword(&self) -> TokenStream {
+        let mut objects = self.sql.iter().map(|members| {
+            let members = members.iter().map(|(name, pointer)| quote! { #name: #pointer });
+            quote! { { #(#members),* } }
+        });
+        match (objects.next(), objects.next()) {
+            (None, _) => TokenStream::new(),
+            (Some(one), None) => quote! { #[schemars(extend("x-sql" = #one))] },
+            (Some(one), Some(two)) => quote! { #[schemars(extend("x-sql" = [#one, #two #(, #objects)*]))] },
+        }
+    }
+}
+
+/// One member of `sql(…)`: a JSON Pointer to a field.
+fn sql_member(meta: &syn::meta::ParseNestedMeta<'_>) -> syn::Result<(String, LitStr)> {
+    let name = meta.path.get_ident().map(ToString::to_string).unwrap_or_default();
+    if !SQL_MEMBERS.contains(&name.as_str()) {
+        return Err(meta.error(format!("the members of `sql(…)` are `{}`", SQL_MEMBERS.join("`, `"))));
+    }
+    let pointer: LitStr = meta.value()?.parse()?;
+    if !pointer.value().starts_with('/') {
+        return Err(syn::Error::new(pointer.span(), "expected a JSON Pointer to a field, such as `/host`"));
+    }
+    Ok((name, pointer))
 }
 
 fn is_name(text: &str) -> bool {

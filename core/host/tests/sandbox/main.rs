@@ -48,6 +48,7 @@ fn invocation(bundle: &Bundle, deadline: Duration) -> Invocation {
         effect: Effect::Write,
         safe: Vec::new(),
         secrets: BTreeMap::<Pointer, CallSecret>::new(),
+        sql: Vec::new(),
         grants: bundle.manifest().capabilities.clone(),
         deadline: Deadline::within(deadline),
         reveal: RevealHook::new(async |_| Err(Problem::new("denied", "there is nothing to reveal"))),

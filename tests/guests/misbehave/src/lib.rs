@@ -9,10 +9,28 @@ use blockyard_sdk::{clock, log};
 
 /// A block that means no good.
 #[derive(Block)]
-#[block(type = "misbehave", version = 1)]
+#[block(
+    type = "misbehave",
+    version = 1,
+    sql(database = "/path"),
+    sql(host = "/host", port = "/port", database = "/database", username = "/username", tls = "/options/sslmode")
+)]
 pub struct Misbehave {
     /// A path that the block names.
     path: Option<String>,
+    /// A server's host.
+    host: Option<String>,
+    /// A server's port.
+    port: Option<u16>,
+    /// A database of that server.
+    database: Option<String>,
+    /// The user of that server.
+    username: Option<String>,
+    /// Options of the connection.
+    #[serde(default)]
+    options: std::collections::BTreeMap<String, String>,
+    /// A label, which names nothing.
+    label: Option<String>,
     /// A secret for databases.
     #[block(audience = "sql")]
     password: Option<Secret<String>>,
@@ -121,6 +139,71 @@ impl Misbehave {
         connection.begin()?.insert(&["smuggled".to_owned()], &["a".to_owned()], &rows)
     }
 
+    /// Runs statements in a transaction of an operation that only reads; gives what each of them gave.
+    #[operation(read)]
+    fn sneak(
+        &self,
+        /// The dialect of the server.
+        dialect: String,
+        /// The statements.
+        statements: Vec<String>,
+        /// Whether a failure ends the operation, or is part of the result.
+        #[serde(default)]
+        stubborn: bool,
+    ) -> Result<Vec<String>> {
+        let target = if dialect == "sqlite" {
+            sqlite(self.path.clone().unwrap_or_default())
+        } else {
+            self.server(dialect, self.host.clone(), "/")
+        };
+        let password = self.password.as_ref().filter(|_| target.host.is_some());
+        let transaction = Connection::open(&target, password)?.begin()?;
+        let mut gave = Vec::new();
+        for statement in &statements {
+            match transaction.query(statement, &[]).and_then(|rows| rows.objects(usize::MAX)) {
+                Ok(rows) => gave.push(format!("{} rows", rows.len())),
+                Err(problem) if stubborn => gave.push(problem.to_string()),
+                Err(problem) => return Err(problem),
+            }
+        }
+        transaction.commit()?;
+        Ok(gave)
+    }
+
+    /// Sends the password to a server of its choice.
+    #[operation(read)]
+    fn redirect(
+        &self,
+        /// The host.
+        host: String,
+        /// The options of the connection.
+        #[serde(default)]
+        sslmode: String,
+    ) -> Result<u64> {
+        Connection::open(&self.server("postgres".to_owned(), Some(host), &sslmode), self.password.as_ref())?;
+        Ok(0)
+    }
+
+    /// Opens connections with what a bundle may choose, and holds them.
+    #[operation(read)]
+    fn crowd(
+        &self,
+        /// How many.
+        opens: u32,
+    ) -> Result<u32> {
+        let mut held = Vec::new();
+        for number in 0..opens {
+            let mut target = self.server("postgres".to_owned(), self.host.clone(), "/");
+            target.options.push(("application_name".to_owned(), format!("crowd-{number}")));
+            match Connection::open(&target, self.password.as_ref()) {
+                Ok(connection) => held.push(connection),
+                Err(problem) if problem.code() == "unavailable" => break,
+                Err(problem) => return Err(problem),
+            }
+        }
+        Ok(u32::try_from(held.len()).unwrap_or(u32::MAX))
+    }
+
     /// Uses a secret for what it is not meant.
     #[operation(read)]
     fn misuse(&self) -> Result<u64> {
@@ -158,6 +241,24 @@ impl Misbehave {
     }
 }
 
+impl Misbehave {
+    /// The server of the block, but for its host; `/` stands for no `sslmode`.
+    fn server(&self, dialect: String, host: Option<String>, sslmode: &str) -> Target {
+        let mut options = Vec::new();
+        if !matches!(sslmode, "" | "/") {
+            options.push(("sslmode".to_owned(), sslmode.to_owned()));
+        }
+        Target {
+            dialect,
+            host,
+            port: self.port,
+            database: self.database.clone().unwrap_or_default(),
+            username: self.username.clone(),
+            options,
+        }
+    }
+}
+
 /// A result whose schema says number, and whose value is a text.
 pub struct Liar;
 
@@ -181,5 +282,5 @@ bundle! {
     name: "misbehave",
     description: "What a bundle must not do",
     types: [Misbehave],
-    capabilities: ["sql sqlite", "clock", "random", "crypto", "http http://127.0.0.1:9"],
+    capabilities: ["sql sqlite", "sql postgres", "sql mysql", "clock", "random", "crypto", "http http://127.0.0.1:9"],
 }

@@ -58,7 +58,7 @@ pub(super) async fn execute(
     access: Access,
 ) -> Result<Execution, Problem> {
     let executed = match pooled {
-        Pooled::Postgres(connection) => postgres::execute_many(connection, text, sets, access).await,
+        Pooled::Postgres(session) => postgres::execute_many(session, text, sets, access).await,
         Pooled::Sqlite(session) => sqlite::execute_many(session, text, sets).await,
         Pooled::Mysql(session) => mysql::execute_many(session, text, sets, access).await,
     };
@@ -135,7 +135,7 @@ pub(super) async fn insert(
         Err(refused) => Err(refused),
         Ok(_) if rows.is_empty() => Ok(0),
         Ok(into) => match pooled {
-            Pooled::Postgres(connection) => postgres::insert(connection, &into, &rows).await,
+            Pooled::Postgres(session) => postgres::insert(session, &into, &rows).await,
             Pooled::Sqlite(session) => {
                 let done = sqlite::execute_many(session, &into.statement(1), rows).await;
                 done.map(|done| done.rows_affected)

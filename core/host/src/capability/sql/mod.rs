@@ -3,7 +3,9 @@
 //! or as an Arrow IPC stream that it passes on unseen.
 //!
 //! During an operation that reads, every statement runs where nothing can be written: a SQLite
-//! file that is opened read-only, a transaction that is `READ ONLY` in PostgreSQL and MySQL.
+//! file that is opened read-only, a session and a transaction that are `READ ONLY` in PostgreSQL and
+//! MySQL. No scanner is trusted with that: the database itself says before a statement runs that it
+//! returns rows, and after it that the transaction is still the one that the host began.
 //!
 //! A statement ends with whoever waits for it: a call that is stopped while the database works
 //! (its deadline, Ctrl-C, a guest that lets go of its rows) has the database stop, too.
@@ -18,17 +20,21 @@ mod pool;
 mod postgres;
 mod rows;
 mod sqlite;
+mod target;
 #[cfg(test)]
 mod tests;
+mod word;
 
 use std::str::FromStr as _;
 use std::sync::Arc;
 
 use blockyard_model::capability::Dialect;
-use blockyard_model::{Audience, Capability, Effect};
+use blockyard_model::{Audience, Capability, Effect, SqlTarget};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use wasmtime::component::Resource;
 
+use self::pool::{Pooled, Request};
+use self::sqlite::budget::Budget;
 use crate::bindings::blockyard::bundle::sql::{
     Column, Execution, Host, HostConnection, HostRows, HostTransaction, Target, Value,
 };
@@ -40,12 +46,21 @@ use crate::state::CallState;
 use crate::trace;
 
 pub use background::settled;
-use pool::Pooled;
 pub(crate) use pool::Pools;
 pub use rows::Rows;
+pub use sqlite::budget::install as count_sqlite_memory;
 
 /// The media type of Arrow IPC streams (registered with IANA).
 const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
+
+/// What a call knows of databases.
+#[derive(Default)]
+pub(crate) struct SqlState {
+    /// Those that the block's configuration names.
+    pub(crate) targets: Vec<SqlTarget>,
+    /// What the statements of the call hold in SQLite.
+    budget: Arc<Budget>,
+}
 
 /// A connection that is in use; empty after a failure that left it in an unknown state.
 type Slot = Arc<Mutex<Option<Pooled>>>;
@@ -143,15 +158,18 @@ impl HostConnection for CallState {
                 .hint(format!("grant it with `blockyard grant {} '{capability}'`", self.bundle));
             return Err(problem.into());
         }
-        pool::named_by(&self.config, &target, dialect)?;
-        traced.dialect(dialect.as_str());
-        if let Some(host) = &target.host {
-            traced.server(host, target.port.unwrap_or(pool::default_port(dialect)));
-        }
-        let password = match password {
+        let pointer = match &password {
             None => None,
-            Some(secret) => {
-                let pointer = &self.table.get(&secret)?.pointer;
+            Some(secret) => Some(&self.table.get(secret)?.pointer),
+        };
+        let permitted = target::permit(&self.sql.targets, &target, dialect, pointer)?;
+        traced.dialect(dialect.as_str());
+        if let Some((host, port)) = &permitted.server {
+            traced.server(host, *port);
+        }
+        let password = match pointer {
+            None => None,
+            Some(pointer) => {
                 let secret = &self.secrets[pointer];
                 if !secret.uses.audience.contains(&Audience::Sql) {
                     let problem =
@@ -165,7 +183,14 @@ impl HostConnection for CallState {
             Effect::Read => Access::ReadOnly,
             Effect::Write | Effect::Destructive => Access::ReadWrite,
         };
-        let pooled = self.pools.open(&self.block, dialect, &target, password.as_ref(), access).await?;
+        let request = Request {
+            block: &self.block,
+            target: permitted,
+            password: password.as_ref(),
+            access,
+            budget: &self.sql.budget,
+        };
+        let pooled = self.pools.open(request).await?;
         let connection = Connection { slot: Arc::new(Mutex::new(Some(pooled))), access };
         Ok(self.table.push(connection)?)
     }
@@ -180,7 +205,7 @@ impl HostConnection for CallState {
         self.speak(&text);
         let Connection { slot, access } = self.table.get(&connection)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: false };
-        let rows = rows::start(Claimed::of(slot)?, statement).await?;
+        let rows = rows::start(Claimed::of(slot)?, statement).await.map_err(|problem| stopping(problem, *access))?;
         Ok(self.table.push(rows)?)
     }
 
@@ -194,7 +219,7 @@ impl HostConnection for CallState {
         self.speak(&text);
         let Connection { slot, access } = self.table.get(&connection)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: false };
-        Ok(execute(Claimed::of(slot)?, statement).await?)
+        Ok(execute(Claimed::of(slot)?, statement).await.map_err(|problem| stopping(problem, *access))?)
     }
 
     async fn execute_many(
@@ -211,8 +236,10 @@ impl HostConnection for CallState {
         begin(&mut claimed, access).await?;
         let result = many::execute(claimed.start()?, &text, parameters, access).await;
         claimed.finish();
-        end(&mut claimed, if result.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
-        Ok(result?)
+        let ended = end(&mut claimed, if result.is_ok() { End::Commit } else { End::Rollback }).await;
+        let done = result.map_err(|problem| stopping(problem, access))?;
+        ended.map_err(|problem| stopping(problem, access))?;
+        Ok(done)
     }
 
     async fn begin(&mut self, connection: Resource<Connection>) -> Result<Resource<Transaction>, Fault> {
@@ -242,7 +269,7 @@ impl HostTransaction for CallState {
         self.speak(&text);
         let Transaction { slot, access, .. } = self.table.get(&transaction)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: true };
-        let rows = rows::start(Claimed::of(slot)?, statement).await?;
+        let rows = rows::start(Claimed::of(slot)?, statement).await.map_err(|problem| stopping(problem, *access))?;
         Ok(self.table.push(rows)?)
     }
 
@@ -256,7 +283,7 @@ impl HostTransaction for CallState {
         self.speak(&text);
         let Transaction { slot, access, .. } = self.table.get(&transaction)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: true };
-        Ok(execute(Claimed::of(slot)?, statement).await?)
+        Ok(execute(Claimed::of(slot)?, statement).await.map_err(|problem| stopping(problem, *access))?)
     }
 
     async fn insert(
@@ -278,7 +305,7 @@ impl HostTransaction for CallState {
         let _traced = trace::host_call("sql.transaction.commit");
         let mut transaction = self.table.delete(transaction)?;
         let mut claimed = Claimed::of(&transaction.slot)?;
-        end(&mut claimed, "COMMIT").await?;
+        end(&mut claimed, End::Commit).await.map_err(|problem| stopping(problem, transaction.access))?;
         transaction.finished = true;
         Ok(())
     }
@@ -287,7 +314,7 @@ impl HostTransaction for CallState {
         let mut transaction = self.table.delete(transaction)?;
         if let Ok(mut claimed) = Claimed::of(&transaction.slot) {
             // Whatever comes of it: a connection that did not roll back is closed.
-            transaction.finished = end(&mut claimed, "ROLLBACK").await.is_ok();
+            transaction.finished = end(&mut claimed, End::Rollback).await.is_ok();
         }
         Ok(())
     }
@@ -313,7 +340,9 @@ impl HostRows for CallState {
 
     async fn next(&mut self, rows: Resource<Rows>, max: u32) -> Result<Vec<Vec<Value>>, Fault> {
         let _traced = trace::inner_call("sql.rows.next");
-        Ok(self.table.get_mut(&rows)?.next(max as usize).await?)
+        let access = if self.effect == Effect::Read { Access::ReadOnly } else { Access::ReadWrite };
+        let next = self.table.get_mut(&rows)?.next(max as usize).await;
+        Ok(next.map_err(|problem| stopping(problem, access))?)
     }
 
     async fn into_arrow(&mut self, rows: Resource<Rows>) -> wasmtime::Result<Resource<Body>> {
@@ -331,7 +360,7 @@ impl HostRows for CallState {
 
 async fn execute(mut claimed: Claimed, statement: Statement) -> Result<Execution, Problem> {
     let executed = match claimed.start()? {
-        Pooled::Postgres(connection) => postgres::execute(connection, statement).await,
+        Pooled::Postgres(session) => postgres::execute(session, statement).await,
         Pooled::Sqlite(session) => sqlite::execute(session, statement).await,
         Pooled::Mysql(session) => mysql::execute(session, statement).await,
     };
@@ -341,20 +370,30 @@ async fn execute(mut claimed: Claimed, statement: Statement) -> Result<Execution
 
 async fn begin(claimed: &mut Claimed, access: Access) -> Result<(), Problem> {
     let begun = match claimed.start()? {
-        Pooled::Postgres(connection) => postgres::begin(connection, access).await,
-        Pooled::Sqlite(session) => sqlite::run(session, "BEGIN").await,
-        Pooled::Mysql(session) => mysql::begin(session, access).await,
+        Pooled::Postgres(session) => session.begin(access).await,
+        Pooled::Sqlite(session) => sqlite::run(session, c"BEGIN").await,
+        Pooled::Mysql(session) => session.begin(access).await,
     };
     claimed.finish();
     begun
 }
 
-/// Ends a transaction; a connection on which that fails is closed.
-async fn end(claimed: &mut Claimed, word: &'static str) -> Result<(), Problem> {
-    let ended = match claimed.start()? {
-        Pooled::Postgres(connection) => postgres::run(connection, word).await,
-        Pooled::Sqlite(session) => sqlite::run(session, word).await,
-        Pooled::Mysql(session) => mysql::run(session, word).await,
+/// How a transaction ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Commit,
+    Rollback,
+}
+
+/// Ends a transaction. A connection on which that fails is closed.
+async fn end(claimed: &mut Claimed, how: End) -> Result<(), Problem> {
+    let ended = match (claimed.start()?, how) {
+        (Pooled::Postgres(session), End::Commit) => session.commit().await,
+        (Pooled::Postgres(session), End::Rollback) => session.rollback().await,
+        (Pooled::Sqlite(session), End::Commit) => sqlite::run(session, c"COMMIT").await,
+        (Pooled::Sqlite(session), End::Rollback) => sqlite::run(session, c"ROLLBACK").await,
+        (Pooled::Mysql(session), End::Commit) => session.commit().await,
+        (Pooled::Mysql(session), End::Rollback) => session.rollback().await,
     };
     // Still busy, the connection closes as this goes out of scope.
     if ended.is_ok() {
@@ -363,56 +402,22 @@ async fn end(claimed: &mut Claimed, word: &'static str) -> Result<(), Problem> {
     ended
 }
 
-/// Words that begin or end transactions. A guest has `begin` and `commit` for that, so that the host
-/// knows what a connection is in when it goes back to its pool.
-const TRANSACTION_CONTROL: [&str; 9] =
-    ["begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release", "prepare"];
+/// The code of [`left_transaction`].
+const LEFT_TRANSACTION: &str = "left-transaction";
 
-/// Refuses a statement that begins or ends a transaction.
-fn no_transaction_control(text: &str) -> Result<(), Problem> {
-    let word = first_word(text);
-    if !TRANSACTION_CONTROL.contains(&word.as_str()) {
-        return Ok(());
-    }
-    Err(Problem::new("invalid", format!("`{word}` stands alone here: each statement is a transaction of its own"))
-        .hint("`execute-many` runs many at once, all or nothing"))
+/// A statement ended the transaction of the host, or began another one.
+fn left_transaction() -> Problem {
+    Problem::new(LEFT_TRANSACTION, "the statement ended the transaction that it is part of; the connection was closed")
+        .hint("leave out what begins and ends transactions")
 }
 
-/// The first word of a statement, in lower case, after white space, comments and parentheses.
-fn first_word(text: &str) -> String {
-    let mut rest = text;
-    loop {
-        rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == '(');
-        if let Some(comment) = rest.strip_prefix("--") {
-            rest = comment.split_once('\n').map_or("", |(_, rest)| rest);
-        } else if rest.starts_with("/*") {
-            rest = after_comment(rest);
-        } else {
-            break;
+/// In an operation that reads, a statement that left the transaction of the host ends the call: it was made
+/// for nothing else.
+fn stopping(problem: Problem, access: Access) -> Fault {
+    match access {
+        Access::ReadOnly if problem.code == LEFT_TRANSACTION => {
+            EffectViolation("end the transaction that keeps it from writing".to_owned()).into()
         }
+        _ => problem.into(),
     }
-    rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').take(32).collect::<String>().to_ascii_lowercase()
-}
-
-/// What follows a block comment; they nest in PostgreSQL.
-fn after_comment(text: &str) -> &str {
-    let bytes = text.as_bytes();
-    let (mut depth, mut at) = (0usize, 0);
-    while at + 1 < bytes.len() {
-        match &bytes[at..at + 2] {
-            b"/*" => {
-                depth += 1;
-                at += 2;
-            }
-            b"*/" => {
-                depth -= 1;
-                at += 2;
-                if depth == 0 {
-                    return &text[at..];
-                }
-            }
-            _ => at += 1,
-        }
-    }
-    ""
 }

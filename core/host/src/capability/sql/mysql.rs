@@ -11,24 +11,25 @@ mod scan;
 use std::sync::Arc;
 use std::time::Duration;
 
-use blockyard_model::SecretValue;
+use blockyard_model::{SecretValue, TlsMode};
 use futures_util::StreamExt as _;
 use serde_json::json;
 use sqlx::mysql::{
-    MySqlArguments, MySqlColumn, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlPoolOptions,
-    MySqlSslMode,
+    MySqlArguments, MySqlColumn, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlSslMode,
 };
-use sqlx::pool::PoolConnection;
 use sqlx::{
-    AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Either, Executor as _, MySql, MySqlPool,
-    Row as _, SqlSafeStr as _, Statement as _,
+    AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Either, Executor as _, Row as _, SqlSafeStr as _,
+    Statement as _,
 };
+use tokio::runtime::Handle;
 
 use self::format::Reading;
 use super::many::{Into, Refused};
+use super::pool::Lease;
 use super::rows::{Head, Sink, Stop};
-use super::{Access, Statement};
-use crate::bindings::blockyard::bundle::sql::{Column, Execution, Target, Value};
+use super::target::Permitted;
+use super::{Access, Statement, left_transaction};
+use crate::bindings::blockyard::bundle::sql::{Column, Execution, Value};
 use crate::limits;
 use crate::problem::Problem;
 
@@ -44,24 +45,51 @@ const STATEMENT_VALUES: usize = 65_535;
 
 /// A connection, and what it takes to stop its statement from another one.
 pub(super) struct Session {
-    connection: PoolConnection<MySql>,
+    /// `None` after it was stopped.
+    connection: Option<MySqlConnection>,
     /// The server's number of the connection.
     id: u64,
     options: Arc<MySqlConnectOptions>,
+    /// SQL has no statement that takes back all that can be done to a session (variables, temporary tables,
+    /// locks), and the driver does not have the protocol's command for it: each call has a new connection.
+    lease: Option<Lease>,
+    /// The transaction of the host, if one is open.
+    transaction: Option<Access>,
 }
 
 impl Session {
-    pub(super) async fn open(pool: &MySqlPool) -> Result<Self, sqlx::Error> {
-        let mut connection = pool.acquire().await?;
-        let (id,): (u64,) = sqlx::query_as("SELECT CONNECTION_ID()").fetch_one(&mut *connection).await?;
-        Ok(Self { connection, id, options: pool.connect_options() })
+    /// Connects. For reads, the session itself is read-only: a transaction that a statement begins by itself
+    /// is, too.
+    pub(super) async fn open(
+        target: &Permitted,
+        password: Option<&SecretValue>,
+        access: Access,
+        lease: Lease,
+    ) -> Result<Self, Problem> {
+        let options = Arc::new(options(target, password));
+        let connecting = async {
+            let mut connection = options.connect().await?;
+            connection.execute(AssertSqlSafe(settings(access))).await?;
+            let (id,): (u64,) = sqlx::query_as("SELECT CONNECTION_ID()").fetch_one(&mut connection).await?;
+            Ok((connection, id))
+        };
+        let connected = tokio::time::timeout(limits::CONNECT_TIME, connecting).await;
+        let connected = connected.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+        let (connection, id) = connected.map_err(|error| refused(&error, target))?;
+        Ok(Self { connection: Some(connection), id, options, lease: Some(lease), transaction: None })
+    }
+
+    fn connection(&mut self) -> Result<&mut MySqlConnection, Problem> {
+        let closed = || Problem::new("unavailable", "the connection was closed after a failure").retryable();
+        self.connection.as_mut().ok_or_else(closed)
     }
 
     /// Has the server end the connection and its statement. MySQL itself does not look whether anybody
     /// still listens, so it is told so from a second connection; the first is open until then, so that
     /// its number is nobody else's.
-    pub(super) fn stop(self) {
-        let Self { connection, id, options } = self;
+    pub(super) fn stop(mut self) {
+        let (Some(connection), lease) = (self.connection.take(), self.lease.take()) else { return };
+        let (id, options) = (self.id, self.options.clone());
         super::background::spawn(async move {
             let kill = async {
                 let mut other = options.connect().await?;
@@ -70,19 +98,97 @@ impl Session {
             };
             // Where that fails, the statement ends at the server's own limit of time.
             let _ = tokio::time::timeout(KILL_TIME, kill).await;
-            drop(connection.detach());
+            drop((connection, lease));
         });
+    }
+
+    pub(super) async fn begin(&mut self, access: Access) -> Result<(), Problem> {
+        // A savepoint ends with its transaction, which is how the transaction is recognized.
+        self.run(match access {
+            Access::ReadOnly => "START TRANSACTION READ ONLY; SAVEPOINT blockyard_transaction",
+            Access::ReadWrite => "START TRANSACTION",
+        })
+        .await?;
+        self.transaction = Some(access);
+        Ok(())
+    }
+
+    /// A transaction that reads has nothing to commit.
+    pub(super) async fn commit(&mut self) -> Result<(), Problem> {
+        match self.transaction.take() {
+            Some(Access::ReadWrite) => self.run("COMMIT").await,
+            reading => {
+                self.transaction = reading;
+                self.check().await?;
+                self.rollback().await
+            }
+        }
+    }
+
+    pub(super) async fn rollback(&mut self) -> Result<(), Problem> {
+        self.transaction = None;
+        self.run("ROLLBACK").await
+    }
+
+    async fn run(&mut self, statements: &'static str) -> Result<(), Problem> {
+        let connection = self.connection()?;
+        sqlx::raw_sql(statements).execute(connection).await.map(drop).map_err(|error| problem(&error))
+    }
+
+    /// Checks that the session is in the transaction that the host began, after a statement of a guest in an
+    /// operation that reads. If not, the connection is closed before anything else runs on it. (In one that
+    /// writes, statements that change a definition end the transaction by themselves, as documented.)
+    async fn check(&mut self) -> Result<(), Problem> {
+        if self.transaction != Some(Access::ReadOnly) {
+            return Ok(());
+        }
+        let connection = self.connection()?;
+        let back = sqlx::raw_sql("ROLLBACK TO SAVEPOINT blockyard_transaction").execute(connection).await;
+        let Err(error) = back else { return Ok(()) };
+        self.transaction = None;
+        self.connection = None;
+        Err(if error.as_database_error().is_some() { left_transaction() } else { problem(&error) })
+    }
+
+    /// After a statement of a guest: the check, and the end of a transaction that the host began for it alone.
+    async fn after(&mut self, failed: bool, alone: bool) -> Result<(), Problem> {
+        match self.check().await {
+            Ok(()) if alone => self.rollback().await,
+            // A connection that broke: the statement's own failure says it.
+            Err(problem) if failed && problem.code != left_transaction().code => Ok(()),
+            done => done,
+        }
     }
 }
 
-pub(super) fn pool(target: &Target, password: Option<&SecretValue>) -> Result<MySqlPool, Problem> {
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let (Some(connection), Ok(runtime)) = (self.connection.take(), Handle::try_current()) {
+            let lease = self.lease.take();
+            runtime.spawn(async move {
+                // The server notes connections that end without a word.
+                let _ = tokio::time::timeout(KILL_TIME, connection.close()).await;
+                drop(lease);
+            });
+        }
+    }
+}
+
+fn options(target: &Permitted, password: Option<&SecretValue>) -> MySqlConnectOptions {
+    let (host, port) = target.server.as_ref().map_or(("", DEFAULT_PORT), |(host, port)| (host.as_str(), *port));
     let mut options = MySqlConnectOptions::new()
-        .host(target.host.as_deref().unwrap_or_default())
-        .port(target.port.unwrap_or(DEFAULT_PORT))
+        .host(host)
+        .port(port)
         .database(&target.database)
         .username(target.username.as_deref().unwrap_or("root"))
-        .ssl_mode(MySqlSslMode::Preferred)
-        // The server's own SQL mode stands: a statement means here what it means in the server's shell.
+        .ssl_mode(match target.tls {
+            TlsMode::Disable => MySqlSslMode::Disabled,
+            TlsMode::Prefer => MySqlSslMode::Preferred,
+            TlsMode::Require => MySqlSslMode::Required,
+            TlsMode::VerifyCa => MySqlSslMode::VerifyCa,
+            TlsMode::VerifyFull => MySqlSslMode::VerifyIdentity,
+        })
+        // The server's own SQL mode stays: a statement means here what it means in the server's shell.
         .pipes_as_concat(false)
         .no_engine_substitution(false)
         .timezone(None)
@@ -90,45 +196,29 @@ pub(super) fn pool(target: &Target, password: Option<&SecretValue>) -> Result<My
     if let Some(password) = password {
         options = options.password(password.expose());
     }
-    for (name, value) in &target.options {
-        options = match (name.as_str(), value.as_str()) {
-            ("sslmode", "disable") => options.ssl_mode(MySqlSslMode::Disabled),
-            ("sslmode", "prefer") => options.ssl_mode(MySqlSslMode::Preferred),
-            ("sslmode", "require") => options.ssl_mode(MySqlSslMode::Required),
-            ("sslmode", "verify-ca") => options.ssl_mode(MySqlSslMode::VerifyCa),
-            ("sslmode", "verify-full") => options.ssl_mode(MySqlSslMode::VerifyIdentity),
-            ("ca", pem) => options.ssl_ca_from_pem(pem.as_bytes().to_vec()),
-            (name, value) => {
-                return Err(Problem::new("invalid", format!("option `{name}` = `{value}` is not known for MySQL"))
-                    .hint("there are `sslmode` (disable, prefer, require, verify-ca, verify-full) and `ca`"));
-            }
-        };
+    if let Some(pem) = &target.ca {
+        options = options.ssl_ca_from_pem(pem.as_bytes().to_vec());
     }
-    // What the session is set to: text as UTF-8, times in UTC, and how long a statement may take. MariaDB
-    // and MySQL have different words for the last; each skips the other's comment.
-    let session = format!(
+    // A statement has what its author wrote into it: no log of the driver's gets it.
+    options.disable_statement_logging()
+}
+
+/// The settings of a session: text as UTF-8, times in UTC, and the time for a statement. MariaDB and MySQL
+/// have different names for the last; each skips the other's comment.
+fn settings(access: Access) -> String {
+    let settings = format!(
         "SET NAMES utf8mb4, time_zone = '+00:00' /*M!100101 , max_statement_time = {} */ /*!50708 , max_execution_time = {} */",
         limits::STATEMENT_TIME.as_secs(),
         limits::STATEMENT_TIME.as_millis()
     );
-    Ok(MySqlPoolOptions::new()
-        .max_connections(limits::POOL_CONNECTIONS)
-        .acquire_timeout(limits::CONNECT_TIME)
-        .idle_timeout(limits::IDLE_TIME)
-        .after_connect(move |connection, _| {
-            let session = session.clone();
-            Box::pin(async move { connection.execute(AssertSqlSafe(session)).await.map(drop) })
-        })
-        // SQL has no statement that takes back all that one can do to a session (variables, temporary
-        // tables, locks), and the driver does not have the protocol's command for it: the next call gets
-        // a new connection.
-        .after_release(|_, _| Box::pin(async { Ok(false) }))
-        // A statement has what its author wrote into it: no log of the driver's gets it.
-        .connect_lazy_with(options.disable_statement_logging()))
+    match access {
+        Access::ReadOnly => format!("{settings}; SET SESSION TRANSACTION READ ONLY"),
+        Access::ReadWrite => settings,
+    }
 }
 
 /// A connection that was refused after the server was reached.
-pub(super) fn refused(error: &sqlx::Error, target: &Target) -> Problem {
+fn refused(error: &sqlx::Error, target: &Permitted) -> Problem {
     let authenticate = json!({ "step": "authenticate" });
     if let sqlx::Error::Configuration(_) = error {
         return Problem::new("denied", "the server asks for the password in a form that is safe only with TLS")
@@ -142,36 +232,26 @@ pub(super) fn refused(error: &sqlx::Error, target: &Target) -> Problem {
     problem
 }
 
-pub(super) async fn begin(session: &mut Session, access: Access) -> Result<(), Problem> {
-    run(
-        session,
-        match access {
-            Access::ReadOnly => "START TRANSACTION READ ONLY",
-            Access::ReadWrite => "START TRANSACTION",
-        },
-    )
-    .await
-}
-
-pub(super) async fn run(session: &mut Session, statement: &'static str) -> Result<(), Problem> {
-    session.connection.execute(statement).await.map(drop).map_err(|error| problem(&error))
-}
-
 pub(super) async fn execute(session: &mut Session, statement: Statement) -> Result<Execution, Problem> {
-    let wrapped = statement.needs_read_only_transaction();
+    let alone = statement.needs_read_only_transaction();
     scan::check(&statement.text, statement.access)?;
-    if wrapped {
-        begin(session, Access::ReadOnly).await?;
+    if alone {
+        session.begin(Access::ReadOnly).await?;
     }
-    let executed = execute_one(&mut session.connection, &statement.text, &statement.parameters).await;
-    if wrapped {
-        run(session, "ROLLBACK").await?;
-    }
+    let Statement { text, parameters, access, .. } = statement;
+    let executed = execute_one(session.connection()?, &text, &parameters, access).await;
+    session.after(executed.is_err(), alone).await?;
     executed
 }
 
-async fn execute_one(connection: &mut MySqlConnection, text: &str, parameters: &[Value]) -> Result<Execution, Problem> {
-    let (_, arguments) = prepare(connection, text, parameters).await?;
+async fn execute_one(
+    connection: &mut MySqlConnection,
+    text: &str,
+    parameters: &[Value],
+    access: Access,
+) -> Result<Execution, Problem> {
+    let (columns, arguments) = prepare(connection, text, parameters).await?;
+    returns_rows(&columns, text, access)?;
     let result =
         sqlx::query_with(AssertSqlSafe(text), arguments).execute(connection).await.map_err(|error| problem(&error))?;
     Ok(Execution {
@@ -190,7 +270,8 @@ pub(super) async fn execute_many(
     scan::check(text, access)?;
     let mut total = Execution { rows_affected: 0, last_insert_id: None };
     for (index, parameters) in sets.into_iter().enumerate() {
-        let executed = execute_one(&mut session.connection, text, &parameters).await;
+        let executed = execute_one(session.connection()?, text, &parameters, access).await;
+        session.after(executed.is_err(), false).await?;
         let executed = executed.map_err(|problem| Refused::at(index, problem))?;
         total.rows_affected += executed.rows_affected;
         total.last_insert_id = executed.last_insert_id.or(total.last_insert_id);
@@ -204,14 +285,15 @@ pub(super) async fn insert(session: &mut Session, into: &Into, rows: &[Vec<Value
     let (mut done, mut inserted) = (0, 0);
     let one = into.statement(1);
     // What is wrong with the statement itself is no row's fault.
-    session.connection.prepare(AssertSqlSafe(one.clone()).into_sql_str()).await.map_err(|error| problem(&error))?;
+    let connection = session.connection()?;
+    connection.prepare(AssertSqlSafe(one.clone()).into_sql_str()).await.map_err(|error| problem(&error))?;
     for chunk in rows.chunks(most) {
-        match execute_one(&mut session.connection, &into.statement(chunk.len()), &chunk.concat()).await {
+        match execute_one(connection, &into.statement(chunk.len()), &chunk.concat(), Access::ReadWrite).await {
             Ok(executed) => inserted += executed.rows_affected,
             // Nothing of the statement was done; one by one they say which it was.
             Err(problem) if !problem.retryable && problem.code != "timeout" && chunk.len() > 1 => {
                 for (index, row) in chunk.iter().enumerate() {
-                    let alone = execute_one(&mut session.connection, &one, row).await;
+                    let alone = execute_one(connection, &one, row, Access::ReadWrite).await;
                     alone.map_err(|problem| Refused::at(done + index, problem))?;
                 }
                 return Err(problem.into());
@@ -225,20 +307,48 @@ pub(super) async fn insert(session: &mut Session, into: &Into, rows: &[Vec<Value
 }
 
 pub(super) async fn query(session: &mut Session, statement: Statement, sink: &mut Sink) -> Result<(), Stop> {
-    let wrapped = statement.needs_read_only_transaction();
+    let alone = statement.needs_read_only_transaction();
     scan::check(&statement.text, statement.access)?;
-    if wrapped {
-        begin(session, Access::ReadOnly).await?;
+    if alone {
+        session.begin(Access::ReadOnly).await?;
     }
-    let read = read(&mut session.connection, &statement.text, &statement.parameters, sink).await;
-    if wrapped && !matches!(read, Err(Stop::Unread)) {
-        run(session, "ROLLBACK").await?;
+    let Statement { text, parameters, access, .. } = statement;
+    let read = read(session.connection()?, &text, &parameters, access, sink).await;
+    // Rows that were not read are still on their way; such a connection is closed.
+    if !matches!(read, Err(Stop::Unread)) {
+        session.after(read.is_err(), alone).await?;
     }
     read
 }
 
-async fn read(connection: &mut MySqlConnection, text: &str, parameters: &[Value], sink: &mut Sink) -> Result<(), Stop> {
+/// In an operation that reads, a statement returns rows, as the server itself has parsed it. Those that end
+/// transactions or write files (`INTO OUTFILE`) do not, however they are written. The server does not say it
+/// before some of `SHOW` and `EXPLAIN` run; those begin with their word, so that there is one way to read them.
+fn returns_rows(columns: &[MySqlColumn], text: &str, access: Access) -> Result<(), Problem> {
+    let told_later = || {
+        let text = text.trim_start_matches([' ', '\t', '\n', '\r']);
+        let word = text.split([' ', '\t', '\n', '\r']).next().unwrap_or_default();
+        ["show", "explain", "describe", "desc"].into_iter().any(|known| word.eq_ignore_ascii_case(known))
+    };
+    if access == Access::ReadWrite || !columns.is_empty() || told_later() {
+        return Ok(());
+    }
+    Err(Problem::new(
+        "effect",
+        "the operation only reads, and to the server the statement is one that returns no columns",
+    )
+    .hint("use `execute` for statements that change something; `show` and `explain` begin with that word"))
+}
+
+async fn read(
+    connection: &mut MySqlConnection,
+    text: &str,
+    parameters: &[Value],
+    access: Access,
+    sink: &mut Sink,
+) -> Result<(), Stop> {
     let (described, arguments) = prepare(connection, text, parameters).await?;
+    returns_rows(&described, text, access)?;
     let mut rows = sqlx::query_with(AssertSqlSafe(text), arguments).fetch(connection);
     let mut next = rows.next().await.transpose().map_err(|error| problem(&error))?;
     // The server settles the types of expressions with parameters when it runs the statement.
@@ -332,4 +442,17 @@ fn problem(error: &sqlx::Error) -> Problem {
         (_, 1295) => problem.hint("statements run prepared here; run this one with the server's own client"),
         _ => problem,
     }
+}
+
+/// A statement of a read that no scanner has looked at.
+#[cfg(test)]
+pub(super) async fn unscanned(session: &mut Session, text: &str) -> Result<(), Problem> {
+    execute_one(session.connection()?, text, &[], Access::ReadOnly).await.map(drop)
+}
+
+/// The check after a statement that nothing stopped.
+#[cfg(test)]
+pub(super) async fn smuggled(session: &mut Session, text: &'static str) -> Result<(), Problem> {
+    session.run(text).await?;
+    session.after(false, false).await
 }

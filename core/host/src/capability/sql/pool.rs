@@ -1,116 +1,313 @@
-//! Pools: one per block revision, target, password and access. A connection is never shared
-//! between blocks.
+//! Connections to databases. The connections of a block's revision to one server are counted together,
+//! whatever the bundle chooses for them; those that are kept for the next call are few, and expire. A
+//! connection is never shared between blocks.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Instant;
 
 use blockyard_model::capability::Dialect;
 use blockyard_model::{Digest, SecretValue};
-use serde_json::{Value, json};
-use sqlx::pool::PoolConnection;
-use sqlx::{MySqlPool, PgPool, Postgres, SqlitePool};
+use serde_json::json;
+use sqlx::postgres::PgConnection;
+use sqlx::sqlite::SqliteConnection;
 use tokio::net::{TcpStream, lookup_host};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::sqlite::budget::Budget;
+use super::target::Permitted;
 use super::{Access, mysql, postgres, sqlite};
-use crate::bindings::blockyard::bundle::sql::Target;
 use crate::limits;
 use crate::problem::Problem;
 
-/// All pools of a process.
+/// All connections of a process.
 #[derive(Default)]
 pub(crate) struct Pools {
-    pools: Mutex<HashMap<PoolKey, Pool>>,
+    shared: Arc<Shared>,
     /// Files that no block reaches, whatever it names: those of the yard.
     protected: Vec<PathBuf>,
 }
 
-#[derive(PartialEq, Eq, Hash)]
-struct PoolKey {
+#[derive(Default)]
+struct Shared {
+    servers: Mutex<HashMap<ServerKey, Arc<Server>>>,
+}
+
+/// What connections are counted for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct ServerKey {
     /// `TYPE/NAME@REVISION`.
     block: String,
-    target: String,
+    /// Host and port, or a file.
+    place: String,
+}
+
+/// The connections of a block's revision to one server.
+struct Server {
+    turns: Arc<Semaphore>,
+    idle: Mutex<Vec<Idle>>,
+}
+
+/// A connection that waits for the next call.
+struct Idle {
+    purpose: Purpose,
+    kept: Kept,
+    since: Instant,
+}
+
+/// Connections of one purpose replace each other.
+#[derive(Clone, PartialEq, Eq)]
+struct Purpose {
+    target: Permitted,
     /// A password from a source may change without a new revision.
     password: Option<Digest>,
-    access: Access,
+    /// Connections for reads are read-only from their beginning. A database in memory is one connection.
+    access: Option<Access>,
 }
 
-#[derive(Clone)]
-enum Pool {
-    Postgres(PgPool),
-    Sqlite(SqlitePool),
-    Mysql(MySqlPool),
+/// A connection that can be used again.
+pub(super) enum Kept {
+    /// What calls did to it was taken back.
+    Postgres(PgConnection),
+    /// A database in memory, which lasts as long as its connection.
+    Memory(SqliteConnection),
 }
 
-/// A connection from a pool.
+/// The right to one connection to a server, until it is dropped.
+pub(super) struct Lease {
+    shared: Weak<Shared>,
+    server: Arc<Server>,
+    purpose: Purpose,
+    _turn: OwnedSemaphorePermit,
+}
+
+/// A connection in use.
 pub(super) enum Pooled {
-    Postgres(PoolConnection<Postgres>),
+    Postgres(postgres::Session),
     Sqlite(sqlite::Session),
     Mysql(mysql::Session),
 }
 
 impl Pooled {
-    /// Closes the connection instead of giving it back, and has the database stop what it does.
+    /// Closes the connection instead of keeping it, and has the database stop what it does.
     pub(super) fn stop(self) {
         match self {
-            // The server sees within a second that nobody listens any more.
-            Self::Postgres(connection) => drop(connection.detach()),
+            Self::Postgres(session) => session.stop(),
             Self::Sqlite(session) => session.stop(),
             Self::Mysql(session) => session.stop(),
         }
     }
 }
 
+/// What a call asks for.
+pub(super) struct Request<'call> {
+    /// `TYPE/NAME@REVISION`.
+    pub(super) block: &'call str,
+    pub(super) target: Permitted,
+    pub(super) password: Option<&'call SecretValue>,
+    pub(super) access: Access,
+    /// What the statements of the call may hold in SQLite.
+    pub(super) budget: &'call Arc<Budget>,
+}
+
 impl Pools {
     pub(crate) fn new(protected: Vec<PathBuf>) -> Self {
+        sqlite::budget::install();
         Self { protected, ..Self::default() }
     }
 
-    pub(super) async fn open(
-        &self,
-        block: &str,
-        dialect: Dialect,
-        target: &Target,
-        password: Option<&SecretValue>,
-        access: Access,
-    ) -> Result<Pooled, Problem> {
-        let key = PoolKey {
-            block: block.to_owned(),
-            target: format!("{target:?}"),
+    pub(super) async fn open(&self, request: Request<'_>) -> Result<Pooled, Problem> {
+        let opened = self.open_within(request).await;
+        // What failed is not remembered.
+        self.shared.sweep();
+        opened
+    }
+
+    async fn open_within(&self, request: Request<'_>) -> Result<Pooled, Problem> {
+        let Request { block, target, password, access, budget } = request;
+        let memory = target.is_memory();
+        let purpose = Purpose {
             password: password.map(|password| Digest::of(password.expose().as_bytes())),
-            access,
+            access: (!memory).then_some(access),
+            target,
         };
-        let known = self.pools.lock().expect("nothing panics while it holds this lock").get(&key).cloned();
-        let pool = match known {
-            Some(pool) => pool,
-            None => {
-                let pool = match dialect {
-                    Dialect::Postgres => {
-                        reach(target, postgres::DEFAULT_PORT).await?;
-                        Pool::Postgres(postgres::pool(target, password)?)
+        let server = self.shared.server(block, &purpose.target);
+        let turn = tokio::time::timeout(limits::CONNECT_TIME, server.turns.clone().acquire_owned()).await;
+        let turn = turn.map_err(|_| no_turn(block, &purpose.target))?.expect("the semaphore is never closed");
+        let lease = Lease { shared: Arc::downgrade(&self.shared), server, purpose, _turn: turn };
+        let target = lease.purpose.target.clone();
+        let used = sqlite::Use { access, memory, budget: budget.clone() };
+        match lease.again().await {
+            Some(Kept::Postgres(connection)) => return Ok(Pooled::Postgres(postgres::Session::new(connection, lease))),
+            Some(Kept::Memory(connection)) => {
+                return Ok(Pooled::Sqlite(sqlite::Session::new(connection, lease, used)));
+            }
+            None => {}
+        }
+        lease.make_room();
+        if let Some((host, port)) = &target.server {
+            reach(host, *port).await?;
+        }
+        Ok(match target.dialect {
+            Dialect::Postgres => {
+                let connection = postgres::connect(&target, password, access).await?;
+                Pooled::Postgres(postgres::Session::new(connection, lease))
+            }
+            Dialect::Sqlite => {
+                let connection = sqlite::connect(&target, access, &self.protected).await?;
+                Pooled::Sqlite(sqlite::Session::new(connection, lease, used))
+            }
+            Dialect::Mysql => Pooled::Mysql(mysql::Session::open(&target, password, access, lease).await?),
+        })
+    }
+
+    /// Servers that are remembered, and connections that wait.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> (usize, usize) {
+        self.shared.sweep();
+        let servers = lock(&self.shared.servers);
+        (servers.len(), servers.values().map(|server| lock(&server.idle).len()).sum())
+    }
+}
+
+impl Shared {
+    fn server(&self, block: &str, target: &Permitted) -> Arc<Server> {
+        let key = ServerKey { block: block.to_owned(), place: target.place() };
+        let connections = if target.is_memory() { 1 } else { limits::POOL_CONNECTIONS };
+        let new = || Arc::new(Server { turns: Arc::new(Semaphore::new(connections)), idle: Mutex::default() });
+        lock(&self.servers).entry(key).or_insert_with(new).clone()
+    }
+
+    /// Closes what waited for too long, the oldest of too many, and forgets servers without connections.
+    fn sweep(&self) {
+        let mut closed = Vec::new();
+        let mut servers = lock(&self.servers);
+        for server in servers.values() {
+            let mut idle = lock(&server.idle);
+            closed.extend(idle.extract_if(.., |idle| idle.is_over()));
+        }
+        for kind in [Kind::Postgres, Kind::Memory] {
+            let mut ages: Vec<Instant> = servers
+                .values()
+                .flat_map(|server| {
+                    lock(&server.idle)
+                        .iter()
+                        .filter(|idle| idle.kind() == kind)
+                        .map(|idle| idle.since)
+                        .collect::<Vec<_>>()
+                })
+                .collect();
+            let limit = kind.limit();
+            if ages.len() > limit {
+                ages.sort_unstable_by(|one, other| other.cmp(one));
+                let oldest = ages[limit - 1];
+                for server in servers.values() {
+                    closed.extend(lock(&server.idle).extract_if(.., |idle| idle.kind() == kind && idle.since < oldest));
+                }
+            }
+        }
+        // One that a call holds has a second reference.
+        servers.retain(|_, server| Arc::strong_count(server) > 1 || !lock(&server.idle).is_empty());
+        drop(servers);
+        drop(closed);
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Postgres,
+    Memory,
+}
+
+impl Kind {
+    fn limit(self) -> usize {
+        match self {
+            Self::Postgres => limits::SQL_IDLE_CONNECTIONS,
+            Self::Memory => limits::SQLITE_MEMORY_DATABASES,
+        }
+    }
+}
+
+impl Idle {
+    fn kind(&self) -> Kind {
+        match self.kept {
+            Kept::Postgres(_) => Kind::Postgres,
+            Kept::Memory(_) => Kind::Memory,
+        }
+    }
+
+    /// A database in memory would be lost, so only their number is bounded.
+    fn is_over(&self) -> bool {
+        self.kind() == Kind::Postgres && self.since.elapsed() >= limits::IDLE_TIME
+    }
+}
+
+impl Lease {
+    /// A connection of this purpose that waits, if there is one that still works.
+    async fn again(&self) -> Option<Kept> {
+        loop {
+            let found = {
+                let mut idle = lock(&self.server.idle);
+                let at = idle.iter().rposition(|idle| idle.purpose == self.purpose && !idle.is_over())?;
+                idle.swap_remove(at)
+            };
+            match found.kept {
+                Kept::Postgres(mut connection) => {
+                    if postgres::is_alive(&mut connection).await {
+                        return Some(Kept::Postgres(connection));
                     }
-                    Dialect::Sqlite => Pool::Sqlite(sqlite::pool(target, access, &self.protected)?),
-                    Dialect::Mysql => {
-                        reach(target, mysql::DEFAULT_PORT).await?;
-                        Pool::Mysql(mysql::pool(target, password)?)
-                    }
-                };
-                self.pools.lock().expect("nothing panics while it holds this lock").insert(key, pool.clone());
-                pool
-            }
-        };
-        match pool {
-            Pool::Postgres(pool) => {
-                pool.acquire().await.map(Pooled::Postgres).map_err(|error| postgres::refused(&error, target))
-            }
-            Pool::Sqlite(pool) => {
-                sqlite::Session::open(&pool).await.map(Pooled::Sqlite).map_err(|error| sqlite::refused(&error, target))
-            }
-            Pool::Mysql(pool) => {
-                mysql::Session::open(&pool).await.map(Pooled::Mysql).map_err(|error| mysql::refused(&error, target))
+                }
+                memory @ Kept::Memory(_) => return Some(memory),
             }
         }
     }
+
+    /// Closes connections that wait until the new one is within the limit.
+    fn make_room(&self) {
+        let used = limits::POOL_CONNECTIONS.saturating_sub(self.server.turns.available_permits());
+        let mut closed = Vec::new();
+        let mut idle = lock(&self.server.idle);
+        while idle.len() + used > limits::POOL_CONNECTIONS && !idle.is_empty() {
+            closed.push(idle.remove(0));
+        }
+        drop(idle);
+        drop(closed);
+    }
+
+    /// Keeps the connection for a later call of the same purpose.
+    pub(super) fn keep(self, kept: Kept, runtime: &Handle) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        lock(&self.server.idle).push(Idle { purpose: self.purpose.clone(), kept, since: Instant::now() });
+        let weak = self.shared.clone();
+        drop(self);
+        shared.sweep();
+        runtime.spawn(async move {
+            tokio::time::sleep(limits::IDLE_TIME).await;
+            if let Some(shared) = weak.upgrade() {
+                shared.sweep();
+            }
+        });
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it holds this lock")
+}
+
+fn no_turn(block: &str, target: &Permitted) -> Problem {
+    let connections = if target.is_memory() { 1 } else { limits::POOL_CONNECTIONS };
+    Problem::new(
+        "unavailable",
+        format!(
+            "block `{block}` has {connections} connections to `{}` in use, and none became free within {} seconds",
+            target.place(),
+            limits::CONNECT_TIME.as_secs()
+        ),
+    )
+    .retryable()
+    .details(&json!({ "step": "connect" }))
 }
 
 impl std::fmt::Debug for Pools {
@@ -119,95 +316,10 @@ impl std::fmt::Debug for Pools {
     }
 }
 
-/// A bundle reaches what the block's own configuration names, and nothing else: a SQLite file where a value is
-/// its path, a server where one object, or one address, names its host, its port and its database together. A
-/// host of one place with a database of another is nobody's wish.
-pub(super) fn named_by(config: &Value, target: &Target, dialect: Dialect) -> Result<(), Problem> {
-    let refused =
-        |what: String| Err(Problem::new("not-granted", format!("the block's configuration does not name the {what}")));
-    if dialect == Dialect::Sqlite {
-        if target.database != ":memory:" && !Path::new(&target.database).is_absolute() {
-            return Err(Problem::new("invalid", format!("the path `{}` is not absolute", target.database)));
-        }
-        let is_path = |value: &str| {
-            let path = value.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
-            value == target.database || path == Some(&target.database)
-        };
-        return if mentions(config, &|value| value.as_str().is_some_and(is_path)) {
-            Ok(())
-        } else {
-            refused(format!("database `{}`", target.database))
-        };
-    }
-    let Some(host) = &target.host else {
-        return Err(Problem::new("invalid", "a server's address needs a host"));
-    };
-    let default_port = default_port(dialect);
-    let place = Place { host, port: target.port.unwrap_or(default_port), database: &target.database, default_port };
-    if mentions(config, &|value| place.is_named_by(value)) {
-        return Ok(());
-    }
-    // What is missing, for whoever wrote the bundle.
-    let text = |wanted: &str| mentions(config, &|value| value.as_str() == Some(wanted));
-    if !text(host) {
-        return refused(format!("host `{host}`"));
-    }
-    if !text(&target.database) {
-        return refused(format!("database `{}`", target.database));
-    }
-    refused(format!("port `{}` with the host `{host}` and the database `{}`", place.port, target.database))
-}
-
-/// The port of a dialect's servers where none is given.
-pub(super) fn default_port(dialect: Dialect) -> u16 {
-    if dialect == Dialect::Mysql { mysql::DEFAULT_PORT } else { postgres::DEFAULT_PORT }
-}
-
-/// Where a server's database is.
-struct Place<'target> {
-    host: &'target str,
-    port: u16,
-    database: &'target str,
-    default_port: u16,
-}
-
-impl Place<'_> {
-    fn is_named_by(&self, value: &Value) -> bool {
-        match value {
-            Value::Object(fields) => {
-                let text = |wanted: &str| fields.values().any(|field| field.as_str() == Some(wanted));
-                let is_port = |field: &Value| field.as_u64() == Some(self.port.into());
-                let port = match fields.get("port").filter(|port| !port.is_null()) {
-                    Some(port) => is_port(port),
-                    None => self.port == self.default_port || fields.values().any(is_port),
-                };
-                text(self.host) && text(self.database) && port
-            }
-            Value::String(text) => url::Url::parse(text).is_ok_and(|url| {
-                url.host_str().is_some_and(|host| host.trim_matches(['[', ']']) == self.host)
-                    && url.port().unwrap_or(self.default_port) == self.port
-                    && url.path().strip_prefix('/') == Some(self.database)
-            }),
-            _ => false,
-        }
-    }
-}
-
-fn mentions(config: &Value, wanted: &impl Fn(&Value) -> bool) -> bool {
-    wanted(config)
-        || match config {
-            Value::Object(object) => object.values().any(|value| mentions(value, wanted)),
-            Value::Array(array) => array.iter().any(|value| mentions(value, wanted)),
-            _ => false,
-        }
-}
-
 /// Resolves and connects once, before a driver does, to say which of the two fails. The driver resolves the
 /// name again: what protects a connection from a name that leads elsewhere is its certificate, with `sslmode`
 /// `verify-full`. Private addresses are not refused, since that is where databases are.
-async fn reach(target: &Target, default_port: u16) -> Result<(), Problem> {
-    let host = target.host.as_deref().unwrap_or_default();
-    let port = target.port.unwrap_or(default_port);
+async fn reach(host: &str, port: u16) -> Result<(), Problem> {
     let step = |step: &str| json!({ "step": step });
     let attempt = async {
         let addresses: Vec<_> = lookup_host((host, port))
@@ -254,54 +366,4 @@ pub(super) fn not_connected(error: &sqlx::Error) -> Option<Problem> {
         _ => return None,
     };
     Some(problem.details(&json!({ "step": "connect" })))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn target(host: Option<&str>, port: Option<u16>, database: &str) -> Target {
-        Target {
-            dialect: String::new(),
-            host: host.map(str::to_owned),
-            port,
-            database: database.to_owned(),
-            username: None,
-            options: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn a_server_is_named_as_a_whole() {
-        let named = |config: Value, host: &str, port: Option<u16>, database: &str| {
-            named_by(&config, &target(Some(host), port, database), Dialect::Postgres).is_ok()
-        };
-        let plain = json!({"host": "db", "database": "zoo", "note": "db2 zoo2", "port": null});
-        assert!(named(plain.clone(), "db", None, "zoo") && named(plain.clone(), "db", Some(5432), "zoo"));
-        assert!(!named(plain.clone(), "db", Some(22), "zoo"));
-        assert!(!named(plain.clone(), "db2", None, "zoo") && !named(plain, "db", None, "zoo2"));
-
-        let ported = json!({"server": {"$block": "x/y", "config": {"host": "db", "port": 6000, "database": "zoo"}}});
-        assert!(named(ported.clone(), "db", Some(6000), "zoo"));
-        assert!(!named(ported.clone(), "db", None, "zoo") && !named(ported, "db", Some(5432), "zoo"));
-
-        let apart = json!({"a": {"host": "one", "database": "x"}, "b": {"host": "two", "database": "y"}});
-        assert!(named(apart.clone(), "one", None, "x") && !named(apart, "one", None, "y"));
-
-        let address = json!(["postgres://me@db.example.com:6000/zoo?sslmode=require", "postgres://[::1]/zoo"]);
-        assert!(named(address.clone(), "db.example.com", Some(6000), "zoo"));
-        assert!(named(address.clone(), "::1", None, "zoo"));
-        assert!(!named(address.clone(), "example.com", Some(6000), "zoo"));
-        assert!(!named(address, "db.example.com", None, "zoo"));
-    }
-
-    #[test]
-    fn a_file_is_named_as_a_whole() {
-        let named = |config: Value, path: &str| named_by(&config, &target(None, None, path), Dialect::Sqlite).is_ok();
-        assert!(named(json!({"file": "/a/b.db"}), "/a/b.db") && named(json!(["sqlite:/a/b.db"]), "/a/b.db"));
-        assert!(!named(json!({"file": "/a/b.db, /a/c.db"}), "/a/b.db"));
-        assert!(!named(json!({"file": "/a/b.db"}), "/a/../a/b.db"));
-        assert!(!named(json!({"file": "b.db"}), "b.db"));
-        assert!(!named(json!({"memory": true}), ":memory:"));
-    }
 }

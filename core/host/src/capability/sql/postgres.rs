@@ -8,22 +8,28 @@ mod many;
 mod numeric;
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use blockyard_model::SecretValue;
+use blockyard_model::capability::Dialect;
+use blockyard_model::{SecretValue, TlsMode};
 use futures_util::StreamExt as _;
 use serde_json::json;
-use sqlx::postgres::{PgArguments, PgColumn, PgConnectOptions, PgConnection, PgPoolOptions, PgSslMode, PgTypeInfo};
+use sqlx::postgres::{PgArguments, PgColumn, PgConnectOptions, PgConnection, PgSslMode, PgTypeInfo};
 use sqlx::{
-    Arguments as _, AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Either, Executor as _, PgPool,
+    Arguments as _, AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Either, Executor as _, Row as _,
     SqlSafeStr as _, Statement as _, TypeInfo as _,
 };
+use tokio::runtime::Handle;
 
-pub(super) use self::copy::insert;
 use self::format::{Argument, Reading};
-pub(super) use self::many::execute_many;
+use super::many::{Into, Refused};
+use super::pool::{Kept, Lease};
 use super::rows::{Head, Sink, Stop};
-use super::{Access, Statement};
-use crate::bindings::blockyard::bundle::sql::{Column, Execution, Target, Value};
+use super::target::Permitted;
+use super::word::{first_word, no_transaction_control};
+use super::{Access, Statement, left_transaction};
+use crate::bindings::blockyard::bundle::sql::{Column, Execution, Value};
 use crate::limits;
 use crate::problem::Problem;
 
@@ -34,45 +40,213 @@ pub(super) const DEFAULT_PORT: u16 = 5432;
 /// `COMMIT` would end the transaction that keeps it read-only.
 const READING: [&str; 6] = ["select", "with", "values", "table", "show", "explain"];
 
-pub(super) fn pool(target: &Target, password: Option<&SecretValue>) -> Result<PgPool, Problem> {
+/// A connection, and the transaction that the host has begun on it.
+pub(super) struct Session {
+    /// `None` after a failure that left it in an unknown state.
+    connection: Option<PgConnection>,
+    lease: Option<Lease>,
+    transaction: Option<Transaction>,
+}
+
+/// How a transaction is recognized.
+struct Transaction {
+    access: Access,
+    /// The answer of [`Transaction::question`] in this transaction, and in no other.
+    mark: String,
+}
+
+/// The beginning of the transaction that the session is in, in the same form whatever its settings are. The
+/// names are qualified, so that no other function is found by them.
+const BEGINNING: &str = "SELECT pg_catalog.concat(\
+     pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.transaction_timestamp()), 'YYYYMMDDHH24MISSUS'), \
+     pg_catalog.current_setting('transaction_read_only'))";
+
+/// Numbers for transactions that write.
+static NEXT_TRANSACTION: AtomicU64 = AtomicU64::new(0);
+
+impl Transaction {
+    /// A statement that tells this transaction from others. One that writes has a setting that ends with it:
+    /// to ask for its time would take its snapshot, before the guest could choose an isolation level.
+    fn question(&self) -> &'static str {
+        match self.access {
+            Access::ReadOnly => BEGINNING,
+            Access::ReadWrite => "SHOW blockyard.transaction",
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn new(connection: PgConnection, lease: Lease) -> Self {
+        Self { connection: Some(connection), lease: Some(lease), transaction: None }
+    }
+
+    /// Closes the connection; the server sees within a second that no one listens any more.
+    pub(super) fn stop(mut self) {
+        self.close();
+    }
+
+    fn close(&mut self) {
+        self.connection = None;
+        self.transaction = None;
+    }
+
+    fn connection(&mut self) -> Result<&mut PgConnection, Problem> {
+        let closed = || Problem::new("unavailable", "the connection was closed after a failure").retryable();
+        self.connection.as_mut().ok_or_else(closed)
+    }
+
+    /// Begins a transaction of the host.
+    pub(super) async fn begin(&mut self, access: Access) -> Result<(), Problem> {
+        let number = NEXT_TRANSACTION.fetch_add(1, Ordering::Relaxed);
+        let (text, mark) = match access {
+            // With its snapshot taken, a transaction cannot become READ WRITE any more.
+            Access::ReadOnly => (format!("BEGIN READ ONLY; {BEGINNING}"), None),
+            Access::ReadWrite => {
+                (format!("BEGIN; SET LOCAL blockyard.transaction = 'n{number}'"), Some(format!("n{number}")))
+            }
+        };
+        let answered = answer(self.connection()?, &text).await.map_err(|error| problem(&error))?;
+        let Some(mark) = mark.or(answered) else {
+            self.close();
+            return Err(Problem::new("failed", "the server did not answer when the transaction began"));
+        };
+        self.transaction = Some(Transaction { access, mark });
+        Ok(())
+    }
+
+    /// Ends the transaction of the host: only if it is still the one that was begun, and nothing in it failed.
+    /// One that reads has nothing to commit.
+    pub(super) async fn commit(&mut self) -> Result<(), Problem> {
+        let Some(transaction) = self.transaction.take() else { return self.rollback().await };
+        if transaction.access == Access::ReadOnly {
+            self.transaction = Some(transaction);
+            self.check(false).await?;
+            return self.rollback().await;
+        }
+        // After an error in the transaction the question fails, and what follows it is not run.
+        match answer(self.connection()?, &format!("{}; COMMIT", transaction.question())).await {
+            Ok(Some(mark)) if mark == transaction.mark => Ok(()),
+            Ok(_) => {
+                self.close();
+                Err(left_transaction())
+            }
+            Err(error) => {
+                let failed = problem(&error);
+                self.rollback().await?;
+                Err(failed)
+            }
+        }
+    }
+
+    pub(super) async fn rollback(&mut self) -> Result<(), Problem> {
+        self.transaction = None;
+        self.connection()?.execute("ROLLBACK").await.map(drop).map_err(|error| problem(&error))
+    }
+
+    /// Checks that the session is in the transaction that the host began, after a statement of a guest, however
+    /// that was written. If it is in another one or in none, the connection is closed before anything else
+    /// runs on it.
+    async fn check(&mut self, failed: bool) -> Result<(), Problem> {
+        let Some(Transaction { access, mark }) = &self.transaction else { return Ok(()) };
+        let transaction = Transaction { access: *access, mark: mark.clone() };
+        match answer(self.connection()?, transaction.question()).await {
+            Ok(Some(mark)) if mark == transaction.mark => Ok(()),
+            // In the transaction, which takes nothing more after an error.
+            Err(error) if failed && sqlstate(&error) == ABORTED => Ok(()),
+            Err(error) if error.as_database_error().is_none() => {
+                self.close();
+                // The statement's own failure says it.
+                if failed { Ok(()) } else { Err(problem(&error)) }
+            }
+            _ => {
+                self.close();
+                Err(left_transaction())
+            }
+        }
+    }
+
+    /// After a statement of a guest: the check, and the end of a transaction that the host began for it alone.
+    async fn after(&mut self, failed: bool, alone: bool) -> Result<(), Problem> {
+        self.check(failed).await?;
+        if alone && self.connection.is_some() { self.rollback().await } else { Ok(()) }
+    }
+}
+
+impl Drop for Session {
+    /// A session without an open transaction is kept for a later call, when what was done to it is taken back.
+    fn drop(&mut self) {
+        let (Some(mut connection), Some(lease)) = (self.connection.take(), self.lease.take()) else { return };
+        if let (None, Ok(runtime)) = (&self.transaction, Handle::try_current()) {
+            let spawner = runtime.clone();
+            spawner.spawn(async move {
+                if let Ok(Ok(())) = tokio::time::timeout(limits::CONNECT_TIME, clean(&mut connection)).await {
+                    lease.keep(Kept::Postgres(connection), &runtime);
+                }
+            });
+        }
+    }
+}
+
+/// The SQLSTATE of statements in a transaction that has failed.
+const ABORTED: &str = "25P02";
+
+fn sqlstate(error: &sqlx::Error) -> String {
+    error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned()
+}
+
+/// Runs statements of the host's own; the text of the one row that they give.
+async fn answer(connection: &mut PgConnection, text: &str) -> Result<Option<String>, sqlx::Error> {
+    let rows = sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(connection).await?;
+    rows.first().map(|row| row.try_get(0)).transpose()
+}
+
+/// Whether a connection that waited still works.
+pub(super) async fn is_alive(connection: &mut PgConnection) -> bool {
+    matches!(tokio::time::timeout(PING_TIME, connection.ping()).await, Ok(Ok(())))
+}
+
+/// Time for a server to answer a connection that waited.
+const PING_TIME: Duration = Duration::from_secs(2);
+
+/// Connects. For reads, the session itself is read-only: a transaction that a statement begins by itself is,
+/// too.
+pub(super) async fn connect(
+    target: &Permitted,
+    password: Option<&SecretValue>,
+    access: Access,
+) -> Result<PgConnection, Problem> {
+    let (host, port) = target.server.as_ref().map_or(("", DEFAULT_PORT), |(host, port)| (host.as_str(), *port));
     let mut options = PgConnectOptions::new_without_pgpass()
-        .host(target.host.as_deref().unwrap_or_default())
-        .port(target.port.unwrap_or(DEFAULT_PORT))
+        .host(host)
+        .port(port)
         .database(&target.database)
         .username(target.username.as_deref().unwrap_or("postgres"))
         // Always set: the driver would look into the environment otherwise.
         .password(password.map_or("", SecretValue::expose))
         .application_name("blockyard")
-        .ssl_mode(PgSslMode::Prefer)
+        .ssl_mode(match target.tls {
+            TlsMode::Disable => PgSslMode::Disable,
+            TlsMode::Prefer => PgSslMode::Prefer,
+            TlsMode::Require => PgSslMode::Require,
+            TlsMode::VerifyCa => PgSslMode::VerifyCa,
+            TlsMode::VerifyFull => PgSslMode::VerifyFull,
+        })
         .options([("statement_timeout", limits::STATEMENT_TIME.as_millis().to_string())]);
-    for (name, value) in &target.options {
-        options = match (name.as_str(), value.as_str()) {
-            ("sslmode", "disable") => options.ssl_mode(PgSslMode::Disable),
-            ("sslmode", "prefer") => options.ssl_mode(PgSslMode::Prefer),
-            ("sslmode", "require") => options.ssl_mode(PgSslMode::Require),
-            ("sslmode", "verify-ca") => options.ssl_mode(PgSslMode::VerifyCa),
-            ("sslmode", "verify-full") => options.ssl_mode(PgSslMode::VerifyFull),
-            ("application_name", value) => options.application_name(value),
-            ("ca", pem) => options.ssl_root_cert_from_pem(pem.as_bytes().to_vec()),
-            (name, value) => {
-                return Err(Problem::new(
-                    "invalid",
-                    format!("option `{name}` = `{value}` is not known for PostgreSQL"),
-                )
-                .hint(
-                    "there are `sslmode` (disable, prefer, require, verify-ca, verify-full), `application_name` and `ca`",
-                ));
-            }
-        };
+    if access == Access::ReadOnly {
+        options = options.options([("default_transaction_read_only", "on")]);
     }
-    Ok(PgPoolOptions::new()
-        .max_connections(limits::POOL_CONNECTIONS)
-        .acquire_timeout(limits::CONNECT_TIME)
-        .idle_timeout(limits::IDLE_TIME)
-        .after_connect(|connection, _| Box::pin(watch(connection)))
-        .after_release(|connection, _| Box::pin(clean(connection)))
-        // A statement has what its author wrote into it: no log of the driver's gets it.
-        .connect_lazy_with(options.disable_statement_logging()))
+    if let Some(pem) = &target.ca {
+        options = options.ssl_root_cert_from_pem(pem.as_bytes().to_vec());
+    }
+    // A statement has what its author wrote into it: no log of the driver's gets it.
+    let options = options.disable_statement_logging();
+    let connecting = async {
+        let mut connection = options.connect().await?;
+        watch(&mut connection).await?;
+        Ok(connection)
+    };
+    let connected = tokio::time::timeout(limits::CONNECT_TIME, connecting).await;
+    connected.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(|error| refused(&error, target))
 }
 
 /// Has the server look every second whether anybody still listens, and stop the statement otherwise: closing a
@@ -87,16 +261,15 @@ async fn watch(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
 
 /// Takes back what a call did to its session (settings, roles, temporary tables, locks), as the connection goes
 /// back to its pool. It fails where a transaction is open; such a connection is closed.
-async fn clean(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+async fn clean(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     connection.execute("DISCARD ALL").await?;
     // The server has forgotten them.
     connection.clear_cached_statements().await?;
-    watch(connection).await?;
-    Ok(true)
+    watch(connection).await
 }
 
 /// A connection that was refused after the server was reached.
-pub(super) fn refused(error: &sqlx::Error, target: &Target) -> Problem {
+fn refused(error: &sqlx::Error, target: &Permitted) -> Problem {
     let mut problem =
         super::pool::not_connected(error).unwrap_or_else(|| problem(error).details(&json!({ "step": "authenticate" })));
     if problem.code == "not-found" {
@@ -105,35 +278,44 @@ pub(super) fn refused(error: &sqlx::Error, target: &Target) -> Problem {
     problem
 }
 
-pub(super) async fn begin(connection: &mut PgConnection, access: Access) -> Result<(), Problem> {
-    match access {
-        Access::ReadWrite => run(connection, "BEGIN").await,
-        Access::ReadOnly => {
-            // With its snapshot taken, a transaction cannot become READ WRITE any more.
-            run(connection, "BEGIN READ ONLY; SELECT 1").await
-        }
-    }
-}
-
-pub(super) async fn run(connection: &mut PgConnection, statement: &'static str) -> Result<(), Problem> {
-    connection.execute(statement).await.map(drop).map_err(|error| problem(&error))
-}
-
-pub(super) async fn execute(connection: &mut PgConnection, statement: Statement) -> Result<Execution, Problem> {
-    let wrapped = statement.needs_read_only_transaction();
+pub(super) async fn execute(session: &mut Session, statement: Statement) -> Result<Execution, Problem> {
+    let alone = statement.needs_read_only_transaction();
     check(&statement.text, statement.access)?;
-    if wrapped {
-        begin(connection, Access::ReadOnly).await?;
+    if alone {
+        session.begin(Access::ReadOnly).await?;
     }
-    let executed = execute_one(connection, &statement.text, statement.parameters).await;
-    if wrapped {
-        run(connection, "ROLLBACK").await?;
-    }
+    let Statement { text, parameters, access, .. } = statement;
+    let executed = execute_one(session.connection()?, &text, parameters, access).await;
+    session.after(executed.is_err(), alone).await?;
     executed
 }
 
-async fn execute_one(connection: &mut PgConnection, text: &str, parameters: Vec<Value>) -> Result<Execution, Problem> {
-    let Prepared { text, arguments, .. } = prepare(connection, text, parameters).await?;
+/// One statement for many sets of parameters, in the transaction that is open.
+pub(super) async fn execute_many(
+    session: &mut Session,
+    text: &str,
+    sets: Vec<Vec<Value>>,
+    access: Access,
+) -> Result<Execution, Refused> {
+    let executed = many::execute_many(session.connection()?, text, sets, access).await;
+    session.after(executed.is_err(), false).await?;
+    executed
+}
+
+/// Rows into a table, in the transaction that is open.
+pub(super) async fn insert(session: &mut Session, into: &Into, rows: &[Vec<Value>]) -> Result<u64, Refused> {
+    // The statements are the host's own: nothing to check after them.
+    copy::insert(session.connection()?, into, rows).await
+}
+
+async fn execute_one(
+    connection: &mut PgConnection,
+    text: &str,
+    parameters: Vec<Value>,
+    access: Access,
+) -> Result<Execution, Problem> {
+    let Prepared { text, columns, arguments } = prepare(connection, text, parameters).await?;
+    returns_rows(&columns, access)?;
     let result = sqlx::query_with(AssertSqlSafe(text.as_ref()), arguments)
         .execute(connection)
         .await
@@ -141,21 +323,30 @@ async fn execute_one(connection: &mut PgConnection, text: &str, parameters: Vec<
     Ok(Execution { rows_affected: result.rows_affected(), last_insert_id: None })
 }
 
-pub(super) async fn query(connection: &mut PgConnection, statement: Statement, sink: &mut Sink) -> Result<(), Stop> {
-    let wrapped = statement.needs_read_only_transaction();
+pub(super) async fn query(session: &mut Session, statement: Statement, sink: &mut Sink) -> Result<(), Stop> {
+    let alone = statement.needs_read_only_transaction();
     check(&statement.text, statement.access)?;
-    if wrapped {
-        begin(connection, Access::ReadOnly).await?;
+    if alone {
+        session.begin(Access::ReadOnly).await?;
     }
-    let read = read(connection, &statement.text, statement.parameters, sink).await;
-    if wrapped && !matches!(read, Err(Stop::Unread)) {
-        run(connection, "ROLLBACK").await?;
+    let Statement { text, parameters, access, .. } = statement;
+    let read = read(session.connection()?, &text, parameters, access, sink).await;
+    // Rows that were not read are still on their way; such a connection is closed.
+    if !matches!(read, Err(Stop::Unread)) {
+        session.after(read.is_err(), alone).await?;
     }
     read
 }
 
-async fn read(connection: &mut PgConnection, text: &str, parameters: Vec<Value>, sink: &mut Sink) -> Result<(), Stop> {
+async fn read(
+    connection: &mut PgConnection,
+    text: &str,
+    parameters: Vec<Value>,
+    access: Access,
+    sink: &mut Sink,
+) -> Result<(), Stop> {
     let Prepared { text, columns, arguments } = prepare(connection, text, parameters).await?;
+    returns_rows(&columns, access)?;
     let forms: Vec<_> = columns.iter().map(|column| foreign::text_form(column.type_info())).collect();
     let readings: Vec<Reading> =
         columns.iter().zip(&forms).map(|(column, form)| Reading::of(column.type_info(), *form)).collect();
@@ -239,17 +430,30 @@ async fn describe(
     Ok((prepared.columns().to_vec(), wanted.to_vec()))
 }
 
+/// In an operation that reads, a statement returns rows, as the server itself has parsed it. Those that end
+/// transactions, change settings or run code do not, however they are written.
+fn returns_rows(columns: &[PgColumn], access: Access) -> Result<(), Problem> {
+    if access == Access::ReadWrite || !columns.is_empty() {
+        return Ok(());
+    }
+    Err(Problem::new(
+        "effect",
+        "the operation only reads, and to the server the statement is one that returns no columns",
+    )
+    .hint("use `execute` for statements that change something"))
+}
+
 /// Refuses what would end a transaction of the host, and in an operation that reads whatever does not.
 fn check(text: &str, access: Access) -> Result<(), Problem> {
     if access == Access::ReadOnly {
         only_reads(text)?;
     }
-    super::no_transaction_control(text)
+    no_transaction_control(text, Dialect::Postgres)
 }
 
 /// A read-only operation takes statements that only read.
 fn only_reads(text: &str) -> Result<(), Problem> {
-    let word = super::first_word(text);
+    let word = first_word(text, Dialect::Postgres);
     if READING.contains(&word.as_str()) {
         return Ok(());
     }
@@ -300,17 +504,43 @@ fn problem(error: &sqlx::Error) -> Problem {
     if code == "effect" { problem.hint("use `execute` for statements that change something") } else { problem }
 }
 
+/// A statement of a read that no scanner has looked at.
+#[cfg(test)]
+pub(super) async fn unscanned(session: &mut Session, text: &str) -> Result<(), Problem> {
+    execute_one(session.connection()?, text, Vec::new(), Access::ReadOnly).await.map(drop)
+}
+
+/// The check after a statement that nothing stopped.
+#[cfg(test)]
+pub(super) async fn smuggled(session: &mut Session, text: &'static str) -> Result<(), Problem> {
+    session.connection()?.execute(text).await.map_err(|error| problem(&error))?;
+    session.after(false, false).await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_read_only_operation_takes_reading_statements() {
-        for text in ["select 1", " ( SELECT 1)", "-- why\nwith x as (select 1) table x", "/* a /* b */ c */ values (1)"]
-        {
+        for text in [
+            "select 1",
+            " ( SELECT 1)",
+            ";;select 1",
+            "-- why\nwith x as (select 1) table x",
+            "/* a /* b */ c */ values (1)",
+        ] {
             assert!(only_reads(text).is_ok(), "{text}");
         }
-        for text in ["delete from t", "/* select */ commit", "set transaction read write", "", "begin", "-- select 1"] {
+        for text in [
+            "delete from t",
+            "/* select */ commit",
+            "set transaction read write",
+            "",
+            "begin",
+            "-- select 1",
+            "--\rCOMMIT /*\nselect 1 */",
+        ] {
             assert!(only_reads(text).is_err(), "{text}");
         }
     }

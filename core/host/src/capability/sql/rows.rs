@@ -97,7 +97,7 @@ pub(super) async fn start(mut claimed: Claimed, statement: Statement) -> Result<
     background::spawn(async move {
         let work = async {
             match claimed.start()? {
-                Pooled::Postgres(connection) => postgres::query(connection, statement, &mut sink).await,
+                Pooled::Postgres(session) => postgres::query(session, statement, &mut sink).await,
                 Pooled::Sqlite(session) => sqlite::query(session, statement, &mut sink).await,
                 Pooled::Mysql(session) => mysql::query(session, statement, &mut sink).await,
             }

@@ -2,25 +2,33 @@
 //! connections; statements run on SQLite's own interface, on a thread that may wait, and stop when
 //! whoever waits for them is gone.
 
+pub(super) mod budget;
 mod confinement;
 mod raw;
+mod temporary;
 
+use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
+use blockyard_model::capability::Dialect;
 use serde_json::json;
-use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{ConnectOptions as _, Sqlite, SqlitePool};
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::runtime::Handle;
 
+use self::budget::{Budget, Counting};
+use self::confinement::Guard;
 use self::raw::{BUSY_TIME, Database, Prepared, Refusal};
 use super::cell::ColumnKind;
 use super::many::Refused;
+use super::pool::{Kept, Lease};
 use super::rows::{Head, Sink, Stop};
-use super::{Access, Statement};
-use crate::bindings::blockyard::bundle::sql::{Column, Execution, Target, Value};
+use super::target::Permitted;
+use super::word::no_transaction_control;
+use super::{Access, Statement, left_transaction};
+use crate::bindings::blockyard::bundle::sql::{Column, Execution, Value};
 use crate::limits;
 use crate::problem::Problem;
 
@@ -57,9 +65,18 @@ impl Drop for Session {
     }
 }
 
+/// How a session uses its connection.
+pub(super) struct Use {
+    pub(super) access: Access,
+    /// The database is in memory, and is its connection.
+    pub(super) memory: bool,
+    /// What the statements of the call may hold.
+    pub(super) budget: Arc<Budget>,
+}
+
 impl Session {
-    pub(super) async fn open(pool: &SqlitePool) -> Result<Self, sqlx::Error> {
-        pool.acquire().await.map(|connection| Self(Some(Worker::start(connection))))
+    pub(super) fn new(connection: SqliteConnection, lease: Lease, how: Use) -> Self {
+        Self(Some(Worker::start(connection, lease, how)))
     }
 
     /// Closes the connection instead of giving it back.
@@ -86,47 +103,78 @@ impl Session {
         self.0 = Some(worker);
         Ok(done)
     }
+
+    /// As [`on_thread`](Self::on_thread), for a statement of a guest. If it leaves the transaction that is
+    /// open, or SQLite rolls that back after an error, the connection closes: what follows would not be part
+    /// of the transaction.
+    async fn statement<T: Send + 'static, E: From<Problem> + Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&Database) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let (done, lost) = self
+            .on_thread(move |database| {
+                let before = database.is_in_transaction();
+                let done = work(database);
+                (done, before != database.is_in_transaction())
+            })
+            .await?;
+        if lost {
+            self.0 = None;
+            return Err(done.err().unwrap_or_else(|| left_transaction().into()));
+        }
+        done
+    }
 }
 
 impl Worker {
-    fn start(mut connection: PoolConnection<Sqlite>) -> Self {
+    fn start(mut connection: SqliteConnection, lease: Lease, how: Use) -> Self {
         let (jobs, given) = mpsc::channel::<(Arc<AtomicBool>, Job)>();
         let keep = Arc::new(AtomicBool::new(false));
         let kept = keep.clone();
         let runtime = Handle::current();
+        let Use { access, memory, budget } = how;
         tokio::task::spawn_blocking(move || {
             let locked = async { tokio::time::timeout(limits::CONNECT_TIME, connection.lock_handle()).await };
+            let mut usable = false;
             if let Ok(Ok(mut handle)) = runtime.block_on(locked) {
+                let _counting = Counting::start(budget);
+                usable = true;
                 while let Ok((stop, job)) = given.recv() {
+                    let guard = Guard::new(access, memory);
                     #[allow(unsafe_code, reason = "the thread uses SQLite's own interface")]
                     // SAFETY: the handle is locked for as long as the database lives.
-                    let database = unsafe { Database::new(handle.as_raw_handle(), stop) };
+                    let database = unsafe { Database::new(handle.as_raw_handle(), stop, guard) };
                     job(&database);
+                    usable = !database.is_in_transaction();
                 }
             }
-            if kept.load(Ordering::Relaxed) {
-                drop(connection);
+            // Nothing takes back all that a call can do to a connection, and opening the file again costs less
+            // than finding out: the next call gets a new one. A database in memory is its connection.
+            if memory && usable && kept.load(Ordering::Relaxed) {
+                lease.keep(Kept::Memory(connection), &runtime);
             } else {
-                drop(connection.detach());
+                drop(connection);
             }
         });
         Self { jobs, keep }
     }
 }
 
-pub(super) fn pool(target: &Target, access: Access, protected: &[PathBuf]) -> Result<SqlitePool, Problem> {
-    if let Some((name, _)) = target.options.first() {
-        return Err(Problem::new("invalid", format!("option `{name}` is not known for SQLite")));
+/// Opens the file, or makes a database in memory.
+pub(super) async fn connect(
+    target: &Permitted,
+    access: Access,
+    protected: &[PathBuf],
+) -> Result<SqliteConnection, Problem> {
+    budget::ensure();
+    let memory = target.is_memory();
+    let path = Path::new(&target.database);
+    let own = || protected.iter().any(|own| is_same_file(own, path));
+    let refused = || Problem::new("not-granted", format!("`{}` belongs to Blockyard itself", target.database));
+    if !memory && own() {
+        return Err(refused());
     }
-    let memory = target.database == ":memory:";
-    if !memory && !Path::new(&target.database).is_absolute() {
-        let message = format!("`{}` is a relative path, which means another file in each folder", target.database);
-        return Err(Problem::new("invalid", message).hint("save the block with an absolute path"));
-    }
-    if !memory && protected.iter().any(|own| is_same_file(own, Path::new(&target.database))) {
-        return Err(Problem::new("not-granted", format!("`{}` belongs to Blockyard itself", target.database)));
-    }
-    if access == Access::ReadOnly && !memory && !Path::new(&target.database).exists() {
+    if access == Access::ReadOnly && !memory && !path.exists() {
         return Err(Problem::new("not-found", format!("there is no database file `{}`", target.database))
             .hint("the first `execute` makes it")
             .details(&json!({ "step": "connect" })));
@@ -135,56 +183,83 @@ pub(super) fn pool(target: &Target, access: Access, protected: &[PathBuf]) -> Re
         SqliteConnectOptions::new().in_memory(true)
     } else {
         SqliteConnectOptions::new()
-            .filename(&target.database)
+            .filename(path)
             .read_only(access == Access::ReadOnly)
             .create_if_missing(access == Access::ReadWrite)
     };
-    Ok(SqlitePoolOptions::new()
-        .max_connections(if memory { 1 } else { limits::POOL_CONNECTIONS })
-        .acquire_timeout(limits::CONNECT_TIME)
-        .idle_timeout(limits::IDLE_TIME)
-        .after_connect(|connection, _| Box::pin(async move { confinement::confine(connection).await }))
-        // Nothing takes back all that one can do to a connection (pragmas, temporary tables), and opening
-        // the file again costs less than finding out: the next call gets a new one. A database in memory is
-        // its connection.
-        .after_release(move |_, _| Box::pin(async move { Ok(memory) }))
-        // A statement has what its author wrote into it: no log of the driver's gets it.
-        .connect_lazy_with(options.busy_timeout(BUSY_TIME).disable_statement_logging()))
+    let Some(file_system) = temporary::file_system() else {
+        return Err(Problem::new("failed", "SQLite has no file system on this machine"));
+    };
+    // A statement has what its author wrote into it: no log of the driver's gets it.
+    let options = options.vfs(file_system).busy_timeout(BUSY_TIME).disable_statement_logging();
+    let opened = tokio::time::timeout(limits::CONNECT_TIME, options.connect()).await;
+    let opened = opened.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+    let mut connection = opened.map_err(|error| could_not_open(&error, target))?;
+    // A link may have been exchanged since.
+    if !memory && own() {
+        return Err(refused());
+    }
+    let mut handle = connection.lock_handle().await.map_err(|error| could_not_open(&error, target))?;
+    #[allow(unsafe_code, reason = "limits are set through SQLite's own interface")]
+    // SAFETY: the handle is locked.
+    let bounded = unsafe { confinement::bound(handle.as_raw_handle(), memory) };
+    drop(handle);
+    match bounded {
+        Ok(()) => Ok(connection),
+        Err(code) => Err(Problem::new("failed", format!("SQLite refused its limits with code {code}"))),
+    }
 }
 
-/// Whether two paths lead to one file, through links of both kinds.
+/// Whether two paths lead to one file, through links of both kinds, also to one that is not there yet.
 fn is_same_file(one: &Path, other: &Path) -> bool {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt as _;
         let identity = |path: &Path| std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
-        identity(one).is_some_and(|file| identity(other) == Some(file))
+        if identity(one).is_some_and(|file| identity(other) == Some(file)) {
+            return true;
+        }
     }
-    #[cfg(not(unix))]
-    {
-        one.canonicalize().is_ok_and(|path| other.canonicalize().is_ok_and(|other| path == other))
+    match (resolved(one, MAX_LINKS), resolved(other, MAX_LINKS)) {
+        (Some(one), Some(other)) => one == other,
+        _ => false,
     }
 }
 
-pub(super) fn refused(error: &sqlx::Error, target: &Target) -> Problem {
+/// Links that a path is followed through, as on Linux.
+const MAX_LINKS: usize = 40;
+
+/// The path without links; its last part need not exist.
+fn resolved(path: &Path, links: usize) -> Option<PathBuf> {
+    if let Ok(path) = path.canonicalize() {
+        return Some(path);
+    }
+    if let Ok(target) = path.read_link() {
+        return resolved(&path.parent()?.join(target), links.checked_sub(1)?);
+    }
+    Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?))
+}
+
+fn could_not_open(error: &sqlx::Error, target: &Permitted) -> Problem {
     let problem = problem(error);
     Problem { message: format!("database file `{}`: {}", target.database, problem.message), ..problem }
         .details(&json!({ "step": "connect" }))
 }
 
-pub(super) async fn run(session: &mut Session, statement: &'static str) -> Result<(), Problem> {
-    session.on_thread(move |database| database.prepare(statement)?.step().map(drop)).await?
+/// Runs a statement of the host's own.
+pub(super) async fn run(session: &mut Session, statement: &'static CStr) -> Result<(), Problem> {
+    session.on_thread(move |database| database.run(statement)).await?
 }
 
 pub(super) async fn execute(session: &mut Session, statement: Statement) -> Result<Execution, Problem> {
     let Statement { text, parameters, .. } = statement;
-    super::no_transaction_control(&text)?;
+    no_transaction_control(&text, Dialect::Sqlite)?;
     session
-        .on_thread(move |database| {
+        .statement(move |database| {
             let mut prepared = prepare(database, &text, parameters.len())?;
             execute_one(database, &mut prepared, &parameters)
         })
-        .await?
+        .await
 }
 
 /// One statement for many sets of parameters, in the transaction that is open.
@@ -193,10 +268,10 @@ pub(super) async fn execute_many(
     text: &str,
     sets: Vec<Vec<Value>>,
 ) -> Result<Execution, Refused> {
-    super::no_transaction_control(text)?;
+    no_transaction_control(text, Dialect::Sqlite)?;
     let text = text.to_owned();
     session
-        .on_thread(move |database| {
+        .statement(move |database| {
             let mut total = Execution { rows_affected: 0, last_insert_id: None };
             let Some(first) = sets.first() else { return Ok(total) };
             let mut prepared = prepare(database, &text, first.len())?;
@@ -209,7 +284,7 @@ pub(super) async fn execute_many(
             }
             Ok(total)
         })
-        .await?
+        .await
 }
 
 fn execute_one(database: &Database, prepared: &mut Prepared<'_>, parameters: &[Value]) -> Result<Execution, Problem> {
@@ -226,17 +301,22 @@ fn execute_one(database: &Database, prepared: &mut Prepared<'_>, parameters: &[V
 
 pub(super) async fn query(session: &mut Session, statement: Statement, sink: &mut Sink) -> Result<(), Stop> {
     let Statement { text, parameters, .. } = statement;
-    super::no_transaction_control(&text)?;
+    no_transaction_control(&text, Dialect::Sqlite)?;
     // The thread has the sink while it reads.
     let mut own = std::mem::take(sink);
     let runtime = Handle::current();
-    let (own, read) = session
+    let (own, read, lost) = session
         .on_thread(move |database| {
+            let before = database.is_in_transaction();
             let read = read(database, &text, &parameters, &mut own, &runtime);
-            (own, read)
+            (own, read, before != database.is_in_transaction())
         })
         .await?;
     *sink = own;
+    if lost {
+        session.0 = None;
+        return read.and(Err(left_transaction().into()));
+    }
     read
 }
 
@@ -297,6 +377,13 @@ fn kind(declared: &str) -> ColumnKind {
     }
 }
 
+/// A statement that no scanner has looked at.
+#[cfg(test)]
+pub(super) async fn unscanned(session: &mut Session, text: &str) -> Result<(), Problem> {
+    let text = text.to_owned();
+    session.statement(move |database| prepare(database, &text, 0).map(drop)).await
+}
+
 /// What the driver says.
 fn problem(error: &sqlx::Error) -> Problem {
     match (error.as_database_error(), error) {
@@ -315,6 +402,7 @@ fn problem(error: &sqlx::Error) -> Problem {
 fn sorted(refusal: &Refusal) -> Problem {
     let details = json!({ "sqlite": refusal.code });
     let (code, retryable) = match refusal.code & 0xff {
+        7 | 18 => ("invalid", false),
         5 | 6 => ("unavailable", true),
         8 => ("effect", false),
         9 => ("timeout", false),
@@ -326,11 +414,25 @@ fn sorted(refusal: &Refusal) -> Problem {
         _ => ("failed", false),
     };
     let message = match code {
-        "effect" => "the operation only reads, and the statement writes".to_owned(),
+        "effect" => return confinement::write_in_a_read().details(&details),
+        _ if refusal.code & 0xff == 7 => {
+            format!("the statements of the call need more than {} MiB of memory", limits::SQLITE_MEMORY_BYTES >> 20)
+        }
+        _ if refusal.code & 0xff == 18 => {
+            format!("a value, a row or the statement is longer than {} MiB", limits::SQLITE_VALUE_BYTES >> 20)
+        }
         "not-granted" => "the statement reaches beyond the block's own database file".to_owned(),
         "timeout" => format!("the statement was stopped; it may take {} seconds", limits::STATEMENT_TIME.as_secs()),
         _ => refusal.message.clone(),
     };
     let problem = Problem { retryable, ..Problem::said_by_database(code, message).details(&details) };
-    if code == "effect" { problem.hint("use `execute` for statements that change something") } else { problem }
+    if refusal.code & 0xff == 13 {
+        let mebibytes = limits::SQLITE_TEMPORARY_BYTES >> 20;
+        return problem.hint(format!(
+            "the disk is full, or the temporary files of the call have more than {mebibytes} MiB, or its database in \
+             memory has more than {} MiB",
+            limits::SQLITE_DATABASE_BYTES >> 20
+        ));
+    }
+    problem
 }

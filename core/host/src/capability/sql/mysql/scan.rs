@@ -25,6 +25,14 @@ enum Backslash {
     Never,
 }
 
+/// What begins a `--` comment: `--` before white space, a control character or the end, or, in MariaDB's
+/// `sql_mode=ORACLE`, any `--`.
+#[derive(Debug, Clone, Copy)]
+enum Dashes {
+    BeforeSpace,
+    Any,
+}
+
 /// A part of a statement that is not text, a name in quotes or a comment.
 #[derive(Debug, PartialEq, Eq)]
 enum Token {
@@ -34,10 +42,37 @@ enum Token {
     Executed,
 }
 
+/// The ways in which a server may read a statement, by its SQL mode.
+const WAYS: [(Backslash, Dashes); 6] = [
+    (Backslash::Both, Dashes::BeforeSpace),
+    (Backslash::Single, Dashes::BeforeSpace),
+    (Backslash::Never, Dashes::BeforeSpace),
+    (Backslash::Both, Dashes::Any),
+    (Backslash::Single, Dashes::Any),
+    (Backslash::Never, Dashes::Any),
+];
+
+impl Token {
+    /// A control character that is no usual white space: where it ends words and comments differs.
+    fn is_control(&self) -> Option<char> {
+        match self {
+            Self::Sign(sign) if sign.is_control() => Some(*sign),
+            _ => None,
+        }
+    }
+}
+
 /// Refuses what would end a transaction of the host, and in an operation that reads whatever does not.
 pub(super) fn check(text: &str, access: Access) -> Result<(), Problem> {
-    for backslash in [Backslash::Both, Backslash::Single, Backslash::Never] {
-        let tokens = tokens(text, backslash);
+    for (backslash, dashes) in WAYS {
+        let tokens = tokens(text, backslash, dashes);
+        if let Some(character) = tokens.iter().find_map(Token::is_control) {
+            return Err(Problem::new(
+                "invalid",
+                format!("the statement has the control character {character:?} outside of a string, which servers read in different ways"),
+            )
+            .hint("write a space in its place"));
+        }
         if tokens.contains(&Token::Executed) {
             return Err(Problem::new(
                 "invalid",
@@ -47,7 +82,7 @@ pub(super) fn check(text: &str, access: Access) -> Result<(), Problem> {
         }
         let first = tokens.iter().find_map(|token| match token {
             Token::Word(word) => Some(word.as_str()),
-            Token::Sign('(') => None,
+            Token::Sign('(' | ';') => None,
             _ => Some(""),
         });
         let first = first.unwrap_or_default();
@@ -87,7 +122,7 @@ fn reads(first: &str, tokens: &[Token]) -> Result<(), Problem> {
     Ok(())
 }
 
-fn tokens(text: &str, backslash: Backslash) -> Vec<Token> {
+fn tokens(text: &str, backslash: Backslash, dashes: Dashes) -> Vec<Token> {
     let mut tokens = Vec::new();
     let mut rest = text;
     while let Some(next) = rest.chars().next() {
@@ -96,7 +131,7 @@ fn tokens(text: &str, backslash: Backslash) -> Vec<Token> {
             '"' => quoted(rest, matches!(backslash, Backslash::Both)),
             '`' => quoted(rest, false),
             '#' => line(rest),
-            '-' if is_dash_comment(rest) => line(rest),
+            '-' if is_dash_comment(rest, dashes) => line(rest),
             '/' if rest.starts_with("/*!") || rest.starts_with("/*M!") => {
                 tokens.push(Token::Executed);
                 3
@@ -108,7 +143,7 @@ fn tokens(text: &str, backslash: Backslash) -> Vec<Token> {
                 length
             }
             next => {
-                if !next.is_whitespace() {
+                if !matches!(next, ' ' | '\t' | '\n' | '\r') {
                     tokens.push(Token::Sign(next));
                 }
                 next.len_utf8()
@@ -123,9 +158,10 @@ fn is_of_word(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '_' | '$') || !character.is_ascii()
 }
 
-/// `--` begins a comment only before a space or the end: `5--2` is 7.
-fn is_dash_comment(rest: &str) -> bool {
-    rest.strip_prefix("--").is_some_and(|after| after.is_empty() || after.starts_with(|c: char| c <= ' '))
+/// `5--2` is 7, unless the mode is Oracle's.
+fn is_dash_comment(rest: &str, dashes: Dashes) -> bool {
+    let Some(after) = rest.strip_prefix("--") else { return false };
+    matches!(dashes, Dashes::Any) || after.is_empty() || after.starts_with(|c: char| c <= ' ' || c == '\x7f')
 }
 
 fn line(rest: &str) -> usize {
@@ -194,6 +230,13 @@ mod tests {
             // A text ends here or there, by the SQL mode.
             r"select 'a\' into outfile '/tmp/x' -- '",
             "select \"a\\\" into outfile '/tmp/x' -- \"",
+            // A comment begins here or there, by the server and its mode.
+            "select 1 --\x7f'\n into outfile '/tmp/x' -- '",
+            "select 1 --'\n into outfile '/tmp/x' -- '",
+            "select 1 --\x01'\n for update -- '",
+            ";commit",
+            "select 1\x0b into outfile '/tmp/x'",
+            "select\x0c1",
         ] {
             assert!(read(text).is_err(), "{text}");
         }

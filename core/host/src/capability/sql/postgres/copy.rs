@@ -2,10 +2,12 @@
 //! (https://www.postgresql.org/docs/current/sql-copy.html). The server is asked for the types of the
 //! columns by the `INSERT` that would do the same, so that a value means the same both ways.
 
+use sqlx::Executor as _;
 use sqlx::postgres::{PgConnection, PgTypeInfo};
 
 use super::{foreign, format, many};
 use crate::bindings::blockyard::bundle::sql::Value;
+use crate::capability::sql::Access;
 use crate::capability::sql::many::{Into, Refused};
 use crate::problem::Problem;
 
@@ -33,18 +35,22 @@ pub(in crate::capability::sql) async fn insert(
 ) -> Result<u64, Refused> {
     let statement = into.statement(1);
     let (_, types) = super::describe(connection, &statement, into.columns.len()).await?;
-    super::run(connection, "SAVEPOINT blockyard_rows").await?;
+    run(connection, "SAVEPOINT blockyard_rows").await?;
     match copy(connection, into, rows, &types).await {
         Ok(count) => {
-            super::run(connection, "RELEASE SAVEPOINT blockyard_rows").await?;
+            run(connection, "RELEASE SAVEPOINT blockyard_rows").await?;
             Ok(count)
         }
         Err(NotCopied::Refused(refused)) => Err(refused),
         Err(NotCopied::Unsaid) => {
-            super::run(connection, "ROLLBACK TO SAVEPOINT blockyard_rows").await?;
-            many::at_once(connection, &statement, rows).await.map(|done| done.rows_affected)
+            run(connection, "ROLLBACK TO SAVEPOINT blockyard_rows").await?;
+            many::at_once(connection, &statement, rows, Access::ReadWrite).await.map(|done| done.rows_affected)
         }
     }
+}
+
+async fn run(connection: &mut PgConnection, statement: &'static str) -> Result<(), Problem> {
+    connection.execute(statement).await.map(drop).map_err(|error| super::problem(&error))
 }
 
 async fn copy(

@@ -2,12 +2,14 @@
 //! server itself turns them into text and back, with casts that are put around what the statement says:
 //! around its columns, where rows come back, and around its parameters, where values go out.
 
+use blockyard_model::capability::Dialect;
 use sqlx::TypeInfo as _;
 use sqlx::postgres::{PgTypeInfo, PgTypeKind};
 
 use super::format;
 use crate::bindings::blockyard::bundle::sql::Value;
 use crate::capability::sql::literal;
+use crate::capability::sql::word::{block_comment, is_space, line_comment};
 
 /// How the server gives the values of a type that has no common form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +129,8 @@ pub(super) fn body(text: &str) -> &str {
     while at < text.len() {
         let rest = &text[at..];
         let length = token(rest);
-        let space = rest.starts_with(char::is_whitespace) || rest.starts_with("--") || rest.starts_with("/*");
+        let space =
+            rest.starts_with(|c| is_space(c, Dialect::Postgres)) || rest.starts_with("--") || rest.starts_with("/*");
         if !space && !rest.starts_with(';') {
             end = at + length;
         }
@@ -143,16 +146,17 @@ fn token(rest: &str) -> usize {
         [b'\'', ..] => quoted(rest, false),
         [b'e' | b'E', b'\'', ..] => 1 + quoted(&rest[1..], true),
         [b'"', ..] => quoted(rest, false),
-        [b'-', b'-', ..] => rest.find('\n').map_or(rest.len(), |end| end + 1),
-        [b'/', b'*', ..] => rest.len() - crate::capability::sql::after_comment(rest).len(),
+        [b'-', b'-', ..] => line_comment(rest, Dialect::Postgres),
+        [b'/', b'*', ..] => block_comment(rest, Dialect::Postgres),
         [b'$', ..] => dollar_quoted(rest),
         _ if rest.starts_with(is_of_word) => rest.find(|c: char| !is_of_word(c) && c != '$').unwrap_or(rest.len()),
         _ => rest.chars().next().map_or(0, char::len_utf8),
     }
 }
 
+/// To the server, every character outside of ASCII is a letter.
 fn is_of_word(character: char) -> bool {
-    character.is_alphanumeric() || character == '_'
+    character.is_ascii_alphanumeric() || character == '_' || !character.is_ascii()
 }
 
 fn digits(text: &str) -> &str {

@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use blockyard_model::capability::Dialect;
 use futures_util::StreamExt as _;
 use serde_json::json;
 use sqlx::postgres::{PgConnection, PgTypeInfo};
@@ -15,6 +16,7 @@ use super::format::{self, Reading};
 use crate::bindings::blockyard::bundle::sql::{Execution, Value};
 use crate::capability::sql::cell::Cell;
 use crate::capability::sql::many::Refused;
+use crate::capability::sql::word::first_word;
 use crate::capability::sql::{Access, literal};
 use crate::problem::Problem;
 
@@ -38,13 +40,13 @@ pub(in crate::capability::sql) async fn execute_many(
     access: Access,
 ) -> Result<Execution, Refused> {
     super::check(text, access)?;
-    let word = crate::capability::sql::first_word(text);
+    let word = first_word(text, Dialect::Postgres);
     if sets.len() > FEW && PREPARED.contains(&word.as_str()) {
-        return at_once(connection, text, &sets).await;
+        return at_once(connection, text, &sets, access).await;
     }
     let mut rows_affected = 0;
     for (index, parameters) in sets.into_iter().enumerate() {
-        let executed = super::execute_one(connection, text, parameters).await;
+        let executed = super::execute_one(connection, text, parameters, access).await;
         let executed = executed.map_err(|problem| Refused::at(index, problem))?;
         rows_affected += executed.rows_affected;
     }
@@ -56,13 +58,17 @@ pub(super) async fn at_once(
     connection: &mut PgConnection,
     text: &str,
     sets: &[Vec<Value>],
+    access: Access,
 ) -> Result<Execution, Refused> {
     // The server has parsed the text as one statement after this.
-    let (_, types) =
+    let (columns, types) =
         super::describe(connection, text, sets[0].len()).await.map_err(|problem| Refused::at(0, problem))?;
+    super::returns_rows(&columns, access)?;
     let name = format!("blockyard_many_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let prepare = format!("PREPARE {name} AS\n{}", foreign::body(text));
-    connection.execute(AssertSqlSafe(prepare)).await.map_err(|error| super::problem(&error))?;
+    // With parameters, though there are none: a text with parameters is one statement to the server.
+    let prepare = sqlx::query(AssertSqlSafe(prepare)).persistent(false);
+    prepare.execute(&mut *connection).await.map_err(|error| super::problem(&error))?;
     let mut rows_affected = 0;
     let mut done = 0;
     while done < sets.len() {

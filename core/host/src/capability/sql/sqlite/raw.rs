@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use libsqlite3_sys as ffi;
 
+use super::confinement::{self, Guard, write_in_a_read};
 use crate::bindings::blockyard::bundle::sql::Value;
 use crate::capability::sql::cell::Cell;
 use crate::limits;
@@ -27,6 +28,7 @@ const BUSY_STEP: Duration = Duration::from_millis(2);
 pub(super) struct Database {
     raw: NonNull<ffi::sqlite3>,
     watch: Box<Watch>,
+    guard: Box<Guard>,
 }
 
 /// When a statement ends before it is done.
@@ -51,15 +53,33 @@ pub(super) struct Refusal {
 impl Database {
     /// # Safety
     /// The handle is open and no other thread uses it while this lives.
-    pub(super) unsafe fn new(raw: NonNull<ffi::sqlite3>, stop: Arc<AtomicBool>) -> Self {
+    pub(super) unsafe fn new(raw: NonNull<ffi::sqlite3>, stop: Arc<AtomicBool>, guard: Guard) -> Self {
         let watch = Box::new(Watch { stop, until: Instant::now() + limits::STATEMENT_TIME });
         let pointer = std::ptr::from_ref(&*watch).cast_mut().cast::<c_void>();
-        // SAFETY: the box stays where it is until `drop` takes both handlers back.
+        let guard = Box::new(guard);
+        // SAFETY: the boxes stay where they are until `drop` takes the handlers back.
         unsafe {
+            let guard = std::ptr::from_ref(&*guard).cast_mut().cast::<c_void>();
+            ffi::sqlite3_set_authorizer(raw.as_ptr(), Some(confinement::authorize), guard);
             ffi::sqlite3_progress_handler(raw.as_ptr(), STEPS, Some(on_progress), pointer);
             ffi::sqlite3_busy_handler(raw.as_ptr(), Some(on_busy), pointer);
         }
-        Self { raw, watch }
+        Self { raw, watch, guard }
+    }
+
+    /// Whether a transaction is open.
+    pub(super) fn is_in_transaction(&self) -> bool {
+        // SAFETY: the handle is open.
+        unsafe { ffi::sqlite3_get_autocommit(self.raw.as_ptr()) == 0 }
+    }
+
+    /// Runs a statement of the host's own, which may begin and end transactions.
+    pub(super) fn run(&self, statement: &CStr) -> Result<(), Problem> {
+        let mut rest = statement;
+        match self.compile(&mut rest).map_err(|refusal| self.guard.problem(&refusal))? {
+            Some(mut prepared) => prepared.step().map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Whether it was told to stop, or its time is over.
@@ -74,10 +94,13 @@ impl Database {
         let mut rest = text.as_c_str();
         let mut first = None;
         while !rest.is_empty() {
-            match self.compile(&mut rest) {
+            match self.guard.while_compiling(|| self.compile(&mut rest)) {
+                Ok(Some(prepared)) if self.guard.refuses_as_write(prepared.only_reads()) => {
+                    return Err(write_in_a_read());
+                }
                 Ok(None) => {}
                 Ok(Some(prepared)) if first.is_none() => first = Some(prepared),
-                Err(refusal) if first.is_none() => return Err(super::sorted(&refusal)),
+                Err(refusal) if first.is_none() => return Err(self.guard.problem(&refusal)),
                 Ok(Some(_)) | Err(_) => {
                     return Err(
                         Problem::new("invalid", "there is more than one statement").hint("run one statement at a time")
@@ -119,6 +142,11 @@ impl Database {
         unsafe { ffi::sqlite3_last_insert_rowid(self.raw.as_ptr()) }
     }
 
+    /// The last error as a problem.
+    fn problem(&self) -> Problem {
+        self.guard.problem(&self.refusal())
+    }
+
     fn refusal(&self) -> Refusal {
         // SAFETY: the handle is open; the message is copied before the next call.
         unsafe {
@@ -131,8 +159,9 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         let milliseconds = c_int::try_from(BUSY_TIME.as_millis()).unwrap_or(c_int::MAX);
-        // SAFETY: the handle is open; nothing points to the watch after this.
+        // SAFETY: the handle is open; nothing points to the watch and the guard after this.
         unsafe {
+            ffi::sqlite3_set_authorizer(self.raw.as_ptr(), None, std::ptr::null_mut());
             ffi::sqlite3_progress_handler(self.raw.as_ptr(), 0, None, std::ptr::null_mut());
             ffi::sqlite3_busy_timeout(self.raw.as_ptr(), milliseconds);
         }
@@ -166,6 +195,12 @@ impl Prepared<'_> {
     pub(super) fn parameters(&self) -> usize {
         // SAFETY: the statement is compiled. So in all functions of this block.
         usize::try_from(unsafe { ffi::sqlite3_bind_parameter_count(self.raw.as_ptr()) }).unwrap_or(0)
+    }
+
+    /// Whether it writes to no database, by SQLite's own account.
+    fn only_reads(&self) -> bool {
+        // SAFETY: see `parameters`.
+        unsafe { ffi::sqlite3_stmt_readonly(self.raw.as_ptr()) != 0 }
     }
 
     pub(super) fn columns(&self) -> c_int {
@@ -216,7 +251,7 @@ impl Prepared<'_> {
                 }
             }
         };
-        if code == ffi::SQLITE_OK { Ok(()) } else { Err(super::sorted(&self.database.refusal())) }
+        if code == ffi::SQLITE_OK { Ok(()) } else { Err(self.database.problem()) }
     }
 
     /// Goes to the next row; false at the end.
@@ -225,7 +260,7 @@ impl Prepared<'_> {
         match unsafe { ffi::sqlite3_step(self.raw.as_ptr()) } {
             ffi::SQLITE_ROW => Ok(true),
             ffi::SQLITE_DONE => Ok(false),
-            _ => Err(super::sorted(&self.database.refusal())),
+            _ => Err(self.database.problem()),
         }
     }
 

@@ -83,15 +83,15 @@ fn a_connection_of_sqlite_is_new() {
     let server = Server::sqlite();
     server.runtime.block_on(async {
         let slot = server.open(Access::ReadWrite).await;
-        let before = value(&slot, "pragma cache_size").await;
+        let before = value(&slot, "pragma foreign_keys").await;
         for text in
-            ["pragma cache_size = 7", "create temporary table left_behind (i)", "pragma case_sensitive_like = on"]
+            ["pragma foreign_keys = off", "create temporary table left_behind (i)", "pragma case_sensitive_like = on"]
         {
             run(&slot, text).await;
         }
         drop(slot);
         let slot = server.open(Access::ReadWrite).await;
-        assert_eq!(format!("{:?}", value(&slot, "pragma cache_size").await), format!("{before:?}"));
+        assert_eq!(format!("{:?}", value(&slot, "pragma foreign_keys").await), format!("{before:?}"));
         assert!(matches!(value(&slot, "select 'a' like 'A'").await, Value::Integer(1)));
         assert!(fetch(&slot, "select * from left_behind", &[]).await.is_err());
     });

@@ -3,29 +3,34 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests say what they skip")]
 
+mod bounds;
 mod cleaning;
+mod connections;
+mod reading;
 mod stopping;
 mod types;
 
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use blockyard_model::SecretValue;
 use blockyard_model::capability::Dialect;
+use blockyard_model::{SecretValue, TlsMode};
 use bytes::Buf as _;
 use futures_util::StreamExt as _;
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
 
-use super::pool::Pools;
-use super::{Access, Claimed, Slot, Statement, begin, end, execute, many, rows};
-use crate::bindings::blockyard::bundle::sql::{Execution, Target, Value};
+use super::pool::{Pooled, Pools, Request};
+use super::sqlite::budget::Budget;
+use super::target::{MEMORY, Permitted};
+use super::{Access, Claimed, End, Slot, Statement, begin, end, execute, many, mysql, postgres, rows, sqlite};
+use crate::bindings::blockyard::bundle::sql::{Execution, Value};
 use crate::problem::Problem;
 
 /// A database for a test: a file of its own, or what `cargo xtask test` has started.
 struct Server {
     dialect: Dialect,
-    target: Target,
+    target: Permitted,
     password: Option<SecretValue>,
     pools: Pools,
     runtime: Runtime,
@@ -36,7 +41,13 @@ impl Server {
     fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("test.db").display().to_string();
+        // A database without tables is an empty file.
+        std::fs::write(&path, "").unwrap();
         Self::new(Dialect::Sqlite, None, path, None, folder)
+    }
+
+    fn memory() -> Self {
+        Self::new(Dialect::Sqlite, None, MEMORY.to_owned(), None, tempfile::tempdir().unwrap())
     }
 
     fn postgres() -> Option<Self> {
@@ -71,18 +82,21 @@ impl Server {
         folder: tempfile::TempDir,
     ) -> Self {
         let (port, username) = server.unzip();
-        let host = port.map(|_| "127.0.0.1".to_owned());
-        let target =
-            Target { dialect: dialect.as_str().to_owned(), host, port, database, username, options: Vec::new() };
+        let server = port.map(|port| ("127.0.0.1".to_owned(), port));
+        let target = Permitted { dialect, server, database, username, tls: TlsMode::Prefer, ca: None };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         Self { dialect, target, password, pools: Pools::new(Vec::new()), runtime, _folder: folder }
     }
 
     /// A connection from the pool of one block.
     async fn open(&self, access: Access) -> Slot {
-        let password = self.password.as_ref();
-        let pooled = self.pools.open("test/test@1", self.dialect, &self.target, password, access).await.unwrap();
-        Arc::new(Mutex::new(Some(pooled)))
+        self.try_open("test/test@1", access, &Arc::default()).await.unwrap()
+    }
+
+    async fn try_open(&self, block: &str, access: Access, budget: &Arc<Budget>) -> Result<Slot, Problem> {
+        let (target, password) = (self.target.clone(), self.password.as_ref());
+        let pooled = self.pools.open(Request { block, target, password, access, budget }).await?;
+        Ok(Arc::new(Mutex::new(Some(pooled))))
     }
 }
 
@@ -101,7 +115,7 @@ async fn run(slot: &Slot, text: &str) -> Execution {
 async fn insert(slot: &Slot, table: &[String], columns: &[String], rows: Vec<Vec<Value>>) -> Result<u64, Problem> {
     begin(&mut Claimed::of(slot)?, Access::ReadWrite).await?;
     let inserted = many::insert(Claimed::of(slot)?, table, columns, rows).await;
-    end(&mut Claimed::of(slot)?, if inserted.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+    end(&mut Claimed::of(slot)?, if inserted.is_ok() { End::Commit } else { End::Rollback }).await?;
     inserted
 }
 
@@ -134,4 +148,22 @@ async fn batches(slot: &Slot, text: &str) -> Vec<RecordBatch> {
         tokio::task::yield_now().await;
     }
     arrow_ipc::reader::StreamReader::try_new(bytes.reader(), None).unwrap().map(Result::unwrap).collect()
+}
+
+/// Runs a text in an operation that reads, as if the scanners had seen nothing in it.
+async fn unscanned(pooled: &mut Pooled, text: &str) -> Result<(), Problem> {
+    match pooled {
+        Pooled::Postgres(session) => postgres::unscanned(session, text).await,
+        Pooled::Sqlite(session) => sqlite::unscanned(session, text).await,
+        Pooled::Mysql(session) => mysql::unscanned(session, text).await,
+    }
+}
+
+/// Has a text run, and checks the transaction as after a statement of a guest.
+async fn smuggled(pooled: &mut Pooled, text: &'static str) -> Result<(), Problem> {
+    match pooled {
+        Pooled::Postgres(session) => postgres::smuggled(session, text).await,
+        Pooled::Sqlite(_) => unreachable!("SQLite's authorizer sees every statement"),
+        Pooled::Mysql(session) => mysql::smuggled(session, text).await,
+    }
 }

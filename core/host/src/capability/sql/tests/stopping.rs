@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use blockyard_model::capability::Dialect;
+
 use super::{Access, Claimed, Server, begin, execute, fetch, rows, run, statement, value};
 use crate::bindings::blockyard::bundle::sql::Value;
 use crate::capability::sql::Slot;
@@ -105,10 +107,10 @@ fn rows_that_nobody_reads_stop() {
         ),
     ];
     for server in Server::all() {
-        let (_, text, question) = *texts.iter().find(|(name, ..)| *name == server.target.dialect).unwrap();
+        let (_, text, question) = *texts.iter().find(|(name, ..)| *name == server.dialect.as_str()).unwrap();
         server.runtime.block_on(async {
             let slot = server.open(Access::ReadWrite).await;
-            if server.target.dialect == "mysql" {
+            if server.dialect == Dialect::Mysql {
                 run(&slot, "set max_recursive_iterations = 100000").await;
             }
             let mut rows =
@@ -157,9 +159,9 @@ fn sqlite_stops_in_the_middle_of_a_statement() {
 fn a_transaction_that_is_dropped_is_rolled_back() {
     for server in Server::all() {
         server.runtime.block_on(async {
-            let table = if server.target.dialect == "mysql" { "test.dropped" } else { "dropped" };
+            let table = if server.dialect == Dialect::Mysql { "test.dropped" } else { "dropped" };
             let watcher = server.open(Access::ReadWrite).await;
-            if server.target.dialect == "mysql" {
+            if server.dialect == Dialect::Mysql {
                 run(&watcher, "create database if not exists test").await;
             }
             run(&watcher, &format!("drop table if exists {table}")).await;

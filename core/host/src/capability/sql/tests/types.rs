@@ -244,7 +244,7 @@ async fn through(
     values: &[Value],
 ) -> (Vec<Value>, Vec<Value>) {
     run(slot, &format!("delete from {table}")).await;
-    let insert = match server.target.dialect.as_str() {
+    let insert = match server.dialect.as_str() {
         "postgres" => format!("insert into {table} values ($1, $2)"),
         "mysql" => format!("insert into {table} values (?, ?)"),
         _ => format!("insert into {table} values (?1, ?2)"),

@@ -1,0 +1,297 @@
+//! The database that a bundle asks for, held against those that the block's configuration names.
+
+use std::path::Path;
+
+use blockyard_model::capability::Dialect;
+use blockyard_model::{Pointer, SqlTarget, TlsMode};
+
+use super::{mysql, postgres};
+use crate::bindings::blockyard::bundle::sql::Target;
+use crate::problem::Problem;
+
+/// The database in memory; it lasts as long as its connection.
+pub(super) const MEMORY: &str = ":memory:";
+
+/// A database that may be opened, with the options that the block leaves to a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Permitted {
+    pub(super) dialect: Dialect,
+    /// Host and port; `None` for SQLite.
+    pub(super) server: Option<(String, u16)>,
+    pub(super) database: String,
+    pub(super) username: Option<String>,
+    pub(super) tls: TlsMode,
+    /// PEM certificates; `None` for those of this machine.
+    pub(super) ca: Option<String>,
+}
+
+impl Permitted {
+    pub(super) fn is_memory(&self) -> bool {
+        self.dialect == Dialect::Sqlite && self.database == MEMORY
+    }
+
+    /// For messages.
+    pub(super) fn place(&self) -> String {
+        match &self.server {
+            Some((host, port)) => format!("{host}:{port}"),
+            None => self.database.clone(),
+        }
+    }
+}
+
+/// The port of a dialect's servers if none is given.
+pub(super) fn default_port(dialect: Dialect) -> u16 {
+    if dialect == Dialect::Mysql { mysql::DEFAULT_PORT } else { postgres::DEFAULT_PORT }
+}
+
+/// Permits what one of the block's own databases is as a whole: host, port, database and user together. A
+/// password goes only to a database that its block names. TLS is at least what the block asks for.
+pub(super) fn permit(
+    named: &[SqlTarget],
+    target: &Target,
+    dialect: Dialect,
+    password: Option<&Pointer>,
+) -> Result<Permitted, Problem> {
+    let asked = Asked::new(target, dialect)?;
+    if named.is_empty() {
+        return Err(not_granted("the type of the block does not say which of its fields name a database").hint(
+            "the bundle's author adds `sql(database = \"/FIELD\", …)` to `#[block(…)]` (`x-sql` in the schema); \
+             a newer version of the bundle may have it: `blockyard upgrade`",
+        ));
+    }
+    let named: Vec<&SqlTarget> = named.iter().filter(|named| named.dialect.is_none_or(|own| own == dialect)).collect();
+    if named.is_empty() {
+        return Err(not_granted(format!("the block's configuration names no database of {}", dialect.product())));
+    }
+    // The first member that no named database has, in the order of the questions.
+    let mut left = named;
+    for (what, fits) in asked.members() {
+        left.retain(|named| fits(&asked, named));
+        if left.is_empty() {
+            return Err(not_granted(format!("the block's configuration does not name the {}", what(&asked))));
+        }
+    }
+    if let Some(password) = password {
+        left.retain(|named| named.passwords.contains(password));
+        if left.is_empty() {
+            return Err(not_granted(format!(
+                "the secret `{password}` is not for this database: its block names another"
+            )));
+        }
+    }
+    // Of several that are the same but for their options, the strictest.
+    let Some(named) = left.into_iter().max_by_key(|named| named.tls) else {
+        return Err(not_granted("the block's configuration does not name the database"));
+    };
+    asked.options(target, named)
+}
+
+fn not_granted(message: impl Into<String>) -> Problem {
+    Problem::new("not-granted", message)
+}
+
+/// A target as the bundle asks for it.
+struct Asked<'target> {
+    dialect: Dialect,
+    host: Option<&'target str>,
+    port: u16,
+    database: &'target str,
+    username: Option<&'target str>,
+}
+
+type Question = (fn(&Asked<'_>) -> String, fn(&Asked<'_>, &SqlTarget) -> bool);
+
+impl<'target> Asked<'target> {
+    fn new(target: &'target Target, dialect: Dialect) -> Result<Self, Problem> {
+        let invalid = |message: String| Err(Problem::new("invalid", message));
+        if dialect == Dialect::Sqlite {
+            if target.host.is_some() || target.port.is_some() || target.username.is_some() {
+                return invalid("a SQLite file has no host, port or user".to_owned());
+            }
+            if target.database != MEMORY && !Path::new(&target.database).is_absolute() {
+                return invalid(format!("the path `{}` is not absolute", target.database));
+            }
+        } else if target.host.as_deref().is_none_or(str::is_empty) {
+            return invalid("a server's address needs a host".to_owned());
+        }
+        Ok(Self {
+            dialect,
+            host: target.host.as_deref(),
+            port: target.port.unwrap_or_else(|| default_port(dialect)),
+            database: &target.database,
+            username: target.username.as_deref(),
+        })
+    }
+
+    fn members(&self) -> Vec<Question> {
+        let database: Question =
+            (|asked| format!("database `{}`", asked.database), |asked, named| named.database == asked.database);
+        if self.dialect == Dialect::Sqlite {
+            // What names a server names no file.
+            return vec![database, (|_| "file: it has a host".to_owned(), |_, named| named.host.is_none())];
+        }
+        vec![
+            (
+                |asked| format!("host `{}`", asked.host.unwrap_or_default()),
+                |asked, named| named.host.as_deref() == asked.host,
+            ),
+            (
+                |asked| format!("port `{}` with the host `{}`", asked.port, asked.host.unwrap_or_default()),
+                |asked, named| named.port.unwrap_or_else(|| default_port(asked.dialect)) == asked.port,
+            ),
+            database,
+            (
+                |asked| format!("user `{}`", asked.username.unwrap_or_default()),
+                |asked, named| named.username.as_ref().is_none_or(|own| own.as_deref() == asked.username),
+            ),
+        ]
+    }
+
+    /// The bundle's options, where they are no weaker than the block's.
+    fn options(&self, target: &Target, named: &SqlTarget) -> Result<Permitted, Problem> {
+        let mut tls = None;
+        for (name, value) in &target.options {
+            match name.as_str() {
+                _ if self.dialect == Dialect::Sqlite => {
+                    return Err(Problem::new("invalid", format!("option `{name}` is not known for SQLite")));
+                }
+                "sslmode" => tls = Some(value.parse().map_err(|()| unknown(self.dialect, name, value))?),
+                // The host names the application itself: whatever the bundle says, connections count as the block's.
+                "application_name" if self.dialect == Dialect::Postgres => {}
+                "ca" if named.ca.as_ref() == Some(value) => {}
+                "ca" => {
+                    return Err(not_granted("the certificates of `ca` are not those of the block's configuration"));
+                }
+                _ => return Err(unknown(self.dialect, name, value)),
+            }
+        }
+        Ok(Permitted {
+            dialect: self.dialect,
+            server: self.host.map(|host| (host.to_owned(), self.port)),
+            database: self.database.to_owned(),
+            username: self.username.map(str::to_owned),
+            tls: tls.max(named.tls).unwrap_or(TlsMode::Prefer),
+            ca: named.ca.clone(),
+        })
+    }
+}
+
+fn unknown(dialect: Dialect, name: &str, value: &str) -> Problem {
+    let more = if dialect == Dialect::Postgres { ", `application_name`" } else { "" };
+    Problem::new("invalid", format!("option `{name}` = `{value}` is not known for {}", dialect.product()))
+        .hint(format!("the options are `sslmode` (disable, prefer, require, verify-ca, verify-full){more} and `ca`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named() -> SqlTarget {
+        SqlTarget {
+            block: Pointer::default(),
+            dialect: Some(Dialect::Postgres),
+            host: Some("db".to_owned()),
+            port: None,
+            database: "zoo".to_owned(),
+            username: Some(Some("ada".to_owned())),
+            tls: None,
+            ca: None,
+            passwords: vec![Pointer::new("/password")],
+        }
+    }
+
+    fn target(host: Option<&str>, port: Option<u16>, database: &str, username: Option<&str>) -> Target {
+        Target {
+            dialect: String::new(),
+            host: host.map(str::to_owned),
+            port,
+            database: database.to_owned(),
+            username: username.map(str::to_owned),
+            options: Vec::new(),
+        }
+    }
+
+    fn zoo() -> Target {
+        target(Some("db"), None, "zoo", Some("ada"))
+    }
+
+    fn code(permitted: Result<Permitted, Problem>) -> String {
+        permitted.map_or_else(|problem| problem.code, |_| "ok".to_owned())
+    }
+
+    #[test]
+    fn a_server_is_named_as_a_whole() {
+        let two = [
+            named(),
+            SqlTarget { host: Some("two".to_owned()), port: Some(6000), database: "y".to_owned(), ..named() },
+        ];
+        let permit = |target: Target| code(permit(&two, &target, Dialect::Postgres, None));
+        assert_eq!(permit(zoo()), "ok");
+        assert_eq!(permit(target(Some("db"), Some(5432), "zoo", Some("ada"))), "ok");
+        assert_eq!(permit(target(Some("two"), Some(6000), "y", Some("ada"))), "ok");
+        for other in [
+            target(Some("db"), Some(6000), "zoo", Some("ada")),
+            target(Some("db"), None, "y", Some("ada")),
+            target(Some("two"), None, "y", Some("ada")),
+            target(Some("two"), Some(6000), "zoo", Some("ada")),
+            target(Some("ada"), None, "zoo", Some("ada")),
+            target(Some("zoo"), None, "zoo", Some("ada")),
+            target(Some("DB"), None, "zoo", Some("ada")),
+            target(Some("db"), None, "zoo", Some("db")),
+            target(Some("db"), None, "zoo", None),
+        ] {
+            assert_eq!(permit(other.clone()), "not-granted", "{other:?}");
+        }
+        assert_eq!(permit(target(None, None, "zoo", Some("ada"))), "invalid");
+    }
+
+    #[test]
+    fn a_type_that_names_no_fields_reaches_nothing() {
+        let refused = permit(&[], &zoo(), Dialect::Postgres, None).expect_err("nothing is named");
+        assert!(refused.code == "not-granted" && refused.hint.is_some_and(|hint| hint.contains("x-sql")));
+        assert_eq!(code(permit(&[named()], &zoo(), Dialect::Mysql, None)), "not-granted");
+    }
+
+    #[test]
+    fn a_password_goes_to_the_server_of_its_block() {
+        let named = [named()];
+        let permit = |password: &str| code(permit(&named, &zoo(), Dialect::Postgres, Some(&Pointer::new(password))));
+        assert_eq!((permit("/password").as_str(), permit("/base/config/password").as_str()), ("ok", "not-granted"));
+    }
+
+    #[test]
+    fn options_are_no_weaker_than_the_blocks() {
+        let strict = SqlTarget { tls: Some(TlsMode::VerifyFull), ca: Some("PEM".to_owned()), ..named() };
+        let open = |named: &SqlTarget, options: &[(&str, &str)]| {
+            let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            permit(std::slice::from_ref(named), &Target { options, ..zoo() }, Dialect::Postgres, None)
+        };
+        for weaker in ["disable", "prefer", "require", "verify-ca", "verify-full"] {
+            let permitted = open(&strict, &[("sslmode", weaker)]).expect("it is named");
+            assert_eq!((permitted.tls, permitted.ca.as_deref()), (TlsMode::VerifyFull, Some("PEM")), "{weaker}");
+        }
+        assert_eq!(open(&strict, &[]).expect("it is named").tls, TlsMode::VerifyFull);
+        assert_eq!(open(&named(), &[("sslmode", "require")]).expect("it is named").tls, TlsMode::Require);
+        assert_eq!(open(&named(), &[]).expect("it is named").tls, TlsMode::Prefer);
+        assert_eq!(code(open(&strict, &[("ca", "PEM")])), "ok");
+        assert_eq!(code(open(&strict, &[("ca", "OTHER")])), "not-granted");
+        assert_eq!(code(open(&named(), &[("ca", "OTHER")])), "not-granted");
+        assert_eq!(code(open(&named(), &[("sslmode", "no")])), "invalid");
+        assert_eq!(code(open(&named(), &[("options", "-c x=y")])), "invalid");
+        // What only the bundle chose makes no difference to what is counted.
+        assert_eq!(open(&named(), &[("application_name", "a")]).ok(), open(&named(), &[]).ok());
+    }
+
+    #[test]
+    fn a_file_is_named_as_a_whole() {
+        let named = SqlTarget { dialect: None, host: None, username: None, database: "/a/b.db".to_owned(), ..named() };
+        let permit = |path: &str| {
+            code(permit(std::slice::from_ref(&named), &target(None, None, path, None), Dialect::Sqlite, None))
+        };
+        assert_eq!(permit("/a/b.db"), "ok");
+        for other in ["/a/../a/b.db", "/a/b.db/", "/a//b.db", "/a/c.db", MEMORY] {
+            assert_eq!(permit(other), "not-granted", "{other}");
+        }
+        assert_eq!(permit("b.db"), "invalid");
+    }
+}

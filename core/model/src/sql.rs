@@ -1,0 +1,262 @@
+//! The databases that a block's configuration names. A type says which of its fields are the host, the
+//! port, the database and the rest with the keyword `x-sql` at the root of its schema:
+//!
+//! ```json
+//! "x-sql": {"dialect": "/dialect", "host": "/host", "port": "/port", "database": "/database",
+//!           "username": "/username", "tls": "/options/sslmode", "ca": "/ca"}
+//! ```
+//!
+//! Each member is a JSON Pointer into the configuration, in which the blocks that it builds on are in
+//! place; only `database` is required. A type with several databases has a list of such objects. Without
+//! the keyword, blocks of the type name no database.
+
+use std::str::FromStr;
+
+use serde_json::{Map, Value};
+
+use crate::capability::Dialect;
+use crate::document::Pointer;
+use crate::reference::REFERENCE_KEYWORD;
+use crate::schema::Schema;
+
+/// The keyword.
+pub const SQL_KEYWORD: &str = "x-sql";
+
+/// The members of the keyword.
+const MEMBERS: [&str; 7] = ["dialect", "host", "port", "database", "username", "tls", "ca"];
+
+/// TLS of a connection, from the weakest to the strictest, as PostgreSQL's clients name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TlsMode {
+    /// No TLS.
+    Disable,
+    /// TLS if the server offers it.
+    Prefer,
+    /// TLS with an unverified certificate.
+    Require,
+    /// TLS with a certificate of a trusted authority.
+    VerifyCa,
+    /// TLS with a certificate of a trusted authority for this host.
+    VerifyFull,
+}
+
+impl FromStr for TlsMode {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Ok(match text {
+            "disable" => Self::Disable,
+            "prefer" => Self::Prefer,
+            "require" => Self::Require,
+            "verify-ca" => Self::VerifyCa,
+            "verify-full" => Self::VerifyFull,
+            _ => return Err(()),
+        })
+    }
+}
+
+/// A database that the configuration of a block names, and how it may be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqlTarget {
+    /// The location of the block that names it, within the resolved configuration: empty for the block
+    /// itself.
+    pub block: Pointer,
+    /// The dialect; `None` if the type names no field for it.
+    pub dialect: Option<Dialect>,
+    /// The host.
+    pub host: Option<String>,
+    /// The port; `None` for the default port of the dialect.
+    pub port: Option<u16>,
+    /// The name of the database, or the path of its file.
+    pub database: String,
+    /// The user; the outer `None` if the type leaves the user to the bundle.
+    pub username: Option<Option<String>>,
+    /// The weakest TLS mode that a connection may have.
+    pub tls: Option<TlsMode>,
+    /// The certificates that verify the server, in PEM; `None` for those of this machine.
+    pub ca: Option<String>,
+    /// The locations of the secrets that may be its password: those of the block that names it, and of
+    /// blocks that build on that block. A block never chooses the server for the password of another.
+    pub passwords: Vec<Pointer>,
+}
+
+impl SqlTarget {
+    /// The databases that a configuration of this schema names; `block` is the location of the
+    /// configuration within the resolved one.
+    #[must_use]
+    pub fn of(schema: &Schema, config: &Value, block: &Pointer) -> Vec<Self> {
+        members(schema.document()).into_iter().filter_map(|members| Self::read(members, config, block)).collect()
+    }
+
+    fn read(members: &Map<String, Value>, config: &Value, block: &Pointer) -> Option<Self> {
+        let field = |member: &str| config.pointer(members.get(member)?.as_str()?).filter(|value| !value.is_null());
+        // A value that is there and cannot be understood names no database: none of it is ignored.
+        let text = |member: &str| match field(member) {
+            None => Some(None),
+            Some(value) => value.as_str().map(|text| Some(text.to_owned())),
+        };
+        Some(Self {
+            block: block.clone(),
+            dialect: text("dialect")?.map(|text| text.parse()).transpose().ok()?,
+            host: text("host")?,
+            port: match field("port") {
+                None => None,
+                Some(value) => Some(value.as_u64().and_then(|port| u16::try_from(port).ok())?),
+            },
+            database: text("database")??,
+            username: members
+                .contains_key("username")
+                .then(|| text("username"))
+                .map_or(Some(None), |user| user.map(Some))?,
+            tls: text("tls")?.map(|text| text.parse()).transpose().ok()?,
+            ca: text("ca")?,
+            passwords: Vec::new(),
+        })
+    }
+}
+
+/// What is wrong with the keyword of a type's schema, for the check of a manifest.
+pub(crate) fn problems(schema: &Schema) -> Vec<String> {
+    let document = schema.document();
+    let mut problems = Vec::new();
+    let Some(keyword) = document.get(SQL_KEYWORD) else { return problems };
+    let objects = match keyword {
+        Value::Array(list) => list.iter().collect(),
+        one => vec![one],
+    };
+    for object in objects {
+        let Some(members) = object.as_object() else {
+            problems
+                .push(format!("`{SQL_KEYWORD}` must be an object, or a list of objects, of JSON Pointers to fields"));
+            continue;
+        };
+        if !members.contains_key("database") {
+            problems.push(format!("`{SQL_KEYWORD}` has no `database`"));
+        }
+        for (member, pointer) in members {
+            if !MEMBERS.contains(&member.as_str()) {
+                problems.push(format!(
+                    "`{SQL_KEYWORD}` has no member `{member}`; its members are `{}`",
+                    MEMBERS.join("`, `")
+                ));
+            } else if !leads_to_a_field(schema, pointer) {
+                problems.push(format!("`{SQL_KEYWORD}`: `{member}` is {pointer}, which is no JSON Pointer to a field"));
+            }
+        }
+    }
+    problems
+}
+
+/// A field of the type, or one of a block that it builds on.
+fn leads_to_a_field(schema: &Schema, pointer: &Value) -> bool {
+    let Some(text) = pointer.as_str().filter(|text| text.starts_with('/')) else { return false };
+    let pointer = Pointer::new(text);
+    let mut at = Pointer::default();
+    for token in pointer.tokens() {
+        at = at.child(&token);
+        match schema.field(&at) {
+            None => return false,
+            Some(keywords) if keywords.contains_key(REFERENCE_KEYWORD) => return true,
+            Some(_) => {}
+        }
+    }
+    !schema.is_secret(&pointer)
+}
+
+fn members(document: &Value) -> Vec<&Map<String, Value>> {
+    match document.get(SQL_KEYWORD) {
+        None => Vec::new(),
+        Some(Value::Array(list)) => list.iter().filter_map(Value::as_object).collect(),
+        Some(one) => one.as_object().into_iter().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn schema(keyword: &Value) -> Schema {
+        Schema::compile(json!({
+            "type": "object",
+            "x-sql": keyword,
+            "properties": {
+                "kind": {"type": "string"}, "host": {"type": "string"}, "port": {"type": "integer"},
+                "name": {"type": "string"}, "user": {"type": ["string", "null"]}, "note": {"type": "string"},
+                "options": {"type": "object", "additionalProperties": {"type": "string"}},
+                "server": {"type": "object", "x-block": "server"},
+                "password": {"type": "string", "x-secret": {"audience": "sql"}},
+            },
+        }))
+        .expect("a schema")
+    }
+
+    fn full() -> Value {
+        json!({"dialect": "/kind", "host": "/host", "port": "/port", "database": "/name", "username": "/user",
+               "tls": "/options/sslmode"})
+    }
+
+    #[test]
+    fn only_the_named_fields_count() {
+        let config = json!({"kind": "postgres", "host": "db", "port": 6000, "name": "zoo", "note": "127.0.0.1",
+                            "options": {"sslmode": "verify-full"}});
+        let targets = SqlTarget::of(&schema(&full()), &config, &Pointer::default());
+        assert_eq!(targets.len(), 1);
+        let target = &targets[0];
+        assert_eq!((target.host.as_deref(), target.port, target.database.as_str()), (Some("db"), Some(6000), "zoo"));
+        assert_eq!((target.username.clone(), target.tls), (Some(None), Some(TlsMode::VerifyFull)));
+        assert!(
+            SqlTarget::of(&schema(&json!({"database": "/name"})), &json!({"name": "x"}), &Pointer::default())[0]
+                .username
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn what_is_not_understood_names_no_database() {
+        for (field, value) in [
+            ("kind", json!("oracle")),
+            ("host", json!(7)),
+            ("port", json!(70_000)),
+            ("port", json!("5432")),
+            ("name", json!(["zoo"])),
+            ("name", Value::Null),
+            ("options", json!({"sslmode": "maybe"})),
+        ] {
+            let mut config = json!({"kind": "postgres", "host": "db", "name": "zoo"});
+            config[field] = value.clone();
+            assert_eq!(SqlTarget::of(&schema(&full()), &config, &Pointer::default()), [], "{field} {value}");
+        }
+        assert_eq!(SqlTarget::of(&schema(&Value::Null), &json!({"name": "x"}), &Pointer::default()), []);
+    }
+
+    #[test]
+    fn fields_of_a_block_that_it_builds_on_count() {
+        let keyword = json!([{"host": "/server/config/host", "database": "/name"}]);
+        let config = json!({"name": "zoo", "server": {"$block": "server/a", "config": {"host": "inner"}}});
+        assert_eq!(SqlTarget::of(&schema(&keyword), &config, &Pointer::default())[0].host.as_deref(), Some("inner"));
+        assert_eq!(problems(&schema(&keyword)), [""; 0]);
+    }
+
+    #[test]
+    fn a_keyword_that_leads_nowhere_is_refused() {
+        assert_eq!(problems(&schema(&full())), [""; 0]);
+        for bad in [
+            json!("/name"),
+            json!({"host": "/host"}),
+            json!({"database": "name"}),
+            json!({"database": "/nothing"}),
+            json!({"database": "/name", "hosts": "/host"}),
+            json!({"database": "/password"}),
+            json!([{"database": "/name"}, 7]),
+        ] {
+            assert!(!problems(&schema(&bad)).is_empty(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn modes_are_in_order() {
+        let modes = ["disable", "prefer", "require", "verify-ca", "verify-full"];
+        let parsed: Vec<TlsMode> = modes.iter().map(|mode| mode.parse().expect("a mode")).collect();
+        assert!(parsed.is_sorted() && "allow".parse::<TlsMode>().is_err());
+    }
+}

@@ -1,0 +1,223 @@
+//! A bundle that means no good and a database: what it writes in an operation that reads, where it sends a
+//! password, how many connections it takes. A last look from outside says what came of it.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use blockyard_tests::{TestYard, available, bundle, ran};
+use serde_json::{Value, json};
+
+fn yard() -> TestYard {
+    let yard = TestYard::new();
+    yard.ok(&["install", &bundle("misbehave"), "--yes"]);
+    yard
+}
+
+fn create(yard: &TestYard, config: &Value, password: &str) {
+    std::fs::write(yard.path("password"), password).expect("a file");
+    std::fs::write(yard.path("config.json"), config.to_string()).expect("a file");
+    let file = yard.path("config.json").display().to_string();
+    let password = format!("password=@{}", yard.path("password").display());
+    yard.ok(&["create", "misbehave/m", "--json-config", &file, "--secret", &password]);
+}
+
+fn postgres(name: &str) -> String {
+    std::env::var(format!("BLOCKYARD_TEST_POSTGRES_{name}")).expect("the server")
+}
+
+fn witness(database: &str, statement: &str) -> String {
+    let mut psql = Command::new("psql");
+    psql.args(["-X", "-A", "-t", "-h", "127.0.0.1", "-p", &postgres("PORT"), "-U", "postgres"])
+        .args(["-d", database, "-c", statement])
+        .env("PGPASSWORD", postgres("PASSWORD"));
+    let read = ran(&mut psql, None);
+    assert_eq!(read.code, 0, "{statement}: {}", read.stderr);
+    read.stdout
+}
+
+fn sneak(yard: &TestYard, dialect: &str, statements: &[&str]) -> blockyard_tests::Ran {
+    let arguments = json!({"dialect": dialect, "statements": statements, "stubborn": true}).to_string();
+    yard.run(&["call", "misbehave/m", "sneak", "--args", &arguments])
+}
+
+#[test]
+fn in_postgres_a_guests_transaction_that_reads_writes_nothing() {
+    if !available("BLOCKYARD_TEST_POSTGRES_PORT") {
+        return;
+    }
+    let yard = yard();
+    witness("postgres", "drop database if exists test_sneak");
+    witness("postgres", "create database test_sneak");
+    witness("test_sneak", "create table t (a int); insert into t values (1)");
+    create(
+        &yard,
+        &json!({"host": "127.0.0.1", "port": postgres("PORT").parse::<u16>().expect("a port"),
+                "database": "test_sneak", "username": "postgres"}),
+        &postgres("PASSWORD"),
+    );
+    let insert = "--\rINSERT INTO t VALUES (42) /*\nselect 1 */";
+    for statements in [
+        vec!["--\rCOMMIT /*\nselect 1 */", insert],
+        vec!["--\rCOMMIT AND CHAIN /*\nselect 1 */", "--\rSET TRANSACTION READ WRITE /*\nselect 1 */", insert],
+        vec!["--\rROLLBACK /*\nselect 1 */", "--\rCREATE TABLE pwned (a int) /*\nselect 1 */"],
+        vec!["select set_config('default_transaction_read_only', 'off', false)", "--\rCOMMIT /*\nselect 1 */", insert],
+        vec!["select set_config('transaction_read_only', 'off', true)", insert],
+        vec!["--\rDISCARD ALL /*\nselect 1 */", insert],
+        vec!["--\rRESET ALL /*\nselect 1 */", insert],
+        vec!["--\rSET default_transaction_read_only = off /*\nselect 1 */", insert],
+        vec!["--\rDO $$ begin commit; insert into t values (7); end $$ /*\nselect 1 */"],
+        vec!["--\rPREPARE TRANSACTION 'x' /*\nselect 1 */", insert],
+        vec!["select lo_create(4713)", "--\rCOMMIT /*\nselect 1 */"],
+        vec![";commit", insert],
+        vec!["/* /* */ -- */ */ ;;COMMIT", insert],
+    ] {
+        let ran = sneak(&yard, "postgres", &statements);
+        assert!(matches!(ran.code, 0 | 5 | 7), "{statements:?}: {} {}{}", ran.code, ran.stdout, ran.stderr);
+    }
+    // What it committed by the host's own function is nothing, too.
+    let ran = sneak(&yard, "postgres", &["select lo_create(4714)"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(witness("test_sneak", "select count(*), max(a) from t"), "1|1\n");
+    assert_eq!(witness("test_sneak", "select count(*) from pg_class where relname = 'pwned'"), "0\n");
+    assert_eq!(witness("test_sneak", "select count(*) from pg_largeobject_metadata"), "0\n");
+    assert_eq!(witness("test_sneak", "select count(*) from pg_prepared_xacts"), "0\n");
+}
+
+#[test]
+fn in_sqlite_a_guests_transaction_that_reads_writes_nothing() {
+    let yard = yard();
+    let path = yard.path("named.db").display().to_string();
+    let mut sqlite = Command::new("sqlite3");
+    sqlite.args([&path, "create table t (a); insert into t values (1)"]);
+    if !available("BLOCKYARD_TEST_SQLITE3") {
+        return;
+    }
+    assert_eq!(ran(&mut sqlite, None).code, 0);
+    create(&yard, &json!({"path": path}), "unused-secret-7431");
+    let before = std::fs::read(&path).expect("the file");
+    for statements in [
+        vec!["/* /* */ commit", "insert into t values (2)"],
+        vec![";commit", "insert into t values (2)"],
+        vec!["\u{feff}commit", "create temp table z (a)", "insert into z values (1)"],
+        vec!["pragma query_only = off", "pragma writable_schema = on", "update t set a = 2"],
+        vec!["create temp table z as select zeroblob(1000000)", "create temp view v as select 1"],
+        vec!["pragma temp_store = memory", "pragma cache_size = -1000000", "pragma mmap_size = 1000000000"],
+    ] {
+        let ran = sneak(&yard, "sqlite", &statements);
+        assert!(matches!(ran.code, 0 | 5 | 7), "{statements:?}: {} {}{}", ran.code, ran.stdout, ran.stderr);
+        assert!(!ran.stdout.contains("rows"), "{statements:?}: one of them ran: {}", ran.stdout);
+    }
+    assert_eq!(std::fs::read(&path).expect("the file"), before);
+}
+
+/// A server that asks for the password in the clear, as PostgreSQL may; and all that it was sent.
+fn asks_for_a_password() -> (u16, Arc<Mutex<Vec<u8>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let keep = heard.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut stream = stream;
+            let keep = keep.clone();
+            std::thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                while let Ok(read @ 1..) = stream.read(&mut bytes) {
+                    keep.lock().expect("not poisoned").extend_from_slice(&bytes[..read]);
+                    // No TLS; then: the password, in the clear.
+                    let is_tls = bytes[..read].starts_with(&[0, 0, 0, 8, 4, 210, 22, 47]);
+                    let answer: &[u8] = if is_tls { b"N" } else { &[b'R', 0, 0, 0, 8, 0, 0, 0, 3] };
+                    if stream.write_all(answer).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (port, heard)
+}
+
+#[test]
+fn a_password_goes_to_the_host_that_the_type_names() {
+    let yard = yard();
+    let (port, heard) = asks_for_a_password();
+    let secret = "pw-secret-of-the-database";
+    create(
+        &yard,
+        &json!({"host": "10.255.255.1", "port": port, "database": "zoo", "username": "127.0.0.1",
+                "label": "localhost", "path": "/127.0.0.1"}),
+        secret,
+    );
+    for host in ["127.0.0.1", "localhost", "zoo"] {
+        let arguments = json!({"host": host}).to_string();
+        let ran = yard.run(&["call", "misbehave/m", "redirect", "--args", &arguments]);
+        assert_eq!(ran.code, 5, "{host}: {}", ran.stderr);
+        assert!(
+            ran.stderr.contains(&format!("the block's configuration does not name the host `{host}`")),
+            "{}",
+            ran.stderr
+        );
+    }
+    assert!(heard.lock().expect("not poisoned").is_empty(), "the server was spoken to");
+}
+
+#[test]
+fn a_bundle_does_not_weaken_the_tls_of_a_block() {
+    let yard = yard();
+    let (port, heard) = asks_for_a_password();
+    let secret = "pw-secret-of-the-database";
+    create(
+        &yard,
+        &json!({"host": "127.0.0.1", "port": port, "database": "zoo", "username": "ada",
+                "options": {"sslmode": "verify-full"}}),
+        secret,
+    );
+    let heard = || String::from_utf8_lossy(&heard.lock().expect("not poisoned")).into_owned();
+    for sslmode in ["disable", "prefer", "require", "verify-ca"] {
+        let arguments = json!({"host": "127.0.0.1", "sslmode": sslmode}).to_string();
+        let ran = yard.run(&["call", "misbehave/m", "redirect", "--args", &arguments]);
+        assert_ne!(ran.code, 0, "{sslmode}: {}", ran.stdout);
+        assert!(!heard().contains(secret), "{sslmode}: the password was sent without TLS");
+    }
+    // The witness hears where the block itself permits it.
+    yard.ok(&["set", "misbehave/m", "--set", "options={}"]);
+    yard.run(&["call", "misbehave/m", "redirect", "--args", r#"{"host": "127.0.0.1", "sslmode": "disable"}"#]);
+    assert!(heard().contains(secret), "{:?}", heard());
+}
+
+#[test]
+fn a_call_takes_only_its_blocks_connections() {
+    if !available("BLOCKYARD_TEST_POSTGRES_PORT") {
+        return;
+    }
+    let yard = yard();
+    create(
+        &yard,
+        &json!({"host": "127.0.0.1", "port": postgres("PORT").parse::<u16>().expect("a port"),
+                "database": "postgres", "username": "postgres"}),
+        &postgres("PASSWORD"),
+    );
+    assert_eq!(yard.ok(&["call", "misbehave/m", "crowd", "--args", r#"{"opens": 120}"#]), "8\n");
+}
+
+#[test]
+fn a_type_that_names_no_database_reaches_none() {
+    let yard = TestYard::new();
+    let text = std::fs::read_to_string(blockyard_tests::attack::folder().join("transaction-left-open.wat"));
+    let text = text.expect("the attack");
+    let mut manifest = blockyard_tests::attack::manifest("unnamed", &text);
+    manifest["types"][0]["schema"].as_object_mut().expect("a schema").remove("x-sql");
+    let manifest = manifest.to_string();
+    let mut component = blockyard_tests::attack::with_manifest("unnamed", &text, manifest.as_bytes());
+    blockyard_tests::attack::embed(&mut component, manifest.as_bytes());
+    std::fs::write(yard.path("unnamed.wasm"), component).expect("a file");
+    yard.ok(&["install", &yard.path("unnamed.wasm").display().to_string(), "--yes"]);
+    let note = format!("note={}", yard.path("named.db").display());
+    yard.ok(&["create", "unnamed/u", "--set", &note]);
+    // The attack traps where the host gives it no connection.
+    let ran = yard.run(&["call", "unnamed/u", "go"]);
+    assert_ne!(ran.code, 0, "{}", ran.stdout);
+    assert!(!yard.path("named.db").exists());
+}
