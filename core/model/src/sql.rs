@@ -3,7 +3,8 @@
 //!
 //! ```json
 //! "x-sql": {"dialect": "/dialect", "host": "/host", "port": "/port", "database": "/database",
-//!           "username": "/username", "tls": "/options/sslmode", "ca": "/ca"}
+//!           "username": "/username", "tls": "/options/sslmode", "ca": "/ca",
+//!           "application_name": "/options/application_name"}
 //! ```
 //!
 //! Each member is a JSON Pointer into the configuration, in which the blocks that it builds on are in
@@ -23,7 +24,7 @@ use crate::schema::Schema;
 pub const SQL_KEYWORD: &str = "x-sql";
 
 /// The members of the keyword.
-const MEMBERS: [&str; 7] = ["dialect", "host", "port", "database", "username", "tls", "ca"];
+const MEMBERS: [&str; 8] = ["dialect", "host", "port", "database", "username", "tls", "ca", "application_name"];
 
 /// TLS of a connection, from the weakest to the strictest, as PostgreSQL's clients name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +75,8 @@ pub struct SqlTarget {
     pub tls: Option<TlsMode>,
     /// The certificates that verify the server, in PEM; `None` for those of this machine.
     pub ca: Option<String>,
+    /// The name under which the server lists the connection; `None` for the host's.
+    pub application_name: Option<String>,
     /// The locations of the secrets that may be its password: those of the block that names it, and of
     /// blocks that build on that block. A block never chooses the server for the password of another.
     pub passwords: Vec<Pointer>,
@@ -109,6 +112,7 @@ impl SqlTarget {
                 .map_or(Some(None), |user| user.map(Some))?,
             tls: text("tls")?.map(|text| text.parse()).transpose().ok()?,
             ca: text("ca")?,
+            application_name: text("application_name")?,
             passwords: Vec::new(),
         })
     }

@@ -48,7 +48,8 @@ use want::Empty;
         database = "/database",
         username = "/username",
         tls = "/options/sslmode",
-        ca = "/ca"
+        ca = "/ca",
+        application_name = "/options/application_name"
     )
 )]
 pub struct SqlDatabase {

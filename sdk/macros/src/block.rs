@@ -18,7 +18,7 @@ struct TypeAttribute {
 }
 
 /// The members of `sql(…)`.
-const SQL_MEMBERS: [&str; 7] = ["dialect", "host", "port", "database", "username", "tls", "ca"];
+const SQL_MEMBERS: [&str; 8] = ["dialect", "host", "port", "database", "username", "tls", "ca", "application_name"];
 
 pub(crate) fn derive(input: TokenStream) -> syn::Result<TokenStream> {
     let input: DeriveInput = syn::parse2(input)?;

@@ -223,7 +223,7 @@ pub(super) async fn connect(
         .username(target.username.as_deref().unwrap_or("postgres"))
         // Always set: the driver would look into the environment otherwise.
         .password(password.map_or("", SecretValue::expose))
-        .application_name("blockyard")
+        .application_name(target.application_name.as_deref().unwrap_or("blockyard"))
         .ssl_mode(match target.tls {
             TlsMode::Disable => PgSslMode::Disable,
             TlsMode::Prefer => PgSslMode::Prefer,

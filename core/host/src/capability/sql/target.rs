@@ -23,6 +23,8 @@ pub(super) struct Permitted {
     pub(super) tls: TlsMode,
     /// PEM certificates; `None` for those of this machine.
     pub(super) ca: Option<String>,
+    /// The name under which the server lists the connection.
+    pub(super) application_name: Option<String>,
 }
 
 impl Permitted {
@@ -156,7 +158,7 @@ impl<'target> Asked<'target> {
                     return Err(Problem::new("invalid", format!("option `{name}` is not known for SQLite")));
                 }
                 "sslmode" => tls = Some(value.parse().map_err(|()| unknown(self.dialect, name, value))?),
-                // The host names the application itself: whatever the bundle says, connections count as the block's.
+                // The block's, or the host's: whatever the bundle says, connections are the same to the server.
                 "application_name" if self.dialect == Dialect::Postgres => {}
                 "ca" if named.ca.as_ref() == Some(value) => {}
                 "ca" => {
@@ -172,6 +174,7 @@ impl<'target> Asked<'target> {
             username: self.username.map(str::to_owned),
             tls: tls.max(named.tls).unwrap_or(TlsMode::Prefer),
             ca: named.ca.clone(),
+            application_name: named.application_name.clone(),
         })
     }
 }
@@ -196,6 +199,7 @@ mod tests {
             username: Some(Some("ada".to_owned())),
             tls: None,
             ca: None,
+            application_name: None,
             passwords: vec![Pointer::new("/password")],
         }
     }
@@ -280,6 +284,9 @@ mod tests {
         assert_eq!(code(open(&named(), &[("options", "-c x=y")])), "invalid");
         // What only the bundle chose makes no difference to what is counted.
         assert_eq!(open(&named(), &[("application_name", "a")]).ok(), open(&named(), &[]).ok());
+        let listed = SqlTarget { application_name: Some("etl".to_owned()), ..named() };
+        let permitted = open(&listed, &[("application_name", "a")]).expect("it is named");
+        assert_eq!(permitted.application_name.as_deref(), Some("etl"));
     }
 
     #[test]

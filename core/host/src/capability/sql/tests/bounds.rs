@@ -47,7 +47,8 @@ fn wide(value: &str, columns: usize) -> String {
 #[test]
 fn statements_that_take_memory_end_within_the_limit() {
     let _alone = MEASURED.lock();
-    let million = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 1000000)";
+    let many = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 200000)";
+    let few = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 2000)";
     let long = 60 << 20;
     let statements = [
         "select length(hex(zeroblob(400000000)))".to_owned(),
@@ -59,19 +60,19 @@ fn statements_that_take_memory_end_within_the_limit() {
         wide("upper(printf('%.*c', 60000000, 'x'))", 300),
         wide("quote(randomblob(30000000))", 300),
         format!("select length(printf('%.*c', {long}, 'x') || printf('%.*c', {long}, 'x'))"),
-        format!("{million} select length(group_concat(printf('%.*c', 1000, 'x'))) from n"),
-        format!("{million} select length(json_group_array(printf('%.*c', 1000, 'x'))) from n"),
-        format!("{million} select length(json_group_object(i, printf('%.*c', 1000, 'x'))) from n"),
-        format!("{million} select length(string_agg(randomblob(1000), ',')) from n"),
+        format!("{many} select length(group_concat(printf('%.*c', 1000, 'x'))) from n"),
+        format!("{many} select length(json_group_array(printf('%.*c', 1000, 'x'))) from n"),
+        format!("{many} select length(json_group_object(i, printf('%.*c', 1000, 'x'))) from n"),
+        format!("{many} select length(string_agg(randomblob(1000), ',')) from n"),
         "with recursive d(s) as (select 'x' union all select s || s from d) select max(length(s)) from d".to_owned(),
         format!(
-            "{million} select sum(length(b)) over (order by i rows between unbounded preceding and current row) \
-                 from (select i, randomblob(100000) b from n)"
+            "{few} select sum(length(b)) over (order by i rows between unbounded preceding and current row) \
+             from (select i, randomblob(1000000) b from n)"
         ),
-        format!("{million} select count(*) from (select i, group_concat(randomblob(1000)) over (order by i) g from n)"),
+        format!("{few} select count(*) from (select i, group_concat(randomblob(1000000)) over (order by i) g from n)"),
         format!(
-            "{million} select first_value(b) over (order by i rows between 900000 preceding and 900000 following) \
-                 from (select i, randomblob(1000) b from n)"
+            "{few} select first_value(b) over (order by i rows between 900000 preceding and 900000 following) \
+             from (select i, randomblob(1000000) b from n)"
         ),
         format!("select 1 where 1 in ({})", vec!["1234567890"; 1_000_000].join(",")),
         format!("select {}", vec!["'x'"; 3_000_000].join("||")),
@@ -88,7 +89,7 @@ fn statements_that_take_memory_end_within_the_limit() {
             let slot = server.try_open("test/test@1", Access::ReadOnly, &budget).await.unwrap();
             high_water();
             let done = tokio::time::timeout(Duration::from_secs(100), read(&slot, &text, Access::ReadOnly)).await;
-            let begin = text.get(..80).unwrap_or(&text);
+            let begin = text.get(..160).unwrap_or(&text);
             let done = done.unwrap_or_else(|_| panic!("{begin} does not end"));
             let most = high_water();
             let limit = i64::try_from(limits::SQLITE_MEMORY_BYTES).unwrap();
@@ -168,8 +169,8 @@ fn temporary_files_end_within_the_limit() {
         }
         // Less than that is sorted on disk, in another call: the first one's temporary table is its own cost.
         let other = server.try_open("test/test@1", Access::ReadOnly, &Arc::default()).await.unwrap();
-        let sorted = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 300) \
-                      select count(*) from (select randomblob(1000000) b from n order by b)";
+        let sorted = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 30000) \
+                      select count(*) from (select randomblob(10000) b from n order by b)";
         assert_eq!(read(&other, sorted, Access::ReadOnly).await.unwrap(), 1);
         drop(slot);
         until(|| budget.temporary() == 0, "temporary files").await;

@@ -83,7 +83,8 @@ impl Server {
     ) -> Self {
         let (port, username) = server.unzip();
         let server = port.map(|port| ("127.0.0.1".to_owned(), port));
-        let target = Permitted { dialect, server, database, username, tls: TlsMode::Prefer, ca: None };
+        let target =
+            Permitted { dialect, server, database, username, tls: TlsMode::Prefer, ca: None, application_name: None };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         Self { dialect, target, password, pools: Pools::new(Vec::new()), runtime, _folder: folder }
     }
