@@ -221,3 +221,26 @@ fn a_type_that_names_no_database_reaches_none() {
     assert_ne!(ran.code, 0, "{}", ran.stdout);
     assert!(!yard.path("named.db").exists());
 }
+
+/// In the real binary, too, memory is counted before the yard itself uses SQLite.
+#[test]
+fn a_statement_of_sqlite_has_so_much_memory() {
+    let yard = TestYard::with_sqlite();
+    yard.ok(&["execute", "sql-database/flights", "create table t (a)"]);
+    for (statement, why) in [
+        ("select length(hex(zeroblob(400000000))) as n", "longer than 64 MiB"),
+        ("select randomblob(60000000) as a, randomblob(60000000) as b, randomblob(60000000) as c", "128 MiB of memory"),
+        (
+            "select hex(zeroblob(30000000)) as a, hex(zeroblob(30000000)) as b, zeroblob(30000000) || 'x' as c",
+            "128 MiB of memory",
+        ),
+        ("pragma temp_store = memory", "the pragma `temp_store` is not available"),
+        ("create temp table z as select zeroblob(1000000) as b", "only reads"),
+    ] {
+        let ran = yard.run(&["query", "sql-database/flights", statement]);
+        assert!(ran.code != 0 && ran.stderr.contains(why), "{statement}: {} {}", ran.code, ran.stderr);
+    }
+    // A database in memory is one for all calls of a process; the command line is one process for each.
+    yard.create("sql-database/memory", &json!({"dialect": "sqlite", "database": ":memory:"}));
+    yard.ok(&["execute", "sql-database/memory", "create table t (a)"]);
+}
