@@ -7,7 +7,7 @@ use blockyard_model::{Pointer, SqlTarget, TlsMode};
 
 use super::{mysql, postgres};
 use crate::bindings::blockyard::bundle::sql::Target;
-use crate::problem::Problem;
+use crate::problem::{Problem, quoted};
 
 /// The database in memory; it lasts as long as its connection.
 pub(super) const MEMORY: &str = ":memory:";
@@ -111,7 +111,7 @@ impl<'target> Asked<'target> {
                 return invalid("a SQLite file has no host, port or user".to_owned());
             }
             if target.database != MEMORY && !Path::new(&target.database).is_absolute() {
-                return invalid(format!("the path `{}` is not absolute", target.database));
+                return invalid(format!("the path `{}` is not absolute", quoted(&target.database)));
             }
         } else if target.host.as_deref().is_none_or(str::is_empty) {
             return invalid("a server's address needs a host".to_owned());
@@ -127,23 +127,23 @@ impl<'target> Asked<'target> {
 
     fn members(&self) -> Vec<Question> {
         let database: Question =
-            (|asked| format!("database `{}`", asked.database), |asked, named| named.database == asked.database);
+            (|asked| format!("database `{}`", quoted(asked.database)), |asked, named| named.database == asked.database);
         if self.dialect == Dialect::Sqlite {
             // What names a server names no file.
             return vec![database, (|_| "file: it has a host".to_owned(), |_, named| named.host.is_none())];
         }
         vec![
             (
-                |asked| format!("host `{}`", asked.host.unwrap_or_default()),
+                |asked| format!("host `{}`", quoted(asked.host.unwrap_or_default())),
                 |asked, named| named.host.as_deref() == asked.host,
             ),
             (
-                |asked| format!("port `{}` with the host `{}`", asked.port, asked.host.unwrap_or_default()),
+                |asked| format!("port `{}` with the host `{}`", asked.port, quoted(asked.host.unwrap_or_default())),
                 |asked, named| named.port.unwrap_or_else(|| default_port(asked.dialect)) == asked.port,
             ),
             database,
             (
-                |asked| format!("user `{}`", asked.username.unwrap_or_default()),
+                |asked| format!("user `{}`", quoted(asked.username.unwrap_or_default())),
                 |asked, named| named.username.as_ref().is_none_or(|own| own.as_deref() == asked.username),
             ),
         ]
@@ -155,7 +155,7 @@ impl<'target> Asked<'target> {
         for (name, value) in &target.options {
             match name.as_str() {
                 _ if self.dialect == Dialect::Sqlite => {
-                    return Err(Problem::new("invalid", format!("option `{name}` is not known for SQLite")));
+                    return Err(Problem::new("invalid", format!("option `{}` is not known for SQLite", quoted(name))));
                 }
                 "sslmode" => tls = Some(value.parse().map_err(|()| unknown(self.dialect, name, value))?),
                 // The block's, or the host's: whatever the bundle says, connections are the same to the server.
@@ -181,8 +181,11 @@ impl<'target> Asked<'target> {
 
 fn unknown(dialect: Dialect, name: &str, value: &str) -> Problem {
     let more = if dialect == Dialect::Postgres { ", `application_name`" } else { "" };
-    Problem::new("invalid", format!("option `{name}` = `{value}` is not known for {}", dialect.product()))
-        .hint(format!("the options are `sslmode` (disable, prefer, require, verify-ca, verify-full){more} and `ca`"))
+    Problem::new(
+        "invalid",
+        format!("option `{}` = `{}` is not known for {}", quoted(name), quoted(value), dialect.product()),
+    )
+    .hint(format!("the options are `sslmode` (disable, prefer, require, verify-ca, verify-full){more} and `ca`"))
 }
 
 #[cfg(test)]
