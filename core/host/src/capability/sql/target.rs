@@ -111,7 +111,11 @@ impl<'target> Asked<'target> {
                 return invalid("a SQLite file has no host, port or user".to_owned());
             }
             if target.database != MEMORY && !Path::new(&target.database).is_absolute() {
-                return invalid(format!("the path `{}` is not absolute", quoted(&target.database)));
+                let message = format!(
+                    "`{}` is a relative path, which means another file in each folder",
+                    quoted(&target.database)
+                );
+                return Err(Problem::new("invalid", message).hint("save the block with an absolute path"));
             }
         } else if target.host.as_deref().is_none_or(str::is_empty) {
             return invalid("a server's address needs a host".to_owned());
