@@ -131,12 +131,20 @@ pub(crate) fn pair<'a>(text: &'a str, flag: &str) -> Result<(&'a str, &'a str), 
 /// where nothing is lost by it. `1.10`, or a decimal with thirty digits, stays the text that it is.
 pub(crate) fn parameter(text: &str) -> Result<(String, Json), Error> {
     let (name, value) = pair(text, "--param")?;
-    let value = match serde_json::from_str::<Json>(value) {
-        Ok(Json::Number(number)) if number.to_string() != value => Json::from(value),
+    let value = match exact::parse_value(value) {
+        Ok(Json::Number(number)) if !is_written_so(&number, value) => Json::from(value),
         Ok(read) => read,
         Err(_) => Json::from(value),
     };
     Ok((name.to_owned(), value))
+}
+
+/// Whether the text is the only way to write the number: it is then no code such as `557E90` or `1.10`.
+fn is_written_so(number: &serde_json::Number, text: &str) -> bool {
+    let integer = number.as_i64().map(|integer| integer.to_string());
+    let integer = integer.or_else(|| number.as_u64().map(|integer| integer.to_string()));
+    let float = || number.as_f64().and_then(serde_json::Number::from_f64).map(|float| float.to_string());
+    integer.or_else(float).is_some_and(|written| written == text)
 }
 
 /// The text of a file, or of standard input for `-`.

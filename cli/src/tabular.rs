@@ -1,16 +1,16 @@
 //! Rows in the formats that people and programs read. They come as an Arrow IPC stream and are
 //! converted batch by batch, so memory does not grow with the result.
 
+mod value;
+
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray as _;
-use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow_cast::base64::{BASE64_STANDARD, b64_encode};
+use arrow_array::RecordBatch;
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_ipc::reader::StreamReader;
-use arrow_schema::{ArrowError, DataType, Schema};
+use arrow_schema::ArrowError;
 use blockyard::model::visible;
 use blockyard::{ByteStream, Error, ErrorKind};
 use clap::ValueEnum;
@@ -95,6 +95,13 @@ fn write_rows(
 ) -> Result<(u64, bool), Failure> {
     let batches = StreamReader::try_new(reader, None).map_err(broken)?;
     let schema = batches.schema();
+    if !matches!(format, Format::Table | Format::Csv)
+        && let Some(twice) = value::named_twice(schema.fields())
+    {
+        return Err(Error::new(ErrorKind::Invalid, format!("two columns are named `{twice}`"))
+            .hint("give each a different name with `as`")
+            .into());
+    }
     let mut rows = 0;
     let counted = batches.inspect(|batch| {
         rows += batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
@@ -106,9 +113,10 @@ fn write_rows(
         Format::Json => {
             let mut writer = arrow_json::WriterBuilder::new()
                 .with_explicit_nulls(true)
+                .with_encoder_factory(Arc::new(value::JsonValues))
                 .build::<_, arrow_json::writer::JsonArray>(&mut *out);
             for batch in counted {
-                writer.write(&exact(batch)?).map_err(broken)?;
+                writer.write(&batch.map_err(broken)?).map_err(broken)?;
             }
             writer.finish().map_err(broken)?;
             writeln!(out)?;
@@ -116,9 +124,10 @@ fn write_rows(
         Format::Ndjson => {
             let mut writer = arrow_json::WriterBuilder::new()
                 .with_explicit_nulls(true)
+                .with_encoder_factory(Arc::new(value::JsonValues))
                 .build::<_, arrow_json::writer::LineDelimited>(&mut *out);
             for batch in counted {
-                writer.write(&exact(batch)?).map_err(broken)?;
+                writer.write(&batch.map_err(broken)?).map_err(broken)?;
             }
             writer.finish().map_err(broken)?;
         }
@@ -133,7 +142,7 @@ fn write_rows(
             // The header is there for an empty result, too.
             writer.write(&RecordBatch::new_empty(schema)).map_err(broken)?;
             for batch in counted {
-                writer.write(&exact(batch)?).map_err(broken)?;
+                writer.write(&batch.and_then(value::with_texts).map_err(broken)?).map_err(broken)?;
             }
         }
         Format::Arrow => {
@@ -160,30 +169,6 @@ fn write_rows(
     Ok((rows, cut))
 }
 
-/// The rows with their decimals as texts, for readers of JSON take its numbers for floating-point ones, and
-/// their bytes as base64.
-fn exact(batch: Result<RecordBatch, ArrowError>) -> Result<RecordBatch, Failure> {
-    let batch = batch.map_err(broken)?;
-    let is_text = |kind: &DataType| kind.is_decimal() || *kind == DataType::Binary;
-    if !batch.schema_ref().fields().iter().any(|field| is_text(field.data_type())) {
-        return Ok(batch);
-    }
-    let columns = batch.schema_ref().fields().iter().zip(batch.columns()).map(|(field, column)| {
-        if !is_text(field.data_type()) {
-            return Ok((Arc::clone(field), Arc::clone(column)));
-        }
-        let text: ArrayRef = match column.as_binary_opt::<i32>() {
-            Some(bytes) => Arc::new(b64_encode(&BASE64_STANDARD, bytes)),
-            None => arrow_cast::cast(column, &DataType::Utf8)?,
-        };
-        Ok((Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)), text))
-    });
-    let columns = columns.collect::<Result<Vec<_>, ArrowError>>().map_err(broken)?;
-    let (fields, columns): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options).map_err(broken)
-}
-
 /// Prints a table. Says whether it left rows out.
 fn table(
     schema: &arrow_schema::Schema,
@@ -194,7 +179,7 @@ fn table(
     let options = FormatOptions::default().with_null("");
     let (mut shown, mut cut) = (0, false);
     for batch in batches {
-        let batch = batch.map_err(broken)?;
+        let batch = batch.and_then(value::with_texts).map_err(broken)?;
         let columns = batch
             .columns()
             .iter()

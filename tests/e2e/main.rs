@@ -57,4 +57,5 @@ mod terminals;
 mod tokens;
 mod traces;
 mod trust;
+mod values;
 mod yards;

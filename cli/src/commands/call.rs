@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use blockyard::model::{Operation, Pointer, visible};
+use blockyard::model::{Operation, Pointer, exact, visible};
 use blockyard::{Block, Deadline, Effect, Error, ErrorKind, Input, Json, PinnedAddress, Problem};
 use clap::{Arg, ArgAction};
 use futures_util::StreamExt as _;
@@ -173,8 +173,7 @@ fn values(operation: &Operation, matches: &clap::ArgMatches) -> Result<Json, Err
                 None if text == "-" => read(Path::new("-"))?,
                 None => text.clone(),
             };
-            serde_json::from_str(&text)
-                .map_err(|error| Error::new(ErrorKind::Invalid, "the value of `--args` is not JSON").because(error))?
+            exact::parse_value(&text).map_err(|error| not_json("args", error))?
         }
     };
     if !given.is_object() {
@@ -189,10 +188,15 @@ fn values(operation: &Operation, matches: &clap::ArgMatches) -> Result<Json, Err
                 Some(path) => read(Path::new(path))?,
                 None => text.clone(),
             };
-            given[name] = operation.arguments.parse_value(&Pointer::default().child(name), &text);
+            let value = operation.arguments.parse_argument(&Pointer::default().child(name), &text);
+            given[name] = value.map_err(|error| not_json(name, error))?;
         }
     }
     Ok(given)
+}
+
+fn not_json(flag: &str, error: exact::ExactError) -> Error {
+    Error::new(ErrorKind::Invalid, format!("the value of `--{flag}` is not JSON")).because(error)
 }
 
 /// A file, or standard input, as a stream of bytes.

@@ -99,10 +99,12 @@ impl Sandbox {
                 );
                 return Err(HostError::Limit { bundle: asked.bundle, limit });
             }
-            serde_json::from_str(&migrated).map_err(|error| HostError::BadAnswer {
+            let mut migrated = serde_json::from_str(&migrated).map_err(|error| HostError::BadAnswer {
                 bundle: asked.bundle,
                 reason: format!("a migrated configuration is not JSON: {error}"),
-            })
+            })?;
+            blockyard_model::exact::normalize(&mut migrated);
+            Ok(migrated)
         })
         .await
     }

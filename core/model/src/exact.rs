@@ -1,5 +1,6 @@
-//! JSON that loses nothing: a number that a document cannot hold to the last digit is refused, not
-//! rounded, and so is an object in which a name stands twice.
+//! JSON that loses nothing. [`parse`] reads the document of a block: it refuses a number that bundles
+//! cannot hold to the last digit. [`parse_value`] reads values for databases: numbers keep all digits.
+//! Both refuse an object that has a name twice.
 
 use std::fmt;
 
@@ -26,20 +27,78 @@ pub enum ExactError {
     },
 }
 
-/// Reads a JSON text (RFC 8259). Whole numbers of 64 bit and IEEE 754 doubles are kept as they are.
+/// The key of the map in which `serde_json` passes a number that is neither an integer of 64 bits nor a
+/// double. An object with this key would be read as a number.
+const NUMBER_KEY: &str = "$serde_json::private::Number";
+
+/// Reads the document of a block (RFC 8259). Integers of 64 bits and IEEE 754 doubles are kept; they get
+/// one spelling each, so that equal documents compare as equal.
 ///
 /// # Errors
 /// [`ExactError`].
 pub fn parse(text: &str) -> Result<Value, ExactError> {
-    let Unique(value) = serde_json::from_str(text).map_err(ExactError::NotJson)?;
+    let mut value = parse_value(text)?;
     match numbers(text).find(|number| !is_exact(number)) {
         Some(number) => {
             let before = &text[..number.as_ptr().addr() - text.as_ptr().addr()];
             let line = before.split('\n').next_back().unwrap_or_default();
             Err(ExactError::Inexact { line: before.matches('\n').count() + 1, column: line.chars().count() + 1 })
         }
-        None => Ok(value),
+        None => {
+            normalize(&mut value);
+            Ok(value)
+        }
     }
+}
+
+/// Reads values for a database (RFC 8259): numbers keep all digits.
+///
+/// # Errors
+/// The text is not JSON, or has a name twice in one object.
+pub fn parse_value(text: &str) -> Result<Value, ExactError> {
+    if names_number_key(text) {
+        let reserved = format!("names that begin with `{RESERVED}` are reserved");
+        return Err(ExactError::NotJson(serde_json::Error::custom(reserved)));
+    }
+    let Unique(value) = serde_json::from_str(text).map_err(ExactError::NotJson)?;
+    Ok(value)
+}
+
+/// Gives each number that a document can hold its one spelling: `1.50` becomes `1.5`.
+pub fn normalize(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            if let Some(same) = held(number) {
+                *number = same;
+            }
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(normalize),
+        Value::Object(members) => members.values_mut().for_each(normalize),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+/// The number as a document holds it: an integer of 64 bits or a double, with the same digits.
+fn held(number: &Number) -> Option<Number> {
+    let written = number.to_string();
+    let integer = number.as_i64().map(Number::from).or_else(|| number.as_u64().map(Number::from));
+    let held = integer.or_else(|| Number::from_f64(number.as_f64()?))?;
+    (decimal(&written) == decimal(&held.to_string())).then_some(held)
+}
+
+/// The beginning of the names that `serde_json` gives a meaning of its own.
+const RESERVED: &str = "$serde_json::private::";
+
+/// Whether a string of the text begins with [`RESERVED`], however it is escaped.
+fn names_number_key(text: &str) -> bool {
+    if text.contains(RESERVED) {
+        return true;
+    }
+    // Escapes are rare in names: only strings that have one are read.
+    text.contains("\\u")
+        && strings(text)
+            .filter(|string| string.contains("\\u"))
+            .any(|string| serde_json::from_str::<String>(string).is_ok_and(|read| read.starts_with(RESERVED)))
 }
 
 /// A value in which no object has a name twice: JSON lets a reader take either.
@@ -99,6 +158,10 @@ impl<'de> Visitor<'de> for UniqueVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
+            if name == NUMBER_KEY {
+                let digits: String = members.next_value()?;
+                return digits.parse::<Number>().map(Value::Number).map_err(A::Error::custom);
+            }
             match object.entry(name) {
                 Entry::Occupied(twice) => {
                     let name = crate::name::printable(twice.key());
@@ -114,9 +177,37 @@ impl<'de> Visitor<'de> for UniqueVisitor {
     }
 }
 
-/// Whether a number is still the same after it was read.
+/// Whether two spellings are of one number: `1.50` and `15e-1`.
+#[must_use]
+pub fn is_same_number(one: &str, other: &str) -> bool {
+    decimal(one).is_some_and(|one| decimal(other) == Some(one))
+}
+
+/// Whether an integer of 64 bits or a double has all digits of the number.
 pub fn is_exact(number: &str) -> bool {
-    serde_json::from_str::<Number>(number).is_ok_and(|read| decimal(number) == decimal(&read.to_string()))
+    serde_json::from_str::<Number>(number).is_ok_and(|read| held(&read).is_some())
+}
+
+/// The strings in a valid JSON text, with their quotes.
+fn strings(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        rest = &rest[rest.find('"')?..];
+        let (string, after) = rest.split_at(string_length(rest));
+        rest = after;
+        Some(string)
+    })
+}
+
+/// The length of the string at the beginning, with its quotes.
+fn string_length(text: &str) -> usize {
+    let mut escaped = false;
+    let end = text.char_indices().skip(1).find(|(_, c)| {
+        let closes = *c == '"' && !escaped;
+        escaped = *c == '\\' && !escaped;
+        closes
+    });
+    end.map_or(text.len(), |(at, _)| at + 1)
 }
 
 /// The numbers in a valid JSON text.
@@ -134,19 +225,14 @@ fn numbers(text: &str) -> impl Iterator<Item = &str> {
                 rest = &rest[end..];
                 return Some(number);
             }
-            let mut escaped = false;
-            let end = rest.char_indices().skip(1).find(|(_, c)| {
-                let closes = *c == '"' && !escaped;
-                escaped = *c == '\\' && !escaped;
-                closes
-            });
-            rest = end.map_or("", |(at, _)| &rest[at + 1..]);
+            rest = &rest[string_length(rest)..];
         }
     })
 }
 
 /// Sign, digits without zeros at either end, and the power of ten of the last digit.
 fn decimal(number: &str) -> Option<(bool, String, i64)> {
+    let number = number.strip_prefix('+').unwrap_or(number);
     let (mantissa, exponent) = match number.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, exponent.trim_start_matches('+').parse::<i64>().ok()?),
         None => (number, 0),
@@ -158,7 +244,8 @@ fn decimal(number: &str) -> Option<(bool, String, i64)> {
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let digits = format!("{whole}{fraction}");
     let trimmed = digits.trim_end_matches('0');
-    let power = exponent - i64::try_from(fraction.len()).ok()? + i64::try_from(digits.len() - trimmed.len()).ok()?;
+    let zeros = i64::try_from(digits.len() - trimmed.len()).ok()?;
+    let power = exponent.checked_sub(i64::try_from(fraction.len()).ok()?)?.checked_add(zeros)?;
     let significant = trimmed.trim_start_matches('0');
     // Zero has no power and, in a document, no sign that anybody looks at.
     if significant.is_empty() {
@@ -198,6 +285,34 @@ mod tests {
         assert!(refused.contains("`c` stands twice in one object"), "{refused}");
         let text = r#"{"a":[null,true,-1,18446744073709551615,1.5,"x",{"a":{}}]}"#;
         assert_eq!(parse(text).expect("JSON").to_string(), text);
+    }
+
+    #[test]
+    fn values_keep_all_digits() {
+        for text in [
+            "12345678901234567890123",
+            "[0.12345678901234567890123, 1.10, -0.0]",
+            r#"{"a": 1e+400, "b": [18446744073709551616]}"#,
+        ] {
+            let read = parse_value(text).expect("JSON").to_string();
+            assert_eq!(read, text.replace(": ", ":").replace(", ", ","));
+        }
+        assert!(parse_value(r#"{"a": 1, "a": 2}"#).is_err());
+    }
+
+    #[test]
+    fn an_object_is_not_read_as_a_number() {
+        for name in [NUMBER_KEY, r"\u0024serde_json::private::Number"] {
+            let refused = parse_value(&format!(r#"{{"a": {{"{name}": "1"}}}}"#)).expect_err("refused").to_string();
+            assert!(refused.contains("are reserved"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_number_of_a_document_has_one_spelling() {
+        let read = |text: &str| parse(text).expect("JSON").to_string();
+        assert_eq!(read("[1.50, 1E3, 1.0, 100, 1e300]"), "[1.5,1000.0,1.0,100,1e300]");
+        assert_eq!(parse("1.50").expect("JSON"), serde_json::json!(1.5));
     }
 
     proptest! {

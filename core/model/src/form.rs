@@ -158,9 +158,10 @@ pub fn answer(field: &Field, text: &str) -> Result<Option<Value>, String> {
             .map(Value::from)
             .or_else(|_| text.parse::<u64>().map(Value::from))
             .map_err(|_| "a whole number, please".to_owned())?,
-        FieldKind::Number => serde_json::from_str::<serde_json::Number>(text)
-            .map(Value::from)
-            .map_err(|_| "a number, please".to_owned())?,
+        FieldKind::Number => crate::exact::parse(text)
+            .ok()
+            .filter(Value::is_number)
+            .ok_or_else(|| "expected a number of at most 17 digits".to_owned())?,
         FieldKind::Boolean => match text {
             "yes" | "y" | "true" => Value::from(true),
             "no" | "n" | "false" => Value::from(false),
@@ -171,7 +172,7 @@ pub fn answer(field: &Field, text: &str) -> Result<Option<Value>, String> {
             .find(|word| *word == text)
             .map(|word| Value::from(word.as_str()))
             .ok_or_else(|| format!("one of {}, please", words.join(", ")))?,
-        FieldKind::Json => serde_json::from_str(text).map_err(|error| format!("JSON, please: {error}"))?,
+        FieldKind::Json => crate::exact::parse(text).map_err(|error| format!("expected JSON: {error}"))?,
     };
     Ok(Some(value))
 }

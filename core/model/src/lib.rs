@@ -18,6 +18,7 @@ pub mod header;
 pub mod interface;
 mod judgement;
 pub mod limits;
+pub mod literal;
 pub mod manifest;
 pub mod name;
 pub mod origin;

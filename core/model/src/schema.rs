@@ -293,19 +293,43 @@ impl Schema {
     /// Objects and arrays are read as JSON. What does not fit stays text, for validation to refuse.
     #[must_use]
     pub fn parse_value(&self, pointer: &Pointer, text: &str) -> Value {
-        let parsed = crate::exact::parse(text).ok();
-        if self.is_reference(pointer) {
-            return parsed.filter(Value::is_object).unwrap_or_else(|| block_marker(text));
+        self.value_of(pointer, text, crate::exact::parse(text).ok())
+    }
+
+    /// As [`parse_value`](Self::parse_value), for an argument of an operation: numbers keep all digits.
+    ///
+    /// # Errors
+    /// The field takes a list or an object, and the text begins as one and is not JSON.
+    pub fn parse_argument(&self, pointer: &Pointer, text: &str) -> Result<Value, crate::exact::ExactError> {
+        let parsed = crate::exact::parse_value(text);
+        match parsed {
+            Err(error) if text.trim_start().starts_with(['[', '{']) && !self.takes_text(pointer) => Err(error),
+            parsed => Ok(self.value_of(pointer, text, parsed.ok())),
         }
-        let types: Vec<&str> = self
-            .fields(pointer)
-            .into_iter()
+    }
+
+    /// Whether the field at this pointer takes a string.
+    fn takes_text(&self, pointer: &Pointer) -> bool {
+        self.types(pointer).contains(&"string")
+    }
+
+    /// The names of the types that the field at this pointer takes; empty if the schema names none.
+    fn types(&self, pointer: &Pointer) -> Vec<&str> {
+        let keywords = self.fields(pointer).into_iter();
+        keywords
             .flat_map(|keywords| match keywords.get("type") {
                 Some(Value::String(one)) => vec![one.as_str()],
                 Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).collect(),
                 _ => Vec::new(),
             })
-            .collect();
+            .collect()
+    }
+
+    fn value_of(&self, pointer: &Pointer, text: &str, parsed: Option<Value>) -> Value {
+        if self.is_reference(pointer) {
+            return parsed.filter(Value::is_object).unwrap_or_else(|| block_marker(text));
+        }
+        let types = self.types(pointer);
         let fits = |value: &Value| match value {
             Value::Null => types.contains(&"null"),
             Value::Bool(_) => types.contains(&"boolean"),

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use blockyard_model::{Address, BlockName, Digest, Pointer, Reference, Revision, TypeSlug};
+use blockyard_model::{Address, BlockName, Digest, Pointer, Reference, Revision, TypeSlug, exact};
 use serde_json::Value;
 
 use crate::audit::{self, AuditLine};
@@ -319,13 +319,20 @@ impl Store {
             revision: self.revision(row.integer(at + 7))?,
             bundle: self.digest(row.bytes(at + 8))?,
             checksum: self.digest(row.bytes(at + 9))?,
-            config: serde_json::from_str(row.text(at + 10)).map_err(|error| self.broken(error))?,
+            config: self.config(row.text(at + 10))?,
             config_text: row.text(at + 10).to_owned(),
             seal: row.bytes(at + 11).to_owned(),
             author: row.text(at + 12).to_owned(),
             created_at: row.integer(at + 13),
             secrets: self.sealed(row.text(at + 14))?,
         })
+    }
+
+    /// A document as it was saved: its numbers have the spelling that they were saved with.
+    fn config(&self, text: &str) -> Result<serde_json::Value, StoreError> {
+        let mut config = serde_json::from_str(text).map_err(|error| self.broken(error))?;
+        exact::normalize(&mut config);
+        Ok(config)
     }
 
     /// The address in two columns.

@@ -9,6 +9,7 @@ mod codec;
 mod csv_file;
 mod footer;
 mod kind;
+mod list;
 mod load;
 mod moment;
 mod ndjson;
@@ -157,7 +158,7 @@ impl SqlDatabase {
         &self,
         /// The statement, with parameters as `:name` or `?`.
         statement: String,
-        /// Values for the parameters: an object for `:name`, a list for `?`.
+        /// Values for the parameters: an object for `:name`, a list for `?`. `{"$bytes": "3q0="}` is bytes, as base64.
         #[serde(default)]
         parameters: Parameters,
     ) -> Result<Streamed<Queried>> {
@@ -171,7 +172,7 @@ impl SqlDatabase {
         &self,
         /// The statement, with parameters as `:name` or `?`.
         statement: String,
-        /// Values for the parameters: an object for `:name`, a list for `?`.
+        /// Values for the parameters: an object for `:name`, a list for `?`. `{"$bytes": "3q0="}` is bytes, as base64.
         #[serde(default)]
         parameters: Parameters,
     ) -> Result<Executed> {
@@ -185,7 +186,7 @@ impl SqlDatabase {
         &self,
         /// The statement, with parameters as `:name` or `?`.
         statement: String,
-        /// The sets of values for the parameters.
+        /// The sets of values for the parameters, each an object for `:name` or a list for `?`.
         parameters: Vec<Parameters>,
     ) -> Result<Executed> {
         let mut text = None;
@@ -210,7 +211,7 @@ impl SqlDatabase {
         &self,
         /// The statement, with parameters as `:name` or `?`.
         statement: String,
-        /// Values for the parameters: an object for `:name`, a list for `?`.
+        /// Values for the parameters: an object for `:name`, a list for `?`. `{"$bytes": "3q0="}` is bytes, as base64.
         #[serde(default)]
         parameters: Parameters,
     ) -> Result<Option<Row>> {
@@ -223,7 +224,7 @@ impl SqlDatabase {
         &self,
         /// The statement, with parameters as `:name` or `?`.
         statement: String,
-        /// Values for the parameters: an object for `:name`, a list for `?`.
+        /// Values for the parameters: an object for `:name`, a list for `?`. `{"$bytes": "3q0="}` is bytes, as base64.
         #[serde(default)]
         parameters: Parameters,
         /// How many rows at the most.
@@ -238,7 +239,7 @@ impl SqlDatabase {
         &self,
         /// The statement, with parameters as `:name` or `?`.
         statement: String,
-        /// Values for the parameters: an object for `:name`, a list for `?`.
+        /// Values for the parameters: an object for `:name`, a list for `?`. `{"$bytes": "3q0="}` is bytes, as base64.
         #[serde(default)]
         parameters: Parameters,
     ) -> Result<Vec<Row>> {
@@ -338,7 +339,7 @@ impl SqlDatabase {
         &self,
         /// The statement, with parameters as `:name` or `?`.
         statement: String,
-        /// Values for the parameters: an object for `:name`, a list for `?`.
+        /// Values for the parameters: an object for `:name`, a list for `?`. `{"$bytes": "3q0="}` is bytes, as base64.
         #[serde(default)]
         parameters: Parameters,
         /// What the file shall be.

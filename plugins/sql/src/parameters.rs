@@ -4,6 +4,8 @@
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::sql::{self, Value as SqlValue};
 
+use crate::list::Parentheses;
+
 /// The values of a statement's parameters.
 #[data]
 #[derive(Debug, Clone)]
@@ -30,32 +32,53 @@ pub(crate) fn bound(statement: &str, parameters: &Parameters, syntax: Syntax) ->
             Ok((statement.text, values))
         }
         Parameters::Positional(values) => {
-            let (text, places) = numbered(statement, syntax);
+            let (text, in_lists) = numbered(statement, syntax);
+            let places = in_lists.len();
             if places != 0 && places != values.len() {
                 let wrong =
                     format!("the statement has {places} places for values (`?`), and {} were given", values.len());
                 return Err(Problem::invalid(wrong));
             }
-            Ok((text, values.iter().map(sql::from_json).collect()))
+            let values = values.iter().enumerate().map(|(index, value)| {
+                let in_list = in_lists.get(index).copied().unwrap_or_default();
+                parameter(value, in_list, syntax).map_err(|problem| problem.context(format!("parameter {}", index + 1)))
+            });
+            Ok((text, values.collect::<Result<_>>()?))
         }
     }
 }
 
-/// The statement with the dialect's own signs for `?`, and how many there are. `\\?` is the sign itself:
-/// PostgreSQL has operators that are written with it.
-fn numbered(statement: &str, syntax: Syntax) -> (String, usize) {
+/// The value of a parameter; `in_list` is set for a parameter between the parentheses of `in (…)`.
+fn parameter(value: &Value, in_list: bool, syntax: Syntax) -> Result<SqlValue> {
+    if in_list && value.is_array() {
+        let hint = match syntax {
+            Syntax::Sqlite => "write `in (select value from json_each(:name))`",
+            Syntax::Postgres => "write `= any(:name)`, which takes the list as an array",
+            Syntax::Mysql => "write one parameter for each item, or `json_contains(:name, json_quote(column))`",
+        };
+        return Err(Problem::invalid("the value is a list, and `in (…)` compares with it as one value").hint(hint));
+    }
+    sql::parameter(value)
+}
+
+/// The statement with the dialect's own signs for `?`, and for each whether it is between the parentheses of
+/// `in (…)`. `\\?` is the sign itself: PostgreSQL has operators that are written with it.
+fn numbered(statement: &str, syntax: Syntax) -> (String, Vec<bool>) {
     let mut text = String::with_capacity(statement.len());
-    let (mut rest, mut places) = (statement, 0);
+    let (mut rest, mut places) = (statement, Vec::new());
+    let mut parentheses = Parentheses::default();
     while let Some(next) = rest.chars().next() {
         let skipped = opaque(rest, syntax);
         // SQLite's own form with a number is left as it is.
         let own = syntax == Syntax::Sqlite
             && rest.strip_prefix('?').is_some_and(|number| number.starts_with(|c: char| c.is_ascii_digit()));
         let length = if skipped > 0 { skipped } else { next.len_utf8() };
+        let in_list = parentheses.is_list();
+        parentheses.token(&rest[..length]);
         if skipped == 0 && next == '?' && !own {
-            places += 1;
+            places.push(in_list);
             match syntax {
-                Syntax::Postgres => text.push_str(&format!("${places}")),
+                Syntax::Postgres => text.push_str(&format!("${}", places.len())),
                 Syntax::Sqlite | Syntax::Mysql => text.push('?'),
             }
         } else if rest.starts_with("\\?") {
@@ -75,6 +98,9 @@ fn numbered(statement: &str, syntax: Syntax) -> (String, usize) {
 struct Statement {
     text: String,
     names: Vec<String>,
+    /// For each name whether it is between the parentheses of `in (…)`.
+    in_lists: Vec<bool>,
+    syntax: Syntax,
 }
 
 /// What a dialect takes for a parameter, a text, a quoted name and a comment.
@@ -94,23 +120,31 @@ impl Statement {
     fn parse(statement: &str, syntax: Syntax) -> Self {
         let mut text = String::with_capacity(statement.len());
         let mut names: Vec<String> = Vec::new();
+        let mut in_lists = Vec::new();
+        let mut parentheses = Parentheses::default();
         let mut rest = statement;
         while let Some(next) = rest.chars().next() {
             let skipped = opaque(rest, syntax);
             if skipped > 0 {
+                parentheses.token(&rest[..skipped]);
                 text.push_str(&rest[..skipped]);
                 rest = &rest[skipped..];
                 continue;
             }
             let name = rest.strip_prefix(':').map_or("", identifier);
             // `a[1:n]` and `x:y` are not parameters: a parameter follows no name.
-            let follows_name = text.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
+            let follows_name = text.ends_with(|c: char| is_of_name(c) || c == ':');
             if !name.is_empty() && !follows_name {
                 let known = names.iter().position(|known| known == name).filter(|_| syntax != Syntax::Mysql);
                 let number = known.unwrap_or(names.len()) + 1;
-                if known.is_none() {
-                    names.push(name.to_owned());
+                match known {
+                    Some(known) => in_lists[known] |= parentheses.is_list(),
+                    None => {
+                        names.push(name.to_owned());
+                        in_lists.push(parentheses.is_list());
+                    }
                 }
+                parentheses.token(name);
                 match syntax {
                     Syntax::Sqlite => text.push_str(&format!("?{number}")),
                     Syntax::Postgres => text.push_str(&format!("${number}")),
@@ -124,11 +158,12 @@ impl Statement {
                     rest = &rest[1..];
                 }
                 let end = if escaped { 1 } else { next.len_utf8() };
+                parentheses.token(&rest[..end]);
                 text.push_str(&rest[..end]);
                 rest = &rest[end..];
             }
         }
-        Self { text, names }
+        Self { text, names, in_lists, syntax }
     }
 
     /// The values in the order in which the statement takes them.
@@ -144,7 +179,11 @@ impl Statement {
         if let Some(unknown) = given.keys().find(|key| !self.names.contains(key)) {
             return Err(Problem::invalid(format!("the statement has no parameter `:{unknown}`")));
         }
-        Ok(self.names.iter().map(|name| sql::from_json(&given[name])).collect())
+        let values = self.names.iter().zip(&self.in_lists).map(|(name, in_list)| {
+            let value = parameter(&given[name], *in_list, self.syntax);
+            value.map_err(|problem| problem.context(format!("parameter `:{name}`")))
+        });
+        values.collect()
     }
 }
 
@@ -166,7 +205,7 @@ pub(crate) fn opaque(rest: &str, syntax: Syntax) -> usize {
         [b'$', ..] if syntax == Syntax::Postgres => dollar_quoted(rest),
         [b':', b':', ..] | [b':', b'=', ..] => 2,
         // A name as a whole, so that an `e` at its end does not begin a string.
-        [first, ..] if first.is_ascii_alphabetic() || *first == b'_' => identifier(rest).len(),
+        [first, ..] if first.is_ascii_alphabetic() || *first == b'_' || !first.is_ascii() => identifier(rest).len(),
         _ => 0,
     }
 }
@@ -229,9 +268,14 @@ fn dollar_quoted(rest: &str) -> usize {
 
 /// The identifier at the beginning; empty for none.
 fn identifier(text: &str) -> &str {
-    let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len());
+    let starts = text.starts_with(|c: char| is_of_name(c) && !c.is_ascii_digit());
+    let end = text.find(|c: char| !is_of_name(c)).unwrap_or(text.len());
     if starts { &text[..end] } else { "" }
+}
+
+/// Whether a name may have the character: all databases take letters of all scripts, with their marks.
+fn is_of_name(character: char) -> bool {
+    character.is_ascii_alphanumeric() || character == '_' || !character.is_ascii() && !character.is_whitespace()
 }
 
 #[cfg(test)]
@@ -285,7 +329,8 @@ mod tests {
     #[test]
     fn places_become_numbers() {
         let check = |syntax, statement: &str, text: &str, places: usize| {
-            assert_eq!(numbered(statement, syntax), (text.to_owned(), places), "{statement}");
+            let (found, in_lists) = numbered(statement, syntax);
+            assert_eq!((found.as_str(), in_lists.len()), (text, places), "{statement}");
         };
         check(Syntax::Postgres, "select ?, '?', ? -- ?", "select $1, '?', $2 -- ?", 2);
         check(Syntax::Postgres, r"select data \? 'a', $1", "select data ? 'a', $1", 0);
@@ -304,6 +349,47 @@ mod tests {
         check("select 1 # :a\n, 2 -- :b\n, 5--:c", expect!["select 1 # :a\n, 2 -- :b\n, 5--? [\"c\"]"]);
         check("select /* :a /* :b */ :c", expect![[r#"select /* :a /* :b */ ? ["c"]"#]]);
         check("select @a := :a, $:b", expect![[r#"select @a := ?, $? ["a", "b"]"#]]);
+    }
+
+    #[test]
+    fn names_have_letters_of_all_scripts() {
+        check("select :größe, größe:x, :名", expect![[r#"select $1, größe:x, $2 ["größe", "名"]"#]]);
+        assert_eq!(Statement::parse("select :gro\u{308}ße", Syntax::Sqlite).names, ["gro\u{308}ße"]);
+    }
+
+    #[test]
+    fn a_list_is_not_one_value_of_in() {
+        for (syntax, hint) in
+            [(Syntax::Sqlite, "json_each"), (Syntax::Postgres, "any(:name)"), (Syntax::Mysql, "json_contains")]
+        {
+            let refused = |statement: &str, parameters: Parameters| {
+                let refused = bound(statement, &parameters, syntax).expect_err(statement);
+                assert!(refused.message().contains("the value is a list"), "{refused}");
+                assert!(format!("{refused:?}").contains(hint), "{refused:?}");
+            };
+            let named = || Parameters::Named(Map::from_iter([("l".to_owned(), json!([1, 2]))]));
+            for statement in
+                ["select 1 where x in (:l)", "select 1 where x not IN /* a */ ( :l )", "select x in(1, f(2), :l)"]
+            {
+                refused(statement, named());
+            }
+            refused("select 1 where x in (?)", Parameters::Positional(vec![json!([1])]));
+            for statement in
+                ["select f(:l)", "select 1 where x in (select value from json_each(:l))", "select x = any(:l)"]
+            {
+                assert!(bound(statement, &named(), syntax).is_ok(), "{statement}");
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_are_a_parameter() {
+        let given = Parameters::Positional(vec![json!({"$bytes": "3q0="})]);
+        let (_, values) = bound("select ?", &given, Syntax::Mysql).expect("bytes");
+        assert!(matches!(&values[0], SqlValue::Bytes(bytes) if *bytes == [0xde, 0xad]));
+        let wrong = Parameters::Named(Map::from_iter([("b".to_owned(), json!({"$bytes": "*"}))]));
+        let refused = bound("select :b", &wrong, Syntax::Sqlite).expect_err("no base64");
+        assert!(refused.message().contains("parameter `:b`"), "{refused}");
     }
 
     fn syntaxes() -> impl Strategy<Value = Syntax> {

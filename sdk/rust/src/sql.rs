@@ -1,12 +1,16 @@
 //! SQL databases that the block's configuration names. Needs the capability `sql DIALECT`.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value as Json, json};
+mod json;
+mod text;
+mod value;
+
+use serde_json::{Map, Value as Json};
 
 use crate::bindings::blockyard::bundle::sql as wit;
 use crate::{Body, Problem, Result, Secret};
 
+pub use text::{date_text, float_text, time_text, timestamp_text};
+pub use value::{bytes_from_base64, from_json, parameter, to_json, try_to_json};
 pub use wit::{Column, Execution, Target, Timestamp, Value};
 
 /// A connection from the host's pool for this block.
@@ -115,21 +119,23 @@ impl Rows {
         Ok(self.0.next(max)?)
     }
 
-    /// The rows as JSON objects, at most so many.
+    /// The rows as JSON objects, at most `max`.
     ///
     /// # Errors
-    /// Where the query fails in the middle.
+    /// Two columns have one name, a value has no form in JSON, or the query fails after its first rows.
     pub fn objects(&self, max: usize) -> Result<Vec<Map<String, Json>>> {
         let columns = self.columns();
-        let mut objects = Vec::new();
+        unique_names(&columns)?;
+        let mut objects: Vec<Map<String, Json>> = Vec::new();
         while objects.len() < max {
             let rows = self.next(u32::try_from(max - objects.len()).unwrap_or(u32::MAX))?;
             if rows.is_empty() {
                 break;
             }
-            objects.extend(rows.into_iter().map(|row| {
-                columns.iter().map(|column| column.name.clone()).zip(row.into_iter().map(to_json)).collect()
-            }));
+            for row in rows {
+                let number = objects.len() + 1;
+                objects.push(object(&columns, row).map_err(|problem| problem.context(format!("row {number}")))?);
+            }
         }
         Ok(objects)
     }
@@ -141,75 +147,31 @@ impl Rows {
     }
 }
 
-/// A parameter from JSON. Lists and objects are JSON values to the database.
-#[must_use]
-pub fn from_json(value: &Json) -> Value {
-    match value {
-        Json::Null => Value::Null,
-        Json::Bool(value) => Value::Boolean(*value),
-        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(integer), _) => Value::Integer(integer),
-            (None, _) if number.is_u64() => Value::Decimal(number.to_string()),
-            (None, Some(float)) => Value::Float(float),
-            (None, None) => Value::Decimal(number.to_string()),
-        },
-        Json::String(text) => Value::Text(text.clone()),
-        nested => Value::Json(nested.to_string()),
-    }
-}
-
-/// A value of a row as JSON: decimals, dates and times as text (ISO 8601), bytes as base64.
-#[must_use]
-pub fn to_json(value: Value) -> Json {
-    match value {
-        Value::Null => Json::Null,
-        Value::Boolean(value) => value.into(),
-        Value::Integer(value) => value.into(),
-        // JSON has no NaN and no infinity.
-        Value::Float(value) => {
-            serde_json::Number::from_f64(value).map_or_else(|| json!(value.to_string()), Json::Number)
-        }
-        Value::Decimal(text) | Value::Text(text) | Value::Uuid(text) | Value::Other((_, text)) => text.into(),
-        Value::Bytes(bytes) => STANDARD.encode(bytes).into(),
-        Value::Date(days) => date(i64::from(days)).into(),
-        Value::Time(micros) => time(micros).into(),
-        Value::Timestamp(timestamp) => {
-            let (days, micros) = (timestamp.micros.div_euclid(DAY_MICROS), timestamp.micros.rem_euclid(DAY_MICROS));
-            let zone = if timestamp.offset_minutes.is_some() { "Z" } else { "" };
-            format!("{}T{}{zone}", date(days), time(micros)).into()
-        }
-        Value::Json(text) => serde_json::from_str(&text).unwrap_or(Json::String(text)),
-    }
-}
-
 /// A problem of the database's own: connecting, authenticating, …
 #[must_use]
 pub fn step_of(problem: &Problem) -> Option<String> {
     problem.details()["step"].as_str().map(str::to_owned)
 }
 
-const DAY_MICROS: i64 = 86_400_000_000;
-
-/// `YYYY-MM-DD` of days since 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date
-/// Algorithms", `civil_from_days`).
-fn date(days: i64) -> String {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_index = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
-    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
+/// Refuses a result in which two columns have one name: an object would keep only one of them.
+///
+/// # Errors
+/// The name that two columns have.
+pub fn unique_names(columns: &[Column]) -> Result<()> {
+    let mut seen = std::collections::BTreeSet::new();
+    match columns.iter().find(|column| !seen.insert(column.name.as_str())) {
+        None => Ok(()),
+        Some(twice) => Err(Problem::invalid(format!("two columns are named `{}`", twice.name))
+            .hint("give each a different name with `as`")),
+    }
 }
 
-/// `HH:MM:SS`, with microseconds where there are any.
-fn time(micros: i64) -> String {
-    let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
-    let clock = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if fraction == 0 { clock } else { format!("{clock}.{fraction:06}") }
+fn object(columns: &[Column], row: Vec<Value>) -> Result<Map<String, Json>> {
+    let members = columns.iter().zip(row).map(|(column, value)| {
+        let value = try_to_json(value).map_err(|problem| problem.context(format!("column `{}`", column.name)))?;
+        Ok((column.name.clone(), value))
+    });
+    members.collect()
 }
 
 #[cfg(test)]
@@ -217,13 +179,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_have_one_form_in_json() {
-        let at = |micros, offset_minutes| to_json(Value::Timestamp(wit::Timestamp { micros, offset_minutes }));
-        assert_eq!(at(1_360_321_200_000_000, Some(0)), json!("2013-02-08T11:00:00Z"));
-        assert_eq!(at(-1, None), json!("1969-12-31T23:59:59.999999"));
-        assert_eq!(to_json(Value::Date(11_016)), json!("2000-02-29"));
-        assert_eq!(to_json(Value::Bytes(b"any carnal pleas".to_vec())), json!("YW55IGNhcm5hbCBwbGVhcw=="));
-        assert_eq!(to_json(Value::Json("[1]".into())), json!([1]));
-        assert_eq!(to_json(Value::Float(f64::NAN)), json!("NaN"));
+    fn two_columns_of_one_name_are_refused() {
+        let column = |name: &str| Column { name: name.to_owned(), type_name: String::new(), nullable: None };
+        assert!(unique_names(&[column("n"), column("m")]).is_ok());
+        let refused = unique_names(&[column("n"), column("m"), column("n")]).expect_err("twice");
+        assert_eq!(refused.message(), "two columns are named `n`");
     }
 }

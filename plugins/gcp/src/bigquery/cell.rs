@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blockyard_sdk::prelude::*;
-use blockyard_sdk::serde_json;
+use blockyard_sdk::sql;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::field::{Field, Kind};
@@ -49,6 +49,9 @@ impl<'de> Deserialize<'de> for Cell {
         deserializer.deserialize_any(CellVisitor)
     }
 }
+
+/// The key of the map in which `serde_json` passes a number with its digits as text.
+const NUMBER_KEY: &str = "$serde_json::private::Number";
 
 struct CellVisitor;
 
@@ -98,6 +101,9 @@ impl<'de> Visitor<'de> for CellVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> core::result::Result<Cell, A::Error> {
         let mut cells = Vec::new();
         while let Some(key) = map.next_key::<String>()? {
+            if key == NUMBER_KEY {
+                return map.next_value().map(Cell::Text);
+            }
             if key == "f" {
                 cells = unwrapped(map.next_value()?);
             } else {
@@ -110,7 +116,14 @@ impl<'de> Visitor<'de> for CellVisitor {
 
 /// A row as values by the names of its columns.
 pub(crate) fn object(fields: &[Field], cells: &[Cell]) -> Result<Map<String, Value>> {
-    fields.iter().zip(cells).map(|(field, cell)| Ok((field.name.clone(), json(field, cell)?))).collect()
+    let mut object = Map::new();
+    for (field, cell) in fields.iter().zip(cells) {
+        if object.insert(field.name.clone(), json(field, cell)?).is_some() {
+            return Err(Problem::invalid(format!("two columns are named `{}`", field.name))
+                .hint("give each a different name with `as`"));
+        }
+    }
+    Ok(object)
 }
 
 /// A value as JSON: integers and floats as numbers, what is not exact in them as text; dates and times as
@@ -131,13 +144,15 @@ fn scalar(field: &Field, text: &str) -> Result<Value> {
     let misfit = || misfit(field, text);
     Ok(match field.kind() {
         Kind::Integer => text.parse::<i64>().map_err(|_| misfit())?.into(),
-        // JSON has no NaN and no infinity.
-        Kind::Float => serde_json::Number::from_f64(text.parse().map_err(|_| misfit())?)
-            .map_or_else(|| Value::String(text.to_owned()), Value::Number),
+        // `NaN` and the infinities are strings.
+        Kind::Float => sql::to_json(sql::Value::Float(text.parse().map_err(|_| misfit())?)),
         Kind::Boolean => text.parse::<bool>().map_err(|_| misfit())?.into(),
         Kind::Timestamp => instant(text).ok_or_else(misfit)?.into(),
-        Kind::Json => serde_json::from_str(text).map_err(|_| misfit())?,
-        Kind::Bytes => STANDARD.decode(text).map(|_| text.into()).map_err(|_| misfit())?,
+        Kind::Json => {
+            let read = sql::try_to_json(sql::Value::Json(text.to_owned()));
+            read.map_err(|problem| problem.context(format!("column `{}`", field.name)))?
+        }
+        Kind::Bytes => sql::bytes_from_base64(text).map(|bytes| STANDARD.encode(bytes).into()).ok_or_else(misfit)?,
         Kind::Struct => return Err(misfit()),
         _ => text.into(),
     })
@@ -145,9 +160,7 @@ fn scalar(field: &Field, text: &str) -> Result<Value> {
 
 /// An instant in ISO 8601, from microseconds since 1970-01-01 UTC.
 fn instant(micros: &str) -> Option<String> {
-    let time = chrono::DateTime::from_timestamp_micros(micros.parse().ok()?)?;
-    let form = if time.timestamp_subsec_micros() == 0 { "%Y-%m-%dT%H:%M:%SZ" } else { "%Y-%m-%dT%H:%M:%S%.6fZ" };
-    Some(time.format(form).to_string())
+    Some(sql::timestamp_text(micros.parse().ok()?, true))
 }
 
 /// A value that is not of its column's type.
@@ -158,6 +171,8 @@ pub(crate) fn misfit(field: &Field, found: &str) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use blockyard_sdk::serde_json;
+
     use super::*;
 
     fn field(kind: &str, mode: Option<&str>, fields: Vec<Field>) -> Field {
@@ -176,11 +191,19 @@ mod tests {
             ("FLOAT64", r#"{"v": "1.5E300"}"#, json!(1.5e300)),
             ("FLOAT", r#"{"v": "NaN"}"#, json!("NaN")),
             ("FLOAT", r#"{"v": "-Infinity"}"#, json!("-Infinity")),
+            ("FLOAT", r#"{"v": "-inf"}"#, json!("-Infinity")),
+            ("FLOAT", r#"{"v": 0.5}"#, json!(0.5)),
+            ("BIGNUMERIC", r#"{"v": 12345678901234567890.5}"#, json!("12345678901234567890.5")),
             ("BOOL", r#"{"v": "true"}"#, json!(true)),
             ("NUMERIC", r#"{"v": "0.1"}"#, json!("0.1")),
             ("TIMESTAMP", r#"{"v": "1360321200123456"}"#, json!("2013-02-08T11:00:00.123456Z")),
             ("TIMESTAMP", r#"{"v": "-11676096000000000"}"#, json!("1600-01-01T00:00:00Z")),
             ("JSON", r#"{"v": "{\"a\": [1]}"}"#, json!({"a": [1]})),
+            (
+                "JSON",
+                r#"{"v": "[12345678901234567890123, 0.10]"}"#,
+                serde_json::from_str("[12345678901234567890123, 0.10]").expect("JSON"),
+            ),
             ("BYTES", r#"{"v": "YWJj"}"#, json!("YWJj")),
             ("STRING", r#"{"v": null}"#, Value::Null),
             ("INTERVAL", r#"{"v": "0-0 1 0:0:0"}"#, json!("0-0 1 0:0:0")),
@@ -189,6 +212,14 @@ mod tests {
         }
         assert!(json(&field("INTEGER", None, vec![]), &read(r#"{"v": "1.5"}"#)).is_err());
         assert!(json(&field("BYTES", None, vec![]), &read(r#"{"v": "*"}"#)).is_err());
+    }
+
+    #[test]
+    fn two_columns_of_one_name_are_refused() {
+        let number = || field("INT64", None, vec![]);
+        let cells = [Cell::Text("1".to_owned()), Cell::Text("2".to_owned())];
+        let refused = object(&[number(), number()], &cells).expect_err("twice");
+        assert!(refused.message().contains("two columns are named `c`"), "{refused}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod field;
 mod job;
 mod load;
 mod parameter;
+mod row;
 mod statement;
 mod table;
 
@@ -405,7 +406,7 @@ impl BigqueryWarehouse {
         &self,
         /// The table.
         table: String,
-        /// The rows, by the names of their columns.
+        /// The rows, by the names of their columns. `{"$bytes": "3q0="}` is bytes, as base64.
         rows: Vec<Row>,
         /// Writes the rows that fit, and says which do not.
         #[serde(default)]
@@ -414,6 +415,7 @@ impl BigqueryWarehouse {
         #[serde(default)]
         ignore_unknown: bool,
     ) -> Result<Inserted> {
+        let rows = row::prepared(rows)?;
         self.table(&table)?.insert(&self.client(BTreeMap::new())?, &rows, skip_invalid, ignore_unknown)
     }
 

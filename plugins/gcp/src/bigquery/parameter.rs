@@ -2,9 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use blockyard_sdk::prelude::*;
+use blockyard_sdk::serde_json;
+use blockyard_sdk::sql::{self, Value as SqlValue};
 
 use super::statement::Statement;
+
+/// The name of the one member of an object that stands for bytes.
+const BYTES: &str = "$bytes";
 
 /// The type of a parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,9 +60,16 @@ impl ParameterType {
         Ok(match value {
             Value::Null | Value::String(_) => Self::scalar("STRING"),
             Value::Bool(_) => Self::scalar("BOOL"),
-            Value::Number(number) if number.is_i64() => Self::scalar("INT64"),
-            Value::Number(number) if number.is_u64() => Self::scalar("BIGNUMERIC"),
-            Value::Number(_) => Self::scalar("FLOAT64"),
+            Value::Number(number) => match sql::from_json(value) {
+                SqlValue::Integer(_) => Self::scalar("INT64"),
+                SqlValue::Decimal(digits) if is_bignumeric(&digits) => Self::scalar("BIGNUMERIC"),
+                SqlValue::Decimal(_) => {
+                    return Err(Problem::invalid(format!("no type of numbers has all digits of {number}"))
+                        .hint("give it as a string, and cast it in the statement"));
+                }
+                _ => Self::scalar("FLOAT64"),
+            },
+            Value::Object(parts) if parts.contains_key(BYTES) => Self::scalar("BYTES"),
             Value::Array(items) => {
                 let mut kinds = items.iter().filter(|item| !item.is_null()).map(Self::of);
                 let first = kinds.next().transpose()?.unwrap_or_else(|| Self::scalar("STRING"));
@@ -73,11 +87,14 @@ impl ParameterType {
 
     /// The type of a list with items of both.
     fn common(self, other: Self) -> Result<Self> {
-        let number = |kind: &Self| matches!(kind, Self::Scalar(name) if name == "INT64" || name == "FLOAT64");
+        let widest = |kind: &Self| match kind {
+            Self::Scalar(name) => ["INT64", "FLOAT64", "BIGNUMERIC"].iter().position(|number| number == name),
+            _ => None,
+        };
         if self == other {
             Ok(self)
-        } else if number(&self) && number(&other) {
-            Ok(Self::scalar("FLOAT64"))
+        } else if let (Some(one), Some(other)) = (widest(&self), widest(&other)) {
+            Ok(Self::scalar(["INT64", "FLOAT64", "BIGNUMERIC"][one.max(other)]))
         } else {
             Err(Problem::invalid("the items of the list are of several types").hint("say its type in `types`"))
         }
@@ -154,12 +171,58 @@ impl ParameterType {
                 Ok(json!({ "structValues": values }))
             }
             (Self::Scalar(_) | Self::Struct(_), Value::Null) => Ok(json!({ "value": null })),
+            (Self::Scalar(name), Value::Object(_) | Value::String(_)) if name == "BYTES" => {
+                Ok(json!({ "value": STANDARD.encode(bytes(value)?) }))
+            }
+            (Self::Scalar(name), Value::Number(number)) => Ok(json!({ "value": digits(name, number, value)? })),
             (Self::Scalar(_), Value::String(text)) => Ok(json!({ "value": text })),
-            (Self::Scalar(_), Value::Bool(_) | Value::Number(_)) => Ok(json!({ "value": value.to_string() })),
+            (Self::Scalar(_), Value::Bool(_)) => Ok(json!({ "value": value.to_string() })),
             (Self::Scalar(name), _) if name == "JSON" => Ok(json!({ "value": value.to_string() })),
             _ => Err(Problem::invalid("the value is not of its type")),
         }
     }
+}
+
+/// The bytes of base64, as a string or as `{"$bytes": …}`.
+fn bytes(value: &Value) -> Result<Vec<u8>> {
+    let bytes = match value {
+        Value::String(text) => sql::bytes_from_base64(text),
+        other => match sql::parameter(other)? {
+            SqlValue::Bytes(bytes) => Some(bytes),
+            _ => None,
+        },
+    };
+    bytes.ok_or_else(|| Problem::invalid("the value is not base64"))
+}
+
+/// The digits of a number for a parameter of this type.
+fn digits(kind: &str, number: &serde_json::Number, value: &Value) -> Result<String> {
+    let narrowed = || {
+        Problem::invalid(format!("FLOAT64 does not keep all digits of {number}"))
+            .hint("say `NUMERIC` or `BIGNUMERIC` in `types`")
+    };
+    Ok(match sql::from_json(value) {
+        SqlValue::Decimal(_) if kind == "FLOAT64" => return Err(narrowed()),
+        SqlValue::Integer(integer) if kind == "FLOAT64" && !is_double(integer) => return Err(narrowed()),
+        SqlValue::Decimal(digits) => digits,
+        _ => number.to_string(),
+    })
+}
+
+fn is_double(integer: i64) -> bool {
+    #[allow(clippy::cast_precision_loss, reason = "a loss is found below")]
+    let double = integer as f64;
+    #[allow(clippy::cast_possible_truncation, reason = "all doubles of this size are integers of 128 bits")]
+    let back = double as i128;
+    back == i128::from(integer)
+}
+
+/// Whether BIGNUMERIC keeps all digits: 38 of them on either side of the point.
+fn is_bignumeric(digits: &str) -> bool {
+    let (whole, fraction) =
+        digits.trim_start_matches('-').split_once('.').unwrap_or((digits.trim_start_matches('-'), ""));
+    let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    plain(whole) && plain(fraction) && whole.len() <= 38 && fraction.trim_end_matches('0').len() <= 38
 }
 
 #[cfg(test)]
@@ -211,6 +274,44 @@ mod tests {
         assert!(one(json!([1]), Some("INT64")).is_err());
         assert!(one(json!({"z": 1}), Some("STRUCT<a INT64>")).is_err());
         assert_eq!(one(json!({"a": [1]}), Some("JSON")).expect("JSON")["parameterValue"]["value"], r#"{"a":[1]}"#);
+    }
+
+    fn number(text: &str) -> Value {
+        serde_json::from_str(text).expect("a number")
+    }
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        for (text, kind, written) in [
+            ("12345678901234567890123", "BIGNUMERIC", "12345678901234567890123"),
+            ("0.12345678901234567890123", "BIGNUMERIC", "0.12345678901234567890123"),
+            ("9007199254740993", "INT64", "9007199254740993"),
+            ("0.1", "FLOAT64", "0.1"),
+        ] {
+            let parameter = one(number(text), None).expect(text);
+            assert_eq!(parameter["parameterType"]["type"], kind, "{text}");
+            assert_eq!(parameter["parameterValue"]["value"], written, "{text}");
+        }
+        let list = one(json!([1, number("12345678901234567890123"), 0.5]), None).expect("a list");
+        assert_eq!(list["parameterType"]["arrayType"]["type"], "BIGNUMERIC");
+        assert!(one(number("1e-50"), None).is_ok(), "a double has its digits");
+        assert!(one(number("0.1234567890123456789012345678901234567890123"), None).is_err());
+        for text in ["9007199254740993", "0.12345678901234567890123"] {
+            assert!(one(number(text), Some("FLOAT64")).is_err(), "{text}");
+        }
+        assert!(one(json!([0.5, number("9007199254740993")]), None).is_err());
+        assert_eq!(one(number("1e30"), Some("NUMERIC")).expect("a number")["parameterValue"]["value"], "1e+30");
+    }
+
+    #[test]
+    fn bytes_are_base64() {
+        let bytes = |value, kind| one(value, kind).map(|parameter| parameter["parameterValue"]["value"].clone());
+        assert_eq!(bytes(json!({"$bytes": "3q0"}), None).expect("bytes"), "3q0=");
+        assert_eq!(bytes(json!("3q0="), Some("BYTES")).expect("bytes"), "3q0=");
+        assert_eq!(one(json!({"$bytes": "3q0="}), None).expect("bytes")["parameterType"]["type"], "BYTES");
+        for wrong in [json!("*"), json!({"$bytes": "*"}), json!({"$bytes": "3q0=", "a": 1})] {
+            assert!(bytes(wrong.clone(), Some("BYTES")).is_err(), "{wrong}");
+        }
     }
 
     #[test]

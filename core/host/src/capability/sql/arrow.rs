@@ -14,6 +14,8 @@ use arrow_schema::{ArrowError, DataType, Field, Schema, TimeUnit};
 use bytes::Bytes;
 
 use super::cell::{Cell, ColumnKind};
+use super::literal::{self, DAY_MICROS};
+use super::number;
 use crate::bindings::blockyard::bundle::sql::Column;
 use crate::limits;
 use crate::problem::Problem;
@@ -53,6 +55,30 @@ const KIND: &str = "blockyard:kind";
 /// The key of the field metadata that has the database's own name of a type, for `other`.
 const TYPE: &str = "blockyard:type";
 
+/// Why a column does not hold a value.
+enum Misfit {
+    /// The value is of another kind.
+    Kind { found: &'static str, wanted: &'static str },
+    /// The value, of the column's kind, is one that Arrow's type does not have.
+    Beyond { value: String, wanted: &'static str },
+}
+
+impl Misfit {
+    fn problem(self, column: &str, row: u64) -> Problem {
+        match self {
+            Self::Kind { found, wanted } => {
+                Problem::new("invalid", format!("row {row}: column `{column}` has {found}, and is of {wanted}"))
+                    .hint("give the column one type, with `cast(… as …)` in the statement")
+            }
+            Self::Beyond { value, wanted } => Problem::new(
+                "invalid",
+                format!("row {row}: column `{column}` has `{value}`, which {wanted} cannot hold"),
+            )
+            .hint("ask for its text, with `cast(… as text)` in the statement (`as char` in MySQL)"),
+        }
+    }
+}
+
 impl Batches {
     pub(super) fn new(described: Vec<Column>, kinds: Vec<ColumnKind>) -> Self {
         Self {
@@ -74,13 +100,7 @@ impl Batches {
         for ((column, cell), Column { name, .. }) in self.columns.iter_mut().zip(cells).zip(&self.described) {
             let cell = cell?;
             self.bytes += cell.size();
-            column.push(cell).map_err(|(found, wanted)| {
-                Problem::new(
-                    "invalid",
-                    format!("column `{name}` has {found} in row {} and {wanted} before", self.total_rows),
-                )
-                .hint("give the column one type, with `cast(… as …)` in the statement")
-            })?;
+            column.push(cell).map_err(|misfit| misfit.problem(name, self.total_rows))?;
         }
         Ok(())
     }
@@ -92,10 +112,8 @@ impl Batches {
     /// The rows so far as a piece of the stream; the first piece begins with the schema.
     pub(super) fn flush(&mut self) -> Result<Bytes, Problem> {
         for (column, Column { name, .. }) in self.columns.iter_mut().zip(&self.described) {
-            column.decide().map_err(|(found, wanted)| {
-                Problem::new("invalid", format!("column `{name}` mixes {wanted} with {found}"))
-                    .hint("give the column one type, with `cast(… as …)` in the statement")
-            })?;
+            let first = self.total_rows - self.rows as u64 + 1;
+            column.decide().map_err(|(index, misfit)| misfit.problem(name, first + index as u64))?;
         }
         self.encode().map_err(|error| Problem::new("failed", format!("Arrow: {error}")))
     }
@@ -130,6 +148,14 @@ impl Batches {
     }
 }
 
+fn beyond(value: String, wanted: &'static str) -> Misfit {
+    Misfit::Beyond { value, wanted }
+}
+
+fn in_range<T: TryFrom<i64>>(value: i64, wanted: &'static str) -> Result<T, Misfit> {
+    T::try_from(value).map_err(|_| beyond(value.to_string(), wanted))
+}
+
 impl ColumnBuilder {
     fn new(kind: ColumnKind) -> Self {
         match kind {
@@ -154,35 +180,43 @@ impl ColumnBuilder {
         }
     }
 
-    /// Appends a value; what does not fit the column comes back in words: found, wanted.
-    fn push(&mut self, cell: Cell<'_>) -> Result<(), (&'static str, &'static str)> {
+    /// Appends a value.
+    fn push(&mut self, cell: Cell<'_>) -> Result<(), Misfit> {
         let found = cell.kind_in_words();
         match (&mut *self, cell) {
             (Self::Undecided(cells), cell) => cells.push(cell.into_owned()),
             (Self::Boolean(b), Cell::Boolean(v)) => b.append_value(v),
-            (Self::Int16(b), Cell::Integer(v)) => b.append_option(i16::try_from(v).ok()),
-            (Self::Int32(b), Cell::Integer(v)) => b.append_option(i32::try_from(v).ok()),
+            (Self::Int16(b), Cell::Integer(v)) => b.append_value(in_range(v, "a column of 16 bits")?),
+            (Self::Int32(b), Cell::Integer(v)) => b.append_value(in_range(v, "a column of 32 bits")?),
             (Self::Int64(b), Cell::Integer(v)) => b.append_value(v),
             (Self::UInt64(b), Cell::Unsigned(v)) => b.append_value(v),
-            #[allow(clippy::cast_possible_truncation, reason = "the column's own type is 32 bit")]
-            (Self::Float32(b), Cell::Float(v)) => b.append_value(v as f32),
+            (Self::Float32(b), Cell::Single(v)) => b.append_value(v),
             (Self::Float64(b), Cell::Float(v)) => b.append_value(v),
-            #[allow(clippy::cast_precision_loss, reason = "SQLite stores whole floats as integers")]
-            (Self::Float64(b), Cell::Integer(v)) => b.append_value(v as f64),
+            (Self::Float64(b), Cell::Single(v)) => b.append_value(v.into()),
+            // SQLite stores whole floats as integers.
+            (Self::Float64(b), Cell::Integer(v)) => b.append_value(
+                number::double_of_integer(v).ok_or_else(|| beyond(v.to_string(), "a column of doubles"))?,
+            ),
             (
                 Self::Text(b, _),
                 Cell::Text(v) | Cell::Decimal(v) | Cell::Uuid(v) | Cell::Json(v) | Cell::Other(_, v),
             ) => b.append_value(v),
             (Self::Text(b, ""), Cell::Integer(v)) => b.append_value(v.to_string()),
-            (Self::Text(b, ""), Cell::Float(v)) => b.append_value(v.to_string()),
+            (Self::Text(b, ""), Cell::Float(v)) => b.append_value(number::float_text(v)),
             (Self::Bytes(b), Cell::Bytes(v)) => b.append_value(v),
-            (Self::Bytes(b), Cell::Text(v)) => b.append_value(v.as_bytes()),
             (Self::Date(b), Cell::Date(v)) => b.append_value(v),
-            (Self::Time(b), Cell::Time(v)) => b.append_value(v),
+            (Self::Time(b), Cell::Time(v)) if v < DAY_MICROS => b.append_value(v),
+            (Self::Time(_), Cell::Time(v)) => return Err(beyond(literal::time_text(v), "a time of Arrow")),
             (Self::Timestamp(b), Cell::Timestamp(v)) => b.append_value(v),
             (Self::Instant(b), Cell::Instant(v)) => b.append_value(v),
             (column, Cell::Null) => column.push_null(),
-            (column, _) => return Err((found, column.kind_in_words())),
+            // `infinity` of PostgreSQL, durations of MySQL.
+            (Self::Date(_), Cell::Other(_, v)) => return Err(beyond(v.into_owned(), "a date of Arrow")),
+            (Self::Time(_), Cell::Other(_, v)) => return Err(beyond(v.into_owned(), "a time of Arrow")),
+            (Self::Timestamp(_) | Self::Instant(_), Cell::Other(_, v)) => {
+                return Err(beyond(v.into_owned(), "a timestamp of Arrow"));
+            }
+            (column, _) => return Err(Misfit::Kind { found, wanted: column.kind_in_words() }),
         }
         Ok(())
     }
@@ -206,8 +240,8 @@ impl ColumnBuilder {
     }
 
     /// Settles a column whose type shows in its values: the narrowest type that all of the first
-    /// batch fit, text where they are mixed or all null.
-    fn decide(&mut self) -> Result<(), (&'static str, &'static str)> {
+    /// batch fit, text if texts and numbers are mixed, or all are null. The error names the value.
+    fn decide(&mut self) -> Result<(), (usize, Misfit)> {
         let Self::Undecided(cells) = self else { return Ok(()) };
         let cells = std::mem::take(cells);
         let mut kind = None;
@@ -229,7 +263,8 @@ impl ColumnBuilder {
             });
         }
         *self = Self::new(kind.unwrap_or(ColumnKind::Text));
-        cells.into_iter().try_for_each(|cell| self.push(cell))
+        let mut cells = cells.into_iter().enumerate();
+        cells.try_for_each(|(index, cell)| self.push(cell).map_err(|misfit| (index, misfit)))
     }
 
     fn field(&self, described: &Column) -> Field {

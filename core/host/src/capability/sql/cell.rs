@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::number;
 use crate::bindings::blockyard::bundle::sql::{Timestamp, Value};
 
 /// A value of a row.
@@ -12,12 +13,14 @@ pub(super) enum Cell<'row> {
     Integer(i64),
     Unsigned(u64),
     Float(f64),
+    /// 32 bits: its digits are fewer than those of the same number in 64.
+    Single(f32),
     Decimal(Cow<'row, str>),
     Text(Cow<'row, str>),
     Bytes(Cow<'row, [u8]>),
     /// Days since 1970-01-01.
     Date(i32),
-    /// Microseconds since midnight.
+    /// Microseconds since midnight, up to and including 24:00:00.
     Time(i64),
     /// Microseconds since 1970-01-01T00:00:00, local.
     Timestamp(i64),
@@ -69,7 +72,7 @@ impl Cell<'_> {
             Cell::Null => "null",
             Cell::Boolean(_) => "a boolean",
             Cell::Integer(_) | Cell::Unsigned(_) => "an integer",
-            Cell::Float(_) => "a float",
+            Cell::Float(_) | Cell::Single(_) => "a float",
             Cell::Decimal(_) => "a decimal",
             Cell::Text(_) => "a text",
             Cell::Bytes(_) => "bytes",
@@ -91,6 +94,7 @@ impl Cell<'_> {
             Cell::Integer(v) => Cell::Integer(v),
             Cell::Unsigned(v) => Cell::Unsigned(v),
             Cell::Float(v) => Cell::Float(v),
+            Cell::Single(v) => Cell::Single(v),
             Cell::Decimal(v) => Cell::Decimal(owned(v)),
             Cell::Text(v) => Cell::Text(owned(v)),
             Cell::Bytes(v) => Cell::Bytes(Cow::Owned(v.into_owned())),
@@ -114,6 +118,7 @@ impl From<Cell<'_>> for Value {
             // What 64 bit with a sign do not hold stays exact as a decimal.
             Cell::Unsigned(v) => i64::try_from(v).map_or_else(|_| Self::Decimal(v.to_string()), Self::Integer),
             Cell::Float(v) => Self::Float(v),
+            Cell::Single(v) => Self::Float(number::widened(v)),
             Cell::Decimal(v) => Self::Decimal(v.into_owned()),
             Cell::Text(v) => Self::Text(v.into_owned()),
             Cell::Bytes(v) => Self::Bytes(v.into_owned()),

@@ -1,4 +1,16 @@
-//! Dates, times and identifiers as people write them, and back.
+//! Dates, times and identifiers as text, and back.
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+pub(super) use blockyard_model::literal::{date_text, time_text, timestamp_text as iso_timestamp_text};
+
+/// Standard base64 (RFC 4648): written with padding, read with and without.
+pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// Microseconds of a day.
 pub(super) const DAY_MICROS: i64 = 86_400_000_000;
@@ -20,14 +32,68 @@ pub(super) fn parse_uuid(text: &str) -> Option<[u8; 16]> {
     Some(bytes)
 }
 
-/// `YYYY-MM-DD` as days since 1970-01-01.
-pub(super) fn parse_date(text: &str) -> Option<i32> {
-    let mut parts = text.trim().splitn(3, '-');
-    let year = parts.next()?.parse().ok().filter(|year| *year >= 1)?;
-    days(year, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?)
+/// Bytes from text: standard base64, with or without padding, or `\\x` with hexadecimal digits, as PostgreSQL
+/// writes them. No text is both.
+pub(super) fn parse_bytes(text: &str) -> Option<Vec<u8>> {
+    match text.strip_prefix("\\x") {
+        None => BASE64.decode(text).ok(),
+        Some(digits) if digits.is_ascii() && digits.len() % 2 == 0 => {
+            (0..digits.len()).step_by(2).map(|at| hex_byte(&digits[at..at + 2])).collect()
+        }
+        Some(_) => None,
+    }
 }
 
-/// Days from 1970-01-01 to a day of the Gregorian calendar; none where there is no such day.
+/// A byte of two hexadecimal digits, without a sign.
+fn hex_byte(digits: &str) -> Option<u8> {
+    digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u8::from_str_radix(digits, 16).ok())?
+}
+
+/// Refuses a text with a NUL character, which PostgreSQL does not store.
+pub(super) fn without_nul(text: &str) -> Result<(), String> {
+    match text.chars().position(|character| character == '\0') {
+        None => Ok(()),
+        Some(at) => {
+            Err(format!("PostgreSQL stores no NUL characters in texts, and this one has one at character {}", at + 1))
+        }
+    }
+}
+
+/// A date in ISO 8601 as days since 1970-01-01: `YYYY-MM-DD`, or with a sign and more digits
+/// (`-0043-03-15`, `+15000-12-31`; year 0 is 1 BC). PostgreSQL's `0044-03-15 BC` is read, too.
+pub(super) fn parse_date(text: &str) -> Option<i32> {
+    let text = text.trim();
+    let (text, before) = match text.strip_suffix("BC") {
+        Some(rest) => (rest.trim_end(), true),
+        None => (text, false),
+    };
+    let (sign, digits) = match text.as_bytes() {
+        [b'-', ..] => (-1, &text[1..]),
+        [b'+', ..] => (1, &text[1..]),
+        _ => (1, text),
+    };
+    let mut parts = digits.splitn(3, '-');
+    let year = parts.next().filter(|year| (4..=7).contains(&year.len())).and_then(whole)?;
+    let year = match (before, sign) {
+        (true, 1) if year >= 1 => 1 - year,
+        (true, _) => return None,
+        (false, sign) => sign * year,
+    };
+    days(year, parts.next().and_then(short)?, parts.next().and_then(short)?)
+}
+
+/// A number of digits only.
+fn whole(text: &str) -> Option<i64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// A number of one or two digits.
+fn short(text: &str) -> Option<i64> {
+    whole(text).filter(|_| text.len() <= 2)
+}
+
+/// Days from 1970-01-01 to a day of the Gregorian calendar, also before it began; `None` if there is no such
+/// day.
 pub(super) fn days(year: i64, month: i64, day: i64) -> Option<i32> {
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let days_in_month = match month {
@@ -37,7 +103,7 @@ pub(super) fn days(year: i64, month: i64, day: i64) -> Option<i32> {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
         _ => return None,
     };
-    if !(0..=9999).contains(&year) || !(1..=days_in_month).contains(&day) {
+    if !(1..=days_in_month).contains(&day) {
         return None;
     }
     // Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", days_from_civil.
@@ -49,80 +115,104 @@ pub(super) fn days(year: i64, month: i64, day: i64) -> Option<i32> {
     i32::try_from(era * 146_097 + day_of_era - 719_468).ok()
 }
 
-/// `YYYY-MM-DD` of days since 1970-01-01 (`civil_from_days`, from the same source).
-pub(super) fn date_text(days: i32) -> String {
-    let shifted = i64::from(days) + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
+/// The date as PostgreSQL reads it: without a sign, and with `BC` before the year 1.
+pub(super) fn postgres_date_text(days: i32) -> String {
+    let text = date_text(days);
+    match text.strip_prefix('+') {
+        Some(rest) => rest.to_owned(),
+        None => match text.strip_prefix('-').unwrap_or(&text).split_once('-') {
+            Some((year, rest)) if text.starts_with('-') || year == "0000" => {
+                let year: i64 = year.parse().unwrap_or_default();
+                format!("{:04}-{rest} BC", year + 1)
+            }
+            _ => text,
+        },
+    }
 }
 
-/// `HH:MM:SS.ffffff` of microseconds since midnight.
-pub(super) fn time_text(micros: i64) -> String {
-    let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
-    format!("{:02}:{:02}:{:02}.{fraction:06}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+/// The timestamp as PostgreSQL reads it, with `zone` (`+00`, or nothing) after it.
+pub(super) fn postgres_timestamp_text(micros: i64, zone: &str) -> String {
+    let days = i32::try_from(micros.div_euclid(DAY_MICROS)).expect("64 bits of microseconds are 31 bits of days");
+    let date = postgres_date_text(days);
+    let (date, era) = date.split_once(' ').map_or((date.as_str(), ""), |(date, _)| (date, " BC"));
+    format!("{date} {}{zone}{era}", time_text(micros.rem_euclid(DAY_MICROS)))
 }
 
-/// `YYYY-MM-DD HH:MM:SS.ffffff` of microseconds since 1970-01-01; none beyond the days that can be counted.
-pub(super) fn timestamp_text(micros: i64) -> Option<String> {
-    let days = i32::try_from(micros.div_euclid(DAY_MICROS)).ok()?;
-    Some(format!("{} {}", date_text(days), time_text(micros.rem_euclid(DAY_MICROS))))
+/// `YYYY-MM-DD HH:MM:SS` of microseconds since 1970-01-01, as all servers read it.
+pub(super) fn timestamp_text(micros: i64) -> String {
+    iso_timestamp_text(micros, false).replacen('T', " ", 1)
 }
 
-/// `HH:MM[:SS[.ffffff]]` as microseconds since midnight.
+/// `HH:MM[:SS[.ffffff]]` as microseconds since midnight, up to `24:00:00`. A fraction has at most six digits
+/// that are not zero.
 pub(super) fn parse_time(text: &str) -> Option<i64> {
     let mut parts = text.trim().splitn(3, ':');
-    let hours: i64 = parts.next()?.parse().ok()?;
-    let minutes: i64 = parts.next()?.parse().ok()?;
+    let hours = parts.next().and_then(short)?;
+    let minutes = parts.next().and_then(short)?;
     let (seconds, micros) = match parts.next() {
         None => (0, 0),
         Some(rest) => {
             let (seconds, fraction) = rest.split_once('.').unwrap_or((rest, ""));
-            let padded = format!("{fraction:0<6}");
-            let micros =
-                padded.get(..6)?.parse::<i64>().ok().filter(|_| fraction.bytes().all(|b| b.is_ascii_digit()))?;
-            (seconds.parse::<i64>().ok()?, micros)
+            let padded = format!("{:0<6}", fraction.trim_end_matches('0'));
+            let micros = whole(fraction).or_else(|| fraction.is_empty().then_some(0)).and_then(|_| {
+                // More digits than microseconds have would be lost.
+                whole(&padded).filter(|_| padded.len() == 6)
+            })?;
+            (short(seconds)?, micros)
         }
     };
-    let valid = (0..24).contains(&hours) && (0..60).contains(&minutes) && (0..60).contains(&seconds);
-    valid.then_some(((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + micros)
+    let valid = (0..=24).contains(&hours) && (0..60).contains(&minutes) && (0..60).contains(&seconds);
+    let time = ((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + micros;
+    (valid && time <= DAY_MICROS).then_some(time)
 }
 
-/// `DATE[T| ]TIME[Z|±HH[:MM]]` as microseconds since 1970-01-01. With a zone the result is UTC;
-/// an instant without one is refused, because nobody knows which it is.
-pub(super) fn parse_timestamp(text: &str, instant: bool) -> Option<i64> {
+/// A timestamp that was read, and the offset from UTC that it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Read {
+    /// Microseconds since 1970-01-01T00:00:00, as written.
+    pub(super) local: i64,
+    /// Microseconds by which the zone is ahead of UTC; `None` if the text names no zone.
+    pub(super) offset: Option<i64>,
+}
+
+impl Read {
+    /// Microseconds since 1970-01-01 UTC; `None` if the zone is not known.
+    pub(super) fn instant(self) -> Option<i64> {
+        self.local.checked_sub(self.offset?)
+    }
+}
+
+/// `DATE[T| ]TIME[Z|±HH[:MM]]`, or a date alone.
+pub(super) fn parse_timestamp(text: &str) -> Option<Read> {
     let text = text.trim();
-    let (date, rest) = match text.split_once(['T', 't', ' ']) {
-        Some((date, rest)) => (date, rest),
-        None if !instant => (text, "00:00"),
-        None => return None,
-    };
+    let (text, era) = text.strip_suffix("BC").map_or((text, ""), |rest| (rest.trim_end(), " BC"));
+    let (date, rest) = text.split_once(['T', 't', ' ']).unwrap_or((text, "00:00"));
     let (time, offset) = match rest.find(['Z', 'z', '+', '-']) {
         None => (rest, None),
-        Some(at) => {
-            let (time, zone) = rest.split_at(at);
-            let sign = if zone.starts_with('-') { -1 } else { 1 };
-            let zone = zone.trim_start_matches(['Z', 'z', '+', '-']);
-            let (hours, minutes) = match zone.split_once(':') {
-                Some((hours, minutes)) => (hours.parse().ok()?, minutes.parse().ok()?),
-                None if zone.is_empty() => (0, 0),
-                None if zone.len() == 4 => (zone.get(..2)?.parse().ok()?, zone.get(2..)?.parse().ok()?),
-                None => (zone.parse::<i64>().ok()?, 0i64),
-            };
-            (time, Some(sign * (hours * 60 + minutes)))
-        }
+        Some(at) => (&rest[..at], Some(parse_offset(&rest[at..])?)),
     };
-    if instant && offset.is_none() {
-        return None;
+    let days = parse_date(&format!("{date}{era}"))?;
+    let local = i64::from(days).checked_mul(DAY_MICROS)?.checked_add(parse_time(time)?)?;
+    Some(Read { local, offset })
+}
+
+/// `Z`, `±HH`, `±HHMM` or `±HH:MM[:SS]` as microseconds.
+fn parse_offset(zone: &str) -> Option<i64> {
+    if zone.eq_ignore_ascii_case("z") {
+        return Some(0);
     }
-    let local = i64::from(parse_date(date)?) * 86_400_000_000 + parse_time(time)?;
-    Some(local - if instant { offset.unwrap_or(0) * 60_000_000 } else { 0 })
+    let sign = if zone.starts_with('-') { -1 } else { 1 };
+    let zone = zone.strip_prefix(['+', '-'])?;
+    let mut parts = zone.splitn(3, ':');
+    let first = parts.next()?;
+    let (hours, minutes) = match parts.next() {
+        Some(minutes) => (short(first)?, short(minutes)?),
+        None if first.len() == 4 => (short(first.get(..2)?)?, short(first.get(2..)?)?),
+        None => (short(first)?, 0),
+    };
+    let seconds = parts.next().map_or(Some(0), short)?;
+    let valid = (0..=15).contains(&hours) && (0..60).contains(&minutes) && (0..60).contains(&seconds);
+    valid.then_some(sign * ((hours * 60 + minutes) * 60 + seconds) * 1_000_000)
 }
 
 #[cfg(test)]
@@ -132,16 +222,39 @@ mod tests {
 
     proptest! {
         #[test]
-        fn dates_and_timestamps_come_back(days in -719_162i32..2_932_897, micros in 0i64..DAY_MICROS) {
+        fn dates_and_timestamps_come_back(days in -2_000_000i32..200_000_000, micros in 0i64..DAY_MICROS) {
             prop_assert_eq!(parse_date(&date_text(days)), Some(days));
+            prop_assert_eq!(parse_date(&postgres_date_text(days)), Some(days));
+            let days = days % 100_000_000;
             let at = i64::from(days) * DAY_MICROS + micros;
-            let text = timestamp_text(at).expect("a day that can be counted");
-            prop_assert_eq!(parse_timestamp(&text, false), Some(at));
+            let read = Some(Read { local: at, offset: None });
+            prop_assert_eq!(parse_timestamp(&timestamp_text(at)), read);
+            prop_assert_eq!(parse_timestamp(&iso_timestamp_text(at, false)), read);
+            prop_assert_eq!(parse_timestamp(&postgres_timestamp_text(at, "")), read);
+            let instant = parse_timestamp(&postgres_timestamp_text(at, "+00"));
+            prop_assert_eq!(instant.and_then(Read::instant), Some(at));
         }
 
         #[test]
         fn no_text_makes_a_parser_panic(text in "\\PC{0,30}") {
-            let _ = (parse_timestamp(&text, true), parse_timestamp(&text, false), parse_uuid(&text));
+            let _ = (parse_timestamp(&text), parse_date(&text), parse_time(&text), parse_uuid(&text));
+        }
+
+        #[test]
+        fn no_digits_make_a_parser_panic(text in "[-+0-9TZ:. ]{0,30}( BC)?") {
+            let _ = (parse_timestamp(&text), parse_date(&text), parse_time(&text));
+        }
+    }
+
+    #[test]
+    fn texts_become_bytes() {
+        for text in ["3q0=", "3q0", "\\xdead", "\\xDEAD"] {
+            assert_eq!(parse_bytes(text), Some(vec![0xde, 0xad]), "{text}");
+        }
+        assert_eq!(parse_bytes(""), Some(Vec::new()));
+        assert_eq!(parse_bytes("\\x"), Some(Vec::new()));
+        for text in ["3q1=", "*", "\\xd", "\\x+f", "\\xäö", "3q0==", "3 q0"] {
+            assert_eq!(parse_bytes(text), None, "{text}");
         }
     }
 
@@ -150,12 +263,28 @@ mod tests {
         assert_eq!(parse_date("1970-01-01"), Some(0));
         assert_eq!(parse_date("2013-02-08"), Some(15_744));
         assert_eq!(parse_date("2000-02-29"), Some(11_016));
-        assert_eq!(parse_date("1900-02-29"), None);
+        assert_eq!(parse_date("-0043-03-15"), Some(-735_160));
+        assert_eq!(parse_date("0044-03-15 BC"), Some(-735_160));
+        assert_eq!(parse_date("+15000-12-31"), Some(4_759_474));
+        assert_eq!(parse_date("15000-12-31"), Some(4_759_474));
+        assert_eq!(parse_date("0000-01-01"), Some(-719_528));
+        for wrong in ["1900-02-29", "13-02-08", "2013-2-+8", "2013-02-08x", "-0044-03-15 BC", "0000-03-15 BC", ""] {
+            assert_eq!(parse_date(wrong), None, "{wrong}");
+        }
+        assert_eq!(postgres_date_text(-735_160), "0044-03-15 BC");
+        assert_eq!(postgres_date_text(-719_528), "0001-01-01 BC");
+        assert_eq!(postgres_date_text(4_759_474), "15000-12-31");
         assert_eq!(parse_time("23:59:59.5"), Some(86_399_500_000));
-        assert_eq!(parse_time("24:00"), None);
-        assert_eq!(parse_timestamp("2013-02-08T11:00:00Z", true), Some(1_360_321_200_000_000));
-        assert_eq!(parse_timestamp("2013-02-08T12:00:00+01:00", true), Some(1_360_321_200_000_000));
-        assert_eq!(parse_timestamp("2013-02-08 11:00", true), None);
-        assert_eq!(parse_timestamp("2013-02-08 11:00", false), Some(1_360_321_200_000_000));
+        assert_eq!(parse_time("24:00"), Some(DAY_MICROS));
+        for wrong in ["24:00:01", "25:00", "-01:00", "00:60", "00:00:00.1234567", "00:00:00.x"] {
+            assert_eq!(parse_time(wrong), None, "{wrong}");
+        }
+        assert_eq!(parse_time("00:00:00.1234560"), Some(123_456));
+        let read = |text: &str| parse_timestamp(text);
+        assert_eq!(read("2013-02-08T11:00:00Z").and_then(Read::instant), Some(1_360_321_200_000_000));
+        assert_eq!(read("2013-02-08T12:00:00+01:00").and_then(Read::instant), Some(1_360_321_200_000_000));
+        assert_eq!(read("2013-02-08 11:00").and_then(Read::instant), None);
+        assert_eq!(read("2013-02-08 11:00").map(|read| read.local), Some(1_360_321_200_000_000));
+        assert_eq!(read("0044-03-15 00:00:00 BC").map(|read| read.local), Some(-735_160 * DAY_MICROS));
     }
 }

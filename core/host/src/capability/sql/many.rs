@@ -69,8 +69,10 @@ pub(super) async fn execute(
 /// made of they are names.
 pub(super) struct Into {
     dialect: Dialect,
-    /// The table's own name, without quotes.
+    /// The names as they were given, without quotes.
+    pub(super) schema: Option<String>,
     pub(super) name: String,
+    pub(super) names: Vec<String>,
     pub(super) table: String,
     pub(super) columns: Vec<String>,
 }
@@ -83,8 +85,15 @@ impl Into {
         if columns.is_empty() {
             return Err(Problem::new("invalid", "rows go into columns, and none was named"));
         }
-        if table.iter().chain(columns).any(|name| name.is_empty() || name.contains('\0')) {
-            return Err(Problem::new("invalid", "a name is empty, or has a NUL character"));
+        for (what, name) in table.iter().map(|name| ("table", name)).chain(columns.iter().map(|name| ("column", name)))
+        {
+            if name.is_empty() {
+                return Err(Problem::new("invalid", format!("the name of a {what} is empty")));
+            }
+            if name.contains('\0') {
+                let name = name.replace('\0', "\\0");
+                return Err(Problem::new("invalid", format!("the name of the {what} `{name}` has a NUL character")));
+            }
         }
         let quoted = |name: &String| match dialect {
             Dialect::Mysql => format!("`{}`", name.replace('`', "``")),
@@ -92,7 +101,9 @@ impl Into {
         };
         Ok(Self {
             dialect,
+            schema: (table.len() == 2).then(|| table[0].clone()),
             name: name.clone(),
+            names: columns.to_vec(),
             table: table.iter().map(quoted).collect::<Vec<_>>().join("."),
             columns: columns.iter().map(quoted).collect(),
         })
@@ -136,10 +147,7 @@ pub(super) async fn insert(
         Ok(_) if rows.is_empty() => Ok(0),
         Ok(into) => match pooled {
             Pooled::Postgres(session) => postgres::insert(session, &into, &rows).await,
-            Pooled::Sqlite(session) => {
-                let done = sqlite::execute_many(session, &into.statement(1), rows).await;
-                done.map(|done| done.rows_affected)
-            }
+            Pooled::Sqlite(session) => sqlite::insert(session, &into, rows).await,
             Pooled::Mysql(session) => mysql::insert(session, &into, &rows).await,
         },
     };

@@ -16,6 +16,7 @@ mod cell;
 mod literal;
 mod many;
 mod mysql;
+mod number;
 mod pool;
 mod postgres;
 mod rows;

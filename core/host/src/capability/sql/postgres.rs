@@ -1,11 +1,13 @@
 //! PostgreSQL through sqlx. The server infers each parameter's type from the statement, as `psql`
 //! does; [`format`](mod@format) brings values into those types and back.
 
+mod array;
 mod copy;
 mod foreign;
 mod format;
 mod many;
 mod numeric;
+mod unknown;
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +20,7 @@ use serde_json::json;
 use sqlx::postgres::{PgArguments, PgColumn, PgConnectOptions, PgConnection, PgSslMode, PgTypeInfo};
 use sqlx::{
     Arguments as _, AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Either, Executor as _, Row as _,
-    SqlSafeStr as _, Statement as _, TypeInfo as _,
+    SqlSafeStr as _, Statement as _,
 };
 use tokio::runtime::Handle;
 
@@ -345,17 +347,31 @@ async fn read(
     access: Access,
     sink: &mut Sink,
 ) -> Result<(), Stop> {
-    let Prepared { text, columns, arguments } = prepare(connection, text, parameters).await?;
+    let prepared = prepare(connection, text, parameters.clone()).await;
+    let known = match &prepared {
+        Err(problem) if unknown::is_problem(problem) => Some(unknown::cast(connection, text).await?),
+        _ => None,
+    };
+    let Prepared { text, columns, arguments } = match &known {
+        Some(known) => prepare(connection, &known.text, parameters).await?,
+        None => prepared?,
+    };
     returns_rows(&columns, access)?;
     let forms: Vec<_> = columns.iter().map(|column| foreign::text_form(column.type_info())).collect();
-    let readings: Vec<Reading> =
+    let mut readings: Vec<Reading> =
         columns.iter().zip(&forms).map(|(column, form)| Reading::of(column.type_info(), *form)).collect();
+    for (reading, unknown) in readings.iter_mut().zip(known.iter().flat_map(|known| &known.unknown)) {
+        if let Some(unknown) = unknown {
+            *reading = Reading::of_text(&unknown.type_name, unknown.form);
+        }
+    }
     let text = if forms.iter().any(Option::is_some) { foreign::cast_columns(&text, &forms).into() } else { text };
     let columns = columns
         .iter()
-        .map(|column| Column {
+        .zip(&readings)
+        .map(|(column, reading)| Column {
             name: column.name().to_owned(),
-            type_name: column.type_info().name().to_ascii_lowercase(),
+            type_name: reading.type_name.clone(),
             nullable: None,
         })
         .collect();
@@ -390,9 +406,12 @@ async fn prepare<'text>(
     let mut prepared = describe(connection, &text, parameters.len()).await?;
     let mut values = parameters;
     if prepared.1.iter().any(|info| foreign::text_form(info).is_some()) {
-        for (value, info) in values.iter_mut().zip(&prepared.1) {
+        for (index, (value, info)) in values.iter_mut().zip(&prepared.1).enumerate() {
             if foreign::text_form(info).is_some() {
-                *value = foreign::words(value, info).map_or(Value::Null, Value::Text);
+                let words = foreign::words(value, info);
+                let words =
+                    words.map_err(|reason| Problem::new("invalid", format!("parameter {}: {reason}", index + 1)))?;
+                *value = words.map_or(Value::Null, Value::Text);
             }
         }
         text = foreign::cast_parameters(&text, &prepared.1).into();
@@ -416,7 +435,9 @@ async fn describe(
     text: &str,
     given: usize,
 ) -> Result<(Vec<PgColumn>, Vec<PgTypeInfo>), Problem> {
-    let prepared = connection.prepare(AssertSqlSafe(text).into_sql_str()).await.map_err(|error| problem(&error))?;
+    let prepared = connection.prepare(AssertSqlSafe(text).into_sql_str()).await;
+    let prepared = prepared
+        .map_err(|error| if unknown::is_about_a_type(&error) { unknown::problem() } else { problem(&error) })?;
     let wanted: &[PgTypeInfo] = match prepared.parameters() {
         Some(Either::Left(types)) => types,
         _ => &[],

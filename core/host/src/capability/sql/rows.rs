@@ -56,6 +56,8 @@ pub(super) struct Sink {
     started: Option<oneshot::Sender<Result<Vec<Column>, Problem>>>,
     form: Option<oneshot::Receiver<Form>>,
     target: Target,
+    /// Rows so far.
+    rows: u64,
 }
 
 #[derive(Default)]
@@ -87,13 +89,18 @@ impl From<Problem> for Stop {
     }
 }
 
+/// A problem with a value, which says in which row it is.
+fn in_row(problem: Problem, number: u64) -> Problem {
+    Problem { message: format!("row {number}: {}", problem.message), ..problem }
+}
+
 /// Runs a statement; returns when its first row is there, or it has none.
 pub(super) async fn start(mut claimed: Claimed, statement: Statement) -> Result<Rows, Problem> {
     let (started, answer) = oneshot::channel();
     let (form, wanted) = oneshot::channel();
     let (reader, gone) = oneshot::channel();
     let reader = Reader { _gone: reader };
-    let mut sink = Sink { started: Some(started), form: Some(wanted), target: Target::None };
+    let mut sink = Sink { started: Some(started), form: Some(wanted), target: Target::None, rows: 0 };
     background::spawn(async move {
         let work = async {
             match claimed.start()? {
@@ -178,8 +185,11 @@ impl Sink {
     /// One row. Says whether it is time to [`flush`](Self::flush).
     pub(super) fn row<'row>(
         &mut self,
-        mut cells: impl Iterator<Item = Result<Cell<'row>, Problem>>,
+        cells: impl Iterator<Item = Result<Cell<'row>, Problem>>,
     ) -> Result<bool, Problem> {
+        self.rows += 1;
+        let number = self.rows;
+        let mut cells = cells.map(|cell| cell.map_err(|problem| in_row(problem, number)));
         match &mut self.target {
             Target::None => Ok(false),
             Target::Values { batch, bytes, .. } => {

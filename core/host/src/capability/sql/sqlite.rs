@@ -21,8 +21,9 @@ use tokio::runtime::Handle;
 use self::budget::{Budget, Counting};
 use self::confinement::Guard;
 use self::raw::{BUSY_TIME, Database, Prepared, Refusal};
-use super::cell::ColumnKind;
-use super::many::Refused;
+use super::cell::{Cell, ColumnKind};
+use super::many::{Into, Refused};
+use super::number;
 use super::pool::{Kept, Lease};
 use super::rows::{Head, Sink, Stop};
 use super::target::Permitted;
@@ -31,6 +32,9 @@ use super::{Access, Statement, left_transaction};
 use crate::bindings::blockyard::bundle::sql::{Column, Execution, Value};
 use crate::limits;
 use crate::problem::Problem;
+
+/// Digits of a number that an error shows.
+const SHOWN_DIGITS: usize = 40;
 
 /// A connection, and the thread that runs its statements. Without a thread it is closed.
 pub(super) struct Session(Option<Worker>);
@@ -360,21 +364,105 @@ fn count(prepared: &Prepared<'_>, given: usize) -> Result<(), Problem> {
     Err(Problem::new("invalid", format!("the statement takes {wanted} parameters; {given} were given")))
 }
 
-/// What a column of a declared type holds, by its affinity (https://www.sqlite.org/datatype3.html#affname) for
-/// what SQLite itself stores; the rest shows in the values.
+/// What a column of a declared type holds, by its affinity (https://www.sqlite.org/datatype3.html#affname).
+/// Expressions, and types that SQLite stores as whatever they are (`date`, `timestamp`, `json`), have the type of
+/// their first values.
 fn kind(declared: &str) -> ColumnKind {
+    match affinity(declared) {
+        Affinity::Integer => ColumnKind::Int64,
+        Affinity::Text => ColumnKind::Text,
+        Affinity::Blob if declared.is_empty() => ColumnKind::Dynamic,
+        Affinity::Blob => ColumnKind::Bytes,
+        Affinity::Real => ColumnKind::Float64,
+        Affinity::Numeric if declared.starts_with("bool") => ColumnKind::Int64,
+        Affinity::Numeric if declared.starts_with("num") || declared.starts_with("dec") => ColumnKind::Float64,
+        Affinity::Numeric => ColumnKind::Dynamic,
+    }
+}
+
+/// What SQLite makes of the values that a column is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Affinity {
+    Integer,
+    Text,
+    Blob,
+    Real,
+    Numeric,
+}
+
+fn affinity(declared: &str) -> Affinity {
     let has = |words: &[&str]| words.iter().any(|word| declared.contains(word));
     if has(&["int"]) {
-        ColumnKind::Int64
+        Affinity::Integer
     } else if has(&["char", "clob", "text"]) {
-        ColumnKind::Text
-    } else if has(&["blob"]) {
-        ColumnKind::Bytes
+        Affinity::Text
+    } else if declared.is_empty() || has(&["blob"]) {
+        Affinity::Blob
     } else if has(&["real", "floa", "doub"]) {
-        ColumnKind::Float64
+        Affinity::Real
     } else {
-        ColumnKind::Dynamic
+        Affinity::Numeric
     }
+}
+
+/// Why a column of this affinity would not keep a value: SQLite makes a double of what looks like a number,
+/// with sixteen digits.
+fn lost(affinity: Affinity, value: &Value) -> Option<String> {
+    let number = match (affinity, value) {
+        (Affinity::Text | Affinity::Blob, _) => return None,
+        (Affinity::Real, Value::Integer(v)) if number::double_of_integer(*v).is_none() => v.to_string(),
+        (_, Value::Text(text) | Value::Decimal(text) | Value::Other((_, text))) => {
+            let digits = text.trim();
+            let is_integer = affinity != Affinity::Real && digits.parse::<i64>().is_ok();
+            let finite = digits.parse::<f64>().is_ok() && digits.bytes().any(|byte| byte.is_ascii_digit());
+            if is_integer || !finite || number::double_of_text(digits).is_some() {
+                return None;
+            }
+            digits.to_owned()
+        }
+        _ => return None,
+    };
+    let shown: String = number.chars().take(SHOWN_DIGITS).collect();
+    Some(format!("the column's type does not keep all digits of `{shown}`; a column of type `text` does"))
+}
+
+/// Rows into a table, in the transaction that is open.
+pub(super) async fn insert(session: &mut Session, into: &Into, rows: Vec<Vec<Value>>) -> Result<u64, Refused> {
+    let (schema, table, names) = (into.schema.clone(), into.name.clone(), into.names.clone());
+    let affinities =
+        session.on_thread(move |database| affinities(database, schema.as_deref(), &table, &names)).await??;
+    for (index, row) in rows.iter().enumerate() {
+        for ((value, affinity), column) in row.iter().zip(&affinities).zip(&into.columns) {
+            if let Some(reason) = lost(*affinity, value) {
+                return Err(Refused::at(index, Problem::new("invalid", format!("column {column}: {reason}"))));
+            }
+        }
+    }
+    execute_many(session, &into.statement(1), rows).await.map(|done| done.rows_affected)
+}
+
+/// The affinities of a table's columns; those of a column that it does not have is the insert's to refuse.
+fn affinities(
+    database: &Database,
+    schema: Option<&str>,
+    table: &str,
+    names: &[String],
+) -> Result<Vec<Affinity>, Problem> {
+    let asked = match schema {
+        Some(_) => "select name, type from pragma_table_info(?1, ?2)",
+        None => "select name, type from pragma_table_info(?1)",
+    };
+    let mut prepared = database.prepare(asked)?;
+    let named: Vec<Value> =
+        [Some(table), schema].into_iter().flatten().map(|name| Value::Text(name.to_owned())).collect();
+    prepared.bind(&named)?;
+    let mut declared = std::collections::HashMap::new();
+    while prepared.step()? {
+        if let (Cell::Text(name), Cell::Text(kind)) = (prepared.cell(0)?, prepared.cell(1)?) {
+            declared.insert(name.to_ascii_lowercase(), affinity(&kind.to_ascii_lowercase()));
+        }
+    }
+    Ok(names.iter().map(|name| declared.get(&name.to_ascii_lowercase()).copied().unwrap_or(Affinity::Blob)).collect())
 }
 
 /// A statement that no scanner has looked at.
@@ -435,4 +523,53 @@ fn sorted(refusal: &Refusal) -> Problem {
         ));
     }
     problem
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_has_the_type_of_its_declaration() {
+        for (declared, expected) in [
+            ("integer", ColumnKind::Int64),
+            ("bigint unsigned", ColumnKind::Int64),
+            ("varchar(20)", ColumnKind::Text),
+            ("blob", ColumnKind::Bytes),
+            ("double precision", ColumnKind::Float64),
+            ("numeric", ColumnKind::Float64),
+            ("decimal(10,2)", ColumnKind::Float64),
+            ("boolean", ColumnKind::Int64),
+            ("timestamp", ColumnKind::Dynamic),
+            ("", ColumnKind::Dynamic),
+        ] {
+            assert_eq!(kind(declared), expected, "{declared}");
+        }
+    }
+
+    #[test]
+    fn digits_that_a_column_would_lose_are_found() {
+        let text = |text: &str| Value::Text(text.to_owned());
+        for (affinity, value) in [
+            (Affinity::Real, Value::Integer(9_007_199_254_740_993)),
+            (Affinity::Real, text("9007199254740993")),
+            (Affinity::Integer, text("12345678901234567890123")),
+            (Affinity::Numeric, Value::Decimal("0.12345678901234567890".to_owned())),
+            (Affinity::Numeric, text(" 1e400")),
+        ] {
+            assert!(lost(affinity, &value).is_some(), "{affinity:?} {value:?}");
+        }
+        for (affinity, value) in [
+            (Affinity::Text, text("12345678901234567890123")),
+            (Affinity::Blob, text("12345678901234567890123")),
+            (Affinity::Integer, Value::Integer(9_007_199_254_740_993)),
+            (Affinity::Integer, text("9007199254740993")),
+            (Affinity::Numeric, text("0.10")),
+            (Affinity::Numeric, text("Infinity")),
+            (Affinity::Numeric, text("2013-02-08")),
+            (Affinity::Real, Value::Null),
+        ] {
+            assert!(lost(affinity, &value).is_none(), "{affinity:?} {value:?}");
+        }
+    }
 }

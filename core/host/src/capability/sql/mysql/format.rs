@@ -11,6 +11,7 @@ use sqlx::{Arguments as _, Decode, MySql, Row as _, Type, TypeInfo as _, ValueRe
 use crate::bindings::blockyard::bundle::sql::Value;
 use crate::capability::sql::cell::{Cell, ColumnKind};
 use crate::capability::sql::literal::{self, DAY_MICROS};
+use crate::capability::sql::number;
 use crate::problem::Problem;
 
 /// How the values of a column are read.
@@ -98,14 +99,14 @@ fn decode<'row>(bytes: &'row [u8], reading: &Reading) -> Option<Cell<'row>> {
             Cell::Unsigned((bytes.len() <= 8).then(|| bytes.iter().fold(0, |bits, byte| bits << 8 | u64::from(*byte)))?)
         }
         ColumnKind::UInt64 => Cell::Unsigned(u64::from_le_bytes(bytes.try_into().ok()?)),
-        ColumnKind::Float32 => Cell::Float(f32::from_le_bytes(bytes.try_into().ok()?).into()),
+        ColumnKind::Float32 => Cell::Single(f32::from_le_bytes(bytes.try_into().ok()?)),
         ColumnKind::Float64 => Cell::Float(f64::from_le_bytes(bytes.try_into().ok()?)),
         ColumnKind::Decimal => Cell::Decimal(text(bytes)?),
         ColumnKind::Text | ColumnKind::Uuid => Cell::Text(text(bytes)?),
         ColumnKind::Json => Cell::Json(text(bytes)?),
         ColumnKind::Bytes => Cell::Bytes(bytes.into()),
         ColumnKind::Date => Cell::Date(date(bytes.get(1..)?)?),
-        ColumnKind::Time => Cell::Time(time(bytes.get(1..)?)?),
+        ColumnKind::Time => time(bytes.get(1..)?)?,
         ColumnKind::Timestamp => Cell::Timestamp(timestamp(bytes.get(1..)?)?),
         ColumnKind::Instant => Cell::Instant(timestamp(bytes.get(1..)?)?),
         ColumnKind::Other | ColumnKind::Dynamic => return None,
@@ -131,13 +132,22 @@ fn date(bytes: &[u8]) -> Option<i32> {
     literal::days(year.into(), (*bytes.get(2)?).into(), (*bytes.get(3)?).into())
 }
 
-/// A time of a day; MySQL has durations in the same type.
-fn time(bytes: &[u8]) -> Option<i64> {
+/// A time of a day. MySQL has durations in the same type, up to 838 hours in both directions: what is no time
+/// of a day is the server's text.
+fn time(bytes: &[u8]) -> Option<Cell<'static>> {
     if bytes.is_empty() {
-        return Some(0);
+        return Some(Cell::Time(0));
     }
     let (negative, days) = (*bytes.first()? != 0, u32::from_le_bytes(bytes.get(1..5)?.try_into().ok()?));
-    if negative || days > 0 { None } else { clock(bytes.get(5..)?) }
+    let clock = clock(bytes.get(5..)?)?;
+    if !negative && days == 0 {
+        return Some(Cell::Time(clock));
+    }
+    let sign = if negative { "-" } else { "" };
+    let (seconds, fraction) = (i64::from(days) * 86_400 + clock / 1_000_000, clock % 1_000_000);
+    let text = format!("{sign}{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let text = if fraction == 0 { text } else { format!("{text}.{fraction:06}") };
+    Some(Cell::Other("time".into(), text.into()))
 }
 
 fn timestamp(bytes: &[u8]) -> Option<i64> {
@@ -165,22 +175,35 @@ pub(super) fn arguments(parameters: &[Value]) -> Result<MySqlArguments, Problem>
             Value::Null => arguments.add(None::<&str>),
             Value::Boolean(v) => arguments.add(*v),
             Value::Integer(v) => arguments.add(*v),
+            Value::Float(v) if !v.is_finite() => {
+                return Err(refused(&format!("MySQL has no `{}`", number::float_text(*v))));
+            }
             Value::Float(v) => arguments.add(*v),
             Value::Bytes(v) => arguments.add(v.as_slice()),
             Value::Decimal(v) | Value::Text(v) | Value::Uuid(v) | Value::Json(v) | Value::Other((_, v)) => {
                 arguments.add(v.as_str())
             }
-            Value::Date(days) => arguments.add(literal::date_text(*days)),
-            Value::Time(micros) if (0..DAY_MICROS).contains(micros) => arguments.add(literal::time_text(*micros)),
-            Value::Time(_) => return Err(refused("this is no time of a day")),
-            Value::Timestamp(timestamp) => match literal::timestamp_text(timestamp.micros) {
+            Value::Date(days) => match in_calendar(literal::date_text(*days)) {
                 Some(text) => arguments.add(text),
-                None => return Err(refused("this timestamp is beyond all calendars")),
+                None => return Err(refused(OUT_OF_CALENDAR)),
+            },
+            Value::Time(micros) if (0..=DAY_MICROS).contains(micros) => arguments.add(literal::time_text(*micros)),
+            Value::Time(_) => return Err(refused("the time is not within a day")),
+            Value::Timestamp(timestamp) => match in_calendar(literal::timestamp_text(timestamp.micros)) {
+                Some(text) => arguments.add(text),
+                None => return Err(refused(OUT_OF_CALENDAR)),
             },
         };
         added.map_err(|error| refused(&error.to_string()))?;
     }
     Ok(arguments)
+}
+
+const OUT_OF_CALENDAR: &str = "MySQL has dates of the years 0 to 9999 only";
+
+/// A date or timestamp without a sign: the server would store zeros for others, unless its mode is strict.
+fn in_calendar(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.starts_with(['+', '-']))
 }
 
 #[cfg(test)]
@@ -199,5 +222,14 @@ mod tests {
                 let _ = decode(&bytes, &Reading { kind, type_name: String::new(), unsigned, bits });
             }
         }
+    }
+
+    #[test]
+    fn durations_are_text() {
+        let time =
+            |negative: u8, days: u32, clock: [u8; 3]| time(&[&[negative][..], &days.to_le_bytes(), &clock].concat());
+        assert_eq!(time(0, 0, [23, 59, 59]), Some(Cell::Time(86_399_000_000)));
+        assert_eq!(time(1, 34, [22, 59, 59]), Some(Cell::Other("time".into(), "-838:59:59".into())));
+        assert_eq!(time(0, 1, [0, 0, 0]), Some(Cell::Other("time".into(), "24:00:00".into())));
     }
 }

@@ -7,7 +7,7 @@ use sqlx::postgres::{PgConnection, PgTypeInfo};
 
 use super::{foreign, format, many};
 use crate::bindings::blockyard::bundle::sql::Value;
-use crate::capability::sql::Access;
+use crate::capability::sql::{Access, literal};
 use crate::capability::sql::many::{Into, Refused};
 use crate::problem::Problem;
 
@@ -159,7 +159,7 @@ fn text_row(data: &mut Vec<u8>, row: &[Value], types: &[PgTypeInfo]) -> Encoded 
 fn escape(data: &mut Vec<u8>, text: &str) -> Result<(), String> {
     for byte in text.bytes() {
         match byte {
-            0 => return Err("PostgreSQL has no NUL characters in texts".to_owned()),
+            0 => literal::without_nul(text)?,
             b'\\' => data.extend(b"\\\\"),
             b'\t' => data.extend(b"\\t"),
             b'\n' => data.extend(b"\\n"),

@@ -6,10 +6,10 @@ use blockyard_model::capability::Dialect;
 use sqlx::TypeInfo as _;
 use sqlx::postgres::{PgTypeInfo, PgTypeKind};
 
-use super::format;
+use super::{array, format};
 use crate::bindings::blockyard::bundle::sql::Value;
-use crate::capability::sql::literal;
 use crate::capability::sql::word::{block_comment, is_space, line_comment};
+use crate::capability::sql::{literal, number};
 
 /// How the server gives the values of a type that has no common form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,39 @@ pub(super) fn cast_columns(text: &str, columns: &[Option<TextForm>]) -> String {
     format!("with blockyard({}) as (\n{}\n) select {} from blockyard", names.join(", "), body(text), casts.join(", "))
 }
 
+/// As [`cast_columns`], with the names that the columns have.
+pub(super) fn cast_named_columns(text: &str, columns: &[Option<TextForm>], names: &[&str]) -> String {
+    let numbers: Vec<String> = (1..=columns.len()).map(|number| format!("c{number}")).collect();
+    let casts: Vec<String> = numbers
+        .iter()
+        .zip(columns)
+        .zip(names)
+        .map(|((number, form), name)| {
+            let name = name.replace('"', "\"\"");
+            match form {
+                None => format!("{number} as \"{name}\""),
+                Some(TextForm::Words) => format!("{number}::text as \"{name}\""),
+                Some(TextForm::Json) => format!("to_json({number})::text as \"{name}\""),
+            }
+        })
+        .collect();
+    let (numbers, casts) = (numbers.join(", "), casts.join(", "));
+    format!("with blockyard({numbers}) as (\n{}\n) select {casts} from blockyard", body(text))
+}
+
+/// The statement with null in the place of each parameter.
+pub(super) fn without_parameters(text: &str) -> String {
+    let mut without = String::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let number = rest.strip_prefix('$').map_or("", digits);
+        let length = if number.is_empty() { token(rest) } else { 1 + number.len() };
+        without.push_str(if number.is_empty() { &rest[..length] } else { "null" });
+        rest = &rest[length..];
+    }
+    without
+}
+
 /// The statement with casts around the parameters that need them; `types` has one entry for each.
 pub(super) fn cast_parameters(text: &str, types: &[PgTypeInfo]) -> String {
     let mut cast = String::with_capacity(text.len() + 16);
@@ -77,28 +110,32 @@ fn name_for_cast(info: &PgTypeInfo) -> &str {
     }
 }
 
-/// A value as the text that the server reads for a type of its own.
-pub(super) fn words(value: &Value, info: &PgTypeInfo) -> Option<String> {
+/// A value as the text that the server reads for a type of its own; `None` is NULL.
+pub(super) fn words(value: &Value, info: &PgTypeInfo) -> Result<Option<String>, String> {
     let array = text_form(info) == Some(TextForm::Json);
-    Some(match value {
-        Value::Null => return None,
-        Value::Json(json) if array => {
-            serde_json::from_str(json).map_or_else(|_| json.clone(), |json| array_literal(&json))
-        }
+    Ok(Some(match value {
+        Value::Null => return Ok(None),
+        Value::Json(json) if array => match serde_json::from_str(json) {
+            Err(_) => json.clone(),
+            Ok(mut list) => {
+                array::to_server_form(&mut list, format::element(info))?;
+                array_literal(&list)
+            }
+        },
         Value::Text(text) | Value::Decimal(text) | Value::Uuid(text) | Value::Json(text) | Value::Other((_, text)) => {
             text.clone()
         }
         Value::Boolean(v) => v.to_string(),
         Value::Integer(v) => v.to_string(),
-        Value::Float(v) => v.to_string(),
+        Value::Float(v) => number::float_text(*v),
         Value::Bytes(bytes) => hex(bytes),
-        Value::Date(days) => literal::date_text(*days),
+        Value::Date(days) => literal::postgres_date_text(*days),
         Value::Time(micros) => literal::time_text(*micros),
         Value::Timestamp(timestamp) => {
             let zone = if timestamp.offset_minutes.is_some() { "+00" } else { "" };
-            format!("{}{zone}", literal::timestamp_text(timestamp.micros)?)
+            literal::postgres_timestamp_text(timestamp.micros, zone)
         }
-    })
+    }))
 }
 
 /// Bytes as the server writes them.
@@ -222,6 +259,16 @@ mod tests {
         assert_eq!(
             cast,
             "with blockyard(c1, c2, c3) as (\nselect 1, a ';'\n) select c1, c2::text, to_json(c3)::text from blockyard"
+        );
+    }
+
+    #[test]
+    fn parameters_are_left_out() {
+        assert_eq!(without_parameters("select $1, '$2', x$3 -- $4"), "select null, '$2', x$3 -- $4");
+        let cast = cast_named_columns("select 1, 2;", &[None, Some(TextForm::Words)], &["a", "b\"c"]);
+        assert_eq!(
+            cast,
+            "with blockyard(c1, c2) as (\nselect 1, 2\n) select c1 as \"a\", c2::text as \"b\"\"c\" from blockyard"
         );
     }
 

@@ -11,19 +11,20 @@ use sqlx::postgres::{PgArgumentBuffer, PgRow, PgTypeInfo, PgTypeKind};
 use sqlx::{Encode, Postgres, Row as _, Type, TypeInfo as _, ValueRef as _};
 
 use super::foreign::TextForm;
-use super::numeric;
+use super::{array, numeric};
 use crate::bindings::blockyard::bundle::sql::Value;
 use crate::capability::sql::cell::{Cell, ColumnKind};
 use crate::capability::sql::literal::{self, DAY_MICROS};
+use crate::capability::sql::number;
 use crate::problem::Problem;
 
 /// Days from 1970-01-01 to 2000-01-01, where PostgreSQL counts from.
 const EPOCH_DAYS: i32 = 10_957;
 /// The same in microseconds.
 const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
-/// The last day, counted from 1970-01-01 in both directions, that others can read, too: it is in the
-/// year 262,069. The extremes that stand for infinity are beyond it.
-const LAST_DAY: i32 = 95_000_000;
+/// What stands for infinity among days and timestamps (`src/include/datatype/timestamp.h`).
+const INFINITY: &str = "infinity";
+const NEGATIVE_INFINITY: &str = "-infinity";
 
 /// A parameter in the binary format of its type.
 pub(super) struct Argument {
@@ -85,8 +86,10 @@ pub(super) fn kind(info: &PgTypeInfo) -> Option<ColumnKind> {
 pub(super) struct Reading {
     pub(super) kind: ColumnKind,
     /// The server's name of the type.
-    type_name: String,
+    pub(super) type_name: String,
     form: Form,
+    /// What the elements of an array are, if they have a common form.
+    element: Option<ColumnKind>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +113,22 @@ impl Reading {
             (None, "OID") => (ColumnKind::Int64, Form::Oid),
             (None, _) => (kind(base).unwrap_or(ColumnKind::Other), Form::Binary),
         };
-        Self { kind, type_name: info.name().to_ascii_lowercase(), form }
+        let element = element(info);
+        Self { kind, type_name: info.name().to_ascii_lowercase(), form, element }
+    }
+
+    /// Of a column that the server gives as text.
+    pub(super) fn of_text(type_name: &str, text: TextForm) -> Self {
+        let kind = if text == TextForm::Json { ColumnKind::Json } else { ColumnKind::Other };
+        Self { kind, type_name: type_name.to_owned(), form: Form::Text, element: None }
+    }
+}
+
+/// The kind of an array's elements.
+pub(super) fn element(info: &PgTypeInfo) -> Option<ColumnKind> {
+    match base(info).kind() {
+        PgTypeKind::Array(element) => kind(element),
+        _ => None,
     }
 }
 
@@ -150,111 +168,99 @@ pub(super) fn decode<'row>(bytes: &'row [u8], reading: &Reading) -> Option<Cell<
             Cell::Integer(u32::from_be_bytes(bytes.try_into().ok()?).into())
         }
         ColumnKind::Int64 => Cell::Integer(i64::from_be_bytes(bytes.try_into().ok()?)),
-        ColumnKind::Float32 => Cell::Float(f32::from_be_bytes(bytes.try_into().ok()?).into()),
+        ColumnKind::Float32 => Cell::Single(f32::from_be_bytes(bytes.try_into().ok()?)),
         ColumnKind::Float64 => Cell::Float(f64::from_be_bytes(bytes.try_into().ok()?)),
         ColumnKind::Decimal => Cell::Decimal(numeric::decode(bytes)?.into()),
         ColumnKind::Text => Cell::Text(text(bytes)?),
         ColumnKind::Bytes => Cell::Bytes(bytes.into()),
-        ColumnKind::Date => {
-            let days = i32::from_be_bytes(bytes.try_into().ok()?).checked_add(EPOCH_DAYS)?;
-            Cell::Date(Some(days).filter(|days| days.abs() < LAST_DAY)?)
-        }
-        // PostgreSQL has 24:00:00, which is no time of a day elsewhere.
+        ColumnKind::Date => match i32::from_be_bytes(bytes.try_into().ok()?) {
+            i32::MAX => infinite(reading, INFINITY),
+            i32::MIN => infinite(reading, NEGATIVE_INFINITY),
+            days => Cell::Date(days.checked_add(EPOCH_DAYS)?),
+        },
         ColumnKind::Time => {
-            Cell::Time(Some(i64::from_be_bytes(bytes.try_into().ok()?)).filter(|time| *time < DAY_MICROS)?)
+            Cell::Time(Some(i64::from_be_bytes(bytes.try_into().ok()?)).filter(|time| (0..=DAY_MICROS).contains(time))?)
         }
-        ColumnKind::Timestamp => Cell::Timestamp(decode_micros(bytes)?),
-        ColumnKind::Instant => Cell::Instant(decode_micros(bytes)?),
+        ColumnKind::Timestamp | ColumnKind::Instant => match i64::from_be_bytes(bytes.try_into().ok()?) {
+            i64::MAX => infinite(reading, INFINITY),
+            i64::MIN => infinite(reading, NEGATIVE_INFINITY),
+            micros if reading.kind == ColumnKind::Instant => Cell::Instant(micros.checked_add(EPOCH_MICROS)?),
+            micros => Cell::Timestamp(micros.checked_add(EPOCH_MICROS)?),
+        },
         ColumnKind::Uuid => Cell::Uuid(literal::uuid_text(bytes.try_into().ok()?).into()),
+        ColumnKind::Json if reading.form == Form::Text && array::is_converted(reading.element) => {
+            Cell::Json(array::to_common_form(str::from_utf8(bytes).ok()?, reading.element)?.into())
+        }
         ColumnKind::Json => Cell::Json(text(if reading.form == Form::Jsonb { bytes.get(1..)? } else { bytes })?),
         ColumnKind::Other => Cell::Other(reading.type_name.clone().into(), text(bytes)?),
         ColumnKind::UInt64 | ColumnKind::Dynamic => return None,
     })
 }
 
-fn decode_micros(bytes: &[u8]) -> Option<i64> {
-    let micros = i64::from_be_bytes(bytes.try_into().ok()?).checked_add(EPOCH_MICROS)?;
-    (micros.checked_abs()? < i64::from(LAST_DAY) * DAY_MICROS).then_some(micros)
+fn infinite<'row>(reading: &Reading, word: &'static str) -> Cell<'row> {
+    Cell::Other(reading.type_name.clone().into(), word.into())
 }
 
-/// A parameter in the binary format that the server expects for it; none is NULL.
+/// A parameter in the binary format that the server expects for it; `None` is NULL.
 pub(super) fn encode(value: &Value, info: &PgTypeInfo) -> Result<Option<Vec<u8>>, String> {
-    let mismatch = || {
-        format!("the statement wants `{}` here, and {} does not fit", info.name().to_ascii_lowercase(), in_words(value))
-    };
+    let wanted = || info.name().to_ascii_lowercase();
+    let mismatch = || format!("the statement wants `{}` here, and {} does not fit", wanted(), in_words(value));
     if matches!(value, Value::Null) {
         return Ok(None);
     }
     let kind = kind(info).ok_or_else(mismatch)?;
     let text = plain_text(value);
-    let integer = || match value {
-        Value::Integer(v) => Some(*v),
-        Value::Float(v) if v.fract() == 0.0 && v.abs() < 9e15 =>
-        {
-            #[allow(clippy::cast_possible_truncation, reason = "it is whole and in range")]
-            Some(*v as i64)
-        }
-        _ => text.as_deref().and_then(|text| text.trim().parse().ok()),
-    };
-    #[allow(clippy::cast_precision_loss, reason = "the statement wants a float")]
-    let float = || match value {
-        Value::Float(v) => Some(*v),
-        Value::Integer(v) => Some(*v as f64),
-        _ => text.as_deref().and_then(|text| text.trim().parse().ok()),
-    };
     let encoded: Option<Vec<u8>> = match kind {
         ColumnKind::Boolean => match value {
             Value::Boolean(v) => Some(vec![u8::from(*v)]),
-            _ => text.as_deref().and_then(boolean).map(|v| vec![u8::from(v)]),
+            _ => text.and_then(boolean).map(|v| vec![u8::from(v)]),
         },
-        ColumnKind::Int16 => integer().and_then(|v| i16::try_from(v).ok()).map(|v| v.to_be_bytes().into()),
-        ColumnKind::Int32 => integer().and_then(|v| i32::try_from(v).ok()).map(|v| v.to_be_bytes().into()),
+        ColumnKind::Int16 => integer(value).and_then(|v| i16::try_from(v).ok()).map(|v| v.to_be_bytes().into()),
+        ColumnKind::Int32 => integer(value).and_then(|v| i32::try_from(v).ok()).map(|v| v.to_be_bytes().into()),
         ColumnKind::Int64 if base(info).name() == "OID" => {
-            integer().and_then(|v| u32::try_from(v).ok()).map(|v| v.to_be_bytes().into())
+            integer(value).and_then(|v| u32::try_from(v).ok()).map(|v| v.to_be_bytes().into())
         }
-        ColumnKind::Int64 => integer().map(|v| v.to_be_bytes().into()),
-        #[allow(clippy::cast_possible_truncation, reason = "the statement wants 32 bit")]
-        ColumnKind::Float32 => float().map(|v| (v as f32).to_be_bytes().into()),
-        ColumnKind::Float64 => float().map(|v| v.to_be_bytes().into()),
+        ColumnKind::Int64 => integer(value).map(|v| v.to_be_bytes().into()),
+        ColumnKind::Float32 => single(value).map(|v| v.to_be_bytes().into()),
+        ColumnKind::Float64 => double(value).map(|v| v.to_be_bytes().into()),
         ColumnKind::Decimal => match value {
             Value::Integer(v) => numeric::encode(&v.to_string()),
-            Value::Float(v) => numeric::encode(&v.to_string()),
-            _ => text.as_deref().and_then(|text| numeric::encode(text.trim())),
+            Value::Float(v) => numeric::encode(&number::float_text(*v)),
+            _ => text.and_then(|text| numeric::encode(text.trim())),
         },
-        ColumnKind::Text => Some(match (value, text) {
-            (_, Some(text)) => text.into_bytes(),
-            (Value::Integer(v), _) => v.to_string().into_bytes(),
-            (Value::Float(v), _) => v.to_string().into_bytes(),
-            (Value::Boolean(v), _) => v.to_string().into_bytes(),
-            _ => return Err(mismatch()),
-        }),
+        ColumnKind::Text => Some(text_bytes(value).ok_or_else(mismatch)??),
         ColumnKind::Bytes => match value {
             Value::Bytes(v) => Some(v.clone()),
-            _ => text.map(String::into_bytes),
+            _ => match text.map(literal::parse_bytes) {
+                Some(None) => {
+                    return Err(format!(
+                        "the statement wants `{}` here, and this text is neither base64 nor `\\x` with hexadecimal digits",
+                        wanted()
+                    ));
+                }
+                bytes => bytes.flatten(),
+            },
         },
         ColumnKind::Date => match value {
-            Value::Date(days) => days.checked_sub(EPOCH_DAYS),
-            _ => text.as_deref().and_then(literal::parse_date).and_then(|days| days.checked_sub(EPOCH_DAYS)),
+            Value::Date(days) => Some(*days).and_then(postgres_days),
+            _ => text.and_then(|text| {
+                infinity(text, i32::MAX, i32::MIN, || literal::parse_date(text).and_then(postgres_days))
+            }),
         }
         .map(|days| days.to_be_bytes().into()),
         ColumnKind::Time => match value {
-            Value::Time(micros) => Some(*micros),
-            _ => text.as_deref().and_then(literal::parse_time),
+            Value::Time(micros) => Some(*micros).filter(|micros| (0..=DAY_MICROS).contains(micros)),
+            _ => text.and_then(literal::parse_time),
         }
         .map(|micros| micros.to_be_bytes().into()),
-        ColumnKind::Timestamp | ColumnKind::Instant => match value {
-            Value::Timestamp(timestamp) => Some(timestamp.micros),
-            Value::Date(days) => Some(i64::from(*days) * 86_400_000_000),
-            _ => text.as_deref().and_then(|text| literal::parse_timestamp(text, kind == ColumnKind::Instant)),
-        }
-        .and_then(|micros| micros.checked_sub(EPOCH_MICROS))
-        .map(|micros| micros.to_be_bytes().into()),
-        ColumnKind::Uuid => text.as_deref().and_then(literal::parse_uuid).map(|bytes| bytes.into()),
+        ColumnKind::Timestamp => timestamp(value, &wanted())?.map(|micros| micros.to_be_bytes().into()),
+        ColumnKind::Instant => instant(value, &wanted())?.map(|micros| micros.to_be_bytes().into()),
+        ColumnKind::Uuid => text.and_then(literal::parse_uuid).map(|bytes| bytes.into()),
         ColumnKind::Json => {
             let json = match value {
-                Value::Json(json) | Value::Text(json) => Some(json.clone()),
+                Value::Json(json) | Value::Text(json) | Value::Decimal(json) => Some(json.clone()),
                 Value::Integer(v) => Some(v.to_string()),
-                Value::Float(v) => Some(v.to_string()),
+                Value::Float(v) if v.is_finite() => Some(number::float_text(*v)),
                 Value::Boolean(v) => Some(v.to_string()),
                 _ => None,
             };
@@ -263,13 +269,131 @@ pub(super) fn encode(value: &Value, info: &PgTypeInfo) -> Result<Option<Vec<u8>>
         }
         ColumnKind::UInt64 | ColumnKind::Other | ColumnKind::Dynamic => None,
     };
-    encoded.map(Some).ok_or_else(mismatch)
+    encoded.map(Some).ok_or_else(|| if is_narrowed(value, kind) { narrowed(&wanted()) } else { mismatch() })
 }
 
-fn plain_text(value: &Value) -> Option<String> {
+fn integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::Integer(v) => Some(*v),
+        Value::Float(v) if v.fract() == 0.0 && v.abs() < 9e15 =>
+        {
+            #[allow(clippy::cast_possible_truncation, reason = "it is whole and in range")]
+            Some(*v as i64)
+        }
+        _ => plain_text(value).and_then(|text| text.trim().parse().ok()),
+    }
+}
+
+fn double(value: &Value) -> Option<f64> {
+    match value {
+        Value::Float(v) => Some(*v),
+        Value::Integer(v) => number::double_of_integer(*v),
+        _ => plain_text(value).and_then(number::double_of_text),
+    }
+}
+
+fn single(value: &Value) -> Option<f32> {
+    match value {
+        Value::Float(v) => number::single_of_double(*v),
+        Value::Integer(v) => number::double_of_integer(*v).and_then(number::single_of_double),
+        _ => plain_text(value).and_then(number::single_of_text),
+    }
+}
+
+/// Whether the value is a number with more digits than the float has.
+fn is_narrowed(value: &Value, kind: ColumnKind) -> bool {
+    matches!(kind, ColumnKind::Float32 | ColumnKind::Float64)
+        && match value {
+            Value::Integer(_) | Value::Float(_) => true,
+            _ => plain_text(value).is_some_and(|text| text.trim().parse::<f64>().is_ok()),
+        }
+}
+
+fn narrowed(wanted: &str) -> String {
+    format!(
+        "the statement wants `{wanted}` here, which does not keep all digits of this number: round it, or cast the \
+         parameter, with `cast(cast(:name as numeric) as {wanted})`"
+    )
+}
+
+/// A value as text; the inner error is about a character that the server does not store.
+fn text_bytes(value: &Value) -> Option<Result<Vec<u8>, String>> {
+    let text = match (value, plain_text(value)) {
+        (_, Some(text)) => text.to_owned(),
+        (Value::Integer(v), _) => v.to_string(),
+        (Value::Float(v), _) => number::float_text(*v),
+        (Value::Boolean(v), _) => v.to_string(),
+        _ => return None,
+    };
+    Some(literal::without_nul(&text).map(|()| text.into_bytes()))
+}
+
+/// Days as the server counts them; its two extremes stand for infinity.
+fn postgres_days(days: i32) -> Option<i32> {
+    days.checked_sub(EPOCH_DAYS).filter(|days| *days != i32::MIN)
+}
+
+/// Microseconds as the server counts them.
+fn postgres_micros(micros: i64) -> Option<i64> {
+    micros.checked_sub(EPOCH_MICROS).filter(|micros| *micros != i64::MIN)
+}
+
+/// One of the words for infinity, or what else the text is.
+fn infinity<T>(text: &str, positive: T, negative: T, else_: impl FnOnce() -> Option<T>) -> Option<T> {
+    match text.trim() {
+        INFINITY => Some(positive),
+        NEGATIVE_INFINITY => Some(negative),
+        _ => else_(),
+    }
+}
+
+fn timestamp(value: &Value, wanted: &str) -> Result<Option<i64>, String> {
+    Ok(match value {
+        Value::Timestamp(timestamp) => postgres_micros(timestamp.micros),
+        Value::Date(days) => i64::from(*days).checked_mul(DAY_MICROS).and_then(postgres_micros),
+        _ => match plain_text(value) {
+            None => None,
+            Some(text) => {
+                let read = literal::parse_timestamp(text);
+                if read.and_then(|read| read.offset).is_some_and(|offset| offset != 0) {
+                    return Err(format!(
+                        "the statement wants `{wanted}` here, which has no zone, and this text names one: leave it out, or \
+                         cast the parameter, with `cast(:name as timestamptz)`"
+                    ));
+                }
+                infinity(text, i64::MAX, i64::MIN, || read.and_then(|read| postgres_micros(read.local)))
+            }
+        },
+    })
+}
+
+fn instant(value: &Value, wanted: &str) -> Result<Option<i64>, String> {
+    let no_zone = || {
+        format!(
+            "the statement wants `{wanted}` here, and this timestamp has no zone: write one, such as \
+             `2013-02-08T11:00:00Z` or `2013-02-08T12:00:00+01:00`"
+        )
+    };
+    Ok(match value {
+        Value::Timestamp(timestamp) if timestamp.offset_minutes.is_none() => return Err(no_zone()),
+        Value::Timestamp(timestamp) => postgres_micros(timestamp.micros),
+        Value::Date(_) => return Err(no_zone()),
+        _ => match plain_text(value) {
+            None => None,
+            Some(text) => match literal::parse_timestamp(text) {
+                Some(read) if read.offset.is_none() => return Err(no_zone()),
+                read => infinity(text, i64::MAX, i64::MIN, || {
+                    read.and_then(literal::Read::instant).and_then(postgres_micros)
+                }),
+            },
+        },
+    })
+}
+
+fn plain_text(value: &Value) -> Option<&str> {
     match value {
         Value::Text(text) | Value::Decimal(text) | Value::Uuid(text) | Value::Json(text) | Value::Other((_, text)) => {
-            Some(text.clone())
+            Some(text)
         }
         _ => None,
     }

@@ -17,7 +17,7 @@ use crate::bindings::blockyard::bundle::sql::{Execution, Value};
 use crate::capability::sql::cell::Cell;
 use crate::capability::sql::many::Refused;
 use crate::capability::sql::word::first_word;
-use crate::capability::sql::{Access, literal};
+use crate::capability::sql::{Access, literal, number};
 use crate::problem::Problem;
 
 /// Statements that can be prepared by name.
@@ -124,7 +124,7 @@ fn push(batch: &mut String, name: &str, set: &[Value], types: &[PgTypeInfo]) -> 
 /// A value in the server's words, from the bytes that would be sent for it; none for NULL.
 pub(super) fn words(value: &Value, info: &PgTypeInfo) -> Result<Option<String>, String> {
     if foreign::text_form(info).is_some() {
-        return Ok(foreign::words(value, info));
+        return foreign::words(value, info);
     }
     let Some(bytes) = format::encode(value, info)? else { return Ok(None) };
     let unreadable = || format!("this is no `{info}`");
@@ -134,12 +134,13 @@ pub(super) fn words(value: &Value, info: &PgTypeInfo) -> Result<Option<String>, 
         Cell::Boolean(v) => v.to_string(),
         Cell::Integer(v) => v.to_string(),
         Cell::Unsigned(v) => v.to_string(),
-        Cell::Float(v) => v.to_string(),
+        Cell::Float(v) => number::float_text(v),
+        Cell::Single(v) => number::float_text(number::widened(v)),
         Cell::Bytes(v) => foreign::hex(&v),
-        Cell::Date(days) => literal::date_text(days),
+        Cell::Date(days) => literal::postgres_date_text(days),
         Cell::Time(micros) => literal::time_text(micros),
-        Cell::Timestamp(micros) => literal::timestamp_text(micros).ok_or_else(unreadable)?,
-        Cell::Instant(micros) => format!("{}+00", literal::timestamp_text(micros).ok_or_else(unreadable)?),
+        Cell::Timestamp(micros) => literal::postgres_timestamp_text(micros, ""),
+        Cell::Instant(micros) => literal::postgres_timestamp_text(micros, "+00"),
         Cell::Decimal(v) | Cell::Text(v) | Cell::Uuid(v) | Cell::Json(v) | Cell::Other(_, v) => v.into_owned(),
     }))
 }
@@ -150,7 +151,7 @@ fn quote(batch: &mut String, text: &str) -> Result<(), String> {
     batch.push_str("E'");
     for character in text.chars() {
         match character {
-            '\0' => return Err("PostgreSQL has no NUL characters in texts".to_owned()),
+            '\0' => literal::without_nul(text)?,
             '\'' => batch.push_str("''"),
             '\\' => batch.push_str("\\\\"),
             other => batch.push(other),

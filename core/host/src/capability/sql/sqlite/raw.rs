@@ -14,6 +14,7 @@ use libsqlite3_sys as ffi;
 use super::confinement::{self, Guard, write_in_a_read};
 use crate::bindings::blockyard::bundle::sql::Value;
 use crate::capability::sql::cell::Cell;
+use crate::capability::sql::number;
 use crate::limits;
 use crate::problem::Problem;
 
@@ -90,7 +91,10 @@ impl Database {
     /// Compiles a text that is one statement. What follows it is compiled, too, to see that it is nothing:
     /// white space, comments and semicolons.
     pub(super) fn prepare(&self, text: &str) -> Result<Prepared<'_>, Problem> {
-        let text = CString::new(text).map_err(|_| Problem::new("invalid", "the statement has a NUL character"))?;
+        let text = CString::new(text).map_err(|error| {
+            let at = error.nul_position() + 1;
+            Problem::new("invalid", format!("the statement has a NUL character at byte {at}"))
+        })?;
         let mut rest = text.as_c_str();
         let mut first = None;
         while !rest.is_empty() {
@@ -230,6 +234,9 @@ impl Prepared<'_> {
     }
 
     fn bind_one(&mut self, place: c_int, value: &Value) -> Result<(), Problem> {
+        if let Some(reason) = unknown_to_sqlite(value) {
+            return Err(Problem::new("invalid", format!("parameter {place}: {reason}")));
+        }
         let raw = self.raw.as_ptr();
         let copy = ffi::SQLITE_TRANSIENT();
         #[allow(clippy::cast_possible_truncation, reason = "the encoding is 1")]
@@ -245,10 +252,7 @@ impl Prepared<'_> {
                 Value::Decimal(v) | Value::Text(v) | Value::Uuid(v) | Value::Json(v) | Value::Other((_, v)) => {
                     ffi::sqlite3_bind_text64(raw, place, v.as_ptr().cast(), v.len() as u64, copy, utf8)
                 }
-                Value::Date(_) | Value::Time(_) | Value::Timestamp(_) => {
-                    let reason = format!("parameter {place}: SQLite has no dates; give it as text");
-                    return Err(Problem::new("invalid", reason));
-                }
+                Value::Date(_) | Value::Time(_) | Value::Timestamp(_) => unreachable!("refused above"),
             }
         };
         if code == ffi::SQLITE_OK { Ok(()) } else { Err(self.database.problem()) }
@@ -306,6 +310,19 @@ impl Drop for Prepared<'_> {
     fn drop(&mut self) {
         // SAFETY: it is finalized once.
         unsafe { ffi::sqlite3_finalize(self.raw.as_ptr()) };
+    }
+}
+
+/// Why SQLite has no value for this one. It would store null for NaN, and it takes a number beyond a double for
+/// a text or a rounded double, whatever the column.
+fn unknown_to_sqlite(value: &Value) -> Option<&'static str> {
+    match value {
+        Value::Float(v) if v.is_nan() => Some("SQLite has no `NaN`; give it as a string, or null"),
+        Value::Decimal(v) if v.parse::<i64>().is_err() && number::double_of_text(v).is_none() => {
+            Some("SQLite has no number with all digits of this one; give it as a string, to a column of type `text`")
+        }
+        Value::Date(_) | Value::Time(_) | Value::Timestamp(_) => Some("SQLite has no dates; give it as text"),
+        _ => None,
     }
 }
 

@@ -8,12 +8,13 @@ use arrow_array::types::{
 };
 use arrow_array::{Array as _, RecordBatch};
 use arrow_schema::DataType;
+use base64::Engine as _;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::{Access, Claimed, Server, batches, fetch, run, value};
 use crate::bindings::blockyard::bundle::sql::{Timestamp, Value};
-use crate::capability::sql::many;
+use crate::capability::sql::{literal, many, number};
 
 /// Values of one column, as they go in and as they come out.
 type Values = BoxedStrategy<(Value, Value)>;
@@ -32,7 +33,7 @@ fn floats() -> Values {
 
 fn short_floats() -> impl Strategy<Value = Value> {
     use proptest::num::f32::{NEGATIVE, NORMAL, POSITIVE, ZERO};
-    (POSITIVE | NEGATIVE | NORMAL | ZERO).prop_map(|value| Value::Float(value.into()))
+    (POSITIVE | NEGATIVE | NORMAL | ZERO).prop_map(|value| Value::Float(number::widened(value)))
 }
 
 fn texts() -> Values {
@@ -69,6 +70,12 @@ fn decimals(digits: &'static str) -> Values {
     same(digits.prop_filter("zero has no sign", not_minus_zero).prop_map(Value::Decimal))
 }
 
+/// Doubles and integers in one column of SQLite, which keeps whole doubles as integers.
+fn real_numbers() -> Values {
+    let fractions = (-1_000_000i32..1_000_000).prop_map(|n| f64::from(n) + 0.5);
+    same(fractions.prop_map(Value::Float))
+}
+
 /// Values that a server gives as its own type's text.
 fn own(type_name: &'static str, texts: &'static str) -> Values {
     same(texts.prop_map(move |text| Value::Other((type_name.to_owned(), text))))
@@ -79,6 +86,9 @@ fn as_text(values: impl Strategy<Value = String> + 'static, kind: fn(String) -> 
     values.prop_map(move |text| (kind(text.clone()), Value::Text(text))).boxed()
 }
 
+/// Microseconds of PostgreSQL's first year, and of one that all 64 bits hold.
+const YEAR_4712_BC: i64 = -210_800_000_000_000_000;
+const YEAR_200000: i64 = 6_200_000_000_000_000_000;
 /// Microseconds from the year 1 to the year 9999.
 const YEAR_1: i64 = -62_135_596_800_000_000;
 const YEAR_9999: i64 = 253_402_300_799_999_999;
@@ -90,6 +100,14 @@ fn postgres_keeps_every_value() {
         .prop_map(|list| Value::Json(serde_json::to_string(&list).unwrap()));
     let word_lists = proptest::collection::vec("[^\0]{0,6}", 0..4)
         .prop_map(|list| Value::Json(serde_json::to_string(&list).unwrap()));
+    let byte_lists = proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..9), 0..4).prop_map(|list| {
+        let texts: Vec<String> = list.iter().map(|bytes| literal::BASE64.encode(bytes)).collect();
+        Value::Json(serde_json::to_string(&texts).unwrap())
+    });
+    let day_lists = proptest::collection::vec(-2_440_588i32..2_145_042_541, 0..4).prop_map(|list| {
+        let texts: Vec<String> = list.iter().map(|days| literal::date_text(*days)).collect();
+        Value::Json(serde_json::to_string(&texts).unwrap())
+    });
     let setup = ["create type pg_temp.mood as enum ('sad', 'glad')", "create domain pg_temp.age as int8"];
     check(
         &server,
@@ -106,10 +124,13 @@ fn postgres_keeps_every_value() {
             ("numeric", decimals("-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,20})?")),
             ("text", texts()),
             ("bytea", bytes()),
-            ("date", days(-719_162, 2_932_896)),
+            // The server's first and last day.
+            ("date", days(-2_440_588, 2_145_042_541)),
             ("time", times()),
-            ("timestamp", timestamps(YEAR_1, YEAR_9999, None)),
-            ("timestamptz", timestamps(YEAR_1, YEAR_9999, Some(0))),
+            ("timestamp", timestamps(YEAR_4712_BC, YEAR_200000, None)),
+            ("timestamptz", timestamps(YEAR_4712_BC, YEAR_200000, Some(0))),
+            ("bytea[]", same(byte_lists)),
+            ("date[]", same(day_lists)),
             ("uuid", same(uuid().prop_map(Value::Uuid))),
             ("json", same("\\{\"a\": ?[1-9][0-9]{0,2}\\.[0-9]{2}\\}".prop_map(Value::Json))),
             ("jsonb", same("\\{\"a\": [1-9][0-9]{0,30}\\.[0-9]{2}\\}".prop_map(Value::Json))),
@@ -193,7 +214,8 @@ fn sqlite_keeps_every_value() {
             ("", texts()),
             ("", bytes()),
             ("blob", bytes()),
-            ("text", as_text("-?[0-9]{1,30}\\.[0-9]{1,20}", Value::Decimal)),
+            ("text", as_text("-?[1-9][0-9]{0,8}\\.[0-9]{1,5}", Value::Decimal)),
+            ("numeric", real_numbers()),
             ("text", as_text(uuid(), Value::Uuid)),
             ("text", as_text("\\{\"a\": [1-9]{1,3}\\}", Value::Json)),
         ],
@@ -294,7 +316,7 @@ fn from_arrow(batch: &RecordBatch) -> Vec<Value> {
                     let value = array.as_primitive::<UInt64Type>().value(row);
                     i64::try_from(value).map_or_else(|_| Value::Decimal(value.to_string()), Value::Integer)
                 }
-                DataType::Float32 => Value::Float(array.as_primitive::<Float32Type>().value(row).into()),
+                DataType::Float32 => Value::Float(number::widened(array.as_primitive::<Float32Type>().value(row))),
                 DataType::Float64 => Value::Float(array.as_primitive::<Float64Type>().value(row)),
                 DataType::Binary => Value::Bytes(array.as_binary::<i32>().value(row).to_vec()),
                 DataType::Date32 => Value::Date(array.as_primitive::<Date32Type>().value(row)),
@@ -471,4 +493,59 @@ fn rows_go_where_copies_do_not() {
         let details = refused.unwrap_err().details.unwrap();
         assert!(details.contains("\"row\":2") && details.contains("23505"), "{details}");
     });
+}
+
+/// What SQLite, MySQL or PostgreSQL does not keep is refused, and named.
+#[test]
+fn what_is_not_kept_is_refused() {
+    let decimal = |text: &str| Value::Decimal(text.to_owned());
+    let text = |text: &str| Value::Text(text.to_owned());
+    let long = "12345678901234567890123";
+    for server in Server::all() {
+        let dialect = server.dialect.as_str();
+        let cases: Vec<(&str, Value)> = match dialect {
+            "sqlite" => vec![
+                ("integer", decimal(long)),
+                ("text", decimal(long)),
+                ("real", Value::Integer(9_007_199_254_740_993)),
+                ("numeric", text(long)),
+                ("integer", text("0.1234567890123456789")),
+                ("real", Value::Float(f64::NAN)),
+            ],
+            "postgres" => vec![
+                ("float8", Value::Integer(9_007_199_254_740_993)),
+                ("float8", decimal(long)),
+                ("float4", Value::Float(0.123_456_789_012)),
+                ("bytea", text("not base64")),
+                ("bytea[]", Value::Json("[\"*\"]".to_owned())),
+                ("timestamptz", text("2013-02-08T11:00:00")),
+                ("timestamptz", Value::Timestamp(Timestamp { micros: 0, offset_minutes: None })),
+                ("timestamp", text("2013-02-08T11:00:00+01:00")),
+                ("time", Value::Time(-1)),
+                ("time", Value::Time(86_400_000_001)),
+                ("text", text("a\0b")),
+            ],
+            _ => vec![
+                ("double", Value::Float(f64::NAN)),
+                ("double", Value::Float(f64::INFINITY)),
+                ("date", Value::Date(4_759_474)),
+                ("date", Value::Date(-735_160)),
+                ("time", Value::Time(-1)),
+            ],
+        };
+        server.runtime.block_on(async {
+            let slot = server.open(Access::ReadWrite).await;
+            for (number, (kind, value)) in cases.into_iter().enumerate() {
+                let table = format!("not_kept_{number}");
+                run(&slot, &format!("create temporary table {table} (v {kind})")).await;
+                let rows = vec![vec![Value::Null], vec![value.clone()]];
+                let refused = super::insert(&slot, &[table.clone()], &["v".to_owned()], rows).await;
+                let refused = refused.expect_err(&format!("{dialect} {kind} {value:?}"));
+                let row = refused.details.as_deref().map(|details| details.contains("\"row\":2"));
+                assert_eq!(row, Some(true), "{dialect} {kind} {value:?}: {refused:?}");
+                let count = super::value(&slot, &format!("select count(*) from {table}")).await;
+                assert!(matches!(count, Value::Integer(0)), "{dialect} {kind}");
+            }
+        });
+    }
 }

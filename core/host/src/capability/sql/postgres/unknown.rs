@@ -1,0 +1,106 @@
+//! Types that the driver does not know: multiranges, and whatever a later server has. The driver fails on a
+//! result with such a column, so the server is asked for the types, and gives these columns as text.
+
+use std::collections::HashMap;
+
+use sqlx::postgres::{PgColumn, PgConnection};
+use sqlx::{AssertSqlSafe, Column as _, Executor as _, Row as _, SqlSafeStr as _};
+
+use super::foreign::{self, TextForm};
+use crate::problem::Problem;
+
+/// What is known of a column of such a type.
+pub(super) struct Unknown {
+    /// The server's name of the type.
+    pub(super) type_name: String,
+    pub(super) form: TextForm,
+}
+
+/// A statement whose columns the driver knows, and what each of them was.
+pub(super) struct Known {
+    pub(super) text: String,
+    pub(super) unknown: Vec<Option<Unknown>>,
+}
+
+const MESSAGE: &str = "the statement has a column or a parameter of a type that is not known here";
+
+/// Whether the driver failed on a type and not on the statement.
+pub(super) fn is_about_a_type(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::ColumnDecode { index, .. } if index.contains("typtype") || index.contains("typcategory"))
+}
+
+pub(super) fn problem() -> Problem {
+    Problem::new("invalid", MESSAGE).hint(
+        "cast the column to text, `cast(… as text)`, and a parameter from text, `cast(cast(:name as text) as TYPE)`",
+    )
+}
+
+pub(super) fn is_problem(problem: &Problem) -> bool {
+    problem.message == MESSAGE
+}
+
+/// Casts the columns of unknown types to text.
+pub(super) async fn cast(connection: &mut PgConnection, text: &str) -> Result<Known, Problem> {
+    let failed = |error: sqlx::Error| super::problem(&error);
+    // One row of nulls, without the statement being run.
+    let outline = format!(
+        "select blockyard.* from (select 1) as one left join (\n{}\n) as blockyard on false",
+        foreign::without_parameters(foreign::body(text))
+    );
+    // The answer names the types only in the simple protocol, which takes several statements. In the extended
+    // protocol, where the driver then fails on the types, the server takes one statement alone.
+    match connection.prepare(AssertSqlSafe(outline.as_str()).into_sql_str()).await {
+        Ok(_) => {}
+        Err(error) if is_about_a_type(&error) => {}
+        Err(_) => return Err(problem()),
+    }
+    let row = connection.fetch_one(sqlx::raw_sql(AssertSqlSafe(outline))).await.map_err(|_| problem())?;
+    let oids: Vec<Option<u32>> = row.columns().iter().map(oid).collect();
+    let types = types(connection, &oids).await.map_err(failed)?;
+    let forms: Vec<_> = oids.iter().map(|oid| oid.and_then(|oid| types.get(&oid))).collect();
+    if forms.iter().all(Option::is_none) {
+        return Err(problem());
+    }
+    let casts: Vec<Option<TextForm>> = forms.iter().map(|form| form.map(|(_, form)| *form)).collect();
+    let names: Vec<&str> = row.columns().iter().map(PgColumn::name).collect();
+    let unknown = forms
+        .iter()
+        .map(|form| form.map(|(type_name, form)| Unknown { type_name: type_name.to_ascii_lowercase(), form: *form }));
+    Ok(Known { text: foreign::cast_named_columns(text, &casts, &names), unknown: unknown.collect() })
+}
+
+fn oid(column: &PgColumn) -> Option<u32> {
+    column.type_info().oid().map(|oid| oid.0)
+}
+
+/// The names of those among these types that the driver does not read, by themselves or for a type that they are
+/// made of.
+async fn types(
+    connection: &mut PgConnection,
+    oids: &[Option<u32>],
+) -> Result<HashMap<u32, (String, TextForm)>, sqlx::Error> {
+    let list = oids.iter().flatten().map(u32::to_string).collect::<Vec<_>>().join(", ");
+    let asked = format!(
+        "with recursive needed(root, oid) as (
+           select t.oid, t.oid from pg_catalog.pg_type t where t.oid = any(array[{list}]::oid[])
+           union
+           select n.root, d.oid from needed n join pg_catalog.pg_type t on t.oid = n.oid
+           cross join lateral (
+             select t.typelem union all select t.typbasetype
+             union all select r.rngsubtype from pg_catalog.pg_range r where r.rngtypid = t.oid
+             union all select a.atttypid from pg_catalog.pg_attribute a
+               where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+           ) as d(oid) where d.oid <> 0
+         )
+         select n.root::int8, pg_catalog.format_type(n.root, null)::text, bool_or(r.typcategory = 'A')
+         from needed n join pg_catalog.pg_type t on t.oid = n.oid join pg_catalog.pg_type r on r.oid = n.root
+         group by n.root
+         having bool_or(t.typtype not in ('b', 'c', 'd', 'e', 'p', 'r')
+           or t.typcategory not in ('A', 'B', 'C', 'D', 'E', 'G', 'I', 'N', 'P', 'R', 'S', 'T', 'U', 'V', 'X'))"
+    );
+    let rows: Vec<(i64, String, bool)> = sqlx::query_as(AssertSqlSafe(asked)).fetch_all(connection).await?;
+    let form = |is_array| if is_array { TextForm::Json } else { TextForm::Words };
+    let known =
+        rows.into_iter().filter_map(|(oid, name, is_array)| Some((u32::try_from(oid).ok()?, (name, form(is_array)))));
+    Ok(known.collect())
+}

@@ -1,0 +1,54 @@
+//! Rows of streaming inserts. Numbers that a double does not hold, and bytes, are sent as strings, which BigQuery
+//! reads exactly.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use blockyard_sdk::prelude::*;
+use blockyard_sdk::sql::{self, Value as SqlValue};
+
+/// The rows as requests have them.
+pub(crate) fn prepared(rows: Vec<Map<String, Value>>) -> Result<Vec<Map<String, Value>>> {
+    let rows = rows.into_iter().enumerate().map(|(index, row)| {
+        let members = row.into_iter().map(|(name, value)| {
+            let value = column(value).map_err(|problem| problem.context(format!("column `{name}`")))?;
+            Ok((name, value))
+        });
+        members.collect::<Result<_>>().map_err(|problem| problem.context(format!("row {}", index + 1)))
+    });
+    rows.collect()
+}
+
+/// The value of a column, or an item of a list. Records stay as they are: a column of type JSON may hold them.
+fn column(value: Value) -> Result<Value> {
+    Ok(match value {
+        Value::Array(items) => items.into_iter().map(column).collect::<Result<Vec<_>>>()?.into(),
+        other => match sql::parameter(&other)? {
+            SqlValue::Decimal(digits) => digits.into(),
+            SqlValue::Bytes(bytes) => STANDARD.encode(bytes).into(),
+            _ => other,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use blockyard_sdk::serde_json;
+
+    use super::*;
+
+    fn sent(row: &str) -> Result<String> {
+        let rows = prepared(vec![serde_json::from_str(row).expect("a row")])?;
+        Ok(serde_json::to_string(&rows[0]).expect("JSON"))
+    }
+
+    #[test]
+    fn digits_and_bytes_are_kept() {
+        let row = r#"{"a":12345678901234567890123,"b":[0.5,{"$bytes":"3q0"}],"c":{"d":12345678901234567890123},"e":1}"#;
+        assert_eq!(
+            sent(row).expect("a row"),
+            r#"{"a":"12345678901234567890123","b":[0.5,"3q0="],"c":{"d":12345678901234567890123},"e":1}"#
+        );
+        let refused = sent(r#"{"a": {"$bytes": "*"}}"#).expect_err("no base64");
+        assert!(refused.message().contains("row 1") && refused.message().contains("column `a`"), "{refused}");
+    }
+}
