@@ -150,6 +150,7 @@ fn texts_become_numbers_only_where_they_come_back() {
             ("spaces", &[" 1", "2"]),
             ("hex", &["0x10", "0x11"]),
             ("whole", &["1", "1.0"]),
+            ("ids", &["100000000000000000000000", "12345678901234567000"]),
         ] {
             let csv = values.iter().fold("id,v\n".to_owned(), |csv, value| format!("{csv}{},{value}\n", csv.len()));
             loaded(yard, block, table, "csv", &csv, &[]);
@@ -307,6 +308,36 @@ fn texts_and_numbers_of_one_column_stay_what_they_are() {
             {"v": "5", "n": 1, "t": "text"},
         ])
     );
+}
+
+#[test]
+fn no_value_takes_the_place_of_another() {
+    each("file_names", |dialect, yard, block| {
+        // A database that ignores case has one column for both.
+        yard.ok(&["execute", block, "create table own (a integer)"]);
+        for (format, text) in [("csv", "a,A\n1,2\n"), ("ndjson", "{\"a\":1,\"A\":2}\n")] {
+            for table in ["own", "made"] {
+                let wanted: &[&str] = match dialect {
+                    "postgres" if table == "made" => {
+                        loaded(yard, block, table, format, text, &[]);
+                        assert_eq!(all(yard, block, "select a, \"A\" from made"), json!([{"a": 1, "A": 2}]));
+                        yard.ok(&["execute", block, "drop table made"]);
+                        continue;
+                    }
+                    "postgres" => &["table `own` has no column `A`"],
+                    _ => &["takes `a` and `A` for one column", "rename one of them"],
+                };
+                refused(yard, block, table, format, text.as_bytes(), wanted);
+            }
+        }
+        // Words that booleans are not written as stay texts.
+        loaded(yard, block, "words", "csv", "v\nTrue\nFalse\n", &[]);
+        assert_eq!(texts(yard, block, "select v from words order by v"), ["False", "True"], "{dialect}");
+    });
+    let yard = TestYard::with_sqlite();
+    refused(&yard, SQLITE, "m", "ndjson", b"{\"v\":1}\n{\"v\":true}\n", &["row 2: column `v` has `true`"]);
+    loaded(&yard, SQLITE, "zeros", "csv", "v\n-0.0\n0.5\n", &[]);
+    assert_eq!(texts(&yard, SQLITE, "select v from zeros"), ["-0.0", "0.5"]);
 }
 
 #[test]

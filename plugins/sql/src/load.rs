@@ -7,7 +7,9 @@ use blockyard_sdk::sql::{Connection, Value as SqlValue};
 
 use crate::Dialect;
 use crate::kind::{Check, Kind};
+use crate::ndjson::{Class, class};
 use crate::rows::{Batch, Column, Format, Reading, Rows};
+use crate::style;
 use crate::want::{Datum, Empty, Want, shown};
 
 /// Rows that go to the database at once.
@@ -112,10 +114,14 @@ impl Target<'_> {
     }
 
     fn cell(&self, datum: Datum, column: &mut Column, want: Want, number: u64) -> Result<SqlValue> {
-        let other = if self.types.is_empty() { other_kind(&datum, &mut column.check) } else { None };
+        let other = if self.types.is_empty() { self.other_kind(&datum, column) } else { None };
         let name = &column.name;
         if let Some(found) = other {
-            let kinds = column.kind.plural();
+            let kinds = match column.kind {
+                // Only SQLite refuses one.
+                Kind::Mixed => "values that are no booleans",
+                kind => kind.plural(),
+            };
             return Err(Problem::invalid(format!(
                 "row {number}: column `{name}` has `{}`, and {kinds} in the rows that the table was made for",
                 shown(found)
@@ -129,6 +135,24 @@ impl Target<'_> {
         })
     }
 
+    /// The value of a row that is of another kind than the first rows of a file without types.
+    fn other_kind<'datum>(&self, datum: &'datum Datum, column: &mut Column) -> Option<&'datum str> {
+        let sqlite = self.dialect == Dialect::Sqlite;
+        match datum {
+            Datum::Text { text, .. } if text.is_empty() => None,
+            Datum::Text { text, .. } => {
+                let lost = sqlite && column.kind != Kind::Text && style::is_minus_zero(text);
+                (lost || !column.check.takes_text(text)).then_some(text)
+            }
+            // SQLite stores `true` as 1, which another row of the column may have.
+            Datum::Json(json) => {
+                let lost = sqlite && column.kind == Kind::Mixed && class(json) == Class::Boolean;
+                (lost || !column.check.takes_json(json)).then_some(json)
+            }
+            Datum::Typed(_) => None,
+        }
+    }
+
     /// The table's own type for a column; `None` if it has no such column.
     fn type_of(&self, column: &str) -> Option<&str> {
         let same = |own: &str| match self.dialect {
@@ -140,6 +164,7 @@ impl Target<'_> {
 
     /// What each column takes; columns that the table does not have are an error.
     fn wants(&self, columns: &[Column]) -> Result<Vec<Want>> {
+        self.check_names(columns)?;
         let create = self.types.is_empty();
         let want = |column: &Column| match self.type_of(&column.name) {
             _ if create => Ok(Want::of(self.dialect, &type_name(column, self.dialect))),
@@ -147,6 +172,22 @@ impl Target<'_> {
             None => Err(self.no_column(&column.name)),
         };
         columns.iter().map(want).collect()
+    }
+
+    /// Refuses two columns of a file that are one in a database which ignores the case of names: one of the two
+    /// values would be lost.
+    fn check_names(&self, columns: &[Column]) -> Result<()> {
+        if self.dialect == Dialect::Postgres {
+            return Ok(());
+        }
+        let mut seen = BTreeMap::new();
+        for Column { name, .. } in columns {
+            if let Some(other) = seen.insert(name.to_lowercase(), name) {
+                let text = format!("the database takes `{other}` and `{name}` for one column, because it ignores case");
+                return Err(Problem::invalid(text).hint("rename one of them in the file"));
+            }
+        }
+        Ok(())
     }
 
     fn no_column(&self, name: &str) -> Problem {
@@ -171,15 +212,6 @@ impl Target<'_> {
 
 fn names_of(columns: &[Column]) -> Vec<String> {
     columns.iter().map(|column| column.name.clone()).collect()
-}
-
-/// The value of a row that is of another kind than the first rows of a file without types.
-fn other_kind<'datum>(datum: &'datum Datum, check: &mut Check) -> Option<&'datum str> {
-    match datum {
-        Datum::Text { text, .. } if !text.is_empty() && !check.takes_text(text) => Some(text),
-        Datum::Json(json) if !check.takes_json(json) => Some(json),
-        _ => None,
-    }
 }
 
 /// A name in quotes, so that whatever it is made of it is one.
@@ -246,6 +278,16 @@ mod tests {
         assert_eq!(quoted("a`b", Dialect::Mysql), "`a``b`");
         let created = target(Dialect::Postgres, Some("s")).create(&[column("n", Kind::Integer, None)]);
         assert_eq!(created, "create table \"s\".\"t\" (\"n\" bigint)");
+    }
+
+    #[test]
+    fn names_that_a_database_takes_for_one_are_refused() {
+        let columns = [column("a", Kind::Integer, None), column("A", Kind::Integer, None)];
+        assert!(target(Dialect::Postgres, None).check_names(&columns).is_ok());
+        for dialect in [Dialect::Sqlite, Dialect::Mysql] {
+            let problem = target(dialect, None).check_names(&columns).expect_err("one column");
+            assert!(problem.message().contains("takes `a` and `A` for one column"), "{problem}");
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(crate) enum Style {
     Decimal,
     /// Exact numbers with the same number of places.
     DecimalPlaces(usize),
-    Boolean(&'static [&'static str; 2]),
+    Boolean,
     Date,
     Timestamp,
     Instant,
@@ -78,7 +78,8 @@ const PRINTERS: [Printer; 16] = [
     printer(false, (-15, 14), ('e', false), 1),
 ];
 
-const BOOLEANS: [[&str; 2]; 3] = [["true", "false"], ["TRUE", "FALSE"], ["True", "False"]];
+/// The words that booleans are written as; others would not come back.
+const BOOLEANS: [&str; 2] = ["true", "false"];
 
 /// The styles that all texts of a column so far have; they have one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,8 +89,11 @@ pub(crate) struct Styles(Vec<Style>);
 pub(crate) fn of_texts<'text>(texts: impl Iterator<Item = &'text str>, dialect: Dialect) -> Styles {
     let text = || Styles(vec![Style::Text]);
     let mut left: Option<Styles> = None;
-    let mut words = false;
+    let (mut words, mut measured, mut long) = (false, false, false);
     for next in texts {
+        if dialect == Dialect::Sqlite && is_minus_zero(next) {
+            return text();
+        }
         if is_word(next) {
             words = true;
             if !takes_word(dialect, next) {
@@ -97,6 +101,8 @@ pub(crate) fn of_texts<'text>(texts: impl Iterator<Item = &'text str>, dialect: 
             }
             continue;
         }
+        measured |= next.contains(['.', 'e', 'E']);
+        long |= next.parse::<i64>().is_err();
         if !left.get_or_insert_with(|| Styles(candidates(next))).narrow(next) {
             return text();
         }
@@ -104,6 +110,8 @@ pub(crate) fn of_texts<'text>(texts: impl Iterator<Item = &'text str>, dialect: 
     // Words alone may be names.
     let Some(Styles(mut left)) = left else { return text() };
     left.retain(|style| !words || style.kind() == Kind::Float);
+    // Whole numbers of more than 64 bits are keys, even where a double has the same digits.
+    left.retain(|style| measured || !long || style.kind() != Kind::Float);
     let Some(kind) = left.first().map(|style| style.kind()) else { return text() };
     left.retain(|style| style.kind() == kind);
     Styles(left)
@@ -143,8 +151,7 @@ fn candidates(first: &str) -> Vec<Style> {
     }
     styles.push(Style::Decimal);
     styles.extend(places.map(Style::DecimalPlaces));
-    styles.extend(BOOLEANS.iter().map(Style::Boolean));
-    styles.extend([Style::Date, Style::Timestamp, Style::Instant]);
+    styles.extend([Style::Boolean, Style::Date, Style::Timestamp, Style::Instant]);
     styles
 }
 
@@ -152,6 +159,11 @@ fn candidates(first: &str) -> Vec<Style> {
 fn places(text: &str) -> Option<usize> {
     let fraction = text.split_once('.')?.1;
     Some(fraction.bytes().take_while(u8::is_ascii_digit).count()).filter(|places| (1..=40).contains(places))
+}
+
+/// A zero with a sign, which SQLite's columns of numbers drop.
+pub(crate) fn is_minus_zero(text: &str) -> bool {
+    text.starts_with('-') && float(text) == Some(0.0)
 }
 
 /// NaN and the infinities.
@@ -174,7 +186,7 @@ impl Style {
             Self::Integer => Kind::Integer,
             Self::Float(_) | Self::FloatPlaces(_) | Self::FloatScientific { .. } => Kind::Float,
             Self::Decimal | Self::DecimalPlaces(_) => Kind::Decimal,
-            Self::Boolean(_) => Kind::Boolean,
+            Self::Boolean => Kind::Boolean,
             Self::Date => Kind::Date,
             Self::Timestamp => Kind::Timestamp,
             Self::Instant => Kind::Instant,
@@ -193,7 +205,7 @@ impl Style {
             }
             Self::Decimal => number::is_plain(text) && !(text.contains('.') && text.ends_with('0')),
             Self::DecimalPlaces(wanted) => number::is_plain(text) && places(text) == Some(wanted),
-            Self::Boolean(words) => words.contains(&text),
+            Self::Boolean => BOOLEANS.contains(&text),
             Self::Date => moment::date(text).is_some(),
             Self::Timestamp => moment::timestamp(text).is_some_and(|moment| moment.offset_minutes.is_none()),
             Self::Instant => moment::timestamp(text).is_some_and(|moment| moment.offset_minutes.is_some()),
@@ -294,6 +306,8 @@ mod tests {
             (&["1e400"], Kind::Text),
             (&["9223372036854775807"], Kind::Integer),
             (&["9223372036854775809"], Kind::Decimal),
+            (&["100000000000000000000000", "1"], Kind::Decimal),
+            (&["12345678901234567000"], Kind::Decimal),
             (&["9007199254740993", "0.5"], Kind::Decimal),
             (&["1", "12345678.1234567890123"], Kind::Decimal),
             (&["12345678901234567.10", "0.25"], Kind::Decimal),
@@ -309,6 +323,7 @@ mod tests {
         for (texts, wanted) in [
             (&["true", "false"][..], Kind::Boolean),
             (&["true", "FALSE"], Kind::Text),
+            (&["True", "False"], Kind::Text),
             (&["true", "1"], Kind::Text),
             (&["2013-02-08", "+15000-12-31", "-0043-03-15"], Kind::Date),
             (&["2013-02-30"], Kind::Text),
@@ -323,6 +338,7 @@ mod tests {
         }
         let in_sqlite = |texts: &[&str]| of_texts(texts.iter().copied(), Dialect::Sqlite).kind();
         assert_eq!(in_sqlite(&["0.5", "NaN"]), Kind::Text);
+        assert_eq!((in_sqlite(&["-0.0", "0.5"]), in_sqlite(&["-0.5", "0.0"])), (Kind::Text, Kind::Float));
         assert_eq!(in_sqlite(&["0.5", "Infinity"]), Kind::Float);
     }
 
