@@ -13,7 +13,7 @@ on_both!(
     a_database_that_does_not_answer_says_no_password,
     secrets_are_unreadable_in_the_yard,
     odd_secrets_come_back_to_the_byte,
-    a_files_content_is_stored_to_the_byte_and_a_typed_line_without_its_end,
+    a_secret_loses_one_line_end_from_a_file_and_from_standard_input,
     bytes_that_are_no_text_are_not_a_secret,
     asterisks_are_refused_wherever_a_secret_stands,
     a_secret_is_refused_in_a_flag_however_deep_it_stands,
@@ -378,11 +378,11 @@ fn odd_secrets_come_back_to_the_byte(yard: &TestYard) {
     }
 }
 
-fn a_files_content_is_stored_to_the_byte_and_a_typed_line_without_its_end(yard: &TestYard) {
+fn a_secret_loses_one_line_end_from_a_file_and_from_standard_input(yard: &TestYard) {
     std::fs::write(yard.path("badge.pem"), "from a file\n").expect("a file");
     yard.ok(&["create", "zoo-keeper/ada", "--set", "name=Ada", "--secret", "badge=@badge.pem"]);
     std::fs::remove_file(yard.path("badge.pem")).expect("gone");
-    assert_eq!(yard.reveal("zoo-keeper/ada", "badge"), "from a file\n");
+    assert_eq!(yard.reveal("zoo-keeper/ada", "badge"), "from a file");
     assert_eq!(yard.config("zoo-keeper/ada")["badge"], json!("********"));
     for (typed, stored) in
         [("typed\n", "typed"), ("typed\r\n", "typed"), ("typed\n\n", "typed\n"), ("typed ", "typed ")]

@@ -7,8 +7,8 @@ use sqlx::postgres::{PgConnection, PgTypeInfo};
 
 use super::{foreign, format, many};
 use crate::bindings::blockyard::bundle::sql::Value;
-use crate::capability::sql::{Access, literal};
 use crate::capability::sql::many::{Into, Refused};
+use crate::capability::sql::{Access, literal};
 use crate::problem::Problem;
 
 /// Bytes of one message.
