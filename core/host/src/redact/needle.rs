@@ -68,10 +68,11 @@ fn forms(piece: &str) -> Vec<Zeroizing<Vec<u8>>> {
         forms.push(Zeroizing::new(take(&mut confused).into_bytes()));
         let latin: Option<Vec<u8>> = piece.chars().map(|character| u8::try_from(u32::from(character)).ok()).collect();
         forms.extend(latin.map(Zeroizing::new));
-        // UTF-16 without its zero bytes.
+        // UTF-16, as it is in digits of base64 and hexadecimal, and without its zero bytes, as views have it.
         for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
-            let units = piece.encode_utf16().flat_map(bytes).filter(|byte| *byte != 0);
-            forms.push(Zeroizing::new(units.collect()));
+            let units = || piece.encode_utf16().flat_map(bytes);
+            forms.push(Zeroizing::new(units().collect()));
+            forms.push(Zeroizing::new(units().filter(|byte| *byte != 0).collect()));
         }
     }
     let plain: Vec<Vec<u8>> = forms.iter().filter_map(|form| normalized(form, LEVELS)).collect();

@@ -179,7 +179,7 @@ proptest! {
 }
 
 #[test]
-fn the_forms_of_the_findings_are_masked() {
+fn forms_that_servers_write_are_masked() {
     for (secret, text) in [
         ("p@ss/w~rd two*A%", "client_secret=p%40ss%2Fw%7Erd+two*A%25&x=1"),
         ("ab/c:d=e?f", "ab%2fc%3ad%3de%3ff"),
