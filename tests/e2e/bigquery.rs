@@ -33,7 +33,7 @@ fn a_query_gives_rows_with_their_types() {
         json '{\"a\": [1]}' as j, b'abc' as b, cast(null as string) as missing, \
         [struct(1 as a, ['p', 'q'] as tags)] as legs, interval 1 day as i";
     let row = json!({
-        "whole": 1, "f": 1.5, "nan": "nan", "yes": true, "s": "a", "d": "2013-02-08", "t": "12:30:00.500000",
+        "whole": 1, "f": 1.5, "nan": "NaN", "yes": true, "s": "a", "d": "2013-02-08", "t": "12:30:00.500000",
         "dt": "2013-02-08T11:00:00", "ts": "2013-02-08T11:00:00.123456Z",
         "n": "12345.678", "j": {"a": [1]}, "b": "YWJj", "missing": null,
         "legs": [{"a": 1, "tags": ["p", "q"]}], "i": "0-0 1 0:0:0",
