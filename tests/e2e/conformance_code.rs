@@ -173,6 +173,7 @@ content = "env:CONTENT"
 "#;
 
 fn what_others_build_on_is_applied_first(yard: &TestYard) {
+    yard.permit_sources();
     let applied = apply(yard, PARENTS_FIRST);
     let order: Vec<&str> = applied.lines().filter_map(|line| line.strip_prefix("created ")).collect();
     assert_eq!(order, ["zoo-keeper/ada@1", "zoo-safe/one@1", "zoo-keeper/bob@1", "zoo-cage/cat@1"]);
