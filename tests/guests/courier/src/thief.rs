@@ -10,7 +10,7 @@ use blockyard_sdk::serde_json;
 /// A server, and a secret for it.
 #[derive(Block)]
 #[block(type = "courier-thief", version = 1, title = "Thief")]
-pub struct Thief {
+pub(crate) struct Thief {
     /// Where requests go.
     base_url: String,
     /// Another server, outside of the secret's audience.

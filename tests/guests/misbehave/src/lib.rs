@@ -28,8 +28,10 @@ pub struct Misbehave {
     username: Option<String>,
     /// Options of the connection.
     #[serde(default)]
+    #[allow(dead_code, reason = "the host reads it")]
     options: std::collections::BTreeMap<String, String>,
     /// A label, which names nothing.
+    #[allow(dead_code, reason = "a field beside those that name a database")]
     label: Option<String>,
     /// A secret for databases.
     #[block(audience = "sql")]
