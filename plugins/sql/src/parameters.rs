@@ -3,18 +3,30 @@
 
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::sql::{self, Value as SqlValue};
+use blockyard_sdk::{schemars, serde};
 
 use crate::list::Parentheses;
 
 /// The values of a statement's parameters.
-#[data]
-#[derive(Debug, Clone)]
-#[serde(untagged)]
+#[derive(Debug, Clone, serde::Serialize, schemars::JsonSchema)]
+#[serde(crate = "blockyard_sdk::serde", untagged)]
+#[schemars(crate = "blockyard_sdk::schemars")]
 pub(crate) enum Parameters {
     /// By the names of the parameters, `:name`.
     Named(Map<String, Value>),
     /// In the order of the parameters, `?`.
     Positional(Vec<Value>),
+}
+
+/// By hand: what serde derives for an untagged enum takes no integer beyond 64 bits.
+impl<'de> serde::Deserialize<'de> for Parameters {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Object(named) => Ok(Self::Named(named)),
+            Value::Array(values) => Ok(Self::Positional(values)),
+            _ => Err(serde::de::Error::custom("parameters are an object, by name, or an array, in order")),
+        }
+    }
 }
 
 impl Default for Parameters {
@@ -280,7 +292,22 @@ fn is_of_name(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use blockyard_sdk::serde_json;
+
     use super::*;
+
+    #[test]
+    fn parameters_keep_numbers_of_any_length() {
+        for text in
+            [r#"{"doc":{"id":12345678901234567890123},"b":0.12345678901234567890123}"#, "[-99999999999999999999,1.10]"]
+        {
+            let read: Parameters =
+                serde_json::from_value(serde_json::from_str(text).expect("JSON")).expect("parameters");
+            assert_eq!(serde_json::to_string(&read).expect("JSON"), text);
+        }
+        assert!(serde_json::from_value::<Parameters>(json!(1)).is_err());
+    }
+
     use expect_test::{Expect, expect};
     use proptest::prelude::*;
 
