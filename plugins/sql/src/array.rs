@@ -14,7 +14,6 @@ use blockyard_sdk::serde_json;
 use blockyard_sdk::sql::{self, Timestamp, Value as SqlValue};
 
 use crate::kind::Kind;
-use crate::want::float_text;
 
 /// The rows of a batch, one by one.
 #[derive(Default)]
@@ -210,7 +209,11 @@ fn json(array: &ArrayRef, at: usize) -> Read<Value> {
         DataType::Float32 => float(array.as_primitive::<Float32Type>().value(at).to_string()),
         DataType::Float16 => float(f32::from(array.as_primitive::<Float16Type>().value(at)).to_string()),
         _ => match scalar(array, at, Kind::Text)? {
-            SqlValue::Float(value) if !value.is_finite() => float_text(value).into(),
+            SqlValue::Float(value) if !value.is_finite() => sql::float_text(value).into(),
+            // A list of whole numbers has one form, whatever their width.
+            SqlValue::Decimal(digits) if *array.data_type() == DataType::UInt64 => {
+                digits.parse::<u64>().map_or_else(|_| digits.clone().into(), Value::from)
+            }
             value => sql::to_json(value),
         },
     })
@@ -218,7 +221,7 @@ fn json(array: &ArrayRef, at: usize) -> Read<Value> {
 
 fn float(text: String) -> Value {
     let float: f64 = text.parse().unwrap_or(f64::NAN);
-    serde_json::Number::from_f64(float).map_or_else(|| float_text(float).into(), Value::Number)
+    serde_json::Number::from_f64(float).map_or_else(|| sql::float_text(float).into(), Value::Number)
 }
 
 fn list(values: &ArrayRef) -> Read<Value> {

@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn parameters_keep_numbers_of_any_length() {
         for text in
-            [r#"{"doc":{"id":12345678901234567890123},"b":0.12345678901234567890123}"#, "[-99999999999999999999,1.10]"]
+            [r#"{"a":{"id":12345678901234567890123},"b":0.12345678901234567890123}"#, "[-99999999999999999999,1.10]"]
         {
             let read: Parameters =
                 serde_json::from_value(serde_json::from_str(text).expect("JSON")).expect("parameters");

@@ -50,11 +50,13 @@ const fn printer(point: bool, plain: (i32, i32), exponent: (char, bool), digits:
 /// An exponent wherever it makes the text shorter.
 const SHORTER: (i32, i32) = (0, -1);
 /// The printers of programs that write CSV.
-const PRINTERS: [Printer; 16] = [
+const PRINTERS: [Printer; 17] = [
     // Rust's `Display`, which has no exponents.
     printer(false, (i32::MIN, i32::MAX), ('e', false), 1),
     // Rust's `Debug`, serde_json, arrow-rs, Polars.
     printer(true, (-5, 15), ('e', false), 1),
+    // What `unload` and JSON of this product have.
+    printer(true, (-5, 15), ('e', true), 1),
     printer(true, (-4, 15), ('e', false), 1),
     // Python, pandas, pyarrow, DuckDB.
     printer(true, (-4, 15), ('e', true), 2),

@@ -11,7 +11,7 @@ use crate::bytes_text;
 use crate::parquet_file;
 use crate::reader::{Reader, problem};
 use crate::rows::Format;
-use crate::want::{as_text, float_text};
+use crate::want::as_text;
 
 /// Rows that are asked for at once.
 const ROWS: u32 = 512;
@@ -166,7 +166,7 @@ fn ndjson_line<'columns>(row: impl Iterator<Item = (SqlValue, &'columns (String,
             // As the server wrote it, on one line: no digit is lost.
             SqlValue::Json(json) => json.replace(['\n', '\r'], " "),
             SqlValue::Float(float) if float.is_finite() => number(float, *single),
-            SqlValue::Float(float) => json_text(&float_text(float))?,
+            SqlValue::Float(float) => json_text(&sql::float_text(float))?,
             other @ (SqlValue::Date(_) | SqlValue::Time(_) | SqlValue::Timestamp(_)) => json_text(&as_text(&other))?,
             other => sql::to_json(other).to_string(),
         });
@@ -184,9 +184,11 @@ fn number(float: f64, single: bool) -> String {
     #[allow(clippy::cast_possible_truncation, reason = "compared with the value itself")]
     let narrow = float as f32;
     if single && float.is_finite() && f64::from(narrow).to_bits() == float.to_bits() {
-        format!("{narrow:?}")
+        // The narrow double's own digits, in the form of all floats.
+        serde_json::Number::from_f64(format!("{narrow:?}").parse().unwrap_or(float))
+            .map_or_else(|| sql::float_text(float), |number| number.to_string())
     } else {
-        float_text(float)
+        sql::float_text(float)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::serde_json;
-use blockyard_sdk::sql::{self, Timestamp, Value as SqlValue};
+use blockyard_sdk::sql::{self, Timestamp, Value as SqlValue, float_text};
 use serde::de::IgnoredAny;
 
 use crate::Dialect;
@@ -45,6 +45,8 @@ pub(crate) enum Want {
         low: i128,
         high: i128,
     },
+    /// MySQL's `year`, which takes a number of two digits for another year.
+    Year,
     Single,
     Double,
     Decimal {
@@ -158,6 +160,11 @@ impl Want {
             "mediumint" => bits(24),
             "int" => bits(32),
             "bigint" => bits(64),
+            // As text, its digits would be taken for bytes.
+            "bit" => Self::Integer { low: 0, high: (1 << first.unwrap_or(1).clamp(1, 64)) - 1 },
+            "year" => Self::Year,
+            // A number would be taken for the position of a value.
+            "enum" | "set" => Self::Text { characters: None, trims: false },
             "float" | "double" if second.is_some() => Self::Decimal { precision: first, scale: second },
             "float" => Self::Single,
             "double" => Self::Double,
@@ -177,6 +184,13 @@ impl Want {
 
     /// The database's value for a value of a file.
     pub(crate) fn take(self, dialect: Dialect, empty: Empty, datum: Datum) -> Taken {
+        if self == Self::Year {
+            let taken = Self::Integer { low: 0, high: 2155 }.take(dialect, empty, datum)?;
+            return match taken {
+                SqlValue::Integer(year @ 1..=1900) => Err(format!("the database has no year {year}")),
+                taken => Ok(taken),
+            };
+        }
         let taken = match datum {
             Datum::Text { text, quoted } if text.is_empty() => self.empty(empty, quoted),
             Datum::Text { text, .. } => self.text(dialect, text)?,
@@ -249,6 +263,7 @@ impl Want {
                 }
                 None => return Err(refused(&text)),
             },
+            Self::Year => return Self::Integer { low: 0, high: 2155 }.text(dialect, text),
             Self::Integer { low, high } => {
                 if let Some(integer) =
                     trimmed.parse().ok().filter(|integer| (low..=high).contains(&i128::from(*integer)))
@@ -372,12 +387,12 @@ impl Want {
                 _ => SqlValue::Bytes(bytes),
             },
             (Self::Date, SqlValue::Date(days)) => {
-                has_year(dialect, days)?;
+                has_year(dialect, days, LAST_DATE_YEAR)?;
                 SqlValue::Date(days)
             }
             (Self::Date, SqlValue::Timestamp(at)) if at.offset_minutes.is_none() && at.micros % DAY_MICROS == 0 => {
                 let days = i32::try_from(at.micros / DAY_MICROS).map_err(|_| "the day is out of range".to_owned())?;
-                has_year(dialect, days)?;
+                has_year(dialect, days, LAST_DATE_YEAR)?;
                 SqlValue::Date(days)
             }
             (Self::Time { places }, SqlValue::Time(micros)) => {
@@ -394,7 +409,7 @@ impl Want {
                 self.has_zone(dialect, at.offset_minutes.is_some())?;
                 has_places(at.micros, places, &as_text(&SqlValue::Timestamp(at)))?;
                 let days = i32::try_from(at.micros.div_euclid(DAY_MICROS));
-                has_year(dialect, days.map_err(|_| "the timestamp is out of range".to_owned())?)?;
+                has_year(dialect, days.map_err(|_| "the timestamp is out of range".to_owned())?, LAST_TIMESTAMP_YEAR)?;
                 timestamp(at.micros, matches!(self, Self::Instant { .. }))
             }
             (Self::Json, value @ (SqlValue::Json(_) | SqlValue::Integer(_) | SqlValue::Boolean(_))) => value,
@@ -426,6 +441,7 @@ impl Want {
         match self {
             Self::Boolean => "a boolean",
             Self::Integer { .. } => "a whole number",
+            Self::Year => "a year",
             Self::Single | Self::Double | Self::Decimal { .. } | Self::Affinity { .. } => "a number",
             Self::Text { .. } => "a text",
             Self::Bytes { .. } => "base64, which bytes are written as",
@@ -464,17 +480,6 @@ fn float_word(text: &str) -> Option<f64> {
         "infinity" | "inf" | "+infinity" | "+inf" => Some(f64::INFINITY),
         "-infinity" | "-inf" => Some(f64::NEG_INFINITY),
         _ => None,
-    }
-}
-
-/// The one spelling of a double that is written.
-pub(crate) fn float_text(float: f64) -> String {
-    if float.is_nan() {
-        "NaN".to_owned()
-    } else if float.is_infinite() {
-        if float > 0.0 { "Infinity" } else { "-Infinity" }.to_owned()
-    } else {
-        format!("{float:?}")
     }
 }
 
@@ -571,12 +576,17 @@ fn has_places(micros: i64, places: u32, text: &str) -> std::result::Result<(), S
     Err(format!("`{}` has more than the {places} places of a second of the column", shown(text)))
 }
 
-/// MySQL has the years 0 to 9999, PostgreSQL those from 4713 BC on.
-fn has_year(dialect: Dialect, days: i32) -> std::result::Result<(), String> {
+/// The last year of PostgreSQL's dates.
+const LAST_DATE_YEAR: i64 = 5_874_897;
+/// The last year of PostgreSQL's timestamps.
+const LAST_TIMESTAMP_YEAR: i64 = 294_276;
+
+/// MySQL has the years 0 to 9999, PostgreSQL those from 4713 BC to `last`.
+fn has_year(dialect: Dialect, days: i32, last: i64) -> std::result::Result<(), String> {
     let year = moment::year(days);
     let years = match dialect {
         Dialect::Mysql => 0..=9_999,
-        Dialect::Postgres => -4_712..=294_276,
+        Dialect::Postgres => -4_712..=last,
         Dialect::Sqlite => return Ok(()),
     };
     if years.contains(&year) { Ok(()) } else { Err(format!("the database has no year {year}")) }
