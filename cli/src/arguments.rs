@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use blockyard::model::visible;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
@@ -557,11 +558,13 @@ impl Cli {
         });
         read.unwrap_or_else(|error| {
             let json = std::env::args_os().any(|word| word == "--json") || std::env::var_os("BLOCKYARD_JSON").is_some();
-            if json && error.use_stderr() {
-                let message = error.render().to_string();
-                let error =
-                    blockyard::Error::new(blockyard::ErrorKind::Usage, message.trim_start_matches("error: ").trim());
-                let terminal = Terminal { json: true, quiet: true, verbose: 0 };
+            let text = error.render().to_string();
+            // A word of the command line may be the name of a file of another user, by a pattern of the shell.
+            let hidden = visible::lines(&text) != text;
+            if (json || hidden) && error.use_stderr() {
+                let message = text.trim_start_matches("error: ").trim();
+                let error = blockyard::Error::new(blockyard::ErrorKind::Usage, message).in_lines();
+                let terminal = Terminal { json, quiet: true, verbose: 0 };
                 terminal.fail(&error);
                 std::process::exit(blockyard::ErrorKind::Usage.exit_code().into());
             }

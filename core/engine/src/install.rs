@@ -167,7 +167,12 @@ impl Yard {
             )
             .hint("tell the registry's owner"));
         }
-        let already = self.store().bundle(&bundle.digest()).await?.is_some();
+        // Of two files with one version, new blocks use the one that was installed last.
+        let name = bundle.manifest().name.as_str();
+        let version = bundle.manifest().version.to_string();
+        let versions = self.store().bundle_versions().await?;
+        let last = versions.iter().rfind(|(_, other, text)| other == name && *text == version);
+        let already = last.is_some_and(|(digest, _, _)| *digest == bundle.digest());
         let (installed, reviewed) = self.installed_versions(&bundle.manifest().name).await?;
         let granted = self.store().grants(bundle.manifest().name.as_str()).await?;
         let review = Review::new(bundle.manifest(), &source, &installed, !reviewed.is_empty(), &granted);

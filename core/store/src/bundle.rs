@@ -85,7 +85,8 @@ impl Store {
         transaction
             .execute(
                 "INSERT INTO bundles (digest, name, version, manifest, source, size, installed_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+                 VALUES ($1, $2, $3, $4, $5, $6, $7)
+                 ON CONFLICT (digest) DO UPDATE SET installed_at = excluded.installed_at, source = excluded.source",
                 params![
                     digest,
                     name,

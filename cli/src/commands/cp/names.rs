@@ -70,8 +70,8 @@ fn mistake(name: &str) -> Option<&'static str> {
         Some("has a part `.` or `..`")
     } else if name.contains('\\') {
         Some("has a backslash")
-    } else if name.contains('\0') {
-        Some("has a NUL character")
+    } else if name.chars().any(char::is_control) {
+        Some("has a control character")
     } else if has(|part| part.len() > NAME_BYTES) {
         Some("has a part of more than 255 bytes")
     } else if cfg!(windows) && has(is_reserved) {
@@ -183,7 +183,9 @@ pub(super) fn refused(bad: &[BadName], address: &str, done: &str) -> Error {
     let details: Vec<_> =
         bad.iter().map(|name| serde_json::json!({ "object": name.object, "reason": name.reason })).collect();
     // Such a name cannot be asked for: the storage's own tools rename it.
-    let dotted = |name: &&BadName| name.object.split('/').any(|part| part == "." || part == "..");
+    let dotted = |name: &&BadName| {
+        name.object.split('/').any(|part| part == "." || part == "..") || name.object.chars().any(char::is_control)
+    };
     let error = Error::new(ErrorKind::Invalid, message).in_lines().details(details.into());
     let error = match bad.iter().find(|name| !dotted(name)) {
         Some(name) => {
