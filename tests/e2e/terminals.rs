@@ -66,10 +66,10 @@ fn a_registry_forges_no_progress() {
 fn a_message_of_a_server_has_no_lines_of_blockyard() {
     let yard = TestYard::with_sqlite();
     yard.ok(&["execute", "sql-database/flights", "create table t (a int)"]);
-    // SQLite quotes the statement: its lines are marked.
-    let ran = yard.run(&["query", "sql-database/flights", "select \"\nerror: forged\n  hint: run `evil`\""]);
-    assert_ne!(ran.code, 0);
-    let refused = ran.stderr;
+    // SQLite quotes the name: its lines are marked.
+    let statement = "select * from \"\nerror: forged\n  hint: run `evil`\"";
+    let refused = yard.fails(1, &["query", "sql-database/flights", statement]);
+    assert!(refused.contains("forged"), "{refused}");
     let forged: Vec<&str> = refused
         .lines()
         .skip(1)
