@@ -158,7 +158,7 @@ fn a_float_stands_for_a_number_with_the_same_digits_only() {
     );
     // One printer for floats of 32 bits.
     let select = "select 0.1::float4 f, 3.4028235e38::float4 g, array[0.1::float4] l";
-    assert_eq!(pg.fetch(select), r#"[{"f":0.1,"g":3.4028235e38,"l":[0.1]}]"#);
+    assert_eq!(pg.fetch(select), r#"[{"f":0.1,"g":3.4028235e+38,"l":[0.1]}]"#);
     assert_eq!(pg.query("select 0.1::float4 f", "json", &[]), "[{\"f\":0.1}]\n");
     assert_eq!(pg.query("select 0.1::float4 f", "csv", &[]), "f\n0.1\n");
     let table = pg.query("select 0.1::float4 f", "table", &[]);
@@ -240,8 +240,10 @@ fn nan_and_infinity_are_never_null() {
     assert_eq!(pg.fetch("select array['infinity', 'NaN']::float8[] a"), r#"[{"a":["Infinity","NaN"]}]"#);
     pg.execute("create table n (x float8, y float4, z numeric)", &[]);
     for word in ["NaN", "Infinity", "-Infinity"] {
-        let parameter = format!("x={word}");
-        pg.execute("insert into n values (:x, :x, :x)", &[&parameter]);
+        // One parameter has one type in PostgreSQL.
+        let parameters = ["x", "y", "z"].map(|name| format!("{name}={word}"));
+        let parameters = parameters.each_ref().map(String::as_str);
+        pg.execute("insert into n values (:x, :y, :z)", &parameters);
     }
     assert_eq!(
         pg.query("select x::text x, y::text y, z::text z from n", "csv", &[]),
@@ -328,6 +330,7 @@ fn times_that_do_not_fit_are_refused_with_their_reason() {
 fn two_columns_of_one_name_are_refused() {
     let yard = TestYard::with_sqlite();
     let lite = sqlite(&yard);
+    lite.execute("create table t (a)", &[]);
     let select = "select 1 as n, 2 as n";
     for operation in [&["fetch-one"][..], &["fetch-all"], &["fetch-many", "--size", "1"]] {
         let refused = lite.call_fails(&[operation, &["--statement", select]].concat());
