@@ -128,12 +128,3 @@ fn only_a_few_files_print() {
         }
     }
 }
-
-#[test]
-fn a_usage_error_repeats_no_control_character() {
-    let yard = TestYard::empty();
-    for arguments in [&["nosuch\u{1b}[2J\u{202e}"][..], &["show", "zoo-cage/lion", "--\u{1b}[2J\u{202e}"]] {
-        let told = yard.fails(2, arguments);
-        assert!(!told.contains(['\u{1b}', '\u{202e}']) && told.contains("\\u{1b}[2J"), "{told:?}");
-    }
-}

@@ -252,6 +252,7 @@ fn nan_and_infinity_are_never_null() {
 
     let yard = TestYard::with_sqlite();
     let lite = sqlite(&yard);
+    lite.execute("create table begun (a)", &[]);
     assert_eq!(
         lite.query("select 9e999 as x, -9e999 as y", "json", &[]),
         "[{\"x\":\"Infinity\",\"y\":\"-Infinity\"}]\n"
