@@ -62,6 +62,10 @@ fn pieces(text: &str) -> Vec<&str> {
 /// A piece as it is, without its own escapes, and in the character sets that servers confuse with UTF-8.
 fn forms(piece: &str) -> Vec<Zeroizing<Vec<u8>>> {
     let mut forms = vec![Zeroizing::new(piece.as_bytes().to_vec())];
+    // UTF-16, as it is in digits of hexadecimal.
+    for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+        forms.push(Zeroizing::new(piece.encode_utf16().flat_map(bytes).collect()));
+    }
     if !piece.is_ascii() {
         // Each byte taken for a character of Latin-1, and characters of Latin-1 written as such.
         let mut confused: String = piece.bytes().map(char::from).collect();
@@ -71,7 +75,6 @@ fn forms(piece: &str) -> Vec<Zeroizing<Vec<u8>>> {
         // UTF-16, as it is in digits of base64 and hexadecimal, and without its zero bytes, as views have it.
         for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
             let units = || piece.encode_utf16().flat_map(bytes);
-            forms.push(Zeroizing::new(units().collect()));
             forms.push(Zeroizing::new(units().filter(|byte| *byte != 0).collect()));
         }
     }
