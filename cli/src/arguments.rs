@@ -560,7 +560,10 @@ impl Cli {
             let json = std::env::args_os().any(|word| word == "--json") || std::env::var_os("BLOCKYARD_JSON").is_some();
             let text = error.render().to_string();
             // A word of the command line may be the name of a file of another user, by a pattern of the shell.
-            let hidden = visible::lines(&text) != text;
+            let hidden = std::env::args_os().any(|word| {
+                let word = word.to_string_lossy();
+                visible::line(&word) != word
+            });
             if (json || hidden) && error.use_stderr() {
                 let message = text.trim_start_matches("error: ").trim();
                 let error = blockyard::Error::new(blockyard::ErrorKind::Usage, message).in_lines();

@@ -447,6 +447,36 @@ fn days_beyond_four_digits_go_round() {
 }
 
 #[test]
+fn types_of_a_server_are_not_read_as_others() {
+    each("file_server_types", |dialect, yard, block| match dialect {
+        "mysql" => {
+            yard.ok(&["execute", block, "create table odd (id integer, b bit(8), e enum('2','1','0'), y year)"]);
+            let csv = "id,b,e,y\n1,5,2,0\n2,49,1,1999\n";
+            loaded(yard, block, "odd", "csv", csv, &["--mode", "append"]);
+            let json = "{\"id\":3,\"b\":5,\"e\":2,\"y\":2001}\n";
+            loaded(yard, block, "odd", "ndjson", json, &["--mode", "append"]);
+            let asked = "select concat(b + 0, ' ', e, ' ', y) as t from odd order by id";
+            assert_eq!(texts(yard, block, asked), ["5 2 0000", "49 1 1999", "5 2 2001"]);
+            for wrong in ["5", "99", "2156"] {
+                let csv = format!("id,y\n4,{wrong}\n");
+                refused_with(yard, block, "odd", "csv", csv.as_bytes(), &["--mode", "append"], &["row 1", "`y`"]);
+            }
+        }
+        "postgres" => {
+            yard.ok(&["execute", block, "create table late (day date, at timestamp)"]);
+            let csv = "day,at\n+5874897-12-31,\n,+294246-12-31T00:00:00\n";
+            loaded(yard, block, "late", "csv", csv, &["--mode", "append"]);
+            // Microseconds since 1970 end a few years before PostgreSQL's timestamps do.
+            let beyond = "day,at\n,+294276-12-31T00:00:00\n";
+            refused_with(yard, block, "late", "csv", beyond.as_bytes(), &["--mode", "append"], &["row 1", "`at`"]);
+            let asked = "select coalesce(cast(day as text), cast(at as text)) as t from late";
+            assert_eq!(texts(yard, block, asked), ["5874897-12-31", "294246-12-31 00:00:00"]);
+        }
+        _ => {}
+    });
+}
+
+#[test]
 fn refusals_say_what_is_taken() {
     let yard = TestYard::with_sqlite();
     for (format, bytes, wanted) in [

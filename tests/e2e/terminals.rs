@@ -128,3 +128,16 @@ fn only_a_few_files_print() {
         }
     }
 }
+
+#[test]
+fn a_usage_error_repeats_no_control_character() {
+    let yard = TestYard::empty();
+    for word in ["nosuch\u{1b}[2J", "nosuch\u{202e}", "nosuch\u{9b}2J\u{7}"] {
+        let option = format!("--{word}");
+        for arguments in [&[word][..], &["show", "zoo-cage/lion", option.as_str()]] {
+            let (code, shown) = Conversation::begin(&yard, arguments).end();
+            assert_eq!(code, 2, "{shown}");
+            assert!(!shown.contains(['\u{9b}', '\u{202e}', '\u{7}']) && !shown.contains("\u{1b}[2J"), "{shown:?}");
+        }
+    }
+}

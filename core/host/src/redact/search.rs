@@ -67,22 +67,22 @@ impl Search {
     pub(super) fn find(&self, text: &[u8]) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         if !self.is_empty() {
-            self.look(View::raw(text), 0, &mut found);
+            self.look(&View::raw(text), 0, 0, &mut found);
         }
         merged(found)
     }
 
-    fn look(&self, mut view: View<'_>, nested: usize, found: &mut Vec<Range<usize>>) {
-        for level in 0..=LEVELS {
-            self.plain(&view, found);
-            self.digits(&view, found);
-            self.letters(&view, found);
-            if nested < NESTED {
-                self.runs(&view, nested, found);
-            }
-            match view.decoded() {
-                Some(next) if level < LEVELS => view = next,
-                _ => break,
+    /// Searches a view and its decoded forms, whose escapes were decoded `level` times already.
+    fn look(&self, view: &View<'_>, level: usize, nested: usize, found: &mut Vec<Range<usize>>) {
+        self.plain(view, found);
+        self.digits(view, found);
+        self.letters(view, found);
+        if nested < NESTED {
+            self.runs(view, nested, found);
+        }
+        if level < LEVELS {
+            for next in view.all_decoded() {
+                self.look(&next, level + 1, nested, found);
             }
         }
     }
@@ -235,7 +235,7 @@ impl Search {
                 let start = at + (text.as_ptr() as usize - chunk.valid().as_ptr() as usize);
                 if text.len() >= SHORTEST_RUN {
                     let part = view.part(text.as_bytes().to_vec(), &from[start..start + text.len()]);
-                    self.look(part, nested + 1, found);
+                    self.look(&part, 0, nested + 1, found);
                 }
             }
             at += chunk.valid().len() + chunk.invalid().len();

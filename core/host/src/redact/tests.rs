@@ -145,7 +145,8 @@ proptest! {
         prop_assume!(secret.trim().len() >= 4);
         let middle = [before.as_bytes(), &encode(inner, secret.as_bytes()), after.as_bytes()].concat();
         // UTF-16 encodes a whole text, not a part of one.
-        prop_assume!(!matches!(inner, Encoder::Utf16Le | Encoder::Utf16Be) || outer == Encoder::Plain);
+        prop_assume!(!matches!(inner, Encoder::Utf16Le | Encoder::Utf16Be) || outer == Encoder::Plain
+            || matches!(outer, Encoder::Base64 | Encoder::Base64Url | Encoder::HexLower | Encoder::PercentUpper));
         let text = [b"<", &encode(outer, &middle)[..], b">"].concat();
         let redactor = Arc::new(redactor(&secret));
         prop_assert!(redactor.finds(&text), "{}", String::from_utf8_lossy(&text));

@@ -41,6 +41,21 @@ impl<'a> View<'a> {
     /// Percent-encoding, JSON and the escapes of programming languages, HTML's character references; zero bytes are
     /// dropped, so that UTF-16 reads like ASCII.
     pub(super) fn decoded(&self) -> Option<View<'static>> {
+        self.decoded_as(Escapes::All)
+    }
+
+    /// The forms with one level of escapes decoded.
+    ///
+    /// A text with escapes of several kinds has several meanings: `\\&quot;` is a backslash and a quote if HTML was
+    /// written around JSON, and one quote if they were written side by side.
+    pub(super) fn all_decoded(&self) -> impl Iterator<Item = View<'static>> {
+        let has = |byte: u8| self.bytes.contains(&byte);
+        let mixed = has(b'\\') && (has(b'&') || has(b'%'));
+        let apart = if mixed { &[Escapes::Backslashes, Escapes::Others][..] } else { &[] };
+        [Escapes::All].iter().chain(apart).filter_map(|escapes| self.decoded_as(*escapes))
+    }
+
+    fn decoded_as(&self, escapes: Escapes) -> Option<View<'static>> {
         let bytes = &self.bytes;
         let first = bytes.iter().position(|byte| matches!(byte, b'%' | b'\\' | b'&' | 0))?;
         let mut decoded = Vec::with_capacity(bytes.len());
@@ -50,6 +65,8 @@ impl<'a> View<'a> {
         let (mut at, mut changed) = (first, false);
         while at < bytes.len() {
             let step = match bytes[at] {
+                b'\\' if escapes == Escapes::Others => None,
+                b'%' | b'&' | 0 if escapes == Escapes::Backslashes => None,
                 b'%' => percent(&bytes[at..]),
                 b'\\' => backslash(&bytes[at..]),
                 b'&' => reference(&bytes[at..]),
@@ -91,6 +108,14 @@ pub(super) fn normalized(bytes: &[u8], levels: usize) -> Option<Vec<u8>> {
 /// The searched buffers are far below 4 GiB.
 fn small(position: usize) -> u32 {
     u32::try_from(position).unwrap_or(u32::MAX)
+}
+
+/// The escapes that are decoded at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Escapes {
+    All,
+    Backslashes,
+    Others,
 }
 
 /// An escape's meaning.
