@@ -447,6 +447,32 @@ fn days_beyond_four_digits_go_round() {
 }
 
 #[test]
+fn texts_and_bytes_of_a_column_are_told_apart() {
+    let yard = TestYard::with_sqlite();
+    yard.ok(&["execute", SQLITE, "create table mixed (b blob, t text, n)"]);
+    yard.ok(&[
+        "execute",
+        SQLITE,
+        "insert into mixed values (x'00', 'a', 'a'), ('abc', 'b', 'b'), (x'01', x'02', x'03')",
+    ]);
+    let unload = |column: &str, format: &str| {
+        let statement = format!("select {column} from mixed");
+        yard.run(&["call", SQLITE, "unload", "--statement", &statement, "--format", format, "--out", "out"])
+    };
+    for (column, row) in [("b", "row 2"), ("t", "row 3"), ("n", "row 3")] {
+        for format in ["csv", "ndjson"] {
+            let ran = unload(column, format);
+            assert!(
+                ran.code == 1 && ran.stderr.contains(row) && ran.stderr.contains("cast("),
+                "{column}: {}",
+                ran.stderr
+            );
+        }
+    }
+    assert_eq!(unload("cast(b as blob) as b", "csv").code, 0);
+}
+
+#[test]
 fn types_of_a_server_are_not_read_as_others() {
     each("file_server_types", |dialect, yard, block| match dialect {
         "mysql" => {

@@ -44,6 +44,7 @@ fn echo(request: &Seen) -> Answer {
         "/reversed" => Answer::text(request.header("x-guess").chars().rev().collect::<String>()),
         "/header" => Answer::text(request.header("x-guess").to_owned()),
         "/forced-gzip" => Answer::text(gzip(sent.as_bytes())).header("content-encoding", "gzip"),
+        "/silent-gzip" => Answer::text(gzip(sent.as_bytes())),
         "/parts" => Answer::text(sent).header("content-type", "multipart/byteranges; boundary=x"),
         "/elsewhere" => {
             let to = format!("{}/?key={}", request.header("x-to"), request.header("authorization").replace(' ', "+"));
@@ -194,6 +195,11 @@ fn an_unread_body_does_not_leave_the_audience_with_a_secret() {
         assert!(ran.stderr.contains("compressed or a part"), "{path}: {}", ran.stderr);
         assert!(bed.other.seen().is_empty());
     }
+    // Nor what is compressed without a word: the request ends before its first byte.
+    let silent = bed("hunter7");
+    let ran = silent.call("bounce", &json!({"path": "/silent-gzip", "to": "/sink", "headers": {}}));
+    assert_ne!(ran.code, 0, "{}", ran.stdout);
+    assert!(silent.other.seen().iter().all(|request| request.body.is_empty()));
     // Without a secret in it, it goes.
     let bed = bed("hunter7");
     assert_eq!(bed.ok("bounce", &json!({"path": "/header", "to": "/sink"})), 200);
@@ -205,7 +211,7 @@ fn compressed_and_partial_answers_are_not_read() {
     let refused = bed.call("range", &json!({"path": "/echo", "count": 20}));
     assert_eq!(refused.code, 1, "{}", refused.stdout);
     assert!(refused.stderr.contains("compressed or a part"), "{}", refused.stderr);
-    for path in ["/forced-gzip", "/parts"] {
+    for path in ["/forced-gzip", "/silent-gzip", "/parts"] {
         let refused = bed.call("in-header", &json!({"path": path, "header": "x-api-key"}));
         assert_eq!(refused.code, 1, "{path}: {}", refused.stdout);
     }
@@ -231,7 +237,7 @@ fn a_bundle_does_not_ask_for_compression_beside_a_secret() {
         assert!(!got.stdout.contains("hunter7"), "{}", got.stdout);
         assert_eq!(web.seen().last().expect("a request").header("accept-encoding"), "identity");
     }
-    for name in ["want-digest", "want-repr-digest", "if-range", "te", "a-im"] {
+    for name in ["want-digest", "want-repr-digest", "if-range", "request-range", "te", "a-im"] {
         assert_eq!(get(json!({name: "x"}), "bearer").code, 1, "{name}");
     }
 }

@@ -75,6 +75,9 @@ fn is_goog4(text: &str) -> bool {
     let parts: Vec<&str> = scope.split('/').collect();
     let [date, location, service, request] = parts.as_slice() else { return false };
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let within = |range: std::ops::Range<usize>, numbers: std::ops::RangeInclusive<u8>| {
+        time.get(range).and_then(|text| text.parse().ok()).is_some_and(|number| numbers.contains(&number))
+    };
     *algorithm == "GOOG4-RSA-SHA256"
         && time.len() == 16
         && time.is_ascii()
@@ -82,6 +85,11 @@ fn is_goog4(text: &str) -> bool {
         && time.as_bytes()[8] == b'T'
         && digits(&time[9..15])
         && time.ends_with('Z')
+        && within(4..6, 1..=12)
+        && within(6..8, 1..=31)
+        && within(9..11, 0..=23)
+        && within(11..13, 0..=59)
+        && within(13..15, 0..=59)
         && *date == &time[..8]
         && (1..=63).contains(&location.len())
         && location.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
@@ -133,6 +141,9 @@ mod tests {
             format!("{good}.eyJpc3MiOiJhIn0"),
             good.replace("RSA", "HMAC"),
             good.replace("T000000Z", "T000000z"),
+            good.replace("20261124", "20261324"),
+            good.replace("20261124", "20261100"),
+            good.replace("T000000Z", "T240000Z"),
             good.replace("20261124/", "20261125/"),
             good.replace("storage", "iam"),
             good.replace("goog4_request", "aws4_request"),

@@ -88,8 +88,11 @@ fn parquet(rows: Rows) -> Parts {
 
 /// Rows as lines of text, after a header.
 fn texts(rows: Rows, format: Format, dialect: Dialect, header: Option<String>) -> Parts {
+    let mut kinds: Vec<Option<Kind>> =
+        rows.columns().iter().map(|column| Kind::declared(dialect, &column.type_name)).collect();
     let columns: Vec<(String, bool)> =
         rows.columns().into_iter().map(|column| (column.name, is_single(dialect, &column.type_name))).collect();
+    let mut number = 0_u64;
     let mut start = Some(header.unwrap_or_default().into_bytes());
     let mut ended = false;
     Parts::new(move || {
@@ -101,6 +104,10 @@ fn texts(rows: Rows, format: Format, dialect: Dialect, header: Option<String>) -
             let batch = rows.next(ROWS)?;
             ended = batch.is_empty();
             for row in batch {
+                number += 1;
+                for ((value, kind), (name, _)) in row.iter().zip(&mut kinds).zip(&columns) {
+                    Kind::of(value).map_or(Ok(()), |own| own.joins(kind, number, name))?;
+                }
                 let row = row.into_iter().zip(&columns);
                 let line = match format {
                     Format::Ndjson => ndjson_line(row)?,
@@ -111,6 +118,39 @@ fn texts(rows: Rows, format: Format, dialect: Dialect, header: Option<String>) -
         }
         Ok(Some(Body::from_bytes(media_type(format), &chunk)))
     })
+}
+
+/// What a column of SQLite holds, where any row may hold either: base64 of bytes is a text like others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Bytes,
+}
+
+impl Kind {
+    /// `load` reads base64 in a column that is declared for bytes.
+    fn declared(dialect: Dialect, type_name: &str) -> Option<Self> {
+        (dialect == Dialect::Sqlite && type_name.to_ascii_lowercase().contains("blob")).then_some(Self::Bytes)
+    }
+
+    fn of(value: &SqlValue) -> Option<Self> {
+        match value {
+            SqlValue::Text(_) => Some(Self::Text),
+            SqlValue::Bytes(_) => Some(Self::Bytes),
+            _ => None,
+        }
+    }
+
+    /// Refuses texts beside bytes in one column.
+    fn joins(self, column: &mut Option<Self>, row: u64, name: &str) -> Result<()> {
+        if *column.get_or_insert(self) == self {
+            return Ok(());
+        }
+        let message =
+            format!("row {row}: column `{name}` has texts and bytes, which are not told apart in a file of texts");
+        Err(Problem::invalid(message)
+            .hint(format!("give the column one type: `cast({name} as text)`, or `cast({name} as blob)`")))
+    }
 }
 
 /// Whether a type has doubles of 32 bits, whose digits are fewer. SQLite's `float` has 64.

@@ -13,7 +13,7 @@ use crate::capability::http::Upload;
 use crate::limits;
 use crate::output::{ByteStream, Input};
 use crate::problem::{Fault, Problem};
-use crate::redact::{OnFind, Redactor, Watch, holds_a_secret};
+use crate::redact::{OnFind, Redactor, Watch, holds_a_secret, unreadable};
 use crate::state::CallState;
 use crate::trace;
 
@@ -70,11 +70,6 @@ impl Echo {
     fn searched(&self, stream: ByteStream, on_find: OnFind) -> ByteStream {
         self.redactor.clone().stream(stream, on_find, self.found.clone(), self.watch.clone())
     }
-
-    fn unreadable() -> Problem {
-        let message = "the answer is compressed or a part of a larger one, and may hold a secret of this block";
-        Problem::new("denied", message).hint("return its body to the caller unread, or request it whole")
-    }
 }
 
 impl Body {
@@ -127,7 +122,7 @@ impl Body {
     fn guarded(&mut self) -> Result<(), Problem> {
         let Maker::Server(echo) = &mut self.maker else { return Ok(()) };
         if !echo.readable {
-            return Err(Echo::unreadable());
+            return Err(unreadable());
         }
         if let Source::Stream { stream, .. } = &mut self.source
             && !std::mem::replace(&mut echo.begun, true)
@@ -206,7 +201,7 @@ impl CallState {
             Maker::Server(echo) if !self.is_audience_of(&echo.secrets, &url.origin) => {
                 let echo = echo.clone();
                 if !echo.readable {
-                    return Err(Echo::unreadable().into());
+                    return Err(unreadable().into());
                 }
                 Ok(Upload::stream(echo.searched(body.into_stream(), OnFind::Refuse), size))
             }

@@ -167,7 +167,7 @@ impl Redactor {
         if self.search.is_empty() {
             return source;
         }
-        let searched = Searched { masking: Masking::new(self), on_find, found, watch };
+        let searched = Searched { masking: Masking::new(self), on_find, found, watch, head: Vec::new() };
         stream::unfold((Some(source), searched), async |(source, mut searched)| {
             let mut source = source?;
             loop {
@@ -196,11 +196,41 @@ struct Searched {
     on_find: OnFind,
     found: Arc<AtomicBool>,
     watch: Arc<Watch>,
+    /// The first bytes, until there are as many as tell a compressed format.
+    head: Vec<u8>,
 }
 
+/// The first bytes of formats that hide text: gzip, zlib, Zstandard, bzip2, xz, LZ4, zip, 7z. A server need not say
+/// in a header that it sends one of them.
+const COMPRESSED: [&[u8]; 10] = [
+    b"\x1f\x8b",
+    b"\x78\x01",
+    b"\x78\x9c",
+    b"\x78\xda",
+    b"\x28\xb5\x2f\xfd",
+    b"BZh",
+    b"\xfd7zXZ",
+    b"\x04\x22\x4d\x18",
+    b"PK\x03\x04",
+    b"7z\xbc\xaf",
+];
+/// Bytes of the longest of [`COMPRESSED`].
+const COMPRESSED_BYTES: usize = 5;
+
 impl Searched {
+    /// Refuses a body that cannot be searched. Nothing of it was released before: more is held back than is looked at.
+    fn recognize(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+        let missing = COMPRESSED_BYTES.saturating_sub(self.head.len()).min(bytes.len());
+        self.head.extend_from_slice(&bytes[..missing]);
+        if missing > 0 && COMPRESSED.iter().any(|format| self.head.starts_with(format)) {
+            return Err(unreadable());
+        }
+        Ok(())
+    }
+
     fn pass(&mut self, bytes: &[u8]) -> Result<Bytes, Problem> {
         self.watch.searched(bytes.len());
+        self.recognize(bytes)?;
         let passed = self.masking.pass(bytes);
         self.judge(passed)
     }
@@ -220,6 +250,12 @@ impl Searched {
         }
         Ok(clean)
     }
+}
+
+/// The problem of an answer that may hold a secret and cannot be searched.
+pub(crate) fn unreadable() -> Problem {
+    let message = "the answer is compressed or a part of a larger one, and may hold a secret of this block";
+    Problem::new("denied", message).hint("return its body to the caller unread, or request it whole")
 }
 
 /// The problem of bytes that would leave the audience of a secret that they hold.

@@ -44,9 +44,10 @@ const REFUSED: [&str; 30] = [
 /// Beginnings of names that belong to the host for the same reasons.
 const REFUSED_PREFIXES: [&str; 4] = ["proxy-", "x-forwarded-", "x-original-", "x-rewrite-"];
 
-/// Names that belong to the host beside a secret: they ask for digests or differences of what may echo it.
-const REFUSED_BESIDE_A_SECRET: [&str; 5] =
-    ["want-digest", "want-content-digest", "want-repr-digest", "a-im", "if-range"];
+/// Names that belong to the host beside a secret: they ask for digests, differences or parts of what may echo it. A
+/// `range` (RFC 9110) is answered with 206, which a bundle does not read; its older and private forms are not.
+const REFUSED_BESIDE_A_SECRET: [&str; 7] =
+    ["want-digest", "want-content-digest", "want-repr-digest", "a-im", "if-range", "request-range", "x-range"];
 
 /// Headers of an answer that may echo a secret which say its length or its digest.
 const WITHHELD: [&str; 6] =

@@ -153,8 +153,14 @@ impl Session {
         let transaction = Transaction { access: *access, mark: mark.clone() };
         match answer(self.connection()?, transaction.question()).await {
             Ok(Some(mark)) if mark == transaction.mark => Ok(()),
-            // In the transaction, which takes nothing more after an error.
-            Err(error) if failed && sqlstate(&error) == ABORTED => Ok(()),
+            // In a transaction that takes nothing more after an error: this statement's, or an earlier one's.
+            Err(error) if sqlstate(&error) == ABORTED => {
+                if failed {
+                    Ok(())
+                } else {
+                    Err(problem(&error))
+                }
+            }
             Err(error) if error.as_database_error().is_none() => {
                 self.close();
                 // The statement's own failure says it.

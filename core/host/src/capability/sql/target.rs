@@ -56,9 +56,10 @@ pub(super) fn permit(
 ) -> Result<Permitted, Problem> {
     let asked = Asked::new(target, dialect)?;
     if named.is_empty() {
-        return Err(not_granted("the type of the block does not say which of its fields name a database").hint(
-            "the bundle's author adds `sql(database = \"/FIELD\", …)` to `#[block(…)]` (`x-sql` in the schema); \
-             a newer version of the bundle may have it: `blockyard upgrade`",
+        return Err(not_granted("the block names no database that can be understood").hint(
+            "check its dialect, port and TLS mode (`sslmode`: `disable`, `prefer`, `require`, `verify-ca`, \
+                 `verify-full`); or its type does not say which fields name a database, and the bundle's author adds \
+                 `sql(database = \"/FIELD\", …)` to `#[block(…)]` (`x-sql` in the schema)",
         ));
     }
     let named: Vec<&SqlTarget> = named.iter().filter(|named| named.dialect.is_none_or(|own| own == dialect)).collect();
