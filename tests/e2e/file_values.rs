@@ -503,6 +503,75 @@ fn types_of_a_server_are_not_read_as_others() {
 }
 
 #[test]
+fn the_json_null_is_not_the_null_of_sql() {
+    each("file_json_null", |dialect, yard, block| {
+        if dialect != "postgres" {
+            return; // The others have JSON as text.
+        }
+        yard.ok(&["execute", block, "create table documents (id integer, doc json)"]);
+        yard.ok(&["execute", block, "insert into documents values (1, null), (2, 'null'), (3, '[null]')"]);
+        let out = yard.path("documents.out").display().to_string();
+        let unload = |format: &str| {
+            let statement = "select * from documents order by id";
+            yard.run(&["call", block, "unload", "--statement", statement, "--format", format, "--out", &out])
+        };
+        let ran = unload("ndjson");
+        assert!(ran.code == 1 && ran.stderr.contains("row 2: column `doc`"), "{}", ran.stderr);
+        for format in ["csv", "parquet", "arrow"] {
+            assert_eq!(unload(format).code, 0, "{format}");
+            yard.ok(&["execute", block, "delete from documents"]);
+            yard.ok(&[
+                "call",
+                block,
+                "load",
+                "--table",
+                "documents",
+                "--mode",
+                "append",
+                "--format",
+                format,
+                "--in",
+                &out,
+            ]);
+            let asked = "select id as t from documents where doc is null order by id";
+            assert_eq!(texts(yard, block, asked), ["1"], "{format}");
+            assert_eq!(texts(yard, block, "select count(*) as t from documents"), ["3"], "{format}");
+        }
+    });
+}
+
+#[test]
+fn arrays_keep_their_subscripts() {
+    each("file_subscripts", |dialect, yard, block| {
+        if dialect != "postgres" {
+            return;
+        }
+        yard.ok(&["execute", block, "create table lists (id integer, a integer[], t text[], d date[], b bytea[])"]);
+        let rows = [
+            "(1, '[0:1]={1,2}', '[2:3]={\"a b\",\"q\\\"q\"}', '[5:5]={2020-01-01}', '[-1:0]={NULL,\\\\x00ff}')",
+            "(2, '[1:2][0:1]={{1,2},{3,4}}', '[10:11]={x,NULL}', '[0:0]={\"0044-03-15 BC\"}', '{}')",
+            "(3, '{1,2}', '{a}', '{15000-12-31}', '{\\\\x00}')",
+            "(4, null, '[3:3]={\"[0:1]={1}\"}', '{{2020-01-01},{2020-01-02}}', null)",
+        ];
+        yard.ok(&["execute", block, &format!("insert into lists values {}", rows.join(", "))]);
+        let asked = "select concat_ws(' ', id, a, t, d, b) as t from lists order by id";
+        let kept = texts(yard, block, asked);
+        assert!(kept[0].starts_with("1 [0:1]={1,2} "), "{kept:?}");
+        let statement = ["--statement", "select * from lists order by id"];
+        for format in ["csv", "ndjson", "parquet", "arrow"] {
+            let out = yard.path(&format!("lists.{format}")).display().to_string();
+            yard.ok(&[&["call", block, "unload", "--format", format, "--out", &out], &statement[..]].concat());
+            yard.ok(&["execute", block, "truncate lists"]);
+            yard.ok(&["call", block, "load", "--table", "lists", "--mode", "append", "--format", format, "--in", &out]);
+            assert_eq!(texts(yard, block, asked), kept, "{format}");
+        }
+        yard.ok(&["execute", block, "truncate lists"]);
+        yard.ok(&["execute", block, "insert into lists (id, a) values (5, :a)", "--param", "a=[0:1]={1,2}"]);
+        assert_eq!(texts(yard, block, asked), ["5 [0:1]={1,2}"]);
+    });
+}
+
+#[test]
 fn refusals_say_what_is_taken() {
     let yard = TestYard::with_sqlite();
     for (format, bytes, wanted) in [

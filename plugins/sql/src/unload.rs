@@ -107,6 +107,9 @@ fn texts(rows: Rows, format: Format, dialect: Dialect, header: Option<String>) -
                 number += 1;
                 for ((value, kind), (name, _)) in row.iter().zip(&mut kinds).zip(&columns) {
                     Kind::of(value).map_or(Ok(()), |own| own.joins(kind, number, name))?;
+                    if matches!(format, Format::Ndjson) && is_json_null(value) {
+                        return Err(json_null(number, name));
+                    }
                 }
                 let row = row.into_iter().zip(&columns);
                 let line = match format {
@@ -118,6 +121,18 @@ fn texts(rows: Rows, format: Format, dialect: Dialect, header: Option<String>) -
         }
         Ok(Some(Body::from_bytes(media_type(format), &chunk)))
     })
+}
+
+/// Checks for the JSON value `null`, which is not SQL's null.
+fn is_json_null(value: &SqlValue) -> bool {
+    matches!(value, SqlValue::Json(json) if json.trim_ascii() == "null")
+}
+
+fn json_null(row: u64, name: &str) -> Problem {
+    Problem::invalid(format!(
+        "row {row}: column `{name}` is the JSON value `null`, which NDJSON cannot tell from SQL's null"
+    ))
+    .hint("write CSV, Arrow or Parquet, which keep the two apart")
 }
 
 /// What a column of SQLite holds, where any row may hold either: base64 of bytes is a text like others.

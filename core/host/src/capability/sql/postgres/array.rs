@@ -15,6 +15,9 @@ pub(super) fn is_converted(element: Option<ColumnKind>) -> bool {
 /// The server's JSON with elements in their common form; `None` if it cannot be read.
 pub(super) fn to_common_form(json: &str, element: Option<ColumnKind>) -> Option<String> {
     let mut list: Json = serde_json::from_str(json).ok()?;
+    if list.is_string() {
+        return Some(json.to_owned()); // A literal with subscripts, in the server's form.
+    }
     each_text(&mut list, &|text| {
         Some(match element? {
             ColumnKind::Bytes => literal::BASE64.encode(literal::parse_bytes(text)?),

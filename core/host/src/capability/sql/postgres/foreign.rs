@@ -41,11 +41,21 @@ pub(super) fn cast_columns(text: &str, columns: &[Option<TextForm>]) -> String {
         .map(|(name, form)| match form {
             None => name.clone(),
             Some(TextForm::Words) => format!("{name}::text"),
-            Some(TextForm::Json) => format!("to_json({name})::text"),
+            Some(TextForm::Json) => array_as_json(name),
         })
         .collect();
     // On lines of its own: the statement may end in a comment.
     format!("with blockyard({}) as (\n{}\n) select {} from blockyard", names.join(", "), body(text), casts.join(", "))
+}
+
+/// The expression that turns the array in `column` into JSON. A list has no subscripts, so an array whose
+/// subscripts do not begin at 1 becomes a JSON string of its literal, such as `"[0:1]={1,2}"`, which is read
+/// back as the same array.
+fn array_as_json(column: &str) -> String {
+    const OTHER_SUBSCRIPTS: &str = "'[[]([^1]|1[^:])'";
+    format!(
+        "case when array_dims({column}) ~ {OTHER_SUBSCRIPTS} then to_json({column}::text) else to_json({column}) end::text"
+    )
 }
 
 /// As [`cast_columns`], with the names that the columns have.
@@ -60,7 +70,7 @@ pub(super) fn cast_named_columns(text: &str, columns: &[Option<TextForm>], names
             match form {
                 None => format!("{number} as \"{name}\""),
                 Some(TextForm::Words) => format!("{number}::text as \"{name}\""),
-                Some(TextForm::Json) => format!("to_json({number})::text as \"{name}\""),
+                Some(TextForm::Json) => format!("{} as \"{name}\"", array_as_json(number)),
             }
         })
         .collect();
@@ -117,6 +127,7 @@ pub(super) fn words(value: &Value, info: &PgTypeInfo) -> Result<Option<String>, 
         Value::Null => return Ok(None),
         Value::Json(json) if array => match serde_json::from_str(json) {
             Err(_) => json.clone(),
+            Ok(serde_json::Value::String(literal)) => literal,
             Ok(mut list) => {
                 array::to_server_form(&mut list, format::element(info))?;
                 array_literal(&list)
@@ -256,9 +267,11 @@ mod tests {
     fn columns_are_cast_around_the_statement() {
         let cast =
             cast_columns("select 1, a ';' -- ; end\n; /* x */ ;", &[None, Some(TextForm::Words), Some(TextForm::Json)]);
+        let array = array_as_json("c3");
+        assert!(array.contains("else to_json(c3) end::text"), "{array}");
         assert_eq!(
             cast,
-            "with blockyard(c1, c2, c3) as (\nselect 1, a ';'\n) select c1, c2::text, to_json(c3)::text from blockyard"
+            format!("with blockyard(c1, c2, c3) as (\nselect 1, a ';'\n) select c1, c2::text, {array} from blockyard")
         );
     }
 
