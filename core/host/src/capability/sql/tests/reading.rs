@@ -2,8 +2,6 @@
 //! real databases in a transaction that reads, and a table beside it stays as it was. What the host's
 //! scanner takes for the first word of a statement is what the database takes for it.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use blockyard_model::capability::Dialect;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -97,6 +95,10 @@ const TRIED: [&str; 16] = [
     "select 1 --'\n into outfile '/tmp/blockyard-canary' -- '",
 ];
 
+/// Statements that every server runs: a database that refuses all statements would pass the other checks.
+const HARMLESS: [&str; 4] =
+    ["select 1", "/* a */ select 1 /* b */", "-- a\nselect 1", "with x as (select 1) select * from x"];
+
 fn within(text: &str) -> Statement {
     Statement { in_transaction: true, ..statement(text, &[], Access::ReadOnly) }
 }
@@ -166,22 +168,26 @@ fn random_statements_write_nothing(server: Option<Server>, cases: u32) {
     let Some(server) = server else { return };
     server.runtime.block_on(async {
         let (watcher, table) = canary(&server).await;
+        for text in HARMLESS {
+            let slot = server.open(Access::ReadOnly).await;
+            begin(&mut Claimed::of(&slot).unwrap(), Access::ReadOnly).await.unwrap();
+            attempt(&slot, text, true).await.unwrap_or_else(|problem| panic!("{text:?}: {problem:?}"));
+        }
         for text in TRIED {
             survives(&server, &watcher, table, text).await;
         }
         drop(watcher);
     });
     let pieces = prop::collection::vec(prop::sample::select(&PIECES[..]), 1..9).prop_map(|pieces| pieces.concat());
-    let ran = AtomicU32::new(0);
+    // Half of the statements begin as one that runs.
+    let pieces = prop_oneof![pieces.clone(), pieces.prop_map(|pieces| format!("select 1 {pieces}"))];
     let (watcher, table) = server.runtime.block_on(canary(&server));
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let checked = runner.run(&pieces, |text| {
         server.runtime.block_on(async {
             let slot = server.open(Access::ReadOnly).await;
             begin(&mut Claimed::of(&slot).unwrap(), Access::ReadOnly).await.unwrap();
-            if attempt(&slot, &text, true).await.is_ok() {
-                ran.fetch_add(1, Ordering::Relaxed);
-            }
+            let _ = attempt(&slot, &text, true).await;
             let _ = attempt(&slot, &format!("insert into {table} values (777)"), false).await;
             if let Ok(mut claimed) = Claimed::of(&slot) {
                 let _ = end(&mut claimed, End::Commit).await;
@@ -192,8 +198,6 @@ fn random_statements_write_nothing(server: Option<Server>, cases: u32) {
         Ok(())
     });
     checked.unwrap();
-    // Statements that are all refused would show nothing.
-    assert!(ran.load(Ordering::Relaxed) > 0, "no statement ran");
     server.runtime.block_on(run(&watcher, &format!("drop table {table}")));
     server.runtime.block_on(async { drop(watcher) });
 }
