@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use blockyard::{Agreement, Building, InstallTarget, NewKey, Yard, YardConfig};
+use blockyard::{Agreement, BundleSource, NewKey, Yard, YardConfig};
 use serde_json::{Value, json};
 use wasmtime::component::Component;
 
@@ -14,7 +14,6 @@ const TRIES: usize = 9;
 pub(crate) async fn measure(wasm: &Path) -> Outcome<Value> {
     let bytes = std::fs::read(wasm)?;
     let engine = bare::engine(None)?;
-    let target = InstallTarget::parse(&wasm.display().to_string())?;
     let (mut installs, mut compiles) = (Vec::new(), Vec::new());
     for number in 0..=TRIES {
         let begun = Instant::now();
@@ -26,7 +25,7 @@ pub(crate) async fn measure(wasm: &Path) -> Outcome<Value> {
         let url = format!("sqlite:{}", folder.join("yard.db").display());
         let yard = Yard::init(&url, NewKey::File(None), YardConfig::default()).await?;
         let begun = Instant::now();
-        let staged = yard.stage(&target, &[], Building::Refused, &mut |_| {}).await?;
+        let staged = yard.stage(std::fs::read(wasm)?, BundleSource::file(wasm), None).await?;
         yard.install(staged, &Agreement::Everything).await?;
         let installed = begun.elapsed().as_secs_f64();
         yard.close().await;

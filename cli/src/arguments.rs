@@ -569,7 +569,7 @@ impl Cli {
                 let error = blockyard::Error::new(blockyard::ErrorKind::Usage, message).in_lines();
                 let terminal = Terminal { json, quiet: true, verbose: 0 };
                 terminal.fail(&error);
-                std::process::exit(blockyard::ErrorKind::Usage.exit_code().into());
+                std::process::exit(crate::hints::exit_code(blockyard::ErrorKind::Usage).into());
             }
             error.exit()
         })

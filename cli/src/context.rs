@@ -219,7 +219,7 @@ fn telemetry(collector: &str, runtime: &Runtime) -> Result<Telemetry, Error> {
         Error::new(ErrorKind::Usage, "the value of `--otlp` is not the address of a collector").because(error)
     })?;
     Telemetry::start(&collector, runtime.handle().clone())
-        .map_err(|error| Error::new(ErrorKind::Outside, "the export of traces cannot start").because(error))
+        .map_err(|error| Error::new(ErrorKind::Remote, "the export of traces cannot start").because(error))
 }
 
 /// Where a key is kept, in words, and what follows from it.

@@ -156,7 +156,7 @@ pub(crate) fn read(path: &Path) -> Result<String, Error> {
                 return Error::new(ErrorKind::Invalid, format!("`{}` is not text (UTF-8)", path.display()))
                     .hint("what is not text goes into a block as base64");
             }
-            _ => ErrorKind::Outside,
+            _ => ErrorKind::Remote,
         };
         Error::new(kind, format!("`{}` cannot be read", path.display())).because(error)
     };

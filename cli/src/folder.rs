@@ -17,7 +17,7 @@ fn in_the_way(path: &Path, what: &str) -> Error {
 }
 
 fn cannot(path: &Path, error: impl Into<std::io::Error>) -> Error {
-    Error::new(ErrorKind::Outside, format!("`{}` cannot be written", path.display())).because(error.into())
+    Error::new(ErrorKind::Remote, format!("`{}` cannot be written", path.display())).because(error.into())
 }
 
 #[cfg(unix)]

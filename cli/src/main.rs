@@ -6,6 +6,7 @@ mod commands;
 mod context;
 mod fields;
 mod folder;
+mod hints;
 mod output;
 mod progress;
 mod project;
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            let error = blockyard::Error::new(blockyard::ErrorKind::Outside, "this process cannot start its threads")
+            let error = blockyard::Error::new(blockyard::ErrorKind::Remote, "this process cannot start its threads")
                 .because(error);
             return terminal.fail(&error);
         }

@@ -186,7 +186,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 fn cannot_write(path: &Path, error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Outside, format!("`{}` cannot be written", path.display())).because(error)
+    Error::new(ErrorKind::Remote, format!("`{}` cannot be written", path.display())).because(error)
 }
 
 /// Copies a stream. Gives the number of bytes.

@@ -157,7 +157,7 @@ fn write_rows(
                 .set_compression(parquet::basic::Compression::SNAPPY)
                 .build();
             let parquet = |error: parquet::errors::ParquetError| {
-                Failure::from(Error::new(ErrorKind::Outside, "the Parquet file cannot be written").because(error))
+                Failure::from(Error::new(ErrorKind::Remote, "the Parquet file cannot be written").because(error))
             };
             let mut writer = ArrowWriter::try_new(&mut *out, schema, Some(properties)).map_err(parquet)?;
             for batch in counted {

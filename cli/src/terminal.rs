@@ -7,6 +7,8 @@ use blockyard::model::visible;
 use blockyard::{Error, ErrorKind};
 use serde::Serialize;
 
+use crate::hints;
+
 /// Where a command prints.
 #[derive(Debug, Clone)]
 pub(crate) struct Terminal {
@@ -37,7 +39,7 @@ impl From<std::io::Error> for Failure {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
             Self::ClosedPipe
         } else {
-            Self::Error(Error::new(ErrorKind::Outside, "the output cannot be written").because(error))
+            Self::Error(Error::new(ErrorKind::Remote, "the output cannot be written").because(error))
         }
     }
 }
@@ -147,20 +149,20 @@ impl Terminal {
     pub(crate) fn fail(&self, error: &Error) -> ExitCode {
         let mut out = anstream::stderr();
         let _ = if self.json {
-            writeln!(out, "{}", visible::json(&format!("{:#}", error.to_json())))
+            writeln!(out, "{}", visible::json(&format!("{:#}", hints::to_json(error))))
         } else {
             let mut text = format!("{RED}error{PLAIN}: {}\n", message(&error.to_string(), error.is_in_lines()));
             for cause in error.causes() {
                 text.push_str(&format!("  caused by: {}\n", message(&cause, false)));
             }
-            for hint in error.hints() {
-                text.push_str(&format!("  {CYAN}hint{PLAIN}: {}\n", message(hint, false)));
+            for hint in hints::hints(error) {
+                text.push_str(&format!("  {CYAN}hint{PLAIN}: {}\n", message(&hint, false)));
             }
             if error.kind() == ErrorKind::Internal {
                 text.push_str("  this is a bug in Blockyard: please report the command and this text\n");
             }
             write!(out, "{text}")
         };
-        ExitCode::from(error.kind().exit_code())
+        ExitCode::from(hints::exit_code(error.kind()))
     }
 }

@@ -84,7 +84,7 @@ fn addresses_and_names() {
         &["show", "gcs-bucket/zoo"],
         expect![[r#"
         error: no installed bundle has a block type `gcs-bucket`
-          hint: see what there is with `blockyard types`, and install more with `blockyard install NAME`
+          hint: list the types with `blockyard types`, or install a bundle with `blockyard install NAME`
     "#]],
     );
 }
@@ -269,13 +269,13 @@ fn yards_and_keys() {
     let yard = TestYard::empty();
     expect![[r#"
         error: there is no yard at `YARD`
-          hint: make one with `blockyard init`, or name another with `--yard`
+          hint: create one with `blockyard init`, or name another with `--yard`
     "#]]
     .assert_eq(&yard.fails(3, &["list"]));
     yard.ok(&["init", "--key", "file"]);
     expect![[r#"
         error: there is a yard at `YARD` already
-          hint: use it as it is, or name another place with `--yard`
+          hint: use it as it is, or name another address with `--yard`
     "#]]
     .assert_eq(&yard.fails(6, &["init"]));
 
@@ -337,7 +337,7 @@ fn bundles() {
         4,
         &["install", "module.wasm", "--yes"],
         expect![[r#"
-        error: not a bundle: a core WebAssembly module, not a component; `blockyard build` makes the component
+        error: not a bundle: a core WebAssembly module, not a component
     "#]],
     );
     std::fs::write(yard.path("empty.wasm"), b"\0asm\x0d\0\x01\0").expect("a file");
@@ -357,8 +357,9 @@ fn bundles() {
         3,
         &["install", "sql", "--yes"],
         expect![[r#"
-        error: no registry is known
-          hint: name one with `--registry PATH`, or under `[registries]` of your configuration; a file or crate is named by its path, as in `./sql`
+        error: no registry is configured
+          hint: name a registry with `--registry PATH`, or in `[registries]` of your configuration
+          hint: a file or a crate is named by its path, as in `./sql`
     "#]],
     );
     check(
@@ -382,7 +383,7 @@ fn bundles() {
         &["install", "bare.wasm", "--yes"],
         expect![[r#"
         error: the component has no manifest (custom section `blockyard:manifest`)
-          hint: bundles are made with `blockyard build`, which puts the manifest in
+          hint: build the bundle with `blockyard build`
     "#]],
     );
     // A manifest that promises less than the code does.

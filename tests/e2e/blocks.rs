@@ -74,7 +74,7 @@ fn an_old_if_revision_changes_nothing() {
     let refused = yard.fails(6, &["set", "sql-database/flights", "--set", "database=/tmp/3.db", "--if-revision", "1"]);
     expect![[r#"
         error: block `sql-database/flights` is at revision 2 by now
-          hint: look at it with `blockyard show sql-database/flights`, and try again
+          hint: review it with `blockyard show sql-database/flights`, and try again
     "#]]
     .assert_eq(&refused);
     assert_eq!(yard.json(&["show", "sql-database/flights"])["revision"], json!(2));

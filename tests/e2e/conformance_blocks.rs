@@ -191,7 +191,7 @@ fn an_old_number_saves_nothing_and_says_who_is_ahead(yard: &TestYard) {
     let late = ["set", "zoo-keeper/ada", "--set", "name=Bob", "--if-revision", "1"];
     expect![[r#"
         error: block `zoo-keeper/ada` is at revision 2 by now
-          hint: look at it with `blockyard show zoo-keeper/ada`, and try again
+          hint: review it with `blockyard show zoo-keeper/ada`, and try again
     "#]]
     .assert_eq(&yard.fails(6, &late));
     let told: Value =
@@ -573,7 +573,7 @@ fn a_deleted_name_stays_taken_and_restore_has_all_of_it_back(yard: &TestYard) {
     yard.ok(&["delete", "zoo-cage/cat"]);
     expect![[r#"
         error: the name `zoo-cage/cat` belongs to a deleted block and is never given away again
-          hint: have it back with `blockyard restore zoo-cage/cat`, or choose another name
+          hint: run `blockyard restore zoo-cage/cat`, or choose another name
     "#]]
     .assert_eq(&yard.fails(6, &["create", "zoo-cage/cat", "--set", "animal=cat"]));
     for arguments in [

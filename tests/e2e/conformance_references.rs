@@ -157,7 +157,7 @@ fn a_reference_to_a_deleted_block_is_refused(yard: &TestYard) {
         let refused = yard.fails(4, arguments);
         assert!(refused.contains("/keeper: wants a block of type `zoo-keeper`"), "{refused}");
         assert!(refused.contains("block `zoo-keeper/ada` is deleted"), "{refused}");
-        assert!(refused.contains("`blockyard restore zoo-keeper/ada`"), "{refused}");
+        assert!(refused.contains("restore `zoo-keeper/ada` first"), "{refused}");
     }
     yard.ok(&["restore", "zoo-keeper/ada"]);
     yard.ok(&["rollback", "zoo-cage/cat@1"]);
@@ -172,7 +172,7 @@ fn a_reference_to_a_type_that_is_not_installed_says_how_to_install_it(yard: &Tes
         let refused = yard.fails(4, &["create", "zoo-cage/cat", "--set", "animal=cat", "--set", flag]);
         assert!(refused.contains(wanted), "{refused}");
         assert!(refused.contains("no installed bundle has a block type `vault-secret`"), "{refused}");
-        assert!(refused.contains("blockyard install"), "{refused}");
+        assert!(refused.contains("install the bundle that defines it"), "{refused}");
     }
 }
 
@@ -199,7 +199,7 @@ fn what_others_build_on_is_not_deleted(yard: &TestYard) {
     yard.create("zoo-cage/den", &json!({ "animal": "fox", "lock": guarded }));
     expect![[r#"
         error: block `zoo-keeper/bob` is in use: `zoo-cage/den` (`lock.by`), `zoo-cage/garden` (`keeper`), `zoo-cage/house` (`helpers.1`) build on it
-          hint: have these build on something else first, or delete them
+          hint: change these blocks so that they build on another block, or delete them first
     "#]]
     .assert_eq(&yard.fails(6, &["delete", "zoo-keeper/bob"]));
     let told: Value =
@@ -234,7 +234,7 @@ fn an_old_revision_says_what_it_misses(yard: &TestYard) {
     expect![[r#"
         error: block `zoo-keeper/ada` is deleted
           caused by: block `zoo-cage/cat` builds on it (`keeper`)
-          hint: have it back with `blockyard restore zoo-keeper/ada`
+          hint: run `blockyard restore zoo-keeper/ada`
     "#]]
     .assert_eq(&yard.fails(3, &["call", "zoo-cage/cat@1", "look"]));
     assert_eq!(look(yard, "zoo-cage/cat")["keeper"], json!(null));
@@ -247,7 +247,7 @@ fn a_block_is_restored_after_what_it_builds_on(yard: &TestYard) {
     yard.ok(&["delete", "zoo-keeper/ada"]);
     expect![[r#"
         error: block `zoo-cage/cat` builds on `zoo-keeper/ada`, which is deleted
-          hint: have that back first, with `blockyard restore zoo-keeper/ada`
+          hint: run `blockyard restore zoo-keeper/ada`
     "#]]
     .assert_eq(&yard.fails(6, &["restore", "zoo-cage/cat"]));
     yard.ok(&["restore", "zoo-keeper/ada"]);

@@ -129,10 +129,7 @@ fn state(yard: &TestYard, address: &str) -> Value {
     }
     let error: Value = serde_json::from_str(&shown.stderr).expect("JSON");
     assert_eq!(shown.code, 3, "{error}");
-    match error["error"]["details"]["deleted"].as_bool() {
-        Some(true) => json!({ "deleted": true }),
-        _ => Value::Null,
-    }
+    if error["error"]["code"] == json!("deleted") { json!({ "deleted": true }) } else { Value::Null }
 }
 
 fn kills_at_any_moment_leave_the_old_or_the_new(yard: &TestYard) {

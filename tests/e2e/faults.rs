@@ -63,7 +63,7 @@ fn a_full_disk_refuses_a_save_and_keeps_what_was_saved() {
     for words in [
         "exit 1",
         "there is no room left",
-        "make room, and try again",
+        "free some disk space and try again",
         "the last save is there",
         "all is whole",
         "and goes on",
@@ -216,7 +216,7 @@ fn a_server_that_goes_away_and_comes_back_loses_no_save_that_was_told() {
                 let (saved, ()) = tokio::join!(save(number), cut);
                 match saved {
                     Ok(saved) => told.push((number, saved.expect("a change"))),
-                    Err(error) => assert_eq!(error.kind(), ErrorKind::Outside, "{error}: {:?}", error.causes()),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::Remote, "{error}: {:?}", error.causes()),
                 }
                 let refused = save(number + 1_000).await.expect_err("there is no server");
                 assert!(refused.to_string().contains("cannot be reached"), "{refused}");

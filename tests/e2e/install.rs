@@ -73,7 +73,7 @@ fn another_file_under_a_known_name_is_a_decision(yard: &TestYard) {
         assert_eq!(versions(yard), ["0.1.0"], "{flags:?}: nothing is done");
     }
     let refused = yard.fails(2, &["install", &second, "--yes"]);
-    assert!(refused.contains("  --replace: operation `http` of `sec` changes its effect"), "{refused}");
+    assert!(refused.contains("`--replace` accepts: operation `http` of `sec` changes its effect"), "{refused}");
     assert!(refused.contains("agree with `--replace`"), "{refused}");
     yard.ok(&["install", &second, "--yes", "--replace"]);
     assert_eq!(versions(yard), ["0.1.0", "0.2.0"]);
@@ -141,7 +141,7 @@ fn a_new_capability_is_named(yard: &TestYard) {
     let refused = yard.fails(2, &["install", &second, "--yes", "--replace"]);
     assert!(refused.contains("agree with `--grant 'clock' --grant 'http {config.url}'`"), "{refused}");
     let refused = yard.fails(2, &["install", &second, "--yes", "--grant", "clock"]);
-    assert!(refused.contains("--grant 'http {config.url}': new capability"), "{refused}");
+    assert!(refused.contains("`--grant 'http {config.url}'` accepts: new capability"), "{refused}");
     assert_eq!(versions(yard), ["0.1.0"]);
     // Less than what is asked for can be granted in its place.
     yard.ok(&["install", &second, "--yes", "--grant", "clock", "--grant", "http https://a.example"]);

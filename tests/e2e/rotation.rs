@@ -102,7 +102,7 @@ fn a_new_key_in_the_environment_is_needed_from_then_on(yard: &TestYard) {
     // Blockyard cannot put a new key into an environment.
     let same = with(yard, "NEXT_KEY", key(1), &["key", "rotate"]);
     assert_eq!(same.code, 2, "{}", same.stderr);
-    assert!(same.stderr.contains("name the variable that has the new key, with `--to env:NAME`"), "{}", same.stderr);
+    assert!(same.stderr.contains("name it with `--to env:NAME`"), "{}", same.stderr);
     let own = with(yard, "NEXT_KEY", key(1), &["key", "rotate", "--to", "env:NEXT_KEY"]);
     assert!(own.code == 2 && own.stderr.contains("that key is the yard's key already"), "{}", own.stderr);
     // And back into a file, which is found without being named.
@@ -250,7 +250,7 @@ fn half_done_both_kinds_of_blocks_open_and_new_ones_can_be_made(yard: &TestYard)
     yard.ok_with_input(&["set", "zoo-keeper/bob", "--secret", "badge=-"], "another badge");
     yard.ok(&["purge", "zoo-keeper/k209", "--yes"]);
     let doctor = yard.ok(&["doctor"]);
-    assert!(doctor.contains("finish it with `blockyard key rotate`"), "{doctor}");
+    assert!(doctor.contains("rotate the key again to finish it"), "{doctor}");
     assert!(yard.ok(&["key", "status"]).contains("`blockyard key rotate` finishes it"));
 
     let left = progress(yard).expect("it is under way").1;

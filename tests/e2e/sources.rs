@@ -164,7 +164,7 @@ fn a_block_as_a_source_has_to_be_a_secret_store(yard: &TestYard) {
     for (target, found) in [
         ("zoo-keeper/bob", "`zoo-keeper/bob` is a block of type `zoo-keeper`"),
         ("zoo-safe/none", "block `zoo-safe/none` not found"),
-        ("zoo-safe/gone", "block `zoo-safe/gone` is deleted; have it back with `blockyard restore zoo-safe/gone`"),
+        ("zoo-safe/gone", "block `zoo-safe/gone` is deleted; restore `zoo-safe/gone` first"),
         ("vault/none", "no installed bundle has a block type `vault`"),
     ] {
         let source = format!("badge=block:{target}");

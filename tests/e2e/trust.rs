@@ -522,7 +522,7 @@ fn no_registry_and_no_crate_is_used_because_of_the_current_folder() {
     for (folder, word) in [(&work, "sql"), (&folder, "sql"), (&work, "http"), (&folder, "crate"), (&work, "sql@0.1")] {
         let refused = install(folder, &[word]);
         assert_eq!(refused.code, 3, "{word}: {}{}", refused.stdout, refused.stderr);
-        assert!(refused.stderr.contains("no registry is known"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("no registry is configured"), "{}", refused.stderr);
     }
     for word in ["..", "~", "sql.", ".sql"] {
         let refused = install(&work, &[word]);

@@ -193,7 +193,7 @@ fn servers_that_say_no_are_told_apart() {
     assert!(nowhere.stderr.contains("no_such_database"), "{}", nowhere.stderr);
     let empty = list(&yard, &yard.url().replace("schema=", "schema=none_"));
     assert_eq!(empty.code, 3, "{}", empty.stderr);
-    assert!(empty.stderr.contains("make one with `blockyard init`"), "{}", empty.stderr);
+    assert!(empty.stderr.contains("create one with `blockyard init`"), "{}", empty.stderr);
     let nonsense = list(&yard, &with(&yard, "max_connections=none"));
     assert_eq!(nonsense.code, 2, "{}", nonsense.stderr);
     assert!(nonsense.stderr.contains("`max_connections` is a number from 1 to 1000"), "{}", nonsense.stderr);

@@ -12,7 +12,7 @@ use crate::output::Destination;
 
 pub(super) async fn run(arguments: &Build, context: &Context) -> Outcome {
     let progress = context.progress();
-    let built = blockyard::build(&arguments.path, &mut |text| {
+    let built = blockyard_build::build(&arguments.path, &mut |text| {
         progress.keep(text, || context.terminal.note(text));
     })
     .await?;

@@ -13,6 +13,7 @@ use super::{DONE, Outcome};
 use crate::arguments::Call;
 use crate::context::Context;
 use crate::fields::read;
+use crate::hints;
 use crate::output::{self, Destination};
 
 /// Bytes of one piece of an input.
@@ -39,7 +40,11 @@ pub(super) async fn run(arguments: Call, context: &Context) -> Outcome {
         // Help and usage errors print themselves.
         Err(error) => {
             let _ = error.print();
-            return Ok(std::process::ExitCode::from(if error.use_stderr() { ErrorKind::Usage.exit_code() } else { 0 }));
+            return Ok(std::process::ExitCode::from(if error.use_stderr() {
+                hints::exit_code(ErrorKind::Usage)
+            } else {
+                0
+            }));
         }
     };
     let context = context.louder(matches.get_count("verbose"), matches.get_flag("quiet"));

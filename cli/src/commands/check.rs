@@ -8,6 +8,7 @@ use blockyard::{Error, ErrorKind, PinnedAddress};
 use super::{DONE, Outcome};
 use crate::arguments::Check;
 use crate::context::Context;
+use crate::hints;
 
 pub(super) async fn run(arguments: &Check, context: &Context) -> Outcome {
     let address: PinnedAddress = arguments.address.parse().map_err(Error::from)?;
@@ -28,5 +29,5 @@ pub(super) async fn run(arguments: &Check, context: &Context) -> Outcome {
         text
     })?;
     yard.close().await;
-    Ok(if check.passed { DONE } else { ExitCode::from(ErrorKind::Outside.exit_code()) })
+    Ok(if check.passed { DONE } else { ExitCode::from(hints::exit_code(ErrorKind::Remote)) })
 }

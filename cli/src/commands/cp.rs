@@ -101,7 +101,7 @@ impl Copying<'_> {
         let mut waiting = vec![folder.to_owned()];
         while let Some(place) = waiting.pop() {
             let cannot =
-                |error| Error::new(ErrorKind::Outside, format!("`{}` cannot be read", place.display())).because(error);
+                |error| Error::new(ErrorKind::Remote, format!("`{}` cannot be read", place.display())).because(error);
             let mut entries: Vec<PathBuf> = std::fs::read_dir(&place)
                 .map_err(cannot)?
                 .map(|entry| Ok(entry?.path()))

@@ -7,6 +7,7 @@ use blockyard::{ErrorKind, Yard};
 
 use super::{DONE, Outcome};
 use crate::context::Context;
+use crate::hints;
 
 pub(super) async fn run(context: &Context) -> Outcome {
     let (url, config) = context.yard().await?;
@@ -24,5 +25,5 @@ pub(super) async fn run(context: &Context) -> Outcome {
         });
         lines.collect()
     })?;
-    Ok(if found.passed { DONE } else { ExitCode::from(ErrorKind::Outside.exit_code()) })
+    Ok(if found.passed { DONE } else { ExitCode::from(hints::exit_code(ErrorKind::Remote)) })
 }

@@ -1,17 +1,24 @@
 //! `install`: stages each bundle, shows its review, and installs it once the user agrees. A bundle that fails
 //! does not keep the others from being installed.
 
+mod target;
+
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use blockyard::{
-    Agreement, Building, Capability, Error, ErrorKind, Given, InstallTarget, Installed, Json, Registry, Staged, Yard,
-    model::visible,
+    Agreement, BundleSource, Capability, Content, Error, ErrorKind, Found, Given, Installed, Json, Registry, Staged,
+    Yard,
+    model::{BundleName, visible},
 };
 use serde_json::json;
+
+use self::target::InstallTarget;
 
 use super::{DONE, Outcome};
 use crate::arguments::Install;
 use crate::context::Context;
+use crate::hints;
 
 /// One run of the command.
 struct Installing<'a> {
@@ -53,7 +60,7 @@ pub(super) async fn run(arguments: Install, context: &Context) -> Outcome {
     }
     let error = all_failed(failed, arguments.bundles.len());
     context.terminal.fail(&error);
-    Ok(ExitCode::from(error.kind().exit_code()))
+    Ok(ExitCode::from(hints::exit_code(error.kind())))
 }
 
 /// The agreement of the flags.
@@ -69,15 +76,35 @@ impl Installing<'_> {
             self.registries = Some(self.context.registries(&self.arguments.registry).await?);
         }
         let progress = self.context.progress();
-        let registries = self.registries.as_deref().unwrap_or_default();
-        let building = if self.arguments.build { Building::Agreed } else { Building::Refused };
         // What is built runs code: the path stays visible, also without a progress bar.
         let mut say = |text: &str| progress.keep(text, || self.context.terminal.note(text));
-        let staged = self.yard.stage(&target, registries, building, &mut say).await?;
+        let staged = self.stage(&target, &mut say).await?;
         drop(progress);
         self.unused.retain(|capability| !staged.review().asks_for(capability));
         let agreement = self.agreement(&staged)?;
         self.yard.install(staged, &agreement).await
+    }
+
+    /// Reads, finds or builds a bundle, and has the yard check it. A crate that the user names is built; one that a
+    /// registry names needs `--build`.
+    async fn stage(&self, target: &InstallTarget, say: &mut (dyn FnMut(&str) + Send)) -> Result<Staged, Error> {
+        match target {
+            InstallTarget::File(path) => self.yard.stage(read(path)?, BundleSource::file(path), None).await,
+            InstallTarget::Crate(folder) => {
+                let built = blockyard_build::build(folder, say).await?;
+                self.yard.stage(built.bytes, BundleSource::krate(folder), None).await
+            }
+            InstallTarget::Registry { name, requirement } => {
+                let registries = self.registries.as_deref().unwrap_or_default();
+                let Found { content, source } = blockyard::find(name, requirement, registries, say)?;
+                let bytes = match content {
+                    Content::Component(bytes) => bytes,
+                    Content::Crate(folder) if self.arguments.build => blockyard_build::build(&folder, say).await?.bytes,
+                    Content::Crate(folder) => return Err(needs_building(name, &blockyard_build::resolved(&folder)?)),
+                };
+                self.yard.stage(bytes, source, Some(name)).await
+            }
+        }
     }
 
     /// Shows the review, and asks where a terminal can. Without one, the flags decide.
@@ -113,6 +140,21 @@ impl Installing<'_> {
     }
 }
 
+/// Building runs build scripts and macros, so the user decides, and sees the folder first.
+fn needs_building(name: &BundleName, folder: &Path) -> Error {
+    let folder = folder.display();
+    Error::new(ErrorKind::Usage, format!("`{name}` is source code in `{folder}`, and is built only if you agree"))
+        .because("building runs code of that folder, and of what it depends on, on this machine with your rights")
+        .hint(format!("agree with `--build`, or name the crate by its path: `blockyard install {folder}`"))
+}
+
+fn read(path: &PathBuf) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|error| {
+        let kind = if error.kind() == std::io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Remote };
+        Error::new(kind, format!("`{}` cannot be read", path.display())).because(error)
+    })
+}
+
 fn show(context: &Context, installed: &[Installed], failed: &[(&str, Error)]) -> Result<(), crate::terminal::Failure> {
     let mut document = json!({ "installed": installed });
     if !failed.is_empty() {
@@ -144,8 +186,8 @@ fn all_failed(mut failed: Vec<(&str, Error)>, count: usize) -> Error {
         parts.extend(error.causes());
         let parts: Vec<String> = parts.iter().map(|part| one_line(part, error.is_in_lines())).collect();
         message.push_str(&format!("\n  `{}`: {}", visible::line(text), parts.join(": ")));
-        for hint in error.hints() {
-            message.push_str(&format!("\n    hint: {}", visible::line(hint)));
+        for hint in hints::hints(error) {
+            message.push_str(&format!("\n    hint: {}", visible::line(&hint)));
         }
     }
     Error::new(kind, message).in_lines().details(failed.iter().map(|(text, error)| failure(text, error)).collect())
@@ -158,5 +200,5 @@ fn one_line(message: &str, in_lines: bool) -> String {
 }
 
 fn failure(text: &str, error: &Error) -> Json {
-    json!({ "bundle": text, "error": error.to_json()["error"] })
+    json!({ "bundle": text, "error": hints::to_json(error)["error"] })
 }

@@ -23,7 +23,7 @@ use crate::audit::line;
 use crate::block::Block;
 use crate::reference::{Material, WholeSecret, type_of};
 use crate::trace::CallTrace;
-use crate::{Error, ErrorKind, Yard};
+use crate::{Code, Error, ErrorKind, Yard};
 
 /// The largest secret that is read from a source, bytes: a key or a certificate, not a data set.
 const SOURCE_BYTES: u64 = 1 << 20;
@@ -386,11 +386,9 @@ impl Yard {
             Material::Source(source) => self.read_source(owner, field, source, deadline, depth).await,
             Material::Destroyed => {
                 let field = field.dotted();
-                Err(Error::new(
-                    ErrorKind::Denied,
-                    format!("the secret `{field}` of block `{owner}` was destroyed by `purge`"),
-                )
-                .hint(format!("give it a new one with `blockyard set {owner} --secret {field}`")))
+                let message = format!("the secret `{field}` of block `{owner}` was destroyed by a purge");
+                let code = Code::SecretDestroyed { address: owner.clone(), field };
+                Err(Error::new(ErrorKind::Denied, message).code(code))
             }
         }
     }
@@ -467,7 +465,7 @@ impl Yard {
             }
         }
         SecretValue::from_bytes(bytes)
-            .map_err(|_| Error::new(ErrorKind::Outside, format!("the secret of block `{address}` is not UTF-8")))
+            .map_err(|_| Error::new(ErrorKind::Remote, format!("the secret of block `{address}` is not UTF-8")))
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::audit::line;
 use crate::key::is_moved;
 use crate::revision::{content_digest, deleted};
-use crate::{Error, ErrorKind, Yard};
+use crate::{Code, Error, ErrorKind, Yard};
 
 /// How often a purge is made again because another save or a rotation came first.
 const TRIES: u32 = 20;
@@ -31,11 +31,10 @@ impl Yard {
     pub async fn restore(&self, address: &Address) -> Result<(), Error> {
         let detail = self.newest(address).await?;
         match self.store().restore_block(address, line(self.actor(), "restore", address, &detail)).await {
-            Err(StoreError::TargetGone(target)) => Err(Error::new(
-                ErrorKind::Conflict,
-                format!("block `{address}` builds on `{target}`, which is deleted"),
-            )
-            .hint(format!("have that back first, with `blockyard restore {target}`"))),
+            Err(StoreError::TargetGone(target)) => {
+                let message = format!("block `{address}` builds on `{target}`, which is deleted");
+                Err(Error::new(ErrorKind::Conflict, message).code(Code::Deleted { address: target }))
+            }
             done => self.told(address, done).await,
         }
     }

@@ -42,7 +42,7 @@ impl Yard {
             Ok(record) => match &record.next_key {
                 Some(next) => warned(
                     "key",
-                    format!("a rotation to the key {} is under way; finish it with `blockyard key rotate`", next.id),
+                    format!("a rotation to the key {} is not finished; rotate the key again to finish it", next.id),
                 ),
                 None => passed("key", format!("{} opens the yard", record.key.id)),
             },

@@ -1,21 +1,25 @@
 //! Errors for people and programs: what happened, why, and what to do.
 
+mod code;
+
 use std::error::Error as StdError;
 use std::fmt;
 
 use blockyard_host::HostError;
-use blockyard_model::{Violation, visible};
+use blockyard_model::{Address, BundleName, Capability, Pointer, Violation, visible};
 use blockyard_registry::RegistryError;
 use blockyard_registry::component::ComponentError;
 use blockyard_store::StoreError;
-use blockyard_toolchain::{BuildError, ToolchainError};
 use blockyard_vault::{EnvelopeError, LocationError};
 use serde_json::{Value, json};
+
+pub use self::code::{Code, OpenChange, Usage};
 
 /// Why something was not done. Nothing in it is a secret.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
+    code: Option<Box<Code>>,
     message: String,
     hints: Vec<String>,
     details: Option<Value>,
@@ -28,7 +32,7 @@ pub struct Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The outside system said no, or a check failed.
-    Outside,
+    Remote,
     /// What was asked for makes no sense.
     Usage,
     /// There is no such thing.
@@ -50,7 +54,7 @@ impl ErrorKind {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Outside => "outside",
+            Self::Remote => "remote",
             Self::Usage => "usage",
             Self::NotFound => "not-found",
             Self::Invalid => "invalid",
@@ -60,27 +64,33 @@ impl ErrorKind {
             Self::Internal => "internal",
         }
     }
-
-    /// The exit code of the command line.
-    #[must_use]
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Outside => 1,
-            Self::Usage => 2,
-            Self::NotFound => 3,
-            Self::Invalid => 4,
-            Self::Denied => 5,
-            Self::Conflict => 6,
-            Self::Bundle => 7,
-            Self::Internal => 70,
-        }
-    }
 }
 
 impl Error {
     /// An error with its message: lower case, no full stop, names in backquotes.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hints: Vec::new(), details: None, in_lines: false, source: None }
+        Self {
+            kind,
+            code: None,
+            message: message.into(),
+            hints: Vec::new(),
+            details: None,
+            in_lines: false,
+            source: None,
+        }
+    }
+
+    /// Adds the identifier that programs and interfaces act on.
+    #[must_use]
+    pub fn code(mut self, code: Code) -> Self {
+        self.code = Some(Box::new(code));
+        self
+    }
+
+    /// The identifier that programs and interfaces act on; `None` for an error that only a person can act on.
+    #[must_use]
+    pub fn as_code(&self) -> Option<&Code> {
+        self.code.as_deref()
     }
 
     /// Adds what to do about it.
@@ -124,7 +134,9 @@ impl Error {
     pub(crate) fn caused(self, wrap: &impl Fn(String) -> Self) -> Self {
         let mut reasons = vec![self.to_string()];
         reasons.extend(self.causes());
-        self.hints.into_iter().fold(wrap(reasons.join(": ")), Self::hint)
+        let Self { hints, code, .. } = self;
+        let wrapped = hints.into_iter().fold(wrap(reasons.join(": ")), Self::hint);
+        Self { code: code.or(wrapped.code), ..wrapped }
     }
 
     /// Adds more for programs.
@@ -192,16 +204,10 @@ impl Error {
         causes
     }
 
-    /// The error as the command line prints it with `--json`.
+    /// Values for programs: those that were added, or the fields of the code.
     #[must_use]
-    pub fn to_json(&self) -> Value {
-        json!({ "error": {
-            "kind": self.kind.as_str(),
-            "message": self.message,
-            "causes": self.causes(),
-            "hints": self.hints,
-            "details": self.details,
-        }})
+    pub fn values(&self) -> Option<Value> {
+        self.details.clone().or_else(|| self.code.as_ref()?.fields())
     }
 }
 
@@ -236,88 +242,71 @@ fn taken(kind: ErrorKind, error: impl StdError + Send + Sync + 'static) -> Error
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        let details = match &error {
-            StoreError::Moved { address, newest } => {
-                Some(json!({ "address": address.to_string(), "newest": newest.number() }))
+        let (kind, code) = match &error {
+            StoreError::NoYard(_) => (ErrorKind::NotFound, Some(Code::NoYard)),
+            StoreError::YardExists(_) => (ErrorKind::Conflict, Some(Code::YardExists)),
+            StoreError::NotAYard(_) => (ErrorKind::Invalid, Some(Code::NotAYard)),
+            StoreError::Unsure(..) => (ErrorKind::Remote, Some(Code::CommitUnknown)),
+            StoreError::Taken(address) => (ErrorKind::Conflict, Some(Code::NameTaken { address: address.clone() })),
+            StoreError::TakenByDeleted(address) => {
+                (ErrorKind::Conflict, Some(Code::NameTakenByDeleted { address: address.clone() }))
             }
-            StoreError::InUse { users, .. } => Some(json!({ "used_by": users
-                .iter()
-                .map(|(address, pointer)| json!({ "address": address.to_string(), "field": pointer.dotted() }))
-                .collect::<Vec<_>>() })),
+            StoreError::Moved { address, newest } => {
+                let code = Code::RevisionMoved { address: address.clone(), newest: newest.number().into() };
+                (ErrorKind::Conflict, Some(code))
+            }
+            StoreError::InUse { users, .. } => {
+                let usage = |(address, pointer): &(Address, Pointer)| Usage {
+                    address: address.clone(),
+                    field: pointer.dotted(),
+                };
+                (ErrorKind::Conflict, Some(Code::InUse { used_by: users.iter().map(usage).collect() }))
+            }
+            StoreError::Untrusted(..) | StoreError::Refused(..) => (ErrorKind::Denied, None),
+            StoreError::Corrupt(..) | StoreError::Newer { .. } => (ErrorKind::Invalid, None),
+            StoreError::NoBlock(_) => (ErrorKind::NotFound, None),
+            StoreError::DeletedOrNot { .. }
+            | StoreError::TargetGone(_)
+            | StoreError::Circle(_)
+            | StoreError::KeyMoved
+            | StoreError::SlugTaken { .. }
+            | StoreError::BundleMoved(_) => (ErrorKind::Conflict, None),
+            StoreError::Full(..)
+            | StoreError::Busy(..)
+            | StoreError::Unreachable(..)
+            | StoreError::ReadOnly(..)
+            | StoreError::NotScrubbed(_)
+            | StoreError::Database(_) => (ErrorKind::Remote, None),
+        };
+        let advice = match &error {
+            StoreError::Full(..) => Some("free some disk space and try again".to_owned()),
+            StoreError::Busy(..) | StoreError::TargetGone(_) | StoreError::KeyMoved => Some("try again".to_owned()),
+            StoreError::Unreachable(..) => Some("nothing was changed; try again when the server responds".to_owned()),
+            StoreError::Untrusted(..) => Some("check `sslmode` and `sslrootcert` in the yard's address".to_owned()),
+            StoreError::Refused(..) => {
+                Some("check the user, password (PGPASSWORD or `~/.pgpass`), database and privileges".to_owned())
+            }
+            StoreError::Corrupt(..) => {
+                Some("restore it from a backup; `sqlite3 FILE .recover` may recover data from a file".to_owned())
+            }
+            StoreError::Newer { .. } => {
+                Some("install that version of Blockyard or a later one; nothing was changed".to_owned())
+            }
+            StoreError::ReadOnly(..) => Some("check the permissions of the file and of its folder".to_owned()),
+            StoreError::Circle(_) => Some("another save came first; review it and try again".to_owned()),
+            StoreError::InUse { .. } => {
+                Some("change these blocks so that they build on another block, or delete them first".to_owned())
+            }
+            StoreError::NotScrubbed(_) => Some("purge it again".to_owned()),
+            StoreError::SlugTaken { owner, .. } => {
+                Some(format!("the two bundles cannot be in one yard; `{owner}` is in it"))
+            }
+            StoreError::BundleMoved(_) => Some("install it again and review the new differences".to_owned()),
             _ => None,
         };
-        let (kind, hint) = match &error {
-            StoreError::NoYard(_) => {
-                (ErrorKind::NotFound, Some("make one with `blockyard init`, or name another with `--yard`".to_owned()))
-            }
-            StoreError::YardExists(_) => {
-                (ErrorKind::Conflict, Some("use it as it is, or name another place with `--yard`".to_owned()))
-            }
-            StoreError::NotAYard(_) => {
-                (ErrorKind::Invalid, Some("name the yard's own file with `--yard sqlite:PATH`".to_owned()))
-            }
-            StoreError::Full(..) => (ErrorKind::Outside, Some("make room, and try again".to_owned())),
-            StoreError::Busy(..) => (ErrorKind::Outside, Some("try again".to_owned())),
-            StoreError::Unreachable(..) => {
-                (ErrorKind::Outside, Some("nothing was changed; try again when the server answers".to_owned()))
-            }
-            StoreError::Unsure(..) => (
-                ErrorKind::Outside,
-                Some(
-                    "look with `blockyard history` or `blockyard audit` whether it was saved, before you try again"
-                        .to_owned(),
-                ),
-            ),
-            StoreError::Untrusted(..) => {
-                (ErrorKind::Denied, Some("check `sslmode` and `sslrootcert` in the yard's address".to_owned()))
-            }
-            StoreError::Refused(..) => (
-                ErrorKind::Denied,
-                Some("check user, password (PGPASSWORD or `~/.pgpass`), database and rights".to_owned()),
-            ),
-            StoreError::Corrupt(..) => (
-                ErrorKind::Invalid,
-                Some("restore it from a backup; of a file, `sqlite3 FILE .recover` may save what is left".to_owned()),
-            ),
-            StoreError::Newer { .. } => (
-                ErrorKind::Invalid,
-                Some("install that version of Blockyard, or a later one; nothing was changed".to_owned()),
-            ),
-            StoreError::ReadOnly(..) => {
-                (ErrorKind::Outside, Some("check the permissions of the file and of its folder".to_owned()))
-            }
-            StoreError::Taken(address) => {
-                (ErrorKind::Conflict, Some(format!("change it with `blockyard set {address}`, or choose another name")))
-            }
-            StoreError::TakenByDeleted(address) => (
-                ErrorKind::Conflict,
-                Some(format!("have it back with `blockyard restore {address}`, or choose another name")),
-            ),
-            StoreError::Moved { address, .. } => {
-                (ErrorKind::Conflict, Some(format!("look at it with `blockyard show {address}`, and try again")))
-            }
-            StoreError::NoBlock(_) => (ErrorKind::NotFound, None),
-            StoreError::DeletedOrNot { .. } => (ErrorKind::Conflict, None),
-            StoreError::TargetGone(_) => (ErrorKind::Conflict, Some("try again".to_owned())),
-            StoreError::Circle(_) => {
-                (ErrorKind::Conflict, Some("another save came first; look, and try again".to_owned()))
-            }
-            StoreError::InUse { .. } => {
-                (ErrorKind::Conflict, Some("have these build on something else first, or delete them".to_owned()))
-            }
-            StoreError::NotScrubbed(_) => (ErrorKind::Outside, Some("purge it once more".to_owned())),
-            StoreError::KeyMoved => (ErrorKind::Conflict, Some("try again".to_owned())),
-            StoreError::SlugTaken { owner, .. } => {
-                (ErrorKind::Conflict, Some(format!("the two bundles cannot be in one yard; `{owner}` is in it")))
-            }
-            StoreError::BundleMoved(_) => {
-                (ErrorKind::Conflict, Some("install it again, and look at the new differences".to_owned()))
-            }
-            StoreError::Database(_) => (ErrorKind::Outside, None),
-        };
-        let error = taken(kind, error).maybe_hint(hint);
-        match details {
-            Some(details) => error.details(details),
+        let error = taken(kind, error).maybe_hint(advice);
+        match code {
+            Some(code) => error.code(code),
             None => error,
         }
     }
@@ -329,19 +318,22 @@ impl From<blockyard_store::LocationError> for Error {
     }
 }
 
+/// The form of a key.
+pub(crate) const KEY_FORM: &str = "a key is 32 bytes in base64, as `openssl rand -base64 32` prints them";
+
 impl From<LocationError> for Error {
     fn from(error: LocationError) -> Self {
-        let hint = match &error {
-            LocationError::Loose { path, .. } => format!("run `chmod 600 {}`", path.display()),
-            LocationError::Keyring(_) => {
-                "unlock the keyring; or give the key with BLOCKYARD_KEY or BLOCKYARD_KEY_FILE".to_owned()
-            }
-            LocationError::NotAKey { .. } => {
-                "a key is the base64 of 32 bytes, as `openssl rand -base64 32` prints it".to_owned()
-            }
-            _ => "give the yard's key with BLOCKYARD_KEY (base64) or BLOCKYARD_KEY_FILE".to_owned(),
+        let (advice, code) = match &error {
+            LocationError::Loose { path, .. } => (Some(format!("run `chmod 600 {}`", path.display())), None),
+            LocationError::Keyring(_) => (Some("unlock the keyring".to_owned()), Some(Code::KeyUnavailable)),
+            LocationError::NotAKey { .. } => (Some(KEY_FORM.to_owned()), None),
+            _ => (None, Some(Code::KeyUnavailable)),
         };
-        taken(ErrorKind::Denied, error).hint(hint)
+        let error = taken(ErrorKind::Denied, error).maybe_hint(advice);
+        match code {
+            Some(code) => error.code(code),
+            None => error,
+        }
     }
 }
 
@@ -355,9 +347,7 @@ impl From<EnvelopeError> for Error {
 impl From<RegistryError> for Error {
     fn from(error: RegistryError) -> Self {
         match error {
-            RegistryError::Read { .. } => {
-                taken(ErrorKind::NotFound, error).hint("name a registry's file or folder with `--registry`")
-            }
+            RegistryError::Read { .. } => taken(ErrorKind::NotFound, error).code(Code::RegistryUnreadable),
             RegistryError::Format { .. } | RegistryError::Broken { .. } => taken(ErrorKind::Invalid, error),
             RegistryError::NoBundle { ref hint, .. } => {
                 let hint = hint.clone();
@@ -372,7 +362,7 @@ impl From<ComponentError> for Error {
     fn from(error: ComponentError) -> Self {
         let hint = match &error {
             ComponentError::NoManifest | ComponentError::ManyManifests(_) => {
-                Some("bundles are made with `blockyard build`, which puts the manifest in")
+                return taken(ErrorKind::Invalid, error).code(Code::NotABundle);
             }
             ComponentError::ForeignImports(_) => {
                 Some("a crate among the dependencies wants files, sockets or a C library, which a bundle does not have")
@@ -384,35 +374,13 @@ impl From<ComponentError> for Error {
     }
 }
 
-impl From<BuildError> for Error {
-    fn from(error: BuildError) -> Self {
-        match error {
-            BuildError::Compile { ref output, .. } => {
-                let output = output.clone();
-                Self::new(ErrorKind::Invalid, error.to_string()).because(output.trim().to_owned())
-            }
-            BuildError::NotACrate(_) => taken(ErrorKind::NotFound, error),
-            BuildError::NoCargo(_) => taken(ErrorKind::Outside, error).hint("install Rust from https://rustup.rs"),
-            BuildError::NoModule(_) => taken(ErrorKind::Invalid, error),
-        }
-    }
-}
-
-impl From<ToolchainError> for Error {
-    fn from(error: ToolchainError) -> Self {
-        let hint = error.hint();
-        let tried = error.tried.join("; ");
-        taken(ErrorKind::Outside, error).because(tried).hint(hint)
-    }
-}
-
 impl From<HostError> for Error {
     fn from(error: HostError) -> Self {
         match error {
-            HostError::Engine(_) => taken(ErrorKind::Outside, error),
+            HostError::Engine(_) => taken(ErrorKind::Remote, error),
             HostError::NotAComponent(ref reason) => {
                 let reason = reason.clone();
-                Self::new(ErrorKind::Invalid, format!("not a bundle: {reason}"))
+                Self::new(ErrorKind::Invalid, format!("not a bundle: {reason}")).code(Code::NotABundle)
             }
             HostError::TooLarge { .. } | HostError::Manifest(_) | HostError::NotABundle(_) => {
                 taken(ErrorKind::Invalid, error)
@@ -423,9 +391,8 @@ impl From<HostError> for Error {
                 taken(ErrorKind::Invalid, error).hint("its author adds the capability to `bundle!` and builds it again")
             }
             HostError::NotGranted { ref bundle, ref missing } => {
-                let grants: Vec<String> = missing.iter().map(|capability| format!("'{capability}'")).collect();
-                let hint = format!("grant it with `blockyard grant {bundle} {}`", grants.join(" "));
-                taken(ErrorKind::Denied, error).hint(hint)
+                let code = Code::NotGranted { bundle: bundle.clone(), capabilities: missing.clone() };
+                taken(ErrorKind::Denied, error).code(code)
             }
             HostError::Problem(problem) => problem.into(),
             HostError::Panic { .. } => taken(ErrorKind::Internal, error)
@@ -450,13 +417,27 @@ impl From<blockyard_host::Problem> for Error {
             "not-granted" | "effect" => ErrorKind::Denied,
             // The bundle ended while its output was read.
             "stopped" => ErrorKind::Bundle,
-            _ => ErrorKind::Outside,
+            _ => ErrorKind::Remote,
         };
         let details = problem.details.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
-        Self::new(kind, problem.message)
-            .maybe_hint(problem.hint)
-            .details(json!({"code": problem.code, "retryable": problem.retryable, "details": details}))
+        let error = Self::new(kind, problem.message).maybe_hint(problem.hint);
+        let error = match details.as_ref().filter(|_| problem.code == "not-granted").and_then(missing_grant) {
+            Some(code) => error.code(code),
+            None => error,
+        };
+        error.details(json!({"code": problem.code, "retryable": problem.retryable, "details": details}))
     }
+}
+
+/// The grant that the details of a problem name. A bundle may have written them, so each value is parsed.
+fn missing_grant(details: &Value) -> Option<Code> {
+    let bundle = BundleName::new(details["bundle"].as_str()?).ok()?.to_string();
+    let capability: Capability = details["capability"].as_str()?.parse().ok()?;
+    Some(if details["address"].is_string() {
+        Code::NetworkNotGranted { bundle, capability }
+    } else {
+        Code::NotGranted { bundle, capabilities: vec![capability] }
+    })
 }
 
 impl From<blockyard_model::AddressError> for Error {

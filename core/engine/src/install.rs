@@ -14,25 +14,26 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::audit::line;
-use crate::build::{Building, build_in, resolved};
 use crate::ownership::{Guard, writable_by_others};
 use crate::review::{Agreement, InstalledVersion, Review};
 use crate::source::BundleSource;
-use crate::{Error, ErrorKind, Yard};
+use crate::{Code, Error, ErrorKind, Yard};
 
-/// What to install.
-#[derive(Debug, Clone, PartialEq)]
-pub enum InstallTarget {
-    /// A bundle of a registry, in a version that fits.
-    Registry {
-        /// The bundle's name.
-        name: BundleName,
-        /// Which versions.
-        requirement: VersionReq,
-    },
-    /// A component file.
-    File(PathBuf),
-    /// The folder of a crate, which is built.
+/// A bundle that a registry has.
+#[derive(Debug)]
+pub struct Found {
+    /// The file, or the source code that has to be built first.
+    pub content: Content,
+    /// The source to record.
+    pub source: BundleSource,
+}
+
+/// The content of a registry's release.
+#[derive(Debug)]
+pub enum Content {
+    /// The bytes of a component file.
+    Component(Vec<u8>),
+    /// The folder of a crate.
     Crate(PathBuf),
 }
 
@@ -66,34 +67,6 @@ pub struct Installed {
     pub changed: bool,
 }
 
-impl InstallTarget {
-    /// Parses an argument: a path if it contains `/`, ends in `.wasm` or is `.`, and else `NAME` or
-    /// `NAME@REQUIREMENT`. What the current folder holds makes no difference.
-    ///
-    /// # Errors
-    /// It is neither.
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        let path = Path::new(text);
-        if text.ends_with(".wasm") {
-            return Ok(Self::File(path.to_owned()));
-        }
-        if text == "." || text.contains('/') || cfg!(windows) && text.contains('\\') {
-            // A path was written: only its kind is looked up.
-            return Ok(if path.is_file() { Self::File(path.to_owned()) } else { Self::Crate(path.to_owned()) });
-        }
-        let (name, requirement) = text.split_once('@').unwrap_or((text, "*"));
-        let requirement = VersionReq::parse(requirement).map_err(|error| {
-            Error::new(ErrorKind::Usage, format!("`{requirement}` is not a version requirement"))
-                .because(error)
-                .hint("write for example `sql@0.1`, `sql@=0.1.2` or `sql@>=0.1,<0.3`")
-        })?;
-        let name = BundleName::new(name).map_err(|error| {
-            Error::from(error).hint(format!("a path has a `/`, as in `./{text}`, or ends in `.wasm`"))
-        })?;
-        Ok(Self::Registry { name, requirement })
-    }
-}
-
 impl Staged {
     /// The bundle's name.
     #[must_use]
@@ -121,30 +94,17 @@ impl Staged {
 }
 
 impl Yard {
-    /// Fetches or builds a bundle and checks it: its manifest, its imports, and that it describes
-    /// itself as the manifest says. Nothing of it is in the yard yet. `say` is told each step, and the absolute
-    /// path of a crate before it is built. `building` is for crates that a registry names; a crate that the
-    /// target names is built.
+    /// Checks a component file: its manifest, its imports, and that it describes itself as the manifest says. Nothing
+    /// of it is in the yard yet. `name` is the name that its registry gives it.
     ///
     /// # Errors
-    /// It is not there, does not build, is not a bundle, or not what its registry says.
+    /// It is not a bundle, or not the one that its registry names.
     pub async fn stage(
         &self,
-        target: &InstallTarget,
-        registries: &[Registry],
-        building: Building,
-        say: &mut (dyn FnMut(&str) + Send),
+        bytes: Vec<u8>,
+        source: BundleSource,
+        name: Option<&BundleName>,
     ) -> Result<Staged, Error> {
-        let (bytes, source) = match target {
-            InstallTarget::File(path) => (read_file(path)?, BundleSource::file(path)),
-            InstallTarget::Crate(folder) => {
-                let built = build_in(self.sandbox()?, folder, say).await?;
-                (built.bytes, BundleSource::krate(folder))
-            }
-            InstallTarget::Registry { name, requirement } => {
-                self.fetch(name, requirement, registries, building, say).await?
-            }
-        };
         let bytes = Arc::new(bytes);
         let bundle = self.sandbox()?.load(bytes.clone()).await?;
         // What it says when it runs is what the file says without running it.
@@ -156,9 +116,9 @@ impl Yard {
                 ErrorKind::Invalid,
                 format!("bundle `{}` describes itself otherwise than its manifest does", bundle.manifest().name),
             )
-            .hint("its author builds it again with `blockyard build`"));
+            .hint("report it to the author of the bundle, who must build it again"));
         }
-        if let InstallTarget::Registry { name, .. } = target
+        if let Some(name) = name
             && bundle.manifest().name != *name
         {
             return Err(Error::new(
@@ -193,56 +153,6 @@ impl Yard {
         // Stable: of two equal versions, the one that was installed later is the newer one.
         versions.sort_by(|a, b| a.manifest.version.cmp(&b.manifest.version));
         Ok((versions, of_name.iter().map(|record| record.digest).collect()))
-    }
-
-    async fn fetch(
-        &self,
-        name: &BundleName,
-        requirement: &VersionReq,
-        registries: &[Registry],
-        building: Building,
-        say: &mut (dyn FnMut(&str) + Send),
-    ) -> Result<(Vec<u8>, BundleSource), Error> {
-        if registries.is_empty() {
-            return Err(Error::new(ErrorKind::NotFound, "no registry is known").hint(
-                format!("name one with `--registry PATH`, or under `[registries]` of your configuration; a file or crate is named by its path, as in `./{name}`"),
-            ));
-        }
-        let mut refused = None;
-        for registry in registries {
-            let (entry, release) = match registry.resolve(name, requirement) {
-                Ok(found) => found,
-                Err(error) => {
-                    refused.get_or_insert(error);
-                    continue;
-                }
-            };
-            // The name is its author's choice; the path is not.
-            let place = registry.folder.display();
-            say(&format!("{} {} from the registry `{}` in `{place}`", entry.name, release.version, registry.name));
-            let shown = format!("{}: {} {}", registry.name, entry.name, release.version);
-            let origin = BundleSource::registry(&location(&registry.folder)?, &shown, None);
-            return match &release.source {
-                Source::Path(folder) if building == Building::Refused => Err(needs_building(name, &resolved(folder)?)),
-                Source::Path(folder) => Ok((build_in(self.sandbox()?, folder, say).await?.bytes, origin)),
-                Source::Url(url) if !url.contains("://") => {
-                    let bytes = read_file(&registry.folder.join(url))?;
-                    let digest = Digest::of(&bytes);
-                    match release.sha256 {
-                        Some(wanted) if wanted != digest => Err(Error::new(ErrorKind::Denied, format!("the bytes of `{name}` are not those that the registry promises"))
-                            .because(format!("the registry says sha256 {wanted}, and the file has {digest}"))
-                            .hint("do not use the file; tell the registry's owner")),
-                        _ => Err(Error::new(ErrorKind::Denied, format!("`{name}` comes as a file, and this version of Blockyard cannot check a registry's signatures yet"))
-                            .hint(format!("if you trust the file, install it by its path: `blockyard install {}`", registry.folder.join(url).display()))),
-                    }
-                }
-                Source::Url(url) => {
-                    Err(Error::new(ErrorKind::Usage, format!("this version of Blockyard does not fetch `{url}`"))
-                        .hint("fetch the file yourself, and install it by its path"))
-                }
-            };
-        }
-        Err(refused.map_or_else(|| Error::new(ErrorKind::Internal, "no registry was asked"), Error::from))
     }
 
     /// Installs a staged bundle and grants the capabilities that were agreed to.
@@ -288,13 +198,63 @@ impl Yard {
     }
 }
 
+/// Finds a bundle in the first registry that has a version that fits. `say` receives its name and place.
+///
+/// # Errors
+/// No registry has it; its file is not the one that the registry names.
+pub fn find(
+    name: &BundleName,
+    requirement: &VersionReq,
+    registries: &[Registry],
+    say: &mut dyn FnMut(&str),
+) -> Result<Found, Error> {
+    if registries.is_empty() {
+        return Err(Error::new(ErrorKind::NotFound, "no registry is configured")
+            .code(Code::NoRegistry { bundle: name.to_string() }));
+    }
+    let mut refused = None;
+    for registry in registries {
+        let (entry, release) = match registry.resolve(name, requirement) {
+            Ok(found) => found,
+            Err(error) => {
+                refused.get_or_insert(error);
+                continue;
+            }
+        };
+        // The name is its author's choice; the path is not.
+        let place = registry.folder.display();
+        say(&format!("{} {} from the registry `{}` in `{place}`", entry.name, release.version, registry.name));
+        let shown = format!("{}: {} {}", registry.name, entry.name, release.version);
+        let source = BundleSource::registry(&location(&registry.folder)?, &shown, None);
+        return match &release.source {
+            Source::Path(folder) => Ok(Found { content: Content::Crate(folder.clone()), source }),
+            Source::Url(url) if !url.contains("://") => {
+                let bytes = read_file(&registry.folder.join(url))?;
+                let digest = Digest::of(&bytes);
+                match release.sha256 {
+                    Some(wanted) if wanted != digest => Err(Error::new(ErrorKind::Denied, format!("the bytes of `{name}` are not those that the registry promises"))
+                        .because(format!("the registry says sha256 {wanted}, and the file has {digest}"))
+                        .hint("do not use the file; tell the registry's owner")),
+                    _ => Err(Error::new(ErrorKind::Denied, format!("`{name}` comes as a file, and this version of Blockyard cannot check a registry's signatures yet"))
+                        .code(Code::Unverified { path: registry.folder.join(url) })),
+                }
+            }
+            Source::Url(url) => {
+                Err(Error::new(ErrorKind::Usage, format!("this version of Blockyard does not fetch `{url}`"))
+                    .hint("fetch the file yourself, and install it by its path"))
+            }
+        };
+    }
+    Err(refused.map_or_else(|| Error::new(ErrorKind::Internal, "no registry was asked"), Error::from))
+}
+
 /// The location of a registry, which identifies it.
 fn location(folder: &Path) -> Result<Url, Error> {
     let absolute = std::fs::canonicalize(folder).map_err(|error| {
-        Error::new(ErrorKind::Outside, format!("the folder `{}` cannot be read", folder.display())).because(error)
+        Error::new(ErrorKind::Remote, format!("the folder `{}` cannot be read", folder.display())).because(error)
     })?;
     Url::from_directory_path(&absolute)
-        .map_err(|()| Error::new(ErrorKind::Outside, format!("`{}` is not an absolute path", absolute.display())))
+        .map_err(|()| Error::new(ErrorKind::Remote, format!("`{}` is not an absolute path", absolute.display())))
 }
 
 /// Refuses a registry's folder that another user could change.
@@ -307,21 +267,13 @@ pub fn usable_registry(folder: &Path) -> Result<(), Error> {
     match writable_by_others(&file, Guard::File) {
         Ok(None) => Ok(()),
         Ok(Some(reason)) => Err(Error::new(ErrorKind::Denied, message()).because(reason)),
-        Err(error) => Err(Error::new(ErrorKind::Outside, message()).because(error)),
+        Err(error) => Err(Error::new(ErrorKind::Remote, message()).because(error)),
     }
-}
-
-/// Building runs build scripts and macros, so the user decides, and sees the folder first.
-fn needs_building(name: &BundleName, folder: &Path) -> Error {
-    let folder = folder.display();
-    Error::new(ErrorKind::Usage, format!("`{name}` is source code in `{folder}`, and is built only if you agree"))
-        .because("building runs code of that folder, and of what it depends on, on this machine with your rights")
-        .hint(format!("agree with `--build`, or name the crate by its path: `blockyard install {folder}`"))
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|error| {
-        let kind = if error.kind() == std::io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Outside };
+        let kind = if error.kind() == std::io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Remote };
         Error::new(kind, format!("`{}` cannot be read", path.display())).because(error)
     })
 }

@@ -9,9 +9,10 @@ use blockyard_store::{KeyRecord, StoreError, YardLocation, YardRecord};
 use blockyard_vault::{KEY_VARIABLE, Key, KeyError, KeyLocation, LocationError};
 use serde::Serialize;
 
+use crate::error::KEY_FORM;
 use crate::rotation::RotationStatus;
 use crate::yard::open_store;
-use crate::{Error, ErrorKind, Yard, YardConfig};
+use crate::{Code, Error, ErrorKind, Yard, YardConfig};
 
 /// Where the key of a yard that exists is looked for.
 #[derive(Debug, Clone, Default)]
@@ -103,7 +104,7 @@ impl Keys {
         let hint = format!("the yard needs the key with the id {}; that one has the id {}", yard.key.id, key.id());
         Err(Error::new(ErrorKind::Denied, format!("the key from {from} is not this yard's key"))
             .hint(hint)
-            .hint("give the yard's key with BLOCKYARD_KEY (base64) or BLOCKYARD_KEY_FILE; where these have another key, unset them"))
+            .code(Code::WrongKey))
     }
 
     pub(crate) fn of(key: Key) -> Self {
@@ -177,9 +178,7 @@ impl Yard {
 
     pub(crate) async fn load_key(&self, record: &KeyRecord, yard: &str) -> Result<Key, Error> {
         let place = place(self.store().location(), self.config(), record)?;
-        let key = load(place.clone()).await.map_err(|error| {
-            error.hint("the yard is being moved to another key; finish that with `blockyard key rotate`")
-        })?;
+        let key = load(place.clone()).await.map_err(|error| error.code(Code::RotationUnderWay))?;
         if key.opens_canary(yard, &record.canary) {
             return Ok(key);
         }
@@ -286,8 +285,8 @@ fn beside(location: &YardLocation, config: &YardConfig, key: &Path) -> Result<Pa
         Some(path) => path.parent().map(Path::to_owned).unwrap_or_default(),
         None if key.is_absolute() => PathBuf::new(),
         None => config.keys.clone().ok_or_else(|| {
-            Error::new(ErrorKind::Usage, "there is no folder for the keys of yards on servers")
-                .hint("give the yard's key with BLOCKYARD_KEY (base64) or BLOCKYARD_KEY_FILE")
+            Error::new(ErrorKind::Usage, "no folder is configured for the keys of yards on servers")
+                .code(Code::KeyUnavailable)
         })?,
     };
     Ok(folder.join(key))
@@ -327,9 +326,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 }
 
 fn not_a_key(what: &str, error: KeyError) -> Error {
-    Error::new(ErrorKind::Denied, format!("{what} is not a key"))
-        .because(error)
-        .hint("a key is the base64 of 32 bytes, as `openssl rand -base64 32` prints it")
+    Error::new(ErrorKind::Denied, format!("{what} is not a key")).because(error).hint(KEY_FORM)
 }
 
 /// Whether an error says that the yard's key was changed by another process at this moment.

@@ -27,10 +27,10 @@
 //! # std::fs::remove_dir_all(&folder).expect("gone");
 //! ```
 
+mod assemble;
 mod audit;
 mod block;
 mod blockfile;
-mod build;
 mod bundle;
 mod call;
 mod compare;
@@ -62,6 +62,7 @@ mod trust;
 mod types;
 mod yard;
 
+pub use assemble::{Built, Provenance, assemble};
 pub use block::{Block, BlockView, Listing, Sealed, Use};
 pub use blockfile::BlockFile;
 pub use blockyard_host::{ByteStream, Deadline, Input, LogLevel, LogLine, Problem, settled};
@@ -74,18 +75,18 @@ pub use blockyard_registry::{
 };
 pub use blockyard_store::{AuditChain, AuditFilter, AuditLine, BlockFilter};
 pub use blockyard_telemetry::{Collector, CollectorError, Telemetry, TelemetryError};
-pub use build::{Building, Built, build};
 pub use bundle::{BundleUse, BundleView};
 pub use call::{CallReply, Check, CheckStep};
 pub use compare::{Change, FieldChange};
 pub use configuration::read_configuration;
 pub use database::Database;
-pub use error::{Error, ErrorKind};
+pub use error::{Code, Error, ErrorKind, OpenChange, Usage};
 pub use grant::GrantView;
 pub use history::{DiffView, RevisionView};
-pub use install::{InstallTarget, Installed, Staged, usable_registry};
+pub use install::{Content, Found, Installed, Staged, find, usable_registry};
 pub use jiff::Timestamp;
 pub use key::{KeySource, KeyStatus, NewKey};
+pub use ownership::{Guard, writable_by_others};
 pub use plan::{Plan, PlanAction, PlannedBlock};
 pub use project::Project;
 pub use review::{Agreement, Given, Need, Review, ReviewLine};

@@ -221,10 +221,7 @@ fn unclear(element: &Pointer, secret: &Pointer) -> Violation {
             "leaves out a secret and matches no element of the old list, so it is not clear whether it has the secret `{}`",
             secret.dotted()
         ),
-        hint: Some(format!(
-            "give the secret; or change one element with `--set {}.FIELD=VALUE`, or remove one with `--unset`",
-            element.dotted()
-        )),
+        hint: Some(format!("give the secret, or change or remove the one element at `{}`", element.dotted())),
     }
 }
 

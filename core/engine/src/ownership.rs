@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// What another user must not be able to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Guard {
+pub enum Guard {
     /// Change or replace the file, or add files beside it: SQLite reads `-journal` and `-wal` there.
     Yard,
     /// Change or replace the file. Others may have files beside it (the sticky bit, as of `/tmp`).
@@ -30,7 +30,7 @@ impl Guard {
 ///
 /// # Errors
 /// The file or one of its folders cannot be examined.
-pub(crate) fn writable_by_others(path: &Path, guard: Guard) -> io::Result<Option<String>> {
+pub fn writable_by_others(path: &Path, guard: Guard) -> io::Result<Option<String>> {
     let resolved = path.canonicalize()?;
     if let Some(reason) = changeable(&resolved, false, guard)? {
         return Ok(Some(reason));

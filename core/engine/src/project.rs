@@ -8,7 +8,7 @@ use blockyard_model::Digest;
 use blockyard_registry::{NamedRegistry, ProjectError, ProjectFile, ProjectYard, RegistryAddress, RelativePath};
 
 use crate::ownership::{Guard, folder_of, writable_by_others};
-use crate::{Error, ErrorKind};
+use crate::{Code, Error, ErrorKind};
 
 /// A project file: read once, so that the bytes that are trusted are the bytes that are used.
 ///
@@ -165,7 +165,8 @@ fn read_regular(path: &Path) -> Result<Vec<u8>, Error> {
     if !examined.is_file() {
         let message = format!("`{}` is not a regular file, and is not used", path.display());
         return Err(Error::new(ErrorKind::Denied, message)
-            .hint("a link could choose another project's file; name a yard with `--yard` or BLOCKYARD_YARD"));
+            .hint("a link could choose another project's file")
+            .code(Code::ProjectFileIrregular));
     }
     let file = std::fs::File::open(path).map_err(|error| unreadable(path, &error))?;
     let opened = file.metadata().map_err(|error| unreadable(path, &error))?;

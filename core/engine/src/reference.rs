@@ -123,7 +123,7 @@ impl Yard {
         Ok(match (found, described) {
             (_, None) if fits || found.is_none() => Some((
                 format!("wants {words}; no installed bundle has a block type `{}`", target.type_slug),
-                Some("install the bundle that has it, with `blockyard install NAME`".to_owned()),
+                Some("install the bundle that defines it".to_owned()),
             )),
             _ if !fits => {
                 let has = described.map(|described| described.interfaces.join("`, `")).unwrap_or_default();
@@ -134,10 +134,9 @@ impl Yard {
             (None, _) => {
                 Some((format!("wants {words}; block `{target}` not found"), self.nearest_block(target).await?))
             }
-            (Some(block), _) if block.deleted_at.is_some() => Some((
-                format!("wants {words}; block `{target}` is deleted"),
-                Some(format!("have it back with `blockyard restore {target}`")),
-            )),
+            (Some(block), _) if block.deleted_at.is_some() => {
+                Some((format!("wants {words}; block `{target}` is deleted"), Some(format!("restore `{target}` first"))))
+            }
             _ => None,
         })
     }

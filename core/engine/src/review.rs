@@ -8,7 +8,7 @@ use blockyard_model::{BlockType, Capability, Effect, Manifest};
 use serde_json::json;
 
 use crate::source::BundleSource;
-use crate::{Error, ErrorKind};
+use crate::{Code, Error, ErrorKind, OpenChange};
 
 /// A review of a bundle that is staged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,44 +199,19 @@ impl Review {
 
     fn not_agreed(&self, open: &[&ReviewLine], given: &Given) -> Error {
         let Self { name, version, .. } = self;
-        let mut flags: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-        for line in open {
-            if let Some(need) = &line.needs {
-                flags.entry(need.flag()).or_default().push(&line.text);
-            }
-        }
-        let mut message = match (self.replaces, open.is_empty()) {
+        let message = match (self.replaces, open.is_empty()) {
             (true, false) => format!(
                 "bundle `{name}` {version} is not installed: it may do more than the installed version, and no one agreed to it"
             ),
             _ => format!("bundle `{name}` {version} is not installed: no one agreed to it"),
         };
-        for (flag, texts) in &flags {
-            for text in texts {
-                message.push_str(&format!("\n  {flag}: {text}"));
-            }
-        }
-        let details: Vec<_> =
-            open.iter().map(|line| json!({ "line": line.text, "flag": line.needs.as_ref().map(Need::flag) })).collect();
-        let mut all: Vec<String> = flags.into_keys().collect();
-        if !given.yes {
-            all.insert(0, "--yes".to_owned());
-        }
-        Error::new(ErrorKind::Usage, message)
-            .in_lines()
-            .hint(format!("agree with `{}` where no terminal can ask", all.join(" ")))
-            .details(json!({ "bundle": name, "version": version, "open": details }))
-    }
-}
-
-impl Need {
-    /// The flag of the command line.
-    #[must_use]
-    pub fn flag(&self) -> String {
-        match self {
-            Self::Grant(capability) => format!("--grant '{capability}'"),
-            Self::Replace => "--replace".to_owned(),
-        }
+        let open = open.iter().map(|line| OpenChange { change: line.text.clone(), need: line.needs.clone() }).collect();
+        Error::new(ErrorKind::Usage, message).code(Code::ConsentNeeded {
+            bundle: name.clone(),
+            version: version.clone(),
+            agreement: !given.yes,
+            open,
+        })
     }
 }
 
@@ -306,21 +281,25 @@ mod tests {
         assert_eq!(review.settle(&given(true, &[], false)).expect("agreed"), BTreeSet::new());
         let refused = review.settle(&given(false, &[], false)).expect_err("no one agreed");
         assert_eq!(refused.kind(), ErrorKind::Usage);
-        assert_eq!(refused.hints(), ["agree with `--yes` where no terminal can ask"]);
+        let Some(Code::ConsentNeeded { agreement, open, .. }) = refused.as_code() else { panic!("{refused:?}") };
+        assert!(*agreement && open.is_empty());
     }
 
     #[test]
-    fn each_wider_line_names_its_flag() {
+    fn each_wider_line_names_what_accepts_it() {
         let old = installed(manifest("0.1.0", &["log"], "write"));
         let new = manifest("0.2.0", &["log", "clock"], "read");
         let review = Review::new(&new, &local(), &old, true, &grants(&["log"]));
         let refused = review.settle(&given(true, &[], false)).expect_err("it is wider");
-        let text = refused.to_string();
-        assert!(text.contains("--grant 'clock': new capability `clock`"), "{text}");
-        assert!(text.contains("--replace: operation `look` of `cage` changes its effect from write to read"), "{text}");
+        let Some(Code::ConsentNeeded { agreement: false, open, .. }) = refused.as_code() else { panic!("{refused:?}") };
+        let open: Vec<_> = open.iter().map(|change| (change.change.as_str(), change.need.as_ref())).collect();
+        let clock = Need::Grant("clock".parse().expect("a capability"));
+        assert!(open.contains(&("new capability `clock`", Some(&clock))), "{open:?}");
+        let effect = "operation `look` of `cage` changes its effect from write to read";
+        assert!(open.contains(&(effect, Some(&Need::Replace))), "{open:?}");
         assert!(review.settle(&given(true, &["clock"], false)).is_err());
         assert!(review.settle(&given(true, &[], true)).is_err());
-        assert!(review.settle(&given(false, &["clock"], true)).is_err(), "`--yes` is still missing");
+        assert!(review.settle(&given(false, &["clock"], true)).is_err(), "the general agreement is missing");
         assert_eq!(review.settle(&given(true, &["clock"], true)).expect("agreed"), grants(&["clock"]));
         assert_eq!(review.settle(&Agreement::Everything).expect("agreed"), grants(&["clock"]));
     }

@@ -9,7 +9,7 @@ use blockyard_store::{BlockFilter, BlockRecord};
 use blockyard_vault::{DataKey, Place};
 use serde_json::json;
 
-use crate::{Error, ErrorKind, Yard};
+use crate::{Code, Error, ErrorKind, Yard};
 
 /// How many names are looked through for the one that was meant.
 const CANDIDATES: u32 = 10_000;
@@ -118,8 +118,7 @@ pub(crate) fn content_digest(bundle: &Digest, checksum: &Digest, config: &str) -
 
 pub(crate) fn deleted(address: &Address) -> Error {
     Error::new(ErrorKind::NotFound, format!("block `{address}` is deleted"))
-        .hint(format!("have it back with `blockyard restore {address}`"))
-        .details(json!({ "address": address.to_string(), "deleted": true }))
+        .code(Code::Deleted { address: address.clone() })
 }
 
 pub(crate) fn tampered(address: &Address, revision: Revision) -> Error {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::audit::line;
 use crate::key::{KeySource, blocking, from_variable, place, recorded};
-use crate::{Error, ErrorKind, Yard};
+use crate::{Code, Error, ErrorKind, Yard};
 
 /// Data keys that a rotation moves in one transaction: short enough not to keep others waiting.
 const BATCH: u32 = 200;
@@ -135,8 +135,11 @@ impl Yard {
         if matches!(self.config().key, KeySource::Default) || self.load_key(&yard.key, &yard.id).await.is_ok() {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Usage, "the yard's key was given by hand, and is not where the yard says; where does the new one go?")
-            .hint("say it with `--to keyring`, `--to file` or `--to env:NAME`; from then on leave BLOCKYARD_KEY and BLOCKYARD_KEY_FILE to the new key, or unset"))
+        Err(Error::new(
+            ErrorKind::Usage,
+            "the yard's key was given by hand, and is not where the yard says; where does the new one go?",
+        )
+        .code(Code::KeyDestinationNeeded))
     }
 
     /// A rotation that was left half done goes on to the key that it began with.
@@ -153,7 +156,7 @@ impl Yard {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Conflict, format!("a rotation to the key in `{place}` is under way"))
-            .hint("finish it with `blockyard key rotate`, then rotate again"))
+            .code(Code::RotationUnderWay))
     }
 
     /// Makes or reads the new key and writes down that the yard moves to it.
@@ -176,9 +179,11 @@ impl Yard {
             (RotateTo::Same, KeyLocation::Environment(name)) => {
                 return Err(Error::new(
                     ErrorKind::Usage,
-                    format!("the yard's key is in the environment variable `{name}`, where Blockyard cannot put a new one"),
+                    format!(
+                        "the yard's key is in the environment variable `{name}`, where Blockyard cannot put a new one"
+                    ),
                 )
-                .hint("name the variable that has the new key, with `--to env:NAME`; make one with `openssl rand -base64 32`"));
+                .code(Code::KeyVariableNeeded));
             }
         };
         if new.id().to_string() == yard.key.id {

@@ -21,7 +21,7 @@ use crate::merge::Merge;
 use crate::reference::type_of;
 use crate::revision::content_digest;
 use crate::secret_source::unusable_sources;
-use crate::{Error, ErrorKind, Yard};
+use crate::{Code, Error, ErrorKind, Yard};
 
 /// How often a save is made again because another one came first.
 const SAVE_TRIES: u32 = 1_000;
@@ -349,8 +349,11 @@ fn apply(block_type: &BlockType, plain: &mut PlainDocument, changes: Changes) ->
         Error::new(ErrorKind::Invalid, format!("field `{field}` cannot be set: `{place}` is not an object"))
     };
     let shown = |field: &str| {
-        Error::new(ErrorKind::Usage, format!("field `{field}` is a secret; on a command line it would stay in the shell's history"))
-            .hint(format!("use `--secret {field}` to be asked, `--secret {field}=-` for standard input, or `--secret {field}=env:NAME`"))
+        Error::new(
+            ErrorKind::Usage,
+            format!("field `{field}` is a secret; on a command line it would stay in the shell's history"),
+        )
+        .code(Code::SecretExposed { field: field.to_owned() })
     };
     let texts = changes.texts.iter().map(|pair| (pair, true));
     for ((field, text), on_command_line) in texts.chain(changes.files.iter().map(|pair| (pair, false))) {
@@ -365,8 +368,7 @@ fn apply(block_type: &BlockType, plain: &mut PlainDocument, changes: Changes) ->
         if on_command_line && connection_url::has_password(schema, &pointer, &value) {
             let message =
                 format!("field `{field}` has a password in it; on a command line it would stay in the shell's history");
-            return Err(Error::new(ErrorKind::Usage, message)
-                .hint(format!("`--set {field}=@FILE` reads a file; or leave it out, and give `--secret password=-`")));
+            return Err(Error::new(ErrorKind::Usage, message).code(Code::PasswordExposed { field: field.clone() }));
         }
         merge.put(config, &pointer, value).map_err(|place| in_the_way(field, place))?;
     }

@@ -9,7 +9,7 @@ use blockyard_model::{SealedDocument, SecretSource, SourcePattern, Violation};
 
 use crate::ownership::{Guard, writable_by_others};
 use crate::project::is_same;
-use crate::{Error, ErrorKind, Yard};
+use crate::{Code, Error, ErrorKind, Yard};
 
 /// The files that SQLite reads as one database, by their endings.
 pub(crate) const DATABASE_FILES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
@@ -25,7 +25,9 @@ enum Permitted {
 /// The reason why a yard does not count as this user's own, and what to do about it.
 struct Foreign {
     reason: String,
-    hint: Option<String>,
+    advice: Option<String>,
+    /// The yard's file, if trusting it would permit its sources.
+    yard: Option<PathBuf>,
 }
 
 impl Yard {
@@ -80,28 +82,28 @@ impl Yard {
     fn foreign(&self) -> Result<Option<Foreign>, Error> {
         let Some(path) = self.store().location().file() else {
             let reason = "a yard in PostgreSQL can be written by everyone who may use its database".to_owned();
-            return Ok(Some(Foreign { reason, hint: None }));
+            return Ok(Some(Foreign { reason, advice: None, yard: None }));
         };
         let Some(trust) = &self.config().trust else {
             let reason = "this program keeps no record of the yards that its user made".to_owned();
-            let hint = "a program permits sources in `YardConfig::sources`, or names the record in `YardConfig::trust`";
-            return Ok(Some(Foreign { reason, hint: Some(hint.to_owned()) }));
+            let advice =
+                "a program permits sources in `YardConfig::sources`, or names the record in `YardConfig::trust`";
+            return Ok(Some(Foreign { reason, advice: Some(advice.to_owned()), yard: None }));
         };
         if !trust.is_own_yard(path, self.id())? {
             let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
             return Ok(Some(Foreign {
                 reason: "you did not make this yard on this machine".to_owned(),
-                hint: Some(format!(
-                    "or, if no one else can have written the yard, run `blockyard trust {}`",
-                    path.display()
-                )),
+                advice: None,
+                yard: Some(path),
             }));
         }
         Ok(yard_changeable_by_others(path).map(|reason| Foreign {
             reason,
-            hint: Some(
-                "or take the right to write the yard and its folder from other users, with `chmod go-w`".to_owned(),
+            advice: Some(
+                "remove write access to the yard and its folder from other users, with `chmod go-w`".to_owned(),
             ),
+            yard: None,
         }))
     }
 }
@@ -132,10 +134,8 @@ fn resolved(path: &Path) -> Option<PathBuf> {
 impl Foreign {
     fn refuse(self, source: &str) -> Error {
         Error::new(ErrorKind::Denied, self.reason)
-            .hint(format!(
-                "if blocks of this yard may read it, add `{source}` to `allow` in `[sources]` of your configuration"
-            ))
-            .maybe_hint(self.hint)
+            .code(Code::SourceNotPermitted { source: source.to_owned(), yard: self.yard })
+            .maybe_hint(self.advice)
     }
 }
 

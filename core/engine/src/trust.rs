@@ -13,7 +13,7 @@ use blockyard_store::{Store, YardLocation};
 use serde::{Deserialize, Serialize};
 
 use crate::ownership::{folder_of, make_private_folder, not_own, write_private};
-use crate::{Error, ErrorKind, Project};
+use crate::{Code, Error, ErrorKind, Project};
 
 /// The version of the files' format.
 const FORMAT: u32 = 1;
@@ -192,10 +192,8 @@ impl Trust {
             Some(_) => "it is another yard than the one that was there when the project was trusted",
             None => "you did not make it, and it was not there when the project was trusted",
         };
-        Err(Error::new(ErrorKind::Denied, message).because(reason).hint(format!(
-            "if you know who made it, run `blockyard trust {}`; or name another yard with `--yard`",
-            project.folder().display()
-        )))
+        let code = Code::ProjectYardUntrusted { folder: project.folder().to_owned() };
+        Err(Error::new(ErrorKind::Denied, message).because(reason).code(code))
     }
 
     /// All decisions, by path.
@@ -245,7 +243,7 @@ impl Trust {
         }
         if revoked.is_empty() {
             return Err(Error::new(ErrorKind::NotFound, format!("nothing at `{}` is trusted", path.display()))
-                .hint("see what is trusted with `blockyard trust --list`"));
+                .code(Code::NothingTrusted));
         }
         Ok(revoked)
     }
@@ -315,11 +313,11 @@ impl Trust {
     fn unreadable(&self, file: &Path, reason: impl ToString) -> Error {
         Error::new(ErrorKind::Denied, format!("the trust decision `{}` cannot be read", file.display()))
             .because(reason.to_string())
-            .hint("delete it, and run `blockyard trust` for what you trust")
+            .code(Code::TrustUnreadable)
     }
 
     fn unwritable(&self, error: io::Error) -> Error {
-        Error::new(ErrorKind::Outside, format!("no decision can be recorded in `{}`", self.folder.display()))
+        Error::new(ErrorKind::Remote, format!("no decision can be recorded in `{}`", self.folder.display()))
             .because(error)
     }
 }
@@ -379,7 +377,7 @@ async fn yard_id(path: &Path) -> Result<String, Error> {
 }
 
 fn missing(path: &Path, error: &io::Error) -> Error {
-    let kind = if error.kind() == io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Outside };
+    let kind = if error.kind() == io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Remote };
     Error::new(kind, format!("`{}` cannot be read", path.display())).because(error.to_string())
 }
 

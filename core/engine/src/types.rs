@@ -8,7 +8,7 @@ use blockyard_model::{Manifest, TypeSlug, interface};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{Error, ErrorKind, Yard};
+use crate::{Code, Error, ErrorKind, Yard};
 
 /// A block type, for people and programs.
 #[derive(Debug, Clone, Serialize)]
@@ -120,11 +120,7 @@ impl TypeView {
 fn unknown_type<'a>(slug: &TypeSlug, known: impl IntoIterator<Item = &'a str>) -> Error {
     let known: Vec<&str> = known.into_iter().collect();
     let hint = did_you_mean(slug.as_str(), known.iter().copied());
-    let error = Error::new(ErrorKind::NotFound, format!("no installed bundle has a block type `{slug}`"))
-        .details(json!({ "type": slug.as_str() }));
-    match hint {
-        Some(hint) => error.hint(hint),
-        None if known.is_empty() => error.hint("install a bundle first, with `blockyard install NAME`"),
-        None => error.hint("see what there is with `blockyard types`, and install more with `blockyard install NAME`"),
-    }
+    Error::new(ErrorKind::NotFound, format!("no installed bundle has a block type `{slug}`"))
+        .maybe_hint(hint)
+        .code(Code::UnknownType { slug: slug.to_string(), any_installed: !known.is_empty() })
 }

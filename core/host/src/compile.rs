@@ -86,7 +86,7 @@ fn is_component(bytes: &[u8]) -> bool {
 
 fn what_it_is(bytes: &[u8]) -> &'static str {
     if bytes.starts_with(b"\0asm") && bytes.len() >= 8 {
-        "a core WebAssembly module, not a component; `blockyard build` makes the component"
+        "a core WebAssembly module, not a component"
     } else if bytes.starts_with(b"\x7fELF") {
         "machine code; a bundle is a WebAssembly component, and nothing that was compiled elsewhere is run"
     } else if bytes.is_empty() {

@@ -42,6 +42,13 @@ impl Problem {
         }
     }
 
+    /// A capability that the bundle needs and does not have. The details name both, so that an interface can
+    /// offer the grant.
+    pub(crate) fn not_granted(bundle: &str, capability: &str) -> Self {
+        Self::new("not-granted", format!("bundle `{bundle}` needs `{capability}`, which is not granted"))
+            .details(&serde_json::json!({ "bundle": bundle, "capability": capability }))
+    }
+
     /// A problem in a database's own words.
     pub(crate) fn said_by_database(code: &str, message: impl Into<String>) -> Self {
         Self { by_database: true, ..Self::new(code, message) }

@@ -320,7 +320,7 @@ impl SealedDocument {
 fn nothing_behind(pointer: Pointer) -> Violation {
     Violation {
         pointer,
-        message: "has no secret behind it: it was destroyed by `purge`, or the marker was written by hand".to_owned(),
+        message: "has no secret behind it: it was destroyed by a purge, or the marker was written by hand".to_owned(),
         hint: Some("give the secret, or take the field away".to_owned()),
     }
 }

@@ -239,7 +239,7 @@ impl fmt::Display for Change {
                 write!(f, "capability `{capability}`, narrower than what is granted")
             }
             Self::CapabilityRevoked(capability) => {
-                write!(f, "capability `{capability}` stays revoked; `blockyard grant` grants it")
+                write!(f, "capability `{capability}` stays revoked until it is granted")
             }
             Self::CapabilityRemoved(capability) => write!(f, "capability `{capability}` is no longer asked for"),
             Self::TypeAdded(slug) => write!(f, "new block type `{slug}`"),

@@ -117,7 +117,7 @@ pub(super) fn leave_out_alike(targets: &mut Vec<Target>, bad: &mut Vec<BadName>,
     let Some(disk) = to.ancestors().find(|folder| folder.is_dir()).or(Some(Path::new("."))) else { return Ok(()) };
     let disk = if disk.as_os_str().is_empty() { Path::new(".") } else { disk };
     let cannot = |error: std::io::Error| {
-        Error::new(ErrorKind::Outside, format!("the disk of `{}` cannot be written", to.display())).because(error)
+        Error::new(ErrorKind::Remote, format!("the disk of `{}` cannot be written", to.display())).because(error)
     };
     let probe = tempfile::Builder::new().prefix(".blockyard-names-").tempdir_in(disk).map_err(cannot)?;
     if folds(probe.path()) {

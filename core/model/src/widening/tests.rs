@@ -50,7 +50,7 @@ fn capabilities_that_are_not_granted_are_wider_unless_they_were_revoked() {
     assert_eq!(
         told(&new, &[&old], &["log"]),
         [
-            "capability `clock` stays revoked; `blockyard grant` grants it",
+            "capability `clock` stays revoked until it is granted",
             "! new capability `reveal`: SEE its blocks' secrets in plain text",
         ]
     );

@@ -4,6 +4,7 @@
 
 use blockyard_model::{Capability, Effect, HttpAccess, Origin, RequestUrl};
 use ipnet::IpNet;
+use serde_json::{Value, json};
 
 use crate::failure::EffectViolation;
 use crate::problem::{Fault, Problem, quoted};
@@ -30,9 +31,7 @@ impl CallState {
             }
         }
         if !granted {
-            let message = format!("bundle `{}` needs `http {origin}`, which is not granted", self.bundle);
-            let hint = format!("grant it with `blockyard grant {} 'http {origin}'`", self.bundle);
-            return Err(Problem::new("not-granted", message).hint(hint));
+            return Err(Problem::not_granted(&self.bundle, &format!("http {origin}")));
         }
         networks.sort();
         networks.dedup();
@@ -70,16 +69,13 @@ impl CallState {
         let address = problem
             .details
             .as_deref()
-            .and_then(|details| serde_json::from_str::<serde_json::Value>(details).ok())
+            .and_then(|details| serde_json::from_str::<Value>(details).ok())
             .and_then(|details| details["address"].as_str().map(str::to_owned));
         match (problem.code.as_str(), address) {
             ("not-granted", Some(address)) => {
                 let literal = origin.host.to_string().trim_matches(['[', ']']) == address;
                 let grant = if literal { format!("http {origin}") } else { format!("http {origin} at {address}") };
-                problem.hint(format!(
-                    "if bundle `{}` shall reach it, grant that by name: `blockyard grant {} '{grant}'`",
-                    self.bundle, self.bundle
-                ))
+                problem.details(&json!({ "bundle": self.bundle, "capability": grant, "address": address }))
             }
             _ => problem,
         }

@@ -154,10 +154,7 @@ impl HostConnection for CallState {
             .map_err(|()| Problem::new("invalid", format!("there is no SQL dialect `{}`", quoted(&target.dialect))))?;
         let capability = Capability::Sql(dialect);
         if !self.grants.contains(&capability) {
-            let message = format!("bundle `{}` needs `{capability}`, which is not granted", self.bundle);
-            let problem = Problem::new("not-granted", message)
-                .hint(format!("grant it with `blockyard grant {} '{capability}'`", self.bundle));
-            return Err(problem.into());
+            return Err(Problem::not_granted(&self.bundle, &capability.to_string()).into());
         }
         let pointer = match &password {
             None => None,

@@ -1,93 +1,53 @@
-//! From a bundle's source to its one file.
+//! From the folder of a crate to the component file of a bundle: runs cargo, then hands the module to the engine.
+//!
+//! Building runs build scripts and macros of the crate and of what it depends on, with the rights of the user. That
+//! is why it is no part of the engine: a server or a program that embeds Blockyard never compiles code.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use blockyard_host::{Sandbox, SandboxConfig};
-use blockyard_model::Digest;
-use blockyard_registry::component::{self, About};
-use blockyard_toolchain::{Acquire, Toolchain};
-
-use crate::ownership::{Guard, writable_by_others};
-use crate::{Error, ErrorKind};
+use blockyard::{Built, Error, ErrorKind, Guard, Provenance, assemble, writable_by_others};
+use blockyard_toolchain::{Acquire, BuildError, Toolchain, ToolchainError};
 
 /// Files that cargo and rustup read in every folder above the one that they run in. Each can name a program to
 /// run.
 const READ_ABOVE: [&str; 5] =
     ["Cargo.toml", ".cargo/config.toml", ".cargo/config", "rust-toolchain.toml", "rust-toolchain"];
 
-/// Whether crates that a registry names are built, which runs their code on this machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Building {
-    /// They are refused.
-    Refused,
-    /// The user agreed to build them.
-    Agreed,
-}
-
-/// A bundle that was built.
-#[derive(Debug, Clone)]
-pub struct Built {
-    /// The component file's bytes.
-    pub bytes: Vec<u8>,
-    /// sha256 of them.
-    pub digest: Digest,
-    /// The bundle's name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-}
-
-/// Builds a bundle: compiles the crate, makes a component of it, has it describe itself in a
-/// sandbox with nothing linked, and puts that description inside. `say` is told each step.
+/// Builds a bundle: compiles the crate and makes a component of the module. `say` receives each step.
 ///
 /// The compiler runs in the crate's folder, wherever this program runs: configuration files of cargo and rustup
-/// count if they are in that folder, or above it and no other user's.
+/// count if they are in that folder, or above it and not writable by other users.
 ///
 /// # Errors
-/// There is no WebAssembly toolchain; it does not compile; it is not a bundle; a file above the crate's folder
-/// belongs to another user.
+/// There is no WebAssembly toolchain; the crate does not compile; the result is not a bundle; another user can write
+/// a file above the crate's folder.
 pub async fn build(folder: &Path, say: &mut (dyn FnMut(&str) + Send)) -> Result<Built, Error> {
-    let sandbox = Sandbox::new(&SandboxConfig::default())?;
-    build_in(&sandbox, folder, say).await
-}
-
-pub(crate) async fn build_in(
-    sandbox: &Sandbox,
-    folder: &Path,
-    say: &mut (dyn FnMut(&str) + Send),
-) -> Result<Built, Error> {
     // Before a toolchain is fetched for nothing.
-    blockyard_toolchain::manifest(folder)?;
+    blockyard_toolchain::manifest(folder).map_err(not_built)?;
     let folder = resolved(folder)?;
     only_own_files_above(&folder)?;
     // cargo runs for a minute: the runtime keeps its other tasks going meanwhile.
     let made = tokio::task::block_in_place(|| {
         say(&format!("compiling {}", folder.display()));
-        let toolchain = Toolchain::find(&folder, Acquire::FromRustup, &mut *say)?;
-        blockyard_toolchain::build(&folder, &toolchain).map_err(Error::from)
+        let toolchain =
+            Toolchain::find(&folder, Acquire::FromRustup, &mut *say).map_err(|error| no_toolchain(&error))?;
+        blockyard_toolchain::build(&folder, &toolchain).map_err(not_built)
     })?;
     let module = std::fs::read(&made.module).map_err(|error| {
-        Error::new(ErrorKind::Outside, format!("cargo's module `{}` cannot be read", made.module.display()))
+        Error::new(ErrorKind::Remote, format!("cargo's module `{}` cannot be read", made.module.display()))
             .because(error)
     })?;
-    let bare = component::encode(&module)?;
-    let bundle = sandbox.load(Arc::new(bare.clone())).await?;
-    let about = About {
-        name: bundle.manifest().name.to_string(),
-        version: made.version,
-        license: made.license,
-        source: made.repository,
-    };
-    let bytes = component::embed(&bare, bundle.manifest_text(), &about)?;
-    Ok(Built { digest: Digest::of(&bytes), bytes, name: about.name, version: bundle.manifest().version.to_string() })
+    assemble(&module, Provenance { version: made.version, license: made.license, source: made.repository }).await
 }
 
 /// The absolute path of a crate's folder.
-pub(crate) fn resolved(folder: &Path) -> Result<PathBuf, Error> {
-    folder.canonicalize().map_err(|error| {
-        Error::new(ErrorKind::Outside, format!("`{}` cannot be read", folder.display())).because(error)
-    })
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn resolved(folder: &Path) -> Result<PathBuf, Error> {
+    folder
+        .canonicalize()
+        .map_err(|error| Error::new(ErrorKind::Remote, format!("`{}` cannot be read", folder.display())).because(error))
 }
 
 /// The user named the crate, not what others put into the folders above it.
@@ -108,6 +68,22 @@ fn only_own_files_above(folder: &Path) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+fn not_built(error: BuildError) -> Error {
+    let message = error.to_string();
+    match error {
+        BuildError::Compile { output, .. } => Error::new(ErrorKind::Invalid, message).because(output.trim().to_owned()),
+        BuildError::NotACrate(_) => Error::new(ErrorKind::NotFound, message),
+        BuildError::NoCargo(cause) => {
+            Error::new(ErrorKind::Remote, message).because(cause).hint("install Rust from https://rustup.rs")
+        }
+        BuildError::NoModule(_) => Error::new(ErrorKind::Invalid, message),
+    }
+}
+
+fn no_toolchain(error: &ToolchainError) -> Error {
+    Error::new(ErrorKind::Remote, error.to_string()).because(error.tried.join("; ")).hint(error.hint())
 }
 
 #[cfg(all(test, unix))]

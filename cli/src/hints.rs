@@ -1,0 +1,177 @@
+//! The actions of the command line for the errors of the core: which command to run and which flag to give, by the
+//! error's code. The core names neither.
+
+use std::collections::BTreeSet;
+
+use blockyard::model::{Address, visible};
+use blockyard::{Code, Error, ErrorKind, Need, OpenChange};
+use serde_json::{Value, json};
+
+/// How to pass in the yard's key.
+const KEY: &str = "give the yard's key with BLOCKYARD_KEY (base64) or BLOCKYARD_KEY_FILE";
+
+/// All hints of an error: those that hold for every interface, then the commands and flags.
+pub(crate) fn hints(error: &Error) -> Vec<String> {
+    let mut hints = error.hints().to_vec();
+    if let Some(code) = error.as_code() {
+        hints.extend(actions(code));
+    }
+    hints
+}
+
+/// The exit code of a kind of error.
+pub(crate) fn exit_code(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Remote => 1,
+        ErrorKind::Usage => 2,
+        ErrorKind::NotFound => 3,
+        ErrorKind::Invalid => 4,
+        ErrorKind::Denied => 5,
+        ErrorKind::Conflict => 6,
+        ErrorKind::Bundle => 7,
+        ErrorKind::Internal => 70,
+    }
+}
+
+/// An error as `--json` prints it.
+pub(crate) fn to_json(error: &Error) -> Value {
+    json!({ "error": {
+        "kind": error.kind().as_str(),
+        "code": error.as_code().map(Code::as_str),
+        "message": error.to_string(),
+        "causes": error.causes(),
+        "hints": hints(error),
+        "details": error.values(),
+    }})
+}
+
+fn restore(address: &Address) -> String {
+    format!("run `blockyard restore {address}`")
+}
+
+#[allow(clippy::too_many_lines, reason = "one table: a line for each code")]
+fn actions(code: &Code) -> Vec<String> {
+    let one = |hint: String| vec![hint];
+    match code {
+        Code::NoYard => one("create one with `blockyard init`, or name another with `--yard`".to_owned()),
+        Code::YardExists => one("use it as it is, or name another address with `--yard`".to_owned()),
+        Code::NotAYard => one("name the yard's own file with `--yard sqlite:PATH`".to_owned()),
+        Code::CommitUnknown => {
+            one("check with `blockyard history` or `blockyard audit` before you try again".to_owned())
+        }
+        Code::KeyUnavailable => one(KEY.to_owned()),
+        Code::WrongKey => one(format!("{KEY}; unset them if they hold another key")),
+        Code::RotationUnderWay => {
+            one("the yard is being moved to another key; finish it with `blockyard key rotate`".to_owned())
+        }
+        Code::KeyDestinationNeeded => {
+            one("name the new key's destination with `--to keyring`, `--to file` or `--to env:NAME`; from then on, \
+             BLOCKYARD_KEY and BLOCKYARD_KEY_FILE must hold the new key or be unset"
+                .to_owned())
+        }
+        Code::KeyVariableNeeded => one(
+            "put a new key, such as `openssl rand -base64 32` makes, into a variable and name it with `--to env:NAME`"
+                .to_owned(),
+        ),
+        Code::NameTaken { address } => one(format!("change it with `blockyard set {address}`, or choose another name")),
+        Code::NameTakenByDeleted { address } => one(format!("{}, or choose another name", restore(address))),
+        Code::Deleted { address } => one(restore(address)),
+        Code::RevisionMoved { address, .. } => one(format!("review it with `blockyard show {address}`, and try again")),
+        Code::SecretDestroyed { address, field } => {
+            one(format!("set a new value with `blockyard set {address} --secret {field}`"))
+        }
+        Code::SecretExposed { field } => one(format!(
+            "use `--secret {field}` to be asked, `--secret {field}=-` for standard input, or `--secret {field}=env:NAME`"
+        )),
+        Code::PasswordExposed { field } => one(format!(
+            "use `--set {field}=@FILE` to read a file, or leave the password out of it and add `--secret password=-`"
+        )),
+        Code::UnknownType { any_installed: false, .. } => {
+            one("install a bundle first, with `blockyard install NAME`".to_owned())
+        }
+        Code::UnknownType { .. } => {
+            one("list the types with `blockyard types`, or install a bundle with `blockyard install NAME`".to_owned())
+        }
+        Code::NotGranted { bundle, capabilities } => {
+            let named: Vec<String> = capabilities.iter().map(|capability| format!("'{capability}'")).collect();
+            one(format!("grant it with `blockyard grant {bundle} {}`", named.join(" ")))
+        }
+        Code::NetworkNotGranted { bundle, capability } => one(format!(
+            "if bundle `{bundle}` may reach it, grant the address by name: `blockyard grant {bundle} '{capability}'`"
+        )),
+        Code::ConsentNeeded { agreement, open, .. } => consent(*agreement, open),
+        Code::NoRegistry { bundle } => vec![
+            "name a registry with `--registry PATH`, or in `[registries]` of your configuration".to_owned(),
+            format!("a file or a crate is named by its path, as in `./{bundle}`"),
+        ],
+        Code::RegistryUnreadable => one("name a registry's file or folder with `--registry`".to_owned()),
+        Code::Unverified { path } => {
+            one(format!("if you trust the file, install it by its path: `blockyard install {}`", path.display()))
+        }
+        Code::NotABundle => one("build the bundle with `blockyard build`".to_owned()),
+        Code::ProjectYardUntrusted { folder } => one(format!(
+            "if you know who made it, run `blockyard trust {}`; or name another yard with `--yard`",
+            folder.display()
+        )),
+        Code::ProjectFileIrregular => one("name a yard with `--yard` or BLOCKYARD_YARD".to_owned()),
+        Code::NothingTrusted => one("list what is trusted with `blockyard trust --list`".to_owned()),
+        Code::TrustUnreadable => one("delete it, and run `blockyard trust` for what you trust".to_owned()),
+        Code::SourceNotPermitted { source, yard } => {
+            let mut hints = vec![format!(
+                "if blocks of this yard may read it, add `{source}` to `allow` in `[sources]` of your configuration"
+            )];
+            if let Some(yard) = yard {
+                let yard = yard.display();
+                hints.push(format!("or, if no one else can have written the yard, run `blockyard trust {yard}`"));
+            }
+            hints
+        }
+        // The hint of the core is complete; later codes have none yet.
+        _ => Vec::new(),
+    }
+}
+
+/// One line for each change that is accepted by itself, then the flags together.
+fn consent(agreement: bool, open: &[OpenChange]) -> Vec<String> {
+    let mut hints = Vec::new();
+    let mut flags = BTreeSet::new();
+    for OpenChange { change, need } in open {
+        let Some(need) = need else { continue };
+        let flag = flag(need);
+        hints.push(format!("`{flag}` accepts: {}", visible::line(change)));
+        flags.insert(flag);
+    }
+    let all: Vec<String> = agreement.then(|| "--yes".to_owned()).into_iter().chain(flags).collect();
+    hints.push(format!("agree with `{}` where no terminal can ask", all.join(" ")));
+    hints
+}
+
+/// The flag that gives an agreement in advance.
+pub(crate) fn flag(need: &Need) -> String {
+    match need {
+        Need::Grant(capability) => format!("--grant '{capability}'"),
+        Need::Replace => "--replace".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consent_names_each_flag_once() {
+        let change = |change: &str, need| OpenChange { change: change.to_owned(), need: Some(need) };
+        let clock = Need::Grant("clock".parse().expect("a capability"));
+        let open = [change("new capability `clock`", clock), change("a", Need::Replace), change("b", Need::Replace)];
+        assert_eq!(
+            consent(true, &open),
+            [
+                "`--grant 'clock'` accepts: new capability `clock`",
+                "`--replace` accepts: a",
+                "`--replace` accepts: b",
+                "agree with `--yes --grant 'clock' --replace` where no terminal can ask",
+            ]
+        );
+        assert_eq!(consent(true, &[]), ["agree with `--yes` where no terminal can ask"]);
+    }
+}
