@@ -131,3 +131,24 @@ fn the_core_names_no_command_and_no_flag() {
         assert!(flag.is_none(), "{name} names a flag: {}", &code[flag.map_or(0, |(at, _)| at)..][..20]);
     }
 }
+
+/// The names of all crates that `blockyard` links with these flags.
+fn links(flags: &[&str]) -> String {
+    let output = Command::new("cargo")
+        .args(["tree", "--package", "blockyard", "--edges", "normal", "--prefix", "none", "--offline"])
+        .args(flags)
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("names")
+}
+
+#[test]
+fn a_small_embedder_links_neither_mysql_nor_opentelemetry() {
+    let (all, small) = (links(&[]), links(&["--no-default-features"]));
+    for library in ["sqlx-mysql ", "opentelemetry "] {
+        assert!(all.contains(library) && !small.contains(library), "{library}");
+    }
+    assert!(!all.contains("blockyard-toolchain ") && !all.contains("blockyard-build "), "the engine builds nothing");
+}

@@ -74,6 +74,7 @@ pub use blockyard_registry::{
     NamedRegistry, ProjectError, ProjectFile, ProjectYard, Registry, RegistryAddress, UserConfiguration,
 };
 pub use blockyard_store::{AuditChain, AuditFilter, AuditLine, BlockFilter};
+#[cfg(feature = "telemetry")]
 pub use blockyard_telemetry::{Collector, CollectorError, Telemetry, TelemetryError};
 pub use bundle::{BundleUse, BundleView};
 pub use call::{CallReply, Check, CheckStep};

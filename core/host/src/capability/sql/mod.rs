@@ -15,6 +15,7 @@ mod background;
 mod cell;
 mod literal;
 mod many;
+#[cfg_attr(not(feature = "mysql"), path = "mysql_absent.rs")]
 mod mysql;
 mod number;
 mod pool;

@@ -1,0 +1,67 @@
+//! The place of MySQL in a build without the feature `mysql`: no session can be opened.
+
+use std::convert::Infallible;
+
+use blockyard_model::SecretValue;
+
+use super::many::{Into, Refused};
+use super::pool::Lease;
+use super::rows::{Sink, Stop};
+use super::target::Permitted;
+use super::{Access, Statement};
+use crate::bindings::blockyard::bundle::sql::{Execution, Value};
+use crate::problem::Problem;
+
+/// The port that MySQL has with IANA.
+pub(super) const DEFAULT_PORT: u16 = 3306;
+
+/// A session that does not exist.
+pub(super) struct Session(Infallible);
+
+impl Session {
+    pub(super) async fn open(
+        _: &Permitted,
+        _: Option<&SecretValue>,
+        _: Access,
+        _: Lease,
+    ) -> Result<Self, Problem> {
+        Err(Problem::new("failed", "this program is built without MySQL"))
+    }
+
+    pub(super) fn stop(self) {
+        match self.0 {}
+    }
+
+    pub(super) async fn begin(&mut self, _: Access) -> Result<(), Problem> {
+        match self.0 {}
+    }
+
+    pub(super) async fn commit(&mut self) -> Result<(), Problem> {
+        match self.0 {}
+    }
+
+    pub(super) async fn rollback(&mut self) -> Result<(), Problem> {
+        match self.0 {}
+    }
+}
+
+pub(super) async fn execute(session: &mut Session, _: Statement) -> Result<Execution, Problem> {
+    match session.0 {}
+}
+
+pub(super) async fn execute_many(
+    session: &mut Session,
+    _: &str,
+    _: Vec<Vec<Value>>,
+    _: Access,
+) -> Result<Execution, Refused> {
+    match session.0 {}
+}
+
+pub(super) async fn insert(session: &mut Session, _: &Into, _: &[Vec<Value>]) -> Result<u64, Refused> {
+    match session.0 {}
+}
+
+pub(super) async fn query(session: &mut Session, _: Statement, _: &mut Sink) -> Result<(), Stop> {
+    match session.0 {}
+}
