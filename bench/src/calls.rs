@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use blockyard::{Block, Changes, Deadline, Yard};
+use blockyard::{Block, Deadline, Patch, Yard};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use wasmtime::component::Component;
@@ -28,8 +28,7 @@ pub(crate) async fn measure(url: &str, wasm: &Path) -> Outcome<Value> {
     let reference = Bare::new(engine, &component)?;
 
     let yard = open(url).await?;
-    let texts = vec![("note".to_owned(), "none".to_owned())];
-    yard.create(&"bench/b".parse()?, Changes { texts, ..Changes::default() }).await?;
+    yard.create(&"bench/b".parse()?, Patch::setting([("note", "none")])).await?;
     let block = yard.block("bench/b").await?;
     let nothing = async |block: &Block| block.call("nothing", json!({})).await.map(drop);
 

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use blockyard::{Block, Changes, Input, PutOptions};
+use blockyard::{Block, Input, PutOptions};
 use bytes::Bytes;
 use crc::{CRC_32_ISCSI, Crc, Table};
 use futures_util::{StreamExt as _, stream};
@@ -35,8 +35,7 @@ pub(crate) async fn measure(url: &str, server: &str) -> Outcome<Value> {
     let yard = open(url).await?;
     yard.grant(&"gcp".parse()?, &format!("http {server}").parse()?).await?;
     let create = async |address: &str, texts: &[(&str, &str)]| -> Outcome<Block> {
-        let texts = texts.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        yard.create(&address.parse()?, Changes { texts, ..Changes::default() }).await?;
+        crate::yard::create(&yard, address, texts, &[]).await?;
         Ok(yard.block(address).await?)
     };
     create("gcp-credentials/b", &[("endpoint", server)]).await?;

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::time::Instant;
 
 use blockyard::model::Capability;
-use blockyard::{Block, Changes, Deadline, Input};
+use blockyard::{Block, Deadline, Input, Patch};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
@@ -24,8 +24,8 @@ pub(crate) async fn measure(url: &str) -> Outcome<Value> {
     let server = serve()?;
     let yard = open(url).await?;
     yard.grant(&"bench".parse()?, &format!("http {server}").parse::<Capability>()?).await?;
-    let texts = vec![("note".to_owned(), "none".to_owned()), ("base_url".to_owned(), server.clone())];
-    yard.create(&"bench/transfer".parse()?, Changes { texts, ..Changes::default() }).await?;
+    let patch = Patch::setting([("note", "none"), ("base_url", &server)]);
+    yard.create(&"bench/transfer".parse()?, patch).await?;
     let block = yard.block("bench/transfer").await?;
     block.call("nothing", json!({})).await?;
     let (idle, _) = resident()?;

@@ -1,6 +1,7 @@
 //! Opening and saving blocks: P1, P2 and P7.
 
-use blockyard::{Address, BlockFilter, Changes, SecretInput, Yard};
+use blockyard::model::{Pointer, SecretValue};
+use blockyard::{Address, BlockFilter, Patch, SecretInput, Yard};
 use serde_json::{Value, json};
 
 use crate::{Outcome, open, times};
@@ -25,18 +26,21 @@ pub(crate) async fn make(url: &str) -> Outcome {
     Ok(())
 }
 
-async fn create(yard: &Yard, address: &str, texts: &[(&str, &str)], secrets: &[(&str, &str)]) -> Outcome {
-    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    let secret = |pair: &(&str, &str)| {
-        let (name, value) = owned(pair);
-        (name, SecretInput::Value(blockyard::model::SecretValue::new(value)))
+/// Creates a block; each text is parsed by the type of its field.
+pub(crate) async fn create(yard: &Yard, address: &str, texts: &[(&str, &str)], secrets: &[(&str, &str)]) -> Outcome {
+    let address: Address = address.parse()?;
+    let schema = yard.schema_of_type(&address.type_slug).await?;
+    let value = |(field, text): &(&str, &str)| {
+        let pointer = Pointer::from_dotted(field);
+        let value = schema.parse_value(&pointer, text);
+        (pointer, value)
     };
-    let changes = Changes {
-        texts: texts.iter().map(owned).collect(),
-        secrets: secrets.iter().map(secret).collect(),
-        ..Changes::default()
+    let secret = |(field, text): &(&str, &str)| {
+        (Pointer::from_dotted(field), SecretInput::Value(SecretValue::new((*text).to_owned())))
     };
-    yard.create(&address.parse()?, changes).await?;
+    let set = texts.iter().map(value).collect();
+    let patch = Patch { set, secrets: secrets.iter().map(secret).collect(), ..Patch::default() };
+    yard.create(&address, patch).await?;
     Ok(())
 }
 
@@ -46,8 +50,8 @@ pub(crate) async fn measure(url: &str) -> Outcome<Value> {
     let built = times(OPENS, async |_| yard.block("zoo-cage/built").await.map(drop)).await?;
     let address: Address = "zoo-cage/plain".parse()?;
     let save = times(SAVES, async |number| {
-        let texts = vec![("animal".to_owned(), format!("newt {number} {}", std::process::id()))];
-        yard.set(&address, Changes { texts, ..Changes::default() }, None).await.map(drop)
+        let patch = Patch::setting([("animal", format!("newt {number} {}", std::process::id()))]);
+        yard.set(&address, patch, None).await.map(drop)
     })
     .await?;
     let page = BlockFilter { types: Some(vec!["zoo-cage".to_owned()]), limit: Some(PAGE), ..BlockFilter::default() };

@@ -5,9 +5,8 @@ use std::path::Path;
 
 use blockyard::model::form::{self, FieldKind};
 use blockyard::model::visible;
-use blockyard::model::{PlainDocument, Schema, SecretSource, SecretValue, exact};
-use blockyard::{Changes, Error, ErrorKind, Json, SecretInput};
-
+use blockyard::model::{PlainDocument, Pointer, Schema, SecretSource, SecretValue, exact};
+use blockyard::{Error, ErrorKind, Json, Patch, SecretInput};
 use zeroize::Zeroizing;
 
 use crate::arguments::Fields;
@@ -22,9 +21,10 @@ impl Fields {
         self.set.is_empty() && self.json_config.is_none() && self.secret.is_empty()
     }
 
-    /// Reads the values: files, standard input, questions for secrets.
-    pub(crate) fn into_changes(self, terminal: &Terminal) -> Result<Changes, Error> {
-        let mut changes = Changes::default();
+    /// Reads the values: files, standard input, questions for secrets. A value is parsed by the type that the schema
+    /// gives its field.
+    pub(crate) fn into_patch(self, schema: &Schema, terminal: &Terminal) -> Result<Patch, Error> {
+        let mut patch = Patch::default();
         let mut stdin_taken = false;
         if let Some(path) = &self.json_config {
             stdin_taken = path.as_os_str() == "-";
@@ -36,14 +36,23 @@ impl Fields {
                 };
                 Error::new(ErrorKind::Invalid, format!("`{}` {wrong}", path.display())).because(error)
             })?;
-            changes.document = Some(PlainDocument(document));
+            patch.document = Some(PlainDocument(document));
         }
         for assignment in self.set {
             let (field, value) = pair(&assignment, "--set")?;
-            match value.strip_prefix('@') {
-                Some(path) => changes.files.push((field.to_owned(), read(Path::new(path))?)),
-                None => changes.texts.push((field.to_owned(), value.to_owned())),
+            let pointer = Pointer::from_dotted(field);
+            if schema.is_secret(&pointer) {
+                return Err(exposed_secret(field));
             }
+            let value = match value.strip_prefix('@') {
+                Some(path) => schema.parse_value(&pointer, &read(Path::new(path))?),
+                None => {
+                    let value = schema.parse_value(&pointer, value);
+                    not_exposed(schema, field, &pointer, &value)?;
+                    value
+                }
+            };
+            patch.set.push((pointer, value));
         }
         for secret in self.secret {
             let (field, source) = match secret.split_once('=') {
@@ -66,15 +75,48 @@ impl Fields {
                         .hint(format!("use `--secret {field}` to be asked, `{field}=-` for standard input, `{field}=@FILE`, `{field}=env:NAME` or `{field}=file:PATH`"))
                 })?),
             };
-            changes.secrets.push((field.to_owned(), input));
+            patch.secrets.push((Pointer::from_dotted(field), input));
         }
-        Ok(changes)
+        Ok(patch)
     }
 }
 
+/// Refuses a value of the command line with a secret in it.
+fn not_exposed(schema: &Schema, field: &str, pointer: &Pointer, value: &Json) -> Result<(), Error> {
+    if let Some(secret) = secret_inside(schema, pointer, value) {
+        return Err(exposed_secret(&secret.dotted()));
+    }
+    if blockyard::has_password(schema, pointer, value) {
+        let message =
+            format!("field `{field}` has a password in it; on a command line it would stay in the shell's history");
+        return Err(Error::new(ErrorKind::Usage, message).hint(format!(
+            "use `--set {field}=@FILE` to read a file, or leave the password out of it and add `--secret password=-`"
+        )));
+    }
+    Ok(())
+}
+
+fn exposed_secret(field: &str) -> Error {
+    Error::new(
+        ErrorKind::Usage,
+        format!("field `{field}` is a secret; on a command line it would stay in the shell's history"),
+    )
+    .hint(format!(
+        "use `--secret {field}` to be asked, `--secret {field}=-` for standard input, or `--secret {field}=env:NAME`"
+    ))
+}
+
+/// The path of a secret in plain text somewhere in the value of a field.
+fn secret_inside(schema: &Schema, field: &Pointer, value: &Json) -> Option<Pointer> {
+    let mut alone = PlainDocument(Json::Null);
+    field.set(&mut alone.0, value.clone()).ok()?;
+    let places = schema.secrets(&alone.0).into_iter().map(|place| place.pointer);
+    places.into_iter().find(|place| alone.0.pointer(place.as_str()).is_some_and(Json::is_string))
+}
+
 /// Asks for each field of a schema, in its order.
-pub(crate) fn ask_all(schema: &Schema, terminal: &Terminal) -> Result<Changes, Error> {
-    let mut changes = Changes::default();
+pub(crate) fn ask_all(schema: &Schema, terminal: &Terminal) -> Result<Patch, Error> {
+    let mut patch = Patch::default();
     for field in form::fields(schema) {
         let name = field.pointer.dotted();
         terminal.note("");
@@ -82,7 +124,7 @@ pub(crate) fn ask_all(schema: &Schema, terminal: &Terminal) -> Result<Changes, E
         if field.kind == FieldKind::Secret {
             let secret = ask(&name, terminal)?;
             if !secret.expose().is_empty() {
-                changes.secrets.push((name, SecretInput::Value(secret)));
+                patch.secrets.push((field.pointer, SecretInput::Value(secret)));
             }
             continue;
         }
@@ -112,10 +154,10 @@ pub(crate) fn ask_all(schema: &Schema, terminal: &Terminal) -> Result<Changes, E
             }
         };
         if let Some(value) = answered {
-            changes.values.push((name, value));
+            patch.set.push((field.pointer, value));
         }
     }
-    Ok(changes)
+    Ok(patch)
 }
 
 /// `NAME=VALUE`.

@@ -80,12 +80,6 @@ fn actions(code: &Code) -> Vec<String> {
         Code::SecretDestroyed { address, field } => {
             one(format!("set a new value with `blockyard set {address} --secret {field}`"))
         }
-        Code::SecretExposed { field } => one(format!(
-            "use `--secret {field}` to be asked, `--secret {field}=-` for standard input, or `--secret {field}=env:NAME`"
-        )),
-        Code::PasswordExposed { field } => one(format!(
-            "use `--set {field}=@FILE` to read a file, or leave the password out of it and add `--secret password=-`"
-        )),
         Code::UnknownType { any_installed: false, .. } => {
             one("install a bundle first, with `blockyard install NAME`".to_owned())
         }

@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use blockyard::{Address, Changes, ErrorKind, KeySource, Yard};
+use blockyard::{Address, ErrorKind, KeySource, Patch, Yard};
 use blockyard_tests::proxy::Proxy;
 use blockyard_tests::{Backend, Ran, TestYard, available, on_both, ran};
 use serde_json::json;
@@ -200,10 +200,8 @@ fn a_server_that_goes_away_and_comes_back_loses_no_save_that_was_told() {
     let told = runtime.block_on(async {
         let open = Yard::open(&url, KeySource::File(yard.key_file())).await.expect("the yard");
         let address: Address = "zoo-cage/c".parse().expect("an address");
-        let save = async |number: u64| {
-            let texts = vec![("animal".to_owned(), format!("a{number}"))];
-            open.set(&address, Changes { texts, ..Changes::default() }, None).await
-        };
+        let save =
+            async |number: u64| open.set(&address, Patch::setting([("animal", format!("a{number}"))]), None).await;
         let mut told = Vec::new();
         for number in 1..=40_u64 {
             if number % 10 == 5 {

@@ -76,11 +76,8 @@ fn the_program_interface_has_the_same_rule() {
         let key = blockyard::KeySource::File(yard.key_file());
         let opened = blockyard::Yard::open(&yard.url(), key).await.expect("the yard");
         let address = "zoo-cage/lion".parse().expect("an address");
-        let changes = blockyard::Changes {
-            values: vec![("place".to_owned(), json!({"house": "dogs"}))],
-            ..blockyard::Changes::default()
-        };
-        opened.set(&address, changes, None).await.expect("saved");
+        let patch = blockyard::Patch::setting([("place", json!({"house": "dogs"}))]);
+        opened.set(&address, patch, None).await.expect("saved");
         opened.close().await;
     });
     secrets_are_there(yard);

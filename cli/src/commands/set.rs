@@ -1,6 +1,6 @@
 //! `set`: a new revision from the newest one.
 
-use blockyard::{Address, Error, ErrorKind, Revision};
+use blockyard::{Address, Error, ErrorKind, Revision, model::Pointer};
 use serde_json::json;
 
 use super::{DONE, Outcome};
@@ -21,9 +21,10 @@ pub(super) async fn run(arguments: Set, context: &Context) -> Outcome {
         }
     };
     let yard = context.open().await?;
-    let mut changes = arguments.fields.into_changes(&context.terminal)?;
-    changes.unset = arguments.unset;
-    let saved = yard.set(&address, changes, if_revision).await?;
+    let schema = yard.schema_of_block(&address).await?;
+    let mut patch = arguments.fields.into_patch(&schema, &context.terminal)?;
+    patch.unset = arguments.unset.iter().map(|field| Pointer::from_dotted(field)).collect();
+    let saved = yard.set(&address, patch, if_revision).await?;
     match saved {
         Some(revision) => context.terminal.document(
             &json!({ "address": address.to_string(), "revision": revision.number(), "changed": true }),

@@ -22,7 +22,7 @@ const FILES: &str = "sqlite";
 
 /// Checks whether a value for a field is an address with a password in it, or may be one: an address that
 /// cannot be read must not stay in a shell's history either.
-pub(crate) fn has_password(schema: &Schema, field: &Pointer, value: &Value) -> bool {
+pub fn has_password(schema: &Schema, field: &Pointer, value: &Value) -> bool {
     let Some((_, schemes)) = fields(schema).find(|(name, _)| Pointer::from_dotted(name) == *field) else {
         return false;
     };

@@ -80,6 +80,7 @@ pub use bundle::{BundleUse, BundleView};
 pub use call::{CallReply, Check, CheckStep};
 pub use compare::{Change, FieldChange};
 pub use configuration::read_configuration;
+pub use connection_url::has_password;
 pub use database::Database;
 pub use error::{Code, Error, ErrorKind, OpenChange, Usage};
 pub use grant::GrantView;
@@ -92,12 +93,12 @@ pub use plan::{Plan, PlanAction, PlannedBlock};
 pub use project::Project;
 pub use review::{Agreement, Given, Need, Review, ReviewLine};
 pub use rotation::{RotateTo, Rotated, RotationStatus};
-pub use save::{Changes, SecretInput};
+pub use save::{Patch, SecretInput};
 pub use secret_source::yard_changeable_by_others;
 pub use source::BundleSource;
 pub use storage::{Object, ObjectPage, ObjectPages, ObjectStorage, PutOptions};
 pub use trust::{Trust, TrustState, TrustTarget, Trusted, TrustedKind};
-pub use types::TypeView;
+pub use types::{TypeSchema, TypeView};
 pub use yard::{Yard, YardConfig, YardInfo};
 
 /// JSON, as configurations, arguments and results are.

@@ -1,11 +1,10 @@
 //! Reviews of bundles before they are installed: everything that the user agrees to, line by line, and the
 //! flag that agrees to a line where no terminal can ask.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use blockyard_model::widening::{Change, differences};
 use blockyard_model::{BlockType, Capability, Effect, Manifest};
-use serde_json::json;
 
 use crate::source::BundleSource;
 use crate::{Code, Error, ErrorKind, OpenChange};
@@ -243,6 +242,8 @@ fn effects(block_type: &BlockType) -> String {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    use serde_json::json;
 
     use super::*;
 

@@ -21,28 +21,22 @@ use crate::merge::Merge;
 use crate::reference::type_of;
 use crate::revision::content_digest;
 use crate::secret_source::unusable_sources;
-use crate::{Code, Error, ErrorKind, Yard};
+use crate::{Error, ErrorKind, Yard};
 
 /// How often a save is made again because another one came first.
 const SAVE_TRIES: u32 = 1_000;
 
-/// What to save: values, secrets, and what to take away. Fields are named as on a command line,
-/// `a.b` for `b` in `a`.
+/// A change of a block's document. What it does not name stays as it is, secrets too.
 #[derive(Debug, Clone, Default)]
-pub struct Changes {
-    /// A document that is merged into the block's, object by object: what it does not name stays, secrets
-    /// too. Lists are replaced. It may have secrets in place.
+pub struct Patch {
+    /// A document that is merged into the block's, object by object. Lists are replaced. It may contain secrets.
     pub document: Option<PlainDocument>,
-    /// Values as text, read by the type that the schema gives the field.
-    pub texts: Vec<(String, String)>,
-    /// Values as text from files, which may have secrets inside of objects and lists.
-    pub files: Vec<(String, String)>,
-    /// Values as they are.
-    pub values: Vec<(String, Value)>,
+    /// Fields to remove.
+    pub unset: Vec<Pointer>,
+    /// Values of fields, as they are stored. Objects are merged as in `document`.
+    pub set: Vec<(Pointer, Value)>,
     /// Secrets.
-    pub secrets: Vec<(String, SecretInput)>,
-    /// Fields to take away.
-    pub unset: Vec<String>,
+    pub secrets: Vec<(Pointer, SecretInput)>,
 }
 
 /// A secret, or where it is read at each call.
@@ -59,7 +53,7 @@ impl Yard {
     ///
     /// # Errors
     /// The type is unknown; the name is taken; the document is not valid, with all problems.
-    pub async fn create(&self, address: &Address, changes: Changes) -> Result<Revision, Error> {
+    pub async fn create(&self, address: &Address, patch: Patch) -> Result<Revision, Error> {
         let bundle = self.bundle_of_type(&address.type_slug).await?;
         if let Some(taken) = self.store().block(address, None).await? {
             let address = address.clone();
@@ -70,7 +64,7 @@ impl Yard {
             }
             .into());
         }
-        let document = self.changed(&bundle, address, &SealedDocument::default(), changes)?;
+        let document = self.changed(&bundle, address, &SealedDocument::default(), patch)?;
         self.check_document(&bundle, address, &document).await?;
         self.insert(&bundle, address, &document).await
     }
@@ -79,9 +73,9 @@ impl Yard {
     ///
     /// # Errors
     /// As `create`.
-    pub async fn check_new(&self, address: &Address, changes: Changes) -> Result<(), Error> {
+    pub async fn check_new(&self, address: &Address, patch: Patch) -> Result<(), Error> {
         let bundle = self.bundle_of_type(&address.type_slug).await?;
-        let document = self.changed(&bundle, address, &SealedDocument::default(), changes)?;
+        let document = self.changed(&bundle, address, &SealedDocument::default(), patch)?;
         self.check_document(&bundle, address, &document).await
     }
 
@@ -96,7 +90,7 @@ impl Yard {
     pub async fn set(
         &self,
         address: &Address,
-        changes: Changes,
+        patch: Patch,
         if_revision: Option<Revision>,
     ) -> Result<Option<Revision>, Error> {
         self.saving(async || {
@@ -109,7 +103,7 @@ impl Yard {
             let bundle = self.bundle(&newest.bundle).await?;
             let before = self.unseal(&newest).await?;
             let checked = async {
-                let document = self.changed(&bundle, address, &before, changes.clone())?;
+                let document = self.changed(&bundle, address, &before, patch.clone())?;
                 if document != before {
                     self.check_document(&bundle, address, &document).await?;
                 }
@@ -148,14 +142,14 @@ impl Yard {
         bundle: &Bundle,
         address: &Address,
         before: &SealedDocument,
-        changes: Changes,
+        patch: Patch,
     ) -> Result<SealedDocument, Error> {
         let block_type = type_of(bundle.manifest(), address)?;
         let mut plain = before.plain();
         if plain.0.is_null() {
             plain.0 = json!({});
         }
-        let merge = apply(block_type, &mut plain, changes)?;
+        let merge = apply(block_type, &mut plain, patch)?;
         let invalid = |violations: Vec<Violation>| Error::violations(&format!("block `{address}`"), &violations);
         let document = SealedDocument::split(&block_type.schema, plain).map_err(invalid)?;
         let (document, unclear) = merge.settle(document, before, &block_type.schema);
@@ -314,23 +308,28 @@ impl<'a> Sealed<'a> {
     }
 }
 
-impl Changes {
-    /// The fields at the top that the changes name.
+impl Patch {
+    /// A patch that sets these fields, each at the top of the document.
+    #[must_use]
+    pub fn setting<V: Into<Value>>(fields: impl IntoIterator<Item = (&'static str, V)>) -> Self {
+        let set = fields.into_iter().map(|(field, value)| (Pointer::default().child(field), value.into())).collect();
+        Self { set, ..Self::default() }
+    }
+
+    /// The fields at the top of the document that the patch names.
     fn named(&self) -> BTreeSet<String> {
-        let document = self.document.iter().filter_map(|document| document.0.as_object()).flat_map(Map::keys);
-        let texts = self.texts.iter().chain(&self.files).map(|(field, _)| field);
-        let values = self.values.iter().map(|(field, _)| field);
-        let fields = document.chain(texts).chain(values).chain(self.secrets.iter().map(|(field, _)| field));
-        fields.map(|field| field.split('.').next().unwrap_or(field).to_owned()).collect()
+        let document = self.document.iter().filter_map(|document| document.0.as_object()).flat_map(Map::keys).cloned();
+        let pointers = self.set.iter().map(|(field, _)| field).chain(self.secrets.iter().map(|(field, _)| field));
+        document.chain(pointers.filter_map(|pointer| pointer.tokens().into_iter().next())).collect()
     }
 }
 
-fn apply(block_type: &BlockType, plain: &mut PlainDocument, changes: Changes) -> Result<Merge, Error> {
+fn apply(block_type: &BlockType, plain: &mut PlainDocument, patch: Patch) -> Result<Merge, Error> {
     let schema = &block_type.schema;
-    let named = changes.named();
+    let named = patch.named();
     let config = &mut plain.0;
     let mut merge = Merge::default();
-    if let Some(mut document) = changes.document {
+    if let Some(mut document) = patch.document {
         if !document.0.is_object() {
             return Err(Error::new(ErrorKind::Invalid, "a configuration is a JSON object"));
         }
@@ -338,56 +337,33 @@ fn apply(block_type: &BlockType, plain: &mut PlainDocument, changes: Changes) ->
             .put(config, &Pointer::default(), document.0.take())
             .map_err(|_| Error::new(ErrorKind::Invalid, "a configuration is a JSON object"))?;
     }
-    for field in &changes.unset {
-        let pointer = Pointer::from_dotted(field);
+    for pointer in &patch.unset {
         if pointer.remove(config).is_none() {
+            let field = pointer.dotted();
             return Err(Error::new(ErrorKind::NotFound, format!("the block has no field `{field}` to unset"))
-                .maybe_hint(did_you_mean(field, members(config))));
+                .maybe_hint(did_you_mean(&field, members(config))));
         }
     }
-    let in_the_way = |field: &str, place: Pointer| {
+    let in_the_way = |field: &Pointer, place: Pointer| {
+        let field = field.dotted();
         Error::new(ErrorKind::Invalid, format!("field `{field}` cannot be set: `{place}` is not an object"))
     };
-    let shown = |field: &str| {
-        Error::new(
-            ErrorKind::Usage,
-            format!("field `{field}` is a secret; on a command line it would stay in the shell's history"),
-        )
-        .code(Code::SecretExposed { field: field.to_owned() })
-    };
-    let texts = changes.texts.iter().map(|pair| (pair, true));
-    for ((field, text), on_command_line) in texts.chain(changes.files.iter().map(|pair| (pair, false))) {
-        let pointer = Pointer::from_dotted(field);
-        if schema.is_secret(&pointer) {
-            return Err(shown(field));
-        }
-        let value = schema.parse_value(&pointer, text);
-        if on_command_line && let Some(secret) = secret_inside(schema, &pointer, &value) {
-            return Err(shown(&secret.dotted()));
-        }
-        if on_command_line && connection_url::has_password(schema, &pointer, &value) {
-            let message =
-                format!("field `{field}` has a password in it; on a command line it would stay in the shell's history");
-            return Err(Error::new(ErrorKind::Usage, message).code(Code::PasswordExposed { field: field.clone() }));
-        }
-        merge.put(config, &pointer, value).map_err(|place| in_the_way(field, place))?;
-    }
-    for (field, value) in changes.values {
-        let pointer = Pointer::from_dotted(&field);
-        merge.put(config, &pointer, value).map_err(|place| in_the_way(&field, place))?;
+    for (pointer, value) in patch.set {
+        merge.put(config, &pointer, value).map_err(|place| in_the_way(&pointer, place))?;
     }
     connection_url::take_apart(schema, config, &named)?;
     let mut unknown: Vec<Violation> = Vec::new();
-    for (field, secret) in changes.secrets {
-        let pointer = Pointer::from_dotted(&field);
+    for (pointer, secret) in patch.secrets {
         if !schema.is_secret(&pointer) {
             let known = block_type.secret_fields();
             let names: Vec<String> = known.iter().map(|place| place.pointer.dotted()).collect();
             unknown.push(Violation {
                 message: format!("is not a secret field of `{}`", block_type.slug),
-                hint: did_you_mean(&field, names.iter().map(String::as_str)).or_else(|| match names.as_slice() {
-                    [] => Some("the type has no secret fields".to_owned()),
-                    names => Some(format!("secret fields: `{}`", names.join("`, `"))),
+                hint: did_you_mean(&pointer.dotted(), names.iter().map(String::as_str)).or_else(|| {
+                    match names.as_slice() {
+                        [] => Some("the type has no secret fields".to_owned()),
+                        names => Some(format!("secret fields: `{}`", names.join("`, `"))),
+                    }
                 }),
                 pointer,
             });
@@ -397,17 +373,9 @@ fn apply(block_type: &BlockType, plain: &mut PlainDocument, changes: Changes) ->
             SecretInput::Value(value) => Value::from(value.expose()),
             SecretInput::Source(source) => source_marker(&source),
         };
-        pointer.set(config, value).map_err(|place| in_the_way(&field, place))?;
+        pointer.set(config, value).map_err(|place| in_the_way(&pointer, place))?;
     }
     if unknown.is_empty() { Ok(merge) } else { Err(Error::violations("the list of secrets", &unknown)) }
-}
-
-/// A secret in plain text somewhere in the value of a field.
-fn secret_inside(schema: &Schema, field: &Pointer, value: &Value) -> Option<Pointer> {
-    let mut alone = PlainDocument(Value::Null);
-    field.set(&mut alone.0, value.clone()).ok()?;
-    let places = schema.secrets(&alone.0).into_iter().map(|place| place.pointer);
-    places.into_iter().find(|place| alone.0.pointer(place.as_str()).is_some_and(Value::is_string))
 }
 
 fn members(config: &Value) -> impl Iterator<Item = &str> {

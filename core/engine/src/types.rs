@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use blockyard_host::Bundle;
 use blockyard_model::suggestion::did_you_mean;
-use blockyard_model::{Manifest, TypeSlug, interface};
+use blockyard_model::{Address, Manifest, Schema, TypeSlug, interface};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{Code, Error, ErrorKind, Yard};
 
@@ -74,6 +74,32 @@ impl Yard {
         }
     }
 
+    /// The schema that a new block of a type has to satisfy: that of the bundle's newest version.
+    ///
+    /// # Errors
+    /// No installed bundle has the type.
+    pub async fn schema_of_type(&self, slug: &TypeSlug) -> Result<TypeSchema, Error> {
+        let mut known = Vec::new();
+        for manifest in self.newest_manifests().await? {
+            known.extend(manifest.types.iter().map(|block_type| block_type.slug.to_string()));
+            if let Some(schema) = TypeSchema::of(manifest, slug) {
+                return Ok(schema);
+            }
+        }
+        Err(unknown_type(slug, known.iter().map(String::as_str)))
+    }
+
+    /// The schema of a block: that of the bundle's version which its newest revision uses.
+    ///
+    /// # Errors
+    /// There is no such block, or it is deleted.
+    pub async fn schema_of_block(&self, address: &Address) -> Result<TypeSchema, Error> {
+        let record = self.live_record(address, None).await?;
+        let manifest = self.manifest(&record.bundle).await?;
+        let gone = || Error::new(ErrorKind::Internal, format!("the bundle of `{address}` does not define its type"));
+        TypeSchema::of(manifest, &address.type_slug).ok_or_else(gone)
+    }
+
     /// The manifests of the newest version of each installed bundle.
     pub(crate) async fn newest_manifests(&self) -> Result<Vec<Arc<Manifest>>, Error> {
         let mut manifests = Vec::new();
@@ -94,6 +120,28 @@ impl Yard {
             known.extend(manifest.types.iter().map(|block_type| block_type.slug.to_string()));
         }
         Err(unknown_type(slug, known.iter().map(String::as_str)))
+    }
+}
+
+/// The schema of a block type, in one version of its bundle.
+#[derive(Debug, Clone)]
+pub struct TypeSchema {
+    manifest: Arc<Manifest>,
+    index: usize,
+}
+
+impl TypeSchema {
+    fn of(manifest: Arc<Manifest>, slug: &TypeSlug) -> Option<Self> {
+        let index = manifest.types.iter().position(|block_type| block_type.slug == *slug)?;
+        Some(Self { manifest, index })
+    }
+}
+
+impl std::ops::Deref for TypeSchema {
+    type Target = Schema;
+
+    fn deref(&self) -> &Schema {
+        &self.manifest.types[self.index].schema
     }
 }
 

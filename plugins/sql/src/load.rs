@@ -6,7 +6,7 @@ use blockyard_sdk::prelude::*;
 use blockyard_sdk::sql::{Connection, Value as SqlValue};
 
 use crate::Dialect;
-use crate::kind::{Check, Kind};
+use crate::kind::Kind;
 use crate::ndjson::{Class, class};
 use crate::rows::{Batch, Column, Format, Reading, Rows};
 use crate::style;
@@ -263,6 +263,7 @@ fn mysql_decimal(places: Option<u32>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kind::Check;
 
     fn target(dialect: Dialect, schema: Option<&'static str>) -> Target<'static> {
         Target { dialect, schema, table: "t", types: BTreeMap::new(), empty: Empty::Quoted, delimiter: b',' }

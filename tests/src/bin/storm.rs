@@ -7,7 +7,7 @@
 
 use std::io::Write as _;
 
-use blockyard::{Address, Changes, KeySource, Yard};
+use blockyard::{Address, KeySource, Patch, Yard};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -18,9 +18,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for save in 0..saves {
         // Writers meet at the same blocks, in different orders.
         let address: Address = format!("zoo-cage/c{}", (save * (2 * writer + 1) + writer) % blocks).parse()?;
-        let texts = vec![("animal".to_owned(), format!("newt {writer} {save}"))];
-        let changes = Changes { texts, ..Changes::default() };
-        let saved = yard.set(&address, changes, None).await?.ok_or("a save that changed nothing")?;
+        let patch = Patch::setting([("animal", format!("newt {writer} {save}"))]);
+        let saved = yard.set(&address, patch, None).await?.ok_or("a save that changed nothing")?;
         let mut out = std::io::stdout().lock();
         writeln!(out, "{address} {saved}")?;
     }

@@ -64,16 +64,6 @@ pub enum Code {
         /// The field, in dotted form.
         field: String,
     },
-    /// A secret was given as plain text that other programs of the machine can see or keep.
-    SecretExposed {
-        /// The field, in dotted form.
-        field: String,
-    },
-    /// An address with a password in it was given as plain text that other programs can see or keep.
-    PasswordExposed {
-        /// The field, in dotted form.
-        field: String,
-    },
     /// No installed bundle has the block type.
     UnknownType {
         /// The type's slug.
@@ -199,8 +189,6 @@ impl Code {
             Self::SecretDestroyed { address, field } => {
                 ("secret-destroyed", json!({ "address": address.to_string(), "field": field }))
             }
-            Self::SecretExposed { field } => ("secret-exposed", json!({ "field": field })),
-            Self::PasswordExposed { field } => ("password-exposed", json!({ "field": field })),
             Self::UnknownType { slug, any_installed } => {
                 ("unknown-type", json!({ "type": slug, "any_installed": any_installed }))
             }
