@@ -7,32 +7,32 @@ use zeroize::Zeroizing;
 
 use crate::key::KEY_BYTES;
 
-/// Bytes of a nonce of XChaCha20-Poly1305; random ones do not collide (192 bit).
+/// Size of an XChaCha20-Poly1305 nonce, in bytes. At 192 bits, random nonces do not collide.
 const NONCE_BYTES: usize = 24;
 
-/// The data key of one block. Wiped from memory when dropped.
+/// Data key of one block. Wiped from memory when dropped.
 pub struct DataKey(Zeroizing<[u8; KEY_BYTES]>);
 
-/// Where a sealed value stands. It is authenticated with the value.
+/// Location of a sealed value. It is authenticated together with the value.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
-    /// The yard's id.
+    /// Yard id.
     pub yard: &'a str,
-    /// The block.
+    /// Block address.
     pub address: &'a Address,
-    /// The revision.
+    /// Revision of the block.
     pub revision: Revision,
-    /// The field.
+    /// Field of the configuration.
     pub pointer: &'a Pointer,
 }
 
-/// A value that does not open.
+/// Error for a sealed value that cannot be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the sealed value does not open: it was changed or moved, or sealed with another key")]
 pub struct EnvelopeError;
 
 impl DataKey {
-    /// A new random data key.
+    /// Generates a random data key.
     #[must_use]
     pub fn generate() -> Self {
         let mut bytes = Zeroizing::new([0; KEY_BYTES]);
@@ -49,23 +49,23 @@ impl DataKey {
         self.0.as_slice()
     }
 
-    /// Seals a secret for one place.
+    /// Seals a secret for one location.
     #[must_use]
     pub fn seal(&self, place: &Place<'_>, secret: &SecretValue) -> Vec<u8> {
         seal(&self.0, secret.expose().as_bytes(), &place.context())
     }
 
-    /// Seals what is not secret: whoever changes it afterwards, or moves it to another block or
-    /// revision, breaks the seal. `content` is a digest of it.
+    /// Authenticates content that is not secret. `content` is its digest. The check fails if the
+    /// content is changed afterwards or moved to another block or revision.
     #[must_use]
     pub fn seal_content(&self, yard: &str, address: &Address, revision: Revision, content: &Digest) -> Vec<u8> {
         seal(&self.0, &[], &content_context(yard, address, revision, content))
     }
 
-    /// Whether the seal was made for this content, here.
+    /// Checks that `sealed` was created for this content, block and revision.
     ///
     /// # Errors
-    /// [`EnvelopeError`] where it was not.
+    /// Returns [`EnvelopeError`] if it was not.
     pub fn check_content(
         &self,
         yard: &str,
@@ -77,10 +77,11 @@ impl DataKey {
         open(&self.0, sealed, &content_context(yard, address, revision, content)).map(drop)
     }
 
-    /// Opens what was sealed for this place.
+    /// Opens a secret that was sealed for this location.
     ///
     /// # Errors
-    /// [`EnvelopeError`] where it was sealed elsewhere, with another key, or changed since.
+    /// Returns [`EnvelopeError`] if the secret was sealed for another location or with another key,
+    /// or was changed afterwards.
     pub fn open(&self, place: &Place<'_>, sealed: &[u8]) -> Result<SecretValue, EnvelopeError> {
         let plain = open(&self.0, sealed, &place.context())?;
         let text = str::from_utf8(&plain).map_err(|_| EnvelopeError)?;
@@ -98,7 +99,8 @@ impl Place<'_> {
     }
 }
 
-/// Additional data: each part with its length before it, so that no two lists of parts look alike.
+/// Encodes the additional authenticated data. Each part is preceded by its length, so that
+/// different lists of parts never have the same encoding.
 pub(crate) fn context(parts: &[&str]) -> Vec<u8> {
     let mut bytes = b"blockyard v1".to_vec();
     for part in parts {
@@ -108,7 +110,7 @@ pub(crate) fn context(parts: &[&str]) -> Vec<u8> {
     bytes
 }
 
-/// Nonce, ciphertext and tag in one.
+/// Encrypts `plain`. Returns nonce, ciphertext and tag, concatenated.
 pub(crate) fn seal(key: &[u8; KEY_BYTES], plain: &[u8], context: &[u8]) -> Vec<u8> {
     let mut nonce = [0; NONCE_BYTES];
     fill_random(&mut nonce);
@@ -128,7 +130,7 @@ pub(crate) fn open(key: &[u8; KEY_BYTES], sealed: &[u8], context: &[u8]) -> Resu
         .map_err(|_| EnvelopeError)
 }
 
-/// Bytes from the operating system's generator.
+/// Fills `bytes` from the operating system's random generator.
 pub(crate) fn fill_random(bytes: &mut [u8]) {
     getrandom::fill(bytes).expect("the operating system has a random generator");
 }

@@ -10,35 +10,35 @@ use zeroize::{Zeroize as _, Zeroizing};
 use crate::envelope::{self, DataKey, EnvelopeError};
 use blockyard_model::Address;
 
-/// Bytes in a key: 256 bit.
+/// Key size in bytes (256 bits).
 pub(crate) const KEY_BYTES: usize = 32;
 
 const CANARY: &[u8] = b"blockyard canary";
 
-/// The key-encryption key of a yard. Wiped from memory when dropped; prints as its id.
+/// Key-encryption key of a yard. Wiped from memory when dropped; its debug output is its id.
 #[derive(Clone)]
 pub struct Key {
     bytes: Zeroizing<[u8; KEY_BYTES]>,
 }
 
-/// What tells keys apart without giving them away: the first 8 bytes of a tagged SHA-256, as
+/// Identifier of a key that does not reveal the key: the first 8 bytes of a tagged SHA-256 hash, as
 /// hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyId(String);
 
-/// A text that is not a key. It never quotes the text.
+/// Error for text that is not a valid key. It never contains the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Not base64.
+    /// The text is not valid base64.
     #[error("the key is not base64 (RFC 4648, with padding)")]
     NotBase64,
-    /// Base64 of something else.
+    /// The text is base64 of the wrong number of bytes.
     #[error("the key has {0} bytes; a key has 32")]
     Length(usize),
 }
 
 impl Key {
-    /// A new random key from the operating system's generator.
+    /// Generates a random key with the operating system's generator.
     #[must_use]
     pub fn generate() -> Self {
         let mut bytes = Zeroizing::new([0; KEY_BYTES]);
@@ -46,10 +46,10 @@ impl Key {
         Self { bytes }
     }
 
-    /// A key from its text form: base64 of 32 bytes. White space around it is ignored.
+    /// Parses a key from base64 of 32 bytes. Surrounding white space is ignored.
     ///
     /// # Errors
-    /// [`KeyError`], which does not quote the text.
+    /// Returns [`KeyError`], which does not contain the text.
     pub fn from_base64(text: &str) -> Result<Self, KeyError> {
         let mut decoded = STANDARD.decode(text.trim()).map_err(|_| KeyError::NotBase64)?;
         let length = decoded.len();
@@ -58,13 +58,13 @@ impl Key {
         key.map_err(|_| KeyError::Length(length))
     }
 
-    /// The text form, for the place where the key is kept.
+    /// Returns the key as base64, the form in which it is stored outside the yard.
     #[must_use]
     pub fn to_base64(&self) -> Zeroizing<String> {
         Zeroizing::new(STANDARD.encode(self.bytes.as_slice()))
     }
 
-    /// The key's id.
+    /// Returns the key's id.
     #[must_use]
     pub fn id(&self) -> KeyId {
         let mut hash = Sha256::new();
@@ -73,13 +73,14 @@ impl Key {
         KeyId(hex::encode(&hash.finalize()[..8]))
     }
 
-    /// A record that only this key opens, to tell a wrong key before anything else is tried.
+    /// Creates a record that only this key can open. It detects a wrong key before any other record
+    /// is opened.
     #[must_use]
     pub fn canary(&self, yard: &str) -> Vec<u8> {
         envelope::seal(&self.bytes, CANARY, &envelope::context(&["canary", yard]))
     }
 
-    /// Whether this key made that canary.
+    /// Returns true if this key created the canary.
     #[must_use]
     pub fn opens_canary(&self, yard: &str, canary: &[u8]) -> bool {
         envelope::open(&self.bytes, canary, &envelope::context(&["canary", yard]))
@@ -96,7 +97,8 @@ impl Key {
     /// Unwraps a block's data key.
     ///
     /// # Errors
-    /// [`EnvelopeError`] where the key is another one, or the bytes were changed or moved.
+    /// Returns [`EnvelopeError`] if the data key was wrapped by another key, or if the bytes were
+    /// changed or belong to another block.
     pub fn unwrap(&self, yard: &str, address: &Address, wrapped: &[u8]) -> Result<DataKey, EnvelopeError> {
         let context = envelope::context(&["data key", yard, &address.to_string()]);
         let plain = envelope::open(&self.bytes, wrapped, &context)?;

@@ -1,4 +1,4 @@
-//! Where a yard's key is kept.
+//! Storage locations of a yard's key.
 
 use std::fmt;
 use std::io::Write as _;
@@ -11,67 +11,67 @@ use crate::key::{Key, KeyError};
 
 const SERVICE: &str = "blockyard";
 
-/// The environment variable that has the key where no other is named.
+/// Default environment variable for the key.
 pub const KEY_VARIABLE: &str = "BLOCKYARD_KEY";
 
-/// Where a yard's key is kept. The yard records it, so that a command knows where to look.
+/// Storage location of a yard's key. The yard records it, so that commands can find the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyLocation {
-    /// The caller gives it, in this environment variable; nothing is kept. This crate does not read
-    /// the environment: whoever does hands the key over.
+    /// The caller supplies the key in this environment variable; nothing is stored. This crate does
+    /// not read the environment: the caller reads the variable and passes the key.
     Environment(String),
     /// A file that only its owner can read.
     File(PathBuf),
-    /// The operating system's keyring: service `blockyard`, this account.
+    /// The operating system's keyring, service `blockyard`, under this account.
     Keyring(String),
 }
 
-/// Why a key could not be had from its place, or put there.
+/// Error when loading or storing a key.
 #[derive(Debug, thiserror::Error)]
 pub enum LocationError {
-    /// The caller gave none.
+    /// The caller supplied no key.
     #[error("the yard's key is not in the environment variable `{0}`")]
     NotGiven(String),
-    /// There is no such file.
+    /// The file does not exist.
     #[error("there is no key file `{}`", .0.display())]
     NoFile(PathBuf),
     /// The file cannot be read or written.
     #[error("key file `{}`", path.display())]
     File {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         source: std::io::Error,
     },
-    /// Others can read the file.
+    /// Other users can read the file.
     #[error("key file `{}` can be read by others (mode {mode:o})", path.display())]
     Loose {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Its permission bits.
+        /// Permission bits of the file.
         mode: u32,
     },
-    /// The keyring does not answer.
+    /// The keyring did not respond or returned an error.
     #[error("the operating system's keyring does not answer: {0}")]
     Keyring(String),
-    /// The keyring answers, and has no such key.
+    /// The keyring has no key under this account.
     #[error("the operating system's keyring has no key for this yard (service `{SERVICE}`, account `{0}`)")]
     NotInKeyring(String),
-    /// What is kept there is not a key.
+    /// The stored text is not a key.
     #[error("{location}")]
     NotAKey {
-        /// Where.
+        /// Storage location.
         location: String,
-        /// Why.
+        /// Cause.
         source: KeyError,
     },
 }
 
 impl KeyLocation {
-    /// Gets the key. May block on the keyring's service or the disk.
+    /// Loads the key. May block on the keyring service or the disk.
     ///
     /// # Errors
-    /// [`LocationError`]; there is no other place that is tried instead.
+    /// Returns [`LocationError`]; no other location is tried.
     pub fn load(&self) -> Result<Key, LocationError> {
         let text = match self {
             Self::Environment(name) => return Err(LocationError::NotGiven(name.clone())),
@@ -87,10 +87,10 @@ impl KeyLocation {
         Key::from_base64(&text).map_err(|source| LocationError::NotAKey { location: self.to_string(), source })
     }
 
-    /// Puts a new key there. A file that exists is not overwritten.
+    /// Stores a new key. An existing file is not overwritten.
     ///
     /// # Errors
-    /// [`LocationError`].
+    /// Returns [`LocationError`] if the key cannot be stored.
     pub fn store(&self, key: &Key) -> Result<(), LocationError> {
         match self {
             Self::Environment(_) => Ok(()),
@@ -99,7 +99,8 @@ impl KeyLocation {
             Self::Keyring(account) => {
                 let entry = entry(account)?;
                 entry.set_password(&key.to_base64()).map_err(|error| LocationError::Keyring(error.to_string()))?;
-                // Some services take a key and lose it: read it back before anything depends on it.
+                // Some keyring services accept a key and lose it: read it back before anything
+                // depends on it.
                 let kept = self.load()?;
                 if kept.id() == key.id() {
                     Ok(())
@@ -131,11 +132,11 @@ fn read_private(path: &Path) -> Result<Zeroizing<String>, LocationError> {
     std::fs::read_to_string(path).map(Zeroizing::new).map_err(failed)
 }
 
-/// The file appears whole, and only if there is none yet.
+/// Writes the file atomically, and fails if it already exists.
 fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
-    // Temporary files are made with mode 0600.
+    // Temporary files are created with mode 0600.
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(text.as_bytes())?;
     file.write_all(b"\n")?;
@@ -157,7 +158,7 @@ impl FromStr for KeyLocation {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
-            // As the first format of yards has it.
+            // The first yard format records the default variable without its name.
             None if text == "env" => Ok(Self::Environment(KEY_VARIABLE.to_owned())),
             Some(("env", name)) if !name.is_empty() => Ok(Self::Environment(name.to_owned())),
             Some(("file", path)) => Ok(Self::File(path.into())),
