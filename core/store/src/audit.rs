@@ -1,52 +1,52 @@
-//! The audit trail: who did what, when. Append-only, and chained: each line's hash is over the line
-//! and the hash before it, so that no line can be changed, taken out or put in unnoticed by whoever
-//! knows the newest hash.
+//! The audit trail. It is append-only and forms a hash chain: the hash of each line covers the line
+//! and the previous hash. A reader who knows the newest hash detects every line that was changed,
+//! removed or inserted.
 
 use blockyard_model::{Address, Digest};
 
 use crate::database::{Param, Row, Transaction, params};
 use crate::{Millis, Store, StoreError};
 
-/// Lines that are written with one statement.
+/// Number of lines that one statement inserts.
 const ROWS: usize = 32;
-/// Lines that are read at once when the whole trail is walked.
+/// Number of lines per query when the complete trail is checked.
 const PAGE: i64 = 1_000;
 
 /// One line of the audit trail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditLine {
-    /// When.
+    /// Time of the action.
     pub at: Millis,
-    /// Who: user and host.
+    /// User and host that performed the action.
     pub actor: String,
-    /// What: `create`, `set`, `call`, `install`, …
+    /// Name of the action: `create`, `set`, `call`, `install`, ...
     pub action: String,
-    /// To what: an address, a bundle.
+    /// Address of the block, or name of the bundle, that the action concerns.
     pub subject: String,
-    /// More, as JSON. Never a secret.
+    /// Details as JSON. Never contains a secret.
     pub detail: String,
 }
 
-/// Which lines of the audit trail.
+/// Selection of lines of the audit trail.
 #[derive(Debug, Clone, Default)]
 pub struct AuditFilter {
-    /// About this block, bundle or yard only.
+    /// Only lines about this block, bundle or yard.
     pub subject: Option<String>,
-    /// Since this time.
+    /// Only lines at or after this time.
     pub since: Option<Millis>,
-    /// At most so many, the newest ones.
+    /// Maximum number of lines. The newest ones are returned.
     pub limit: Option<u32>,
 }
 
-/// What walking the whole trail found.
+/// Result of checking the complete audit trail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditChain {
-    /// How many lines there are.
+    /// Number of lines.
     pub lines: u64,
-    /// The newest hash. Kept elsewhere, it vouches for all that came before; none while nothing was
-    /// written in this format.
+    /// Newest hash. A copy that is stored elsewhere proves the integrity of all lines up to it.
+    /// `None` if no line was written since hashes were introduced.
     pub head: Option<Digest>,
-    /// The first place where the chain does not hold, in words.
+    /// Description of the first inconsistency of the chain; `None` if the chain is intact.
     pub broken: Option<String>,
 }
 
@@ -65,13 +65,13 @@ async fn append_all(transaction: &mut Transaction, yard: &str, new: &[AuditLine]
     };
     let mut chain = match chain {
         Some(chain) => chain,
-        // The first line in this format: it covers all that are older.
+        // The first line with a hash: it covers all older lines.
         None => {
             let older = transaction.fetch(LINES, params![0_i64, i64::MAX]).await?;
             older.iter().fold(genesis(yard), |chain, row| link(&chain, &read(row)))
         }
     };
-    // Many at once where there are many: a statement is a round trip.
+    // Insert several lines per statement, because each statement is a round trip.
     let (many, rest) = new.as_chunks::<ROWS>();
     for lines in many {
         insert(transaction, &mut id, &mut chain, lines).await?;
@@ -85,7 +85,7 @@ async fn append_all(transaction: &mut Transaction, yard: &str, new: &[AuditLine]
         .map(drop)
 }
 
-/// Writes lines with one statement.
+/// Inserts lines with one statement.
 async fn insert(
     transaction: &mut Transaction,
     id: &mut i64,
@@ -114,35 +114,36 @@ async fn insert(
     transaction.execute(sql, &params).await.map(drop)
 }
 
-/// The columns of a line.
+/// Number of columns of a line.
 const COLUMNS: usize = 7;
 
 const LINES: &str =
     "SELECT id, at, actor, action, subject, detail, chain FROM audit WHERE id > $1 ORDER BY id LIMIT $2";
 
 impl Store {
-    /// Appends a line on its own: for what changes nothing else, such as a call.
+    /// Appends a line in a separate transaction, for actions such as a call that change nothing
+    /// else in the yard.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if a statement fails.
     pub async fn append_audit(&self, line: &AuditLine) -> Result<(), StoreError> {
         self.append_audit_lines(std::slice::from_ref(line)).await
     }
 
-    /// Appends lines, all or none: the disk is waited for once.
+    /// Appends lines in one transaction, which waits for the disk only once.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if a statement fails.
     pub async fn append_audit_lines(&self, lines: &[AuditLine]) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         append_all(&mut transaction, &self.yard().id, lines).await.map_err(|error| self.sort(error))?;
         self.commit(transaction).await
     }
 
-    /// Lines, the newest first.
+    /// Returns lines, newest first.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if the query fails.
     pub async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditLine>, StoreError> {
         let mut sql = "SELECT id, at, actor, action, subject, detail FROM audit WHERE 1 = 1".to_owned();
         let mut params: Vec<Param<'_>> = Vec::new();
@@ -160,10 +161,11 @@ impl Store {
         Ok(rows.iter().map(read).collect())
     }
 
-    /// The lines about saves of a block, the oldest first.
+    /// Returns the lines about changes of a block, oldest first. Lines about calls, checks and
+    /// reveals are omitted.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if the query fails.
     pub async fn audit_of_saves(&self, address: &Address) -> Result<Vec<AuditLine>, StoreError> {
         let sql = "SELECT id, at, actor, action, subject, detail FROM audit
              WHERE subject = $1 AND action NOT IN ('call', 'begin-call', 'check', 'reveal') ORDER BY id";
@@ -171,13 +173,13 @@ impl Store {
         Ok(rows.iter().map(read).collect())
     }
 
-    /// Walks the whole trail and checks its chain.
+    /// Reads the complete trail and checks its hash chain.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if a query fails.
     pub async fn check_audit(&self) -> Result<AuditChain, StoreError> {
         let sort = |error| self.sort(error);
-        // The end first: lines that come meanwhile are not looked at.
+        // Read the end first: lines that are appended during the check are ignored.
         let head = self.database.first("SELECT lines, chain FROM audit_head", &[]).await.map_err(sort)?;
         let Some(head) = head else {
             return Ok(AuditChain { lines: 0, head: None, broken: Some("the end of the trail is gone".to_owned()) });
@@ -203,7 +205,8 @@ impl Store {
                 }
             }
         }
-        // In one statement: lines that are being written come with their end.
+        // A single statement reads a consistent state: a transaction that appends lines also moves the
+        // end.
         let beyond = self
             .database
             .first("SELECT min(id) FROM audit WHERE id > (SELECT lines FROM audit_head)", &[])
@@ -235,8 +238,8 @@ fn genesis(yard: &str) -> Digest {
     Digest::of(format!("blockyard audit\n{yard}").as_bytes())
 }
 
-/// The hash of a line after that of the line before it: each part with its length before it, so
-/// that no two lines look alike.
+/// Returns the hash of a line and the previous hash. Each field is preceded by its length, so that
+/// different lines never have the same encoding.
 fn link(before: &Digest, line: &AuditLine) -> Digest {
     let mut bytes = before.as_bytes().to_vec();
     bytes.extend(line.at.to_le_bytes());

@@ -10,92 +10,92 @@ use crate::database::{Row, Sql, Transaction, either, params};
 use crate::reference::Target;
 use crate::{Millis, Store, StoreError};
 
-/// One revision of a block, with all that is needed to open it.
+/// One revision of a block, with everything that is needed to open it.
 #[derive(Debug, Clone)]
 pub struct BlockRecord {
-    /// The block.
+    /// Address of the block.
     pub address: Address,
-    /// The revision that this is.
+    /// Number of this revision.
     pub revision: Revision,
-    /// The newest revision of the block.
+    /// Newest revision of the block.
     pub newest: Revision,
-    /// sha256 of the bundle that validated this revision.
+    /// SHA-256 digest of the bundle that validated this revision.
     pub bundle: Digest,
-    /// The checksum of its type, as it was.
+    /// Checksum of the block type when the revision was saved.
     pub checksum: Digest,
-    /// The configuration, without secrets.
+    /// Configuration without secrets.
     pub config: Value,
-    /// The configuration as it is stored, to the byte: the seal covers this text, not a serialization
-    /// of [`config`](Self::config).
+    /// Stored text of the configuration, byte for byte: the seal covers this text, not a
+    /// serialization of [`config`](Self::config).
     pub config_text: String,
-    /// Proves that bundle, checksum and configuration are as they were saved.
+    /// Authenticates the bundle digest, the checksum and the configuration.
     pub seal: Vec<u8>,
-    /// The sealed secrets by their place.
+    /// Sealed secrets with their locations in the configuration.
     pub secrets: Vec<(Pointer, Vec<u8>)>,
-    /// The block's data key, wrapped.
+    /// Wrapped data key of the block.
     pub data_key: Option<Vec<u8>>,
-    /// The id of the key that wraps it.
+    /// Id of the key that wraps the data key.
     pub key_id: String,
-    /// How often the block's secrets were destroyed; each time it got another data key.
+    /// Number of purges of the block. Each purge replaces the data key.
     pub purges: u64,
-    /// When the block was deleted, if it was.
+    /// Time of deletion; `None` if the block is not deleted.
     pub deleted_at: Option<Millis>,
-    /// Who saved this revision.
+    /// User who saved this revision.
     pub author: String,
-    /// When.
+    /// Time when this revision was saved.
     pub created_at: Millis,
 }
 
 /// A revision to save.
 #[derive(Debug)]
 pub struct NewRevision<'a> {
-    /// The block.
+    /// Address of the block.
     pub address: &'a Address,
-    /// sha256 of the bundle that validated it.
+    /// SHA-256 digest of the bundle that validated the revision.
     pub bundle: Digest,
-    /// The checksum of its type.
+    /// Checksum of the block type.
     pub checksum: Digest,
-    /// The configuration as JSON, without secrets. It is stored to the byte, because the seal covers
+    /// Configuration as JSON, without secrets. It is stored byte for byte, because the seal covers
     /// this text.
     pub config: &'a str,
-    /// Proves later that bundle, checksum and configuration are as they were saved.
+    /// Authenticates the bundle digest, the checksum and the configuration.
     pub seal: &'a [u8],
-    /// The sealed secrets by their place.
+    /// Sealed secrets with their locations in the configuration.
     pub secrets: &'a [(Pointer, Vec<u8>)],
-    /// What it builds on.
+    /// References to the blocks that the revision depends on.
     pub references: &'a [Reference],
-    /// Who saves it.
+    /// User who saves the revision.
     pub author: &'a str,
 }
 
-/// A block's data key as the yard keeps it.
+/// A block's data key as stored in the yard.
 #[derive(Debug)]
 pub struct WrappedKey<'a> {
-    /// The data key, wrapped.
+    /// Wrapped data key.
     pub data_key: &'a [u8],
-    /// The id of the key that wraps it.
+    /// Id of the key that wraps the data key.
     pub key_id: &'a str,
 }
 
-/// A revision in a history.
+/// A revision in the history of a block.
 #[derive(Debug, Clone)]
 pub struct HistoryRecord {
     /// The revision.
     pub record: BlockRecord,
-    /// The version of the bundle that validated it.
+    /// Version of the bundle that validated the revision.
     pub bundle_version: String,
 }
 
-/// The columns of a [`BlockRecord`], for `blocks b` and `revisions r`.
+/// Columns of a [`BlockRecord`], selected from `blocks b` and `revisions r`.
 const COLUMNS: &str = "b.type, b.name, b.newest, b.data_key, b.key_id, b.purges, b.deleted_at, \
      r.revision, r.bundle, r.checksum, r.config, r.seal, r.author, r.created_at";
-/// One more: the sealed secrets as JSON, so that a block comes in one row.
+/// Additional column with the sealed secrets as JSON, so that a block is read as a single row.
 const SECRETS_SQLITE: &str = "(SELECT json_group_array(json_array(s.pointer, hex(s.sealed))) \
      FROM secrets s WHERE s.block = r.block AND s.revision = r.revision)";
 const SECRETS_POSTGRES: &str = "(SELECT coalesce(json_agg(json_build_array(s.pointer, encode(s.sealed, 'hex'))), '[]')::text \
      FROM secrets s WHERE s.block = r.block AND s.revision = r.revision)";
 
-/// A statement around the columns of a block's record.
+/// Builds a statement around the columns of a [`BlockRecord`].
 fn records(before: &str, after: &str) -> Sql {
     Sql::new(
         format!("{before} {COLUMNS}, {SECRETS_SQLITE} {after}"),
@@ -103,7 +103,7 @@ fn records(before: &str, after: &str) -> Sql {
     )
 }
 
-/// One revision.
+/// Selects one revision.
 static ONE: LazyLock<Sql> = LazyLock::new(|| {
     records(
         "SELECT",
@@ -112,7 +112,7 @@ static ONE: LazyLock<Sql> = LazyLock::new(|| {
     )
 });
 
-/// One revision, and the newest ones of all that it builds on.
+/// Selects one revision, and the newest revisions of all its direct and indirect dependencies.
 static ALL: LazyLock<Sql> = LazyLock::new(|| {
     records(
         "WITH RECURSIVE reached (block, revision) AS (
@@ -130,7 +130,7 @@ static ALL: LazyLock<Sql> = LazyLock::new(|| {
     )
 });
 
-/// All revisions, newest first, with the version of the bundle of each.
+/// Selects all revisions, newest first, each with the version of its bundle.
 static HISTORY: LazyLock<Sql> = LazyLock::new(|| {
     records(
         "SELECT n.version,",
@@ -140,11 +140,11 @@ static HISTORY: LazyLock<Sql> = LazyLock::new(|| {
 });
 
 impl Store {
-    /// A block at its newest or at a given revision, deleted or not; none where there is no such
-    /// block or revision. One round trip.
+    /// Returns one revision of a block, the newest by default, even if the block is deleted.
+    /// Returns `None` if the block or the revision does not exist. One round trip.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if the query fails.
     pub async fn block(
         &self,
         address: &Address,
@@ -158,11 +158,11 @@ impl Store {
         row.map(|row| self.read(&row, 0)).transpose()
     }
 
-    /// As [`block`](Self::block), with the newest revision of every block that it builds on, at any
-    /// depth. One round trip.
+    /// Returns a revision as [`block`](Self::block) does, together with the newest revisions of its
+    /// direct and indirect dependencies. One round trip.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if the query fails.
     pub async fn block_with_parts(
         &self,
         address: &Address,
@@ -180,10 +180,10 @@ impl Store {
         Ok(own.map(|own| (parts.swap_remove(own), parts)))
     }
 
-    /// All revisions of a block, newest first; none where there is no such block.
+    /// Returns all revisions of a block, newest first; empty if the block does not exist.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if the query fails.
     pub async fn history(&self, address: &Address) -> Result<Vec<HistoryRecord>, StoreError> {
         let rows = self
             .database
@@ -221,7 +221,8 @@ impl Store {
             .await
             .map_err(sort)?;
         let Some(inserted) = inserted else {
-            // In PostgreSQL another one may have come in between.
+            // In PostgreSQL another transaction may have inserted the same name after the first
+            // check.
             self.name_is_free(&mut transaction, new.address).await?;
             return Err(StoreError::Taken(new.address.clone()));
         };
@@ -231,12 +232,12 @@ impl Store {
         self.commit(transaction).await
     }
 
-    /// Saves the revision after that of `from`, which must be the newest and sealed with the data key
-    /// that the block still has.
+    /// Saves the next revision of a block. `from` must be its newest revision, and the block must
+    /// still have the data key of `from`.
     ///
     /// # Errors
-    /// [`StoreError::Moved`] where another save came first, or the secrets were destroyed;
-    /// [`StoreError::NoBlock`], [`StoreError::TargetGone`], [`StoreError::Circle`].
+    /// Returns [`StoreError::Moved`] if another revision was saved or the secrets were purged in
+    /// the meantime; [`StoreError::NoBlock`], [`StoreError::TargetGone`], [`StoreError::Circle`].
     pub async fn save_revision(
         &self,
         new: &NewRevision<'_>,
@@ -282,7 +283,7 @@ impl Store {
         }
     }
 
-    /// Holds a block's row until the transaction ends.
+    /// Reads a block's row and locks it until the transaction ends.
     pub(crate) async fn hold_block(
         &self,
         transaction: &mut Transaction,
@@ -307,7 +308,7 @@ impl Store {
         })
     }
 
-    /// A record whose columns begin at this one.
+    /// Reads a record from the columns that begin at index `at`.
     fn read(&self, row: &Row, at: usize) -> Result<BlockRecord, StoreError> {
         Ok(BlockRecord {
             address: self.address(row, at)?,
@@ -328,14 +329,14 @@ impl Store {
         })
     }
 
-    /// A document as it was saved: its numbers have the spelling that they were saved with.
+    /// Parses a stored configuration. Numbers keep the spelling that they were saved with.
     fn config(&self, text: &str) -> Result<serde_json::Value, StoreError> {
         let mut config = serde_json::from_str(text).map_err(|error| self.broken(error))?;
         exact::normalize(&mut config);
         Ok(config)
     }
 
-    /// The address in two columns.
+    /// Reads an address from two columns.
     pub(crate) fn address(&self, row: &Row, at: usize) -> Result<Address, StoreError> {
         let type_slug = TypeSlug::new(row.text(at)).map_err(|error| self.broken(error))?;
         let name = BlockName::new(row.text(at + 1)).map_err(|error| self.broken(error))?;
@@ -352,7 +353,7 @@ impl Store {
     }
 
     fn sealed(&self, text: &str) -> Result<Vec<(Pointer, Vec<u8>)>, StoreError> {
-        // The common case costs nothing.
+        // Most blocks have no secrets: skip the JSON parser.
         if text == "[]" {
             return Ok(Vec::new());
         }
@@ -367,7 +368,7 @@ impl Store {
     }
 }
 
-/// A block whose row is held.
+/// Locked row of a block.
 pub(crate) struct Held {
     pub(crate) id: i64,
     pub(crate) newest: Revision,
@@ -421,8 +422,8 @@ async fn insert_revision(
     Ok(())
 }
 
-/// A pointer as a column holds it. PostgreSQL's texts have no NUL; in a pointer (RFC 6901) `~` is only
-/// ever followed by 0 or 1, so `~2` is free.
+/// Encodes a pointer for storage. PostgreSQL strings cannot contain NUL. In a JSON Pointer (RFC
+/// 6901) `~` is always followed by 0 or 1, so `~2` is free to represent NUL.
 fn stored(pointer: &Pointer) -> String {
     pointer.as_str().replace('\0', "~2")
 }

@@ -11,54 +11,55 @@ use crate::{Millis, Store, StoreError};
 /// An installed bundle, without its bytes.
 #[derive(Debug, Clone)]
 pub struct BundleRecord {
-    /// sha256 of the component file.
+    /// SHA-256 digest of the component file.
     pub digest: Digest,
-    /// The bundle's name.
+    /// Name of the bundle.
     pub name: String,
-    /// Its version, as text.
+    /// Version of the bundle.
     pub version: String,
-    /// Its manifest, as JSON text.
+    /// Manifest of the bundle, as JSON.
     pub manifest: String,
-    /// Where it came from, in words.
+    /// Description of the source that the bundle was installed from.
     pub source: String,
-    /// Bytes of the component file.
+    /// Size of the component file in bytes.
     pub size: u64,
-    /// When it was installed.
+    /// Time of the installation.
     pub installed_at: Millis,
 }
 
 /// A bundle to install.
 #[derive(Debug)]
 pub struct NewBundle<'a> {
-    /// sha256 of the bytes.
+    /// SHA-256 digest of the component file.
     pub digest: Digest,
-    /// What it says of itself.
+    /// Manifest of the bundle.
     pub manifest: &'a Manifest,
-    /// The same as JSON text.
+    /// The same manifest, as JSON.
     pub manifest_text: &'a str,
-    /// The component file.
+    /// Bytes of the component file.
     pub bytes: &'a [u8],
-    /// Where it came from, in words.
+    /// Description of the source that the bundle is installed from.
     pub source: &'a str,
-    /// What the person who installs it agreed to.
+    /// Capabilities that the user approved.
     pub grants: &'a BTreeSet<Capability>,
-    /// The installed versions of its name that the agreement is about.
+    /// Installed versions of the same bundle that the user's approval takes into account.
     pub reviewed: &'a BTreeSet<Digest>,
 }
 
 const COLUMNS: &str = "digest, name, version, manifest, source, size, installed_at";
 
 impl Store {
-    /// Installs a bundle: bytes, types and grants, all or nothing.
+    /// Installs a bundle with its bytes, types and grants, atomically.
     ///
     /// # Errors
-    /// [`StoreError::SlugTaken`] if another bundle has one of its types, [`StoreError::BundleMoved`] if another
-    /// version of the bundle was installed since the review.
+    /// Returns [`StoreError::SlugTaken`] if another bundle owns one of its types, and
+    /// [`StoreError::BundleMoved`] if another version of the bundle was installed since the review.
     pub async fn install(&self, bundle: &NewBundle<'_>, line: AuditLine) -> Result<(), StoreError> {
         let sort = |error| self.sort(error);
         let name = bundle.manifest.name.as_str();
         let mut transaction = self.begin().await?;
-        // One installation at a time, so that the agreement is about the versions that are there.
+        // Installations are serialized, so that the approval applies to the versions that are
+        // installed now.
         transaction.lock("SELECT 1 FROM yard FOR UPDATE").await.map_err(sort)?;
         let installed =
             transaction.fetch("SELECT digest FROM bundles WHERE name = $1", params![name]).await.map_err(sort)?;
@@ -69,7 +70,7 @@ impl Store {
         }
         for block_type in &bundle.manifest.types {
             let slug = block_type.slug.as_str();
-            // Whoever comes first has it; the other one sees that here.
+            // The first bundle to insert a type owns it; the query below detects another owner.
             transaction
                 .execute("INSERT INTO types (slug, bundle) VALUES ($1, $2) ON CONFLICT DO NOTHING", params![slug, name])
                 .await
@@ -120,10 +121,10 @@ impl Store {
         self.commit(transaction).await
     }
 
-    /// All installed bundles, by name and time.
+    /// Returns all installed bundles, ordered by name and time of installation.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if the query fails.
     pub async fn bundles(&self) -> Result<Vec<BundleRecord>, StoreError> {
         let rows = self
             .database
@@ -133,11 +134,11 @@ impl Store {
         Ok(rows.iter().map(record).collect())
     }
 
-    /// Digest, name and version of all installed bundles, by name and time: what the newest one is
-    /// told by, without the manifests.
+    /// Returns digest, name and version of all installed bundles, ordered by name and time of
+    /// installation. Sufficient to determine the newest version, without loading the manifests.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if the query fails.
     pub async fn bundle_versions(&self) -> Result<Vec<(Digest, String, String)>, StoreError> {
         let rows = self
             .database
@@ -147,10 +148,10 @@ impl Store {
         Ok(rows.iter().map(|row| (digest(row.bytes(0)), row.text(1).to_owned(), row.text(2).to_owned())).collect())
     }
 
-    /// An installed bundle by its digest.
+    /// Returns the installed bundle with this digest.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if the query fails.
     pub async fn bundle(&self, digest: &Digest) -> Result<Option<BundleRecord>, StoreError> {
         let row = self
             .database
@@ -160,10 +161,10 @@ impl Store {
         Ok(row.as_ref().map(record))
     }
 
-    /// The bytes of an installed bundle.
+    /// Returns the bytes of an installed bundle.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if the query fails.
     pub async fn bundle_bytes(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
         let row = self
             .database
@@ -186,7 +187,7 @@ fn record(row: &Row) -> BundleRecord {
     }
 }
 
-/// A digest from its column; the table's check holds its length.
+/// Reads a digest from its column. A CHECK constraint of the table guarantees its length.
 pub(crate) fn digest(bytes: &[u8]) -> Digest {
     Digest::from_bytes(bytes.try_into().expect("the table holds digests of 32 bytes"))
 }

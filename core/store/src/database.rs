@@ -1,8 +1,8 @@
-//! The two databases that a yard can be in, behind one way to run statements.
+//! A common interface to the two databases that can store a yard.
 //!
-//! Statements are written once, with `$1`, `$2`, … for their parameters, in what SQLite and
-//! PostgreSQL have in common; where the two differ a statement is given twice ([`Sql`]). Columns
-//! are whole numbers, texts and bytes, and no others.
+//! Statements are written once, with the parameters `$1`, `$2`, ..., in the SQL that SQLite and
+//! PostgreSQL have in common. Where the two differ, a statement has two versions ([`Sql`]). Columns
+//! are integers, strings and byte strings only.
 
 use std::borrow::Cow;
 
@@ -19,20 +19,21 @@ pub(crate) enum Database {
     Postgres(PgPool),
 }
 
-/// A transaction. Dropped without [`commit`](Self::commit), it never was.
+/// A transaction. If it is dropped without [`commit`](Self::commit), it is rolled back.
 pub(crate) enum Transaction {
     Sqlite(SqliteTransaction),
     Postgres(sqlx::Transaction<'static, Postgres>),
 }
 
-/// A statement in the words of each database. Values never stand in it; they are parameters.
+/// A statement in the dialect of each database. Values are always passed as parameters, never
+/// inserted into the text.
 #[derive(Debug, Clone)]
 pub(crate) struct Sql {
     sqlite: Cow<'static, str>,
     postgres: Cow<'static, str>,
 }
 
-/// A value for `$1`, `$2`, …
+/// A value for a parameter `$1`, `$2`, ...
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Param<'a> {
     Integer(Option<i64>),
@@ -47,25 +48,25 @@ pub(crate) enum Row {
 }
 
 impl Sql {
-    /// Two texts that were put together from those of this crate.
+    /// Combines two statements that were assembled from constants of this crate.
     pub(crate) fn new(sqlite: String, postgres: String) -> Self {
         Self { sqlite: Cow::Owned(sqlite), postgres: Cow::Owned(postgres) }
     }
 }
 
-/// A statement that the two databases read differently.
+/// A statement that differs between the two databases.
 pub(crate) const fn either(sqlite: &'static str, postgres: &'static str) -> Sql {
     Sql { sqlite: Cow::Borrowed(sqlite), postgres: Cow::Borrowed(postgres) }
 }
 
-/// The same in both databases.
+/// One text for both databases.
 impl From<&'static str> for Sql {
     fn from(text: &'static str) -> Self {
         either(text, text)
     }
 }
 
-/// The same in both databases, put together from texts of this crate.
+/// One text for both databases, assembled from constants of this crate.
 impl From<String> for Sql {
     fn from(text: String) -> Self {
         Self { sqlite: Cow::Owned(text.clone()), postgres: Cow::Owned(text) }
@@ -114,7 +115,7 @@ impl<'a> From<&'a Vec<u8>> for Param<'a> {
     }
 }
 
-/// Parameters in their order.
+/// Builds the parameter list of a statement, in order.
 macro_rules! params {
     ($($value:expr),* $(,)?) => { &[$($crate::database::Param::from($value)),*] };
 }
@@ -123,7 +124,7 @@ pub(crate) use params;
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
 impl Database {
-    /// All rows of a statement.
+    /// Returns all rows of a statement.
     pub(crate) async fn fetch(&self, sql: impl Into<Sql>, params: &[Param<'_>]) -> Result<Vec<Row>> {
         let sql = sql.into();
         match self {
@@ -132,12 +133,12 @@ impl Database {
         }
     }
 
-    /// The first row of a statement.
+    /// Returns the first row of a statement.
     pub(crate) async fn first(&self, sql: impl Into<Sql>, params: &[Param<'_>]) -> Result<Option<Row>> {
         Ok(self.fetch(sql, params).await?.into_iter().next())
     }
 
-    /// Runs a statement outside of any transaction.
+    /// Runs a statement outside of any transaction and returns the number of rows that it changed.
     pub(crate) async fn execute(&self, sql: impl Into<Sql>, params: &[Param<'_>]) -> Result<u64> {
         let sql = sql.into();
         match self {
@@ -146,10 +147,10 @@ impl Database {
         }
     }
 
-    /// A transaction that may write. In SQLite it takes the write lock at once, so that it never
-    /// has to give up in the middle because another writer was faster; in PostgreSQL it locks rows
-    /// as it goes, and each use case does so in the same order: the yard, the graph of references,
-    /// blocks, the end of the audit trail.
+    /// Begins a write transaction. SQLite takes the write lock immediately, so that the transaction
+    /// never fails halfway because another writer was faster. PostgreSQL locks rows as they are
+    /// used; all use cases lock in the same order: the yard, the graph of references, blocks, the
+    /// end of the audit trail.
     pub(crate) async fn begin(&self) -> Result<Transaction> {
         Ok(match self {
             Self::Sqlite(file) => Transaction::Sqlite(file.begin().await?),
@@ -166,7 +167,7 @@ impl Database {
 }
 
 impl Transaction {
-    /// All rows of a statement.
+    /// Returns all rows of a statement.
     pub(crate) async fn fetch(&mut self, sql: impl Into<Sql>, params: &[Param<'_>]) -> Result<Vec<Row>> {
         let sql = sql.into();
         match self {
@@ -175,12 +176,12 @@ impl Transaction {
         }
     }
 
-    /// The first row of a statement.
+    /// Returns the first row of a statement.
     pub(crate) async fn first(&mut self, sql: impl Into<Sql>, params: &[Param<'_>]) -> Result<Option<Row>> {
         Ok(self.fetch(sql, params).await?.into_iter().next())
     }
 
-    /// Runs a statement. Gives the number of rows that it changed.
+    /// Runs a statement and returns the number of rows that it changed.
     pub(crate) async fn execute(&mut self, sql: impl Into<Sql>, params: &[Param<'_>]) -> Result<u64> {
         let sql = sql.into();
         match self {
@@ -189,7 +190,7 @@ impl Transaction {
         }
     }
 
-    /// Runs a statement that only PostgreSQL needs: SQLite has one writer at a time.
+    /// Runs a locking statement in PostgreSQL. SQLite needs none: it has one writer at a time.
     pub(crate) async fn lock(&mut self, postgres: &'static str) -> Result<()> {
         match self {
             Self::Sqlite(_) => Ok(()),
@@ -197,7 +198,7 @@ impl Transaction {
         }
     }
 
-    /// Makes it so, on disk.
+    /// Commits the transaction; its changes are durable on disk afterwards.
     pub(crate) async fn commit(self) -> Result<()> {
         match self {
             Self::Sqlite(transaction) => transaction.commit().await,
@@ -206,9 +207,9 @@ impl Transaction {
     }
 }
 
-/// What is asked in a transaction or outside of one.
+/// Queries inside or outside of a transaction.
 pub(crate) trait Ask {
-    /// All rows of a statement.
+    /// Returns all rows of a statement.
     async fn ask(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>>;
 }
 
@@ -225,7 +226,7 @@ impl Ask for Transaction {
 }
 
 impl Row {
-    /// The whole number in a column that always has one.
+    /// Returns the integer in a column that is never NULL.
     pub(crate) fn integer(&self, column: usize) -> i64 {
         match self {
             Self::Sqlite(row) => row.get(column),
@@ -233,7 +234,7 @@ impl Row {
         }
     }
 
-    /// The whole number in a column.
+    /// Returns the integer in a column, or `None` for NULL.
     pub(crate) fn maybe_integer(&self, column: usize) -> Option<i64> {
         match self {
             Self::Sqlite(row) => row.get(column),
@@ -241,7 +242,7 @@ impl Row {
         }
     }
 
-    /// The text in a column that always has one.
+    /// Returns the string in a column that is never NULL.
     pub(crate) fn text(&self, column: usize) -> &str {
         match self {
             Self::Sqlite(row) => row.get(column),
@@ -249,7 +250,7 @@ impl Row {
         }
     }
 
-    /// The text in a column.
+    /// Returns the string in a column, or `None` for NULL.
     pub(crate) fn maybe_text(&self, column: usize) -> Option<&str> {
         match self {
             Self::Sqlite(row) => row.get(column),
@@ -257,7 +258,7 @@ impl Row {
         }
     }
 
-    /// The bytes in a column that always has them.
+    /// Returns the bytes in a column that is never NULL.
     pub(crate) fn bytes(&self, column: usize) -> &[u8] {
         match self {
             Self::Sqlite(row) => row.get(column),
@@ -265,7 +266,7 @@ impl Row {
         }
     }
 
-    /// The bytes in a column.
+    /// Returns the bytes in a column, or `None` for NULL.
     pub(crate) fn maybe_bytes(&self, column: usize) -> Option<&[u8]> {
         match self {
             Self::Sqlite(row) => row.get(column),

@@ -1,4 +1,4 @@
-//! Tombstones, and the end of secrets.
+//! Deleting and restoring blocks, and purging their secrets.
 
 use blockyard_model::{Address, Revision};
 
@@ -8,7 +8,7 @@ use crate::database::{Database, Transaction, params};
 use crate::{Millis, Store, StoreError};
 
 impl Store {
-    /// Lets a block go, and keeps its name and revisions.
+    /// Deletes a block. Its name, as a tombstone, and its revisions are retained.
     ///
     /// # Errors
     /// [`StoreError::NoBlock`], [`StoreError::DeletedOrNot`], [`StoreError::InUse`].
@@ -26,11 +26,11 @@ impl Store {
         self.mark_deleted(transaction, held.id, Some(line.at), line).await
     }
 
-    /// Has a deleted block back.
+    /// Restores a deleted block.
     ///
     /// # Errors
-    /// [`StoreError::NoBlock`], [`StoreError::DeletedOrNot`]; [`StoreError::TargetGone`] where a block
-    /// that it builds on is deleted.
+    /// Returns [`StoreError::TargetGone`] if a block that it depends on is deleted;
+    /// [`StoreError::NoBlock`], [`StoreError::DeletedOrNot`].
     pub async fn restore_block(&self, address: &Address, line: AuditLine) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         self.hold_references(&mut transaction).await?;
@@ -68,15 +68,17 @@ impl Store {
         self.commit(transaction).await
     }
 
-    /// Destroys a block's data key and with it all its secrets, of every revision. `seals` are made
-    /// anew with the new data key, one for each revision.
+    /// Destroys a block's data key, and with it the secrets of all its revisions. `seals` contains
+    /// a new seal for each revision, made with the new data key.
     ///
-    /// In SQLite what is destroyed is overwritten and the file is written anew. In PostgreSQL it is
-    /// gone from the tables; what the server's write-ahead log and its backups keep is theirs.
+    /// In SQLite the destroyed data is overwritten and the file is rewritten. In PostgreSQL it is
+    /// removed from the tables, but the server's write-ahead log and backups may still contain it.
     ///
     /// # Errors
-    /// [`StoreError::Moved`] where another save came first; [`StoreError::NoBlock`],
-    /// [`StoreError::KeyMoved`].
+    /// Returns [`StoreError::Moved`] if another revision was saved or the block was purged in the
+    /// meantime; [`StoreError::NoBlock`], [`StoreError::KeyMoved`]. Returns
+    /// [`StoreError::NotScrubbed`] if the secrets were destroyed but their remains could not be
+    /// overwritten.
     pub async fn purge_block(
         &self,
         newest: &BlockRecord,
@@ -113,21 +115,22 @@ impl Store {
         self.scrub().await
     }
 
-    /// Leaves nothing of what was destroyed in the yard's files.
+    /// Removes the remains of destroyed data from the yard's files.
     async fn scrub(&self) -> Result<(), StoreError> {
         let done = match &self.database {
             Database::Sqlite(_) => self.scrub_file().await,
-            // The dead rows' space is given back; it is overwritten as it is used again.
+            // VACUUM marks the space of dead rows as free; it is overwritten when it is reused.
             Database::Postgres(_) => self.database.execute("VACUUM secrets, blocks, revisions", &[]).await.map(drop),
         };
         done.map_err(|error| StoreError::NotScrubbed(Box::new(self.sort(error))))
     }
 
-    /// The file is written anew without its free pages, and the write-ahead log is emptied.
+    /// Rewrites the file without its free pages and truncates the write-ahead log.
     async fn scrub_file(&self) -> Result<(), sqlx::Error> {
         self.database.execute("VACUUM", &[]).await?;
         let emptied = self.database.first("PRAGMA wal_checkpoint(TRUNCATE)", &[]).await?;
-        // The first column says whether a reader was in the way (https://www.sqlite.org/pragma.html#pragma_wal_checkpoint).
+        // The first column is 1 if a reader blocked the checkpoint
+        // (https://www.sqlite.org/pragma.html#pragma_wal_checkpoint).
         match emptied {
             Some(row) if row.integer(0) == 0 => Ok(()),
             _ => Err(sqlx::Error::PoolTimedOut),

@@ -1,122 +1,123 @@
-//! What can go wrong between a use case and its rows.
+//! Errors of the store.
 
 use blockyard_model::{Address, Pointer, Revision};
 
 use crate::YardLocation;
 
-/// Why the yard could not be read or written. Places are addresses of yards, without passwords.
+/// Error when reading or writing a yard. `String` fields contain the address of the yard, without a
+/// password.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// There is no yard there.
+    /// The location contains no yard.
     #[error("there is no yard at `{0}`")]
     NoYard(String),
-    /// There is one already.
+    /// The location already contains a yard.
     #[error("there is a yard at `{0}` already")]
     YardExists(String),
-    /// A database of something else, or no database.
+    /// The location is not a database, or is the database of another application.
     #[error("`{0}` is not a yard")]
     NotAYard(String),
-    /// The database is damaged.
+    /// The database is corrupt.
     #[error("the yard `{0}` is damaged")]
     Corrupt(String, #[source] sqlx::Error),
-    /// A later Blockyard made it.
+    /// The yard was written by a later version of Blockyard.
     #[error("the yard `{place}` has format {format}, which needs Blockyard {needs}")]
     Newer {
-        /// The yard.
+        /// Address of the yard.
         place: String,
-        /// The format that it has.
+        /// Format of the yard.
         format: i64,
-        /// The version of Blockyard that reads it.
+        /// Version of Blockyard that can read the format.
         needs: String,
     },
-    /// It can be read and not written.
+    /// The yard is read-only.
     #[error("the yard `{0}` cannot be written")]
     ReadOnly(String, #[source] sqlx::Error),
-    /// There is no room for it.
+    /// No space is left for the database.
     #[error("there is no room left where the yard `{0}` is; nothing was changed")]
     Full(String, #[source] sqlx::Error),
-    /// Others write to it, and no turn came.
+    /// The operation timed out or failed because of other connections. Nothing was changed.
     #[error("the yard `{0}` is busy: no turn to write came in time; nothing was changed")]
     Busy(String, #[source] sqlx::Error),
-    /// The server does not answer, or went away. Nothing was changed.
+    /// The database server does not respond, or closed the connection. Nothing was changed.
     #[error("the server of the yard `{0}` cannot be reached")]
     Unreachable(String, #[source] sqlx::Error),
-    /// The server went away while it was told to commit.
+    /// The connection to the database server was lost during the commit.
     #[error("the server of the yard `{0}` went away while it saved; whether it did is not known")]
     Unsure(String, #[source] sqlx::Error),
-    /// The server does not let us in.
+    /// The database server rejected the credentials, the database or the access.
     #[error("the server of the yard `{0}` refuses")]
     Refused(String, #[source] sqlx::Error),
-    /// TLS does not come about as the address wants it.
+    /// The TLS connection that the address requires cannot be established.
     #[error("the server of the yard `{0}` cannot be trusted")]
     Untrusted(String, #[source] sqlx::Error),
-    /// The name is in use.
+    /// The address is used by an existing block.
     #[error("block `{0}` exists already")]
     Taken(Address),
-    /// The name was in use, and stays taken.
+    /// The address is used by a deleted block, which keeps it permanently.
     #[error("the name `{0}` belongs to a deleted block and is never given away again")]
     TakenByDeleted(Address),
-    /// Another save came first.
+    /// Another write came first.
     #[error("block `{address}` is at revision {newest} by now")]
     Moved {
-        /// The block.
+        /// Address of the block.
         address: Address,
-        /// Its newest revision.
+        /// Newest revision of the block.
         newest: Revision,
     },
-    /// No such block to change.
+    /// The block to change does not exist.
     #[error("block `{0}` not found")]
     NoBlock(Address),
-    /// It is deleted, or it is not, and should be otherwise.
+    /// The block is deleted and must not be, or is not deleted and must be.
     #[error("block `{address}` is {}", if *.deleted { "deleted already" } else { "not deleted" })]
     DeletedOrNot {
-        /// The block.
+        /// Address of the block.
         address: Address,
-        /// What it is.
+        /// True if the block is deleted.
         deleted: bool,
     },
-    /// A block that a new revision builds on went away at this moment.
+    /// A block that the new revision depends on was deleted at the same time.
     #[error("block `{0}`, which it builds on, is not there any more")]
     TargetGone(Address),
-    /// The references would lead in a circle.
+    /// The references would form a cycle. The path begins and ends with the same block.
     #[error("the blocks would build on each other in a circle: {}", circle(.0))]
     Circle(Vec<Address>),
-    /// Other blocks build on it.
+    /// Other blocks depend on the block.
     #[error("block `{address}` is in use: {} on it", built_on(.users))]
     InUse {
-        /// The block.
+        /// Address of the block.
         address: Address,
-        /// Who builds on it, and through which field.
+        /// Dependent blocks, each with the field that holds the reference.
         users: Vec<(Address, Pointer)>,
     },
-    /// The yard's key is another one by now.
+    /// The yard's key was changed by another process.
     #[error("the yard's key was changed in the meantime")]
     KeyMoved,
-    /// Secrets were destroyed, and what is left of their ciphertexts could not be overwritten.
+    /// The secrets were destroyed, but the remains of their ciphertexts could not be overwritten.
     #[error(
         "the secrets are destroyed, but what is left of their ciphertexts in the yard's files could not be overwritten"
     )]
     NotScrubbed(#[source] Box<StoreError>),
-    /// The slug is another bundle's.
+    /// The block type belongs to another bundle.
     #[error("block type `{slug}` of bundle `{newcomer}` is already that of bundle `{owner}`")]
     SlugTaken {
-        /// The type.
+        /// Slug of the block type.
         slug: String,
-        /// Whose it is.
+        /// Name of the bundle that owns the type.
         owner: String,
-        /// Who wants it.
+        /// Name of the bundle to install.
         newcomer: String,
     },
-    /// Another version of the bundle was installed since the user agreed.
+    /// Another version of the bundle was installed since the user approved the installation.
     #[error("another version of bundle `{0}` was installed at the same time")]
     BundleMoved(String),
-    /// Anything else that the database says.
+    /// Any other database error.
     #[error("the yard's database")]
     Database(#[source] sqlx::Error),
 }
 
 impl StoreError {
-    /// Sorts an error of the database by what a person can do about it.
+    /// Classifies a database error by what the user can do about it.
     pub(crate) fn sort(error: sqlx::Error, location: &YardLocation) -> Self {
         match location {
             YardLocation::Sqlite(_) => Self::sort_sqlite(error, location.to_string()),
@@ -137,13 +138,13 @@ impl StoreError {
         let code = error.as_database_error().and_then(|e| e.code().map(|c| c.into_owned()));
         // The low byte is the primary result code: https://www.sqlite.org/rescode.html
         let code = code.and_then(|code| code.parse::<i64>().ok());
-        // SQLITE_IOERR_SHMSIZE: no room for the index of the write-ahead log.
+        // SQLITE_IOERR_SHMSIZE: no space for the index of the write-ahead log.
         if code == Some(4874) {
             return Self::Full(place, error);
         }
         match code.map(|code| code & 0xff) {
             Some(5 | 6) => Self::Busy(place, error),
-            // SQLITE_READONLY; SQLITE_CANTOPEN, of the files beside it
+            // SQLITE_READONLY; SQLITE_CANTOPEN, for the journal or write-ahead log files.
             Some(8 | 14) => Self::ReadOnly(place, error),
             Some(11) => Self::Corrupt(place, error),
             Some(13) => Self::Full(place, error),
@@ -160,14 +161,14 @@ impl StoreError {
         let code = error.as_database_error().and_then(|e| e.code().map(|c| c.into_owned()));
         match (code.as_deref(), &error) {
             (None, sqlx::Error::Tls(_)) => Self::Untrusted(place, error),
-            // How rustls says that a certificate is not good.
+            // The error kind that rustls uses for an invalid certificate.
             (None, sqlx::Error::Io(io)) if io.kind() == std::io::ErrorKind::InvalidData => {
                 Self::Untrusted(place, error)
             }
             (Some("53100"), _) => Self::Full(place, error),
             (Some("25006"), _) => Self::ReadOnly(place, error),
             (Some("57014" | "55P03" | "40001" | "40P01" | "53300"), _) => Self::Busy(place, error),
-            // Shut down, or ended by its administrator.
+            // The server was shut down, or an administrator terminated the connection.
             (Some(code), _) if code.starts_with("57P") || code.starts_with("08") => Self::Unreachable(place, error),
             (Some(code), _) if code.starts_with("28") || matches!(code, "3D000" | "42501") => {
                 Self::Refused(place, error)
@@ -176,7 +177,7 @@ impl StoreError {
             (None, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed) => {
                 Self::Unreachable(place, error)
             }
-            // Half a message, where the connection broke.
+            // The connection was closed in the middle of a message.
             (None, sqlx::Error::Protocol(_)) => Self::Unreachable(place, error),
             _ => Self::Database(error),
         }

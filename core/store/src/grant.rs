@@ -1,4 +1,4 @@
-//! What each bundle may use in this yard.
+//! Capabilities that are granted to bundles.
 
 use std::collections::BTreeSet;
 
@@ -9,24 +9,24 @@ use crate::database::{Param, params};
 use crate::{Store, StoreError};
 
 impl Store {
-    /// The capabilities that are granted to a bundle.
+    /// Returns the capabilities that are granted to a bundle.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if the query fails.
     pub async fn grants(&self, bundle: &str) -> Result<BTreeSet<Capability>, StoreError> {
         let rows = self
             .database
             .fetch("SELECT capability FROM grants WHERE bundle = $1 ORDER BY capability", params![bundle])
             .await
             .map_err(|error| self.sort(error))?;
-        // A word that this version does not know grants nothing.
+        // A capability that this version does not know grants nothing.
         Ok(rows.iter().filter_map(|row| row.text(0).parse().ok()).collect())
     }
 
-    /// Grants a capability to a bundle. Says whether that changed anything.
+    /// Grants a capability to a bundle. Returns false if it was already granted.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if a statement fails.
     pub async fn grant(&self, bundle: &str, capability: &Capability, line: AuditLine) -> Result<bool, StoreError> {
         let capability = capability.to_string();
         self.change_grants(
@@ -37,10 +37,10 @@ impl Store {
         .await
     }
 
-    /// Takes a capability from a bundle. Says whether that changed anything.
+    /// Revokes a capability of a bundle. Returns false if it was not granted.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if a statement fails.
     pub async fn revoke(&self, bundle: &str, capability: &Capability, line: AuditLine) -> Result<bool, StoreError> {
         let capability = capability.to_string();
         self.change_grants(

@@ -1,5 +1,4 @@
-//! Moving a yard from one key to another: each block's data key is wrapped anew, in batches that
-//! can be taken up where they were left.
+//! Key rotation: re-wrapping each block's data key with a new key, in resumable batches.
 
 use blockyard_model::Address;
 
@@ -7,32 +6,33 @@ use crate::audit::{self, AuditLine};
 use crate::database::{Transaction, either, params};
 use crate::{KeyRecord, Store, StoreError};
 
-/// A data key to wrap anew.
+/// A data key to re-wrap.
 #[derive(Debug)]
 pub struct Rewrap {
-    /// The block.
+    /// Address of the block.
     pub address: Address,
-    /// Its data key as the yard has it.
+    /// The wrapped data key that the yard currently stores.
     pub before: Vec<u8>,
-    /// The same, wrapped by the new key.
+    /// The same data key, wrapped by the new key.
     pub after: Vec<u8>,
 }
 
-/// How many blocks' data keys a key wraps.
+/// Number of data keys that a key wraps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyUse {
-    /// The key's id.
+    /// Key id.
     pub key_id: String,
-    /// Blocks.
+    /// Number of blocks.
     pub blocks: u64,
 }
 
 impl Store {
-    /// Writes down the key that a rotation moves to. From here on both keys open the yard, until
+    /// Records the key that a rotation moves to. Both keys open the yard until
     /// [`finish_rotation`](Self::finish_rotation).
     ///
     /// # Errors
-    /// [`StoreError::KeyMoved`] where another rotation is under way or came first.
+    /// Returns [`StoreError::KeyMoved`] if the yard no longer has the key `from`, or if another
+    /// rotation is running.
     pub async fn begin_rotation(&self, from: &str, to: &KeyRecord, line: AuditLine) -> Result<(), StoreError> {
         let sort = |error| self.sort(error);
         let mut transaction = self.begin().await?;
@@ -51,10 +51,11 @@ impl Store {
         self.commit(transaction).await
     }
 
-    /// Data keys that are wrapped by another key than this one, at most `limit`.
+    /// Returns at most `limit` data keys that are wrapped by a key other than `to`, each with its
+    /// block and the id of its key.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if the query fails.
     pub async fn keys_to_move(&self, to: &str, limit: u32) -> Result<Vec<(Address, String, Vec<u8>)>, StoreError> {
         let rows = self
             .database
@@ -68,12 +69,12 @@ impl Store {
         rows.iter().map(|row| Ok((self.address(row, 0)?, row.text(2).to_owned(), row.bytes(3).to_owned()))).collect()
     }
 
-    /// Puts data keys that were wrapped anew in the place of the old ones, all or none. What changed
-    /// meanwhile is left for the next batch. Says no, and moves nothing, where the rotation to this key
-    /// is over: another process ended it, and the yard may have moved on to yet another key.
+    /// Replaces data keys by their re-wrapped form, atomically. Data keys that changed in the
+    /// meantime are left for the next batch. Returns false and changes nothing if no rotation to
+    /// `to` is running: another process finished it, and the yard may already have another key.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if a statement fails.
     pub async fn move_keys(&self, batch: &[Rewrap], to: &str) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
         if !self.hold_rotation(&mut transaction, to).await? {
@@ -92,7 +93,8 @@ impl Store {
         Ok(true)
     }
 
-    /// Whether a rotation to this key is under way; it stays so until the transaction ends.
+    /// Checks that a rotation to this key is running, and prevents its end until the transaction
+    /// ends.
     async fn hold_rotation(&self, transaction: &mut Transaction, to: &str) -> Result<bool, StoreError> {
         let held = transaction
             .first(
@@ -107,15 +109,16 @@ impl Store {
         Ok(held.is_some())
     }
 
-    /// Ends a rotation: the new key is the yard's key. Says no where data keys are left to move, and
-    /// yes where another process ended it.
+    /// Finishes a rotation: the new key becomes the yard's key. Returns false if data keys remain
+    /// to be moved, and true if another process already finished the rotation.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if a statement fails.
     pub async fn finish_rotation(&self, to: &str, line: AuditLine) -> Result<bool, StoreError> {
         let sort = |error| self.sort(error);
         let mut transaction = self.begin().await?;
-        // Whoever makes a block holds this row, too: none comes in between.
+        // Transactions that create a block lock this row, too, so that no block can be added in
+        // between.
         transaction.lock("SELECT 1 FROM yard FOR UPDATE").await.map_err(sort)?;
         if !self.hold_rotation(&mut transaction, to).await? {
             return Ok(true);
@@ -140,10 +143,10 @@ impl Store {
         Ok(true)
     }
 
-    /// Which keys wrap how many data keys.
+    /// Returns the number of data keys that each key wraps.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if the query fails.
     pub async fn key_use(&self) -> Result<Vec<KeyUse>, StoreError> {
         let rows = self
             .database
@@ -159,7 +162,8 @@ impl Store {
             .collect())
     }
 
-    /// Makes sure that a key is the yard's, or that which it moves to, until the transaction ends.
+    /// Checks that a key is the yard's key or the target of its rotation, and keeps it so until the
+    /// transaction ends.
     pub(crate) async fn hold_key(&self, transaction: &mut Transaction, key_id: &str) -> Result<(), StoreError> {
         let held = transaction
             .first(

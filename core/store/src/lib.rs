@@ -1,8 +1,8 @@
-//! The yard in its database: one SQLite file in WAL mode, or a schema of a PostgreSQL database.
+//! Storage of a yard: one SQLite file in WAL mode, or one schema of a PostgreSQL database.
 //!
-//! This crate keeps rows and knows no meaning: documents come in without secrets and with sealed
-//! values beside them, and go out the same way. Every write is one transaction that is on disk
-//! when the call returns.
+//! This crate stores rows and does not interpret them: the caller passes documents without secrets,
+//! together with the sealed values, and gets them back in the same form. Every write is a single
+//! transaction, which is durable on disk when the call returns.
 
 mod audit;
 mod block;
@@ -27,5 +27,5 @@ pub use list::{BlockFilter, BlockSummary};
 pub use location::{LocationError, YardLocation};
 pub use yard::{KeyRecord, Store, YardRecord};
 
-/// Milliseconds since 1970-01-01T00:00:00 UTC. The caller has the clock.
+/// Milliseconds since 1970-01-01T00:00:00 UTC. The caller supplies the current time.
 pub type Millis = i64;

@@ -1,4 +1,4 @@
-//! Lists of blocks: filtered, paged, counted.
+//! Lists of blocks, with filters and paging.
 
 use blockyard_model::{Address, Digest, Revision};
 
@@ -6,42 +6,42 @@ use crate::bundle::digest;
 use crate::database::{Param, Row};
 use crate::{Millis, Store, StoreError};
 
-/// A block in a list.
+/// An entry in a list of blocks.
 #[derive(Debug, Clone)]
 pub struct BlockSummary {
-    /// The block.
+    /// Address of the block.
     pub address: Address,
-    /// Its newest revision.
+    /// Newest revision of the block.
     pub newest: Revision,
-    /// When that was saved.
+    /// Time when the newest revision was saved.
     pub saved_at: Millis,
-    /// When the block was deleted, if it was.
+    /// Time of deletion; `None` if the block is not deleted.
     pub deleted_at: Option<Millis>,
-    /// The bundle that validated the newest revision. `None` if that revision was lost, or in
-    /// [`Store::known_blocks`].
+    /// Digest of the bundle that validated the newest revision. `None` if that revision is missing,
+    /// and in the results of [`Store::known_blocks`].
     pub bundle: Option<Digest>,
 }
 
-/// Which blocks to list.
+/// Selection of blocks to list.
 #[derive(Debug, Clone, Default)]
 pub struct BlockFilter {
-    /// Of these types only; none means of all.
+    /// Slugs of the block types; `None` for all types.
     pub types: Option<Vec<String>>,
-    /// With this word in the address.
+    /// Substring of the address.
     pub word: Option<String>,
-    /// Deleted ones instead of live ones.
+    /// Lists deleted blocks instead of existing ones.
     pub deleted: bool,
-    /// After this address, in the order of addresses: the next page.
+    /// Address after which the page begins, in address order.
     pub after: Option<Address>,
-    /// At most so many.
+    /// Maximum number of blocks.
     pub limit: Option<u32>,
 }
 
 impl Store {
-    /// Blocks in the order of their addresses.
+    /// Returns blocks in the order of their addresses.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if the query fails.
     pub async fn blocks(&self, filter: &BlockFilter) -> Result<Vec<BlockSummary>, StoreError> {
         let (condition, mut params) = condition(filter);
         params.push(filter.limit.map_or(i64::MAX, i64::from).into());
@@ -55,10 +55,10 @@ impl Store {
         rows.iter().map(|row| self.summary(row)).collect()
     }
 
-    /// How many blocks there are, on all pages.
+    /// Returns the number of blocks on all pages.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if the query fails.
     pub async fn count_blocks(&self, filter: &BlockFilter) -> Result<u64, StoreError> {
         let all = BlockFilter { after: None, ..filter.clone() };
         let (condition, params) = condition(&all);
@@ -67,11 +67,11 @@ impl Store {
         Ok(row.map_or(0, |row| row.integer(0)).unsigned_abs())
     }
 
-    /// What is known of these blocks: the order is that of their addresses, and those that are not
-    /// there are left out. One round trip.
+    /// Returns summaries of those of the given blocks that exist. `saved_at` is the time of
+    /// creation, and `bundle` is `None`. One round trip.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if the query fails.
     pub async fn known_blocks(&self, addresses: &[&Address]) -> Result<Vec<BlockSummary>, StoreError> {
         if addresses.is_empty() {
             return Ok(Vec::new());
@@ -91,7 +91,8 @@ impl Store {
         rows.iter().map(|row| self.summary(row)).collect()
     }
 
-    /// Type, name, newest revision, its time, that of the tombstone, and the bundle.
+    /// Reads a summary from the columns type, name, newest revision, time, time of deletion and
+    /// bundle.
     fn summary(&self, row: &Row) -> Result<BlockSummary, StoreError> {
         Ok(BlockSummary {
             address: self.address(row, 0)?,
@@ -102,10 +103,10 @@ impl Store {
         })
     }
 
-    /// Blocks whose newest revision is not there.
+    /// Returns the blocks whose newest revision is missing.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if the query fails.
     pub async fn blocks_without_newest(&self) -> Result<Vec<Address>, StoreError> {
         let rows = self
             .database
@@ -121,7 +122,8 @@ impl Store {
     }
 }
 
-/// What a filter means for `blocks b`. One type is a place in the index; so is a page.
+/// Builds the SQL condition of a filter on `blocks b`. The conditions on type and page use the
+/// index.
 fn condition(filter: &BlockFilter) -> (String, Vec<Param<'_>>) {
     let mut params: Vec<Param<'_>> = Vec::new();
     let mut parts = vec![if filter.deleted { "b.deleted_at IS NOT NULL" } else { "b.deleted_at IS NULL" }.to_owned()];

@@ -1,4 +1,4 @@
-//! Where a yard is: `sqlite:PATH` or `postgres://…`.
+//! Addresses of yards: `sqlite:PATH` or `postgres://...`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,10 +9,10 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
-/// The schema of a PostgreSQL database that a yard is in when its address names none.
+/// Default schema of a yard in PostgreSQL.
 const DEFAULT_SCHEMA: &str = "blockyard";
 
-/// Where a yard is.
+/// Location of a yard.
 #[derive(Debug, Clone)]
 pub enum YardLocation {
     /// A SQLite file.
@@ -21,34 +21,34 @@ pub enum YardLocation {
     Postgres(Box<PostgresLocation>),
 }
 
-/// A yard in PostgreSQL: how to get there, and how to behave there.
+/// Connection parameters of a yard in PostgreSQL.
 #[derive(Clone)]
 pub struct PostgresLocation {
     pub(crate) options: PgConnectOptions,
-    /// The schema with the yard's tables.
+    /// Schema that contains the yard's tables.
     pub(crate) schema: String,
     pub(crate) max_connections: u32,
-    /// How long a connection is waited for; then the server counts as unreachable.
+    /// Maximum time to wait for a connection. After that the server counts as unreachable.
     pub(crate) connect_timeout: Duration,
-    /// How long the server may work on one statement.
+    /// Maximum time that the server may spend on one statement.
     pub(crate) statement_timeout: Duration,
-    /// The address without its password.
+    /// The address without its password, for display.
     shown: String,
 }
 
-/// A text that is not the address of a yard.
+/// Error for text that is not a valid yard address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LocationError {
-    /// Of no known form.
+    /// The text has no known form.
     #[error("`{0}` is not the address of a yard")]
     Form(String),
-    /// One of its options is not right. It never quotes a password.
+    /// A part of the address is invalid. The message never contains a password.
     #[error("the address of the yard: {0}")]
     Option(String),
 }
 
 impl YardLocation {
-    /// The SQLite file, where it is one.
+    /// Returns the path of the SQLite file; `None` for PostgreSQL.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         match self {
@@ -61,16 +61,17 @@ impl YardLocation {
 impl FromStr for YardLocation {
     type Err = LocationError;
 
-    /// Reads `sqlite:PATH`, or `postgres://USER@HOST/DATABASE` with the parameters of libpq for
-    /// TLS (`sslmode`, `sslrootcert`, `sslcert`, `sslkey`) and our own: `schema`,
-    /// `max_connections`, `connect_timeout` and `statement_timeout` (both in seconds). What the
-    /// address leaves out comes from `PGHOST`, `PGUSER`, `PGPASSWORD`, … and `~/.pgpass`, as in every
-    /// client of PostgreSQL.
+    /// Parses `sqlite:PATH`, or `postgres://USER@HOST/DATABASE` with the libpq parameters for TLS
+    /// (`sslmode`, `sslrootcert`, `sslcert`, `sslkey`) and the additional parameters `schema`,
+    /// `max_connections`, `connect_timeout` and `statement_timeout` (both in seconds). Omitted
+    /// parts are taken from `PGHOST`, `PGUSER`, `PGPASSWORD`, ... and `~/.pgpass`, as in every
+    /// PostgreSQL client.
     fn from_str(text: &str) -> Result<Self, LocationError> {
         match text.split_once(':') {
             Some(("sqlite", path)) => sqlite_path(path).map(Self::Sqlite),
             Some(("postgres" | "postgresql", _)) => PostgresLocation::parse(text).map(|l| Self::Postgres(Box::new(l))),
-            // What is not an address may be a password in the wrong place: it is not repeated whole.
+            // Invalid text may contain a misplaced password, so the message does not repeat it in
+            // full.
             Some((scheme, _)) => Err(LocationError::Form(format!("{scheme}:…"))),
             None if text.contains(['@', '=', ' ']) => Err(LocationError::Form("…".to_owned())),
             None => Err(LocationError::Form(text.to_owned())),
@@ -140,8 +141,8 @@ impl PostgresLocation {
     }
 }
 
-/// The path of a SQLite yard. What would be read otherwise elsewhere, such as options, is refused: a yard's file
-/// would get another name than was meant.
+/// Parses the path of a SQLite yard. Rejects text that other programs would interpret differently,
+/// such as options: the yard's file would get another name than the user intended.
 fn sqlite_path(text: &str) -> Result<PathBuf, LocationError> {
     let wrong = |what: &str| Err(LocationError::Option(what.to_owned()));
     let path = match text.strip_prefix("//") {
@@ -164,14 +165,14 @@ fn sqlite_path(text: &str) -> Result<PathBuf, LocationError> {
     if path.contains("://") || path.chars().any(char::is_control) {
         return wrong("its path is not the path of a file");
     }
-    // `:memory:`, which SQLite takes for no file.
+    // `:memory:`, which SQLite does not interpret as a file.
     if path.rsplit('/').next().is_some_and(|name| name.starts_with(':')) {
         return wrong("a yard is a file, and cannot be in memory");
     }
     Ok(Path::new(path).to_owned())
 }
 
-/// What is wrong with an address of PostgreSQL that the URL parser drops or reads in a way of its own.
+/// Returns a problem in a PostgreSQL address that the URL parser would drop or misinterpret.
 fn postgres_mistake(text: &str) -> Option<&'static str> {
     let Some((_, rest)) = text.split_once("://") else { return Some("it has no `//` after `postgres:`") };
     if rest.chars().any(|c| c.is_whitespace() || c.is_control()) {
@@ -208,7 +209,7 @@ fn postgres_mistake(text: &str) -> Option<&'static str> {
     None
 }
 
-/// The address without its password.
+/// Returns the address without its password.
 fn shown(text: &str) -> String {
     let Ok(mut url) = Url::parse(text) else { return "postgres:…".to_owned() };
     if url.password().is_some() && url.set_password(None).is_err() {
@@ -217,7 +218,8 @@ fn shown(text: &str) -> String {
     url.to_string()
 }
 
-/// A schema's name, safe to write into a statement and into `search_path`.
+/// Checks a schema name. A valid name can be inserted into a statement and into `search_path`
+/// without quoting.
 fn schema_name(text: &str) -> Result<String, String> {
     let plain = !text.is_empty()
         && text.len() <= 63
@@ -312,7 +314,7 @@ mod tests {
         ] {
             let location: YardLocation = text.parse().expect(text);
             assert_eq!(location.file(), Some(Path::new(path)), "{text}");
-            // Printed and read again, it is the same file.
+            // The displayed location can be parsed and results in the same file.
             let again: YardLocation = location.to_string().parse().expect(text);
             assert_eq!(again.file(), location.file(), "{text}");
         }

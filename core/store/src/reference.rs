@@ -1,4 +1,5 @@
-//! The graph of references between blocks: it leads to blocks that are there, and never in a circle.
+//! The graph of references between blocks. References point to existing blocks and never form a
+//! cycle.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
@@ -9,17 +10,18 @@ use crate::block::read_pointer;
 use crate::database::{Ask, Transaction, params};
 use crate::{Store, StoreError};
 
-/// A block that another one builds on.
+/// A block that another block depends on.
 pub(crate) struct Target {
     pub(crate) id: i64,
     pub(crate) address: Address,
 }
 
 impl Store {
-    /// Whether a new revision of a block with these targets would close a circle, and which.
+    /// Returns the cycle that a new revision of `address` with these targets would create, or
+    /// `None`.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if a query fails.
     pub async fn would_circle(
         &self,
         address: &Address,
@@ -35,10 +37,11 @@ impl Store {
         self.circle(&mut &self.database, block, address, &found).await
     }
 
-    /// The blocks whose newest revision builds on this one, and through which field.
+    /// Returns the blocks whose newest revision references this block, each with the field that
+    /// holds the reference.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if a query fails.
     pub async fn users_of(&self, address: &Address) -> Result<Vec<(Address, Pointer)>, StoreError> {
         match self.find(address).await? {
             Some(block) => self.users(&mut &self.database, block).await,
@@ -46,10 +49,10 @@ impl Store {
         }
     }
 
-    /// What the newest revision of a block builds on.
+    /// Returns the blocks that the newest revision of a block references.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if the query fails.
     pub async fn targets_of(&self, address: &Address) -> Result<Vec<Address>, StoreError> {
         let rows = self
             .database
@@ -78,8 +81,7 @@ impl Store {
         Ok(row.map(|row| row.integer(0)))
     }
 
-    /// Holds the graph of references as it is until the transaction ends, against all others that
-    /// would change it.
+    /// Locks the graph of references against changes by other transactions until this one ends.
     pub(crate) async fn hold_references(&self, transaction: &mut Transaction) -> Result<(), StoreError> {
         transaction
             .lock("LOCK TABLE block_references IN SHARE ROW EXCLUSIVE MODE")
@@ -87,7 +89,8 @@ impl Store {
             .map_err(|error| self.sort(error))
     }
 
-    /// Holds the blocks that a new revision builds on: they are there, and stay until it is saved.
+    /// Locks the blocks that a new revision depends on: they exist and cannot be deleted before the
+    /// revision is saved.
     pub(crate) async fn hold_targets(
         &self,
         transaction: &mut Transaction,
@@ -116,7 +119,8 @@ impl Store {
         Ok(targets)
     }
 
-    /// The circle that these targets of a block would close, from the block to itself.
+    /// Returns the cycle that these targets of a block would create, as the path from the block to
+    /// itself.
     pub(crate) async fn circle(
         &self,
         database: &mut impl Ask,
@@ -128,7 +132,7 @@ impl Store {
         if targets.iter().any(|target| target.id == block) {
             return Ok(Some(vec![address.clone(), address.clone()]));
         }
-        // Nothing leads back to a block that nothing builds on.
+        // A block that no other block references cannot be part of a cycle.
         let used = database
             .ask("SELECT 1 FROM block_references WHERE target = $1 LIMIT 1", params![block])
             .await

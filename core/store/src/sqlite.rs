@@ -1,7 +1,8 @@
-//! A yard's SQLite file: a pool of connections, of which one stays at hand.
+//! Connections to a yard's SQLite file: a pool, and one idle connection outside of it.
 //!
-//! To hand out a connection of the pool and to take it back are two trips to the connection's thread more
-//! than a small statement needs, and whoever asks again before it is back opens another one.
+//! Acquiring a connection from the pool and releasing it takes two more round trips to the
+//! connection's thread than a small statement needs, and a second request that arrives before the
+//! release opens another connection.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -10,7 +11,7 @@ use sqlx::{Executor as _, Sqlite, SqliteConnection, SqlitePool};
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
-/// The file's connections. Clones are the same ones.
+/// The file's connections. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct SqliteFile {
     pub(crate) pool: SqlitePool,
@@ -22,13 +23,13 @@ struct AtHand(Mutex<Hand>);
 
 #[derive(Debug, Default)]
 struct Hand {
-    /// None while it is used.
+    /// `None` while the connection is in use.
     connection: Option<PoolConnection<Sqlite>>,
-    /// How many wait for the pool.
+    /// Number of callers that wait for the pool.
     waiting: usize,
 }
 
-/// Somebody who waits for the pool.
+/// A caller that waits for the pool.
 struct Waiting<'a>(&'a AtHand);
 
 impl AtHand {
@@ -40,8 +41,8 @@ impl AtHand {
         self.lock().connection.take()
     }
 
-    /// A second one goes back to the pool; so does one that somebody waits for there, and one of a pool
-    /// that closes, which waits for it.
+    /// Caches the connection. It is returned to the pool instead if another one is cached already,
+    /// if a caller waits for the pool, or if the pool is closing and waits for its connections.
     fn keep(&self, connection: PoolConnection<Sqlite>, pool: &SqlitePool) {
         let mut hand = self.lock();
         if hand.connection.is_none() && hand.waiting == 0 && !pool.is_closed() {
@@ -58,7 +59,8 @@ impl Drop for Waiting<'_> {
 
 impl Drop for AtHand {
     fn drop(&mut self) {
-        // The way back to the pool is a task, which needs a runtime. Without one it just closes.
+        // Returning a connection to the pool spawns a task, which needs a runtime. Without one, the
+        // connection is closed.
         if let Some(connection) = self.take()
             && tokio::runtime::Handle::try_current().is_err()
         {
@@ -68,24 +70,25 @@ impl Drop for AtHand {
 }
 
 impl SqliteFile {
-    /// The connections of this pool, one of which is this.
+    /// Wraps a pool and one of its connections.
     pub(crate) fn new(pool: SqlitePool, connection: PoolConnection<Sqlite>) -> Self {
         Self { pool, at_hand: Arc::new(AtHand(Mutex::new(Hand { connection: Some(connection), waiting: 0 }))) }
     }
 
-    /// Does something with a connection. Whoever stops waiting for it gives the connection back to the
-    /// pool, which looks whether it is good for more.
+    /// Runs `work` with a connection. If the future is dropped, the connection is returned to the
+    /// pool, which checks that it is still usable.
     pub(crate) async fn with<T>(&self, work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T> {
         let mut connection = self.connection().await?;
         let done = work(&mut connection).await;
-        // What the database itself says of a statement is about the statement.
+        // An error from the database itself concerns the statement, so the connection is still
+        // usable.
         if done.as_ref().err().is_none_or(|error| error.as_database_error().is_some()) {
             self.at_hand.keep(connection, &self.pool);
         }
         done
     }
 
-    /// Begins a transaction that may write: it takes the write lock at once.
+    /// Begins a write transaction, which takes the write lock immediately.
     pub(crate) async fn begin(&self) -> Result<SqliteTransaction> {
         let mut begun = SqliteTransaction { connection: Some(self.connection().await?), file: self.clone() };
         begun.connection().execute("BEGIN IMMEDIATE").await?;
@@ -106,7 +109,7 @@ impl SqliteFile {
 
     /// Closes all connections.
     pub(crate) async fn close(&self) {
-        // From here on nothing is kept at hand, and nothing handed out.
+        // From here on no connection is cached or handed out.
         let closing = self.pool.close();
         if let Some(connection) = self.at_hand.take() {
             let _ = connection.close().await;
@@ -115,9 +118,10 @@ impl SqliteFile {
     }
 }
 
-/// A transaction. Dropped without [`commit`](Self::commit) it is rolled back: its connection closes.
+/// A transaction. If it is dropped without [`commit`](Self::commit), its connection closes, which
+/// rolls it back.
 pub(crate) struct SqliteTransaction {
-    /// None at its end.
+    /// `None` after the end of the transaction.
     connection: Option<PoolConnection<Sqlite>>,
     file: SqliteFile,
 }
@@ -127,7 +131,7 @@ impl SqliteTransaction {
         self.connection.as_mut().expect("a transaction has its connection until its end")
     }
 
-    /// Makes it so, on disk.
+    /// Commits the transaction; its changes are durable on disk afterwards.
     pub(crate) async fn commit(mut self) -> Result<()> {
         self.connection().execute("COMMIT").await?;
         if let Some(connection) = self.connection.take() {

@@ -1,4 +1,4 @@
-//! Making and opening a yard, and the record that says which one it is.
+//! Creating and opening a yard, and the yard's own record.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,17 +13,18 @@ use crate::location::PostgresLocation;
 use crate::sqlite::SqliteFile;
 use crate::{Millis, StoreError, YardLocation};
 
-/// Marks a SQLite file as a yard: "blky" (https://www.sqlite.org/pragma.html#pragma_application_id).
+/// Marks a SQLite file as a yard: "blky"
+/// (https://www.sqlite.org/pragma.html#pragma_application_id).
 const APPLICATION_ID: i64 = 0x626c_6b79;
 
-/// How long a writer of a SQLite yard waits for another one before it gives up.
+/// Time that a writer of a SQLite yard waits for another writer before it fails.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Connections of one process to a SQLite yard: readers beside one writer.
+/// Maximum number of connections of one process to a SQLite yard: readers beside one writer.
 const MAX_CONNECTIONS: u32 = 8;
 
-/// How often bringing a yard's format up to date is tried, with a short wait in between, while
-/// another process does the same.
+/// Number of attempts to migrate a yard's format while another process does the same, with a short
+/// delay between them.
 const MIGRATION_TRIES: u32 = 50;
 
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -38,34 +39,35 @@ pub struct Store {
     format: i64,
 }
 
-/// Which yard it is, and which key it needs.
+/// Identity of a yard and its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct YardRecord {
-    /// A random name; part of what every sealed value is bound to.
+    /// Random id of the yard. Every sealed value is bound to it.
     pub id: String,
-    /// The key that wraps the data keys.
+    /// Key that wraps the data keys.
     pub key: KeyRecord,
-    /// The key that a rotation moves them to, while one is under way.
+    /// Key that a running rotation moves the data keys to.
     pub next_key: Option<KeyRecord>,
 }
 
-/// What a yard knows of a key.
+/// Stored description of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRecord {
-    /// The key's id.
+    /// Key id.
     pub id: String,
-    /// Where it is kept, in the vault's words.
+    /// Location of the key outside the yard, in the vault's text form.
     pub location: String,
-    /// What only that key opens.
+    /// Record that only this key can open.
     pub canary: Vec<u8>,
 }
 
 impl Store {
-    /// Makes a new yard: its tables and its record, all or nothing. A SQLite file is made with mode
+    /// Creates a yard: its tables and its record, atomically. A SQLite file is created with mode
     /// 0600.
     ///
     /// # Errors
-    /// [`StoreError::YardExists`] where there is one; otherwise what the database says.
+    /// Returns [`StoreError::YardExists`] if the location already contains a yard, or the database
+    /// error.
     pub async fn create(location: YardLocation, yard: YardRecord, now: Millis) -> Result<Self, StoreError> {
         match &location {
             YardLocation::Sqlite(path) => create_file(path, &location, &yard, now).await?,
@@ -74,12 +76,12 @@ impl Store {
         Self::open(location).await
     }
 
-    /// Opens a yard that exists. Its format may be an older one: [`upgrade`](Self::upgrade) brings it
-    /// up to date, once whoever opens it has shown its key.
+    /// Opens an existing yard. Its format may be an older one. [`upgrade`](Self::upgrade) migrates
+    /// it; callers run it after they have checked the key.
     ///
     /// # Errors
-    /// [`StoreError::NoYard`], [`StoreError::NotAYard`], [`StoreError::Corrupt`], [`StoreError::Newer`],
-    /// [`StoreError::Unreachable`].
+    /// [`StoreError::NoYard`], [`StoreError::NotAYard`], [`StoreError::Corrupt`],
+    /// [`StoreError::Newer`], [`StoreError::Unreachable`].
     pub async fn open(location: YardLocation) -> Result<Self, StoreError> {
         let database = match &location {
             YardLocation::Sqlite(path) => open_file(path, &location).await?,
@@ -98,10 +100,10 @@ impl Store {
         }
     }
 
-    /// Brings the format up to date, where it is older. The common case costs nothing.
+    /// Migrates the yard to the newest format. Runs no query if it already has that format.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if a migration fails.
     pub async fn upgrade(&self) -> Result<(), StoreError> {
         if self.format == newest_format(&self.database) {
             return Ok(());
@@ -115,7 +117,7 @@ impl Store {
             match done {
                 Ok(()) => return Ok(()),
                 Err(error) if tries == MIGRATION_TRIES => return Err(migration_failed(error, &self.location)),
-                // Another process may be doing the same at this moment.
+                // Another process may be migrating the yard at the same time.
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
             if known_format(&self.database, &self.location).await? == newest_format(&self.database) {
@@ -125,10 +127,11 @@ impl Store {
         }
     }
 
-    /// Whether there is a yard, without opening it.
+    /// Checks whether the location contains a yard, without opening it. For SQLite, any existing
+    /// file counts.
     ///
     /// # Errors
-    /// [`StoreError::Unreachable`].
+    /// Returns [`StoreError::Unreachable`] if the server does not respond.
     pub async fn exists(location: &YardLocation) -> Result<bool, StoreError> {
         match location {
             YardLocation::Sqlite(path) => Ok(path.exists()),
@@ -141,36 +144,36 @@ impl Store {
         }
     }
 
-    /// Which yard it is, as it was when it was opened. A rotation changes its keys.
+    /// Returns the yard's record as it was read on opening. A rotation changes its keys afterwards.
     #[must_use]
     pub fn yard(&self) -> &YardRecord {
         &self.yard
     }
 
-    /// Which yard it is, read anew.
+    /// Reads the yard's record from the database.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if the query fails.
     pub async fn read_yard(&self) -> Result<YardRecord, StoreError> {
         record(&self.database, &self.location, newest_format(&self.database)).await
     }
 
-    /// Where it is.
+    /// Returns the location of the yard.
     #[must_use]
     pub fn location(&self) -> &YardLocation {
         &self.location
     }
 
-    /// Closes all connections; what was written to a SQLite yard is checkpointed into the one file.
+    /// Closes all connections. SQLite then writes the write-ahead log back into the database file.
     pub async fn close(&self) {
         self.database.close().await;
     }
 
-    /// Whether the database's own structures are whole. Gives what is wrong; PostgreSQL has no such
-    /// check for clients, and nothing to say.
+    /// Checks the integrity of the database's own structures and returns the problems. PostgreSQL
+    /// offers clients no such check, so its list is always empty.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns the database error if the check cannot run.
     pub async fn integrity(&self) -> Result<Vec<String>, StoreError> {
         let rows = match &self.database {
             Database::Sqlite(_) => self.database.fetch("PRAGMA integrity_check", &[]).await,
@@ -186,7 +189,8 @@ impl Store {
 
     pub(crate) async fn commit(&self, transaction: Transaction) -> Result<(), StoreError> {
         transaction.commit().await.map_err(|error| match self.sort(error) {
-            // The answer to COMMIT was lost, not the question.
+            // The COMMIT was sent and only its response was lost, so the server may have executed
+            // it.
             StoreError::Unreachable(place, cause) => StoreError::Unsure(place, cause),
             other => other,
         })
@@ -196,13 +200,14 @@ impl Store {
         StoreError::sort(error, &self.location)
     }
 
-    /// A row that holds what this crate never writes: somebody else was at the database.
+    /// Error for a row with content that this crate never writes: another program changed the
+    /// database.
     pub(crate) fn broken(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
         StoreError::Corrupt(self.location.to_string(), sqlx::Error::Decode(error.into()))
     }
 }
 
-/// The yard's record, as its format has it: the first one knows no rotation.
+/// Reads the yard's record in the given format: the first format has no columns for rotation.
 async fn record(database: &Database, location: &YardLocation, format: i64) -> Result<YardRecord, StoreError> {
     let sql = if format >= WITH_ROTATION {
         "SELECT id, key_id, key_location, canary, next_key_id, next_key_location, next_canary FROM yard"
@@ -228,17 +233,17 @@ async fn record(database: &Database, location: &YardLocation, format: i64) -> Re
     })
 }
 
-/// The first format that can be moved from one key to another.
+/// First format that supports key rotation.
 const WITH_ROTATION: i64 = 2;
 
-/// The statement that writes the record of a new yard.
+/// Statement that inserts the record of a new yard.
 const INSERT_YARD: &str =
     "INSERT INTO yard (\"only\", id, key_id, key_location, canary, created_at) VALUES (1, $1, $2, $3, $4, $5)";
 
 // --- SQLite
 
-/// The file is made under another name and appears whole: two that make it at once do not meet in
-/// the middle, and one that is killed leaves no half yard.
+/// Creates the file under a temporary name and links it when it is complete. Concurrent creators
+/// therefore never see a partial yard, and a killed process leaves none.
 async fn create_file(path: &Path, location: &YardLocation, yard: &YardRecord, now: Millis) -> Result<(), StoreError> {
     let exists = || StoreError::YardExists(location.to_string());
     if path.exists() {
@@ -260,7 +265,8 @@ async fn create_file(path: &Path, location: &YardLocation, yard: &YardRecord, no
 
 async fn fill(path: &Path, location: &YardLocation, yard: &YardRecord, now: Millis) -> Result<(), StoreError> {
     let sort = |error| StoreError::sort(error, location);
-    // Not a write-ahead log yet: what is committed must be in this one file before it is linked.
+    // Rollback journal instead of a write-ahead log: everything that is committed must be in this
+    // one file before it is linked.
     let pool = connect_sqlite(path, SqliteJournalMode::Delete).await.map_err(sort)?;
     let mut connection = pool.acquire().await.map_err(sort)?;
     sqlx::query(AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}")))
@@ -283,7 +289,8 @@ async fn open_file(path: &Path, location: &YardLocation) -> Result<Database, Sto
         return Err(StoreError::NotAYard(location.to_string()));
     }
     let sort = |error| StoreError::sort(error, location);
-    // Looked at before it is opened: opening makes a database of somebody else's one with a write-ahead log.
+    // Checked before opening, because opening would switch another application's database to WAL
+    // mode.
     if !is_marked(path).map_err(|error| sort(sqlx::Error::Io(error)))? {
         return Err(StoreError::NotAYard(location.to_string()));
     }
@@ -297,7 +304,7 @@ async fn open_file(path: &Path, location: &YardLocation) -> Result<Database, Sto
     Ok(Database::Sqlite(SqliteFile::new(pool, connection)))
 }
 
-/// Whether a file's header says that it is a yard: the application id stands at offset 68
+/// Checks the file header for the application id at offset 68
 /// (https://www.sqlite.org/fileformat.html#the_database_header).
 fn is_marked(path: &Path) -> std::io::Result<bool> {
     use std::io::Read as _;
@@ -313,7 +320,7 @@ async fn connect_sqlite(path: &Path, journal_mode: SqliteJournalMode) -> Result<
         .journal_mode(journal_mode)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        // What is deleted or replaced is overwritten with zeros: wrapped keys, sealed secrets.
+        // Overwrites deleted and replaced content (wrapped keys, sealed secrets) with zeros.
         .pragma("secure_delete", "ON")
         .busy_timeout(BUSY_TIMEOUT);
     SqlitePoolOptions::new().max_connections(MAX_CONNECTIONS).connect_with(options).await
@@ -335,8 +342,8 @@ fn make_private_file(path: &Path) -> std::io::Result<()> {
 
 // --- PostgreSQL
 
-/// The schema, its tables and the record. Who makes a yard holds an advisory lock, so that two that
-/// make it at once do so one after the other.
+/// Creates the schema, its tables and the yard's record. An advisory lock serializes concurrent
+/// creators.
 async fn create_schema(
     postgres: &PostgresLocation,
     location: &YardLocation,
@@ -362,7 +369,7 @@ async fn create_schema(
             .execute(INSERT_YARD, params![&yard.id, &key.id, &key.location, &key.canary, now])
             .await
             .map_err(sort)?;
-        // The lock goes with its connection.
+        // Closing the connection releases the advisory lock.
         maker.close().await.map_err(sort)
     }
     .await;
@@ -384,7 +391,7 @@ async fn open_schema(postgres: &PostgresLocation, location: &YardLocation) -> Re
     }
 }
 
-/// Whether the schema has a yard that was made to its end.
+/// Checks whether the schema contains a completely created yard.
 async fn has_yard(pool: &PgPool, postgres: &PostgresLocation) -> Result<bool, sqlx::Error> {
     let table: Option<String> = sqlx::query_scalar("SELECT to_regclass($1)::text")
         .bind(format!("{}.yard", postgres.schema))
@@ -401,7 +408,7 @@ async fn connect_postgres(postgres: &PostgresLocation, location: &YardLocation) 
     let options = postgres.options.clone().options([
         ("search_path", postgres.schema.clone()),
         ("statement_timeout", postgres.statement_timeout.as_millis().to_string()),
-        // A client that died in a transaction must not hold its locks for ever.
+        // Ends the transaction of a client that died, so that it does not hold its locks forever.
         ("idle_in_transaction_session_timeout", postgres.statement_timeout.as_millis().to_string()),
     ]);
     let connected = PgPoolOptions::new()
@@ -410,7 +417,8 @@ async fn connect_postgres(postgres: &PostgresLocation, location: &YardLocation) 
         .connect_with(options.clone())
         .await;
     match connected {
-        // The pool tries again and again, and says only that it did: ask once more for the reason.
+        // The pool retries until its timeout and does not report why: connect once more to get the
+        // cause.
         Err(sqlx::Error::PoolTimedOut) => {
             let once = tokio::time::timeout(postgres.connect_timeout, PgConnection::connect_with(&options)).await;
             let error = once.ok().and_then(Result::err).unwrap_or(sqlx::Error::PoolTimedOut);
@@ -422,7 +430,7 @@ async fn connect_postgres(postgres: &PostgresLocation, location: &YardLocation) 
 
 // --- Formats
 
-/// The newest format that this version knows.
+/// Returns the newest format that this version supports.
 fn newest_format(database: &Database) -> i64 {
     let migrations = match database {
         Database::Sqlite(_) => &SQLITE_MIGRATIONS,
@@ -431,7 +439,7 @@ fn newest_format(database: &Database) -> i64 {
     migrations.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
-/// The format of a yard; a later version's is an error.
+/// Returns the format of a yard; fails if a later version wrote it.
 async fn known_format(database: &Database, location: &YardLocation) -> Result<i64, StoreError> {
     let format = format(database, location).await?;
     if format > newest_format(database) { Err(newer(database, location, format).await) } else { Ok(format) }
