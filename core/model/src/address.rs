@@ -1,4 +1,4 @@
-//! Addresses: `TYPE/NAME`, and `TYPE/NAME@N` for one revision.
+//! Addresses of blocks: `TYPE/NAME`, and `TYPE/NAME@N` for one revision.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -6,41 +6,41 @@ use std::str::FromStr;
 
 use crate::name::{BlockName, NameError, TypeSlug, printable};
 
-/// Where a block is: `TYPE/NAME`. It never changes.
+/// Address of a block, `TYPE/NAME`. It never changes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
-    /// The block's type.
+    /// Slug of the block type.
     pub type_slug: TypeSlug,
-    /// The block's name within its type.
+    /// Name of the block, unique within its type.
     pub name: BlockName,
 }
 
-/// The number of a saved state of a block, from 1.
+/// Number of a saved state of a block, beginning with 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(NonZeroU64);
 
-/// An address, and the revision that is meant where one is given: `TYPE/NAME@N`.
+/// Address with an optional revision: `TYPE/NAME@N`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PinnedAddress {
-    /// The block.
+    /// Address of the block.
     pub address: Address,
-    /// The revision; none means the newest.
+    /// Revision; `None` for the newest.
     pub revision: Option<Revision>,
 }
 
-/// Why a text is not an address.
+/// Error for text that is not a valid address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// No `/` in it.
+    /// The text contains no `/`.
     #[error("`{0}` is not an address; an address is `TYPE/NAME`, for example `sql-database/flights`")]
     NoSlash(String),
-    /// One of the two names is bad.
+    /// The type or the name is invalid.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// A revision where none may stand.
+    /// The text contains a revision where only a block is accepted.
     #[error("`{0}` names a revision; here it is the block that counts, write `TYPE/NAME`")]
     Pinned(String),
-    /// The revision is not a number from 1.
+    /// The revision is not an integer of at least 1.
     #[error("`{0}` is not a revision; revisions are numbers from 1, as in `TYPE/NAME@3`")]
     Revision(String),
 }
@@ -49,19 +49,19 @@ impl Revision {
     /// The first revision of every block.
     pub const FIRST: Self = Self(NonZeroU64::MIN);
 
-    /// A revision by its number; none for 0.
+    /// Creates a revision from its number; `None` for 0.
     #[must_use]
     pub fn new(number: u64) -> Option<Self> {
         NonZeroU64::new(number).map(Self)
     }
 
-    /// The number, from 1.
+    /// Returns the number, at least 1.
     #[must_use]
     pub fn number(self) -> u64 {
         self.0.get()
     }
 
-    /// The revision after this one.
+    /// Returns the next revision.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))

@@ -1,5 +1,5 @@
-//! The audience of a secret: the databases and servers that may receive it. Each secret field of a schema names
-//! its audience; the host sends the secret to no one else.
+//! The audience of a secret: the databases and servers that may receive it. Each secret field of a
+//! schema declares its audience, and the host sends the secret to no other destination.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,21 +8,21 @@ use serde_json::Value;
 
 use crate::origin::{Origin, OriginError, OriginPattern};
 
-/// One use of a secret.
+/// A permitted use of a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Audience {
-    /// As the password of databases.
+    /// Password of a database.
     Sql,
-    /// Written by earlier versions of the SDK for secrets that sign. It allows nothing: the schema names the
-    /// forms that a secret signs.
+    /// Written by earlier versions of the SDK for signing secrets. It permits nothing: a schema
+    /// declares the forms that a secret may sign.
     Crypto,
-    /// In requests to these origins, and to nobody else.
+    /// Requests to matching origins only.
     Origin(OriginPattern),
 }
 
 impl Audience {
-    /// With the fields of the block's configuration in place. None where that makes no origin: such
-    /// a use does not exist.
+    /// Replaces the `{config.FIELD}` parts by the fields of a block's configuration. Returns `None`
+    /// if the result is not a valid origin; such an audience permits nothing.
     #[must_use]
     pub fn expand(&self, config: &Value) -> Option<Self> {
         match self {
@@ -31,7 +31,7 @@ impl Audience {
         }
     }
 
-    /// Whether requests to this origin may carry the secret.
+    /// Returns true if requests to this origin may carry the secret.
     #[must_use]
     pub fn is_origin(&self, origin: &Origin) -> bool {
         matches!(self, Self::Origin(pattern) if pattern.matches(origin))

@@ -1,39 +1,39 @@
-//! Digests: the identity of bytes.
+//! SHA-256 digests, which identify bytes such as those of a bundle.
 
 use std::fmt;
 use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
 
-/// A SHA-256 digest (FIPS 180-4). Written as 64 lower-case hexadecimal digits.
+/// A SHA-256 digest (FIPS 180-4). Its text form has 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
-/// A text that is not 64 hexadecimal digits.
+/// Error for text that does not consist of 64 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a sha256 digest; it has 64 hexadecimal digits")]
 pub struct DigestError(String);
 
 impl Digest {
-    /// The digest of these bytes.
+    /// Computes the digest of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// A digest that was computed before.
+    /// Creates a digest from its 32 bytes.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The first 12 digits, for people.
+    /// Returns the first 12 hexadecimal digits, for display.
     #[must_use]
     pub fn short(&self) -> String {
         hex::encode(&self.0[..6])

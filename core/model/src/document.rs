@@ -1,9 +1,9 @@
-//! Configuration documents: where their secrets stand, and what is wrong with them.
+//! Configuration documents: separating them from their secrets, and validating them.
 //!
-//! A stored document never holds a secret. Where the schema says that a secret stands, it has
-//! `{"$secret": "<JSON Pointer>"}` for a sealed value or `{"$source": "env:NAME"}` for one that
-//! is read at the call. Validation sees text of the same length instead of the secret, so no
-//! validator, and no message of one, can give it away.
+//! A stored document never contains a secret. The value of a secret field is
+//! `{"$secret": "<JSON Pointer>"}` for a sealed secret, or `{"$source": "env:NAME"}` for one that
+//! is read at call time. The validator receives a placeholder of the same length instead of the
+//! secret, so that neither the validator nor its messages can disclose it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,90 +17,91 @@ use crate::schema::{Places, Schema};
 use crate::secret::{MASK, SecretSource, SecretValue};
 use crate::secret_use::SecretKeyword;
 
-/// The marker of a sealed secret in a stored document.
+/// Marker key of a sealed secret in a stored document.
 pub const SECRET_MARKER: &str = "$secret";
-/// The marker of a secret source in a stored document.
+/// Marker key of a secret source in a stored document.
 pub const SOURCE_MARKER: &str = "$source";
 
-/// A JSON Pointer (RFC 6901) into a document; empty means the whole.
+/// A JSON Pointer (RFC 6901) into a document. The empty pointer refers to the document itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Pointer(String);
 
-/// One thing that is wrong with a document. It never quotes a value of a secret field.
+/// A validation error of a document. It never contains the value of a secret field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Where.
+    /// Location of the invalid value.
     pub pointer: Pointer,
-    /// What is wrong, in words.
+    /// Description of the problem.
     pub message: String,
-    /// What to do, where there is something to say.
+    /// Suggested correction, if there is one.
     pub hint: Option<String>,
 }
 
-/// A place in a document where the schema wants a secret.
+/// Location in a document at which the schema declares a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretPlace {
-    /// Where in the document.
+    /// Location in the document.
     pub pointer: Pointer,
-    /// The uses that the schema allows.
+    /// Uses that the schema permits.
     pub audience: SecretKeyword,
 }
 
-/// A document without its secrets, and the secrets by their place.
+/// A document without its secrets, and the secrets by their location.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SealedDocument {
-    /// Plain configuration, with markers where secrets stand.
+    /// Configuration with markers in place of the secrets.
     pub config: Value,
-    /// The values behind the `$secret` markers.
+    /// Secrets that the `$secret` markers refer to.
     pub secrets: BTreeMap<Pointer, SecretValue>,
 }
 
-/// A document with its secrets in place, while a person's changes are made to it. Its texts are
-/// wiped from memory when it is dropped; [`SealedDocument::split`] takes the secrets out.
+/// A document that contains its secrets, for editing. Its strings are wiped from memory when it is
+/// dropped; [`SealedDocument::split`] extracts the secrets.
 #[derive(Clone, Default)]
 pub struct PlainDocument(pub Value);
 
 impl Pointer {
-    /// A pointer from its text form (`/a/b`).
+    /// Creates a pointer from its text form (`/a/b`).
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The pointer of a field as people write it on a command line: `a.b` for `/a/b`.
+    /// Creates a pointer from the dotted form that is used on the command line: `a.b` for `/a/b`.
     #[must_use]
     pub fn from_dotted(path: &str) -> Self {
         path.split('.').fold(Self::default(), |pointer, token| pointer.child(token))
     }
 
-    /// The pointer of a member or element below this one.
+    /// Returns the pointer of a member or element of this value.
     #[must_use]
     pub fn child(&self, token: &str) -> Self {
         Self(format!("{}/{}", self.0, token.replace('~', "~0").replace('/', "~1")))
     }
 
-    /// The text form.
+    /// Returns the text form.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The tokens from the root down.
+    /// Returns the unescaped reference tokens, beginning at the root.
     #[must_use]
     pub fn tokens(&self) -> Vec<String> {
         self.0.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~")).collect()
     }
 
-    /// The field as people write it on a command line: `a.b` for `/a/b`.
+    /// Returns the dotted form that is used on the command line: `a.b` for `/a/b`.
     #[must_use]
     pub fn dotted(&self) -> String {
         self.tokens().join(".")
     }
 
-    /// Sets the value here, making objects on the way down.
+    /// Sets the value at this location and creates missing objects on the path.
     ///
     /// # Errors
-    /// The pointer of the value that is in the way: not an object, and not an array that has the index.
+    /// Returns the pointer of a value on the path that is neither an object nor an array with the
+    /// index.
     pub fn set(&self, document: &mut Value, value: Value) -> Result<(), Pointer> {
         let mut place = document;
         let mut here = Self::default();
@@ -120,7 +121,7 @@ impl Pointer {
         Ok(())
     }
 
-    /// Takes the value here out of the document; none where there is none.
+    /// Removes and returns the value at this location, or `None` if there is no value.
     pub fn remove(&self, document: &mut Value) -> Option<Value> {
         let mut tokens = self.tokens();
         let last = tokens.pop()?;
@@ -135,13 +136,13 @@ impl Pointer {
         }
     }
 
-    /// The place of `inner` in a document that stands at this place in a larger one.
+    /// Returns the location of `inner`, which is relative to this location, in the larger document.
     #[must_use]
     pub fn join(&self, inner: &Self) -> Self {
         Self(format!("{}{}", self.0, inner.0))
     }
 
-    /// Whether this is the other place, or one below it.
+    /// Returns true if this location is `other` or is nested in it.
     #[must_use]
     pub fn is_within(&self, other: &Self) -> bool {
         self.0 == other.0 || (self.0.starts_with(&other.0) && self.0[other.0.len()..].starts_with('/'))
@@ -155,19 +156,20 @@ impl fmt::Display for Pointer {
 }
 
 impl Violation {
-    /// A violation without a hint.
+    /// Creates a violation without a hint.
     pub fn new(pointer: Pointer, message: impl Into<String>) -> Self {
         Self { pointer, message: message.into(), hint: None }
     }
 }
 
 impl SealedDocument {
-    /// Takes the secrets out of a document that a person wrote. A text in a secret field becomes
-    /// a value to seal; `{"$source": "env:NAME"}` stays.
+    /// Extracts the secrets from a document that a user wrote. A string in a secret field becomes a
+    /// secret to seal; `{"$source": "env:NAME"}` is left in place.
     ///
     /// # Errors
-    /// The violations of the secret fields alone: asterisks in place of a secret, or something
-    /// that is neither text nor a source.
+    /// Returns violations of secret fields only: the mask or a `$secret` marker instead of a secret,
+    /// or a value that is neither a string nor a source. Also fails if the document is too large or
+    /// too deep to be searched completely.
     pub fn split(schema: &Schema, mut plain: PlainDocument) -> Result<Self, Vec<Violation>> {
         let config = &mut plain.0;
         let mut secrets = BTreeMap::new();
@@ -204,7 +206,7 @@ impl SealedDocument {
         if violations.is_empty() { Ok(Self { config: std::mem::take(&mut plain.0), secrets }) } else { Err(violations) }
     }
 
-    /// The document with its secrets in place, for changes to be made to.
+    /// Returns the document with its secrets inserted, for editing.
     #[must_use]
     pub fn plain(&self) -> PlainDocument {
         let mut config = self.config.clone();
@@ -216,8 +218,8 @@ impl SealedDocument {
         PlainDocument(config)
     }
 
-    /// All that is wrong with this document by itself, at once. What its references point to is
-    /// for the caller to look at.
+    /// Returns all violations of this document at once. The caller checks the blocks that its
+    /// references point to.
     #[must_use]
     pub fn violations(&self, schema: &Schema) -> Vec<Violation> {
         let mut instance = self.config.clone();
@@ -255,7 +257,7 @@ impl SealedDocument {
         violations
     }
 
-    /// Where a sealed secret should be, and is not.
+    /// Returns the locations of `$secret` markers that have no sealed secret.
     #[must_use]
     pub fn missing_secrets(&self) -> Vec<Pointer> {
         let mut missing = secret_markers(&self.config);
@@ -263,7 +265,7 @@ impl SealedDocument {
         missing
     }
 
-    /// Markers that only Blockyard writes, at places where it wrote none.
+    /// Finds `$secret` markers that Blockyard did not write.
     fn misplaced_markers(&self) -> Vec<Violation> {
         let mut found = Vec::new();
         visit(&self.config, &Pointer::default(), &mut |pointer, value| {
@@ -275,8 +277,8 @@ impl SealedDocument {
         found
     }
 
-    /// The blocks that this document builds on. References that are none are left out; they are
-    /// [violations](Self::violations).
+    /// Returns the references to the blocks that this document depends on. Invalid references are
+    /// omitted; they are [violations](Self::violations).
     #[must_use]
     pub fn references(&self, schema: &Schema) -> Vec<Reference> {
         let places = schema.places(&self.config).references.into_iter();
@@ -303,7 +305,7 @@ impl SealedDocument {
         references
     }
 
-    /// The secret sources in this document, by their place.
+    /// Returns the secret sources in this document with their locations.
     #[must_use]
     pub fn sources(&self) -> Vec<(Pointer, SecretSource)> {
         let mut found = Vec::new();
@@ -316,7 +318,7 @@ impl SealedDocument {
     }
 }
 
-/// A marker of a sealed secret that is not there.
+/// Violation for a `$secret` marker without a sealed secret.
 fn nothing_behind(pointer: Pointer) -> Violation {
     Violation {
         pointer,
@@ -346,19 +348,19 @@ fn wipe(value: &mut Value) {
     }
 }
 
-/// `{"$secret": pointer}`.
+/// Returns `{"$secret": pointer}`.
 #[must_use]
 pub fn secret_marker(pointer: &Pointer) -> Value {
     json!({ SECRET_MARKER: pointer.as_str() })
 }
 
-/// `{"$source": source}`.
+/// Returns `{"$source": source}`.
 #[must_use]
 pub fn source_marker(source: &SecretSource) -> Value {
     json!({ SOURCE_MARKER: source.to_string() })
 }
 
-/// Where a document has `{"$secret": pointer}`.
+/// Returns the locations of all `{"$secret": pointer}` markers in a document.
 #[must_use]
 pub fn secret_markers(config: &Value) -> Vec<Pointer> {
     let mut found = Vec::new();
@@ -370,7 +372,8 @@ pub fn secret_markers(config: &Value) -> Vec<Pointer> {
     found
 }
 
-/// The document as a person may see it: asterisks where sealed secrets stand.
+/// Returns the document in the form that is displayed to users: sealed secrets are masked by
+/// asterisks.
 #[must_use]
 pub fn masked(config: &Value) -> Value {
     match config {
@@ -381,8 +384,8 @@ pub fn masked(config: &Value) -> Value {
     }
 }
 
-/// The document as a bundle sees it: `{"$secret": pointer}` wherever a secret stands, sealed or
-/// from a source.
+/// Returns the document in the form that a bundle receives: every secret, sealed or read from a
+/// source, is replaced by `{"$secret": pointer}`.
 #[must_use]
 pub fn handles(config: &Value) -> Value {
     let mut document = config.clone();

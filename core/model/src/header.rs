@@ -1,12 +1,14 @@
-//! Header names that may hold a secret. A schema names them; the default is `authorization` alone.
+//! Names of headers that may contain a secret. A schema declares them; the default is
+//! `authorization` only.
 //!
-//! Headers that servers log, echo, store or interpret are refused even where a schema names them: a secret in
-//! `user-agent` is in every access log, one in `x-goog-meta-*` is an object's metadata.
+//! Headers that servers log, echo, store or interpret are rejected even if a schema declares them:
+//! a secret in `user-agent` would appear in every access log, and one in `x-goog-meta-*` in an
+//! object's metadata.
 
-/// The header of a secret whose schema names none.
+/// Default header of a secret.
 pub const AUTHORIZATION: &str = "authorization";
 
-/// Names that never hold a secret.
+/// Header names that never contain a secret.
 const REFUSED: [&str; 30] = [
     "age",
     "cache-control",
@@ -40,7 +42,7 @@ const REFUSED: [&str; 30] = [
     "http2-settings",
 ];
 
-/// Beginnings of names that never hold a secret.
+/// Prefixes of header names that never contain a secret.
 const REFUSED_PREFIXES: [&str; 12] = [
     "accept",
     "access-control-",
@@ -56,10 +58,10 @@ const REFUSED_PREFIXES: [&str; 12] = [
     "trace",
 ];
 
-/// Checks that a header may hold a secret; `name` in lower case.
+/// Checks that a header may contain a secret. `name` must be in lower case.
 ///
 /// # Errors
-/// The reason, to follow the name in a message.
+/// Returns the reason, as a predicate that follows the header name in a message.
 pub fn check_secret_header(name: &str) -> Result<(), &'static str> {
     let token = !name.is_empty()
         && name.len() <= 64

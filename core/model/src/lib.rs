@@ -1,9 +1,10 @@
-//! The nouns of Blockyard. No I/O happens here: nothing in this crate opens a file, reads the
-//! environment or the clock, so that the same rules hold in the command line, in an embedding
-//! program and in a test.
+//! Core types of Blockyard. This crate performs no I/O: it reads no files, no environment variables
+//! and no clock, so that the same rules apply in the command line, in an embedding program and in a
+//! test.
 //!
 //! Values are *parsed, then trusted*: a [`BlockName`], an [`Address`], a [`Digest`] or a
-//! [`Capability`] can only be made valid, and functions that take one check nothing again.
+//! [`Capability`] can only be constructed with valid content, and functions that accept one do not
+//! check it again.
 
 pub mod address;
 pub mod audience;

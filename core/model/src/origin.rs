@@ -1,8 +1,8 @@
-//! Where requests may go: origins (scheme, host, port; RFC 6454), patterns of origins as manifests
-//! and grants write them, and the URLs of requests, read by the same parser.
+//! Destinations of HTTP requests: origins (scheme, host, port; RFC 6454), patterns of origins in
+//! manifests and grants, and request URLs, all read by the same parser.
 //!
-//! The parser is stricter than browsers are (WHATWG URL): what could be read in two ways is
-//! refused, not mended. So the origin that is checked is the origin that is reached.
+//! The parser is stricter than browsers (WHATWG URL): it rejects ambiguous input instead of
+//! correcting it. The origin that is checked is therefore the origin that receives the request.
 
 mod pattern;
 mod safe;
@@ -15,48 +15,48 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// Longest URL that is read, bytes: what common servers take as a request line.
+/// Maximum length of a URL in bytes, which is a common limit of servers for the request line.
 const URL_BYTES: usize = 8 << 10;
 
-/// How a server is spoken to.
+/// URL scheme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scheme {
-    /// In the clear.
+    /// Unencrypted HTTP.
     Http,
-    /// Over TLS.
+    /// HTTP over TLS.
     Https,
 }
 
-/// A server's name or address.
+/// Host name or IP address of a server.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Host {
-    /// A DNS name, in lower case, without a dot at its end.
+    /// DNS name in lower case, without a trailing dot.
     Name(String),
-    /// An address; IPv4 inside of IPv6 (`::ffff:127.0.0.1`) is IPv4.
+    /// IP address. An IPv4-mapped IPv6 address (`::ffff:127.0.0.1`) is stored as IPv4.
     Address(IpAddr),
 }
 
-/// Scheme, host and port.
+/// Scheme, host and port of a server.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin {
-    /// How it is spoken to.
+    /// URL scheme.
     pub scheme: Scheme,
-    /// Its name or address.
+    /// Host name or IP address.
     pub host: Host,
-    /// Its TCP port.
+    /// TCP port.
     pub port: u16,
 }
 
-/// The address of a request: where it goes, and what it asks for there.
+/// URL of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestUrl {
-    /// Where it goes.
+    /// Server that receives the request.
     pub origin: Origin,
-    /// Path and query as they stand in the request (RFC 9112, origin-form); begins with `/`.
+    /// Path and query in the form of the request line (RFC 9112, origin-form). Begins with `/`.
     pub target: String,
 }
 
-/// A URL or a pattern that is refused.
+/// Error for an invalid URL or pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{given}` {reason}")]
 pub struct OriginError {
@@ -76,7 +76,7 @@ impl OriginError {
 }
 
 impl OriginError {
-    /// The reason alone, without the text that was given.
+    /// Returns the reason without the invalid text.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason
@@ -84,7 +84,7 @@ impl OriginError {
 }
 
 impl Scheme {
-    /// As it stands in a URL.
+    /// Returns the scheme as written in a URL.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -93,7 +93,7 @@ impl Scheme {
         }
     }
 
-    /// The port where a URL names none.
+    /// Returns the default port of the scheme.
     #[must_use]
     pub fn default_port(self) -> u16 {
         match self {
@@ -102,7 +102,7 @@ impl Scheme {
         }
     }
 
-    /// The scheme of a URL, and what stands behind `://`.
+    /// Splits a URL into its scheme and the text after `://`.
     fn split(text: &str) -> Result<(Self, &str), OriginError> {
         let (scheme, rest) = text
             .split_once("://")
@@ -118,7 +118,7 @@ impl Scheme {
 }
 
 impl Host {
-    /// A host as a URL writes it: a name, an IPv4 address of four decimal numbers, or an IPv6
+    /// Parses the host of a URL: a name, an IPv4 address of four decimal numbers, or an IPv6
     /// address in brackets.
     fn parse(text: &str) -> Result<Self, String> {
         if let Some(inner) = text.strip_prefix('[') {
@@ -133,7 +133,7 @@ impl Host {
             return Err("has a host with other than ASCII letters; write it in its ASCII form (`xn--…`)".to_owned());
         }
         let name = text.to_ascii_lowercase();
-        // A host whose last label is a number is an address to every resolver, in a spelling or another.
+        // Resolvers treat a host whose last label is numeric as an IPv4 address in some notation.
         let last = name.rsplit('.').find(|label| !label.is_empty()).unwrap_or_default();
         let numeric = last.bytes().all(|byte| byte.is_ascii_digit())
             || last.strip_prefix("0x").is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
@@ -158,14 +158,14 @@ impl Host {
     }
 }
 
-/// A port as a URL writes it.
+/// Parses the port of a URL.
 fn parse_port(text: &str) -> Result<u16, String> {
     let digits = !text.is_empty() && text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
     let port = digits.then(|| text.parse::<u16>().ok()).flatten().filter(|port| *port != 0);
     port.ok_or_else(|| "has a port that is not a number from 1 to 65535".to_owned())
 }
 
-/// Host and port of an authority; a `:` inside of brackets belongs to the address.
+/// Splits an authority into host and port. A `:` inside of brackets belongs to the IP address.
 fn split_port(authority: &str) -> (&str, Option<&str>) {
     let end_of_address = authority.rfind(']').map_or(0, |at| at + 1);
     match authority[end_of_address..].find(':') {
@@ -175,11 +175,12 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
 }
 
 impl RequestUrl {
-    /// Reads an absolute URL (RFC 3986) that names a server.
+    /// Parses an absolute URL (RFC 3986) that contains a host.
     ///
     /// # Errors
-    /// What about it could be misread: user information, a fragment, `\`, blanks, `..` as a part of
-    /// the path, an address in another spelling than four decimal numbers, …
+    /// Returns the part that could be misinterpreted: user information, a fragment, `\`, white
+    /// space, `..` as a path segment, an IPv4 address in a notation other than four decimal
+    /// numbers, ...
     pub fn parse(text: &str) -> Result<Self, OriginError> {
         let bad = |reason: String| OriginError::new(text, reason);
         if text.len() > URL_BYTES {
@@ -204,14 +205,14 @@ impl RequestUrl {
         Ok(Self { origin, target })
     }
 
-    /// The path, without the query.
+    /// Returns the path without the query.
     #[must_use]
     pub fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
     }
 }
 
-/// Path and query: the characters of RFC 3986, and no part that a server would resolve away.
+/// Checks path and query: only characters of RFC 3986, and no segment that a server would resolve.
 fn check_target(target: &str) -> Result<(), String> {
     let bytes = target.as_bytes();
     for (at, byte) in bytes.iter().enumerate() {
@@ -324,7 +325,7 @@ mod tests {
         }
     }
 
-    /// URLs that are nearly right: what the parser and an attacker meet on.
+    /// URLs that are almost valid, as an attacker would write them.
     fn nearly_urls() -> impl Strategy<Value = String> {
         let scheme = prop::sample::select(vec!["http", "https", "HTTP", "Https", "ftp", "http:", ""]);
         let host = prop_oneof![
@@ -342,11 +343,12 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4_000))]
-        /// What is read here is read alike by the parser that browsers' rules are made of.
+        /// The WHATWG parser, which browsers use, interprets every accepted URL in the same way.
         #[test]
         fn the_parser_agrees_with_whatwg(text in nearly_urls()) {
             let Ok(ours) = RequestUrl::parse(&text) else { return Ok(()) };
-            // A label that claims to be punycode and is not is refused there, and does not resolve here.
+            // The WHATWG parser rejects invalid punycode labels; this parser accepts them, but they
+            // do not resolve.
             let Ok(theirs) = url::Url::parse(&text) else {
                 prop_assert!(text.to_ascii_lowercase().contains("xn--"), "{text} is no URL");
                 return Ok(());

@@ -1,4 +1,4 @@
-//! The secrets, references and unknown members of a document, by its schema.
+//! Finds the secrets, references and unknown members of a document with its schema.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -11,22 +11,23 @@ use crate::name::printable;
 use crate::reference::ReferencePlace;
 use crate::suggestion::did_you_mean;
 
-/// Where a document has what is more than plain configuration.
+/// Locations in a document that are more than plain configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Places {
-    /// Secrets, in the order of their pointers.
+    /// Secrets, ordered by pointer.
     pub secrets: Vec<SecretPlace>,
-    /// References to other blocks, in the order of their pointers.
+    /// References to other blocks, ordered by pointer.
     pub references: Vec<ReferencePlace>,
-    /// Numbers with a fraction, be it 0, where the schema wants whole ones. JSON Schema accepts `5.0` as
-    /// an integer; a program that reads it into one does not. At most [`limits::DOCUMENT_VIOLATIONS`].
+    /// Numbers with a fraction, even `.0`, in integer fields. JSON Schema accepts `5.0` as an
+    /// integer, but programs that deserialize it into an integer type do not. At most
+    /// [`limits::DOCUMENT_VIOLATIONS`].
     pub fractions: Vec<Pointer>,
-    /// The document is too large or too deep for its schema, and was not searched to the end: it must
-    /// not be stored.
+    /// The document is too large or too deep for its schema and was not searched completely: it
+    /// must not be stored.
     pub incomplete: bool,
 }
 
-/// Searches a document. Each pair of a subschema and a value is looked at once.
+/// Searches a document. Visits each pair of a subschema and a value once.
 pub(crate) fn find(graph: &Graph, document: &Value) -> Places {
     let mut search = Search { graph, seen: HashSet::new(), looks: 0, found: Places::default(), whole: BTreeSet::new() };
     search.look(0, document, &Pointer::default(), 0);
@@ -39,7 +40,8 @@ pub(crate) fn find(graph: &Graph, document: &Value) -> Places {
     places
 }
 
-/// One place may be named by several branches, which may want different targets.
+/// Merges references with the same location: several branches may declare one, with different
+/// targets.
 fn merge_references(references: &mut Vec<ReferencePlace>) {
     let mut merged: Vec<ReferencePlace> = Vec::with_capacity(references.len());
     for mut place in references.drain(..) {
@@ -114,9 +116,10 @@ impl Search<'_> {
     }
 }
 
-/// Members of a document that no schema names although it names others: a mistyped field, which would be
-/// stored and shown as it is, be it a secret. An object is open only if its schema says so, with
-/// `additionalProperties`, `unevaluatedProperties` or `patternProperties`.
+/// Returns the members of a document that its schema does not declare, if the object's schema
+/// declares any members. An undeclared member is probably a mistyped field; it would be stored and
+/// displayed in plain text even if it is a secret. An object accepts other members only if its
+/// schema has `additionalProperties`, `unevaluatedProperties` or `patternProperties`.
 pub(crate) fn unknown_members(graph: &Graph, document: &Value) -> Vec<Violation> {
     let mut closing = Closing { graph, unknown: Vec::new(), looks: 0 };
     closing.check(&[0], document, &Pointer::default(), 0);
@@ -130,7 +133,7 @@ struct Closing<'a> {
 }
 
 impl<'a> Closing<'a> {
-    /// Checks a value by all subschemas that apply to it.
+    /// Checks a value against all subschemas that apply to it.
     fn check(&mut self, indices: &[Index], value: &Value, pointer: &Pointer, depth: usize) {
         self.looks += 1;
         let stop = depth > limits::DOCUMENT_DEPTH || self.looks > limits::PLACE_STEPS;
@@ -142,7 +145,7 @@ impl<'a> Closing<'a> {
             gathering.add(*index, true);
         }
         let applied = gathering.applied;
-        // A marker takes the place of a secret or of a reference.
+        // The value is a marker in place of a secret or reference.
         if applied.iter().any(|(node, _)| node.secret.is_some() || node.wanted.is_some()) {
             return;
         }
@@ -183,7 +186,7 @@ impl<'a> Closing<'a> {
 struct Gathering<'a, 'v> {
     graph: &'a Graph,
     value: &'v Value,
-    /// With each, whether it describes the value, or only tests it.
+    /// Subschemas; true if the subschema describes the value, false if it only tests it.
     applied: Vec<(&'a Node, bool)>,
     seen: HashSet<(Index, bool)>,
 }
@@ -200,7 +203,7 @@ impl Gathering<'_, '_> {
             match how {
                 Applied::Not => {}
                 Applied::If => self.add(*same, false),
-                // A variant of an enum with another tag is not the one that was meant.
+                // Skip variants of an enum whose tag differs from that of the value.
                 Applied::Choice if !may_be(graph, *same, self.value) => {}
                 _ => self.add(*same, describes),
             }
@@ -208,7 +211,8 @@ impl Gathering<'_, '_> {
     }
 }
 
-/// Whether a variant of an enum can be the value: its tag is the same, if it has one.
+/// Returns true if the value may be this variant of an enum: the tags are equal, or one of them has
+/// none.
 fn may_be(graph: &Graph, variant: Index, value: &Value) -> bool {
     let node = graph.node(variant);
     let always = node.same.iter().filter(|(how, _)| *how == Applied::Always);

@@ -1,9 +1,9 @@
-//! References between blocks: where a schema wants one, and what it may point to.
+//! References between blocks.
 //!
-//! A field with the keyword `x-block` holds `{"$block": "TYPE/NAME"}`. What it may point to is a
-//! type (`"x-block": "gcp-credentials"`) or whatever implements an interface
-//! (`"x-block": {"interface": "secret-store"}`). A secret that is read from a block
-//! (`{"$source": "block:TYPE/NAME"}`) builds on that block, too.
+//! A field with the keyword `x-block` contains `{"$block": "TYPE/NAME"}`. The keyword names the
+//! permitted target: a block type (`"x-block": "gcp-credentials"`), or an interface that the target
+//! implements (`"x-block": {"interface": "secret-store"}`). A secret that is read from a block
+//! (`{"$source": "block:TYPE/NAME"}`) is also a dependency on that block.
 
 use std::fmt;
 
@@ -12,14 +12,14 @@ use serde_json::{Map, Value, json};
 use crate::document::Pointer;
 use crate::{Address, TypeSlug, interface};
 
-/// The keyword of a schema that makes a field a reference.
+/// Schema keyword that declares a reference.
 pub const REFERENCE_KEYWORD: &str = "x-block";
-/// The marker of a reference in a document.
+/// Marker key of a reference in a document.
 pub const BLOCK_MARKER: &str = "$block";
-/// The interface that a block implements whose secret is another block's source.
+/// Interface that blocks implement to supply secrets to other blocks.
 pub const SECRET_STORE: &str = "secret-store";
 
-/// What a reference may point to.
+/// Permitted target of a reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
     /// A block of this type.
@@ -28,42 +28,42 @@ pub enum Wanted {
     Interface(String),
 }
 
-/// A place in a document where the schema wants a reference.
+/// Location in a document at which the schema declares a reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReferencePlace {
-    /// Where in the document.
+    /// Location in the document.
     pub pointer: Pointer,
-    /// What it may point to: one of these. More than one where branches of the schema differ.
+    /// Permitted targets, of which one must match. Several if branches of the schema differ.
     pub wanted: Vec<Wanted>,
 }
 
-/// What a block builds on, and through which of its fields.
+/// A dependency of a block on another block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
-    /// The field.
+    /// Field that contains the reference.
     pub pointer: Pointer,
-    /// What may stand there: one of these.
+    /// Permitted targets, of which one must match.
     pub wanted: Vec<Wanted>,
-    /// The block that it points to.
+    /// Address of the referenced block.
     pub target: Address,
-    /// What for.
+    /// Use of the referenced block.
     pub purpose: Purpose,
 }
 
-/// What a block builds on another one for.
+/// Use of a referenced block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
-    /// Its configuration becomes part of this one's at a call.
+    /// At a call, the configuration of the referenced block is inserted into the dependent one.
     Configuration,
-    /// A secret is read from it at a call.
+    /// At a call, a secret is read from the referenced block.
     Secret,
 }
 
 impl Wanted {
-    /// Reads the value of `x-block`.
+    /// Parses the value of `x-block`.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// Returns a description of the problem.
     pub fn parse(keyword: &Value) -> Result<Self, String> {
         match keyword {
             Value::String(slug) => TypeSlug::new(slug.as_str()).map(Self::Type).map_err(|error| error.to_string()),
@@ -78,8 +78,8 @@ impl Wanted {
         }
     }
 
-    /// What these keywords want a reference to; none where they describe no reference. Keywords
-    /// that do not parse were refused with their manifest.
+    /// Returns the permitted target of a field with these keywords, or `None` if it is not a
+    /// reference. Invalid values of `x-block` were rejected together with their manifest.
     pub(crate) fn of(keywords: &Map<String, Value>) -> Option<Self> {
         Self::parse(keywords.get(REFERENCE_KEYWORD)?).ok()
     }
@@ -95,7 +95,7 @@ impl fmt::Display for Wanted {
 }
 
 impl Purpose {
-    /// The word in the yard.
+    /// Returns the name that is stored in the yard.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -105,16 +105,16 @@ impl Purpose {
     }
 }
 
-/// `{"$block": "TYPE/NAME"}`.
+/// Returns `{"$block": "TYPE/NAME"}`.
 #[must_use]
 pub fn block_marker(target: &str) -> Value {
     json!({ BLOCK_MARKER: target })
 }
 
-/// What a reference in a document points to.
+/// Returns the block that a reference in a document points to.
 ///
 /// # Errors
-/// What a reference looks like, where this is none.
+/// Returns the expected form if the value is not a reference.
 pub fn target(value: &Value) -> Result<Address, String> {
     let text = value
         .as_object()
@@ -222,7 +222,7 @@ mod tests {
         }
         let named = json!({"properties": {"a": {"$ref": "#a"}}, "$defs": {"a": {"$anchor": "a", "x-secret": {}}}});
         assert!(Schema::compile(named).is_err());
-        // A field may be called like a keyword.
+        // A field may have the same name as a keyword.
         assert_eq!(hidden(json!({"properties": {"not": {"x-secret": {}}, "x-block": {"type": "string"}}})), [""; 0]);
     }
 }

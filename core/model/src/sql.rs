@@ -1,5 +1,5 @@
-//! The databases that a block's configuration names. A type says which of its fields are the host, the
-//! port, the database and the rest with the keyword `x-sql` at the root of its schema:
+//! Databases that a block's configuration declares. The keyword `x-sql` at the root of a type's
+//! schema names the fields for host, port, database and so on:
 //!
 //! ```json
 //! "x-sql": {"dialect": "/dialect", "host": "/host", "port": "/port", "database": "/database",
@@ -7,9 +7,9 @@
 //!           "application_name": "/options/application_name"}
 //! ```
 //!
-//! Each member is a JSON Pointer into the configuration, in which the blocks that it builds on are in
-//! place; only `database` is required. A type with several databases has a list of such objects. Without
-//! the keyword, blocks of the type name no database.
+//! Each member is a JSON Pointer into the resolved configuration, which includes the referenced
+//! blocks. Only `database` is required. A type with several databases has a list of such objects.
+//! Without the keyword, blocks of the type declare no database.
 
 use std::str::FromStr;
 
@@ -20,24 +20,25 @@ use crate::document::Pointer;
 use crate::reference::REFERENCE_KEYWORD;
 use crate::schema::Schema;
 
-/// The keyword.
+/// Schema keyword that declares databases.
 pub const SQL_KEYWORD: &str = "x-sql";
 
-/// The members of the keyword.
+/// Members of the keyword.
 const MEMBERS: [&str; 8] = ["dialect", "host", "port", "database", "username", "tls", "ca", "application_name"];
 
-/// TLS of a connection, from the weakest to the strictest, as PostgreSQL's clients name it.
+/// TLS mode of a connection, from the weakest to the strictest, with the names that PostgreSQL
+/// uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TlsMode {
     /// No TLS.
     Disable,
-    /// TLS if the server offers it.
+    /// TLS if the server supports it.
     Prefer,
-    /// TLS with an unverified certificate.
+    /// TLS without verification of the certificate.
     Require,
-    /// TLS with a certificate of a trusted authority.
+    /// TLS with a certificate from a trusted authority.
     VerifyCa,
-    /// TLS with a certificate of a trusted authority for this host.
+    /// TLS with a certificate from a trusted authority for the host name.
     VerifyFull,
 }
 
@@ -55,36 +56,37 @@ impl FromStr for TlsMode {
     }
 }
 
-/// A database that the configuration of a block names, and how it may be reached.
+/// A database that a block's configuration declares, with its connection parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqlTarget {
-    /// The location of the block that names it, within the resolved configuration: empty for the block
+    /// Location of the declaring block within the resolved configuration; empty for the block
     /// itself.
     pub block: Pointer,
-    /// The dialect; `None` if the type names no field for it.
+    /// Dialect; `None` if the type declares no field for it.
     pub dialect: Option<Dialect>,
-    /// The host.
+    /// Host name or address.
     pub host: Option<String>,
-    /// The port; `None` for the default port of the dialect.
+    /// Port; `None` for the default port of the dialect.
     pub port: Option<u16>,
-    /// The name of the database, or the path of its file.
+    /// Name of the database, or path of its file.
     pub database: String,
-    /// The user; the outer `None` if the type leaves the user to the bundle.
+    /// User name; the outer `None` if the type leaves the user to the bundle.
     pub username: Option<Option<String>>,
-    /// The weakest TLS mode that a connection may have.
+    /// Weakest permitted TLS mode.
     pub tls: Option<TlsMode>,
-    /// The certificates that verify the server, in PEM; `None` for those of this machine.
+    /// PEM-encoded CA certificates that verify the server; `None` for those of this machine.
     pub ca: Option<String>,
-    /// The name under which the server lists the connection; `None` for the host's.
+    /// Application name that the server displays for the connection; `None` for the host's default.
     pub application_name: Option<String>,
-    /// The locations of the secrets that may be its password: those of the block that names it, and of
-    /// blocks that build on that block. A block never chooses the server for the password of another.
+    /// Locations of the secrets that may be the password: those of the declaring block, and of
+    /// blocks that depend on it. A block never selects the server that receives the password of
+    /// another block.
     pub passwords: Vec<Pointer>,
 }
 
 impl SqlTarget {
-    /// The databases that a configuration of this schema names; `block` is the location of the
-    /// configuration within the resolved one.
+    /// Returns the databases that a configuration of this schema declares. `block` is the location
+    /// of the configuration within the resolved one.
     #[must_use]
     pub fn of(schema: &Schema, config: &Value, block: &Pointer) -> Vec<Self> {
         members(schema.document()).into_iter().filter_map(|members| Self::read(members, config, block)).collect()
@@ -92,7 +94,7 @@ impl SqlTarget {
 
     fn read(members: &Map<String, Value>, config: &Value, block: &Pointer) -> Option<Self> {
         let field = |member: &str| config.pointer(members.get(member)?.as_str()?).filter(|value| !value.is_null());
-        // A value that is there and cannot be understood names no database: none of it is ignored.
+        // A value that cannot be interpreted invalidates the declaration: no part of it is ignored.
         let text = |member: &str| match field(member) {
             None => Some(None),
             Some(value) => value.as_str().map(|text| Some(text.to_owned())),
@@ -118,7 +120,7 @@ impl SqlTarget {
     }
 }
 
-/// What is wrong with the keyword of a type's schema, for the check of a manifest.
+/// Returns the problems of the keyword in a type's schema, for manifest validation.
 pub(crate) fn problems(schema: &Schema) -> Vec<String> {
     let document = schema.document();
     let mut problems = Vec::new();
@@ -150,7 +152,7 @@ pub(crate) fn problems(schema: &Schema) -> Vec<String> {
     problems
 }
 
-/// A field of the type, or one of a block that it builds on.
+/// Returns true if the pointer refers to a field of the type, or to a field of a referenced block.
 fn leads_to_a_field(schema: &Schema, pointer: &Value) -> bool {
     let Some(text) = pointer.as_str().filter(|text| text.starts_with('/')) else { return false };
     let pointer = Pointer::new(text);

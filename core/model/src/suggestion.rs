@@ -1,13 +1,14 @@
-//! "Did you mean": the nearest known word.
+//! "Did you mean" suggestions: finds the known word that is nearest to a given one.
 
-/// Longer words are not compared: the time grows with the product of two lengths, and words come from
-/// bundles.
+/// Maximum length of a compared word. Words come from bundles, and the cost of a comparison grows
+/// with the product of the two lengths.
 const LONGEST: usize = 128;
-/// Known words that are compared.
+/// Maximum number of known words that are compared.
 const COMPARED: usize = 1_000;
 
-/// The known word that is nearest to the given one, if any is near: at most a third of the
-/// letters differ (Damerau-Levenshtein), or one begins with the other.
+/// Returns the known word that is nearest to the given one, or `None` if none is similar. Two words
+/// are similar if at most a third of the letters differ (Damerau-Levenshtein distance), or if one
+/// is a prefix of the other.
 pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if given.len() > LONGEST {
         return None;
@@ -26,7 +27,7 @@ pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
     best.map(|(_, word)| word)
 }
 
-/// ``did you mean `word`?`` for the nearest known word.
+/// Returns ``did you mean `word`?`` for the nearest known word.
 pub fn did_you_mean<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     nearest(given, known).map(|word| format!("did you mean `{word}`?"))
 }

@@ -1,6 +1,6 @@
-//! Patterns of origins: `https://storage.googleapis.com`, `https://*.example.com`,
-//! `https://{config.host}:{config.port}`, `{config.base_url}`; and where the servers behind them
-//! may stand: `… at 10.0.0.0/8`.
+//! Patterns of origins, such as `https://storage.googleapis.com`, `https://*.example.com`,
+//! `https://{config.host}:{config.port}` and `{config.base_url}`, with an optional list of networks
+//! in which the servers may be: `... at 10.0.0.0/8`.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,19 +11,19 @@ use serde_json::Value;
 
 use super::{Host, Origin, OriginError, RequestUrl, Scheme, parse_port, split_port};
 
-/// Which origins; parsed, so it is valid. Fields of the block's configuration may stand in it.
+/// A valid pattern of origins. It may refer to fields of the block's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OriginPattern(Kind);
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Kind {
-    /// This one.
+    /// A single origin.
     Exact(Origin),
-    /// Every name that ends so; `suffix` begins with a dot, so the name itself is not among them.
+    /// All subdomains of a name. `suffix` begins with a dot, so the name itself does not match.
     Below { scheme: Scheme, suffix: String, port: u16 },
-    /// The origin of the URL in a field.
+    /// Origin of the URL in a configuration field.
     Field(String),
-    /// Fields in host or port.
+    /// Origin with configuration fields in host or port.
     Template { scheme: Scheme, authority: Vec<Piece> },
 }
 
@@ -33,18 +33,18 @@ enum Piece {
     Field(String),
 }
 
-/// What a bundle may send requests to: origins, and the networks besides the public internet in
-/// which their servers may stand.
+/// HTTP access of a bundle: the origins that it may send requests to, and the non-public networks
+/// in which their servers may be.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HttpAccess {
-    /// Which origins.
+    /// Permitted origins.
     pub origin: OriginPattern,
-    /// Networks that are not public, where the grant names them.
+    /// Non-public networks that the capability names explicitly.
     pub networks: Vec<IpNet>,
 }
 
 impl OriginPattern {
-    /// The origin itself, where the pattern is no more than that.
+    /// Returns the origin if the pattern matches exactly one, otherwise `None`.
     #[must_use]
     pub fn exact(&self) -> Option<&Origin> {
         match &self.0 {
@@ -53,14 +53,14 @@ impl OriginPattern {
         }
     }
 
-    /// Whether fields of a configuration stand in it.
+    /// Returns true if the pattern refers to configuration fields.
     #[must_use]
     pub fn has_fields(&self) -> bool {
         matches!(self.0, Kind::Field(_) | Kind::Template { .. })
     }
 
-    /// The pattern with the fields of this configuration in place. None where a field is missing or
-    /// does not make an origin: such a pattern matches nothing.
+    /// Replaces the configuration fields by their values. Returns `None` if a field is missing or
+    /// the result is not a valid origin; such a pattern matches nothing.
     #[must_use]
     pub fn expand(&self, config: &Value) -> Option<Self> {
         match &self.0 {
@@ -82,7 +82,8 @@ impl OriginPattern {
         }
     }
 
-    /// Whether an origin is among them. Fields match nothing: [`expand`](Self::expand) comes first.
+    /// Returns true if the origin matches. A pattern with fields matches nothing: call
+    /// [`expand`](Self::expand) first.
     #[must_use]
     pub fn matches(&self, origin: &Origin) -> bool {
         match &self.0 {
@@ -96,8 +97,8 @@ impl OriginPattern {
         }
     }
 
-    /// Whether every origin of the other pattern could be one of this: what a person may grant to a
-    /// bundle that asks for this.
+    /// Returns true if every origin of `other` could match this pattern, so that `other` may be
+    /// granted to a bundle that requests this pattern.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
@@ -111,7 +112,8 @@ impl OriginPattern {
             (Kind::Template { scheme, authority }, Kind::Exact(origin)) => {
                 let text = origin.to_string();
                 let text = text.split_once("://").map_or("", |(_, rest)| rest);
-                // A port that the pattern writes out is written out, also where it is the scheme's own.
+                // A pattern with an explicit port also covers an origin whose port is the default
+                // of its scheme.
                 let with_port = format!("{}:{}", origin.host, origin.port);
                 *scheme == origin.scheme && (fits(authority, text) || fits(authority, &with_port))
             }
@@ -120,7 +122,7 @@ impl OriginPattern {
     }
 }
 
-/// The authority without fields: a name, an address, or `*.` and a name.
+/// Parses an authority without fields: a name, an IP address, or `*.` and a name.
 fn concrete(scheme: Scheme, authority: &str) -> Result<OriginPattern, String> {
     if authority.contains(['@', '/', '?', '#', '\\']) {
         return Err("is more than scheme, host and port".to_owned());
@@ -138,7 +140,7 @@ fn concrete(scheme: Scheme, authority: &str) -> Result<OriginPattern, String> {
     }
 }
 
-/// A field's value as a part of a host or port.
+/// Returns the value of a field as part of a host or port, or `None` if it is not valid there.
 fn host_part(value: &Value) -> Option<String> {
     match value {
         Value::Number(number) => Some(number.as_u64()?.to_string()),
@@ -150,12 +152,13 @@ fn host_part(value: &Value) -> Option<String> {
     }
 }
 
-/// The value of a field, by the names of its path.
+/// Returns the value of a configuration field by its dotted path.
 pub(crate) fn lookup<'a>(config: &'a Value, field: &str) -> Option<&'a Value> {
     field.split('.').try_fold(config, |value, name| value.get(name))
 }
 
-/// Whether a text is made of these pieces, each field one or more characters of a host.
+/// Returns true if the text matches these literals and fields. Each field matches one or more
+/// characters of a host.
 fn fits(pieces: &[Piece], text: &str) -> bool {
     match pieces {
         [] => text.is_empty(),
@@ -167,7 +170,7 @@ fn fits(pieces: &[Piece], text: &str) -> bool {
     }
 }
 
-/// Texts and fields (`{config.a.b}`) of an authority.
+/// Splits an authority into literals and fields (`{config.a.b}`).
 fn pieces(text: &str) -> Result<Vec<Piece>, String> {
     let mut pieces = Vec::new();
     let mut rest = text;
@@ -185,7 +188,7 @@ fn pieces(text: &str) -> Result<Vec<Piece>, String> {
     Ok(pieces)
 }
 
-/// The field of `{config.FIELD}`.
+/// Returns the field of `{config.FIELD}`.
 pub(crate) fn field(text: &str) -> Option<String> {
     let field = text.strip_prefix("{config.")?.strip_suffix('}')?;
     let fine = field.split('.').all(|name| {
@@ -203,11 +206,13 @@ impl FromStr for OriginPattern {
         }
         let (scheme, authority) = Scheme::split(text)?;
         if !authority.contains('{') {
-            // The origin of `https://example.com/` is well known; a path would be a promise that nobody keeps.
+            // A trailing slash, as in `https://example.com/`, is accepted. A path is rejected,
+            // because it would not restrict the requests.
             return concrete(scheme, authority.strip_suffix('/').unwrap_or(authority)).map_err(bad);
         }
         let authority = pieces(authority).map_err(bad)?;
-        // With any fields in place it must be an origin: names in the host, a number in the port.
+        // Checks that the fields are used only in host names and the port, by inserting sample
+        // values.
         let mut sample = String::new();
         for piece in &authority {
             match piece {
@@ -224,8 +229,9 @@ impl FromStr for OriginPattern {
 }
 
 impl HttpAccess {
-    /// The networks besides the public internet that this names: by `at`, or by an origin that is an
-    /// address or `localhost` (RFC 6761) itself. What a field names is not named by the grant.
+    /// Returns the non-public networks that are named explicitly: after `at`, or by an origin whose
+    /// host is an IP address or `localhost` (RFC 6761). A host that comes from a configuration
+    /// field does not count.
     #[must_use]
     pub fn special_networks(&self) -> Vec<IpNet> {
         let mut networks = self.networks.clone();

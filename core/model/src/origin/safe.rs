@@ -1,5 +1,5 @@
-//! Requests that a manifest declares safe (RFC 9110, section 9.2.1) although their method is not: a
-//! query that is sent with POST. The person who installs the bundle sees them.
+//! Requests that a manifest declares safe (RFC 9110, section 9.2.1) although their method is not,
+//! such as a query that is sent with POST. They are shown to the user who installs the bundle.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use super::{OriginError, OriginPattern, RequestUrl};
 
-/// A method and a pattern of URLs: `POST https://bigquery.googleapis.com/bigquery/v2/projects/*/queries`.
-/// A `*` stands for one segment of the path: one that no server can read as more than one.
+/// A method and a URL pattern:
+/// `POST https://bigquery.googleapis.com/bigquery/v2/projects/*/queries`. A `*` matches one path
+/// segment that no server can interpret as several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SafeRequest {
     method: String,
@@ -18,7 +19,7 @@ pub struct SafeRequest {
 }
 
 impl SafeRequest {
-    /// Whether a request is one of these, for a block with this configuration.
+    /// Returns true if a request matches, for a block with this configuration.
     #[must_use]
     pub fn matches(&self, method: &str, url: &RequestUrl, config: &Value) -> bool {
         let parts = |path: &str| path.split('/').map(str::to_owned).collect::<Vec<_>>();
@@ -32,7 +33,8 @@ impl SafeRequest {
             && self.origin.expand(config).is_some_and(|pattern| pattern.matches(&url.origin))
     }
 
-    /// Whether every request that the other one stands for is one of these, for every block.
+    /// Returns true if every request that `other` matches also matches this pattern, for every
+    /// block.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         let (own, others): (Vec<&str>, Vec<&str>) = (self.path.split('/').collect(), other.path.split('/').collect());
@@ -42,8 +44,9 @@ impl SafeRequest {
     }
 }
 
-/// Checks that a segment stays one segment in every decoder: not empty, no separator and no `.` or `..` in it, also
-/// after percent-decoding any number of times and without path parameters (`..;x`).
+/// Checks that a segment remains a single segment in every decoder: it is not empty, contains no
+/// separator, and is neither `.` nor `..`, even after any number of percent-decodings and without
+/// path parameters (`..;x`).
 fn is_one_segment(segment: &str) -> bool {
     let mut decoded = segment.as_bytes().to_vec();
     loop {
@@ -92,7 +95,7 @@ impl FromStr for SafeRequest {
         if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
             return Err(bad("does not begin with a method in capitals"));
         }
-        // The path begins behind the authority, or behind the field that holds the origin.
+        // The path begins after the authority, or after the field that contains the origin.
         let from = url.find("://").map_or(0, |at| at + 3);
         let at = url[from..].find('/').map(|at| from + at).ok_or_else(|| bad("has no path"))?;
         let (origin, path) = url.split_at(at);
