@@ -1,5 +1,5 @@
-//! What the host can do for a bundle. A bundle's manifest asks for capabilities, a yard grants
-//! them; both must hold.
+//! Capabilities: services that the host provides to a bundle. A bundle's manifest requests them and
+//! a yard grants them; both are required.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,29 +8,29 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::origin::{HttpAccess, OriginError};
 
-/// One capability, as it is written in manifests, registries and grants: `sql postgres`,
-/// `http https://storage.googleapis.com`, `reveal`, …
+/// One capability, in the form used in manifests, registries and grants: `sql postgres`,
+/// `http https://storage.googleapis.com`, `reveal`, ...
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Capability {
     /// Requests to some origins.
     Http(HttpAccess),
-    /// Connections to databases of one dialect that the block's configuration names.
+    /// Connections to the databases of one dialect that the block's configuration declares.
     Sql(Dialect),
     /// Use of the block's secrets by handle.
     Secrets,
-    /// Work done with a secret that does not give it away.
+    /// Signing with a secret without disclosing it.
     Crypto,
-    /// Lines in the log.
+    /// Writing to the log.
     Log,
-    /// The time, and waiting.
+    /// Reading the time, and waiting.
     Clock,
     /// Random bytes.
     Random,
-    /// Secrets in plain text. Every use is audited.
+    /// Reading secrets in plain text. Every use is audited.
     Reveal,
 }
 
-/// A family of SQL databases that the host speaks to.
+/// A family of SQL databases that the host supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dialect {
     /// SQLite, a database in a file.
@@ -41,21 +41,21 @@ pub enum Dialect {
     Mysql,
 }
 
-/// A text that is not a capability.
+/// Error for text that is not a valid capability.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CapabilityError {
-    /// No capability begins so.
+    /// The name of the capability is unknown.
     #[error(
         "`{0}` is not a capability; there are `http ORIGIN`, `sql sqlite`, `sql postgres`, `sql mysql`, `secrets`, `crypto`, `log`, `clock`, `random` and `reveal`"
     )]
     Unknown(String),
-    /// `http` with what is no origin.
+    /// `http` with an invalid origin.
     #[error("the capability `http` names an origin: {0}")]
     Origin(OriginError),
 }
 
 impl Capability {
-    /// What it lets a bundle do, in words for the person who grants it.
+    /// Describes what the capability permits, for the user who grants it.
     #[must_use]
     pub fn explanation(&self) -> String {
         match self {
@@ -80,7 +80,8 @@ impl Capability {
         }
     }
 
-    /// Whether whoever asks for this may be granted the other: the same, or less of it.
+    /// Returns true if `other` may be granted to a bundle that requests this capability: it is
+    /// equal or permits less.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         match (self, other) {
@@ -89,8 +90,9 @@ impl Capability {
         }
     }
 
-    /// Whether this lets a bundle do nothing that the other does not: equal, or narrower for every block. A
-    /// pattern with fields is within an equal one only, because its origins depend on each block.
+    /// Returns true if this capability permits nothing that `other` does not: it is equal, or
+    /// narrower for every block. A pattern with fields is only within an equal one, because its
+    /// origins depend on each block.
     #[must_use]
     pub fn is_within(&self, other: &Self) -> bool {
         match (self, other) {
@@ -105,7 +107,7 @@ impl Capability {
         }
     }
 
-    /// The interface of the WIT package that this capability links.
+    /// Returns the interface of the WIT package that the capability links.
     #[must_use]
     pub fn interface(&self) -> &'static str {
         match self {
@@ -122,7 +124,7 @@ impl Capability {
 }
 
 impl Dialect {
-    /// The word in the contract with bundles.
+    /// Returns the name in the interface with bundles.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -132,7 +134,7 @@ impl Dialect {
         }
     }
 
-    /// The name of the product, for messages.
+    /// Returns the product name, for messages.
     #[must_use]
     pub fn product(self) -> &'static str {
         match self {

@@ -1,6 +1,7 @@
-//! The steps that checking a document against a schema takes, counted before it is checked. The validator
-//! has no limit: recursive branches, repeated `$ref`s and `unevaluatedProperties` can take
-//! exponential time. Counting looks at each pair of a subschema and a value once.
+//! Counts the steps of validating a document against a schema, before the document is validated.
+//! The validator itself has no limit: recursive branches, repeated `$ref`s and
+//! `unevaluatedProperties` can take exponential time. Counting visits each pair of a subschema and
+//! a value once.
 
 use std::collections::HashMap;
 
@@ -9,39 +10,39 @@ use serde_json::Value;
 use crate::graph::{Applied, Graph, Index};
 use crate::limits;
 
-/// Why counting ended early.
+/// Limit that was exceeded while counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Excess {
-    /// More than [`limits::CHECK_STEPS`].
+    /// More than [`limits::CHECK_STEPS`] steps.
     Steps,
-    /// Deeper than [`limits::DOCUMENT_DEPTH`].
+    /// Nesting deeper than [`limits::DOCUMENT_DEPTH`].
     Depth,
 }
 
-/// Steps of one check.
+/// Number of steps of one validation.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Steps {
-    /// To find out whether the document is valid.
+    /// Steps to determine whether the document is valid.
     pub(crate) verdict: u64,
-    /// To list what is wrong. Each branch of a choice is listed after it was tried.
+    /// Steps to list all errors. Each branch of a choice is listed after it was tried.
     pub(crate) listing: u64,
 }
 
-/// Counts the steps of checking a document.
+/// Counts the steps of validating a document.
 ///
 /// # Errors
-/// The limit that it exceeds.
+/// Returns the limit that is exceeded.
 pub(crate) fn count(graph: &Graph, document: &Value) -> Result<Steps, Excess> {
     count_within(graph, document, limits::CHECK_STEPS)
 }
 
-/// As [`count`], with another limit.
+/// Counts like [`count`], with another limit of steps.
 pub(crate) fn count_within(graph: &Graph, document: &Value, limit: u64) -> Result<Steps, Excess> {
     let mut left = limit;
     let size = size(document, 0, &mut left)?;
     let mut counter = Counter { graph, limit, seen: HashMap::new(), looks: 0 };
     let steps = counter.steps(0, document)?;
-    // A problem within a choice holds a copy of its value.
+    // An error within a choice contains a copy of its value.
     let copied = if graph.has_choices { size } else { 1 };
     let all = Steps {
         verdict: steps.verdict.saturating_add(size),
@@ -50,12 +51,13 @@ pub(crate) fn count_within(graph: &Graph, document: &Value, limit: u64) -> Resul
     if all.verdict > limit { Err(Excess::Steps) } else { Ok(all) }
 }
 
-/// Values that are copied in the time and the memory of a step.
+/// Number of values that are copied in the time and memory of one step.
 const COPIED: u64 = 256;
-/// Pairs that are remembered; further ones are counted again, up to the limit of steps.
+/// Number of pairs whose result is cached. Further pairs are counted again, up to the limit of
+/// steps.
 const REMEMBERED: usize = 1 << 20;
 
-/// The size of a document: its values, and 64 bytes of text as one more.
+/// Returns the size of a document: the number of its values, plus one for each 64 bytes of text.
 fn size(value: &Value, depth: usize, left: &mut u64) -> Result<u64, Excess> {
     *left = left.checked_sub(1).ok_or(Excess::Steps)?;
     if depth > limits::DOCUMENT_DEPTH {
@@ -100,7 +102,7 @@ impl Steps {
 impl Counter<'_> {
     fn steps(&mut self, index: Index, value: &Value) -> Result<Steps, Excess> {
         let node = self.graph.node(index);
-        // Nothing in a single value can be reached twice.
+        // Nothing within a scalar value can be reached twice.
         if !value.is_object() && !value.is_array() {
             let text = value.as_str().map_or(0, |text| text.len() as u64);
             let patterns = (text / 64 + 1).saturating_mul(node.pattern_in_all);
@@ -128,7 +130,7 @@ impl Counter<'_> {
         let graph = self.graph;
         let node = graph.node(index);
         let mut sum = Steps { verdict: node.own, listing: node.own };
-        // To find what is left over, the validator tries the branches a second time.
+        // For the unevaluated members and elements, the validator tries the branches a second time.
         let times = if node.unevaluated { 2 } else { 1 };
         for (applied, same) in &node.same {
             let inner = self.steps(*same, value)?.times(times);
@@ -187,7 +189,7 @@ mod tests {
         (0..depth).fold(json!(5), |inner, _| json!({"c": inner}))
     }
 
-    /// Each level reaches the next one twice: 2 to the power of the depth.
+    /// Each level reaches the next one twice: the number of steps is 2 to the power of the depth.
     #[test]
     fn branches_that_multiply_with_the_depth_are_counted_and_refused() {
         let twice = json!({
@@ -215,7 +217,7 @@ mod tests {
         assert_eq!(count(&graph(&json!({})), &nested(200)).err(), Some(Excess::Depth));
     }
 
-    /// Small schemas of all keywords that apply others, with references among them.
+    /// Small schemas with all keywords that apply subschemas, including references.
     fn schemas() -> impl Strategy<Value = Value> {
         let reference = (0..4_u8).prop_map(|number| json!({"$ref": format!("#/$defs/d{number}")}));
         let leaf = prop_oneof![
@@ -262,7 +264,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
-        /// Every schema is refused at install, or checks every document in time.
+        /// Every schema is either rejected, or validates every document in time.
         #[test]
         fn every_check_ends_in_time(schema in schemas(), document in documents()) {
             let began = std::time::Instant::now();

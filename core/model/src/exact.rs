@@ -1,6 +1,6 @@
-//! JSON that loses nothing. [`parse`] reads the document of a block: it refuses a number that bundles
-//! cannot hold to the last digit. [`parse_value`] reads values for databases: numbers keep all digits.
-//! Both refuse an object that has a name twice.
+//! Lossless JSON parsing. [`parse`] reads the document of a block and rejects numbers that bundles
+//! cannot represent exactly. [`parse_value`] reads values for databases and keeps all digits of
+//! numbers. Both reject objects with a duplicate name.
 
 use std::fmt;
 
@@ -8,34 +8,35 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Vis
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
-/// Why a text was not read.
+/// Error for text that cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExactError {
-    /// It is not JSON.
+    /// The text is not valid JSON.
     #[error("{0}")]
     NotJson(serde_json::Error),
-    /// It has a number with more digits than there is room for. The number is not told: it may stand
-    /// where a secret should.
+    /// A number has more digits than can be represented. The message does not contain the number,
+    /// because it may be a secret.
     #[error(
         "the number in line {line}, column {column} would lose digits; write it as a text, where the field takes one"
     )]
     Inexact {
-        /// Counted from 1.
+        /// Line number, from 1.
         line: usize,
-        /// Counted from 1, in characters.
+        /// Column in characters, from 1.
         column: usize,
     },
 }
 
-/// The key of the map in which `serde_json` passes a number that is neither an integer of 64 bits nor a
+/// Key of the map in which `serde_json` passes a number that is neither a 64-bit integer nor a
 /// double. An object with this key would be read as a number.
 const NUMBER_KEY: &str = "$serde_json::private::Number";
 
-/// Reads the document of a block (RFC 8259). Integers of 64 bits and IEEE 754 doubles are kept; they get
-/// one spelling each, so that equal documents compare as equal.
+/// Parses the document of a block (RFC 8259). Accepts 64-bit integers and IEEE 754 doubles, and
+/// normalizes their spelling, so that equal documents compare as equal.
 ///
 /// # Errors
-/// [`ExactError`].
+/// Returns [`ExactError`] if the text is not valid JSON, has a duplicate name in an object, or
+/// contains a number that cannot be represented exactly.
 pub fn parse(text: &str) -> Result<Value, ExactError> {
     let mut value = parse_value(text)?;
     match numbers(text).find(|number| !is_exact(number)) {
@@ -51,10 +52,10 @@ pub fn parse(text: &str) -> Result<Value, ExactError> {
     }
 }
 
-/// Reads values for a database (RFC 8259): numbers keep all digits.
+/// Parses values for a database (RFC 8259). Numbers keep all digits.
 ///
 /// # Errors
-/// The text is not JSON, or has a name twice in one object.
+/// Returns an error if the text is not valid JSON or has a duplicate name in an object.
 pub fn parse_value(text: &str) -> Result<Value, ExactError> {
     if names_number_key(text) {
         let reserved = format!("names that begin with `{RESERVED}` are reserved");
@@ -64,7 +65,7 @@ pub fn parse_value(text: &str) -> Result<Value, ExactError> {
     Ok(value)
 }
 
-/// Gives each number that a document can hold its one spelling: `1.50` becomes `1.5`.
+/// Normalizes the spelling of each number that a document can represent: `1.50` becomes `1.5`.
 pub fn normalize(value: &mut Value) {
     match value {
         Value::Number(number) => {
@@ -78,7 +79,7 @@ pub fn normalize(value: &mut Value) {
     }
 }
 
-/// The number as a document holds it: an integer of 64 bits or a double, with the same digits.
+/// Returns the number as a 64-bit integer or double, or `None` if it would lose digits.
 fn held(number: &Number) -> Option<Number> {
     let written = number.to_string();
     let integer = number.as_i64().map(Number::from).or_else(|| number.as_u64().map(Number::from));
@@ -86,22 +87,23 @@ fn held(number: &Number) -> Option<Number> {
     (decimal(&written) == decimal(&held.to_string())).then_some(held)
 }
 
-/// The beginning of the names that `serde_json` gives a meaning of its own.
+/// Prefix of the object keys that have a special meaning for `serde_json`.
 const RESERVED: &str = "$serde_json::private::";
 
-/// Whether a string of the text begins with [`RESERVED`], however it is escaped.
+/// Returns true if a string in the text begins with [`RESERVED`], in any escaped form.
 fn names_number_key(text: &str) -> bool {
     if text.contains(RESERVED) {
         return true;
     }
-    // Escapes are rare in names: only strings that have one are read.
+    // Escapes are rare in names: only strings with an escape are decoded.
     text.contains("\\u")
         && strings(text)
             .filter(|string| string.contains("\\u"))
             .any(|string| serde_json::from_str::<String>(string).is_ok_and(|read| read.starts_with(RESERVED)))
 }
 
-/// A value in which no object has a name twice: JSON lets a reader take either.
+/// A value without duplicate names in its objects. JSON leaves open which of the duplicates a
+/// parser uses.
 struct Unique(Value);
 
 impl<'de> Deserialize<'de> for Unique {
@@ -177,18 +179,18 @@ impl<'de> Visitor<'de> for UniqueVisitor {
     }
 }
 
-/// Whether two spellings are of one number: `1.50` and `15e-1`.
+/// Returns true if two spellings denote the same number, such as `1.50` and `15e-1`.
 #[must_use]
 pub fn is_same_number(one: &str, other: &str) -> bool {
     decimal(one).is_some_and(|one| decimal(other) == Some(one))
 }
 
-/// Whether an integer of 64 bits or a double has all digits of the number.
+/// Returns true if a 64-bit integer or a double can represent the number exactly.
 pub fn is_exact(number: &str) -> bool {
     serde_json::from_str::<Number>(number).is_ok_and(|read| held(&read).is_some())
 }
 
-/// The strings in a valid JSON text, with their quotes.
+/// Returns the strings in a valid JSON text, including their quotes.
 fn strings(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -199,7 +201,7 @@ fn strings(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The length of the string at the beginning, with its quotes.
+/// Returns the length of the string at the beginning of the text, including its quotes.
 fn string_length(text: &str) -> usize {
     let mut escaped = false;
     let end = text.char_indices().skip(1).find(|(_, c)| {
@@ -210,7 +212,7 @@ fn string_length(text: &str) -> usize {
     end.map_or(text.len(), |(at, _)| at + 1)
 }
 
-/// The numbers in a valid JSON text.
+/// Returns the numbers in a valid JSON text.
 fn numbers(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -230,7 +232,7 @@ fn numbers(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Sign, digits without zeros at either end, and the power of ten of the last digit.
+/// Returns sign, digits without leading and trailing zeros, and the power of ten of the last digit.
 fn decimal(number: &str) -> Option<(bool, String, i64)> {
     let number = number.strip_prefix('+').unwrap_or(number);
     let (mantissa, exponent) = match number.split_once(['e', 'E']) {
@@ -247,7 +249,7 @@ fn decimal(number: &str) -> Option<(bool, String, i64)> {
     let zeros = i64::try_from(digits.len() - trimmed.len()).ok()?;
     let power = exponent.checked_sub(i64::try_from(fraction.len()).ok()?)?.checked_add(zeros)?;
     let significant = trimmed.trim_start_matches('0');
-    // Zero has no power and, in a document, no sign that anybody looks at.
+    // Zero has no power of ten, and its sign is irrelevant in a document.
     if significant.is_empty() {
         return Some((false, String::new(), 0));
     }

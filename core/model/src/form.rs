@@ -1,8 +1,9 @@
-//! Forms: a schema as a list of fields to ask for, and answers as a document. The command line
-//! asks its questions from here, and so will any other form.
+//! Forms: converts a schema into a list of fields, and the answers into a document. The command
+//! line uses it for its prompts.
 //!
-//! Objects with named fields become one question per field, at any depth. What has no fixed set
-//! of fields (lists, maps, variants) is one question, answered in JSON.
+//! A required object with named properties becomes one field for each property, also when it is
+//! nested. Every other structured value (list, map, variant, optional object) is a single field
+//! that is answered in JSON.
 
 use serde_json::{Map, Value};
 
@@ -10,45 +11,47 @@ use crate::document::Pointer;
 use crate::limits;
 use crate::schema::{Schema, secret_audience};
 
-/// How deep nested objects become questions of their own; below that they are asked for as JSON.
+/// Maximum depth at which the properties of a nested object become separate fields; deeper objects
+/// are answered in JSON.
 const MAX_DEPTH: usize = 8;
 
-/// One question.
+/// A field of a form.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Field {
-    /// Where the answer goes.
+    /// Location of the answer in the document.
     pub pointer: Pointer,
-    /// What the field is, from the schema.
+    /// Description of the field, from the schema.
     pub description: String,
-    /// What kind of answer is wanted.
+    /// Type of the answer.
     pub kind: FieldKind,
-    /// Whether there must be an answer.
+    /// True if an answer is required.
     pub required: bool,
-    /// What stands when nothing is answered.
+    /// Value that applies if the field is not answered.
     pub default: Option<Value>,
 }
 
-/// The kind of an answer.
+/// Type of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FieldKind {
-    /// A text.
+    /// A string.
     Text,
-    /// A whole number.
+    /// An integer.
     Integer,
     /// A number.
     Number,
     /// Yes or no.
     Boolean,
-    /// One of these words.
+    /// One of these values.
     Choice(Vec<String>),
-    /// A text that is not echoed.
+    /// A string that is not displayed while it is typed.
     Secret,
-    /// Anything else, as JSON.
+    /// Any other value, as JSON.
     Json,
 }
 
-/// The questions for a configuration of this schema, in the order of `x-order` where it is given,
-/// else the required ones first, then as the schema lists them.
+/// Returns the fields for a configuration of this schema, ordered by `x-order`. Fields without
+/// `x-order` follow: first the required ones, then the optional ones, both in the order of the
+/// schema.
 #[must_use]
 pub fn fields(schema: &Schema) -> Vec<Field> {
     let mut found = Vec::new();
@@ -72,14 +75,14 @@ fn collect(
         object.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     let mut members: Vec<(&String, &Value)> =
         object.get("properties").and_then(Value::as_object).into_iter().flatten().collect();
-    // A field that stands for others is not asked for: they are.
+    // A connection URL replaces other fields, which are part of the form themselves.
     members.retain(|(_, member)| member.get("x-connection-url").is_none());
     members.sort_by_key(|(name, member)| {
         let order = member.get("x-order").and_then(Value::as_i64).unwrap_or(i64::MAX);
         (order, !required.contains(&name.as_str()))
     });
     for (name, member) in members {
-        // Objects that require several of one another would make questions without end.
+        // Mutually required objects would result in an unbounded number of fields.
         let Some(left) = looks.checked_sub(1) else { return };
         *looks = left;
         let place = pointer.child(name);
@@ -136,16 +139,17 @@ fn kind(keywords: &Map<String, Value>) -> FieldKind {
     }
 }
 
-/// `oneOf` of constants: how schemars writes an enum whose variants are documented.
+/// Returns the values of a `oneOf` of constants: the form in which schemars writes an enum with
+/// documented variants.
 fn constants(keywords: &Map<String, Value>) -> Option<Vec<String>> {
     let branches = keywords.get("oneOf")?.as_array()?;
     branches.iter().map(|branch| branch.get("const")?.as_str().map(str::to_owned)).collect()
 }
 
-/// An answer in words as a value for the field; none where nothing was answered.
+/// Converts the text of an answer into a value for the field; `None` if the text is empty.
 ///
 /// # Errors
-/// What kind of answer is wanted.
+/// Returns a description of the expected answer.
 pub fn answer(field: &Field, text: &str) -> Result<Option<Value>, String> {
     if text.is_empty() && field.kind != FieldKind::Text {
         return Ok(None);
@@ -177,7 +181,7 @@ pub fn answer(field: &Field, text: &str) -> Result<Option<Value>, String> {
     Ok(Some(value))
 }
 
-/// The document that these answers make.
+/// Builds a document from answers.
 #[must_use]
 pub fn assemble(answers: impl IntoIterator<Item = (Pointer, Value)>) -> Value {
     let mut document = Value::Object(Map::new());
@@ -187,7 +191,7 @@ pub fn assemble(answers: impl IntoIterator<Item = (Pointer, Value)>) -> Value {
     document
 }
 
-/// The value of a document as the text that would answer the field.
+/// Returns the value of a field in a document as the text that [`answer`] converts back.
 #[must_use]
 pub fn answer_text(field: &Field, document: &Value) -> Option<String> {
     let value = document.pointer(field.pointer.as_str())?;
@@ -258,7 +262,7 @@ mod tests {
     }
 
     proptest! {
-        /// Schema → form → value → document loses nothing.
+        /// Schema -> form -> value -> document is lossless.
         #[test]
         fn a_document_survives_its_form(
             dialect in prop_oneof![Just("sqlite"), Just("postgres")],

@@ -1,6 +1,6 @@
-//! A schema as a graph of its subschemas: `$ref` resolved, each subschema once, with the limits that keep
-//! every walk over it short. A walk holds (subschema, value) pairs, never paths, so a fan of `$ref`s costs
-//! as much as the subschemas that it names.
+//! The graph of a schema's subschemas: `$ref` is resolved, each subschema occurs once, and limits
+//! bound every traversal. A traversal visits pairs of a subschema and a value, never paths, so that
+//! repeated `$ref`s to the same subschema add no cost.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -12,22 +12,22 @@ use crate::reference::Wanted;
 use crate::schema::{secret_audience, wants_integer};
 use crate::secret_use::SecretKeyword;
 
-/// The position of a subschema in its [`Graph`].
+/// Index of a subschema in its [`Graph`].
 pub(crate) type Index = usize;
 
-/// All subschemas that a document can be checked by. The first is the schema itself.
+/// All subschemas that can apply to a document. The first one is the schema itself.
 #[derive(Debug)]
 pub(crate) struct Graph {
     nodes: Vec<Node>,
-    /// Levels of the longest path through all definitions.
+    /// Number of levels on the longest path through all definitions.
     pub(crate) levels: usize,
-    /// `anyOf` or `oneOf` is in it.
+    /// True if the schema contains `anyOf` or `oneOf`.
     pub(crate) has_choices: bool,
-    /// Most subschemas that apply to the same value, one inside another.
+    /// Maximum number of subschemas that apply to the same value, one inside another.
     pub(crate) depth: usize,
 }
 
-/// What the schemas of one bundle may have together.
+/// Remaining limits, which the schemas of one bundle share.
 #[derive(Debug)]
 pub(crate) struct Budget {
     patterns: usize,
@@ -43,17 +43,17 @@ impl Default for Budget {
 /// One subschema.
 #[derive(Debug, Default)]
 pub(crate) struct Node {
-    /// The uses, if this is a secret.
+    /// Uses of the secret, if this is a secret.
     pub(crate) secret: Option<SecretKeyword>,
-    /// The target, if this is a reference to another block.
+    /// Permitted target, if this is a reference to another block.
     pub(crate) wanted: Option<Wanted>,
-    /// Accepts whole numbers and no other numbers.
+    /// Accepts integers and no other numbers.
     pub(crate) integer: bool,
     /// Subschemas that apply to the same value.
     pub(crate) same: Vec<(Applied, Index)>,
     /// `properties`.
     pub(crate) properties: BTreeMap<String, Option<Index>>,
-    /// Values of `const` and `enum` of a property: what tells the variants of an enum apart.
+    /// Values of `const` and `enum` of each property. They distinguish the variants of an enum.
     pub(crate) tags: BTreeMap<String, Vec<Value>>,
     /// `patternProperties`.
     pub(crate) patterns: Vec<Index>,
@@ -61,7 +61,7 @@ pub(crate) struct Node {
     pub(crate) rest: Vec<Index>,
     /// Has a keyword for the members that `properties` does not name.
     pub(crate) open: bool,
-    /// Accepts no member that is not named.
+    /// Accepts only the named members.
     pub(crate) closed: bool,
     /// Has `unevaluatedProperties` or `unevaluatedItems`.
     pub(crate) unevaluated: bool,
@@ -71,7 +71,7 @@ pub(crate) struct Node {
     pub(crate) prefix: Vec<Option<Index>>,
     /// `items` and `unevaluatedItems`.
     pub(crate) items: Vec<Index>,
-    /// `contains`: tested on each element, describes none.
+    /// `contains`: tests each element and describes none.
     pub(crate) contains: Option<Index>,
     /// `propertyNames`.
     pub(crate) property_names: Option<Index>,
@@ -81,19 +81,19 @@ pub(crate) struct Node {
     pub(crate) own: u64,
     /// Steps of its regular expressions on 64 bytes of text.
     pub(crate) pattern: u64,
-    /// Number of `patternProperties` expressions, weighted as `pattern`.
+    /// Steps of the `patternProperties` expressions on 64 bytes of a member name.
     pub(crate) member_pattern: u64,
-    /// As `own`, with all that applies to the same value.
+    /// `own`, summed over all subschemas that apply to the same value.
     pub(crate) own_in_all: u64,
-    /// As `pattern`, with all that applies to the same value.
+    /// `pattern`, summed over all subschemas that apply to the same value.
     pub(crate) pattern_in_all: u64,
-    /// More than one subschema leads here.
+    /// More than one subschema refers to this one.
     pub(crate) shared: bool,
-    /// A secret, a reference or a whole number is in here, at any depth.
+    /// Contains a secret, a reference or an integer, at any depth.
     pub(crate) has_places: bool,
 }
 
-/// The keyword by which a subschema applies to the same value.
+/// Keyword by which a subschema applies to the same value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Applied {
     /// `$ref`, `allOf`.
@@ -102,9 +102,9 @@ pub(crate) enum Applied {
     Sometimes,
     /// `anyOf`, `oneOf`.
     Choice,
-    /// `if`: tests, and names members.
+    /// `if`: tests the value, and names members.
     If,
-    /// `not`: only tests.
+    /// `not`: only tests the value.
     Not,
 }
 
@@ -112,7 +112,7 @@ impl Graph {
     /// Reads a schema and checks it against its limits.
     ///
     /// # Errors
-    /// The reason, as text.
+    /// Returns the reason as text.
     pub(crate) fn of(document: &Value, budget: &mut Budget) -> Result<Self, String> {
         if values(document, 0)? > limits::SCHEMA_VALUES {
             return Err(format!("it has more than {} values", limits::SCHEMA_VALUES));
@@ -156,8 +156,8 @@ impl Graph {
         self.nodes.len()
     }
 
-    /// Adds up what applies to the same value, and refuses cycles and fans among it. Returns the number of
-    /// subschemas that are compiled.
+    /// Sums up the subschemas that apply to the same value, and rejects cycles and too many of
+    /// them. Returns the number of subschemas that are compiled.
     fn weigh(&mut self) -> Result<u64, String> {
         let mut weights: Vec<Option<Weight>> = vec![None; self.nodes.len()];
         let mut open = vec![false; self.nodes.len()];
@@ -200,7 +200,8 @@ impl Graph {
             sum.pattern = sum.pattern.saturating_add(inner.pattern);
             sum.depth = sum.depth.max(inner.depth + 1);
         }
-        // The validator evaluates all that applies a second time to find what is left over.
+        // The validator evaluates the subschemas a second time to find unevaluated members and
+        // elements.
         if node.unevaluated {
             sum.branches = sum.branches.saturating_mul(2);
         }
@@ -215,8 +216,8 @@ impl Graph {
         Ok(sum)
     }
 
-    /// Finds the subschemas that are reached in more than one way: only for these a walk has to remember
-    /// what it has seen.
+    /// Marks the subschemas that are reached in more than one way. A traversal only has to remember
+    /// visits of these.
     fn mark_shared(&mut self) {
         let mut leading = vec![0_usize; self.nodes.len()];
         for node in &self.nodes {
@@ -230,8 +231,8 @@ impl Graph {
         }
     }
 
-    /// Finds the subschemas from which no secret, reference or whole number is reached: searches leave
-    /// them out.
+    /// Marks the subschemas from which a secret, a reference or an integer is reached. Searches
+    /// skip the others.
     fn mark_places(&mut self) {
         let mut users: Vec<Vec<Index>> = vec![Vec::new(); self.nodes.len()];
         for (index, node) in self.nodes.iter().enumerate() {
@@ -262,7 +263,7 @@ fn too_deep() -> String {
 }
 
 impl Node {
-    /// Subschemas that describe values and parts of them.
+    /// Returns the subschemas that describe the value or its members and elements.
     fn inner(&self) -> impl Iterator<Item = Index> {
         let described = self.same.iter().filter(|(applied, _)| applied.describes()).map(|(_, index)| *index);
         described
@@ -271,40 +272,41 @@ impl Node {
             .chain(self.prefix.iter().flatten().chain(&self.items).copied())
     }
 
-    /// Subschemas of an object's member.
+    /// Returns the subschemas that describe an object's member.
     pub(crate) fn member(&self, name: &str) -> impl Iterator<Item = Index> {
         let named = self.properties.get(name);
-        // Which pattern fits is not looked at: one too many is harmless, one too few shows a secret.
+        // Patterns are not matched against the name: an extra subschema is harmless, but a missing
+        // one would disclose a secret.
         let rest = if named.is_none() && self.patterns.is_empty() { self.rest.as_slice() } else { &[] };
         named.copied().flatten().into_iter().chain(self.patterns.iter().chain(rest).copied())
     }
 
-    /// Subschemas of an array's element.
+    /// Returns the subschemas that describe an array's element.
     pub(crate) fn element(&self, position: usize) -> impl Iterator<Item = Index> {
         let own = self.prefix.get(position);
         let items = if own.is_none() { self.items.as_slice() } else { &[] };
         own.copied().flatten().into_iter().chain(items.iter().copied())
     }
 
-    /// Subschemas that describe the same value.
+    /// Returns the subschemas that describe the same value.
     pub(crate) fn alternatives(&self) -> impl Iterator<Item = Index> {
         self.same.iter().filter(|(applied, _)| applied.describes()).map(|(_, index)| *index)
     }
 
-    /// Whether the variant that this subschema is of an enum can be the value: its tag is.
+    /// Returns true if the value may be this variant of an enum: its tag is equal or missing.
     pub(crate) fn may_be(&self, value: &Value) -> bool {
         self.tags.iter().all(|(name, allowed)| value.get(name).is_none_or(|tag| allowed.contains(tag)))
     }
 }
 
 impl Applied {
-    /// Whether the subschema describes the value.
+    /// Returns true if the subschema describes the value instead of only testing it.
     fn describes(self) -> bool {
         !matches!(self, Self::If | Self::Not)
     }
 }
 
-/// The number of JSON values in a schema.
+/// Returns the number of JSON values in a schema.
 fn values(value: &Value, depth: usize) -> Result<usize, String> {
     if depth > limits::DOCUMENT_DEPTH {
         return Err(format!("it nests deeper than {} levels", limits::DOCUMENT_DEPTH));
@@ -329,11 +331,11 @@ fn values(value: &Value, depth: usize) -> Result<usize, String> {
 struct Builder<'a> {
     document: &'a Value,
     nodes: Vec<Node>,
-    /// Subschemas by their address in the document, which does not move meanwhile.
+    /// Subschemas by their address in the document, which does not move during reading.
     known: HashMap<*const Value, Index>,
-    /// Subschemas that are still to be read.
+    /// Subschemas that have not been read yet.
     waiting: Vec<(Index, &'a Map<String, Value>)>,
-    /// Schemas that a `$ref` leads to.
+    /// Targets of all `$ref`s.
     targets: HashSet<*const Value>,
     levels: usize,
     patterns: usize,
@@ -354,7 +356,7 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// The index of a subschema, read now or later; `None` for `true` and `false`.
+    /// Returns the index of a subschema, which is read now or later; `None` for `true` and `false`.
     fn add(&mut self, schema: &'a Value) -> Option<Index> {
         let keywords = schema.as_object()?;
         let next = self.nodes.len();
@@ -453,7 +455,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// The schema that a `$ref` leads to.
+    /// Returns the schema that the `$ref` among these keywords refers to.
     fn target(&mut self, keywords: &'a Map<String, Value>) -> Result<Option<&'a Value>, String> {
         let Some(reference) = keywords.get("$ref") else { return Ok(None) };
         let text = reference.as_str().unwrap_or_default();
@@ -467,13 +469,13 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The part of a schema that the text of a `$ref` names: a JSON Pointer in a URI fragment (RFC 6901,
-/// section 6).
+/// Returns the part of a schema that a `$ref` refers to with a JSON Pointer in a URI fragment (RFC
+/// 6901, section 6).
 pub(crate) fn referenced<'a>(document: &'a Value, text: &str) -> Option<&'a Value> {
     document.pointer(&percent_decoded(text.strip_prefix('#')?)?)
 }
 
-/// Text without percent-encoding; `None` if it is not UTF-8.
+/// Decodes percent-encoded text; `None` if the result is not UTF-8.
 fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -494,7 +496,7 @@ fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flatten()
 }
 
-/// How deep a part of a schema nests.
+/// Returns the nesting depth of a part of a schema.
 fn levels(value: &Value) -> usize {
     let deepest = match value {
         Value::Object(members) => members.values().map(levels).max(),
@@ -504,15 +506,15 @@ fn levels(value: &Value) -> usize {
     1 + deepest.unwrap_or(0)
 }
 
-/// Steps of a regular expression on 64 bytes of text: about its number of states, which its length and its
-/// repetitions give.
+/// Estimates the steps of a regular expression on 64 bytes of text: about its number of states,
+/// calculated from its length and its repetitions.
 fn pattern_steps(pattern: &str) -> u64 {
     let repeated = pattern.split('{').skip(1).filter_map(|rest| {
         let bounds = rest.split('}').next().unwrap_or_default();
         bounds.split(',').filter_map(|bound| bound.trim().parse::<u64>().ok()).max()
     });
     let times = repeated.fold(1_u64, |product, times| product.saturating_mul(times.max(1)));
-    // No compiled expression has more states than its limit of bytes allows.
+    // The size limit of a compiled expression also limits its number of states.
     (pattern.len() as u64).saturating_mul(times).min(limits::PATTERN_BYTES as u64 / 16).max(1)
 }
 

@@ -1,5 +1,6 @@
-//! The standard interfaces: sets of operations that many types implement alike, so that a
-//! program can use a database without knowing whose. They are files in `schemas/interfaces`.
+//! Standard interfaces: sets of operations that many block types implement in the same way, so that
+//! a program can use any database without knowing its product. They are defined in
+//! `schemas/interfaces`.
 
 use std::sync::LazyLock;
 
@@ -13,32 +14,32 @@ use crate::suggestion::did_you_mean;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Interface {
-    /// As in `types --interface NAME`.
+    /// Name, as in `types --interface NAME`.
     pub name: String,
-    /// Counted from 1; a change that breaks an implementation makes a new one.
+    /// Version, from 1. A change that breaks implementations results in a new version.
     pub version: u32,
-    /// What it is for.
+    /// Purpose of the interface.
     pub description: String,
-    /// The operations that an implementation must have.
+    /// Operations that an implementation must have.
     pub operations: Vec<InterfaceOperation>,
 }
 
-/// An operation that an interface asks for.
+/// An operation of an interface.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InterfaceOperation {
-    /// The operation's name.
+    /// Name of the operation.
     pub name: String,
-    /// What it does.
+    /// Description of the operation.
     pub description: String,
-    /// Its effect; an implementation has the same one.
+    /// Effect, which an implementation must share.
     pub effect: Effect,
-    /// The arguments that an implementation must take: name to JSON Schema.
+    /// Arguments that an implementation must accept: names with JSON Schemas.
     pub arguments: serde_json::Map<String, Value>,
-    /// Whether it reads a stream of bytes.
+    /// True if the operation reads a stream of bytes.
     #[serde(default)]
     pub input: bool,
-    /// Whether it gives a stream of bytes.
+    /// True if the operation returns a stream of bytes.
     #[serde(default)]
     pub output: bool,
 }
@@ -57,13 +58,14 @@ static INTERFACES: LazyLock<Vec<Interface>> = LazyLock::new(|| {
     .collect()
 });
 
-/// All standard interfaces.
+/// Returns all standard interfaces.
 #[must_use]
 pub fn all() -> &'static [Interface] {
     &INTERFACES
 }
 
-/// What these operations lack to implement the interface; empty where they do.
+/// Returns the differences that prevent these operations from implementing the interface; empty if
+/// they implement it.
 #[must_use]
 pub fn shortfalls(name: &str, operations: &[Operation]) -> Vec<String> {
     let Some(interface) = all().iter().find(|interface| interface.name == name) else {

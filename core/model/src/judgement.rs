@@ -1,5 +1,5 @@
-//! What a validator finds wrong, in our words: at its place, with the nearest known word, and without
-//! the value of a secret.
+//! Converts errors of the JSON Schema validator into violations: with their location, a suggestion,
+//! and without the values of secrets.
 
 use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
@@ -9,23 +9,23 @@ use crate::limits;
 use crate::schema::{Schema, kind, plain};
 use crate::suggestion::did_you_mean;
 
-/// Words of an enum that a message lists.
+/// Maximum number of enum values that a message lists.
 const WORDS: usize = 50;
 
-/// Errors of the validator in our words, for a document with placeholders in it.
+/// Converts validation errors of a document that contains placeholders.
 pub(crate) struct Judgement<'a> {
     pub(crate) schema: &'a Schema,
-    /// Where placeholders of the length of a sealed secret stand.
+    /// Locations of placeholders with the length of a sealed secret.
     pub(crate) sealed: &'a [Pointer],
-    /// Where anything may stand.
+    /// Locations at which any value is accepted.
     pub(crate) unjudged: &'a [Pointer],
 }
 
 impl Judgement<'_> {
-    /// Whether an error is one of the document, and not of a placeholder.
+    /// Returns true if an error concerns the document rather than a placeholder.
     fn counts(&self, error: &jsonschema::ValidationError<'_>) -> bool {
         let place = Pointer::new(error.instance_path().as_str());
-        // Only type and length of a placeholder are those of its secret.
+        // A placeholder has only the type and the length of its secret.
         let content = matches!(
             error.kind(),
             ValidationErrorKind::Pattern { .. }
@@ -37,7 +37,7 @@ impl Judgement<'_> {
         !of_placeholder && !self.is_unjudged(&place)
     }
 
-    /// Whether nothing at this place is judged.
+    /// Returns true if the value at this location is not validated.
     pub(crate) fn is_unjudged(&self, place: &Pointer) -> bool {
         self.unjudged.iter().any(|other| place.is_within(other))
     }
@@ -93,12 +93,14 @@ impl Judgement<'_> {
             ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
                 self.describe_branches(error, place, context, violations);
             }
-            // The library's own words for the rest, without the value: it may be a secret's neighbour.
+            // The library's message for all other errors, without the value, because it may contain
+            // a secret.
             _ => violations.push(Violation::new(place, error.masked_with("the value").to_string())),
         }
     }
 
-    /// A value that fits no branch: what is wrong with the one that was meant.
+    /// Describes a value that matches no branch: reports the errors of the branch that was most
+    /// likely intended.
     fn describe_branches(
         &self,
         error: &jsonschema::ValidationError<'_>,
@@ -108,16 +110,16 @@ impl Judgement<'_> {
     ) {
         let branches: Vec<Vec<&jsonschema::ValidationError<'_>>> =
             context.iter().map(|branch| branch.iter().filter(|error| self.counts(error)).collect()).collect();
-        // A branch whose only complaints are about placeholders fits.
+        // A branch with errors in placeholders only is a match.
         if branches.iter().any(Vec::is_empty) {
             return;
         }
-        // A value of quite another type, such as `null`, was not meant.
+        // A branch that requires another type, such as `null`, was not intended.
         let other_type = |error: &&jsonschema::ValidationError<'_>| {
             matches!(error.kind(), ValidationErrorKind::Type { .. }) && error.instance_path().as_str() == place.as_str()
         };
         let close: Vec<_> = branches.iter().filter(|branch| !branch.iter().any(other_type)).collect();
-        // Nor was a variant with another word in its tag.
+        // Neither was a variant with another value in its tag.
         let word = |error: &&&jsonschema::ValidationError<'_>| match error.kind() {
             ValidationErrorKind::Constant { expected_value } => Some(plain(expected_value)),
             _ => None,
@@ -139,7 +141,7 @@ impl Judgement<'_> {
     }
 }
 
-/// A value that is none of the words that are allowed.
+/// Violation for a value that is not one of the permitted words.
 fn none_of(pointer: Pointer, words: &[String], given: &Value) -> Violation {
     let shown = &words[..words.len().min(WORDS)];
     let more = if words.len() > WORDS { format!(" or {} others", words.len() - WORDS) } else { String::new() };

@@ -1,9 +1,11 @@
-//! The text of floats, dates and times: one form each, in all outputs. The SDK has the same for bundles.
+//! Text forms of floats, dates and times, which are the same in all outputs. The SDK has the same
+//! functions for bundles.
 
-/// Microseconds of a day.
+/// Microseconds per day.
 const DAY_MICROS: i64 = 86_400_000_000;
 
-/// The shortest text that is read back as the same double; `NaN`, `Infinity` and `-Infinity` for the rest.
+/// Returns the shortest text that is parsed as the same double, or `NaN`, `Infinity` or
+/// `-Infinity`.
 #[must_use]
 pub fn float_text(value: f64) -> String {
     if value.is_nan() {
@@ -16,9 +18,9 @@ pub fn float_text(value: f64) -> String {
     }
 }
 
-/// `YYYY-MM-DD` of days since 1970-01-01; years beyond four digits and before year 0 have a sign (ISO 8601,
-/// expanded). Year 0 is 1 BC. (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms",
-/// `civil_from_days`.)
+/// Returns a number of days since 1970-01-01 as `YYYY-MM-DD`. Years with more than four digits and
+/// years before 0 have a sign (ISO 8601, expanded). Year 0 is 1 BC. (Howard Hinnant,
+/// "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.)
 #[must_use]
 pub fn date_text(days: i32) -> String {
     let shifted = i64::from(days) + 719_468;
@@ -36,7 +38,8 @@ pub fn date_text(days: i32) -> String {
     }
 }
 
-/// `HH:MM:SS` of microseconds since midnight, with six digits of the second if it has a fraction.
+/// Returns microseconds since midnight as `HH:MM:SS`, with six fractional digits if there is a
+/// fraction.
 #[must_use]
 pub fn time_text(micros: i64) -> String {
     let sign = if micros < 0 { "-" } else { "" };
@@ -46,8 +49,8 @@ pub fn time_text(micros: i64) -> String {
     if fraction == 0 { clock } else { format!("{clock}.{fraction:06}") }
 }
 
-/// `YYYY-MM-DDTHH:MM:SS` of microseconds since 1970-01-01, with `Z` for an instant. All of 64 bits are within
-/// 300,000 years.
+/// Returns microseconds since 1970-01-01 as `YYYY-MM-DDTHH:MM:SS`, with a `Z` for an instant. All
+/// 64-bit values are within 300,000 years of that date.
 #[must_use]
 pub fn timestamp_text(micros: i64, instant: bool) -> String {
     let days = i32::try_from(micros.div_euclid(DAY_MICROS)).expect("64 bits of microseconds are 31 bits of days");

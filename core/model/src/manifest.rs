@@ -1,5 +1,5 @@
-//! What a bundle says of itself: its block types with their schemas and operations, and the
-//! capabilities that it asks for. The manifest is embedded in the bundle's component file.
+//! The manifest of a bundle: its block types with their schemas and operations, and the
+//! capabilities that it requests. The manifest is embedded in the bundle's component file.
 
 use std::collections::BTreeSet;
 
@@ -16,96 +16,98 @@ use crate::schema::{self, Schema};
 use crate::secret_use::SecretKeyword;
 use crate::{Digest, interface};
 
-/// The version of the manifest's own format.
+/// Version of the manifest format.
 pub const MANIFEST_FORMAT: u32 = 1;
-/// The version of the interface between host and bundle (`schemas/wit/v0_1`).
+/// Version of the interface between host and bundle (`schemas/wit/v0_1`).
 pub const WIT_VERSION: &str = "0.1";
 
-/// What an operation does to the outside world. The host holds a bundle to it.
+/// Effect of an operation on remote services. The host enforces it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
     /// Changes nothing.
     Read,
-    /// Adds or changes.
+    /// Adds or changes data.
     Write,
-    /// May lose what cannot be had back.
+    /// May delete data irrecoverably.
     Destructive,
 }
 
-/// A bundle's description of itself, checked.
+/// A validated manifest.
 #[derive(Debug)]
 pub struct Manifest {
-    /// The bundle's name.
+    /// Name of the bundle.
     pub name: BundleName,
-    /// The bundle's version.
+    /// Version of the bundle.
     pub version: Version,
-    /// One line for people.
+    /// One-line description, for display.
     pub description: String,
-    /// SPDX licence expression.
+    /// SPDX license expression.
     pub license: Option<String>,
-    /// Where its home page is.
+    /// URL of the home page.
     pub homepage: Option<String>,
-    /// Where its source is.
+    /// URL of the source code.
     pub source: Option<String>,
-    /// The capabilities that it asks for.
+    /// Capabilities that the bundle requests.
     pub capabilities: BTreeSet<Capability>,
-    /// The block types that it defines, at least one.
+    /// Block types that the bundle defines, at least one.
     pub types: Vec<BlockType>,
 }
 
-/// What a block can hold and do.
+/// Definition of the contents and the operations of a block.
 #[derive(Debug)]
 pub struct BlockType {
-    /// Unique in a yard.
+    /// Slug, unique in a yard.
     pub slug: TypeSlug,
-    /// The version of the type, from 1; a bundle's `migrate` goes from an older one to this.
+    /// Version of the type, from 1. The bundle's `migrate` converts configurations of older
+    /// versions.
     pub version: u32,
-    /// For people: `SQL database`.
+    /// Title, for display: `SQL database`.
     pub title: String,
-    /// One paragraph for people.
+    /// Description of one paragraph, for display.
     pub description: String,
-    /// What a block's configuration must look like.
+    /// Schema of a block's configuration.
     pub schema: Schema,
     /// Names of the standard interfaces that the type implements.
     pub interfaces: Vec<String>,
-    /// What a block can do.
+    /// Operations of a block.
     pub operations: Vec<Operation>,
-    /// sha256 of schema, operations and interfaces without descriptions (canonical JSON, RFC 8785).
+    /// SHA-256 of schema, operations and interfaces without descriptions (canonical JSON, RFC
+    /// 8785).
     pub checksum: Digest,
 }
 
-/// Something a block can do.
+/// An operation of a block type.
 #[derive(Debug)]
 pub struct Operation {
-    /// The name within the type.
+    /// Name within the type.
     pub name: String,
-    /// One paragraph for people.
+    /// Description of one paragraph, for display.
     pub description: String,
-    /// What it does to the outside world.
+    /// Effect on remote services.
     pub effect: Effect,
-    /// What its arguments must look like.
+    /// Schema of the arguments.
     pub arguments: Schema,
-    /// What its result looks like.
+    /// Schema of the result.
     pub result: Schema,
-    /// Whether it takes a stream of bytes.
+    /// True if the operation accepts a stream of bytes.
     pub input: bool,
-    /// Whether it gives a stream of bytes.
+    /// True if the operation returns a stream of bytes.
     pub output: bool,
-    /// Requests of an operation that reads which are safe although their method is not; the person
-    /// who installs the bundle sees them.
+    /// Requests of a read operation that are safe although their method is not. They are shown to
+    /// the user who installs the bundle.
     pub safe: Vec<SafeRequest>,
 }
 
-/// A manifest that is refused, with all reasons at once.
+/// Error for an invalid manifest, with all its problems.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the manifest is not valid: {}", problems.join("; "))]
 pub struct ManifestError {
-    /// Each problem in words.
+    /// Description of each problem.
     pub problems: Vec<String>,
 }
 
-/// The manifest as it is written: in the component file and as the answer of `describe`.
+/// The serialized manifest, as stored in the component file and returned by `describe`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ManifestFormat {
@@ -160,10 +162,10 @@ struct OperationFormat {
 }
 
 impl Manifest {
-    /// Reads and checks a manifest. Its text is guest-controlled.
+    /// Parses and validates a manifest, which is guest-controlled.
     ///
     /// # Errors
-    /// [`ManifestError`] with every problem.
+    /// Returns [`ManifestError`] with all problems.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let format: ManifestFormat =
             serde_json::from_str(text).map_err(|error| ManifestError { problems: vec![error.to_string()] })?;
@@ -217,13 +219,13 @@ impl Manifest {
         }
     }
 
-    /// Whether it asks for a capability, or for more of the same.
+    /// Returns true if the bundle requests this capability, or one that covers it.
     #[must_use]
     pub fn asks_for(&self, capability: &Capability) -> bool {
         self.capabilities.iter().any(|asked| asked.covers(capability))
     }
 
-    /// The type with this slug.
+    /// Returns the block type with this slug.
     #[must_use]
     pub fn block_type(&self, slug: &TypeSlug) -> Option<&BlockType> {
         self.types.iter().find(|block_type| block_type.slug == *slug)
@@ -303,13 +305,13 @@ impl BlockType {
         })
     }
 
-    /// The operation with this name.
+    /// Returns the operation with this name.
     #[must_use]
     pub fn operation(&self, name: &str) -> Option<&Operation> {
         self.operations.iter().find(|operation| operation.name == name)
     }
 
-    /// The secret fields at the top of the configuration, for people.
+    /// Returns the secret fields at the top level of the configuration, for display.
     #[must_use]
     pub fn secret_fields(&self) -> Vec<SecretPlace> {
         let fields = self.schema.document().get("properties").and_then(Value::as_object);

@@ -1,14 +1,15 @@
-//! Names of blocks, block types and bundles. One rule for all three: 1 to 63 characters of
-//! `a-z`, `0-9` and `-`, beginning and ending with a letter or digit (a DNS label, RFC 1123).
+//! Names of blocks, block types and bundles. All three consist of 1 to 63 characters of `a-z`,
+//! `0-9` and `-`, beginning and ending with a letter or digit (a DNS label, RFC 1123).
 
 use std::fmt;
 
-/// The longest name, in characters: that of a DNS label (RFC 1123), so that names fit everywhere.
+/// Maximum length of a name in characters: that of a DNS label (RFC 1123), which is accepted
+/// everywhere.
 pub const MAX_NAME_LENGTH: usize = 63;
 
 const RULE: &str = "names are 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit";
 
-/// Why a text is not a name. The message names the rule and the offending character.
+/// Error for an invalid name. The message contains the rule and the invalid character.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} `{given}` {problem}; {RULE}")]
 pub struct NameError {
@@ -38,7 +39,8 @@ fn check(what: &'static str, given: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// What was given, safe to print on one line of a terminal: control characters escaped, cut at 80.
+/// Returns the text in a form that is safe to print on one line of a terminal: control characters
+/// are escaped, and the text is truncated to 80 characters.
 pub(crate) fn printable(given: &str) -> String {
     let escaped: String = given.chars().take(80).flat_map(char::escape_debug).collect();
     if given.chars().count() > 80 { format!("{escaped}…") } else { escaped }
@@ -51,17 +53,17 @@ macro_rules! name {
         pub struct $type(String);
 
         impl $type {
-            /// Checks the text against the rule.
+            /// Creates a name after checking it against the rule.
             ///
             /// # Errors
-            /// [`NameError`] with the rule and the offending character.
+            /// Returns [`NameError`] with the rule and the invalid character.
             pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
                 let text = text.into();
                 check($what, &text)?;
                 Ok(Self(text))
             }
 
-            /// The name as text.
+            /// Returns the name as a string.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -90,17 +92,17 @@ macro_rules! name {
 }
 
 name!(
-    /// The name of a block within its type. It never changes and is never given away again.
+    /// Name of a block, unique within its type. It never changes and is never reused.
     BlockName,
     "block name"
 );
 name!(
-    /// The slug of a block type, unique in a yard.
+    /// Slug of a block type, unique in a yard.
     TypeSlug,
     "block type"
 );
 name!(
-    /// The name of a bundle, unique in a registry and in a yard.
+    /// Name of a bundle, unique in a registry and in a yard.
     BundleName,
     "bundle name"
 );

@@ -1,5 +1,5 @@
-//! JSON Schemas (2020-12) of configurations, arguments and results, with Blockyard's extension
-//! for secret fields: `"writeOnly": true, "format": "password", "x-secret": {"audience": …}`.
+//! JSON Schemas (2020-12) of configurations, arguments and results, with Blockyard's extension for
+//! secret fields: `"writeOnly": true, "format": "password", "x-secret": {"audience": ...}`.
 
 use std::collections::HashSet;
 
@@ -15,29 +15,31 @@ use crate::reference::{REFERENCE_KEYWORD, Wanted, block_marker};
 use crate::secret_use::SecretKeyword;
 use crate::{Digest, limits};
 
-/// A compiled schema: it can tell what is wrong with a document, and where its secrets stand.
+/// A compiled schema. It validates documents and finds their secrets.
 pub struct Schema {
     document: Value,
     validator: jsonschema::Validator,
     graph: Graph,
 }
 
-/// A schema that does not compile.
+/// Error for a schema that cannot be compiled.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("not a valid JSON Schema (2020-12): {0}")]
 pub struct SchemaError(String);
 
 impl Schema {
-    /// Compiles a schema, which is guest-controlled. Regular expressions run in linear time; a `$ref`
-    /// that leads out of the schema is refused, and so is a schema beyond the [limits](crate::limits).
+    /// Compiles a schema, which is guest-controlled. Regular expressions run in linear time. A
+    /// `$ref` to a location outside of the schema is rejected, and so is a schema that exceeds the
+    /// [limits](crate::limits).
     ///
     /// # Errors
-    /// [`SchemaError`] with the reason.
+    /// Returns [`SchemaError`] with the reason.
     pub fn compile(document: Value) -> Result<Self, SchemaError> {
         Self::compile_within(document, &mut Budget::default())
     }
 
-    /// As [`compile`](Self::compile), one of several schemas of a bundle.
+    /// Compiles like [`compile`](Self::compile), for a schema that shares its limits with the other
+    /// schemas of a bundle.
     pub(crate) fn compile_within(document: Value, budget: &mut Budget) -> Result<Self, SchemaError> {
         let graph = Graph::of(&document, budget).map_err(SchemaError)?;
         let build = || {
@@ -50,7 +52,7 @@ impl Schema {
                         .dfa_size_limit(limits::PATTERN_BYTES),
                 )
                 .should_validate_formats(true)
-                // It would compile an expression of the document's choice.
+                // The built-in format would compile an expression that the document contains.
                 .with_format("regex", |_: &str| true)
                 .build(&document)
                 .map_err(|error| SchemaError(error.to_string()))
@@ -59,35 +61,36 @@ impl Schema {
         Ok(Self { document, validator, graph })
     }
 
-    /// The schema itself.
+    /// Returns the schema document.
     #[must_use]
     pub fn document(&self) -> &Value {
         &self.document
     }
 
-    /// All that is wrong with a document that has no secrets, at once, in the order of the places. What an
-    /// object has beside its named members is accepted, as JSON Schema has it.
+    /// Returns all violations of a document without secrets, ordered by location. As in JSON
+    /// Schema, an object may have members that its schema does not name.
     #[must_use]
     pub fn check(&self, instance: &Value) -> Vec<Violation> {
         self.violations(instance, &[], &[], false)
     }
 
-    /// As [`check`](Self::check) for what a person wrote: a member that is not named is unknown, at every
-    /// depth, unless the schema says otherwise.
+    /// Validates like [`check`](Self::check), but for user input: a member that the schema does not
+    /// name is a violation, at every depth, unless the schema permits it explicitly.
     #[must_use]
     pub fn check_closed(&self, instance: &Value) -> Vec<Violation> {
         self.violations(instance, &[], &[], true)
     }
 
-    /// Whether checking this document takes no time that matters, about a millisecond: what takes more does not
-    /// belong on a thread that serves others.
+    /// Returns true if validating this document takes at most about a millisecond. Longer
+    /// validations must not run on a thread that serves other requests.
     #[must_use]
     pub fn is_quick(&self, instance: &Value) -> bool {
         cost::count_within(&self.graph, instance, limits::QUICK_STEPS).is_ok()
     }
 
-    /// As [`check`](Self::check), with placeholders at the secrets' places: of a sealed secret
-    /// only type and length are judged, of what is `unjudged` (sources, references) nothing.
+    /// Validates like [`check`](Self::check), with placeholders for secrets. For locations in
+    /// `sealed` only type and length are validated; for locations in `unjudged` (sources,
+    /// references) nothing is.
     pub(crate) fn violations(
         &self,
         instance: &Value,
@@ -135,7 +138,7 @@ impl Schema {
             let unknown = unknown_members(&self.graph, instance);
             violations.extend(unknown.into_iter().filter(|own| !judgement.is_unjudged(&own.pointer)));
         }
-        // Of two that say the same the one with a hint stays.
+        // Of two equal messages the one with a hint is retained.
         violations.sort_by(|a, b| {
             a.pointer.cmp(&b.pointer).then(a.message.cmp(&b.message)).then(b.hint.is_some().cmp(&a.hint.is_some()))
         });
@@ -144,12 +147,13 @@ impl Schema {
         violations
     }
 
-    /// Runs a walk over this schema and a document with the stack that it needs.
+    /// Runs a traversal of this schema and a document on a thread with sufficient stack.
     fn with_stack<T: Send>(&self, instance: &Value, walk: impl FnOnce() -> T + Send) -> Option<T> {
         with_stack(self.graph.depth * depth(instance, 0) / LEVELS_OF_A_WALK, walk)
     }
 
-    /// The part of the schema at the path of an error, which leads through `$ref`s.
+    /// Returns the part of the schema at the path of a validation error. The path passes through
+    /// `$ref`s.
     pub(crate) fn at(&self, schema_path: &str) -> Option<&Value> {
         let mut here = &self.document;
         for token in Pointer::new(schema_path).tokens() {
@@ -165,7 +169,7 @@ impl Schema {
         Some(here)
     }
 
-    /// The fields of the object schema whose `additionalProperties` failed.
+    /// Returns the properties of the object schema whose `additionalProperties` failed.
     pub(crate) fn known_fields(&self, schema_path: &str) -> Vec<String> {
         schema_path
             .rsplit_once('/')
@@ -176,22 +180,22 @@ impl Schema {
             .unwrap_or_default()
     }
 
-    /// Where this document has, or may have, secrets and references to other blocks. Every branch
-    /// of `oneOf`, `anyOf`, `allOf` and of conditions counts: a place that any of them calls secret
-    /// is secret.
+    /// Returns the locations of the document's secrets and references, including possible ones. All
+    /// branches of `oneOf`, `anyOf`, `allOf` and conditions are searched: a location that any of
+    /// them declares secret is secret.
     #[must_use]
     pub fn places(&self, instance: &Value) -> Places {
         self.with_stack(instance, || find(&self.graph, instance))
             .unwrap_or_else(|| Places { incomplete: true, ..Places::default() })
     }
 
-    /// The secrets among the [`places`](Self::places).
+    /// Returns the secrets among the [`places`](Self::places).
     #[must_use]
     pub fn secrets(&self, instance: &Value) -> Vec<SecretPlace> {
         self.places(instance).secrets
     }
 
-    /// Schemas that judge the same value as these keywords do, or may.
+    /// Returns the schemas that apply, or may apply, to the same value as these keywords.
     fn alternatives<'a>(&'a self, keywords: &'a Map<String, Value>) -> Vec<&'a Value> {
         let mut found: Vec<&Value> = self.reference(keywords).into_iter().collect();
         for keyword in ["allOf", "anyOf", "oneOf"] {
@@ -202,20 +206,20 @@ impl Schema {
         found
     }
 
-    /// The schema that a `$ref` of these keywords leads to, within this document.
+    /// Returns the schema in this document that the `$ref` among these keywords refers to.
     pub(crate) fn reference(&self, keywords: &Map<String, Value>) -> Option<&Value> {
         referenced(&self.document, keywords.get("$ref")?.as_str()?)
     }
 
-    /// The keywords that apply to the field at this pointer, through `$ref`; none where the
-    /// schema does not name the field.
+    /// Returns the keywords that apply to the field at this pointer, with `$ref` resolved. Returns
+    /// `None` if the schema does not declare the field.
     #[must_use]
     pub fn field(&self, pointer: &Pointer) -> Option<&Map<String, Value>> {
         self.fields(pointer).into_iter().next()
     }
 
-    /// All keywords that may apply to the field at this pointer: one set per branch that names it,
-    /// each with its own `$ref` followed.
+    /// Returns all keywords that may apply to the field at this pointer: one set for each branch
+    /// that declares the field, with `$ref` resolved.
     fn fields(&self, pointer: &Pointer) -> Vec<&Map<String, Value>> {
         let mut schemas = vec![&self.document];
         for token in pointer.tokens() {
@@ -224,7 +228,7 @@ impl Schema {
             for schema in schemas {
                 self.step(schema, &token, &mut seen, &mut next);
             }
-            // Several branches may lead to the same schema.
+            // Several branches may refer to the same schema.
             let mut unique = HashSet::new();
             next.retain(|schema| unique.insert(std::ptr::from_ref(*schema)));
             schemas = next;
@@ -243,11 +247,12 @@ impl Schema {
         }
     }
 
-    /// Follows `$ref`, and the one branch of an `anyOf` with `null` that is not `null` (an option).
+    /// Resolves `$ref`, and an `anyOf` of one schema and `null`, which declares an optional value.
     pub(crate) fn resolve<'a>(&'a self, schema: &'a Value) -> Option<&'a Map<String, Value>> {
         let mut keywords = schema.as_object()?;
         for _ in 0..=2 * limits::SCHEMA_DEPTH {
-            // What stands beside a `$ref` says what the field is, whatever it looks like inside.
+            // The keywords next to a `$ref` declare a secret or a reference, regardless of the
+            // target.
             if secret_audience(keywords).is_some() || keywords.contains_key(REFERENCE_KEYWORD) {
                 return Some(keywords);
             }
@@ -266,21 +271,21 @@ impl Schema {
         None
     }
 
-    /// Whether the field at this pointer is, or may be, a secret.
+    /// Returns true if the field at this pointer is, or may be, a secret.
     #[must_use]
     pub fn is_secret(&self, pointer: &Pointer) -> bool {
         self.fields(pointer).into_iter().any(|keywords| secret_audience(keywords).is_some())
     }
 
-    /// Whether the field at this pointer is, or may be, a reference to another block.
+    /// Returns true if the field at this pointer is, or may be, a reference to another block.
     #[must_use]
     pub fn is_reference(&self, pointer: &Pointer) -> bool {
         self.fields(pointer).into_iter().any(|keywords| Wanted::of(keywords).is_some())
     }
 
-    /// What makes it impossible to say where this schema has its secrets and references: a `$ref`
-    /// that is followed by name, or a marked field where documents are not walked to. For the check
-    /// of a manifest.
+    /// Returns the parts of the schema that prevent finding all secrets and references: a `$ref` by
+    /// name, or a secret or reference in a subschema that the search does not visit. For manifest
+    /// validation.
     #[must_use]
     pub fn hidden_places(&self) -> Vec<String> {
         let mut problems = Vec::new();
@@ -288,18 +293,21 @@ impl Schema {
         problems
     }
 
-    /// A value for the field at this pointer from text, by the type that the schema gives the
-    /// field: `5432` is a number where the schema wants one, and a text where it wants a text.
-    /// Objects and arrays are read as JSON. What does not fit stays text, for validation to refuse.
+    /// Converts text into a value for the field at this pointer, according to the field's type:
+    /// `5432` becomes a number for a number field, and a string for a string field. Objects and
+    /// arrays are parsed as JSON. Text that does not fit becomes a string, which validation then
+    /// rejects.
     #[must_use]
     pub fn parse_value(&self, pointer: &Pointer, text: &str) -> Value {
         self.value_of(pointer, text, crate::exact::parse(text).ok())
     }
 
-    /// As [`parse_value`](Self::parse_value), for an argument of an operation: numbers keep all digits.
+    /// Converts like [`parse_value`](Self::parse_value), for an argument of an operation: numbers
+    /// keep all digits.
     ///
     /// # Errors
-    /// The field takes a list or an object, and the text begins as one and is not JSON.
+    /// Returns an error if the field accepts no string, and the text begins like an array or object
+    /// but is not valid JSON.
     pub fn parse_argument(&self, pointer: &Pointer, text: &str) -> Result<Value, crate::exact::ExactError> {
         let parsed = crate::exact::parse_value(text);
         match parsed {
@@ -308,12 +316,12 @@ impl Schema {
         }
     }
 
-    /// Whether the field at this pointer takes a string.
+    /// Returns true if the field at this pointer accepts a string.
     fn takes_text(&self, pointer: &Pointer) -> bool {
         self.types(pointer).contains(&"string")
     }
 
-    /// The names of the types that the field at this pointer takes; empty if the schema names none.
+    /// Returns the types that the field at this pointer accepts; empty if the schema names none.
     fn types(&self, pointer: &Pointer) -> Vec<&str> {
         let keywords = self.fields(pointer).into_iter();
         keywords
@@ -347,17 +355,17 @@ impl Schema {
     }
 }
 
-/// Why a check could not be made.
+/// Message for a validation that could not run.
 const NO_STACK: &str = "cannot be checked: this machine has no memory for it";
-/// Levels for which the stack of every thread is large enough.
+/// Number of levels for which the stack of every thread is sufficient.
 const USUAL_LEVELS: usize = 48;
-/// Stack of one level of compiling a schema, bytes, in a build without optimization.
+/// Stack size for one level of compiling a schema, in bytes, in a build without optimization.
 const STACK_OF_A_LEVEL: usize = 32 << 10;
-/// Levels of a walk that take as much stack as one level of compiling.
+/// Number of levels of a traversal that take as much stack as one level of compiling.
 const LEVELS_OF_A_WALK: usize = 8;
 
-/// Runs work that recurses this deep, on a separate thread if the usual stack is not enough; `None` if
-/// no thread can be started.
+/// Runs `work`, which recurses to this depth, on a separate thread if the default stack is not
+/// sufficient; `None` if no thread can be started.
 fn with_stack<T: Send>(levels: usize, work: impl FnOnce() -> T + Send) -> Option<T> {
     if levels <= USUAL_LEVELS {
         return Some(work());
@@ -372,7 +380,7 @@ fn with_stack<T: Send>(levels: usize, work: impl FnOnce() -> T + Send) -> Option
     })
 }
 
-/// How deep a document nests; what is beyond the limit is not walked.
+/// Returns the nesting depth of a document. Levels beyond the limit are not visited.
 fn depth(value: &Value, above: usize) -> usize {
     let deepest = match value {
         _ if above > limits::DOCUMENT_DEPTH => None,
@@ -383,7 +391,7 @@ fn depth(value: &Value, above: usize) -> usize {
     1 + deepest.unwrap_or(0)
 }
 
-/// Whether these keywords want a whole number, and no other kind of number.
+/// Returns true if these keywords accept integers and no other numbers.
 pub(crate) fn wants_integer(keywords: &Map<String, Value>) -> bool {
     let wants = |wanted: &str| match keywords.get("type") {
         Some(Value::String(one)) => one == wanted,
@@ -393,10 +401,11 @@ pub(crate) fn wants_integer(keywords: &Map<String, Value>) -> bool {
     wants("integer") && !wants("number")
 }
 
-/// The schemas of an object's member, by these keywords alone.
+/// Returns the schemas of an object's member that these keywords contain directly.
 fn members_of<'a>(keywords: &'a Map<String, Value>, key: &str) -> Vec<&'a Value> {
     let mut found: Vec<&Value> = keywords.get("properties").and_then(|fields| fields.get(key)).into_iter().collect();
-    // Which pattern fits is not looked at: one too many is harmless, one too few gives a secret away.
+    // Patterns are not matched against the name: an extra schema is harmless, but a missing one
+    // would disclose a secret.
     found.extend(keywords.get("patternProperties").and_then(Value::as_object).into_iter().flat_map(Map::values));
     if found.is_empty() {
         found.extend(["additionalProperties", "unevaluatedProperties"].into_iter().filter_map(|k| keywords.get(k)));
@@ -404,7 +413,7 @@ fn members_of<'a>(keywords: &'a Map<String, Value>, key: &str) -> Vec<&'a Value>
     found
 }
 
-/// The schemas of an array's element, by these keywords alone.
+/// Returns the schemas of an array's element that these keywords contain directly.
 fn elements_of(keywords: &Map<String, Value>, index: usize) -> Vec<&Value> {
     let prefix = keywords.get("prefixItems").and_then(Value::as_array).and_then(|items| items.get(index));
     match prefix {
@@ -413,7 +422,8 @@ fn elements_of(keywords: &Map<String, Value>, index: usize) -> Vec<&Value> {
     }
 }
 
-/// Keywords whose schemas judge a value without saying what stands where.
+/// Keywords whose schemas test a value but do not describe its structure. Searches do not visit
+/// them.
 const NOT_WALKED: [&str; 5] = ["not", "if", "contains", "propertyNames", "contentSchema"];
 
 fn hidden(schema: &Value, pointer: &Pointer, unseen: bool, problems: &mut Vec<String>) {
@@ -452,7 +462,7 @@ fn hidden(schema: &Value, pointer: &Pointer, unseen: bool, problems: &mut Vec<St
                     hidden(subschema, &place.child(&index.to_string()), unseen, problems);
                 }
             }
-            // Examples and defaults are values, not schemas.
+            // These keywords contain values, not schemas.
             "const" | "enum" | "default" | "examples" => {}
             other => hidden(value, &place, unseen || NOT_WALKED.contains(&other), problems),
         }
@@ -465,8 +475,8 @@ impl std::fmt::Debug for Schema {
     }
 }
 
-/// The uses of a secret field; `None` if the keywords describe no secret. A field that is marked as a password
-/// without an audience is a secret that has no use.
+/// Returns the permitted uses of a secret field; `None` if the keywords do not declare a secret. A
+/// password field without `x-secret` is a secret without permitted uses.
 pub(crate) fn secret_audience(keywords: &Map<String, Value>) -> Option<SecretKeyword> {
     let marked = keywords.get("writeOnly") == Some(&Value::Bool(true))
         && keywords.get("format").is_some_and(|format| format == "password");
@@ -476,7 +486,8 @@ pub(crate) fn secret_audience(keywords: &Map<String, Value>) -> Option<SecretKey
     }
 }
 
-/// The checksum of a schema: sha256 of its canonical JSON (RFC 8785) without descriptions.
+/// Computes the checksum of a schema: SHA-256 of its canonical JSON (RFC 8785) without
+/// descriptions.
 #[must_use]
 pub fn checksum(document: &Value) -> Digest {
     let bare = without_descriptions(document, false);
@@ -484,8 +495,8 @@ pub fn checksum(document: &Value) -> Digest {
     Digest::of(&canonical)
 }
 
-/// Drops the keywords that describe and do not decide. `names` says that the members are names
-/// of fields, which stay, whatever they are called.
+/// Removes the keywords that only describe. `names` is true if the members of `value` are field
+/// names, all of which are kept.
 fn without_descriptions(value: &Value, names: bool) -> Value {
     match value {
         Value::Object(object) => object
@@ -573,7 +584,8 @@ mod tests {
         assert_ne!(checksum(&base), checksum(&renamed));
     }
 
-    /// The checksum is over the canonical form of RFC 8785, for every set of features of `serde_json`.
+    /// The checksum is that of the canonical form (RFC 8785), regardless of the enabled features of
+    /// `serde_json`.
     #[test]
     fn a_checksum_is_that_of_the_canonical_form() {
         let schema: Value = serde_json::from_str(

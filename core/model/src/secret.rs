@@ -1,4 +1,4 @@
-//! Secrets as values that do not show themselves.
+//! Secret values, which are never displayed, and their sources.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,24 +6,25 @@ use std::str::FromStr;
 use crate::Address;
 use zeroize::{Zeroize as _, Zeroizing};
 
-/// What a person sees where a secret stands.
+/// Text that is displayed in place of a secret.
 pub const MASK: &str = "********";
 
-/// A secret in plain text. It is wiped from memory when dropped, prints as asterisks, and
-/// has no `Serialize`.
+/// A secret in plain text. It is wiped from memory when it is dropped, its debug output is a mask,
+/// and it cannot be serialized.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretValue(Zeroizing<String>);
 
 impl SecretValue {
-    /// Takes over a text as a secret.
+    /// Takes ownership of a string as a secret.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
-    /// Takes over the text of a file, of standard input or of an environment variable as a secret: one line end
-    /// (`\n` or `\r\n`) at its end is not part of the secret, because editors and `echo` add it. This is the one
-    /// rule for all of them; a secret that ends with a line end is written with two.
+    /// Takes ownership of the text of a file, of standard input or of an environment variable as a
+    /// secret. One trailing line break (`\n` or `\r\n`) is removed, because editors and `echo` add
+    /// it. The same rule applies to all three; a secret that ends with a line break must be written
+    /// with two.
     #[must_use]
     pub fn from_file(mut text: String) -> Self {
         if text.ends_with('\n') {
@@ -35,10 +36,10 @@ impl SecretValue {
         Self::new(text)
     }
 
-    /// Takes over bytes as a secret.
+    /// Takes ownership of bytes as a secret.
     ///
     /// # Errors
-    /// They are not UTF-8; they are wiped.
+    /// Returns [`NotText`] if the bytes are not UTF-8; they are wiped from memory.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, NotText> {
         String::from_utf8(bytes).map(Self::new).map_err(|error| {
             error.into_bytes().zeroize();
@@ -46,14 +47,14 @@ impl SecretValue {
         })
     }
 
-    /// The plain text. Every caller is a place for a security review.
+    /// Returns the plain text. Every call site requires a security review.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-/// Bytes that are not text (UTF-8). It does not quote them.
+/// Error for bytes that are not UTF-8. It does not contain the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the secret is not text (UTF-8)")]
 pub struct NotText;
@@ -64,7 +65,7 @@ impl fmt::Debug for SecretValue {
     }
 }
 
-/// Where a secret is read at the call instead of being stored.
+/// Source from which a secret is read at call time instead of being stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretSource {
     /// An environment variable of the calling process.
@@ -75,7 +76,7 @@ pub enum SecretSource {
     Block(Address),
 }
 
-/// A text that is not a source.
+/// Error for text that is not a valid secret source.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a secret source; there are `env:NAME`, `file:PATH` and `block:TYPE/NAME`")]
 pub struct SecretSourceError(String);
@@ -131,7 +132,7 @@ mod tests {
         #[test]
         fn a_secret_is_read_from_what_editors_make_of_it(secret in "([a\r\n \t]|\\PC){0,20}") {
             for end in ["\n", "\r\n"] {
-                // A secret that ends with a return, before a line feed, reads as one line end.
+                // A secret that ends with `\r` followed by `\n` is read as a single line break.
                 if end == "\n" && secret.ends_with('\r') {
                     continue;
                 }

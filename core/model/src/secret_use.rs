@@ -1,5 +1,5 @@
-//! The uses of a secret: the `x-secret` keyword of its field in a schema, and the same with the fields of a
-//! configuration in place, which the host enforces.
+//! Permitted uses of a secret: the `x-secret` keyword of its field in a schema, and the expanded
+//! form for one configuration, which the host enforces.
 
 use serde_json::{Map, Value};
 
@@ -9,31 +9,36 @@ use crate::origin::{OriginError, RequestUrl, config_field, config_value};
 use crate::schema::plain;
 use crate::sign::SignForm;
 
-/// `x-secret` as a schema writes it:
-/// `{"audience": ["https://api.example.com"], "header": ["x-api-key"], "token": ["{config.token_url}"],
-/// "sign": ["goog4-rsa-sha256"]}`. Each member is a string or a list of strings.
+/// The `x-secret` keyword of a schema:
+///
+/// ```json
+/// {"audience": ["https://api.example.com"], "header": ["x-api-key"],
+///  "token": ["{config.token_url}"], "sign": ["goog4-rsa-sha256"]}
+/// ```
+///
+/// Each member is a string or a list of strings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SecretKeyword {
-    /// `sql`, or patterns of origins that requests may carry the secret to.
+    /// `sql`, or patterns of the origins that may receive the secret in requests.
     pub audience: Vec<String>,
-    /// Headers that may hold the secret; `None` is the default.
+    /// Headers that may contain the secret; `None` for the default.
     pub header: Option<Vec<String>>,
-    /// URLs of token servers that the secret is exchanged at.
+    /// URLs of token servers that exchange the secret for a token.
     pub token: Vec<String>,
-    /// Forms of text that the secret signs.
+    /// Names of the forms of text that the secret may sign.
     pub sign: Vec<String>,
 }
 
-/// The uses of one secret, parsed, for one configuration.
+/// Permitted uses of one secret, expanded for one configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SecretUse {
-    /// `sql` and origins.
+    /// Databases and origins.
     pub audience: Vec<Audience>,
-    /// Headers that may hold it, in lower case.
+    /// Headers that may contain the secret, in lower case.
     pub headers: Vec<String>,
-    /// URLs of its token servers.
+    /// URLs of token servers.
     pub tokens: Vec<RequestUrl>,
-    /// Forms that it signs.
+    /// Forms of text that the secret may sign.
     pub sign: Vec<SignForm>,
 }
 
@@ -51,7 +56,7 @@ impl SecretKeyword {
         }
     }
 
-    /// The problems of the keyword, for the check of a manifest.
+    /// Returns the problems of the keyword, for manifest validation.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let audience = self.audience.iter().filter_map(|text| {
@@ -70,7 +75,8 @@ impl SecretKeyword {
         audience.chain(header).chain(token).chain(sign).collect()
     }
 
-    /// The headers that may hold the secret. A secret that is exchanged for tokens is in none by default.
+    /// Returns the headers that may contain the secret. By default no header may contain a secret
+    /// that is exchanged for tokens.
     fn headers(&self) -> Vec<String> {
         match &self.header {
             Some(named) => named.clone(),
@@ -79,7 +85,8 @@ impl SecretKeyword {
         }
     }
 
-    /// The uses with the fields of this configuration in place. Items that do not expand to an origin or URL are dropped.
+    /// Inserts the fields of this configuration. Items that do not expand to a valid origin or URL
+    /// are dropped.
     #[must_use]
     pub fn expand(&self, config: &Value) -> SecretUse {
         let audience = |text: &String| text.parse::<Audience>().ok()?.expand(config);
@@ -100,7 +107,7 @@ fn strings(object: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
     }
 }
 
-/// The URL of a token server: written out, or in a field of the configuration.
+/// URL of a token server: a literal, or the value of a configuration field.
 enum TokenUrl {
     Exact(RequestUrl),
     Field(String),

@@ -1,22 +1,24 @@
-//! Signing forms: the only texts that a bundle can have signed with a secret. A schema names the forms of a
-//! secret; a text of any other shape is refused, so no form can be a token, an assertion or a certificate.
+//! Signing forms: the only kinds of text that a bundle can have signed with a secret. A schema
+//! declares the forms of a secret, and any other text is rejected, so that a bundle cannot obtain a
+//! signed token, assertion or certificate.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// One shape of text that a secret may sign.
+/// A grammar of text that a secret may sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SignForm {
     /// The string to sign of Cloud Storage's V4 signing process, signed with RSA:
-    /// `GOOG4-RSA-SHA256`, a timestamp, a credential scope and the digest of a request, one per line.
+    /// `GOOG4-RSA-SHA256`, a timestamp, a credential scope and the digest of a request, one per
+    /// line.
     Goog4RsaSha256,
-    /// `TIMESTAMP.BODY`, with HMAC: how Stripe and others sign webhooks.
+    /// `TIMESTAMP.BODY`, signed with HMAC. Used by Stripe and others for webhooks.
     TimestampHmacSha256,
-    /// `v0:TIMESTAMP:BODY`, with HMAC: how Slack signs its requests.
+    /// `v0:TIMESTAMP:BODY`, signed with HMAC. Used by Slack for requests.
     SlackHmacSha256,
 }
 
-/// The function that signs.
+/// Signature algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignAlgorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017).
@@ -25,7 +27,7 @@ pub enum SignAlgorithm {
     HmacSha256,
 }
 
-/// A word that names no signing form.
+/// Error for an unknown name of a signing form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{given}` is not a signing form; the forms are `{}`", SignForm::ALL.map(SignForm::as_str).join("`, `"))]
 pub struct SignFormError {
@@ -33,10 +35,10 @@ pub struct SignFormError {
 }
 
 impl SignForm {
-    /// All forms.
+    /// All signing forms.
     pub const ALL: [Self; 3] = [Self::Goog4RsaSha256, Self::TimestampHmacSha256, Self::SlackHmacSha256];
 
-    /// The form's name in a schema.
+    /// Returns the name of the form in a schema.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -46,7 +48,7 @@ impl SignForm {
         }
     }
 
-    /// The function that signs texts of this form.
+    /// Returns the algorithm that signs text of this form.
     #[must_use]
     pub fn algorithm(self) -> SignAlgorithm {
         match self {
@@ -55,7 +57,7 @@ impl SignForm {
         }
     }
 
-    /// Checks bytes against the form's grammar, from the first byte to the last.
+    /// Checks that all of `data` matches the grammar of the form.
     #[must_use]
     pub fn matches(self, data: &[u8]) -> bool {
         match self {
@@ -68,7 +70,7 @@ impl SignForm {
     }
 }
 
-/// `GOOG4-RSA-SHA256\nYYYYMMDDTHHMMSSZ\nYYYYMMDD/LOCATION/storage/goog4_request\nHEX64`.
+/// Checks for `GOOG4-RSA-SHA256\nYYYYMMDDTHHMMSSZ\nYYYYMMDD/LOCATION/storage/goog4_request\nHEX64`.
 fn is_goog4(text: &str) -> bool {
     let lines: Vec<&str> = text.split('\n').collect();
     let [algorithm, time, scope, digest] = lines.as_slice() else { return false };
@@ -99,8 +101,9 @@ fn is_goog4(text: &str) -> bool {
         && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// The bytes after a Unix timestamp of 10 to 13 digits. Base64 that begins with digits never decodes to a `{`, even
-/// in a lenient decoder, so such a text is not the input of a JSON Web Signature.
+/// Returns the bytes after a Unix timestamp of 10 to 13 digits. Base64 that begins with digits
+/// never decodes to a `{`, even in a lenient decoder, so such text cannot be the input of a JSON
+/// Web Signature.
 fn after_timestamp(data: &[u8]) -> Option<&[u8]> {
     let digits = data.iter().take_while(|byte| byte.is_ascii_digit()).count();
     (10..=13).contains(&digits).then(|| &data[digits..])

@@ -4,15 +4,15 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-/// Characters that are wildcards in other pattern languages. They are refused, because a pattern that
-/// means less or more than its author thinks is a mistake in either direction.
+/// Wildcards of other pattern languages. They are rejected, because a pattern that permits more or
+/// less than its author intends is an error in either direction.
 const OTHER_WILDCARDS: [char; 6] = ['?', '[', ']', '{', '}', '\\'];
 
 /// A pattern for secret sources.
 ///
-/// `*` matches any number of characters, but no `/`, and no dot at the beginning of a path component.
-/// Everything else matches itself. Patterns for files are absolute and are compared with resolved paths:
-/// a path that leads elsewhere through `..` or a link is judged by where it leads.
+/// `*` matches any number of characters except `/`, and no dot at the beginning of a path
+/// component. All other characters match themselves. Patterns for files are absolute and are
+/// compared with resolved paths: a path with `..` or symbolic links is matched by its target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourcePattern {
     /// Environment variables, by name.
@@ -32,13 +32,14 @@ pub struct SourcePatternError {
 }
 
 impl SourcePattern {
-    /// Whether this pattern permits an environment variable.
+    /// Returns true if this pattern permits an environment variable.
     #[must_use]
     pub fn permits_variable(&self, name: &str) -> bool {
         matches!(self, Self::Environment(pattern) if matches(pattern, name))
     }
 
-    /// Whether this pattern permits a file. The path must be resolved: absolute, without links and `..`.
+    /// Returns true if this pattern permits a file. The path must be resolved: absolute, without
+    /// symbolic links and `..`.
     #[must_use]
     pub fn permits_file(&self, path: &Path) -> bool {
         let (Self::File(pattern), Some(path)) = (self, path.to_str()) else { return false };
@@ -53,7 +54,8 @@ impl SourcePattern {
     }
 }
 
-/// A leading `*` does not match a leading dot, as in shells: `/home/ada/*` does not permit `.pgpass`.
+/// A leading `*` does not match a leading dot, as in shells: `/home/ada/*` does not permit
+/// `.pgpass`.
 fn component_matches(pattern: &str, component: &str) -> bool {
     !(pattern.starts_with('*') && component.starts_with('.')) && matches(pattern, component)
 }
@@ -62,7 +64,7 @@ fn component_matches(pattern: &str, component: &str) -> bool {
 fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut at, mut next) = (0, 0);
-    // The last `*`, and the end of what it matches so far.
+    // Position of the last `*`, and the end of the text that it matches so far.
     let mut star: Option<(usize, usize)> = None;
     while next < text.len() {
         if pattern.get(at) == Some(&b'*') {
@@ -193,7 +195,7 @@ mod tests {
     }
 
     proptest! {
-        /// A file that is permitted is below the pattern's folders, whatever its name.
+        /// A permitted file is in the folder of the pattern, regardless of its name.
         #[test]
         fn nothing_outside_of_the_folder_is_permitted(path in "(/[a-z.*]{0,4}){1,6}") {
             let permitted = pattern("file:/a/b/*").permits_file(Path::new(&path));

@@ -1,29 +1,32 @@
-//! Escaping of text for terminals, logs and prompts. Text from a bundle, a server or a file can hold control
-//! characters that move the cursor, marks that reorder letters, and characters that have no width. Every such
-//! character is written as an escape sequence such as `\u{202e}`.
+//! Escaping of text for terminals, logs and prompts. Text from a bundle, a server or a file may
+//! contain control characters that move the cursor, marks that reorder letters, and characters
+//! without width. Each of them is replaced by an escape sequence such as `\u{202e}`.
 
-/// Escapes a text for one line: control characters (line ends and tabs too) and invisible characters.
+/// Escapes text for a single line: control characters, including line breaks and tabs, and
+/// invisible characters.
 #[must_use]
 pub fn line(text: &str) -> String {
     escape(text, |_| false)
 }
 
-/// Escapes a text of several lines: as [`line`], but line feeds and tabs stay. Only for text whose line
-/// structure is Blockyard's own; foreign values in it are escaped with [`line`] first.
+/// Escapes text with several lines: like [`line`], but keeps line feeds and tabs. Only for text
+/// whose line structure Blockyard itself creates; external values in it are escaped with [`line`]
+/// first.
 #[must_use]
 pub fn lines(text: &str) -> String {
     escape(text, |c| matches!(c, '\n' | '\t'))
 }
 
-/// Joins the lines of a text to one, then escapes it as [`line`] does. For descriptions, which may be wrapped.
+/// Joins the lines of a text, then escapes it like [`line`]. For descriptions, which may be
+/// wrapped.
 #[must_use]
 pub fn paragraph(text: &str) -> String {
     let parts: Vec<&str> = text.split(['\n', '\r', '\t']).map(str::trim).filter(|part| !part.is_empty()).collect();
     line(&parts.join(" "))
 }
 
-/// Escapes the text of a JSON document. Inside of JSON strings the escapes are JSON's own (`\u202e`), so the
-/// document has the same value. Line feeds between values stay.
+/// Escapes the text of a JSON document. Within JSON strings it uses JSON escapes (`\u202e`), so
+/// that the document keeps its value. Line feeds between values are kept.
 #[must_use]
 pub fn json(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -53,15 +56,18 @@ fn escape(text: &str, keeps: impl Fn(char) -> bool) -> String {
     out
 }
 
-/// Passes each character on, with whether it is one to escape where it is.
+/// Calls `pass` with each character, and with true if the character must be escaped at its
+/// position.
 fn each(text: &str, mut pass: impl FnMut(char, bool)) {
     let mut before = None;
     let mut characters = text.chars().peekable();
     while let Some(c) = characters.next() {
         let hidden = match c {
-            // A zero width joiner within an emoji (such as a family) changes what is drawn; elsewhere it is invisible.
+            // A zero width joiner between emoji combines them (such as a family); elsewhere it is
+            // invisible.
             '\u{200d}' => !(before.is_some_and(is_emoji) && characters.peek().copied().is_some_and(is_emoji)),
-            // The selectors of text and emoji presentation, after a symbol that has both.
+            // The presentation selectors (text, emoji) take effect after a symbol that has both
+            // forms.
             '\u{fe0e}' | '\u{fe0f}' => !before.is_some_and(is_emoji),
             c => is_hidden(c),
         };
@@ -70,13 +76,13 @@ fn each(text: &str, mut pass: impl FnMut(char, bool)) {
     }
 }
 
-/// Symbols that emoji are made of, the presentation selector included.
+/// Symbols that emoji consist of, including the presentation selector.
 fn is_emoji(c: char) -> bool {
     matches!(c, '\u{2190}'..='\u{2bff}' | '\u{3030}' | '\u{303d}' | '\u{fe0f}' | '\u{1f000}'..='\u{1faff}')
 }
 
-/// Control characters, format characters (Unicode general categories Cc, Cf, Zl, Zp; Unicode 16), and letters
-/// and marks that are drawn as nothing.
+/// Control characters, format characters (Unicode general categories Cc, Cf, Zl, Zp; Unicode 16),
+/// and letters and marks that are displayed as nothing.
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -87,10 +93,11 @@ fn is_hidden(c: char) -> bool {
             | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
             // Zl and Zp
             | '\u{2028}' | '\u{2029}'
-            // Default ignorable code points of other categories: joiners, fillers, variation selectors.
+            // Default ignorable code points of other categories: joiners, fillers, variation
+            // selectors.
             | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{3164}'
             | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}'
-            // Noncharacters, which fonts and terminals treat as they like.
+            // Noncharacters, which fonts and terminals handle inconsistently.
             | '\u{fffe}' | '\u{ffff}')
 }
 

@@ -1,6 +1,6 @@
-//! Differences between a new version of a bundle and the installed versions of its name. A difference is
-//! *wider* when it lets the bundle, or the callers of its operations, do something that no installed version
-//! allows; such a difference is never accepted without a word.
+//! Differences between a new version of a bundle and its installed versions. A difference is
+//! *wider* if it permits something to the bundle or to the callers of its operations that no
+//! installed version permits. Wider differences always require the user's approval.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,58 +11,61 @@ use crate::manifest::{BlockType, Effect, Manifest, Operation};
 use crate::name::TypeSlug;
 use crate::{Capability, Pointer, SafeRequest};
 
-/// One difference.
+/// A difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// The change.
     pub change: Change,
-    /// Whether it allows more than every installed version does.
+    /// True if the change permits more than every installed version does.
     pub wider: bool,
 }
 
 /// A change from the installed versions of a bundle to a new one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// A capability that no installed version has.
+    /// A capability that no installed version requests.
     CapabilityAdded(Capability),
     /// A capability that is narrower than a granted one.
     CapabilityNarrowed(Capability),
-    /// A capability that an installed version asks for and the yard does not grant: it was revoked.
+    /// A capability that an installed version requests but the yard does not grant: it was revoked.
     CapabilityRevoked(Capability),
-    /// A granted capability that the new version does not ask for.
+    /// A granted capability that the new version does not request.
     CapabilityRemoved(Capability),
-    /// A block type that no installed version has.
+    /// A block type that no installed version defines.
     TypeAdded(TypeSlug),
-    /// A block type that the new version does not have.
+    /// A block type that the new version does not define.
     TypeRemoved(TypeSlug),
-    /// An operation that no installed version has.
+    /// An operation that no installed version defines.
     OperationAdded(OperationName, Effect),
-    /// An operation that the new version does not have.
+    /// An operation that the new version does not define.
     OperationRemoved(OperationName),
-    /// An operation with another effect than in the newest installed version.
+    /// An operation whose effect differs from that in the newest installed version.
     EffectChanged(OperationName, Effect, Effect),
-    /// A request that a reading operation may send, and could not before.
+    /// A request that the new version declares safe and the newest installed version does not.
     SafeRequestAdded(OperationName, SafeRequest),
-    /// A request that a reading operation may no longer send.
+    /// A request that the new version no longer declares safe.
     SafeRequestRemoved(OperationName, SafeRequest),
-    /// A field whose protection or use by the host differs: `x-secret` and other keywords of the host.
+    /// A field with different keywords for the host, such as `x-secret`, so that its value is
+    /// protected or used differently.
     FieldUseChanged(TypeSlug, Pointer),
 }
 
-/// An operation of a block type.
+/// Name of an operation with its block type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperationName {
-    /// The block type.
+    /// Slug of the block type.
     pub block_type: TypeSlug,
-    /// The operation.
+    /// Name of the operation within the type.
     pub operation: String,
 }
 
-/// The differences of a new version to the installed versions, the newest last, and to what the yard grants.
+/// Returns the differences between a new version, the installed versions (the newest last), and the
+/// capabilities that the yard grants.
 ///
-/// An operation is not wider if *one* installed version has it with the same effect and safe requests that
-/// cover the new ones. Every other effect is wider: `read` to `write` permits more to the bundle, and `write`
-/// or `destructive` to a lesser effect takes the confirmation or the scope that callers need.
+/// An operation is not wider if *one* installed version defines it with the same effect and with
+/// safe requests that cover the new ones. Every other change of effect is wider: from `read` to
+/// `write` the bundle may do more, and from `write` or `destructive` to a lesser effect callers no
+/// longer need the confirmation or the scope.
 #[must_use]
 pub fn differences(new: &Manifest, installed: &[&Manifest], granted: &BTreeSet<Capability>) -> Vec<Difference> {
     let mut found = capabilities(new, installed, granted);
@@ -109,7 +112,7 @@ fn capabilities(new: &Manifest, installed: &[&Manifest], granted: &BTreeSet<Capa
     found
 }
 
-/// The operations of a type that installed versions have, too.
+/// Compares the operations of a type that installed versions also define.
 fn operations(block_type: &BlockType, before: &[&BlockType], found: &mut Vec<Difference>) {
     for operation in &block_type.operations {
         let name = named(block_type, operation);
@@ -135,13 +138,13 @@ fn operations(block_type: &BlockType, before: &[&BlockType], found: &mut Vec<Dif
     }
 }
 
-/// Safe requests of one operation that those of the other do not cover.
+/// Returns the safe requests of `operation` that those of `other` do not cover.
 fn uncovered<'a>(operation: &'a Operation, other: &Operation) -> Vec<&'a SafeRequest> {
     operation.safe.iter().filter(|safe| !other.safe.iter().any(|own| own.covers(safe))).collect()
 }
 
-/// An operation that no installed version has. It is wider if it changes something in a way in which no
-/// operation beside it does, or sends requests that are declared safe.
+/// Adds an operation that no installed version defines. It is wider if its effect is not `read` and
+/// no operation in `beside` has the same effect. Its safe requests are always wider.
 fn added(block_type: &BlockType, operation: &Operation, beside: &[&BlockType], found: &mut Vec<Difference>) {
     let name = named(block_type, operation);
     let mut effects = beside.iter().flat_map(|old| &old.operations).map(|old| old.effect);
@@ -154,7 +157,8 @@ fn named(block_type: &BlockType, operation: &Operation) -> OperationName {
     OperationName { block_type: block_type.slug.clone(), operation: operation.name.clone() }
 }
 
-/// Fields whose host keywords are as in no installed version. A field that is new itself is not one of them.
+/// Finds the fields whose host keywords differ from those in all installed versions. New fields are
+/// ignored.
 fn field_uses(block_type: &BlockType, before: &[&BlockType], found: &mut Vec<Difference>) {
     let new = host_keywords(block_type.schema.document());
     let old: Vec<BTreeMap<String, Value>> = before.iter().map(|old| host_keywords(old.schema.document())).collect();
@@ -175,8 +179,9 @@ fn field_uses(block_type: &BlockType, before: &[&BlockType], found: &mut Vec<Dif
     }
 }
 
-/// Whether a place in a schema is within a property that no installed version has, or within definitions,
-/// which are used only through a `$ref` that is compared by itself.
+/// Returns true if a location in a schema is within a property that no installed version defines,
+/// or within definitions, which take effect only through a `$ref`, and `$ref`s are compared as
+/// well.
 fn is_of_new_field(place: &str, before: &[&BlockType]) -> bool {
     let mut parts = place.split('/').skip(1);
     match (parts.next(), parts.next()) {
@@ -189,7 +194,7 @@ fn is_of_new_field(place: &str, before: &[&BlockType]) -> bool {
     }
 }
 
-/// The keywords by which a schema tells the host what to do with a field, by the field's place in the schema.
+/// Returns the keywords that a schema addresses to the host, by their location in the schema.
 fn host_keywords(schema: &Value) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
     let mut waiting = vec![(String::new(), schema)];
@@ -218,7 +223,8 @@ fn host_keywords(schema: &Value) -> BTreeMap<String, Value> {
     found
 }
 
-/// Keywords of the host, and references, which lead to them. The order of fields is for display only.
+/// Keywords for the host, and references, which can lead to them. `x-order` only affects the
+/// display.
 fn is_host_keyword(key: &str) -> bool {
     key.starts_with("x-") && key != "x-order" || matches!(key, "$ref" | "$dynamicRef")
 }

@@ -1,4 +1,5 @@
-//! Cases, and the property: nothing that is not wider allows a bundle more than an installed version does.
+//! Test cases, and the property that a difference which is not wider permits nothing new to a
+//! bundle.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -30,7 +31,7 @@ fn grants(texts: &[&str]) -> BTreeSet<Capability> {
     texts.iter().map(|text| text.parse().expect(text)).collect()
 }
 
-/// The differences as text, wider ones with a `!`.
+/// Returns the differences as text; wider ones are marked with a `!`.
 fn told(new: &Manifest, installed: &[&Manifest], granted: &[&str]) -> Vec<String> {
     let found = differences(new, installed, &grants(granted));
     found.iter().map(|one| format!("{}{}", if one.wider { "! " } else { "" }, one.change)).collect()
@@ -81,7 +82,7 @@ fn safe_requests_belong_to_their_operation() {
     let line =
         "! operation `list` of `cage` reads, and may now send `POST {config.url}/q/*`, which the bundle declares safe";
     assert_eq!(told(&moved, &[&old], &[]), [line]);
-    // What an earlier version that is still installed has is not new.
+    // A request that an older installed version declares safe is not new.
     assert!(differences(&moved, &[&moved, &old], &grants(&[])).iter().all(|one| !one.wider));
 }
 
@@ -148,7 +149,7 @@ fn some_manifest() -> impl Strategy<Value = Manifest> {
     })
 }
 
-/// Requests that a reading operation of this name sends, out of all that are tried.
+/// Returns those of a set of sample requests that a read operation of this name may send.
 fn sends(manifest: &Manifest, operation: &str) -> BTreeSet<String> {
     let configs = [json!({}), json!({"url": "https://c.example"}), json!({"url": "https://a.b.example"})];
     let mut sent = BTreeSet::new();
@@ -184,7 +185,7 @@ proptest! {
         if found.iter().any(|one| one.wider) {
             return Ok(());
         }
-        // What is granted without a word is within a grant, for every block.
+        // A capability that needs no approval is within a granted one, for every block.
         for one in &found {
             if let Change::CapabilityNarrowed(capability) = &one.change {
                 prop_assert!(grants(&granted).iter().any(|grant| capability.is_within(grant)));
