@@ -70,7 +70,7 @@ fn a_yard_is_where_its_address_says_or_nowhere() {
         "postgres://h/d#x",
     ] {
         let refused = yard.fails(2, &["init", "--key", "file", "--yard", address]);
-        assert!(refused.contains("the address of the yard: "), "{address}: {refused}");
+        assert!(refused.contains("invalid yard address: "), "{address}: {refused}");
     }
     assert_eq!(std::fs::read_dir(yard.path("")).expect("the folder").count(), 0, "nothing was made");
 }

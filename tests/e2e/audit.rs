@@ -267,12 +267,12 @@ fn a_changed_line_is_found(yard: &TestYard) {
     }
     for (line, column) in [(8, "detail"), (6, "subject"), (5, "actor"), (4, "action")] {
         yard.sql(&format!("update audit set {column} = 'another' where id = {line}")).expect("changed");
-        finds(yard, "audit", &format!("line {line} is not what was written"));
+        finds(yard, "audit", &format!("line {line} does not match its hash"));
     }
     yard.sql("update audit set at = at + 1 where id = 3").expect("changed");
-    finds(yard, "audit", "line 3 is not what was written");
+    finds(yard, "audit", "line 3 does not match its hash");
     yard.sql("update audit set chain = (select a.chain from audit a where a.id = 5) where id = 2").expect("changed");
-    finds(yard, "audit", "line 2 is not what was written");
+    finds(yard, "audit", "line 2 does not match its hash");
 }
 
 fn a_line_that_was_taken_out_is_found(yard: &TestYard) {
@@ -280,13 +280,13 @@ fn a_line_that_was_taken_out_is_found(yard: &TestYard) {
         return;
     }
     yard.sql("delete from audit where id = 5").expect("taken out");
-    finds(yard, "audit", "the lines between 4 and 6 are gone");
+    finds(yard, "audit", "the lines between 4 and 6 are missing");
     // Closing the gap does not hide it.
     for line in 6..=8 {
         yard.sql(&format!("update audit set id = {line} - 1 where id = {line}")).expect("moved");
     }
     yard.sql("update audit_head set lines = 7").expect("changed");
-    finds(yard, "audit", "line 5 is not what was written");
+    finds(yard, "audit", "line 5 does not match its hash");
 }
 
 fn a_line_that_was_put_in_is_found(yard: &TestYard) {
@@ -300,7 +300,7 @@ fn a_line_that_was_put_in_is_found(yard: &TestYard) {
                   select 5, at, actor, action, subject, detail, chain from audit where id = 4";
     yard.sql(copied).expect("put in");
     yard.sql("update audit_head set lines = 9").expect("changed");
-    finds(yard, "audit", "line 5 is not what was written");
+    finds(yard, "audit", "line 5 does not match its hash");
 }
 
 fn a_line_that_was_put_at_the_end_is_found(yard: &TestYard) {
@@ -318,12 +318,12 @@ fn a_tail_that_was_cut_off_is_found(yard: &TestYard) {
         return;
     }
     yard.sql("delete from audit where id > 6").expect("cut off");
-    finds(yard, "audit", "the lines after 6 are gone; there were 8");
+    finds(yard, "audit", "the lines after 6 are missing; 8 were written");
     // Nor does counting anew hide it.
     yard.sql("update audit_head set lines = 6").expect("changed");
-    finds(yard, "audit", "line 6 is not the last that was written");
+    finds(yard, "audit", "line 6 is not the last line that was written");
     yard.sql("delete from audit_head").expect("gone");
-    finds(yard, "audit", "the end of the trail is gone");
+    finds(yard, "audit", "the end of the trail is missing");
 }
 
 /// Deletes a revision of a keeper, with all that belongs to it.
@@ -414,7 +414,7 @@ fn a_damaged_secret_is_found(yard: &TestYard) {
     // An old revision's secrets count, too.
     yard.ok(&["set", "zoo-keeper/cut", "--set", "name=Cut"]);
     yard.sql(&format!("update secrets set sealed = substr(sealed, 1, 20) {}", first_badge("cut"))).expect("cut");
-    finds(yard, "blocks", "the sealed value does not open");
+    finds(yard, "blocks", "cannot open the sealed value");
     finds(yard, "blocks", "zoo-keeper/cut");
     let whole = format!("(select sealed from secrets {})", first_badge("whole"));
     yard.sql(&format!("update secrets set sealed = {whole} {}", first_badge("moved"))).expect("moved");

@@ -40,7 +40,7 @@ fn addresses_and_names() {
         2,
         &create("sql-database/a@2", &GOOD),
         expect![[r#"
-        error: `sql-database/a@2` names a revision; here it is the block that counts, write `TYPE/NAME`
+        error: `sql-database/a@2` contains a revision, but only a block is accepted; write `TYPE/NAME`
     "#]],
     );
     check(
@@ -48,7 +48,7 @@ fn addresses_and_names() {
         6,
         &create("sql-database/flights", &GOOD),
         expect![[r#"
-        error: block `sql-database/flights` exists already
+        error: block `sql-database/flights` already exists
           hint: change it with `blockyard set sql-database/flights`, or choose another name
     "#]],
     );
@@ -268,13 +268,13 @@ fn calls() {
 fn yards_and_keys() {
     let yard = TestYard::empty();
     expect![[r#"
-        error: there is no yard at `YARD`
+        error: no yard found at `YARD`
           hint: create one with `blockyard init`, or name another with `--yard`
     "#]]
     .assert_eq(&yard.fails(3, &["list"]));
     yard.ok(&["init", "--key", "file"]);
     expect![[r#"
-        error: there is a yard at `YARD` already
+        error: a yard already exists at `YARD`
           hint: use it as it is, or name another address with `--yard`
     "#]]
     .assert_eq(&yard.fails(6, &["init"]));
@@ -282,7 +282,7 @@ fn yards_and_keys() {
     let key = std::fs::read(yard.path("yard.key")).expect("the key");
     std::fs::remove_file(yard.path("yard.key")).expect("gone");
     expect![[r#"
-        error: there is no key file `FOLDER/yard.key`
+        error: key file `FOLDER/yard.key` does not exist
           hint: give the yard's key with BLOCKYARD_KEY (base64) or BLOCKYARD_KEY_FILE
     "#]]
     .assert_eq(&yard.fails(5, &["list"]));

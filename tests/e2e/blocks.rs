@@ -73,7 +73,7 @@ fn an_old_if_revision_changes_nothing() {
     yard.ok(&["set", "sql-database/flights", "--set", "database=/tmp/2.db", "--if-revision", "1"]);
     let refused = yard.fails(6, &["set", "sql-database/flights", "--set", "database=/tmp/3.db", "--if-revision", "1"]);
     expect![[r#"
-        error: block `sql-database/flights` is at revision 2 by now
+        error: block `sql-database/flights` was changed in the meantime and is now at revision 2
           hint: review it with `blockyard show sql-database/flights`, and try again
     "#]]
     .assert_eq(&refused);

@@ -46,7 +46,7 @@ fn a_block_begins_at_revision_1_and_its_address_is_taken(yard: &TestYard) {
     for again in ["name=Ada", "name=Eve"] {
         let refused = yard.fails(6, &["create", "zoo-keeper/ada", "--set", again]);
         expect![[r#"
-            error: block `zoo-keeper/ada` exists already
+            error: block `zoo-keeper/ada` already exists
               hint: change it with `blockyard set zoo-keeper/ada`, or choose another name
         "#]]
         .assert_eq(&refused);
@@ -190,7 +190,7 @@ fn an_old_number_saves_nothing_and_says_who_is_ahead(yard: &TestYard) {
     assert_eq!(saved, json!({ "address": "zoo-keeper/ada", "revision": 2, "changed": true }));
     let late = ["set", "zoo-keeper/ada", "--set", "name=Bob", "--if-revision", "1"];
     expect![[r#"
-        error: block `zoo-keeper/ada` is at revision 2 by now
+        error: block `zoo-keeper/ada` was changed in the meantime and is now at revision 2
           hint: review it with `blockyard show zoo-keeper/ada`, and try again
     "#]]
     .assert_eq(&yard.fails(6, &late));
@@ -228,7 +228,7 @@ fn all_problems_come_at_once_with_their_places(yard: &TestYard) {
     // What is no secret at all is told first: nothing else is read from such a document.
     expect![[r#"
         error: block `zoo-cage/cat` is not valid
-          /spares/0: a secret is a text or a source
+          /spares/0: must be a string or a secret source
     "#]]
     .assert_eq(&yard.fails_with_input(4, &create, &wrong.to_string()));
     let mut wrong = wrong;
@@ -239,7 +239,7 @@ fn all_problems_come_at_once_with_their_places(yard: &TestYard) {
           /anmal: unknown field `anmal`; did you mean `animal`?
           /capacity: the value is less than the minimum of 0
           /colour: unknown field `colour`
-          /keeper: is a reference; write `{"$block": "TYPE/NAME"}`
+          /keeper: must be a reference; write `{"$block": "TYPE/NAME"}`
           /tags/1: must be of type `string`, not `integer`
           /warmth: must be of type `number` or `null`, not `string`
     "#]]
@@ -572,7 +572,7 @@ fn a_deleted_name_stays_taken_and_restore_has_all_of_it_back(yard: &TestYard) {
     yard.ok(&["set", "zoo-cage/cat", "--set", "animal=dog"]);
     yard.ok(&["delete", "zoo-cage/cat"]);
     expect![[r#"
-        error: the name `zoo-cage/cat` belongs to a deleted block and is never given away again
+        error: the name `zoo-cage/cat` belongs to a deleted block and cannot be reused
           hint: run `blockyard restore zoo-cage/cat`, or choose another name
     "#]]
     .assert_eq(&yard.fails(6, &["create", "zoo-cage/cat", "--set", "animal=cat"]));

@@ -593,7 +593,7 @@ fn files_that_are_not_of_blocks_are_refused(yard: &TestYard) {
         (4, "version = 1\nblocks = 3\n", "`blocks` is a table"),
         (4, "version = 1\n[blocks]\n\"zoo-keeper/ada\" = 3\n", "block `zoo-keeper/ada` in the file is not a table"),
         (2, "version = 1\n[blocks.\"ada\"]\n", "`ada` is not an address"),
-        (2, "version = 1\n[blocks.\"zoo-keeper/ada@1\"]\n", "names a revision"),
+        (2, "version = 1\n[blocks.\"zoo-keeper/ada@1\"]\n", "contains a revision"),
         (3, "version = 1\n[blocks.\"zoo-keper/ada\"]\n", "did you mean `zoo-keeper`?"),
         (4, "version = 1\n[blocks.\"zoo-keeper/ada\"]\n[blocks.\"zoo-keeper/ada\"]\n", "duplicate key"),
     ] {

@@ -29,7 +29,7 @@ fn without_the_key_every_command_says_where_it_is_looked_for_and_does_nothing(ya
     let before = yard.json(&["audit"]);
     let (key, away) = (yard.key_file(), yard.path("away.key"));
     std::fs::rename(&key, &away).expect("moved");
-    let looked = yard.anonymous(&format!("there is no key file `{}`", key.display()));
+    let looked = yard.anonymous(&format!("key file `{}` does not exist", key.display()));
     let zoo = bundle("zoo");
     let commands: [&[&str]; 19] = [
         &["list"],
@@ -78,7 +78,7 @@ fn a_key_that_is_not_the_yards_is_refused(yard: &TestYard) {
     for (variable, value, words) in [
         ("BLOCKYARD_KEY", other.clone(), "the key from BLOCKYARD_KEY is not this yard's key"),
         ("BLOCKYARD_KEY", not_base64.to_owned(), "BLOCKYARD_KEY is not a key\n  caused by: the key is not base64"),
-        ("BLOCKYARD_KEY", key_of_31.clone(), "the key has 31 bytes; a key has 32"),
+        ("BLOCKYARD_KEY", key_of_31.clone(), "the key has 31 bytes, but must have 32"),
         (
             "BLOCKYARD_KEY_FILE",
             write("other.key", other.as_bytes()),
@@ -89,10 +89,14 @@ fn a_key_that_is_not_the_yards_is_refused(yard: &TestYard) {
             write("text.key", not_base64.as_bytes()),
             "FOLDER/text.key\n  caused by: the key is not base64",
         ),
-        ("BLOCKYARD_KEY_FILE", write("short.key", key_of_31.as_bytes()), "the key has 31 bytes; a key has 32"),
+        ("BLOCKYARD_KEY_FILE", write("short.key", key_of_31.as_bytes()), "the key has 31 bytes, but must have 32"),
         ("BLOCKYARD_KEY_FILE", write("bytes.key", &[0xff; 32]), "FOLDER/bytes.key"),
-        ("BLOCKYARD_KEY_FILE", write("empty.key", b""), "the key has 0 bytes; a key has 32"),
-        ("BLOCKYARD_KEY_FILE", yard.path("none.key").display().to_string(), "there is no key file `FOLDER/none.key`"),
+        ("BLOCKYARD_KEY_FILE", write("empty.key", b""), "the key has 0 bytes, but must have 32"),
+        (
+            "BLOCKYARD_KEY_FILE",
+            yard.path("none.key").display().to_string(),
+            "key file `FOLDER/none.key` does not exist",
+        ),
         ("BLOCKYARD_KEY_FILE", yard.path(".").display().to_string(), "key file `FOLDER/.`"),
     ] {
         let refused = with(yard, variable, &value, &["create", "zoo-keeper/ada", "--set", "name=Ada"]);
@@ -130,7 +134,7 @@ fn the_status_of_a_key_needs_no_key(yard: &TestYard) {
     assert_eq!(found(&with_it), json!([true, null, 1]));
     std::fs::remove_file(&key).expect("gone");
     let without = yard.json(&["key", "status"]);
-    let reason = format!("there is no key file `{}`", key.display());
+    let reason = format!("key file `{}` does not exist", key.display());
     assert_eq!(found(&without), json!([false, reason, 1]));
     assert_eq!(without["key_id"], with_it["key_id"]);
     assert!(yard.ok(&["key", "status"]).contains("it cannot be had"));
@@ -178,7 +182,7 @@ fn a_second_machine_needs_the_key_too() {
     let own = folder.join(key.file_name().expect("a name"));
 
     let without = elsewhere(&yard, &reveal, None);
-    let looked = format!("there is no key file `{}`", own.display());
+    let looked = format!("key file `{}` does not exist", own.display());
     assert_eq!((without.code, without.stderr.contains(&looked)), (5, true), "{}", without.stderr);
     assert!(!own.exists(), "no other key was made");
 

@@ -127,9 +127,9 @@ fn a_reference_that_does_not_fit_is_refused_with_field_wanted_and_found(yard: &T
         error: block `zoo-cage/dog` is not valid
           /helpers/0: wants a block of type `zoo-keeper`; `zoo-safe/one` is a block of type `zoo-safe`, which implements `secret-store`
           /helpers/1: `Ada` is not an address; an address is `TYPE/NAME`, for example `sql-database/flights`
-          /helpers/2: `zoo-keeper/ada@1` names a revision; here it is the block that counts, write `TYPE/NAME`
-          /helpers/4: is a reference; write `{"$block": "TYPE/NAME"}`
-          /helpers/5: is a reference; write `{"$block": "TYPE/NAME"}`
+          /helpers/2: `zoo-keeper/ada@1` contains a revision, but only a block is accepted; write `TYPE/NAME`
+          /helpers/4: must be a reference; write `{"$block": "TYPE/NAME"}`
+          /helpers/5: must be a reference; write `{"$block": "TYPE/NAME"}`
           /inside: wants a block of type `zoo-cage`; `zoo-keeper/ada` is a block of type `zoo-keeper`
           /keeper: wants a block of type `zoo-keeper`; block `zoo-keeper/adda` not found; did you mean `zoo-keeper/ada`?
           /lock/by: wants a block of type `zoo-keeper`; `zoo-cage/box` is a block of type `zoo-cage`
@@ -190,7 +190,7 @@ fn a_source_that_is_a_block_is_checked_like_a_reference(yard: &TestYard) {
     yard.ok(&["set", "zoo-keeper/ada", "--secret", "badge=block:zoo-safe/one"]);
     assert_eq!(yard.ok(&["reveal", "zoo-keeper/ada", "badge", "--yes"]), "content-secret");
     let refused = yard.fails(6, &["delete", "zoo-safe/one"]);
-    assert!(refused.contains("`zoo-keeper/ada` (`badge`) builds on it"), "{refused}");
+    assert!(refused.contains("`zoo-keeper/ada` (`badge`) depends on it"), "{refused}");
 }
 
 fn what_others_build_on_is_not_deleted(yard: &TestYard) {
@@ -198,7 +198,7 @@ fn what_others_build_on_is_not_deleted(yard: &TestYard) {
     let guarded = json!({ "how": "guarded", "by": block("zoo-keeper/bob") });
     yard.create("zoo-cage/den", &json!({ "animal": "fox", "lock": guarded }));
     expect![[r#"
-        error: block `zoo-keeper/bob` is in use: `zoo-cage/den` (`lock.by`), `zoo-cage/garden` (`keeper`), `zoo-cage/house` (`helpers.1`) build on it
+        error: block `zoo-keeper/bob` is in use: `zoo-cage/den` (`lock.by`), `zoo-cage/garden` (`keeper`), `zoo-cage/house` (`helpers.1`) depend on it
           hint: change these blocks so that they build on another block, or delete them first
     "#]]
     .assert_eq(&yard.fails(6, &["delete", "zoo-keeper/bob"]));

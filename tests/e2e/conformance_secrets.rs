@@ -459,7 +459,7 @@ fn a_ciphertext_opens_only_where_it_was_sealed(yard: &TestYard) {
     ] {
         yard.sql(&format!("update secrets set sealed = {} where {to}", sealed(&from))).expect("moved");
         let refused = yard.fails(5, &["reveal", address, field, "--yes"]);
-        assert!(refused.contains("the sealed value does not open: it was changed or moved"), "{address}: {refused}");
+        assert!(refused.contains("cannot open the sealed value: it was changed or moved"), "{address}: {refused}");
     }
     for call in [["zoo-keeper/bob", "show-badge"], ["zoo-keeper/eve", "introduce"], ["zoo-cage/lion", "look"]] {
         yard.fails(5, &["call", call[0], call[1]]);

@@ -62,7 +62,7 @@ fn a_full_disk_refuses_a_save_and_keeps_what_was_saved() {
     assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
     for words in [
         "exit 1",
-        "there is no room left",
+        "no space left for the yard",
         "free some disk space and try again",
         "the last save is there",
         "all is whole",

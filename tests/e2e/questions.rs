@@ -90,12 +90,12 @@ fn create_asks_field_by_field_and_does_not_echo_secrets() {
     let yard = TestYard::new();
     let mut conversation = Conversation::begin(&yard, &["create", "sql-database/w"]);
     conversation.answer("dialect (sqlite, postgres, mysql)", "oracle");
-    conversation.answer("one of sqlite, postgres, mysql, please", "");
+    conversation.answer("expected one of sqlite, postgres, mysql", "");
     conversation.answer("it is required", "postgres");
     conversation.answer("database", "warehouse");
     conversation.answer("host (may be empty)", "db.example.com");
     conversation.answer("port (may be empty)", "many");
-    conversation.answer("a whole number, please", "5433");
+    conversation.answer("expected an integer", "5433");
     conversation.answer("username (may be empty)", "loader");
     conversation.answer("password (not shown)", "asked-secret-5519");
     conversation.answer("ca (may be empty)", "");

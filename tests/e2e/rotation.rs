@@ -125,7 +125,7 @@ fn a_new_key_that_is_none_changes_nothing(yard: &TestYard) {
         assert!(refused.contains("there are `keyring`, `file` and `env:NAME`"), "{refused}");
     }
     // Without a session there is no keyring, and nothing takes its place.
-    assert!(yard.fails(5, &["key", "rotate", "--to", "keyring"]).contains("keyring does not answer"));
+    assert!(yard.fails(5, &["key", "rotate", "--to", "keyring"]).contains("keyring failed"));
     assert_eq!((yard.json(&["key", "status"]), yard.json(&["audit"])), before);
 }
 
@@ -181,7 +181,7 @@ fn a_new_key_in_the_operating_systems_keyring(yard: &TestYard) {
         assert!(said.stderr.contains(words), "{}", said.stderr);
     }
     assert!(refused(&with(yard, "BLOCKYARD_KEY_FILE", &old, &["list"])));
-    assert!(yard.fails(5, &["list"]).contains("keyring does not answer"));
+    assert!(yard.fails(5, &["list"]).contains("keyring failed"));
 }
 
 /// Makes many keepers without a badge.
@@ -283,7 +283,7 @@ fn half_done_the_old_key_is_needed_until_the_last_block_is_moved(yard: &TestYard
     fs::remove_file(&old).expect("gone");
     assert_eq!(badges(yard), ["ada's badge", "bob's badge"]);
     // Whoever was refused was told what was missing.
-    let looked = format!("there is no key file `{}`", old.display());
+    let looked = format!("key file `{}` does not exist", old.display());
     for said in [stuck.stderr, bob.stderr] {
         assert!(said.contains(&looked), "{said}");
     }
@@ -297,7 +297,7 @@ fn half_done_the_new_key_is_needed_for_what_was_moved(yard: &TestYard) {
     let away = yard.path("away.key");
     fs::rename(&new, &away).expect("moved");
     assert_eq!(yard.reveal("zoo-keeper/bob", "badge"), "bob's badge");
-    let looked = yard.anonymous(&format!("there is no key file `{}`", new.display()));
+    let looked = yard.anonymous(&format!("key file `{}` does not exist", new.display()));
     for arguments in [&["reveal", "zoo-keeper/ada", "badge", "--yes"][..], &["key", "rotate"]] {
         let refused = yard.fails(5, arguments);
         assert!(refused.contains(&looked), "{refused}");

@@ -50,7 +50,7 @@ fn a_save_by_json_keeps_what_it_does_not_name(yard: &TestYard) {
     // What `show` prints is refused, with a hint that works.
     let shown = yard.config("zoo-cage/lion").to_string();
     let refused = yard.fails_with_input(4, &["set", "zoo-cage/lion", "--json-config", "-"], &shown);
-    assert!(refused.contains("leave the field out to keep the secret that is stored"), "{refused}");
+    assert!(refused.contains("omit the field to keep the stored secret"), "{refused}");
     set(yard, &json!({"place": {"house": "birds"}}));
     secrets_are_there(yard);
 }

@@ -136,7 +136,7 @@ fn a_block_as_a_source_is_a_reference(yard: &TestYard) {
     );
     let refused = yard.fails(6, &["delete", "zoo-safe/box"]);
     assert!(
-        refused.contains("block `zoo-safe/box` is in use: `zoo-cage/lion` (`place.code`) builds on it"),
+        refused.contains("block `zoo-safe/box` is in use: `zoo-cage/lion` (`place.code`) depends on it"),
         "{refused}"
     );
 

@@ -297,7 +297,7 @@ fn trust_ends_when_the_file_changes_or_with_revoke() {
     victim.ends(3, &victim.0.path("given"), &["trust"]);
     // A file that decides nothing about the yard is not asked about.
     fs::write(&file, "[bundles]\nsql = \"^0.1\"\n").expect("a file");
-    assert!(victim.ends(3, &folder, &["list"]).contains("there is no yard"));
+    assert!(victim.ends(3, &folder, &["list"]).contains("no yard found"));
     // The decisions of this user are no one else's to make.
     let decisions = victim.0.path(".local/share/blockyard/trust");
     assert_eq!(fs::metadata(&decisions).expect("a folder").permissions().mode() & 0o777, 0o700);

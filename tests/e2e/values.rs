@@ -114,7 +114,7 @@ fn arguments_that_are_not_json_are_named_so() {
         assert!(refused.contains("the value of `--parameters` is not JSON"), "{refused}");
     }
     let refused = lite.call_fails(&["fetch-all", "--args", r#"{"statement": "select 1", "statement": "select 2"}"#]);
-    assert!(refused.contains("stands twice"), "{refused}");
+    assert!(refused.contains("appears twice"), "{refused}");
     // Texts that look like numbers are texts.
     for text in ["557E90", "1.10", "00501", "1e5", "+1", "12345678901234567890.12"] {
         assert_eq!(

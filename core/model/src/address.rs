@@ -38,7 +38,7 @@ pub enum AddressError {
     #[error(transparent)]
     Name(#[from] NameError),
     /// The text contains a revision where only a block is accepted.
-    #[error("`{0}` names a revision; here it is the block that counts, write `TYPE/NAME`")]
+    #[error("`{0}` contains a revision, but only a block is accepted; write `TYPE/NAME`")]
     Pinned(String),
     /// The revision is not an integer of at least 1.
     #[error("`{0}` is not a revision; revisions are numbers from 1, as in `TYPE/NAME@3`")]
@@ -140,6 +140,6 @@ mod tests {
         assert!(wrong("a/b@0").contains("revisions are numbers from 1"));
         assert!(wrong("a/b@x").contains("`x` is not a revision"));
         assert!(wrong("a/b/c").contains("the character `/`"));
-        assert!("a/b@3".parse::<Address>().expect_err("pinned").to_string().contains("names a revision"));
+        assert!("a/b@3".parse::<Address>().expect_err("pinned").to_string().contains("contains a revision"));
     }
 }

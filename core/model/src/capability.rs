@@ -46,11 +46,11 @@ pub enum Dialect {
 pub enum CapabilityError {
     /// The name of the capability is unknown.
     #[error(
-        "`{0}` is not a capability; there are `http ORIGIN`, `sql sqlite`, `sql postgres`, `sql mysql`, `secrets`, `crypto`, `log`, `clock`, `random` and `reveal`"
+        "`{0}` is not a capability; the capabilities are `http ORIGIN`, `sql sqlite`, `sql postgres`, `sql mysql`, `secrets`, `crypto`, `log`, `clock`, `random` and `reveal`"
     )]
     Unknown(String),
     /// `http` with an invalid origin.
-    #[error("the capability `http` names an origin: {0}")]
+    #[error("the capability `http` requires an origin: {0}")]
     Origin(OriginError),
 }
 

@@ -11,7 +11,7 @@ pub struct Digest([u8; 32]);
 
 /// Error for text that does not consist of 64 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a sha256 digest; it has 64 hexadecimal digits")]
+#[error("`{0}` is not a sha256 digest; a digest has 64 hexadecimal digits")]
 pub struct DigestError(String);
 
 impl Digest {

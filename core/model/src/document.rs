@@ -190,7 +190,7 @@ impl SealedDocument {
                 Value::String(text) if text == MASK => violations.push(Violation {
                     pointer: place.pointer,
                     message: format!("`{MASK}` is what `show` prints in place of a secret, not a secret"),
-                    hint: Some("leave the field out to keep the secret that is stored".to_owned()),
+                    hint: Some("omit the field to keep the stored secret".to_owned()),
                 }),
                 Value::String(text) => {
                     secrets.insert(place.pointer.clone(), SecretValue::new(std::mem::take(text)));
@@ -200,7 +200,7 @@ impl SealedDocument {
                 Value::Object(object) if is_marker(object, SECRET_MARKER) => {
                     violations.push(nothing_behind(place.pointer));
                 }
-                _ => violations.push(Violation::new(place.pointer, "a secret is a text or a source")),
+                _ => violations.push(Violation::new(place.pointer, "must be a string or a secret source")),
             }
         }
         if violations.is_empty() { Ok(Self { config: std::mem::take(&mut plain.0), secrets }) } else { Err(violations) }
@@ -270,7 +270,7 @@ impl SealedDocument {
         let mut found = Vec::new();
         visit(&self.config, &Pointer::default(), &mut |pointer, value| {
             if value.get(SECRET_MARKER).is_some() && !self.secrets.contains_key(pointer) {
-                let message = format!("`{SECRET_MARKER}` stands for a sealed secret; give the secret itself");
+                let message = format!("`{SECRET_MARKER}` refers to a sealed secret; enter the secret itself");
                 found.push(Violation::new(pointer.clone(), message));
             }
         });
@@ -323,7 +323,7 @@ fn nothing_behind(pointer: Pointer) -> Violation {
     Violation {
         pointer,
         message: "has no secret behind it: it was destroyed by a purge, or the marker was written by hand".to_owned(),
-        hint: Some("give the secret, or take the field away".to_owned()),
+        hint: Some("enter the secret, or remove the field".to_owned()),
     }
 }
 

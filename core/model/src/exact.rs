@@ -17,7 +17,7 @@ pub enum ExactError {
     /// A number has more digits than can be represented. The message does not contain the number,
     /// because it may be a secret.
     #[error(
-        "the number in line {line}, column {column} would lose digits; write it as a text, where the field takes one"
+        "the number at line {line}, column {column} would lose digits; write it as a string if the field accepts one"
     )]
     Inexact {
         /// Line number, from 1.
@@ -167,7 +167,7 @@ impl<'de> Visitor<'de> for UniqueVisitor {
             match object.entry(name) {
                 Entry::Occupied(twice) => {
                     let name = crate::name::printable(twice.key());
-                    return Err(A::Error::custom(format!("the name `{name}` stands twice in one object")));
+                    return Err(A::Error::custom(format!("the name `{name}` appears twice in one object")));
                 }
                 Entry::Vacant(vacant) => {
                     let Unique(member) = members.next_value()?;
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn a_name_that_stands_twice_is_refused() {
         let refused = parse(r#"{"a": 1, "b": {"c": 1, "c": 2}}"#).expect_err("refused").to_string();
-        assert!(refused.contains("`c` stands twice in one object"), "{refused}");
+        assert!(refused.contains("`c` appears twice in one object"), "{refused}");
         let text = r#"{"a":[null,true,-1,18446744073709551615,1.5,"x",{"a":{}}]}"#;
         assert_eq!(parse(text).expect("JSON").to_string(), text);
     }

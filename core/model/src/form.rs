@@ -161,7 +161,7 @@ pub fn answer(field: &Field, text: &str) -> Result<Option<Value>, String> {
             .parse::<i64>()
             .map(Value::from)
             .or_else(|_| text.parse::<u64>().map(Value::from))
-            .map_err(|_| "a whole number, please".to_owned())?,
+            .map_err(|_| "expected an integer".to_owned())?,
         FieldKind::Number => crate::exact::parse(text)
             .ok()
             .filter(Value::is_number)
@@ -169,13 +169,13 @@ pub fn answer(field: &Field, text: &str) -> Result<Option<Value>, String> {
         FieldKind::Boolean => match text {
             "yes" | "y" | "true" => Value::from(true),
             "no" | "n" | "false" => Value::from(false),
-            _ => return Err("yes or no, please".to_owned()),
+            _ => return Err("expected `yes` or `no`".to_owned()),
         },
         FieldKind::Choice(words) => words
             .iter()
             .find(|word| *word == text)
             .map(|word| Value::from(word.as_str()))
-            .ok_or_else(|| format!("one of {}, please", words.join(", ")))?,
+            .ok_or_else(|| format!("expected one of {}", words.join(", ")))?,
         FieldKind::Json => crate::exact::parse(text).map_err(|error| format!("expected JSON: {error}"))?,
     };
     Ok(Some(value))
@@ -186,7 +186,7 @@ pub fn answer(field: &Field, text: &str) -> Result<Option<Value>, String> {
 pub fn assemble(answers: impl IntoIterator<Item = (Pointer, Value)>) -> Value {
     let mut document = Value::Object(Map::new());
     for (pointer, value) in answers {
-        pointer.set(&mut document, value).expect("fields of one form do not stand in each other's way");
+        pointer.set(&mut document, value).expect("fields of one form do not overlap");
     }
     document
 }

@@ -185,7 +185,7 @@ impl Graph {
             return Ok(weight);
         }
         if open[index] {
-            return Err("a `$ref` leads back to its own schema without going into the value".to_owned());
+            return Err("a `$ref` refers to its own schema for the same value".to_owned());
         }
         if depth > limits::SCHEMA_DEPTH {
             return Err(too_deep());
@@ -460,7 +460,10 @@ impl<'a> Builder<'a> {
         let Some(reference) = keywords.get("$ref") else { return Ok(None) };
         let text = reference.as_str().unwrap_or_default();
         let target = referenced(self.document, text).ok_or_else(|| {
-            format!("`$ref` `{}` leads to no part of the schema; use a pointer such as `#/$defs/name`", printable(text))
+            format!(
+                "`$ref` `{}` does not refer to a part of the schema; use a pointer such as `#/$defs/name`",
+                printable(text)
+            )
         })?;
         if self.targets.insert(std::ptr::from_ref(target)) {
             self.levels = self.levels.saturating_add(levels(target));
@@ -561,7 +564,7 @@ mod tests {
             json!({"properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"anyOf": [{"not": {"$ref": "#/$defs/a"}}]}}}),
             json!({"if": {"$ref": "#/then"}, "then": {"dependentSchemas": {"x": {"$ref": "#"}}}}),
         ] {
-            assert!(refused(&schema).contains("without going into the value"), "{schema}");
+            assert!(refused(&schema).contains("refers to its own schema"), "{schema}");
         }
         let list = json!({"properties": {"next": {"$ref": "#"}, "all": {"items": {"$ref": "#"}}}});
         assert_eq!(graph(&list).expect("a tree").len(), 4);
@@ -572,7 +575,7 @@ mod tests {
         let schema = json!({"$defs": {"a b": {"type": "integer"}}, "items": {"$ref": "#/%24defs/a%20b"}});
         assert!(graph(&schema).expect("a good schema").node(0).has_places);
         for lost in ["#/$defs/none", "#named", "other.json", "https://json-schema.org/draft/2020-12/schema", ""] {
-            assert!(refused(&json!({"items": {"$ref": lost}})).contains("leads to no part"), "{lost}");
+            assert!(refused(&json!({"items": {"$ref": lost}})).contains("does not refer to a part"), "{lost}");
         }
     }
 

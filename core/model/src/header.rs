@@ -67,11 +67,11 @@ pub fn check_secret_header(name: &str) -> Result<(), &'static str> {
         && name.len() <= 64
         && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'));
     if !token {
-        return Err("is not the name of a header in lower case");
+        return Err("is not a header name in lower case");
     }
     let metadata = name.starts_with("x-") && (name.contains("-meta-") || name.ends_with("-meta"));
     if REFUSED.contains(&name) || REFUSED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || metadata {
-        return Err("never holds a secret: servers log, store or interpret it");
+        return Err("must not contain a secret: servers log, store or interpret it");
     }
     Ok(())
 }

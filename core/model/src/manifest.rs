@@ -172,13 +172,13 @@ impl Manifest {
         let mut problems = Vec::new();
         if format.manifest != MANIFEST_FORMAT {
             problems.push(format!(
-                "manifest format {} is not known; this Blockyard reads format {MANIFEST_FORMAT}",
+                "manifest format {} is not supported; this version of Blockyard supports format {MANIFEST_FORMAT}",
                 format.manifest
             ));
         }
         if format.wit != WIT_VERSION {
             problems.push(format!(
-                "the bundle was built for interface version {}; this Blockyard has {WIT_VERSION}",
+                "the bundle was built for interface version {}; this version of Blockyard supports {WIT_VERSION}",
                 format.wit
             ));
         }
@@ -237,7 +237,7 @@ impl BlockType {
         let checksum = checksum(&format);
         let slug = keep(TypeSlug::new(format.slug), problems);
         if format.version == 0 {
-            problems.push("versions of a type are counted from 1".to_owned());
+            problems.push("the version of a type must be at least 1".to_owned());
         }
         if format.schema.get("type").is_none_or(|t| t != "object")
             || format.schema.get("additionalProperties") != Some(&Value::Bool(false))
@@ -252,7 +252,7 @@ impl BlockType {
         let mut operations: Vec<Operation> = Vec::new();
         for described in format.operations {
             if TypeSlug::new(described.name.as_str()).is_err() {
-                problems.push(format!("operation `{}`: not a name", described.name));
+                problems.push(format!("`{}` is not a valid operation name", described.name));
             }
             if operations.iter().any(|other| other.name == described.name) {
                 problems.push(format!("operation `{}` is defined twice", described.name));
@@ -267,7 +267,7 @@ impl BlockType {
             let arguments = compile("arguments", described.arguments);
             let result = compile("result", described.result);
             if described.effect != Effect::Read && !described.safe.is_empty() {
-                problems.push(format!("operation `{name}` declares safe requests, which is for operations that read"));
+                problems.push(format!("operation `{name}` declares safe requests, but its effect is not `read`"));
             }
             let safe = described
                 .safe

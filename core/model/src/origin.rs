@@ -123,14 +123,14 @@ impl Host {
     fn parse(text: &str) -> Result<Self, String> {
         if let Some(inner) = text.strip_prefix('[') {
             let inner = inner.strip_suffix(']').ok_or("has an IPv6 address without its `]`")?;
-            let address = Ipv6Addr::from_str(inner).map_err(|_| "has brackets around what is no IPv6 address")?;
+            let address = Ipv6Addr::from_str(inner).map_err(|_| "has an invalid IPv6 address in brackets")?;
             return Ok(Self::Address(IpAddr::V6(address).to_canonical()));
         }
         if text.is_empty() {
             return Err("has no host".to_owned());
         }
         if !text.is_ascii() {
-            return Err("has a host with other than ASCII letters; write it in its ASCII form (`xn--…`)".to_owned());
+            return Err("has a host with non-ASCII characters; write it in its ASCII form (`xn--…`)".to_owned());
         }
         let name = text.to_ascii_lowercase();
         // Resolvers treat a host whose last label is numeric as an IPv4 address in some notation.
@@ -138,8 +138,8 @@ impl Host {
         let numeric = last.bytes().all(|byte| byte.is_ascii_digit())
             || last.strip_prefix("0x").is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
         if numeric {
-            let address =
-                Ipv4Addr::from_str(&name).map_err(|_| "has an address that is not four decimal numbers".to_owned())?;
+            let address = Ipv4Addr::from_str(&name)
+                .map_err(|_| "has an IPv4 address that is not four decimal numbers".to_owned())?;
             return Ok(Self::Address(address.into()));
         }
         let fine = name.len() <= 253
@@ -150,7 +150,7 @@ impl Host {
             });
         if !fine {
             return Err(
-                "has a host that is not a name: labels of letters, digits, `-` and `_` with single dots between them"
+                "has an invalid host name; labels consist of letters, digits, `-` and `_`, separated by single dots"
                     .to_owned(),
             );
         }
@@ -192,7 +192,7 @@ impl RequestUrl {
             None => (rest, ""),
         };
         if authority.contains('@') {
-            return Err(bad("has a user before the host; credentials go into secrets".to_owned()));
+            return Err(bad("has a user before the host; store credentials as secrets".to_owned()));
         }
         let (host, port) = split_port(authority);
         let origin = Origin {
@@ -230,7 +230,7 @@ fn check_target(target: &str) -> Result<(), String> {
     let path = target.split('?').next().unwrap_or_default();
     let dots = |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
     if path.split('/').any(dots) {
-        return Err("has `.` or `..` as a part of its path".to_owned());
+        return Err("has `.` or `..` as a path segment".to_owned());
     }
     Ok(())
 }

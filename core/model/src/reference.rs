@@ -72,9 +72,9 @@ impl Wanted {
                     Ok(Self::Interface(name.to_owned()))
                 }
                 Some(name) => Err(format!("interface `{name}` is not known")),
-                None => Err("`x-block` names a type, or `{\"interface\": …}`".to_owned()),
+                None => Err("`x-block` must be a block type or `{\"interface\": …}`".to_owned()),
             },
-            _ => Err("`x-block` names a type, or `{\"interface\": …}`".to_owned()),
+            _ => Err("`x-block` must be a block type or `{\"interface\": …}`".to_owned()),
         }
     }
 
@@ -120,7 +120,7 @@ pub fn target(value: &Value) -> Result<Address, String> {
         .as_object()
         .filter(|object| object.len() == 1)
         .and_then(|object| object.get(BLOCK_MARKER)?.as_str())
-        .ok_or_else(|| format!("is a reference; write `{{\"{BLOCK_MARKER}\": \"TYPE/NAME\"}}`"))?;
+        .ok_or_else(|| format!("must be a reference; write `{{\"{BLOCK_MARKER}\": \"TYPE/NAME\"}}`"))?;
     text.parse().map_err(|error: crate::AddressError| error.to_string())
 }
 
@@ -192,7 +192,7 @@ mod tests {
         expect![[r#"
             [
                 "/base `gcp-credentials` is not an address; an address is `TYPE/NAME`, for example `sql-database/flights`",
-                "/many/0 is a reference; write `{\"$block\": \"TYPE/NAME\"}`",
+                "/many/0 must be a reference; write `{\"$block\": \"TYPE/NAME\"}`",
             ]
         "#]]
         .assert_debug_eq(&text);

@@ -104,7 +104,7 @@ impl Schema {
             Err(Excess::Depth) => {
                 return whole(&format!("nests deeper than {} levels", limits::DOCUMENT_DEPTH));
             }
-            Err(Excess::Steps) => return whole("is too large to be checked by its schema"),
+            Err(Excess::Steps) => return whole("is too large to be validated"),
         };
         let found = self.with_stack(instance, || {
             self.found(instance, &steps, &Judgement { schema: self, sealed, unjudged }, closed)
@@ -124,12 +124,12 @@ impl Schema {
         } else if !self.validator.is_valid(instance) {
             violations.push(Violation::new(
                 Pointer::default(),
-                "is not valid by its schema; it is too large for its problems to be listed",
+                "is not valid for its schema; it is too large to list the errors",
             ));
         }
         let places = find(&self.graph, instance);
         for pointer in places.fractions {
-            violations.push(Violation::new(pointer, "must be a whole number, written without a fraction"));
+            violations.push(Violation::new(pointer, "must be an integer, written without a fraction"));
         }
         if places.incomplete {
             violations.push(Violation::new(Pointer::default(), "is too large to be searched for secrets"));
@@ -356,7 +356,7 @@ impl Schema {
 }
 
 /// Message for a validation that could not run.
-const NO_STACK: &str = "cannot be checked: this machine has no memory for it";
+const NO_STACK: &str = "cannot be validated: out of memory";
 /// Number of levels for which the stack of every thread is sufficient.
 const USUAL_LEVELS: usize = 48;
 /// Stack size for one level of compiling a schema, in bytes, in a build without optimization.
@@ -437,7 +437,7 @@ fn hidden(schema: &Value, pointer: &Pointer, unseen: bool, problems: &mut Vec<St
         && target != "#"
         && !target.starts_with("#/")
     {
-        problems.push(format!("`{pointer}`: `$ref` leads by name; use a pointer such as `#/$defs/name`"));
+        problems.push(format!("`{pointer}`: `$ref` by name is not supported; use a pointer such as `#/$defs/name`"));
     }
     if unseen && (secret_audience(keywords).is_some() || keywords.contains_key(REFERENCE_KEYWORD)) {
         problems.push(format!("`{pointer}`: a secret or a reference cannot be declared here"));

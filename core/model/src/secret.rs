@@ -78,7 +78,7 @@ pub enum SecretSource {
 
 /// Error for text that is not a valid secret source.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a secret source; there are `env:NAME`, `file:PATH` and `block:TYPE/NAME`")]
+#[error("`{0}` is not a secret source; expected `env:NAME`, `file:PATH` or `block:TYPE/NAME`")]
 pub struct SecretSourceError(String);
 
 impl FromStr for SecretSource {

@@ -61,7 +61,7 @@ impl SecretKeyword {
     pub fn problems(&self) -> Vec<String> {
         let audience = self.audience.iter().filter_map(|text| {
             let error = text.parse::<Audience>().err()?;
-            Some(format!("an audience is `sql` or an origin: {error}"))
+            Some(format!("an audience must be `sql` or an origin: {error}"))
         });
         let header = self.headers().into_iter().filter_map(|name| {
             let reason = check_secret_header(&name).err()?;
@@ -69,7 +69,7 @@ impl SecretKeyword {
         });
         let token = self.token.iter().filter_map(|text| {
             let error = TokenUrl::parse(text).err()?;
-            Some(format!("a token server is a URL without a query, or `{{config.FIELD}}`: {error}"))
+            Some(format!("a token server must be a URL without a query, or `{{config.FIELD}}`: {error}"))
         });
         let sign = self.sign.iter().filter_map(|text| Some(text.parse::<SignForm>().err()?.to_string()));
         audience.chain(header).chain(token).chain(sign).collect()

@@ -90,7 +90,7 @@ impl FromStr for SourcePattern {
     fn from_str(text: &str) -> Result<Self, SourcePatternError> {
         let wrong = |reason| SourcePatternError { pattern: crate::name::printable(text), reason };
         if text.contains(OTHER_WILDCARDS) {
-            return Err(wrong("has a wildcard that is not known; the only one is `*`"));
+            return Err(wrong("has an unknown wildcard; only `*` is supported"));
         }
         if text.contains("**") {
             return Err(wrong("has `**`; `*` matches within one path component, so name each folder"));
@@ -104,7 +104,7 @@ impl FromStr for SourcePattern {
                 Err(wrong("is not an absolute path; write `file:/FOLDER/FILE` or `file:/FOLDER/*`"))
             }
             Some(("file", path)) if path[1..].split('/').any(|part| matches!(part, "" | "." | "..")) => {
-                Err(wrong("has an empty component, `.` or `..`; write the path as it is resolved"))
+                Err(wrong("has an empty component, `.` or `..`; write the resolved path"))
             }
             Some(("file", path)) if path.contains('\0') => Err(wrong("has a null character")),
             Some(("file", path)) => Ok(Self::File(path.to_owned())),

@@ -145,7 +145,8 @@ pub(crate) fn problems(schema: &Schema) -> Vec<String> {
                     MEMBERS.join("`, `")
                 ));
             } else if !leads_to_a_field(schema, pointer) {
-                problems.push(format!("`{SQL_KEYWORD}`: `{member}` is {pointer}, which is no JSON Pointer to a field"));
+                problems
+                    .push(format!("`{SQL_KEYWORD}`: `{member}` is {pointer}, which is not a JSON Pointer to a field"));
             }
         }
     }

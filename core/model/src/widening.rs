@@ -242,12 +242,12 @@ impl fmt::Display for Change {
                 write!(f, "new capability `{capability}`: {}", capability.explanation())
             }
             Self::CapabilityNarrowed(capability) => {
-                write!(f, "capability `{capability}`, narrower than what is granted")
+                write!(f, "capability `{capability}` is narrower than the granted one")
             }
             Self::CapabilityRevoked(capability) => {
                 write!(f, "capability `{capability}` stays revoked until it is granted")
             }
-            Self::CapabilityRemoved(capability) => write!(f, "capability `{capability}` is no longer asked for"),
+            Self::CapabilityRemoved(capability) => write!(f, "capability `{capability}` is no longer requested"),
             Self::TypeAdded(slug) => write!(f, "new block type `{slug}`"),
             Self::TypeRemoved(slug) => {
                 write!(f, "block type `{slug}` is removed; its blocks keep the version they have")

@@ -182,22 +182,22 @@ impl Store {
         // Read the end first: lines that are appended during the check are ignored.
         let head = self.database.first("SELECT lines, chain FROM audit_head", &[]).await.map_err(sort)?;
         let Some(head) = head else {
-            return Ok(AuditChain { lines: 0, head: None, broken: Some("the end of the trail is gone".to_owned()) });
+            return Ok(AuditChain { lines: 0, head: None, broken: Some("the end of the trail is missing".to_owned()) });
         };
         let (lines, last) = (head.integer(0), head.maybe_bytes(1).and_then(digest));
         let (mut id, mut chain, mut broken) = (0, genesis(&self.yard().id), None);
         while id < lines && broken.is_none() {
             let rows = self.database.fetch(LINES, params![id, PAGE.min(lines - id)]).await.map_err(sort)?;
             if rows.is_empty() {
-                broken = Some(format!("the lines after {id} are gone; there were {lines}"));
+                broken = Some(format!("the lines after {id} are missing; {lines} were written"));
             }
             for row in &rows {
                 let next = row.integer(0);
                 chain = link(&chain, &read(row));
                 if next != id + 1 {
-                    broken = Some(format!("the lines between {id} and {next} are gone"));
+                    broken = Some(format!("the lines between {id} and {next} are missing"));
                 } else if row.maybe_bytes(6).is_some_and(|own| digest(own) != Some(chain)) {
-                    broken = Some(format!("line {next} is not what was written"));
+                    broken = Some(format!("line {next} does not match its hash"));
                 }
                 id = next;
                 if broken.is_some() {
@@ -215,10 +215,10 @@ impl Store {
         if broken.is_none()
             && let Some(extra) = beyond.and_then(|row| row.maybe_integer(0))
         {
-            broken = Some(format!("line {extra} stands after the end of the trail"));
+            broken = Some(format!("line {extra} is after the end of the trail"));
         }
         if broken.is_none() && last.is_some_and(|last| last != chain) {
-            broken = Some(format!("line {lines} is not the last that was written"));
+            broken = Some(format!("line {lines} is not the last line that was written"));
         }
         Ok(AuditChain { lines: lines.unsigned_abs(), head: last, broken })
     }

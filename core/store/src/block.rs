@@ -411,7 +411,7 @@ async fn insert_revision(
     }
     for reference in new.references {
         let target = targets.iter().find(|target| target.address == reference.target);
-        let target = target.expect("every reference's target is held").id;
+        let target = target.expect("every reference's target is locked").id;
         transaction
             .execute(
                 "INSERT INTO block_references (block, revision, pointer, target, purpose) VALUES ($1, $2, $3, $4, $5)",

@@ -9,10 +9,10 @@ use crate::YardLocation;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The location contains no yard.
-    #[error("there is no yard at `{0}`")]
+    #[error("no yard found at `{0}`")]
     NoYard(String),
     /// The location already contains a yard.
-    #[error("there is a yard at `{0}` already")]
+    #[error("a yard already exists at `{0}`")]
     YardExists(String),
     /// The location is not a database, or is the database of another application.
     #[error("`{0}` is not a yard")]
@@ -34,31 +34,33 @@ pub enum StoreError {
     #[error("the yard `{0}` cannot be written")]
     ReadOnly(String, #[source] sqlx::Error),
     /// No space is left for the database.
-    #[error("there is no room left where the yard `{0}` is; nothing was changed")]
+    #[error("no space left for the yard `{0}`; nothing was changed")]
     Full(String, #[source] sqlx::Error),
     /// The operation timed out or failed because of other connections. Nothing was changed.
-    #[error("the yard `{0}` is busy: no turn to write came in time; nothing was changed")]
+    #[error("the yard `{0}` is busy: timed out waiting for other connections; nothing was changed")]
     Busy(String, #[source] sqlx::Error),
     /// The database server does not respond, or closed the connection. Nothing was changed.
-    #[error("the server of the yard `{0}` cannot be reached")]
+    #[error("the database server for yard `{0}` cannot be reached")]
     Unreachable(String, #[source] sqlx::Error),
     /// The connection to the database server was lost during the commit.
-    #[error("the server of the yard `{0}` went away while it saved; whether it did is not known")]
+    #[error(
+        "lost the connection to the database server for yard `{0}` during commit; the change may or may not have been saved"
+    )]
     Unsure(String, #[source] sqlx::Error),
     /// The database server rejected the credentials, the database or the access.
-    #[error("the server of the yard `{0}` refuses")]
+    #[error("the database server for yard `{0}` rejected the connection")]
     Refused(String, #[source] sqlx::Error),
     /// The TLS connection that the address requires cannot be established.
-    #[error("the server of the yard `{0}` cannot be trusted")]
+    #[error("cannot establish a trusted TLS connection to the database server for yard `{0}`")]
     Untrusted(String, #[source] sqlx::Error),
     /// The address is used by an existing block.
-    #[error("block `{0}` exists already")]
+    #[error("block `{0}` already exists")]
     Taken(Address),
     /// The address is used by a deleted block, which keeps it permanently.
-    #[error("the name `{0}` belongs to a deleted block and is never given away again")]
+    #[error("the name `{0}` belongs to a deleted block and cannot be reused")]
     TakenByDeleted(Address),
     /// Another write came first.
-    #[error("block `{address}` is at revision {newest} by now")]
+    #[error("block `{address}` was changed in the meantime and is now at revision {newest}")]
     Moved {
         /// Address of the block.
         address: Address,
@@ -69,7 +71,7 @@ pub enum StoreError {
     #[error("block `{0}` not found")]
     NoBlock(Address),
     /// The block is deleted and must not be, or is not deleted and must be.
-    #[error("block `{address}` is {}", if *.deleted { "deleted already" } else { "not deleted" })]
+    #[error("block `{address}` is {}", if *.deleted { "already deleted" } else { "not deleted" })]
     DeletedOrNot {
         /// Address of the block.
         address: Address,
@@ -77,10 +79,10 @@ pub enum StoreError {
         deleted: bool,
     },
     /// A block that the new revision depends on was deleted at the same time.
-    #[error("block `{0}`, which it builds on, is not there any more")]
+    #[error("block `{0}`, which the block depends on, no longer exists")]
     TargetGone(Address),
     /// The references would form a cycle. The path begins and ends with the same block.
-    #[error("the blocks would build on each other in a circle: {}", circle(.0))]
+    #[error("the references between the blocks would form a cycle: {}", circle(.0))]
     Circle(Vec<Address>),
     /// Other blocks depend on the block.
     #[error("block `{address}` is in use: {} on it", built_on(.users))]
@@ -95,11 +97,11 @@ pub enum StoreError {
     KeyMoved,
     /// The secrets were destroyed, but the remains of their ciphertexts could not be overwritten.
     #[error(
-        "the secrets are destroyed, but what is left of their ciphertexts in the yard's files could not be overwritten"
+        "the secrets were destroyed, but the remains of their ciphertexts in the yard's files could not be overwritten"
     )]
     NotScrubbed(#[source] Box<StoreError>),
     /// The block type belongs to another bundle.
-    #[error("block type `{slug}` of bundle `{newcomer}` is already that of bundle `{owner}`")]
+    #[error("block type `{slug}` of bundle `{newcomer}` already belongs to bundle `{owner}`")]
     SlugTaken {
         /// Slug of the block type.
         slug: String,
@@ -112,7 +114,7 @@ pub enum StoreError {
     #[error("another version of bundle `{0}` was installed at the same time")]
     BundleMoved(String),
     /// Any other database error.
-    #[error("the yard's database")]
+    #[error("the yard's database reported an error")]
     Database(#[source] sqlx::Error),
 }
 
@@ -191,5 +193,5 @@ fn circle(path: &[Address]) -> String {
 fn built_on(users: &[(Address, Pointer)]) -> String {
     let shown: Vec<String> =
         users.iter().map(|(address, pointer)| format!("`{address}` (`{}`)", pointer.dotted())).collect();
-    format!("{} build{}", shown.join(", "), if users.len() == 1 { "s" } else { "" })
+    format!("{} depend{}", shown.join(", "), if users.len() == 1 { "s" } else { "" })
 }

@@ -43,7 +43,7 @@ pub enum LocationError {
     #[error("`{0}` is not the address of a yard")]
     Form(String),
     /// A part of the address is invalid. The message never contains a password.
-    #[error("the address of the yard: {0}")]
+    #[error("invalid yard address: {0}")]
     Option(String),
 }
 
@@ -94,11 +94,9 @@ impl PostgresLocation {
         let mut passed_on = Vec::new();
         for (name, value) in url.query_pairs() {
             let number = |range: std::ops::RangeInclusive<u32>| {
-                value
-                    .parse::<u32>()
-                    .ok()
-                    .filter(|number| range.contains(number))
-                    .ok_or_else(|| wrong(format!("`{name}` is a number from {} to {}", range.start(), range.end())))
+                value.parse::<u32>().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+                    wrong(format!("`{name}` must be an integer from {} to {}", range.start(), range.end()))
+                })
             };
             let before = match &*name {
                 "host" => url.host_str().is_some_and(|host| !host.is_empty()),
@@ -107,7 +105,7 @@ impl PostgresLocation {
                 _ => false,
             };
             if before || !seen.insert(name.clone()) {
-                return Err(wrong(format!("it has `{name}` twice")));
+                return Err(wrong(format!("`{name}` is given twice")));
             }
             match &*name {
                 "schema" => schema = schema_name(&value).map_err(wrong)?,
@@ -119,10 +117,10 @@ impl PostgresLocation {
                 }
                 "password" => {
                     return Err(wrong(
-                        "`password` does not belong in its parameters; use PGPASSWORD or `~/.pgpass`".to_owned(),
+                        "`password` is not allowed as a parameter; use PGPASSWORD or `~/.pgpass`".to_owned(),
                     ));
                 }
-                other => return Err(wrong(format!("`{other}` is not a parameter of it"))),
+                other => return Err(wrong(format!("unknown parameter `{other}`"))),
             }
         }
         url.set_query(None);
@@ -147,64 +145,64 @@ fn sqlite_path(text: &str) -> Result<PathBuf, LocationError> {
     let wrong = |what: &str| Err(LocationError::Option(what.to_owned()));
     let path = match text.strip_prefix("//") {
         Some(path) if path.starts_with('/') && path.contains('%') => {
-            return wrong("a `%` after `sqlite://` could be read in two ways; write `sqlite:PATH`");
+            return wrong("a `%` after `sqlite://` is ambiguous; write `sqlite:PATH`");
         }
         Some(path) if path.starts_with("//") => {
-            return wrong("its path begins with several slashes; write `sqlite:/PATH`");
+            return wrong("the path begins with several slashes; write `sqlite:/PATH`");
         }
         Some(path) if path.starts_with('/') => path,
-        Some(_) => return wrong("`sqlite://` names a server before its path; write `sqlite:PATH`"),
+        Some(_) => return wrong("`sqlite://` is followed by a server name; write `sqlite:PATH`"),
         None => text,
     };
     if path.is_empty() {
-        return wrong("it names no file");
+        return wrong("the path of the file is missing");
     }
     if path.contains(['?', '#']) {
-        return wrong("a `?` or `#` in it would be an option, and a SQLite yard takes none");
+        return wrong("`?` and `#` are not allowed, because a SQLite yard takes no options");
     }
     if path.contains("://") || path.chars().any(char::is_control) {
-        return wrong("its path is not the path of a file");
+        return wrong("the path is not a valid file path");
     }
     // `:memory:`, which SQLite does not interpret as a file.
     if path.rsplit('/').next().is_some_and(|name| name.starts_with(':')) {
-        return wrong("a yard is a file, and cannot be in memory");
+        return wrong("a SQLite yard cannot be in memory");
     }
     Ok(Path::new(path).to_owned())
 }
 
 /// Returns a problem in a PostgreSQL address that the URL parser would drop or misinterpret.
 fn postgres_mistake(text: &str) -> Option<&'static str> {
-    let Some((_, rest)) = text.split_once("://") else { return Some("it has no `//` after `postgres:`") };
+    let Some((_, rest)) = text.split_once("://") else { return Some("`//` is missing after `postgres:`") };
     if rest.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Some("it has blanks or control characters");
+        return Some("white space and control characters are not allowed");
     }
     if rest.contains('#') {
-        return Some("it has a `#`; in a password it is written `%23`");
+        return Some("`#` is not allowed; in a password, write it as `%23`");
     }
     let (before, query) = rest.split_once('?').map_or((rest, None), |(before, query)| (before, Some(query)));
     let (authority, path) = before.split_once('/').map_or((before, ""), |(authority, path)| (authority, path));
     if path.contains('@') || query.is_some_and(|query| query.contains('@')) || authority.matches('@').count() > 1 {
-        return Some("in a password, `/ ? @` are written `%2F %3F %40`");
+        return Some("in a password, write `/ ? @` as `%2F %3F %40`");
     }
     if path.contains('/') {
-        return Some("it has more than one part after its host; the database's name is one");
+        return Some("the host must be followed by a single path segment, the database name");
     }
     let (userinfo, host) = authority.split_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
     if userinfo.is_some_and(|userinfo| userinfo.is_empty() || userinfo.starts_with(':') || userinfo.ends_with(':')) {
-        return Some("it has an `@` without a user, or a `:` without a password");
+        return Some("`@` without a user, or `:` without a password");
     }
     if host.contains(',') {
-        return Some("it has several hosts, of which a yard takes one");
+        return Some("several hosts are given; a yard supports one");
     }
     if host.contains('%') {
-        return Some("it has a `%` in its host; a socket's folder is written `?host=/FOLDER`");
+        return Some("`%` is not allowed in the host; write the folder of a Unix socket as `?host=/FOLDER`");
     }
     if host.ends_with(':') {
-        return Some("it has a `:` without a port");
+        return Some("`:` without a port");
     }
     let pair = |pair: &str| pair.split_once('=').is_some_and(|(name, value)| !name.is_empty() && !value.is_empty());
     if query.is_some_and(|query| !query.split('&').all(pair)) {
-        return Some("its parameters are not `NAME=VALUE`, with `&` between them");
+        return Some("parameters must have the form `NAME=VALUE`, separated by `&`");
     }
     None
 }
@@ -226,7 +224,10 @@ fn schema_name(text: &str) -> Result<String, String> {
         && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
         && !text.starts_with(|c: char| c.is_ascii_digit())
         && !text.starts_with("pg_");
-    plain.then(|| text.to_owned()).ok_or_else(|| "`schema` is 1 to 63 of `a-z`, `0-9` and `_`".to_owned())
+    plain.then(|| text.to_owned()).ok_or_else(|| {
+        "`schema` must have 1 to 63 characters of `a-z`, `0-9` and `_`, and must not begin with a digit or `pg_`"
+            .to_owned()
+    })
 }
 
 impl fmt::Display for YardLocation {
@@ -264,40 +265,40 @@ mod tests {
         let wrong = |text: &str| text.parse::<YardLocation>().expect_err("must be refused").to_string();
         assert_eq!(wrong("yard.db"), "`yard.db` is not the address of a yard");
         assert_eq!(wrong("mysql://u:pw@h/d"), "`mysql:…` is not the address of a yard");
-        assert!(wrong("postgres://h/d?schema=A").contains("`schema` is"));
+        assert!(wrong("postgres://h/d?schema=A").contains("`schema` must have"));
         assert!(wrong("postgres://h/d?max_connections=0").contains("from 1 to 1000"));
-        assert!(wrong("postgres://h/d?colour=red").contains("`colour` is not a parameter"));
-        assert!(wrong("postgres://h/d?sslmode=maybe").contains("the address of the yard"));
+        assert!(wrong("postgres://h/d?colour=red").contains("unknown parameter `colour`"));
+        assert!(wrong("postgres://h/d?sslmode=maybe").contains("invalid yard address"));
         for (text, reason) in [
-            ("sqlite:", "names no file"),
-            ("sqlite://yard.db", "names a server"),
+            ("sqlite:", "path of the file is missing"),
+            ("sqlite://yard.db", "a server name"),
             ("sqlite:////a/yard.db", "several slashes"),
-            ("sqlite:///a%20b/yard.db", "two ways"),
-            ("sqlite:yard.db?mode=ro", "an option"),
-            ("sqlite:yard.db#x", "an option"),
+            ("sqlite:///a%20b/yard.db", "ambiguous"),
+            ("sqlite:yard.db?mode=ro", "no options"),
+            ("sqlite:yard.db#x", "no options"),
             ("sqlite::memory:", "in memory"),
             ("sqlite:///:memory:", "in memory"),
-            ("sqlite:/a/yard.db\n", "path of a file"),
-            ("postgres:?host=h", "no `//`"),
-            ("postgres:/d?host=h", "no `//`"),
+            ("sqlite:/a/yard.db\n", "valid file path"),
+            ("postgres:?host=h", "`//` is missing"),
+            ("postgres:/d?host=h", "`//` is missing"),
             ("postgres://u:s3c/ret@h/d", "`%2F"),
             ("postgres://u:s3c?ret@h/d", "`%2F"),
             ("postgres://u:s3c#ret@h/d", "`%23`"),
             ("postgres://u:s3c@ret@h/d", "`%2F"),
             ("postgres://@h/d", "without a user"),
             ("postgres://u:@h/d", "without a password"),
-            ("postgres://h/d/e", "more than one part"),
+            ("postgres://h/d/e", "single path segment"),
             ("postgres://h,i/d", "several hosts"),
             ("postgres://%2Frun/d", "socket"),
             ("postgres://h:/d", "without a port"),
             ("postgres://h/d?", "NAME=VALUE"),
             ("postgres://h/d?schema=a&&x=b", "NAME=VALUE"),
             ("postgres://h/d?schema", "NAME=VALUE"),
-            ("postgres://h/d?schema=a&schema=b", "`schema` twice"),
-            ("postgres://h/d?host=i", "`host` twice"),
-            ("postgres://h:1/d?port=2", "`port` twice"),
-            ("postgres://u@h/d?user=v", "`user` twice"),
-            ("postgres://h /d", "blanks"),
+            ("postgres://h/d?schema=a&schema=b", "`schema` is given twice"),
+            ("postgres://h/d?host=i", "`host` is given twice"),
+            ("postgres://h:1/d?port=2", "`port` is given twice"),
+            ("postgres://u@h/d?user=v", "`user` is given twice"),
+            ("postgres://h /d", "white space"),
         ] {
             let said = wrong(text);
             assert!(said.contains(reason) && !said.contains("s3c"), "{text}: {said}");

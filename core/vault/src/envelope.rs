@@ -28,7 +28,7 @@ pub struct Place<'a> {
 
 /// Error for a sealed value that cannot be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the sealed value does not open: it was changed or moved, or sealed with another key")]
+#[error("cannot open the sealed value: it was changed or moved, or sealed with another key")]
 pub struct EnvelopeError;
 
 impl DataKey {

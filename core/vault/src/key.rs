@@ -33,7 +33,7 @@ pub enum KeyError {
     #[error("the key is not base64 (RFC 4648, with padding)")]
     NotBase64,
     /// The text is base64 of the wrong number of bytes.
-    #[error("the key has {0} bytes; a key has 32")]
+    #[error("the key has {0} bytes, but must have 32")]
     Length(usize),
 }
 

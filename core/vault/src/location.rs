@@ -33,10 +33,10 @@ pub enum LocationError {
     #[error("the yard's key is not in the environment variable `{0}`")]
     NotGiven(String),
     /// The file does not exist.
-    #[error("there is no key file `{}`", .0.display())]
+    #[error("key file `{}` does not exist", .0.display())]
     NoFile(PathBuf),
     /// The file cannot be read or written.
-    #[error("key file `{}`", path.display())]
+    #[error("cannot access key file `{}`", path.display())]
     File {
         /// Path of the file.
         path: PathBuf,
@@ -52,13 +52,13 @@ pub enum LocationError {
         mode: u32,
     },
     /// The keyring did not respond or returned an error.
-    #[error("the operating system's keyring does not answer: {0}")]
+    #[error("the operating system's keyring failed: {0}")]
     Keyring(String),
     /// The keyring has no key under this account.
     #[error("the operating system's keyring has no key for this yard (service `{SERVICE}`, account `{0}`)")]
     NotInKeyring(String),
     /// The stored text is not a key.
-    #[error("{location}")]
+    #[error("invalid key in {location}")]
     NotAKey {
         /// Storage location.
         location: String,
@@ -105,7 +105,7 @@ impl KeyLocation {
                 if kept.id() == key.id() {
                     Ok(())
                 } else {
-                    Err(LocationError::Keyring("it gave back another key than it was given".to_owned()))
+                    Err(LocationError::Keyring("it returned a different key than was stored".to_owned()))
                 }
             }
         }
@@ -163,7 +163,7 @@ impl FromStr for KeyLocation {
             Some(("env", name)) if !name.is_empty() => Ok(Self::Environment(name.to_owned())),
             Some(("file", path)) => Ok(Self::File(path.into())),
             Some(("keyring", account)) => Ok(Self::Keyring(account.to_owned())),
-            _ => Err(format!("`{text}` is not a place for a key")),
+            _ => Err(format!("`{text}` is not a key location; expected `env:NAME`, `file:PATH` or `keyring:ACCOUNT`")),
         }
     }
 }

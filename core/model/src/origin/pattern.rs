@@ -125,7 +125,7 @@ impl OriginPattern {
 /// Parses an authority without fields: a name, an IP address, or `*.` and a name.
 fn concrete(scheme: Scheme, authority: &str) -> Result<OriginPattern, String> {
     if authority.contains(['@', '/', '?', '#', '\\']) {
-        return Err("is more than scheme, host and port".to_owned());
+        return Err("has more than scheme, host and port".to_owned());
     }
     let (host, port) = split_port(authority);
     let port = port.map(parse_port).transpose()?.unwrap_or(scheme.default_port());
@@ -136,7 +136,7 @@ fn concrete(scheme: Scheme, authority: &str) -> Result<OriginPattern, String> {
         Host::Name(name) if name.contains('.') => {
             Ok(OriginPattern(Kind::Below { scheme, suffix: format!(".{name}"), port }))
         }
-        _ => Err("has a `*.` before what is not a name of two labels or more".to_owned()),
+        _ => Err("has a `*.` that is not followed by a name with at least two labels".to_owned()),
     }
 }
 
@@ -178,8 +178,8 @@ fn pieces(text: &str) -> Result<Vec<Piece>, String> {
         if at > 0 {
             pieces.push(Piece::Text(rest[..at].to_ascii_lowercase()));
         }
-        let end = rest[at..].find('}').ok_or("has a `{` without its `}`")? + at;
-        pieces.push(Piece::Field(field(&rest[at..=end]).ok_or("has something else than `{config.FIELD}` in braces")?));
+        let end = rest[at..].find('}').ok_or("has a `{` without a `}`")? + at;
+        pieces.push(Piece::Field(field(&rest[at..=end]).ok_or("has braces that do not contain `config.FIELD`")?));
         rest = &rest[end + 1..];
     }
     if !rest.is_empty() {

@@ -93,7 +93,7 @@ impl FromStr for SafeRequest {
             .split_once(' ')
             .ok_or_else(|| bad("is not a method and a URL, such as `POST https://api.example.com/v1/search`"))?;
         if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            return Err(bad("does not begin with a method in capitals"));
+            return Err(bad("does not begin with a method in upper case"));
         }
         // The path begins after the authority, or after the field that contains the origin.
         let from = url.find("://").map_or(0, |at| at + 3);
@@ -102,7 +102,7 @@ impl FromStr for SafeRequest {
         let fine = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()+,;=:@/*".contains(&byte))
             && path.split('/').all(|part| part == "*" || !part.contains('*'));
         if !fine {
-            return Err(bad("has a path with other than names and `*` between the slashes"));
+            return Err(bad("has a path segment that is neither a name nor `*`"));
         }
         Ok(Self { method: method.to_owned(), origin: origin.parse()?, path: path.to_owned() })
     }
