@@ -1,9 +1,10 @@
-//! How a guest's work is run: within a deadline, without being in anybody's way, and so that what
-//! goes wrong in it stays in it.
+//! The execution of guest work: within a deadline, without blocking the caller's runtime, and with
+//! panics contained.
 //!
-//! Work begins where it is asked for, which costs nothing. What has computed for longer than
-//! [`limits::INLINE`] goes on on a thread of its own: a guest that never ends yields at every tick,
-//! and would still keep a worker of the caller's from looking after timers and sockets.
+//! Work starts inline, on the task that requested it, which has no overhead. Work that has used
+//! more than [`limits::INLINE`] of processor time continues on a dedicated thread: a guest in an
+//! endless loop yields at every tick, but would still keep a worker of the caller's runtime from
+//! polling timers and sockets.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -17,19 +18,19 @@ use tokio::sync::oneshot;
 use crate::deadline::{Clock, Over};
 use crate::limits;
 
-/// Why work did not come to its end.
+/// The reason why work was not completed.
 #[derive(Debug)]
 pub(crate) enum Halt {
-    /// The time is over.
+    /// The deadline has passed.
     Deadline,
-    /// A function of the host panicked, with these words.
+    /// A host function panicked, with this message.
     Panic(String),
 }
 
 type Work<T> = Pin<Box<dyn Future<Output = Result<T, Box<dyn Any + Send>>> + Send>>;
 
-/// Runs work to its end or the deadline. Dropping this future drops the work, also one that is on a
-/// thread of its own.
+/// Runs work until it completes or the deadline passes. Dropping this future drops the work, also
+/// on a dedicated thread.
 pub(crate) async fn drive<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
     clock: Clock,
@@ -59,7 +60,8 @@ async fn on_its_own_thread<T: Send + 'static>(
     clock: Clock,
 ) -> Result<Result<T, Box<dyn Any + Send>>, Halt> {
     let runtime = Handle::current();
-    // When this future is dropped, so is `go_on`, and the thread lets go of the work.
+    // When this future is dropped, `go_on` is dropped with it, which makes the thread drop the
+    // work.
     let (go_on, dropped) = oneshot::channel::<()>();
     let thread = tokio::task::spawn_blocking(move || {
         runtime.block_on(async move {
@@ -72,11 +74,12 @@ async fn on_its_own_thread<T: Send + 'static>(
     });
     let done = thread.await;
     drop(go_on);
-    // The work's own panics are caught within it; what else can end the thread is the runtime's end.
+    // Panics of the work are caught by `catch_unwind`; the thread can otherwise end early only
+    // because the runtime shuts down.
     done.unwrap_or(Err(Halt::Deadline))
 }
 
-/// What a panic said.
+/// Returns the message of a panic.
 fn words(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without words".to_owned())
@@ -97,7 +100,7 @@ mod tests {
         Deadline::within(Duration::from_secs(60)).begin()
     }
 
-    /// Computes, and yields as a guest does.
+    /// Loops forever and yields at each tick, as a guest does.
     async fn spin() {
         loop {
             std::thread::sleep(limits::TICK);
@@ -132,7 +135,7 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn one_worker_serves_others_beside_many_that_compute() {
         let spinners: Vec<_> = (0..8).map(|_| tokio::spawn(drive(spin(), later()))).collect();
-        // All of them had their first turn.
+        // By now, each of them was polled at least once.
         tokio::time::sleep(Duration::from_millis(200)).await;
         let mut slowest = Duration::ZERO;
         for _ in 0..50 {
@@ -140,8 +143,8 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(1)).await;
             slowest = slowest.max(began.elapsed());
         }
-        // On the worker itself, eight that compute would take 8 ticks of each millisecond's wait, and
-        // timers would be looked at after 61 of these.
+        // On the worker itself, the eight loops would take 8 ticks per round, and tokio polls
+        // timers only every 61 tasks.
         assert!(slowest < Duration::from_secs(1), "{slowest:?}");
         for spinner in &spinners {
             spinner.abort();

@@ -1,7 +1,7 @@
-//! The clock of running guests: a thread that advances the engine's epoch, so that a guest which
-//! computes stops every [`limits::TICK`] and lets others have their turn.
+//! The epoch ticker: a thread that increments the engine's epoch every [`limits::TICK`], so that a
+//! running guest yields at every tick and other tasks can run.
 //!
-//! It rests while no guest runs, and ends with the engine.
+//! The thread is parked while no guest runs, and exits when the engine is dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use wasmtime::Engine;
 
 use crate::limits;
 
-/// The thread. Dropping it ends the thread.
+/// The ticker thread. Dropping this value stops the thread.
 pub(crate) struct Ticker {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -22,7 +22,7 @@ struct Shared {
     ended: AtomicBool,
 }
 
-/// A guest that may run: there are ticks as long as one of these lives.
+/// Guard of a guest that may run. The ticker ticks while at least one guard exists.
 pub(crate) struct Running {
     shared: Arc<Shared>,
 }
@@ -35,7 +35,9 @@ impl Ticker {
             move || {
                 while !shared.ended.load(Ordering::Acquire) {
                     if shared.running.load(Ordering::Acquire) == 0 {
-                        // Whoever makes it one wakes this thread, before or after it sleeps.
+                        // `Ticker::run` unparks this thread when it increments `running` from zero.
+                        // An `unpark` before this call is not lost: `park` then returns
+                        // immediately.
                         std::thread::park();
                         continue;
                     }
@@ -48,7 +50,7 @@ impl Ticker {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Ticks until the guard is dropped.
+    /// Keeps the ticker running until the returned guard is dropped.
     pub(crate) fn run(&self) -> Running {
         if self.shared.running.fetch_add(1, Ordering::AcqRel) == 0 {
             self.wake();
@@ -74,7 +76,7 @@ impl Drop for Ticker {
         self.shared.ended.store(true, Ordering::Release);
         self.wake();
         if let Some(thread) = self.thread.take() {
-            // It sleeps for one tick at the most, and cannot panic.
+            // The thread sleeps for at most one tick and cannot panic.
             let _ = thread.join();
         }
     }
@@ -108,7 +110,7 @@ mod tests {
         let ticker = Ticker::start(&engine).expect("a thread");
         let running = ticker.run();
         let began = Instant::now();
-        // A module that loops ends at the next tick.
+        // An endless loop traps at the next tick.
         let module = wasmtime::Module::new(&engine, LOOP).expect("a module");
         let mut store = wasmtime::Store::new(&engine, ());
         store.set_epoch_deadline(2);
