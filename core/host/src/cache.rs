@@ -1,9 +1,10 @@
-//! Compiled code that is kept between processes, in a folder that is this user's alone.
+//! The on-disk cache of compiled code, in a folder that only this user can access.
 //!
-//! Code runs outside of every sandbox, and the engine believes what it loads. So each file carries a
-//! code of authentication (HMAC-SHA256) over its content, its engine and its bundle's digest, made
-//! with a key that lies beside it. Whatever does not fit is deleted and compiled anew: a flipped
-//! bit, a file from another machine, one that stood at another place.
+//! Compiled code is not sandboxed, and the engine loads it without validation. Each file therefore
+//! carries a message authentication code (HMAC-SHA256) over its content, the engine and the digest
+//! of the bundle; the key is stored in the same folder. A file that does not match, for example
+//! because of a flipped bit or because it was copied from another machine or to another path, is
+//! deleted and the component is recompiled.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
@@ -21,24 +22,26 @@ use zeroize::Zeroizing;
 
 use crate::limits;
 
-/// The file with the key, in the cache's folder.
+/// Name of the key file in the cache folder.
 const KEY_FILE: &str = "key";
 const KEY_BYTES: usize = 32;
 const TAG_BYTES: usize = 32;
-/// An entry that is used is touched when it was not for so long, so that the oldest can be found.
+/// Minimum age of an entry's modification time before a use updates it. Eviction removes the
+/// entries with the oldest modification time.
 const TOUCH: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The folder, opened.
+/// An open cache.
 pub(crate) struct CompiledCode {
     folder: PathBuf,
     key: Zeroizing<Vec<u8>>,
 }
 
 impl CompiledCode {
-    /// Opens the folder, or makes it. None where there is no place for one: a cache is not needed.
+    /// Opens the cache folder and creates it if it is missing. Returns `None` if the folder or its
+    /// key cannot be created; Blockyard works without a cache.
     ///
     /// # Errors
-    /// It is somebody else's.
+    /// Returns an error if the path is not a folder or belongs to another user.
     pub(crate) fn open(folder: &Path) -> io::Result<Option<Self>> {
         if make_private_folder(folder).is_err() {
             return Ok(None);
@@ -50,15 +53,15 @@ impl CompiledCode {
         Ok(key.map(|key| Self { folder: folder.to_owned(), key }))
     }
 
-    /// The code for a component, where it is kept and is what was put there.
+    /// Returns the cached code of a component, or `None` if it is missing or fails authentication.
     #[allow(unsafe_code, reason = "`deserialize` trusts its bytes; the tag says that they are our own")]
     pub(crate) fn get(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
         let path = self.path(engine, digest);
         let entry = fs::read(&path).ok()?;
         let code = self.checked(engine, digest, &entry);
-        // SAFETY: the bytes are the output of `serialize` in this or an earlier process of this user:
-        // the tag was made with a key that only this user can read, over these very bytes. They are in
-        // memory, where nobody changes them after the check.
+        // SAFETY: the bytes are the output of `serialize` in this or an earlier process of this
+        // user: the tag was computed over exactly these bytes, with a key that only this user can
+        // read. They are a private copy in memory, so they cannot change after the check.
         let component = code.and_then(|code| unsafe { Component::deserialize(engine, code) }.ok());
         if component.is_none() {
             let _ = fs::remove_file(&path);
@@ -68,7 +71,8 @@ impl CompiledCode {
         component
     }
 
-    /// Keeps the code of a component. Where that fails, it is compiled again the next time.
+    /// Stores the code of a component. Errors are ignored; the component is then recompiled by the
+    /// next process.
     pub(crate) fn put(&self, engine: &Engine, digest: &Digest, component: &Component) {
         let Ok(code) = component.serialize() else { return };
         let path = self.path(engine, digest);
@@ -93,12 +97,13 @@ impl CompiledCode {
         tag
     }
 
-    /// A folder per engine (its version, the machine, its settings), a file per component.
+    /// Returns the path of an entry: one folder per engine (wasmtime version, target and settings),
+    /// one file per component.
     fn path(&self, engine: &Engine, digest: &Digest) -> PathBuf {
         self.folder.join(format!("{:016x}", compatibility(engine))).join(digest.to_string())
     }
 
-    /// Deletes what was not used for longest, where there is more than may be kept.
+    /// Deletes the least recently used entries until the cache fits into [`limits::CACHE_BYTES`].
     fn make_room(&self) {
         let folders = fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path());
         let mut files: Vec<(SystemTime, u64, PathBuf)> = folders
@@ -127,8 +132,8 @@ fn compatibility(engine: &Engine) -> u64 {
     hasher.finish()
 }
 
-/// The key of this folder. One that is not whole, or that others could read, is made anew, and with it
-/// all that was kept.
+/// Returns the key of this folder. A key with the wrong length, or one that other users could read,
+/// is replaced, which invalidates all entries.
 fn key(folder: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let path = folder.join(KEY_FILE);
     if let Some(key) = read_key(&path) {
@@ -138,7 +143,7 @@ fn key(folder: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     getrandom::fill(&mut key).map_err(io::Error::other)?;
     let _ = fs::remove_file(&path);
     write_whole(&path, &[&key])?;
-    // Another process may have been here at the same time: the file decides.
+    // Another process may have written a key at the same time, so the key is read back.
     read_key(&path).ok_or_else(|| io::Error::other("the key of the cache was changed"))
 }
 
@@ -149,7 +154,7 @@ fn read_key(path: &Path) -> Option<Zeroizing<Vec<u8>>> {
     (key.len() == KEY_BYTES).then_some(key)
 }
 
-/// Writes a file that is there whole or not at all, and that is for nobody else.
+/// Writes a file atomically, with access for this user only.
 fn write_whole(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
@@ -185,8 +190,9 @@ fn make_private_folder(folder: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
-/// Whether the folder is this user's. One that others may write or read is made private, and what lies
-/// in it is worth nothing: its key is not.
+/// Checks that the folder belongs to this user. If other users can access it, its permissions are
+/// restricted and its key is deleted, because the key may have been read; this invalidates all
+/// entries.
 #[cfg(unix)]
 fn is_own_folder(folder: &Path) -> io::Result<bool> {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};

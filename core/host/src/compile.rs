@@ -1,7 +1,7 @@
-//! From a component's bytes to code: looked at first, then compiled, once per engine and content.
+//! Compilation of components: validation first, then native code, once per engine and digest.
 //!
-//! Compiling is work for the processor that a stranger's file asks for: what it may cost is bounded
-//! by the file's size and by what is counted in it before.
+//! The cost of compiling an untrusted file is bounded by its size and by the number and size of its
+//! functions, which are checked before compilation starts.
 
 use std::sync::Arc;
 
@@ -13,10 +13,12 @@ use wasmtime::component::Component;
 use crate::sandbox::Sandbox;
 use crate::{HostError, limits};
 
-/// Looks at a component that comes from outside, before anything of it is compiled.
+/// Checks an untrusted component before it is compiled.
 ///
 /// # Errors
-/// It is too large, something else, cut off, or has more in it than a bundle may have.
+/// Returns [`HostError::TooLarge`] for a file above the size limit, [`HostError::NotAComponent`]
+/// for a file that is not a valid component (also a truncated one), and [`HostError::NotABundle`]
+/// if it has too many functions or a function that is too large.
 pub(crate) fn examine(bytes: &[u8]) -> Result<(), HostError> {
     if bytes.len() > limits::COMPONENT_BYTES {
         return Err(HostError::TooLarge { bytes: bytes.len(), limit: limits::COMPONENT_BYTES });
@@ -45,11 +47,11 @@ pub(crate) fn examine(bytes: &[u8]) -> Result<(), HostError> {
 }
 
 impl Sandbox {
-    /// The code of a component for one of the engines, from the cache where it is there. It runs on a
-    /// blocking thread.
+    /// Returns the code of a component for one of the engines, from the cache if possible. Compiles
+    /// on a blocking thread.
     ///
     /// # Errors
-    /// [`HostError::NotAComponent`] where it does not compile.
+    /// Returns [`HostError::NotAComponent`] if the component does not compile.
     pub(crate) async fn compile(
         &self,
         engine: &Engine,
@@ -78,7 +80,7 @@ impl Sandbox {
     }
 }
 
-/// The preamble of a component: magic, version 13, layer 1
+/// Checks for the preamble of a component: magic `\0asm`, any version, layer 1
 /// (https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md).
 fn is_component(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\0asm") && bytes.get(6..8) == Some(&[1, 0])
