@@ -1,4 +1,5 @@
-//! What ended a guest, in words: its own panic message before anything else.
+//! Conversion of traps into [`HostError`]s. A panic message of the guest takes precedence over the
+//! trap's own message.
 
 use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
@@ -8,7 +9,7 @@ use crate::redact::{Guessing, Redactor};
 use crate::state::MemoryLimiter;
 use crate::{HostError, limits};
 
-/// What is known of a guest when it ends before its time.
+/// State of a guest that trapped, from which the error is derived.
 pub(crate) struct Ended<'a> {
     pub(crate) bundle: &'a str,
     pub(crate) memory: &'a MemoryLimiter,
@@ -16,8 +17,8 @@ pub(crate) struct Ended<'a> {
     pub(crate) redactor: &'a Redactor,
 }
 
-/// What a bundle did that its operation's effect forbids. It ends the call: the manifest, which the
-/// person agreed to, says otherwise.
+/// An action of a bundle that the operation's declared effect forbids. It ends the call, because
+/// the user agreed to the effect that the manifest declares.
 #[derive(Debug, thiserror::Error)]
 #[error("an operation that only reads tried to {0}")]
 pub(crate) struct EffectViolation(pub(crate) String);
@@ -48,7 +49,7 @@ impl Ended<'_> {
     }
 }
 
-/// The limit that was hit, where it was one.
+/// Returns the message of the limit that caused the trap, or `None` for another cause.
 fn limit(error: &wasmtime::Error) -> Option<String> {
     if let Some(ResourceTableError::Full) = error.downcast_ref() {
         return Some(too_many_handles());
@@ -66,7 +67,7 @@ fn limit(error: &wasmtime::Error) -> Option<String> {
         }
         _ => {}
     }
-    // These have no type of their own.
+    // wasmtime has no error types for these.
     let text = error.root_cause().to_string();
     if text.contains("hostcalls has been exhausted") {
         let mebibytes = limits::HOST_CALL_BYTES >> 20;

@@ -1,9 +1,9 @@
-//! What a bundle says without reaching anything: `describe`, `validate`, `migrate`.
+//! The pure functions of a bundle, which use no capability: `describe`, `validate`, `migrate`.
 //!
-//! They run on an engine of their own that gives the same answer everywhere and always: guests are
-//! measured in steps and not in time, every NaN is the same, and there is nothing to call. What a
-//! component imports is there as a trap, so that it can be instantiated at all; `log` takes the
-//! message of a panic.
+//! They run on a separate, deterministic engine, so that the result is the same on every machine:
+//! execution is limited by fuel instead of time, NaNs are canonicalized, and no capability is
+//! linked. Each import is linked to a function that traps, so that the component can be
+//! instantiated; only `log` is implemented, to receive the message of a panic.
 
 use std::sync::Arc;
 
@@ -26,17 +26,17 @@ use crate::sandbox::Sandbox;
 use crate::state::MemoryLimiter;
 use crate::{Bundle, HostError, Problem, limits};
 
-/// A component that can be asked.
+/// A component that is linked for the pure functions.
 pub(crate) type Pure = BundlePre<State>;
 
-/// What there is of the host for a guest that reaches nothing.
+/// Store state of a pure call.
 #[derive(Default)]
 pub(crate) struct State {
     memory: MemoryLimiter,
     panic: Option<String>,
 }
 
-/// An instance under question.
+/// An instance that executes a pure call.
 struct Asked {
     bundle: String,
     store: Store<State>,
@@ -44,10 +44,12 @@ struct Asked {
 }
 
 impl Sandbox {
-    /// What the bundle says is wrong with a configuration, beyond its schema.
+    /// Calls `validate` of the bundle, for constraints that the JSON Schema cannot express. Returns
+    /// the violations: the JSON Pointer of the field and a message each, at most
+    /// [`limits::VIOLATIONS`].
     ///
     /// # Errors
-    /// How the bundle failed to answer.
+    /// Returns a [`HostError`] if the bundle crashes, exceeds a limit or cannot be compiled.
     pub async fn validate(
         &self,
         bundle: &Bundle,
@@ -70,11 +72,13 @@ impl Sandbox {
         .await
     }
 
-    /// A configuration of an older version of its type, as the bundle brings it to this one. The
-    /// answer is guest-controlled: it is checked like any configuration.
+    /// Calls `migrate` of the bundle: converts a configuration of type version `from_version` to
+    /// the bundle's current type version. The result is guest-controlled; the caller must validate
+    /// it like any configuration.
     ///
     /// # Errors
-    /// [`HostError::Problem`] where the bundle says why not; otherwise how it failed to answer.
+    /// Returns [`HostError::Problem`] if the bundle reports a problem; otherwise the [`HostError`]
+    /// of the crash, the exceeded limit or the invalid answer.
     pub async fn migrate(
         &self,
         bundle: &Bundle,
@@ -109,7 +113,8 @@ impl Sandbox {
         .await
     }
 
-    /// Asks a component for its manifest. Nothing is known of it yet, not even its name.
+    /// Calls `describe` and returns the manifest as JSON. The bundle's name in errors is empty,
+    /// because it is not known before.
     pub(crate) async fn describe(&self, pure: &Pure) -> Result<String, HostError> {
         let pure = pure.clone();
         let described = self.ask(String::new(), async move {
@@ -136,7 +141,7 @@ impl Sandbox {
         Ok(text)
     }
 
-    /// Runs one question, when it is its turn, within [`limits::PURE_TIME`].
+    /// Waits for a permit and runs one pure call, within [`limits::PURE_TIME`] in total.
     async fn ask<T: Send + 'static>(
         &self,
         bundle: String,
@@ -154,7 +159,7 @@ impl Sandbox {
         }
     }
 
-    /// A component linked with traps.
+    /// Links a component for pure calls, with traps in place of its imports.
     pub(crate) fn link_pure(&self, component: &Component) -> Result<Pure, HostError> {
         traps(component)
             .and_then(|linker| linker.instantiate_pre(component))
@@ -189,8 +194,8 @@ fn ended(bundle: &str, state: &State, error: &wasmtime::Error) -> HostError {
     Ended { bundle, memory: &state.memory, panic: state.panic.as_deref(), redactor: &nothing }.by(error)
 }
 
-/// A linker in which every import of the component is a trap. Bodies have their type, which stands
-/// in what a bundle exports, too.
+/// Returns a linker in which every imported function of the component traps, except for `log`. The
+/// resource `body` is linked with its real type, because it appears in the signatures of exports.
 fn traps(component: &Component) -> wasmtime::Result<Linker<State>> {
     let engine = component.engine();
     let mut linker = Linker::new(engine);
