@@ -1,4 +1,4 @@
-//! What the WIT package looks like from the host's side, generated.
+//! Host-side bindings generated from the WIT package.
 
 #![allow(missing_docs, unreachable_pub, reason = "generated from schemas/wit/v0_1")]
 

@@ -1,9 +1,13 @@
-//! The sandbox. A bundle is a stranger: it runs in a fresh WebAssembly store per call, reaches
-//! only the capabilities that were granted, and everything that it controls is bounded by a limit
-//! in [`limits`]. What it says of itself it says on an engine where there is nothing to reach.
+//! The sandbox that runs bundles.
 //!
-//! One capability is one file of one shape: what the guest holds, the functions that it calls,
-//! and nothing else. Secrets stay on this side; the guest has handles.
+//! Bundles are untrusted. Each call gets a new WebAssembly store, in which the bundle can use only
+//! the granted capabilities; everything that the bundle controls is bounded by a limit in
+//! [`limits`]. `describe`, `validate` and `migrate` run on a separate engine, without any
+//! capability.
+//!
+//! Each capability is one file with the same structure: the resources that the guest holds handles
+//! to, then the functions that it calls. Secret values stay in the host; the guest has only
+//! handles.
 
 mod bindings;
 mod bundle;

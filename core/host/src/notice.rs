@@ -1,19 +1,22 @@
-//! Notices: what the embedder writes down about a call besides its outcome.
+//! Notices: events of a call that the embedding program records in addition to the result.
 
 use std::fmt;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-/// Called when a call is stopped because its bundle looked for a secret, with the reason. The engine writes it to the
-/// audit trail, also where the bundle is stopped long after the call gave its result, in a stream.
+/// Callback for a call that was stopped because its bundle tried to guess a secret.
+///
+/// It receives the reason. The engine writes the reason to the audit trail. The bundle can also be
+/// stopped after the call has returned its result, while the output is streamed; this callback
+/// reports that case, too.
 #[derive(Clone)]
 pub struct GuessNotice(Arc<Notice>);
 
 type Notice = dyn Fn(String) -> BoxFuture<'static, ()> + Send + Sync;
 
 impl GuessNotice {
-    /// A notice from a function.
+    /// Creates a notice that calls `notice` with the reason.
     pub fn new<F>(notice: impl Fn(String) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -21,7 +24,7 @@ impl GuessNotice {
         Self(Arc::new(move |reason| Box::pin(notice(reason))))
     }
 
-    /// A notice that is written nowhere.
+    /// Returns a notice that discards the reason.
     #[must_use]
     pub fn none() -> Self {
         Self::new(async |_| {})

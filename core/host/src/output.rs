@@ -1,20 +1,20 @@
-//! Streams of bytes in and out of a call.
+//! Byte streams: the input and the output of a call.
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use crate::Problem;
 
-/// Bytes piece by piece; a problem ends it.
+/// A stream of chunks. It ends after the last chunk or after a [`Problem`].
 pub type ByteStream = BoxStream<'static, Result<Bytes, Problem>>;
 
-/// What a caller gives an operation to read.
+/// The input stream that a caller passes to an operation.
 pub struct Input {
-    /// What kind of bytes they are (RFC 6838); `application/octet-stream` where nothing is known.
+    /// Media type (RFC 6838); `application/octet-stream` if unknown.
     pub media_type: String,
-    /// How many there are, where it is known.
+    /// Length in bytes, if known.
     pub size: Option<u64>,
-    /// The bytes.
+    /// The content.
     pub stream: ByteStream,
 }
 

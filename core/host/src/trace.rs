@@ -1,29 +1,30 @@
-//! What the host did for a bundle, as `tracing` spans: one per function that a bundle calls, inside
-//! the span of its call. A span says which function, where to, how many bytes, how long. It never
-//! has a value: no argument, no statement, no parameter, no secret.
+//! `tracing` spans for host functions: one span per function that a bundle calls, inside the span
+//! of the call. A span records the function, the destination, the number of bytes and the elapsed
+//! time. It never records a value: no argument, statement, parameter or secret.
 //!
 //! ```text
 //! let traced = trace::host_call("http.send");
-//! traced.origin(&origin);          // what was granted, once it was checked
+//! traced.origin(&origin);          // after the check that the origin is granted
 //! …
-//! traced.bytes(body.len());        // where it is known
+//! traced.bytes(body.len());        // if known
 //! ```
 //!
-//! The span ends when `traced` is dropped, whatever the reason.
+//! The span ends when `traced` is dropped, also on an error.
 
 use std::fmt::Display;
 use std::time::Instant;
 
 use tracing::{Span, field};
 
-/// A function of a capability under way.
+/// The span of a running host function.
 pub(crate) struct HostCall {
     span: Span,
-    /// None where nobody looks.
+    /// Start time; `None` if the span is disabled.
     begun: Option<Instant>,
 }
 
-/// A function that reaches outside, or shows a secret: seen with `-v`.
+/// Opens the span of a function that accesses a remote service or reveals a secret. Shown with
+/// `-v`.
 pub(crate) fn host_call(function: &'static str) -> HostCall {
     HostCall::new(tracing::info_span!(
         "host-call",
@@ -36,13 +37,14 @@ pub(crate) fn host_call(function: &'static str) -> HostCall {
     ))
 }
 
-/// A function that stays within the process and may be called a million times: seen with `-vv`.
+/// Opens the span of a function that stays within the process and may be called very often. Shown
+/// with `-vv`.
 pub(crate) fn inner_call(function: &'static str) -> HostCall {
     HostCall::new(tracing::debug_span!("host-call", function, bytes = field::Empty, elapsed_ms = field::Empty))
 }
 
-/// A function failed; `code` is the kind of its problem. The message stays with the error, which is
-/// searched for secrets.
+/// Records that a host function failed, with the `code` of its problem. The message is not
+/// recorded, because secrets are masked only in the error itself.
 pub(crate) fn failed(code: &str) {
     tracing::info!(code, "a host call failed");
 }
@@ -53,24 +55,26 @@ impl HostCall {
         Self { span, begun }
     }
 
-    /// The kind of database.
+    /// Records the SQL dialect, e.g. `postgres`.
     pub(crate) fn dialect(&self, dialect: &str) {
         self.span.record("dialect", dialect);
     }
 
-    /// Host and port of a database, once the block's configuration was seen to name them.
+    /// Records the host and port of a database server. Called after the check that the block's
+    /// configuration names them.
     pub(crate) fn server(&self, host: &str, port: u16) {
         self.span.record("server", field::display(format_args!("{host}:{port}")));
     }
 
-    /// Where a request goes: scheme, host and port, once they were seen to be granted.
+    /// Records the origin of a request: scheme, host and port. Called after the check that the
+    /// origin is granted.
     pub(crate) fn origin(&self, origin: impl Display) {
         self.span.record("origin", field::display(origin));
     }
 
-    /// How many bytes came or went.
+    /// Records the number of bytes sent or received.
     pub(crate) fn bytes(&self, bytes: usize) {
-        // OpenTelemetry has whole numbers with a sign, and makes a text of others.
+        // OpenTelemetry has signed integers only; it would record an unsigned one as a string.
         self.span.record("bytes", i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 }
