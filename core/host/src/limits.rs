@@ -1,179 +1,200 @@
-//! Every limit on what a bundle controls: a name, a unit, a reason. Memory and time are tight,
-//! because they protect; counts are generous, because toolchains differ (components made from
-//! Python or JavaScript have many instances and large tables).
+//! All limits on what a bundle controls, each with its unit and reason.
 //!
-//! Limits on one bundle's file come first, then those of a call, then those of what its functions of
-//! the host may hold.
+//! Limits on memory and time are tight, because they protect the host. Limits on counts are
+//! generous, because toolchains differ: components built from Python or JavaScript have many
+//! instances and large tables.
+//!
+//! The order is: limits on the bundle's file, limits on a call, limits on the resources that host
+//! functions hold for a call.
 
 use std::time::Duration;
 
 pub use blockyard_model::limits::*;
 
-/// Largest component file, bytes: the largest known toolchain makes 35 MB.
+/// Maximum size of a component file, in bytes. The largest known toolchain output is 35 MB.
 pub const COMPONENT_BYTES: usize = 64 << 20;
-/// Largest manifest, bytes: a hundred types with long descriptions.
+/// Maximum size of a manifest, in bytes: enough for a hundred types with long descriptions.
 pub const MANIFEST_BYTES: usize = 1 << 20;
-/// Functions of one component, all modules together: the largest known toolchain makes 60,000.
-/// Counted before anything is compiled, for compiling takes the processor.
+/// Maximum number of functions in all modules of a component. The largest known toolchain output
+/// has 60,000. Checked before compilation, because compilation takes processor time.
 pub const FUNCTIONS: usize = 200_000;
-/// Code of one function, bytes: the compiler takes more than twice the time for one of twice the
-/// size. The largest known, an interpreter's loop, has a quarter of this.
+/// Maximum code size of one function, in bytes. Compile time grows faster than linearly with this
+/// size. The largest known function, the main loop of an interpreter, has a quarter of it.
 pub const FUNCTION_BYTES: usize = 1 << 20;
-/// Components that are compiled at the same time. Each is compiled on all processors.
+/// Maximum number of components compiled concurrently. Each compilation uses all processors.
 pub const CONCURRENT_COMPILATIONS: usize = 2;
-/// Compiled code that is kept between processes, bytes; what was not used for longest goes first.
+/// Maximum size of the on-disk cache of compiled code, in bytes. The least recently used entries
+/// are evicted first.
 pub const CACHE_BYTES: u64 = 1 << 30;
-/// Largest project file, bytes: thousands of bundles. Its author is not the user who reads it.
+/// Maximum size of a project file, in bytes: enough for thousands of bundles. The file is
+/// untrusted, because the user who reads it is not its author.
 pub const PROJECT_BYTES: u64 = 1 << 20;
-/// All linear memories of a call together, bytes.
+/// Maximum size of all linear memories of a call, in bytes.
 pub const MEMORY_BYTES: usize = 256 << 20;
-/// Core instances, tables and memories of one component.
+/// Maximum number of core instances in a component. This limit, [`TABLES`] and [`MEMORIES`] size
+/// the pooling allocator.
 pub const CORE_INSTANCES: usize = 256;
-/// See [`CORE_INSTANCES`].
+/// Maximum number of tables in a component.
 pub const TABLES: usize = 64;
-/// See [`CORE_INSTANCES`].
+/// Maximum number of linear memories in a component.
 pub const MEMORIES: usize = 32;
-/// Elements of one table: as many functions as an interpreter has behind pointers.
+/// Maximum number of elements of one table: enough for the function pointers of an interpreter.
 pub const TABLE_ELEMENTS: usize = 100_000;
-/// Elements of all tables of a call together; each takes 8 bytes or 16.
+/// Maximum number of elements in all tables of a call. An element takes 8 or 16 bytes.
 pub const ALL_TABLE_ELEMENTS: usize = 500_000;
-/// Calls of one process that run at the same time; further ones wait for their turn, within their own
-/// deadline. With [`MEMORY_BYTES`] it bounds the memory of all. Questions (`describe`, `validate`,
-/// `migrate`) have as many turns of their own.
+/// Maximum number of concurrent calls in a process. Further calls wait for a permit, within their
+/// own deadline. Together with [`MEMORY_BYTES`], this bounds the memory of all calls. Pure calls
+/// (`describe`, `validate`, `migrate`) have the same number of separate permits.
 pub const CONCURRENT_CALLS: usize = 64;
-/// The guest's stack, bytes; deeper recursion traps.
+/// Maximum stack size of a guest, in bytes. Deeper recursion traps.
 pub const STACK_BYTES: usize = 512 << 10;
-/// How often a running guest is interrupted, so that others get their turn.
+/// Interval at which a running guest yields, so that other tasks can run.
 pub const TICK: Duration = Duration::from_millis(5);
-/// Time on the processor per call, in ticks: 30 seconds.
+/// Maximum processor time of a call, in ticks: 30 seconds.
 pub const CPU_TICKS: u64 = 6_000;
-/// Time on the processor after which a guest goes on on a thread of its own, out of the way of calls
-/// that only wait. A thread costs as much as a short call, so nearly all calls end before.
+/// Processor time after which a guest continues on a dedicated thread, so that it does not delay
+/// calls that only wait. Starting a thread costs as much as a short call; nearly all calls end
+/// before.
 pub const INLINE: Duration = Duration::from_millis(5);
-/// Bytes of a result above which it is read beside the caller's own work, for the same reason.
+/// Size of a result, in bytes, above which it is parsed on a separate thread, so that parsing does
+/// not delay the caller's other tasks.
 pub const INLINE_BYTES: usize = 256 << 10;
-/// Steps (of wasmtime's fuel) of one `describe`, `validate` or `migrate`: a second or two. The same
-/// everywhere, so that a fast machine accepts what a slow one does.
+/// Maximum fuel of one `describe`, `validate` or `migrate`, in units of wasmtime: one or two
+/// seconds. Fuel does not depend on the speed of the machine, so all machines give the same result.
 pub const PURE_FUEL: u64 = 1_000_000_000;
-/// Steps after which a question stops, so that others get their turn: a few milliseconds.
+/// Fuel after which a pure call yields, so that other tasks can run: a few milliseconds.
 pub const PURE_FUEL_TICK: u64 = 1_000_000;
-/// Time of one question from its beginning to its end. Its steps end it long before, unless the machine
-/// is very slow.
+/// Maximum time of a pure call, waiting included. The call runs out of fuel long before, unless the
+/// machine is very slow.
 pub const PURE_TIME: Duration = Duration::from_secs(20);
-/// Violations that one `validate` may find; further ones are dropped.
+/// Maximum number of violations returned by one `validate`. Further ones are dropped.
 pub const VIOLATIONS: usize = 100;
-/// Time from the beginning to the end of a call, waiting included, where the caller sets none.
+/// Default time of a call from start to end, waiting included.
 pub const CALL_TIME: Duration = Duration::from_secs(300);
-/// Bytes per second at which what passes between a call and its caller gives the call more time: an
-/// eighth of a megabit is less than any line that a data set is sent over.
+/// Lowest expected transfer rate, in bytes per second. Bytes that pass between a call and its
+/// caller extend the call's deadline at this rate. An eighth of a megabit per second is slower than
+/// any connection used to transfer data sets.
 pub const SLOWEST_BYTES: u64 = 16 << 10;
-/// How long a call waits in all for whoever reads its output, beside its own time: somebody looks at a
-/// page of it. It holds its turn meanwhile.
+/// Maximum total time that a call waits for the reader of its output, in addition to its own time,
+/// for example while a user reads a page of the output. The call holds its permit meanwhile.
 pub const READER_TIME: Duration = Duration::from_secs(3_600);
-/// Bytes that cross from guest to host in one function call (strings, lists).
+/// Maximum size of the strings and lists that one host function call copies from the guest, in
+/// bytes.
 pub const HOST_CALL_BYTES: usize = 64 << 20;
-/// Handles that a guest holds at the same time.
+/// Maximum number of handles that a guest holds at the same time.
 pub const HANDLES: usize = 1_000;
-/// Lines of log per call; further ones are dropped.
+/// Maximum number of log lines of a call. Further lines are dropped.
 pub const LOG_LINES: usize = 1_000;
-/// Bytes of all lines of log of a call; further lines are dropped. A quarter of [`LOG_LINES`] of the
-/// longest: a flood is read by nobody.
+/// Maximum size of all log lines of a call, in bytes. Further lines are dropped. A quarter of
+/// [`LOG_LINES`] lines of maximum length: no one reads a longer log.
 pub const LOG_BYTES: usize = 1 << 20;
-/// Bytes of one log line as it is shown; the rest is cut.
+/// Maximum length of a log line as shown, in bytes. The rest is truncated.
 pub const LOG_LINE_BYTES: usize = 4 << 10;
-/// Bytes of one log line that are searched for secrets before it is cut: a secret of 64 KiB, three
-/// bytes for each.
+/// Maximum length of a log line that is searched for secrets before it is truncated, in bytes:
+/// enough for a secret of 64 KiB with three bytes per byte of the secret.
 pub const LOG_SEARCHED_BYTES: usize = 256 << 10;
-/// Bytes of a message of a problem; the rest is cut.
+/// Maximum length of a problem's message, in bytes. The rest is truncated.
 pub const MESSAGE_BYTES: usize = 16 << 10;
-/// Bytes of a result, as JSON. Larger results are streams. Read, a document takes up to 16 times its
-/// text, so this one takes as much as [`MEMORY_BYTES`].
+/// Maximum size of a result as JSON, in bytes. Larger results must be streams. A parsed document
+/// takes up to 16 times the memory of its text, so a result of this size takes [`MEMORY_BYTES`].
 pub const RESULT_BYTES: usize = 16 << 20;
-/// Bytes of one `read` from a body.
+/// Maximum number of bytes returned by one `read` from a body.
 pub const BODY_CHUNK_BYTES: usize = 4 << 20;
-/// Rows of one Arrow batch.
+/// Maximum number of rows in an Arrow batch.
 pub const BATCH_ROWS: usize = 8 << 10;
-/// Bytes of one Arrow batch; it is sent when it is larger, so it may be one row over.
+/// Size at which an Arrow batch is sent, in bytes. A batch can exceed it by one row.
 pub const BATCH_BYTES: usize = 4 << 20;
-/// Batches that wait for the reader of a result. Memory is bounded by this times [`BATCH_BYTES`].
+/// Maximum number of batches buffered for the reader of a result. Memory is bounded by this times
+/// [`BATCH_BYTES`].
 pub const BATCHES_AHEAD: usize = 2;
-/// Rows of one batch of values for a guest.
+/// Maximum number of rows in one batch of values for a guest.
 pub const VALUE_ROWS: usize = 512;
-/// Connections of one block revision to one server, in use and idle together, whatever the bundle chooses for
-/// them: a server commonly has 100 for everybody.
+/// Maximum number of connections of one block revision to one server, in use and idle. The bundle
+/// cannot raise it. A server commonly allows 100 connections for all of its clients.
 pub const POOL_CONNECTIONS: usize = 8;
-/// Idle connections of a process, all blocks together; the oldest is closed first.
+/// Maximum number of idle SQL connections in a process, for all blocks. The oldest is closed first.
 pub const SQL_IDLE_CONNECTIONS: usize = 64;
-/// Databases of SQLite in memory that a process has between calls, all blocks together; the one that was
-/// not used for longest goes first.
+/// Maximum number of in-memory SQLite databases that a process retains between calls, for all
+/// blocks. The least recently used one is dropped first.
 pub const SQLITE_MEMORY_DATABASES: usize = 16;
-/// Bytes of one of them.
+/// Maximum size of an in-memory SQLite database, in bytes.
 pub const SQLITE_DATABASE_BYTES: usize = 64 << 20;
-/// Bytes of a page of theirs; SQLite's default.
+/// Page size of an in-memory SQLite database, in bytes: SQLite's default.
 pub const SQLITE_PAGE_BYTES: usize = 4 << 10;
-/// Bytes that SQLite holds for the statements of one call, all its connections together: two of the longest
-/// values, or a sort's share.
+/// Maximum memory of SQLite for the statements of one call, on all of its connections, in bytes:
+/// enough for two values of maximum size, or for a sort.
 pub const SQLITE_MEMORY_BYTES: u64 = 128 << 20;
-/// Bytes of SQLite's temporary files for one call: what does not fit into memory is sorted there.
+/// Maximum size of SQLite's temporary files of one call, in bytes. SQLite uses them for sorts that
+/// do not fit into memory.
 pub const SQLITE_TEMPORARY_BYTES: u64 = 1 << 30;
-/// Bytes of one value or one row in SQLite, as many as cross from guest to host at once.
+/// Maximum size of a value or a row in SQLite, in bytes: the same as for one host function call.
 pub const SQLITE_VALUE_BYTES: usize = HOST_CALL_BYTES;
-/// Bytes of one statement for SQLite, which compiles it before anything can stop it.
+/// Maximum size of a statement for SQLite, in bytes. Compiling a statement cannot be interrupted.
 pub const SQLITE_STATEMENT_BYTES: usize = 16 << 20;
-/// Bytes of SQLite's heap for the whole process. Holds only where the embedding program has used SQLite
-/// before its first yard: then calls cannot be counted one by one.
+/// Maximum heap of SQLite in the process, in bytes. Applies only if the embedding program used
+/// SQLite before it opened its first yard: the memory of single calls can then not be counted.
 pub const SQLITE_PROCESS_BYTES: u64 = 1 << 30;
-/// Time to resolve, connect and authenticate.
+/// Maximum time to resolve a host name, connect and authenticate.
 pub const CONNECT_TIME: Duration = Duration::from_secs(10);
-/// Time that one statement may take on the database's side.
+/// Maximum time of one statement on the database server.
 pub const STATEMENT_TIME: Duration = Duration::from_secs(300);
-/// How long an idle connection to a server is kept.
+/// Time after which an idle connection to a server is closed.
 pub const IDLE_TIME: Duration = Duration::from_secs(60);
-/// Longest single wait that a guest may ask for, so that a call notices its deadline.
+/// Maximum duration of one `sleep` of a guest, so that the call notices its deadline. A longer
+/// duration is shortened to this.
 pub const SLEEP: Duration = Duration::from_secs(60);
-/// Most random bytes at once.
+/// Maximum number of random bytes returned by one function call.
 pub const RANDOM_BYTES: u32 = 64 << 10;
-/// Headers of one request or answer, together: servers commonly take 8 to 64 KiB.
+/// Maximum size of all headers of a request or response, in bytes. Servers commonly accept 8 to
+/// 64 KiB.
 pub const HTTP_HEADER_BYTES: usize = 64 << 10;
-/// Headers of one request or answer.
+/// Maximum number of headers of a request or response.
 pub const HTTP_HEADERS: usize = 128;
-/// Time from sending a request to the head of its answer, where the bundle asks for no less; what it sends
-/// has time of its own, by [`SLOWEST_BYTES`].
+/// Maximum and default time from sending a request to receiving the head of its response. A request
+/// body extends it, at the rate of [`SLOWEST_BYTES`].
 pub const HTTP_TIME: Duration = Duration::from_secs(120);
-/// The same for a stream of unknown size: the call's deadline ends it before.
+/// The same for a request body of unknown size. In practice, the deadline of the call is earlier.
 pub const LONGEST_HTTP_TIME: Duration = Duration::from_secs(86_400);
-/// Time between two pieces of an answer: a server that drips does not hold a connection for ever.
+/// Maximum time between two chunks of a response, so that a server that sends almost nothing does
+/// not hold a connection indefinitely.
 pub const HTTP_IDLE_TIME: Duration = Duration::from_secs(60);
-/// How often one request is led on.
+/// Maximum number of redirects of one request.
 pub const REDIRECTS: usize = 10;
-/// Idle connections that are kept to one server.
+/// Maximum number of idle HTTP connections to one server.
 pub const IDLE_CONNECTIONS: usize = 8;
-/// Pages of one list of objects: with the 1,000 objects that a page of Cloud Storage has, 100 million.
+/// Maximum number of pages in one listing of objects: 100 million objects, at the 1,000 objects per
+/// page of Cloud Storage.
 pub const LIST_PAGES: usize = 100_000;
-/// Pages without an object that may follow one another. A storage may skip over removed objects so.
+/// Maximum number of consecutive empty pages in a listing. A storage service can return empty pages
+/// while it skips over deleted objects.
 pub const LIST_EMPTY_PAGES: usize = 1_000;
-/// Bytes of a token server's answer.
+/// Maximum size of a token server's response, in bytes.
 pub const TOKEN_ANSWER_BYTES: usize = 64 << 10;
-/// Bytes of its reason that are shown where it refuses.
+/// Maximum length of a token server's error reason as shown, in bytes.
 pub const TOKEN_REASON_BYTES: usize = 400;
-/// Time that a token server has.
+/// Maximum time of a request to a token server.
 pub const TOKEN_TIME: Duration = Duration::from_secs(30);
-/// Tokens that are kept per process.
+/// Maximum number of access tokens cached in a process.
 pub const TOKENS: usize = 1_024;
-/// A token is not used any more in its last moments: a request that is on its way may arrive too late.
+/// Maximum time before its expiry at which a token is no longer used, because a request in transit
+/// could arrive after the expiry.
 pub const TOKEN_MARGIN: Duration = Duration::from_secs(30);
-/// Longest piece that a secret is searched for as, bytes; a longer secret is searched for piece by piece, so that
-/// memory and the bytes held back of a stream do not grow with it.
+/// Maximum length of a search pattern of a secret, in bytes. A longer secret is split into several
+/// patterns, so that the memory of a search and the bytes of a stream that are held back do not
+/// grow with the length of the secret.
 pub const SEARCHED_PIECE_BYTES: usize = 256;
-/// Bytes that one byte of a secret has at most in an encoded text: `\u0041` within percent-encoding is 18.
+/// Maximum number of bytes that encode one byte of a secret: `\u0041` in percent-encoding has 18.
 pub const ENCODED_BYTES: usize = 24;
-/// Bytes of a text that are searched at once. Decoded copies take ten times as much for the while.
+/// Number of bytes of a text that are searched at once. The decoded copies temporarily take ten
+/// times as much memory.
 pub const SEARCHED_BYTES: usize = 256 << 10;
-/// Places of a call's answers that are masked for the bundle before the call is stopped: a server that echoes a
-/// request has one or two, and a call has few such requests. Each tells the bundle where a secret is.
+/// Maximum number of secrets masked in the responses that a bundle reads in one call; then the call
+/// is stopped. A server that echoes a request repeats a secret once or twice, and a call has few
+/// such requests. Each mask reveals the position of a secret to the bundle.
 pub const MASKED_PLACES: usize = 64;
-/// Bytes that a bundle has sent and read in a call when a secret is masked in an answer; above, the call is
-/// stopped. An honest echo comes early, and a search for a secret needs as many bytes as it has guesses.
+/// Maximum number of bytes that a bundle has sent and read in a call when a secret is masked in a
+/// response; above, the call is stopped. A legitimate echo occurs early, whereas guessing a secret
+/// takes many bytes, in proportion to the number of guesses.
 pub const MASKED_WITHIN_BYTES: usize = 256 << 10;
-/// Characters of the bundle's own words that a message of the host quotes.
+/// Maximum number of characters that an error message of the host quotes from the bundle.
 pub const QUOTED_CHARACTERS: usize = 80;
