@@ -1,7 +1,8 @@
-//! Calls: a fresh store, the granted interfaces, a deadline, an answer.
+//! Calls of operations: each runs in a new store, with the granted interfaces, within a deadline.
 //!
-//! The deadline holds from the wait for a turn to the decoded answer. Dropping the future of a call
-//! ends the guest, also one that waits in a function of the host, and closes all that it holds.
+//! The deadline covers everything from the wait for a permit to the decoded result. Dropping the
+//! future of a call stops the guest, also while it waits in a host function, and closes all of its
+//! resources.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,93 +32,93 @@ use crate::state::CallState;
 use crate::ticker::Running;
 use crate::{Bundle, HostError, Problem, limits};
 
-/// A block as a call sees it.
+/// The block on which an operation is called.
 #[derive(Debug, Clone)]
 pub struct Block {
-    /// The type's slug.
+    /// Slug of the block type, e.g. `gcs-bucket`.
     pub type_slug: String,
-    /// The block's name.
+    /// Name of the block.
     pub name: String,
-    /// The revision.
+    /// Revision number.
     pub revision: u64,
-    /// The configuration, with `{"$secret": pointer}` where a secret stands.
+    /// The configuration, with `{"$secret": pointer}` in place of each secret.
     pub config: Value,
 }
 
-/// A secret of the block under call, and what it may be used for.
+/// A secret of the called block, with its permitted uses.
 #[derive(Debug, Clone)]
 pub struct CallSecret {
-    /// The plain text.
+    /// The plaintext value.
     pub value: SecretValue,
-    /// Its uses, with the fields of its block's configuration in place.
+    /// The permitted uses, with references to configuration fields resolved.
     pub uses: SecretUse,
 }
 
-/// All that a call needs besides the operation.
+/// The context of a call: the block, its secrets and the permissions.
 #[derive(Debug)]
 pub struct Invocation {
-    /// The block.
+    /// The called block.
     pub block: Block,
-    /// What the operation may do to the outside world.
+    /// The declared effect of the operation, which the host enforces.
     pub effect: Effect,
-    /// Requests of an operation that reads which are safe although their method is not.
+    /// Requests that a `read` operation may send although their method is neither GET nor HEAD.
     pub safe: Vec<SafeRequest>,
-    /// The block's secrets by their place.
+    /// The block's secrets, by the JSON Pointer of their field.
     pub secrets: BTreeMap<Pointer, CallSecret>,
     /// The databases that the block's configuration names.
     pub sql: Vec<SqlTarget>,
-    /// What the bundle may use.
+    /// The granted capabilities.
     pub grants: BTreeSet<Capability>,
-    /// How long it may take.
+    /// The deadline of the call.
     pub deadline: Deadline,
-    /// What is done before the bundle is shown a secret.
+    /// Called before a secret is revealed to the bundle, e.g. to write the audit trail.
     pub reveal: RevealHook,
-    /// Called when the bundle is stopped because it looked for a secret.
+    /// Called when the bundle is stopped because it tried to guess a secret.
     pub guessed: GuessNotice,
 }
 
-/// A bundle's answer.
+/// The result of an operation.
 pub struct Reply {
-    /// The result.
+    /// The result, as JSON.
     pub result: Value,
-    /// The stream of bytes, and what kind they are.
+    /// The media type and the stream of the output, if the operation has one.
     pub output: Option<(String, ByteStream)>,
-    /// What the bundle logged.
+    /// The lines that the bundle logged.
     pub log: Vec<LogLine>,
-    /// Places where secrets were masked in what the bundle read.
+    /// Number of secrets that were masked in the responses that the bundle read.
     pub masked: usize,
 }
 
-/// A line that a bundle logged.
+/// A log line of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
-    /// How grave it is.
+    /// Severity.
     pub level: LogLevel,
-    /// The text, without control characters and secrets.
+    /// The message, with control characters escaped and secrets masked.
     pub message: String,
 }
 
-/// How grave a line of the log is.
+/// Severity of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
-    /// For the bundle's author.
+    /// Details for the bundle's author.
     Trace,
-    /// For whoever looks for a mistake.
+    /// Details for troubleshooting.
     Debug,
-    /// For whoever wants to know.
+    /// Information about normal operation.
     Info,
-    /// Something is odd.
+    /// A condition that may need attention.
     Warn,
-    /// Something failed.
+    /// A failure.
     Error,
 }
 
 impl Sandbox {
-    /// Calls an operation. Arguments are checked by the caller, who knows their schema.
+    /// Calls an operation. The caller must have validated the arguments against their schema.
     ///
     /// # Errors
-    /// [`HostError::Problem`] where the bundle says why not; otherwise which grant is missing,
-    /// which limit was hit, how it crashed.
+    /// Returns [`HostError::Problem`] if the bundle reports a problem; otherwise the [`HostError`]
+    /// of the missing grant, the exceeded limit or the crash.
     pub async fn invoke(
         &self,
         bundle: &Bundle,
@@ -157,10 +158,11 @@ impl Sandbox {
         .await
     }
 
-    /// Asks a block whether it can do its work now. The answer is a list of steps.
+    /// Checks that a block works, e.g. that its server accepts the credentials. Returns the steps
+    /// of the check as a JSON list.
     ///
     /// # Errors
-    /// As [`invoke`](Self::invoke).
+    /// The same as for [`invoke`](Self::invoke).
     pub async fn check(&self, bundle: &Bundle, invocation: Invocation) -> Result<Value, HostError> {
         self.call(bundle, invocation, move |mut call, block| async move {
             let types = call.exports.blockyard_bundle_block_types();
@@ -171,7 +173,7 @@ impl Sandbox {
         .await
     }
 
-    /// Runs `work` on a fresh instance of the bundle, when it is its turn.
+    /// Waits for a permit and runs `work` on a new instance of the bundle.
     async fn call<T: Send + 'static, W>(
         &self,
         bundle: &Bundle,
@@ -203,8 +205,8 @@ impl Sandbox {
         let time = clock.clone();
         let sandbox = self.clone();
         let whole = async move {
-            // A call holds its turn until its store is gone. It waits for nothing else than that while it
-            // has none: calls that this one needed (a secret read from another block) are over by now.
+            // A call holds its permit until its store is dropped. This cannot deadlock: calls that
+            // this one depends on (e.g. to read a secret from another block) have completed before.
             let turn = sandbox.turns.clone().acquire_owned().await.expect("the semaphore is never closed");
             let call = Call::begin(&sandbox, &linked, state, time, turn).await?;
             work(call, seen).await
@@ -224,7 +226,7 @@ impl Sandbox {
         }
     }
 
-    /// A fresh store with its limits.
+    /// Creates a store with the limits of a call.
     fn store(&self, state: CallState) -> Store<CallState> {
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.memory);
@@ -240,7 +242,7 @@ impl Sandbox {
     }
 }
 
-/// A call under way.
+/// A running call.
 struct Call {
     store: Store<CallState>,
     exports: Exports,
@@ -265,11 +267,12 @@ impl Call {
         }
     }
 
-    /// What an export gave, or why it gave nothing.
+    /// Converts the result of an exported function. Secrets in a problem are masked.
     fn answer<T>(&self, answered: wasmtime::Result<Result<T, types::Problem>>) -> Result<T, HostError> {
         answered.map_err(|error| self.ended(&error))?.map_err(|problem| {
             let mut problem = Problem::masked_from_guest(problem, &self.redactor());
-            // A guest passes on what the host told it, and does not make it up.
+            // The codes reserved for the host are accepted only if a host function returned one in
+            // this call, so a guest can pass such a problem on but not invent one.
             if problem.is_the_hosts() && !self.store.data().held_back {
                 "failed".clone_into(&mut problem.code);
             }
@@ -307,8 +310,8 @@ impl Call {
         parsed.map_err(|error| self.bad_answer(format!("{what} is not JSON: {error}")))
     }
 
-    /// The pieces of an output that the bundle makes as they are read. The store lives until the
-    /// last piece, until nobody reads any more, or until the deadline.
+    /// Returns the chunks of an output that the bundle produces while the output is read. The store
+    /// is dropped after the last chunk, when the reader is dropped, or at the deadline.
     fn pull(self, parts: ResourceAny) -> ByteStream {
         let (sender, receiver) = mpsc::channel::<Result<Bytes, Problem>>(1);
         let (clock, redactor) = (self.clock.clone(), self.redactor());
@@ -316,7 +319,7 @@ impl Call {
         tokio::spawn(async move {
             let driven = tokio::select! {
                 driven = drive(self.send_parts(parts, sender.clone()), clock.clone()) => driven,
-                // Nobody reads on.
+                // The reader was dropped.
                 () = sender.closed() => return,
             };
             let ended = match driven {
@@ -365,7 +368,7 @@ impl Call {
     }
 }
 
-/// The problem that ends a stream when the bundle that makes it was stopped, or crashed.
+/// Returns the problem that ends an output stream after the bundle crashed or was stopped.
 fn stopped(reason: impl Into<String>) -> Problem {
     Problem::new("stopped", reason).hint("only this call is lost; tell the bundle's author")
 }

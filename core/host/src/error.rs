@@ -1,4 +1,4 @@
-//! What can go wrong with a bundle, and with a call through it.
+//! Errors of loading and calling bundles.
 
 use std::time::Duration;
 
@@ -6,95 +6,97 @@ use blockyard_model::{Capability, ManifestError};
 
 use crate::Problem;
 
-/// Why a bundle could not be loaded or a call did not succeed.
+/// An error of loading or calling a bundle.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    /// The engine itself could not be set up.
+    /// The WebAssembly engine could not be set up.
     #[error("the WebAssembly engine could not be set up: {0:#}")]
     Engine(wasmtime::Error),
-    /// The bytes are not a component.
+    /// The file is not a valid WebAssembly component.
     #[error("{0}")]
     NotAComponent(String),
-    /// The file is too large.
+    /// The component file is too large.
     #[error("the component has {bytes} bytes; the limit is {limit}")]
     TooLarge {
-        /// Its size.
+        /// Size of the file, in bytes.
         bytes: usize,
-        /// [`crate::limits::COMPONENT_BYTES`].
+        /// The limit, [`crate::limits::COMPONENT_BYTES`].
         limit: usize,
     },
-    /// The manifest is refused.
+    /// The manifest is not valid.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// It imports what the host does not have.
+    /// The component imports an interface that the host does not provide.
     #[error("the component imports `{0}`, which Blockyard does not provide")]
     UnknownImport(String),
-    /// It imports a capability that its manifest does not ask for.
+    /// The component imports a capability that its manifest does not request.
     #[error("the component uses `{0}`, which its manifest does not ask for")]
     Undeclared(String),
-    /// It does not export what a bundle must.
+    /// The component is valid but not a bundle: it lacks an export, exceeds a limit or does not
+    /// describe itself.
     #[error("the component is not a bundle: {0}")]
     NotABundle(String),
-    /// It needs a capability that was not granted.
+    /// The bundle requires a capability that is not granted.
     #[error("bundle `{bundle}` needs `{}`, which is not granted", .missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("`, `"))]
     NotGranted {
-        /// The bundle.
+        /// Name of the bundle.
         bundle: String,
-        /// What it lacks.
+        /// The capabilities that are not granted.
         missing: Vec<Capability>,
     },
-    /// The bundle says why not.
+    /// The bundle reported a problem.
     #[error("{}", .0.message)]
     Problem(Problem),
     /// The bundle crashed.
     #[error("bundle `{bundle}` crashed: {reason}")]
     Crash {
-        /// The bundle.
+        /// Name of the bundle.
         bundle: String,
-        /// The panic's own message, or the trap.
+        /// The panic message, or the description of the trap.
         reason: String,
     },
-    /// The bundle used more than it may.
+    /// The bundle exceeded a limit.
     #[error("bundle `{bundle}` was stopped: {limit}")]
     Limit {
-        /// The bundle.
+        /// Name of the bundle.
         bundle: String,
-        /// Which limit, with its value.
+        /// The exceeded limit, with its value.
         limit: String,
     },
-    /// The bundle did what the operation's effect forbids.
+    /// The bundle violated the declared effect of the operation.
     #[error("bundle `{bundle}` was stopped: {reason}")]
     Effect {
-        /// The bundle.
+        /// Name of the bundle.
         bundle: String,
-        /// What it did.
+        /// Description of the violation.
         reason: String,
     },
-    /// The bundle looked for a secret: by its own words, or by what is masked in answers.
+    /// The bundle tried to guess a secret: it sent the secret's value, or too many secrets were
+    /// masked in the responses that it read.
     #[error("bundle `{bundle}` was stopped: {reason}")]
     Guessing {
-        /// The bundle.
+        /// Name of the bundle.
         bundle: String,
-        /// What it did.
+        /// Description of the attempt.
         reason: String,
     },
-    /// Blockyard itself failed while it did something for the bundle.
+    /// A host function panicked, which is a defect in Blockyard.
     #[error("Blockyard failed while it worked for bundle `{bundle}`: {reason}")]
     Panic {
-        /// The bundle.
+        /// Name of the bundle.
         bundle: String,
-        /// The panic's message.
+        /// The panic message.
         reason: String,
     },
-    /// The call took longer than it may.
+    /// The deadline of the call passed. Contains the time that the call had.
     #[error("the call was stopped after {} seconds", .0.as_secs_f32())]
     Deadline(Duration),
-    /// The bundle's answer is not what its manifest promises.
+    /// The bundle returned an invalid result.
     #[error("bundle `{bundle}` gave an answer that is not valid: {reason}")]
     BadAnswer {
-        /// The bundle.
+        /// Name of the bundle.
         bundle: String,
-        /// What is wrong with it.
+        /// The reason why the result is not valid.
         reason: String,
     },
 }

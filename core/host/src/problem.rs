@@ -1,28 +1,28 @@
-//! Why a call failed, in the words of the contract with bundles.
+//! [`Problem`]: the error of a call as defined by the WIT interface `types`.
 
 use crate::bindings::blockyard::bundle::types;
 use crate::limits;
 use crate::redact::Redactor;
 
-/// A failure of the outside world or of what was asked: `code` is an open set of words
-/// (`not-found`, `denied`, `invalid`, `conflict`, `unavailable`, `timeout`, `failed`).
+/// A failure of a remote service, or a request that cannot be fulfilled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// One word.
+    /// Error code: `not-found`, `denied`, `invalid`, `conflict`, `unavailable`, `timeout`,
+    /// `failed`. Bundles can use other codes.
     pub code: String,
-    /// What happened, for people.
+    /// Human-readable message.
     pub message: String,
-    /// What to do.
+    /// Suggested action.
     pub hint: Option<String>,
-    /// Whether the same call may succeed later.
+    /// True if the same call may succeed later.
     pub retryable: bool,
-    /// More, as JSON text.
+    /// Further details, as JSON text.
     pub details: Option<String>,
-    /// The message is a database's own, made of the statement and of what the database holds.
+    /// True if a database wrote the message, which may quote the statement and stored data.
     pub(crate) by_database: bool,
 }
 
-/// Why a function of the host did not return: a problem that the guest sees, or a trap that ends it.
+/// The error of a host function: a problem that the guest receives, or a trap that ends the guest.
 #[derive(Debug)]
 pub(crate) enum Fault {
     Problem(Problem),
@@ -30,7 +30,7 @@ pub(crate) enum Fault {
 }
 
 impl Problem {
-    /// A problem by its code and what happened.
+    /// Creates a problem that is not retryable, without hint and details.
     pub fn new(code: &str, message: impl Into<String>) -> Self {
         Self {
             code: code.to_owned(),
@@ -49,12 +49,12 @@ impl Problem {
             .details(&serde_json::json!({ "bundle": bundle, "capability": capability }))
     }
 
-    /// A problem in a database's own words.
+    /// Creates a problem with a message that a database wrote.
     pub(crate) fn said_by_database(code: &str, message: impl Into<String>) -> Self {
         Self { by_database: true, ..Self::new(code, message) }
     }
 
-    /// Checks whether the message is a database's own.
+    /// Returns true if a database wrote the message.
     pub(crate) fn is_by_database(&self) -> bool {
         self.by_database
     }
@@ -64,7 +64,7 @@ impl Problem {
         self
     }
 
-    /// The same call may succeed later.
+    /// Marks the problem as retryable: the same call may succeed later.
     #[must_use]
     pub fn retryable(mut self) -> Self {
         self.retryable = true;
@@ -76,18 +76,20 @@ impl Problem {
         self
     }
 
-    /// Whether it says that the host held the bundle back, which only the host knows.
+    /// Returns true if the code is reserved for the host: the host denied something to the bundle
+    /// or stopped it.
     pub(crate) fn is_the_hosts(&self) -> bool {
         matches!(self.code.as_str(), "not-granted" | "effect" | "stopped")
     }
 
-    /// A problem as the guest wrote it; its texts are guest-controlled, so they are cut.
+    /// Converts a problem that the guest returned. Its strings are guest-controlled and are
+    /// therefore truncated.
     pub(crate) fn from_guest(problem: types::Problem) -> Self {
         Self::masked_from_guest(problem, &Redactor::default())
     }
 
-    /// A problem as the guest wrote it, for people: without secrets, and cut after that, so that no part of a secret
-    /// is left at the cut.
+    /// Converts a problem that the guest returned, with secrets masked. The strings are truncated
+    /// after masking, so that no part of a secret remains at the end.
     pub(crate) fn masked_from_guest(problem: types::Problem, redactor: &Redactor) -> Self {
         let shown = |text: String, bytes: usize| cut(redactor.text(cut(text, limits::LOG_SEARCHED_BYTES)), bytes);
         Self {
@@ -104,7 +106,8 @@ impl Problem {
     }
 }
 
-/// The bundle's own words in a message of the host: on one line, and not many.
+/// Prepares text of a bundle for a message of the host: escapes control characters and truncates to
+/// [`limits::QUOTED_CHARACTERS`].
 pub(crate) fn quoted(text: &str) -> String {
     let mut shown: String = text.chars().take(limits::QUOTED_CHARACTERS).flat_map(char::escape_debug).collect();
     if text.chars().nth(limits::QUOTED_CHARACTERS).is_some() {
@@ -113,7 +116,8 @@ pub(crate) fn quoted(text: &str) -> String {
     shown
 }
 
-/// The beginning of a text, at most so many bytes, not cut within a character.
+/// Truncates a string to at most `bytes` bytes, at a character boundary, and marks the truncation
+/// with an ellipsis.
 pub(crate) fn cut(mut text: String, bytes: usize) -> String {
     if text.len() > bytes {
         text.truncate(text.floor_char_boundary(bytes));

@@ -1,5 +1,5 @@
-//! The state of one call: what its store holds. It is made for the call and dropped after it;
-//! with it go all handles, so nothing outlives the call.
+//! The state of one call, which its WebAssembly store holds. It is created for the call and dropped
+//! after it, with all handles, so that no resource outlives the call.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,41 +25,43 @@ use crate::trace;
 pub(crate) struct CallState {
     pub(crate) table: ResourceTable,
     pub(crate) memory: MemoryLimiter,
-    /// The bundle's name, for messages.
+    /// Name of the bundle, for error messages.
     pub(crate) bundle: String,
-    /// What the operation may do to the outside world.
+    /// The declared effect of the operation.
     pub(crate) effect: Effect,
-    /// The block's configuration: a bundle reaches only what it names.
+    /// The block's configuration. A bundle can access only the servers and files that it names.
     pub(crate) config: Value,
-    /// Which state of which block this is; pools are kept for it.
+    /// Address and revision of the block, `TYPE/NAME@REVISION`. Connection pools are keyed by it.
     pub(crate) block: String,
     pub(crate) secrets: BTreeMap<Pointer, CallSecret>,
-    /// Masks what comes from outside before the guest reads it.
+    /// Masks secrets in data from remote services before the guest reads it.
     pub(crate) redactor: Arc<Redactor>,
-    /// Masks what people see: log lines, errors, results. Without the secrets that the caller's own arguments hold.
+    /// Masks secrets in what the caller sees: log lines, errors, results. Does not mask secrets
+    /// that the caller's own arguments contain.
     pub(crate) shown: Arc<Redactor>,
-    /// Finds secrets in the guest's own words; made when it is first needed.
+    /// Finds secrets in text that the guest wrote. Created on first use.
     own_words: Option<Arc<Redactor>>,
-    /// The guest's last words to a database.
+    /// The text that the guest last sent to a database.
     spoken: String,
     pub(crate) watch: Arc<Watch>,
     pub(crate) grants: Arc<std::collections::BTreeSet<Capability>>,
     pub(crate) pools: Arc<Pools>,
-    /// The databases that the block names, and what the call's statements may hold.
+    /// The databases that the block names, and the memory budget of the call's statements.
     pub(crate) sql: SqlState,
     pub(crate) http: Arc<Http>,
-    /// What the bundle asks for; none while it describes itself.
+    /// The bundle's manifest, with the capabilities that it requests. `None` only in tests.
     pub(crate) manifest: Option<Arc<Manifest>>,
-    /// Requests that an operation which reads may send besides GET and HEAD.
+    /// Requests that a `read` operation may send in addition to GET and HEAD.
     pub(crate) safe: Vec<SafeRequest>,
     pub(crate) reveal: RevealHook,
     pub(crate) guessed: GuessNotice,
     pub(crate) log: Log,
-    /// The panic's own message, from the SDK's hook.
+    /// The message of a guest panic, from the SDK's panic hook.
     pub(crate) panic: Option<String>,
-    /// Whether the host told the guest that it was held back.
+    /// Set after a host function failed with a problem whose code is reserved for the host, see
+    /// [`Problem::is_the_hosts`].
     pub(crate) held_back: bool,
-    /// Bytes of bodies that the guest made and the host holds.
+    /// Size of the bodies that the guest created and the host holds, in bytes.
     body_bytes: usize,
 }
 
@@ -103,7 +105,7 @@ impl CallState {
         }
     }
 
-    /// Adds a secret to the call: a token, a header that is made of a secret.
+    /// Adds a secret to the masked secrets, e.g. an access token or a header derived from a secret.
     pub(crate) fn also_hide(&mut self, secret: &SecretValue) {
         if !self.redactor.knows(secret) {
             self.redactor = Arc::new(self.redactor.with(secret));
@@ -112,18 +114,22 @@ impl CallState {
         }
     }
 
-    /// Takes note of the caller's arguments. A secret that they hold is not masked for the caller, who would learn
-    /// from the mask that it is one.
+    /// Records the caller's arguments. A secret that they contain is not masked for the caller:
+    /// otherwise, the mask would confirm a guessed secret.
     pub(crate) fn hear(&mut self, arguments: &str) {
         if self.redactor.finds(arguments.as_bytes()) {
             self.shown = Arc::new(self.redactor.without(arguments));
         }
     }
 
-    /// Checks words of the guest's own that leave for a server whose answers are masked. A guest knows no secret:
-    /// one in its words is a guess, and the mask of its echo would confirm it.
+    /// Checks that text which the guest wrote contains no secret, before it is sent to a server
+    /// whose responses are masked. A guest does not know any secret, so a secret in its text is a
+    /// guess, and the mask of its echo would confirm it.
     ///
-    /// Words that the block's configuration holds as well are no guess.
+    /// A secret that the block's configuration also contains in plain text is permitted.
+    ///
+    /// # Errors
+    /// Returns a trap that ends the call.
     pub(crate) fn said<'a>(&mut self, words: impl IntoIterator<Item = &'a [u8]>) -> Result<(), Fault> {
         let own = match &self.own_words {
             Some(own) => own.clone(),
@@ -143,7 +149,7 @@ impl CallState {
         Ok(())
     }
 
-    /// A problem whose text comes from outside, without secrets.
+    /// Masks secrets in a problem whose text comes from a remote service.
     pub(crate) fn outside(&self, problem: Problem) -> Problem {
         let details = problem.details.as_ref().map_or(0, String::len);
         self.watch.searched(problem.message.len() + details);
@@ -152,16 +158,17 @@ impl CallState {
         problem
     }
 
-    /// Takes note of words of the guest's own that a database may quote.
+    /// Records text of the guest that a database may quote in an error message.
     pub(crate) fn speak(&mut self, words: &str) {
         self.spoken.clear();
         self.spoken.push_str(&words[..words.floor_char_boundary(limits::SEARCHED_BYTES)]);
     }
 
-    /// A database's message, withheld as a whole where it holds a secret that the statement does not.
+    /// Withholds a database's message entirely if it contains a secret that the statement does not.
     ///
-    /// The message is made of the statement. Words that the statement holds as they are say nothing new; a secret
-    /// that it puts together is a guess, and a mask would tell where it is.
+    /// A database derives its message from the statement. Text that the statement contains verbatim
+    /// reveals nothing. A secret that the statement assembles is a guess, and a mask would reveal
+    /// its position.
     fn by_database(&self, problem: Problem) -> Problem {
         self.watch.searched(problem.message.len());
         if !self.redactor.finds_in(&problem) || !self.redactor.without(&self.spoken).finds_in(&problem) {
@@ -173,12 +180,20 @@ impl CallState {
         if problem.retryable { withheld.retryable() } else { withheld }
     }
 
-    /// Ends the call of a guest that looks for a secret. Called before masked text reaches it.
+    /// Ends the call of a guest that tries to guess a secret. Called before masked text reaches the
+    /// guest.
+    ///
+    /// # Errors
+    /// Returns a trap if too many secrets were masked, see [`Watch`].
     pub(crate) fn watched(&self) -> wasmtime::Result<()> {
         self.watch.check().map_err(wasmtime::Error::new)
     }
 
-    /// Counts bytes that the guest lets the host hold; they are bounded like its own memory.
+    /// Counts bytes of bodies that the guest created and the host holds. Their total is bounded
+    /// like the guest's memory.
+    ///
+    /// # Errors
+    /// Returns a trap if the total exceeds [`limits::MEMORY_BYTES`].
     pub(crate) fn hold_body_bytes(&mut self, bytes: usize) -> wasmtime::Result<()> {
         self.body_bytes = self.body_bytes.saturating_add(bytes);
         if self.body_bytes > limits::MEMORY_BYTES {
@@ -200,8 +215,8 @@ impl types::Host for CallState {
             Fault::Problem(problem) => {
                 trace::failed(&problem.code);
                 self.held_back |= problem.is_the_hosts();
-                // What comes from outside was masked where it came in. The guest's own words are not masked for it:
-                // that would tell it where they hold a secret.
+                // Text from remote services is already masked by `outside`. Text of the guest is
+                // not masked for the guest, because a mask would reveal where it contains a secret.
                 let problem = if problem.is_by_database() { self.by_database(problem) } else { problem };
                 self.watched()?;
                 Ok(problem.into())
@@ -211,12 +226,13 @@ impl types::Host for CallState {
     }
 }
 
-/// Counts the bytes of all linear memories of a call together, and the elements of all tables.
+/// Limits the total size of all linear memories of a call, and the number of elements of its
+/// tables.
 #[derive(Default)]
 pub(crate) struct MemoryLimiter {
     bytes: usize,
     elements: usize,
-    /// A limit was hit, in words: the trap that follows is reported as that.
+    /// Message of the exceeded limit. The trap that follows is reported with this message.
     pub(crate) exceeded: Option<String>,
 }
 
@@ -273,7 +289,7 @@ mod tests {
         CallState::new(Effect::Read, Value::Null, "zoo/a".to_owned(), secrets, Arc::default(), Arc::default())
     }
 
-    /// The message that a guest gets after a statement.
+    /// Returns the message that a guest receives after a statement.
     fn told(state: &mut CallState, statement: &str, message: &str) -> wasmtime::Result<String> {
         state.speak(statement);
         let problem = Problem::said_by_database("invalid", message);
@@ -284,10 +300,10 @@ mod tests {
     fn a_databases_message_confirms_no_guess() {
         let mut state = state("hunter7");
         let quoted = "invalid input syntax for type integer: \"hunter7\"";
-        // What the statement holds as it is comes back as it is, whether it is the secret or not.
+        // Text that the statement contains verbatim is not masked, whether it is the secret or not.
         assert_eq!(told(&mut state, "select 'hunter7'::int", quoted).expect("a message"), quoted);
         assert_eq!(told(&mut state, "select 'hunter8'::int", "no \"hunter8\"").expect("a message"), "no \"hunter8\"");
-        // What it puts together is withheld, with all that is around it.
+        // If the statement assembles the secret, the entire message is withheld.
         let withheld = told(&mut state, "select ('hunt' || 'er7')::int", quoted).expect("a message");
         assert_eq!(withheld, "the database's message holds a secret of this block");
         let again = (0..=limits::MASKED_PLACES).map(|_| told(&mut state, "select 1", quoted));
