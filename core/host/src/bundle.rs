@@ -1,5 +1,5 @@
-//! A bundle in memory: its bytes, its manifest, and its code for each of the two engines, which is
-//! compiled when it is first needed.
+//! A loaded bundle: the component's bytes, the manifest, and the code for each of the two engines,
+//! which is compiled on first use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -17,10 +17,10 @@ use crate::pure::Pure;
 use crate::sandbox::Sandbox;
 use crate::state::CallState;
 
-/// The prefix of everything that a bundle may import.
+/// Prefix of all interfaces that a bundle can import.
 const PACKAGE: &str = "blockyard:bundle/";
 
-/// The interfaces that this host has.
+/// The interfaces that the host provides.
 const PROVIDED: [&str; 10] =
     ["types", "streams", "secrets", "reveal", "crypto", "http", "sql", "log", "clock", "random"];
 
@@ -34,37 +34,39 @@ struct Inner {
     digest: Digest,
     bytes: Arc<Vec<u8>>,
     manifest: Arc<Manifest>,
-    /// As the bundle wrote it; none where it was installed before and only its parsed form is at hand.
+    /// The manifest as returned by `describe`; `None` for an installed bundle, for which only the
+    /// parsed manifest is available.
     manifest_text: Option<String>,
-    /// For `describe`, `validate` and `migrate`.
+    /// The component linked for `describe`, `validate` and `migrate`.
     pure: OnceCell<Pure>,
-    /// For calls.
+    /// The component compiled for calls.
     calling: OnceCell<Calling>,
-    /// Linked once per set of grants.
+    /// The component linked for calls, once per set of grants.
     linked: Mutex<BTreeMap<BTreeSet<Capability>, BundlePre<CallState>>>,
 }
 
 /// A component compiled for calls.
 struct Calling {
     component: Component,
-    /// The interfaces that it imports, without package and version.
+    /// The imported interfaces, without package and version, e.g. `http`.
     imports: BTreeSet<String>,
 }
 
 impl Bundle {
-    /// The manifest.
+    /// Returns the parsed manifest.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.inner.manifest
     }
 
-    /// The manifest as the bundle wrote it; empty for one that was installed before.
+    /// Returns the manifest as returned by `describe`; empty for a bundle created by
+    /// [`installed`](Self::installed).
     #[must_use]
     pub fn manifest_text(&self) -> &str {
         self.inner.manifest_text.as_deref().unwrap_or_default()
     }
 
-    /// sha256 of the component's bytes.
+    /// Returns the SHA-256 digest of the component's bytes.
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.inner.digest
@@ -74,8 +76,8 @@ impl Bundle {
         self.inner.manifest.clone()
     }
 
-    /// A bundle whose manifest was checked when it was installed: no guest code runs, and nothing is
-    /// compiled before it is needed.
+    /// Creates a bundle whose manifest was validated when it was installed. Runs no guest code; the
+    /// component is compiled on first use.
     #[must_use]
     pub fn installed(bytes: Arc<Vec<u8>>, digest: Digest, manifest: Arc<Manifest>) -> Self {
         Self::new(bytes, digest, manifest, None)
@@ -90,7 +92,7 @@ impl Bundle {
         Self { inner: Arc::new(Inner { digest, bytes, manifest, manifest_text, pure, calling, linked }) }
     }
 
-    /// The component as it answers questions.
+    /// Returns the component linked for pure calls.
     pub(crate) async fn pure(&self, sandbox: &Sandbox) -> Result<Pure, HostError> {
         let Inner { bytes, digest, pure, .. } = &*self.inner;
         let pure = pure.get_or_try_init(async || {
@@ -110,7 +112,11 @@ impl Bundle {
             .await
     }
 
-    /// The component linked with what is granted, and nothing else.
+    /// Returns the component linked with the granted capabilities only.
+    ///
+    /// # Errors
+    /// Returns [`HostError::NotGranted`] if the component imports a requested capability that is
+    /// not granted, or another [`HostError`] if it cannot be compiled or linked.
     pub(crate) async fn linked(
         &self,
         sandbox: &Sandbox,
@@ -144,11 +150,11 @@ impl Bundle {
 }
 
 impl Sandbox {
-    /// Looks at a component that comes from outside and asks it to describe itself. The bytes are
-    /// guest-controlled.
+    /// Loads an untrusted component: checks the file, compiles it, and calls `describe` for its
+    /// manifest.
     ///
     /// # Errors
-    /// Each thing that makes it no bundle is its own [`HostError`].
+    /// Returns the [`HostError`] of the first check that fails.
     pub async fn load(&self, bytes: Arc<Vec<u8>>) -> Result<Bundle, HostError> {
         examine(&bytes)?;
         let digest = Digest::of(&bytes);
@@ -164,13 +170,14 @@ impl Sandbox {
             return Err(HostError::Undeclared(undeclared.clone()));
         }
         let bundle = Bundle::new(bytes, digest, Arc::new(manifest), Some(manifest_text));
-        // It is new: nobody else has set it.
+        // Cannot fail: the bundle was just created, so the cell is empty.
         let _ = bundle.inner.pure.set(pure);
         Ok(bundle)
     }
 }
 
-/// Links the granted interfaces; `types` and `streams` reach nothing and are always there.
+/// Links the granted interfaces. `types` and `streams` are always linked, because they give no
+/// access to anything outside of the call.
 fn linker(sandbox: &Sandbox, granted: &BTreeSet<&str>) -> wasmtime::Result<Linker<CallState>> {
     type State = HasSelf<CallState>;
     let mut linker = Linker::<CallState>::new(&sandbox.engine);
@@ -207,7 +214,11 @@ fn always_linked(interface: &str) -> bool {
     matches!(interface, "types" | "streams")
 }
 
-/// The interfaces that the component imports. What this Blockyard does not provide is an error.
+/// Returns the interfaces that the component imports.
+///
+/// # Errors
+/// Returns [`HostError::UnknownImport`] for an interface that this version of Blockyard does not
+/// provide.
 fn imports(engine: &Engine, component: &Component) -> Result<BTreeSet<String>, HostError> {
     component
         .component_type()

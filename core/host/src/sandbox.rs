@@ -1,5 +1,5 @@
-//! The two engines that all bundles of a process run in: one for calls, one for questions whose
-//! answers must be the same everywhere ([`crate::pure`]).
+//! The two WebAssembly engines of a process: one for calls, one for pure calls, which must give the
+//! same result on every machine ([`crate::pure`]).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,22 +13,23 @@ use crate::capability::sql::Pools;
 use crate::ticker::Ticker;
 use crate::{HostError, limits};
 
-/// How a sandbox is set up. The caller reads the environment; this crate does not.
+/// Configuration of a [`Sandbox`]. This crate does not read the environment.
 #[derive(Debug, Clone, Default)]
 pub struct SandboxConfig {
-    /// Where compiled code is kept between processes; none keeps it in memory only. The folder is
-    /// made with mode 0700, and is safe to delete at any time.
+    /// Folder for the cache of compiled code. It is created with mode 0700 and can be deleted at
+    /// any time. `None` disables the on-disk cache.
     pub cache: Option<PathBuf>,
-    /// Files that no bundle reaches, whatever a block's configuration names: the yard's own.
+    /// Files that no bundle can access, even if a block's configuration names them: the yard's
+    /// files.
     pub protected: Vec<PathBuf>,
 }
 
-/// Runs bundles. One per process is enough; cloning shares it.
+/// Runs bundles. A process needs only one; clones share it.
 #[derive(Clone)]
 pub struct Sandbox {
-    /// For calls.
+    /// Engine for calls.
     pub(crate) engine: Engine,
-    /// For `describe`, `validate` and `migrate`.
+    /// Engine for `describe`, `validate` and `migrate`.
     pub(crate) pure_engine: Engine,
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) cache: Option<Arc<CompiledCode>>,
@@ -40,14 +41,15 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Sets up the engines and starts the thread that gives running guests their ticks; the thread
-    /// ends with the last clone.
+    /// Creates the engines and starts the ticker thread, which stops when the last clone is
+    /// dropped.
     ///
     /// # Errors
-    /// [`HostError::Engine`] where the machine does not let it.
+    /// Returns [`HostError::Engine`] if the machine does not support the engine, the thread cannot
+    /// be started, or the cache folder belongs to another user.
     pub fn new(config: &SandboxConfig) -> Result<Self, HostError> {
-        // Pooled memory makes instances in microseconds, and needs address space; where there is
-        // too little of it, instances are allocated one by one.
+        // The pooling allocator instantiates within microseconds, but reserves much address space.
+        // If there is not enough, instances are allocated on demand.
         let engine = calling_engine(true).or_else(|_| calling_engine(false)).map_err(HostError::Engine)?;
         let pure_engine = pure_engine().map_err(HostError::Engine)?;
         let ticker = Ticker::start(&engine).map_err(|error| HostError::Engine(error.into()))?;
@@ -78,8 +80,8 @@ fn calling_engine(pooling: bool) -> wasmtime::Result<Engine> {
         let calls = u32::try_from(limits::CONCURRENT_CALLS).unwrap_or(u32::MAX);
         let mut pool = PoolingAllocationConfig::default();
         let count = |limit: usize| u32::try_from(limit).unwrap_or(u32::MAX);
-        // There is room for all that every call may have: no bundle can take another one's. It is address
-        // space (8 TiB), not memory.
+        // The pool has room for the maximum of every concurrent call, so that no bundle can exhaust
+        // it for others. This reserves address space (8 TiB), not memory.
         pool.total_component_instances(calls)
             .total_core_instances(count(limits::CORE_INSTANCES) * calls)
             .total_memories(count(limits::MEMORIES) * calls)
@@ -99,22 +101,23 @@ fn calling_engine(pooling: bool) -> wasmtime::Result<Engine> {
     Engine::new(&config)
 }
 
-/// The engine whose answers depend on nothing but the question.
+/// Creates the deterministic engine: its results depend only on the component and the arguments.
 fn pure_engine() -> wasmtime::Result<Engine> {
     let mut config = Config::new();
     config.wasm_component_model(true);
     config.max_wasm_stack(limits::STACK_BYTES);
-    // Steps are counted, and not time: a slow machine gives the answer that a fast one gives.
+    // Fuel instead of time, so that slow and fast machines give the same result.
     config.consume_fuel(true);
     config.cranelift_nan_canonicalization(true);
     config.relaxed_simd_deterministic(true);
-    // A question takes microseconds; what is felt is compiling.
+    // A pure call takes microseconds, so compile time dominates.
     config.cranelift_opt_level(OptLevel::None);
     reserve_little(&mut config);
     Engine::new(&config)
 }
 
-/// A memory reserves what it may have and not 4 GiB. Bounds are then checked in code, which is slower.
+/// Reserves only [`limits::MEMORY_BYTES`] of address space per linear memory, not 4 GiB. Compiled
+/// code must then check bounds explicitly, which is slower.
 fn reserve_little(config: &mut Config) {
     config.memory_reservation(limits::MEMORY_BYTES as u64);
     config.memory_guard_size(64 << 10);
