@@ -1,9 +1,10 @@
-//! How long a call may take, and what does not count.
+//! Deadlines of calls, and their extension while data is transferred.
 //!
-//! A call that moves bytes for its caller is not slow because there are many: each piece that passes
-//! gives it more time, at a rate that every working line reaches. While the caller looks at a piece
-//! and has not come for the next one, nothing counts, for [`limits::READER_TIME`] in all. What a caller
-//! sets, it gets: a time of its own does not grow.
+//! A call that transfers much data for its caller should not time out because of the amount: each
+//! chunk that passes extends the deadline, at a rate that every working connection exceeds
+//! ([`limits::SLOWEST_BYTES`]). While the caller processes a chunk and has not requested the next
+//! one, the clock is paused, for at most [`limits::READER_TIME`] in total. A deadline that the
+//! caller sets explicitly is neither extended nor paused.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,55 +18,56 @@ use tokio::time::{Instant, timeout_at};
 use crate::output::{ByteStream, Input};
 use crate::{HostError, Problem, limits};
 
-/// How long a call may take, waiting included.
+/// The maximum duration of a call, waiting included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadline {
     time: Duration,
-    /// What passed before the clock is started.
+    /// Time that has passed before the clock is started.
     spent: Duration,
     grows: bool,
 }
 
 impl Default for Deadline {
-    /// [`limits::CALL_TIME`], and a second more for every [`limits::SLOWEST_BYTES`] that pass between
-    /// the call and its caller.
+    /// Returns [`limits::CALL_TIME`], extended by one second for every [`limits::SLOWEST_BYTES`]
+    /// that pass between the call and its caller.
     fn default() -> Self {
         Self { time: limits::CALL_TIME, spent: Duration::ZERO, grows: true }
     }
 }
 
 impl Deadline {
-    /// So long and no longer, from the wait for its turn to the last byte of its output.
+    /// Creates a fixed deadline, which transfers do not extend. It covers the call from the wait
+    /// for a permit to the last byte of the output.
     #[must_use]
     pub const fn within(time: Duration) -> Self {
         Self { time, spent: Duration::ZERO, grows: false }
     }
 
-    /// How long it is in all; bytes that pass may give it more.
+    /// Returns the total time, without extensions.
     #[must_use]
     pub const fn time(&self) -> Duration {
         self.time
     }
 
-    /// What is left of it.
+    /// Returns the remaining time, without extensions.
     #[must_use]
     pub const fn left(&self) -> Duration {
         self.time.saturating_sub(self.spent)
     }
 
-    /// The same deadline when this much of it has passed.
+    /// Returns this deadline after `spent` more of its time has passed.
     #[must_use]
     pub const fn after(self, spent: Duration) -> Self {
         Self { spent: self.spent.saturating_add(spent), ..self }
     }
 
-    /// Whether bytes that pass give it more time.
+    /// Returns true if transfers extend the deadline.
     #[must_use]
     pub const fn grows(&self) -> bool {
         self.grows
     }
 
-    /// The time begins to run.
+    /// Starts the clock.
     pub(crate) fn begin(self) -> Clock {
         Clock(Arc::new(Running {
             begun: Instant::now().checked_sub(self.spent).unwrap_or_else(Instant::now),
@@ -77,7 +79,7 @@ impl Deadline {
     }
 }
 
-/// The time of one call. Clones are the same clock.
+/// The running clock of one call. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Clock(Arc<Running>);
 
@@ -85,25 +87,26 @@ pub(crate) struct Clock(Arc<Running>);
 struct Running {
     deadline: Deadline,
     begun: Instant,
-    /// What the bytes that passed gave it, microseconds.
+    /// Extension by the transferred bytes, in microseconds.
     passed: AtomicU64,
-    /// How long the caller took to come back for pieces, microseconds.
+    /// Total time that the caller has spent on completed chunks, in microseconds.
     read: AtomicU64,
-    /// Since when it has one and has not come back, microseconds from the beginning.
+    /// Time at which the caller received its current chunk, in microseconds since the start;
+    /// [`NOBODY`] if it holds no chunk.
     reading: AtomicU64,
 }
 
-/// Stands for a time when the caller has no piece.
+/// Value of [`Running::reading`] while the caller holds no chunk.
 const NOBODY: u64 = u64::MAX;
 
-/// How often one looks whether the caller came back.
+/// Interval at which a paused clock checks if the caller has requested the next chunk.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// The time is over.
+/// The deadline has passed.
 #[derive(Debug)]
 pub(crate) struct Over;
 
-/// Who reads an output. Gone, it reads no more.
+/// The reader of an output. Dropping it resumes the clock.
 struct Reader(Clock);
 
 impl Drop for Reader {
@@ -121,7 +124,7 @@ impl Clock {
         deadline.time + Duration::from_micros(passed.load(Ordering::Relaxed)) + self.read()
     }
 
-    /// How long the caller had pieces so far, as far as that counts.
+    /// Returns the total time the caller has held chunks, capped at [`limits::READER_TIME`].
     fn read(&self) -> Duration {
         let reading = match self.0.reading.load(Ordering::Relaxed) {
             NOBODY => 0,
@@ -131,7 +134,7 @@ impl Clock {
         Duration::from_micros(read).min(limits::READER_TIME)
     }
 
-    /// Microseconds since the beginning.
+    /// Returns the microseconds since the start.
     fn now(&self) -> u64 {
         u64::try_from(self.0.begun.elapsed().as_micros()).unwrap_or(NOBODY - 1)
     }
@@ -140,18 +143,18 @@ impl Clock {
         self.0.passed.fetch_add(bytes as u64 * 1_000_000 / limits::SLOWEST_BYTES, Ordering::Relaxed);
     }
 
-    /// Whether time stands still, for the caller has a piece.
+    /// Returns true if the clock is paused because the caller holds a chunk.
     fn is_read(&self) -> bool {
         let Running { deadline, reading, .. } = &*self.0;
         deadline.grows && reading.load(Ordering::Relaxed) != NOBODY && self.read() < limits::READER_TIME
     }
 
-    /// The caller has a piece.
+    /// Records that the caller received a chunk.
     fn given(&self) {
         self.0.reading.store(self.now(), Ordering::Relaxed);
     }
 
-    /// The caller comes for the next one.
+    /// Records that the caller requested the next chunk.
     fn asked(&self) {
         match self.0.reading.swap(NOBODY, Ordering::Relaxed) {
             NOBODY => {}
@@ -159,7 +162,7 @@ impl Clock {
         }
     }
 
-    /// Waits for work, until the time is over.
+    /// Runs `work` until it completes or the deadline passes.
     pub(crate) async fn hold<T>(&self, work: impl Future<Output = T>) -> Result<T, Over> {
         let mut work = pin!(work);
         loop {
@@ -169,19 +172,19 @@ impl Clock {
             }
             match timeout_at(end, work.as_mut()).await {
                 Ok(done) => return Ok(done),
-                // It was given more while it worked, or is given more as long as somebody reads.
+                // The deadline was extended during the wait, or the clock is paused.
                 Err(_) if self.is_read() || self.0.begun + self.allowed() > Instant::now() => {}
                 Err(_) => return Err(Over),
             }
         }
     }
 
-    /// Why a call ended with its time.
+    /// Returns the error of a call whose deadline has passed.
     pub(crate) fn error(&self) -> HostError {
         HostError::Deadline(self.allowed())
     }
 
-    /// What the caller gives the call to read. Its bytes give time.
+    /// Wraps the input of a call, so that its bytes extend the deadline.
     pub(crate) fn input(&self, input: Input) -> Input {
         if !self.0.deadline.grows {
             return input;
@@ -191,8 +194,8 @@ impl Clock {
         Input { stream: counted.boxed(), ..input }
     }
 
-    /// A stream to the caller, which ends with a problem when the time is over. Its bytes give time,
-    /// and what the caller takes to come back for the next piece is not the call's.
+    /// Wraps the output of a call. Its bytes extend the deadline, and the clock is paused while the
+    /// caller processes a chunk. The stream ends with a problem when the deadline passes.
     pub(crate) fn output(&self, stream: ByteStream) -> ByteStream {
         stream::unfold((Reader(self.clone()), Some(stream)), async |(reader, stream)| {
             let mut stream = stream?;
@@ -217,7 +220,7 @@ impl Clock {
 mod tests {
     use super::*;
 
-    /// A deadline that grows from so little that a test can wait for it.
+    /// Initial time of an extensible deadline, short enough for a test to wait for.
     const TIME: Duration = Duration::from_millis(1_000);
 
     fn growing() -> Clock {
@@ -228,7 +231,7 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(milliseconds)).await;
     }
 
-    /// Pieces of so many bytes, each after so many milliseconds.
+    /// Returns `count` chunks of `bytes` bytes, each after `each` milliseconds.
     fn pieces(count: usize, bytes: usize, each: u64) -> ByteStream {
         let piece = Bytes::from(vec![7; bytes]);
         stream::iter(0..count)
@@ -242,7 +245,8 @@ mod tests {
             .boxed()
     }
 
-    /// How many of the caller's pieces a call reads before its time is over.
+    /// Returns the number of input chunks that a call reads: `Ok` if it reads all, `Err` if the
+    /// deadline passes before.
     async fn read(clock: &Clock, stream: ByteStream) -> Result<usize, usize> {
         let mut stream = clock.input(Input { media_type: String::new(), size: None, stream }).stream;
         let mut count = 0;
@@ -266,7 +270,7 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_that_pass_give_time() {
-        // 80 KiB per second, and half of one.
+        // 80 KiB per second, which extends the deadline; then 500 bytes per second, which does not.
         assert_eq!(read(&growing(), pieces(10, 16 << 10, 200)).await, Ok(10));
         let slow = read(&growing(), pieces(10, 100, 200)).await.expect_err("the time is over");
         assert!((1..10).contains(&slow), "{slow}");
@@ -290,7 +294,7 @@ mod tests {
             piece.expect("no end");
             milliseconds(1_100).await;
         }
-        // Whoever makes the pieces waits, too, and is not stopped for it.
+        // The producer of the chunks waits for the reader, too, and is not stopped meanwhile.
         let clock = growing();
         let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Bytes, Problem>>(1);
         let maker = tokio::spawn({
