@@ -1,6 +1,9 @@
-//! Masking: what comes from outside is searched for the secrets of the call before a bundle reads it; log lines,
-//! errors and results are searched before a person does. It is a second line of defense. The first is that a bundle
-//! has no secret, and that the host sends one to its audience only.
+//! Masking of secrets.
+//!
+//! Data from remote services is searched for the secrets of the call before a bundle reads it; log
+//! lines, errors and results are searched before they are shown to a user. This is the second line
+//! of defense. The first is that a bundle never holds a secret, and that the host sends a secret to
+//! its audience only.
 
 mod needle;
 mod search;
@@ -24,42 +27,44 @@ pub(crate) use self::watch::{Guessing, Watch};
 use crate::output::ByteStream;
 use crate::{Problem, limits};
 
-/// The secrets of a call, ready to be searched for.
+/// Searches text for the secrets of a call and masks them.
 #[derive(Default)]
 pub struct Redactor {
     secrets: Vec<SecretValue>,
     search: Search,
-    /// Bytes of a text that are not released until what follows is seen.
+    /// Number of bytes at the end of a stream that are held back until the following bytes are
+    /// known, because a secret may begin there.
     window: usize,
 }
 
-/// What happens to a stream in which a secret is found.
+/// Action for a stream in which a secret is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnFind {
-    /// The secret is masked.
+    /// Mask the secret.
     Mask,
-    /// The stream ends with a problem before the secret.
+    /// End the stream with a problem before the secret.
     Refuse,
 }
 
 impl Redactor {
-    /// Searches for these secrets.
+    /// Creates a redactor for these secrets.
     pub fn new<'a>(secrets: impl Iterator<Item = &'a SecretValue>) -> Self {
         Self::of(secrets.cloned().collect())
     }
 
-    /// This and one more: a token that was fetched in the middle of the call.
+    /// Returns a redactor for these secrets and one more, e.g. an access token that was fetched
+    /// during the call.
     pub(crate) fn with(&self, secret: &SecretValue) -> Self {
         Self::of(self.secrets.iter().chain([secret]).cloned().collect())
     }
 
-    /// This without the secrets that a text holds.
+    /// Returns a redactor without the secrets that `text` contains.
     pub(crate) fn without(&self, text: &str) -> Self {
         let absent = |secret: &&SecretValue| !Self::new([*secret].into_iter()).finds(text.as_bytes());
         Self::of(self.secrets.iter().filter(absent).cloned().collect())
     }
 
-    /// Checks whether the search includes this secret.
+    /// Returns true if the redactor masks this secret.
     pub(crate) fn knows(&self, secret: &SecretValue) -> bool {
         self.secrets.contains(secret)
     }
@@ -72,7 +77,7 @@ impl Redactor {
         Self { secrets, search: Search::new(needles), window: longest * limits::ENCODED_BYTES + 64 }
     }
 
-    /// Checks whether a text holds a secret in any form that is searched for.
+    /// Returns true if `text` contains a secret, in any of the supported encodings.
     pub(crate) fn finds(&self, text: &[u8]) -> bool {
         !self.search.is_empty() && text.len() >= needle::SHORTEST && {
             let mut masking = Masking::new(self);
@@ -80,13 +85,14 @@ impl Redactor {
         }
     }
 
-    /// The text with asterisks in place of secrets.
+    /// Replaces secrets in a string with asterisks.
     #[must_use]
     pub fn text(&self, text: String) -> String {
         self.counted(text).0
     }
 
-    /// The text with asterisks in place of secrets, and the number of places.
+    /// Replaces secrets in a string with asterisks. Returns the string and the number of
+    /// replacements.
     pub(crate) fn counted(&self, text: String) -> (String, usize) {
         if self.search.is_empty() || text.len() < needle::SHORTEST {
             return (text, 0);
@@ -109,7 +115,11 @@ impl Redactor {
         )
     }
 
-    /// JSON with asterisks in place of secrets. A number that holds one by chance stays a number.
+    /// Parses JSON and replaces secrets in it with asterisks. A number that contains a secret by
+    /// chance is not changed.
+    ///
+    /// # Errors
+    /// Returns an error if `text` is not JSON.
     pub(crate) fn json(&self, text: &str) -> serde_json::Result<Value> {
         let (clean, found) = self.counted(text.to_owned());
         match serde_json::from_str(&clean) {
@@ -130,12 +140,13 @@ impl Redactor {
         }
     }
 
-    /// The problem with asterisks in place of secrets.
+    /// Replaces secrets in a problem with asterisks.
     pub(crate) fn problem(&self, problem: Problem) -> Problem {
         self.counted_problem(problem).0
     }
 
-    /// The problem with asterisks in place of secrets, and the number of places.
+    /// Replaces secrets in a problem with asterisks. Returns the problem and the number of
+    /// replacements.
     pub(crate) fn counted_problem(&self, mut problem: Problem) -> (Problem, usize) {
         let mut count = 0;
         let mut text = |text: String| {
@@ -149,14 +160,14 @@ impl Redactor {
         (Problem { code, message, hint, details, ..problem }, count)
     }
 
-    /// Checks whether a problem holds a secret.
+    /// Returns true if the message, hint or details of a problem contain a secret.
     pub(crate) fn finds_in(&self, problem: &Problem) -> bool {
         let texts = [Some(&problem.message), problem.hint.as_ref(), problem.details.as_ref()];
         texts.into_iter().flatten().any(|text| self.finds(text.as_bytes()))
     }
 
-    /// A stream without the secrets, also where one is spread over several chunks. `found` is set when one was found:
-    /// the bytes then are not those of the source.
+    /// Searches a stream for secrets, also for secrets that span several chunks. `found` is set
+    /// once a secret is found: the returned bytes then differ from those of the source.
     pub(crate) fn stream(
         self: Arc<Self>,
         source: ByteStream,
@@ -190,18 +201,18 @@ impl Redactor {
     }
 }
 
-/// A stream under search.
+/// State of the search of a stream.
 struct Searched {
     masking: Masking<Arc<Redactor>>,
     on_find: OnFind,
     found: Arc<AtomicBool>,
     watch: Arc<Watch>,
-    /// The first bytes, until there are as many as tell a compressed format.
+    /// The first bytes, at most [`COMPRESSED_BYTES`], to recognize a compressed format.
     head: Vec<u8>,
 }
 
-/// The first bytes of formats that hide text: gzip, zlib, Zstandard, bzip2, xz, LZ4, zip, 7z. A server need not say
-/// in a header that it sends one of them.
+/// Magic numbers of compressed formats, which cannot be searched: gzip, zlib, Zstandard, bzip2, xz,
+/// LZ4, zip, 7z. A server can send them without announcing it in a header.
 const COMPRESSED: [&[u8]; 10] = [
     b"\x1f\x8b",
     b"\x78\x01",
@@ -214,11 +225,12 @@ const COMPRESSED: [&[u8]; 10] = [
     b"PK\x03\x04",
     b"7z\xbc\xaf",
 ];
-/// Bytes of the longest of [`COMPRESSED`].
+/// Length of the longest entry of [`COMPRESSED`], in bytes.
 const COMPRESSED_BYTES: usize = 5;
 
 impl Searched {
-    /// Refuses a body that cannot be searched. Nothing of it was released before: more is held back than is looked at.
+    /// Rejects a body that cannot be searched. No byte of it was released before, because more
+    /// bytes are held back than this function examines.
     fn recognize(&mut self, bytes: &[u8]) -> Result<(), Problem> {
         let missing = COMPRESSED_BYTES.saturating_sub(self.head.len()).min(bytes.len());
         self.head.extend_from_slice(&bytes[..missing]);
@@ -252,22 +264,23 @@ impl Searched {
     }
 }
 
-/// The problem of an answer that may hold a secret and cannot be searched.
+/// Returns the problem of a response that may contain a secret and cannot be searched.
 pub(crate) fn unreadable() -> Problem {
     let message = "the answer is compressed or a part of a larger one, and may hold a secret of this block";
     Problem::new("denied", message).hint("return its body to the caller unread, or request it whole")
 }
 
-/// The problem of bytes that would leave the audience of a secret that they hold.
+/// Returns the problem of a body that contains a secret and would be sent outside of the secret's
+/// audience.
 pub(crate) fn holds_a_secret() -> Problem {
     Problem::new("denied", "the answer holds a secret of this block, and is not sent on")
         .hint("return the body to the caller, or send it to an origin in the secret's audience")
 }
 
-/// A search that goes over the ends of chunks.
+/// A search across chunk boundaries.
 struct Masking<R> {
     redactor: R,
-    /// Bytes that may be the beginning of a secret.
+    /// Bytes held back, because a secret may begin in them.
     held: Zeroizing<Vec<u8>>,
 }
 
@@ -276,10 +289,11 @@ impl<R: std::ops::Deref<Target = Redactor>> Masking<R> {
         Self { redactor, held: Zeroizing::default() }
     }
 
-    /// The bytes that are sure after this chunk, masked, and the number of places that were.
+    /// Adds a chunk. Returns the bytes that can be released, masked, and the number of masked
+    /// secrets.
     fn pass(&mut self, bytes: &[u8]) -> (Bytes, usize) {
         self.held.extend_from_slice(bytes);
-        // What begins before this position is seen to its end.
+        // A secret that begins before this position is already complete in `held`.
         let sure = (self.held.len() + 1).saturating_sub(self.redactor.window);
         if sure == 0 { (Bytes::new(), 0) } else { self.release(sure) }
     }

@@ -1,7 +1,7 @@
-//! The texts that a secret is searched for as.
+//! Generation of the search patterns (needles) of a secret.
 //!
-//! A long secret is searched for piece by piece, so the search has as little to hold back of a stream as for a short
-//! one, and a part of a key is found like the whole.
+//! A long secret is split into several needles. The number of bytes that the search of a stream
+//! holds back is therefore bounded, and a part of a key is found, too.
 
 use std::mem::take;
 
@@ -11,14 +11,16 @@ use super::search::{LEVELS, Needle};
 use super::view::normalized;
 use crate::limits;
 
-/// Shorter secrets are not searched for: they are part of ordinary text, and masking them would reveal them.
+/// Minimum length of a secret that is searched for, in bytes. Shorter ones occur in ordinary text,
+/// and masking them there would reveal them.
 pub(super) const SHORTEST: usize = 4;
-/// Length in bytes from which on upper and lower case are the same. Shorter secrets have too few letters for that.
+/// Minimum length of a secret that is matched case-insensitively, in bytes. Shorter secrets would
+/// match too much ordinary text.
 const ANY_CASE: usize = 8;
-/// Shortest line of a secret of several lines that is searched for by itself.
+/// Minimum length of a line of a multi-line secret that is searched for separately, in bytes.
 const SHORTEST_LINE: usize = 16;
 
-/// The needles of a secret.
+/// Returns the needles of a secret; none for a secret shorter than [`SHORTEST`].
 pub(super) fn needles(secret: &str) -> Vec<Needle> {
     let mut needles = Vec::new();
     if secret.len() < SHORTEST {
@@ -38,7 +40,7 @@ pub(super) fn needles(secret: &str) -> Vec<Needle> {
     if secret.trim().len() < secret.len() {
         add(secret.trim());
     }
-    // A key of several lines comes back line by line, or with its lines joined by something else.
+    // A server may return a multi-line key as separate lines, or with another line separator.
     let mut lines = secret.lines().filter(|line| line.len() >= SHORTEST_LINE && !line.starts_with("-----"));
     if secret.contains('\n') {
         lines.by_ref().for_each(&mut add);
@@ -46,7 +48,8 @@ pub(super) fn needles(secret: &str) -> Vec<Needle> {
     needles
 }
 
-/// A text in pieces of at most [`limits::SEARCHED_PIECE_BYTES`], none much shorter than half of that.
+/// Splits a text into pieces of at most [`limits::SEARCHED_PIECE_BYTES`]. If there are several,
+/// each is about half of that or longer.
 fn pieces(text: &str) -> Vec<&str> {
     let mut pieces = Vec::new();
     let mut rest = text;
@@ -59,20 +62,21 @@ fn pieces(text: &str) -> Vec<&str> {
     pieces
 }
 
-/// A piece as it is, without its own escapes, and in the character sets that servers confuse with UTF-8.
+/// Returns the forms of a piece to search for: the piece itself, with its own escapes decoded, and
+/// in the character encodings that servers confuse with UTF-8.
 fn forms(piece: &str) -> Vec<Zeroizing<Vec<u8>>> {
     let mut forms = vec![Zeroizing::new(piece.as_bytes().to_vec())];
-    // UTF-16, as it is in digits of hexadecimal.
+    // UTF-16, for text that is encoded as UTF-16 and then as hexadecimal.
     for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
         forms.push(Zeroizing::new(piece.encode_utf16().flat_map(bytes).collect()));
     }
     if !piece.is_ascii() {
-        // Each byte taken for a character of Latin-1, and characters of Latin-1 written as such.
+        // UTF-8 misread as Latin-1 and encoded as UTF-8 again; and text encoded as Latin-1.
         let mut confused: String = piece.bytes().map(char::from).collect();
         forms.push(Zeroizing::new(take(&mut confused).into_bytes()));
         let latin: Option<Vec<u8>> = piece.chars().map(|character| u8::try_from(u32::from(character)).ok()).collect();
         forms.extend(latin.map(Zeroizing::new));
-        // UTF-16, as it is in digits of base64 and hexadecimal, and without its zero bytes, as views have it.
+        // UTF-16 without its zero bytes, because views and decoded base64 or hexadecimal drop them.
         for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
             let units = || piece.encode_utf16().flat_map(bytes);
             forms.push(Zeroizing::new(units().filter(|byte| *byte != 0).collect()));
@@ -80,7 +84,7 @@ fn forms(piece: &str) -> Vec<Zeroizing<Vec<u8>>> {
     }
     let plain: Vec<Vec<u8>> = forms.iter().filter_map(|form| normalized(form, LEVELS)).collect();
     forms.extend(plain.into_iter().map(Zeroizing::new));
-    // A part of the levels, for texts that were encoded fewer times.
+    // Fewer levels of escapes decoded, for texts that were encoded fewer times.
     forms.extend(normalized(piece.as_bytes(), 1).map(Zeroizing::new));
     forms.extend(normalized(piece.as_bytes(), 2).map(Zeroizing::new));
     forms

@@ -1,8 +1,10 @@
-//! The search: linear in the text, with memory in the order of the secrets.
+//! Multi-pattern search for needles. Time is linear in the length of the text, and memory is
+//! proportional to the size of the secrets.
 //!
-//! Four bytes of a needle are its anchor. A window of four bytes passes over the text (and of eight hexadecimal digits,
-//! and of six letters of base64, at each of their alignments); where its content is an anchor, the needle is compared.
-//! Case is folded in anchors, and a `+` is a blank, as it is in forms.
+//! The first four bytes of a needle are its anchor. A window of four bytes slides over the text, as
+//! do windows of eight hexadecimal digits and of six base64 characters, at each alignment. If the
+//! content of a window is an anchor, the needle is compared with the text. Anchors are case-folded,
+//! and `+` is equal to a space, as in form encoding.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -11,32 +13,33 @@ use zeroize::Zeroizing;
 
 use super::view::View;
 
-/// Levels of escapes that are decoded one after the other.
+/// Maximum number of nested escape levels that are decoded.
 pub(super) const LEVELS: usize = 3;
-/// Base64 or hexadecimal digits in one another, besides the escapes.
+/// Maximum nesting of base64 and hexadecimal encodings, in addition to escapes.
 const NESTED: usize = 2;
-/// Shortest run of printable characters in decoded digits that is searched for further encodings.
+/// Minimum length of a run of printable characters in decoded base64 or hexadecimal that is
+/// searched for further encodings.
 const SHORTEST_RUN: usize = 6;
-/// Letters of base64 that such a run has at least.
+/// Minimum length of a run of base64 or hexadecimal digits that is decoded.
 const SHORTEST_LETTERS: usize = 8;
-/// Bytes of an anchor.
+/// Length of an anchor, in bytes.
 const ANCHOR: usize = 4;
 
-/// A text that is searched for.
+/// A search pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Needle {
-    /// At least four bytes.
+    /// The bytes to match, at least [`ANCHOR`].
     pub(super) bytes: Zeroizing<Vec<u8>>,
-    /// Upper and lower case are the same.
+    /// True to ignore ASCII case.
     pub(super) any_case: bool,
 }
 
-/// Needles, by their anchors.
+/// Needles, indexed by their anchors.
 #[derive(Default)]
 pub(super) struct Search {
     needles: Vec<Needle>,
     by_anchor: HashMap<u32, Vec<u32>>,
-    /// One bit per hash of an anchor: nearly all windows end here.
+    /// Bloom filter with one bit per hash of an anchor, which rejects nearly all windows.
     filter: Vec<u64>,
 }
 
@@ -56,14 +59,15 @@ impl Search {
         self.needles.is_empty()
     }
 
-    /// Bytes of memory, about.
+    /// Returns the approximate memory use, in bytes.
     #[cfg(test)]
     pub(super) fn size(&self) -> usize {
         let needles: usize = self.needles.iter().map(|needle| needle.bytes.capacity() + size_of::<Needle>()).sum();
         needles + self.by_anchor.capacity() * 2 * size_of::<Vec<u32>>() + self.filter.len() * 8
     }
 
-    /// The places of all needles, in any encoding, in order, none touching another.
+    /// Returns the ranges of all needles in `text`, in any encoding, in ascending order. Ranges
+    /// that overlap or touch are merged.
     pub(super) fn find(&self, text: &[u8]) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         if !self.is_empty() {
@@ -72,7 +76,8 @@ impl Search {
         merged(found)
     }
 
-    /// Searches a view and its decoded forms, whose escapes were decoded `level` times already.
+    /// Searches a view and its decoded forms. `level` is the number of escape levels decoded so
+    /// far, `nested` the number of base64 and hexadecimal encodings.
     fn look(&self, view: &View<'_>, level: usize, nested: usize, found: &mut Vec<Range<usize>>) {
         self.plain(view, found);
         self.digits(view, found);
@@ -87,7 +92,7 @@ impl Search {
         }
     }
 
-    /// The bytes as they are.
+    /// Searches the bytes of a view.
     fn plain(&self, view: &View<'_>, found: &mut Vec<Range<usize>>) {
         let bytes = &view.bytes;
         let mut window = 0;
@@ -107,7 +112,7 @@ impl Search {
         }
     }
 
-    /// Hexadecimal digits, beginning at any of them.
+    /// Searches hexadecimal digits, at both alignments.
     fn digits(&self, view: &View<'_>, found: &mut Vec<Range<usize>>) {
         let bytes = &view.bytes;
         let (mut window, mut count) = (0_u32, 0);
@@ -133,7 +138,8 @@ impl Search {
         }
     }
 
-    /// Letters of base64 in either alphabet, also in lines, beginning at any bit that a byte can begin at.
+    /// Searches base64 characters of both alphabets (RFC 4648), also across line breaks, at each
+    /// alignment of bytes and characters.
     fn letters(&self, view: &View<'_>, found: &mut Vec<Range<usize>>) {
         let bytes = &view.bytes;
         let (mut window, mut count) = (0_u64, 0_usize);
@@ -163,14 +169,15 @@ impl Search {
         }
     }
 
-    /// Text within digits and letters, which may be encoded once more.
+    /// Decodes runs of base64 and hexadecimal and searches the text in them, which may be encoded
+    /// again.
     fn runs(&self, view: &View<'_>, nested: usize, found: &mut Vec<Range<usize>>) {
         let letter = |byte: u8| sextet(byte).filter(|_| byte != b' ');
         self.runs_of(view, 6, &letter, nested, found);
         self.runs_of(view, 4, &nibble, nested, found);
     }
 
-    /// Runs of digits of `width` bits, also in lines, decoded from each digit that a byte can begin at.
+    /// Decodes runs of digits of `width` bits each, also across line breaks, at each alignment.
     fn runs_of(
         &self,
         view: &View<'_>,
@@ -197,7 +204,8 @@ impl Search {
         }
     }
 
-    /// Decodes digits of `width` bits each and searches the text in the result.
+    /// Decodes digits of `width` bits each, at the positions `places`, and searches text in the
+    /// result.
     fn run(
         &self,
         view: &View<'_>,
@@ -220,15 +228,16 @@ impl Search {
             }
             held -= 8;
             let byte = u8::try_from(window >> held & 0xff).unwrap_or_default();
-            // UTF-16 has zeros between its letters.
+            // Zero bytes are dropped, so that ASCII text in UTF-16 becomes ASCII.
             if byte != 0 {
                 decoded.push(byte);
                 from.push(begins..place + 1);
             }
-            // The next byte begins within this letter.
+            // The next byte begins within this digit.
             begins = *place;
         }
-        // Digits that begin elsewhere decode to noise, which has few characters in a row.
+        // Decoding at a wrong alignment gives noise, in which runs of printable characters are
+        // short.
         let mut at = 0;
         for chunk in decoded.utf8_chunks() {
             for text in chunk.valid().split(|c: char| c.is_control() && !matches!(c, '\t' | '\r' | '\n')) {
@@ -251,13 +260,14 @@ impl Search {
 }
 
 impl Needle {
-    /// Compares decoded text.
+    /// Returns true if the decoded text begins with this needle.
     fn is(&self, mut text: impl Iterator<Item = u8>) -> bool {
         let same = |a: u8, b: u8| if self.any_case { fold(a) == fold(b) } else { blank(a) == blank(b) };
         self.bytes.iter().all(|own| text.next().is_some_and(|byte| same(byte, *own)))
     }
 
-    /// Compares letters of base64 from a position on, without the first bits of the first letter. Gives the end.
+    /// Compares this needle with base64 characters from `start` on, without the first `skipped`
+    /// bits of the first character. Returns the end of the match.
     fn is_in_letters(&self, bytes: &[u8], start: usize, skipped: u32) -> Option<usize> {
         let (mut window, mut held) = (0_u32, 0_u32);
         let mut end = start;
@@ -284,7 +294,7 @@ impl Needle {
     }
 }
 
-/// Ranges in order, joined where they touch.
+/// Sorts ranges and merges those that overlap or touch.
 fn merged(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
     ranges.sort_by_key(|range| range.start);
     let mut merged: Vec<Range<usize>> = Vec::with_capacity(ranges.len());
@@ -313,7 +323,7 @@ fn blank(byte: u8) -> u8 {
     if byte == b'+' { b' ' } else { byte }
 }
 
-/// The value of a hexadecimal digit.
+/// Returns the value of a hexadecimal digit.
 pub(super) fn nibble(byte: u8) -> Option<u8> {
     match byte {
         b'0'..=b'9' => Some(byte - b'0'),
@@ -323,7 +333,8 @@ pub(super) fn nibble(byte: u8) -> Option<u8> {
     }
 }
 
-/// The value of a letter of base64 (RFC 4648), in either alphabet; a blank is a `+` that a form decoded.
+/// Returns the value of a base64 character (RFC 4648) of either alphabet. A space counts as `+`,
+/// because form decoding replaces `+` with a space.
 fn sextet(byte: u8) -> Option<u8> {
     match byte {
         b'A'..=b'Z' => Some(byte - b'A'),

@@ -1,4 +1,4 @@
-//! Random secrets in random encodings, one around the other, cut into random chunks.
+//! Property tests: random secrets in random nested encodings, split into random chunks.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What servers make of a text.
+/// Encodings in which servers return a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Encoder {
     Plain,
@@ -118,7 +118,8 @@ fn redactor(secret: &str) -> Redactor {
     Redactor::new([&SecretValue::new(secret.to_owned())].into_iter())
 }
 
-/// The text masked as a stream of such chunks, and whether something was found.
+/// Masks a text as a stream of chunks of `size` bytes. Returns the bytes, if a secret was found,
+/// and if the stream was refused.
 fn streamed(redactor: &Arc<Redactor>, text: &[u8], size: usize, on_find: OnFind) -> (Vec<u8>, bool, bool) {
     let source: Vec<Result<Bytes, Problem>> =
         text.chunks(size.max(1)).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
@@ -144,7 +145,7 @@ proptest! {
     ) {
         prop_assume!(secret.trim().len() >= 4);
         let middle = [before.as_bytes(), &encode(inner, secret.as_bytes()), after.as_bytes()].concat();
-        // UTF-16 encodes a whole text, not a part of one.
+        // Servers encode an entire text as UTF-16, not a part of one.
         prop_assume!(!matches!(inner, Encoder::Utf16Le | Encoder::Utf16Be) || outer == Encoder::Plain
             || matches!(outer, Encoder::Base64 | Encoder::Base64Url | Encoder::HexLower | Encoder::PercentUpper));
         let text = [b"<", &encode(outer, &middle)[..], b">"].concat();

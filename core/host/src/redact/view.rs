@@ -1,29 +1,31 @@
-//! Views of a text: the text as it is, and with its escapes decoded. Each byte of a view knows the raw byte that it
-//! comes from, so that what is found in a view is masked in the text.
+//! Views of a text: the raw text, and the text with escapes decoded. Each byte of a view is mapped
+//! to the raw bytes that it was decoded from, so that a match in a view can be masked in the raw
+//! text.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// A text, decoded or not.
+/// A text, raw or decoded.
 pub(super) struct View<'a> {
     pub(super) bytes: Cow<'a, [u8]>,
-    /// The raw bytes that each byte comes from; `None` for the text itself.
+    /// The range of raw bytes that each byte was decoded from; `None` for the raw text.
     from: Option<Vec<(u32, u32)>>,
 }
 
 impl<'a> View<'a> {
-    /// The text as it is.
+    /// Creates a view of the raw text.
     pub(super) fn raw(bytes: &'a [u8]) -> Self {
         Self { bytes: Cow::Borrowed(bytes), from: None }
     }
 
-    /// A decoded part of this view: its bytes, and the ranges of this view that they come from.
+    /// Creates a view of bytes that were decoded from this view. `from` has the range of this view
+    /// that each byte was decoded from.
     pub(super) fn part(&self, bytes: Vec<u8>, from: &[Range<usize>]) -> View<'static> {
         let from = from.iter().map(|range| self.origin(range.clone())).collect();
         View { bytes: Cow::Owned(bytes), from: Some(from) }
     }
 
-    /// The raw range of a range of this view that is not empty.
+    /// Returns the range of raw bytes for a non-empty range of this view.
     pub(super) fn raw_range(&self, range: Range<usize>) -> Range<usize> {
         let (start, end) = self.origin(range);
         start as usize..end as usize
@@ -36,18 +38,19 @@ impl<'a> View<'a> {
         }
     }
 
-    /// This view with one level of escapes decoded; `None` if it has no escapes.
+    /// Returns this view with one level of escapes decoded; `None` if it has no escapes.
     ///
-    /// Percent-encoding, JSON and the escapes of programming languages, HTML's character references; zero bytes are
-    /// dropped, so that UTF-16 reads like ASCII.
+    /// Decodes percent-encoding, the escapes of JSON and of programming languages, and the
+    /// character references of HTML. Zero bytes are dropped, so that ASCII text in UTF-16 becomes
+    /// ASCII.
     pub(super) fn decoded(&self) -> Option<View<'static>> {
         self.decoded_as(Escapes::All)
     }
 
-    /// The forms with one level of escapes decoded.
+    /// Returns all interpretations of this view with one level of escapes decoded.
     ///
-    /// A text with escapes of several kinds has several meanings: `\\&quot;` is a backslash and a quote if HTML was
-    /// written around JSON, and one quote if they were written side by side.
+    /// A text with several kinds of escapes is ambiguous: `\\&quot;` is a backslash and a quote if
+    /// the JSON text was escaped as HTML, but one quote if both escapes belong to the same level.
     pub(super) fn all_decoded(&self) -> impl Iterator<Item = View<'static>> {
         let has = |byte: u8| self.bytes.contains(&byte);
         let mixed = has(b'\\') && (has(b'&') || has(b'%'));
@@ -93,7 +96,8 @@ impl<'a> View<'a> {
     }
 }
 
-/// The text of a secret with all levels of escapes decoded.
+/// Returns the text of a secret with up to `levels` levels of escapes decoded; `None` if it has no
+/// escapes.
 pub(super) fn normalized(bytes: &[u8], levels: usize) -> Option<Vec<u8>> {
     let mut last = View::raw(bytes).decoded()?;
     for _ in 1..levels {
@@ -105,12 +109,12 @@ pub(super) fn normalized(bytes: &[u8], levels: usize) -> Option<Vec<u8>> {
     Some(last.bytes.into_owned())
 }
 
-/// The searched buffers are far below 4 GiB.
+/// Converts a position to 32 bits. The searched buffers are far smaller than 4 GiB.
 fn small(position: usize) -> u32 {
     u32::try_from(position).unwrap_or(u32::MAX)
 }
 
-/// The escapes that are decoded at once.
+/// The kinds of escapes to decode in one pass.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Escapes {
     All,
@@ -118,7 +122,7 @@ enum Escapes {
     Others,
 }
 
-/// An escape's meaning.
+/// The decoded content of an escape.
 #[derive(Clone, Copy)]
 enum Escaped {
     Nothing,
@@ -128,7 +132,7 @@ enum Escaped {
 
 type Step = Option<(Escaped, usize)>;
 
-/// `%2f` (RFC 3986), `%u00e9` (JavaScript's `escape`).
+/// Decodes `%2f` (RFC 3986) and `%u00e9` (JavaScript's `escape`).
 fn percent(text: &[u8]) -> Step {
     if let Some(byte) = hex(text, 1, 2) {
         return Some((Escaped::Byte(u8::try_from(byte).ok()?), 3));
@@ -137,7 +141,7 @@ fn percent(text: &[u8]) -> Step {
     Some((Escaped::Char(char::from_u32(unit)?), 6))
 }
 
-/// JSON (RFC 8259), and what Rust, Python, C and PostgreSQL write beside it.
+/// Decodes the escapes of JSON (RFC 8259), and further ones of Rust, Python, C and PostgreSQL.
 fn backslash(text: &[u8]) -> Step {
     let byte = |byte: u8| Some((Escaped::Byte(byte), 2));
     match *text.get(1)? {
@@ -162,13 +166,13 @@ fn backslash(text: &[u8]) -> Step {
     }
 }
 
-/// `\u{e9}`.
+/// Decodes `\u{e9}`.
 fn braced(text: &[u8]) -> Step {
     let digits = text.get(3..)?.iter().take(7).position(|byte| *byte == b'}').filter(|digits| *digits > 0)?;
     Some((Escaped::Char(char::from_u32(hex(text, 3, digits)?)?), digits + 4))
 }
 
-/// `\u00e9`, and a pair of surrogates.
+/// Decodes `\u00e9`, also a surrogate pair.
 fn unit(text: &[u8]) -> Step {
     let high = hex(text, 2, 4)?;
     if let Some(character) = char::from_u32(high) {
@@ -184,7 +188,7 @@ fn unit(text: &[u8]) -> Step {
     }
 }
 
-/// `&amp;`, `&#39;`, `&#x27;`.
+/// Decodes HTML character references: `&amp;`, `&#39;`, `&#x27;`.
 fn reference(text: &[u8]) -> Step {
     let end = text.iter().take(12).position(|byte| *byte == b';')?;
     let character = match &text[1..end] {
@@ -206,7 +210,7 @@ fn reference(text: &[u8]) -> Step {
     Some((Escaped::Char(character), end + 1))
 }
 
-/// The value of hexadecimal digits at a position.
+/// Returns the value of hexadecimal digits at a position.
 fn hex(text: &[u8], at: usize, digits: usize) -> Option<u32> {
     let digits = text.get(at..at + digits).filter(|digits| (1..=8).contains(&digits.len()))?;
     digits.iter().try_fold(0_u32, |value, digit| Some(value << 4 | u32::from(super::search::nibble(*digit)?)))

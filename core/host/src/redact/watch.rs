@@ -1,38 +1,42 @@
-//! The watch over masking. A bundle that sees where a text is masked learns something of the secret; it may learn
-//! that a server echoes, and no more. Bytes and finds are counted, and a call that goes beyond is stopped.
+//! Detection of bundles that guess secrets.
+//!
+//! The position of a mask reveals something about a secret to a bundle. It may learn that a server
+//! echoes a request, but nothing more. Searched bytes and masked secrets are therefore counted, and
+//! a call that exceeds [`limits::MASKED_PLACES`] or [`limits::MASKED_WITHIN_BYTES`] is stopped.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::limits;
 
-/// The counts of one call.
+/// The counters of one call.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
-    /// Bytes of searched answers, and of requests that the bundle wrote.
+    /// Bytes of searched responses and of requests that the bundle wrote.
     searched: AtomicUsize,
-    /// Places that were masked.
+    /// Number of masked secrets.
     masked: AtomicUsize,
     stopped: AtomicBool,
 }
 
-/// Why a call was stopped that looked for a secret.
+/// The reason why a call was stopped for guessing a secret.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Guessing {
-    /// A request holds a secret in text that the bundle wrote.
+    /// The bundle wrote a secret's value into a request.
     #[error("it sent the value of a secret of the block, which it cannot know")]
     Sent,
-    /// Answers held secrets again and again, or after more text than an honest echo has.
+    /// Too many secrets were masked in responses, or one was masked after more text than a
+    /// legitimate echo has.
     #[error("answers that it read held secrets of the block too often, or after too much other text")]
     Read,
 }
 
 impl Watch {
-    /// Counts text that the bundle may have shaped.
+    /// Counts bytes of text that the bundle may have influenced.
     pub(crate) fn searched(&self, bytes: usize) {
         self.searched.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Counts places that were masked.
+    /// Counts masked secrets.
     pub(crate) fn found(&self, places: usize) {
         if places == 0 {
             return;
@@ -43,12 +47,15 @@ impl Watch {
         }
     }
 
-    /// The number of places that were masked for the bundle.
+    /// Returns the number of secrets that were masked for the bundle.
     pub(crate) fn masked(&self) -> usize {
         self.masked.load(Ordering::Relaxed)
     }
 
-    /// Ends the call if it went beyond what is tolerated. Called before anything masked reaches the bundle.
+    /// Checks the limits. Called before masked text reaches the bundle.
+    ///
+    /// # Errors
+    /// Returns [`Guessing::Read`] if a limit was exceeded; the call must end.
     pub(crate) fn check(&self) -> Result<(), Guessing> {
         if self.stopped.load(Ordering::Relaxed) { Err(Guessing::Read) } else { Ok(()) }
     }
