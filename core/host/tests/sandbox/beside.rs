@@ -1,5 +1,5 @@
-//! Calls beside each other: a guest that computes is in nobody's way, one that crashes or makes the
-//! host crash takes nobody along.
+//! Concurrent calls: a guest in an endless loop does not delay other calls, and a crash of a guest
+//! or of a host function affects only its own call.
 
 use std::time::{Duration, Instant};
 
@@ -12,14 +12,14 @@ use super::{call, invocation, load, load_attack, sandbox, well};
 
 const LONG: Duration = Duration::from_secs(120);
 
-/// Waits for 20 milliseconds.
+/// A bundle that sleeps for 20 milliseconds.
 const WAITS: &str = r#"
 ;; capabilities: clock
 (import "blockyard:bundle/clock@0.1.0" "sleep" (func $sleep (param i32)))
 (func $invoke (type $call) (call $sleep (i32.const 20)) (call $null))
 "#;
 
-/// Reads its secret in plain text.
+/// A bundle that reveals its secret.
 const REVEALS: &str = r#"
 ;; capabilities: secrets, reveal
 (import "blockyard:bundle/secrets@0.1.0" "open" (func $open (param i32 i32 i32)))
@@ -31,13 +31,13 @@ const REVEALS: &str = r#"
     (call $null))
 "#;
 
-/// Reads its input.
+/// A bundle that reads its input.
 const READS: &str = r#"
 (import "blockyard:bundle/streams@0.1.0" "[method]body.read" (func $read (param i32 i32 i32)))
 (func $invoke (type $call) (call $read (local.get 12) (i32.const 1024) (i32.const 600)) (call $null))
 "#;
 
-/// How long healthy calls take at the most beside spinners.
+/// Returns the longest duration of a healthy call that runs concurrently with endless loops.
 async fn slowest_beside_spinners() -> Duration {
     let sandbox = sandbox();
     let spinner = load_attack(&sandbox, "loop-in-invoke").await;
@@ -69,8 +69,8 @@ async fn slowest_beside_spinners() -> Duration {
     slowest
 }
 
-// 16 threads that compute share the processors with the one that answers. On a worker among them, a call
-// would wait for 61 ticks of each of its two waits.
+// 16 looping threads share the processors with the worker. If the loops ran on the worker, each of
+// a call's two waits would take 61 ticks, because tokio polls timers only every 61 tasks.
 #[tokio::test(flavor = "current_thread")]
 async fn a_spinner_is_in_nobodys_way_with_one_worker() {
     let slowest = slowest_beside_spinners().await;
@@ -105,7 +105,7 @@ async fn waiting_for_a_turn_ends_at_the_deadline_too() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     let refused = call(&sandbox, &healthy, "well", Duration::from_millis(300)).await;
     assert!(matches!(refused, Err(HostError::Deadline(_))), "all turns are taken");
-    // What is not waited for any more gives its turn back.
+    // An aborted call releases its permit.
     for holder in &holders {
         holder.abort();
     }
@@ -119,7 +119,7 @@ async fn a_trap_in_one_call_does_not_hurt_the_others() {
     let pairs = (0..100).map(async |_| {
         let (trapped, counted) = tokio::join!(call(&sandbox, &trap, "go", LONG), call(&sandbox, &counter, "go", LONG));
         assert!(matches!(trapped, Err(HostError::Crash { .. })));
-        // And no call sees what another one counted.
+        // No call sees the counter of another call.
         assert_eq!(counted.expect("a healthy call").result, json!(1));
     });
     futures_util::future::join_all(pairs).await;
@@ -133,7 +133,7 @@ async fn a_panic_of_the_host_is_the_failure_of_one_call() {
         let mut panics = invocation(&reveals, LONG);
         let secret = CallSecret { value: SecretValue::new("token-secret-7431".to_owned()), uses: SecretUse::default() };
         panics.secrets.insert(Pointer::new("/token"), secret);
-        // What the embedding program does before a secret is shown is part of the host.
+        // The embedding program's reveal hook counts as host code.
         panics.reveal = RevealHook::new(async |_| panic!("the vault fell over token-secret-7431"));
         let nothing = json!({});
         let panics = sandbox.invoke(&reveals, panics, "go", &nothing, None);
@@ -142,7 +142,7 @@ async fn a_panic_of_the_host_is_the_failure_of_one_call() {
         assert_eq!((bundle.as_str(), reason.as_str()), ("reveals", "the vault fell over ********"));
     });
     futures_util::future::join_all(pairs).await;
-    // No turn was lost: twice as many panicked as there are.
+    // No permit was lost, although twice as many calls panicked as there are permits.
     well(&sandbox, &reveals).await;
 }
 
@@ -159,7 +159,7 @@ async fn a_stream_that_panics_is_the_failure_of_one_call() {
     let input = Input { media_type: "text/plain".to_owned(), size: None, stream: stream.boxed() };
     let panicked = sandbox.invoke(&reads, invocation(&reads, LONG), "go", &json!({}), Some(input)).await;
     assert!(matches!(panicked.map(drop), Err(HostError::Panic { reason, .. }) if reason == "the disk fell over"));
-    // What the call held is closed.
+    // The resources of the call are closed.
     assert_eq!(std::sync::Arc::strong_count(&held), 1);
     well(&sandbox, &reads).await;
 }

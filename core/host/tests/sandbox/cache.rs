@@ -1,5 +1,5 @@
-//! The cache of compiled code, tampered with in every way: what is not what was put there is compiled
-//! anew, never trusted, and never an error.
+//! Manipulation of the cache of compiled code: an entry that differs from what the host stored is
+//! never used and never causes an error; the component is recompiled.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -13,7 +13,8 @@ fn open(folder: &Path) -> Sandbox {
     Sandbox::new(&SandboxConfig { cache: Some(folder.to_owned()), ..SandboxConfig::default() }).expect("a sandbox")
 }
 
-/// A process that loads a bundle and calls it, as far as the cache knows.
+/// Loads a bundle and calls it, in a new sandbox that shares nothing but the cache folder, as a new
+/// process would.
 async fn use_bundle(folder: &Path, name: &str) -> Bundle {
     let sandbox = open(folder);
     let bundle = load(&sandbox, name, "").await.unwrap_or_else(|error| panic!("{error}"));
@@ -22,7 +23,7 @@ async fn use_bundle(folder: &Path, name: &str) -> Bundle {
     bundle
 }
 
-/// The entries: one per engine and bundle.
+/// Returns the paths of the cache entries: one per engine and bundle.
 fn entries(folder: &Path) -> Vec<PathBuf> {
     let folders = fs::read_dir(folder).expect("the cache").flatten().map(|entry| entry.path());
     let mut entries: Vec<PathBuf> = folders
@@ -64,7 +65,7 @@ async fn what_was_changed_is_compiled_anew() {
         let good = fs::read(&path).expect("an entry");
         let mut poisons: Vec<Vec<u8>> = vec![Vec::new(), b"poison".to_vec(), good[..good.len() / 2].to_vec()];
         poisons.push([good.as_slice(), b"more"].concat());
-        // A byte of the tag, of the headers, of the code, of what describes the code.
+        // Flips bits in the tag, the headers, the code and the metadata.
         for part in 0..24 {
             let mut flipped = good.clone();
             flipped[(good.len() - 1) * part / 23] ^= 1;
@@ -84,8 +85,8 @@ async fn code_that_was_put_elsewhere_is_not_that_bundles_code() {
     use_bundle(folder.path(), "one").await;
     let ones = entries(folder.path());
     use_bundle(folder.path(), "other").await;
-    // All that is there is good code of ours, and for the same engines: that of the wrong bundle, then
-    // that of the wrong engine.
+    // Replaces each entry with authentic entries of another bundle, for the same and the other
+    // engine.
     for other in entries(folder.path()).iter().filter(|path| !ones.contains(path)) {
         for one in &ones {
             fs::copy(one, other).expect("a copy");
@@ -100,7 +101,7 @@ async fn code_of_another_key_is_compiled_anew() {
     use_bundle(folder.path(), "foreign").await;
     let key = folder.path().join("key");
     let before = entries(folder.path()).iter().map(|path| fs::read(path).expect("an entry")).collect::<Vec<_>>();
-    // As if the folder came from another machine; and a key that is none, or that others can read.
+    // A key of another machine, a key of the wrong length, and a key that other users can read.
     for (text, bits) in [(vec![7; 32], 0o600), (b"short".to_vec(), 0o600), (vec![9; 32], 0o644)] {
         fs::write(&key, text).expect("written");
         fs::set_permissions(&key, fs::Permissions::from_mode(bits)).expect("set");
@@ -126,7 +127,7 @@ async fn a_folder_that_others_may_write_is_mended() {
 #[tokio::test]
 async fn a_folder_of_somebody_else_is_refused_and_none_is_needed() {
     let folder = tempfile::tempdir().expect("a folder");
-    // Where there can be no folder, code is not kept.
+    // If the folder cannot be created, code is not cached.
     fs::write(folder.path().join("file"), "").expect("a file");
     use_bundle(&folder.path().join("file/cache"), "none").await;
     let link = folder.path().join("link");

@@ -1,4 +1,4 @@
-//! Files from strangers: whatever they are, loading them gives a bundle or an error with a reason.
+//! Untrusted files: loading any file results in a bundle or in an error with a reason.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ async fn refusal(sandbox: &Sandbox, bytes: Vec<u8>) -> Option<String> {
     sandbox.load(Arc::new(bytes)).await.err().map(|error| error.to_string())
 }
 
-/// A sequence that looks random and is the same each time (xorshift).
+/// Returns a reproducible pseudorandom sequence (xorshift).
 fn random(seed: u64) -> impl Iterator<Item = u64> {
     let mut state = seed | 1;
     std::iter::repeat_with(move || {
@@ -40,7 +40,7 @@ async fn a_file_that_is_cut_off_is_refused() {
     for end in ends {
         let bytes = whole[..end.min(whole.len())].to_vec();
         let refused = refusal(&sandbox, bytes).await;
-        // Cut after the last of its parts, only what nobody needs is gone.
+        // A truncation after the last required section removes only optional data.
         described += usize::from(refused.is_none());
         if let Some(reason) = refused {
             assert!(!reason.contains("gave up"), "the compiler crashed at {end}: {reason}");
@@ -74,7 +74,7 @@ async fn noise_is_refused() {
             random(number).take(length * 7).map(|n| u8::try_from(n & 0xff).expect("a byte")).collect();
         assert!(refusal(&sandbox, bytes.clone()).await.is_some());
         bytes.splice(..0, *b"\0asm\x0d\0\x01\0");
-        // A preamble alone is a component, and no bundle.
+        // A preamble alone is a valid component, but not a bundle.
         assert!(refusal(&sandbox, bytes).await.is_some());
     }
 }
@@ -85,7 +85,7 @@ async fn a_file_that_is_too_large_is_not_read_further() {
     assert!(matches!(refused, HostError::TooLarge { .. }));
 }
 
-/// What is said to a bundle whose `describe` answers this.
+/// Returns the error of loading a bundle whose `describe` returns `text`.
 async fn said(text: impl AsRef<[u8]>) -> String {
     refusal(&sandbox(), with_manifest("m", "", text.as_ref())).await.unwrap_or_else(|| "it is a bundle".to_owned())
 }
@@ -134,10 +134,10 @@ async fn schemas_that_mean_harm_are_refused_or_harmless() {
         let reason = said(with(json!({"$ref": remote}))).await;
         assert!(reason.contains("the manifest is not valid"), "{remote}: {reason}");
     }
-    // 1000 times 1000 states: what a regular expression may have is bounded.
+    // 1000^3 states: the size of a compiled regular expression is bounded.
     let reason = said(with(json!({"type": "string", "pattern": "((a{1000}){1000}){1000}"}))).await;
     assert!(reason.contains("the manifest is not valid"), "{reason}");
-    // Matching takes linear time, whatever the pattern.
+    // Matching takes linear time, regardless of the pattern.
     let manifest = with(json!({"type": "string", "pattern": "^(a+)+$"}));
     let bundle = sandbox().load(Arc::new(build("m", &format!(";; manifest: {manifest}\n")))).await.expect("a bundle");
     let began = std::time::Instant::now();
@@ -150,7 +150,8 @@ async fn schemas_that_mean_harm_are_refused_or_harmless() {
 async fn what_follows_the_component_is_not_its_own() {
     let mut bytes = build("m", "");
     embed(&mut bytes, b"{}");
-    // The host asks the code; the engine compares what the file says.
+    // The host uses the manifest that `describe` returns and ignores embedded ones; the engine
+    // compares the two.
     assert_eq!(refusal(&sandbox(), bytes.clone()).await, None);
     bytes.extend_from_slice(b"more");
     assert!(refusal(&sandbox(), bytes).await.is_some());

@@ -1,5 +1,5 @@
-//! The sandbox from inside of a process: files of all kinds, calls beside each other, a cache that
-//! somebody tampers with, and thousands of instances. What one call of the binary shows is in
+//! In-process tests of the sandbox: malformed files, concurrent calls, a manipulated cache, and
+//! thousands of instances. Attacks that a single call of the binary can show are in
 //! `tests/e2e/attacks.rs`.
 
 #[allow(dead_code, unreachable_pub, reason = "the tests of the binary use the rest")]
@@ -27,12 +27,12 @@ fn sandbox() -> Sandbox {
     Sandbox::new(&SandboxConfig::default()).expect("a sandbox")
 }
 
-/// A bundle of a text in the form of the attacks.
+/// Loads a bundle that is built from a text in the format of `attack.rs`.
 async fn load(sandbox: &Sandbox, name: &str, text: &str) -> Result<Bundle, HostError> {
     sandbox.load(Arc::new(attack::build(name, text))).await
 }
 
-/// One of the attacks.
+/// Loads one of the attack bundles.
 async fn load_attack(sandbox: &Sandbox, name: &str) -> Bundle {
     sandbox.load(Arc::new(attack::attack(name))).await.unwrap_or_else(|error| panic!("{name}: {error}"))
 }
@@ -60,7 +60,7 @@ async fn call(sandbox: &Sandbox, bundle: &Bundle, operation: &str, deadline: Dur
     sandbox.invoke(bundle, invocation(bundle, deadline), operation, &json!({}), None).await
 }
 
-/// A call that must do its work.
+/// Makes a call that must succeed.
 async fn well(sandbox: &Sandbox, bundle: &Bundle) {
     let reply = call(sandbox, bundle, "well", Duration::from_secs(60)).await;
     assert_eq!(reply.unwrap_or_else(|error| panic!("{error}")).result, Value::Null);

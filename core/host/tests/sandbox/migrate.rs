@@ -1,4 +1,4 @@
-//! `migrate`: what a bundle makes of a configuration of an older version of its type.
+//! `migrate`: conversion of a configuration from an older version of its type.
 
 use blockyard_host::HostError;
 use serde_json::json;
@@ -13,7 +13,7 @@ async fn migrated(text: &str) -> Result<serde_json::Value, HostError> {
 
 #[tokio::test]
 async fn a_configuration_is_brought_to_this_version() {
-    // 0, then where the text is and how long.
+    // Discriminant 0 (ok), then the address and length of the string.
     let text = r#"
         (data (i32.const 512) "\00\00\00\00\20\02\00\00\0d\00\00\00")
         (data (i32.const 544) "{\"note\": \"a\"}")
@@ -26,7 +26,7 @@ async fn a_configuration_is_brought_to_this_version() {
 
 #[tokio::test]
 async fn a_bundle_says_why_not() {
-    // 1, then a problem: code and message, no hint, not retryable, no details.
+    // Discriminant 1 (error), then a problem: code and message, no hint, not retryable, no details.
     let text = r#"
         (data (i32.const 512) "\01\00\00\00\40\02\00\00\07\00\00\00\47\02\00\00\06\00\00\00")
         (data (i32.const 576) "invalidno way")

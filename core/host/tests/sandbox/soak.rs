@@ -1,10 +1,10 @@
-//! Thousands of instances leave nothing behind.
+//! Thousands of instances do not leak memory.
 
 use std::time::Duration;
 
 use super::{call, load, load_attack, sandbox, well};
 
-/// Memory of this process that is in use, bytes.
+/// Returns the resident memory of this process, in bytes.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux says");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("what is resident");
@@ -13,7 +13,7 @@ fn resident() -> usize {
 
 #[test]
 fn thousands_of_calls_leave_no_memory_behind() {
-    // Other tests of this process take memory meanwhile, so it is a process of its own.
+    // Runs in a separate process, because concurrent tests of this process allocate memory, too.
     let alone = std::process::Command::new(std::env::current_exe().expect("this program"))
         .args(["--exact", "soak::alone", "--ignored", "--nocapture"])
         .output()
@@ -37,7 +37,7 @@ async fn alone() {
             sandbox.validate(&healthy, "healthy", &serde_json::json!({})).await.expect("an answer");
         }
         for _ in 0..calls / 100 {
-            // Nobody waits for the end of these.
+            // These calls are dropped before they end.
             let spinning = call(&sandbox, &spins, "go", Duration::from_secs(60));
             assert!(tokio::time::timeout(Duration::from_millis(10), spinning).await.is_err());
             call(&sandbox, &grows, "go", Duration::from_secs(60)).await.err().expect("stopped");
