@@ -1,34 +1,34 @@
-//! Addresses of registries, as configuration files name them.
+//! Addresses of registries in configuration files.
 
 use std::path::PathBuf;
 
 use blockyard_model::BlockName;
 use toml::Value;
 
-/// Schemes of registries on servers.
+/// URL schemes of remote registries.
 const REMOTE: [&str; 2] = ["https://", "oci://"];
 
-/// A registry that a configuration names.
+/// A registry in a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedRegistry {
-    /// The name that the configuration gives it.
+    /// The name in the configuration.
     pub name: BlockName,
-    /// Where it is.
+    /// The address.
     pub address: RegistryAddress,
 }
 
-/// Where a registry is.
+/// The address of a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegistryAddress {
-    /// A folder with a `registry.toml`, or that file.
+    /// Path of a `registry.toml` or of the folder that contains it.
     Path(PathBuf),
-    /// A server: `https://…` or `oci://…`.
+    /// URL of a remote registry: `https://…` or `oci://…`.
     Remote(String),
 }
 
 impl RegistryAddress {
-    /// Reads an address. Only the two schemes of servers make it one of a server; a string with any other
-    /// scheme is refused, because it would be taken for a path by mistake.
+    /// Parses an address. A string with a scheme other than `https` and `oci` is rejected, because
+    /// it would otherwise be interpreted as a path.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if REMOTE.iter().any(|scheme| text.starts_with(scheme) && text.len() > scheme.len()) {
             return Ok(Self::Remote(text.to_owned()));
@@ -40,7 +40,11 @@ impl RegistryAddress {
     }
 }
 
-/// Reads the table `[registries]`. `check` refuses addresses that this file may not name.
+/// Parses the table `[registries]`. `keys` are the permitted keys of a registry's table. `check`
+/// rejects addresses that this file may not name, and can change an address.
+///
+/// # Errors
+/// Returns the key of the invalid value and the reason.
 pub(crate) fn registries(
     value: Option<&Value>,
     keys: &[&str],

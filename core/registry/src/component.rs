@@ -1,53 +1,55 @@
-//! Component files: made from a core module, with the manifest inside.
+//! Component files: creation from a core module, and the embedded manifest.
 
 use wasm_encoder::{CustomSection, Encode as _, Section as _};
 use wasm_metadata::{AddMetadata, AddMetadataField};
 use wasmparser::{Parser, Payload};
 use wit_component::ComponentEncoder;
 
-/// The custom section that holds the manifest.
+/// Name of the custom section that contains the manifest.
 pub const MANIFEST_SECTION: &str = "blockyard:manifest";
 
-/// What stands in the component file about the crate that it was made from.
+/// Metadata of the crate that a component was built from.
 #[derive(Debug, Clone, Default)]
 pub struct About {
-    /// The package's name.
+    /// Package name.
     pub name: String,
-    /// Its version.
+    /// Package version.
     pub version: String,
-    /// SPDX licence expression.
+    /// SPDX license expression.
     pub license: Option<String>,
-    /// Where the source is.
+    /// URL of the source code.
     pub source: Option<String>,
 }
 
-/// Why a component could not be made or read.
+/// An error of creating or reading a component.
 #[derive(Debug, thiserror::Error)]
 pub enum ComponentError {
-    /// The core module imports what is not in the contract.
+    /// The core module has imports that the WIT package does not define.
     #[error("the module imports `{}`, which no bundle can have", .0.join("`, `"))]
     ForeignImports(Vec<String>),
-    /// The module was not made with the SDK, or with one that does not fit.
+    /// The core module cannot be converted: it was not built with the SDK, or with an incompatible
+    /// version.
     #[error("the module does not become a component: {0}")]
     Encode(String),
     /// The file is not WebAssembly.
     #[error("not WebAssembly: {0}")]
     NotWasm(String),
-    /// There is no manifest.
+    /// The component has no manifest.
     #[error("the component has no manifest (custom section `{MANIFEST_SECTION}`)")]
     NoManifest,
-    /// There is more than one.
+    /// The component has several manifests.
     #[error("the component has {0} manifests; it must have one")]
     ManyManifests(usize),
-    /// It is not text.
+    /// The manifest is not UTF-8.
     #[error("the component's manifest is not UTF-8")]
     NotText,
 }
 
-/// Makes a component of a core module that was built with the SDK.
+/// Converts a core module that was built with the SDK to a component.
 ///
 /// # Errors
-/// [`ComponentError::ForeignImports`], [`ComponentError::Encode`].
+/// Returns [`ComponentError::NotWasm`], [`ComponentError::ForeignImports`] or
+/// [`ComponentError::Encode`].
 pub fn encode(module: &[u8]) -> Result<Vec<u8>, ComponentError> {
     let foreign = foreign_imports(module)?;
     if !foreign.is_empty() {
@@ -57,7 +59,8 @@ pub fn encode(module: &[u8]) -> Result<Vec<u8>, ComponentError> {
     encode().map_err(|error| ComponentError::Encode(format!("{error:#}")))
 }
 
-/// Imports that no capability stands behind: WASI, or symbols that the linker did not find.
+/// Returns the imports that are not part of the WIT package: WASI, or symbols that the linker did
+/// not resolve.
 fn foreign_imports(module: &[u8]) -> Result<Vec<String>, ComponentError> {
     let mut foreign = Vec::new();
     for payload in Parser::new(0).parse_all(module) {
@@ -75,10 +78,11 @@ fn foreign_imports(module: &[u8]) -> Result<Vec<String>, ComponentError> {
     Ok(foreign)
 }
 
-/// Adds the manifest, and what the wider WebAssembly tools read: name, version, licence, source.
+/// Embeds the manifest, and the metadata that common WebAssembly tools read: name, version, license
+/// and source.
 ///
 /// # Errors
-/// [`ComponentError::NotWasm`].
+/// Returns [`ComponentError::NotWasm`] if the bytes are not a component.
 pub fn embed(component: &[u8], manifest: &str, about: &About) -> Result<Vec<u8>, ComponentError> {
     let mut metadata = AddMetadata::default();
     metadata.name = AddMetadataField::Set(about.name.clone());
@@ -92,21 +96,23 @@ pub fn embed(component: &[u8], manifest: &str, about: &About) -> Result<Vec<u8>,
     Ok(bytes)
 }
 
-/// A field that is set where its text is of the form that it must have.
+/// Parses a metadata field. An invalid or missing value leaves the field unchanged.
 fn field<T: std::str::FromStr + std::fmt::Debug + Clone>(text: Option<&String>) -> AddMetadataField<T> {
     text.and_then(|text| text.parse().ok()).map_or(AddMetadataField::Keep, AddMetadataField::Set)
 }
 
-/// The manifest in a component file. The bytes are guest-controlled; nothing of them runs.
+/// Returns the manifest that is embedded in a component file. The bytes are guest-controlled; no
+/// code of the component is executed.
 ///
 /// # Errors
-/// [`ComponentError`] where there is not exactly one.
+/// Returns a [`ComponentError`] if the file is not WebAssembly, or does not contain exactly one
+/// manifest, in UTF-8.
 pub fn manifest(bytes: &[u8]) -> Result<&str, ComponentError> {
     let mut found = Vec::new();
     let mut depth = 0usize;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(not_wasm)? {
-            // What stands inside of the component is not its own.
+            // Sections of nested modules and components are ignored.
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::CustomSection(section) if depth == 0 && section.name() == MANIFEST_SECTION => {
@@ -130,7 +136,7 @@ fn not_wasm(error: wasmparser::BinaryReaderError) -> ComponentError {
 mod tests {
     use super::*;
 
-    /// The smallest component: a preamble.
+    /// The smallest valid component: a preamble.
     const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
 
     fn about() -> About {

@@ -1,4 +1,4 @@
-//! `config.toml`: the user's own yards, registries and permitted secret sources.
+//! `config.toml`: the user's yards, registries and permitted secret sources.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use crate::address::{NamedRegistry, RegistryAddress, registries};
 use crate::project::line;
 
-/// The keys of the file, of `[yards.NAME]`, of `[sources]`, and of a registry's table.
+/// Permitted keys of the file, of `[yards.NAME]`, of `[sources]`, and of a registry's table.
 const KEYS: [&str; 3] = ["yards", "registries", "sources"];
 const YARD_KEYS: [&str; 1] = ["url"];
 const SOURCES_KEYS: [&str; 1] = ["allow"];
@@ -18,34 +18,35 @@ const REGISTRY_KEYS: [&str; 3] = ["url", "ca", "unsigned"];
 /// The user's configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UserConfiguration {
-    /// The addresses of yards, by name, in the order of the file. They may have passwords in them.
+    /// Names and addresses of yards, in the order of the file. An address may contain a password.
     pub yards: Vec<(BlockName, String)>,
-    /// The user's registries, in the order of the file. Paths are absolute.
+    /// The registries, in the order of the file. Paths are absolute.
     pub registries: Vec<NamedRegistry>,
-    /// The secret sources that blocks of any yard may name.
+    /// Secret sources that the blocks of any yard may use, e.g. `env:WAREHOUSE_*`.
     pub sources: Vec<SourcePattern>,
 }
 
-/// The reason why a configuration is refused. It quotes no value of a yard, which may have a password in it.
+/// An error in a configuration. It never quotes the address of a yard, which may contain a
+/// password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigurationError {
-    /// It is not TOML.
+    /// The file is not valid TOML.
     #[error("line {line}: {reason}")]
     Syntax {
-        /// The line, from 1.
+        /// Line number, starting at 1.
         line: usize,
         /// The cause.
         reason: String,
     },
-    /// It has an unknown key.
+    /// The file has an unknown key.
     #[error("unknown key `{name}`")]
     Unknown {
         /// The key.
         name: String,
-        /// A known key that is similar, or all known ones.
+        /// A similar known key, or all known keys.
         hint: String,
     },
-    /// A value is refused.
+    /// A value is not valid.
     #[error("`{key}` {reason}")]
     Value {
         /// The key.
@@ -56,10 +57,11 @@ pub enum ConfigurationError {
 }
 
 impl UserConfiguration {
-    /// Parses a configuration. Relative paths of registries start from `folder`, the folder of the file.
+    /// Parses a configuration. Relative paths of registries are resolved against `folder`, the
+    /// folder of the file.
     ///
     /// # Errors
-    /// [`ConfigurationError`].
+    /// Returns a [`ConfigurationError`] for the first error in the file.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, ConfigurationError> {
         let table: Table = text.parse().map_err(|error: toml::de::Error| ConfigurationError::Syntax {
             line: line(text, &error),
@@ -80,7 +82,7 @@ impl UserConfiguration {
         })
     }
 
-    /// The address of a yard.
+    /// Returns the address of the yard named `name`.
     #[must_use]
     pub fn yard(&self, name: &BlockName) -> Option<&str> {
         self.yards.iter().find(|(known, _)| known == name).map(|(_, url)| url.as_str())

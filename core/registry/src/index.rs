@@ -1,4 +1,4 @@
-//! `registry.toml`.
+//! `registry.toml`: the index of a registry.
 
 use std::path::{Path, PathBuf};
 
@@ -7,120 +7,121 @@ use blockyard_model::{BundleName, Digest};
 use semver::{Version, VersionReq};
 use serde::Deserialize;
 
-/// The version of the file's format.
+/// Supported version of the file format.
 const FORMAT: i64 = 1;
 
-/// A registry, read.
+/// A parsed registry.
 #[derive(Debug)]
 pub struct Registry {
-    /// Its name.
+    /// Name of the registry.
     pub name: String,
-    /// The folder that its relative sources start from.
+    /// Folder against which relative sources are resolved.
     pub folder: PathBuf,
-    /// The bundles that it offers, by name.
+    /// The valid entries, in the order of the file.
     pub entries: Vec<Entry>,
-    /// Entries that could not be read; the others can be used all the same.
+    /// Errors of the invalid entries. They do not affect the valid ones.
     pub broken: Vec<EntryError>,
 }
 
 /// A bundle in a registry.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// The bundle's name.
+    /// Name of the bundle.
     pub name: BundleName,
-    /// One line for people.
+    /// One-line description.
     pub description: String,
-    /// SPDX licence expression.
+    /// SPDX license expression.
     pub license: Option<String>,
-    /// The slugs of its block types.
+    /// Slugs of the bundle's block types.
     pub types: Vec<String>,
-    /// Its releases, the newest version first.
+    /// The releases, newest version first.
     pub releases: Vec<Release>,
 }
 
-/// One version of a bundle.
+/// A released version of a bundle.
 #[derive(Debug, Clone)]
 pub struct Release {
-    /// Its version.
+    /// Version of the bundle.
     pub version: Version,
-    /// The version of the contract with the host that it was built for.
+    /// Version of the WIT package that it was built for, e.g. `0.1`.
     pub wit: String,
-    /// Where it is.
+    /// Location of the component or of its source code.
     pub source: Source,
-    /// What its bytes must be; a path is built here and has none.
+    /// Expected digest of the component. Required for [`Source::Url`]; a [`Source::Path`] is built
+    /// on install and needs none.
     pub sha256: Option<Digest>,
-    /// What it asks for.
+    /// The capabilities that it requests.
     pub capabilities: Vec<String>,
-    /// Withdrawn: it is only installed by a lock file that names it.
+    /// True if the release is withdrawn. It is then installed only if a lock file names it.
     pub yanked: bool,
 }
 
-/// Where a release is.
+/// Location of a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// The folder of a crate, built on install.
+    /// Folder of a crate, which is built on install.
     Path(PathBuf),
-    /// A component file: an address, or a path relative to the registry.
+    /// Component file: a URL, or a path relative to the registry.
     Url(String),
 }
 
-/// An entry that is not valid.
+/// The error of an invalid entry.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("entry {number}{}: {reason}", .name.as_ref().map(|name| format!(" (`{name}`)")).unwrap_or_default())]
 pub struct EntryError {
-    /// Which `[[bundle]]`, from 1.
+    /// Position of the `[[bundle]]` in the file, starting at 1.
     pub number: usize,
-    /// Its name, where it has one.
+    /// Name of the bundle, if the entry has one.
     pub name: Option<String>,
-    /// What is wrong.
+    /// The cause.
     pub reason: String,
 }
 
-/// Why a registry, or a bundle in it, could not be had.
+/// An error of reading a registry or of resolving a bundle in it.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// The file cannot be read.
     #[error("registry `{}` cannot be read", path.display())]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The file is not a registry.
+    /// The file is not a valid registry.
     #[error("registry `{}`: {reason}", path.display())]
     Format {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// The cause.
         reason: String,
     },
-    /// It has no such bundle.
+    /// The registry has no bundle of this name.
     #[error("registry `{registry}` has no bundle `{name}`")]
     NoBundle {
-        /// The registry.
+        /// Name of the registry.
         registry: String,
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// "did you mean".
+        /// Suggestion of a similar name.
         hint: Option<String>,
     },
-    /// The entry is broken.
+    /// The bundle's entry is not valid.
     #[error("registry `{registry}`")]
     Broken {
-        /// The registry.
+        /// Name of the registry.
         registry: String,
-        /// What is wrong.
+        /// The error of the entry.
         source: EntryError,
     },
-    /// No release fits.
+    /// No release matches the version requirement.
     #[error("no release of `{name}` fits `{requirement}`; there are {available}")]
     NoRelease {
-        /// The bundle.
+        /// Name of the bundle.
         name: String,
-        /// What was asked for.
+        /// The version requirement.
         requirement: String,
-        /// What there is.
+        /// The versions in the registry.
         available: String,
     },
 }
@@ -145,7 +146,7 @@ struct ReleaseFormat {
     wit: String,
     source: SourceFormat,
     sha256: Option<String>,
-    /// Read so that a signed registry is understood; checked where files are fetched.
+    /// Accepted so that a registry with signatures can be parsed. Not verified here.
     #[allow(dead_code, reason = "part of the format")]
     signature: Option<String>,
     #[serde(default)]
@@ -162,27 +163,30 @@ struct SourceFormat {
 }
 
 impl Registry {
-    /// The name of the file in its folder.
+    /// Name of the registry file.
     pub const FILE_NAME: &'static str = "registry.toml";
 
-    /// Reads a registry: its file, or the folder that has it.
+    /// Reads a registry from its file or from the folder that contains it.
     ///
     /// # Errors
-    /// [`RegistryError::Read`], [`RegistryError::Format`]. A broken entry is not an error here.
+    /// Returns [`RegistryError::Read`] or [`RegistryError::Format`]. Invalid entries are not an
+    /// error; they are listed in [`broken`](Self::broken).
     pub fn read(path: &Path) -> Result<Self, RegistryError> {
         let file = if path.is_dir() { path.join(Self::FILE_NAME) } else { path.to_owned() };
         let text =
             std::fs::read_to_string(&file).map_err(|source| RegistryError::Read { path: file.clone(), source })?;
-        // Sources are shown before they are built or read: as absolute paths, without links on the way.
+        // Sources are shown to the user before they are built or read, so the folder is made
+        // absolute and its symbolic links are resolved.
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let folder = folder.canonicalize().map_err(|source| RegistryError::Read { path: file.clone(), source })?;
         Self::parse(&text, folder).map_err(|reason| RegistryError::Format { path: file, reason })
     }
 
-    /// Reads the text of a registry that stands in a folder.
+    /// Parses a registry. Relative sources are resolved against `folder`.
     ///
     /// # Errors
-    /// What is wrong with it. A broken entry is not an error here.
+    /// Returns the reason why the text is not a registry. Invalid entries are not an error; they
+    /// are listed in [`broken`](Self::broken).
     pub fn parse(text: &str, folder: PathBuf) -> Result<Self, String> {
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
         if let Some(unknown) =
@@ -249,10 +253,11 @@ impl Registry {
         })
     }
 
-    /// The newest release of a bundle that fits and is not withdrawn.
+    /// Returns the newest release of a bundle that matches the requirement and is not withdrawn.
     ///
     /// # Errors
-    /// [`RegistryError::NoBundle`], [`RegistryError::Broken`], [`RegistryError::NoRelease`].
+    /// Returns [`RegistryError::NoBundle`], [`RegistryError::Broken`] or
+    /// [`RegistryError::NoRelease`].
     pub fn resolve(&self, name: &BundleName, requirement: &VersionReq) -> Result<(&Entry, &Release), RegistryError> {
         let Some(entry) = self.entries.iter().find(|entry| entry.name == *name) else {
             if let Some(broken) = self.broken.iter().find(|broken| broken.name.as_deref() == Some(name.as_str())) {

@@ -1,8 +1,8 @@
 //! Registries and component files.
 //!
-//! A registry is a `registry.toml` and the files that it names: [`Registry`]. A bundle is one
-//! component file: [`component`] makes it from a core module, puts the manifest inside and reads
-//! it back.
+//! A registry is a `registry.toml` and the files that it references: [`Registry`]. A bundle is one
+//! component file: [`component`] creates it from a core module, embeds the manifest and reads it.
+//! The configuration files that name registries are [`UserConfiguration`] and [`ProjectFile`].
 
 mod address;
 pub mod component;

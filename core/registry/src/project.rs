@@ -1,7 +1,8 @@
 //! `blockyard.toml`: the yard, the registries and the bundles that a project needs.
 //!
-//! The author of a folder writes this file, not the user who works in it. It is therefore read as untrusted
-//! input: it can name a file inside its folder or a yard that the user has named, and nothing else.
+//! The author of the folder writes this file, not the user who works in it, so it is untrusted
+//! input. As the yard, it can name only a file inside its folder or a yard of the user's
+//! configuration.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,9 +15,10 @@ use toml::{Table, Value};
 use crate::address::{NamedRegistry, RegistryAddress, registries};
 use crate::relative_path::RelativePath;
 
-/// The keys of the file.
+/// Permitted keys of the file.
 const KEYS: [&str; 3] = ["yard", "registries", "bundles"];
-/// The keys of a registry's table. `unsigned` is missing: only the user excuses a registry from signatures.
+/// Permitted keys of a registry's table. `unsigned` is not permitted: only the user can exempt a
+/// registry from signature verification.
 const REGISTRY_KEYS: [&str; 1] = ["url"];
 
 /// A project file.
@@ -26,11 +28,11 @@ pub struct ProjectFile {
     pub yard: Option<ProjectYard>,
     /// The project's registries, in the order of the file. Paths are relative and inside the folder.
     pub registries: Vec<NamedRegistry>,
-    /// The bundles that the project needs, with their version requirements.
+    /// The bundles that the project requires, with their version requirements.
     pub bundles: BTreeMap<BundleName, VersionReq>,
 }
 
-/// The yard that a project file names.
+/// The yard of a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProjectYard {
     /// `sqlite:PATH`: a file inside the project's folder.
@@ -39,30 +41,30 @@ pub enum ProjectYard {
     Named(BlockName),
 }
 
-/// The reason why a project file is refused.
+/// An error in a project file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProjectError {
-    /// It is not TOML.
+    /// The file is not valid TOML.
     #[error("line {line}: {reason}")]
     Syntax {
-        /// The line, from 1.
+        /// Line number, starting at 1.
         line: usize,
-        /// The cause. It does not quote the line, which may have a password in it.
+        /// The cause. It does not quote the line, which may contain a password.
         reason: String,
     },
-    /// It has an unknown key.
+    /// The file has an unknown key.
     #[error("unknown key `{name}`")]
     Unknown {
         /// The key.
         name: String,
-        /// A known key that is similar.
+        /// A similar known key, if any.
         hint: Option<String>,
     },
-    /// The yard is neither a path inside the folder nor a name. It is not quoted, because it may have a
-    /// password in it.
+    /// The yard is neither a path inside the folder nor a name. The value is not quoted, because it
+    /// may contain a password.
     #[error("`yard` is neither `sqlite:PATH` with a path inside the folder nor the name of a yard")]
     Yard,
-    /// Another value is refused.
+    /// Another value is not valid.
     #[error("`{key}` {reason}")]
     Value {
         /// The key.
@@ -73,13 +75,13 @@ pub enum ProjectError {
 }
 
 impl ProjectFile {
-    /// The name of the file.
+    /// Name of the project file.
     pub const NAME: &'static str = "blockyard.toml";
 
     /// Parses a project file.
     ///
     /// # Errors
-    /// [`ProjectError`].
+    /// Returns a [`ProjectError`] for the first error in the file.
     pub fn parse(text: &str) -> Result<Self, ProjectError> {
         let project: Table = text.parse().map_err(|error: toml::de::Error| ProjectError::Syntax {
             line: line(text, &error),
@@ -96,7 +98,8 @@ impl ProjectFile {
 }
 
 impl ProjectYard {
-    /// An allow-list: `sqlite:` with a [`RelativePath`], or a name.
+    /// Parses the value of `yard`. This is an allowlist: `sqlite:` with a [`RelativePath`], or a
+    /// name.
     fn parse(text: &str) -> Option<Self> {
         match text.strip_prefix("sqlite:") {
             Some(path) => path.parse().ok().map(Self::File),
@@ -105,7 +108,7 @@ impl ProjectYard {
     }
 }
 
-/// A registry on this machine must be inside the project's folder.
+/// Checks that the path of a local registry is inside the project's folder.
 fn inside(address: RegistryAddress) -> Result<RegistryAddress, String> {
     match &address {
         RegistryAddress::Remote(_) => Ok(address),
@@ -134,7 +137,7 @@ fn bundles(value: Option<&Value>) -> Result<BTreeMap<BundleName, VersionReq>, Pr
     table.iter().map(read).collect()
 }
 
-/// The line of an error, from 1.
+/// Returns the line number of an error, starting at 1.
 pub(crate) fn line(text: &str, error: &toml::de::Error) -> usize {
     let at = error.span().map_or(0, |span| span.start.min(text.len()));
     text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1
@@ -213,7 +216,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a project file names, it is a path inside the folder, the user's own name, or refused.
+        /// Every value of `yard` is a path inside the folder, a name, or rejected.
         #[test]
         fn a_yard_is_inside_or_a_name_or_refused(
             text in prop_oneof![

@@ -1,20 +1,23 @@
-//! Paths in project files: relative, inside the folder, and made of harmless characters only.
+//! Paths in project files: relative, inside the folder, and without special characters.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Characters in addition to letters and digits. None of them has a meaning in an address of a yard.
+/// Permitted characters in addition to letters and digits. None of them is special in the address
+/// of a yard.
 const OTHERS: [char; 6] = ['-', '_', '.', ' ', '+', '@'];
-/// Bytes of one component, as file systems have it.
+/// Maximum length of a path component, in bytes: the limit of common file systems.
 const COMPONENT_BYTES: usize = 255;
-/// Bytes of the whole path: less than any system's limit, the folder's own path included.
+/// Maximum length of the path, in bytes. Leaves room for the path of the project folder within the
+/// limits of operating systems.
 const PATH_BYTES: usize = 1_024;
 
-/// A relative path that cannot lead out of its folder by what it says. (Links are for the caller to check.)
+/// A relative path that does not lead out of its folder lexically. The caller must check symbolic
+/// links.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RelativePath(String);
 
-/// A string that is not such a path.
+/// The error of parsing a string that is not a [`RelativePath`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "is not a path inside the folder of the project file: `/` between names of letters, digits, blanks and `-_.+@`, without `.` and `..`"
@@ -22,7 +25,7 @@ pub struct RelativePath(String);
 pub struct RelativePathError;
 
 impl RelativePath {
-    /// The components, from the outermost folder to the file.
+    /// Returns the components, from the outermost folder to the file.
     pub fn components(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
     }
@@ -41,7 +44,8 @@ fn is_component(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= COMPONENT_BYTES
         && text.chars().all(|c| c.is_alphanumeric() || OTHERS.contains(&c))
-        // `.`, `..`, and what a system that drops dots and blanks at the end would make of the others.
+        // Rejects `.`, `..`, and names that become one of them on systems that strip trailing dots
+        // and spaces.
         && !text.starts_with(' ')
         && !text.ends_with([' ', '.'])
 }
