@@ -15,9 +15,9 @@ macro_rules! attacks {
 attacks! {
     // Time.
     loop_in_invoke: in_time;
-    loop_in_start: refused("it does not describe itself: it computed for more than 1000 million steps");
-    loop_in_describe: refused("it does not describe itself: it computed for more than 1000 million steps");
-    loop_in_validate: at_create("it computed for more than 1000 million steps");
+    loop_in_start: refused("it does not describe itself: it used more than 1000 million units of fuel");
+    loop_in_describe: refused("it does not describe itself: it used more than 1000 million units of fuel");
+    loop_in_validate: at_create("it used more than 1000 million units of fuel");
     loop_in_check: at_check;
     loop_in_realloc: in_time;
     loop_in_post_return: in_time;
@@ -27,17 +27,17 @@ attacks! {
     memory_fill_forever: in_time;
     wait_past_the_deadline: in_time;
     log_flood: in_time;
-    deep_recursion: stopped("its stack is deeper than 512 KiB");
+    deep_recursion: stopped("its stack exceeds 512 KiB");
 
     // Memory.
-    grow_to_the_cap: stopped("it asked for more than 256 MiB of memory");
-    huge_memory: refused("it does not describe itself: it asked for more than 256 MiB of memory");
-    many_memories: refused("it has too many parts: memory count too high at 41");
-    memories_together: stopped("it asked for more than 256 MiB of memory");
-    table_growth: stopped("its tables have more than 500000 elements, or 100000 in one");
-    many_tables: refused("its tables have more than 500000 elements, or 100000 in one");
+    grow_to_the_cap: stopped("it requested more than 256 MiB of memory");
+    huge_memory: refused("it does not describe itself: it requested more than 256 MiB of memory");
+    many_memories: refused("it exceeds a resource limit: memory count too high at 41");
+    memories_together: stopped("it requested more than 256 MiB of memory");
+    table_growth: stopped("its tables have more than 500000 elements in total or 100000 in one table");
+    many_tables: refused("its tables have more than 500000 elements in total or 100000 in one table");
     million_handles: stopped("it holds more than 1000 handles");
-    bodies_without_end: stopped("its bodies have more than 256 MiB of memory");
+    bodies_without_end: stopped("its bodies use more than 256 MiB of memory");
     too_much_chance: crashed("4294967295 random bytes at once; the limit is 65536");
 
     // Answers.
@@ -48,7 +48,7 @@ attacks! {
     result_nested_deeply: ends("gave an answer that is not valid: the result is not JSON: recursion limit exceeded");
     result_of_u32_max: crashed("out of bounds");
     list_of_u32_max: at_create("out of bounds");
-    nested_lists: at_create("it passed more than 64 MiB at once to the host");
+    nested_lists: at_create("it passed more than 64 MiB to the host in one call");
     answer_out_of_bounds: crashed("out of bounds");
     answer_unaligned: crashed("not aligned");
     realloc_out_of_bounds: crashed("beyond end of memory");
@@ -219,7 +219,7 @@ fn at_check(name: &str) {
     let attacked = Attacked::new(name);
     let ran = attacked.yard.run(&["check", &attacked.block]);
     assert_eq!(ran.code, 7, "{}{}", ran.stdout, ran.stderr);
-    assert!(ran.stderr.contains("was stopped: it computed for more than 30 seconds"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("was stopped: it used more than 30 seconds of processor time"), "{}", ran.stderr);
     attacked.is_well();
 }
 

@@ -304,8 +304,7 @@ fn an_operation_that_reads_sends_nothing_else() {
     for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "MKCOL"] {
         // The guest hides the problem: the call ends all the same, and says who lied.
         let message = refused(&yard, 7, "sneak", &json!({"method": method, "path": "/items?q=secret-looking"}));
-        let words =
-            format!("bundle `courier` was stopped: an operation that only reads tried to send `{method} http://");
+        let words = format!("bundle `courier` was stopped: a `read` operation tried to send `{method} http://");
         assert!(message.contains(&words), "{message}");
         assert!(!message.contains("secret-looking"), "{message}");
     }

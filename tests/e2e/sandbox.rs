@@ -42,17 +42,17 @@ fn no_attack_is_forgotten() {
 
 #[test]
 fn spin() {
-    stopped("spin", "it computed for more than 30 seconds");
+    stopped("spin", "it used more than 30 seconds of processor time");
 }
 
 #[test]
 fn recurse() {
-    stopped("recurse", "its stack is deeper than 512 KiB");
+    stopped("recurse", "its stack exceeds 512 KiB");
 }
 
 #[test]
 fn allocate() {
-    stopped("allocate", "it asked for more than 256 MiB of memory");
+    stopped("allocate", "it requested more than 256 MiB of memory");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn smuggle() {
     std::fs::write(yard.path("named.db"), "").expect("an empty database");
     let ran = attack(&yard, "smuggle", &[]);
     assert_eq!(ran.code, 7, "{}", ran.stderr);
-    let said = "bundle `misbehave` was stopped: an operation that only reads tried to put rows into a table";
+    let said = "bundle `misbehave` was stopped: a `read` operation tried to put rows into a table";
     assert!(ran.stderr.contains(said), "{}", ran.stderr);
     assert_eq!(std::fs::read(yard.path("named.db")).expect("the file"), b"");
 }

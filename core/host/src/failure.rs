@@ -20,7 +20,7 @@ pub(crate) struct Ended<'a> {
 /// An action of a bundle that the operation's declared effect forbids. It ends the call, because
 /// the user agreed to the effect that the manifest declares.
 #[derive(Debug, thiserror::Error)]
-#[error("an operation that only reads tried to {0}")]
+#[error("a `read` operation tried to {0}")]
 pub(crate) struct EffectViolation(pub(crate) String);
 
 impl From<EffectViolation> for Fault {
@@ -57,13 +57,13 @@ fn limit(error: &wasmtime::Error) -> Option<String> {
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => {
             let milliseconds = limits::TICK.as_millis() * u128::from(limits::CPU_TICKS);
-            return Some(format!("it computed for more than {} seconds", milliseconds / 1000));
+            return Some(format!("it used more than {} seconds of processor time", milliseconds / 1000));
         }
         Some(Trap::OutOfFuel) => {
-            return Some(format!("it computed for more than {} million steps", limits::PURE_FUEL / 1_000_000));
+            return Some(format!("it used more than {} million units of fuel", limits::PURE_FUEL / 1_000_000));
         }
         Some(Trap::StackOverflow) => {
-            return Some(format!("its stack is deeper than {} KiB", limits::STACK_BYTES >> 10));
+            return Some(format!("its stack exceeds {} KiB", limits::STACK_BYTES >> 10));
         }
         _ => {}
     }
@@ -71,12 +71,12 @@ fn limit(error: &wasmtime::Error) -> Option<String> {
     let text = error.root_cause().to_string();
     if text.contains("hostcalls has been exhausted") {
         let mebibytes = limits::HOST_CALL_BYTES >> 20;
-        return Some(format!("it passed more than {mebibytes} MiB at once to the host"));
+        return Some(format!("it passed more than {mebibytes} MiB to the host in one call"));
     }
     if text.contains("store handle limit exceeded") {
         return Some(too_many_handles());
     }
-    text.strip_prefix("resource limit exceeded: ").map(|which| format!("it has too many parts: {which}"))
+    text.strip_prefix("resource limit exceeded: ").map(|which| format!("it exceeds a resource limit: {which}"))
 }
 
 fn too_many_handles() -> String {

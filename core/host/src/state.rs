@@ -198,8 +198,8 @@ impl CallState {
         self.body_bytes = self.body_bytes.saturating_add(bytes);
         if self.body_bytes > limits::MEMORY_BYTES {
             self.memory.exceeded =
-                Some(format!("its bodies have more than {} MiB of memory", limits::MEMORY_BYTES >> 20));
-            return Err(wasmtime::Error::msg("the bodies of this call are larger than its memory may be"));
+                Some(format!("its bodies use more than {} MiB of memory", limits::MEMORY_BYTES >> 20));
+            return Err(wasmtime::Error::msg("the bodies of this call exceed its memory limit"));
         }
         Ok(())
     }
@@ -243,7 +243,7 @@ impl ResourceLimiter for MemoryLimiter {
         if allowed {
             self.bytes = bytes;
         } else {
-            self.exceeded = Some(format!("it asked for more than {} MiB of memory", limits::MEMORY_BYTES >> 20));
+            self.exceeded = Some(format!("it requested more than {} MiB of memory", limits::MEMORY_BYTES >> 20));
         }
         Ok(allowed)
     }
@@ -255,7 +255,7 @@ impl ResourceLimiter for MemoryLimiter {
             self.elements = elements;
         } else {
             self.exceeded = Some(format!(
-                "its tables have more than {} elements, or {} in one",
+                "its tables have more than {} elements in total or {} in one table",
                 limits::ALL_TABLE_ELEMENTS,
                 limits::TABLE_ELEMENTS
             ));
