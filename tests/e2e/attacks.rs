@@ -15,8 +15,8 @@ macro_rules! attacks {
 attacks! {
     // Time.
     loop_in_invoke: in_time;
-    loop_in_start: refused("it does not describe itself: it used more than 1000 million units of fuel");
-    loop_in_describe: refused("it does not describe itself: it used more than 1000 million units of fuel");
+    loop_in_start: refused("`describe` failed: it used more than 1000 million units of fuel");
+    loop_in_describe: refused("`describe` failed: it used more than 1000 million units of fuel");
     loop_in_validate: at_create("it used more than 1000 million units of fuel");
     loop_in_check: at_check;
     loop_in_realloc: in_time;
@@ -31,7 +31,7 @@ attacks! {
 
     // Memory.
     grow_to_the_cap: stopped("it requested more than 256 MiB of memory");
-    huge_memory: refused("it does not describe itself: it requested more than 256 MiB of memory");
+    huge_memory: refused("`describe` failed: it requested more than 256 MiB of memory");
     many_memories: refused("it exceeds a resource limit: memory count too high at 41");
     memories_together: stopped("it requested more than 256 MiB of memory");
     table_growth: stopped("its tables have more than 500000 elements in total or 100000 in one table");
@@ -75,12 +75,12 @@ attacks! {
     trap: crashed("unreachable");
     trap_in_parts: crashed("unreachable");
     division_by_zero: crashed("divide by zero");
-    panic_in_describe: refused(r"it does not describe itself: panicked at the zoo: \u{1b}[2Jthe zebra");
+    panic_in_describe: refused(r"`describe` failed: panicked at the zoo: \u{1b}[2Jthe zebra");
 
     // What depends on something.
-    describe_asks_the_clock: refused("`clock` is not to be had while a bundle describes, validates or migrates");
-    validate_asks_for_chance: at_create("`random` is not to be had while a bundle describes, validates or migrates");
-    start_calls_the_host: refused("`clock` is not to be had while a bundle describes, validates or migrates");
+    describe_asks_the_clock: refused("`clock` is not available during `describe`, `validate` or `migrate`");
+    validate_asks_for_chance: at_create("`random` is not available during `describe`, `validate` or `migrate`");
+    start_calls_the_host: refused("`clock` is not available during `describe`, `validate` or `migrate`");
     counter_across_calls: twice_the_same;
 
     // Files.
@@ -88,7 +88,7 @@ attacks! {
     no_manifest: refused("the component has no manifest");
     describe_differs_from_manifest: refused("describes itself otherwise than its manifest does");
     manifest_is_not_json: refused("the manifest is not valid: expected value");
-    imports_undeclared: refused("the component uses `clock`, which its manifest does not ask for");
+    imports_undeclared: refused("the component uses `clock`, which its manifest does not request");
     imports_wasi: refused("the component imports `wasi:filesystem/types@0.2.0`, which Blockyard does not provide");
     not_a_bundle_core_module: refused("a core WebAssembly module, not a component");
     not_a_bundle_empty: refused("the component is not a bundle");

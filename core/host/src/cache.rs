@@ -47,7 +47,10 @@ impl CompiledCode {
             return Ok(None);
         }
         if !is_own_folder(folder)? {
-            return Err(io::Error::other(format!("the cache `{}` is somebody else's folder", folder.display())));
+            return Err(io::Error::other(format!(
+                "the cache folder `{}` is not owned by the current user",
+                folder.display()
+            )));
         }
         let key = key(folder).ok();
         Ok(key.map(|key| Self { folder: folder.to_owned(), key }))
@@ -144,7 +147,7 @@ fn key(folder: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let _ = fs::remove_file(&path);
     write_whole(&path, &[&key])?;
     // Another process may have written a key at the same time, so the key is read back.
-    read_key(&path).ok_or_else(|| io::Error::other("the key of the cache was changed"))
+    read_key(&path).ok_or_else(|| io::Error::other("the key of the cache was replaced by another process"))
 }
 
 fn read_key(path: &Path) -> Option<Zeroizing<Vec<u8>>> {

@@ -75,7 +75,7 @@ impl Sandbox {
             Ok(component)
         })
         .await
-        .map_err(|_| HostError::NotAComponent("the compiler gave up on it".to_owned()))?
+        .map_err(|_| HostError::NotAComponent("the compiler crashed on this component".to_owned()))?
         .map_err(|error: wasmtime::Error| HostError::NotAComponent(format!("not a valid component: {error:#}")))
     }
 }
@@ -90,7 +90,7 @@ fn what_it_is(bytes: &[u8]) -> &'static str {
     if bytes.starts_with(b"\0asm") && bytes.len() >= 8 {
         "a core WebAssembly module, not a component"
     } else if bytes.starts_with(b"\x7fELF") {
-        "machine code; a bundle is a WebAssembly component, and nothing that was compiled elsewhere is run"
+        "native machine code, not a WebAssembly component; Blockyard does not run precompiled code"
     } else if bytes.is_empty() {
         "the file is empty"
     } else {

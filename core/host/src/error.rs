@@ -30,7 +30,7 @@ pub enum HostError {
     #[error("the component imports `{0}`, which Blockyard does not provide")]
     UnknownImport(String),
     /// The component imports a capability that its manifest does not request.
-    #[error("the component uses `{0}`, which its manifest does not ask for")]
+    #[error("the component uses `{0}`, which its manifest does not request")]
     Undeclared(String),
     /// The component is valid but not a bundle: it lacks an export, exceeds a limit or does not
     /// describe itself.

@@ -124,10 +124,10 @@ impl Sandbox {
         });
         let text = described.await.map_err(|error| match error {
             HostError::Crash { reason, .. } | HostError::Limit { limit: reason, .. } => {
-                HostError::NotABundle(format!("it does not describe itself: {reason}"))
+                HostError::NotABundle(format!("`describe` failed: {reason}"))
             }
             HostError::Deadline(time) => {
-                HostError::NotABundle(format!("it does not describe itself within {} seconds", time.as_secs()))
+                HostError::NotABundle(format!("`describe` did not return within {} seconds", time.as_secs()))
             }
             other => other,
         })?;
@@ -213,7 +213,7 @@ fn traps(component: &Component) -> wasmtime::Result<Linker<State>> {
                     let short = short.clone();
                     instance.func_new(item, move |_, _, _, _| {
                         Err(wasmtime::Error::msg(format!(
-                            "`{short}` is not to be had while a bundle describes, validates or migrates"
+                            "`{short}` is not available during `describe`, `validate` or `migrate`"
                         )))
                     })?;
                 }

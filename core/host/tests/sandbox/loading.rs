@@ -43,7 +43,7 @@ async fn a_file_that_is_cut_off_is_refused() {
         // A truncation after the last required section removes only optional data.
         described += usize::from(refused.is_none());
         if let Some(reason) = refused {
-            assert!(!reason.contains("gave up"), "the compiler crashed at {end}: {reason}");
+            assert!(!reason.contains("compiler crashed"), "the compiler crashed at {end}: {reason}");
         }
     }
     assert!(described <= 8, "{described} cuts made no difference");
@@ -60,7 +60,7 @@ async fn a_file_with_a_changed_byte_is_a_bundle_or_an_error() {
         bytes[at] ^= u8::try_from(number & 0xff).expect("a byte").max(1);
         if let Some(reason) = refusal(&sandbox, bytes).await {
             refused += 1;
-            assert!(!reason.contains("gave up"), "the compiler crashed at {at}: {reason}");
+            assert!(!reason.contains("compiler crashed"), "the compiler crashed at {at}: {reason}");
         }
     }
     assert!(refused > 50, "only {refused} of 400 changes were seen");

@@ -53,7 +53,7 @@ async fn it_reaches_nothing_and_ends() {
         (func $migrate (param i32 i32 i32 i32 i32) (result i32) (drop (call $now)) (i32.const 192))
     "#;
     let Err(HostError::Crash { reason, .. }) = migrated(clock).await else { panic!("it knows the time") };
-    assert_eq!(reason, "`clock` is not to be had while a bundle describes, validates or migrates");
+    assert_eq!(reason, "`clock` is not available during `describe`, `validate` or `migrate`");
     let spins = "(func $migrate (param i32 i32 i32 i32 i32) (result i32) (loop $again (br $again)) (unreachable))";
     assert!(matches!(migrated(spins).await, Err(HostError::Limit { .. })));
 }
