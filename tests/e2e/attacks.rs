@@ -43,9 +43,9 @@ attacks! {
     // Answers.
     result_too_long: stopped("the result has 17825792 bytes; the limit is 16777216");
     result_of_the_wrong_shape: ends("gave a result of `go` that is not valid");
-    result_is_not_json: ends("gave an answer that is not valid: the result is not JSON");
+    result_is_not_json: ends("returned invalid data: the result is not JSON");
     result_is_not_text: crashed("invalid utf-8");
-    result_nested_deeply: ends("gave an answer that is not valid: the result is not JSON: recursion limit exceeded");
+    result_nested_deeply: ends("returned invalid data: the result is not JSON: recursion limit exceeded");
     result_of_u32_max: crashed("out of bounds");
     list_of_u32_max: at_create("out of bounds");
     nested_lists: at_create("it passed more than 64 MiB to the host in one call");
@@ -54,7 +54,7 @@ attacks! {
     realloc_out_of_bounds: crashed("beyond end of memory");
     realloc_unaligned: crashed("not aligned");
     realloc_overlapping: harmless("null\n");
-    realloc_over_the_manifest: ends("gave an answer that is not valid: the result is not JSON");
+    realloc_over_the_manifest: ends("returned invalid data: the result is not JSON");
     realloc_calls_the_host: crashed("cannot leave component instance");
     post_return_calls_the_host: crashed("cannot leave component instance");
     log_with_control_characters: log_on_one_line;
@@ -298,7 +298,7 @@ fn a_panic_of_the_host_is_a_bug_of_blockyard() {
         };
         let panicked = call(Box::pin(Falls)).await.expect_err("it fell over");
         assert_eq!(panicked.kind(), blockyard::ErrorKind::Internal);
-        assert_eq!(panicked.to_string(), "Blockyard failed while it worked for bundle `reads`: the disk fell over");
+        assert_eq!(panicked.to_string(), "internal error in a call of bundle `reads`: the disk fell over");
         // The process, the yard and the block go on; the audit trail says what became of the call.
         block.call("well", serde_json::json!({})).await.expect("a healthy call");
         yard.close().await;

@@ -168,7 +168,7 @@ impl Sandbox {
             let types = call.exports.blockyard_bundle_block_types();
             let answered = types.call_check(&mut call.store, &block).await;
             let text = call.answer(answered)?;
-            call.json(text, "the steps of the check").await
+            call.json(text, "the result of `check`").await
         })
         .await
     }
@@ -357,7 +357,7 @@ impl Call {
                 }
             };
             let body = self.store.data_mut().table.delete(body);
-            let body = body.map_err(|_| stopped("the bundle gave a body that is not there"))?;
+            let body = body.map_err(|_| stopped("the bundle returned an unknown body"))?;
             let mut piece = body.into_stream();
             while let Some(chunk) = piece.next().await {
                 if sender.send(Ok(chunk?)).await.is_err() {

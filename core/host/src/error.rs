@@ -81,7 +81,7 @@ pub enum HostError {
         reason: String,
     },
     /// A host function panicked, which is a defect in Blockyard.
-    #[error("Blockyard failed while it worked for bundle `{bundle}`: {reason}")]
+    #[error("internal error in a call of bundle `{bundle}`: {reason}")]
     Panic {
         /// Name of the bundle.
         bundle: String,
@@ -92,7 +92,7 @@ pub enum HostError {
     #[error("the call was stopped after {} seconds", .0.as_secs_f32())]
     Deadline(Duration),
     /// The bundle returned an invalid result.
-    #[error("bundle `{bundle}` gave an answer that is not valid: {reason}")]
+    #[error("bundle `{bundle}` returned invalid data: {reason}")]
     BadAnswer {
         /// Name of the bundle.
         bundle: String,
