@@ -176,7 +176,7 @@ impl CallState {
         }
         self.watch.found(1);
         let withheld = Problem::new(&problem.code, "the database's message holds a secret of this block")
-            .hint("look into the database's own log");
+            .hint("see the log of the database server");
         if problem.retryable { withheld.retryable() } else { withheld }
     }
 

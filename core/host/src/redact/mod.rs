@@ -266,14 +266,15 @@ impl Searched {
 
 /// Returns the problem of a response that may contain a secret and cannot be searched.
 pub(crate) fn unreadable() -> Problem {
-    let message = "the answer is compressed or a part of a larger one, and may hold a secret of this block";
-    Problem::new("denied", message).hint("return its body to the caller unread, or request it whole")
+    let message = "the response is compressed or partial, and may hold a secret of this block";
+    Problem::new("denied", message)
+        .hint("return the body to the caller without reading it, or request it uncompressed and in full")
 }
 
 /// Returns the problem of a body that contains a secret and would be sent outside of the secret's
 /// audience.
 pub(crate) fn holds_a_secret() -> Problem {
-    Problem::new("denied", "the answer holds a secret of this block, and is not sent on")
+    Problem::new("denied", "the response holds a secret of this block and cannot be forwarded")
         .hint("return the body to the caller, or send it to an origin in the secret's audience")
 }
 

@@ -26,7 +26,7 @@ pub(crate) enum Guessing {
     Sent,
     /// Too many secrets were masked in responses, or one was masked after more text than a
     /// legitimate echo has.
-    #[error("answers that it read held secrets of the block too often, or after too much other text")]
+    #[error("the responses that it read held secrets of the block too often, or after too much other text")]
     Read,
 }
 
