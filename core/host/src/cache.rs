@@ -57,7 +57,7 @@ impl CompiledCode {
     }
 
     /// Returns the cached code of a component, or `None` if it is missing or fails authentication.
-    #[allow(unsafe_code, reason = "`deserialize` trusts its bytes; the tag says that they are our own")]
+    #[allow(unsafe_code, reason = "`deserialize` trusts its input, which the tag authenticates")]
     pub(crate) fn get(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
         let path = self.path(engine, digest);
         let entry = fs::read(&path).ok()?;

@@ -275,7 +275,7 @@ mod tests {
         let slow = read(&growing(), pieces(10, 100, 200)).await.expect_err("the time is over");
         assert!((1..10).contains(&slow), "{slow}");
         let fixed = read(&Deadline::within(TIME).begin(), pieces(10, 16 << 10, 200)).await;
-        assert!(fixed.is_err(), "what the caller set stands");
+        assert!(fixed.is_err(), "a fixed deadline is not extended");
     }
 
     #[tokio::test]
@@ -302,7 +302,7 @@ mod tests {
             async move {
                 let all = async {
                     for _ in 0..3 {
-                        sender.send(Ok(Bytes::from_static(b"x"))).await.expect("somebody reads");
+                        sender.send(Ok(Bytes::from_static(b"x"))).await.expect("the output is read");
                     }
                 };
                 clock.hold(all).await
@@ -318,6 +318,6 @@ mod tests {
         let mut output = Deadline::within(TIME).begin().output(pieces(2, 1, 10));
         assert!(output.next().await.expect("a piece").is_ok());
         milliseconds(1_100).await;
-        assert!(output.next().await.expect("an end").is_err(), "what the caller set stands");
+        assert!(output.next().await.expect("an end").is_err(), "a fixed deadline is not extended");
     }
 }

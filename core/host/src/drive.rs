@@ -171,6 +171,6 @@ mod tests {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("the work lives on");
+        panic!("the work was not dropped");
     }
 }

@@ -307,7 +307,7 @@ mod tests {
         let withheld = told(&mut state, "select ('hunt' || 'er7')::int", quoted).expect("a message");
         assert_eq!(withheld, "the database's message holds a secret of this block");
         let again = (0..=limits::MASKED_PLACES).map(|_| told(&mut state, "select 1", quoted));
-        assert!(again.last().expect("messages").is_err(), "a search is stopped");
+        assert!(again.last().expect("messages").is_err(), "guessing is stopped");
     }
 
     #[test]
@@ -325,9 +325,9 @@ mod tests {
         let mut state = state("hunter7");
         assert!(state.said([&b"hunter6"[..], b"hunt", b"er7"]).is_ok());
         assert!(state.said([&b"x=aHVudGVyNw=="[..]]).is_err());
-        assert!(state.said([&b"/a/HUNTER7"[..]]).is_ok(), "short secrets have one case");
+        assert!(state.said([&b"/a/HUNTER7"[..]]).is_ok(), "short secrets are matched case-sensitively");
         state.config = serde_json::json!({"note": "hunter7"});
         state.own_words = None;
-        assert!(state.said([&b"hunter7"[..]]).is_ok(), "the configuration holds it");
+        assert!(state.said([&b"hunter7"[..]]).is_ok(), "the configuration contains it");
     }
 }

@@ -101,7 +101,7 @@ mod tests {
         let running = ticker.run();
         drop(ticker);
         drop(running);
-        assert!(shared.upgrade().is_none(), "the thread holds on");
+        assert!(shared.upgrade().is_none(), "the thread still runs");
     }
 
     #[test]

@@ -78,7 +78,7 @@ mod tests {
 
         let patient = Watch::default();
         patient.searched(limits::MASKED_WITHIN_BYTES + 1);
-        assert!(patient.check().is_ok(), "reading alone is no search");
+        assert!(patient.check().is_ok(), "reading alone is not guessing");
         patient.found(1);
         assert!(patient.check().is_err());
     }

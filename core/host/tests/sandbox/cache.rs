@@ -54,7 +54,7 @@ async fn code_is_kept_for_this_user_alone() {
         kept.iter().map(|path| fs::metadata(path).expect("kept").modified().expect("a time")).collect();
     use_bundle(&folder, "kept").await;
     let after: Vec<_> = kept.iter().map(|path| fs::metadata(path).expect("kept").modified().expect("a time")).collect();
-    assert_eq!(before, after, "what was kept is used as it is");
+    assert_eq!(before, after, "cached code was compiled again");
 }
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn what_was_changed_is_compiled_anew() {
         for poison in poisons {
             fs::write(&path, &poison).expect("written");
             use_bundle(folder.path(), "changed").await;
-            assert_ne!(fs::read(&path).expect("an entry"), poison, "it was left as it was");
+            assert_ne!(fs::read(&path).expect("an entry"), poison, "the changed entry was not replaced");
         }
     }
 }
@@ -121,7 +121,11 @@ async fn a_folder_that_others_may_write_is_mended() {
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("set");
     use_bundle(folder.path(), "open").await;
     assert_eq!(mode(folder.path()), 0o700);
-    assert_ne!(fs::read(folder.path().join("key")).expect("the key"), key, "whoever may write may have read");
+    assert_ne!(
+        fs::read(folder.path().join("key")).expect("the key"),
+        key,
+        "a key that others could read is still used"
+    );
 }
 
 #[tokio::test]
