@@ -25,11 +25,11 @@ pub struct About {
 #[derive(Debug, thiserror::Error)]
 pub enum ComponentError {
     /// The core module has imports that the WIT package does not define.
-    #[error("the module imports `{}`, which no bundle can have", .0.join("`, `"))]
+    #[error("the module imports `{}`, which Blockyard does not provide", .0.join("`, `"))]
     ForeignImports(Vec<String>),
     /// The core module cannot be converted: it was not built with the SDK, or with an incompatible
     /// version.
-    #[error("the module does not become a component: {0}")]
+    #[error("the module cannot be converted to a component: {0}")]
     Encode(String),
     /// The file is not WebAssembly.
     #[error("not WebAssembly: {0}")]

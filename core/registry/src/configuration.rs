@@ -101,7 +101,7 @@ fn yards(table: &Table) -> Result<Vec<(BlockName, String)>, ConfigurationError> 
             !PathBuf::from(path).is_absolute()
         });
         if relative {
-            let reason = "is a relative path, which means another file in each folder; write an absolute one";
+            let reason = "is a relative path, which would mean a different file in each folder; write an absolute path";
             return Err(wrong(&format!("{key}.url"), reason));
         }
         let name = BlockName::new(name.as_str()).map_err(|error| wrong(&key, &error.to_string()))?;

@@ -115,7 +115,7 @@ pub enum RegistryError {
         source: EntryError,
     },
     /// No release matches the version requirement.
-    #[error("no release of `{name}` fits `{requirement}`; there are {available}")]
+    #[error("no release of `{name}` matches `{requirement}`; available: {available}")]
     NoRelease {
         /// Name of the bundle.
         name: String,
@@ -197,9 +197,9 @@ impl Registry {
         match table.get("version").and_then(toml::Value::as_integer) {
             Some(FORMAT) => {}
             Some(other) => {
-                return Err(format!("format version {other} is not known; this Blockyard reads version {FORMAT}"));
+                return Err(format!("format version {other} is not supported; the supported version is {FORMAT}"));
             }
-            None => return Err(format!("it does not begin with `version = {FORMAT}`")),
+            None => return Err(format!("it has no format version; add `version = {FORMAT}`")),
         }
         let mut registry = Self {
             name: table.get("name").and_then(toml::Value::as_str).unwrap_or("unnamed").to_owned(),
@@ -222,7 +222,7 @@ impl Registry {
         let format: EntryFormat = bundle.try_into().map_err(|error| error.to_string().trim().to_owned())?;
         let name = BundleName::new(format.name).map_err(|error| error.to_string())?;
         if self.entries.iter().any(|other| other.name == name) {
-            return Err("the name stands twice".to_owned());
+            return Err("the name is already used by another entry".to_owned());
         }
         let mut releases =
             format.release.into_iter().map(|release| self.release(release)).collect::<Result<Vec<_>, _>>()?;
@@ -236,12 +236,12 @@ impl Registry {
         let source = match (format.source.path, format.source.url) {
             (Some(path), None) => Source::Path(self.folder.join(path)),
             (None, Some(url)) => Source::Url(url),
-            _ => return Err(at("the source is `{ path = \"…\" }` or `{ url = \"…\" }`")),
+            _ => return Err(at("`source` must be `{ path = \"…\" }` or `{ url = \"…\" }`")),
         };
         let sha256 =
             format.sha256.map(|text| text.parse::<Digest>()).transpose().map_err(|error| at(&error.to_string()))?;
         if sha256.is_none() && matches!(source, Source::Url(_)) {
-            return Err(at("a file has a `sha256`"));
+            return Err(at("`sha256` is required for a `url` source"));
         }
         Ok(Release {
             version,
@@ -335,14 +335,14 @@ mod tests {
         assert_eq!(resolve("sql", "=0.1.0"), Ok("0.1.0".to_owned()));
         assert_eq!(
             resolve("sql", "^1"),
-            Err("no release of `sql` fits `^1`; there are 0.3.0 (withdrawn), 0.2.0, 0.1.0".to_owned())
+            Err("no release of `sql` matches `^1`; available: 0.3.0 (withdrawn), 0.2.0, 0.1.0".to_owned())
         );
     }
 
     #[test]
     fn one_broken_entry_does_not_stop_the_others() {
         let broken = &registry().broken[0];
-        assert_eq!(broken.to_string(), "entry 2 (`broken`): release 0.1.0: a file has a `sha256`");
+        assert_eq!(broken.to_string(), "entry 2 (`broken`): release 0.1.0: `sha256` is required for a `url` source");
         assert!(resolve("broken", "*").is_err());
         assert!(resolve("sq", "*").is_err());
     }
