@@ -329,6 +329,7 @@ fn bundles() {
         &["install", "text.wasm", "--yes"],
         expect![[r#"
         error: not a bundle: not a WebAssembly component
+          hint: build the bundle with `blockyard build`
     "#]],
     );
     std::fs::write(yard.path("module.wasm"), b"\0asm\x01\0\0\0").expect("a file");
@@ -338,6 +339,7 @@ fn bundles() {
         &["install", "module.wasm", "--yes"],
         expect![[r#"
         error: not a bundle: a core WebAssembly module, not a component
+          hint: build the bundle with `blockyard build`
     "#]],
     );
     std::fs::write(yard.path("empty.wasm"), b"\0asm\x0d\0\x01\0").expect("a file");
