@@ -1,5 +1,5 @@
-//! What a command knows of its surroundings: the environment and the folders of this machine are
-//! read here, and nowhere below.
+//! Environment of a command: the only module of the CLI that derives configuration from environment
+//! variables and from the folders of this machine.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -16,7 +16,7 @@ use crate::settings::Settings;
 use crate::terminal::Terminal;
 use crate::verbosity::Verbosity;
 
-/// The surroundings of a command.
+/// Terminal, selected yard and telemetry of one command.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
     pub(crate) terminal: Terminal,
@@ -24,14 +24,16 @@ pub(crate) struct Context {
     no_progress: bool,
     verbosity: Verbosity,
     telemetry: Option<Arc<Telemetry>>,
-    /// What is to be closed at the end, however that comes.
+    /// Yards to close when the command ends, for whatever reason.
     opened: Arc<Mutex<Vec<Yard>>>,
-    /// The nearest project file. It is read once: what the user is shown is what is used.
+    /// The nearest project file. It is read only once, so that the content shown to the user is the
+    /// content that takes effect.
     project: Arc<OnceLock<Option<Project>>>,
 }
 
 impl Context {
-    /// What the command line and the environment say. Traces are sent while the runtime runs.
+    /// Creates a context from the command line and the environment. Traces are sent only while the
+    /// runtime runs.
     pub(crate) fn new(global: &Global, terminal: Terminal, runtime: &Runtime) -> Result<Self, Error> {
         let telemetry =
             global.otlp.as_deref().map(|collector| telemetry(collector, runtime)).transpose()?.map(Arc::new);
@@ -46,21 +48,21 @@ impl Context {
         })
     }
 
-    /// Sends the traces that are left.
+    /// Sends the remaining traces.
     pub(crate) fn finish(&self) {
         if let Some(telemetry) = &self.telemetry {
             telemetry.finish();
         }
     }
 
-    /// The same, as `--yard` after an operation says.
+    /// Returns the context with the yard of a `--yard` option that follows the operation.
     pub(crate) fn adjusted(&self, yard: Option<String>) -> Self {
         let mut adjusted = self.clone();
         adjusted.yard = yard.or(adjusted.yard);
         adjusted
     }
 
-    /// The same, as `-v` and `-q` after an operation say.
+    /// Returns the context with the verbosity of `-v` and `-q` options that follow the operation.
     pub(crate) fn louder(mut self, verbose: u8, quiet: bool) -> Self {
         self.terminal.verbose = self.terminal.verbose.saturating_add(verbose);
         self.terminal.quiet |= quiet;
@@ -79,7 +81,7 @@ impl Context {
         yard
     }
 
-    /// Closes what was opened: the lines of the audit trail that wait are written.
+    /// Closes the opened yards, which writes their pending audit trail entries.
     pub(crate) async fn close(&self) {
         let opened = std::mem::take(&mut *self.opened.lock().unwrap_or_else(PoisonError::into_inner));
         for yard in opened {
@@ -87,7 +89,7 @@ impl Context {
         }
     }
 
-    /// Opens the yard, and makes it where there is none: for `install` and `create`.
+    /// Opens the yard, or creates it if it does not exist: for `install` and `create`.
     pub(crate) async fn open_or_init(&self) -> Result<Yard, Error> {
         let (url, config) = self.yard().await?;
         let opened = match Yard::open_with(&url, config.clone()).await {
@@ -96,7 +98,7 @@ impl Context {
                     self.announce(&yard);
                     Ok(yard)
                 }
-                // Another process made it in the meantime.
+                // Another process has created it in the meantime.
                 Err(error) if error.kind() == ErrorKind::Conflict => Yard::open_with(&url, config).await,
                 Err(error) => Err(error),
             },
@@ -105,7 +107,7 @@ impl Context {
         Ok(self.remember(opened?))
     }
 
-    /// Makes the yard.
+    /// Creates the yard.
     pub(crate) async fn init(&self, place: Option<KeyPlace>) -> Result<Yard, Error> {
         let new_key = match (place, KeySource::from_environment()) {
             (Some(KeyPlace::Keyring), _) => NewKey::Keyring,
@@ -132,9 +134,10 @@ impl Context {
         self.terminal.note(&format!("its key is kept in {}", key_in_words(&info.key)));
     }
 
-    /// The yard's address, and how to open it: `--yard`, else `BLOCKYARD_YARD` (clap reads it), else the yard of
-    /// the nearest project file, if the user trusts it, else a file in the platform's data folder. A word without
-    /// a colon is a name from the user's configuration.
+    /// Returns the URL of the yard and the configuration to open it with. The URL is that of
+    /// `--yard`, else `BLOCKYARD_YARD` (read by clap), else the yard of the nearest project file if
+    /// the user trusts it, else a file in the platform's data folder. A value without a colon is
+    /// the name of a yard in the user's configuration.
     pub(crate) async fn yard(&self) -> Result<(String, YardConfig), Error> {
         let settings = self.settings()?;
         let base = base().ok();
@@ -167,22 +170,23 @@ impl Context {
         Ok((url, config))
     }
 
-    /// Whether the command line or the environment names the yard.
+    /// Returns whether the command line or the environment specifies the yard.
     pub(crate) fn names_the_yard(&self) -> bool {
         self.yard.is_some()
     }
 
-    /// The user's configuration.
+    /// Reads the user's configuration.
     pub(crate) fn settings(&self) -> Result<Settings, Error> {
         Settings::read(base().ok().map(|base| base.config_dir()).as_deref())
     }
 
-    /// The user's decisions about project files and yards.
+    /// Returns the store of the user's trust decisions about project files and yards.
     pub(crate) fn trust(&self) -> Result<Trust, Error> {
         Ok(Trust::in_folder(base()?.data_dir().join("blockyard").join("trust")))
     }
 
-    /// The nearest project file, from the current folder upwards. It decides nothing until it is trusted.
+    /// Returns the nearest project file, searching from the current folder upwards. The file has no
+    /// effect until it is trusted.
     pub(crate) fn project(&self) -> Result<Option<Project>, Error> {
         if let Some(found) = self.project.get() {
             return Ok(found.clone());
@@ -194,12 +198,13 @@ impl Context {
         Ok(self.project.get_or_init(|| found).clone())
     }
 
-    /// A progress bar, where somebody looks.
+    /// Returns a progress display. It is inactive with `--no-progress`, `--quiet` and `--json`.
     pub(crate) fn progress(&self) -> Progress {
         Progress::new(!self.no_progress && !self.terminal.quiet && !self.terminal.json)
     }
 
-    /// Prints what a bundle logged: warnings always, the rest with `-v`.
+    /// Prints the log lines of a bundle: warnings and errors always, `info` with `-v`, all levels
+    /// with `-vv`.
     pub(crate) fn log(&self, lines: &[LogLine]) {
         let shown = match self.terminal.verbose {
             0 => LogLevel::Warn,
@@ -214,7 +219,7 @@ impl Context {
 }
 
 fn telemetry(collector: &str, runtime: &Runtime) -> Result<Telemetry, Error> {
-    // The text is not repeated: it may have a password in it.
+    // The URL is not repeated in the error: it may contain a password.
     let collector = collector.parse().map_err(|error: CollectorError| {
         Error::new(ErrorKind::Usage, "the value of `--otlp` is not the address of a collector").because(error)
     })?;
@@ -222,7 +227,7 @@ fn telemetry(collector: &str, runtime: &Runtime) -> Result<Telemetry, Error> {
         .map_err(|error| Error::new(ErrorKind::Remote, "the export of traces cannot start").because(error))
 }
 
-/// Where a key is kept, in words, and what follows from it.
+/// Describes the location of a key, with advice to back up a key file.
 pub(crate) fn key_in_words(location: &str) -> String {
     let place = in_words(location);
     match location.split_once(':') {
@@ -232,7 +237,7 @@ pub(crate) fn key_in_words(location: &str) -> String {
     }
 }
 
-/// Where a key is kept, in words.
+/// Describes the location of a key.
 pub(crate) fn in_words(location: &str) -> String {
     match location.split_once(':') {
         Some(("keyring", account)) => {
@@ -252,7 +257,8 @@ fn base() -> Result<impl etcetera::BaseStrategy, Error> {
     })
 }
 
-/// Who acts: user and host, as the operating system has them; variables can say anything.
+/// Returns the acting user and host as the operating system reports them. Environment variables are
+/// not used, because they can be set to any value.
 fn actor() -> String {
     #[cfg(unix)]
     let unnamed = || format!("uid {}", rustix::process::getuid().as_raw());

@@ -1,4 +1,4 @@
-//! Values of fields from flags, from files, and from questions.
+//! Field values from command-line options, files and interactive questions.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -12,16 +12,16 @@ use zeroize::Zeroizing;
 use crate::arguments::Fields;
 use crate::terminal::Terminal;
 
-/// The largest file that a field or a configuration is read from, bytes.
+/// Maximum size of a file that a field or a configuration is read from, in bytes.
 const FILE_BYTES: u64 = 16 << 20;
 
 impl Fields {
-    /// Whether no value is given at all.
+    /// Returns whether no value is given.
     pub(crate) fn is_empty(&self) -> bool {
         self.set.is_empty() && self.json_config.is_none() && self.secret.is_empty()
     }
 
-    /// Reads the values: files, standard input, questions for secrets. A value is parsed by the type that the schema
+    /// Reads all values: from files, from standard input, and from prompts for secrets. A value is parsed by the type that the schema
     /// gives its field.
     pub(crate) fn into_patch(self, schema: &Schema, terminal: &Terminal) -> Result<Patch, Error> {
         let mut patch = Patch::default();
@@ -114,7 +114,7 @@ fn secret_inside(schema: &Schema, field: &Pointer, value: &Json) -> Option<Point
     places.into_iter().find(|place| alone.0.pointer(place.as_str()).is_some_and(Json::is_string))
 }
 
-/// Asks for each field of a schema, in its order.
+/// Prompts for each field of a schema, in schema order.
 pub(crate) fn ask_all(schema: &Schema, terminal: &Terminal) -> Result<Patch, Error> {
     let mut patch = Patch::default();
     for field in form::fields(schema) {
@@ -139,7 +139,8 @@ pub(crate) fn ask_all(schema: &Schema, terminal: &Terminal) -> Result<Patch, Err
             _ => String::new(),
         };
         let answered = loop {
-            // A schema may say anything: what is shown of it is escaped, and the default itself is not shown raw.
+            // A schema may contain arbitrary text, so everything shown of it is escaped, including
+            // the default.
             let shown = default.as_ref().map(|default| format!(" [{}]", visible::line(default))).unwrap_or_default();
             let prompt = format!("{}{note}{shown}", visible::line(&name));
             let question = dialoguer::Input::<String>::new().with_prompt(prompt).allow_empty(true);
@@ -160,7 +161,7 @@ pub(crate) fn ask_all(schema: &Schema, terminal: &Terminal) -> Result<Patch, Err
     Ok(patch)
 }
 
-/// `NAME=VALUE`.
+/// Splits `NAME=VALUE`.
 pub(crate) fn pair<'a>(text: &'a str, flag: &str) -> Result<(&'a str, &'a str), Error> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name, value)),
@@ -169,8 +170,9 @@ pub(crate) fn pair<'a>(text: &'a str, flag: &str) -> Result<(&'a str, &'a str), 
     }
 }
 
-/// A parameter of a statement: true, false, null, lists and objects are read as such, and numbers
-/// where nothing is lost by it. `1.10`, or a decimal with thirty digits, stays the text that it is.
+/// Parses a statement parameter, `NAME=VALUE`. `true`, `false`, `null`, lists and objects are
+/// parsed as JSON, and so are numbers that round-trip exactly. `1.10`, or a decimal with thirty
+/// digits, remains a string.
 pub(crate) fn parameter(text: &str) -> Result<(String, Json), Error> {
     let (name, value) = pair(text, "--param")?;
     let value = match exact::parse_value(value) {
@@ -181,7 +183,8 @@ pub(crate) fn parameter(text: &str) -> Result<(String, Json), Error> {
     Ok((name.to_owned(), value))
 }
 
-/// Whether the text is the only way to write the number: it is then no code such as `557E90` or `1.10`.
+/// Returns whether the text is the canonical form of the number. Otherwise it may be a code, such
+/// as `557E90` or `1.10`, that must not be changed.
 fn is_written_so(number: &serde_json::Number, text: &str) -> bool {
     let integer = number.as_i64().map(|integer| integer.to_string());
     let integer = integer.or_else(|| number.as_u64().map(|integer| integer.to_string()));
@@ -189,7 +192,7 @@ fn is_written_so(number: &serde_json::Number, text: &str) -> bool {
     integer.or_else(float).is_some_and(|written| written == text)
 }
 
-/// The text of a file, or of standard input for `-`.
+/// Reads a UTF-8 text file, or standard input if the path is `-`.
 pub(crate) fn read(path: &Path) -> Result<String, Error> {
     let failed = |error: std::io::Error| {
         let kind = match error.kind() {

@@ -1,5 +1,6 @@
-//! A folder of this machine that many objects are written into. Names come from a storage, so nothing is written
-//! through a link that is in the folder: each step down the path refuses links, by the operating system itself.
+//! Destination folder for many downloaded objects. Object names come from a remote service, so
+//! nothing is written through a symbolic link inside the folder: each path component is opened with
+//! a flag that makes the operating system reject links.
 
 #[cfg(not(unix))]
 pub(crate) use portable::Folder;
@@ -10,7 +11,7 @@ use std::path::Path;
 
 use blockyard::{Error, ErrorKind};
 
-/// An entry that is in the way of a file.
+/// Returns the error for an existing entry that prevents a file from being written.
 fn in_the_way(path: &Path, what: &str) -> Error {
     Error::new(ErrorKind::Conflict, format!("`{}` is {what}", path.display()))
         .hint("remove it, or copy into another folder")
@@ -34,34 +35,35 @@ mod unix {
 
     use super::{cannot, in_the_way};
 
-    /// What any new folder and file may have; the user's umask is taken off it.
+    /// Mode of a new folder and file before the user's umask is applied.
     const FOLDER_MODE: Mode = Mode::from_raw_mode(0o777);
     const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
     const DOWN: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::RDONLY).union(OFlags::CLOEXEC);
 
-    /// The folder.
+    /// An open destination folder.
     pub(crate) struct Folder {
         path: PathBuf,
         root: OwnedFd,
-        /// The files that were written, by device and inode: no second object becomes one of them.
+        /// Written files by device and inode, to detect a second object that maps to the same file.
         written: HashMap<(u64, u64), String>,
-        /// Numbers temporary files.
+        /// Counter for the names of temporary files.
         count: u64,
     }
 
-    /// A file that is written under another name, and gets its own when it is complete.
+    /// A file that is written under a temporary name and renamed when it is complete.
     pub(crate) struct NewFile {
         file: File,
         folder: OwnedFd,
         temporary: String,
         name: String,
         path: PathBuf,
-        /// The temporary name is gone.
+        /// Set once the file has been renamed, so that there is no temporary file to remove.
         placed: bool,
     }
 
     impl Folder {
-        /// Opens a folder; makes it where there is none. The user named it: links on the way to it are followed.
+        /// Opens a folder, creating it if it does not exist. The user specified it, so links on the
+        /// path to it are followed.
         pub(crate) fn open(path: &Path) -> Result<Self, Error> {
             std::fs::create_dir_all(path).map_err(|error| cannot(path, error))?;
             let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
@@ -69,7 +71,7 @@ mod unix {
             Ok(Self { path: path.to_owned(), root, written: HashMap::new(), count: 0 })
         }
 
-        /// Looks whether a file can be written: no link, folder or device is in its way.
+        /// Checks that a file can be written: that no link, folder or device occupies its path.
         pub(crate) fn check(&self, parts: &[String]) -> Result<(), Error> {
             let mut at = self.root.try_clone().map_err(|error| cannot(&self.path, error))?;
             let mut path = self.path.clone();
@@ -97,7 +99,7 @@ mod unix {
             Ok(())
         }
 
-        /// Begins a file at a path below the folder.
+        /// Creates a file at a path below the folder.
         pub(crate) fn create(&mut self, parts: &[String]) -> Result<NewFile, Error> {
             self.check(parts)?;
             let mut at = self.root.try_clone().map_err(|error| cannot(&self.path, error))?;
@@ -119,7 +121,8 @@ mod unix {
             Ok(NewFile { file: made.into(), folder: at, temporary, name: name.clone(), path, placed: false })
         }
 
-        /// Gives a complete file its name. Whatever has the name then is replaced, and never written through.
+        /// Renames a complete file to its final name. An existing entry of that name is replaced,
+        /// never written through.
         pub(crate) fn place(&mut self, mut new: NewFile, object: &str) -> Result<(), Error> {
             let failed = |error: Errno| cannot(&new.path, error);
             if let Ok(there) = statat(&new.folder, new.name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
@@ -127,7 +130,7 @@ mod unix {
                     let what = format!("the file of object `{other}`: to this disk, `{object}` is the same name");
                     return Err(in_the_way(&new.path, &what));
                 }
-                // The file that is replaced keeps who may read it.
+                // The new file keeps the permissions of the file that it replaces.
                 if FileType::from_raw_mode(there.st_mode) == FileType::RegularFile {
                     let mode = Mode::from_raw_mode(there.st_mode & 0o777);
                     rustix::fs::fchmod(&new.file, mode).map_err(failed)?;
@@ -160,7 +163,7 @@ mod unix {
     impl Drop for NewFile {
         fn drop(&mut self) {
             if !self.placed {
-                // Nothing else can be done about a file that is not complete.
+                // An error is ignored: there is no other way to remove an incomplete file.
                 let _ = unlinkat(&self.folder, self.temporary.as_str(), AtFlags::empty());
             }
         }
@@ -221,7 +224,7 @@ mod unix {
             let place = tempfile::tempdir().expect("a folder");
             let mut folder = Folder::open(place.path()).expect("open");
             write(&mut folder, "a/x", "one").expect("written");
-            // As a disk that folds letters has it: the second name leads to the first file.
+            // Simulates a case-insensitive file system: the second name leads to the first file.
             std::fs::hard_link(place.path().join("a/x"), place.path().join("a/X")).expect("a second name");
             assert!(write(&mut folder, "a/X", "two").is_err());
             assert_eq!(std::fs::read_to_string(place.path().join("a/x")).expect("the file"), "one");
@@ -256,25 +259,25 @@ mod portable {
 
     use super::{cannot, in_the_way};
 
-    /// The folder.
+    /// A destination folder.
     pub(crate) struct Folder {
         path: PathBuf,
     }
 
-    /// A file that is written under another name, and gets its own when it is complete.
+    /// A file that is written under a temporary name and renamed when it is complete.
     pub(crate) struct NewFile {
         temporary: NamedTempFile,
         path: PathBuf,
     }
 
     impl Folder {
-        /// Opens a folder; makes it where there is none.
+        /// Opens a folder, creating it if it does not exist.
         pub(crate) fn open(path: &Path) -> Result<Self, Error> {
             std::fs::create_dir_all(path).map_err(|error| cannot(path, error))?;
             Ok(Self { path: path.to_owned() })
         }
 
-        /// Looks whether a file can be written: no link or folder is in its way.
+        /// Checks that a file can be written: that no link or folder occupies its path.
         pub(crate) fn check(&self, parts: &[String]) -> Result<(), Error> {
             let mut path = self.path.clone();
             for (index, part) in parts.iter().enumerate() {
@@ -288,7 +291,7 @@ mod portable {
             Ok(())
         }
 
-        /// Begins a file at a path below the folder.
+        /// Creates a file at a path below the folder.
         pub(crate) fn create(&mut self, parts: &[String]) -> Result<NewFile, Error> {
             self.check(parts)?;
             let path = parts.iter().fold(self.path.clone(), |path, part| path.join(part));
@@ -298,7 +301,7 @@ mod portable {
             Ok(NewFile { temporary, path })
         }
 
-        /// Gives a complete file its name.
+        /// Renames a complete file to its final name.
         pub(crate) fn place(&mut self, new: NewFile, _object: &str) -> Result<(), Error> {
             new.temporary.persist(&new.path).map_err(|error| cannot(&new.path, error.error)).map(drop)
         }

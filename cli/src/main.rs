@@ -1,5 +1,5 @@
-//! The command line of Blockyard. It parses, opens the yard, calls the engine and prints; it has
-//! no logic of its own.
+//! The `blockyard` command-line program. It parses arguments, opens the yard, calls the engine and
+//! prints the result. It contains no business logic.
 
 mod arguments;
 mod commands;
@@ -21,17 +21,18 @@ use arguments::Cli;
 use context::Context;
 use terminal::{Failure, Terminal};
 
-/// The exit code after Ctrl-C, as shells have it: 128 and the signal's number.
+/// Exit code after an interrupt, following the shell convention: 128 plus the signal number (SIGINT
+/// is 2).
 const INTERRUPTED: u8 = 130;
-/// How long a command has to end in good order after Ctrl-C.
+/// Time that a command has to shut down cleanly after an interrupt.
 const GRACE: std::time::Duration = std::time::Duration::from_millis(400);
 
-/// Where the last panic was.
+/// Source location of the last panic.
 static PANIC: std::sync::Mutex<Option<String>> = std::sync::Mutex::new(None);
 
 fn main() -> ExitCode {
     no_core_files();
-    // The words of a panic may have a secret in them: where it was is enough to find the mistake.
+    // A panic message may contain a secret, so only its source location is recorded.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(|place| format!("{}:{}", place.file(), place.line()));
         *PANIC.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = place;
@@ -53,7 +54,8 @@ fn main() -> ExitCode {
     let echo = terminal::Echo::now();
     runtime.spawn(async move {
         interrupted().await;
-        // Whoever waits for a person to type does not hear the signal: the process ends all the same.
+        // A blocking read from the terminal does not observe the signal, so the process exits
+        // regardless.
         tokio::time::sleep(GRACE).await;
         echo.restore();
         std::process::exit(i32::from(INTERRUPTED));
@@ -66,7 +68,7 @@ fn main() -> ExitCode {
     };
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(work)));
     let outcome = outcome.unwrap_or_else(|_| Err(bug().into()));
-    // Databases stop what nobody waits for any more.
+    // Gives databases time to cancel statements whose caller is gone.
     let _ = runtime.block_on(async { tokio::time::timeout(GRACE, blockyard::settled()).await });
     let _ = runtime.block_on(async { tokio::time::timeout(GRACE, context.close()).await });
     context.finish();
@@ -75,7 +77,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(Failure::Error(error)) => context.terminal.fail(&error),
-        // A closed pipe (`| head`) is the reader's wish, not an error.
+        // A closed pipe (`| head`) is intended by its reader and is not an error.
         Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
         Err(Failure::Interrupted) => {
             context
@@ -86,7 +88,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Ctrl-C, or the system's wish that the process ends.
+/// Waits for Ctrl-C or SIGTERM.
 async fn interrupted() {
     #[cfg(unix)]
     if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
@@ -99,20 +101,20 @@ async fn interrupted() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-/// What nobody thought of: a mistake of ours, and where it is.
+/// Returns the error for a panic: an internal error with the source location of the panic.
 fn bug() -> blockyard::Error {
     let place = PANIC.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
     let place = place.unwrap_or_else(|| "a place that is not known".to_owned());
     blockyard::Error::new(blockyard::ErrorKind::Internal, format!("Blockyard itself failed, at {place}"))
 }
 
-/// Secrets are in this process's memory while they are used; a core file would keep them.
+/// Disables core files. A core file would preserve the secrets in this process's memory.
 fn no_core_files() {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, Rlimit, setrlimit};
         let none = Rlimit { current: Some(0), maximum: Some(0) };
-        // Where even that is refused there is nothing else to do.
+        // If the system rejects the limit, there is no other way to disable core files.
         let _ = setrlimit(Resource::Core, none);
     }
 }

@@ -1,5 +1,4 @@
-//! Streams of bytes to files and to standard output. A file appears when it is complete, or not
-//! at all.
+//! Byte streams to files and to standard output. A file is written atomically.
 
 use std::io::{IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
@@ -12,15 +11,16 @@ use tempfile::NamedTempFile;
 
 use crate::terminal::Failure;
 
-/// Where bytes go.
+/// Destination of a byte stream.
 pub(crate) enum Destination {
-    /// Standard output, and whether its reader went away: encoders turn that into errors of their own. On a
-    /// terminal the bytes are escaped; for a pipe or a file they are exact.
+    /// Standard output. `closed` records that its reader has closed the pipe, because encoders
+    /// convert that into errors of their own. Output to a terminal is escaped; output to a pipe or
+    /// a file is exact.
     Stdout {
         closed: bool,
         terminal: Option<TerminalText>,
     },
-    /// What is there already and is no file: a pipe, a device.
+    /// An existing pipe or device, which is written to directly.
     Device(std::fs::File),
     File {
         temporary: NamedTempFile,
@@ -29,13 +29,13 @@ pub(crate) enum Destination {
 }
 
 impl Destination {
-    /// `-` and nothing are standard output.
+    /// Opens a destination. `None` and `-` mean standard output.
     pub(crate) fn new(path: Option<&Path>) -> Result<Self, Error> {
         let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
             let terminal = std::io::stdout().is_terminal().then(TerminalText::default);
             return Ok(Self::Stdout { closed: false, terminal });
         };
-        // A file that is there keeps who may read it.
+        // The new file keeps the permissions of an existing one.
         #[cfg(unix)]
         let mode = {
             use std::os::unix::fs::PermissionsExt as _;
@@ -44,7 +44,8 @@ impl Destination {
                 .filter(std::fs::Metadata::is_file)
                 .map(|file| file.permissions().mode() & 0o777)
         };
-        // A pipe or a device is written to, not replaced; a link leads to the file that is meant.
+        // A pipe or device is written to, not replaced. A link is resolved, so that its target is
+        // replaced.
         let path = match std::fs::metadata(path) {
             Ok(there) if there.is_file() => path.canonicalize().map_err(|error| cannot_write(path, error))?,
             Ok(there) if there.is_dir() => {
@@ -63,7 +64,7 @@ impl Destination {
         #[cfg(unix)]
         let builder = {
             use std::os::unix::fs::PermissionsExt as _;
-            // What any new file has; the user's umask is taken off it.
+            // Mode of a new file before the user's umask is applied.
             builder.permissions(std::fs::Permissions::from_mode(0o666))
         };
         let temporary = builder.prefix(".blockyard-").tempfile_in(folder).map_err(|error| cannot_write(path, error))?;
@@ -76,24 +77,24 @@ impl Destination {
         Ok(Self::File { temporary, path: path.to_owned() })
     }
 
-    /// Whether the bytes are printed on a terminal.
+    /// Returns whether the bytes are printed on a terminal.
     pub(crate) fn is_terminal(&self) -> bool {
         matches!(self, Self::Stdout { terminal: Some(_), .. })
     }
 
-    /// The bytes are JSON: a terminal shows its escapes.
+    /// Marks the bytes as JSON, so that a terminal shows JSON escapes.
     pub(crate) fn json(&mut self) {
         if let Self::Stdout { terminal: Some(terminal), .. } = self {
             terminal.json = true;
         }
     }
 
-    /// Whether standard output was closed by its reader.
+    /// Returns whether the reader has closed standard output.
     pub(crate) fn is_closed(&self) -> bool {
         matches!(self, Self::Stdout { closed: true, .. })
     }
 
-    /// All is written: the file appears.
+    /// Flushes all bytes. A file is moved to its path.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         match self {
             Self::Stdout { terminal, .. } => {
@@ -137,10 +138,11 @@ impl Write for Destination {
     }
 }
 
-/// Bytes on their way to a terminal: text is escaped, and bytes that are not UTF-8 are written as `\xNN`.
+/// Escapes bytes for a terminal: control characters in text, and bytes that are not UTF-8 as
+/// `\xNN`.
 #[derive(Default)]
 pub(crate) struct TerminalText {
-    /// The beginning of a character whose end has not come yet.
+    /// Incomplete UTF-8 sequence at the end of the previous chunk.
     begun: Vec<u8>,
     json: bool,
 }
@@ -175,7 +177,7 @@ impl TerminalText {
         }
     }
 
-    /// What is left at the end: the beginning of a character without its end.
+    /// Returns the incomplete sequence at the end of the stream.
     fn rest(&mut self) -> String {
         hexadecimal(&std::mem::take(&mut self.begun))
     }
@@ -189,7 +191,7 @@ fn cannot_write(path: &Path, error: std::io::Error) -> Error {
     Error::new(ErrorKind::Remote, format!("`{}` cannot be written", path.display())).because(error)
 }
 
-/// Copies a stream. Gives the number of bytes.
+/// Copies a stream. Returns the number of bytes.
 pub(crate) async fn copy(mut stream: ByteStream, destination: &mut Destination) -> Result<u64, Failure> {
     let mut bytes = 0;
     while let Some(chunk) = stream.next().await {
@@ -200,8 +202,8 @@ pub(crate) async fn copy(mut stream: ByteStream, destination: &mut Destination) 
     Ok(bytes)
 }
 
-/// A stream as a blocking reader, for decoders. A problem in the stream is kept, to be told
-/// instead of the decoder's complaint about a short file.
+/// Blocking reader of a stream, for decoders. The first problem of the stream is retained, because
+/// it explains a truncated stream better than the decoder's error.
 pub(crate) struct BlockingReader {
     stream: ByteStream,
     runtime: tokio::runtime::Handle,

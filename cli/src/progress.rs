@@ -1,4 +1,4 @@
-//! Progress on a terminal: one line that disappears.
+//! Progress display on standard error: one transient line on a terminal.
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -7,15 +7,16 @@ use std::time::Duration;
 use blockyard::model::visible;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A line that says what is being done. Clones are the same line; it goes with the last of them.
+/// Status line of the current operation. Clones share the line, which is removed when the last one
+/// is dropped.
 #[derive(Clone)]
 pub(crate) struct Progress {
     bar: Option<Arc<Line>>,
-    /// Where there is no terminal, each new step is a line of its own.
+    /// Prints each step on a separate line, because standard error is not a terminal.
     lines: bool,
 }
 
-/// The line itself.
+/// The status line, removed on drop.
 struct Line(ProgressBar);
 
 impl Progress {
@@ -30,7 +31,7 @@ impl Progress {
         Self { bar, lines: wanted && !terminal }
     }
 
-    /// The next step.
+    /// Shows the next step.
     pub(crate) fn say(&self, text: &str) {
         use std::io::Write as _;
         match &self.bar {
@@ -40,7 +41,7 @@ impl Progress {
         }
     }
 
-    /// The next step, said in a way that stays visible: `note` prints it.
+    /// Shows the next step and prints it permanently by calling `note`.
     pub(crate) fn keep(&self, text: &str, note: impl FnOnce()) {
         match &self.bar {
             Some(line) => {
@@ -51,7 +52,7 @@ impl Progress {
         }
     }
 
-    /// How far it is; only where there is a line to change.
+    /// Updates the status line with a count; does nothing without a terminal.
     pub(crate) fn count(&self, text: impl FnOnce() -> String) {
         if let Some(line) = &self.bar {
             line.0.set_message(visible::line(&text()));

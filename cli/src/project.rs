@@ -1,4 +1,4 @@
-//! Project files in commands: the question whether to trust one, and the registries that it names.
+//! Project files in commands: the prompt for trust, and the configured registries.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,8 @@ use crate::context::Context;
 use crate::settings::{named_registry, open_registry, shipped_registry};
 
 impl Context {
-    /// Makes sure that the user trusts a project file: as recorded, or by a yes on a terminal.
+    /// Checks that the user trusts a project file, by a recorded decision or by confirming on a
+    /// terminal.
     pub(crate) async fn need_trust(&self, project: &Project) -> Result<(), Error> {
         let state = self.trust()?.state(project)?;
         if state == TrustState::Trusted || self.asks_for_trust(project, state).await? {
@@ -17,7 +18,8 @@ impl Context {
         Err(untrusted(project, state))
     }
 
-    /// Asks on a terminal, where the question can say what it is about. A yes is recorded.
+    /// Prompts for trust on a terminal that can show what the file decides. Records a positive
+    /// answer.
     async fn asks_for_trust(&self, project: &Project, state: TrustState) -> Result<bool, Error> {
         if !self.terminal.can_ask() || self.terminal.quiet || self.terminal.json {
             return Ok(false);
@@ -33,8 +35,8 @@ impl Context {
         Ok(true)
     }
 
-    /// The registries that `--registry` names, else those of a trusted project file, then those of the user's
-    /// configuration, then the one that came with this binary.
+    /// Returns the registries of `--registry`; if there are none, those of a trusted project file,
+    /// then those of the user's configuration, then the one shipped with this binary.
     pub(crate) async fn registries(&self, named: &[PathBuf]) -> Result<Vec<Registry>, Error> {
         let registries = if named.is_empty() {
             self.configured_registries().await?
@@ -62,7 +64,8 @@ impl Context {
             }
         }
         match refused {
-            // Nothing else could have the bundle: the project file would decide.
+            // There is no other registry to find the bundle in, so the untrusted project file is an
+            // error.
             Some(error) if registries.is_empty() => Err(error),
             Some(error) => {
                 self.terminal.note(&format!("warning: {error}; the registries that it names are not used"));
@@ -72,8 +75,8 @@ impl Context {
         }
     }
 
-    /// The registries of the project file. Where the command line names the yard, nothing is asked: the project
-    /// file is not needed.
+    /// Returns the registries of the project file. Does not prompt for trust if the command line
+    /// specifies the yard, because the project file is then not required.
     async fn project_registries(&self) -> Result<Vec<Registry>, Error> {
         let Some(project) = self.project()?.filter(|project| !project.file().registries.is_empty()) else {
             return Ok(Vec::new());

@@ -1,4 +1,4 @@
-//! The user's configuration and the registries of this machine: where they are, and what they say.
+//! User configuration file and the registries of this machine.
 //!
 //! ```toml
 //! # config.toml, in the folder `blockyard` of the platform's configuration folder
@@ -19,10 +19,10 @@ use blockyard::{
     BlockName, Error, ErrorKind, NamedRegistry, Registry, RegistryAddress, UserConfiguration, read_configuration,
 };
 
-/// The variable that names the configuration file.
+/// Environment variable with the path of the configuration file.
 const VARIABLE: &str = "BLOCKYARD_CONFIG";
 
-/// The user's configuration, and where it is or would be.
+/// The user's configuration and its path, which need not exist.
 #[derive(Debug)]
 pub(crate) struct Settings {
     path: PathBuf,
@@ -30,7 +30,8 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Reads the file that BLOCKYARD_CONFIG names, or else `blockyard/config.toml` of this folder, if it exists.
+    /// Reads the file at the path in BLOCKYARD_CONFIG or, if it is not set, `blockyard/config.toml`
+    /// in `folder`, if that exists.
     pub(crate) fn read(folder: Option<&Path>) -> Result<Self, Error> {
         let named = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
         if let Some(path) = &named
@@ -42,7 +43,7 @@ impl Settings {
         let path = named.or_else(|| folder.map(|folder| folder.join("blockyard").join("config.toml")));
         match path {
             Some(path) => Ok(Self { configuration: read_configuration(&path)?, path }),
-            // A machine without a home folder has no configuration.
+            // Without a home folder there is no configuration.
             None => Ok(Self { path: PathBuf::from("config.toml"), configuration: UserConfiguration::default() }),
         }
     }
@@ -51,13 +52,14 @@ impl Settings {
         &self.configuration
     }
 
-    /// The address of a yard that the configuration names.
+    /// Returns the URL of a yard in the configuration.
     pub(crate) fn yard(&self, name: &str) -> Result<String, Error> {
         let parsed = BlockName::new(name);
         if let Some(url) = parsed.as_ref().ok().and_then(|name| self.configuration.yard(name)) {
             return Ok(url.to_owned());
         }
-        // What is no name may be an address gone wrong, with a password in it.
+        // A value that is not a valid name may be a mistyped URL with a password, so it is not
+        // shown.
         let name = if parsed.is_ok() { name } else { "…" };
         let known = self.configuration.yards.iter().map(|(known, _)| known.as_str());
         Err(Error::new(ErrorKind::Usage, format!("`{name}` is neither the address of a yard nor the name of one"))
@@ -69,14 +71,15 @@ impl Settings {
     }
 }
 
-/// The registry that came with this binary, `../share/blockyard/registry` from the binary's own folder.
+/// Returns the registry shipped with this binary: `../share/blockyard/registry`, relative to the
+/// folder of the binary.
 pub(crate) fn shipped_registry() -> Option<PathBuf> {
     let binary = std::env::current_exe().ok()?.canonicalize().ok()?;
     let folder = binary.parent()?.parent()?.join("share").join("blockyard").join("registry");
     folder.join("registry.toml").exists().then_some(folder)
 }
 
-/// Reads a registry that a configuration names.
+/// Opens a registry of a configuration.
 pub(crate) fn open_registry(registry: &NamedRegistry) -> Result<Registry, Error> {
     match &registry.address {
         RegistryAddress::Path(path) => Ok(Registry::read(path)?),
@@ -84,7 +87,7 @@ pub(crate) fn open_registry(registry: &NamedRegistry) -> Result<Registry, Error>
     }
 }
 
-/// Reads a registry that `--registry` names.
+/// Opens a registry of `--registry`.
 pub(crate) fn named_registry(path: &Path) -> Result<Registry, Error> {
     match path.to_str() {
         Some(url) if url.contains("://") => Err(not_read(url)),

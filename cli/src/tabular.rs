@@ -1,5 +1,5 @@
-//! Rows in the formats that people and programs read. They come as an Arrow IPC stream and are
-//! converted batch by batch, so memory does not grow with the result.
+//! Output formats for rows. Rows arrive as an Arrow IPC stream and are converted batch by batch, so
+//! memory use does not grow with the result.
 
 mod value;
 
@@ -20,13 +20,13 @@ use crate::output::{BlockingReader, Destination};
 use crate::progress::Progress;
 use crate::terminal::Failure;
 
-/// Rows of a table; what is longer is not read by people, and would have to fit into memory.
+/// Maximum number of rows in a table. A table is held in memory, and a longer one is not readable.
 const TABLE_ROWS: usize = 1_000;
 
-/// The formats of rows.
+/// Output formats for rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people; the first 1000 rows.
+    /// Table for reading, limited to the first 1000 rows.
     Table,
     /// One JSON array of objects.
     Json,
@@ -41,17 +41,17 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// Whether the format is JSON, which has escapes of its own.
+    /// Returns whether the format is JSON, which has its own escapes.
     pub(crate) fn is_json(self) -> bool {
         matches!(self, Self::Json | Self::Ndjson)
     }
 
-    /// Whether the format is bytes that no terminal shows.
+    /// Returns whether the format is binary and cannot be shown on a terminal.
     pub(crate) fn is_binary(self) -> bool {
         matches!(self, Self::Arrow | Self::Parquet)
     }
 
-    /// The format that a file's ending names.
+    /// Returns the format for the extension of a file.
     pub(crate) fn of_file(path: &Path) -> Option<Self> {
         Some(match path.extension()?.to_str()? {
             "json" => Self::Json,
@@ -64,7 +64,7 @@ impl Format {
     }
 }
 
-/// Converts a stream of rows. Gives their number, and whether a table left some out.
+/// Converts a stream of rows. Returns the number of rows and whether the table was truncated.
 pub(crate) async fn convert(
     stream: ByteStream,
     format: Format,
@@ -80,7 +80,7 @@ pub(crate) async fn convert(
         Ok(converted)
     });
     let outcome = work.await.map_err(|_| Error::new(ErrorKind::Internal, "the conversion of rows panicked"))?;
-    // Why the stream broke off says more than the decoder's complaint about it.
+    // An error of the stream explains the failure better than the decoder's error.
     match (problem.lock().expect("nothing panics while it holds this lock").take(), outcome) {
         (Some(problem), Err(_)) => Err(Error::from(problem).into()),
         (_, outcome) => outcome,
@@ -139,7 +139,7 @@ fn write_rows(
                     .into());
             }
             let mut writer = arrow_csv::WriterBuilder::new().with_header(true).build(&mut *out);
-            // The header is there for an empty result, too.
+            // An empty result has a header, too.
             writer.write(&RecordBatch::new_empty(schema)).map_err(broken)?;
             for batch in counted {
                 writer.write(&batch.and_then(value::with_texts).map_err(broken)?).map_err(broken)?;
@@ -169,7 +169,7 @@ fn write_rows(
     Ok((rows, cut))
 }
 
-/// Prints a table. Says whether it left rows out.
+/// Prints a table. Returns whether it was truncated.
 fn table(
     schema: &arrow_schema::Schema,
     batches: impl Iterator<Item = Result<RecordBatch, ArrowError>>,
@@ -206,7 +206,7 @@ fn table(
     Ok(cut)
 }
 
-/// A table for people whose cells are escaped.
+/// A table with escaped cells.
 pub(crate) struct PlainTable(comfy_table::Table);
 
 impl PlainTable {
@@ -221,7 +221,7 @@ impl std::fmt::Display for PlainTable {
     }
 }
 
-/// A table without lines around it.
+/// Creates a table without borders.
 pub(crate) fn plain_table(header: impl IntoIterator<Item = String>) -> PlainTable {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY.row_separator(comfy_table::LineStyle::none()));

@@ -1,4 +1,4 @@
-//! Printing: data to standard output, everything else to standard error.
+//! Printing: results to standard output, everything else to standard error.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::hints;
 
-/// Where a command prints.
+/// Output options of a command.
 #[derive(Debug, Clone)]
 pub(crate) struct Terminal {
     pub(crate) json: bool,
@@ -17,14 +17,14 @@ pub(crate) struct Terminal {
     pub(crate) verbose: u8,
 }
 
-/// Why a command stopped.
+/// Reason why a command stopped.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// An error to print.
     Error(Error),
-    /// Nobody reads standard output any more.
+    /// The reader of standard output has closed it.
     ClosedPipe,
-    /// Ctrl-C.
+    /// Ctrl-C or SIGTERM.
     Interrupted,
 }
 
@@ -44,7 +44,7 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-/// How the terminal was before anything was asked: a question for a secret turns its echo off.
+/// Terminal attributes before any prompt, because a prompt for a secret disables echo.
 pub(crate) struct Echo {
     #[cfg(unix)]
     before: Option<rustix::termios::Termios>,
@@ -67,20 +67,21 @@ impl Echo {
     }
 }
 
-/// Bold red, bold cyan, none.
+/// Bold red, bold cyan, reset.
 const RED: &str = "\x1b[1;31m";
 const CYAN: &str = "\x1b[1;36m";
 const PLAIN: &str = "\x1b[0m";
 
-/// A message of several lines. Lines after the first are marked if a bundle or a server may have written them,
-/// so that none looks like a line of Blockyard's own, such as a hint.
+/// Formats a message that may have several lines. Unless `own_lines` is set, continuation lines are
+/// marked: a bundle or a server may have written them, and they must not look like Blockyard's
+/// output, such as a hint.
 fn message(text: &str, own_lines: bool) -> String {
     let text = visible::lines(text.trim_end());
     if own_lines { text } else { text.replace('\n', "\n  | ") }
 }
 
 impl Terminal {
-    /// Prints a document: as JSON where that is wanted, else as `text` says.
+    /// Prints a document as JSON with `--json`, otherwise as the result of `text`.
     pub(crate) fn document(&self, document: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
         if self.json { self.json(document) } else { self.text(&text()) }
     }
@@ -111,33 +112,33 @@ impl Terminal {
         Ok(())
     }
 
-    /// Says something beside the data.
+    /// Prints a message to standard error, unless `--quiet` is given.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet {
             self.prompt(text);
         }
     }
 
-    /// Prints what belongs to a question: also with `--quiet`, because the answer agrees to it.
+    /// Prints the context of a question, even with `--quiet`, because the answer approves it.
     #[allow(clippy::unused_self, reason = "printing goes through the terminal")]
     pub(crate) fn prompt(&self, text: &str) {
         let _ = writeln!(anstream::stderr(), "{}", visible::lines(text));
     }
 
-    /// Whether somebody can be asked.
+    /// Returns whether a user can be prompted.
     #[allow(clippy::unused_self, reason = "asking goes through the terminal")]
     pub(crate) fn can_ask(&self) -> bool {
         std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
 
-    /// Asks yes or no on a terminal.
+    /// Asks a yes/no question on a terminal.
     pub(crate) fn agree(&self, question: &str) -> bool {
         let _ = write!(anstream::stderr(), "{} [y/N] ", visible::line(question));
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
     }
 
-    /// Has a person agree to what cannot be taken back: by the flag `--yes`, or on a terminal.
+    /// Requires confirmation of an irreversible action, by `--yes` or on a terminal.
     pub(crate) fn need_agreement(&self, yes: bool, question: &str, why: &str) -> Result<(), Error> {
         if yes || self.can_ask() && self.agree(question) {
             return Ok(());
@@ -145,7 +146,7 @@ impl Terminal {
         Err(Error::new(ErrorKind::Usage, format!("{why}, and nobody agreed to it")).hint("agree with `--yes`"))
     }
 
-    /// Prints an error: what, why, what to do. Gives the exit code of its kind.
+    /// Prints an error, its causes and its hints. Returns the exit code of its kind.
     pub(crate) fn fail(&self, error: &Error) -> ExitCode {
         let mut out = anstream::stderr();
         let _ = if self.json {

@@ -1,4 +1,4 @@
-//! What `-v` shows: the calls, and what the host did for each, as `tracing` has them.
+//! `-v`: prints calls and host activity as `tracing` events.
 
 use blockyard::Telemetry;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -6,15 +6,16 @@ use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry};
 
-/// How much is shown. It can change while a command runs: `-v` after an operation is understood when
-/// the operation is known.
+/// Filter of the printed events. It can change while a command runs, because `-v` after an
+/// operation is parsed only when the operation is known.
 #[derive(Debug, Clone)]
 pub(crate) struct Verbosity {
     filter: Handle<EnvFilter, Registry>,
 }
 
 impl Verbosity {
-    /// Shows on standard error what this many `-v` ask for, and exports traces where that is wanted.
+    /// Prints events to standard error at the level of `verbose` and exports traces if `telemetry`
+    /// is given.
     pub(crate) fn start(verbose: u8, telemetry: Option<&Telemetry>) -> Self {
         let (filter, handle) = reload::Layer::new(filter(verbose));
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false);
@@ -23,13 +24,13 @@ impl Verbosity {
     }
 
     pub(crate) fn set(&self, verbose: u8) {
-        // It fails where the subscriber is gone, which it is when the process is.
+        // Reloading fails only after the subscriber is dropped, which happens at process exit.
         let _ = self.filter.reload(filter(verbose));
     }
 }
 
-/// Blockyard's own words, and no more than errors of others: a library may say what it was given,
-/// and what it was given may be a secret.
+/// Returns the filter for a level: Blockyard's own events, and only errors of other crates. A
+/// library may log its input, which may be a secret.
 fn filter(verbose: u8) -> EnvFilter {
     EnvFilter::new(match verbose {
         0 => "error,sqlx=off",

@@ -1,5 +1,5 @@
-//! The text of values: what JSON, CSV and tables have in common. Floats, dates, times and bytes have one form,
-//! the same as in the results of operations.
+//! Text form of values in JSON, CSV and tables. Floats, dates, times and bytes have the same form
+//! as in the results of operations.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use arrow_json::{Encoder, EncoderFactory, EncoderOptions};
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, TimeUnit};
 use blockyard::model::literal;
 
-/// A value as text, and whether JSON has it as a number.
+/// A value as text, with a flag for numbers in JSON.
 struct Text {
     text: String,
     is_number: bool,
@@ -29,7 +29,7 @@ impl Text {
         Self { text: literal::float_text(value), is_number: value.is_finite() }
     }
 
-    /// With the digits of 32 bits: 0.1, not 0.10000000149011612.
+    /// Formats with single precision: 0.1, not 0.10000000149011612.
     fn single(value: f32) -> Self {
         match serde_json::to_string(&value) {
             Ok(text) if value.is_finite() => Self { text, is_number: true },
@@ -38,10 +38,10 @@ impl Text {
     }
 }
 
-/// Writes the values of a column.
+/// Formats the value of a column at a row index.
 type Printer<'a> = Box<dyn Fn(usize) -> Text + 'a>;
 
-/// How the values of a column are written; `None` for types whose usual form is taken.
+/// Returns the printer for a column, or `None` if Arrow's default format applies.
 fn printer(array: &dyn Array) -> Option<Printer<'_>> {
     Some(match array.data_type() {
         DataType::Float16 => {
@@ -80,7 +80,7 @@ fn printer(array: &dyn Array) -> Option<Printer<'_>> {
     })
 }
 
-/// Writes the values of JSON.
+/// Arrow's encoder factory for JSON values.
 #[derive(Debug)]
 pub(super) struct JsonValues;
 
@@ -89,7 +89,7 @@ struct JsonEncoder<'a>(Printer<'a>);
 impl Encoder for JsonEncoder<'_> {
     fn encode(&mut self, row: usize, out: &mut Vec<u8>) {
         let Text { text, is_number } = (self.0)(row);
-        // None of these texts has a character that JSON escapes.
+        // These texts contain no characters that JSON escapes.
         if !is_number {
             out.push(b'"');
         }
@@ -108,7 +108,7 @@ impl EncoderFactory for JsonValues {
         _options: &'a EncoderOptions,
     ) -> Result<Option<NullableEncoder<'a>>, ArrowError> {
         let encoder: Option<Box<dyn Encoder + 'a>> = if array.data_type().is_decimal() {
-            // Readers of JSON take its numbers for doubles.
+            // Encoded as a string, because JSON parsers commonly read numbers as doubles.
             Some(Box::new(JsonEncoder(decimal(array)?)))
         } else {
             printer(array).map(|printer| Box::new(JsonEncoder(printer)) as Box<dyn Encoder + 'a>)
@@ -122,7 +122,7 @@ fn decimal(array: &dyn Array) -> Result<Printer<'_>, ArrowError> {
     Ok(Box::new(move |row| Text::string(text.as_string::<i32>().value(row).to_owned())))
 }
 
-/// The rows with the values of these types as text.
+/// Returns the rows with columns of these types converted to text.
 pub(super) fn with_texts(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
     let columns =
         batch.schema_ref().fields().iter().zip(batch.columns()).map(|(field, column)| match printer(column) {
@@ -138,7 +138,7 @@ pub(super) fn with_texts(batch: RecordBatch) -> Result<RecordBatch, ArrowError> 
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
 }
 
-/// The first name that two of these fields have, or two fields of a record among them.
+/// Returns the first duplicate name among the fields, including fields of nested records.
 pub(super) fn named_twice<'a>(fields: impl IntoIterator<Item = &'a FieldRef>) -> Option<&'a str> {
     let mut seen = std::collections::BTreeSet::new();
     fields.into_iter().find_map(|field| {
