@@ -1,4 +1,4 @@
-//! `audit`: who did what when.
+//! `blockyard audit`: lists entries of the audit trail.
 
 use blockyard::{Address, AuditFilter, AuditLine, Digest, Error, ErrorKind};
 use serde_json::json;
@@ -31,7 +31,7 @@ pub(super) async fn run(arguments: &Audit, context: &Context) -> Outcome {
                 .as_object()
                 .into_iter()
                 .flatten()
-                // Digests are for programs.
+                // Digests are included in JSON output only.
                 .filter(|(_, value)| value.as_str().is_none_or(|text| text.parse::<Digest>().is_err()))
                 .map(|(key, value)| {
                     format!("{key} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))
@@ -51,14 +51,14 @@ pub(super) async fn run(arguments: &Audit, context: &Context) -> Outcome {
     Ok(DONE)
 }
 
-/// When a line was written.
+/// Returns the time of an entry, limited to the range of timestamps.
 fn at(line: &AuditLine) -> jiff::Timestamp {
     let nearest = if line.at < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
     jiff::Timestamp::from_millisecond(line.at).unwrap_or(nearest)
 }
 
-/// A time as people write it: `2026-11-24`, `2026-11-24T10:00:00Z`, `90m`, `7d`. Milliseconds since
-/// 1970-01-01 UTC.
+/// Parses a point in time: `2026-11-24`, `2026-11-24T10:00:00Z`, or a duration before now such as
+/// `90m` or `7d`. Returns milliseconds since 1970-01-01 UTC.
 fn since(text: &str) -> Result<i64, Error> {
     let time = text.parse::<jiff::Timestamp>().ok().or_else(|| {
         let date = text.parse::<jiff::civil::Date>().ok()?;
@@ -66,7 +66,7 @@ fn since(text: &str) -> Result<i64, Error> {
     });
     let span = || {
         text.parse::<jiff::SignedDuration>().ok().or_else(|| {
-            // A day has 24 hours here.
+            // `d` means exactly 24 hours.
             let days: i64 = text.strip_suffix('d')?.parse().ok()?;
             Some(jiff::SignedDuration::from_secs(days.checked_mul(24 * 60 * 60)?))
         })

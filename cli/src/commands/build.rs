@@ -1,4 +1,4 @@
-//! `build`: a bundle's one file from its source.
+//! `blockyard build`: compiles the crate of a bundle into a single component file.
 
 use std::io::Write as _;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! `bundles`: what is installed.
+//! `blockyard bundles`: lists installed bundles.
 
 use serde_json::json;
 

@@ -1,4 +1,5 @@
-//! `call`: any operation of a block. Its arguments become flags, from their schema.
+//! `blockyard call`: calls an operation of a block. Command-line options are generated from the
+//! operation's argument schema.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,10 +17,11 @@ use crate::fields::read;
 use crate::hints;
 use crate::output::{self, Destination};
 
-/// Bytes of one piece of an input.
+/// Chunk size for reading an input, in bytes.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// Flags of `call` itself; an argument of the same name is given with `--args`.
+/// Options of `call` itself. Operation arguments with the same names can only be passed with
+/// `--args`.
 const OWN_FLAGS: [&str; 10] = ["args", "in", "out", "timeout", "yes", "json", "yard", "quiet", "verbose", "help"];
 
 pub(super) async fn run(arguments: Call, context: &Context) -> Outcome {
@@ -37,7 +39,7 @@ pub(super) async fn run(arguments: Call, context: &Context) -> Outcome {
     let operation = block.operation(&name)?;
     let matches = match flags(&address, operation).try_get_matches_from(&rest) {
         Ok(matches) => matches,
-        // Help and usage errors print themselves.
+        // clap prints help and usage errors.
         Err(error) => {
             let _ = error.print();
             return Ok(std::process::ExitCode::from(if error.use_stderr() {
@@ -90,7 +92,7 @@ pub(super) async fn run(arguments: Call, context: &Context) -> Outcome {
     Ok(DONE)
 }
 
-/// The value of a flag that is needed before the operation is known.
+/// Returns the value of an option that is needed before the operation is known.
 fn early(rest: &[String], flag: &str) -> Option<String> {
     let at = rest.iter().position(|word| word == flag || word.starts_with(&format!("{flag}=")))?;
     match rest[at].split_once('=') {
@@ -105,7 +107,7 @@ fn no_operation(block: &Block) -> Result<Error, Error> {
         .hint(format!("it has `{}`", known.join("`, `"))))
 }
 
-/// The flags of an operation: its arguments, and those of `call` itself.
+/// Builds the command-line options of an operation: one per argument, and those of `call` itself.
 fn flags(address: &PinnedAddress, operation: &Operation) -> clap::Command {
     let mut command = clap::Command::new(format!("blockyard call {address} {}", operation.name))
         .no_binary_name(true)
@@ -204,7 +206,7 @@ fn not_json(flag: &str, error: exact::ExactError) -> Error {
     Error::new(ErrorKind::Invalid, format!("the value of `--{flag}` is not JSON")).because(error)
 }
 
-/// A file, or standard input, as a stream of bytes.
+/// Opens a file, or standard input, as a byte stream.
 pub(super) async fn input(path: &Path) -> Result<Input, Error> {
     let (reader, size): (Box<dyn tokio::io::AsyncRead + Send + Unpin>, _) = if path.as_os_str() == "-" {
         (Box::new(tokio::io::stdin()), None)

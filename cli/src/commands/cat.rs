@@ -1,4 +1,4 @@
-//! `cat`: the bytes of an object.
+//! `blockyard cat`: writes the content of an object to standard output.
 
 use super::objects::Stored;
 use super::{DONE, Outcome};

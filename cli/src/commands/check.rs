@@ -1,4 +1,4 @@
-//! `check`: can the block do its work now?
+//! `blockyard check`: runs the health check of a block.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `completions`: for the shell.
+//! `blockyard completions`: prints a shell completion script.
 
 use super::{DONE, Outcome};
 use crate::arguments::{Cli, Completions};

@@ -1,5 +1,6 @@
-//! `cp`: objects into a storage, out of it, and between storages. Bytes stream; a file appears when it
-//! is complete, and has been compared with what the storage says of the object.
+//! `blockyard cp`: copies objects to, from and between object storages. Bytes are streamed. A file
+//! is renamed to its final name only when it is complete and has been verified against the object's
+//! metadata.
 
 mod names;
 
@@ -24,19 +25,19 @@ use crate::terminal::Failure;
 
 use names::{BadName, Target};
 
-/// What was copied.
+/// Totals of the copied objects.
 #[derive(Debug, Default, Clone, Copy)]
 struct Copied {
     objects: u64,
     bytes: u64,
 }
 
-/// One run of the command.
+/// State of one `cp` command.
 struct Copying<'a> {
     arguments: &'a Cp,
     progress: Progress,
     copied: Copied,
-    /// Objects that were left out, because their names cannot be files.
+    /// Objects that were skipped because their names are not valid file names.
     left_out: Vec<BadName>,
 }
 
@@ -75,7 +76,7 @@ pub(super) async fn run(arguments: &Cp, context: &Context) -> Outcome {
 }
 
 impl Copying<'_> {
-    /// From this machine into a storage.
+    /// Uploads a file or folder.
     async fn up(&mut self, from: &Path, to: &Stored, yard: &Yard) -> Result<(), Failure> {
         let storage = to.open(yard).await?;
         if !from.is_dir() {
@@ -86,7 +87,8 @@ impl Copying<'_> {
             return Err(folder(&from.display().to_string()).into());
         }
         let base = to.path.trim_end_matches('/');
-        // All names first: one that is not text stops the copy before anything is stored.
+        // All names are collected first, so that an invalid name stops the copy before anything is
+        // stored.
         for (file, below) in self.files(from)? {
             let path = if base.is_empty() { below } else { format!("{base}/{below}") };
             self.put(&file, &storage, &path).await?;
@@ -94,7 +96,8 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// The files below a folder, with their paths in a storage. No two files have one path.
+    /// Returns the files below a folder with their object paths. Two files never have the same
+    /// object path.
     fn files(&self, folder: &Path) -> Result<Vec<(PathBuf, String)>, Failure> {
         let mut files = Vec::new();
         let mut taken: BTreeMap<String, PathBuf> = BTreeMap::new();
@@ -124,7 +127,7 @@ impl Copying<'_> {
                     }
                     files.push((entry, below));
                 } else {
-                    // A link may lead anywhere, and what is behind a pipe has no end.
+                    // A link may lead outside of the folder, and a pipe may never end.
                     self.progress.say(&format!("left out `{}`, which is not a file", entry.display()));
                 }
             }
@@ -132,7 +135,7 @@ impl Copying<'_> {
         Ok(files)
     }
 
-    /// From a storage to this machine.
+    /// Downloads an object, or with `-r` all objects below a path.
     async fn down(&mut self, from: &Stored, to: &Path, yard: &Yard) -> Result<(), Failure> {
         let storage = from.open(yard).await?;
         if self.arguments.recursive {
@@ -142,7 +145,8 @@ impl Copying<'_> {
         if !into || is_standard(to) {
             return self.get(&storage, &from.path, to).await;
         }
-        // The storage chooses the name: it is written as those of a whole folder are.
+        // The storage determines the file name, so it is validated like the names of a recursive
+        // copy.
         let name = from.path.rsplit('/').next().unwrap_or_default();
         let parts = names::parts(name).map_err(|reason| {
             Error::new(ErrorKind::Invalid, format!("object `{}` cannot be a file here: its name {reason}", from.path))
@@ -151,7 +155,8 @@ impl Copying<'_> {
         self.get_into(&storage, &mut Folder::open(to)?, &Target { object: from.path.clone(), parts }, to).await
     }
 
-    /// All objects below a path. Their names are looked at before the first file is written.
+    /// Downloads all objects below a path. All names are validated before the first file is
+    /// written.
     async fn down_all(&mut self, from: &Stored, storage: &ObjectStorage, to: &Path) -> Result<(), Failure> {
         let beginning = below(&from.path);
         let (mut targets, mut bad) = names::targets(self.paths(storage, &beginning).await?, &beginning);
@@ -163,7 +168,7 @@ impl Copying<'_> {
         if targets.is_empty() && self.left_out.is_empty() {
             return self.none_found(from);
         }
-        // What is in the way is found before anything is written, too.
+        // Conflicts with existing entries are also detected before anything is written.
         if to.exists() {
             let folder = Folder::open(to)?;
             targets.iter().try_for_each(|target| folder.check(&target.parts))?;
@@ -175,7 +180,7 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// The paths of all objects below one.
+    /// Returns the paths of all objects that begin with a prefix.
     async fn paths(&self, storage: &ObjectStorage, beginning: &str) -> Result<Vec<String>, Error> {
         let mut paths = Vec::new();
         let mut pages = storage.pages(beginning, None);
@@ -186,7 +191,7 @@ impl Copying<'_> {
         Ok(paths)
     }
 
-    /// From one storage to another, or within one.
+    /// Copies between two storages, or within one.
     async fn across(&mut self, from: &Stored, to: &Stored, yard: &Yard) -> Result<(), Failure> {
         let (source, target_storage) = (from.open(yard).await?, to.open(yard).await?);
         let same = from.address == to.address;
@@ -196,7 +201,7 @@ impl Copying<'_> {
         }
         let beginning = below(&from.path);
         let base = to.path.trim_end_matches('/');
-        // All paths first: what is copied into the same place would be found again.
+        // All paths are listed first: copies into the same storage would appear in the listing.
         let paths = self.paths(&source, &beginning).await?;
         for path in paths {
             let name = path.strip_prefix(&beginning).unwrap_or(&path);
@@ -221,7 +226,7 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// One object to a file, a device or standard output that the user named.
+    /// Downloads an object to a file, a device or standard output at a path given by the user.
     async fn get(&mut self, storage: &ObjectStorage, path: &str, to: &Path) -> Result<(), Failure> {
         if !is_standard(to) {
             self.need_absent(to)?;
@@ -234,7 +239,7 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// One object to a file below a folder, whose name the storage chose.
+    /// Downloads an object to a file below a folder, at a path determined by the storage.
     async fn get_into(
         &mut self,
         storage: &ObjectStorage,
@@ -258,7 +263,7 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// With `--if-absent`, nothing is replaced.
+    /// With `--if-absent`, returns an error if the file exists.
     fn need_absent(&self, file: &Path) -> Result<(), Error> {
         if self.arguments.if_absent && std::fs::symlink_metadata(file).is_ok() {
             return Err(Error::new(ErrorKind::Conflict, format!("`{}` is there already", file.display())));
@@ -274,7 +279,7 @@ impl Copying<'_> {
         to: &str,
         same: bool,
     ) -> Result<(), Failure> {
-        // A copy on the storage's side knows no conditions.
+        // A server-side copy does not support `--if-absent`.
         let object = if same && !self.arguments.if_absent {
             self.progress.count(|| from.to_owned());
             source.copy(from, to).await?
@@ -282,7 +287,7 @@ impl Copying<'_> {
             let (object, stream) = source.get(from).await?;
             let media_type = object.content_type.unwrap_or_else(|| "application/octet-stream".to_owned());
             let options = self.options(Some(&media_type));
-            // Of bytes that the storage decoded, no size is known.
+            // The size of a decoded object is unknown.
             let size = (!object.decoded).then_some(object.size);
             let input = Input { media_type, size, stream: self.counted(stream, from) };
             storage.put(to, input, &options).await?
@@ -303,7 +308,7 @@ impl Copying<'_> {
         self.copied.bytes += bytes;
     }
 
-    /// The stream, which says how far it is.
+    /// Wraps a stream to update the progress display.
     fn counted(&self, stream: ByteStream, name: &str) -> ByteStream {
         let (bar, name) = (self.progress.clone(), name.to_owned());
         let mut bytes = 0;
@@ -320,7 +325,8 @@ fn is_standard(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// Where one object goes: a path that ends with a slash, or is empty, is a folder.
+/// Returns the destination path of one object. A path that is empty or ends with a slash is a
+/// folder, to which the name is appended.
 fn target(path: &str, name: Option<&str>) -> Result<String, Error> {
     if !path.is_empty() && !path.ends_with('/') {
         return Ok(path.to_owned());
@@ -331,7 +337,7 @@ fn target(path: &str, name: Option<&str>) -> Result<String, Error> {
     })
 }
 
-/// What the paths below a folder begin with.
+/// Returns the prefix of all paths below a folder.
 fn below(path: &str) -> String {
     let path = path.trim_end_matches('/');
     if path.is_empty() { String::new() } else { format!("{path}/") }
@@ -341,7 +347,7 @@ fn folder(name: &str) -> Error {
     Error::new(ErrorKind::Usage, format!("`{name}` is a folder")).hint("copy all that is in it with `-r`")
 }
 
-/// A path of this machine as one in a storage.
+/// Converts a relative file path to an object path.
 fn slashed(path: &Path) -> Result<String, Error> {
     let parts: Option<Vec<&str>> = path.components().map(|part| part.as_os_str().to_str()).collect();
     parts

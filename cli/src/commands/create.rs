@@ -1,4 +1,4 @@
-//! `create`: revision 1 of a new block.
+//! `blockyard create`: saves revision 1 of a new block.
 
 use blockyard::{Address, Error};
 use serde_json::json;

@@ -1,4 +1,5 @@
-//! `delete`, `restore`, `purge`: a tombstone, the way back, and the end of secrets.
+//! `blockyard delete`, `restore` and `purge`: deletes a block (leaving a tombstone), restores it,
+//! and destroys its secrets.
 
 use blockyard::{Address, Error};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! `diff`: what differs between two revisions or two blocks.
+//! `blockyard diff`: compares two revisions of a block, or two blocks of the same type.
 
 use blockyard::model::visible;
 use blockyard::{Change, Error, FieldChange, Json, PinnedAddress};
@@ -22,7 +22,7 @@ pub(super) async fn run(arguments: &Diff, context: &Context) -> Outcome {
     Ok(DONE)
 }
 
-/// A line per field that differs.
+/// Formats one line per changed field.
 pub(super) fn lines(changes: &[FieldChange]) -> String {
     changes.iter().map(line).collect()
 }

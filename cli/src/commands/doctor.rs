@@ -1,4 +1,4 @@
-//! `doctor`: everything that can be checked, offline.
+//! `blockyard doctor`: runs all offline checks of a yard.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `execute`: a statement that changes something.
+//! `blockyard execute`: runs a statement that writes to a database.
 
 use blockyard::{Error, Json, PinnedAddress};
 use serde_json::json;

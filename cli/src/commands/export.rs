@@ -1,4 +1,4 @@
-//! `export`: blocks as TOML.
+//! `blockyard export`: writes blocks as TOML.
 
 use std::io::Write as _;
 

@@ -1,4 +1,4 @@
-//! `grants`, `grant`, `revoke`: what bundles may use.
+//! `blockyard grants`, `grant` and `revoke`: lists and changes the capabilities granted to bundles.
 
 use blockyard::model::BundleName;
 use blockyard::{Capability, Yard};

@@ -1,4 +1,4 @@
-//! `history`: the revisions of a block.
+//! `blockyard history`: lists the revisions of a block.
 
 use blockyard::{Address, Error};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! `init`: makes a yard and its key.
+//! `blockyard init`: creates a yard and its key.
 
 use super::{DONE, Outcome};
 use crate::arguments::Init;

@@ -1,5 +1,5 @@
-//! `install`: stages each bundle, shows its review, and installs it once the user agrees. A bundle that fails
-//! does not keep the others from being installed.
+//! `blockyard install`: stages each bundle, shows its review, and installs it when the user agrees.
+//! A failed bundle does not prevent the installation of the others.
 
 mod target;
 
@@ -20,15 +20,15 @@ use crate::arguments::Install;
 use crate::context::Context;
 use crate::hints;
 
-/// One run of the command.
+/// State of one `install` command.
 struct Installing<'a> {
     arguments: &'a Install,
     context: &'a Context,
     yard: Yard,
     given: Given,
-    /// Read when the first bundle needs them.
+    /// Read when the first bundle requires them.
     registries: Option<Vec<Registry>>,
-    /// Capabilities of `--grant` that no bundle asked for so far.
+    /// Capabilities of `--grant` that no bundle has requested so far.
     unused: Vec<Capability>,
 }
 
@@ -63,7 +63,7 @@ pub(super) async fn run(arguments: Install, context: &Context) -> Outcome {
     Ok(ExitCode::from(hints::exit_code(error.kind())))
 }
 
-/// The agreement of the flags.
+/// Returns the agreement expressed by the command-line options.
 fn given(arguments: &Install) -> Result<Given, Error> {
     let grants = arguments.grant.iter().map(|text| text.parse()).collect::<Result<Vec<Capability>, _>>()?;
     Ok(Given { yes: arguments.yes, grants, replace: arguments.replace })
@@ -76,7 +76,7 @@ impl Installing<'_> {
             self.registries = Some(self.context.registries(&self.arguments.registry).await?);
         }
         let progress = self.context.progress();
-        // What is built runs code: the path stays visible, also without a progress bar.
+        // Building runs untrusted code, so the path stays visible, even without a progress bar.
         let mut say = |text: &str| progress.keep(text, || self.context.terminal.note(text));
         let staged = self.stage(&target, &mut say).await?;
         drop(progress);
@@ -107,7 +107,8 @@ impl Installing<'_> {
         }
     }
 
-    /// Shows the review, and asks where a terminal can. Without one, the flags decide.
+    /// Shows the review and asks for agreement on a terminal. Without a terminal, the command-line
+    /// options decide.
     fn agreement(&self, staged: &Staged) -> Result<Agreement, Error> {
         if staged.is_installed() {
             return Ok(Agreement::Given(self.given.clone()));
@@ -171,7 +172,8 @@ fn show(context: &Context, installed: &[Installed], failed: &[(&str, Error)]) ->
     })
 }
 
-/// The one error of a command with one bundle; else an error that names each bundle that failed.
+/// Returns the error of the command: for a single bundle its own error, otherwise one that lists
+/// each failed bundle.
 fn all_failed(mut failed: Vec<(&str, Error)>, count: usize) -> Error {
     if count == 1
         && let Some((_, error)) = failed.pop()
@@ -193,7 +195,7 @@ fn all_failed(mut failed: Vec<(&str, Error)>, count: usize) -> Error {
     Error::new(kind, message).in_lines().details(failed.iter().map(|(text, error)| failure(text, error)).collect())
 }
 
-/// A message on one line. The lines of Blockyard's own messages are joined.
+/// Joins a message into one line.
 fn one_line(message: &str, in_lines: bool) -> String {
     let joined = if in_lines { message.replace("\n  ", "; ") } else { message.to_owned() };
     visible::line(&joined)

@@ -1,4 +1,4 @@
-//! `key status` and `key rotate`.
+//! `blockyard key status` and `blockyard key rotate`.
 
 use blockyard::{Error, ErrorKind, RotateTo, Yard};
 

@@ -1,4 +1,4 @@
-//! `list`: blocks.
+//! `blockyard list`: lists blocks.
 
 use blockyard::{Address, BlockFilter, Error, TypeSlug};
 use serde_json::json;
@@ -29,7 +29,7 @@ pub(super) async fn run(arguments: List, context: &Context) -> Outcome {
         return Ok(DONE);
     }
     let blocks = yard.list(filter, arguments.interface.as_deref()).await?;
-    // A full page has a next one, which may be empty.
+    // A full page may be followed by another one, which may be empty.
     let full = arguments.limit.is_some_and(|limit| blocks.len() as u64 == u64::from(limit));
     let next = blocks.last().filter(|_| full).map(|block| block.address.clone());
     context.terminal.document(&json!({ "blocks": blocks, "next": next }), || {
@@ -39,7 +39,7 @@ pub(super) async fn run(arguments: List, context: &Context) -> Outcome {
         if blocks.is_empty() {
             return "no such blocks; make one with `blockyard create TYPE/NAME`".to_owned();
         }
-        // The column is there if it says something.
+        // Shown only if at least one block uses an older bundle.
         let older = blocks.iter().any(|block| block.bundle.as_ref().is_some_and(|bundle| bundle.newer.is_some()));
         let header = ["block", "revision", "saved"].into_iter().chain(older.then_some("older bundle"));
         let mut table = plain_table(header.map(str::to_owned));

@@ -1,4 +1,4 @@
-//! `ls`: the objects of a storage.
+//! `blockyard ls`: lists the objects of an object storage.
 
 use blockyard::ObjectPage;
 use blockyard::model::visible;
@@ -20,7 +20,7 @@ pub(super) async fn run(arguments: &Ls, context: &Context) -> Outcome {
             all.objects.extend(page.objects);
             all.prefixes.extend(page.prefixes);
         } else {
-            // As they come: a storage may have millions.
+            // Printed page by page, because a storage may contain millions of objects.
             context.terminal.text(&lines(&page))?;
         }
     }
@@ -35,7 +35,7 @@ fn lines(page: &ObjectPage) -> String {
     let folders = page.prefixes.iter().map(|prefix| format!("{:>12}  {:<20}  {}\n", "", "", visible::line(prefix)));
     let objects = page.objects.iter().map(|object| {
         let updated = object.updated.as_deref().unwrap_or_default();
-        // To the second.
+        // Truncates to seconds.
         let updated = visible::line(updated);
         let updated = updated.get(..19).map_or_else(|| updated.clone(), |time| format!("{time}Z"));
         format!("{:>12}  {updated:<20}  {}\n", size(object.size), visible::line(&object.path))

@@ -1,4 +1,4 @@
-//! One file per command.
+//! The commands, one file each.
 
 mod audit;
 mod build;
@@ -39,10 +39,10 @@ use crate::arguments::Command;
 use crate::context::Context;
 use crate::terminal::Failure;
 
-/// How a command ends.
+/// Result of a command.
 type Outcome = Result<ExitCode, Failure>;
 
-/// A command that did what it should.
+/// Exit code of a successful command.
 const DONE: ExitCode = ExitCode::SUCCESS;
 
 pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
@@ -86,7 +86,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
     }
 }
 
-/// A time as people read it: RFC 3339, UTC, to the second.
+/// Formats a time as RFC 3339 in UTC, with a precision of seconds.
 fn time(time: jiff::Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

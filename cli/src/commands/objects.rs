@@ -1,19 +1,19 @@
-//! What the commands on `object-storage` have in common: places on this machine and in a storage.
+//! Local and object paths for the commands on `object-storage`.
 
 use std::path::PathBuf;
 
 use blockyard::{Error, ErrorKind, ObjectStorage, PinnedAddress, Yard};
 
-/// A place where bytes are.
+/// Source or destination of a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
-    /// A file or folder of this machine; `-` is standard input or output.
+    /// A local file or folder; `-` is standard input or output.
     Local(PathBuf),
-    /// A path in a block's storage.
+    /// A path in the storage of a block.
     Stored(Stored),
 }
 
-/// `TYPE/NAME:PATH`.
+/// An object path, `TYPE/NAME:PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stored {
     pub(super) address: PinnedAddress,
@@ -21,8 +21,8 @@ pub(super) struct Stored {
 }
 
 impl Place {
-    /// What stands before a colon and is an address names a block; all else is a file. A file whose
-    /// name looks so is written with `./` before it.
+    /// Parses a location. Text with an address before the first colon is an object path; anything
+    /// else is a local path. Prefix a local file of such a name with `./`.
     pub(super) fn parse(text: &str) -> Self {
         match text.split_once(':').and_then(|(address, path)| Some((address.parse().ok()?, path))) {
             Some((address, path)) => Self::Stored(Stored { address, path: path.to_owned() }),
@@ -32,7 +32,7 @@ impl Place {
 }
 
 impl Stored {
-    /// As [`Place::parse`], where only a storage makes sense.
+    /// Parses an object path like [`Place::parse`]; a local path is an error.
     pub(super) fn parse(text: &str) -> Result<Self, Error> {
         match Place::parse(text) {
             Place::Stored(stored) => Ok(stored),
@@ -41,7 +41,7 @@ impl Stored {
         }
     }
 
-    /// Opens the block as a storage.
+    /// Opens the block as an object storage.
     pub(super) async fn open(&self, yard: &Yard) -> Result<ObjectStorage, Error> {
         yard.open_block(&self.address).await?.as_object_storage()
     }
@@ -53,7 +53,7 @@ impl std::fmt::Display for Stored {
     }
 }
 
-/// Bytes as people read them.
+/// Formats a number of bytes with a binary unit.
 pub(super) fn size(bytes: u64) -> String {
     indicatif::HumanBytes(bytes).to_string()
 }

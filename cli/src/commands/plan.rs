@@ -1,4 +1,5 @@
-//! `plan` and `apply`: what a file of blocks would change, and changing it.
+//! `blockyard plan` and `blockyard apply`: shows the changes that a block file would make, and
+//! makes them.
 
 use std::process::ExitCode;
 
@@ -11,7 +12,7 @@ use crate::context::Context;
 use crate::fields::read;
 use crate::terminal::Failure;
 
-/// The exit code of a plan that would change something.
+/// Exit code of a plan with changes.
 const WOULD_CHANGE: u8 = 8;
 
 pub(super) async fn plan(arguments: &PlanFile, context: &Context) -> Outcome {

@@ -1,4 +1,4 @@
-//! `query`: rows of a `database`, in the format that is wanted.
+//! `blockyard query`: runs a read-only statement and prints its rows in the requested format.
 
 use std::path::Path;
 
@@ -52,7 +52,7 @@ pub(super) async fn run(arguments: Query, context: &Context) -> Outcome {
     Ok(DONE)
 }
 
-/// A statement, or the text of the file after `@`.
+/// Returns the statement, reading it from a file if the argument begins with `@`.
 pub(super) fn statement(text: &str) -> Result<String, Error> {
     match text.strip_prefix('@') {
         Some(path) => read(Path::new(path)),
@@ -60,7 +60,7 @@ pub(super) fn statement(text: &str) -> Result<String, Error> {
     }
 }
 
-/// `1 row`, `2 rows`.
+/// Formats a row count: `1 row`, `2 rows`.
 pub(super) fn counted(rows: u64) -> String {
     format!("{rows} row{}", if rows == 1 { "" } else { "s" })
 }

@@ -1,4 +1,4 @@
-//! `reveal`: one secret in plain text, for a person who asks for it.
+//! `blockyard reveal`: prints one secret in plain text after confirmation.
 
 use std::io::Write as _;
 
@@ -22,7 +22,8 @@ pub(super) async fn run(arguments: &Reveal, context: &Context) -> Outcome {
         let document = json!({ "address": address.to_string(), "field": field, "value": secret.expose() });
         context.terminal.json(&document)?;
     } else {
-        // To the byte for a pipe or a file. A terminal shows it escaped, with its prompt on the next line.
+        // The output is exact on a pipe or in a file. On a terminal it is escaped and followed by a
+        // newline.
         let mut destination = Destination::new(None)?;
         destination.write_all(secret.expose().as_bytes())?;
         if destination.is_terminal() {

@@ -1,4 +1,4 @@
-//! `rm`: an object is removed.
+//! `blockyard rm`: removes an object.
 
 use serde_json::json;
 

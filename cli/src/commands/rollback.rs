@@ -1,4 +1,4 @@
-//! `rollback`: a new revision that is equal to an old one.
+//! `blockyard rollback`: saves a new revision that is equal to an older one.
 
 use blockyard::{Error, ErrorKind, PinnedAddress};
 use serde_json::json;

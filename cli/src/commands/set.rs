@@ -1,4 +1,4 @@
-//! `set`: a new revision from the newest one.
+//! `blockyard set`: saves a new revision with changed fields.
 
 use blockyard::{Address, Error, ErrorKind, Revision, model::Pointer};
 use serde_json::json;

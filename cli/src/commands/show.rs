@@ -1,4 +1,4 @@
-//! `show`: one block, its secrets masked.
+//! `blockyard show`: shows a block with its secrets masked.
 
 use blockyard::model::visible;
 use blockyard::{Error, Json, PinnedAddress};
@@ -31,14 +31,14 @@ pub(super) async fn run(arguments: &Show, context: &Context) -> Outcome {
     Ok(DONE)
 }
 
-/// A line per field, `a.b` for those inside of others.
+/// Returns one name and value per field. Nested fields have dotted names, such as `a.b`.
 fn lines(value: &Json, path: &str) -> Vec<(String, String)> {
     match value {
         Json::Object(object) if !object.is_empty() => object
             .iter()
             .flat_map(|(key, member)| {
                 {
-                    // The keys of a map are data, too.
+                    // Map keys are data and are escaped like values.
                     let key = visible::line(key);
                     lines(member, &if path.is_empty() { key } else { format!("{path}.{key}") })
                 }

@@ -1,4 +1,4 @@
-//! `trust`: project files and yards that may decide for this user.
+//! `blockyard trust`: manages the project files and yards that the user trusts.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ async fn trust(arguments: &Trust, context: &Context) -> Outcome {
         None => TrustTarget::Project(Box::new(context.project()?.ok_or_else(no_project)?)),
     };
     let (trusted, decisions) = match &target {
-        // What is shown is what was read, and what was read is what is trusted.
+        // The loaded content is both what is shown and what is recorded as trusted.
         TrustTarget::Project(project) => (context.trust()?.trust_project(project).await?, project.decisions()?),
         TrustTarget::Yard(path) => (context.trust()?.trust_yard(path).await?, yard_decisions(path)),
     };

@@ -1,4 +1,4 @@
-//! `type`: one block type.
+//! `blockyard type`: describes a block type.
 
 use blockyard::model::form::{self, FieldKind};
 use blockyard::model::{Pointer, Schema, visible};
@@ -80,7 +80,7 @@ fn describe(view: &TypeView, schema: &Schema) -> String {
     text
 }
 
-/// The first example that the schema gives for a field.
+/// Returns the first example value of a field in the schema.
 fn example(schema: &Schema, pointer: &Pointer) -> String {
     let examples = schema.field(pointer).and_then(|keywords| keywords.get("examples")).and_then(Json::as_array);
     match examples.and_then(|examples| examples.first()) {

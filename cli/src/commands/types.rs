@@ -1,4 +1,4 @@
-//! `types`: what blocks can be made.
+//! `blockyard types`: lists the available block types.
 
 use serde_json::json;
 

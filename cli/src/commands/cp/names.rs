@@ -1,5 +1,6 @@
-//! The names of objects as paths of files. All of them are looked at before the first is written: no two objects
-//! may become one file, on a disk that folds letters either.
+//! Conversion of object names to file paths. All names are validated before the first file is
+//! written, and no two objects may map to the same file, including on case-insensitive and
+//! Unicode-normalizing file systems.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -7,37 +8,39 @@ use std::path::Path;
 use blockyard::model::visible;
 use blockyard::{Error, ErrorKind};
 
-/// The longest name of a file or folder, bytes: NAME_MAX of common file systems.
+/// Maximum length of a file or folder name in bytes: NAME_MAX of common file systems.
 const NAME_BYTES: usize = 255;
 
-/// Names that are told one by one; the rest is counted.
+/// Maximum number of names listed in an error; the remainder is counted.
 const TOLD: usize = 20;
 
-/// Pairs of names that some disks take for one: letters of two cases, and composed and decomposed letters.
+/// Pairs of names that some file systems treat as equal: different case, and composed and
+/// decomposed characters.
 const FOLDED: [(&str, &str); 3] = [("a", "A"), ("\u{e9}", "e\u{301}"), ("\u{fc}", "\u{dc}")];
 
-/// An object that becomes a file.
+/// An object and the file path that it is saved to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
-    /// The object's path in the storage.
+    /// Path of the object in the storage.
     pub(super) object: String,
-    /// The parts of the file's path, below the destination.
+    /// Components of the file path, relative to the destination.
     pub(super) parts: Vec<String>,
 }
 
-/// An object that cannot become a file.
+/// An object whose name is not a valid file path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BadName {
     pub(super) object: String,
     pub(super) reason: String,
 }
 
-/// The objects that can be files, and those that cannot. `below` is the path that was asked for.
+/// Splits objects into those with valid file names and those without. `below` is the requested
+/// prefix.
 pub(super) fn targets(objects: Vec<String>, below: &str) -> (Vec<Target>, Vec<BadName>) {
     let (mut targets, mut bad) = (Vec::new(), Vec::new());
     for object in objects {
         let name = object.strip_prefix(below).unwrap_or(&object);
-        // Some tools make an empty object for a folder.
+        // Some tools create an empty object to represent a folder.
         if name.is_empty()
             || name.ends_with('/') && mistake(name.trim_end_matches('/')).is_none() && !name.ends_with("//")
         {
@@ -52,7 +55,8 @@ pub(super) fn targets(objects: Vec<String>, below: &str) -> (Vec<Target>, Vec<Ba
     (targets, bad)
 }
 
-/// The parts of a name, none of which leads elsewhere or is lost in a path.
+/// Splits a name into path components. Rejects components that a path would interpret or discard,
+/// such as `..` and empty ones.
 pub(super) fn parts(name: &str) -> Result<Vec<String>, &'static str> {
     match mistake(name) {
         Some(reason) => Err(reason),
@@ -81,7 +85,8 @@ fn mistake(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Names of devices, and characters and ends that Windows drops or does not take.
+/// Returns whether Windows reserves a name: device names, and names with characters or endings that
+/// Windows rejects or strips.
 fn is_reserved(part: &str) -> bool {
     let stem = part.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
     let numbered = |name: &str| stem.strip_prefix(name).is_some_and(|rest| rest.chars().count() == 1);
@@ -93,7 +98,7 @@ fn is_reserved(part: &str) -> bool {
         || part.chars().any(char::is_control)
 }
 
-/// An object whose name is the folder of another one.
+/// Moves objects whose name is also the folder of another object to `bad`.
 fn leave_out_folders(targets: &mut Vec<Target>, bad: &mut Vec<BadName>) {
     let mut folders: BTreeMap<Vec<String>, String> = BTreeMap::new();
     for target in targets.iter() {
@@ -111,8 +116,9 @@ fn leave_out_folders(targets: &mut Vec<Target>, bad: &mut Vec<BadName>) {
     });
 }
 
-/// Leaves out the objects whose names the destination's disk does not tell apart. The disk itself decides: empty
-/// files with these names are made in a temporary folder on it, if it folds names at all.
+/// Moves objects whose names the destination's file system does not distinguish to `bad`. This is
+/// tested on the file system itself: if it folds names, empty files with these names are created in
+/// a temporary folder on it.
 pub(super) fn leave_out_alike(targets: &mut Vec<Target>, bad: &mut Vec<BadName>, to: &Path) -> Result<(), Error> {
     let Some(disk) = to.ancestors().find(|folder| folder.is_dir()).or(Some(Path::new("."))) else { return Ok(()) };
     let disk = if disk.as_os_str().is_empty() { Path::new(".") } else { disk };
@@ -126,7 +132,7 @@ pub(super) fn leave_out_alike(targets: &mut Vec<Target>, bad: &mut Vec<BadName>,
     probe.close().map_err(cannot)
 }
 
-/// Whether the disk takes different names for one.
+/// Returns whether the file system treats different names as equal.
 fn folds(folder: &Path) -> bool {
     FOLDED.iter().any(|(one, other)| {
         let made = std::fs::File::create_new(folder.join(one)).is_ok();
@@ -134,7 +140,8 @@ fn folds(folder: &Path) -> bool {
     })
 }
 
-/// Makes an empty file for each target, and leaves out those whose name is taken, with the one that has it.
+/// Creates a file for each target. Moves targets whose file already exists, and the target that
+/// created it, to `bad`.
 fn claim(targets: &mut Vec<Target>, bad: &mut Vec<BadName>, folder: &Path) {
     let mut alike: HashMap<usize, String> = HashMap::new();
     for (index, target) in targets.iter().enumerate() {
@@ -166,7 +173,7 @@ fn claim(targets: &mut Vec<Target>, bad: &mut Vec<BadName>, folder: &Path) {
     });
 }
 
-/// The error that names objects which cannot be files. `address` is the block's.
+/// Returns the error that lists objects with invalid names. `address` is the address of the block.
 pub(super) fn refused(bad: &[BadName], address: &str, done: &str) -> Error {
     let count = bad.len();
     let mut message = format!(
@@ -182,7 +189,7 @@ pub(super) fn refused(bad: &[BadName], address: &str, done: &str) -> Error {
     }
     let details: Vec<_> =
         bad.iter().map(|name| serde_json::json!({ "object": name.object, "reason": name.reason })).collect();
-    // Such a name cannot be asked for: the storage's own tools rename it.
+    // An object with such a name cannot be requested; only the storage's own tools can rename it.
     let dotted = |name: &&BadName| {
         name.object.split('/').any(|part| part == "." || part == "..") || name.object.chars().any(char::is_control)
     };
@@ -256,7 +263,7 @@ mod tests {
         let probe = tempfile::tempdir().expect("a folder");
         let target = |object: &str| Target { object: object.to_owned(), parts: vec!["x".to_owned()] };
         let other = Target { object: "other".to_owned(), parts: vec!["y".to_owned()] };
-        // Two equal paths stand for two names that the disk folds.
+        // Equal paths simulate two names that the file system treats as equal.
         let mut all = vec![target("x"), other.clone(), target("X")];
         let mut bad = Vec::new();
         claim(&mut all, &mut bad, probe.path());
@@ -285,7 +292,7 @@ mod tests {
     }
 
     proptest! {
-        /// What the path keeps is what the name has: no two names become one path.
+        /// No two names map to the same path: joining the components yields the original name.
         #[test]
         fn a_path_has_all_of_its_name(name in "[a./\\\\]{0,12}|\\PC{0,12}") {
             if let Ok(parts) = parts(&name) {
