@@ -115,11 +115,9 @@ impl Context {
             (Some(KeyPlace::File), _) => NewKey::File(None),
             (Some(KeyPlace::Env) | None, KeySource::Base64(key)) => NewKey::Given(key),
             (Some(KeyPlace::Env), _) => {
-                return Err(Error::new(
-                    ErrorKind::Usage,
-                    "`--key env` takes the key from BLOCKYARD_KEY, which is not set",
-                )
-                .hint("make a key with `openssl rand -base64 32`, and keep it safe: without it the secrets are lost"));
+                return Err(Error::new(ErrorKind::Usage, "`--key env` requires BLOCKYARD_KEY, which is not set").hint(
+                    "generate a key with `openssl rand -base64 32` and back it up: without it the secrets are lost",
+                ));
             }
             (None, KeySource::File(path)) => NewKey::File(Some(path)),
             (None, KeySource::Default) => NewKey::Automatic,
@@ -130,8 +128,8 @@ impl Context {
 
     pub(crate) fn announce(&self, yard: &Yard) {
         let info = yard.info();
-        self.terminal.note(&format!("made the yard {}", info.yard));
-        self.terminal.note(&format!("its key is kept in {}", key_in_words(&info.key)));
+        self.terminal.note(&format!("created yard {}", info.yard));
+        self.terminal.note(&format!("key stored in {}", key_in_words(&info.key)));
     }
 
     /// Returns the URL of the yard and the configuration to open it with. The URL is that of
@@ -221,10 +219,10 @@ impl Context {
 fn telemetry(collector: &str, runtime: &Runtime) -> Result<Telemetry, Error> {
     // The URL is not repeated in the error: it may contain a password.
     let collector = collector.parse().map_err(|error: CollectorError| {
-        Error::new(ErrorKind::Usage, "the value of `--otlp` is not the address of a collector").because(error)
+        Error::new(ErrorKind::Usage, "the value of `--otlp` is not a valid collector URL").because(error)
     })?;
     Telemetry::start(&collector, runtime.handle().clone())
-        .map_err(|error| Error::new(ErrorKind::Remote, "the export of traces cannot start").because(error))
+        .map_err(|error| Error::new(ErrorKind::Remote, "cannot start the trace exporter").because(error))
 }
 
 /// Describes the location of a key, with advice to back up a key file.
@@ -232,7 +230,7 @@ pub(crate) fn key_in_words(location: &str) -> String {
     let place = in_words(location);
     match location.split_once(':') {
         Some(("file", _)) => format!("{place}; back it up: without it the secrets are lost"),
-        Some(("env", _)) => format!("{place}, which every command needs"),
+        Some(("env", _)) => format!("{place}, which every command requires"),
         _ => place,
     }
 }
@@ -251,9 +249,9 @@ pub(crate) fn in_words(location: &str) -> String {
 
 fn base() -> Result<impl etcetera::BaseStrategy, Error> {
     choose_base_strategy().map_err(|error| {
-        Error::new(ErrorKind::Usage, "there is no home folder to keep a yard in")
+        Error::new(ErrorKind::Usage, "cannot determine the home folder for the default yard")
             .because(error)
-            .hint("name a yard with `--yard sqlite:PATH`")
+            .hint("specify a yard with `--yard sqlite:PATH`")
     })
 }
 

@@ -32,7 +32,7 @@ impl Fields {
             let document = exact::parse(&text).map_err(|error| {
                 let wrong = match error {
                     exact::ExactError::NotJson(_) => "is not JSON",
-                    exact::ExactError::Inexact { .. } => "has a number that a block cannot hold",
+                    exact::ExactError::Inexact { .. } => "contains a number that a block cannot represent exactly",
                 };
                 Error::new(ErrorKind::Invalid, format!("`{}` {wrong}", path.display())).because(error)
             })?;
@@ -62,7 +62,7 @@ impl Fields {
             let input = match source {
                 None => SecretInput::Value(ask(field, terminal)?),
                 Some("-") if stdin_taken => {
-                    return Err(Error::new(ErrorKind::Usage, "standard input can be read once only").hint("use `--secret FIELD=@FILE` for one of them"));
+                    return Err(Error::new(ErrorKind::Usage, "standard input can be read only once").hint("use `--secret FIELD=@FILE` for one of them"));
                 }
                 Some("-") => {
                     stdin_taken = true;
@@ -70,9 +70,9 @@ impl Fields {
                 }
                 Some(source) if source.starts_with('@') => SecretInput::Value(SecretValue::from_file(read(Path::new(&source[1..]))?)),
                 Some(source) => SecretInput::Source(source.parse::<SecretSource>().map_err(|_| {
-                    Error::new(ErrorKind::Usage, format!("the value after `--secret {field}=` is not a source of secrets"))
-                        .hint("a secret itself does not belong on a command line, where the shell's history keeps it")
-                        .hint(format!("use `--secret {field}` to be asked, `{field}=-` for standard input, `{field}=@FILE`, `{field}=env:NAME` or `{field}=file:PATH`"))
+                    Error::new(ErrorKind::Usage, format!("the value after `--secret {field}=` is not a secret source"))
+                        .hint("do not pass a secret on the command line, because the shell records it in its history")
+                        .hint(format!("use `--secret {field}` to be prompted, `{field}=-` for standard input, `{field}=@FILE`, `{field}=env:NAME` or `{field}=file:PATH`"))
                 })?),
             };
             patch.secrets.push((Pointer::from_dotted(field), input));
@@ -135,7 +135,7 @@ pub(crate) fn ask_all(schema: &Schema, terminal: &Terminal) -> Result<Patch, Err
         let note = match (&field.kind, field.required) {
             (FieldKind::Choice(words), _) => format!(" ({})", visible::line(&words.join(", "))),
             (FieldKind::Json, _) => " (JSON)".to_owned(),
-            (_, false) => " (may be empty)".to_owned(),
+            (_, false) => " (optional)".to_owned(),
             _ => String::new(),
         };
         let answered = loop {
@@ -149,7 +149,7 @@ pub(crate) fn ask_all(schema: &Schema, terminal: &Terminal) -> Result<Patch, Err
                 text = default.clone().unwrap_or_default();
             }
             match form::answer(&field, text.trim()) {
-                Ok(None) if field.required => terminal.note("it is required"),
+                Ok(None) if field.required => terminal.note("a value is required"),
                 Ok(answer) => break answer,
                 Err(wanted) => terminal.note(&wanted),
             }
@@ -199,7 +199,7 @@ pub(crate) fn read(path: &Path) -> Result<String, Error> {
             std::io::ErrorKind::NotFound => ErrorKind::NotFound,
             std::io::ErrorKind::InvalidData => {
                 return Error::new(ErrorKind::Invalid, format!("`{}` is not text (UTF-8)", path.display()))
-                    .hint("what is not text goes into a block as base64");
+                    .hint("encode binary data as base64");
             }
             _ => ErrorKind::Remote,
         };
@@ -224,7 +224,7 @@ pub(crate) fn read(path: &Path) -> Result<String, Error> {
 
 fn ask(field: &str, terminal: &Terminal) -> Result<SecretValue, Error> {
     if !terminal.can_ask() {
-        return Err(Error::new(ErrorKind::Usage, format!("there is no terminal to ask for the secret `{field}` on"))
+        return Err(Error::new(ErrorKind::Usage, format!("cannot prompt for the secret `{field}` without a terminal"))
             .hint(format!("use `--secret {field}=-` for standard input, `{field}=@FILE`, `{field}=env:NAME` or `{field}=file:PATH`")));
     }
     let answer = dialoguer::Password::new()
@@ -235,5 +235,5 @@ fn ask(field: &str, terminal: &Terminal) -> Result<SecretValue, Error> {
 }
 
 fn not_answered(error: dialoguer::Error) -> Error {
-    Error::new(ErrorKind::Usage, "there was no answer").because(error)
+    Error::new(ErrorKind::Usage, "cannot read the answer from the terminal").because(error)
 }

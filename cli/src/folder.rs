@@ -84,12 +84,12 @@ mod unix {
                     Ok(there) => match (FileType::from_raw_mode(there.st_mode), is_file) {
                         (FileType::RegularFile, true) | (FileType::Directory, false) => {}
                         (FileType::Symlink, _) => {
-                            return Err(in_the_way(&path, "a link, through which nothing is written"));
+                            return Err(in_the_way(&path, "a link, which is not followed"));
                         }
                         (FileType::Directory, true) => {
-                            return Err(in_the_way(&path, "a folder, and an object has its name"));
+                            return Err(in_the_way(&path, "a folder, but an object has the same name"));
                         }
-                        _ => return Err(in_the_way(&path, "not a folder or file")),
+                        _ => return Err(in_the_way(&path, "neither a folder nor a file")),
                     },
                 }
                 if !is_file {
@@ -104,7 +104,7 @@ mod unix {
             self.check(parts)?;
             let mut at = self.root.try_clone().map_err(|error| cannot(&self.path, error))?;
             let mut path = self.path.clone();
-            let (name, folders) = parts.split_last().ok_or_else(|| in_the_way(&self.path, "not a name"))?;
+            let (name, folders) = parts.split_last().ok_or_else(|| in_the_way(&self.path, "not a file name"))?;
             for part in folders {
                 path.push(part);
                 match mkdirat(&at, part.as_str(), FOLDER_MODE) {
@@ -127,7 +127,8 @@ mod unix {
             let failed = |error: Errno| cannot(&new.path, error);
             if let Ok(there) = statat(&new.folder, new.name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
                 if let Some(other) = self.written.get(&identity(&there)) {
-                    let what = format!("the file of object `{other}`: to this disk, `{object}` is the same name");
+                    let what =
+                        format!("already used by object `{other}`: on this disk, `{object}` has the same file name");
                     return Err(in_the_way(&new.path, &what));
                 }
                 // The new file keeps the permissions of the file that it replaces.
@@ -285,7 +286,7 @@ mod portable {
                 let Ok(there) = std::fs::symlink_metadata(&path) else { return Ok(()) };
                 let is_file = index + 1 == parts.len();
                 if there.is_symlink() || there.is_dir() == is_file {
-                    return Err(in_the_way(&path, "a link, or not what an object of its name needs"));
+                    return Err(in_the_way(&path, "a link, or not of the type that the object name requires"));
                 }
             }
             Ok(())

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            let error = blockyard::Error::new(blockyard::ErrorKind::Remote, "this process cannot start its threads")
+            let error = blockyard::Error::new(blockyard::ErrorKind::Remote, "cannot start the asynchronous runtime")
                 .because(error);
             return terminal.fail(&error);
         }
@@ -82,7 +82,7 @@ fn main() -> ExitCode {
         Err(Failure::Interrupted) => {
             context
                 .terminal
-                .note("interrupted; files and the yard are whole, and what a database was told to do may be done");
+                .note("interrupted; files and the yard are intact, but statements already sent to a database may have taken effect");
             ExitCode::from(INTERRUPTED)
         }
     }
@@ -104,8 +104,8 @@ async fn interrupted() {
 /// Returns the error for a panic: an internal error with the source location of the panic.
 fn bug() -> blockyard::Error {
     let place = PANIC.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-    let place = place.unwrap_or_else(|| "a place that is not known".to_owned());
-    blockyard::Error::new(blockyard::ErrorKind::Internal, format!("Blockyard itself failed, at {place}"))
+    let place = place.unwrap_or_else(|| "an unknown location".to_owned());
+    blockyard::Error::new(blockyard::ErrorKind::Internal, format!("Blockyard crashed at {place}"))
 }
 
 /// Disables core files. A core file would preserve the secrets in this process's memory.

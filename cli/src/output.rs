@@ -231,7 +231,7 @@ impl std::io::Read for BlockingReader {
                 Some(Ok(chunk)) => self.chunk = chunk,
                 Some(Err(problem)) => {
                     *self.problem.lock().expect("nothing panics while it holds this lock") = Some(problem);
-                    return Err(std::io::Error::other("the stream broke off"));
+                    return Err(std::io::Error::other("the stream was interrupted"));
                 }
                 None => return Ok(0),
             }

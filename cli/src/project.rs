@@ -24,7 +24,7 @@ impl Context {
         if !self.terminal.can_ask() || self.terminal.quiet || self.terminal.json {
             return Ok(false);
         }
-        self.terminal.note(&format!("{}. It would decide:", described(project, state)));
+        self.terminal.note(&format!("{}. It configures:", described(project, state)));
         for decision in project.decisions()? {
             self.terminal.note(&format!("  {decision}"));
         }
@@ -68,7 +68,7 @@ impl Context {
             // error.
             Some(error) if registries.is_empty() => Err(error),
             Some(error) => {
-                self.terminal.note(&format!("warning: {error}; the registries that it names are not used"));
+                self.terminal.note(&format!("warning: {error}; its registries are not used"));
                 Ok(registries)
             }
             None => Ok(registries),
@@ -100,10 +100,10 @@ fn described(project: &Project, state: TrustState) -> String {
 
 fn untrusted(project: &Project, state: TrustState) -> Error {
     let error = Error::new(ErrorKind::Denied, described(project, state))
-        .hint(format!("read it, and if you agree to it run `blockyard trust {}`", project.folder().display()))
-        .hint("or do without it: name the yard with `--yard` or BLOCKYARD_YARD, and registries with `--registry`");
+        .hint(format!("review it, then run `blockyard trust {}` to trust it", project.folder().display()))
+        .hint("to run without it, specify the yard with `--yard` or BLOCKYARD_YARD, and registries with `--registry`");
     match project.decisions() {
-        Ok(decisions) if !decisions.is_empty() => error.because(format!("it would decide: {}", decisions.join("; "))),
+        Ok(decisions) if !decisions.is_empty() => error.because(format!("it configures: {}", decisions.join("; "))),
         _ => error,
     }
 }

@@ -37,8 +37,11 @@ impl Settings {
         if let Some(path) = &named
             && !path.exists()
         {
-            return Err(Error::new(ErrorKind::NotFound, format!("there is no configuration `{}`", path.display()))
-                .hint(format!("{VARIABLE} names it: make the file, or unset the variable")));
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("configuration file `{}` does not exist", path.display()),
+            )
+            .hint(format!("create the file or unset {VARIABLE}")));
         }
         let path = named.or_else(|| folder.map(|folder| folder.join("blockyard").join("config.toml")));
         match path {
@@ -62,10 +65,10 @@ impl Settings {
         // shown.
         let name = if parsed.is_ok() { name } else { "…" };
         let known = self.configuration.yards.iter().map(|(known, _)| known.as_str());
-        Err(Error::new(ErrorKind::Usage, format!("`{name}` is neither the address of a yard nor the name of one"))
+        Err(Error::new(ErrorKind::Usage, format!("`{name}` is neither a yard URL nor the name of a yard"))
             .maybe_hint(did_you_mean(name, known))
             .hint(format!(
-                "an address is `sqlite:PATH` or `postgres://USER@HOST/DATABASE`; a name has a table `[yards.{name}]` with a `url` in `{}`",
+                "use a URL such as `sqlite:PATH` or `postgres://USER@HOST/DATABASE`, or define `[yards.{name}]` with a `url` in `{}`",
                 self.path.display()
             )))
     }
@@ -96,6 +99,6 @@ pub(crate) fn named_registry(path: &Path) -> Result<Registry, Error> {
 }
 
 fn not_read(url: &str) -> Error {
-    Error::new(ErrorKind::Usage, format!("this version of Blockyard does not read the registry `{url}`"))
-        .hint("name a registry on this machine: `--registry PATH`, with its folder or its `registry.toml`")
+    Error::new(ErrorKind::Usage, format!("remote registry `{url}` is not supported by this version of Blockyard"))
+        .hint("specify a local registry with `--registry PATH`, the path of a folder or a `registry.toml`")
 }

@@ -133,9 +133,10 @@ fn write_rows(
         }
         Format::Csv => {
             if let Some(nested) = schema.fields().iter().find(|field| field.data_type().is_nested()) {
-                let message = format!("column `{}` has lists or records, for which CSV has no form", nested.name());
+                let message =
+                    format!("column `{}` contains lists or records, which CSV cannot represent", nested.name());
                 return Err(Error::new(ErrorKind::Usage, message)
-                    .hint("take another `--format`, or make a text of it in the statement")
+                    .hint("use another `--format`, or convert the column to text in the statement")
                     .into());
             }
             let mut writer = arrow_csv::WriterBuilder::new().with_header(true).build(&mut *out);
@@ -232,6 +233,6 @@ pub(crate) fn plain_table(header: impl IntoIterator<Item = String>) -> PlainTabl
 fn broken(error: ArrowError) -> Failure {
     match error {
         ArrowError::IoError(_, error) => error.into(),
-        other => Error::new(ErrorKind::Bundle, "the rows cannot be read").because(other).into(),
+        other => Error::new(ErrorKind::Bundle, "the rows cannot be decoded").because(other).into(),
     }
 }

@@ -143,7 +143,7 @@ impl Terminal {
         if yes || self.can_ask() && self.agree(question) {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Usage, format!("{why}, and nobody agreed to it")).hint("agree with `--yes`"))
+        Err(Error::new(ErrorKind::Usage, format!("{why} and was not confirmed")).hint("confirm with `--yes`"))
     }
 
     /// Prints an error, its causes and its hints. Returns the exit code of its kind.

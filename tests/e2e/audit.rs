@@ -190,15 +190,15 @@ fn lines_are_asked_for_by_time(yard: &TestYard) {
     assert_eq!(since("2999-01-31T10:00:00+02:00").len(), 0);
     for nonsense in ["yesterday", "", "7", "7x", "2026-13-01", "2026-02-30", "99999999999999999999d"] {
         let refused = yard.fails(2, &["audit", "--since", nonsense]);
-        assert!(refused.contains(&format!("`{nonsense}` is not a time")), "{refused}");
-        assert!(refused.contains("write a date (`"), "{refused}");
+        assert!(refused.contains(&format!("`{nonsense}` is not a valid time")), "{refused}");
+        assert!(refused.contains("use a date (`"), "{refused}");
     }
 }
 
 fn a_span_that_leads_ahead_is_no_span_back(yard: &TestYard) {
     for ahead in ["-7d", "-2h", "99999999999999999d"] {
         let refused = yard.fails(2, &["audit", &format!("--since={ahead}")]);
-        assert!(refused.contains(&format!("`{ahead}` is not a time")), "{refused}");
+        assert!(refused.contains(&format!("`{ahead}` is not a valid time")), "{refused}");
     }
 }
 

@@ -128,9 +128,9 @@ fn documents() {
         2,
         &create("sql-database/x", &["--set", "dialect=postgres", "--secret", "password=hunter22"]),
         expect![[r#"
-        error: the value after `--secret password=` is not a source of secrets
-          hint: a secret itself does not belong on a command line, where the shell's history keeps it
-          hint: use `--secret password` to be asked, `password=-` for standard input, `password=@FILE`, `password=env:NAME` or `password=file:PATH`
+        error: the value after `--secret password=` is not a secret source
+          hint: do not pass a secret on the command line, because the shell records it in its history
+          hint: use `--secret password` to be prompted, `password=-` for standard input, `password=@FILE`, `password=env:NAME` or `password=file:PATH`
     "#]],
     );
     check(
@@ -138,7 +138,7 @@ fn documents() {
         2,
         &create("sql-database/x", &["--set", "dialect=postgres", "--secret", "password"]),
         expect![[r#"
-        error: there is no terminal to ask for the secret `password` on
+        error: cannot prompt for the secret `password` without a terminal
           hint: use `--secret password=-` for standard input, `password=@FILE`, `password=env:NAME` or `password=file:PATH`
     "#]],
     );
@@ -156,8 +156,8 @@ fn documents() {
         2,
         &["set", "sql-database/flights"],
         expect![[r#"
-        error: nothing was named that should change
-          hint: name it with `--set FIELD=VALUE`, `--secret FIELD`, `--json-config FILE` or `--unset FIELD`
+        error: no changes specified
+          hint: use `--set FIELD=VALUE`, `--secret FIELD`, `--json-config FILE` or `--unset FIELD`
     "#]],
     );
     check(
@@ -221,8 +221,8 @@ fn calls() {
         2,
         &["call", "sql-database/flights"],
         expect![[r#"
-        error: no operation of `sql-database/flights` was named
-          hint: it has `query`, `execute`, `execute-many`, `fetch-one`, `fetch-many`, `fetch-all`, `script`, `load`, `unload`, `tables`, `describe-table`
+        error: no operation specified for `sql-database/flights`
+          hint: choose one of `query`, `execute`, `execute-many`, `fetch-one`, `fetch-many`, `fetch-all`, `script`, `load`, `unload`, `tables`, `describe-table`
     "#]],
     );
     check(

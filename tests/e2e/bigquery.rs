@@ -46,7 +46,7 @@ fn a_query_gives_rows_with_their_types() {
         assert_eq!(rows[0][same], row[same], "{same}");
     }
     let nested = cloud.yard.fails(2, &["query", "bigquery-warehouse/w", "select [1] as l", "--format", "csv"]);
-    assert!(nested.contains("column `l` has lists or records, for which CSV has no form"), "{nested}");
+    assert!(nested.contains("column `l` contains lists or records, which CSV cannot represent"), "{nested}");
     let schema = cloud.yard.json(&["type", "bigquery-warehouse"]);
     assert_eq!(schema["interfaces"], json!(["database", "job"]));
 }

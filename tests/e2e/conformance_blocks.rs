@@ -563,7 +563,7 @@ fn blocks_of_one_type_can_be_compared(yard: &TestYard) {
     assert_eq!(compared, "zoo-keeper/ada@1 → zoo-keeper/bob@1\n  ~ name: Ada → Bob\n");
     let refused = yard.fails(2, &["diff", "zoo-keeper/ada", "zoo-cage/cat"]);
     assert!(refused.contains("are of different types, `zoo-keeper` and `zoo-cage`"), "{refused}");
-    assert!(yard.ok(&["diff", "zoo-keeper/ada", "zoo-keeper/ada@1"]).contains("are alike"));
+    assert!(yard.ok(&["diff", "zoo-keeper/ada", "zoo-keeper/ada@1"]).contains("are identical"));
 }
 
 fn a_deleted_name_stays_taken_and_restore_has_all_of_it_back(yard: &TestYard) {

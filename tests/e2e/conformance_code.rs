@@ -332,7 +332,7 @@ fn a_file_of_something_else_is_left_as_it_is(yard: &TestYard) {
     for text in ["name = 1\n", "version = 2\n", "# half of a\nversion = \"\n"] {
         std::fs::write(yard.path("mine.toml"), text).expect("a file");
         let refused = yard.fails(4, &["export", "--out", "mine.toml"]);
-        assert!(refused.contains("`mine.toml` is there, and is not a file of blocks"), "{refused}");
+        assert!(refused.contains("existing file `mine.toml` is not a block file"), "{refused}");
         assert_eq!(std::fs::read_to_string(yard.path("mine.toml")).expect("the file"), text);
     }
     yard.fails(3, &["export", "zoo-keeper/eve", "--out", "new.toml"]);

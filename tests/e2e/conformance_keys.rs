@@ -137,7 +137,7 @@ fn the_status_of_a_key_needs_no_key(yard: &TestYard) {
     let reason = format!("key file `{}` does not exist", key.display());
     assert_eq!(found(&without), json!([false, reason, 1]));
     assert_eq!(without["key_id"], with_it["key_id"]);
-    assert!(yard.ok(&["key", "status"]).contains("it cannot be had"));
+    assert!(yard.ok(&["key", "status"]).contains("not available: "));
     let wrong = with(yard, "BLOCKYARD_KEY", STANDARD.encode([7; 32]), &["key", "status"]);
     assert!(wrong.stdout.contains("the key from BLOCKYARD_KEY is not this yard's key"), "{}", wrong.stdout);
 }

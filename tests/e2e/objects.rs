@@ -74,7 +74,7 @@ fn folders_are_copied_with_all_that_is_in_them() {
     assert_eq!(yard.json(&["cp", "-r", "gcs-bucket/zoo:t", "gcs-bucket/zoo:t/u"])["objects"], 3);
     assert_eq!(cloud.stored("data/t/u/b/c").expect("the copy"), b"22");
     let refused = yard.fails(3, &["cp", "-r", "gcs-bucket/zoo:nothing", to.to_str().expect("a path")]);
-    assert!(refused.contains("there is no object below `gcs-bucket/zoo:nothing`"), "{refused}");
+    assert!(refused.contains("no objects below `gcs-bucket/zoo:nothing`"), "{refused}");
 }
 
 #[test]
@@ -93,23 +93,23 @@ fn what_goes_wrong_with_a_copy_is_said_and_loses_nothing() {
     yard.fails(1, &["cp", "gcs-bucket/zoo:cut", out.to_str().expect("a path")]);
     assert_eq!(std::fs::read_to_string(&out).expect("the file"), "what was there");
     let refused = yard.fails(6, &["cp", "--if-absent", "gcs-bucket/zoo:cut", out.to_str().expect("a path")]);
-    assert!(refused.contains("is there already"), "{refused}");
+    assert!(refused.contains("already exists"), "{refused}");
 
     let refused = yard.fails(2, &["cp", "a", "b"]);
-    assert!(refused.contains("neither place is in a storage"), "{refused}");
+    assert!(refused.contains("neither the source nor the destination is an object path"), "{refused}");
     let refused = yard.fails(2, &["cat", "a"]);
-    assert!(refused.contains("write `TYPE/NAME:PATH`"), "{refused}");
+    assert!(refused.contains("use `TYPE/NAME:PATH`"), "{refused}");
     let refused = yard.fails(3, &["cp", "/nowhere/a", "gcs-bucket/zoo:a"]);
     assert!(refused.contains("`/nowhere/a` cannot be read"), "{refused}");
     let refused = yard.fails_with_input(2, &["cp", "-", "gcs-bucket/zoo:"], "x");
-    assert!(refused.contains("the object has no name"), "{refused}");
+    assert!(refused.contains("the destination object has no name"), "{refused}");
     let refused = yard.fails(1, &["cat", "gcs-bucket/zoo:nobody"]);
     assert!(refused.contains("object `data/nobody` of bucket `zoo` is not there"), "{refused}");
     let refused = yard.fails(2, &["ls", "gcp-credentials/prod:"]);
     assert!(refused.contains("object-storage"), "{refused}");
 
     let refused = yard.fails(2, &["rm", "gcs-bucket/zoo:cut"]);
-    assert!(refused.contains("agree with `--yes`"), "{refused}");
+    assert!(refused.contains("confirm with `--yes`"), "{refused}");
     assert!(cloud.stored("data/cut").is_some());
     assert_eq!(yard.json(&["rm", "gcs-bucket/zoo:cut", "--yes"]), json!({"removed": "gcs-bucket/zoo:cut"}));
     assert_eq!(cloud.stored("data/cut"), None);
@@ -160,11 +160,11 @@ fn two_objects_never_become_one_file() {
     let back = yard.path("back");
     let to = back.to_str().expect("a path");
     let refused = yard.fails(4, &["cp", "-r", "gcs-bucket/rest:c", to]);
-    assert!(refused.contains("4 objects cannot be files here; nothing was copied"), "{refused}");
+    assert!(refused.contains("4 objects cannot be saved as files; nothing was copied"), "{refused}");
     for line in [
-        "`c/a//b.txt` has an empty part between slashes",
-        "`c/a/./b.txt` has a part `.` or `..`",
-        "`c/x\\y` has a backslash",
+        "`c/a//b.txt` has an empty component",
+        "`c/a/./b.txt` has a component `.` or `..`",
+        "`c/x\\y` contains a backslash",
         "`c/d` is the folder of `c/d/e`",
         "`blockyard cp 'gcs-bucket/rest:c/a//b.txt' FILE`",
         "`--skip-bad-names`",
@@ -178,7 +178,7 @@ fn two_objects_never_become_one_file() {
     assert_eq!(std::fs::read_to_string(&one).expect("the file"), "c/a//b.txt");
     let ran = yard.run(&["cp", "-r", "gcs-bucket/rest:c", to, "--skip-bad-names"]);
     assert_eq!(ran.code, 4, "{}", ran.stderr);
-    assert!(ran.stderr.contains("4 objects cannot be files here; the others were copied"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("4 objects cannot be saved as files; the others were copied"), "{}", ran.stderr);
     assert_eq!(std::fs::read_to_string(back.join("a/b.txt")).expect("the file"), "c/a/b.txt");
     assert_eq!(std::fs::read_to_string(back.join("d/e")).expect("the file"), "c/d/e");
     assert_eq!(std::fs::read_dir(&back).expect("the folder").count(), 2);
@@ -198,7 +198,7 @@ fn a_copy_is_not_written_through_a_link() {
         std::fs::create_dir(&back).expect("a folder");
         symlink(target, back.join(link)).expect("a link");
         let refused = yard.fails(6, &["cp", "-r", "gcs-bucket/rest:c", back.to_str().expect("a path")]);
-        assert!(refused.contains("is a link, through which nothing is written"), "{refused}");
+        assert!(refused.contains("is a link, which is not followed"), "{refused}");
         assert_eq!(std::fs::read_dir(&back).expect("the folder").count(), 1, "nothing is written before that");
     }
     let refused = yard.fails(6, &["cp", "gcs-bucket/rest:c/a", back.to_str().expect("a path")]);

@@ -159,7 +159,7 @@ fn a_purge_twice_destroys_nothing_more(yard: &TestYard) {
 fn a_purge_needs_somebody_to_agree(yard: &TestYard) {
     with_ada(yard);
     let refused = yard.fails_with_input(2, &["purge", ADA], "y\n");
-    assert!(refused.contains("purging `zoo-keeper/ada` destroys its secrets, and nobody agreed to it"), "{refused}");
+    assert!(refused.contains("purging `zoo-keeper/ada` destroys its secrets and was not confirmed"), "{refused}");
     assert_eq!(yard.reveal(ADA, "badge"), "third badge");
 }
 

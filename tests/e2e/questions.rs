@@ -91,14 +91,14 @@ fn create_asks_field_by_field_and_does_not_echo_secrets() {
     let mut conversation = Conversation::begin(&yard, &["create", "sql-database/w"]);
     conversation.answer("dialect (sqlite, postgres, mysql)", "oracle");
     conversation.answer("expected one of sqlite, postgres, mysql", "");
-    conversation.answer("it is required", "postgres");
+    conversation.answer("a value is required", "postgres");
     conversation.answer("database", "warehouse");
-    conversation.answer("host (may be empty)", "db.example.com");
-    conversation.answer("port (may be empty)", "many");
+    conversation.answer("host (optional)", "db.example.com");
+    conversation.answer("port (optional)", "many");
     conversation.answer("expected an integer", "5433");
-    conversation.answer("username (may be empty)", "loader");
+    conversation.answer("username (optional)", "loader");
     conversation.answer("password (not shown)", "asked-secret-5519");
-    conversation.answer("ca (may be empty)", "");
+    conversation.answer("ca (optional)", "");
     conversation.answer("options (JSON)", "");
     let (code, said) = conversation.end();
     assert_eq!(code, 0, "{said}");
@@ -141,7 +141,7 @@ fn what_cannot_be_taken_back_asks_first() {
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("asked-for-6621"), "{said}");
     let mut agreed = Conversation::begin(&yard, &["purge", "zoo-keeper/ada"]);
-    agreed.answer("Go on? [y/N]", "y");
+    agreed.answer("of `zoo-keeper/ada`? [y/N]", "y");
     assert_eq!(agreed.end().0, 0);
     yard.fails(5, &["reveal", "zoo-keeper/ada", "badge", "--yes"]);
 }
@@ -151,7 +151,7 @@ fn an_interrupted_question_ends_the_program_and_changes_nothing() {
     let yard = TestYard::on(Backend::Sqlite);
     yard.keeper("ada", "still-there");
     for (arguments, question) in [
-        (&["purge", "zoo-keeper/ada"][..], "Go on? [y/N]"),
+        (&["purge", "zoo-keeper/ada"][..], "of `zoo-keeper/ada`? [y/N]"),
         (&["reveal", "zoo-keeper/ada", "badge"], "in plain text? [y/N]"),
         (&["set", "zoo-keeper/ada", "--secret", "badge"], "badge (not shown)"),
     ] {

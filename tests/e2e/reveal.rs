@@ -85,10 +85,10 @@ fn nothing_is_revealed_unless_somebody_agrees(yard: &TestYard) {
     with_cage(yard);
     let refused = yard.fails(2, &["reveal", "zoo-keeper/ada", "badge"]);
     assert!(
-        refused.contains("revealing `badge` of `zoo-keeper/ada` prints a secret, and nobody agreed to it"),
+        refused.contains("revealing `badge` of `zoo-keeper/ada` prints a secret and was not confirmed"),
         "{refused}"
     );
-    assert!(refused.contains("agree with `--yes`"), "{refused}");
+    assert!(refused.contains("confirm with `--yes`"), "{refused}");
     // An answer that nobody typed on a terminal is none.
     yard.fails_with_input(2, &["reveal", "zoo-keeper/ada", "badge"], "y\n");
     assert_eq!(reveals(yard), json!([]));

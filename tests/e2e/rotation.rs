@@ -92,7 +92,7 @@ fn a_new_key_in_the_environment_is_needed_from_then_on(yard: &TestYard) {
     let old = yard.key_file();
     let done = with(yard, "NEXT_KEY", key(1), &["key", "rotate", "--to", "env:NEXT_KEY"]);
     assert_eq!(done.code, 0, "{}", done.stderr);
-    assert!(done.stdout.contains("NEXT_KEY, which every command needs"), "{}", done.stdout);
+    assert!(done.stdout.contains("NEXT_KEY, which every command requires"), "{}", done.stdout);
     assert!(refused(&with(yard, "BLOCKYARD_KEY_FILE", &old, &reveal)));
     let missing = yard.fails(5, &reveal);
     assert!(missing.contains("the yard's key is not in the environment variable `NEXT_KEY`"), "{missing}");
@@ -122,7 +122,7 @@ fn a_new_key_that_is_none_changes_nothing(yard: &TestYard) {
     assert!(!text.stderr.contains("l3t-me-in!"), "{}", text.stderr);
     for place in ["pocket", "env:", "file:/tmp/x", ""] {
         let refused = yard.fails(2, &["key", "rotate", "--to", place]);
-        assert!(refused.contains("there are `keyring`, `file` and `env:NAME`"), "{refused}");
+        assert!(refused.contains("use `keyring`, `file` or `env:NAME`"), "{refused}");
     }
     // Without a session there is no keyring, and nothing takes its place.
     assert!(yard.fails(5, &["key", "rotate", "--to", "keyring"]).contains("keyring failed"));
@@ -251,7 +251,7 @@ fn half_done_both_kinds_of_blocks_open_and_new_ones_can_be_made(yard: &TestYard)
     yard.ok(&["purge", "zoo-keeper/k209", "--yes"]);
     let doctor = yard.ok(&["doctor"]);
     assert!(doctor.contains("rotate the key again to finish it"), "{doctor}");
-    assert!(yard.ok(&["key", "status"]).contains("`blockyard key rotate` finishes it"));
+    assert!(yard.ok(&["key", "status"]).contains("finish it with `blockyard key rotate`"));
 
     let left = progress(yard).expect("it is under way").1;
     let done = rotate(yard);

@@ -201,7 +201,7 @@ fn what_is_no_source_is_refused_and_not_repeated(yard: &TestYard) {
     for source in ["plain-9127", "env:", "file:", "block:plain-9127", "block:zoo-safe/box@1", "vault:plain-9127"] {
         let secret = format!("content={source}");
         let refused = yard.fails(2, &["create", "zoo-safe/box", "--secret", &secret]);
-        assert!(refused.contains("the value after `--secret content=` is not a source of secrets"), "{refused}");
+        assert!(refused.contains("the value after `--secret content=` is not a secret source"), "{refused}");
         assert!(!refused.contains("plain-9127"), "{refused}");
     }
 }

@@ -239,5 +239,5 @@ fn files_are_replaced_and_pipes_are_not() {
     yard.ok(&["query", "sql-database/flights", "select 1 as a", "--out", "/dev/null", "--format", "csv"]);
     assert!(!std::path::Path::new("/dev/null").is_file());
     let refused = yard.fails(2, &["query", "sql-database/flights", "select 1 as a", "--out", "rows.xlsx"]);
-    assert!(refused.contains("the ending of `rows.xlsx` names no format"), "{refused}");
+    assert!(refused.contains("cannot determine the row format from the extension of `rows.xlsx`"), "{refused}");
 }

@@ -204,7 +204,7 @@ fn a_yard_that_was_taken_over_reads_sources_as_long_as_only_its_user_can_write_i
     let reveal = ["reveal", "zoo-safe/file", "content", "--yes", "--yard", &address];
     victim.ends(5, &folder, &reveal);
     let told = victim.ends(0, &folder, &["trust", "yard.db"]);
-    assert!(told.contains("may read environment variables and files"), "{told}");
+    assert!(told.contains("may use environment variables and files"), "{told}");
     assert_eq!(victim.ends(0, &folder, &reveal), "victims-private-key");
     for (path, loose, tight) in
         [(&file, 0o666, 0o600), (&file, 0o620, 0o600), (&folder, 0o777, 0o755), (&folder, 0o1777, 0o755)]
@@ -212,7 +212,7 @@ fn a_yard_that_was_taken_over_reads_sources_as_long_as_only_its_user_can_write_i
         chmod(path, loose);
         let refused = victim.ends(5, &folder, &reveal);
         assert!(refused.contains("can be written by other users"), "{refused}");
-        assert!(victim.ends(0, &folder, &["trust", "yard.db"]).contains("note: they may not as long as"));
+        assert!(victim.ends(0, &folder, &["trust", "yard.db"]).contains("note: this is not permitted while"));
         chmod(path, tight);
     }
     // A folder further up that others can rename.
@@ -348,7 +348,7 @@ fn a_terminal_asks_once() {
         asked.answer("trust this file? [y/N]", answer);
         let (code, said) = asked.end();
         assert_eq!(code, 5, "{said}");
-        assert!(said.contains("is not trusted. It would decide:"), "{said}");
+        assert!(said.contains("is not trusted. It configures:"), "{said}");
         assert!(said.contains("yard.db`, which does not exist yet"), "{said}");
     }
     assert!(!folder.join("yard.db").exists());
@@ -570,9 +570,9 @@ fn registries_come_from_the_users_configuration() {
     fs::create_dir_all(&shared).expect("a folder");
     fs::write(shared.join("blockyard.toml"), "[registries]\nours = \"registry.toml\"\n").expect("a file");
     let found = victim.ends(2, &shared, &["install", "sql", "--yes"]);
-    assert!(found.contains("the registries that it names are not used"), "{found}");
+    assert!(found.contains("its registries are not used"), "{found}");
     victim.0.configure("[registries]\nacme = \"https://acme.example/registry\"\n");
-    assert!(victim.ends(2, &work, &["install", "sql", "--yes"]).contains("does not read the registry"));
+    assert!(victim.ends(2, &work, &["install", "sql", "--yes"]).contains("is not supported by this version"));
 }
 
 #[test]

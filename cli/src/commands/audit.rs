@@ -74,7 +74,7 @@ fn since(text: &str) -> Result<i64, Error> {
     let back = || span().filter(|span| !span.is_negative());
     let time = time.or_else(|| jiff::Timestamp::now().checked_sub(back()?).ok());
     time.map(jiff::Timestamp::as_millisecond).ok_or_else(|| {
-        Error::new(ErrorKind::Usage, format!("`{text}` is not a time"))
-            .hint("write a date (`2026-11-24`), a time (`2026-11-24T10:00:00Z`), or a span back from now (`2h`, `7d`)")
+        Error::new(ErrorKind::Usage, format!("`{text}` is not a valid time"))
+            .hint("use a date (`2026-11-24`), a time (`2026-11-24T10:00:00Z`), or a duration before now (`2h`, `7d`)")
     })
 }

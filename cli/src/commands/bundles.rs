@@ -11,7 +11,7 @@ pub(super) async fn run(context: &Context) -> Outcome {
     let bundles = yard.bundles().await?;
     context.terminal.document(&json!({ "bundles": bundles }), || {
         if bundles.is_empty() {
-            return "no bundle is installed; install one with `blockyard install NAME`".to_owned();
+            return "no bundles installed; install one with `blockyard install NAME`".to_owned();
         }
         let mut table = plain_table(["bundle", "version", "types", "sha256", "installed"].map(str::to_owned));
         for bundle in &bundles {

@@ -52,7 +52,7 @@ pub(super) async fn run(arguments: Call, context: &Context) -> Outcome {
     let context = context.louder(matches.get_count("verbose"), matches.get_flag("quiet"));
     let given = values(operation, &matches)?;
     if operation.effect == Effect::Destructive {
-        let question = format!("`{name}` may lose what cannot be had back. Go on?");
+        let question = format!("`{name}` is destructive and may delete data irrecoverably; continue?");
         let why = format!("operation `{name}` is destructive");
         context.terminal.need_agreement(matches.get_flag("yes"), &question, &why)?;
     }
@@ -72,9 +72,9 @@ pub(super) async fn run(arguments: Call, context: &Context) -> Outcome {
         Some(_) if out.is_none() && Destination::new(None)?.is_terminal() => {
             return Err(Error::new(
                 ErrorKind::Usage,
-                format!("operation `{name}` gives bytes, which do not belong on a terminal"),
+                format!("operation `{name}` returns binary output, which is not printed on a terminal"),
             )
-            .hint("write them to a file with `--out FILE`, or on with `--out -`")
+            .hint("use `--out FILE` to write it to a file, or `--out -` for standard output")
             .into());
         }
         Some((_, stream)) => {
@@ -103,8 +103,8 @@ fn early(rest: &[String], flag: &str) -> Option<String> {
 
 fn no_operation(block: &Block) -> Result<Error, Error> {
     let known: Vec<&str> = block.operations()?.iter().map(|operation| operation.name.as_str()).collect();
-    Ok(Error::new(ErrorKind::Usage, format!("no operation of `{}` was named", block.address()))
-        .hint(format!("it has `{}`", known.join("`, `"))))
+    Ok(Error::new(ErrorKind::Usage, format!("no operation specified for `{}`", block.address()))
+        .hint(format!("choose one of `{}`", known.join("`, `"))))
 }
 
 /// Builds the command-line options of an operation: one per argument, and those of `call` itself.
@@ -112,44 +112,40 @@ fn flags(address: &PinnedAddress, operation: &Operation) -> clap::Command {
     let mut command = clap::Command::new(format!("blockyard call {address} {}", operation.name))
         .no_binary_name(true)
         .about(visible::paragraph(&operation.description))
-        .arg(Arg::new("args").long("args").value_name("JSON|@FILE|-").help("All arguments at once, as a JSON object"))
+        .arg(Arg::new("args").long("args").value_name("JSON|@FILE|-").help("All arguments as a JSON object"))
         .arg(
             Arg::new("in")
                 .long("in")
                 .value_name("FILE|-")
                 .value_parser(clap::value_parser!(PathBuf))
-                .help("Bytes for the operation to read"),
+                .help("Input of the operation"),
         )
         .arg(
             Arg::new("out")
                 .long("out")
                 .value_name("FILE|-")
                 .value_parser(clap::value_parser!(PathBuf))
-                .help("Where the operation's bytes go"),
+                .help("File for the output of the operation"),
         )
         .arg(
             Arg::new("timeout")
                 .long("timeout")
                 .value_name("SECONDS")
                 .value_parser(clap::value_parser!(u64).range(1..=86_400))
-                .help("How long the call may take; where nothing is said 300, and more while bytes pass"),
+                .help("Timeout of the call. Default: 300, extended while bytes are transferred"),
         )
-        .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Agree to a destructive operation"))
+        .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Confirm a destructive operation"))
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print errors as JSON"))
         .arg(Arg::new("yard").long("yard").value_name("URL").help("The yard"))
         .arg(
-            Arg::new("quiet")
-                .short('q')
-                .long("quiet")
-                .action(ArgAction::SetTrue)
-                .help("Say nothing but results and errors"),
+            Arg::new("quiet").short('q').long("quiet").action(ArgAction::SetTrue).help("Print only results and errors"),
         )
         .arg(
             Arg::new("verbose")
                 .short('v')
                 .long("verbose")
                 .action(ArgAction::Count)
-                .help("Say more; twice for even more"),
+                .help("Print more details; repeat for debug output"),
         );
     for (name, schema) in properties(operation) {
         if OWN_FLAGS.contains(&name.as_str()) {

@@ -44,8 +44,8 @@ struct Copying<'a> {
 pub(super) async fn run(arguments: &Cp, context: &Context) -> Outcome {
     let (from, to) = (Place::parse(&arguments.from), Place::parse(&arguments.to));
     if let (Place::Local(_), Place::Local(_)) = (&from, &to) {
-        return Err(Error::new(ErrorKind::Usage, "neither place is in a storage")
-            .hint("write `TYPE/NAME:PATH` for one of them, such as `gcs-bucket/zoo:data/flights.csv`")
+        return Err(Error::new(ErrorKind::Usage, "neither the source nor the destination is an object path")
+            .hint("specify one of them as `TYPE/NAME:PATH`, such as `gcs-bucket/zoo:data/flights.csv`")
             .into());
     }
     let to_stdout = matches!(&to, Place::Local(path) if is_standard(path));
@@ -118,17 +118,14 @@ impl Copying<'_> {
                 } else if kind.is_file() {
                     let below = slashed(entry.strip_prefix(folder).unwrap_or(&entry))?;
                     if let Some(other) = taken.insert(below.clone(), entry.clone()) {
-                        let message = format!(
-                            "`{}` and `{}` would become one object `{below}`",
-                            other.display(),
-                            entry.display()
-                        );
+                        let message =
+                            format!("`{}` and `{}` both map to the object `{below}`", other.display(), entry.display());
                         return Err(Error::new(ErrorKind::Conflict, message).into());
                     }
                     files.push((entry, below));
                 } else {
                     // A link may lead outside of the folder, and a pipe may never end.
-                    self.progress.say(&format!("left out `{}`, which is not a file", entry.display()));
+                    self.progress.say(&format!("skipped `{}`, which is not a regular file", entry.display()));
                 }
             }
         }
@@ -149,8 +146,8 @@ impl Copying<'_> {
         // copy.
         let name = from.path.rsplit('/').next().unwrap_or_default();
         let parts = names::parts(name).map_err(|reason| {
-            Error::new(ErrorKind::Invalid, format!("object `{}` cannot be a file here: its name {reason}", from.path))
-                .hint("name the file that it shall become")
+            Error::new(ErrorKind::Invalid, format!("cannot save object `{}` as a file: its name {reason}", from.path))
+                .hint("specify a file name as the destination")
         })?;
         self.get_into(&storage, &mut Folder::open(to)?, &Target { object: from.path.clone(), parts }, to).await
     }
@@ -213,7 +210,7 @@ impl Copying<'_> {
 
     fn none_found(&self, from: &Stored) -> Result<(), Failure> {
         if self.copied.objects == 0 {
-            return Err(Error::new(ErrorKind::NotFound, format!("there is no object below `{from}`")).into());
+            return Err(Error::new(ErrorKind::NotFound, format!("no objects below `{from}`")).into());
         }
         Ok(())
     }
@@ -266,7 +263,7 @@ impl Copying<'_> {
     /// With `--if-absent`, returns an error if the file exists.
     fn need_absent(&self, file: &Path) -> Result<(), Error> {
         if self.arguments.if_absent && std::fs::symlink_metadata(file).is_ok() {
-            return Err(Error::new(ErrorKind::Conflict, format!("`{}` is there already", file.display())));
+            return Err(Error::new(ErrorKind::Conflict, format!("`{}` already exists", file.display())));
         }
         Ok(())
     }
@@ -333,7 +330,8 @@ fn target(path: &str, name: Option<&str>) -> Result<String, Error> {
     }
     let name = name.filter(|name| !name.is_empty());
     name.map(|name| format!("{path}{name}")).ok_or_else(|| {
-        Error::new(ErrorKind::Usage, "the object has no name").hint("write the whole path that it shall have")
+        Error::new(ErrorKind::Usage, "the destination object has no name")
+            .hint("specify the full object path as the destination")
     })
 }
 
@@ -344,7 +342,7 @@ fn below(path: &str) -> String {
 }
 
 fn folder(name: &str) -> Error {
-    Error::new(ErrorKind::Usage, format!("`{name}` is a folder")).hint("copy all that is in it with `-r`")
+    Error::new(ErrorKind::Usage, format!("`{name}` is a folder")).hint("use `-r` to copy its content")
 }
 
 /// Converts a relative file path to an object path.
@@ -352,7 +350,7 @@ fn slashed(path: &Path) -> Result<String, Error> {
     let parts: Option<Vec<&str>> = path.components().map(|part| part.as_os_str().to_str()).collect();
     parts
         .map(|parts| parts.join("/"))
-        .ok_or_else(|| Error::new(ErrorKind::Invalid, format!("the name of `{}` is not text (UTF-8)", path.display())))
+        .ok_or_else(|| Error::new(ErrorKind::Invalid, format!("the name of `{}` is not valid UTF-8", path.display())))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub(super) async fn run(arguments: Create, context: &Context) -> Outcome {
     if arguments.check {
         yard.check_new(&address, patch).await?;
         context.terminal.document(&json!({ "address": address.to_string(), "valid": true }), || {
-            format!("`{address}` would be valid; nothing was saved")
+            format!("`{address}` is valid; nothing was saved")
         })?;
     } else {
         let revision = yard.create(&address, patch).await?;

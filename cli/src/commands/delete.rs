@@ -13,7 +13,7 @@ pub(super) async fn delete(arguments: &One, context: &Context) -> Outcome {
     let yard = context.open().await?;
     yard.delete(&address).await?;
     context.terminal.document(&json!({ "address": address.to_string(), "deleted": true }), || {
-        format!("deleted {address}; `blockyard restore {address}` has it back")
+        format!("deleted {address}; restore it with `blockyard restore {address}`")
     })?;
     yard.close().await;
     Ok(DONE)
@@ -33,7 +33,7 @@ pub(super) async fn restore(arguments: &One, context: &Context) -> Outcome {
 pub(super) async fn purge(arguments: &Purge, context: &Context) -> Outcome {
     let address: Address = arguments.address.parse().map_err(Error::from)?;
     let yard = context.open().await?;
-    let question = format!("The secrets of `{address}`, of all its revisions, will be gone for good. Go on?");
+    let question = format!("permanently destroy the secrets of all revisions of `{address}`?");
     context.terminal.need_agreement(arguments.yes, &question, &format!("purging `{address}` destroys its secrets"))?;
     let secrets = yard.purge(&address).await?;
     context.terminal.document(&json!({ "address": address.to_string(), "secrets_destroyed": secrets }), || {

@@ -14,7 +14,7 @@ pub(super) async fn run(arguments: &Diff, context: &Context) -> Outcome {
     let view = yard.diff(&before, &after).await?;
     context.terminal.document(&view, || {
         if view.changes.is_empty() {
-            return format!("{} and {} are alike", view.before, view.after);
+            return format!("{} and {} are identical", view.before, view.after);
         }
         format!("{} → {}\n{}", view.before, view.after, lines(&view.changes))
     })?;

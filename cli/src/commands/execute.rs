@@ -17,7 +17,7 @@ pub(super) async fn run(arguments: Execute, context: &Context) -> Outcome {
     let yard = context.open().await?;
     let database = yard.open_block(&address).await?.as_database()?;
     let rows = database.execute(&statement, parameters).await?;
-    context.terminal.document(&json!({ "rows_affected": rows }), || format!("{} changed", counted(rows)))?;
+    context.terminal.document(&json!({ "rows_affected": rows }), || format!("{} affected", counted(rows)))?;
     yard.close().await;
     Ok(DONE)
 }

@@ -20,9 +20,9 @@ pub(super) async fn run(arguments: &Export, context: &Context) -> Outcome {
     let yard = context.open().await?;
     let mut file = match arguments.out.as_deref() {
         Some(path) if path.is_file() => BlockFile::parse(&read(path)?).map_err(|error| {
-            Error::new(ErrorKind::Invalid, format!("`{}` is there, and is not a file of blocks", path.display()))
+            Error::new(ErrorKind::Invalid, format!("existing file `{}` is not a block file", path.display()))
                 .because(error.to_string())
-                .hint("name another file with `--out`")
+                .hint("specify another file with `--out`")
         })?,
         _ => BlockFile::new(),
     };

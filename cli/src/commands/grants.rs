@@ -40,7 +40,7 @@ async fn change(arguments: &GrantChange, context: &Context, grant: bool) -> Outc
             if grant { yard.grant(&bundle, capability).await? } else { yard.revoke(&bundle, capability).await? };
         if !changed {
             context.terminal.note(&format!(
-                "`{capability}` was {} already; nothing changed",
+                "`{capability}` was already {}; nothing changed",
                 if grant { "granted" } else { "not granted" }
             ));
         }
@@ -53,7 +53,7 @@ async fn change(arguments: &GrantChange, context: &Context, grant: bool) -> Outc
 async fn print(yard: &Yard, bundle: Option<&BundleName>, context: &Context) -> Result<(), Failure> {
     let grants = yard.grants(bundle).await?;
     context.terminal.document(&json!({ "grants": grants }), || {
-        let mut table = plain_table(["bundle", "capability", "granted", "lets it"].map(str::to_owned));
+        let mut table = plain_table(["bundle", "capability", "granted", "permits"].map(str::to_owned));
         for grant in &grants {
             let granted = if grant.granted { "yes" } else { "no" };
             table.add_row([

@@ -49,7 +49,7 @@ pub(super) async fn run(arguments: Install, context: &Context) -> Outcome {
     if failed.is_empty()
         && let Some(capability) = unused.first()
     {
-        context.terminal.note(&format!("warning: no bundle asks for `{capability}`, which `--grant` names"));
+        context.terminal.note(&format!("warning: no bundle requests `{capability}`, given with `--grant`"));
     }
     if installed.is_empty() {
         return Err(all_failed(failed, arguments.bundles.len()).into());
@@ -127,14 +127,14 @@ impl Installing<'_> {
             return Ok(Agreement::Given(self.given.clone()));
         }
         let question = match (review.is_wider(), review.replaces) {
-            (true, _) => "lines with `!` allow more than before; grant this?",
+            (true, _) => "lines marked `!` permit more than before; grant this?",
             (false, true) => "install this version?",
             (false, false) => "grant this?",
         };
         match terminal.agree(question) {
             true => Ok(Agreement::Everything),
             false => {
-                let message = format!("bundle `{}` is not installed: the user did not agree", staged.name());
+                let message = format!("bundle `{}` was not installed: the user declined", staged.name());
                 Err(Error::new(ErrorKind::Denied, message))
             }
         }

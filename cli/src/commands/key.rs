@@ -20,12 +20,12 @@ async fn status(context: &Context) -> Outcome {
         let mut text =
             format!("yard     {}\nkey      {} in {}\n", status.yard, status.key_id, key_in_words(&status.location));
         text.push_str(&match &status.reason {
-            None => "         it is there, and opens the yard\n".to_owned(),
-            Some(reason) => format!("         it cannot be had: {reason}\n"),
+            None => "         available; opens the yard\n".to_owned(),
+            Some(reason) => format!("         not available: {reason}\n"),
         });
         if let Some(rotation) = &status.rotation {
             text.push_str(&format!(
-                "rotation to {} in {}: {} blocks moved, {} left; `blockyard key rotate` finishes it\n",
+                "rotation to {} in {}: {} blocks rewrapped, {} remaining; finish it with `blockyard key rotate`\n",
                 rotation.key_id,
                 key_in_words(&rotation.location),
                 rotation.moved,
@@ -45,8 +45,8 @@ async fn rotate(arguments: &Rotate, context: &Context) -> Outcome {
         Some(place) => match place.strip_prefix("env:").filter(|name| !name.is_empty()) {
             Some(name) => RotateTo::Environment(name.to_owned()),
             None => {
-                return Err(Error::new(ErrorKind::Usage, format!("`{place}` is no place for a key"))
-                    .hint("there are `keyring`, `file` and `env:NAME`")
+                return Err(Error::new(ErrorKind::Usage, format!("`{place}` is not a key location"))
+                    .hint("use `keyring`, `file` or `env:NAME`")
                     .into());
             }
         },
@@ -58,11 +58,11 @@ async fn rotate(arguments: &Rotate, context: &Context) -> Outcome {
     drop(progress);
     context.terminal.document(&done, || {
         format!(
-            "the yard's key is {} in {}\n{} blocks were moved{}\nthe old key {} opens nothing here any more; backups from before need it, and it is still in {}",
+            "the yard's key is {} in {}\n{} blocks rewrapped{}\nthe old key {} is no longer used by this yard, but older backups require it; it is still in {}",
             done.key_id,
             key_in_words(&done.location),
             done.moved,
-            if done.resumed { ", on from where a rotation was left" } else { "" },
+            if done.resumed { ", resuming an earlier rotation" } else { "" },
             done.old_key_id,
             in_words(&done.old_location),
         )

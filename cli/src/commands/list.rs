@@ -34,10 +34,10 @@ pub(super) async fn run(arguments: List, context: &Context) -> Outcome {
     let next = blocks.last().filter(|_| full).map(|block| block.address.clone());
     context.terminal.document(&json!({ "blocks": blocks, "next": next }), || {
         if blocks.is_empty() && arguments.deleted {
-            return "no such deleted blocks".to_owned();
+            return "no matching deleted blocks".to_owned();
         }
         if blocks.is_empty() {
-            return "no such blocks; make one with `blockyard create TYPE/NAME`".to_owned();
+            return "no matching blocks; create one with `blockyard create TYPE/NAME`".to_owned();
         }
         // Shown only if at least one block uses an older bundle.
         let older = blocks.iter().any(|block| block.bundle.as_ref().is_some_and(|bundle| bundle.newer.is_some()));
@@ -52,7 +52,7 @@ pub(super) async fn run(arguments: List, context: &Context) -> Outcome {
         table.to_string()
     })?;
     if let Some(next) = &next {
-        context.terminal.note(&format!("the next page: --after {next}"));
+        context.terminal.note(&format!("next page: --after {next}"));
     }
     yard.close().await;
     Ok(DONE)

@@ -36,8 +36,8 @@ impl Stored {
     pub(super) fn parse(text: &str) -> Result<Self, Error> {
         match Place::parse(text) {
             Place::Stored(stored) => Ok(stored),
-            Place::Local(_) => Err(Error::new(ErrorKind::Usage, format!("`{text}` is not a place in a storage"))
-                .hint("write `TYPE/NAME:PATH`, such as `gcs-bucket/zoo:data/flights.csv`")),
+            Place::Local(_) => Err(Error::new(ErrorKind::Usage, format!("`{text}` is not an object path"))
+                .hint("use `TYPE/NAME:PATH`, such as `gcs-bucket/zoo:data/flights.csv`")),
         }
     }
 

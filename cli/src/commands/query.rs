@@ -19,8 +19,11 @@ pub(super) async fn run(arguments: Query, context: &Context) -> Outcome {
     let by_file = match arguments.out.as_deref() {
         Some(path) if path.as_os_str() != "-" && arguments.format.is_none() => {
             Some(Format::of_file(path).ok_or_else(|| {
-                Error::new(ErrorKind::Usage, format!("the ending of `{}` names no format of rows", path.display()))
-                    .hint("say it with `--format`, or end the name with .json, .ndjson, .csv, .arrow or .parquet")
+                Error::new(
+                    ErrorKind::Usage,
+                    format!("cannot determine the row format from the extension of `{}`", path.display()),
+                )
+                .hint("use `--format`, or a file name that ends with .json, .ndjson, .csv, .arrow or .parquet")
             })?)
         }
         _ => None,
@@ -32,9 +35,12 @@ pub(super) async fn run(arguments: Query, context: &Context) -> Outcome {
         destination.json();
     }
     if format.is_binary() && destination.is_terminal() {
-        return Err(Error::new(ErrorKind::Usage, "Arrow and Parquet are binary, and are not printed on a terminal")
-            .hint("write them to a file with `--out FILE`, or to a pipe")
-            .into());
+        return Err(Error::new(
+            ErrorKind::Usage,
+            "Arrow and Parquet are binary formats and are not printed on a terminal",
+        )
+        .hint("write to a file with `--out FILE`, or to a pipe")
+        .into());
     }
     let yard = context.open().await?;
     let database = yard.open_block(&address).await?.as_database()?;
@@ -42,7 +48,9 @@ pub(super) async fn run(arguments: Query, context: &Context) -> Outcome {
     let to_file = matches!(destination, Destination::File { .. });
     let (rows, cut) = tabular::convert(stream, format, destination, context.progress()).await?;
     if cut {
-        context.terminal.note(&format!("the table shows the first of {rows} rows; another `--format` has all"));
+        context
+            .terminal
+            .note(&format!("the table shows only the first of {rows} rows; use another `--format` to get all"));
     }
     if to_file {
         let written = if cut { format!("the first of {rows} rows") } else { counted(rows) };

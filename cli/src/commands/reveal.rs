@@ -14,7 +14,7 @@ pub(super) async fn run(arguments: &Reveal, context: &Context) -> Outcome {
     let address: PinnedAddress = arguments.address.parse().map_err(Error::from)?;
     let field = &arguments.field;
     let yard = context.open().await?;
-    let question = format!("Print the secret `{field}` of `{address}` here, in plain text?");
+    let question = format!("print the secret `{field}` of `{address}` in plain text?");
     let why = format!("revealing `{field}` of `{address}` prints a secret");
     context.terminal.need_agreement(arguments.yes, &question, &why)?;
     let secret = yard.reveal(&address, field).await?;

@@ -11,8 +11,8 @@ pub(super) async fn run(arguments: &Rm, context: &Context) -> Outcome {
     let place = Stored::parse(&arguments.place)?;
     let yard = context.open().await?;
     let storage = place.open(&yard).await?;
-    let question = format!("`{place}` will be gone. Go on?");
-    context.terminal.need_agreement(arguments.yes, &question, &format!("removing `{place}` cannot be taken back"))?;
+    let question = format!("remove `{place}`?");
+    context.terminal.need_agreement(arguments.yes, &question, &format!("removing `{place}` cannot be undone"))?;
     storage.delete(&place.path).await?;
     context.terminal.document(&json!({ "removed": place.to_string() }), || format!("removed {place}"))?;
     yard.close().await;

@@ -10,8 +10,8 @@ use crate::context::Context;
 pub(super) async fn run(arguments: &Rollback, context: &Context) -> Outcome {
     let PinnedAddress { address, revision } = arguments.address.parse().map_err(Error::from)?;
     let revision = revision.ok_or_else(|| {
-        Error::new(ErrorKind::Usage, format!("`{address}` names no revision to go back to"))
-            .hint(format!("write `{address}@N`; see them with `blockyard history {address}`"))
+        Error::new(ErrorKind::Usage, format!("no revision specified for the rollback of `{address}`"))
+            .hint(format!("use `{address}@N`; list the revisions with `blockyard history {address}`"))
     })?;
     let yard = context.open().await?;
     match yard.rollback(&address, revision).await? {
@@ -20,7 +20,7 @@ pub(super) async fn run(arguments: &Rollback, context: &Context) -> Outcome {
             || format!("saved {address}@{saved}, equal to revision {revision}"),
         )?,
         None => context.terminal.document(&json!({ "address": address.to_string(), "changed": false }), || {
-            format!("`{address}` is like revision {revision} already; nothing was saved")
+            format!("`{address}` already equals revision {revision}; nothing was saved")
         })?,
     }
     yard.close().await;

@@ -10,14 +10,14 @@ use crate::context::Context;
 pub(super) async fn run(arguments: Set, context: &Context) -> Outcome {
     let address: Address = arguments.address.parse().map_err(Error::from)?;
     if arguments.fields.is_empty() && arguments.unset.is_empty() {
-        return Err(Error::new(ErrorKind::Usage, "nothing was named that should change")
-            .hint("name it with `--set FIELD=VALUE`, `--secret FIELD`, `--json-config FILE` or `--unset FIELD`")
+        return Err(Error::new(ErrorKind::Usage, "no changes specified")
+            .hint("use `--set FIELD=VALUE`, `--secret FIELD`, `--json-config FILE` or `--unset FIELD`")
             .into());
     }
     let if_revision = match arguments.if_revision {
         None => None,
         Some(number) => {
-            Some(Revision::new(number).ok_or_else(|| Error::new(ErrorKind::Usage, "revisions are numbers from 1"))?)
+            Some(Revision::new(number).ok_or_else(|| Error::new(ErrorKind::Usage, "revision numbers start at 1"))?)
         }
     };
     let yard = context.open().await?;
@@ -31,7 +31,7 @@ pub(super) async fn run(arguments: Set, context: &Context) -> Outcome {
             || format!("saved {address}@{revision}"),
         )?,
         None => context.terminal.document(&json!({ "address": address.to_string(), "changed": false }), || {
-            format!("`{address}` is like that already; nothing was saved")
+            format!("`{address}` already has these values; nothing was saved")
         })?,
     }
     yard.close().await;

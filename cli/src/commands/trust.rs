@@ -44,7 +44,7 @@ fn list(context: &Context) -> Outcome {
     let trusted = context.trust()?.list()?;
     context.terminal.document(&json!({ "trusted": trusted }), || {
         if trusted.is_empty() {
-            return "nothing is trusted yet; `blockyard trust PATH` trusts a project file or a yard".to_owned();
+            return "nothing is trusted; trust a project file or a yard with `blockyard trust PATH`".to_owned();
         }
         trusted.iter().map(line).collect()
     })?;
@@ -58,7 +58,7 @@ fn revoke(arguments: &Trust, context: &Context) -> Outcome {
     };
     let revoked = context.trust()?.revoke(&path)?;
     context.terminal.document(&json!({ "revoked": revoked }), || {
-        revoked.iter().map(|revoked| format!("{} is not trusted any more\n", revoked.path)).collect()
+        revoked.iter().map(|revoked| format!("{} is no longer trusted\n", revoked.path)).collect()
     })?;
     Ok(DONE)
 }
@@ -66,12 +66,12 @@ fn revoke(arguments: &Trust, context: &Context) -> Outcome {
 fn line(trusted: &Trusted) -> String {
     let kind = match trusted.kind {
         TrustedKind::Project => "project",
-        TrustedKind::MadeYard => "yard made here",
+        TrustedKind::MadeYard => "yard created",
         TrustedKind::TakenYard => "yard taken over",
     };
     let state = match trusted.state {
         TrustState::Trusted => "",
-        TrustState::Changed => " (changed since: not trusted any more)",
+        TrustState::Changed => " (changed: no longer trusted)",
         TrustState::Missing => " (does not exist)",
         TrustState::Untrusted => " (not trusted)",
     };
@@ -80,14 +80,14 @@ fn line(trusted: &Trusted) -> String {
 
 fn yard_decisions(path: &Path) -> Vec<String> {
     let mut decisions =
-        vec!["its blocks may read environment variables and files of this machine as secrets".to_owned()];
+        vec!["its blocks may use environment variables and files of this machine as secret sources".to_owned()];
     if let Some(reason) = yard_changeable_by_others(path) {
-        decisions.push(format!("note: they may not as long as {reason}"));
+        decisions.push(format!("note: this is not permitted while {reason}"));
     }
     decisions
 }
 
 fn no_project() -> Error {
-    Error::new(ErrorKind::NotFound, "there is no blockyard.toml in this folder or above it")
-        .hint("name what you trust: `blockyard trust PATH`, with a project's folder or a yard's file")
+    Error::new(ErrorKind::NotFound, "no blockyard.toml in this folder or its parents")
+        .hint("specify a project folder or a yard file: `blockyard trust PATH`")
 }

@@ -16,7 +16,7 @@ pub(super) async fn run(arguments: &Type, context: &Context) -> Outcome {
         context.terminal.json(&view.schema)?;
     } else {
         let schema = Schema::compile(view.schema.clone()).map_err(|error| {
-            Error::new(ErrorKind::Invalid, format!("the schema of `{slug}` in the yard is damaged")).because(error)
+            Error::new(ErrorKind::Invalid, format!("the stored schema of `{slug}` is corrupt")).because(error)
         })?;
         context.terminal.document(&view, || describe(&view, &schema))?;
     }
@@ -44,7 +44,7 @@ fn describe(view: &TypeView, schema: &Schema) -> String {
             FieldKind::Text => "text".to_owned(),
             FieldKind::Integer => "integer".to_owned(),
             FieldKind::Number => "number".to_owned(),
-            FieldKind::Boolean => "yes or no".to_owned(),
+            FieldKind::Boolean => "boolean".to_owned(),
             FieldKind::Choice(words) => visible::line(&words.join(" | ")),
             FieldKind::Secret => "SECRET".to_owned(),
             FieldKind::Json => "JSON".to_owned(),

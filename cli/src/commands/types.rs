@@ -12,9 +12,9 @@ pub(super) async fn run(arguments: &Types, context: &Context) -> Outcome {
     let types = yard.types(arguments.interface.as_deref()).await?;
     context.terminal.document(&json!({ "types": types }), || {
         if types.is_empty() {
-            return "no installed bundle has such a type; install one with `blockyard install NAME`".to_owned();
+            return "no matching block types; install a bundle with `blockyard install NAME`".to_owned();
         }
-        let mut table = plain_table(["type", "interfaces", "bundle", "what it is"].map(str::to_owned));
+        let mut table = plain_table(["type", "interfaces", "bundle", "description"].map(str::to_owned));
         for view in &types {
             table.add_row([
                 view.slug.clone(),

@@ -69,17 +69,17 @@ fn mistake(name: &str) -> Option<&'static str> {
     if name.starts_with('/') {
         Some("begins with a slash")
     } else if has(str::is_empty) {
-        Some("has an empty part between slashes")
+        Some("has an empty component")
     } else if has(|part| part == "." || part == "..") {
-        Some("has a part `.` or `..`")
+        Some("has a component `.` or `..`")
     } else if name.contains('\\') {
-        Some("has a backslash")
+        Some("contains a backslash")
     } else if name.chars().any(char::is_control) {
-        Some("has a control character")
+        Some("contains a control character")
     } else if has(|part| part.len() > NAME_BYTES) {
-        Some("has a part of more than 255 bytes")
+        Some("has a component longer than 255 bytes")
     } else if cfg!(windows) && has(is_reserved) {
-        Some("has a part that Windows reserves")
+        Some("has a component that Windows reserves")
     } else {
         None
     }
@@ -123,7 +123,8 @@ pub(super) fn leave_out_alike(targets: &mut Vec<Target>, bad: &mut Vec<BadName>,
     let Some(disk) = to.ancestors().find(|folder| folder.is_dir()).or(Some(Path::new("."))) else { return Ok(()) };
     let disk = if disk.as_os_str().is_empty() { Path::new(".") } else { disk };
     let cannot = |error: std::io::Error| {
-        Error::new(ErrorKind::Remote, format!("the disk of `{}` cannot be written", to.display())).because(error)
+        Error::new(ErrorKind::Remote, format!("cannot create temporary files on the file system of `{}`", to.display()))
+            .because(error)
     };
     let probe = tempfile::Builder::new().prefix(".blockyard-names-").tempdir_in(disk).map_err(cannot)?;
     if folds(probe.path()) {
@@ -153,13 +154,13 @@ fn claim(targets: &mut Vec<Target>, bad: &mut Vec<BadName>, folder: &Path) {
         if let Err(error) = made {
             let other = std::fs::read_to_string(&path).ok().and_then(|text| text.parse::<usize>().ok());
             let reason = match other.and_then(|other| targets.get(other)) {
-                Some(other) => format!("is the same name as `{}` to this disk", visible::line(&other.object)),
+                Some(other) => format!("is the same file as `{}` on this disk", visible::line(&other.object)),
                 None => format!("cannot be a file on this disk: {error}"),
             };
             if let Some(other) = other {
                 alike
                     .entry(other)
-                    .or_insert_with(|| format!("is the same name as `{}` to this disk", visible::line(&target.object)));
+                    .or_insert_with(|| format!("is the same file as `{}` on this disk", visible::line(&target.object)));
             }
             alike.insert(index, reason);
         }
@@ -177,7 +178,7 @@ fn claim(targets: &mut Vec<Target>, bad: &mut Vec<BadName>, folder: &Path) {
 pub(super) fn refused(bad: &[BadName], address: &str, done: &str) -> Error {
     let count = bad.len();
     let mut message = format!(
-        "{count} object{} cannot be {} here; {done}",
+        "{count} object{} cannot be saved as {}; {done}",
         if count == 1 { "" } else { "s" },
         if count == 1 { "a file" } else { "files" }
     );
@@ -197,9 +198,9 @@ pub(super) fn refused(bad: &[BadName], address: &str, done: &str) -> Error {
     let error = match bad.iter().find(|name| !dotted(name)) {
         Some(name) => {
             let place = format!("{address}:{}", name.object).replace('\'', "'\\''");
-            error.hint(format!("copy it by itself to a name of your choice: `blockyard cp '{place}' FILE`"))
+            error.hint(format!("copy it separately under another name: `blockyard cp '{place}' FILE`"))
         }
-        None => error.hint("rename it with the tools of the storage"),
+        None => error.hint("rename it with the tools of the storage service"),
     };
     error.hint("copy the others with `--skip-bad-names`")
 }
@@ -269,7 +270,7 @@ mod tests {
         claim(&mut all, &mut bad, probe.path());
         assert_eq!(all, [other]);
         let told: Vec<String> = bad.iter().map(|bad| format!("{} {}", bad.object, bad.reason)).collect();
-        assert_eq!(told, ["x is the same name as `X` to this disk", "X is the same name as `x` to this disk"]);
+        assert_eq!(told, ["x is the same file as `X` on this disk", "X is the same file as `x` on this disk"]);
     }
 
     #[test]
@@ -278,7 +279,7 @@ mod tests {
         let error = refused(&[bad("a//it's")], "gcs-bucket/zoo", "nothing was copied");
         assert!(error.hints()[0].contains(r"`blockyard cp 'gcs-bucket/zoo:a//it'\''s' FILE`"), "{:?}", error.hints());
         let error = refused(&[bad("a/../b")], "gcs-bucket/zoo", "nothing was copied");
-        assert_eq!(error.hints()[0], "rename it with the tools of the storage");
+        assert_eq!(error.hints()[0], "rename it with the tools of the storage service");
     }
 
     #[test]
