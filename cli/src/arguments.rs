@@ -1,4 +1,4 @@
-//! What the command line takes. The doc comments are the help.
+//! Command-line arguments. The doc comments are the help text.
 
 use std::path::PathBuf;
 
@@ -9,11 +9,12 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, V
 use crate::tabular::Format;
 use crate::terminal::Terminal;
 
-/// Typed, named, versioned, encrypted configuration and credentials, and calls through them.
+/// Stores typed, named, versioned and encrypted configuration and credentials, and calls services
+/// through them.
 #[derive(Debug, Parser)]
 #[command(name = "blockyard", version, propagate_version = true, max_term_width = 100, styles = STYLES)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 the outside system said no or a check failed, 2 usage, 3 not found,\n4 invalid data, 5 denied, 6 conflict, 7 a bundle broke its limits or crashed, 70 a bug in Blockyard."
+    after_help = "Exit codes: 0 success, 1 remote error or failed check, 2 usage error, 3 not found, 4 invalid data,\n5 denied, 6 conflict, 7 bundle exceeded a limit or crashed, 8 `plan` found changes,\n70 internal error, 130 interrupted."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -28,60 +29,61 @@ const STYLES: Styles =
 /// Options of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// The yard: `sqlite:PATH`, `postgres://USER@HOST/DATABASE`, or a name from `[yards.NAME]` of the
-    /// user's configuration file. Default: that of the nearest blockyard.toml, if it is trusted, else a
-    /// file in the platform's data folder.
+    /// Yard to use: `sqlite:PATH`, `postgres://USER@HOST/DATABASE`, or the NAME of a `[yards.NAME]`
+    /// table in the user's configuration file. Default: the yard of the nearest blockyard.toml if
+    /// it is trusted, else a file in the platform's data folder.
     #[arg(long, global = true, env = "BLOCKYARD_YARD", value_name = "URL")]
     pub(crate) yard: Option<String>,
-    /// Print one JSON document instead of text, errors too.
+    /// Print one JSON document instead of text, for results and for errors.
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Say nothing but results and errors.
+    /// Print only results and errors.
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// Say more; twice for even more.
+    /// Print more details; repeat for debug output.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// Show no progress bars.
+    /// Do not show progress bars.
     #[arg(long, global = true)]
     pub(crate) no_progress: bool,
-    /// Export traces to this OpenTelemetry collector, which takes OTLP/HTTP: http://127.0.0.1:4318
+    /// Export traces over OTLP/HTTP to an OpenTelemetry collector, e.g. http://127.0.0.1:4318
     #[arg(long, global = true, env = "BLOCKYARD_OTLP", hide_env_values = true, value_name = "URL")]
     pub(crate) otlp: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make a yard and its key, and say where both are.
+    /// Create a yard and its key, and print their locations.
     #[command(after_help = "Example:\n  blockyard init --key file")]
     Init(Init),
-    /// Install bundles: from a registry by name, or by path from a .wasm file or the folder of a crate, which is built.
+    /// Install bundles: by name from a registry, from a .wasm file, or from a crate folder, which
+    /// is built first.
     #[command(after_help = "Example:\n  blockyard install sql --yes")]
     Install(Install),
-    /// List the installed bundles.
+    /// List installed bundles.
     #[command(after_help = "Example:\n  blockyard bundles")]
     Bundles,
-    /// Show what bundles may use.
+    /// List the capabilities that bundles request and whether they are granted.
     #[command(after_help = "Example:\n  blockyard grants sql")]
     Grants(Grants),
-    /// Grant a bundle what it asks for.
+    /// Grant capabilities to a bundle.
     #[command(after_help = "Example:\n  blockyard grant sql 'sql postgres'")]
     Grant(GrantChange),
-    /// Take a capability from a bundle.
+    /// Revoke capabilities of a bundle.
     #[command(after_help = "Example:\n  blockyard revoke sql 'sql postgres'")]
     Revoke(GrantChange),
-    /// List the block types.
+    /// List block types.
     #[command(after_help = "Example:\n  blockyard types --interface database")]
     Types(Types),
-    /// Show one block type: fields, secrets, operations with their arguments.
+    /// Show one block type: fields, secrets, and operations with their arguments.
     #[command(after_help = "Example:\n  blockyard type sql-database")]
     Type(Type),
-    /// Make a block. On a terminal, with nothing given, it asks field by field.
+    /// Create a block. Without values, prompts for each field on a terminal.
     #[command(
         after_help = "Example:\n  blockyard create sql-database/flights --set dialect=sqlite --set database=/tmp/flights.db"
     )]
     Create(Create),
-    /// Save a new revision of a block; what is not named stays as it is, secrets too.
+    /// Save a new revision of a block. Fields and secrets that are not specified keep their values.
     #[command(
         after_help = "Example:\n  blockyard set sql-database/flights --set database=/tmp/other.db --if-revision 1"
     )]
@@ -89,224 +91,235 @@ pub(crate) enum Command {
     /// List blocks.
     #[command(after_help = "Example:\n  blockyard list --type sql-database")]
     List(List),
-    /// Show a block, secrets as `********`.
+    /// Show a block with secrets masked as `********`.
     #[command(after_help = "Example:\n  blockyard show sql-database/flights@1")]
     Show(Show),
     /// List the revisions of a block.
     #[command(after_help = "Example:\n  blockyard history sql-database/flights")]
     History(History),
-    /// Show what differs between two revisions of a block, or between two blocks of one type.
+    /// Show the differences between two revisions of a block, or between two blocks of the same
+    /// type.
     #[command(after_help = "Example:\n  blockyard diff sql-database/flights@1 sql-database/flights")]
     Diff(Diff),
-    /// Save a new revision that is equal to an old one, secrets included.
+    /// Save a new revision that is equal to an older one, including its secrets.
     #[command(after_help = "Example:\n  blockyard rollback sql-database/flights@1")]
     Rollback(Rollback),
-    /// Delete a block. Its name stays taken, and `restore` has it back.
+    /// Delete a block. Its name stays reserved, and `restore` undoes the deletion.
     #[command(after_help = "Example:\n  blockyard delete sql-database/flights")]
     Delete(One),
-    /// Have a deleted block back, with all its revisions and secrets.
+    /// Restore a deleted block with all its revisions and secrets.
     #[command(after_help = "Example:\n  blockyard restore sql-database/flights")]
     Restore(One),
-    /// Destroy the secrets of a block, of all its revisions, for good. Configuration and history stay.
+    /// Permanently destroy the secrets of all revisions of a block. Configuration and history are
+    /// retained.
     #[command(after_help = "Example:\n  blockyard purge sql-database/flights --yes")]
     Purge(Purge),
-    /// Print one secret, after asking. Each time is a line of the audit trail.
+    /// Print one secret after confirmation. Every use is recorded in the audit trail.
     #[command(after_help = "Example:\n  blockyard reveal sql-database/warehouse password --yes")]
     Reveal(Reveal),
-    /// Can the block do its work now?
+    /// Check that a block is usable, e.g. that it can connect and authenticate.
     #[command(after_help = "Example:\n  blockyard check sql-database/flights")]
     Check(Check),
-    /// Call an operation of a block; `--help` after the operation shows its arguments.
+    /// Call an operation of a block. `--help` after the operation lists its arguments.
     #[command(after_help = "Example:\n  blockyard call sql-database/flights fetch-one --statement 'select 1 as one'")]
     Call(Call),
-    /// Run a statement that only reads, on a block that implements `database`.
+    /// Run a read-only SQL statement on a block that implements `database`.
     #[command(
         after_help = "Example:\n  blockyard query sql-database/flights 'select :word as word' --param word=hello --format csv"
     )]
     Query(Query),
-    /// Run a statement that changes something, on a block that implements `database`.
+    /// Run an SQL statement that writes, on a block that implements `database`.
     #[command(
         after_help = "Example:\n  blockyard execute sql-database/flights 'create table if not exists notes (note text)'"
     )]
     Execute(Execute),
-    /// Copy objects into a block that implements `object-storage`, out of it, and between two of them.
+    /// Copy objects to, from or between blocks that implement `object-storage`.
     #[command(after_help = "Example:\n  blockyard cp /tmp/flights.csv gcs-bucket/zoo:raw/flights.csv")]
     Cp(Cp),
     /// List the objects of a block that implements `object-storage`.
     #[command(after_help = "Example:\n  blockyard ls gcs-bucket/zoo:raw/")]
     Ls(Ls),
-    /// Write the bytes of an object to standard output.
+    /// Write the content of an object to standard output.
     #[command(after_help = "Example:\n  blockyard cat gcs-bucket/zoo:raw/flights.csv")]
     Cat(Cat),
     /// Remove an object.
     #[command(after_help = "Example:\n  blockyard rm gcs-bucket/zoo:raw/flights.csv --yes")]
     Rm(Rm),
-    /// Write blocks as TOML, secrets only as sources.
+    /// Write blocks as TOML. Secrets are included only as sources, never as values.
     #[command(after_help = "Example:\n  blockyard export --out /tmp/blocks.toml")]
     Export(Export),
-    /// Show what a file of blocks would change. Exits 8 where something would.
+    /// Show the changes that `apply` would make. Exits with 8 if there are any.
     #[command(after_help = "Example:\n  blockyard plan /tmp/blocks.toml")]
     Plan(PlanFile),
-    /// Make the blocks of a file what the file says. Applying twice changes nothing.
+    /// Create and update blocks to match a block file. Applying it twice changes nothing.
     #[command(after_help = "Example:\n  blockyard apply /tmp/blocks.toml")]
     Apply(PlanFile),
-    /// The yard's key: where it is, and moving to a new one.
+    /// Show the location of the yard's key, or rotate the key.
     #[command(after_help = "Example:\n  blockyard key rotate")]
     Key(Key),
-    /// Who did what when.
+    /// List entries of the audit trail.
     #[command(after_help = "Example:\n  blockyard audit --block sql-database/flights --since 2024-01-31 --limit 5")]
     Audit(Audit),
-    /// Check all that can be checked, offline: database, key, bundles, every revision, the audit trail.
+    /// Check a yard offline: database, key, bundles, every revision, and the audit trail.
     #[command(after_help = "Example:\n  blockyard doctor")]
     Doctor,
-    /// Trust a project file, or take over a SQLite yard; list what is trusted; end it.
+    /// Trust a project file or a SQLite yard, list trusted ones, or revoke trust.
     ///
-    /// A blockyard.toml takes effect only when it is trusted, and until it changes. A yard that was taken over may
-    /// read environment variables and files of this machine as secrets of its blocks, like one that was made here.
+    /// A blockyard.toml takes effect only while it is trusted, and a change to the file revokes the
+    /// trust. The blocks of a trusted yard may use environment variables and files of this machine
+    /// as secret sources, like those of a yard that was created here.
     #[command(after_help = "Example:\n  blockyard trust --list")]
     Trust(Trust),
     /// Build a bundle from the folder of its crate into one .wasm file.
     #[command(after_help = "Example:\n  blockyard build plugins/sql --out /tmp/sql.wasm")]
     Build(Build),
-    /// Print completions for a shell.
+    /// Print a completion script for a shell.
     #[command(after_help = "Example:\n  blockyard completions bash")]
     Completions(Completions),
 }
 
-/// Where a new yard's key goes.
+/// Location of a new yard's key.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum KeyPlace {
     /// The operating system's keyring.
     Keyring,
-    /// A file beside the yard that only its owner can read, or the one that BLOCKYARD_KEY_FILE names.
+    /// A file readable only by its owner: the one at BLOCKYARD_KEY_FILE, or one beside the yard.
     File,
-    /// Nowhere: BLOCKYARD_KEY has it, now and at every command.
+    /// Not stored: every command reads the key from BLOCKYARD_KEY.
     Env,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Init {
-    /// Where the key goes. Default: the keyring, or a file where none answers.
+    /// Location of the key. Default: the keyring, or a file if no keyring is available.
     #[arg(long, value_name = "PLACE", env = "BLOCKYARD_INIT_KEY")]
     pub(crate) key: Option<KeyPlace>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Install {
-    /// What to install: NAME or NAME@REQUIREMENT from a registry, FILE.wasm, or PATH/TO/CRATE. An argument with a `/`, one
-    /// that ends in `.wasm`, and `.` are paths; all others are names, whatever the current folder holds.
+    /// Bundle to install: NAME or NAME@REQUIREMENT from a registry, FILE.wasm, or PATH/TO/CRATE. An
+    /// argument that contains `/`, ends in `.wasm` or is `.` is a path; any other is a name,
+    /// regardless of the content of the current folder.
     #[arg(required = true, value_name = "BUNDLE")]
     pub(crate) bundles: Vec<String>,
-    /// A registry's folder or its registry.toml; may be repeated, the first one that has the bundle is used. Default: the registries
-    /// of a trusted blockyard.toml, of the user's configuration file, and the one that came with this program.
+    /// Folder or registry.toml of a registry. If repeated, the first registry that contains the
+    /// bundle is used. Default: the registries of a trusted blockyard.toml, those of the user's
+    /// configuration file, and the one shipped with this program.
     #[arg(long, value_name = "PATH")]
     pub(crate) registry: Vec<PathBuf>,
-    /// Agree to build bundles that a registry has as source code. Building runs code of theirs on this machine.
+    /// Permit building bundles that a registry provides as source code. Building runs third-party
+    /// code on this machine.
     #[arg(long)]
     pub(crate) build: bool,
-    /// Grant a capability that a bundle asks for, or a narrower one. Can be given several times.
+    /// Grant a capability that a bundle requests, or a narrower one. Can be repeated.
     #[arg(long, value_name = "CAPABILITY")]
     pub(crate) grant: Vec<String>,
-    /// Agree to another source, and to wider effects and safe requests, than those of the installed bundle.
+    /// Approve a different source, wider effects and additional safe requests than those of the
+    /// installed bundle.
     #[arg(long)]
     pub(crate) replace: bool,
-    /// Agree to a new bundle, and to an installed one's new version if that may do no more than before.
+    /// Approve a new bundle, or a new version that requires no additional permissions.
     #[arg(short, long)]
     pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Grants {
-    /// This bundle only.
+    /// Show only this bundle.
     pub(crate) bundle: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct GrantChange {
-    /// The bundle.
+    /// Name of the bundle, e.g. `sql`.
     pub(crate) bundle: String,
-    /// Capabilities, as `blockyard grants` shows them.
+    /// Capabilities, as listed by `blockyard grants`.
     #[arg(required = true, value_name = "CAPABILITY")]
     pub(crate) capabilities: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Types {
-    /// Only types that implement this interface.
+    /// List only types that implement this interface, e.g. `database`.
     #[arg(long, value_name = "INTERFACE")]
     pub(crate) interface: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Type {
-    /// The type.
+    /// Block type, e.g. `sql-database`.
     #[arg(value_name = "TYPE")]
     pub(crate) slug: String,
-    /// Print the JSON Schema of its configuration.
+    /// Print the JSON Schema of the configuration.
     #[arg(long)]
     pub(crate) schema: bool,
 }
 
-/// Values of fields.
+/// Field values.
 #[derive(Debug, Args)]
 pub(crate) struct Fields {
-    /// A field's value, `a.b=1` reaching into objects; `@FILE` reads it from a file.
+    /// Set a field, e.g. `port=5432`; `a.b=1` sets a nested field; `@FILE` as the value reads a
+    /// file.
     #[arg(long = "set", value_name = "FIELD=VALUE")]
     pub(crate) set: Vec<String>,
-    /// A configuration as JSON, from a file or `-` for standard input. `set` merges it: what it does not name
-    /// stays as it is, secrets too, at every depth; lists are replaced.
+    /// Read the configuration as JSON from a file, or from standard input with `-`. `set` merges
+    /// it: fields and secrets that it omits keep their values at every depth; lists are replaced.
     #[arg(long, value_name = "FILE")]
     pub(crate) json_config: Option<PathBuf>,
-    /// A secret: `FIELD` asks, `FIELD=-` reads standard input, `FIELD=@FILE` stores a file's content, `FIELD=env:NAME`, `FIELD=file:PATH` and `FIELD=block:TYPE/NAME` are read at each call. Of `-`, `@FILE`, `env:` and `file:`, one line end at the end of the text is not part of the secret.
+    /// Set a secret: `FIELD` prompts for it, `FIELD=-` reads standard input, `FIELD=@FILE` stores
+    /// the content of a file; `FIELD=env:NAME`, `FIELD=file:PATH` and `FIELD=block:TYPE/NAME` are
+    /// sources that are read at each call. One trailing newline is removed from values of `-`,
+    /// `@FILE`, `env:` and `file:`.
     #[arg(long, value_name = "FIELD[=SOURCE]")]
     pub(crate) secret: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Create {
-    /// TYPE/NAME.
+    /// Block address, TYPE/NAME.
     pub(crate) address: String,
     #[command(flatten)]
     pub(crate) fields: Fields,
-    /// Check what would be saved, and save nothing.
+    /// Validate the block without saving it.
     #[arg(long)]
     pub(crate) check: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Set {
-    /// TYPE/NAME.
+    /// Block address, TYPE/NAME.
     pub(crate) address: String,
     #[command(flatten)]
     pub(crate) fields: Fields,
-    /// Take a field away.
+    /// Remove a field.
     #[arg(long, value_name = "FIELD")]
     pub(crate) unset: Vec<String>,
-    /// Only if this is still the newest revision.
+    /// Save only if this is the newest revision.
     #[arg(long, value_name = "N")]
     pub(crate) if_revision: Option<u64>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// Blocks with this word in their address.
+    /// List only blocks whose address contains this text.
     pub(crate) word: Option<String>,
-    /// Blocks of this type.
+    /// List only blocks of this type.
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) type_slug: Option<String>,
-    /// Blocks whose type implements this interface.
+    /// List only blocks whose type implements this interface.
     #[arg(long, value_name = "INTERFACE")]
     pub(crate) interface: Option<String>,
-    /// At most so many.
+    /// Maximum number of blocks.
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<u32>,
-    /// Those after this address: the next page.
+    /// List only blocks after this address: the next page.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) after: Option<String>,
-    /// Deleted blocks instead of live ones.
+    /// List deleted blocks instead of live ones.
     #[arg(long)]
     pub(crate) deleted: bool,
-    /// Print only how many there are, on all pages.
+    /// Print only the number of blocks on all pages.
     #[arg(long)]
     pub(crate) count: bool,
 }
@@ -314,57 +327,58 @@ pub(crate) struct List {
 /// A block.
 #[derive(Debug, Args)]
 pub(crate) struct One {
-    /// TYPE/NAME.
+    /// Block address, TYPE/NAME.
     pub(crate) address: String,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Diff {
-    /// TYPE/NAME or TYPE/NAME@REVISION.
+    /// Block address, TYPE/NAME or TYPE/NAME@REVISION.
     pub(crate) before: String,
-    /// TYPE/NAME or TYPE/NAME@REVISION.
+    /// Block address, TYPE/NAME or TYPE/NAME@REVISION.
     pub(crate) after: String,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Rollback {
-    /// TYPE/NAME@REVISION.
+    /// Block address with the revision to restore, TYPE/NAME@REVISION.
     pub(crate) address: String,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Purge {
-    /// TYPE/NAME.
+    /// Block address, TYPE/NAME.
     pub(crate) address: String,
-    /// Agree to it: what is destroyed cannot be had back.
+    /// Skip the confirmation prompt. Destroyed secrets cannot be recovered.
     #[arg(short, long)]
     pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Reveal {
-    /// TYPE/NAME or TYPE/NAME@REVISION.
+    /// Block address, TYPE/NAME or TYPE/NAME@REVISION.
     pub(crate) address: String,
-    /// The secret field, `a.b` reaching into objects.
+    /// Secret field, e.g. `password`; `a.b` for a nested field.
     pub(crate) field: String,
-    /// Agree to it, where nobody can be asked.
+    /// Skip the confirmation prompt.
     #[arg(short, long)]
     pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// These blocks only; none means all.
+    /// Blocks to export. Default: all.
     #[arg(value_name = "TYPE/NAME")]
     pub(crate) addresses: Vec<String>,
-    /// The file to write. One that is there keeps its comments, its order, and blocks that are not named.
+    /// Output file. An existing file keeps its comments, its order, and blocks that are not
+    /// exported.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct PlanFile {
-    /// A file of blocks, as `export` writes it, or `-` for standard input.
+    /// Block file in the format of `export`, or `-` for standard input.
     pub(crate) file: PathBuf,
 }
 
@@ -376,47 +390,48 @@ pub(crate) struct Key {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
-    /// Where the yard's key is kept, whether it is to be had, and how far a rotation is.
+    /// Show the location and availability of the yard's key, and the progress of a rotation.
     #[command(after_help = "Example:\n  blockyard key status")]
     Status,
-    /// Move the yard to a new key. It can be stopped at any time, and goes on where it was.
+    /// Replace the yard's key. An interrupted rotation can be resumed by running the command again.
     #[command(after_help = "Example:\n  blockyard key rotate")]
     Rotate(Rotate),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Rotate {
-    /// Where the new key goes: `keyring`, `file`, or `env:NAME`, which has it already and has to have
-    /// it from then on. Default: where the old one is.
+    /// Location of the new key: `keyring`, `file`, or `env:NAME`. The variable must already contain
+    /// the key, and every later command requires it. Default: the location of the old key.
     #[arg(long, value_name = "PLACE")]
     pub(crate) to: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Show {
-    /// TYPE/NAME or TYPE/NAME@REVISION.
+    /// Block address, TYPE/NAME or TYPE/NAME@REVISION.
     pub(crate) address: String,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct History {
-    /// TYPE/NAME.
+    /// Block address, TYPE/NAME.
     pub(crate) address: String,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// TYPE/NAME or TYPE/NAME@REVISION.
+    /// Block address, TYPE/NAME or TYPE/NAME@REVISION.
     pub(crate) address: String,
 }
 
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Call {
-    /// TYPE/NAME or TYPE/NAME@REVISION.
+    /// Block address, TYPE/NAME or TYPE/NAME@REVISION.
     #[arg(required_unless_present = "help", default_value = "")]
     pub(crate) address: String,
-    /// The operation, and its arguments: `--NAME VALUE`, `--args JSON|@FILE|-`, `--in FILE|-`, `--out FILE|-`, `--timeout SECONDS`, `--yes`.
+    /// Operation and its arguments: `--NAME VALUE`, `--args JSON|@FILE|-`, `--in FILE|-`, `--out
+    /// FILE|-`, `--timeout SECONDS`, `--yes`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPERATION [--ARGUMENT VALUE]")]
     pub(crate) rest: Vec<String>,
     /// Print help.
@@ -426,131 +441,135 @@ pub(crate) struct Call {
 
 #[derive(Debug, Args)]
 pub(crate) struct Query {
-    /// TYPE/NAME or TYPE/NAME@REVISION.
+    /// Block address, TYPE/NAME or TYPE/NAME@REVISION.
     pub(crate) address: String,
-    /// The statement, with parameters as `:name`; `@FILE` reads it from a file.
+    /// SQL statement, with parameters as `:name`; `@FILE` reads it from a file.
     #[arg(value_name = "SQL")]
     pub(crate) statement: String,
-    /// A parameter's value; numbers, true, false and null are read as such.
+    /// Parameter of the statement, e.g. `id=7`. Numbers, `true`, `false` and `null` are parsed as
+    /// JSON; other values are strings.
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) param: Vec<String>,
-    /// How to print the rows. Default: by the ending of `--out`, else a table.
+    /// Output format. Default: derived from the extension of `--out`, else a table.
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
-    /// Where to. The file appears when it is complete.
+    /// Output file, written atomically.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Execute {
-    /// TYPE/NAME or TYPE/NAME@REVISION.
+    /// Block address, TYPE/NAME or TYPE/NAME@REVISION.
     pub(crate) address: String,
-    /// The statement, with parameters as `:name`; `@FILE` reads it from a file.
+    /// SQL statement, with parameters as `:name`; `@FILE` reads it from a file.
     #[arg(value_name = "SQL")]
     pub(crate) statement: String,
-    /// A parameter's value; numbers, true, false and null are read as such.
+    /// Parameter of the statement, e.g. `id=7`. Numbers, `true`, `false` and `null` are parsed as
+    /// JSON; other values are strings.
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) param: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Cp {
-    /// A file, a folder, `-` for standard input, or TYPE/NAME:PATH.
+    /// Source: a file, a folder, `-` for standard input, or TYPE/NAME:PATH.
     pub(crate) from: String,
-    /// A file, a folder, `-` for standard output, or TYPE/NAME:PATH. What is there is replaced.
+    /// Destination: a file, a folder, `-` for standard output, or TYPE/NAME:PATH. Existing files
+    /// and objects are replaced.
     pub(crate) to: String,
-    /// Copy all that is below a folder or a path.
+    /// Copy all files or objects below a folder or path.
     #[arg(short, long)]
     pub(crate) recursive: bool,
-    /// Only where nothing is there yet.
+    /// Fail if the destination already exists.
     #[arg(long)]
     pub(crate) if_absent: bool,
-    /// With `-r`, copy the other objects when some have names that cannot be files here. The command names these
-    /// at its end, and fails.
+    /// With `-r`, skip objects whose names are not valid file names on this machine. The command
+    /// lists them at the end and fails.
     #[arg(long, requires = "recursive")]
     pub(crate) skip_bad_names: bool,
-    /// The media type of what is stored, such as `text/csv`.
+    /// Media type of the stored object, e.g. `text/csv`.
     #[arg(long, value_name = "TYPE")]
     pub(crate) content_type: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Ls {
-    /// TYPE/NAME:PREFIX; with no prefix, all.
+    /// Object path prefix, TYPE/NAME:PREFIX. An empty prefix lists all objects.
     #[arg(value_name = "ADDRESS:PREFIX")]
     pub(crate) place: String,
-    /// Every object, and not only the next folder of each.
+    /// List all objects instead of one level of folders.
     #[arg(short, long)]
     pub(crate) recursive: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Cat {
-    /// TYPE/NAME:PATH.
+    /// Object path, TYPE/NAME:PATH.
     #[arg(value_name = "ADDRESS:PATH")]
     pub(crate) place: String,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Rm {
-    /// TYPE/NAME:PATH.
+    /// Object path, TYPE/NAME:PATH.
     #[arg(value_name = "ADDRESS:PATH")]
     pub(crate) place: String,
-    /// Agree to it: what is removed cannot be had back.
+    /// Skip the confirmation prompt. A removed object cannot be restored.
     #[arg(short, long)]
     pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Audit {
-    /// About this block only.
+    /// Show only entries about this block.
     #[arg(long, value_name = "TYPE/NAME")]
     pub(crate) block: Option<String>,
-    /// Since this time: a date, a time (RFC 3339), or a span back from now such as `2h` or `7d`.
+    /// Show only entries since this time: a date, an RFC 3339 time, or a duration before now such
+    /// as `2h` or `7d`.
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,
-    /// At most so many lines, the newest first.
+    /// Maximum number of entries, newest first.
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) limit: u32,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Trust {
-    /// A project's folder or its blockyard.toml, or the file of a SQLite yard. Default: the nearest blockyard.toml from the
-    /// current folder upwards.
+    /// Project folder, its blockyard.toml, or the file of a SQLite yard. Default: the nearest
+    /// blockyard.toml, searching from the current folder upwards.
     pub(crate) path: Option<PathBuf>,
-    /// List what is trusted.
+    /// List trusted project files and yards.
     #[arg(long, conflicts_with_all = ["path", "revoke"])]
     pub(crate) list: bool,
-    /// End the trust in PATH.
+    /// Revoke the trust in PATH.
     #[arg(long)]
     pub(crate) revoke: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Build {
-    /// The folder of the crate.
+    /// Folder of the crate.
     #[arg(default_value = ".")]
     pub(crate) path: PathBuf,
-    /// The file to write. Default: NAME-VERSION.wasm, here.
+    /// Output file. Default: NAME-VERSION.wasm in the current folder.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
-    /// The shell.
+    /// Shell to generate the script for.
     pub(crate) shell: clap_complete::Shell,
 }
 
 impl Cli {
-    /// Reads the command line; prints help and usage errors itself, and ends the process then.
+    /// Parses the command line. Prints help and usage errors and then exits the process.
     pub(crate) fn read() -> Self {
         let read = Self::described().try_get_matches().and_then(|matches| Self::from_arg_matches(&matches));
         let read = read.map(|mut cli: Self| {
-            // What stands behind an operation is read when the operation is known; how errors are printed
-            // is settled before.
+            // Options after an operation are parsed later, when the operation is known, but the
+            // error format must be determined now.
             if let Command::Call(call) = &cli.command {
                 cli.global.json |= call.rest.iter().any(|word| word == "--json");
             }
@@ -559,7 +578,7 @@ impl Cli {
         read.unwrap_or_else(|error| {
             let json = std::env::args_os().any(|word| word == "--json") || std::env::var_os("BLOCKYARD_JSON").is_some();
             let text = error.render().to_string();
-            // A word of the command line may be the name of a file of another user, by a pattern of the shell.
+            // An argument may be the name of another user's file, expanded from a shell pattern.
             let hidden = std::env::args_os().any(|word| {
                 let word = word.to_string_lossy();
                 visible::line(&word) != word
@@ -575,8 +594,8 @@ impl Cli {
         })
     }
 
-    /// The command with an environment variable for every option: `--if-revision` is
-    /// `BLOCKYARD_IF_REVISION`.
+    /// Returns the command with an environment variable for every option, e.g.
+    /// `BLOCKYARD_IF_REVISION` for `--if-revision`.
     pub(crate) fn described() -> clap::Command {
         with_variables(Self::command())
     }
@@ -586,7 +605,7 @@ fn with_variables(command: clap::Command) -> clap::Command {
     command
         .mut_args(|argument| {
             let builtin = matches!(argument.get_id().as_str(), "help" | "version");
-            // The address of a yard may have a password in it.
+            // The URL of a yard may contain a password.
             let argument = argument.hide_env_values(true);
             match argument.get_long() {
                 Some(long) if !builtin && argument.get_env().is_none() => {
