@@ -1,4 +1,4 @@
-//! `#[derive(Block)]`.
+//! Implementation of `#[derive(Block)]`.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -6,18 +6,19 @@ use syn::{Attribute, Data, DeriveInput, Fields, LitInt, LitStr};
 
 use crate::{Mistakes, documentation, field};
 
-/// What `#[block(…)]` on the struct says.
+/// Parsed `#[block(…)]` attribute of a struct.
 #[derive(Default)]
 struct TypeAttribute {
     slug: Option<LitStr>,
     version: Option<LitInt>,
     title: Option<LitStr>,
     interfaces: Vec<LitStr>,
-    /// For each `sql(…)` the fields that name a database: the member of `x-sql`, and a JSON Pointer.
+    /// The fields that identify a database, for each `sql(…)`: members of `x-sql` with JSON
+    /// Pointers.
     sql: Vec<Vec<(String, LitStr)>>,
 }
 
-/// The members of `sql(…)`.
+/// Members of `sql(…)`.
 const SQL_MEMBERS: [&str; 8] = ["dialect", "host", "port", "database", "username", "tls", "ca", "application_name"];
 
 pub(crate) fn derive(input: TokenStream) -> syn::Result<TokenStream> {
@@ -151,7 +152,7 @@ impl TypeAttribute {
         parsed
     }
 
-    /// The keyword `x-sql` of the schema: an object, or a list for several databases.
+    /// Returns the schema keyword `x-sql`: an object, or a list for several databases.
     fn sql_keyword(&self) -> TokenStream {
         let mut objects = self.sql.iter().map(|members| {
             let members = members.iter().map(|(name, pointer)| quote! { #name: #pointer });
@@ -165,7 +166,7 @@ impl TypeAttribute {
     }
 }
 
-/// One member of `sql(…)`: a JSON Pointer to a field.
+/// Parses a member of `sql(…)`: a name and the JSON Pointer of a field.
 fn sql_member(meta: &syn::meta::ParseNestedMeta<'_>) -> syn::Result<(String, LitStr)> {
     let name = meta.path.get_ident().map(ToString::to_string).unwrap_or_default();
     if !SQL_MEMBERS.contains(&name.as_str()) {

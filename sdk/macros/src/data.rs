@@ -1,4 +1,4 @@
-//! `#[data]`.
+//! Implementation of `#[data]`.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -38,11 +38,11 @@ pub(crate) fn expand(arguments: &TokenStream, item: TokenStream) -> syn::Result<
     })
 }
 
-/// What the schema says about fields that the type does not have: refused, unless the author decides
-/// otherwise. A mistyped secret would be stored and shown in plain text.
+/// Returns the attribute that makes the schema reject unknown fields, unless the author specified
+/// otherwise. Otherwise a secret under a mistyped name would be stored and shown in plain text.
 ///
-/// Only the schema is closed, because the host checks input with it. The type itself accepts the fields that a newer
-/// server adds to its responses.
+/// Only the schema is closed, because the host validates input against it. The type itself accepts
+/// fields that a newer server adds to its responses.
 fn unknown_fields(item: &DeriveInput, open: bool) -> TokenStream {
     if open {
         return quote! { #[schemars(extend("additionalProperties" = true))] };
@@ -68,7 +68,7 @@ fn unknown_fields(item: &DeriveInput, open: bool) -> TokenStream {
     }
 }
 
-/// What `#[block(…)]` says on fields becomes part of their schemas.
+/// Adds the `#[block(…)]` attributes of fields to their schemas.
 fn extend(fields: &mut Fields, mistakes: &mut Mistakes) {
     for own in fields.iter_mut() {
         let schema = field::schema_attributes(own, mistakes);

@@ -1,4 +1,4 @@
-//! What `#[block(…)]` says on a field: of a configuration, or of what is nested in one.
+//! The `#[block(…)]` attribute of fields, in a configuration or in nested data.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -12,7 +12,7 @@ struct FieldAttribute {
     interface: Option<LitStr>,
 }
 
-/// The uses of a secret field.
+/// Permitted uses of a secret field.
 #[derive(Default)]
 struct SecretAttribute {
     audience: Vec<LitStr>,
@@ -22,7 +22,7 @@ struct SecretAttribute {
 }
 
 impl SecretAttribute {
-    /// The list that an attribute's word adds to.
+    /// Returns the list that a name in the attribute adds to.
     fn list(&mut self, word: &syn::Path) -> Option<&mut Vec<LitStr>> {
         let word = word.get_ident()?.to_string();
         match word.as_str() {
@@ -39,8 +39,8 @@ impl SecretAttribute {
     }
 }
 
-/// The attributes for `schemars` that put a secret's audience or a reference's interface into the
-/// field's schema.
+/// Returns `schemars` attributes that add the permitted uses of a secret, or the interface of a
+/// reference, to the schema of a field.
 pub(crate) fn schema_attributes(field: &Field, mistakes: &mut Mistakes) -> TokenStream {
     let FieldAttribute { secret, interface } = FieldAttribute::parse(&field.attrs, mistakes);
     let ty = &field.ty;

@@ -1,5 +1,5 @@
-//! The macros of `blockyard-sdk`. Authors meet Blockyard here first: every mistake is told at its
-//! place, all at once, with the mend.
+//! Macros of `blockyard-sdk`. All mistakes are reported at once, each at its span and with the fix,
+//! because the macros are a bundle author's first contact with Blockyard.
 
 mod block;
 mod data;
@@ -8,33 +8,34 @@ mod operations;
 
 use proc_macro::TokenStream;
 
-/// Makes a struct the configuration of a block type.
+/// Derives a block type from the struct of its configuration.
 ///
 /// ```ignore
-/// /// A web hook of ACME.
+/// /// ACME web hook.
 /// #[derive(Block)]
 /// #[block(type = "acme-webhook", version = 1, title = "ACME web hook", interfaces("notification"))]
 /// struct Webhook {
-///     /// Where it is.
+///     /// URL of the web hook.
 ///     url: String,
-///     /// What it asks for.
+///     /// Access token of the web hook.
 ///     #[block(audience = "https://hooks.acme.example")]
 ///     token: Secret<String>,
 /// }
 /// ```
 ///
-/// Doc comments become descriptions, the order of the fields the order of the questions.
-/// `#[serde(…)]` and `#[schemars(…)]` work on the fields. A `Secret` field names its uses:
-/// `audience` (`sql`, or the origins that requests may carry it to), `header` (the headers that may hold it, by
-/// default `authorization`), `token` (the URLs of token servers that it is exchanged at) and `sign` (the forms of
-/// text that it signs). A `BlockRef<Type>` is a reference to another block; a
-/// plain `BlockRef` names the interface that it wants: `#[block(interface = "secret-store")]`.
+/// Doc comments become descriptions, and the order of the fields is the order of prompts.
+/// `#[serde(…)]` and `#[schemars(…)]` are supported on fields. A `Secret` field declares its uses:
+/// `audience` (`sql`, or the origins of requests that may contain it), `header` (the headers that
+/// may contain it, by default `authorization`), `token` (the URLs of token endpoints at which it is
+/// exchanged) and `sign` (the forms of the strings that it signs). A `BlockRef<Type>` is a
+/// reference to another block. A plain `BlockRef` declares the interface that it requires:
+/// `#[block(interface = "secret-store")]`.
 #[proc_macro_derive(Block, attributes(block, serde, schemars))]
 pub fn block(input: TokenStream) -> TokenStream {
     finish(block::derive(input.into()))
 }
 
-/// Makes the methods of an `impl` block the operations of a block type.
+/// Implements the operations of a block type from the methods of an `impl` block.
 ///
 /// ```ignore
 /// #[operations]
@@ -43,11 +44,11 @@ pub fn block(input: TokenStream) -> TokenStream {
 ///     #[operation(write)]
 ///     fn send(
 ///         &self,
-///         /// The text.
+///         /// Text of the message.
 ///         message: String,
 ///     ) -> Result<Receipt> { … }
 ///
-///     /// Can it do its work?
+///     /// Checks that the URL is valid.
 ///     #[check]
 ///     fn check(&self) -> Vec<Step> { … }
 ///
@@ -56,20 +57,20 @@ pub fn block(input: TokenStream) -> TokenStream {
 /// }
 /// ```
 ///
-/// The effect is `read`, `write` or `destructive`. Doc comments become descriptions, also those of
-/// arguments. An argument of type `Body` is the stream of bytes that the caller sends along; a
-/// result `Streamed<T>` has one to send back. Methods without an attribute stay as they are.
+/// The effect is `read`, `write` or `destructive`. Doc comments of methods and arguments become
+/// descriptions. An argument of type `Body` is the input stream of the caller, and a result of type
+/// `Streamed<T>` has an output stream. Methods without an attribute are left unchanged.
 #[proc_macro_attribute]
 pub fn operations(_: TokenStream, item: TokenStream) -> TokenStream {
     finish(operations::expand(item.into()))
 }
 
-/// Makes a type fit for arguments, results and nested configuration: derives `Serialize`,
-/// `Deserialize` and `JsonSchema`. Fields take `#[block(audience = …)]` and `#[block(interface = …)]`
-/// as those of a block type do.
+/// Derives `Serialize`, `Deserialize` and `JsonSchema` for a type of arguments, results or nested
+/// configuration. Fields support `#[block(audience = …)]` and `#[block(interface = …)]`, as in a
+/// block type.
 ///
-/// The schema of the type refuses unknown fields. `#[data(open)]` makes a struct accept them; a field with
-/// `#[serde(flatten)]` of a map type does so, too, and keeps them.
+/// The schema of the type rejects unknown fields. `#[data(open)]` makes a struct accept them. A
+/// `#[serde(flatten)]` field of a map type also accepts them, and retains them.
 #[proc_macro_attribute]
 pub fn data(arguments: TokenStream, item: TokenStream) -> TokenStream {
     finish(data::expand(&arguments.into(), item.into()))
@@ -79,7 +80,7 @@ fn finish(result: syn::Result<proc_macro2::TokenStream>) -> TokenStream {
     result.unwrap_or_else(|error| error.into_compile_error()).into()
 }
 
-/// The text of the doc comments, as one paragraph.
+/// Returns the text of the doc comments as one paragraph.
 fn documentation(attributes: &[syn::Attribute]) -> String {
     let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
         syn::Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
@@ -91,7 +92,7 @@ fn documentation(attributes: &[syn::Attribute]) -> String {
     lines.collect::<Vec<_>>().join(" ").trim().to_owned()
 }
 
-/// Gathers mistakes, so that all are told at once.
+/// Collects mistakes, so that all are reported at once.
 #[derive(Default)]
 struct Mistakes(Option<syn::Error>);
 
@@ -112,7 +113,8 @@ impl Mistakes {
     }
 }
 
-/// Whether the type is `Name`, `path::Name`, `Name<…>`, or has one inside, as `Option<Name>` does.
+/// Returns whether the type is `Name`, `path::Name` or `Name<…>`, or contains one, as
+/// `Option<Name>` does.
 fn mentions(ty: &syn::Type, name: &str) -> bool {
     let syn::Type::Path(path) = ty else { return false };
     path.path.segments.iter().any(|segment| {

@@ -1,4 +1,4 @@
-//! `#[operations]`.
+//! Implementation of `#[operations]`.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -73,7 +73,7 @@ pub(crate) fn expand(item: TokenStream) -> syn::Result<TokenStream> {
 
 struct Operation {
     method: Ident,
-    /// The method's name with `-` for `_`.
+    /// The name of the method with `-` instead of `_`.
     name: String,
     description: String,
     kind: Kind,
@@ -81,10 +81,10 @@ struct Operation {
     result: TokenStream,
 }
 
-/// What `#[operation(…)]` says.
+/// Parsed `#[operation(…)]` attribute.
 struct Kind {
     effect: Ident,
-    /// Requests that are safe although their method is not: texts, or constants.
+    /// Requests that are safe despite their method: string literals or constants.
     safe: Vec<Expr>,
 }
 
@@ -95,7 +95,8 @@ struct Argument {
     is_input: bool,
 }
 
-/// Takes `#[operation(EFFECT)]` or `#[operation(read, safe("POST …"))]` off the method.
+/// Removes `#[operation(EFFECT)]` or `#[operation(read, safe("POST …"))]` from the method and
+/// parses it.
 fn take_kind(method: &mut ImplItemFn, mistakes: &mut Mistakes) -> Option<Kind> {
     let at = method.attrs.iter().position(|attribute| attribute.path().is_ident("operation"))?;
     let attribute = method.attrs.remove(at);
@@ -135,7 +136,7 @@ impl Parse for Kind {
 }
 
 impl Operation {
-    /// Reads the signature, and takes the attributes off the arguments.
+    /// Parses the signature, and removes the attributes of the arguments.
     fn of(method: &mut ImplItemFn, kind: Kind, mistakes: &mut Mistakes) -> Self {
         let signature = &mut method.sig;
         let description = documentation(&method.attrs);

@@ -1,4 +1,4 @@
-//! Block types and operations, as the macros describe them.
+//! Traits and types of block types and operations, implemented by the macros.
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
@@ -8,92 +8,93 @@ use serde_json::{Value, json};
 
 use crate::{Body, Problem, Result};
 
-/// A block's configuration. Made by `#[derive(Block)]`.
+/// A block type, implemented on the struct of its configuration by `#[derive(Block)]`.
 pub trait Block: Sized + 'static {
-    /// The type's slug.
+    /// Slug of the type, e.g. `sql-database`.
     const TYPE: &'static str;
-    /// The type's version, from 1.
+    /// Version of the type, counted from 1.
     const VERSION: u32;
-    /// The type's name for people.
+    /// Display name of the type.
     const TITLE: &'static str;
-    /// What it is, for people.
+    /// Description of the type, from the doc comment of the struct.
     const DESCRIPTION: &'static str;
-    /// The standard interfaces that it implements.
+    /// Standard interfaces that the type implements.
     const INTERFACES: &'static [&'static str];
 
-    /// The JSON Schema (2020-12) of the configuration.
+    /// Returns the JSON Schema (2020-12) of the configuration.
     fn schema() -> Value;
 
-    /// The configuration from its document.
+    /// Deserializes a configuration document.
     ///
     /// # Errors
-    /// Where the document does not fit.
+    /// The document does not match the type.
     fn from_config(config: Value) -> core::result::Result<Self, serde_json::Error>;
 }
 
-/// What a block can do. Made by `#[operations]`.
+/// Operations of a block type, implemented by `#[operations]`.
 pub trait Operations: Block {
-    /// All operations.
+    /// Returns the descriptions of all operations.
     fn operations() -> Vec<OperationDescription>;
 
-    /// Does one.
+    /// Invokes an operation.
     ///
     /// # Errors
-    /// The operation's own.
+    /// The operation fails or does not exist, or the arguments do not match.
     fn invoke(&self, operation: &str, arguments: Value, input: Option<Body>) -> Result<Reply>;
 
-    /// Can the block do its work now? From the method with `#[check]`.
+    /// Returns the steps of the health check. Generated from the method with `#[check]`.
     fn check(&self) -> Vec<Step> {
         Vec::new()
     }
 
-    /// What the schema cannot say about a configuration. From the method with `#[validate]`.
+    /// Returns violations that the schema cannot express. Generated from the method with
+    /// `#[validate]`.
     fn validate(&self) -> Vec<Violation> {
         Vec::new()
     }
 }
 
-/// An operation in the manifest.
+/// Description of an operation in the manifest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OperationDescription(Value);
 
-/// What an operation gives back: a result, and a stream of bytes where it has one.
+/// Reply of an operation: a result and an optional output stream.
 pub struct Reply {
     pub(crate) result: Value,
     pub(crate) output: Output,
 }
 
-/// The bytes beside a result.
+/// Output stream of a reply.
 pub(crate) enum Output {
     None,
     Body(Body),
     Parts(Parts),
 }
 
-/// A result with a stream of bytes beside it.
+/// Result with an output stream.
 pub struct Streamed<T> {
     /// The result.
     pub result: T,
-    /// The bytes. They may be passed on without having been read.
+    /// The output. A body can be forwarded without being read.
     pub body: Body,
 }
 
-/// A result with bytes that are made piece by piece, while they are read: pages of a list, ranges of
-/// an object. Each piece is a body, which may be passed on without having been read.
+/// Result with an output that is produced in chunks while it is read, e.g. pages of a list or
+/// ranges of an object. Each chunk is a body, which can be forwarded without being read.
 pub struct InParts<T> {
     /// The result.
     pub result: T,
-    /// The pieces.
+    /// The chunks of the output.
     pub parts: Parts,
 }
 
-/// Pieces of an output. The host asks for the next one when the last one was read.
+/// Chunks of an output. The host requests the next chunk when the previous one has been read.
 pub struct Parts(Box<Next>);
 
 type Next = dyn FnMut() -> Result<Option<Body>>;
 
 impl Parts {
-    /// Pieces from a function that gives the next one, and none at the end.
+    /// Creates chunks from a function that returns the next one, or `None` at the end.
     pub fn new(next: impl FnMut() -> Result<Option<Body>> + 'static) -> Self {
         Self(Box::new(next))
     }
@@ -103,57 +104,57 @@ impl Parts {
     }
 }
 
-/// What an operation may return.
+/// A type that an operation can return.
 pub trait OperationResult: Sized {
-    /// Whether there is a stream of bytes.
+    /// Whether the reply has an output stream.
     const STREAMED: bool;
-    /// The JSON Schema of the result.
+    /// Returns the JSON Schema of the result.
     fn schema() -> Value;
-    /// The reply to the host.
+    /// Converts the value into the reply to the host.
     ///
     /// # Errors
-    /// Where the result is not JSON.
+    /// The result cannot be serialized as JSON.
     fn into_reply(self) -> Result<Reply>;
 }
 
-/// One step of a check.
+/// Step of a health check.
 #[derive(serde::Serialize, serde::Deserialize, JsonSchema, Debug, Clone, PartialEq)]
 pub struct Step {
-    /// What was tried: `connect`, `authenticate`, …
+    /// Name of the step, e.g. `connect` or `authenticate`.
     pub name: String,
-    /// How it went.
+    /// Outcome of the step.
     pub status: StepStatus,
-    /// Why, or what was found.
+    /// Reason of a failure, or details of a success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// How long it took.
+    /// Duration in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub milliseconds: Option<u64>,
 }
 
-/// How a step of a check went.
+/// Outcome of a step of a health check.
 #[derive(serde::Serialize, serde::Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum StepStatus {
-    /// It works.
+    /// The step succeeded.
     Passed,
-    /// It does not.
+    /// The step failed.
     Failed,
-    /// An earlier step failed.
+    /// The step was skipped because an earlier one failed.
     Skipped,
 }
 
-/// What is wrong with one field of a configuration.
+/// Violation of a constraint by a field of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// The field, as a JSON Pointer.
+    /// JSON Pointer of the field, e.g. `/host`.
     pub pointer: String,
-    /// What is wrong.
+    /// Description of the violation.
     pub message: String,
 }
 
 impl Violation {
-    /// A violation of the field at this JSON Pointer.
+    /// Creates a violation of the field at a JSON Pointer.
     pub fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), message: message.into() }
     }
@@ -188,7 +189,7 @@ impl OperationDescription {
     }
 }
 
-/// The type inside of an operation's `Result`.
+/// The type inside an operation's `Result`.
 #[doc(hidden)]
 pub trait ResultOf {
     type Value: OperationResult;
@@ -234,10 +235,11 @@ impl<T: Serialize + JsonSchema> OperationResult for InParts<T> {
     }
 }
 
-/// The arguments of an operation from JSON. The host has checked them against their schema.
+/// Deserializes the arguments of an operation, which the host has already validated against the
+/// schema.
 ///
 /// # Errors
-/// Where they do not fit after all.
+/// The arguments do not match the type.
 pub fn arguments<A: DeserializeOwned>(arguments: Value) -> Result<A> {
     serde_json::from_value(arguments).map_err(|error| Problem::invalid(format!("arguments: {error}")))
 }

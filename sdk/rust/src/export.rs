@@ -1,4 +1,4 @@
-//! From a bundle's types to the exports of its component.
+//! Component exports, generated from the types of a bundle.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -10,40 +10,40 @@ use crate::bindings::exports::blockyard::bundle::block_types as wit;
 use crate::block::{Output, Parts};
 use crate::{Block, Body, Operations, Problem, Result};
 
-/// The version of the contract with the host: the folder of the WIT package.
+/// Version of the WIT package, which is also the name of its folder.
 const WIT_VERSION: &str = "0.1";
-/// The version of the manifest's format.
+/// Version of the manifest format.
 const MANIFEST_FORMAT: u32 = 1;
-/// How the host knows a panic's message among the lines of the log.
+/// Prefix by which the host recognizes a panic message in the log.
 const PANIC_PREFIX: &str = "panicked at ";
 
-/// A bundle. Made by [`bundle!`](crate::bundle).
+/// A bundle. Implemented by [`bundle!`](crate::bundle).
 pub trait Bundle: 'static {
-    /// What it says of itself.
+    /// Returns the description of the bundle.
     fn description() -> BundleDescription;
-    /// Its block types.
+    /// Returns the block types of the bundle.
     fn types() -> Vec<TypeEntry>;
 }
 
-/// What a bundle says of itself besides its types.
+/// Manifest fields of a bundle other than its types.
 pub struct BundleDescription {
-    /// The bundle's name.
+    /// Name of the bundle.
     pub name: &'static str,
-    /// Its version (semver).
+    /// Version of the bundle (semver).
     pub version: &'static str,
-    /// One line for people.
+    /// One-line description.
     pub description: &'static str,
-    /// SPDX licence expression; empty where there is none.
+    /// SPDX license expression, or an empty string.
     pub license: &'static str,
-    /// Home page; may be empty.
+    /// URL of the home page, or an empty string.
     pub homepage: &'static str,
-    /// Where the source is; may be empty.
+    /// URL of the source code, or an empty string.
     pub source: &'static str,
-    /// What it asks for, besides `log` and, where a type has secrets, `secrets`.
+    /// Requested capabilities, except `log` and `secrets`, which are added automatically.
     pub capabilities: &'static [&'static str],
 }
 
-/// A block type of a bundle.
+/// Block type of a bundle.
 pub struct TypeEntry {
     slug: &'static str,
     describe: fn() -> Value,
@@ -53,7 +53,7 @@ pub struct TypeEntry {
 }
 
 impl TypeEntry {
-    /// The entry of a block type.
+    /// Creates the entry of a block type.
     #[must_use]
     pub fn of<T: Operations>() -> Self {
         Self {
@@ -98,10 +98,10 @@ fn validate<T: Operations>(config: Value) -> Vec<wit::Violation> {
     }
 }
 
-/// The exports of a bundle's component.
+/// Implementation of the component's exports.
 pub struct BundleExports<B>(PhantomData<B>);
 
-/// An output that is made piece by piece, as the host asks for it.
+/// Output that is produced in chunks when the host requests them.
 pub struct BundleParts(RefCell<Parts>);
 
 impl wit::GuestParts for BundleParts {
@@ -192,7 +192,7 @@ fn parse(text: &str) -> Result<Value> {
     serde_json::from_str(text).map_err(|error| Problem::invalid(error.to_string()))
 }
 
-/// A trap has no text; the panic's message goes to the host through the log.
+/// Sends the message of a panic to the host through the log, because a trap carries no message.
 fn report_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -205,11 +205,11 @@ fn report_panics() {
     });
 }
 
-/// Makes a crate a bundle.
+/// Defines the bundle of a crate.
 ///
-/// Version, licence, home page and source come from the crate's `Cargo.toml`. `capabilities` are
-/// those that the bundle asks for, as in `registry.toml`: `"sql postgres"`, `"clock"`, …;
-/// `log` and, where a type has secrets, `secrets` are asked for by themselves.
+/// Version, license, home page and source are taken from the crate's `Cargo.toml`. `capabilities`
+/// lists the requested capabilities, such as `"sql postgres"` or `"clock"`. `log` is requested
+/// automatically, and so is `secrets` if a type has secret fields.
 #[macro_export]
 macro_rules! bundle {
     (

@@ -1,5 +1,6 @@
-//! Requests to the origins that the bundle asks for. Needs the capability `http ORIGIN`. Secrets go
-//! in by handle: the host puts them into the request, and keeps them out of what comes back.
+//! HTTP requests to the origins requested in the manifest. Requires the capability `http ORIGIN`.
+//! Secrets are passed by handle: the host inserts them into the request and removes them from
+//! responses.
 //!
 //! ```ignore
 //! let page: Page = http::get(format!("{}/v1/items", self.base_url)).bearer(&self.token).send()?.ok()?.json()?;
@@ -13,12 +14,12 @@ use serde::de::DeserializeOwned;
 use crate::bindings::blockyard::bundle::http as wit;
 use crate::{Body, Problem, Result, Secret};
 
-/// How many bytes are read at once.
+/// Number of bytes per read.
 const CHUNK_BYTES: u32 = 1 << 20;
-/// The beginning of an answer that is shown where it is an error.
+/// Maximum number of characters of a response body in an error message.
 const SHOWN_CHARACTERS: usize = 500;
 
-/// A request, before it is sent.
+/// An HTTP request that has not been sent.
 #[derive(Debug)]
 pub struct Request {
     method: String,
@@ -30,7 +31,7 @@ pub struct Request {
     body: Option<Body>,
 }
 
-/// How a request proves who sends it.
+/// Credentials of a request.
 #[derive(Debug)]
 enum Credential {
     None,
@@ -39,7 +40,7 @@ enum Credential {
     Token(wit::TokenSource),
 }
 
-/// A header that the host makes of a secret.
+/// A header whose value the host derives from a secret.
 #[derive(Debug)]
 struct SecretHeader {
     name: String,
@@ -47,38 +48,38 @@ struct SecretHeader {
     form: wit::SecretForm,
 }
 
-/// An answer. Its body may be passed on unread.
+/// An HTTP response. Its body can be forwarded without being read.
 #[derive(Debug)]
 pub struct Response {
-    /// The status, as in RFC 9110, section 15.
+    /// Status code (RFC 9110, section 15).
     pub status: u16,
-    /// The headers, names in lower case.
+    /// Headers, with names in lower case.
     pub headers: Vec<(String, String)>,
-    /// The body.
+    /// Response body.
     pub body: Body,
 }
 
-/// A GET request.
+/// Creates a GET request.
 pub fn get(url: impl Into<String>) -> Request {
     request("GET", url)
 }
 
-/// A POST request.
+/// Creates a POST request.
 pub fn post(url: impl Into<String>) -> Request {
     request("POST", url)
 }
 
-/// A PUT request.
+/// Creates a PUT request.
 pub fn put(url: impl Into<String>) -> Request {
     request("PUT", url)
 }
 
-/// A DELETE request.
+/// Creates a DELETE request.
 pub fn delete(url: impl Into<String>) -> Request {
     request("DELETE", url)
 }
 
-/// A request with any method.
+/// Creates a request with any method.
 pub fn request(method: impl Into<String>, url: impl Into<String>) -> Request {
     Request {
         method: method.into(),
@@ -99,7 +100,7 @@ impl Request {
         self
     }
 
-    /// Adds parameters to the query, percent-encoded.
+    /// Adds percent-encoded query parameters.
     #[must_use]
     pub fn query<'a>(mut self, parameters: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         for (name, value) in parameters {
@@ -111,34 +112,35 @@ impl Request {
         self
     }
 
-    /// How long to wait for the head of the answer.
+    /// Sets the maximum time to wait for the response headers.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// `Authorization: Bearer …` (RFC 6750).
+    /// Sends a secret as `Authorization: Bearer …` (RFC 6750).
     #[must_use]
     pub fn bearer(mut self, secret: &Secret<String>) -> Self {
         self.auth = secret.handle().map(Credential::Bearer);
         self
     }
 
-    /// `Authorization: Basic …` (RFC 7617).
+    /// Sends a user name and a secret password as `Authorization: Basic …` (RFC 7617).
     #[must_use]
     pub fn basic(mut self, user: impl Into<String>, password: &Secret<String>) -> Self {
         self.auth = password.handle().map(|password| Credential::Basic(user.into(), password));
         self
     }
 
-    /// A header with the secret as its value.
+    /// Adds a header with a secret as its value.
     #[must_use]
     pub fn secret_header(self, name: impl Into<String>, secret: &Secret<String>) -> Self {
         self.made_of(name, secret, wit::SecretForm::Plain)
     }
 
-    /// A header with the SHA-256 of the bytes that the secret is base64 of, itself in base64.
+    /// Adds a header with the SHA-256 digest of a secret, in base64. The secret is itself base64
+    /// and is decoded first.
     #[must_use]
     pub fn secret_digest_header(self, name: impl Into<String>, secret: &Secret<String>) -> Self {
         self.made_of(name, secret, wit::SecretForm::Base64Sha256)
@@ -150,31 +152,33 @@ impl Request {
         self
     }
 
-    /// An access token, which the host fetches and keeps.
+    /// Authenticates with an access token, which the host fetches and caches.
     #[must_use]
     pub fn token(mut self, source: TokenSource) -> Self {
         self.auth = source.0.map(Credential::Token);
         self
     }
 
-    /// The body, which may be one that was passed in and never read.
+    /// Sets the body, which may be a forwarded body that was never read.
     #[must_use]
     pub fn body(mut self, body: Body) -> Self {
         self.body = Some(body);
         self
     }
 
-    /// A body of JSON, with its content type.
+    /// Sets a JSON body and its content type.
     #[must_use]
     pub fn json(self, value: &impl Serialize) -> Self {
         let text = serde_json::to_vec(value).unwrap_or_default();
         self.header("content-type", "application/json").body(Body::from_bytes("application/json", &text))
     }
 
-    /// Sends it. An answer with any status is an answer; [`Response::ok`] sorts them.
+    /// Sends the request. A response of any status is returned as a success; [`Response::ok`] turns
+    /// error statuses into problems.
     ///
     /// # Errors
-    /// Why there was none: not granted, not reached, too late.
+    /// There is no response: the origin is not granted, cannot be reached, or does not respond in
+    /// time.
     pub fn send(self) -> Result<Response> {
         let request = wit::Request {
             method: self.method,
@@ -200,17 +204,18 @@ impl Request {
 }
 
 impl Response {
-    /// A header's value; the name in lower case.
+    /// Returns the value of a header. `name` must be in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
     }
 
-    /// The answer itself where its status is 2xx; otherwise a problem that says what the server said.
+    /// Returns the response if its status is 2xx, otherwise a problem with the server's message.
     ///
     /// # Errors
-    /// The problem: `not-found` for 404 and 410, `denied` for 401 and 403, `conflict` for 409 and 412,
-    /// `unavailable` (worth a retry) for 429 and 5xx, `invalid` for the other 4xx.
+    /// The problem has the code `not-found` for 404 and 410, `denied` for 401 and 403, `conflict`
+    /// for 409 and 412, `unavailable` (retryable) for 408, 429 and 5xx, and `invalid` for any other
+    /// status.
     pub fn ok(self) -> Result<Self> {
         if (200..300).contains(&self.status) {
             return Ok(self);
@@ -233,10 +238,10 @@ impl Response {
         .with_details(serde_json::json!({ "status": status })))
     }
 
-    /// The whole body. For what does not fit into memory there is [`body`](Self::body).
+    /// Reads the body into memory. Use [`body`](Self::body) for bodies that may not fit.
     ///
     /// # Errors
-    /// Where the answer breaks off.
+    /// The response is interrupted.
     pub fn bytes(self) -> Result<Vec<u8>> {
         let mut all = Vec::new();
         while let Some(chunk) = self.body.read(CHUNK_BYTES)? {
@@ -245,57 +250,57 @@ impl Response {
         Ok(all)
     }
 
-    /// The whole body as text.
+    /// Reads the body as UTF-8 text.
     ///
     /// # Errors
-    /// Where the answer breaks off, or is not UTF-8.
+    /// The response is interrupted or is not UTF-8.
     pub fn text(self) -> Result<String> {
         String::from_utf8(self.bytes()?).map_err(|_| Problem::new("failed", "the answer is not UTF-8"))
     }
 
-    /// The whole body as JSON.
+    /// Reads the body as JSON.
     ///
     /// # Errors
-    /// Where the answer breaks off, or is something else.
+    /// The response is interrupted, or does not match the type.
     pub fn json<T: DeserializeOwned>(self) -> Result<T> {
         serde_json::from_slice(&self.bytes()?)
             .map_err(|error| Problem::new("failed", format!("the answer is not the JSON that was expected: {error}")))
     }
 }
 
-/// Where access tokens come from (OAuth 2.0). The host fetches them with a secret that the bundle does
-/// not see, keeps them, and renews them.
+/// Source of OAuth 2.0 access tokens. The host obtains them with a secret that stays in the host,
+/// caches them and renews them.
 #[derive(Debug)]
 pub struct TokenSource(Result<wit::TokenSource>);
 
-/// Who asks for tokens, and for what.
+/// OAuth client that requests tokens.
 #[derive(Debug, Clone, Default)]
 pub struct Client<'a> {
-    /// Where tokens are asked for.
+    /// URL of the token endpoint.
     pub token_url: &'a str,
-    /// Who asks.
+    /// Client ID.
     pub client_id: &'a str,
-    /// What they shall be good for.
+    /// Requested scopes.
     pub scopes: &'a [&'a str],
 }
 
-/// The statement that a key signs to get a token (RFC 7523).
+/// Claims of a JWT assertion that is exchanged for a token (RFC 7523).
 #[derive(Debug, Clone, Default)]
 pub struct Assertion<'a> {
-    /// Where tokens are asked for.
+    /// URL of the token endpoint.
     pub token_url: &'a str,
-    /// Who asks; for a Google service account its e-mail address.
+    /// Issuer (`iss`), e.g. the e-mail address of a Google service account.
     pub issuer: &'a str,
-    /// In whose name, where that is somebody else.
+    /// Subject (`sub`), if it differs from the issuer.
     pub subject: Option<&'a str>,
-    /// What the token shall be good for.
+    /// Requested scopes.
     pub scopes: &'a [&'a str],
-    /// Which key of the issuer signs.
+    /// ID of the signing key (`kid`).
     pub key_id: Option<&'a str>,
 }
 
 impl TokenSource {
-    /// With a signed statement (RFC 7523), as Google's service accounts do.
+    /// Obtains tokens with a signed JWT assertion (RFC 7523), as for Google service accounts.
     #[must_use]
     pub fn jwt_bearer(assertion: &Assertion<'_>, key: &Secret<String>) -> Self {
         let grant = wit::JwtGrant {
@@ -308,14 +313,14 @@ impl TokenSource {
         Self(key.handle().and_then(|key| Ok(wit::TokenSource::jwt_bearer(&grant, &key)?)))
     }
 
-    /// With the client's own credentials (RFC 6749, section 4.4).
+    /// Obtains tokens with client credentials (RFC 6749, section 4.4).
     #[must_use]
     pub fn client_credentials(client: &Client<'_>, secret: &Secret<String>) -> Self {
         let grant = client_grant(client);
         Self(secret.handle().and_then(|secret| Ok(wit::TokenSource::client_credentials(&grant, &secret)?)))
     }
 
-    /// With a refresh token (RFC 6749, section 6).
+    /// Obtains tokens with a refresh token (RFC 6749, section 6).
     #[must_use]
     pub fn refresh_token(client: &Client<'_>, secret: Option<&Secret<String>>, token: &Secret<String>) -> Self {
         let grant = client_grant(client);
@@ -339,8 +344,8 @@ fn owned(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-/// A text as one part of a path or query (RFC 3986, section 2.1): everything but the unreserved
-/// characters is encoded, `/` too.
+/// Percent-encodes a string as one component of a path or query (RFC 3986, section 2.1). All
+/// characters except the unreserved ones are encoded, including `/`.
 #[must_use]
 pub fn percent_encode(text: &str) -> String {
     use core::fmt::Write as _;

@@ -1,7 +1,7 @@
-//! Write a Blockyard bundle: a collection of block types for one service.
+//! SDK for Blockyard bundles: collections of block types for one service.
 //!
-//! A block type is a struct; its operations are methods. Schemas, descriptions, the manifest and
-//! the exports of the component come from them.
+//! A block type is a struct, and its operations are methods. The schemas, the descriptions, the
+//! manifest and the exports of the component are generated from them.
 //!
 //! ```ignore
 //! use blockyard_sdk::prelude::*;
@@ -10,17 +10,17 @@
 //! #[derive(Block)]
 //! #[block(type = "greeter", version = 1, title = "Greeter")]
 //! struct Greeter {
-//!     /// What it says first.
+//!     /// First word of each greeting, e.g. `Hello`.
 //!     greeting: String,
 //! }
 //!
 //! #[operations]
 //! impl Greeter {
-//!     /// Greets somebody.
+//!     /// Returns a greeting.
 //!     #[operation(read)]
 //!     fn greet(
 //!         &self,
-//!         /// Whom.
+//!         /// Name of the person to greet.
 //!         name: String,
 //!     ) -> Result<String> {
 //!         Ok(format!("{}, {name}!", self.greeting))
@@ -35,13 +35,14 @@
 //! }
 //! ```
 //!
-//! `blockyard build` makes the bundle's one file of it.
+//! `blockyard build` compiles the bundle into a single component file.
 //!
-//! What a bundle does outside of itself goes through the modules here ([`http`], [`sql`], [`crypto`],
-//! [`clock`], [`log`], [`random`]), and each is a capability that the manifest asks for. The standard
-//! library's files, sockets, threads and clocks are not there: `SystemTime::now` panics.
+//! A bundle accesses the outside world only through the modules of this crate ([`http`], [`sql`],
+//! [`crypto`], [`clock`], [`log`], [`random`]). Each is a capability that the manifest must
+//! request. The files, sockets, threads and clocks of the standard library are not available:
+//! `SystemTime::now` panics.
 
-// The macros write `::blockyard_sdk`, also in this crate.
+// The macros expand to paths that begin with `::blockyard_sdk`, in this crate, too.
 extern crate self as blockyard_sdk;
 
 mod block;
@@ -68,7 +69,7 @@ pub use {reference::Interface, secret::SecretUse};
 pub use bindings::blockyard::bundle::streams::Body;
 pub use {schemars, serde, serde_json, wit_bindgen};
 
-/// All that a bundle's source needs.
+/// Common imports of a bundle's source code.
 pub mod prelude {
     pub use crate::{
         Block, BlockRef, Body, InParts, Parts, Problem, Reply, Result, Secret, Step, Streamed, Violation, bundle, data,
@@ -77,52 +78,52 @@ pub mod prelude {
     pub use serde_json::{Map, Value, json};
 }
 
-/// Lines for the people who run the call.
+/// Log messages for the user who makes the call.
 pub mod log {
     use crate::bindings::blockyard::bundle::log::{Level, write};
 
-    /// Something that helps to find a mistake.
+    /// Logs a message for debugging.
     pub fn debug(message: &str) {
         write(Level::Debug, message);
     }
 
-    /// Something worth knowing.
+    /// Logs an informational message.
     pub fn info(message: &str) {
         write(Level::Info, message);
     }
 
-    /// Something odd.
+    /// Logs a warning.
     pub fn warn(message: &str) {
         write(Level::Warn, message);
     }
 }
 
-/// The time, and waiting. Needs the capability `clock`.
+/// Current time and sleeping. Requires the capability `clock`.
 pub mod clock {
     use std::time::Duration;
 
-    /// Time since 1970-01-01T00:00:00 UTC, in whole milliseconds.
+    /// Returns the time since 1970-01-01T00:00:00 UTC with millisecond precision.
     #[must_use]
     pub fn now() -> Duration {
         Duration::from_millis(crate::bindings::blockyard::bundle::clock::now())
     }
 
-    /// Waits without keeping the host busy, at most a minute at once.
+    /// Suspends the call for `time`, at most one minute. The host is not blocked.
     pub fn sleep(time: Duration) {
         crate::bindings::blockyard::bundle::clock::sleep(u32::try_from(time.as_millis()).unwrap_or(u32::MAX));
     }
 }
 
-/// Random bytes. Needs the capability `random`.
+/// Random bytes. Requires the capability `random`.
 pub mod random {
-    /// So many random bytes, at most 64 KiB at once.
+    /// Returns `count` random bytes, at most 64 KiB.
     #[must_use]
     pub fn bytes(count: u32) -> Vec<u8> {
         crate::bindings::blockyard::bundle::random::fill(count)
     }
 }
 
-/// What the WIT package looks like from a bundle's side, generated.
+/// Guest bindings generated from the WIT package.
 #[allow(
     missing_docs,
     unsafe_code,

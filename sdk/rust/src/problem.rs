@@ -1,81 +1,81 @@
-//! Why an operation failed.
+//! Errors of operations.
 
 use crate::Body;
 use crate::bindings::blockyard::bundle::types;
 
-/// A result of an operation.
+/// Result of an operation.
 pub type Result<T, E = Problem> = core::result::Result<T, E>;
 
-/// Why an operation failed, for people and for programs.
+/// Error of an operation, with a code for programs and a message for users.
 #[derive(Debug, Clone)]
 pub struct Problem(types::Problem);
 
 impl Problem {
-    /// A problem with a code of the open set: `not-found`, `denied`, `invalid`, `conflict`,
-    /// `unavailable`, `timeout`, `failed`.
+    /// Creates a problem. The code is one of an open set: `not-found`, `denied`, `invalid`,
+    /// `conflict`, `unavailable`, `timeout`, `failed`.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self(types::Problem { code: code.into(), message: message.into(), hint: None, retryable: false, details: None })
     }
 
-    /// What was asked for makes no sense.
+    /// Creates a problem for an invalid argument or configuration.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new("invalid", message)
     }
 
-    /// Adds what to do about it.
+    /// Adds a hint: an instruction that resolves the problem.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
         self
     }
 
-    /// Says before the message where it happened; all else stays.
+    /// Prefixes the message with the context in which the problem occurred.
     #[must_use]
     pub fn context(mut self, place: impl core::fmt::Display) -> Self {
         self.0.message = format!("{place}: {}", self.0.message);
         self
     }
 
-    /// Says behind the message what came of it; all else stays.
+    /// Appends the consequences of the problem to the message.
     #[must_use]
     pub fn aftermath(mut self, what: impl core::fmt::Display) -> Self {
         self.0.message = format!("{}; {what}", self.0.message);
         self
     }
 
-    /// Says that the same call may succeed later.
+    /// Marks the problem as retryable: the same call may succeed later.
     #[must_use]
     pub fn retryable(mut self) -> Self {
         self.0.retryable = true;
         self
     }
 
-    /// Whether the same call may succeed later.
+    /// Returns whether the same call may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
     }
 
-    /// Adds more about it, for programs.
+    /// Adds details for programs.
     #[must_use]
     pub fn with_details(mut self, details: serde_json::Value) -> Self {
         self.0.details = Some(details.to_string());
         self
     }
 
-    /// The code.
+    /// Returns the code.
     #[must_use]
     pub fn code(&self) -> &str {
         &self.0.code
     }
 
-    /// The message.
+    /// Returns the message.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// More about it, where the host or the bundle has something to say: JSON.
+    /// Returns the details as JSON, or `null` if there are none.
     #[must_use]
     pub fn details(&self) -> serde_json::Value {
         let details = self.0.details.as_deref().unwrap_or("null");

@@ -1,4 +1,4 @@
-//! References to other blocks, which this one builds on.
+//! References to other blocks.
 
 use std::borrow::Cow;
 
@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 
 use crate::{Block, Problem, Result};
 
-/// The keyword that makes a field a reference.
+/// Schema keyword of a reference field.
 const KEYWORD: &str = "x-block";
 
-/// A field that names another block. At a call that block's configuration is here, its secrets by
-/// handle, like this block's own; while a configuration is validated only its address is.
+/// Field that refers to another block. During a call it contains the configuration of that block,
+/// with secrets as handles. During validation it contains only the address.
 ///
-/// `BlockRef<Credentials>` wants a block of that type. A plain `BlockRef` takes whatever implements
-/// the interface that its field names: `#[block(interface = "secret-store")]`.
+/// `BlockRef<Credentials>` refers to a block of that type. A plain `BlockRef` accepts any block
+/// that implements the interface of its field: `#[block(interface = "secret-store")]`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BlockRef<T = Value> {
     address: String,
@@ -25,7 +25,7 @@ pub struct BlockRef<T = Value> {
     config: Option<Box<T>>,
 }
 
-/// What a reference may lead to: a block type of this bundle, or any, as JSON.
+/// Target type of a reference: a block type of this bundle, or [`Value`] for any type.
 pub trait Referable: Sized {
     #[doc(hidden)]
     fn wanted() -> Value;
@@ -44,7 +44,7 @@ impl<T: Block> Referable for T {
 }
 
 impl Referable for Value {
-    /// The field's attribute says it.
+    /// The interface is set by the field's attribute.
     fn wanted() -> Value {
         Value::Null
     }
@@ -55,22 +55,22 @@ impl Referable for Value {
 }
 
 impl<T> BlockRef<T> {
-    /// The address of the block: `TYPE/NAME`.
+    /// Returns the address of the block, `TYPE/NAME`.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// The revision of it that this call sees.
+    /// Returns the revision of the block that this call uses.
     #[must_use]
     pub fn revision(&self) -> Option<u64> {
         self.revision
     }
 
-    /// The block itself.
+    /// Returns the configuration of the block.
     ///
     /// # Errors
-    /// While a configuration is validated: then only the address is known.
+    /// The configuration is being validated, so only the address is available.
     pub fn get(&self) -> Result<&T> {
         self.config
             .as_deref()
@@ -79,7 +79,8 @@ impl<T> BlockRef<T> {
 }
 
 impl<'de, T: Referable> Deserialize<'de> for BlockRef<T> {
-    /// From `{"$block": "TYPE/NAME"}`, with `revision` and `config` at a call.
+    /// Deserializes `{"$block": "TYPE/NAME"}`, which during a call also has `revision` and
+    /// `config`.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> core::result::Result<Self, D::Error> {
         #[derive(serde::Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -121,7 +122,7 @@ impl<T: Referable> JsonSchema for BlockRef<T> {
     }
 }
 
-/// Writes the interface that a field names into the schemas of its references, also of those in a
+/// Schema transform that sets the interface of a field on its references, including those in a
 /// list, a map or an option.
 #[doc(hidden)]
 #[derive(Clone)]

@@ -1,4 +1,4 @@
-//! Secrets as a bundle has them: by handle.
+//! Secrets, which bundles access by handle.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use crate::Result;
 use crate::bindings::blockyard::bundle::secrets;
 
-/// A secret field of the configuration. The bundle knows its place; the value stays in the host,
-/// which uses it where the bundle says and the field's audience allows.
+/// Secret field of a configuration. The bundle has only its JSON Pointer. The value stays in the
+/// host, which uses it on request if the field's audience permits.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret<T = String> {
     pointer: String,
@@ -20,26 +20,26 @@ pub struct Secret<T = String> {
 }
 
 impl<T> Secret<T> {
-    /// The handle, to pass to a function of the host.
+    /// Opens a handle to the secret, for use in host functions.
     ///
     /// # Errors
-    /// Where the block has no such secret.
+    /// The block has no such secret.
     pub fn handle(&self) -> Result<secrets::Secret> {
         Ok(secrets::open(&self.pointer)?)
     }
 
-    /// The secret itself, in plain text. Needs the capability `reveal`, which the person who installs
-    /// the bundle is asked for by name; each use is written to the yard's audit trail.
+    /// Returns the value of the secret in plain text. Requires the capability `reveal`, which must
+    /// be approved explicitly during installation. Each use is recorded in the audit trail.
     ///
     /// # Errors
-    /// Where the block has no such secret.
+    /// The block has no such secret, or `reveal` is not granted.
     pub fn reveal(&self) -> Result<Vec<u8>> {
         Ok(crate::bindings::blockyard::bundle::reveal::reveal(&self.handle()?)?)
     }
 }
 
 impl<'de, T> Deserialize<'de> for Secret<T> {
-    /// From `{"$secret": "<JSON Pointer>"}`, as the host writes it.
+    /// Deserializes `{"$secret": "<JSON Pointer>"}`, as written by the host.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut marker = std::collections::BTreeMap::<String, String>::deserialize(deserializer)?;
         match marker.remove("$secret") {
@@ -50,7 +50,7 @@ impl<'de, T> Deserialize<'de> for Secret<T> {
 }
 
 impl<T> serde::Serialize for Secret<T> {
-    /// As it came: by its place, never by its value.
+    /// Serializes the JSON Pointer, never the value.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> core::result::Result<S::Ok, S::Error> {
         json!({ "$secret": self.pointer }).serialize(serializer)
     }
@@ -73,18 +73,19 @@ impl<T: JsonSchema> JsonSchema for Secret<T> {
     }
 }
 
-/// Writes the uses of a field into the schemas of its secrets, also of those in a list, a map or an option. Each
-/// member is one string with blanks between its items: attributes of derive macros take no lists.
+/// Schema transform that sets the permitted uses of a field on its secrets, including those in a
+/// list, a map or an option. Each member is a string with space-separated items, because attributes
+/// of derive macros do not accept lists.
 #[doc(hidden)]
 #[derive(Clone, Default)]
 pub struct SecretUse {
     /// Databases and origins.
     pub audience: &'static str,
-    /// Headers that may hold the secret; empty for the default.
+    /// Headers that may contain the secret; empty for the default.
     pub header: &'static str,
-    /// URLs of token servers.
+    /// URLs of token endpoints.
     pub token: &'static str,
-    /// Signing forms.
+    /// Forms of the strings that the secret may sign.
     pub sign: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! SQL databases that the block's configuration names. Needs the capability `sql DIALECT`.
+//! SQL databases of the block's configuration. Requires the capability `sql DIALECT`.
 
 mod json;
 mod text;
@@ -17,44 +17,45 @@ pub use wit::{Column, Execution, Target, Timestamp, Value};
 #[derive(Debug)]
 pub struct Connection(wit::Connection);
 
-/// A transaction. Dropped without [`commit`](Self::commit) it is rolled back.
+/// A transaction, rolled back if dropped without [`commit`](Self::commit).
 #[derive(Debug)]
 pub struct Transaction(wit::Transaction);
 
-/// The rows of a query, on their way.
+/// Result rows of a query, read incrementally.
 #[derive(Debug)]
 pub struct Rows(wit::Rows);
 
 impl Connection {
-    /// Opens a connection. Host, port and database must stand in the block's configuration.
+    /// Opens a connection. Host, port and database must be those of the block's configuration.
     ///
     /// # Errors
-    /// Why not; the problem's details have the step (`resolve`, `connect`, `authenticate`).
+    /// The connection fails. The details of the problem contain the failed step (`resolve`,
+    /// `connect` or `authenticate`).
     pub fn open(target: &Target, password: Option<&Secret<String>>) -> Result<Self> {
         let password = password.map(Secret::handle).transpose()?;
         Ok(Self(wit::Connection::open(target, password.as_ref())?))
     }
 
-    /// Runs a statement that gives rows.
+    /// Runs a statement that returns rows.
     ///
     /// # Errors
-    /// What the database says.
+    /// The database rejects the statement.
     pub fn query(&self, statement: &str, parameters: &[Value]) -> Result<Rows> {
         Ok(Rows(self.0.query(statement, parameters)?))
     }
 
-    /// Runs a statement that changes something.
+    /// Runs a statement that writes.
     ///
     /// # Errors
-    /// What the database says.
+    /// The database rejects the statement.
     pub fn execute(&self, statement: &str, parameters: &[Value]) -> Result<Execution> {
         Ok(self.0.execute(statement, parameters)?)
     }
 
-    /// Runs a statement once for each set of parameters, all or nothing.
+    /// Runs a statement once for each set of parameters, atomically.
     ///
     /// # Errors
-    /// What the database says, with the number of the set.
+    /// The database rejects a set; the problem contains its number.
     pub fn execute_many(&self, statement: &str, parameters: &[Vec<Value>]) -> Result<Execution> {
         Ok(self.0.execute_many(statement, parameters)?)
     }
@@ -62,67 +63,68 @@ impl Connection {
     /// Begins a transaction.
     ///
     /// # Errors
-    /// What the database says.
+    /// The database reports an error.
     pub fn begin(&self) -> Result<Transaction> {
         Ok(Transaction(self.0.begin()?))
     }
 }
 
 impl Transaction {
-    /// Runs a statement that gives rows.
+    /// Runs a statement that returns rows.
     ///
     /// # Errors
-    /// What the database says.
+    /// The database rejects the statement.
     pub fn query(&self, statement: &str, parameters: &[Value]) -> Result<Rows> {
         Ok(Rows(self.0.query(statement, parameters)?))
     }
 
-    /// Runs a statement that changes something.
+    /// Runs a statement that writes.
     ///
     /// # Errors
-    /// What the database says.
+    /// The database rejects the statement.
     pub fn execute(&self, statement: &str, parameters: &[Value]) -> Result<Execution> {
         Ok(self.0.execute(statement, parameters)?)
     }
 
-    /// Puts rows into a table, by the fastest way that the database has (`COPY` in PostgreSQL); gives their
-    /// number. The table's name may have its schema's before it.
+    /// Inserts rows into a table by the fastest method of the database (`COPY` in PostgreSQL).
+    /// Returns the number of rows. `table` consists of an optional schema name and the table name.
     ///
     /// # Errors
-    /// What the database says; the details have the number of the row that it does not take as `row`, from 1.
-    /// The transaction is good for nothing else then.
+    /// The database rejects a row. The details of the problem contain the number of the row,
+    /// counted from 1, as `row`. The transaction can then no longer be used.
     pub fn insert(&self, table: &[String], columns: &[String], rows: &[Vec<Value>]) -> Result<u64> {
         Ok(self.0.insert(table, columns, rows)?)
     }
 
-    /// Makes all of it last.
+    /// Commits the transaction.
     ///
     /// # Errors
-    /// What the database says; then nothing of it lasts.
+    /// The commit fails. Nothing is saved unless the connection was lost during the commit.
     pub fn commit(self) -> Result<()> {
         Ok(wit::Transaction::commit(self.0)?)
     }
 }
 
 impl Rows {
-    /// What the columns are.
+    /// Returns the columns.
     #[must_use]
     pub fn columns(&self) -> Vec<Column> {
         self.0.columns()
     }
 
-    /// The next rows, at most so many; empty at the end.
+    /// Returns up to `max` rows, or an empty list at the end.
     ///
     /// # Errors
-    /// Where the query fails in the middle.
+    /// The query fails after its first rows.
     pub fn next(&self, max: u32) -> Result<Vec<Vec<Value>>> {
         Ok(self.0.next(max)?)
     }
 
-    /// The rows as JSON objects, at most `max`.
+    /// Returns up to `max` rows as JSON objects.
     ///
     /// # Errors
-    /// Two columns have one name, a value has no form in JSON, or the query fails after its first rows.
+    /// Two columns have the same name, a value cannot be represented in JSON, or the query fails
+    /// after its first rows.
     pub fn objects(&self, max: usize) -> Result<Vec<Map<String, Json>>> {
         let columns = self.columns();
         unique_names(&columns)?;
@@ -140,23 +142,24 @@ impl Rows {
         Ok(objects)
     }
 
-    /// The rows as an Arrow IPC stream that the host makes; they never enter the bundle.
+    /// Returns the rows as an Arrow IPC stream that the host produces. They never enter the bundle.
     #[must_use]
     pub fn into_arrow(self) -> Body {
         wit::Rows::into_arrow(self.0)
     }
 }
 
-/// A problem of the database's own: connecting, authenticating, …
+/// Returns the failed step of a connection problem: `resolve`, `connect` or `authenticate`.
 #[must_use]
 pub fn step_of(problem: &Problem) -> Option<String> {
     problem.details()["step"].as_str().map(str::to_owned)
 }
 
-/// Refuses a result in which two columns have one name: an object would keep only one of them.
+/// Checks that column names are unique, because a JSON object would keep only one of the
+/// duplicates.
 ///
 /// # Errors
-/// The name that two columns have.
+/// Two columns have the same name.
 pub fn unique_names(columns: &[Column]) -> Result<()> {
     let mut seen = std::collections::BTreeSet::new();
     match columns.iter().find(|column| !seen.insert(column.name.as_str())) {

@@ -1,5 +1,5 @@
-//! JSON of a database, read without loss: an object that has a name twice is refused, because a map would
-//! keep only one of its members.
+//! Lossless parser for JSON values of a database. Objects with duplicate names are rejected,
+//! because a map would keep only one of the members.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Vis
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
-/// The key of the map in which `serde_json` passes a number with more digits than a double has.
+/// Key of the map in which `serde_json` passes a number of arbitrary precision.
 const NUMBER_KEY: &str = "$serde_json::private::Number";
 
-/// Reads JSON text.
+/// Parses JSON text.
 ///
 /// # Errors
-/// The text is not JSON, is nested too deeply, or has a name twice in one object.
+/// The text is not JSON, is nested too deeply, or has an object with a duplicate name.
 pub(super) fn parse(text: &str) -> Result<Value, serde_json::Error> {
     if text.contains("serde_json::private::") {
         return Err(serde_json::Error::custom(format!("the name `{NUMBER_KEY}` is reserved")));

@@ -1,9 +1,10 @@
-//! The text of floats, dates and times: one form each, in all outputs.
+//! Text form of floats, dates and times, the same in all outputs.
 
-/// Microseconds of a day.
+/// Microseconds per day.
 pub(super) const DAY_MICROS: i64 = 86_400_000_000;
 
-/// The shortest text that is read back as the same double; `NaN`, `Infinity` and `-Infinity` for the rest.
+/// Formats a float as the shortest text that parses to the same double, or as `NaN`, `Infinity` or
+/// `-Infinity`.
 #[must_use]
 pub fn float_text(value: f64) -> String {
     if value.is_nan() {
@@ -16,9 +17,9 @@ pub fn float_text(value: f64) -> String {
     }
 }
 
-/// `YYYY-MM-DD` of days since 1970-01-01; years beyond four digits and before year 0 have a sign (ISO 8601,
-/// expanded). Year 0 is 1 BC. (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms",
-/// `civil_from_days`.)
+/// Formats days since 1970-01-01 as `YYYY-MM-DD`. Years outside of 0 to 9999 have a sign (ISO 8601,
+/// expanded representation). Year 0 is 1 BC. Algorithm: `civil_from_days` in Howard Hinnant,
+/// "chrono-Compatible Low-Level Date Algorithms".
 #[must_use]
 pub fn date_text(days: i64) -> String {
     let shifted = days + 719_468;
@@ -36,7 +37,8 @@ pub fn date_text(days: i64) -> String {
     }
 }
 
-/// `HH:MM:SS` of microseconds since midnight, with six digits of the second if it has a fraction.
+/// Formats microseconds since midnight as `HH:MM:SS`, with six fractional digits unless they are
+/// zero.
 #[must_use]
 pub fn time_text(micros: i64) -> String {
     let sign = if micros < 0 { "-" } else { "" };
@@ -46,7 +48,7 @@ pub fn time_text(micros: i64) -> String {
     if fraction == 0 { clock } else { format!("{clock}.{fraction:06}") }
 }
 
-/// `YYYY-MM-DDTHH:MM:SS` of microseconds since 1970-01-01, with `Z` for an instant.
+/// Formats microseconds since 1970-01-01 as `YYYY-MM-DDTHH:MM:SS`, with `Z` for an instant.
 #[must_use]
 pub fn timestamp_text(micros: i64, instant: bool) -> String {
     let (days, clock) = (micros.div_euclid(DAY_MICROS), micros.rem_euclid(DAY_MICROS));

@@ -1,4 +1,4 @@
-//! Values as JSON and back.
+//! Conversion between SQL values and JSON.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD as ALPHABET;
@@ -10,17 +10,17 @@ use super::wit::Value;
 use super::{json, text};
 use crate::{Problem, Result};
 
-/// The name of the one member of an object that stands for bytes.
+/// Name of the only member of an object that represents bytes.
 const BYTES: &str = "$bytes";
 
-/// Standard base64 (RFC 4648), with and without padding.
+/// Standard base64 (RFC 4648), with or without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &ALPHABET,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A value from JSON. A number is an integer or a float if that has the same digits, and else a decimal.
-/// Lists and objects are JSON values to the database.
+/// Converts JSON to an SQL value. A number becomes an integer or a float if that has the same
+/// digits, otherwise a decimal. Lists and objects become JSON values.
 #[must_use]
 pub fn from_json(value: &Json) -> Value {
     match value {
@@ -32,10 +32,11 @@ pub fn from_json(value: &Json) -> Value {
     }
 }
 
-/// A parameter from JSON: as [`from_json`], and `{"$bytes": "3q0="}` is the bytes of the base64.
+/// Converts JSON to a parameter. Like [`from_json`], but `{"$bytes": "3q0="}` becomes the bytes
+/// decoded from base64.
 ///
 /// # Errors
-/// The base64 of `$bytes` is not valid.
+/// The value of `$bytes` is not valid base64.
 pub fn parameter(value: &Json) -> Result<Value> {
     match value.as_object().filter(|object| object.contains_key(BYTES)) {
         None => Ok(from_json(value)),
@@ -50,14 +51,15 @@ pub fn parameter(value: &Json) -> Result<Value> {
     }
 }
 
-/// The bytes of standard base64, with or without padding; `None` if the text is not base64.
+/// Decodes standard base64, with or without padding. Returns `None` if the text is not base64.
 #[must_use]
 pub fn bytes_from_base64(text: &str) -> Option<Vec<u8>> {
     BASE64.decode(text).ok()
 }
 
-/// A value of a row as JSON: decimals, dates and times as strings (ISO 8601), bytes as base64; floats that
-/// JSON has no number for as `NaN`, `Infinity` and `-Infinity`. JSON that cannot be read is a string.
+/// Converts an SQL value to JSON. Decimals, dates and times become strings (ISO 8601), and bytes
+/// become base64. Floats that are not finite become `NaN`, `Infinity` and `-Infinity`. JSON that
+/// cannot be parsed becomes a string.
 #[must_use]
 pub fn to_json(value: Value) -> Json {
     match value {
@@ -66,10 +68,10 @@ pub fn to_json(value: Value) -> Json {
     }
 }
 
-/// As [`to_json`].
+/// Converts an SQL value to JSON like [`to_json`], but rejects JSON that cannot be represented.
 ///
 /// # Errors
-/// The value is JSON that cannot be kept: it has a name twice in one object, or is nested too deeply.
+/// The value is JSON that has a duplicate name in an object or is nested too deeply.
 pub fn try_to_json(value: Value) -> Result<Json> {
     match value {
         Value::Json(text) => json::parse(&text).map_err(|error| {
@@ -110,7 +112,7 @@ fn from_number(number: &Number) -> Value {
     float.map_or_else(|| Value::Decimal(plain(&written)), Value::Float)
 }
 
-/// The parts of a number: its sign, its digits, and the power of ten of the last digit.
+/// Components of a decimal number: the sign, the digits, and the power of ten of the last digit.
 struct Parts {
     negative: bool,
     digits: String,
@@ -128,7 +130,7 @@ fn parts(number: &str) -> Option<Parts> {
     Some(Parts { negative, digits: format!("{whole}{fraction}"), power })
 }
 
-/// What two spellings of one number have in common.
+/// Returns a normalized form that is equal for all spellings of a number.
 fn significant(number: &str) -> Option<(bool, String, i64)> {
     let Parts { negative, digits, power } = parts(number)?;
     let trimmed = digits.trim_end_matches('0');
@@ -140,10 +142,10 @@ fn significant(number: &str) -> Option<(bool, String, i64)> {
     })
 }
 
-/// Largest exponent that is written out as zeros.
+/// Largest exponent that is expanded to zeros.
 const MAX_EXPONENT: i64 = 1_000;
 
-/// A number without an exponent, unless it would have very many zeros.
+/// Formats a number without an exponent, unless the exponent exceeds [`MAX_EXPONENT`].
 fn plain(number: &str) -> String {
     let Some(Parts { negative, digits, power }) = parts(number).filter(|parts| parts.power.abs() <= MAX_EXPONENT)
     else {
