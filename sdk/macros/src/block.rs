@@ -27,26 +27,26 @@ pub(crate) fn derive(input: TokenStream) -> syn::Result<TokenStream> {
     let name = &input.ident;
     let attribute = TypeAttribute::parse(&input.attrs, &mut mistakes);
     if attribute.slug.is_none() {
-        mistakes.add(name, "a block type has a slug: add `#[block(type = \"…\", version = 1)]`");
+        mistakes.add(name, "a block type requires a slug: add `#[block(type = \"…\", version = 1)]`");
     }
     if attribute.version.is_none() {
-        mistakes.add(name, "a block type has a version, counted from 1: add `version = 1` to `#[block(…)]`");
+        mistakes.add(name, "a block type requires a version, counted from 1: add `version = 1` to `#[block(…)]`");
     }
     let description = documentation(&input.attrs);
     if description.is_empty() {
-        mistakes.add(name, "a block type has a description: write a doc comment on the struct");
+        mistakes.add(name, "a block type requires a description: add a doc comment to the struct");
     }
     let fields = match &input.data {
         Data::Struct(data) => match &data.fields {
             Fields::Named(fields) => fields.named.iter().collect(),
             Fields::Unit => Vec::new(),
             Fields::Unnamed(_) => {
-                mistakes.add(name, "the fields of a configuration have names");
+                mistakes.add(name, "a block type must be a struct with named fields");
                 Vec::new()
             }
         },
         _ => {
-            mistakes.add(name, "a block's configuration is a struct");
+            mistakes.add(name, "a block type must be a struct");
             Vec::new()
         }
     };
@@ -127,12 +127,12 @@ impl TypeAttribute {
                         Ok(())
                     })?;
                     if !members.iter().any(|(name, _)| name == "database") {
-                        return Err(meta.error("`sql(…)` names the field of the database: add `database = \"/FIELD\"`"));
+                        return Err(meta.error("`sql(…)` requires the field of the database: add `database = \"/FIELD\"`"));
                     }
                     parsed.sql.push(members);
                 } else {
                     return Err(meta.error(
-                        "there are `type = \"…\"`, `version = 1`, `title = \"…\"`, `interfaces(\"…\")` and `sql(database = \"/FIELD\", …)`",
+                        "expected `type = \"…\"`, `version = 1`, `title = \"…\"`, `interfaces(\"…\")` or `sql(database = \"/FIELD\", …)`",
                     ));
                 }
                 Ok(())
@@ -146,7 +146,7 @@ impl TypeAttribute {
         {
             mistakes.add(
                 slug,
-                "a slug is 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit",
+                "a slug must have 1 to 63 characters of `a-z`, `0-9` and `-`, and begin and end with a letter or digit",
             );
         }
         parsed
@@ -170,7 +170,7 @@ impl TypeAttribute {
 fn sql_member(meta: &syn::meta::ParseNestedMeta<'_>) -> syn::Result<(String, LitStr)> {
     let name = meta.path.get_ident().map(ToString::to_string).unwrap_or_default();
     if !SQL_MEMBERS.contains(&name.as_str()) {
-        return Err(meta.error(format!("the members of `sql(…)` are `{}`", SQL_MEMBERS.join("`, `"))));
+        return Err(meta.error(format!("unknown member of `sql(…)`; expected one of `{}`", SQL_MEMBERS.join("`, `"))));
     }
     let pointer: LitStr = meta.value()?.parse()?;
     if !pointer.value().starts_with('/') {

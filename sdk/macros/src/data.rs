@@ -13,7 +13,7 @@ pub(crate) fn expand(arguments: &TokenStream, item: TokenStream) -> syn::Result<
         "" => false,
         "open" => true,
         _ => {
-            mistakes.add(arguments, "there is `#[data]` and `#[data(open)]`, which accepts unknown fields");
+            mistakes.add(arguments, "expected `#[data]`, or `#[data(open)]` to accept unknown fields");
             false
         }
     };
@@ -21,11 +21,11 @@ pub(crate) fn expand(arguments: &TokenStream, item: TokenStream) -> syn::Result<
         Data::Struct(data) => extend(&mut data.fields, &mut mistakes),
         Data::Enum(data) => {
             if open {
-                mistakes.add(&item.ident, "only a struct is `open`; use a map for the fields that are not known");
+                mistakes.add(&item.ident, "only a struct can be `open`; use a map for unknown fields");
             }
             data.variants.iter_mut().for_each(|variant| extend(&mut variant.fields, &mut mistakes));
         }
-        Data::Union(_) => mistakes.add(&item.ident, "a union has no form in JSON"),
+        Data::Union(_) => mistakes.add(&item.ident, "a union cannot be represented in JSON"),
     }
     mistakes.finish()?;
     let unknown_fields = unknown_fields(&item, open);

@@ -46,15 +46,15 @@ pub(crate) fn schema_attributes(field: &Field, mistakes: &mut Mistakes) -> Token
     let ty = &field.ty;
     let is_secret = mentions(ty, "Secret");
     if is_secret && secret.audience.is_empty() && secret.token.is_empty() && secret.sign.is_empty() {
-        mistakes.add(ty, "a secret names what it may be used for: `#[block(audience = \"sql\")]`, or an origin such as `\"https://api.example.com\"`");
+        mistakes.add(ty, "a secret requires its permitted use: add `#[block(audience = \"sql\")]`, or an origin such as `\"https://api.example.com\"`");
     }
     if !is_secret && !secret.is_empty() {
-        mistakes.add(ty, "only a `Secret` has an audience, headers, token servers or signing forms");
+        mistakes.add(ty, "only a `Secret` can have an audience, headers, token endpoints or signing forms");
     }
     if !mentions(ty, "BlockRef")
         && let Some(interface) = &interface
     {
-        mistakes.add(interface, "only a `BlockRef` names an interface");
+        mistakes.add(interface, "only a `BlockRef` can have an interface");
     }
     let audience = is_secret.then(|| {
         let joined = |list: &[LitStr]| list.iter().map(LitStr::value).collect::<Vec<_>>().join(" ");
@@ -82,7 +82,7 @@ impl FieldAttribute {
                     parsed.interface = Some(meta.value()?.parse()?);
                 } else {
                     return Err(meta.error(
-                        "a field takes `audience = \"…\"`, `header = \"…\"`, `token = \"…\"`, `sign = \"…\"` and `interface = \"…\"`",
+                        "expected `audience = \"…\"`, `header = \"…\"`, `token = \"…\"`, `sign = \"…\"` or `interface = \"…\"`",
                     ));
                 }
                 Ok(())

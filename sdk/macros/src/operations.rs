@@ -41,7 +41,7 @@ pub(crate) fn expand(item: TokenStream) -> syn::Result<TokenStream> {
         },
     });
     Ok(quote! {
-        #[allow(clippy::too_many_arguments, reason = "an operation takes what its users give")]
+        #[allow(clippy::too_many_arguments, reason = "an operation has as many arguments as its author declares")]
         #block
 
         const _: () = {
@@ -103,12 +103,12 @@ fn take_kind(method: &mut ImplItemFn, mistakes: &mut Mistakes) -> Option<Kind> {
     match attribute.parse_args::<Kind>() {
         Ok(kind) => {
             for safe in kind.safe.iter().filter(|_| kind.effect != "read") {
-                mistakes.add(safe, "only an operation that reads declares requests safe");
+                mistakes.add(safe, "only a `read` operation can declare safe requests");
             }
             Some(kind)
         }
         Err(_) => {
-            mistakes.add(attribute, "an operation says what it does to the outside world: `#[operation(read)]`, `#[operation(write)]` or `#[operation(destructive)]`; one that reads may declare requests safe: `#[operation(read, safe(\"POST https://api.example.com/v1/search\"))]`");
+            mistakes.add(attribute, "an operation requires an effect: `#[operation(read)]`, `#[operation(write)]` or `#[operation(destructive)]`; a `read` operation can declare safe requests: `#[operation(read, safe(\"POST https://api.example.com/v1/search\"))]`");
             None
         }
     }
@@ -118,20 +118,24 @@ impl Parse for Kind {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let effect: Ident = input.parse()?;
         if effect != "read" && effect != "write" && effect != "destructive" {
-            return Err(syn::Error::new(effect.span(), "not an effect"));
+            return Err(syn::Error::new(effect.span(), "expected `read`, `write` or `destructive`"));
         }
         let mut safe = Vec::new();
         if input.peek(Token![,]) {
             input.parse::<Token![,]>()?;
             let word: Ident = input.parse()?;
             if word != "safe" {
-                return Err(syn::Error::new(word.span(), "not a word of an operation"));
+                return Err(syn::Error::new(word.span(), "expected `safe`"));
             }
             let inner;
             parenthesized!(inner in input);
             safe = Punctuated::<Expr, Token![,]>::parse_terminated(&inner)?.into_iter().collect();
         }
-        if input.is_empty() { Ok(Self { effect, safe }) } else { Err(input.error("more than an operation says")) }
+        if input.is_empty() {
+            Ok(Self { effect, safe })
+        } else {
+            Err(input.error("unexpected input after the effect and `safe(…)`"))
+        }
     }
 }
 
@@ -141,29 +145,29 @@ impl Operation {
         let signature = &mut method.sig;
         let description = documentation(&method.attrs);
         if description.is_empty() {
-            mistakes.add(&signature.ident, "an operation has a description: write a doc comment on the method");
+            mistakes.add(&signature.ident, "an operation requires a description: add a doc comment to the method");
         }
         if !matches!(signature.inputs.first(), Some(FnArg::Receiver(receiver)) if receiver.mutability.is_none()) {
-            mistakes.add(&signature.ident, "an operation takes `&self`");
+            mistakes.add(&signature.ident, "an operation must take `&self`");
         }
         let mut arguments = Vec::new();
         for input in &mut signature.inputs {
             let FnArg::Typed(typed) = input else { continue };
             let attributes = std::mem::take(&mut typed.attrs);
             let Pat::Ident(name) = &*typed.pat else {
-                mistakes.add(&typed.pat, "an argument has a name");
+                mistakes.add(&typed.pat, "an argument must have a name");
                 continue;
             };
             let is_input = mentions(&typed.ty, "Body");
             if !is_input && documentation(&attributes).is_empty() {
-                mistakes.add(&name.ident, "an argument has a description: write a doc comment before it");
+                mistakes.add(&name.ident, "an argument requires a description: add a doc comment before it");
             }
             arguments.push(Argument { name: name.ident.clone(), ty: (*typed.ty).clone(), attributes, is_input });
         }
         let result = match &signature.output {
             ReturnType::Type(_, ty) => quote! { #ty },
             ReturnType::Default => {
-                mistakes.add(&signature.ident, "an operation returns a `Result`");
+                mistakes.add(&signature.ident, "an operation must return a `Result`");
                 TokenStream::new()
             }
         };

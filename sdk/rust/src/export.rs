@@ -71,7 +71,7 @@ impl TypeEntry {
 
 fn open<T: Block>(config: Value) -> Result<T> {
     T::from_config(config)
-        .map_err(|error| Problem::invalid(format!("the configuration does not fit the type `{}`: {error}", T::TYPE)))
+        .map_err(|error| Problem::invalid(format!("the configuration does not match the type `{}`: {error}", T::TYPE)))
 }
 
 fn describe<T: Operations>() -> Value {
@@ -158,7 +158,7 @@ impl<B: Bundle> wit::Guest for BundleExports<B> {
 
     fn migrate(type_slug: String, from_version: u32, _config: String) -> core::result::Result<String, wit::Problem> {
         report_panics();
-        let problem = format!("type `{type_slug}` has no way from version {from_version} to this one");
+        let problem = format!("type `{type_slug}` has no migration from version {from_version} to this one");
         Err(Problem::invalid(problem).into())
     }
 

@@ -224,9 +224,9 @@ impl Response {
         let said = self.text().unwrap_or_default();
         let said: String = said.trim().chars().take(SHOWN_CHARACTERS).collect();
         let message = if said.is_empty() {
-            format!("the server answered with status {status}")
+            format!("the server responded with status {status}")
         } else {
-            format!("the server answered with status {status}: {said}")
+            format!("the server responded with status {status}: {said}")
         };
         Err(match status {
             404 | 410 => Problem::new("not-found", message),
@@ -255,7 +255,7 @@ impl Response {
     /// # Errors
     /// The response is interrupted or is not UTF-8.
     pub fn text(self) -> Result<String> {
-        String::from_utf8(self.bytes()?).map_err(|_| Problem::new("failed", "the answer is not UTF-8"))
+        String::from_utf8(self.bytes()?).map_err(|_| Problem::new("failed", "the response is not UTF-8"))
     }
 
     /// Reads the body as JSON.
@@ -264,7 +264,7 @@ impl Response {
     /// The response is interrupted, or does not match the type.
     pub fn json<T: DeserializeOwned>(self) -> Result<T> {
         serde_json::from_slice(&self.bytes()?)
-            .map_err(|error| Problem::new("failed", format!("the answer is not the JSON that was expected: {error}")))
+            .map_err(|error| Problem::new("failed", format!("unexpected JSON in the response: {error}")))
     }
 }
 
@@ -352,7 +352,7 @@ pub fn percent_encode(text: &str) -> String {
     text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
-            other => write!(encoded, "%{other:02X}").expect("a text takes all that is written"),
+            other => write!(encoded, "%{other:02X}").expect("writing to a string does not fail"),
         }
         encoded
     })

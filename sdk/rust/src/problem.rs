@@ -85,13 +85,13 @@ impl Problem {
     #[doc(hidden)]
     #[must_use]
     pub fn unknown_operation(operation: &str) -> Self {
-        Self::invalid(format!("there is no operation `{operation}`"))
+        Self::invalid(format!("unknown operation `{operation}`"))
     }
 
     #[doc(hidden)]
     pub fn need_input(input: Option<Body>) -> Result<Body> {
         input.ok_or_else(|| {
-            Self::invalid("the operation reads a stream of bytes, and none was given").hint("give one with `--in FILE`")
+            Self::invalid("the operation requires an input, and none was given").hint("pass one with `--in FILE`")
         })
     }
 }

@@ -74,7 +74,7 @@ impl<T> BlockRef<T> {
     pub fn get(&self) -> Result<&T> {
         self.config
             .as_deref()
-            .ok_or_else(|| Problem::new("failed", format!("block `{}` is at hand only in a call", self.address)))
+            .ok_or_else(|| Problem::new("failed", format!("block `{}` is available only during a call", self.address)))
     }
 }
 

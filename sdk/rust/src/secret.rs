@@ -44,7 +44,7 @@ impl<'de, T> Deserialize<'de> for Secret<T> {
         let mut marker = std::collections::BTreeMap::<String, String>::deserialize(deserializer)?;
         match marker.remove("$secret") {
             Some(pointer) if marker.is_empty() => Ok(Self { pointer, what: PhantomData }),
-            _ => Err(D::Error::custom("a secret is a handle")),
+            _ => Err(D::Error::custom("expected a secret handle")),
         }
     }
 }

@@ -43,8 +43,8 @@ pub fn parameter(value: &Json) -> Result<Value> {
         Some(object) => {
             let encoded = object[BYTES].as_str().filter(|_| object.len() == 1);
             encoded.and_then(bytes_from_base64).map(Value::Bytes).ok_or_else(|| {
-                Problem::invalid(format!("an object with `{BYTES}` has one member, which is base64")).hint(format!(
-                    "write bytes as `{{\"{BYTES}\": \"3q0=\"}}`, and JSON that has this name as a string"
+                Problem::invalid(format!("an object with `{BYTES}` must have only this member, a base64 string")).hint(format!(
+                    "write bytes as `{{\"{BYTES}\": \"3q0=\"}}`; pass a JSON document that contains this name as a string"
                 ))
             })
         }
@@ -75,7 +75,7 @@ pub fn to_json(value: Value) -> Json {
 pub fn try_to_json(value: Value) -> Result<Json> {
     match value {
         Value::Json(text) => json::parse(&text).map_err(|error| {
-            Problem::invalid(format!("the JSON cannot be kept: {error}"))
+            Problem::invalid(format!("cannot represent the JSON value: {error}"))
                 .hint("select it as text, with `cast(… as text)`")
         }),
         other => Ok(without_json(other)),
