@@ -1,4 +1,4 @@
-//! A server's part that files are fetched from and sent to.
+//! Block type `http-endpoint`: an HTTP server that files are downloaded from and uploaded to.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,42 +7,42 @@ use blockyard_sdk::http::{self, Request, Response};
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::{StepStatus, clock};
 
-/// A server, or the part of one below an address.
+/// Base URL of an HTTP server, with optional credentials.
 #[derive(Block)]
 #[block(type = "http-endpoint", version = 1, title = "HTTP endpoint")]
 pub(crate) struct HttpEndpoint {
-    /// What stands before every path: `https://example.com/data`.
+    /// Base URL, prepended to every path, e.g. `https://example.com/data`.
     base_url: String,
-    /// Headers of every request, without secrets.
+    /// Headers of every request, e.g. `{"accept": "text/csv"}`. Must not contain secrets.
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// A token for the server (`Authorization: Bearer`).
+    /// Bearer token (`Authorization: Bearer`).
     #[block(audience = "{config.base_url}")]
     token: Option<Secret<String>>,
-    /// Who asks, where the server wants a password (`Authorization: Basic`).
+    /// User name for basic authentication (`Authorization: Basic`). Requires `password`.
     username: Option<String>,
-    /// The password of that user.
+    /// Password for basic authentication. Requires `username`.
     #[block(audience = "{config.base_url}")]
     password: Option<Secret<String>>,
 }
 
-/// What came back, beside its bytes.
+/// Metadata of a response.
 #[data]
 struct Fetched {
-    /// The status (RFC 9110, section 15).
+    /// HTTP status code.
     status: u16,
-    /// The media type of the bytes.
+    /// Media type of the response body.
     #[serde(skip_serializing_if = "Option::is_none")]
     content_type: Option<String>,
-    /// When they were last changed, as the server writes it.
+    /// Time of the last modification, as sent by the server, e.g. `Wed, 21 Oct 2015 07:28:00 GMT`.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_modified: Option<String>,
-    /// Which state of them this is.
+    /// Entity tag of the response body.
     #[serde(skip_serializing_if = "Option::is_none")]
     etag: Option<String>,
 }
 
-/// The methods that change something.
+/// HTTP method of an upload.
 #[data]
 #[derive(Clone, Copy, Default)]
 #[serde(rename_all = "UPPERCASE")]
@@ -55,13 +55,14 @@ enum Method {
 
 #[operations]
 impl HttpEndpoint {
-    /// Fetches what is at a path.
+    /// Downloads the content at a path with GET. Retries after connection errors and status 408,
+    /// 429 or 5xx.
     #[operation(read)]
     fn get(
         &self,
-        /// The path, relative to the block's address.
+        /// Path relative to the base URL, e.g. `2024/01/flights.csv`.
         path: String,
-        /// Parameters of the query.
+        /// Query parameters, e.g. `{"year": "2024"}`.
         #[serde(default)]
         query: BTreeMap<String, String>,
     ) -> Result<Streamed<Fetched>> {
@@ -73,19 +74,20 @@ impl HttpEndpoint {
         fetched(answer)
     }
 
-    /// Sends the bytes of its input to a path. Once: what may have arrived is not sent again.
+    /// Uploads the input to a path. The request is never retried, because it may already have taken
+    /// effect.
     #[operation(write)]
     fn send(
         &self,
-        /// The path, relative to the block's address.
+        /// Path relative to the base URL, e.g. `2024/01/flights.csv`.
         path: String,
-        /// `POST`, `PUT` or `PATCH`.
+        /// HTTP method: `POST`, `PUT` or `PATCH`. Default: `POST`.
         #[serde(default)]
         method: Method,
-        /// Parameters of the query.
+        /// Query parameters, e.g. `{"year": "2024"}`.
         #[serde(default)]
         query: BTreeMap<String, String>,
-        /// The media type of the bytes; where it is not said, that of the input.
+        /// Media type of the upload, e.g. `text/csv`. Default: the media type of the input.
         content_type: Option<String>,
         input: Body,
     ) -> Result<Streamed<Fetched>> {
@@ -100,17 +102,17 @@ impl HttpEndpoint {
         fetched(self.sign(request.body(input)).send()?)
     }
 
-    /// Removes what is at a path.
+    /// Deletes the resource at a path with DELETE.
     #[operation(destructive)]
     fn delete(
         &self,
-        /// The path, relative to the block's address.
+        /// Path relative to the base URL, e.g. `2024/01/flights.csv`.
         path: String,
     ) -> Result<()> {
         self.sign(http::delete(self.url(&path)?)).send()?.ok().map(drop)
     }
 
-    /// Asks for the address itself.
+    /// Sends a HEAD request to the base URL.
     #[check]
     fn check(&self) -> Vec<Step> {
         let started = clock::now();
@@ -120,7 +122,7 @@ impl HttpEndpoint {
             Err(problem) => ((StepStatus::Failed, Some(problem.to_string())), (StepStatus::Skipped, None)),
             Ok(answer) => {
                 let said = format!("status {}", answer.status);
-                // What is at the address itself may be nothing, or not be asked for in this way.
+                // The base URL itself may not exist, or may not support HEAD.
                 let fine = matches!(answer.status, 200..=399 | 404 | 405);
                 let status = if fine { StepStatus::Passed } else { StepStatus::Failed };
                 ((StepStatus::Passed, None), (status, Some(said)))
@@ -135,7 +137,7 @@ impl HttpEndpoint {
             .into()
     }
 
-    /// An address, and one way to prove who asks.
+    /// Checks that the base URL is valid, and that at most one kind of credentials is configured.
     #[validate]
     fn validate(&self) -> Vec<Violation> {
         let mut violations = Vec::new();
@@ -169,7 +171,7 @@ impl HttpEndpoint {
     }
 }
 
-/// The address of a path below a base. It never leads out of it.
+/// Returns the URL of a path below a base URL. Rejects paths that could leave the base URL.
 fn join(base: &str, path: &str) -> Result<String> {
     let wrong = if path.split(['/', '\\']).any(|part| matches!(part, "." | "..")) {
         Some("has `.` or `..`, which would lead elsewhere")
@@ -214,7 +216,7 @@ mod tests {
         for path in ["../x", "a/../../x", "a/./b", "a?b=c", "a#b", "a\nb", "..\\x"] {
             assert!(join("https://a.example/data", path).is_err(), "{path}");
         }
-        // What is encoded already is encoded again: it is a name, not a way out.
+        // Existing percent-encoding is encoded again, so that it is not interpreted.
         assert_eq!(joined("https://a.example", "%2e%2e/x"), "https://a.example/%252e%252e/x");
     }
 }

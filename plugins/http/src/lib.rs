@@ -1,5 +1,6 @@
-//! HTTP as blocks: `http-endpoint`, a server's part that files are fetched from and sent to, and
-//! `webhook`, which tells people something, with the standard interface `notification`.
+//! Bundle of HTTP block types: `http-endpoint`, a server that files are downloaded from and
+//! uploaded to, and `webhook`, which sends notifications and implements the interface
+//! `notification`.
 
 mod endpoint;
 mod webhook;
@@ -13,11 +14,11 @@ use blockyard_sdk::{clock, random};
 use endpoint::HttpEndpoint;
 use webhook::Webhook;
 
-/// How often a request is sent at the most.
+/// Maximum number of attempts per request.
 const ATTEMPTS: u32 = 4;
 
-/// Sends a request that may be repeated, until it is answered for good: answers of 408, 429 and 5xx and
-/// broken connections are tried again after a second, two, four, and up to one more.
+/// Sends an idempotent request with retries. Connection errors and the statuses 408, 429 and 5xx
+/// are retried after 1, 2 and 4 seconds, each plus a jitter of up to one second.
 fn send(request: impl Fn() -> Request) -> Result<Response> {
     let mut attempt = 0;
     loop {
@@ -35,7 +36,7 @@ fn send(request: impl Fn() -> Request) -> Result<Response> {
     }
 }
 
-/// What is wrong with an address, where something is.
+/// Returns the mistake in a URL as a predicate, or `None` if the URL is valid.
 fn mistake(url: &str) -> Option<&'static str> {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     match rest {

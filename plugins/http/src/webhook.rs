@@ -1,4 +1,4 @@
-//! A webhook: an address that takes messages.
+//! Block type `webhook`: a URL that receives messages.
 
 use std::collections::BTreeMap;
 
@@ -7,24 +7,24 @@ use blockyard_sdk::http;
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::serde_json;
 
-/// An address that takes messages as JSON and shows them to people.
+/// Webhook of a chat or notification service, which receives messages as JSON.
 #[derive(Block)]
 #[block(type = "webhook", version = 1, title = "Webhook", interfaces("notification"))]
 pub(crate) struct Webhook {
-    /// Where messages go.
+    /// URL that receives the messages, e.g. `https://chat.example.com/hooks/42`.
     url: String,
-    /// A token for the server (`Authorization: Bearer`).
+    /// Bearer token (`Authorization: Bearer`).
     #[block(audience = "{config.url}")]
     token: Option<Secret<String>>,
-    /// What is sent: JSON, in whose texts `{subject}` and `{body}` stand for a message's parts. Where it is not
-    /// said, `{"text": "{subject}\n{body}"}`, which chat services take.
+    /// JSON document to send. In its strings, `{subject}` and `{body}` are replaced by those of the
+    /// message. Default: `{"text": "{subject}\n{body}"}`, which most chat services accept.
     template: Option<Value>,
 }
 
-/// What became of a message.
+/// Result of a notification.
 #[data]
 struct Notified {
-    /// The status that the server answered with.
+    /// HTTP status code of the response.
     status: u16,
 }
 
@@ -34,15 +34,15 @@ impl Webhook {
     #[operation(write)]
     fn notify(
         &self,
-        /// What it is about, in a few words.
+        /// Subject in a few words, e.g. `nightly load`.
         subject: Option<String>,
-        /// The message.
+        /// Text of the message, e.g. `loaded 842 rows`.
         body: String,
     ) -> Result<Notified> {
         let parts = BTreeMap::from([("{subject}", subject.unwrap_or_default()), ("{body}", body)]);
         let template = self.template.clone().unwrap_or_else(|| json!({ "text": "{subject}\n{body}" }));
         let message = filled(template, &parts);
-        // Once: what may have arrived is not sent again, for people would read it twice.
+        // The request is never retried: the message may already have been delivered.
         let request = http::post(self.url.as_str()).json(&message);
         let request = match &self.token {
             Some(token) => request.bearer(token),
@@ -52,7 +52,8 @@ impl Webhook {
         Ok(Notified { status: answer.ok()?.status })
     }
 
-    /// Says whether there is an address; a message would be seen by people.
+    /// Checks that the URL is reachable with a HEAD request. Sends no message, because a test
+    /// message would reach real recipients.
     #[check]
     fn check(&self) -> Vec<Step> {
         let started = clock::now();
@@ -65,7 +66,7 @@ impl Webhook {
         vec![Step { name: "connect".to_owned(), status, detail: Some(detail), milliseconds: Some(took) }]
     }
 
-    /// An address, and a message that has the body in it.
+    /// Checks that the URL is valid and that the template contains the body.
     #[validate]
     fn validate(&self) -> Vec<Violation> {
         let mut violations = Vec::new();
@@ -80,13 +81,14 @@ impl Webhook {
     }
 }
 
-/// The template with a message's parts in its texts. What they are made of stays text.
+/// Replaces the placeholders in the strings of a template. Replacements are inserted as text, never
+/// as JSON.
 fn filled(template: Value, parts: &BTreeMap<&str, String>) -> Value {
     match template {
         Value::String(text) => {
             let mut filled = String::new();
             let mut rest = text.as_str();
-            // In one pass: a part that has the sign of another in it is not filled again.
+            // A single pass, so that placeholders within replacements are not replaced.
             while let Some((at, name, part)) =
                 parts.iter().filter_map(|(name, part)| Some((rest.find(name)?, *name, part))).min()
             {
