@@ -55,7 +55,8 @@ fn files_are_fetched_sent_and_removed() {
     }
     let bad = yard.fails(4, &["create", "http-endpoint/bad", "--set", "base_url=ftp://x", "--set", "username=u"]);
     assert!(
-        bad.contains("/base_url: does not begin with") && bad.contains("/username: and `password` go together"),
+        bad.contains("/base_url: must begin with")
+            && bad.contains("/username: `username` and `password` must be set together"),
         "{bad}"
     );
 }
@@ -89,5 +90,8 @@ fn a_webhook_tells_people() {
     assert!(yard.ok(&["types", "--interface", "notification"]).contains("webhook"));
     let bad =
         yard.fails(4, &["create", "webhook/bad", "--set", "url=https://me:pw@x", "--set", r#"template={"a": "b"}"#]);
-    assert!(bad.contains("/url: has a user in it") && bad.contains("/template: has no `{body}`"), "{bad}");
+    assert!(
+        bad.contains("/url: must not contain credentials") && bad.contains("/template: must contain `{body}`"),
+        "{bad}"
+    );
 }

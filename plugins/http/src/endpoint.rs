@@ -144,13 +144,13 @@ impl HttpEndpoint {
         if let Some(wrong) = crate::mistake(&self.base_url) {
             violations.push(Violation::new("/base_url", wrong));
         } else if self.base_url.contains('?') {
-            violations.push(Violation::new("/base_url", "has a query; operations take one"));
+            violations.push(Violation::new("/base_url", "must not have a query; pass `query` to an operation"));
         }
         if self.token.is_some() && self.password.is_some() {
-            violations.push(Violation::new("/token", "stands beside `password`; a request proves one of them"));
+            violations.push(Violation::new("/token", "`token` and `password` must not be set together"));
         }
         if self.username.is_some() != self.password.is_some() {
-            violations.push(Violation::new("/username", "and `password` go together"));
+            violations.push(Violation::new("/username", "`username` and `password` must be set together"));
         }
         violations
     }
@@ -174,11 +174,11 @@ impl HttpEndpoint {
 /// Returns the URL of a path below a base URL. Rejects paths that could leave the base URL.
 fn join(base: &str, path: &str) -> Result<String> {
     let wrong = if path.split(['/', '\\']).any(|part| matches!(part, "." | "..")) {
-        Some("has `.` or `..`, which would lead elsewhere")
+        Some("contains `.` or `..`, which could leave the base URL")
     } else if path.contains(['?', '#']) {
-        Some("has a query or a fragment; `query` takes parameters")
+        Some("contains `?` or `#`; pass query parameters as `query`")
     } else if path.chars().any(char::is_control) {
-        Some("has a control character")
+        Some("contains a control character")
     } else {
         None
     };

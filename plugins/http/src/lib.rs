@@ -40,19 +40,19 @@ fn send(request: impl Fn() -> Request) -> Result<Response> {
 fn mistake(url: &str) -> Option<&'static str> {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     match rest {
-        None => Some("does not begin with `https://` or `http://`"),
-        Some(rest) if rest.is_empty() || rest.starts_with('/') => Some("names no host"),
+        None => Some("must begin with `https://` or `http://`"),
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => Some("has no host"),
         Some(rest) if rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@')) => {
-            Some("has a user in it; credentials have fields of their own")
+            Some("must not contain credentials; set them in separate fields")
         }
-        Some(rest) if rest.contains('#') => Some("has a fragment, which is not sent"),
+        Some(rest) if rest.contains('#') => Some("must not have a fragment"),
         Some(_) => None,
     }
 }
 
 bundle! {
     name: "http",
-    description: "HTTP: files of a server, webhooks",
+    description: "HTTP: downloads, uploads and webhooks",
     types: [HttpEndpoint, Webhook],
     capabilities: ["http {config.base_url}", "http {config.url}", "clock", "random"],
 }

@@ -75,7 +75,7 @@ impl Webhook {
         }
         let written = self.template.as_ref().map(serde_json::Value::to_string);
         if written.is_some_and(|text| !text.contains("{body}")) {
-            violations.push(Violation::new("/template", "has no `{body}` in it"));
+            violations.push(Violation::new("/template", "must contain `{body}`"));
         }
         violations
     }
