@@ -1,5 +1,5 @@
-//! The same components with wasmtime alone, set up as Blockyard's host sets it up: what the sandbox
-//! itself costs, without names, grants, secrets, audit.
+//! Baseline that calls the same components with wasmtime alone, configured as in Blockyard's host:
+//! the cost of the sandbox itself, without names, grants, secrets and the audit trail.
 
 #![allow(missing_docs, unreachable_pub, reason = "generated from schemas/wit/v0_1")]
 
@@ -11,7 +11,7 @@ use wasmtime::{Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, P
 use crate::Outcome;
 use exports::blockyard::bundle::block_types::Block;
 
-/// What stands for each handle: the operations that are measured take none.
+/// Placeholder for all resource types, because the measured operations use none.
 pub type Nothing = ();
 
 wasmtime::component::bindgen!({
@@ -33,7 +33,8 @@ pub(crate) struct Bare {
     pre: BundlePre<()>,
 }
 
-/// An engine as `core/host/src/sandbox.rs` makes it, with the numbers of `limits.rs`.
+/// Creates an engine with the configuration of `core/host/src/sandbox.rs` and the limits of
+/// `limits.rs`.
 pub(crate) fn engine(cache: Option<&Path>) -> Outcome<Engine> {
     let mut config = Config::new();
     config.wasm_component_model(true).epoch_interruption(true).max_wasm_stack(512 << 10);
@@ -66,7 +67,7 @@ impl Bare {
         Ok(Self { pre: BundlePre::new(linker.instantiate_pre(component)?)?, engine })
     }
 
-    /// Calls the operation that does nothing, in a fresh store.
+    /// Calls the operation `nothing` in a new store.
     pub(crate) async fn call(&self, config: &str) -> Outcome {
         let mut store = Store::new(&self.engine, ());
         store.set_epoch_deadline(1 << 40);
@@ -85,7 +86,7 @@ pub(crate) fn precompile(wasm: &Path, compiled: &Path) -> Outcome {
     Ok(std::fs::write(compiled, code)?)
 }
 
-/// All that a process does that calls a precompiled component once.
+/// Loads a precompiled component and calls it once, as a process of its own does.
 pub(crate) async fn call_once(compiled: &Path) -> Outcome {
     let engine = engine(None)?;
     #[allow(unsafe_code, reason = "the file is what `precompile` made in the same run")]

@@ -1,5 +1,5 @@
-//! Calls in fresh sandboxes: one by one against bare wasmtime (P3), many at once, and beside a guest
-//! that spins (P9).
+//! Calls in new sandboxes: sequential against bare wasmtime (P3), concurrent, and concurrent with a
+//! guest in an endless loop (P9).
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,13 +13,13 @@ use crate::bare::{self, Bare};
 use crate::{Outcome, open, times};
 
 const CALLS: usize = 3_000;
-/// Calls at once: as many as run at the same time (`limits::CONCURRENT_CALLS`).
+/// Number of concurrent calls, equal to `limits::CONCURRENT_CALLS`.
 const AT_ONCE: usize = 64;
-/// How long each of these waits.
+/// Waiting time of each of these calls.
 const WAIT_MILLISECONDS: u64 = 10;
-/// Waiting calls one after the other.
+/// Number of sequential waiting calls.
 const ALONE: usize = 100;
-/// For how long the crowd calls.
+/// Duration of the concurrent calls.
 const CROWD: Duration = Duration::from_secs(5);
 
 pub(crate) async fn measure(url: &str, wasm: &Path) -> Outcome<Value> {
@@ -32,7 +32,7 @@ pub(crate) async fn measure(url: &str, wasm: &Path) -> Outcome<Value> {
     let block = yard.block("bench/b").await?;
     let nothing = async |block: &Block| block.call("nothing", json!({})).await.map(drop);
 
-    // By turns, so that what else the machine does meets both.
+    // Alternating runs expose both to the same load of the machine.
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..3 {
         bare.extend(times(CALLS / 3, async |_| reference.call(r#"{"note": "none"}"#).await).await?);
@@ -48,7 +48,7 @@ pub(crate) async fn measure(url: &str, wasm: &Path) -> Outcome<Value> {
     let (crowd, seconds) = crowd(&block, AT_ONCE).await?;
     let at_once = crowd.len() as f64 / seconds;
 
-    // One place is the spinning guest's.
+    // One permit is occupied by the spinning guest.
     let (without, _) = self::crowd(&block, AT_ONCE - 1).await?;
     let spinner = tokio::spawn(spin(yard.clone()));
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -68,7 +68,8 @@ async fn wait(block: &Block) -> Result<(), blockyard::Error> {
     block.call("wait", json!({ "milliseconds": WAIT_MILLISECONDS })).await.map(drop)
 }
 
-/// So many callers, each calling again and again; how long each call took, and all of it.
+/// Runs `callers` loops of calls concurrently. Returns the duration of each call and the total
+/// time.
 async fn crowd(block: &Block, callers: usize) -> Outcome<(Vec<f64>, f64)> {
     let begun = Instant::now();
     let mut tasks = JoinSet::new();

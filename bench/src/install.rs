@@ -1,4 +1,5 @@
-//! Installing a bundle into a new yard, against compiling the same bytes (P8). Nothing is cached.
+//! Installation of a bundle into a new yard, compared with compiling the same bytes (P8). Nothing
+//! is cached.
 
 use std::path::Path;
 use std::time::Instant;
@@ -30,7 +31,7 @@ pub(crate) async fn measure(wasm: &Path) -> Outcome<Value> {
         let installed = begun.elapsed().as_secs_f64();
         yard.close().await;
         std::fs::remove_dir_all(&folder)?;
-        // The first one warms up.
+        // The first iteration is a warm-up.
         if number > 0 {
             installs.push(installed);
             compiles.push(compiled);

@@ -1,6 +1,6 @@
-//! What Blockyard costs from inside of a program that embeds it, and the same work done by hand.
-//! `cargo xtask bench` runs it in a release build and makes a table of what it prints: one JSON
-//! document each, times in seconds, one number per try.
+//! Measures Blockyard from within a program that embeds it, and the same work without it. `cargo
+//! xtask bench` runs it in a release build and collects its output: one JSON document per run, with
+//! times in seconds, one number per iteration.
 //!
 //! | words | measures |
 //! |---|---|
@@ -31,7 +31,7 @@ use blockyard::{KeySource, SourcePattern, Yard, YardConfig};
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
-/// Tries that are not counted, to warm up caches and connections.
+/// Number of warm-up iterations that are not counted.
 const WARM: usize = 50;
 
 #[tokio::main]
@@ -60,13 +60,13 @@ async fn open(url: &str) -> Result<Yard, blockyard::Error> {
     Yard::open_with(url, config()).await
 }
 
-/// The blocks that are measured have the server's password in a variable.
+/// The measured blocks read the server's password from an environment variable.
 fn config() -> YardConfig {
     let sources = vec![SourcePattern::Environment("PGPASSWORD".to_owned())];
     YardConfig { key: KeySource::from_environment(), sources, ..YardConfig::default() }
 }
 
-/// As [`open`], with compiled code kept in the folder that the command line has, too.
+/// Opens a yard like [`open`], with the command line's cache of compiled code.
 async fn open_with_cache(url: &str) -> Result<Yard, blockyard::Error> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(|folder| Path::new(&folder).join("blockyard/compiled"));
     Yard::open_with(url, YardConfig { cache, ..config() }).await
@@ -84,7 +84,7 @@ async fn times<E>(tries: usize, work: impl AsyncFn(usize) -> Result<(), E>) -> R
     Ok(times)
 }
 
-/// The most memory that this process had, and what it has, in bytes.
+/// Returns the peak and the current resident memory of this process in bytes.
 fn resident() -> Outcome<(u64, u64)> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let field = |name: &str| -> Outcome<u64> {

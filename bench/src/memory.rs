@@ -1,5 +1,5 @@
-//! The memory of a process that has bundles loaded and does nothing (P10). Compiled code comes from
-//! a cache, as it does in every process but the first.
+//! Memory of an idle process with loaded bundles (P10). Compiled code is loaded from a cache, as in
+//! every process except the first.
 
 use std::path::Path;
 

@@ -1,5 +1,6 @@
-//! A result of many rows as Arrow (P6): through the bundle `sql`, and with sqlx by hand. The columns
-//! are an integer, two texts and two floats. Batches are looked at and dropped, as a writer would.
+//! Conversion of a large result to Arrow (P6): through the bundle `sql`, and with sqlx directly.
+//! The columns are an integer, two strings and two floats. Batches are inspected and dropped, as a
+//! writer would do.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,13 +15,13 @@ use sqlx::{AssertSqlSafe, ColumnIndex, Database, Decode, PgPool, Row, SqlitePool
 
 use crate::{Outcome, open_with_cache, resident};
 
-/// Rows of a batch that is made by hand; as many as the host takes.
+/// Number of rows per batch of the sqlx reference, equal to the host's.
 const BATCH: usize = 8 << 10;
 
 pub(crate) async fn through_the_bundle(url: &str, address: &str, statement: &str) -> Outcome<Value> {
     let yard = open_with_cache(url).await?;
     let block = yard.block(address).await?;
-    // The connection is made and the code is there.
+    // Establishes the connection and loads the code.
     block.call("fetch-one", json!({ "statement": "select 1 as one" })).await?;
     let begun = Instant::now();
     let reply = block.call("query", json!({ "statement": statement })).await?;
@@ -49,7 +50,7 @@ fn measured(begun: Instant, rows: usize, bytes: usize) -> Outcome<Value> {
     Ok(json!({ "seconds": seconds, "rows": rows, "bytes": bytes, "peak": resident()?.0 }))
 }
 
-/// `postgres://…` or `sqlite:…`.
+/// Measures sqlx directly. `server` is `postgres://…` or `sqlite:…`.
 pub(crate) async fn by_hand(server: &str, statement: &str) -> Outcome<Value> {
     let statement = AssertSqlSafe(statement.to_owned());
     if server.starts_with("sqlite:") {

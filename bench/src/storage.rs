@@ -1,5 +1,6 @@
-//! An object of a Cloud Storage server and to it (P5): `cp` as a program does it, through `gcs-bucket`, and
-//! the same requests with reqwest. Both compute the object's CRC32C on the way, and compare it.
+//! Download and upload of an object of Cloud Storage (P5): through `gcs-bucket`, like `cp`, and
+//! with reqwest directly. Both compute the CRC32C checksum of the object while streaming, and
+//! compare it.
 
 use std::time::Instant;
 
@@ -13,21 +14,23 @@ use crate::{Outcome, open, resident};
 
 static CRC32C: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
 
-/// Bytes of the object that is read.
+/// Size of the downloaded object in bytes.
 const DOWN: usize = 1 << 30;
-/// Bytes of the object that is written: the server looks at all that it has with each chunk.
+/// Size of the uploaded object in bytes. It is smaller because the test server reads the entire
+/// object again for each chunk.
 const UP: usize = 256 << 20;
-/// Bytes of a chunk, as the bundle sends them.
+/// Upload chunk size in bytes, equal to the bundle's.
 const CHUNK: usize = 16 << 20;
-/// Bytes of a piece, as files are read.
+/// Size of a stream chunk in bytes, equal to that of file reads.
 const PIECE: usize = 256 << 10;
-/// How often each way is gone; the best counts, since what else runs only slows.
+/// Number of iterations; the best result counts, because other load on the machine can only slow it
+/// down.
 const TRIES: usize = 3;
 
 pub(crate) async fn measure(url: &str, server: &str) -> Outcome<Value> {
     let client = reqwest::Client::builder().no_proxy().build()?;
     let objects = format!("{server}/upload/storage/v1/b/zoo/o");
-    // Piece by piece: what this process once had counts as what it has.
+    // Streamed, because peak memory includes everything that this process ever allocated.
     let body = reqwest::Body::wrap_stream(stream::iter(pieces_of(DOWN).map(Ok::<_, std::io::Error>)));
     let media = client.post(format!("{objects}?uploadType=media&name=object")).header("content-length", DOWN);
     media.body(body).send().await?.error_for_status()?;
@@ -77,7 +80,7 @@ pub(crate) async fn measure(url: &str, server: &str) -> Outcome<Value> {
     }))
 }
 
-/// Bytes per second, where all came.
+/// Returns bytes per second, or an error if bytes are missing.
 fn rate(count: usize, wanted: usize, begun: Instant) -> Outcome<f64> {
     if count != wanted {
         return Err(format!("{count} bytes came through, and not {wanted}").into());
@@ -90,7 +93,7 @@ fn pieces_of(size: usize) -> impl Iterator<Item = Bytes> + Send {
     (0..size / PIECE).map(move |_| piece.clone())
 }
 
-/// The object's resource, its bytes, and the comparison.
+/// Requests the object's metadata, downloads it and compares its checksum.
 async fn download(client: &reqwest::Client, object: &str) -> Outcome<(usize, u32)> {
     let resource: Value = serde_json::from_slice(&client.get(object).send().await?.bytes().await?)?;
     let mut bytes = client.get(format!("{object}?alt=media")).send().await?.error_for_status()?.bytes_stream();
@@ -105,7 +108,7 @@ async fn download(client: &reqwest::Client, object: &str) -> Outcome<(usize, u32
     Ok((count, sum))
 }
 
-/// A resumable session, chunk by chunk.
+/// Uploads in chunks with a resumable session.
 async fn upload(client: &reqwest::Client, address: &str) -> Outcome<usize> {
     let session = client.post(address).header("content-type", "application/json").body("{}").send().await?;
     let session = session.headers().get("location").ok_or("no session")?.to_str()?.to_owned();
@@ -129,7 +132,7 @@ async fn upload(client: &reqwest::Client, address: &str) -> Outcome<usize> {
     Ok(at)
 }
 
-/// As Cloud Storage writes it: big-endian, in base64.
+/// Compares the checksum in the encoding of Cloud Storage: big-endian, in base64.
 fn compare(resource: &Value, sum: u32) -> Outcome {
     use base64::Engine as _;
     let sum = base64::engine::general_purpose::STANDARD.encode(sum.to_be_bytes());

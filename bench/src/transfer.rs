@@ -1,5 +1,6 @@
-//! An object from a server and to it (P5): through a bundle, which passes the body on by handle, and
-//! with reqwest. Both read into nothing and send the same bytes, each at its own speed.
+//! Download and upload of an object (P5): through a bundle, which forwards the body by handle, and
+//! with reqwest directly. Both discard the downloaded bytes and upload the same bytes at full
+//! speed.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -13,11 +14,12 @@ use serde_json::{Value, json};
 
 use crate::{Outcome, open, resident};
 
-/// Bytes of the object.
+/// Size of the object in bytes.
 const SIZE: u64 = 1 << 30;
-/// Bytes of a piece, as files are read.
+/// Size of a stream chunk in bytes, equal to that of file reads.
 const PIECE: usize = 256 << 10;
-/// How often each way is gone; the best counts, since what else runs only slows.
+/// Number of iterations; the best result counts, because other load on the machine can only slow it
+/// down.
 const TRIES: usize = 3;
 
 pub(crate) async fn measure(url: &str) -> Outcome<Value> {
@@ -50,7 +52,7 @@ pub(crate) async fn measure(url: &str) -> Outcome<Value> {
     }))
 }
 
-/// Bytes per second.
+/// Returns bytes per second.
 async fn rate(work: impl Future<Output = Outcome<u64>>) -> Outcome<f64> {
     let begun = Instant::now();
     let bytes = work.await?;
@@ -96,7 +98,7 @@ fn pieces() -> impl Iterator<Item = Bytes> + Send {
     (0..SIZE / PIECE as u64).map(move |_| piece.clone())
 }
 
-/// A server of threads that sends the object, or reads it, and looks at nothing.
+/// Starts a threaded server that sends the object, or reads and discards a request body.
 fn serve() -> Outcome<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let origin = format!("http://{}", listener.local_addr()?);
@@ -109,7 +111,7 @@ fn serve() -> Outcome<String> {
     Ok(origin)
 }
 
-/// Requests of one connection, one after the other.
+/// Handles the requests of a connection sequentially.
 fn answer(mut stream: std::net::TcpStream) -> std::io::Result<()> {
     let piece = vec![7; PIECE];
     let mut buffer = vec![0; PIECE];

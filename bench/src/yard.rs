@@ -1,4 +1,4 @@
-//! Opening and saving blocks: P1, P2 and P7.
+//! Opening, saving and listing of blocks: P1, P2 and P7.
 
 use blockyard::model::{Pointer, SecretValue};
 use blockyard::{Address, BlockFilter, Patch, SecretInput, Yard};
@@ -9,10 +9,11 @@ use crate::{Outcome, open, times};
 const OPENS: usize = 2_000;
 const SAVES: usize = 300;
 const LISTS: usize = 300;
-/// Blocks on a page of a list.
+/// Number of blocks per page of a list.
 const PAGE: u32 = 50;
 
-/// A block with a secret (`plain`), and one that builds on two others, each with a secret (`built`).
+/// Creates a block with a secret (`plain`), and one that depends on two others, each with a secret
+/// (`built`).
 pub(crate) async fn make(url: &str) -> Outcome {
     let yard = open(url).await?;
     create(&yard, "zoo-keeper/ada", &[("name", "Ada")], &[("badge", "badge-of-ada")]).await?;

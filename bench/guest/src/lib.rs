@@ -1,53 +1,54 @@
-//! A bundle for measuring: what it takes is what the host takes.
+//! Bundle for benchmarks. Its operations do almost nothing, so that a measurement shows the
+//! overhead of the host.
 
 use std::time::Duration;
 
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::{clock, http};
 
-/// A block to be called.
+/// Block for benchmarks.
 #[derive(Block)]
 #[block(type = "bench", version = 1)]
 pub struct Bench {
-    /// A note.
+    /// Note without effect, e.g. `none`.
     note: String,
-    /// Where bytes come from and go to.
+    /// Base URL of the server for `fetch` and `store`.
     base_url: Option<String>,
 }
 
 #[operations]
 impl Bench {
-    /// Does nothing.
+    /// Returns immediately.
     #[operation(read)]
     fn nothing(&self) -> Result<Option<bool>> {
         Ok(None)
     }
 
-    /// Waits.
+    /// Suspends the call.
     #[operation(read)]
     fn wait(
         &self,
-        /// How long.
+        /// Waiting time in milliseconds.
         milliseconds: u32,
     ) -> Result<Option<bool>> {
         clock::sleep(Duration::from_millis(milliseconds.into()));
         Ok(None)
     }
 
-    /// Passes an object on to whoever asks.
+    /// Forwards an object of the server to the caller.
     #[operation(read)]
     fn fetch(&self) -> Result<Streamed<u16>> {
         let answer = http::get(self.object()).send()?.ok()?;
         Ok(Streamed { result: answer.status, body: answer.body })
     }
 
-    /// Passes what it is given on to the server.
+    /// Forwards the input to the server.
     #[operation(write)]
     fn store(&self, input: Body) -> Result<u16> {
         Ok(http::put(self.object()).body(input).send()?.ok()?.status)
     }
 
-    /// Computes for ever.
+    /// Runs an endless loop.
     #[operation(read)]
     fn spin(&self) -> Result<u64> {
         let mut sum = 0u64;
@@ -67,6 +68,6 @@ bundle! {
     name: "bench",
     description: "Operations to be measured",
     types: [Bench],
-    // `secrets`: requests may carry them, and the SDK links what they need.
+    // The SDK links the interface `secrets`, because requests can contain secrets.
     capabilities: ["clock", "http {config.base_url}", "secrets"],
 }
