@@ -1,5 +1,5 @@
-//! Drives the targets on stable Rust: the saved inputs, then mutations of them, for a second each, or
-//! for as many minutes as `BLOCKYARD_TEST_LONG` says.
+//! Runs the fuzz targets on stable Rust: the saved inputs, then mutations of them, for one second
+//! each or for `BLOCKYARD_TEST_LONG` minutes.
 
 #![allow(clippy::print_stdout, reason = "how many inputs there were is for whoever runs it for long")]
 
@@ -27,7 +27,7 @@ macro_rules! targets {
 
 targets!(manifest, bundle, smith, origin, redactor, registry, project, blocks);
 
-/// What stands in the formats, for mutations to put where it does not belong.
+/// Tokens of the input formats, which mutations insert at random positions.
 const WORDS: [&str; 24] = [
     "\"$ref\": \"#\"",
     "\"$secret\"",
@@ -55,7 +55,7 @@ const WORDS: [&str; 24] = [
     "'''",
 ];
 
-/// Attacks that are small and end soon: what mutations of components begin with.
+/// Small attacks with a short run time, from which mutations of components start.
 const COMPONENTS: [&str; 8] = [
     "trap",
     "log-flood",
@@ -76,7 +76,7 @@ fn drive(name: &str) {
     }
     let minutes: Option<f64> = std::env::var("BLOCKYARD_TEST_LONG").ok().and_then(|text| text.parse().ok());
     let time = minutes.map_or(Duration::from_secs(1), |minutes| Duration::from_secs_f64(minutes * 60.0));
-    // Another sequence in each long run, the same one in each short.
+    // Long runs use a different sequence each time, short runs always the same one.
     let seed = if minutes.is_some() { u64::from(std::process::id()) | 1 << 40 } else { 7 };
     let mut random = Random(seed);
     let end = Instant::now() + time;
@@ -93,7 +93,7 @@ fn drive(name: &str) {
     println!("{name}: {runs} inputs");
 }
 
-/// Runs one input; what it finds is kept.
+/// Runs one input. A failing input is saved to a file.
 fn run(name: &str, target: Target, input: &[u8], path: Option<&Path>) {
     let began = Instant::now();
     let found = std::panic::catch_unwind(|| target(input)).is_err();
@@ -151,13 +151,13 @@ fn mutate(input: &mut Vec<u8>, other: &[u8], random: &mut Random) {
             let part = other[from..(from + length).min(other.len())].to_vec();
             input.splice(range, part);
         }
-        // Numbers of lengths, as WebAssembly and texts have them.
+        // Values that are significant as lengths, in WebAssembly and in text formats.
         _ if at < input.len() => input[at] = [0, 1, 0x7f, 0x80, 0xff, b'0', b'9'][random.below(7)],
         _ => {}
     }
 }
 
-/// xorshift: a sequence that looks random and is known from its beginning.
+/// xorshift pseudorandom number generator, deterministic for a given seed.
 struct Random(u64);
 
 impl Random {
