@@ -1,4 +1,5 @@
--- One row for each flight of a carrier in a month: typed, in one time zone, with nothing missing unsaid. (PostgreSQL.)
+-- One row per flight of a carrier in a month: typed, in a single time zone, with missing values
+-- made explicit. (PostgreSQL.)
 select
     make_date(year::int, month::int, day::int) as day,
     carrier,
@@ -6,13 +7,15 @@ select
     nullif(tailnum, '') as aircraft,
     origin,
     dest as destination,
-    -- The file has the hour in UTC; its clock readings are local, and those of an arrival in another zone.
+    -- The file contains the hour in UTC. Its clock times are local, and those of an arrival are in
+    -- another zone.
     time_hour + make_interval(mins => minute::int) as scheduled,
     time_hour + make_interval(mins => (minute + dep_delay)::int) as departed,
     (time_hour + make_interval(mins => minute::int)) at time zone 'America/New_York' as scheduled_local,
     dep_delay as departure_delay,
     arr_delay as arrival_delay,
-    -- The file does not say it: a flight that never left was cancelled, one that never arrived was diverted.
+    -- The file does not mark these: a flight without departure was cancelled, one without arrival
+    -- was diverted.
     dep_time is null as cancelled,
     dep_time is not null and arr_delay is null as diverted
 from raw_flights

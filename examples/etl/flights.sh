@@ -1,5 +1,6 @@
 #!/bin/sh
-# Flights of a month and a carrier: from the web, cleaned, into a bucket as Parquet, into the warehouse.
+# Flights of a month and a carrier: downloaded, cleaned, stored in a bucket as Parquet, and loaded
+# into the warehouse.
 # Usage: flights.sh YEAR MONTH CARRIER
 set -eu
 year=$1 month=$2 carrier=$3

@@ -1,5 +1,6 @@
-//! Flights of a month and a carrier: from the web, cleaned, into a bucket as Parquet, into the warehouse. The
-//! same blocks as in `flights.sh`; their addresses and the three parameters are all that it knows.
+//! Flights of a month and a carrier: downloaded, cleaned, stored in a bucket as Parquet, and loaded
+//! into the warehouse. Uses the same blocks as `flights.sh`; it knows only their addresses and the
+//! three parameters.
 //!
 //! Usage: `flights-etl YEAR MONTH CARRIER`, with `BLOCKYARD_YARD` naming the yard.
 
@@ -41,7 +42,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What one block gave, for another one.
+/// Passes the output of one operation to an operation of another block.
 async fn pass_on(from: CallReply, to: &Block, operation: &str, arguments: Json) -> Result<Json, Box<dyn Error>> {
     let reply = to.call_with(operation, arguments, Some(input(from)?), Deadline::default()).await?;
     Ok(reply.result)
