@@ -76,7 +76,7 @@ impl Bare {
         let types = exports.blockyard_bundle_block_types();
         let reply = types.call_invoke(&mut store, &block, &"nothing".to_owned(), &"{}".to_owned(), None).await?;
         let reply = reply.map_err(|problem| problem.message)?;
-        if reply.result == "null" { Ok(()) } else { Err("it did not do nothing".into()) }
+        if reply.result == "null" { Ok(()) } else { Err("unexpected result of the operation `nothing`".into()) }
     }
 }
 

@@ -13,7 +13,7 @@
 //! | `idle URL ADDRESS…`, `idle-bare CACHE WASM…` | memory with bundles loaded |
 //! | `rows URL ADDRESS STATEMENT`, `rows-by-hand SERVER STATEMENT` | a result as Arrow |
 
-#![allow(clippy::print_stdout, reason = "its output is what the task reads")]
+#![allow(clippy::print_stdout, reason = "the task parses the output")]
 
 mod bare;
 mod calls;
@@ -50,7 +50,7 @@ async fn main() -> Outcome {
         ["idle-bare", cache, files @ ..] => memory::idle_bare(Path::new(cache), files)?,
         ["rows", url, address, statement] => rows::through_the_bundle(url, address, statement).await?,
         ["rows-by-hand", server, statement] => rows::by_hand(server, statement).await?,
-        _ => return Err("see the top of bench/src/main.rs for what it takes".into()),
+        _ => return Err("unknown arguments; see the module documentation of bench/src/main.rs".into()),
     };
     println!("{document}");
     Ok(())

@@ -88,7 +88,7 @@ pub fn origin(bytes: &[u8]) {
     let (url, pattern) = text.split_once('\n').unwrap_or((text, ""));
     let Ok(ours) = RequestUrl::parse(url) else { return };
     let Ok(theirs) = url::Url::parse(url) else {
-        assert!(url.to_ascii_lowercase().contains("xn--"), "{url} is no URL");
+        assert!(url.to_ascii_lowercase().contains("xn--"), "{url} is not a URL");
         return;
     };
     assert_eq!(Some(ours.origin.port), theirs.port_or_known_default());
@@ -116,7 +116,7 @@ pub fn redactor(bytes: &[u8]) {
     if secret.len() >= 4 && !secret.contains('*') {
         assert!(!redacted.contains(secret), "{redacted}");
         assert!(!redactor.text(format!("{text}{secret}{text}")).contains(secret));
-        assert_eq!(redactor.text(redacted.clone()), redacted, "twice is another text");
+        assert_eq!(redactor.text(redacted.clone()), redacted, "redaction is not idempotent");
     }
 }
 
@@ -152,6 +152,6 @@ pub fn project(bytes: &[u8]) {
 pub fn blocks(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let Ok(file) = BlockFile::parse(text) else { return };
-    file.addresses().expect("it was accepted");
+    file.addresses().expect("an accepted file has valid addresses");
     let _ = file.to_json();
 }

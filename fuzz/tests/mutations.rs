@@ -1,7 +1,7 @@
 //! Runs the fuzz targets on stable Rust: the saved inputs, then mutations of them, for one second
 //! each or for `BLOCKYARD_TEST_LONG` minutes.
 
-#![allow(clippy::print_stdout, reason = "how many inputs there were is for whoever runs it for long")]
+#![allow(clippy::print_stdout, reason = "reports the number of inputs of long runs")]
 
 #[allow(dead_code, unreachable_pub, reason = "the tests of the binary use the rest")]
 #[path = "../../tests/src/attack.rs"]
@@ -101,7 +101,7 @@ fn run(name: &str, target: Target, input: &[u8], path: Option<&Path>) {
         let path = path.map_or_else(|| keep(name, input), Path::to_owned);
         panic!(
             "{name}: {} after {:?}: {}",
-            if found { "it fails" } else { "it takes long" },
+            if found { "failed" } else { "took too long" },
             began.elapsed(),
             path.display()
         );
@@ -110,7 +110,7 @@ fn run(name: &str, target: Target, input: &[u8], path: Option<&Path>) {
 
 fn keep(name: &str, input: &[u8]) -> PathBuf {
     let path = std::env::temp_dir().join(format!("blockyard-fuzz-{name}-{}", std::process::id()));
-    fs::write(&path, input).expect("a place for what was found");
+    fs::write(&path, input).expect("a writable temporary folder");
     path
 }
 

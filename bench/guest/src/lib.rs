@@ -66,7 +66,7 @@ impl Bench {
 
 bundle! {
     name: "bench",
-    description: "Operations to be measured",
+    description: "Operations for benchmarks",
     types: [Bench],
     // The SDK links the interface `secrets`, because requests can contain secrets.
     capabilities: ["clock", "http {config.base_url}", "secrets"],

@@ -4,7 +4,7 @@
 //!
 //! Usage: `flights-etl YEAR MONTH CARRIER`, with `BLOCKYARD_YARD` naming the yard.
 
-#![allow(clippy::print_stdout, reason = "it says what it did")]
+#![allow(clippy::print_stdout, reason = "prints a summary")]
 
 use std::error::Error;
 
@@ -17,7 +17,7 @@ const DEPARTURES: &str = include_str!("../departures.sql");
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [year, month, carrier] = arguments.as_slice() else { return Err("give YEAR MONTH CARRIER".into()) };
+    let [year, month, carrier] = arguments.as_slice() else { return Err("expected YEAR MONTH CARRIER".into()) };
     let (number, path) = (|text: &str| text.parse::<u32>(), format!("{year}/{month}/{carrier}.parquet"));
 
     let yard = Yard::open(&std::env::var("BLOCKYARD_YARD")?, KeySource::from_environment()).await?;
@@ -49,6 +49,6 @@ async fn pass_on(from: CallReply, to: &Block, operation: &str, arguments: Json) 
 }
 
 fn input(reply: CallReply) -> Result<Input, Box<dyn Error>> {
-    let (media_type, stream) = reply.output.ok_or("the operation gave no bytes")?;
+    let (media_type, stream) = reply.output.ok_or("the operation returned no output")?;
     Ok(Input { media_type, size: None, stream })
 }
