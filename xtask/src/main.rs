@@ -1,9 +1,10 @@
-//! The workshop. Each task does its own set-up and says what it does.
+//! Development tasks of this repository. Each task performs its own setup and prints its progress.
 //!
-//! - `cargo xtask demo`: the main job on real data, as a short story.
-//! - `cargo xtask test [--long MINUTES] [NAME …]`: all tests, or those in whose path one of the names is, with the
-//!   servers that they need; so many minutes for each fuzz target, and properties with many more cases.
-//! - `cargo xtask bench [P3 …]`: what it costs, against references measured in the same run.
+//! - `cargo xtask demo`: runs the main use case on real data.
+//! - `cargo xtask test [--long MINUTES] [NAME …]`: runs all tests, or those whose path contains one
+//!   of the names, including the required servers. `--long` runs each fuzz target for that many
+//!   minutes, and property tests with many more cases.
+//! - `cargo xtask bench [P3 …]`: measures performance against references in the same run.
 //! - `cargo xtask bundles`: builds the bundles of this repository into `target/dist`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the workshop talks to whoever works in it")]
@@ -18,7 +19,7 @@ mod test;
 
 use std::process::{Command, ExitCode};
 
-/// What went wrong, in words.
+/// Result of a task. The error is a message for the user.
 type Result<T = ()> = std::result::Result<T, String>;
 
 fn main() -> ExitCode {
@@ -57,7 +58,7 @@ fn bundles() -> Result {
     Ok(())
 }
 
-/// Runs a command to its end, with its output on ours.
+/// Runs a command to completion, with inherited output.
 fn run(command: &mut Command) -> Result {
     let arguments = command.get_args().map(|word| word.to_string_lossy());
     let shown = std::iter::once(command.get_program().to_string_lossy()).chain(arguments).collect::<Vec<_>>().join(" ");

@@ -1,4 +1,4 @@
-//! A MariaDB server of our own: in a temporary folder, on a free port, with a password and TLS.
+//! Temporary MariaDB server: in a temporary folder, on a free port, with a password and TLS.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -10,13 +10,13 @@ use crate::Result;
 use crate::postgres::{certificate, free_port, is_root, text};
 use crate::setup::find;
 
-/// How long the server may take to start.
+/// Maximum startup time of the server.
 const START: Duration = Duration::from_secs(60);
 
-/// The password of the user `blockyard`. It is searched for in everything that the tests leave behind.
+/// Password of the user `blockyard`. The tests search everything that they leave behind for it.
 pub(crate) const PASSWORD: &str = "my-Secr3t/with+odd=chars";
 
-/// A running server; it stops when this is dropped.
+/// A running server, stopped on drop.
 pub(crate) struct Mariadb {
     pub(crate) port: u16,
     server: Child,
@@ -24,7 +24,7 @@ pub(crate) struct Mariadb {
 }
 
 impl Mariadb {
-    /// A server for tests, which lose nothing when it loses power.
+    /// Starts a server for tests, without durability.
     pub(crate) fn start() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("blockyard-mariadb-").tempdir().map_err(text)?;
         let path = folder.path();
@@ -35,7 +35,7 @@ impl Mariadb {
         );
         std::fs::write(path.join("accounts.sql"), accounts).map_err(text)?;
         if is_root() {
-            // MariaDB refuses to run as root; Debian's package has a user for it.
+            // MariaDB refuses to run as root; the Debian package creates a user for it.
             crate::run(Command::new("chown").args(["-R", "mysql"]).arg(path))?;
         }
         let data = path.join("data");
@@ -60,7 +60,7 @@ impl Mariadb {
             .arg(argument("--ssl-cert", &path.join("server.crt")))
             .arg(argument("--ssl-key", &path.join("server.key")))
             .arg(format!("--port={port}"))
-            // Many tests at once, each with a few connections; and what is written need not last.
+            // Many tests run concurrently, each with a few connections. Durability is not required.
             .args(["--bind-address=127.0.0.1", "--max-connections=300", "--innodb-flush-log-at-trx-commit=0"])
             .arg("--character-set-server=utf8mb4")
             .stdout(Stdio::null())
@@ -72,7 +72,7 @@ impl Mariadb {
         Ok(mariadb)
     }
 
-    /// The certificate that the server shows, for 127.0.0.1: it vouches for itself.
+    /// Returns the server's self-signed certificate for 127.0.0.1.
     pub(crate) fn certificate(&self) -> std::path::PathBuf {
         self.folder.path().join("server.crt")
     }
@@ -106,7 +106,7 @@ impl Mariadb {
 
 impl Drop for Mariadb {
     fn drop(&mut self) {
-        // Its own process id: an orderly end (SIGTERM).
+        // Requests a clean shutdown (SIGTERM) by process ID.
         let _ = Command::new("kill").arg(self.server.id().to_string()).status();
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(10) {
@@ -120,7 +120,7 @@ impl Drop for Mariadb {
     }
 }
 
-/// Started by root, both programs go on as that user themselves.
+/// Makes a program that was started by root switch to the user `mysql`.
 fn as_mysql(command: &mut Command) -> &mut Command {
     if is_root() {
         command.arg("--user=mysql");

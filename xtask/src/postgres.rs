@@ -1,4 +1,4 @@
-//! A PostgreSQL server of our own: in a temporary folder, on a free port, with a password.
+//! Temporary PostgreSQL server: in a temporary folder, on a free port, with a password and TLS.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -11,13 +11,13 @@ use tempfile::TempDir;
 use crate::Result;
 use crate::setup::find;
 
-/// How long the server may take to start.
+/// Maximum startup time of the server.
 const START: Duration = Duration::from_secs(60);
 
-/// The password of the user `postgres`. It is searched for in everything that the tests leave behind.
+/// Password of the user `postgres`. The tests search everything that they leave behind for it.
 pub(crate) const PASSWORD: &str = "pg-Secr3t/with+odd=chars";
 
-/// A running server; it stops when this is dropped.
+/// A running server, stopped on drop.
 pub(crate) struct Postgres {
     pub(crate) port: u16,
     server: Child,
@@ -25,12 +25,12 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// A server for tests, which lose nothing when it loses power.
+    /// Starts a server for tests, without durability.
     pub(crate) fn start() -> Result<Self> {
         Self::start_with("off")
     }
 
-    /// A server that keeps what it says that it keeps.
+    /// Starts a server with durability, for benchmarks.
     pub(crate) fn durable() -> Result<Self> {
         Self::start_with("on")
     }
@@ -70,7 +70,7 @@ impl Postgres {
             .args(["-p", &port.to_string()])
             .args(["-c", "listen_addresses=127.0.0.1", "-c", &format!("fsync={fsync}")])
             .args(["-c", "ssl=on", "-c", "ssl_cert_file=../server.crt", "-c", "ssl_key_file=../server.key"])
-            // Many tests at once, each with a few connections.
+            // Many tests run concurrently, each with a few connections.
             .args(["-c", "max_connections=300"])
             .current_dir(path)
             .stdout(Stdio::null())
@@ -82,7 +82,7 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// The certificate that the server shows, for 127.0.0.1: it vouches for itself.
+    /// Returns the server's self-signed certificate for 127.0.0.1.
     pub(crate) fn certificate(&self) -> std::path::PathBuf {
         self.folder.path().join("server.crt")
     }
@@ -112,7 +112,7 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // Its own process id: a fast shutdown (SIGINT).
+        // Requests a fast shutdown (SIGINT) by process ID.
         let pid = std::fs::read_to_string(self.folder.path().join("data/postmaster.pid")).unwrap_or_default();
         if let Some(pid) = pid.lines().next() {
             let _ = Command::new("kill").args(["-INT", pid]).status();
@@ -129,7 +129,7 @@ impl Drop for Postgres {
     }
 }
 
-/// A certificate for this machine and its key, made for this run.
+/// Creates a self-signed certificate for 127.0.0.1 and its key.
 pub(crate) fn certificate(folder: &Path, openssl: &mut Command) -> Result {
     let made = openssl
         .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"])

@@ -1,4 +1,4 @@
-//! What the tasks need: a toolchain, the binary, the bundles, servers.
+//! Prerequisites of the tasks: the toolchain, the binary, the bundles and servers.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,17 +7,17 @@ use blockyard_toolchain::{Acquire, Toolchain};
 
 use crate::{Result, run};
 
-/// The root of the repository.
+/// Returns the root of the repository.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the repository").to_owned()
 }
 
-/// cargo's folder for what it builds.
+/// Returns cargo's target folder.
 pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// Gets the wasm32 standard library where it is not there.
+/// Installs the standard library for wasm32 if it is missing.
 pub(crate) fn toolchain() -> Result {
     let found = Toolchain::find(&root(), Acquire::FromRustupOrPackages, &mut |text| println!("set-up: {text}"));
     match found {
@@ -34,21 +34,22 @@ pub(crate) fn toolchain() -> Result {
     Ok(())
 }
 
-/// Builds the binary; gives its path.
+/// Builds the binary. Returns its path.
 pub(crate) fn binary() -> Result<PathBuf> {
     println!("set-up: building blockyard");
-    // With the features of the whole workspace: what it depends on is built once, for it and for the tests.
+    // Builds with the features of the whole workspace, so that dependencies are built only once for
+    // the binary and the tests.
     run(cargo().args(["build", "--workspace", "--bin", "blockyard", "--bin", "flights-etl"]))?;
     Ok(built("blockyard"))
 }
 
-/// A program that was built.
+/// Returns the path of a program in the debug profile.
 pub(crate) fn built(name: &str) -> PathBuf {
     target().join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }
 
-/// Builds the binary as it is released, and the program that measures; gives their paths. One command
-/// for both: what they depend on is built once.
+/// Builds the binary and the benchmark program in the release profile. Returns their paths. A
+/// single command builds shared dependencies only once.
 pub(crate) fn release() -> Result<(PathBuf, PathBuf)> {
     println!("set-up: building blockyard, optimised");
     run(cargo().args(["build", "--release", "--package", "blockyard-cli", "--package", "blockyard-bench"]))?;
@@ -56,7 +57,8 @@ pub(crate) fn release() -> Result<(PathBuf, PathBuf)> {
     Ok((built("blockyard"), built("blockyard-bench")))
 }
 
-/// Builds the bundles of this repository and the guests of its tests; gives name and file of each.
+/// Builds the bundles of this repository and the guests of its tests. Returns their names and
+/// files.
 pub(crate) fn bundles() -> Result<Vec<(&'static str, PathBuf)>> {
     let guests = ["courier", "misbehave", "zoo"].map(|name| (name, format!("tests/guests/{name}")));
     ["gcp", "http", "sql"]
@@ -67,7 +69,7 @@ pub(crate) fn bundles() -> Result<Vec<(&'static str, PathBuf)>> {
         .collect()
 }
 
-/// Builds one bundle; gives its file.
+/// Builds one bundle. Returns its file.
 pub(crate) fn bundle(name: &str, folder: &str) -> Result<PathBuf> {
     println!("set-up: building the bundle {name}");
     let binary = target().join("debug/blockyard");
@@ -78,8 +80,9 @@ pub(crate) fn bundle(name: &str, folder: &str) -> Result<PathBuf> {
     Ok(file)
 }
 
-/// cargo, at the root of the repository, as it runs from a shell: what the outer cargo says about
-/// xtask's own package would make some build scripts run again.
+/// Returns a cargo command in the root of the repository, with the environment of a shell. The
+/// variables that the outer cargo sets for xtask's package would cause some build scripts to run
+/// again.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new("cargo");
     command.current_dir(root());
@@ -92,13 +95,13 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// A program that tests need, and Debian's package that has it.
+/// A program that tests require, and the Debian package that contains it.
 pub(crate) struct Need {
     pub(crate) program: &'static str,
     pub(crate) package: &'static str,
 }
 
-/// Makes sure that a program is there.
+/// Checks that a program is installed, installing it if possible.
 pub(crate) fn need(need: &Need) -> Result {
     if programs(std::slice::from_ref(need)).is_empty() {
         return Ok(());
@@ -106,7 +109,8 @@ pub(crate) fn need(need: &Need) -> Result {
     Err(format!("there is no `{}`, and Debian's package `{}` could not be installed", need.program, need.package))
 }
 
-/// Finds programs, installing packages where this machine lets us. Gives what is missing after that.
+/// Finds programs, installing their packages if this machine permits it. Returns the programs that
+/// are still missing.
 pub(crate) fn programs(needs: &[Need]) -> Vec<&'static str> {
     let missing = || needs.iter().filter(|need| find(need.program).is_none());
     let mut packages: Vec<&str> = missing().map(|need| need.package).collect();
@@ -130,7 +134,7 @@ pub(crate) fn programs(needs: &[Need]) -> Vec<&'static str> {
     missing().map(|need| need.program).collect()
 }
 
-/// Whether a process may have file systems of its own here.
+/// Returns whether a process may mount file systems in a user namespace on this machine.
 pub(crate) fn may_mount() -> bool {
     let tried = Command::new("unshare")
         .args(["--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"])
@@ -139,7 +143,7 @@ pub(crate) fn may_mount() -> bool {
     tried.is_ok_and(|status| status.success())
 }
 
-/// A program on the PATH, or among PostgreSQL's own, which Debian keeps off it.
+/// Finds a program in PATH or among those of PostgreSQL, which Debian does not include in PATH.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything, with real servers.
+//! `cargo xtask test`: runs all tests with real servers.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use crate::mariadb::{self, Mariadb};
 use crate::postgres::{PASSWORD, Postgres};
 use crate::setup::{self, Need};
 
-/// The suites that need more than Rust, and what they need.
+/// Test suites with requirements beyond Rust.
 const SUITES: [(&str, &[Need]); 6] = [
     ("File systems of a test's own (full and read-only disks)", &[Need { program: "unshare", package: "util-linux" }]),
     ("A clock that can be set (faketime)", &[Need { program: "faketime", package: "faketime" }]),
@@ -42,8 +42,8 @@ const SUITES: [(&str, &[Need]); 6] = [
     ),
 ];
 
-/// `long` is for how many minutes each fuzz target runs, where it is more than the second of every run.
-/// Of the tests those whose path has one of the `names` in it; all where there is none.
+/// Runs the tests. `long` is the number of minutes to run each fuzz target, one second if `None`.
+/// `names` selects the tests whose path contains one of them; all if it is empty.
 pub(crate) fn run(long: Option<String>, names: &[String]) -> Result {
     if let Some(minutes) = long.as_ref().filter(|minutes| minutes.parse::<u32>().is_err()) {
         return Err(format!("`--long` takes a number of minutes, not `{minutes}`"));
@@ -79,7 +79,7 @@ pub(crate) fn run(long: Option<String>, names: &[String]) -> Result {
         return Err(format!("in CI every suite runs; these cannot: {}", skipped.join("; ")));
     }
 
-    // Licences are looked at for every platform, with what is on this machine.
+    // The license check covers all platforms, but uses only downloaded crates.
     crate::run(setup::cargo().args(["fetch", "--locked"]))?;
     println!("set-up: formatting");
     crate::run(setup::cargo().args(["fmt", "--all", "--check"]))?;
@@ -89,7 +89,7 @@ pub(crate) fn run(long: Option<String>, names: &[String]) -> Result {
     let mut tests = setup::cargo();
     tests.args(["test", "--workspace", "--no-fail-fast"]);
     if !names.is_empty() {
-        // Documentation has no names.
+        // Doc tests cannot be selected by name.
         tests.args(["--lib", "--bins", "--tests", "--"]).args(names);
     }
     tests.env("BLOCKYARD_TEST_BINARY", binary);
@@ -116,7 +116,7 @@ pub(crate) fn run(long: Option<String>, names: &[String]) -> Result {
     if let Ok(program) = storage {
         tests.env("BLOCKYARD_TEST_FAKE_GCS", program);
     }
-    // It stops when it goes out of scope, whatever the tests do.
+    // The server stops when this goes out of scope, also if the tests fail.
     let postgres = if has("PostgreSQL") { Some(Postgres::start()?) } else { None };
     if let Some(postgres) = &postgres {
         tests.env("BLOCKYARD_TEST_POSTGRES_PORT", postgres.port.to_string());

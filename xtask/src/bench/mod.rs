@@ -1,6 +1,6 @@
-//! `cargo xtask bench [P3 P6 …]`: what Blockyard costs, against references that are measured in the
-//! same run. It writes `target/bench/results.md` and `results.json`. What else runs on the machine
-//! shows in every figure: the references run by turns with what they are compared with.
+//! `cargo xtask bench [P3 P6 …]`: measures Blockyard against references in the same run. Writes
+//! `target/bench/results.md` and `results.json`. Other load on the machine affects all figures, so
+//! runs of a reference and of Blockyard alternate.
 
 mod rows;
 mod sandbox;
@@ -18,10 +18,10 @@ use crate::postgres::{PASSWORD, Postgres};
 use crate::setup::{self, Need};
 use crate::{Result, run};
 
-/// Starts of a process that do not count.
+/// Number of process starts that are not counted.
 const WARM_STARTS: usize = 3;
 
-/// Measures all, or the rows with these numbers and those that are measured with them.
+/// Runs all benchmarks, or the groups that contain the given numbers.
 pub(crate) fn measure(numbers: &[String]) -> Result {
     let known = ["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11"];
     if let Some(unknown) = numbers.iter().find(|number| !known.contains(&number.as_str())) {
@@ -65,7 +65,7 @@ pub(crate) fn measure(numbers: &[String]) -> Result {
     table::write(&rows, &missing)
 }
 
-/// What is measured, and where its files are.
+/// Programs, bundles and files of a benchmark run.
 struct Bench {
     binary: PathBuf,
     program: PathBuf,
@@ -78,7 +78,7 @@ impl Bench {
         let mut command = Command::new(program);
         command
             .env("BLOCKYARD_YARD", url)
-            // 32 bytes that mean nothing.
+            // 32 arbitrary bytes.
             .env("BLOCKYARD_KEY", "YmxvY2t5YXJkIGZpeHR1cmUga2V5LCAzMiBieXRlcyE=")
             .env("PGPASSWORD", PASSWORD)
             .env("HOME", &self.folder)
@@ -95,7 +95,7 @@ impl Bench {
         found.map(|(_, file)| file.as_path()).ok_or_else(|| format!("there is no bundle {name}"))
     }
 
-    /// A yard with bundles.
+    /// Creates a yard with bundles.
     fn make(&self, url: &str, bundles: &[&str]) -> Result {
         run(self.command(&self.binary, url).args(["init", "--key", "env", "--quiet"]).stdout(Stdio::null()))?;
         let mut install = self.command(&self.binary, url);
@@ -107,7 +107,7 @@ impl Bench {
     }
 }
 
-/// How long a process takes from its start to its end, each time.
+/// Measures the run time of a process, `count` times.
 fn starts(count: usize, command: impl Fn() -> Command) -> Result<Vec<f64>> {
     let mut times = Vec::new();
     for start in 0..count + WARM_STARTS {
@@ -120,7 +120,8 @@ fn starts(count: usize, command: impl Fn() -> Command) -> Result<Vec<f64>> {
     Ok(times)
 }
 
-/// A Python with these packages, in an environment of its own.
+/// Returns the Python interpreter of a virtual environment with the given packages, creating it if
+/// necessary.
 fn venv(name: &str, packages: &[&str]) -> Result<PathBuf> {
     let environment = setup::target().join("bench").join(name);
     let python = environment.join("bin/python");
@@ -128,7 +129,7 @@ fn venv(name: &str, packages: &[&str]) -> Result<PathBuf> {
         run(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
         let installed = run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(packages));
         if let Err(reason) = installed {
-            // Half an environment would be taken for a whole one.
+            // An incomplete environment would be mistaken for a complete one.
             let _ = std::fs::remove_dir_all(&environment);
             return Err(reason);
         }

@@ -1,5 +1,5 @@
-//! P6: a million rows of five columns to Arrow through the bundle `sql`, against sqlx by hand and
-//! against ADBC, Arrow's own drivers (https://pypi.org/project/adbc-driver-manager/).
+//! P6: a million rows of five columns to Arrow through the bundle `sql`, compared with sqlx
+//! directly and with ADBC, Arrow's own drivers (https://pypi.org/project/adbc-driver-manager/).
 
 use std::process::{Command, Stdio};
 
@@ -15,10 +15,10 @@ const ADBC: [&str; 4] =
     ["adbc-driver-manager==1.13.0", "adbc-driver-postgresql==1.13.0", "adbc-driver-sqlite==1.13.0", "pyarrow==26.0.1"];
 const FEW: u64 = 100_000;
 const MANY: u64 = 1_000_000;
-/// Processes for each figure; their median counts.
+/// Number of processes per figure; their median counts.
 const PROCESSES: usize = 5;
 
-/// The table `people`: an integer, two texts, two floats, none of them null.
+/// Columns of the table `people`: an integer, two strings and two floats, all non-null.
 const COLUMNS: &str = "i as id, 'person number ' || i as name, 'city ' || (i % 1000) as city,
     150.0 + i % 50 as height, 50.0 + i % 40 / 3.0 as weight";
 
@@ -51,7 +51,7 @@ pub(super) fn measure(
     let by_hand = format!("sqlite:{}", file.display());
     let lite =
         Source { bench, url: &url, name: "SQLite", address: "sql-database/lite", by_hand, python: python.clone() };
-    // ADBC is what is to be reached here: sqlx alone makes a hop per row.
+    // The target is ADBC: for SQLite, sqlx alone switches threads for each row.
     lite.measure(rows, "≥ ADBC, memory flat", |ours, _, adbc| adbc.map(|adbc| ours >= adbc))?;
 
     let Some(server) = postgres else {
@@ -80,13 +80,13 @@ fn create(bench: &Bench, url: &str, words: &[&str]) -> Result {
     run(bench.command(&bench.binary, url).args(["create", "--quiet"]).args(words).stdout(Stdio::null()))
 }
 
-/// One database, and the ways to its rows.
+/// A database and the ways to read its rows.
 struct Source<'a> {
     bench: &'a Bench,
     url: &'a str,
     name: &'static str,
     address: &'static str,
-    /// For sqlx and ADBC.
+    /// URL for sqlx and ADBC.
     by_hand: String,
     python: Option<std::path::PathBuf>,
 }
@@ -98,7 +98,7 @@ impl Source<'_> {
         reach: &'static str,
         reached: impl Fn(f64, f64, Option<f64>) -> Option<bool>,
     ) -> Result {
-        // By turns, so that what else the machine does meets all.
+        // Alternating runs expose all to the same load of the machine.
         let (mut ours, mut by_hand, mut adbc) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..PROCESSES {
             ours.push(self.ours(MANY)?);
@@ -114,7 +114,7 @@ impl Source<'_> {
         let (ours_rate, by_hand, adbc) =
             (rate(&ours).ok_or_else(nothing)?, rate(&by_hand).ok_or_else(nothing)?, rate(&adbc));
         let peak = |run: &Value| run["peak"].as_f64().ok_or_else(nothing);
-        // The first process compiled the bundle, which takes memory of its own.
+        // The first process compiles the bundle, which requires additional memory.
         let (few, many) = (peak(&few)?, peak(ours.last().ok_or_else(nothing)?)?);
         let flat = many <= 1.1 * few;
         let row = |what: String, unit, ours, reference, reached| Row {
@@ -160,7 +160,7 @@ fn select(limit: u64) -> String {
     format!("select id, name, city, height, weight from people limit {limit}")
 }
 
-/// The figures of a run that gave all rows.
+/// Runs a command and returns its figures, if it returned all rows.
 fn counted(command: &mut Command, rows: u64) -> Result<Value> {
     let measured = json(command)?;
     if measured["rows"] == rows { Ok(measured) } else { Err(format!("{command:?} gave {}", measured["rows"])) }

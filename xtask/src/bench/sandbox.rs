@@ -1,4 +1,4 @@
-//! P3, P8, P9, P10 and P11: the sandbox, against wasmtime alone.
+//! P3, P8, P9, P10 and P11: the sandbox, compared with wasmtime alone.
 
 use std::process::{Command, Stdio};
 
@@ -8,9 +8,9 @@ use super::table::{Row, Unit};
 use super::{Bench, json, numbers, percentile, starts};
 use crate::{Result, run};
 
-/// Processes whose start is measured.
+/// Number of processes whose run time is measured.
 const STARTS: usize = 40;
-/// Processes whose memory is measured; the first ones fill the caches.
+/// Number of processes whose memory is measured; the first ones fill the caches.
 const PROCESSES: usize = 5;
 
 pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result {

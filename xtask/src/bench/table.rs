@@ -1,28 +1,28 @@
-//! The table of what was measured: Markdown for people, JSON for programs.
+//! Table of the results: Markdown for reading, JSON for programs.
 
 use crate::{Result, setup};
 
-/// A row of the table.
+/// Row of the table.
 pub(super) struct Row {
     pub(super) number: &'static str,
     pub(super) what: String,
     pub(super) unit: Unit,
     pub(super) ours: f64,
-    /// What it is compared with, and that figure.
+    /// Name and figure of the reference.
     pub(super) reference: Option<(String, f64)>,
-    /// What is to be reached, in words, and whether it was.
+    /// Target as text, and whether it was reached.
     pub(super) reach: &'static str,
     pub(super) reached: Option<bool>,
 }
 
-/// What a figure counts.
+/// Unit of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
-    /// Fewer are better.
+    /// Lower is better.
     Seconds,
-    /// Fewer are better.
+    /// Lower is better.
     Bytes,
-    /// More are better.
+    /// Higher is better.
     PerSecond,
 }
 
@@ -47,7 +47,7 @@ impl Unit {
         }
     }
 
-    /// How ours stands to the reference.
+    /// Formats the ratio of our figure to the reference.
     fn compared(self, ours: f64, reference: f64) -> String {
         match self {
             Self::Seconds if reference > 2.0 * ours => format!("{:.0} times faster", reference / ours),

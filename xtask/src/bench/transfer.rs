@@ -1,5 +1,5 @@
-//! P5: an object of 1 GiB from and to a server on this machine, through a bundle, against reqwest: a server
-//! that looks at nothing, and a Cloud Storage server.
+//! P5: transfers of an object of 1 GiB from and to a local server, through a bundle, compared with
+//! reqwest: a server that discards the data, and a Cloud Storage server.
 
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>, missing: &mut Vec<Stri
     add(rows, &measured, [down, "256 MiB to Cloud Storage, the same way"], "while these pass")
 }
 
-/// The rows of what went down and up.
+/// Adds the rows of the measured downloads and uploads.
 fn add(rows: &mut Vec<Row>, measured: &Value, what: [&str; 2], passing: &str) -> Result {
     let figure = |key: &str| measured[key].as_f64().ok_or_else(|| format!("`{key}` was not measured"));
     for (key, what) in ["down", "up"].into_iter().zip(what) {

@@ -1,4 +1,4 @@
-//! P1, P2, P4 and P7: yards, in SQLite and PostgreSQL, against Prefect, whose blocks are the reference
+//! P1, P2, P4 and P7: yards in SQLite and PostgreSQL, compared with the blocks of Prefect
 //! (https://pypi.org/project/prefect/).
 
 use std::path::Path;
@@ -14,13 +14,13 @@ use crate::setup::{self, Need};
 use crate::{Result, run};
 
 const PREFECT: &str = "prefect==3.9.1";
-/// Processes whose start is measured.
+/// Number of processes whose run time is measured.
 const STARTS: usize = 40;
-/// Blocks of a small and of a large yard.
+/// Numbers of blocks in a small and in a large yard.
 const FEW: u64 = 1_000;
 const MANY: u64 = 1_000_000;
 
-/// Times to open, save and list on a yard in a file.
+/// Measures opening, saving and listing in an SQLite yard.
 pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>, missing: &mut Vec<String>) -> Result {
     let prefect = prefect();
     if let Err(reason) = &prefect {
@@ -76,7 +76,7 @@ pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>, missing: &mut Vec<Stri
     Ok(())
 }
 
-/// The same on a server with its own durability on.
+/// Measures opening and saving on a PostgreSQL server with durability enabled.
 pub(super) fn on_postgres(bench: &Bench, server: &Postgres, rows: &mut Vec<Row>) -> Result {
     println!("bench: a yard in PostgreSQL");
     let url = format!("postgres://postgres@127.0.0.1:{}/postgres", server.port);
@@ -109,8 +109,8 @@ fn figure(measured: &Value, key: &str, percent: usize) -> Result<f64> {
     percentile(&numbers(&measured[key]), percent).ok_or_else(|| format!("`{key}` was not measured"))
 }
 
-/// Blocks beside the measured ones, straight into the yard's file: copies under other names. They
-/// would not open, and nobody does.
+/// Inserts additional blocks directly into the yard's database: copies under other names. They
+/// cannot be decrypted, but are never opened.
 fn fill(bench: &Bench, blocks: u64) -> Result {
     setup::need(&Need { program: "sqlite3", package: "sqlite3" })?;
     let sql = format!(
@@ -137,7 +137,7 @@ fn starts(bench: &Bench, url: &str) -> Result<Vec<f64>> {
     })
 }
 
-/// What a durable write costs here at the least.
+/// Returns the minimum duration of a durable write on this disk.
 fn fsync(folder: &Path) -> Result<f64> {
     use std::io::Write as _;
     let text = |error: std::io::Error| error.to_string();
@@ -152,7 +152,7 @@ fn fsync(folder: &Path) -> Result<f64> {
     percentile(&times, 50).ok_or_else(|| "nothing was measured".to_owned())
 }
 
-/// Prefect's own figures.
+/// Measures Prefect.
 fn prefect() -> Result<Value> {
     println!("bench: Prefect, as the reference");
     let python = venv("prefect", &[PREFECT])?;
