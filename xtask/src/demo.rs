@@ -27,36 +27,36 @@ pub(crate) fn run() -> Result {
 
 impl Story {
     fn tell(&self) -> Result {
-        say("A yard: where blocks, bundles, grants and the audit trail live. Its key is kept beside it.");
+        say("A yard stores blocks, bundles, grants and the audit trail. Its key is in a file beside it.");
         self.does(&["init", "--key", "file"])?;
 
-        say("A bundle: an integration, one WebAssembly file, built here from source. What it asks for is shown.");
+        say("A bundle is an integration: one WebAssembly file, here built from source. Its permissions are shown.");
         self.does(&["install", "sql", "--registry", "registry.toml", "--build", "--yes"])?;
         self.does(&["types"])?;
 
-        say("A block: the configuration of one database, typed, named for ever.");
+        say("A block is the configuration of one database, typed and permanently named.");
         let database = format!("database={}", self.folder.join("flights.db").display());
         self.does(&["create", "sql-database/flights", "--set", "dialect=sqlite", "--set", &database])?;
 
-        say("Real data: the flights that departed New York City around the blizzard of February 2013.");
+        say("Real data: departures from New York City around the blizzard of February 2013.");
         let file = "examples/data/flights.csv";
         let load = ["call", "sql-database/flights", "load", "--table", "flights", "--format", "csv", "--in", file];
         self.does(&load)?;
 
         self.does(&["check", "sql-database/flights"])?;
 
-        say("First question: what did the blizzard do?");
+        say("Query 1: how many flights did the blizzard cancel?");
         self.does(&[
             "query",
             "sql-database/flights",
             "select month, day, count(*) as flights, sum(dep_time is null) as cancelled, \
              round(100.0 * sum(dep_time is null) / count(*), 1) as percent from flights group by month, day order by month, day",
         ])?;
-        say("Second question: who was latest, of those with at least 100 arrivals?");
+        say("Query 2: which carriers with at least 100 arrivals had the largest delays?");
         let by_carrier = "select carrier, count(arr_delay) as arrivals, round(avg(arr_delay), 1) as mean_delay \
              from flights group by carrier having count(arr_delay) >= :least order by mean_delay desc limit 5";
         self.does(&["query", "sql-database/flights", by_carrier, "--param", "least=100"])?;
-        say("Third question, as a program asks it: one row as JSON.");
+        say("Query 3, for a program: one row as JSON.");
         self.does(&[
             "call",
             "sql-database/flights",
@@ -64,7 +64,7 @@ impl Story {
             "--statement",
             "select origin, dest, carrier, dep_delay from flights order by dep_delay desc limit 1",
         ])?;
-        say("One answer as Parquet, for whoever comes next.");
+        say("A result as Parquet, for further processing.");
         let parquet = self.folder.join("carriers.parquet");
         self.does(&[
             "query",
@@ -76,7 +76,7 @@ impl Story {
             &parquet.display().to_string(),
         ])?;
 
-        say("A block with a secret. The secret comes from standard input, is sealed, and is never shown again.");
+        say("A block with a secret. The secret is read from standard input, encrypted, and never shown again.");
         let fields = ["dialect=postgres", "host=db.example.com", "database=warehouse", "username=loader"];
         let mut create = vec!["create", "sql-database/warehouse", "--secret", "password=-"];
         for field in fields {
@@ -87,18 +87,18 @@ impl Story {
         self.does(&["show", "sql-database/warehouse"])?;
         self.does(&["history", "sql-database/warehouse"])?;
 
-        say("A bad name is refused, with the rule.");
+        say("An invalid name is rejected, with the rule.");
         self.refuses(&["create", "sql-database/Flights_2013", "--set", "dialect=sqlite", "--set", &database], 2)?;
-        say("Deny by default: without the grant the bundle reaches nothing.");
+        say("Deny by default: without a grant the bundle cannot access anything.");
         self.does(&["revoke", "sql", "sql sqlite"])?;
         self.refuses(&["query", "sql-database/flights", "select count(*) from flights"], 5)?;
         self.does(&["grant", "sql", "sql sqlite"])?;
         self.does(&["query", "sql-database/flights", "select count(*) as flights from flights"])?;
 
-        say("Who did what.");
+        say("The audit trail.");
         self.does(&["audit", "--limit", "5"])?;
         self.search_for_the_password()?;
-        println!("\nAll of it is in {}.", self.folder.display());
+        println!("\nAll files are in {}.", self.folder.display());
         Ok(())
     }
 
@@ -131,7 +131,7 @@ impl Story {
         if status.code() == Some(code) {
             Ok(())
         } else {
-            Err(format!("`blockyard {}` ended with {status}, not with {code}", shown.join(" ")))
+            Err(format!("`blockyard {}` exited with {status}, expected {code}", shown.join(" ")))
         }
     }
 
@@ -146,10 +146,10 @@ impl Story {
     fn search_for_the_password(&self) -> Result {
         for entry in std::fs::read_dir(&self.folder).map_err(|error| error.to_string())?.flatten() {
             if contains(&entry.path(), PASSWORD.as_bytes())? {
-                return Err(format!("the password stands in {}", entry.path().display()));
+                return Err(format!("the password is stored in plain text in {}", entry.path().display()));
             }
         }
-        println!("\nThe password of sql-database/warehouse is in none of these files in plain text.");
+        println!("\nThe password of sql-database/warehouse is not stored in plain text in any file of the yard.");
         Ok(())
     }
 }

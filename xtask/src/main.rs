@@ -7,7 +7,7 @@
 //! - `cargo xtask bench [P3 …]`: measures performance against references in the same run.
 //! - `cargo xtask bundles`: builds the bundles of this repository into `target/dist`.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the workshop talks to whoever works in it")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tasks report to the terminal")]
 
 mod bench;
 mod cloud;

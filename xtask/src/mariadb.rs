@@ -28,7 +28,7 @@ impl Mariadb {
     pub(crate) fn start() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("blockyard-mariadb-").tempdir().map_err(text)?;
         let path = folder.path();
-        certificate(path, &mut Command::new(find("openssl").ok_or("there is no openssl")?))?;
+        certificate(path, &mut Command::new(find("openssl").ok_or("openssl is not installed")?))?;
         let accounts = format!(
             "create user 'blockyard'@'127.0.0.1' identified by '{PASSWORD}';\n\
              grant all privileges on *.* to 'blockyard'@'127.0.0.1' with grant option;\n"
@@ -39,7 +39,7 @@ impl Mariadb {
             crate::run(Command::new("chown").args(["-R", "mysql"]).arg(path))?;
         }
         let data = path.join("data");
-        let mut install = Command::new(find("mariadb-install-db").ok_or("there is no mariadb-install-db")?);
+        let mut install = Command::new(find("mariadb-install-db").ok_or("mariadb-install-db is not installed")?);
         install.arg("--no-defaults");
         let made = as_mysql(&mut install)
             .arg(argument("--datadir", &data))
@@ -51,7 +51,7 @@ impl Mariadb {
         }
         let port = free_port()?;
         let log = std::fs::File::create(path.join("log")).map_err(text)?;
-        let mut start = Command::new(find("mariadbd").ok_or("there is no mariadbd")?);
+        let mut start = Command::new(find("mariadbd").ok_or("mariadbd is not installed")?);
         start.arg("--no-defaults");
         let server = as_mysql(&mut start)
             .arg(argument("--datadir", &data))
@@ -94,7 +94,7 @@ impl Mariadb {
             }
             if let Ok(Some(status)) = self.server.try_wait() {
                 let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-                return Err(format!("mariadbd ended ({status}): {log}"));
+                return Err(format!("mariadbd exited ({status}): {log}"));
             }
             if begun.elapsed() > START {
                 return Err("mariadbd did not start in time".to_owned());

@@ -46,7 +46,7 @@ impl Postgres {
             crate::run(Command::new("chown").args(["-R", "postgres"]).arg(path))?;
         }
         let data = path.join("data");
-        let initdb = find("initdb").ok_or("there is no initdb")?;
+        let initdb = find("initdb").ok_or("initdb is not installed")?;
         let made = as_postgres(&initdb)
             .arg("-D")
             .arg(&data)
@@ -59,10 +59,10 @@ impl Postgres {
         if !made.status.success() {
             return Err(format!("initdb: {}", String::from_utf8_lossy(&made.stderr)));
         }
-        certificate(path, &mut as_postgres(&find("openssl").ok_or("there is no openssl")?))?;
+        certificate(path, &mut as_postgres(&find("openssl").ok_or("openssl is not installed")?))?;
         let port = free_port()?;
         let log = std::fs::File::create(path.join("log")).map_err(text)?;
-        let server = as_postgres(&find("postgres").ok_or("there is no postgres")?)
+        let server = as_postgres(&find("postgres").ok_or("postgres is not installed")?)
             .arg("-D")
             .arg(&data)
             .arg("-k")
@@ -100,7 +100,7 @@ impl Postgres {
             }
             if let Ok(Some(status)) = self.server.try_wait() {
                 let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-                return Err(format!("postgres ended ({status}): {log}"));
+                return Err(format!("postgres exited ({status}): {log}"));
             }
             if begun.elapsed() > START {
                 return Err("postgres did not start in time".to_owned());

@@ -19,12 +19,12 @@ pub(crate) fn target() -> PathBuf {
 
 /// Installs the standard library for wasm32 if it is missing.
 pub(crate) fn toolchain() -> Result {
-    let found = Toolchain::find(&root(), Acquire::FromRustupOrPackages, &mut |text| println!("set-up: {text}"));
+    let found = Toolchain::find(&root(), Acquire::FromRustupOrPackages, &mut |text| println!("setup: {text}"));
     match found {
-        Ok(Toolchain::Installed) => println!("set-up: the compiler has the target {}", blockyard_toolchain::TARGET),
+        Ok(Toolchain::Installed) => println!("setup: the compiler has the target {}", blockyard_toolchain::TARGET),
         Ok(Toolchain::FromSource { rustc, .. }) => {
             println!(
-                "set-up: building the standard library for {} from the sources of {}",
+                "setup: building the standard library for {} from the sources of {}",
                 blockyard_toolchain::TARGET,
                 rustc.display()
             );
@@ -36,7 +36,7 @@ pub(crate) fn toolchain() -> Result {
 
 /// Builds the binary. Returns its path.
 pub(crate) fn binary() -> Result<PathBuf> {
-    println!("set-up: building blockyard");
+    println!("setup: building blockyard");
     // Builds with the features of the whole workspace, so that dependencies are built only once for
     // the binary and the tests.
     run(cargo().args(["build", "--workspace", "--bin", "blockyard", "--bin", "flights-etl"]))?;
@@ -51,7 +51,7 @@ pub(crate) fn built(name: &str) -> PathBuf {
 /// Builds the binary and the benchmark program in the release profile. Returns their paths. A
 /// single command builds shared dependencies only once.
 pub(crate) fn release() -> Result<(PathBuf, PathBuf)> {
-    println!("set-up: building blockyard, optimised");
+    println!("setup: building blockyard in the release profile");
     run(cargo().args(["build", "--release", "--package", "blockyard-cli", "--package", "blockyard-bench"]))?;
     let built = |name: &str| target().join("release").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     Ok((built("blockyard"), built("blockyard-bench")))
@@ -71,7 +71,7 @@ pub(crate) fn bundles() -> Result<Vec<(&'static str, PathBuf)>> {
 
 /// Builds one bundle. Returns its file.
 pub(crate) fn bundle(name: &str, folder: &str) -> Result<PathBuf> {
-    println!("set-up: building the bundle {name}");
+    println!("setup: building the bundle {name}");
     let binary = target().join("debug/blockyard");
     let dist = target().join("dist");
     std::fs::create_dir_all(&dist).map_err(|error| error.to_string())?;
@@ -106,7 +106,10 @@ pub(crate) fn need(need: &Need) -> Result {
     if programs(std::slice::from_ref(need)).is_empty() {
         return Ok(());
     }
-    Err(format!("there is no `{}`, and Debian's package `{}` could not be installed", need.program, need.package))
+    Err(format!(
+        "`{}` is not installed, and the Debian package `{}` could not be installed",
+        need.program, need.package
+    ))
 }
 
 /// Finds programs, installing their packages if this machine permits it. Returns the programs that
@@ -116,7 +119,7 @@ pub(crate) fn programs(needs: &[Need]) -> Vec<&'static str> {
     let mut packages: Vec<&str> = missing().map(|need| need.package).collect();
     packages.dedup();
     if !packages.is_empty() {
-        println!("set-up: installing Debian's {}", packages.join(", "));
+        println!("setup: installing the Debian packages {}", packages.join(", "));
         let apt = |arguments: &[&str]| {
             let mut command = Command::new("apt-get");
             command
@@ -128,7 +131,7 @@ pub(crate) fn programs(needs: &[Need]) -> Vec<&'static str> {
         };
         let install: Vec<&str> = ["install", "--yes", "--no-install-recommends"].into_iter().chain(packages).collect();
         if let Err(reason) = apt(&["update"]).and_then(|()| apt(&install)) {
-            println!("set-up: {reason}");
+            println!("setup: {reason}");
         }
     }
     missing().map(|need| need.program).collect()

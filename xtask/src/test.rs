@@ -10,9 +10,9 @@ use crate::setup::{self, Need};
 
 /// Test suites with requirements beyond Rust.
 const SUITES: [(&str, &[Need]); 6] = [
-    ("File systems of a test's own (full and read-only disks)", &[Need { program: "unshare", package: "util-linux" }]),
-    ("A clock that can be set (faketime)", &[Need { program: "faketime", package: "faketime" }]),
-    ("SQLite's own shell as a witness", &[Need { program: "sqlite3", package: "sqlite3" }]),
+    ("File systems mounted by tests (full and read-only disks)", &[Need { program: "unshare", package: "util-linux" }]),
+    ("A simulated clock (faketime)", &[Need { program: "faketime", package: "faketime" }]),
+    ("The SQLite shell as a witness", &[Need { program: "sqlite3", package: "sqlite3" }]),
     (
         "PostgreSQL",
         &[
@@ -46,7 +46,7 @@ const SUITES: [(&str, &[Need]); 6] = [
 /// `names` selects the tests whose path contains one of them; all if it is empty.
 pub(crate) fn run(long: Option<String>, names: &[String]) -> Result {
     if let Some(minutes) = long.as_ref().filter(|minutes| minutes.parse::<u32>().is_err()) {
-        return Err(format!("`--long` takes a number of minutes, not `{minutes}`"));
+        return Err(format!("`--long` requires a number of minutes, not `{minutes}`"));
     }
     let begun = Instant::now();
     setup::toolchain()?;
@@ -55,7 +55,7 @@ pub(crate) fn run(long: Option<String>, names: &[String]) -> Result {
     for (suite, needs) in SUITES {
         let mut missing = setup::programs(needs);
         if suite.contains("File systems") && !setup::may_mount() {
-            missing.push("leave to mount (user namespaces)");
+            missing.push("permission to mount (user namespaces)");
         }
         if missing.is_empty() {
             available.push(suite);
@@ -69,19 +69,19 @@ pub(crate) fn run(long: Option<String>, names: &[String]) -> Result {
     }
     let python = cloud::python_packages();
     if let Err(reason) = &python {
-        skipped.push(format!("BigQuery (bqemulator) and Google's own clients: {reason}"));
+        skipped.push(format!("BigQuery (bqemulator) and Google's clients: {reason}"));
     }
     let files = cloud::file_packages();
     if let Err(reason) = &files {
         skipped.push(format!("Files of other programs (pyarrow, pandas, Polars, fastparquet): {reason}"));
     }
     if !skipped.is_empty() && std::env::var_os("CI").is_some() {
-        return Err(format!("in CI every suite runs; these cannot: {}", skipped.join("; ")));
+        return Err(format!("cannot run all suites, as required in CI: {}", skipped.join("; ")));
     }
 
     // The license check covers all platforms, but uses only downloaded crates.
     crate::run(setup::cargo().args(["fetch", "--locked"]))?;
-    println!("set-up: formatting");
+    println!("setup: checking the formatting");
     crate::run(setup::cargo().args(["fmt", "--all", "--check"]))?;
     let binary = setup::binary()?;
     let bundles = setup::bundles()?;

@@ -25,7 +25,7 @@ const WARM_STARTS: usize = 3;
 pub(crate) fn measure(numbers: &[String]) -> Result {
     let known = ["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11"];
     if let Some(unknown) = numbers.iter().find(|number| !known.contains(&number.as_str())) {
-        return Err(format!("`{unknown}` is not measured; there are {}", known.join(", ")));
+        return Err(format!("unknown benchmark `{unknown}`; expected one of {}", known.join(", ")));
     }
     let wanted = |own: &[&str]| numbers.is_empty() || own.iter().any(|own| numbers.iter().any(|number| number == own));
     setup::toolchain()?;
@@ -44,7 +44,7 @@ pub(crate) fn measure(numbers: &[String]) -> Result {
     } else if setup::programs(&needs).is_empty() {
         Some(Postgres::durable()?)
     } else {
-        missing.push("PostgreSQL, which is not there".to_owned());
+        missing.push("PostgreSQL is not installed".to_owned());
         None
     };
     if wanted(&["P1", "P2", "P4", "P7"]) {
@@ -92,7 +92,7 @@ impl Bench {
 
     fn bundle(&self, name: &str) -> Result<&Path> {
         let found = self.bundles.iter().find(|(known, _)| *known == name);
-        found.map(|(_, file)| file.as_path()).ok_or_else(|| format!("there is no bundle {name}"))
+        found.map(|(_, file)| file.as_path()).ok_or_else(|| format!("unknown bundle `{name}`"))
     }
 
     /// Creates a yard with bundles.

@@ -55,7 +55,7 @@ pub(super) fn measure(
     lite.measure(rows, "≥ ADBC, memory flat", |ours, _, adbc| adbc.map(|adbc| ours >= adbc))?;
 
     let Some(server) = postgres else {
-        missing.push("rows from PostgreSQL, which is not there".to_owned());
+        missing.push("rows from PostgreSQL: PostgreSQL is not installed".to_owned());
         return Ok(());
     };
     let port = server.port.to_string();
@@ -63,7 +63,7 @@ pub(super) fn measure(
         "create table people as select id::bigint as id, name, city, height::float8, weight::float8
          from (select {COLUMNS} from generate_series(1, {MANY}) as n (i)) as people"
     );
-    let mut psql = Command::new(setup::find("psql").ok_or("there is no psql")?);
+    let mut psql = Command::new(setup::find("psql").ok_or("psql is not installed")?);
     psql.args(["-q", "-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-c", &people]).env("PGPASSWORD", PASSWORD);
     run(&mut psql)?;
     let (port_field, variable) = (format!("port={port}"), "password=env:PGPASSWORD");

@@ -23,7 +23,7 @@ pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result {
 }
 
 fn calls(bench: &Bench, url: &str, rows: &mut Vec<Row>) -> Result {
-    println!("bench: calls, one by one and at once");
+    println!("bench: sequential and concurrent calls");
     let measured = json(bench.command(&bench.program, url).args(["calls", url]).arg(bench.bundle("bench")?))?;
     for percent in [50, 99] {
         let ours = figure(&measured, "call", percent)?;
@@ -51,7 +51,7 @@ fn calls(bench: &Bench, url: &str, rows: &mut Vec<Row>) -> Result {
     let (alone, at_once) = (rate("per_second_alone")?, rate("per_second_at_once")?);
     rows.push(Row {
         number: "P9",
-        what: "64 calls at once, 10 ms of waiting in each".to_owned(),
+        what: "64 concurrent calls that wait 10 ms each".to_owned(),
         unit: Unit::PerSecond,
         ours: at_once,
         reference: Some(("one at a time".to_owned(), alone)),
@@ -59,15 +59,15 @@ fn calls(bench: &Bench, url: &str, rows: &mut Vec<Row>) -> Result {
         reached: Some(at_once >= 40.0 * alone),
     });
     if measured["spun"] != true {
-        return Err("the spinning guest did not spin to the end".to_owned());
+        return Err("the spinning guest ended too early".to_owned());
     }
     let (without, with) = (figure(&measured, "without_spinner", 99)?, figure(&measured, "with_spinner", 99)?);
     rows.push(Row {
         number: "P9",
-        what: "63 such calls and a guest that spins: p99 of the calls".to_owned(),
+        what: "63 such calls and a spinning guest: p99 of the calls".to_owned(),
         unit: Unit::Seconds,
         ours: with,
-        reference: Some(("without the one that spins".to_owned(), without)),
+        reference: Some(("without the spinning guest".to_owned(), without)),
         reach: "≤ 20 ms more",
         reached: Some(with - without <= 20e-3),
     });

@@ -59,7 +59,7 @@ impl Unit {
 /// Prints the table and writes it to `target/bench`.
 pub(super) fn write(rows: &[Row], missing: &[String]) -> Result {
     let mut table =
-        "| # | what | ours | reference | ours to that | reach | reached |\n|---|---|---|---|---|---|---|\n".to_owned();
+        "| # | what | ours | reference | ratio | target | reached |\n|---|---|---|---|---|---|---|\n".to_owned();
     let mut documents = Vec::new();
     for Row { number, what, unit, ours, reference, reach, reached } in rows {
         let of = |(name, figure): &(String, f64)| format!("{}: {name}", unit.shown(*figure));

@@ -9,7 +9,7 @@ use crate::Result;
 use crate::cloud::{self, CloudStorage};
 
 pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>, missing: &mut Vec<String>) -> Result {
-    println!("bench: an object of 1 GiB from and to a server");
+    println!("bench: transfers of 1 GiB from and to a server");
     let url = bench.sqlite("transfer.db");
     bench.make(&url, &["bench"])?;
     let measured = json(bench.command(&bench.program, &url).args(["transfer", &url]))?;
@@ -23,7 +23,7 @@ pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>, missing: &mut Vec<Stri
             return Ok(());
         }
     };
-    println!("bench: an object of a Cloud Storage server and to it");
+    println!("bench: transfers from and to a Cloud Storage server");
     let url = bench.sqlite("storage.db");
     bench.make(&url, &["gcp"])?;
     let server = CloudStorage::start(&program, &["zoo"])?;

@@ -51,7 +51,7 @@ pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>, missing: &mut Vec<Stri
         rows.push(row("P2", format!("save a revision, durable, p{percent}"), ours, reference, "p50 ≤ 2 ms", reached));
     }
     let sync = fsync(&bench.folder)?;
-    let floor = "the floor of a durable save";
+    let floor = "lower bound of a durable save";
     rows.push(row("P2", "this disk: write 4 KiB and fdatasync, p50".to_owned(), sync, None, floor, None));
     println!("bench: blockyard show, as a process");
     let start = percentile(&starts(bench, &sqlite)?, 50).ok_or("no process was measured")?;
