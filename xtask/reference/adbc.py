@@ -1,9 +1,9 @@
-"""Reads a result as Arrow with ADBC, as a reference for `cargo xtask bench`.
+"""Reads a result as Arrow with ADBC, the reference for `cargo xtask bench`.
 
 usage: adbc.py postgres://…|sqlite:PATH STATEMENT
 
-Prints one JSON object: seconds, rows, and the most memory that the process had, in bytes. The
-password for a server is in PGPASSWORD. Batches are looked at and dropped, as a writer would.
+Prints one JSON object: seconds, rows, and the peak memory of the process in bytes. The password
+of a server is read from PGPASSWORD. Batches are inspected and dropped, as a writer would do.
 """
 
 import json

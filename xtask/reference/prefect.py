@@ -5,17 +5,17 @@ Run it with the Python of a virtual environment that has Prefect installed:
 
     VENV/bin/python prefect.py --blocks 200 --saves 100 --inspects 5
 
-It starts a Prefect API server of its own on 127.0.0.1 with an SQLite database
-in a temporary folder, saves as many `Secret` blocks as `--blocks` says, and
-prints one JSON document to standard output, with all times in seconds:
+It starts a separate Prefect API server on 127.0.0.1 with an SQLite database
+in a temporary folder, saves `--blocks` blocks of type `Secret`, and prints one
+JSON document to standard output, with all times in seconds:
 
 - `load_seconds`: `Secret.load(name)`, once for each block, after a warm-up;
-- `save_seconds`: `Secret(value=...).save(name, overwrite=True)` of blocks that exist;
+- `save_seconds`: `Secret(value=...).save(name, overwrite=True)` of existing blocks;
 - `inspect_seconds`: a new process `prefect block inspect secret/NAME` each time.
 
-The server, the client and the command keep Prefect's defaults, with these
-exceptions: analytics, the web pages of the server and the client's check of
-the server's version are off. Nothing leaves this machine.
+The server, the client and the command use Prefect's defaults, with these
+exceptions: analytics, the server's web pages and the client's check of the
+server's version are disabled. No data leaves this machine.
 """
 
 import argparse
@@ -37,7 +37,7 @@ INSPECT_TIMEOUT = 120
 
 
 class Failure(Exception):
-    """What the script says on standard error before it gives up."""
+    """Error that ends the script with a message on standard error."""
 
 
 def main():
@@ -74,7 +74,7 @@ def positive(text):
 
 
 def stop_on_signal(number, _frame):
-    # A second signal must not interrupt the end of the server.
+    # A second signal must not interrupt the shutdown of the server.
     for other in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(other, signal.SIG_IGN)
     sys.exit(f"prefect.py: ended by signal {number}")
@@ -87,7 +87,7 @@ def run(arguments):
     with tempfile.TemporaryDirectory(prefix="prefect-reference-", ignore_cleanup_errors=True) as folder:
         port = free_port()
         set_environment(folder, port)
-        # Prefect reads settings from files in the current folder: this one has none.
+        # Prefect reads settings from files in the current folder, and this one has none.
         start_folder = os.getcwd()
         os.chdir(folder)
         try:
@@ -104,7 +104,7 @@ def free_port():
 
 
 def set_environment(folder, port):
-    """Sets the environment of this process, which the server and the commands get too."""
+    """Sets the environment of this process, which the server and the commands inherit."""
     for name in list(os.environ):
         if name.upper().startswith("PREFECT_") or name.upper().endswith("_PROXY"):
             del os.environ[name]
@@ -124,7 +124,7 @@ def set_environment(folder, port):
 
 @contextlib.contextmanager
 def server(command, folder, port):
-    """Runs a Prefect server while the body runs."""
+    """Context manager that runs a Prefect server."""
     log_path = os.path.join(folder, "server.log")
     with open(log_path, "wb") as log:
         process = subprocess.Popen(
@@ -158,14 +158,14 @@ def wait_until_ready(process, port, log_path):
                 if answer.status == 200:
                     return
         except OSError:
-            # The server does not listen yet.
+            # The server is not listening yet.
             pass
         time.sleep(0.2)
     raise Failure(f"the Prefect server was not ready after {START_TIMEOUT} seconds")
 
 
 def measure(arguments, command):
-    # Prefect reads its settings when it is imported, so the environment comes first.
+    # Prefect reads its settings on import, so the environment must be set first.
     import prefect
     from prefect.blocks.system import Secret
     from prefect.events.worker import EventsWorker
@@ -196,8 +196,8 @@ def measure(arguments, command):
     for name in names[: arguments.saves]:
         check_value(name, Secret.load(name), values)
 
-    # Each load also sends an event to the server from another thread. These
-    # must have arrived before the commands are timed and the server ends.
+    # Each load also sends an event to the server from another thread. All events
+    # must be delivered before the commands are timed and the server is stopped.
     EventsWorker.drain_all(timeout=60)
 
     inspect_seconds = []
