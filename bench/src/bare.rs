@@ -86,7 +86,7 @@ pub(crate) fn precompile(wasm: &Path, compiled: &Path) -> Outcome {
     Ok(std::fs::write(compiled, code)?)
 }
 
-/// Loads a precompiled component and calls it once, as a process of its own does.
+/// Loads a precompiled component and calls it once, to be measured as a process.
 pub(crate) async fn call_once(compiled: &Path) -> Outcome {
     let engine = engine(None)?;
     #[allow(unsafe_code, reason = "the file is what `precompile` made in the same run")]

@@ -101,7 +101,7 @@ pub(crate) enum Command {
     /// type.
     #[command(after_help = "Example:\n  blockyard diff sql-database/flights@1 sql-database/flights")]
     Diff(Diff),
-    /// Save a new revision that is equal to an older one, including its secrets.
+    /// Save a new revision that restores an older revision, including its secrets.
     #[command(after_help = "Example:\n  blockyard rollback sql-database/flights@1")]
     Rollback(Rollback),
     /// Delete a block. Its name stays reserved, and `restore` undoes the deletion.

@@ -24,7 +24,7 @@ pub(crate) struct Context {
     no_progress: bool,
     verbosity: Verbosity,
     telemetry: Option<Arc<Telemetry>>,
-    /// Yards to close when the command ends, for whatever reason.
+    /// Yards to close when the command ends, successfully or not.
     opened: Arc<Mutex<Vec<Yard>>>,
     /// The nearest project file. It is read only once, so that the content shown to the user is the
     /// content that takes effect.

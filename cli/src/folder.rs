@@ -57,7 +57,7 @@ mod unix {
         temporary: String,
         name: String,
         path: PathBuf,
-        /// Set once the file has been renamed, so that there is no temporary file to remove.
+        /// Set after the rename, when the temporary file no longer exists.
         placed: bool,
     }
 
@@ -164,7 +164,7 @@ mod unix {
     impl Drop for NewFile {
         fn drop(&mut self) {
             if !self.placed {
-                // An error is ignored: there is no other way to remove an incomplete file.
+                // An incomplete file that cannot be removed is left behind.
                 let _ = unlinkat(&self.folder, self.temporary.as_str(), AtFlags::empty());
             }
         }

@@ -114,7 +114,7 @@ fn no_core_files() {
     {
         use rustix::process::{Resource, Rlimit, setrlimit};
         let none = Rlimit { current: Some(0), maximum: Some(0) };
-        // If the system rejects the limit, there is no other way to disable core files.
+        // No alternative exists if the system rejects the limit.
         let _ = setrlimit(Resource::Core, none);
     }
 }

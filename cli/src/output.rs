@@ -14,7 +14,7 @@ use crate::terminal::Failure;
 /// Destination of a byte stream.
 pub(crate) enum Destination {
     /// Standard output. `closed` records that its reader has closed the pipe, because encoders
-    /// convert that into errors of their own. Output to a terminal is escaped; output to a pipe or
+    /// convert that into different errors. Output to a terminal is escaped; output to a pipe or
     /// a file is exact.
     Stdout {
         closed: bool,

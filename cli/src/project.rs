@@ -35,7 +35,7 @@ impl Context {
         Ok(true)
     }
 
-    /// Returns the registries of `--registry`; if there are none, those of a trusted project file,
+    /// Returns the registries of `--registry`; by default, those of a trusted project file,
     /// then those of the user's configuration, then the one shipped with this binary.
     pub(crate) async fn registries(&self, named: &[PathBuf]) -> Result<Vec<Registry>, Error> {
         let registries = if named.is_empty() {

@@ -46,7 +46,7 @@ impl Settings {
         let path = named.or_else(|| folder.map(|folder| folder.join("blockyard").join("config.toml")));
         match path {
             Some(path) => Ok(Self { configuration: read_configuration(&path)?, path }),
-            // Without a home folder there is no configuration.
+            // A machine without a home folder has no configuration.
             None => Ok(Self { path: PathBuf::from("config.toml"), configuration: UserConfiguration::default() }),
         }
     }

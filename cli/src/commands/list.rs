@@ -29,7 +29,7 @@ pub(super) async fn run(arguments: List, context: &Context) -> Outcome {
         return Ok(DONE);
     }
     let blocks = yard.list(filter, arguments.interface.as_deref()).await?;
-    // A full page may be followed by another one, which may be empty.
+    // A full page may be followed by another page, which may be empty.
     let full = arguments.limit.is_some_and(|limit| blocks.len() as u64 == u64::from(limit));
     let next = blocks.last().filter(|_| full).map(|block| block.address.clone());
     context.terminal.document(&json!({ "blocks": blocks, "next": next }), || {

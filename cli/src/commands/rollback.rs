@@ -1,4 +1,4 @@
-//! `blockyard rollback`: saves a new revision that is equal to an older one.
+//! `blockyard rollback`: saves a new revision that restores an older revision.
 
 use blockyard::{Error, ErrorKind, PinnedAddress};
 use serde_json::json;

@@ -177,8 +177,7 @@ impl Request {
     /// error statuses into problems.
     ///
     /// # Errors
-    /// There is no response: the origin is not granted, cannot be reached, or does not respond in
-    /// time.
+    /// The origin is not granted, cannot be reached, or does not respond in time.
     pub fn send(self) -> Result<Response> {
         let request = wit::Request {
             method: self.method,
