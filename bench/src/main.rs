@@ -2,16 +2,16 @@
 //! xtask bench` runs it in a release build and collects its output: one JSON document per run, with
 //! times in seconds, one number per iteration.
 //!
-//! | words | measures |
+//! | arguments | measures |
 //! |---|---|
 //! | `make URL`, `measure URL` | opening, saving and listing blocks, in a yard with the bundle `zoo` |
-//! | `calls URL WASM` | calls of the bundle `bench`, one by one and at once, and of bare wasmtime |
-//! | `transfer URL` | an object from and to a server, through the bundle `bench` and by hand |
-//! | `storage URL SERVER` | an object of a Cloud Storage server and to it, through `gcs-bucket` and by hand |
-//! | `install WASM` | installing a bundle, and compiling it |
-//! | `precompile WASM CWASM`, `bare CWASM` | a process that does nothing but one call, without Blockyard |
-//! | `idle URL ADDRESS…`, `idle-bare CACHE WASM…` | memory with bundles loaded |
-//! | `rows URL ADDRESS STATEMENT`, `rows-by-hand SERVER STATEMENT` | a result as Arrow |
+//! | `calls URL WASM` | sequential and concurrent calls of the bundle `bench`, and of bare wasmtime |
+//! | `transfer URL` | transfers from and to a server, through the bundle `bench` and directly |
+//! | `storage URL SERVER` | transfers from and to Cloud Storage, through `gcs-bucket` and directly |
+//! | `install WASM` | installing a bundle, and only compiling it |
+//! | `precompile WASM CWASM`, `bare CWASM` | a process that makes one call, without Blockyard |
+//! | `idle URL ADDRESS…`, `idle-bare CACHE WASM…` | memory of a process with loaded bundles |
+//! | `rows URL ADDRESS STATEMENT`, `rows-by-hand SERVER STATEMENT` | conversion of a result to Arrow |
 
 #![allow(clippy::print_stdout, reason = "the task parses the output")]
 

@@ -2,7 +2,7 @@
 //! into the warehouse. Uses the same blocks as `flights.sh`; it knows only their addresses and the
 //! three parameters.
 //!
-//! Usage: `flights-etl YEAR MONTH CARRIER`, with `BLOCKYARD_YARD` naming the yard.
+//! Usage: `flights-etl YEAR MONTH CARRIER`, with the yard in `BLOCKYARD_YARD`.
 
 #![allow(clippy::print_stdout, reason = "prints a summary")]
 

@@ -147,17 +147,17 @@ pub mod bindings {
 mod tests {
     use crate::data;
 
-    /// A place.
+    /// Test data with a nested type.
     #[data]
     #[allow(dead_code, reason = "only its schema is looked at")]
     struct Place {
-        /// Its house.
+        /// House.
         house: String,
-        /// What is in it.
+        /// Nested value.
         inner: Option<Inner>,
     }
 
-    /// A part.
+    /// Nested test data.
     #[data]
     #[serde(tag = "kind")]
     #[allow(dead_code, reason = "only its schema is looked at")]
