@@ -430,8 +430,8 @@ pub(crate) struct Call {
     /// Block address, TYPE/NAME or TYPE/NAME@REVISION.
     #[arg(required_unless_present = "help", default_value = "")]
     pub(crate) address: String,
-    /// Operation and its arguments: `--NAME VALUE`, `--args JSON|@FILE|-`, `--in FILE|-`, `--out
-    /// FILE|-`, `--timeout SECONDS`, `--yes`.
+    /// Operation and its arguments: `--NAME VALUE`, `--args JSON|@FILE|-`, `--in FILE|-`,
+    /// `--out FILE|-`, `--timeout SECONDS`, `--yes`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPERATION [--ARGUMENT VALUE]")]
     pub(crate) rest: Vec<String>,
     /// Print help.

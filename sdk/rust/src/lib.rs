@@ -162,17 +162,17 @@ mod tests {
     #[serde(tag = "kind")]
     #[allow(dead_code, reason = "only its schema is looked at")]
     enum Inner {
-        /// One.
+        /// Variant with a field.
         One { a: u8 },
-        /// Nothing.
+        /// Variant without fields.
         Two,
     }
 
-    /// Labels.
+    /// Test data that accepts unknown fields.
     #[data(open)]
     #[allow(dead_code, reason = "only its schema is looked at")]
     struct Labels {
-        /// The one that is known.
+        /// Declared field.
         name: String,
     }
 
