@@ -25,7 +25,7 @@ pub(crate) async fn through_the_bundle(url: &str, address: &str, statement: &str
     block.call("fetch-one", json!({ "statement": "select 1 as one" })).await?;
     let begun = Instant::now();
     let reply = block.call("query", json!({ "statement": statement })).await?;
-    let (_, mut stream) = reply.output.ok_or("the query gave no stream")?;
+    let (_, mut stream) = reply.output.ok_or("the query returned no stream")?;
     let (mut decoder, mut rows, mut bytes) = (StreamDecoder::new(), 0, 0);
     while let Some(piece) = stream.next().await {
         let piece = piece.map_err(|problem| problem.message)?;

@@ -83,7 +83,7 @@ pub(crate) async fn measure(url: &str, server: &str) -> Outcome<Value> {
 /// Returns bytes per second, or an error if bytes are missing.
 fn rate(count: usize, wanted: usize, begun: Instant) -> Outcome<f64> {
     if count != wanted {
-        return Err(format!("{count} bytes came through, and not {wanted}").into());
+        return Err(format!("received {count} bytes, expected {wanted}").into());
     }
     Ok(count as f64 / begun.elapsed().as_secs_f64())
 }
@@ -136,5 +136,5 @@ async fn upload(client: &reqwest::Client, address: &str) -> Outcome<usize> {
 fn compare(resource: &Value, sum: u32) -> Outcome {
     use base64::Engine as _;
     let sum = base64::engine::general_purpose::STANDARD.encode(sum.to_be_bytes());
-    if resource["crc32c"] == sum { Ok(()) } else { Err(format!("{} is not {sum}", resource["crc32c"]).into()) }
+    if resource["crc32c"] == sum { Ok(()) } else { Err(format!("CRC32C {} is not {sum}", resource["crc32c"]).into()) }
 }

@@ -57,7 +57,7 @@ async fn rate(work: impl Future<Output = Outcome<u64>>) -> Outcome<f64> {
     let begun = Instant::now();
     let bytes = work.await?;
     if bytes != SIZE {
-        return Err(format!("{bytes} bytes came through").into());
+        return Err(format!("received {bytes} bytes, expected {SIZE}").into());
     }
     Ok(bytes as f64 / begun.elapsed().as_secs_f64())
 }

@@ -165,8 +165,8 @@ pub(crate) fn ask_all(schema: &Schema, terminal: &Terminal) -> Result<Patch, Err
 pub(crate) fn pair<'a>(text: &'a str, flag: &str) -> Result<(&'a str, &'a str), Error> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name, value)),
-        _ => Err(Error::new(ErrorKind::Usage, format!("`{flag} {text}` has no value"))
-            .hint(format!("write `{flag} NAME=VALUE`"))),
+        _ => Err(Error::new(ErrorKind::Usage, format!("`{flag} {text}` is not a NAME=VALUE pair"))
+            .hint(format!("use `{flag} NAME=VALUE`"))),
     }
 }
 
@@ -198,7 +198,7 @@ pub(crate) fn read(path: &Path) -> Result<String, Error> {
         let kind = match error.kind() {
             std::io::ErrorKind::NotFound => ErrorKind::NotFound,
             std::io::ErrorKind::InvalidData => {
-                return Error::new(ErrorKind::Invalid, format!("`{}` is not text (UTF-8)", path.display()))
+                return Error::new(ErrorKind::Invalid, format!("`{}` is not valid UTF-8", path.display()))
                     .hint("encode binary data as base64");
             }
             _ => ErrorKind::Remote,

@@ -160,7 +160,7 @@ impl Terminal {
                 text.push_str(&format!("  {CYAN}hint{PLAIN}: {}\n", message(&hint, false)));
             }
             if error.kind() == ErrorKind::Internal {
-                text.push_str("  this is a bug in Blockyard: please report the command and this text\n");
+                text.push_str("  this is a bug in Blockyard: report the command and this output\n");
             }
             write!(out, "{text}")
         };

@@ -115,7 +115,7 @@ impl<B: Bundle> BundleExports<B> {
         B::types()
             .into_iter()
             .find(|entry| entry.slug == slug)
-            .ok_or_else(|| Problem::new("not-found", format!("the bundle has no type `{slug}`")))
+            .ok_or_else(|| Problem::new("not-found", format!("the bundle has no block type `{slug}`")))
     }
 }
 

@@ -149,7 +149,7 @@ mod tests {
 
     /// Test data with a nested type.
     #[data]
-    #[allow(dead_code, reason = "only its schema is looked at")]
+    #[allow(dead_code, reason = "only its schema is used")]
     struct Place {
         /// House.
         house: String,
@@ -160,7 +160,7 @@ mod tests {
     /// Nested test data.
     #[data]
     #[serde(tag = "kind")]
-    #[allow(dead_code, reason = "only its schema is looked at")]
+    #[allow(dead_code, reason = "only its schema is used")]
     enum Inner {
         /// Variant with a field.
         One { a: u8 },
@@ -170,7 +170,7 @@ mod tests {
 
     /// Test data that accepts unknown fields.
     #[data(open)]
-    #[allow(dead_code, reason = "only its schema is looked at")]
+    #[allow(dead_code, reason = "only its schema is used")]
     struct Labels {
         /// Declared field.
         name: String,

@@ -29,7 +29,7 @@ pub(super) fn measure(
     missing: &mut Vec<String>,
 ) -> Result {
     setup::need(&Need { program: "sqlite3", package: "sqlite3" })?;
-    println!("bench: a result of {MANY} rows to Arrow");
+    println!("bench: conversion of {MANY} rows to Arrow");
     let url = bench.sqlite("rows.db");
     bench.make(&url, &["sql"])?;
     let python = match venv("adbc", &ADBC) {
@@ -52,7 +52,7 @@ pub(super) fn measure(
     let lite =
         Source { bench, url: &url, name: "SQLite", address: "sql-database/lite", by_hand, python: python.clone() };
     // The target is ADBC: for SQLite, sqlx alone switches threads for each row.
-    lite.measure(rows, "≥ ADBC, memory flat", |ours, _, adbc| adbc.map(|adbc| ours >= adbc))?;
+    lite.measure(rows, "≥ ADBC, constant memory", |ours, _, adbc| adbc.map(|adbc| ours >= adbc))?;
 
     let Some(server) = postgres else {
         missing.push("rows from PostgreSQL: PostgreSQL is not installed".to_owned());
@@ -73,7 +73,7 @@ pub(super) fn measure(
     create(bench, &url, &flags)?;
     let by_hand = format!("postgres://postgres@127.0.0.1:{port}/postgres");
     let pg = Source { bench, url: &url, name: "PostgreSQL", address: "sql-database/pg", by_hand, python };
-    pg.measure(rows, "≥ 0.9 of sqlx by hand, memory flat", |ours, by_hand, _| Some(ours >= 0.9 * by_hand))
+    pg.measure(rows, "≥ 0.9 of sqlx, constant memory", |ours, by_hand, _| Some(ours >= 0.9 * by_hand))
 }
 
 fn create(bench: &Bench, url: &str, words: &[&str]) -> Result {
@@ -128,12 +128,12 @@ impl Source<'_> {
         };
         let what = format!("{}: rows to Arrow, through the bundle", self.name);
         let verdict = reached(ours_rate, by_hand, adbc).map(|fast| fast && flat);
-        let compared = ("sqlx by hand".to_owned(), by_hand);
+        let compared = ("sqlx directly".to_owned(), by_hand);
         rows.push(row(what.clone(), Unit::PerSecond, ours_rate, compared, verdict));
         if let Some(adbc) = adbc {
             rows.push(row(what, Unit::PerSecond, ours_rate, ("ADBC".to_owned(), adbc), verdict));
         }
-        let what = format!("{}: most memory of the process, {MANY} rows", self.name);
+        let what = format!("{}: peak memory of the process, {MANY} rows", self.name);
         rows.push(row(what, Unit::Bytes, many, (format!("{FEW} rows"), few), Some(flat)));
         Ok(())
     }
@@ -163,5 +163,5 @@ fn select(limit: u64) -> String {
 /// Runs a command and returns its figures, if it returned all rows.
 fn counted(command: &mut Command, rows: u64) -> Result<Value> {
     let measured = json(command)?;
-    if measured["rows"] == rows { Ok(measured) } else { Err(format!("{command:?} gave {}", measured["rows"])) }
+    if measured["rows"] == rows { Ok(measured) } else { Err(format!("{command:?} returned {} rows", measured["rows"])) }
 }

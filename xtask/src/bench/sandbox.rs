@@ -30,10 +30,10 @@ fn calls(bench: &Bench, url: &str, rows: &mut Vec<Row>) -> Result {
         let bare = figure(&measured, "call_bare", percent)?;
         rows.push(Row {
             number: "P3",
-            what: format!("call an operation that does nothing, p{percent}"),
+            what: format!("call a no-op operation, p{percent}"),
             unit: Unit::Seconds,
             ours,
-            reference: Some((format!("wasmtime alone, fresh store, p{percent}"), bare)),
+            reference: Some((format!("wasmtime alone, new store, p{percent}"), bare)),
             reach: "≤ 2.0 times",
             reached: (percent == 50).then_some(ours <= 2.0 * bare),
         });
@@ -54,7 +54,7 @@ fn calls(bench: &Bench, url: &str, rows: &mut Vec<Row>) -> Result {
         what: "64 concurrent calls that wait 10 ms each".to_owned(),
         unit: Unit::PerSecond,
         ours: at_once,
-        reference: Some(("one at a time".to_owned(), alone)),
+        reference: Some(("sequential calls".to_owned(), alone)),
         reach: "≥ 40 times",
         reached: Some(at_once >= 40.0 * alone),
     });
@@ -68,7 +68,7 @@ fn calls(bench: &Bench, url: &str, rows: &mut Vec<Row>) -> Result {
         unit: Unit::Seconds,
         ours: with,
         reference: Some(("without the spinning guest".to_owned(), without)),
-        reach: "≤ 20 ms more",
+        reach: "at most 20 ms more",
         reached: Some(with - without <= 20e-3),
     });
     Ok(())
@@ -106,7 +106,7 @@ fn process(bench: &Bench, url: &str, rows: &mut Vec<Row>) -> Result {
     let bare = process(&bench.program, &["bare", &compiled.display().to_string()])?;
     rows.push(Row {
         number: "P11",
-        what: "blockyard call of an operation that does nothing, as a process, p50".to_owned(),
+        what: "`blockyard call` of a no-op operation, as a process, p50".to_owned(),
         unit: Unit::Seconds,
         ours,
         reference: Some(("wasmtime alone with the precompiled component, p50".to_owned(), bare)),

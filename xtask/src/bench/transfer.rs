@@ -14,7 +14,7 @@ pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>, missing: &mut Vec<Stri
     bench.make(&url, &["bench"])?;
     let measured = json(bench.command(&bench.program, &url).args(["transfer", &url]))?;
     let down = "1 GiB from a server, through the bundle";
-    add(rows, &measured, [down, "1 GiB to a server, through the bundle"], "while 2 × 1 GiB pass")?;
+    add(rows, &measured, [down, "1 GiB to a server, through the bundle"], "during these transfers, 2 × 1 GiB")?;
 
     let program = match cloud::fake_gcs_server() {
         Ok(program) => program,
@@ -29,7 +29,7 @@ pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>, missing: &mut Vec<Stri
     let server = CloudStorage::start(&program, &["zoo"])?;
     let measured = json(bench.command(&bench.program, &url).args(["storage", &url, &server.url()]))?;
     let down = "1 GiB from Cloud Storage, through `gcs-bucket`, CRC32C compared";
-    add(rows, &measured, [down, "256 MiB to Cloud Storage, the same way"], "while these pass")
+    add(rows, &measured, [down, "256 MiB to Cloud Storage, likewise"], "during these transfers")
 }
 
 /// Adds the rows of the measured downloads and uploads.

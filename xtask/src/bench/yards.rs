@@ -36,7 +36,7 @@ pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>, missing: &mut Vec<Stri
     run(bench.command(&bench.program, &sqlite).args(["make", &sqlite]))?;
     fill(bench, FEW)?;
     let small = json(bench.command(&bench.program, &sqlite).args(["measure", &sqlite]))?;
-    for (key, what) in [("open_plain", "with a secret"), ("open_built", "that builds on two others, three secrets")] {
+    for (key, what) in [("open_plain", "with a secret"), ("open_built", "with two dependencies, three secrets")] {
         for percent in [50, 99] {
             let ours = figure(&small, key, percent)?;
             let reached = (percent == 50 && key == "open_plain").then_some(ours <= 100e-6);
@@ -53,12 +53,12 @@ pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>, missing: &mut Vec<Stri
     let sync = fsync(&bench.folder)?;
     let floor = "lower bound of a durable save";
     rows.push(row("P2", "this disk: write 4 KiB and fdatasync, p50".to_owned(), sync, None, floor, None));
-    println!("bench: blockyard show, as a process");
+    println!("bench: `blockyard show`, as a process");
     let start = percentile(&starts(bench, &sqlite)?, 50).ok_or("no process was measured")?;
     let inspect = reference("inspect_seconds", "prefect block inspect");
     rows.push(row(
         "P4",
-        "blockyard show, as a process, p50".to_owned(),
+        "`blockyard show`, as a process, p50".to_owned(),
         start,
         inspect,
         "≤ 15 ms",
@@ -67,7 +67,7 @@ pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>, missing: &mut Vec<Stri
     println!("bench: the same yard with {MANY} blocks");
     fill(bench, MANY)?;
     let large = json(bench.command(&bench.program, &sqlite).args(["measure", &sqlite]))?;
-    for (key, what) in [("open_plain", "open a block"), ("list", "first page of a type's list")] {
+    for (key, what) in [("open_plain", "open a block"), ("list", "list the first page of a type")] {
         let (before, after) = (figure(&small, key, 50)?, figure(&large, key, 50)?);
         let what = format!("{what} among {MANY} blocks, p50");
         let reference = Some((format!("among {FEW}"), before));
@@ -85,7 +85,7 @@ pub(super) fn on_postgres(bench: &Bench, server: &Postgres, rows: &mut Vec<Row>)
     let measured = json(bench.command(&bench.program, &url).args(["measure", &url]))?;
     for (number, key, what) in [
         ("P1", "open_plain", "open a block with a secret, p50"),
-        ("P1", "open_built", "open a block that builds on two others, p50"),
+        ("P1", "open_built", "open a block with two dependencies, p50"),
         ("P2", "save", "save a revision, durable, p50"),
     ] {
         let what = format!("PostgreSQL on this machine: {what}");
