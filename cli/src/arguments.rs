@@ -78,7 +78,7 @@ pub(crate) enum Command {
     /// Show one block type: fields, secrets, and operations with their arguments.
     #[command(after_help = "Example:\n  blockyard type sql-database")]
     Type(Type),
-    /// Create a block. Without values, prompts for each field on a terminal.
+    /// Create a block. On a terminal, prompts for each field if no values are given.
     #[command(
         after_help = "Example:\n  blockyard create sql-database/flights --set dialect=sqlite --set database=/tmp/flights.db"
     )]
@@ -148,7 +148,7 @@ pub(crate) enum Command {
     /// Write blocks as TOML. Secrets are included only as sources, never as values.
     #[command(after_help = "Example:\n  blockyard export --out /tmp/blocks.toml")]
     Export(Export),
-    /// Show the changes that `apply` would make. Exits with 8 if there are any.
+    /// Show the changes that `apply` would make. Exits with code 8 if there are any.
     #[command(after_help = "Example:\n  blockyard plan /tmp/blocks.toml")]
     Plan(PlanFile),
     /// Create and update blocks to match a block file. Applying it twice changes nothing.
@@ -446,8 +446,9 @@ pub(crate) struct Query {
     /// SQL statement, with parameters as `:name`; `@FILE` reads it from a file.
     #[arg(value_name = "SQL")]
     pub(crate) statement: String,
-    /// Parameter of the statement, e.g. `id=7`. Numbers, `true`, `false` and `null` are parsed as
-    /// JSON; other values are strings.
+    /// Parameter of the statement, e.g. `id=7`. Numbers, `true`, `false`, `null`, lists and objects
+    /// are parsed as JSON. Other values are strings, and so are numbers that parsing would change,
+    /// such as `1.10`.
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) param: Vec<String>,
     /// Output format. Default: derived from the extension of `--out`, else a table.
@@ -465,8 +466,9 @@ pub(crate) struct Execute {
     /// SQL statement, with parameters as `:name`; `@FILE` reads it from a file.
     #[arg(value_name = "SQL")]
     pub(crate) statement: String,
-    /// Parameter of the statement, e.g. `id=7`. Numbers, `true`, `false` and `null` are parsed as
-    /// JSON; other values are strings.
+    /// Parameter of the statement, e.g. `id=7`. Numbers, `true`, `false`, `null`, lists and objects
+    /// are parsed as JSON. Other values are strings, and so are numbers that parsing would change,
+    /// such as `1.10`.
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) param: Vec<String>,
 }
