@@ -1,5 +1,5 @@
-//! The actions of the command line for the errors of the core: which command to run and which flag to give, by the
-//! error's code. The core names neither.
+//! Hints of the command line for errors of the core: the command to run or the option to pass, by
+//! error code. The core itself names neither, because it is used through other interfaces, too.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,11 @@ use blockyard::model::{Address, visible};
 use blockyard::{Code, Error, ErrorKind, Need, OpenChange};
 use serde_json::{Value, json};
 
-/// How to pass in the yard's key.
+/// Hint to provide the yard's key.
 const KEY: &str = "give the yard's key with BLOCKYARD_KEY (base64) or BLOCKYARD_KEY_FILE";
 
-/// All hints of an error: those that hold for every interface, then the commands and flags.
+/// Returns all hints of an error: those of the core, which apply to every interface, followed by
+/// commands and options.
 pub(crate) fn hints(error: &Error) -> Vec<String> {
     let mut hints = error.hints().to_vec();
     if let Some(code) = error.as_code() {
@@ -19,7 +20,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
     hints
 }
 
-/// The exit code of a kind of error.
+/// Returns the exit code for a kind of error.
 pub(crate) fn exit_code(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::Remote => 1,
@@ -33,7 +34,7 @@ pub(crate) fn exit_code(kind: ErrorKind) -> u8 {
     }
 }
 
-/// An error as `--json` prints it.
+/// Returns the JSON form of an error, as printed with `--json`.
 pub(crate) fn to_json(error: &Error) -> Value {
     json!({ "error": {
         "kind": error.kind().as_str(),
@@ -120,12 +121,12 @@ fn actions(code: &Code) -> Vec<String> {
             }
             hints
         }
-        // The hint of the core is complete; later codes have none yet.
+        // The hint of the core is sufficient, or the code is unknown to this version.
         _ => Vec::new(),
     }
 }
 
-/// One line for each change that is accepted by itself, then the flags together.
+/// Returns one hint per change that requires a separate approval, followed by all options together.
 fn consent(agreement: bool, open: &[OpenChange]) -> Vec<String> {
     let mut hints = Vec::new();
     let mut flags = BTreeSet::new();
@@ -140,7 +141,7 @@ fn consent(agreement: bool, open: &[OpenChange]) -> Vec<String> {
     hints
 }
 
-/// The flag that gives an agreement in advance.
+/// Returns the option that approves a change in advance.
 pub(crate) fn flag(need: &Need) -> String {
     match need {
         Need::Grant(capability) => format!("--grant '{capability}'"),

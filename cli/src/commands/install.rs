@@ -85,8 +85,8 @@ impl Installing<'_> {
         self.yard.install(staged, &agreement).await
     }
 
-    /// Reads, finds or builds a bundle, and has the yard check it. A crate that the user names is built; one that a
-    /// registry names needs `--build`.
+    /// Reads, finds or builds a bundle and stages it in the yard. A crate specified by path is
+    /// built; one from a registry requires `--build`.
     async fn stage(&self, target: &InstallTarget, say: &mut (dyn FnMut(&str) + Send)) -> Result<Staged, Error> {
         match target {
             InstallTarget::File(path) => self.yard.stage(read(path)?, BundleSource::file(path), None).await,
@@ -141,7 +141,8 @@ impl Installing<'_> {
     }
 }
 
-/// Building runs build scripts and macros, so the user decides, and sees the folder first.
+/// Returns the error for a crate that must be built. Building runs build scripts and macros, so the
+/// user must approve it and is shown the folder first.
 fn needs_building(name: &BundleName, folder: &Path) -> Error {
     let folder = folder.display();
     Error::new(ErrorKind::Usage, format!("`{name}` is source code in `{folder}`, and is built only if you agree"))

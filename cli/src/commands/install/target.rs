@@ -1,36 +1,36 @@
-//! An argument of `install`: a path or a name.
+//! Arguments of `blockyard install`: paths and names.
 
 use std::path::{Path, PathBuf};
 
 use blockyard::{Error, ErrorKind, model::BundleName};
 use semver::VersionReq;
 
-/// What to install.
+/// Bundle to install.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum InstallTarget {
-    /// A bundle of a registry, in a version that fits.
+    /// Bundle from a registry.
     Registry {
-        /// The bundle's name.
+        /// Name of the bundle.
         name: BundleName,
-        /// The versions that fit.
+        /// Version requirement, e.g. `>=0.1,<0.3`.
         requirement: VersionReq,
     },
-    /// A component file.
+    /// Component file.
     File(PathBuf),
-    /// The folder of a crate, which is built.
+    /// Folder of a crate, which is built.
     Crate(PathBuf),
 }
 
 impl InstallTarget {
-    /// Parses an argument: a path if it contains `/`, ends in `.wasm` or is `.`, and else `NAME` or
-    /// `NAME@REQUIREMENT`. What the current folder holds makes no difference.
+    /// Parses an argument. It is a path if it contains `/`, ends in `.wasm` or is `.`; otherwise it
+    /// is `NAME` or `NAME@REQUIREMENT`, regardless of the content of the current folder.
     pub(super) fn parse(text: &str) -> Result<Self, Error> {
         let path = Path::new(text);
         if text.ends_with(".wasm") {
             return Ok(Self::File(path.to_owned()));
         }
         if text == "." || text.contains('/') || cfg!(windows) && text.contains('\\') {
-            // A path was written: only its kind is looked up.
+            // The argument is a path; only its kind depends on the file system.
             return Ok(if path.is_file() { Self::File(path.to_owned()) } else { Self::Crate(path.to_owned()) });
         }
         let (name, requirement) = text.split_once('@').unwrap_or((text, "*"));
