@@ -1,4 +1,4 @@
-//! `clock`: the time, and waiting without holding a host thread.
+//! `clock`: the current time, and a sleep that does not block a host thread.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,5 +1,6 @@
-//! `crypto`: signatures made with a secret. The secret's schema names the forms of text that it signs, and a text of
-//! any other form is refused: no signature makes a token, an assertion or a certificate.
+//! `crypto`: signatures made with a secret. The secret's schema lists the forms of message that it
+//! may sign. A message of any other form is refused, so that a bundle cannot sign a token, an
+//! assertion or a certificate.
 
 use blockyard_model::{SecretValue, SignAlgorithm, SignForm};
 use ring::rand::SystemRandom;
@@ -30,7 +31,7 @@ impl Host for CallState {
 }
 
 impl CallState {
-    /// The secret, if its schema names the form of this text.
+    /// Returns the secret if its schema lists a signing form that matches the data.
     fn signing_secret(
         &self,
         secret: &Resource<Secret>,
@@ -58,7 +59,8 @@ impl CallState {
     }
 }
 
-/// RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017, section 8.2); the key as PEM, PKCS#8 or PKCS#1.
+/// Signs data with RSASSA-PKCS1-v1_5 and SHA-256 (RFC 8017, section 8.2). The key is an RSA private
+/// key in PEM, as PKCS#8 or PKCS#1.
 pub(crate) fn sign_rs256(key: &SecretValue, data: &[u8]) -> Result<Vec<u8>, Problem> {
     let unreadable = |reason: String| {
         Problem::new("invalid", format!("the private key cannot be used: {reason}"))

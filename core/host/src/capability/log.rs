@@ -1,5 +1,5 @@
-//! `log`: lines for the people who run the call. The text is guest-controlled: control characters
-//! are escaped, secrets masked, length and number limited.
+//! `log`: log lines for the user who runs the call. The text is guest-controlled: control
+//! characters are escaped, secrets are masked, and the length and the number of lines are limited.
 
 use blockyard_model::visible;
 
@@ -11,10 +11,11 @@ use crate::redact::Redactor;
 use crate::state::CallState;
 use crate::trace;
 
-/// How the SDK's panic hook begins its line; the host shows it as the reason of the crash.
+/// Prefix of the line that the SDK's panic hook writes. The host reports such a line as the cause
+/// of the crash.
 pub(crate) const PANIC_PREFIX: &str = "panicked at ";
 
-/// The lines of a call.
+/// Log lines of one call.
 #[derive(Default)]
 pub(crate) struct Log {
     lines: Vec<LogLine>,
@@ -47,7 +48,8 @@ impl Host for CallState {
         if level == Level::Error && message.starts_with(PANIC_PREFIX) {
             self.panic = Some(one_line(&self.shown, message));
         } else if !self.log.full {
-            // A flood costs no more than looking at it.
+            // Lines over the limit are dropped before they are searched for secrets, so that a
+            // flood of lines is cheap.
             let message = one_line(&self.shown, message);
             self.log.push(level.into(), message);
         }
@@ -55,10 +57,10 @@ impl Host for CallState {
     }
 }
 
-/// A text as a line of the log: without secrets, on one line, not too long, also when what it has of
-/// control characters is written out.
+/// Converts a string to one log line: masks secrets, escapes line breaks and other control
+/// characters, and cuts the line to [`limits::LOG_LINE_BYTES`], escapes included.
 pub(crate) fn one_line(redactor: &Redactor, text: String) -> String {
-    // A secret that begins within the limit must be there whole to be found.
+    // Only a complete secret is found, so the search covers more than the length of a line.
     let text = redactor.text(cut(text, limits::LOG_SEARCHED_BYTES));
     cut(visible::line(&cut(text, limits::LOG_LINE_BYTES)), limits::LOG_LINE_BYTES)
 }

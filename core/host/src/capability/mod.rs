@@ -1,4 +1,5 @@
-//! One file per capability, all of one shape.
+//! Capabilities that the host provides to bundles: one file per capability, all with the same
+//! structure.
 
 #![allow(unreachable_pub, reason = "the generated bindings re-export what a guest holds")]
 

@@ -1,4 +1,4 @@
-//! `random`: bytes from the operating system's generator.
+//! `random`: random bytes from the operating system's generator.
 
 use crate::bindings::blockyard::bundle::random::Host;
 use crate::limits;

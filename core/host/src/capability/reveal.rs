@@ -1,5 +1,5 @@
-//! `reveal`: the one way in which a bundle sees a secret. Linked only where it was granted, and
-//! each use is written to the audit trail before the value is given.
+//! `reveal`: the only way for a bundle to read the value of a secret. It is linked only if it is
+//! granted, and each use is recorded in the audit trail before the value is returned.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use crate::problem::{Fault, Problem};
 use crate::state::CallState;
 use crate::trace;
 
-/// What is done before a bundle is shown the secret at a place: whoever embeds the sandbox writes
-/// it down. Where that fails, the secret is not shown.
+/// A function that runs before a bundle receives the value of a secret. The embedding program uses
+/// it to record the access in its audit trail. If the function fails, the value is not returned.
 #[derive(Clone)]
 pub struct RevealHook(Arc<Hook>);
 
 type Hook = dyn Fn(Pointer) -> BoxFuture<'static, Result<(), Problem>> + Send + Sync;
 
 impl RevealHook {
-    /// A hook from a function.
+    /// Creates a hook from an asynchronous function, which receives the JSON Pointer of the secret.
     pub fn new<F>(hook: impl Fn(Pointer) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<(), Problem>> + Send + 'static,
@@ -30,7 +30,7 @@ impl RevealHook {
         Self(Arc::new(move |pointer| Box::pin(hook(pointer))))
     }
 
-    /// A hook for where there is no secret to show.
+    /// Creates a hook that refuses every access, for calls that have no secrets to reveal.
     pub(crate) fn none() -> Self {
         Self::new(async |_| Err(Problem::new("denied", "there is nothing to reveal")))
     }

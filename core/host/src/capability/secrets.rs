@@ -1,5 +1,5 @@
-//! `secrets`: the secret fields of the block under call, as handles. The values stay in
-//! [`CallState`]; a handle knows a place.
+//! `secrets`: the secret fields of the called block, as handles. The values stay in [`CallState`];
+//! a handle holds only the JSON Pointer of its field.
 
 use blockyard_model::Pointer;
 use wasmtime::component::Resource;
@@ -9,7 +9,7 @@ use crate::problem::{Fault, Problem, quoted};
 use crate::state::CallState;
 use crate::trace;
 
-/// What the guest holds: the place of a secret, not the secret.
+/// Resource `secret`: refers to a secret field of the block, and does not contain its value.
 #[derive(Debug)]
 pub struct Secret {
     pub(crate) pointer: Pointer,

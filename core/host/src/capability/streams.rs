@@ -1,4 +1,4 @@
-//! `streams`: bytes that the host holds and the guest passes on by handle.
+//! `streams`: byte streams that the host holds and the guest passes on by handle.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,47 +17,48 @@ use crate::redact::{OnFind, Redactor, Watch, holds_a_secret, unreadable};
 use crate::state::CallState;
 use crate::trace;
 
-/// Bytes that the host holds.
+/// Resource `body`: bytes that the host holds, in memory or as a stream.
 pub struct Body {
     media_type: String,
     size: Option<u64>,
-    /// Bytes that count as the guest's memory while this body, or one that has the same bytes, lives.
+    /// Number of bytes that count toward the guest's memory. The count is shared by all bodies with
+    /// the same bytes, and released with the last of them.
     held: Option<Arc<usize>>,
     source: Source,
     maker: Maker,
 }
 
-/// Who made a body's bytes.
+/// Source of a body's bytes. It determines whether they are searched for secrets.
 #[derive(Clone)]
 enum Maker {
-    /// The guest: they are its own words.
+    /// The guest wrote the bytes.
     Guest,
-    /// The caller or a database.
+    /// The caller, a database, or a server that receives no secrets of the block.
     Other,
-    /// A server that secrets of the block are sent to.
+    /// A server that receives secrets of the block.
     Server(Echo),
 }
 
-/// The answer of a server that may echo secrets. It stays with the bytes: with what is taken of them, and with what
-/// is sent again.
+/// State of a response from a server that may echo secrets. It stays attached to the bytes when
+/// they are taken from the body, and when they are sent in another request.
 #[derive(Clone)]
 pub(crate) struct Echo {
-    /// Secrets whose audience has the server.
+    /// Secrets that the host sends to this server.
     pub(crate) secrets: Vec<Pointer>,
-    /// Whether the bytes can be searched: they are neither compressed nor a part of the whole.
+    /// Whether the bytes can be searched: they are neither compressed nor a partial response.
     pub(crate) readable: bool,
     pub(crate) redactor: Arc<Redactor>,
     pub(crate) watch: Arc<Watch>,
-    /// Whether the guest has begun to read.
+    /// Whether the guest has started to read.
     begun: bool,
-    /// Whether a secret was found.
+    /// Whether a secret was found in the bytes.
     found: Arc<AtomicBool>,
 }
 
 enum Source {
-    /// In memory: what `from-bytes` and `take` made. `at` is how much was read.
+    /// In memory, created by `from-bytes` or `take`. `at` is the number of bytes already read.
     Bytes { all: Bytes, at: usize },
-    /// From elsewhere; `rest` is what was taken from the stream and not yet read.
+    /// A stream. `rest` holds bytes that were received from the stream and not yet read.
     Stream { stream: ByteStream, rest: Bytes },
 }
 
@@ -66,7 +67,7 @@ impl Echo {
         Self { secrets, readable, redactor, watch, begun: false, found: Arc::default() }
     }
 
-    /// A stream of its bytes under search.
+    /// Returns the stream with its bytes searched for secrets.
     fn searched(&self, stream: ByteStream, on_find: OnFind) -> ByteStream {
         self.redactor.clone().stream(stream, on_find, self.found.clone(), self.watch.clone())
     }
@@ -78,13 +79,13 @@ impl Body {
             media_type: media_type.to_owned(),
             size: None,
             held: None,
-            // A guest may read on after the end.
+            // A guest may read again after the end of the stream.
             source: Source::Stream { stream: stream.fuse().boxed(), rest: Bytes::new() },
             maker: Maker::Other,
         }
     }
 
-    /// The body of an answer from outside. `echo` is what it may hold.
+    /// Creates the body of an HTTP response. `echo` is set if the server may echo secrets.
     pub(crate) fn answer(media_type: &str, size: Option<u64>, stream: ByteStream, echo: Option<Echo>) -> Self {
         Self { size, maker: echo.map_or(Maker::Other, Maker::Server), ..Self::stream(media_type, stream) }
     }
@@ -102,14 +103,15 @@ impl Body {
         &self.media_type
     }
 
-    /// The bytes that were not read yet, for the caller.
+    /// Returns the unread bytes as a stream.
     pub(crate) fn into_stream(self) -> ByteStream {
         let stream = match self.source {
             Source::Bytes { all, at } => futures_util::stream::iter([Ok(all.slice(at..))]).boxed(),
             Source::Stream { stream, rest } => futures_util::stream::iter([Ok(rest)]).chain(stream).boxed(),
         };
         match self.maker {
-            // The guest began to read: what follows is masked, and masked bytes are no file.
+            // The guest has started to read, so secrets in the rest are masked. Masked bytes differ
+            // from the original, so the stream fails if a secret was found.
             Maker::Server(echo) if echo.begun => {
                 let whole = move |chunk| if echo.found.load(Ordering::Relaxed) { Err(holds_a_secret()) } else { chunk };
                 stream.map(whole).boxed()
@@ -118,7 +120,8 @@ impl Body {
         }
     }
 
-    /// From here on the guest reads: what it reads has no secret in it.
+    /// Prepares the body for reading by the guest: secrets in a response are masked from here on.
+    /// Fails if the bytes cannot be searched.
     fn guarded(&mut self) -> Result<(), Problem> {
         let Maker::Server(echo) = &mut self.maker else { return Ok(()) };
         if !echo.readable {
@@ -133,12 +136,13 @@ impl Body {
         Ok(())
     }
 
-    /// Whether what was read is not what was sent.
+    /// Checks whether a secret was masked in the bytes read so far.
     fn is_masked(&self) -> bool {
         matches!(&self.maker, Maker::Server(echo) if echo.found.load(Ordering::Relaxed))
     }
 
-    /// The next bytes, as many of them as there are up to `max`, for the guest to send on.
+    /// Reads up to `max` bytes, for a body that the guest sends on. Fails if a secret was found in
+    /// them, because masked bytes differ from the original.
     async fn take(&mut self, max: usize) -> Result<Vec<u8>, Problem> {
         self.guarded()?;
         let expected = self.size.and_then(|size| usize::try_from(size).ok()).map_or(0, |size| size.min(max));
@@ -182,10 +186,11 @@ impl Body {
 }
 
 impl CallState {
-    /// Takes a body from the guest, to send it to this server.
+    /// Takes a body from the guest, as the upload of a request to `url`.
     ///
-    /// An answer that may hold secrets goes on as it is where all of them may go; elsewhere it is searched, and ends
-    /// before a secret. What cannot be searched does not go there.
+    /// A response that may contain secrets is sent unchanged if the server may receive all of them.
+    /// For any other server it is searched, and the upload fails before the first secret; a
+    /// response that cannot be searched is refused.
     pub(crate) fn take_body(&mut self, body: Resource<Body>, url: &RequestUrl) -> Result<Upload, Fault> {
         let mut body = self.table.delete(body)?;
         self.release(body.held.take());
@@ -211,7 +216,7 @@ impl CallState {
 }
 
 impl CallState {
-    /// Bytes are let go of with the last body that has them.
+    /// Releases the bytes if this was the last body that holds them.
     fn release(&mut self, held: Option<Arc<usize>>) {
         if let Some(bytes) = held.and_then(Arc::into_inner) {
             self.release_body_bytes(bytes);
@@ -236,7 +241,7 @@ impl HostBody for CallState {
 
     async fn size(&mut self, body: Resource<Body>) -> wasmtime::Result<Option<u64>> {
         let body = self.table.get(&body)?;
-        // The length of an echo has the length of the secret in it.
+        // The size of a response that echoes a secret would reveal the length of the secret.
         let unread = matches!(body.source, Source::Stream { .. });
         Ok(body.size.filter(|_| !(unread && matches!(body.maker, Maker::Server(_)))))
     }
