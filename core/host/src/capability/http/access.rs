@@ -1,6 +1,6 @@
-//! Whether a request may go where it wants: the manifest asks for the origin, the yard grants it, the
-//! block's configuration names it where a field stands in the pattern; and the operation's effect
-//! allows the method.
+//! Access checks for a request: the manifest asks for the origin, the yard grants it, the block's
+//! configuration supplies the fields of the origin pattern, and the operation's effect allows the
+//! method.
 
 use blockyard_model::{Capability, Effect, HttpAccess, Origin, RequestUrl};
 use ipnet::IpNet;
@@ -11,7 +11,8 @@ use crate::problem::{Fault, Problem, quoted};
 use crate::state::CallState;
 
 impl CallState {
-    /// The networks, besides the public internet, in which the server of this origin may stand.
+    /// Checks that the bundle may send requests to an origin. Returns the networks, in addition to
+    /// the public internet, in which the server may be.
     pub(super) fn permit(&self, origin: &Origin) -> Result<Vec<IpNet>, Problem> {
         let manifest = self.manifest.as_deref();
         let asked: Vec<_> = http(manifest.map(|manifest| &manifest.capabilities).into_iter().flatten())
@@ -54,7 +55,8 @@ impl CallState {
         }
     }
 
-    /// Stops a bundle whose operation only reads and that would change something.
+    /// Refuses a request that may change data if the operation's effect is `read`. GET, HEAD and
+    /// the requests that the manifest declares safe are allowed.
     pub(super) fn hold_to_effect(&self, method: &str, url: &RequestUrl) -> Result<(), Fault> {
         let safe = matches!(method, "GET" | "HEAD");
         if self.effect != Effect::Read || safe || self.safe.iter().any(|safe| safe.matches(method, url, &self.config)) {
@@ -64,7 +66,7 @@ impl CallState {
         Err(EffectViolation(format!("send `{method} {url}`")).into())
     }
 
-    /// Says which grant opens a network that was refused.
+    /// Adds a hint to a refused connection: the grant that would allow it.
     pub(super) fn explain_network(&self, problem: Problem, origin: &Origin) -> Problem {
         let address = problem
             .details

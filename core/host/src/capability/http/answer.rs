@@ -1,4 +1,4 @@
-//! Answers: what of them the guest sees, where a redirect leads, and which secrets a server may echo.
+//! Responses: the parts that the guest sees, redirects, and the secrets that a server may echo.
 
 use blockyard_model::{Origin, Pointer, RequestUrl, SecretUse};
 use http::header::{
@@ -16,8 +16,8 @@ use crate::problem::{Fault, Problem};
 use crate::state::CallState;
 
 impl CallState {
-    /// The answer for the guest. Where the server may echo a secret of the call, its head has none, and its body is
-    /// searched before the guest reads of it.
+    /// Converts a response for the guest. If the server may echo a secret of the call, secrets are
+    /// masked in the headers, and the body is searched before the guest reads it.
     pub(super) fn response(&mut self, answer: http::Response<Incoming>, url: &RequestUrl) -> Result<Response, Fault> {
         let (head, body) = answer.into_parts();
         let bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
@@ -46,7 +46,8 @@ impl CallState {
         Ok(Response { status: head.status.as_u16(), headers, body: self.table.push(body)? })
     }
 
-    /// Text of a server for the guest, without secrets.
+    /// Masks secrets in text from a server, and counts them toward the limits of
+    /// [`Watch`](crate::redact::Watch).
     fn masked(&self, text: String) -> String {
         self.watch.searched(text.len());
         let (text, places) = self.redactor.counted(text);
@@ -54,8 +55,8 @@ impl CallState {
         text
     }
 
-    /// The secrets of the call that this server may know, and so may echo: those that the host sends there, now or in
-    /// another request.
+    /// Returns the secrets of the call that this server may know, and therefore echo: those that
+    /// the host sends to its origin, in this request or in another.
     pub(crate) fn may_echo(&self, origin: &Origin) -> Vec<Pointer> {
         let sent_there = |uses: &SecretUse| {
             uses.audience.iter().any(|audience| audience.is_origin(origin))
@@ -65,14 +66,15 @@ impl CallState {
         secrets.map(|(pointer, _)| pointer.clone()).collect()
     }
 
-    /// Whether all of these secrets may be sent to an origin.
+    /// Checks whether all of these secrets may be sent to an origin.
     pub(crate) fn is_audience_of(&self, secrets: &[Pointer], origin: &Origin) -> bool {
         let may_have = self.may_echo(origin);
         secrets.iter().all(|pointer| may_have.contains(pointer))
     }
 
-    /// Where an answer leads, for requests that may be sent again elsewhere (RFC 9110, section 15.4). No secret goes
-    /// along in the address, and no message quotes it.
+    /// Returns the target of a redirect, for GET and HEAD only (RFC 9110, section 15.4). Refuses a
+    /// target URL that contains a secret of the block, unless the secret may be sent to that
+    /// origin. Error messages do not quote a URL that may contain a secret.
     pub(super) fn redirect(
         &self,
         outgoing: &Outgoing,
@@ -106,7 +108,8 @@ impl CallState {
     }
 }
 
-/// Whether an answer is the whole of what it is about, as it is: no compression, no range, no difference.
+/// Checks whether a response body is complete and unencoded: no compression, no byte range, no
+/// delta (RFC 3229).
 fn is_whole(status: StatusCode, headers: &HeaderMap) -> bool {
     let plain = |value: &HeaderValue| {
         let codings = value.to_str().unwrap_or("unknown").to_ascii_lowercase();

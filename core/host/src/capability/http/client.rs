@@ -1,6 +1,6 @@
-//! The client: HTTP/1.1 and HTTP/2 over vetted connections, TLS with the system's roots. It follows
-//! nothing, decompresses nothing, and reads no proxy from the environment: bytes go to the server
-//! that was named, and come back as they are.
+//! The HTTP client: HTTP/1.1 and HTTP/2 over vetted connections, with TLS that trusts the system's
+//! root certificates. It does not follow redirects, decompress, or read proxy settings from the
+//! environment: bytes go to the server that the URL names, and come back unchanged.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -23,24 +23,25 @@ use crate::limits;
 use crate::output::ByteStream;
 use crate::problem::Problem;
 
-/// The client of a sandbox: one pool of connections per set of networks that may be reached, so that
-/// a connection that one grant allowed does not serve a call without it.
+/// The HTTP client of a sandbox. It has one connection pool per set of permitted networks, so that
+/// a connection opened under one grant is not reused by a call without that grant.
 pub(super) struct HttpClient {
     clients: Mutex<HashMap<Vec<IpNet>, Pool>>,
     tls: OnceLock<rustls::ClientConfig>,
     resolve: Resolve,
 }
 
-/// Connections that were vetted alike.
+/// Connections that were vetted against the same networks.
 type Pool = Client<HttpsConnector<Vetted>, Upload>;
 
-/// A request's body.
+/// The body of a request.
 pub(crate) struct Upload {
     stream: Option<ByteStream>,
     left: Option<u64>,
 }
 
-/// Why the caller's bytes ended early; it travels through the client and comes out again.
+/// A failure of the stream that supplies the request body. It passes through the HTTP client as an
+/// error source, and `problem` extracts it again.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.message)]
 struct SourceFailed(Problem);
@@ -52,7 +53,7 @@ impl Default for HttpClient {
 }
 
 impl HttpClient {
-    /// Sends one request, and waits for the head of its answer.
+    /// Sends one request, and waits for the status and headers of the response.
     pub(super) async fn send(
         &self,
         request: http::Request<Upload>,
@@ -85,10 +86,10 @@ impl HttpClient {
     }
 }
 
-/// TLS 1.2 and 1.3 with the roots that the system trusts.
+/// Returns the TLS configuration: versions 1.2 and 1.3, with the system's root certificates.
 fn tls() -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
-    // One certificate of the system that cannot be read does not lock out the others.
+    // Certificates that cannot be parsed are skipped, so that the others remain usable.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -106,12 +107,13 @@ impl Upload {
         Self { left: Some(bytes.len() as u64), stream: Some(stream::iter([Ok(bytes)]).boxed()) }
     }
 
-    /// How many bytes there are, where it is known.
+    /// Returns the number of bytes left to send, if it is known.
     pub(super) fn size(&self) -> Option<u64> {
         self.left
     }
 
-    /// Bytes from a stream; without a size they are sent in chunks.
+    /// Creates an upload from a stream. Without a size, it is sent without a `Content-Length`
+    /// header.
     pub(crate) fn stream(stream: ByteStream, size: Option<u64>) -> Self {
         Self { stream: Some(stream), left: size }
     }
@@ -157,7 +159,8 @@ impl HttpBody for Upload {
     }
 }
 
-/// An answer's body, piece by piece. A body that ends short of what its head promised is a problem.
+/// Returns a response body as a stream of chunks. The stream fails if the body is shorter than
+/// announced, or if the server sends nothing for [`limits::HTTP_IDLE_TIME`].
 pub(super) fn download(body: Incoming) -> ByteStream {
     stream::unfold(Some(body), async |body| {
         let mut body = body?;
@@ -174,7 +177,7 @@ pub(super) fn download(body: Incoming) -> ByteStream {
                 }
                 Ok(Some(Ok(frame))) => match frame.into_data() {
                     Ok(bytes) => Ok(bytes),
-                    // Trailers.
+                    // Trailers are skipped.
                     Err(_) => continue,
                 },
             };
@@ -187,7 +190,8 @@ pub(super) fn download(body: Incoming) -> ByteStream {
     .boxed()
 }
 
-/// Why a request got no answer, in our words where we know.
+/// Converts the error of a failed request to a problem, by the first known cause in its chain of
+/// sources.
 fn problem(error: &(dyn Error + 'static)) -> Problem {
     let mut cause = Some(error);
     while let Some(current) = cause {
@@ -200,7 +204,7 @@ fn problem(error: &(dyn Error + 'static)) -> Problem {
         if let Some(tls) = current.downcast_ref::<rustls::Error>() {
             return Problem::new("unavailable", format!("TLS: {tls}")).details(&json!({ "step": "tls" }));
         }
-        // An I/O error has the error of TLS inside, and not as its source.
+        // An I/O error returns a TLS error from `get_ref`, not from `source`.
         let inner = current.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         cause = match inner {
             Some(inner) => Some(inner as &(dyn Error + 'static)),
@@ -228,7 +232,7 @@ fn connect_problem(error: &ConnectError) -> Problem {
     }
 }
 
-/// An error and what caused it.
+/// Formats an error and its causes as one message.
 fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

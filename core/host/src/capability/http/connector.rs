@@ -1,6 +1,6 @@
-//! Connections of requests: the name is resolved once, every address that it has is vetted, and one
-//! of these very addresses is connected to. Nothing is looked up again, so a name that changes its
-//! mind in between gains nothing (DNS rebinding).
+//! Connections of HTTP requests. The host name is resolved once, all of its addresses are vetted,
+//! and the connection is made to one of these addresses. The name is not resolved again, which
+//! prevents DNS rebinding.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -16,10 +16,10 @@ use tower_service::Service;
 use super::network::vet;
 use crate::limits;
 
-/// Looks the addresses of a name up. The system's resolver, outside of tests.
+/// Resolves a host name and a port to addresses. Outside of tests this is the system's resolver.
 pub(super) type Resolve = Arc<dyn Fn(String, u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync>;
 
-/// Connects to vetted addresses only.
+/// A connector that connects to vetted addresses only.
 #[derive(Clone)]
 pub(super) struct Vetted {
     /// Networks that are not public and may be reached.
@@ -27,7 +27,7 @@ pub(super) struct Vetted {
     pub(super) resolve: Resolve,
 }
 
-/// Why there is no connection.
+/// Failure to connect.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
     #[error("host `{host}` does not resolve: {reason}")]
@@ -63,7 +63,7 @@ impl Vetted {
         for address in addresses {
             match TcpStream::connect(address).await {
                 Ok(stream) => {
-                    // Requests are written whole; waiting for more would only delay them.
+                    // A request is written at once, so Nagle's algorithm would only delay it.
                     let _ = stream.set_nodelay(true);
                     return Ok(stream);
                 }
@@ -129,7 +129,7 @@ mod tests {
     async fn the_address_that_was_vetted_is_the_one_that_is_connected_to() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        // The second answer would lead elsewhere; nobody asks for it.
+        // The second answer is a different address, and must not be requested.
         let (vetted, asked) = vetted(&["127.0.0.1/32"], vec![vec!["127.0.0.1"], vec!["127.0.0.2"]]);
         let stream = vetted.connect("rebind.example".to_owned(), port).await.expect("a connection");
         assert_eq!(stream.peer_addr().expect("an address"), listener.local_addr().expect("an address"));

@@ -1,13 +1,14 @@
-//! Headers that belong to the host: framing, routing, secrets, and, in a request to a secret's audience, negotiation
-//! of an answer that cannot be searched.
+//! Request headers that are reserved for the host: framing, routing, secrets, and, in a request to
+//! a secret's audience, negotiation of a response that cannot be searched.
 
 use http::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 
 use crate::limits;
 use crate::problem::{Problem, quoted};
 
-/// Names that belong to the host: framing and connections (RFC 9110, 7.6.1; RFC 9113, 8.2.2), the target, and those
-/// by which intermediaries and frameworks replace the client, the target or the method.
+/// Reserved header names: framing and connection management (RFC 9110, section 7.6.1; RFC 9113,
+/// section 8.2.2), the target, and headers by which intermediaries and frameworks override the
+/// client, the target or the method.
 const REFUSED: [&str; 30] = [
     "host",
     "content-length",
@@ -41,24 +42,28 @@ const REFUSED: [&str; 30] = [
     "x-wap-profile",
 ];
 
-/// Beginnings of names that belong to the host for the same reasons.
+/// Prefixes of header names that are reserved for the same reasons.
 const REFUSED_PREFIXES: [&str; 4] = ["proxy-", "x-forwarded-", "x-original-", "x-rewrite-"];
 
-/// Names that belong to the host beside a secret: they ask for digests, differences or parts of what may echo it. A
-/// `range` (RFC 9110) is answered with 206, which a bundle does not read; its older and private forms are not.
+/// Header names that are also reserved in a request to a server that receives secrets: they ask for
+/// digests, deltas or byte ranges of a response that may echo a secret. The standard `range` header
+/// (RFC 9110) is allowed, because a bundle cannot read its response, which has status 206.
+/// Responses to its older and private forms may not have that status.
 const REFUSED_BESIDE_A_SECRET: [&str; 7] =
     ["want-digest", "want-content-digest", "want-repr-digest", "a-im", "if-range", "request-range", "x-range"];
 
-/// Headers of an answer that may echo a secret which say its length or its digest.
+/// Headers that are withheld from a response that may echo a secret, because they reveal the length
+/// or the digest of the body.
 const WITHHELD: [&str; 6] =
     ["content-length", "content-range", "content-md5", "digest", "content-digest", "repr-digest"];
 
-/// Whether a header of an answer that may echo a secret is withheld from the guest.
+/// Checks whether a header is withheld from the guest in a response that may echo a secret.
 pub(super) fn is_withheld(name: &HeaderName) -> bool {
     WITHHELD.contains(&name.as_str())
 }
 
-/// The headers of a request to a server that secrets are sent to: what comes back shall be searchable.
+/// Changes the headers of a request to a server that receives secrets, so that the response can be
+/// searched.
 pub(super) fn beside_a_secret(headers: &mut HeaderMap) {
     for name in REFUSED_BESIDE_A_SECRET {
         headers.remove(name);
@@ -66,7 +71,9 @@ pub(super) fn beside_a_secret(headers: &mut HeaderMap) {
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
 }
 
-/// The bundle's headers, checked. `injected` are those into which the host puts secrets, of so many bytes.
+/// Validates the bundle's headers. `injected` lists the headers that the host adds from secrets,
+/// `injected_bytes` is their total size, and `beside_a_secret` is set if the server receives
+/// secrets of the block.
 pub(super) fn checked(
     given: &[(String, String)],
     injected: &[&HeaderName],
@@ -76,7 +83,7 @@ pub(super) fn checked(
     let own: usize = given.iter().map(|(name, value)| name.len() + value.len()).sum();
     let bytes = injected_bytes + own;
     if bytes > limits::HTTP_HEADER_BYTES || given.len() > limits::HTTP_HEADERS {
-        // Not how many bytes: those of the secret are among them.
+        // The actual size is not reported, because it includes the size of the secrets.
         let message = format!(
             "the request has more than {} headers, or more than {} bytes of them",
             limits::HTTP_HEADERS,
@@ -113,7 +120,7 @@ fn is_the_hosts(name: &HeaderName) -> bool {
     REFUSED.contains(&name.as_str()) || REFUSED_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
 }
 
-/// A header's name, in lower case.
+/// Parses a header name, and converts it to lower case.
 pub(super) fn header_name(name: &str) -> Result<HeaderName, Problem> {
     HeaderName::from_bytes(name.as_bytes())
         .map_err(|_| Problem::new("invalid", format!("`{}` is not the name of a header", quoted(name))))

@@ -1,9 +1,11 @@
-//! `http`: requests to origins that the manifest asks for, the yard grants and the block names. The
-//! host puts the secret into the request; the guest never has it. What comes back is searched for it
-//! before the guest reads a byte, and what cannot be searched is passed on by handle only.
+//! `http`: requests to origins that the manifest asks for, the yard grants and the block's
+//! configuration names. The host adds secrets to a request; the guest never sees them. A response
+//! is searched for secrets before the guest reads a byte of it. A response that cannot be searched
+//! can only be passed on by handle.
 //!
-//! Redirects are followed for GET and HEAD only, each hop checked like a first request, without the
-//! secret once the origin changes. Everything else is the guest's to decide on.
+//! Redirects are followed for GET and HEAD only. Each hop is checked like a first request, and
+//! secrets are removed once the origin changes. A request without a body is repeated once, with a
+//! new access token, if the server rejects its token. All other decisions are left to the guest.
 
 mod access;
 mod answer;
@@ -35,32 +37,32 @@ use crate::trace;
 
 pub use self::token::TokenSource;
 
-/// What requests say of who sends them, where the bundle says nothing.
+/// `User-Agent` header of requests for which the bundle sets none.
 const USER_AGENT: &str = concat!("blockyard/", env!("CARGO_PKG_VERSION"));
 
-/// What a sandbox keeps between requests: connections and tokens.
+/// State that the requests of a sandbox share: connections and access tokens.
 #[derive(Default)]
 pub(crate) struct Http {
     client: Arc<HttpClient>,
     tokens: Arc<Tokens>,
 }
 
-/// A header that is made of a secret of the block.
+/// A header whose value is derived from a secret of the block.
 struct Injected {
     name: HeaderName,
     value: HeaderValue,
-    /// Where the secret stands.
+    /// Location of the secret in the block's configuration.
     secret: Pointer,
 }
 
-/// A request on its way.
+/// A validated request.
 struct Outgoing {
     method: Method,
     url: RequestUrl,
     headers: HeaderMap,
-    /// What the host adds of the block's secrets.
+    /// Headers that the host adds from the block's secrets.
     injected: Vec<Injected>,
-    /// Where it gets the access token that it adds.
+    /// Source of the access token that the host adds.
     token: Option<TokenSource>,
 }
 
@@ -125,13 +127,14 @@ impl Host for CallState {
 }
 
 impl CallState {
-    /// Sends a request, and follows where it is led.
+    /// Sends a request and follows redirects.
     async fn follow(&mut self, mut outgoing: Outgoing, upload: Option<Upload>) -> Result<Response, Fault> {
         let repeatable = upload.is_none();
         let mut upload = upload.unwrap_or_else(Upload::none);
         let mut refused_once = false;
         for hop in 0..=limits::REDIRECTS {
-            // From the second hop on the origin is the server's choice, and so is what a message quotes of it.
+            // From the second hop on the server chooses the origin, so a message that quotes it is
+            // masked.
             let permitted = self.permit(&outgoing.url.origin);
             let networks = permitted.map_err(|problem| if hop == 0 { problem } else { self.outside(problem) })?;
             let (request, token) = self.request(&outgoing, upload).await?;
@@ -139,7 +142,7 @@ impl CallState {
             let answer = self.http.client.send(request, networks).await;
             let answer = answer.map_err(|problem| self.outside(self.explain_network(problem, &origin)))?;
             upload = Upload::none();
-            // A token that was revoked before its time: once more, with a new one.
+            // The token was revoked before it expired: retry once, with a new token.
             if let (StatusCode::UNAUTHORIZED, Some(token), Some(source)) = (answer.status(), token, &outgoing.token) {
                 self.http.tokens.forget(&source.exchange, &token).await;
                 if repeatable && !std::mem::replace(&mut refused_once, true) {
@@ -163,7 +166,7 @@ impl CallState {
         Err(Problem::new("failed", message).into())
     }
 
-    /// The request as it is sent, and the token that it carries.
+    /// Builds the HTTP request of one hop. Returns it with the access token that it carries.
     async fn request(
         &mut self,
         outgoing: &Outgoing,
@@ -201,8 +204,9 @@ impl CallState {
     }
 }
 
-/// The time of a request whose bundle sets none: what it sends takes its own. A stream that says no size
-/// has the call's time.
+/// Returns the timeout of a request whose bundle sets none. An upload of known size adds time
+/// according to [`limits::SLOWEST_BYTES`]; an upload of unknown size is limited by the deadline of
+/// the call.
 fn sending(upload: Option<&Upload>) -> Duration {
     match upload.map(Upload::size) {
         None => limits::HTTP_TIME,
@@ -226,7 +230,7 @@ mod tests {
         let stream = || futures_util::StreamExt::boxed(futures_util::stream::empty());
         assert_eq!(sending(None), limits::HTTP_TIME);
         assert_eq!(sending(Some(&Upload::stream(stream(), Some(0)))), limits::HTTP_TIME);
-        // A chunk of an upload, over a line that is just fast enough.
+        // One chunk of an upload, at exactly the lowest accepted speed.
         let chunk = Duration::from_secs((16 << 20) / limits::SLOWEST_BYTES);
         assert_eq!(sending(Some(&Upload::stream(stream(), Some(16 << 20)))), limits::HTTP_TIME + chunk);
         assert_eq!(sending(Some(&Upload::stream(stream(), None))), limits::LONGEST_HTTP_TIME);

@@ -1,19 +1,19 @@
-//! Which addresses are the public internet, and which are not: the registries of IANA
-//! (https://www.iana.org/assignments/iana-ipv4-special-registry and …ipv6-special-registry), and the
-//! addresses at which clouds hand out credentials.
+//! Vetting of IP addresses. Distinguishes the public internet from special-purpose networks,
+//! according to the registries of IANA (https://www.iana.org/assignments/iana-ipv4-special-registry
+//! and …ipv6-special-registry) and the addresses at which clouds serve credentials.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-/// Networks that are not reached without a grant that names them, and what they are.
+/// Networks that can be reached only with a grant that names them, each with a description.
 const SPECIAL: [(&str, &str); 27] = [
     ("0.0.0.0/8", "this host"),
     ("10.0.0.0/8", "a private network"),
-    // Among them the metadata of a cloud, 100.100.100.200.
+    // Includes the metadata service of a cloud, 100.100.100.200.
     ("100.64.0.0/10", "a carrier's private network"),
     ("127.0.0.0/8", "this machine"),
-    // Among them the metadata of most clouds, 169.254.169.254.
+    // Includes the metadata service of most clouds, 169.254.169.254.
     ("169.254.0.0/16", "link-local, where clouds hand out credentials"),
     ("172.16.0.0/12", "a private network"),
     ("192.0.0.0/24", "reserved"),
@@ -34,15 +34,15 @@ const SPECIAL: [(&str, &str); 27] = [
     ("2001:db8::/32", "reserved for documentation"),
     ("3fff::/20", "reserved for documentation"),
     ("5f00::/16", "reserved"),
-    // Among them the metadata of a cloud, fd00:ec2::254.
+    // Includes the metadata service of a cloud, fd00:ec2::254.
     ("fc00::/7", "a private network"),
     ("fe80::/10", "link-local"),
     ("fec0::/10", "a private network"),
     ("ff00::/8", "multicast"),
 ];
 
-/// Whether an address may be connected to: it is public, or in one of these networks. Otherwise what
-/// it is.
+/// Checks that an address may be connected to: it is public, or in one of the granted networks. The
+/// error is a description of the address.
 pub(super) fn vet(address: IpAddr, granted: &[IpNet]) -> Result<(), &'static str> {
     let address = address.to_canonical();
     if address.is_unspecified() || address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST) {
@@ -64,8 +64,9 @@ fn special(address: IpAddr) -> Option<&'static str> {
         .map(|(_, what)| *what)
 }
 
-/// The IPv4 address that an IPv6 address leads to: behind a translator (NAT64, RFC 6052), in a
-/// tunnel (6to4, RFC 3056), or in the old compatible form (RFC 4291, 2.5.5.1).
+/// Returns the IPv4 address that is embedded in an IPv6 address: by a translator (NAT64, RFC 6052),
+/// by a tunnel (6to4, RFC 3056), or in the deprecated IPv4-compatible form (RFC 4291, section
+/// 2.5.5.1).
 fn inner(address: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(v6) = address else { return None };
     let segments = v6.segments();
@@ -149,7 +150,7 @@ mod tests {
         let reaches = |address: &str| vet(address.parse().expect(address), &granted).is_ok();
         assert!(reaches("127.0.0.1") && reaches("::ffff:127.0.0.1") && reaches("10.9.8.7") && reaches("8.8.8.8"));
         assert!(!reaches("127.0.0.2") && !reaches("192.168.0.1") && !reaches("::1"));
-        // What leads nowhere cannot be granted.
+        // An address that no server can have is refused even if it is granted.
         let everything: Vec<IpNet> = vec!["0.0.0.0/0".parse().expect("a network"), "::/0".parse().expect("a network")];
         assert!(vet("0.0.0.0".parse().expect("an address"), &everything).is_err());
     }

@@ -1,4 +1,4 @@
-//! Secrets in requests: headers that are made of them, and the access tokens that they are exchanged for.
+//! Secrets in requests: headers derived from secrets, and access tokens obtained with secrets.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::problem::{Fault, Problem, quoted};
 use crate::state::CallState;
 
 impl CallState {
-    /// How a request proves who sends it: a header, or where its token comes from.
+    /// Returns the credentials of a request: a header, or the source of its access token.
     pub(super) fn credential(&mut self, auth: Auth) -> Result<(Option<Injected>, Option<TokenSource>), Fault> {
         let header = match auth {
             Auth::None => return Ok((None, None)),
@@ -34,7 +34,7 @@ impl CallState {
                 let (secret, value) = self.secret(&secret)?;
                 self.may_hold(&AUTHORIZATION, &secret)?;
                 self.said([user.as_bytes()])?;
-                // RFC 7617: the name ends at the first colon.
+                // RFC 7617: the first colon ends the user name, so the name cannot contain one.
                 if user.contains(':') || user.chars().any(char::is_control) {
                     return Err(Problem::new("invalid", "a user name has no `:` and no control characters").into());
                 }
@@ -48,7 +48,7 @@ impl CallState {
         Ok((Some(header), None))
     }
 
-    /// A header with a secret in it, or with what proves that one has it.
+    /// Builds a header that contains a secret or a digest of it.
     pub(super) fn secret_header(&mut self, header: &SecretHeader) -> Result<Injected, Fault> {
         let (secret, value) = self.secret(&header.secret)?;
         let name = headers::header_name(&header.name)?;
@@ -62,7 +62,8 @@ impl CallState {
                         .hint("`openssl rand -base64 32` makes a key")
                 })?;
                 let digest = SecretValue::new(STANDARD.encode(Sha256::digest(&*bytes)));
-                // A key that a person made up could be found by its digest.
+                // A key with low entropy could be guessed from its digest, so the digest is masked
+                // as well.
                 self.also_hide(&digest);
                 sensitive(digest.expose())?
             }
@@ -70,7 +71,7 @@ impl CallState {
         Ok(Injected { name, value, secret })
     }
 
-    /// Refuses a header that the schema of the secret does not name.
+    /// Checks that the schema of the secret allows this header.
     fn may_hold(&self, name: &HeaderName, secret: &Pointer) -> Result<(), Problem> {
         let named = self.secrets.get(secret).map(|secret| secret.uses.headers.as_slice()).unwrap_or_default();
         if named.iter().any(|named| named == name.as_str()) {
@@ -84,14 +85,14 @@ impl CallState {
         })
     }
 
-    /// A secret by its handle.
+    /// Returns the location and the value of the secret behind a handle.
     fn secret(&self, secret: &Resource<Secret>) -> Result<(Pointer, SecretValue), Fault> {
         let pointer = self.table.get(secret)?.pointer.clone();
         let value = self.secrets.get(&pointer).map(|secret| secret.value.clone());
         Ok((pointer, value.ok_or_else(|| Problem::new("not-found", "the block has no such secret"))?))
     }
 
-    /// Refuses a secret whose audience does not include the origin of this URL.
+    /// Checks that the audience of every secret includes the origin of the URL.
     pub(super) fn for_origin(&self, secrets: &[Pointer], url: &RequestUrl) -> Result<(), Problem> {
         for pointer in secrets {
             let audience = self.secrets.get(pointer).map(|secret| secret.uses.audience.as_slice()).unwrap_or_default();
@@ -123,8 +124,8 @@ impl CallState {
         Ok(self.table.push(TokenSource { secrets, exchange: Arc::new(Exchange { url, scopes, grant }) })?)
     }
 
-    /// Refuses a token server that the schema of a secret does not name: the host sends it a POST with the secret,
-    /// whatever the operation's effect.
+    /// Checks that the schema of every secret names this token URL. The host sends a POST request
+    /// with the secret to it, even if the operation's effect is `read`.
     fn is_token_server(&self, secrets: &[Pointer], url: &RequestUrl) -> Result<(), Problem> {
         for pointer in secrets {
             let tokens = self.secrets.get(pointer).map(|secret| secret.uses.tokens.as_slice()).unwrap_or_default();
@@ -192,7 +193,7 @@ pub(super) fn bearer(token: &SecretValue) -> Result<HeaderValue, Problem> {
     sensitive(&format!("Bearer {}", token.expose()))
 }
 
-/// A header's value that debug output does not show.
+/// Creates a header value that is hidden in debug output.
 fn sensitive(text: &str) -> Result<HeaderValue, Problem> {
     let mut value = HeaderValue::from_str(text).map_err(|_| {
         Problem::new("invalid", "the secret has a character that no header may have, such as a line's end")

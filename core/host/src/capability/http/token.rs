@@ -1,5 +1,6 @@
-//! Access tokens (OAuth 2.0), fetched by the host with a secret that the bundle cannot read, kept per
-//! secret and scope, refreshed ahead of their end, one request at a time however many calls want it.
+//! OAuth 2.0 access tokens. The host fetches them with a secret that the bundle cannot read, caches
+//! them per secret and scope, and refreshes them before they expire. Concurrent calls that need the
+//! same token share one token request.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -19,15 +20,15 @@ use crate::limits;
 use crate::problem::{Problem, cut};
 use crate::redact::Redactor;
 
-/// What the guest holds as `token-source`.
+/// Resource `token-source`: the parameters for obtaining an access token.
 #[derive(Debug, Clone)]
 pub struct TokenSource {
-    /// The secrets of the block that it is made from.
+    /// Secrets of the block with which the token is obtained.
     pub(super) secrets: Vec<Pointer>,
     pub(super) exchange: Arc<Exchange>,
 }
 
-/// How a token is got.
+/// Parameters of a token request.
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) url: RequestUrl,
@@ -37,15 +38,15 @@ pub(super) struct Exchange {
 
 #[derive(Debug)]
 pub(super) enum Grant {
-    /// RFC 7523, section 2.1.
+    /// JWT bearer grant (RFC 7523, section 2.1).
     JwtBearer { issuer: String, subject: Option<String>, key_id: Option<String>, key: SecretValue },
-    /// RFC 6749, section 4.4.
+    /// Client credentials grant (RFC 6749, section 4.4).
     ClientCredentials { client: String, secret: SecretValue },
-    /// RFC 6749, section 6.
+    /// Refresh token grant (RFC 6749, section 6).
     RefreshToken { client: String, secret: Option<SecretValue>, token: SecretValue },
 }
 
-/// The tokens of a sandbox, in memory only.
+/// The access tokens of a sandbox, cached in memory only.
 #[derive(Default)]
 pub(super) struct Tokens {
     slots: Mutex<HashMap<Digest, Arc<Slot>>>,
@@ -53,27 +54,28 @@ pub(super) struct Tokens {
 
 #[derive(Default)]
 struct Slot {
-    /// Held while a token is fetched: those who want the same one wait for it.
+    /// Locked while a token is fetched, so that other calls wait for the same token.
     state: tokio::sync::Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     token: Option<Token>,
-    /// The last attempt that failed: who waited for it gets the same answer, and asks no second time.
+    /// The last failed attempt. Calls that waited for it return the same error, and do not retry.
     failed: Option<(Instant, Problem)>,
 }
 
 #[derive(Clone)]
 struct Token {
     value: SecretValue,
-    /// From then on a new one is fetched while this one is still used.
+    /// Time after which a new token is fetched while this one is still used.
     refresh: Instant,
+    /// Time after which this token is no longer used.
     end: Instant,
 }
 
 impl Tokens {
-    /// A token that is good for a request now.
+    /// Returns a token that is valid now.
     pub(super) async fn get(
         self: &Arc<Self>,
         client: &Arc<HttpClient>,
@@ -95,7 +97,7 @@ impl Tokens {
         {
             return Err(problem.clone());
         }
-        // The lock is held over the request on purpose: one flight at a time.
+        // The lock is held during the request, so that only one request for the token is in flight.
         match exchange.fetch(client, networks).await {
             Ok(token) => {
                 state.failed = None;
@@ -109,7 +111,7 @@ impl Tokens {
         }
     }
 
-    /// Forgets a token that a server refused, unless a newer one is there already.
+    /// Removes a token that a server rejected, unless it has been replaced in the meantime.
     pub(super) async fn forget(&self, exchange: &Exchange, refused: &SecretValue) {
         let slot = self.slot(exchange.digest());
         let mut state = slot.state.lock().await;
@@ -121,14 +123,15 @@ impl Tokens {
     fn slot(&self, digest: Digest) -> Arc<Slot> {
         let mut slots = self.slots.lock().expect("nothing panics while it holds this lock");
         if slots.len() >= limits::TOKENS && !slots.contains_key(&digest) {
-            // Those that nobody waits for; a forgotten token is fetched again.
+            // Removes slots that no call is using; their tokens are fetched again when needed.
             slots.retain(|_, slot| Arc::strong_count(slot) > 1);
         }
         slots.entry(digest).or_default().clone()
     }
 }
 
-/// Fetches the next token while the one at hand is still good. Where that fails, the next call tries.
+/// Fetches the next token while the current one is still valid. If that fails, the next call tries
+/// again.
 async fn renew(
     slot: Arc<Slot>,
     client: Arc<HttpClient>,
@@ -145,7 +148,7 @@ async fn renew(
 }
 
 impl Grant {
-    /// The bundle's own words in the request for a token.
+    /// Returns the strings that the bundle chose for the token request, except for the scopes.
     pub(super) fn words(&self) -> Vec<String> {
         match self {
             Self::JwtBearer { issuer, subject, key_id, .. } => {
@@ -155,7 +158,7 @@ impl Grant {
         }
     }
 
-    /// The secrets in it.
+    /// Returns the secrets in the grant.
     fn secrets(&self) -> impl Iterator<Item = &SecretValue> {
         match self {
             Self::JwtBearer { key, .. } => [Some(key), None],
@@ -168,7 +171,7 @@ impl Grant {
 }
 
 impl Exchange {
-    /// What tokens are kept by: everything that decides what is got, the secrets too.
+    /// Returns the key under which tokens are cached: a digest of all parameters, secrets included.
     fn digest(&self) -> Digest {
         let mut scopes = self.scopes.clone();
         scopes.sort();
@@ -218,9 +221,10 @@ impl Exchange {
         let token = answer["access_token"].as_str().filter(|token| !token.is_empty()).ok_or_else(|| {
             Problem::new("failed", format!("the token server at `{}` gave no `access_token`", self.url.origin))
         })?;
-        // RFC 6749, section 5.1: where it is not said, it is known otherwise; an hour is what servers give.
+        // `expires_in` is optional (RFC 6749, section 5.1); one hour is a common lifetime.
         let lifetime = Duration::from_secs(answer["expires_in"].as_u64().unwrap_or(3_600).min(86_400));
-        // Refreshed when a fifth of its life is left; not used in its last moments, which a request may outlast.
+        // The token is refreshed when a fifth of its lifetime is left. It is not used shortly
+        // before it expires, because it could expire while a request is in flight.
         let end = asked + lifetime.saturating_sub((lifetime / 10).min(limits::TOKEN_MARGIN));
         Ok(Token { value: SecretValue::new(token.to_owned()), refresh: asked + lifetime * 4 / 5, end })
     }
@@ -251,7 +255,7 @@ impl Exchange {
         form.finish()
     }
 
-    /// A signed statement of who asks for what (RFC 7523, section 3; RFC 7515, compact form).
+    /// Builds the signed assertion (RFC 7523, section 3) as a compact JWS (RFC 7515).
     fn assertion(
         &self,
         issuer: &str,
@@ -277,10 +281,10 @@ impl Exchange {
         Ok(Zeroizing::new(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))))
     }
 
-    /// The server's reason (RFC 6749, section 5.2).
+    /// Converts an error response of the token server (RFC 6749, section 5.2) to a problem.
     fn refused(&self, status: http::StatusCode, answer: &Value, assertion: Option<&str>) -> Problem {
         let assertion = assertion.map(|assertion| SecretValue::new(assertion.to_owned()));
-        // Masked before it is cut: a part of a secret at the cut would not be found.
+        // Masked before it is cut, because a secret that is cut in the middle would not be found.
         let redactor = Redactor::new(self.grant.secrets().chain(assertion.as_ref()));
         let shown = |text: &str| cut(redactor.text(text.to_owned()), limits::TOKEN_REASON_BYTES);
         let word = shown(answer["error"].as_str().unwrap_or_default());
