@@ -1,15 +1,15 @@
-//! Tasks that outlive the calls which began them: those that read rows, and those that have a server stop a
-//! statement. A process that ends waits for them for a moment, so that no database goes on with what nobody
-//! wants any more.
+//! Background tasks that outlive the call that started them: tasks that read rows, and tasks that
+//! tell a server to cancel a statement. A process waits briefly for these tasks before it exits, so
+//! that no database continues with a statement whose result is no longer needed.
 
 use std::sync::LazyLock;
 
 use tokio::sync::watch;
 
-/// How many there are.
+/// Number of running tasks.
 static RUNNING: LazyLock<watch::Sender<usize>> = LazyLock::new(watch::Sender::default);
 
-/// One of them; counted until it is dropped, however it ends.
+/// A running task. It is counted until this value is dropped, even if the task panics.
 struct Counted;
 
 impl Counted {
@@ -25,7 +25,7 @@ impl Drop for Counted {
     }
 }
 
-/// Begins a task. Where there is no runtime any more, nothing is done.
+/// Starts a task. Does nothing if there is no runtime.
 pub(super) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         let counted = Counted::new();
@@ -36,7 +36,7 @@ pub(super) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
     }
 }
 
-/// Waits until databases have stopped what ended calls had them do.
+/// Waits until databases have stopped the work of calls that have ended.
 pub async fn settled() {
     let _ = RUNNING.subscribe().wait_for(|running| *running == 0).await;
 }

@@ -1,14 +1,15 @@
-//! `sql`: databases that the block's configuration names. The host opens the connection, with a
-//! password that the guest holds as a handle; the guest sends statements and gets rows, as values
-//! or as an Arrow IPC stream that it passes on unseen.
+//! `sql`: access to the databases that the block's configuration names. The host opens the
+//! connection, with a password that the guest holds as a handle. The guest sends statements and
+//! receives rows, either as values or as an Arrow IPC stream that it passes on by handle.
 //!
-//! During an operation that reads, every statement runs where nothing can be written: a SQLite
-//! file that is opened read-only, a session and a transaction that are `READ ONLY` in PostgreSQL and
-//! MySQL. No scanner is trusted with that: the database itself says before a statement runs that it
-//! returns rows, and after it that the transaction is still the one that the host began.
+//! In an operation with the effect `read`, every statement runs where nothing can be written: in a
+//! SQLite file that is opened read-only, or in a `READ ONLY` session and transaction of PostgreSQL
+//! or MySQL. This does not rely on a scanner of statements: the database itself reports, before a
+//! statement runs, that it returns rows, and afterwards, that the transaction is still the one that
+//! the host began.
 //!
-//! A statement ends with whoever waits for it: a call that is stopped while the database works
-//! (its deadline, Ctrl-C, a guest that lets go of its rows) has the database stop, too.
+//! A statement is canceled if its caller stops waiting. When a call is stopped while the database
+//! works (by its deadline or by Ctrl-C), or when a guest drops its rows, the database stops as well.
 
 mod arrow;
 mod background;
@@ -52,72 +53,73 @@ pub(crate) use pool::Pools;
 pub use rows::Rows;
 pub use sqlite::budget::install as count_sqlite_memory;
 
-/// The media type of Arrow IPC streams (registered with IANA).
+/// Media type of Arrow IPC streams, as registered with IANA.
 const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
 
-/// What a call knows of databases.
+/// The databases of a call.
 #[derive(Default)]
 pub(crate) struct SqlState {
-    /// Those that the block's configuration names.
+    /// Databases that the block's configuration names.
     pub(crate) targets: Vec<SqlTarget>,
-    /// What the statements of the call hold in SQLite.
+    /// Memory and temporary files that the statements of the call use in SQLite.
     budget: Arc<Budget>,
 }
 
-/// A connection that is in use; empty after a failure that left it in an unknown state.
+/// A connection in use. Empty after a failure that left the connection in an unknown state.
 type Slot = Arc<Mutex<Option<Pooled>>>;
 
-/// What the guest holds as `connection`.
+/// Resource `connection`.
 pub struct Connection {
     slot: Slot,
     access: Access,
 }
 
-/// What the guest holds as `transaction`. Dropped, it rolls back.
+/// Resource `transaction`. Rolled back when it is dropped.
 pub struct Transaction {
     slot: Slot,
     access: Access,
     finished: bool,
 }
 
-/// What statements may do.
+/// Access that statements have to the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Access {
     ReadOnly,
     ReadWrite,
 }
 
-/// A statement and its parameters, on their way to the database.
+/// A statement and its parameters.
 struct Statement {
     text: String,
     parameters: Vec<Value>,
     access: Access,
-    /// Whether a transaction of the guest is open; otherwise the statement is one of its own.
+    /// Whether the guest has opened a transaction. Otherwise the statement is a transaction by
+    /// itself.
     in_transaction: bool,
 }
 
 impl Statement {
-    /// Whether the host puts a transaction around it, which nothing can be written in.
+    /// Checks whether the host must run the statement in a read-only transaction.
     fn needs_read_only_transaction(&self) -> bool {
         self.access == Access::ReadOnly && !self.in_transaction
     }
 }
 
-/// The connection of a slot, for one exchange with the database. Dropped in the middle of one, it
-/// closes the connection and has the database stop what it does.
+/// The connection of a slot, claimed for one exchange with the database. If it is dropped during
+/// the exchange, the connection is closed and the database cancels the statement.
 struct Claimed {
     slot: OwnedMutexGuard<Option<Pooled>>,
     busy: bool,
 }
 
 impl Claimed {
-    /// It is busy while the rows of another statement are being read.
+    /// Claims the connection of a slot. Fails while the rows of another statement are being read.
     fn of(slot: &Slot) -> Result<Self, Problem> {
         let busy = |_| Problem::new("invalid", "the connection is busy with the rows of another statement");
         Ok(Self { slot: slot.clone().try_lock_owned().map_err(busy)?, busy: false })
     }
 
-    /// The exchange begins.
+    /// Marks the beginning of the exchange.
     fn start(&mut self) -> Result<&mut Pooled, Problem> {
         let closed = || Problem::new("unavailable", "the connection was closed after a failure").retryable();
         let pooled = self.slot.as_mut().ok_or_else(closed)?;
@@ -125,7 +127,7 @@ impl Claimed {
         Ok(pooled)
     }
 
-    /// The exchange is over: the database waits for the next statement.
+    /// Marks the end of the exchange: the database is ready for the next statement.
     fn finish(&mut self) {
         self.busy = false;
     }
@@ -312,7 +314,7 @@ impl HostTransaction for CallState {
     async fn drop(&mut self, transaction: Resource<Transaction>) -> wasmtime::Result<()> {
         let mut transaction = self.table.delete(transaction)?;
         if let Ok(mut claimed) = Claimed::of(&transaction.slot) {
-            // Whatever comes of it: a connection that did not roll back is closed.
+            // The result is ignored: a connection that fails to roll back is closed.
             transaction.finished = end(&mut claimed, End::Rollback).await.is_ok();
         }
         Ok(())
@@ -320,8 +322,8 @@ impl HostTransaction for CallState {
 }
 
 impl Drop for Transaction {
-    /// A transaction that was neither committed nor rolled back (the call was stopped) takes its
-    /// connection with it; the database rolls back when the connection closes.
+    /// A transaction that was neither committed nor rolled back, because the call was stopped,
+    /// closes its connection. The database rolls back when the connection closes.
     fn drop(&mut self) {
         if !self.finished
             && let Ok(mut slot) = self.slot.try_lock()
@@ -377,14 +379,14 @@ async fn begin(claimed: &mut Claimed, access: Access) -> Result<(), Problem> {
     begun
 }
 
-/// How a transaction ends.
+/// The ways to end a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Commit,
     Rollback,
 }
 
-/// Ends a transaction. A connection on which that fails is closed.
+/// Commits or rolls back a transaction. Closes the connection if that fails.
 async fn end(claimed: &mut Claimed, how: End) -> Result<(), Problem> {
     let ended = match (claimed.start()?, how) {
         (Pooled::Postgres(session), End::Commit) => session.commit().await,
@@ -394,24 +396,24 @@ async fn end(claimed: &mut Claimed, how: End) -> Result<(), Problem> {
         (Pooled::Mysql(session), End::Commit) => session.commit().await,
         (Pooled::Mysql(session), End::Rollback) => session.rollback().await,
     };
-    // Still busy, the connection closes as this goes out of scope.
+    // The connection is still marked as busy, so it closes when `claimed` is dropped.
     if ended.is_ok() {
         claimed.finish();
     }
     ended
 }
 
-/// The code of [`left_transaction`].
+/// Problem code of [`left_transaction`].
 const LEFT_TRANSACTION: &str = "left-transaction";
 
-/// A statement ended the transaction of the host, or began another one.
+/// Returns the problem of a statement that ended the host's transaction, or began another one.
 fn left_transaction() -> Problem {
     Problem::new(LEFT_TRANSACTION, "the statement ended the transaction that it is part of; the connection was closed")
         .hint("leave out what begins and ends transactions")
 }
 
-/// In an operation that reads, a statement that left the transaction of the host ends the call: it was made
-/// for nothing else.
+/// Converts a problem to a fault. In an operation with the effect `read`, a statement that left the
+/// host's transaction ends the call, because its only purpose is to circumvent the read-only mode.
 fn stopping(problem: Problem, access: Access) -> Fault {
     match access {
         Access::ReadOnly if problem.code == LEFT_TRANSACTION => {

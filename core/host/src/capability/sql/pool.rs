@@ -1,6 +1,6 @@
-//! Connections to databases. The connections of a block's revision to one server are counted together,
-//! whatever the bundle chooses for them; those that are kept for the next call are few, and expire. A
-//! connection is never shared between blocks.
+//! Connection pools. All connections of one block revision to one server count toward one limit,
+//! regardless of the options that the bundle chooses. The number of idle connections is limited as
+//! well, and they expire. A connection is never shared between blocks.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -22,11 +22,11 @@ use super::{Access, mysql, postgres, sqlite};
 use crate::limits;
 use crate::problem::Problem;
 
-/// All connections of a process.
+/// All database connections of a process.
 #[derive(Default)]
 pub(crate) struct Pools {
     shared: Arc<Shared>,
-    /// Files that no block reaches, whatever it names: those of the yard.
+    /// Files that no block may open, such as those of the yard.
     protected: Vec<PathBuf>,
 }
 
@@ -35,47 +35,48 @@ struct Shared {
     servers: Mutex<HashMap<ServerKey, Arc<Server>>>,
 }
 
-/// What connections are counted for.
+/// Key under which connections are counted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct ServerKey {
     /// `TYPE/NAME@REVISION`.
     block: String,
-    /// Host and port, or a file.
+    /// Host and port, or the path of a file.
     place: String,
 }
 
-/// The connections of a block's revision to one server.
+/// Connections of one block revision to one server.
 struct Server {
     turns: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
 }
 
-/// A connection that waits for the next call.
+/// An idle connection.
 struct Idle {
     purpose: Purpose,
     kept: Kept,
     since: Instant,
 }
 
-/// Connections of one purpose replace each other.
+/// Properties that a request and an idle connection must share for the connection to be reused.
 #[derive(Clone, PartialEq, Eq)]
 struct Purpose {
     target: Permitted,
-    /// A password from a source may change without a new revision.
+    /// Included because a password from a secret source may change without a new revision.
     password: Option<Digest>,
-    /// Connections for reads are read-only from their beginning. A database in memory is one connection.
+    /// Included because a connection for reads is read-only from the beginning. `None` for a
+    /// database in memory, which has only one connection.
     access: Option<Access>,
 }
 
-/// A connection that can be used again.
+/// A connection that can be reused.
 pub(super) enum Kept {
-    /// What calls did to it was taken back.
+    /// The changes that a call made to the session have been reset.
     Postgres(PgConnection),
-    /// A database in memory, which lasts as long as its connection.
+    /// A database in memory, which exists as long as its connection.
     Memory(SqliteConnection),
 }
 
-/// The right to one connection to a server, until it is dropped.
+/// Permit for one connection to a server. It is returned when the lease is dropped.
 pub(super) struct Lease {
     shared: Weak<Shared>,
     server: Arc<Server>,
@@ -91,7 +92,8 @@ pub(super) enum Pooled {
 }
 
 impl Pooled {
-    /// Closes the connection instead of keeping it, and has the database stop what it does.
+    /// Closes the connection instead of returning it to the pool, and cancels the running
+    /// statement.
     pub(super) fn stop(self) {
         match self {
             Self::Postgres(session) => session.stop(),
@@ -101,14 +103,14 @@ impl Pooled {
     }
 }
 
-/// What a call asks for.
+/// A request for a connection.
 pub(super) struct Request<'call> {
     /// `TYPE/NAME@REVISION`.
     pub(super) block: &'call str,
     pub(super) target: Permitted,
     pub(super) password: Option<&'call SecretValue>,
     pub(super) access: Access,
-    /// What the statements of the call may hold in SQLite.
+    /// Memory and temporary files that the statements of the call use in SQLite.
     pub(super) budget: &'call Arc<Budget>,
 }
 
@@ -120,7 +122,7 @@ impl Pools {
 
     pub(super) async fn open(&self, request: Request<'_>) -> Result<Pooled, Problem> {
         let opened = self.open_within(request).await;
-        // What failed is not remembered.
+        // Removes the entry of the server if the connection failed.
         self.shared.sweep();
         opened
     }
@@ -163,7 +165,7 @@ impl Pools {
         })
     }
 
-    /// Servers that are remembered, and connections that wait.
+    /// Returns the number of known servers and the number of idle connections.
     #[cfg(test)]
     pub(super) fn remembered(&self) -> (usize, usize) {
         self.shared.sweep();
@@ -180,7 +182,8 @@ impl Shared {
         lock(&self.servers).entry(key).or_insert_with(new).clone()
     }
 
-    /// Closes what waited for too long, the oldest of too many, and forgets servers without connections.
+    /// Closes idle connections that have expired, then the oldest of those above the limit, and
+    /// removes servers without connections.
     fn sweep(&self) {
         let mut closed = Vec::new();
         let mut servers = lock(&self.servers);
@@ -208,7 +211,7 @@ impl Shared {
                 }
             }
         }
-        // One that a call holds has a second reference.
+        // A server with a connection in use has a second reference.
         servers.retain(|_, server| Arc::strong_count(server) > 1 || !lock(&server.idle).is_empty());
         drop(servers);
         drop(closed);
@@ -238,14 +241,15 @@ impl Idle {
         }
     }
 
-    /// A database in memory would be lost, so only their number is bounded.
+    /// Checks whether the connection has expired. A database in memory never expires, because its
+    /// contents would be lost; only the number of such databases is limited.
     fn is_over(&self) -> bool {
         self.kind() == Kind::Postgres && self.since.elapsed() >= limits::IDLE_TIME
     }
 }
 
 impl Lease {
-    /// A connection of this purpose that waits, if there is one that still works.
+    /// Takes an idle connection for the same purpose out of the pool, if one still works.
     async fn again(&self) -> Option<Kept> {
         loop {
             let found = {
@@ -264,7 +268,7 @@ impl Lease {
         }
     }
 
-    /// Closes connections that wait until the new one is within the limit.
+    /// Closes idle connections until there is room for a new one within the limit.
     fn make_room(&self) {
         let used = limits::POOL_CONNECTIONS.saturating_sub(self.server.turns.available_permits());
         let mut closed = Vec::new();
@@ -276,7 +280,7 @@ impl Lease {
         drop(closed);
     }
 
-    /// Keeps the connection for a later call of the same purpose.
+    /// Returns the connection to the pool, for a later call with the same purpose.
     pub(super) fn keep(self, kept: Kept, runtime: &Handle) {
         let Some(shared) = self.shared.upgrade() else { return };
         lock(&self.server.idle).push(Idle { purpose: self.purpose.clone(), kept, since: Instant::now() });
@@ -316,9 +320,10 @@ impl std::fmt::Debug for Pools {
     }
 }
 
-/// Resolves and connects once, before a driver does, to say which of the two fails. The driver resolves the
-/// name again: what protects a connection from a name that leads elsewhere is its certificate, with `sslmode`
-/// `verify-full`. Private addresses are not refused, since that is where databases are.
+/// Resolves the host name and connects once before the driver does, to report which of the two
+/// steps fails. The driver resolves the name again. A connection is protected against a name that
+/// resolves to another server by the server's certificate, with `sslmode` set to `verify-full`.
+/// Private addresses are accepted, because that is where databases usually are.
 async fn reach(host: &str, port: u16) -> Result<(), Problem> {
     let step = |step: &str| json!({ "step": step });
     let attempt = async {
@@ -351,7 +356,7 @@ async fn reach(host: &str, port: u16) -> Result<(), Problem> {
     })
 }
 
-/// A failure before the server knew who connects; none for others.
+/// Returns the problem if a connection failed before authentication, and `None` for other errors.
 pub(super) fn not_connected(error: &sqlx::Error) -> Option<Problem> {
     let problem = match error {
         sqlx::Error::PoolTimedOut => {
@@ -359,7 +364,7 @@ pub(super) fn not_connected(error: &sqlx::Error) -> Option<Problem> {
                 .retryable()
         }
         sqlx::Error::Tls(reason) => Problem::new("unavailable", format!("TLS: {reason}")),
-        // So comes a certificate that is not believed.
+        // The driver reports an untrusted certificate as this kind of I/O error.
         sqlx::Error::Io(reason) if reason.kind() == std::io::ErrorKind::InvalidData => {
             Problem::new("unavailable", format!("TLS: {reason}"))
         }

@@ -1,4 +1,5 @@
-//! The database that a bundle asks for, held against those that the block's configuration names.
+//! Access checks for databases: compares the database that a bundle asks for with those that the
+//! block's configuration names.
 
 use std::path::Path;
 
@@ -9,10 +10,10 @@ use super::{mysql, postgres};
 use crate::bindings::blockyard::bundle::sql::Target;
 use crate::problem::{Problem, quoted};
 
-/// The database in memory; it lasts as long as its connection.
+/// Name of a SQLite database in memory, which exists as long as its connection.
 pub(super) const MEMORY: &str = ":memory:";
 
-/// A database that may be opened, with the options that the block leaves to a connection.
+/// A database that may be opened, with its connection options.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Permitted {
     pub(super) dialect: Dialect,
@@ -21,9 +22,9 @@ pub(super) struct Permitted {
     pub(super) database: String,
     pub(super) username: Option<String>,
     pub(super) tls: TlsMode,
-    /// PEM certificates; `None` for those of this machine.
+    /// CA certificates in PEM; `None` for the system's root certificates.
     pub(super) ca: Option<String>,
-    /// The name under which the server lists the connection.
+    /// Name under which the server lists the connection.
     pub(super) application_name: Option<String>,
 }
 
@@ -32,7 +33,7 @@ impl Permitted {
         self.dialect == Dialect::Sqlite && self.database == MEMORY
     }
 
-    /// For messages.
+    /// Returns the server or the file, for messages and as a key.
     pub(super) fn place(&self) -> String {
         match &self.server {
             Some((host, port)) => format!("{host}:{port}"),
@@ -41,13 +42,14 @@ impl Permitted {
     }
 }
 
-/// The port of a dialect's servers if none is given.
+/// Returns the default port of a dialect's servers.
 pub(super) fn default_port(dialect: Dialect) -> u16 {
     if dialect == Dialect::Mysql { mysql::DEFAULT_PORT } else { postgres::DEFAULT_PORT }
 }
 
-/// Permits what one of the block's own databases is as a whole: host, port, database and user together. A
-/// password goes only to a database that its block names. TLS is at least what the block asks for.
+/// Checks that the block names a database with the requested host, port, database and user, all in
+/// the same entry. The password is accepted only for the database of the block that contains it.
+/// The TLS mode is at least as strict as the one in the block.
 pub(super) fn permit(
     named: &[SqlTarget],
     target: &Target,
@@ -66,7 +68,7 @@ pub(super) fn permit(
     if named.is_empty() {
         return Err(not_granted(format!("the block's configuration names no database of {}", dialect.product())));
     }
-    // The first member that no named database has, in the order of the questions.
+    // Reports the first property that no remaining database matches, in the order of the checks.
     let mut left = named;
     for (what, fits) in asked.members() {
         left.retain(|named| fits(&asked, named));
@@ -82,7 +84,7 @@ pub(super) fn permit(
             )));
         }
     }
-    // Of several that are the same but for their options, the strictest.
+    // Among databases that differ only in their options, the strictest TLS mode applies.
     let Some(named) = left.into_iter().max_by_key(|named| named.tls) else {
         return Err(not_granted("the block's configuration does not name the database"));
     };
@@ -93,7 +95,7 @@ fn not_granted(message: impl Into<String>) -> Problem {
     Problem::new("not-granted", message)
 }
 
-/// A target as the bundle asks for it.
+/// The database that the bundle asks for.
 struct Asked<'target> {
     dialect: Dialect,
     host: Option<&'target str>,
@@ -134,7 +136,7 @@ impl<'target> Asked<'target> {
         let database: Question =
             (|asked| format!("database `{}`", quoted(asked.database)), |asked, named| named.database == asked.database);
         if self.dialect == Dialect::Sqlite {
-            // What names a server names no file.
+            // An entry with a host names a server, and cannot name a file.
             return vec![database, (|_| "file: it has a host".to_owned(), |_, named| named.host.is_none())];
         }
         vec![
@@ -154,7 +156,8 @@ impl<'target> Asked<'target> {
         ]
     }
 
-    /// The bundle's options, where they are no weaker than the block's.
+    /// Combines the bundle's options with those of the block. An option that is weaker than the
+    /// block's is refused or replaced.
     fn options(&self, target: &Target, named: &SqlTarget) -> Result<Permitted, Problem> {
         let mut tls = None;
         for (name, value) in &target.options {
@@ -163,7 +166,7 @@ impl<'target> Asked<'target> {
                     return Err(Problem::new("invalid", format!("option `{}` is not known for SQLite", quoted(name))));
                 }
                 "sslmode" => tls = Some(value.parse().map_err(|()| unknown(self.dialect, name, value))?),
-                // The block's, or the host's: whatever the bundle says, connections are the same to the server.
+                // The bundle's value is ignored, so that it cannot lead to separate connections.
                 "application_name" if self.dialect == Dialect::Postgres => {}
                 "ca" if named.ca.as_ref() == Some(value) => {}
                 "ca" => {
@@ -290,7 +293,7 @@ mod tests {
         assert_eq!(code(open(&named(), &[("ca", "OTHER")])), "not-granted");
         assert_eq!(code(open(&named(), &[("sslmode", "no")])), "invalid");
         assert_eq!(code(open(&named(), &[("options", "-c x=y")])), "invalid");
-        // What only the bundle chose makes no difference to what is counted.
+        // An option that only the bundle sets does not lead to a separate connection.
         assert_eq!(open(&named(), &[("application_name", "a")]).ok(), open(&named(), &[]).ok());
         let listed = SqlTarget { application_name: Some("etl".to_owned()), ..named() };
         let permitted = open(&listed, &[("application_name", "a")]).expect("it is named");
