@@ -1,5 +1,5 @@
-//! Rows to Arrow IPC (https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format),
-//! batch by batch.
+//! Conversion of rows to an Arrow IPC stream, batch by batch
+//! (https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,14 +20,14 @@ use crate::bindings::blockyard::bundle::sql::Column;
 use crate::limits;
 use crate::problem::Problem;
 
-/// Collects rows and turns them into pieces of one IPC stream.
+/// Collects rows, and encodes them as chunks of one IPC stream.
 pub(super) struct Batches {
     described: Vec<Column>,
     columns: Vec<ColumnBuilder>,
     rows: usize,
     bytes: usize,
     total_rows: u64,
-    /// Made with the first piece.
+    /// Created with the first chunk.
     stream: Option<(Arc<Schema>, StreamWriter<Vec<u8>>)>,
 }
 
@@ -39,27 +39,27 @@ enum ColumnBuilder {
     UInt64(UInt64Builder),
     Float32(Float32Builder),
     Float64(Float64Builder),
-    /// The second says what the text is, in the field's metadata; empty for plain text.
+    /// The second field is the value of the column's [`KIND`] metadata; empty for plain text.
     Text(StringBuilder, &'static str),
     Bytes(BinaryBuilder),
     Date(Date32Builder),
     Time(Time64MicrosecondBuilder),
     Timestamp(TimestampMicrosecondBuilder),
     Instant(TimestampMicrosecondBuilder),
-    /// The first batch of a column whose type shows in its values.
+    /// The first batch of a column whose type is derived from its values.
     Undecided(Vec<Cell<'static>>),
 }
 
-/// The key of the field metadata that says what a text is: `decimal`, `uuid`, `json` or `other`.
+/// Key of the field metadata that describes a text column: `decimal`, `uuid`, `json` or `other`.
 const KIND: &str = "blockyard:kind";
-/// The key of the field metadata that has the database's own name of a type, for `other`.
+/// Key of the field metadata that contains the database's name of the type, for `other`.
 const TYPE: &str = "blockyard:type";
 
-/// Why a column does not hold a value.
+/// A value that a column cannot hold.
 enum Misfit {
-    /// The value is of another kind.
+    /// The value has a different type than the column.
     Kind { found: &'static str, wanted: &'static str },
-    /// The value, of the column's kind, is one that Arrow's type does not have.
+    /// The value has the column's type, but is out of range for the Arrow type.
     Beyond { value: String, wanted: &'static str },
 }
 
@@ -109,7 +109,7 @@ impl Batches {
         self.rows >= limits::BATCH_ROWS || self.bytes >= limits::BATCH_BYTES
     }
 
-    /// The rows so far as a piece of the stream; the first piece begins with the schema.
+    /// Encodes the collected rows as a chunk of the stream. The first chunk starts with the schema.
     pub(super) fn flush(&mut self) -> Result<Bytes, Problem> {
         for (column, Column { name, .. }) in self.columns.iter_mut().zip(&self.described) {
             let first = self.total_rows - self.rows as u64 + 1;
@@ -137,7 +137,7 @@ impl Batches {
         Ok(std::mem::take(writer.get_mut()).into())
     }
 
-    /// The last piece: what is left, and the end of the stream.
+    /// Encodes the remaining rows and the end of the stream as the last chunk.
     pub(super) fn finish(mut self) -> Result<Bytes, Problem> {
         let mut last = Vec::from(self.flush()?);
         if let Some((_, mut writer)) = self.stream {
@@ -193,7 +193,7 @@ impl ColumnBuilder {
             (Self::Float32(b), Cell::Single(v)) => b.append_value(v),
             (Self::Float64(b), Cell::Float(v)) => b.append_value(v),
             (Self::Float64(b), Cell::Single(v)) => b.append_value(v.into()),
-            // SQLite stores whole floats as integers.
+            // SQLite stores a float without a fraction as an integer.
             (Self::Float64(b), Cell::Integer(v)) => b.append_value(
                 number::double_of_integer(v).ok_or_else(|| beyond(v.to_string(), "a column of doubles"))?,
             ),
@@ -210,7 +210,7 @@ impl ColumnBuilder {
             (Self::Timestamp(b), Cell::Timestamp(v)) => b.append_value(v),
             (Self::Instant(b), Cell::Instant(v)) => b.append_value(v),
             (column, Cell::Null) => column.push_null(),
-            // `infinity` of PostgreSQL, durations of MySQL.
+            // `infinity` in PostgreSQL, durations in MySQL.
             (Self::Date(_), Cell::Other(_, v)) => return Err(beyond(v.into_owned(), "a date of Arrow")),
             (Self::Time(_), Cell::Other(_, v)) => return Err(beyond(v.into_owned(), "a time of Arrow")),
             (Self::Timestamp(_) | Self::Instant(_), Cell::Other(_, v)) => {
@@ -239,8 +239,9 @@ impl ColumnBuilder {
         }
     }
 
-    /// Settles a column whose type shows in its values: the narrowest type that all of the first
-    /// batch fit, text if texts and numbers are mixed, or all are null. The error names the value.
+    /// Determines the type of a column from the values of its first batch: the narrowest type that
+    /// holds all of them, or text if texts and numbers are mixed or all values are null. The error
+    /// contains the index of the value that does not fit.
     fn decide(&mut self) -> Result<(), (usize, Misfit)> {
         let Self::Undecided(cells) = self else { return Ok(()) };
         let cells = std::mem::take(cells);

@@ -1,4 +1,5 @@
-//! One value of one row, borrowed from the driver: what both kinds of results are made from.
+//! One value of one row, borrowed from the driver. It is converted to a value for the guest or to
+//! Arrow.
 
 use std::borrow::Cow;
 
@@ -13,7 +14,7 @@ pub(super) enum Cell<'row> {
     Integer(i64),
     Unsigned(u64),
     Float(f64),
-    /// 32 bits: its digits are fewer than those of the same number in 64.
+    /// A 32-bit float, which has a shorter decimal form than the same number with 64 bits.
     Single(f32),
     Decimal(Cow<'row, str>),
     Text(Cow<'row, str>),
@@ -28,7 +29,7 @@ pub(super) enum Cell<'row> {
     Instant(i64),
     Uuid(Cow<'row, str>),
     Json(Cow<'row, str>),
-    /// The database's own name of the type, and the value as its text.
+    /// The database's name of the type, and the value as text.
     Other(Cow<'row, str>, Cow<'row, str>),
 }
 
@@ -51,14 +52,14 @@ pub(super) enum ColumnKind {
     Instant,
     Uuid,
     Json,
-    /// A type that only its own database knows; its values are texts.
+    /// A type that is specific to the database; its values are read as text.
     Other,
-    /// Each value has a type of its own (SQLite).
+    /// Each value has its own type (SQLite).
     Dynamic,
 }
 
 impl Cell<'_> {
-    /// Bytes that it takes, roughly: what batches are bounded by.
+    /// Returns the approximate size in bytes, by which batches are limited.
     pub(super) fn size(&self) -> usize {
         8 + match self {
             Cell::Decimal(v) | Cell::Text(v) | Cell::Uuid(v) | Cell::Json(v) | Cell::Other(_, v) => v.len(),
@@ -85,7 +86,7 @@ impl Cell<'_> {
         }
     }
 
-    /// The same value, which outlives the row.
+    /// Returns the value as one that outlives the row.
     pub(super) fn into_owned(self) -> Cell<'static> {
         let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         match self {
@@ -115,7 +116,7 @@ impl From<Cell<'_>> for Value {
             Cell::Null => Self::Null,
             Cell::Boolean(v) => Self::Boolean(v),
             Cell::Integer(v) => Self::Integer(v),
-            // What 64 bit with a sign do not hold stays exact as a decimal.
+            // An integer beyond the range of `i64` stays exact as a decimal.
             Cell::Unsigned(v) => i64::try_from(v).map_or_else(|_| Self::Decimal(v.to_string()), Self::Integer),
             Cell::Float(v) => Self::Float(v),
             Cell::Single(v) => Self::Float(number::widened(v)),

@@ -1,4 +1,4 @@
-//! Dates, times and identifiers as text, and back.
+//! Text forms of dates, times, UUIDs and bytes: parsing and formatting.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -6,7 +6,7 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 pub(super) use blockyard_model::literal::{date_text, time_text, timestamp_text as iso_timestamp_text};
 
-/// Standard base64 (RFC 4648): written with padding, read with and without.
+/// Standard base64 (RFC 4648), encoded with padding, and decoded with or without.
 pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -32,8 +32,8 @@ pub(super) fn parse_uuid(text: &str) -> Option<[u8; 16]> {
     Some(bytes)
 }
 
-/// Bytes from text: standard base64, with or without padding, or `\\x` with hexadecimal digits, as PostgreSQL
-/// writes them. No text is both.
+/// Parses bytes: standard base64, with or without padding, or `\\x` followed by hexadecimal digits,
+/// as PostgreSQL writes them. No string is valid in both forms.
 pub(super) fn parse_bytes(text: &str) -> Option<Vec<u8>> {
     match text.strip_prefix("\\x") {
         None => BASE64.decode(text).ok(),
@@ -44,12 +44,12 @@ pub(super) fn parse_bytes(text: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// A byte of two hexadecimal digits, without a sign.
+/// Parses a byte of two hexadecimal digits, without a sign.
 fn hex_byte(digits: &str) -> Option<u8> {
     digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u8::from_str_radix(digits, 16).ok())?
 }
 
-/// Refuses a text with a NUL character, which PostgreSQL does not store.
+/// Checks that a string has no NUL character, which PostgreSQL cannot store.
 pub(super) fn without_nul(text: &str) -> Result<(), String> {
     match text.chars().position(|character| character == '\0') {
         None => Ok(()),
@@ -59,8 +59,8 @@ pub(super) fn without_nul(text: &str) -> Result<(), String> {
     }
 }
 
-/// A date in ISO 8601 as days since 1970-01-01: `YYYY-MM-DD`, or with a sign and more digits
-/// (`-0043-03-15`, `+15000-12-31`; year 0 is 1 BC). PostgreSQL's `0044-03-15 BC` is read, too.
+/// Parses an ISO 8601 date to days since 1970-01-01: `YYYY-MM-DD`, or with a sign and more digits
+/// (`-0043-03-15`, `+15000-12-31`; year 0 is 1 BC). PostgreSQL's `0044-03-15 BC` is accepted, too.
 pub(super) fn parse_date(text: &str) -> Option<i32> {
     let text = text.trim();
     let (text, before) = match text.strip_suffix("BC") {
@@ -82,18 +82,18 @@ pub(super) fn parse_date(text: &str) -> Option<i32> {
     days(year, parts.next().and_then(short)?, parts.next().and_then(short)?)
 }
 
-/// A number of digits only.
+/// Parses a number that consists of digits only.
 fn whole(text: &str) -> Option<i64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// A number of one or two digits.
+/// Parses a number of one or two digits.
 fn short(text: &str) -> Option<i64> {
     whole(text).filter(|_| text.len() <= 2)
 }
 
-/// Days from 1970-01-01 to a day of the Gregorian calendar, also before it began; `None` if there is no such
-/// day.
+/// Returns the days from 1970-01-01 to a date of the proleptic Gregorian calendar; `None` if there
+/// is no such date.
 pub(super) fn days(year: i64, month: i64, day: i64) -> Option<i32> {
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let days_in_month = match month {
@@ -115,7 +115,7 @@ pub(super) fn days(year: i64, month: i64, day: i64) -> Option<i32> {
     i32::try_from(era * 146_097 + day_of_era - 719_468).ok()
 }
 
-/// The date as PostgreSQL reads it: without a sign, and with `BC` before the year 1.
+/// Formats a date as PostgreSQL reads it: without a sign, and with `BC` for years before 1.
 pub(super) fn postgres_date_text(days: i32) -> String {
     let text = date_text(days);
     match text.strip_prefix('+') {
@@ -130,7 +130,7 @@ pub(super) fn postgres_date_text(days: i32) -> String {
     }
 }
 
-/// The timestamp as PostgreSQL reads it, with `zone` (`+00`, or nothing) after it.
+/// Formats a timestamp as PostgreSQL reads it, followed by `zone` (`+00`, or empty).
 pub(super) fn postgres_timestamp_text(micros: i64, zone: &str) -> String {
     let days = i32::try_from(micros.div_euclid(DAY_MICROS)).expect("64 bits of microseconds are 31 bits of days");
     let date = postgres_date_text(days);
@@ -138,13 +138,13 @@ pub(super) fn postgres_timestamp_text(micros: i64, zone: &str) -> String {
     format!("{date} {}{zone}{era}", time_text(micros.rem_euclid(DAY_MICROS)))
 }
 
-/// `YYYY-MM-DD HH:MM:SS` of microseconds since 1970-01-01, as all servers read it.
+/// Formats microseconds since 1970-01-01 as `YYYY-MM-DD HH:MM:SS`, which all servers read.
 pub(super) fn timestamp_text(micros: i64) -> String {
     iso_timestamp_text(micros, false).replacen('T', " ", 1)
 }
 
-/// `HH:MM[:SS[.ffffff]]` as microseconds since midnight, up to `24:00:00`. A fraction has at most six digits
-/// that are not zero.
+/// Parses `HH:MM[:SS[.ffffff]]` to microseconds since midnight, up to `24:00:00`. Digits of the
+/// fraction after the sixth must be zero.
 pub(super) fn parse_time(text: &str) -> Option<i64> {
     let mut parts = text.trim().splitn(3, ':');
     let hours = parts.next().and_then(short)?;
@@ -155,7 +155,7 @@ pub(super) fn parse_time(text: &str) -> Option<i64> {
             let (seconds, fraction) = rest.split_once('.').unwrap_or((rest, ""));
             let padded = format!("{:0<6}", fraction.trim_end_matches('0'));
             let micros = whole(fraction).or_else(|| fraction.is_empty().then_some(0)).and_then(|_| {
-                // More digits than microseconds have would be lost.
+                // Further digits would be lost.
                 whole(&padded).filter(|_| padded.len() == 6)
             })?;
             (short(seconds)?, micros)
@@ -166,7 +166,7 @@ pub(super) fn parse_time(text: &str) -> Option<i64> {
     (valid && time <= DAY_MICROS).then_some(time)
 }
 
-/// A timestamp that was read, and the offset from UTC that it names.
+/// A parsed timestamp, with the offset from UTC that it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Read {
     /// Microseconds since 1970-01-01T00:00:00, as written.
@@ -176,13 +176,13 @@ pub(super) struct Read {
 }
 
 impl Read {
-    /// Microseconds since 1970-01-01 UTC; `None` if the zone is not known.
+    /// Returns microseconds since 1970-01-01 UTC; `None` if the zone is not known.
     pub(super) fn instant(self) -> Option<i64> {
         self.local.checked_sub(self.offset?)
     }
 }
 
-/// `DATE[T| ]TIME[Z|±HH[:MM]]`, or a date alone.
+/// Parses `DATE[T| ]TIME[Z|±HH[:MM]]`, or a date alone.
 pub(super) fn parse_timestamp(text: &str) -> Option<Read> {
     let text = text.trim();
     let (text, era) = text.strip_suffix("BC").map_or((text, ""), |rest| (rest.trim_end(), " BC"));
@@ -196,7 +196,7 @@ pub(super) fn parse_timestamp(text: &str) -> Option<Read> {
     Some(Read { local, offset })
 }
 
-/// `Z`, `±HH`, `±HHMM` or `±HH:MM[:SS]` as microseconds.
+/// Parses `Z`, `±HH`, `±HHMM` or `±HH:MM[:SS]` to microseconds.
 fn parse_offset(zone: &str) -> Option<i64> {
     if zone.eq_ignore_ascii_case("z") {
         return Some(0);

@@ -1,4 +1,4 @@
-//! One statement for many sets of values, and rows into a table.
+//! Bulk operations: one statement with many sets of parameters, and inserting rows into a table.
 
 use blockyard_model::capability::Dialect;
 use serde_json::json;
@@ -8,9 +8,10 @@ use super::{Access, Claimed, mysql, postgres, sqlite};
 use crate::bindings::blockyard::bundle::sql::{Execution, Value};
 use crate::problem::Problem;
 
-/// Why many sets of values were not taken.
+/// Failure of a bulk operation.
 pub(super) struct Refused {
-    /// Which one it was, from 0; none where it was no one in particular.
+    /// Index of the set or row that failed, from 0; `None` if the failure concerns none in
+    /// particular.
     index: Option<usize>,
     problem: Problem,
 }
@@ -26,7 +27,7 @@ impl Refused {
         Self { index: Some(index), problem }
     }
 
-    /// Where each is a set of parameters.
+    /// Converts the failure to a problem that names the set of parameters.
     fn of_sets(self) -> Problem {
         let Self { index, problem } = self;
         match index {
@@ -37,7 +38,7 @@ impl Refused {
         }
     }
 
-    /// Where each is a row.
+    /// Converts the failure to a problem whose details contain the number of the row, from 1.
     fn of_rows(self) -> Problem {
         let Self { index, problem } = self;
         let Some(index) = index else { return problem };
@@ -50,7 +51,7 @@ impl Refused {
     }
 }
 
-/// Runs the statement once for each set, in the transaction that is open.
+/// Runs the statement once for each set of parameters, in the open transaction.
 pub(super) async fn execute(
     pooled: &mut Pooled,
     text: &str,
@@ -65,15 +66,19 @@ pub(super) async fn execute(
     executed.map_err(Refused::of_sets)
 }
 
-/// A table, and the columns of it that rows are for. The names are in quotes, so that whatever they are
-/// made of they are names.
+/// A table, and those of its columns for which rows have values. The names are quoted identifiers,
+/// so that no name can be read as SQL.
 pub(super) struct Into {
     dialect: Dialect,
-    /// The names as they were given, without quotes.
+    /// Name of the schema as given, without quotes.
     pub(super) schema: Option<String>,
+    /// Name of the table as given, without quotes.
     pub(super) name: String,
+    /// Names of the columns as given, without quotes.
     pub(super) names: Vec<String>,
+    /// Quoted identifier of the table, with its schema.
     pub(super) table: String,
+    /// Quoted identifiers of the columns.
     pub(super) columns: Vec<String>,
 }
 
@@ -109,7 +114,7 @@ impl Into {
         })
     }
 
-    /// The statement for so many rows.
+    /// Returns the `INSERT` statement for this number of rows.
     pub(super) fn statement(&self, rows: usize) -> String {
         let mut statement = format!("insert into {} ({}) values ", self.table, self.columns.join(", "));
         let width = self.columns.len();
@@ -129,7 +134,7 @@ impl Into {
     }
 }
 
-/// Puts rows into a table, in the transaction that is open.
+/// Inserts rows into a table, in the open transaction. Returns their number.
 pub(super) async fn insert(
     mut claimed: Claimed,
     table: &[String],

@@ -9,7 +9,7 @@
 //! the host began.
 //!
 //! A statement is canceled if its caller stops waiting. When a call is stopped while the database
-//! works (by its deadline or by Ctrl-C), or when a guest drops its rows, the database stops as well.
+//! works (by its deadline or by Ctrl-C), or when a guest drops its rows, the database stops, too.
 
 mod arrow;
 mod background;

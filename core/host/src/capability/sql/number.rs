@@ -1,9 +1,10 @@
-//! Numbers from one type into another: a float stands for a number only if it has the same digits.
+//! Conversion between numeric types. A number is converted to a float only if the float has the
+//! same decimal digits.
 
 use blockyard_model::exact::is_same_number;
 pub(super) use blockyard_model::literal::float_text;
 
-/// The double that is written with the digits of a float of 32 bits: 0.1, not 0.10000000149011612.
+/// Returns the double with the decimal digits of a 32-bit float: 0.1, not 0.10000000149011612.
 pub(super) fn widened(value: f32) -> f64 {
     let exact = f64::from(value);
     let written = value.to_string().parse().unwrap_or(exact);
@@ -12,7 +13,7 @@ pub(super) fn widened(value: f32) -> f64 {
     if same { written } else { exact }
 }
 
-/// The double that is this integer.
+/// Returns the double that is equal to this integer, if there is one.
 pub(super) fn double_of_integer(value: i64) -> Option<f64> {
     #[allow(clippy::cast_precision_loss, reason = "a loss is found below")]
     let double = value as f64;
@@ -21,7 +22,7 @@ pub(super) fn double_of_integer(value: i64) -> Option<f64> {
     (back == i128::from(value)).then_some(double)
 }
 
-/// The double with the digits of a text, or the value that one of the words names.
+/// Returns the double with the decimal digits of a string, or the value of a word such as `NaN`.
 pub(super) fn double_of_text(text: &str) -> Option<f64> {
     let text = text.trim();
     let double: f64 = text.parse().ok()?;
@@ -29,7 +30,7 @@ pub(super) fn double_of_text(text: &str) -> Option<f64> {
     exact.then_some(double)
 }
 
-/// The float of 32 bits that is this double, or has its digits.
+/// Returns the 32-bit float that is equal to this double, or has its decimal digits.
 pub(super) fn single_of_double(value: f64) -> Option<f32> {
     #[allow(clippy::cast_possible_truncation, reason = "a loss is found below")]
     let single = value as f32;
@@ -39,7 +40,8 @@ pub(super) fn single_of_double(value: f64) -> Option<f32> {
     (single.is_finite() && is_same_number(&single.to_string(), &float_text(value))).then_some(single)
 }
 
-/// The float of 32 bits with the digits of a text, or the value that one of the words names.
+/// Returns the 32-bit float with the decimal digits of a string, or the value of a word such as
+/// `NaN`.
 pub(super) fn single_of_text(text: &str) -> Option<f32> {
     let text = text.trim();
     let single: f32 = text.parse().ok()?;
@@ -47,7 +49,8 @@ pub(super) fn single_of_text(text: &str) -> Option<f32> {
     exact.then_some(single)
 }
 
-/// `NaN`, `Infinity`, `inf`: a text that is no number of digits. A number beyond all floats is none of them.
+/// Checks whether a string is a word such as `NaN`, `Infinity` or `inf`: it has no digits. A number
+/// out of range, which is parsed as infinity, has digits.
 fn is_word(text: &str) -> bool {
     !text.bytes().any(|byte| byte.is_ascii_digit())
 }

@@ -1,7 +1,6 @@
-//! The rows of one statement. A task reads them from the driver and holds the connection while
-//! it does; they come through a short channel, so that a slow reader slows the database down and
-//! memory does not grow with the result. When nobody waits for rows any more, the statement is
-//! stopped where it runs.
+//! Rows of one statement. A task reads them from the driver, and holds the connection while it
+//! does. The rows pass through a short channel, so that a slow reader slows the database down and
+//! memory does not grow with the result. When the reader is dropped, the statement is canceled.
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -16,20 +15,20 @@ use crate::limits;
 use crate::output::ByteStream;
 use crate::problem::Problem;
 
-/// What the guest holds as `rows`.
+/// Resource `rows`.
 pub struct Rows {
     columns: Vec<Column>,
     state: State,
     reader: Reader,
 }
 
-/// Whoever waits for rows. Dropped, it tells the task that reads them.
+/// The receiving end of the rows. Dropping it stops the task that reads them.
 struct Reader {
     _gone: oneshot::Sender<()>,
 }
 
 enum State {
-    /// The first row is there; nobody said yet in which form rows are wanted.
+    /// The first row has arrived, and the form of the rows has not been chosen yet.
     Started(oneshot::Sender<Form>),
     Values {
         receiver: mpsc::Receiver<Result<Vec<Vec<Value>>, Problem>>,
@@ -37,26 +36,26 @@ enum State {
     },
 }
 
-/// In which form rows are wanted, and where they go.
+/// Form in which the rows are wanted, with the channel to which they are sent.
 enum Form {
     Values(mpsc::Sender<Result<Vec<Vec<Value>>, Problem>>),
     Arrow(mpsc::Sender<Result<Bytes, Problem>>),
 }
 
-/// What a driver says before the first row.
+/// Description of the columns, available before the first row.
 pub(super) struct Head {
     pub(super) columns: Vec<Column>,
     pub(super) kinds: Vec<ColumnKind>,
 }
 
-/// Takes rows from a driver. A driver calls `head` once the statement runs and the first row is
-/// there, then `row` for each.
+/// Receives rows from a driver. The driver calls `head` once, when the statement runs and the first
+/// row has arrived, and then `row` for each row.
 #[derive(Default)]
 pub(super) struct Sink {
     started: Option<oneshot::Sender<Result<Vec<Column>, Problem>>>,
     form: Option<oneshot::Receiver<Form>>,
     target: Target,
-    /// Rows so far.
+    /// Number of rows so far.
     rows: u64,
 }
 
@@ -75,11 +74,11 @@ enum Target {
     },
 }
 
-/// Why a driver stops before the last row.
+/// Reason for which a driver stops before the last row.
 pub(super) enum Stop {
-    /// Nobody reads any more.
+    /// The reader was dropped.
     Unread,
-    /// Something failed.
+    /// The statement, or the conversion of a row, failed.
     Problem(Problem),
 }
 
@@ -89,12 +88,12 @@ impl From<Problem> for Stop {
     }
 }
 
-/// A problem with a value, which says in which row it is.
+/// Adds the number of the row to a problem with one of its values.
 fn in_row(problem: Problem, number: u64) -> Problem {
     Problem { message: format!("row {number}: {}", problem.message), ..problem }
 }
 
-/// Runs a statement; returns when its first row is there, or it has none.
+/// Runs a statement. Returns when its first row has arrived, or when it has none.
 pub(super) async fn start(mut claimed: Claimed, statement: Statement) -> Result<Rows, Problem> {
     let (started, answer) = oneshot::channel();
     let (form, wanted) = oneshot::channel();
@@ -113,7 +112,7 @@ pub(super) async fn start(mut claimed: Claimed, statement: Statement) -> Result<
             produced = work => produced,
             _ = gone => Err(Stop::Unread),
         };
-        // Rows that nobody read are still on their way: such a connection is not used again.
+        // Unread rows are still on their way, so such a connection is not reused.
         if !matches!(produced, Err(Stop::Unread)) {
             claimed.finish();
         }
@@ -130,7 +129,7 @@ impl Rows {
         self.columns.clone()
     }
 
-    /// At most `max` rows; none at the end.
+    /// Returns at most `max` rows; an empty list at the end.
     pub(super) async fn next(&mut self, max: usize) -> Result<Vec<Vec<Value>>, Problem> {
         if let State::Started(_) = self.state {
             let (sender, receiver) = mpsc::channel(1);
@@ -151,7 +150,7 @@ impl Rows {
         Ok(rest.take(max.max(1)).collect())
     }
 
-    /// The rows as an Arrow IPC stream.
+    /// Returns the rows as an Arrow IPC stream.
     pub(super) fn into_arrow(self) -> ByteStream {
         let State::Started(form) = self.state else {
             let problem = Problem::new("invalid", "rows that were read as values cannot become an Arrow stream");
@@ -167,7 +166,7 @@ impl Rows {
 }
 
 impl Sink {
-    /// The statement runs: says so, and waits for the form in which its rows are wanted.
+    /// Reports that the statement runs, and waits for the form in which its rows are wanted.
     pub(super) async fn head(&mut self, head: Head) -> Result<(), Stop> {
         let Head { columns, kinds } = head;
         let described = columns.clone();
@@ -182,7 +181,7 @@ impl Sink {
         Ok(())
     }
 
-    /// One row. Says whether it is time to [`flush`](Self::flush).
+    /// Adds one row. Returns whether [`flush`](Self::flush) is due.
     pub(super) fn row<'row>(
         &mut self,
         cells: impl Iterator<Item = Result<Cell<'row>, Problem>>,
@@ -209,7 +208,7 @@ impl Sink {
         }
     }
 
-    /// Hands over the rows so far. Waits where the reader is behind.
+    /// Sends the rows collected so far. Waits while the reader is behind.
     pub(super) async fn flush(&mut self) -> Result<(), Stop> {
         match &mut self.target {
             Target::None => Ok(()),

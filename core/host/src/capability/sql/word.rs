@@ -1,16 +1,18 @@
-//! The first word of a statement, as the servers of PostgreSQL and SQLite read it. (MySQL has
-//! [`scan`](super::mysql), because its statements are read in several ways.)
+//! The first word of a statement, as the servers of PostgreSQL and SQLite read it. MySQL has
+//! [`scan`](super::mysql) instead, because it reads a statement in one of several ways.
 //!
-//! The word makes a good message; it protects nothing by itself. PostgreSQL itself says before a statement
-//! of a read runs that it returns rows, SQLite's authorizer sees what a statement does, and after it both
-//! are asked whether the transaction is still the one that the host began.
+//! The word serves for error messages, and protects nothing by itself. In an operation with the
+//! effect `read`, PostgreSQL reports before the statement runs that it returns rows, and SQLite's
+//! authorizer sees what the statement does. Afterwards both are asked whether the transaction is
+//! still the one that the host began.
 
 use blockyard_model::capability::Dialect;
 
 use crate::problem::Problem;
 
-/// Words that begin or end transactions, or statements that do. A guest has `begin` and `commit` for that,
-/// so that the host knows the state of a connection that it uses again.
+/// First words of statements that begin or end a transaction, or manage prepared statements that
+/// may do so. A guest must use `begin` and `commit` instead, so that the host knows the state of a
+/// connection that it reuses.
 const TRANSACTION_CONTROL: [&str; 10] =
     ["begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release", "prepare", "deallocate"];
 
@@ -23,14 +25,14 @@ pub(super) fn no_transaction_control(text: &str, dialect: Dialect) -> Result<(),
     Ok(())
 }
 
-/// The refusal of a statement that begins or ends a transaction.
+/// Returns the problem of a statement that begins or ends a transaction.
 pub(super) fn transaction_control(word: &str) -> Problem {
     Problem::new("invalid", format!("`{word}` stands alone here: each statement is a transaction of its own"))
         .hint("`execute-many` runs many at once, all or nothing")
 }
 
-/// The first word of a statement, in lower case, after white space, comments, parentheses and empty
-/// statements.
+/// Returns the first word of a statement in lower case, after white space, comments, parentheses
+/// and empty statements.
 pub(super) fn first_word(text: &str, dialect: Dialect) -> String {
     let mut rest = text;
     loop {
@@ -47,20 +49,22 @@ pub(super) fn first_word(text: &str, dialect: Dialect) -> String {
     rest.chars().take_while(is_of_word).take(32).collect::<String>().to_ascii_lowercase()
 }
 
-/// The white space of each server. What is space to Unicode only (U+00A0) is a letter to both; SQLite skips
-/// a byte order mark.
+/// Checks for white space as each server defines it. Other Unicode white space, such as U+00A0, is
+/// a letter to both. SQLite skips a byte order mark.
 pub(super) fn is_space(character: char, dialect: Dialect) -> bool {
     matches!(character, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r')
         || character == '\u{feff}' && dialect == Dialect::Sqlite
 }
 
-/// The length of a `--` comment. PostgreSQL ends it at a carriage return, too; SQLite does not.
+/// Returns the length of a `--` comment. A carriage return ends it in PostgreSQL, and does not in
+/// SQLite.
 pub(super) fn line_comment(text: &str, dialect: Dialect) -> usize {
     let ends: &[char] = if dialect == Dialect::Postgres { &['\n', '\r'] } else { &['\n'] };
     text.find(ends).map_or(text.len(), |end| end + 1)
 }
 
-/// The length of a block comment. They nest in PostgreSQL only; one that is never closed takes the rest.
+/// Returns the length of a block comment, which extends to the end of the text if it is not closed.
+/// Block comments nest in PostgreSQL only.
 pub(super) fn block_comment(text: &str, dialect: Dialect) -> usize {
     if dialect != Dialect::Postgres {
         return text.get(2..).and_then(|inner| inner.find("*/")).map_or(text.len(), |end| end + 4);
