@@ -1,6 +1,6 @@
-//! SQLite: the one file that the block's configuration names, and no other. sqlx opens and pools the
-//! connections; statements run on SQLite's own interface, on a thread that may wait, and stop when
-//! whoever waits for them is gone.
+//! SQLite: the one file that the block's configuration names, and no other. sqlx opens the
+//! connections. Statements run through SQLite's C interface on a thread that may block, and are
+//! interrupted when their caller stops waiting.
 
 pub(super) mod budget;
 mod confinement;
@@ -33,24 +33,26 @@ use crate::bindings::blockyard::bundle::sql::{Column, Execution, Value};
 use crate::limits;
 use crate::problem::Problem;
 
-/// Digits of a number that an error shows.
+/// Maximum number of digits of a number in an error message.
 const SHOWN_DIGITS: usize = 40;
 
-/// A connection, and the thread that runs its statements. Without a thread it is closed.
+/// A connection, and the thread that runs its statements. Without a thread, the connection is
+/// closed.
 pub(super) struct Session(Option<Worker>);
 
-/// A thread that has locked a connection of sqlx's for as long as the session lasts. (Locked anew for each
-/// statement, sqlx's own thread and this one may both wait for the lock for ever.)
+/// A thread that locks a connection of sqlx for the duration of the session. If it locked the
+/// connection for each statement, sqlx's own thread and this thread could wait for the lock
+/// forever.
 struct Worker {
     jobs: mpsc::Sender<(Arc<AtomicBool>, Job)>,
-    /// Whether the connection goes back to its pool in the end, or is closed.
+    /// Whether the connection is returned to the pool at the end, instead of being closed.
     keep: Arc<AtomicBool>,
 }
 
-/// Something to do with the database.
+/// Work on the database.
 type Job = Box<dyn FnOnce(&Database) + Send>;
 
-/// Stops a statement when it is dropped.
+/// Interrupts a statement when it is dropped.
 #[derive(Default)]
 struct Interrupt(Arc<AtomicBool>);
 
@@ -61,7 +63,7 @@ impl Drop for Interrupt {
 }
 
 impl Drop for Session {
-    /// A session that no statement was stopped in gives its connection back.
+    /// Allows the connection to be returned to the pool, unless a statement was interrupted.
     fn drop(&mut self) {
         if let Some(worker) = &self.0 {
             worker.keep.store(true, Ordering::Relaxed);
@@ -69,12 +71,12 @@ impl Drop for Session {
     }
 }
 
-/// How a session uses its connection.
+/// Options of a session.
 pub(super) struct Use {
     pub(super) access: Access,
-    /// The database is in memory, and is its connection.
+    /// Whether the database is in memory. Such a database exists as long as its connection.
     pub(super) memory: bool,
-    /// What the statements of the call may hold.
+    /// Limits on the memory and temporary files of the call.
     pub(super) budget: Arc<Budget>,
 }
 
@@ -83,13 +85,13 @@ impl Session {
         Self(Some(Worker::start(connection, lease, how)))
     }
 
-    /// Closes the connection instead of giving it back.
+    /// Closes the connection instead of returning it to the pool.
     pub(super) fn stop(mut self) {
         self.0 = None;
     }
 
-    /// Does something with the database on a thread that may wait. Dropped before its end, the statement
-    /// that runs is interrupted, and the connection closes.
+    /// Runs work on the database on a thread that may block. If the future is dropped before the
+    /// work ends, the running statement is interrupted and the connection is closed.
     async fn on_thread<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&Database) -> T + Send + 'static,
@@ -108,9 +110,9 @@ impl Session {
         Ok(done)
     }
 
-    /// As [`on_thread`](Self::on_thread), for a statement of a guest. If it leaves the transaction that is
-    /// open, or SQLite rolls that back after an error, the connection closes: what follows would not be part
-    /// of the transaction.
+    /// Runs a guest's statement like [`on_thread`](Self::on_thread). If the statement leaves the
+    /// open transaction, or SQLite rolls the transaction back after an error, the connection is
+    /// closed, because later statements would not be part of the transaction.
     async fn statement<T: Send + 'static, E: From<Problem> + Send + 'static>(
         &mut self,
         work: impl FnOnce(&Database) -> Result<T, E> + Send + 'static,
@@ -152,8 +154,9 @@ impl Worker {
                     usable = !database.is_in_transaction();
                 }
             }
-            // Nothing takes back all that a call can do to a connection, and opening the file again costs less
-            // than finding out: the next call gets a new one. A database in memory is its connection.
+            // A call can change a connection in ways that cannot all be reset, and opening the file
+            // again is cheaper than detecting them. Only a database in memory is kept, because it
+            // would be lost with its connection.
             if memory && usable && kept.load(Ordering::Relaxed) {
                 lease.keep(Kept::Memory(connection), &runtime);
             } else {
@@ -164,7 +167,7 @@ impl Worker {
     }
 }
 
-/// Opens the file, or makes a database in memory.
+/// Opens the file, or creates a database in memory.
 pub(super) async fn connect(
     target: &Permitted,
     access: Access,
@@ -194,12 +197,12 @@ pub(super) async fn connect(
     let Some(file_system) = temporary::file_system() else {
         return Err(Problem::new("failed", "SQLite has no file system on this machine"));
     };
-    // A statement has what its author wrote into it: no log of the driver's gets it.
+    // A statement may contain data, so the driver must not log it.
     let options = options.vfs(file_system).busy_timeout(BUSY_TIME).disable_statement_logging();
     let opened = tokio::time::timeout(limits::CONNECT_TIME, options.connect()).await;
     let opened = opened.unwrap_or(Err(sqlx::Error::PoolTimedOut));
     let mut connection = opened.map_err(|error| could_not_open(&error, target))?;
-    // A link may have been exchanged since.
+    // Checked again, because a symbolic link may have been replaced in the meantime.
     if !memory && own() {
         return Err(refused());
     }
@@ -214,7 +217,8 @@ pub(super) async fn connect(
     }
 }
 
-/// Whether two paths lead to one file, through links of both kinds, also to one that is not there yet.
+/// Checks whether two paths refer to the same file, through symbolic and hard links. The file need
+/// not exist yet.
 fn is_same_file(one: &Path, other: &Path) -> bool {
     #[cfg(unix)]
     {
@@ -230,10 +234,10 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
     }
 }
 
-/// Links that a path is followed through, as on Linux.
+/// Maximum number of symbolic links that are followed, as on Linux.
 const MAX_LINKS: usize = 40;
 
-/// The path without links; its last part need not exist.
+/// Resolves the symbolic links of a path, whose last component need not exist.
 fn resolved(path: &Path, links: usize) -> Option<PathBuf> {
     if let Ok(path) = path.canonicalize() {
         return Some(path);
@@ -250,7 +254,7 @@ fn could_not_open(error: &sqlx::Error, target: &Permitted) -> Problem {
         .details(&json!({ "step": "connect" }))
 }
 
-/// Runs a statement of the host's own.
+/// Runs a statement of the host.
 pub(super) async fn run(session: &mut Session, statement: &'static CStr) -> Result<(), Problem> {
     session.on_thread(move |database| database.run(statement)).await?
 }
@@ -266,7 +270,7 @@ pub(super) async fn execute(session: &mut Session, statement: Statement) -> Resu
         .await
 }
 
-/// One statement for many sets of parameters, in the transaction that is open.
+/// Runs one statement with many sets of parameters, in the open transaction.
 pub(super) async fn execute_many(
     session: &mut Session,
     text: &str,
@@ -295,7 +299,7 @@ fn execute_one(database: &Database, prepared: &mut Prepared<'_>, parameters: &[V
     let before = database.total_changes();
     prepared.bind(parameters)?;
     while prepared.step()? {}
-    // The count is that of the last statement which changed rows; this one may be of another kind.
+    // `changes` refers to the last statement that changed rows, which may not be this one.
     let changes = if database.total_changes() == before { 0 } else { database.changes() };
     Ok(Execution {
         rows_affected: u64::try_from(changes).unwrap_or(0),
@@ -306,7 +310,7 @@ fn execute_one(database: &Database, prepared: &mut Prepared<'_>, parameters: &[V
 pub(super) async fn query(session: &mut Session, statement: Statement, sink: &mut Sink) -> Result<(), Stop> {
     let Statement { text, parameters, .. } = statement;
     no_transaction_control(&text, Dialect::Sqlite)?;
-    // The thread has the sink while it reads.
+    // The thread owns the sink while it reads.
     let mut own = std::mem::take(sink);
     let runtime = Handle::current();
     let (own, read, lost) = session
@@ -346,7 +350,7 @@ fn read(database: &Database, text: &str, parameters: &[Value], sink: &mut Sink, 
     Ok(())
 }
 
-/// Has SQLite compile the statement, and checks that there are as many parameters as it takes.
+/// Compiles the statement, and checks the number of its parameters.
 fn prepare<'database>(database: &'database Database, text: &str, given: usize) -> Result<Prepared<'database>, Problem> {
     if database.is_over() {
         return Err(Problem::new("timeout", "the statement was stopped before it began"));
@@ -364,9 +368,9 @@ fn count(prepared: &Prepared<'_>, given: usize) -> Result<(), Problem> {
     Err(Problem::new("invalid", format!("the statement takes {wanted} parameters; {given} were given")))
 }
 
-/// What a column of a declared type holds, by its affinity (https://www.sqlite.org/datatype3.html#affname).
-/// Expressions, and types that SQLite stores as whatever they are (`date`, `timestamp`, `json`), have the type of
-/// their first values.
+/// Returns the type of a column by its affinity (https://www.sqlite.org/datatype3.html#affname).
+/// The type of expressions, and of declared types that SQLite does not enforce (`date`,
+/// `timestamp`, `json`), is derived from their first values.
 fn kind(declared: &str) -> ColumnKind {
     match affinity(declared) {
         Affinity::Integer => ColumnKind::Int64,
@@ -380,7 +384,7 @@ fn kind(declared: &str) -> ColumnKind {
     }
 }
 
-/// What SQLite makes of the values that a column is given.
+/// Affinity of a column, which determines how SQLite converts the values that are stored in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Affinity {
     Integer,
@@ -405,8 +409,8 @@ fn affinity(declared: &str) -> Affinity {
     }
 }
 
-/// Why a column of this affinity would not keep a value: SQLite makes a double of what looks like a number,
-/// with sixteen digits.
+/// Returns the reason if a column of this affinity cannot store a value exactly: SQLite converts a
+/// string that looks like a number to a double, with about sixteen digits.
 fn lost(affinity: Affinity, value: &Value) -> Option<String> {
     let number = match (affinity, value) {
         (Affinity::Text | Affinity::Blob, _) => return None,
@@ -426,7 +430,7 @@ fn lost(affinity: Affinity, value: &Value) -> Option<String> {
     Some(format!("the column's type does not keep all digits of `{shown}`; a column of type `text` does"))
 }
 
-/// Rows into a table, in the transaction that is open.
+/// Inserts rows into a table, in the open transaction.
 pub(super) async fn insert(session: &mut Session, into: &Into, rows: Vec<Vec<Value>>) -> Result<u64, Refused> {
     let (schema, table, names) = (into.schema.clone(), into.name.clone(), into.names.clone());
     let affinities =
@@ -441,7 +445,8 @@ pub(super) async fn insert(session: &mut Session, into: &Into, rows: Vec<Vec<Val
     execute_many(session, &into.statement(1), rows).await.map(|done| done.rows_affected)
 }
 
-/// The affinities of a table's columns; those of a column that it does not have is the insert's to refuse.
+/// Returns the affinities of a table's columns. A column that does not exist is left for the
+/// `INSERT` statement to report.
 fn affinities(
     database: &Database,
     schema: Option<&str>,
@@ -465,14 +470,14 @@ fn affinities(
     Ok(names.iter().map(|name| declared.get(&name.to_ascii_lowercase()).copied().unwrap_or(Affinity::Blob)).collect())
 }
 
-/// A statement that no scanner has looked at.
+/// Compiles a statement without scanning it.
 #[cfg(test)]
 pub(super) async fn unscanned(session: &mut Session, text: &str) -> Result<(), Problem> {
     let text = text.to_owned();
     session.statement(move |database| prepare(database, &text, 0).map(drop)).await
 }
 
-/// What the driver says.
+/// Converts an error of the driver to a problem.
 fn problem(error: &sqlx::Error) -> Problem {
     match (error.as_database_error(), error) {
         (Some(database), _) => {
@@ -486,7 +491,7 @@ fn problem(error: &sqlx::Error) -> Problem {
     }
 }
 
-/// What SQLite says, sorted by its result code.
+/// Converts an error of SQLite to a problem, by its result code.
 fn sorted(refusal: &Refusal) -> Problem {
     let details = json!({ "sqlite": refusal.code });
     let (code, retryable) = match refusal.code & 0xff {

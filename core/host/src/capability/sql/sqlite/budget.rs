@@ -1,7 +1,8 @@
-//! Memory and temporary files of SQLite, counted per call. SQLite has one heap for the process: its own
-//! limits would let one call take what the yard and other calls need. So its allocator is wrapped, and
-//! each thread that runs statements of a call says whose they are; where a call has too much, this call's
-//! statement fails, as it would on a machine without memory.
+//! Limits on the memory and temporary files of SQLite, per call. SQLite has one heap per process,
+//! and its own limits would let one call use the memory that the yard and other calls need.
+//! Therefore its allocator is wrapped, and each thread that runs statements records the call that
+//! they belong to. When a call exceeds its limit, only its own statement fails, as it would if the
+//! machine were out of memory.
 
 #![allow(unsafe_code, reason = "SQLite's allocator is configured through its C interface")]
 
@@ -14,7 +15,7 @@ use libsqlite3_sys as ffi;
 
 use crate::limits;
 
-/// What the statements of one call hold in SQLite.
+/// Resources that the statements of one call use in SQLite.
 #[derive(Debug, Default)]
 pub(in crate::capability::sql) struct Budget {
     memory: AtomicI64,
@@ -22,7 +23,7 @@ pub(in crate::capability::sql) struct Budget {
 }
 
 impl Budget {
-    /// Counts bytes of temporary files; false where that is too much.
+    /// Adds bytes of temporary files. Returns false if that exceeds the limit.
     pub(super) fn take_temporary(&self, bytes: i64) -> bool {
         take(&self.temporary, bytes, limits::SQLITE_TEMPORARY_BYTES)
     }
@@ -31,13 +32,13 @@ impl Budget {
         self.temporary.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes of temporary files that statements hold now.
+    /// Returns the bytes of temporary files that statements use now.
     #[cfg(test)]
     pub(in crate::capability::sql) fn temporary(&self) -> i64 {
         self.temporary.load(Ordering::Relaxed)
     }
 
-    /// Bytes of memory that statements hold now.
+    /// Returns the bytes of memory that statements use now.
     #[cfg(test)]
     pub(in crate::capability::sql) fn memory(&self) -> i64 {
         self.memory.load(Ordering::Relaxed)
@@ -54,14 +55,15 @@ fn take(count: &AtomicI64, bytes: i64, limit: u64) -> bool {
 }
 
 thread_local! {
-    /// The budget of the call whose statements this thread runs.
+    /// Budget of the call whose statements this thread runs.
     static CURRENT: Cell<*const Budget> = const { Cell::new(std::ptr::null()) };
-    /// What this thread has allocated and not freed since it runs them.
+    /// Bytes that this thread has allocated and not freed since it started to run these statements.
     static HELD: Cell<i64> = const { Cell::new(0) };
 }
 
-/// Counts what this thread does in SQLite for a call, until it is dropped. What the connection holds then
-/// goes with the connection (or, in memory, is bounded by [`limits::SQLITE_DATABASE_BYTES`]).
+/// Counts the allocations of this thread toward a call until it is dropped. The memory that the
+/// connection still holds at that time is freed with the connection; for a database in memory it is
+/// limited by [`limits::SQLITE_DATABASE_BYTES`].
 pub(super) struct Counting(Arc<Budget>);
 
 impl Counting {
@@ -79,13 +81,13 @@ impl Drop for Counting {
     }
 }
 
-/// The budget of the call whose statements this thread runs.
+/// Returns the budget of the call whose statements this thread runs.
 pub(super) fn current() -> Option<Arc<Budget>> {
     let current = CURRENT.get();
     if current.is_null() {
         return None;
     }
-    // SAFETY: it comes from an `Arc` that `Counting` holds on this thread for as long as it is set.
+    // SAFETY: the pointer comes from an `Arc` that `Counting` holds on this thread while it is set.
     unsafe {
         Arc::increment_strong_count(current);
         Some(Arc::from_raw(current))
@@ -97,7 +99,7 @@ fn count(bytes: i64) -> bool {
     if current.is_null() {
         return true;
     }
-    // SAFETY: `Counting` holds the budget for as long as it is set.
+    // SAFETY: `Counting` holds the budget while the pointer is set.
     let allowed = take(unsafe { &(*current).memory }, bytes, limits::SQLITE_MEMORY_BYTES);
     if allowed {
         HELD.set(HELD.get() + bytes);
@@ -105,27 +107,28 @@ fn count(bytes: i64) -> bool {
     allowed
 }
 
-/// SQLite's own allocator.
+/// The original allocator of SQLite.
 struct Allocator(ffi::sqlite3_mem_methods);
-// SAFETY: it is functions, and a pointer that its initialization alone uses.
+// SAFETY: it consists of functions, and of a pointer that only their initialization uses.
 unsafe impl Send for Allocator {}
 // SAFETY: as above.
 unsafe impl Sync for Allocator {}
 
 static ALLOCATOR: OnceLock<Option<Allocator>> = OnceLock::new();
 
-/// Counts the memory of SQLite per call, by a wrapper around its allocator. It can be set up before SQLite is
-/// first used in the process, and not after. Returns whether memory is counted; if not, the heap of SQLite
-/// in the process has one bound for all calls together.
+/// Counts the memory of SQLite per call, by a wrapper around its allocator. It must be called
+/// before SQLite is first used in the process. Returns whether memory is counted. If not, the heap
+/// of SQLite has one limit for all calls of the process together.
 pub fn install() -> bool {
     ALLOCATOR.get_or_init(wrap).is_some()
 }
 
-/// Bounds the heap of the process, where calls cannot be counted one by one.
+/// Limits the heap of the process if memory cannot be counted per call.
 pub(super) fn ensure() {
     if !install() {
         let limit = i64::try_from(limits::SQLITE_PROCESS_BYTES).unwrap_or(i64::MAX);
-        // SAFETY: the function takes any number. A lower limit of the program stays.
+        // SAFETY: the function accepts any number. A lower limit set by the embedding program is
+        // kept.
         unsafe {
             let before = ffi::sqlite3_hard_heap_limit64(-1);
             if before == 0 || before > limit {
@@ -136,9 +139,10 @@ pub(super) fn ensure() {
 }
 
 fn wrap() -> Option<Allocator> {
-    // SAFETY: plain memory that SQLite fills.
+    // SAFETY: all-zero bytes are valid for this structure, and SQLite fills it.
     let mut methods: ffi::sqlite3_mem_methods = unsafe { std::mem::zeroed() };
-    // SAFETY: SQLite copies both structures during the calls. It answers with an error once it is initialized.
+    // SAFETY: SQLite copies both structures during the calls. It returns an error if it is already
+    // initialized.
     unsafe {
         if ffi::sqlite3_config(ffi::SQLITE_CONFIG_GETMALLOC, &raw mut methods) != ffi::SQLITE_OK {
             return None;
@@ -156,7 +160,7 @@ fn wrap() -> Option<Allocator> {
     (code == ffi::SQLITE_OK).then_some(Allocator(methods))
 }
 
-/// The functions that the wrapper calls; set before SQLite knows the wrapper.
+/// The functions that the wrapper calls. Set before the wrapper is registered with SQLite.
 static ORIGINAL: OnceLock<Allocator> = OnceLock::new();
 
 fn original() -> &'static ffi::sqlite3_mem_methods {
@@ -164,7 +168,7 @@ fn original() -> &'static ffi::sqlite3_mem_methods {
 }
 
 /// # Safety
-/// `memory` is of this allocator.
+/// `memory` was allocated by this allocator.
 unsafe fn size(memory: *mut c_void) -> i64 {
     // SAFETY: see above.
     original().xSize.map_or(0, |size| unsafe { size(memory) }.into())
@@ -174,10 +178,10 @@ unsafe extern "C" fn allocate(bytes: c_int) -> *mut c_void {
     if !count(bytes.into()) {
         return std::ptr::null_mut();
     }
-    // SAFETY: SQLite's own call, passed on.
+    // SAFETY: SQLite's arguments are passed on unchanged.
     let memory = original().xMalloc.map_or(std::ptr::null_mut(), |allocate| unsafe { allocate(bytes) });
-    // The allocator rounds up; what is counted is what `free` will see.
-    // SAFETY: it was allocated just now.
+    // The allocator rounds up, and `free` subtracts the real size, so the real size is counted.
+    // SAFETY: the memory has just been allocated.
     let real = if memory.is_null() { 0 } else { unsafe { size(memory) } };
     adjust(real - i64::from(bytes));
     memory
@@ -187,7 +191,7 @@ unsafe extern "C" fn free(memory: *mut c_void) {
     if memory.is_null() {
         return;
     }
-    // SAFETY: SQLite's own call, passed on.
+    // SAFETY: SQLite's arguments are passed on unchanged.
     unsafe {
         adjust(-size(memory));
         if let Some(free) = original().xFree {
@@ -203,19 +207,19 @@ unsafe extern "C" fn reallocate(memory: *mut c_void, bytes: c_int) -> *mut c_voi
     if !count(more) {
         return std::ptr::null_mut();
     }
-    // SAFETY: SQLite's own call, passed on.
+    // SAFETY: SQLite's arguments are passed on unchanged.
     let moved = original().xRealloc.map_or(std::ptr::null_mut(), |move_to| unsafe { move_to(memory, bytes) });
-    // SAFETY: it was allocated just now.
+    // SAFETY: the memory has just been allocated.
     let real = if moved.is_null() { before } else { unsafe { size(moved) } };
     adjust(real - before - more);
     moved
 }
 
-/// Counts without a limit: a difference of rounding, or memory that is free again.
+/// Changes the count without a limit, for rounding differences and freed memory.
 fn adjust(bytes: i64) {
     let current = CURRENT.get();
     if bytes != 0 && !current.is_null() {
-        // SAFETY: `Counting` holds the budget for as long as it is set.
+        // SAFETY: `Counting` holds the budget while the pointer is set.
         unsafe { &(*current).memory }.fetch_add(bytes, Ordering::Relaxed);
         HELD.set(HELD.get() + bytes);
     }

@@ -1,6 +1,7 @@
-//! Keeps a connection inside its file and its operation: SQL has statements that open other files, change
-//! the process, or end the transaction that the host began. SQLite's authorizer
-//! (<https://www.sqlite.org/c3ref/set_authorizer.html>) sees what a statement does, however it is written.
+//! Restricts a connection to its file and its operation. SQL has statements that open other files,
+//! change the process, or end the transaction that the host began. SQLite's authorizer
+//! (<https://www.sqlite.org/c3ref/set_authorizer.html>) sees what a statement does, regardless of
+//! how it is written.
 
 #![allow(unsafe_code, reason = "SQLite's authorizer is available only through its C interface")]
 
@@ -17,7 +18,7 @@ use crate::capability::sql::word::transaction_control;
 use crate::limits;
 use crate::problem::Problem;
 
-/// Pragmas that tell something, without an argument.
+/// Pragmas that only return information, without an argument.
 const TELLING: [&str; 33] = [
     "analysis_limit",
     "application_id",
@@ -53,7 +54,7 @@ const TELLING: [&str; 33] = [
     "table_list",
     "user_version",
 ];
-/// Pragmas that tell something about their argument.
+/// Pragmas that only return information about their argument.
 const TELLING_ABOUT: [&str; 10] = [
     "foreign_key_check",
     "foreign_key_list",
@@ -66,8 +67,9 @@ const TELLING_ABOUT: [&str; 10] = [
     "table_list",
     "table_xinfo",
 ];
-/// Pragmas that change the file, or how a statement that writes works. What is missing here changes how much
-/// memory and disk a connection takes, how long it waits, or what it trusts; that is for the host.
+/// Pragmas that change the file, or the behavior of statements that write. Pragmas that are not
+/// listed change the memory, disk space, waiting time or trust settings of a connection, which only
+/// the host may set.
 const CHANGING: [&str; 18] = [
     "application_id",
     "auto_vacuum",
@@ -89,7 +91,7 @@ const CHANGING: [&str; 18] = [
     "wal_checkpoint",
 ];
 
-/// Why a statement was not permitted.
+/// Reason for which a statement is not permitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Denied {
     OtherFile,
@@ -98,14 +100,14 @@ enum Denied {
     Pragma(String),
 }
 
-/// What the statements of a session may do.
+/// Restrictions on the statements of a session.
 pub(super) struct Guard {
     access: Access,
     memory: bool,
-    /// A statement of a guest is being compiled; what SQLite compiles by itself while one runs (`VACUUM`
-    /// begins transactions) is part of a statement that was permitted.
+    /// Whether a guest's statement is being compiled. Statements that SQLite compiles while another
+    /// one runs (`VACUUM` begins transactions) are part of a statement that has been permitted.
     compiling: Cell<bool>,
-    /// The statement is a pragma.
+    /// Whether the statement is a pragma.
     pragma: Cell<bool>,
     denied: Cell<Option<Denied>>,
 }
@@ -115,7 +117,7 @@ impl Guard {
         Self { access, memory, compiling: Cell::new(false), pragma: Cell::new(false), denied: Cell::new(None) }
     }
 
-    /// Compiles a guest's statement.
+    /// Compiles a guest's statement under the restrictions.
     pub(super) fn while_compiling<T>(&self, compile: impl FnOnce() -> T) -> T {
         self.compiling.set(true);
         self.pragma.set(false);
@@ -125,13 +127,15 @@ impl Guard {
         compiled
     }
 
-    /// Whether the statement that was compiled last is one that a read must not run: it writes to a database.
+    /// Checks whether the last compiled statement must be refused in an operation with the effect
+    /// `read`, because it writes to a database.
     pub(super) fn refuses_as_write(&self, only_reads: bool) -> bool {
-        // SQLite counts some pragmas that only tell as writing; the lists above are about them.
+        // SQLite reports that some pragmas write although they only return information. Pragmas are
+        // checked by the lists above instead.
         self.access == Access::ReadOnly && !only_reads && !self.pragma.get()
     }
 
-    /// The problem behind a refusal of SQLite's.
+    /// Converts a refusal by SQLite to a problem.
     pub(super) fn problem(&self, refusal: &Refusal) -> Problem {
         let details = json!({ "sqlite": refusal.code });
         match self.denied.take() {
@@ -147,8 +151,8 @@ impl Guard {
 
     fn decide(&self, action: c_int, first: Option<&str>, second: Option<&str>) -> Option<Denied> {
         match action {
-            // `ATTACH` and `VACUUM INTO` name another file; plain `VACUUM` attaches the empty name.
-            // There is no text at all where the name is not a literal: then it can be any file.
+            // `ATTACH` and `VACUUM INTO` name another file; a plain `VACUUM` attaches the empty
+            // name. If the name is not a literal, it is missing here, and can be any file.
             ffi::SQLITE_ATTACH => (first != Some("") || self.compiling.get()).then_some(Denied::OtherFile),
             ffi::SQLITE_DETACH if self.compiling.get() => Some(Denied::OtherFile),
             ffi::SQLITE_FUNCTION => (second == Some("load_extension")).then_some(Denied::OtherFile),
@@ -173,7 +177,8 @@ impl Guard {
         if allowed || !self.compiling.get() {
             return None;
         }
-        // A larger page would make more of a database in memory than its number of pages says.
+        // With larger pages, the limit on the number of pages would allow a larger database in
+        // memory.
         let changes = CHANGING.contains(&name) && !(self.memory && name == "page_size");
         match (changes, self.access) {
             (true, Access::ReadWrite) => None,
@@ -183,13 +188,13 @@ impl Guard {
     }
 }
 
-/// The refusal of a statement that writes.
+/// Returns the problem of a statement that writes in an operation with the effect `read`.
 pub(super) fn write_in_a_read() -> Problem {
     Problem::new("effect", "the operation only reads, and the statement writes")
         .hint("use `execute` for statements that change something")
 }
 
-/// Bounds what a new connection may hold, before a guest has it.
+/// Limits what a new connection may use, before a guest receives it.
 ///
 /// # Safety
 /// The handle is open, and no other thread uses it.
@@ -201,7 +206,7 @@ pub(super) unsafe fn bound(raw: NonNull<ffi::sqlite3>, memory: bool) -> Result<(
     limit(ffi::SQLITE_LIMIT_LENGTH, limits::SQLITE_VALUE_BYTES);
     limit(ffi::SQLITE_LIMIT_SQL_LENGTH, limits::SQLITE_STATEMENT_BYTES);
     limit(ffi::SQLITE_LIMIT_WORKER_THREADS, 0);
-    // Writes to the tables behind virtual tables and to the schema itself are refused.
+    // Refuses writes to the shadow tables of virtual tables and to the schema table.
     // SAFETY: the handle is open.
     unsafe { ffi::sqlite3_db_config(raw.as_ptr(), ffi::SQLITE_DBCONFIG_DEFENSIVE, 1, std::ptr::null_mut::<c_int>()) };
     if !memory {
@@ -209,14 +214,14 @@ pub(super) unsafe fn bound(raw: NonNull<ffi::sqlite3>, memory: bool) -> Result<(
     }
     let pages = format!("pragma max_page_count = {}", limits::SQLITE_DATABASE_BYTES / limits::SQLITE_PAGE_BYTES);
     let pages = CString::new(pages).map_err(|_| ffi::SQLITE_MISUSE)?;
-    // SAFETY: the handle is open; the text ends in NUL.
+    // SAFETY: the handle is open, and the text ends in NUL.
     match unsafe { ffi::sqlite3_exec(raw.as_ptr(), pages.as_ptr(), None, std::ptr::null_mut(), std::ptr::null_mut()) } {
         ffi::SQLITE_OK => Ok(()),
         code => Err(code),
     }
 }
 
-/// The authorizer; `guard` is the [`Guard`] of the session.
+/// The authorizer callback; `guard` is the [`Guard`] of the session.
 pub(super) unsafe extern "C" fn authorize(
     guard: *mut c_void,
     action: c_int,
@@ -225,10 +230,10 @@ pub(super) unsafe extern "C" fn authorize(
     _: *const c_char,
     _: *const c_char,
 ) -> c_int {
-    // SAFETY: set by `Database::new`, taken back before the guard goes.
+    // SAFETY: set by `Database::new`, and removed before the guard is dropped.
     let guard = unsafe { &*guard.cast::<Guard>() };
     let text = |pointer: *const c_char| {
-        // SAFETY: SQLite passes texts that end in NUL and live for the call.
+        // SAFETY: SQLite passes strings that end in NUL and are valid for the duration of the call.
         (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) }.to_string_lossy().to_ascii_lowercase())
     };
     match guard.decide(action, text(first).as_deref(), text(second).as_deref()) {
@@ -251,7 +256,8 @@ mod tests {
         for action in [ffi::SQLITE_SELECT, ffi::SQLITE_READ, ffi::SQLITE_RECURSIVE, ffi::SQLITE_FUNCTION] {
             assert_eq!(decide(action, Some("t")), None, "{action}");
         }
-        // Every action that SQLite has, now or later, is a write unless it is known not to be.
+        // Every action of SQLite, present or future, counts as a write unless it is known not to
+        // write.
         for action in (1..60).filter(|action| {
             ![
                 ffi::SQLITE_SELECT,

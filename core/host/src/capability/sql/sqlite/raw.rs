@@ -1,4 +1,5 @@
-//! Statements on SQLite's own interface, from one thread: the driver would hop between two for every row.
+//! Statements through SQLite's C interface, from one thread. The driver would switch between two
+//! threads for every row.
 
 #![allow(unsafe_code, reason = "rows are read where SQLite has them, through its C interface")]
 
@@ -18,21 +19,22 @@ use crate::capability::sql::number;
 use crate::limits;
 use crate::problem::Problem;
 
-/// How many of its own instructions SQLite runs before it looks whether it is to stop: some 50 µs.
+/// Number of SQLite's virtual machine instructions between two checks for an interrupt: about 50
+/// µs.
 const STEPS: c_int = 5_000;
-/// How long a statement waits for another process's lock on the file.
+/// Maximum time that a statement waits for another process's lock on the file.
 pub(super) const BUSY_TIME: Duration = Duration::from_secs(10);
-/// How often it looks whether the lock is gone.
+/// Interval at which the lock is checked.
 const BUSY_STEP: Duration = Duration::from_millis(2);
 
-/// A database that this thread alone uses, until it is told to stop.
+/// A database that only this thread uses, with an interrupt and a time limit.
 pub(super) struct Database {
     raw: NonNull<ffi::sqlite3>,
     watch: Box<Watch>,
     guard: Box<Guard>,
 }
 
-/// When a statement ends before it is done.
+/// The conditions that end a statement early.
 struct Watch {
     stop: Arc<AtomicBool>,
     until: Instant,
@@ -44,7 +46,7 @@ impl Watch {
     }
 }
 
-/// What SQLite said: its extended code (https://www.sqlite.org/rescode.html) and its words.
+/// An error of SQLite: extended result code (https://www.sqlite.org/rescode.html) and message.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) code: i64,
@@ -53,12 +55,12 @@ pub(super) struct Refusal {
 
 impl Database {
     /// # Safety
-    /// The handle is open and no other thread uses it while this lives.
+    /// The handle is open, and no other thread uses it while this value exists.
     pub(super) unsafe fn new(raw: NonNull<ffi::sqlite3>, stop: Arc<AtomicBool>, guard: Guard) -> Self {
         let watch = Box::new(Watch { stop, until: Instant::now() + limits::STATEMENT_TIME });
         let pointer = std::ptr::from_ref(&*watch).cast_mut().cast::<c_void>();
         let guard = Box::new(guard);
-        // SAFETY: the boxes stay where they are until `drop` takes the handlers back.
+        // SAFETY: the boxes do not move until `drop` removes the handlers.
         unsafe {
             let guard = std::ptr::from_ref(&*guard).cast_mut().cast::<c_void>();
             ffi::sqlite3_set_authorizer(raw.as_ptr(), Some(confinement::authorize), guard);
@@ -68,13 +70,13 @@ impl Database {
         Self { raw, watch, guard }
     }
 
-    /// Whether a transaction is open.
+    /// Checks whether a transaction is open.
     pub(super) fn is_in_transaction(&self) -> bool {
         // SAFETY: the handle is open.
         unsafe { ffi::sqlite3_get_autocommit(self.raw.as_ptr()) == 0 }
     }
 
-    /// Runs a statement of the host's own, which may begin and end transactions.
+    /// Runs a statement of the host, which may begin and end transactions.
     pub(super) fn run(&self, statement: &CStr) -> Result<(), Problem> {
         let mut rest = statement;
         match self.compile(&mut rest).map_err(|refusal| self.guard.problem(&refusal))? {
@@ -83,13 +85,13 @@ impl Database {
         }
     }
 
-    /// Whether it was told to stop, or its time is over.
+    /// Checks whether the statement was interrupted or has reached its time limit.
     pub(super) fn is_over(&self) -> bool {
         self.watch.is_over()
     }
 
-    /// Compiles a text that is one statement. What follows it is compiled, too, to see that it is nothing:
-    /// white space, comments and semicolons.
+    /// Compiles a text that contains one statement. The rest of the text is compiled, too, to check
+    /// that it contains only white space, comments and semicolons.
     pub(super) fn prepare(&self, text: &str) -> Result<Prepared<'_>, Problem> {
         let text = CString::new(text).map_err(|error| {
             let at = error.nul_position() + 1;
@@ -115,10 +117,10 @@ impl Database {
         first.ok_or_else(|| Problem::new("invalid", "there is no statement"))
     }
 
-    /// The first statement of a text, and what is left of it.
+    /// Compiles the first statement of a text, and moves `rest` to the text after it.
     fn compile(&self, rest: &mut &CStr) -> Result<Option<Prepared<'_>>, Refusal> {
         let (mut statement, mut tail) = (std::ptr::null_mut(), rest.as_ptr());
-        // SAFETY: the text ends in NUL; SQLite leaves `tail` within it.
+        // SAFETY: the text ends in NUL, and SQLite leaves `tail` within it.
         let code =
             unsafe { ffi::sqlite3_prepare_v2(self.raw.as_ptr(), rest.as_ptr(), -1, &raw mut statement, &raw mut tail) };
         if code != ffi::SQLITE_OK {
@@ -129,13 +131,14 @@ impl Database {
         Ok(NonNull::new(statement).map(|raw| Prepared { raw, database: self }))
     }
 
-    /// Rows that statements of this connection have changed so far, triggers included.
+    /// Returns the number of rows that statements of this connection have changed, including
+    /// triggers.
     pub(super) fn total_changes(&self) -> i64 {
         // SAFETY: the handle is open.
         unsafe { ffi::sqlite3_total_changes64(self.raw.as_ptr()) }
     }
 
-    /// Rows that the last statement which changes any has changed.
+    /// Returns the number of rows changed by the last statement that changes rows.
     pub(super) fn changes(&self) -> i64 {
         // SAFETY: the handle is open.
         unsafe { ffi::sqlite3_changes64(self.raw.as_ptr()) }
@@ -146,13 +149,13 @@ impl Database {
         unsafe { ffi::sqlite3_last_insert_rowid(self.raw.as_ptr()) }
     }
 
-    /// The last error as a problem.
+    /// Returns the last error as a problem.
     fn problem(&self) -> Problem {
         self.guard.problem(&self.refusal())
     }
 
     fn refusal(&self) -> Refusal {
-        // SAFETY: the handle is open; the message is copied before the next call.
+        // SAFETY: the handle is open, and the message is copied before the next call.
         unsafe {
             let message = CStr::from_ptr(ffi::sqlite3_errmsg(self.raw.as_ptr())).to_string_lossy().into_owned();
             Refusal { code: ffi::sqlite3_extended_errcode(self.raw.as_ptr()).into(), message }
@@ -163,7 +166,7 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         let milliseconds = c_int::try_from(BUSY_TIME.as_millis()).unwrap_or(c_int::MAX);
-        // SAFETY: the handle is open; nothing points to the watch and the guard after this.
+        // SAFETY: the handle is open, and nothing points to the watch and the guard after this.
         unsafe {
             ffi::sqlite3_set_authorizer(self.raw.as_ptr(), None, std::ptr::null_mut());
             ffi::sqlite3_progress_handler(self.raw.as_ptr(), 0, None, std::ptr::null_mut());
@@ -173,7 +176,7 @@ impl Drop for Database {
 }
 
 unsafe extern "C" fn on_progress(watch: *mut c_void) -> c_int {
-    // SAFETY: set by `Database::new`, taken back before the watch goes.
+    // SAFETY: set by `Database::new`, and removed before the watch is dropped.
     let watch = unsafe { &*watch.cast::<Watch>() };
     c_int::from(watch.is_over())
 }
@@ -197,11 +200,11 @@ pub(super) struct Prepared<'database> {
 
 impl Prepared<'_> {
     pub(super) fn parameters(&self) -> usize {
-        // SAFETY: the statement is compiled. So in all functions of this block.
+        // SAFETY: the statement is compiled. This applies to all functions of this block.
         usize::try_from(unsafe { ffi::sqlite3_bind_parameter_count(self.raw.as_ptr()) }).unwrap_or(0)
     }
 
-    /// Whether it writes to no database, by SQLite's own account.
+    /// Checks whether the statement writes to no database, according to SQLite.
     fn only_reads(&self) -> bool {
         // SAFETY: see `parameters`.
         unsafe { ffi::sqlite3_stmt_readonly(self.raw.as_ptr()) != 0 }
@@ -217,15 +220,16 @@ impl Prepared<'_> {
         text_of(unsafe { ffi::sqlite3_column_name(self.raw.as_ptr(), column) })
     }
 
-    /// The type that the table's definition gives the column; empty for expressions.
+    /// Returns the column's type from the definition of its table; empty for expressions.
     pub(super) fn declared_type(&self, column: c_int) -> String {
         // SAFETY: see `parameters`.
         text_of(unsafe { ffi::sqlite3_column_decltype(self.raw.as_ptr(), column) })
     }
 
-    /// Makes it ready to run (again), with these values.
+    /// Resets the statement, and binds these values.
     pub(super) fn bind(&mut self, values: &[Value]) -> Result<(), Problem> {
-        // SAFETY: see `parameters`. What it says is about the run before, which was told then.
+        // SAFETY: see `parameters`. The result is ignored, because it repeats the error of the last
+        // run.
         unsafe { ffi::sqlite3_reset(self.raw.as_ptr()) };
         for (place, value) in (1..).zip(values) {
             self.bind_one(place, value)?;
@@ -241,7 +245,7 @@ impl Prepared<'_> {
         let copy = ffi::SQLITE_TRANSIENT();
         #[allow(clippy::cast_possible_truncation, reason = "the encoding is 1")]
         let utf8 = ffi::SQLITE_UTF8 as u8;
-        // SAFETY: see `parameters`; SQLite copies texts and bytes before the call returns.
+        // SAFETY: see `parameters`. SQLite copies strings and bytes before the call returns.
         let code = unsafe {
             match value {
                 Value::Null => ffi::sqlite3_bind_null(raw, place),
@@ -258,7 +262,7 @@ impl Prepared<'_> {
         if code == ffi::SQLITE_OK { Ok(()) } else { Err(self.database.problem()) }
     }
 
-    /// Goes to the next row; false at the end.
+    /// Moves to the next row. Returns false at the end.
     pub(super) fn step(&mut self) -> Result<bool, Problem> {
         // SAFETY: see `parameters`.
         match unsafe { ffi::sqlite3_step(self.raw.as_ptr()) } {
@@ -268,10 +272,11 @@ impl Prepared<'_> {
         }
     }
 
-    /// A value of the row, where SQLite has it.
+    /// Returns a value of the current row, borrowed from SQLite.
     pub(super) fn cell(&self, column: c_int) -> Result<Cell<'_>, Problem> {
         let raw = self.raw.as_ptr();
-        // SAFETY: see `parameters`. What SQLite points to stays until the next step, for which this borrow ends.
+        // SAFETY: see `parameters`. SQLite's pointers are valid until the next step, and this
+        // borrow ends before it.
         unsafe {
             Ok(match ffi::sqlite3_column_type(raw, column) {
                 ffi::SQLITE_INTEGER => Cell::Integer(ffi::sqlite3_column_int64(raw, column)),
@@ -294,12 +299,12 @@ impl Prepared<'_> {
     }
 
     /// # Safety
-    /// `bytes` is what SQLite gave for this column, just now.
+    /// `bytes` is the pointer that SQLite has just returned for this column.
     unsafe fn bytes(&self, column: c_int, bytes: *const u8) -> &[u8] {
         // SAFETY: see `parameters`.
         let length = unsafe { ffi::sqlite3_column_bytes(self.raw.as_ptr(), column) };
         match usize::try_from(length) {
-            // SAFETY: SQLite has so many bytes there.
+            // SAFETY: SQLite has stored this number of bytes there.
             Ok(length) if !bytes.is_null() => unsafe { std::slice::from_raw_parts(bytes, length) },
             _ => &[],
         }
@@ -308,13 +313,14 @@ impl Prepared<'_> {
 
 impl Drop for Prepared<'_> {
     fn drop(&mut self) {
-        // SAFETY: it is finalized once.
+        // SAFETY: the statement is finalized once.
         unsafe { ffi::sqlite3_finalize(self.raw.as_ptr()) };
     }
 }
 
-/// Why SQLite has no value for this one. It would store null for NaN, and it takes a number beyond a double for
-/// a text or a rounded double, whatever the column.
+/// Returns the reason if SQLite cannot represent a value. SQLite would store null for NaN. It would
+/// treat a number that no double can represent as a string or as a rounded double, so such a number
+/// is refused for every column.
 fn unknown_to_sqlite(value: &Value) -> Option<&'static str> {
     match value {
         Value::Float(v) if v.is_nan() => Some("SQLite has no `NaN`; give it as a string, or null"),
@@ -330,6 +336,6 @@ fn text_of(pointer: *const std::ffi::c_char) -> String {
     if pointer.is_null() {
         return String::new();
     }
-    // SAFETY: SQLite's names end in NUL; the text is copied at once.
+    // SAFETY: SQLite's names end in NUL, and the text is copied immediately.
     unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
 }

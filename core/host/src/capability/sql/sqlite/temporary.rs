@@ -1,6 +1,6 @@
-//! Temporary files of SQLite (sorters, temporary tables, materialized views), counted per call: a virtual
-//! file system that is the system's own, but for temporary files, which grow only within the budget of the
-//! call that makes them.
+//! Limits on temporary files of SQLite (sorters, temporary tables, materialized views), per call. A
+//! virtual file system wraps the system's default one. It differs only in temporary files, which
+//! grow only within the budget of the call that creates them.
 
 #![allow(unsafe_code, reason = "a virtual file system is written against SQLite's C interface")]
 
@@ -12,37 +12,37 @@ use libsqlite3_sys as ffi;
 
 use super::budget::{self, Budget};
 
-/// The name of the file system.
+/// Name of the virtual file system.
 const NAME: &CStr = c"blockyard";
-/// The kinds of files that are counted.
+/// Types of files that are counted.
 const TEMPORARY: c_int = ffi::SQLITE_OPEN_TEMP_DB
     | ffi::SQLITE_OPEN_TEMP_JOURNAL
     | ffi::SQLITE_OPEN_TRANSIENT_DB
     | ffi::SQLITE_OPEN_SUBJOURNAL;
 
-/// A temporary file. The system's own file follows it in memory.
+/// A temporary file. In memory, it is followed by the file of the wrapped file system.
 #[repr(C)]
 struct Counted {
     base: ffi::sqlite3_file,
-    /// `Arc<Budget>` as a raw pointer; null where no call is known.
+    /// `Arc<Budget>` as a raw pointer; null if the file belongs to no known call.
     budget: *const Budget,
     bytes: i64,
 }
 
-/// The size of [`Counted`], a multiple of what any structure is aligned to.
+/// Size of [`Counted`], rounded up to a multiple of the largest alignment.
 const HEAD: usize = size_of::<Counted>().next_multiple_of(16);
 
-/// The system's own file system.
+/// The wrapped file system.
 static SYSTEM: AtomicPtr<ffi::sqlite3_vfs> = AtomicPtr::new(std::ptr::null_mut());
 static REGISTERED: OnceLock<bool> = OnceLock::new();
 
-/// Registers the file system, once per process. Returns its name, for connections.
+/// Registers the virtual file system, once per process. Returns its name, for connections.
 pub(super) fn file_system() -> Option<&'static str> {
     REGISTERED.get_or_init(register).then(|| NAME.to_str().ok()).flatten()
 }
 
 fn register() -> bool {
-    // SAFETY: file systems of SQLite live as long as the process; the new one is leaked for that.
+    // SAFETY: SQLite's file systems live as long as the process; the new one is leaked for that.
     unsafe {
         let system = ffi::sqlite3_vfs_find(std::ptr::null());
         if system.is_null() {
@@ -59,7 +59,7 @@ fn register() -> bool {
 }
 
 static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
-    // Version 1: no shared memory and no mapping, which temporary files do not need.
+    // Version 1: no shared memory and no memory mapping, which temporary files do not need.
     iVersion: 1,
     xClose: Some(close),
     xRead: Some(read),
@@ -89,7 +89,8 @@ unsafe extern "C" fn open(
     out: *mut c_int,
 ) -> c_int {
     let system = SYSTEM.load(Ordering::Acquire);
-    // SAFETY: SQLite gives room for `szOsFile` bytes; the system's file gets the part that it asks for.
+    // SAFETY: SQLite allocates `szOsFile` bytes, which include the bytes that the wrapped file
+    // system asks for.
     unsafe {
         let Some(open) = (*system).xOpen else { return ffi::SQLITE_CANTOPEN };
         if flags & TEMPORARY == 0 {
@@ -101,7 +102,7 @@ unsafe extern "C" fn open(
         (*inner).pMethods = std::ptr::null();
         let code = open(system, name, inner, flags, out);
         if code != ffi::SQLITE_OK {
-            // SQLite does not close what has no methods; what the system opened is closed here.
+            // SQLite does not close a file without methods, so the wrapped file is closed here.
             if let Some(close) = methods(inner).and_then(|methods| methods.xClose) {
                 close(inner);
             }
@@ -115,21 +116,21 @@ unsafe extern "C" fn open(
 }
 
 /// # Safety
-/// `file` is one that [`open`] made.
+/// `file` was created by [`open`].
 unsafe fn inner(file: *mut ffi::sqlite3_file) -> *mut ffi::sqlite3_file {
-    // SAFETY: there is room behind the head.
+    // SAFETY: there is room after the head.
     unsafe { file.cast::<u8>().add(HEAD).cast() }
 }
 
 /// # Safety
-/// `file` is an open file of the system.
+/// `file` is an open file of the wrapped file system.
 unsafe fn methods<'a>(file: *mut ffi::sqlite3_file) -> Option<&'a ffi::sqlite3_io_methods> {
     // SAFETY: methods are static.
     unsafe { (*file).pMethods.as_ref() }
 }
 
 unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
-    // SAFETY: SQLite closes a file once. So in all functions below: SQLite calls them for open files.
+    // SAFETY: SQLite closes a file once, and calls the functions below for open files only.
     unsafe {
         let counted = file.cast::<Counted>();
         if !(*counted).budget.is_null() {
@@ -181,7 +182,7 @@ unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, size: i64) -> c_int 
 }
 
 unsafe extern "C" fn file_control(file: *mut ffi::sqlite3_file, operation: c_int, argument: *mut c_void) -> c_int {
-    // Hints about sizes would make the system's file grow uncounted.
+    // Size hints would let the wrapped file grow without being counted.
     if matches!(operation, ffi::SQLITE_FCNTL_SIZE_HINT | ffi::SQLITE_FCNTL_CHUNK_SIZE) {
         return ffi::SQLITE_OK;
     }
@@ -193,7 +194,7 @@ unsafe extern "C" fn file_control(file: *mut ffi::sqlite3_file, operation: c_int
     }
 }
 
-/// A function of the system's file that is passed on as it is.
+/// Defines a function that calls the wrapped file's method with unchanged arguments.
 macro_rules! pass_on {
     ($name:ident, $method:ident $(, $argument:ident: $type:ty)*) => {
         unsafe extern "C" fn $name(file: *mut ffi::sqlite3_file $(, $argument: $type)*) -> c_int {
