@@ -1,5 +1,5 @@
-//! PostgreSQL through sqlx. The server infers each parameter's type from the statement, as `psql`
-//! does; [`format`](mod@format) brings values into those types and back.
+//! PostgreSQL through sqlx. The server infers each parameter's type from the statement, as it does
+//! for `psql`; [`format`](mod@format) converts values to and from these types.
 
 mod array;
 mod copy;
@@ -35,40 +35,42 @@ use crate::bindings::blockyard::bundle::sql::{Column, Execution, Value};
 use crate::limits;
 use crate::problem::Problem;
 
-/// The port that PostgreSQL has with IANA.
+/// PostgreSQL's port, as registered with IANA.
 pub(super) const DEFAULT_PORT: u16 = 5432;
 
-/// Statements that only read. A read-only operation is held to them, since a statement such as
-/// `COMMIT` would end the transaction that keeps it read-only.
+/// First words of statements that only read. An operation with the effect `read` accepts no others,
+/// because a statement such as `COMMIT` would end the transaction that keeps it read-only.
 const READING: [&str; 6] = ["select", "with", "values", "table", "show", "explain"];
 
 /// A connection, and the transaction that the host has begun on it.
 pub(super) struct Session {
-    /// `None` after a failure that left it in an unknown state.
+    /// `None` after a failure that left the connection in an unknown state.
     connection: Option<PgConnection>,
     lease: Option<Lease>,
     transaction: Option<Transaction>,
 }
 
-/// How a transaction is recognized.
+/// The properties by which a transaction is recognized.
 struct Transaction {
     access: Access,
-    /// The answer of [`Transaction::question`] in this transaction, and in no other.
+    /// Answer to [`Transaction::question`], which differs in every other transaction.
     mark: String,
 }
 
-/// The beginning of the transaction that the session is in, in the same form whatever its settings are. The
-/// names are qualified, so that no other function is found by them.
+/// Query for the start time and the read-only setting of the session's transaction, in a format
+/// that does not depend on other settings. The names are qualified, so that they cannot resolve to
+/// other functions.
 const BEGINNING: &str = "SELECT pg_catalog.concat(\
      pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.transaction_timestamp()), 'YYYYMMDDHH24MISSUS'), \
      pg_catalog.current_setting('transaction_read_only'))";
 
-/// Numbers for transactions that write.
+/// Numbers of transactions that write.
 static NEXT_TRANSACTION: AtomicU64 = AtomicU64::new(0);
 
 impl Transaction {
-    /// A statement that tells this transaction from others. One that writes has a setting that ends with it:
-    /// to ask for its time would take its snapshot, before the guest could choose an isolation level.
+    /// Returns a query that distinguishes this transaction from others. A transaction that writes
+    /// has a setting that ends with it. A query for its start time would take its snapshot before
+    /// the guest could choose an isolation level.
     fn question(&self) -> &'static str {
         match self.access {
             Access::ReadOnly => BEGINNING,
@@ -82,7 +84,7 @@ impl Session {
         Self { connection: Some(connection), lease: Some(lease), transaction: None }
     }
 
-    /// Closes the connection; the server sees within a second that no one listens any more.
+    /// Closes the connection. The server notices within a second that the client is gone.
     pub(super) fn stop(mut self) {
         self.close();
     }
@@ -101,7 +103,8 @@ impl Session {
     pub(super) async fn begin(&mut self, access: Access) -> Result<(), Problem> {
         let number = NEXT_TRANSACTION.fetch_add(1, Ordering::Relaxed);
         let (text, mark) = match access {
-            // With its snapshot taken, a transaction cannot become READ WRITE any more.
+            // After its first query, which takes a snapshot, a transaction cannot become
+            // `READ WRITE`.
             Access::ReadOnly => (format!("BEGIN READ ONLY; {BEGINNING}"), None),
             Access::ReadWrite => {
                 (format!("BEGIN; SET LOCAL blockyard.transaction = 'n{number}'"), Some(format!("n{number}")))
@@ -116,8 +119,9 @@ impl Session {
         Ok(())
     }
 
-    /// Ends the transaction of the host: only if it is still the one that was begun, and nothing in it failed.
-    /// One that reads has nothing to commit.
+    /// Commits the transaction of the host, only if it is still the transaction that was begun and
+    /// nothing in it has failed. A read-only transaction is rolled back, because it has nothing to
+    /// commit.
     pub(super) async fn commit(&mut self) -> Result<(), Problem> {
         let Some(transaction) = self.transaction.take() else { return self.rollback().await };
         if transaction.access == Access::ReadOnly {
@@ -125,7 +129,7 @@ impl Session {
             self.check(false).await?;
             return self.rollback().await;
         }
-        // After an error in the transaction the question fails, and what follows it is not run.
+        // After an error in the transaction the query fails, and the `COMMIT` is not run.
         match answer(self.connection()?, &format!("{}; COMMIT", transaction.question())).await {
             Ok(Some(mark)) if mark == transaction.mark => Ok(()),
             Ok(_) => {
@@ -145,15 +149,16 @@ impl Session {
         self.connection()?.execute("ROLLBACK").await.map(drop).map_err(|error| problem(&error))
     }
 
-    /// Checks that the session is in the transaction that the host began, after a statement of a guest, however
-    /// that was written. If it is in another one or in none, the connection is closed before anything else
-    /// runs on it.
+    /// Checks, after a statement of a guest, that the session is still in the transaction that the
+    /// host began, regardless of how the statement was written. If it is in another transaction or
+    /// in none, the connection is closed before anything else runs on it.
     async fn check(&mut self, failed: bool) -> Result<(), Problem> {
         let Some(Transaction { access, mark }) = &self.transaction else { return Ok(()) };
         let transaction = Transaction { access: *access, mark: mark.clone() };
         match answer(self.connection()?, transaction.question()).await {
             Ok(Some(mark)) if mark == transaction.mark => Ok(()),
-            // In a transaction that takes nothing more after an error: this statement's, or an earlier one's.
+            // The transaction has failed and accepts no more statements, because of this statement
+            // or an earlier one.
             Err(error) if sqlstate(&error) == ABORTED => {
                 if failed {
                     Ok(())
@@ -163,7 +168,7 @@ impl Session {
             }
             Err(error) if error.as_database_error().is_none() => {
                 self.close();
-                // The statement's own failure says it.
+                // The error of the statement itself reports the failure.
                 if failed { Ok(()) } else { Err(problem(&error)) }
             }
             _ => {
@@ -173,7 +178,8 @@ impl Session {
         }
     }
 
-    /// After a statement of a guest: the check, and the end of a transaction that the host began for it alone.
+    /// Runs the check after a statement of a guest, and ends the transaction if the host began it
+    /// for this statement alone.
     async fn after(&mut self, failed: bool, alone: bool) -> Result<(), Problem> {
         self.check(failed).await?;
         if alone && self.connection.is_some() { self.rollback().await } else { Ok(()) }
@@ -181,7 +187,7 @@ impl Session {
 }
 
 impl Drop for Session {
-    /// A session without an open transaction is kept for a later call, when what was done to it is taken back.
+    /// Resets a session without an open transaction, and returns its connection to the pool.
     fn drop(&mut self) {
         let (Some(mut connection), Some(lease)) = (self.connection.take(), self.lease.take()) else { return };
         if let (None, Ok(runtime)) = (&self.transaction, Handle::try_current()) {
@@ -195,29 +201,29 @@ impl Drop for Session {
     }
 }
 
-/// The SQLSTATE of statements in a transaction that has failed.
+/// SQLSTATE of statements in a transaction that has failed.
 const ABORTED: &str = "25P02";
 
 fn sqlstate(error: &sqlx::Error) -> String {
     error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned()
 }
 
-/// Runs statements of the host's own; the text of the one row that they give.
+/// Runs statements of the host, and returns the text of the first row.
 async fn answer(connection: &mut PgConnection, text: &str) -> Result<Option<String>, sqlx::Error> {
     let rows = sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(connection).await?;
     rows.first().map(|row| row.try_get(0)).transpose()
 }
 
-/// Whether a connection that waited still works.
+/// Checks whether an idle connection still works.
 pub(super) async fn is_alive(connection: &mut PgConnection) -> bool {
     matches!(tokio::time::timeout(PING_TIME, connection.ping()).await, Ok(Ok(())))
 }
 
-/// Time for a server to answer a connection that waited.
+/// Maximum time for a server to respond to a ping on an idle connection.
 const PING_TIME: Duration = Duration::from_secs(2);
 
-/// Connects. For reads, the session itself is read-only: a transaction that a statement begins by itself is,
-/// too.
+/// Opens a connection. For reads, the session itself is read-only, so that a transaction which a
+/// statement begins by itself is read-only as well.
 pub(super) async fn connect(
     target: &Permitted,
     password: Option<&SecretValue>,
@@ -229,7 +235,7 @@ pub(super) async fn connect(
         .port(port)
         .database(&target.database)
         .username(target.username.as_deref().unwrap_or("postgres"))
-        // Always set: the driver would look into the environment otherwise.
+        // Always set, because the driver would read the environment otherwise.
         .password(password.map_or("", SecretValue::expose))
         .application_name(target.application_name.as_deref().unwrap_or("blockyard"))
         .ssl_mode(match target.tls {
@@ -246,7 +252,7 @@ pub(super) async fn connect(
     if let Some(pem) = &target.ca {
         options = options.ssl_root_cert_from_pem(pem.as_bytes().to_vec());
     }
-    // A statement has what its author wrote into it: no log of the driver's gets it.
+    // A statement may contain data, so the driver must not log it.
     let options = options.disable_statement_logging();
     let connecting = async {
         let mut connection = options.connect().await?;
@@ -257,9 +263,9 @@ pub(super) async fn connect(
     connected.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(|error| refused(&error, target))
 }
 
-/// Has the server look every second whether anybody still listens, and stop the statement otherwise: closing a
-/// connection is enough then, also for a process that is killed. Before version 14 the server's own limit of
-/// time has to do.
+/// Makes the server check every second whether the client is still connected, and cancel the
+/// statement if it is not. Closing the connection then cancels a statement, also if the process is
+/// killed. Before PostgreSQL 14 only the statement timeout applies.
 async fn watch(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     if connection.server_version_num().is_some_and(|version| version >= 140_000) {
         connection.execute("SET client_connection_check_interval = 1000").await?;
@@ -267,16 +273,16 @@ async fn watch(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Takes back what a call did to its session (settings, roles, temporary tables, locks), as the connection goes
-/// back to its pool. It fails where a transaction is open; such a connection is closed.
+/// Resets the session (settings, roles, temporary tables, locks) before its connection is returned
+/// to the pool. Fails if a transaction is open; such a connection is closed.
 async fn clean(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     connection.execute("DISCARD ALL").await?;
-    // The server has forgotten them.
+    // `DISCARD ALL` has removed the server's prepared statements.
     connection.clear_cached_statements().await?;
     watch(connection).await
 }
 
-/// A connection that was refused after the server was reached.
+/// Converts the error of a connection that was refused after the server was reached.
 fn refused(error: &sqlx::Error, target: &Permitted) -> Problem {
     let mut problem =
         super::pool::not_connected(error).unwrap_or_else(|| problem(error).details(&json!({ "step": "authenticate" })));
@@ -298,7 +304,7 @@ pub(super) async fn execute(session: &mut Session, statement: Statement) -> Resu
     executed
 }
 
-/// One statement for many sets of parameters, in the transaction that is open.
+/// Runs one statement with many sets of parameters, in the open transaction.
 pub(super) async fn execute_many(
     session: &mut Session,
     text: &str,
@@ -310,9 +316,9 @@ pub(super) async fn execute_many(
     executed
 }
 
-/// Rows into a table, in the transaction that is open.
+/// Inserts rows into a table, in the open transaction.
 pub(super) async fn insert(session: &mut Session, into: &Into, rows: &[Vec<Value>]) -> Result<u64, Refused> {
-    // The statements are the host's own: nothing to check after them.
+    // The transaction is not checked, because only statements of the host are run.
     copy::insert(session.connection()?, into, rows).await
 }
 
@@ -339,7 +345,7 @@ pub(super) async fn query(session: &mut Session, statement: Statement, sink: &mu
     }
     let Statement { text, parameters, access, .. } = statement;
     let read = read(session.connection()?, &text, parameters, access, sink).await;
-    // Rows that were not read are still on their way; such a connection is closed.
+    // Unread rows are still on their way, so the connection is closed.
     if !matches!(read, Err(Stop::Unread)) {
         session.after(read.is_err(), alone).await?;
     }
@@ -394,15 +400,15 @@ async fn read(
     Ok(())
 }
 
-/// A statement that the server knows, and values in the form that it wants.
+/// A statement that the server has parsed, and its parameters in binary format.
 struct Prepared<'text> {
-    /// With casts around the parameters that need them.
+    /// The statement, with casts around the parameters that need them.
     text: Cow<'text, str>,
     columns: Vec<PgColumn>,
     arguments: PgArguments,
 }
 
-/// Has the server parse the statement, and brings the parameters into the types that it wants.
+/// Lets the server parse the statement, and converts the parameters to the types that it expects.
 async fn prepare<'text>(
     connection: &mut PgConnection,
     text: &'text str,
@@ -435,7 +441,7 @@ async fn prepare<'text>(
     Ok(Prepared { text, columns, arguments })
 }
 
-/// The columns of a statement, and the types that its parameters have.
+/// Returns the columns of a statement, and the types of its parameters.
 async fn describe(
     connection: &mut PgConnection,
     text: &str,
@@ -457,8 +463,9 @@ async fn describe(
     Ok((prepared.columns().to_vec(), wanted.to_vec()))
 }
 
-/// In an operation that reads, a statement returns rows, as the server itself has parsed it. Those that end
-/// transactions, change settings or run code do not, however they are written.
+/// Checks that a statement of an operation with the effect `read` returns rows, according to the
+/// server's own parser. Statements that end transactions, change settings or run code return none,
+/// regardless of how they are written.
 fn returns_rows(columns: &[PgColumn], access: Access) -> Result<(), Problem> {
     if access == Access::ReadWrite || !columns.is_empty() {
         return Ok(());
@@ -470,7 +477,8 @@ fn returns_rows(columns: &[PgColumn], access: Access) -> Result<(), Problem> {
     .hint("use `execute` for statements that change something"))
 }
 
-/// Refuses what would end a transaction of the host, and in an operation that reads whatever does not.
+/// Refuses statements that would end a transaction of the host and, in an operation with the effect
+/// `read`, statements that do not only read.
 fn check(text: &str, access: Access) -> Result<(), Problem> {
     if access == Access::ReadOnly {
         only_reads(text)?;
@@ -478,7 +486,7 @@ fn check(text: &str, access: Access) -> Result<(), Problem> {
     no_transaction_control(text, Dialect::Postgres)
 }
 
-/// A read-only operation takes statements that only read.
+/// Refuses a statement whose first word is not in [`READING`].
 fn only_reads(text: &str) -> Result<(), Problem> {
     let word = first_word(text, Dialect::Postgres);
     if READING.contains(&word.as_str()) {
@@ -488,7 +496,7 @@ fn only_reads(text: &str) -> Result<(), Problem> {
         .hint("use `execute` for statements that change something"))
 }
 
-/// What the server says, sorted by the class of its SQLSTATE
+/// Converts an error to a problem, by the class of its SQLSTATE
 /// (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 fn problem(error: &sqlx::Error) -> Problem {
     let Some(database) = error.as_database_error() else {
@@ -496,7 +504,7 @@ fn problem(error: &sqlx::Error) -> Problem {
             sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => {
                 Problem::new("unavailable", format!("the connection broke: {error}")).retryable()
             }
-            // The driver's own words are about its insides.
+            // The driver's message describes its internal state.
             sqlx::Error::Protocol(_) => Problem::new("failed", "the server's answer was not understood")
                 .hint("is it PostgreSQL? `copy` is not to be had here"),
             other => Problem::said_by_database("failed", other.to_string()),
@@ -531,13 +539,13 @@ fn problem(error: &sqlx::Error) -> Problem {
     if code == "effect" { problem.hint("use `execute` for statements that change something") } else { problem }
 }
 
-/// A statement of a read that no scanner has looked at.
+/// Runs a statement of a read without scanning it.
 #[cfg(test)]
 pub(super) async fn unscanned(session: &mut Session, text: &str) -> Result<(), Problem> {
     execute_one(session.connection()?, text, Vec::new(), Access::ReadOnly).await.map(drop)
 }
 
-/// The check after a statement that nothing stopped.
+/// Runs a statement without any check, and then the check that follows a guest's statement.
 #[cfg(test)]
 pub(super) async fn smuggled(session: &mut Session, text: &'static str) -> Result<(), Problem> {
     session.connection()?.execute(text).await.map_err(|error| problem(&error))?;

@@ -1,5 +1,5 @@
-//! Elements of arrays. The server writes an array as JSON with its own text for bytes, dates and timestamps;
-//! here they get the form that single values have, and back.
+//! Elements of arrays. The server writes an array as JSON, with its own text form for bytes, dates
+//! and timestamps. These elements are converted to the form that single values have, and back.
 
 use base64::Engine as _;
 use serde_json::Value as Json;
@@ -7,12 +7,12 @@ use serde_json::Value as Json;
 use crate::capability::sql::cell::ColumnKind;
 use crate::capability::sql::literal;
 
-/// Whether elements of this kind have another text in the server's JSON.
+/// Checks whether elements of this kind have a different text form in the server's JSON.
 pub(super) fn is_converted(element: Option<ColumnKind>) -> bool {
     matches!(element, Some(ColumnKind::Bytes | ColumnKind::Date | ColumnKind::Timestamp | ColumnKind::Instant))
 }
 
-/// The server's JSON with elements in their common form; `None` if it cannot be read.
+/// Converts the elements of the server's JSON to the common form; `None` if an element is invalid.
 pub(super) fn to_common_form(json: &str, element: Option<ColumnKind>) -> Option<String> {
     let mut list: Json = serde_json::from_str(json).ok()?;
     if list.is_string() {
@@ -31,7 +31,8 @@ pub(super) fn to_common_form(json: &str, element: Option<ColumnKind>) -> Option<
     Some(list.to_string())
 }
 
-/// A list from a parameter with elements as the server reads them; the error is about one of them.
+/// Converts the elements of a parameter to the form that the server reads. The error describes an
+/// invalid element.
 pub(super) fn to_server_form(list: &mut Json, element: Option<ColumnKind>) -> Result<(), String> {
     let mut wrong = String::new();
     let mut converted = |text: &str| -> Option<String> {

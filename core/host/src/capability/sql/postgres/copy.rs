@@ -1,6 +1,6 @@
-//! Rows into a table by `COPY`, the way that PostgreSQL has for many
-//! (https://www.postgresql.org/docs/current/sql-copy.html). The server is asked for the types of the
-//! columns by the `INSERT` that would do the same, so that a value means the same both ways.
+//! Inserting rows into a table by `COPY`, PostgreSQL's fastest way for many rows
+//! (https://www.postgresql.org/docs/current/sql-copy.html). The types of the columns are taken from
+//! the equivalent `INSERT` statement, so that values are converted in the same way.
 
 use sqlx::Executor as _;
 use sqlx::postgres::{PgConnection, PgTypeInfo};
@@ -11,23 +11,24 @@ use crate::capability::sql::many::{Into, Refused};
 use crate::capability::sql::{Access, literal};
 use crate::problem::Problem;
 
-/// Bytes of one message.
+/// Size in bytes of one message.
 const MESSAGE_BYTES: usize = 1 << 20;
-/// What a binary copy begins with: its signature, no flags, no extension.
+/// Header of a binary copy: signature, no flags, no extension.
 const BINARY_HEAD: [u8; 19] = *b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-/// What it ends with.
+/// Trailer of a binary copy.
 const BINARY_END: [u8; 2] = (-1_i16).to_be_bytes();
 
-/// Why rows were not copied.
+/// Failure to copy rows.
 enum NotCopied {
-    /// They are not taken, or the server is not there.
+    /// The server rejects the rows, or the connection failed.
     Refused(Refused),
-    /// The table or the server takes no copies; or what is checked at the end of one (a foreign key, a
-    /// trigger) was not said with its row. Row by row it is done, or said.
+    /// The table or the server does not support `COPY`, or the server did not report the row that
+    /// failed a check at the end of the copy (a foreign key, a trigger). The rows are then inserted
+    /// one by one, which succeeds or reports the row.
     Unsaid,
 }
 
-/// In the transaction that is open.
+/// Inserts rows in the open transaction.
 pub(in crate::capability::sql) async fn insert(
     connection: &mut PgConnection,
     into: &Into,
@@ -86,7 +87,7 @@ fn not_copied(error: &sqlx::Error, into: &Into) -> NotCopied {
     let problem = super::problem(error);
     match row_of(error, &into.name) {
         Some(index) => NotCopied::Refused(Refused::at(index, problem)),
-        // What was stopped, or would have to begin again as a whole, is not begun again here.
+        // An operation that was canceled, or must be repeated from the start, is not retried here.
         None if problem.retryable || problem.code == "timeout" || error.as_database_error().is_none() => {
             NotCopied::Refused(problem.into())
         }
@@ -102,8 +103,8 @@ async fn send(connection: &mut PgConnection, statement: &str, data: &[u8]) -> Re
     copy.finish().await
 }
 
-/// Whether a copy does what an `INSERT` does: not for views, for tables with rules, and where the rows
-/// that one may write are restricted.
+/// Checks whether a copy is equivalent to an `INSERT`. It is not for views, tables with rules, and
+/// tables whose row-level security applies to the user.
 async fn takes_copies(connection: &mut PgConnection, into: &Into) -> Result<bool, sqlx::Error> {
     let asked = "select relkind in ('r', 'p') and not relhasrules and not row_security_active(oid) \
                  from pg_catalog.pg_class where oid = to_regclass($1)";
@@ -111,7 +112,8 @@ async fn takes_copies(connection: &mut PgConnection, into: &Into) -> Result<bool
     Ok(answer.unwrap_or(false))
 }
 
-/// Which row the server speaks of, from 0: it says `COPY table, line 3, column a`, in its own language.
+/// Returns the index of the row that an error concerns, from 0. The server reports it as
+/// `COPY table, line 3, column a`, in its own language.
 fn row_of(error: &sqlx::Error, table: &str) -> Option<usize> {
     let place = error.as_database_error()?.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?.r#where()?;
     line_of(place, table)

@@ -1,6 +1,6 @@
-//! Types without a common form: arrays, intervals, addresses, ranges, money, whatever extensions bring. The
-//! server itself turns them into text and back, with casts that are put around what the statement says:
-//! around its columns, where rows come back, and around its parameters, where values go out.
+//! Types without a common form: arrays, intervals, network addresses, ranges, money and the types
+//! of extensions. The server itself converts them to and from text, by casts that are added to the
+//! statement: around its columns, and around its parameters.
 
 use blockyard_model::capability::Dialect;
 use sqlx::TypeInfo as _;
@@ -11,16 +11,16 @@ use crate::bindings::blockyard::bundle::sql::Value;
 use crate::capability::sql::word::{block_comment, is_space, line_comment};
 use crate::capability::sql::{literal, number};
 
-/// How the server gives the values of a type that has no common form.
+/// Text form in which the server returns the values of a type without a common form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TextForm {
     /// An array, as JSON.
     Json,
-    /// Anything else, in its own words.
+    /// Any other type, in the server's own text form.
     Words,
 }
 
-/// None for types that have a common form.
+/// Returns the text form of a type; `None` for types that have a common form.
 pub(super) fn text_form(info: &PgTypeInfo) -> Option<TextForm> {
     if format::kind(info).is_some() {
         return None;
@@ -32,7 +32,8 @@ pub(super) fn text_form(info: &PgTypeInfo) -> Option<TextForm> {
     })
 }
 
-/// The statement with casts around the columns that need them; `columns` has one entry for each.
+/// Returns the statement with casts around the columns that need them. `columns` has one entry per
+/// column.
 pub(super) fn cast_columns(text: &str, columns: &[Option<TextForm>]) -> String {
     let names: Vec<String> = (1..=columns.len()).map(|number| format!("c{number}")).collect();
     let casts: Vec<String> = names
@@ -44,13 +45,13 @@ pub(super) fn cast_columns(text: &str, columns: &[Option<TextForm>]) -> String {
             Some(TextForm::Json) => array_as_json(name),
         })
         .collect();
-    // On lines of its own: the statement may end in a comment.
+    // On separate lines, because the statement may end in a comment.
     format!("with blockyard({}) as (\n{}\n) select {} from blockyard", names.join(", "), body(text), casts.join(", "))
 }
 
-/// The expression that turns the array in `column` into JSON. A list has no subscripts, so an array whose
-/// subscripts do not begin at 1 becomes a JSON string of its literal, such as `"[0:1]={1,2}"`, which is read
-/// back as the same array.
+/// Returns an expression that converts the array `column` to JSON. A JSON array has no subscripts, so
+/// an array whose subscripts do not start at 1 becomes a JSON string with its literal, such as
+/// `"[0:1]={1,2}"`, which is parsed to the same array.
 fn array_as_json(column: &str) -> String {
     const OTHER_SUBSCRIPTS: &str = "'[[]([^1]|1[^:])'";
     format!(
@@ -58,7 +59,7 @@ fn array_as_json(column: &str) -> String {
     )
 }
 
-/// As [`cast_columns`], with the names that the columns have.
+/// Like [`cast_columns`], and keeps the names of the columns.
 pub(super) fn cast_named_columns(text: &str, columns: &[Option<TextForm>], names: &[&str]) -> String {
     let numbers: Vec<String> = (1..=columns.len()).map(|number| format!("c{number}")).collect();
     let casts: Vec<String> = numbers
@@ -78,7 +79,7 @@ pub(super) fn cast_named_columns(text: &str, columns: &[Option<TextForm>], names
     format!("with blockyard({numbers}) as (\n{}\n) select {casts} from blockyard", body(text))
 }
 
-/// The statement with null in the place of each parameter.
+/// Returns the statement with `null` in place of each parameter.
 pub(super) fn without_parameters(text: &str) -> String {
     let mut without = String::with_capacity(text.len());
     let mut rest = text;
@@ -91,7 +92,8 @@ pub(super) fn without_parameters(text: &str) -> String {
     without
 }
 
-/// The statement with casts around the parameters that need them; `types` has one entry for each.
+/// Returns the statement with casts around the parameters that need them. `types` has one entry per
+/// parameter.
 pub(super) fn cast_parameters(text: &str, types: &[PgTypeInfo]) -> String {
     let mut cast = String::with_capacity(text.len() + 16);
     let mut rest = text;
@@ -110,7 +112,8 @@ pub(super) fn cast_parameters(text: &str, types: &[PgTypeInfo]) -> String {
     cast
 }
 
-/// A cast to `bit` or `char` without a length would cut to one.
+/// Returns the name of a type for a cast. A cast to `bit` or `char` without a length would truncate
+/// the value to a length of one.
 fn name_for_cast(info: &PgTypeInfo) -> &str {
     match info.name() {
         "BIT" => "varbit",
@@ -120,7 +123,7 @@ fn name_for_cast(info: &PgTypeInfo) -> &str {
     }
 }
 
-/// A value as the text that the server reads for a type of its own; `None` is NULL.
+/// Returns a value as text that the server reads for a type without a common form; `None` is NULL.
 pub(super) fn words(value: &Value, info: &PgTypeInfo) -> Result<Option<String>, String> {
     let array = text_form(info) == Some(TextForm::Json);
     Ok(Some(match value {
@@ -149,14 +152,14 @@ pub(super) fn words(value: &Value, info: &PgTypeInfo) -> Result<Option<String>, 
     }))
 }
 
-/// Bytes as the server writes them.
+/// Formats bytes as the server does.
 pub(super) fn hex(bytes: &[u8]) -> String {
     const DIGITS: [u8; 16] = *b"0123456789abcdef";
     let digit = |digit: u8| char::from(DIGITS[usize::from(digit)]);
     "\\x".chars().chain(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])).collect()
 }
 
-/// A JSON list as PostgreSQL writes arrays
+/// Formats a JSON array as a PostgreSQL array
 /// (https://www.postgresql.org/docs/current/arrays.html#ARRAYS-INPUT).
 fn array_literal(json: &serde_json::Value) -> String {
     use serde_json::Value as Json;
@@ -171,7 +174,7 @@ fn array_literal(json: &serde_json::Value) -> String {
     }
 }
 
-/// The statement without the semicolons at its end.
+/// Returns the statement without semicolons, comments and white space at its end.
 pub(super) fn body(text: &str) -> &str {
     let (mut at, mut end) = (0, 0);
     while at < text.len() {
@@ -187,7 +190,8 @@ pub(super) fn body(text: &str) -> &str {
     &text[..end]
 }
 
-/// The length of what stands at the beginning: a text, a quoted name, a comment, a word or one character.
+/// Returns the length of the first token: a string, a quoted identifier, a comment, a word or one
+/// character.
 fn token(rest: &str) -> usize {
     let bytes = rest.as_bytes();
     match bytes {
@@ -202,7 +206,8 @@ fn token(rest: &str) -> usize {
     }
 }
 
-/// To the server, every character outside of ASCII is a letter.
+/// Checks for a character of a word. The server treats every character outside of ASCII as a
+/// letter.
 fn is_of_word(character: char) -> bool {
     character.is_ascii_alphanumeric() || character == '_' || !character.is_ascii()
 }
@@ -211,7 +216,7 @@ fn digits(text: &str) -> &str {
     &text[..text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len())]
 }
 
-/// The length of a text in quotes; a doubled quote stands for one.
+/// Returns the length of a quoted string or identifier. A doubled quote is an escaped one.
 fn quoted(rest: &str, backslash: bool) -> usize {
     let bytes = rest.as_bytes();
     let mut at = 1;
@@ -226,7 +231,7 @@ fn quoted(rest: &str, backslash: bool) -> usize {
     rest.len()
 }
 
-/// `$tag$ … $tag$`; 1 where the dollar begins none.
+/// Returns the length of `$tag$ … $tag$`, or 1 if the dollar sign does not start such a string.
 fn dollar_quoted(rest: &str) -> usize {
     let tag = rest[1..].find(|c: char| !is_of_word(c)).map_or("", |end| &rest[1..=end]);
     let opening = 2 + tag.len();
@@ -297,7 +302,7 @@ mod tests {
             let _ = (cast_parameters(&text, &[interval()]), body(&text));
         }
 
-        /// What has no parameter of such a type stays as it is.
+        /// A statement without a parameter that needs a cast stays unchanged.
         #[test]
         fn other_texts_stay(text in "[a-z0-9 '\"$;,/*-]{0,60}") {
             prop_assert_eq!(cast_parameters(&text, &[]), text);

@@ -1,7 +1,7 @@
 //! Values in PostgreSQL's binary format
-//! (https://www.postgresql.org/docs/current/protocol-overview.html#PROTOCOL-FORMAT-CODES), read and
-//! written here so that nothing is lost on the way: decimals keep their scale, timestamps their
-//! microseconds, integers their 64 bit.
+//! (https://www.postgresql.org/docs/current/protocol-overview.html#PROTOCOL-FORMAT-CODES). They are
+//! decoded and encoded here so that no precision is lost: decimals keep their scale, timestamps
+//! their microseconds, integers their 64 bits.
 
 use std::borrow::Cow;
 
@@ -18,11 +18,11 @@ use crate::capability::sql::literal::{self, DAY_MICROS};
 use crate::capability::sql::number;
 use crate::problem::Problem;
 
-/// Days from 1970-01-01 to 2000-01-01, where PostgreSQL counts from.
+/// Days from 1970-01-01 to 2000-01-01, PostgreSQL's epoch.
 const EPOCH_DAYS: i32 = 10_957;
-/// The same in microseconds.
+/// Microseconds from 1970-01-01 to 2000-01-01.
 const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
-/// What stands for infinity among days and timestamps (`src/include/datatype/timestamp.h`).
+/// Text forms of the infinite dates and timestamps (`src/include/datatype/timestamp.h`).
 const INFINITY: &str = "infinity";
 const NEGATIVE_INFINITY: &str = "-infinity";
 
@@ -54,9 +54,9 @@ impl Encode<'_, Postgres> for Argument {
     }
 }
 
-/// How a type is read; none for types without a common form.
+/// Returns the kind of a type; `None` for types without a common form.
 pub(super) fn kind(info: &PgTypeInfo) -> Option<ColumnKind> {
-    // The names are those of the catalogue `pg_type`, as sqlx prints them.
+    // The names are those of the catalog `pg_type`, as sqlx prints them.
     Some(match info.name() {
         "BOOL" => ColumnKind::Boolean,
         "INT2" => ColumnKind::Int16,
@@ -82,24 +82,24 @@ pub(super) fn kind(info: &PgTypeInfo) -> Option<ColumnKind> {
     })
 }
 
-/// How the values of a column are read.
+/// Description of how the values of a column are decoded.
 pub(super) struct Reading {
     pub(super) kind: ColumnKind,
     /// The server's name of the type.
     pub(super) type_name: String,
     form: Form,
-    /// What the elements of an array are, if they have a common form.
+    /// Kind of an array's elements, if they have a common form.
     element: Option<ColumnKind>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Binary,
-    /// With a version byte before it.
+    /// The format of `jsonb`, with a version byte before the text.
     Jsonb,
-    /// 32 bit without a sign.
+    /// Unsigned 32-bit integer.
     Oid,
-    /// As text, by a cast.
+    /// Text, by a cast in the statement.
     Text,
 }
 
@@ -117,14 +117,14 @@ impl Reading {
         Self { kind, type_name: info.name().to_ascii_lowercase(), form, element }
     }
 
-    /// Of a column that the server gives as text.
+    /// Describes a column that the server casts to text.
     pub(super) fn of_text(type_name: &str, text: TextForm) -> Self {
         let kind = if text == TextForm::Json { ColumnKind::Json } else { ColumnKind::Other };
         Self { kind, type_name: type_name.to_owned(), form: Form::Text, element: None }
     }
 }
 
-/// The kind of an array's elements.
+/// Returns the kind of an array's elements.
 pub(super) fn element(info: &PgTypeInfo) -> Option<ColumnKind> {
     match base(info).kind() {
         PgTypeKind::Array(element) => kind(element),
@@ -132,7 +132,7 @@ pub(super) fn element(info: &PgTypeInfo) -> Option<ColumnKind> {
     }
 }
 
-/// The type below a domain.
+/// Returns the underlying type of a domain.
 fn base(info: &PgTypeInfo) -> &PgTypeInfo {
     match info.kind() {
         PgTypeKind::Domain(inner) => base(inner),
@@ -155,7 +155,7 @@ pub(super) fn cell<'row>(row: &'row PgRow, index: usize, reading: &Reading) -> R
     })
 }
 
-/// A value from its binary format; none where the bytes are not of the type.
+/// Decodes a value; `None` if the bytes are not a value of the type.
 pub(super) fn decode<'row>(bytes: &'row [u8], reading: &Reading) -> Option<Cell<'row>> {
     fn text(bytes: &[u8]) -> Option<Cow<'_, str>> {
         str::from_utf8(bytes).ok().map(Cow::Borrowed)
@@ -201,7 +201,7 @@ fn infinite<'row>(reading: &Reading, word: &'static str) -> Cell<'row> {
     Cell::Other(reading.type_name.clone().into(), word.into())
 }
 
-/// A parameter in the binary format that the server expects for it; `None` is NULL.
+/// Encodes a parameter in the binary format that the server expects; `None` is NULL.
 pub(super) fn encode(value: &Value, info: &PgTypeInfo) -> Result<Option<Vec<u8>>, String> {
     let wanted = || info.name().to_ascii_lowercase();
     let mismatch = || format!("the statement wants `{}` here, and {} does not fit", wanted(), in_words(value));
@@ -300,7 +300,7 @@ fn single(value: &Value) -> Option<f32> {
     }
 }
 
-/// Whether the value is a number with more digits than the float has.
+/// Checks whether the value is a number with more digits than the float type can hold.
 fn is_narrowed(value: &Value, kind: ColumnKind) -> bool {
     matches!(kind, ColumnKind::Float32 | ColumnKind::Float64)
         && match value {
@@ -316,7 +316,7 @@ fn narrowed(wanted: &str) -> String {
     )
 }
 
-/// A value as text; the inner error is about a character that the server does not store.
+/// Returns a value as text. The inner error reports a character that the server cannot store.
 fn text_bytes(value: &Value) -> Option<Result<Vec<u8>, String>> {
     let text = match (value, plain_text(value)) {
         (_, Some(text)) => text.to_owned(),
@@ -328,17 +328,17 @@ fn text_bytes(value: &Value) -> Option<Result<Vec<u8>, String>> {
     Some(literal::without_nul(&text).map(|()| text.into_bytes()))
 }
 
-/// Days as the server counts them; its two extremes stand for infinity.
+/// Converts days to PostgreSQL's epoch. Its minimum and maximum represent infinity.
 fn postgres_days(days: i32) -> Option<i32> {
     days.checked_sub(EPOCH_DAYS).filter(|days| *days != i32::MIN)
 }
 
-/// Microseconds as the server counts them.
+/// Converts microseconds to PostgreSQL's epoch.
 fn postgres_micros(micros: i64) -> Option<i64> {
     micros.checked_sub(EPOCH_MICROS).filter(|micros| *micros != i64::MIN)
 }
 
-/// One of the words for infinity, or what else the text is.
+/// Parses the words for infinity, or calls `else_` for other text.
 fn infinity<T>(text: &str, positive: T, negative: T, else_: impl FnOnce() -> Option<T>) -> Option<T> {
     match text.trim() {
         INFINITY => Some(positive),

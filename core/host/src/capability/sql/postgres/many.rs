@@ -1,7 +1,7 @@
-//! One statement for many sets of parameters, in few round trips: the server prepares it once, and a text of
-//! many `EXECUTE`s runs it with the values of each set. The driver has no way to send many sets of parameters
-//! at once, so here, and only here, values are written into a text: each as the literal of exactly the bytes
-//! that would be sent for it otherwise.
+//! One statement with many sets of parameters, in few round trips. The server prepares the
+//! statement once, and a text of many `EXECUTE` statements runs it with the values of each set. The
+//! driver cannot send many sets of parameters at once. Therefore values are written into SQL text
+//! here, and only here: each as a literal of the bytes that would otherwise be sent for it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,19 +20,20 @@ use crate::capability::sql::word::first_word;
 use crate::capability::sql::{Access, literal, number};
 use crate::problem::Problem;
 
-/// Statements that can be prepared by name.
+/// First words of statements that can be prepared by name.
 const PREPARED: [&str; 7] = ["insert", "update", "delete", "merge", "select", "values", "with"];
-/// From how many sets on it is worth it.
+/// Number of sets up to which the statement is run once per set.
 const FEW: usize = 4;
-/// Sets of one round trip.
+/// Maximum number of sets per round trip.
 const SETS: usize = 2_000;
-/// Bytes of one round trip; it is sent when it is longer, so it may be one set over.
+/// Size in bytes at which a round trip is sent. Its last set may exceed the size.
 const BYTES: usize = 1 << 20;
 
-/// Names of prepared statements are not taken back with their transaction.
+/// Number of the next prepared statement. The names must be unique, because a rollback does not
+/// remove prepared statements.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// In the transaction that is open.
+/// Runs the statement once for each set of parameters, in the open transaction.
 pub(in crate::capability::sql) async fn execute_many(
     connection: &mut PgConnection,
     text: &str,
@@ -53,20 +54,20 @@ pub(in crate::capability::sql) async fn execute_many(
     Ok(Execution { rows_affected, last_insert_id: None })
 }
 
-/// As [`execute_many`], whatever their number.
+/// Like [`execute_many`], without a minimum number of sets.
 pub(super) async fn at_once(
     connection: &mut PgConnection,
     text: &str,
     sets: &[Vec<Value>],
     access: Access,
 ) -> Result<Execution, Refused> {
-    // The server has parsed the text as one statement after this.
+    // After this, the server has parsed the text as a single statement.
     let (columns, types) =
         super::describe(connection, text, sets[0].len()).await.map_err(|problem| Refused::at(0, problem))?;
     super::returns_rows(&columns, access)?;
     let name = format!("blockyard_many_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let prepare = format!("PREPARE {name} AS\n{}", foreign::body(text));
-    // With parameters, though there are none: a text with parameters is one statement to the server.
+    // Run in the extended protocol, in which the server accepts only a single statement.
     let prepare = sqlx::query(AssertSqlSafe(prepare)).persistent(false);
     prepare.execute(&mut *connection).await.map_err(|error| super::problem(&error))?;
     let mut rows_affected = 0;
@@ -85,11 +86,11 @@ pub(super) async fn at_once(
                     rows_affected += result.rows_affected();
                     done += 1;
                 }
-                // Rows that the statement returns are not asked for.
+                // Rows that the statement returns are ignored.
                 Ok(Either::Right(_)) => {}
                 Err(error) => {
                     let state = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
-                    // A position would be one in the text of all the sets.
+                    // The server's position would refer to the text of all sets, so it is left out.
                     let problem = super::problem(&error).details(&json!({ "sqlstate": state }));
                     return Err(Refused::at(done, problem));
                 }
@@ -101,7 +102,7 @@ pub(super) async fn at_once(
     Ok(Execution { rows_affected, last_insert_id: None })
 }
 
-/// `EXECUTE name(…);`
+/// Appends `EXECUTE name(…);` to the batch.
 fn push(batch: &mut String, name: &str, set: &[Value], types: &[PgTypeInfo]) -> Result<(), Problem> {
     if set.len() != types.len() {
         let reason = format!("the statement takes {} parameters; {} were given", types.len(), set.len());
@@ -121,7 +122,8 @@ fn push(batch: &mut String, name: &str, set: &[Value], types: &[PgTypeInfo]) -> 
     Ok(())
 }
 
-/// A value in the server's words, from the bytes that would be sent for it; none for NULL.
+/// Returns a value in the server's text form, derived from the bytes that would be sent for it;
+/// `None` for NULL.
 pub(super) fn words(value: &Value, info: &PgTypeInfo) -> Result<Option<String>, String> {
     if foreign::text_form(info).is_some() {
         return foreign::words(value, info);
@@ -145,7 +147,7 @@ pub(super) fn words(value: &Value, info: &PgTypeInfo) -> Result<Option<String>, 
     }))
 }
 
-/// A text as a literal that means the same whatever the session's settings
+/// Appends a string literal that does not depend on the settings of the session
 /// (https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-STRINGS-ESCAPE).
 fn quote(batch: &mut String, text: &str) -> Result<(), String> {
     batch.push_str("E'");
@@ -167,7 +169,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// A literal ends where it ends, and holds what it is to hold.
+        /// Checks that a literal ends at its closing quote, and contains the original string.
         #[test]
         fn literals_are_read_back(text in "[^\0]{0,40}") {
             let mut literal = String::new();

@@ -1,12 +1,14 @@
-//! The binary form of `numeric`.
+//! Binary format of `numeric`.
 
-/// Sign words of the binary form of `numeric` (`src/backend/utils/adt/numeric.c`, `numeric_send`).
+/// Values of the sign field in the binary format of `numeric` (`src/backend/utils/adt/numeric.c`,
+/// `numeric_send`).
 const NEGATIVE: u16 = 0x4000;
 const NAN: u16 = 0xC000;
 const INFINITY: u16 = 0xD000;
 const NEGATIVE_INFINITY: u16 = 0xF000;
 
-/// `numeric` is sent as digits of base 10,000 with the weight of the first, a sign and the scale.
+/// Decodes the binary format: digits of base 10,000, the weight of the first digit, a sign and the
+/// scale.
 pub(super) fn decode(bytes: &[u8]) -> Option<String> {
     let word = |index: usize| Some(u16::from_be_bytes(bytes.get(2 * index..2 * index + 2)?.try_into().ok()?));
     let count = usize::from(word(0)?);
@@ -63,7 +65,7 @@ pub(super) fn encode(text: &str) -> Option<Vec<u8>> {
     if whole.is_empty() && fraction.is_empty() || !all_digits(whole) || !all_digits(fraction) {
         return None;
     }
-    // All digits in a row, and where the point stands among them.
+    // All digits, and the position of the decimal point among them.
     let mut digits = format!("{whole}{fraction}");
     let mut point = i32::try_from(whole.len()).ok()? + exponent;
     let scale = (i32::try_from(digits.len()).ok()? - point).max(0);

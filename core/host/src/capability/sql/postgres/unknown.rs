@@ -1,5 +1,6 @@
-//! Types that the driver does not know: multiranges, and whatever a later server has. The driver fails on a
-//! result with such a column, so the server is asked for the types, and gives these columns as text.
+//! Types that the driver does not know: multiranges, and types of later server versions. The driver
+//! fails on a result with such a column, so the server is asked for the types and casts these
+//! columns to text.
 
 use std::collections::HashMap;
 
@@ -9,14 +10,14 @@ use sqlx::{AssertSqlSafe, Column as _, Executor as _, Row as _, SqlSafeStr as _}
 use super::foreign::{self, TextForm};
 use crate::problem::Problem;
 
-/// What is known of a column of such a type.
+/// A column of a type that the driver does not know.
 pub(super) struct Unknown {
     /// The server's name of the type.
     pub(super) type_name: String,
     pub(super) form: TextForm,
 }
 
-/// A statement whose columns the driver knows, and what each of them was.
+/// A statement with only columns that the driver knows. `unknown` has one entry per column.
 pub(super) struct Known {
     pub(super) text: String,
     pub(super) unknown: Vec<Option<Unknown>>,
@@ -24,7 +25,7 @@ pub(super) struct Known {
 
 const MESSAGE: &str = "the statement has a column or a parameter of a type that is not known here";
 
-/// Whether the driver failed on a type and not on the statement.
+/// Checks whether the driver failed because of a type, and not because of the statement.
 pub(super) fn is_about_a_type(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::ColumnDecode { index, .. } if index.contains("typtype") || index.contains("typcategory"))
 }
@@ -39,16 +40,17 @@ pub(super) fn is_problem(problem: &Problem) -> bool {
     problem.message == MESSAGE
 }
 
-/// Casts the columns of unknown types to text.
+/// Rewrites a statement so that columns of unknown types are cast to text.
 pub(super) async fn cast(connection: &mut PgConnection, text: &str) -> Result<Known, Problem> {
     let failed = |error: sqlx::Error| super::problem(&error);
-    // One row of nulls, without the statement being run.
+    // Returns one row of nulls, without running the statement.
     let outline = format!(
         "select blockyard.* from (select 1) as one left join (\n{}\n) as blockyard on false",
         foreign::without_parameters(foreign::body(text))
     );
-    // The answer names the types only in the simple protocol, which takes several statements. In the extended
-    // protocol, where the driver then fails on the types, the server takes one statement alone.
+    // The types are reported only in the simple protocol, which accepts several statements.
+    // Therefore the text is first prepared in the extended protocol: the server refuses more than
+    // one statement there, before the driver fails on the types.
     match connection.prepare(AssertSqlSafe(outline.as_str()).into_sql_str()).await {
         Ok(_) => {}
         Err(error) if is_about_a_type(&error) => {}
@@ -73,8 +75,8 @@ fn oid(column: &PgColumn) -> Option<u32> {
     column.type_info().oid().map(|oid| oid.0)
 }
 
-/// The names of those among these types that the driver does not read, by themselves or for a type that they are
-/// made of.
+/// Returns the names of the types that the driver cannot read, directly or because of a type that
+/// they are composed of.
 async fn types(
     connection: &mut PgConnection,
     oids: &[Option<u32>],
