@@ -1,9 +1,9 @@
-//! MySQL and MariaDB through sqlx. Statements are always prepared, which takes one statement and no
-//! more; [`format`](mod@format) reads the rows' binary form, [`scan`] looks for what a transaction that only
-//! reads does not stop.
+//! MySQL and MariaDB through sqlx. Statements are always prepared, and the server prepares only one
+//! statement at a time. [`format`](mod@format) decodes rows from the binary format. [`scan`]
+//! detects statements that a read-only transaction does not prevent.
 //!
-//! `LOAD DATA LOCAL` cannot read a file of this machine: the driver does not offer the capability for
-//! it, and does not answer a server that asks all the same.
+//! `LOAD DATA LOCAL` cannot read a file of this machine: the driver does not offer that capability,
+//! and does not respond to a server that asks for a file nevertheless.
 
 mod format;
 mod scan;
@@ -33,33 +33,34 @@ use crate::bindings::blockyard::bundle::sql::{Column, Execution, Value};
 use crate::limits;
 use crate::problem::Problem;
 
-/// The port that MySQL has with IANA.
+/// MySQL's port, as registered with IANA.
 pub(super) const DEFAULT_PORT: u16 = 3306;
 
-/// How long it may take to tell the server that a statement is to stop.
+/// Maximum time for telling the server to stop a statement, or to close a connection.
 const KILL_TIME: Duration = Duration::from_secs(3);
-/// Rows of one `INSERT`.
+/// Maximum number of rows per `INSERT`.
 const STATEMENT_ROWS: usize = 500;
-/// Parameters that a statement may have.
+/// Maximum number of parameters per statement.
 const STATEMENT_VALUES: usize = 65_535;
 
-/// A connection, and what it takes to stop its statement from another one.
+/// A connection, and the options for a second connection that stops its statement.
 pub(super) struct Session {
-    /// `None` after it was stopped.
+    /// `None` after the session was stopped.
     connection: Option<MySqlConnection>,
-    /// The server's number of the connection.
+    /// The server's ID of the connection.
     id: u64,
     options: Arc<MySqlConnectOptions>,
-    /// SQL has no statement that takes back all that can be done to a session (variables, temporary tables,
-    /// locks), and the driver does not have the protocol's command for it: each call has a new connection.
+    /// Permit for the connection, which is never reused: SQL has no statement that resets all that
+    /// a session can change (variables, temporary tables, locks), and the driver does not support
+    /// the protocol's command for it.
     lease: Option<Lease>,
     /// The transaction of the host, if one is open.
     transaction: Option<Access>,
 }
 
 impl Session {
-    /// Connects. For reads, the session itself is read-only: a transaction that a statement begins by itself
-    /// is, too.
+    /// Opens a connection. For reads, the session itself is read-only, so that a transaction which
+    /// a statement begins by itself is read-only as well.
     pub(super) async fn open(
         target: &Permitted,
         password: Option<&SecretValue>,
@@ -84,9 +85,9 @@ impl Session {
         self.connection.as_mut().ok_or_else(closed)
     }
 
-    /// Has the server end the connection and its statement. MySQL itself does not look whether anybody
-    /// still listens, so it is told so from a second connection; the first is open until then, so that
-    /// its number is nobody else's.
+    /// Makes the server end the connection and its statement. MySQL does not detect that a client
+    /// is gone, so a second connection sends `KILL`. The first connection stays open until then, so
+    /// that its ID is not reused.
     pub(super) fn stop(mut self) {
         let (Some(connection), lease) = (self.connection.take(), self.lease.take()) else { return };
         let (id, options) = (self.id, self.options.clone());
@@ -96,14 +97,14 @@ impl Session {
                 other.execute(AssertSqlSafe(format!("KILL {id}"))).await?;
                 other.close().await
             };
-            // Where that fails, the statement ends at the server's own limit of time.
+            // If that fails, the statement ends at the server's time limit.
             let _ = tokio::time::timeout(KILL_TIME, kill).await;
             drop((connection, lease));
         });
     }
 
     pub(super) async fn begin(&mut self, access: Access) -> Result<(), Problem> {
-        // A savepoint ends with its transaction, which is how the transaction is recognized.
+        // A savepoint ends with its transaction, so the transaction can be recognized by it.
         self.run(match access {
             Access::ReadOnly => "START TRANSACTION READ ONLY; SAVEPOINT blockyard_transaction",
             Access::ReadWrite => "START TRANSACTION",
@@ -113,7 +114,8 @@ impl Session {
         Ok(())
     }
 
-    /// A transaction that reads has nothing to commit.
+    /// Commits the transaction. A read-only transaction is rolled back, because it has nothing to
+    /// commit.
     pub(super) async fn commit(&mut self) -> Result<(), Problem> {
         match self.transaction.take() {
             Some(Access::ReadWrite) => self.run("COMMIT").await,
@@ -135,9 +137,10 @@ impl Session {
         sqlx::raw_sql(statements).execute(connection).await.map(drop).map_err(|error| problem(&error))
     }
 
-    /// Checks that the session is in the transaction that the host began, after a statement of a guest in an
-    /// operation that reads. If not, the connection is closed before anything else runs on it. (In one that
-    /// writes, statements that change a definition end the transaction by themselves, as documented.)
+    /// Checks, after a statement of a guest in an operation with the effect `read`, that the
+    /// session is still in the transaction that the host began. If not, the connection is closed
+    /// before anything else runs on it. An operation that writes is not checked, because data
+    /// definition statements implicitly commit in MySQL.
     async fn check(&mut self) -> Result<(), Problem> {
         if self.transaction != Some(Access::ReadOnly) {
             return Ok(());
@@ -150,11 +153,12 @@ impl Session {
         Err(if error.as_database_error().is_some() { left_transaction() } else { problem(&error) })
     }
 
-    /// After a statement of a guest: the check, and the end of a transaction that the host began for it alone.
+    /// Runs the check after a statement of a guest, and ends the transaction if the host began it
+    /// for this statement alone.
     async fn after(&mut self, failed: bool, alone: bool) -> Result<(), Problem> {
         match self.check().await {
             Ok(()) if alone => self.rollback().await,
-            // A connection that broke: the statement's own failure says it.
+            // The connection was lost, which the error of the statement itself reports.
             Err(problem) if failed && problem.code != left_transaction().code => Ok(()),
             done => done,
         }
@@ -166,7 +170,7 @@ impl Drop for Session {
         if let (Some(connection), Ok(runtime)) = (self.connection.take(), Handle::try_current()) {
             let lease = self.lease.take();
             runtime.spawn(async move {
-                // The server notes connections that end without a word.
+                // The server logs connections that end without a quit command.
                 let _ = tokio::time::timeout(KILL_TIME, connection.close()).await;
                 drop(lease);
             });
@@ -188,7 +192,8 @@ fn options(target: &Permitted, password: Option<&SecretValue>) -> MySqlConnectOp
             TlsMode::VerifyCa => MySqlSslMode::VerifyCa,
             TlsMode::VerifyFull => MySqlSslMode::VerifyIdentity,
         })
-        // The server's own SQL mode stays: a statement means here what it means in the server's shell.
+        // The server's SQL mode is kept, so that a statement has the same meaning as in the
+        // server's shell.
         .pipes_as_concat(false)
         .no_engine_substitution(false)
         .timezone(None)
@@ -199,12 +204,13 @@ fn options(target: &Permitted, password: Option<&SecretValue>) -> MySqlConnectOp
     if let Some(pem) = &target.ca {
         options = options.ssl_ca_from_pem(pem.as_bytes().to_vec());
     }
-    // A statement has what its author wrote into it: no log of the driver's gets it.
+    // A statement may contain data, so the driver must not log it.
     options.disable_statement_logging()
 }
 
-/// The settings of a session: text as UTF-8, times in UTC, and the time for a statement. MariaDB and MySQL
-/// have different names for the last; each skips the other's comment.
+/// Returns the statement that sets up a session: text as UTF-8, times in UTC, and a time limit for
+/// statements. MariaDB and MySQL have different names for the time limit; each server ignores the
+/// comment for the other.
 fn settings(access: Access) -> String {
     let settings = format!(
         "SET NAMES utf8mb4, time_zone = '+00:00' /*M!100101 , max_statement_time = {} */ /*!50708 , max_execution_time = {} */",
@@ -217,7 +223,7 @@ fn settings(access: Access) -> String {
     }
 }
 
-/// A connection that was refused after the server was reached.
+/// Converts the error of a connection that was refused after the server was reached.
 fn refused(error: &sqlx::Error, target: &Permitted) -> Problem {
     let authenticate = json!({ "step": "authenticate" });
     if let sqlx::Error::Configuration(_) = error {
@@ -260,7 +266,7 @@ async fn execute_one(
     })
 }
 
-/// One statement for many sets of parameters, in the transaction that is open.
+/// Runs one statement with many sets of parameters, in the open transaction.
 pub(super) async fn execute_many(
     session: &mut Session,
     text: &str,
@@ -279,18 +285,19 @@ pub(super) async fn execute_many(
     Ok(total)
 }
 
-/// Rows into a table, in the transaction that is open: many in one statement.
+/// Inserts rows into a table, in the open transaction, with many rows per statement.
 pub(super) async fn insert(session: &mut Session, into: &Into, rows: &[Vec<Value>]) -> Result<u64, Refused> {
     let most = STATEMENT_ROWS.min(STATEMENT_VALUES / into.columns.len()).max(1);
     let (mut done, mut inserted) = (0, 0);
     let one = into.statement(1);
-    // What is wrong with the statement itself is no row's fault.
+    // Checked first, so that a mistake in the statement itself is not reported for a row.
     let connection = session.connection()?;
     connection.prepare(AssertSqlSafe(one.clone()).into_sql_str()).await.map_err(|error| problem(&error))?;
     for chunk in rows.chunks(most) {
         match execute_one(connection, &into.statement(chunk.len()), &chunk.concat(), Access::ReadWrite).await {
             Ok(executed) => inserted += executed.rows_affected,
-            // Nothing of the statement was done; one by one they say which it was.
+            // The statement had no effect. The rows are inserted one by one to find the one that
+            // failed.
             Err(problem) if !problem.retryable && problem.code != "timeout" && chunk.len() > 1 => {
                 for (index, row) in chunk.iter().enumerate() {
                     let alone = execute_one(connection, &one, row, Access::ReadWrite).await;
@@ -314,16 +321,18 @@ pub(super) async fn query(session: &mut Session, statement: Statement, sink: &mu
     }
     let Statement { text, parameters, access, .. } = statement;
     let read = read(session.connection()?, &text, &parameters, access, sink).await;
-    // Rows that were not read are still on their way; such a connection is closed.
+    // Unread rows are still on their way, so the connection is closed.
     if !matches!(read, Err(Stop::Unread)) {
         session.after(read.is_err(), alone).await?;
     }
     read
 }
 
-/// In an operation that reads, a statement returns rows, as the server itself has parsed it. Those that end
-/// transactions or write files (`INTO OUTFILE`) do not, however they are written. The server does not say it
-/// before some of `SHOW` and `EXPLAIN` run; those begin with their word, so that there is one way to read them.
+/// Checks that a statement of an operation with the effect `read` returns rows, according to the
+/// server's own parser. Statements that end transactions or write files (`INTO OUTFILE`) return
+/// none, regardless of how they are written. The server does not report the columns of some `SHOW`
+/// and `EXPLAIN` statements before they run. These must begin with that word, so that all servers
+/// read them in the same way.
 fn returns_rows(columns: &[MySqlColumn], text: &str, access: Access) -> Result<(), Problem> {
     let told_later = || {
         let text = text.trim_start_matches([' ', '\t', '\n', '\r']);
@@ -351,7 +360,7 @@ async fn read(
     returns_rows(&described, text, access)?;
     let mut rows = sqlx::query_with(AssertSqlSafe(text), arguments).fetch(connection);
     let mut next = rows.next().await.transpose().map_err(|error| problem(&error))?;
-    // The server settles the types of expressions with parameters when it runs the statement.
+    // The server determines the types of expressions with parameters when it runs the statement.
     let described = next.as_ref().map_or(described.as_slice(), |row| row.columns());
     let readings: Vec<Reading> = described.iter().map(|column| Reading::of(column.type_info())).collect();
     let columns = described
@@ -373,7 +382,7 @@ async fn read(
     Ok(())
 }
 
-/// Has the server parse the statement: its columns, and the parameters in the form that it takes.
+/// Lets the server parse the statement. Returns its columns, and the parameters in binary format.
 async fn prepare(
     connection: &mut MySqlConnection,
     text: &str,
@@ -394,7 +403,7 @@ async fn prepare(
     Ok((prepared.columns().to_vec(), format::arguments(parameters)?))
 }
 
-/// What the server says, sorted by its number and by the class of its SQLSTATE
+/// Converts an error to a problem, by its number and the class of its SQLSTATE
 /// (https://mariadb.com/kb/en/mariadb-error-code-reference/,
 /// https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html).
 fn problem(error: &sqlx::Error) -> Problem {
@@ -404,7 +413,7 @@ fn problem(error: &sqlx::Error) -> Problem {
             sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => {
                 Problem::new("unavailable", format!("the connection broke: {error}")).retryable()
             }
-            // The driver's own words are about its insides.
+            // The driver's message describes its internal state.
             sqlx::Error::Protocol(_) => Problem::new("failed", "the server's answer was not understood")
                 .hint("is it MySQL or MariaDB? Types that are new to both are read with `cast(… as char)`"),
             other => Problem::said_by_database("failed", other.to_string()),
@@ -417,14 +426,14 @@ fn problem(error: &sqlx::Error) -> Problem {
         1792 => ("effect", false),
         // Unknown database.
         1049 => ("not-found", false),
-        // Access denied: to the server, a database, a table, a column, a routine, to what needs a privilege; an
-        // option of the server forbids it; LOCAL INFILE.
+        // Access denied to the server, a database, a table, a column, a routine, or an action that
+        // needs a privilege; prevented by an option of the server; LOCAL INFILE.
         1044 | 1045 | 1142 | 1143 | 1148 | 1227 | 1290 | 1370 | 1698 | 3948 | 4166 => ("denied", false),
         // Lock wait timeout, deadlock.
         1205 | 1213 => ("conflict", true),
-        // The time for a statement is over (MariaDB, MySQL), or somebody stopped it.
+        // The time limit of a statement is exceeded (MariaDB, MySQL), or the statement was killed.
         1317 | 1969 | 3024 => ("timeout", false),
-        // Too many connections, of all or of this user; the server shuts down.
+        // Too many connections, in total or for this user; server shutdown.
         1040 | 1053 | 1203 | 1226 => ("unavailable", true),
         // Values that do not fit; statements that cannot be prepared.
         1295 | 1364 | 1366 | 1411 | 3140 => ("invalid", false),
@@ -444,13 +453,13 @@ fn problem(error: &sqlx::Error) -> Problem {
     }
 }
 
-/// A statement of a read that no scanner has looked at.
+/// Runs a statement of a read without scanning it.
 #[cfg(test)]
 pub(super) async fn unscanned(session: &mut Session, text: &str) -> Result<(), Problem> {
     execute_one(session.connection()?, text, &[], Access::ReadOnly).await.map(drop)
 }
 
-/// The check after a statement that nothing stopped.
+/// Runs a statement without any check, and then the check that follows a guest's statement.
 #[cfg(test)]
 pub(super) async fn smuggled(session: &mut Session, text: &'static str) -> Result<(), Problem> {
     session.run(text).await?;

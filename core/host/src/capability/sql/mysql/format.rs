@@ -1,7 +1,8 @@
 //! Values in MySQL's binary format
-//! (https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_binary_resultset.html), read here so
-//! that nothing is lost on the way: decimals keep their scale, numbers without a sign their 64 bit. Dates
-//! and times are sent as text, which the server reads in the type that the statement wants.
+//! (https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_binary_resultset.html). They
+//! are decoded here so that no precision is lost: decimals keep their scale, unsigned integers
+//! their 64 bits. Dates and times are sent as text, which the server converts to the type that the
+//! statement expects.
 
 use std::borrow::Cow;
 
@@ -14,7 +15,7 @@ use crate::capability::sql::literal::{self, DAY_MICROS};
 use crate::capability::sql::number;
 use crate::problem::Problem;
 
-/// How the values of a column are read.
+/// Description of how the values of a column are decoded.
 pub(super) struct Reading {
     pub(super) kind: ColumnKind,
     /// The server's name of the type.
@@ -45,7 +46,7 @@ impl Reading {
             _ if text => ColumnKind::Text,
             _ => ColumnKind::Bytes,
         };
-        // The driver takes text with a binary collation, as MariaDB's JSON has it, for bytes.
+        // The driver reports text with a binary collation, such as MariaDB's JSON, as bytes.
         let type_name = match name {
             "TINYBLOB" if text => "tinytext",
             "BLOB" if text => "text",
@@ -71,7 +72,7 @@ pub(super) fn cell<'row>(row: &'row MySqlRow, index: usize, reading: &Reading) -
     let Ok(bytes) = <&[u8] as Decode<'_, MySql>>::decode(raw) else {
         return Ok(Cell::Null);
     };
-    // The driver takes `0000-00-00` for null, which it is not.
+    // The driver reports `0000-00-00` as null, although it is not.
     let read = if null { None } else { decode(bytes, reading) };
     read.ok_or_else(|| {
         Problem::new(
@@ -82,13 +83,13 @@ pub(super) fn cell<'row>(row: &'row MySqlRow, index: usize, reading: &Reading) -
     })
 }
 
-/// A value from its binary format; none where the bytes are not of the type, or are a date that is no day.
+/// Decodes a value; `None` if the bytes are not a value of the type, or are an invalid date.
 fn decode<'row>(bytes: &'row [u8], reading: &Reading) -> Option<Cell<'row>> {
     fn text(bytes: &[u8]) -> Option<Cow<'_, str>> {
         str::from_utf8(bytes).ok().map(Cow::Borrowed)
     }
     Some(match reading.kind {
-        // `boolean` is a name for `tinyint(1)`, in which other numbers fit, too.
+        // `boolean` is an alias of `tinyint(1)`, which can hold other numbers as well.
         ColumnKind::Boolean => match integer(bytes, reading.unsigned)? {
             0 => Cell::Boolean(false),
             1 => Cell::Boolean(true),
@@ -126,14 +127,14 @@ fn integer(bytes: &[u8], unsigned: bool) -> Option<i64> {
     })
 }
 
-/// Year, month and day; a zero among the last two is MySQL's way to leave them open.
+/// Decodes year, month and day; `None` for a date whose month or day is zero, which MySQL allows.
 fn date(bytes: &[u8]) -> Option<i32> {
     let year = u16::from_le_bytes(bytes.get(..2)?.try_into().ok()?);
     literal::days(year.into(), (*bytes.get(2)?).into(), (*bytes.get(3)?).into())
 }
 
-/// A time of a day. MySQL has durations in the same type, up to 838 hours in both directions: what is no time
-/// of a day is the server's text.
+/// Decodes a time of day. MySQL uses the same type for durations of up to 838 hours in both
+/// directions; a value that is not a time of day is returned in the server's text form.
 fn time(bytes: &[u8]) -> Option<Cell<'static>> {
     if bytes.is_empty() {
         return Some(Cell::Time(0));
@@ -155,7 +156,7 @@ fn timestamp(bytes: &[u8]) -> Option<i64> {
     Some(i64::from(date(bytes)?) * DAY_MICROS + micros)
 }
 
-/// Hours, minutes, seconds, and microseconds where there are any.
+/// Decodes hours, minutes and seconds, and microseconds if there are any.
 fn clock(bytes: &[u8]) -> Option<i64> {
     let [hours, minutes, seconds] = *bytes.first_chunk::<3>()?;
     let micros = match bytes.get(3..) {
@@ -171,7 +172,7 @@ pub(super) fn arguments(parameters: &[Value]) -> Result<MySqlArguments, Problem>
     for (index, value) in parameters.iter().enumerate() {
         let refused = |reason: &str| Problem::new("invalid", format!("parameter {}: {reason}", index + 1));
         let added = match value {
-            // As a text, which every type takes in; a number would not do for a uuid.
+            // Sent as text, which every type accepts; a number is not accepted for a `uuid` column.
             Value::Null => arguments.add(None::<&str>),
             Value::Boolean(v) => arguments.add(*v),
             Value::Integer(v) => arguments.add(*v),
@@ -201,7 +202,8 @@ pub(super) fn arguments(parameters: &[Value]) -> Result<MySqlArguments, Problem>
 
 const OUT_OF_CALENDAR: &str = "MySQL has dates of the years 0 to 9999 only";
 
-/// A date or timestamp without a sign: the server would store zeros for others, unless its mode is strict.
+/// Checks that a date or timestamp is in the range of four-digit years. The server would store
+/// zeros for others, unless its mode is strict.
 fn in_calendar(text: String) -> Option<String> {
     Some(text).filter(|text| !text.starts_with(['+', '-']))
 }

@@ -1,23 +1,24 @@
-//! What a statement says outside of texts, names in quotes and comments.
+//! Scanner for the parts of a statement outside of strings, quoted identifiers and comments.
 //!
-//! The server holds a read: its transaction is `READ ONLY`. Three things such a transaction lets pass,
-//! and they are looked for here: `INTO OUTFILE`, which writes a file on the server; locks on rows, which
-//! make others wait; and statements that end the transaction. A comment that MySQL executes can hide all
-//! of them, so there is none. Where a text ends depends on the server's SQL mode, so the statement is read
-//! in each way that there is, and what one of them finds counts.
+//! A read is protected by the server, because its transaction is `READ ONLY`. Such a transaction
+//! does not prevent three things, which are detected here: `INTO OUTFILE`, which writes a file on
+//! the server; row locks, which block other clients; and statements that end the transaction. A
+//! comment that MySQL executes could hide any of them, so such comments are refused. The end of a
+//! string depends on the server's SQL mode. Therefore the statement is scanned in each of the
+//! possible ways, and refused if any of them detects a problem.
 
 use crate::capability::sql::Access;
 use crate::problem::Problem;
 
-/// Statements that only read.
+/// First words of statements that only read.
 const READING: [&str; 8] = ["select", "with", "values", "table", "show", "explain", "describe", "desc"];
 
-/// Words that begin or end transactions, or run a text that does.
+/// First words of statements that begin or end a transaction, or run a text that does.
 const TRANSACTION_CONTROL: [&str; 10] =
     ["begin", "start", "commit", "rollback", "savepoint", "release", "xa", "prepare", "execute", "deallocate"];
 
-/// In which quotes a backslash escapes: in both, unless `ANSI_QUOTES` makes the double ones those of names,
-/// or `NO_BACKSLASH_ESCAPES` says that it never does.
+/// The quotes in which a backslash escapes: both, or only the single ones if `ANSI_QUOTES` makes
+/// the double ones delimit identifiers, or none if `NO_BACKSLASH_ESCAPES` is set.
 #[derive(Debug, Clone, Copy)]
 enum Backslash {
     Both,
@@ -25,24 +26,24 @@ enum Backslash {
     Never,
 }
 
-/// What begins a `--` comment: `--` before white space, a control character or the end, or, in MariaDB's
-/// `sql_mode=ORACLE`, any `--`.
+/// The start of a `--` comment: `--` before white space, a control character or the end of the
+/// text, or, with `sql_mode=ORACLE` in MariaDB, any `--`.
 #[derive(Debug, Clone, Copy)]
 enum Dashes {
     BeforeSpace,
     Any,
 }
 
-/// A part of a statement that is not text, a name in quotes or a comment.
+/// An element of a statement outside of strings, quoted identifiers and comments.
 #[derive(Debug, PartialEq, Eq)]
 enum Token {
     Word(String),
     Sign(char),
-    /// `/*! … */`: a comment to others, a part of the statement to MySQL.
+    /// `/*! … */`: a comment to other servers, and a part of the statement to MySQL.
     Executed,
 }
 
-/// The ways in which a server may read a statement, by its SQL mode.
+/// The ways in which a server may read a statement, depending on its SQL mode.
 const WAYS: [(Backslash, Dashes); 6] = [
     (Backslash::Both, Dashes::BeforeSpace),
     (Backslash::Single, Dashes::BeforeSpace),
@@ -53,7 +54,8 @@ const WAYS: [(Backslash, Dashes); 6] = [
 ];
 
 impl Token {
-    /// A control character that is no usual white space: where it ends words and comments differs.
+    /// Returns a control character that is not common white space. Servers differ in whether it
+    /// ends words and comments.
     fn is_control(&self) -> Option<char> {
         match self {
             Self::Sign(sign) if sign.is_control() => Some(*sign),
@@ -62,7 +64,8 @@ impl Token {
     }
 }
 
-/// Refuses what would end a transaction of the host, and in an operation that reads whatever does not.
+/// Refuses statements that would end a transaction of the host and, in an operation with the effect
+/// `read`, statements that do not only read.
 pub(super) fn check(text: &str, access: Access) -> Result<(), Problem> {
     for (backslash, dashes) in WAYS {
         let tokens = tokens(text, backslash, dashes);
@@ -158,7 +161,7 @@ fn is_of_word(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '_' | '$') || !character.is_ascii()
 }
 
-/// `5--2` is 7, unless the mode is Oracle's.
+/// Checks for the start of a comment. `5--2` is 7, except in Oracle mode.
 fn is_dash_comment(rest: &str, dashes: Dashes) -> bool {
     let Some(after) = rest.strip_prefix("--") else { return false };
     matches!(dashes, Dashes::Any) || after.is_empty() || after.starts_with(|c: char| c <= ' ' || c == '\x7f')
@@ -168,7 +171,7 @@ fn line(rest: &str) -> usize {
     rest.find('\n').map_or(rest.len(), |end| end + 1)
 }
 
-/// The length of a text in quotes; a doubled quote stands for one.
+/// Returns the length of a quoted string or identifier. A doubled quote is an escaped one.
 fn quoted(rest: &str, backslash: bool) -> usize {
     let bytes = rest.as_bytes();
     let quote = bytes[0];
@@ -227,10 +230,10 @@ mod tests {
             "(select 1) lock in share mode",
             "select 1 /*! into outfile '/tmp/x' */",
             "select 1 /*M!100000 for update */",
-            // A text ends here or there, by the SQL mode.
+            // The end of the string depends on the SQL mode.
             r"select 'a\' into outfile '/tmp/x' -- '",
             "select \"a\\\" into outfile '/tmp/x' -- \"",
-            // A comment begins here or there, by the server and its mode.
+            // The start of the comment depends on the server and its SQL mode.
             "select 1 --\x7f'\n into outfile '/tmp/x' -- '",
             "select 1 --'\n into outfile '/tmp/x' -- '",
             "select 1 --\x01'\n for update -- '",
@@ -258,7 +261,7 @@ mod tests {
             let _ = check(&text, Access::ReadOnly);
         }
 
-        /// What is quoted or commented out is not the statement's, and what follows is.
+        /// Words in quotes and comments are ignored, and words after them are not.
         #[test]
         fn words_count_where_they_stand(inner in "[a-z0-9 ,;-]{0,20}", way in 0usize..5) {
             let (open, close) = [("'", "'"), ("\"", "\""), ("`", "`"), ("/* ", " */"), ("# ", "\n")][way];
