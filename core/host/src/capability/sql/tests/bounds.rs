@@ -1,4 +1,4 @@
-//! What a call's statements cost in SQLite is bounded, and is the call's own: memory, temporary files, and
+//! The resources that statements use in SQLite are limited per call: memory, temporary files, and
 //! databases in memory.
 
 use std::sync::{Arc, Mutex};
@@ -10,10 +10,10 @@ use crate::capability::sql::sqlite::budget::{self, Budget};
 use crate::limits;
 use crate::problem::Problem;
 
-/// One test at a time measures what SQLite has for the process.
+/// Ensures that only one test at a time measures the memory of SQLite, which is per process.
 static MEASURED: Mutex<()> = Mutex::new(());
 
-/// The most memory that SQLite had for the process since the last call of this function, bytes.
+/// Returns the peak memory of SQLite in the process since the last call of this function, in bytes.
 #[allow(unsafe_code, reason = "SQLite itself is the witness of what it holds")]
 fn high_water() -> i64 {
     // SAFETY: the function takes no pointers.
@@ -38,7 +38,7 @@ async fn read(slot: &Slot, text: &str, access: Access) -> Result<u64, Problem> {
     read
 }
 
-/// A row of many long values, made by one function or another.
+/// Returns a query for a row of many long values, each the result of an expression.
 fn wide(value: &str, columns: usize) -> String {
     let columns: Vec<String> = (0..columns).map(|number| format!("{value} as c{number}")).collect();
     format!("select {}", columns.join(", "))
@@ -97,7 +97,7 @@ fn statements_that_take_memory_end_within_the_limit() {
             if let Err(problem) = done {
                 assert!(matches!(problem.code.as_str(), "invalid" | "unavailable"), "{begin}: {problem:?}");
             }
-            // What a call held is given back.
+            // The memory of the call is released.
             let answered = value(&slot, "select 7").await;
             assert!(matches!(answered, Value::Integer(7)), "{begin}");
             drop(slot);
@@ -126,7 +126,7 @@ fn connections_of_a_call_share_its_limit() {
         let mut refused = 0;
         for number in 0..6 {
             let slot = server.try_open("test/test@1", Access::ReadOnly, &budget).await.unwrap();
-            // A row that is not read yet stays in memory.
+            // A row that has not been read stays in memory.
             let rows = rows::start(
                 Claimed::of(&slot).unwrap(),
                 statement("select randomblob(50000000)", &[], Access::ReadOnly),
@@ -137,7 +137,7 @@ fn connections_of_a_call_share_its_limit() {
             assert!(budget.memory() <= i64::try_from(limits::SQLITE_MEMORY_BYTES).unwrap(), "{number}");
         }
         assert!(refused >= 3, "{refused} of 6 were refused");
-        // Another call is not held back by it.
+        // Another call is not affected.
         let other = server.try_open("test/other@1", Access::ReadOnly, &Arc::default()).await.unwrap();
         assert_eq!(read(&other, "select randomblob(50000000)", Access::ReadOnly).await.unwrap(), 1);
     });
@@ -167,7 +167,8 @@ fn temporary_files_end_within_the_limit() {
             assert!(matches!(refused.code.as_str(), "unavailable" | "invalid"), "{text}: {refused:?}");
             assert!(budget.temporary() <= i64::try_from(limits::SQLITE_TEMPORARY_BYTES).unwrap(), "{text}");
         }
-        // Less than that is sorted on disk, in another call: the first one's temporary table is its own cost.
+        // A smaller result is sorted on disk, in another call: the temporary table counts toward
+        // the first one.
         let other = server.try_open("test/test@1", Access::ReadOnly, &Arc::default()).await.unwrap();
         let sorted = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 30000) \
                       select count(*) from (select randomblob(10000) b from n order by b)";

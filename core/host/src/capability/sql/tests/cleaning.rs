@@ -1,4 +1,4 @@
-//! What one call does to its session, the next one does not see.
+//! Changes that one call makes to its session are not visible to the next call.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ fn a_session_of_postgres_goes_back_as_it_came() {
             run(&slot, text).await;
         }
         drop(slot);
-        // It goes back to the pool on its own; the pool makes others meanwhile.
+        // The connection is returned to the pool asynchronously, and new ones are opened meanwhile.
         let begun = Instant::now();
         let slot = loop {
             let slot = server.open(Access::ReadWrite).await;
@@ -51,7 +51,7 @@ fn a_session_of_postgres_goes_back_as_it_came() {
             assert!(matches!(seen, Value::Integer(0)), "{nothing}: {seen:?}");
         }
         assert!(fetch(&slot, "select * from left_behind", &[]).await.is_err());
-        // What the driver remembers of statements is gone with them.
+        // The driver's cache of prepared statements has been cleared as well.
         assert!(fetch(&slot, "select pg_backend_pid()", &[]).await.is_ok());
     });
 }

@@ -1,4 +1,4 @@
-//! How many connections there are, for how long, and whose: by block and server, whatever a bundle chooses.
+//! The number, lifetime and reuse of connections, which are counted per block revision and server.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,10 +35,11 @@ fn a_block_has_so_many_connections_to_a_server_whatever_it_asks_for() {
         }
         let refused = open(&server, "many/many@1", choices(1), Access::ReadOnly).await.map(drop).unwrap_err();
         assert!(refused.code == "unavailable" && refused.message.contains("8 connections"), "{refused:?}");
-        // Another revision has its own.
+        // Another revision has a separate limit.
         let other = open(&server, "many/many@2", choices(1), Access::ReadOnly).await.unwrap();
         held.clear();
-        // Those that wait count, too: one of another kind takes the place of one that waits.
+        // Idle connections count as well: one is closed to make room for a connection with other
+        // options.
         let begun = Instant::now();
         while server.pools.remembered().1 < limits::POOL_CONNECTIONS {
             assert!(begun.elapsed() < Duration::from_secs(30), "the connections do not come back");
@@ -99,7 +100,7 @@ fn two_first_calls_have_one_database_in_memory() {
     server.runtime.block_on(async {
         let server = &server;
         let calls = (0..8).map(async |number| {
-            // Some read and some write: it is one database.
+            // Calls that read and calls that write use the same database.
             let access = if number % 2 == 0 { Access::ReadWrite } else { Access::ReadOnly };
             let slot = server.try_open("memory/memory@1", access, &Arc::default()).await.unwrap();
             if access == Access::ReadWrite {
@@ -113,7 +114,7 @@ fn two_first_calls_have_one_database_in_memory() {
         futures_util::future::join_all(calls).await;
         let slot = server.try_open("memory/memory@1", Access::ReadOnly, &Arc::default()).await.unwrap();
         assert!(matches!(value(&slot, "select count(*) from t").await, Value::Integer(4)));
-        // Another revision has another one.
+        // Another revision has a separate database.
         let other = server.try_open("memory/memory@2", Access::ReadOnly, &Arc::default()).await.unwrap();
         assert!(fetch(&other, "select * from t", &[]).await.is_err());
     });
@@ -135,8 +136,8 @@ fn databases_in_memory_are_few() {
     });
 }
 
-/// The files of the yard are refused for each connection, also by names that are not there yet, and by links
-/// that changed since the last one.
+/// The yard's files are refused for each connection, also by names that do not exist yet, and by
+/// links that have changed since the last connection.
 #[cfg(unix)]
 #[test]
 fn the_yards_files_are_compared_for_each_connection() {

@@ -1,5 +1,6 @@
-//! The drivers on real databases, without a bundle before them: every kind of value, statements that are
-//! stopped, sessions that are taken back. A server that is not there is skipped, by name.
+//! Tests of the drivers on real databases, without a bundle: all kinds of values, canceled
+//! statements, and reset sessions. Tests of a server that is not available are skipped with a
+//! message.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests say what they skip")]
 
@@ -27,7 +28,7 @@ use super::{Access, Claimed, End, Slot, Statement, begin, end, execute, many, my
 use crate::bindings::blockyard::bundle::sql::{Execution, Value};
 use crate::problem::Problem;
 
-/// A database for a test: a file of its own, or what `cargo xtask test` has started.
+/// A database for a test: a new file, or a server that `cargo xtask test` has started.
 struct Server {
     dialect: Dialect,
     target: Permitted,
@@ -41,7 +42,7 @@ impl Server {
     fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("test.db").display().to_string();
-        // A database without tables is an empty file.
+        // An empty file is a database without tables.
         std::fs::write(&path, "").unwrap();
         Self::new(Dialect::Sqlite, None, path, None, folder)
     }
@@ -58,7 +59,7 @@ impl Server {
         Self::started(Dialect::Mysql, "MARIADB", "mysql", "blockyard")
     }
 
-    /// All that are there.
+    /// Returns all available databases.
     fn all() -> Vec<Self> {
         [Some(Self::sqlite()), Self::postgres(), Self::mysql()].into_iter().flatten().collect()
     }
@@ -89,7 +90,7 @@ impl Server {
         Self { dialect, target, password, pools: Pools::new(Vec::new()), runtime, _folder: folder }
     }
 
-    /// A connection from the pool of one block.
+    /// Opens a connection from the pool of one block.
     async fn open(&self, access: Access) -> Slot {
         self.try_open("test/test@1", access, &Arc::default()).await.unwrap()
     }
@@ -112,7 +113,7 @@ async fn run(slot: &Slot, text: &str) -> Execution {
         .unwrap_or_else(|problem| panic!("{text}: {problem:?}"))
 }
 
-/// Rows into a table, in a transaction of their own.
+/// Inserts rows into a table, in a separate transaction.
 async fn insert(slot: &Slot, table: &[String], columns: &[String], rows: Vec<Vec<Value>>) -> Result<u64, Problem> {
     begin(&mut Claimed::of(slot)?, Access::ReadWrite).await?;
     let inserted = many::insert(Claimed::of(slot)?, table, columns, rows).await;
@@ -126,7 +127,7 @@ async fn fetch(slot: &Slot, text: &str, parameters: &[Value]) -> Result<Vec<Vec<
     loop {
         let some = rows.next(1000).await?;
         if some.is_empty() {
-            // The task that read them gives the connection back on its own.
+            // The task that read the rows releases the connection asynchronously.
             while Claimed::of(slot).is_err() {
                 tokio::task::yield_now().await;
             }
@@ -136,7 +137,7 @@ async fn fetch(slot: &Slot, text: &str, parameters: &[Value]) -> Result<Vec<Vec<
     }
 }
 
-/// The one value of the one row.
+/// Returns the single value of a result with one row.
 async fn value(slot: &Slot, text: &str) -> Value {
     fetch(slot, text, &[]).await.unwrap_or_else(|problem| panic!("{text}: {problem:?}")).remove(0).remove(0)
 }
@@ -151,7 +152,7 @@ async fn batches(slot: &Slot, text: &str) -> Vec<RecordBatch> {
     arrow_ipc::reader::StreamReader::try_new(bytes.reader(), None).unwrap().map(Result::unwrap).collect()
 }
 
-/// Runs a text in an operation that reads, as if the scanners had seen nothing in it.
+/// Runs a statement in an operation with the effect `read`, without scanning it.
 async fn unscanned(pooled: &mut Pooled, text: &str) -> Result<(), Problem> {
     match pooled {
         Pooled::Postgres(session) => postgres::unscanned(session, text).await,
@@ -160,7 +161,7 @@ async fn unscanned(pooled: &mut Pooled, text: &str) -> Result<(), Problem> {
     }
 }
 
-/// Has a text run, and checks the transaction as after a statement of a guest.
+/// Runs a statement without any check, and then the check that follows a guest's statement.
 async fn smuggled(pooled: &mut Pooled, text: &'static str) -> Result<(), Problem> {
     match pooled {
         Pooled::Postgres(session) => postgres::smuggled(session, text).await,

@@ -1,6 +1,6 @@
-//! An operation that reads writes nothing, however its statements are written: random statements run on the
-//! real databases in a transaction that reads, and a table beside it stays as it was. What the host's
-//! scanner takes for the first word of a statement is what the database takes for it.
+//! An operation with the effect `read` writes nothing, regardless of how its statements are
+//! written: random statements run on real databases in a read-only transaction, and a table stays
+//! unchanged. The host's scanner and the database agree on the first word of a statement.
 
 use blockyard_model::capability::Dialect;
 use proptest::prelude::*;
@@ -12,8 +12,8 @@ use crate::capability::sql::word::first_word;
 use crate::capability::sql::{LEFT_TRANSACTION, Statement};
 use crate::problem::Problem;
 
-/// Pieces of statements: what begins and ends comments, strings and names for one server or another, control
-/// characters, and words that write or end a transaction.
+/// Fragments of statements: delimiters of comments, strings and identifiers of the various servers,
+/// control characters, and words that write or end a transaction.
 const PIECES: [&str; 58] = [
     "--",
     "-- ",
@@ -75,7 +75,7 @@ const PIECES: [&str; 58] = [
     "into outfile '/tmp/blockyard-canary'",
 ];
 
-/// Statements that have been tried, or are of their kind.
+/// Known attempts to write in a read-only transaction.
 const TRIED: [&str; 16] = [
     "--\rCOMMIT /*\nselect 1 */",
     "--\rROLLBACK /*\nselect 1 */",
@@ -95,7 +95,8 @@ const TRIED: [&str; 16] = [
     "select 1 --'\n into outfile '/tmp/blockyard-canary' -- '",
 ];
 
-/// Statements that every server runs: a database that refuses all statements would pass the other checks.
+/// Statements that every server runs. Without them, a database that refuses every statement would
+/// pass the test.
 const HARMLESS: [&str; 4] =
     ["select 1", "/* a */ select 1 /* b */", "-- a\nselect 1", "with x as (select 1) select * from x"];
 
@@ -103,7 +104,7 @@ fn within(text: &str) -> Statement {
     Statement { in_transaction: true, ..statement(text, &[], Access::ReadOnly) }
 }
 
-/// Runs the statement as a guest would, once each way.
+/// Runs the statement in the way that a guest would, with `query` or with `execute`.
 async fn attempt(slot: &Slot, text: &str, reading: bool) -> Result<(), Problem> {
     if !reading {
         return execute(Claimed::of(slot)?, within(text)).await.map(drop);
@@ -120,7 +121,7 @@ async fn attempt(slot: &Slot, text: &str, reading: bool) -> Result<(), Problem> 
     read
 }
 
-/// The canary, and a connection that looks at it from outside.
+/// Creates the canary table, and returns a connection that observes it from outside.
 async fn canary(server: &Server) -> (Slot, &'static str) {
     let watcher = server.open(Access::ReadWrite).await;
     let table = if server.dialect == Dialect::Mysql { "canaries.canary" } else { "canary" };
@@ -140,15 +141,15 @@ async fn unchanged(watcher: &Slot, table: &str, text: &str) {
     assert!(!std::path::Path::new("/tmp/blockyard-canary").exists(), "{text:?} wrote a file");
 }
 
-/// A transaction in which the statement ran, and then a plain write that nothing else would stop: it must
-/// not come through.
+/// Runs the statement in a transaction, followed by a plain write that nothing else would prevent
+/// and that must not succeed.
 async fn survives(server: &Server, watcher: &Slot, table: &str, text: &str) {
     let write = format!("insert into {table} values (777)");
     for reading in [true, false] {
         let slot = server.open(Access::ReadOnly).await;
         begin(&mut Claimed::of(&slot).unwrap(), Access::ReadOnly).await.unwrap();
         let attempted = attempt(&slot, text, reading).await;
-        // What a statement that passes has done to the session must not let the next one write.
+        // A statement that passes must not have changed the session so that the next one can write.
         for after in [write.as_str(), "--\rINSERT INTO canary VALUES (42) /*\nselect 1 */"] {
             assert!(attempt(&slot, after, reading).await.is_err(), "{text:?}, then {after:?} was run");
         }
@@ -179,7 +180,7 @@ fn random_statements_write_nothing(server: Option<Server>, cases: u32) {
         drop(watcher);
     });
     let pieces = prop::collection::vec(prop::sample::select(&PIECES[..]), 1..9).prop_map(|pieces| pieces.concat());
-    // Half of the statements begin as one that runs.
+    // Half of the statements start with one that runs.
     let pieces = prop_oneof![pieces.clone(), pieces.prop_map(|pieces| format!("select 1 {pieces}"))];
     let (watcher, table) = server.runtime.block_on(canary(&server));
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
@@ -217,9 +218,8 @@ fn in_sqlite_random_statements_write_nothing() {
     random_statements_write_nothing(Some(Server::sqlite()), 400);
 }
 
-/// The databases are asked with statements that only one first word makes possible: after the same white
-/// space and comments, `select 7` gives 7 where the scanner finds `select`, and does not where it finds
-/// something else.
+/// Compares the scanner with the database. After the same white space and comments, the database
+/// runs `select 7` only if the scanner finds `select` as the first word.
 fn the_scanner_agrees(server: Option<Server>, cases: u32) {
     let Some(server) = server else { return };
     const SPACE: [&str; 22] = [
@@ -272,7 +272,7 @@ fn the_scanner_agrees(server: Option<Server>, cases: u32) {
             }
             Ok(all)
         });
-        // What the database runs as a `select`, the scanner takes for one.
+        // If the database runs the text as a `select`, the scanner finds that word.
         if rows.is_ok() {
             prop_assert_eq!(word, "select", "{:?}", text);
         }
@@ -292,7 +292,7 @@ fn in_sqlite_the_scanner_finds_the_first_word() {
     the_scanner_agrees(Some(Server::sqlite()), 500);
 }
 
-/// Without the scanner, the databases themselves stop what ends a transaction.
+/// Without the scanner, the databases themselves refuse statements that end a transaction.
 #[test]
 fn the_database_itself_tells_what_ends_a_transaction() {
     for server in Server::all() {
@@ -305,20 +305,21 @@ fn the_database_itself_tells_what_ends_a_transaction() {
                 claimed.finish();
                 assert!(matches!(refused.code.as_str(), "effect" | "invalid"), "{word}: {refused:?}");
             }
-            // It is the same transaction still.
+            // The transaction is still the same.
             drop(Claimed::of(&slot).unwrap());
             attempt(&slot, "select 1", true).await.unwrap();
         });
     }
 }
 
-/// A commit that comes through is noticed before anything else runs.
+/// A commit that was not refused is detected before anything else runs.
 #[test]
 fn a_transaction_that_ended_is_noticed() {
     for server in Server::all().into_iter().filter(|server| server.dialect != Dialect::Sqlite) {
         server.runtime.block_on(async {
             for access in [Access::ReadOnly, Access::ReadWrite] {
-                // Statements that change definitions end transactions of MySQL that write.
+                // In MySQL, data definition statements end transactions that write, so these are
+                // not checked.
                 if server.dialect == Dialect::Mysql && access == Access::ReadWrite {
                     continue;
                 }
@@ -337,7 +338,8 @@ fn a_transaction_that_ended_is_noticed() {
     }
 }
 
-/// An error of SQLite that rolls back ends the guest's transaction: what follows is not run outside of it.
+/// An error of SQLite that rolls back ends the guest's transaction, and later statements do not run
+/// outside of it.
 #[test]
 fn a_rollback_by_sqlite_closes_the_connection() {
     let server = Server::sqlite();
@@ -357,7 +359,8 @@ fn a_rollback_by_sqlite_closes_the_connection() {
     });
 }
 
-/// What failed is not committed: PostgreSQL itself would answer a `COMMIT` with a rollback and no error.
+/// A transaction with an error is not committed. PostgreSQL itself would answer `COMMIT` with a
+/// rollback and no error.
 #[test]
 fn a_commit_after_an_error_fails() {
     let Some(server) = Server::postgres() else { return };
@@ -368,7 +371,7 @@ fn a_commit_after_an_error_fails() {
         assert!(execute(Claimed::of(&slot).unwrap(), write("select 1 / 0")).await.is_err());
         let committed = end(&mut Claimed::of(&slot).unwrap(), End::Commit).await;
         assert!(committed.is_err());
-        // An isolation level can be chosen at the beginning of one that writes.
+        // An isolation level can be chosen at the beginning of a transaction that writes.
         let slot = server.open(Access::ReadWrite).await;
         begin(&mut Claimed::of(&slot).unwrap(), Access::ReadWrite).await.unwrap();
         execute(Claimed::of(&slot).unwrap(), write("set transaction isolation level serializable")).await.unwrap();

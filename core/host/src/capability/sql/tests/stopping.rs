@@ -1,4 +1,5 @@
-//! A statement ends with whoever waits for it, on the server, too: its own list of what runs says so.
+//! A statement is canceled when its caller stops waiting, on the server as well, as the server's
+//! list of running statements shows.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +9,10 @@ use super::{Access, Claimed, Server, begin, execute, fetch, rows, run, statement
 use crate::bindings::blockyard::bundle::sql::Value;
 use crate::capability::sql::Slot;
 
-/// How long a server may take to notice. It is seconds; a machine may be busy.
+/// Maximum time for a server to notice. It usually takes seconds, and longer on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Statements that take a minute by themselves, and what to ask the server about them.
+/// Statements that take a minute, each with a query that counts its executions on the server.
 const SLOW: [(&str, &str); 2] = [
     (
         "select pg_sleep(60) /* MARK */",
@@ -35,7 +36,7 @@ async fn until(watcher: &Slot, question: &str, wanted: i64) {
     }
 }
 
-/// A connection with a statement that nobody waits for is not used again.
+/// Waits until the connection is closed, because its statement was canceled.
 async fn until_closed(slot: &Slot) {
     let begun = Instant::now();
     while slot.try_lock().is_ok_and(|slot| slot.is_some()) || slot.try_lock().is_err() {
@@ -44,7 +45,7 @@ async fn until_closed(slot: &Slot) {
     }
 }
 
-/// Begins a statement, waits until the server has it, lets go of it, waits until the server has it no more.
+/// Starts a statement, waits until it runs on the server, drops it, and waits until it has stopped.
 fn stops(server: &Server, slow: (&str, &str), mark: &str, reading: bool) {
     let (text, question) = (slow.0.replace("MARK", mark), slow.1.replace("MARK", mark));
     server.runtime.block_on(async {
@@ -134,7 +135,7 @@ fn sqlite_stops_in_the_middle_of_a_statement() {
         run(&slot, "create table t (i)").await;
         let endless = "with recursive n(i) as (select 1 union all select i + 1 from n)";
         for text in [
-            // It holds the file's lock for as long as it runs.
+            // Holds the lock on the file while it runs.
             format!("insert into t {endless} select max(i) from n"),
             format!("{endless} select max(i) from n"),
         ] {
@@ -148,7 +149,7 @@ fn sqlite_stops_in_the_middle_of_a_statement() {
                 }
             });
             assert!(waited.await.is_err(), "it is endless");
-            // Its thread has ended once another one may write.
+            // Its thread has ended once another connection can write.
             run(&slot, "insert into t values (0)").await;
         }
         assert!(matches!(value(&slot, "select count(*) from t").await, Value::Integer(2)));
@@ -173,7 +174,7 @@ fn a_transaction_that_is_dropped_is_rolled_back() {
                 insert.in_transaction = true;
                 execute(Claimed::of(&slot).unwrap(), insert).await.unwrap();
                 if trapped {
-                    // As the state of a call goes with all that its guest held.
+                    // Simulates a call that ends together with the handles of its guest.
                     let transaction = crate::capability::sql::Transaction {
                         slot: slot.clone(),
                         access: Access::ReadWrite,
@@ -183,7 +184,7 @@ fn a_transaction_that_is_dropped_is_rolled_back() {
                     assert!(slot.lock().await.is_none());
                 }
                 drop(slot);
-                // It waits for a lock that the transaction would still have.
+                // Waits for a lock that the transaction would still hold.
                 run(&watcher, &format!("delete from {table} where i = 2")).await;
                 let count = fetch(&watcher, &format!("select count(*) from {table}"), &[]).await.unwrap();
                 assert!(matches!(count[0][0], Value::Integer(0)), "{count:?}");

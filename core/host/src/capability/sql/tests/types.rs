@@ -1,5 +1,5 @@
-//! What goes into a database comes out of it the same, as a value and in Arrow: for every kind of value and
-//! every dialect, for values by chance.
+//! Values that are written to a database are read back unchanged, as values and in Arrow: random
+//! values of every kind, in every dialect.
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{
@@ -16,7 +16,7 @@ use super::{Access, Claimed, Server, batches, fetch, run, value};
 use crate::bindings::blockyard::bundle::sql::{Timestamp, Value};
 use crate::capability::sql::{literal, many, number};
 
-/// Values of one column, as they go in and as they come out.
+/// Random values of one column: the value to write, and the value that is expected back.
 type Values = BoxedStrategy<(Value, Value)>;
 
 fn same(values: impl Strategy<Value = Value> + 'static) -> Values {
@@ -57,7 +57,7 @@ fn timestamps(from: i64, to: i64, offset_minutes: Option<i16>) -> Values {
 }
 
 fn uuid() -> impl Strategy<Value = String> {
-    // Of version 4 (RFC 9562): MariaDB refuses some that no generator makes.
+    // UUIDs of version 4 (RFC 9562), because MariaDB refuses some that no generator produces.
     "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 }
 
@@ -70,26 +70,26 @@ fn decimals(digits: &'static str) -> Values {
     same(digits.prop_filter("zero has no sign", not_minus_zero).prop_map(Value::Decimal))
 }
 
-/// Doubles and integers in one column of SQLite, which keeps whole doubles as integers.
+/// Doubles with a fraction, because SQLite stores doubles without one as integers.
 fn real_numbers() -> Values {
     let fractions = (-1_000_000i32..1_000_000).prop_map(|n| f64::from(n) + 0.5);
     same(fractions.prop_map(Value::Float))
 }
 
-/// Values that a server gives as its own type's text.
+/// Values of a type that only the server knows, in its text form.
 fn own(type_name: &'static str, texts: &'static str) -> Values {
     same(texts.prop_map(move |text| Value::Other((type_name.to_owned(), text))))
 }
 
-/// As another kind: `out` says which.
+/// Strings that are written as one kind of value, and read back as text.
 fn as_text(values: impl Strategy<Value = String> + 'static, kind: fn(String) -> Value) -> Values {
     values.prop_map(move |text| (kind(text.clone()), Value::Text(text))).boxed()
 }
 
-/// Microseconds of PostgreSQL's first year, and of one that all 64 bits hold.
+/// Microseconds of PostgreSQL's first year, and of a late year that 64 bits can hold.
 const YEAR_4712_BC: i64 = -210_800_000_000_000_000;
 const YEAR_200000: i64 = 6_200_000_000_000_000_000;
-/// Microseconds from the year 1 to the year 9999.
+/// Microseconds of the years 1 and 9999, the limits in MySQL.
 const YEAR_1: i64 = -62_135_596_800_000_000;
 const YEAR_9999: i64 = 253_402_300_799_999_999;
 
@@ -124,7 +124,7 @@ fn postgres_keeps_every_value() {
             ("numeric", decimals("-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,20})?")),
             ("text", texts()),
             ("bytea", bytes()),
-            // The server's first and last day.
+            // The first and the last day in PostgreSQL.
             ("date", days(-2_440_588, 2_145_042_541)),
             ("time", times()),
             ("timestamp", timestamps(YEAR_4712_BC, YEAR_200000, None)),
@@ -186,7 +186,7 @@ fn mysql_keeps_every_value() {
             ("timestamp(6) null", timestamps(1_000_000, 2_147_483_647_000_000, Some(0))),
             ("enum('sad', 'glad')", as_text("sad|glad", Value::Text)),
             ("set('x', 'y')", as_text("x|y|x,y", Value::Text)),
-            // MariaDB's names for texts.
+            // MariaDB implements these types as text.
             ("json", as_text("\\{\"a\": [1-9]{1,3}\\}", Value::Json)),
             ("uuid", as_text(uuid(), Value::Uuid)),
         ],
@@ -206,8 +206,8 @@ fn sqlite_keeps_every_value() {
             ("integer", integers::<i64>()),
             ("integer", truth),
             ("", integers::<i64>()),
-            // A column of reals keeps whole numbers as integers, which have no minus zero
-            // (https://www.sqlite.org/datatype3.html).
+            // A column of type `real` stores numbers without a fraction as integers, which have no
+            // negative zero (https://www.sqlite.org/datatype3.html).
             ("real", real),
             ("", floats()),
             ("text", same(".{0,20}".prop_map(Value::Text))),
@@ -222,9 +222,9 @@ fn sqlite_keeps_every_value() {
     );
 }
 
-/// Many values for each type of column, in few statements.
+/// Writes and reads many values for each type of column, with few statements.
 fn check(server: &Server, setup: &[&str], schema: &str, columns: Vec<(&str, Values)>) {
-    // Connections go back to their pools where there is a runtime.
+    // Connections can be returned to their pools only inside a runtime.
     let _inside = server.runtime.enter();
     let slot = server.runtime.block_on(async {
         let slot = server.open(Access::ReadWrite).await;
@@ -246,14 +246,14 @@ fn check(server: &Server, setup: &[&str], schema: &str, columns: Vec<(&str, Valu
             let (given, expected): (Vec<Value>, Vec<Value>) = values.into_iter().unzip();
             let (read, arrow) = server.runtime.block_on(through(&slot, server, &table, &given));
             prop_assert_eq!(format!("{read:?}"), format!("{expected:?}"), "{}", column);
-            // Without a value a column of SQLite has no type.
+            // A column of SQLite without any value has no type.
             if expected.iter().any(|value| !matches!(value, Value::Null)) {
                 prop_assert_eq!(format!("{arrow:?}"), format!("{expected:?}"), "{} in Arrow", column);
             }
             Ok(())
         });
         if let Err(error) = outcome {
-            // The values are long; what differs is what it says first.
+            // The values are long; the start of the message shows the difference.
             panic!("{column}: {}", error.to_string().chars().take(3_000).collect::<String>());
         }
     }
@@ -274,7 +274,8 @@ async fn through(
     let sets: Vec<Vec<Value>> =
         (0..).map(Value::Integer).zip(values).map(|(i, value)| vec![i, value.clone()]).collect();
     let count = sets.len() as u64;
-    // The first goes alone, half of the others at once, and the rest as rows: three ways to the same values.
+    // Values are written in three ways: the first set alone, half of the others together, and the
+    // rest as rows.
     let mut rest = sets;
     let first = rest.remove(0);
     let rows = rest.split_off(rest.len() / 2);
@@ -297,7 +298,7 @@ async fn through(
     (read.into_iter().map(|mut row| row.remove(0)).collect(), arrow)
 }
 
-/// The values of a batch with one column, as a reader of Arrow has them.
+/// Returns the values of a batch with one column, as a reader of Arrow would.
 fn from_arrow(batch: &RecordBatch) -> Vec<Value> {
     let (array, schema) = (batch.column(0), batch.schema());
     let field = schema.field(0);
@@ -382,7 +383,7 @@ fn many_sets_go_in_few_round_trips() {
     });
 }
 
-/// A row of a number that is there once, and a word.
+/// Returns a row of a number and a word.
 fn row(number: i64, word: &str) -> Vec<Value> {
     vec![Value::Integer(number), Value::Text(word.to_owned())]
 }
@@ -403,7 +404,7 @@ fn a_row_that_is_not_taken_is_named() {
             assert_eq!(insert((0..2_000).map(|n| row(n, "good")).collect()).await.unwrap(), 2_000, "{dialect}");
             assert_eq!(insert(Vec::new()).await.unwrap(), 0);
             for (at, wrong) in [(1_234, row(7, "good")), (0, row(-1, "bad")), (2, vec![Value::Integer(-1)])] {
-                // Each begins where nothing is.
+                // The numbers of each case are not in the table yet.
                 let first = 10_000 * (at + 1);
                 let mut rows: Vec<_> = (first..first + 1_500).map(|n| row(n, "good")).collect();
                 rows[usize::try_from(at).unwrap()] = wrong;
@@ -416,7 +417,7 @@ fn a_row_that_is_not_taken_is_named() {
     }
 }
 
-/// What is checked when all rows are there names no row of itself.
+/// A row is reported even if the check runs after all rows have been inserted.
 #[test]
 fn a_row_that_points_nowhere_is_named() {
     for server in Server::all() {
@@ -443,7 +444,7 @@ fn a_row_that_points_nowhere_is_named() {
             let refused = refused.expect_err(dialect);
             let details: serde_json::Value = serde_json::from_str(&refused.details.unwrap()).unwrap();
             assert_eq!(details["row"], 900, "{dialect}: {}", refused.message);
-            // The statement's own mistakes are no row's.
+            // A mistake in the statement itself is not reported for a row.
             let unknown = super::insert(&slot, &table, &names(&["n", "wings"]), vec![row(1)]).await.expect_err(dialect);
             assert!(!unknown.details.unwrap_or_default().contains("\"row\""), "{dialect}: {}", unknown.message);
             run(&slot, "drop table legs_of_birds").await;
@@ -457,7 +458,7 @@ fn rows_go_into_postgres_by_copy() {
     let Some(server) = Server::postgres() else { return };
     server.runtime.block_on(async {
         let slot = server.open(Access::ReadWrite).await;
-        // The server itself says which statement brought them.
+        // A trigger records the statement that inserted the rows.
         for text in [
             "create temporary table brought (n integer)",
             "create temporary table said (statement text)",
@@ -495,7 +496,7 @@ fn rows_go_where_copies_do_not() {
     });
 }
 
-/// What SQLite, MySQL or PostgreSQL does not keep is refused, and named.
+/// Values that a database cannot store exactly are refused, and the row is reported.
 #[test]
 fn what_is_not_kept_is_refused() {
     let decimal = |text: &str| Value::Decimal(text.to_owned());
