@@ -25,7 +25,7 @@ impl Drop for Counted {
     }
 }
 
-/// Starts a task. Does nothing if there is no runtime.
+/// Starts a task. Does nothing outside of a runtime.
 pub(super) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         let counted = Counted::new();

@@ -10,8 +10,7 @@ use crate::problem::Problem;
 
 /// Failure of a bulk operation.
 pub(super) struct Refused {
-    /// Index of the set or row that failed, from 0; `None` if the failure concerns none in
-    /// particular.
+    /// Index of the set or row that failed, from 0; `None` if the failure is not specific to one.
     index: Option<usize>,
     problem: Problem,
 }

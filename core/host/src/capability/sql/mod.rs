@@ -406,7 +406,7 @@ async fn end(claimed: &mut Claimed, how: End) -> Result<(), Problem> {
 /// Problem code of [`left_transaction`].
 const LEFT_TRANSACTION: &str = "left-transaction";
 
-/// Returns the problem of a statement that ended the host's transaction, or began another one.
+/// Returns the problem of a statement that ended the host's transaction, or began a new one.
 fn left_transaction() -> Problem {
     Problem::new(LEFT_TRANSACTION, "the statement ended the transaction that it is part of; the connection was closed")
         .hint("leave out what begins and ends transactions")
