@@ -106,7 +106,7 @@ fn a_private_address_needs_a_grant_that_names_it() {
     let yard = ungranted(&web);
     let origin = web.url();
     let message = refused(&yard, 5, "get", &json!({"path": "/"}));
-    assert!(message.contains("`127.0.0.1` is at 127.0.0.1, which is this machine"), "{message}");
+    assert!(message.contains("`127.0.0.1` has the address 127.0.0.1, which is a loopback address"), "{message}");
     assert!(message.contains(&format!("blockyard grant courier 'http {origin}'")), "{message}");
     assert!(web.seen().is_empty() && web.connections() == 0);
     yard.ok(&["grant", "courier", &format!("http {origin}")]);
@@ -170,7 +170,7 @@ fn only_origins_that_were_asked_for_granted_and_named() {
         "https://us.courier.example".to_owned(),
     ] {
         let message = refused(&yard, 5, "get", &json!({"path": format!("{url}/")}));
-        assert!(message.contains("which it did not ask for"), "{url}: {message}");
+        assert!(message.contains("its manifest does not ask for it"), "{url}: {message}");
     }
     // Asked for, and taken away.
     yard.ok(&["revoke", "courier", "http https://ungranted.example"]);
@@ -192,10 +192,10 @@ fn a_secret_goes_to_its_audience_and_nowhere_else() {
     // Granted, named by the block, and not who the token is for.
     answer(&yard, "get", &json!({"path": format!("{}/", other.url())}));
     let message = refused(&yard, 5, "get", &json!({"path": format!("{}/", other.url()), "auth": "bearer"}));
-    assert!(message.contains("the secret `/token` is not meant for"), "{message}");
+    assert!(message.contains("the secret `/token` may not be sent to"), "{message}");
     let message = refused(&yard, 5, "get", &json!({"path": "/", "auth": "stray"}));
-    assert!(message.contains("the secret `/password` is not meant for"), "{message}");
-    assert!(message.contains("it is for `sql`"), "{message}");
+    assert!(message.contains("the secret `/password` may not be sent to"), "{message}");
+    assert!(message.contains("its audience is `sql`"), "{message}");
     assert!(web.seen().is_empty());
     assert!(other.seen().iter().all(|request| request.header("authorization").is_empty()));
 }
@@ -208,7 +208,7 @@ fn a_secret_for_https_is_refused_in_the_clear() {
     yard.ok(&["grant", "courier", &format!("http {}", web.url())]);
     yard.ok(&["set", "courier/c", "--set", &format!("token_url={}", web.url())]);
     let message = refused(&yard, 5, "get", &json!({"path": format!("{}/", web.url()), "auth": "bearer"}));
-    assert!(message.contains("is not meant for `http://"), "{message}");
+    assert!(message.contains("may not be sent to `http://"), "{message}");
     assert!(web.seen().is_empty());
 }
 
@@ -223,7 +223,7 @@ fn a_block_that_builds_on_another_cannot_redirect_its_secret() {
     yard.create("courier-round/thief", &round(thief.url()));
     yard.ok(&["call", "courier-round/honest", "get", "--path", "/"]);
     let message = yard.fails(5, &["call", "courier-round/thief", "get", "--path", "/"]);
-    assert!(message.contains("is not meant for"), "{message}");
+    assert!(message.contains("may not be sent to"), "{message}");
     assert_eq!((web.seen().len(), thief.connections()), (1, 0));
 }
 
@@ -248,7 +248,7 @@ fn redirects_are_checked_hop_by_hop() {
     for path in ["/other", "/metadata", "/decimal", "/downgrade"] {
         let ran = call(&yard, "get", &json!({"path": path, "auth": "bearer"}));
         assert!(
-            ran.code == 5 || ran.code == 1 && ran.stderr.contains("leads to an address that is refused"),
+            ran.code == 5 || ran.code == 1 && ran.stderr.contains("refused the redirect from"),
             "{path}: {}",
             ran.stderr
         );
@@ -288,9 +288,9 @@ fn headers_that_forge_are_refused() {
     }
     let message =
         refused(&yard, 1, "get", &json!({"path": "/", "headers": {"Authorization": "Bearer other"}, "auth": "bearer"}));
-    assert!(message.contains("beside a secret"), "{message}");
+    assert!(message.contains("in addition to a secret"), "{message}");
     let message = refused(&yard, 1, "get", &json!({"path": "/", "headers": {"X-Api-Key": "other"}, "auth": "header"}));
-    assert!(message.contains("beside a secret"), "{message}");
+    assert!(message.contains("in addition to a secret"), "{message}");
     assert!(web.seen().is_empty());
     // Its own proof is its own affair.
     answer(&yard, "get", &json!({"path": "/", "headers": {"Authorization": "Bearer own"}}));
@@ -359,7 +359,7 @@ fn a_server_that_answers_badly_is_a_clear_error() {
     });
     let yard = yard(&web);
     let message = refused(&yard, 1, "get", &json!({"path": "/slow", "timeout_ms": 300}));
-    assert!(message.contains("no answer within 300 ms"), "{message}");
+    assert!(message.contains("no response within 300 ms"), "{message}");
     let message = refused(&yard, 1, "get", &json!({"path": "/", "timeout_ms": 0}));
     assert!(message.contains("0 ms"), "{message}");
     let message = refused(&yard, 1, "get", &json!({"path": "/headers"}));
@@ -496,7 +496,7 @@ fn an_answer_that_breaks_off_is_no_file() {
     let file = yard.path("short");
     let ran = yard.run(&["call", "courier/c", "fetch", "--path", "/", "--out", file.to_str().expect("a path")]);
     assert_eq!(ran.code, 1, "{}", ran.stderr);
-    assert!(ran.stderr.contains("the answer broke off"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the response was interrupted"), "{}", ran.stderr);
     assert!(!file.exists());
 }
 
@@ -509,7 +509,7 @@ fn what_is_no_answer_is_a_clear_error() {
     {
         let yard = raw_yard(raw(vec![answer], std::time::Duration::ZERO));
         let message = refused(&yard, 1, "get", &json!({"path": "/"}));
-        assert!(message.contains("the request got no answer"), "{message}");
+        assert!(message.contains("no valid response from the server"), "{message}");
     }
 }
 
@@ -548,7 +548,11 @@ fn a_name_that_leads_inside_is_refused() {
     for name in ["a.wild.example", "eu.courier.example"] {
         let ran = call(&format!("https://{name}/"));
         assert_eq!(ran.code, 5, "{}", ran.stderr);
-        assert!(ran.stderr.contains(&format!("`{name}` is at 127.0.0.1, which is this machine")), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains(&format!("`{name}` has the address 127.0.0.1, which is a loopback address")),
+            "{}",
+            ran.stderr
+        );
         assert!(ran.stderr.contains(&format!("'http https://{name} at 127.0.0.1'")), "{}", ran.stderr);
     }
     // Granted by name, with the network in which it stands: reached, and nobody listens there.

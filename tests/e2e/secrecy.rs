@@ -366,7 +366,7 @@ fn only_texts_of_a_named_form_are_signed() {
             let arguments = json!({"text": text, "hmac": hmac}).to_string();
             let ran = bed.yard.run(&["call", "courier/c", "sign", "--args", &arguments]);
             assert_eq!(ran.code, 1, "{text}: {}", ran.stdout);
-            assert!(ran.stderr.contains("signs texts of the form"), "{}", ran.stderr);
+            assert!(ran.stderr.contains("signs only messages of the form"), "{}", ran.stderr);
         }
     }
 }

@@ -164,7 +164,7 @@ fn a_token_server_that_refuses_is_a_clear_error() {
     let bed = bed(&key, |_| Answer::text("fine"), answer);
     let got = get(&bed, "jwt");
     assert_eq!(got.code, 1, "{}", got.stderr);
-    assert!(got.stderr.contains("gave no token") && got.stderr.contains("clock may be wrong"), "{}", got.stderr);
+    assert!(got.stderr.contains("refused the request") && got.stderr.contains("clock is correct"), "{}", got.stderr);
     assert!(!got.stderr.contains("eyJ"), "{}", got.stderr);
     assert!(bed.web.seen().is_empty());
 }
@@ -245,7 +245,7 @@ fn a_failure_is_one_attempt_for_all_who_wait() {
         let block = yard.block("courier/c").await.expect("the block");
         let calls = (0..16).map(|_| block.call("get", json!({"path": "/", "auth": "client"})));
         for reply in futures_util::future::join_all(calls).await {
-            assert!(reply.expect_err("no token").to_string().contains("gave no token"));
+            assert!(reply.expect_err("no token").to_string().contains("refused the request"));
         }
     });
     // Those that came while the first was on its way got its answer.
@@ -322,10 +322,10 @@ fn the_host_signs_and_the_bundle_has_no_key() {
     // A token of its own making would be the key's worth.
     let refused = sign(json!({"text": "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJhIn0"}));
     assert_eq!(refused.code, 1, "{}", refused.stderr);
-    assert!(refused.stderr.contains("may not sign tokens of its own"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("a bundle cannot sign tokens itself"), "{}", refused.stderr);
     let refused = sign(json!({"text": text, "stray": true}));
     assert_eq!(refused.code, 5, "{}", refused.stderr);
-    assert!(refused.stderr.contains("the secret `/token` is not meant for signing"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("the secret `/token` may not be used for signing"), "{}", refused.stderr);
 }
 
 #[test]

@@ -44,15 +44,15 @@ impl CallState {
         let forms: Vec<SignForm> =
             secret.uses.sign.iter().copied().filter(|form| form.algorithm() == algorithm).collect();
         if forms.is_empty() {
-            let problem = Problem::new("not-granted", format!("the secret `{pointer}` is not meant for signing"))
-                .hint("the schema of the block type names no signing form for it; upgrade the bundle");
+            let problem = Problem::new("not-granted", format!("the secret `{pointer}` may not be used for signing"))
+                .hint("upgrade the bundle: the schema of the block type names no signing form for this secret");
             return Err(problem.into());
         }
         if !forms.iter().any(|form| form.matches(data)) {
             let forms: Vec<String> = forms.iter().map(|form| format!("`{form}`")).collect();
-            let message = format!("the secret `{pointer}` signs texts of the form {} only", forms.join(", "));
+            let message = format!("the secret `{pointer}` signs only messages of the form {}", forms.join(", "));
             let problem = Problem::new("denied", message)
-                .hint("a bundle may not sign tokens of its own; `token-source` gets access tokens");
+                .hint("use `token-source` to obtain access tokens; a bundle cannot sign tokens itself");
             return Err(problem.into());
         }
         Ok(secret.value.clone())
@@ -64,7 +64,7 @@ impl CallState {
 pub(crate) fn sign_rs256(key: &SecretValue, data: &[u8]) -> Result<Vec<u8>, Problem> {
     let unreadable = |reason: String| {
         Problem::new("invalid", format!("the private key cannot be used: {reason}"))
-            .hint("it must be an RSA key of 2048 to 4096 bits in PEM, beginning with `-----BEGIN PRIVATE KEY-----`")
+            .hint("use an RSA key of 2048 to 4096 bits in PEM, beginning with `-----BEGIN PRIVATE KEY-----`")
     };
     let der =
         PrivateKeyDer::from_pem_slice(key.expose().as_bytes()).map_err(|_| unreadable("it is not PEM".to_owned()))?;
@@ -76,6 +76,6 @@ pub(crate) fn sign_rs256(key: &SecretValue, data: &[u8]) -> Result<Vec<u8>, Prob
     .map_err(|error| unreadable(error.to_string()))?;
     let mut signature = vec![0; pair.public().modulus_len()];
     pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), data, &mut signature)
-        .map_err(|_| unreadable("it does not sign".to_owned()))?;
+        .map_err(|_| unreadable("signing failed".to_owned()))?;
     Ok(signature)
 }

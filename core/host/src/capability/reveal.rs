@@ -32,7 +32,7 @@ impl RevealHook {
 
     /// Creates a hook that refuses every access, for calls that have no secrets to reveal.
     pub(crate) fn none() -> Self {
-        Self::new(async |_| Err(Problem::new("denied", "there is nothing to reveal")))
+        Self::new(async |_| Err(Problem::new("denied", "this call has no secrets to reveal")))
     }
 }
 

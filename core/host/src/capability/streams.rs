@@ -278,7 +278,9 @@ impl HostBody for CallState {
     async fn again(&mut self, body: Resource<Body>) -> Result<Resource<Body>, Fault> {
         let body = self.table.get(&body)?;
         let Source::Bytes { all, .. } = &body.source else {
-            return Err(Problem::new("invalid", "only bytes from `from-bytes` and `take` can be had again").into());
+            return Err(
+                Problem::new("invalid", "`again` is available only for bodies from `from-bytes` and `take`").into()
+            );
         };
         let again = Body::bytes(body.media_type.clone(), all.clone(), body.held.clone(), body.maker.clone());
         Ok(self.table.push(again)?)

@@ -45,13 +45,14 @@ impl CallState {
             .collect();
         let problem = Problem::new(
             "not-granted",
-            format!("bundle `{}` wants to send a request to `{origin}`, which it did not ask for", self.bundle),
+            format!("bundle `{}` may not send requests to `{origin}`: its manifest does not ask for it", self.bundle),
         );
         match asked.is_empty() {
             true => problem,
-            false => {
-                problem.hint(format!("it asked for {}; a field stands for what the block names", asked.join(", ")))
-            }
+            false => problem.hint(format!(
+                "use an origin that the manifest asks for: {} (fields are taken from the block's configuration)",
+                asked.join(", ")
+            )),
         }
     }
 

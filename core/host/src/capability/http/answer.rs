@@ -22,7 +22,7 @@ impl CallState {
         let (head, body) = answer.into_parts();
         let bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         if bytes > limits::HTTP_HEADER_BYTES {
-            let message = format!("the answer has headers of more than {} bytes", limits::HTTP_HEADER_BYTES);
+            let message = format!("the response has headers of more than {} bytes", limits::HTTP_HEADER_BYTES);
             return Err(Problem::new("failed", message).into());
         }
         let secrets = self.may_echo(&url.origin);
@@ -86,23 +86,22 @@ impl CallState {
             return Ok(None);
         }
         let from = &outgoing.url;
-        let bad = |reason: &str| {
-            Problem::new("failed", format!("`{}` leads to an address that is refused: {reason}", from.origin))
-        };
+        let bad =
+            |reason: &str| Problem::new("failed", format!("refused the redirect from `{}`: {reason}", from.origin));
         let secrets = self.may_echo(&from.origin);
         self.watch.searched(location.len());
         let holds = !secrets.is_empty() && self.redactor.finds(location.as_bytes());
-        let location = location.to_str().map_err(|_| bad("it is not text"))?;
+        let location = location.to_str().map_err(|_| bad("the location is not text"))?;
         let base = url::Url::parse(&from.to_string()).map_err(|error| bad(&error.to_string()))?;
         let mut next = base.join(location).map_err(|error| bad(&error.to_string()))?;
         next.set_fragment(None);
         let next = RequestUrl::parse(next.as_str()).map_err(|error| match secrets.is_empty() {
             true => bad(&error.to_string()),
-            false => bad("it is no URL that a request can go to"),
+            false => bad("the location is not a valid URL"),
         })?;
         if holds && !self.is_audience_of(&secrets, &next.origin) {
             self.watch.found(1);
-            return Err(bad("it holds a secret of this block"));
+            return Err(bad("the location holds a secret of this block"));
         }
         Ok(Some(next))
     }

@@ -173,7 +173,8 @@ pub(super) fn download(body: Incoming) -> ByteStream {
                 .retryable()),
                 Ok(None) => return None,
                 Ok(Some(Err(error))) => {
-                    Err(Problem::new("unavailable", format!("the answer broke off: {}", chain(&error))).retryable())
+                    Err(Problem::new("unavailable", format!("the response was interrupted: {}", chain(&error)))
+                        .retryable())
                 }
                 Ok(Some(Ok(frame))) => match frame.into_data() {
                     Ok(bytes) => Ok(bytes),
@@ -211,7 +212,7 @@ fn problem(error: &(dyn Error + 'static)) -> Problem {
             None => current.source(),
         };
     }
-    Problem::new("unavailable", format!("the request got no answer: {}", chain(error))).retryable()
+    Problem::new("unavailable", format!("no valid response from the server: {}", chain(error))).retryable()
 }
 
 fn connect_problem(error: &ConnectError) -> Problem {

@@ -32,7 +32,7 @@ pub(super) struct Vetted {
 pub(super) enum ConnectError {
     #[error("host `{host}` does not resolve: {reason}")]
     Unresolved { host: String, reason: io::Error },
-    #[error("`{host}` is at {address}, which is {what}")]
+    #[error("`{host}` has the address {address}, which is {what}")]
     NotPublic { host: String, address: IpAddr, what: &'static str },
     #[error("`{host}` cannot be reached: {reason}")]
     Unreachable { host: String, reason: io::Error },
@@ -59,7 +59,7 @@ impl Vetted {
                 what,
             })?;
         }
-        let mut last = io::Error::other("it has no address");
+        let mut last = io::Error::other("the host has no address");
         for address in addresses {
             match TcpStream::connect(address).await {
                 Ok(stream) => {

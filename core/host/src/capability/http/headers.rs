@@ -85,7 +85,7 @@ pub(super) fn checked(
     if bytes > limits::HTTP_HEADER_BYTES || given.len() > limits::HTTP_HEADERS {
         // The actual size is not reported, because it includes the size of the secrets.
         let message = format!(
-            "the request has more than {} headers, or more than {} bytes of them",
+            "the request has more than {} headers, or headers of more than {} bytes",
             limits::HTTP_HEADERS,
             limits::HTTP_HEADER_BYTES
         );
@@ -96,7 +96,7 @@ pub(super) fn checked(
         let name = header_name(name)?;
         let shown = quoted(name.as_str());
         let value = HeaderValue::from_str(value).map_err(|_| {
-            Problem::new("invalid", format!("header `{shown}` has a character that no header may have"))
+            Problem::new("invalid", format!("the value of the header `{shown}` contains an invalid character"))
         })?;
         if is_the_hosts(&name) {
             return Err(Problem::new("denied", format!("a bundle may not set the header `{shown}`")));
@@ -108,7 +108,7 @@ pub(super) fn checked(
         if injected.contains(&&name) || !injected.is_empty() && name == http::header::AUTHORIZATION {
             return Err(Problem::new(
                 "denied",
-                format!("the header `{shown}` stands beside a secret that the host adds"),
+                format!("a bundle may not set the header `{shown}` in addition to a secret"),
             ));
         }
         headers.append(name, value);
@@ -123,7 +123,7 @@ fn is_the_hosts(name: &HeaderName) -> bool {
 /// Parses a header name, and converts it to lower case.
 pub(super) fn header_name(name: &str) -> Result<HeaderName, Problem> {
     HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| Problem::new("invalid", format!("`{}` is not the name of a header", quoted(name))))
+        .map_err(|_| Problem::new("invalid", format!("`{}` is not a valid header name", quoted(name))))
 }
 
 #[cfg(test)]
@@ -189,7 +189,7 @@ mod tests {
     fn headers_are_limited() {
         let many = vec![("x-a".to_owned(), "b".to_owned()); limits::HTTP_HEADERS + 1];
         assert!(checked(&many, &[], 0, false).is_err());
-        assert!(checked(&[], &[], limits::HTTP_HEADER_BYTES + 1, false).is_err(), "what the host adds counts, too");
+        assert!(checked(&[], &[], limits::HTTP_HEADER_BYTES + 1, false).is_err(), "the host's headers count as well");
         assert!(refused("x-a", &"b".repeat(limits::HTTP_HEADER_BYTES), &[]));
     }
 }

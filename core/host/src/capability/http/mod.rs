@@ -76,7 +76,7 @@ impl Host for CallState {
     ) -> Result<Response, Fault> {
         let traced = trace::host_call("http.send");
         let time = match request.timeout_ms {
-            Some(0) => return Err(Problem::new("invalid", "a request cannot be answered within 0 ms").into()),
+            Some(0) => return Err(Problem::new("invalid", "the timeout of a request must be more than 0 ms").into()),
             Some(milliseconds) => Some(Duration::from_millis(milliseconds.into()).min(limits::HTTP_TIME)),
             None => None,
         };
@@ -88,7 +88,9 @@ impl Host for CallState {
         let method = Method::from_bytes(request.method.as_bytes())
             .ok()
             .filter(|method| !matches!(*method, Method::CONNECT | Method::TRACE))
-            .ok_or_else(|| Problem::new("invalid", format!("`{}` is not a method", quoted(&request.method))))?;
+            .ok_or_else(|| {
+                Problem::new("invalid", format!("`{}` is not a supported HTTP method", quoted(&request.method)))
+            })?;
         let url = RequestUrl::parse(&request.url).map_err(|error| Problem::new("invalid", error.to_string()))?;
         self.hold_to_effect(method.as_str(), &url)?;
         self.permit(&url.origin)?;
@@ -109,7 +111,9 @@ impl Host for CallState {
             injected.iter().map(|header| &header.name).chain(token.as_ref().map(|_| &AUTHORIZATION)).collect();
         if let Some(twice) = names.iter().enumerate().find_map(|(at, name)| names[..at].contains(name).then_some(name))
         {
-            return Err(Problem::new("invalid", format!("two secrets were to stand in the header `{twice}`")).into());
+            return Err(
+                Problem::new("invalid", format!("the header `{twice}` is set from more than one secret")).into()
+            );
         }
         let bytes = injected.iter().map(|header| header.name.as_str().len() + header.value.len()).sum();
         let headers = headers::checked(&request.headers, &names, bytes, beside_a_secret)?;
@@ -121,7 +125,7 @@ impl Host for CallState {
         let outgoing = Outgoing { method, url, headers, injected, token };
         let answered = tokio::time::timeout(time, self.follow(outgoing, upload)).await;
         answered.unwrap_or_else(|_| {
-            Err(Problem::new("timeout", format!("no answer within {} ms", time.as_millis())).retryable().into())
+            Err(Problem::new("timeout", format!("no response within {} ms", time.as_millis())).retryable().into())
         })
     }
 }
@@ -162,7 +166,7 @@ impl CallState {
                 }
             }
         }
-        let message = format!("the server leads from one address to the next, more than {} times", limits::REDIRECTS);
+        let message = format!("the server redirected the request more than {} times", limits::REDIRECTS);
         Err(Problem::new("failed", message).into())
     }
 

@@ -8,37 +8,37 @@ use ipnet::IpNet;
 
 /// Networks that can be reached only with a grant that names them, each with a description.
 const SPECIAL: [(&str, &str); 27] = [
-    ("0.0.0.0/8", "this host"),
-    ("10.0.0.0/8", "a private network"),
+    ("0.0.0.0/8", "an address of this host"),
+    ("10.0.0.0/8", "a private address"),
     // Includes the metadata service of a cloud, 100.100.100.200.
-    ("100.64.0.0/10", "a carrier's private network"),
-    ("127.0.0.0/8", "this machine"),
+    ("100.64.0.0/10", "a shared address of a carrier network"),
+    ("127.0.0.0/8", "a loopback address"),
     // Includes the metadata service of most clouds, 169.254.169.254.
-    ("169.254.0.0/16", "link-local, where clouds hand out credentials"),
-    ("172.16.0.0/12", "a private network"),
-    ("192.0.0.0/24", "reserved"),
-    ("192.0.2.0/24", "reserved for documentation"),
-    ("192.88.99.0/24", "reserved"),
-    ("192.168.0.0/16", "a private network"),
-    ("198.18.0.0/15", "reserved for benchmarks"),
-    ("198.51.100.0/24", "reserved for documentation"),
-    ("203.0.113.0/24", "reserved for documentation"),
-    ("224.0.0.0/4", "multicast"),
-    ("240.0.0.0/4", "reserved"),
-    ("::/128", "this host"),
-    ("::1/128", "this machine"),
-    ("64:ff9b:1::/48", "a private network behind a translator"),
-    ("100::/64", "reserved"),
+    ("169.254.0.0/16", "a link-local address, where clouds serve credentials"),
+    ("172.16.0.0/12", "a private address"),
+    ("192.0.0.0/24", "a reserved address"),
+    ("192.0.2.0/24", "an address reserved for documentation"),
+    ("192.88.99.0/24", "a reserved address"),
+    ("192.168.0.0/16", "a private address"),
+    ("198.18.0.0/15", "an address reserved for benchmarks"),
+    ("198.51.100.0/24", "an address reserved for documentation"),
+    ("203.0.113.0/24", "an address reserved for documentation"),
+    ("224.0.0.0/4", "a multicast address"),
+    ("240.0.0.0/4", "a reserved address"),
+    ("::/128", "an address of this host"),
+    ("::1/128", "a loopback address"),
+    ("64:ff9b:1::/48", "a private address behind a translator"),
+    ("100::/64", "a reserved address"),
     // Teredo, benchmarks, ORCHID.
-    ("2001::/23", "reserved"),
-    ("2001:db8::/32", "reserved for documentation"),
-    ("3fff::/20", "reserved for documentation"),
-    ("5f00::/16", "reserved"),
+    ("2001::/23", "a reserved address"),
+    ("2001:db8::/32", "an address reserved for documentation"),
+    ("3fff::/20", "an address reserved for documentation"),
+    ("5f00::/16", "a reserved address"),
     // Includes the metadata service of a cloud, fd00:ec2::254.
-    ("fc00::/7", "a private network"),
-    ("fe80::/10", "link-local"),
-    ("fec0::/10", "a private network"),
-    ("ff00::/8", "multicast"),
+    ("fc00::/7", "a private address"),
+    ("fe80::/10", "a link-local address"),
+    ("fec0::/10", "a private address"),
+    ("ff00::/8", "a multicast address"),
 ];
 
 /// Checks that an address may be connected to: it is public, or in one of the granted networks. The
@@ -46,7 +46,7 @@ const SPECIAL: [(&str, &str); 27] = [
 pub(super) fn vet(address: IpAddr, granted: &[IpNet]) -> Result<(), &'static str> {
     let address = address.to_canonical();
     if address.is_unspecified() || address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST) {
-        return Err("no address of a server");
+        return Err("not an address of a server");
     }
     let reached = inner(address);
     match special(address).or_else(|| reached.and_then(special)) {
@@ -60,7 +60,7 @@ pub(super) fn vet(address: IpAddr, granted: &[IpNet]) -> Result<(), &'static str
 fn special(address: IpAddr) -> Option<&'static str> {
     SPECIAL
         .iter()
-        .find(|(network, _)| network.parse::<IpNet>().expect("the table has networks").contains(&address))
+        .find(|(network, _)| network.parse::<IpNet>().expect("the table contains only networks").contains(&address))
         .map(|(_, what)| *what)
 }
 

@@ -36,7 +36,9 @@ impl CallState {
                 self.said([user.as_bytes()])?;
                 // RFC 7617: the first colon ends the user name, so the name cannot contain one.
                 if user.contains(':') || user.chars().any(char::is_control) {
-                    return Err(Problem::new("invalid", "a user name has no `:` and no control characters").into());
+                    return Err(
+                        Problem::new("invalid", "a user name must not contain `:` or control characters").into()
+                    );
                 }
                 let pair = Zeroizing::new(format!("{user}:{}", value.expose()));
                 let encoded = SecretValue::new(STANDARD.encode(pair.as_bytes()));
@@ -59,7 +61,7 @@ impl CallState {
                 let bytes = STANDARD.decode(value.expose().trim()).map(Zeroizing::new);
                 let bytes = bytes.map_err(|_| {
                     Problem::new("invalid", format!("the secret `{secret}` is not base64"))
-                        .hint("`openssl rand -base64 32` makes a key")
+                        .hint("create a key with `openssl rand -base64 32`")
                 })?;
                 let digest = SecretValue::new(STANDARD.encode(Sha256::digest(&*bytes)));
                 // A key with low entropy could be guessed from its digest, so the digest is masked
@@ -78,10 +80,12 @@ impl CallState {
             return Ok(());
         }
         let shown = quoted(name.as_str());
-        let problem = Problem::new("denied", format!("the secret `{secret}` may not be in the header `{shown}`"));
+        let problem = Problem::new("denied", format!("the secret `{secret}` may not be sent in the header `{shown}`"));
         Err(match named {
-            [] => problem.hint("the schema of the block type names no header for it; upgrade the bundle"),
-            named => problem.hint(format!("the schema of the block type names `{}`", named.join("`, `"))),
+            [] => problem.hint("upgrade the bundle: the schema of the block type names no header for this secret"),
+            named => {
+                problem.hint(format!("use a header that the schema of the block type names: `{}`", named.join("`, `")))
+            }
         })
     }
 
@@ -98,8 +102,9 @@ impl CallState {
             let audience = self.secrets.get(pointer).map(|secret| secret.uses.audience.as_slice()).unwrap_or_default();
             if !audience.iter().any(|audience| audience.is_origin(&url.origin)) {
                 let meant: Vec<String> = audience.iter().map(|audience| format!("`{audience}`")).collect();
-                let meant = if meant.is_empty() { "nobody".to_owned() } else { meant.join(", ") };
-                let message = format!("the secret `{pointer}` is not meant for `{}`; it is for {meant}", url.origin);
+                let meant = if meant.is_empty() { "empty".to_owned() } else { meant.join(", ") };
+                let message =
+                    format!("the secret `{pointer}` may not be sent to `{}`; its audience is {meant}", url.origin);
                 return Err(Problem::new("not-granted", message));
             }
         }
@@ -117,7 +122,7 @@ impl CallState {
         self.permit(&url.origin)?;
         self.is_token_server(&secrets, &url)?;
         if scopes.iter().any(|scope| scope.contains(char::is_whitespace)) {
-            return Err(Problem::new("invalid", "a scope has no blanks").into());
+            return Err(Problem::new("invalid", "a scope must not contain white space").into());
         }
         let words: Vec<String> = scopes.iter().cloned().chain(grant.words()).collect();
         self.said(words.iter().map(String::as_bytes))?;
@@ -130,14 +135,14 @@ impl CallState {
         for pointer in secrets {
             let tokens = self.secrets.get(pointer).map(|secret| secret.uses.tokens.as_slice()).unwrap_or_default();
             if !tokens.contains(url) {
-                let message =
-                    format!("the secret `{pointer}` is not exchanged for tokens at this URL of `{}`", url.origin);
+                let message = format!("the secret `{pointer}` may not be used at this token URL of `{}`", url.origin);
                 let problem = Problem::new("not-granted", message);
                 return Err(match tokens {
-                    [] => problem.hint("the schema of the block type names no token server for it; upgrade the bundle"),
+                    [] => problem
+                        .hint("upgrade the bundle: the schema of the block type names no token URL for this secret"),
                     named => {
                         let named: Vec<String> = named.iter().map(|url| format!("`{url}`")).collect();
-                        problem.hint(format!("the schema of the block type names {}", named.join(", ")))
+                        problem.hint(format!("use a URL that the schema of the block type names: {}", named.join(", ")))
                     }
                 });
             }
@@ -196,7 +201,7 @@ pub(super) fn bearer(token: &SecretValue) -> Result<HeaderValue, Problem> {
 /// Creates a header value that is hidden in debug output.
 fn sensitive(text: &str) -> Result<HeaderValue, Problem> {
     let mut value = HeaderValue::from_str(text).map_err(|_| {
-        Problem::new("invalid", "the secret has a character that no header may have, such as a line's end")
+        Problem::new("invalid", "the secret contains a character that is invalid in a header, such as a line break")
     })?;
     value.set_sensitive(true);
     Ok(value)

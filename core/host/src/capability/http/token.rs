@@ -207,11 +207,12 @@ impl Exchange {
             let response = client.send(request, networks).await?;
             let status = response.status();
             let body = Limited::new(response.into_body(), limits::TOKEN_ANSWER_BYTES).collect().await;
-            let bytes = body.map_err(|error| Problem::new("failed", format!("the token server's answer: {error}")))?;
+            let bytes = body
+                .map_err(|error| Problem::new("failed", format!("cannot read the token server's response: {error}")))?;
             Ok::<_, Problem>((status, Zeroizing::new(bytes.to_bytes().to_vec())))
         };
         let (status, bytes) = tokio::time::timeout(limits::TOKEN_TIME, answer).await.unwrap_or_else(|_| {
-            Err(Problem::new("timeout", format!("the token server at `{}` did not answer in time", self.url.origin))
+            Err(Problem::new("timeout", format!("the token server at `{}` did not respond in time", self.url.origin))
                 .retryable())
         })?;
         let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
@@ -219,7 +220,7 @@ impl Exchange {
             return Err(self.refused(status, &answer, assertion.as_ref().map(|assertion| assertion.as_str())));
         }
         let token = answer["access_token"].as_str().filter(|token| !token.is_empty()).ok_or_else(|| {
-            Problem::new("failed", format!("the token server at `{}` gave no `access_token`", self.url.origin))
+            Problem::new("failed", format!("the token server at `{}` returned no `access_token`", self.url.origin))
         })?;
         // `expires_in` is optional (RFC 6749, section 5.1); one hour is a common lifetime.
         let lifetime = Duration::from_secs(answer["expires_in"].as_u64().unwrap_or(3_600).min(86_400));
@@ -290,13 +291,13 @@ impl Exchange {
         let word = shown(answer["error"].as_str().unwrap_or_default());
         let reason = answer["error_description"].as_str().map_or_else(|| word.clone(), shown);
         let said = if reason.is_empty() { status.to_string() } else { reason };
-        let message = format!("the token server at `{}` gave no token: {said}", self.url.origin);
+        let message = format!("the token server at `{}` refused the request: {said}", self.url.origin);
         let details = json!({ "step": "authenticate", "status": status.as_u16(), "error": word });
         let problem = match (status.as_u16(), word.as_str()) {
             (429 | 500..=599, _) => Problem::new("unavailable", message).retryable(),
             (_, "invalid_grant" | "invalid_client") => Problem::new("denied", message)
-                .hint("the key may be revoked or expired, or this machine's clock may be wrong"),
-            (_, "invalid_scope") => Problem::new("denied", message).hint("ask for other scopes"),
+                .hint("check that the key is not revoked or expired, and that this machine's clock is correct"),
+            (_, "invalid_scope") => Problem::new("denied", message).hint("request other scopes"),
             _ => Problem::new("denied", message),
         };
         problem.details(&details)
