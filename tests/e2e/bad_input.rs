@@ -241,8 +241,8 @@ fn calls() {
         1,
         &["query", "sql-database/flights", "select 1"],
         expect![[r#"
-        error: there is no database file `FOLDER/flights.db`
-          hint: the first `execute` makes it
+        error: database file `FOLDER/flights.db` does not exist
+          hint: run a statement with `execute`, which creates the file
     "#]],
     );
     yard.ok(&["execute", "sql-database/flights", "create table t (a integer)"]);

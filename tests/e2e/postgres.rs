@@ -216,7 +216,10 @@ fn parameters_take_the_type_that_the_statement_wants() {
         json!([{"a": i64::MAX, "b": "0.10"}])
     );
     let refused = server.yard.fails(1, &["query", "sql-database/pg", "select :a::int4", "--param", "a=many"]);
-    assert!(refused.contains("parameter 1: the statement wants `int4` here, and this text does not fit"), "{refused}");
+    assert!(
+        refused.contains("parameter 1: the statement expects `int4` here, and this string does not fit"),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -390,13 +393,13 @@ fn dates_without_a_day_are_refused_and_not_made_up() {
     for value in ["'infinity'::date", "'-infinity'::date", "'-infinity'::timestamp", "'24:00:00'::time"] {
         let refused =
             server.yard.fails(1, &["query", "sql-database/pg", &format!("select {value} as v"), "--format", "json"]);
-        assert!(refused.contains("row 1: column `v`") && refused.contains("ask for its text"), "{value}: {refused}");
+        assert!(refused.contains("row 1: column `v`") && refused.contains("read it as text"), "{value}: {refused}");
     }
     assert_eq!(server.rows("select '294276-12-31'::date as v"), json!([{"v": "+294276-12-31"}]));
     let refused = server
         .yard
         .fails(1, &["query", "sql-database/pg", "select '294276-12-31'::timestamp as v", "--format", "json"]);
-    assert!(refused.contains("row 1: ") && refused.contains("ask for its text"), "{refused}");
+    assert!(refused.contains("row 1: ") && refused.contains("read it as text"), "{refused}");
     assert_eq!(server.rows("select '-infinity'::date::text as v"), json!([{"v": "-infinity"}]));
     let exact = "n=12345678901234567890.12";
     let read =

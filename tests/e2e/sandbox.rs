@@ -87,7 +87,7 @@ fn babble() {
     let ran = attack(&yard, "babble", &[]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(!ran.stderr.contains('\x1b'), "control characters reach the terminal");
-    let last = "further lines are dropped; a call has 1000, or 1024 KiB, at the most\n";
+    let last = "log limit of 1000 lines or 1024 KiB per call reached; further lines are dropped\n";
     assert!(ran.stderr.ends_with(last), "{}", ran.stderr);
     assert!(ran.stderr.len() > 1 << 19 && ran.stderr.len() <= (1 << 20) + (1 << 16), "{}", ran.stderr.len());
 }
@@ -118,7 +118,7 @@ fn smuggle() {
     std::fs::write(yard.path("named.db"), "").expect("an empty database");
     let ran = attack(&yard, "smuggle", &[]);
     assert_eq!(ran.code, 7, "{}", ran.stderr);
-    let said = "bundle `misbehave` was stopped: a `read` operation tried to put rows into a table";
+    let said = "bundle `misbehave` was stopped: a `read` operation tried to insert rows into a table";
     assert!(ran.stderr.contains(said), "{}", ran.stderr);
     assert_eq!(std::fs::read(yard.path("named.db")).expect("the file"), b"");
 }
@@ -128,7 +128,7 @@ fn misuse() {
     let yard = yard();
     let ran = attack(&yard, "misuse", &[]);
     assert_eq!(ran.code, 5, "{}", ran.stderr);
-    assert!(ran.stderr.contains("the secret `/token` is not meant for databases"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the secret `/token` may not be used for databases"), "{}", ran.stderr);
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn refused(yard: &TestYard, block: &str, statement: &str) {
             "syntax",
             "more than one statement",
             "would execute",
-            "transaction of its own",
+            "the host begins and ends transactions",
             "no such function",
             "not authorized",
             "may not be modified",

@@ -158,7 +158,7 @@ fn a_read_stays_a_read_and_a_file_stays_alone() {
         for command in ["execute", "query"] {
             let refused = yard.fails(5, &[command, "sql-database/flights", statement]);
             let reasons =
-                ["beyond the block's own database file", "only reads", "the host sets what a connection may use"];
+                ["more than the block's database file", "only reads", "the host controls the settings of connections"];
             assert!(reasons.iter().any(|reason| refused.contains(reason)), "{statement}: {refused}");
         }
     }
@@ -190,7 +190,7 @@ fn a_statement_stands_alone() {
     }
     for statement in ["begin", "  -- why\n commit", "savepoint s"] {
         let refused = yard.fails(1, &["execute", "sql-database/flights", statement]);
-        assert!(refused.contains("stands alone here"), "{statement}: {refused}");
+        assert!(refused.contains("the host begins and ends transactions"), "{statement}: {refused}");
     }
     assert!(
         yard.ok(&["query", "sql-database/flights", "select count(*) as n from t; -- that is all", "--format", "csv"])

@@ -32,7 +32,8 @@ impl Log {
         if self.lines.len() == limits::LOG_LINES || self.bytes + message.len() > limits::LOG_BYTES {
             self.full = true;
             let (lines, kibibytes) = (limits::LOG_LINES, limits::LOG_BYTES >> 10);
-            let message = format!("further lines are dropped; a call has {lines}, or {kibibytes} KiB, at the most");
+            let message =
+                format!("log limit of {lines} lines or {kibibytes} KiB per call reached; further lines are dropped");
             self.lines.push(LogLine { level: LogLevel::Warn, message });
         } else {
             self.bytes += message.len();

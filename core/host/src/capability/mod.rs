@@ -1,7 +1,7 @@
 //! Capabilities that the host provides to bundles: one file per capability, all with the same
 //! structure.
 
-#![allow(unreachable_pub, reason = "the generated bindings re-export what a guest holds")]
+#![allow(unreachable_pub, reason = "the generated bindings re-export the guest's resources")]
 
 pub(crate) mod clock;
 pub(crate) mod crypto;

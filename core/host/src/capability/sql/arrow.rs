@@ -66,15 +66,16 @@ enum Misfit {
 impl Misfit {
     fn problem(self, column: &str, row: u64) -> Problem {
         match self {
-            Self::Kind { found, wanted } => {
-                Problem::new("invalid", format!("row {row}: column `{column}` has {found}, and is of {wanted}"))
-                    .hint("give the column one type, with `cast(… as …)` in the statement")
-            }
+            Self::Kind { found, wanted } => Problem::new(
+                "invalid",
+                format!("row {row}: column `{column}` has {found}, but is a column of {wanted}"),
+            )
+            .hint("convert the column to one type, with `cast(… as …)` in the statement"),
             Self::Beyond { value, wanted } => Problem::new(
                 "invalid",
                 format!("row {row}: column `{column}` has `{value}`, which {wanted} cannot hold"),
             )
-            .hint("ask for its text, with `cast(… as text)` in the statement (`as char` in MySQL)"),
+            .hint("read it as text, with `cast(… as text)` in the statement (`as char` in MySQL)"),
         }
     }
 }
@@ -126,7 +127,7 @@ impl Batches {
             let writer = StreamWriter::try_new(Vec::new(), &schema)?;
             self.stream = Some((schema, writer));
         }
-        let (schema, writer) = self.stream.as_mut().expect("it was made above");
+        let (schema, writer) = self.stream.as_mut().expect("it was created above");
         if self.rows > 0 {
             let arrays: Vec<ArrayRef> = self.columns.iter_mut().map(ColumnBuilder::finish).collect();
             let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(self.rows));
@@ -186,8 +187,8 @@ impl ColumnBuilder {
         match (&mut *self, cell) {
             (Self::Undecided(cells), cell) => cells.push(cell.into_owned()),
             (Self::Boolean(b), Cell::Boolean(v)) => b.append_value(v),
-            (Self::Int16(b), Cell::Integer(v)) => b.append_value(in_range(v, "a column of 16 bits")?),
-            (Self::Int32(b), Cell::Integer(v)) => b.append_value(in_range(v, "a column of 32 bits")?),
+            (Self::Int16(b), Cell::Integer(v)) => b.append_value(in_range(v, "a column of 16-bit integers")?),
+            (Self::Int32(b), Cell::Integer(v)) => b.append_value(in_range(v, "a column of 32-bit integers")?),
             (Self::Int64(b), Cell::Integer(v)) => b.append_value(v),
             (Self::UInt64(b), Cell::Unsigned(v)) => b.append_value(v),
             (Self::Float32(b), Cell::Single(v)) => b.append_value(v),
@@ -206,15 +207,15 @@ impl ColumnBuilder {
             (Self::Bytes(b), Cell::Bytes(v)) => b.append_value(v),
             (Self::Date(b), Cell::Date(v)) => b.append_value(v),
             (Self::Time(b), Cell::Time(v)) if v < DAY_MICROS => b.append_value(v),
-            (Self::Time(_), Cell::Time(v)) => return Err(beyond(literal::time_text(v), "a time of Arrow")),
+            (Self::Time(_), Cell::Time(v)) => return Err(beyond(literal::time_text(v), "an Arrow time")),
             (Self::Timestamp(b), Cell::Timestamp(v)) => b.append_value(v),
             (Self::Instant(b), Cell::Instant(v)) => b.append_value(v),
             (column, Cell::Null) => column.push_null(),
             // `infinity` in PostgreSQL, durations in MySQL.
-            (Self::Date(_), Cell::Other(_, v)) => return Err(beyond(v.into_owned(), "a date of Arrow")),
-            (Self::Time(_), Cell::Other(_, v)) => return Err(beyond(v.into_owned(), "a time of Arrow")),
+            (Self::Date(_), Cell::Other(_, v)) => return Err(beyond(v.into_owned(), "an Arrow date")),
+            (Self::Time(_), Cell::Other(_, v)) => return Err(beyond(v.into_owned(), "an Arrow time")),
             (Self::Timestamp(_) | Self::Instant(_), Cell::Other(_, v)) => {
-                return Err(beyond(v.into_owned(), "a timestamp of Arrow"));
+                return Err(beyond(v.into_owned(), "an Arrow timestamp"));
             }
             (column, _) => return Err(Misfit::Kind { found, wanted: column.kind_in_words() }),
         }
@@ -320,7 +321,7 @@ impl ColumnBuilder {
             Self::Boolean(_) => "booleans",
             Self::Int16(_) | Self::Int32(_) | Self::Int64(_) | Self::UInt64(_) => "integers",
             Self::Float32(_) | Self::Float64(_) => "floats",
-            Self::Text(..) | Self::Undecided(_) => "texts",
+            Self::Text(..) | Self::Undecided(_) => "strings",
             Self::Bytes(_) => "bytes",
             Self::Date(_) => "dates",
             Self::Time(_) => "times",

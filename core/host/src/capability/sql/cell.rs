@@ -75,14 +75,14 @@ impl Cell<'_> {
             Cell::Integer(_) | Cell::Unsigned(_) => "an integer",
             Cell::Float(_) | Cell::Single(_) => "a float",
             Cell::Decimal(_) => "a decimal",
-            Cell::Text(_) => "a text",
+            Cell::Text(_) => "a string",
             Cell::Bytes(_) => "bytes",
             Cell::Date(_) => "a date",
             Cell::Time(_) => "a time",
             Cell::Timestamp(_) | Cell::Instant(_) => "a timestamp",
             Cell::Uuid(_) => "a uuid",
             Cell::Json(_) => "JSON",
-            Cell::Other(..) => "a value of the database's own",
+            Cell::Other(..) => "a value of a database-specific type",
         }
     }
 

@@ -54,7 +54,7 @@ pub(super) fn without_nul(text: &str) -> Result<(), String> {
     match text.chars().position(|character| character == '\0') {
         None => Ok(()),
         Some(at) => {
-            Err(format!("PostgreSQL stores no NUL characters in texts, and this one has one at character {}", at + 1))
+            Err(format!("the string has a NUL character at position {}, which PostgreSQL cannot store", at + 1))
         }
     }
 }
@@ -132,7 +132,7 @@ pub(super) fn postgres_date_text(days: i32) -> String {
 
 /// Formats a timestamp as PostgreSQL reads it, followed by `zone` (`+00`, or empty).
 pub(super) fn postgres_timestamp_text(micros: i64, zone: &str) -> String {
-    let days = i32::try_from(micros.div_euclid(DAY_MICROS)).expect("64 bits of microseconds are 31 bits of days");
+    let days = i32::try_from(micros.div_euclid(DAY_MICROS)).expect("64-bit microseconds are fewer than 2^31 days");
     let date = postgres_date_text(days);
     let (date, era) = date.split_once(' ').map_or((date.as_str(), ""), |(date, _)| (date, " BC"));
     format!("{date} {}{zone}{era}", time_text(micros.rem_euclid(DAY_MICROS)))

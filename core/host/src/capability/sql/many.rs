@@ -41,10 +41,10 @@ impl Refused {
     fn of_rows(self) -> Problem {
         let Self { index, problem } = self;
         let Some(index) = index else { return problem };
-        let mut details = problem.details.as_deref().map_or_else(
-            || json!({}),
-            |text| serde_json::from_str(text).expect("the host writes JSON into its details"),
-        );
+        let mut details = problem
+            .details
+            .as_deref()
+            .map_or_else(|| json!({}), |text| serde_json::from_str(text).expect("the host writes details as JSON"));
         details["row"] = (index + 1).into();
         problem.details(&details)
     }
@@ -84,10 +84,10 @@ pub(super) struct Into {
 impl Into {
     fn new(dialect: Dialect, table: &[String], columns: &[String]) -> Result<Self, Problem> {
         let Some(name) = table.last().filter(|_| table.len() <= 2) else {
-            return Err(Problem::new("invalid", "the name of a table has one part, or its schema's before it"));
+            return Err(Problem::new("invalid", "the name of a table must have one part, or two with its schema"));
         };
         if columns.is_empty() {
-            return Err(Problem::new("invalid", "rows go into columns, and none was named"));
+            return Err(Problem::new("invalid", "no columns were given for the rows"));
         }
         for (what, name) in table.iter().map(|name| ("table", name)).chain(columns.iter().map(|name| ("column", name)))
         {
@@ -96,7 +96,10 @@ impl Into {
             }
             if name.contains('\0') {
                 let name = name.replace('\0', "\\0");
-                return Err(Problem::new("invalid", format!("the name of the {what} `{name}` has a NUL character")));
+                return Err(Problem::new(
+                    "invalid",
+                    format!("the name of the {what} `{name}` contains a NUL character"),
+                ));
             }
         }
         let quoted = |name: &String| match dialect {

@@ -154,7 +154,7 @@ impl HostConnection for CallState {
         let traced = trace::host_call("sql.open");
         self.speak(&format!("{target:?}"));
         let dialect = Dialect::from_str(&target.dialect)
-            .map_err(|()| Problem::new("invalid", format!("there is no SQL dialect `{}`", quoted(&target.dialect))))?;
+            .map_err(|()| Problem::new("invalid", format!("unknown SQL dialect `{}`", quoted(&target.dialect))))?;
         let capability = Capability::Sql(dialect);
         if !self.grants.contains(&capability) {
             return Err(Problem::not_granted(&self.bundle, &capability.to_string()).into());
@@ -174,7 +174,7 @@ impl HostConnection for CallState {
                 let secret = &self.secrets[pointer];
                 if !secret.uses.audience.contains(&Audience::Sql) {
                     let problem =
-                        Problem::new("not-granted", format!("the secret `{pointer}` is not meant for databases"));
+                        Problem::new("not-granted", format!("the secret `{pointer}` may not be used for databases"));
                     return Err(problem.into());
                 }
                 Some(secret.value.clone())
@@ -297,7 +297,7 @@ impl HostTransaction for CallState {
         let _traced = trace::host_call("sql.transaction.insert");
         let Transaction { slot, access, .. } = self.table.get(&transaction)?;
         if *access == Access::ReadOnly {
-            return Err(EffectViolation("put rows into a table".to_owned()).into());
+            return Err(EffectViolation("insert rows into a table".to_owned()).into());
         }
         Ok(many::insert(Claimed::of(slot)?, &table, &columns, rows).await?)
     }
@@ -409,7 +409,7 @@ const LEFT_TRANSACTION: &str = "left-transaction";
 /// Returns the problem of a statement that ended the host's transaction, or began a new one.
 fn left_transaction() -> Problem {
     Problem::new(LEFT_TRANSACTION, "the statement ended the transaction that it is part of; the connection was closed")
-        .hint("leave out what begins and ends transactions")
+        .hint("remove the statements that begin or end transactions")
 }
 
 /// Converts a problem to a fault. In an operation with the effect `read`, a statement that left the
@@ -417,7 +417,7 @@ fn left_transaction() -> Problem {
 fn stopping(problem: Problem, access: Access) -> Fault {
     match access {
         Access::ReadOnly if problem.code == LEFT_TRANSACTION => {
-            EffectViolation("end the transaction that keeps it from writing".to_owned()).into()
+            EffectViolation("end its read-only transaction".to_owned()).into()
         }
         _ => problem.into(),
     }

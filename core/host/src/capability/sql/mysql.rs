@@ -227,13 +227,14 @@ fn settings(access: Access) -> String {
 fn refused(error: &sqlx::Error, target: &Permitted) -> Problem {
     let authenticate = json!({ "step": "authenticate" });
     if let sqlx::Error::Configuration(_) = error {
-        return Problem::new("denied", "the server asks for the password in a form that is safe only with TLS")
+        return Problem::new("denied", "the server requests the password in a form that is safe only with TLS")
             .hint("set `options.sslmode` to `verify-full`")
             .details(&authenticate);
     }
     let mut problem = super::pool::not_connected(error).unwrap_or_else(|| problem(error).details(&authenticate));
     if problem.code == "not-found" {
-        problem = problem.hint(format!("make the database `{}`, or name another in the block", target.database));
+        problem = problem
+            .hint(format!("create the database `{}`, or configure a different one in the block", target.database));
     }
     problem
 }
@@ -342,11 +343,9 @@ fn returns_rows(columns: &[MySqlColumn], text: &str, access: Access) -> Result<(
     if access == Access::ReadWrite || !columns.is_empty() || told_later() {
         return Ok(());
     }
-    Err(Problem::new(
-        "effect",
-        "the operation only reads, and to the server the statement is one that returns no columns",
-    )
-    .hint("use `execute` for statements that change something; `show` and `explain` begin with that word"))
+    Err(Problem::new("effect", "the operation only reads, and the statement returns no columns").hint(
+        "use `execute` for statements that change something; begin `show` and `explain` statements with that word",
+    ))
 }
 
 async fn read(
@@ -411,11 +410,12 @@ fn problem(error: &sqlx::Error) -> Problem {
     else {
         return match error {
             sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => {
-                Problem::new("unavailable", format!("the connection broke: {error}")).retryable()
+                Problem::new("unavailable", format!("the connection was lost: {error}")).retryable()
             }
             // The driver's message describes its internal state.
-            sqlx::Error::Protocol(_) => Problem::new("failed", "the server's answer was not understood")
-                .hint("is it MySQL or MariaDB? Types that are new to both are read with `cast(… as char)`"),
+            sqlx::Error::Protocol(_) => Problem::new("failed", "cannot parse the server's response").hint(
+                "check that the server is MySQL or MariaDB; read columns of unknown types with `cast(… as char)`",
+            ),
             other => Problem::said_by_database("failed", other.to_string()),
         };
     };
@@ -448,7 +448,7 @@ fn problem(error: &sqlx::Error) -> Problem {
     let problem = Problem { retryable, ..Problem::said_by_database(code, database.message()).details(&details) };
     match (code, number) {
         ("effect", _) => problem.hint("use `execute` for statements that change something"),
-        (_, 1295) => problem.hint("statements run prepared here; run this one with the server's own client"),
+        (_, 1295) => problem.hint("run it with the server's own client: this statement cannot be prepared"),
         _ => problem,
     }
 }

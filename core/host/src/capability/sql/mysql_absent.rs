@@ -1,4 +1,4 @@
-//! The place of MySQL in a build without the feature `mysql`: no session can be opened.
+//! Stand-in for MySQL in a build without the `mysql` feature: a session cannot be opened.
 
 use std::convert::Infallible;
 
@@ -12,7 +12,7 @@ use super::{Access, Statement};
 use crate::bindings::blockyard::bundle::sql::{Execution, Value};
 use crate::problem::Problem;
 
-/// The port that MySQL has with IANA.
+/// MySQL's port, as registered with IANA.
 pub(super) const DEFAULT_PORT: u16 = 3306;
 
 /// A session that does not exist.
@@ -25,7 +25,7 @@ impl Session {
         _: Access,
         _: Lease,
     ) -> Result<Self, Problem> {
-        Err(Problem::new("failed", "this program is built without MySQL"))
+        Err(Problem::new("failed", "this build does not support MySQL"))
     }
 
     pub(super) fn stop(self) {

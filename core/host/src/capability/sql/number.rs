@@ -8,16 +8,16 @@ pub(super) use blockyard_model::literal::float_text;
 pub(super) fn widened(value: f32) -> f64 {
     let exact = f64::from(value);
     let written = value.to_string().parse().unwrap_or(exact);
-    #[allow(clippy::cast_possible_truncation, reason = "it shall be the same number of 32 bits")]
+    #[allow(clippy::cast_possible_truncation, reason = "the result is compared with the original")]
     let same = (written as f32).to_bits() == value.to_bits();
     if same { written } else { exact }
 }
 
 /// Returns the double that is equal to this integer, if there is one.
 pub(super) fn double_of_integer(value: i64) -> Option<f64> {
-    #[allow(clippy::cast_precision_loss, reason = "a loss is found below")]
+    #[allow(clippy::cast_precision_loss, reason = "a loss of precision is detected below")]
     let double = value as f64;
-    #[allow(clippy::cast_possible_truncation, reason = "all doubles of this size are integers of 128 bits")]
+    #[allow(clippy::cast_possible_truncation, reason = "a 128-bit integer holds every double of this size")]
     let back = double as i128;
     (back == i128::from(value)).then_some(double)
 }
@@ -32,7 +32,7 @@ pub(super) fn double_of_text(text: &str) -> Option<f64> {
 
 /// Returns the 32-bit float that is equal to this double, or has its decimal digits.
 pub(super) fn single_of_double(value: f64) -> Option<f32> {
-    #[allow(clippy::cast_possible_truncation, reason = "a loss is found below")]
+    #[allow(clippy::cast_possible_truncation, reason = "a loss of precision is detected below")]
     let single = value as f32;
     if value.is_nan() || f64::from(single).to_bits() == value.to_bits() {
         return Some(single);

@@ -341,7 +341,7 @@ async fn reach(host: &str, port: u16) -> Result<(), Problem> {
                 Err(error) => last = Some(error),
             }
         }
-        let reason = last.map_or_else(|| "it has no address".to_owned(), |error| error.to_string());
+        let reason = last.map_or_else(|| "the host has no address".to_owned(), |error| error.to_string());
         Err(Problem::new("unavailable", format!("`{host}:{port}` cannot be reached: {reason}"))
             .retryable()
             .details(&step("connect")))
@@ -360,7 +360,7 @@ async fn reach(host: &str, port: u16) -> Result<(), Problem> {
 pub(super) fn not_connected(error: &sqlx::Error) -> Option<Problem> {
     let problem = match error {
         sqlx::Error::PoolTimedOut => {
-            Problem::new("unavailable", format!("no connection within {} seconds", limits::CONNECT_TIME.as_secs()))
+            Problem::new("unavailable", format!("could not connect within {} seconds", limits::CONNECT_TIME.as_secs()))
                 .retryable()
         }
         sqlx::Error::Tls(reason) => Problem::new("unavailable", format!("TLS: {reason}")),

@@ -113,7 +113,7 @@ impl Session {
         let answered = answer(self.connection()?, &text).await.map_err(|error| problem(&error))?;
         let Some(mark) = mark.or(answered) else {
             self.close();
-            return Err(Problem::new("failed", "the server did not answer when the transaction began"));
+            return Err(Problem::new("failed", "the server returned no result when the transaction began"));
         };
         self.transaction = Some(Transaction { access, mark });
         Ok(())
@@ -287,7 +287,8 @@ fn refused(error: &sqlx::Error, target: &Permitted) -> Problem {
     let mut problem =
         super::pool::not_connected(error).unwrap_or_else(|| problem(error).details(&json!({ "step": "authenticate" })));
     if problem.code == "not-found" {
-        problem = problem.hint(format!("make the database `{}`, or name another in the block", target.database));
+        problem = problem
+            .hint(format!("create the database `{}`, or configure a different one in the block", target.database));
     }
     problem
 }
@@ -470,11 +471,8 @@ fn returns_rows(columns: &[PgColumn], access: Access) -> Result<(), Problem> {
     if access == Access::ReadWrite || !columns.is_empty() {
         return Ok(());
     }
-    Err(Problem::new(
-        "effect",
-        "the operation only reads, and to the server the statement is one that returns no columns",
-    )
-    .hint("use `execute` for statements that change something"))
+    Err(Problem::new("effect", "the operation only reads, and the statement returns no columns")
+        .hint("use `execute` for statements that change something"))
 }
 
 /// Refuses statements that would end a transaction of the host and, in an operation with the effect
@@ -502,11 +500,11 @@ fn problem(error: &sqlx::Error) -> Problem {
     let Some(database) = error.as_database_error() else {
         return match error {
             sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => {
-                Problem::new("unavailable", format!("the connection broke: {error}")).retryable()
+                Problem::new("unavailable", format!("the connection was lost: {error}")).retryable()
             }
             // The driver's message describes its internal state.
-            sqlx::Error::Protocol(_) => Problem::new("failed", "the server's answer was not understood")
-                .hint("is it PostgreSQL? `copy` is not to be had here"),
+            sqlx::Error::Protocol(_) => Problem::new("failed", "cannot parse the server's response")
+                .hint("check that the server is PostgreSQL; `copy` statements are not supported"),
             other => Problem::said_by_database("failed", other.to_string()),
         };
     };

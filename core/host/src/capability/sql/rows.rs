@@ -119,8 +119,7 @@ pub(super) async fn start(mut claimed: Claimed, statement: Statement) -> Result<
         drop(claimed);
         sink.finish(produced).await;
     });
-    let columns =
-        answer.await.map_err(|_| Problem::new("failed", "the database driver stopped without an answer"))??;
+    let columns = answer.await.map_err(|_| Problem::new("failed", "the database driver stopped unexpectedly"))??;
     Ok(Rows { columns, state: State::Started(form), reader })
 }
 
@@ -153,7 +152,8 @@ impl Rows {
     /// Returns the rows as an Arrow IPC stream.
     pub(super) fn into_arrow(self) -> ByteStream {
         let State::Started(form) = self.state else {
-            let problem = Problem::new("invalid", "rows that were read as values cannot become an Arrow stream");
+            let problem =
+                Problem::new("invalid", "rows that were read as values cannot be converted to an Arrow stream");
             return stream::iter([Err(problem)]).boxed();
         };
         let (sender, receiver) = mpsc::channel(limits::BATCHES_AHEAD);

@@ -103,7 +103,7 @@ impl Session {
         let job = Box::new(move |database: &Database| {
             let _ = answer.send(work(database));
         });
-        let silent = || Problem::new("failed", "the thread that runs SQLite stopped without an answer");
+        let silent = || Problem::new("failed", "the thread that runs SQLite stopped unexpectedly");
         worker.jobs.send((interrupt.0.clone(), job)).map_err(|_| silent())?;
         let done = answered.await.map_err(|_| silent())?;
         self.0 = Some(worker);
@@ -147,7 +147,7 @@ impl Worker {
                 usable = true;
                 while let Ok((stop, job)) = given.recv() {
                     let guard = Guard::new(access, memory);
-                    #[allow(unsafe_code, reason = "the thread uses SQLite's own interface")]
+                    #[allow(unsafe_code, reason = "the thread uses SQLite's C interface")]
                     // SAFETY: the handle is locked for as long as the database lives.
                     let database = unsafe { Database::new(handle.as_raw_handle(), stop, guard) };
                     job(&database);
@@ -182,8 +182,8 @@ pub(super) async fn connect(
         return Err(refused());
     }
     if access == Access::ReadOnly && !memory && !path.exists() {
-        return Err(Problem::new("not-found", format!("there is no database file `{}`", target.database))
-            .hint("the first `execute` makes it")
+        return Err(Problem::new("not-found", format!("database file `{}` does not exist", target.database))
+            .hint("run a statement with `execute`, which creates the file")
             .details(&json!({ "step": "connect" })));
     }
     let options = if memory {
@@ -207,13 +207,15 @@ pub(super) async fn connect(
         return Err(refused());
     }
     let mut handle = connection.lock_handle().await.map_err(|error| could_not_open(&error, target))?;
-    #[allow(unsafe_code, reason = "limits are set through SQLite's own interface")]
+    #[allow(unsafe_code, reason = "limits are set through SQLite's C interface")]
     // SAFETY: the handle is locked.
     let bounded = unsafe { confinement::bound(handle.as_raw_handle(), memory) };
     drop(handle);
     match bounded {
         Ok(()) => Ok(connection),
-        Err(code) => Err(Problem::new("failed", format!("SQLite refused its limits with code {code}"))),
+        Err(code) => {
+            Err(Problem::new("failed", format!("cannot set the limits of the SQLite connection: error code {code}")))
+        }
     }
 }
 
@@ -250,7 +252,7 @@ fn resolved(path: &Path, links: usize) -> Option<PathBuf> {
 
 fn could_not_open(error: &sqlx::Error, target: &Permitted) -> Problem {
     let problem = problem(error);
-    Problem { message: format!("database file `{}`: {}", target.database, problem.message), ..problem }
+    Problem { message: format!("cannot open database file `{}`: {}", target.database, problem.message), ..problem }
         .details(&json!({ "step": "connect" }))
 }
 
@@ -427,7 +429,7 @@ fn lost(affinity: Affinity, value: &Value) -> Option<String> {
         _ => return None,
     };
     let shown: String = number.chars().take(SHOWN_DIGITS).collect();
-    Some(format!("the column's type does not keep all digits of `{shown}`; a column of type `text` does"))
+    Some(format!("the column's type cannot hold all digits of `{shown}`; a column of type `text` can"))
 }
 
 /// Inserts rows into a table, in the open transaction.
@@ -514,16 +516,18 @@ fn sorted(refusal: &Refusal) -> Problem {
         _ if refusal.code & 0xff == 18 => {
             format!("a value, a row or the statement is longer than {} MiB", limits::SQLITE_VALUE_BYTES >> 20)
         }
-        "not-granted" => "the statement reaches beyond the block's own database file".to_owned(),
-        "timeout" => format!("the statement was stopped; it may take {} seconds", limits::STATEMENT_TIME.as_secs()),
+        "not-granted" => "the statement accesses more than the block's database file".to_owned(),
+        "timeout" => {
+            format!("the statement was stopped; its time limit is {} seconds", limits::STATEMENT_TIME.as_secs())
+        }
         _ => refusal.message.clone(),
     };
     let problem = Problem { retryable, ..Problem::said_by_database(code, message).details(&details) };
     if refusal.code & 0xff == 13 {
         let mebibytes = limits::SQLITE_TEMPORARY_BYTES >> 20;
         return problem.hint(format!(
-            "the disk is full, or the temporary files of the call have more than {mebibytes} MiB, or its database in \
-             memory has more than {} MiB",
+            "check that the disk is not full, that the temporary files of the call have at most {mebibytes} MiB, and \
+             that its database in memory has at most {} MiB",
             limits::SQLITE_DATABASE_BYTES >> 20
         ));
     }

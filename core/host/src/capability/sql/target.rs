@@ -58,15 +58,15 @@ pub(super) fn permit(
 ) -> Result<Permitted, Problem> {
     let asked = Asked::new(target, dialect)?;
     if named.is_empty() {
-        return Err(not_granted("the block names no database that can be understood").hint(
+        return Err(not_granted("the block's configuration does not name a valid database").hint(
             "check its dialect, port and TLS mode (`sslmode`: `disable`, `prefer`, `require`, `verify-ca`, \
-                 `verify-full`); or its type does not say which fields name a database, and the bundle's author adds \
-                 `sql(database = \"/FIELD\", …)` to `#[block(…)]` (`x-sql` in the schema)",
+                 `verify-full`); if the block type does not declare which fields name a database, the bundle author \
+                 must add `sql(database = \"/FIELD\", …)` to `#[block(…)]` (`x-sql` in the schema)",
         ));
     }
     let named: Vec<&SqlTarget> = named.iter().filter(|named| named.dialect.is_none_or(|own| own == dialect)).collect();
     if named.is_empty() {
-        return Err(not_granted(format!("the block's configuration names no database of {}", dialect.product())));
+        return Err(not_granted(format!("the block's configuration names no {} database", dialect.product())));
     }
     // Reports the first property that no remaining database matches, in the order of the checks.
     let mut left = named;
@@ -80,7 +80,7 @@ pub(super) fn permit(
         left.retain(|named| named.passwords.contains(password));
         if left.is_empty() {
             return Err(not_granted(format!(
-                "the secret `{password}` is not for this database: its block names another"
+                "the secret `{password}` may not be used for this database: its block names another"
             )));
         }
     }
@@ -114,14 +114,12 @@ impl<'target> Asked<'target> {
                 return invalid("a SQLite file has no host, port or user".to_owned());
             }
             if target.database != MEMORY && !Path::new(&target.database).is_absolute() {
-                let message = format!(
-                    "`{}` is a relative path, which means another file in each folder",
-                    quoted(&target.database)
-                );
+                let message =
+                    format!("`{}` is a relative path, which depends on the current folder", quoted(&target.database));
                 return Err(Problem::new("invalid", message).hint("save the block with an absolute path"));
             }
         } else if target.host.as_deref().is_none_or(str::is_empty) {
-            return invalid("a server's address needs a host".to_owned());
+            return invalid("a database server needs a host".to_owned());
         }
         Ok(Self {
             dialect,
@@ -137,7 +135,7 @@ impl<'target> Asked<'target> {
             (|asked| format!("database `{}`", quoted(asked.database)), |asked, named| named.database == asked.database);
         if self.dialect == Dialect::Sqlite {
             // An entry with a host names a server, and cannot name a file.
-            return vec![database, (|_| "file: it has a host".to_owned(), |_, named| named.host.is_none())];
+            return vec![database, (|_| "file: it names a server".to_owned(), |_, named| named.host.is_none())];
         }
         vec![
             (
@@ -163,14 +161,14 @@ impl<'target> Asked<'target> {
         for (name, value) in &target.options {
             match name.as_str() {
                 _ if self.dialect == Dialect::Sqlite => {
-                    return Err(Problem::new("invalid", format!("option `{}` is not known for SQLite", quoted(name))));
+                    return Err(Problem::new("invalid", format!("unknown option `{}` for SQLite", quoted(name))));
                 }
                 "sslmode" => tls = Some(value.parse().map_err(|()| unknown(self.dialect, name, value))?),
                 // The bundle's value is ignored, so that it cannot lead to separate connections.
                 "application_name" if self.dialect == Dialect::Postgres => {}
                 "ca" if named.ca.as_ref() == Some(value) => {}
                 "ca" => {
-                    return Err(not_granted("the certificates of `ca` are not those of the block's configuration"));
+                    return Err(not_granted("the certificates in `ca` differ from those in the block's configuration"));
                 }
                 _ => return Err(unknown(self.dialect, name, value)),
             }
@@ -191,9 +189,9 @@ fn unknown(dialect: Dialect, name: &str, value: &str) -> Problem {
     let more = if dialect == Dialect::Postgres { ", `application_name`" } else { "" };
     Problem::new(
         "invalid",
-        format!("option `{}` = `{}` is not known for {}", quoted(name), quoted(value), dialect.product()),
+        format!("unknown option `{}` = `{}` for {}", quoted(name), quoted(value), dialect.product()),
     )
-    .hint(format!("the options are `sslmode` (disable, prefer, require, verify-ca, verify-full){more} and `ca`"))
+    .hint(format!("use `sslmode` (disable, prefer, require, verify-ca, verify-full){more} or `ca`"))
 }
 
 #[cfg(test)]

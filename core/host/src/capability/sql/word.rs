@@ -27,8 +27,8 @@ pub(super) fn no_transaction_control(text: &str, dialect: Dialect) -> Result<(),
 
 /// Returns the problem of a statement that begins or ends a transaction.
 pub(super) fn transaction_control(word: &str) -> Problem {
-    Problem::new("invalid", format!("`{word}` stands alone here: each statement is a transaction of its own"))
-        .hint("`execute-many` runs many at once, all or nothing")
+    Problem::new("invalid", format!("`{word}` is not supported: the host begins and ends transactions"))
+        .hint("use `execute-many` to run a statement with many sets of parameters in one transaction")
 }
 
 /// Returns the first word of a statement in lower case, after white space, comments, parentheses

@@ -79,7 +79,7 @@ pub(super) fn cell<'row>(row: &'row MySqlRow, index: usize, reading: &Reading) -
             "failed",
             format!("column {} has a value of type `{}` that cannot be read", index + 1, reading.type_name),
         )
-        .hint("ask for its text, with `cast(… as char)`")
+        .hint("read it as text, with `cast(… as char)`")
     })
 }
 
@@ -189,7 +189,7 @@ pub(super) fn arguments(parameters: &[Value]) -> Result<MySqlArguments, Problem>
                 None => return Err(refused(OUT_OF_CALENDAR)),
             },
             Value::Time(micros) if (0..=DAY_MICROS).contains(micros) => arguments.add(literal::time_text(*micros)),
-            Value::Time(_) => return Err(refused("the time is not within a day")),
+            Value::Time(_) => return Err(refused("the time is not between 00:00:00 and 24:00:00")),
             Value::Timestamp(timestamp) => match in_calendar(literal::timestamp_text(timestamp.micros)) {
                 Some(text) => arguments.add(text),
                 None => return Err(refused(OUT_OF_CALENDAR)),
@@ -200,7 +200,7 @@ pub(super) fn arguments(parameters: &[Value]) -> Result<MySqlArguments, Problem>
     Ok(arguments)
 }
 
-const OUT_OF_CALENDAR: &str = "MySQL has dates of the years 0 to 9999 only";
+const OUT_OF_CALENDAR: &str = "MySQL stores only dates of the years 0 to 9999";
 
 /// Checks that a date or timestamp is in the range of four-digit years. The server would store
 /// zeros for others, unless its mode is strict.

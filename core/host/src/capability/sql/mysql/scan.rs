@@ -72,16 +72,16 @@ pub(super) fn check(text: &str, access: Access) -> Result<(), Problem> {
         if let Some(character) = tokens.iter().find_map(Token::is_control) {
             return Err(Problem::new(
                 "invalid",
-                format!("the statement has the control character {character:?} outside of a string, which servers read in different ways"),
+                format!("the statement has the control character {character:?} outside of a string, which servers interpret differently"),
             )
-            .hint("write a space in its place"));
+            .hint("replace it with a space"));
         }
         if tokens.contains(&Token::Executed) {
             return Err(Problem::new(
                 "invalid",
                 "the statement has a comment `/*! … */` that the server would execute",
             )
-            .hint("write what it holds into the statement"));
+            .hint("move its contents into the statement"));
         }
         let first = tokens.iter().find_map(|token| match token {
             Token::Word(word) => Some(word.as_str()),
@@ -95,9 +95,9 @@ pub(super) fn check(text: &str, access: Access) -> Result<(), Problem> {
         if TRANSACTION_CONTROL.contains(&first) {
             return Err(Problem::new(
                 "invalid",
-                format!("`{first}` stands alone here: each statement is a transaction of its own"),
+                format!("`{first}` is not supported: the host begins and ends transactions"),
             )
-            .hint("`execute-many` runs many at once, all or nothing"));
+            .hint("use `execute-many` to run a statement with many sets of parameters in one transaction"));
         }
     }
     Ok(())
@@ -120,7 +120,7 @@ fn reads(first: &str, tokens: &[Token]) -> Result<(), Problem> {
         return refused("writes a file on the server");
     }
     if follow(&["for", "update"]) || follow(&["for", "share"]) || follow(&["lock", "in", "share", "mode"]) {
-        return refused("locks what it reads");
+        return refused("locks the rows that it reads");
     }
     Ok(())
 }

@@ -54,9 +54,9 @@ pub(super) fn to_server_form(list: &mut Json, element: Option<ColumnKind>) -> Re
                 Some(ColumnKind::Bytes) => {
                     "an element of the array is neither base64 nor `\\x` with hexadecimal digits"
                 }
-                Some(ColumnKind::Instant) => "an element of the array is no timestamp with a zone",
-                Some(ColumnKind::Timestamp) => "an element of the array is no timestamp without a zone",
-                _ => "an element of the array is no date",
+                Some(ColumnKind::Instant) => "an element of the array is not a timestamp with a time zone",
+                Some(ColumnKind::Timestamp) => "an element of the array is not a timestamp without a time zone",
+                _ => "an element of the array is not a date",
             }
             .to_owned();
         }

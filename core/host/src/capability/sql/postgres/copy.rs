@@ -129,13 +129,13 @@ fn line_of(place: &str, table: &str) -> Option<usize> {
 type Encoded = Result<(), (usize, String)>;
 
 fn binary_row(data: &mut Vec<u8>, row: &[Value], types: &[PgTypeInfo]) -> Encoded {
-    let width = i16::try_from(row.len()).map_err(|_| (0, "there are too many".to_owned()))?;
+    let width = i16::try_from(row.len()).map_err(|_| (0, "the row has too many columns".to_owned()))?;
     data.extend(width.to_be_bytes());
     for (column, (value, info)) in row.iter().zip(types).enumerate() {
         match format::encode(value, info).map_err(|reason| (column, reason))? {
             None => data.extend((-1_i32).to_be_bytes()),
             Some(bytes) => {
-                let length = i32::try_from(bytes.len()).map_err(|_| (column, "it is too long".to_owned()))?;
+                let length = i32::try_from(bytes.len()).map_err(|_| (column, "the value is too long".to_owned()))?;
                 data.extend(length.to_be_bytes());
                 data.extend(bytes);
             }

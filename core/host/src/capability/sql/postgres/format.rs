@@ -151,7 +151,7 @@ pub(super) fn cell<'row>(row: &'row PgRow, index: usize, reading: &Reading) -> R
             "failed",
             format!("column {} has a value of type `{}` that cannot be read", index + 1, reading.type_name),
         )
-        .hint("ask for its text, with `cast(… as text)`")
+        .hint("read it as text, with `cast(… as text)`")
     })
 }
 
@@ -204,7 +204,7 @@ fn infinite<'row>(reading: &Reading, word: &'static str) -> Cell<'row> {
 /// Encodes a parameter in the binary format that the server expects; `None` is NULL.
 pub(super) fn encode(value: &Value, info: &PgTypeInfo) -> Result<Option<Vec<u8>>, String> {
     let wanted = || info.name().to_ascii_lowercase();
-    let mismatch = || format!("the statement wants `{}` here, and {} does not fit", wanted(), in_words(value));
+    let mismatch = || format!("the statement expects `{}` here, and {} does not fit", wanted(), in_words(value));
     if matches!(value, Value::Null) {
         return Ok(None);
     }
@@ -234,7 +234,7 @@ pub(super) fn encode(value: &Value, info: &PgTypeInfo) -> Result<Option<Vec<u8>>
             _ => match text.map(literal::parse_bytes) {
                 Some(None) => {
                     return Err(format!(
-                        "the statement wants `{}` here, and this text is neither base64 nor `\\x` with hexadecimal digits",
+                        "the statement expects `{}` here, and this string is neither base64 nor `\\x` with hexadecimal digits",
                         wanted()
                     ));
                 }
@@ -277,7 +277,7 @@ fn integer(value: &Value) -> Option<i64> {
         Value::Integer(v) => Some(*v),
         Value::Float(v) if v.fract() == 0.0 && v.abs() < 9e15 =>
         {
-            #[allow(clippy::cast_possible_truncation, reason = "it is whole and in range")]
+            #[allow(clippy::cast_possible_truncation, reason = "it is an integer in range")]
             Some(*v as i64)
         }
         _ => plain_text(value).and_then(|text| text.trim().parse().ok()),
@@ -311,7 +311,7 @@ fn is_narrowed(value: &Value, kind: ColumnKind) -> bool {
 
 fn narrowed(wanted: &str) -> String {
     format!(
-        "the statement wants `{wanted}` here, which does not keep all digits of this number: round it, or cast the \
+        "the statement expects `{wanted}` here, which cannot hold all digits of this number: round it, or cast the \
          parameter, with `cast(cast(:name as numeric) as {wanted})`"
     )
 }
@@ -357,8 +357,8 @@ fn timestamp(value: &Value, wanted: &str) -> Result<Option<i64>, String> {
                 let read = literal::parse_timestamp(text);
                 if read.and_then(|read| read.offset).is_some_and(|offset| offset != 0) {
                     return Err(format!(
-                        "the statement wants `{wanted}` here, which has no zone, and this text names one: leave it out, or \
-                         cast the parameter, with `cast(:name as timestamptz)`"
+                        "the statement expects `{wanted}` here, which has no time zone, and this string names one: \
+                         leave it out, or cast the parameter, with `cast(:name as timestamptz)`"
                     ));
                 }
                 infinity(text, i64::MAX, i64::MIN, || read.and_then(|read| postgres_micros(read.local)))
@@ -370,7 +370,7 @@ fn timestamp(value: &Value, wanted: &str) -> Result<Option<i64>, String> {
 fn instant(value: &Value, wanted: &str) -> Result<Option<i64>, String> {
     let no_zone = || {
         format!(
-            "the statement wants `{wanted}` here, and this timestamp has no zone: write one, such as \
+            "the statement expects `{wanted}` here, and this timestamp has no time zone: add one, such as \
              `2013-02-08T11:00:00Z` or `2013-02-08T12:00:00+01:00`"
         )
     };
@@ -406,7 +406,7 @@ fn in_words(value: &Value) -> &'static str {
         Value::Integer(_) => "this integer",
         Value::Float(_) => "this float",
         Value::Decimal(_) => "this decimal",
-        Value::Text(_) => "this text",
+        Value::Text(_) => "this string",
         Value::Bytes(_) => "bytes",
         Value::Date(_) => "a date",
         Value::Time(_) => "a time",

@@ -129,7 +129,7 @@ pub(super) fn words(value: &Value, info: &PgTypeInfo) -> Result<Option<String>, 
         return foreign::words(value, info);
     }
     let Some(bytes) = format::encode(value, info)? else { return Ok(None) };
-    let unreadable = || format!("this is no `{info}`");
+    let unreadable = || format!("the value is not a valid `{info}`");
     let cell = format::decode(&bytes, &Reading::of(info, None)).ok_or_else(unreadable)?;
     Ok(Some(match cell {
         Cell::Null => return Ok(None),

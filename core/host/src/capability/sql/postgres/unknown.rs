@@ -23,7 +23,7 @@ pub(super) struct Known {
     pub(super) unknown: Vec<Option<Unknown>>,
 }
 
-const MESSAGE: &str = "the statement has a column or a parameter of a type that is not known here";
+const MESSAGE: &str = "the statement has a column or a parameter of an unknown type";
 
 /// Checks whether the driver failed because of a type, and not because of the statement.
 pub(super) fn is_about_a_type(error: &sqlx::Error) -> bool {

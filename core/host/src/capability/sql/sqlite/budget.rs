@@ -164,7 +164,7 @@ fn wrap() -> Option<Allocator> {
 static ORIGINAL: OnceLock<Allocator> = OnceLock::new();
 
 fn original() -> &'static ffi::sqlite3_mem_methods {
-    &ORIGINAL.get().expect("it is set before SQLite knows the wrapper").0
+    &ORIGINAL.get().expect("it is set before the wrapper is registered").0
 }
 
 /// # Safety

@@ -142,7 +142,8 @@ impl Guard {
             Some(Denied::Write) => write_in_a_read().details(&details),
             Some(Denied::TransactionControl(word)) => transaction_control(&word).details(&details),
             Some(Denied::Pragma(name)) => {
-                let message = format!("the pragma `{name}` is not available: the host sets what a connection may use");
+                let message =
+                    format!("the pragma `{name}` is not available: the host controls the settings of connections");
                 Problem::new("not-granted", message).details(&details)
             }
             Some(Denied::OtherFile) | None => super::sorted(refusal),

@@ -1,7 +1,7 @@
 //! Statements through SQLite's C interface, from one thread. The driver would switch between two
 //! threads for every row.
 
-#![allow(unsafe_code, reason = "rows are read where SQLite has them, through its C interface")]
+#![allow(unsafe_code, reason = "rows are read through SQLite's C interface")]
 
 use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_int, c_void};
@@ -95,7 +95,7 @@ impl Database {
     pub(super) fn prepare(&self, text: &str) -> Result<Prepared<'_>, Problem> {
         let text = CString::new(text).map_err(|error| {
             let at = error.nul_position() + 1;
-            Problem::new("invalid", format!("the statement has a NUL character at byte {at}"))
+            Problem::new("invalid", format!("the statement contains a NUL character at byte {at}"))
         })?;
         let mut rest = text.as_c_str();
         let mut first = None;
@@ -114,7 +114,7 @@ impl Database {
                 }
             }
         }
-        first.ok_or_else(|| Problem::new("invalid", "there is no statement"))
+        first.ok_or_else(|| Problem::new("invalid", "the statement is empty"))
     }
 
     /// Compiles the first statement of a text, and moves `rest` to the text after it.
@@ -289,8 +289,8 @@ impl Prepared<'_> {
                 _ => {
                     let bytes = self.bytes(column, ffi::sqlite3_column_text(raw, column));
                     let text = str::from_utf8(bytes).map_err(|_| {
-                        Problem::new("failed", format!("column {} has a text that is not UTF-8", column + 1))
-                            .hint("ask for its bytes, with `cast(… as blob)`")
+                        Problem::new("failed", format!("column {} has a string that is not UTF-8", column + 1))
+                            .hint("read it as bytes, with `cast(… as blob)`")
                     })?;
                     Cell::Text(Cow::Borrowed(text))
                 }
@@ -323,11 +323,11 @@ impl Drop for Prepared<'_> {
 /// is refused for every column.
 fn unknown_to_sqlite(value: &Value) -> Option<&'static str> {
     match value {
-        Value::Float(v) if v.is_nan() => Some("SQLite has no `NaN`; give it as a string, or null"),
+        Value::Float(v) if v.is_nan() => Some("SQLite has no `NaN`; pass it as a string, or null"),
         Value::Decimal(v) if v.parse::<i64>().is_err() && number::double_of_text(v).is_none() => {
-            Some("SQLite has no number with all digits of this one; give it as a string, to a column of type `text`")
+            Some("SQLite cannot store all digits of this number; pass it as a string, to a column of type `text`")
         }
-        Value::Date(_) | Value::Time(_) | Value::Timestamp(_) => Some("SQLite has no dates; give it as text"),
+        Value::Date(_) | Value::Time(_) | Value::Timestamp(_) => Some("SQLite has no date types; pass it as a string"),
         _ => None,
     }
 }

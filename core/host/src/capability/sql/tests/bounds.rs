@@ -14,7 +14,7 @@ use crate::problem::Problem;
 static MEASURED: Mutex<()> = Mutex::new(());
 
 /// Returns the peak memory of SQLite in the process since the last call of this function, in bytes.
-#[allow(unsafe_code, reason = "SQLite itself is the witness of what it holds")]
+#[allow(unsafe_code, reason = "SQLite reports its own memory usage")]
 fn high_water() -> i64 {
     // SAFETY: the function takes no pointers.
     unsafe { libsqlite3_sys::sqlite3_memory_highwater(1) }
@@ -110,7 +110,7 @@ fn statements_that_take_memory_end_within_the_limit() {
 async fn until(done: impl Fn() -> bool, what: &str) {
     let begun = Instant::now();
     while !done() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "{what}: it is not given back");
+        assert!(begun.elapsed() < Duration::from_secs(30), "{what}: not released");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -38,7 +38,7 @@ fn a_session_of_postgres_goes_back_as_it_came() {
             if format!("{:?}", value(&slot, "select pg_backend_pid()").await) == format!("{process:?}") {
                 break slot;
             }
-            assert!(begun.elapsed() < Duration::from_secs(30), "the connection does not come back");
+            assert!(begun.elapsed() < Duration::from_secs(30), "the connection is not returned to the pool");
         };
         assert_eq!(format!("{:?}", value(&slot, settings).await), format!("{before:?}"));
         for nothing in [
@@ -73,7 +73,7 @@ fn a_session_of_mysql_is_new() {
         assert!(is_text(&value(&slot, "select if(@note is null, @@time_zone, 'seen')").await, "+00:00"));
         let begun = Instant::now();
         while !matches!(value(&slot, "select is_free_lock('left')").await, Value::Integer(1)) {
-            assert!(begun.elapsed() < Duration::from_secs(30), "the lock stays");
+            assert!(begun.elapsed() < Duration::from_secs(30), "the lock is not released");
         }
     });
 }

@@ -42,7 +42,7 @@ fn a_block_has_so_many_connections_to_a_server_whatever_it_asks_for() {
         // options.
         let begun = Instant::now();
         while server.pools.remembered().1 < limits::POOL_CONNECTIONS {
-            assert!(begun.elapsed() < Duration::from_secs(30), "the connections do not come back");
+            assert!(begun.elapsed() < Duration::from_secs(30), "the connections are not returned to the pool");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let fresh = Permitted { tls: TlsMode::Disable, database: "template1".to_owned(), ..server.target.clone() };
@@ -166,7 +166,7 @@ fn the_yards_files_are_compared_for_each_connection() {
                 let name = if name.contains("..") { format!("./{own}") } else { name.to_owned() };
                 assert_eq!(opened(&name).await.expect_err(&name).code, "not-granted", "{name}");
             }
-            assert!(own == "yard.db" || !path(own).exists(), "{own} was made");
+            assert!(own == "yard.db" || !path(own).exists(), "{own} was created");
         }
         link("own.db");
         opened("link.db").await.unwrap();

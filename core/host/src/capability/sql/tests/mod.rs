@@ -2,7 +2,7 @@
 //! statements, and reset sessions. Tests of a server that is not available are skipped with a
 //! message.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests say what they skip")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests report what they skip")]
 
 mod bounds;
 mod cleaning;

@@ -155,7 +155,7 @@ async fn survives(server: &Server, watcher: &Slot, table: &str, text: &str) {
         }
         if attempted.as_ref().is_err_and(|problem| problem.code == LEFT_TRANSACTION) {
             assert!(slot.lock().await.is_some());
-            assert!(attempt(&slot, "select 1", reading).await.is_err(), "{text:?}: the connection is used again");
+            assert!(attempt(&slot, "select 1", reading).await.is_err(), "{text:?}: the connection is reused");
         }
         if let Ok(mut claimed) = Claimed::of(&slot) {
             let _ = end(&mut claimed, End::Commit).await;
@@ -331,7 +331,7 @@ fn a_transaction_that_ended_is_noticed() {
                     claimed.finish();
                     assert_eq!(noticed.code, LEFT_TRANSACTION, "{text}");
                     drop(claimed);
-                    assert!(attempt(&slot, "select 1", true).await.is_err(), "{text}: the connection is used again");
+                    assert!(attempt(&slot, "select 1", true).await.is_err(), "{text}: the connection is reused");
                 }
             }
         });

@@ -336,7 +336,7 @@ fn from_arrow(batch: &RecordBatch) -> Vec<Value> {
                         _ => Value::Text(text),
                     }
                 }
-                other => panic!("{other} in Arrow"),
+                other => panic!("unexpected Arrow type {other}"),
             }
         })
         .collect()
@@ -376,7 +376,7 @@ fn many_sets_go_in_few_round_trips() {
         sets[8][2] = Value::Text("yesterday".into());
         let refused = many(sets).await.unwrap_err();
         assert!(
-            refused.message.starts_with("set 9 of the parameters: parameter 3: the statement wants `timestamptz`"),
+            refused.message.starts_with("set 9 of the parameters: parameter 3: the statement expects `timestamptz`"),
             "{}",
             refused.message
         );
@@ -472,7 +472,7 @@ fn rows_go_into_postgres_by_copy() {
         let rows = (0..1_000).map(|n| vec![Value::Integer(n)]).collect();
         assert_eq!(super::insert(&slot, &names("brought"), &names("n"), rows).await.unwrap(), 1_000);
         let said = fetch(&slot, "select statement from said", &[]).await.unwrap();
-        assert_eq!(said.len(), 1, "all at once");
+        assert_eq!(said.len(), 1, "a single statement");
         assert!(matches!(&said[0][0], Value::Text(text) if text.starts_with("copy \"brought\"")), "{said:?}");
     });
 }
