@@ -1,7 +1,7 @@
-//! What all of Google's APIs have in common: the form of their errors, and when to try again.
+//! Request handling shared by all Google APIs: retries and the error format.
 //!
-//! Retries follow Cloud Storage's "Retry strategy": requests that may be repeated are, after answers
-//! of 408, 429 and 5xx and after broken connections, with exponential backoff and jitter.
+//! Retries follow the "Retry strategy" of Cloud Storage: an idempotent request is sent again after
+//! status 408, 429 or 5xx and after a broken connection, with exponential backoff and jitter.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use blockyard_sdk::http::{Request, Response};
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::{StepStatus, clock, random, serde_json};
 
-/// How often a request is sent at the most.
+/// Maximum number of times that a request is sent.
 const ATTEMPTS: u32 = 5;
-/// The longest wait between two attempts.
+/// Maximum wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(32);
-/// The beginning of an answer that is shown where it has no message.
+/// Maximum number of characters of a response body shown when it contains no error message.
 const SHOWN_CHARACTERS: usize = 300;
 
-/// Sends a request that may be repeated, until it is answered for good.
+/// Sends an idempotent request, retrying transient failures.
 pub(crate) fn send(request: impl Fn() -> Request) -> Result<Response> {
     send_counting(|| Ok(request())).map(|(answer, _)| answer)
 }
 
-/// As [`send`], with the number of times that it was sent: an answer may speak of what an earlier one
-/// did, whose own answer was lost.
+/// Like [`send`], and also returns the number of attempts. A status such as 409 or 412 after a
+/// retry may refer to the effect of an earlier attempt whose response was lost.
 pub(crate) fn send_counting(request: impl Fn() -> Result<Request>) -> Result<(Response, u32)> {
     let mut attempt = 0;
     loop {
@@ -35,8 +35,8 @@ pub(crate) fn send_counting(request: impl Fn() -> Result<Request>) -> Result<(Re
     }
 }
 
-/// An answer, and whether the same request may be answered otherwise in a moment. BigQuery refuses with
-/// 403 what comes too fast, and only the body tells that from what is not allowed.
+/// Returns the response, and whether the failure is transient. BigQuery uses 403 both for rate
+/// limits and for missing permissions; only the reason in the body distinguishes them.
 pub(crate) fn judge(answer: Result<Response>) -> (Result<Response>, bool) {
     match answer {
         Err(problem) => {
@@ -54,7 +54,7 @@ pub(crate) fn judge(answer: Result<Response>) -> (Result<Response>, bool) {
     }
 }
 
-/// Whether what failed for this reason may work in a moment ("Error messages", BigQuery).
+/// Checks whether an error reason is transient ("Error messages", BigQuery).
 pub(crate) fn is_passing(reason: &str) -> bool {
     matches!(
         reason,
@@ -69,7 +69,7 @@ pub(crate) fn is_passing(reason: &str) -> bool {
     )
 }
 
-/// The same answer, and the reason that it gives.
+/// Reads the error reason from the body, and returns the response with an equivalent body.
 fn read_refusal(answer: Response) -> Result<(Response, String)> {
     let Response { status, headers, body } = answer;
     let media_type = body.media_type();
@@ -79,19 +79,20 @@ fn read_refusal(answer: Response) -> Result<(Response, String)> {
     Ok((Response { status, headers, body: Body::from_bytes(&media_type, &bytes) }, reason))
 }
 
-/// The reason of an error, in Google's own word.
+/// Returns the machine-readable reason of a Google API error.
 fn reason(error: &Value) -> Option<&str> {
     error["errors"][0]["reason"].as_str().or_else(|| error["status"].as_str())
 }
 
-/// Waits after the attempt of this number, from 1: one second, two, four, …, and up to one more.
+/// Sleeps after the attempt with this number (counted from 1): 1, 2, 4, … seconds plus up to one
+/// second of jitter, capped at [`LONGEST_WAIT`].
 pub(crate) fn wait(attempt: u32) {
     let jitter = random::bytes(2).iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)) % 1_000;
     let seconds = Duration::from_secs(1 << (attempt - 1).min(6));
     clock::sleep((seconds + Duration::from_millis(jitter)).min(LONGEST_WAIT));
 }
 
-/// The answer itself where its status is 2xx; otherwise what Google says about `what`.
+/// Returns the response if its status is 2xx, and an error that names `what` otherwise.
 pub(crate) fn ok(answer: Response, what: &str) -> Result<Response> {
     if (200..300).contains(&answer.status) {
         return Ok(answer);
@@ -127,8 +128,9 @@ fn refusal(status: u16, text: &str, what: &str) -> Problem {
     problem.with_details(json!({ "status": status, "reason": reason }))
 }
 
-/// The steps of a check that began then and asked for `what`: whether there was a token, and what the
-/// answer says. `found` reads a detail from it.
+/// Returns the steps of a connection check that requested `what`: `authenticate` reports whether an
+/// access token was issued, `authorise` whether the request was permitted. `found` extracts a
+/// detail from the returned resource.
 pub(crate) fn check(
     answered: Result<Response>,
     what: &str,
@@ -152,7 +154,7 @@ pub(crate) fn check(
         .into()
 }
 
-/// A step of a check that began then.
+/// Creates a step with the time elapsed since `started`.
 pub(crate) fn step(name: &str, status: StepStatus, detail: Option<String>, started: Duration) -> Step {
     let took = clock::now().saturating_sub(started).as_millis();
     let milliseconds = (status != StepStatus::Skipped).then(|| u64::try_from(took).unwrap_or(u64::MAX));

@@ -1,11 +1,11 @@
-//! CRC32C (RFC 3720, appendix B.4), sixteen bytes at a time.
+//! CRC32C checksum (RFC 3720, appendix B.4), computed sixteen bytes at a time.
 
 use crc::{CRC_32_ISCSI, Crc, Table};
 
-/// What digests are made of.
+/// CRC32C algorithm, for computing digests incrementally.
 pub(crate) static CRC32C: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
 
-/// The checksum of these bytes.
+/// Returns the CRC32C checksum of `bytes`.
 pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     CRC32C.checksum(bytes)
 }

@@ -1,4 +1,5 @@
-//! Who calls Google's APIs: a service account with its key, or a person who agreed once.
+//! Credentials for Google APIs: a service account key, or application-default credentials of a
+//! user.
 
 use std::time::Duration;
 
@@ -8,41 +9,46 @@ use blockyard_sdk::{StepStatus, clock};
 
 use crate::api;
 
-/// Where Google hands out access tokens.
+/// Google's OAuth 2.0 token endpoint.
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
-/// All that the account itself may do.
+/// Scope that covers everything that IAM permits the account to do.
 const CLOUD_PLATFORM: &str = "https://www.googleapis.com/auth/cloud-platform";
 
-/// Credentials for Google Cloud: the key of a service account, or application-default credentials of a person.
+/// Credentials for Google Cloud: a service account key, or application-default credentials of a
+/// user.
 #[derive(Block, Clone, Debug)]
 #[block(type = "gcp-credentials", version = 1, title = "Google Cloud credentials", interfaces("credentials"))]
 pub(crate) struct GcpCredentials {
-    /// The project that is used and billed; where none is given, that of the service account.
+    /// Project ID used for requests and billing, e.g. `my-project`. Defaults to the project of the
+    /// service account or the user's quota project.
     pub(crate) project: Option<String>,
-    /// The key file of a service account: `--set service_account=@key.json`. Its private key is kept as a secret.
+    /// Service account key file: `--set service_account=@key.json`. The private key is stored as a
+    /// secret.
     pub(crate) service_account: Option<ServiceAccount>,
-    /// Application-default credentials of a person, as `gcloud auth application-default login` writes them.
+    /// Application-default credentials of a user, as written by `gcloud auth application-default
+    /// login`.
     pub(crate) authorized_user: Option<AuthorizedUser>,
-    /// What tokens are good for (OAuth 2.0 scopes).
+    /// OAuth 2.0 scopes of the access tokens.
     #[serde(default = "scopes")]
     pub(crate) scopes: Vec<String>,
-    /// Where the APIs are, in place of Google's own servers: an emulator, or a private endpoint.
+    /// Base URL of the APIs if it is not Google's: an emulator or a private endpoint, e.g.
+    /// `http://localhost:4443`.
     pub(crate) endpoint: Option<String>,
 }
 
-/// The key file of a service account, as Google makes it.
+/// Service account key file, in the format that Google issues.
 #[data]
 #[derive(Clone, Debug)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ServiceAccount {
-    /// `service_account`.
+    /// Always `service_account`.
     #[serde(rename = "type")]
     pub(crate) kind: Option<String>,
-    /// The account's project.
+    /// Project ID of the service account.
     pub(crate) project_id: Option<String>,
-    /// Which of the account's keys this is.
+    /// ID of the private key.
     pub(crate) private_key_id: Option<String>,
-    /// The key, in PEM.
+    /// PEM-encoded private key.
     #[block(audience = "https://*.googleapis.com {config.endpoint}", sign = "goog4-rsa-sha256")]
     #[block(token = "{config.service_account.token_uri} https://oauth2.googleapis.com/token")]
     #[block(audience = "https://oauth2.{config.service_account.universe_domain}")]
@@ -50,49 +56,50 @@ pub(crate) struct ServiceAccount {
     #[block(audience = "https://bigquery.{config.service_account.universe_domain}")]
     #[block(audience = "https://secretmanager.{config.service_account.universe_domain}")]
     pub(crate) private_key: Secret<String>,
-    /// The account's e-mail address.
+    /// Email address of the service account.
     pub(crate) client_email: String,
-    /// The account's number.
+    /// Numeric ID of the service account.
     pub(crate) client_id: Option<String>,
-    /// Not used: where people would log in.
+    /// OAuth 2.0 authorization endpoint. Not used.
     pub(crate) auth_uri: Option<String>,
-    /// Where tokens come from.
+    /// OAuth 2.0 token endpoint.
     #[serde(default = "token_uri")]
     pub(crate) token_uri: String,
-    /// Not used: certificates of Google.
+    /// URL of Google's certificates. Not used.
     pub(crate) auth_provider_x509_cert_url: Option<String>,
-    /// Not used: certificates of the account.
+    /// URL of the service account's certificates. Not used.
     pub(crate) client_x509_cert_url: Option<String>,
-    /// Where the APIs' names end: `googleapis.com`, or the domain of a cloud of its own.
+    /// Universe domain: `googleapis.com`, or the API domain of another universe (Trusted Partner
+    /// Cloud).
     pub(crate) universe_domain: Option<String>,
 }
 
-/// Application-default credentials of a person.
+/// Application-default credentials of a user.
 #[data]
 #[derive(Clone, Debug)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AuthorizedUser {
-    /// `authorized_user`.
+    /// Always `authorized_user`.
     #[serde(rename = "type")]
     pub(crate) kind: Option<String>,
-    /// The program that the person agreed to.
+    /// OAuth 2.0 client ID of the application that the user authorized.
     pub(crate) client_id: String,
-    /// That program's secret.
+    /// OAuth 2.0 client secret of that application.
     #[block(audience = "https://*.googleapis.com {config.endpoint}")]
     #[block(token = "{config.authorized_user.token_uri} https://oauth2.googleapis.com/token")]
     pub(crate) client_secret: Secret<String>,
-    /// What the person gave it.
+    /// OAuth 2.0 refresh token.
     #[block(audience = "https://*.googleapis.com {config.endpoint}")]
     #[block(token = "{config.authorized_user.token_uri} https://oauth2.googleapis.com/token")]
     pub(crate) refresh_token: Secret<String>,
-    /// Not used: the person's account, where it is said.
+    /// User account, if the file contains it. Not used.
     pub(crate) account: Option<String>,
-    /// The project that quota is taken from.
+    /// Project ID that API quota is charged to.
     pub(crate) quota_project_id: Option<String>,
-    /// Where tokens come from.
+    /// OAuth 2.0 token endpoint.
     #[serde(default = "token_uri")]
     pub(crate) token_uri: String,
-    /// `googleapis.com`: people have accounts in no other.
+    /// Universe domain. Must be `googleapis.com`: other universes have no user accounts.
     pub(crate) universe_domain: Option<String>,
 }
 
@@ -106,7 +113,7 @@ fn token_uri() -> String {
 
 #[operations]
 impl GcpCredentials {
-    /// Says whose credentials these are and for which project.
+    /// Returns the service account, the project and the scopes of the credentials.
     #[operation(read)]
     fn describe(&self) -> Result<Identity> {
         Ok(Identity {
@@ -116,7 +123,7 @@ impl GcpCredentials {
         })
     }
 
-    /// Gets an access token.
+    /// Requests an access token.
     #[check]
     fn check(&self) -> Vec<Step> {
         let started = clock::now();
@@ -127,7 +134,8 @@ impl GcpCredentials {
         vec![api::step("authenticate", status, detail, started)]
     }
 
-    /// One way to prove who calls, and no more.
+    /// Checks that exactly one kind of credentials is given. None is required with a custom
+    /// `endpoint`.
     #[validate]
     fn validate(&self) -> Vec<Violation> {
         let mut violations = Vec::new();
@@ -171,7 +179,8 @@ impl GcpCredentials {
         if self.service_account.is_none() && self.authorized_user.is_none() {
             return Ok(());
         }
-        // Whatever is answered: the host has a token before it sends the request.
+        // The host obtains an access token before it sends the request, so any response except 401
+        // proves that authentication succeeded.
         let url = format!("{}/tokeninfo", self.base("oauth2"));
         let answer = self.sign(http::get(url).timeout(Duration::from_secs(30))).send()?;
         match answer.status {
@@ -182,14 +191,14 @@ impl GcpCredentials {
 }
 
 impl GcpCredentials {
-    /// The project, where one is known.
+    /// Returns the project ID, if one is configured.
     pub(crate) fn project(&self) -> Option<&str> {
         let of_account = self.service_account.as_ref().and_then(|account| account.project_id.as_deref());
         let of_user = self.authorized_user.as_ref().and_then(|user| user.quota_project_id.as_deref());
         self.project.as_deref().or(of_account).or(of_user)
     }
 
-    /// The project, for what cannot be without.
+    /// Returns the project ID, or an error if none is configured.
     pub(crate) fn need_project(&self) -> Result<&str> {
         self.project().ok_or_else(|| {
             Problem::invalid("it is not known in which project").hint("set `project` in the credentials")
@@ -201,7 +210,7 @@ impl GcpCredentials {
         own.filter(|domain| !domain.is_empty()).unwrap_or("googleapis.com")
     }
 
-    /// Where an API is, without a slash at the end.
+    /// Returns the base URL of an API, without a trailing slash.
     pub(crate) fn base(&self, service: &str) -> String {
         match &self.endpoint {
             Some(endpoint) => endpoint.trim_end_matches('/').to_owned(),
@@ -209,7 +218,7 @@ impl GcpCredentials {
         }
     }
 
-    /// The request with an access token, where there are credentials.
+    /// Adds an access token to the request, if credentials are configured.
     pub(crate) fn sign(&self, request: Request) -> Request {
         let scopes: Vec<&str> = self.scopes.iter().map(String::as_str).collect();
         if let Some(account) = &self.service_account {
@@ -231,15 +240,15 @@ impl GcpCredentials {
     }
 }
 
-/// Whose credentials they are.
+/// Identity of the credentials.
 #[data]
 struct Identity {
-    /// The service account.
+    /// Email address of the service account; omitted for users.
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<String>,
-    /// The project.
+    /// Project ID.
     #[serde(skip_serializing_if = "Option::is_none")]
     project: Option<String>,
-    /// What tokens are good for.
+    /// OAuth 2.0 scopes.
     scopes: Vec<String>,
 }

@@ -1,20 +1,21 @@
-//! Keys of the customer's own ("Customer-supplied encryption keys", Cloud Storage): with every request for
-//! an object goes the key, and what proves that it is the right one.
+//! Customer-supplied encryption keys ("Customer-supplied encryption keys", Cloud Storage). Every
+//! request for an object carries the key and the SHA-256 digest with which Cloud Storage verifies
+//! it.
 
 use blockyard_sdk::Secret;
 use blockyard_sdk::http::Request;
 
-/// A key: 32 bytes in base64. None for what Google encrypts with its own.
+/// Base64-encoded 32-byte key, or `None` for objects encrypted with a Google-managed key.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Key<'a>(pub(crate) Option<&'a Secret<String>>);
 
 impl Key<'_> {
-    /// A request for an object that is encrypted, or shall be.
+    /// Adds the key to a request that reads or writes an object.
     pub(crate) fn with(self, request: Request) -> Request {
         self.under("x-goog-encryption", request)
     }
 
-    /// A request that copies one encrypted object to another.
+    /// Adds the key to a request that copies an object, for both the source and the destination.
     pub(crate) fn with_both(self, request: Request) -> Request {
         self.with(self.under("x-goog-copy-source-encryption", request))
     }

@@ -1,6 +1,6 @@
-//! Google Cloud as blocks: `gcp-credentials`, and what builds on them: `gcs-bucket` with the standard
-//! interface `object-storage`, `bigquery-warehouse` with `database` and `job`, `gcp-secret` with
-//! `secret-store`.
+//! Bundle for Google Cloud. It defines the block type `gcp-credentials` and the types that use it:
+//! `gcs-bucket` (interface `object-storage`), `bigquery-warehouse` (interfaces `database` and
+//! `job`) and `gcp-secret` (interface `secret-store`).
 
 mod api;
 mod bigquery;
@@ -27,19 +27,19 @@ bundle! {
     types: [GcpCredentials, GcsBucket, BigqueryWarehouse, GcpSecret],
     capabilities: [
         "http https://*.googleapis.com",
-        // Clouds of their own, where the key of a service account says so.
+        // Other universes (Trusted Partner Cloud), if the service account key names one.
         "http https://oauth2.{config.service_account.universe_domain}",
         "http https://storage.{config.credentials.config.service_account.universe_domain}",
         "http https://bigquery.{config.credentials.config.service_account.universe_domain}",
         "http https://secretmanager.{config.credentials.config.service_account.universe_domain}",
-        // Emulators, private endpoints and other token servers: where the credentials name them.
+        // Emulators, private endpoints and other token servers that the credentials configure.
         "http {config.endpoint}",
         "http {config.service_account.token_uri}",
         "http {config.authorized_user.token_uri}",
         "http {config.credentials.config.endpoint}",
         "http {config.credentials.config.service_account.token_uri}",
         "http {config.credentials.config.authorized_user.token_uri}",
-        // Signed URLs.
+        // Required for signed URLs.
         "crypto",
         "clock",
         "random",

@@ -1,22 +1,22 @@
-//! Paths in a bucket: relative to the block's prefix, which is put before them here and nowhere else.
+//! Object paths relative to the block's prefix. Only this module adds and removes the prefix.
 
 use blockyard_sdk::prelude::*;
 
-/// The longest name of an object, bytes of UTF-8 ("About Cloud Storage objects", naming).
+/// Maximum length of an object name in bytes of UTF-8 ("About Cloud Storage objects", naming).
 const NAME_BYTES: usize = 1_024;
 
-/// A block's prefix: empty, or with one slash at its end.
+/// Prefix of a block: empty, or with exactly one slash at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Prefix(String);
 
 impl Prefix {
-    /// The prefix as a person writes it: slashes around it mean nothing.
+    /// Normalizes a configured prefix; leading and trailing slashes are ignored.
     pub(crate) fn new(text: &str) -> Self {
         let text = text.trim_matches('/');
         Self(if text.is_empty() { String::new() } else { format!("{text}/") })
     }
 
-    /// The object's name in the bucket.
+    /// Returns the name of the object in the bucket.
     pub(crate) fn name(&self, path: &str) -> Result<String> {
         if let Some(wrong) = mistake(path) {
             return Err(Problem::invalid(format!("the path `{}` {wrong}", path.escape_debug())));
@@ -28,10 +28,10 @@ impl Prefix {
         Ok(name)
     }
 
-    /// What the names of objects begin with whose paths begin with this.
+    /// Returns the prefix of object names that corresponds to a prefix of paths.
     pub(crate) fn beginning(&self, path: &str) -> Result<String> {
         let path = path.trim_start_matches('/');
-        // Its last part is the beginning of a name, and may be `.` or `..`.
+        // The last segment is the beginning of a name, so it may be `.` or `..`.
         let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
         let wrong = mistake(folders).filter(|_| !folders.is_empty());
         match wrong.or_else(|| path.chars().any(char::is_control).then_some("has a control character")) {
@@ -40,13 +40,13 @@ impl Prefix {
         }
     }
 
-    /// The path of an object of this name.
+    /// Returns the path of the object with this name.
     pub(crate) fn path(&self, name: &str) -> String {
         name.strip_prefix(self.0.as_str()).unwrap_or(name).to_owned()
     }
 }
 
-/// What is wrong with a path, where something is.
+/// Returns the reason why a path is invalid, or `None` if it is valid.
 pub(crate) fn mistake(path: &str) -> Option<&'static str> {
     if path.is_empty() {
         Some("is empty")

@@ -1,5 +1,6 @@
-//! Resumable uploads, as all of Google's APIs take them ("Resumable uploads", Cloud Storage; "Resumable
-//! uploads", BigQuery): a session, and chunks that are each sent again from where the server stands.
+//! Resumable uploads, which Cloud Storage and BigQuery support in the same way ("Resumable uploads"
+//! in the documentation of each). A session is created, and each chunk is sent until the server has
+//! acknowledged all of it, continuing at the offset that the server reports.
 
 use blockyard_sdk::http;
 use blockyard_sdk::prelude::*;
@@ -8,44 +9,45 @@ use crate::api;
 use crate::credentials::GcpCredentials;
 use crate::encryption::Key;
 
-/// Bytes of a chunk: a multiple of 256 KiB, as Google wants it, and twice its recommended least, for each
-/// costs a round trip. The host holds a chunk until the server has it, and the one after it.
+/// Chunk size in bytes. Google requires a multiple of 256 KiB and recommends at least 8 MiB; twice
+/// that reduces the number of round trips. The host buffers two chunks: the current one until the
+/// server has acknowledged it, and the next one.
 pub(crate) const CHUNK_BYTES: u32 = 16 << 20;
-/// How often in a row a chunk gets no further.
+/// Maximum number of consecutive attempts without progress.
 const ATTEMPTS: u32 = 5;
 
-/// An upload that was begun.
+/// A started upload session.
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
     credentials: &'a GcpCredentials,
     target: Target<'a>,
     key: Key<'a>,
-    /// The session's own address.
+    /// Session URI.
     url: String,
 }
 
-/// What is uploaded, and where.
+/// Destination of an upload.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target<'a> {
-    /// The API's address for uploads.
+    /// Upload URL of the API.
     pub(crate) url: &'a str,
     pub(crate) content_type: &'a str,
-    /// For messages.
+    /// Name of the destination in error messages.
     pub(crate) what: &'a str,
 }
 
-/// Where the server says it stands.
+/// Upload state that the server reports.
 enum Standing {
-    /// It has all; what it made of it.
+    /// Complete. Contains the created resource.
     Done(Value),
-    /// It holds so many bytes.
+    /// Number of bytes received.
     Holds(u64),
-    /// It did not say.
+    /// The request failed before the server reported a state.
     Unknown(Problem),
 }
 
 impl<'a> Session<'a> {
-    /// Begins an upload; the resource says what the bytes shall become.
+    /// Starts an upload session. `resource` is the metadata of the resource to create.
     pub(crate) fn begin(
         credentials: &'a GcpCredentials,
         target: Target<'a>,
@@ -62,8 +64,8 @@ impl<'a> Session<'a> {
         Ok(Self { credentials, target, key, url })
     }
 
-    /// Sends the chunk that was taken first and all that the body still has; `seen` is told of each
-    /// chunk. Gives what the server made of it.
+    /// Sends `first` and the rest of `input`, calling `seen` with each chunk. Returns the created
+    /// resource.
     pub(crate) fn send(&self, first: Body, input: &Body, mut seen: impl FnMut(&Body) -> Result<()>) -> Result<Value> {
         let (mut chunk, mut at) = (first, 0);
         loop {
@@ -79,7 +81,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Sends a chunk until the server has all of it. Gives what was made after the last one.
+    /// Sends one chunk until the server has received all of it. Returns the created resource after
+    /// the last chunk.
     fn send_chunk(&self, chunk: &Body, begin: u64, total: Option<u64>) -> Result<Option<Value>> {
         let end = begin + chunk.size().unwrap_or_default();
         let (mut at, mut ask) = (begin, false);
@@ -97,7 +100,7 @@ impl<'a> Session<'a> {
                 }
                 Standing::Holds(held) => {
                     let further = held > at;
-                    // Asked where it stands, it said so; what it lacks comes next.
+                    // The server answered a status request; the bytes it lacks are sent next.
                     let told = nothing && held < end;
                     (at, ask) = (held, false);
                     if further {
@@ -123,7 +126,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Sends a part, or nothing to ask where the server stands.
+    /// Sends part of a chunk, or an empty body to query the state of the upload.
     fn put(&self, part: Body, at: u64, total: Option<u64>) -> Result<Standing> {
         let range = content_range(at, part.size().unwrap_or_default(), total);
         let request = http::put(self.url.as_str()).header("content-type", self.target.content_type);
@@ -151,7 +154,8 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The next chunk, which can be sent again and again; shorter than [`CHUNK_BYTES`] at the end only.
+/// Reads the next chunk, which can be sent repeatedly. Only the last one is shorter than
+/// [`CHUNK_BYTES`].
 pub(crate) fn chunk(input: &Body) -> Result<Body> {
     Ok(input.take(CHUNK_BYTES)?.unwrap_or_else(empty))
 }
@@ -160,7 +164,7 @@ fn empty() -> Body {
     Body::from_bytes("", &[])
 }
 
-/// What a chunk has after so many bytes.
+/// Returns the remainder of a chunk after the first `after` bytes.
 fn rest(chunk: &Body, after: u64) -> Result<Body> {
     let rest = chunk.again()?;
     if let Some(after) = u32::try_from(after).ok().filter(|after| *after > 0) {
@@ -169,14 +173,14 @@ fn rest(chunk: &Body, after: u64) -> Result<Body> {
     Ok(rest)
 }
 
-/// `Content-Range` (RFC 9110, section 14.4) of a part, or of the question where the server stands.
+/// `Content-Range` header (RFC 9110, section 14.4) of part of a chunk or of a status request.
 fn content_range(at: u64, length: u64, total: Option<u64>) -> String {
     let total = total.map_or_else(|| "*".to_owned(), |total| total.to_string());
     if length == 0 { format!("bytes */{total}") } else { format!("bytes {at}-{}/{total}", at + length - 1) }
 }
 
-/// How many bytes the server holds, from the `Range` of its answer (`bytes=0-N`); none where it is
-/// something else.
+/// Parses the number of bytes received from the `Range` header of a response (`bytes=0-N`). Returns
+/// `None` if the header is malformed.
 fn held(range: Option<&str>) -> Option<u64> {
     match range {
         None => Some(0),

@@ -1,5 +1,5 @@
-//! Signed URLs ("V4 signing process", Cloud Storage): whoever has one may do one thing with one object, for a
-//! while, without credentials of their own.
+//! Signed URLs ("V4 signing process", Cloud Storage). A signed URL authorizes its holder to send
+//! one kind of request for one object for a limited time, without other credentials.
 
 use std::time::Duration;
 
@@ -8,27 +8,27 @@ use blockyard_sdk::prelude::*;
 use blockyard_sdk::{Secret, crypto};
 use sha2::{Digest as _, Sha256};
 
-/// The longest that one is good for: seven days.
+/// Maximum lifetime of a signed URL: seven days.
 pub(crate) const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// What is allowed.
+/// The request that a signed URL authorizes.
 pub(crate) struct Permission<'a> {
-    /// Whose key signs.
+    /// Email address of the service account that signs.
     pub(crate) account: &'a str,
-    /// `https://storage.googleapis.com`.
+    /// Base URL of the API, e.g. `https://storage.googleapis.com`.
     pub(crate) base: &'a str,
     pub(crate) method: &'a str,
     pub(crate) bucket: &'a str,
     pub(crate) object: &'a str,
-    /// The media type that the request has to have.
+    /// Media type that the request must declare, if any.
     pub(crate) content_type: Option<&'a str>,
-    /// Since 1970-01-01 UTC.
+    /// Start of validity, as time since 1970-01-01 UTC.
     pub(crate) from: Duration,
     pub(crate) lasts: Duration,
 }
 
 impl Permission<'_> {
-    /// The URL that allows it.
+    /// Returns the signed URL.
     pub(crate) fn url(&self, key: &Secret<String>) -> Result<String> {
         self.signed(|text| crypto::sign_rs256(key, text.as_bytes()))
     }
@@ -43,7 +43,7 @@ impl Permission<'_> {
             Some(kind) => (format!("content-type:{kind}\nhost:{host}\n"), "content-type;host"),
             None => (format!("host:{host}\n"), "host"),
         };
-        // In the order of their names.
+        // The signature requires the parameters in alphabetical order.
         let query = [
             ("X-Goog-Algorithm", "GOOG4-RSA-SHA256".to_owned()),
             ("X-Goog-Credential", format!("{}/{scope}", self.account)),
@@ -59,7 +59,7 @@ impl Permission<'_> {
         Ok(format!("{}{path}?{query}&X-Goog-Signature={}", self.base, hex(&signature)))
     }
 
-    /// `YYYYMMDDTHHMMSSZ`.
+    /// Returns the start of validity as `YYYYMMDDTHHMMSSZ`.
     fn time(&self) -> Result<String> {
         let seconds = i64::try_from(self.from.as_secs()).ok();
         let time = seconds.and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0));

@@ -1,5 +1,5 @@
-//! Uploads of objects: one request where the bytes are few, and otherwise a resumable session. What was
-//! stored is compared with what was read by its CRC32C.
+//! Object uploads: a single request for small objects, a resumable session otherwise. After the
+//! upload, the CRC32C checksum of the stored object is compared with that of the data read.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,24 +11,24 @@ use crate::bucket::GcsBucket;
 use crate::checksum::CRC32C;
 use crate::resumable::{self, CHUNK_BYTES, Session, Target};
 
-/// Bytes that are read at once.
+/// Maximum number of bytes read at once to compute the checksum.
 const READ_BYTES: u32 = 1 << 20;
 
-/// What an object shall be.
+/// An object to upload.
 #[derive(Debug)]
 pub(crate) struct Upload<'a> {
     pub(crate) bucket: &'a GcsBucket,
-    /// Its name in the bucket.
+    /// Name in the bucket.
     pub(crate) name: String,
     pub(crate) content_type: String,
-    /// The resource's other fields.
+    /// Other fields of the object resource, e.g. `metadata`.
     pub(crate) resource: Map<String, Value>,
-    /// Only over this generation of the object; 0 for only where there is none.
+    /// Precondition: the generation to overwrite, or `0` if no object may exist.
     pub(crate) only_over: Option<String>,
 }
 
 impl Upload<'_> {
-    /// Sends all that the body has; gives the object's resource.
+    /// Uploads all of `input` and returns the object resource.
     pub(crate) fn send(&self, input: &Body) -> Result<Value> {
         let first = resumable::chunk(input)?;
         let mut digest = CRC32C.digest();
@@ -85,7 +85,8 @@ impl Upload<'_> {
         api::ok(answer, &self.what())?.json()
     }
 
-    /// Whether the server has what was read. What it should not have, it does not keep.
+    /// Compares the checksum of the stored object with that of the data read, and deletes the
+    /// object if they differ.
     fn compare(&self, stored: &Value, read: u32) -> Result<()> {
         let read = STANDARD.encode(read.to_be_bytes());
         let there = stored["crc32c"].as_str().unwrap_or_default();
