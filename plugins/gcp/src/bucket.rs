@@ -1,4 +1,4 @@
-//! A bucket of Cloud Storage, by its JSON API (version 1).
+//! Block type `gcs-bucket`, implemented with the Cloud Storage JSON API (version 1).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,22 +14,23 @@ use crate::path::{self, Prefix};
 use crate::signed::{self, Permission};
 use crate::upload::Upload;
 
-/// How many objects one `compose` takes ("Composite objects", Cloud Storage).
+/// Maximum number of source objects in one `compose` request ("Composite objects", Cloud Storage).
 const COMPOSED: usize = 32;
 
-/// A bucket of Google Cloud Storage, or the part of one below a prefix.
+/// A Google Cloud Storage bucket, or the part of a bucket below a prefix.
 #[derive(Block, Debug)]
 #[block(type = "gcs-bucket", version = 1, title = "Google Cloud Storage bucket", interfaces("object-storage"))]
 pub(crate) struct GcsBucket {
-    /// Who calls.
+    /// Credentials for the requests, e.g. `gcp-credentials/prod`.
     pub(crate) credentials: BlockRef<GcpCredentials>,
-    /// The bucket's name.
+    /// Bucket name, e.g. `my-bucket`, without `gs://`.
     pub(crate) bucket: String,
-    /// What stands before every path; empty for the whole bucket.
+    /// Prefix of all paths, e.g. `raw/2024`. Empty for the entire bucket.
     #[serde(default)]
     pub(crate) prefix: String,
-    /// A key of your own for the objects' encryption: 32 bytes in base64, as `openssl rand -base64 32` makes them.
-    /// Cloud Storage does not keep it: what was written with it is not read without it.
+    /// Customer-supplied encryption key: 32 bytes in base64, as printed by `openssl rand -base64
+    /// 32`. Cloud Storage does not store the key; objects written with it cannot be read without
+    /// it.
     #[block(audience = "https://*.googleapis.com {config.credentials.config.endpoint}")]
     #[block(audience = "https://storage.{config.credentials.config.service_account.universe_domain}")]
     #[block(header = "x-goog-encryption-key x-goog-encryption-key-sha256")]
@@ -37,50 +38,50 @@ pub(crate) struct GcsBucket {
     pub(crate) encryption_key: Option<Secret<String>>,
 }
 
-/// An object, without its bytes.
+/// Metadata of an object.
 #[data]
 struct Object {
-    /// Its path, relative to the block's prefix.
+    /// Path, relative to the block's prefix.
     path: String,
-    /// Its size, bytes.
+    /// Size in bytes.
     size: u64,
-    /// When it was last changed (RFC 3339).
+    /// Time of the last change (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     updated: Option<String>,
-    /// Its media type.
+    /// Media type.
     #[serde(skip_serializing_if = "Option::is_none")]
     content_type: Option<String>,
-    /// Its checksum: CRC32C, big-endian, in base64.
+    /// CRC32C checksum, big-endian, in base64.
     #[serde(skip_serializing_if = "Option::is_none")]
     crc32c: Option<String>,
-    /// Which state of the object this is.
+    /// Generation number: identifies this version of the object.
     #[serde(skip_serializing_if = "Option::is_none")]
     generation: Option<String>,
-    /// The encoding of the stored bytes (`Content-Encoding`), such as `gzip`.
+    /// Content encoding of the stored bytes (`Content-Encoding`), e.g. `gzip`.
     #[serde(skip_serializing_if = "Option::is_none")]
     content_encoding: Option<String>,
-    /// Whether Cloud Storage decoded the bytes of this answer (decompressive transcoding). `size` and `crc32c` are
-    /// those of the stored bytes.
+    /// `true` if Cloud Storage decompressed the returned bytes (decompressive transcoding). `size`
+    /// and `crc32c` describe the stored bytes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     decoded: bool,
-    /// What its writers said about it.
+    /// Custom metadata.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     metadata: BTreeMap<String, String>,
 }
 
-/// A page of a list.
+/// A page of a listing.
 #[data]
 struct Page {
-    /// Objects in the order of their names.
+    /// Objects, in order of their names.
     objects: Vec<Object>,
-    /// What stands for all objects whose paths go on after the delimiter.
+    /// Common prefixes of the objects whose paths contain the delimiter after `prefix`.
     prefixes: Vec<String>,
-    /// For the next page; none on the last one.
+    /// Token for the next page; omitted on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_page_token: Option<String>,
 }
 
-/// What a signed URL lets somebody change.
+/// HTTP method that a signed URL authorizes.
 #[data]
 #[derive(Clone, Copy, Default)]
 #[serde(rename_all = "UPPERCASE")]
@@ -93,27 +94,28 @@ enum WriteMethod {
 /// A bucket.
 #[data]
 struct Bucket {
-    /// Its name.
+    /// Bucket name.
     name: String,
-    /// Where it is.
+    /// Location, e.g. `EUROPE-WEST3`.
     #[serde(skip_serializing_if = "Option::is_none")]
     location: Option<String>,
 }
 
 #[operations]
 impl GcsBucket {
-    /// Objects whose paths begin with a prefix, a page at a time.
+    /// Lists the objects whose paths begin with a prefix, one page at a time.
     #[operation(read)]
     fn list(
         &self,
-        /// What the paths begin with.
+        /// Prefix of the paths, e.g. `2024/`.
         #[serde(default)]
         prefix: String,
-        /// Paths that go on after this are shown as one prefix; `/` for folders.
+        /// Groups paths that contain this delimiter after the prefix into `prefixes`; use `/` for
+        /// folders.
         delimiter: Option<String>,
-        /// How many at the most; Cloud Storage gives 1,000 of itself.
+        /// Maximum number of objects. Cloud Storage defaults to 1,000.
         page_size: Option<u32>,
-        /// From the page before.
+        /// `next_page_token` of the previous page.
         page_token: Option<String>,
     ) -> Result<Page> {
         let own = Prefix::new(&self.prefix);
@@ -140,26 +142,27 @@ impl GcsBucket {
         })
     }
 
-    /// What an object is, without its bytes.
+    /// Returns the metadata of an object.
     #[operation(read)]
     fn stat(
         &self,
-        /// Its path.
+        /// Path of the object.
         path: String,
     ) -> Result<Object> {
         self.object(&self.resource(&self.name(&path)?)?)
     }
 
-    /// The bytes of an object, or a range of them. An object with `Content-Encoding: gzip` is decoded by Cloud
-    /// Storage, unless its `Cache-Control` has `no-transform`; it has no ranges.
+    /// Returns the bytes of an object, or a range of them. Cloud Storage decompresses an object
+    /// with `Content-Encoding: gzip`, unless its `Cache-Control` contains `no-transform`; ranges
+    /// of such an object are not supported.
     #[operation(read)]
     fn get(
         &self,
-        /// Its path.
+        /// Path of the object.
         path: String,
-        /// The first byte, from 0.
+        /// First byte, counted from 0.
         offset: Option<u64>,
-        /// How many bytes; where it is not said, all that follow.
+        /// Number of bytes. Defaults to the rest of the object.
         length: Option<u64>,
     ) -> Result<Streamed<Object>> {
         let name = self.name(&path)?;
@@ -171,7 +174,7 @@ impl GcsBucket {
             return Err(Problem::invalid(message).hint("read the whole object"));
         }
         let url = self.object_url(&name)?;
-        // That very state of the object: what was said of it holds for its bytes.
+        // Requires the same generation, so that the metadata describes the bytes.
         let generation = resource["generation"].as_str().unwrap_or_default();
         let mut parameters = vec![("alt", "media")];
         if !generation.is_empty() {
@@ -188,29 +191,30 @@ impl GcsBucket {
             return Err(Problem::invalid(format!("{} has no bytes in that range", self.named(&name))));
         }
         let answer = api::ok(answer, &self.named(&name))?;
-        // Without `Content-Encoding`, what comes is not what is stored, which the checksum is about.
+        // Without `Content-Encoding`, the response is decompressed and does not match the checksum.
         let decoded = encoded && answer.header("content-encoding").is_none();
         let object = self.object(&resource)?;
         Ok(Streamed { result: Object { decoded, ..object }, body: answer.body })
     }
 
-    /// Stores an object: its bytes are the input.
+    /// Stores the input as an object.
     #[operation(write)]
     fn put(
         &self,
-        /// Its path.
+        /// Path of the object.
         path: String,
-        /// Its media type; where it is not said, that of the input.
+        /// Media type. Defaults to that of the input.
         content_type: Option<String>,
-        /// Only where there is no object at that path.
+        /// Fails if an object with this path exists.
         #[serde(default)]
         if_absent: bool,
-        /// Only over that state of the object (its generation, from `stat`): what somebody wrote since stays.
+        /// Fails unless the object has this generation (see `stat`), so that concurrent changes are
+        /// not overwritten.
         if_generation: Option<String>,
-        /// What to say about it.
+        /// Custom metadata.
         #[serde(default)]
         metadata: BTreeMap<String, String>,
-        /// Its storage class, where it is not the bucket's: `NEARLINE`, `COLDLINE`, `ARCHIVE`.
+        /// Storage class if it is not the bucket's default: `NEARLINE`, `COLDLINE` or `ARCHIVE`.
         storage_class: Option<String>,
         input: Body,
     ) -> Result<Object> {
@@ -232,39 +236,39 @@ impl GcsBucket {
         self.object(&upload.send(&input)?)
     }
 
-    /// Removes an object.
+    /// Deletes an object.
     #[operation(destructive)]
     fn delete(
         &self,
-        /// Its path.
+        /// Path of the object.
         path: String,
-        /// Only that state of the object (its generation, from `stat`).
+        /// Fails unless the object has this generation (see `stat`).
         if_generation: Option<String>,
     ) -> Result<()> {
         let generation = if_generation.map(generation_number).transpose()?;
         self.remove(&self.name(&path)?, generation.as_deref())
     }
 
-    /// Copies an object within the bucket; its bytes stay where they are.
+    /// Copies an object within the bucket. The bytes are copied by Cloud Storage.
     #[operation(write)]
     fn copy(
         &self,
-        /// Its path.
+        /// Path of the source object.
         from: String,
-        /// The path of the copy.
+        /// Path of the copy.
         to: String,
     ) -> Result<Object> {
         let resource = self.rewrite(&self.name(&from)?, &self.name(&to)?)?;
         self.object(&resource)
     }
 
-    /// Gives an object another path.
+    /// Moves an object to another path in the bucket.
     #[operation(destructive)]
     fn r#move(
         &self,
-        /// Its path.
+        /// Current path.
         from: String,
-        /// The new one.
+        /// New path.
         to: String,
     ) -> Result<Object> {
         let (from, to) = (self.name(&from)?, self.name(&to)?);
@@ -273,20 +277,21 @@ impl GcsBucket {
         }
         let generation = self.resource(&from)?["generation"].as_str().map(str::to_owned);
         let resource = self.rewrite(&from, &to)?;
-        // What somebody wrote there meanwhile stays.
+        // Deletes only the generation that was copied, so that a concurrent write is not lost.
         self.remove(&from, generation.as_deref())?;
         self.object(&resource)
     }
 
-    /// Joins objects of the bucket to one, in their order; they stay.
+    /// Concatenates objects of the bucket into one, in the given order. The source objects are
+    /// kept.
     #[operation(write)]
     fn compose(
         &self,
-        /// Their paths, at most 32.
+        /// Paths of the source objects, at most 32.
         from: Vec<String>,
-        /// The path of the whole.
+        /// Path of the resulting object.
         to: String,
-        /// Its media type.
+        /// Media type. Defaults to `application/octet-stream`.
         content_type: Option<String>,
     ) -> Result<Object> {
         if !(1..=COMPOSED).contains(&from.len()) {
@@ -296,7 +301,8 @@ impl GcsBucket {
         let name = self.name(&to)?;
         let content_type = content_type.unwrap_or_else(|| "application/octet-stream".to_owned());
         let request = json!({ "sourceObjects": sources, "destination": { "contentType": content_type } });
-        // Only over what is there now: sent again it would join twice what is joined to itself.
+        // Requires the current generation: a retry could otherwise append the sources twice if the
+        // destination is one of them.
         let now = match self.resource(&name) {
             Ok(resource) => resource["generation"].as_str().unwrap_or_default().to_owned(),
             Err(problem) if problem.code() == "not-found" => "0".to_owned(),
@@ -310,48 +316,49 @@ impl GcsBucket {
             let request = http::post(url.as_str()).query(parameters.iter().copied()).json(&request);
             Ok(credentials.sign(self.key().with(request)))
         })?;
-        // It was done, and the answer that said so did not arrive.
+        // An earlier attempt succeeded, but its response was lost.
         if sent > 1 && answer.status == 412 {
             return self.object(&self.resource(&name)?);
         }
         self.object(&api::ok(answer, &self.named(&name))?.json()?)
     }
 
-    /// Where an object is for Google's other services: `gs://BUCKET/NAME`.
+    /// Returns the URI of an object for other Google services: `gs://BUCKET/NAME`.
     #[operation(read)]
     fn uri(
         &self,
-        /// Its path; a `*` in it stays one.
+        /// Path of the object; a `*` is not expanded.
         path: String,
     ) -> Result<String> {
         Ok(format!("gs://{}/{}", self.bucket, self.name(&path)?))
     }
 
-    /// A URL with which anyone may read an object, for a while (V4 signature). A service account signs it;
-    /// nobody is asked.
+    /// Creates a URL that allows anyone to read an object for a limited time (V4 signature).
+    /// Requires a service account; no request is sent.
     #[operation(read)]
     fn sign_url(
         &self,
-        /// Its path.
+        /// Path of the object.
         path: String,
-        /// For how many seconds, at most seven days; where it is not said, an hour.
+        /// Lifetime in seconds, at most seven days. Defaults to one hour.
         expires_in: Option<u64>,
     ) -> Result<String> {
         self.signed("GET", &path, expires_in, None)
     }
 
-    /// A URL with which anyone may write an object, or remove it, for a while (V4 signature).
+    /// Creates a URL that allows anyone to write or delete an object for a limited time (V4
+    /// signature). Requires a service account; no request is sent.
     #[operation(destructive)]
     fn sign_write_url(
         &self,
-        /// Its path.
+        /// Path of the object.
         path: String,
-        /// `PUT` or `DELETE`.
+        /// Method to authorize: `PUT` or `DELETE`.
         #[serde(default)]
         method: WriteMethod,
-        /// For how many seconds, at most seven days; where it is not said, an hour.
+        /// Lifetime in seconds, at most seven days. Defaults to one hour.
         expires_in: Option<u64>,
-        /// The media type that the request has to have.
+        /// Media type that the request must declare, e.g. `text/csv`.
         content_type: Option<String>,
     ) -> Result<String> {
         let method = match method {
@@ -361,11 +368,11 @@ impl GcsBucket {
         self.signed(method, &path, expires_in, content_type.as_deref())
     }
 
-    /// Makes the bucket.
+    /// Creates the bucket.
     #[operation(write)]
     fn create_bucket(
         &self,
-        /// Where; where it is not said, `US`.
+        /// Location, e.g. `EUROPE-WEST3`. Defaults to `US`.
         location: Option<String>,
     ) -> Result<Bucket> {
         let credentials = self.credentials()?;
@@ -380,7 +387,7 @@ impl GcsBucket {
         Ok(Bucket { name: self.bucket.clone(), location: made["location"].as_str().map(str::to_owned) })
     }
 
-    /// Gets a token, and asks for the bucket.
+    /// Requests an access token, then the metadata of the bucket.
     #[check]
     fn check(&self) -> Vec<Step> {
         let started = clock::now();
@@ -390,7 +397,7 @@ impl GcsBucket {
         })
     }
 
-    /// The names of buckets follow rules, and prefixes are paths.
+    /// Checks the bucket name and the prefix.
     #[validate]
     fn validate(&self) -> Vec<Violation> {
         let mut violations = Vec::new();
@@ -446,7 +453,7 @@ impl GcsBucket {
         permission.url(&account.private_key)
     }
 
-    /// Removes an object, or only that state of it.
+    /// Deletes an object, or only the given generation of it.
     pub(crate) fn remove(&self, name: &str, generation: Option<&str>) -> Result<()> {
         let url = self.object_url(name)?;
         let parameters: Vec<(&str, &str)> = generation
@@ -457,14 +464,14 @@ impl GcsBucket {
         let credentials = self.credentials()?;
         let (answer, sent) =
             api::send_counting(|| Ok(credentials.sign(http::delete(url.as_str()).query(parameters.iter().copied()))))?;
-        // It is gone, and the answer that said so did not arrive.
+        // An earlier attempt deleted the object, but its response was lost.
         if sent > 1 && answer.status == 404 {
             return Ok(());
         }
         api::ok(answer, &self.named(name)).map(drop)
     }
 
-    /// Copies on the server's side, in as many steps as it takes.
+    /// Copies an object within Cloud Storage, in as many requests as it requires.
     fn rewrite(&self, from: &str, to: &str) -> Result<Value> {
         let to = http::percent_encode(to);
         let url = format!("{}/rewriteTo/b/{}/o/{to}", self.object_url(from)?, http::percent_encode(&self.bucket));
@@ -516,7 +523,7 @@ impl GcsBucket {
         Key(self.encryption_key.as_ref())
     }
 
-    /// Sends a request that may be repeated.
+    /// Sends an idempotent request, retrying transient failures.
     fn send(&self, request: impl Fn() -> Request) -> Result<http::Response> {
         let credentials = self.credentials()?;
         api::send(|| credentials.sign(request()))
@@ -543,7 +550,7 @@ impl GcsBucket {
     }
 }
 
-/// A generation, which is a number of 64 bits.
+/// Validates a generation, which is a 64-bit number.
 fn generation_number(text: String) -> Result<String> {
     match text.parse::<u64>() {
         Ok(0) => Err(Problem::invalid("generation 0 is no object").hint("`if_absent` says that there must be none")),
@@ -552,7 +559,7 @@ fn generation_number(text: String) -> Result<String> {
     }
 }
 
-/// `Range` (RFC 9110, section 14.2); none for the whole object.
+/// `Range` header (RFC 9110, section 14.2), or `None` for the entire object.
 fn byte_range(offset: Option<u64>, length: Option<u64>) -> Result<Option<String>> {
     let begin = offset.unwrap_or(0);
     Ok(match length {

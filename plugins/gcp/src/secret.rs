@@ -1,4 +1,4 @@
-//! A secret of Secret Manager, by its REST API (version 1).
+//! Block type `gcp-secret`, implemented with the Secret Manager REST API (version 1).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,18 +10,19 @@ use crate::api;
 use crate::checksum::crc32c;
 use crate::credentials::GcpCredentials;
 
-/// The largest payload of a version, bytes ("Quotas and limits", Secret Manager).
+/// Maximum payload of a version in bytes ("Quotas and limits", Secret Manager).
 const PAYLOAD_BYTES: usize = 64 << 10;
 
-/// A secret of Google Cloud Secret Manager: the source of another block's secret, by `block:gcp-secret/NAME`.
+/// A secret in Google Cloud Secret Manager, usable as the source of another block's secret:
+/// `block:gcp-secret/NAME`.
 #[derive(Block, Debug)]
 #[block(type = "gcp-secret", version = 1, title = "Google Cloud secret", interfaces("secret-store"))]
 pub(crate) struct GcpSecret {
-    /// Who calls.
+    /// Credentials for the requests, e.g. `gcp-credentials/prod`.
     credentials: BlockRef<GcpCredentials>,
-    /// The secret's name in its project.
+    /// Name of the secret in its project, e.g. `db-password`.
     secret: String,
-    /// Which of its versions: a number, or `latest`.
+    /// Version to read: a number, or `latest`.
     #[serde(default = "latest")]
     secret_version: String,
 }
@@ -30,22 +31,22 @@ fn latest() -> String {
     "latest".to_owned()
 }
 
-/// A version of the secret, without its bytes.
+/// Metadata of a version.
 #[data]
 struct SecretVersion {
-    /// Its number.
+    /// Version number.
     version: String,
     /// `ENABLED`, `DISABLED` or `DESTROYED`.
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<String>,
-    /// When it was made (RFC 3339).
+    /// Creation time (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     created: Option<String>,
 }
 
 #[operations]
 impl GcpSecret {
-    /// Gives the secret's bytes as a stream.
+    /// Returns the bytes of the secret as a stream.
     #[operation(read)]
     fn read(&self) -> Result<Streamed<SecretVersion>> {
         let url = format!("{}/versions/{}:access", self.url()?, http::percent_encode(&self.secret_version));
@@ -55,7 +56,7 @@ impl GcpSecret {
         let bytes = payload["data"].as_str().and_then(|data| STANDARD.decode(data).ok());
         let bytes =
             bytes.ok_or_else(|| Problem::new("failed", format!("Secret Manager gives {} no bytes", self.what())))?;
-        // A number of 64 bits, as a text.
+        // A 64-bit number, encoded as a string.
         let wanted = payload["dataCrc32c"].as_str().and_then(|sum| sum.parse::<u32>().ok());
         if wanted.is_some_and(|wanted| wanted != crc32c(&bytes)) {
             return Err(
@@ -65,7 +66,7 @@ impl GcpSecret {
         Ok(Streamed { result: version(&found), body: Body::from_bytes("application/octet-stream", &bytes) })
     }
 
-    /// Writes a new version, whose bytes are the input; the secret is made where it is missing.
+    /// Writes the input as a new version. Creates the secret if it does not exist.
     #[operation(write)]
     fn write(&self, input: Body) -> Result<SecretVersion> {
         let mut bytes = Vec::new();
@@ -77,7 +78,7 @@ impl GcpSecret {
         }
         let payload = json!({ "data": STANDARD.encode(&bytes), "dataCrc32c": crc32c(&bytes).to_string() });
         let url = format!("{}:addVersion", self.url()?);
-        // Sent once: a second time would make a second version.
+        // Sent once: a retry could create a second version.
         let add = || {
             Ok::<_, Problem>(
                 self.credentials.get()?.sign(http::post(url.as_str()).json(&json!({ "payload": payload }))),
@@ -91,7 +92,7 @@ impl GcpSecret {
         Ok(version(&api::ok(answer, &self.what())?.json()?))
     }
 
-    /// The versions, the newest first.
+    /// Lists the versions, newest first.
     #[operation(read)]
     fn versions(&self) -> Result<Vec<SecretVersion>> {
         let url = format!("{}/versions", self.url()?);
@@ -108,11 +109,11 @@ impl GcpSecret {
         }
     }
 
-    /// Makes a version unreadable; it can be enabled again in Google Cloud.
+    /// Disables a version, so that it cannot be read. It can be enabled again in Google Cloud.
     #[operation(write)]
     fn disable(
         &self,
-        /// Its number.
+        /// Version number, e.g. `3`.
         version_number: u64,
     ) -> Result<SecretVersion> {
         let url = format!("{}/versions/{version_number}:disable", self.url()?);
@@ -120,7 +121,7 @@ impl GcpSecret {
         Ok(version(&api::ok(answer, &self.what())?.json()?))
     }
 
-    /// Deletes the secret with all its versions.
+    /// Deletes the secret and all its versions.
     #[operation(destructive)]
     fn delete(&self) -> Result<()> {
         let url = self.url()?;
@@ -128,7 +129,7 @@ impl GcpSecret {
         api::ok(answer, &self.what()).map(drop)
     }
 
-    /// Gets a token, and asks for the secret, without its bytes.
+    /// Requests an access token, then the metadata of the secret.
     #[check]
     fn check(&self) -> Vec<Step> {
         let started = clock::now();
@@ -136,7 +137,7 @@ impl GcpSecret {
         api::check(answered, &self.what(), started, |_| None)
     }
 
-    /// Names as Secret Manager takes them.
+    /// Checks the name and the version of the secret.
     #[validate]
     fn validate(&self) -> Vec<Violation> {
         let mut violations = Vec::new();
@@ -156,11 +157,11 @@ impl GcpSecret {
         let url = format!("{}/secrets?secretId={}", self.project_url()?, http::percent_encode(&self.secret));
         let secret = json!({ "replication": { "automatic": {} } });
         let answer = self.send(|| http::post(url.as_str()).json(&secret))?;
-        // Somebody else made it in the meantime.
+        // A concurrent call created the secret.
         if answer.status == 409 { Ok(()) } else { api::ok(answer, &self.what()).map(drop) }
     }
 
-    /// Sends a request that may be repeated.
+    /// Sends an idempotent request, retrying transient failures.
     fn send(&self, request: impl Fn() -> Request) -> Result<Response> {
         let credentials = self.credentials.get()?;
         api::send(|| credentials.sign(request()))
@@ -181,7 +182,7 @@ impl GcpSecret {
     }
 }
 
-/// From `projects/P/secrets/S/versions/N`.
+/// Reads a version from its resource, named `projects/P/secrets/S/versions/N`.
 fn version(resource: &Value) -> SecretVersion {
     let text = |field: &str| resource[field].as_str().map(str::to_owned);
     let name = resource["name"].as_str().unwrap_or_default();

@@ -1,6 +1,6 @@
-//! Rows as an Arrow IPC stream
-//! (https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format), with the types that
-//! BigQuery's own Storage Read API gives ("Arrow schema details").
+//! Conversion of rows to an Arrow IPC stream
+//! (https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format). The types are those
+//! of the BigQuery Storage Read API ("Arrow schema details").
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,9 +24,9 @@ use blockyard_sdk::prelude::*;
 use super::cell::{Cell, misfit};
 use super::field::{Field, Kind};
 
-/// The key of the field metadata that names a type which Arrow does not have.
+/// Key of the field metadata that names a type which Arrow does not have.
 const EXTENSION: &str = "ARROW:extension:name";
-/// Digits of NUMERIC and of BIGNUMERIC, and those of them behind the point.
+/// Precision and scale of NUMERIC and BIGNUMERIC.
 const NUMERIC: (u8, i8) = (38, 9);
 const BIGNUMERIC: (u8, i8) = (76, 38);
 
@@ -44,7 +44,7 @@ impl Stream {
         Ok(Self { fields, schema, writer })
     }
 
-    /// The rows as a piece of the stream; the first piece begins with the schema.
+    /// Encodes rows as a chunk of the stream. The first chunk begins with the schema.
     pub(crate) fn write(&mut self, rows: &[Vec<Cell>]) -> Result<Vec<u8>> {
         if !rows.is_empty() {
             let columns = columns(&self.fields, &rows.iter().map(Vec::as_slice).map(Some).collect::<Vec<_>>())?;
@@ -56,7 +56,7 @@ impl Stream {
         Ok(std::mem::take(self.writer.get_mut()))
     }
 
-    /// The end of the stream.
+    /// Returns the end of the stream.
     pub(crate) fn finish(&mut self) -> Result<Vec<u8>> {
         self.writer.finish().map_err(broken)?;
         Ok(std::mem::take(self.writer.get_mut()))
@@ -67,10 +67,10 @@ fn broken(error: ArrowError) -> Problem {
     Problem::new("failed", format!("Arrow: {error}"))
 }
 
-/// A column's field; as an item of a list it has another name.
+/// Converts a column to an Arrow field. The element field of a list is named `item`.
 fn arrow_field(field: &Field, is_item: bool) -> ArrowField {
     if field.is_repeated() && !is_item {
-        // An array of BigQuery is never null.
+        // A BigQuery array is never null.
         return ArrowField::new(&field.name, DataType::List(item(field)), false);
     }
     let data_type = match field.kind() {
@@ -102,7 +102,7 @@ fn item(field: &Field) -> FieldRef {
     Arc::new(arrow_field(field, true))
 }
 
-/// The columns of rows, or the parts of records; none stands for a record that is null.
+/// Converts rows to columns, or records to their fields. `None` represents a null record.
 fn columns(fields: &[Field], rows: &[Option<&[Cell]>]) -> Result<Vec<ArrayRef>> {
     fields
         .iter()
@@ -140,7 +140,7 @@ fn array(field: &Field, cells: &[&Cell]) -> Result<ArrayRef> {
         Kind::Date => primitive::<Date32Type>(field, cells, Date32Type::parse)?,
         Kind::Time => primitive::<Time64MicrosecondType>(field, cells, Time64MicrosecondType::parse)?,
         Kind::Datetime => primitive::<TimestampMicrosecondType>(field, cells, local_micros)?,
-        // The numbers are asked for, not the texts.
+        // The API returns timestamps as integers here (`useInt64Timestamp`).
         Kind::Timestamp => {
             let micros = values(field, cells, |text| text.parse().ok())?;
             Arc::new(PrimitiveArray::<TimestampMicrosecondType>::from(micros).with_timezone("UTC"))
@@ -160,7 +160,7 @@ fn array(field: &Field, cells: &[&Cell]) -> Result<ArrayRef> {
     })
 }
 
-/// Microseconds since 1970-01-01, of a time without a zone.
+/// Parses a time without a time zone to microseconds since 1970-01-01.
 fn local_micros(text: &str) -> Option<i64> {
     let time = chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok()?;
     Some(time.and_utc().timestamp_micros())
@@ -177,7 +177,7 @@ fn record(field: &Field, cells: &[&Cell]) -> Result<ArrayRef> {
         .collect::<Result<Vec<_>>>()?;
     let nulls = NullBuffer::from(rows.iter().map(Option::is_some).collect::<Vec<_>>());
     let parts = columns(&field.fields, &rows)?;
-    // A part that must not be null still is where the whole record is.
+    // A REQUIRED field is null if its record is null.
     let fields: Fields = field.fields.iter().map(|part| arrow_field(part, false)).collect();
     Ok(Arc::new(StructArray::try_new_with_length(fields, parts, Some(nulls), cells.len()).map_err(broken)?))
 }

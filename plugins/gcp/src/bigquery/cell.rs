@@ -1,4 +1,4 @@
-//! Values of rows, as `jobs.getQueryResults` writes them: all of them texts, in lists and records.
+//! Row values in the format of `jobs.getQueryResults`: strings, nested in lists and records.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +17,7 @@ pub(crate) enum Cell {
     Record(Vec<Cell>),
 }
 
-/// A row, or a record: `{"f": [{"v": …}, …]}`.
+/// A row or a record: `{"f": [{"v": …}, …]}`.
 #[derive(Debug, serde::Deserialize)]
 pub(crate) struct Row {
     #[serde(default)]
@@ -50,7 +50,7 @@ impl<'de> Deserialize<'de> for Cell {
     }
 }
 
-/// The key of the map in which `serde_json` passes a number with its digits as text.
+/// Key under which `serde_json` passes the digits of an arbitrary-precision number as a string.
 const NUMBER_KEY: &str = "$serde_json::private::Number";
 
 struct CellVisitor;
@@ -114,7 +114,7 @@ impl<'de> Visitor<'de> for CellVisitor {
     }
 }
 
-/// A row as values by the names of its columns.
+/// Converts a row into an object keyed by column name.
 pub(crate) fn object(fields: &[Field], cells: &[Cell]) -> Result<Map<String, Value>> {
     let mut object = Map::new();
     for (field, cell) in fields.iter().zip(cells) {
@@ -126,8 +126,9 @@ pub(crate) fn object(fields: &[Field], cells: &[Cell]) -> Result<Map<String, Val
     Ok(object)
 }
 
-/// A value as JSON: integers and floats as numbers, what is not exact in them as text; dates and times as
-/// text (ISO 8601), bytes as base64.
+/// Converts a value to JSON. INTEGER and FLOAT values become numbers, NUMERIC and BIGNUMERIC values
+/// become strings, because a double is not exact. Dates and times become strings (ISO 8601), bytes
+/// become base64.
 fn json(field: &Field, cell: &Cell) -> Result<Value> {
     match cell {
         Cell::Null => Ok(Value::Null),
@@ -158,12 +159,12 @@ fn scalar(field: &Field, text: &str) -> Result<Value> {
     })
 }
 
-/// An instant in ISO 8601, from microseconds since 1970-01-01 UTC.
+/// Formats microseconds since 1970-01-01 UTC as an ISO 8601 timestamp.
 fn instant(micros: &str) -> Option<String> {
     Some(sql::timestamp_text(micros.parse().ok()?, true))
 }
 
-/// A value that is not of its column's type.
+/// Returns the error for a value that does not match the type of its column.
 pub(crate) fn misfit(field: &Field, found: &str) -> Problem {
     let found: String = found.chars().take(60).collect();
     Problem::new("failed", format!("BigQuery gives `{found}` in column `{}` of type {}", field.name, field.kind))

@@ -1,28 +1,29 @@
-//! Columns of tables and of results, as BigQuery's REST API describes them (`TableFieldSchema`).
+//! Columns of tables and results, as the BigQuery REST API describes them (`TableFieldSchema`).
 
 use blockyard_sdk::prelude::*;
 
-/// A column of a table, or a part of one.
+/// A column of a table, or a field of a `STRUCT` column.
 #[data]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Field {
-    /// Its name.
+    /// Column name.
     pub(crate) name: String,
-    /// Its type: `STRING`, `INT64`, `NUMERIC`, `TIMESTAMP`, …; `STRUCT` where it has parts.
+    /// Type: `STRING`, `INT64`, `NUMERIC`, `TIMESTAMP`, …; `STRUCT` for a column with nested
+    /// `fields`.
     #[serde(rename = "type")]
     pub(crate) kind: String,
-    /// `NULLABLE`, `REQUIRED` or `REPEATED`; `NULLABLE` where it is not said.
+    /// `NULLABLE`, `REQUIRED` or `REPEATED`. Defaults to `NULLABLE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) mode: Option<String>,
-    /// What it is, for people.
+    /// Description of the column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) description: Option<String>,
-    /// The parts of a `STRUCT`.
+    /// Nested fields of a `STRUCT` column.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) fields: Vec<Field>,
 }
 
-/// The types, under one name each.
+/// Column types. Synonyms of the REST API and of GoogleSQL map to one variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Integer,
@@ -39,7 +40,7 @@ pub(crate) enum Kind {
     Geography,
     Json,
     Struct,
-    /// INTERVAL, RANGE, and what comes after this was written: its text.
+    /// INTERVAL, RANGE and unknown types, which are returned as text.
     Other,
 }
 
@@ -54,7 +55,7 @@ impl Field {
 }
 
 impl Kind {
-    /// By either of a type's names, that of GoogleSQL or that of the REST API.
+    /// Returns the type with this name, which is either the GoogleSQL or the REST API name.
     pub(crate) fn of(name: &str) -> Self {
         match name.to_ascii_uppercase().as_str() {
             "INTEGER" | "INT64" | "INT" | "SMALLINT" | "BIGINT" | "TINYINT" | "BYTEINT" => Self::Integer,

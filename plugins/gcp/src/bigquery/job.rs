@@ -1,5 +1,5 @@
-//! Jobs of BigQuery, by its REST API (version 2): started under a name of ours, so that a request whose
-//! answer was lost can be sent again and starts nothing twice.
+//! BigQuery jobs, run with the REST API (version 2). The client chooses the job ID, so that a
+//! request can be repeated after its response was lost without starting a second job.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,74 +15,75 @@ use crate::credentials::GcpCredentials;
 use crate::encryption::Key;
 use crate::resumable::{self, Session, Target};
 
-/// How often a job is started anew that failed for a reason which passes.
+/// Maximum number of times that a job is started, if it fails for a transient reason.
 const ATTEMPTS: u32 = 4;
-/// How long BigQuery waits for a query before it answers that it is not done, milliseconds.
+/// Milliseconds that BigQuery waits for a query to finish before it responds.
 const LONG_POLL: &str = "20000";
-/// The first wait between two questions after a job, and the longest.
+/// First and maximum wait between two requests for the state of a job.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// How long a call waits for a job where it is not said, seconds: less than a call may take.
+/// Default maximum time that a call waits for a job, in seconds; less than the time limit of a
+/// call.
 pub(crate) const WAIT_SECONDS: u64 = 240;
-/// How many errors of a job are kept.
+/// Maximum number of job errors that are reported.
 const ERRORS: usize = 20;
 
-/// A project's part of the API.
+/// Client of the BigQuery API for one project.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     pub(crate) credentials: GcpCredentials,
     pub(crate) project: String,
-    /// Where jobs run.
+    /// Location of jobs.
     pub(crate) location: Option<String>,
-    /// On every job.
+    /// Labels of all jobs.
     pub(crate) labels: BTreeMap<String, String>,
 }
 
-/// A job.
+/// A BigQuery job.
 #[data]
 #[derive(Debug, Clone)]
 pub(crate) struct Job {
-    /// Its name in the project.
+    /// Job ID.
     pub(crate) job_id: String,
-    /// Where it runs.
+    /// Location of the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) location: Option<String>,
     /// `PENDING`, `RUNNING` or `DONE`.
     pub(crate) state: String,
-    /// `SELECT`, `INSERT`, …; of queries only.
+    /// `SELECT`, `INSERT`, …; queries only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) statement_type: Option<String>,
-    /// Why it failed.
+    /// Error that made the job fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<JobError>,
-    /// All that was wrong, which need not have made it fail: the rows that a load skipped.
+    /// All errors, including non-fatal ones, e.g. rows that a load skipped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) errors: Vec<JobError>,
-    /// How many rows it changed, loaded or wrote.
+    /// Number of rows changed, loaded or written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rows: Option<u64>,
-    /// How many rows of a load were skipped.
+    /// Number of rows that a load skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) bad_rows: Option<u64>,
-    /// How many bytes it read.
+    /// Number of bytes read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) bytes_processed: Option<u64>,
 }
 
-/// Something that was wrong.
+/// An error of a job.
 #[data]
 #[derive(Debug, Clone)]
 pub(crate) struct JobError {
-    /// In one word of BigQuery's: `invalidQuery`, `notFound`, …
+    /// Machine-readable reason: `invalidQuery`, `notFound`, …
     pub(crate) reason: String,
-    /// For people.
+    /// Error message.
     pub(crate) message: String,
-    /// Where: a field, a file.
+    /// Location of the error, e.g. a field or a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) location: Option<String>,
 }
 
-/// A page of a query's rows.
+/// A page of query results.
 #[derive(Debug, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ResultPage {
@@ -100,7 +101,7 @@ struct ResultSchema {
     fields: Vec<Field>,
 }
 
-/// The rows of a query, page by page.
+/// Pages of a query result, fetched one at a time.
 #[derive(Debug)]
 pub(crate) struct Pages {
     client: Client,
@@ -117,7 +118,7 @@ impl Client {
         format!("{base}/bigquery/v2/projects/{}{path}", http::percent_encode(&self.project))
     }
 
-    /// Sends a request that may be repeated; gives the answer where it is a good one.
+    /// Sends an idempotent request and returns the response, or an error if its status is not 2xx.
     pub(crate) fn send(&self, request: impl Fn() -> Request, what: &str) -> Result<Response> {
         api::ok(api::send(|| self.credentials.sign(request()))?, what)
     }
@@ -127,7 +128,7 @@ impl Client {
         self.send(|| http::get(url.as_str()), what)?.json()
     }
 
-    /// What a query would do: nothing runs, nothing is charged.
+    /// Returns the statistics of a query without running it. Not billed.
     pub(crate) fn dry_run(&self, query: &Value) -> Result<Value> {
         let (url, request) = (self.url("/jobs"), self.request(&json!({ "query": query, "dryRun": true }), &[]));
         let answer = self.send(|| http::post(url.as_str()).json(&request), "the query").map_err(placed)?;
@@ -138,12 +139,12 @@ impl Client {
         }
     }
 
-    /// Starts a job and waits for its end, at most so long.
+    /// Starts a job and waits at most `wait` for it to finish.
     pub(crate) fn run(&self, configuration: &Value, wait: Duration) -> Result<Job> {
         self.attempt(|| self.wait(self.start(configuration)?, wait))
     }
 
-    /// Starts a query and gives its rows.
+    /// Starts a query and returns its rows.
     pub(crate) fn query(&self, query: &Value, page_rows: usize) -> Result<Pages> {
         self.attempt(|| {
             let job = self.start(&json!({ "query": query }))?;
@@ -154,8 +155,8 @@ impl Client {
         })
     }
 
-    /// Starts anew what failed for a reason which passes. Such a job has changed nothing, unless it is a
-    /// script, whose first statements may have done their work.
+    /// Restarts a job that failed for a transient reason. Such a job has changed nothing, except
+    /// for scripts, whose first statements may have been committed; scripts are not restarted.
     fn attempt<T>(&self, run: impl Fn() -> Result<T>) -> Result<T> {
         let mut attempt = 0;
         loop {
@@ -172,14 +173,14 @@ impl Client {
         let job_id = job_id();
         let (url, request) = (self.url("/jobs"), self.request(configuration, &[("jobId", &job_id)]));
         let (answer, sent) = api::send_counting(|| Ok(self.credentials.sign(http::post(url.as_str()).json(&request))))?;
-        // It was started, and the answer that said so did not arrive.
+        // An earlier attempt started the job, but its response was lost.
         if sent > 1 && answer.status == 409 {
             return self.job(&job_id, self.location.as_deref());
         }
         Job::read(&api::ok(answer, "the job").map_err(placed)?.json()?)
     }
 
-    /// Starts a load of these bytes.
+    /// Starts a load job with the bytes of `input`.
     pub(crate) fn upload(&self, configuration: &Value, input: &Body, what: &str) -> Result<Job> {
         let base = self.credentials.base("bigquery");
         let project = http::percent_encode(&self.project);
@@ -207,7 +208,7 @@ impl Client {
         json!({ "jobReference": reference, "configuration": configuration })
     }
 
-    /// A job as it stands.
+    /// Returns the current state of a job.
     pub(crate) fn job(&self, job_id: &str, location: Option<&str>) -> Result<Job> {
         let url = self.url(&format!("/jobs/{}", http::percent_encode(job_id)));
         let location: Vec<(&str, &str)> = location.map(|location| ("location", location)).into_iter().collect();
@@ -216,7 +217,7 @@ impl Client {
         Job::read(&answer.json()?)
     }
 
-    /// Waits for a job's end, at most so long; a job that failed is a problem.
+    /// Waits at most `wait` for a job to finish. Returns an error if the job failed.
     pub(crate) fn wait(&self, job: Job, wait: Duration) -> Result<Job> {
         let until = clock::now().saturating_add(wait);
         let mut pause = FIRST_WAIT;
@@ -238,7 +239,7 @@ impl Client {
         }
     }
 
-    /// Asks a job to end.
+    /// Requests the cancellation of a job.
     pub(crate) fn cancel(&self, job_id: &str, location: Option<&str>) -> Result<Job> {
         let url = self.url(&format!("/jobs/{}/cancel", http::percent_encode(job_id)));
         let location: Vec<(&str, &str)> = location.map(|location| ("location", location)).into_iter().collect();
@@ -247,7 +248,7 @@ impl Client {
         Job::read(&answer["job"])
     }
 
-    /// How many rows the statements of a script changed, all together.
+    /// Returns the total number of rows that the statements of a script changed.
     pub(crate) fn rows_of_script(&self, script: &Job) -> Result<Option<u64>> {
         let url = self.url("/jobs");
         let mut total = None;
@@ -274,13 +275,13 @@ fn may_start_anew(problem: &Problem) -> bool {
     details["statement_type"] != "SCRIPT" && details["job_reason"].as_str().is_some_and(api::is_passing)
 }
 
-/// A name that no other job has.
+/// Returns a unique job ID.
 fn job_id() -> String {
     random::bytes(16).iter().fold("blockyard_".to_owned(), |name, byte| format!("{name}{byte:02x}"))
 }
 
 impl Job {
-    /// From its resource.
+    /// Reads a job from its API resource.
     pub(crate) fn read(resource: &Value) -> Result<Self> {
         let unread = || Problem::new("failed", "BigQuery describes a job in a way that is not known");
         let statistics = &resource["statistics"];
@@ -300,7 +301,7 @@ impl Job {
         })
     }
 
-    /// Why it failed, where it did.
+    /// Returns the error of a failed job.
     pub(crate) fn problem(&self) -> Option<Problem> {
         let JobError { reason, message, .. } = self.error.as_ref()?;
         let problem = match reason.as_str() {
@@ -333,7 +334,7 @@ impl Job {
     }
 }
 
-/// The problem with the place in the statement that its message names.
+/// Adds the position in the statement that the message contains to the details of the error.
 fn placed(problem: Problem) -> Problem {
     let Some(position) = position(problem.message()) else { return problem };
     let mut details = problem.details();
@@ -341,7 +342,8 @@ fn placed(problem: Problem) -> Problem {
     problem.with_details(details)
 }
 
-/// The place in a statement that a message names: `… at [1:7]`, line and column from 1.
+/// Parses the position in a statement from a message such as `… at [1:7]`: line and column, counted
+/// from 1.
 fn position(message: &str) -> Option<Value> {
     let (_, place) = message.rsplit_once("at [")?;
     let (line, column) = place.split_once(']')?.0.split_once(':')?;
@@ -357,7 +359,7 @@ impl JobError {
 }
 
 impl Pages {
-    /// Waits for the query and fetches its first rows.
+    /// Waits for the query to finish and fetches its first page.
     fn open(client: Client, job: Job, page_rows: usize) -> Result<Self> {
         let mut pages = Self { client, job, page_rows, fields: Vec::new(), first: None, token: None };
         let page = pages.fetch()?;
@@ -367,7 +369,7 @@ impl Pages {
         Ok(pages)
     }
 
-    /// The next rows; none at the end.
+    /// Returns the next page, or `None` at the end.
     pub(crate) fn next(&mut self) -> Result<Option<Vec<Vec<Cell>>>> {
         if let Some(first) = self.first.take() {
             return Ok(Some(first));
@@ -386,7 +388,7 @@ impl Pages {
         let mut parameters = vec![
             ("maxResults", rows.as_str()),
             ("timeoutMs", LONG_POLL),
-            // Timestamps as whole microseconds: as floating-point seconds they are not exact.
+            // Timestamps as integer microseconds: floating-point seconds are not exact.
             ("formatOptions.useInt64Timestamp", "true"),
         ];
         parameters.extend(self.job.location.as_deref().map(|location| ("location", location)));
@@ -395,7 +397,7 @@ impl Pages {
             let request = || http::get(url.as_str()).query(parameters.iter().copied());
             let page: ResultPage = match self.client.send(request, "the query") {
                 Ok(answer) => answer.json()?,
-                // The job knows better why it failed.
+                // The job resource contains a more specific error.
                 Err(problem) => {
                     let job = self.client.job(&self.job.job_id, self.job.location.as_deref());
                     return Err(job.ok().and_then(|job| job.problem()).unwrap_or(problem));
@@ -416,7 +418,7 @@ pub(crate) fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-/// A number of 64 bits, which JSON has as a text.
+/// Reads a 64-bit number, which the API encodes as a JSON string.
 pub(crate) fn number(value: &Value) -> Option<u64> {
     value.as_str().and_then(|text| text.parse().ok()).or_else(|| value.as_u64())
 }

@@ -1,4 +1,4 @@
-//! What is loaded into tables, and how.
+//! Configuration of load jobs.
 
 use blockyard_sdk::prelude::*;
 
@@ -6,38 +6,38 @@ use super::field::Field;
 use super::job::Client;
 use super::table::TableName;
 
-/// What files are.
+/// File format.
 #[data]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Format {
     /// Comma-separated values (RFC 4180).
     Csv,
-    /// JSON, one object a line.
+    /// Newline-delimited JSON, one object per line.
     Ndjson,
     /// Apache Parquet.
     Parquet,
     /// Apache Avro.
     Avro,
-    /// Apache ORC, to load only.
+    /// Apache ORC. Supported by loads only.
     Orc,
 }
 
-/// What becomes of rows that are there.
+/// Write disposition: treatment of existing rows of the table.
 #[data]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Write {
-    /// They stay; the new ones come to them.
+    /// Keeps existing rows and adds the new ones.
     #[default]
     Append,
-    /// The new ones take their place, in one step.
+    /// Replaces existing rows, atomically.
     Truncate,
-    /// There must be none.
+    /// Fails if the table contains rows.
     Empty,
 }
 
-/// What is loaded.
+/// Options of a load job.
 pub(crate) struct Source {
     pub(crate) format: Format,
     pub(crate) write: Write,
@@ -48,7 +48,7 @@ pub(crate) struct Source {
 }
 
 impl Format {
-    /// The one that was said, or that the ending of a name tells.
+    /// Returns `said`, or otherwise the format that the file extension of `name` implies.
     pub(crate) fn of(said: Option<Self>, name: Option<&str>) -> Result<Self> {
         let name = name.unwrap_or_default();
         let name = name.strip_suffix(".gz").unwrap_or(name);
@@ -65,7 +65,7 @@ impl Format {
         })
     }
 
-    /// BigQuery's name of it.
+    /// Returns the name of the format in the BigQuery API.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Csv => "CSV",
@@ -88,7 +88,7 @@ impl Write {
 }
 
 impl Source {
-    /// The job's configuration.
+    /// Returns the configuration of the load job.
     pub(crate) fn configuration(&self, client: &Client, table: &TableName) -> Result<Value> {
         let mut load = json!({
             "destinationTable": table.reference(),
@@ -100,7 +100,7 @@ impl Source {
         if !self.columns.is_empty() {
             load["schema"] = json!({ "fields": self.columns });
         }
-        // Parquet, Avro and ORC bring their columns with them.
+        // Parquet, Avro and ORC files contain their schema.
         let tells_nothing = matches!(self.format, Format::Csv | Format::Ndjson);
         let autodetect = match self.autodetect {
             Some(autodetect) => autodetect,
@@ -112,11 +112,11 @@ impl Source {
         if self.format == Format::Csv {
             match self.header_rows {
                 Some(rows) => load["skipLeadingRows"] = rows.into(),
-                // Where it finds out the columns, it finds out the lines before them.
+                // With autodetection, BigQuery also detects header rows.
                 None if !autodetect => load["skipLeadingRows"] = 1.into(),
                 None => {}
             }
-            // Line breaks in quotes are part of CSV.
+            // Quoted CSV values may contain line breaks (RFC 4180).
             load["allowQuotedNewlines"] = true.into();
         } else if self.header_rows.is_some() {
             return Err(Problem::invalid("`header_rows` is for CSV only"));

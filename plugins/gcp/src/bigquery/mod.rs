@@ -1,4 +1,4 @@
-//! BigQuery: queries as a `database`, tables, loads and extracts, and its jobs.
+//! Block type `bigquery-warehouse`: queries, tables, loads, extracts and jobs of BigQuery.
 
 mod arrow;
 mod cell;
@@ -25,100 +25,104 @@ use load::{Format, Source, Write};
 use statement::Statement;
 use table::{Inserted, NewTable, TableDescription, TableEntry, TableName};
 
-/// Rows of a page: BigQuery ends a page at 10 MB before.
+/// Maximum number of rows per page. BigQuery additionally limits a page to 10 MB.
 const PAGE_ROWS: usize = 8 << 10;
-/// Values of all sets of parameters together ("Quotas and limits", BigQuery: query parameters).
+/// Maximum number of parameter values per request, over all sets ("Quotas and limits", BigQuery:
+/// query parameters).
 const PARAMETERS: usize = 10_000;
-/// Where jobs are started: BigQuery takes questions by POST. What they are is asked before they run.
+/// Endpoint that starts jobs. BigQuery runs queries by POST, so read operations declare it as safe;
+/// a dry run verifies that the statement is a `SELECT` before it runs.
 const JOBS: &str = "POST https://bigquery.googleapis.com/bigquery/v2/projects/*/jobs";
-/// The same in a cloud of its own.
+/// The same endpoint in another universe.
 const JOBS_OF_A_CLOUD: &str =
     "POST https://bigquery.{config.credentials.config.service_account.universe_domain}/bigquery/v2/projects/*/jobs";
-/// The same where the credentials name another server.
+/// The same endpoint on a server that the credentials configure.
 const JOBS_ELSEWHERE: &str = "POST {config.credentials.config.endpoint}/bigquery/v2/projects/*/jobs";
-/// The media type of an Arrow IPC stream.
+/// Media type of an Arrow IPC stream.
 const ARROW: &str = "application/vnd.apache.arrow.stream";
 
-/// BigQuery in one project: a warehouse that is asked in SQL, and its jobs.
+/// BigQuery in one project: SQL queries, tables and jobs.
 #[derive(Block, Debug)]
 #[block(type = "bigquery-warehouse", version = 1, title = "BigQuery", interfaces("database", "job"))]
 pub(crate) struct BigqueryWarehouse {
-    /// Who calls.
+    /// Credentials for the requests, e.g. `gcp-credentials/prod`.
     credentials: BlockRef<GcpCredentials>,
-    /// The project that jobs run in and pay from; where none is given, that of the credentials.
+    /// Project ID in which jobs run and are billed. Defaults to the project of the credentials.
     project: Option<String>,
-    /// The dataset of tables that are named without one.
+    /// Default dataset of table names without a dataset, e.g. `sales`.
     dataset: Option<String>,
-    /// Where jobs run and datasets are made: `US`, `EU`, `europe-west3`, …
+    /// Location in which jobs run and datasets are created: `US`, `EU`, `europe-west3`, …
     location: Option<String>,
-    /// The most that a query may read, bytes; one that would read more fails before it costs anything.
+    /// Maximum number of bytes that a query may read. A query that would read more fails before it
+    /// runs and is not billed.
     maximum_bytes: Option<u64>,
-    /// Labels of all jobs.
+    /// Labels of all jobs, e.g. `{"team": "data"}`.
     #[serde(default)]
     labels: BTreeMap<String, String>,
 }
 
-/// Values by the names of the parameters.
+/// Values by parameter name.
 type Parameters = Map<String, Value>;
-/// Types by the names of the parameters.
+/// GoogleSQL types by parameter name.
 type Types = BTreeMap<String, String>;
-/// A row by the names of its columns.
+/// A row: values by column name.
 type Row = Map<String, Value>;
 
-/// What a query gives.
+/// Description of a query result.
 #[data]
 struct Queried {
-    /// Its columns.
+    /// Columns of the result.
     columns: Vec<ColumnDescription>,
 }
 
-/// A column of a query.
+/// A column of a query result.
 #[data]
 struct ColumnDescription {
-    /// Its name.
+    /// Column name.
     name: String,
-    /// BigQuery's name of its type; `ARRAY<…>` where it repeats.
+    /// BigQuery type; `ARRAY<…>` for a repeated column.
     type_name: String,
 }
 
-/// What a query would do.
+/// Result of a dry run.
 #[data]
 struct DryRun {
-    /// How many bytes it would read.
+    /// Number of bytes that the statement would read.
     bytes_processed: u64,
     /// `SELECT`, `INSERT`, …
     #[serde(skip_serializing_if = "Option::is_none")]
     statement_type: Option<String>,
-    /// Its columns.
+    /// Columns of the result.
     columns: Vec<ColumnDescription>,
 }
 
-/// What a statement did.
+/// Result of a statement.
 #[data]
 struct Executed {
-    /// How many rows it changed.
+    /// Number of rows changed.
     rows_affected: u64,
-    /// The job that did it.
+    /// Job ID.
     job_id: String,
 }
 
 #[operations]
 impl BigqueryWarehouse {
-    /// Runs a statement that only reads; its rows come as an Arrow IPC stream.
+    /// Runs a read-only statement and returns its rows as an Arrow IPC stream.
     #[operation(read, safe(JOBS, JOBS_OF_A_CLOUD, JOBS_ELSEWHERE))]
     fn query(
         &self,
-        /// The statement, with parameters as `:name` or `@name`.
+        /// SQL statement with parameters as `:name` or `@name`, e.g. `SELECT * FROM sales.orders
+        /// WHERE id = :id`.
         statement: String,
-        /// Values for the parameters.
+        /// Parameter values by name, e.g. `{"id": 7}`.
         #[serde(default)]
         parameters: Parameters,
-        /// Types of parameters that JSON does not tell: `DATE`, `NUMERIC`, `ARRAY<INT64>`, …
+        /// Types of parameters that JSON values do not imply: `DATE`, `NUMERIC`, `ARRAY<INT64>`, …
         #[serde(default)]
         types: Types,
-        /// The most that it may read, bytes.
+        /// Maximum number of bytes that the query may read.
         maximum_bytes: Option<u64>,
-        /// Labels of the job, beside the block's.
+        /// Labels of the job, in addition to those of the block.
         #[serde(default)]
         labels: BTreeMap<String, String>,
     ) -> Result<InParts<Queried>> {
@@ -142,66 +146,68 @@ impl BigqueryWarehouse {
         Ok(InParts { result, parts })
     }
 
-    /// The first row of a query, or null.
+    /// Returns the first row of a query, or null.
     #[operation(read, safe(JOBS, JOBS_OF_A_CLOUD, JOBS_ELSEWHERE))]
     fn fetch_one(
         &self,
-        /// The statement, with parameters as `:name` or `@name`.
+        /// SQL statement with parameters as `:name` or `@name`.
         statement: String,
-        /// Values for the parameters.
+        /// Parameter values by name.
         #[serde(default)]
         parameters: Parameters,
-        /// Types of parameters that JSON does not tell.
+        /// Types of parameters that JSON values do not imply, e.g. `{"day": "DATE"}`.
         #[serde(default)]
         types: Types,
     ) -> Result<Option<Row>> {
         Ok(self.rows(&statement, &parameters, &types, 1)?.pop())
     }
 
-    /// The first rows of a query, at most `size`.
+    /// Returns at most the first `size` rows of a query.
     #[operation(read, safe(JOBS, JOBS_OF_A_CLOUD, JOBS_ELSEWHERE))]
     fn fetch_many(
         &self,
-        /// The statement, with parameters as `:name` or `@name`.
+        /// SQL statement with parameters as `:name` or `@name`.
         statement: String,
-        /// Values for the parameters.
+        /// Parameter values by name.
         #[serde(default)]
         parameters: Parameters,
-        /// Types of parameters that JSON does not tell.
+        /// Types of parameters that JSON values do not imply, e.g. `{"day": "DATE"}`.
         #[serde(default)]
         types: Types,
-        /// How many rows at the most.
+        /// Maximum number of rows.
         size: u32,
     ) -> Result<Vec<Row>> {
         self.rows(&statement, &parameters, &types, size as usize)
     }
 
-    /// All rows of a query, as values. For results that do not fit into memory there is `query`.
+    /// Returns all rows of a query as values. Use `query` for results that do not fit in memory.
     #[operation(read, safe(JOBS, JOBS_OF_A_CLOUD, JOBS_ELSEWHERE))]
     fn fetch_all(
         &self,
-        /// The statement, with parameters as `:name` or `@name`.
+        /// SQL statement with parameters as `:name` or `@name`.
         statement: String,
-        /// Values for the parameters.
+        /// Parameter values by name.
         #[serde(default)]
         parameters: Parameters,
-        /// Types of parameters that JSON does not tell.
+        /// Types of parameters that JSON values do not imply, e.g. `{"day": "DATE"}`.
         #[serde(default)]
         types: Types,
     ) -> Result<Vec<Row>> {
         self.rows(&statement, &parameters, &types, usize::MAX)
     }
 
-    /// Says what a statement would do and how much it would read; nothing runs, nothing is charged.
+    /// Analyzes a statement without running it: returns its kind, its columns and the number of
+
+    /// bytes that it would read. Not billed.
     #[operation(read, safe(JOBS, JOBS_OF_A_CLOUD, JOBS_ELSEWHERE))]
     fn dry_run(
         &self,
-        /// The statement, with parameters as `:name` or `@name`.
+        /// SQL statement with parameters as `:name` or `@name`.
         statement: String,
-        /// Values for the parameters.
+        /// Parameter values by name.
         #[serde(default)]
         parameters: Parameters,
-        /// Types of parameters that JSON does not tell.
+        /// Types of parameters that JSON values do not imply, e.g. `{"day": "DATE"}`.
         #[serde(default)]
         types: Types,
     ) -> Result<DryRun> {
@@ -217,21 +223,22 @@ impl BigqueryWarehouse {
         })
     }
 
-    /// Runs a statement that changes something; says how many rows it changed.
+    /// Runs a statement that changes data and returns the number of rows changed.
     #[operation(write)]
     fn execute(
         &self,
-        /// The statement, or several with semicolons between them, with parameters as `:name` or `@name`.
+        /// SQL statement, or several separated by semicolons, with parameters as `:name` or
+        /// `@name`.
         statement: String,
-        /// Values for the parameters.
+        /// Parameter values by name.
         #[serde(default)]
         parameters: Parameters,
-        /// Types of parameters that JSON does not tell: `DATE`, `NUMERIC`, `ARRAY<INT64>`, …
+        /// Types of parameters that JSON values do not imply: `DATE`, `NUMERIC`, `ARRAY<INT64>`, …
         #[serde(default)]
         types: Types,
-        /// The most that it may read, bytes.
+        /// Maximum number of bytes that the statement may read.
         maximum_bytes: Option<u64>,
-        /// Labels of the job, beside the block's.
+        /// Labels of the job, in addition to those of the block.
         #[serde(default)]
         labels: BTreeMap<String, String>,
     ) -> Result<Executed> {
@@ -239,16 +246,16 @@ impl BigqueryWarehouse {
         self.change(&self.client(labels)?, &query)
     }
 
-    /// Runs a statement once for each set of parameters, all or nothing. Many rows go into a table by
-    /// `load` or `insert-rows`.
+    /// Runs a statement once for each set of parameters, atomically. Use `load` or `insert-rows`
+    /// for large numbers of rows.
     #[operation(write)]
     fn execute_many(
         &self,
-        /// The statement, with parameters as `:name` or `@name`.
+        /// SQL statement with parameters as `:name` or `@name`.
         statement: String,
-        /// The sets of values for the parameters.
+        /// Sets of parameter values, e.g. `[{"id": 1}, {"id": 2}]`.
         parameters: Vec<Parameters>,
-        /// Types of parameters that JSON does not tell, the same in all sets.
+        /// Types of parameters that JSON values do not imply, for all sets.
         #[serde(default)]
         types: Types,
     ) -> Result<Executed> {
@@ -276,24 +283,24 @@ impl BigqueryWarehouse {
         self.change(&self.client(BTreeMap::new())?, &query)
     }
 
-    /// Runs a query and keeps its rows in a table.
+    /// Runs a query and writes its rows to a table.
     #[operation(write)]
     fn query_into(
         &self,
-        /// The statement, with parameters as `:name` or `@name`.
+        /// SQL statement with parameters as `:name` or `@name`.
         statement: String,
-        /// Values for the parameters.
+        /// Parameter values by name.
         #[serde(default)]
         parameters: Parameters,
-        /// Types of parameters that JSON does not tell.
+        /// Types of parameters that JSON values do not imply, e.g. `{"day": "DATE"}`.
         #[serde(default)]
         types: Types,
-        /// The table; it is made where it is missing.
+        /// Destination table, e.g. `sales.orders`; created if it does not exist.
         table: String,
-        /// What becomes of rows that are there.
+        /// Treatment of existing rows.
         #[serde(default)]
         write: Write,
-        /// The most that it may read, bytes.
+        /// Maximum number of bytes that the query may read.
         maximum_bytes: Option<u64>,
     ) -> Result<Job> {
         let mut query = self.configuration(&Statement::parse(&statement), &parameters, &types, maximum_bytes)?;
@@ -303,26 +310,27 @@ impl BigqueryWarehouse {
         self.client(BTreeMap::new())?.run(&json!({ "query": query }), WAIT)
     }
 
-    /// Makes a table, and its dataset where that is missing.
+    /// Creates a table, and its dataset if it does not exist.
     #[operation(write)]
     fn create_table(
         &self,
-        /// `TABLE`, `DATASET.TABLE` or `PROJECT.DATASET.TABLE`.
+        /// Table: `TABLE`, `DATASET.TABLE` or `PROJECT.DATASET.TABLE`.
         table: String,
-        /// Its columns.
+        /// Columns of the table.
         columns: Vec<Field>,
-        /// The DATE, DATETIME or TIMESTAMP column whose time says in which partition a row is.
+        /// DATE, DATETIME or TIMESTAMP column to partition the table by.
         partition_by: Option<String>,
-        /// How long a partition is: `HOUR`, `DAY`, `MONTH` or `YEAR`; with no column, when a row came decides.
+        /// Partition granularity: `HOUR`, `DAY`, `MONTH` or `YEAR`. Without `partition_by`, rows
+        /// are partitioned by ingestion time.
         partition_unit: Option<String>,
-        /// The columns by which it is sorted, at most four.
+        /// Columns to cluster the table by, at most four.
         #[serde(default)]
         cluster_by: Vec<String>,
-        /// After how many seconds it is removed.
+        /// Seconds after which the table is deleted.
         expires_after: Option<u64>,
-        /// What it is, for people.
+        /// Description of the table.
         description: Option<String>,
-        /// A table that is there is no error.
+        /// Succeeds if the table already exists.
         #[serde(default)]
         if_absent: bool,
     ) -> Result<TableDescription> {
@@ -334,27 +342,29 @@ impl BigqueryWarehouse {
         self.table(&table)?.create(&self.client(BTreeMap::new())?, &new, if_absent)
     }
 
-    /// Loads files of Cloud Storage into a table.
+    /// Loads files from Cloud Storage into a table.
     #[operation(write)]
     fn load_uri(
         &self,
-        /// The table; it is made where it is missing.
+        /// Destination table, e.g. `sales.orders`; created if it does not exist.
         table: String,
-        /// The files: `gs://BUCKET/PATH`, where `*` stands for any part of the name.
+        /// Files: `gs://BUCKET/PATH`, where `*` matches any part of the name.
         uris: Vec<String>,
-        /// What they are; where it is not said, the first one's ending tells.
+        /// File format. Defaults to the one implied by the extension of the first file.
         format: Option<Format>,
-        /// What becomes of rows that are there.
+        /// Treatment of existing rows.
         #[serde(default)]
         write: Write,
-        /// The table's columns, where it is made.
+        /// Columns of the table if it is created.
         #[serde(default)]
         columns: Vec<Field>,
-        /// Whether BigQuery finds the columns out; where it is not said, for a table that is missing.
+        /// Detects the columns from the data. Defaults to `true` for CSV and NDJSON if the table
+        /// does not exist and `columns` is empty.
         autodetect: Option<bool>,
-        /// How many lines of a CSV come before its rows; where it is not said, one.
+        /// Number of header lines before the rows of a CSV file. Defaults to 1; detected with
+        /// `autodetect`.
         header_rows: Option<u64>,
-        /// How many rows may be bad, which are then left out.
+        /// Maximum number of invalid rows, which are skipped.
         #[serde(default)]
         max_bad_rows: u64,
     ) -> Result<Job> {
@@ -369,25 +379,27 @@ impl BigqueryWarehouse {
         client.run(&configuration, WAIT)
     }
 
-    /// Loads the bytes of its input into a table.
+    /// Loads the input into a table.
     #[operation(write)]
     fn load(
         &self,
-        /// The table; it is made where it is missing.
+        /// Destination table, e.g. `sales.orders`; created if it does not exist.
         table: String,
-        /// What the bytes are.
+        /// Format of the input.
         format: Format,
-        /// What becomes of rows that are there.
+        /// Treatment of existing rows.
         #[serde(default)]
         write: Write,
-        /// The table's columns, where it is made.
+        /// Columns of the table if it is created.
         #[serde(default)]
         columns: Vec<Field>,
-        /// Whether BigQuery finds the columns out; where it is not said, for a table that is missing.
+        /// Detects the columns from the data. Defaults to `true` for CSV and NDJSON if the table
+        /// does not exist and `columns` is empty.
         autodetect: Option<bool>,
-        /// How many lines of a CSV come before its rows; where it is not said, one.
+        /// Number of header lines before the rows of a CSV file. Defaults to 1; detected with
+        /// `autodetect`.
         header_rows: Option<u64>,
-        /// How many rows may be bad, which are then left out.
+        /// Maximum number of invalid rows, which are skipped.
         #[serde(default)]
         max_bad_rows: u64,
         input: Body,
@@ -399,19 +411,19 @@ impl BigqueryWarehouse {
         client.wait(job, WAIT)
     }
 
-    /// Puts rows into a table at once (streaming inserts), in requests of 500. Where one does not fit, none of
-    /// its request is written.
+    /// Inserts rows into a table immediately (streaming inserts), in requests of 500 rows. If a row
+    /// is invalid, no row of its request is inserted.
     #[operation(write)]
     fn insert_rows(
         &self,
-        /// The table.
+        /// Destination table, e.g. `sales.orders`.
         table: String,
-        /// The rows, by the names of their columns. `{"$bytes": "3q0="}` is bytes, as base64.
+        /// Rows: values by column name. `{"$bytes": "3q0="}` is base64-encoded bytes.
         rows: Vec<Row>,
-        /// Writes the rows that fit, and says which do not.
+        /// Inserts the valid rows and returns the invalid ones.
         #[serde(default)]
         skip_invalid: bool,
-        /// Leaves out columns that the table does not have.
+        /// Ignores columns that the table does not have.
         #[serde(default)]
         ignore_unknown: bool,
     ) -> Result<Inserted> {
@@ -419,21 +431,21 @@ impl BigqueryWarehouse {
         self.table(&table)?.insert(&self.client(BTreeMap::new())?, &rows, skip_invalid, ignore_unknown)
     }
 
-    /// Writes a table to files of Cloud Storage.
+    /// Exports a table to files in Cloud Storage.
     #[operation(write)]
     fn extract(
         &self,
-        /// The table.
+        /// Source table, e.g. `sales.orders`.
         table: String,
-        /// The files: `gs://BUCKET/PATH`, with a `*` where there may be several.
+        /// Files: `gs://BUCKET/PATH`, with a `*` to allow several files.
         uris: Vec<String>,
-        /// What they shall be; where it is not said, the first one's ending tells.
+        /// File format. Defaults to the one implied by the extension of the first file.
         format: Option<Format>,
-        /// `GZIP`, `DEFLATE`, `SNAPPY` or `ZSTD`, as the format allows.
+        /// Compression: `GZIP`, `DEFLATE`, `SNAPPY` or `ZSTD`, depending on the format. Defaults to
+        /// `GZIP` for files named `.gz`.
         compression: Option<String>,
     ) -> Result<Job> {
         let format = Format::of(format, uris.first().map(String::as_str))?;
-        // What is named so is so.
         let zipped = uris.first().is_some_and(|uri| uri.ends_with(".gz"));
         let compression = compression.or_else(|| zipped.then(|| "GZIP".to_owned()));
         let mut extract = json!({
@@ -447,11 +459,11 @@ impl BigqueryWarehouse {
         self.client(BTreeMap::new())?.run(&json!({ "extract": extract }), WAIT)
     }
 
-    /// The tables and views of a dataset.
+    /// Lists the tables and views of a dataset.
     #[operation(read)]
     fn tables(
         &self,
-        /// The dataset; where none is given, the block's.
+        /// Dataset. Defaults to the dataset of the block.
         dataset: Option<String>,
     ) -> Result<Vec<TableEntry>> {
         let dataset = dataset.as_ref().or(self.dataset.as_ref()).ok_or_else(|| {
@@ -460,38 +472,38 @@ impl BigqueryWarehouse {
         table::tables(&self.client(BTreeMap::new())?, dataset)
     }
 
-    /// The columns of a table or a view, and how large it is.
+    /// Returns the columns, the size and the partitioning of a table or view.
     #[operation(read)]
     fn describe_table(
         &self,
-        /// `TABLE`, `DATASET.TABLE` or `PROJECT.DATASET.TABLE`.
+        /// Table: `TABLE`, `DATASET.TABLE` or `PROJECT.DATASET.TABLE`.
         table: String,
     ) -> Result<TableDescription> {
         self.table(&table)?.describe(&self.client(BTreeMap::new())?)
     }
 
-    /// A job as it stands.
+    /// Returns the current state of a job.
     #[operation(read)]
     fn job_status(
         &self,
-        /// Its name.
+        /// Job ID.
         job_id: String,
-        /// Where it runs, where that is not the block's location.
+        /// Location of the job, if it is not the block's.
         location: Option<String>,
     ) -> Result<Job> {
         let client = self.client(BTreeMap::new())?;
         client.job(&job_id, location.as_deref().or(self.location.as_deref()))
     }
 
-    /// Waits for a job's end.
+    /// Waits for a job to finish.
     #[operation(read)]
     fn job_wait(
         &self,
-        /// Its name.
+        /// Job ID.
         job_id: String,
-        /// Where it runs, where that is not the block's location.
+        /// Location of the job, if it is not the block's.
         location: Option<String>,
-        /// How long at the most, seconds; where it is not said, 240.
+        /// Maximum wait in seconds. Defaults to 240.
         timeout_seconds: Option<u64>,
     ) -> Result<Job> {
         let client = self.client(BTreeMap::new())?;
@@ -499,20 +511,21 @@ impl BigqueryWarehouse {
         client.wait(job, timeout_seconds.map_or(WAIT, Duration::from_secs))
     }
 
-    /// Asks a job to end. It may have done its work before it hears of that.
+    /// Requests the cancellation of a job. The job may still complete.
     #[operation(write)]
     fn job_cancel(
         &self,
-        /// Its name.
+        /// Job ID.
         job_id: String,
-        /// Where it runs, where that is not the block's location.
+        /// Location of the job, if it is not the block's.
         location: Option<String>,
     ) -> Result<Job> {
         let client = self.client(BTreeMap::new())?;
         client.cancel(&job_id, location.as_deref().or(self.location.as_deref()))
     }
 
-    /// Gets a token, and asks for the dataset, or for the project's datasets.
+    /// Requests an access token, then the metadata of the dataset, or the project's datasets if
+    /// none is configured.
     #[check]
     fn check(&self) -> Vec<Step> {
         let started = clock::now();
@@ -529,7 +542,7 @@ impl BigqueryWarehouse {
         })
     }
 
-    /// Names of datasets and labels follow rules.
+    /// Checks the names of the dataset, the project and the labels.
     #[validate]
     fn validate(&self) -> Vec<Violation> {
         let mut violations = Vec::new();
@@ -551,7 +564,7 @@ impl BigqueryWarehouse {
     }
 }
 
-/// How long a call waits for a job.
+/// Default maximum time that a call waits for a job.
 const WAIT: Duration = Duration::from_secs(WAIT_SECONDS);
 
 impl BigqueryWarehouse {
@@ -575,7 +588,7 @@ impl BigqueryWarehouse {
         TableName::parse(name, self.project()?, self.dataset.as_deref())
     }
 
-    /// A query, as jobs have it.
+    /// Returns the query configuration of a job.
     fn configuration(
         &self,
         statement: &Statement,
@@ -601,12 +614,13 @@ impl BigqueryWarehouse {
         Ok(query)
     }
 
-    /// The lower one of the block's limit and the call's.
+    /// Returns the lower of the block's limit and the call's.
     fn most(&self, maximum_bytes: Option<u64>) -> Option<u64> {
         self.maximum_bytes.into_iter().chain(maximum_bytes).min()
     }
 
-    /// Runs a query that only reads. What it is and what it costs is asked before.
+    /// Runs a read-only query. A dry run first verifies that it is a `SELECT` and how many bytes it
+    /// reads.
     fn read(&self, client: &Client, query: &Value, maximum_bytes: Option<u64>, page_rows: usize) -> Result<Pages> {
         let dry = client.dry_run(query)?;
         let statistics = &dry["statistics"]["query"];
@@ -627,7 +641,7 @@ impl BigqueryWarehouse {
         client.query(query, page_rows)
     }
 
-    /// The first rows of a query.
+    /// Returns the first `most` rows of a query.
     fn rows(&self, statement: &str, parameters: &Parameters, types: &Types, most: usize) -> Result<Vec<Row>> {
         let client = self.client(BTreeMap::new())?;
         let query = self.configuration(&Statement::parse(statement), parameters, types, None)?;
@@ -644,7 +658,7 @@ impl BigqueryWarehouse {
         Ok(rows)
     }
 
-    /// Runs what changes something.
+    /// Runs a statement that changes data.
     fn change(&self, client: &Client, query: &Value) -> Result<Executed> {
         let job = client.run(&json!({ "query": query }), WAIT)?;
         let rows =

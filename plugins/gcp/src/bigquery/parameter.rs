@@ -1,4 +1,4 @@
-//! Query parameters: values with their types ("Running parameterized queries", BigQuery).
+//! Typed query parameters ("Running parameterized queries", BigQuery).
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use blockyard_sdk::sql::{self, Value as SqlValue};
 
 use super::statement::Statement;
 
-/// The name of the one member of an object that stands for bytes.
+/// Name of the only member of an object that represents bytes.
 const BYTES: &str = "$bytes";
 
-/// The type of a parameter.
+/// Type of a parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum ParameterType {
     Scalar(String),
@@ -21,8 +21,8 @@ enum ParameterType {
     Struct(Vec<(String, ParameterType)>),
 }
 
-/// The values of a statement's parameters, as requests have them; `types` names those that JSON does not
-/// tell.
+/// Returns the query parameters of a statement in the format of the API. `types` contains the types
+/// that the JSON values do not imply.
 pub(crate) fn parameters(
     statement: &Statement,
     given: &Map<String, Value>,
@@ -54,8 +54,8 @@ fn parameter(name: &str, value: &Value, kind: Option<&String>) -> Result<Value> 
 }
 
 impl ParameterType {
-    /// The type that a value has by itself. A text is a STRING, which BigQuery turns into a date or a time
-    /// where it is compared with one only if it is a literal: such parameters need their type said.
+    /// Returns the type that the value implies. A string is a STRING. BigQuery coerces only string
+    /// literals to dates and times, not parameters, so date and time parameters require a type.
     fn of(value: &Value) -> Result<Self> {
         Ok(match value {
             Value::Null | Value::String(_) => Self::scalar("STRING"),
@@ -85,7 +85,7 @@ impl ParameterType {
         })
     }
 
-    /// The type of a list with items of both.
+    /// Returns the type of an array that contains elements of both types.
     fn common(self, other: Self) -> Result<Self> {
         let widest = |kind: &Self| match kind {
             Self::Scalar(name) => ["INT64", "FLOAT64", "BIGNUMERIC"].iter().position(|number| number == name),
@@ -104,7 +104,7 @@ impl ParameterType {
         Self::Scalar(name.to_owned())
     }
 
-    /// A type as GoogleSQL writes it.
+    /// Parses a type in GoogleSQL syntax.
     fn parse(text: &str) -> Option<Self> {
         let (kind, rest) = Self::parse_first(text)?;
         rest.trim().is_empty().then_some(kind)
@@ -183,7 +183,7 @@ impl ParameterType {
     }
 }
 
-/// The bytes of base64, as a string or as `{"$bytes": …}`.
+/// Decodes base64 from a string or from `{"$bytes": …}`.
 fn bytes(value: &Value) -> Result<Vec<u8>> {
     let bytes = match value {
         Value::String(text) => sql::bytes_from_base64(text),
@@ -195,7 +195,7 @@ fn bytes(value: &Value) -> Result<Vec<u8>> {
     bytes.ok_or_else(|| Problem::invalid("the value is not base64"))
 }
 
-/// The digits of a number for a parameter of this type.
+/// Returns the digits of a number for a parameter of type `kind`.
 fn digits(kind: &str, number: &serde_json::Number, value: &Value) -> Result<String> {
     let narrowed = || {
         Problem::invalid(format!("FLOAT64 does not keep all digits of {number}"))
@@ -217,7 +217,7 @@ fn is_double(integer: i64) -> bool {
     back == i128::from(integer)
 }
 
-/// Whether BIGNUMERIC keeps all digits: 38 of them on either side of the point.
+/// Checks whether BIGNUMERIC can represent all digits: 38 before and 38 after the decimal point.
 fn is_bignumeric(digits: &str) -> bool {
     let (whole, fraction) =
         digits.trim_start_matches('-').split_once('.').unwrap_or((digits.trim_start_matches('-'), ""));

@@ -1,12 +1,12 @@
-//! Rows of streaming inserts. Numbers that a double does not hold, and bytes, are sent as strings, which BigQuery
-//! reads exactly.
+//! Rows of streaming inserts. Bytes, and numbers that a double cannot represent, are sent as
+//! strings, from which BigQuery reads them exactly.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::sql::{self, Value as SqlValue};
 
-/// The rows as requests have them.
+/// Converts rows to the format of `tabledata.insertAll`.
 pub(crate) fn prepared(rows: Vec<Map<String, Value>>) -> Result<Vec<Map<String, Value>>> {
     let rows = rows.into_iter().enumerate().map(|(index, row)| {
         let members = row.into_iter().map(|(name, value)| {
@@ -18,7 +18,8 @@ pub(crate) fn prepared(rows: Vec<Map<String, Value>>) -> Result<Vec<Map<String, 
     rows.collect()
 }
 
-/// The value of a column, or an item of a list. Records stay as they are: a column of type JSON may hold them.
+/// Converts the value of a column, or an element of an array. Records are unchanged, because a JSON
+/// column may contain them.
 fn column(value: Value) -> Result<Value> {
     Ok(match value {
         Value::Array(items) => items.into_iter().map(column).collect::<Result<Vec<_>>>()?.into(),

@@ -1,10 +1,10 @@
-//! Statements of GoogleSQL and their named parameters: `:name`, as everywhere in Blockyard, or `@name`, as
-//! BigQuery has it ("Lexical structure and syntax", BigQuery). What stands in a text, a quoted name or a
-//! comment is none.
+//! GoogleSQL statements and their named parameters: `:name`, as everywhere in Blockyard, or
+//! `@name`, the BigQuery syntax ("Lexical structure and syntax", BigQuery). String literals, quoted
+//! identifiers and comments contain no parameters.
 
 use std::collections::BTreeSet;
 
-/// A statement, cut into pieces: parameters, what nothing is looked for in, and the rest.
+/// A statement, split into parameters, opaque text and other text.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Statement {
     pieces: Vec<Piece>,
@@ -12,9 +12,9 @@ pub(crate) struct Statement {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Piece {
-    /// A text, a quoted name, a comment.
+    /// A string literal, quoted identifier or comment.
     Opaque(String),
-    /// Parentheses and semicolons stand alone.
+    /// Other text. Each parenthesis and semicolon is a separate `Plain`.
     Plain(String),
     Parameter(String),
 }
@@ -31,7 +31,7 @@ impl Statement {
                 '@' if !rest.starts_with("@@") => identifier(&rest[1..]),
                 _ => "",
             };
-            // `label:LOOP` is no parameter: a parameter follows no name.
+            // `label:LOOP` contains no parameter: a parameter never directly follows an identifier.
             let follows_name = plain.ends_with(|c: char| c.is_alphanumeric() || c == '_');
             let (piece, length) = if skipped > 0 {
                 (Some(Piece::Opaque(rest[..skipped].to_owned())), skipped)
@@ -40,7 +40,8 @@ impl Statement {
             } else if matches!(next, '(' | ')' | ';') {
                 (Some(Piece::Plain(next.to_string())), 1)
             } else {
-                // A name as a whole, or `@@name`, so that nothing begins within it.
+                // Consumes an entire identifier or `@@name`, so that no parameter is found within
+                // it.
                 let signs = rest.len() - rest.trim_start_matches('@').len();
                 let name = identifier(&rest[signs..]);
                 (None, if name.is_empty() { next.len_utf8() } else { signs + name.len() })
@@ -56,7 +57,7 @@ impl Statement {
         Self { pieces }
     }
 
-    /// The names of its parameters.
+    /// Returns the names of the parameters.
     pub(crate) fn names(&self) -> BTreeSet<&str> {
         self.pieces
             .iter()
@@ -67,13 +68,14 @@ impl Statement {
             .collect()
     }
 
-    /// The statement as BigQuery takes it.
+    /// Returns the statement in BigQuery syntax.
     pub(crate) fn text(&self) -> String {
         written(&self.pieces, "")
     }
 
-    /// One statement, or one transaction, that does the same for so many sets of parameters, all or
-    /// nothing. The parameter `a` of the set 7 is `a_7`; the first is 0.
+    /// Returns one statement, or one transaction, that runs the statement atomically for `sets`
+    /// sets of parameters. Set numbers are appended to the names, starting at 0: parameter `a` of
+    /// set 7 is `a_7`.
     pub(crate) fn repeated(&self, sets: usize) -> String {
         let each = |pieces: &[Piece]| (0..sets).map(|set| written(pieces, &format!("_{set}"))).collect::<Vec<_>>();
         if let Some((before, row, after)) = self.single_row() {
@@ -84,7 +86,8 @@ impl Statement {
         format!("BEGIN TRANSACTION;\n{};\nCOMMIT TRANSACTION;", statements.join(";\n"))
     }
 
-    /// Where it is an `INSERT … VALUES (…)` of one row: what comes before the row, the row, and the rest.
+    /// Splits an `INSERT … VALUES (…)` of a single row into the pieces before the row, the row, and
+    /// the pieces after it. Returns `None` for other statements.
     fn single_row(&self) -> Option<(&[Piece], &[Piece], &[Piece])> {
         let plain = |piece: &Piece| match piece {
             Piece::Plain(text) => Some(text.trim().to_ascii_lowercase()),
@@ -118,7 +121,8 @@ fn written(pieces: &[Piece], suffix: &str) -> String {
         .collect()
 }
 
-/// How many bytes at the beginning are a text, a quoted name or a comment; 0 for none.
+/// Returns the length in bytes of the string literal, quoted identifier or comment that `rest`
+/// starts with, or 0.
 fn opaque(rest: &str) -> usize {
     let prefix = ["rb", "br", "r", "b"].into_iter().find(|prefix| {
         let begins = rest.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
@@ -138,7 +142,8 @@ fn opaque(rest: &str) -> usize {
     }
 }
 
-/// A text in quotes. In a raw text, too, a backslash keeps the quote that follows it from ending it.
+/// Returns the length in bytes of a quoted string. A backslash escapes the following quote even in
+/// raw strings.
 fn quoted(text: &str, quotes: &str) -> usize {
     let mut characters = text[quotes.len()..].char_indices();
     while let Some((at, character)) = characters.next() {
@@ -153,7 +158,7 @@ fn quoted(text: &str, quotes: &str) -> usize {
     text.len()
 }
 
-/// The identifier at the beginning; empty for none.
+/// Returns the identifier that `text` starts with, or an empty string.
 fn identifier(text: &str) -> &str {
     let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len());
@@ -228,7 +233,7 @@ mod tests {
             prop_assert_eq!(Statement::parse(&text).text(), text);
         }
 
-        /// Whatever stands inside a quoted text stays, and what follows it is seen.
+        /// Quoted text is unchanged, and a parameter after it is found.
         #[test]
         fn what_is_quoted_stays(inner in "[a-z: #@$-]{0,20}", way in 0usize..5) {
             let (open, close) = [("'", "'"), ("\"", "\""), ("/* ", " */"), ("`", "`"), ("'''", "'''")][way];

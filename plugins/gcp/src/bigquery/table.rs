@@ -1,4 +1,4 @@
-//! Tables: their names, what they are, and rows that are put into them one by one.
+//! Tables: names, descriptions, and streaming inserts.
 
 use blockyard_sdk::http;
 use blockyard_sdk::prelude::*;
@@ -8,15 +8,15 @@ use super::field::Field;
 use super::job::{Client, number, text};
 use crate::api;
 
-/// Rows of one request of streaming inserts ("Quotas and limits", BigQuery: at most 50,000, 500 are
-/// recommended).
+/// Maximum number of rows per streaming insert request ("Quotas and limits", BigQuery: 500
+/// recommended, at most 50,000).
 const INSERTED_ROWS: usize = 500;
-/// Bytes of one request of streaming inserts: it may have 10 MB.
+/// Maximum size of a streaming insert request in bytes; BigQuery allows 10 MB.
 const INSERTED_BYTES: usize = 8 << 20;
-/// Refused rows that are told one by one.
+/// Maximum number of rejected rows listed in an error.
 const TOLD_ROWS: usize = 50;
 
-/// A table's name, complete.
+/// Fully qualified name of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TableName {
     pub(crate) project: String,
@@ -24,87 +24,88 @@ pub(crate) struct TableName {
     pub(crate) table: String,
 }
 
-/// A table in a list.
+/// A table or view in a listing.
 #[data]
 #[derive(Debug)]
 pub(crate) struct TableEntry {
-    /// Its dataset.
+    /// Dataset of the table.
     dataset: String,
-    /// Its name.
+    /// Table name.
     name: String,
     /// `TABLE`, `VIEW`, `MATERIALIZED_VIEW`, `EXTERNAL` or `SNAPSHOT`.
     #[serde(rename = "type")]
     kind: String,
 }
 
-/// A table.
+/// Description of a table.
 #[data]
 #[derive(Debug)]
 pub(crate) struct TableDescription {
-    /// Its name: `PROJECT.DATASET.TABLE`.
+    /// Fully qualified name: `PROJECT.DATASET.TABLE`.
     pub(crate) name: String,
     /// `TABLE`, `VIEW`, `MATERIALIZED_VIEW`, `EXTERNAL` or `SNAPSHOT`.
     #[serde(rename = "type")]
     pub(crate) kind: String,
-    /// Its columns.
+    /// Columns of the table.
     pub(crate) columns: Vec<Field>,
-    /// How many rows it has.
+    /// Number of rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rows: Option<u64>,
-    /// How large it is, bytes.
+    /// Size in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) bytes: Option<u64>,
-    /// The column whose time says in which partition a row is; `_PARTITIONTIME` for when it came.
+    /// Column that the table is partitioned by; `_PARTITIONTIME` for ingestion time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) partitioned_by: Option<String>,
-    /// The columns by which it is sorted.
+    /// Columns that the table is clustered by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) clustered_by: Vec<String>,
-    /// When it will be removed, milliseconds since 1970-01-01 UTC.
+    /// Expiration time, in milliseconds since 1970-01-01 UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) expires: Option<u64>,
-    /// What it is, for people.
+    /// Description of the table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) description: Option<String>,
 }
 
-/// What a table shall be beside its name.
+/// Properties of a table to create.
 pub(crate) struct NewTable {
     pub(crate) columns: Vec<Field>,
     pub(crate) partition_by: Option<String>,
     pub(crate) partition_unit: Option<String>,
     pub(crate) cluster_by: Vec<String>,
-    /// Milliseconds since 1970-01-01 UTC.
+    /// Expiration time, in milliseconds since 1970-01-01 UTC.
     pub(crate) expires: Option<i64>,
     pub(crate) description: Option<String>,
 }
 
-/// What became of rows.
+/// Result of a streaming insert.
 #[data]
 #[derive(Debug)]
 pub(crate) struct Inserted {
-    /// How many are in the table.
+    /// Number of rows inserted.
     pub(crate) inserted: u64,
-    /// Those that are not, where that was allowed.
+    /// Rejected rows, if `skip_invalid` is set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) refused: Vec<RefusedRow>,
 }
 
-/// A row that is not in the table.
+/// A rejected row.
 #[data]
 #[derive(Debug)]
 pub(crate) struct RefusedRow {
-    /// Which of those given, from 1.
+    /// Position of the row in `rows`, counted from 1.
     pub(crate) row: u64,
-    /// Why not.
+    /// Reason for the rejection.
     pub(crate) message: String,
-    /// Which column.
+    /// Column that caused the rejection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) column: Option<String>,
 }
 
 impl TableName {
-    /// `TABLE`, `DATASET.TABLE` or `PROJECT.DATASET.TABLE`; what is not said is the block's.
+    /// Parses `TABLE`, `DATASET.TABLE` or `PROJECT.DATASET.TABLE`. Missing parts default to those
+    /// of the block.
     pub(crate) fn parse(name: &str, project: &str, dataset: Option<&str>) -> Result<Self> {
         let parts: Vec<&str> = name.trim_matches('`').split('.').collect();
         let (project, dataset, table) = match (parts.as_slice(), dataset) {
@@ -129,7 +130,7 @@ impl TableName {
         )
     }
 
-    /// As requests name it.
+    /// Returns the `TableReference` of the API.
     pub(crate) fn reference(&self) -> Value {
         json!({ "projectId": self.project, "datasetId": self.dataset, "tableId": self.table })
     }
@@ -146,7 +147,7 @@ impl TableName {
         format!("/datasets/{}/tables", http::percent_encode(&self.dataset))
     }
 
-    /// The client for the project that the table is in.
+    /// Returns a client for the project of the table.
     fn client(&self, client: &Client) -> Client {
         Client { project: self.project.clone(), ..client.clone() }
     }
@@ -155,7 +156,7 @@ impl TableName {
         TableDescription::read(&self.client(client).get(&self.path(), &self.what())?)
     }
 
-    /// Makes the table, and its dataset where that is missing.
+    /// Creates the table, and its dataset if it does not exist.
     pub(crate) fn create(&self, client: &Client, new: &NewTable, if_absent: bool) -> Result<TableDescription> {
         let client = self.client(client);
         ensure_dataset(&client, &self.dataset)?;
@@ -179,15 +180,15 @@ impl TableName {
         let url = client.url(&self.list_path());
         let (answer, sent) =
             api::send_counting(|| Ok(client.credentials.sign(http::post(url.as_str()).json(&resource))))?;
-        // It is there already; or it was made, and the answer that said so did not arrive.
+        // The table exists, or an earlier attempt created it and its response was lost.
         if answer.status == 409 && (if_absent || sent > 1) {
             return self.describe(&client);
         }
         TableDescription::read(&api::ok(answer, &self.what())?.json()?)
     }
 
-    /// Puts rows into the table, each under a name of ours, so that what is sent again is not there
-    /// twice ("Best effort de-duplication", BigQuery).
+    /// Inserts rows with generated insert IDs, so that BigQuery discards duplicates when a request
+    /// is repeated ("Best effort de-duplication", BigQuery).
     pub(crate) fn insert(
         &self,
         client: &Client,
@@ -224,7 +225,8 @@ impl TableName {
         Ok(done)
     }
 
-    /// Of a request that has rows which do not fit BigQuery takes none.
+    /// Returns the error for rejected rows. BigQuery inserts none of the rows of a request if one
+    /// is invalid.
     fn refusal(&self, refused: &[RefusedRow], of: usize, before: u64) -> Problem {
         let first = &refused[0];
         let column = first.column.as_ref().map(|column| format!(", column `{column}`")).unwrap_or_default();
@@ -241,7 +243,7 @@ impl TableName {
     }
 }
 
-/// How many rows go into one request, at least one.
+/// Returns the number of rows that fit into one request, at least one.
 fn fitting(rows: &[Map<String, Value>]) -> usize {
     let mut bytes = 0;
     let fits = rows.iter().take(INSERTED_ROWS).take_while(|row| {
@@ -255,7 +257,8 @@ fn partly(rows: u64) -> String {
     format!("the first {rows} rows were written")
 }
 
-/// The rows that were refused themselves; those that were only held up by them are not named.
+/// Returns the invalid rows. Rows that were only rejected because of another row in the request
+/// (reason `stopped`) are omitted.
 fn refused_rows(answer: &Value, before: usize) -> Vec<RefusedRow> {
     let errors = answer["insertErrors"].as_array().map(Vec::as_slice).unwrap_or_default();
     errors
@@ -271,7 +274,7 @@ fn refused_rows(answer: &Value, before: usize) -> Vec<RefusedRow> {
         .collect()
 }
 
-/// Makes a dataset where it is missing.
+/// Creates a dataset if it does not exist.
 fn ensure_dataset(client: &Client, dataset: &str) -> Result<()> {
     let what = format!("dataset `{dataset}`");
     match client.get(&format!("/datasets/{}", http::percent_encode(dataset)), &what) {
@@ -284,19 +287,19 @@ fn ensure_dataset(client: &Client, dataset: &str) -> Result<()> {
     }
     let url = client.url("/datasets");
     match client.send(|| http::post(url.as_str()).json(&resource), &what) {
-        // Somebody else was faster.
+        // A concurrent call created the dataset.
         Err(problem) if problem.code() == "conflict" => Ok(()),
         made => made.map(drop),
     }
 }
 
-/// All tables of a dataset.
+/// Lists all tables of a dataset.
 pub(crate) fn tables(client: &Client, dataset: &str) -> Result<Vec<TableEntry>> {
     if !is_identifier(dataset) {
         return Err(Problem::invalid(format!("`{dataset}` is not the name of a dataset: letters, digits and `_`")));
     }
     let what = format!("dataset `{dataset}`");
-    // A dataset that is not there has no tables for some servers.
+    // Some servers return an empty list for a dataset that does not exist.
     client.get(&format!("/datasets/{dataset}"), &what)?;
     let url = client.url(&format!("/datasets/{dataset}/tables"));
     let mut all = Vec::new();
@@ -344,13 +347,13 @@ impl TableDescription {
     }
 }
 
-/// The names that datasets have.
+/// Checks that `name` is a valid dataset name.
 pub(crate) fn is_identifier(name: &str) -> bool {
     (1..=1024).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// The names that tables have: letters of all scripts, digits, connectors, dashes, spaces ("Table naming",
-/// BigQuery), and `$` before a partition.
+/// Checks that `name` is a valid table name: letters of all scripts, digits, connectors, dashes and
+/// spaces ("Table naming", BigQuery), and `$` before a partition.
 fn is_table(name: &str) -> bool {
     let fits = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | ' ' | '$');
     (1..=1024).contains(&name.len()) && name.chars().all(fits)
