@@ -77,7 +77,7 @@ fn all_operations_of_the_interface() {
     assert_eq!(call("fetch-all", &["--statement", "select count(*) as n from t"]), json!([{"n": 3}]));
     assert_eq!(call("execute", &["--statement", "delete from t where a < 0"])["rows_affected"], json!(1));
     let help = yard.ok(&["call", "sql-database/flights", "fetch-many", "--help"]);
-    assert!(help.contains("--size") && help.contains("How many rows at the most"), "{help}");
+    assert!(help.contains("--size") && help.contains("Maximum number of rows"), "{help}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! SQL databases as blocks: SQLite, PostgreSQL and MySQL or MariaDB behind one type, `sql-database`, with the
-//! standard interface `database`.
+//! Block type `sql-database`: SQLite, PostgreSQL, and MySQL or MariaDB, with the standard interface
+//! `database`.
 
 mod array;
 mod arrow_file;
@@ -35,7 +35,7 @@ use parameters::{Parameters, Syntax, bound};
 use rows::Format;
 use want::Empty;
 
-/// A SQL database: SQLite in a file, or a server of PostgreSQL, MySQL or MariaDB.
+/// A SQL database: a SQLite file, or a PostgreSQL, MySQL or MariaDB server.
 #[derive(Block)]
 #[block(
     type = "sql-database",
@@ -54,36 +54,37 @@ use want::Empty;
     )
 )]
 pub struct SqlDatabase {
-    /// Which kind of database it is.
+    /// Database system: `sqlite`, `postgres` or `mysql` (MySQL or MariaDB).
     dialect: Dialect,
-    /// Instead of the other fields, an address: `postgres://USER:PASSWORD@HOST:PORT/DATABASE?OPTION=VALUE`, or
-    /// `sqlite:///PATH`. It is taken apart into them when the block is saved, the password into its secret.
+    /// Connection URL, instead of the other fields:
+    /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE?OPTION=VALUE`, or `sqlite:///PATH`. It is split
+    /// into the other fields when the block is saved; the password is stored as a secret.
     #[schemars(extend("x-connection-url" = {"dialect": {
         "sqlite": "sqlite", "postgres": "postgres", "postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql"
     }}))]
     #[allow(dead_code, reason = "it never comes so far")]
     url: Option<String>,
-    /// The database's name; for SQLite the absolute path of its file, or `:memory:`.
+    /// Database name, e.g. `sales`; for SQLite the absolute path of the file, or `:memory:`.
     database: String,
-    /// The server's host name or address. Not for SQLite.
+    /// Host name or IP address of the server, e.g. `db.example.com`. Not for SQLite.
     host: Option<String>,
-    /// The server's port; where none is given, 5432 for PostgreSQL and 3306 for MySQL. Not for SQLite.
+    /// Port of the server. Defaults to 5432 for PostgreSQL and 3306 for MySQL. Not for SQLite.
     port: Option<u16>,
-    /// Who connects. Not for SQLite.
+    /// User name. Not for SQLite.
     username: Option<String>,
-    /// The password of that user. Not for SQLite.
+    /// Password of the user. Not for SQLite.
     #[block(audience = "sql")]
     password: Option<Secret<String>>,
-    /// Certificates of whom the server's must be signed by, in PEM: `--set ca=@ca.pem`. Where there are none, those
-    /// of this machine. Not for SQLite.
+    /// PEM-encoded CA certificates used to verify the server: `--set ca=@ca.pem`. Defaults to the
+    /// CA certificates of this machine. Not for SQLite.
     ca: Option<String>,
-    /// Options of the connection: `sslmode` (disable, prefer, require, verify-ca, verify-full), and
-    /// `application_name` for PostgreSQL. Not for SQLite.
+    /// Connection options: `sslmode` (`disable`, `prefer`, `require`, `verify-ca` or
+    /// `verify-full`), and `application_name` for PostgreSQL. Not for SQLite.
     #[serde(default)]
     options: BTreeMap<String, String>,
 }
 
-/// The kinds of databases; `mysql` is MySQL or MariaDB.
+/// Database systems; `mysql` is MySQL or MariaDB.
 #[data]
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -93,49 +94,49 @@ enum Dialect {
     Mysql,
 }
 
-/// What a statement did.
+/// Result of a statement.
 #[data]
 struct Executed {
-    /// How many rows it changed.
+    /// Number of rows changed.
     rows_affected: u64,
-    /// The number of the last row that it added, where SQLite or MySQL gave it one.
+    /// ID that SQLite or MySQL generated for the last inserted row.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_insert_id: Option<i64>,
 }
 
-/// What a script did.
+/// Result of a script.
 #[data]
 struct Scripted {
-    /// How many statements it had.
+    /// Number of statements run.
     statements: u64,
-    /// How many rows they changed, all together.
+    /// Total number of rows changed.
     rows_affected: u64,
 }
 
-/// What a query gives.
+/// Description of a query result.
 #[data]
 struct Queried {
-    /// Its columns.
+    /// Columns of the result.
     columns: Vec<ColumnDescription>,
 }
 
-/// A column of a query.
+/// A column of a query result.
 #[data]
 struct ColumnDescription {
-    /// Its name.
+    /// Column name.
     name: String,
-    /// The database's own name of its type; empty where an expression has none.
+    /// Type name of the database; empty for expressions without a type.
     type_name: String,
 }
 
-/// Whether a table is there.
+/// Requirement on the existence of the table.
 #[data]
 #[derive(Clone, Copy)]
 #[serde(rename_all = "lowercase")]
 enum Mode {
-    /// It is; the rows come to those that it has.
+    /// The table exists; the rows are added to it.
     Append,
-    /// It is not, and is made.
+    /// The table does not exist and is created.
     Create,
 }
 
@@ -144,21 +145,23 @@ fn describe(rows: &Rows) -> Vec<ColumnDescription> {
     columns.map(|column| ColumnDescription { name: column.name, type_name: column.type_name }).collect()
 }
 
-/// How much of TLS a connection wants, as PostgreSQL's own clients name it.
+/// TLS modes, named as in the clients of PostgreSQL.
 const SSL_MODES: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
 
-/// A row by the names of its columns.
+/// A row: values by column name.
 type Row = Map<String, Value>;
 
 #[operations]
 impl SqlDatabase {
-    /// Runs a statement that only reads; its rows come as an Arrow IPC stream.
+    /// Runs a read-only statement and returns its rows as an Arrow IPC stream.
     #[operation(read)]
     fn query(
         &self,
-        /// The statement, with parameters as `:name` or `?`.
+        /// SQL statement with parameters as `:name` or `?`, e.g. `SELECT * FROM flights WHERE id =
+        /// :id`.
         statement: String,
-        /// Values for the parameters: an object for `:name`, a list for `?`. `{"$bytes": "3q0="}` is bytes, as base64.
+        /// Parameter values: an object for `:name`, e.g. `{"id": 7}`, or a list for `?`, e.g.
+        /// `[7]`. `{"$bytes": "3q0="}` is base64-encoded bytes.
         #[serde(default)]
         parameters: Parameters,
     ) -> Result<Streamed<Queried>> {
@@ -166,13 +169,14 @@ impl SqlDatabase {
         Ok(Streamed { result: Queried { columns: describe(&rows) }, body: rows.into_arrow() })
     }
 
-    /// Runs a statement that changes something; says how many rows it changed.
+    /// Runs a statement that changes data and returns the number of rows changed.
     #[operation(write)]
     fn execute(
         &self,
-        /// The statement, with parameters as `:name` or `?`.
+        /// SQL statement with parameters as `:name` or `?`.
         statement: String,
-        /// Values for the parameters: an object for `:name`, a list for `?`. `{"$bytes": "3q0="}` is bytes, as base64.
+        /// Parameter values: an object for `:name`, e.g. `{"id": 7}`, or a list for `?`, e.g.
+        /// `[7]`. `{"$bytes": "3q0="}` is base64-encoded bytes.
         #[serde(default)]
         parameters: Parameters,
     ) -> Result<Executed> {
@@ -180,13 +184,14 @@ impl SqlDatabase {
         Ok(self.connect()?.execute(&statement, &values)?.into())
     }
 
-    /// Runs a statement once for each set of parameters, all or nothing.
+    /// Runs a statement once for each set of parameters, atomically.
     #[operation(write)]
     fn execute_many(
         &self,
-        /// The statement, with parameters as `:name` or `?`.
+        /// SQL statement with parameters as `:name` or `?`.
         statement: String,
-        /// The sets of values for the parameters, each an object for `:name` or a list for `?`.
+        /// Sets of parameter values, each an object for `:name` or a list for `?`, e.g. `[{"id":
+        /// 1}, {"id": 2}]`.
         parameters: Vec<Parameters>,
     ) -> Result<Executed> {
         let mut text = None;
@@ -205,53 +210,56 @@ impl SqlDatabase {
         }
     }
 
-    /// The first row of a query, or null.
+    /// Returns the first row of a query, or null.
     #[operation(read)]
     fn fetch_one(
         &self,
-        /// The statement, with parameters as `:name` or `?`.
+        /// SQL statement with parameters as `:name` or `?`.
         statement: String,
-        /// Values for the parameters: an object for `:name`, a list for `?`. `{"$bytes": "3q0="}` is bytes, as base64.
+        /// Parameter values: an object for `:name`, e.g. `{"id": 7}`, or a list for `?`, e.g.
+        /// `[7]`. `{"$bytes": "3q0="}` is base64-encoded bytes.
         #[serde(default)]
         parameters: Parameters,
     ) -> Result<Option<Row>> {
         Ok(self.rows(&statement, &parameters)?.objects(1)?.pop())
     }
 
-    /// The first rows of a query, at most `size`.
+    /// Returns at most the first `size` rows of a query.
     #[operation(read)]
     fn fetch_many(
         &self,
-        /// The statement, with parameters as `:name` or `?`.
+        /// SQL statement with parameters as `:name` or `?`.
         statement: String,
-        /// Values for the parameters: an object for `:name`, a list for `?`. `{"$bytes": "3q0="}` is bytes, as base64.
+        /// Parameter values: an object for `:name`, e.g. `{"id": 7}`, or a list for `?`, e.g.
+        /// `[7]`. `{"$bytes": "3q0="}` is base64-encoded bytes.
         #[serde(default)]
         parameters: Parameters,
-        /// How many rows at the most.
+        /// Maximum number of rows.
         size: u32,
     ) -> Result<Vec<Row>> {
         self.rows(&statement, &parameters)?.objects(size as usize)
     }
 
-    /// All rows of a query, as values. For results that do not fit into memory there is `query`.
+    /// Returns all rows of a query as values. Use `query` for results that do not fit in memory.
     #[operation(read)]
     fn fetch_all(
         &self,
-        /// The statement, with parameters as `:name` or `?`.
+        /// SQL statement with parameters as `:name` or `?`.
         statement: String,
-        /// Values for the parameters: an object for `:name`, a list for `?`. `{"$bytes": "3q0="}` is bytes, as base64.
+        /// Parameter values: an object for `:name`, e.g. `{"id": 7}`, or a list for `?`, e.g.
+        /// `[7]`. `{"$bytes": "3q0="}` is base64-encoded bytes.
         #[serde(default)]
         parameters: Parameters,
     ) -> Result<Vec<Row>> {
         self.rows(&statement, &parameters)?.objects(usize::MAX)
     }
 
-    /// Runs several statements in one transaction: all of them, or none. (MySQL and MariaDB end the
-    /// transaction by themselves at a statement that changes a table's definition.)
+    /// Runs several statements in one transaction. If one fails, none takes effect, except that
+    /// MySQL and MariaDB commit implicitly at statements that change a table definition.
     #[operation(write)]
     fn script(
         &self,
-        /// The statements, with a semicolon between them; without parameters.
+        /// SQL statements separated by semicolons, without parameters.
         script: String,
     ) -> Result<Scripted> {
         let statements = script::statements(&script, self.syntax());
@@ -283,25 +291,26 @@ impl SqlDatabase {
         Ok(done)
     }
 
-    /// Puts the rows of a file into a table: all of them, or none.
+    /// Loads a file into a table, atomically.
     #[operation(write)]
     fn load(
         &self,
-        /// The table's name, as the database has it. Where it is missing it is made, with the columns of the
-        /// file and the types of its first rows.
+        /// Table name, as stored in the database. A table that does not exist is created with the
+        /// columns of the file; a file format without types gets the types that its first rows
+        /// imply.
         table: String,
-        /// The schema that it is in, where it is not found without. Not for SQLite.
+        /// Schema of the table, if it is not found without one. Not for SQLite.
         schema: Option<String>,
-        /// What the input is.
+        /// Format of the input.
         format: Format,
-        /// Whether the table is there already (`append`) or not (`create`); where it is not said, either.
+        /// `append` requires that the table exists, `create` that it does not. Defaults to either.
         mode: Option<Mode>,
-        /// Meaning of empty fields of a CSV. `quoted`: nothing is null, and `""` an empty text in columns of texts.
-        /// `nulls`: both are null. `texts`: both are an empty text in columns of texts. In other columns they are
-        /// always null.
+        /// Meaning of empty CSV fields in string and binary columns. `quoted`: an unquoted empty field
+        /// is null, `""` is an empty value. `nulls`: both are null. `texts`: both are an empty value.
+        /// In other columns, empty fields are always null.
         #[serde(default)]
         empty: Empty,
-        /// The character between the fields of a CSV; a comma by default, `\t` is a tab.
+        /// Field separator of the CSV file, e.g. `;`; `\t` is a tab. Defaults to a comma.
         delimiter: Option<String>,
         input: Body,
     ) -> Result<Loaded> {
@@ -333,16 +342,17 @@ impl SqlDatabase {
         target.load(&self.connect()?, input, format)
     }
 
-    /// Runs a statement that only reads; its rows come as a file.
+    /// Runs a read-only statement and returns its rows as a file.
     #[operation(read)]
     fn unload(
         &self,
-        /// The statement, with parameters as `:name` or `?`.
+        /// SQL statement with parameters as `:name` or `?`.
         statement: String,
-        /// Values for the parameters: an object for `:name`, a list for `?`. `{"$bytes": "3q0="}` is bytes, as base64.
+        /// Parameter values: an object for `:name`, e.g. `{"id": 7}`, or a list for `?`, e.g.
+        /// `[7]`. `{"$bytes": "3q0="}` is base64-encoded bytes.
         #[serde(default)]
         parameters: Parameters,
-        /// What the file shall be.
+        /// Format of the file.
         format: Format,
     ) -> Result<InParts<Queried>> {
         let rows = self.rows(&statement, &parameters)?;
@@ -350,12 +360,12 @@ impl SqlDatabase {
         Ok(InParts { result: Queried { columns }, parts: unload::unload(rows, format, self.dialect)? })
     }
 
-    /// The tables and views.
+    /// Lists the tables and views.
     #[operation(read)]
     fn tables(
         &self,
-        /// Of this schema only. Where none is given: for PostgreSQL all but its own, for MySQL the
-        /// database's. Not for SQLite.
+        /// Schema to list. Defaults to all schemas except the system schemas for PostgreSQL, and to
+        /// the configured database for MySQL. Not for SQLite.
         schema: Option<String>,
     ) -> Result<Vec<Table>> {
         let parameters = self.schema_parameter(schema)?;
@@ -367,13 +377,13 @@ impl SqlDatabase {
             .collect())
     }
 
-    /// The columns of a table or a view, in their order.
+    /// Returns the columns of a table or view, in order.
     #[operation(read)]
     fn describe_table(
         &self,
-        /// Its name, as the database has it.
+        /// Table or view name, as stored in the database.
         table: String,
-        /// The schema that it is in, where it is not found without.
+        /// Schema of the table, if it is not found without one.
         schema: Option<String>,
     ) -> Result<Vec<TableColumn>> {
         let mut parameters = self.schema_parameter(schema)?;
@@ -386,15 +396,15 @@ impl SqlDatabase {
         Ok(rows.iter().map(TableColumn::read).collect())
     }
 
-    /// Connects, authenticates, and asks how safe the connection is, what may be done, and for the server's
-    /// version.
+    /// Connects and authenticates, then queries the TLS status, the permissions and the version of
+    /// the server.
     #[check]
     fn check(&self) -> Vec<Step> {
         let mut steps = Vec::new();
         let started = clock::now();
         let connected = self.connect();
         let milliseconds = took(started);
-        // The host says at which step it failed; what comes before it passed.
+        // The host reports the step that failed; the steps before it passed.
         let failed =
             connected.as_ref().err().map(|problem| sql::step_of(problem).unwrap_or_else(|| "connect".to_owned()));
         let names: &[&str] = match self.dialect {
@@ -426,7 +436,7 @@ impl SqlDatabase {
         steps
     }
 
-    /// Fields that belong to servers make no sense for a file, and the other way round.
+    /// Rejects server fields for SQLite, and missing or invalid server fields otherwise.
     #[validate]
     fn validate(&self) -> Vec<Violation> {
         let mut violations = Vec::new();
@@ -492,7 +502,7 @@ impl SqlDatabase {
         Ok(Map::from_iter([("schema_name".to_owned(), schema.into())]))
     }
 
-    /// Whether a table's name begins with the name of a schema that there is.
+    /// Checks whether a table name starts with the name of an existing schema.
     fn is_qualified(&self, table: &str) -> Result<bool> {
         let Some((schema, _)) = table.split_once('.') else { return Ok(false) };
         let asked = match self.dialect {
@@ -504,7 +514,8 @@ impl SqlDatabase {
         Ok(!self.rows(asked, &Parameters::Named(parameters))?.objects(1)?.is_empty())
     }
 
-    /// Says how to name a schema, where a name may have one before it.
+    /// Adds a hint on how to specify a schema if the table name may contain one, and the hint
+    /// `otherwise` if not.
     fn qualified(&self, problem: Problem, table: &str, schema: Option<&str>, otherwise: &str) -> Problem {
         match table.split_once('.') {
             Some((_, table)) if self.dialect == Dialect::Sqlite => {
@@ -538,7 +549,8 @@ impl SqlDatabase {
         Connection::open(&target, self.password.as_ref())
     }
 
-    /// A table of MySQL may be of an engine that takes nothing back.
+    /// Checks that the storage engine of a MySQL table supports transactions, so that a failed load
+    /// can be rolled back.
     fn need_transactions(&self, table: &str, schema: Option<&str>) -> Result<()> {
         let asked = "select e.engine as engine, e.transactions as transactions from information_schema.tables t \
                      join information_schema.engines e on e.engine = t.engine \
@@ -556,7 +568,7 @@ impl SqlDatabase {
         }
     }
 
-    /// What a check asks a database, and under which name.
+    /// Returns the names and queries of the connection check after connecting.
     fn questions(&self) -> &'static [(&'static str, Question)] {
         match self.dialect {
             Dialect::Sqlite => {
@@ -597,7 +609,7 @@ impl SqlDatabase {
                                  and replace(grantee, '\\'', '') = current_user()";
                     answer(connection, asked)
                 }),
-                // MariaDB says what it is, MySQL only its number.
+                // The version of MariaDB contains the product name, that of MySQL does not.
                 ("query", |connection| {
                     let asked =
                         "select if(version() like '%MariaDB%', version(), concat('MySQL ', version())) as found";
@@ -608,7 +620,7 @@ impl SqlDatabase {
     }
 }
 
-/// The byte between the fields of a CSV.
+/// Returns the separator of CSV fields.
 fn delimiter_of(delimiter: Option<&str>, format: Format) -> Result<u8> {
     match (delimiter, format) {
         (None, _) => Ok(b','),
@@ -626,10 +638,10 @@ fn delimiter_of(delimiter: Option<&str>, format: Format) -> Result<u8> {
     }
 }
 
-/// Asks an open connection; the answer is for people.
+/// A query on an open connection. Returns text for people.
 type Question = fn(&Connection) -> Result<String>;
 
-/// The column `found` of the one row that a statement gives.
+/// Returns the column `found` of the only row of a statement's result.
 fn answer(connection: &Connection, statement: &str) -> Result<String> {
     let rows = connection.query(statement, &[])?.objects(1)?;
     let found = rows.first().and_then(|row| row["found"].as_str());
@@ -642,7 +654,8 @@ impl From<sql::Execution> for Executed {
     }
 }
 
-/// Absolute on Unix or on Windows: the bundle does not know where it runs.
+/// Checks for an absolute path of Unix or Windows, because the bundle does not know the platform of
+/// the host.
 fn is_absolute(path: &str) -> bool {
     let drive = path.as_bytes();
     path.starts_with('/') || matches!(drive, [letter, b':', b'\\' | b'/', ..] if letter.is_ascii_alphabetic())

@@ -1,4 +1,5 @@
-//! Files into tables: all of a file, or nothing of it. A value is kept exactly, or its row is named.
+//! Loading of files into tables. A load is atomic; a value that the column cannot store exactly is
+//! an error that names the row.
 
 use std::collections::BTreeMap;
 
@@ -12,49 +13,49 @@ use crate::rows::{Batch, Column, Format, Reading, Rows};
 use crate::style;
 use crate::want::{Datum, Empty, Want, shown};
 
-/// Rows that go to the database at once.
+/// Maximum number of rows that are inserted at once.
 const ROWS: usize = 5_000;
 
-/// Where a file goes.
+/// Destination of a load.
 pub(crate) struct Target<'a> {
     pub(crate) dialect: Dialect,
     pub(crate) schema: Option<&'a str>,
     pub(crate) table: &'a str,
-    /// The types of the columns that it has; none where it is missing.
+    /// Types of the existing columns by name; empty if the table does not exist.
     pub(crate) types: BTreeMap<String, String>,
-    /// The meaning of empty fields of a CSV.
+    /// Meaning of empty CSV fields.
     pub(crate) empty: Empty,
-    /// Between the fields of a CSV.
+    /// Separator of CSV fields.
     pub(crate) delimiter: u8,
 }
 
-/// What a load did.
+/// Result of a load.
 #[data]
 pub(crate) struct Loaded {
-    /// How many rows are in the table that were not.
+    /// Number of rows added.
     pub(crate) rows: u64,
-    /// The columns that they have.
+    /// Columns of the rows.
     pub(crate) columns: Vec<String>,
-    /// Whether the table was made.
+    /// `true` if the table was created.
     pub(crate) created: bool,
 }
 
 impl Target<'_> {
-    /// Puts all rows of a body into the table, which is made where it is missing.
+    /// Inserts all rows of `body` into the table, which is created if it does not exist.
     pub(crate) fn load(&self, connection: &Connection, body: Body, format: Format) -> Result<Loaded> {
         let create = self.types.is_empty();
         let known: Vec<String> = self.types.keys().cloned().collect();
         let reading = Reading { format, dialect: self.dialect, delimiter: self.delimiter, known: &known };
         let mut rows = Rows::open(body, &reading, ROWS)?;
         if rows.columns.is_empty() {
-            // A file without an object has no row that could be lost.
+            // An NDJSON file without objects has no rows to insert.
             if !create {
                 return Ok(Loaded { rows: 0, columns: Vec::new(), created: false });
             }
             return Err(Problem::invalid("the file has no columns"));
         }
         let mut wants = self.wants(&rows.columns)?;
-        // MySQL and MariaDB end a transaction at a new table.
+        // MySQL and MariaDB commit implicitly at `create table`.
         let beside = create && self.dialect == Dialect::Mysql;
         if beside {
             connection.execute(&self.create(&rows.columns), &[])?;
@@ -94,7 +95,7 @@ impl Target<'_> {
         }
     }
 
-    /// Nothing stays of a load that failed.
+    /// Cleans up after a failed load: drops the table if it was created outside of the transaction.
     fn take_back(&self, connection: &Connection, made: bool, problem: Problem) -> Problem {
         let left = match made.then(|| connection.execute(&format!("drop table {}", self.name()), &[])) {
             Some(Err(_)) => "the new table is there, and empty",
@@ -103,7 +104,8 @@ impl Target<'_> {
         problem.aftermath(left)
     }
 
-    /// The values as the database takes them for its columns, or the row that does not fit.
+    /// Converts the values to the types of the database columns. Returns an error for the first row
+    /// with a value that does not fit.
     fn fitting(&self, batch: Batch, columns: &mut [Column], wants: &[Want], before: u64) -> Result<Vec<Vec<SqlValue>>> {
         let rows = (before + 1..).zip(batch);
         rows.map(|(number, row)| {
@@ -118,7 +120,7 @@ impl Target<'_> {
         let name = &column.name;
         if let Some(found) = other {
             let kinds = match column.kind {
-                // Only SQLite refuses one.
+                // Only SQLite rejects a value here (a boolean).
                 Kind::Mixed => "values that are no booleans",
                 kind => kind.plural(),
             };
@@ -135,7 +137,8 @@ impl Target<'_> {
         })
     }
 
-    /// The value of a row that is of another kind than the first rows of a file without types.
+    /// Returns the value if its kind differs from that of the first rows, for file formats without
+    /// types.
     fn other_kind<'datum>(&self, datum: &'datum Datum, column: &mut Column) -> Option<&'datum str> {
         let sqlite = self.dialect == Dialect::Sqlite;
         match datum {
@@ -144,7 +147,7 @@ impl Target<'_> {
                 let lost = sqlite && column.kind != Kind::Text && style::is_minus_zero(text);
                 (lost || !column.check.takes_text(text)).then_some(text)
             }
-            // SQLite stores `true` as 1, which another row of the column may have.
+            // SQLite stores `true` as 1, which another row of the column may contain.
             Datum::Json(json) => {
                 let lost = sqlite && column.kind == Kind::Mixed && class(json) == Class::Boolean;
                 (lost || !column.check.takes_json(json)).then_some(json)
@@ -153,7 +156,7 @@ impl Target<'_> {
         }
     }
 
-    /// The table's own type for a column; `None` if it has no such column.
+    /// Returns the type of a column of the table, or `None` if the table has no such column.
     fn type_of(&self, column: &str) -> Option<&str> {
         let same = |own: &str| match self.dialect {
             Dialect::Postgres => own == column,
@@ -162,7 +165,8 @@ impl Target<'_> {
         self.types.iter().find(|(own, _)| same(own)).map(|(_, kind)| kind.as_str())
     }
 
-    /// What each column takes; columns that the table does not have are an error.
+    /// Returns the type that each column accepts. Columns that the table does not have are an
+    /// error.
     fn wants(&self, columns: &[Column]) -> Result<Vec<Want>> {
         self.check_names(columns)?;
         let create = self.types.is_empty();
@@ -174,8 +178,8 @@ impl Target<'_> {
         columns.iter().map(want).collect()
     }
 
-    /// Refuses two columns of a file that are one in a database which ignores the case of names: one of the two
-    /// values would be lost.
+    /// Rejects two columns whose names differ only in case if the database ignores case, because
+    /// one of the two values would be lost.
     fn check_names(&self, columns: &[Column]) -> Result<()> {
         if self.dialect == Dialect::Postgres {
             return Ok(());
@@ -214,7 +218,7 @@ fn names_of(columns: &[Column]) -> Vec<String> {
     columns.iter().map(|column| column.name.clone()).collect()
 }
 
-/// A name in quotes, so that whatever it is made of it is one.
+/// Quotes an identifier, so that its content cannot be parsed as SQL.
 fn quoted(name: &str, dialect: Dialect) -> String {
     match dialect {
         Dialect::Mysql => format!("`{}`", name.replace('`', "``")),
@@ -222,14 +226,14 @@ fn quoted(name: &str, dialect: Dialect) -> String {
     }
 }
 
-/// The type that a new table has for a column.
+/// Returns the type of a column in a new table.
 fn type_name(column: &Column, dialect: Dialect) -> String {
     let [sqlite, postgres, mysql] = match column.kind {
         Kind::Boolean => ["boolean", "boolean", "boolean"],
         Kind::Integer => ["integer", "bigint", "bigint"],
         Kind::Single => ["real", "real", "float"],
         Kind::Float => ["real", "double precision", "double"],
-        // SQLite's own numbers have sixteen digits.
+        // SQLite numbers have about sixteen significant digits.
         Kind::Decimal => ["text", "numeric", ""],
         Kind::Text => ["text", "text", "longtext"],
         Kind::Bytes => ["blob", "bytea", "longblob"],
@@ -239,7 +243,7 @@ fn type_name(column: &Column, dialect: Dialect) -> String {
         Kind::Instant => ["timestamp", "timestamptz", "timestamp(6) null"],
         Kind::Uuid => ["text", "uuid", "char(36)"],
         Kind::Json => ["text", "jsonb", "json"],
-        // Each value of SQLite has a type of its own where the column has none.
+        // A SQLite column without a declared type stores each value with its own type.
         Kind::Mixed => ["", "jsonb", "json"],
     };
     match dialect {
@@ -250,7 +254,8 @@ fn type_name(column: &Column, dialect: Dialect) -> String {
     }
 }
 
-/// With the places that the values have; texts where no decimal of MySQL has as many.
+/// Returns a decimal type with the scale of the values, or a text type if the scale exceeds that of
+/// MySQL.
 fn mysql_decimal(places: Option<u32>) -> String {
     const DIGITS: u32 = 65;
     const PLACES: u32 = 30;

@@ -1,5 +1,5 @@
-//! Rows as files: CSV, NDJSON, Arrow or Parquet, batch by batch. Arrow and Parquet have the server's types, as
-//! the host writes them.
+//! Encoding of query results as CSV, NDJSON, Arrow or Parquet files, batch by batch. Arrow and
+//! Parquet files have the column types of the host's Arrow stream.
 
 use arrow_ipc::reader::StreamReader;
 use blockyard_sdk::prelude::*;
@@ -13,12 +13,12 @@ use crate::reader::{Reader, problem};
 use crate::rows::Format;
 use crate::want::as_text;
 
-/// Rows that are asked for at once.
+/// Maximum number of rows that are fetched at once.
 const ROWS: u32 = 512;
-/// Bytes of one chunk of a file.
+/// Minimum size of a chunk of a file in bytes, except for the last one.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// The rows of a query as a file.
+/// Returns the rows of a query as the chunks of a file.
 pub(crate) fn unload(rows: Rows, format: Format, dialect: Dialect) -> Result<Parts> {
     let columns = rows.columns();
     unique(&columns, format)?;
@@ -36,7 +36,8 @@ pub(crate) fn unload(rows: Rows, format: Format, dialect: Dialect) -> Result<Par
     }
 }
 
-/// A CSV may have two columns with one name, though not every program reads it.
+/// Rejects duplicate column names, except in CSV, where they are valid, though not every program
+/// reads them.
 fn unique(columns: &[Column], format: Format) -> Result<()> {
     let mut seen = std::collections::BTreeSet::new();
     match columns.iter().find(|column| !seen.insert(column.name.as_str())) {
@@ -48,7 +49,7 @@ fn unique(columns: &[Column], format: Format) -> Result<()> {
     }
 }
 
-/// Media types, as IANA has them.
+/// Returns the media type registered with IANA.
 fn media_type(format: Format) -> &'static str {
     match format {
         Format::Csv => "text/csv",
@@ -58,7 +59,7 @@ fn media_type(format: Format) -> &'static str {
     }
 }
 
-/// The host's Arrow stream as Parquet.
+/// Converts the host's Arrow stream to Parquet.
 fn parquet(rows: Rows) -> Parts {
     let broken = |error: arrow_schema::ArrowError| problem(&error, "the rows");
     let mut start = Some(rows.into_arrow());
@@ -86,7 +87,7 @@ fn parquet(rows: Rows) -> Parts {
     })
 }
 
-/// Rows as lines of text, after a header.
+/// Encodes rows as lines of text after a header.
 fn texts(rows: Rows, format: Format, dialect: Dialect, header: Option<String>) -> Parts {
     let mut kinds: Vec<Option<Kind>> =
         rows.columns().iter().map(|column| Kind::declared(dialect, &column.type_name)).collect();
@@ -135,7 +136,8 @@ fn json_null(row: u64, name: &str) -> Problem {
     .hint("write CSV, Arrow or Parquet, which keep the two apart")
 }
 
-/// What a column of SQLite holds, where any row may hold either: base64 of bytes is a text like others.
+/// Kind of the values in a SQLite column, which may contain strings and bytes in different rows.
+/// Base64-encoded bytes cannot be distinguished from a string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Text,
@@ -143,7 +145,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// `load` reads base64 in a column that is declared for bytes.
+    /// `load` decodes base64 in a column that is declared as `blob`.
     fn declared(dialect: Dialect, type_name: &str) -> Option<Self> {
         (dialect == Dialect::Sqlite && type_name.to_ascii_lowercase().contains("blob")).then_some(Self::Bytes)
     }
@@ -156,7 +158,7 @@ impl Kind {
         }
     }
 
-    /// Refuses texts beside bytes in one column.
+    /// Rejects a column that contains both strings and bytes.
     fn joins(self, column: &mut Option<Self>, row: u64, name: &str) -> Result<()> {
         if *column.get_or_insert(self) == self {
             return Ok(());
@@ -168,7 +170,7 @@ impl Kind {
     }
 }
 
-/// Whether a type has doubles of 32 bits, whose digits are fewer. SQLite's `float` has 64.
+/// Checks whether a type is a 32-bit float, which has fewer digits. `float` of SQLite has 64 bits.
 fn is_single(dialect: Dialect, type_name: &str) -> bool {
     match dialect {
         Dialect::Postgres => type_name == "float4",
@@ -177,7 +179,7 @@ fn is_single(dialect: Dialect, type_name: &str) -> bool {
     }
 }
 
-/// A line of a CSV: null is nothing, an empty text is in quotes.
+/// Encodes a CSV line. Null is an empty field, an empty string is `""`.
 fn csv_line(fields: impl Iterator<Item = Option<String>>) -> String {
     let mut line = String::new();
     for (at, field) in fields.enumerate() {
@@ -218,7 +220,7 @@ fn ndjson_line<'columns>(row: impl Iterator<Item = (SqlValue, &'columns (String,
         line.push_str(&json_text(name)?);
         line.push(':');
         line.push_str(&match value {
-            // As the server wrote it, on one line: no digit is lost.
+            // JSON as the server wrote it, on one line, so that numbers keep all digits.
             SqlValue::Json(json) => json.replace(['\n', '\r'], " "),
             SqlValue::Float(float) if float.is_finite() => number(float, *single),
             SqlValue::Float(float) => json_text(&sql::float_text(float))?,
@@ -234,12 +236,12 @@ fn json_text(text: &str) -> Result<String> {
     serde_json::to_string(text).map_err(|error| Problem::new("failed", format!("a name cannot be written: {error}")))
 }
 
-/// The digits of a double; of one of 32 bits, which came in 64, those that it has itself.
+/// Formats a float. A 32-bit float, which the host passes as 64 bits, keeps its shorter digits.
 fn number(float: f64, single: bool) -> String {
     #[allow(clippy::cast_possible_truncation, reason = "compared with the value itself")]
     let narrow = float as f32;
     if single && float.is_finite() && f64::from(narrow).to_bits() == float.to_bits() {
-        // The narrow double's own digits, in the form of all floats.
+        // Shortest digits of the 32-bit float, in the format of all floats.
         serde_json::Number::from_f64(format!("{narrow:?}").parse().unwrap_or(float))
             .map_or_else(|| sql::float_text(float), |number| number.to_string())
     } else {
