@@ -1,38 +1,38 @@
-//! What is in a database: its tables and views, and their columns.
+//! Queries for the tables and views of a database and their columns.
 
 use blockyard_sdk::prelude::*;
 
 use crate::Dialect;
 
-/// A table or a view.
+/// A table or view.
 #[data]
 pub(crate) struct Table {
-    /// The schema that it is in; not in SQLite.
+    /// Schema; omitted for SQLite.
     #[serde(skip_serializing_if = "Option::is_none")]
     schema: Option<String>,
-    /// Its name.
+    /// Name of the table or view.
     name: String,
     /// `table` or `view`.
     kind: String,
 }
 
-/// A column of a table or a view.
+/// A column of a table or view.
 #[data]
 pub(crate) struct TableColumn {
-    /// Its name.
+    /// Column name.
     pub(crate) name: String,
-    /// The database's own name of its type.
+    /// Type name of the database.
     pub(crate) type_name: String,
-    /// Whether it may be null.
+    /// `true` if the column can be null.
     nullable: bool,
-    /// The expression of its default.
+    /// Default expression.
     #[serde(skip_serializing_if = "Option::is_none")]
     default: Option<String>,
-    /// Whether it is part of the primary key.
+    /// `true` if the column is part of the primary key.
     primary_key: bool,
 }
 
-/// Asks for tables and views, by the parameter `:schema_name`, which may be null.
+/// Returns the query for tables and views. Its parameter `:schema_name` may be null.
 pub(crate) fn tables(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Sqlite => {
@@ -57,7 +57,7 @@ pub(crate) fn tables(dialect: Dialect) -> &'static str {
     }
 }
 
-/// Asks for the columns of `:table_name`, in their order; `:schema_name` may be null.
+/// Returns the query for the columns of `:table_name`, in order. `:schema_name` may be null.
 pub(crate) fn columns(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Sqlite => {
@@ -105,7 +105,7 @@ impl TableColumn {
             name: text("name").unwrap_or_default(),
             type_name: text("type_name").unwrap_or_default(),
             nullable: yes("nullable"),
-            // MariaDB writes no default of a column that may be null as the word.
+            // MariaDB reports a missing default of a nullable column as `NULL`.
             default: text("default_value").filter(|default| default != "NULL"),
             primary_key: yes("primary_key"),
         }

@@ -1,22 +1,22 @@
-//! Parentheses of a statement, token by token: a parameter between those of `in (…)` takes one value, so a
-//! list there matches no row.
+//! Tracking of the parentheses of a statement, token by token. A parameter inside `in (…)` is
+//! compared as one value, so a list there would match no row.
 
-/// The parentheses that are open.
+/// The open parentheses.
 #[derive(Debug, Default)]
 pub(crate) struct Parentheses {
-    /// For each whether `in` precedes it.
+    /// For each open parenthesis, `true` if it follows `in`.
     open: Vec<bool>,
-    /// Whether the last word is `in`.
+    /// `true` if the last word is `in`.
     after_in: bool,
 }
 
 impl Parentheses {
-    /// Whether the innermost open parenthesis belongs to `in (…)`.
+    /// Checks whether the innermost open parenthesis belongs to `in (…)`.
     pub(crate) fn is_list(&self) -> bool {
         self.open.last().copied().unwrap_or_default()
     }
 
-    /// The next token: a word, a string, a comment or a character.
+    /// Processes the next token: a word, a string, a comment or a character.
     pub(crate) fn token(&mut self, token: &str) {
         let is_space = token.starts_with(char::is_whitespace);
         if is_space || token.starts_with("--") || token.starts_with("/*") || token.starts_with('#') {
@@ -29,7 +29,7 @@ impl Parentheses {
             }
             _ => {}
         }
-        // A subquery is a list of its own.
+        // The parentheses contain a subquery instead of a list of values.
         if token.eq_ignore_ascii_case("select")
             && let Some(innermost) = self.open.last_mut()
         {

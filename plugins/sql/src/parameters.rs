@@ -1,5 +1,6 @@
-//! Parameters by name, `:name`, as SQLAlchemy's users write them, or by their order, `?`, and the forms that
-//! databases take. A sign inside a string, a quoted name, a comment, or a `::` cast is none.
+//! Named parameters `:name` (the SQLAlchemy syntax) and positional parameters `?`, and their
+//! conversion to the placeholders of each database. A `:` or `?` in a string, a quoted identifier,
+//! a comment or a `::` cast is not a parameter.
 
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::sql::{self, Value as SqlValue};
@@ -7,18 +8,19 @@ use blockyard_sdk::{schemars, serde};
 
 use crate::list::Parentheses;
 
-/// The values of a statement's parameters.
+/// Parameter values of a statement.
 #[derive(Debug, Clone, serde::Serialize, schemars::JsonSchema)]
 #[serde(crate = "blockyard_sdk::serde", untagged)]
 #[schemars(crate = "blockyard_sdk::schemars")]
 pub(crate) enum Parameters {
-    /// By the names of the parameters, `:name`.
+    /// Values by name, for `:name`.
     Named(Map<String, Value>),
-    /// In the order of the parameters, `?`.
+    /// Values in order, for `?`.
     Positional(Vec<Value>),
 }
 
-/// By hand: what serde derives for an untagged enum takes no integer beyond 64 bits.
+/// Implemented manually, because the derived implementation for untagged enums rejects integers of
+/// more than 64 bits.
 impl<'de> serde::Deserialize<'de> for Parameters {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
@@ -35,7 +37,7 @@ impl Default for Parameters {
     }
 }
 
-/// A statement as the database takes it, with its values.
+/// Returns the statement with the placeholders of the database, and its values.
 pub(crate) fn bound(statement: &str, parameters: &Parameters, syntax: Syntax) -> Result<(String, Vec<SqlValue>)> {
     match parameters {
         Parameters::Named(given) => {
@@ -60,7 +62,7 @@ pub(crate) fn bound(statement: &str, parameters: &Parameters, syntax: Syntax) ->
     }
 }
 
-/// The value of a parameter; `in_list` is set for a parameter between the parentheses of `in (…)`.
+/// Converts a parameter value. `in_list` is set for a parameter inside the parentheses of `in (…)`.
 fn parameter(value: &Value, in_list: bool, syntax: Syntax) -> Result<SqlValue> {
     if in_list && value.is_array() {
         let hint = match syntax {
@@ -73,15 +75,15 @@ fn parameter(value: &Value, in_list: bool, syntax: Syntax) -> Result<SqlValue> {
     sql::parameter(value)
 }
 
-/// The statement with the dialect's own signs for `?`, and for each whether it is between the parentheses of
-/// `in (…)`. `\\?` is the sign itself: PostgreSQL has operators that are written with it.
+/// Replaces `?` by the placeholders of the database, and returns for each whether it is inside the
+/// parentheses of `in (…)`. `\?` is a literal `?`, which PostgreSQL uses in operators.
 fn numbered(statement: &str, syntax: Syntax) -> (String, Vec<bool>) {
     let mut text = String::with_capacity(statement.len());
     let (mut rest, mut places) = (statement, Vec::new());
     let mut parentheses = Parentheses::default();
     while let Some(next) = rest.chars().next() {
         let skipped = opaque(rest, syntax);
-        // SQLite's own form with a number is left as it is.
+        // SQLite's numbered placeholders are left unchanged.
         let own = syntax == Syntax::Sqlite
             && rest.strip_prefix('?').is_some_and(|number| number.starts_with(|c: char| c.is_ascii_digit()));
         let length = if skipped > 0 { skipped } else { next.len_utf8() };
@@ -105,30 +107,31 @@ fn numbered(statement: &str, syntax: Syntax) -> (String, Vec<bool>) {
     (text, places)
 }
 
-/// A statement in the database's own form, and the names of its parameters in their order.
+/// A statement with the placeholders of the database, and the names of its parameters in order.
 #[derive(Debug, PartialEq, Eq)]
 struct Statement {
     text: String,
     names: Vec<String>,
-    /// For each name whether it is between the parentheses of `in (…)`.
+    /// For each name, `true` if it is inside the parentheses of `in (…)`.
     in_lists: Vec<bool>,
     syntax: Syntax,
 }
 
-/// What a dialect takes for a parameter, a text, a quoted name and a comment.
+/// Syntax of placeholders, strings, quoted identifiers and comments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Syntax {
-    /// `?1`.
+    /// Placeholders `?1`.
     Sqlite,
-    /// `$1`, `E'…'`, `$tag$ … $tag$`, comments in comments.
+    /// Placeholders `$1`, strings `E'…'` and `$tag$ … $tag$`, nested comments.
     Postgres,
-    /// `?` without a number, backslashes in texts, comments that begin with `#`.
+    /// Placeholders `?` without a number, backslash escapes in strings, comments that begin with
+    /// `#`.
     Mysql,
 }
 
 impl Statement {
-    /// Puts the dialect's own signs in the place of names. A name that stands twice has one number, or
-    /// its value is given twice where there are no numbers.
+    /// Replaces names by placeholders. A repeated name has the same number; without numbers its
+    /// value is passed repeatedly.
     fn parse(statement: &str, syntax: Syntax) -> Self {
         let mut text = String::with_capacity(statement.len());
         let mut names: Vec<String> = Vec::new();
@@ -144,7 +147,8 @@ impl Statement {
                 continue;
             }
             let name = rest.strip_prefix(':').map_or("", identifier);
-            // `a[1:n]` and `x:y` are not parameters: a parameter follows no name.
+            // `a[1:n]` and `x:y` contain no parameters: a parameter never directly follows an
+            // identifier.
             let follows_name = text.ends_with(|c: char| is_of_name(c) || c == ':');
             if !name.is_empty() && !follows_name {
                 let known = names.iter().position(|known| known == name).filter(|_| syntax != Syntax::Mysql);
@@ -164,7 +168,7 @@ impl Statement {
                 }
                 rest = &rest[1 + name.len()..];
             } else {
-                // `\:` is a colon for those who need one before a name.
+                // `\:` is a literal colon before an identifier.
                 let escaped = rest.starts_with("\\:");
                 if escaped {
                     rest = &rest[1..];
@@ -178,7 +182,7 @@ impl Statement {
         Self { text, names, in_lists, syntax }
     }
 
-    /// The values in the order in which the statement takes them.
+    /// Returns the values in the order of the placeholders.
     fn values(&self, given: &Map<String, Value>) -> Result<Vec<SqlValue>> {
         let missing: Vec<&str> =
             self.names.iter().filter(|name| !given.contains_key(*name)).map(String::as_str).collect();
@@ -199,7 +203,8 @@ impl Statement {
     }
 }
 
-/// How many bytes at the beginning are a string, a quoted name, a comment or `::`; 0 for none.
+/// Returns the length in bytes of the string, quoted identifier, comment, `::` or word that `rest`
+/// starts with, or 0.
 pub(crate) fn opaque(rest: &str, syntax: Syntax) -> usize {
     let bytes = rest.as_bytes();
     let mysql = syntax == Syntax::Mysql;
@@ -209,14 +214,14 @@ pub(crate) fn opaque(rest: &str, syntax: Syntax) -> usize {
         [b'"', ..] => quoted(rest, '"', mysql),
         [b'`', ..] if syntax != Syntax::Postgres => quoted(rest, '`', false),
         [b'[', ..] if syntax == Syntax::Sqlite => rest.find(']').map_or(rest.len(), |end| end + 1),
-        // MySQL wants a space after the dashes, so that `5--2` is 7.
+        // MySQL requires a space after the dashes, so that `5--2` is 7.
         [b'-', b'-', after, ..] if !mysql || *after <= b' ' => line(rest),
         [b'-', b'-'] => 2,
         [b'#', ..] if mysql => line(rest),
         [b'/', b'*', ..] => comment(rest, syntax == Syntax::Postgres),
         [b'$', ..] if syntax == Syntax::Postgres => dollar_quoted(rest),
         [b':', b':', ..] | [b':', b'=', ..] => 2,
-        // A name as a whole, so that an `e` at its end does not begin a string.
+        // Consumes an entire word, so that an `e` at its end does not begin a string.
         [first, ..] if first.is_ascii_alphabetic() || *first == b'_' || !first.is_ascii() => identifier(rest).len(),
         _ => 0,
     }
@@ -226,7 +231,8 @@ fn line(rest: &str) -> usize {
     rest.find('\n').map_or(rest.len(), |end| end + 1)
 }
 
-/// A text in quotes; a doubled quote stands for one, a backslash escapes where the dialect says so.
+/// Returns the length of a quoted string. A doubled quote is a literal quote; a backslash escapes
+/// if `backslash` is set.
 fn quoted(rest: &str, quote: char, backslash: bool) -> usize {
     let mut characters = rest.char_indices().skip(1).peekable();
     while let Some((at, character)) = characters.next() {
@@ -244,7 +250,7 @@ fn quoted(rest: &str, quote: char, backslash: bool) -> usize {
     rest.len()
 }
 
-/// A block comment; they nest in PostgreSQL.
+/// Returns the length of a block comment. PostgreSQL nests them.
 fn comment(rest: &str, nested: bool) -> usize {
     let bytes = rest.as_bytes();
     let (mut depth, mut at) = (0usize, 0);
@@ -267,7 +273,8 @@ fn comment(rest: &str, nested: bool) -> usize {
     rest.len()
 }
 
-/// `$tag$ … $tag$` of PostgreSQL; 0 where the dollar begins none.
+/// Returns the length of a PostgreSQL string `$tag$ … $tag$`, or 0 if `rest` starts with another
+/// `$`.
 fn dollar_quoted(rest: &str) -> usize {
     let tag = identifier(&rest[1..]);
     let opening = 2 + tag.len();
@@ -278,14 +285,15 @@ fn dollar_quoted(rest: &str) -> usize {
     rest[opening..].find(delimiter).map_or(rest.len(), |end| opening + end + delimiter.len())
 }
 
-/// The identifier at the beginning; empty for none.
+/// Returns the identifier that `text` starts with, or an empty string.
 fn identifier(text: &str) -> &str {
     let starts = text.starts_with(|c: char| is_of_name(c) && !c.is_ascii_digit());
     let end = text.find(|c: char| !is_of_name(c)).unwrap_or(text.len());
     if starts { &text[..end] } else { "" }
 }
 
-/// Whether a name may have the character: all databases take letters of all scripts, with their marks.
+/// Checks whether a character is allowed in names: all databases accept letters of all scripts,
+/// with combining marks.
 fn is_of_name(character: char) -> bool {
     character.is_ascii_alphanumeric() || character == '_' || !character.is_ascii() && !character.is_whitespace()
 }
@@ -424,7 +432,7 @@ mod tests {
     }
 
     proptest! {
-        /// No text makes the scanner panic or loop, and without a colon nothing changes.
+        /// No string makes the scanner panic or loop, and without a colon nothing changes.
         #[test]
         fn texts_without_colons_stay_as_they_are(text in "[^:]{0,60}", syntax in syntaxes()) {
             let parsed = Statement::parse(&text, syntax);
@@ -438,7 +446,7 @@ mod tests {
             let _ = numbered(&text, syntax);
         }
 
-        /// Whatever stands inside a quoted text stays, and what follows it is seen.
+        /// Quoted text is unchanged, and a parameter after it is found.
         #[test]
         fn what_is_quoted_stays(inner in "[a-z: #$-]{0,20}", way in 0usize..3, syntax in syntaxes()) {
             let (open, close) = [("'", "'"), ("\"", "\""), ("/* ", " */")][way];
@@ -449,7 +457,7 @@ mod tests {
             prop_assert_eq!(parsed.names, ["p"]);
         }
 
-        /// As many values go out as the statement has places, each under its own name.
+        /// The statement has one placeholder per value, and each refers to its name.
         #[test]
         fn every_place_has_its_value(names in proptest::collection::vec("[a-c]", 1..8), syntax in syntaxes()) {
             let places: Vec<String> = names.iter().map(|name| format!(":{name}")).collect();

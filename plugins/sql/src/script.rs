@@ -1,9 +1,9 @@
-//! Several statements in one text.
+//! Splitting of SQL scripts into statements.
 
 use crate::parameters::{Syntax, opaque};
 
-/// The statements of a script: what stands between semicolons, except in texts, quoted names and
-/// comments, and in the bodies of triggers and routines.
+/// Splits a script at semicolons, except in strings, quoted identifiers, comments, and the bodies
+/// of triggers and routines.
 pub(crate) fn statements(script: &str, syntax: Syntax) -> Vec<&str> {
     let mut found = Vec::new();
     let mut statement = Current::default();
@@ -33,7 +33,7 @@ pub(crate) fn statements(script: &str, syntax: Syntax) -> Vec<&str> {
     found
 }
 
-/// The word at the beginning that opens or ends a transaction, where one does.
+/// Returns the first word of the statement if it starts or ends a transaction.
 pub(crate) fn transaction_word(statement: &str, syntax: Syntax) -> Option<String> {
     let mut words = Vec::new();
     let mut at = 0;
@@ -52,17 +52,17 @@ pub(crate) fn transaction_word(statement: &str, syntax: Syntax) -> Option<String
     is.then(|| first.clone())
 }
 
-/// What was read of a statement.
+/// State of the current statement.
 #[derive(Default)]
 struct Current {
-    /// Whether there is more than blanks and comments.
+    /// `true` if the statement contains more than whitespace and comments.
     is_something: bool,
-    /// Whether it creates something that has a body.
+    /// `true` if the statement begins with `create`.
     creates: bool,
-    /// Whether a parenthesis was opened: what follows names columns and arguments.
+    /// `true` after the first parenthesis, which is followed by column or argument names.
     past_head: bool,
     has_body: bool,
-    /// How many `begin` and `case` wait for their `end`.
+    /// Number of `begin` and `case` without a matching `end`.
     depth: usize,
     last: String,
 }
@@ -82,11 +82,11 @@ impl Current {
             "trigger" | "function" | "procedure" | "event" if self.creates && !self.past_head => {
                 self.has_body = true;
             }
-            // `end case` ends the case that `end` ended.
+            // `end case` closes the `case` that `end` has already closed.
             "case" if self.last == "end" => {}
             "begin" | "case" if self.has_body => self.depth += 1,
             "end" if self.has_body => self.depth = self.depth.saturating_sub(1),
-            // `end if;` ends no `begin`.
+            // `end if` does not close a `begin`, so the effect of `end` is reverted.
             "if" | "loop" | "while" | "repeat" if self.has_body && self.last == "end" => self.depth += 1,
             _ => {}
         }
@@ -94,7 +94,8 @@ impl Current {
     }
 }
 
-/// A word in lower case; none for texts, quoted names, comments and signs.
+/// Returns a word in lower case, or `None` for strings, quoted identifiers, comments and
+/// punctuation.
 fn word(piece: &str) -> Option<String> {
     let is_word = !piece.is_empty() && piece.chars().all(|c| c.is_alphanumeric() || c == '_');
     is_word.then(|| piece.to_lowercase())
