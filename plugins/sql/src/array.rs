@@ -1,4 +1,4 @@
-//! Values of Arrow arrays: for columns of tables, and, for lists and records, as JSON.
+//! Conversion of Arrow array values to column values, and of lists and records to JSON.
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{
@@ -15,7 +15,7 @@ use blockyard_sdk::sql::{self, Timestamp, Value as SqlValue};
 
 use crate::kind::Kind;
 
-/// The rows of a batch, one by one.
+/// Iterator over the rows of a batch.
 #[derive(Default)]
 pub(crate) struct BatchRows {
     columns: Vec<(Kind, String, Plain)>,
@@ -23,7 +23,7 @@ pub(crate) struct BatchRows {
     rows: usize,
 }
 
-/// A value, or the reason why there is none.
+/// A value, or the reason why it cannot be read.
 type Read<T> = std::result::Result<T, String>;
 
 impl BatchRows {
@@ -47,7 +47,7 @@ impl Iterator for BatchRows {
     }
 }
 
-/// A column without a dictionary: its values, and which of them each row has.
+/// A column with its dictionary, if any, resolved to one index into the values per row.
 struct Plain {
     values: ArrayRef,
     keys: Option<Vec<Option<usize>>>,
@@ -56,7 +56,7 @@ struct Plain {
 impl Plain {
     fn of(column: &ArrayRef) -> Self {
         match column.as_any_dictionary_opt() {
-            // A dictionary without values has nulls only.
+            // A dictionary without values contains only nulls.
             Some(dictionary) if dictionary.values().is_empty() => {
                 Self { values: dictionary.values().clone(), keys: Some(vec![None; column.len()]) }
             }
@@ -132,7 +132,7 @@ fn scalar(array: &ArrayRef, at: usize, kind: Kind) -> Read<SqlValue> {
     })
 }
 
-/// Decimals without places have no point.
+/// Removes the trailing point of decimals with scale 0.
 fn decimal(text: &str) -> SqlValue {
     SqlValue::Decimal(text.strip_suffix('.').unwrap_or(text).to_owned())
 }
@@ -180,7 +180,7 @@ fn bytes(bytes: &[u8], kind: Kind) -> SqlValue {
     }
 }
 
-/// A value as JSON, with the forms that results have.
+/// Converts a value to JSON in the format of query results.
 fn json(array: &ArrayRef, at: usize) -> Read<Value> {
     if array.is_null(at) {
         return Ok(Value::Null);
@@ -205,12 +205,12 @@ fn json(array: &ArrayRef, at: usize) -> Read<Value> {
             let dictionary = array.as_any_dictionary();
             json(dictionary.values(), dictionary.normalized_keys()[at])?
         }
-        // 32 bits have digits of their own.
+        // 32-bit and 16-bit floats have fewer digits than the double that they convert to.
         DataType::Float32 => float(array.as_primitive::<Float32Type>().value(at).to_string()),
         DataType::Float16 => float(f32::from(array.as_primitive::<Float16Type>().value(at)).to_string()),
         _ => match scalar(array, at, Kind::Text)? {
             SqlValue::Float(value) if !value.is_finite() => sql::float_text(value).into(),
-            // A list of whole numbers has one form, whatever their width.
+            // Integers are JSON numbers regardless of their width.
             SqlValue::Decimal(digits) if *array.data_type() == DataType::UInt64 => {
                 digits.parse::<u64>().map_or_else(|_| digits.clone().into(), Value::from)
             }
@@ -228,7 +228,7 @@ fn list(values: &ArrayRef) -> Read<Value> {
     (0..values.len()).map(|at| json(values, at)).collect::<Read<Vec<_>>>().map(Value::Array)
 }
 
-/// A map is an object where its keys are texts, else a list of pairs.
+/// Converts a map to an object if its keys are strings, and to a list of pairs otherwise.
 fn map(entries: &ArrayRef) -> Read<Value> {
     let entries = entries.as_struct();
     let (keys, values) = (entries.column(0), entries.column(1));

@@ -1,5 +1,6 @@
-//! Arrow IPC streams and files (https://arrow.apache.org/docs/format/Columnar.html#format-ipc). A file is a
-//! stream between two magic words and is read as one, where its first message is one of a stream.
+//! Arrow IPC streams and files (https://arrow.apache.org/docs/format/Columnar.html#format-ipc). A
+//! file is a stream between two magic strings. It is read as a stream if a stream message follows
+//! the first one.
 
 use std::io::{self, BufRead as _, Read};
 use std::sync::Arc;
@@ -16,25 +17,26 @@ use blockyard_sdk::prelude::*;
 use crate::codec;
 use crate::reader::{Reader, problem};
 
-/// What a file begins with, with its padding.
+/// Magic string of a file, with its padding.
 const MAGIC: &[u8; 8] = b"ARROW1\0\0";
-/// What a message begins with.
+/// Continuation marker at the start of a message.
 const CONTINUED: [u8; 4] = [0xff; 4];
-/// What the older format that is called Feather begins with.
+/// Magic string of Feather version 1, an older format.
 const FEATHER: &[u8] = b"FEA1";
-/// Largest message, bytes: a batch is in memory, with its values beside it.
+/// Maximum size of a message in bytes, because a batch and its decoded values are held in memory.
 const MESSAGE_BYTES: usize = 96 << 20;
 
-/// Largest file whose batches are found by its footer, bytes: it is in memory.
+/// Maximum size in bytes of a file whose batches are located by its footer, because it is held in
+/// memory.
 const FILE_BYTES: usize = 64 << 20;
 
-/// Batches of a stream or a file.
+/// Batches of a stream or file.
 pub(crate) enum Batches {
     Stream(StreamReader<Unpacked<Reader>>),
     File(InFile),
 }
 
-/// Opens a stream or a file.
+/// Opens a stream or file.
 pub(crate) fn open(mut reader: Reader) -> Result<Batches> {
     const FIRST_BYTES: usize = MAGIC.len() + CONTINUED.len();
     let beginning = reader.beginning(FIRST_BYTES)?;
@@ -84,7 +86,7 @@ impl Iterator for Batches {
     }
 }
 
-/// A file whose messages only its footer finds, as Polars writes it.
+/// A file whose messages can only be located by its footer, as written by Polars.
 pub(crate) struct InFile {
     bytes: Vec<u8>,
     schema: SchemaRef,
@@ -120,7 +122,7 @@ impl InFile {
     }
 }
 
-/// A message of a file, unpacked.
+/// Returns a message of a file, decompressed.
 fn message_of(bytes: &[u8], block: &Block) -> io::Result<(Block, Buffer)> {
     let range = |from: i64, length: i64| {
         let (from, length) = (usize::try_from(from).ok()?, usize::try_from(length).ok()?);
@@ -141,10 +143,10 @@ fn message_of(bytes: &[u8], block: &Block) -> io::Result<(Block, Buffer)> {
     Ok((Block::new(0, block.metaDataLength(), body_length), Buffer::from(metadata)))
 }
 
-/// A stream whose buffers that are packed with zstd are unpacked, for the parser to read.
+/// A stream whose zstd-compressed buffers are decompressed before they are parsed.
 pub(crate) struct Unpacked<R> {
     input: R,
-    /// A message that is ready, and what of it was read.
+    /// The current decompressed message; `at` is the number of its bytes that have been read.
     ready: Vec<u8>,
     at: usize,
     ended: bool,
@@ -155,7 +157,8 @@ impl<R: Read> Unpacked<R> {
         Self { input, ready: Vec::new(), at: 0, ended: false }
     }
 
-    /// Reads the next message: a mark, the length of its metadata, the metadata, its body.
+    /// Reads the next message: a continuation marker, the length of its metadata, the metadata, the
+    /// body.
     fn message(&mut self) -> io::Result<()> {
         (self.ready, self.at) = (Vec::new(), 0);
         let Some(mut word) = self.word()? else {
@@ -228,8 +231,8 @@ fn batch_of<'message>(message: &Message<'message>) -> Option<RecordBatch<'messag
     }
 }
 
-/// Whether a message's buffers are packed with zstd. Before version 1.0 Arrow had another way to say that they are
-/// packed, which parsers take for values.
+/// Checks whether the buffers of a message are compressed with zstd. Rejects the compression of
+/// Arrow versions before 1.0, which parsers would read as values.
 fn is_packed_with_zstd(metadata: &[u8]) -> io::Result<bool> {
     const EXPERIMENTAL: &str = "ARROW:experimental_compression";
     let message = root_as_message(metadata).map_err(|error| broken(&error.to_string()))?;
@@ -241,8 +244,8 @@ fn is_packed_with_zstd(metadata: &[u8]) -> io::Result<bool> {
     Ok(compression.is_some_and(|compression| compression.codec() == CompressionType::ZSTD))
 }
 
-/// Unpacks a message's buffers, and puts their new places into its metadata. A buffer begins with the length
-/// of its values; -1 says that they follow as they are, which any reader takes.
+/// Decompresses the buffers of a message and updates their positions in its metadata. A buffer
+/// begins with the length of its values; -1 marks uncompressed values, which every reader supports.
 fn unpack(metadata: &mut [u8], body: &mut Vec<u8>) -> io::Result<()> {
     const AS_IT_IS: i64 = -1;
     let (places, length_at) = {
@@ -279,7 +282,7 @@ fn unpack(metadata: &mut [u8], body: &mut Vec<u8>) -> io::Result<()> {
             }
         }
         let length = unpacked.len() - begin;
-        // Buffers begin at multiples of eight.
+        // Buffers are aligned to eight bytes.
         unpacked.resize(unpacked.len().next_multiple_of(8), 0);
         put(metadata, place, begin)?;
         put(metadata, place + 8, length)?;
@@ -289,7 +292,7 @@ fn unpack(metadata: &mut [u8], body: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// Where a part of the metadata is in it.
+/// Returns the offset of a part of the metadata.
 fn place_of(metadata: &[u8], part: &[u8]) -> usize {
     part.as_ptr().addr() - metadata.as_ptr().addr()
 }

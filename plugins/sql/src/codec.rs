@@ -1,11 +1,12 @@
-//! Codecs in Rust alone, for what the guest's compiler cannot build: zstd and Brotli.
+//! Pure Rust decoders for zstd and Brotli, because the codecs of the file format crates cannot be
+//! used in guests.
 
 use std::io::{self, Read};
 
-/// The content of zstd frames, at most this number of bytes.
+/// Decompresses zstd frames to at most `most` bytes.
 pub(crate) fn unzstd(mut packed: &[u8], most: usize) -> io::Result<Vec<u8>> {
     let mut all = Vec::new();
-    // Frames may follow each other.
+    // Frames may be concatenated.
     while !packed.is_empty() {
         let frame = ruzstd::decoding::StreamingDecoder::new(&mut packed);
         let frame = frame.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
@@ -14,7 +15,7 @@ pub(crate) fn unzstd(mut packed: &[u8], most: usize) -> io::Result<Vec<u8>> {
     Ok(all)
 }
 
-/// The content of a Brotli stream, at most this number of bytes.
+/// Decompresses a Brotli stream to at most `most` bytes.
 pub(crate) fn unbrotli(packed: &[u8], most: usize) -> io::Result<Vec<u8>> {
     const BUFFER_BYTES: usize = 4 << 10;
     let mut all = Vec::new();

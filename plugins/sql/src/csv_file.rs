@@ -1,4 +1,4 @@
-//! CSV (RFC 4180), read strictly: malformed quoting is an error with its line, never a value.
+//! Strict CSV parser (RFC 4180): malformed quoting is an error that names the line.
 
 use std::io::BufRead;
 
@@ -6,45 +6,48 @@ use blockyard_sdk::prelude::*;
 
 use crate::reader::problem;
 
-/// Largest record, bytes: a quote that is never closed would take the rest of the file into memory.
+/// Maximum size of a record in bytes. Without it, an unclosed quote would read the rest of the file
+/// into memory.
 const RECORD_BYTES: usize = 16 << 20;
 
-/// A field, and whether it was in quotes.
+/// A field, and whether it was quoted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Field {
     pub(crate) text: String,
     pub(crate) quoted: bool,
 }
 
-/// The records of a CSV, one by one.
+/// Iterator over the records of a CSV file.
 pub(crate) struct Records<R> {
     input: R,
     delimiter: u8,
-    /// The line of the next byte, from 1.
+    /// Line number of the next byte, counted from 1.
     line: u64,
-    /// The line in which the last record began.
+    /// Line number of the start of the last record.
     began: u64,
-    /// The last byte was a carriage return that ended a line: a line feed after it belongs to it.
+    /// `true` if the last byte was a carriage return that ended a line. A following line feed
+    /// belongs to it.
     after_return: bool,
 }
 
-/// The state between two bytes.
+/// Parser state between two bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     FieldStart,
     Unquoted,
-    /// Inside quotes that were opened in this line.
+    /// Inside quotes opened in this line.
     Quoted(u64),
-    /// After a quote inside quotes: the end of the field, or the first half of a quote.
+    /// After a quote inside quotes: either the end of the field, or the first half of an escaped
+    /// quote.
     QuoteInQuoted(u64),
 }
 
-/// The record that is being read.
+/// The record being parsed.
 #[derive(Default)]
 struct Partial {
     fields: Vec<Field>,
     bytes: Vec<u8>,
-    /// Bytes of the fields that are complete.
+    /// Number of bytes in the completed fields.
     length: usize,
 }
 
@@ -53,12 +56,12 @@ impl<R: BufRead> Records<R> {
         Self { input, delimiter, line: 1, began: 1, after_return: false }
     }
 
-    /// The line in which the last record began.
+    /// Returns the line number of the start of the last record.
     pub(crate) fn line(&self) -> u64 {
         self.began
     }
 
-    /// The next record; an empty line is a record of one empty field.
+    /// Returns the next record. An empty line is a record with one empty field.
     pub(crate) fn next(&mut self) -> Result<Option<Vec<Field>>> {
         let (mut record, mut state, mut any) = (Partial::default(), State::FieldStart, false);
         self.began = self.line;
@@ -128,7 +131,7 @@ impl<R: BufRead> Records<R> {
         }
     }
 
-    /// What the end of the file makes of the record that it cuts.
+    /// Returns the last record, which is not terminated by a line end.
     fn last(&self, mut record: Partial, state: State, any: bool) -> Result<Option<Vec<Field>>> {
         match state {
             State::Quoted(opened) => {
@@ -154,7 +157,9 @@ impl Partial {
     }
 }
 
-/// Line ends in a text, of each kind; `before` is the byte before it.
+/// Counts the line ends (`
+/// `, `\r`, `\r
+/// `) in `bytes`. `before` is the preceding byte.
 fn line_ends(bytes: &[u8], before: Option<u8>) -> u64 {
     let previous = std::iter::once(before.unwrap_or_default()).chain(bytes.iter().copied());
     let ends = bytes.iter().zip(previous);
@@ -194,7 +199,7 @@ mod tests {
     use proptest::prelude::*;
     use std::io::BufReader;
 
-    /// All records as texts, read through a buffer of this size; or the message.
+    /// Returns all records, parsed with a buffer of `buffer` bytes, or the error message.
     fn read(csv: &[u8], buffer: usize) -> std::result::Result<Vec<Vec<String>>, String> {
         let mut records = Records::new(BufReader::with_capacity(buffer, csv), b',');
         let mut all = Vec::new();
@@ -239,8 +244,9 @@ mod tests {
         }
     }
 
-    /// Every text of up to six letters that mean something is what Python reads in its strict mode, or is refused
-    /// by both. Python takes a quote inside of a field without quotes, which RFC 4180 does not.
+    /// Every string of up to six significant characters is parsed like Python's strict mode, or
+    /// rejected by both. Python accepts a quote in an unquoted field, which RFC 4180 does not
+    /// allow.
     #[test]
     fn python_reads_the_same() {
         const LETTERS: [char; 5] = ['a', '"', ',', '\r', '\n'];
@@ -276,7 +282,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is written by the rules is read back, whatever the buffer cuts.
+        /// Records written according to RFC 4180 are read back, regardless of buffer boundaries.
         #[test]
         fn records_come_back(
             rows in proptest::collection::vec(proptest::collection::vec("[a\",\r\nü ]{0,6}", 2), 0..6),
@@ -291,7 +297,7 @@ mod tests {
             prop_assert_eq!(read(csv.as_bytes(), buffer), Ok(rows));
         }
 
-        /// A buffer's size does not decide what a file is, and no bytes make the reader panic.
+        /// The result does not depend on the buffer size, and no input makes the parser panic.
         #[test]
         fn buffers_do_not_matter(csv in "[a\",\r\n]{0,40}", buffer in 1usize..20) {
             prop_assert_eq!(read(csv.as_bytes(), buffer), read(csv.as_bytes(), 1 << 10));

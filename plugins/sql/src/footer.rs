@@ -1,17 +1,17 @@
-//! The footer of a Parquet file, as far as it tells that columns are encrypted. The crate that reads Parquet
-//! passes over that field, and would take encrypted pages for damaged ones.
+//! Detection of encrypted columns in the footer of a Parquet file. The `parquet` crate ignores the
+//! field and would report encrypted pages as corrupt.
 
-/// The field `encryption_algorithm` of `FileMetaData` (parquet.thrift).
+/// Field `encryption_algorithm` of `FileMetaData` (parquet.thrift).
 const ENCRYPTION_ALGORITHM: i64 = 8;
-/// Structs and lists inside of each other; those of Parquet's own definition have fewer.
+/// Maximum nesting of structs and lists; Parquet's own definition uses fewer.
 const DEPTH: usize = 32;
 
-/// Checks whether the footer of a file names a way of encryption.
+/// Checks whether the footer of a file declares an encryption algorithm.
 pub(crate) fn is_encrypted(file: &[u8]) -> bool {
     fields_of(file).is_some_and(|fields| fields.contains(&ENCRYPTION_ALGORITHM))
 }
 
-/// The numbers of the footer's fields; `None` if the footer is no struct of Thrift.
+/// Returns the field IDs of the footer, or `None` if it is not a valid Thrift struct.
 fn fields_of(file: &[u8]) -> Option<Vec<i64>> {
     let (rest, end) = file.split_last_chunk::<8>()?;
     let length = usize::try_from(u32::from_le_bytes(*end.first_chunk()?)).ok()?;
@@ -25,7 +25,7 @@ fn fields_of(file: &[u8]) -> Option<Vec<i64>> {
     Some(numbers)
 }
 
-/// Values in Thrift's compact protocol
+/// Reader of the Thrift compact protocol
 /// (https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md).
 struct Compact<'footer> {
     left: &'footer [u8],
@@ -55,7 +55,8 @@ impl Compact<'_> {
         None
     }
 
-    /// The type of the next field, whose number comes after `last`; no type at the end of a struct.
+    /// Returns the type of the next field and stores its ID in `last`; no type at the end of a
+    /// struct.
     fn field(&mut self, last: &mut i64) -> Option<Option<u8>> {
         let header = self.byte()?;
         if header == 0 {
@@ -71,7 +72,7 @@ impl Compact<'_> {
         Some(Some(header & 0x0f))
     }
 
-    /// Passes over a value; a boolean has a byte in lists and maps only.
+    /// Skips a value. A boolean occupies a byte only in lists and maps.
     fn skip(&mut self, kind: u8, inside: bool, depth: usize) -> Option<()> {
         let depth = depth.checked_sub(1)?;
         match kind {
@@ -121,7 +122,7 @@ mod tests {
 
     #[test]
     fn the_field_is_found_after_others() {
-        // Field 1 is a number, 2 a list of two structs with a boolean and a text, 6 a text, 8 a struct.
+        // Field 1 is a number, 2 a list of two structs with a boolean and a string, 6 a string, 8 a struct.
         let before = [0x15, 0x04, 0x19, 0x2c, 0x11, 0x18, 1, b'x', 0, 0x12, 0, 0x48, 2, b'h', b'i'];
         let encrypted = [&before[..], &[0x2c, 0x1c, 0, 0, 0], b"signature"].concat();
         assert!(is_encrypted(&file(&encrypted)));

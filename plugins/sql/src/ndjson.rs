@@ -1,5 +1,5 @@
-//! NDJSON: one object a line. Values stay as the text that they are in the file, so that numbers keep every
-//! digit.
+//! NDJSON parser: one object per line. Values are kept as JSON text, so that numbers keep all
+//! digits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,18 +13,18 @@ use serde::de::{self, Deserialize, MapAccess, Visitor};
 
 use crate::reader::problem;
 
-/// The class of a JSON value.
+/// Class of a JSON value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
     Null,
     Boolean,
     Number,
     String,
-    /// A list or an object.
+    /// List or object.
     Nested,
 }
 
-/// The class of a JSON value, from the first character of its text.
+/// Returns the class of a JSON value from its first character.
 pub(crate) fn class(json: &str) -> Class {
     match json.as_bytes().first() {
         Some(b'"') => Class::String,
@@ -35,12 +35,12 @@ pub(crate) fn class(json: &str) -> Class {
     }
 }
 
-/// The text of a JSON string.
+/// Decodes a JSON string.
 pub(crate) fn string(json: &str) -> Option<String> {
     serde_json::from_str(json).ok()
 }
 
-/// An object whose values are the texts that the file has.
+/// A JSON object whose values are the JSON text of the file.
 #[derive(Debug)]
 pub(crate) struct Object(pub(crate) BTreeMap<String, Box<RawValue>>, Vec<String>);
 
@@ -73,12 +73,12 @@ impl<'de> Deserialize<'de> for Object {
 }
 
 impl Object {
-    /// The names, in the order of the file.
+    /// Returns the names in file order.
     pub(crate) fn names(&self) -> &[String] {
         &self.1
     }
 
-    /// Bytes of its values.
+    /// Returns the approximate size of the values in bytes.
     pub(crate) fn size(&self) -> usize {
         self.0.values().map(|value| 16 + value.get().len()).sum()
     }
@@ -88,14 +88,15 @@ fn twice(name: &str) -> String {
     format!("an object has `{name}` twice")
 }
 
-/// Depth of lists and objects in a value: what MySQL and `serde_json` read; PostgreSQL and SQLite read more.
+/// Maximum nesting of lists and objects: the limit of MySQL and `serde_json`; PostgreSQL and SQLite
+/// support more.
 const DEPTH: usize = 100;
 
-/// Checks a list or an object, which is valid JSON: no object has a name twice, at any depth. Without
-/// recursion, for the depth is the file's.
+/// Checks a list or object, which must be valid JSON, for duplicate names at any depth. Iterative,
+/// because the input controls the depth.
 fn check_nested(json: &str) -> std::result::Result<(), String> {
     let bytes = json.as_bytes();
-    // For each list or object that is open: the names of an object.
+    // For each open list or object: the names of the object.
     let mut open: Vec<Option<BTreeSet<String>>> = Vec::new();
     let (mut at, mut is_name) = (0, false);
     while at < bytes.len() {
@@ -131,7 +132,7 @@ fn check_nested(json: &str) -> std::result::Result<(), String> {
     Ok(())
 }
 
-/// The objects of a file, one by one.
+/// Iterator over the objects of a file.
 pub(crate) struct Objects<R: BufRead> {
     objects: StreamDeserializer<'static, IoRead<BufReader<R>>, Object>,
     read: u64,
@@ -139,7 +140,7 @@ pub(crate) struct Objects<R: BufRead> {
 
 impl<R: BufRead> Objects<R> {
     pub(crate) fn new(input: R) -> Self {
-        // Byte by byte it asks, which a reader behind a pointer would be slow for.
+        // The deserializer reads single bytes, which is slow on an unbuffered trait object.
         Self { objects: Deserializer::from_reader(BufReader::new(input)).into_iter(), read: 0 }
     }
 

@@ -1,5 +1,6 @@
-//! Parquet files (https://parquet.apache.org/docs/file-format/) by their Arrow types, which are those of the
-//! file's logical types. Pages are unpacked here where the crate's own codec is not for guests.
+//! Parquet files (https://parquet.apache.org/docs/file-format/), read and written as Arrow types,
+//! which correspond to the logical types of the file. Pages are decompressed here if the codec of
+//! the `parquet` crate cannot be used in guests.
 
 use std::sync::Arc;
 
@@ -26,14 +27,15 @@ use crate::footer;
 use crate::kind::Kind;
 use crate::reader::{Reader, problem};
 
-/// Largest Parquet file: it is read from its end, so all of it is in memory, and a row group beside it.
+/// Maximum size of a Parquet file in bytes. It is read from its end, so the file and a row group
+/// are held in memory.
 const PARQUET_BYTES: usize = 64 << 20;
-/// Largest page, bytes, when it is unpacked; writers make pages of 1 MiB.
+/// Maximum size of a decompressed page in bytes; writers create pages of about 1 MiB.
 const PAGE_BYTES: usize = 64 << 20;
-/// Rows that are read at once.
+/// Number of rows read at once.
 const BATCH_ROWS: usize = 1_000;
 
-/// A file that is read: its columns, and its batches.
+/// An open file: its columns and batches.
 pub(crate) struct Opened {
     pub(crate) names: Vec<String>,
     pub(crate) kinds: Vec<Kind>,
@@ -97,7 +99,8 @@ fn check_codecs(metadata: &ParquetMetaData) -> Result<()> {
     }
 }
 
-/// The Arrow schema: with what Arrow itself left in the file, unless it does not fit the file's own types.
+/// Returns the Arrow schema: the one embedded in the file, unless it contradicts the types of the
+/// file.
 fn schema_of(file: &File) -> Result<SchemaRef> {
     let read = |options| ArrowReaderMetadata::try_new(file.metadata.clone(), options);
     let plain = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);
@@ -106,7 +109,7 @@ fn schema_of(file: &File) -> Result<SchemaRef> {
     if !has_int96(&file.metadata) {
         return Ok(schema);
     }
-    // In nanoseconds, years after 2262 would come out as others.
+    // Nanoseconds cannot represent years after 2262.
     let fields = schema.fields().iter().map(|field| in_micros(field)).collect::<Fields>();
     Ok(Arc::new(arrow_schema::Schema::new_with_metadata(fields, schema.metadata().clone())))
 }
@@ -124,7 +127,7 @@ fn in_micros(field: &Arc<Field>) -> Arc<Field> {
     }
 }
 
-/// Refuses what the conversion of INT96 to microseconds would drop.
+/// Rejects INT96 values that the conversion to microseconds would truncate.
 fn check_int96(file: &File) -> Result<()> {
     let broken = |error: ParquetError| problem(&error, "the Parquet file");
     let mut before = 0;
@@ -169,7 +172,7 @@ fn check_int96(file: &File) -> Result<()> {
     Ok(())
 }
 
-/// The next value of a column, where a row has one.
+/// Returns the next value of a column only if the row has one.
 trait NextIfThere: Iterator {
     fn next_if_there(&mut self, there: bool) -> Option<Self::Item>;
 }
@@ -227,7 +230,7 @@ impl RowGroupReader for Group {
             Compression::BROTLI(_) => codec::unbrotli,
             _ => return Ok(Box::new(SerializedPageReader::new(bytes, column, rows, None)?)),
         };
-        // Without a codec the pages come as they are in the file.
+        // Without a codec, the pages are returned compressed.
         let plain = column.clone().into_builder().set_compression(Compression::UNCOMPRESSED).build()?;
         Ok(Box::new(Pages { packed: SerializedPageReader::new(bytes, &plain, rows, None)?, unpack }))
     }
@@ -241,17 +244,17 @@ impl RowGroupReader for Group {
     }
 }
 
-/// Unpacks at most this number of bytes.
+/// Decompresses data to at most this number of bytes.
 type Unpack = fn(&[u8], usize) -> std::io::Result<Vec<u8>>;
 
-/// The pages of a column, unpacked.
+/// Decompressed pages of a column.
 struct Pages {
     packed: SerializedPageReader<Bytes>,
     unpack: Unpack,
 }
 
 impl Pages {
-    /// The levels of a page of version 2 are never packed.
+    /// Decompresses a page. The levels of a page of version 2 are never compressed.
     fn unpacked(&self, page: Page) -> ParquetResult<Page> {
         let whole = |buf: &Bytes, levels: usize| -> ParquetResult<Bytes> {
             let (levels, packed) =
@@ -279,7 +282,7 @@ impl Pages {
                 statistics,
             } => {
                 let levels = usize::try_from(u64::from(def_levels_byte_len) + u64::from(rep_levels_byte_len))?;
-                // A page of nulls alone has no values, not even packed ones.
+                // A page with only nulls has no values, not even compressed ones.
                 let packed = is_compressed && buf.len() > levels;
                 Page::DataPageV2 {
                     buf: if packed { whole(&buf, levels)? } else { buf },
@@ -324,23 +327,23 @@ impl PageReader for Pages {
     }
 }
 
-/// Rows of one group.
+/// Maximum number of rows per row group.
 const GROUP_ROWS: usize = 1 << 20;
-/// Bytes of one group: it is in memory until it is written.
+/// Maximum size of a row group in bytes; it is held in memory until it is written.
 const GROUP_BYTES: usize = 16 << 20;
 
-/// A file that is written.
+/// Writer of a Parquet file.
 pub(crate) struct Writer(ArrowWriter<Vec<u8>>);
 
 impl Writer {
-    /// Begins a file with the server's types.
+    /// Starts a file with this schema.
     pub(crate) fn new(schema: SchemaRef) -> Result<Self> {
         let properties = WriterProperties::builder().set_compression(Compression::SNAPPY);
         let properties = properties.set_max_row_group_row_count(Some(GROUP_ROWS)).build();
         Ok(Self(ArrowWriter::try_new(Vec::new(), schema, Some(properties)).map_err(not_written)?))
     }
 
-    /// Takes rows; gives the bytes of the file that are done.
+    /// Adds rows and returns the completed bytes of the file.
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<Vec<u8>> {
         self.0.write(batch).map_err(not_written)?;
         if self.0.in_progress_size() >= GROUP_BYTES {
@@ -349,7 +352,7 @@ impl Writer {
         Ok(std::mem::take(self.0.inner_mut()))
     }
 
-    /// The rest of the file.
+    /// Returns the rest of the file.
     pub(crate) fn finish(self) -> Result<Vec<u8>> {
         self.0.into_inner().map_err(not_written)
     }

@@ -1,11 +1,11 @@
-//! A body as a reader of the standard library, for parsers that want one.
+//! Adapter from a body to the reader traits of the standard library, which parsers require.
 
 use std::io::{self, BufRead, Read};
 
 use blockyard_sdk::prelude::*;
 use flate2::bufread::MultiGzDecoder;
 
-/// Bytes that are asked for at once.
+/// Number of bytes requested at once.
 const CHUNK_BYTES: u32 = 256 << 10;
 
 /// Reads a body to its end.
@@ -20,7 +20,8 @@ impl Reader {
         Self { body, chunk: Vec::new(), at: 0 }
     }
 
-    /// The first bytes, at least this number where there are as many. They are read again later.
+    /// Returns the first bytes without consuming them: at least `length`, or all if the body is
+    /// shorter.
     pub(crate) fn beginning(&mut self, length: usize) -> Result<&[u8]> {
         while self.chunk.len() - self.at < length {
             match self.body.read(CHUNK_BYTES)? {
@@ -31,7 +32,7 @@ impl Reader {
         Ok(&self.chunk[self.at..])
     }
 
-    /// All bytes, if they are no more than this number.
+    /// Returns all bytes, or `None` if there are more than `most`.
     pub(crate) fn whole(&mut self, most: usize) -> Result<Option<Vec<u8>>> {
         let (mut chunks, mut length) = (vec![self.chunk.split_off(self.at)], self.chunk.len() - self.at);
         (self.chunk, self.at) = (Vec::new(), 0);
@@ -43,7 +44,7 @@ impl Reader {
             }
             chunks.push(chunk);
         }
-        // One after the other, so that the file is not in memory twice.
+        // Chunks are freed one by one, so that the file is not in memory twice.
         let mut all = Vec::with_capacity(length);
         for chunk in chunks {
             all.extend_from_slice(&chunk);
@@ -78,10 +79,10 @@ impl Read for Reader {
     }
 }
 
-/// Text in a file: what is before it is left out, and what is no UTF-8 text is refused.
+/// UTF-8 text of a file, without a byte order mark.
 pub(crate) type Text = Box<dyn BufRead>;
 
-/// The text of a body, unpacked if it is a gzip file; without the mark that some programs begin UTF-8 with.
+/// Returns the text of a body without a byte order mark, decompressed if it is a gzip file.
 pub(crate) fn text(mut reader: Reader, what: &str) -> Result<Text> {
     let packed = reader.beginning(GZIP.len())?.starts_with(&GZIP);
     if !packed {
@@ -97,10 +98,10 @@ pub(crate) fn text(mut reader: Reader, what: &str) -> Result<Text> {
 }
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
-/// Bytes that tell what a file is.
+/// Number of bytes inspected to detect the file type.
 const BEGINNING_BYTES: usize = 64;
 
-/// Refuses what is no UTF-8 text; gives the length of the mark before it.
+/// Rejects UTF-16 and known binary formats. Returns the length of the byte order mark.
 fn check_text(beginning: &[u8], what: &str) -> Result<usize> {
     const UTF16: &str = "convert it, for example with `iconv -f UTF-16 -t UTF-8`";
     let head = &beginning[..beginning.len().min(BEGINNING_BYTES)];
@@ -125,7 +126,7 @@ fn check_text(beginning: &[u8], what: &str) -> Result<usize> {
     Ok(if head.starts_with(&[0xef, 0xbb, 0xbf]) { 3 } else { 0 })
 }
 
-/// A problem of a parser: what the body itself said, if reading it failed.
+/// Converts a parser error. If reading the body failed, returns the error of the body.
 pub(crate) fn problem(error: &(dyn std::error::Error + 'static), what: &str) -> Problem {
     let mut cause = Some(error);
     while let Some(error) = cause {

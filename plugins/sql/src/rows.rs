@@ -1,4 +1,4 @@
-//! Rows of files: CSV, NDJSON, Arrow and Parquet, batch by batch.
+//! Batches of rows from CSV, NDJSON, Arrow and Parquet files.
 
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::sql::Value as SqlValue;
@@ -15,16 +15,16 @@ use crate::reader::{self, Reader, Text, problem};
 use crate::style;
 use crate::want::Datum;
 
-/// The forms of rows in files.
+/// File format of rows.
 #[data]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Format {
-    /// Comma-separated values with a line of names (RFC 4180).
+    /// Comma-separated values with a header line (RFC 4180).
     Csv,
-    /// JSON, one object a line.
+    /// Newline-delimited JSON, one object per line.
     Ndjson,
-    /// Arrow: a file (Feather version 2) or an IPC stream.
+    /// Arrow IPC file (Feather version 2) or stream.
     Arrow,
     /// Apache Parquet.
     Parquet,
@@ -34,53 +34,55 @@ pub(crate) enum Format {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Column {
     pub(crate) name: String,
-    /// Told by the file, or by its first rows.
+    /// Declared by the file, or inferred from its first rows.
     pub(crate) kind: Kind,
-    /// What rows after the first ones must be, where the table is made for them.
+    /// Check for the rows after the first ones if the table is created from the file.
     pub(crate) check: Check,
-    /// Digits after the point, as far as the first rows or the file's type tell them.
+    /// Number of digits after the decimal point, if the first rows or the file's type define it.
     pub(crate) places: Option<u32>,
 }
 
 /// A batch of rows.
 pub(crate) type Batch = Vec<Vec<Datum>>;
 
-/// The rows of a file, batch by batch. The first one of a file without types is read when it is opened.
+/// Rows of a file, in batches. For a file without types, the first batch is read when the file is
+/// opened.
 pub(crate) struct Rows {
     pub(crate) columns: Vec<Column>,
     first: Option<Batch>,
     source: Source,
-    /// Rows that were read.
+    /// Number of rows read.
     read: u64,
-    /// Columns of the table that later rows of NDJSON may have.
+    /// Columns of the table, which later rows of an NDJSON file may add.
     known: Vec<String>,
-    /// A row with such a column: the first one of the next batch.
+    /// A row with additional columns, which starts the next batch.
     pending: Option<Object>,
 }
 
 enum Source {
     Csv(Records<Text>, usize),
     Ndjson(Objects<Text>, Vec<String>),
-    /// Batches, and what is left of the last one.
+    /// Batches, and the remaining rows of the last one.
     Arrow(Box<arrow_file::Batches>, Vec<Kind>, BatchRows),
     Parquet(Box<ParquetRecordBatchReader>, Vec<Kind>, BatchRows),
 }
 
-/// How a file is read.
+/// Parameters for reading a file.
 pub(crate) struct Reading<'a> {
     pub(crate) format: Format,
     pub(crate) dialect: Dialect,
-    /// Between the fields of a CSV.
+    /// Separator of CSV fields.
     pub(crate) delimiter: u8,
-    /// The table's own columns: NDJSON may have them later than in its first rows.
+    /// Columns of the existing table. Rows of an NDJSON file may contain them even if the first
+    /// rows do not.
     pub(crate) known: &'a [String],
 }
 
-/// Bytes of a batch's values, roughly; the last row may go beyond.
+/// Approximate size of a batch in bytes; its last row may exceed it.
 const BATCH_BYTES: usize = 4 << 20;
 
 impl Rows {
-    /// Opens a file; reads its first rows, at most this number.
+    /// Opens a file. For a file without types, reads at most `most` rows to infer them.
     pub(crate) fn open(body: Body, reading: &Reading<'_>, most: usize) -> Result<Self> {
         let reader = Reader::new(body);
         match reading.format {
@@ -91,7 +93,8 @@ impl Rows {
         }
     }
 
-    /// The next rows, at most this number; empty at the end. They have the columns as they are then.
+    /// Returns the next batch of at most `most` rows; empty at the end. The rows have the current
+    /// `columns`.
     pub(crate) fn next(&mut self, most: usize) -> Result<Batch> {
         if let Some(first) = self.first.take() {
             return Ok(first);
@@ -108,7 +111,8 @@ impl Rows {
         Ok(rows)
     }
 
-    /// The next row. One with more columns is the first of a batch.
+    /// Returns the next row. A row with additional columns is only returned as the first of a
+    /// batch.
     fn row(&mut self, is_first: bool) -> Result<Option<Vec<Datum>>> {
         let number = self.read + 1;
         let Source::Ndjson(objects, names) = &mut self.source else { return self.source.row(number) };
@@ -169,7 +173,7 @@ impl Rows {
             names.extend(object.names().iter().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>());
             head.push(object);
         }
-        // Without names a row would be lost.
+        // Rows without any column would be lost.
         if names.is_empty() && !head.is_empty() {
             return Err(Problem::invalid("the objects have no names"));
         }
@@ -203,7 +207,7 @@ impl Rows {
         Self::typed(names, &kinds.clone(), Source::Parquet(Box::new(batches), kinds, BatchRows::default()))
     }
 
-    /// A file that has types.
+    /// Opens a file that declares types.
     fn typed(names: Vec<String>, kinds: &[Kind], source: Source) -> Result<Self> {
         if names.is_empty() {
             return Err(Problem::invalid("the file has no columns"));
@@ -220,12 +224,12 @@ impl Rows {
 }
 
 impl Source {
-    /// The next row, which has this number.
+    /// Reads the row with this number.
     fn row(&mut self, number: u64) -> Result<Option<Vec<Datum>>> {
         match self {
             Self::Csv(records, width) => loop {
                 let Some(record) = records.next()? else { return Ok(None) };
-                // Between records of several fields an empty line is none.
+                // An empty line is skipped if the file has several columns.
                 let is_empty = matches!(record.as_slice(), [Field { text, quoted: false }] if text.is_empty());
                 if is_empty && *width > 1 {
                     continue;
@@ -264,7 +268,7 @@ fn typed_row(row: std::result::Result<Vec<SqlValue>, String>, number: u64) -> Re
     Ok(row.into_iter().map(Datum::Typed).collect())
 }
 
-/// The values of an object in the order of the columns.
+/// Returns the values of an object in the order of the columns.
 fn members(object: Object, names: &[String], row: u64) -> Result<Vec<Datum>> {
     let mut members = object.0;
     let datum = |name: &String| match members.remove(name) {
@@ -299,7 +303,7 @@ fn unique(names: &[String]) -> Result<()> {
     Err(Problem::invalid(format!("column {} has no name", at + 1)).hint(hint))
 }
 
-/// Bytes that a value takes, roughly.
+/// Returns the approximate size of a value in bytes.
 fn size(datum: &Datum) -> usize {
     16 + match datum {
         Datum::Text { text, .. } | Datum::Json(text) => text.len(),
