@@ -1,4 +1,5 @@
-//! Bytes as text: standard base64, with its padding or without; PostgreSQL's `\x…` is read, too.
+//! Binary data as text: standard base64, with or without padding. PostgreSQL's `\x…` is also
+//! decoded.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -9,7 +10,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The bytes of a text; `None` if it is neither base64 nor `\x` and hexadecimal digits.
+/// Decodes a string, or returns `None` if it is neither base64 nor `\x` followed by hexadecimal
+/// digits.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     match text.strip_prefix("\\x") {
         Some(digits) => hex(digits.as_bytes()),
@@ -17,7 +19,7 @@ pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// Bytes as base64 with padding.
+/// Encodes bytes as base64 with padding.
 pub(crate) fn encode(bytes: &[u8]) -> String {
     BASE64.encode(bytes)
 }

@@ -1,4 +1,4 @@
-//! The kinds of values that columns hold: told by a file's own types, or by the values of its first rows.
+//! Kinds of column values, declared by the file format or inferred from the first rows.
 
 use arrow_schema::{DataType, Field};
 use blockyard_sdk::prelude::*;
@@ -10,15 +10,15 @@ use crate::ndjson::{Class, class, string};
 use crate::number::Digits;
 use crate::style::{self, Style, Styles};
 
-/// The key of the field metadata in which the host names the kind of a text.
+/// Key of the field metadata in which the host stores the kind of a string column.
 const KIND: &str = "blockyard:kind";
 
-/// The kind of a column's values, as far as tables have a type for it.
+/// Kind of the values of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Boolean,
     Integer,
-    /// 32 bits.
+    /// 32-bit float.
     Single,
     Float,
     Decimal,
@@ -26,18 +26,18 @@ pub(crate) enum Kind {
     Bytes,
     Date,
     Time,
-    /// Without a zone.
+    /// Timestamp without a time zone.
     Timestamp,
-    /// With one.
+    /// Timestamp with a time zone.
     Instant,
     Uuid,
     Json,
-    /// JSON values of several kinds.
+    /// JSON values of different kinds.
     Mixed,
 }
 
 impl Kind {
-    /// The plural, for messages.
+    /// Returns the plural for messages.
     pub(crate) fn plural(self) -> &'static str {
         match self {
             Self::Boolean => "booleans",
@@ -56,7 +56,7 @@ impl Kind {
         }
     }
 
-    /// The kind of JSON values, each as its own text; nulls are left out.
+    /// Infers the kind of JSON values, given as JSON text. Nulls are ignored.
     pub(crate) fn of_json<'json>(values: impl Iterator<Item = &'json str> + Clone, dialect: Dialect) -> Self {
         let mut classes: Vec<Class> = Vec::new();
         for value in values.clone() {
@@ -74,7 +74,8 @@ impl Kind {
                 kind @ (Self::Date | Self::Timestamp | Self::Instant) => kind,
                 _ => Self::Text,
             },
-            // A JSON number cannot be NaN, so that columns of doubles have words for it.
+            // JSON numbers cannot be NaN or infinite, so columns of doubles contain strings for
+            // them.
             [Class::String, Class::Number] | [Class::Number, Class::String]
                 if words().all(|word| style::is_word(&word) && style::takes_word(dialect, &word)) =>
             {
@@ -99,7 +100,7 @@ impl Kind {
         }
     }
 
-    /// The kind of an Arrow field.
+    /// Returns the kind of an Arrow field.
     pub(crate) fn of_field(field: &Field) -> Result<Self> {
         Ok(match field.data_type() {
             DataType::Boolean => Self::Boolean,
@@ -141,7 +142,8 @@ impl Kind {
         })
     }
 
-    /// The kind of a Parquet column, where its Arrow type alone does not tell it.
+    /// Returns the kind of a Parquet column, using the logical type if the Arrow type does not
+    /// determine it.
     pub(crate) fn of_parquet(column: &ParquetType, field: &Field) -> Result<Self> {
         if column.is_primitive() {
             let about = column.get_basic_info();
@@ -156,25 +158,25 @@ impl Kind {
     }
 }
 
-/// The style of strings of JSON.
+/// Infers the kind of JSON strings.
 fn of_strings(strings: impl Iterator<Item = String>, dialect: Dialect) -> Kind {
     let strings: Vec<String> = strings.collect();
     style::of_texts(strings.iter().map(String::as_str), dialect).kind()
 }
 
-/// The check for rows after the first ones of a file whose types come from its values.
+/// Check for the rows after the first ones, for file formats without types.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Check {
-    /// The file has types.
+    /// No check, because the file declares types.
     None,
-    /// A text of a CSV.
+    /// Formats of CSV fields.
     Styles(Styles),
-    /// A value of NDJSON.
+    /// Kind of NDJSON values.
     Json(Kind),
 }
 
 impl Check {
-    /// What was read is remembered: the next text has to have the same form.
+    /// Checks a CSV field, and requires the following ones to have the same format.
     pub(crate) fn takes_text(&mut self, text: &str) -> bool {
         match self {
             Self::Styles(styles) => styles.narrow(text),
@@ -203,7 +205,7 @@ impl Check {
     }
 }
 
-/// A column for which tables have no type.
+/// Returns the error for a column without a corresponding database type.
 fn without_type(name: &str, what: &str) -> Problem {
     Problem::invalid(format!("column `{name}` has {what}, for which tables have no type"))
         .hint("convert the column to text or to a number before, or leave it out")

@@ -1,18 +1,19 @@
-//! Dates, times and timestamps as text (ISO 8601), read without loss: a text that names no day, no time of a
-//! day, or more than microseconds is not one.
+//! Exact parsing and formatting of dates, times and timestamps (ISO 8601). Invalid days and times
+//! of day, and fractions finer than microseconds, are rejected.
 
-/// Microseconds of a day.
+/// Number of microseconds in a day.
 pub(crate) const DAY_MICROS: i64 = 86_400_000_000;
 
-/// A timestamp, and the offset of its zone in minutes if the text has one.
+/// A timestamp, and its UTC offset in minutes if the text has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moment {
-    /// Microseconds since 1970-01-01T00:00:00, UTC if there is an offset.
+    /// Microseconds since 1970-01-01T00:00:00; UTC if there is an offset, local time otherwise.
     pub(crate) micros: i64,
     pub(crate) offset_minutes: Option<i16>,
 }
 
-/// `YYYY-MM-DD`, or a year with a sign and at least four digits, as days since 1970-01-01. Year 0 is 1 BC.
+/// Parses `YYYY-MM-DD`, or a signed year of at least four digits, to days since 1970-01-01. Year 0
+/// is 1 BC.
 pub(crate) fn date(text: &str) -> Option<i32> {
     let (sign, digits) = match text.as_bytes().first()? {
         b'-' => (-1, &text[1..]),
@@ -29,7 +30,7 @@ pub(crate) fn date(text: &str) -> Option<i32> {
     days(sign * number(year, year.len())?, number(month, 2)?, number(day, 2)?)
 }
 
-/// `HH:MM[:SS[.ffffff]]` as microseconds since midnight; `24:00:00` is the end of the day.
+/// Parses `HH:MM[:SS[.ffffff]]` to microseconds since midnight; `24:00:00` is the end of the day.
 pub(crate) fn time(text: &str) -> Option<i64> {
     let mut parts = text.splitn(3, ':');
     let (hours, minutes) = (number(parts.next()?, 2)?, number(parts.next()?, 2)?);
@@ -47,7 +48,7 @@ pub(crate) fn time(text: &str) -> Option<i64> {
     (time <= DAY_MICROS).then_some(time)
 }
 
-/// `DATE[T| ]TIME[Z|±HH[[:]MM]]`; a space may be before the zone.
+/// Parses `DATE[T| ]TIME[Z|±HH[[:]MM]]`; a space may precede the zone.
 pub(crate) fn timestamp(text: &str) -> Option<Moment> {
     let (day, rest) = text.split_once(['T', 't', ' '])?;
     let zone_at = rest.find(['Z', 'z', '+', '-', ' ']);
@@ -59,7 +60,7 @@ pub(crate) fn timestamp(text: &str) -> Option<Moment> {
     Some(Moment { micros, offset_minutes: Some(i16::try_from(minutes).ok()?) })
 }
 
-/// Minutes of a zone's offset.
+/// Parses a UTC offset to minutes.
 fn offset(zone: &str) -> Option<i64> {
     if matches!(zone, "Z" | "z" | "UTC") {
         return Some(0);
@@ -79,7 +80,8 @@ fn offset(zone: &str) -> Option<i64> {
     (hours < 24 && minutes < 60).then_some(sign * (hours * 60 + minutes))
 }
 
-/// The fraction of a second, from its digits; zeros beyond microseconds are no loss.
+/// Parses the digits of a fraction of a second to microseconds. Trailing zeros beyond microseconds
+/// are allowed.
 fn fraction_micros(digits: &str) -> Option<i64> {
     let kept = digits.trim_end_matches('0');
     let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -91,8 +93,8 @@ fn number(digits: &str, length: usize) -> Option<i64> {
     plain.then(|| digits.parse().ok()).flatten()
 }
 
-/// Days from 1970-01-01 to a day of the Gregorian calendar (Howard Hinnant, "chrono-Compatible Low-Level Date
-/// Algorithms", `days_from_civil`).
+/// Returns the days from 1970-01-01 to a day of the Gregorian calendar (Howard Hinnant,
+/// "chrono-Compatible Low-Level Date Algorithms", `days_from_civil`).
 fn days(year: i64, month: i64, day: i64) -> Option<i32> {
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let days_in_month = match month {
@@ -112,7 +114,7 @@ fn days(year: i64, month: i64, day: i64) -> Option<i32> {
     i32::try_from(era * 146_097 + day_of_era - 719_468).ok()
 }
 
-/// Year, month and day of days since 1970-01-01 (`civil_from_days`, from the same source).
+/// Returns the year, month and day of days since 1970-01-01 (`civil_from_days`, same source).
 fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let day_of_era = shifted.rem_euclid(146_097);
@@ -124,12 +126,12 @@ fn civil(days: i64) -> (i64, i64, i64) {
     (year_of_era + shifted.div_euclid(146_097) * 400 + i64::from(month <= 2), month, day)
 }
 
-/// The year of days since 1970-01-01.
+/// Returns the year of days since 1970-01-01.
 pub(crate) fn year(days: i32) -> i64 {
     civil(days.into()).0
 }
 
-/// What [`date`] reads: four digits of a year, or a sign and at least four.
+/// Formats a date for [`date`]: a year of four digits, or a signed year of at least four digits.
 pub(crate) fn date_text(days: i64) -> String {
     let (year, month, day) = civil(days);
     let sign = match year {
@@ -140,14 +142,14 @@ pub(crate) fn date_text(days: i64) -> String {
     format!("{sign}{:04}-{month:02}-{day:02}", year.abs())
 }
 
-/// What [`time`] reads, with microseconds if there are any.
+/// Formats a time for [`time`], with microseconds if they are not zero.
 pub(crate) fn time_text(micros: i64) -> String {
     let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
     let clock = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
     if fraction == 0 { clock } else { format!("{clock}.{fraction:06}") }
 }
 
-/// What [`timestamp`] reads.
+/// Formats a timestamp for [`timestamp`].
 pub(crate) fn timestamp_text(micros: i64, zone: bool) -> String {
     let (days, rest) = (micros.div_euclid(DAY_MICROS), micros.rem_euclid(DAY_MICROS));
     format!("{}T{}{}", date_text(days), time_text(rest), if zone { "Z" } else { "" })

@@ -1,16 +1,17 @@
-//! Numbers as text: their digits, and whether a narrower type keeps them.
+//! Numbers as text: their significant digits, and whether a float type preserves them.
 
-/// The digits of a number without zeros at their ends, its power of ten, its sign; `0` has no digits.
+/// Significant digits of a number without leading and trailing zeros, its power of ten and its
+/// sign. Zero has no digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Digits {
     negative: bool,
     digits: String,
-    /// The power of ten of the last digit.
+    /// Power of ten of the last digit.
     exponent: i64,
 }
 
 impl Digits {
-    /// A number such as `-12.50e3`; `None` for any other text.
+    /// Parses a number such as `-12.50e3`; returns `None` for any other text.
     pub(crate) fn of(text: &str) -> Option<Self> {
         let (negative, unsigned) = match text.as_bytes().first()? {
             b'-' => (true, &text[1..]),
@@ -34,22 +35,23 @@ impl Digits {
         Some(Self { negative: negative && !digits.is_empty(), digits, exponent })
     }
 
-    /// Digits after the point that it needs.
+    /// Returns the number of digits required after the decimal point.
     pub(crate) fn scale(&self) -> i64 {
         (-self.exponent).max(0)
     }
 
-    /// Whether a column with this number of places keeps it; it may be negative in PostgreSQL.
+    /// Checks whether a column with this scale, which may be negative in PostgreSQL, preserves the
+    /// number.
     pub(crate) fn fits_scale(&self, scale: i64) -> bool {
         self.digits.is_empty() || self.exponent >= -scale
     }
 
-    /// Digits before the point that it needs.
+    /// Returns the number of digits required before the decimal point.
     pub(crate) fn whole_digits(&self) -> i64 {
         (self.digits.len() as i64 + self.exponent).max(0)
     }
 
-    /// A whole number of 128 bits.
+    /// Returns the number as a 128-bit integer, if it is one.
     pub(crate) fn integer(&self) -> Option<i128> {
         if self.exponent < 0 || self.whole_digits() > 38 {
             return None;
@@ -57,7 +59,7 @@ impl Digits {
         self.plain().parse().ok()
     }
 
-    /// Without an exponent. Only for numbers whose digits are bounded.
+    /// Formats without an exponent. Only for numbers with a bounded number of digits.
     pub(crate) fn plain(&self) -> String {
         let sign = if self.negative { "-" } else { "" };
         if self.digits.is_empty() {
@@ -72,20 +74,22 @@ impl Digits {
         format!("{sign}{whole}.{fraction}")
     }
 
-    /// The double that gives the same digits back, by its shortest form or with as many digits.
+    /// Returns the double that reproduces the digits, in its shortest form or with the same number
+    /// of digits.
     pub(crate) fn double(&self, text: &str) -> Option<f64> {
         let float: f64 = text.parse().ok().filter(|float: &f64| float.is_finite())?;
         self.comes_back(&format!("{float:e}"), |places| format!("{float:.places$e}")).then_some(float)
     }
 
-    /// The same for 32 bits.
+    /// Returns the 32-bit float that reproduces the digits.
     pub(crate) fn single(&self, text: &str) -> Option<f32> {
         let float: f32 = text.parse().ok().filter(|float: &f32| float.is_finite())?;
         self.comes_back(&format!("{float:e}"), |places| format!("{float:.places$e}")).then_some(float)
     }
 
     fn comes_back(&self, shortest: &str, with_places: impl Fn(usize) -> String) -> bool {
-        // Python's `%.17g` and C's `%.18e` print more digits than are needed; they are the double's own.
+        // Python's `%.17g` and C's `%.18e` print more digits than required; they are still exact
+        // digits of the double.
         let exact = (16..=1_100).contains(&self.digits.len());
         Self::of(shortest).as_ref() == Some(self)
             || exact && Self::of(&with_places(self.digits.len() - 1)).as_ref() == Some(self)
@@ -93,7 +97,8 @@ impl Digits {
     }
 }
 
-/// Digits, and a point among them; no zeros before them, no sign of zero.
+/// Checks for digits with an optional minus sign and decimal point, without leading zeros. Excludes
+/// negative zero.
 pub(crate) fn is_plain(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));

@@ -1,27 +1,29 @@
-//! The type of a column of texts: a number, boolean or date only where printing the value gives every text of
-//! the column back. Anything else stays text, so that codes such as `00501`, `557E90` and `1.10` are kept.
+//! Inference of column types from strings. A column becomes numeric or boolean only if formatting
+//! the parsed values reproduces every string, and a date or timestamp only if every string is a
+//! valid one. Other columns remain strings, so that codes such as `00501`, `557E90` and `1.10` are
+//! preserved.
 
 use crate::Dialect;
 use crate::kind::Kind;
 use crate::moment;
 use crate::number;
 
-/// A way in which all texts of a column are written.
+/// A format that all strings of a column have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
     Integer,
-    /// Doubles, as a program prints them.
+    /// Doubles in the format of a program.
     Float(Printer),
-    /// Doubles with the same number of places.
+    /// Doubles with a fixed number of decimal places.
     FloatPlaces(usize),
-    /// Doubles as `d.dde±xx`, with the same number of places.
+    /// Doubles as `d.dde±xx`, with a fixed number of decimal places.
     FloatScientific {
         places: usize,
         upper: bool,
     },
-    /// Exact numbers without zeros at their end.
+    /// Exact numbers without trailing zeros.
     Decimal,
-    /// Exact numbers with the same number of places.
+    /// Exact numbers with a fixed number of decimal places.
     DecimalPlaces(usize),
     Boolean,
     Date,
@@ -30,16 +32,17 @@ pub(crate) enum Style {
     Text,
 }
 
-/// How a program prints doubles: their shortest digits, with an exponent beyond some powers of ten.
+/// Format in which a program prints doubles: the shortest digits, with an exponent outside of a
+/// range of powers of ten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Printer {
-    /// Whole numbers end in `.0`.
+    /// Integral values end in `.0`.
     point: bool,
-    /// Powers of ten outside of these have an exponent.
+    /// Range of powers of ten that are printed without an exponent.
     plain: (i32, i32),
-    /// `e` or `E`, with `+` before a positive exponent or without.
+    /// Letter `e` or `E`, and whether a positive exponent has a `+`.
     exponent: (char, bool),
-    /// Least digits of an exponent.
+    /// Minimum number of digits of an exponent.
     digits: usize,
 }
 
@@ -47,20 +50,20 @@ const fn printer(point: bool, plain: (i32, i32), exponent: (char, bool), digits:
     Printer { point, plain, exponent, digits }
 }
 
-/// An exponent wherever it makes the text shorter.
+/// Uses an exponent if the text is shorter with it.
 const SHORTER: (i32, i32) = (0, -1);
-/// The printers of programs that write CSV.
+/// Formats of programs that write CSV.
 const PRINTERS: [Printer; 17] = [
-    // Rust's `Display`, which has no exponents.
+    // Rust's `Display`, which never uses an exponent.
     printer(false, (i32::MIN, i32::MAX), ('e', false), 1),
     // Rust's `Debug`, serde_json, arrow-rs, Polars.
     printer(true, (-5, 15), ('e', false), 1),
-    // What `unload` and JSON of this product have.
+    // `unload` and JSON output of Blockyard.
     printer(true, (-5, 15), ('e', true), 1),
     printer(true, (-4, 15), ('e', false), 1),
     // Python, pandas, pyarrow, DuckDB.
     printer(true, (-4, 15), ('e', true), 2),
-    // PostgreSQL; C's `%.17g` and shorter ones.
+    // PostgreSQL; C's `%.17g` and variants with fewer digits.
     printer(false, (-4, 14), ('e', true), 2),
     printer(false, (-4, 16), ('e', true), 2),
     printer(false, (-4, 5), ('e', true), 2),
@@ -80,14 +83,14 @@ const PRINTERS: [Printer; 17] = [
     printer(false, (-15, 14), ('e', false), 1),
 ];
 
-/// The words that booleans are written as; others would not come back.
+/// Accepted spellings of booleans; other spellings could not be reproduced.
 const BOOLEANS: [&str; 2] = ["true", "false"];
 
-/// The styles that all texts of a column so far have; they have one kind.
+/// Formats that match all strings of a column so far. They have the same kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Styles(Vec<Style>);
 
-/// The styles of all of these texts, of which nulls are left out.
+/// Returns the formats that match all strings. Null values must be omitted.
 pub(crate) fn of_texts<'text>(texts: impl Iterator<Item = &'text str>, dialect: Dialect) -> Styles {
     let text = || Styles(vec![Style::Text]);
     let mut left: Option<Styles> = None;
@@ -109,10 +112,11 @@ pub(crate) fn of_texts<'text>(texts: impl Iterator<Item = &'text str>, dialect: 
             return text();
         }
     }
-    // Words alone may be names.
+    // A column with only `NaN` or infinities may contain names.
     let Some(Styles(mut left)) = left else { return text() };
     left.retain(|style| !words || style.kind() == Kind::Float);
-    // Whole numbers of more than 64 bits are keys, even where a double has the same digits.
+    // Integers of more than 64 bits are usually keys, so they do not become doubles even if a
+    // double has the same digits.
     left.retain(|style| measured || !long || style.kind() != Kind::Float);
     let Some(kind) = left.first().map(|style| style.kind()) else { return text() };
     left.retain(|style| style.kind() == kind);
@@ -124,7 +128,8 @@ impl Styles {
         self.0.first().map_or(Kind::Text, |style| style.kind())
     }
 
-    /// Leaves out the styles that a further text does not have; reports whether one is left.
+    /// Removes the formats that do not match another string. Returns `true` if at least one is
+    /// left.
     pub(crate) fn narrow(&mut self, text: &str) -> bool {
         if self.kind() == Kind::Float && is_word(text) {
             return true;
@@ -135,13 +140,13 @@ impl Styles {
     }
 }
 
-/// Whether all printers of doubles print this text: a fraction of an ordinary size.
+/// Checks whether all printers print this text: a fraction of moderate magnitude.
 fn is_common(text: &str) -> bool {
     let fraction = text.contains('.') && !text.ends_with('0') && !text.contains(['e', 'E']);
     fraction && float(text).is_some_and(|float| (1e-3..1e5).contains(&float.abs()) && float.to_string() == text)
 }
 
-/// What the number of places of a column's first text permits.
+/// Returns the formats that the number of decimal places of the first string permits.
 fn candidates(first: &str) -> Vec<Style> {
     let places = places(first);
     let mut styles = vec![Style::Integer];
@@ -157,23 +162,24 @@ fn candidates(first: &str) -> Vec<Style> {
     styles
 }
 
-/// Digits after the point.
+/// Returns the number of digits after the decimal point.
 fn places(text: &str) -> Option<usize> {
     let fraction = text.split_once('.')?.1;
     Some(fraction.bytes().take_while(u8::is_ascii_digit).count()).filter(|places| (1..=40).contains(places))
 }
 
-/// A zero with a sign, which SQLite's columns of numbers drop.
+/// Checks for a negative zero, whose sign numeric columns of SQLite drop.
 pub(crate) fn is_minus_zero(text: &str) -> bool {
     text.starts_with('-') && float(text) == Some(0.0)
 }
 
-/// NaN and the infinities.
+/// Checks for NaN and the infinities.
 pub(crate) fn is_word(text: &str) -> bool {
     matches!(text, "NaN" | "Infinity" | "-Infinity")
 }
 
-/// SQLite stores NaN as null, MySQL has neither.
+/// Checks whether the database stores NaN and the infinities: SQLite stores NaN as null, MySQL
+/// supports neither.
 pub(crate) fn takes_word(dialect: Dialect, word: &str) -> bool {
     match dialect {
         Dialect::Postgres => true,
@@ -196,7 +202,7 @@ impl Style {
         }
     }
 
-    /// Whether the value that a text stands for is printed as this text.
+    /// Checks whether a string has this format.
     pub(crate) fn is_of(self, text: &str) -> bool {
         match self {
             Self::Integer => text.parse::<i64>().is_ok_and(|number| number.to_string() == text),
@@ -216,14 +222,14 @@ impl Style {
     }
 }
 
-/// A finite double from digits.
+/// Parses a finite double that starts with a digit, after an optional minus sign.
 fn float(text: &str) -> Option<f64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let first = digits.bytes().next()?;
     first.is_ascii_digit().then(|| text.parse().ok()).flatten().filter(|float: &f64| float.is_finite())
 }
 
-/// As C's `%.*e` prints it.
+/// Formats like C's `%.*e`.
 fn scientific(float: f64, places: usize, upper: bool) -> String {
     let text = format!("{float:.places$e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
@@ -354,7 +360,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever printer wrote a column of doubles, it is one.
+        /// Doubles are recognized in the format of each printer.
         #[test]
         fn printed_doubles_are_doubles(floats in proptest::collection::vec(proptest::num::f64::NORMAL, 1..5), at in 0..PRINTERS.len()) {
             let texts: Vec<String> = floats.iter().map(|float| PRINTERS[at].print(*float)).collect();
@@ -363,7 +369,7 @@ mod tests {
             prop_assert!(kind == Kind::Float || whole && kind != Kind::Text, "{:?} {:?}", texts, kind);
         }
 
-        /// A text that all printers are said to print is printed by all.
+        /// A text that `is_common` accepts is printed in the same way by all printers.
         #[test]
         fn common_texts_are_common(float in -1e5f64..1e5) {
             let text = float.to_string();
@@ -374,7 +380,7 @@ mod tests {
             }
         }
 
-        /// Two texts that differ do not become one number.
+        /// Two different strings never become the same number.
         #[test]
         fn different_texts_stay_different(one in "-?[0-9]{1,3}(\\.[0-9]{0,3})?([eE][+-]?[0-9]{1,2})?", other in "-?[0-9]{1,3}(\\.[0-9]{0,3})?([eE][+-]?[0-9]{1,2})?") {
             let kind = of_texts([one.as_str(), other.as_str()].into_iter(), Dialect::Postgres).kind();

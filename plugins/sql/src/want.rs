@@ -1,4 +1,5 @@
-//! The value that a table's column takes: each value of a file is kept exactly, or refused with the reason.
+//! Conversion of file values to the types of table columns. Each value is converted exactly, or
+//! rejected with the reason.
 
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::serde_json;
@@ -12,32 +13,34 @@ use crate::ndjson::{Class, class, string};
 use crate::number::Digits;
 use crate::style;
 
-/// A value of a file, before it is known what it is for.
+/// A value of a file, before the type of its column is known.
 #[derive(Debug, Clone)]
 pub(crate) enum Datum {
-    /// A field of a CSV.
+    /// CSV field.
     Text { text: String, quoted: bool },
-    /// A JSON value, as its text.
+    /// JSON text of a value.
     Json(String),
-    /// A value whose type the file tells.
+    /// Value of a file format with types.
     Typed(SqlValue),
 }
 
-/// The meaning of empty fields of a CSV.
+/// Meaning of empty CSV fields.
 #[data]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Empty {
-    /// Nothing is null; `""` is an empty text in a column of texts, and null in others.
+    /// An unquoted empty field is null; `""` is an empty value in a string or binary column, and
+    /// null in other columns.
     #[default]
     Quoted,
-    /// Both are null.
+    /// Unquoted empty fields and `""` are null.
     Nulls,
-    /// Both are an empty text in a column of texts, and null in others.
+    /// Unquoted empty fields and `""` are an empty value in a string or binary column, and null in
+    /// other columns.
     Texts,
 }
 
-/// The values that a column takes, by its type in the database.
+/// Values that a column accepts, derived from its database type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Want {
     Boolean,
@@ -45,7 +48,7 @@ pub(crate) enum Want {
         low: i128,
         high: i128,
     },
-    /// MySQL's `year`, which takes a number of two digits for another year.
+    /// `year` of MySQL, which maps numbers of two digits to other years.
     Year,
     Single,
     Double,
@@ -55,7 +58,7 @@ pub(crate) enum Want {
     },
     Text {
         characters: Option<usize>,
-        /// MySQL's `char` drops spaces at the end.
+        /// `true` for MySQL's `char`, which drops trailing spaces.
         trims: bool,
     },
     Bytes {
@@ -72,22 +75,23 @@ pub(crate) enum Want {
         places: u32,
     },
     Json,
-    /// A column of SQLite that makes numbers of texts which look like one; `REAL` makes doubles of all numbers.
+    /// A SQLite column that converts strings that look like numbers; with `real`, it converts all
+    /// numbers to doubles.
     Affinity {
         real: bool,
         boolean: bool,
     },
-    /// A list as JSON, or as the server writes arrays.
+    /// JSON list, or array in the syntax of the server.
     Array,
-    /// The database decides.
+    /// Any value; the database validates it.
     Any,
 }
 
-/// A value of the database, or the reason why there is none.
+/// A database value, or the reason for the rejection.
 type Taken = std::result::Result<SqlValue, String>;
 
 impl Want {
-    /// The values of a column with this type, as the database names it.
+    /// Returns the values that a column of this database type accepts.
     pub(crate) fn of(dialect: Dialect, type_name: &str) -> Self {
         let name = type_name.trim().to_ascii_lowercase();
         match dialect {
@@ -97,7 +101,8 @@ impl Want {
         }
     }
 
-    /// By affinity (https://www.sqlite.org/datatype3.html#determination_of_column_affinity).
+    /// Derives the type from the column affinity
+    /// (https://www.sqlite.org/datatype3.html#determination_of_column_affinity).
     fn of_sqlite(name: &str) -> Self {
         let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
         if has(&["int"]) {
@@ -160,10 +165,10 @@ impl Want {
             "mediumint" => bits(24),
             "int" => bits(32),
             "bigint" => bits(64),
-            // As text, its digits would be taken for bytes.
+            // MySQL would store the digits of a string as bytes.
             "bit" => Self::Integer { low: 0, high: (1 << first.unwrap_or(1).clamp(1, 64)) - 1 },
             "year" => Self::Year,
-            // A number would be taken for the position of a value.
+            // MySQL would interpret a number as the index of a value.
             "enum" | "set" => Self::Text { characters: None, trims: false },
             "float" | "double" if second.is_some() => Self::Decimal { precision: first, scale: second },
             "float" => Self::Single,
@@ -182,7 +187,7 @@ impl Want {
         }
     }
 
-    /// The database's value for a value of a file.
+    /// Converts a file value to a database value.
     pub(crate) fn take(self, dialect: Dialect, empty: Empty, datum: Datum) -> Taken {
         if self == Self::Year {
             let taken = Self::Integer { low: 0, high: 2155 }.take(dialect, empty, datum)?;
@@ -219,7 +224,7 @@ impl Want {
             (_, Self::Json) => SqlValue::Json(json),
             (Class::String, _) => {
                 let text = string(&json).ok_or("the string is not valid")?;
-                // An empty string is not nothing.
+                // An empty string is not null.
                 if text.is_empty() && matches!(self, Self::Text { .. } | Self::Any | Self::Affinity { .. }) {
                     SqlValue::Text(text)
                 } else {
@@ -234,7 +239,7 @@ impl Want {
         })
     }
 
-    /// A number whose text is known.
+    /// Converts a number, given as text.
     fn number(self, dialect: Dialect, text: &str) -> Taken {
         match self {
             Self::Text { .. } => self.text(dialect, text.to_owned()),
@@ -292,7 +297,7 @@ impl Want {
                 let bytes = bytes_text::decode(&text).ok_or_else(|| refused(&text))?;
                 self.typed(dialect, SqlValue::Bytes(bytes))?
             }
-            // The words are the server's own.
+            // Only the server can interpret `infinity` and `-infinity`.
             Self::Date | Self::Timestamp { .. } | Self::Instant { .. } if is_endless(dialect, trimmed) => {
                 SqlValue::Text(trimmed.to_owned())
             }
@@ -334,7 +339,7 @@ impl Want {
         if let Some(word) = float_word(trimmed) {
             return Ok(SqlValue::Float(word));
         }
-        // A double keeps that many digits, whichever they are.
+        // A double preserves any 15 significant digits.
         const KEPT_DIGITS: usize = 15;
         let plain = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
         if self == Self::Double
@@ -420,7 +425,8 @@ impl Want {
         })
     }
 
-    /// MySQL's `datetime` has the times of UTC here, which the book says.
+    /// Checks that a timestamp has a zone exactly if the PostgreSQL column has one. MySQL's
+    /// `datetime` stores timestamps with a zone as UTC, as documented in the book.
     fn has_zone(self, dialect: Dialect, zone: bool) -> std::result::Result<(), String> {
         match (self, zone) {
             (Self::Timestamp { .. }, true) if dialect == Dialect::Postgres => {
@@ -456,7 +462,7 @@ impl Want {
     }
 }
 
-/// The name of a type, and the numbers in its parentheses.
+/// Splits a type name into the name and the numbers in parentheses.
 fn parts(name: &str) -> (String, [Option<i64>; 2]) {
     let Some((before, rest)) = name.split_once('(') else { return (name.to_owned(), [None; 2]) };
     let (inside, after) = rest.split_once(')').unwrap_or((rest, ""));
@@ -473,7 +479,7 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// NaN and the infinities, in the spellings that programs have.
+/// Parses NaN and the infinities in common spellings.
 fn float_word(text: &str) -> Option<f64> {
     match text.to_ascii_lowercase().as_str() {
         "nan" => Some(f64::NAN),
@@ -502,10 +508,10 @@ fn decimal(dialect: Dialect, text: &str, precision: Option<i64>, scale: Option<i
     Ok(SqlValue::Decimal(plain(text)))
 }
 
-/// Powers of ten up to which a number is written without an exponent.
+/// Maximum number of digits that a number is expanded to instead of keeping its exponent.
 const PLAIN_DIGITS: i64 = 2_000;
 
-/// A number without an exponent, with the places that it has.
+/// Returns a number without an exponent, with unchanged precision.
 fn plain(text: &str) -> String {
     match Digits::of(text) {
         Some(digits) if text.contains(['e', 'E']) && digits.whole_digits().max(digits.scale()) <= PLAIN_DIGITS => {
@@ -515,7 +521,7 @@ fn plain(text: &str) -> String {
     }
 }
 
-/// A text in a column of SQLite that makes numbers of texts.
+/// Converts a string for a SQLite column with numeric affinity.
 fn affinity(text: String, real: bool, is_boolean: bool) -> Taken {
     if is_boolean && let Some(boolean) = boolean(&text).filter(|_| !text.bytes().all(|byte| byte.is_ascii_digit())) {
         return Ok(SqlValue::Boolean(boolean));
@@ -531,8 +537,9 @@ fn affinity(text: String, real: bool, is_boolean: bool) -> Taken {
     }
 }
 
-/// SQLite has no types for dates, times and exact numbers; its texts of them can be compared. NaN and the
-/// infinities are not in every database.
+/// Converts the value to one that the database can store. Dates, times and exact numbers become
+/// strings in SQLite, which has no types for them; ISO 8601 strings sort chronologically. Rejects
+/// NaN and the infinities if the database does not support them.
 fn storable(dialect: Dialect, value: SqlValue) -> Taken {
     Ok(match value {
         SqlValue::Float(float) if !float.is_finite() && !style::takes_word(dialect, &float_text(float)) => {
@@ -554,12 +561,12 @@ fn storable(dialect: Dialect, value: SqlValue) -> Taken {
     })
 }
 
-/// PostgreSQL's words for the ends of time.
+/// Checks for PostgreSQL's `infinity` and `-infinity`.
 fn is_endless(dialect: Dialect, text: &str) -> bool {
     dialect == Dialect::Postgres && matches!(text, "infinity" | "-infinity")
 }
 
-/// MySQL's `time` beyond a day: `[-]HHH:MM:SS`.
+/// Checks for a MySQL `time` of more than a day: `[-]HHH:MM:SS`.
 fn is_interval(text: &str, places: u32) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let Some((hours, rest)) = digits.split_once(':') else { return false };
@@ -568,7 +575,7 @@ fn is_interval(text: &str, places: u32) -> bool {
     plain && micros.is_some_and(|micros| has_places(micros, places, text).is_ok())
 }
 
-/// Whether a fraction of a second is within the places of a column.
+/// Checks that the fraction of a second fits the precision of the column.
 fn has_places(micros: i64, places: u32, text: &str) -> std::result::Result<(), String> {
     if micros % 10_i64.pow(6 - places.min(6)) == 0 {
         return Ok(());
@@ -576,12 +583,13 @@ fn has_places(micros: i64, places: u32, text: &str) -> std::result::Result<(), S
     Err(format!("`{}` has more than the {places} places of a second of the column", shown(text)))
 }
 
-/// The last year of PostgreSQL's dates.
+/// Maximum year of a PostgreSQL date.
 const LAST_DATE_YEAR: i64 = 5_874_897;
-/// The last year of PostgreSQL's timestamps.
+/// Maximum year of a PostgreSQL timestamp.
 const LAST_TIMESTAMP_YEAR: i64 = 294_276;
 
-/// MySQL has the years 0 to 9999, PostgreSQL those from 4713 BC to `last`.
+/// Checks that the database supports the year: 0 to 9999 for MySQL, 4713 BC to `last` for
+/// PostgreSQL.
 fn has_year(dialect: Dialect, days: i32, last: i64) -> std::result::Result<(), String> {
     let year = moment::year(days);
     let years = match dialect {
@@ -607,14 +615,14 @@ fn named(value: &SqlValue) -> String {
     }
 }
 
-/// The beginning of a value.
+/// Maximum number of characters of a value shown in messages.
 const SHOWN_CHARACTERS: usize = 40;
 
 pub(crate) fn shown(text: &str) -> String {
     text.chars().take(SHOWN_CHARACTERS).collect()
 }
 
-/// A value as text.
+/// Formats a value as text.
 pub(crate) fn as_text(value: &SqlValue) -> String {
     match value {
         SqlValue::Decimal(text)
