@@ -71,7 +71,7 @@ fn parameters_have_types() {
 fn tables_are_made_described_and_listed() {
     let Some(cloud) = start() else { return };
     let missing = cloud.yard.fails(1, &["call", "bigquery-warehouse/w", "tables"]);
-    assert!(missing.contains("dataset `zoo` is not there"), "{missing}");
+    assert!(missing.contains("dataset `zoo` was not found"), "{missing}");
     let made = cloud.warehouse(&[
         "create-table",
         "--table",
@@ -93,9 +93,9 @@ fn tables_are_made_described_and_listed() {
     assert_eq!(cloud.warehouse(&["tables"]), json!([{"dataset": "zoo", "name": "animals", "type": "TABLE"}]));
     let again = ["call", "bigquery-warehouse/w", "create-table", "--table", "animals", "--columns", COLUMNS];
     let refused = cloud.yard.fails(1, &again);
-    assert!(refused.contains("table `zoo.animals` is there already"), "{refused}");
+    assert!(refused.contains("table `zoo.animals` already exists"), "{refused}");
     cloud.yard.ok(&[&again[..], &["--if_absent", "true"]].concat());
-    for (name, wrong) in [("../x", "is not the name of a table"), ("nobody", "table `zoo.nobody` is not there")] {
+    for (name, wrong) in [("../x", "is not a valid table name"), ("nobody", "table `zoo.nobody` was not found")] {
         let refused = cloud.yard.fails(1, &["call", "bigquery-warehouse/w", "describe-table", "--table", name]);
         assert!(refused.contains(wrong), "{refused}");
     }
@@ -118,7 +118,7 @@ fn statements_change_tables_and_reading_ones_do_not() {
     // A POST asks BigQuery for anything; what it would do is asked before.
     for statement in ["delete from animals where true", "drop table animals", "create table zoo.more (a int64)"] {
         let refused = cloud.yard.fails(1, &["query", "bigquery-warehouse/w", statement]);
-        assert!(refused.contains("this operation only reads, and the statement is a"), "{statement}: {refused}");
+        assert!(refused.contains("this operation is read-only, but the statement is a"), "{statement}: {refused}");
     }
     assert_eq!(query(&cloud, "select count(*) as n from animals"), json!([{"n": 3}]));
     let wrong = cloud.yard.fails(1, &["query", "bigquery-warehouse/w", "selec 1"]);
@@ -217,7 +217,7 @@ fn jobs_are_found_again() {
         assert_eq!((&job["job_id"], &job["state"]), (&json!(id), &json!("DONE")), "{operation}");
     }
     let refused = cloud.yard.fails(1, &["call", "bigquery-warehouse/w", "job-status", "--job_id", "nobody"]);
-    assert!(refused.contains("job `nobody` is not there"), "{refused}");
+    assert!(refused.contains("job `nobody` was not found"), "{refused}");
 }
 
 #[test]
@@ -247,9 +247,9 @@ fn what_passes_is_tried_again_and_starts_nothing_twice() {
     let insert = ["execute", "bigquery-warehouse/w", "insert into animals (id) values (1)"];
     assert_eq!(cloud.yard.json(&insert)["rows_affected"], 1);
     let denied = cloud.yard.fails(1, &insert);
-    assert!(denied.contains("the credentials may not do this with the job: accessDenied"), "{denied}");
+    assert!(denied.contains("permission denied for the job: accessDenied"), "{denied}");
     let quota = cloud.yard.fails(1, &insert);
-    assert!(quota.contains("Google lets no more through for the job now: quotaExceeded"), "{quota}");
+    assert!(quota.contains("rate limit or quota exceeded for the job: quotaExceeded"), "{quota}");
     assert_eq!(query(&cloud, "select count(*) as n from animals"), json!([{"n": 1}]));
 }
 
@@ -291,7 +291,7 @@ fn a_check_says_how_far_it_comes() {
     let Some(cloud) = start() else { return };
     let missing = cloud.yard.run(&["check", "bigquery-warehouse/w"]);
     assert!(missing.code == 1 && missing.stdout.contains("passed   authenticate"), "{}", missing.stdout);
-    assert!(missing.stdout.contains("dataset `zoo` is not there"), "{}", missing.stdout);
+    assert!(missing.stdout.contains("dataset `zoo` was not found"), "{}", missing.stdout);
     cloud.warehouse(&["create-table", "--table", "animals", "--columns", COLUMNS]);
     assert!(cloud.yard.ok(&["check", "bigquery-warehouse/w"]).contains("dataset in US"));
     let bad = cloud.yard.fails(
@@ -309,7 +309,7 @@ fn a_check_says_how_far_it_comes() {
             "labels.Team=x",
         ],
     );
-    for wrong in ["/dataset: is not the name", "/project: is not the name", "/labels/Team: is not the name"] {
+    for wrong in ["/dataset: is not a valid", "/project: is not a valid", "/labels/Team: is not a valid"] {
         assert!(bad.contains(wrong), "{bad}");
     }
 }

@@ -223,10 +223,10 @@ fn what_would_read_too_much_does_not_run() {
     assert_eq!((&dry["bytes_processed"], &dry["statement_type"]), (&json!(BYTES), &json!("SELECT")));
     let query = ["call", "bigquery-warehouse/w", "query", "--statement", "select 1", "--out", "-", "--maximum_bytes"];
     let refused = cloud.yard.fails(1, &[&query[..], &["4999999"]].concat());
-    assert!(refused.contains("the query would read 5000000 bytes; 4999999 are allowed"), "{refused}");
+    assert!(refused.contains("the query would read 5000000 bytes, more than the limit of 4999999"), "{refused}");
     cloud.yard.ok(&["set", "bigquery-warehouse/w", "--set", "maximum_bytes=1000"]);
     let refused = cloud.yard.fails(1, &[&query[..], &["6000000"]].concat());
-    assert!(refused.contains("1000 are allowed"), "the lower one counts: {refused}");
+    assert!(refused.contains("more than the limit of 1000"), "the lower one counts: {refused}");
     assert!(known.lock().expect("no panic").jobs.is_empty(), "nothing ran");
     cloud.yard.ok(&["set", "bigquery-warehouse/w", "--set", "maximum_bytes=6000000"]);
     cloud.yard.json(&["query", "bigquery-warehouse/w", "select 1"]);
@@ -305,7 +305,7 @@ fn many_sets_of_parameters_are_one_transaction() {
     let refused = cloud
         .yard
         .fails(1, &["call", "bigquery-warehouse/w", "execute-many", "--args", &format!("@{}", much.display())]);
-    assert!(refused.contains("10001 values are more than the 10000"), "{refused}");
+    assert!(refused.contains("10001 parameter values exceed the BigQuery limit of 10000"), "{refused}");
 }
 
 #[test]
@@ -326,7 +326,7 @@ fn rows_that_do_not_fit_are_told_one_by_one() {
     let message = said["error"]["message"].as_str().expect("a message");
     assert!(
         message.contains(
-            "2 of 500 rows do not fit table `d.t`, and nothing was written; row 8, column `a`: Cannot convert"
+            "2 of 500 rows do not match table `d.t`, and nothing was inserted; row 8, column `a`: Cannot convert"
         ),
         "{message}"
     );
@@ -352,7 +352,7 @@ fn a_job_is_waited_for_and_cancelled() {
     known.lock().expect("no panic").looks = 0;
     let late =
         cloud.yard.fails(1, &["call", "bigquery-warehouse/w", "job-wait", "--job_id", "j", "--timeout_seconds", "0"]);
-    assert!(late.contains("job `j` is not done after 0 seconds; it goes on"), "{late}");
+    assert!(late.contains("job `j` did not finish within 0 seconds and is still running"), "{late}");
     known.lock().expect("no panic").looks = 0;
     assert_eq!(cloud.warehouse(&["job-wait", "--job_id", "j"])["state"], "DONE");
     assert_eq!(cloud.warehouse(&["job-cancel", "--job_id", "j"])["state"], "RUNNING");

@@ -107,12 +107,12 @@ fn a_secret_is_written_read_and_the_source_of_another_blocks_secret() {
     let check = yard.run(&["check", "gcp-secret/db"]);
     assert_eq!(check.code, 1);
     assert!(
-        check.stdout.contains("passed   authenticate") && check.stdout.contains("secret `db-password` is not there"),
+        check.stdout.contains("passed   authenticate") && check.stdout.contains("secret `db-password` was not found"),
         "{}",
         check.stdout
     );
     let missing = yard.fails(1, &["call", "gcp-secret/db", "read", "--out", "-"]);
-    assert!(missing.contains("secret `db-password` is not there"), "{missing}");
+    assert!(missing.contains("secret `db-password` was not found"), "{missing}");
 
     // Made when it is missing; then a second version.
     for (number, text) in ["correct horse", "battery staple"].iter().enumerate() {
@@ -153,7 +153,7 @@ fn a_secret_is_written_read_and_the_source_of_another_blocks_secret() {
     yard.ok(&["set", "gcp-secret/db", "--set", "secret_version=2"]);
     secrets.lock().expect("no panic").get_mut("db-password").expect("it")[1].0["dataCrc32c"] = "1".into();
     let damaged = yard.fails(1, &["call", "gcp-secret/db", "read", "--out", "-"]);
-    assert!(damaged.contains("arrived damaged"), "{damaged}");
+    assert!(damaged.contains("was corrupted in transit"), "{damaged}");
 
     yard.ok(&["call", "gcp-secret/db", "delete", "--yes"]);
     assert!(secrets.lock().expect("no panic").is_empty());
@@ -171,7 +171,7 @@ fn a_secret_is_written_read_and_the_source_of_another_blocks_secret() {
         ],
     );
     assert!(
-        bad.contains("/secret: is not the name of a secret") && bad.contains("/secret_version: is neither"),
+        bad.contains("/secret: is not a valid secret name") && bad.contains("/secret_version: is neither"),
         "{bad}"
     );
 }

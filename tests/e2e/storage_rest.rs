@@ -172,10 +172,10 @@ fn quotas_are_waited_for_or_said() {
     assert_eq!(*asked.lock().expect("no panic"), 3);
     let refused = cloud.yard.fails(1, &[&stat[..], &["over"]].concat());
     assert!(
-        refused.contains("Google lets no more through")
+        refused.contains("rate limit or quota exceeded for")
             && refused.contains("The project has exceeded its daily quota."),
         "{refused}"
     );
-    assert!(refused.contains("wait, or ask for a larger quota"), "{refused}");
+    assert!(refused.contains("retry later, or request a larger quota"), "{refused}");
     assert_eq!(*asked.lock().expect("no panic"), 4, "a quota of a day is not asked for again");
 }

@@ -110,20 +110,20 @@ fn refusal(status: u16, text: &str, what: &str) -> Problem {
     let reason = reason(error);
     let said = if said.is_empty() { format!("status {status}") } else { format!("{said} (status {status})") };
     let problem = match status {
-        404 | 410 => Problem::new("not-found", format!("{what} is not there: {said}")),
-        401 => Problem::new("denied", format!("the credentials are not accepted for {what}: {said}")),
+        404 | 410 => Problem::new("not-found", format!("{what} was not found: {said}")),
+        401 => Problem::new("denied", format!("the credentials were rejected for {what}: {said}")),
         403 if reason.is_some_and(|reason| reason == "quotaExceeded" || is_passing(reason)) => {
-            Problem::new("unavailable", format!("Google lets no more through for {what} now: {said}"))
+            Problem::new("unavailable", format!("rate limit or quota exceeded for {what}: {said}"))
                 .retryable()
-                .hint("wait, or ask for a larger quota")
+                .hint("retry later, or request a larger quota")
         }
-        403 => Problem::new("denied", format!("the credentials may not do this with {what}: {said}")),
-        409 => Problem::new("conflict", format!("{what} is there already: {said}")),
-        412 => Problem::new("conflict", format!("{what} is not in the state that was asked for: {said}")),
+        403 => Problem::new("denied", format!("permission denied for {what}: {said}")),
+        409 => Problem::new("conflict", format!("{what} already exists: {said}")),
+        412 => Problem::new("conflict", format!("precondition failed for {what}: {said}")),
         408 | 429 | 500.. => {
-            Problem::new("unavailable", format!("Google cannot do this with {what} now: {said}")).retryable()
+            Problem::new("unavailable", format!("temporary failure of the request for {what}: {said}")).retryable()
         }
-        _ => Problem::invalid(format!("Google refuses this for {what}: {said}")),
+        _ => Problem::invalid(format!("Google rejected the request for {what}: {said}")),
     };
     problem.with_details(json!({ "status": status, "reason": reason }))
 }
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(problem.code(), "denied");
         assert_eq!(
             problem.message(),
-            "the credentials may not do this with object `a`: ada does not have storage.objects.get access (status 403)"
+            "permission denied for object `a`: ada does not have storage.objects.get access (status 403)"
         );
         assert_eq!(problem.details()["reason"], "forbidden");
     }

@@ -170,8 +170,8 @@ impl GcsBucket {
         let range = byte_range(offset, length)?;
         let encoded = resource["contentEncoding"].as_str() == Some("gzip");
         if encoded && range.is_some() {
-            let message = format!("{} is stored with gzip, and has no ranges of its decoded bytes", self.named(&name));
-            return Err(Problem::invalid(message).hint("read the whole object"));
+            let message = format!("{} has the content encoding gzip, which does not support ranges", self.named(&name));
+            return Err(Problem::invalid(message).hint("read the entire object"));
         }
         let url = self.object_url(&name)?;
         // Requires the same generation, so that the metadata describes the bytes.
@@ -188,7 +188,7 @@ impl GcsBucket {
             }
         })?;
         if answer.status == 416 {
-            return Err(Problem::invalid(format!("{} has no bytes in that range", self.named(&name))));
+            return Err(Problem::invalid(format!("{} has no bytes in the requested range", self.named(&name))));
         }
         let answer = api::ok(answer, &self.named(&name))?;
         // Without `Content-Encoding`, the response is decompressed and does not match the checksum.
@@ -226,7 +226,7 @@ impl GcsBucket {
             resource.insert("storageClass".to_owned(), class.into());
         }
         let only_over = match (if_absent, if_generation) {
-            (true, Some(_)) => return Err(Problem::invalid("`if_absent` and `if_generation` do not go together")),
+            (true, Some(_)) => return Err(Problem::invalid("`if_absent` and `if_generation` cannot be combined")),
             (true, None) => Some("0".to_owned()),
             (false, generation) => generation.map(generation_number).transpose()?,
         };
@@ -273,7 +273,7 @@ impl GcsBucket {
     ) -> Result<Object> {
         let (from, to) = (self.name(&from)?, self.name(&to)?);
         if from == to {
-            return Err(Problem::invalid("the object is there already"));
+            return Err(Problem::invalid("the source and the destination are the same object"));
         }
         let generation = self.resource(&from)?["generation"].as_str().map(str::to_owned);
         let resource = self.rewrite(&from, &to)?;
@@ -295,7 +295,7 @@ impl GcsBucket {
         content_type: Option<String>,
     ) -> Result<Object> {
         if !(1..=COMPOSED).contains(&from.len()) {
-            return Err(Problem::invalid(format!("{} objects cannot be joined; 1 to {COMPOSED} can", from.len())));
+            return Err(Problem::invalid(format!("expected 1 to {COMPOSED} source objects, found {}", from.len())));
         }
         let sources = from.iter().map(|path| Ok(json!({ "name": self.name(path)? }))).collect::<Result<Vec<_>>>()?;
         let name = self.name(&to)?;
@@ -411,7 +411,7 @@ impl GcsBucket {
         {
             violations.push(Violation::new(
                 "/bucket",
-                "is not the name of a bucket: 3 to 63 characters of `a-z`, `0-9`, `-`, `_`, `.`, beginning and ending with a letter or digit, without `gs://`",
+                "is not a valid bucket name: 3 to 63 characters of `a-z`, `0-9`, `-`, `_`, `.`, beginning and ending with a letter or digit, without `gs://`",
             ));
         }
         let prefix = self.prefix.trim_matches('/');
@@ -430,15 +430,19 @@ impl GcsBucket {
     fn signed(&self, method: &str, path: &str, expires_in: Option<u64>, content_type: Option<&str>) -> Result<String> {
         let credentials = self.credentials()?;
         let Some(account) = &credentials.service_account else {
-            return Err(Problem::invalid("a person's credentials sign nothing")
-                .hint("give the block credentials with `service_account`"));
+            return Err(
+                Problem::invalid("user credentials cannot sign URLs").hint("use credentials with a `service_account`")
+            );
         };
         let lasts = Duration::from_secs(expires_in.unwrap_or(60 * 60));
         if lasts.is_zero() || lasts > signed::LONGEST {
-            return Err(Problem::invalid(format!("a URL is good for 1 to {} seconds", signed::LONGEST.as_secs())));
+            return Err(Problem::invalid(format!(
+                "`expires_in` must be between 1 and {} seconds",
+                signed::LONGEST.as_secs()
+            )));
         }
         if content_type.is_some_and(|kind| kind.chars().any(char::is_control)) {
-            return Err(Problem::invalid("the media type has a control character"));
+            return Err(Problem::invalid("the media type contains a control character"));
         }
         let permission = Permission {
             account: &account.client_email,
@@ -488,7 +492,7 @@ impl GcsBucket {
             }
             token = step["rewriteToken"].as_str().map(str::to_owned);
             if token.is_none() {
-                return Err(Problem::new("failed", "Cloud Storage does not say how the copy goes on"));
+                return Err(Problem::new("failed", "Cloud Storage returned no token to continue the copy"));
             }
         }
     }
@@ -500,7 +504,7 @@ impl GcsBucket {
     }
 
     fn object(&self, resource: &Value) -> Result<Object> {
-        let unread = || Problem::new("failed", "Cloud Storage describes an object in a way that is not known");
+        let unread = || Problem::new("failed", "Cloud Storage returned an object in an unexpected format");
         let text = |field: &str| resource[field].as_str().map(str::to_owned);
         let size = resource["size"].as_str().and_then(|size| size.parse().ok()).or_else(|| resource["size"].as_u64());
         let metadata = resource["metadata"].as_object().into_iter().flatten();
@@ -553,9 +557,10 @@ impl GcsBucket {
 /// Validates a generation, which is a 64-bit number.
 fn generation_number(text: String) -> Result<String> {
     match text.parse::<u64>() {
-        Ok(0) => Err(Problem::invalid("generation 0 is no object").hint("`if_absent` says that there must be none")),
+        Ok(0) => Err(Problem::invalid("generation 0 does not identify an object")
+            .hint("use `if_absent` to require that the object does not exist")),
         Ok(_) => Ok(text),
-        Err(_) => Err(Problem::invalid(format!("`{}` is no generation", text.escape_debug()))),
+        Err(_) => Err(Problem::invalid(format!("`{}` is not a valid generation", text.escape_debug()))),
     }
 }
 
@@ -563,9 +568,11 @@ fn generation_number(text: String) -> Result<String> {
 fn byte_range(offset: Option<u64>, length: Option<u64>) -> Result<Option<String>> {
     let begin = offset.unwrap_or(0);
     Ok(match length {
-        Some(0) => return Err(Problem::invalid("a range has at least one byte")),
+        Some(0) => return Err(Problem::invalid("`length` must be at least 1")),
         Some(length) => {
-            let end = begin.checked_add(length - 1).ok_or_else(|| Problem::invalid("the range ends nowhere"))?;
+            let end = begin
+                .checked_add(length - 1)
+                .ok_or_else(|| Problem::invalid("the end of the range is out of bounds"))?;
             Some(format!("bytes={begin}-{end}"))
         }
         None if begin == 0 => None,

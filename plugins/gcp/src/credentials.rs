@@ -142,11 +142,11 @@ impl GcpCredentials {
         match (&self.service_account, &self.authorized_user, &self.endpoint) {
             (Some(_), Some(_), _) => violations.push(Violation::new(
                 "/authorized_user",
-                "stands beside `service_account`; credentials are one or the other",
+                "cannot be combined with `service_account`; remove one of them",
             )),
             (None, None, None) => violations.push(Violation::new(
                 "/service_account",
-                "is missing; give the key file of a service account, or `authorized_user`",
+                "is missing; set it to a service account key file, or set `authorized_user`",
             )),
             _ => {}
         }
@@ -158,7 +158,7 @@ impl GcpCredentials {
             if kind.is_some_and(|kind| kind != field) {
                 violations.push(Violation::new(
                     format!("/{field}/type"),
-                    format!("is not `{field}`: another kind of key file"),
+                    format!("must be `{field}`; this is a different kind of key file"),
                 ));
             }
         }
@@ -166,11 +166,11 @@ impl GcpCredentials {
         if own.is_some_and(|domain| !domain.is_empty() && domain != "googleapis.com") {
             violations.push(Violation::new(
                 "/authorized_user/universe_domain",
-                "is another cloud, where people have no accounts",
+                "must be `googleapis.com`; other universes have no user accounts",
             ));
         }
         if self.scopes.is_empty() {
-            violations.push(Violation::new("/scopes", "is empty; a token is good for something"));
+            violations.push(Violation::new("/scopes", "is empty; at least one scope is required"));
         }
         violations
     }
@@ -184,7 +184,7 @@ impl GcpCredentials {
         let url = format!("{}/tokeninfo", self.base("oauth2"));
         let answer = self.sign(http::get(url).timeout(Duration::from_secs(30))).send()?;
         match answer.status {
-            401 => Err(Problem::new("denied", "the access token that was given is not accepted")),
+            401 => Err(Problem::new("denied", "the access token was rejected")),
             _ => Ok(()),
         }
     }
@@ -200,9 +200,8 @@ impl GcpCredentials {
 
     /// Returns the project ID, or an error if none is configured.
     pub(crate) fn need_project(&self) -> Result<&str> {
-        self.project().ok_or_else(|| {
-            Problem::invalid("it is not known in which project").hint("set `project` in the credentials")
-        })
+        self.project()
+            .ok_or_else(|| Problem::invalid("no project is configured").hint("set `project` in the credentials"))
     }
 
     fn universe(&self) -> &str {

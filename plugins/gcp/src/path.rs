@@ -23,7 +23,7 @@ impl Prefix {
         }
         let name = format!("{}{path}", self.0);
         if name.len() > NAME_BYTES {
-            return Err(Problem::invalid(format!("the path is longer than {NAME_BYTES} bytes with its prefix")));
+            return Err(Problem::invalid(format!("the path and the block's prefix exceed {NAME_BYTES} bytes")));
         }
         Ok(name)
     }
@@ -34,7 +34,7 @@ impl Prefix {
         // The last segment is the beginning of a name, so it may be `.` or `..`.
         let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
         let wrong = mistake(folders).filter(|_| !folders.is_empty());
-        match wrong.or_else(|| path.chars().any(char::is_control).then_some("has a control character")) {
+        match wrong.or_else(|| path.chars().any(char::is_control).then_some("contains a control character")) {
             Some(wrong) => Err(Problem::invalid(format!("the prefix `{}` {wrong}", path.escape_debug()))),
             None => Ok(format!("{}{path}", self.0)),
         }
@@ -53,11 +53,11 @@ pub(crate) fn mistake(path: &str) -> Option<&'static str> {
     } else if path.starts_with('/') {
         Some("begins with a slash; paths are relative to the block's prefix")
     } else if path.split('/').any(|part| part == "..") {
-        Some("has `..`, which would lead out of the block's prefix")
+        Some("contains `..`, which would leave the block's prefix")
     } else if path.split('/').any(|part| part == ".") {
-        Some("has `.`, which means nothing in a bucket")
+        Some("contains `.`, which has no meaning in a bucket")
     } else if path.chars().any(char::is_control) {
-        Some("has a control character")
+        Some("contains a control character")
     } else {
         None
     }

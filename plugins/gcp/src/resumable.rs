@@ -60,7 +60,8 @@ impl<'a> Session<'a> {
         })?;
         let answer = api::ok(answer, target.what)?;
         let url = answer.header("location").map(str::to_owned);
-        let url = url.ok_or_else(|| Problem::new("failed", "Google began an upload and gave no address for it"))?;
+        let url =
+            url.ok_or_else(|| Problem::new("failed", "Google started an upload without returning a session URI"))?;
         Ok(Self { credentials, target, key, url })
     }
 
@@ -95,7 +96,7 @@ impl<'a> Session<'a> {
                 Standing::Holds(held) if held == end && total.is_none() => return Ok(None),
                 Standing::Holds(held) if !(begin..=end).contains(&held) => {
                     let message =
-                        format!("Google lost a part of the upload of {}; nothing was written", self.target.what);
+                        format!("Google lost part of the upload of {}; nothing was written", self.target.what);
                     return Err(Problem::new("failed", message).retryable());
                 }
                 Standing::Holds(held) => {
@@ -109,7 +110,7 @@ impl<'a> Session<'a> {
                     if further || told {
                         continue;
                     }
-                    Problem::new("unavailable", "the server takes no more")
+                    Problem::new("unavailable", "the server accepted no further bytes")
                 }
                 Standing::Unknown(problem) => {
                     ask = true;
@@ -119,7 +120,7 @@ impl<'a> Session<'a> {
             failures += 1;
             if failures == ATTEMPTS {
                 let what = self.target.what;
-                let message = format!("the upload of {what} stopped after {at} bytes, and nothing was written: {why}");
+                let message = format!("the upload of {what} failed after {at} bytes, and nothing was written: {why}");
                 return Err(Problem::new(why.code(), message).retryable());
             }
             api::wait(failures);
@@ -135,7 +136,7 @@ impl<'a> Session<'a> {
         let answer = match answer {
             Ok(answer) if passing => {
                 let passed = api::ok(answer, self.target.what).err();
-                return Ok(Standing::Unknown(passed.unwrap_or_else(|| Problem::new("failed", "the upload stopped"))));
+                return Ok(Standing::Unknown(passed.unwrap_or_else(|| Problem::new("failed", "the upload failed"))));
             }
             Err(problem) if passing => return Ok(Standing::Unknown(problem)),
             answer => answer?,
@@ -143,11 +144,11 @@ impl<'a> Session<'a> {
         match answer.status {
             308 => match held(answer.header("range")) {
                 Some(held) => Ok(Standing::Holds(held)),
-                None => Err(Problem::new("failed", "Google says where an upload stands in a way that is not known")),
+                None => Err(Problem::new("failed", "Google returned the upload state in an unexpected format")),
             },
             404 | 410 => {
-                let message = format!("the upload of {} is gone; nothing was written", self.target.what);
-                Err(Problem::new("failed", message).retryable().hint("begin again"))
+                let message = format!("the upload session of {} expired; nothing was written", self.target.what);
+                Err(Problem::new("failed", message).retryable().hint("retry the upload"))
             }
             _ => Ok(Standing::Done(api::ok(answer, self.target.what)?.json()?)),
         }

@@ -54,14 +54,16 @@ impl GcpSecret {
         let found: Value = api::ok(answer, &self.what())?.json()?;
         let payload = &found["payload"];
         let bytes = payload["data"].as_str().and_then(|data| STANDARD.decode(data).ok());
-        let bytes =
-            bytes.ok_or_else(|| Problem::new("failed", format!("Secret Manager gives {} no bytes", self.what())))?;
+        let bytes = bytes
+            .ok_or_else(|| Problem::new("failed", format!("Secret Manager returned no data for {}", self.what())))?;
         // A 64-bit number, encoded as a string.
         let wanted = payload["dataCrc32c"].as_str().and_then(|sum| sum.parse::<u32>().ok());
         if wanted.is_some_and(|wanted| wanted != crc32c(&bytes)) {
-            return Err(
-                Problem::new("failed", format!("{} arrived damaged: its CRC32C is another", self.what())).retryable()
-            );
+            return Err(Problem::new(
+                "failed",
+                format!("{} was corrupted in transit: its CRC32C checksum does not match", self.what()),
+            )
+            .retryable());
         }
         Ok(Streamed { result: version(&found), body: Body::from_bytes("application/octet-stream", &bytes) })
     }
@@ -73,7 +75,7 @@ impl GcpSecret {
         while let Some(piece) = input.read(1 << 16)? {
             bytes.extend(piece);
             if bytes.len() > PAYLOAD_BYTES {
-                return Err(Problem::invalid(format!("a secret has at most {} KiB", PAYLOAD_BYTES >> 10)));
+                return Err(Problem::invalid(format!("the secret exceeds the limit of {} KiB", PAYLOAD_BYTES >> 10)));
             }
         }
         let payload = json!({ "data": STANDARD.encode(&bytes), "dataCrc32c": crc32c(&bytes).to_string() });
@@ -144,7 +146,7 @@ impl GcpSecret {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         if !(1..=255).contains(&self.secret.len()) || !self.secret.bytes().all(known) {
             violations
-                .push(Violation::new("/secret", "is not the name of a secret: 1 to 255 letters, digits, `-` and `_`"));
+                .push(Violation::new("/secret", "is not a valid secret name: 1 to 255 letters, digits, `-` and `_`"));
         }
         let number = !self.secret_version.is_empty() && self.secret_version.bytes().all(|byte| byte.is_ascii_digit());
         if !number && self.secret_version != "latest" {

@@ -63,7 +63,7 @@ impl Permission<'_> {
     fn time(&self) -> Result<String> {
         let seconds = i64::try_from(self.from.as_secs()).ok();
         let time = seconds.and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0));
-        let time = time.ok_or_else(|| Problem::new("failed", "the clock is far off"))?;
+        let time = time.ok_or_else(|| Problem::new("failed", "the system clock is out of range"))?;
         Ok(time.format("%Y%m%dT%H%M%SZ").to_string())
     }
 }

@@ -79,7 +79,9 @@ impl Upload<'_> {
         })?;
         if sent > 1 && self.only_over.is_some() && answer.status == 412 {
             return api::ok(answer, &self.what())
-                .map_err(|problem| problem.hint("an answer was lost: what is there may be what this call wrote"))?
+                .map_err(|problem| {
+                    problem.hint("check the object: a response was lost, and this call may have written it")
+                })?
                 .json();
         }
         api::ok(answer, &self.what())?.json()
@@ -95,10 +97,10 @@ impl Upload<'_> {
         }
         let generation = stored["generation"].as_str().unwrap_or_default();
         let removed = self.bucket.remove(&self.name, Some(generation));
-        let left = if removed.is_ok() { "it was removed" } else { "it is still there" };
+        let left = if removed.is_ok() { "it was deleted" } else { "it could not be deleted" };
         Err(Problem::new(
             "failed",
-            format!("{} is not what was sent (CRC32C `{there}`, not `{read}`); {left}", self.what()),
+            format!("{} does not match the data sent (CRC32C `{there}` instead of `{read}`); {left}", self.what()),
         )
         .retryable())
     }

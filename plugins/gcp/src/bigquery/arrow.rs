@@ -125,7 +125,7 @@ fn list(field: &Field, cells: &[&Cell]) -> Result<ArrayRef> {
                 items.extend(list);
             }
             Cell::Null => lengths.push(0),
-            _ => return Err(misfit(field, "no list")),
+            _ => return Err(misfit(field, "not a list")),
         }
     }
     let offsets = OffsetBuffer::from_lengths(lengths);
@@ -172,7 +172,7 @@ fn record(field: &Field, cells: &[&Cell]) -> Result<ArrayRef> {
         .map(|cell| match cell {
             Cell::Record(parts) => Ok(Some(parts.as_slice())),
             Cell::Null => Ok(None),
-            _ => Err(misfit(field, "no record")),
+            _ => Err(misfit(field, "not a record")),
         })
         .collect::<Result<Vec<_>>>()?;
     let nulls = NullBuffer::from(rows.iter().map(Option::is_some).collect::<Vec<_>>());

@@ -59,7 +59,7 @@ impl<'de> Visitor<'de> for CellVisitor {
     type Value = Cell;
 
     fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("a value of BigQuery")
+        f.write_str("a BigQuery value")
     }
 
     fn visit_unit<E>(self) -> core::result::Result<Cell, E> {
@@ -167,7 +167,7 @@ fn instant(micros: &str) -> Option<String> {
 /// Returns the error for a value that does not match the type of its column.
 pub(crate) fn misfit(field: &Field, found: &str) -> Problem {
     let found: String = found.chars().take(60).collect();
-    Problem::new("failed", format!("BigQuery gives `{found}` in column `{}` of type {}", field.name, field.kind))
+    Problem::new("failed", format!("BigQuery returned `{found}` in column `{}` of type {}", field.name, field.kind))
 }
 
 #[cfg(test)]

@@ -224,9 +224,13 @@ impl Client {
         let mut job = job;
         while job.state != "DONE" {
             if clock::now() + pause > until {
-                let message = format!("job `{}` is not done after {} seconds; it goes on", job.job_id, wait.as_secs());
+                let message = format!(
+                    "job `{}` did not finish within {} seconds and is still running",
+                    job.job_id,
+                    wait.as_secs()
+                );
                 return Err(Problem::new("timeout", message)
-                    .hint("`job-wait` waits on, `job-cancel` ends it")
+                    .hint("run `job-wait` to continue waiting, or `job-cancel` to cancel the job")
                     .with_details(json!({ "job_id": job.job_id, "location": job.location })));
             }
             clock::sleep(pause);
@@ -283,7 +287,7 @@ fn job_id() -> String {
 impl Job {
     /// Reads a job from its API resource.
     pub(crate) fn read(resource: &Value) -> Result<Self> {
-        let unread = || Problem::new("failed", "BigQuery describes a job in a way that is not known");
+        let unread = || Problem::new("failed", "BigQuery returned a job in an unexpected format");
         let statistics = &resource["statistics"];
         let (query, load) = (&statistics["query"], &statistics["load"]);
         let errors = resource["status"]["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -311,7 +315,7 @@ impl Job {
             "stopped" => Problem::new("failed", format!("the job was cancelled: {message}")),
             "timeout" => Problem::new("timeout", message.as_str()),
             "bytesBilledLimitExceeded" => {
-                Problem::invalid(message.as_str()).hint("raise `maximum_bytes`, or read less; nothing was charged")
+                Problem::invalid(message.as_str()).hint("increase `maximum_bytes`, or read less; nothing was billed")
             }
             "quotaExceeded" => Problem::new("unavailable", message.as_str()).retryable(),
             reason if api::is_passing(reason) => Problem::new("unavailable", message.as_str()).retryable(),
@@ -328,7 +332,7 @@ impl Job {
             self.errors.iter().map(|error| error.message.as_str()).filter(|m| m != message).collect();
         let problem = match further.as_slice() {
             [] => problem,
-            [first, ..] => problem.hint(format!("BigQuery says further: {first}")),
+            [first, ..] => problem.hint(format!("BigQuery also reported: {first}")),
         };
         Some(problem.with_details(details))
     }

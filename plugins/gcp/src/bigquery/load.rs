@@ -61,7 +61,7 @@ impl Format {
             _ => None,
         };
         said.or(told).ok_or_else(|| {
-            Problem::invalid(format!("the ending of `{name}` names no format")).hint("say it with `format`")
+            Problem::invalid(format!("the file extension of `{name}` does not imply a format")).hint("set `format`")
         })
     }
 
@@ -119,7 +119,7 @@ impl Source {
             // Quoted CSV values may contain line breaks (RFC 4180).
             load["allowQuotedNewlines"] = true.into();
         } else if self.header_rows.is_some() {
-            return Err(Problem::invalid("`header_rows` is for CSV only"));
+            return Err(Problem::invalid("`header_rows` applies to CSV only"));
         }
         Ok(json!({ "load": load }))
     }

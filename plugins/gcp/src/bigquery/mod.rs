@@ -266,9 +266,9 @@ impl BigqueryWarehouse {
         let values: usize = parameters.iter().map(Map::len).sum();
         if values > PARAMETERS {
             return Err(Problem::invalid(format!(
-                "{values} values are more than the {PARAMETERS} that BigQuery takes"
+                "{values} parameter values exceed the BigQuery limit of {PARAMETERS}"
             ))
-            .hint("`load` and `insert-rows` take more"));
+            .hint("use `load` or `insert-rows`"));
         }
         let mut all = Vec::with_capacity(values);
         for (set, given) in parameters.iter().enumerate() {
@@ -336,7 +336,9 @@ impl BigqueryWarehouse {
     ) -> Result<TableDescription> {
         let expires = expires_after
             .map(|seconds| clock::now().saturating_add(Duration::from_secs(seconds)))
-            .map(|time| i64::try_from(time.as_millis()).map_err(|_| Problem::invalid("`expires_after` is too far off")))
+            .map(|time| {
+                i64::try_from(time.as_millis()).map_err(|_| Problem::invalid("`expires_after` is out of range"))
+            })
             .transpose()?;
         let new = NewTable { columns, partition_by, partition_unit, cluster_by, expires, description };
         self.table(&table)?.create(&self.client(BTreeMap::new())?, &new, if_absent)
@@ -467,7 +469,7 @@ impl BigqueryWarehouse {
         dataset: Option<String>,
     ) -> Result<Vec<TableEntry>> {
         let dataset = dataset.as_ref().or(self.dataset.as_ref()).ok_or_else(|| {
-            Problem::invalid("it is not known of which dataset").hint("give `dataset`, or set it in the block")
+            Problem::invalid("no dataset is specified").hint("set `dataset` in the call or in the block")
         })?;
         table::tables(&self.client(BTreeMap::new())?, dataset)
     }
@@ -547,17 +549,19 @@ impl BigqueryWarehouse {
     fn validate(&self) -> Vec<Violation> {
         let mut violations = Vec::new();
         if self.dataset.as_deref().is_some_and(|dataset| !table::is_identifier(dataset)) {
-            violations.push(Violation::new("/dataset", "is not the name of a dataset: letters, digits and `_`"));
+            violations.push(Violation::new("/dataset", "is not a valid dataset name: letters, digits and `_`"));
         }
         if self.project.as_deref().is_some_and(|project| project.is_empty() || project.contains(['/', '?', '#', '%'])) {
-            violations.push(Violation::new("/project", "is not the name of a project"));
+            violations.push(Violation::new("/project", "is not a valid project ID"));
         }
         for name in self.labels.keys() {
             let known = |c: char| c.is_lowercase() || c.is_numeric() || c == '_' || c == '-';
             if !name.starts_with(char::is_lowercase) || !name.chars().all(known) || name.chars().count() > 63 {
                 let pointer = format!("/labels/{}", name.replace('~', "~0").replace('/', "~1"));
-                violations
-                    .push(Violation::new(pointer, "is not the name of a label: 1 to 63 of `a-z`, `0-9`, `_`, `-`"));
+                violations.push(Violation::new(
+                    pointer,
+                    "is not a valid label name: 1 to 63 characters of `a-z`, `0-9`, `_`, `-`",
+                ));
             }
         }
         violations
@@ -626,16 +630,16 @@ impl BigqueryWarehouse {
         let statistics = &dry["statistics"]["query"];
         let kind = statistics["statementType"].as_str().unwrap_or("statement of an unknown kind");
         if kind != "SELECT" {
-            return Err(Problem::invalid(format!("this operation only reads, and the statement is a {kind}"))
-                .hint("`execute` runs statements that change something"));
+            return Err(Problem::invalid(format!("this operation is read-only, but the statement is a {kind}"))
+                .hint("use `execute` for statements that change data"));
         }
         let reads =
             number(&dry["statistics"]["totalBytesProcessed"]).or_else(|| number(&statistics["totalBytesProcessed"]));
         if let (Some(reads), Some(most)) = (reads, self.most(maximum_bytes))
             && reads > most
         {
-            return Err(Problem::invalid(format!("the query would read {reads} bytes; {most} are allowed"))
-                .hint("nothing ran; read less, or raise `maximum_bytes`")
+            return Err(Problem::invalid(format!("the query would read {reads} bytes, more than the limit of {most}"))
+                .hint("read less, or increase `maximum_bytes`; the query was not run")
                 .with_details(json!({ "bytes_processed": reads, "maximum_bytes": most })));
         }
         client.query(query, page_rows)

@@ -45,7 +45,7 @@ fn parameter(name: &str, value: &Value, kind: Option<&String>) -> Result<Value> 
     let kind = match kind {
         Some(text) => ParameterType::parse(text).ok_or_else(|| {
             wrong(Problem::invalid(format!("`{text}` is not a type")))
-                .hint("for example `DATE`, `NUMERIC`, `ARRAY<INT64>` or `STRUCT<a INT64, b STRING>`")
+                .hint("use a type such as `DATE`, `NUMERIC`, `ARRAY<INT64>` or `STRUCT<a INT64, b STRING>`")
         })?,
         None => ParameterType::of(value).map_err(wrong)?,
     };
@@ -64,8 +64,8 @@ impl ParameterType {
                 SqlValue::Integer(_) => Self::scalar("INT64"),
                 SqlValue::Decimal(digits) if is_bignumeric(&digits) => Self::scalar("BIGNUMERIC"),
                 SqlValue::Decimal(_) => {
-                    return Err(Problem::invalid(format!("no type of numbers has all digits of {number}"))
-                        .hint("give it as a string, and cast it in the statement"));
+                    return Err(Problem::invalid(format!("no numeric type can represent all digits of {number}"))
+                        .hint("pass it as a string, and cast it in the statement"));
                 }
                 _ => Self::scalar("FLOAT64"),
             },
@@ -96,7 +96,7 @@ impl ParameterType {
         } else if let (Some(one), Some(other)) = (widest(&self), widest(&other)) {
             Ok(Self::scalar(["INT64", "FLOAT64", "BIGNUMERIC"][one.max(other)]))
         } else {
-            Err(Problem::invalid("the items of the list are of several types").hint("say its type in `types`"))
+            Err(Problem::invalid("the list has elements of different types").hint("set its type in `types`"))
         }
     }
 
@@ -162,7 +162,7 @@ impl ParameterType {
             }
             (Self::Struct(parts), Value::Object(given)) => {
                 if let Some(unknown) = given.keys().find(|name| parts.iter().all(|(part, _)| part != *name)) {
-                    return Err(Problem::invalid(format!("its type has no part `{unknown}`")));
+                    return Err(Problem::invalid(format!("the STRUCT type has no field `{unknown}`")));
                 }
                 let values = parts
                     .iter()
@@ -178,7 +178,7 @@ impl ParameterType {
             (Self::Scalar(_), Value::String(text)) => Ok(json!({ "value": text })),
             (Self::Scalar(_), Value::Bool(_)) => Ok(json!({ "value": value.to_string() })),
             (Self::Scalar(name), _) if name == "JSON" => Ok(json!({ "value": value.to_string() })),
-            _ => Err(Problem::invalid("the value is not of its type")),
+            _ => Err(Problem::invalid("the value does not match its type")),
         }
     }
 }
@@ -198,8 +198,8 @@ fn bytes(value: &Value) -> Result<Vec<u8>> {
 /// Returns the digits of a number for a parameter of type `kind`.
 fn digits(kind: &str, number: &serde_json::Number, value: &Value) -> Result<String> {
     let narrowed = || {
-        Problem::invalid(format!("FLOAT64 does not keep all digits of {number}"))
-            .hint("say `NUMERIC` or `BIGNUMERIC` in `types`")
+        Problem::invalid(format!("FLOAT64 cannot represent all digits of {number}"))
+            .hint("set `NUMERIC` or `BIGNUMERIC` in `types`")
     };
     Ok(match sql::from_json(value) {
         SqlValue::Decimal(_) if kind == "FLOAT64" => return Err(narrowed()),
@@ -210,9 +210,9 @@ fn digits(kind: &str, number: &serde_json::Number, value: &Value) -> Result<Stri
 }
 
 fn is_double(integer: i64) -> bool {
-    #[allow(clippy::cast_precision_loss, reason = "a loss is found below")]
+    #[allow(clippy::cast_precision_loss, reason = "a loss of precision is detected below")]
     let double = integer as f64;
-    #[allow(clippy::cast_possible_truncation, reason = "all doubles of this size are integers of 128 bits")]
+    #[allow(clippy::cast_possible_truncation, reason = "every double of this magnitude fits 128 bits")]
     let back = double as i128;
     back == i128::from(integer)
 }
@@ -258,7 +258,7 @@ mod tests {
             let parameter = one(value.clone(), None).expect("a parameter");
             assert_eq!((&parameter["parameterType"], &parameter["parameterValue"]), (&kind, &written), "{value}");
         }
-        assert!(one(json!([1, "a"]), None).expect_err("two types").message().contains("several types"));
+        assert!(one(json!([1, "a"]), None).expect_err("two types").message().contains("different types"));
     }
 
     #[test]

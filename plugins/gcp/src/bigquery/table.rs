@@ -111,7 +111,7 @@ impl TableName {
         let (project, dataset, table) = match (parts.as_slice(), dataset) {
             ([table], Some(dataset)) => (project, dataset, *table),
             ([_], None) => {
-                return Err(Problem::invalid(format!("`{name}` does not say in which dataset"))
+                return Err(Problem::invalid(format!("table name `{name}` has no dataset"))
                     .hint("write `DATASET.TABLE`, or set `dataset` in the block"));
             }
             ([dataset, table], _) => (project, *dataset, *table),
@@ -125,8 +125,8 @@ impl TableName {
     }
 
     fn wrong(name: &str) -> Problem {
-        Problem::invalid(format!("`{name}` is not the name of a table")).hint(
-            "`DATASET.TABLE`: letters, digits and `_`; in a table's name also `-`, spaces and `$` before a partition",
+        Problem::invalid(format!("`{name}` is not a valid table name")).hint(
+            "use `DATASET.TABLE`: letters, digits and `_`; in a table name also `-`, spaces and `$` before a partition",
         )
     }
 
@@ -230,15 +230,15 @@ impl TableName {
     fn refusal(&self, refused: &[RefusedRow], of: usize, before: u64) -> Problem {
         let first = &refused[0];
         let column = first.column.as_ref().map(|column| format!(", column `{column}`")).unwrap_or_default();
-        let done = if before == 0 { "nothing was written".to_owned() } else { partly(before) };
+        let done = if before == 0 { "nothing was inserted".to_owned() } else { partly(before) };
         let count = refused.len();
         Problem::invalid(format!(
-            "{count} of {of} rows do not fit {}, and {done}; row {}{column}: {}",
+            "{count} of {of} rows do not match {}, and {done}; row {}{column}: {}",
             self.what(),
             first.row,
             first.message
         ))
-        .hint("`skip_invalid` writes the others")
+        .hint("set `skip_invalid` to insert the valid rows")
         .with_details(json!({ "rows": refused.iter().take(TOLD_ROWS).collect::<Vec<_>>(), "inserted": before }))
     }
 }
@@ -254,7 +254,7 @@ fn fitting(rows: &[Map<String, Value>]) -> usize {
 }
 
 fn partly(rows: u64) -> String {
-    format!("the first {rows} rows were written")
+    format!("the first {rows} rows were inserted")
 }
 
 /// Returns the invalid rows. Rows that were only rejected because of another row in the request
@@ -296,7 +296,7 @@ fn ensure_dataset(client: &Client, dataset: &str) -> Result<()> {
 /// Lists all tables of a dataset.
 pub(crate) fn tables(client: &Client, dataset: &str) -> Result<Vec<TableEntry>> {
     if !is_identifier(dataset) {
-        return Err(Problem::invalid(format!("`{dataset}` is not the name of a dataset: letters, digits and `_`")));
+        return Err(Problem::invalid(format!("`{dataset}` is not a valid dataset name: letters, digits and `_`")));
     }
     let what = format!("dataset `{dataset}`");
     // Some servers return an empty list for a dataset that does not exist.
@@ -333,7 +333,7 @@ impl TableDescription {
             name: format!("{}.{}.{}", part("projectId"), part("datasetId"), part("tableId")),
             kind: text(&resource["type"]).unwrap_or_else(|| "TABLE".to_owned()),
             columns: columns
-                .map_err(|_| Problem::new("failed", "BigQuery describes a table in a way that is not known"))?,
+                .map_err(|_| Problem::new("failed", "BigQuery returned a table in an unexpected format"))?,
             rows: number(&resource["numRows"]),
             bytes: number(&resource["numBytes"]),
             partitioned_by: partitioning
@@ -374,7 +374,7 @@ mod tests {
         for wrong in ["", "a.b.c.d", "d/..", "../d.t", "a..t", "d.t/x", "p/q.d.t", "d.t?x"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
-        assert!(TableName::parse("t", "demo", None).expect_err("no dataset").message().contains("which dataset"));
+        assert!(TableName::parse("t", "demo", None).expect_err("no dataset").message().contains("has no dataset"));
     }
 
     #[test]
