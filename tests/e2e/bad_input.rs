@@ -110,8 +110,8 @@ fn documents() {
         &create("sql-database/x", &["--set", "dialect=sqlite", "--set", "database=x.db", "--set", "host=h"]),
         expect![[r#"
             error: block `sql-database/x` is not valid
-              /database: must be an absolute path, or `:memory:`, so that it means the same everywhere
-              /host: is not for SQLite, which is a file
+              /database: must be an absolute path, or `:memory:`, so that it does not depend on the current directory
+              /host: is not supported for SQLite
         "#]],
     );
     check(
@@ -459,7 +459,7 @@ fn options_of_the_connection_are_checked() {
         &arguments,
         expect![[r#"
         error: block `sql-database/x` is not valid
-          /options/sslmod: is not an option; there are `sslmode` and `application_name`
+          /options/sslmod: is not a known option; the options are `sslmode` and `application_name`
           /options/sslmode: must be one of `disable`, `prefer`, `require`, `verify-ca`, `verify-full`
     "#]],
     );

@@ -287,7 +287,7 @@ fn nan_and_infinities_are_never_null() {
                 yard.ok(&["call", block, "unload", "--statement", &statement, "--format", format, "--out", &out]);
                 assert_eq!(std::fs::read_to_string(&out).expect("the file"), text);
             } else {
-                refused(yard, block, "nn", format, text.as_bytes(), &["row 2: column `x`", "has no `NaN`"]);
+                refused(yard, block, "nn", format, text.as_bytes(), &["row 2: column `x`", "does not support `NaN`"]);
             }
             yard.ok(&["execute", block, "delete from nn"]);
         }
@@ -325,7 +325,7 @@ fn no_value_takes_the_place_of_another() {
                         continue;
                     }
                     "postgres" => &["table `own` has no column `A`"],
-                    _ => &["takes `a` and `A` for one column", "rename one of them"],
+                    _ => &["columns `a` and `A` differ only in case", "rename one of them"],
                 };
                 refused(yard, block, table, format, text.as_bytes(), wanted);
             }
@@ -344,8 +344,8 @@ fn no_value_takes_the_place_of_another() {
 fn json_that_says_two_things_is_refused() {
     let yard = TestYard::with_sqlite();
     for (lines, wanted) in [
-        ("{\"a\":1}\n{\"a\":1,\"a\":2}\n", "row 2: an object has `a` twice"),
-        ("{\"a\":{\"b\":1,\"b\":2}}\n", "row 1: an object has `b` twice"),
+        ("{\"a\":1}\n{\"a\":1,\"a\":2}\n", "row 2: an object has the duplicate name `a`"),
+        ("{\"a\":{\"b\":1,\"b\":2}}\n", "row 1: an object has the duplicate name `b`"),
         ("[{\"a\":1}]\n", "jq -c '.[]'"),
         ("{\"a\":1}\n{\"a\":2", "row 2"),
         ("{\"a\":1}\n{\"b\":2}\n{\"c\":NaN}\n", "row 3"),
@@ -361,7 +361,7 @@ fn json_that_says_two_things_is_refused() {
     assert_eq!(loaded(&yard, SQLITE, "late", "ndjson", &lines, &[]), 6_001);
     assert_eq!(texts(&yard, SQLITE, "select b from late where a = 6001"), ["x"]);
     lines.push_str("{\"a\":6002,\"c\":\"x\"}\n");
-    refused(&yard, SQLITE, "late", "ndjson", lines.as_bytes(), &["row 6002 has `c`"]);
+    refused(&yard, SQLITE, "late", "ndjson", lines.as_bytes(), &["row 6002 has the column `c`"]);
 }
 
 #[test]
@@ -422,7 +422,14 @@ fn days_beyond_four_digits_go_round() {
     each("file_days", |dialect, yard, block| {
         let csv = "id,day\n1,-0043-03-15\n2,+15000-12-31\n3,2013-02-08\n";
         if dialect == "mysql" {
-            refused(yard, block, "days", "csv", csv.as_bytes(), &["row 1: column `day`", "no year -43"]);
+            refused(
+                yard,
+                block,
+                "days",
+                "csv",
+                csv.as_bytes(),
+                &["row 1: column `day`", "does not support the year -43"],
+            );
             return;
         }
         loaded(yard, block, "days", "csv", csv, &[]);
@@ -591,8 +598,8 @@ fn refusals_say_what_is_taken() {
     }
     refused_with(&yard, SQLITE, "main.t", "csv", b"a\n1\n", &[], &["--table t"]);
     yard.ok(&["execute", SQLITE, "create table t (a integer, b text)"]);
-    refused(&yard, SQLITE, "t", "csv", b"a,c\n1,2\n", &["table `t` has no column `c`", "it has `a`, `b`"]);
-    refused_with(&yard, SQLITE, "t", "parquet", b"PAR1", &["--delimiter", ";"], &["for CSV only"]);
+    refused(&yard, SQLITE, "t", "csv", b"a,c\n1,2\n", &["table `t` has no column `c`", "the table has `a`, `b`"]);
+    refused_with(&yard, SQLITE, "t", "parquet", b"PAR1", &["--delimiter", ";"], &["applies to CSV only"]);
     refused_with(&yard, SQLITE, "t", "csv", b"a\n1\n", &["--delimiter", "ab"], &["is not a delimiter"]);
     // Columns that the file does not have get what the table says.
     assert_eq!(loaded(&yard, SQLITE, "t", "csv", "a\n1\n", &["--mode", "append"]), 1);

@@ -317,7 +317,7 @@ fn a_check_says_how_safe_the_connection_is_and_what_may_be_done() {
     server.yard.ok(&["set", "sql-database/pg", "--set", &format!("ca=@{certificate}")]);
     assert!(details("sql-database/pg").iter().all(|(_, status, _)| status == "passed"));
     let bad = server.yard.fails(4, &["set", "sql-database/pg", "--set", "ca=ca.pem"]);
-    assert!(bad.contains("/ca: is no certificate in PEM"), "{bad}");
+    assert!(bad.contains("/ca: is not a PEM-encoded certificate"), "{bad}");
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn scalar(array: &ArrayRef, at: usize, kind: Kind) -> Read<SqlValue> {
             };
             SqlValue::Timestamp(Timestamp { micros, offset_minutes: zone.is_some().then_some(0) })
         }
-        other => return Err(format!("values of the type {other} have no form here")),
+        other => return Err(format!("values of type {other} are not supported")),
     })
 }
 
@@ -141,7 +141,7 @@ fn date(millis: i64) -> Read<SqlValue> {
     let (days, rest) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000));
     match i32::try_from(days) {
         Ok(days) if rest == 0 => Ok(SqlValue::Date(days)),
-        Ok(_) => Err("the date has a time of the day".to_owned()),
+        Ok(_) => Err("the date has a time of day".to_owned()),
         Err(_) => Err("the date is out of range".to_owned()),
     }
 }
@@ -154,7 +154,10 @@ fn micros_of_nanos(nanos: i64) -> Read<i64> {
     if nanos % 1_000 == 0 {
         return Ok(nanos.div_euclid(1_000));
     }
-    Err(format!("a time with nanoseconds ({:09}); databases keep microseconds", nanos.rem_euclid(1_000_000_000)))
+    Err(format!(
+        "a time with nanoseconds ({:09}); databases store at most microseconds",
+        nanos.rem_euclid(1_000_000_000)
+    ))
 }
 
 fn text(text: &str, kind: Kind) -> SqlValue {
@@ -195,7 +198,7 @@ fn json(array: &ArrayRef, at: usize) -> Read<Value> {
             let mut object = Map::new();
             for (field, column) in fields.iter().zip(array.as_struct().columns()) {
                 if object.insert(field.name().clone(), json(column, at)?).is_some() {
-                    return Err(format!("a record has two fields `{}`", field.name()));
+                    return Err(format!("a record has two fields named `{}`", field.name()));
                 }
             }
             Value::Object(object)
@@ -240,7 +243,7 @@ fn map(entries: &ArrayRef) -> Read<Value> {
     for (key, value) in pairs {
         let key = key.as_str().unwrap_or_default().to_owned();
         if object.insert(key.clone(), value).is_some() {
-            return Err(format!("a map has the key `{key}` twice"));
+            return Err(format!("a map has the duplicate key `{key}`"));
         }
     }
     Ok(Value::Object(object))

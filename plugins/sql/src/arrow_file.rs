@@ -43,20 +43,20 @@ pub(crate) fn open(mut reader: Reader) -> Result<Batches> {
     let is_file = beginning.starts_with(MAGIC);
     let is_stream = beginning.get(MAGIC.len()..FIRST_BYTES) == Some(&CONTINUED);
     let other = if beginning.starts_with(b"PAR1") {
-        Some("the file is Parquet; say `--format parquet`")
+        Some("the file is a Parquet file; use `--format parquet`")
     } else if beginning.starts_with(FEATHER) {
-        Some("the file is Feather version 1; write it as version 2, which is Arrow")
+        Some("the file is Feather version 1; convert it to Feather version 2, which is Arrow")
     } else {
         None
     };
     let refused = |error: &(dyn std::error::Error + 'static)| {
         let problem = problem(error, "not an Arrow file or stream");
-        problem.hint(other.unwrap_or("an Arrow file (Feather version 2) or an Arrow IPC stream is wanted"))
+        problem.hint(other.unwrap_or("use an Arrow file (Feather version 2) or an Arrow IPC stream"))
     };
     if is_file && !is_stream {
         let whole = reader.whole(FILE_BYTES)?.ok_or_else(|| {
             Problem::invalid(format!("the Arrow file is larger than {} MiB", FILE_BYTES >> 20))
-                .hint("load it in parts, or as an Arrow stream, which has no limit")
+                .hint("split the file, or convert it to an Arrow stream, which has no size limit")
         })?;
         return InFile::open(whole).map(Batches::File).map_err(|error| refused(&error));
     }
@@ -99,7 +99,8 @@ impl InFile {
         let invalid = |error: String| ArrowError::ParseError(error);
         let end = *bytes.last_chunk::<10>().ok_or_else(|| invalid("the file has no footer".to_owned()))?;
         let length = read_footer_length(end)?;
-        let start = bytes.len().checked_sub(10 + length).ok_or_else(|| invalid("the footer is cut".to_owned()))?;
+        let start =
+            bytes.len().checked_sub(10 + length).ok_or_else(|| invalid("the footer is truncated".to_owned()))?;
         let footer = root_as_footer(&bytes[start..start + length]).map_err(|error| invalid(error.to_string()))?;
         let schema = footer.schema().ok_or_else(|| invalid("the footer has no schema".to_owned()))?;
         let schema: SchemaRef = Arc::new(try_fb_to_schema(schema)?);
@@ -128,7 +129,7 @@ fn message_of(bytes: &[u8], block: &Block) -> io::Result<(Block, Buffer)> {
         let (from, length) = (usize::try_from(from).ok()?, usize::try_from(length).ok()?);
         bytes.get(from..from.checked_add(length)?)
     };
-    let cut = || broken("a message is outside of its file");
+    let cut = || broken("a message extends beyond the end of the file");
     let length = i64::from(block.metaDataLength());
     let mut metadata = range(block.offset(), length).ok_or_else(cut)?.to_vec();
     let body_at = block.offset().checked_add(length).ok_or_else(cut)?;
@@ -238,7 +239,7 @@ fn is_packed_with_zstd(metadata: &[u8]) -> io::Result<bool> {
     let message = root_as_message(metadata).map_err(|error| broken(&error.to_string()))?;
     let experimental = |pair: KeyValue<'_>| pair.key() == Some(EXPERIMENTAL);
     if message.custom_metadata().is_some_and(|pairs| pairs.iter().any(experimental)) {
-        return Err(broken("it is packed as Arrow did before version 1.0; read and write it with a newer version"));
+        return Err(broken("it uses the compression of Arrow before version 1.0; rewrite it with a newer version"));
     }
     let compression = batch_of(&message).and_then(|batch| batch.compression());
     Ok(compression.is_some_and(|compression| compression.codec() == CompressionType::ZSTD))
@@ -261,8 +262,9 @@ fn unpack(metadata: &mut [u8], body: &mut Vec<u8>) -> io::Result<()> {
     for (place, offset, length) in places {
         let range = usize::try_from(offset).ok().zip(usize::try_from(length).ok());
         let range = range.and_then(|(offset, length)| Some(offset..offset.checked_add(length)?));
-        let buffer =
-            range.and_then(|range| body.get(range)).ok_or_else(|| broken("a buffer is outside of its body"))?;
+        let buffer = range
+            .and_then(|range| body.get(range))
+            .ok_or_else(|| broken("a buffer extends beyond the message body"))?;
         let begin = unpacked.len();
         if let Some((prefix, packed)) = buffer.split_first_chunk::<8>() {
             let values = i64::from_le_bytes(*prefix);
@@ -272,11 +274,11 @@ fn unpack(metadata: &mut [u8], body: &mut Vec<u8>) -> io::Result<()> {
             } else {
                 let size = usize::try_from(values).map_err(|_| broken("a length is negative"))?;
                 if unpacked.len().saturating_add(size) > MESSAGE_BYTES {
-                    return Err(broken("a batch is too large when it is unpacked; write it in smaller batches"));
+                    return Err(broken("a decompressed batch is too large; write it in smaller batches"));
                 }
                 let values = codec::unzstd(packed, size)?;
                 if values.len() != size {
-                    return Err(broken("a buffer has another length than it says"));
+                    return Err(broken("a buffer does not have its declared length"));
                 }
                 unpacked.extend(values);
             }

@@ -27,7 +27,7 @@ fn read_all(input: impl Read, most: usize, all: &mut Vec<u8>) -> io::Result<()> 
     let before = all.len();
     input.take(most as u64 + 1).read_to_end(all)?;
     if all.len() - before > most {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("more than {most} bytes when it is unpacked")));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("the decompressed data exceeds {most} bytes")));
     }
     Ok(())
 }

@@ -136,7 +136,7 @@ impl<R: BufRead> Records<R> {
         match state {
             State::Quoted(opened) => {
                 Err(Problem::invalid(format!("line {opened} of the CSV opens a quote that is never closed"))
-                    .hint("close it; a quote inside of a field is written twice, in a field that is in quotes"))
+                    .hint("close the quote; write a literal quote as two quotes in a quoted field"))
             }
             _ if !any => Ok(None),
             _ => {
@@ -168,12 +168,12 @@ fn line_ends(bytes: &[u8], before: Option<u8>) -> u64 {
 
 fn bare_quote(line: u64) -> Problem {
     Problem::invalid(format!("line {line} of the CSV has a quote inside of a field that does not begin with one"))
-        .hint("put the field in quotes and write each quote in it twice (RFC 4180)")
+        .hint("quote the field, and write each literal quote in it as two quotes (RFC 4180)")
 }
 
 fn after_quote(line: u64) -> Problem {
     Problem::invalid(format!("line {line} of the CSV has text after a closing quote"))
-        .hint("write a quote inside of a quoted field twice (RFC 4180)")
+        .hint("write a literal quote in a quoted field as two quotes (RFC 4180)")
 }
 
 fn not_utf8(line: u64) -> Problem {
@@ -186,7 +186,7 @@ fn too_long(began: u64, state: State) -> Problem {
     let problem = Problem::invalid(format!("the record in line {began} of the CSV is larger than {size} MiB"));
     match state {
         State::Quoted(opened) | State::QuoteInQuoted(opened) => {
-            problem.hint(format!("check the quote that line {opened} opens: it is not closed until here"))
+            problem.hint(format!("check the quote opened in line {opened}: it is not closed up to here"))
         }
         _ => problem.hint("check the line ends and the delimiter"),
     }

@@ -41,15 +41,15 @@ impl Kind {
     pub(crate) fn plural(self) -> &'static str {
         match self {
             Self::Boolean => "booleans",
-            Self::Integer => "whole numbers",
-            Self::Single | Self::Float => "numbers of one form",
-            Self::Decimal => "exact numbers of one form",
-            Self::Text => "texts",
+            Self::Integer => "integers",
+            Self::Single | Self::Float => "numbers in one format",
+            Self::Decimal => "exact numbers in one format",
+            Self::Text => "strings",
             Self::Bytes => "bytes",
             Self::Date => "dates",
             Self::Time => "times",
-            Self::Timestamp => "timestamps without a zone",
-            Self::Instant => "timestamps with a zone",
+            Self::Timestamp => "timestamps without a time zone",
+            Self::Instant => "timestamps with a time zone",
             Self::Uuid => "UUIDs",
             Self::Json => "JSON lists and objects",
             Self::Mixed => "JSON values",
@@ -138,7 +138,7 @@ impl Kind {
             | DataType::Map(..) => Self::Json,
             DataType::Interval(_) => return Err(without_type(field.name(), "intervals")),
             DataType::Duration(_) => return Err(without_type(field.name(), "durations")),
-            other => return Err(without_type(field.name(), &format!("values of the type {other}"))),
+            other => return Err(without_type(field.name(), &format!("values of type {other}"))),
         })
     }
 
@@ -207,8 +207,8 @@ impl Check {
 
 /// Returns the error for a column without a corresponding database type.
 fn without_type(name: &str, what: &str) -> Problem {
-    Problem::invalid(format!("column `{name}` has {what}, for which tables have no type"))
-        .hint("convert the column to text or to a number before, or leave it out")
+    Problem::invalid(format!("column `{name}` has {what}, for which there is no database type"))
+        .hint("convert the column to strings or numbers, or omit it")
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ pub struct SqlDatabase {
     #[schemars(extend("x-connection-url" = {"dialect": {
         "sqlite": "sqlite", "postgres": "postgres", "postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql"
     }}))]
-    #[allow(dead_code, reason = "it never comes so far")]
+    #[allow(dead_code, reason = "split into the other fields before the bundle reads the block")]
     url: Option<String>,
     /// Database name, e.g. `sales`; for SQLite the absolute path of the file, or `:memory:`.
     database: String,
@@ -200,7 +200,7 @@ impl SqlDatabase {
             let place = |problem: Problem| problem.context(format!("set {} of the parameters", index + 1));
             let (own, values) = bound(&statement, set, self.syntax()).map_err(place)?;
             if *text.get_or_insert_with(|| own.clone()) != own {
-                return Err(place(Problem::invalid("it is a list where others are objects")));
+                return Err(place(Problem::invalid("parameter sets must be either all objects or all lists")));
             }
             sets.push(values);
         }
@@ -266,10 +266,10 @@ impl SqlDatabase {
         for (index, statement) in statements.iter().enumerate() {
             if let Some(word) = script::transaction_word(statement, self.syntax()) {
                 return Err(Problem::invalid(format!(
-                    "statement {} of the script is `{word}`; the script is one transaction by itself",
+                    "statement {} of the script is `{word}`, but a script already runs in one transaction",
                     index + 1
                 ))
-                .hint("leave out what begins and ends transactions"));
+                .hint("remove the statements that begin or end transactions"));
             }
         }
         let transaction = self.connect()?.begin()?;
@@ -320,12 +320,12 @@ impl SqlDatabase {
         let known = self.rows(catalog::columns(self.dialect), &Parameters::Named(parameters))?.objects(usize::MAX)?;
         match (mode, known.is_empty()) {
             (Some(Mode::Append), true) => {
-                let problem = Problem::new("not-found", format!("there is no table `{table}`"));
-                return Err(self.qualified(problem, &table, schema.as_deref(), "`mode` can be `create`, or left out"));
+                let problem = Problem::new("not-found", format!("table `{table}` does not exist"));
+                return Err(self.qualified(problem, &table, schema.as_deref(), "set `mode` to `create`, or omit it"));
             }
             (Some(Mode::Create), false) => {
-                return Err(Problem::new("conflict", format!("there is a table `{table}` already"))
-                    .hint("`mode` can be `append`, or left out"));
+                return Err(Problem::new("conflict", format!("table `{table}` already exists"))
+                    .hint("set `mode` to `append`, or omit it"));
             }
             _ => {}
         }
@@ -334,7 +334,7 @@ impl SqlDatabase {
         }
         let types = known.iter().map(TableColumn::read).map(|column| (column.name, column.type_name)).collect();
         if known.is_empty() && schema.is_none() && self.is_qualified(&table)? {
-            let problem = Problem::invalid(format!("`{table}` is not the name of a table"));
+            let problem = Problem::invalid(format!("`{table}` is not a valid table name"));
             return Err(self.qualified(problem, &table, None, ""));
         }
         let schema = schema.as_deref();
@@ -390,8 +390,8 @@ impl SqlDatabase {
         parameters.insert("table_name".to_owned(), table.as_str().into());
         let rows = self.rows(catalog::columns(self.dialect), &Parameters::Named(parameters))?.objects(usize::MAX)?;
         if rows.is_empty() {
-            return Err(Problem::new("not-found", format!("there is no table or view `{table}`"))
-                .hint("the operation `tables` names those that there are"));
+            return Err(Problem::new("not-found", format!("table or view `{table}` does not exist"))
+                .hint("run the operation `tables` to list the tables and views"));
         }
         Ok(rows.iter().map(TableColumn::read).collect())
     }
@@ -450,37 +450,44 @@ impl SqlDatabase {
                     ("ca", self.ca.is_some()),
                 ];
                 for (field, _) in given.iter().filter(|(_, given)| *given) {
-                    violations.push(Violation::new(format!("/{field}"), "is not for SQLite, which is a file"));
+                    violations.push(Violation::new(format!("/{field}"), "is not supported for SQLite"));
                 }
                 if self.database != ":memory:" && !is_absolute(&self.database) {
                     violations.push(Violation::new(
                         "/database",
-                        "must be an absolute path, or `:memory:`, so that it means the same everywhere",
+                        "must be an absolute path, or `:memory:`, so that it does not depend on the current directory",
                     ));
                 }
             }
             Dialect::Postgres | Dialect::Mysql => {
                 let (product, known, they_are): (_, &[&str], _) = match self.dialect {
-                    Dialect::Mysql => ("MySQL", &["sslmode"], "there is `sslmode`"),
-                    _ => ("PostgreSQL", &["sslmode", "application_name"], "there are `sslmode` and `application_name`"),
+                    Dialect::Mysql => ("MySQL", &["sslmode"], "the only option is `sslmode`"),
+                    _ => (
+                        "PostgreSQL",
+                        &["sslmode", "application_name"],
+                        "the options are `sslmode` and `application_name`",
+                    ),
                 };
                 for (name, value) in &self.options {
                     let pointer = format!("/options/{}", name.replace('~', "~0").replace('/', "~1"));
                     if !known.contains(&name.as_str()) {
-                        violations.push(Violation::new(pointer, format!("is not an option; {they_are}")));
+                        violations.push(Violation::new(pointer, format!("is not a known option; {they_are}")));
                     } else if name == "sslmode" && !SSL_MODES.contains(&value.as_str()) {
                         let modes = SSL_MODES.join("`, `");
                         violations.push(Violation::new(pointer, format!("must be one of `{modes}`")));
                     }
                 }
                 if self.ca.as_ref().is_some_and(|ca| !ca.contains("-----BEGIN CERTIFICATE-----")) {
-                    violations.push(Violation::new("/ca", "is no certificate in PEM; `--set ca=@FILE` reads a file"));
+                    violations.push(Violation::new(
+                        "/ca",
+                        "is not a PEM-encoded certificate; use `--set ca=@FILE` to read a file",
+                    ));
                 }
                 if self.host.is_none() {
-                    violations.push(Violation::new("/host", format!("is missing; a {product} server has a host")));
+                    violations.push(Violation::new("/host", format!("is missing; it is required for {product}")));
                 }
                 if self.username.is_none() {
-                    violations.push(Violation::new("/username", format!("is missing; {product} asks who connects")));
+                    violations.push(Violation::new("/username", format!("is missing; it is required for {product}")));
                 }
             }
         }
@@ -497,7 +504,7 @@ impl SqlDatabase {
 
     fn schema_parameter(&self, schema: Option<String>) -> Result<Map<String, Value>> {
         if schema.is_some() && self.dialect == Dialect::Sqlite {
-            return Err(Problem::invalid("a database of SQLite has no schemas"));
+            return Err(Problem::invalid("SQLite databases have no schemas"));
         }
         Ok(Map::from_iter([("schema_name".to_owned(), schema.into())]))
     }
@@ -519,10 +526,10 @@ impl SqlDatabase {
     fn qualified(&self, problem: Problem, table: &str, schema: Option<&str>, otherwise: &str) -> Problem {
         match table.split_once('.') {
             Some((_, table)) if self.dialect == Dialect::Sqlite => {
-                problem.hint(format!("a database of SQLite has no schemas: `--table {table}`"))
+                problem.hint(format!("SQLite databases have no schemas: use `--table {table}`"))
             }
             Some((before, table)) if schema.is_none() => {
-                problem.hint(format!("a schema is said by itself: `--schema {before} --table {table}`"))
+                problem.hint(format!("specify the schema separately: `--schema {before} --table {table}`"))
             }
             _ => problem.hint(otherwise),
         }
@@ -561,8 +568,10 @@ impl SqlDatabase {
         match found.first() {
             Some(row) if row["transactions"] != "YES" => {
                 let engine = row["engine"].as_str().unwrap_or_default();
-                Err(Problem::invalid(format!("table `{table}` is of the engine {engine}, which has no transactions"))
-                    .hint("a load is all or nothing: `alter table … engine = InnoDB`"))
+                Err(Problem::invalid(format!(
+                    "table `{table}` uses the storage engine {engine}, which does not support transactions"
+                ))
+                .hint("a load requires transactions: run `alter table … engine = InnoDB`"))
             }
             _ => Ok(()),
         }
@@ -585,9 +594,8 @@ impl SqlDatabase {
                                  case when has_schema_privilege(current_schema(), 'USAGE') then 'use' end, \
                                  case when has_schema_privilege(current_schema(), 'CREATE') then 'create' end), '') \
                                  || ' in schema ' || current_schema() as found";
-                    answer(connection, asked).map_err(|_| {
-                        Problem::new("denied", "the user may not use the schema that statements are in without a name")
-                    })
+                    answer(connection, asked)
+                        .map_err(|_| Problem::new("denied", "the user has no access to a schema of the search path"))
                 }),
                 ("query", |connection| {
                     answer(connection, "select 'PostgreSQL ' || current_setting('server_version') as found")
@@ -625,7 +633,7 @@ fn delimiter_of(delimiter: Option<&str>, format: Format) -> Result<u8> {
     match (delimiter, format) {
         (None, _) => Ok(b','),
         (Some(_), Format::Ndjson | Format::Arrow | Format::Parquet) => {
-            Err(Problem::invalid("`delimiter` is for CSV only"))
+            Err(Problem::invalid("`delimiter` applies to CSV only"))
         }
         (Some("\\t"), _) => Ok(b'\t'),
         (Some(text), _) => match text.as_bytes() {
@@ -633,7 +641,7 @@ fn delimiter_of(delimiter: Option<&str>, format: Format) -> Result<u8> {
                 Ok(*byte)
             }
             _ => Err(Problem::invalid(format!("`{text}` is not a delimiter"))
-                .hint("one character is, such as `;`, `|` or `\\t` for a tab")),
+                .hint("use one character, such as `;`, `|` or `\\t` for a tab")),
         },
     }
 }
@@ -645,7 +653,7 @@ type Question = fn(&Connection) -> Result<String>;
 fn answer(connection: &Connection, statement: &str) -> Result<String> {
     let rows = connection.query(statement, &[])?.objects(1)?;
     let found = rows.first().and_then(|row| row["found"].as_str());
-    found.map(str::to_owned).ok_or_else(|| Problem::new("failed", "the server does not say it"))
+    found.map(str::to_owned).ok_or_else(|| Problem::new("failed", "the server returned no value"))
 }
 
 impl From<sql::Execution> for Executed {

@@ -98,7 +98,7 @@ impl Target<'_> {
     /// Cleans up after a failed load: drops the table if it was created outside of the transaction.
     fn take_back(&self, connection: &Connection, made: bool, problem: Problem) -> Problem {
         let left = match made.then(|| connection.execute(&format!("drop table {}", self.name()), &[])) {
-            Some(Err(_)) => "the new table is there, and empty",
+            Some(Err(_)) => "the new table exists and is empty",
             _ => "nothing was loaded",
         };
         problem.aftermath(left)
@@ -121,19 +121,19 @@ impl Target<'_> {
         if let Some(found) = other {
             let kinds = match column.kind {
                 // Only SQLite rejects a value here (a boolean).
-                Kind::Mixed => "values that are no booleans",
+                Kind::Mixed => "values other than booleans",
                 kind => kind.plural(),
             };
             return Err(Problem::invalid(format!(
-                "row {number}: column `{name}` has `{}`, and {kinds} in the rows that the table was made for",
+                "row {number}: column `{name}` has `{}`, but the first rows, which define the table, have {kinds}",
                 shown(found)
             ))
-            .hint("make the table before, with a type that takes all of the column's values"));
+            .hint("create the table first, with a column type that accepts all values"));
         }
         let taken = want.take(self.dialect, self.empty, datum);
         taken.map_err(|reason| {
             Problem::invalid(format!("row {number}: column `{name}`: {reason}"))
-                .hint("change the value, or give the column a type that keeps it")
+                .hint("change the value, or use a column type that can store it")
         })
     }
 
@@ -187,7 +187,7 @@ impl Target<'_> {
         let mut seen = BTreeMap::new();
         for Column { name, .. } in columns {
             if let Some(other) = seen.insert(name.to_lowercase(), name) {
-                let text = format!("the database takes `{other}` and `{name}` for one column, because it ignores case");
+                let text = format!("columns `{other}` and `{name}` differ only in case, which the database ignores");
                 return Err(Problem::invalid(text).hint("rename one of them in the file"));
             }
         }
@@ -196,8 +196,10 @@ impl Target<'_> {
 
     fn no_column(&self, name: &str) -> Problem {
         let own: Vec<&str> = self.types.keys().map(String::as_str).collect();
-        Problem::invalid(format!("table `{}` has no column `{name}`", self.table))
-            .hint(format!("it has `{}`; leave the column out of the file, or add it to the table", own.join("`, `")))
+        Problem::invalid(format!("table `{}` has no column `{name}`", self.table)).hint(format!(
+            "the table has `{}`; remove the column from the file, or add it to the table",
+            own.join("`, `")
+        ))
     }
 
     fn create(&self, columns: &[Column]) -> String {
@@ -292,7 +294,7 @@ mod tests {
         assert!(target(Dialect::Postgres, None).check_names(&columns).is_ok());
         for dialect in [Dialect::Sqlite, Dialect::Mysql] {
             let problem = target(dialect, None).check_names(&columns).expect_err("one column");
-            assert!(problem.message().contains("takes `a` and `A` for one column"), "{problem}");
+            assert!(problem.message().contains("columns `a` and `A` differ only in case"), "{problem}");
         }
     }
 

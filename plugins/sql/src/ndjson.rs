@@ -51,7 +51,7 @@ impl<'de> Deserialize<'de> for Object {
             type Value = Object;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("one JSON object a line")
+                formatter.write_str("one JSON object per line")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> std::result::Result<Object, A::Error> {
@@ -85,7 +85,7 @@ impl Object {
 }
 
 fn twice(name: &str) -> String {
-    format!("an object has `{name}` twice")
+    format!("an object has the duplicate name `{name}`")
 }
 
 /// Maximum nesting of lists and objects: the limit of MySQL and `serde_json`; PostgreSQL and SQLite
@@ -125,7 +125,7 @@ fn check_nested(json: &str) -> std::result::Result<(), String> {
             _ => {}
         }
         if open.len() > DEPTH {
-            return Err(format!("a value has more than {DEPTH} lists and objects inside of each other"));
+            return Err(format!("a value has more than {DEPTH} levels of nested lists and objects"));
         }
         at += 1;
     }
@@ -150,7 +150,7 @@ impl<R: BufRead> Objects<R> {
         object.map_err(|error| {
             let problem = problem(&error, &format!("row {}", self.read));
             if error.is_data() || error.is_syntax() {
-                problem.hint("write one JSON object a line, for example with `jq -c '.[]'`")
+                problem.hint("write one JSON object per line, for example with `jq -c '.[]'`")
             } else {
                 problem
             }
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn a_name_is_there_once_at_every_depth() {
         for text in ["{\"a\":1,\"a\":2}", "{\"x\":{\"a\":1,\"a\":2}}", "{\"x\":[[{\"a\":1,\"\\u0061\":2}]]}"] {
-            assert!(read(text).expect_err("twice").contains("an object has `a` twice"), "{text}");
+            assert!(read(text).expect_err("twice").contains("an object has the duplicate name `a`"), "{text}");
         }
         let deep = format!("{{\"a\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
         let refused = read(&deep).expect_err("too deep");

@@ -26,7 +26,9 @@ impl<'de> serde::Deserialize<'de> for Parameters {
         match Value::deserialize(deserializer)? {
             Value::Object(named) => Ok(Self::Named(named)),
             Value::Array(values) => Ok(Self::Positional(values)),
-            _ => Err(serde::de::Error::custom("parameters are an object, by name, or an array, in order")),
+            _ => Err(serde::de::Error::custom(
+                "expected an object of named parameters or an array of positional parameters",
+            )),
         }
     }
 }
@@ -49,8 +51,10 @@ pub(crate) fn bound(statement: &str, parameters: &Parameters, syntax: Syntax) ->
             let (text, in_lists) = numbered(statement, syntax);
             let places = in_lists.len();
             if places != 0 && places != values.len() {
-                let wrong =
-                    format!("the statement has {places} places for values (`?`), and {} were given", values.len());
+                let wrong = format!(
+                    "the number of positional parameters (`?`) is {places}, but the number of values is {}",
+                    values.len()
+                );
                 return Err(Problem::invalid(wrong));
             }
             let values = values.iter().enumerate().map(|(index, value)| {
@@ -67,10 +71,10 @@ fn parameter(value: &Value, in_list: bool, syntax: Syntax) -> Result<SqlValue> {
     if in_list && value.is_array() {
         let hint = match syntax {
             Syntax::Sqlite => "write `in (select value from json_each(:name))`",
-            Syntax::Postgres => "write `= any(:name)`, which takes the list as an array",
-            Syntax::Mysql => "write one parameter for each item, or `json_contains(:name, json_quote(column))`",
+            Syntax::Postgres => "write `= any(:name)`, which accepts a list",
+            Syntax::Mysql => "write one parameter per element, or `json_contains(:name, json_quote(column))`",
         };
-        return Err(Problem::invalid("the value is a list, and `in (…)` compares with it as one value").hint(hint));
+        return Err(Problem::invalid("the value is a list, but `in (…)` compares with it as a single value").hint(hint));
     }
     sql::parameter(value)
 }
@@ -373,7 +377,7 @@ mod tests {
         check(Syntax::Mysql, "select ?, \"?\" # ?", "select ?, \"?\" # ?", 1);
         let few =
             bound("select ?, ?", &Parameters::Positional(vec![json!(1)]), Syntax::Mysql).expect_err("one is missing");
-        assert!(few.message().contains("2 places for values (`?`), and 1 were given"), "{few}");
+        assert!(few.message().contains("positional parameters (`?`) is 2, but the number of values is 1"), "{few}");
     }
 
     #[test]

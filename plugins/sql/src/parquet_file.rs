@@ -48,10 +48,10 @@ pub(crate) fn open(mut reader: Reader) -> Result<Opened> {
     if beginning.starts_with(b"PARE") {
         return Err(encrypted());
     }
-    let other = if beginning.starts_with(b"ARRO") { "; it is an Arrow file, for `--format arrow`" } else { "" };
+    let other = if beginning.starts_with(b"ARRO") { "; it is an Arrow file, use `--format arrow`" } else { "" };
     let Some(whole) = reader.whole(PARQUET_BYTES)? else {
         return Err(Problem::invalid(format!("the Parquet file is larger than {} MiB", PARQUET_BYTES >> 20))
-            .hint("load it in parts, or as Arrow or CSV, which have no limit"));
+            .hint("split the file, or convert it to Arrow or CSV, which have no size limit"));
     };
     let bytes = Bytes::from(whole);
     if footer::is_encrypted(&bytes) {
@@ -94,7 +94,7 @@ fn check_codecs(metadata: &ParquetMetaData) -> Result<()> {
     let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
     match columns.map(|column| column.compression()).find(|codec| *codec == Compression::LZO) {
         None => Ok(()),
-        Some(_) => Err(Problem::invalid("the Parquet file is packed with LZO")
+        Some(_) => Err(Problem::invalid("the Parquet file is compressed with LZO")
             .hint("write it with snappy, zstd, gzip, lz4 or brotli, or without compression")),
     }
 }
@@ -138,8 +138,8 @@ fn check_int96(file: &File) -> Result<()> {
             }
             let name = column.path().string();
             if column.path().parts().len() > 1 {
-                return Err(Problem::invalid(format!("column `{name}` has INT96 times in a list or a record"))
-                    .hint("write them as timestamps: `spark.sql.parquet.outputTimestampType=TIMESTAMP_MICROS`"));
+                return Err(Problem::invalid(format!("column `{name}` has INT96 timestamps in a list or a record"))
+                    .hint("write them as INT64 timestamps: `spark.sql.parquet.outputTimestampType=TIMESTAMP_MICROS`"));
             }
             let reader = file.get_row_group(group).and_then(|group| group.get_column_reader(at)).map_err(broken)?;
             let ColumnReader::Int96ColumnReader(mut reader) = reader else { continue };
@@ -159,7 +159,7 @@ fn check_int96(file: &File) -> Result<()> {
                         .map_or(0, |value| u64::from(value.data()[1]) << 32 | u64::from(value.data()[0]));
                     if nanos % 1_000 != 0 {
                         return Err(Problem::invalid(format!(
-                            "row {}: column `{name}` has a time with nanoseconds; databases keep microseconds",
+                            "row {}: column `{name}` has a time with nanoseconds; databases store at most microseconds",
                             row + at + 1
                         )));
                     }
@@ -301,7 +301,7 @@ impl Pages {
 }
 
 fn broken_page(why: &str) -> ParquetError {
-    ParquetError::General(format!("a page cannot be unpacked: {why}"))
+    ParquetError::General(format!("cannot decompress a page: {why}"))
 }
 
 impl Iterator for Pages {
@@ -359,5 +359,5 @@ impl Writer {
 }
 
 fn not_written(error: ParquetError) -> Problem {
-    Problem::new("failed", format!("the Parquet file cannot be written: {error}"))
+    Problem::new("failed", format!("cannot write the Parquet file: {error}"))
 }

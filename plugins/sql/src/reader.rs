@@ -110,18 +110,18 @@ fn check_text(beginning: &[u8], what: &str) -> Result<usize> {
         || head.starts_with(&[0xfe, 0xff])
         || head.len() >= 8 && zero_at(0).max(zero_at(1)) == 4
     {
-        return Err(Problem::invalid(format!("the file is UTF-16, and {what} is UTF-8 here")).hint(UTF16));
+        return Err(Problem::invalid(format!("the file is UTF-16, but {what} must be UTF-8")).hint(UTF16));
     }
     let known: [(&[u8], &str, &str); 6] = [
-        (b"PAR1", "a Parquet file", "say `--format parquet`"),
-        (b"ARROW1", "an Arrow file", "say `--format arrow`"),
-        (b"PK\x03\x04", "a ZIP file or a workbook (.xlsx)", "export the sheet as CSV, or unpack the file"),
+        (b"PAR1", "a Parquet file", "use `--format parquet`"),
+        (b"ARROW1", "an Arrow file", "use `--format arrow`"),
+        (b"PK\x03\x04", "a ZIP file or a workbook (.xlsx)", "export the sheet as CSV, or extract the file"),
         (b"\xd0\xcf\x11\xe0", "an old workbook (.xls)", "export the sheet as CSV"),
-        (b"\x28\xb5\x2f\xfd", "packed with zstd", "unpack it with `zstd -d`; gzip is read as it is"),
-        (b"BZh", "packed with bzip2", "unpack it with `bunzip2`; gzip is read as it is"),
+        (b"\x28\xb5\x2f\xfd", "compressed with zstd", "decompress it with `zstd -d`; only gzip is supported"),
+        (b"BZh", "compressed with bzip2", "decompress it with `bunzip2`; only gzip is supported"),
     ];
     if let Some((_, is, hint)) = known.iter().find(|(magic, ..)| head.starts_with(magic)) {
-        return Err(Problem::invalid(format!("the file is {is}, and not {what}")).hint(*hint));
+        return Err(Problem::invalid(format!("the file is {is}, not {what}")).hint(*hint));
     }
     Ok(if head.starts_with(&[0xef, 0xbb, 0xbf]) { 3 } else { 0 })
 }

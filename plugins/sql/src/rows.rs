@@ -140,7 +140,9 @@ impl Rows {
         let header = records.next()?.unwrap_or_default();
         let names: Vec<String> = header.into_iter().map(|field| field.text).collect();
         if names.is_empty() || names == [""] {
-            return Err(Problem::invalid("the file has no columns").hint("the first line of a CSV has their names"));
+            return Err(
+                Problem::invalid("the file has no columns").hint("write the column names in the first line of the CSV")
+            );
         }
         unique(&names)?;
         let source = Source::Csv(records, names.len());
@@ -175,10 +177,10 @@ impl Rows {
         }
         // Rows without any column would be lost.
         if names.is_empty() && !head.is_empty() {
-            return Err(Problem::invalid("the objects have no names"));
+            return Err(Problem::invalid("the objects have no members"));
         }
         if names.iter().any(String::is_empty) {
-            return Err(Problem::invalid("an object has a name that is empty").hint("give the column a name"));
+            return Err(Problem::invalid("an object has an empty name").hint("give the column a name"));
         }
         let columns = names.iter().map(|name| {
             let values = head.iter().filter_map(|object| Some(object.0.get(name)?.get()));
@@ -278,15 +280,15 @@ fn members(object: Object, names: &[String], row: u64) -> Result<Vec<Datum>> {
     let values = names.iter().map(datum).collect();
     match members.keys().next() {
         None => Ok(values),
-        Some(name) => Err(Problem::invalid(format!("row {row} has `{name}`, which no row had before"))
-            .hint("let the first row have all columns, with null where there is nothing, or make the table before")),
+        Some(name) => Err(Problem::invalid(format!("row {row} has the column `{name}`, which no earlier row has"))
+            .hint("include all columns in the first row, with null for missing values, or create the table first")),
     }
 }
 
 fn ragged(line: u64, found: usize, wanted: usize) -> Problem {
     let fields = |count: usize| if count == 1 { "1 field".to_owned() } else { format!("{count} fields") };
-    Problem::invalid(format!("line {line} of the CSV has {}, and the first line {}", fields(found), fields(wanted)))
-        .hint("put fields that have the delimiter in quotes; `--delimiter` names another one than the comma")
+    Problem::invalid(format!("line {line} of the CSV has {}, but the first line has {}", fields(found), fields(wanted)))
+        .hint("quote fields that contain the delimiter, or set another delimiter with `--delimiter`")
 }
 
 fn unique(names: &[String]) -> Result<()> {
@@ -296,7 +298,7 @@ fn unique(names: &[String]) -> Result<()> {
         return Err(Problem::invalid(format!("two columns are named `{}`", names[at])).hint("rename one of them"));
     }
     let hint = if at == 0 {
-        "pandas writes its index so: leave it out with `to_csv(…, index=False)`, or name it with `index_label=…`"
+        "pandas writes its index without a name: omit it with `to_csv(…, index=False)`, or name it with `index_label=…`"
     } else {
         "give the column a name"
     };

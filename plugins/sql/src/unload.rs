@@ -164,7 +164,7 @@ impl Kind {
             return Ok(());
         }
         let message =
-            format!("row {row}: column `{name}` has texts and bytes, which are not told apart in a file of texts");
+            format!("row {row}: column `{name}` has both strings and bytes, which a text format cannot distinguish");
         Err(Problem::invalid(message)
             .hint(format!("give the column one type: `cast({name} as text)`, or `cast({name} as blob)`")))
     }
@@ -233,7 +233,8 @@ fn ndjson_line<'columns>(row: impl Iterator<Item = (SqlValue, &'columns (String,
 }
 
 fn json_text(text: &str) -> Result<String> {
-    serde_json::to_string(text).map_err(|error| Problem::new("failed", format!("a name cannot be written: {error}")))
+    serde_json::to_string(text)
+        .map_err(|error| Problem::new("failed", format!("cannot encode a string as JSON: {error}")))
 }
 
 /// Formats a float. A 32-bit float, which the host passes as 64 bits, keeps its shorter digits.

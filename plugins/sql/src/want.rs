@@ -192,7 +192,7 @@ impl Want {
         if self == Self::Year {
             let taken = Self::Integer { low: 0, high: 2155 }.take(dialect, empty, datum)?;
             return match taken {
-                SqlValue::Integer(year @ 1..=1900) => Err(format!("the database has no year {year}")),
+                SqlValue::Integer(year @ 1..=1900) => Err(format!("the database does not support the year {year}")),
                 taken => Ok(taken),
             };
         }
@@ -286,10 +286,10 @@ impl Want {
             Self::Text { characters, trims } => {
                 let length = text.chars().count();
                 if let Some(most) = characters.filter(|most| length > *most) {
-                    return Err(format!("a text of {length} characters is longer than the {most} of the column"));
+                    return Err(format!("the string has {length} characters, more than the {most} of the column"));
                 }
                 if trims && text.ends_with(' ') {
-                    return Err("the text ends in a space, which `char` drops; `varchar` keeps it".to_owned());
+                    return Err("the string ends in a space, which `char` drops; `varchar` keeps it".to_owned());
                 }
                 SqlValue::Text(text)
             }
@@ -387,7 +387,7 @@ impl Want {
             },
             (Self::Bytes { exactly }, SqlValue::Bytes(bytes)) => match exactly {
                 Some(length) if length != bytes.len() => {
-                    return Err(format!("{} bytes are not the {length} of the column", bytes.len()));
+                    return Err(format!("the value has {} bytes, but the column requires {length}", bytes.len()));
                 }
                 _ => SqlValue::Bytes(bytes),
             },
@@ -430,10 +430,10 @@ impl Want {
     fn has_zone(self, dialect: Dialect, zone: bool) -> std::result::Result<(), String> {
         match (self, zone) {
             (Self::Timestamp { .. }, true) if dialect == Dialect::Postgres => {
-                Err("the timestamp has a zone, and the column has none; `timestamptz` keeps it".to_owned())
+                Err("the timestamp has a zone, but the column has none; `timestamptz` keeps it".to_owned())
             }
             (Self::Instant { .. }, false) if dialect == Dialect::Postgres => {
-                Err("the timestamp has no zone, and the column wants one; write `Z` or an offset after it".to_owned())
+                Err("the timestamp has no zone, but the column requires one; append `Z` or an offset".to_owned())
             }
             _ => Ok(()),
         }
@@ -446,13 +446,13 @@ impl Want {
     fn singular(self) -> &'static str {
         match self {
             Self::Boolean => "a boolean",
-            Self::Integer { .. } => "a whole number",
+            Self::Integer { .. } => "an integer",
             Self::Year => "a year",
             Self::Single | Self::Double | Self::Decimal { .. } | Self::Affinity { .. } => "a number",
-            Self::Text { .. } => "a text",
-            Self::Bytes { .. } => "base64, which bytes are written as",
+            Self::Text { .. } => "a string",
+            Self::Bytes { .. } => "base64-encoded bytes",
             Self::Date => "a date (`YYYY-MM-DD`)",
-            Self::Time { .. } => "a time of a day (`HH:MM:SS`)",
+            Self::Time { .. } => "a time of day (`HH:MM:SS`)",
             Self::Timestamp { .. } => "a timestamp (`YYYY-MM-DDTHH:MM:SS`, at most microseconds)",
             Self::Instant { .. } => "a timestamp with a zone (`YYYY-MM-DDTHH:MM:SSZ`, at most microseconds)",
             Self::Json => "JSON",
@@ -493,17 +493,20 @@ fn decimal(dialect: Dialect, text: &str, precision: Option<i64>, scale: Option<i
     if let Some(word) = float_word(text) {
         return match dialect {
             Dialect::Postgres => Ok(SqlValue::Decimal(float_text(word))),
-            _ => Err(format!("`{text}` is not a number that a decimal can be")),
+            _ => Err(format!("`{text}` is not a decimal number")),
         };
     }
     let digits = Digits::of(text).ok_or_else(|| format!("`{}` is not a number", shown(text)))?;
     if let Some(scale) = scale.filter(|scale| !digits.fits_scale(*scale)) {
-        return Err(format!("`{}` has more than the {scale} places of the column", shown(text)));
+        return Err(format!("`{}` has more than the {scale} decimal places of the column", shown(text)));
     }
     if let Some(whole) = precision.map(|precision| precision - scale.unwrap_or(0))
         && digits.whole_digits() > whole
     {
-        return Err(format!("`{}` has more than the {whole} digits before the point of the column", shown(text)));
+        return Err(format!(
+            "`{}` has more than the {whole} digits before the decimal point of the column",
+            shown(text)
+        ));
     }
     Ok(SqlValue::Decimal(plain(text)))
 }
@@ -544,7 +547,7 @@ fn storable(dialect: Dialect, value: SqlValue) -> Taken {
     Ok(match value {
         SqlValue::Float(float) if !float.is_finite() && !style::takes_word(dialect, &float_text(float)) => {
             let database = if dialect == Dialect::Sqlite { "SQLite" } else { "MySQL" };
-            return Err(format!("{database} has no `{}`", float_text(float)));
+            return Err(format!("{database} does not support `{}`", float_text(float)));
         }
         SqlValue::Date(_)
         | SqlValue::Time(_)
@@ -580,7 +583,7 @@ fn has_places(micros: i64, places: u32, text: &str) -> std::result::Result<(), S
     if micros % 10_i64.pow(6 - places.min(6)) == 0 {
         return Ok(());
     }
-    Err(format!("`{}` has more than the {places} places of a second of the column", shown(text)))
+    Err(format!("`{}` has more than the {places} fractional second digits of the column", shown(text)))
 }
 
 /// Maximum year of a PostgreSQL date.
@@ -597,7 +600,7 @@ fn has_year(dialect: Dialect, days: i32, last: i64) -> std::result::Result<(), S
         Dialect::Postgres => -4_712..=last,
         Dialect::Sqlite => return Ok(()),
     };
-    if years.contains(&year) { Ok(()) } else { Err(format!("the database has no year {year}")) }
+    if years.contains(&year) { Ok(()) } else { Err(format!("the database does not support the year {year}")) }
 }
 
 fn timestamp(micros: i64, zone: bool) -> SqlValue {
@@ -605,7 +608,7 @@ fn timestamp(micros: i64, zone: bool) -> SqlValue {
 }
 
 fn too_many_digits(text: &str) -> String {
-    format!("`{}` has more digits than a double keeps", shown(text))
+    format!("`{}` has more digits than a floating-point number keeps", shown(text))
 }
 
 fn named(value: &SqlValue) -> String {
