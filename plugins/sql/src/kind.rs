@@ -207,7 +207,7 @@ impl Check {
 
 /// Returns the error for a column without a corresponding database type.
 fn without_type(name: &str, what: &str) -> Problem {
-    Problem::invalid(format!("column `{name}` has {what}, for which there is no database type"))
+    Problem::invalid(format!("column `{name}` has {what}, which have no database type"))
         .hint("convert the column to strings or numbers, or omit it")
 }
 
