@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn the_field_is_found_after_others() {
-        // Field 1 is a number, 2 a list of two structs with a boolean and a string, 6 a string, 8 a struct.
+        // Field 1 is a number, 2 a list of two structs with a boolean and a string, 6 a string, 8 a
+        // struct.
         let before = [0x15, 0x04, 0x19, 0x2c, 0x11, 0x18, 1, b'x', 0, 0x12, 0, 0x48, 2, b'h', b'i'];
         let encrypted = [&before[..], &[0x2c, 0x1c, 0, 0, 0], b"signature"].concat();
         assert!(is_encrypted(&file(&encrypted)));

@@ -305,9 +305,9 @@ impl SqlDatabase {
         format: Format,
         /// `append` requires that the table exists, `create` that it does not. Defaults to either.
         mode: Option<Mode>,
-        /// Meaning of empty CSV fields in string and binary columns. `quoted`: an unquoted empty field
-        /// is null, `""` is an empty value. `nulls`: both are null. `texts`: both are an empty value.
-        /// In other columns, empty fields are always null.
+        /// Meaning of empty CSV fields in string and binary columns. `quoted`: an unquoted empty
+        /// field is null, `""` is an empty value. `nulls`: both are null. `texts`: both are an
+        /// empty value. In other columns, empty fields are always null.
         #[serde(default)]
         empty: Empty,
         /// Field separator of the CSV file, e.g. `;`; `\t` is a tab. Defaults to a comma.
