@@ -299,11 +299,13 @@ impl SqlDatabase {
         /// columns of the file; a file format without types gets the types that its first rows
         /// imply.
         table: String,
-        /// Schema of the table, if it is not found without one. Not for SQLite.
+        /// Schema of the table. Defaults to the search path for PostgreSQL, and to the configured
+        /// database for MySQL. Not for SQLite.
         schema: Option<String>,
         /// Format of the input.
         format: Format,
-        /// `append` requires that the table exists, `create` that it does not. Defaults to either.
+        /// `append` requires that the table exists, `create` that it does not. By default, both are
+        /// accepted.
         mode: Option<Mode>,
         /// Meaning of empty CSV fields in string and binary columns. `quoted`: an unquoted empty
         /// field is null, `""` is an empty value. `nulls`: both are null. `texts`: both are an
@@ -383,7 +385,8 @@ impl SqlDatabase {
         &self,
         /// Table or view name, as stored in the database.
         table: String,
-        /// Schema of the table, if it is not found without one.
+        /// Schema of the table. Defaults to the search path for PostgreSQL, and to the configured
+        /// database for MySQL. Not for SQLite.
         schema: Option<String>,
     ) -> Result<Vec<TableColumn>> {
         let mut parameters = self.schema_parameter(schema)?;
