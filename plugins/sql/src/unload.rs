@@ -131,9 +131,9 @@ fn is_json_null(value: &SqlValue) -> bool {
 
 fn json_null(row: u64, name: &str) -> Problem {
     Problem::invalid(format!(
-        "row {row}: column `{name}` is the JSON value `null`, which NDJSON cannot tell from SQL's null"
+        "row {row}: column `{name}` is the JSON value `null`, which NDJSON cannot distinguish from SQL null"
     ))
-    .hint("write CSV, Arrow or Parquet, which keep the two apart")
+    .hint("use CSV, Arrow or Parquet, which distinguish them")
 }
 
 /// Kind of the values in a SQLite column, which may contain strings and bytes in different rows.
