@@ -16,7 +16,7 @@ pub(super) fn is_converted(element: Option<ColumnKind>) -> bool {
 pub(super) fn to_common_form(json: &str, element: Option<ColumnKind>) -> Option<String> {
     let mut list: Json = serde_json::from_str(json).ok()?;
     if list.is_string() {
-        return Some(json.to_owned()); // A literal with subscripts, in the server's form.
+        return Some(json.to_owned()); // The literal of an array with subscripts.
     }
     each_text(&mut list, &|text| {
         Some(match element? {
