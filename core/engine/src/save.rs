@@ -6,7 +6,7 @@ use blockyard_host::Bundle;
 use blockyard_model::document::{handles, source_marker};
 use blockyard_model::suggestion::did_you_mean;
 use blockyard_model::{
-    Address, BlockType, PlainDocument, Pointer, Reference, Revision, Schema, SealedDocument, SecretSource, SecretValue,
+    Address, BlockType, PlainDocument, Pointer, Reference, Revision, SealedDocument, SecretSource, SecretValue,
     Violation,
 };
 use blockyard_store::{BlockRecord, NewRevision, StoreError, WrappedKey};
