@@ -102,7 +102,7 @@ fn exposed_secret(field: &str) -> Error {
         format!("field `{field}` is a secret; on a command line it would stay in the shell's history"),
     )
     .hint(format!(
-        "use `--secret {field}` to be asked, `--secret {field}=-` for standard input, or `--secret {field}=env:NAME`"
+        "use `--secret {field}` to be prompted, `--secret {field}=-` for standard input, or `--secret {field}=env:NAME`"
     ))
 }
 

@@ -137,7 +137,7 @@ fn consent(agreement: bool, open: &[OpenChange]) -> Vec<String> {
         flags.insert(flag);
     }
     let all: Vec<String> = agreement.then(|| "--yes".to_owned()).into_iter().chain(flags).collect();
-    hints.push(format!("agree with `{}` where no terminal can ask", all.join(" ")));
+    hints.push(format!("confirm with `{}`", all.join(" ")));
     hints
 }
 
@@ -164,9 +164,9 @@ mod tests {
                 "`--grant 'clock'` accepts: new capability `clock`",
                 "`--replace` accepts: a",
                 "`--replace` accepts: b",
-                "agree with `--yes --grant 'clock' --replace` where no terminal can ask",
+                "confirm with `--yes --grant 'clock' --replace`",
             ]
         );
-        assert_eq!(consent(true, &[]), ["agree with `--yes` where no terminal can ask"]);
+        assert_eq!(consent(true, &[]), ["confirm with `--yes`"]);
     }
 }

@@ -120,7 +120,7 @@ fn documents() {
         &create("sql-database/x", &["--set", "dialect=postgres", "--set", "password=hunter22"]),
         expect![[r#"
         error: field `password` is a secret; on a command line it would stay in the shell's history
-          hint: use `--secret password` to be asked, `--secret password=-` for standard input, or `--secret password=env:NAME`
+          hint: use `--secret password` to be prompted, `--secret password=-` for standard input, or `--secret password=env:NAME`
     "#]],
     );
     check(
@@ -410,7 +410,7 @@ fn nobody_agreed() {
     let ran = yard.run(&["install", &bundle("sql")]);
     assert_eq!(ran.code, 2, "{}", ran.stderr);
     assert!(ran.stderr.contains("sql sqlite"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("agree with `--yes`"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("confirm with `--yes`"), "{}", ran.stderr);
     assert_eq!(yard.json(&["bundles"])["bundles"].as_array().map(Vec::len), Some(0));
 }
 

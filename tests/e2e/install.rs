@@ -60,7 +60,7 @@ fn another_file_under_a_known_name_is_a_decision(yard: &TestYard) {
     {
         assert!(refused.contains(shown), "{shown}: {refused}");
     }
-    assert!(refused.contains("agree with `--yes`"), "{refused}");
+    assert!(refused.contains("confirm with `--yes`"), "{refused}");
     yard.ok(&["install", &first, "--yes"]);
     // Of the review: new safe requests, and an effect that went from write to read.
     let safe = ["DELETE {config.url}/v1/*/*", "POST {config.url}/q"];
@@ -74,7 +74,7 @@ fn another_file_under_a_known_name_is_a_decision(yard: &TestYard) {
     }
     let refused = yard.fails(2, &["install", &second, "--yes"]);
     assert!(refused.contains("`--replace` accepts: operation `http` of `sec` changes its effect"), "{refused}");
-    assert!(refused.contains("agree with `--replace`"), "{refused}");
+    assert!(refused.contains("confirm with `--replace`"), "{refused}");
     yard.ok(&["install", &second, "--yes", "--replace"]);
     assert_eq!(versions(yard), ["0.1.0", "0.2.0"]);
     let audit = yard.json(&["audit"])["audit"].clone();
@@ -97,7 +97,7 @@ fn yes_is_enough_while_nothing_gets_wider(yard: &TestYard) {
         operation("clean", "write", &[]),
     ];
     let second = sec(yard, "0.1.1", &asks, &json!({"url": {"type": "string"}, "note": {"type": "string"}}), &more);
-    assert!(yard.fails(2, &["install", &second]).contains("agree with `--yes`"));
+    assert!(yard.fails(2, &["install", &second]).contains("confirm with `--yes`"));
     yard.ok(&["install", &second, "--yes"]);
     // The same bytes again change nothing, and need no agreement.
     assert_eq!(yard.json(&["install", &second])["installed"][0]["changed"], false);
@@ -126,7 +126,7 @@ fn the_file_that_was_installed_last_is_the_one_in_use(yard: &TestYard) {
     let installed = yard.json(&["install", &second, "--yes"])["installed"][0]["sha256"].clone();
     yard.ok(&["create", "sec/second"]);
     // One version, two files: going back is an installation like any other.
-    assert!(yard.fails(2, &["install", &first]).contains("agree with `--yes`"));
+    assert!(yard.fails(2, &["install", &first]).contains("confirm with `--yes`"));
     assert_eq!(yard.json(&["install", &first, "--yes"])["installed"][0]["changed"], true);
     assert_eq!(yard.json(&["install", &first])["installed"][0]["changed"], false);
     yard.ok(&["create", "sec/first"]);
@@ -139,7 +139,7 @@ fn a_new_capability_is_named(yard: &TestYard) {
     yard.ok(&["install", &sec(yard, "0.1.0", &["log"], &url(), &[]), "--yes"]);
     let second = sec(yard, "0.2.0", &["log", "http {config.url}", "clock"], &url(), &[]);
     let refused = yard.fails(2, &["install", &second, "--yes", "--replace"]);
-    assert!(refused.contains("agree with `--grant 'clock' --grant 'http {config.url}'`"), "{refused}");
+    assert!(refused.contains("confirm with `--grant 'clock' --grant 'http {config.url}'`"), "{refused}");
     let refused = yard.fails(2, &["install", &second, "--yes", "--grant", "clock"]);
     assert!(refused.contains("`--grant 'http {config.url}'` accepts: new capability"), "{refused}");
     assert_eq!(versions(yard), ["0.1.0"]);

@@ -147,7 +147,7 @@ fn needs_building(name: &BundleName, folder: &Path) -> Error {
     let folder = folder.display();
     Error::new(ErrorKind::Usage, format!("`{name}` is source code in `{folder}`, and is built only if you agree"))
         .because("building runs code of that folder, and of what it depends on, on this machine with your rights")
-        .hint(format!("agree with `--build`, or name the crate by its path: `blockyard install {folder}`"))
+        .hint(format!("confirm with `--build`, or name the crate by its path: `blockyard install {folder}`"))
 }
 
 fn read(path: &PathBuf) -> Result<Vec<u8>, Error> {
