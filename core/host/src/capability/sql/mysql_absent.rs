@@ -19,12 +19,7 @@ pub(super) const DEFAULT_PORT: u16 = 3306;
 pub(super) struct Session(Infallible);
 
 impl Session {
-    pub(super) async fn open(
-        _: &Permitted,
-        _: Option<&SecretValue>,
-        _: Access,
-        _: Lease,
-    ) -> Result<Self, Problem> {
+    pub(super) async fn open(_: &Permitted, _: Option<&SecretValue>, _: Access, _: Lease) -> Result<Self, Problem> {
         Err(Problem::new("failed", "this build does not support MySQL"))
     }
 
