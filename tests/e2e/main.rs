@@ -54,6 +54,7 @@ mod sqlite;
 mod storage_rest;
 mod telemetry;
 mod terminals;
+mod tidy;
 mod tokens;
 mod traces;
 mod trust;

@@ -1,0 +1,153 @@
+//! The text and the manifests of the repository: phrases of plain technical English, links that lead somewhere,
+//! dependencies that are used.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use blockyard_tests::root;
+use serde_json::Value;
+
+/// Turns of phrase that readers stop at, and what replaces them.
+const PHRASES: [(&str, &str); 18] = [
+    ("is not to be had", "is not available"),
+    ("to be had", "available"),
+    ("have it back", "restore"),
+    ("whoever", "the caller, the user, a program"),
+    ("somebody", "a user"),
+    ("nobody", "no one, or the passive voice"),
+    ("none where", "`None` if"),
+    ("none on", "`None` on"),
+    ("says whether", "reports, returns, checks whether"),
+    ("is told", "is reported, receives"),
+    ("in words", "as text"),
+    ("of its own words", "its text"),
+    ("anew", "again, or the prefix re-"),
+    ("so many bytes", "maximum number of bytes"),
+    ("at most so many", "maximum number of"),
+    ("how often", "number of"),
+    ("where it stands", "where it is"),
+    ("what is no ", "what is not a"),
+];
+
+/// Folders whose text is read by users, bundle authors and developers.
+const FOLDERS: [&str; 9] = ["core", "build", "cli", "sdk", "plugins", "schemas", "xtask", "examples", "docs"];
+
+fn files(folder: &Path, endings: &[&str], found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if path.is_dir() {
+            if name != "target" && !name.starts_with('.') {
+                files(&path, endings, found);
+            }
+        } else if endings.iter().any(|ending| name.ends_with(ending)) {
+            found.push(path);
+        }
+    }
+}
+
+/// The pages at the top of the repository and of the book.
+fn pages() -> Vec<PathBuf> {
+    let mut pages = Vec::new();
+    files(&root().join("docs"), &[".md"], &mut pages);
+    let top = std::fs::read_dir(root()).expect("the repository").flatten().map(|entry| entry.path());
+    pages.extend(top.filter(|path| path.extension().is_some_and(|ending| ending == "md")));
+    pages
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn no_text_has_a_phrase_that_readers_stop_at() {
+    let mut texts = pages();
+    for folder in FOLDERS {
+        files(&root().join(folder), &[".rs", ".wit", ".json"], &mut texts);
+    }
+    let mut found = Vec::new();
+    for path in texts {
+        for (number, line) in read(&path).lines().enumerate() {
+            let line = line.to_lowercase();
+            for (phrase, instead) in PHRASES {
+                let is_word = |(at, _): (usize, &str)| {
+                    let before = line[..at].chars().next_back();
+                    let after = line[at + phrase.len()..].chars().next();
+                    let is_letter = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+                    !is_letter(before) && (phrase.ends_with(' ') || !is_letter(after))
+                };
+                if line.match_indices(phrase).any(is_word) {
+                    let path = path.strip_prefix(root()).expect("in the repository").display().to_string();
+                    found.push(format!("{path}:{}: `{phrase}`; write {instead}", number + 1));
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// The anchor of a heading, as code hosts make it: lower case, hyphens for spaces, without punctuation.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_')).collect::<String>().replace(' ', "-")
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let mut checked = 0;
+    for page in pages() {
+        let text = read(&page);
+        for (at, _) in text.match_indices("](") {
+            let target = text[at + 2..].split(')').next().unwrap_or_default();
+            if target.contains("://") || target.starts_with("mailto:") {
+                continue;
+            }
+            let (file, heading) =
+                target.split_once('#').map_or((target, None), |(file, heading)| (file, Some(heading)));
+            let path = if file.is_empty() { page.clone() } else { page.parent().expect("a folder").join(file) };
+            assert!(path.exists(), "{}: `{target}` does not exist", page.display());
+            if let Some(heading) = heading {
+                let known =
+                    read(&path).lines().filter(|line| line.starts_with('#')).any(|line| anchor(line) == heading);
+                assert!(known, "{}: `{target}` names no heading", page.display());
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked > 50, "only {checked} links were found");
+}
+
+/// Dependencies that no source names, and why they are there.
+const UNNAMED: [(&str, &str, &str); 0] = [];
+
+#[test]
+fn every_dependency_is_used() {
+    let output = Command::new("cargo")
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo's metadata");
+    let mut unused = Vec::new();
+    for package in metadata["packages"].as_array().expect("packages") {
+        let name = package["name"].as_str().expect("a name");
+        let folder = Path::new(package["manifest_path"].as_str().expect("a path")).parent().expect("a folder");
+        let mut sources = Vec::new();
+        files(folder, &[".rs"], &mut sources);
+        let sources: String = sources.iter().map(|path| read(path)).collect();
+        for dependency in package["dependencies"].as_array().expect("dependencies") {
+            let dependency = dependency["rename"].as_str().or(dependency["name"].as_str()).expect("a name");
+            let identifier = dependency.replace('-', "_");
+            let is_named = sources.match_indices(&identifier).any(|(at, _)| {
+                let rest = &sources[at + identifier.len()..];
+                let before = sources[..at].chars().next_back().unwrap_or(' ');
+                !(before.is_alphanumeric() || before == '_')
+                    && rest.starts_with(|c: char| !c.is_alphanumeric() && c != '_')
+            });
+            if !is_named && !UNNAMED.iter().any(|(crate_name, known, _)| *crate_name == name && *known == dependency) {
+                unused.push(format!("`{name}` depends on `{dependency}` and does not use it"));
+            }
+        }
+    }
+    assert!(unused.is_empty(), "{}", unused.join("\n"));
+}
