@@ -1,4 +1,4 @@
-//! Running cargo for one bundle.
+//! Compiles the crate of one bundle with cargo.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,22 +7,22 @@ use serde_json::Value;
 
 use crate::{TARGET, Toolchain};
 
-/// A crate that is to become a bundle.
+/// A compiled crate, and its package metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Crate {
-    /// The package's name.
+    /// Package name.
     pub name: String,
-    /// Its version.
+    /// Package version.
     pub version: String,
-    /// SPDX licence expression.
+    /// SPDX license expression.
     pub license: Option<String>,
-    /// Where the source is.
+    /// URL of the source repository.
     pub repository: Option<String>,
-    /// The core module that cargo made.
+    /// Path of the core WebAssembly module that cargo wrote.
     pub module: PathBuf,
 }
 
-/// Why there is no module.
+/// A failed build.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The folder has no `Cargo.toml`.
@@ -31,25 +31,28 @@ pub enum BuildError {
     /// cargo cannot be run.
     #[error("cargo cannot be run")]
     NoCargo(#[source] std::io::Error),
-    /// The crate does not compile; the text is the compiler's.
+    /// The crate does not compile.
     #[error("`{folder}` does not compile")]
     Compile {
-        /// The crate.
+        /// Folder of the crate.
         folder: String,
-        /// What the compiler printed.
+        /// Standard error of cargo, with the compiler's diagnostics.
         output: String,
     },
-    /// The crate is no `cdylib`.
+    /// The package has no `cdylib` target, so cargo produces no WebAssembly module.
     #[error("`{}` makes no WebAssembly module: add `crate-type = [\"cdylib\"]` under `[lib]` to its Cargo.toml", .0.display())]
     NoModule(PathBuf),
 }
 
-/// Compiles a crate for WebAssembly: small, without debug information, with paths that do not
-/// depend on the machine, so that the same source gives the same bytes. cargo runs in the crate's folder: it
-/// reads configuration files of the folder that it runs in, which the current one must not provide.
+/// Compiles a crate for WebAssembly, optimized for size and without debug information.
+///
+/// Paths are remapped, so that the same source produces the same bytes on every machine. cargo runs
+/// in the crate's folder, because it reads configuration files from its working directory, and the
+/// user's current folder must not provide them.
 ///
 /// # Errors
-/// [`BuildError`].
+/// Returns a [`BuildError`] if the folder contains no crate, if cargo cannot be run, if the crate
+/// does not compile, or if it has no `cdylib` target.
 pub fn build(folder: &Path, toolchain: &Toolchain) -> Result<Crate, BuildError> {
     let folder = &folder.canonicalize().map_err(|_| BuildError::NotACrate(folder.to_owned()))?;
     let manifest = manifest(folder)?;
@@ -71,7 +74,7 @@ pub fn build(folder: &Path, toolchain: &Toolchain) -> Result<Crate, BuildError> 
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", remapped(&package.workspace))
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        // Set where this program itself was started by cargo; they would name the wrong compiler.
+        // cargo sets this variable when it runs this program; it would select the wrong compiler.
         .env_remove("RUSTUP_TOOLCHAIN_SOURCE")
         .stdin(Stdio::null());
     if let Toolchain::FromSource { rustc, linker } = toolchain {
@@ -107,10 +110,10 @@ pub fn build(folder: &Path, toolchain: &Toolchain) -> Result<Crate, BuildError> 
     })
 }
 
-/// The manifest of the crate in a folder.
+/// Returns the path of the crate's `Cargo.toml`.
 ///
 /// # Errors
-/// [`BuildError::NotACrate`].
+/// Returns [`BuildError::NotACrate`] if the folder has no `Cargo.toml`.
 pub fn manifest(folder: &Path) -> Result<PathBuf, BuildError> {
     let manifest = folder.join("Cargo.toml");
     if manifest.exists() { Ok(manifest) } else { Err(BuildError::NotACrate(folder.to_owned())) }
@@ -164,7 +167,8 @@ fn package(manifest: &Path) -> Result<Package, BuildError> {
     })
 }
 
-/// Paths of this machine would stand in panic messages, and change the digest.
+/// Returns the `rustc` flags that remap local paths. Otherwise, local paths would appear in panic
+/// messages and change the digest of the bundle.
 fn remapped(workspace: &Path) -> String {
     let cargo_home = std::env::var_os("CARGO_HOME")
         .map(PathBuf::from)

@@ -1,48 +1,48 @@
-//! Finding, or getting, a standard library for WebAssembly.
+//! Finds or installs a WebAssembly standard library.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::TARGET;
 
-/// Debian's packages: a compiler, the sources of its standard library, a linker.
+/// Debian packages: a compiler, the sources of its standard library, and a linker.
 const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "rust-web-src", "lld"];
-/// Where Debian's compiler is.
+/// Path of Debian's compiler.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
-/// A way to compile for WebAssembly.
+/// A toolchain that compiles for WebAssembly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Toolchain {
-    /// The compiler in use has the target.
+    /// The default compiler, which has the target installed.
     Installed,
-    /// Another compiler, with the sources of its standard library, which cargo builds.
+    /// A separate compiler with the sources of its standard library, which cargo builds.
     FromSource {
-        /// That compiler.
+        /// Path of the compiler.
         rustc: PathBuf,
-        /// A linker for WebAssembly.
+        /// Path of a linker for WebAssembly.
         linker: PathBuf,
     },
 }
 
-/// What may be done to get what is not there.
+/// Permitted ways to install a missing target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acquire {
-    /// Ask rustup for the target.
+    /// Install the target with rustup.
     FromRustup,
-    /// As above, and install the distribution's packages where that is possible.
+    /// Install the target with rustup or, if that fails, the distribution's packages.
     FromRustupOrPackages,
 }
 
-/// None of the ways works.
+/// No toolchain for WebAssembly was found.
 #[derive(Debug, thiserror::Error)]
 #[error("there is no standard library for {TARGET}")]
 pub struct ToolchainError {
-    /// What was tried, and why it did not work.
+    /// The attempted ways, each with the reason why it failed.
     pub tried: Vec<String>,
 }
 
 impl ToolchainError {
-    /// What a person can do.
+    /// Returns a hint that names the commands to run.
     #[must_use]
     pub fn hint(&self) -> String {
         format!(
@@ -53,11 +53,12 @@ impl ToolchainError {
 }
 
 impl Toolchain {
-    /// Finds a way to compile the crate in a folder for WebAssembly, and gets one if there is none. `say` is
-    /// told each step. Compilers run in that folder, because `rust-toolchain.toml` chooses one by folder.
+    /// Finds a toolchain that compiles the crate in `folder` for WebAssembly, and installs the
+    /// target if it is missing. `say` is called with a progress message before each step. Compilers
+    /// run in `folder`, because `rust-toolchain.toml` selects the toolchain by folder.
     ///
     /// # Errors
-    /// [`ToolchainError`] with what was tried.
+    /// Returns a [`ToolchainError`] that lists the attempts.
     pub fn find(folder: &Path, acquire: Acquire, say: &mut dyn FnMut(&str)) -> Result<Self, ToolchainError> {
         let mut tried = Vec::new();
         if has_target(folder) {
@@ -71,7 +72,7 @@ impl Toolchain {
             Ok(()) => tried.push("rustup added the target to another compiler than the one in use".to_owned()),
             Err(reason) => tried.push(format!("rustup: {reason}")),
         }
-        // Debian's packages: there already, or to be installed.
+        // Debian's packages may already be installed.
         if let Ok(found) = Self::from_source(folder) {
             return Ok(found);
         }
@@ -119,7 +120,8 @@ fn sysroot(rustc: &Path, folder: &Path) -> Result<PathBuf, String> {
     Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
 }
 
-/// rustup's compiler brings `rust-lld`; Debian's `lld` brings `wasm-ld`.
+/// Finds a linker: `rust-lld`, which rustup's compiler includes, or `wasm-ld` from Debian's package
+/// `lld`.
 fn linker(folder: &Path) -> Option<PathBuf> {
     let own = sysroot(Path::new("rustc"), folder).ok().and_then(|sysroot| {
         let hosts = std::fs::read_dir(sysroot.join("lib/rustlib")).ok()?;
@@ -144,7 +146,7 @@ fn install_packages(say: &mut dyn FnMut(&str)) -> Result<(), String> {
     apt(&install)
 }
 
-/// Runs a command; what it printed last is the reason where it fails.
+/// Runs a command. On failure, returns the last line of its standard error.
 fn run(command: &mut Command) -> Result<(), String> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
     if output.status.success() {

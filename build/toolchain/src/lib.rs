@@ -1,9 +1,9 @@
-//! From the folder of a crate to a core WebAssembly module.
+//! Compiles a crate to a core WebAssembly module.
 //!
-//! rustup's Rust has no standard library for `wasm32-unknown-unknown` until it is asked for one.
-//! [`Toolchain::find`] looks for one in three places, in this order: the installed target; rustup,
-//! which downloads it; and a distribution's compiler that comes with the sources of the standard
-//! library (Debian's `rustc-web` and `rust-web-src`), which cargo then builds.
+//! rustup does not install the standard library for `wasm32-unknown-unknown` by default.
+//! [`Toolchain::find`] tries three sources in this order: the installed target; rustup, which
+//! downloads the target; and a compiler of the distribution that includes the sources of the
+//! standard library (Debian's `rustc-web` and `rust-web-src`), which cargo then builds.
 
 mod cargo;
 mod find;
@@ -11,5 +11,6 @@ mod find;
 pub use cargo::{BuildError, Crate, build, manifest};
 pub use find::{Acquire, Toolchain, ToolchainError};
 
-/// What bundles are compiled for: no WASI, so a component imports what it asks for and nothing else.
+/// Compilation target of bundles. It has no WASI, so a component imports only the interfaces that
+/// it declares.
 pub const TARGET: &str = "wasm32-unknown-unknown";

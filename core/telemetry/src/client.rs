@@ -1,5 +1,5 @@
-//! The client that sends batches: hyper on the program's runtime. Batches come from a thread of the
-//! OpenTelemetry library, which has none of its own.
+//! HTTP client of the span exporter: hyper on the program's Tokio runtime. The OpenTelemetry
+//! library sends batches from a separate thread that has no runtime.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(crate) struct Client {
     http: Arc<dyn HttpClient>,
     runtime: Handle,
     collector: String,
-    /// Whether it was said that the collector does not take what it is sent.
+    /// Set when an export failure has been logged, so that it is logged once only.
     said: AtomicBool,
 }
 
@@ -26,7 +26,7 @@ impl Client {
     pub(crate) fn new(collector: &Collector, runtime: Handle) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
         if collector.is_encrypted() {
-            // Reading the system's certificates takes milliseconds.
+            // Skipped for `http`, because loading the system's certificates takes milliseconds.
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -71,7 +71,7 @@ impl HttpClient for Client {
     }
 }
 
-/// An error with what is behind it.
+/// Formats an error with its chain of causes.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,21 +1,21 @@
-//! Where a collector of OpenTelemetry is.
+//! Address of an OpenTelemetry collector.
 
 use std::fmt;
 use std::str::FromStr;
 
 use url::Url;
 
-/// The address of a collector that takes OTLP/HTTP: `http://HOST:4318` or `https://…`.
+/// Base URL of a collector that accepts OTLP/HTTP, such as `http://127.0.0.1:4318`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Collector(Url);
 
-/// Why a text is no address of a collector.
+/// An invalid collector address. The message does not repeat the address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct CollectorError(&'static str);
 
 impl Collector {
-    /// Where spans are sent: the path that the protocol says, below the address
+    /// Returns the URL for spans: the base URL followed by the path that the protocol defines
     /// (https://opentelemetry.io/docs/specs/otlp/#otlphttp-request).
     pub(crate) fn traces(&self) -> String {
         format!("{}/v1/traces", self.0.as_str().trim_end_matches('/'))
@@ -37,7 +37,7 @@ impl FromStr for Collector {
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
             return wrong("it is not an address with http:// or https://");
         }
-        // It would be in the list of processes, and in the collector's logs.
+        // Credentials would be visible in the process list and in the collector's logs.
         if !url.username().is_empty() || url.password().is_some() {
             return wrong("a user or a password does not belong into the address");
         }

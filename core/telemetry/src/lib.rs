@@ -1,8 +1,9 @@
-//! Spans of calls and host calls, exported as OpenTelemetry: in batches over OTLP/HTTP, to the collector
-//! that the configuration names. What is in them is what `tracing` has: never a value.
+//! Exports the spans of calls and host calls as OpenTelemetry, in batches over OTLP/HTTP, to the
+//! configured collector. Spans contain what `tracing` records, which never includes a configuration
+//! value or a secret.
 //!
-//! A collector that does not answer costs no call anything: what cannot be sent is dropped, and said
-//! once (`-v` shows it).
+//! An unreachable collector does not slow down or fail calls: spans that cannot be sent are
+//! dropped, and the failure is logged once at level `info`.
 
 mod client;
 mod collector;
@@ -24,33 +25,34 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::client::Client;
 pub use crate::collector::{Collector, CollectorError};
 
-/// Spans that wait to be sent; further ones are dropped.
+/// Maximum number of spans in the queue. Further spans are dropped.
 const WAITING: usize = 8_192;
-/// Spans that are sent at once.
+/// Maximum number of spans in a batch.
 const AT_ONCE: usize = 512;
-/// How long spans wait for company.
+/// Interval at which batches are sent.
 const DELAY: Duration = Duration::from_secs(2);
-/// How long sending a batch may take.
+/// Timeout for sending a batch.
 const SENDING: Duration = Duration::from_secs(2);
-/// How long a process waits at its end for the last batch, and for what is said where it fails.
+/// Timeout for sending the last batch at shutdown. Longer than [`SENDING`], so that a failure can
+/// still be logged.
 const LAST: Duration = Duration::from_millis(2_500);
 
-/// A running export. It ends with [`finish`](Self::finish).
+/// A running export. [`finish`](Self::finish) flushes and stops it.
 #[derive(Debug)]
 pub struct Telemetry {
     provider: SdkTracerProvider,
 }
 
-/// Why an export did not start.
+/// The export could not be started.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct TelemetryError(String);
 
 impl Telemetry {
-    /// Begins to export to a collector. Requests run on the given runtime, which must outlive this.
+    /// Starts exporting to a collector. Requests run on `runtime`, which must outlive the export.
     ///
     /// # Errors
-    /// The exporter cannot be set up. That the collector does not answer is no error.
+    /// Returns an error if the exporter cannot be set up. An unreachable collector is not an error.
     pub fn start(collector: &Collector, runtime: Handle) -> Result<Self, TelemetryError> {
         let client = Client::new(collector, runtime).map_err(TelemetryError)?;
         let exporter = SpanExporter::builder()
@@ -65,7 +67,7 @@ impl Telemetry {
             .with_max_export_batch_size(AT_ONCE)
             .with_scheduled_delay(DELAY)
             .build();
-        // Each of these is said, so that no variable of the environment says otherwise.
+        // Set explicitly, so that `OTEL_*` environment variables cannot override them.
         let provider = SdkTracerProvider::builder()
             .with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batches).build())
             .with_sampler(Sampler::AlwaysOn)
@@ -75,8 +77,8 @@ impl Telemetry {
         Ok(Self { provider })
     }
 
-    /// What hands spans to the export: a layer for a program's own subscriber. It takes the spans of
-    /// Blockyard, and no others.
+    /// Returns a layer that passes spans to the export, for the subscriber of a program. The layer
+    /// ignores spans of other crates.
     pub fn layer<S>(&self) -> impl Layer<S> + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -92,9 +94,9 @@ impl Telemetry {
         }))
     }
 
-    /// Sends what is left. Waits for two and a half seconds at the most.
+    /// Sends the remaining spans and stops the export. Blocks for 2.5 seconds at most.
     pub fn finish(&self) {
-        // What went wrong was said when it did.
+        // A failure has already been logged by the client.
         let _ = self.provider.shutdown_with_timeout(LAST);
     }
 }
