@@ -40,7 +40,7 @@ pub enum BuildError {
         output: String,
     },
     /// The package has no `cdylib` target, so cargo produces no WebAssembly module.
-    #[error("`{}` makes no WebAssembly module: add `crate-type = [\"cdylib\"]` under `[lib]` to its Cargo.toml", .0.display())]
+    #[error("`{}` produces no WebAssembly module: add `crate-type = [\"cdylib\"]` under `[lib]` to its Cargo.toml", .0.display())]
     NoModule(PathBuf),
 }
 

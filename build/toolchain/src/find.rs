@@ -35,7 +35,7 @@ pub enum Acquire {
 
 /// No toolchain for WebAssembly was found.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no standard library for {TARGET}")]
+#[error("no standard library for {TARGET} found")]
 pub struct ToolchainError {
     /// The attempted ways, each with the reason why it failed.
     pub tried: Vec<String>,
@@ -46,7 +46,7 @@ impl ToolchainError {
     #[must_use]
     pub fn hint(&self) -> String {
         format!(
-            "run `rustup target add {TARGET}`; or, on Debian and where rustup cannot download, `apt-get install {}`",
+            "run `rustup target add {TARGET}`; or, on Debian if rustup cannot download, `apt-get install {}`",
             DEBIAN_PACKAGES.join(" ")
         )
     }
@@ -64,12 +64,12 @@ impl Toolchain {
         if has_target(folder) {
             return Ok(Self::Installed);
         }
-        tried.push(format!("the compiler in use has no target {TARGET}"));
+        tried.push(format!("the default compiler does not have the target {TARGET}"));
 
-        say(&format!("asking rustup for the target {TARGET}"));
+        say(&format!("installing the target {TARGET} with rustup"));
         match run(Command::new("rustup").args(["target", "add", TARGET]).current_dir(folder)) {
             Ok(()) if has_target(folder) => return Ok(Self::Installed),
-            Ok(()) => tried.push("rustup added the target to another compiler than the one in use".to_owned()),
+            Ok(()) => tried.push("rustup added the target to a compiler that is not the default".to_owned()),
             Err(reason) => tried.push(format!("rustup: {reason}")),
         }
         // Debian's packages may already be installed.
@@ -90,14 +90,17 @@ impl Toolchain {
     fn from_source(folder: &Path) -> Result<Self, String> {
         let rustc = PathBuf::from(DEBIAN_RUSTC);
         if !rustc.exists() {
-            return Err(format!("there is no {DEBIAN_RUSTC}"));
+            return Err(format!("{DEBIAN_RUSTC} does not exist"));
         }
         let sysroot = sysroot(&rustc, folder)?;
         let sources = sysroot.join("lib/rustlib/src/rust/library/std/Cargo.toml");
         if !sources.exists() {
-            return Err(format!("{DEBIAN_RUSTC} has no sources of its standard library ({})", sources.display()));
+            return Err(format!(
+                "the sources of the standard library of {DEBIAN_RUSTC} are missing: {}",
+                sources.display()
+            ));
         }
-        let linker = linker(folder).ok_or("there is no rust-lld and no wasm-ld")?;
+        let linker = linker(folder).ok_or("neither rust-lld nor wasm-ld found")?;
         Ok(Self::FromSource { rustc, linker })
     }
 }
@@ -153,6 +156,10 @@ fn run(command: &mut Command) -> Result<(), String> {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    let reason = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it failed without a word");
+    let reason = text
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or("the command failed without an error message");
     Err(reason.trim().to_owned())
 }

@@ -32,17 +32,17 @@ impl FromStr for Collector {
     fn from_str(text: &str) -> Result<Self, CollectorError> {
         let wrong = |reason| Err(CollectorError(reason));
         let Ok(url) = Url::parse(text) else {
-            return wrong("it is not a URL; write for example http://127.0.0.1:4318");
+            return wrong("not a URL; write for example http://127.0.0.1:4318");
         };
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
-            return wrong("it is not an address with http:// or https://");
+            return wrong("the URL must begin with http:// or https:// and name a host");
         }
         // Credentials would be visible in the process list and in the collector's logs.
         if !url.username().is_empty() || url.password().is_some() {
-            return wrong("a user or a password does not belong into the address");
+            return wrong("the URL must not contain a user name or password");
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return wrong("it ends with its path");
+            return wrong("the URL must not contain a query or fragment");
         }
         Ok(Self(url))
     }
