@@ -1,4 +1,4 @@
-//! Blocks: opening, showing, listing.
+//! Opens, shows and lists blocks.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::reference::{Whole, type_of};
 use crate::revision::deleted;
 use crate::{Error, ErrorKind, Yard};
 
-/// A block at one revision, opened: its secrets can be used and not seen.
+/// A block opened at one revision. Its secrets can be used, but not read.
 #[derive(Clone)]
 pub struct Block {
     pub(crate) yard: Yard,
@@ -27,79 +27,80 @@ pub struct Block {
     pub(crate) revision: Revision,
     pub(crate) bundle: Bundle,
     pub(crate) document: Arc<SealedDocument>,
-    /// With all that it builds on.
+    /// The block with its dependencies.
     pub(crate) whole: Arc<Whole>,
 }
 
-/// A secret in a typed configuration: it is there, and cannot be seen.
+/// A secret field in a typed configuration. It accepts any value and exposes none.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sealed;
 
-/// A block as people see it.
+/// A block as shown to the user, with masked secrets.
 #[derive(Debug, Clone, Serialize)]
 pub struct BlockView {
-    /// `TYPE/NAME`.
+    /// Block address, `TYPE/NAME`.
     pub address: String,
-    /// The revision that this is.
+    /// Revision shown.
     pub revision: u64,
-    /// The newest one.
+    /// Newest revision of the block.
     pub newest: u64,
-    /// The configuration, secrets as `********`.
+    /// Configuration, with secrets as `********`.
     pub config: Value,
-    /// Its secrets that were destroyed by `purge`, as on a command line.
+    /// Secrets that `purge` destroyed, as dotted field paths.
     pub destroyed: Vec<String>,
-    /// The blocks that build on this one, and through which field: `TYPE/NAME` to `field`.
+    /// Blocks that reference this block.
     pub used_by: Vec<Use>,
-    /// sha256 of the bundle that validated it.
+    /// sha256 of the bundle that validated the revision.
     pub bundle_sha256: String,
     /// Name and version of that bundle, and whether a newer version is installed.
     pub bundle: Option<BundleUse>,
-    /// Who saved it.
+    /// User who saved the revision.
     pub author: String,
-    /// When it was saved.
+    /// Time at which the revision was saved.
     pub saved_at: Timestamp,
-    /// Whether the block is deleted.
+    /// `true` if the block is deleted.
     pub deleted: bool,
 }
 
-/// A block that builds on another one.
+/// A reference to a block from another block.
 #[derive(Debug, Clone, Serialize)]
 pub struct Use {
-    /// `TYPE/NAME`.
+    /// Address of the referencing block, `TYPE/NAME`.
     pub address: String,
-    /// The field with the reference.
+    /// Field that holds the reference, as a dotted path.
     pub field: String,
 }
 
-/// A block in a list.
+/// An entry in a list of blocks.
 #[derive(Debug, Clone, Serialize)]
 pub struct Listing {
-    /// `TYPE/NAME`.
+    /// Block address, `TYPE/NAME`.
     pub address: String,
-    /// Its newest revision.
+    /// Newest revision of the block.
     pub revision: u64,
-    /// When that was saved.
+    /// Time at which the newest revision was saved.
     pub saved_at: Timestamp,
-    /// The bundle that validated it, and whether a newer version is installed.
+    /// Bundle that validated the newest revision, and whether a newer version is installed.
     pub bundle: Option<BundleUse>,
-    /// When the block was deleted.
+    /// Time at which the block was deleted. Omitted if it is not deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Timestamp>,
 }
 
 impl Yard {
-    /// A block, at its newest revision (`TYPE/NAME`) or at a given one (`TYPE/NAME@N`).
+    /// Opens a block at its newest revision (`TYPE/NAME`) or at a given revision (`TYPE/NAME@N`).
     ///
     /// # Errors
-    /// The address is malformed; there is no such type, block or revision.
+    /// Returns an error if the address is malformed, or if the type, the block or the revision does
+    /// not exist.
     pub async fn block(&self, address: &str) -> Result<Block, Error> {
         self.open_block(&address.parse()?).await
     }
 
-    /// As [`block`](Self::block), by a parsed address.
+    /// Like [`block`](Self::block), with a parsed address.
     ///
     /// # Errors
-    /// There is no such type, block or revision.
+    /// Returns an error if the type, the block or the revision does not exist.
     pub async fn open_block(&self, address: &PinnedAddress) -> Result<Block, Error> {
         let found = self.store().block_with_parts(&address.address, address.revision).await?;
         let Some((record, parts)) = found else {
@@ -121,10 +122,11 @@ impl Yard {
         })
     }
 
-    /// A block as people see it.
+    /// Returns a block for display, with masked secrets.
     ///
     /// # Errors
-    /// There is no such type, block or revision.
+    /// Returns an error if the type, the block or the revision does not exist, or if the block is
+    /// deleted.
     pub async fn show(&self, address: &PinnedAddress) -> Result<BlockView, Error> {
         let record = self.live_record(&address.address, address.revision).await?;
         let users = self.store().users_of(&address.address).await?;
@@ -149,10 +151,11 @@ impl Yard {
         })
     }
 
-    /// Blocks in the order of their addresses; with an interface, those whose type implements it.
+    /// Lists blocks, sorted by address. With `interface_name`, lists the blocks whose type
+    /// implements that interface.
     ///
     /// # Errors
-    /// There is no such interface or type.
+    /// Returns an error if the interface or the type does not exist.
     pub async fn list(&self, mut filter: BlockFilter, interface_name: Option<&str>) -> Result<Vec<Listing>, Error> {
         self.narrow(&mut filter, interface_name).await?;
         let versions = self.versions().await?;
@@ -173,16 +176,16 @@ impl Yard {
         Ok(listed)
     }
 
-    /// How many blocks [`list`](Self::list) would give on all its pages.
+    /// Returns the number of blocks that [`list`](Self::list) would return on all its pages.
     ///
     /// # Errors
-    /// As `list`.
+    /// Same as [`list`](Self::list).
     pub async fn count(&self, mut filter: BlockFilter, interface_name: Option<&str>) -> Result<u64, Error> {
         self.narrow(&mut filter, interface_name).await?;
         Ok(self.store().count_blocks(&filter).await?)
     }
 
-    /// Types that are asked for must be there; an interface means those that implement it.
+    /// Restricts the filter to block types that implement the interface.
     async fn narrow(&self, filter: &mut BlockFilter, interface_name: Option<&str>) -> Result<(), Error> {
         let Some(name) = interface_name else { return Ok(()) };
         let implementing: Vec<String> = self.types(Some(name)).await?.into_iter().map(|view| view.slug).collect();
@@ -195,32 +198,32 @@ impl Yard {
 }
 
 impl Block {
-    /// `TYPE/NAME`.
+    /// Returns the address, `TYPE/NAME`.
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// The revision that this is.
+    /// Returns the revision at which the block is open.
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.revision
     }
 
-    /// The same block at another revision.
+    /// Opens the same block at another revision.
     ///
     /// # Errors
-    /// It has no such revision.
+    /// Returns an error if the block has no such revision.
     pub async fn at(&self, revision: u64) -> Result<Self, Error> {
         let revision =
             Revision::new(revision).ok_or_else(|| Error::new(ErrorKind::Usage, "revisions are numbers from 1"))?;
         self.yard.open_block(&PinnedAddress { address: self.address.clone(), revision: Some(revision) }).await
     }
 
-    /// The configuration as a type of the program's own; secrets are [`Sealed`].
+    /// Deserializes the configuration into `T`. Declare secret fields as [`Sealed`].
     ///
     /// # Errors
-    /// It does not fit that type.
+    /// Returns an error if the configuration does not match `T`.
     pub fn config<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_value(masked(&self.document.config)).map_err(|error| {
             Error::new(
@@ -231,7 +234,7 @@ impl Block {
         })
     }
 
-    /// Makes sure that the block's type implements a standard interface.
+    /// Checks that the block's type implements a standard interface.
     pub(crate) fn need_interface(&self, name: &str) -> Result<(), Error> {
         let block_type = type_of(self.bundle.manifest(), &self.address)?;
         if block_type.interfaces.iter().any(|own| own == name) {

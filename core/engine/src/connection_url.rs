@@ -1,8 +1,10 @@
-//! Addresses of databases as people have them: `postgres://ada:secret@db.example.com:5432/zoo?sslmode=require`.
-//! They are taken apart when a block is saved, into the fields that stand for their parts; the password
-//! into its secret. A field that takes such an address says so in its schema:
-//! `"x-connection-url": {"dialect": {"postgresql": "postgres", …}}`, the schemes with what they mean for the
-//! field that is named.
+//! Splits connection URLs, such as `postgres://ada:secret@db.example.com:5432/zoo?sslmode=require`,
+//! into the fields of a block.
+//!
+//! The URL is split when a block is saved; its password is stored in the password's secret field. A
+//! field that accepts a connection URL declares it in the schema:
+//! `"x-connection-url": {"dialect": {"postgresql": "postgres", …}}` names the field that the scheme
+//! sets (`dialect`), and maps each supported scheme to the value of that field.
 
 mod parse;
 
@@ -14,10 +16,10 @@ use serde_json::{Value, json};
 use crate::{Error, ErrorKind};
 use parse::{Refused, Server, Target};
 
-/// The keyword of such a field.
+/// Schema keyword of fields that accept a connection URL.
 const KEYWORD: &str = "x-connection-url";
 
-/// The dialect whose databases are files.
+/// Dialect whose databases are files.
 const FILES: &str = "sqlite";
 
 /// Checks whether a value for a field is an address with a password in it, or may be one: an address that
@@ -39,8 +41,9 @@ pub fn has_password(schema: &Schema, field: &Pointer, value: &Value) -> bool {
     }
 }
 
-/// Puts the parts of a configuration's addresses in their places. `named` are the fields that were given beside
-/// them: one that says something else than the address is an error, because one of the two would be dropped.
+/// Replaces the connection URLs of a configuration with the fields that they set. `named` lists the
+/// fields that the caller gave explicitly: a difference between such a field and the URL is an
+/// error, because one of the two values would be lost.
 pub(crate) fn take_apart(schema: &Schema, config: &mut Value, named: &BTreeSet<String>) -> Result<(), Error> {
     let given: Vec<(String, &Value)> = fields(schema)
         .filter(|(name, _)| config.get(*name).is_some_and(Value::is_string))
@@ -56,7 +59,7 @@ pub(crate) fn take_apart(schema: &Schema, config: &mut Value, named: &BTreeSet<S
                 return Err(Error::new(ErrorKind::Invalid, message).hint("give one of them"));
             }
             match (config.get_mut(&field).and_then(Value::as_object_mut), value) {
-                // Options that the address does not name stay.
+                // Options that are not in the URL are retained.
                 (Some(there), Value::Object(more)) => there.extend(more),
                 (_, value) => {
                     config.insert(field, value);
@@ -67,7 +70,8 @@ pub(crate) fn take_apart(schema: &Schema, config: &mut Value, named: &BTreeSet<S
     Ok(())
 }
 
-/// Whether a field that was given says what the address says; of options, those that both name.
+/// Checks that a given field has the value from the URL. Of two option maps, only the options that
+/// both contain are compared.
 fn agree(given: &Value, part: &Value) -> bool {
     match (given, part) {
         (Value::Object(given), Value::Object(part)) => {
@@ -77,7 +81,8 @@ fn agree(given: &Value, part: &Value) -> bool {
     }
 }
 
-/// The same for what a file of blocks says, which may not have a password in it.
+/// Like [`take_apart`], for a block file, in which a URL must not contain a password. Returns all
+/// violations.
 pub(crate) fn take_apart_of_file(schema: &Schema, config: &mut Value) -> Vec<Violation> {
     let mut violations = Vec::new();
     for (name, schemes) in fields(schema) {
@@ -96,13 +101,13 @@ pub(crate) fn take_apart_of_file(schema: &Schema, config: &mut Value) -> Vec<Vio
     violations
 }
 
-/// The fields that take addresses, with their schemes.
+/// Returns the fields that accept connection URLs, each with its schemes.
 fn fields(schema: &Schema) -> impl Iterator<Item = (&str, &Value)> {
     let properties = schema.document().get("properties").and_then(Value::as_object);
     properties.into_iter().flatten().filter_map(|(name, field)| Some((name.as_str(), field.get(KEYWORD)?)))
 }
 
-/// The scheme and the parts of an address.
+/// Parses a URL into its scheme and target.
 fn target(text: &str, schemes: &Value) -> Result<(String, Target), Refused> {
     let (scheme, rest) = parse::scheme(text)?;
     let meaning = known(schemes).and_then(|(_, known)| known.get(scheme));
@@ -111,12 +116,13 @@ fn target(text: &str, schemes: &Value) -> Result<(String, Target), Refused> {
     Ok((scheme.to_owned(), target))
 }
 
-/// The field that a scheme decides, and the schemes with its values.
+/// Returns the field that the scheme sets, with the map from scheme to value.
 fn known(schemes: &Value) -> Option<(&String, &Value)> {
     schemes.as_object().and_then(|kinds| kinds.iter().next())
 }
 
-/// The fields that an address stands for. No message repeats it: it may have a password in it.
+/// Returns the fields that a URL sets. Error messages do not repeat the URL, because it may contain
+/// a password.
 fn parts(field: &str, text: &str, schemes: &Value) -> Result<Vec<(String, Value)>, Error> {
     let (kind, meanings) = known(schemes)
         .ok_or_else(|| Error::new(ErrorKind::Bundle, format!("the schema of `{field}` names no schemes")))?;
@@ -197,7 +203,7 @@ mod tests {
             take_apart(&schema, &mut config, &named).map(|()| config)
         };
         let url = "postgres://db/zoo?sslmode=require";
-        // A field that is there from before is replaced; one that was given with the address is not.
+        // Stored fields are replaced; fields given together with the URL are not.
         assert_eq!(save(json!({"url": url, "host": "old"}), &["url"]).expect("saved")["host"], "db");
         assert_eq!(save(json!({"url": url, "host": "db"}), &["url", "host"]).expect("saved")["host"], "db");
         assert!(save(json!({"url": url, "host": "other"}), &["url", "host"]).is_err());
@@ -205,7 +211,7 @@ mod tests {
             save(json!({"url": url, "options": {"application_name": "x"}}), &["url", "options"]).expect("saved");
         assert_eq!(options["options"], json!({"sslmode": "require", "application_name": "x"}));
         assert!(save(json!({"url": url, "options": {"sslmode": "disable"}}), &["url", "options"]).is_err());
-        // A secret is put in place later.
+        // A secret that is given separately is not in the configuration yet.
         assert!(save(json!({"url": "postgres://a:b@db/zoo"}), &["url", "password"]).is_err());
     }
 

@@ -1,9 +1,7 @@
-//! Blockyard's engine: the configuration and credentials of the systems that programs talk to,
-//! kept as *blocks* (typed, named for ever, versioned, encrypted), and used through them in a
-//! sandbox.
+//! Blockyard's engine: stores the configuration and credentials of external systems as *blocks*
+//! (typed, permanently named, versioned, encrypted), and lets programs use them in a sandbox.
 //!
-//! The command line, and every other way to Blockyard, goes through this crate; none has logic
-//! of its own.
+//! The command line and every other interface to Blockyard use this crate and add no logic to it.
 //!
 //! ```
 //! use blockyard::{KeySource, NewKey, Yard, YardConfig};
@@ -101,5 +99,5 @@ pub use trust::{Trust, TrustState, TrustTarget, Trusted, TrustedKind};
 pub use types::{TypeSchema, TypeView};
 pub use yard::{Yard, YardConfig, YardInfo};
 
-/// JSON, as configurations, arguments and results are.
+/// JSON value of configurations, arguments and results.
 pub type Json = serde_json::Value;

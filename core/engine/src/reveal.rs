@@ -1,5 +1,5 @@
-//! Showing one secret to a person. Each time is a line of the audit trail, written before the secret
-//! is shown.
+//! Reveals one secret to the user. Each reveal appends a line to the audit trail before the secret
+//! is returned.
 
 use blockyard_host::Deadline;
 use blockyard_model::{PinnedAddress, Pointer, SecretValue};
@@ -9,14 +9,17 @@ use crate::audit::line;
 use crate::{Error, ErrorKind, Yard};
 
 impl Yard {
-    /// The plain text of one secret of a block; one that has a source is read from there.
+    /// Returns the plaintext of one secret of a block. A secret with a source is read from that
+    /// source.
     ///
     /// # Errors
-    /// There is no such block or secret; its source cannot be read; it was destroyed.
+    /// Returns an error if the block or the secret does not exist, if the secret's source cannot be
+    /// read, or if the secret was destroyed.
     pub async fn reveal(&self, address: &PinnedAddress, field: &str) -> Result<SecretValue, Error> {
         let block = self.open_block(address).await?;
         let secrets = &block.whole.secrets;
-        // A key of a map may have dots of its own: it is looked for as it is shown, or by its pointer.
+        // A map key may contain dots, so the field is compared with both the dotted path and the
+        // JSON Pointer.
         let named = |pointer: &Pointer| pointer.dotted() == field || pointer.as_str() == field;
         let Some(secret) = secrets.iter().find(|secret| named(&secret.pointer)) else {
             let own: Vec<String> = secrets.iter().map(|secret| secret.pointer.dotted()).collect();
@@ -29,7 +32,8 @@ impl Yard {
             );
         };
         let value = self.read_secret(secret, Deadline::default(), 0).await?;
-        // The line is about the block whose secret it is, which may be one that this one builds on.
+        // The audit line is recorded for the block that owns the secret, which may be a dependency
+        // of this block.
         let detail = if secret.owner == block.address {
             json!({ "field": secret.field.dotted(), "revision": block.revision.number() })
         } else {

@@ -1,7 +1,8 @@
-//! Which variables and files of this machine blocks may name as sources of their secrets.
+//! Checks which environment variables and files of this machine blocks may use as secret sources.
 //!
-//! Who can write a yard can name any of them in a block, and a bundle that sends the secret away. So they are
-//! read from a yard that only this user can have written, or where the user permits the very source.
+//! Anyone with write access to a yard could store a block that names any variable or file, together
+//! with a bundle that sends the secret to another host. Sources are therefore read only if the
+//! current user alone can have written the yard, or if the user permits that source explicitly.
 
 use std::path::{Path, PathBuf};
 
@@ -11,18 +12,18 @@ use crate::ownership::{Guard, writable_by_others};
 use crate::project::is_same;
 use crate::{Code, Error, ErrorKind, Yard};
 
-/// The files that SQLite reads as one database, by their endings.
+/// Name suffixes of the files that together form one SQLite database.
 pub(crate) const DATABASE_FILES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
-/// A file that may be read, and how it was judged.
+/// A permitted file, and the rule that permits it.
 enum Permitted {
-    /// The yard is this user's: the path as the block names it.
+    /// The yard belongs to the user: the path as written in the block.
     Own(PathBuf),
     /// The user permits this resolved path.
     Listed(PathBuf),
 }
 
-/// The reason why a yard does not count as this user's own, and what to do about it.
+/// The reason why the yard does not count as written by the current user alone, with a hint.
 struct Foreign {
     reason: String,
     advice: Option<String>,
@@ -31,14 +32,14 @@ struct Foreign {
 }
 
 impl Yard {
-    /// Refuses an environment variable that a block of this yard may not name.
+    /// Checks that blocks of this yard may use the environment variable.
     pub(crate) fn permit_variable(&self, name: &str) -> Result<(), Error> {
         let Some(foreign) = self.foreign()? else { return Ok(()) };
         let permitted = self.config().sources.iter().any(|pattern| pattern.permits_variable(name));
         if permitted { Ok(()) } else { Err(foreign.refuse(&SecretSource::Environment(name.to_owned()).to_string())) }
     }
 
-    /// Opens a file that a block of this yard names.
+    /// Opens a file that a block of this yard names as a source.
     pub(crate) async fn open_source(&self, named: &str) -> Result<tokio::fs::File, Error> {
         let permitted = self.permit_file(named)?;
         let cannot = |error: std::io::Error| Error::new(ErrorKind::Denied, error.to_string());
@@ -46,7 +47,7 @@ impl Yard {
             Permitted::Own(path) => tokio::fs::File::open(path).await.map_err(cannot),
             Permitted::Listed(path) => {
                 let file = tokio::fs::File::open(&path).await.map_err(cannot)?;
-                // A link that was put in its way since it was resolved would lead to another file.
+                // A symbolic link created since the path was resolved would open another file.
                 let opened = file.metadata().await.map_err(cannot)?;
                 let there = path.canonicalize().ok().filter(|resolved| *resolved == path);
                 let same =
@@ -78,7 +79,8 @@ impl Yard {
         Err(foreign.refuse(&format!("file:{}", shown.display())))
     }
 
-    /// The reason why another user may have written this yard; none where only this user can.
+    /// Returns the reason why another user may have written this yard, or `None` if only the
+    /// current user can have written it.
     fn foreign(&self) -> Result<Option<Foreign>, Error> {
         let Some(path) = self.store().location().file() else {
             let reason = "a yard in PostgreSQL can be written by everyone who may use its database".to_owned();
@@ -108,11 +110,11 @@ impl Yard {
     }
 }
 
-/// The reason why another user could change a SQLite yard: its file, or one that SQLite reads with it. Sources of
-/// such a yard are refused.
+/// Returns the reason why another user could modify a SQLite yard: its file, or a file that SQLite
+/// reads with it. Sources of such a yard are refused.
 #[must_use]
 pub fn yard_changeable_by_others(yard: &Path) -> Option<String> {
-    // SQLite has the other files beside the file that a link leads to.
+    // SQLite creates the companion files beside the target of a symbolic link.
     let resolved = yard.canonicalize().unwrap_or_else(|_| yard.to_owned());
     let files = DATABASE_FILES.iter().map(|ending| {
         let mut name = resolved.as_os_str().to_owned();
@@ -120,12 +122,13 @@ pub fn yard_changeable_by_others(yard: &Path) -> Option<String> {
         PathBuf::from(name)
     });
     std::iter::once(yard.to_owned()).chain(files).filter(|file| file.symlink_metadata().is_ok()).find_map(|file| {
-        // What cannot be examined cannot be relied on.
+        // A file that cannot be inspected is treated as modifiable by others.
         writable_by_others(&file, Guard::Yard).unwrap_or_else(|error| Some(format!("`{}`: {error}", file.display())))
     })
 }
 
-/// Where a path leads counts, not what it is called. Of a file that does not exist, the folder is resolved.
+/// Resolves symbolic links in a path, so that permissions apply to the actual file. If the file
+/// does not exist, its folder is resolved.
 fn resolved(path: &Path) -> Option<PathBuf> {
     let in_folder = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
     path.canonicalize().ok().or_else(in_folder)
@@ -139,7 +142,9 @@ impl Foreign {
     }
 }
 
-/// Sources that mean another file in each folder, or nothing anywhere: they are refused when a block is saved.
+/// Returns a violation for each source that can never be used: a relative path, which names a
+/// different file in each folder, or an invalid file or variable name. Such sources are refused on
+/// save.
 pub(crate) fn unusable_sources(document: &SealedDocument) -> Vec<Violation> {
     let unusable = document.sources().into_iter().filter_map(|(pointer, source)| {
         let message = match &source {

@@ -1,5 +1,5 @@
-//! The parser of database addresses. It is strict: every byte has a meaning, and what has none is refused, because
-//! a part that is dropped or read otherwise than meant leads to another database.
+//! Strict parser for connection URLs. Every byte must be significant: a component that is ignored
+//! or misread could select another database.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -7,18 +7,18 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use percent_encoding::percent_decode_str;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// Options that PostgreSQL's clients take for other parts of the address.
+/// Query options that PostgreSQL clients interpret as other components of the URL.
 const PARTS_AS_OPTIONS: [&str; 7] = ["user", "username", "host", "hostaddr", "port", "dbname", "database"];
 
-/// The characters that stand for themselves in every part (RFC 3986, unreserved).
+/// Characters to percent-encode: all except the unreserved characters of RFC 3986.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A database address, parsed.
+/// A parsed connection URL, without the scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Target {
-    /// A file's path, or `:memory:`.
+    /// Path of a file, or `:memory:`.
     File(String),
-    /// A database of a server.
+    /// A database on a server.
     Server(Server),
 }
 
@@ -26,14 +26,15 @@ pub(super) enum Target {
 pub(super) struct Server {
     pub(super) username: Option<String>,
     pub(super) password: Option<String>,
-    /// A name or an address; an IPv6 address is without its brackets.
+    /// Host name or IP address. IPv6 addresses have no brackets.
     pub(super) host: String,
     pub(super) port: Option<u16>,
     pub(super) database: String,
     pub(super) options: Vec<(String, String)>,
 }
 
-/// Why an address is refused. It quotes nothing of the address, which may have a password in it.
+/// A rejected connection URL, with the reason. The reason quotes no value of the URL, which may
+/// contain a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refused(pub(super) String);
 
@@ -43,10 +44,10 @@ fn refused<T>(what: impl Into<String>) -> Result<T> {
     Err(Refused(what.into()))
 }
 
-/// The scheme of an address and the rest after its colon. `postgresql+psycopg2`, as SQLAlchemy writes it, is the
-/// scheme `postgresql`: the driver's name is for Python only.
+/// Splits a URL into its scheme and the rest after the colon. A driver name after `+`, as in
+/// SQLAlchemy's `postgresql+psycopg2`, is ignored, because it is meaningful in Python only.
 pub(super) fn scheme(text: &str) -> Result<(&str, &str)> {
-    // Files end with a line end.
+    // A URL read from a file may end with a line break.
     let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
     let Some((scheme, rest)) = text.split_once(':') else { return refused("is not a URL: it has no scheme") };
     let plain =
@@ -61,7 +62,7 @@ pub(super) fn scheme(text: &str) -> Result<(&str, &str)> {
     Ok((scheme, rest))
 }
 
-/// The path of a file: `:memory:`, `//PATH` with an absolute path, or a path.
+/// Parses `:memory:`, `//PATH` with an absolute path, or a path.
 pub(super) fn file(rest: &str) -> Result<Target> {
     if matches!(rest, ":memory:" | "//:memory:" | "///:memory:") {
         return Ok(Target::File(":memory:".to_owned()));
@@ -92,7 +93,7 @@ pub(super) fn file(rest: &str) -> Result<Target> {
     Ok(Target::File(path))
 }
 
-/// `//USER:PASSWORD@HOST:PORT/DATABASE?OPTION=VALUE`
+/// Parses `//USER:PASSWORD@HOST:PORT/DATABASE?OPTION=VALUE`.
 pub(super) fn server(rest: &str) -> Result<Target> {
     let Some(rest) = rest.strip_prefix("//") else { return refused("has no `//` after its scheme") };
     if rest.contains(char::is_whitespace) {
@@ -204,14 +205,14 @@ impl Server {
             if known || name == "password" && self.password.is_some() {
                 return refused(format!("has `{name}` twice"));
             }
-            // As libpq has it.
+            // `password` is accepted as an option, as in libpq.
             if name == "password" { self.password = Some(value) } else { self.options.push((name.to_owned(), value)) }
         }
         Ok(())
     }
 }
 
-/// What is wrong with a host's name, if anything is.
+/// Returns the reason why a host is invalid, or `None` if it is valid.
 fn host_mistake(host: &str) -> Option<&'static str> {
     if host.is_empty() {
         return Some("names no host; sockets are not supported");
@@ -244,7 +245,7 @@ fn port_number(text: &str) -> Result<u16> {
     }
 }
 
-/// A part, percent-decoded. Characters that separate parts elsewhere are escaped in it.
+/// Decodes the percent-encoding of a component. Delimiters of other components must be escaped.
 fn decoded(text: &str, what: &str) -> Result<String> {
     let bytes = text.as_bytes();
     for (at, byte) in bytes.iter().enumerate() {
@@ -274,7 +275,7 @@ fn encoded(text: &str) -> impl fmt::Display + '_ {
     utf8_percent_encode(text, ESCAPED)
 }
 
-/// The address after its scheme and colon.
+/// Formats the URL without its scheme and colon.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -311,7 +312,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// Without the password.
+/// Omits the password.
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Server({}:{:?}/{})", self.host, self.port, self.database)
@@ -371,7 +372,8 @@ mod tests {
             prop_assert_eq!(file(&target.to_string()), Ok(target));
         }
 
-        /// Whatever is accepted, each byte of it is in a part: the parts, written, are the address again.
+        /// Every byte of an accepted URL belongs to a component: formatting the components yields
+        /// the same URL.
         #[test]
         fn what_is_accepted_is_accounted_for(
             text in "//([a-z]{1,3}(:[a-z%/@#?]{0,4})?@)?[a-z.:\\[\\]%,]{0,6}(:[0-9]{0,5})?/?[a-z/%]{0,4}(\\?[a-z=&+%]{0,8})?(#[a-z]{0,2})?"
