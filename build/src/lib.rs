@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use blockyard::{Built, Error, ErrorKind, Guard, Provenance, assemble, writable_by_others};
 use blockyard_toolchain::{Acquire, BuildError, Toolchain, ToolchainError};
 
-/// Files that cargo and rustup read in every folder above the one that they run in. Each can name a program to
-/// run.
+/// Files that cargo and rustup read from every parent folder of their working directory. Each can
+/// specify a program to run.
 const READ_ABOVE: [&str; 5] =
     ["Cargo.toml", ".cargo/config.toml", ".cargo/config", "rust-toolchain.toml", "rust-toolchain"];
 
@@ -26,7 +26,7 @@ pub async fn build(folder: &Path, say: &mut (dyn FnMut(&str) + Send)) -> Result<
     blockyard_toolchain::manifest(folder).map_err(not_built)?;
     let folder = resolved(folder)?;
     only_own_files_above(&folder)?;
-    // cargo runs for a minute: the runtime keeps its other tasks going meanwhile.
+    // cargo may run for a minute; `block_in_place` lets the runtime continue its other tasks.
     let made = tokio::task::block_in_place(|| {
         say(&format!("compiling {}", folder.display()));
         let toolchain =
@@ -50,14 +50,15 @@ pub fn resolved(folder: &Path) -> Result<PathBuf, Error> {
         .map_err(|error| Error::new(ErrorKind::Remote, format!("`{}` cannot be read", folder.display())).because(error))
 }
 
-/// The user named the crate, not what others put into the folders above it.
+/// Checks that no other user can write the build configuration in the parent folders. The user
+/// chose to build the crate, not what others put into the folders above it.
 fn only_own_files_above(folder: &Path) -> Result<(), Error> {
     for above in folder.ancestors().skip(1) {
         for file in READ_ABOVE.iter().map(|name| above.join(name)) {
             if file.symlink_metadata().is_err() {
                 continue;
             }
-            // What cannot be examined cannot be relied on.
+            // A file that cannot be inspected is treated as modifiable by others.
             let reason = writable_by_others(&file, Guard::Source).unwrap_or_else(|error| Some(error.to_string()));
             if let Some(reason) = reason {
                 let message = format!("`{}` is above the crate, and would change how it is built", file.display());
@@ -107,7 +108,7 @@ mod tests {
             set_permissions(&above, Permissions::from_mode(0o666)).expect("chmod");
             assert_eq!(only_own_files_above(&inner).expect_err(name).kind(), ErrorKind::Denied);
             std::fs::remove_file(&above).expect("gone");
-            // What is in the crate's own folder was named with it.
+            // Files in the crate's own folder are part of the crate that the user chose.
             write(inner.join(name), "").expect("a file");
             set_permissions(inner.join(name), Permissions::from_mode(0o666)).expect("chmod");
             only_own_files_above(&inner).expect("the crate's own");

@@ -1,4 +1,4 @@
-//! The user's configuration file, read only if no other user can write it.
+//! Reads the user's configuration file, provided that no other user can write it.
 
 use std::path::Path;
 
@@ -7,10 +7,11 @@ use blockyard_registry::{ConfigurationError, UserConfiguration};
 use crate::ownership::{Guard, folder_of, writable_by_others};
 use crate::{Error, ErrorKind};
 
-/// Reads the user's configuration. A file that does not exist is an empty configuration.
+/// Reads the user's configuration. If the file does not exist, returns an empty configuration.
 ///
 /// # Errors
-/// Another user can write the file; it cannot be read; it is not a configuration.
+/// Returns an error if another user can write the file, if it cannot be read, or if it is not a
+/// valid configuration.
 pub fn read_configuration(path: &Path) -> Result<UserConfiguration, Error> {
     let unreadable = |error: std::io::Error| {
         Error::new(ErrorKind::Invalid, format!("the configuration `{}` cannot be read", path.display())).because(error)

@@ -1,4 +1,4 @@
-//! The interface `database`, typed.
+//! Typed access to blocks that implement the interface `database`.
 
 use serde_json::{Map, Value, json};
 
@@ -12,10 +12,11 @@ pub struct Database {
 }
 
 impl Block {
-    /// The block as a database.
+    /// Returns the block as a database.
     ///
     /// # Errors
-    /// Its type does not implement the interface; the error says what it implements.
+    /// Returns an error if the block's type does not implement the interface. The error lists the
+    /// interfaces that it implements.
     pub fn as_database(&self) -> Result<Database, Error> {
         self.need_interface("database")?;
         Ok(Database { block: self.clone() })
@@ -23,29 +24,29 @@ impl Block {
 }
 
 impl Database {
-    /// Runs a statement that only reads. The rows come as an Arrow IPC stream.
+    /// Runs a read-only statement. Returns the rows as an Arrow IPC stream.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns an error if the call fails, for example because the database rejects the statement.
     pub async fn query(&self, statement: &str, parameters: Map<String, Value>) -> Result<ByteStream, Error> {
         let reply = self.block.call("query", json!({"statement": statement, "parameters": parameters})).await?;
         let output = reply.output.ok_or_else(|| Error::new(ErrorKind::Bundle, "the bundle gave no rows"))?;
         Ok(output.1)
     }
 
-    /// Runs a statement that changes something. Says how many rows it changed.
+    /// Runs a statement that modifies data. Returns the number of affected rows.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns an error if the call fails, for example because the database rejects the statement.
     pub async fn execute(&self, statement: &str, parameters: Map<String, Value>) -> Result<u64, Error> {
         let reply = self.block.call("execute", json!({"statement": statement, "parameters": parameters})).await?;
         Ok(reply.result["rows_affected"].as_u64().unwrap_or_default())
     }
 
-    /// All rows of a query, as values by the names of their columns.
+    /// Returns all rows of a query, as values by column name.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns an error if the call fails, for example because the database rejects the statement.
     pub async fn fetch_all(
         &self,
         statement: &str,

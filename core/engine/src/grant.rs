@@ -1,4 +1,4 @@
-//! What a bundle may use in this yard.
+//! Grants and revokes the capabilities of bundles in a yard.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
@@ -12,24 +12,26 @@ use serde_json::json;
 use crate::audit::line;
 use crate::{Error, ErrorKind, Yard};
 
-/// For how long calls go by what was granted. What this process grants and revokes holds at once; what
-/// another one does, after this time. Reading it for each call would double what a small call costs.
+/// How long a call may use cached grants. Changes by this process take effect immediately, changes
+/// by other processes within this time. Reading grants on every call would double the cost of a
+/// small call.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// What bundles were granted, as it was read a moment ago.
+/// Cache of the grants of each bundle.
 #[derive(Default)]
 pub(crate) struct GrantCache(Mutex<Granted>);
 
 #[derive(Default)]
 struct Granted {
-    /// When it was read, and what.
+    /// Grants by bundle name, with the time at which they were read.
     read: HashMap<String, (Instant, Arc<BTreeSet<Capability>>)>,
-    /// How often this process changed something: what was asked before does not count.
+    /// Number of changes by this process. A result that was requested before the last change is not
+    /// cached.
     changes: u64,
 }
 
 impl GrantCache {
-    /// What is known and fresh; else the number of changes so far.
+    /// Returns the cached grants if they are fresh, otherwise the current number of changes.
     fn fresh(&self, bundle: &str) -> Result<Arc<BTreeSet<Capability>>, u64> {
         let known = self.0.lock().expect(UNPOISONED);
         match known.read.get(bundle) {
@@ -45,7 +47,7 @@ impl GrantCache {
         }
     }
 
-    /// Something changed.
+    /// Discards all cached grants, because this process changed a grant.
     pub(crate) fn forget(&self) {
         let mut known = self.0.lock().expect(UNPOISONED);
         known.read.clear();
@@ -55,24 +57,24 @@ impl GrantCache {
 
 const UNPOISONED: &str = "nothing panics while it holds this lock";
 
-/// A capability that a bundle asks for, and whether it has it.
+/// A capability that a bundle requests, and whether it is granted.
 #[derive(Debug, Clone, Serialize)]
 pub struct GrantView {
-    /// The bundle.
+    /// Name of the bundle.
     pub bundle: String,
-    /// The capability.
+    /// The capability, for example `http https://api.example.com`.
     pub capability: String,
-    /// What it lets the bundle do.
+    /// Description of what the capability permits.
     pub explanation: String,
-    /// Whether it is granted.
+    /// `true` if the capability is granted.
     pub granted: bool,
 }
 
 impl Yard {
-    /// What installed bundles ask for, and what they have.
+    /// Lists the capabilities that installed bundles request, and whether each is granted.
     ///
     /// # Errors
-    /// No such bundle is installed.
+    /// Returns an error if no bundle with the given name is installed.
     pub async fn grants(&self, bundle: Option<&BundleName>) -> Result<Vec<GrantView>, Error> {
         let mut views = Vec::new();
         let installed = self.newest_bundles().await?;
@@ -88,7 +90,8 @@ impl Yard {
             let granted = self.store().grants(name).await?;
             let asked = manifest["capabilities"].as_array().into_iter().flatten();
             let asked: BTreeSet<Capability> = asked.filter_map(|text| text.as_str()?.parse().ok()).collect();
-            // Less than what is asked for may be granted in its place: one origin where a field stands.
+            // A grant may be narrower than the request, for example one origin for a request that
+            // contains a field template.
             let narrower =
                 granted.iter().filter(|grant| !asked.contains(*grant) && asked.iter().any(|asked| asked.covers(grant)));
             for capability in asked.iter().chain(narrower) {
@@ -103,11 +106,12 @@ impl Yard {
         Ok(views)
     }
 
-    /// Grants a bundle what it asks for, or less of it: one origin where it asks for those that its
-    /// blocks name. Says whether that changed anything.
+    /// Grants a bundle a capability that it requests, or a narrower one: for example, one origin if
+    /// the bundle requests the origins that its blocks name. Returns `false` if it was already
+    /// granted.
     ///
     /// # Errors
-    /// It is not installed, or does not ask for it.
+    /// Returns an error if the bundle is not installed or does not request the capability.
     pub async fn grant(&self, bundle: &BundleName, capability: &Capability) -> Result<bool, Error> {
         let asked = self.grants(Some(bundle)).await?;
         let text = capability.to_string();
@@ -123,10 +127,10 @@ impl Yard {
         Ok(changed?)
     }
 
-    /// Takes a capability from a bundle. Says whether that changed anything.
+    /// Revokes a capability of a bundle. Returns `false` if it was not granted.
     ///
     /// # Errors
-    /// It is not installed.
+    /// Returns an error if the bundle is not installed.
     pub async fn revoke(&self, bundle: &BundleName, capability: &Capability) -> Result<bool, Error> {
         self.grants(Some(bundle)).await?;
         let audit = line(self.actor(), "revoke", bundle, &json!({ "capability": capability.to_string() }));
@@ -135,7 +139,7 @@ impl Yard {
         Ok(changed?)
     }
 
-    /// What a bundle is granted, for a call.
+    /// Returns the grants of a bundle for a call, possibly from the cache.
     pub(crate) async fn granted(&self, bundle: &BundleName) -> Result<Arc<BTreeSet<Capability>>, Error> {
         let changes = match self.grant_cache().fresh(bundle.as_str()) {
             Ok(granted) => return Ok(granted),

@@ -1,4 +1,4 @@
-//! The revisions of a block: listed, compared, taken back.
+//! Lists, compares and rolls back the revisions of a block.
 
 use std::collections::BTreeMap;
 
@@ -11,51 +11,51 @@ use crate::audit::timestamp;
 use crate::compare::{FieldChange, compare};
 use crate::{Error, ErrorKind, Yard};
 
-/// A revision in a history.
+/// A revision in the history of a block.
 #[derive(Debug, Clone, Serialize)]
 pub struct RevisionView {
-    /// Its number.
+    /// Revision number.
     pub revision: u64,
-    /// When it was saved.
+    /// Time at which the revision was saved.
     pub saved_at: Timestamp,
-    /// Who saved it.
+    /// User who saved the revision.
     pub author: String,
-    /// The version of the bundle that validated it.
+    /// Version of the bundle that validated the revision.
     pub bundle_version: String,
-    /// The command that saved it: `create`, `set`, `rollback`, …; `None` if the audit trail has no line
-    /// about it.
+    /// Command that saved the revision, such as `create`, `set` or `rollback`. `None` if the audit
+    /// trail contains no line for it.
     pub action: Option<String>,
-    /// The revision whose content it repeats, after a rollback.
+    /// Revision whose content was restored. Omitted if the revision is not a rollback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollback_of: Option<u64>,
-    /// The fields that differ from the revision before.
+    /// Dotted paths of the fields that differ from the previous revision.
     pub changed: Vec<String>,
 }
 
-/// What the audit trail has about the save of one revision.
+/// Details of the save of one revision, from the audit trail.
 #[derive(Debug, Default, Clone)]
 struct Saved {
     action: Option<String>,
     rollback_of: Option<u64>,
 }
 
-/// What differs between two revisions, or two blocks.
+/// Differences between two revisions or two blocks.
 #[derive(Debug, Clone, Serialize)]
 pub struct DiffView {
-    /// The one.
+    /// First revision, `TYPE/NAME@N`.
     pub before: String,
-    /// The other.
+    /// Second revision, `TYPE/NAME@N`.
     pub after: String,
-    /// The fields that differ.
+    /// Fields that differ.
     pub changes: Vec<FieldChange>,
 }
 
 impl Yard {
-    /// The revisions of a block, the newest first, of a deleted one too. Of a secret it says that it
-    /// was saved anew, never more.
+    /// Lists the revisions of a block, newest first, even if the block is deleted. For a changed
+    /// secret, only the field is listed.
     ///
     /// # Errors
-    /// There is no such type or block.
+    /// Returns an error if the type or the block does not exist.
     pub async fn history(&self, address: &Address) -> Result<Vec<RevisionView>, Error> {
         let revisions = self.store().history(address).await?;
         if revisions.is_empty() {
@@ -87,7 +87,7 @@ impl Yard {
         Ok(views)
     }
 
-    /// The saves of a block by the revision that each made.
+    /// Returns the details of each save of a block, by revision number.
     async fn saves(&self, address: &Address) -> Result<BTreeMap<u64, Saved>, Error> {
         let mut saves = BTreeMap::new();
         for line in self.store().audit_of_saves(address).await? {
@@ -106,10 +106,10 @@ impl Yard {
         Ok(saves)
     }
 
-    /// What differs between two revisions of a block, or between two blocks of one type.
+    /// Compares two revisions of a block, or two blocks of the same type.
     ///
     /// # Errors
-    /// One of them is not there; they are of different types.
+    /// Returns an error if one of the revisions does not exist, or if the types differ.
     pub async fn diff(&self, before: &PinnedAddress, after: &PinnedAddress) -> Result<DiffView, Error> {
         if before.address.type_slug != after.address.type_slug {
             return Err(Error::new(
@@ -133,12 +133,12 @@ impl Yard {
         Ok(DiffView { before, after, changes })
     }
 
-    /// Saves a new revision that is equal to an old one, secrets and the version of its bundle
-    /// included. None where the newest is like that already.
+    /// Saves a new revision that is equal to an old one, including its secrets and bundle version.
+    /// Returns `None` if the newest revision is already equal to it.
     ///
     /// # Errors
-    /// There is no such block or revision; what it builds on is not there any more; its secrets were
-    /// destroyed.
+    /// Returns an error if the block or the revision does not exist, if a dependency is missing, or
+    /// if the revision's secrets were destroyed.
     pub async fn rollback(&self, address: &Address, revision: Revision) -> Result<Option<Revision>, Error> {
         self.saving(async || {
             let newest = self.live_record(address, None).await?;

@@ -1,4 +1,4 @@
-//! Which keys open a yard, and where they are.
+//! Finds, creates and loads the keys of a yard.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,54 +14,55 @@ use crate::rotation::RotationStatus;
 use crate::yard::open_store;
 use crate::{Code, Error, ErrorKind, Yard, YardConfig};
 
-/// Where the key of a yard that exists is looked for.
+/// Source of the key of an existing yard.
 #[derive(Debug, Clone, Default)]
 pub enum KeySource {
-    /// Where the yard says that it is kept.
+    /// The location that is recorded in the yard.
     #[default]
     Default,
-    /// This key: base64 of 32 bytes.
+    /// A key given by the caller, as the base64 of 32 bytes.
     Base64(SecretValue),
-    /// In this file.
+    /// A file that contains the key.
     File(PathBuf),
 }
 
-/// Where the key of a new yard goes.
+/// Location for the key of a new yard.
 #[derive(Debug, Clone)]
 pub enum NewKey {
-    /// Into the operating system's keyring, or, where none answers, into a file.
+    /// The operating system's keyring or, if no keyring responds, a file.
     Automatic,
-    /// Into the operating system's keyring.
+    /// The operating system's keyring.
     Keyring,
-    /// Into this file; none means a file beside the yard, or, for a yard on a server, in the folder
-    /// for keys of [`YardConfig`](crate::YardConfig).
+    /// The given file. `None` selects a file beside the yard or, for a yard on a server, a file in
+    /// [`YardConfig::keys`](crate::YardConfig).
     File(Option<PathBuf>),
-    /// Nowhere: the caller gives this one (base64 of 32 bytes), and has to give it every time.
+    /// A key given by the caller, as the base64 of 32 bytes. It is not stored: the caller must
+    /// supply it each time the yard is opened.
     Given(SecretValue),
 }
 
-/// What is known of a yard's key.
+/// Status of a yard's key.
 #[derive(Debug, Clone, Serialize)]
 pub struct KeyStatus {
-    /// The yard.
+    /// Location of the yard, as a URL.
     pub yard: String,
-    /// The id of the key that it needs.
+    /// ID of the key that the yard requires.
     pub key_id: String,
-    /// Where that key is kept: `keyring:…`, `file:…` or `env:NAME`.
+    /// Location of the key: `keyring:…`, `file:…` or `env:NAME`.
     pub location: String,
-    /// Whether it is to be had here, and opens the yard.
+    /// `true` if the key can be loaded on this machine and opens the yard.
     pub available: bool,
-    /// Why not.
+    /// Reason why the key is not available.
     pub reason: Option<String>,
-    /// Blocks whose data keys are wrapped by it.
+    /// Number of blocks whose data key is wrapped by this key.
     pub blocks: u64,
-    /// The rotation that is under way.
+    /// Rotation in progress, if any.
     pub rotation: Option<RotationStatus>,
 }
 
 impl KeySource {
-    /// The source that the environment names: `BLOCKYARD_KEY`, then `BLOCKYARD_KEY_FILE`, else
-    /// where the yard says.
+    /// Returns the source that the environment selects: `BLOCKYARD_KEY`, then `BLOCKYARD_KEY_FILE`,
+    /// otherwise the location recorded in the yard.
     #[must_use]
     pub fn from_environment() -> Self {
         let given = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -75,15 +76,15 @@ impl KeySource {
     }
 }
 
-/// The keys of a yard that this process has: one, or two while a rotation is under way.
+/// The yard's keys that this process has loaded: one, or two during a rotation.
 pub(crate) struct Keys {
     known: Mutex<BTreeMap<String, Key>>,
-    /// The key for new data keys.
+    /// ID of the key that wraps new data keys.
     current: Mutex<String>,
 }
 
 impl Keys {
-    /// Gets the yard's key and makes sure that it is the right one.
+    /// Loads the yard's key and verifies it against the yard's canary.
     pub(crate) async fn open(location: &YardLocation, yard: &YardRecord, config: &YardConfig) -> Result<Self, Error> {
         let (key, from) = match &config.key {
             KeySource::Base64(text) => (
@@ -112,7 +113,7 @@ impl Keys {
         Self { known: Mutex::new(BTreeMap::from([(id.clone(), key)])), current: Mutex::new(id) }
     }
 
-    /// The key for new data keys.
+    /// Returns the key that wraps new data keys.
     pub(crate) fn current(&self) -> Key {
         let id = self.current.lock().expect(UNPOISONED).clone();
         self.get(&id).expect("the current key is known")
@@ -134,8 +135,8 @@ impl Keys {
 const UNPOISONED: &str = "nothing panics while it holds this lock";
 
 impl Yard {
-    /// The key with this id: known, or, where another process rotates, read anew from where the
-    /// yard says that it is.
+    /// Returns the key with this ID. If it is not loaded, for example because another process
+    /// started a rotation, it is loaded from the location recorded in the yard.
     pub(crate) async fn key(&self, id: &str) -> Result<Key, Error> {
         if let Some(key) = self.keys().get(id) {
             return Ok(key);
@@ -144,7 +145,8 @@ impl Yard {
         if let Some(key) = self.keys().get(id) {
             return Ok(key);
         }
-        // It is one of the yard's, and not to be had: say where it was looked for.
+        // The key belongs to the yard but could not be loaded; loading it again returns the error
+        // with its location.
         let yard = self.store().read_yard().await?;
         let record = [Some(&yard.key), yard.next_key.as_ref()].into_iter().flatten().find(|record| record.id == id);
         if let Some(record) = record {
@@ -156,7 +158,8 @@ impl Yard {
         })
     }
 
-    /// Reads the yard's keys anew. New data keys are wrapped by that which it moves to, or has.
+    /// Loads the yard's keys from their recorded locations. The newest key wraps new data keys: the
+    /// key that a rotation moves to, or else the current one.
     pub(crate) async fn learn_keys(&self) -> Result<(), Error> {
         let yard = self.store().read_yard().await?;
         let newest = yard.next_key.as_ref().unwrap_or(&yard.key);
@@ -165,7 +168,7 @@ impl Yard {
                 self.keys().learn(known, record.id == newest.id);
                 continue;
             }
-            // The old key may be gone from here when all that matters moved to the new one.
+            // The old key may be missing on this machine if the rotation is nearly complete.
             let loaded = self.load_key(record, &yard.id).await;
             match loaded {
                 Ok(key) => self.keys().learn(key, record.id == newest.id),
@@ -189,10 +192,10 @@ impl Yard {
         )))
     }
 
-    /// What is known of the yard's key, also where it is not to be had.
+    /// Returns the status of the yard's key, even if the key is not available.
     ///
     /// # Errors
-    /// The yard cannot be read.
+    /// Returns an error if the yard cannot be read.
     pub async fn key_status(url: &str, config: &YardConfig) -> Result<KeyStatus, Error> {
         let store = open_store(url, config).await?;
         let yard = store.yard().clone();
@@ -222,7 +225,7 @@ impl Yard {
     }
 }
 
-/// Makes the key of a new yard and puts it in its place.
+/// Creates the key of a new yard and stores it.
 pub(crate) async fn make(
     location: &YardLocation,
     yard_id: &str,
@@ -245,8 +248,9 @@ pub(crate) async fn make(
     }
 }
 
-/// A key file of the yard's own. The yard remembers its bare name, so that a SQLite yard and its key
-/// can move together, and each machine has its own folder for the keys of yards on servers.
+/// Creates a key file in the default location. The yard records only its file name, so that a
+/// SQLite yard can be moved together with its key, and so that each machine can have its own folder
+/// for the keys of yards on servers.
 async fn in_own_file(location: &YardLocation, yard_id: &str, config: &YardConfig) -> Result<(Key, KeyLocation), Error> {
     let name = match location.file() {
         Some(path) => path.with_extension("key").file_name().map(PathBuf::from).unwrap_or_default(),
@@ -256,8 +260,8 @@ async fn in_own_file(location: &YardLocation, yard_id: &str, config: &YardConfig
     Ok((key, KeyLocation::File(name)))
 }
 
-/// A key in a file: a new one, or that which is there already. It may be left over from an `init`
-/// that was stopped, or made by another one at this moment.
+/// Creates a key in a file, or loads the key that the file already contains: an interrupted or
+/// concurrent `init` may have created it.
 async fn in_file(path: PathBuf) -> Result<(Key, KeyLocation), Error> {
     let location = KeyLocation::File(path);
     match generate(location.clone()).await {
@@ -270,7 +274,7 @@ pub(crate) fn recorded(record: &KeyRecord) -> Result<KeyLocation, Error> {
     record.location.parse().map_err(|reason: String| Error::new(ErrorKind::Invalid, reason))
 }
 
-/// Where a key that the yard remembers is on this machine.
+/// Returns the location of a recorded key on this machine.
 pub(crate) fn place(location: &YardLocation, config: &YardConfig, record: &KeyRecord) -> Result<KeyLocation, Error> {
     Ok(match recorded(record)? {
         KeyLocation::File(path) => KeyLocation::File(beside(location, config, &path)?),
@@ -278,8 +282,8 @@ pub(crate) fn place(location: &YardLocation, config: &YardConfig, record: &KeyRe
     })
 }
 
-/// Where a key file is that the yard remembers: a bare name is beside the yard's file, or in this
-/// machine's folder for keys.
+/// Returns the path of a recorded key file. A bare file name is relative to the folder of the
+/// yard's file or, for a yard on a server, to this machine's folder for keys.
 fn beside(location: &YardLocation, config: &YardConfig, key: &Path) -> Result<PathBuf, Error> {
     let folder = match location.file() {
         Some(path) => path.parent().map(Path::to_owned).unwrap_or_default(),
@@ -315,7 +319,8 @@ pub(crate) fn from_variable(name: &str) -> Result<Key, Error> {
     }
 }
 
-/// Keyrings answer over D-Bus, files from a disk: neither on an async thread.
+/// Runs a blocking operation outside of the async threads: keyrings use D-Bus, and key files are
+/// read from disk.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LocationError> + Send + 'static,
 ) -> Result<T, Error> {
@@ -329,7 +334,7 @@ fn not_a_key(what: &str, error: KeyError) -> Error {
     Error::new(ErrorKind::Denied, format!("{what} is not a key")).because(error).hint(KEY_FORM)
 }
 
-/// Whether an error says that the yard's key was changed by another process at this moment.
+/// Checks whether an error means that another process changed the yard's key concurrently.
 pub(crate) fn is_moved(error: &StoreError) -> bool {
     matches!(error, StoreError::KeyMoved)
 }

@@ -1,22 +1,24 @@
-//! Files that only this user can change. What another user can write must not decide for this one.
+//! Checks that no other user can modify a file or folder. A file that another user can write must
+//! not affect what the current user runs.
 
 use std::io::{self, Write as _};
 use std::path::Path;
 
-/// What another user must not be able to do.
+/// Type of access that must not be available to other users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guard {
     /// Change or replace the file, or add files beside it: SQLite reads `-journal` and `-wal` there.
     Yard,
-    /// Change or replace the file. Others may have files beside it (the sticky bit, as of `/tmp`).
+    /// Modifying or replacing the file. Other users may have files beside it (sticky bit, as in
+    /// `/tmp`).
     File,
-    /// The same, but the file's group counts as this user: source code is often shared by a group, and many
-    /// systems make it so by default.
+    /// Like `File`, but group members count as the current user: source code is often shared within
+    /// a group, and group-writable files are the default on many systems.
     Source,
 }
 
 impl Guard {
-    /// The permission bits that let another user write.
+    /// Returns the permission bits that give write access to other users.
     fn bits(self) -> u32 {
         match self {
             Self::Yard | Self::File => 0o022,
@@ -25,8 +27,9 @@ impl Guard {
     }
 }
 
-/// The reason why another user could change or replace a file or folder; `None` if only this user and root
-/// can. Links are followed first: the reason is about the file that they lead to.
+/// Returns the reason why another user could modify or replace a file or folder, or `None` if only
+/// the current user and root can. Symbolic links are resolved first: the reason refers to the
+/// target.
 ///
 /// # Errors
 /// The file or one of its folders cannot be examined.
@@ -36,7 +39,7 @@ pub fn writable_by_others(path: &Path, guard: Guard) -> io::Result<Option<String
         return Ok(Some(reason));
     }
     let mut folders: Vec<&Path> = resolved.parent().into_iter().collect();
-    // A link in a folder of others can lead elsewhere tomorrow.
+    // A link in a folder that others can write could be replaced at any time.
     let linked = match path.symlink_metadata()?.is_symlink() {
         true => Some(folder_of(path).canonicalize()?),
         false => None,
@@ -52,13 +55,14 @@ pub fn writable_by_others(path: &Path, guard: Guard) -> io::Result<Option<String
     Ok(None)
 }
 
-/// The folder of a file, also if the path is only a name.
+/// Returns the folder of a file; `.` if the path is a bare file name.
 pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The reason why another user could change this very file, or the entries of this very folder. `sticky`
-/// accepts folders in which each user can only replace their own entries.
+/// Returns the reason why another user could modify this file, or the entries of this folder;
+/// parent folders are not inspected. `sticky` accepts folders in which users can replace only their
+/// own entries.
 #[cfg(unix)]
 fn changeable(path: &Path, sticky: bool, guard: Guard) -> io::Result<Option<String>> {
     use std::os::unix::fs::MetadataExt as _;
@@ -76,17 +80,18 @@ fn changeable(path: &Path, sticky: bool, guard: Guard) -> io::Result<Option<Stri
     Ok(None)
 }
 
-/// Access lists of other systems are not examined; a user's profile is private there.
+/// Access control lists of other systems are not inspected; a user's profile folder is private
+/// there.
 #[cfg(not(unix))]
 fn changeable(path: &Path, _sticky: bool, _guard: Guard) -> io::Result<Option<String>> {
     path.metadata().map(|_| None)
 }
 
-/// The reason why this very file or folder is a link, or another user could change it; `None` if it is this
-/// user's. The folders above it are not examined.
+/// Returns the reason why this file or folder is a symbolic link or could be modified by another
+/// user, or `None` if it belongs to the current user. Parent folders are not inspected.
 ///
 /// # Errors
-/// It cannot be examined.
+/// Returns an error if the path cannot be inspected.
 pub(crate) fn not_own(path: &Path) -> io::Result<Option<String>> {
     if path.symlink_metadata()?.is_symlink() {
         return Ok(Some(format!("`{}` is a link", path.display())));
@@ -94,7 +99,7 @@ pub(crate) fn not_own(path: &Path) -> io::Result<Option<String>> {
     changeable(path, false, Guard::File)
 }
 
-/// Makes a folder that only this user can use, and the folders above it.
+/// Creates a folder that only the current user can access, with its parent folders.
 pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
@@ -103,9 +108,10 @@ pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
-/// Writes a file that only this user can read, in one step: readers see the old or the new content.
+/// Atomically writes a file that only the current user can read: readers see either the old or the
+/// new content.
 pub(crate) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
-    // Temporary files are made with mode 0600.
+    // Temporary files are created with mode 0600.
     let mut file = tempfile::NamedTempFile::new_in(folder_of(path))?;
     file.write_all(content)?;
     file.as_file().sync_all()?;
@@ -146,7 +152,7 @@ mod tests {
             assert_eq!(reason(&file, Guard::File).is_empty(), alone, "{mode:o}");
             assert_eq!(reason(&file, Guard::Source).is_empty(), source, "{mode:o}");
         }
-        // The file that a link leads to counts, and so does the folder of the link.
+        // Both the target of a link and the folder of the link are checked.
         let link = folder.path().join("link");
         symlink(&file, &link).expect("a link");
         assert!(!reason(&link, Guard::Yard).is_empty());

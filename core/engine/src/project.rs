@@ -1,4 +1,4 @@
-//! Project files as they are found on this machine, before anyone has trusted them.
+//! Finds and reads project files, before the user has trusted them.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -10,9 +10,10 @@ use blockyard_registry::{NamedRegistry, ProjectError, ProjectFile, ProjectYard, 
 use crate::ownership::{Guard, folder_of, writable_by_others};
 use crate::{Code, Error, ErrorKind};
 
-/// A project file: read once, so that the bytes that are trusted are the bytes that are used.
+/// A project file. It is read once, so that the trusted bytes are the bytes in use.
 ///
-/// Finding one has no effect. [`Trust`](crate::Trust) knows whether the user trusts it.
+/// Reading a project file has no effect. [`Trust`](crate::Trust) determines whether the user trusts
+/// it.
 #[derive(Debug, Clone)]
 pub struct Project {
     path: PathBuf,
@@ -21,14 +22,14 @@ pub struct Project {
 }
 
 impl Project {
-    /// Finds the nearest project file, from a folder upwards.
+    /// Finds the nearest project file in a folder or its parent folders.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// Same as [`read`](Self::read).
     pub fn nearest(folder: &Path) -> Result<Option<Self>, Error> {
         let folder = folder.canonicalize().map_err(|error| unreadable(folder, &error))?;
         let candidates = folder.ancestors().map(|folder| folder.join(ProjectFile::NAME));
-        // A folder of that name is no file, and a folder that cannot be searched has none for this user.
+        // Skips folders with the name of a project file, and folders that this user cannot search.
         let found =
             candidates.into_iter().find(|path| path.symlink_metadata().is_ok_and(|metadata| !metadata.is_dir()));
         found.map(|path| Self::read(&path)).transpose()
@@ -37,7 +38,8 @@ impl Project {
     /// Reads a project file.
     ///
     /// # Errors
-    /// It is not a regular file; it cannot be read; it is not a project file.
+    /// Returns an error if the file is not a regular file, cannot be read, or is not a valid
+    /// project file.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let path = absolute(path)?;
         let bytes = read_regular(&path)?;
@@ -46,34 +48,35 @@ impl Project {
         Ok(Self { digest: Digest::of(&bytes), path, file })
     }
 
-    /// The path of the file: absolute, its folder without links.
+    /// Returns the absolute path of the file. Symbolic links in its folder are resolved.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The folder of the file.
+    /// Returns the folder of the file.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("/"))
     }
 
-    /// The sha256 of the bytes that were read.
+    /// Returns the sha256 of the file's bytes.
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// The content of the file.
+    /// Returns the parsed content of the file.
     #[must_use]
     pub fn file(&self) -> &ProjectFile {
         &self.file
     }
 
-    /// The path of the yard inside the folder, if the file names one by path.
+    /// Returns the path of the yard inside the project folder, or `None` if the file does not
+    /// specify the yard by path.
     ///
     /// # Errors
-    /// A link leads out of the folder.
+    /// Returns an error if a symbolic link points outside of the folder.
     pub fn yard_file(&self) -> Result<Option<PathBuf>, Error> {
         match &self.file.yard {
             Some(ProjectYard::File(path)) => self.inside(path).map(Some),
@@ -81,10 +84,10 @@ impl Project {
         }
     }
 
-    /// The registries, with absolute paths.
+    /// Returns the registries, with absolute paths.
     ///
     /// # Errors
-    /// A link leads out of the folder.
+    /// Returns an error if a symbolic link points outside of the folder.
     pub fn registries(&self) -> Result<Vec<NamedRegistry>, Error> {
         let located = |registry: &NamedRegistry| {
             let address = match &registry.address {
@@ -100,10 +103,10 @@ impl Project {
         self.file.registries.iter().map(located).collect()
     }
 
-    /// What the file would decide for the user, one line each.
+    /// Describes each decision that the file makes for the user, one line per decision.
     ///
     /// # Errors
-    /// A link leads out of the folder.
+    /// Returns an error if a symbolic link points outside of the folder.
     pub fn decisions(&self) -> Result<Vec<String>, Error> {
         let mut decisions = Vec::new();
         match &self.file.yard {
@@ -132,7 +135,8 @@ impl Project {
         Ok(decisions)
     }
 
-    /// A path inside the folder. Links may lead to other places inside, but not out.
+    /// Resolves a path inside the folder. Symbolic links may point to other locations inside the
+    /// folder, but not outside.
     fn inside(&self, relative: &RelativePath) -> Result<PathBuf, Error> {
         let folder = self.folder();
         let outside = || {
@@ -153,13 +157,15 @@ impl Project {
     }
 }
 
-/// The path of a file, with its folder resolved. The file itself is not resolved.
+/// Returns the absolute path of a file, with symbolic links resolved in its folder but not in the
+/// file itself.
 fn absolute(path: &Path) -> Result<PathBuf, Error> {
     let folder = folder_of(path).canonicalize().map_err(|error| unreadable(path, &error))?;
     Ok(folder.join(path.file_name().unwrap_or_default()))
 }
 
-/// Reads a file that is neither a link nor a device, and is the one that was examined.
+/// Reads a regular file. Rejects links and devices, and a file that was replaced between the check
+/// and the read.
 fn read_regular(path: &Path) -> Result<Vec<u8>, Error> {
     let examined = path.symlink_metadata().map_err(|error| unreadable(path, &error))?;
     if !examined.is_file() {
@@ -181,14 +187,14 @@ fn read_regular(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Whether two examinations found one file.
+/// Checks whether two sets of metadata describe the same file.
 #[cfg(unix)]
 pub(crate) fn is_same(one: &std::fs::Metadata, other: &std::fs::Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-/// The standard library has no identity of files on other systems.
+/// Compares the size only: the standard library does not expose file identity on other systems.
 #[cfg(not(unix))]
 pub(crate) fn is_same(one: &std::fs::Metadata, other: &std::fs::Metadata) -> bool {
     one.is_file() && other.is_file() && one.len() == other.len()
@@ -239,7 +245,7 @@ mod tests {
         assert_eq!(project.yard_file().expect("inside"), Some(resolved.join("a/yard.db")));
         symlink(outside.path().join("yard.db"), folder.path().join("a/yard.db")).expect("a link");
         assert_eq!(project.yard_file().expect_err("outside").kind(), ErrorKind::Denied);
-        // One that leads nowhere could lead anywhere later.
+        // A dangling link is rejected as well, because its target could be created later.
         std::fs::remove_file(folder.path().join("a/yard.db")).expect("gone");
         symlink(outside.path().join("none.db"), folder.path().join("a/yard.db")).expect("a link");
         assert_eq!(project.yard_file().expect_err("outside").kind(), ErrorKind::Denied);

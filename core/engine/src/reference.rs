@@ -1,5 +1,4 @@
-//! Blocks that build on other blocks: checked when they are saved, put in place when they are
-//! opened.
+//! Checks references to other blocks on save, and resolves them when a block is opened.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,32 +15,33 @@ use serde_json::{Value, json};
 use crate::revision::deleted;
 use crate::{Error, ErrorKind, Yard};
 
-/// The most places at which blocks stand in one another at a call: a bound for graphs in which each
-/// level uses the next one twice.
+/// Maximum number of nested blocks in a resolved configuration. Bounds graphs in which each level
+/// references the next level twice, and which therefore grow exponentially.
 const MAX_PARTS: usize = 1_000;
 
-/// A block's configuration with, in place, those of all blocks that it builds on, as a call sees it.
+/// Resolved configuration of a block: its configuration with the configurations of all its
+/// dependencies inserted, as seen by a call.
 #[derive(Debug, Default)]
 pub(crate) struct Whole {
-    /// `{"$secret": pointer}` where a secret stands; a block in place is
+    /// Secrets are replaced by `{"$secret": pointer}`; references are replaced by
     /// `{"$block": "TYPE/NAME", "revision": 3, "config": {…}}`.
     pub(crate) config: Value,
-    /// The secrets of all of them.
+    /// Secrets of the block and of all its dependencies.
     pub(crate) secrets: Vec<WholeSecret>,
-    /// The databases that they name.
+    /// Databases that these configurations name.
     pub(crate) sql: Vec<SqlTarget>,
 }
 
-/// A secret of a block, or of one that it builds on.
+/// A secret of a block or of one of its dependencies.
 #[derive(Debug)]
 pub(crate) struct WholeSecret {
-    /// Where it stands in the whole.
+    /// Location of the secret within the resolved configuration.
     pub(crate) pointer: Pointer,
-    /// What it may be used for.
+    /// Permitted uses of the secret.
     pub(crate) uses: SecretUse,
-    /// Whose it is.
+    /// Block that owns the secret.
     pub(crate) owner: Address,
-    /// Which field of that block.
+    /// Location of the secret within the owner's configuration.
     pub(crate) field: Pointer,
     pub(crate) material: Material,
 }
@@ -53,19 +53,19 @@ impl WholeSecret {
     }
 }
 
-/// Where a secret's value comes from.
+/// Source of a secret's value.
 #[derive(Debug)]
 pub(crate) enum Material {
     Value(SecretValue),
     Source(SecretSource),
-    /// It was destroyed by `purge`.
+    /// The secret was destroyed by `purge`.
     Destroyed,
 }
 
 impl Yard {
-    /// What is wrong with the references of a document: each target is there, is not deleted, and is
-    /// what the field wants. `planned` are blocks that will be there by then, and circles through them
-    /// are not looked for here.
+    /// Checks the references of a document: each target must exist, must not be deleted, and must
+    /// match what the field accepts. Blocks in `planned` count as existing; if it is given, cycles
+    /// are not checked here.
     pub(crate) async fn check_references(
         &self,
         address: &Address,
@@ -103,7 +103,8 @@ impl Yard {
         Ok(violations)
     }
 
-    /// Why a reference does not lead to what its field wants, and what to do.
+    /// Returns the reason why a reference does not match its field, with an optional hint, or
+    /// `None` if it does.
     async fn shortcoming(
         &self,
         Reference { wanted, target, .. }: &Reference,
@@ -141,7 +142,7 @@ impl Yard {
         })
     }
 
-    /// A block's document with those of all blocks that it builds on in place.
+    /// Resolves a block's document, inserting the configurations of its dependencies.
     pub(crate) async fn assemble_whole(
         &self,
         record: &BlockRecord,
@@ -166,7 +167,7 @@ impl Yard {
     }
 }
 
-/// A block that another one builds on, opened.
+/// An opened dependency.
 struct Part {
     record: BlockRecord,
     document: SealedDocument,
@@ -181,7 +182,7 @@ struct Assembly<'a> {
 }
 
 impl Assembly<'_> {
-    /// A block's configuration, to stand at this place of the whole.
+    /// Resolves a block's configuration for insertion at `at` in the resolved configuration.
     fn put(
         &mut self,
         record: &BlockRecord,
@@ -233,8 +234,8 @@ impl Assembly<'_> {
         }
         self.sql.extend(SqlTarget::of(&block_type.schema, &config, at));
         for place in secrets {
-            // Fields in an origin are those of the block whose secret it is and of those that it builds on,
-            // whoever builds on it.
+            // Fields in an origin template refer to the block that owns the secret and to its
+            // dependencies, never to a block that depends on it.
             let uses = place.audience.expand(&config);
             let Some(slot) = config.pointer_mut(place.pointer.as_str()) else { continue };
             if slot.is_null() {
@@ -263,7 +264,7 @@ fn source(value: &Value) -> Option<SecretSource> {
     value.get(SOURCE_MARKER)?.as_str()?.parse().ok()
 }
 
-/// The block's type in its bundle.
+/// Returns the block's type, as defined in its bundle.
 pub(crate) fn type_of<'a>(manifest: &'a Manifest, address: &Address) -> Result<&'a BlockType, Error> {
     manifest.block_type(&address.type_slug).ok_or_else(|| {
         Error::new(

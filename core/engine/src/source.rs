@@ -1,5 +1,7 @@
-//! Sources of bundles: a file or crate on this machine, or a registry. The yard stores the source of each
-//! installed bundle as text, so that a later version from another source is noticed.
+//! Sources of bundles: a file or crate on this machine, or a registry.
+//!
+//! The yard stores the source of each installed bundle as text, so that an upgrade from a different
+//! source is detected.
 
 use std::fmt;
 use std::path::Path;
@@ -10,55 +12,55 @@ use url::Url;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BundleSource {
     origin: Origin,
-    /// The key whose signature of the file was verified.
+    /// Key that verified the signature of the file.
     signer: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Origin {
-    /// A component file, by its path.
+    /// Path of a component file.
     File(String),
-    /// A crate that is built, by its folder.
+    /// Folder of a crate that is built locally.
     Crate(String),
     /// A registry.
     Registry {
-        /// The URL of the registry's file or folder. The name is its owner's choice, and identifies nothing.
-        /// `None` in yards of earlier versions, which stored the name only.
+        /// URL of the registry's file or folder. The registry's name is chosen by its owner and
+        /// does not identify it. `None` in yards of earlier versions, which stored the name only.
         location: Option<String>,
-        /// Name, bundle and version, for display.
+        /// Registry name, bundle and version, for display.
         entry: String,
     },
 }
 
 impl BundleSource {
-    /// A component file.
+    /// Returns the source for a component file.
     #[must_use]
     pub fn file(path: &Path) -> Self {
         Self { origin: Origin::File(path.display().to_string()), signer: None }
     }
 
-    /// The folder of a crate.
+    /// Returns the source for a crate, given its folder.
     #[must_use]
     pub fn krate(folder: &Path) -> Self {
         Self { origin: Origin::Crate(folder.display().to_string()), signer: None }
     }
 
-    /// A registry: its location, what is installed from it (for display), and the key whose signature was
-    /// verified.
+    /// Returns the source for a registry: its location, the installed entry (for display), and the
+    /// key that verified the signature.
     #[must_use]
     pub fn registry(location: &Url, entry: &str, signer: Option<&str>) -> Self {
         let origin = Origin::Registry { location: Some(location.to_string()), entry: entry.to_owned() };
         Self { origin, signer: signer.map(str::to_owned) }
     }
 
-    /// The key whose signature was verified. `None` if the bundle is unsigned.
+    /// Returns the key that verified the signature. `None` if the bundle is unsigned.
     #[must_use]
     pub fn signer(&self) -> Option<&str> {
         self.signer.as_deref()
     }
 
-    /// Whether a bundle from here comes from the same source as one from there: both from this machine, from
-    /// one registry, or signed with one key.
+    /// Checks whether two sources count as the same: both are on this machine, both are the same
+    /// registry, or both are signed with the same key.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         if self.signer.is_some() && self.signer == other.signer {
@@ -73,7 +75,7 @@ impl BundleSource {
         }
     }
 
-    /// Reads the text that the yard stores.
+    /// Parses the text that the yard stores.
     pub(crate) fn parse(text: &str) -> Self {
         let local = |origin| Self { origin, signer: None };
         if let Some(path) = text.strip_prefix("file ") {
@@ -83,7 +85,8 @@ impl BundleSource {
             return local(Origin::Crate(folder.to_owned()));
         }
         let rest = text.strip_prefix("registry ").unwrap_or(text);
-        // A URL has no blanks. A name that an earlier version stored in its place is not a URL with an authority.
+        // A URL contains no spaces. Earlier versions stored a registry name here, which does not
+        // contain `://`.
         let Some((location, rest)) = rest.split_once(' ').filter(|(location, _)| location.contains("://")) else {
             return local(Origin::Registry { location: None, entry: rest.to_owned() });
         };
@@ -96,7 +99,7 @@ impl BundleSource {
     }
 }
 
-/// The text that the yard stores.
+/// Formats the text that the yard stores.
 impl fmt::Display for BundleSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {

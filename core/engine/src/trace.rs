@@ -1,8 +1,10 @@
-//! A call as a `tracing` span: which block, which code, which operation, and at its end how it went,
-//! how many bytes came out, how long it took. The host's spans of what it did for the bundle are
-//! inside. There is never a value in one: no argument, no result, no secret.
+//! Records a call as a `tracing` span.
 //!
-//! Whoever wants them installs a subscriber of `tracing`; without one, nothing is measured.
+//! The span contains the block, the bundle, the operation and its effect; when it ends, also the
+//! outcome, the number of output bytes and the duration. The spans of host calls are its children.
+//! Spans never contain arguments, results or secrets.
+//!
+//! To receive the spans, install a `tracing` subscriber. Without a subscriber, nothing is measured.
 
 use std::time::Instant;
 
@@ -15,17 +17,17 @@ use crate::Error;
 use crate::block::Block;
 use crate::call::CallReply;
 
-/// A call under way. It ends when the last byte of its output was read.
+/// The span of a running call. It ends when the output has been read completely or dropped.
 pub(crate) struct CallTrace {
     span: Span,
-    /// None where nobody looks.
+    /// Start time. `None` if the span is disabled.
     begun: Option<Instant>,
     bytes: u64,
     outcome: &'static str,
 }
 
 impl CallTrace {
-    /// Begins one. The operation is one that the block's type has.
+    /// Starts the span. `operation` must be an operation of the block's type.
     pub(crate) fn begin(block: &Block, operation: &str, effect: Effect) -> Self {
         let manifest = block.bundle.manifest();
         let span = tracing::info_span!(
@@ -40,7 +42,7 @@ impl CallTrace {
             bytes = field::Empty,
             elapsed_ms = field::Empty,
         );
-        // Whoever drops the call in the middle has stopped it.
+        // This outcome remains if the call is dropped before it completes.
         Self { begun: (!span.is_disabled()).then(Instant::now), span, bytes: 0, outcome: "stopped" }
     }
 
@@ -48,7 +50,8 @@ impl CallTrace {
         self.span.clone()
     }
 
-    /// The call has its answer. A stream of bytes goes on until it is read.
+    /// Records the outcome of the call. If the call has an output stream, the span continues until
+    /// the stream ends.
     pub(crate) fn answered(self, outcome: Result<CallReply, Error>) -> Result<CallReply, Error> {
         match outcome {
             Ok(CallReply { output: Some((media_type, stream)), result, log, masked }) if self.begun.is_some() => {
@@ -58,15 +61,16 @@ impl CallTrace {
         }
     }
 
-    /// What was done has its outcome.
+    /// Records the outcome and ends the span.
     pub(crate) fn ended<T>(mut self, outcome: Result<T, Error>) -> Result<T, Error> {
         self.outcome = crate::call::word(&outcome);
         outcome
     }
 
-    /// The same stream, whose bytes are counted.
+    /// Wraps the stream to count its bytes.
     fn follow(mut self, stream: ByteStream) -> ByteStream {
-        // A reader that knows where the end is need not ask whether it is there.
+        // Set in advance, because a reader that knows the length may not poll for the end of the
+        // stream.
         self.outcome = "ok";
         stream::unfold((stream, self), async |(mut stream, mut trace)| {
             let piece = stream.next().await?;
@@ -80,12 +84,12 @@ impl CallTrace {
     }
 }
 
-/// OpenTelemetry has whole numbers with a sign, and makes a text of others.
+/// Converts to the signed integers of OpenTelemetry, which would export unsigned ones as strings.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// As the manifest has it.
+/// Returns the effect as it is written in the manifest.
 fn effect_word(effect: Effect) -> &'static str {
     match effect {
         Effect::Read => "read",
