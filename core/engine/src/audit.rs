@@ -1,6 +1,9 @@
-//! The audit trail. What changes the yard writes its line in the same transaction; calls hand
-//! theirs to a writer that gathers them, so that a call does not wait for the disk. A line that has to be
-//! on disk before something happens is written at once, together with all that wait.
+//! Writes and reads the audit trail.
+//!
+//! An operation that modifies the yard writes its audit line in the same transaction. Calls pass
+//! their lines to a background writer that batches them, so that a call does not wait for the disk.
+//! A line that must be on disk before the call continues is written immediately, together with all
+//! pending lines.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,19 +16,21 @@ use tokio::task::JoinHandle;
 
 use crate::{Error, Yard};
 
-/// Lines that wait to be written; a caller waits when there are more.
+/// Maximum number of pending lines. When the queue is full, the caller waits.
 const WAITING: usize = 1_024;
-/// Lines that are written at once: a transaction waits for the disk, which is what takes its time.
+/// Maximum number of lines per transaction. Batching helps because most of a transaction's time is
+/// spent waiting for the disk.
 const AT_ONCE: usize = 256;
-/// How long the first line of several waits for the others. A writer that wakes for each line takes as
-/// long from a small call as its sandbox does: the threads of a process get in each other's way.
+/// Time for which the writer waits for further lines before it writes a batch. Waking up for each
+/// line would add as much time to a small call as its sandbox does, because the threads compete for
+/// the CPU.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// Writes the lines of calls.
+/// Background writer for the audit lines of calls.
 pub(crate) struct AuditWriter {
     store: Store,
     sender: Mutex<Option<mpsc::Sender<Entry>>>,
-    /// There will be no more lines.
+    /// Signals that no more lines will be sent.
     ending: Arc<Notify>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -33,7 +38,7 @@ pub(crate) struct AuditWriter {
 /// A line to write.
 struct Entry {
     line: AuditLine,
-    /// Told when the line is on disk, or is not going to be.
+    /// Receives `true` when the line is on disk, `false` if it could not be written.
     written: Option<oneshot::Sender<bool>>,
 }
 
@@ -45,15 +50,15 @@ impl AuditWriter {
         Self { store, sender: Mutex::new(Some(sender)), ending, task: Mutex::new(Some(task)) }
     }
 
-    /// Writes the line of a call that failed, and waits for it: many programs end there, without
-    /// closing the yard.
+    /// Writes the line of a failed call and waits until it is on disk, because many programs exit
+    /// after a failure without closing the yard.
     pub(crate) async fn write_now(&self, line: AuditLine) {
         if let Err(error) = self.store.append_audit(&line).await {
             not_written(&error, &line);
         }
     }
 
-    /// Hands over a line, which is written together with others.
+    /// Queues a line, to be written in a batch.
     pub(crate) async fn write(&self, line: AuditLine) {
         self.send(Entry { line, written: None }).await;
     }
@@ -62,14 +67,14 @@ impl AuditWriter {
     /// transaction.
     ///
     /// # Errors
-    /// The database's error: the line is not written.
+    /// Returns the database error. In that case, the line was not written.
     pub(crate) async fn write_before(&self, line: AuditLine) -> Result<(), Error> {
         let (sender, written) = oneshot::channel();
         self.send(Entry { line: line.clone(), written: Some(sender) }).await;
         if written.await == Ok(true) {
             return Ok(());
         }
-        // The batch failed: written alone, the line gets the error that is about it.
+        // The batch failed. Writing the line separately returns the error that concerns this line.
         self.store.append_audit(&line).await.map_err(|error| {
             let error = Error::from(error);
             Error::new(error.kind(), "the audit trail cannot be written, so the call does not begin").because(error)
@@ -83,7 +88,7 @@ impl AuditWriter {
         }
     }
 
-    /// Waits until all lines are written.
+    /// Waits until all pending lines are written.
     pub(crate) async fn finish(&self) {
         drop(self.sender.lock().await.take());
         self.ending.notify_one();
@@ -109,7 +114,7 @@ async fn write_all(store: Store, mut receiver: mpsc::Receiver<Entry>, ending: Ar
     }
 }
 
-/// Waits for more lines, unless a call waits for one of these.
+/// Waits for more lines, unless a caller is waiting for the last one.
 async fn gather(entries: &mut Vec<Entry>, receiver: &mut mpsc::Receiver<Entry>, ending: &Notify) {
     let late = tokio::time::sleep(GATHER);
     tokio::pin!(late);
@@ -145,7 +150,7 @@ fn not_written(error: &StoreError, line: &AuditLine) {
     tracing::error!(%error, action, subject, "a line of the audit trail was not written");
 }
 
-/// A line about something that `actor` did now.
+/// Creates a line for an action of `actor` at the current time.
 pub(crate) fn line(actor: &str, action: &str, subject: impl ToString, detail: &Value) -> AuditLine {
     AuditLine {
         at: now(),
@@ -156,31 +161,31 @@ pub(crate) fn line(actor: &str, action: &str, subject: impl ToString, detail: &V
     }
 }
 
-/// A time of the yard.
+/// Converts a time of the yard, clamped to the supported range.
 pub(crate) fn timestamp(at: Millis) -> Timestamp {
     let nearest = if at < 0 { Timestamp::MIN } else { Timestamp::MAX };
     Timestamp::from_millisecond(at).unwrap_or(nearest)
 }
 
-/// Milliseconds since 1970-01-01T00:00:00 UTC.
+/// Returns the current time in milliseconds since 1970-01-01T00:00:00 UTC.
 pub(crate) fn now() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }
 
 impl Yard {
-    /// Lines of the audit trail, the newest first.
+    /// Returns lines of the audit trail, newest first.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns an error if the database cannot be read.
     pub async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditLine>, Error> {
         Ok(self.store().audit(filter).await?)
     }
 
-    /// Walks the whole audit trail and checks that each line is what was written.
+    /// Verifies the hash chain of the complete audit trail.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns an error if the database cannot be read.
     pub async fn check_audit(&self) -> Result<AuditChain, Error> {
         Ok(self.store().check_audit().await?)
     }

@@ -1,4 +1,4 @@
-//! What is installed.
+//! Lists installed bundles.
 
 use blockyard_model::{Address, Digest, TypeSlug};
 use blockyard_store::BundleRecord;
@@ -8,36 +8,36 @@ use serde_json::Value;
 
 use crate::{Error, Yard};
 
-/// An installed bundle, for people and programs.
+/// An installed bundle, for display and for programs.
 #[derive(Debug, Clone, Serialize)]
 pub struct BundleView {
-    /// Its name.
+    /// Bundle name.
     pub name: String,
-    /// Its version.
+    /// Bundle version.
     pub version: String,
-    /// One line about it.
+    /// Short description.
     pub description: String,
-    /// sha256 of its component file.
+    /// sha256 of the component file.
     pub sha256: String,
-    /// Bytes of that file.
+    /// Size of the component file in bytes.
     pub size: u64,
-    /// Where it came from.
+    /// Source from which the bundle was installed.
     pub source: String,
-    /// Its block types.
+    /// Slugs of its block types.
     pub types: Vec<String>,
-    /// What it asks for.
+    /// Capabilities that the bundle requests.
     pub capabilities: Vec<String>,
-    /// What it is granted.
+    /// Capabilities that the bundle is granted.
     pub grants: Vec<String>,
-    /// When it was installed.
+    /// Time of installation.
     pub installed_at: jiff::Timestamp,
 }
 
 impl Yard {
-    /// The installed bundles, by name and time.
+    /// Lists the installed bundles, sorted by name and time of installation.
     ///
     /// # Errors
-    /// What the database says.
+    /// Returns an error if the database cannot be read.
     pub async fn bundles(&self) -> Result<Vec<BundleView>, Error> {
         let mut views = Vec::new();
         for record in self.store().bundles().await? {
@@ -59,7 +59,7 @@ impl Yard {
         Ok(views)
     }
 
-    /// The digest of the newest version of each installed bundle.
+    /// Returns the digest of the newest version of each installed bundle.
     pub(crate) async fn newest_digests(&self) -> Result<Vec<Digest>, Error> {
         let newest = self.store().bundle_versions().await?;
         let mut found: Vec<(Digest, String, Option<Version>)> = Vec::new();
@@ -74,7 +74,7 @@ impl Yard {
         Ok(found.into_iter().map(|(digest, _, _)| digest).collect())
     }
 
-    /// The newest version of each installed bundle, with its manifest as JSON.
+    /// Returns the newest version of each installed bundle: digest, name and manifest as JSON.
     pub(crate) async fn newest_bundles(&self) -> Result<Vec<(Digest, String, Value)>, Error> {
         let mut newest: Vec<BundleRecord> = Vec::new();
         for record in self.store().bundles().await? {
@@ -88,31 +88,32 @@ impl Yard {
     }
 }
 
-/// The bundle of a block, and whether a newer version with its type is installed.
+/// The bundle of a block, and the newer installed version that also defines the block's type, if
+/// any.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BundleUse {
-    /// The bundle's name.
+    /// Bundle name.
     pub name: String,
-    /// The version that validated the block, and whose code its calls run.
+    /// Version that validated the block. Calls run the code of this version.
     pub version: String,
-    /// The newest installed version, if the block's is an older one.
+    /// Newest installed version. Omitted if the block uses it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub newer: Option<String>,
 }
 
-/// The installed versions of all bundles.
+/// Installed versions of all bundles.
 pub(crate) struct Versions {
     all: Vec<(Digest, String, String)>,
     newest: Vec<Digest>,
 }
 
 impl Yard {
-    /// The installed versions, for [`bundle_use`](Self::bundle_use).
+    /// Returns the installed versions, as input of [`bundle_use`](Self::bundle_use).
     pub(crate) async fn versions(&self) -> Result<Versions, Error> {
         Ok(Versions { all: self.store().bundle_versions().await?, newest: self.newest_digests().await? })
     }
 
-    /// The bundle of a block of a type. `None` if the bundle is not installed any more.
+    /// Returns the bundle of a block of a type. `None` if the bundle is no longer installed.
     pub(crate) async fn bundle_use(
         &self,
         versions: &Versions,
@@ -130,7 +131,8 @@ impl Yard {
         Ok(Some(BundleUse { name: name.clone(), version: version.clone(), newer }))
     }
 
-    /// The hint of an error about the fields of a block whose bundle is an older version. `None` if it is the newest.
+    /// Returns a hint for an error about unknown fields, if the block's bundle is an older version.
+    /// `None` if it is the newest version.
     pub(crate) async fn older_bundle_hint(&self, digest: &Digest, address: &Address) -> Option<String> {
         let versions = self.versions().await.ok()?;
         let used = self.bundle_use(&versions, digest, &address.type_slug).await.ok()??;
@@ -149,7 +151,7 @@ impl std::fmt::Display for BundleUse {
     }
 }
 
-/// A manifest that was checked when its bundle was installed.
+/// Parses a manifest, which was validated when the bundle was installed.
 fn manifest(record: &BundleRecord) -> Value {
     serde_json::from_str(&record.manifest).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Calling operations, and checking blocks.
+//! Calls operations and checks blocks.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -25,57 +25,58 @@ use crate::reference::{Material, WholeSecret, type_of};
 use crate::trace::CallTrace;
 use crate::{Code, Error, ErrorKind, Yard};
 
-/// The largest secret that is read from a source, bytes: a key or a certificate, not a data set.
+/// Maximum size in bytes of a secret that is read from a source: enough for a key or a certificate.
 const SOURCE_BYTES: u64 = 1 << 20;
 
-/// What the audit trail says of a call that did what it should.
+/// Outcome in the audit trail of a successful call.
 const OK: &str = "ok";
-/// What it says of a check in which a step failed.
+/// Outcome in the audit trail of a check with a failed step.
 const FAILED: &str = "failed";
 
-/// Least time for checking the result of a call whose caller set no deadline.
+/// Minimum time for validating the result of a call whose caller set no deadline.
 const RESULT_TIME: Duration = Duration::from_secs(30);
 
-/// How many secrets may be read one through another: a `block:` source whose block has one, too.
+/// Maximum length of a chain of `block:` sources: a secret store may read its own secret from
+/// another secret store.
 const SOURCE_DEPTH: usize = 8;
 
-/// What an operation gave.
+/// Reply of an operation.
 pub struct CallReply {
-    /// The result.
+    /// Result, as JSON.
     pub result: Value,
-    /// The stream of bytes and its media type, where there is one.
+    /// Media type and bytes of the output, if the operation returns any.
     pub output: Option<(String, ByteStream)>,
-    /// What the bundle logged.
+    /// Lines that the bundle logged.
     pub log: Vec<LogLine>,
-    /// Places where secrets were masked in what the bundle read.
+    /// Number of secret values that were masked in data that the bundle received.
     pub masked: usize,
 }
 
-/// Whether a block can do its work now.
+/// Result of checking whether a block works.
 #[derive(Debug, Clone, Serialize)]
 pub struct Check {
-    /// Whether every step passed.
+    /// `true` if every step passed.
     pub passed: bool,
-    /// The steps in their order.
+    /// Steps, in the order in which they ran.
     pub steps: Vec<CheckStep>,
 }
 
-/// One step of a check.
+/// A step of a check.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CheckStep {
-    /// What was tried.
+    /// Name of the step.
     pub name: String,
     /// `passed`, `failed` or `skipped`.
     pub status: String,
-    /// Why, or what was found.
+    /// Finding, or reason for the failure.
     #[serde(default)]
     pub detail: Option<String>,
-    /// How long it took.
+    /// Duration of the step in milliseconds.
     #[serde(default)]
     pub milliseconds: Option<u64>,
 }
 
-/// One side of an operation.
+/// A schema of an operation.
 #[derive(Clone, Copy)]
 enum Part {
     Arguments,
@@ -91,31 +92,31 @@ impl Part {
     }
 }
 
-/// Runs work that computes on a thread that serves no one else.
+/// Runs CPU-bound work on a thread for blocking tasks, so that it does not block async tasks.
 pub(crate) async fn off_worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(ended) => match ended.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime shuts down; its tasks are not polled again.
+            // The runtime is shutting down and no longer polls its tasks.
             Err(_) => std::future::pending().await,
         },
     }
 }
 
 impl Block {
-    /// The operations of the block's type.
+    /// Returns the operations of the block's type.
     ///
     /// # Errors
-    /// The block's bundle is damaged.
+    /// Returns an error if the bundle does not define the block's type.
     pub fn operations(&self) -> Result<&[Operation], Error> {
         Ok(&type_of(self.bundle.manifest(), &self.address)?.operations)
     }
 
-    /// One operation of the block's type.
+    /// Returns the operation with the given name.
     ///
     /// # Errors
-    /// It has no such operation.
+    /// Returns an error if the block's type has no such operation.
     pub fn operation(&self, name: &str) -> Result<&Operation, Error> {
         let block_type = type_of(self.bundle.manifest(), &self.address)?;
         block_type.operation(name).ok_or_else(|| {
@@ -129,16 +130,16 @@ impl Block {
     /// Calls an operation.
     ///
     /// # Errors
-    /// There is none of that name; the arguments do not fit its schema; a grant is missing; the
-    /// outside system says no; the bundle fails.
+    /// Returns an error if the operation does not exist, if the arguments violate its schema, if a
+    /// grant is missing, if the remote service reports an error, or if the bundle fails.
     pub async fn call(&self, operation: &str, arguments: Value) -> Result<CallReply, Error> {
         self.call_with(operation, arguments, None, Deadline::default()).await
     }
 
-    /// As [`call`](Self::call), with a stream of bytes to read and a deadline.
+    /// Like [`call`](Self::call), with an input stream and a deadline.
     ///
     /// # Errors
-    /// As `call`.
+    /// Same as [`call`](Self::call).
     pub async fn call_with(
         &self,
         operation: &str,
@@ -149,7 +150,8 @@ impl Block {
         self.call_at(operation, arguments, input, deadline, 0).await
     }
 
-    /// A call that another one needs, `depth` of them deep: it reads a secret from this block.
+    /// Calls an operation at the given nesting depth. Calls nest when a secret is read from this
+    /// block.
     async fn call_at(
         &self,
         operation: &str,
@@ -182,7 +184,8 @@ impl Block {
             return Err(Error::new(ErrorKind::Usage, format!("operation `{operation}` reads no stream of bytes")));
         }
         let mut detail = json!({ "operation": operation, "effect": described.effect });
-        // A call that is refused before it starts, because a secret is missing for example, has its line, too.
+        // The call is audited even if it fails before it starts, for example because a secret is
+        // missing.
         let invocation = self.invocation(described.effect, deadline.after(began.elapsed()), depth).await;
         let outcome = match invocation {
             Ok(invocation) => self.invoked(described, invocation, arguments, input, began, deadline).await,
@@ -208,7 +211,8 @@ impl Block {
         invocation.safe = described.safe.clone();
         self.begin(operation, described.effect, !invocation.secrets.is_empty()).await?;
         let reply = self.yard.sandbox()?.invoke(&self.bundle, invocation, operation, &arguments, input).await?;
-        // What the call's bytes gave it is not known here. Its result has some time in any case.
+        // The extra time that the call's bytes added is not known here, so a minimum remains for
+        // the result.
         let mut left = deadline.after(began.elapsed());
         if deadline.grows() && left.left() < RESULT_TIME {
             left = Deadline::within(RESULT_TIME);
@@ -231,8 +235,9 @@ impl Block {
         }
     }
 
-    /// Writes down, on disk, that a call begins: one that may change the outside world, or that gives a
-    /// bundle the use of a secret. A bundle that ends the process leaves this trace.
+    /// Records in the audit trail that a call begins, if it may modify external data or lets a
+    /// bundle use a secret. The line is on disk before the bundle runs, so it remains even if the
+    /// bundle ends the process.
     async fn begin(&self, operation: &str, effect: Effect, secrets: bool) -> Result<(), Error> {
         if effect == Effect::Read && !secrets {
             return Ok(());
@@ -242,9 +247,9 @@ impl Block {
         self.yard.audit_writer().write_before(begun).await
     }
 
-    /// Checks arguments or a result by their schema, which is the bundle's, within the deadline. A check
-    /// that takes time runs on a separate thread, which is abandoned at the deadline; the steps of
-    /// a check are limited.
+    /// Validates arguments or a result against the operation's schema, which the bundle controls,
+    /// within the deadline. A slow validation runs on a separate thread, which is abandoned at the
+    /// deadline; the number of its steps is limited.
     async fn checked(
         &self,
         operation: &str,
@@ -270,10 +275,11 @@ impl Block {
         }
     }
 
-    /// Asks whether the block can do its work now.
+    /// Checks whether the block works, for example whether its remote service accepts the
+    /// credentials.
     ///
     /// # Errors
-    /// The check itself could not be made; a step that fails is no error.
+    /// Returns an error if the check cannot run. A failed step is not an error.
     pub async fn check(&self) -> Result<Check, Error> {
         let trace = CallTrace::begin(self, "check", Effect::Read);
         let checked = self.check_now().instrument(trace.span()).await;
@@ -316,22 +322,24 @@ impl Block {
             safe: Vec::new(),
             secrets,
             sql: self.whole.sql.clone(),
-            // What the manifest asks for AND the yard grants.
+            // A capability must be requested by the manifest and granted by the yard.
             grants: granted.iter().filter(|grant| self.bundle.manifest().asks_for(grant)).cloned().collect(),
-            // What reading the secrets took is the call's.
+            // The time for reading the secrets counts towards the deadline.
             deadline: deadline.after(began.elapsed()),
             reveal: self.reveal_hook(),
             guessed: self.guess_notice(),
         })
     }
 
-    /// What the host does before it shows a bundle a secret: a line of the audit trail, on disk.
+    /// Returns the hook that the host runs before it reveals a secret to a bundle: it writes a line
+    /// to the audit trail on disk.
     fn reveal_hook(&self) -> RevealHook {
         let (yard, address, revision, whole) =
             (self.yard.clone(), self.address.clone(), self.revision, self.whole.clone());
         let bundle = self.bundle.manifest().name.to_string();
         RevealHook::new(move |pointer: Pointer| {
-            // The line is about the block whose secret it is, which may be one that this one builds on.
+            // The audit line is recorded for the block that owns the secret, which may be a
+            // dependency of this block.
             let known = whole.secrets.iter().find(|secret| secret.pointer == pointer);
             let (owner, field) = known.map_or((&address, &pointer), |secret| (&secret.owner, &secret.field));
             let through = format!("{address}@{revision}");
@@ -347,7 +355,7 @@ impl Block {
         })
     }
 
-    /// The line of the audit trail about a bundle that looked for a secret.
+    /// Returns the hook that records in the audit trail that a bundle tried to guess a secret.
     fn guess_notice(&self) -> GuessNotice {
         let (yard, address, revision) = (self.yard.clone(), self.address.clone(), self.revision.number());
         let bundle = self.bundle.digest().to_string();
@@ -373,7 +381,7 @@ impl Block {
 }
 
 impl Yard {
-    /// The plain text of a secret, for this call only.
+    /// Returns the plaintext of a secret, for use in this call only.
     pub(crate) async fn read_secret(
         &self,
         secret: &WholeSecret,
@@ -393,7 +401,7 @@ impl Yard {
         }
     }
 
-    /// Reads a secret from its source. There is nothing that it falls back to.
+    /// Reads a secret from its source. There is no fallback.
     async fn read_source(
         &self,
         owner: &Address,
@@ -426,7 +434,7 @@ impl Yard {
             SecretSource::File(path) => {
                 let file = self.open_source(path).await.map_err(|error| error.caused(&unreadable))?;
                 let mut text = Vec::new();
-                // A pipe or a device says no size.
+                // The size is checked while reading, because pipes and devices report no size.
                 let read = file.take(SOURCE_BYTES + 1).read_to_end(&mut text).await;
                 let size = read.map_err(|error| unreadable(error.to_string()))?;
                 if size as u64 > SOURCE_BYTES {
@@ -439,7 +447,7 @@ impl Yard {
                 if depth == SOURCE_DEPTH {
                     return Err(unreadable(format!("secrets are read through more than {SOURCE_DEPTH} blocks")));
                 }
-                // A call in a call: the compiler needs to know where the future ends.
+                // Recursive async call: `Box::pin` gives the future a known size.
                 Box::pin(self.read_from_block(address, deadline, depth + 1))
                     .await
                     .map_err(|error| error.caused(&unreadable))
@@ -447,7 +455,7 @@ impl Yard {
         }
     }
 
-    /// Asks a block that implements `secret-store`.
+    /// Reads a secret from a block that implements `secret-store`.
     async fn read_from_block(&self, address: &Address, deadline: Deadline, depth: usize) -> Result<SecretValue, Error> {
         let block = self.open_block(&PinnedAddress::from(address.clone())).await?;
         block.need_interface(SECRET_STORE)?;
@@ -469,13 +477,15 @@ impl Yard {
     }
 }
 
-/// An outcome in one word. Not the outcome itself: a reference to a stream, held while something is
-/// waited for, would keep a program from calling blocks in tasks of their own.
+/// Returns the outcome as a word for the audit trail. Takes a reference only briefly: holding a
+/// reference to the reply's stream across an await would make the call's future `!Send`, so that
+/// programs could not call blocks in spawned tasks.
 pub(crate) fn word<T>(outcome: &Result<T, Error>) -> &'static str {
     outcome.as_ref().err().map_or(OK, |error| error.kind().as_str())
 }
 
-/// The content of a file as a secret, by the one rule for line ends.
+/// Converts the content of a file to a secret, with the same handling of line breaks as all secrets
+/// from files.
 fn from_file(bytes: Vec<u8>) -> Result<SecretValue, String> {
     String::from_utf8(bytes).map(SecretValue::from_file).map_err(|error| {
         error.into_bytes().zeroize();

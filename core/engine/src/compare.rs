@@ -1,4 +1,4 @@
-//! What differs between two documents. Of a secret it says that it differs, never more.
+//! Compares two documents. For a secret, it reports only that the secret differs.
 
 use std::collections::BTreeSet;
 
@@ -10,33 +10,34 @@ use serde_json::Value;
 /// A field that differs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FieldChange {
-    /// The field, as on a command line.
+    /// Dotted path of the field.
     pub field: String,
-    /// How it differs.
+    /// Kind of difference.
     pub change: Change,
-    /// Whether it is a secret: then neither value is here, but a source's name is.
+    /// `true` if the field is a secret. `before` and `after` then contain at most the name of its
+    /// source.
     pub secret: bool,
-    /// What was there.
+    /// Value in the first document.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<Value>,
-    /// What is there.
+    /// Value in the second document.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
 }
 
-/// How a field differs.
+/// Kind of difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
-    /// It was not there.
+    /// The field was added.
     Added,
-    /// It is not there any more.
+    /// The field was removed.
     Removed,
-    /// It was another one.
+    /// The value was changed.
     Changed,
 }
 
-/// What differs, in the order of the fields.
+/// Returns the differences, sorted by field.
 pub(crate) fn compare(before: &SealedDocument, after: &SealedDocument) -> Vec<FieldChange> {
     let mut changes = Vec::new();
     let both = Both { before, after };
@@ -71,7 +72,7 @@ impl Both<'_> {
 
     fn leaf(&self, old: Option<&Value>, new: Option<&Value>, at: &Pointer, changes: &mut Vec<FieldChange>) {
         let secret = [old, new].into_iter().flatten().any(is_secret);
-        // Two sealed secrets look alike; whether they are is in their values.
+        // Sealed secrets have equal markers, so their values must be compared as well.
         if old == new && (!secret || self.before.secrets.get(at) == self.after.secrets.get(at)) {
             return;
         }

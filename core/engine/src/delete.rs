@@ -1,4 +1,4 @@
-//! Letting blocks go: a tombstone that keeps the name, and the end of secrets for good.
+//! Deletes and restores blocks, and purges their secrets.
 
 use blockyard_model::Address;
 use blockyard_store::{StoreError, WrappedKey};
@@ -10,24 +10,26 @@ use crate::key::is_moved;
 use crate::revision::{content_digest, deleted};
 use crate::{Code, Error, ErrorKind, Yard};
 
-/// How often a purge is made again because another save or a rotation came first.
+/// Maximum number of retries of a purge after conflicts with concurrent saves or key rotations.
 const TRIES: u32 = 20;
 
 impl Yard {
-    /// Deletes a block. Its name stays taken, and [`restore`](Self::restore) has it back.
+    /// Deletes a block. Its name remains reserved, and [`restore`](Self::restore) restores it.
     ///
     /// # Errors
-    /// There is no such block; others build on it, with their list; it is deleted already.
+    /// Returns an error if the block does not exist or is already deleted, or if other blocks
+    /// depend on it; the error lists them.
     pub async fn delete(&self, address: &Address) -> Result<(), Error> {
         let detail = self.newest(address).await?;
         let done = self.store().delete_block(address, line(self.actor(), "delete", address, &detail)).await;
         self.told(address, done).await
     }
 
-    /// Has a deleted block back, with all its revisions and secrets.
+    /// Restores a deleted block with all its revisions and secrets.
     ///
     /// # Errors
-    /// There is no such block; it is not deleted; a block that it builds on is deleted.
+    /// Returns an error if the block does not exist or is not deleted, or if one of its
+    /// dependencies is deleted.
     pub async fn restore(&self, address: &Address) -> Result<(), Error> {
         let detail = self.newest(address).await?;
         match self.store().restore_block(address, line(self.actor(), "restore", address, &detail)).await {
@@ -39,7 +41,7 @@ impl Yard {
         }
     }
 
-    /// Which revision of a block goes or comes back, for the audit trail.
+    /// Returns the newest revision of a block, as details for the audit trail.
     async fn newest(&self, address: &Address) -> Result<Value, Error> {
         match self.store().block(address, None).await? {
             Some(record) => Ok(json!({ "revision": record.newest.number() })),
@@ -55,11 +57,11 @@ impl Yard {
         }
     }
 
-    /// Destroys the secrets of a block, of all its revisions, for good. Its configuration and history
-    /// stay. It may be deleted or not.
+    /// Permanently destroys the secrets of all revisions of a block. Its configuration and history
+    /// are retained. The block may be deleted or not. Returns the number of destroyed secrets.
     ///
     /// # Errors
-    /// There is no such block.
+    /// Returns an error if the block does not exist.
     pub async fn purge(&self, address: &Address) -> Result<u64, Error> {
         let mut tries = 0;
         loop {
@@ -83,7 +85,7 @@ impl Yard {
         let mut secrets = 0;
         for revision in &revisions {
             let record = &revision.record;
-            // What is sealed anew is what Blockyard wrote, and nothing else.
+            // Only revisions with a valid seal are re-sealed.
             self.check_seal(record).await?;
             let content = content_digest(&record.bundle, &record.checksum, &record.config_text);
             seals.push((record.revision, data_key.seal_content(self.id(), address, record.revision, &content)));

@@ -1,32 +1,38 @@
-//! Merges a change into a document. All saves have the same rule: a secret that is not named stays, and so does every
-//! member of an object that is not named by `set`. A block file states the plain configuration of a
-//! block; its secrets, with the table that they are in, stay all the same.
+//! Merges a change into a document.
 //!
-//! - Objects are merged member by member, at every depth. `null` is a value; `--unset` removes a member.
-//! - A list is replaced. An element of the new list keeps the secrets that it leaves out, of the element of the
-//!   old list that is equal in everything else, or else, if the length is the same, of the one at the same
-//!   position.
-//! - A value of another variant of an enum leaves behind what does not fit it.
+//! All saves follow the same rule: a secret that the change does not name is retained, and so is
+//! every object member that `set` does not name. A block file states the complete non-secret
+//! configuration of a block; secrets that it does not name are retained together with the objects
+//! that contain them.
+//!
+//! - Objects are merged member by member, at every depth. `null` is a value; `--unset` removes a
+//!   member.
+//! - Lists are replaced. If an element of the new list omits its secrets, they are taken from the
+//!   element of the old list that is equal apart from secrets, or else, if both lists have the same
+//!   length, from the element at the same index.
+//! - If a value changes to another variant of an enum, stored members that do not fit the new
+//!   variant are removed.
 
 use blockyard_model::document::{SECRET_MARKER, SOURCE_MARKER, secret_marker};
 use blockyard_model::reference::BLOCK_MARKER;
 use blockyard_model::{Pointer, Schema, SealedDocument, Violation};
 use serde_json::{Map, Value};
 
-/// A change to a document, and what it leaves as it is.
+/// Tracks how a change was merged into a document.
 #[derive(Debug, Default)]
 pub(crate) struct Merge {
-    /// Members of named objects that are not named themselves.
+    /// Stored members of changed objects that the change does not name.
     unnamed: Vec<Pointer>,
-    /// Lists that were replaced by lists.
+    /// Lists that were replaced by other lists.
     lists: Vec<Pointer>,
 }
 
 impl Merge {
-    /// Puts a value over that at a place of the document.
+    /// Merges a value into the document at `at`.
     ///
     /// # Errors
-    /// The place that is in the way: neither an object nor a list with the index.
+    /// Returns the location of the value that blocks the path: it is neither an object nor a list
+    /// with the index.
     pub(crate) fn put(&mut self, document: &mut Value, at: &Pointer, value: Value) -> Result<(), Pointer> {
         let old = document.pointer_mut(at.as_str()).map(Value::take).unwrap_or_default();
         let merged = self.over(old, value, at);
@@ -47,7 +53,7 @@ impl Merge {
     }
 
     fn members(&mut self, mut old: Map<String, Value>, new: Map<String, Value>, at: &Pointer) -> Map<String, Value> {
-        // What is not named at the top stays in any case.
+        // Members at the top level are always retained.
         if !at.as_str().is_empty() {
             self.unnamed.extend(old.keys().filter(|name| !new.contains_key(*name)).map(|name| at.child(name)));
         }
@@ -60,7 +66,9 @@ impl Merge {
         old
     }
 
-    /// Brings the secrets of replaced lists along, and leaves behind what does not fit another variant.
+    /// Copies the omitted secrets of replaced lists, and removes stored members that do not fit the
+    /// new variant of an enum. The violations report lists whose secrets cannot be assigned to
+    /// elements.
     pub(crate) fn settle(
         &self,
         mut document: SealedDocument,
@@ -77,13 +85,15 @@ impl Merge {
     }
 
     fn without_misfits(&self, document: SealedDocument, schema: &Schema) -> SealedDocument {
-        // Trying one after the other is for documents that are checked in no time.
+        // Each attempt validates the document, so this is limited to documents that validate
+        // quickly.
         if self.unnamed.is_empty() || !schema.is_quick(&document.config) {
             return document;
         }
         let mut best = (document.violations(schema).len(), document);
         let one_by_one = self.unnamed.iter().map(|pointer| vec![pointer]);
-        // Two that belong to another variant fit less badly only without both.
+        // If several members belong to the old variant, removing only one of them may not reduce
+        // the number of violations, so siblings are also removed together.
         let together = self.unnamed.iter().map(|pointer| {
             let parent = parent(pointer);
             self.unnamed.iter().filter(|other| self::parent(other) == parent).collect::<Vec<_>>()
@@ -105,8 +115,9 @@ impl Merge {
     }
 }
 
-/// Keeps the sealed secrets that a new document leaves out, each with what it is in, unless they do not fit
-/// there. The violations are about lists that do not say which secret belongs to which element.
+/// Copies the sealed secrets that a new document omits, each with the objects that contain it,
+/// unless they violate the schema there. The violations report lists whose secrets cannot be
+/// assigned to elements.
 pub(crate) fn keep_secrets(document: &mut SealedDocument, stored: &SealedDocument, schema: &Schema) -> Vec<Violation> {
     let mut lost = Vec::new();
     for pointer in stored.secrets.keys() {
@@ -115,7 +126,7 @@ pub(crate) fn keep_secrets(document: &mut SealedDocument, stored: &SealedDocumen
     lost
 }
 
-/// Brings one secret of an old document into the new one, where that leaves it out.
+/// Copies one secret of an old document into the new document, if the new document omits it.
 fn carry(
     document: &mut SealedDocument,
     before: &SealedDocument,
@@ -160,17 +171,17 @@ fn carry(
     None
 }
 
-/// The element of a new list that an old element has become.
+/// The element of a new list that corresponds to an element of the old list.
 enum Partner {
     Element(usize),
     /// The element was removed.
     None,
-    /// The new element at this position may be this one or another.
+    /// The new element at this index may correspond to this element or to another one.
     Unclear(usize),
 }
 
 fn partner(old: &[Value], new: &[Value], position: usize) -> Partner {
-    // The secrets of a list of secrets are its elements: all are named.
+    // In a list of secrets, each element is itself a secret, so the new list names all of them.
     if old.get(position).and_then(Value::as_object).is_some_and(is_marker) {
         return Partner::None;
     }
@@ -209,7 +220,7 @@ fn partner(old: &[Value], new: &[Value], position: usize) -> Partner {
     }
 }
 
-/// Whether a new element leaves out a secret that the old one has.
+/// Checks whether a new element omits a secret that the old element has.
 fn leaves_out_secrets(old: &Value, new: &Value) -> bool {
     new.is_object() && secret_places(old).iter().any(|pointer| new.pointer(pointer.as_str()).is_none())
 }
@@ -225,7 +236,7 @@ fn unclear(element: &Pointer, secret: &Pointer) -> Violation {
     }
 }
 
-/// A document with a part of another one in it, and the secrets of that part.
+/// Returns the document with a value of another document inserted, including its secrets.
 fn with_copy(
     document: &SealedDocument,
     before: &SealedDocument,
@@ -252,7 +263,7 @@ fn parent(pointer: &Pointer) -> Pointer {
     Pointer::new(&text[..text.rfind('/').unwrap_or(0)])
 }
 
-/// Whether an object stands for a secret or a reference.
+/// Checks whether an object represents a secret or a reference.
 fn is_marker(object: &Map<String, Value>) -> bool {
     object.len() == 1 && [SECRET_MARKER, SOURCE_MARKER, BLOCK_MARKER].iter().any(|marker| object.contains_key(*marker))
 }
@@ -261,7 +272,7 @@ fn is_secret(value: &Value) -> bool {
     value.as_object().is_some_and(|object| is_marker(object) && !object.contains_key(BLOCK_MARKER))
 }
 
-/// Where a document has secrets, sealed or from a source.
+/// Returns the locations of all secrets of a document, sealed or from a source.
 fn secret_places(value: &Value) -> Vec<Pointer> {
     fn collect(value: &Value, at: &Pointer, found: &mut Vec<Pointer>) {
         match value {
@@ -278,7 +289,7 @@ fn secret_places(value: &Value) -> Vec<Pointer> {
     found
 }
 
-/// A value without the members that are secrets.
+/// Returns a value without its secrets.
 fn without_secrets(value: &Value) -> Value {
     match value {
         Value::Object(members) => members
@@ -326,7 +337,7 @@ mod tests {
         SealedDocument::split(&schema(), PlainDocument(config)).expect("a good document")
     }
 
-    /// The document with its secrets in place, after a save by JSON.
+    /// Applies the configuration as a save by JSON does, and returns the document with its secrets.
     fn saved(before: &Value, document: Value) -> Value {
         let before = split(before.clone());
         let mut plain = before.plain();
@@ -372,18 +383,18 @@ mod tests {
         let before = json!({"list": [element("a", "ta"), element("b", "tb"), element("c", "tc")]});
         let list = |elements: Vec<Value>| saved(&before, json!({ "list": elements }));
         let all = |elements: Vec<Value>| json!({ "list": elements });
-        // Moved, removed, added: the secret goes with its element.
+        // Moved, removed and added elements keep their secrets.
         assert_eq!(list(vec![bare("c"), bare("a")]), all(vec![element("c", "tc"), element("a", "ta")]));
         assert_eq!(
             list(vec![bare("b"), bare("c"), bare("a"), json!({"host": "d", "pw": "p"})])["list"][1]["auth"]["token"],
             json!("tc")
         );
-        // Changed in place.
+        // An element that is changed in place keeps its secrets.
         assert_eq!(
             list(vec![bare("a"), json!({"host": "b", "port": 1}), bare("c")])["list"][1],
             json!({"host": "b", "port": 1, "auth": {"user": 1, "token": "tb"}})
         );
-        // A list of another length with an element that matches no old one.
+        // A list of a different length, with an element that matches no old element.
         assert_eq!(list(vec![bare("a"), bare("x")]), json!("/list/1"));
         assert_eq!(list(vec![]), all(vec![]));
         assert_eq!(list(vec![element("x", "tx")]), all(vec![element("x", "tx")]));

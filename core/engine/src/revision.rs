@@ -1,4 +1,4 @@
-//! Reading revisions: found, not tampered with, opened.
+//! Reads revisions, and verifies and decrypts them.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,12 @@ use serde_json::json;
 
 use crate::{Code, Error, ErrorKind, Yard};
 
-/// How many names are looked through for the one that was meant.
+/// Maximum number of block names to search for a suggestion.
 const CANDIDATES: u32 = 10_000;
 
 impl Yard {
-    /// A block's record; its absence is told apart: type, block, revision.
+    /// Returns a block's record with a verified seal. The error distinguishes a missing type, block
+    /// and revision.
     pub(crate) async fn record(&self, address: &Address, revision: Option<Revision>) -> Result<BlockRecord, Error> {
         match self.store().block(address, revision).await? {
             Some(record) => {
@@ -26,7 +27,7 @@ impl Yard {
         }
     }
 
-    /// As [`record`](Self::record), and not deleted.
+    /// Like [`record`](Self::record), but returns an error for a deleted block.
     pub(crate) async fn live_record(
         &self,
         address: &Address,
@@ -36,7 +37,7 @@ impl Yard {
         if record.deleted_at.is_some() { Err(deleted(address)) } else { Ok(record) }
     }
 
-    /// Why there is no such block or revision.
+    /// Returns the error that explains why the block or the revision does not exist.
     pub(crate) async fn missing(&self, address: &Address, revision: Option<Revision>) -> Error {
         match self.why_missing(address, revision).await {
             Ok(why) | Err(why) => why,
@@ -57,7 +58,7 @@ impl Yard {
             .details(json!({ "address": address.to_string() })))
     }
 
-    /// "Did you mean", among all blocks.
+    /// Returns a "did you mean" hint with the most similar address.
     pub(crate) async fn nearest_block(&self, address: &Address) -> Result<Option<String>, Error> {
         let some = BlockFilter { limit: Some(CANDIDATES), ..BlockFilter::default() };
         let own_type = BlockFilter { types: Some(vec![address.type_slug.to_string()]), ..some.clone() };
@@ -68,8 +69,8 @@ impl Yard {
         Ok(did_you_mean(&address.to_string(), known.iter().map(String::as_str)))
     }
 
-    /// Makes sure that nobody but Blockyard wrote this revision: a changed host would have the
-    /// password sent there.
+    /// Verifies the seal of a revision, so that a revision that was not written by Blockyard is
+    /// rejected: with a modified `host`, the password would be sent to that host.
     pub(crate) async fn check_seal(&self, record: &BlockRecord) -> Result<DataKey, Error> {
         let data_key = self.data_key(record).await?;
         let content = content_digest(&record.bundle, &record.checksum, &record.config_text);
@@ -79,19 +80,20 @@ impl Yard {
         Ok(data_key)
     }
 
-    /// The key of a block's own.
+    /// Unwraps the data key of a block.
     pub(crate) async fn data_key(&self, record: &BlockRecord) -> Result<DataKey, Error> {
         let wrapped = record.data_key.as_deref().ok_or_else(|| tampered(&record.address, record.revision))?;
         let key = self.key(&record.key_id).await?;
         Ok(key.unwrap(self.id(), &record.address, wrapped)?)
     }
 
-    /// Opens a revision: its seal is checked, and its secrets are unsealed.
+    /// Opens a revision: verifies its seal and decrypts its secrets.
     pub(crate) async fn unseal(&self, record: &BlockRecord) -> Result<SealedDocument, Error> {
         let data_key = self.check_seal(record).await?;
         let mut secrets = BTreeMap::new();
         for (pointer, sealed) in &record.secrets {
-            // A value that the sealed configuration knows nothing of is not the block's.
+            // A sealed value without a marker in the sealed configuration does not belong to the
+            // block.
             if record.config.pointer(pointer.as_str()) != Some(&secret_marker(pointer)) {
                 return Err(tampered(&record.address, record.revision));
             }
@@ -99,7 +101,7 @@ impl Yard {
             secrets.insert(pointer.clone(), data_key.open(&place, sealed)?);
         }
         let document = SealedDocument { config: record.config.clone(), secrets };
-        // Only a purge takes secrets away.
+        // Only a purge removes secrets.
         if record.purges == 0 && !document.missing_secrets().is_empty() {
             return Err(tampered(&record.address, record.revision));
         }
@@ -107,11 +109,11 @@ impl Yard {
     }
 }
 
-/// The content that the seal of a revision covers: the bundle that validated it, the checksum of its
-/// type, and its configuration.
+/// Returns the digest of the content that the seal of a revision covers: the bundle that validated
+/// it, the checksum of its type, and its configuration.
 ///
-/// `config` is the text as it is stored. A serialization of the parsed document would depend on the
-/// version and the features of `serde_json` that a program is built with.
+/// `config` is the stored text. A serialization of the parsed document would depend on the version
+/// and the features of `serde_json` in the build.
 pub(crate) fn content_digest(bundle: &Digest, checksum: &Digest, config: &str) -> Digest {
     Digest::of(format!("{bundle}\n{checksum}\n{config}").as_bytes())
 }
@@ -134,8 +136,8 @@ mod tests {
         content_digest(&Digest::of(b"bundle"), &Digest::of(b"type"), config)
     }
 
-    /// The digest is pinned to the byte: a program that is built with `preserve_order` or
-    /// `arbitrary_precision` of `serde_json` has to come to the same one.
+    /// Pins the digest: a build with the `serde_json` features `preserve_order` or
+    /// `arbitrary_precision` must produce the same value.
     #[test]
     fn the_sealed_content_is_the_stored_text() {
         let stored = r#"{"b":1.0,"a":1e3,"n":18446744073709551615,"t":"\u00e9é/"}"#;
@@ -144,7 +146,7 @@ mod tests {
         assert_eq!(digest(stored).to_string(), "5fc8ad0f495f9c1e5d83645932e27db0df4c170a9da3c95cc294ad150eb18553");
     }
 
-    /// Texts that a parser reads as the same document are different content.
+    /// Different spellings of the same document are different content.
     #[test]
     fn another_spelling_of_the_same_document_breaks_the_seal() {
         let spellings = [

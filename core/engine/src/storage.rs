@@ -1,4 +1,4 @@
-//! The interface `object-storage`, typed.
+//! Typed access to blocks that implement the interface `object-storage`.
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 use crate::block::Block;
 use crate::{ByteStream, Deadline, Error, ErrorKind, Input, Problem};
 
-/// How long the storage may take for a copy on its own side: a day, for objects have any size, and no
-/// byte passes here.
+/// Timeout for a copy within the storage: one day, because objects have any size and the copy
+/// transfers no bytes through this process, so there is no progress to measure.
 const COPY_TIME: Duration = Duration::from_secs(86_400);
 
-/// CRC32C (RFC 3720, appendix B.4), sixteen bytes at a time.
+/// CRC32C (RFC 3720, appendix B.4), computed sixteen bytes at a time.
 static CRC32C: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
 
 /// A block that implements `object-storage`.
@@ -28,60 +28,61 @@ pub struct ObjectStorage {
     block: Block,
 }
 
-/// An object, without its bytes.
+/// Metadata of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Object {
-    /// Its path, relative to the block.
+    /// Path, relative to the block.
     pub path: String,
-    /// Its size, bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// When it was last changed (RFC 3339).
+    /// Time of the last modification (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated: Option<String>,
-    /// Its media type.
+    /// Media type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
-    /// Its checksum: CRC32C, big-endian, in base64.
+    /// CRC32C checksum, big-endian, in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crc32c: Option<String>,
-    /// Which state of the object this is.
+    /// Identifier of this version of the object, as assigned by the storage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<String>,
-    /// The encoding of the stored bytes, such as `gzip`.
+    /// Encoding of the stored bytes, such as `gzip`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_encoding: Option<String>,
-    /// Whether the bytes of this answer were decoded by the storage: `size` and `crc32c` are those of the stored
-    /// bytes.
+    /// `true` if the storage decoded the bytes that it returned. `size` and `crc32c` then refer to
+    /// the stored, encoded bytes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub decoded: bool,
-    /// What its writers said about it.
+    /// User-defined metadata.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
 }
 
-/// A page of a list.
+/// A page of a listing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectPage {
-    /// Objects in the order of their paths.
+    /// Objects, sorted by path.
     pub objects: Vec<Object>,
-    /// What stands for all objects whose paths go on after the delimiter.
+    /// Prefixes that end with the delimiter. Each represents all objects whose paths begin with it.
     #[serde(default)]
     pub prefixes: Vec<String>,
-    /// For the next page; none on the last one.
+    /// Token for the next page. `None` on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_page_token: Option<String>,
 }
 
-/// How an object is stored.
+/// Options for storing an object.
 #[derive(Debug, Clone, Default)]
 pub struct PutOptions {
-    /// Its media type; where it is not said, that of the input.
+    /// Media type. Defaults to the media type of the input.
     pub content_type: Option<String>,
-    /// Only where there is no object at that path.
+    /// Store the object only if no object exists at the path.
     pub if_absent: bool,
 }
 
-/// The pages of a list. It ends, whatever the storage says: see [`PageProgress`].
+/// Iterates over the pages of a listing. A listing that would not end results in an error: see
+/// [`PageProgress`].
 #[derive(Debug)]
 pub struct ObjectPages<'a> {
     storage: &'a ObjectStorage,
@@ -90,24 +91,24 @@ pub struct ObjectPages<'a> {
     progress: PageProgress,
 }
 
-/// The position in a list. A storage that gives a token a second time, begins a page a second time, or goes on
-/// without end is an error.
+/// Position in a listing. Detects storages whose listings do not end: a repeated token, a repeated
+/// first entry of a page, or too many pages is an error.
 #[derive(Debug, Default)]
 struct PageProgress {
     token: Option<String>,
-    /// Hashes of the tokens and of the first entries of pages.
+    /// Hashes of the tokens and of the first entries of all pages so far.
     seen: HashSet<u64>,
     pages: usize,
-    /// Pages without an entry since the last one that had any.
+    /// Number of consecutive empty pages up to the current one.
     empty: usize,
     ended: bool,
 }
 
 impl ObjectPages<'_> {
-    /// The next page. `None` after the last one.
+    /// Returns the next page, or `None` after the last page.
     ///
     /// # Errors
-    /// What the storage says; the list does not end.
+    /// Returns an error if the call fails, or if the listing does not end.
     pub async fn next(&mut self) -> Result<Option<ObjectPage>, Error> {
         if self.progress.ended {
             return Ok(None);
@@ -154,10 +155,11 @@ fn hashed(value: &impl Hash) -> u64 {
 }
 
 impl Block {
-    /// The block as a storage of objects.
+    /// Returns the block as an object storage.
     ///
     /// # Errors
-    /// Its type does not implement the interface; the error says what it implements.
+    /// Returns an error if the block's type does not implement the interface. The error lists the
+    /// interfaces that it implements.
     pub fn as_object_storage(&self) -> Result<ObjectStorage, Error> {
         self.need_interface("object-storage")?;
         Ok(ObjectStorage { block: self.clone() })
@@ -165,11 +167,11 @@ impl Block {
 }
 
 impl ObjectStorage {
-    /// A page of the objects whose paths begin with a prefix. Paths that go on after `delimiter` are
-    /// shown as one prefix.
+    /// Returns a page of the objects whose paths begin with `prefix`. Paths that contain
+    /// `delimiter` after the prefix are grouped into one entry of [`ObjectPage::prefixes`].
     ///
     /// # Errors
-    /// What the storage says.
+    /// Returns an error if the call fails.
     pub async fn list(
         &self,
         prefix: &str,
@@ -186,26 +188,28 @@ impl ObjectStorage {
         read(self.block.call("list", arguments).await?.result)
     }
 
-    /// All pages of a list, one after the other.
+    /// Returns all pages of a listing, fetched one by one.
     #[must_use]
     pub fn pages<'a>(&'a self, prefix: &'a str, delimiter: Option<&'a str>) -> ObjectPages<'a> {
         ObjectPages { storage: self, prefix, delimiter, progress: PageProgress::default() }
     }
 
-    /// What an object is, without its bytes.
+    /// Returns the metadata of an object.
     ///
     /// # Errors
-    /// There is none; what else the storage says.
+    /// Returns an error if the object does not exist, or if the call fails.
     pub async fn stat(&self, path: &str) -> Result<Object, Error> {
         read(self.block.call("stat", json!({ "path": path })).await?.result)
     }
 
-    /// The bytes of an object; those of an object with a content encoding are decoded, if the storage decodes them
-    /// ([`Object::decoded`]). The stream ends with a problem where they are not as many as the
-    /// object has, or where its CRC32C is another: nobody takes a part for the whole.
+    /// Returns the metadata and the bytes of an object. Bytes with a content encoding are decoded
+    /// if the storage decodes them ([`Object::decoded`]).
+    ///
+    /// The stream ends with a problem if the number of bytes or their CRC32C differs from the
+    /// metadata, so that a truncated object is never mistaken for a complete one.
     ///
     /// # Errors
-    /// There is none; what else the storage says.
+    /// Returns an error if the object does not exist, or if the call fails.
     pub async fn get(&self, path: &str) -> Result<(Object, ByteStream), Error> {
         let reply = self.block.call("get", json!({ "path": path })).await?;
         let object: Object = read(reply.result)?;
@@ -214,10 +218,10 @@ impl ObjectStorage {
         Ok((object, stream))
     }
 
-    /// Stores bytes as an object: all of them, or nothing.
+    /// Stores bytes as an object, atomically.
     ///
     /// # Errors
-    /// What the storage says.
+    /// Returns an error if the call fails.
     pub async fn put(&self, path: &str, input: Input, options: &PutOptions) -> Result<Object, Error> {
         let mut arguments = json!({ "path": path, "if_absent": options.if_absent });
         if let Some(content_type) = &options.content_type {
@@ -226,10 +230,10 @@ impl ObjectStorage {
         read(self.block.call_with("put", arguments, Some(input), Deadline::default()).await?.result)
     }
 
-    /// Removes an object.
+    /// Deletes an object.
     ///
     /// # Errors
-    /// There is none; what else the storage says.
+    /// Returns an error if the object does not exist, or if the call fails.
     pub async fn delete(&self, path: &str) -> Result<(), Error> {
         self.block.call("delete", json!({ "path": path })).await.map(drop)
     }
@@ -237,7 +241,7 @@ impl ObjectStorage {
     /// Copies an object within the storage.
     ///
     /// # Errors
-    /// There is none; what else the storage says.
+    /// Returns an error if the object does not exist, or if the call fails.
     pub async fn copy(&self, from: &str, to: &str) -> Result<Object, Error> {
         let arguments = json!({ "from": from, "to": to });
         read(self.block.call_with("copy", arguments, None, Deadline::within(COPY_TIME)).await?.result)
@@ -250,7 +254,7 @@ fn read<T: serde::de::DeserializeOwned>(result: Value) -> Result<T, Error> {
     })
 }
 
-/// What was read so far, and what it should be in the end.
+/// State of an object that is being read: the bytes so far, and the expected metadata.
 struct Reading {
     stream: ByteStream,
     digest: Digest<'static, u32, Table<16>>,
@@ -259,7 +263,7 @@ struct Reading {
     ended: bool,
 }
 
-/// The stream, with a problem at its end where it is not the object.
+/// Appends a problem to the stream if its bytes do not match the object's metadata.
 fn whole(stream: ByteStream, object: &Object) -> ByteStream {
     let reading = Reading { stream, digest: CRC32C.digest(), bytes: 0, object: object.clone(), ended: false };
     futures_util::stream::unfold(reading, |mut reading| async move {
@@ -291,7 +295,7 @@ impl Reading {
     fn mistake(&self) -> Option<Problem> {
         let Object { path, size, crc32c, .. } = &self.object;
         if self.object.decoded {
-            // Nothing is said about these bytes. An answer that breaks off is an error of the host.
+            // No size or checksum is known for decoded bytes. The host reports truncated responses.
             return None;
         }
         let message = if self.bytes != *size {

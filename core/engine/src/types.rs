@@ -1,4 +1,4 @@
-//! Block types: what can be made.
+//! Lists and finds block types.
 
 use std::sync::Arc;
 
@@ -10,37 +10,37 @@ use serde_json::Value;
 
 use crate::{Code, Error, ErrorKind, Yard};
 
-/// A block type, for people and programs.
+/// A block type, for display and for programs.
 #[derive(Debug, Clone, Serialize)]
 pub struct TypeView {
-    /// Its slug.
+    /// Slug of the type, for example `sql-database`.
     pub slug: String,
-    /// Its version.
+    /// Version of the type.
     pub version: u64,
-    /// Its name for people.
+    /// Display name.
     pub title: String,
-    /// What it is.
+    /// Description.
     pub description: String,
-    /// The bundle that defines it.
+    /// Name of the bundle that defines the type.
     pub bundle: String,
-    /// That bundle's version.
+    /// Version of the bundle.
     pub bundle_version: String,
-    /// The standard interfaces that it implements.
+    /// Standard interfaces that the type implements.
     pub interfaces: Vec<String>,
-    /// Its operations: name, description, effect, schemas of arguments and result.
+    /// Operations, each with name, description, effect, and schemas of arguments and result.
     pub operations: Value,
-    /// The JSON Schema of its configuration.
+    /// JSON Schema of the configuration.
     pub schema: Value,
-    /// The fields of its configuration that are secret, as on the command line.
+    /// Secret top-level fields of the configuration.
     pub secrets: Vec<String>,
 }
 
 impl Yard {
-    /// The block types of the newest version of each installed bundle, by slug; with an interface,
-    /// those that implement it.
+    /// Lists the block types of the newest version of each installed bundle, sorted by slug. With
+    /// `interface_name`, lists the types that implement that interface.
     ///
     /// # Errors
-    /// There is no such interface.
+    /// Returns an error if the interface does not exist.
     pub async fn types(&self, interface_name: Option<&str>) -> Result<Vec<TypeView>, Error> {
         if let Some(name) = interface_name
             && !interface::all().iter().any(|known| known.name == name)
@@ -62,10 +62,10 @@ impl Yard {
         Ok(views)
     }
 
-    /// One block type.
+    /// Returns the block type with the given slug.
     ///
     /// # Errors
-    /// No installed bundle has it.
+    /// Returns an error if no installed bundle defines it.
     pub async fn block_type(&self, slug: &TypeSlug) -> Result<TypeView, Error> {
         let types = self.types(None).await?;
         match types.iter().find(|view| view.slug == slug.as_str()) {
@@ -109,7 +109,7 @@ impl Yard {
         Ok(manifests)
     }
 
-    /// The newest installed bundle that defines a type.
+    /// Returns the newest version of the installed bundle that defines a type.
     pub(crate) async fn bundle_of_type(&self, slug: &TypeSlug) -> Result<Bundle, Error> {
         let mut known = Vec::new();
         for digest in self.newest_digests().await? {
