@@ -1,4 +1,4 @@
-//! Blocks as a TOML file: what `export` writes and `plan` and `apply` read.
+//! Reads and writes block files: TOML files for `export`, `plan` and `apply`.
 //!
 //! ```toml
 //! version = 1
@@ -11,9 +11,10 @@
 //! password = "env:WAREHOUSE_PASSWORD"
 //! ```
 //!
-//! A table is a block's whole configuration. A secret stands in it only as a source, or as `"kept"`:
-//! the one that the yard has. A secret that is left out is kept, too, with the table that it is in. A
-//! reference to another block is its address. What TOML has no form for (null, numbers beyond 64 bit signed) is
+//! A table contains the complete configuration of a block. Secrets are written as a source, or as
+//! `"kept"` for the secret that the yard stores. Omitted secrets are retained too, together with
+//! the tables that contain them. References are written as the address of the block. Values without
+//! a TOML representation (null, and integers outside the signed 64-bit range) are written as
 //! `{ "$json" = "…" }`.
 
 use std::collections::BTreeSet;
@@ -31,27 +32,27 @@ use crate::connection_url;
 use crate::merge::keep_secrets;
 use crate::{Error, ErrorKind};
 
-/// The version of the file's format.
+/// Format version of the file.
 const FORMAT: i64 = 1;
-/// The table with the blocks.
+/// Name of the table that contains the blocks.
 const BLOCKS: &str = "blocks";
-/// What stands for a secret that the yard keeps.
+/// Placeholder for a secret that the yard stores.
 const KEPT: &str = "kept";
-/// What is said of a secret in plain text.
+/// Violation for a secret in plain text.
 const ONLY_SOURCES: &str = "a secret stands in a file only as a source, such as `env:NAME`";
-/// How deep tables and lists stand in one another; what is deeper is written as JSON.
+/// Maximum nesting depth of TOML tables and arrays. Deeper values are written as JSON.
 const MAX_DEPTH: usize = 32;
-/// The marker of a value that TOML has no form for.
+/// Key that marks a value as JSON.
 const JSON_MARKER: &str = "$json";
 
-/// A file of blocks. It keeps its comments and its order when blocks are put into it.
+/// A block file. Comments and order are retained when blocks are added.
 #[derive(Debug, Clone)]
 pub struct BlockFile {
     document: DocumentMut,
 }
 
 impl BlockFile {
-    /// A file without blocks.
+    /// Creates a file without blocks.
     #[must_use]
     pub fn new() -> Self {
         let mut document = DocumentMut::new();
@@ -59,13 +60,14 @@ impl BlockFile {
         Self { document }
     }
 
-    /// Reads a file.
+    /// Parses a block file.
     ///
     /// # Errors
-    /// It is not TOML; it has another version, or tables that are not known; an address is malformed.
+    /// Returns an error if the file is not valid TOML, if it has an unsupported version or unknown
+    /// tables, or if an address is malformed.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| {
-            // The library shows the line, which may have a secret in it.
+            // The library's message shows the line, which may contain a secret.
             let at = error.span().map_or(0, |span| span.start.min(text.len()));
             let line = text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
             Error::new(ErrorKind::Invalid, format!("the file is not TOML: line {line}: {}", error.message()))
@@ -92,10 +94,10 @@ impl BlockFile {
         Ok(file)
     }
 
-    /// The blocks in the file, in its order.
+    /// Returns the addresses of the blocks, in file order.
     ///
     /// # Errors
-    /// An address is malformed.
+    /// Returns an error if an address is malformed.
     pub fn addresses(&self) -> Result<Vec<Address>, Error> {
         let blocks = self.document.get(BLOCKS).and_then(Item::as_table_like);
         blocks
@@ -114,15 +116,15 @@ impl BlockFile {
             .collect()
     }
 
-    /// The file's content as JSON.
+    /// Returns the content of the file as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
         self.document.iter().map(|(key, item)| (key.to_owned(), plain_item(item))).collect::<Map<_, _>>().into()
     }
 
-    /// The configuration of a block in the file, read by its schema, and what the file may not say.
-    /// `stored` is what the yard has: its sealed secrets are kept where the file says so or says
-    /// nothing.
+    /// Returns a block's configuration, parsed according to its schema, and the violations.
+    /// `stored` is the document in the yard: its sealed secrets are retained where the file
+    /// contains `"kept"` or omits them.
     pub(crate) fn config(
         &self,
         address: &Address,
@@ -149,7 +151,8 @@ impl BlockFile {
         if let Some(stored) = stored {
             violations.extend(keep_secrets(&mut document, stored, schema));
         }
-        // Whatever the form was: where a secret belongs there is a source or one that the yard keeps.
+        // Regardless of its TOML form, a secret field must contain a source or a secret that the
+        // yard stores.
         for place in schema.secrets(&document.config) {
             let Some(slot) = document.config.pointer_mut(place.pointer.as_str()) else { continue };
             let settled = slot.is_null() || slot.get(SOURCE_MARKER).is_some() || slot.get(SECRET_MARKER).is_some();
@@ -161,7 +164,7 @@ impl BlockFile {
         (document, violations)
     }
 
-    /// Puts a block into the file, or changes its table to what it is now. Comments stay.
+    /// Adds a block to the file, or updates its table. Comments are retained.
     pub(crate) fn put(&mut self, address: &Address, schema: &Schema, config: &Value) {
         let writer = Writer { places: places(schema, config) };
         let blocks = self.document.entry(BLOCKS).or_insert_with(|| {
@@ -192,7 +195,7 @@ impl std::fmt::Display for BlockFile {
     }
 }
 
-/// Fields in the order of the schema's questions.
+/// Returns the fields, sorted by `x-order`.
 fn ordered<'a>(schema: &Schema, fields: &'a Map<String, Value>) -> Vec<(&'a String, &'a Value)> {
     let order = |name: &str| {
         let field = schema.document().get("properties").and_then(|fields| fields.get(name));
@@ -203,7 +206,7 @@ fn ordered<'a>(schema: &Schema, fields: &'a Map<String, Value>) -> Vec<(&'a Stri
     fields
 }
 
-/// Where secrets and references stand.
+/// Returns the locations of secrets and references.
 fn places(schema: &Schema, config: &Value) -> BTreeSet<Pointer> {
     let Places { secrets, references, .. } = schema.places(config);
     secrets.into_iter().map(|place| place.pointer).chain(references.into_iter().map(|place| place.pointer)).collect()
@@ -214,8 +217,8 @@ struct Writer {
 }
 
 impl Writer {
-    /// Makes the members of a table what these are. What says the same already keeps its form, and
-    /// every value keeps its comment.
+    /// Updates the members of a table. Unchanged values keep their formatting, and all values keep
+    /// their comments.
     fn members(&self, table: &mut dyn TableLike, members: &[(&String, &Value)], at: &Pointer) {
         let known = |key: &str| members.iter().any(|(own, _)| *own == key);
         let gone: Vec<String> = table.iter().map(|(key, _)| key.to_owned()).filter(|key| !known(key)).collect();
@@ -229,7 +232,7 @@ impl Writer {
                 None => drop(table.insert(key, Item::Value(new))),
                 Some(item) if plain_item(item) == plain(&new) => {}
                 Some(item) => {
-                    // A table of its own, with comments of its own.
+                    // A separate table may contain comments, so its members are updated in place.
                     if let (Some(inner), Value::Object(own), Toml::InlineTable(_)) = (item.as_table_mut(), value, &new)
                         && !own.contains_key(JSON_MARKER)
                         && !self.places.contains(&place)
@@ -258,7 +261,7 @@ impl Writer {
             }
         }
         match value {
-            // TOML readers follow tables less deep than JSON readers follow objects.
+            // TOML parsers limit nesting more strictly than JSON parsers.
             Value::Object(_) | Value::Array(_) if at.tokens().len() > MAX_DEPTH => json_form(value),
             Value::String(text) => Toml::from(text.as_str()),
             Value::Bool(value) => Toml::from(*value),
@@ -354,8 +357,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Makes sources and references of the texts that stand for them, whatever form the file gave
-    /// them.
+    /// Converts strings in secret and reference fields to sources and references, regardless of the
+    /// TOML form of the tables that contain them.
     fn settle(&mut self, value: &mut Value, at: &Pointer) {
         if let Value::String(text) = value {
             if self.schema.is_secret(at) {
@@ -383,7 +386,7 @@ impl Reader<'_> {
     fn secret(&mut self, text: &str, at: &Pointer) -> Value {
         if text == KEPT {
             return match self.stored {
-                // Also one that was destroyed: then nothing changes, and nothing can be made of it.
+                // A destroyed secret is accepted as well; it remains destroyed.
                 Some(stored) if stored.config.pointer(at.as_str()) == Some(&secret_marker(at)) => {
                     self.kept.insert(at.clone());
                     secret_marker(at)
@@ -396,7 +399,7 @@ impl Reader<'_> {
             Err(_) if text == MASK => {
                 self.refuse(at, &format!("`{MASK}` is what `show` prints in place of a secret; write `\"{KEPT}\"`"))
             }
-            // The text may be the secret itself: it is not repeated.
+            // The text may be the secret itself, so it is not repeated.
             Err(_) => self.refuse(at, ONLY_SOURCES),
         }
     }
@@ -407,7 +410,7 @@ impl Reader<'_> {
     }
 }
 
-/// A value of a file without its form: two that are equal say the same.
+/// Converts a TOML value to JSON, without its formatting.
 fn plain(value: &Toml) -> Value {
     match value {
         Toml::String(text) => Value::from(text.value().as_str()),

@@ -1,4 +1,4 @@
-//! Everything that can be checked without leaving the yard.
+//! Checks the integrity of a yard, without calling remote services.
 
 use blockyard_model::{Address, Revision};
 use blockyard_store::BlockFilter;
@@ -7,17 +7,18 @@ use crate::call::{Check, CheckStep};
 use crate::reference::type_of;
 use crate::{Error, Yard, YardConfig};
 
-/// Blocks that are listed at once.
+/// Page size when blocks are listed.
 const PAGE: u32 = 500;
-/// How many findings of one kind are told; the rest is counted.
+/// Maximum number of findings of one kind to list. Further findings are counted.
 const TOLD: usize = 20;
 
 impl Yard {
-    /// Opens a yard and checks all of it: database, key, bundles, every revision of every block with
-    /// its seal and secrets, references, the audit trail. Nothing is changed. `said` hears what is
-    /// being checked.
+    /// Opens a yard and checks it completely: database, key, bundles, the seal and the secrets of
+    /// every revision, references, and the audit trail. Modifies nothing. `said` is called with the
+    /// name of each step.
     ///
-    /// A yard or key that does not open is a finding, not an error; the check goes as far as it can.
+    /// If the yard or its key cannot be opened, this is a finding, not an error; the remaining
+    /// checks are skipped.
     pub async fn doctor(url: &str, config: YardConfig, said: &mut (dyn FnMut(&str) + Send)) -> Check {
         let mut steps = Vec::new();
         match Self::open_with(url, config).await {
@@ -69,7 +70,7 @@ impl Yard {
         let bundles = self.store().bundles().await?;
         let mut wrong = Vec::new();
         for bundle in &bundles {
-            // Bytes against digest, manifest against its schema, and that the code still loads.
+            // Checks the digest of the bytes and the validity of the manifest.
             if let Err(error) = self.bundle(&bundle.digest).await {
                 wrong.push(words(&error));
             }
@@ -105,7 +106,7 @@ impl Yard {
         Ok(found("blocks", format!("{blocks} with {revisions} revisions open"), &wrong))
     }
 
-    /// Which blocks use an older version of their bundle than is installed.
+    /// Finds blocks that use an older version of their bundle than the newest installed one.
     async fn examine_versions(&self) -> Result<CheckStep, Error> {
         let versions = self.versions().await?;
         let mut older = Vec::new();
@@ -128,7 +129,8 @@ impl Yard {
         Ok(warned("versions", told(&older)))
     }
 
-    /// Every revision opens, none is missing, and what the newest builds on is there.
+    /// Checks that every revision can be opened, that none is missing, and that all dependencies of
+    /// the newest revision exist. Returns the number of revisions.
     async fn examine_block(&self, address: &Address, newest: Revision, deleted: bool) -> Result<u64, Error> {
         let history = self.store().history(address).await?;
         for (revision, expected) in history.iter().rev().zip(1_u64..) {
@@ -180,7 +182,7 @@ fn found(name: &str, fine: String, wrong: &[String]) -> CheckStep {
     failed(name, &told(wrong))
 }
 
-/// Findings on one line; of many, the first ones.
+/// Joins findings on one line, and abbreviates long lists.
 fn told(findings: &[String]) -> String {
     let mut told: Vec<String> = findings.iter().take(TOLD).cloned().collect();
     if findings.len() > TOLD {

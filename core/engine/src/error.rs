@@ -1,4 +1,4 @@
-//! Errors for people and programs: what happened, why, and what to do.
+//! Errors of the engine: kind, message, causes and hints.
 
 mod code;
 
@@ -23,34 +23,34 @@ pub struct Error {
     message: String,
     hints: Vec<String>,
     details: Option<Value>,
-    /// The line ends in the message are Blockyard's own; values in it are escaped.
+    /// `true` if the line breaks in the message are intended, and all values in it are escaped.
     in_lines: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// What kind of error it is: what programs branch on, and the exit code of the command line.
+/// Kind of an error. Programs branch on it, and it determines the exit code of the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The outside system said no, or a check failed.
     Remote,
     /// What was asked for makes no sense.
     Usage,
-    /// There is no such thing.
+    /// The requested item does not exist.
     NotFound,
-    /// The data does not fit its schema, or a file its format.
+    /// The data violates its schema, or a file has an invalid format.
     Invalid,
     /// A grant, a key, a signature or a digest is missing or wrong.
     Denied,
-    /// Something moved, is taken, or is in use.
+    /// The target was changed concurrently, already exists, or is in use.
     Conflict,
-    /// A bundle broke its limits or crashed.
+    /// A bundle exceeded its limits or crashed.
     Bundle,
-    /// A mistake in Blockyard itself.
+    /// A bug in Blockyard.
     Internal,
 }
 
 impl ErrorKind {
-    /// The word in JSON.
+    /// Returns the name of the kind in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -67,7 +67,8 @@ impl ErrorKind {
 }
 
 impl Error {
-    /// An error with its message: lower case, no full stop, names in backquotes.
+    /// Creates an error. The message is lower case, has no full stop, and quotes names in
+    /// backquotes.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -93,14 +94,14 @@ impl Error {
         self.code.as_deref()
     }
 
-    /// Adds what to do about it.
+    /// Adds a hint, which tells the user what to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
     }
 
-    /// Adds what to do about it, where there is something.
+    /// Adds a hint if there is one.
     #[must_use]
     pub fn maybe_hint(self, hint: Option<String>) -> Self {
         match hint {
@@ -109,28 +110,28 @@ impl Error {
         }
     }
 
-    /// Adds why.
+    /// Adds the cause.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// Says that the message has several lines on purpose: every value in it is escaped with
-    /// [`visible::line`]. Line ends in other messages are shown as what a bundle or server said.
+    /// Marks the message as multi-line. Every value in it must be escaped with [`visible::line`].
+    /// In other messages, line breaks are displayed as untrusted text of a bundle or server.
     #[must_use]
     pub fn in_lines(mut self) -> Self {
         self.in_lines = true;
         self
     }
 
-    /// Whether the lines of the message are Blockyard's own.
+    /// Returns `true` if the message is multi-line on purpose.
     #[must_use]
     pub fn is_in_lines(&self) -> bool {
         self.in_lines
     }
 
-    /// The error that this one causes, with its hints.
+    /// Makes this error the cause of the error that `wrap` creates, and moves its hints there.
     pub(crate) fn caused(self, wrap: &impl Fn(String) -> Self) -> Self {
         let mut reasons = vec![self.to_string()];
         reasons.extend(self.causes());
@@ -139,19 +140,19 @@ impl Error {
         Self { code: code.or(wrapped.code), ..wrapped }
     }
 
-    /// Adds more for programs.
+    /// Adds structured details for programs.
     #[must_use]
     pub fn details(mut self, details: Value) -> Self {
         self.details = Some(details);
         self
     }
 
-    /// All that is wrong with a document: one line each.
+    /// Creates an error that lists the violations of a document, one per line.
     #[must_use]
     pub fn violations(what: &str, violations: &[Violation]) -> Self {
         let mut message = format!("{what} is not valid");
         for violation in violations {
-            // A bundle's validation may say anything.
+            // Violations that a bundle reports are untrusted text.
             let (place, told) = (visible::line(violation.pointer.as_str()), visible::line(&violation.message));
             message.push_str(&format!("\n  {place}: {told}"));
             if let Some(hint) = &violation.hint {
@@ -165,7 +166,7 @@ impl Error {
         Self::new(ErrorKind::Invalid, message).in_lines().details(details)
     }
 
-    /// All that is wrong with several documents.
+    /// Creates an error that lists the violations of several documents.
     pub(crate) fn all_violations(documents: &[(String, Vec<Violation>)]) -> Self {
         let each: Vec<Self> = documents.iter().map(|(what, violations)| Self::violations(what, violations)).collect();
         let message = each.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
@@ -177,19 +178,19 @@ impl Error {
         Self::new(ErrorKind::Invalid, message).in_lines().details(details)
     }
 
-    /// What kind it is.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// What to do about it.
+    /// Returns the hints.
     #[must_use]
     pub fn hints(&self) -> &[String] {
         &self.hints
     }
 
-    /// Why, from the nearest cause to the first.
+    /// Returns the chain of causes, from the immediate cause to the root cause.
     #[must_use]
     pub fn causes(&self) -> Vec<String> {
         let mut causes: Vec<String> = Vec::new();
@@ -223,14 +224,14 @@ impl StdError for Error {
     }
 }
 
-/// Takes the text of an error over, and its causes.
+/// Converts an error, including its chain of causes.
 fn taken(kind: ErrorKind, error: impl StdError + Send + Sync + 'static) -> Error {
     let message = error.to_string();
     let mut causes = Vec::new();
     let mut source = error.source();
     while let Some(cause) = source {
         let text = cause.to_string();
-        // Some libraries repeat their cause in their own words.
+        // Some libraries repeat their cause in their own message.
         if !causes.iter().any(|told: &String| told.contains(&text)) {
             causes.push(text);
         }
@@ -410,12 +411,12 @@ impl From<HostError> for Error {
 }
 
 impl From<blockyard_host::Problem> for Error {
-    /// A problem of the outside world, by its code.
+    /// Converts a problem that a bundle or the host reports. Its code determines the kind.
     fn from(problem: blockyard_host::Problem) -> Self {
         let kind = match problem.code.as_str() {
-            // The host itself held the bundle back.
+            // The host denied the bundle's request.
             "not-granted" | "effect" => ErrorKind::Denied,
-            // The bundle ended while its output was read.
+            // The bundle stopped while its output was being read.
             "stopped" => ErrorKind::Bundle,
             _ => ErrorKind::Remote,
         };

@@ -1,4 +1,4 @@
-//! Installing bundles: staged, reviewed, agreed to, then stored in one transaction.
+//! Installs bundles: a bundle is staged, reviewed, approved and then stored in one transaction.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -37,56 +37,56 @@ pub enum Content {
     Crate(PathBuf),
 }
 
-/// A bundle that was fetched and checked, and is not installed yet.
+/// A bundle that was fetched and validated, but is not installed yet.
 #[derive(Debug)]
 pub struct Staged {
     bundle: Bundle,
     bytes: Arc<Vec<u8>>,
     source: BundleSource,
-    /// Whether these very bytes are installed already.
+    /// `true` if the same bytes are already installed.
     already: bool,
     review: Review,
-    /// The installed versions of its name that the review is about.
+    /// Installed versions of the same name that the review covers.
     reviewed: BTreeSet<Digest>,
 }
 
-/// What installing did.
+/// Result of an installation.
 #[derive(Debug, Clone, Serialize)]
 pub struct Installed {
-    /// The bundle's name.
+    /// Bundle name.
     pub name: String,
-    /// Its version.
+    /// Bundle version.
     pub version: String,
-    /// sha256 of its component file.
+    /// sha256 of the component file.
     pub sha256: String,
-    /// Its block types.
+    /// Slugs of the block types.
     pub types: Vec<String>,
-    /// What it is granted.
+    /// Capabilities that the bundle is granted.
     pub grants: Vec<String>,
-    /// Whether anything changed: installing the same bytes twice changes nothing.
+    /// `false` if the same bytes were already installed.
     pub changed: bool,
 }
 
 impl Staged {
-    /// The bundle's name.
+    /// Returns the bundle name.
     #[must_use]
     pub fn name(&self) -> &BundleName {
         &self.bundle.manifest().name
     }
 
-    /// Its version.
+    /// Returns the bundle version.
     #[must_use]
     pub fn version(&self) -> String {
         self.bundle.manifest().version.to_string()
     }
 
-    /// Whether these very bytes are installed already.
+    /// Returns `true` if the same bytes are already installed.
     #[must_use]
     pub fn is_installed(&self) -> bool {
         self.already
     }
 
-    /// Everything that the user agrees to. To be shown before [`Yard::install`].
+    /// Returns the review, which must be shown to the user before [`Yard::install`].
     #[must_use]
     pub fn review(&self) -> &Review {
         &self.review
@@ -107,7 +107,8 @@ impl Yard {
     ) -> Result<Staged, Error> {
         let bytes = Arc::new(bytes);
         let bundle = self.sandbox()?.load(bytes.clone()).await?;
-        // What it says when it runs is what the file says without running it.
+        // The manifest that the code returns must equal the embedded manifest, which is read
+        // without running the code.
         let embedded = component::manifest(&bytes)?;
         let same =
             serde_json::from_str::<Value>(embedded).ok() == serde_json::from_str::<Value>(bundle.manifest_text()).ok();
@@ -127,7 +128,7 @@ impl Yard {
             )
             .hint("tell the registry's owner"));
         }
-        // Of two files with one version, new blocks use the one that was installed last.
+        // If two files have the same version, new blocks use the one that was installed last.
         let name = bundle.manifest().name.as_str();
         let version = bundle.manifest().version.to_string();
         let versions = self.store().bundle_versions().await?;
@@ -139,7 +140,8 @@ impl Yard {
         Ok(Staged { already, bundle, bytes, source, review, reviewed })
     }
 
-    /// The installed versions of a bundle that can be read, the newest last, and the digests of all of them.
+    /// Returns the readable installed versions of a bundle, newest last, and the digests of all of
+    /// them.
     async fn installed_versions(&self, name: &BundleName) -> Result<(Vec<InstalledVersion>, BTreeSet<Digest>), Error> {
         let records = self.store().bundles().await?;
         let of_name: Vec<_> = records.iter().filter(|record| record.name == name.as_str()).collect();
@@ -150,7 +152,7 @@ impl Yard {
                 Some(InstalledVersion { manifest, source: BundleSource::parse(&record.source) })
             })
             .collect();
-        // Stable: of two equal versions, the one that was installed later is the newer one.
+        // The sort is stable: of two equal versions, the one that was installed later is last.
         versions.sort_by(|a, b| a.manifest.version.cmp(&b.manifest.version));
         Ok((versions, of_name.iter().map(|record| record.digest).collect()))
     }
@@ -158,8 +160,9 @@ impl Yard {
     /// Installs a staged bundle and grants the capabilities that were agreed to.
     ///
     /// # Errors
-    /// The agreement does not cover the [`Review`]: the error names what is left. Another bundle has one of its
-    /// types. Another version of the bundle was installed after the review.
+    /// Returns an error if the agreement does not cover the [`Review`] (listing the remaining
+    /// lines), if another bundle defines one of its block types, or if another version of the
+    /// bundle was installed after the review.
     pub async fn install(&self, staged: Staged, agreement: &Agreement) -> Result<Installed, Error> {
         let Staged { bundle, bytes, source, already, review, reviewed } = staged;
         let manifest = bundle.manifest();
@@ -257,10 +260,10 @@ fn location(folder: &Path) -> Result<Url, Error> {
         .map_err(|()| Error::new(ErrorKind::Remote, format!("`{}` is not an absolute path", absolute.display())))
 }
 
-/// Refuses a registry's folder that another user could change.
+/// Checks that no other user could modify a registry.
 ///
 /// # Errors
-/// Another user could change it; it cannot be examined.
+/// Returns an error if another user could modify it, or if it cannot be inspected.
 pub fn usable_registry(folder: &Path) -> Result<(), Error> {
     let file = folder.join(Registry::FILE_NAME);
     let message = || format!("the registry `{}` is not used", folder.display());

@@ -1,4 +1,4 @@
-//! Blocks as code: what a file would change in a yard, and changing it.
+//! Plans and applies block files, and exports blocks to them.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,38 +15,38 @@ use crate::reference::type_of;
 use crate::revision::deleted;
 use crate::{Error, ErrorKind, Yard};
 
-/// Blocks that are read at once when all are exported.
+/// Page size when all blocks are exported.
 const PAGE: u32 = 500;
 
-/// What a file would change, in the order in which it would: what a block builds on comes before it.
+/// The changes that a block file would make, in the order of application: dependencies first.
 #[derive(Debug)]
 pub struct Plan {
     steps: Vec<Step>,
 }
 
-/// What would become of a block.
+/// The planned change of a block.
 #[derive(Debug, Clone, Serialize)]
 pub struct PlannedBlock {
-    /// `TYPE/NAME`.
+    /// Block address, `TYPE/NAME`.
     pub address: String,
-    /// What would be done.
+    /// Planned action.
     pub action: PlanAction,
-    /// Field by field; of a secret only that it differs.
+    /// Changed fields. For secrets, only the fact that they differ.
     pub changes: Vec<FieldChange>,
-    /// The revision that applying saved.
+    /// Revision that was saved. Omitted if the plan was not applied, or if the block is unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
 }
 
-/// What would be done with a block.
+/// Planned action for a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PlanAction {
-    /// It is not there yet.
+    /// The block does not exist and would be created.
     Create,
-    /// It is there, and differs.
+    /// The block differs from the file and would be changed.
     Change,
-    /// It is there as the file has it.
+    /// The block equals the file.
     Unchanged,
 }
 
@@ -60,13 +60,13 @@ struct Step {
 }
 
 impl Plan {
-    /// The blocks of the file, in the order of applying.
+    /// Returns the blocks of the file, in the order of application.
     #[must_use]
     pub fn blocks(&self) -> Vec<&PlannedBlock> {
         self.steps.iter().map(|step| &step.planned).collect()
     }
 
-    /// Whether anything would change.
+    /// Returns `true` if applying the plan would change any block.
     #[must_use]
     pub fn changes_anything(&self) -> bool {
         self.steps.iter().any(|step| step.planned.action != PlanAction::Unchanged)
@@ -74,10 +74,11 @@ impl Plan {
 }
 
 impl Yard {
-    /// Puts blocks into a file: these, or all. What the file has already keeps its comments.
+    /// Adds the given blocks to a file, or all blocks if `addresses` is empty. Comments in the file
+    /// are retained. Returns the number of blocks.
     ///
     /// # Errors
-    /// One of them is not there.
+    /// Returns an error if one of the blocks does not exist.
     pub async fn export(&self, addresses: &[Address], file: &mut BlockFile) -> Result<u64, Error> {
         let mut count = 0;
         if addresses.is_empty() {
@@ -106,11 +107,12 @@ impl Yard {
         Ok(())
     }
 
-    /// What a file would change. Everything is checked as a save would be.
+    /// Plans the changes that a file would make, with the same checks as a save.
     ///
     /// # Errors
-    /// A block in the file is not valid, with all problems; a type is not installed; a block is
-    /// deleted; the blocks of the file build on each other in a circle.
+    /// Returns an error with all violations if blocks in the file are invalid. Returns an error if
+    /// a block type is not installed, if a block is deleted, or if the blocks of the file form a
+    /// cycle.
     pub async fn plan(&self, file: &BlockFile) -> Result<Plan, Error> {
         let addresses = file.addresses()?;
         let planned: BTreeSet<Address> = addresses.iter().cloned().collect();
@@ -132,12 +134,13 @@ impl Yard {
             };
             let schema = &type_of(bundle.manifest(), &address)?.schema;
             let (document, mut wrong) = file.config(&address, schema, stored.as_ref());
-            // What is as it was needs no leave to stay: secrets that were destroyed, for example.
+            // An unchanged document is not validated again: it may contain destroyed secrets, for
+            // example.
             let found = match stored.as_ref() == Some(&document) {
                 true => Vec::new(),
                 false => self.problems(&bundle, &address, &document, Some(&planned)).await?,
             };
-            // What the file may not say is told once, not again as a value that is missing.
+            // A rejected value is reported once, and not a second time as a missing value.
             let told: Vec<_> = wrong.iter().map(|violation| violation.pointer.clone()).collect();
             wrong.extend(found.into_iter().filter(|own| !told.iter().any(|place| own.pointer.is_within(place))));
             if !wrong.is_empty() {
@@ -165,9 +168,9 @@ impl Yard {
         Ok(Plan { steps })
     }
 
-    /// The blocks of a file and all that they build on, each after what it builds on: with the file's
-    /// references, and the yard's where a block is not in the file. In this order no save closes a
-    /// circle on the way.
+    /// Returns the blocks of a file with all their dependencies, sorted topologically: each block
+    /// after its dependencies. References come from the file or, for blocks that are not in the
+    /// file, from the yard. In this order, no intermediate save creates a cycle.
     async fn order(&self, steps: &[Step], mut targets: BTreeMap<Address, Vec<Address>>) -> Result<Vec<Address>, Error> {
         let mut unknown: Vec<Address> = targets.values().flatten().cloned().collect();
         while let Some(address) = unknown.pop() {
@@ -184,12 +187,13 @@ impl Yard {
         Ok(walk.done)
     }
 
-    /// Does what a plan says. Each block is saved as a whole; one that was saved by somebody else
-    /// since the plan was made stops it there, and what was saved before stays. Planning again and
-    /// applying that goes on where it stopped.
+    /// Applies a plan. Each block is saved atomically. If a block was changed since it was planned,
+    /// application stops there; blocks that were already saved are retained. To continue, plan
+    /// again and apply the new plan. `said` is called with each block's address.
     ///
     /// # Errors
-    /// A save came first; what [`create`](Self::create) and [`set`](Self::set) say.
+    /// Returns an error if a block was changed since it was planned. Otherwise, same as
+    /// [`create`](Self::create) and [`set`](Self::set).
     pub async fn apply(&self, plan: Plan, said: &mut (dyn FnMut(&str) + Send)) -> Result<Vec<PlannedBlock>, Error> {
         let mut done = Vec::with_capacity(plan.steps.len());
         for Step { mut planned, address, bundle, document, before } in plan.steps {
@@ -215,10 +219,10 @@ impl Yard {
     }
 }
 
-/// A walk through the graph of references, depth first.
+/// A depth-first traversal of the reference graph.
 struct Walk<'a> {
     targets: &'a BTreeMap<Address, Vec<Address>>,
-    /// From where the walk began to where it is.
+    /// Path from the start of the traversal to the current block.
     path: Vec<&'a Address>,
     done: Vec<Address>,
     seen: BTreeSet<&'a Address>,

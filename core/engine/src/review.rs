@@ -1,5 +1,5 @@
-//! Reviews of bundles before they are installed: everything that the user agrees to, line by line, and the
-//! flag that agrees to a line where no terminal can ask.
+//! Reviews a bundle before it is installed: lists everything that the user agrees to, with the
+//! agreement that each line requires in scripts.
 
 use std::collections::BTreeSet;
 
@@ -9,68 +9,70 @@ use blockyard_model::{BlockType, Capability, Effect, Manifest};
 use crate::source::BundleSource;
 use crate::{Code, Error, ErrorKind, OpenChange};
 
-/// A review of a bundle that is staged.
+/// A review of a staged bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Review {
     name: String,
     version: String,
-    /// Everything to be shown.
+    /// Lines to show to the user.
     pub lines: Vec<ReviewLine>,
-    /// Whether an installed bundle has the name.
+    /// `true` if a bundle of this name is installed.
     pub replaces: bool,
-    /// Capabilities that are granted with the agreement.
+    /// Capabilities that are granted when the user agrees.
     grants: BTreeSet<Capability>,
-    /// Capabilities that are asked for, whether granted or not.
+    /// Capabilities that the bundle requests, granted or not.
     asked: BTreeSet<Capability>,
 }
 
-/// One line of a review.
+/// A line of a review.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReviewLine {
-    /// The fact or the change.
+    /// Fact or change, as text.
     pub text: String,
-    /// What agrees to it, beyond `--yes`. `None` if the line allows no more than before.
+    /// Agreement that the line requires in addition to [`Given::yes`]. `None` if the line permits
+    /// no more than before.
     pub needs: Option<Need>,
 }
 
-/// The agreement that a line needs.
+/// Agreement that a line requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Need {
-    /// The capability is named.
+    /// The capability is listed in [`Given::grants`].
     Grant(Capability),
-    /// The replacement by something wider, or from another source, is meant.
+    /// [`Given::replace`] accepts a replacement with wider permissions or from a different source.
     Replace,
 }
 
-/// What a user agreed to.
+/// Agreement of the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Agreement {
-    /// All lines of the review, which the user was shown.
+    /// Agreement to all lines of the review, after it was shown to the user.
     Everything,
-    /// What was given in advance, for reviews that no one sees.
+    /// Agreement in advance, for reviews that are not shown.
     Given(Given),
 }
 
 /// Agreement in advance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Given {
-    /// Agrees to a first installation, and to a replacement that is not wider.
+    /// Agrees to a first installation, or to a replacement without wider permissions.
     pub yes: bool,
-    /// Capabilities to grant. One may be narrower than what the bundle asks for.
+    /// Capabilities to grant. A capability may be narrower than the one that the bundle requests.
     pub grants: Vec<Capability>,
-    /// Agrees to another source, wider effects and safe requests.
+    /// Agrees to a different source, wider effects and additional safe requests.
     pub replace: bool,
 }
 
-/// An installed version of a bundle, as far as a review needs it.
+/// The parts of an installed bundle version that a review compares.
 pub(crate) struct InstalledVersion {
     pub(crate) manifest: Manifest,
     pub(crate) source: BundleSource,
 }
 
 impl Review {
-    /// Reviews a bundle against the installed versions of its name, the newest last, and the yard's grants.
-    /// `replaces` holds if the name is known, also if no installed manifest can be read any more.
+    /// Reviews a bundle against the installed versions of the same name (newest last) and the
+    /// yard's grants. `replaces` is `true` if the name is installed, even if no installed manifest
+    /// can be read.
     pub(crate) fn new(
         manifest: &Manifest,
         source: &BundleSource,
@@ -94,7 +96,7 @@ impl Review {
         review
     }
 
-    /// A first installation: all there is.
+    /// Describes a first installation completely.
     fn describe(&mut self, manifest: &Manifest, source: &BundleSource) {
         self.tell(format!("source: {source}"));
         self.tell(format!("signer: {}", signer(source)));
@@ -115,7 +117,7 @@ impl Review {
         self.grants = manifest.capabilities.clone();
     }
 
-    /// Another file under a known name: what changes.
+    /// Describes the changes to the installed versions of the same name.
     fn compare(
         &mut self,
         manifest: &Manifest,
@@ -132,7 +134,7 @@ impl Review {
         let same = installed.iter().any(|old| old.source.is_same(source));
         self.line(format!("source: {from} → {source}"), (!same).then_some(Need::Replace));
         let old_signer = newest.map_or("unknown", |old| signer(&old.source));
-        // A signature that is missing now, or of another key, is for the user to accept.
+        // A missing signature or a different key requires the user's agreement.
         let signed_as_before = match newest.and_then(|old| old.source.signer()) {
             None => true,
             before => source.signer() == before,
@@ -165,29 +167,31 @@ impl Review {
         self.lines.push(ReviewLine { text, needs });
     }
 
-    /// Whether the bundle may do more than the installed versions of its name, or comes from another source.
+    /// Returns `true` if the bundle gets wider permissions than the installed versions of its name,
+    /// or comes from a different source.
     #[must_use]
     pub fn is_wider(&self) -> bool {
         self.lines.iter().any(|line| line.needs.is_some())
     }
 
-    /// Whether the bundle asks for a capability, or for more of the same.
+    /// Checks whether the bundle requests a capability or a wider one.
     #[must_use]
     pub fn asks_for(&self, capability: &Capability) -> bool {
         self.asked.iter().any(|asked| asked.covers(capability))
     }
 
-    /// The capabilities to grant under an agreement.
+    /// Returns the capabilities to grant under an agreement.
     ///
     /// # Errors
-    /// The agreement does not cover the review. The error names the flag for each line that is left.
+    /// Returns an error if the agreement does not cover the review. The error lists each line that
+    /// is not covered, with its flag.
     pub(crate) fn settle(&self, agreement: &Agreement) -> Result<BTreeSet<Capability>, Error> {
         let Agreement::Given(given) = agreement else { return Ok(self.grants.clone()) };
         let open: Vec<&ReviewLine> = self.lines.iter().filter(|line| !given.covers(line)).collect();
         if !open.is_empty() || !given.yes {
             return Err(self.not_agreed(&open, given));
         }
-        // A narrower capability that is named is granted in place of the one that is asked for.
+        // A narrower capability in the agreement replaces the requested one.
         let mut grants = self.grants.clone();
         for named in given.grants.iter().filter(|named| self.asks_for(named)) {
             grants.retain(|asked| !asked.covers(named) || given.grants.contains(asked));
@@ -228,7 +232,7 @@ fn signer(source: &BundleSource) -> &str {
     source.signer().unwrap_or("unsigned")
 }
 
-/// The operations of a type by their effect.
+/// Lists the operations of a type by effect.
 fn effects(block_type: &BlockType) -> String {
     let all = [Effect::Read, Effect::Write, Effect::Destructive].map(|effect| {
         let of_it = block_type.operations.iter().filter(|operation| operation.effect == effect);

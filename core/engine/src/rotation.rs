@@ -1,4 +1,4 @@
-//! Moving a yard from one key to another.
+//! Rotates the key of a yard.
 
 use std::path::PathBuf;
 
@@ -11,61 +11,64 @@ use crate::audit::line;
 use crate::key::{KeySource, blocking, from_variable, place, recorded};
 use crate::{Code, Error, ErrorKind, Yard};
 
-/// Data keys that a rotation moves in one transaction: short enough not to keep others waiting.
+/// Number of data keys that a rotation moves in one transaction. Small, so that other writers do
+/// not wait long.
 const BATCH: u32 = 200;
 
-/// Where a rotation puts the new key.
+/// Location for the new key of a rotation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum RotateTo {
-    /// Where the old one is: a new entry of the keyring, a new file in the same folder.
+    /// Same kind of location as the old key: a new keyring entry, or a new file in the same folder.
     #[default]
     Same,
-    /// Into the operating system's keyring.
+    /// The operating system's keyring.
     Keyring,
-    /// Into a new file beside the yard.
+    /// A new file beside the yard.
     File,
-    /// Nowhere: it is read from this environment variable, now and from then on.
+    /// An environment variable, from which the key is read now and in the future. The key is not
+    /// stored.
     Environment(String),
 }
 
-/// A rotation that is under way.
+/// A rotation in progress.
 #[derive(Debug, Clone, Serialize)]
 pub struct RotationStatus {
-    /// The id of the new key.
+    /// ID of the new key.
     pub key_id: String,
-    /// Where it is kept.
+    /// Location of the new key.
     pub location: String,
-    /// Blocks whose data keys it wraps already.
+    /// Number of blocks whose data key is wrapped by the new key.
     pub moved: u64,
-    /// Blocks that are still to move.
+    /// Number of blocks whose data key is still to be moved.
     pub left: u64,
 }
 
-/// What a rotation did.
+/// Result of a rotation.
 #[derive(Debug, Clone, Serialize)]
 pub struct Rotated {
-    /// The id of the new key.
+    /// ID of the new key.
     pub key_id: String,
-    /// Where it is kept.
+    /// Location of the new key.
     pub location: String,
-    /// The id of the old one, which opens nothing here any more.
+    /// ID of the old key, which no longer opens the yard.
     pub old_key_id: String,
-    /// Where the old one still is. Backups that were made before need it.
+    /// Location of the old key. It is needed for backups made before the rotation.
     pub old_location: String,
-    /// Data keys that were moved.
+    /// Number of data keys that were moved.
     pub moved: u64,
-    /// Whether a rotation that was left half done was taken up.
+    /// `true` if an interrupted rotation was resumed.
     pub resumed: bool,
 }
 
 impl Yard {
-    /// Moves the yard to a new key: every data key is wrapped anew. It can be stopped at any time,
-    /// and goes on where it was. `said` hears how many are moved, and of how many.
+    /// Rotates the yard's key: every data key is rewrapped with a new key. An interrupted rotation
+    /// resumes where it stopped. `said` is called with the number of moved data keys and the total.
     ///
-    /// The old key stays where it is, since backups need it; it opens nothing here any more.
+    /// The old key is not deleted, because backups require it. It no longer opens the yard.
     ///
     /// # Errors
-    /// The new key cannot be put in its place; another rotation, to another place, is under way.
+    /// Returns an error if the new key cannot be stored, or if a rotation to a different location
+    /// is in progress.
     pub async fn rotate_key(&self, to: &RotateTo, said: &mut (dyn FnMut(u64, u64) + Send)) -> Result<Rotated, Error> {
         let yard = self.store().read_yard().await?;
         // Both keys are needed until the last data key is moved.
@@ -114,7 +117,7 @@ impl Yard {
             moved += rewrapped.len() as u64;
             said(moved, total);
         }
-        // Another process may have ended this rotation, and begun the next one.
+        // Another process may have completed this rotation and started the next one.
         if self.store().read_yard().await?.key.id != next.id {
             return Err(StoreError::KeyMoved.into());
         }
@@ -129,8 +132,9 @@ impl Yard {
         })
     }
 
-    /// Whoever gave the key by hand has it elsewhere than the yard says: where a new one should go is
-    /// not known, and a guess may leave the only copy on a machine that goes away.
+    /// Checks that the old key is in its recorded location. A key that the caller gave directly may
+    /// be stored elsewhere. In that case, the location for the new key cannot be derived, and a
+    /// guess could leave the only copy on a machine that is later deleted.
     async fn old_key_is_where_it_should_be(&self, yard: &YardRecord) -> Result<(), Error> {
         if matches!(self.config().key, KeySource::Default) || self.load_key(&yard.key, &yard.id).await.is_ok() {
             return Ok(());
@@ -142,7 +146,7 @@ impl Yard {
         .code(Code::KeyDestinationNeeded))
     }
 
-    /// A rotation that was left half done goes on to the key that it began with.
+    /// Checks that an interrupted rotation is resumed with the key that it began with.
     fn check_same_rotation(&self, next: &KeyRecord, to: &RotateTo) -> Result<(), Error> {
         let place: KeyLocation = recorded(next)?;
         let same = match (to, &place) {
@@ -159,7 +163,7 @@ impl Yard {
             .code(Code::RotationUnderWay))
     }
 
-    /// Makes or reads the new key and writes down that the yard moves to it.
+    /// Creates or reads the new key, and records in the yard that the rotation begins.
     async fn begin_rotation(&self, yard: &YardRecord, to: &RotateTo) -> Result<KeyRecord, Error> {
         let old = recorded(&yard.key)?;
         let new = match to {

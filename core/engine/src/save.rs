@@ -1,4 +1,4 @@
-//! Saving blocks: new ones, and new revisions of old ones.
+//! Saves new blocks and new revisions.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ use crate::revision::content_digest;
 use crate::secret_source::unusable_sources;
 use crate::{Error, ErrorKind, Yard};
 
-/// How often a save is made again because another one came first.
+/// Maximum number of attempts to save a block when other writers save it concurrently.
 const SAVE_TRIES: u32 = 1_000;
 
 /// A change of a block's document. What it does not name stays as it is, secrets too.
@@ -39,17 +39,17 @@ pub struct Patch {
     pub secrets: Vec<(Pointer, SecretInput)>,
 }
 
-/// A secret, or where it is read at each call.
+/// A secret, or a source from which it is read on each call.
 #[derive(Debug, Clone)]
 pub enum SecretInput {
-    /// To be sealed in the yard.
+    /// Value to be sealed in the yard.
     Value(SecretValue),
-    /// Kept as a source.
+    /// Source to be stored instead of a value.
     Source(SecretSource),
 }
 
 impl Yard {
-    /// Makes a block: revision 1.
+    /// Creates a block with revision 1.
     ///
     /// # Errors
     /// The type is unknown; the name is taken; the document is not valid, with all problems.
@@ -69,7 +69,7 @@ impl Yard {
         self.insert(&bundle, address, &document).await
     }
 
-    /// Checks what [`create`](Self::create) would save, and saves nothing.
+    /// Validates the block that [`create`](Self::create) would save, without saving it.
     ///
     /// # Errors
     /// As `create`.
@@ -79,14 +79,15 @@ impl Yard {
         self.check_document(&bundle, address, &document).await
     }
 
-    /// Saves a new revision of a block, made from its newest one: what is not named stays as it
-    /// is, secrets too. None where nothing would change.
+    /// Saves a new revision with changes to the newest one. Fields and secrets that the changes do
+    /// not name are retained. Returns `None` if nothing would change.
     ///
-    /// With `if_revision`, the newest revision must be that one; without, the changes are made on
-    /// top of whatever is the newest.
+    /// With `if_revision`, the newest revision must have that number. Without it, the changes are
+    /// applied to the newest revision at the time of the save.
     ///
     /// # Errors
-    /// There is no such block; another save came first; the document is not valid.
+    /// Returns an error if the block does not exist, if another revision was saved first, or if the
+    /// document is invalid.
     pub async fn set(
         &self,
         address: &Address,
@@ -122,7 +123,8 @@ impl Yard {
         .await
     }
 
-    /// Makes a save until no other one comes first. The save says none where one did.
+    /// Retries a save until no concurrent save conflicts with it. `save` returns `None` on a
+    /// conflict.
     pub(crate) async fn saving<T>(&self, save: impl AsyncFn() -> Result<Option<T>, Error>) -> Result<T, Error> {
         for _ in 0..SAVE_TRIES {
             if let Some(saved) = save().await? {
@@ -136,7 +138,7 @@ impl Yard {
         .hint("try again"))
     }
 
-    /// The document that changes make of another one, its secrets taken out.
+    /// Applies changes to a document and returns the result, with its secrets separated.
     pub(crate) fn changed(
         &self,
         bundle: &Bundle,
@@ -156,7 +158,8 @@ impl Yard {
         if unclear.is_empty() { Ok(document) } else { Err(invalid(unclear)) }
     }
 
-    /// Checks a document by schema, references and bundle: all problems at once.
+    /// Validates a document against its schema, references and bundle. The error lists all
+    /// violations.
     pub(crate) async fn check_document(
         &self,
         bundle: &Bundle,
@@ -167,8 +170,8 @@ impl Yard {
         if violations.is_empty() { Ok(()) } else { Err(Error::violations(&format!("block `{address}`"), &violations)) }
     }
 
-    /// All that is wrong with a document. `planned` are the blocks of a file that will be there with
-    /// it; whether these build on each other in a circle is for their plan to find.
+    /// Returns all violations of a document. `planned` lists the blocks of the same block file,
+    /// which count as existing; cycles among them are detected by the plan.
     pub(crate) async fn problems(
         &self,
         bundle: &Bundle,
@@ -189,8 +192,8 @@ impl Yard {
         Ok(violations)
     }
 
-    /// What is wrong with a document by its schema, which is the bundle's. A check that takes time runs on a
-    /// thread that serves no one else.
+    /// Validates a document against its schema, which the bundle controls. A slow validation runs
+    /// on a thread for blocking tasks.
     async fn violations(
         &self,
         bundle: &Bundle,
@@ -205,7 +208,7 @@ impl Yard {
         off_worker(move || Ok(document.violations(&type_of(bundle.manifest(), &address)?.schema))).await
     }
 
-    /// Saves revision 1 of a block whose document was checked.
+    /// Saves revision 1 of a block with a validated document.
     pub(crate) async fn insert(
         &self,
         bundle: &Bundle,
@@ -230,8 +233,8 @@ impl Yard {
         Err(StoreError::KeyMoved.into())
     }
 
-    /// Saves the revision after the newest one, of a document that was checked. None where another
-    /// save came first.
+    /// Saves the next revision of a block with a validated document. Returns `None` if another
+    /// revision was saved first.
     pub(crate) async fn save(
         &self,
         newest: &BlockRecord,
@@ -254,12 +257,12 @@ impl Yard {
     }
 }
 
-/// A revision, sealed: what a [`NewRevision`] borrows from.
+/// A sealed revision. Owns the data that a [`NewRevision`] borrows.
 struct Sealed<'a> {
     address: &'a Address,
     bundle: blockyard_model::Digest,
     checksum: blockyard_model::Digest,
-    /// The text that is sealed and stored.
+    /// The sealed and stored text of the configuration.
     config: String,
     seal: Vec<u8>,
     secrets: Vec<(Pointer, Vec<u8>)>,

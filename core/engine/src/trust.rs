@@ -1,8 +1,8 @@
-//! Decisions of this user on this machine: project files that may choose for the user, and yards that the
-//! user made or took over.
+//! Stores the trust decisions of this user on this machine: project files that may make decisions
+//! for the user, and yards that the user created or adopted.
 //!
-//! Each decision is a separate file, so that two processes never overwrite each other's. Its name is the
-//! digest of the path that the decision is about.
+//! Each decision is stored in a separate file, so that concurrent processes do not overwrite each
+//! other's decisions. The file name is the digest of the path that the decision concerns.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,59 +15,59 @@ use serde::{Deserialize, Serialize};
 use crate::ownership::{folder_of, make_private_folder, not_own, write_private};
 use crate::{Code, Error, ErrorKind, Project};
 
-/// The version of the files' format.
+/// Format version of the decision files.
 const FORMAT: u32 = 1;
 
-/// The folder with this user's decisions.
+/// Folder with the trust decisions of this user.
 #[derive(Debug, Clone)]
 pub struct Trust {
     folder: PathBuf,
 }
 
-/// One decision, as it is listed.
+/// A trust decision, as listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Trusted {
-    /// What is trusted.
+    /// Kind of the trusted item.
     pub kind: TrustedKind,
-    /// The path of the project file or yard.
+    /// Path of the project file or yard.
     pub path: String,
-    /// The sha256 of the project file as it was trusted.
+    /// sha256 of the project file when it was trusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// The id of the yard, or of the yard that the project had inside its folder.
+    /// ID of the yard, or of the yard inside the project's folder when it was trusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub yard: Option<String>,
-    /// Whether the file is still what was trusted. Yards are compared when they are opened.
+    /// State of the file compared to the decision. Yards are compared only when they are opened.
     pub state: TrustState,
 }
 
-/// The kinds of things that are trusted.
+/// Kind of a trusted item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TrustedKind {
     /// A project file.
     Project,
-    /// A SQLite yard that this user made on this machine.
+    /// A SQLite yard that this user created on this machine.
     MadeYard,
-    /// A SQLite yard that this user took over.
+    /// A SQLite yard that this user adopted.
     TakenYard,
 }
 
-/// The state of a file that may be trusted.
+/// State of a file compared to its trust decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TrustState {
-    /// It is what was trusted.
+    /// The file is unchanged since it was trusted.
     Trusted,
-    /// It changed since it was trusted, and is not trusted any more.
+    /// The file changed since it was trusted, and is no longer trusted.
     Changed,
-    /// It does not exist.
+    /// The file does not exist.
     Missing,
-    /// It was never trusted.
+    /// The file was never trusted.
     Untrusted,
 }
 
-/// The file of one decision.
+/// Content of a decision file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Record {
@@ -80,7 +80,7 @@ struct Record {
     yard: Option<String>,
 }
 
-/// What a path for [`Trust`] is about.
+/// Item that a path refers to.
 #[derive(Debug, Clone)]
 pub enum TrustTarget {
     /// A project file.
@@ -90,10 +90,10 @@ pub enum TrustTarget {
 }
 
 impl TrustTarget {
-    /// Reads a path: a project's folder, its file, or the file of a yard.
+    /// Resolves a path: the folder of a project, a project file, or a yard's file.
     ///
     /// # Errors
-    /// There is nothing; the project file is refused.
+    /// Returns an error if the path does not exist, or if the project file is invalid.
     pub fn at(path: &Path) -> Result<Self, Error> {
         let is_folder = path.metadata().map_err(|error| missing(path, &error))?.is_dir();
         if is_folder {
@@ -109,16 +109,17 @@ impl TrustTarget {
 }
 
 impl Trust {
-    /// Decisions in this folder. It is made when the first decision is recorded.
+    /// Uses the decisions in this folder. The folder is created when the first decision is
+    /// recorded.
     #[must_use]
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into() }
     }
 
-    /// Whether a project file is trusted as it was read.
+    /// Returns whether a project file is trusted with the content that was read.
     ///
     /// # Errors
-    /// Another user could change the decisions.
+    /// Returns an error if another user could modify the decisions.
     pub fn state(&self, project: &Project) -> Result<TrustState, Error> {
         Ok(match self.read(Subject::Project, project.path())? {
             Some(record) if record.digest == Some(project.digest().to_string()) => TrustState::Trusted,
@@ -127,10 +128,11 @@ impl Trust {
         })
     }
 
-    /// Trusts a project file as it was read, and the yard inside its folder as it is now.
+    /// Trusts a project file with the content that was read, and the yard inside its folder with
+    /// its current ID.
     ///
     /// # Errors
-    /// The yard cannot be opened; the decision cannot be recorded.
+    /// Returns an error if the yard cannot be opened, or if the decision cannot be recorded.
     pub async fn trust_project(&self, project: &Project) -> Result<Trusted, Error> {
         let yard = match project.yard_file()? {
             Some(path) if path.exists() => Some(yard_id(&path).await?),
@@ -147,18 +149,18 @@ impl Trust {
         Ok(record.listed(TrustState::Trusted))
     }
 
-    /// Takes over the yard in a SQLite file: its `env:` and `file:` sources are read from now on, unless
-    /// another user can write it.
+    /// Adopts the yard in a SQLite file: its `env:` and `file:` sources are read from now on,
+    /// unless another user can write the yard.
     ///
     /// # Errors
-    /// It is not a yard; the decision cannot be recorded.
+    /// Returns an error if the file is not a yard, or if the decision cannot be recorded.
     pub async fn trust_yard(&self, path: &Path) -> Result<Trusted, Error> {
         let path = path.canonicalize().map_err(|error| missing(path, &error))?;
         let id = yard_id(&path).await?;
         self.record_yard(TrustedKind::TakenYard, &path, &id)
     }
 
-    /// Records that this user made the yard in a SQLite file.
+    /// Records that this user created the yard in a SQLite file.
     pub(crate) fn record_made(&self, path: &Path, id: &str) -> Result<(), Error> {
         let path = path.canonicalize().map_err(|error| missing(path, &error))?;
         self.record_yard(TrustedKind::MadeYard, &path, id).map(drop)
@@ -170,13 +172,14 @@ impl Trust {
         Ok(record.listed(TrustState::Trusted))
     }
 
-    /// Whether this user made the yard in a SQLite file, or took it over.
+    /// Checks whether this user created or adopted the yard in a SQLite file.
     pub(crate) fn is_own_yard(&self, path: &Path, id: &str) -> Result<bool, Error> {
         let path = path.canonicalize().map_err(|error| missing(path, &error))?;
         Ok(self.read(Subject::Yard, &path)?.is_some_and(|record| record.yard.as_deref() == Some(id)))
     }
 
-    /// Refuses a yard inside a project's folder that this user neither made nor trusted with the project.
+    /// Rejects a yard inside a project's folder that this user neither created, nor adopted, nor
+    /// trusted with the project.
     pub(crate) fn permit_yard(&self, project: &Project, path: &Path, id: &str) -> Result<(), Error> {
         if self.is_own_yard(path, id)? {
             return Ok(());
@@ -196,10 +199,11 @@ impl Trust {
         Err(Error::new(ErrorKind::Denied, message).because(reason).code(code))
     }
 
-    /// All decisions, by path.
+    /// Lists all decisions, sorted by path.
     ///
     /// # Errors
-    /// Another user could change the decisions; one of them cannot be read.
+    /// Returns an error if another user could modify the decisions, or if one of them cannot be
+    /// read.
     pub fn list(&self) -> Result<Vec<Trusted>, Error> {
         if !self.is_usable()? {
             return Ok(Vec::new());
@@ -219,10 +223,11 @@ impl Trust {
         Ok(listed)
     }
 
-    /// Ends the trust in a project (its folder or file) or in a yard (its file). The path need not exist.
+    /// Revokes the trust in a project (given by its folder or file) or in a yard (given by its
+    /// file). The path need not exist.
     ///
     /// # Errors
-    /// Nothing there is trusted.
+    /// Returns an error if nothing at the path is trusted.
     pub fn revoke(&self, path: &Path) -> Result<Vec<Trusted>, Error> {
         let path = std::path::absolute(path).map_err(|error| missing(path, &error))?;
         let in_folder = folder_of(&path).canonicalize().unwrap_or_else(|_| folder_of(&path).to_owned());
@@ -248,15 +253,15 @@ impl Trust {
         Ok(revoked)
     }
 
-    /// Makes sure that decisions can be relied on, before something depends on one.
+    /// Checks that no other user could modify the decisions, before an operation depends on one.
     ///
     /// # Errors
-    /// Another user could change them.
+    /// Returns an error if another user could modify them.
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.is_usable().map(drop)
     }
 
-    /// Whether there is a folder of decisions.
+    /// Returns `false` if the folder of decisions does not exist.
     fn is_usable(&self) -> Result<bool, Error> {
         match not_own(&self.folder) {
             Ok(None) => Ok(true),
@@ -271,7 +276,8 @@ impl Trust {
             return Ok(None);
         }
         let record = self.record(&self.file(subject, path))?;
-        // The name of the file is a digest; the content says the same again.
+        // The file name is only a digest, so the path and the kind in the content are compared as
+        // well.
         Ok(record.filter(|record| record.path == shown(path) && record.subject() == subject))
     }
 
@@ -322,7 +328,7 @@ impl Trust {
     }
 }
 
-/// What a decision is about; a path can be both.
+/// Subject of a decision. The same path can be the subject of one decision of each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Subject {
     Project,
@@ -368,7 +374,7 @@ fn shown(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// The id of the yard in a SQLite file. It needs no key.
+/// Returns the ID of the yard in a SQLite file. This does not require the key.
 async fn yard_id(path: &Path) -> Result<String, Error> {
     let store = Store::open(YardLocation::Sqlite(path.to_owned())).await?;
     let id = store.yard().id.clone();
@@ -407,7 +413,8 @@ mod tests {
         write(&file, "yard = \"prod\"").expect("a file");
         let read = Project::read(&file).expect("a good file");
         assert_eq!(trust.state(&read).expect("a state"), TrustState::Untrusted);
-        // Replaced after it was read and shown: what was read is trusted, and what is there is not.
+        // The file is replaced after it was read and shown: the content that was read is trusted,
+        // the current content is not.
         write(&file, "yard = \"test\"").expect("a file");
         trust.trust_project(&read).await.expect("recorded");
         assert_eq!(trust.state(&read).expect("a state"), TrustState::Trusted);
@@ -437,7 +444,7 @@ mod tests {
             assert_eq!(trust.list().expect_err("refused").kind(), ErrorKind::Denied, "{loose:o}");
             set_permissions(path, Permissions::from_mode(tight)).expect("chmod");
         }
-        // A decision about another path is none about this one, whatever its file is called.
+        // A decision for a different path does not apply, even if its file name matches.
         let other = folder.path().join("other");
         create_dir(&other).expect("a folder");
         write(other.join(ProjectFile::NAME), "yard = \"prod\"").expect("a file");

@@ -1,4 +1,4 @@
-//! Opening and making yards.
+//! Opens and creates yards.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,30 +15,31 @@ use crate::key::{self, KeySource, Keys, NewKey};
 use crate::secret_source::DATABASE_FILES;
 use crate::{Error, ErrorKind, Project, Trust};
 
-/// What a program says about itself and its machine when it opens a yard.
+/// Configuration of a program that opens a yard.
 #[derive(Debug, Clone, Default)]
 pub struct YardConfig {
-    /// Which key.
+    /// Source of the yard's key.
     pub key: KeySource,
-    /// This machine's folder for the key files of yards on servers; those of SQLite yards are beside
-    /// the yard.
+    /// Folder on this machine for the key files of yards on servers. Key files of SQLite yards are
+    /// stored beside the yard.
     pub keys: Option<PathBuf>,
-    /// Where compiled code is kept between processes; none keeps it in memory only.
+    /// Folder that caches compiled code across processes. `None` caches it in memory only.
     pub cache: Option<PathBuf>,
-    /// Who acts, for the audit trail: user and host. Empty means unknown.
+    /// User and host for the audit trail, such as `ada@build-1`. Empty means unknown.
     pub actor: String,
-    /// The decisions of this user on this machine. A SQLite yard that is made with it is recorded there as this
-    /// user's own. `None`: no yard counts as this user's own.
+    /// Trust decisions of this user on this machine. A SQLite yard that is created with it is
+    /// recorded as this user's own. With `None`, no yard counts as this user's own.
     pub trust: Option<Trust>,
-    /// Variables and files that blocks of any yard may name as sources of secrets. Other `env:` and `file:`
-    /// sources are read only from a SQLite yard that is this user's own by `trust`, and that no other user can
-    /// write.
+    /// Variables and files that blocks of any yard may use as secret sources. Other `env:` and
+    /// `file:` sources are read only from a SQLite yard that is this user's own according to
+    /// `trust`, and that no other user can write.
     pub sources: Vec<SourcePattern>,
-    /// The project file that names the yard. A yard inside the project's folder is opened only if `trust` has it.
+    /// Project file that names the yard. A yard inside the project's folder is opened only if it is
+    /// trusted in `trust`.
     pub project: Option<Project>,
 }
 
-/// An open yard. Cheap to clone.
+/// An open yard. Cloning is cheap.
 #[derive(Clone)]
 pub struct Yard {
     inner: Arc<Inner>,
@@ -55,24 +56,25 @@ struct Inner {
     grants: GrantCache,
 }
 
-/// Where the yard and its key are.
+/// Location and key of a yard.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct YardInfo {
-    /// The yard's address, for `--yard`, without a password.
+    /// URL of the yard, without a password, as accepted by `--yard`.
     pub yard: String,
-    /// Its id.
+    /// ID of the yard.
     pub id: String,
-    /// Where its key is kept: `keyring:…`, `file:…` or `env:NAME`.
+    /// Location of the key: `keyring:…`, `file:…` or `env:NAME`.
     pub key: String,
-    /// The id of the key.
+    /// ID of the key.
     pub key_id: String,
 }
 
 impl Yard {
-    /// Opens a yard that exists.
+    /// Opens an existing yard.
     ///
-    /// `env:` and `file:` sources of secrets are refused, because everyone who can write the yard chooses them. A program
-    /// permits those that it needs, with [`open_with`](Self::open_with):
+    /// Secret sources of the form `env:` and `file:` are refused, because everyone with write
+    /// access to the yard can add them. A program permits the sources that it needs with
+    /// [`open_with`](Self::open_with):
     ///
     /// ```
     /// use blockyard::YardConfig;
@@ -84,26 +86,29 @@ impl Yard {
     /// ```
     ///
     /// # Errors
-    /// There is none; it is damaged; its key is missing or wrong. Each says what to do.
+    /// Returns an error with a hint if the yard does not exist or is damaged, or if its key is
+    /// missing or wrong.
     pub async fn open(url: &str, key: KeySource) -> Result<Self, Error> {
         Self::open_with(url, YardConfig { key, ..YardConfig::default() }).await
     }
 
-    /// Opens a yard that exists, with all that can be said about how.
+    /// Opens an existing yard with the given configuration.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// Same as [`open`](Self::open).
     pub async fn open_with(url: &str, config: YardConfig) -> Result<Self, Error> {
-        // Before SQLite is first used: its memory is counted per call from then on.
+        // Must precede the first use of SQLite, whose memory is accounted per call from then on.
         blockyard_host::count_sqlite_memory();
         let store = open_store(url, &config).await?;
         match Keys::open(store.location(), store.yard(), &config).await {
             Ok(keys) => {
-                // Whoever cannot open the yard leaves it as it is.
+                // Upgraded only after the key was verified, so that a caller without the key does
+                // not modify the yard.
                 store.upgrade().await?;
                 let yard = Self::assemble(store, keys, config);
-                // A rotation is under way: what is new belongs to the key that it moves to. Where that
-                // one is not to be had here, the old one does until it is needed.
+                // During a rotation, new data keys are wrapped by the new key. If it is not
+                // available on this machine, the old key is sufficient until a block requires the
+                // new one.
                 if yard.store().yard().next_key.is_some() {
                     let _ = yard.learn_keys().await;
                 }
@@ -116,17 +121,19 @@ impl Yard {
         }
     }
 
-    /// Makes a yard and its key.
+    /// Creates a yard and its key.
     ///
     /// # Errors
-    /// There is one already; it cannot be written; the key cannot be put in its place.
+    /// Returns an error if the yard already exists, if it cannot be written, or if the key cannot
+    /// be stored.
     pub async fn init(url: &str, new_key: NewKey, config: YardConfig) -> Result<Self, Error> {
         blockyard_host::count_sqlite_memory();
         let location: YardLocation = url.parse()?;
         if Store::exists(&location).await? {
             return Err(StoreError::YardExists(location.to_string()).into());
         }
-        // Before anything is made: decisions that another user could make are an error.
+        // Checked before anything is created: trust decisions that another user could modify are an
+        // error.
         config.trust.as_ref().map(Trust::check).transpose()?;
         let id = random_id();
         let (key, place) = key::make(&location, &id, new_key, &config).await?;
@@ -137,7 +144,8 @@ impl Yard {
         };
         let store = Store::create(location, record, now()).await?;
         if let (Some(trust), Some(path)) = (&config.trust, store.location().file()) {
-            // Where nothing can be recorded the yard can be used all the same: what needs the record says so.
+            // The yard is usable even if this fails; operations that need the record report the
+            // problem.
             let _ = trust.record_made(path, &store.yard().id);
         }
         Ok(Self::assemble(store, Keys::of(key), config))
@@ -161,7 +169,7 @@ impl Yard {
         }
     }
 
-    /// Where the yard and its key are.
+    /// Returns the location and the key of the yard.
     #[must_use]
     pub fn info(&self) -> YardInfo {
         let record = self.store().yard();
@@ -176,8 +184,8 @@ impl Yard {
         }
     }
 
-    /// Writes what is left to write, and closes the yard. A yard that is dropped without this loses
-    /// nothing but the last lines about calls in the audit trail.
+    /// Writes pending audit lines and closes the yard. A yard that is dropped without being closed
+    /// loses at most the last audit lines of calls.
     pub async fn close(&self) {
         self.inner.audit.finish().await;
         self.inner.store.close().await;
@@ -187,7 +195,7 @@ impl Yard {
         &self.inner.store
     }
 
-    /// The yard's id: part of what every sealed value is bound to.
+    /// Returns the yard's ID, which is part of the additional data of every sealed value.
     pub(crate) fn id(&self) -> &str {
         &self.store().yard().id
     }
@@ -212,7 +220,7 @@ impl Yard {
         &self.inner.audit
     }
 
-    /// The sandbox, set up when it is first needed: a command that only lists needs none.
+    /// Returns the sandbox. It is created on first use, because listing commands do not need it.
     pub(crate) fn sandbox(&self) -> Result<&Sandbox, Error> {
         if let Some(sandbox) = self.inner.sandbox.get() {
             return Ok(sandbox);
@@ -222,7 +230,7 @@ impl Yard {
         Ok(self.inner.sandbox.get_or_init(|| sandbox))
     }
 
-    /// The files of the yard, which are not for bundles.
+    /// Returns the files of the yard, which bundles must not access.
     fn own_files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
         if let Some(path) = self.store().location().file() {
@@ -232,7 +240,7 @@ impl Yard {
                 files.push(PathBuf::from(name));
             }
         }
-        // A key that the program gives need not be where the yard says that its key is.
+        // A key file given by the program may differ from the recorded location.
         if let KeySource::File(key) = &self.config().key {
             files.push(key.clone());
         }
@@ -248,7 +256,7 @@ impl Yard {
         files
     }
 
-    /// The manifest of an installed bundle, without its code.
+    /// Returns the manifest of an installed bundle, without compiling its code.
     pub(crate) async fn manifest(&self, digest: &Digest) -> Result<Arc<Manifest>, Error> {
         let known = self.inner.manifests.lock().expect(UNPOISONED).get(digest).cloned();
         if let Some(manifest) = known {
@@ -264,7 +272,8 @@ impl Yard {
         Ok(manifest)
     }
 
-    /// An installed bundle, compiled; from memory, the compile cache, or its bytes in the yard.
+    /// Returns an installed bundle, cached in memory. Its code is compiled on first use, or loaded
+    /// from the compile cache.
     pub(crate) async fn bundle(&self, digest: &Digest) -> Result<Bundle, Error> {
         let known = self.inner.bundles.lock().expect(UNPOISONED).get(digest).cloned();
         if let Some(bundle) = known {
@@ -277,7 +286,7 @@ impl Yard {
         Ok(bundle)
     }
 
-    /// The bytes of an installed bundle, which are those that were installed.
+    /// Returns the bytes of an installed bundle, and verifies their digest.
     pub(crate) async fn bundle_bytes(&self, digest: &Digest, name: &str) -> Result<Vec<u8>, Error> {
         let bytes = self.store().bundle_bytes(digest).await?.ok_or_else(|| lost(digest))?;
         if Digest::of(&bytes) != *digest {
@@ -298,7 +307,7 @@ fn lost(digest: &Digest) -> Error {
         .hint("restore the yard's file from a backup")
 }
 
-/// Opens the rows of a yard, if it may be opened: before its key is looked for where it says.
+/// Opens a yard's database if the project's trust permits it. The key is not loaded yet.
 pub(crate) async fn open_store(url: &str, config: &YardConfig) -> Result<Store, Error> {
     let store = Store::open(url.parse()?).await?;
     let permitted = match (&config.project, store.location().file()) {
@@ -329,6 +338,6 @@ impl std::fmt::Debug for Yard {
 }
 
 fn random_id() -> String {
-    // The id of a key is random too, and made for telling things apart.
+    // Key IDs are random as well, and suitable as unique IDs.
     Key::generate().id().to_string()
 }
