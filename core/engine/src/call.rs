@@ -48,7 +48,7 @@ pub struct CallReply {
     pub output: Option<(String, ByteStream)>,
     /// Lines that the bundle logged.
     pub log: Vec<LogLine>,
-    /// Number of secret values that were masked in data that the bundle received.
+    /// Number of occurrences of secrets that were masked in data that the bundle received.
     pub masked: usize,
 }
 

@@ -168,7 +168,7 @@ impl Yard {
                 self.keys().learn(known, record.id == newest.id);
                 continue;
             }
-            // The old key may be missing on this machine if the rotation is nearly complete.
+            // The old key may already be missing here if no data key requires it any more.
             let loaded = self.load_key(record, &yard.id).await;
             match loaded {
                 Ok(key) => self.keys().learn(key, record.id == newest.id),
