@@ -358,9 +358,9 @@ fn a_lost_old_revision_is_found(yard: &TestYard) {
         return;
     }
     lose(yard, "first", 1);
-    finds(yard, "blocks", "block `zoo-keeper/first` has lost its revision 1");
+    finds(yard, "blocks", "revision 1 of block `zoo-keeper/first` is missing");
     lose(yard, "middle", 2);
-    finds(yard, "blocks", "block `zoo-keeper/middle` has lost its revision 2");
+    finds(yard, "blocks", "revision 2 of block `zoo-keeper/middle` is missing");
 }
 
 fn a_lost_newest_revision_is_found(yard: &TestYard) {
@@ -378,7 +378,7 @@ fn a_block_that_was_set_back_to_an_old_revision_is_found(yard: &TestYard) {
         return;
     }
     yard.sql("update blocks set newest = 2 where name = 'middle'").expect("set back");
-    finds(yard, "blocks", "block `zoo-keeper/middle` has revisions that are newer than its newest");
+    finds(yard, "blocks", "the revisions of block `zoo-keeper/middle` do not match its recorded newest revision");
 }
 
 fn changed_bytes_of_a_bundle_are_found(yard: &TestYard) {
@@ -392,11 +392,11 @@ fn changed_bytes_of_a_bundle_are_found(yard: &TestYard) {
         Backend::Postgres => "bytes || '\\x00'::bytea",
     };
     yard.sql(&format!("update bundle_bytes set bytes = {changed} {zoo}")).expect("changed");
-    let words = "the bytes of bundle `zoo` in the yard are not those that were installed";
+    let words = "the bytes of bundle `zoo` in the yard do not match its digest";
     finds(yard, "bundles", words);
     assert!(yard.fails(5, &["call", "zoo-keeper/ada", "introduce"]).contains(words));
     yard.sql(&format!("delete from bundle_bytes {zoo}")).expect("lost");
-    finds(yard, "bundles", "the yard has lost the bundle");
+    finds(yard, "bundles", "is missing from the yard");
 }
 
 /// The row of a keeper's first badge.

@@ -479,7 +479,7 @@ fn keepers(pairs: &[(&str, &str)]) -> String {
 fn circles_in_a_file_are_refused(yard: &TestYard) {
     for pairs in [&[("a", "a")][..], &[("a", "b"), ("b", "a")], &[("z", ""), ("a", "b"), ("b", "c"), ("c", "a")]] {
         let told = refused(yard, &keepers(pairs));
-        assert!(told.contains("the blocks would build on each other in a circle"), "{told}");
+        assert!(told.contains("the references of these blocks would form a cycle"), "{told}");
         assert!(told.contains("`zoo-keeper/a`") && !told.contains("`zoo-keeper/z`"), "{told}");
     }
     assert_eq!(yard.addresses(&[]), [""; 0]);
@@ -496,7 +496,7 @@ fn a_circle_is_told_without_the_blocks_that_only_lead_to_it(yard: &TestYard) {
 fn a_circle_through_the_yard_is_refused_before_anything_is_saved(yard: &TestYard) {
     apply(yard, &keepers(&[("a", "b"), ("b", "")]));
     let told = refused(yard, &keepers(&[("b", "c"), ("c", "a")]));
-    assert!(told.contains("in a circle"), "{told}");
+    assert!(told.contains("would form a cycle"), "{told}");
     assert_eq!(yard.addresses(&[]), ["zoo-keeper/a", "zoo-keeper/b"]);
 }
 
@@ -525,11 +525,11 @@ name = "Ada"
     );
     expect![[r#"
         error: block `zoo-cage/cat` is not valid
-          /helpers/0: wants a block of type `zoo-keeper`; block `zoo-keeper/eve` not found
+          /helpers/0: requires a block of type `zoo-keeper`; block `zoo-keeper/eve` not found
           /helpers/2: `ada` is not an address; an address is `TYPE/NAME`, for example `sql-database/flights`
-          /keeper: wants a block of type `zoo-keeper`; `zoo-safe/one` is a block of type `zoo-safe`, which implements `secret-store`
-          /papers: wants a block that implements `secret-store`; `zoo-keeper/ada` is a block of type `zoo-keeper`
-          /spares/0: wants a block that implements `secret-store`; `zoo-keeper/ada` is a block of type `zoo-keeper`
+          /keeper: requires a block of type `zoo-keeper`; `zoo-safe/one` is a block of type `zoo-safe`, which implements `secret-store`
+          /papers: requires a block that implements `secret-store`; `zoo-keeper/ada` is a block of type `zoo-keeper`
+          /spares/0: requires a block that implements `secret-store`; `zoo-keeper/ada` is a block of type `zoo-keeper`
     "#]]
     .assert_eq(&told);
     assert_eq!(yard.addresses(&[]), [""; 0]);
@@ -550,7 +550,10 @@ fn deleted_blocks_are_not_in_files(yard: &TestYard) {
         assert!(told.contains("`blockyard restore zoo-keeper/ada`"), "{told}");
     }
     let told = refused(yard, "[blocks.\"zoo-keeper/cy\"]\nname = \"Cy\"\nteacher = \"zoo-keeper/ada\"\n");
-    assert!(told.contains("/teacher: wants a block of type `zoo-keeper`; block `zoo-keeper/ada` is deleted"), "{told}");
+    assert!(
+        told.contains("/teacher: requires a block of type `zoo-keeper`; block `zoo-keeper/ada` is deleted"),
+        "{told}"
+    );
 }
 
 fn one_wrong_block_leaves_all_of_the_file_unsaved(yard: &TestYard) {

@@ -125,7 +125,7 @@ fn a_reference_that_does_not_fit_is_refused_with_field_wanted_and_found(yard: &T
     });
     expect![[r#"
         error: block `zoo-cage/dog` is not valid
-          /helpers/0: wants a block of type `zoo-keeper`; `zoo-safe/one` is a block of type `zoo-safe`, which implements `secret-store`
+          /helpers/0: requires a block of type `zoo-keeper`; `zoo-safe/one` is a block of type `zoo-safe`, which implements `secret-store`
           /helpers/1: `Ada` is not an address; an address is `TYPE/NAME`, for example `sql-database/flights`
           /helpers/2: `zoo-keeper/ada@1` contains a revision, but only a block is accepted; write `TYPE/NAME`
           /helpers/4: must be a reference; write `{"$block": "TYPE/NAME"}`
@@ -138,7 +138,7 @@ fn a_reference_that_does_not_fit_is_refused_with_field_wanted_and_found(yard: &T
     .assert_eq(&yard.fails_with_input(4, &["create", "zoo-cage/dog", "--json-config", "-"], &wrong.to_string()));
     yard.fails(3, &["show", "zoo-cage/dog"]);
     let refused = yard.fails(4, &["set", "zoo-cage/box", "--set", "papers=zoo-keeper/ada"]);
-    assert!(refused.contains("/papers: wants a block that implements `secret-store`"), "{refused}");
+    assert!(refused.contains("/papers: requires a block that implements `secret-store`"), "{refused}");
     yard.create("zoo-safe/one", &json!({ "content": "content-secret" }));
     yard.ok(&["set", "zoo-cage/box", "--set", "papers=zoo-safe/one"]);
     assert_eq!(yard.config("zoo-cage/box")["papers"], block("zoo-safe/one"));
@@ -155,7 +155,7 @@ fn a_reference_to_a_deleted_block_is_refused(yard: &TestYard) {
         &["rollback", "zoo-cage/cat@1"],
     ] {
         let refused = yard.fails(4, arguments);
-        assert!(refused.contains("/keeper: wants a block of type `zoo-keeper`"), "{refused}");
+        assert!(refused.contains("/keeper: requires a block of type `zoo-keeper`"), "{refused}");
         assert!(refused.contains("block `zoo-keeper/ada` is deleted"), "{refused}");
         assert!(refused.contains("restore `zoo-keeper/ada` first"), "{refused}");
     }
@@ -166,8 +166,8 @@ fn a_reference_to_a_deleted_block_is_refused(yard: &TestYard) {
 
 fn a_reference_to_a_type_that_is_not_installed_says_how_to_install_it(yard: &TestYard) {
     for (flag, wanted) in [
-        ("papers=vault-secret/papers", "/papers: wants a block that implements `secret-store`"),
-        ("keeper=vault-secret/papers", "/keeper: wants a block of type `zoo-keeper`"),
+        ("papers=vault-secret/papers", "/papers: requires a block that implements `secret-store`"),
+        ("keeper=vault-secret/papers", "/keeper: requires a block of type `zoo-keeper`"),
     ] {
         let refused = yard.fails(4, &["create", "zoo-cage/cat", "--set", "animal=cat", "--set", flag]);
         assert!(refused.contains(wanted), "{refused}");
@@ -183,7 +183,7 @@ fn a_source_that_is_a_block_is_checked_like_a_reference(yard: &TestYard) {
         ("block:zoo-keeper/ada", "`zoo-keeper/ada` is a block of type `zoo-keeper`"),
     ] {
         let refused = yard.fails(4, &["set", "zoo-keeper/ada", "--secret", &format!("badge={source}")]);
-        assert!(refused.contains("/badge: wants a block that implements `secret-store`"), "{refused}");
+        assert!(refused.contains("/badge: requires a block that implements `secret-store`"), "{refused}");
         assert!(refused.contains(told), "{refused}");
     }
     yard.create("zoo-safe/one", &json!({ "content": "content-secret" }));
@@ -262,17 +262,17 @@ fn circles_are_refused_with_their_path(yard: &TestYard) {
         (
             "zoo-keeper/ada",
             "teacher=zoo-keeper/ada",
-            "/teacher: would have the blocks build on each other in a circle: `zoo-keeper/ada` → `zoo-keeper/ada`\n",
+            "/teacher: would create a cycle of references: `zoo-keeper/ada` → `zoo-keeper/ada`\n",
         ),
         (
             "zoo-keeper/ada",
             "teacher=zoo-keeper/bob",
-            "in a circle: `zoo-keeper/ada` → `zoo-keeper/bob` → `zoo-keeper/ada`\n",
+            "would create a cycle of references: `zoo-keeper/ada` → `zoo-keeper/bob` → `zoo-keeper/ada`\n",
         ),
         (
             "zoo-cage/garden",
             "inside=zoo-cage/box",
-            "/inside: would have the blocks build on each other in a circle: \
+            "/inside: would create a cycle of references: \
              `zoo-cage/garden` → `zoo-cage/box` → `zoo-cage/house` → `zoo-cage/garden`\n",
         ),
     ] {
@@ -284,7 +284,10 @@ fn circles_are_refused_with_their_path(yard: &TestYard) {
     yard.create("zoo-safe/one", &json!({ "content": "content-secret" }));
     yard.create("zoo-safe/two", &json!({ "content": { "$source": "block:zoo-safe/one" } }));
     let refused = yard.fails(4, &["set", "zoo-safe/one", "--secret", "content=block:zoo-safe/two"]);
-    assert!(refused.contains("in a circle: `zoo-safe/one` → `zoo-safe/two` → `zoo-safe/one`"), "{refused}");
+    assert!(
+        refused.contains("would create a cycle of references: `zoo-safe/one` → `zoo-safe/two` → `zoo-safe/one`"),
+        "{refused}"
+    );
 }
 
 fn a_rollback_that_would_close_a_circle_is_refused(yard: &TestYard) {
@@ -293,7 +296,10 @@ fn a_rollback_that_would_close_a_circle_is_refused(yard: &TestYard) {
     yard.ok(&["set", "zoo-keeper/bob", "--unset", "teacher"]);
     yard.ok(&["set", "zoo-keeper/ada", "--set", "teacher=zoo-keeper/bob"]);
     let refused = yard.fails(4, &["rollback", "zoo-keeper/bob@1"]);
-    assert!(refused.contains("in a circle: `zoo-keeper/bob` → `zoo-keeper/ada` → `zoo-keeper/bob`"), "{refused}");
+    assert!(
+        refused.contains("would create a cycle of references: `zoo-keeper/bob` → `zoo-keeper/ada` → `zoo-keeper/bob`"),
+        "{refused}"
+    );
     assert_eq!(yard.json(&["call", "zoo-keeper/ada", "introduce"]), json!("Ada < Bob"));
 }
 

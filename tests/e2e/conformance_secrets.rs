@@ -513,7 +513,7 @@ fn a_revision_that_was_changed_past_blockyard_is_refused(yard: &TestYard) {
         yard.sql(&format!("update revisions set {change} where {}", row(name, 1))).expect("changed");
         let address = format!("zoo-keeper/{name}");
         let refused = yard.fails(5, &["show", &address]);
-        let words = format!("block `{address}@1` was changed by something else than Blockyard");
+        let words = format!("block `{address}@1` was modified by a program other than Blockyard");
         assert!(refused.contains(&words), "{refused}");
         yard.fails(5, &["call", &address, "show-badge"]);
     }

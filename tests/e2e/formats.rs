@@ -353,7 +353,7 @@ fn the_seal_is_about_the_stored_bytes(yard: &TestYard) {
     ] {
         set(other);
         let refused = yard.fails(5, &["show", "zoo-cage/c"]);
-        assert!(refused.contains("was changed by something else"), "{other}: {refused}");
+        assert!(refused.contains("was modified by a program other than Blockyard"), "{other}: {refused}");
     }
     set(stored);
     yard.ok(&["show", "zoo-cage/c"]);

@@ -178,7 +178,7 @@ fn only_origins_that_were_asked_for_granted_and_named() {
     assert!(message.contains("blockyard grant courier 'http https://ungranted.example'"), "{message}");
     // Nobody grants what was not asked for.
     let message = yard.fails(2, &["grant", "courier", "sql postgres"]);
-    assert!(message.contains("does not ask for `sql postgres`"), "{message}");
+    assert!(message.contains("does not request the capability `sql postgres`"), "{message}");
     assert_eq!(other.connections(), 0);
 }
 

@@ -145,10 +145,7 @@ fn a_block_as_a_source_is_a_reference(yard: &TestYard) {
         [("box", "`zoo-safe/box` → `zoo-safe/box`"), ("outer", "`zoo-safe/box` → `zoo-safe/outer` → `zoo-safe/box`")]
     {
         let refused = yard.fails(4, &["set", "zoo-safe/box", "--secret", &format!("content=block:zoo-safe/{target}")]);
-        assert!(
-            refused.contains(&format!("/content: would have the blocks build on each other in a circle: {circle}")),
-            "{refused}"
-        );
+        assert!(refused.contains(&format!("/content: would create a cycle of references: {circle}")), "{refused}");
     }
 
     yard.ok(&["delete", "zoo-safe/outer"]);
@@ -160,7 +157,7 @@ fn a_block_as_a_source_has_to_be_a_secret_store(yard: &TestYard) {
     yard.keeper("bob", "badge");
     yard.create("zoo-safe/gone", &json!({"content": "x"}));
     yard.ok(&["delete", "zoo-safe/gone"]);
-    let wants = "/badge: wants a block that implements `secret-store`; ";
+    let wants = "/badge: requires a block that implements `secret-store`; ";
     for (target, found) in [
         ("zoo-keeper/bob", "`zoo-keeper/bob` is a block of type `zoo-keeper`"),
         ("zoo-safe/none", "block `zoo-safe/none` not found"),

@@ -43,7 +43,7 @@ fn a_bent_reference_does_not_lead_elsewhere(yard: &TestYard) {
         .expect("dropped");
     yard.sql("update block_references set target = (select id from blocks where name = 'eve')").expect("bent");
     let refused = yard.fails(3, &["call", "zoo-cage/c", "look"]);
-    assert!(refused.contains("builds on `zoo-keeper/ada` (`keeper`), which is not there"), "{refused}");
+    assert!(refused.contains("depends on `zoo-keeper/ada` (field `keeper`), which does not exist"), "{refused}");
     assert_eq!(yard.run(&["doctor"]).code, 1);
 }
 
@@ -56,7 +56,7 @@ fn an_older_revision_that_is_put_in_front_is_noticed(yard: &TestYard) {
     yard.sql("update blocks set newest = 1").expect("changed");
     let found = yard.run(&["doctor"]);
     assert_eq!(found.code, 1);
-    assert!(found.stdout.contains("has revisions that are newer than its newest"), "{}", found.stdout);
+    assert!(found.stdout.contains("do not match its recorded newest revision"), "{}", found.stdout);
 }
 
 fn names_in_files_lead_to_yards(yard: &TestYard) {

@@ -77,7 +77,7 @@ impl AuditWriter {
         // The batch failed. Writing the line separately returns the error that concerns this line.
         self.store.append_audit(&line).await.map_err(|error| {
             let error = Error::from(error);
-            Error::new(error.kind(), "the audit trail cannot be written, so the call does not begin").because(error)
+            Error::new(error.kind(), "the audit trail cannot be written, so the call was not started").because(error)
         })
     }
 
@@ -147,7 +147,7 @@ async fn append(store: &Store, entries: &mut Vec<Entry>) {
 
 fn not_written(error: &StoreError, line: &AuditLine) {
     let AuditLine { action, subject, .. } = line;
-    tracing::error!(%error, action, subject, "a line of the audit trail was not written");
+    tracing::error!(%error, action, subject, "cannot write a line of the audit trail");
 }
 
 /// Creates a line for an action of `actor` at the current time.

@@ -228,7 +228,7 @@ impl Block {
         serde_json::from_value(masked(&self.document.config)).map_err(|error| {
             Error::new(
                 ErrorKind::Invalid,
-                format!("the configuration of `{}` does not fit the program's type", self.address),
+                format!("the configuration of block `{}` does not match the program's type", self.address),
             )
             .because(error)
         })
@@ -245,7 +245,10 @@ impl Block {
             interfaces => format!("it implements `{}`", interfaces.join("`, `")),
         };
         debug_assert!(interface::all().iter().any(|known| known.name == name), "callers name standard interfaces");
-        Err(Error::new(ErrorKind::Usage, format!("block `{}` is no `{name}`: {own}", self.address)))
+        Err(Error::new(
+            ErrorKind::Usage,
+            format!("block `{}` does not implement the interface `{name}`: {own}", self.address),
+        ))
     }
 }
 

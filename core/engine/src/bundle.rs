@@ -124,7 +124,7 @@ impl Yard {
         let newest = versions.all.iter().find(|(own, other, _)| other == name && versions.newest.contains(own));
         let newer = match newest {
             Some((other, _, newer)) if other != digest && self.manifest(other).await?.block_type(slug).is_some() => {
-                Some(if newer == version { format!("{newer} (another build)") } else { newer.clone() })
+                Some(if newer == version { format!("{newer} (different build)") } else { newer.clone() })
             }
             _ => None,
         };
@@ -137,7 +137,7 @@ impl Yard {
         let versions = self.versions().await.ok()?;
         let used = self.bundle_use(&versions, digest, &address.type_slug).await.ok()??;
         used.newer.as_ref()?;
-        Some(format!("block `{address}` uses {used}; fields of other versions are not known to it"))
+        Some(format!("block `{address}` uses {used}; fields of other versions are not available"))
     }
 }
 

@@ -35,7 +35,7 @@ impl Yard {
     async fn examine(&self, steps: &mut Vec<CheckStep>, said: &mut (dyn FnMut(&str) + Send)) {
         said("the database");
         steps.push(match self.store().integrity().await {
-            Ok(wrong) => found("database", "its structures are whole".to_owned(), &wrong),
+            Ok(wrong) => found("database", "integrity check passed".to_owned(), &wrong),
             Err(error) => failed("database", &words(&error.into())),
         });
         said("the key");
@@ -75,14 +75,14 @@ impl Yard {
                 wrong.push(words(&error));
             }
         }
-        Ok(found("bundles", format!("{} as they were installed", bundles.len()), &wrong))
+        Ok(found("bundles", format!("{} unchanged since installation", bundles.len()), &wrong))
     }
 
     async fn examine_blocks(&self, said: &mut (dyn FnMut(&str) + Send)) -> Result<CheckStep, Error> {
         let (mut blocks, mut revisions) = (0_u64, 0_u64);
         let lost = self.store().blocks_without_newest().await?;
         let mut wrong: Vec<String> =
-            lost.iter().map(|address| format!("block `{address}` has lost its newest revision")).collect();
+            lost.iter().map(|address| format!("the newest revision of block `{address}` is missing")).collect();
         for deleted in [false, true] {
             let mut filter = BlockFilter { deleted, limit: Some(PAGE), ..BlockFilter::default() };
             loop {
@@ -103,7 +103,7 @@ impl Yard {
                 said(&format!("the blocks: {blocks}"));
             }
         }
-        Ok(found("blocks", format!("{blocks} with {revisions} revisions open"), &wrong))
+        Ok(found("blocks", format!("{blocks} blocks with {revisions} revisions can be opened"), &wrong))
     }
 
     /// Finds blocks that use an older version of their bundle than the newest installed one.
@@ -124,7 +124,7 @@ impl Yard {
             }
         }
         if older.is_empty() {
-            return Ok(passed("versions", "no block uses an older version of its bundle than is installed".to_owned()));
+            return Ok(passed("versions", "all blocks use the newest installed version of their bundle".to_owned()));
         }
         Ok(warned("versions", told(&older)))
     }
@@ -137,7 +137,7 @@ impl Yard {
             if revision.record.revision.number() != expected {
                 return Err(Error::new(
                     crate::ErrorKind::Denied,
-                    format!("block `{address}` has lost its revision {expected}"),
+                    format!("revision {expected} of block `{address}` is missing"),
                 ));
             }
             let document = self.unseal(&revision.record).await?;
@@ -148,7 +148,7 @@ impl Yard {
         if history.first().is_none_or(|first| first.record.revision != newest) {
             return Err(Error::new(
                 crate::ErrorKind::Denied,
-                format!("block `{address}` has revisions that are newer than its newest, or has lost them"),
+                format!("the revisions of block `{address}` do not match its recorded newest revision"),
             ));
         }
         if !deleted && let Some((record, parts)) = self.store().block_with_parts(address, None).await? {

@@ -118,8 +118,11 @@ impl Yard {
         let covers = |view: &GrantView| view.capability.parse().is_ok_and(|asked: Capability| asked.covers(capability));
         if !asked.iter().any(covers) {
             let known = asked.iter().map(|view| view.capability.as_str());
-            return Err(Error::new(ErrorKind::Usage, format!("bundle `{bundle}` does not ask for `{text}`"))
-                .maybe_hint(did_you_mean(&text, known)));
+            return Err(Error::new(
+                ErrorKind::Usage,
+                format!("bundle `{bundle}` does not request the capability `{text}`"),
+            )
+            .maybe_hint(did_you_mean(&text, known)));
         }
         let audit = line(self.actor(), "grant", bundle, &json!({ "capability": text }));
         let changed = self.store().grant(bundle.as_str(), capability, audit).await;

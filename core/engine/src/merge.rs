@@ -229,7 +229,7 @@ fn unclear(element: &Pointer, secret: &Pointer) -> Violation {
     Violation {
         pointer: element.clone(),
         message: format!(
-            "leaves out a secret and matches no element of the old list, so it is not clear whether it has the secret `{}`",
+            "omits a secret and matches no element of the old list, so it is not clear whether the secret `{}` belongs to it",
             secret.dotted()
         ),
         hint: Some(format!("give the secret, or change or remove the one element at `{}`", element.dotted())),

@@ -206,9 +206,9 @@ impl Yard {
                     Some(saved.ok_or_else(|| {
                         Error::new(
                             ErrorKind::Conflict,
-                            format!("block `{address}` was saved by somebody else since the plan was made"),
+                            format!("block `{address}` was changed since the plan was made"),
                         )
-                        .hint("plan again; what was applied before it stays")
+                        .hint("plan again; blocks that were already applied are retained")
                     })?)
                 }
             };
@@ -236,7 +236,7 @@ impl<'a> Walk<'a> {
             let path: Vec<String> = circle.map(|address| format!("`{address}`")).collect();
             return Err(Error::new(
                 ErrorKind::Invalid,
-                format!("the blocks would build on each other in a circle: {}", path.join(" → ")),
+                format!("the references of these blocks would form a cycle: {}", path.join(" → ")),
             ));
         }
         if !self.seen.insert(address) {

@@ -96,7 +96,7 @@ impl Yard {
             let closing = references.iter().find(|reference| circle.get(1) == Some(&reference.target));
             violations.push(Violation {
                 pointer: closing.map(|reference| reference.pointer.clone()).unwrap_or_default(),
-                message: format!("would have the blocks build on each other in a circle: {}", path.join(" → ")),
+                message: format!("would create a cycle of references: {}", path.join(" → ")),
                 hint: None,
             });
         }
@@ -129,11 +129,14 @@ impl Yard {
             _ if !fits => {
                 let has = described.map(|described| described.interfaces.join("`, `")).unwrap_or_default();
                 let interfaces = if has.is_empty() { String::new() } else { format!(", which implements `{has}`") };
-                Some((format!("wants {words}; `{target}` is a block of type `{}`{interfaces}", target.type_slug), None))
+                Some((
+                    format!("requires {words}; `{target}` is a block of type `{}`{interfaces}", target.type_slug),
+                    None,
+                ))
             }
             (None, _) if planned.is_some_and(|planned| planned.contains(target)) => None,
             (None, _) => {
-                Some((format!("wants {words}; block `{target}` not found"), self.nearest_block(target).await?))
+                Some((format!("requires {words}; block `{target}` not found"), self.nearest_block(target).await?))
             }
             (Some(block), _) if block.deleted_at.is_some() => {
                 Some((format!("wants {words}; block `{target}` is deleted"), Some(format!("restore `{target}` first"))))
@@ -194,10 +197,7 @@ impl Assembly<'_> {
         if self.places > MAX_PARTS {
             return Err(Error::new(
                 ErrorKind::Invalid,
-                format!(
-                    "block `{}` is too deep a building: blocks stand in it at more than {MAX_PARTS} places",
-                    record.address
-                ),
+                format!("block `{}` expands to more than {MAX_PARTS} nested blocks", record.address),
             ));
         }
         let block_type = type_of(manifest, &record.address)?;
@@ -209,7 +209,7 @@ impl Assembly<'_> {
                 Error::new(
                     ErrorKind::NotFound,
                     format!(
-                        "block `{}` builds on `{what}` (`{}`), which is not there",
+                        "block `{}` depends on `{what}` (field `{}`), which does not exist",
                         record.address,
                         place.pointer.dotted()
                     ),
@@ -219,7 +219,7 @@ impl Assembly<'_> {
             let part = self.opened.get(&target).ok_or_else(|| gone(&target.to_string()))?;
             if part.record.deleted_at.is_some() {
                 return Err(deleted(&target).because(format!(
-                    "block `{}` builds on it (`{}`)",
+                    "block `{}` depends on it (field `{}`)",
                     record.address,
                     place.pointer.dotted()
                 )));
@@ -269,7 +269,7 @@ pub(crate) fn type_of<'a>(manifest: &'a Manifest, address: &Address) -> Result<&
     manifest.block_type(&address.type_slug).ok_or_else(|| {
         Error::new(
             ErrorKind::Invalid,
-            format!("bundle `{}` has no type `{}` any more", manifest.name, address.type_slug),
+            format!("bundle `{}` no longer has a block type `{}`", manifest.name, address.type_slug),
         )
     })
 }

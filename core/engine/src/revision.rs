@@ -124,8 +124,11 @@ pub(crate) fn deleted(address: &Address) -> Error {
 }
 
 pub(crate) fn tampered(address: &Address, revision: Revision) -> Error {
-    Error::new(ErrorKind::Denied, format!("block `{address}@{revision}` was changed by something else than Blockyard"))
-        .hint("restore the yard's file from a backup, and find out who writes to it")
+    Error::new(
+        ErrorKind::Denied,
+        format!("block `{address}@{revision}` was modified by a program other than Blockyard"),
+    )
+    .hint("restore the yard from a backup, and find out which program modified it")
 }
 
 #[cfg(test)]

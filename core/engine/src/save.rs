@@ -133,7 +133,7 @@ impl Yard {
         }
         Err(Error::new(
             ErrorKind::Conflict,
-            format!("others save this block all the time; gave up after {SAVE_TRIES} tries"),
+            format!("too many conflicting writes; gave up after {SAVE_TRIES} attempts"),
         )
         .hint("try again"))
     }
@@ -334,11 +334,11 @@ fn apply(block_type: &BlockType, plain: &mut PlainDocument, patch: Patch) -> Res
     let mut merge = Merge::default();
     if let Some(mut document) = patch.document {
         if !document.0.is_object() {
-            return Err(Error::new(ErrorKind::Invalid, "a configuration is a JSON object"));
+            return Err(Error::new(ErrorKind::Invalid, "the configuration must be a JSON object"));
         }
         merge
             .put(config, &Pointer::default(), document.0.take())
-            .map_err(|_| Error::new(ErrorKind::Invalid, "a configuration is a JSON object"))?;
+            .map_err(|_| Error::new(ErrorKind::Invalid, "the configuration must be a JSON object"))?;
     }
     for pointer in &patch.unset {
         if pointer.remove(config).is_none() {

@@ -46,7 +46,7 @@ impl Yard {
             && !interface::all().iter().any(|known| known.name == name)
         {
             let known = interface::all().iter().map(|known| known.name.as_str());
-            return Err(Error::new(ErrorKind::NotFound, format!("there is no interface `{name}`"))
+            return Err(Error::new(ErrorKind::NotFound, format!("interface `{name}` not found"))
                 .maybe_hint(did_you_mean(name, known)));
         }
         let mut views = Vec::new();

@@ -292,7 +292,7 @@ impl Yard {
         if Digest::of(&bytes) != *digest {
             return Err(Error::new(
                 ErrorKind::Denied,
-                format!("the bytes of bundle `{name}` in the yard are not those that were installed"),
+                format!("the bytes of bundle `{name}` in the yard do not match its digest"),
             )
             .hint("restore the yard's file from a backup, or install the bundle again"));
         }
@@ -303,7 +303,7 @@ impl Yard {
 const UNPOISONED: &str = "nothing panics while it holds this lock";
 
 fn lost(digest: &Digest) -> Error {
-    Error::new(ErrorKind::Invalid, format!("the yard has lost the bundle {digest}"))
+    Error::new(ErrorKind::Invalid, format!("bundle {digest} is missing from the yard"))
         .hint("restore the yard's file from a backup")
 }
 
@@ -328,7 +328,7 @@ pub(crate) async fn open_store(url: &str, config: &YardConfig) -> Result<Store, 
 
 fn untrusted(project: &Project) -> Error {
     let message = format!("the yard of the project `{}` is not trusted", project.path().display());
-    Error::new(ErrorKind::Denied, message).because("this program keeps no record of what its user trusts")
+    Error::new(ErrorKind::Denied, message).because("this program does not record trust decisions")
 }
 
 impl std::fmt::Debug for Yard {
