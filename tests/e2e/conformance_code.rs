@@ -381,7 +381,7 @@ pattern = "hunter2-secret"
     for place in ["/spares/0", "/spares/1", "/doors/front", "/place/code", "/lock/pattern"] {
         assert!(told.contains(&format!("  {place}: ")), "{place}: {told}");
     }
-    assert!(told.contains("a secret stands in a file only as a source, such as `env:NAME`"), "{told}");
+    assert!(told.contains("a secret must be written as a source, such as `env:NAME`"), "{told}");
     assert!(told.contains("`********` is what `show` prints in place of a secret"), "{told}");
     assert!(!told.contains("hunter2"), "{told}");
     assert_eq!(yard.any_file_contains("hunter2-secret"), None);
@@ -414,7 +414,7 @@ fn a_secret_in_a_file_that_is_no_toml_is_not_repeated(yard: &TestYard) {
         "badge = \"hunter2-secret\" x",
     ] {
         let told = refused(yard, &format!("[blocks.\"zoo-keeper/ada\"]\nname = \"Ada\"\n{line}\n"));
-        assert!(told.contains("the file is not TOML") && told.contains("line 4"), "{told}");
+        assert!(told.contains("the file is not valid TOML") && told.contains("line 4"), "{told}");
         assert!(!told.contains("hunter2"), "{told}");
     }
 }
@@ -422,10 +422,10 @@ fn a_secret_in_a_file_that_is_no_toml_is_not_repeated(yard: &TestYard) {
 fn a_kept_secret_is_one_that_the_yard_has(yard: &TestYard) {
     let kept = "[blocks.\"zoo-keeper/ada\"]\nname = \"Ada\"\nbadge = \"kept\"\n";
     let told = refused(yard, kept);
-    assert!(told.contains("/badge: the yard keeps no secret here; give a source"), "{told}");
+    assert!(told.contains("/badge: the yard stores no secret for this field; write a source"), "{told}");
     yard.create("zoo-keeper/ada", &json!({ "name": "Ada", "badge": { "$source": "env:BADGE" } }));
     let told = refused(yard, kept);
-    assert!(told.contains("/badge: the yard keeps no secret here; give a source"), "{told}");
+    assert!(told.contains("/badge: the yard stores no secret for this field; write a source"), "{told}");
     let saved = yard.run_with_input(&["set", "zoo-keeper/ada", "--secret", "badge=-"], "badge-secret");
     assert_eq!(saved.code, 0, "{}", saved.stderr);
     assert_eq!(plan(yard, 0, kept), "0 to create, 0 to change, 1 unchanged\n");
@@ -562,7 +562,7 @@ fn one_wrong_block_leaves_all_of_the_file_unsaved(yard: &TestYard) {
     for (wrong, told) in [
         ("[blocks.\"zoo-cage/cat\"]\nanimal = \"unicorn\"\n", "/animal: does not live in cages"),
         ("[blocks.\"zoo-cage/cat\"]\nanmal = \"cat\"\n", "/anmal: unknown field `anmal`; did you mean `animal`?"),
-        ("[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\nwarmth = nan\n", "/warmth: is not a number"),
+        ("[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\nwarmth = nan\n", "/warmth: is not a finite number"),
     ] {
         let refused = refused(yard, &format!("{good}{wrong}"));
         assert!(refused.contains(told), "{refused}");
@@ -591,9 +591,9 @@ warmht = 20.0
 fn files_that_are_not_of_blocks_are_refused(yard: &TestYard) {
     for (code, text, told) in [
         (4, "", "the file has no `version`"),
-        (4, "version = 2\n", "the file has version 2; this Blockyard reads version 1"),
-        (4, "version = 1\nblcks = {}\n", "the file has `blcks`, which is not known"),
-        (4, "version = 1\nblocks = 3\n", "`blocks` is a table"),
+        (4, "version = 2\n", "the file has format version 2; this version of Blockyard reads version 1"),
+        (4, "version = 1\nblcks = {}\n", "the file has an unknown key `blcks`"),
+        (4, "version = 1\nblocks = 3\n", "`blocks` must be a table"),
         (4, "version = 1\n[blocks]\n\"zoo-keeper/ada\" = 3\n", "block `zoo-keeper/ada` in the file is not a table"),
         (2, "version = 1\n[blocks.\"ada\"]\n", "`ada` is not an address"),
         (2, "version = 1\n[blocks.\"zoo-keeper/ada@1\"]\n", "contains a revision"),
@@ -622,7 +622,7 @@ fn numbers_of_a_file_lose_no_digits(yard: &TestYard) {
     }
     // Beyond 64 bit TOML has no number at all.
     let told = refused(yard, "[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\ncapacity = 18446744073709551615\n");
-    assert!(told.contains("the file is not TOML"), "{told}");
+    assert!(told.contains("the file is not valid TOML"), "{told}");
 }
 
 fn what_is_nested_deep_is_exported_and_planned(yard: &TestYard) {

@@ -39,7 +39,7 @@ const BLOCKS: &str = "blocks";
 /// Placeholder for a secret that the yard stores.
 const KEPT: &str = "kept";
 /// Violation for a secret in plain text.
-const ONLY_SOURCES: &str = "a secret stands in a file only as a source, such as `env:NAME`";
+const ONLY_SOURCES: &str = "a secret must be written as a source, such as `env:NAME`";
 /// Maximum nesting depth of TOML tables and arrays. Deeper values are written as JSON.
 const MAX_DEPTH: usize = 32;
 /// Key that marks a value as JSON.
@@ -70,24 +70,26 @@ impl BlockFile {
             // The library's message shows the line, which may contain a secret.
             let at = error.span().map_or(0, |span| span.start.min(text.len()));
             let line = text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
-            Error::new(ErrorKind::Invalid, format!("the file is not TOML: line {line}: {}", error.message()))
+            Error::new(ErrorKind::Invalid, format!("the file is not valid TOML: line {line}: {}", error.message()))
         })?;
         let wrong = |message: String| {
             Error::new(ErrorKind::Invalid, message)
-                .hint("the file begins with `version = 1`, and has a table `[blocks.\"TYPE/NAME\"]` for each block")
+                .hint("begin the file with `version = 1`, and add a table `[blocks.\"TYPE/NAME\"]` for each block")
         };
         match document.get("version").and_then(Item::as_integer) {
             Some(FORMAT) => {}
             Some(other) => {
-                return Err(wrong(format!("the file has version {other}; this Blockyard reads version {FORMAT}")));
+                return Err(wrong(format!(
+                    "the file has format version {other}; this version of Blockyard reads version {FORMAT}"
+                )));
             }
             None => return Err(wrong("the file has no `version`".to_owned())),
         }
         if let Some((key, _)) = document.iter().find(|(key, _)| !matches!(*key, "version" | BLOCKS)) {
-            return Err(wrong(format!("the file has `{key}`, which is not known")));
+            return Err(wrong(format!("the file has an unknown key `{key}`")));
         }
         if document.get(BLOCKS).is_some_and(|item| item.as_table_like().is_none()) {
-            return Err(wrong(format!("`{BLOCKS}` is a table")));
+            return Err(wrong(format!("`{BLOCKS}` must be a table")));
         }
         let file = Self { document };
         file.addresses()?;
@@ -328,10 +330,10 @@ impl Reader<'_> {
                 let written = float.display_repr().replace('_', "");
                 match serde_json::Number::from_f64(*float.value()) {
                     Some(_) if !exact::is_exact(written.trim_start_matches('+')) => {
-                        self.refuse(at, "would lose digits; write it as a text, where the field takes one")
+                        self.refuse(at, "would lose digits; write it as a string if the field accepts one")
                     }
                     Some(number) => number.into(),
-                    None => self.refuse(at, "is not a number that a block can hold"),
+                    None => self.refuse(at, "is not a finite number"),
                 }
             }
             Toml::Boolean(boolean) => Value::from(*boolean.value()),
@@ -346,9 +348,9 @@ impl Reader<'_> {
                 match text.map(exact::parse) {
                     Some(Ok(value)) => value,
                     Some(Err(ExactError::Inexact { .. })) => {
-                        self.refuse(at, "would lose digits; write it as a text, where the field takes one")
+                        self.refuse(at, "would lose digits; write it as a string if the field accepts one")
                     }
-                    _ => self.refuse(at, &format!("`{{ \"{JSON_MARKER}\" = … }}` holds JSON as a text")),
+                    _ => self.refuse(at, &format!("`{{ \"{JSON_MARKER}\" = … }}` must contain JSON as a string")),
                 }
             }
             Toml::InlineTable(table) => {
@@ -391,7 +393,7 @@ impl Reader<'_> {
                     self.kept.insert(at.clone());
                     secret_marker(at)
                 }
-                _ => self.refuse(at, "the yard keeps no secret here; give a source"),
+                _ => self.refuse(at, "the yard stores no secret for this field; write a source"),
             };
         }
         match text.parse::<SecretSource>() {

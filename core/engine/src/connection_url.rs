@@ -55,8 +55,8 @@ pub(crate) fn take_apart(schema: &Schema, config: &mut Value, named: &BTreeSet<S
         for (field, value) in parts(&name, &text, schemes)? {
             let differs = config.get(&field).is_none_or(|given| !agree(given, &value));
             if named.contains(&field) && differs {
-                let message = format!("fields `{name}` and `{field}` are given together, and differ");
-                return Err(Error::new(ErrorKind::Invalid, message).hint("give one of them"));
+                let message = format!("fields `{name}` and `{field}` have conflicting values");
+                return Err(Error::new(ErrorKind::Invalid, message).hint("set only one of them"));
             }
             match (config.get_mut(&field).and_then(Value::as_object_mut), value) {
                 // Options that are not in the URL are retained.
@@ -89,7 +89,7 @@ pub(crate) fn take_apart_of_file(schema: &Schema, config: &mut Value) -> Vec<Vio
         let Some(Value::String(text)) = config.get_mut(name) else { continue };
         let Ok((scheme, Target::Server(server))) = target(text, schemes) else { continue };
         if server.password.is_some() {
-            violations.push(Violation::new(Pointer::default().child(name), "has a password in it, and a file has none: leave it out, and give the secret a source, or the yard the secret"));
+            violations.push(Violation::new(Pointer::default().child(name), "contains a password, which a block file must not contain: remove it, and set the password's field to a source, or store the password in the yard"));
             let without = Target::Server(Server { password: None, ..server });
             *text = format!("{scheme}:{without}");
         }
@@ -111,7 +111,9 @@ fn fields(schema: &Schema) -> impl Iterator<Item = (&str, &Value)> {
 fn target(text: &str, schemes: &Value) -> Result<(String, Target), Refused> {
     let (scheme, rest) = parse::scheme(text)?;
     let meaning = known(schemes).and_then(|(_, known)| known.get(scheme));
-    let Some(meaning) = meaning else { return Err(Refused(format!("begins with `{scheme}:`, which is not known"))) };
+    let Some(meaning) = meaning else {
+        return Err(Refused(format!("begins with `{scheme}:`, which is not a supported scheme")));
+    };
     let target = if meaning == FILES { parse::file(rest)? } else { parse::server(rest)? };
     Ok((scheme.to_owned(), target))
 }
@@ -124,11 +126,12 @@ fn known(schemes: &Value) -> Option<(&String, &Value)> {
 /// Returns the fields that a URL sets. Error messages do not repeat the URL, because it may contain
 /// a password.
 fn parts(field: &str, text: &str, schemes: &Value) -> Result<Vec<(String, Value)>, Error> {
-    let (kind, meanings) = known(schemes)
-        .ok_or_else(|| Error::new(ErrorKind::Bundle, format!("the schema of `{field}` names no schemes")))?;
+    let (kind, meanings) = known(schemes).ok_or_else(|| {
+        Error::new(ErrorKind::Bundle, format!("the schema of field `{field}` defines no URL schemes"))
+    })?;
     let (scheme, target) = target(text, schemes).map_err(|Refused(what)| {
         Error::new(ErrorKind::Invalid, format!("field `{field}` {what}"))
-            .hint("the form is `postgres://USER:PASSWORD@HOST:PORT/DATABASE?OPTION=VALUE`, or `sqlite:///PATH`")
+            .hint("use the form `postgres://USER:PASSWORD@HOST:PORT/DATABASE?OPTION=VALUE`, or `sqlite:///PATH`")
             .hint("in a user or password, write `/` as `%2F`, `#` as `%23`, `?` as `%3F`, `@` as `%40`, `%` as `%25`, `:` as `%3A`")
     })?;
     let mut parts = vec![(kind.clone(), meanings[scheme].clone())];
@@ -264,7 +267,7 @@ mod tests {
             ("postgres://db:65536/zoo", "port number"),
             ("postgres://db:+5432/zoo", "port number"),
             ("postgres://[::1/zoo", "without its `]`"),
-            ("postgres://[db]/zoo", "no IPv6 address"),
+            ("postgres://[db]/zoo", "invalid IPv6 address"),
             ("postgres://127.1/zoo", "four decimal numbers"),
             ("postgres://bücher.example/zoo", "ASCII"),
             ("postgres://db/", "names no database"),

@@ -74,7 +74,7 @@ pub(super) fn file(rest: &str) -> Result<Target> {
         return refused("has options after `?`, which a file does not take; a `?` in a file's name is written `%3F`");
     }
     if rest.contains('#') {
-        return refused("has a fragment after `#`, which means nothing; a `#` in a file's name is written `%23`");
+        return refused("has a fragment after `#`, which is not supported; a `#` in a file's name is written `%23`");
     }
     let path = match rest.strip_prefix("//") {
         Some(path) if path.starts_with('/') => path,
@@ -148,7 +148,7 @@ impl Server {
 
     fn host(&mut self, text: &str) -> Result<()> {
         if text.contains(',') {
-            return refused("has several hosts, of which a block takes one");
+            return refused("has several hosts, but a block supports only one");
         }
         if text.contains('%') {
             return refused("has a `%` in its host: sockets and zones are not supported, name a host or an address");
@@ -159,12 +159,12 @@ impl Server {
                     return refused("has an IPv6 address without its `]`");
                 };
                 let Ok(address) = address.parse::<Ipv6Addr>() else {
-                    return refused("has brackets around what is no IPv6 address");
+                    return refused("has brackets around an invalid IPv6 address");
                 };
                 let port = match after.strip_prefix(':') {
                     None if after.is_empty() => None,
                     Some(port) => Some(port),
-                    None => return refused("has something between its host and its port"),
+                    None => return refused("has unexpected characters between its host and its port"),
                 };
                 (address.to_string(), port)
             }
@@ -198,7 +198,7 @@ impl Server {
                 return refused(format!("has a `+` in the option `{name}`: a plus is written `%2B`, a blank `%20`"));
             }
             if PARTS_AS_OPTIONS.contains(&name) {
-                return refused(format!("has the option `{name}`, which stands before the `?` in a block's address"));
+                return refused(format!("has the option `{name}`, which must be written before the `?`"));
             }
             let value = decoded(value, "option's value")?;
             let known = self.options.iter().any(|(other, _)| other == name);
@@ -218,7 +218,7 @@ fn host_mistake(host: &str) -> Option<&'static str> {
         return Some("names no host; sockets are not supported");
     }
     if !host.is_ascii() {
-        return Some("has a host with other than ASCII letters; write it in its ASCII form (`xn--…`)");
+        return Some("has a host with non-ASCII characters; write it in its ASCII form (`xn--…`)");
     }
     let labels: Vec<&str> = host.strip_suffix('.').unwrap_or(host).split('.').collect();
     let plain = |label: &&str| {
