@@ -198,7 +198,7 @@ fn a_missing_secret_source_is_named_at_the_call() {
         expect![[r#"
         error: the secret `password` of block `sql-database/w` cannot be read from `env:NO_SUCH_VARIABLE`
           caused by: the environment variable `NO_SUCH_VARIABLE` is not set
-          hint: set `NO_SUCH_VARIABLE` where Blockyard runs
+          hint: set `NO_SUCH_VARIABLE` in the environment of Blockyard
     "#]],
     );
 }

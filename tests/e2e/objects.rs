@@ -216,7 +216,7 @@ fn a_copy_is_not_written_through_a_link() {
 
 #[test]
 fn a_list_that_never_ends_is_an_error() {
-    for (token, reason) in [("same", "a page token came twice"), ("new", "a page began twice with the same entry")] {
+    for (token, reason) in [("same", "a page token was repeated"), ("new", "two pages began with the same entry")] {
         let count = std::sync::atomic::AtomicUsize::new(0);
         let started = start(move |request| {
             assert!(request.target.contains("/o"), "{}", request.target);

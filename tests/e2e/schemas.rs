@@ -205,7 +205,7 @@ fn many_wrong_numbers_are_an_error_in_time() {
     let yard = numbers(200_000, json!({"type": "array", "items": {"type": "integer"}}));
     let ran = in_time(&yard, &["call", "s/a", "go", "--timeout", "30"]);
     assert_eq!(ran.code, 7, "{}", ran.stderr);
-    assert!(ran.stderr.contains("gave a result of `go` that is not valid"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("returned a result of `go` that is not valid"), "{}", ran.stderr);
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn a_file_has_to_be_a_text_of_a_mebibyte_at_the_most(yard: &TestYard) {
     assert_eq!(yard.ok(&reveal), mebibyte);
     fs::write(&door, mebibyte + "k").expect("a file");
     let large = yard.fails(5, &reveal);
-    assert!(large.contains("a secret has at most 1048576 bytes, and this is longer"), "{large}");
+    assert!(large.contains("the secret is larger than 1048576 bytes"), "{large}");
     fs::write(&door, b"\xff\xfe").expect("a file");
     assert!(yard.fails(5, &reveal).contains("the file is not UTF-8"));
     fs::remove_file(&door).expect("gone");
@@ -184,7 +184,7 @@ fn sources_lead_through_eight_blocks_at_the_most(yard: &TestYard) {
     assert_eq!(reveal(8).stdout, "a key");
     let refused = reveal(9);
     assert_eq!(refused.code, 5, "{}", refused.stderr);
-    assert!(refused.stderr.contains("secrets are read through more than 8 blocks"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("the chain of secret stores is longer than 8 blocks"), "{}", refused.stderr);
     // Every block on the way is named.
     let missing = yard.fails(5, &["reveal", "zoo-safe/s2", "content", "--yes"]);
     for words in

@@ -423,7 +423,7 @@ fn a_yard_in_postgres_reads_only_what_its_user_permits() {
     let yard = TestYard::on(Backend::Postgres);
     yard.ok(&["create", "zoo-safe/home", "--secret", "content=env:HOME"]);
     let refused = yard.fails(5, &["reveal", "zoo-safe/home", "content", "--yes"]);
-    assert!(refused.contains("can be written by everyone who may use its database"), "{refused}");
+    assert!(refused.contains("can be written by everyone with access to its database"), "{refused}");
     assert!(refused.contains("add `env:HOME` to `allow` in `[sources]`"), "{refused}");
     yard.configure("[sources]\nallow = [\"env:HOME\"]\n");
     yard.ok(&["reveal", "zoo-safe/home", "content", "--yes"]);

@@ -181,7 +181,10 @@ impl Block {
             return Err(Error::violations(&format!("the call of `{operation}`"), &violations));
         }
         if input.is_some() && !described.input {
-            return Err(Error::new(ErrorKind::Usage, format!("operation `{operation}` reads no stream of bytes")));
+            return Err(Error::new(
+                ErrorKind::Usage,
+                format!("operation `{operation}` does not accept an input stream"),
+            ));
         }
         let mut detail = json!({ "operation": operation, "effect": described.effect });
         // The call is audited even if it fails before it starts, for example because a secret is
@@ -226,7 +229,7 @@ impl Block {
             Some(first) => Err(Error::new(
                 ErrorKind::Bundle,
                 format!(
-                    "bundle `{}` gave a result of `{operation}` that is not valid: {} {}",
+                    "bundle `{}` returned a result of `{operation}` that is not valid: {} {}",
                     self.bundle.manifest().name,
                     first.pointer,
                     first.message
@@ -296,7 +299,7 @@ impl Block {
         let steps: Vec<CheckStep> = serde_json::from_value(steps).map_err(|error| {
             Error::new(
                 ErrorKind::Bundle,
-                format!("bundle `{}` gave a check that is not valid", self.bundle.manifest().name),
+                format!("bundle `{}` returned an invalid check result", self.bundle.manifest().name),
             )
             .because(error)
         })?;
@@ -424,7 +427,7 @@ impl Yard {
                     Ok(value) => Ok(SecretValue::from_file(value)),
                     Err(std::env::VarError::NotPresent) => {
                         Err(unreadable(format!("the environment variable `{name}` is not set"))
-                            .hint(format!("set `{name}` where Blockyard runs")))
+                            .hint(format!("set `{name}` in the environment of Blockyard")))
                     }
                     Err(std::env::VarError::NotUnicode(_)) => {
                         Err(unreadable(format!("the environment variable `{name}` is not UTF-8")))
@@ -439,13 +442,13 @@ impl Yard {
                 let size = read.map_err(|error| unreadable(error.to_string()))?;
                 if size as u64 > SOURCE_BYTES {
                     text.zeroize();
-                    return Err(unreadable(format!("a secret has at most {SOURCE_BYTES} bytes, and this is longer")));
+                    return Err(unreadable(format!("the secret is larger than {SOURCE_BYTES} bytes")));
                 }
                 from_file(text).map_err(unreadable)
             }
             SecretSource::Block(address) => {
                 if depth == SOURCE_DEPTH {
-                    return Err(unreadable(format!("secrets are read through more than {SOURCE_DEPTH} blocks")));
+                    return Err(unreadable(format!("the chain of secret stores is longer than {SOURCE_DEPTH} blocks")));
                 }
                 // Recursive async call: `Box::pin` gives the future a known size.
                 Box::pin(self.read_from_block(address, deadline, depth + 1))
@@ -461,14 +464,14 @@ impl Yard {
         block.need_interface(SECRET_STORE)?;
         let reply = block.call_at("read", json!({}), None, deadline, depth).await?;
         let Some((_, mut stream)) = reply.output else {
-            return Err(Error::new(ErrorKind::Bundle, format!("block `{address}` gave no secret")));
+            return Err(Error::new(ErrorKind::Bundle, format!("block `{address}` returned no secret")));
         };
         let mut bytes = Vec::new();
         while let Some(chunk) = stream.next().await {
             bytes.extend_from_slice(&chunk?);
             if bytes.len() as u64 > SOURCE_BYTES {
                 bytes.zeroize();
-                let message = format!("block `{address}` gave more than {SOURCE_BYTES} bytes for a secret");
+                let message = format!("block `{address}` returned a secret of more than {SOURCE_BYTES} bytes");
                 return Err(Error::new(ErrorKind::Bundle, message));
             }
         }

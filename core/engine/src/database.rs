@@ -30,7 +30,7 @@ impl Database {
     /// Returns an error if the call fails, for example because the database rejects the statement.
     pub async fn query(&self, statement: &str, parameters: Map<String, Value>) -> Result<ByteStream, Error> {
         let reply = self.block.call("query", json!({"statement": statement, "parameters": parameters})).await?;
-        let output = reply.output.ok_or_else(|| Error::new(ErrorKind::Bundle, "the bundle gave no rows"))?;
+        let output = reply.output.ok_or_else(|| Error::new(ErrorKind::Bundle, "the bundle returned no rows"))?;
         Ok(output.1)
     }
 
@@ -53,7 +53,8 @@ impl Database {
         parameters: Map<String, Value>,
     ) -> Result<Vec<Map<String, Value>>, Error> {
         let reply = self.block.call("fetch-all", json!({"statement": statement, "parameters": parameters})).await?;
-        serde_json::from_value(reply.result)
-            .map_err(|error| Error::new(ErrorKind::Bundle, "the rows are not objects").because(error))
+        serde_json::from_value(reply.result).map_err(|error| {
+            Error::new(ErrorKind::Bundle, "the bundle returned rows that are not objects").because(error)
+        })
     }
 }

@@ -55,7 +55,7 @@ impl Yard {
                 if same {
                     Ok(file)
                 } else {
-                    Err(Error::new(ErrorKind::Denied, "the file was replaced while it was opened"))
+                    Err(Error::new(ErrorKind::Denied, "the file was replaced while it was being opened"))
                 }
             }
         }
@@ -64,8 +64,11 @@ impl Yard {
     fn permit_file(&self, named: &str) -> Result<Permitted, Error> {
         let path = Path::new(named);
         if !path.is_absolute() {
-            return Err(Error::new(ErrorKind::Denied, "the path is relative, and means another file in each folder")
-                .hint("save the block with an absolute path, `file:/FOLDER/FILE`"));
+            return Err(Error::new(
+                ErrorKind::Denied,
+                "the path is relative, so it would refer to a different file in each folder",
+            )
+            .hint("save the block with an absolute path, `file:/FOLDER/FILE`"));
         }
         let Some(foreign) = self.foreign()? else { return Ok(Permitted::Own(path.to_owned())) };
         let resolved = resolved(path);
@@ -149,11 +152,11 @@ pub(crate) fn unusable_sources(document: &SealedDocument) -> Vec<Violation> {
     let unusable = document.sources().into_iter().filter_map(|(pointer, source)| {
         let message = match &source {
             SecretSource::File(path) if !Path::new(path).is_absolute() => {
-                format!("has the source `{source}`, which means another file in each folder; write an absolute path")
+                format!("has the source `{source}`, which is a relative path; write an absolute path")
             }
             SecretSource::File(path) if path.contains('\0') => "has a source with a null character".to_owned(),
             SecretSource::Environment(name) if name.contains(['=', '\0']) => {
-                format!("has the source `{source}`, which is not the name of a variable")
+                format!("has the source `{source}`, which is not a valid variable name")
             }
             _ => return None,
         };

@@ -115,8 +115,11 @@ impl ObjectPages<'_> {
         }
         let page = self.storage.list(self.prefix, self.delimiter, self.progress.token.as_deref()).await?;
         self.progress.advance(&page).map_err(|reason| {
-            Error::new(ErrorKind::Bundle, format!("the list of objects below `{}` does not end: {reason}", self.prefix))
-                .hint("report it to the author of the bundle; name a longer prefix to list fewer objects")
+            Error::new(
+                ErrorKind::Bundle,
+                format!("the listing of objects below `{}` does not end: {reason}", self.prefix),
+            )
+            .hint("report this to the bundle's author; use a longer prefix to list fewer objects")
         })?;
         Ok(Some(page))
     }
@@ -133,13 +136,13 @@ impl PageProgress {
             return Ok(());
         };
         if !self.seen.insert(hashed(&("token", token))) {
-            return Err("a page token came twice".to_owned());
+            return Err("a page token was repeated".to_owned());
         }
         if first.is_some_and(|first| !self.seen.insert(hashed(&("first", first)))) {
-            return Err("a page began twice with the same entry".to_owned());
+            return Err("two pages began with the same entry".to_owned());
         }
         if self.empty > limits::LIST_EMPTY_PAGES {
-            return Err(format!("more than {} pages in a row are empty", limits::LIST_EMPTY_PAGES));
+            return Err(format!("more than {} consecutive pages are empty", limits::LIST_EMPTY_PAGES));
         }
         if self.pages >= limits::LIST_PAGES {
             return Err(format!("it has more than {} pages", limits::LIST_PAGES));
@@ -213,7 +216,7 @@ impl ObjectStorage {
     pub async fn get(&self, path: &str) -> Result<(Object, ByteStream), Error> {
         let reply = self.block.call("get", json!({ "path": path })).await?;
         let object: Object = read(reply.result)?;
-        let (_, stream) = reply.output.ok_or_else(|| Error::new(ErrorKind::Bundle, "the bundle gave no bytes"))?;
+        let (_, stream) = reply.output.ok_or_else(|| Error::new(ErrorKind::Bundle, "the bundle returned no bytes"))?;
         let stream = whole(stream, &object);
         Ok((object, stream))
     }
@@ -250,7 +253,8 @@ impl ObjectStorage {
 
 fn read<T: serde::de::DeserializeOwned>(result: Value) -> Result<T, Error> {
     serde_json::from_value(result).map_err(|error| {
-        Error::new(ErrorKind::Bundle, "the bundle does not answer as `object-storage` wants it").because(error)
+        Error::new(ErrorKind::Bundle, "the bundle returned a result that does not match the interface `object-storage`")
+            .because(error)
     })
 }
 
@@ -299,11 +303,11 @@ impl Reading {
             return None;
         }
         let message = if self.bytes != *size {
-            format!("object `{path}` has {size} bytes, and {} came", self.bytes)
+            format!("object `{path}` has {size} bytes, but {} were received", self.bytes)
         } else {
             let read = STANDARD.encode(self.digest.clone().finalize().to_be_bytes());
             let wanted = crc32c.as_ref().filter(|wanted| **wanted != read)?;
-            format!("what came is not object `{path}`: its CRC32C is `{wanted}`, and that of what came is `{read}`")
+            format!("the received bytes of object `{path}` are corrupt: expected CRC32C `{wanted}`, found `{read}`")
         };
         Some(Problem::new("failed", message).retryable())
     }
@@ -347,13 +351,13 @@ mod tests {
         let honest = [page(&["a", "b"], Some("1")), page(&[], Some("2")), page(&["c"], None)];
         assert_eq!(walk(&mut honest.into_iter()), Ok(3));
         let same = walk(&mut std::iter::repeat_with(|| page(&["a"], Some("1"))));
-        assert_eq!(same, Err("a page token came twice".to_owned()));
+        assert_eq!(same, Err("a page token was repeated".to_owned()));
         let circle = walk(&mut (0..).map(|number| page(&[], Some(&(number % 3).to_string()))));
-        assert_eq!(circle, Err("a page token came twice".to_owned()));
+        assert_eq!(circle, Err("a page token was repeated".to_owned()));
         let again = walk(&mut (0..).map(|number: u64| page(&["a", "b"], Some(&number.to_string()))));
-        assert_eq!(again, Err("a page began twice with the same entry".to_owned()));
+        assert_eq!(again, Err("two pages began with the same entry".to_owned()));
         let empty = walk(&mut (0..).map(|number: u64| page(&[], Some(&number.to_string()))));
-        assert_eq!(empty, Err("more than 1000 pages in a row are empty".to_owned()));
+        assert_eq!(empty, Err("more than 1000 consecutive pages are empty".to_owned()));
         let endless = walk(&mut (0..).map(|number: u64| page(&[&number.to_string()], Some(&number.to_string()))));
         assert_eq!(endless, Err("it has more than 100000 pages".to_owned()));
     }
@@ -378,9 +382,9 @@ mod tests {
         // CRC32C of "123456789" is e3069283.
         let right = object(9, Some("4waSgw=="));
         assert_eq!(read_all(&["1234", "56789"], &right).as_deref(), Ok("123456789"));
-        assert_eq!(read_all(&["1234"], &right), Err("object `a` has 9 bytes, and 4 came".to_owned()));
+        assert_eq!(read_all(&["1234"], &right), Err("object `a` has 9 bytes, but 4 were received".to_owned()));
         let changed = read_all(&["123456780"], &right).expect_err("it is another text");
-        assert!(changed.contains("its CRC32C is `4waSgw==`"), "{changed}");
+        assert!(changed.contains("expected CRC32C `4waSgw==`"), "{changed}");
         assert_eq!(read_all(&["123456780"], &object(9, None)).as_deref(), Ok("123456780"));
         assert_eq!(read_all(&[], &object(0, Some("AAAAAA=="))).as_deref(), Ok(""));
         let decoded = Object { decoded: true, ..object(3, Some("AAAAAA==")) };
