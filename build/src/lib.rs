@@ -61,10 +61,12 @@ fn only_own_files_above(folder: &Path) -> Result<(), Error> {
             // A file that cannot be inspected is treated as modifiable by others.
             let reason = writable_by_others(&file, Guard::Source).unwrap_or_else(|error| Some(error.to_string()));
             if let Some(reason) = reason {
-                let message = format!("`{}` is above the crate, and would change how it is built", file.display());
-                return Err(Error::new(ErrorKind::Denied, message)
-                    .because(reason)
-                    .hint(format!("move the crate `{}` to a folder of yours, and build it there", folder.display())));
+                let message =
+                    format!("`{}` is in a folder above the crate, and would affect its build", file.display());
+                return Err(Error::new(ErrorKind::Denied, message).because(reason).hint(format!(
+                    "move the crate `{}` to a folder that no other user can write, and build it there",
+                    folder.display()
+                )));
             }
         }
     }

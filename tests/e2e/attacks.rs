@@ -86,7 +86,7 @@ attacks! {
     // Files.
     two_manifests: refused("the component has 2 manifests; it must have one");
     no_manifest: refused("the component has no manifest");
-    describe_differs_from_manifest: refused("describes itself otherwise than its manifest does");
+    describe_differs_from_manifest: refused("differs from its embedded manifest");
     manifest_is_not_json: refused("the manifest is not valid: expected value");
     imports_undeclared: refused("the component uses `clock`, which its manifest does not request");
     imports_wasi: refused("the component imports `wasi:filesystem/types@0.2.0`, which Blockyard does not provide");

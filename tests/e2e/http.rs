@@ -327,8 +327,10 @@ fn what_is_declared_safe_is_shown_before_it_is_agreed_to() {
     assert!(ran.stderr.contains("http {config.base_url}"), "{}", ran.stderr);
     assert!(ran.stderr.contains("send requests to the origin that its blocks name"), "{}", ran.stderr);
     assert!(
-        ran.stderr
-            .contains("`sneak` of courier reads, and sends `POST {config.base_url}/search/*`, which it says is safe"),
+        ran.stderr.contains(
+            "`sneak` of courier is read-only, but sends `POST {config.base_url}/search/*`, \
+             which the bundle declares safe"
+        ),
         "{}",
         ran.stderr
     );

@@ -24,7 +24,7 @@ pub fn read_configuration(path: &Path) -> Result<UserConfiguration, Error> {
     if let Some(reason) = writable_by_others(path, Guard::File).map_err(unreadable)? {
         let message = format!("the configuration `{}` is not used: another user could change it", path.display());
         return Err(Error::new(ErrorKind::Denied, message).because(reason).hint(
-            "take the right to write from other users with `chmod go-w`, or move the file to a folder of yours",
+            "remove other users' write access with `chmod go-w`, or move the file to a folder that only you can write",
         ));
     }
     let folder = folder_of(path).canonicalize().map_err(unreadable)?;

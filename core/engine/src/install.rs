@@ -115,7 +115,10 @@ impl Yard {
         if !same {
             return Err(Error::new(
                 ErrorKind::Invalid,
-                format!("bundle `{}` describes itself otherwise than its manifest does", bundle.manifest().name),
+                format!(
+                    "the description that bundle `{}` returns differs from its embedded manifest",
+                    bundle.manifest().name
+                ),
             )
             .hint("report it to the author of the bundle, who must build it again"));
         }
@@ -124,9 +127,12 @@ impl Yard {
         {
             return Err(Error::new(
                 ErrorKind::Denied,
-                format!("the registry says `{name}`, and the bundle says that it is `{}`", bundle.manifest().name),
+                format!(
+                    "the registry lists bundle `{name}`, but the file contains bundle `{}`",
+                    bundle.manifest().name
+                ),
             )
-            .hint("tell the registry's owner"));
+            .hint("report this to the registry's owner"));
         }
         // If two files have the same version, new blocks use the one that was installed last.
         let name = bundle.manifest().name.as_str();

@@ -113,7 +113,7 @@ impl Project {
             Some(ProjectYard::File(path)) => {
                 let path = self.inside(path)?;
                 let state = if path.exists() {
-                    "which exists: its maker chose its bundles, what they may use, and its blocks"
+                    "which exists: its creator chose its bundles, their grants and its blocks"
                 } else {
                     "which does not exist yet"
                 };
@@ -140,8 +140,8 @@ impl Project {
     fn inside(&self, relative: &RelativePath) -> Result<PathBuf, Error> {
         let folder = self.folder();
         let outside = || {
-            let message = format!("`{relative}` in `{}` leads out of the project's folder", self.path.display());
-            Error::new(ErrorKind::Denied, message).hint("a project file names files inside its folder only")
+            let message = format!("`{relative}` in `{}` points outside of the project's folder", self.path.display());
+            Error::new(ErrorKind::Denied, message).hint("a project file can name only files inside its folder")
         };
         let mut path = folder.to_owned();
         for component in relative.components() {
@@ -169,7 +169,7 @@ fn absolute(path: &Path) -> Result<PathBuf, Error> {
 fn read_regular(path: &Path) -> Result<Vec<u8>, Error> {
     let examined = path.symlink_metadata().map_err(|error| unreadable(path, &error))?;
     if !examined.is_file() {
-        let message = format!("`{}` is not a regular file, and is not used", path.display());
+        let message = format!("`{}` is not a regular file, and was not used", path.display());
         return Err(Error::new(ErrorKind::Denied, message)
             .hint("a link could choose another project's file")
             .code(Code::ProjectFileIrregular));

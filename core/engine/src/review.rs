@@ -109,7 +109,7 @@ impl Review {
                 for safe in &operation.safe {
                     let (operation, slug) = (&operation.name, &block_type.slug);
                     self.tell(format!(
-                        "operation `{operation}` of {slug} reads, and sends `{safe}`, which it says is safe"
+                        "operation `{operation}` of {slug} is read-only, but sends `{safe}`, which the bundle declares safe"
                     ));
                 }
             }
@@ -204,9 +204,9 @@ impl Review {
         let Self { name, version, .. } = self;
         let message = match (self.replaces, open.is_empty()) {
             (true, false) => format!(
-                "bundle `{name}` {version} is not installed: it may do more than the installed version, and no one agreed to it"
+                "bundle `{name}` {version} was not installed: it gets wider permissions than the installed version, and no one agreed to it"
             ),
-            _ => format!("bundle `{name}` {version} is not installed: no one agreed to it"),
+            _ => format!("bundle `{name}` {version} was not installed: no one agreed to it"),
         };
         let open = open.iter().map(|line| OpenChange { change: line.text.clone(), need: line.needs.clone() }).collect();
         Error::new(ErrorKind::Usage, message).code(Code::ConsentNeeded {

@@ -192,8 +192,8 @@ impl Trust {
         let message =
             format!("the yard `{}` of the project `{}` is not trusted", path.display(), project.path().display());
         let reason = match known {
-            Some(_) => "it is another yard than the one that was there when the project was trusted",
-            None => "you did not make it, and it was not there when the project was trusted",
+            Some(_) => "it is not the yard that existed when the project was trusted",
+            None => "you did not create it, and it did not exist when the project was trusted",
         };
         let code = Code::ProjectYardUntrusted { folder: project.folder().to_owned() };
         Err(Error::new(ErrorKind::Denied, message).because(reason).code(code))
@@ -291,7 +291,7 @@ impl Trust {
         let text = std::fs::read(file).map_err(|error| self.unreadable(file, error))?;
         let record: Record = serde_json::from_slice(&text).map_err(|error| self.unreadable(file, error))?;
         if record.version != FORMAT {
-            return Err(self.unreadable(file, format!("its format {} is not known", record.version)));
+            return Err(self.unreadable(file, format!("unknown format version {}", record.version)));
         }
         Ok(Some(record))
     }
@@ -311,9 +311,9 @@ impl Trust {
     }
 
     fn changeable(&self, reason: String) -> Error {
-        Error::new(ErrorKind::Denied, format!("the decisions in `{}` are not used", self.folder.display()))
+        Error::new(ErrorKind::Denied, format!("the trust decisions in `{}` are not used", self.folder.display()))
             .because(reason)
-            .hint("another user could make decisions for you there: look at what is in it, and delete it")
+            .hint("another user could add decisions to this folder: review its content, and delete it")
     }
 
     fn unreadable(&self, file: &Path, reason: impl ToString) -> Error {
