@@ -301,7 +301,7 @@ fn yards_and_keys() {
     assert!(damaged.contains("the yard `YARD` is damaged"), "{damaged}");
     expect![[r#"
         error: `mysql:…` is not the address of a yard
-          hint: the form is `sqlite:PATH` or `postgres://USER@HOST/DATABASE?schema=NAME`
+          hint: use the form `sqlite:PATH` or `postgres://USER@HOST/DATABASE?schema=NAME`
     "#]]
     .assert_eq(&yard.fails(2, &["list", "--yard", "mysql://x"]));
 }

@@ -211,7 +211,7 @@ fn a_key_that_was_given_by_hand_is_not_rotated_to_a_guess(yard: &TestYard) {
     let with_key = |arguments: &[&str]| ran(yard.command(arguments).env("BLOCKYARD_KEY_FILE", &elsewhere), None);
     let refused = with_key(&["key", "rotate"]);
     assert_eq!(refused.code, 2, "{}", refused.stderr);
-    assert!(refused.stderr.contains("where does the new one go?"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("so the location for the new key is unknown"), "{}", refused.stderr);
     assert_eq!(with_key(&["reveal", "zoo-keeper/ada", "badge", "--yes"]).stdout, "badge");
     // Where it is said, it goes.
     let rotated = with_key(&["key", "rotate", "--to", "file"]);

@@ -104,7 +104,7 @@ fn a_new_key_in_the_environment_is_needed_from_then_on(yard: &TestYard) {
     assert_eq!(same.code, 2, "{}", same.stderr);
     assert!(same.stderr.contains("name it with `--to env:NAME`"), "{}", same.stderr);
     let own = with(yard, "NEXT_KEY", key(1), &["key", "rotate", "--to", "env:NEXT_KEY"]);
-    assert!(own.code == 2 && own.stderr.contains("that key is the yard's key already"), "{}", own.stderr);
+    assert!(own.code == 2 && own.stderr.contains("the new key is already the yard's key"), "{}", own.stderr);
     // And back into a file, which is found without being named.
     let back = with(yard, "NEXT_KEY", key(1), &["key", "rotate", "--to", "file", "--json"]);
     let back: Value = serde_json::from_str(&back.stdout).expect("JSON");
@@ -317,7 +317,8 @@ fn half_done_it_goes_on_to_the_place_where_it_began(yard: &TestYard) {
     let (_, new) = half_done(yard);
     let elsewhere = with(yard, "NEXT_KEY", key(1), &["key", "rotate", "--to", "env:NEXT_KEY"]);
     assert_eq!(elsewhere.code, 6, "{}", elsewhere.stderr);
-    let words = format!("a rotation to the key in `file:{}` is under way", new.file_name().expect("a name").display());
+    let words =
+        format!("a rotation to the key in `file:{}` is in progress", new.file_name().expect("a name").display());
     assert!(elsewhere.stderr.contains(&words), "{}", elsewhere.stderr);
     assert!(elsewhere.stderr.contains("finish it with `blockyard key rotate`"), "{}", elsewhere.stderr);
     yard.fails(6, &["key", "rotate", "--to", "keyring"]);

@@ -315,7 +315,7 @@ impl From<StoreError> for Error {
 
 impl From<blockyard_store::LocationError> for Error {
     fn from(error: blockyard_store::LocationError) -> Self {
-        taken(ErrorKind::Usage, error).hint("the form is `sqlite:PATH` or `postgres://USER@HOST/DATABASE?schema=NAME`")
+        taken(ErrorKind::Usage, error).hint("use the form `sqlite:PATH` or `postgres://USER@HOST/DATABASE?schema=NAME`")
     }
 }
 
@@ -341,7 +341,7 @@ impl From<LocationError> for Error {
 impl From<EnvelopeError> for Error {
     fn from(error: EnvelopeError) -> Self {
         taken(ErrorKind::Denied, error)
-            .hint("the yard's file was changed by something else than Blockyard; restore it from a backup")
+            .hint("the yard was modified by a program other than Blockyard; restore it from a backup")
     }
 }
 
@@ -366,9 +366,9 @@ impl From<ComponentError> for Error {
                 return taken(ErrorKind::Invalid, error).code(Code::NotABundle);
             }
             ComponentError::ForeignImports(_) => {
-                Some("a crate among the dependencies wants files, sockets or a C library, which a bundle does not have")
+                Some("a dependency of the crate requires files, sockets or a C library, which bundles cannot use")
             }
-            ComponentError::Encode(_) => Some("build it with the SDK version that belongs to this Blockyard"),
+            ComponentError::Encode(_) => Some("build it with the SDK version that matches this version of Blockyard"),
             _ => None,
         };
         taken(ErrorKind::Invalid, error).maybe_hint(hint.map(str::to_owned))
@@ -387,10 +387,9 @@ impl From<HostError> for Error {
                 taken(ErrorKind::Invalid, error)
             }
             HostError::UnknownImport(_) => taken(ErrorKind::Invalid, error)
-                .hint("a bundle imports `blockyard:bundle` interfaces only; a newer Blockyard may have this one"),
-            HostError::Undeclared(_) => {
-                taken(ErrorKind::Invalid, error).hint("its author adds the capability to `bundle!` and builds it again")
-            }
+                .hint("bundles can import `blockyard:bundle` interfaces only; a newer Blockyard may provide this one"),
+            HostError::Undeclared(_) => taken(ErrorKind::Invalid, error)
+                .hint("add the capability to `bundle!` in its source, and rebuild the bundle"),
             HostError::NotGranted { ref bundle, ref missing } => {
                 let code = Code::NotGranted { bundle: bundle.clone(), capabilities: missing.clone() };
                 taken(ErrorKind::Denied, error).code(code)

@@ -102,7 +102,7 @@ impl Keys {
         if opens(&yard.key) || yard.next_key.as_ref().is_some_and(opens) {
             return Ok(Self::of(key));
         }
-        let hint = format!("the yard needs the key with the id {}; that one has the id {}", yard.key.id, key.id());
+        let hint = format!("the yard requires the key with the ID {}; this key has the ID {}", yard.key.id, key.id());
         Err(Error::new(ErrorKind::Denied, format!("the key from {from} is not this yard's key"))
             .hint(hint)
             .code(Code::WrongKey))
@@ -153,8 +153,8 @@ impl Yard {
             return self.load_key(record, &yard.id).await;
         }
         Err({
-            Error::new(ErrorKind::Denied, format!("the key with the id {id} is not among the yard's keys"))
-                .hint("the yard's file was changed by something else than Blockyard; restore it from a backup")
+            Error::new(ErrorKind::Denied, format!("the key with the ID {id} is not one of the yard's keys"))
+                .hint("the yard was modified by a program other than Blockyard; restore it from a backup")
         })
     }
 
@@ -186,7 +186,7 @@ impl Yard {
             return Ok(key);
         }
         Err(Error::new(ErrorKind::Denied, format!("the key in `{place}` is not this yard's key")).hint(format!(
-            "the yard needs the key with the id {}; that one has the id {}",
+            "the yard requires the key with the ID {}; this key has the ID {}",
             record.id,
             key.id()
         )))

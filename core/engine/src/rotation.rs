@@ -191,7 +191,7 @@ impl Yard {
             }
         };
         if new.id().to_string() == yard.key.id {
-            return Err(Error::new(ErrorKind::Usage, "that key is the yard's key already"));
+            return Err(Error::new(ErrorKind::Usage, "the new key is already the yard's key"));
         }
         let record =
             KeyRecord { id: new.id().to_string(), location: location.to_string(), canary: new.canary(&yard.id) };
