@@ -17,8 +17,8 @@ impl Yard {
     /// every revision, references, and the audit trail. Modifies nothing. `said` is called with the
     /// name of each step.
     ///
-    /// If the yard or its key cannot be opened, this is a finding, not an error; the remaining
-    /// checks are skipped.
+    /// A yard or a key that cannot be opened is a finding, not an error, and ends the check. Other
+    /// findings do not end it.
     pub async fn doctor(url: &str, config: YardConfig, said: &mut (dyn FnMut(&str) + Send)) -> Check {
         let mut steps = Vec::new();
         match Self::open_with(url, config).await {

@@ -63,9 +63,9 @@ pub(crate) enum Material {
 }
 
 impl Yard {
-    /// Checks the references of a document: each target must exist, must not be deleted, and must
-    /// match what the field accepts. Blocks in `planned` count as existing; if it is given, cycles
-    /// are not checked here.
+    /// Returns the violations of a document's references: each target must exist, must not be
+    /// deleted, and must match what the field accepts. Blocks in `planned` count as existing; if it
+    /// is given, cycles are not checked here.
     pub(crate) async fn check_references(
         &self,
         address: &Address,

@@ -1,6 +1,6 @@
 //! Exports the spans of calls and host calls as OpenTelemetry, in batches over OTLP/HTTP, to the
-//! configured collector. Spans contain what `tracing` records, which never includes a configuration
-//! value or a secret.
+//! configured collector. Spans contain what `tracing` records, which never includes arguments,
+//! results or secrets.
 //!
 //! An unreachable collector does not slow down or fail calls: spans that cannot be sent are
 //! dropped, and the failure is logged once at level `info`.
