@@ -42,7 +42,7 @@ attacks! {
 
     // Answers.
     result_too_long: stopped("the result has 17825792 bytes; the limit is 16777216");
-    result_of_the_wrong_shape: ends("gave a result of `go` that is not valid");
+    result_of_the_wrong_shape: ends("returned a result of `go` that is not valid");
     result_is_not_json: ends("returned invalid data: the result is not JSON");
     result_is_not_text: crashed("invalid utf-8");
     result_nested_deeply: ends("returned invalid data: the result is not JSON: recursion limit exceeded");

@@ -130,10 +130,10 @@ fn a_reference_that_does_not_fit_is_refused_with_field_wanted_and_found(yard: &T
           /helpers/2: `zoo-keeper/ada@1` contains a revision, but only a block is accepted; write `TYPE/NAME`
           /helpers/4: must be a reference; write `{"$block": "TYPE/NAME"}`
           /helpers/5: must be a reference; write `{"$block": "TYPE/NAME"}`
-          /inside: wants a block of type `zoo-cage`; `zoo-keeper/ada` is a block of type `zoo-keeper`
-          /keeper: wants a block of type `zoo-keeper`; block `zoo-keeper/adda` not found; did you mean `zoo-keeper/ada`?
-          /lock/by: wants a block of type `zoo-keeper`; `zoo-cage/box` is a block of type `zoo-cage`
-          /papers: wants a block that implements `secret-store`; `zoo-keeper/bob` is a block of type `zoo-keeper`
+          /inside: requires a block of type `zoo-cage`; `zoo-keeper/ada` is a block of type `zoo-keeper`
+          /keeper: requires a block of type `zoo-keeper`; block `zoo-keeper/adda` not found; did you mean `zoo-keeper/ada`?
+          /lock/by: requires a block of type `zoo-keeper`; `zoo-cage/box` is a block of type `zoo-cage`
+          /papers: requires a block that implements `secret-store`; `zoo-keeper/bob` is a block of type `zoo-keeper`
     "#]]
     .assert_eq(&yard.fails_with_input(4, &["create", "zoo-cage/dog", "--json-config", "-"], &wrong.to_string()));
     yard.fails(3, &["show", "zoo-cage/dog"]);
@@ -233,7 +233,7 @@ fn an_old_revision_says_what_it_misses(yard: &TestYard) {
     assert_eq!(yard.config("zoo-cage/cat@1")["keeper"], block("zoo-keeper/ada"));
     expect![[r#"
         error: block `zoo-keeper/ada` is deleted
-          caused by: block `zoo-cage/cat` builds on it (`keeper`)
+          caused by: block `zoo-cage/cat` depends on it (field `keeper`)
           hint: run `blockyard restore zoo-keeper/ada`
     "#]]
     .assert_eq(&yard.fails(3, &["call", "zoo-cage/cat@1", "look"]));
@@ -246,7 +246,7 @@ fn a_block_is_restored_after_what_it_builds_on(yard: &TestYard) {
     yard.ok(&["delete", "zoo-cage/cat"]);
     yard.ok(&["delete", "zoo-keeper/ada"]);
     expect![[r#"
-        error: block `zoo-cage/cat` builds on `zoo-keeper/ada`, which is deleted
+        error: block `zoo-cage/cat` depends on `zoo-keeper/ada`, which is deleted
           hint: run `blockyard restore zoo-keeper/ada`
     "#]]
     .assert_eq(&yard.fails(6, &["restore", "zoo-cage/cat"]));

@@ -527,7 +527,7 @@ fn no_registry_and_no_crate_is_used_because_of_the_current_folder() {
     for word in ["..", "~", "sql.", ".sql"] {
         let refused = install(&work, &[word]);
         assert_eq!(refused.code, 2, "{word}: {}", refused.stderr);
-        assert!(refused.stderr.contains("for a path, write `./"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("a path has a `/`"), "{}", refused.stderr);
     }
     assert_eq!(built(), "");
     // A registry that the user names offers source code, and building it is a decision of its own.

@@ -34,7 +34,7 @@ impl Yard {
         let detail = self.newest(address).await?;
         match self.store().restore_block(address, line(self.actor(), "restore", address, &detail)).await {
             Err(StoreError::TargetGone(target)) => {
-                let message = format!("block `{address}` builds on `{target}`, which is deleted");
+                let message = format!("block `{address}` depends on `{target}`, which is deleted");
                 Err(Error::new(ErrorKind::Conflict, message).code(Code::Deleted { address: target }))
             }
             done => self.told(address, done).await,

@@ -283,7 +283,7 @@ impl From<StoreError> for Error {
             StoreError::Full(..) => Some("free some disk space and try again".to_owned()),
             StoreError::Busy(..) | StoreError::TargetGone(_) | StoreError::KeyMoved => Some("try again".to_owned()),
             StoreError::Unreachable(..) => Some("nothing was changed; try again when the server responds".to_owned()),
-            StoreError::Untrusted(..) => Some("check `sslmode` and `sslrootcert` in the yard's address".to_owned()),
+            StoreError::Untrusted(..) => Some("check `sslmode` and `sslrootcert` in the yard's URL".to_owned()),
             StoreError::Refused(..) => {
                 Some("check the user, password (PGPASSWORD or `~/.pgpass`), database and privileges".to_owned())
             }
@@ -300,7 +300,7 @@ impl From<StoreError> for Error {
             }
             StoreError::NotScrubbed(_) => Some("purge it again".to_owned()),
             StoreError::SlugTaken { owner, .. } => {
-                Some(format!("the two bundles cannot be in one yard; `{owner}` is in it"))
+                Some(format!("the bundles cannot be installed in the same yard; `{owner}` is installed"))
             }
             StoreError::BundleMoved(_) => Some("install it again and review the new differences".to_owned()),
             _ => None,

@@ -241,20 +241,20 @@ pub fn find(
                 let bytes = read_file(&registry.folder.join(url))?;
                 let digest = Digest::of(&bytes);
                 match release.sha256 {
-                    Some(wanted) if wanted != digest => Err(Error::new(ErrorKind::Denied, format!("the bytes of `{name}` are not those that the registry promises"))
-                        .because(format!("the registry says sha256 {wanted}, and the file has {digest}"))
-                        .hint("do not use the file; tell the registry's owner")),
-                    _ => Err(Error::new(ErrorKind::Denied, format!("`{name}` comes as a file, and this version of Blockyard cannot check a registry's signatures yet"))
+                    Some(wanted) if wanted != digest => Err(Error::new(ErrorKind::Denied, format!("the bytes of `{name}` do not match the digest in the registry"))
+                        .because(format!("expected sha256 {wanted}, found {digest}"))
+                        .hint("do not use the file; report this to the registry's owner")),
+                    _ => Err(Error::new(ErrorKind::Denied, format!("`{name}` is distributed as a file, and this version of Blockyard cannot verify the signatures of registries yet"))
                         .code(Code::Unverified { path: registry.folder.join(url) })),
                 }
             }
             Source::Url(url) => {
                 Err(Error::new(ErrorKind::Usage, format!("this version of Blockyard does not fetch `{url}`"))
-                    .hint("fetch the file yourself, and install it by its path"))
+                    .hint("download the file, and install it by its path"))
             }
         };
     }
-    Err(refused.map_or_else(|| Error::new(ErrorKind::Internal, "no registry was asked"), Error::from))
+    Err(refused.map_or_else(|| Error::new(ErrorKind::Internal, "no registry was searched"), Error::from))
 }
 
 /// The location of a registry, which identifies it.

@@ -123,7 +123,7 @@ impl Yard {
         let words = words.join(" or ");
         Ok(match (found, described) {
             (_, None) if fits || found.is_none() => Some((
-                format!("wants {words}; no installed bundle has a block type `{}`", target.type_slug),
+                format!("requires {words}; no installed bundle has a block type `{}`", target.type_slug),
                 Some("install the bundle that defines it".to_owned()),
             )),
             _ if !fits => {
@@ -138,9 +138,10 @@ impl Yard {
             (None, _) => {
                 Some((format!("requires {words}; block `{target}` not found"), self.nearest_block(target).await?))
             }
-            (Some(block), _) if block.deleted_at.is_some() => {
-                Some((format!("wants {words}; block `{target}` is deleted"), Some(format!("restore `{target}` first"))))
-            }
+            (Some(block), _) if block.deleted_at.is_some() => Some((
+                format!("requires {words}; block `{target}` is deleted"),
+                Some(format!("restore `{target}` first")),
+            )),
             _ => None,
         })
     }

@@ -141,7 +141,7 @@ impl Yard {
         }
         Err(Error::new(
             ErrorKind::Usage,
-            "the yard's key was given by hand, and is not where the yard says; where does the new one go?",
+            "the yard's key was given directly and is not in its recorded location, so the location for the new key is unknown",
         )
         .code(Code::KeyDestinationNeeded))
     }
@@ -159,7 +159,7 @@ impl Yard {
         if same {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Conflict, format!("a rotation to the key in `{place}` is under way"))
+        Err(Error::new(ErrorKind::Conflict, format!("a rotation to the key in `{place}` is in progress"))
             .code(Code::RotationUnderWay))
     }
 
@@ -184,7 +184,7 @@ impl Yard {
                 return Err(Error::new(
                     ErrorKind::Usage,
                     format!(
-                        "the yard's key is in the environment variable `{name}`, where Blockyard cannot put a new one"
+                        "the yard's key is in the environment variable `{name}`, where Blockyard cannot store a new key"
                     ),
                 )
                 .code(Code::KeyVariableNeeded));

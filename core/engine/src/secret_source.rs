@@ -86,28 +86,26 @@ impl Yard {
     /// current user can have written it.
     fn foreign(&self) -> Result<Option<Foreign>, Error> {
         let Some(path) = self.store().location().file() else {
-            let reason = "a yard in PostgreSQL can be written by everyone who may use its database".to_owned();
+            let reason = "a yard in PostgreSQL can be written by everyone with access to its database".to_owned();
             return Ok(Some(Foreign { reason, advice: None, yard: None }));
         };
         let Some(trust) = &self.config().trust else {
-            let reason = "this program keeps no record of the yards that its user made".to_owned();
+            let reason = "this program does not record which yards its user created".to_owned();
             let advice =
-                "a program permits sources in `YardConfig::sources`, or names the record in `YardConfig::trust`";
+                "permit the sources in `YardConfig::sources`, or record created yards with `YardConfig::trust`";
             return Ok(Some(Foreign { reason, advice: Some(advice.to_owned()), yard: None }));
         };
         if !trust.is_own_yard(path, self.id())? {
             let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
             return Ok(Some(Foreign {
-                reason: "you did not make this yard on this machine".to_owned(),
+                reason: "you did not create this yard on this machine".to_owned(),
                 advice: None,
                 yard: Some(path),
             }));
         }
         Ok(yard_changeable_by_others(path).map(|reason| Foreign {
             reason,
-            advice: Some(
-                "remove write access to the yard and its folder from other users, with `chmod go-w`".to_owned(),
-            ),
+            advice: Some("remove other users' write access to the yard and its folder with `chmod go-w`".to_owned()),
             yard: None,
         }))
     }

@@ -323,7 +323,7 @@ impl Trust {
     }
 
     fn unwritable(&self, error: io::Error) -> Error {
-        Error::new(ErrorKind::Remote, format!("no decision can be recorded in `{}`", self.folder.display()))
+        Error::new(ErrorKind::Remote, format!("cannot record a trust decision in `{}`", self.folder.display()))
             .because(error)
     }
 }
