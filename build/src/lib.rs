@@ -1,7 +1,9 @@
-//! From the folder of a crate to the component file of a bundle: runs cargo, then hands the module to the engine.
+//! Builds a bundle's component file from the source of a crate: compiles the module with cargo, and
+//! passes it to the engine.
 //!
-//! Building runs build scripts and macros of the crate and of what it depends on, with the rights of the user. That
-//! is why it is no part of the engine: a server or a program that embeds Blockyard never compiles code.
+//! A build runs build scripts and macros of the crate and its dependencies with the permissions of
+//! the user. It is therefore not part of the engine: servers and programs that embed Blockyard
+//! never compile code.
 
 use std::path::{Path, PathBuf};
 
@@ -13,16 +15,18 @@ use blockyard_toolchain::{Acquire, BuildError, Toolchain, ToolchainError};
 const READ_ABOVE: [&str; 5] =
     ["Cargo.toml", ".cargo/config.toml", ".cargo/config", "rust-toolchain.toml", "rust-toolchain"];
 
-/// Builds a bundle: compiles the crate and makes a component of the module. `say` receives each step.
+/// Builds a bundle: compiles the crate and assembles the module into a component file. `say` is
+/// called with a progress message before each step.
 ///
-/// The compiler runs in the crate's folder, wherever this program runs: configuration files of cargo and rustup
-/// count if they are in that folder, or above it and not writable by other users.
+/// The compiler runs in the crate's folder, independent of the current folder. Configuration files
+/// of cargo and rustup in that folder apply, and those in its parent folders if no other user can
+/// write them.
 ///
 /// # Errors
-/// There is no WebAssembly toolchain; the crate does not compile; the result is not a bundle; another user can write
-/// a file above the crate's folder.
+/// Returns an error if no WebAssembly toolchain is available, if the crate does not compile or is
+/// not a bundle, or if another user can write a configuration file in a parent folder.
 pub async fn build(folder: &Path, say: &mut (dyn FnMut(&str) + Send)) -> Result<Built, Error> {
-    // Before a toolchain is fetched for nothing.
+    // Checked first, to avoid installing a toolchain for a folder without a crate.
     blockyard_toolchain::manifest(folder).map_err(not_built)?;
     let folder = resolved(folder)?;
     only_own_files_above(&folder)?;
@@ -40,10 +44,10 @@ pub async fn build(folder: &Path, say: &mut (dyn FnMut(&str) + Send)) -> Result<
     assemble(&module, Provenance { version: made.version, license: made.license, source: made.repository }).await
 }
 
-/// The absolute path of a crate's folder.
+/// Returns the absolute path of a crate's folder.
 ///
 /// # Errors
-/// The folder cannot be read.
+/// Returns an error if the folder cannot be read.
 pub fn resolved(folder: &Path) -> Result<PathBuf, Error> {
     folder
         .canonicalize()

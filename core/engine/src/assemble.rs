@@ -1,4 +1,4 @@
-//! From a core WebAssembly module to the one file of a bundle.
+//! Assembles a bundle's component file from a core WebAssembly module.
 
 use std::sync::Arc;
 
@@ -8,35 +8,35 @@ use blockyard_registry::component::{self, About};
 
 use crate::Error;
 
-/// A bundle that was built.
+/// A built bundle.
 #[derive(Debug, Clone)]
 pub struct Built {
-    /// The bytes of the component file.
+    /// Content of the component file.
     pub bytes: Vec<u8>,
-    /// Their sha256.
+    /// sha256 of `bytes`.
     pub digest: Digest,
-    /// The bundle's name.
+    /// Bundle name.
     pub name: String,
-    /// Its version.
+    /// Bundle version.
     pub version: String,
 }
 
-/// What the crate of a module says about it.
+/// Metadata of the crate that the module was compiled from.
 #[derive(Debug, Clone, Default)]
 pub struct Provenance {
-    /// The crate's version.
+    /// Version of the crate.
     pub version: String,
-    /// Its license, as an SPDX expression.
+    /// License of the crate, as an SPDX expression.
     pub license: Option<String>,
-    /// The URL of its source.
+    /// URL of the source repository.
     pub source: Option<String>,
 }
 
-/// Encodes a module as a component, has it describe itself in a sandbox with nothing linked, and embeds that
-/// description.
+/// Encodes a module as a component, runs its `describe` in a sandbox with nothing linked, and
+/// embeds the resulting manifest.
 ///
 /// # Errors
-/// The module is not one of a bundle.
+/// Returns an error if the module is not a valid bundle.
 pub async fn assemble(module: &[u8], provenance: Provenance) -> Result<Built, Error> {
     let sandbox = Sandbox::new(&SandboxConfig::default())?;
     let bare = component::encode(module)?;

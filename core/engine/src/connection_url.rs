@@ -22,8 +22,9 @@ const KEYWORD: &str = "x-connection-url";
 /// Dialect whose databases are files.
 const FILES: &str = "sqlite";
 
-/// Checks whether a value for a field is an address with a password in it, or may be one: an address that
-/// cannot be read must not stay in a shell's history either.
+/// Checks whether the value of a field is, or may be, a connection URL with a password. A malformed
+/// URL counts if it appears to contain a password, because it must not remain in a shell's history
+/// either.
 pub fn has_password(schema: &Schema, field: &Pointer, value: &Value) -> bool {
     let Some((_, schemes)) = fields(schema).find(|(name, _)| Pointer::from_dotted(name) == *field) else {
         return false;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 pub use self::code::{Code, OpenChange, Usage};
 
-/// Why something was not done. Nothing in it is a secret.
+/// An error of the engine. It never contains a secret.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -31,9 +31,9 @@ pub struct Error {
 /// Kind of an error. Programs branch on it, and it determines the exit code of the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The outside system said no, or a check failed.
+    /// The remote service reported an error, or a check failed.
     Remote,
-    /// What was asked for makes no sense.
+    /// The request is not valid, for example a malformed argument.
     Usage,
     /// The requested item does not exist.
     NotFound,
@@ -81,14 +81,14 @@ impl Error {
         }
     }
 
-    /// Adds the identifier that programs and interfaces act on.
+    /// Adds a stable code, on which programs and user interfaces act.
     #[must_use]
     pub fn code(mut self, code: Code) -> Self {
         self.code = Some(Box::new(code));
         self
     }
 
-    /// The identifier that programs and interfaces act on; `None` for an error that only a person can act on.
+    /// Returns the stable code. `None` if programs cannot act on the error.
     #[must_use]
     pub fn as_code(&self) -> Option<&Code> {
         self.code.as_deref()
@@ -205,7 +205,8 @@ impl Error {
         causes
     }
 
-    /// Values for programs: those that were added, or the fields of the code.
+    /// Returns structured details for programs: the details that were added, or else the fields of
+    /// the code.
     #[must_use]
     pub fn values(&self) -> Option<Value> {
         self.details.clone().or_else(|| self.code.as_ref()?.fields())
@@ -319,7 +320,7 @@ impl From<blockyard_store::LocationError> for Error {
     }
 }
 
-/// The form of a key.
+/// Hint for a malformed key.
 pub(crate) const KEY_FORM: &str = "a key is 32 bytes in base64, as `openssl rand -base64 32` prints them";
 
 impl From<LocationError> for Error {
@@ -429,7 +430,8 @@ impl From<blockyard_host::Problem> for Error {
     }
 }
 
-/// The grant that the details of a problem name. A bundle may have written them, so each value is parsed.
+/// Returns the code for a missing grant that a problem's details describe. A bundle may have
+/// written the details, so each value is parsed.
 fn missing_grant(details: &Value) -> Option<Code> {
     let bundle = BundleName::new(details["bundle"].as_str()?).ok()?.to_string();
     let capability: Capability = details["capability"].as_str()?.parse().ok()?;

@@ -19,21 +19,21 @@ use crate::review::{Agreement, InstalledVersion, Review};
 use crate::source::BundleSource;
 use crate::{Code, Error, ErrorKind, Yard};
 
-/// A bundle that a registry has.
+/// A bundle found in a registry.
 #[derive(Debug)]
 pub struct Found {
-    /// The file, or the source code that has to be built first.
+    /// Component file, or the crate to build.
     pub content: Content,
-    /// The source to record.
+    /// Source to record in the yard.
     pub source: BundleSource,
 }
 
-/// The content of a registry's release.
+/// Content of a release in a registry.
 #[derive(Debug)]
 pub enum Content {
-    /// The bytes of a component file.
+    /// Content of a component file.
     Component(Vec<u8>),
-    /// The folder of a crate.
+    /// Folder of a crate, which must be built first.
     Crate(PathBuf),
 }
 
@@ -94,11 +94,12 @@ impl Staged {
 }
 
 impl Yard {
-    /// Checks a component file: its manifest, its imports, and that it describes itself as the manifest says. Nothing
-    /// of it is in the yard yet. `name` is the name that its registry gives it.
+    /// Validates a component file: its manifest, its imports, and that `describe` returns the
+    /// embedded manifest. Stores nothing in the yard. `name` is the name of the bundle in its
+    /// registry.
     ///
     /// # Errors
-    /// It is not a bundle, or not the one that its registry names.
+    /// Returns an error if the file is not a valid bundle, or if its name differs from `name`.
     pub async fn stage(
         &self,
         bytes: Vec<u8>,
@@ -163,7 +164,7 @@ impl Yard {
         Ok((versions, of_name.iter().map(|record| record.digest).collect()))
     }
 
-    /// Installs a staged bundle and grants the capabilities that were agreed to.
+    /// Installs a staged bundle and grants the approved capabilities.
     ///
     /// # Errors
     /// Returns an error if the agreement does not cover the [`Review`] (listing the remaining
@@ -207,10 +208,12 @@ impl Yard {
     }
 }
 
-/// Finds a bundle in the first registry that has a version that fits. `say` receives its name and place.
+/// Finds a bundle in the first registry that has a matching version. `say` is called with the
+/// bundle's name, its version and the registry's path.
 ///
 /// # Errors
-/// No registry has it; its file is not the one that the registry names.
+/// Returns an error if no registry has a matching version, or if the file does not match the
+/// registry.
 pub fn find(
     name: &BundleName,
     requirement: &VersionReq,
@@ -230,7 +233,7 @@ pub fn find(
                 continue;
             }
         };
-        // The name is its author's choice; the path is not.
+        // The registry's name is chosen by its author, so its path is shown as well.
         let place = registry.folder.display();
         say(&format!("{} {} from the registry `{}` in `{place}`", entry.name, release.version, registry.name));
         let shown = format!("{}: {} {}", registry.name, entry.name, release.version);
@@ -257,7 +260,7 @@ pub fn find(
     Err(refused.map_or_else(|| Error::new(ErrorKind::Internal, "no registry was searched"), Error::from))
 }
 
-/// The location of a registry, which identifies it.
+/// Returns the URL of a registry's folder, which identifies the registry.
 fn location(folder: &Path) -> Result<Url, Error> {
     let absolute = std::fs::canonicalize(folder).map_err(|error| {
         Error::new(ErrorKind::Remote, format!("the folder `{}` cannot be read", folder.display())).because(error)

@@ -7,7 +7,8 @@ use std::path::Path;
 /// Type of access that must not be available to other users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guard {
-    /// Change or replace the file, or add files beside it: SQLite reads `-journal` and `-wal` there.
+    /// Modifying or replacing the file, or adding files beside it: SQLite reads `-journal` and
+    /// `-wal` there.
     Yard,
     /// Modifying or replacing the file. Other users may have files beside it (sticky bit, as in
     /// `/tmp`).
@@ -32,7 +33,7 @@ impl Guard {
 /// target.
 ///
 /// # Errors
-/// The file or one of its folders cannot be examined.
+/// Returns an error if the file or one of its folders cannot be inspected.
 pub fn writable_by_others(path: &Path, guard: Guard) -> io::Result<Option<String>> {
     let resolved = path.canonicalize()?;
     if let Some(reason) = changeable(&resolved, false, guard)? {

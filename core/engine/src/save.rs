@@ -26,14 +26,15 @@ use crate::{Error, ErrorKind, Yard};
 /// Maximum number of attempts to save a block when other writers save it concurrently.
 const SAVE_TRIES: u32 = 1_000;
 
-/// A change of a block's document. What it does not name stays as it is, secrets too.
+/// Changes to a block's document. Fields and secrets that the patch does not name are retained.
 #[derive(Debug, Clone, Default)]
 pub struct Patch {
-    /// A document that is merged into the block's, object by object. Lists are replaced. It may contain secrets.
+    /// Document that is merged into the block's configuration, object by object. Lists are
+    /// replaced. It may contain secrets.
     pub document: Option<PlainDocument>,
     /// Fields to remove.
     pub unset: Vec<Pointer>,
-    /// Values of fields, as they are stored. Objects are merged as in `document`.
+    /// Values of fields, as JSON. Objects are merged as in `document`.
     pub set: Vec<(Pointer, Value)>,
     /// Secrets.
     pub secrets: Vec<(Pointer, SecretInput)>,
@@ -52,7 +53,8 @@ impl Yard {
     /// Creates a block with revision 1.
     ///
     /// # Errors
-    /// The type is unknown; the name is taken; the document is not valid, with all problems.
+    /// Returns an error if the block type is not installed, if the name is taken, or, with all
+    /// violations, if the document is invalid.
     pub async fn create(&self, address: &Address, patch: Patch) -> Result<Revision, Error> {
         let bundle = self.bundle_of_type(&address.type_slug).await?;
         if let Some(taken) = self.store().block(address, None).await? {
@@ -72,7 +74,7 @@ impl Yard {
     /// Validates the block that [`create`](Self::create) would save, without saving it.
     ///
     /// # Errors
-    /// As `create`.
+    /// Same as [`create`](Self::create), except for a name that is taken.
     pub async fn check_new(&self, address: &Address, patch: Patch) -> Result<(), Error> {
         let bundle = self.bundle_of_type(&address.type_slug).await?;
         let document = self.changed(&bundle, address, &SealedDocument::default(), patch)?;
@@ -312,14 +314,14 @@ impl<'a> Sealed<'a> {
 }
 
 impl Patch {
-    /// A patch that sets these fields, each at the top of the document.
+    /// Creates a patch that sets top-level fields.
     #[must_use]
     pub fn setting<V: Into<Value>>(fields: impl IntoIterator<Item = (&'static str, V)>) -> Self {
         let set = fields.into_iter().map(|(field, value)| (Pointer::default().child(field), value.into())).collect();
         Self { set, ..Self::default() }
     }
 
-    /// The fields at the top of the document that the patch names.
+    /// Returns the top-level fields that the patch names.
     fn named(&self) -> BTreeSet<String> {
         let document = self.document.iter().filter_map(|document| document.0.as_object()).flat_map(Map::keys).cloned();
         let pointers = self.set.iter().map(|(field, _)| field).chain(self.secrets.iter().map(|(field, _)| field));

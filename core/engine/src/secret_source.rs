@@ -27,7 +27,7 @@ enum Permitted {
 struct Foreign {
     reason: String,
     advice: Option<String>,
-    /// The yard's file, if trusting it would permit its sources.
+    /// File of the yard, if trusting the yard would permit its sources.
     yard: Option<PathBuf>,
 }
 

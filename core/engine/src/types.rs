@@ -74,10 +74,10 @@ impl Yard {
         }
     }
 
-    /// The schema that a new block of a type has to satisfy: that of the bundle's newest version.
+    /// Returns the schema for new blocks of a type: the schema in the newest version of its bundle.
     ///
     /// # Errors
-    /// No installed bundle has the type.
+    /// Returns an error if no installed bundle defines the type.
     pub async fn schema_of_type(&self, slug: &TypeSlug) -> Result<TypeSchema, Error> {
         let mut known = Vec::new();
         for manifest in self.newest_manifests().await? {
@@ -89,10 +89,11 @@ impl Yard {
         Err(unknown_type(slug, known.iter().map(String::as_str)))
     }
 
-    /// The schema of a block: that of the bundle's version which its newest revision uses.
+    /// Returns the schema of an existing block: the schema in the bundle version of its newest
+    /// revision.
     ///
     /// # Errors
-    /// There is no such block, or it is deleted.
+    /// Returns an error if the block does not exist or is deleted.
     pub async fn schema_of_block(&self, address: &Address) -> Result<TypeSchema, Error> {
         let record = self.live_record(address, None).await?;
         let manifest = self.manifest(&record.bundle).await?;
@@ -100,7 +101,7 @@ impl Yard {
         TypeSchema::of(manifest, &address.type_slug).ok_or_else(gone)
     }
 
-    /// The manifests of the newest version of each installed bundle.
+    /// Returns the manifests of the newest version of each installed bundle.
     pub(crate) async fn newest_manifests(&self) -> Result<Vec<Arc<Manifest>>, Error> {
         let mut manifests = Vec::new();
         for digest in self.newest_digests().await? {
@@ -123,7 +124,7 @@ impl Yard {
     }
 }
 
-/// The schema of a block type, in one version of its bundle.
+/// Schema of a block type in one version of its bundle.
 #[derive(Debug, Clone)]
 pub struct TypeSchema {
     manifest: Arc<Manifest>,

@@ -1,5 +1,8 @@
-//! Stable identifiers of the errors that a user can act on, with the values that the action needs. An interface
-//! (command line, pages, tools) has its own words for the action; the core names none of its commands.
+//! Stable codes of the errors that a user can act on, each with the values that the action
+//! requires.
+//!
+//! User interfaces (command line, web pages, MCP tools) derive their hints from the codes; the core
+//! names no commands.
 
 use std::path::PathBuf;
 
@@ -8,154 +11,157 @@ use serde_json::{Value, json};
 
 use crate::review::Need;
 
-/// What a user can act on. In JSON it is its name in kebab case, and its fields are the error's details.
+/// Code of an error that a user can act on. In JSON, it is a name in kebab case, and its fields are
+/// the error's details.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Code {
-    /// There is no yard at the address.
+    /// No yard exists at the URL.
     NoYard,
-    /// A yard was to be created where one exists.
+    /// A yard to be created already exists.
     YardExists,
     /// The file is not a yard.
     NotAYard,
-    /// The connection was lost during the commit, so that the change may or may not have been saved.
+    /// The connection was lost during a commit. The change may or may not have been saved.
     CommitUnknown,
-    /// The yard's key cannot be read.
+    /// The yard's key is not available.
     KeyUnavailable,
-    /// The key that was passed in is another yard's.
+    /// The given key does not open this yard.
     WrongKey,
-    /// The key of a yard that is being moved to another key cannot be read.
+    /// A key rotation is in progress: it conflicts with the requested one, or one of its keys
+    /// cannot be loaded.
     RotationUnderWay,
-    /// The new key has no destination: the current one was passed in, and is not where the yard expects it.
+    /// The location for the new key of a rotation is unknown: the old key was given by the caller
+    /// and is not in its recorded location.
     KeyDestinationNeeded,
-    /// The yard's key is in an environment variable, where a new one cannot be written.
+    /// The yard's key is in an environment variable, where a new key cannot be stored.
     KeyVariableNeeded,
-    /// A block with the address exists.
+    /// A block with this address already exists.
     NameTaken {
-        /// The address.
+        /// Address of the block.
         address: Address,
     },
-    /// A deleted block has the address.
+    /// A deleted block has this address.
     NameTakenByDeleted {
-        /// The address.
+        /// Address of the block.
         address: Address,
     },
     /// The block is deleted.
     Deleted {
-        /// The block to restore.
+        /// Address of the block to restore.
         address: Address,
     },
-    /// The block has a newer revision than the one that was expected.
+    /// The newest revision of the block is not the expected one.
     RevisionMoved {
-        /// The block.
+        /// Address of the block.
         address: Address,
-        /// Its newest revision.
+        /// Number of the newest revision.
         newest: u64,
     },
-    /// Other blocks build on the block.
+    /// Other blocks depend on the block.
     InUse {
-        /// Each block, with the field that names this one.
+        /// References to the block.
         used_by: Vec<Usage>,
     },
     /// The secret was destroyed by a purge.
     SecretDestroyed {
-        /// The block that holds it.
+        /// Block that owns the secret.
         address: Address,
-        /// The field, in dotted form.
+        /// Dotted path of the secret's field.
         field: String,
     },
-    /// No installed bundle has the block type.
+    /// No installed bundle defines the block type.
     UnknownType {
-        /// The type's slug.
+        /// Slug of the type.
         slug: String,
-        /// False if the yard has no bundle at all.
+        /// `false` if no bundle is installed in the yard.
         any_installed: bool,
     },
-    /// A bundle needs capabilities that are not granted.
+    /// A bundle uses capabilities that are not granted.
     NotGranted {
-        /// The bundle.
+        /// Name of the bundle.
         bundle: String,
-        /// The capabilities, as they are granted.
+        /// Missing capabilities.
         capabilities: Vec<Capability>,
     },
-    /// A bundle needs an address in a private network to be granted by name.
+    /// A bundle uses an address in a private network, which requires a grant that names the origin.
     NetworkNotGranted {
-        /// The bundle.
+        /// Name of the bundle.
         bundle: String,
-        /// The capability that would permit it.
+        /// Capability that permits the address.
         capability: Capability,
     },
-    /// An installation needs agreement.
+    /// An installation requires the user's agreement.
     ConsentNeeded {
-        /// The bundle.
+        /// Name of the bundle.
         bundle: String,
-        /// Its version.
+        /// Version of the bundle.
         version: String,
-        /// Whether the general agreement is missing, too.
+        /// `true` if the general agreement is missing as well.
         agreement: bool,
-        /// The changes that have to be accepted one by one.
+        /// Changes that require separate agreement.
         open: Vec<OpenChange>,
     },
     /// No registry is configured.
     NoRegistry {
-        /// The bundle that was asked for.
+        /// Name of the requested bundle.
         bundle: String,
     },
     /// The registry cannot be read.
     RegistryUnreadable,
-    /// The signature of a registry's file cannot be checked.
+    /// The signature of a registry's file cannot be verified.
     Unverified {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
     /// The file is a WebAssembly module without a bundle's manifest.
     NotABundle,
-    /// The folder of the project chooses a yard that its user has not trusted.
+    /// A project file selects a yard inside the project's folder that the user has not trusted.
     ProjectYardUntrusted {
-        /// The project's folder.
+        /// Folder of the project.
         folder: PathBuf,
     },
-    /// The project file is a link or a device.
+    /// The project file is not a regular file, for example a symbolic link or a device.
     ProjectFileIrregular,
-    /// A decision that was to be revoked does not exist.
+    /// There is no trust decision to revoke.
     NothingTrusted,
-    /// A record of trust cannot be read.
+    /// A trust decision cannot be read.
     TrustUnreadable,
-    /// The yard may have been written by another user, so that it must not choose what is read on this machine.
+    /// The source is not permitted, because another user may have written the yard.
     SourceNotPermitted {
-        /// The source, such as `env:NAME`.
+        /// Secret source, such as `env:NAME`.
         source: String,
-        /// The yard's file, if trusting it would permit its sources.
+        /// File of the yard, if trusting the yard would permit its sources.
         yard: Option<PathBuf>,
     },
 }
 
-/// A block that builds on another one.
+/// A reference to a block from another block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Usage {
-    /// The block.
+    /// Address of the referencing block.
     pub address: Address,
-    /// The field that has the reference, in dotted form.
+    /// Dotted path of the field that holds the reference.
     pub field: String,
 }
 
-/// A change of an installation that is accepted by itself.
+/// A change that requires separate agreement before an installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenChange {
-    /// The change.
+    /// Description of the change.
     pub change: String,
-    /// What accepts it.
+    /// Required agreement.
     pub need: Option<Need>,
 }
 
 impl Code {
-    /// The identifier, such as `not-granted`.
+    /// Returns the code in kebab case, such as `not-granted`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         self.parts().0
     }
 
-    /// The fields, as a JSON object; `None` if there are none.
+    /// Returns the fields as a JSON object. `None` if the code has no fields.
     #[must_use]
     pub fn fields(&self) -> Option<Value> {
         Some(self.parts().1).filter(|fields| !fields.is_null())
