@@ -292,7 +292,7 @@ impl From<StoreError> for Error {
                 Some("restore it from a backup; `sqlite3 FILE .recover` may recover data from a file".to_owned())
             }
             StoreError::Newer { .. } => {
-                Some("install that version of Blockyard or a later one; nothing was changed".to_owned())
+                Some("install that version of Blockyard or a newer version; nothing was changed".to_owned())
             }
             StoreError::ReadOnly(..) => Some("check the permissions of the file and of its folder".to_owned()),
             StoreError::Circle(_) => Some("another save came first; review it and try again".to_owned()),
