@@ -103,6 +103,7 @@ fn actions(code: &Code) -> Vec<String> {
         Code::Unverified { path } => {
             one(format!("if you trust the file, install it by its path: `blockyard install {}`", path.display()))
         }
+        Code::DeadlineExceeded => one("only this call is lost; `--timeout SECONDS` sets another limit".to_owned()),
         Code::NotABundle => one("build the bundle with `blockyard build`".to_owned()),
         Code::ProjectYardUntrusted { folder } => one(format!(
             "if you know who made it, run `blockyard trust {}`; or name another yard with `--yard`",

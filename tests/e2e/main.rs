@@ -35,6 +35,7 @@ mod keys;
 mod memory;
 mod mysql;
 mod objects;
+mod oracles;
 mod postgres;
 mod purge;
 mod questions;

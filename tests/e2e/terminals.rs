@@ -141,3 +141,15 @@ fn a_usage_error_repeats_no_control_character() {
         }
     }
 }
+
+#[test]
+fn a_usage_error_of_an_operation_repeats_no_control_character() {
+    let yard = TestYard::with_sqlite();
+    for word in ["nosuch\u{1b}[2J", "nosuch\u{202e}"] {
+        let option = format!("--{word}");
+        let arguments = ["call", "sql-database/flights", "tables", option.as_str()];
+        let (code, shown) = Conversation::begin(&yard, &arguments).end();
+        assert_eq!(code, 2, "{shown}");
+        assert!(!shown.contains('\u{202e}') && !shown.contains("\u{1b}[2J"), "{shown:?}");
+    }
+}

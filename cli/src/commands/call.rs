@@ -41,6 +41,12 @@ pub(super) async fn run(arguments: Call, context: &Context) -> Outcome {
         Ok(matches) => matches,
         // clap prints help and usage errors.
         Err(error) => {
+            // An argument may be the name of another user's file, expanded from a shell pattern.
+            if error.use_stderr() && rest.iter().any(|word| visible::line(word) != *word) {
+                let text = error.render().to_string();
+                let message = text.trim_start_matches("error: ").trim();
+                return Err(Error::new(ErrorKind::Usage, message).in_lines().into());
+            }
             let _ = error.print();
             return Ok(std::process::ExitCode::from(if error.use_stderr() {
                 hints::exit_code(ErrorKind::Usage)

@@ -35,8 +35,20 @@ struct Installing<'a> {
 pub(super) async fn run(arguments: Install, context: &Context) -> Outcome {
     let given = given(&arguments)?;
     let unused = given.grants.clone();
+    let from_registry = |text: &String| matches!(InstallTarget::parse(text), Ok(InstallTarget::Registry { .. }));
+    // Before a yard is created: the project file that names a registry may not be trusted.
+    let registries = match arguments.bundles.iter().any(from_registry) {
+        true => Some(context.registries(&arguments.registry).await),
+        false => None,
+    };
+    let registries = match registries.transpose() {
+        Ok(registries) => registries,
+        Err(error) if arguments.bundles.iter().all(from_registry) => return Err(error.into()),
+        // The bundles that need no registry are installed; the others report the error.
+        Err(_) => None,
+    };
     let yard = context.open_or_init().await?;
-    let mut installing = Installing { arguments: &arguments, context, yard, given, registries: None, unused };
+    let mut installing = Installing { arguments: &arguments, context, yard, given, registries, unused };
     let (mut installed, mut failed) = (Vec::new(), Vec::new());
     for text in &arguments.bundles {
         match installing.install(text).await {

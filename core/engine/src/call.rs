@@ -12,7 +12,7 @@ use blockyard_model::suggestion::did_you_mean;
 use blockyard_model::{
     Address, Effect, Operation, PinnedAddress, Pointer, Schema, SecretSource, SecretValue, Violation,
 };
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
@@ -198,7 +198,26 @@ impl Block {
             detail["masked"] = json!(masked);
         }
         self.audited("call", detail, word(&outcome)).await;
-        outcome
+        outcome.map(|mut reply| {
+            let audited = |(media_type, stream)| (media_type, self.audited_output(described, stream));
+            reply.output = reply.output.take().map(audited);
+            reply
+        })
+    }
+
+    /// Adds a line to the audit trail if the output fails: the line of the call was written with its result.
+    fn audited_output(&self, described: &Operation, stream: ByteStream) -> ByteStream {
+        let detail = json!({ "operation": described.name, "effect": described.effect });
+        stream::unfold((stream, Some((self.clone(), detail))), async |(mut stream, mut line)| {
+            let chunk = stream.next().await?;
+            if let Err(problem) = &chunk
+                && let Some((block, detail)) = line.take()
+            {
+                block.audited("call-failed", detail, Error::from(problem.clone()).kind().as_str()).await;
+            }
+            Some((chunk, (stream, line)))
+        })
+        .boxed()
     }
 
     async fn invoked(

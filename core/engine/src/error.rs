@@ -396,13 +396,14 @@ impl From<HostError> for Error {
                 taken(ErrorKind::Denied, error).code(code)
             }
             HostError::Problem(problem) => problem.into(),
+            HostError::Deadline(_) => taken(ErrorKind::Bundle, error).code(Code::DeadlineExceeded),
             HostError::Panic { .. } => taken(ErrorKind::Internal, error)
                 .hint("only this call is lost; report the message, with what was called"),
+            HostError::Guessing { .. } => taken(ErrorKind::Bundle, error)
+                .hint("if this was not a guess, change the secret to one that is not an ordinary word"),
             HostError::Crash { .. }
             | HostError::Limit { .. }
-            | HostError::Deadline(_)
             | HostError::Effect { .. }
-            | HostError::Guessing { .. }
             | HostError::BadAnswer { .. } => {
                 taken(ErrorKind::Bundle, error).hint("only this call is lost; tell the bundle's author")
             }

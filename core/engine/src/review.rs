@@ -299,7 +299,7 @@ mod tests {
         let Some(Code::ConsentNeeded { agreement: false, open, .. }) = refused.as_code() else { panic!("{refused:?}") };
         let open: Vec<_> = open.iter().map(|change| (change.change.as_str(), change.need.as_ref())).collect();
         let clock = Need::Grant("clock".parse().expect("a capability"));
-        assert!(open.contains(&("new capability `clock`", Some(&clock))), "{open:?}");
+        assert!(open.contains(&("new capability `clock`: read the time", Some(&clock))), "{open:?}");
         let effect = "operation `look` of `cage` changes its effect from write to read";
         assert!(open.contains(&(effect, Some(&Need::Replace))), "{open:?}");
         assert!(review.settle(&given(true, &["clock"], false)).is_err());

@@ -41,8 +41,11 @@ pub(crate) struct CallState {
     pub(crate) shown: Arc<Redactor>,
     /// Finds secrets in text that the guest wrote. Created on first use.
     own_words: Option<Arc<Redactor>>,
-    /// The text that the guest last sent to a database.
-    spoken: String,
+    /// The caller's arguments, if they contain a secret.
+    heard: Option<String>,
+    /// Finds secrets that the guest has not sent to a database verbatim in this call; `None` if it has
+    /// sent none.
+    unsaid: Option<Arc<Redactor>>,
     pub(crate) watch: Arc<Watch>,
     pub(crate) grants: Arc<std::collections::BTreeSet<Capability>>,
     pub(crate) pools: Arc<Pools>,
@@ -87,7 +90,8 @@ impl CallState {
             shown: redactor.clone(),
             redactor,
             own_words: None,
-            spoken: String::new(),
+            heard: None,
+            unsaid: None,
             watch: Arc::default(),
             grants,
             pools,
@@ -110,15 +114,21 @@ impl CallState {
         if !self.redactor.knows(secret) {
             self.redactor = Arc::new(self.redactor.with(secret));
             self.shown = Arc::new(self.shown.with(secret));
+            self.unsaid = self.unsaid.take().map(|unsaid| Arc::new(unsaid.with(secret)));
             self.own_words = None;
         }
     }
 
     /// Records the caller's arguments. A secret that they contain is not masked for the caller:
-    /// otherwise, the mask would confirm a guessed secret.
+    /// otherwise, the mask would confirm a guessed secret. The guest may send it on if it is part of a
+    /// longer word, such as the password `test` in the path `data/latest.csv`. The first masked secret
+    /// stops such a call, see [`Watch::hear`].
     pub(crate) fn hear(&mut self, arguments: &str) {
         if self.redactor.finds(arguments.as_bytes()) {
             self.shown = Arc::new(self.redactor.without(arguments));
+            self.heard = Some(arguments.to_owned());
+            self.own_words = None;
+            self.watch.hear();
         }
     }
 
@@ -126,7 +136,8 @@ impl CallState {
     /// whose responses are masked. A guest does not know any secret, so a secret in its text is a
     /// guess, and the mask of its echo would confirm it.
     ///
-    /// A secret that the block's configuration also contains in plain text is permitted.
+    /// Permitted are a secret that the block's configuration also contains in plain text, and one that is
+    /// part of a longer word in the caller's arguments.
     ///
     /// # Errors
     /// Returns a trap that ends the call.
@@ -137,13 +148,15 @@ impl CallState {
                 let config = self.config.to_string();
                 let holds = self.redactor.finds(config.as_bytes());
                 let own = if holds { Arc::new(self.redactor.without(&config)) } else { self.redactor.clone() };
+                let own = self.heard.as_ref().map_or(own.clone(), |heard| Arc::new(own.without_parts_of_words(heard)));
                 self.own_words.insert(own).clone()
             }
         };
         for word in words {
             self.watch.searched(word.len());
             if own.finds(word) {
-                return Err(Fault::Trap(wasmtime::Error::new(Guessing::Sent)));
+                let reason = if self.watch.has_heard() { Guessing::Asked } else { Guessing::Sent };
+                return Err(Fault::Trap(wasmtime::Error::new(reason)));
             }
         }
         Ok(())
@@ -158,20 +171,29 @@ impl CallState {
         problem
     }
 
-    /// Records text of the guest that a database may quote in an error message.
+    /// Records text of the guest that a database may quote in an error message: statements, parameters
+    /// and rows.
     pub(crate) fn speak(&mut self, words: &str) {
-        self.spoken.clear();
-        self.spoken.push_str(&words[..words.floor_char_boundary(limits::SEARCHED_BYTES)]);
+        let unsaid = self.unsaid.as_ref().unwrap_or(&self.redactor);
+        if unsaid.finds(words.as_bytes()) {
+            self.unsaid = Some(Arc::new(unsaid.without(words)));
+        }
     }
 
-    /// Withholds a database's message entirely if it contains a secret that the statement does not.
+    /// Returns true if text of the guest must be recorded with [`speak`](Self::speak).
+    pub(crate) fn has_secrets(&self) -> bool {
+        !self.redactor.is_empty()
+    }
+
+    /// Withholds a database's message entirely if it contains a secret that the guest has not sent to
+    /// a database in this call.
     ///
-    /// A database derives its message from the statement. Text that the statement contains verbatim
-    /// reveals nothing. A secret that the statement assembles is a guess, and a mask would reveal
-    /// its position.
+    /// A database derives its message from statements, parameters and rows. Text that they contain
+    /// verbatim reveals nothing: the message is the same for a wrong guess. A secret that a statement
+    /// assembles is a guess, and a mask would reveal its position.
     fn by_database(&self, problem: Problem) -> Problem {
         self.watch.searched(problem.message.len());
-        if !self.redactor.finds_in(&problem) || !self.redactor.without(&self.spoken).finds_in(&problem) {
+        if !self.unsaid.as_ref().unwrap_or(&self.redactor).finds_in(&problem) {
             return problem;
         }
         self.watch.found(1);
@@ -303,7 +325,10 @@ mod tests {
         // Text that the statement contains verbatim is not masked, whether it is the secret or not.
         assert_eq!(told(&mut state, "select 'hunter7'::int", quoted).expect("a message"), quoted);
         assert_eq!(told(&mut state, "select 'hunter8'::int", "no \"hunter8\"").expect("a message"), "no \"hunter8\"");
+        // Rows of the statement can be read after another one: what was said stays said.
+        assert_eq!(told(&mut state, "select 1", quoted).expect("a message"), quoted);
         // If the statement assembles the secret, the entire message is withheld.
+        let mut state = self::state("hunter7");
         let withheld = told(&mut state, "select ('hunt' || 'er7')::int", quoted).expect("a message");
         assert_eq!(withheld, "the database's message holds a secret of this block");
         let again = (0..=limits::MASKED_PLACES).map(|_| told(&mut state, "select 1", quoted));
@@ -329,5 +354,19 @@ mod tests {
         state.config = serde_json::json!({"note": "hunter7"});
         state.own_words = None;
         assert!(state.said([&b"hunter7"[..]]).is_ok(), "the configuration contains it");
+    }
+
+    #[test]
+    fn words_of_the_caller_are_no_guess_of_the_guest() {
+        let mut state = state("test");
+        assert!(state.said([&b"/data/latest.csv"[..]]).is_err());
+        state.hear(r#"{"path": "data/latest.csv"}"#);
+        assert!(state.said([&b"/data/latest.csv"[..]]).is_ok());
+        assert!(state.watch.has_heard(), "a mask stops the call");
+        assert_eq!(state.shown.text("latest".to_owned()), "latest");
+        assert_eq!(state.redactor.text("latest".to_owned()), "la********");
+        let mut state = self::state("test");
+        state.hear(r#"{"path": "data/test/latest.csv"}"#);
+        assert!(state.said([&b"/data/test/latest.csv"[..]]).is_err(), "a word of its own is a guess");
     }
 }

@@ -97,7 +97,8 @@ impl Pointer {
         self.tokens().join(".")
     }
 
-    /// Sets the value at this location and creates missing objects on the path.
+    /// Sets the value at this location and creates missing objects on the path. The index after the
+    /// last element of an array appends one.
     ///
     /// # Errors
     /// Returns the pointer of a value on the path that is neither an object nor an array with the
@@ -113,7 +114,13 @@ impl Pointer {
             here = here.child(&token);
             place = match place {
                 Value::Object(object) => object.entry(token).or_insert(Value::Null),
-                Value::Array(array) => token.parse::<usize>().ok().and_then(|index| array.get_mut(index)).ok_or(at)?,
+                Value::Array(array) => {
+                    let index = token.parse::<usize>().ok().filter(|index| *index <= array.len()).ok_or(at)?;
+                    if index == array.len() {
+                        array.push(Value::Null);
+                    }
+                    &mut array[index]
+                }
                 _ => return Err(at),
             };
         }
@@ -227,6 +234,7 @@ impl SealedDocument {
         let mut unjudged = Vec::new();
         let mut wrong = Vec::new();
         let Places { secrets, references, .. } = schema.places(&self.config);
+        wrong.extend(self.misplaced_sources(&secrets));
         for place in secrets {
             let Some(slot) = instance.pointer_mut(place.pointer.as_str()) else {
                 continue;
@@ -271,6 +279,18 @@ impl SealedDocument {
         visit(&self.config, &Pointer::default(), &mut |pointer, value| {
             if value.get(SECRET_MARKER).is_some() && !self.secrets.contains_key(pointer) {
                 let message = format!("`{SECRET_MARKER}` refers to a sealed secret; enter the secret itself");
+                found.push(Violation::new(pointer.clone(), message));
+            }
+        });
+        found
+    }
+
+    /// Finds `$source` markers outside of secret fields, where no value would replace them.
+    fn misplaced_sources(&self, secrets: &[SecretPlace]) -> Vec<Violation> {
+        let mut found = Vec::new();
+        visit(&self.config, &Pointer::default(), &mut |pointer, value| {
+            if value.get(SOURCE_MARKER).is_some() && !secrets.iter().any(|place| place.pointer == *pointer) {
+                let message = format!("`{SOURCE_MARKER}` is permitted in a secret field only");
                 found.push(Violation::new(pointer.clone(), message));
             }
         });

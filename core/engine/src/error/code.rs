@@ -114,6 +114,8 @@ pub enum Code {
         /// Path of the file.
         path: PathBuf,
     },
+    /// A call reached its time limit.
+    DeadlineExceeded,
     /// The file is a WebAssembly module without a bundle's manifest.
     NotABundle,
     /// A project file selects a yard inside the project's folder that the user has not trusted.
@@ -215,6 +217,7 @@ impl Code {
             Self::NoRegistry { bundle } => ("no-registry", json!({ "bundle": bundle })),
             Self::RegistryUnreadable => ("registry-unreadable", Value::Null),
             Self::Unverified { path } => ("unverified", json!({ "path": path })),
+            Self::DeadlineExceeded => ("deadline-exceeded", Value::Null),
             Self::NotABundle => ("not-a-bundle", Value::Null),
             Self::ProjectYardUntrusted { folder } => ("project-yard-untrusted", json!({ "folder": folder })),
             Self::ProjectFileIrregular => ("project-file-irregular", Value::Null),

@@ -33,7 +33,10 @@ pub struct Body {
 enum Maker {
     /// The guest wrote the bytes.
     Guest,
-    /// The caller, a database, or a server that receives no secrets of the block.
+    /// The caller.
+    Caller,
+    /// A database, or a server that receives no secrets of the block. The guest may have stored the bytes
+    /// there.
     Other,
     /// A server that receives secrets of the block.
     Server(Echo),
@@ -96,7 +99,7 @@ impl Body {
     }
 
     pub(crate) fn input(input: Input) -> Self {
-        Self { size: input.size, ..Self::stream(&input.media_type, input.stream) }
+        Self { size: input.size, maker: Maker::Caller, ..Self::stream(&input.media_type, input.stream) }
     }
 
     pub(crate) fn media_type(&self) -> &str {
@@ -191,6 +194,10 @@ impl CallState {
     /// A response that may contain secrets is sent unchanged if the server may receive all of them.
     /// For any other server it is searched, and the upload fails before the first secret; a
     /// response that cannot be searched is refused.
+    ///
+    /// Bytes of a database or of another server are searched for a server that may echo secrets: the
+    /// guest may have stored guesses there, and the mask of their echo would confirm one. The caller's
+    /// bytes are sent as they are.
     pub(crate) fn take_body(&mut self, body: Resource<Body>, url: &RequestUrl) -> Result<Upload, Fault> {
         let mut body = self.table.delete(body)?;
         self.release(body.held.take());
@@ -209,6 +216,11 @@ impl CallState {
                     return Err(unreadable().into());
                 }
                 Ok(Upload::stream(echo.searched(body.into_stream(), OnFind::Refuse), size))
+            }
+            Maker::Other if !self.may_echo(&url.origin).is_empty() => {
+                let (redactor, watch) = (self.redactor.clone(), self.watch.clone());
+                let searched = redactor.stream(body.into_stream(), OnFind::RefuseGuess, Arc::default(), watch);
+                Ok(Upload::stream(searched, size))
             }
             _ => Ok(Upload::stream(body.into_stream(), size)),
         }

@@ -44,6 +44,9 @@ pub(crate) enum OnFind {
     Mask,
     /// End the stream with a problem before the secret.
     Refuse,
+    /// As `Refuse`, for bytes that are not a response to a request with a secret. Compressed bytes pass: a
+    /// secret in them would not be masked in an echo either.
+    RefuseGuess,
 }
 
 impl Redactor {
@@ -62,6 +65,27 @@ impl Redactor {
     pub(crate) fn without(&self, text: &str) -> Self {
         let absent = |secret: &&SecretValue| !Self::new([*secret].into_iter()).finds(text.as_bytes());
         Self::of(self.secrets.iter().filter(absent).cloned().collect())
+    }
+
+    /// Returns a redactor without the secrets that `text` contains, but only within longer words: `test` in
+    /// `latest.csv`. Such text is not a guess.
+    pub(crate) fn without_parts_of_words(&self, text: &str) -> Self {
+        let is_letter = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || !byte.is_ascii());
+        let bytes = text.as_bytes();
+        let is_part = |range: &std::ops::Range<usize>| {
+            let before = range.start.checked_sub(1).and_then(|at| bytes.get(at));
+            is_letter(before) || is_letter(bytes.get(range.end))
+        };
+        let stays = |secret: &&SecretValue| {
+            let found = Self::new([*secret].into_iter()).search.find(bytes);
+            found.is_empty() || !found.iter().all(is_part)
+        };
+        Self::of(self.secrets.iter().filter(stays).cloned().collect())
+    }
+
+    /// Returns true if there is no secret to find.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.search.is_empty()
     }
 
     /// Returns true if the redactor masks this secret.
@@ -234,7 +258,10 @@ impl Searched {
     fn recognize(&mut self, bytes: &[u8]) -> Result<(), Problem> {
         let missing = COMPRESSED_BYTES.saturating_sub(self.head.len()).min(bytes.len());
         self.head.extend_from_slice(&bytes[..missing]);
-        if missing > 0 && COMPRESSED.iter().any(|format| self.head.starts_with(format)) {
+        if missing > 0
+            && self.on_find != OnFind::RefuseGuess
+            && COMPRESSED.iter().any(|format| self.head.starts_with(format))
+        {
             return Err(unreadable());
         }
         Ok(())
@@ -256,7 +283,7 @@ impl Searched {
         if found > 0 {
             self.found.store(true, Ordering::Relaxed);
             self.watch.found(found);
-            if self.on_find == OnFind::Refuse {
+            if self.on_find != OnFind::Mask {
                 return Err(holds_a_secret());
             }
         }

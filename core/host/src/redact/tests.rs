@@ -189,6 +189,11 @@ fn forms_that_servers_write_are_masked() {
         ("café-pass", r"caf\u00e9-pass"),
         ("AbCdEf123456XyZ", "abcdef123456xyz"),
         ("!'()*~-_.!", "!'()*~-_.!"),
+        ("p\"w\"Secret-99x", "\"p\"\"w\"\"Secret-99x\""),
+        ("it's-Secret-77", "'it''s-Secret-77'"),
+        ("it's-Secret-77", r"'it'\''s-Secret-77'"),
+        ("p\"w\"Secret-99x", r#"{"csv": "\"p\"\"w\"\"Secret-99x\""}"#),
+        ("a\"\"b-Secret", "\"a\"\"\"\"b-Secret\""),
     ] {
         let masked = redactor(secret).text(format!("<{text}>"));
         assert!(masked.starts_with("<*") || masked.contains(MASK), "{text}: {masked}");

@@ -55,7 +55,32 @@ impl<'a> View<'a> {
         let has = |byte: u8| self.bytes.contains(&byte);
         let mixed = has(b'\\') && (has(b'&') || has(b'%'));
         let apart = if mixed { &[Escapes::Backslashes, Escapes::Others][..] } else { &[] };
-        [Escapes::All].iter().chain(apart).filter_map(|escapes| self.decoded_as(*escapes))
+        let decoded = [Escapes::All].iter().chain(apart).filter_map(|escapes| self.decoded_as(*escapes));
+        decoded.chain(self.unquoted())
+    }
+
+    /// Returns this view with doubled quotes replaced by one, as in CSV (RFC 4180) and in SQL, and with
+    /// `'\''`, the quote in a quoted word of a shell; `None` if there are none.
+    fn unquoted(&self) -> Option<View<'static>> {
+        let bytes = &self.bytes;
+        let quote = |at: usize| -> Option<(u8, usize)> {
+            match bytes[at..] {
+                [b'\'', b'\\', b'\'', b'\'', ..] => Some((b'\'', 4)),
+                [first @ (b'"' | b'\''), second, ..] if first == second => Some((first, 2)),
+                _ => None,
+            }
+        };
+        (0..bytes.len()).find(|at| quote(*at).is_some())?;
+        let mut decoded = Vec::with_capacity(bytes.len());
+        let mut from = Vec::with_capacity(bytes.len());
+        let mut at = 0;
+        while at < bytes.len() {
+            let (byte, length) = quote(at).unwrap_or((bytes[at], 1));
+            decoded.push(byte);
+            from.push(self.origin(at..at + length));
+            at += length;
+        }
+        Some(View { bytes: Cow::Owned(decoded), from: Some(from) })
     }
 
     fn decoded_as(&self, escapes: Escapes) -> Option<View<'static>> {

@@ -16,6 +16,8 @@ pub(crate) struct Watch {
     /// Number of masked secrets.
     masked: AtomicUsize,
     stopped: AtomicBool,
+    /// Set if the caller's arguments contain a secret.
+    heard: AtomicBool,
 }
 
 /// The reason why a call was stopped for guessing a secret.
@@ -24,6 +26,9 @@ pub(crate) enum Guessing {
     /// The bundle wrote a secret's value into a request.
     #[error("it sent the value of a secret of the block, which it cannot know")]
     Sent,
+    /// The bundle was asked to send the value of a secret.
+    #[error("the arguments contain the value of a secret of the block, which is not sent as an argument")]
+    Asked,
     /// Too many secrets were masked in responses, or one was masked after more text than a
     /// legitimate echo has.
     #[error("the responses that it read held secrets of the block too often, or after too much other text")]
@@ -42,9 +47,21 @@ impl Watch {
             return;
         }
         let masked = self.masked.fetch_add(places, Ordering::Relaxed) + places;
-        if masked > limits::MASKED_PLACES || self.searched.load(Ordering::Relaxed) > limits::MASKED_WITHIN_BYTES {
+        let too_late = self.searched.load(Ordering::Relaxed) > limits::MASKED_WITHIN_BYTES;
+        if self.has_heard() || masked > limits::MASKED_PLACES || too_late {
             self.stopped.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Records that the caller's arguments contain a secret. From here on, the first masked secret stops the
+    /// call: a mask would confirm that the arguments contain it, and where.
+    pub(crate) fn hear(&self) {
+        self.heard.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns true if the caller's arguments contain a secret.
+    pub(crate) fn has_heard(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
     }
 
     /// Returns the number of secrets that were masked for the bundle.
@@ -81,5 +98,11 @@ mod tests {
         assert!(patient.check().is_ok(), "reading alone is not guessing");
         patient.found(1);
         assert!(patient.check().is_err());
+
+        let asked = Watch::default();
+        asked.hear();
+        assert!(asked.check().is_ok());
+        asked.found(1);
+        assert!(asked.check().is_err(), "the mask would confirm a word of the arguments");
     }
 }

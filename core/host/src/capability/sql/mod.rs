@@ -204,6 +204,7 @@ impl HostConnection for CallState {
     ) -> Result<Resource<Rows>, Fault> {
         let _traced = trace::host_call("sql.query");
         self.speak(&text);
+        self.speak_values(&parameters);
         let Connection { slot, access } = self.table.get(&connection)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: false };
         let rows = rows::start(Claimed::of(slot)?, statement).await.map_err(|problem| stopping(problem, *access))?;
@@ -218,6 +219,7 @@ impl HostConnection for CallState {
     ) -> Result<Execution, Fault> {
         let _traced = trace::host_call("sql.execute");
         self.speak(&text);
+        self.speak_values(&parameters);
         let Connection { slot, access } = self.table.get(&connection)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: false };
         Ok(execute(Claimed::of(slot)?, statement).await.map_err(|problem| stopping(problem, *access))?)
@@ -231,6 +233,7 @@ impl HostConnection for CallState {
     ) -> Result<Execution, Fault> {
         let _traced = trace::host_call("sql.execute-many");
         self.speak(&text);
+        self.speak_values(parameters.iter().flatten());
         let Connection { slot, access } = self.table.get(&connection)?;
         let access = *access;
         let mut claimed = Claimed::of(slot)?;
@@ -259,6 +262,35 @@ impl HostConnection for CallState {
     }
 }
 
+impl CallState {
+    /// Records values that a database may quote in an error message, see [`CallState::speak`].
+    fn speak_values<'a>(&mut self, values: impl IntoIterator<Item = &'a Value>) {
+        if !self.has_secrets() {
+            return;
+        }
+        let mut words = String::new();
+        for value in values {
+            match value {
+                Value::Text(text)
+                | Value::Decimal(text)
+                | Value::Uuid(text)
+                | Value::Json(text)
+                | Value::Other((_, text)) => {
+                    words.push_str(text);
+                }
+                Value::Integer(number) => words.push_str(&number.to_string()),
+                Value::Float(number) => words.push_str(&number::float_text(*number)),
+                Value::Bytes(bytes) => words.push_str(&String::from_utf8_lossy(bytes)),
+                Value::Date(days) => words.push_str(&literal::date_text(*days)),
+                Value::Null | Value::Boolean(_) | Value::Time(_) | Value::Timestamp(_) => {}
+            }
+            // A secret does not span values: servers quote them one by one.
+            words.push('\n');
+        }
+        self.speak(&words);
+    }
+}
+
 impl HostTransaction for CallState {
     async fn query(
         &mut self,
@@ -268,6 +300,7 @@ impl HostTransaction for CallState {
     ) -> Result<Resource<Rows>, Fault> {
         let _traced = trace::host_call("sql.transaction.query");
         self.speak(&text);
+        self.speak_values(&parameters);
         let Transaction { slot, access, .. } = self.table.get(&transaction)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: true };
         let rows = rows::start(Claimed::of(slot)?, statement).await.map_err(|problem| stopping(problem, *access))?;
@@ -282,6 +315,7 @@ impl HostTransaction for CallState {
     ) -> Result<Execution, Fault> {
         let _traced = trace::host_call("sql.transaction.execute");
         self.speak(&text);
+        self.speak_values(&parameters);
         let Transaction { slot, access, .. } = self.table.get(&transaction)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: true };
         Ok(execute(Claimed::of(slot)?, statement).await.map_err(|problem| stopping(problem, *access))?)
@@ -295,6 +329,7 @@ impl HostTransaction for CallState {
         rows: Vec<Vec<Value>>,
     ) -> Result<u64, Fault> {
         let _traced = trace::host_call("sql.transaction.insert");
+        self.speak_values(rows.iter().flatten());
         let Transaction { slot, access, .. } = self.table.get(&transaction)?;
         if *access == Access::ReadOnly {
             return Err(EffectViolation("insert rows into a table".to_owned()).into());

@@ -1,0 +1,106 @@
+//! A caller who may use a block and not see its secrets: right and wrong guesses get the same answer, and an honest
+//! word that contains a short secret is no guess.
+
+use blockyard_tests::web::{Answer, Web};
+use blockyard_tests::{TestYard, bundle};
+use serde_json::{Value, json};
+
+use crate::postgres::{password, server};
+
+#[test]
+fn a_database_confirms_no_guess_in_a_parameter() {
+    let Some(server) = server("guesses") else { return };
+    let yard = &server.yard;
+    yard.ok(&["execute", "sql-database/pg", "create table guessed (a text unique)"]);
+    let wrong = password().replace('a', "b").replace('e', "f");
+    assert_ne!(wrong, password());
+    let cast = "select cast(cast(:x as text) as integer) as n";
+    let twice = "insert into guessed values (:x), (:x)";
+    let long = "x".repeat(300_000);
+    let mut answers = Vec::new();
+    for guess in [password(), wrong.clone()] {
+        let mut answered = Vec::new();
+        let long = format!("/*{long}*/ select '{guess}'::integer as n");
+        for (operation, statement) in [("fetch-all", cast), ("execute", twice), ("fetch-all", &long)] {
+            let arguments = json!({"statement": statement, "parameters": {"x": guess}}).to_string();
+            let ran = yard.run_with_input(&["call", "sql-database/pg", operation, "--args", "-"], &arguments);
+            assert_eq!(ran.code, 1, "{operation}: {}", ran.stdout);
+            assert!(!ran.stderr.contains("holds a secret"), "{operation}: {}", ran.stderr);
+            answered.push(ran.stderr.replace(&guess, "GUESS"));
+        }
+        let csv = format!("a\n{guess}\n{guess}\n");
+        std::fs::write(yard.path("guesses.csv"), csv).expect("a file");
+        let load = ["load", "--table", "guessed", "--mode", "append", "--format", "csv", "--in", "guesses.csv"];
+        let ran = yard.run(&[&["call", "sql-database/pg"][..], &load].concat());
+        assert_eq!(ran.code, 1, "{}", ran.stdout);
+        answered.push(ran.stderr.replace(&guess, "GUESS"));
+        answers.push(answered);
+    }
+    assert_eq!(answers[0], answers[1], "the right guess and the wrong one");
+}
+
+#[test]
+fn an_honest_path_may_contain_a_short_secret() {
+    let web = Web::start(|request| match request.target.as_str() {
+        "/data/latest.csv" => Answer::text("a,b\n1,2\n"),
+        "/data/echo-latest" => Answer::text(request.target.clone()),
+        _ => Answer::status(404),
+    });
+    let yard = TestYard::new();
+    yard.ok(&["install", &bundle("http"), "--yes"]);
+    yard.ok(&["grant", "http", &format!("http {}", web.url())]);
+    let base = format!("base_url={}/data/", web.url());
+    let made = yard.run_with_input(&["create", "http-endpoint/t", "--set", &base, "--secret", "token=-"], "test");
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    let get = |path: &str| yard.run(&["call", "http-endpoint/t", "get", "--path", path, "--out", "-"]);
+    let ran = get("latest.csv");
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "a,b\n1,2\n"), "{}", ran.stderr);
+    // A word that is the secret itself is a guess, and not sent.
+    let ran = get("test");
+    assert!(ran.code == 7 && ran.stderr.contains("arguments contain the value of a secret"), "{}", ran.stderr);
+    assert!(!web.seen().iter().any(|request| request.target == "/data/test"));
+}
+
+#[test]
+fn a_call_that_fails_after_its_result_has_a_line() {
+    let yard = TestYard::with_sqlite();
+    yard.ok(&["execute", "sql-database/flights", "create table numbers (n integer)"]);
+    let fill = "insert into numbers with recursive c(n) as (select 1 union all select n + 1 from c where n < 50000) \
+                select n from c";
+    yard.ok(&["execute", "sql-database/flights", fill]);
+    // The last row overflows.
+    let statement = "select case when n < 50000 then n else abs(-9223372036854775807 - 1) end as v from numbers";
+    let ran = yard.run(&["query", "sql-database/flights", statement, "--format", "ndjson", "--out", "out"]);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    let audit = yard.json(&["audit"])["audit"].clone();
+    let lines: Vec<&Value> = audit.as_array().expect("lines").iter().collect();
+    let failed = lines.iter().find(|line| line["action"] == "call-failed").unwrap_or_else(|| panic!("{audit}"));
+    assert_eq!(failed["detail"]["operation"], "query", "{failed}");
+    assert_eq!(failed["detail"]["outcome"], "remote", "{failed}");
+}
+
+#[test]
+fn a_source_stands_for_a_secret_only() {
+    let yard = TestYard::new();
+    yard.ok(&["install", &bundle("zoo"), "--yes"]);
+    let config = json!({"animal": "lion", "notes": {"a": {"$source": "env:HOME"}}}).to_string();
+    let ran = yard.run_with_input(&["create", "zoo-cage/lion", "--json-config", "-"], &config);
+    assert_eq!(ran.code, 4, "{}", ran.stderr);
+    assert!(ran.stderr.contains("/notes/a: `$source` is permitted in a secret field only"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_secret_is_added_to_a_list() {
+    let yard = TestYard::new();
+    yard.ok(&["install", &bundle("zoo"), "--yes"]);
+    let created = yard.run_with_input(
+        &["create", "zoo-cage/lion", "--json-config", "-"],
+        &json!({"animal": "lion", "spares": ["first"]}).to_string(),
+    );
+    assert_eq!(created.code, 0, "{}", created.stderr);
+    let added = yard.run_with_input(&["set", "zoo-cage/lion", "--secret", "spares.1=-"], "second");
+    assert_eq!(added.code, 0, "{}", added.stderr);
+    assert_eq!(yard.ok(&["reveal", "zoo-cage/lion", "spares.1", "--yes"]).trim(), "second");
+    let beyond = yard.run_with_input(&["set", "zoo-cage/lion", "--secret", "spares.7=-"], "eighth");
+    assert_ne!(beyond.code, 0);
+}
