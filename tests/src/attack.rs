@@ -1,19 +1,21 @@
-//! Makes bundles of the attacks in `tests/guests/attacks`: WebAssembly text, one file per attack.
+//! Builds the bundles of the attacks in `tests/guests/attacks`: WebAssembly text, one file per
+//! attack.
 //!
-//! A file has only what is wrong with it. What else a bundle must have comes from the prelude:
-//! a memory, `cabi_realloc`, and each export that the file does not define itself, by the name that
-//! the prelude has for it (`$describe`, `$validate`, `$invoke`, …). Lines at the top say more:
+//! A file contains only the code of its attack. The prelude supplies the rest of a valid bundle: a
+//! memory, `cabi_realloc`, and each export that the file does not define itself under the name that
+//! the prelude uses (`$describe`, `$validate`, `$invoke`, …). Directives at the top of a file
+//! change the manifest and the module:
 //!
-//! - `;; capabilities: log, clock` what the manifest asks for;
-//! - `;; result: {"type": "integer"}` the schema of the attack's result, `null` where nothing is said;
-//! - `;; manifest: TEXT` what `describe` answers, instead of a good manifest;
-//! - `;; embedded: NAME` the name in the manifest in the file, which `describe` does not say;
-//! - `;; manifests: 2` how many manifests the file has;
-//! - `;; times 40: (memory 1)` what stands there so many times.
+//! - `;; capabilities: log, clock`: capabilities that the manifest requests;
+//! - `;; result: {"type": "integer"}`: schema of the attack's result, `null` by default;
+//! - `;; manifest: TEXT`: text that `describe` returns instead of a valid manifest;
+//! - `;; embedded: NAME`: name in the embedded manifest, different from the one in `describe`;
+//! - `;; manifests: 2`: number of embedded manifests;
+//! - `;; times 40: (memory 1)`: code that is inserted into the module 40 times.
 //!
-//! A file that begins with `(component` or `(module` is taken as it is.
+//! A file that begins with `(component` or `(module` is used unchanged.
 //!
-//! This file stands alone: the tests of `core/host` include it.
+//! This file uses no other module of the crate, because the tests of `core/host` include it.
 
 use std::path::PathBuf;
 
@@ -23,10 +25,10 @@ use wit_parser::Resolve;
 
 const EXPORTS: &str = "blockyard:bundle/block-types@0.1.0";
 
-/// Where the manifest lies in the guest's memory.
+/// Address of the manifest in the guest's memory.
 const MANIFEST_AT: usize = 1024;
 
-/// What every bundle has, unless its file has it. The name says how the file would define it.
+/// Definitions that are added to a module unless its file contains the first string of the pair.
 const PRELUDE: [(&str, &str); 8] = [
     ("(memory $memory", r#"(memory $memory 2)"#),
     (
@@ -50,8 +52,9 @@ const PRELUDE: [(&str, &str); 8] = [
     ("(func $next", "(func $next (param i32) (result i32) (i32.const 48))"),
 ];
 
-/// Answers in memory, functions that give them, and the one export that tells the operation `go`,
-/// which is the attack, from `well`, which is not.
+/// Responses in memory, functions that return them, and the function exported as `invoke`. It
+/// distinguishes the operation `go`, the attack, from the harmless `well` by the length of the
+/// name.
 const ANSWERS: &str = r#"
     (type $call (func (param i32 i32 i32 i32 i64 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
     (data (i32.const 64) "\00\00\00\00\60\00\00\00\04\00\00\00\00\00\00\00\00\00\00\00")
@@ -81,19 +84,19 @@ const ANSWERS: &str = r#"
             (local.get 6) (local.get 7) (local.get 8) (local.get 9) (local.get 10) (local.get 11) (local.get 12)))
 "#;
 
-/// The folder of the attacks.
+/// Returns the folder of the attacks.
 #[must_use]
 pub fn folder() -> PathBuf {
-    // From `tests` and from `core/host` alike.
+    // The crate that includes this file is either `tests` or `core/host`.
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let found = here.ancestors().map(|folder| folder.join("tests/guests/attacks")).find(|folder| folder.is_dir());
     found.expect("the repository has the folder of the attacks")
 }
 
-/// The component of an attack.
+/// Builds the component of an attack.
 ///
 /// # Panics
-/// Where there is no such file, or it is not what it should be.
+/// If the file is missing or not valid.
 #[must_use]
 pub fn attack(name: &str) -> Vec<u8> {
     let path = folder().join(format!("{name}.wat"));
@@ -101,10 +104,10 @@ pub fn attack(name: &str) -> Vec<u8> {
     build(name, &text)
 }
 
-/// The component of a text in the form of the attacks.
+/// Builds a component from text in the format of the attack files.
 ///
 /// # Panics
-/// Where it is not what it should be.
+/// If the text is not valid.
 #[must_use]
 pub fn build(name: &str, text: &str) -> Vec<u8> {
     let code = text.lines().find(|line| !line.trim().is_empty() && !line.starts_with(";;")).unwrap_or_default();
@@ -126,10 +129,10 @@ pub fn build(name: &str, text: &str) -> Vec<u8> {
     component
 }
 
-/// A component whose `describe` answers with these bytes, without a manifest of its own in the file.
+/// Builds a component whose `describe` returns these bytes, without an embedded manifest.
 ///
 /// # Panics
-/// Where the text is not what it should be.
+/// If the text is not valid.
 #[must_use]
 pub fn with_manifest(name: &str, text: &str, manifest: &[u8]) -> Vec<u8> {
     let module = module(text, manifest);
@@ -143,7 +146,7 @@ pub fn with_manifest(name: &str, text: &str, manifest: &[u8]) -> Vec<u8> {
     encoded.unwrap_or_else(|error| panic!("{name}: {error:#}"))
 }
 
-/// Adds a manifest to a component file.
+/// Embeds a manifest in a component file as a custom section.
 pub fn embed(component: &mut Vec<u8>, manifest: &[u8]) {
     let section_name = "blockyard:manifest";
     let mut section = vec![u8::try_from(section_name.len()).expect("a short name")];
@@ -151,7 +154,7 @@ pub fn embed(component: &mut Vec<u8>, manifest: &[u8]) {
     section.extend_from_slice(manifest);
     component.push(0);
     let mut length = section.len();
-    // LEB128, as every number in WebAssembly is written.
+    // WebAssembly encodes the length of a section as LEB128.
     while length >= 0x80 {
         component.push(0x80 | u8::try_from(length & 0x7f).expect("seven bits"));
         length >>= 7;
@@ -160,10 +163,11 @@ pub fn embed(component: &mut Vec<u8>, manifest: &[u8]) {
     component.extend_from_slice(&section);
 }
 
-/// A good manifest: one type that has the bundle's name, with the operations `go` and `well`.
+/// Returns a valid manifest: one type with the name of the bundle and the operations `go` and
+/// `well`.
 ///
 /// # Panics
-/// Where a line at the top of the file is not what it should be.
+/// If a directive in the text is not valid.
 #[must_use]
 pub fn manifest(name: &str, text: &str) -> Value {
     let capabilities: Vec<&str> = word(text, "capabilities").map(|all| all.split(", ").collect()).unwrap_or_default();
@@ -190,7 +194,7 @@ pub fn manifest(name: &str, text: &str) -> Value {
     })
 }
 
-/// The core module: what the file has, and of the prelude what it has not.
+/// Returns the core module: the code of the file, and the parts of the prelude that it lacks.
 fn module(text: &str, manifest: &[u8]) -> String {
     let mut module = format!("(module\n{text}\n{ANSWERS}\n");
     for (beginning, piece) in PRELUDE {
@@ -206,7 +210,7 @@ fn module(text: &str, manifest: &[u8]) -> String {
         }
     }
     let number = |number: usize| bytes(&u32::try_from(number).expect("it fits a memory").to_le_bytes());
-    // The memory has room for a manifest of any size that a test gives it.
+    // The memory grows with the manifest, whose size a test chooses.
     let pages = (MANIFEST_AT + manifest.len()) >> 16;
     if pages > 0 {
         module = module.replace("(memory $memory 2)", &format!("(memory $memory {})", pages + 2));
@@ -239,7 +243,7 @@ fn module(text: &str, manifest: &[u8]) -> String {
     module
 }
 
-/// What a line at the top says.
+/// Returns the value of a directive.
 fn word<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(";; ")?.strip_prefix(name)?.strip_prefix(": "))
 }

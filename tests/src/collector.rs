@@ -1,29 +1,29 @@
-//! A collector of OpenTelemetry: takes OTLP/HTTP on a free port, and keeps what it was sent.
+//! OpenTelemetry collector that accepts OTLP/HTTP on a free port and records the requests.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// A collector that runs until its process ends.
+/// A collector that runs until the test process ends.
 pub struct Collector {
     port: u16,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
-/// A request that it was sent.
+/// A received request.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Method, path and headers, as they came.
+    /// Request line and headers, unchanged.
     pub head: String,
     /// The body.
     pub body: Vec<u8>,
 }
 
 impl Collector {
-    /// Starts one.
+    /// Starts a collector.
     ///
     /// # Panics
-    /// Where there is no free port.
+    /// If there is no free port.
     #[must_use]
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -39,23 +39,23 @@ impl Collector {
         Self { port, requests }
     }
 
-    /// Its address, for `--otlp`.
+    /// Returns the collector's URL, for `--otlp`.
     #[must_use]
     pub fn address(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// What it was sent so far.
+    /// Returns the requests received so far.
     ///
     /// # Panics
-    /// Never: nothing panics while it holds the lock.
+    /// Never: no code panics while it holds the lock.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().expect("nothing panics while it holds this lock").clone()
     }
 }
 
-/// One request; none at the end of the connection.
+/// Handles one request. Returns `None` at the end of the connection.
 fn serve(mut stream: &TcpStream, kept: &Mutex<Vec<Request>>) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
@@ -71,6 +71,6 @@ fn serve(mut stream: &TcpStream, kept: &Mutex<Vec<Request>>) -> Option<()> {
     let mut body = vec![0; length?];
     reader.read_exact(&mut body).ok()?;
     kept.lock().expect("nothing panics while it holds this lock").push(Request { head, body });
-    // An empty answer says that all was taken.
+    // An empty response acknowledges all data.
     stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n").ok()
 }

@@ -1,5 +1,5 @@
-//! What stands before a server that checks no tokens: a proxy of the harness that lets requests
-//! through that carry one, and that does to them what a test wants done.
+//! HTTP proxy in front of an emulator that does not check tokens: it forwards only requests that
+//! carry a known token, and injects the faults that a test requests.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use hyper::body::{Frame, Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
-/// A running proxy; it ends with the value.
+/// A running proxy. It stops when the value is dropped.
 pub struct Gate {
     address: SocketAddr,
     tokens: Arc<Mutex<HashSet<String>>>,
@@ -21,21 +21,22 @@ pub struct Gate {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-/// What happens to a request.
+/// How the proxy handles a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// It goes through.
+    /// Forwards the request.
     Pass,
-    /// It is answered here.
+    /// Responds with this status and JSON body instead of forwarding the request.
     Answer(u16, String),
-    /// It is answered as Cloud Storage answers the question where a resumable upload stands: 308, and
-    /// so many bytes. fake-gcs-server takes that question for the end of the upload.
+    /// Responds with 308 and the number of stored bytes, as Cloud Storage does when a client
+    /// queries the status of a resumable upload. fake-gcs-server mistakes that query for the end of
+    /// the upload.
     Held(u64),
-    /// The connection breaks before it is answered; the server never hears of it.
+    /// Closes the connection without forwarding the request to the server.
     CutRequest,
-    /// It goes through, and the connection breaks before the answer has come to the client.
+    /// Forwards the request, and closes the connection before the client receives the response.
     CutAnswer,
-    /// The connection breaks after so many bytes of the answer's body.
+    /// Closes the connection after this number of bytes of the response body.
     CutBody(usize),
 }
 
@@ -43,19 +44,20 @@ type Deciding = dyn Fn(&http::request::Parts) -> Fate + Send + Sync;
 type Answering = http::Response<BoxBody<Bytes, std::io::Error>>;
 
 impl Gate {
-    /// Stands before the server of this port.
+    /// Starts a proxy in front of the server on this port.
     ///
     /// # Panics
-    /// Where there is no free port.
+    /// If there is no free port.
     #[must_use]
     pub fn before(port: u16, decide: impl Fn(&http::request::Parts) -> Fate + Send + Sync + 'static) -> Self {
         Self::before_all(vec![("/", port)], decide)
     }
 
-    /// Stands before several servers: a request goes to the first whose path it begins with.
+    /// Starts a proxy in front of several servers: a request goes to the first server whose path is
+    /// a prefix of the request's path.
     ///
     /// # Panics
-    /// Where there is no free port.
+    /// If there is no free port.
     #[must_use]
     pub fn before_all(
         servers: Vec<(&'static str, u16)>,
@@ -80,13 +82,13 @@ impl Gate {
         Self { address, tokens, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// `127.0.0.1:PORT`.
+    /// Returns `127.0.0.1:PORT`.
     #[must_use]
     pub fn authority(&self) -> String {
         self.address.to_string()
     }
 
-    /// The tokens that are good; whoever hands one out puts it there.
+    /// Returns the set of accepted tokens. The test's token server adds each token that it issues.
     #[must_use]
     pub fn tokens(&self) -> Arc<Mutex<HashSet<String>>> {
         self.tokens.clone()
@@ -110,7 +112,7 @@ async fn accept(
     }
 }
 
-/// An error breaks the connection.
+/// Handles one request. Returning an error closes the connection.
 async fn pass(
     request: http::Request<Incoming>,
     servers: Arc<[(&'static str, u16)]>,
@@ -169,7 +171,8 @@ async fn pass(
                 Ok(Frame::data(whole.slice(..bytes.min(whole.len())))),
                 Err(std::io::ErrorKind::ConnectionReset.into()),
             ];
-            // In two turns, so that what comes before the break is sent.
+            // A pause before each chunk ensures that the first one is sent before the connection
+            // closes.
             let slow = stream::iter(pieces).then(|piece| async {
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                 piece

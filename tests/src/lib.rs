@@ -1,7 +1,7 @@
-//! The harness of the end-to-end tests: a yard of its own per test, the built binary, real servers.
+//! Harness of the end-to-end tests: a separate yard per test, the built binary, real servers.
 //!
-//! `cargo xtask test` builds the binary and the bundles, starts the servers, and says by
-//! environment variables where they are.
+//! `cargo xtask test` builds the binary and the bundles, starts the servers, and passes their
+//! locations in environment variables.
 
 #![allow(clippy::print_stderr, reason = "a skipped suite is named")]
 
@@ -17,15 +17,15 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-/// A yard of its own, in a folder of its own. On PostgreSQL it has a schema of its own, which goes
-/// with it.
+/// A yard in a separate temporary folder. On PostgreSQL it uses a separate schema, which is dropped
+/// together with the value.
 pub struct TestYard {
     folder: TempDir,
     backend: Backend,
     schema: String,
 }
 
-/// Where a yard is kept. What touches the yard is tested on both.
+/// Storage of a yard. Tests that involve the yard run on both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
     /// A SQLite file.
@@ -34,8 +34,8 @@ pub enum Backend {
     Postgres,
 }
 
-/// Runs each test function on a yard of either kind: `on_both!(name, other);` makes of each
-/// `fn name(yard: &TestYard)` the tests `sqlite::name` and `postgres::name`.
+/// Runs each test function on a yard of each backend: `on_both!(name, other);` defines the tests
+/// `sqlite::name` and `postgres::name` for each `fn name(yard: &TestYard)`.
 #[macro_export]
 macro_rules! on_both {
     ($($name:ident),* $(,)?) => {
@@ -52,7 +52,7 @@ macro_rules! on_both {
     };
 }
 
-/// What a command gave.
+/// Result of a command.
 #[derive(Debug)]
 pub struct Ran {
     /// The exit code.
@@ -64,29 +64,29 @@ pub struct Ran {
 }
 
 impl TestYard {
-    /// A folder without a yard.
+    /// Creates a folder without a yard.
     ///
     /// # Panics
-    /// Where there is no place for temporary files.
+    /// If the temporary folder cannot be created.
     #[must_use]
     pub fn empty() -> Self {
         Self::empty_on(Backend::Sqlite)
     }
 
-    /// A folder without a yard, for one of this kind.
+    /// Creates a folder without a yard, prepared for a yard of the given backend.
     ///
     /// # Panics
-    /// Where there is no place for temporary files.
+    /// If the temporary folder cannot be created.
     #[must_use]
     pub fn empty_on(backend: Backend) -> Self {
         let folder = tempfile::Builder::new().prefix("blockyard-").tempdir().expect("a temporary folder");
         let name = folder.path().file_name().expect("a name").to_string_lossy().into_owned();
-        // The folder's random name, in the letters that a schema's name has.
+        // The folder's random name in hexadecimal digits is valid as part of a schema name.
         let schema = format!("y_{}", name.bytes().map(|byte| format!("{byte:02x}")).collect::<String>());
         Self { folder, backend, schema: schema[..schema.len().min(60)].to_owned() }
     }
 
-    /// A yard of this kind, with its key in a file and the bundles `sql` and `zoo`.
+    /// Creates a yard of the given backend, with its key in a file and the bundles `sql` and `zoo`.
     #[must_use]
     pub fn on(backend: Backend) -> Self {
         let yard = Self::empty_on(backend);
@@ -95,16 +95,16 @@ impl TestYard {
         yard
     }
 
-    /// Where it is kept.
+    /// Returns the backend of the yard.
     #[must_use]
     pub fn backend(&self) -> Backend {
         self.backend
     }
 
-    /// The yard's address.
+    /// Returns the yard's URL.
     ///
     /// # Panics
-    /// On PostgreSQL, where the tests are not run by `cargo xtask test`.
+    /// On PostgreSQL, if the tests are not run by `cargo xtask test`.
     #[must_use]
     pub fn url(&self) -> String {
         match self.backend {
@@ -116,10 +116,10 @@ impl TestYard {
         }
     }
 
-    /// The yard's key file.
+    /// Returns the path of the yard's key file.
     ///
     /// # Panics
-    /// Where there is none.
+    /// On PostgreSQL, if there is no key file.
     #[must_use]
     pub fn key_file(&self) -> PathBuf {
         match self.backend {
@@ -133,12 +133,12 @@ impl TestYard {
         }
     }
 
-    /// Runs a statement on the yard's own database as its superuser, past Blockyard: what somebody
-    /// could do who has the database. Gives what `sqlite3` or `psql` print, a row a line, columns
-    /// between bars; none where the statement was refused.
+    /// Runs a statement on the yard's database as its superuser, bypassing Blockyard, as an
+    /// attacker with access to the database would. Returns the output of `sqlite3` or `psql`: one
+    /// row per line, columns separated by `|`. Returns `None` if the statement fails.
     ///
     /// # Panics
-    /// Where the database's shell is not there.
+    /// If the database's shell is not installed.
     #[must_use]
     pub fn sql(&self, statement: &str) -> Option<String> {
         let mut shell = match self.backend {
@@ -160,7 +160,7 @@ impl TestYard {
     /// Runs a file of statements on PostgreSQL as its superuser.
     ///
     /// # Panics
-    /// Where one of them fails.
+    /// If one of them fails.
     pub fn sql_file(&self, path: &Path) {
         let mut shell = psql(&self.schema);
         shell.args(["-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(path);
@@ -168,13 +168,13 @@ impl TestYard {
         assert_eq!(ran.code, 0, "{}", ran.stderr);
     }
 
-    /// The schema of a yard in PostgreSQL.
+    /// Returns the name of the yard's schema in PostgreSQL.
     #[must_use]
     pub fn schema(&self) -> &str {
         &self.schema
     }
 
-    /// A yard with the bundle `sql`.
+    /// Creates a yard with the bundle `sql`.
     #[must_use]
     pub fn new() -> Self {
         let yard = Self::empty();
@@ -183,7 +183,7 @@ impl TestYard {
         yard
     }
 
-    /// A yard with `sql-database/flights` on an empty SQLite file.
+    /// Creates a yard with `sql-database/flights` on an empty SQLite file.
     #[must_use]
     pub fn with_sqlite() -> Self {
         let yard = Self::new();
@@ -192,13 +192,14 @@ impl TestYard {
         yard
     }
 
-    /// A path in the yard's folder.
+    /// Returns a path in the yard's folder.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// The binary with the surroundings of this yard and nothing of the machine's.
+    /// Returns a command that runs the binary on this yard, isolated from the machine's
+    /// configuration, keyring and `BLOCKYARD_*` variables.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
@@ -222,18 +223,18 @@ impl TestYard {
     /// Writes the user's configuration file.
     ///
     /// # Panics
-    /// Where it cannot be written.
+    /// If the file cannot be written.
     pub fn configure(&self, text: &str) {
         let folder = self.path(".config/blockyard");
         std::fs::create_dir_all(&folder).expect("a folder");
         std::fs::write(folder.join("config.toml"), text).expect("a file");
     }
 
-    /// Permits all variables, and the files in the yard's folder, as sources of secrets. Yards in PostgreSQL need
-    /// it, because others can write them.
+    /// Allows all environment variables, and the files in the yard's folder, as sources of secrets.
+    /// Yards in PostgreSQL require it, because other users can write to them.
     ///
     /// # Panics
-    /// Where the configuration cannot be written.
+    /// If the configuration cannot be written.
     pub fn permit_sources(&self) {
         let folder = self.folder.path().canonicalize().expect("the folder");
         self.configure(&format!("[sources]\nallow = [\"env:*\", \"file:{}/*\"]\n", folder.display()));
@@ -245,27 +246,27 @@ impl TestYard {
         ran(&mut self.command(arguments), None)
     }
 
-    /// Runs a command that reads a text.
+    /// Runs a command with `input` as its standard input.
     #[must_use]
     pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Ran {
         ran(&mut self.command(arguments), Some(input))
     }
 
-    /// Runs a command that must succeed; gives its standard output.
+    /// Runs a command that must succeed. Returns its standard output.
     ///
     /// # Panics
-    /// Where it fails.
+    /// If it fails.
     pub fn ok(&self, arguments: &[&str]) -> String {
         let ran = self.run(arguments);
         assert_eq!(ran.code, 0, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
         ran.stdout
     }
 
-    /// Runs a command that must fail with this exit code; gives its standard error, with the
-    /// folder's path replaced.
+    /// Runs a command that must fail with this exit code and print nothing to standard output.
+    /// Returns its standard error, with the folder's path and the yard's URL replaced.
     ///
     /// # Panics
-    /// Where it ends otherwise.
+    /// If the exit code differs or there is output.
     pub fn fails(&self, code: i32, arguments: &[&str]) -> String {
         let ran = self.run(arguments);
         assert_eq!(ran.code, code, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
@@ -273,36 +274,36 @@ impl TestYard {
         self.anonymous(&ran.stderr)
     }
 
-    /// Runs a command with `--json`; gives its document.
+    /// Runs a command with `--json`. Returns the JSON document that it prints.
     ///
     /// # Panics
-    /// Where it fails, or prints something else.
+    /// If the command fails or prints anything else.
     pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
         let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
         serde_json::from_str(&self.ok(&arguments)).expect("one JSON document")
     }
 
-    /// Makes a block from a document, which may have secrets in place.
+    /// Creates a block from a document, which may contain secrets as plain values.
     ///
     /// # Panics
-    /// Where it is refused.
+    /// If the document is rejected.
     pub fn create(&self, address: &str, config: &serde_json::Value) {
         let made = self.run_with_input(&["create", address, "--json-config", "-"], &config.to_string());
         assert_eq!(made.code, 0, "{address}: {}", made.stderr);
     }
 
-    /// The configuration of a block as `show` has it, secrets as asterisks.
+    /// Returns the configuration of a block as `show` prints it, with asterisks instead of secrets.
     ///
     /// # Panics
-    /// Where there is no such block.
+    /// If the block does not exist.
     pub fn config(&self, address: &str) -> serde_json::Value {
         self.json(&["show", address])["config"].clone()
     }
 
-    /// The addresses that `list` gives with these arguments.
+    /// Returns the addresses that `list` prints with these arguments.
     ///
     /// # Panics
-    /// Where it fails.
+    /// If the command fails.
     pub fn addresses(&self, arguments: &[&str]) -> Vec<String> {
         let arguments: Vec<&str> = ["list"].iter().chain(arguments).copied().collect();
         let listed = self.json(&arguments);
@@ -310,10 +311,10 @@ impl TestYard {
         blocks.iter().map(|block| block["address"].as_str().expect("an address").to_owned()).collect()
     }
 
-    /// As [`fails`](Self::fails), of a command that reads a text.
+    /// Like [`fails`](Self::fails), with `input` as standard input.
     ///
     /// # Panics
-    /// Where it ends otherwise.
+    /// If the exit code differs or there is output.
     pub fn fails_with_input(&self, code: i32, arguments: &[&str], input: &str) -> String {
         let ran = self.run_with_input(arguments, input);
         assert_eq!(ran.code, code, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
@@ -321,39 +322,41 @@ impl TestYard {
         self.anonymous(&ran.stderr)
     }
 
-    /// Runs a command that reads a text and must succeed; gives its standard output.
+    /// Runs a command that must succeed, with `input` as its standard input. Returns its standard
+    /// output.
     ///
     /// # Panics
-    /// Where it fails.
+    /// If it fails.
     pub fn ok_with_input(&self, arguments: &[&str], input: &str) -> String {
         let ran = self.run_with_input(arguments, input);
         assert_eq!(ran.code, 0, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
         ran.stdout
     }
 
-    /// Makes `zoo-keeper/NAME` with this badge, a secret.
+    /// Creates `zoo-keeper/NAME` with this badge, which is a secret.
     pub fn keeper(&self, name: &str, badge: &str) {
         let (address, field) = (format!("zoo-keeper/{name}"), format!("name={name}"));
         self.ok_with_input(&["create", &address, "--set", &field, "--secret", "badge=-"], badge);
     }
 
-    /// The plain text of a secret.
+    /// Returns the plaintext of a secret.
     #[must_use]
     pub fn reveal(&self, address: &str, field: &str) -> String {
         self.ok(&["reveal", address, field, "--yes"])
     }
 
-    /// Whether [`sql`](Self::sql) has its shell on this machine; where it has not, the test says that
-    /// it is skipped.
+    /// Checks whether the shell that [`sql`](Self::sql) requires is installed. If not, prints that
+    /// the test is skipped.
     #[must_use]
     pub fn has_shell(&self) -> bool {
         self.backend == Backend::Postgres || available("BLOCKYARD_TEST_SQLITE3")
     }
 
-    /// Takes from a table what keeps it from being changed, as somebody would who has the database.
+    /// Removes or disables the triggers that prevent changes to a table, as an attacker with access
+    /// to the database would.
     ///
     /// # Panics
-    /// Where the database's shell is not there.
+    /// If the database's shell is not installed.
     pub fn unguard(&self, table: &str) {
         let statement = match self.backend {
             Backend::Sqlite => {
@@ -366,16 +369,16 @@ impl TestYard {
         self.sql(&statement).expect("the triggers are gone");
     }
 
-    /// A text without the folder's path and the server's address.
+    /// Replaces the folder's path and the yard's URL in a text.
     #[must_use]
     pub fn anonymous(&self, text: &str) -> String {
         text.replace(&self.url(), "YARD").replace(&self.folder.path().display().to_string(), "FOLDER")
     }
 
-    /// Whether any file of the folder has these bytes.
+    /// Returns the path of a file in the yard's folder that contains this text, if there is one.
     ///
     /// # Panics
-    /// Where a file cannot be read.
+    /// If a file cannot be read.
     #[must_use]
     pub fn any_file_contains(&self, needle: &str) -> Option<PathBuf> {
         fn search(folder: &Path, needle: &[u8]) -> Option<PathBuf> {
@@ -407,7 +410,7 @@ impl Drop for TestYard {
     }
 }
 
-/// PostgreSQL's own shell on the server of the tests.
+/// Returns a command that runs `psql` on the test server.
 fn psql(schema: &str) -> Command {
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     let mut shell = Command::new("psql");
@@ -424,16 +427,16 @@ impl Default for TestYard {
     }
 }
 
-/// Runs a command to its end.
+/// Runs a command until it exits.
 ///
 /// # Panics
-/// Where it cannot be run.
+/// If it cannot be started.
 pub fn ran(command: &mut Command, input: Option<&str>) -> Ran {
     command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program runs");
     if let (Some(text), Some(mut stdin)) = (input, child.stdin.take()) {
-        // A program that does not read to the end closes its side; that is its right.
+        // A program may exit or close its standard input before it has read everything.
         let _ = stdin.write_all(text.as_bytes());
     }
     let Output { status, stdout, stderr } = child.wait_with_output().expect("the program ends");
@@ -444,27 +447,28 @@ pub fn ran(command: &mut Command, input: Option<&str>) -> Ran {
     }
 }
 
-/// The built binary.
+/// Returns the path of the built binary.
 ///
 /// # Panics
-/// Where the tests are not run by `cargo xtask test`.
+/// If the tests are not run by `cargo xtask test`.
 #[must_use]
 pub fn binary() -> String {
     std::env::var("BLOCKYARD_TEST_BINARY").expect("these tests are run by `cargo xtask test`")
 }
 
-/// A built bundle: `sql` or `misbehave`.
+/// Returns the path of a built bundle, e.g. `sql` or `misbehave`.
 ///
 /// # Panics
-/// Where the tests are not run by `cargo xtask test`.
+/// If the tests are not run by `cargo xtask test`.
 #[must_use]
 pub fn bundle(name: &str) -> String {
     std::env::var(format!("BLOCKYARD_TEST_BUNDLE_{}", name.to_uppercase()))
         .expect("these tests are run by `cargo xtask test`")
 }
 
-/// Whether something of the machine is there; where it is not, the test says that it is skipped,
-/// and `cargo xtask test` names the suite at its end (in CI it is an error there).
+/// Checks whether the environment variable of an optional program or server is set. If not, prints
+/// that the test is skipped; `cargo xtask test` lists the skipped suites at the end (in CI, a
+/// skipped suite is an error).
 #[must_use]
 pub fn available(variable: &str) -> bool {
     let there = std::env::var_os(variable).is_some();
@@ -474,17 +478,17 @@ pub fn available(variable: &str) -> bool {
     there
 }
 
-/// A text as one part of a path (RFC 3986, section 2.1).
+/// Percent-encodes a text as one segment of a path (RFC 3986, section 2.1).
 #[must_use]
 pub fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
-/// The root of the repository.
+/// Returns the root of the repository.
 ///
 /// # Panics
-/// Never: the tests are a folder of it.
+/// Never: this crate is a folder of the repository.
 #[must_use]
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a folder of the repository").to_owned()

@@ -1,11 +1,11 @@
-//! A network that can be cut: connections to a server pass through here, until they do not.
+//! TCP proxy that a test can interrupt, to simulate network failures.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// A way to a server on this machine. It ends with its last connection after it is dropped.
+/// A proxy to a server on this machine. Dropping it closes its connections.
 pub struct Proxy {
     port: u16,
     state: Arc<State>,
@@ -19,10 +19,10 @@ struct State {
 }
 
 impl Proxy {
-    /// A way to the server on this port.
+    /// Starts a proxy to the server on this port.
     ///
     /// # Panics
-    /// Where there is no free port.
+    /// If there is no free port.
     #[must_use]
     pub fn to(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -35,7 +35,8 @@ impl Proxy {
                     return;
                 }
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
-                // Cut: the client is let go at once, as by a server that is shutting down.
+                // While interrupted, the connection is closed immediately, as by a server that
+                // shuts down.
                 if !shared.cut.load(Ordering::SeqCst) {
                     shared.join(client, server);
                 }
@@ -44,19 +45,19 @@ impl Proxy {
         Self { port, state }
     }
 
-    /// Where clients go.
+    /// Returns the port that clients connect to.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Breaks all connections, and lets no new one through.
+    /// Closes all connections and rejects new ones.
     pub fn cut(&self) {
         self.state.cut.store(true, Ordering::SeqCst);
         self.state.break_all();
     }
 
-    /// Lets new connections through again.
+    /// Accepts new connections again.
     pub fn mend(&self) {
         self.state.cut.store(false, Ordering::SeqCst);
     }
@@ -66,7 +67,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.state.gone.store(true, Ordering::SeqCst);
         self.state.break_all();
-        // The thread waits for a connection to see that it is over.
+        // The thread checks `gone` only when it accepts a connection.
         let _ = TcpStream::connect(("127.0.0.1", self.port));
     }
 }

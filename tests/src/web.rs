@@ -1,5 +1,5 @@
-//! A server of the harness that requests of bundles go to: it keeps what it was sent, and answers as
-//! a test tells it. HTTP/1.1 and 2, with and without TLS.
+//! HTTP server of the harness for the requests of bundles: it records what it receives and responds
+//! as the test specifies. Supports HTTP/1.1 and HTTP/2, with and without TLS.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -19,10 +19,10 @@ use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-/// Bytes of a request's body that are kept; of the rest there are number and digest.
+/// Number of bytes of a request body that are recorded. Length and digest cover the complete body.
 const KEPT_BYTES: usize = 1 << 20;
 
-/// A server; it ends with the value.
+/// A running server. It stops when the value is dropped.
 pub struct Web {
     address: SocketAddr,
     secure: bool,
@@ -32,60 +32,61 @@ pub struct Web {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-/// A request that came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    /// `HTTP/1.1` or `HTTP/2.0`.
+    /// Protocol version: `HTTP/1.1` or `HTTP/2.0`.
     pub version: String,
     /// The method.
     pub method: String,
     /// Path and query.
     pub target: String,
-    /// Headers; names in lower case.
+    /// Headers, with names in lower case.
     pub headers: BTreeMap<String, String>,
-    /// The beginning of the body.
+    /// The first mebibyte of the body.
     pub body: Vec<u8>,
-    /// Bytes of the whole body.
+    /// Length of the complete body in bytes.
     pub length: u64,
-    /// sha256 of the whole body, in hexadecimal digits.
+    /// sha256 of the complete body in hexadecimal digits. Not computed if the request has the
+    /// header `x-unmeasured`.
     pub sha256: String,
 }
 
-/// What a test answers.
+/// The response that a test specifies.
 #[derive(Debug, Clone, Default)]
 pub struct Answer {
-    /// The status; 200 where it is 0.
+    /// The status; 0 stands for 200.
     pub status: u16,
     /// Headers.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
-    /// So many bytes behind the body, of a pattern that [`pattern`] gives.
+    /// Number of bytes of [`pattern`] that follow the body.
     pub more: u64,
-    /// How long it waits before it answers.
+    /// Delay before the response is sent.
     pub after: Duration,
 }
 
 impl Answer {
-    /// 200 with a text.
+    /// Returns a response with status 200 and a text.
     #[must_use]
     pub fn text(text: impl Into<Vec<u8>>) -> Self {
         Self { body: text.into(), ..Self::default() }
     }
 
-    /// 200 with JSON.
+    /// Returns a response with status 200 and a JSON document.
     #[must_use]
     pub fn json(value: &serde_json::Value) -> Self {
         Self::text(value.to_string()).header("content-type", "application/json")
     }
 
-    /// A status without a body.
+    /// Returns a response with this status and without a body.
     #[must_use]
     pub fn status(status: u16) -> Self {
         Self { status, ..Self::default() }
     }
 
-    /// Leads elsewhere.
+    /// Returns a redirect to the URL `to`.
     #[must_use]
     pub fn redirect(status: u16, to: &str) -> Self {
         Self::status(status).header("location", to)
@@ -100,14 +101,15 @@ impl Answer {
 }
 
 impl Seen {
-    /// A header's value; empty where there is none.
+    /// Returns the value of a header, or an empty string if it is missing.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 }
 
-/// Certificates for `localhost` and `127.0.0.1`, and the authority that signed them.
+/// Server certificate for `localhost` and `127.0.0.1`, and the path of the CA certificate that
+/// signed it.
 struct Certificates {
     authority: std::path::PathBuf,
     server: Arc<rustls::ServerConfig>,
@@ -116,13 +118,13 @@ struct Certificates {
 static CERTIFICATES: OnceLock<Certificates> = OnceLock::new();
 
 impl Web {
-    /// A server without TLS.
+    /// Starts a server without TLS.
     #[must_use]
     pub fn start(answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
         Self::run(Arc::new(answer), false)
     }
 
-    /// A server with TLS; [`authority`](Self::authority) is who vouches for it.
+    /// Starts a server with TLS. Its certificate is signed by [`authority`](Self::authority).
     #[must_use]
     pub fn start_secure(answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
         Self::run(Arc::new(answer), true)
@@ -149,34 +151,34 @@ impl Web {
         Self { address, secure, seen, connections, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// `http://127.0.0.1:PORT` or `https://127.0.0.1:PORT`.
+    /// Returns `http://127.0.0.1:PORT` or `https://127.0.0.1:PORT`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("{}://{}", if self.secure { "https" } else { "http" }, self.address)
     }
 
-    /// Its port.
+    /// Returns the server's port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// What came so far.
+    /// Returns the requests received so far.
     ///
     /// # Panics
-    /// Where the server's thread panicked.
+    /// If the server's thread panicked.
     #[must_use]
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().expect("nothing panics while it holds this lock").clone()
     }
 
-    /// How many connections were made.
+    /// Returns the number of connections accepted so far.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// A file with the certificate of who vouches for the servers with TLS.
+    /// Returns the path of a PEM file with the CA certificate that verifies the servers with TLS.
     #[must_use]
     pub fn authority() -> &'static std::path::Path {
         &certificates().authority
@@ -260,7 +262,8 @@ async fn respond(
     Ok(response.body(body).expect("the test's answer is one"))
 }
 
-/// So many bytes, a piece at a time, that show where something was lost.
+/// Returns `length` bytes in chunks. The pattern repeats every 251 bytes, so lost or reordered
+/// chunks change the digest.
 pub fn pattern(length: u64) -> impl Iterator<Item = Bytes> {
     const PIECE: usize = 64 << 10;
     let whole: Vec<u8> = (0..PIECE + 251).map(|at| u8::try_from(at % 251).expect("below 251")).collect();

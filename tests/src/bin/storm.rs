@@ -1,7 +1,8 @@
-//! One of many writers on one yard, as a process of its own: `storm URL WRITER SAVES BLOCKS`.
+//! One of several concurrent writers of a yard, run as a separate process by a test: `storm URL
+//! WRITER SAVES BLOCKS`.
 //!
-//! It saves as fast as it can, through the crate `blockyard` as any program would, and prints a line
-//! `TYPE/NAME REVISION` for each save that was told to be done.
+//! It saves as fast as possible through the crate `blockyard`, as any program would, and prints a
+//! line `TYPE/NAME REVISION` for each save that was acknowledged.
 
 #![allow(clippy::print_stdout, reason = "its output is what the test reads")]
 
@@ -16,7 +17,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (writer, saves, blocks): (u64, u64, u64) = (writer.parse()?, saves.parse()?, blocks.parse()?);
     let yard = Yard::open(url, KeySource::from_environment()).await?;
     for save in 0..saves {
-        // Writers meet at the same blocks, in different orders.
+        // All writers save the same blocks, in different orders.
         let address: Address = format!("zoo-cage/c{}", (save * (2 * writer + 1) + writer) % blocks).parse()?;
         let patch = Patch::setting([("animal", format!("newt {writer} {save}"))]);
         let saved = yard.set(&address, patch, None).await?.ok_or("a save that changed nothing")?;
