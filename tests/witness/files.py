@@ -1,6 +1,6 @@
-"""Makes and lists files that other programs write, with what pyarrow and Python read from them.
+"""Creates and lists files of other programs, with the rows that pyarrow and Python read from them.
 
-Usage: files.py FOLDER. Prints one JSON object a line: {"file", "format", "rows": [[value, …], …]}, with the
+Usage: files.py FOLDER. Prints one JSON object per line: {"file", "format", "rows": [[value, …], …]}, with the
 values as the database is expected to give them.
 """
 
@@ -33,7 +33,7 @@ def moment(value):
 
 
 def canon(value, nested=False):
-    """A value as JSON of a result, in SQLite."""
+    """Returns a value as in the JSON result of a query in SQLite."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -68,7 +68,7 @@ def canon(value, nested=False):
 
 
 def rows(table):
-    # In microseconds: Python has no nanoseconds, and neither have databases.
+    # In microseconds: neither Python nor the databases have nanoseconds.
     fields = []
     for field in table.schema:
         kind = field.type
@@ -89,7 +89,7 @@ def say(name, format, expected):
 
 
 def everything():
-    """A table with every type that databases have a form for."""
+    """Returns a table with every type that the databases can represent."""
     columns = {
         "i8": pa.array([1, None, -128], pa.int8()),
         "i64": pa.array([2**63 - 1, None, -(2**63)], pa.int64()),
@@ -140,12 +140,12 @@ def parquet_files():
     say("integers.parquet", "parquet", rows(pq.read_table(f"{FOLDER}/integers.parquet")))
     pq.write_table(table.slice(0, 0), f"{FOLDER}/no-rows.parquet")
     say("no-rows.parquet", "parquet", [])
-    # Repeated values of many pages, in encodings that are not the usual ones.
+    # Repeated values in many pages, with unusual encodings.
     many = pa.table({"n": list(range(40_000)), "s": [f"owl {n % 7}" for n in range(40_000)], "x": [n / 8 for n in range(40_000)]})
     encodings = {"n": "DELTA_BINARY_PACKED", "s": "DELTA_BYTE_ARRAY", "x": "BYTE_STREAM_SPLIT"}
     pq.write_table(many, f"{FOLDER}/many.parquet", use_dictionary=False, column_encoding=encodings, data_page_size=4_000, compression="zstd", row_group_size=15_000)
     say("many.parquet", "parquet", rows(many))
-    # The time of Spark and Impala.
+    # Timestamps in the format of Spark and Impala (INT96).
     times = pa.table({"t": pa.array([dt.datetime(9999, 12, 31, 23, 59, 59), None, dt.datetime(1600, 1, 1, 0, 0, 0, 5)], pa.timestamp("us"))})
     pq.write_table(times, f"{FOLDER}/int96.parquet", use_deprecated_int96_timestamps=True, store_schema=False)
     say("int96.parquet", "parquet", rows(times))
@@ -155,7 +155,7 @@ def parquet_files():
 
 
 def encrypted_files():
-    """Files that only their keys open; the footer of the second one is readable."""
+    """Writes encrypted files. The footer of the second one is not encrypted."""
     import pyarrow.parquet.encryption as encryption
 
     class Kms(encryption.KmsClient):
@@ -227,7 +227,7 @@ def arrow_files():
 
 
 def public_files():
-    """Files that packages ship with their tests."""
+    """Lists the test files that are part of the package pyarrow."""
     data = os.path.join(os.path.dirname(pa.__file__), "tests", "data")
     for folder, _, names in sorted(os.walk(data)):
         for name in sorted(names):
@@ -236,13 +236,13 @@ def public_files():
                 say(path, "parquet", rows(pq.read_table(path, use_pandas_metadata=False)))
             elif name.endswith(".feather"):
                 table = feather.read_table(path)
-                # Before version 1.0 there was another compression, which is refused.
+                # Files from before Arrow version 1.0 use another compression, which is rejected.
                 refused = "before version 1.0" if "v0.17" in name else None
                 print(json.dumps({"file": path, "format": "arrow", "rows": rows(table), "refused": refused}))
 
 
 def csv_files():
-    """Texts of public files as Python reads them; an empty field is null."""
+    """Lists public CSV files with the fields that Python reads. An empty field is null."""
     import vega_datasets
 
     data = os.path.join(os.path.dirname(vega_datasets.__file__), "_data")

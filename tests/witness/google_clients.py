@@ -1,4 +1,4 @@
-"""Google's own clients as witnesses: what the bundle `gcp` wrote they read, and the other way round."""
+"""Reads with Google's client libraries what the bundle `gcp` wrote, and writes what it reads."""
 
 import json
 import os
@@ -22,29 +22,29 @@ def bucket():
 
 
 def query(statement):
-    """Prints the rows, one JSON object a line."""
+    """Prints the rows of a query, one JSON object per line."""
     for row in warehouse().query_and_wait(statement):
         print(json.dumps(dict(row), default=str))
 
 
 def insert(table):
-    """Puts rows of standard input, a JSON array, into a table."""
+    """Inserts rows from standard input, a JSON array, into a table."""
     errors = warehouse().insert_rows_json(table, json.load(sys.stdin))
     assert not errors, errors
 
 
 def read(name):
-    """Prints an object."""
+    """Prints the content of an object."""
     sys.stdout.buffer.write(bucket().blob(name).download_as_bytes(checksum="crc32c"))
 
 
 def write(name):
-    """Makes standard input an object."""
+    """Uploads standard input as an object."""
     bucket().blob(name).upload_from_string(sys.stdin.buffer.read(), checksum="crc32c")
 
 
 def sign(name, method, time, seconds):
-    """Prints the signed URL that the client makes with the key file of standard input, at that time."""
+    """Prints the URL that the client signs with the key file from standard input, at the given time."""
     from google.cloud.storage import _signing
     from google.oauth2 import service_account
 

@@ -1,2 +1,2 @@
-;; Says that its answer lies beyond its memory.
+;; Returns an address outside of its memory.
 (func $invoke (type $call) (i32.const -64))

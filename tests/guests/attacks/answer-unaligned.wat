@@ -1,2 +1,2 @@
-;; Says that its answer lies where none can.
+;; Returns an unaligned address.
 (func $invoke (type $call) (i32.const 129))

@@ -1,4 +1,4 @@
-;; Has the host hold a mebibyte again and again.
+;; Creates bodies of 1 MiB in the host without end.
 (import "blockyard:bundle/streams@0.1.0" "[static]body.from-bytes" (func $body (param i32 i32 i32 i32) (result i32)))
 (func $invoke (type $call)
     (drop (memory.grow (i32.const 16)))

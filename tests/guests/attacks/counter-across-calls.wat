@@ -1,4 +1,4 @@
-;; Counts its calls, if it can.
+;; Counts its calls in a global, which must not survive a call.
 ;; result: {"type": "integer"}
 (global $calls (mut i32) (i32.const 0))
 (func $invoke (type $call)

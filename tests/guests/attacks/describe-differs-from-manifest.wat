@@ -1,2 +1,2 @@
-;; The file says one name, the code another.
+;; The embedded manifest and `describe` have different names.
 ;; embedded: innocent

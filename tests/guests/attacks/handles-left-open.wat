@@ -1,4 +1,4 @@
-;; Leaves a hundred handles open when it returns. The host closes them.
+;; Returns with a hundred open handles. The host closes them.
 (import "blockyard:bundle/streams@0.1.0" "[static]body.from-bytes" (func $body (param i32 i32 i32 i32) (result i32)))
 (func $invoke (type $call)
     (local $left i32)

@@ -1,2 +1,2 @@
-;; Wants 312 MiB before anything runs.
+;; Declares a memory of 312 MiB.
 (memory $memory 5000)

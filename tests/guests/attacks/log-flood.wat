@@ -1,4 +1,4 @@
-;; Logs a line of a mebibyte without end.
+;; Logs lines of 1 MiB without end.
 ;; capabilities: log
 (import "blockyard:bundle/log@0.1.0" "write" (func $log (param i32 i32 i32)))
 (func $invoke (type $call)

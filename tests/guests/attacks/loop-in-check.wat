@@ -1,2 +1,2 @@
-;; A bundle that computes for ever when it is asked whether it works.
+;; Loops in `check` without end.
 (func $check (param i32 i32 i32 i32 i64 i32 i32) (result i32) (loop $again (br $again)) (unreachable))

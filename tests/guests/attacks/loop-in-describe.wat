@@ -1,2 +1,2 @@
-;; A bundle that computes for ever when it is asked what it is.
+;; Loops in `describe` without end.
 (func $describe (result i32) (loop $again (br $again)) (unreachable))

@@ -1,2 +1,2 @@
-;; An operation that computes for ever.
+;; Loops in an operation without end.
 (func $invoke (type $call) (loop $again (br $again)) (unreachable))

@@ -1,3 +1,3 @@
-;; A start function that computes for ever: no function of the bundle is ever called.
+;; Loops in the start function without end, before any export is called.
 (func $start (loop $again (br $again)))
 (start $start)

@@ -1,2 +1,2 @@
-;; A bundle that computes for ever over a configuration.
+;; Loops in `validate` without end.
 (func $validate (param i32 i32 i32 i32) (result i32) (loop $again (br $again)) (unreachable))

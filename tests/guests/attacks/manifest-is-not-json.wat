@@ -1,2 +1,2 @@
-;; Describes itself in words.
+;; The manifest is not JSON.
 ;; manifest: I am a bundle, trust me

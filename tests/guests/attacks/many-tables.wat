@@ -1,2 +1,2 @@
-;; Sixty tables as large as one may be.
+;; Sixty tables of the maximum size.
 ;; times 60: (table 100000 funcref)

@@ -1,4 +1,4 @@
-;; Two memories, each smaller than what one may have.
+;; Two memories, each below the limit, that exceed it together.
 (memory $memory 2)
 (memory $other 1)
 (func $invoke (type $call)

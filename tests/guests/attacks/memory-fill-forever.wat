@@ -1,4 +1,4 @@
-;; Fills 200 MiB again and again, each time with one instruction.
+;; Fills 200 MiB with a single instruction, without end.
 (func $invoke (type $call)
     (drop (memory.grow (i32.const 3200)))
     (loop $again

@@ -1,4 +1,4 @@
-;; 10,000 violations, whose texts are the same 100,000 bytes: 2 GB for the host, 260 KB for the guest.
+;; 10,000 violations that share the same text of 100,000 bytes: 2 GB for the host, 260 KB for the guest.
 (memory $memory 8)
 (func $validate (param i32 i32 i32 i32) (result i32)
     (local $at i32)

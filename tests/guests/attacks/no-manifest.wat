@@ -1,2 +1,2 @@
-;; A file that says nothing of itself without running.
+;; A file without an embedded manifest.
 ;; manifests: 0

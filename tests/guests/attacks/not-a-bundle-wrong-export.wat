@@ -1,4 +1,4 @@
-;; A component whose `describe` gives a number, and that has nothing else.
+;; A component whose only export is a `describe` that returns a number.
 (component
     (core module $module (func (export "describe") (result i32) (i32.const 0)))
     (core instance $instance (instantiate $module))

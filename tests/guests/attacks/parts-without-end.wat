@@ -1,4 +1,4 @@
-;; An output that never ends, a byte at a time.
+;; An endless output, one byte at a time.
 (import "[export]blockyard:bundle/block-types@0.1.0" "[resource-new]parts" (func $parts (param i32) (result i32)))
 (import "blockyard:bundle/streams@0.1.0" "[static]body.from-bytes" (func $body (param i32 i32 i32 i32) (result i32)))
 (func $next (param i32) (result i32)

@@ -1,4 +1,4 @@
-;; Calls the host when it may free what it gave.
+;; Calls the host in the post-return function.
 ;; capabilities: log
 (import "blockyard:bundle/log@0.1.0" "write" (func $log (param i32 i32 i32)))
 (func $post (param i32)

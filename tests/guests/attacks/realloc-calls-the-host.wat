@@ -1,4 +1,4 @@
-;; Calls the host while the host asks it for memory.
+;; Calls the host while the host allocates memory in the guest.
 ;; capabilities: log
 (import "blockyard:bundle/log@0.1.0" "write" (func $log (param i32 i32 i32)))
 (func $realloc (param i32 i32 i32 i32) (result i32)

@@ -1,2 +1,2 @@
-;; Gives the host the same memory for every text. It harms itself.
+;; Returns the same address for every allocation. This harms only the bundle.
 (func $realloc (param i32 i32 i32 i32) (result i32) (i32.const 65536))

@@ -1,4 +1,4 @@
-;; Gives the host memory for a list at an odd place.
+;; Returns an unaligned address for a list from `cabi_realloc`.
 ;; capabilities: sql sqlite, secrets
 (import "blockyard:bundle/sql@0.1.0" "[static]connection.open"
     (func $open (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
@@ -6,11 +6,11 @@
 (import "blockyard:bundle/sql@0.1.0" "[method]rows.columns" (func $columns (param i32 i32)))
 (data (i32.const 528) "values (1), (2)")
 (data (i32.const 512) "sqlite")
-;; What the host gave at a place, where it is no problem.
+;; Returns the value of the result at this address; crashes if it is an error.
 (func $given (param $at i32) (result i32)
     (if (i32.load8_u (local.get $at)) (then (unreachable)))
     (i32.load offset=4 (local.get $at)))
-;; The database is the block's note: {"note":"PATH"}.
+;; The path of the database is in the configuration: {"note":"PATH"}.
 (func $connect (param $config i32) (param $length i32) (result i32)
     (call $open (i32.const 512) (i32.const 6) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
         (i32.add (local.get $config) (i32.const 9)) (i32.sub (local.get $length) (i32.const 11))

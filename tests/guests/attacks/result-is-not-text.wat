@@ -1,3 +1,3 @@
-;; A result that is no UTF-8.
+;; Returns a result that is not valid UTF-8.
 (data (i32.const 512) "\"\ff\fe\"")
 (func $invoke (type $call) (call $answer (i32.const 512) (i32.const 4)))

@@ -1,2 +1,2 @@
-;; A result as long as an address can say.
+;; Returns a result with the maximum length of 32 bits.
 (func $invoke (type $call) (call $answer (i32.const 0) (i32.const -1)))

@@ -1,4 +1,4 @@
-;; A result of 17 MiB.
+;; Returns a result of 17 MiB.
 (func $invoke (type $call)
     (drop (memory.grow (i32.const 300)))
     (call $answer (i32.const 131072) (i32.const 17825792)))

@@ -1,2 +1,2 @@
-;; More functions than anybody compiles.
+;; Has more functions than the host compiles.
 ;; times 200001: (func)

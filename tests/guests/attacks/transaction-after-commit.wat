@@ -1,4 +1,4 @@
-;; Goes on in a transaction that is committed.
+;; Uses a transaction after committing it.
 ;; capabilities: sql sqlite, secrets
 (import "blockyard:bundle/sql@0.1.0" "[static]connection.open"
     (func $open (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
@@ -7,11 +7,11 @@
 (import "blockyard:bundle/sql@0.1.0" "[method]transaction.execute" (func $within (param i32 i32 i32 i32 i32 i32)))
 (data (i32.const 528) "create table taken (a integer)")
 (data (i32.const 512) "sqlite")
-;; What the host gave at a place, where it is no problem.
+;; Returns the value of the result at this address; crashes if it is an error.
 (func $given (param $at i32) (result i32)
     (if (i32.load8_u (local.get $at)) (then (unreachable)))
     (i32.load offset=4 (local.get $at)))
-;; The database is the block's note: {"note":"PATH"}.
+;; The path of the database is in the configuration: {"note":"PATH"}.
 (func $connect (param $config i32) (param $length i32) (result i32)
     (call $open (i32.const 512) (i32.const 6) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
         (i32.add (local.get $config) (i32.const 9)) (i32.sub (local.get $length) (i32.const 11))

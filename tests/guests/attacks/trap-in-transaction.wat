@@ -8,13 +8,13 @@
 (data (i32.const 512) "sqlite")
 (data (i32.const 528) "create table if not exists taken (a integer)")
 (data (i32.const 592) "insert into taken values (1)")
-;; What the host gave at a place, where it is no problem.
+;; Returns the value of the result at this address; crashes if it is an error.
 (func $given (param $at i32) (result i32)
     (if (i32.load8_u (local.get $at)) (then (unreachable)))
     (i32.load offset=4 (local.get $at)))
 (func $invoke (type $call)
     (local $connection i32)
-    ;; The database is the block's note: {"note":"PATH"}.
+    ;; The path of the database is in the configuration: {"note":"PATH"}.
     (call $open (i32.const 512) (i32.const 6) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
         (i32.add (local.get 5) (i32.const 9)) (i32.sub (local.get 6) (i32.const 11))
         (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)

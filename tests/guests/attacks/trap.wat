@@ -1,2 +1,2 @@
-;; Ends at once.
+;; Crashes immediately.
 (func $invoke (type $call) (unreachable))

@@ -1,2 +1,2 @@
-;; A file that says two things of itself.
+;; A file with two embedded manifests.
 ;; manifests: 2

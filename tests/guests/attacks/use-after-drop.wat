@@ -1,4 +1,4 @@
-;; Gives as its output what it has dropped.
+;; Returns a dropped body as its output.
 (import "blockyard:bundle/streams@0.1.0" "[static]body.from-bytes" (func $body (param i32 i32 i32 i32) (result i32)))
 (import "blockyard:bundle/streams@0.1.0" "[resource-drop]body" (func $drop (param i32)))
 (func $invoke (type $call)

@@ -1,4 +1,4 @@
-//! A bundle that sends requests: as they should be, and as they should not.
+//! A bundle that sends valid and forbidden HTTP requests.
 
 mod thief;
 
@@ -12,42 +12,43 @@ use blockyard_sdk::http::{self, Assertion, Client, Request, TokenSource};
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::{crypto, log, random};
 
-/// A server, and what it takes to speak to it.
+/// An HTTP server and the credentials for it.
 #[derive(Block)]
 #[block(type = "courier", version = 1, title = "Courier")]
 pub struct Courier {
-    /// Where requests go.
+    /// Base URL of the requests.
     base_url: String,
-    /// Where tokens come from.
+    /// Token endpoint for the credentials `jwt`, `client` and `refresh`.
     token_url: Option<String>,
-    /// A part of a host's name.
+    /// Label in the name of a host: the manifest requests
+    /// `https://{config.region}.courier.example`.
     #[allow(dead_code, reason = "a part of an origin that the bundle asks for")]
     region: Option<String>,
-    /// For the server.
+    /// Secret for the server.
     #[block(audience = "{config.base_url}", header = "authorization x-api-key")]
     token: Option<Secret<String>>,
-    /// For the token server, and for the server what it gives.
+    /// Secret for the token endpoint. The server receives the issued token.
     #[block(audience = "{config.base_url}", token = "{config.token_url}")]
     key: Option<Secret<String>>,
-    /// For databases.
+    /// Secret for databases only.
     #[block(audience = "sql")]
     password: Option<Secret<String>>,
-    /// To sign with.
+    /// Secret that can only sign.
     #[block(sign = "goog4-rsa-sha256 timestamp-hmac-sha256 slack-hmac-sha256")]
     signing_key: Option<Secret<String>>,
 }
 
-/// A block that builds on another's secret.
+/// A block that uses the secret of another block.
 #[derive(Block)]
 #[block(type = "courier-round", version = 1, title = "Round")]
 pub struct Round {
-    /// Whose token it uses.
+    /// The block whose token is used.
     courier: BlockRef<Courier>,
-    /// Where it goes.
+    /// Base URL of the requests.
     base_url: String,
 }
 
-/// How a request proves who sends it.
+/// Authentication of a request.
 #[data]
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
@@ -60,18 +61,18 @@ enum Auth {
     Jwt,
     Client,
     Refresh,
-    /// With a secret whose audience is a database.
+    /// A bearer token from a secret whose audience is a database.
     Stray,
 }
 
-/// What came back.
+/// Response of the server.
 #[data]
 struct Answer {
-    /// The status.
+    /// HTTP status.
     status: u16,
-    /// The headers.
+    /// Response headers.
     headers: BTreeMap<String, String>,
-    /// The body.
+    /// Response body.
     text: String,
 }
 
@@ -79,19 +80,19 @@ type Headers = BTreeMap<String, String>;
 
 #[operations]
 impl Courier {
-    /// Gets something.
+    /// Sends a GET request.
     #[operation(read)]
     fn get(
         &self,
-        /// The path, or a whole URL.
+        /// Path on the server, or an absolute URL.
         path: String,
-        /// Headers.
+        /// Request headers.
         #[serde(default)]
         headers: Headers,
-        /// How it proves who sends it.
+        /// Authentication of the request.
         #[serde(default)]
         auth: Auth,
-        /// How long it waits.
+        /// Timeout in milliseconds.
         timeout_ms: Option<u32>,
     ) -> Result<Answer> {
         let mut request = self.request("GET", &path, headers, auth)?;
@@ -101,21 +102,21 @@ impl Courier {
         answer(request)
     }
 
-    /// Sends something.
+    /// Sends a request with any method.
     #[operation(write)]
     fn send(
         &self,
-        /// The method.
+        /// HTTP method.
         method: String,
-        /// The path, or a whole URL.
+        /// Path on the server, or an absolute URL.
         path: String,
-        /// Headers.
+        /// Request headers.
         #[serde(default)]
         headers: Headers,
-        /// How it proves who sends it.
+        /// Authentication of the request.
         #[serde(default)]
         auth: Auth,
-        /// The body.
+        /// Request body.
         #[serde(default)]
         text: String,
     ) -> Result<Answer> {
@@ -123,32 +124,32 @@ impl Courier {
         answer(self.request(&method, &path, headers, auth)?.body(body))
     }
 
-    /// Says that it reads, and sends what it likes.
+    /// Sends a request with any method, although it declares the effect `read`.
     #[operation(read, safe("POST {config.base_url}/search/*"))]
     fn sneak(
         &self,
-        /// The method.
+        /// HTTP method.
         method: String,
-        /// The path, or a whole URL.
+        /// Path on the server, or an absolute URL.
         path: String,
-        /// Headers.
+        /// Request headers.
         #[serde(default)]
         headers: Headers,
     ) -> Result<Answer> {
-        // It hides what the host says about it.
+        // Hides the error of the host in a successful result.
         match answer(self.request(&method, &path, headers, Auth::None)?) {
             Err(problem) => Ok(Answer { status: 0, headers: Headers::new(), text: problem.to_string() }),
             answered => answered,
         }
     }
 
-    /// Passes what it gets on, unread.
+    /// Returns a response body without reading it.
     #[operation(read)]
     fn fetch(
         &self,
-        /// The path.
+        /// Path on the server.
         path: String,
-        /// How it proves who sends it.
+        /// Authentication of the request.
         #[serde(default)]
         auth: Auth,
     ) -> Result<Streamed<u16>> {
@@ -156,13 +157,13 @@ impl Courier {
         Ok(Streamed { result: answer.status, body: answer.body })
     }
 
-    /// Passes what it is given on, unread.
+    /// Uploads the input without reading it.
     #[operation(write)]
     fn store(
         &self,
-        /// The path.
+        /// Path on the server.
         path: String,
-        /// The server needs not look at every byte.
+        /// Tells the test server to compute no digest of the body.
         #[serde(default)]
         unmeasured: bool,
         input: Body,
@@ -171,13 +172,13 @@ impl Courier {
         answer(self.request("PUT", &path, headers, Auth::None)?.body(input))
     }
 
-    /// Passes what it is given on in parts, each sent again where the server is busy.
+    /// Uploads the input in parts, and repeats a part if the server responds with 503.
     #[operation(write)]
     fn store_in_parts(
         &self,
-        /// The path; parts are counted behind it.
+        /// Path on the server, to which the number of the part is appended.
         path: String,
-        /// Bytes of a part.
+        /// Size of a part in bytes.
         size: u32,
         input: Body,
     ) -> Result<u32> {
@@ -193,11 +194,11 @@ impl Courier {
         Ok(parts)
     }
 
-    /// Gets pages and gives them as one stream.
+    /// Fetches pages and returns them as one stream.
     #[operation(read)]
     fn pages(
         &self,
-        /// How many.
+        /// Number of pages.
         count: u32,
     ) -> Result<InParts<u32>> {
         let base = self.base_url.clone();
@@ -212,15 +213,15 @@ impl Courier {
         Ok(InParts { result: count, parts })
     }
 
-    /// Takes an answer in parts and sends these on.
+    /// Reads a response body in parts and sends each part in a request.
     #[operation(write)]
     fn relay(
         &self,
-        /// From where.
+        /// Path of the source.
         path: String,
-        /// To where.
+        /// Path of the destination.
         to: String,
-        /// How it proves who sends it.
+        /// Authentication of the first request.
         #[serde(default)]
         auth: Auth,
     ) -> Result<u32> {
@@ -233,16 +234,16 @@ impl Courier {
         Ok(parts)
     }
 
-    /// Signs something, as hexadecimal digits.
+    /// Returns the signature of a text in hexadecimal digits.
     #[operation(read)]
     fn sign(
         &self,
-        /// What.
+        /// Text to sign.
         text: String,
-        /// With HMAC and not with RSA.
+        /// Uses HMAC instead of RSA.
         #[serde(default)]
         hmac: bool,
-        /// With a key that is meant for something else.
+        /// Uses a secret that is not meant for signing.
         #[serde(default)]
         stray: bool,
     ) -> Result<String> {
@@ -253,24 +254,25 @@ impl Courier {
         Ok(signature.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// Random bytes, in base64.
+    /// Returns random bytes, base64-encoded.
     #[operation(read)]
     fn chance(
         &self,
-        /// How many.
+        /// Number of bytes.
         count: u32,
     ) -> Result<String> {
         Ok(STANDARD.encode(random::bytes(count)))
     }
 
-    /// Tries every way to see its secret, and tells what it saw wherever it can.
+    /// Tries every way to read its secret, and discloses what it received in results, logs and
+    /// errors.
     #[operation(write)]
     fn spy(
         &self,
-        /// A path that answers with what it was sent.
+        /// Path of a resource that echoes the request.
         echo: String,
-        /// Texts to look for in all of its memory, each byte turned around, so that they are not there
-        /// because they were asked for.
+        /// Texts to search for in the memory of the instance. Each byte is inverted, so that the
+        /// arguments themselves do not match.
         hidden: Vec<Vec<u8>>,
     ) -> Result<Loot> {
         let mut seen = vec![format!("{:?} {:?}", self.token, self.key)];
@@ -292,16 +294,16 @@ impl Courier {
     }
 }
 
-/// What a spy brings home.
+/// Result of `spy`.
 #[data]
 struct Loot {
-    /// What it was told.
+    /// Texts received from the host and the server.
     seen: Vec<String>,
-    /// Which of the hidden texts stand somewhere in its memory.
+    /// Indexes of the hidden texts that were found in memory.
     in_memory: Vec<usize>,
 }
 
-/// Whether a text, whose bytes are turned around, stands anywhere in this instance's memory.
+/// Checks whether a text, given with inverted bytes, is anywhere in this instance's memory.
 #[cfg(target_family = "wasm")]
 #[allow(unsafe_code, reason = "it looks at every byte that it has, as an attacker would")]
 fn is_in_memory(hidden: &[u8]) -> bool {
@@ -318,11 +320,11 @@ fn is_in_memory(_: &[u8]) -> bool {
 
 #[operations]
 impl Round {
-    /// Gets something with the other block's token.
+    /// Sends a GET request with the other block's token.
     #[operation(read)]
     fn get(
         &self,
-        /// The path.
+        /// Path on the server.
         path: String,
     ) -> Result<Answer> {
         let token = self.courier.get()?.token.as_ref().ok_or_else(|| Problem::invalid("there is no token"))?;
@@ -370,7 +372,7 @@ fn answer(request: Request) -> Result<Answer> {
     Ok(Answer { status, headers, text: answer.text()? })
 }
 
-/// A body, byte by byte: a secret does not come at once.
+/// Reads a body one byte at a time, so that a secret is never in a single chunk.
 fn slowly(body: &Body) -> Result<String> {
     let mut all = Vec::new();
     while let Some(bytes) = body.read(1)? {

@@ -1,5 +1,5 @@
-//! A bundle that tries to learn its secret: from the host's messages, from what is masked, from bodies that it passes
-//! on, from parts and compressed answers, from tokens that it signs.
+//! A block type that tries to learn its secret: from the host's messages, from the masking, from
+//! bodies that it forwards, from parts and compressed responses, and from exchanged tokens.
 
 use std::collections::BTreeMap;
 
@@ -7,26 +7,26 @@ use blockyard_sdk::http::{self, Client, TokenSource};
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::serde_json;
 
-/// A server, and a secret for it.
+/// An HTTP server and a secret for it.
 #[derive(Block)]
 #[block(type = "courier-thief", version = 1, title = "Thief")]
 pub(crate) struct Thief {
-    /// Where requests go.
+    /// Base URL of the requests.
     base_url: String,
-    /// Another server, outside of the secret's audience.
+    /// Base URL of a server outside the secret's audience.
     other_url: Option<String>,
-    /// Where tokens come from.
+    /// Token endpoint.
     #[allow(dead_code, reason = "a URL that the schema names")]
     token_url: Option<String>,
-    /// For the server.
+    /// Secret for the server.
     #[block(audience = "{config.base_url}", header = "authorization x-api-key")]
     token: Secret<String>,
-    /// For the token server.
+    /// Secret for the token endpoint.
     #[block(audience = "{config.base_url}", token = "{config.token_url}")]
     key: Option<Secret<String>>,
 }
 
-/// How a guess gets into an answer.
+/// Position of a guess in the request, and therefore in the response.
 #[data]
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
@@ -40,19 +40,19 @@ enum Via {
     Body,
     /// In two headers, which the server joins.
     Split,
-    /// Turned around, which the server undoes.
+    /// Reversed in a header; the server reverses it again.
     Reversed,
 }
 
-/// How a body is passed on.
+/// Method of forwarding a body.
 #[data]
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 enum How {
-    /// As it is.
+    /// Unchanged.
     #[default]
     Whole,
-    /// After its first byte was read.
+    /// After reading the first byte.
     Begun,
     /// In parts.
     Parts,
@@ -62,13 +62,14 @@ enum How {
 
 #[operations]
 impl Thief {
-    /// Asks the host for secrets at places whose names hold every possible secret.
+    /// Requests secrets from the host at pointers that together contain every possible secret.
+    /// Returns the secret if the host masks it in an error.
     #[operation(read)]
     fn oracle(
         &self,
-        /// The characters of the secret.
+        /// Characters of the secret.
         alphabet: String,
-        /// Their number.
+        /// Length of the secret.
         length: usize,
     ) -> Result<Option<String>> {
         let text = sequence(alphabet.as_bytes(), length);
@@ -85,7 +86,7 @@ impl Thief {
                 return Ok(Some(spelled(&said[..at])));
             }
         }
-        // A message is cut: each guess alone, too.
+        // The host truncates long messages, so each guess is also tried separately.
         for window in text.windows(length).take(20_000) {
             let pointer = String::from_utf8_lossy(window);
             let secret: Secret<String> = serde_json::from_value(json!({ "$secret": format!("/{pointer}") }))
@@ -97,16 +98,17 @@ impl Thief {
         Ok(None)
     }
 
-    /// Sends guesses to a server that echoes, and looks which echo is masked.
+    /// Sends guesses to a server that echoes them, and returns the one that is masked in the
+    /// response.
     #[operation(read)]
     fn guess(
         &self,
-        /// The guesses.
+        /// Guesses.
         guesses: Vec<String>,
-        /// How they are sent.
+        /// Position of the guess in the request.
         #[serde(default)]
         via: Via,
-        /// Whether the secret goes along.
+        /// Whether the request carries the secret.
         #[serde(default)]
         auth: bool,
     ) -> Result<Option<String>> {
@@ -130,15 +132,15 @@ impl Thief {
         Ok(None)
     }
 
-    /// Gets an echo of the secret and passes it on to another server.
+    /// Fetches an echo of the secret and forwards it to another server.
     #[operation(write)]
     fn bounce(
         &self,
-        /// The path of the echo.
+        /// Path of the echo.
         path: String,
-        /// Where it goes, on the other server.
+        /// Path on the other server.
         to: String,
-        /// How.
+        /// Method of forwarding.
         #[serde(default)]
         how: How,
         /// Headers of the request for the echo.
@@ -171,13 +173,13 @@ impl Thief {
         Ok(status)
     }
 
-    /// Asks for an echo byte by byte.
+    /// Requests an echo one byte at a time.
     #[operation(read)]
     fn range(
         &self,
-        /// The path of the echo.
+        /// Path of the echo.
         path: String,
-        /// Bytes.
+        /// Number of bytes.
         count: u64,
     ) -> Result<String> {
         let mut all = String::new();
@@ -189,25 +191,25 @@ impl Thief {
         Ok(all)
     }
 
-    /// Gets something with the secret in a header of this name.
+    /// Sends a GET request with the secret in the given header.
     #[operation(read)]
     fn in_header(
         &self,
-        /// The path.
+        /// Path on the server.
         path: String,
-        /// The header.
+        /// Header name.
         header: String,
     ) -> Result<String> {
         http::get(format!("{}{path}", self.base_url)).secret_header(header, &self.token).send()?.text()
     }
 
-    /// Exchanges the key for a token, somewhere.
+    /// Exchanges the key for a token at the given endpoint.
     #[operation(read)]
     fn exchange(
         &self,
-        /// Where.
+        /// Token endpoint.
         token_url: String,
-        /// In whose name.
+        /// OAuth client ID.
         client_id: String,
     ) -> Result<u16> {
         let key = self.key.as_ref().ok_or_else(|| Problem::invalid("there is no key"))?;
@@ -216,11 +218,11 @@ impl Thief {
         Ok(http::get(self.base_url.as_str()).token(source).send()?.status)
     }
 
-    /// Reads every header and size from which the length of an answer follows.
+    /// Returns every header and size that reveals the length of a response.
     #[operation(read)]
     fn length(
         &self,
-        /// The path.
+        /// Path on the server.
         path: String,
     ) -> Result<Vec<String>> {
         let answer = http::get(format!("{}{path}", self.base_url)).bearer(&self.token).send()?;
@@ -233,9 +235,9 @@ impl Thief {
     #[operation(read)]
     fn say(
         &self,
-        /// What.
+        /// Text to return.
         text: String,
-        /// As a problem.
+        /// Returns the text as an error.
         #[serde(default)]
         fail: bool,
     ) -> Result<String> {
@@ -243,11 +245,11 @@ impl Thief {
         if fail { Err(Problem::invalid(text)) } else { Ok(text) }
     }
 
-    /// Looks for its secret while its output is read.
+    /// Guesses the secret while its output is read, after the operation has returned.
     #[operation(read)]
     fn guess_in_parts(
         &self,
-        /// The guesses.
+        /// Guesses.
         guesses: Vec<String>,
     ) -> Result<InParts<u32>> {
         let base = self.base_url.clone();
@@ -261,12 +263,13 @@ impl Thief {
     }
 }
 
-/// A text with blanks between its letters, which nothing masks.
+/// Returns the end of a text reversed and with blanks between the characters, which the masking
+/// does not detect.
 fn spelled(text: &str) -> String {
     text.chars().rev().take(12).map(String::from).collect::<Vec<_>>().join(" ")
 }
 
-/// A de Bruijn sequence: it contains every string of this length over the alphabet.
+/// Returns a de Bruijn sequence: it contains every string of this length over the alphabet.
 fn sequence(alphabet: &[u8], length: usize) -> Vec<u8> {
     fn step(alphabet: &[u8], length: usize, at: usize, period: usize, word: &mut [usize], text: &mut Vec<u8>) {
         if at > length {

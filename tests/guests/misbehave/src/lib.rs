@@ -1,4 +1,4 @@
-//! A bundle that does all that a bundle must not. Each operation is one attack; the test of the
+//! A bundle that violates the rules for bundles. Each operation is one attack; the test with the
 //! same name shows what stops it.
 
 mod wild;
@@ -7,7 +7,7 @@ use blockyard_sdk::prelude::*;
 use blockyard_sdk::sql::{Connection, Target};
 use blockyard_sdk::{clock, log};
 
-/// A block that means no good.
+/// Connection settings and secrets that the attacks abuse.
 #[derive(Block)]
 #[block(
     type = "misbehave",
@@ -16,27 +16,27 @@ use blockyard_sdk::{clock, log};
     sql(host = "/host", port = "/port", database = "/database", username = "/username", tls = "/options/sslmode")
 )]
 pub struct Misbehave {
-    /// A path that the block names.
+    /// Path of a SQLite database.
     path: Option<String>,
-    /// A server's host.
+    /// Host of a database server.
     host: Option<String>,
-    /// A server's port.
+    /// Port of the database server.
     port: Option<u16>,
-    /// A database of that server.
+    /// Name of a database on the server.
     database: Option<String>,
-    /// The user of that server.
+    /// User name on the server.
     username: Option<String>,
     /// Options of the connection.
     #[serde(default)]
     #[allow(dead_code, reason = "the host reads it")]
     options: std::collections::BTreeMap<String, String>,
-    /// A label, which names nothing.
+    /// A label that is not part of the connection.
     #[allow(dead_code, reason = "a field beside those that name a database")]
     label: Option<String>,
-    /// A secret for databases.
+    /// Secret for databases.
     #[block(audience = "sql")]
     password: Option<Secret<String>>,
-    /// A secret for something else.
+    /// Secret for an HTTP API.
     #[block(audience = "https://api.example.com")]
     token: Option<Secret<String>>,
 }
@@ -49,7 +49,7 @@ impl Misbehave {
         Ok(None)
     }
 
-    /// Computes for ever.
+    /// Loops without end.
     #[operation(read)]
     fn spin(&self) -> Result<u64> {
         let mut sum = 0u64;
@@ -67,7 +67,7 @@ impl Misbehave {
         Ok(deeper(std::hint::black_box(0)))
     }
 
-    /// Takes all memory.
+    /// Allocates memory without end.
     #[operation(read)]
     fn allocate(&self) -> Result<usize> {
         let mut held: Vec<Vec<u8>> = Vec::new();
@@ -76,13 +76,13 @@ impl Misbehave {
         }
     }
 
-    /// Panics with words.
+    /// Panics with a message.
     #[operation(read)]
     fn panic(&self) -> Result<u64> {
         panic!("the zebra has left the zoo")
     }
 
-    /// Waits for a minute, again and again.
+    /// Sleeps for a minute, without end.
     #[operation(read)]
     fn sleep(&self) -> Result<u64> {
         loop {
@@ -90,7 +90,7 @@ impl Misbehave {
         }
     }
 
-    /// Takes a handle again and again.
+    /// Creates a million handles.
     #[operation(read)]
     fn hoard(&self) -> Result<usize> {
         let mut held = Vec::new();
@@ -100,7 +100,7 @@ impl Misbehave {
         Ok(held.len())
     }
 
-    /// Floods the log.
+    /// Writes 20,000 long lines to the log.
     #[operation(read)]
     fn babble(&self) -> Result<u64> {
         for number in 0..20_000 {
@@ -109,7 +109,7 @@ impl Misbehave {
         Ok(20_000)
     }
 
-    /// Gives another result than it promised.
+    /// Returns a result that does not match its schema.
     #[operation(read)]
     fn lie(&self) -> Result<Liar> {
         Ok(Liar)
@@ -119,21 +119,21 @@ impl Misbehave {
     #[operation(read)]
     fn wander(
         &self,
-        /// Where to.
+        /// Path of the database.
         path: String,
     ) -> Result<u64> {
         Connection::open(&sqlite(path), None)?;
         Ok(0)
     }
 
-    /// Writes in an operation that only reads.
+    /// Creates a table in an operation with the effect `read`.
     #[operation(read)]
     fn scribble(&self) -> Result<u64> {
         let connection = Connection::open(&sqlite(self.path.clone().unwrap_or_default()), None)?;
         Ok(connection.execute("create table scribbled (a integer)", &[])?.rows_affected)
     }
 
-    /// Puts rows into a table in an operation that only reads.
+    /// Inserts rows into a table in an operation with the effect `read`.
     #[operation(read)]
     fn smuggle(&self) -> Result<u64> {
         let connection = Connection::open(&sqlite(self.path.clone().unwrap_or_default()), None)?;
@@ -141,15 +141,16 @@ impl Misbehave {
         connection.begin()?.insert(&["smuggled".to_owned()], &["a".to_owned()], &rows)
     }
 
-    /// Runs statements in a transaction of an operation that only reads; gives what each of them gave.
+    /// Runs statements in a transaction of an operation with the effect `read`. Returns the outcome
+    /// of each.
     #[operation(read)]
     fn sneak(
         &self,
-        /// The dialect of the server.
+        /// SQL dialect.
         dialect: String,
-        /// The statements.
+        /// Statements.
         statements: Vec<String>,
-        /// Whether a failure ends the operation, or is part of the result.
+        /// Returns failures as part of the result instead of ending the operation.
         #[serde(default)]
         stubborn: bool,
     ) -> Result<Vec<String>> {
@@ -172,13 +173,13 @@ impl Misbehave {
         Ok(gave)
     }
 
-    /// Sends the password to a server of its choice.
+    /// Sends the password to another server.
     #[operation(read)]
     fn redirect(
         &self,
-        /// The host.
+        /// Host of the server.
         host: String,
-        /// The options of the connection.
+        /// TLS mode of the connection.
         #[serde(default)]
         sslmode: String,
     ) -> Result<u64> {
@@ -186,11 +187,11 @@ impl Misbehave {
         Ok(0)
     }
 
-    /// Opens connections with what a bundle may choose, and holds them.
+    /// Opens connections that differ in an option that a bundle may choose, and holds them.
     #[operation(read)]
     fn crowd(
         &self,
-        /// How many.
+        /// Number of connections.
         opens: u32,
     ) -> Result<u32> {
         let mut held = Vec::new();
@@ -206,26 +207,26 @@ impl Misbehave {
         Ok(u32::try_from(held.len()).unwrap_or(u32::MAX))
     }
 
-    /// Uses a secret for what it is not meant.
+    /// Uses a secret outside its audience.
     #[operation(read)]
     fn misuse(&self) -> Result<u64> {
         Connection::open(&sqlite(self.path.clone().unwrap_or_default()), self.token.as_ref())?;
         Ok(0)
     }
 
-    /// Says that it was held back, and was not.
+    /// Returns an error with the code of a denial by the host, although the host denied nothing.
     #[operation(read)]
     fn pretend(&self) -> Result<u64> {
         Err(Problem::new("not-granted", "it was the host"))
     }
 
-    /// Calls the host in any order and with any arguments.
+    /// Calls functions of the host in random order with random arguments.
     #[operation(write)]
     fn wild(
         &self,
-        /// Where the sequence begins.
+        /// Seed of the random sequence.
         seed: u64,
-        /// How long it is.
+        /// Number of calls.
         calls: u32,
     ) -> Result<u32> {
         let mut wild = wild::Wild::new(self, seed);
@@ -233,7 +234,7 @@ impl Misbehave {
         Ok(calls)
     }
 
-    /// Says all that it knows of its secret.
+    /// Returns and logs everything that it knows about its secret.
     #[operation(read)]
     fn gossip(&self) -> Result<Vec<String>> {
         let handle = self.password.as_ref().map(Secret::handle).transpose()?;
@@ -244,7 +245,7 @@ impl Misbehave {
 }
 
 impl Misbehave {
-    /// The server of the block, but for its host; `/` stands for no `sslmode`.
+    /// Returns the server of the block with another host; `/` as `sslmode` omits the option.
     fn server(&self, dialect: String, host: Option<String>, sslmode: &str) -> Target {
         let mut options = Vec::new();
         if !matches!(sslmode, "" | "/") {
@@ -261,7 +262,7 @@ impl Misbehave {
     }
 }
 
-/// A result whose schema says number, and whose value is a text.
+/// A result whose schema is `integer` and whose value is a string.
 pub struct Liar;
 
 impl blockyard_sdk::OperationResult for Liar {

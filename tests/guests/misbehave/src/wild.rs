@@ -1,4 +1,4 @@
-//! Calls of the host in any order and with any arguments.
+//! Calls of the host in random order with random arguments.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use blockyard_sdk::{clock, crypto, http, log, random};
 
 use crate::{Misbehave, sqlite};
 
-/// What may stand where a text does.
+/// Values of string arguments.
 const TEXTS: [&str; 22] = [
     "",
     "select 1",
@@ -35,7 +35,8 @@ const TEXTS: [&str; 22] = [
 ];
 const SIZES: [u32; 9] = [0, 1, 7, 255, 4096, 65_535, 1 << 20, 5 << 20, u32::MAX];
 
-/// A sequence that looks random and is known from its beginning; what was given, and is still held.
+/// A pseudo-random sequence, determined by its seed, and the handles that the host has returned so
+/// far.
 pub(crate) struct Wild<'a> {
     block: &'a Misbehave,
     state: u64,
@@ -92,14 +93,14 @@ impl<'a> Wild<'a> {
         (0..self.below(4)).map(|_| self.text()).collect()
     }
 
-    /// Takes one of those that are held, if any is.
+    /// Removes and returns a random handle, if there is one.
     fn any<T>(&mut self, held: fn(&mut Self) -> &mut Vec<T>) -> Option<T> {
         let count = held(self).len();
         let at = self.below(count);
         (count > 0).then(|| held(self).swap_remove(at))
     }
 
-    /// One call; what it says does not matter.
+    /// Makes one call. Its outcome does not matter.
     pub(crate) fn step(&mut self) {
         match self.below(13) {
             0 => {
@@ -150,7 +151,8 @@ impl<'a> Wild<'a> {
         let Some(body) = self.any(|wild| &mut wild.bodies) else { return };
         match self.below(5) {
             0 => drop(body.read(self.size())),
-            // The host holds so much for it: not more than there is memory for.
+            // The host buffers what is taken, so the size is limited to what the memory limit
+            // allows.
             1 => {
                 let taken = body.take(self.size().min(5 << 20));
                 self.bodies.extend(taken.ok().flatten());

@@ -1,125 +1,125 @@
-//! A bundle whose types have every kind of field: secrets and references at every depth, values at
-//! the edge, names that Rust keeps for itself. What a yard must keep, it must keep of these.
+//! A bundle whose types have every kind of field: secrets and references at every depth, boundary
+//! values, names that are keywords of Rust. Tests of the yard store and load such blocks.
 
 use std::collections::BTreeMap;
 
 use blockyard_sdk::prelude::*;
 
-/// Somebody who looks after animals.
+/// A person who looks after animals.
 #[derive(Block)]
 #[block(type = "zoo-keeper", version = 1, title = "Keeper")]
 pub struct Keeper {
-    /// What they are called.
+    /// Name of the keeper, e.g. `Ada`.
     name: String,
-    /// What opens their door.
+    /// Badge that opens the doors.
     #[block(audience = "sql")]
     badge: Option<Secret<String>>,
-    /// Who they learn from.
+    /// The keeper that trains this one.
     teacher: Option<BlockRef<Keeper>>,
 }
 
-/// A place for animals.
+/// An enclosure for animals.
 #[derive(Block)]
 #[block(type = "zoo-cage", version = 1, title = "Cage")]
 #[allow(dead_code, reason = "some fields are there to be kept, not to be used")]
 pub struct Cage {
-    /// What lives there.
+    /// Species of the animal, e.g. `lion`.
     animal: String,
-    /// Who looks after it.
+    /// The keeper in charge.
     keeper: Option<BlockRef<Keeper>>,
-    /// Who else does.
+    /// Other keepers.
     #[serde(default)]
     helpers: Vec<BlockRef<Keeper>>,
-    /// The cage that it stands in.
+    /// The cage that surrounds this one.
     inside: Option<BlockRef<Cage>>,
-    /// Where its papers are.
+    /// Secret store that holds the documents.
     #[block(interface = "secret-store")]
     papers: Option<BlockRef>,
-    /// How it is locked.
+    /// Lock of the cage.
     lock: Option<Lock>,
-    /// Numbers of spare keys.
+    /// Codes of spare keys.
     #[serde(default)]
     #[block(audience = "sql")]
     spares: Vec<Secret<String>>,
-    /// Keys by the name of their door.
+    /// Key of each door, by the name of the door.
     #[serde(default)]
     #[block(audience = "sql")]
     doors: BTreeMap<String, Secret<String>>,
-    /// Where it stands.
+    /// Location of the cage.
     place: Option<Place>,
-    /// How many live there at the most.
+    /// Maximum number of animals.
     capacity: Option<u64>,
-    /// How warm it is, in degrees Celsius.
+    /// Temperature in degrees Celsius.
     warmth: Option<f64>,
-    /// What it cost, to the last cent.
+    /// Price as an exact decimal number.
     price: Option<String>,
-    /// When it was built.
+    /// Date of construction.
     built: Option<String>,
-    /// What kind it is.
+    /// Kind of cage.
     r#type: Option<Kind>,
-    /// Words about it.
+    /// Search terms.
     #[serde(default)]
     tags: Vec<String>,
-    /// Anything else.
+    /// Other values.
     #[serde(default)]
     notes: BTreeMap<String, Value>,
 }
 
-/// How a cage is locked.
+/// Lock of a cage.
 #[data]
 #[serde(tag = "how", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Lock {
-    /// It is not.
+    /// No lock.
     Open,
-    /// With a key.
+    /// Locked with a key.
     Key {
-        /// What the key looks like.
+        /// Pattern of the key.
         #[block(audience = "sql")]
         pattern: Secret<String>,
     },
-    /// By somebody.
+    /// Guarded by a keeper.
     Guarded {
-        /// By whom.
+        /// The keeper that guards the cage.
         by: BlockRef<Keeper>,
-        /// What they want to hear.
+        /// Password that the guard expects.
         #[block(audience = "sql")]
         word: Option<Secret<String>>,
     },
 }
 
-/// Where a cage stands.
+/// Location of a cage.
 #[data]
 #[serde(deny_unknown_fields)]
 pub struct Place {
-    /// In which house.
+    /// Name of the house.
     house: String,
-    /// What opens the house.
+    /// Code that opens the house.
     #[block(audience = "sql")]
     code: Option<Secret<String>>,
 }
 
-/// What kind of cage it is.
+/// Kind of a cage.
 #[data]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// With water.
+    /// A water tank.
     Tank,
-    /// With a roof.
+    /// A cage with a roof.
     Aviary,
 }
 
-/// A box for one secret.
+/// A container for one secret.
 #[derive(Block)]
 #[block(type = "zoo-safe", version = 1, title = "Safe", interfaces("secret-store"))]
 pub struct Safe {
-    /// What lies in it.
+    /// The secret.
     #[block(audience = "sql")]
     content: Secret<String>,
 }
 
 #[operations]
 impl Keeper {
-    /// Says who they are and whom they learn from.
+    /// Returns the name of the keeper, followed by those of their teachers.
     #[operation(read)]
     fn introduce(&self) -> Result<String> {
         match &self.teacher {
@@ -128,7 +128,7 @@ impl Keeper {
         }
     }
 
-    /// Shows the badge, in plain text.
+    /// Returns the badge in plaintext.
     #[operation(read)]
     fn show_badge(&self) -> Result<Option<String>> {
         self.badge.as_ref().map(text).transpose()
@@ -137,7 +137,7 @@ impl Keeper {
 
 #[operations]
 impl Cage {
-    /// Looks around: the animal, the keepers, and the cages around this one.
+    /// Returns the animal, the keepers and the surrounding cages.
     #[operation(read)]
     fn look(&self) -> Result<Value> {
         let keeper = self.keeper.as_ref().map(|keeper| keeper.get()?.introduce()).transpose()?;
@@ -146,7 +146,7 @@ impl Cage {
         Ok(json!({ "animal": self.animal, "keeper": keeper, "helpers": helpers, "inside": inside }))
     }
 
-    /// The plain text of every secret that this cage has or builds on.
+    /// Returns the plaintext of every secret of the cage and of its keepers.
     #[operation(read)]
     fn open_all(&self) -> Result<Vec<String>> {
         let mut found: Vec<&Secret> = self.spares.iter().chain(self.doors.values()).collect();
@@ -172,7 +172,7 @@ impl Cage {
 
 #[operations]
 impl Safe {
-    /// Gives out what lies in it.
+    /// Returns the content in plaintext.
     #[operation(read)]
     fn read(&self) -> Result<Streamed<Option<bool>>> {
         Ok(Streamed { result: None, body: Body::from_bytes("text/plain", &self.content.reveal()?) })
