@@ -1,9 +1,9 @@
-//! Addresses of databases: what is not understood is refused when it is saved, and never dropped.
+//! Connection URLs and yard URLs: a component that is not supported is rejected, never ignored.
 
 use blockyard_tests::TestYard;
 use serde_json::json;
 
-/// Saves a block by an address in a file, as a person would who keeps a password off the command line.
+/// Creates a block from a URL in a file, as users do to keep a password off the command line.
 fn save(yard: &TestYard, name: &str, url: &str) -> blockyard_tests::Ran {
     std::fs::write(yard.path("url"), url).expect("a file");
     yard.run(&["create", &format!("sql-database/{name}"), "--set", "url=@url"])

@@ -1,11 +1,11 @@
-//! The shape of the workspace: which crate may know which.
+//! Structure of the workspace: the permitted dependencies between its crates.
 
 use std::process::Command;
 
 use blockyard_tests::root;
 use serde_json::Value;
 
-/// Each crate of ours, and those of ours that it may depend on.
+/// Each crate of the workspace with the workspace crates that it may depend on.
 const ARROWS: [(&str, &[&str]); 24] = [
     ("blockyard-model", &[]),
     ("blockyard-toolchain", &[]),
@@ -43,9 +43,9 @@ const ARROWS: [(&str, &[&str]); 24] = [
     ("xtask", &["blockyard-toolchain"]),
 ];
 
-/// Libraries that one crate of ours alone may name.
+/// Libraries that only the listed crates may depend on.
 const CONFINED: [(&str, &[&str]); 10] = [
-    // `bench` does by hand what it compares Blockyard with.
+    // `bench` uses wasmtime and sqlx directly, as the baseline for its comparisons.
     ("wasmtime", &["blockyard-host", "blockyard-bench"]),
     ("keyring", &["blockyard-vault"]),
     ("chacha20poly1305", &["blockyard-vault"]),
@@ -53,7 +53,7 @@ const CONFINED: [(&str, &[&str]); 10] = [
     ("opentelemetry", &["blockyard-telemetry"]),
     ("wit-bindgen", &["blockyard-sdk"]),
     ("jsonschema", &["blockyard-model"]),
-    // The tests have servers of their own.
+    // The tests include HTTP and TLS servers.
     ("hyper", &["blockyard-host", "blockyard-tests"]),
     ("rustls", &["blockyard-host", "blockyard-telemetry", "blockyard-tests"]),
     ("ring", &["blockyard-host"]),
@@ -86,7 +86,7 @@ fn the_arrows_hold() {
     }
 }
 
-/// The source files of the core, by their path in the repository, without comments.
+/// Returns the path in the repository and the code without comments of each source file in `core`.
 fn code_of_the_core() -> Vec<(String, String)> {
     let mut files = Vec::new();
     let mut folders = vec![root().join("core")];
@@ -109,7 +109,8 @@ fn code_of_the_core() -> Vec<(String, String)> {
 
 #[test]
 fn the_core_neither_prints_nor_reads_its_surroundings() {
-    // The two exceptions are what their names say, and documented there; tests find their servers so.
+    // Two modules read the environment by design and document it; tests find their servers in
+    // environment variables.
     let allowed = ["core/engine/src/key.rs", "core/engine/src/call.rs", "core/host/src/capability/sql/tests/"];
     for (name, code) in code_of_the_core() {
         if !allowed.iter().any(|prefix| name.starts_with(prefix)) {
@@ -132,7 +133,7 @@ fn the_core_names_no_command_and_no_flag() {
     }
 }
 
-/// The names of all crates that `blockyard` links with these flags.
+/// Returns the names of all crates that `blockyard` links with these flags.
 fn links(flags: &[&str]) -> String {
     let output = Command::new("cargo")
         .args(["tree", "--package", "blockyard", "--edges", "normal", "--prefix", "none", "--offline"])

@@ -1,10 +1,10 @@
-//! Each attack of `tests/guests/attacks`, through the binary: what stops it, in which words, and that
-//! the yard and the next call are unharmed.
+//! Runs each attack of `tests/guests/attacks` through the binary. Checks what stops it, the error
+//! message, and that the yard and the next call are not affected.
 
 use blockyard_tests::attack::{attack, build, folder};
 use blockyard_tests::{Ran, TestYard};
 
-/// One line per attack, one test per line, and the list of all.
+/// Defines one test per line, and the list of all attacks.
 macro_rules! attacks {
     ($($name:ident: $outcome:expr;)*) => {
         $(#[test] fn $name() { $outcome(&stringify!($name).replace('_', "-")); })*
@@ -13,7 +13,7 @@ macro_rules! attacks {
 }
 
 attacks! {
-    // Time.
+    // CPU time and stack.
     loop_in_invoke: in_time;
     loop_in_start: refused("`describe` failed: it used more than 1000 million units of fuel");
     loop_in_describe: refused("`describe` failed: it used more than 1000 million units of fuel");
@@ -40,7 +40,7 @@ attacks! {
     bodies_without_end: stopped("its bodies use more than 256 MiB of memory");
     too_much_chance: crashed("4294967295 random bytes at once; the limit is 65536");
 
-    // Answers.
+    // Results.
     result_too_long: stopped("the result has 17825792 bytes; the limit is 16777216");
     result_of_the_wrong_shape: ends("returned a result of `go` that is not valid");
     result_is_not_json: ends("returned invalid data: the result is not JSON");
@@ -77,7 +77,7 @@ attacks! {
     division_by_zero: crashed("divide by zero");
     panic_in_describe: refused(r"`describe` failed: panicked at the zoo: \u{1b}[2Jthe zebra");
 
-    // What depends on something.
+    // Non-deterministic pure functions and state.
     describe_asks_the_clock: refused("`clock` is not available during `describe`, `validate` or `migrate`");
     validate_asks_for_chance: at_create("`random` is not available during `describe`, `validate` or `migrate`");
     start_calls_the_host: refused("`clock` is not available during `describe`, `validate` or `migrate`");
@@ -108,7 +108,7 @@ fn no_attack_is_forgotten() {
     assert_eq!(files, tested, "each file has its line here, and each line its file");
 }
 
-/// A yard with the bundle of an attack and a block of it.
+/// A yard with the bundle of an attack and a block of its type.
 struct Attacked {
     yard: TestYard,
     block: String,
@@ -130,7 +130,7 @@ impl Attacked {
 
     fn new(name: &str) -> Self {
         let attacked = Self::installed(name);
-        // Those that open a database open this one.
+        // Attacks on `sql` open this database.
         let note = format!("note={}", attacked.yard.path("note.db").display());
         attacked.yard.ok(&["create", &attacked.block, "--set", &note]);
         attacked
@@ -144,7 +144,7 @@ impl Attacked {
         self.yard.run(&["call", &self.block, "go", "--timeout", seconds, "--out", "out.bin"])
     }
 
-    /// The next call of the same block does its work, and the yard is whole.
+    /// Checks that the next call of the same block succeeds and that the yard is intact.
     fn is_well(&self) {
         let well = self.yard.run(&["call", &self.block, "well", "--args", r#"{"long": "enough"}"#]);
         assert_eq!((well.code, well.stdout.as_str()), (0, "null\n"), "{}", well.stderr);
@@ -152,7 +152,7 @@ impl Attacked {
     }
 }
 
-/// A call that ends with exit code 7 and these words.
+/// Expects a call that fails with exit code 7 and this message.
 fn ends(words: &'static str) -> impl Fn(&str) {
     ends_with_both("", words)
 }
@@ -178,19 +178,19 @@ fn crashed(words: &'static str) -> impl Fn(&str) {
     ends_with_both("crashed: ", words)
 }
 
-/// A call that its deadline ends.
+/// Expects a call that is stopped at its deadline.
 fn in_time(name: &str) {
     let attacked = Attacked::new(name);
     let began = std::time::Instant::now();
     let ran = attacked.go_for("2");
     assert_eq!(ran.code, 7, "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stderr.contains("the call was stopped after 2 seconds"), "{}", ran.stderr);
-    // Generous: machines are slow. What it shows is that it ends.
+    // Generous because test machines are slow. The test only shows that the call ends.
     assert!(began.elapsed().as_secs() < 25, "{:?}", began.elapsed());
     attacked.is_well();
 }
 
-/// A file that is not installed.
+/// Expects a file that cannot be installed, with this message.
 fn refused(words: &'static str) -> impl Fn(&str) {
     move |name| {
         let yard = TestYard::empty();
@@ -204,7 +204,7 @@ fn refused(words: &'static str) -> impl Fn(&str) {
     }
 }
 
-/// A configuration that is not saved, for the bundle fails to judge it.
+/// Expects a configuration that is not saved because the bundle fails to validate it.
 fn at_create(words: &'static str) -> impl Fn(&str) {
     move |name| {
         let attacked = Attacked::installed(name);
@@ -249,8 +249,8 @@ fn log_on_one_line(name: &str) {
     attacked.is_well();
 }
 
-/// A transaction that the bundle leaves behind is rolled back, and its connection is clean for the next
-/// call of the same process.
+/// Checks that a transaction which the bundle does not close is rolled back, and that the pooled
+/// connection is clean for the next call of the same process.
 fn rolled_back(name: &str) {
     let attacked = Attacked::installed(name);
     let database = attacked.yard.path("taken.db");
@@ -280,7 +280,7 @@ fn rolled_back(name: &str) {
 
 #[test]
 fn a_panic_of_the_host_is_a_bug_of_blockyard() {
-    // Reads its input, which is the embedding program's part of the host.
+    // The guest reads its input, a stream that the embedding program provides.
     let reads = r#"
         (import "blockyard:bundle/streams@0.1.0" "[method]body.read" (func $read (param i32 i32 i32)))
         (func $invoke (type $call) (call $read (local.get 12) (i32.const 9) (i32.const 600)) (call $null))
@@ -299,7 +299,8 @@ fn a_panic_of_the_host_is_a_bug_of_blockyard() {
         let panicked = call(Box::pin(Falls)).await.expect_err("it fell over");
         assert_eq!(panicked.kind(), blockyard::ErrorKind::Internal);
         assert_eq!(panicked.to_string(), "internal error in a call of bundle `reads`: the disk fell over");
-        // The process, the yard and the block go on; the audit trail says what became of the call.
+        // The process, the yard and the block remain usable, and the audit trail records the
+        // outcome.
         block.call("well", serde_json::json!({})).await.expect("a healthy call");
         yard.close().await;
     });
@@ -308,7 +309,7 @@ fn a_panic_of_the_host_is_a_bug_of_blockyard() {
     attacked.is_well();
 }
 
-/// A stream of bytes that panics when it is read.
+/// A stream of bytes that panics when it is polled.
 struct Falls;
 
 impl futures_util::Stream for Falls {
@@ -326,7 +327,7 @@ impl futures_util::Stream for Falls {
 fn machine_code_is_no_bundle() {
     let yard = TestYard::empty();
     yard.ok(&["init", "--key", "file"]);
-    // What wasmtime makes of a component is an ELF file; so is the binary itself.
+    // Components compiled by wasmtime are ELF files, like the binary of Blockyard.
     for name in ["bundle.cwasm", "bundle.wasm"] {
         let mut beginning = vec![0; 1 << 20];
         let mut binary = std::fs::File::open(blockyard_tests::binary()).expect("the binary");

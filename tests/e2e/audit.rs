@@ -1,4 +1,4 @@
-//! Who did what when: asked for, never changed, and checked by `doctor` together with all else.
+//! The audit trail: its queries, its protection against changes, and its verification by `doctor`.
 
 use blockyard_tests::{Backend, TestYard, on_both};
 use serde_json::Value;
@@ -26,7 +26,7 @@ on_both!(
     a_lost_secret_is_found,
 );
 
-/// What the audit trail has, the newest first: action and subject.
+/// Returns the action and the subject of the audit lines, newest first.
 fn lines(yard: &TestYard, arguments: &[&str]) -> Vec<String> {
     let arguments: Vec<&str> = ["audit"].iter().chain(arguments).copied().collect();
     let audit = yard.json(&arguments);
@@ -35,7 +35,7 @@ fn lines(yard: &TestYard, arguments: &[&str]) -> Vec<String> {
     lines.map(|line| word(&line["action"]) + " " + &word(&line["subject"])).collect()
 }
 
-/// What is wrong, by `doctor`: which step, and what it says.
+/// Returns the name and the detail of each failed step of `doctor`.
 fn doctor(yard: &TestYard) -> Vec<(String, String)> {
     let ran = yard.run(&["doctor", "--json"]);
     let found: Value = serde_json::from_str(&ran.stdout).expect("one JSON document");
@@ -46,7 +46,7 @@ fn doctor(yard: &TestYard) -> Vec<(String, String)> {
     wrong
 }
 
-/// `doctor` finds this in this step, and nothing else.
+/// Checks that this is the only failed step of `doctor`, and that its detail contains `words`.
 fn finds(yard: &TestYard, step: &str, words: &str) {
     let wrong = doctor(yard);
     assert!(matches!(wrong.as_slice(), [(name, detail)] if name == step && detail.contains(words)), "{wrong:?}");
@@ -57,7 +57,7 @@ fn every_change_is_one_line(yard: &TestYard) {
     yard.keeper("ada", "badge");
     for (code, arguments) in [
         (0, &["set", "zoo-keeper/ada", "--set", "name=Ida"][..]),
-        // Nothing changes, nothing is written down.
+        // A command that changes nothing writes no audit line.
         (0, &["set", "zoo-keeper/ada", "--set", "name=Ida"]),
         (0, &["show", "zoo-keeper/ada"]),
         (4, &["set", "zoo-keeper/ada", "--set", "nane=Ida"]),
@@ -85,7 +85,7 @@ fn every_change_is_one_line(yard: &TestYard) {
     assert!(newest["at"].as_str().is_some_and(|at| at.starts_with("20") && at.ends_with('Z')), "{newest}");
 }
 
-/// The lines about a block, the oldest first: action and outcome.
+/// Returns the action and the outcome of the lines about a block, oldest first.
 fn outcomes(yard: &TestYard, block: &str) -> Vec<String> {
     let audit = yard.json(&["audit", "--block", block]);
     let lines = audit["audit"].as_array().expect("lines").iter().rev();
@@ -99,9 +99,9 @@ fn a_call_that_gets_a_secret_is_written_down_before_it_begins(yard: &TestYard) {
     yard.ok(&["call", "zoo-keeper/ada", "introduce"]);
     yard.ok(&["call", "zoo-keeper/bob", "introduce"]);
     assert_eq!(outcomes(yard, "zoo-keeper/ada"), ["create -", "begin-call -", "call ok"]);
-    // A read that gets no secret costs no wait for the disk.
+    // A read that receives no secret does not wait for an audit line to reach the disk.
     assert_eq!(outcomes(yard, "zoo-keeper/bob"), ["create -", "call ok"]);
-    // A block that builds on one with a secret gets that secret.
+    // A call also receives the secrets of the blocks that its block depends on.
     yard.ok(&["create", "zoo-keeper/eve", "--set", "name=Eve", "--set", "teacher=zoo-keeper/ada"]);
     yard.ok(&["call", "zoo-keeper/eve", "introduce"]);
     assert_eq!(outcomes(yard, "zoo-keeper/eve"), ["create -", "begin-call -", "call ok"]);
@@ -141,7 +141,7 @@ fn times_in_json_are_rfc_3339(yard: &TestYard) {
     for command in ["key status", "doctor", "grants", "types", "bundles", "list", "audit"] {
         let words: Vec<&str> = command.split(' ').collect();
         let document = yard.json(&words).to_string();
-        // Milliseconds since 1970 have 13 digits that begin with 1 or 2.
+        // Timestamps in milliseconds since 1970 have 13 digits and begin with 1 or 2.
         let digits =
             document.split(|c: char| !c.is_ascii_digit()).find(|run| run.len() == 13 && run.starts_with(['1', '2']));
         assert_eq!(digits, None, "{command}: {document}");
@@ -229,7 +229,7 @@ fn the_database_itself_refuses_to_overwrite(yard: &TestYard) {
     assert_eq!(yard.reveal("zoo-keeper/ada", "badge"), "badge");
 }
 
-/// To replace a row is to delete it, by another door.
+/// Replacing a row deletes it, so it must be rejected as well.
 #[test]
 fn sqlite_refuses_to_replace() {
     let yard = TestYard::on(Backend::Sqlite);
@@ -247,7 +247,8 @@ fn sqlite_refuses_to_replace() {
     }
 }
 
-/// A yard whose audit trail has eight lines, past what guards it.
+/// Fills the audit trail to eight lines and removes its triggers. Returns `false` if the database's
+/// shell is missing.
 fn unguarded(yard: &TestYard) -> bool {
     if !yard.has_shell() {
         return false;
@@ -281,7 +282,7 @@ fn a_line_that_was_taken_out_is_found(yard: &TestYard) {
     }
     yard.sql("delete from audit where id = 5").expect("taken out");
     finds(yard, "audit", "the lines between 4 and 6 are missing");
-    // Closing the gap does not hide it.
+    // Renumbering the following lines does not hide the gap.
     for line in 6..=8 {
         yard.sql(&format!("update audit set id = {line} - 1 where id = {line}")).expect("moved");
     }
@@ -319,14 +320,14 @@ fn a_tail_that_was_cut_off_is_found(yard: &TestYard) {
     }
     yard.sql("delete from audit where id > 6").expect("cut off");
     finds(yard, "audit", "the lines after 6 are missing; 8 were written");
-    // Nor does counting anew hide it.
+    // Adjusting the stored number of lines does not hide it either.
     yard.sql("update audit_head set lines = 6").expect("changed");
     finds(yard, "audit", "line 6 is not the last line that was written");
     yard.sql("delete from audit_head").expect("gone");
     finds(yard, "audit", "the end of the trail is missing");
 }
 
-/// Deletes a revision of a keeper, with all that belongs to it.
+/// Deletes a revision of a keeper, with its secrets and references.
 fn lose(yard: &TestYard, keeper: &str, revision: u32) {
     for table in ["secrets", "block_references", "revisions"] {
         let of = format!("(select id from blocks where name = '{keeper}')");
@@ -334,7 +335,8 @@ fn lose(yard: &TestYard, keeper: &str, revision: u32) {
     }
 }
 
-/// Four keepers of three revisions each but for the last, past what guards them.
+/// Creates three keepers with three revisions each and one with a single revision, and removes the
+/// triggers of their tables.
 fn with_revisions(yard: &TestYard) -> bool {
     if !yard.has_shell() {
         return false;
@@ -399,7 +401,7 @@ fn changed_bytes_of_a_bundle_are_found(yard: &TestYard) {
     finds(yard, "bundles", "is missing from the yard");
 }
 
-/// The row of a keeper's first badge.
+/// Returns the condition that selects the first badge of a keeper.
 fn first_badge(keeper: &str) -> String {
     format!("where block = (select id from blocks where name = '{keeper}') and revision = 1")
 }
@@ -411,7 +413,7 @@ fn a_damaged_secret_is_found(yard: &TestYard) {
     for keeper in ["whole", "cut", "moved"] {
         yard.keeper(keeper, "badge");
     }
-    // An old revision's secrets count, too.
+    // Secrets of old revisions are verified as well.
     yard.ok(&["set", "zoo-keeper/cut", "--set", "name=Cut"]);
     yard.sql(&format!("update secrets set sealed = substr(sealed, 1, 20) {}", first_badge("cut"))).expect("cut");
     finds(yard, "blocks", "cannot open the sealed value");

@@ -1,11 +1,11 @@
-//! Each mistake has its own message and exit code, and leaves the yard as it was.
+//! Each mistake has a specific message and exit code, and leaves the yard unchanged.
 
 use blockyard_tests::{TestYard, bundle};
 use expect_test::{Expect, expect};
 
 const GOOD: [&str; 4] = ["--set", "dialect=sqlite", "--set", "database=/tmp/x.db"];
 
-/// Runs a command that must fail, and holds its message and that the yard's content is the same.
+/// Checks the message of a command that must fail, and that the content of the yard is unchanged.
 fn check(yard: &TestYard, code: i32, arguments: &[&str], expected: Expect) {
     let before = yard.run(&["list", "--json"]).stdout;
     expected.assert_eq(&yard.fails(code, arguments));
@@ -314,7 +314,7 @@ fn a_database_of_something_else_is_not_touched() {
     let url = format!("sqlite:{}", yard.path("flights.db").display());
     assert!(yard.fails(4, &["list", "--yard", &url]).contains("is not a yard"));
     let after = std::fs::read(yard.path("flights.db")).expect("the file");
-    // SQLite itself counts a change of its journal mode in the header; the content stays.
+    // SQLite records a change of the journal mode in the header. The content is unchanged.
     assert_eq!(before.len(), after.len());
     assert_eq!(before[100..], after[100..]);
 }
@@ -372,7 +372,7 @@ fn bundles() {
         error: `./nowhere` is not the folder of a crate: it has no Cargo.toml
     "#]],
     );
-    // A bundle whose manifest section was cut off at its end.
+    // A bundle without a manifest section.
     let bytes = std::fs::read(bundle("sql")).expect("the bundle");
     let marker = b"blockyard:manifest";
     let at = bytes.windows(marker.len()).rposition(|window| window == marker).expect("the section");
@@ -388,7 +388,7 @@ fn bundles() {
           hint: build the bundle with `blockyard build`
     "#]],
     );
-    // A manifest that promises less than the code does.
+    // A manifest that requests fewer capabilities than the code.
     let mut lying = bytes.clone();
     let text = b"\"clock\"";
     let at = lying.windows(text.len()).rposition(|window| window == text).expect("the capability");
@@ -396,7 +396,7 @@ fn bundles() {
     std::fs::write(yard.path("lying.wasm"), &lying).expect("a file");
     let refused = yard.fails(4, &["install", "lying.wasm", "--yes"]);
     assert!(refused.contains("differs from its embedded manifest"), "{refused}");
-    // Truncated anywhere, it is refused and nothing crashes.
+    // A truncated file is rejected without a crash, regardless of the position.
     for part in 1..20 {
         std::fs::write(yard.path("part.wasm"), &bytes[..bytes.len() * part / 20]).expect("a file");
         yard.fails(4, &["install", "part.wasm", "--yes"]);

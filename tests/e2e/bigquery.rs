@@ -1,4 +1,4 @@
-//! `bigquery-warehouse` against bqemulator, which runs what it is asked, and Google's own client.
+//! `bigquery-warehouse` against bqemulator, which executes queries, and Google's Python client.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,7 +13,7 @@ fn start() -> Option<Cloud> {
     Cloud::with_warehouse(|_| Fate::Pass)
 }
 
-/// With the table `zoo.animals`.
+/// Starts the emulator with the table `zoo.animals`.
 fn with_animals() -> Option<Cloud> {
     let cloud = start()?;
     cloud.warehouse(&["create-table", "--table", "animals", "--columns", COLUMNS]);
@@ -39,7 +39,7 @@ fn a_query_gives_rows_with_their_types() {
         "legs": [{"a": 1, "tags": ["p", "q"]}], "i": "0-0 1 0:0:0",
     });
     assert_eq!(cloud.warehouse(&["fetch-one", "--statement", statement]), row);
-    // As Arrow, whose types go over into JSON: exact numbers stay texts.
+    // The same query as Arrow, converted to JSON: exact numbers remain strings.
     let rows = query(&cloud, statement);
     assert_eq!((&rows[0]["n"], &rows[0]["whole"]), (&json!("12345.678000000"), &json!(1)), "{rows}");
     for same in ["d", "ts", "s", "yes", "legs", "missing", "i"] {
@@ -115,7 +115,8 @@ fn statements_change_tables_and_reading_ones_do_not() {
     );
     let two = cloud.warehouse(&["fetch-many", "--statement", "select id from animals order by id", "--size", "2"]);
     assert_eq!(two, json!([{"id": 1}, {"id": 2}]));
-    // A POST asks BigQuery for anything; what it would do is asked before.
+    // BigQuery accepts any statement in a POST, so the bundle determines its type with a dry run
+    // first.
     for statement in ["delete from animals where true", "drop table animals", "create table zoo.more (a int64)"] {
         let refused = cloud.yard.fails(1, &["query", "bigquery-warehouse/w", statement]);
         assert!(refused.contains("this operation is read-only, but the statement is a"), "{statement}: {refused}");
@@ -140,13 +141,13 @@ fn bodies_and_objects_are_loaded_and_tables_extracted() {
         {"id": 1, "name": "Lion", "born": "2013-02-08"}, {"id": 2, "name": "Ape,\nold", "born": null},
     ]);
     assert_eq!(names(), both);
-    // Into what is not empty: refused, instead, beside.
+    // The table is not empty: the load is rejected, or replaces the rows.
     let refused = cloud.yard.fails(1, &[&["call", "bigquery-warehouse/w"], &load[..], &["--write", "empty"]].concat());
     assert!(refused.contains("not empty"), "{refused}");
     cloud.warehouse(&[&load[..], &["--write", "truncate"]].concat());
     assert_eq!(names(), both);
 
-    // By way of Cloud Storage: a Parquet that the warehouse's own rows made.
+    // From Cloud Storage: a Parquet file written from rows of the warehouse.
     let parquet = cloud.folder.path().join("animals.parquet");
     let to = parquet.to_str().expect("a path");
     cloud.yard.ok(&["query", "bigquery-warehouse/w", "select * from animals", "--out", to]);
@@ -189,7 +190,7 @@ fn rows_that_do_not_fit_are_said() {
     let refused = cloud.yard.fails(1, &load);
     assert!(refused.contains("yesterday"), "{refused}");
     assert_eq!(query(&cloud, "select count(*) as n from animals"), json!([{"n": 0}]), "nothing half written");
-    // A file of other columns.
+    // A file with an unknown column.
     let other = cloud.write("other.csv", b"id,name,born,legs\n1,Lion,2013-02-08,4\n");
     let load = [&load[..load.len() - 1], &[other.to_str().expect("a path")]].concat();
     let refused = cloud.yard.fails(1, &load);
@@ -234,7 +235,7 @@ fn what_passes_is_tried_again_and_starts_nothing_twice() {
             0 => busy(403, "rateLimitExceeded"),
             1 => busy(503, "backendError"),
             2 => Fate::CutAnswer,
-            // The emulator takes a job's name twice; BigQuery does not.
+            // The emulator accepts a duplicate job ID; BigQuery does not.
             3 => busy(409, "duplicate"),
             4 => busy(403, "accessDenied"),
             5 => busy(403, "quotaExceeded"),
@@ -259,7 +260,7 @@ fn a_load_that_is_cut_goes_on_where_it_was() {
     let Some(cloud) = Cloud::with_warehouse(move |request| {
         let chunk = request.method == "PUT"
             && request.headers.get("content-range").is_some_and(|range| !range.as_bytes().starts_with(b"bytes */"));
-        // The second chunk, once before it arrives, and once after.
+        // The second chunk is interrupted twice: before and after it reaches the server.
         match chunk.then(|| cut.fetch_add(1, Ordering::SeqCst)) {
             Some(1) => Fate::CutRequest,
             Some(2) => Fate::CutAnswer,

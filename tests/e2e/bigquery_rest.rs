@@ -1,6 +1,6 @@
-//! `bigquery-warehouse` against a small server of the harness that answers as the REST reference of BigQuery
-//! (version 2) says, for what bqemulator does not show: bytes that a query would read, jobs that are
-//! not done at once, destination tables, pages, scripts, rows that are refused one by one.
+//! `bigquery-warehouse` against a server of the harness that follows the REST reference of BigQuery
+//! (version 2), for behavior that bqemulator lacks: bytes processed, jobs that take time,
+//! destination tables, pages, scripts, and errors of single rows.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,17 +9,17 @@ use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
 
-/// Bytes that every query of the server would read.
+/// Number of bytes that every query processes.
 const BYTES: u64 = 5_000_000;
 
-/// What the server knows.
+/// State of the server.
 #[derive(Default)]
 struct Known {
-    /// Jobs by their order: what was asked for.
+    /// Requests of the jobs, in order of creation.
     jobs: Vec<Value>,
-    /// How often each job was looked at.
+    /// Number of status requests.
     looks: usize,
-    /// Whether the last job was asked to end.
+    /// Whether cancellation of a job was requested.
     cancelled: bool,
 }
 
@@ -44,7 +44,7 @@ fn statement(request: &Value) -> &str {
     request["configuration"]["query"]["query"].as_str().unwrap_or_default()
 }
 
-/// `jobs.insert`.
+/// Handles `jobs.insert`.
 fn insert(request: &Value, known: &mut Known) -> Answer {
     let text = statement(request).to_lowercase();
     let kind = match text.split_whitespace().next() {
@@ -74,7 +74,7 @@ fn insert(request: &Value, known: &mut Known) -> Answer {
     Answer::json(&job(request, "RUNNING", json!({"statistics": statistics})))
 }
 
-/// `jobs.getQueryResults`: not done the first time, then two pages.
+/// Handles `jobs.getQueryResults`: incomplete at first, then two pages.
 fn results(target: &str, known: &mut Known) -> Answer {
     assert!(target.contains("formatOptions.useInt64Timestamp=true") && target.contains("location=EU"), "{target}");
     known.looks += 1;
@@ -98,7 +98,7 @@ fn results(target: &str, known: &mut Known) -> Answer {
     Answer::json(&page)
 }
 
-/// `tabledata.insertAll`: numbers are whole.
+/// Handles `tabledata.insertAll`: values of column `a` must be integers.
 fn insert_all(request: &Value) -> Answer {
     let rows = request["rows"].as_array().expect("rows");
     let names: std::collections::BTreeSet<&str> =
@@ -167,7 +167,7 @@ fn answer(request: &Seen, known: &mut Known) -> Answer {
     }
 }
 
-/// The server, and `bigquery-warehouse/w` on it, in the location EU and with a label.
+/// Starts the server and creates `bigquery-warehouse/w` on it, with the location EU and a label.
 fn start() -> Option<(Cloud, Web, Arc<Mutex<Known>>)> {
     let cloud = Cloud::start()?;
     let (tokens, known) = (cloud.gate.tokens(), Arc::new(Mutex::new(Known::default())));
@@ -231,7 +231,7 @@ fn what_would_read_too_much_does_not_run() {
     cloud.yard.ok(&["set", "bigquery-warehouse/w", "--set", "maximum_bytes=6000000"]);
     cloud.yard.json(&["query", "bigquery-warehouse/w", "select 1"]);
     let known = known.lock().expect("no panic");
-    // The server holds to it, too: a table may grow between the two.
+    // The limit is also sent to the server, because a table can grow after the dry run.
     assert_eq!(known.jobs[0]["configuration"]["query"]["maximumBytesBilled"], "6000000");
 }
 
@@ -337,7 +337,7 @@ fn rows_that_do_not_fit_are_told_one_by_one() {
     assert_eq!(refused, [8, 9, 601]);
 }
 
-/// Somebody started the job `j`.
+/// Adds the job `j`, as if another client had created it.
 fn has_job(known: &Mutex<Known>) {
     let reference = json!({"projectId": "demo", "jobId": "j", "location": "EU"});
     known.lock().expect("no panic").jobs.push(json!({ "jobReference": reference }));

@@ -1,4 +1,4 @@
-//! Blocks: names, revisions, lists.
+//! Blocks: names, revisions and lists.
 
 use blockyard_tests::{TestYard, bundle};
 use expect_test::expect;

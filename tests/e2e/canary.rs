@@ -1,5 +1,5 @@
-//! A bundle that holds a secret by handle tries every way to see it. Afterwards everything that came
-//! out, and everything that was kept, is searched for it: as it is, and encoded.
+//! A bundle that holds a secret by handle tries every way to read it. Then all output and all
+//! stored files are searched for the secret, in plaintext and encoded.
 
 use std::process::Command;
 
@@ -16,7 +16,7 @@ fn percent_where_needed(text: &str) -> String {
     text.replace('+', "%2B").replace('/', "%2F")
 }
 
-/// The forms in which a secret may come out.
+/// Returns the encodings in which a secret could appear.
 fn forms(secret: &str) -> Vec<String> {
     let hex = hex::encode(secret);
     vec![
@@ -31,7 +31,7 @@ fn forms(secret: &str) -> Vec<String> {
     ]
 }
 
-/// Answers with what it was sent, in the encoding that is asked for.
+/// Echoes the credentials of the request in the requested encoding.
 fn echo(request: &Seen) -> Answer {
     let sent = [request.header("authorization"), request.header("x-api-key")].concat();
     let shown = match request.target.split("?as=").nth(1) {
@@ -61,7 +61,7 @@ fn no_way_leads_to_the_secret() {
     yard.create("courier/c", &json!({"base_url": web.url(), "token_url": token_url, "token": CANARY, "key": key}));
 
     let searched: Vec<String> = forms(CANARY).into_iter().chain(forms(TOKEN)).chain([middle_of_key]).collect();
-    // What is there: the guest finds its own path, so that its search is known to work.
+    // `/echo` is in the guest's memory, so finding it proves that the search works.
     let hidden: Vec<Vec<u8>> = ["/echo"]
         .into_iter()
         .chain(searched.iter().map(String::as_str))
@@ -81,7 +81,7 @@ fn no_way_leads_to_the_secret() {
             assert!(ran.stdout.contains("********"), "{}", ran.stdout);
         }
     }
-    // The server did get them.
+    // The server received both secrets.
     assert!(web.seen().iter().any(|request| request.header("authorization").contains(CANARY)));
     assert!(web.seen().iter().any(|request| request.header("authorization").contains(TOKEN)));
 

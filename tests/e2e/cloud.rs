@@ -1,7 +1,7 @@
-//! The test bed of Google Cloud: a real Cloud Storage server (fake-gcs-server), a BigQuery that runs what it
-//! is asked (bqemulator), joined by one folder, a token server that looks at what was signed, and a proxy
-//! that lets nobody through without a token. What is on the server's disk, and what Google's own
-//! clients for Python see, are the witnesses.
+//! Test environment for Google Cloud: a Cloud Storage server (fake-gcs-server) and a BigQuery
+//! emulator (bqemulator) that share a folder, a token server that verifies signatures, and a proxy
+//! that requires a token. Tests compare with the files on the server's disk and with the results of
+//! Google's Python clients.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,31 +21,32 @@ use crate::tokens::{form, is_signed, rsa_key};
 pub(crate) const ACCOUNT: &str = "zoo@demo.iam.gserviceaccount.example";
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 
-/// A cloud of a test's own, and a yard whose `gcs-bucket/zoo` is `data/` in it.
+/// A separate cloud per test, and a yard in which `gcs-bucket/zoo` is the prefix `data/` of its
+/// bucket.
 pub(crate) struct Cloud {
     pub(crate) yard: TestYard,
     tokens: Web,
     pub(crate) key: String,
-    // In this order: the proxy before the server that it stands before.
+    // Fields are dropped in this order: the proxy before the server behind it.
     pub(crate) gate: Gate,
     _server: Server,
     pub(crate) folder: tempfile::TempDir,
-    /// The folder of the server's buckets, and this test's bucket.
+    /// Folder of the server's buckets. The bucket of this test is a folder in it.
     buckets: PathBuf,
     pub(crate) bucket: String,
-    /// The project, which is this test's own.
+    /// Name of the Google Cloud project, unique to this test if it uses BigQuery.
     pub(crate) project: String,
     storage_port: u16,
 }
 
-/// What a cloud has beside Cloud Storage.
+/// Services of a cloud.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Has {
     Storage,
     Warehouse,
 }
 
-/// fake-gcs-server; it ends with the value.
+/// A running fake-gcs-server. It stops when the value is dropped.
 struct Server(Child);
 
 impl Drop for Server {
@@ -72,7 +73,7 @@ impl Server {
 }
 
 impl Cloud {
-    /// None where the server is not on this machine: `cargo xtask test` says so.
+    /// Returns `None` if the server is not installed, which `cargo xtask test` reports.
     pub(crate) fn start() -> Option<Self> {
         Self::with(|_| Fate::Pass)
     }
@@ -81,7 +82,7 @@ impl Cloud {
         Self::build(fate, Has::Storage)
     }
 
-    /// With BigQuery: `bigquery-warehouse/w`, whose dataset is `zoo`.
+    /// Adds BigQuery: `bigquery-warehouse/w` with the dataset `zoo`.
     pub(crate) fn with_warehouse(fate: impl Fn(&http::request::Parts) -> Fate + Send + Sync + 'static) -> Option<Self> {
         let cloud = Self::build(fate, Has::Warehouse)?;
         let set = ["--set", "credentials=gcp-credentials/prod", "--set", "dataset=zoo"];
@@ -97,7 +98,8 @@ impl Cloud {
         let mut servers = vec![("/", port)];
         let (mut buckets, mut bucket, mut project) = (folder.path().join("cloud"), "zoo".to_owned(), "demo".to_owned());
         if has == Has::Warehouse {
-            // One for all tests, which looks for the objects of all buckets in one folder.
+            // All tests share one BigQuery emulator, which reads the objects of all buckets from
+            // one folder.
             let warehouse: u16 = std::env::var("BLOCKYARD_TEST_BIGQUERY_PORT").ok()?.parse().expect("a port");
             buckets = std::env::var_os("BLOCKYARD_TEST_BIGQUERY_BUCKETS").map(PathBuf::from).expect("its folder");
             let turn = format!("{}-{}", std::process::id(), TURN.fetch_add(1, Ordering::SeqCst));
@@ -149,7 +151,7 @@ impl Cloud {
         Some(cloud)
     }
 
-    /// A key file as Google makes it.
+    /// Returns a service account key file in the format of Google.
     pub(crate) fn key_file(&self) -> String {
         self.key_file_of(&self.key)
     }
@@ -179,7 +181,7 @@ impl Cloud {
         path
     }
 
-    /// What the server has on its disk.
+    /// Returns the content of an object on the server's disk.
     pub(crate) fn stored(&self, name: &str) -> Option<Vec<u8>> {
         std::fs::read(self.buckets.join(&self.bucket).join(name)).ok()
     }
@@ -197,7 +199,7 @@ impl Cloud {
         std::fs::read(out).expect("the output")
     }
 
-    /// What Google's own client says, to which nobody shows a token.
+    /// Runs Google's Python client, which connects to the emulators directly and needs no token.
     pub(crate) fn witness(&self, arguments: &[&str], input: &[u8]) -> Vec<u8> {
         let mut python = Command::new("python3");
         python.arg(root().join("tests/witness/google_clients.py")).args(arguments);
@@ -215,7 +217,7 @@ impl Cloud {
         said.stdout
     }
 
-    /// Whether there are Google's own clients.
+    /// Checks whether Google's Python clients are installed.
     pub(crate) fn has_witness() -> bool {
         blockyard_tests::available("BLOCKYARD_TEST_PYTHON")
     }
@@ -233,7 +235,7 @@ impl Cloud {
     }
 }
 
-/// What is wrong with a request for a token (RFC 7523, section 3), where something is.
+/// Returns the error in a token request (RFC 7523, section 3), if there is one.
 fn mistake(request: &Seen, own: &str, public: &Path, folder: &Path) -> Option<String> {
     let asked = form(request);
     let read = || -> Option<(String, Value, Vec<u8>)> {
@@ -256,7 +258,7 @@ fn mistake(request: &Seen, own: &str, public: &Path, folder: &Path) -> Option<St
     }
 }
 
-/// Bytes that look like nothing else.
+/// Returns pseudo-random bytes.
 pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_u32;
     std::iter::repeat_with(|| {

@@ -1,4 +1,4 @@
-//! What a block is, whatever its yard is kept in: its name, its revisions, its values, its end.
+//! Behavior of blocks on every backend: names, revisions, values, deletion and purge.
 
 use std::process::Stdio;
 
@@ -81,7 +81,7 @@ fn names_outside_of_the_rule_are_refused(yard: &TestYard) {
 
 fn a_name_is_changed_by_no_command(yard: &TestYard) {
     yard.create("zoo-keeper/ada", &json!({ "name": "Ada" }));
-    // The field is called as the name is, and is another thing.
+    // The field `name` is unrelated to the name in the address.
     yard.ok(&["set", "zoo-keeper/ada", "--set", "name=bob"]);
     for word in ["rename", "mv", "move"] {
         yard.fails(2, &[word, "zoo-keeper/ada", "zoo-keeper/bob"]);
@@ -134,8 +134,8 @@ fn what_is_missing_is_told_apart(yard: &TestYard) {
     }
 }
 
-/// A cage with secrets at every depth, and a keeper. They have three letters: too few to be masked in
-/// the result of a call.
+/// Creates a cage with secrets at every depth, and a keeper. The secrets have three characters,
+/// which is too short to be masked in the result of a call.
 fn full_cage(yard: &TestYard) {
     yard.create("zoo-keeper/ada", &json!({ "name": "Ada", "badge": "s-b" }));
     let config = json!({
@@ -146,7 +146,7 @@ fn full_cage(yard: &TestYard) {
     yard.create("zoo-cage/cat", &config);
 }
 
-/// All secrets of a cage and its keeper, in plain text.
+/// Returns the plaintext of all secrets of a cage and its keeper.
 fn secrets(yard: &TestYard, address: &str) -> Value {
     yard.json(&["call", address, "open-all"])
 }
@@ -165,7 +165,7 @@ fn a_change_of_one_field_leaves_all_others(yard: &TestYard) {
     assert_eq!(yard.config("zoo-cage/cat"), expected);
     assert_eq!(secrets(yard, "zoo-cage/cat"), all);
 
-    // One of two goes, and the other moves up with its secret.
+    // Removing one of two spare keys moves the other up together with its secret.
     yard.ok(&["set", "zoo-cage/cat", "--unset", "spares.0", "--unset", "doors.back", "--unset", "place.code"]);
     let left = ["s-1", "s-f", "s-p", "s-b"];
     assert_eq!(secrets(yard, "zoo-cage/cat"), json!(left));
@@ -225,7 +225,8 @@ fn all_problems_come_at_once_with_their_places(yard: &TestYard) {
         "keeper": "ada", "colour": "red"
     });
     let create = ["create", "zoo-cage/cat", "--json-config", "-"];
-    // What is no secret at all is told first: nothing else is read from such a document.
+    // A value that cannot be a secret is reported alone, because nothing else of such a document is
+    // read.
     expect![[r#"
         error: block `zoo-cage/cat` is not valid
           /spares/0: must be a string or a secret source
@@ -291,13 +292,13 @@ fn values_at_the_edge_come_back_as_they_went_in(yard: &TestYard) {
     });
     yard.create("zoo-cage/edge", &config);
     assert_eq!(yard.config("zoo-cage/edge"), config);
-    // What was read back and sealed again is still the same.
+    // The values survive being read and sealed a second time.
     yard.ok(&["set", "zoo-cage/edge", "--set", "animal=cat"]);
     yard.ok(&["set", "zoo-cage/edge", "--set", "animal="]);
     assert_eq!(yard.config("zoo-cage/edge"), config);
     assert_eq!(yard.json(&["diff", "zoo-cage/edge@1", "zoo-cage/edge"])["changes"], json!([]));
 
-    // The same from a command line, by the types that the schema gives.
+    // Values from the command line get the types of the schema.
     let flags = ["animal=7", "capacity=18446744073709551615", "price=1.10", "built=2024-01-31", "type=tank"];
     let create: Vec<&str> =
         ["create", "zoo-cage/flags"].into_iter().chain(flags.iter().flat_map(|flag| ["--set", flag])).collect();
@@ -378,7 +379,8 @@ fn no_control_character_of_a_block_reaches_the_terminal(yard: &TestYard) {
         (&["set", "zoo-cage/red", "--set", &format!("animal.{red}=1")], None),
         (&["create", "zoo-cage/wrong", "--json-config", "-"], Some(&*wrong)),
     ] {
-        // Output that is not a terminal's has its colours taken out, and with them what is looked for here.
+        // Colors are removed from output that is not a terminal, and with them the sequences that
+        // this test looks for, so colors are forced.
         let said = ran(yard.command(arguments).env("CLICOLOR_FORCE", "1"), input);
         let all = format!("{}{}", said.stdout, said.stderr);
         assert!(all.contains("red"), "{arguments:?}: {all}");
@@ -409,7 +411,7 @@ fn keys_with_slashes_tildes_and_dots_hold_their_secrets(yard: &TestYard) {
 
 fn a_secret_whose_key_has_a_dot_can_be_revealed(yard: &TestYard) {
     yard.create("zoo-cage/doors", &json!({ "animal": "cat", "doors": { "e.f": "s-3" } }));
-    // The hint of a wrong name offers this one.
+    // The hint for a wrong name suggests this form.
     let hint = yard.fails(3, &["reveal", "zoo-cage/doors", "doors.x", "--yes"]);
     assert!(hint.contains("it has `doors.e.f`"), "{hint}");
     assert_eq!(yard.ok(&["reveal", "zoo-cage/doors", "doors.e.f", "--yes"]), "s-3");
@@ -447,7 +449,7 @@ fn pages_join_to_the_whole_list(yard: &TestYard) {
         yard.create(address, &json!({ "name": "x" }));
     }
     yard.create("zoo-cage/z", &json!({ "animal": "cat" }));
-    // By their bytes, whatever language the server speaks.
+    // Sorted by bytes, regardless of the server's collation.
     let whole = ["zoo-cage/z", "zoo-keeper/a", "zoo-keeper/a-b", "zoo-keeper/a0", "zoo-keeper/ab", "zoo-keeper/b"];
     assert_eq!(yard.addresses(&[]), whole);
     let mut joined: Vec<String> = Vec::new();
@@ -594,7 +596,7 @@ fn a_deleted_name_stays_taken_and_restore_has_all_of_it_back(yard: &TestYard) {
     assert_eq!(yard.json(&["set", "zoo-cage/cat", "--set", "animal=cat"])["revision"], json!(3));
 }
 
-/// Bytes that a query gives in hexadecimal, a row a line.
+/// Returns the values of a query that selects hexadecimal digits, one per row.
 fn bytes(yard: &TestYard, query: &str) -> Vec<Vec<u8>> {
     let digits = |line: &str, at| u8::from_str_radix(&line[at..at + 2], 16).expect("hexadecimal digits");
     let rows = yard.sql(query).expect("rows");

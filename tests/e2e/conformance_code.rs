@@ -46,7 +46,7 @@ fn apply(yard: &TestYard, blocks: &str) -> String {
     applied.stdout
 }
 
-/// What a plan prints: exit code 8 where something would change, 0 where nothing would.
+/// Returns the output of a plan. Exit code 8 means that there are changes, 0 that there are none.
 fn plan(yard: &TestYard, code: i32, blocks: &str) -> String {
     let planned = yard.run_with_input(&["plan", "-"], &file(blocks));
     assert_eq!(planned.code, code, "{}{}", planned.stdout, planned.stderr);
@@ -76,7 +76,7 @@ fn a_plan_tells_and_an_apply_does_and_a_second_apply_does_nothing(yard: &TestYar
     assert!(applied.ends_with("1 created, 0 changed, 1 unchanged\n"), "{applied}");
     assert_eq!(yard.ok(&["apply", "blocks.toml"]), "0 created, 0 changed, 2 unchanged\n");
     assert_eq!(yard.ok(&["plan", "blocks.toml"]), "0 to create, 0 to change, 2 unchanged\n");
-    // A block that the file does not name is none of its business.
+    // Blocks that the file does not name are unchanged.
     assert_eq!(yard.addresses(&[]), ["zoo-keeper/ada", "zoo-keeper/bob", "zoo-keeper/cy"]);
     assert_eq!(yard.json(&["show", "zoo-keeper/ada"])["newest"], json!(1));
 }
@@ -120,7 +120,7 @@ fn a_changed_block_is_planned_field_by_field(yard: &TestYard) {
         json!({ "animal": "dog", "warmth": 20.5, "tags": ["a", "c", "d"], "price": "1.10",
                 "place": { "house": "south", "code": "********" } })
     );
-    // A secret that the file leaves out is kept.
+    // A secret that the file omits is retained.
     assert_eq!(yard.ok(&["reveal", "zoo-cage/cat", "place.code", "--yes"]), "code-secret");
 }
 
@@ -152,7 +152,8 @@ fn a_plan_as_json_has_actions_changes_and_revisions(yard: &TestYard) {
     assert_eq!(document(&["plan", "-", "--json"], 0)["changed"], json!(false));
 }
 
-/// A parent before its child, and a secret before the block that it is read from.
+/// Dependents precede their dependencies, and a block with a secret source precedes the block that
+/// supplies the secret.
 const PARENTS_FIRST: &str = r#"
 [blocks."zoo-cage/cat"]
 animal = "cat"
@@ -184,7 +185,7 @@ fn what_others_build_on_is_applied_first(yard: &TestYard) {
     assert_eq!(plan(yard, 0, PARENTS_FIRST), "0 to create, 0 to change, 4 unchanged\n");
 }
 
-/// A cage with a value of every kind, and what it builds on.
+/// Creates a cage with values of every kind, and its dependencies.
 fn full_cage(yard: &TestYard) {
     yard.create("zoo-safe/one", &json!({ "content": { "$source": "env:CONTENT" } }));
     yard.create("zoo-keeper/ada", &json!({ "name": "Ada", "badge": { "$source": "block:zoo-safe/one" } }));
@@ -208,7 +209,7 @@ fn full_cage(yard: &TestYard) {
 
 fn what_was_exported_changes_nothing(yard: &TestYard) {
     full_cage(yard);
-    // Secrets of three letters are too short to be masked in a result.
+    // Secrets of three characters are too short to be masked in a result.
     let sealed = json!({ "animal": "dog", "spares": ["s-0"], "doors": { "a.b/c": "s-1" },
                          "place": { "house": "north", "code": "s-2" },
                          "lock": { "how": "key", "pattern": "s-3" } });
@@ -467,7 +468,7 @@ fn a_field_that_leaves_its_secret_behind_can_be_applied(yard: &TestYard) {
     assert_eq!(yard.config("zoo-cage/cat"), json!({ "animal": "cat" }));
 }
 
-/// Keepers, each with the one whom they learn from.
+/// Returns keepers, each with their teacher, as a block file.
 fn keepers(pairs: &[(&str, &str)]) -> String {
     let keeper = |(name, teacher): &(&str, &str)| {
         let teacher = if teacher.is_empty() { String::new() } else { format!("teacher = \"zoo-keeper/{teacher}\"\n") };
@@ -620,7 +621,7 @@ fn numbers_of_a_file_lose_no_digits(yard: &TestYard) {
         let told = refused(yard, &format!("[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\n{field}\n"));
         assert!(told.contains("would lose digits"), "{told}");
     }
-    // Beyond 64 bit TOML has no number at all.
+    // TOML has no integers beyond 64 bits with a sign.
     let told = refused(yard, "[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\ncapacity = 18446744073709551615\n");
     assert!(told.contains("the file is not valid TOML"), "{told}");
 }
@@ -629,7 +630,7 @@ fn what_is_nested_deep_is_exported_and_planned(yard: &TestYard) {
     let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
     let config = format!(r#"{{"animal": "cat", "notes": {{"deep": {deep}}}}}"#);
     assert_eq!(yard.run_with_input(&["create", "zoo-cage/deep", "--json-config", "-"], &config).code, 0);
-    // A file that is there keeps who may read it.
+    // Rewriting an existing file preserves its permissions.
     std::fs::write(yard.path("blocks.toml"), "version = 1\n").expect("a file");
     std::fs::set_permissions(yard.path("blocks.toml"), std::os::unix::fs::PermissionsExt::from_mode(0o600))
         .expect("a mode");

@@ -1,4 +1,4 @@
-//! The yard's key: what happens without it, with a wrong one, and on a second machine.
+//! The yard's key: behavior without a key, with a wrong one, and on a second machine.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -18,7 +18,7 @@ on_both!(
     the_key_is_not_in_the_yard,
 );
 
-/// A command with a variable that says which key.
+/// Runs a command with an environment variable that selects the key.
 fn with(yard: &TestYard, variable: &str, value: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Ran {
     ran(yard.command(arguments).env(variable, value), None)
 }
@@ -159,7 +159,7 @@ fn the_key_is_not_in_the_yard(yard: &TestYard) {
     }
 }
 
-/// What somebody's other machine sees: the same server, another home.
+/// Runs a command as on another machine: the same server, but another home folder.
 fn elsewhere(yard: &TestYard, arguments: &[&str], key_file: Option<&Path>) -> Ran {
     let mut command: Command = yard.command(arguments);
     command.env("HOME", yard.path("elsewhere"));
@@ -200,7 +200,7 @@ fn a_second_machine_needs_the_key_too() {
     assert_eq!(wrong.code, 5);
     let words = format!("the key from `file:{}` is not this yard's key", own.display());
     assert!(wrong.stderr.contains(&words), "{}", wrong.stderr);
-    // A key that is right here is not looked for when another one was asked for.
+    // If another key file is requested explicitly, the key in the default location is not used.
     assert_eq!(elsewhere(&yard, &reveal, Some(&yard.path("none.key"))).code, 5);
 }
 
@@ -213,7 +213,7 @@ fn a_key_that_was_given_by_hand_is_not_rotated_to_a_guess(yard: &TestYard) {
     assert_eq!(refused.code, 2, "{}", refused.stderr);
     assert!(refused.stderr.contains("so the location for the new key is unknown"), "{}", refused.stderr);
     assert_eq!(with_key(&["reveal", "zoo-keeper/ada", "badge", "--yes"]).stdout, "badge");
-    // Where it is said, it goes.
+    // With an explicit destination, the rotation succeeds.
     let rotated = with_key(&["key", "rotate", "--to", "file"]);
     assert_eq!(rotated.code, 0, "{}", rotated.stderr);
     assert_eq!(yard.reveal("zoo-keeper/ada", "badge"), "badge");
