@@ -1,4 +1,5 @@
-//! Blocks that build on other blocks: seen through every parent, checked on save, kept while in use.
+//! Blocks that depend on other blocks: changes visible to every dependent, validation on save,
+//! protection against deletion.
 
 use std::process::{Child, Stdio};
 
@@ -25,7 +26,7 @@ on_both!(
     nobody_builds_on_a_block_while_it_is_deleted,
 );
 
-/// A cage in a house in a garden, with two keepers who learn from each other's like.
+/// Creates a cage in a house in a garden, and two keepers, one of whom is the other's teacher.
 fn zoo(yard: &TestYard) {
     yard.create("zoo-keeper/ada", &json!({ "name": "Ada", "badge": "k-1" }));
     yard.create("zoo-keeper/bob", &json!({ "name": "Bob", "teacher": block("zoo-keeper/ada") }));
@@ -54,7 +55,8 @@ fn a_changed_child_is_seen_through_every_parent_at_the_next_call(yard: &TestYard
     assert_eq!(seen["inside"]["keeper"], json!("Eve"));
     assert_eq!(seen["inside"]["helpers"], json!(["Eve", "Bob < Eve"]));
     assert_eq!(seen["inside"]["inside"]["keeper"], json!("Bob < Eve"));
-    // An old revision of a parent sees the newest child, too; an old child stays what it was.
+    // An old revision of a dependent also uses the newest revision of its dependency, but an old
+    // revision of the dependency itself is unchanged.
     yard.ok(&["set", "zoo-cage/garden", "--unset", "keeper"]);
     assert_eq!(look(yard, "zoo-cage/garden")["keeper"], json!(null));
     assert_eq!(look(yard, "zoo-cage/garden@1")["keeper"], json!("Bob < Eve"));
@@ -88,7 +90,7 @@ fn a_secret_of_a_child_is_used_through_its_parents(yard: &TestYard) {
     zoo(yard);
     let guarded = json!({ "how": "guarded", "by": block("zoo-keeper/ada") });
     yard.create("zoo-cage/den", &json!({ "animal": "fox", "lock": guarded, "keeper": block("zoo-keeper/ada") }));
-    // Secrets of three letters are too short to be masked in a result.
+    // Secrets of three characters are too short to be masked in a result.
     assert_eq!(yard.json(&["call", "zoo-cage/den", "open-all"]), json!(["k-1", "k-1"]));
     let saved = yard.run_with_input(&["set", "zoo-keeper/ada", "--secret", "badge=-"], "k-2");
     assert_eq!(saved.code, 0, "{}", saved.stderr);
@@ -205,7 +207,7 @@ fn what_others_build_on_is_not_deleted(yard: &TestYard) {
     let told: Value =
         serde_json::from_str(&yard.run(&["delete", "zoo-cage/house", "--json"]).stderr).expect("an error as JSON");
     assert_eq!(told["error"]["details"], json!({ "used_by": [{ "address": "zoo-cage/box", "field": "inside" }] }));
-    // From the outside in, all of it goes.
+    // Deleted in order from the outermost dependent, all blocks can be deleted.
     for address in ["zoo-cage/den", "zoo-cage/box", "zoo-cage/house", "zoo-cage/garden", "zoo-keeper/bob"] {
         yard.ok(&["delete", address]);
     }
@@ -280,7 +282,7 @@ fn circles_are_refused_with_their_path(yard: &TestYard) {
         assert!(refused.contains(told), "{refused}");
         assert_eq!(yard.json(&["show", block])["newest"], json!(1));
     }
-    // A source leads round in a circle as well.
+    // A secret source can close a cycle as well.
     yard.create("zoo-safe/one", &json!({ "content": "content-secret" }));
     yard.create("zoo-safe/two", &json!({ "content": { "$source": "block:zoo-safe/one" } }));
     let refused = yard.fails(4, &["set", "zoo-safe/one", "--secret", "content=block:zoo-safe/two"]);
@@ -328,7 +330,7 @@ fn nobody_builds_on_a_block_while_it_is_deleted(yard: &TestYard) {
     waiting.extend(cages[2..].iter().map(create));
     let made = waiting.into_iter().map(end).filter(|code| *code == 0).count();
     let deleted = end(deletion) == 0;
-    // Either it was in use, or nothing uses it.
+    // Either the block was in use and was not deleted, or it was deleted and no block uses it.
     assert_eq!(deleted, made == 0, "deleted: {deleted}, built on it: {made}");
     assert_eq!(yard.addresses(&["--type", "zoo-cage"]).len(), made);
     assert_eq!(yard.run(&["doctor"]).code, 0);

@@ -1,4 +1,5 @@
-//! Secrets: in no output, in no file, back to the byte, and only from where they were put.
+//! Secrets: absent from all output and files, restored exactly, and bound to the location where
+//! they were stored.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -22,22 +23,22 @@ on_both!(
     a_revision_that_was_changed_past_blockyard_is_refused,
 );
 
-/// The word that every canary begins with, and that nothing else says.
+/// Word at the beginning of every canary, which occurs nowhere else.
 const WORD: &str = "nightjar";
 
-/// The canaries of the menagerie.
+/// Names of the canaries in `menagerie`.
 const NAMES: [&str; 15] = [
     "badge", "box", "spare", "another", "north", "slash", "code", "pattern", "later", "word", "east", "west", "away",
     "gone", "told",
 ];
 
-/// A secret that each encoding writes otherwise.
+/// Returns a secret with characters that each encoding represents differently.
 fn canary(name: &str) -> String {
     format!("{WORD}/{name}+ü=\"\\")
 }
 
-/// A secret in all forms in which it could come out: as it is, in JSON, percent-encoded, as
-/// hexadecimal digits, as bytes in Rust's debug output, and as base64 at each of its three offsets.
+/// Returns the encodings in which a secret could appear: plaintext, JSON, percent-encoded,
+/// hexadecimal digits, bytes in Rust's debug format, and base64 at each of its three offsets.
 fn forms(secret: &str) -> Vec<String> {
     let each = |write: fn(u8) -> String| secret.bytes().map(write).collect::<Vec<_>>();
     let mut forms = vec![
@@ -51,14 +52,14 @@ fn forms(secret: &str) -> Vec<String> {
     for offset in 0..3 {
         let bytes = [&vec![0; offset], secret.as_bytes()].concat();
         let encoded = STANDARD_NO_PAD.encode(&bytes);
-        // The characters at either end depend on the neighbours, too.
+        // The characters at both ends depend on adjacent bytes as well.
         let inner = &encoded[(offset * 4).div_ceil(3)..bytes.len() / 3 * 4];
         forms.extend([inner.to_owned(), inner.replace('+', "-").replace('/', "_")]);
     }
     forms
 }
 
-/// Names the canary that is in a text, in whatever form.
+/// Returns the name of the canary that a text contains in any encoding.
 fn found_in(text: &str) -> Option<String> {
     let lower = text.to_lowercase();
     let found = NAMES.iter().find_map(|name| {
@@ -66,7 +67,7 @@ fn found_in(text: &str) -> Option<String> {
         let form = forms.into_iter().find(|form| text.contains(form) || lower.contains(form));
         form.map(|form| format!("the canary `{name}` as {form}"))
     });
-    // Cut in the middle, it is still one.
+    // A truncated canary counts as well.
     found.or_else(|| lower.contains(WORD).then(|| "a part of a canary".to_owned()))
 }
 
@@ -89,9 +90,9 @@ fn a_canary_is_found_in_every_form() {
     assert_eq!(found_in("nothing of it: ******** Nachtschwalbe"), None);
 }
 
-/// Blocks with canaries at every place where a secret can stand: optional fields, lists, maps,
-/// nested objects, variants, sources of each kind, through references, in old revisions, in deleted
-/// and purged blocks.
+/// Creates blocks with canaries in every position of a secret: optional fields, lists, maps, nested
+/// objects, variants, sources of each kind, through references, in old revisions, in deleted and in
+/// purged blocks.
 fn menagerie(yard: &TestYard) {
     yard.permit_sources();
     std::fs::write(yard.path("west-door"), canary("west")).expect("a file");
@@ -127,7 +128,7 @@ fn menagerie(yard: &TestYard) {
     yard.ok(&["purge", "zoo-keeper/gone", "--yes"]);
 }
 
-/// Runs a command once; whatever it says on either stream, no canary is in it.
+/// Runs a command and checks that no canary is in its output.
 fn hears(yard: &TestYard, loud: &[&str], code: i32, arguments: &[&str], input: &str) -> String {
     let arguments = [loud, arguments].concat();
     let ran = ran(yard.command(&arguments).env("EAST_DOOR", canary("east")), Some(input));
@@ -137,7 +138,7 @@ fn hears(yard: &TestYard, loud: &[&str], code: i32, arguments: &[&str], input: &
     said
 }
 
-/// Runs a command that may run twice, with its logs and as JSON.
+/// Runs a repeatable command twice, with logs and as JSON.
 fn hears_nothing(yard: &TestYard, code: i32, arguments: &[&str], input: &str) {
     hears(yard, &["-v", "-v"], code, arguments, input);
     hears(yard, &["-v", "--json"], code, arguments, input);
@@ -179,7 +180,7 @@ fn commands_that_read_say_no_secret(yard: &TestYard) {
     }
     let file = std::fs::read_to_string(yard.path("blocks.toml")).expect("the file");
     assert_eq!(found_in(&file), None, "{file}");
-    // What `reveal` prints is the secret; what it logs is not.
+    // `reveal` prints the secret, but must not log it.
     let revealed = yard.run(&["reveal", "zoo-cage/lion", "place.code", "--yes", "-v", "-v"]);
     assert_eq!((revealed.stdout, found_in(&revealed.stderr)), (canary("code"), None), "{}", revealed.stderr);
 }
@@ -280,10 +281,11 @@ fn a_database_that_does_not_answer_says_no_password(yard: &TestYard) {
     hears_nothing(yard, 1, &["call", address, "fetch-one", "--statement", "select 1"], "");
 }
 
-/// The password of a yard's server, in the address of the yard.
+/// URL of a yard that contains the password of its server.
 const ADDRESS: &str = "postgres://u:l3t-me-in@127.0.0.1:1/d";
 
-/// Runs a command with this variable for the yard, or none; it says nothing of the password.
+/// Runs a command with this value of `BLOCKYARD_YARD`, or without it, and checks that the password
+/// is not in its output.
 fn hears_no_password(yard: &TestYard, variable: Option<&str>, arguments: &[&str]) {
     let mut command = yard.command(arguments);
     command.env_remove("BLOCKYARD_YARD").envs(variable.map(|address| ("BLOCKYARD_YARD", address)));
@@ -315,7 +317,7 @@ fn the_password_in_the_address_of_a_yard_is_not_in_the_help() {
 fn the_password_in_a_file_with_the_address_of_a_yard_is_in_no_output() {
     let yard = TestYard::empty();
     std::fs::create_dir_all(yard.path(".config/blockyard")).expect("a folder");
-    // Without its quotes the file is not TOML.
+    // Without quotes, the file is not valid TOML.
     for address in [format!("\"{ADDRESS}\""), ADDRESS.to_owned()] {
         let named = format!("[yards.prod]\nurl = {address}\n");
         std::fs::write(yard.path(".config/blockyard/config.toml"), named).expect("a file");
@@ -325,7 +327,8 @@ fn the_password_in_a_file_with_the_address_of_a_yard_is_in_no_output() {
     }
 }
 
-/// All that a yard keeps, as text: every file of its folder, and every row of its tables.
+/// Returns everything that a yard stores, as text: every file of its folder, and every row of its
+/// tables.
 fn kept(yard: &TestYard) -> String {
     fn read(folder: &std::path::Path, text: &mut String) {
         for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
@@ -371,7 +374,7 @@ fn odd_secrets_come_back_to_the_byte(yard: &TestYard) {
     ];
     let doors: Map<String, Value> = odd.iter().map(|(name, secret)| ((*name).to_owned(), json!(secret))).collect();
     yard.create("zoo-cage/odd", &json!({"animal": "owl", "doors": doors}));
-    // A revision that is made from another one opens and seals them again.
+    // Saving a new revision opens and re-seals the secrets.
     yard.ok(&["set", "zoo-cage/odd", "--set", "capacity=2"]);
     for (name, secret) in odd {
         assert_eq!(yard.reveal("zoo-cage/odd", &format!("doors.{name}")), secret, "{name}");
@@ -436,7 +439,7 @@ fn a_secret_is_refused_in_a_flag_however_deep_it_stands(yard: &TestYard) {
     }
 }
 
-/// The row of a keeper's badge, or of its revision.
+/// Returns the condition that selects a revision of a keeper, or its badge.
 fn row(keeper: &str, revision: u32) -> String {
     format!("block = (select id from blocks where name = '{keeper}') and revision = {revision}")
 }
@@ -476,7 +479,7 @@ fn a_data_key_opens_only_its_own_block(yard: &TestYard) {
     }
     let of_ada = |what: &str| format!("(select {what} from blocks where name = 'ada')");
     yard.sql(&format!("update blocks set data_key = {} where name = 'bob'", of_ada("data_key"))).expect("moved");
-    // All of another block's ciphers together are no better.
+    // Moving all ciphertexts of another block together fails as well.
     yard.sql(&format!("update blocks set data_key = {} where name = 'eve'", of_ada("data_key"))).expect("moved");
     yard.sql(&format!(
         "update secrets set sealed = (select sealed from secrets where {}) where {}",
@@ -517,7 +520,7 @@ fn a_revision_that_was_changed_past_blockyard_is_refused(yard: &TestYard) {
         assert!(refused.contains(&words), "{refused}");
         yard.fails(5, &["call", &address, "show-badge"]);
     }
-    // Nor is it sealed anew, whatever is made of it.
+    // No command re-seals a changed revision.
     for arguments in [
         &["set", "zoo-keeper/config", "--unset", "badge"][..],
         &["rollback", "zoo-keeper/config@1"],

@@ -1,4 +1,5 @@
-//! What each standard interface promises, held by every type of this repository's bundles that claims it.
+//! Contract of each standard interface, checked with every type of this repository's bundles that
+//! implements it.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use crate::cloud::Cloud;
 use crate::{gcp_secret, mysql, postgres};
 
-/// The interfaces, each with the test that holds it, and the types that were put to it.
+/// Each interface with the types that its test covers.
 const HELD: [(&str, &[&str]); 6] = [
     ("credentials", &["gcp-credentials"]),
     ("database", &["bigquery-warehouse", "sql-database"]),
@@ -42,7 +43,7 @@ fn no_claim_is_forgotten() {
     assert_eq!(known.count(), HELD.len(), "an interface that no type claims");
 }
 
-/// The table `birds (id, name)` is there, empty.
+/// Checks the contract of `database` with the empty table `birds (id, name)`.
 fn holds_database(yard: &TestYard, block: &str) {
     let call = |operation: &str, arguments: Value| {
         yard.run(&["call", block, operation, "--args", &arguments.to_string(), "--json"])
@@ -68,7 +69,7 @@ fn holds_database(yard: &TestYard, block: &str) {
     let none = json!({"statement": "select name from birds where id = :id", "parameters": {"id": 9}});
     assert_eq!(answer("fetch-one", none), Value::Null, "{block}");
     assert_eq!(yard.json(&["query", block, all]), rows, "{block}: as Arrow");
-    // Reading stays reading, and mistakes are said.
+    // Read operations must not write, and mistakes are reported.
     for (operation, statement) in [("query", "delete from birds where id = 1"), ("fetch-all", "drop table birds")] {
         assert_ne!(call(operation, json!({"statement": statement})).code, 0, "{block}: {statement}");
     }
@@ -84,7 +85,7 @@ fn holds_database(yard: &TestYard, block: &str) {
 fn databases() {
     let birds = "create table birds (id integer, name varchar(40))";
     let sqlite = TestYard::with_sqlite();
-    // SQLite stores what is no number in a column of integers, unless the table is strict.
+    // SQLite stores text in integer columns unless the table is strict.
     sqlite.ok(&["execute", "sql-database/flights", "create table birds (id integer, name text) strict"]);
     holds_database(&sqlite, "sql-database/flights");
     if let Some(server) = postgres::server("contract") {

@@ -1,5 +1,6 @@
-//! What the workspace depends on is what `deny.toml` lets it: licences, crates, where they are from.
-//! The advisories of RustSec are `cargo deny`'s; they change without a change of ours.
+//! The dependencies of the workspace conform to `deny.toml`: licenses, banned crates, sources.
+//! Advisories of RustSec are left to `cargo deny`, because they change independently of this
+//! repository.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -9,7 +10,7 @@ use serde_json::Value;
 use spdx::{Expression, ParseMode};
 use toml::Table;
 
-/// All that `Cargo.lock` has, of every target and feature.
+/// Returns all packages of `Cargo.lock`, for every target and feature.
 fn packages() -> Vec<Value> {
     let output = Command::new("cargo")
         .args(["metadata", "--format-version", "1", "--locked", "--offline", "--all-features"])
@@ -70,7 +71,7 @@ fn no_crate_is_there_that_was_refused_or_comes_from_elsewhere() {
         if let Some((_, reason)) = refused.iter().find(|(refused, _)| *refused == name) {
             panic!("`{name}` is refused: {reason}");
         }
-        // What has no source is in this repository.
+        // A package without a source is in this repository.
         if let Some(source) = package["source"].as_str() {
             let from = source.strip_prefix("registry+").unwrap_or(source);
             assert!(registries.contains(&from), "`{name}` comes from {source}");

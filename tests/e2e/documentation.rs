@@ -1,4 +1,4 @@
-//! Every command in the help and in the documents is run.
+//! Runs every command in the help and in the documentation.
 
 use std::process::Command;
 
@@ -8,17 +8,17 @@ use blockyard_tests::gate::Fate;
 
 use crate::cloud::Cloud;
 
-/// Runs the `$ blockyard …` lines of a document, in their order, on one yard.
+/// Runs the `$ blockyard …` lines of a document in order, on one yard.
 fn run_all(name: &str, lines: Vec<String>) {
     run_on(&TestYard::empty(), name, lines);
 }
 
-/// As [`run_all`], on a yard that has what the lines need.
+/// Like [`run_all`], on a yard that is prepared for the lines.
 fn run_on(yard: &TestYard, name: &str, lines: Vec<String>) {
     assert!(!lines.is_empty(), "{name} has no commands");
     for line in lines {
         let line = line.replace("/tmp/", &yard.path("").display().to_string());
-        // What is built from source elsewhere is installed as it was built.
+        // Bundles that a document builds from source are installed from the built file.
         let line = line.replace("install sql ", &format!("install {} ", bundle("sql")));
         let line = line.replace("install plugins/sql ", &format!("install {} ", bundle("sql")));
         let line = line.replace("plugins/sql", &root().join("plugins/sql").display().to_string());
@@ -63,7 +63,7 @@ fn the_book() {
         };
         let found = commands(&text);
         if path.ends_with("google-cloud.md") {
-            // In a cloud of the test's own.
+            // Runs on the emulators of this test.
             if let Some(cloud) = Cloud::with_warehouse(|_| Fate::Pass) {
                 let zoo = ["--set", "credentials=gcp-credentials/prod", "--set", "dataset=zoo"];
                 cloud.yard.ok(&[&["create", "bigquery-warehouse/zoo"][..], &zoo].concat());
@@ -93,7 +93,7 @@ fn the_examples_of_the_help() {
     let yard = TestYard::empty();
     let help = yard.ok(&["--help"]);
     let commands = help.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);
-    // A name stands behind two spaces; what is further in is the rest of a description.
+    // A command name is indented by two spaces; deeper lines continue a description.
     let names: Vec<String> = commands
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.strip_prefix("  ").filter(|rest| !rest.starts_with(' ')))
@@ -105,17 +105,17 @@ fn the_examples_of_the_help() {
         let help = yard.ok(&[name, "--help"]);
         let example =
             help.lines().skip_while(|line| !line.starts_with("Example")).nth(1).expect("an example").trim().to_owned();
-        // Building is shown by the set-up of the tests; it takes a minute.
+        // Building takes a minute; the setup of the tests runs it.
         if name != "build" {
             examples.push(example);
         }
     }
-    // A secret to reveal.
+    // `reveal` needs a secret.
     let at = examples.iter().position(|line| line.contains(" reveal ")).expect("the example of reveal");
     let warehouse = "echo s3cret | blockyard create sql-database/warehouse --set dialect=postgres \
         --set host=db.example.com --set database=d --set username=u --secret password=-";
     examples.insert(at, warehouse.to_owned());
-    // Queries need their database file, which `execute` makes.
+    // Queries need a database file, which `execute` creates.
     let at = examples.iter().position(|line| line.contains(" execute ")).expect("the example of execute");
     let execute = examples.remove(at);
     let at = examples.iter().position(|line| line.contains(" check ")).expect("the example of check");

@@ -1,4 +1,4 @@
-//! Many writers at once, and writers that are killed in the middle.
+//! Concurrent writers, and writers that are killed while they save.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Command, Stdio};
@@ -19,8 +19,8 @@ const WRITERS: u64 = 8;
 const SAVES: u64 = 10_000;
 const BLOCKS: u64 = 40;
 
-/// Kills of one test. A yard is opened and examined after each, which takes a while: where many
-/// tests share a machine there are fewer.
+/// Returns the number of kills per test. After each one the yard is opened and examined, which
+/// takes time, so the number is lower where many tests share a machine.
 fn kills() -> u64 {
     match std::env::var("BLOCKYARD_TEST_KILLS") {
         Ok(number) => number.parse().expect("a number of kills"),
@@ -29,7 +29,7 @@ fn kills() -> u64 {
     }
 }
 
-/// A program with the surroundings of a yard.
+/// Returns a command that runs a program in the environment of a yard.
 fn within(yard: &TestYard, program: &str) -> Command {
     let mut command = Command::new(program);
     for (name, value) in yard.command(&[]).get_envs() {
@@ -59,7 +59,7 @@ fn ten_thousand_saves_by_eight_processes_are_all_there(yard: &TestYard) {
         })
         .collect();
     let mut told: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
-    // Their output is read by threads, so that no writer waits for its reader.
+    // Threads read the output, so that no writer waits for its reader.
     let outputs: Vec<_> = writers
         .into_iter()
         .map(|writer| std::thread::spawn(move || writer.wait_with_output().expect("it ends")))
@@ -79,7 +79,7 @@ fn ten_thousand_saves_by_eight_processes_are_all_there(yard: &TestYard) {
         let expected: BTreeSet<u64> = (2..=newest).collect();
         assert_eq!(*revisions, expected, "{address}");
     }
-    // Every revision of every block opens, the audit trail is whole, and has each save.
+    // Every revision of every block opens, and the audit trail is intact and contains each save.
     yard.ok(&["doctor"]);
     assert_eq!(lines(yard) - before, usize::try_from(SAVES).expect("few enough"));
 }
@@ -119,8 +119,8 @@ fn at_once<const N: usize>(commands: [Command; N]) -> Vec<Option<i32>> {
     started.into_iter().map(|mut child| child.wait().expect("it ends").code()).collect()
 }
 
-/// What can be seen of a block: none where there is none, else its revision, animal, and whether it
-/// is deleted.
+/// Returns the visible state of a block: its revision and animal, or that it is deleted; null if
+/// the block does not exist.
 fn state(yard: &TestYard, address: &str) -> Value {
     let shown = yard.run(&["show", address, "--json"]);
     if shown.code == 0 {
@@ -156,7 +156,7 @@ fn kills_at_any_moment_leave_the_old_or_the_new(yard: &TestYard) {
                 "animal": kill.to_string(), "deleted": false
             }),
             "delete" => json!({ "deleted": true }),
-            // What it was before it was deleted is not known here; that it is back is.
+            // The state before the deletion is not known here, only that the block is restored.
             _ if after["deleted"] == json!(false) => after.clone(),
             _ => before.clone(),
         };
@@ -167,7 +167,7 @@ fn kills_at_any_moment_leave_the_old_or_the_new(yard: &TestYard) {
         }
     }
     yard.ok(&["doctor"]);
-    // Some were killed before they were done, or the test shows nothing.
+    // At least one command must be killed before it finishes, otherwise the test proves nothing.
     assert!(survived < kills(), "none of {} was killed in time", kills());
 }
 
@@ -189,17 +189,17 @@ fn a_rotation_that_is_killed_goes_on(yard: &TestYard) {
     yard.ok(&["doctor"]);
 }
 
-/// Runs a command and kills it (SIGKILL) at a moment of chance. Says whether it was done before.
+/// Runs a command and kills it (SIGKILL) after a random delay. Returns whether it had finished.
 fn killed(yard: &TestYard, arguments: &[&str], dice: &mut Dice) -> bool {
     let mut child = yard.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
-    // A command takes some tens of milliseconds; on a server it waits more and does less.
+    // A command takes some tens of milliseconds, and longer on a server.
     let longest = if yard.backend() == Backend::Sqlite { 60_000 } else { 90_000 };
     std::thread::sleep(Duration::from_micros(dice.below(longest)));
     let _ = child.kill();
     child.wait().expect("it ends").success()
 }
 
-/// Chance (xorshift64, Marsaglia 2003). The seed is told where a test fails.
+/// Random number generator (xorshift64, Marsaglia 2003). A failed test prints the seed.
 struct Dice {
     seed: u64,
     state: u64,

@@ -1,5 +1,5 @@
-//! The story of `examples/etl`: flights from the web to the warehouse, by named blocks only, once from the
-//! shell and once from Rust.
+//! The example `examples/etl`: loads flights from the web into the warehouse through named blocks,
+//! once from the shell and once from Rust.
 
 use std::process::Command;
 
@@ -20,7 +20,7 @@ const COLUMNS: &str = r#"[
     {"name": "cancelled", "type": "BOOL"}, {"name": "diverted", "type": "BOOL"}
 ]"#;
 
-/// Runs a program as a person would who has this yard.
+/// Runs a program as a user of this yard.
 fn run(yard: &TestYard, program: &str, arguments: &[&str]) -> String {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(yard.path("."));
@@ -78,7 +78,7 @@ fn flights_go_from_the_web_to_the_warehouse() {
         "select carrier, count(*) as flights, sum(cast(cancelled as int64)) as cancelled, min(scheduled) as first, \
          min(scheduled_local) as first_local, sum(arrival_delay) as late from departures group by carrier order by carrier",
     ]);
-    // Counted in the file.
+    // Expected values, counted in the file.
     let text = std::fs::read_to_string(root().join("examples/data/flights.csv")).expect("the flights");
     let rows: Vec<Vec<&str>> = text.lines().skip(1).map(|line| line.split(',').collect()).collect();
     for (row, carrier) in answer.as_array().expect("rows").iter().zip(["DL", "UA"]) {
@@ -98,7 +98,7 @@ fn flights_go_from_the_web_to_the_warehouse() {
     let missing: Value = serde_json::from_slice(&ids).expect("JSON");
     let unsaid = rows.iter().filter(|row| (row[9] == "UA" || row[9] == "DL") && row[5].is_empty()).count();
     assert_eq!(missing["n"], unsaid);
-    // What Google's client for Cloud Storage reads is Parquet.
+    // Google's client for Cloud Storage reads a Parquet file.
     let parquet = cloud.witness(&["read", "lake/2013/2/UA.parquet"], b"");
     assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"));
     let told: Vec<Value> = web

@@ -1,5 +1,5 @@
-//! What goes wrong around a yard: disks, servers, networks, clocks. Each is its own clear error, and
-//! nothing is lost.
+//! Faults in the environment of a yard: disks, servers, networks, clocks. Each has a specific
+//! error, and no data is lost.
 
 use std::process::Command;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use serde_json::json;
 
 on_both!(a_clock_that_jumps_back_loses_nothing);
 
-/// Runs a script with the surroundings of a yard, where it may mount file systems of its own.
-/// `$BLOCKYARD` is the binary.
+/// Runs a script in the environment of a yard and in a separate mount namespace, where it may mount
+/// file systems. `$BLOCKYARD` is the binary, `$ZOO` the bundle.
 fn among_own_mounts(yard: &TestYard, script: &str) -> Ran {
     let mut shell = Command::new("unshare");
     shell.args(["--user", "--map-root-user", "--mount", "bash", "-c", script]).current_dir(yard.path("."));
@@ -137,7 +137,8 @@ fn a_clock_that_jumps_back_loses_nothing(yard: &TestYard) {
     let saved = ran(earlier.current_dir(yard.path(".")), None);
     assert_eq!(saved.code, 0, "{}", saved.stderr);
     yard.ok(&["set", "zoo-cage/c", "--set", "animal=a3"]);
-    // The order is that of saving, whatever the clock said; the times are what it said.
+    // Revisions are in the order of the saves, regardless of the clock; their times are those of
+    // the clock.
     let history = yard.json(&["history", "zoo-cage/c"]);
     let saved_at: Vec<blockyard::Timestamp> = history["revisions"]
         .as_array()
@@ -158,7 +159,7 @@ fn a_clock_that_jumps_back_loses_nothing(yard: &TestYard) {
     yard.ok(&["doctor"]);
 }
 
-/// A yard on the server, and a way to it that can be cut.
+/// A yard on the server, a proxy to the server, and the URL of the yard through the proxy.
 fn through_a_network() -> Option<(TestYard, Proxy, String)> {
     let port: u16 = match available("BLOCKYARD_TEST_POSTGRES_PORT") {
         true => std::env::var("BLOCKYARD_TEST_POSTGRES_PORT").expect("a port").parse().expect("a port"),
@@ -205,7 +206,7 @@ fn a_server_that_goes_away_and_comes_back_loses_no_save_that_was_told() {
         let mut told = Vec::new();
         for number in 1..=40_u64 {
             if number % 10 == 5 {
-                // In the middle of whatever is going on.
+                // The connection fails while a save is in progress.
                 let state = &proxy;
                 let cut = async {
                     tokio::time::sleep(Duration::from_micros(number * 150)).await;
@@ -220,7 +221,7 @@ fn a_server_that_goes_away_and_comes_back_loses_no_save_that_was_told() {
                 assert!(refused.to_string().contains("cannot be reached"), "{refused}");
                 proxy.mend();
             } else {
-                // The same program goes on: its connections are made anew.
+                // The same program reconnects and continues.
                 told.push((number, save(number).await.expect("the server is back").expect("a change")));
             }
         }

@@ -1,5 +1,5 @@
-//! Files of other programs (pyarrow, pandas, Polars, fastparquet, public data sets), with pyarrow and Python as
-//! witnesses of what is in them.
+//! Files of other programs (pyarrow, pandas, Polars, fastparquet, public data sets), compared with
+//! the values that pyarrow and Python read from them.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use blockyard_tests::TestYard;
 use serde_json::Value;
 
 const BLOCK: &str = "sql-database/flights";
-/// What makes the files, and says what is in them.
+/// Script that creates the files and prints the expected values.
 const WITNESS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/witness/files.py");
 
 #[test]
@@ -30,7 +30,7 @@ fn files_of_other_programs_are_read_as_they_read_them() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Loads a file, and compares what the database has with what its witness read.
+/// Loads a file and compares the rows in the database with the expected ones.
 fn check(yard: &TestYard, table: &str, file: &Value) -> Result<(), String> {
     let text = |key: &str| file[key].as_str().expect("a text");
     let loaded = yard.run(&[
@@ -76,7 +76,7 @@ fn check(yard: &TestYard, table: &str, file: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// Lists and records are texts in SQLite; numbers are compared as numbers.
+/// Compares values. Lists and records are strings in SQLite; numbers are compared by value.
 fn same(found: &Value, wanted: &Value) -> bool {
     match (found, wanted) {
         (Value::String(text), Value::Array(_) | Value::Object(_)) => {
@@ -90,13 +90,13 @@ fn same(found: &Value, wanted: &Value) -> bool {
                 && found.iter().all(|(name, value)| wanted.get(name).is_some_and(|wanted| same(value, wanted)))
         }
         (Value::Number(found), Value::Number(wanted)) => found == wanted || found.as_f64() == wanted.as_f64(),
-        // The doubles of a file that has whole ones without a point.
+        // Doubles in a file that writes integral values without a decimal point.
         (Value::String(found), Value::String(wanted)) => found == wanted || *found == format!("{wanted}.0"),
         _ => found == wanted,
     }
 }
 
-/// The members of an object in their order.
+/// Returns the members of a JSON object in order.
 fn members(line: &str) -> Vec<(String, Value)> {
     struct Members(Vec<(String, Value)>);
     impl<'de> serde::Deserialize<'de> for Members {
@@ -121,7 +121,8 @@ fn members(line: &str) -> Vec<(String, Value)> {
     serde_json::from_str::<Members>(line).expect("a row").0
 }
 
-/// The texts that are written for a table, as Python reads them: those of the file that was loaded.
+/// Returns the fields of a table as Python reads them from an unloaded CSV file, which equals the
+/// loaded file.
 fn csv_rows(yard: &TestYard, table: &str, statement: &str) -> Vec<Vec<Value>> {
     let out = yard.path(&format!("{table}.csv")).display().to_string();
     yard.ok(&["call", BLOCK, "unload", "--statement", statement, "--format", "csv", "--out", &out]);

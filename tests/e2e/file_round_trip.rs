@@ -1,5 +1,5 @@
-//! `unload`, then `load`: the database itself finds no difference. For every dialect, every format and every
-//! type, with the ends of their ranges and values by chance.
+//! `unload` followed by `load` must not change any value, as compared by the database itself.
+//! Covers every dialect, format and type, with the limits of their ranges and random values.
 
 use blockyard_tests::TestYard;
 use serde_json::Value;
@@ -7,16 +7,17 @@ use serde_json::Value;
 use crate::sql_operations::each;
 
 const FORMATS: [&str; 4] = ["csv", "ndjson", "arrow", "parquet"];
-/// Rows by chance, beside those with the ends of the ranges; `PROPTEST_CASES` asks for more.
+/// Number of random rows, in addition to those with the limits of the ranges. `PROPTEST_CASES` can
+/// raise it.
 const ROWS: u64 = 60;
-/// Most of them: one statement fills the table.
+/// Maximum number of rows, because a single statement fills the table.
 const MOST_ROWS: u64 = 5_000;
 
-/// A column: its type, and values as the dialect writes them.
+/// A column: its type, and literals in the dialect's syntax.
 struct Column {
     kind: &'static str,
     values: &'static [&'static str],
-    /// A value from a number by chance.
+    /// Returns a literal for a random number.
     chance: fn(u64) -> String,
 }
 
@@ -24,7 +25,7 @@ const fn column(kind: &'static str, values: &'static [&'static str], chance: fn(
     Column { kind, values, chance }
 }
 
-/// Letters that mean something to a format or a database.
+/// Returns a string literal of characters with a special meaning in a format or a database.
 fn text(seed: u64) -> String {
     const LETTERS: [&str; 14] = ["a", "\"", "''", ",", "\n", "\r", "\r\n", " ", "ü", "\t", "\\\\", "{", "1", "🦉"];
     let letters: String = (0..seed % 7).map(|at| LETTERS[(seed >> (at * 5)) as usize % LETTERS.len()]).collect();
@@ -135,7 +136,7 @@ const SQLITE: &[Column] = &[
     column("timestamp", &["'2013-02-08T11:00:00Z'", "'2013-02-08 11:00'"], moment),
 ];
 
-/// A number that looks like chance, the same in every run.
+/// Returns the next pseudo-random number. The sequence is the same in every run.
 fn next(seed: &mut u64) -> u64 {
     *seed ^= *seed << 13;
     *seed ^= *seed >> 7;
@@ -143,7 +144,7 @@ fn next(seed: &mut u64) -> u64 {
     *seed
 }
 
-/// Makes `source` with a column `c0`, `c1`, … of each type, and fills it.
+/// Creates the table `source` with a column `c0`, `c1`, … of each type, and fills it.
 fn fill(yard: &TestYard, block: &str, columns: &[Column]) {
     let definition: Vec<String> =
         columns.iter().enumerate().map(|(at, column)| format!("c{at} {}", column.kind)).collect();
@@ -170,12 +171,13 @@ fn fill(yard: &TestYard, block: &str, columns: &[Column]) {
     yard.ok(&["call", block, "script", "--script", &format!("@{}", file.display())]);
 }
 
-/// The rows of `copy` that the server itself finds to be others than those of `source`.
+/// Returns a statement that selects the rows of `target` that the server considers different from
+/// those of `source`.
 fn differences(dialect: &str, columns: &[Column]) -> String {
     let differ = columns.iter().enumerate().map(|(at, column)| {
         let (ours, theirs) = (format!("s.c{at}"), format!("t.c{at}"));
         let condition = match dialect {
-            // By their texts: numbers keep their scale, and NaN is itself.
+            // Compares as text, so that numbers keep their scale and NaN equals itself.
             "postgres" => format!("{ours}::text is distinct from {theirs}::text"),
             "mysql" if column.kind == "json" => format!("not (binary {ours} <=> binary {theirs})"),
             "mysql" if column.kind.contains("text") || column.kind.contains("char") => {
@@ -226,13 +228,15 @@ fn what_is_unloaded_is_loaded_again() {
             let different = yard.json(&["call", block, "fetch-all", "--statement", &compared]);
             assert_eq!(different, Value::Array(Vec::new()), "{dialect} {format}");
             yard.ok(&["execute", block, "drop table target"]);
-            // Into a table that is made for the file, and out again: the same file.
+            // Loading into a table that is created for the file, and unloading it, must reproduce
+            // the file.
             yard.ok(&[
                 "call", block, "load", "--table", "target", "--mode", "create", "--format", format, "--in", &out,
             ]);
             let again = read(&unload("target", "csv"));
-            // MySQL's decimals have as many places in all rows of a table that is made; a JSON document is spelled
-            // with spaces in PostgreSQL, where a list of the server is one.
+            // In a created table of MySQL, all values of a decimal column have the same scale. In
+            // PostgreSQL, a list of the server becomes a JSON document, which is formatted with
+            // spaces.
             if dialect != "mysql" {
                 let plain = |text: &str| if dialect == "postgres" { text.replace(' ', "") } else { text.to_owned() };
                 assert_eq!(plain(&again), plain(&written), "{dialect} {format}");
@@ -256,7 +260,7 @@ fn parquet_and_arrow_have_the_types_of_the_server() {
         let out = yard.path("types.parquet").display().to_string();
         yard.ok(&["call", block, "unload", "--statement", statement, "--format", "parquet", "--out", &out]);
         assert_eq!(schema(&out), wanted, "{statement}");
-        // The two ways agree.
+        // `unload` and `query` produce the same types.
         let other = yard.path("types2.parquet").display().to_string();
         yard.ok(&["query", block, statement, "--format", "parquet", "--out", &other]);
         assert_eq!(schema(&other), wanted, "query: {statement}");

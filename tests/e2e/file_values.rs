@@ -1,5 +1,5 @@
-//! Values of files: each is kept exactly, or its row is named in an error. The databases themselves say what
-//! they have.
+//! Values in files: each is stored exactly, or an error names its row. The databases confirm what
+//! they store.
 
 use blockyard_tests::{Ran, TestYard};
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ fn all(yard: &TestYard, block: &str, statement: &str) -> Value {
     yard.json(&["call", block, "fetch-all", "--statement", statement])
 }
 
-/// One column of a query, as the texts of its values.
+/// Returns one column of a query, as strings.
 fn texts(yard: &TestYard, block: &str, statement: &str) -> Vec<String> {
     let rows = all(yard, block, statement);
     let values = rows.as_array().expect("rows").iter().flat_map(|row| row.as_object().expect("a row").values());
@@ -71,7 +71,8 @@ fn malformed_quoting_loads_nothing() {
 #[test]
 fn a_csv_is_read_as_it_was_written() {
     let yard = TestYard::with_sqlite();
-    // Line ends of three kinds, a mark before the text, a last line without an end, quotes and line ends in fields.
+    // All three line endings, a byte order mark, a last line without a line ending, quotes and line
+    // breaks in fields.
     for (table, csv) in [
         ("n", "a,b\n1,\"x\"\"y\"\n2,z"),
         ("rn", "a,b\r\n1,\"x\"\"y\"\r\n2,z\r\n"),
@@ -86,7 +87,7 @@ fn a_csv_is_read_as_it_was_written() {
     assert_eq!(loaded(&yard, SQLITE, "tabs", "csv", "a\tb\n1\tx,y\n", &["--delimiter", "\\t"]), 1);
     assert_eq!(all(&yard, SQLITE, "select * from tabs"), json!([{"a": 1, "b": "x,y"}]));
     assert_eq!(loaded(&yard, SQLITE, "header", "csv", "a,b\n", &[]), 0);
-    // A gzip file is read as what it has.
+    // A gzip file is decompressed before it is read.
     let file = yard.path("packed.csv.gz");
     let path = file.display().to_string();
     let python = format!("import gzip; gzip.open({path:?}, 'wb').write(b'a,b\\n1,x\\n')");
@@ -98,7 +99,7 @@ fn a_csv_is_read_as_it_was_written() {
 #[test]
 fn nothing_and_an_empty_text_are_told_apart() {
     each("file_empty", |dialect, yard, block| {
-        // One column: an empty line is a row.
+        // With a single column, an empty line is a row.
         assert_eq!(loaded(yard, block, "one", "csv", "name\nOwl\n\nHeron\n", &[]), 3, "{dialect}");
         let nulls = "select count(*) as n from one where name is null";
         assert_eq!(texts(yard, block, nulls), ["1"], "{dialect}");
@@ -116,7 +117,7 @@ fn nothing_and_an_empty_text_are_told_apart() {
             );
             assert_eq!(all(yard, block, &counted), json!([{"a": nulls, "b": empty, "c": 1}]), "{dialect} {table}");
         }
-        // What is written tells them apart, too.
+        // Unloading preserves the difference.
         let out = yard.path("out.csv").display().to_string();
         yard.ok(&[
             "call",
@@ -156,13 +157,13 @@ fn texts_become_numbers_only_where_they_come_back() {
             loaded(yard, block, table, "csv", &csv, &[]);
             assert_eq!(texts(yard, block, &format!("select v from {table} order by id")), values, "{dialect} {table}");
         }
-        // Measured values are numbers: they compare as such.
+        // Measured values become numbers, which compare as numbers.
         loaded(yard, block, "ds", "csv", "city,dist\nA,10.5\nB,9.25\nC,0.30000000000000004\n", &[]);
         assert_eq!(texts(yard, block, "select city from ds where dist > 5 order by city"), ["A", "B"], "{dialect}");
         assert_eq!(texts(yard, block, "select dist from ds where city = 'C'"), ["0.30000000000000004"], "{dialect}");
         loaded(yard, block, "prices", "csv", "p\n1.50\n12.00\n", &[]);
         assert_eq!(texts(yard, block, "select count(*) as n from prices where p > 2"), ["1"], "{dialect}");
-        // A later row of another form is named.
+        // A later value in another form is an error that names its row.
         let mut csv = "id,p\n".to_owned();
         (1..=5_000).for_each(|id| csv.push_str(&format!("{id},{id}.5\n")));
         refused(
@@ -198,7 +199,7 @@ fn numbers_of_json_keep_every_digit() {
             loaded(yard, block, table, "ndjson", lines, &[]);
             let mut read = texts(yard, block, &format!("select id from {table}"));
             if dialect == "mysql" {
-                // Its decimals have as many places in all rows.
+                // In MySQL, all values of a decimal column have the same scale.
                 for text in &mut read {
                     if text.contains('.') && table != "b6" {
                         *text = text.trim_end_matches('0').trim_end_matches('.').to_owned();
@@ -207,12 +208,12 @@ fn numbers_of_json_keep_every_digit() {
             }
             assert_eq!(read, wanted, "{dialect} {table}");
         }
-        // Inside of lists and objects, too.
+        // Also inside of lists and objects.
         loaded(yard, block, "nested", "ndjson", "{\"doc\":{\"id\":12345678901234567890123}}\n", &[]);
         let text = if dialect == "postgres" { "cast(doc as text)" } else { "doc" };
         let read = yard.json(&["call", block, "fetch-all", "--statement", &format!("select {text} as d from nested")]);
         assert!(read.to_string().contains("12345678901234567890123"), "{dialect}: {read}");
-        // A table's own column keeps them, or the row is named.
+        // A column of an existing table stores every digit, or the error names the row.
         yard.ok(&["execute", block, "create table own (f double precision, i integer)"]);
         for (lines, row) in [
             ("{\"f\":0.5}\n{\"f\":9007199254740993}\n", "row 2: column `f`"),
@@ -280,7 +281,7 @@ fn nan_and_infinities_are_never_null() {
                 loaded(yard, block, "nn", format, text, &[]);
                 let asked = "select cast(x as text) as t from nn order by id";
                 assert_eq!(texts(yard, block, asked), ["0.5", "NaN", "-Infinity"], "{format}");
-                // Into a table that is made, and out again.
+                // Loading into a created table and unloading it must reproduce the text.
                 loaded(yard, block, &format!("made_{format}"), format, text, &[]);
                 let out = yard.path("nn.out").display().to_string();
                 let statement = format!("select * from made_{format} order by id");
@@ -313,7 +314,7 @@ fn texts_and_numbers_of_one_column_stay_what_they_are() {
 #[test]
 fn no_value_takes_the_place_of_another() {
     each("file_names", |dialect, yard, block| {
-        // A database that ignores case has one column for both.
+        // A database that ignores case has a single column for both names.
         yard.ok(&["execute", block, "create table own (a integer)"]);
         for (format, text) in [("csv", "a,A\n1,2\n"), ("ndjson", "{\"a\":1,\"A\":2}\n")] {
             for table in ["own", "made"] {
@@ -330,7 +331,7 @@ fn no_value_takes_the_place_of_another() {
                 refused(yard, block, table, format, text.as_bytes(), wanted);
             }
         }
-        // Words that booleans are not written as stay texts.
+        // Words other than `true` and `false` remain strings.
         loaded(yard, block, "words", "csv", "v\nTrue\nFalse\n", &[]);
         assert_eq!(texts(yard, block, "select v from words order by v"), ["False", "True"], "{dialect}");
     });
@@ -354,7 +355,7 @@ fn json_that_says_two_things_is_refused() {
     }
     let deep = format!("{{\"a\":{}{}}}\n", "[".repeat(50_000), "]".repeat(50_000));
     refused(&yard, SQLITE, "j", "ndjson", deep.as_bytes(), &["row 1: ", "lists and objects"]);
-    // A column that the table has may come late.
+    // A column that the table already has may appear in a later row.
     yard.ok(&["execute", SQLITE, "create table late (a integer, b text)"]);
     let mut lines: String = (1..=6_000).map(|a| format!("{{\"a\":{a}}}\n")).collect();
     lines.push_str("{\"a\":6001,\"b\":\"x\"}\n");
@@ -408,7 +409,7 @@ fn columns_of_a_table_take_values_whole_or_not_at_all() {
             );
         }
     });
-    // SQLite makes numbers of texts in columns of numbers: never others.
+    // SQLite converts text to numbers in numeric columns, but never to a different number.
     let yard = TestYard::with_sqlite();
     yard.ok(&["execute", SQLITE, "create table m (x numeric, r real)"]);
     loaded(&yard, SQLITE, "m", "csv", "x,r\n9007199254740993,0.5\nabc,1\n", &[]);
@@ -499,7 +500,8 @@ fn types_of_a_server_are_not_read_as_others() {
             yard.ok(&["execute", block, "create table late (day date, at timestamp)"]);
             let csv = "day,at\n+5874897-12-31,\n,+294246-12-31T00:00:00\n";
             loaded(yard, block, "late", "csv", csv, &["--mode", "append"]);
-            // Microseconds since 1970 end a few years before PostgreSQL's timestamps do.
+            // The range of microseconds since 1970 in 64 bits ends a few years before that of
+            // PostgreSQL's timestamps.
             let beyond = "day,at\n,+294276-12-31T00:00:00\n";
             refused_with(yard, block, "late", "csv", beyond.as_bytes(), &["--mode", "append"], &["row 1", "`at`"]);
             let asked = "select coalesce(cast(day as text), cast(at as text)) as t from late";
@@ -513,7 +515,7 @@ fn types_of_a_server_are_not_read_as_others() {
 fn the_json_null_is_not_the_null_of_sql() {
     each("file_json_null", |dialect, yard, block| {
         if dialect != "postgres" {
-            return; // The others have JSON as text.
+            return; // The others store JSON as text.
         }
         yard.ok(&["execute", block, "create table documents (id integer, doc json)"]);
         yard.ok(&["execute", block, "insert into documents values (1, null), (2, 'null'), (3, '[null]')"]);
@@ -601,7 +603,7 @@ fn refusals_say_what_is_taken() {
     refused(&yard, SQLITE, "t", "csv", b"a,c\n1,2\n", &["table `t` has no column `c`", "the table has `a`, `b`"]);
     refused_with(&yard, SQLITE, "t", "parquet", b"PAR1", &["--delimiter", ";"], &["applies to CSV only"]);
     refused_with(&yard, SQLITE, "t", "csv", b"a\n1\n", &["--delimiter", "ab"], &["is not a delimiter"]);
-    // Columns that the file does not have get what the table says.
+    // Columns that are missing in the file get the default of the table.
     assert_eq!(loaded(&yard, SQLITE, "t", "csv", "a\n1\n", &["--mode", "append"]), 1);
     if let Some(server) = crate::postgres::server("file_refusals") {
         refused(&server.yard, "sql-database/pg", "public.tt2", "csv", b"a\n1\n", &["--schema public --table tt2"]);

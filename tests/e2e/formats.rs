@@ -1,4 +1,4 @@
-//! Yards of other formats: an old one is read and goes on, a newer one is left as it is.
+//! Yards with other format versions: an older one is upgraded, a newer one is rejected unchanged.
 
 use std::process::{Command, Stdio};
 
@@ -12,13 +12,13 @@ on_both!(
     the_seal_is_about_the_stored_bytes,
 );
 
-/// The key of the yard in `fixtures/yards`.
+/// Key of the yards in `fixtures/yards`.
 const KEY: &str = "YmxvY2t5YXJkIGZpeHR1cmUga2V5LCAzMiBieXRlcyE=";
 
-/// The sources that blocks of the yards in `fixtures/yards` name.
+/// Permission for the secret sources that the yards in `fixtures/yards` use.
 const PERMITTED: &str = "[sources]\nallow = [\"env:FIXTURE_*\"]\n";
 
-/// A yard of the first format, as the Blockyard of that time left it.
+/// A yard of format 1, created by a version of Blockyard that used it.
 struct OldYard(TestYard);
 
 impl OldYard {
@@ -26,7 +26,7 @@ impl OldYard {
         let yard = TestYard::empty();
         let fixture = root().join("tests/fixtures/yards/format-1.db");
         std::fs::copy(fixture, yard.path("yard.db")).expect("a copy of the old yard");
-        // Another machine made it, so its sources are read by permission only.
+        // The yard was created on another machine, so its sources require permission.
         yard.configure(PERMITTED);
         Self(yard)
     }
@@ -51,7 +51,7 @@ impl OldYard {
         serde_json::from_str(&self.ok(&[arguments, &["--json"]].concat())).expect("one JSON document")
     }
 
-    /// The audit trail from its first line on: what was done to what.
+    /// Returns the action and the subject of the audit lines, oldest first.
     fn trail(&self) -> Vec<(String, String)> {
         let told = self.json(&["audit"]);
         let word = |line: &Value, field: &str| line[field].as_str().expect("a word").to_owned();
@@ -59,7 +59,7 @@ impl OldYard {
         lines.map(|line| (word(line, "action"), word(line, "subject"))).collect()
     }
 
-    /// What `doctor` says of the audit trail, and whether all is well.
+    /// Returns whether `doctor` passed, and its detail on the audit trail.
     fn doctor(&self) -> (bool, String) {
         let told = self.run(&["doctor", "--json"]);
         let told: Value = serde_json::from_str(&told.stdout).expect("one JSON document");
@@ -87,7 +87,7 @@ fn every_command_that_reads_opens_an_old_yard() {
         &["audit"],
         &["key", "status"],
     ] {
-        // The first command on it is the one that brings it up to date.
+        // Any command can be the first one, which upgrades the yard.
         let yard = OldYard::new();
         assert!(yard.json(arguments).is_object(), "{arguments:?}");
     }
@@ -240,11 +240,12 @@ fn a_newer_format_is_refused_and_nothing_is_changed(yard: &TestYard) {
     yard.fails(6, &["init", "--key", "file"]);
 }
 
-/// A yard of the second format, as the Blockyard of that time left it: see `make-format-2.sh`.
+/// A yard of format 2, created by a version of Blockyard that used it: see `make-format-2.sh`.
 struct SecondFormat(TestYard);
 
 impl SecondFormat {
-    /// `None` where the shell of SQLite is missing, which has the bundle's bytes for PostgreSQL.
+    /// Returns `None` if the `sqlite3` shell is missing, which extracts the bytes of the bundle for
+    /// PostgreSQL.
     fn new(backend: Backend) -> Option<Self> {
         let yard = TestYard::empty_on(backend);
         let folder = root().join("tests/fixtures/yards");
@@ -333,8 +334,8 @@ fn a_yard_that_sealed_serialized_configurations_goes_on(yard: &TestYard) {
     assert_eq!(run(&["doctor"]).code, 0);
 }
 
-/// Another text for the same document is a change, too: the seal does not depend on how a program reads and
-/// writes JSON.
+/// A different text for the same document counts as a change, so that the seal does not depend on
+/// how a program parses and serializes JSON.
 fn the_seal_is_about_the_stored_bytes(yard: &TestYard) {
     if yard.backend() == Backend::Sqlite && !available("BLOCKYARD_TEST_SQLITE3") {
         return;

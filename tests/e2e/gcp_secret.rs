@@ -1,5 +1,5 @@
-//! `gcp-secret` against a small server of the harness that answers as the REST reference of Secret Manager
-//! (version 1) says: there is no emulator of it. Tokens are those of the test's token server.
+//! `gcp-secret` against a server of the harness that follows the REST reference of Secret Manager
+//! (version 1), because there is no emulator. Tokens are issued by the test's token server.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
 
-/// The versions of each secret: their bytes in base64 and checksum, and whether they are enabled.
+/// Versions of each secret: the payload (base64 data and checksum), and whether the version is
+/// enabled.
 pub(crate) type Secrets = BTreeMap<String, Vec<(Value, bool)>>;
 
 fn error(status: u16, word: &str) -> Answer {
@@ -47,7 +48,7 @@ fn answer(request: &Seen, secrets: &mut Secrets) -> Answer {
             Answer::json(&described(&name, versions.len(), true))
         }
         ("GET", "/versions") => {
-            // A page each.
+            // One version per page.
             let at = query.strip_prefix("pageToken=").map_or(versions.len(), |token| token.parse().expect("a number"));
             let mut page = json!({"versions": [described(&name, at, versions[at - 1].1)]});
             if at > 1 {
@@ -81,7 +82,7 @@ fn answer(request: &Seen, secrets: &mut Secrets) -> Answer {
     }
 }
 
-/// Secret Manager, and `gcp-secret/db` in it.
+/// Starts the server and creates `gcp-secret/db` on it.
 pub(crate) fn start() -> Option<(Cloud, Web, Arc<Mutex<Secrets>>)> {
     let cloud = Cloud::start()?;
     let (tokens, secrets) = (cloud.gate.tokens(), Arc::new(Mutex::new(Secrets::new())));
@@ -114,7 +115,7 @@ fn a_secret_is_written_read_and_the_source_of_another_blocks_secret() {
     let missing = yard.fails(1, &["call", "gcp-secret/db", "read", "--out", "-"]);
     assert!(missing.contains("secret `db-password` was not found"), "{missing}");
 
-    // Made when it is missing; then a second version.
+    // The first write creates the secret, the next adds a version.
     for (number, text) in ["correct horse", "battery staple"].iter().enumerate() {
         let written = yard.ok_with_input(&["call", "gcp-secret/db", "write", "--in", "-"], text);
         let written: Value = serde_json::from_str(&written).expect("JSON");
@@ -125,7 +126,7 @@ fn a_secret_is_written_read_and_the_source_of_another_blocks_secret() {
     let stored = secrets.lock().expect("no panic")["db-password"][1].0["data"].clone();
     assert_eq!(stored, STANDARD.encode("battery staple"));
 
-    // At each call, and stored nowhere.
+    // The secret is read at each call and stored nowhere.
     yard.ok(&["install", &bundle("zoo"), "--yes"]);
     yard.ok(&["create", "zoo-keeper/ada", "--set", "name=Ada", "--secret", "badge=block:gcp-secret/db"]);
     assert_eq!(yard.reveal("zoo-keeper/ada", "badge"), "battery staple");
@@ -134,7 +135,7 @@ fn a_secret_is_written_read_and_the_source_of_another_blocks_secret() {
     assert_eq!(yard.json(&["call", "zoo-keeper/ada", "introduce"]), "Ada");
     assert_eq!(yard.any_file_contains("battery staple"), None);
 
-    // An older version by its number, until it is disabled.
+    // An older version can be read by its number until it is disabled.
     yard.ok(&["set", "gcp-secret/db", "--set", "secret_version=1"]);
     assert_eq!(yard.ok(&["call", "gcp-secret/db", "read", "--out", "-"]), "correct horse");
     yard.ok(&["call", "gcp-secret/db", "disable", "--version_number", "1"]);
@@ -149,7 +150,7 @@ fn a_secret_is_written_read_and_the_source_of_another_blocks_secret() {
         .collect();
     assert_eq!(states, [("3", "ENABLED"), ("2", "ENABLED"), ("1", "DISABLED")]);
 
-    // Damaged on its way.
+    // Data with a wrong checksum.
     yard.ok(&["set", "gcp-secret/db", "--set", "secret_version=2"]);
     secrets.lock().expect("no panic").get_mut("db-password").expect("it")[1].0["dataCrc32c"] = "1".into();
     let damaged = yard.fails(1, &["call", "gcp-secret/db", "read", "--out", "-"]);

@@ -1,4 +1,4 @@
-//! The bundle `gcp`'s credentials and buckets, by their operations.
+//! Credentials and buckets of the bundle `gcp`, through their operations.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -101,7 +101,7 @@ fn objects_are_joined_in_their_order() {
 
 #[test]
 fn what_is_there_is_not_overwritten_unseen() {
-    // fake-gcs-server does not look at conditions of uploads; the proxy does in its place.
+    // fake-gcs-server ignores the conditions of uploads, so the proxy enforces them.
     let Some(cloud) = Cloud::with({
         let there = AtomicUsize::new(0);
         move |request| {
@@ -185,7 +185,7 @@ fn the_key_is_a_secret_and_checked_by_who_hands_out_tokens() {
     let line = cloud.key.lines().nth(3).expect("a line of the key");
     assert_eq!(cloud.yard.any_file_contains(line), None);
 
-    // A cloud of its own, which nobody runs here.
+    // The domain of another cloud, which does not resolve.
     let own = cloud.key_file().replace("googleapis.com", "zoo.example");
     let own = cloud.write("own.json", own.as_bytes());
     let own = format!("service_account=@{}", own.display());
@@ -196,7 +196,7 @@ fn the_key_is_a_secret_and_checked_by_who_hands_out_tokens() {
     let refused = cloud.yard.fails(1, &["call", "gcs-bucket/own", "list"]);
     assert!(refused.contains("storage.zoo.example"), "{refused}");
 
-    // A key that was revoked: another one signs.
+    // A revoked key: the signature is made with another key.
     let folder = tempfile::tempdir().expect("a folder");
     let (other, _) = rsa_key(folder.path(), "pkcs8");
     let endpoint = cloud.yard.config("gcp-credentials/prod")["endpoint"].as_str().expect("an endpoint").to_owned();
@@ -253,7 +253,7 @@ fn an_upload_that_is_cut_goes_on_where_it_was() {
     let put = cloud.put("large", &bytes, &[]);
     assert_eq!(put["size"], bytes.len());
     assert!(cloud.stored("data/large").expect("on the disk") == bytes);
-    // Four chunks, one of them twice, and two questions.
+    // Four chunks, one of them sent twice, and two status queries.
     assert_eq!(parts.load(Ordering::SeqCst), 7);
 }
 
@@ -270,7 +270,7 @@ fn an_upload_of_which_a_part_was_kept_is_sent_from_there() {
         match seen.len() {
             1 => Fate::CutRequest,
             2 => Fate::Held(1 << 20),
-            // It kept nothing of the rest; asked again for what is missing, it takes no more.
+            // The server has stored nothing further and rejects the rest.
             _ => Fate::Answer(403, r#"{"error": {"code": 403, "message": "enough"}}"#.to_owned()),
         }
     }) else {
@@ -286,7 +286,7 @@ fn an_upload_of_which_a_part_was_kept_is_sent_from_there() {
 
 #[test]
 fn what_arrived_damaged_is_not_kept() {
-    // A server that ends an upload when it is asked where it stands has the first chunk only.
+    // fake-gcs-server ends an upload when its status is queried, so it stores the first chunk only.
     let parts = AtomicUsize::new(0);
     let Some(cloud) = Cloud::with(move |request| match request.method.as_str() {
         "PUT" if parts.fetch_add(1, Ordering::SeqCst) == 1 => Fate::CutRequest,
@@ -324,7 +324,7 @@ fn a_download_that_is_cut_leaves_no_short_file() {
 fn what_a_lost_answer_did_is_taken_into_account() {
     let cut = AtomicUsize::new(0);
     let Some(cloud) = Cloud::with(move |request| {
-        // The first removal is done, and its answer is lost.
+        // The first removal is executed, but its response is lost.
         let removal = request.method == "DELETE";
         if removal && cut.fetch_add(1, Ordering::SeqCst) == 0 { Fate::CutAnswer } else { Fate::Pass }
     }) else {
@@ -387,7 +387,7 @@ fn a_signed_url_is_the_one_that_googles_own_client_makes() {
     }
     let refused = cloud.refused(1, &["sign-url", "--path", "a", "--expires_in", "604801"]);
     assert!(refused.contains("`expires_in` must be between 1 and 604800 seconds"), "{refused}");
-    // Nobody was asked for a token to sign.
+    // Locally computed: no token is requested.
     assert!(cloud.call(&["uri", "--path", "a/*.csv"]) == json!("gs://zoo/data/a/*.csv"));
 }
 
@@ -399,7 +399,7 @@ fn what_somebody_wrote_since_is_not_overwritten() {
         move |request| {
             let query = request.uri.query().unwrap_or_default();
             seen.lock().expect("no panic").push(query.to_owned());
-            // fake-gcs-server does not look at conditions of uploads; the proxy does in its place.
+            // fake-gcs-server ignores the conditions of uploads, so the proxy enforces them.
             if query.contains("ifGenerationMatch=41") {
                 return Fate::Answer(412, r#"{"error": {"code": 412, "message": "conditionNotMet"}}"#.to_owned());
             }
