@@ -1,5 +1,5 @@
-//! Requests of bundles: where they may go, what they may carry, what comes back. The guest is
-//! `tests/guests/courier`, the servers are real ones on this machine.
+//! HTTP requests of bundles: permitted destinations, request headers and secrets, and responses.
+//! The guest is `tests/guests/courier`; the servers run on this machine.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -11,17 +11,17 @@ use serde_json::{Value, json};
 #[cfg(target_os = "linux")]
 use crate::memory::peak_memory;
 
-/// A secret that no answer of a test has by chance.
+/// A secret that occurs in no response by chance.
 const CANARY: &str = "c4nary-In-The-Mine+7/z";
 
-/// A yard with `courier/c` on this server, which is granted by name.
+/// Creates a yard with `courier/c` on this server, with a grant for its address.
 fn yard(web: &Web) -> TestYard {
     let yard = ungranted(web);
     yard.ok(&["grant", "courier", &format!("http {}", web.url())]);
     yard
 }
 
-/// As [`yard`], without the grant of the server's address.
+/// Like [`yard`], without the grant for the server's address.
 fn ungranted(web: &Web) -> TestYard {
     let yard = TestYard::empty();
     yard.ok(&["init", "--key", "file"]);
@@ -45,7 +45,7 @@ fn answer(yard: &TestYard, operation: &str, arguments: &Value) -> Value {
     serde_json::from_str(&ran.stdout).expect("one JSON document")
 }
 
-/// Calls what must be refused; gives the message.
+/// Makes a call that must fail with this exit code. Returns standard error.
 fn refused(yard: &TestYard, code: i32, operation: &str, arguments: &Value) -> String {
     let ran = call(yard, operation, arguments);
     assert_eq!(ran.code, code, "{operation} {arguments}: {}{}", ran.stdout, ran.stderr);
@@ -93,7 +93,8 @@ fn tls_is_checked_with_the_name_and_speaks_http_2() {
     let web = Web::start_secure(|request| Answer::text(request.version.clone()));
     let yard = yard(&web);
     assert_eq!(answer(&yard, "get", &json!({"path": "/"}))["text"], "HTTP/2.0");
-    // Without the authority among the roots there is no trust, and no way around it.
+    // Without the CA certificate among the roots, the server is not trusted, and no option disables
+    // the check.
     let ran = yard.run(&["call", "courier/c", "get", "--path", "/"]);
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("TLS: invalid peer certificate"), "{}", ran.stderr);
@@ -172,11 +173,11 @@ fn only_origins_that_were_asked_for_granted_and_named() {
         let message = refused(&yard, 5, "get", &json!({"path": format!("{url}/")}));
         assert!(message.contains("its manifest does not ask for it"), "{url}: {message}");
     }
-    // Asked for, and taken away.
+    // Requested by the manifest, but revoked.
     yard.ok(&["revoke", "courier", "http https://ungranted.example"]);
     let message = refused(&yard, 5, "get", &json!({"path": "https://ungranted.example/"}));
     assert!(message.contains("blockyard grant courier 'http https://ungranted.example'"), "{message}");
-    // Nobody grants what was not asked for.
+    // A capability that the manifest does not request cannot be granted.
     let message = yard.fails(2, &["grant", "courier", "sql postgres"]);
     assert!(message.contains("does not request the capability `sql postgres`"), "{message}");
     assert_eq!(other.connections(), 0);
@@ -189,7 +190,7 @@ fn a_secret_goes_to_its_audience_and_nowhere_else() {
     let yard = yard(&web);
     yard.ok(&["grant", "courier", &format!("http {}", other.url())]);
     yard.ok(&["set", "courier/c", "--set", &format!("token_url={}/token", other.url())]);
-    // Granted, named by the block, and not who the token is for.
+    // The server is granted and named by the block, but it is not in the audience of the token.
     answer(&yard, "get", &json!({"path": format!("{}/", other.url())}));
     let message = refused(&yard, 5, "get", &json!({"path": format!("{}/", other.url()), "auth": "bearer"}));
     assert!(message.contains("the secret `/token` may not be sent to"), "{message}");
@@ -256,12 +257,13 @@ fn redirects_are_checked_hop_by_hop() {
     assert_eq!(elsewhere.connections(), 0);
     let message = refused(&yard, 1, "get", &json!({"path": "/round"}));
     assert!(message.contains("more than 10 times"), "{message}");
-    // What is no redirect, and what is not safe to send again, comes back as it is.
+    // A response that is not a redirect, and a redirect of a request that is not safe to repeat,
+    // are returned unchanged.
     assert_eq!(answer(&yard, "get", &json!({"path": "/resume"}))["status"], 308);
     let sent = answer(&yard, "send", &json!({"method": "POST", "path": "/same"}));
     assert_eq!(sent["status"], 302);
 
-    // Where the other origin is granted, the secret stays behind.
+    // If the other origin is granted, the redirect is followed without the secret.
     yard.ok(&["grant", "courier", &format!("http {}", elsewhere.url())]);
     yard.ok(&["set", "courier/c", "--set", &format!("token_url={}", elsewhere.url())]);
     answer(&yard, "get", &json!({"path": "/other", "auth": "bearer", "headers": {"cookie": "a=b", "x-own": "kept"}}));
@@ -292,7 +294,7 @@ fn headers_that_forge_are_refused() {
     let message = refused(&yard, 1, "get", &json!({"path": "/", "headers": {"X-Api-Key": "other"}, "auth": "header"}));
     assert!(message.contains("in addition to a secret"), "{message}");
     assert!(web.seen().is_empty());
-    // Its own proof is its own affair.
+    // A bundle may set its own `Authorization` header if no secret is used.
     answer(&yard, "get", &json!({"path": "/", "headers": {"Authorization": "Bearer own"}}));
     assert_eq!(web.seen()[0].header("authorization"), "Bearer own");
 }
@@ -302,7 +304,7 @@ fn an_operation_that_reads_sends_nothing_else() {
     let web = Web::start(echo);
     let yard = yard(&web);
     for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "MKCOL"] {
-        // The guest hides the problem: the call ends all the same, and says who lied.
+        // The guest hides the error. The call fails anyway, and the error names the bundle.
         let message = refused(&yard, 7, "sneak", &json!({"method": method, "path": "/items?q=secret-looking"}));
         let words = format!("bundle `courier` was stopped: a `read` operation tried to send `{method} http://");
         assert!(message.contains(&words), "{message}");
@@ -310,7 +312,7 @@ fn an_operation_that_reads_sends_nothing_else() {
     }
     assert!(web.seen().is_empty());
     assert_eq!(answer(&yard, "sneak", &json!({"method": "GET", "path": "/"}))["status"], 200);
-    // Declared safe, and shown when it was installed.
+    // Declared safe in the manifest, and shown at installation.
     assert_eq!(answer(&yard, "sneak", &json!({"method": "POST", "path": "/search/zoo"}))["status"], 200);
     for path in ["/search/zoo/1", "/search/", "/search", "/search/a%2F..%2F..%2Fitems/x"] {
         refused(&yard, 7, "sneak", &json!({"method": "POST", "path": path}));
@@ -395,7 +397,7 @@ fn bodies_pass_through_by_handle() {
 #[test]
 fn parts_are_taken_and_sent_again() {
     let tries = std::sync::Mutex::new(BTreeSet::new());
-    // The first try of each part meets a busy server.
+    // The first attempt of each part receives 503.
     let web = Web::start(move |request| {
         let first = tries.lock().expect("no panic").insert(request.target.clone());
         Answer::status(if first { 503 } else { 200 })
@@ -434,7 +436,7 @@ fn an_output_in_parts_is_one_stream() {
     let yard = yard(&web);
     let got = yard.ok(&["call", "courier/c", "pages", "--count", "4", "--out", "-"]);
     assert!(got.contains("/page/1;/page/2;/page/4;"), "{got}");
-    // A part that fails ends the stream with its reason.
+    // A part that fails ends the stream with its error.
     drop(web);
     let ran = yard.run(&["call", "courier/c", "pages", "--count", "4", "--out", "-"]);
     assert_eq!(ran.code, 1, "{}", ran.stderr);
@@ -453,7 +455,7 @@ fn what_comes_back_has_no_secret_in_it() {
         let text = got.to_string();
         assert!(text.contains("********") && !text.contains(CANARY) && !text.contains("YWRhOm"), "{auth}: {text}");
     }
-    // Parts that would be sent on are refused rather than changed without a word.
+    // Parts that would be forwarded are rejected rather than masked silently.
     let ran = call(&yard, "relay", &json!({"path": "/", "to": "/to", "auth": "bearer"}));
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("holds a secret of this block"), "{}", ran.stderr);
@@ -462,7 +464,8 @@ fn what_comes_back_has_no_secret_in_it() {
         || !String::from_utf8_lossy(&request.body).contains(CANARY)));
 }
 
-/// A server of one answer, byte for byte, a piece at a time.
+/// Starts a server that sends these chunks as its only response, with a pause after each. Returns
+/// its port.
 fn raw(pieces: Vec<Vec<u8>>, between: std::time::Duration) -> u16 {
     use std::io::{Read as _, Write as _};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -557,7 +560,7 @@ fn a_name_that_leads_inside_is_refused() {
         );
         assert!(ran.stderr.contains(&format!("'http https://{name} at 127.0.0.1'")), "{}", ran.stderr);
     }
-    // Granted by name, with the network in which it stands: reached, and nobody listens there.
+    // Granted by name and network: the connection is attempted, but nothing listens there.
     yard.ok(&["grant", "courier", "http https://a.wild.example at 127.0.0.0/8"]);
     let ran = call("https://a.wild.example/");
     assert_eq!(ran.code, 1, "{}", ran.stderr);

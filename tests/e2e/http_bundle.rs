@@ -1,4 +1,4 @@
-//! The bundle `http`: files of a server, and webhooks.
+//! The bundle `http`: files on a server, and webhooks.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -6,7 +6,7 @@ use blockyard_tests::web::{Answer, Web};
 use blockyard_tests::{TestYard, bundle};
 use serde_json::{Value, json};
 
-/// A yard whose `http-endpoint/files` and `webhook/team` are on the server.
+/// Creates a yard with `http-endpoint/files` on this server.
 fn yard(web: &Web) -> TestYard {
     let yard = TestYard::new();
     yard.ok(&["install", &bundle("http"), "--yes"]);
@@ -82,7 +82,7 @@ fn a_webhook_tells_people() {
     assert_eq!(body(0), json!({"text": "the load is done"}));
     assert_eq!(body(1), json!({"title": "load", "text": "done"}));
     assert_eq!(seen[1].header("authorization"), "Bearer h00k");
-    // A message that may have arrived is not sent again.
+    // A message that may have been delivered is not sent a second time.
     yard.ok(&["create", "webhook/broken", "--set", &format!("url={}/broken", web.url())]);
     let failed = yard.fails(1, &["call", "webhook/broken", "notify", "--body", "x"]);
     assert!(failed.contains("status 502"), "{failed}");

@@ -1,4 +1,5 @@
-//! Installing over a known name: what changes is shown and agreed to, and nothing gets wider without a word.
+//! Installing a bundle whose name is already in use: changes are shown and approved, and
+//! permissions never widen silently.
 
 use blockyard_tests::{TestYard, attack, bundle, on_both};
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ fn operation(name: &str, effect: &str, safe: &[&str]) -> Value {
     })
 }
 
-/// Writes a bundle `sec` of this version. Gives its file.
+/// Writes a bundle `sec` with this version. Returns the path of the file.
 pub(crate) fn sec(
     yard: &TestYard,
     version: &str,
@@ -62,7 +63,7 @@ fn another_file_under_a_known_name_is_a_decision(yard: &TestYard) {
     }
     assert!(refused.contains("confirm with `--yes`"), "{refused}");
     yard.ok(&["install", &first, "--yes"]);
-    // Of the review: new safe requests, and an effect that went from write to read.
+    // New safe requests, and an operation whose effect changes from write to read.
     let safe = ["DELETE {config.url}/v1/*/*", "POST {config.url}/q"];
     let second = sec(yard, "0.2.0", &asks, &url(), &[operation("http", "read", &safe)]);
     for flags in [&[][..], &["--yes"], &["--replace"]] {
@@ -99,9 +100,9 @@ fn yes_is_enough_while_nothing_gets_wider(yard: &TestYard) {
     let second = sec(yard, "0.1.1", &asks, &json!({"url": {"type": "string"}, "note": {"type": "string"}}), &more);
     assert!(yard.fails(2, &["install", &second]).contains("confirm with `--yes`"));
     yard.ok(&["install", &second, "--yes"]);
-    // The same bytes again change nothing, and need no agreement.
+    // Installing the same bytes changes nothing and needs no approval.
     assert_eq!(yard.json(&["install", &second])["installed"][0]["changed"], false);
-    // A field whose secret may go elsewhere.
+    // A field whose secret gets another audience.
     let secret = |audience: &str| {
         json!({"url": {"type": "string"}, "token": {
             "type": "string", "writeOnly": true, "format": "password", "x-secret": {"audience": [audience]},
@@ -125,7 +126,8 @@ fn the_file_that_was_installed_last_is_the_one_in_use(yard: &TestYard) {
     yard.ok(&["install", &first, "--yes"]);
     let installed = yard.json(&["install", &second, "--yes"])["installed"][0]["sha256"].clone();
     yard.ok(&["create", "sec/second"]);
-    // One version, two files: going back is an installation like any other.
+    // Two files with the same version: returning to the first one is an installation like any
+    // other.
     assert!(yard.fails(2, &["install", &first]).contains("confirm with `--yes`"));
     assert_eq!(yard.json(&["install", &first, "--yes"])["installed"][0]["changed"], true);
     assert_eq!(yard.json(&["install", &first])["installed"][0]["changed"], false);
@@ -143,7 +145,7 @@ fn a_new_capability_is_named(yard: &TestYard) {
     let refused = yard.fails(2, &["install", &second, "--yes", "--grant", "clock"]);
     assert!(refused.contains("`--grant 'http {config.url}'` accepts: new capability"), "{refused}");
     assert_eq!(versions(yard), ["0.1.0"]);
-    // Less than what is asked for can be granted in its place.
+    // A narrower capability can be granted instead of the requested one.
     yard.ok(&["install", &second, "--yes", "--grant", "clock", "--grant", "http https://a.example"]);
     let grants: Vec<Value> = yard.json(&["grants", "sec"])["grants"].as_array().expect("grants").clone();
     let granted = grants.iter().filter(|grant| grant["granted"] == true);
@@ -186,7 +188,7 @@ fn each_bundle_that_fails_is_named_and_the_others_are_installed(yard: &TestYard)
         (&json!("nowhere.wasm"), &json!("not-found"))
     );
     assert_eq!(serde_json::from_str::<Value>(&ran.stderr).expect("one error")["error"]["kind"], "not-found");
-    // One alone fails as it always did.
+    // A single bundle fails without the summary of several bundles.
     let refused = yard.fails(3, &["install", "nowhere.wasm", "--yes"]);
     assert!(refused.starts_with("error: `nowhere.wasm` cannot be read"), "{refused}");
 }
@@ -206,7 +208,7 @@ fn blocks_of_an_older_version_say_so(yard: &TestYard) {
     assert!(listed.contains(uses), "{listed}");
     let doctor = yard.ok(&["doctor"]);
     assert!(doctor.contains(&format!("`sec/old` uses {uses}")) && !doctor.contains("`sec/new` uses"), "{doctor}");
-    // A field of the newer version: the error says why it is not known.
+    // A field of the newer version: the error explains why it is unknown.
     let refused = yard.fails(4, &["set", "sec/old", "--set", "note=c"]);
     assert!(refused.contains(uses), "{refused}");
     let refused = yard.fails(4, &["set", "sec/new", "--set", "other=c"]);
@@ -226,7 +228,8 @@ fn what_a_bundle_says_of_itself_forges_nothing() {
     manifest["types"][0]["operations"][0]["description"] = json!(evil);
     manifest["types"][0]["operations"][0]["arguments"] =
         json!({"type": "object", "properties": {"a": {"description": evil}}});
-    // Marks in the text of a module are refused by its parser: they are JSON escapes here.
+    // The parser of the text format rejects bidirectional control characters, so they are JSON
+    // escapes here.
     let escape = |c: char| if c.is_ascii() { c.to_string() } else { format!("\\u{:04x}", u32::from(c)) };
     let manifest: String = manifest.to_string().chars().map(escape).collect();
     let file = yard.path("esc.wasm");

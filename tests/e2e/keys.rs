@@ -1,4 +1,4 @@
-//! Where the yard's key may be: a file, the environment, a real Secret Service.
+//! Locations of the yard's key: a file, the environment, and the keyring of a Secret Service.
 
 use std::process::Command;
 
@@ -46,7 +46,7 @@ fn a_key_file_elsewhere() {
     assert_eq!(run(&["init"]).code, 0);
     assert!(file.exists());
     assert_eq!(run(&["list"]).code, 0);
-    // The yard knows where its key is.
+    // The yard stores the location of its key.
     assert_eq!(yard.run(&["list"]).code, 0);
 }
 
@@ -59,7 +59,7 @@ fn without_a_keyring_the_key_goes_into_a_private_file() {
     assert!(!yard.path("other.db").exists());
 }
 
-/// gnome-keyring on a private D-Bus session, with its own `secret-tool` as a witness.
+/// Uses gnome-keyring in a separate D-Bus session, and `secret-tool` to verify the entry.
 #[test]
 fn a_key_in_the_operating_systems_keyring() {
     if !available("BLOCKYARD_TEST_KEYRING") {
@@ -94,7 +94,7 @@ fn a_key_in_the_operating_systems_keyring() {
     let said = ran(&mut session, None);
     assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
     assert!(said.stdout.contains("the operating system's keyring (service `blockyard`"), "{}", said.stdout);
-    // 44 characters: base64 of 32 bytes.
+    // Base64 of 32 bytes has 44 characters.
     assert!(said.stdout.contains("\n44\n"), "{}{}", said.stdout, said.stderr);
     assert!(said.stderr.contains("keyring has no key for this yard"), "{}", said.stderr);
     assert!(said.stdout.contains("exit 5"), "{}", said.stdout);

@@ -1,4 +1,4 @@
-//! The built binary against real databases, real keyrings, real components.
+//! End-to-end tests of the built binary with real databases, keyrings and components.
 
 mod addresses;
 mod architecture;

@@ -1,14 +1,14 @@
-//! What a process takes, for tests that hold it to a limit.
+//! Memory use of a process, for tests that limit it.
 
 use std::process::Command;
 
 use blockyard_tests::TestYard;
 
-/// The most memory that a process had, KiB.
+/// Returns the peak memory of a command in KiB.
 pub(crate) fn peak_memory(yard: &TestYard, arguments: &[&str]) -> u64 {
     let mut command = Command::new("sh");
     let inner = yard.command(arguments);
-    // Looked at again and again until the end: the peak only grows.
+    // Polled until the process ends, because the peak only grows.
     let script = "\"$@\" > /dev/null & child=$!; peak=0; while kill -0 $child 2>/dev/null; do \
         now=$(sed -n 's/^VmHWM:[[:space:]]*\\([0-9]*\\).*/\\1/p' /proc/$child/status 2>/dev/null); \
         peak=${now:-$peak}; sleep 0.02; done; wait $child || exit 1; echo $peak >&2";

@@ -1,4 +1,4 @@
-//! `sql-database` on a real MariaDB server, with its own shell as a witness.
+//! `sql-database` on a MariaDB server, compared with the results of its own client.
 
 use std::process::Command;
 
@@ -19,7 +19,7 @@ fn password() -> String {
     std::env::var("BLOCKYARD_TEST_MARIADB_PASSWORD").expect("the password")
 }
 
-/// A yard with `sql-database/my` on a database of its own; none where there is no server.
+/// Creates a yard with `sql-database/my` on a new database. Returns `None` if there is no server.
 pub(crate) fn server(name: &str) -> Option<Server> {
     if !available("BLOCKYARD_TEST_MARIADB_PORT") {
         return None;
@@ -126,7 +126,7 @@ fn every_type_keeps_its_value() {
                "n": "2013-02-08T11:00:00", "o": "2013-02-08T11:00:00.500000Z", "p": "y", "q": "glad", "r": "x,y", "s": "long",
                "t": "YmxvYg==", "u": true, "v": "YWI=", "w": "tiny"})
     );
-    // In Arrow a number without a sign keeps its 64 bit, and a boolean is one.
+    // In Arrow, unsigned integers keep 64 bits, and booleans are booleans.
     assert_eq!(server.rows("select f, u from t"), json!([{"f": u64::MAX, "u": true}]));
     assert_eq!(server.rows("select point(1, 2) is not null as p, null as n"), json!([{"p": 1, "n": null}]));
 }
@@ -241,13 +241,13 @@ fn tls_is_what_the_block_says() {
         let read = server.yard.ok(&["query", &format!("sql-database/{mode}"), statement, "--format", "json"]);
         assert_eq!(read.contains("TLSv1"), encrypted, "{mode}: {read}");
     }
-    // The certificate is the server's own; nobody that this machine knows vouches for it.
+    // The certificate is self-signed, so no CA on this machine verifies it.
     for mode in ["verify-ca", "verify-full"] {
         let option = format!("options.sslmode={mode}");
         assert_eq!(create(&server.yard, mode, &server.database, &password(), &[&option]), 0);
         let refused = server.yard.fails(1, &["query", &format!("sql-database/{mode}"), "select 1"]);
         assert!(refused.contains("TLS: "), "{mode}: {refused}");
-        // Unless the block does.
+        // A CA in the block verifies it.
         let certificate = std::env::var("BLOCKYARD_TEST_MARIADB_CERTIFICATE").expect("the certificate");
         let block = format!("sql-database/{mode}");
         server.yard.ok(&["set", &block, "--set", &format!("ca=@{certificate}")]);

@@ -1,4 +1,4 @@
-//! `cp`, `ls`, `cat` and `rm`, on a bucket.
+//! `cp`, `ls`, `cat` and `rm` on a bucket.
 
 use std::path::PathBuf;
 
@@ -33,14 +33,14 @@ fn files_are_copied_up_down_and_across() {
     assert!(cloud.stored("data/x/a.bin").expect("on the disk") == bytes);
     yard.ok(&["cp", file, "gcs-bucket/zoo:y/"]);
     assert!(cloud.stored("data/y/a.bin").is_some(), "the name goes with it");
-    // Out again: to a file, into a folder, to standard output.
+    // Download to a file, into a folder, to standard output.
     let out = yard.path("out.bin");
     yard.ok(&["cp", "gcs-bucket/zoo:x/a.bin", out.to_str().expect("a path")]);
     assert!(std::fs::read(&out).expect("the file") == bytes);
     std::fs::create_dir(yard.path("into")).expect("a folder");
     yard.ok(&["cp", "gcs-bucket/zoo:x/a.bin", yard.path("into").to_str().expect("a path")]);
     assert!(std::fs::read(yard.path("into/a.bin")).expect("the file") == bytes);
-    // By standard input and output.
+    // With standard input and output.
     yard.ok_with_input(&["cp", "-", "gcs-bucket/zoo:note", "--content-type", "text/plain"], "hello");
     assert_eq!(yard.ok(&["cat", "gcs-bucket/zoo:note"]), "hello");
     assert_eq!(yard.ok(&["cp", "gcs-bucket/zoo:note", "-"]), "hello");
@@ -135,7 +135,7 @@ fn memory_does_not_grow_with_the_object() {
     assert!(idle > 1_000 && over(up) <= 64 && over(down) <= 64, "MiB over idle: up {}, down {}", over(up), over(down));
 }
 
-/// `gcs-bucket/rest` on a server with these objects. It lists them, and gives their names as their bytes.
+/// Creates `gcs-bucket/rest` on a server with these objects. The content of an object is its name.
 fn named(names: &'static [&'static str]) -> Option<(Cloud, Web)> {
     start(move |request| {
         let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
@@ -205,7 +205,7 @@ fn a_copy_is_not_written_through_a_link() {
     assert!(refused.contains("is a link"), "{refused}");
     assert_eq!(std::fs::read_to_string(outside.join("file")).expect("the file"), "as it was");
     assert_eq!(std::fs::read_dir(&outside).expect("the folder").count(), 1);
-    // A link to the destination itself is the user's own.
+    // A destination that is a link itself is followed.
     let real = yard.path("real");
     std::fs::create_dir(&real).expect("a folder");
     std::fs::remove_file(back.join("a")).expect("gone");
@@ -236,8 +236,8 @@ fn a_list_that_never_ends_is_an_error() {
     }
 }
 
-/// Cloud Storage decodes what is stored with gzip for a client that does not ask for gzip ("Transcoding of
-/// gzip-compressed files"); size and checksum are those of the stored bytes.
+/// Cloud Storage decompresses objects stored with gzip for a client that does not accept gzip
+/// ("Transcoding of gzip-compressed files"); size and checksum are those of the stored bytes.
 #[test]
 fn objects_that_are_stored_with_gzip_are_read() {
     let text = b"lions and tigers";

@@ -1,4 +1,4 @@
-//! `sql-database` on a real PostgreSQL server, with `psql` as a witness.
+//! `sql-database` on a PostgreSQL server, compared with the results of `psql`.
 
 use std::process::Command;
 
@@ -19,7 +19,7 @@ pub(crate) fn password() -> String {
     std::env::var("BLOCKYARD_TEST_POSTGRES_PASSWORD").expect("the password")
 }
 
-/// A yard with `sql-database/pg` on a database of its own; none where there is no server.
+/// Creates a yard with `sql-database/pg` on a new database. Returns `None` if there is no server.
 pub(crate) fn server(name: &str) -> Option<Server> {
     if !available("BLOCKYARD_TEST_POSTGRES_PORT") {
         return None;
@@ -244,7 +244,7 @@ fn a_read_stays_a_read() {
         let refused = server.yard.fails(5, &["query", "sql-database/pg", statement]);
         assert!(refused.contains("only reads") || refused.contains("read-only transaction"), "{statement}: {refused}");
     }
-    // Even a session that was told otherwise begins its next reading transaction as READ ONLY.
+    // Even after a session changes its settings, its next read transaction begins as READ ONLY.
     let _ = server.yard.run(&["query", "sql-database/pg", "select set_config('default_transaction_read_only', 'off', false), set_config('transaction_read_only', 'off', false)"]);
     let several = server.yard.run(&["query", "sql-database/pg", "select 1; insert into t values (1)"]);
     assert_ne!(several.code, 0);
@@ -310,7 +310,7 @@ fn a_check_says_how_safe_the_connection_is_and_what_may_be_done() {
     server.yard.ok(&["set", "sql-database/pg", "--set", "options.sslmode=disable"]);
     assert_eq!(details("sql-database/pg")[3].2, "none");
 
-    // The certificate vouches for itself: nobody on this machine believes it, unless the block says so.
+    // The certificate is self-signed, so it is verified only if the block contains it as a CA.
     server.yard.ok(&["set", "sql-database/pg", "--set", "options.sslmode=verify-full"]);
     assert_eq!(details("sql-database/pg")[1].1, "failed");
     let certificate = std::env::var("BLOCKYARD_TEST_POSTGRES_CERTIFICATE").expect("the certificate");
@@ -341,7 +341,7 @@ fn an_address_is_taken_apart_and_its_password_sealed() {
     assert_eq!(yard.any_file_contains(&encoded), None);
     assert_eq!(yard.any_file_contains(&password()), None);
     assert!(yard.ok(&["check", "sql-database/url"]).contains("TLSv1."));
-    // In a file of blocks it stands without its password, which stays as it is.
+    // In a block file, the URL contains no password, and the stored password is retained.
     let blocks = |address: &str| {
         let file = yard.path("blocks.toml");
         let text = format!("version = 1\n\n[blocks.\"sql-database/url\"]\nurl = \"{address}\"\n");

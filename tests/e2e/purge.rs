@@ -1,4 +1,4 @@
-//! The end of secrets: destroyed in every revision, while all else stays.
+//! `purge` destroys the secrets of every revision and retains everything else.
 
 use blockyard_tests::{Backend, TestYard, on_both};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ on_both!(
 
 const ADA: &str = "zoo-keeper/ada";
 
-/// A keeper with a badge in each of three revisions.
+/// Creates a keeper with three revisions, each with another badge.
 fn with_ada(yard: &TestYard) {
     yard.keeper("ada", "first badge");
     for badge in ["second badge", "third badge"] {
@@ -51,11 +51,11 @@ fn secrets_of_every_revision_are_gone_and_all_else_stays(yard: &TestYard) {
     assert!(refused.contains("set a new value with `blockyard set zoo-keeper/ada --secret badge`"), "{refused}");
     assert!(destroyed(&yard.fails(5, &["check", ADA])));
     assert_eq!(numbers(&yard.json(&["history", ADA])), history);
-    // All is as it was, but that it says what was destroyed.
+    // Everything is unchanged, except for the list of destroyed secrets.
     shown["destroyed"] = json!(["badge"]);
     assert_eq!(yard.json(&["show", "zoo-keeper/ada@2"]), shown);
     assert_eq!(yard.run(&["doctor"]).code, 0);
-    // What was refused afterwards has its lines, too.
+    // Calls that were rejected after the purge have audit lines as well.
     let audit = yard.json(&["audit", "--block", ADA]);
     let lines = audit["audit"].as_array().expect("lines");
     let purge = lines.iter().find(|line| line["action"] == "purge").expect("a line of the purge");
@@ -110,7 +110,7 @@ fn a_new_secret_can_be_set_afterwards(yard: &TestYard) {
     assert!(destroyed(&yard.fails(5, &["reveal", "zoo-keeper/ada@3", "badge", "--yes"])));
     yard.ok(&["set", ADA, "--set", "name=Ida"]);
     assert_eq!(yard.reveal(ADA, "badge"), "new badge");
-    // Or it goes without.
+    // The secret can also be removed.
     yard.ok(&["purge", ADA, "--yes"]);
     yard.ok(&["set", ADA, "--unset", "badge"]);
     assert_eq!(yard.ok(&["call", ADA, "introduce"]), "\"Ida\"\n");
@@ -136,7 +136,7 @@ fn a_purge_leaves_other_blocks_alone(yard: &TestYard) {
     yard.ok(&["create", "zoo-keeper/bob", "--set", "name=Bob", "--secret", "badge=block:zoo-safe/box"]);
     yard.ok(&["purge", ADA, "--yes"]);
     assert_eq!(yard.reveal("zoo-cage/lion", "spares.0"), "spare");
-    // A call of the cage needs its keeper whole, and says whose secret is gone.
+    // A call of the cage needs all secrets of its keeper, and the error names the destroyed one.
     assert!(destroyed(&yard.fails(5, &["call", "zoo-cage/lion", "look"])));
     yard.ok(&["purge", "zoo-safe/box", "--yes"]);
     let refused = yard.fails(5, &["call", "zoo-keeper/bob", "introduce"]);

@@ -1,4 +1,4 @@
-//! What is asked on a terminal: a real pseudo-terminal, with somebody who answers.
+//! Prompts on a terminal, tested with a pseudo-terminal.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -11,13 +11,13 @@ use blockyard_tests::{Backend, TestYard, bundle};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::json;
 
-/// A command on a terminal.
+/// A command that runs on a terminal.
 pub(crate) struct Conversation {
     child: Child,
     terminal: File,
     heard: mpsc::Receiver<String>,
     all: String,
-    /// How much of `all` was waited for already.
+    /// Length of the part of `all` that was already matched.
     at: usize,
 }
 
@@ -48,13 +48,13 @@ impl Conversation {
         Self { child, terminal, heard, all: String::new(), at: 0 }
     }
 
-    /// Waits for a question, and answers it.
+    /// Waits for a prompt and answers it.
     pub(crate) fn answer(&mut self, question: &str, answer: &str) {
         self.hear(question);
         self.terminal.write_all(format!("{answer}\r").as_bytes()).expect("written");
     }
 
-    /// Waits for a question, and interrupts the program instead of answering (Ctrl-C).
+    /// Waits for a prompt and interrupts the program (Ctrl-C) instead of answering.
     fn interrupt(&mut self, question: &str) {
         self.hear(question);
         let done = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
@@ -72,7 +72,7 @@ impl Conversation {
                 Err(_) => panic!("`{question}` was not asked: {}", self.all),
             }
         }
-        // A moment for the program to begin reading: what comes before is echoed.
+        // Gives the program time to begin reading; earlier input would be echoed.
         std::thread::sleep(Duration::from_millis(400));
     }
 

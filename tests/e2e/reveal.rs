@@ -1,5 +1,5 @@
-//! Secrets in plain text: for a person who asks, and for a bundle that was granted it; each time a
-//! line of the audit trail.
+//! Plaintext access to secrets, by a user who confirms it and by a bundle with the grant. Each
+//! access is one line of the audit trail.
 
 use blockyard_tests::{Backend, TestYard, on_both};
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ fn with_cage(yard: &TestYard) {
     );
 }
 
-/// The lines about revealing, the oldest first: subject, field, and which bundle was shown it.
+/// Returns the subject, the field and the bundle of the audit lines about reveals, oldest first.
 fn reveals(yard: &TestYard) -> Value {
     let audit = yard.json(&["audit"]);
     let lines = audit["audit"].as_array().expect("lines").iter().rev();
@@ -57,7 +57,7 @@ fn each_reveal_is_one_line_of_the_audit_trail(yard: &TestYard) {
             ["zoo-cage/lion", "doors.to/the~south", null],
             ["zoo-cage/lion", "place.code", null],
             ["zoo-cage/lion", "lock.pattern", null],
-            // The keeper's own secret is in the keeper's trail.
+            // The secret of the keeper is recorded in the keeper's trail.
             ["zoo-keeper/ada", "badge", null],
             ["zoo-keeper/ada", "badge", null],
             ["zoo-keeper/ada", "badge", null],
@@ -89,7 +89,7 @@ fn nothing_is_revealed_unless_somebody_agrees(yard: &TestYard) {
         "{refused}"
     );
     assert!(refused.contains("confirm with `--yes`"), "{refused}");
-    // An answer that nobody typed on a terminal is none.
+    // Input that does not come from a terminal is not accepted as confirmation.
     yard.fails_with_input(2, &["reveal", "zoo-keeper/ada", "badge"], "y\n");
     assert_eq!(reveals(yard), json!([]));
 }
@@ -123,10 +123,10 @@ fn each_reveal_of_a_bundle_is_one_line_of_the_audit_trail(yard: &TestYard) {
     fields.sort_unstable();
     assert_eq!(
         fields,
-        // The first is the keeper's own, and in the keeper's trail.
+        // The first is the keeper's secret, recorded in the keeper's trail.
         ["badge", "doors.to/the~south", "lock.pattern", "place.code", "spares.0", "spares.1"]
     );
-    // A call that is shown nothing leaves no such line.
+    // A call that reveals nothing leaves no such line.
     yard.ok(&["call", "zoo-cage/lion", "look"]);
     assert_eq!(reveals(yard).as_array().map(Vec::len), Some(8));
 }

@@ -1,4 +1,4 @@
-//! Moving a yard from one key to another: whole, half done, killed in the middle, taken up again.
+//! Rotation of a yard's key: complete, partial, killed midway, resumed.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -23,15 +23,16 @@ on_both!(
     several_rotations_at_once_leave_one_key,
 );
 
-/// Blocks that are moved together; a rotation that stops has moved a multiple of it.
+/// Number of blocks that are rewrapped together. A rotation that stops has rewrapped a multiple of
+/// it.
 const BATCH: u64 = 200;
 
-/// A key that is 32 times the same byte, in its text form.
+/// Returns a key of 32 identical bytes in base64.
 fn key(byte: u8) -> String {
     STANDARD.encode([byte; 32])
 }
 
-/// A command with one more variable.
+/// Runs a command with an additional environment variable.
 fn with(yard: &TestYard, variable: &str, value: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Ran {
     ran(yard.command(arguments).env(variable, value), None)
 }
@@ -40,13 +41,13 @@ fn rotate(yard: &TestYard) -> Value {
     yard.json(&["key", "rotate"])
 }
 
-/// The file in which a rotation says that a key is.
+/// Returns the path of the key file at this location.
 fn file(location: &Value) -> PathBuf {
     let location = location.as_str().expect("a location");
     location.strip_prefix("file:").expect("a key in a file").into()
 }
 
-/// Whether a key is refused because it is not the yard's.
+/// Checks whether a command failed because its key is not the yard's key.
 fn refused(ran: &Ran) -> bool {
     ran.code == 5 && ran.stderr.contains("is not this yard's key")
 }
@@ -99,13 +100,13 @@ fn a_new_key_in_the_environment_is_needed_from_then_on(yard: &TestYard) {
     assert!(refused(&with(yard, "NEXT_KEY", key(2), &reveal)));
     assert_eq!(with(yard, "NEXT_KEY", key(1), &reveal).stdout, "badge");
     assert_eq!(with(yard, "BLOCKYARD_KEY", key(1), &reveal).stdout, "badge");
-    // Blockyard cannot put a new key into an environment.
+    // Blockyard cannot store a new key in an environment variable.
     let same = with(yard, "NEXT_KEY", key(1), &["key", "rotate"]);
     assert_eq!(same.code, 2, "{}", same.stderr);
     assert!(same.stderr.contains("name it with `--to env:NAME`"), "{}", same.stderr);
     let own = with(yard, "NEXT_KEY", key(1), &["key", "rotate", "--to", "env:NEXT_KEY"]);
     assert!(own.code == 2 && own.stderr.contains("the new key is already the yard's key"), "{}", own.stderr);
-    // And back into a file, which is found without being named.
+    // Rotates back to a file, which is found without being named.
     let back = with(yard, "NEXT_KEY", key(1), &["key", "rotate", "--to", "file", "--json"]);
     let back: Value = serde_json::from_str(&back.stdout).expect("JSON");
     assert!(file(&back["location"]).exists());
@@ -124,12 +125,12 @@ fn a_new_key_that_is_none_changes_nothing(yard: &TestYard) {
         let refused = yard.fails(2, &["key", "rotate", "--to", place]);
         assert!(refused.contains("use `keyring`, `file` or `env:NAME`"), "{refused}");
     }
-    // Without a session there is no keyring, and nothing takes its place.
+    // Without a session there is no keyring, and no other location is used instead.
     assert!(yard.fails(5, &["key", "rotate", "--to", "keyring"]).contains("keyring failed"));
     assert_eq!((yard.json(&["key", "status"]), yard.json(&["audit"])), before);
 }
 
-/// Runs a script with a Secret Service of its own.
+/// Runs a script with a separate Secret Service.
 fn with_keyring(yard: &TestYard, script: &str) -> Ran {
     let script = format!(
         "set -e\nprintf pw | gnome-keyring-daemon --unlock --components=secrets >/dev/null 2>&1\nblockyard={}\n{script}",
@@ -171,7 +172,7 @@ fn a_new_key_in_the_operating_systems_keyring(yard: &TestYard) {
         $blockyard $reveal || echo "exit $?""#,
     );
     assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
-    // 44 characters: base64 of 32 bytes.
+    // Base64 of 32 bytes has 44 characters.
     assert_eq!(
         said.stdout, "to the operating system's keyring\nbadge\n44\nbadge\n44\nexit 5\nexit 5\n",
         "{}",
@@ -184,14 +185,14 @@ fn a_new_key_in_the_operating_systems_keyring(yard: &TestYard) {
     assert!(yard.fails(5, &["list"]).contains("keyring failed"));
 }
 
-/// Makes many keepers without a badge.
+/// Creates this number of keepers without a badge.
 fn crowd(yard: &TestYard, count: u64) {
     let mut file = "version = 1\n".to_owned();
     file.extend((0..count).map(|number| format!("[blocks.\"zoo-keeper/k{number}\"]\nname = \"K\"\n")));
     yard.ok_with_input(&["apply", "-", "--quiet"], &file);
 }
 
-/// Has the database do something before a data key is moved; gives what undoes that.
+/// Creates a trigger that runs before a data key is rewrapped. Returns the statement that drops it.
 fn before_each_move(yard: &TestYard, sqlite: &str, postgres: &str) -> &'static str {
     match yard.backend() {
         Backend::Sqlite => {
@@ -210,8 +211,8 @@ fn before_each_move(yard: &TestYard, sqlite: &str, postgres: &str) -> &'static s
     }
 }
 
-/// A rotation of 212 blocks that stopped after its first batch: `zoo-keeper/ada` is moved, and
-/// `zoo-keeper/bob` is left. Gives the files of the old and the new key.
+/// Starts a rotation of 212 blocks that stops after its first batch: `zoo-keeper/ada` is rewrapped,
+/// and `zoo-keeper/bob` is not. Returns the files of the old and the new key.
 fn half_done(yard: &TestYard) -> (PathBuf, PathBuf) {
     yard.keeper("ada", "ada's badge");
     crowd(yard, 210);
@@ -229,7 +230,7 @@ fn half_done(yard: &TestYard) -> (PathBuf, PathBuf) {
     (old, file(&yard.json(&["key", "status"])["rotation"]["location"]))
 }
 
-/// How many blocks are moved and how many are left, while a rotation is under way.
+/// Returns the numbers of rewrapped and remaining blocks of the current rotation, if there is one.
 fn progress(yard: &TestYard) -> Option<(u64, u64)> {
     let status = yard.json(&["key", "status"]);
     Some((status["rotation"]["moved"].as_u64()?, status["rotation"]["left"].as_u64()?))
@@ -282,7 +283,7 @@ fn half_done_the_old_key_is_needed_until_the_last_block_is_moved(yard: &TestYard
     assert_eq!(rotate(yard)["moved"], json!(12));
     fs::remove_file(&old).expect("gone");
     assert_eq!(badges(yard), ["ada's badge", "bob's badge"]);
-    // Whoever was refused was told what was missing.
+    // The errors name the missing key.
     let looked = format!("key file `{}` does not exist", old.display());
     for said in [stuck.stderr, bob.stderr] {
         assert!(said.contains(&looked), "{said}");
@@ -302,7 +303,7 @@ fn half_done_the_new_key_is_needed_for_what_was_moved(yard: &TestYard) {
         let refused = yard.fails(5, arguments);
         assert!(refused.contains(&looked), "{refused}");
     }
-    // What is made meanwhile is not lost, whichever key it belongs to.
+    // A block that is created in the meantime is not lost, regardless of its key.
     yard.keeper("eve", "eve's badge");
     fs::rename(&away, &new).expect("moved back");
     rotate(yard);
@@ -336,7 +337,7 @@ fn killed_in_the_middle_it_goes_on_where_it_was(yard: &TestYard) {
     crowd(yard, 600);
     yard.keeper("bob", "bob's badge");
     let old = yard.key_file();
-    // A database that takes its time, so that there is a middle.
+    // Slows down the database, so that the rotation can be killed midway.
     let undo = before_each_move(
         yard,
         "begin select count(*) from
@@ -379,7 +380,7 @@ fn several_rotations_at_once_leave_one_key(yard: &TestYard) {
     for rotation in rotating {
         let output = rotation.wait_with_output().expect("it ends");
         let said = String::from_utf8_lossy(&output.stderr);
-        // Who comes second joins in, or hears that the key was changed in the meantime.
+        // A later process joins the rotation, or fails because the key was changed in the meantime.
         assert!(matches!(output.status.code(), Some(0 | 5 | 6)), "{said}");
         done += u32::from(output.status.success());
     }

@@ -1,4 +1,4 @@
-//! A bundle is a stranger: each attack of `tests/guests/misbehave` has its test here.
+//! Bundles are untrusted: each attack of `tests/guests/misbehave` has its test here.
 
 use blockyard_tests::{Ran, TestYard, bundle};
 
@@ -27,7 +27,7 @@ fn stopped(operation: &str, words: &str) {
     let ran = attack(&yard, operation, &[]);
     assert_eq!(ran.code, 7, "{operation}: {}{}", ran.stdout, ran.stderr);
     assert!(ran.stderr.contains(words), "{operation}: {}", ran.stderr);
-    // Only that call was lost.
+    // Only that call fails.
     assert_eq!(attack(&yard, "nothing", &[]).stdout, "null\n");
 }
 
@@ -104,7 +104,7 @@ fn wander() {
 #[test]
 fn scribble() {
     let yard = yard();
-    // Were the file there, it would be opened read-only.
+    // An existing file is opened read-only.
     std::fs::write(yard.path("named.db"), "").expect("an empty database");
     let ran = attack(&yard, "scribble", &[]);
     assert_eq!(ran.code, 5, "{}", ran.stderr);
@@ -168,7 +168,7 @@ fn compiled_code_is_kept_in_a_private_folder_and_safe_to_lose() {
     assert_eq!(run().code, 0);
     let folder = yard.path("cache/blockyard/compiled");
     assert_eq!(std::fs::metadata(&folder).expect("the cache").permissions().mode() & 0o777, 0o700);
-    // What lies there and is not what was put there is compiled anew, never trusted.
+    // Files in the cache that were modified are never trusted; the bundle is recompiled.
     let mut folders = vec![folder.clone()];
     let mut poisoned = 0;
     while let Some(folder) = folders.pop() {
@@ -189,14 +189,14 @@ fn compiled_code_is_kept_in_a_private_folder_and_safe_to_lose() {
 
 #[test]
 fn pretend() {
-    // Only the host says that something was not granted: that would be another exit code.
+    // Only the host can deny a capability, which has another exit code.
     let ran = attack(&yard(), "pretend", &[]);
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("it was the host"), "{}", ran.stderr);
 }
 
-/// Whatever a bundle calls in whatever order: the host does not fail, and the next call is unharmed. A second
-/// of sequences, or as many minutes as `BLOCKYARD_TEST_LONG` says.
+/// Calls the host in random order: the host must not fail, and the next call must not be affected.
+/// Runs for two seconds, or for the number of minutes in `BLOCKYARD_TEST_LONG`.
 #[test]
 #[allow(clippy::print_stdout, reason = "how many there were is for whoever runs it for long")]
 fn wild() {
@@ -205,7 +205,7 @@ fn wild() {
     let minutes: Option<f64> = std::env::var("BLOCKYARD_TEST_LONG").ok().and_then(|text| text.parse().ok());
     let end =
         Instant::now() + minutes.map_or(Duration::from_secs(2), |minutes| Duration::from_secs_f64(minutes * 60.0));
-    // Other sequences in each long run, the same ones in each short.
+    // Each long run uses other sequences; each short run uses the same ones.
     let first = minutes.map_or(0, |_| u64::from(std::process::id()) << 20);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {

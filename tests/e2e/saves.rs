@@ -1,4 +1,4 @@
-//! What a save leaves as it is: one rule for `set` in all its forms, and for `apply`.
+//! Fields that a save leaves unchanged: the same rule for all forms of `set` and for `apply`.
 
 use blockyard_tests::{Backend, TestYard, on_both};
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ fn a_save_by_json_keeps_what_it_does_not_name(yard: &TestYard) {
     let config = yard.config("zoo-cage/lion");
     assert_eq!(config["place"]["house"], json!("dogs"));
     assert_eq!(config["notes"], json!({"a": 1, "b": {"c": 2, "d": 3}}));
-    // What `show` prints is refused, with a hint that works.
+    // The output of `show` is rejected, with a hint that works.
     let shown = yard.config("zoo-cage/lion").to_string();
     let refused = yard.fails_with_input(4, &["set", "zoo-cage/lion", "--json-config", "-"], &shown);
     assert!(refused.contains("omit the field to keep the stored secret"), "{refused}");
@@ -93,7 +93,7 @@ fn taking_away_is_said(yard: &TestYard) {
     assert_eq!((&config["doors"], &config["notes"]), (&json!({}), &json!({"a": 1})));
     set(yard, &json!({"place": null}));
     assert_eq!(yard.config("zoo-cage/lion")["place"], json!(null));
-    // Where the schema has no null it takes nothing away.
+    // If the schema does not permit null, null does not remove the value.
     let refused = yard.fails_with_input(4, &["set", "zoo-cage/lion", "--json-config", "-"], r#"{"animal": null}"#);
     assert!(refused.contains("/animal"), "{refused}");
 }
@@ -121,7 +121,7 @@ fn a_file_that_leaves_a_table_out_keeps_its_secret(yard: &TestYard) {
     let apply = |text: &str| yard.ok_with_input(&["apply", "-"], text);
     apply("version = 1\n[blocks.\"zoo-cage/lion\"]\nanimal = \"lion\"\n");
     secrets_are_there(yard);
-    // Plain fields are those of the file.
+    // Fields without secrets are those of the file.
     assert_eq!(yard.config("zoo-cage/lion")["notes"], json!(null));
     apply(
         "version = 1\n[blocks.\"zoo-cage/lion\"]\nanimal = \"lion\"\n[blocks.\"zoo-cage/lion\".place]\nhouse = \"dogs\"\n",

@@ -1,4 +1,4 @@
-//! Schemas of a hostile bundle: each is refused when it is installed, or costs no more than its own call.
+//! Schemas of a hostile bundle: each is rejected at installation, or affects only its own call.
 
 use std::time::{Duration, Instant};
 
@@ -6,16 +6,16 @@ use blockyard_tests::attack::{embed, manifest, with_manifest};
 use blockyard_tests::{Ran, TestYard};
 use serde_json::{Value, json};
 
-/// Time for a command that has next to nothing to do. Machines are slow, and builds without optimization are
-/// slower; what hangs takes longer than any of it.
+/// Time limit of a command that does almost nothing. Generous for slow machines and builds without
+/// optimization; a command that hangs takes longer.
 const SOON: Duration = Duration::from_secs(40);
 
-/// A bundle `s` with these schemas in place of the usual ones.
+/// A bundle `s` with these schemas instead of the default ones.
 struct Schemas {
     configuration: Value,
     arguments: Value,
     result: Value,
-    /// The code of its operation.
+    /// Code of its operation.
     code: String,
 }
 
@@ -70,7 +70,7 @@ impl Schemas {
     }
 }
 
-/// The usual configuration, with more.
+/// Returns the default configuration schema with additional keywords.
 fn configuration(more: &Value) -> Value {
     let mut schema = Schemas::default().configuration;
     for (keyword, value) in more.as_object().expect("keywords") {
@@ -131,7 +131,7 @@ fn large_schemas_are_refused_at_install() {
         .refused("more than 128 regular expressions");
     let large = json!({"pattern": "((\\w{100}){100}){100}"});
     assert_eq!(Schemas { result: large, ..Schemas::default() }.install().1.code, 4);
-    // Long chains of definitions need a deep stack to compile.
+    // Compiling a long chain of definitions needs a deep stack.
     let mut chain = json!({"$ref": "#/$defs/d0", "$defs": {}});
     for level in 0..1_200 {
         chain["$defs"][format!("d{level}")] = json!({"properties": {"a": {"$ref": format!("#/$defs/d{}", level + 1)}}});
@@ -150,7 +150,7 @@ fn a_schema_at_its_limits_is_compiled() {
     Schemas { arguments: chain, ..Schemas::default() }.installed();
 }
 
-/// A document that would take exponential time to check is refused.
+/// A document that would take exponential time to validate is rejected.
 #[test]
 fn branches_that_multiply_with_the_depth_are_bounded() {
     let both = json!({
@@ -175,7 +175,7 @@ fn branches_that_multiply_with_the_depth_are_bounded() {
     assert_eq!(refused.code, 4, "{}", refused.stderr);
 }
 
-/// A bundle whose operation answers with a list of this many `5.0`, and its yard.
+/// Creates a yard with a bundle whose operation returns a list of this number of `5.0`.
 fn numbers(count: usize, result: Value) -> TestYard {
     let end = 262_144 + 1 + 4 * count;
     let code = format!(
@@ -235,7 +235,7 @@ fn a_pattern_costs_no_more_than_the_text_allows() {
     assert_ne!(ran.code, 0, "{}", ran.stdout);
 }
 
-/// A field with a secret cannot be hidden behind a spelling of its reference.
+/// A secret field cannot be hidden behind an encoded form of its reference.
 #[test]
 fn a_secret_behind_an_encoded_reference_is_a_secret() {
     let more = json!({

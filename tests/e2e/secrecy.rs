@@ -1,5 +1,6 @@
-//! A bundle that tries to learn its secret (`courier-thief`): by what the host masks, by bodies that it passes on, by
-//! parts and digests of answers, by headers and token servers that it chooses. The servers are honest: they echo.
+//! A bundle that tries to learn its secret (`courier-thief`): from the masking, from bodies that it
+//! forwards, from parts and digests of responses, from headers and token servers that it chooses.
+//! The servers are honest and echo requests.
 
 use std::io::Write as _;
 
@@ -7,7 +8,7 @@ use blockyard_tests::web::{Answer, Seen, Web};
 use blockyard_tests::{Ran, TestYard, bundle};
 use serde_json::{Value, json};
 
-/// A server that echoes, one outside of the secret's audience, and a token server.
+/// A server that echoes requests, one outside of the secret's audience, and a token server.
 struct Bed {
     yard: TestYard,
     web: Web,
@@ -16,7 +17,7 @@ struct Bed {
 }
 
 fn gzip(text: &[u8]) -> Vec<u8> {
-    // A member with one stored block (RFC 1951, section 3.2.4), as `gzip -0` makes it.
+    // A gzip member with one stored block (RFC 1951, section 3.2.4), as written by `gzip -0`.
     let mut bytes = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255, 1];
     let length = u16::try_from(text.len()).expect("a short text");
     bytes.extend(length.to_le_bytes());
@@ -34,7 +35,7 @@ fn gzip(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// An honest server behind honest middlewares: compression, ranges, CORS.
+/// An honest server with common middleware: compression, ranges, redirects.
 fn echo(request: &Seen) -> Answer {
     let sent = json!({"target": request.target, "headers": request.headers}).to_string();
     let path = request.target.split('?').next().unwrap_or_default();
@@ -100,7 +101,7 @@ impl Bed {
         serde_json::from_str(&ran.stdout).expect("JSON")
     }
 
-    /// A call that is stopped, with a line of the audit trail.
+    /// Makes a call that must be stopped and recorded in the audit trail.
     fn stopped(&self, operation: &str, arguments: &Value) {
         let ran = self.call(operation, arguments);
         assert_ne!(ran.code, 0, "{operation} {arguments}: {}", ran.stdout);
@@ -138,7 +139,8 @@ fn an_echo_confirms_no_guess() {
 
 #[test]
 fn a_search_through_a_server_that_puts_guesses_together_is_stopped() {
-    // Thousands of guesses before the right one: more words than an honest call sends before an echo.
+    // Thousands of guesses precede the right one: more words than a regular call sends before an
+    // echo.
     let secret = "k9zq4x7w";
     let guesses: Vec<String> =
         (0..4_500).map(|at| format!("{at:08}")).chain([secret.to_owned(), "zzzzzzzz".to_owned()]).collect();
@@ -146,7 +148,7 @@ fn a_search_through_a_server_that_puts_guesses_together_is_stopped() {
         let bed = bed(secret);
         bed.stopped("guess", &json!({"guesses": guesses, "via": via}));
     }
-    // A wrong guess, repeated.
+    // Repeating a wrong guess is permitted.
     let bed = bed(secret);
     let again: Vec<&str> = std::iter::repeat_n("zzzzzzzz", 3).collect();
     assert_eq!(bed.ok("guess", &json!({"guesses": again, "via": "split"})), Value::Null);
@@ -185,7 +187,7 @@ fn an_unread_body_does_not_leave_the_audience_with_a_secret() {
             }
         }
     }
-    // What cannot be searched does not go there at all.
+    // A body that cannot be searched is not sent at all.
     for (path, headers) in
         [("/forced-gzip", json!({})), ("/parts", json!({})), ("/echo", json!({"range": "bytes=0-9999"}))]
     {
@@ -195,12 +197,13 @@ fn an_unread_body_does_not_leave_the_audience_with_a_secret() {
         assert!(ran.stderr.contains("compressed or partial"), "{path}: {}", ran.stderr);
         assert!(bed.other.seen().is_empty());
     }
-    // Nor what is compressed without a word: the request ends before its first byte.
+    // A body with undeclared compression is rejected as well: the request ends before its first
+    // byte.
     let silent = bed("hunter7");
     let ran = silent.call("bounce", &json!({"path": "/silent-gzip", "to": "/sink", "headers": {}}));
     assert_ne!(ran.code, 0, "{}", ran.stdout);
     assert!(silent.other.seen().iter().all(|request| request.body.is_empty()));
-    // Without a secret in it, it goes.
+    // A body without a secret is forwarded.
     let bed = bed("hunter7");
     assert_eq!(bed.ok("bounce", &json!({"path": "/header", "to": "/sink"})), 200);
 }
@@ -215,7 +218,7 @@ fn compressed_and_partial_answers_are_not_read() {
         let refused = bed.call("in-header", &json!({"path": path, "header": "x-api-key"}));
         assert_eq!(refused.code, 1, "{path}: {}", refused.stdout);
     }
-    // No request asked for compression.
+    // No request accepted compression.
     assert!(bed.web.seen().iter().all(|request| request.header("accept-encoding") == "identity"));
 }
 
@@ -246,7 +249,7 @@ fn a_bundle_does_not_ask_for_compression_beside_a_secret() {
 fn an_answer_says_neither_the_length_nor_the_digest_of_a_secret() {
     let bed = bed("hunter7");
     assert_eq!(bed.ok("length", &json!({"path": "/echo"})), json!([]));
-    // The host's own messages say none, either.
+    // The host's own messages reveal no length either.
     let long = "x".repeat(66_000);
     let arguments = json!({"path": "/", "headers": {"x-a": long}}).to_string();
     bed.yard.create("courier/c", &json!({"base_url": bed.web.url(), "token": "hunter7"}));
@@ -276,7 +279,7 @@ fn a_secret_is_in_no_header_but_those_that_the_schema_names() {
         assert!(ran.stderr.contains("the schema of the block type names"), "{header}: {}", ran.stderr);
     }
     assert!(bed.web.seen().is_empty());
-    // A server that changes the case of what it echoes gives nothing away.
+    // An echo in different case is masked as well.
     let lower = Web::start(|request| Answer::text(request.header("x-api-key").to_lowercase()));
     bed.yard.ok(&["grant", "courier", &format!("http {}", lower.url())]);
     bed.yard.ok(&["set", "courier-thief/t", "--set", &format!("base_url={}", lower.url())]);
@@ -298,7 +301,7 @@ fn a_token_server_is_the_one_that_the_schema_names() {
         assert_eq!(ran.code, 5, "{url}: {}", ran.stderr);
     }
     assert!(bed.tokens.seen().is_empty() && bed.web.seen().is_empty());
-    // A block whose token URL has a query has no token server.
+    // A token URL with a query is not accepted as a token server.
     bed.yard.ok(&["set", "courier-thief/t", "--set", &format!("token_url={tokens}/token?delete=1")]);
     let url = format!("{tokens}/token?delete=1");
     assert_eq!(bed.call("exchange", &json!({"token_url": url, "client_id": "me"})).code, 5);
@@ -308,7 +311,8 @@ fn a_token_server_is_the_one_that_the_schema_names() {
 fn texts_are_masked_before_they_are_cut() {
     let bed = bed("hunter7-of-the-zoo");
     let url = format!("{}/token", bed.tokens.url());
-    // The token server quotes the form; the bundle chooses how much is before the secret.
+    // The token server quotes the form; the bundle chooses the number of characters before the
+    // secret.
     for padding in (300..400).step_by(3) {
         let ran = bed.call("exchange", &json!({"token_url": url, "client_id": "c".repeat(padding)}));
         assert_eq!(ran.code, 1, "{}", ran.stdout);
@@ -394,7 +398,7 @@ fn a_secret_of_a_megabyte_is_searched_for_in_little_memory() {
     }
 }
 
-/// Peak memory of a call, KiB.
+/// Returns the peak memory of a call in KiB.
 #[cfg(target_os = "linux")]
 fn said(bed: &Bed) -> u64 {
     let arguments = json!({"text": "hello"}).to_string();

@@ -1,4 +1,4 @@
-//! Secrets that are kept elsewhere: read at each call, never stored, never replaced by something else.
+//! Secrets in external sources: read at each call, never stored, never replaced by a fallback.
 
 use std::fs;
 
@@ -18,7 +18,7 @@ on_both!(
     what_is_no_source_is_refused_and_not_repeated,
 );
 
-/// A command that sees a door key in its environment, or none.
+/// Runs a command with a door key in its environment, or without one.
 fn with_door(yard: &TestYard, key: Option<&str>, arguments: &[&str]) -> Ran {
     let mut command = yard.command(arguments);
     if let Some(key) = key {
@@ -69,7 +69,7 @@ fn a_source_that_cannot_be_read_is_an_error_and_nothing_takes_its_place(yard: &T
             assert!(!refused.contains("the old badge"), "{refused}");
         }
     }
-    // What needs no secret does not ask for it.
+    // A command that needs no secret does not read the source.
     assert_eq!(yard.json(&["show", address])["revision"], json!(3));
     let audit = yard.json(&["audit", "--block", address])["audit"].clone();
     assert!(audit.as_array().expect("lines").iter().all(|line| line["action"] != "reveal"), "{audit}");
@@ -107,7 +107,7 @@ fn a_file_has_to_be_a_text_of_a_mebibyte_at_the_most(yard: &TestYard) {
     yard.fails(5, &reveal);
 }
 
-/// A pipe does not say how much will come: what is read of it has the same limit.
+/// The size of a pipe is not known in advance: the number of bytes read has the same limit.
 fn a_pipe_that_gives_too_much_is_not_a_secret(yard: &TestYard) {
     yard.permit_sources();
     let door = yard.path("door");
@@ -185,7 +185,7 @@ fn sources_lead_through_eight_blocks_at_the_most(yard: &TestYard) {
     let refused = reveal(9);
     assert_eq!(refused.code, 5, "{}", refused.stderr);
     assert!(refused.stderr.contains("the chain of secret stores is longer than 8 blocks"), "{}", refused.stderr);
-    // Every block on the way is named.
+    // Every block in the chain is named.
     let missing = yard.fails(5, &["reveal", "zoo-safe/s2", "content", "--yes"]);
     for words in
         ["`zoo-safe/s2` cannot be read from `block:zoo-safe/s1`", "`zoo-safe/s0` cannot be read from `env:DOOR_KEY`"]
