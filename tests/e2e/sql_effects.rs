@@ -1,17 +1,17 @@
-//! An operation that only reads, and all the ways to write from one: what each database stops by itself, and
-//! what the host stops before it. A last look from outside says that nothing has changed.
+//! Attempts to write in an operation that only reads: some are stopped by the database, the others
+//! by the host. Finally the test checks from outside that nothing has changed.
 
 use std::process::Command;
 
 use blockyard_tests::{TestYard, available, ran};
 
-/// The command `query` refuses a statement with this code, and says that it is not for reading.
+/// Checks that `query` rejects a statement, and that the error states a suitable reason.
 fn refused(yard: &TestYard, block: &str, statement: &str) {
     let ran = yard.run(&["query", block, statement]);
     assert!(matches!(ran.code, 1 | 5), "{statement}: {} {}{}", ran.code, ran.stdout, ran.stderr);
     assert_eq!(ran.stdout, "", "{statement}");
     if ran.code == 1 {
-        // What is not a statement for this way at all.
+        // The statement is not permitted in any operation.
         let why = [
             "syntax",
             "more than one statement",
@@ -91,12 +91,12 @@ fn in_postgres() {
     ] {
         refused(&yard, "sql-database/pg", statement);
     }
-    // A setting that a read turns off is on again for the next one.
+    // A session setting that one read changes does not affect the next read.
     let _ = yard.run(&["query", "sql-database/pg", "select set_config('transaction_read_only', 'off', false)"]);
-    // PostgreSQL 15 lets this pass in a transaction that is READ ONLY; it is rolled back with it.
+    // PostgreSQL 15 permits this in a READ ONLY transaction. The transaction is rolled back.
     let _ = yard.run(&["query", "sql-database/pg", "select lo_create(4711)::text as x"]);
     assert_eq!(witness("test_effects", "select count(*) from pg_largeobject_metadata"), "0\n");
-    // Locks of their own are no writes; they go with the call.
+    // Advisory locks are not writes. They are released at the end of the call.
     yard.ok(&["query", "sql-database/pg", "select pg_advisory_lock(4712)::text as x"]);
     assert_eq!(
         witness("test_effects", "select count(*) from pg_locks where locktype = 'advisory' and objid = 4712"),
@@ -195,10 +195,10 @@ fn in_mariadb() {
     assert_eq!(witness("test_effects", "select group_concat(a) from t"), "1\n");
     assert_eq!(witness("test_effects", "select count(*) from engineless"), "0\n");
     assert_eq!(witness("test_effects", "select next_not_cached_value from s"), "1\n");
-    // Locks of their own are no writes; they go with the call.
+    // User-level locks are not writes. They are released at the end of the call.
     yard.ok(&["query", "sql-database/my", "select get_lock('effects', 0) as x"]);
     assert_eq!(witness("", "select is_free_lock('effects')"), "1\n");
-    // A file of this machine is not given to a server, whoever asks.
+    // A local file is never sent to a server, in any operation.
     let refused = yard.run(&["execute", "sql-database/my", "load data local infile '/etc/hostname' into table t"]);
     assert_ne!(refused.code, 0);
     assert_eq!(witness("test_effects", "select count(*) from t"), "1\n");
@@ -235,7 +235,7 @@ fn in_sqlite() {
     ] {
         refused(&yard, "sql-database/flights", statement);
     }
-    // Pragmas that open doors do not open them for a file that is read-only.
+    // Pragmas that weaken protection have no effect on a file that is opened read-only.
     for pragma in ["pragma writable_schema = on", "pragma journal_mode = wal", "pragma query_only = off"] {
         let _ = yard.run(&["query", "sql-database/flights", pragma]);
     }

@@ -1,5 +1,5 @@
-//! Files into tables and out of them, with every dialect; DuckDB's and Arrow's Parquet as witnesses where
-//! they are there.
+//! Loading files into tables and unloading them, with every dialect; compared with the Parquet
+//! files of DuckDB if it is installed.
 
 use blockyard_tests::TestYard;
 use serde_json::{Value, json};
@@ -41,12 +41,13 @@ fn a_csv_becomes_a_table_and_more_rows_of_it() {
         assert_eq!(rows[1]["name"], "Heron \"Grey\"", "{dialect}");
         assert_eq!((&rows[0]["code"], &rows[0]["id"]), (&json!("007"), &json!(1)), "{dialect}: {rows}");
         assert_eq!((&rows[1]["weight"], &rows[2]["weight"]), (&json!(1.5), &Value::Null), "{dialect}");
-        // SQLite has no type for booleans.
+        // SQLite has no boolean type.
         let tame = if dialect == "sqlite" { json!(1) } else { json!(true) };
         assert_eq!((&rows[0]["born"], &rows[0]["tame"]), (&json!("2013-02-08"), &tame), "{dialect}");
         let seen = rows[1]["seen"].as_str().expect("a time");
         assert!(seen.starts_with("2013-02-08T1") && seen.contains("30:00.5"), "{dialect}: {seen}");
-        // Again, beside; and not where there must be none.
+        // Loads the file a second time, and with a mode that requires that the table does not
+        // exist.
         let more = loaded(yard, block, "birds.csv", CSV.as_bytes(), &["--mode", "append"]);
         assert_eq!((&more["rows"], &more["created"]), (&json!(3), &json!(false)), "{dialect}");
         assert_eq!(count_of(yard, block), 6, "{dialect}");
@@ -74,11 +75,11 @@ fn one_bad_row_in_a_thousand_is_named_and_nothing_stays() {
             refused.stderr
         );
         assert_eq!(count_of(yard, block), 0, "{dialect}");
-        // Columns that the table does not have.
+        // A column that the table does not have.
         let refused = load(yard, block, "birds.csv", b"id,name,wings\n1,owl,2\n", &[]);
         assert!(refused.code == 1 && refused.stderr.contains("wings"), "{dialect}: {}", refused.stderr);
         assert_eq!(count_of(yard, block), 0, "{dialect}");
-        // A file that is broken further down, into a table that was made for it.
+        // An error late in the file, with a table that was created for it.
         yard.ok(&["execute", block, "drop table birds"]);
         (1_001..=5_500).for_each(|id| csv.push_str(&format!("{id},owl\n")));
         let broken = csv.replace("5200,owl", "5200,owl,more");
@@ -105,7 +106,7 @@ fn files_go_round() {
             let after = all(yard, block);
             for (before, after) in before.as_array().expect("rows").iter().zip(after.as_array().expect("rows")) {
                 for (name, value) in before.as_object().expect("a row") {
-                    // SQLite has no type for booleans: a number that was one comes back as one.
+                    // SQLite has no boolean type: a boolean is read back as a number.
                     let same = *value == after[name] || dialect == "sqlite" && name == "tame";
                     assert!(same, "{dialect} {format} {name}: {value} {}", after[name]);
                 }
@@ -182,7 +183,8 @@ fn numbers_keep_their_digits_and_columns_their_types() {
             "{dialect}: {rows}"
         );
         yard.ok(&["execute", block, "drop table birds"]);
-        // What does not fit what the first rows said is an error with its row, also where the database would take it.
+        // A value that does not fit the type inferred from the first rows is an error that names
+        // its row, even if the database would accept it.
         let mut csv = "id,code\n".to_owned();
         (1..=6_000).for_each(|id| csv.push_str(&format!("{id},{id}\n")));
         csv.push_str("6001,0012\n");
@@ -195,21 +197,22 @@ fn numbers_keep_their_digits_and_columns_their_types() {
             refused.stderr
         );
         assert!(!yard.ok(&["call", block, "tables"]).contains("birds"), "{dialect}");
-        // Texts and numbers of JSON stay what they are.
+        // Strings and numbers in JSON keep their types.
         let mixed = "{\"id\": 1, \"a\": {\"x\": 1}}\n{\"id\": 2, \"a\": \"1\"}\n{\"id\": 3, \"a\": 1}\n";
         loaded(yard, block, "birds.ndjson", mixed.as_bytes(), &[]);
         let rows = all(yard, block);
         let values: Vec<Value> = rows.as_array().expect("rows").iter().map(|row| row["a"].clone()).collect();
         let wanted = match dialect {
             "postgres" => [json!({"x": 1}), json!("1"), json!(1)],
-            // A column without a type has values of any; lists and objects are the text of their JSON.
+            // A column without a type stores values of any type; lists and objects are stored as
+            // JSON text.
             "sqlite" => [json!("{\"x\": 1}"), json!("1"), json!(1)],
-            // MariaDB's JSON is the text of it.
+            // MariaDB stores JSON as text.
             _ => [json!("{\"x\": 1}"), json!("\"1\""), json!("1")],
         };
         assert_eq!(values, wanted, "{dialect}: {rows}");
         yard.ok(&["execute", block, "drop table birds"]);
-        // Words stay words in a column for them.
+        // In a text column, words are not converted.
         yard.ok(&["execute", block, "create table birds (id integer, tame varchar(40), seen varchar(40))"]);
         let words = "id,tame,seen\n1,true,2013-02-08T12:00:00+01:00\n";
         loaded(yard, block, "birds.csv", words.as_bytes(), &[]);

@@ -1,5 +1,5 @@
-//! A bundle that means no good and a database: what it writes in an operation that reads, where it sends a
-//! password, how many connections it takes. A last look from outside says what came of it.
+//! A malicious bundle and a database: writes in a read operation, passwords sent to another host,
+//! the number of connections. The outcome is checked from outside.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -76,10 +76,10 @@ fn in_postgres_a_guests_transaction_that_reads_writes_nothing() {
         let ran = sneak(&yard, "postgres", &statements);
         assert!(matches!(ran.code, 0 | 1 | 5 | 7), "{statements:?}: {} {}{}", ran.code, ran.stdout, ran.stderr);
     }
-    // A statement that merely fails is no attempt to write.
+    // A statement that fails is not treated as an attempt to write.
     let failed = sneak(&yard, "postgres", &["select nope", "select 1"]);
     assert!(failed.code == 1 && failed.stderr.contains("aborted"), "{} {}", failed.code, failed.stderr);
-    // What it committed by the host's own function is nothing, too.
+    // A large object created in a read is rolled back as well, although the call succeeds.
     let ran = sneak(&yard, "postgres", &["select lo_create(4714)"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(witness("test_sneak", "select count(*), max(a) from t"), "1|1\n");
@@ -115,7 +115,8 @@ fn in_sqlite_a_guests_transaction_that_reads_writes_nothing() {
     assert_eq!(std::fs::read(&path).expect("the file"), before);
 }
 
-/// A server that asks for the password in the clear, as PostgreSQL may; and all that it was sent.
+/// Starts a server that requests a cleartext password, as PostgreSQL may. Returns its port and the
+/// received bytes.
 fn asks_for_a_password() -> (u16, Arc<Mutex<Vec<u8>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
@@ -129,7 +130,7 @@ fn asks_for_a_password() -> (u16, Arc<Mutex<Vec<u8>>>) {
                 let mut bytes = [0; 4096];
                 while let Ok(read @ 1..) = stream.read(&mut bytes) {
                     keep.lock().expect("not poisoned").extend_from_slice(&bytes[..read]);
-                    // No TLS; then: the password, in the clear.
+                    // Rejects TLS, then requests a cleartext password.
                     let is_tls = bytes[..read].starts_with(&[0, 0, 0, 8, 4, 210, 22, 47]);
                     let answer: &[u8] = if is_tls { b"N" } else { &[b'R', 0, 0, 0, 8, 0, 0, 0, 3] };
                     if stream.write_all(answer).is_err() {
@@ -184,7 +185,8 @@ fn a_bundle_does_not_weaken_the_tls_of_a_block() {
         assert_ne!(ran.code, 0, "{sslmode}: {}", ran.stdout);
         assert!(!heard().contains(secret), "{sslmode}: the password was sent without TLS");
     }
-    // The witness hears where the block itself permits it.
+    // If the block itself permits it, the server receives the password, which proves that the test
+    // works.
     yard.ok(&["set", "misbehave/m", "--unset", "options.sslmode"]);
     let _ = yard.run(&["call", "misbehave/m", "redirect", "--args", r#"{"host": "127.0.0.1", "sslmode": "disable"}"#]);
     assert!(heard().contains(secret), "{:?}", heard());
@@ -219,13 +221,13 @@ fn a_type_that_names_no_database_reaches_none() {
     yard.ok(&["install", &yard.path("unnamed.wasm").display().to_string(), "--yes"]);
     let note = format!("note={}", yard.path("named.db").display());
     yard.ok(&["create", "unnamed/u", "--set", &note]);
-    // The attack traps where the host gives it no connection.
+    // The attack traps if the host opens no connection.
     let ran = yard.run(&["call", "unnamed/u", "go"]);
     assert_ne!(ran.code, 0, "{}", ran.stdout);
     assert!(!yard.path("named.db").exists());
 }
 
-/// In the real binary, too, memory is counted before the yard itself uses SQLite.
+/// Also in the binary, SQLite's memory accounting is set up before the yard itself uses SQLite.
 #[test]
 fn a_statement_of_sqlite_has_so_much_memory() {
     let yard = TestYard::with_sqlite();
@@ -243,7 +245,7 @@ fn a_statement_of_sqlite_has_so_much_memory() {
         let ran = yard.run(&["query", "sql-database/flights", statement]);
         assert!(ran.code != 0 && ran.stderr.contains(why), "{statement}: {} {}", ran.code, ran.stderr);
     }
-    // A database in memory is one for all calls of a process; the command line is one process for each.
+    // A database in memory is shared by all calls of a process; each command is a separate process.
     yard.create("sql-database/memory", &json!({"dialect": "sqlite", "database": ":memory:"}));
     yard.ok(&["execute", "sql-database/memory", "create table t (a)"]);
 }

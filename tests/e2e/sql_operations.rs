@@ -1,11 +1,11 @@
-//! Operations of `sql-database` that every dialect has alike: scripts, tables, columns.
+//! Operations of `sql-database` that behave the same in every dialect: scripts, tables, columns.
 
 use blockyard_tests::TestYard;
 use serde_json::{Value, json};
 
 use crate::{mysql, postgres};
 
-/// A database of each kind that is there, empty.
+/// Runs a test on an empty database of each available kind.
 pub(crate) fn each(name: &str, test: impl Fn(&str, &TestYard, &str)) {
     test("sqlite", &TestYard::with_sqlite(), "sql-database/flights");
     if let Some(server) = postgres::server(name) {
@@ -89,12 +89,12 @@ fn tables_and_their_columns_are_described() {
 
         let missing = yard.fails(1, &["call", block, "describe-table", "--table", "fish"]);
         assert!(missing.contains("table or view `fish` does not exist"), "{dialect}: {missing}");
-        // Names are values, whatever is in them.
+        // Names are passed as values, regardless of their content.
         let odd = yard.fails(1, &["call", block, "describe-table", "--table", "x'; drop table birds; --"]);
         assert!(odd.contains("table or view `x'"), "{dialect}: {odd}");
         assert_eq!(count_of(yard, block), 0, "{dialect}");
     });
-    // What SQLite alone has: keys that may be null, and columns that are computed.
+    // Specific to SQLite: nullable primary keys and generated columns.
     let yard = TestYard::with_sqlite();
     let made = "create table t (code text primary key, n integer, twice integer generated always as (n * 2))";
     yard.ok(&["call", "sql-database/flights", "script", "--script", made]);

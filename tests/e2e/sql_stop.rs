@@ -1,14 +1,15 @@
-//! A person who presses Ctrl-C stops what the database does, too: its own list of what runs says so.
+//! Interrupting a command (Ctrl-C) also stops its query, according to the database's list of
+//! running queries.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use blockyard_tests::{TestYard, available, ran};
 
-/// How long a server may take to notice. It is seconds; a machine may be busy.
+/// Time limit for a server to stop a query. It normally takes seconds, but the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Runs a slow query, interrupts it when the server has it, waits until the server has it no more.
+/// Runs a slow query, interrupts it once it runs on the server, and waits until it no longer runs.
 fn stops(
     dialect: &str,
     name: &str,

@@ -1,4 +1,4 @@
-//! `sql-database` on a real SQLite file, with SQLite's own shell as a witness.
+//! `sql-database` on a SQLite file, compared with the results of the `sqlite3` shell.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -115,7 +115,7 @@ fn a_hundred_thousand_rows_pass_through() {
 fn a_query_that_fails_in_the_middle_leaves_no_file() {
     let yard = TestYard::with_sqlite();
     yard.ok(&["execute", "sql-database/flights", "create table n as with recursive n(i) as (select 1 union all select i + 1 from n where i < 50000) select i from n"]);
-    // The absolute value of the smallest integer does not exist: an error in row 40,000.
+    // The smallest integer has no absolute value: an error in row 40,000.
     let failing = "select abs(case when i = 40000 then -9223372036854775808 else i end) as x from n";
     let refused = yard.fails(1, &["query", "sql-database/flights", failing, "--out", "n.csv"]);
     assert!(refused.contains("integer overflow"), "{refused}");

@@ -1,6 +1,6 @@
-//! `gcs-bucket` against a small server of the harness that answers as the REST reference of Cloud Storage
-//! (JSON API, version 1) says, for what fake-gcs-server does not show: keys of the customer's own, quotas,
-//! and objects that are larger than its memory.
+//! `gcs-bucket` against a server of the harness that follows the REST reference of Cloud Storage
+//! (JSON API, version 1), for behavior that fake-gcs-server lacks: customer-supplied encryption
+//! keys, quotas, and objects larger than its memory.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +17,7 @@ use crate::memory::peak_memory;
 
 static CRC32C: Crc<u32, crc::Table<16>> = Crc::<u32, crc::Table<16>>::new(&CRC_32_ISCSI);
 
-/// `gcs-bucket/rest`, which is on that server.
+/// Starts the server and creates `gcs-bucket/rest` on it.
 pub(crate) fn start(answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Option<(Cloud, Web)> {
     let cloud = Cloud::start()?;
     let web = Web::start(answer);
@@ -37,7 +37,7 @@ fn resource(size: u64, crc32c: u32) -> Value {
     json!({"name": "big", "size": size.to_string(), "crc32c": STANDARD.encode(crc32c.to_be_bytes()), "generation": "1"})
 }
 
-/// The last byte of a chunk, and the size of the whole where it is the last: `bytes 0-7/*`.
+/// Returns the last byte of a chunk, and the total size if the chunk is the last: `bytes 0-7/*`.
 fn content_range(request: &Seen) -> (u64, Option<u64>) {
     let range = request.header("content-range").strip_prefix("bytes ").expect("a range");
     let (range, total) = range.split_once('/').expect("a total");
@@ -115,7 +115,7 @@ fn keys_of_the_customers_own_go_with_every_request_for_an_object() {
             return Answer::json(&json!({"done": true, "resource": resource(5, CRC32C.checksum(body))}));
         }
         if request.target.contains("alt=media") {
-            // Whoever answers with the key gives nothing away.
+            // An echo of the key must not reveal it.
             return Answer::text(&body[..]).header("x-echo", request.header("x-goog-encryption-key"));
         }
         if request.target.contains("uploadType=resumable") {
@@ -140,12 +140,13 @@ fn keys_of_the_customers_own_go_with_every_request_for_an_object() {
     yard.ok(&["call", "gcs-bucket/rest", "copy", "--from", "big", "--to", "two"]);
     yard.ok(&["call", "gcs-bucket/rest", "compose", "--from", r#"["big", "two"]"#, "--to", "all"]);
     let seen = seen.lock().expect("no panic").clone();
-    // One put in one request, one in a session of two; two for the bytes; two for the whole.
+    // One upload in a single request, one in a session with two requests; one request for metadata;
+    // two for the download; one for the copy; two for the composition.
     assert_eq!(seen.len(), 9, "{:?}", seen.iter().map(|request| &request.target).collect::<Vec<_>>());
     assert!(seen.iter().all(|request| request.header("x-goog-encryption-key-sha256") == digest));
     assert_eq!(yard.any_file_contains(&key), None);
 
-    // What is no key is said before anything is sent, without it.
+    // An invalid key is reported before a request is sent, and not repeated in the error.
     yard.ok_with_input(&["set", "gcs-bucket/rest", "--secret", "encryption_key=-"], "my key!");
     let refused = yard.fails(1, &["call", "gcs-bucket/rest", "stat", "--path", "big"]);
     assert!(refused.contains("is not base64") && !refused.contains("my key!"), "{refused}");

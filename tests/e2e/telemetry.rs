@@ -1,5 +1,5 @@
-//! Traces leave a process over OTLP/HTTP, to the collector that was named and to no other; they have
-//! no value in them, and a collector that does not answer changes nothing.
+//! Traces are exported over OTLP/HTTP to the configured collector only. They contain no values, and
+//! a collector that does not respond affects nothing.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ fn yard() -> TestYard {
     yard
 }
 
-/// The spans that a collector was sent.
+/// Returns the spans that a collector received.
 fn spans(collector: &Collector) -> Vec<Span> {
     let mut spans = Vec::new();
     for request in collector.requests() {
@@ -97,7 +97,7 @@ fn calls_and_host_calls_are_exported_without_a_value() {
         let bytes = [request.head.as_bytes(), &request.body].concat();
         let text = String::from_utf8_lossy(&bytes);
         assert!(!text.contains(CANARY), "{text}");
-        // Neither the thread nor the source of Blockyard is anybody's business.
+        // Traces contain neither thread names nor source locations.
         assert!(!text.contains("thread") && !text.contains(".rs"), "{text}");
     }
 }
@@ -107,11 +107,11 @@ fn without_an_address_nothing_leaves() {
     let yard = yard();
     let collector = Collector::start();
     let mut command = yard.command(&["call", "misbehave/m", "nothing"]);
-    // What other programs go by.
+    // Environment variables that other programs use.
     command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.address()).env("OTEL_TRACES_EXPORTER", "otlp");
     assert_eq!(ran(&mut command, None).code, 0);
     assert!(collector.requests().is_empty());
-    // The address is what was said here, whatever is said elsewhere.
+    // The address on the command line takes precedence over these variables.
     let other = Collector::start();
     let mut command = yard.command(&["--otlp", &other.address(), "call", "misbehave/m", "nothing"]);
     command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.address()).env("OTEL_TRACES_SAMPLER", "always_off");
@@ -123,7 +123,7 @@ fn without_an_address_nothing_leaves() {
 #[test]
 fn a_collector_that_does_not_answer_changes_nothing() {
     let yard = yard();
-    // One port that refuses, one that takes connections and never answers, one that says no.
+    // One port that rejects connections, and one that accepts them and never responds.
     let closed = "127.0.0.1:1".parse().expect("an address where nobody listens");
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     for address in [closed, silent.local_addr().expect("its address")] {

@@ -1,10 +1,11 @@
-//! Output on a terminal: what a server, a bundle or a file says moves no cursor. For a pipe the bytes are exact.
+//! Output on a terminal: text from a server, a bundle or a file is escaped and cannot move the
+//! cursor. Output to a pipe is exact.
 
 use blockyard_tests::{TestYard, root};
 
 use crate::questions::Conversation;
 
-/// ESC, C1, a mark that reverses text, one that is invisible.
+/// ESC, C1, a bidirectional override, invisible characters.
 const EVIL: &str = "\u{1b}]0;pwned\u{7}|\u{9b}2J|\u{202e}evil|\u{200b}|\u{e0041}";
 const HIDDEN: [char; 5] = ['\u{7}', '\u{9b}', '\u{202e}', '\u{200b}', '\u{e0041}'];
 
@@ -19,7 +20,8 @@ fn rows_are_escaped_on_a_terminal_and_exact_elsewhere() {
         assert_eq!(code, 0, "{shown}");
         assert!(!shown.contains(HIDDEN) && !shown.contains("\u{1b}]0;"), "{format}: {shown:?}");
         assert!(shown.contains("202e"), "{format}: {shown:?}");
-        // A pipe gets what the database has; the cell that begins with `=` is not changed either.
+        // A pipe receives the exact bytes of the database. A cell that begins with `=` is unchanged
+        // as well.
         let piped = yard.ok(&query);
         match format {
             "csv" => assert_eq!(piped, format!("a,b\n{EVIL},=1+1\n")),
@@ -66,7 +68,7 @@ fn a_registry_forges_no_progress() {
 fn a_message_of_a_server_has_no_lines_of_blockyard() {
     let yard = TestYard::with_sqlite();
     yard.ok(&["execute", "sql-database/flights", "create table t (a int)"]);
-    // SQLite quotes the name: its lines are marked.
+    // SQLite quotes the name, and its lines are marked.
     let statement = "select * from \"\nerror: forged\n  hint: run `evil`\"";
     let refused = yard.fails(1, &["query", "sql-database/flights", statement]);
     assert!(refused.contains("forged"), "{refused}");
@@ -95,8 +97,8 @@ fn a_replacement_is_asked_about_on_a_terminal() {
     assert_eq!(code, 0, "{shown}");
 }
 
-/// One function escapes, and only these files print: a command that prints by itself, or asks by itself, would
-/// miss it.
+/// One function escapes output, and only these files print. A command that prints or prompts by
+/// itself would bypass it.
 #[test]
 fn only_a_few_files_print() {
     let homes = [
@@ -120,7 +122,7 @@ fn only_a_few_files_print() {
             let text = std::fs::read_to_string(&path).expect("a source file");
             for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
                 for (word, allowed) in homes {
-                    // `use_stderr()` is clap's.
+                    // `use_stderr()` is a method of clap.
                     let found = line.replace("use_stderr()", "").contains(word);
                     assert!(!found || allowed.contains(&name.as_str()), "{}: `{word}` in {line}", path.display());
                 }

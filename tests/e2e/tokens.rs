@@ -1,5 +1,5 @@
-//! Access tokens that the host fetches, and signatures that it makes: with keys that the bundle does
-//! not see. `openssl` is the witness for what was signed.
+//! Access tokens that the host fetches, and signatures that it creates, with keys that the bundle
+//! cannot read. `openssl` verifies the signatures.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +13,7 @@ use blockyard_tests::web::{Answer, Seen, Web};
 use blockyard_tests::{Ran, TestYard, bundle};
 use serde_json::{Value, json};
 
-/// A server and the token server beside it; a yard whose block has this key for both.
+/// A server, a token server, and a yard whose block uses the same key for both.
 struct Bed {
     yard: TestYard,
     web: Web,
@@ -42,7 +42,7 @@ fn get(bed: &Bed, auth: &str) -> Ran {
     bed.yard.run(&["call", "courier/c", "get", "--path", "/", "--auth", auth, "--json"])
 }
 
-/// A fresh RSA key: PEM of the private one, file of the public one.
+/// Generates an RSA key. Returns the private key as PEM and the path of the public key.
 pub(crate) fn rsa_key(folder: &Path, form: &str) -> (String, std::path::PathBuf) {
     let (private, public) = (folder.join("private.pem"), folder.join("public.pem"));
     let openssl = |arguments: &[&str]| {
@@ -153,7 +153,7 @@ fn other_grants_send_what_their_documents_say() {
 fn a_token_server_that_refuses_is_a_clear_error() {
     let folder = tempfile::tempdir().expect("a folder");
     let (key, _) = rsa_key(folder.path(), "pkcs8");
-    // It tells more than it should: the assertion would be good for a token.
+    // The server's error repeats the assertion, which could be exchanged for a token.
     let answer = |request: &Seen| {
         let assertion = form(request).get("assertion").cloned().unwrap_or_default();
         Answer {
@@ -248,7 +248,7 @@ fn a_failure_is_one_attempt_for_all_who_wait() {
             assert!(reply.expect_err("no token").to_string().contains("refused the request"));
         }
     });
-    // Those that came while the first was on its way got its answer.
+    // Calls that started during the first attempt share its result.
     assert!(bed.tokens.seen().len() < 8, "{} attempts", bed.tokens.seen().len());
 }
 
@@ -291,7 +291,8 @@ fn a_token_is_renewed_before_its_end() {
         let block = yard.block("courier/c").await.expect("the block");
         let call = async || block.call("get", json!({"path": "/", "auth": "client"})).await.expect("an answer");
         call().await;
-        // Four fifths of its ten seconds are over; it is good for one more.
+        // Four fifths of the lifetime of ten seconds have passed; the token is still valid for one
+        // more call.
         tokio::time::sleep(std::time::Duration::from_millis(8_200)).await;
         call().await;
         for _ in 0..200 {
@@ -319,7 +320,7 @@ fn the_host_signs_and_the_bundle_has_no_key() {
     let signature = hex::decode(signed.stdout.trim().trim_matches('"')).expect("hex");
     assert!(is_signed(&public, text.as_bytes(), &signature, folder.path()));
 
-    // A token of its own making would be the key's worth.
+    // Signing a token would be equivalent to having the key.
     let refused = sign(json!({"text": "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJhIn0"}));
     assert_eq!(refused.code, 1, "{}", refused.stderr);
     assert!(refused.stderr.contains("a bundle cannot sign tokens itself"), "{}", refused.stderr);

@@ -1,5 +1,5 @@
-//! What `-v` and a program's own subscriber are told about calls: which block, which code, where to,
-//! how long; and never a value.
+//! Events for `-v` and for a program's own subscriber: the block, the code, the destination and the
+//! duration of calls, but never a value.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -11,13 +11,13 @@ use blockyard_tests::{TestYard, available, bundle};
 use serde_json::json;
 use tracing_subscriber::fmt::format::FmtSpan;
 
-/// The word that every value of these tests has in it, and that nothing else says.
+/// Word in every value of these tests, which occurs nowhere else.
 const CANARY: &str = "whinchat";
 
-/// A canary as it is, and as base64 and hexadecimal digits have it.
+/// Checks whether a text contains the canary, in plaintext, base64 or hexadecimal digits.
 fn leaks(text: &str) -> bool {
     let hex: String = CANARY.bytes().map(|byte| format!("{byte:02x}")).collect();
-    // At each offset, without the characters that depend on the neighbours.
+    // At each offset, without the characters that depend on adjacent bytes.
     let encoded = (0..3usize).map(|offset| {
         let encoded = STANDARD_NO_PAD.encode([&vec![0; offset], CANARY.as_bytes()].concat());
         encoded[(offset * 4).div_ceil(3)..(offset + CANARY.len()) / 3 * 4].to_owned()
@@ -29,7 +29,7 @@ fn canary(of: &str) -> String {
     format!("{CANARY}-{of}")
 }
 
-/// A keeper with a badge, and a database.
+/// Creates a yard with a keeper with a badge, a safe and a database.
 fn yard() -> TestYard {
     let yard = TestYard::with_sqlite();
     yard.ok(&["install", &bundle("zoo"), &bundle("misbehave"), "--yes"]);
@@ -40,7 +40,7 @@ fn yard() -> TestYard {
     yard
 }
 
-/// Runs a call with `-v` as often as said; gives what it says beside the data.
+/// Runs a command with this verbosity flag. Returns standard error.
 fn told(yard: &TestYard, verbose: &str, arguments: &[&str]) -> String {
     let arguments: Vec<&str> = [verbose].iter().chain(arguments).copied().collect();
     yard.run(&arguments).stderr
@@ -68,14 +68,14 @@ fn a_call_says_which_block_which_code_and_how_it_went() {
         assert!(ended.contains(part), "{part}: {ended}");
     }
     assert!(!ended.contains("bytes=0 "), "the stream has bytes: {ended}");
-    // What the host did is inside of it.
+    // Host calls are nested in the span of the call.
     for part in ["call{block=sql-database/flights", "host-call{function=\"sql.open\" dialect=\"sqlite\" elapsed_ms="] {
         assert!(told.lines().any(|line| line.contains(part) && line.ends_with(": done")), "{part}: {told}");
     }
     assert!(!told.contains("into-arrow"), "{told}");
     let more = self::told(&yard, "-vv", &["query", "sql-database/flights", "select 1 as one", "--format", "csv"]);
     assert!(more.contains("host-call{function=\"sql.rows.into-arrow\""), "{more}");
-    // Who does not ask is told nothing.
+    // Without the flag, nothing is printed.
     assert_eq!(yard.run(&["query", "sql-database/flights", "select 1 as one"]).stderr, "");
 }
 
@@ -116,7 +116,7 @@ fn no_trace_has_a_value_at_any_verbosity() {
     let calls: [&[&str]; 8] = [
         &["query", "sql-database/flights", &statement, "--param", &parameter, "--out", "out.csv", "--format", "csv"],
         &["execute", "sql-database/flights", &insert],
-        // SQLite and the guest say what was wrong, and where they were given a value they say it.
+        // SQLite and the guest repeat values in their errors, so these calls contain none.
         &["query", "sql-database/flights", "select 1 from nowhere"],
         &["call", "zoo-keeper/ada", "introduce"],
         &["call", "zoo-safe/s", "read", "--out", "content"],
@@ -130,7 +130,7 @@ fn no_trace_has_a_value_at_any_verbosity() {
             assert!(told.contains(": ended"), "{verbose} {call:?}: {told}");
             assert!(!leaks(&told), "{verbose} {call:?}: {told}");
         }
-        // What goes wrong is said once, as an error; the lines of the trace do not repeat it.
+        // An error is printed once; the lines of the trace do not repeat it.
         for call in [
             &["query", "sql-database/flights", wrong.as_str()][..],
             &["call", "misbehave/m", "wander", "--args", &argument],
@@ -143,7 +143,7 @@ fn no_trace_has_a_value_at_any_verbosity() {
     assert!(leaks(&std::fs::read_to_string(yard.path("content")).expect("the file")), "the canaries do sing");
 }
 
-/// A place that a subscriber writes to.
+/// Output of a subscriber.
 #[derive(Clone, Default)]
 struct Heard(Arc<Mutex<Vec<u8>>>);
 
@@ -163,7 +163,7 @@ async fn a_program_that_listens_to_every_library_hears_no_value() {
     let yard = yard();
     let heard = Heard::default();
     let writer = heard.clone();
-    // For the whole process, since tasks and threads of libraries are to be heard, too.
+    // Installed for the whole process, because it must cover tasks and threads of libraries.
     tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
         .with_span_events(FmtSpan::FULL)
@@ -205,7 +205,7 @@ async fn a_program_that_listens_to_every_library_hears_no_value() {
         }
     }
     let safe = open.block("zoo-safe/s").await.expect("the block");
-    // A program calls blocks in tasks of their own.
+    // A program may call blocks in separate tasks.
     let read = tokio::spawn(async move { safe.call("read", json!({})).await.map(drop) });
     read.await.expect("the task").expect("the content");
     open.close().await;

@@ -1,5 +1,5 @@
-//! What another person can write decides nothing for this user: project files, yards that come with a folder,
-//! and registries.
+//! Files that another person can write decide nothing for this user: project files, yards that come
+//! with a folder, and registries.
 
 use std::fs;
 use std::net::TcpListener;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::questions::Conversation;
 
-/// A person who works in folders of others: a home folder, and nothing in it.
+/// A user who works in folders of other people, with an empty home folder.
 struct Victim(TestYard);
 
 impl Victim {
@@ -20,7 +20,7 @@ impl Victim {
         Self(TestYard::empty())
     }
 
-    /// A folder that somebody else filled.
+    /// Returns a folder that another person filled.
     fn folder(&self) -> PathBuf {
         let folder = self.0.path("given/project");
         fs::create_dir_all(&folder).expect("folders");
@@ -33,12 +33,12 @@ impl Victim {
         command
     }
 
-    /// Runs a command in a folder, as a script does, without a yard from the environment.
+    /// Runs a command in a folder, as a script does, without a yard in the environment.
     fn run(&self, folder: &Path, arguments: &[&str]) -> Ran {
         ran(&mut self.command(folder, arguments), None)
     }
 
-    /// Runs a command that must end with this code; gives both its outputs.
+    /// Runs a command that must exit with this code. Returns both its outputs.
     fn ends(&self, code: i32, folder: &Path, arguments: &[&str]) -> String {
         let ran = self.run(folder, arguments);
         assert_eq!(ran.code, code, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
@@ -46,7 +46,8 @@ impl Victim {
     }
 }
 
-/// A yard of a stranger, with blocks that read the victim's variable and file, and their key.
+/// Creates a yard of an attacker, with blocks that read the victim's variable and file, and its
+/// key.
 fn stranger(file: &Path) -> TestYard {
     let yard = TestYard::empty();
     yard.ok(&["init", "--key", "file"]);
@@ -59,7 +60,7 @@ fn stranger(file: &Path) -> TestYard {
     yard
 }
 
-/// Puts a stranger's yard with its key into a folder, as `tar xp`, `cp -a` and `rsync -a` do.
+/// Copies the attacker's yard with its key into a folder, as `tar xp`, `cp -a` and `rsync -a` do.
 fn unpack(yard: &TestYard, folder: &Path) {
     for file in ["yard.db", "yard.key"] {
         let _ = fs::remove_file(folder.join(file));
@@ -72,7 +73,7 @@ fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
 }
 
-/// A server that no one may connect to.
+/// A server that must not receive a connection.
 struct Trap(TcpListener);
 
 impl Trap {
@@ -97,7 +98,7 @@ fn a_project_file_sends_no_password_to_a_server() {
     let (folder, port) = (victim.folder(), trap.port());
     fs::write(victim.0.path(".pgpass"), "*:*:*:*:my-real-password\n").expect("a file");
     chmod(&victim.0.path(".pgpass"), 0o600);
-    // The user's own name for a server is the user's to give, too.
+    // A project file may not use a name that the user has given to a server either.
     victim.0.configure(&format!("[yards.prod]\nurl = \"postgres://u@127.0.0.1:{port}/d?sslmode=disable\"\n"));
     let server = format!("host=127.0.0.1&port={port}&user=victim&sslmode=disable");
     let addresses = [
@@ -159,15 +160,16 @@ fn a_yard_that_comes_with_a_folder_is_not_opened() {
             }
         }
     }
-    // What the user names comes before it.
+    // A yard on the command line takes precedence over the project file.
     victim.ends(3, &folder, &["list", "--yard", "sqlite:none.db"]);
-    // Trusted, the yard is opened, and still reads nothing of this machine.
+    // Once trusted, the yard is opened, but still reads nothing of this machine.
     victim.ends(0, &folder, &["trust"]);
     assert!(victim.ends(0, &folder, &["list"]).contains("zoo-safe/variable"));
     reads_nothing_of_this_machine(&victim, &folder, &private);
 }
 
-/// A yard that others may have written reads no variable and no file, however it is named.
+/// Checks that a yard which others may have written reads no variable and no file, however it is
+/// specified.
 fn reads_nothing_of_this_machine(victim: &Victim, folder: &Path, private: &Path) {
     let address = format!("sqlite:{}", folder.join("yard.db").display());
     for (block, source) in [
@@ -215,13 +217,13 @@ fn a_yard_that_was_taken_over_reads_sources_as_long_as_only_its_user_can_write_i
         assert!(victim.ends(0, &folder, &["trust", "yard.db"]).contains("note: this is not permitted while"));
         chmod(path, tight);
     }
-    // A folder further up that others can rename.
+    // A parent folder that others can rename.
     let above = folder.parent().expect("a folder").to_owned();
     chmod(&above, 0o777);
     victim.ends(5, &folder, &reveal);
     chmod(&above, 0o755);
     assert_eq!(victim.ends(0, &folder, &reveal), "victims-private-key");
-    // Through a link it is the same yard; a copy elsewhere is not.
+    // A link leads to the same yard; a copy in another folder is a different yard.
     symlink(&file, folder.join("link.db")).expect("a link");
     symlink(folder.join("yard.key"), folder.join("link.key")).expect("a link");
     let linked = format!("sqlite:{}", folder.join("link.db").display());
@@ -244,14 +246,15 @@ fn another_yard_at_the_path_of_a_trusted_one_is_not_opened() {
     fs::write(folder.join("blockyard.toml"), "yard = \"sqlite:yard.db\"\n").expect("a file");
     let private = victim.0.path("id_rsa");
     fs::write(&private, "victims-private-key").expect("a file");
-    // Trusted before there was a yard, made by the user: it is the user's, with its sources.
+    // Trusted before a yard existed, then created by the user: the yard belongs to the user, with
+    // its sources.
     victim.ends(0, &folder, &["trust", "."]);
     victim.ends(0, &folder, &["init", "--key", "file"]);
     victim.ends(0, &folder, &["install", &bundle("zoo"), "--yes"]);
     let source = format!("content=file:{}", private.display());
     victim.ends(0, &folder, &["create", "zoo-safe/own", "--secret", &source]);
     assert_eq!(victim.ends(0, &folder, &["call", "zoo-safe/own", "read"]), "victims-private-key");
-    // Somebody puts another one in its place.
+    // An attacker replaces the yard.
     unpack(&stranger(&private), &folder);
     for arguments in [&["list"][..], &["call", "zoo-safe/file", "read"], &["key", "status"]] {
         let refused = victim.ends(5, &folder, arguments);
@@ -260,7 +263,7 @@ fn another_yard_at_the_path_of_a_trusted_one_is_not_opened() {
     let found = victim.run(&folder, &["doctor"]);
     assert_ne!(found.code, 0);
     assert!(!found.stdout.contains("blocks"), "{}", found.stdout);
-    // Trusted as it is now, it is opened; the next one is not.
+    // Trusting the current yard opens it, but not its next replacement.
     victim.ends(0, &folder, &["trust"]);
     victim.ends(0, &folder, &["list"]);
     victim.ends(5, &folder, &["call", "zoo-safe/file", "read"]);
@@ -287,7 +290,7 @@ fn trust_ends_when_the_file_changes_or_with_revoke() {
         .map(|one| (one["kind"].as_str().expect("a kind"), one["state"].as_str().expect("a state")))
         .collect();
     assert_eq!(states, [("made-yard", "trusted"), ("project", "changed")]);
-    // The same bytes again are what was trusted.
+    // Restoring the same bytes restores the trust.
     fs::write(&file, "yard = \"sqlite:a.db\"\n").expect("a file");
     victim.ends(0, &folder, &["list"]);
     victim.ends(0, &folder, &["trust", "--revoke", "blockyard.toml"]);
@@ -295,10 +298,10 @@ fn trust_ends_when_the_file_changes_or_with_revoke() {
     assert!(victim.ends(3, &folder, &["trust", "--revoke"]).contains("is trusted"));
     victim.ends(3, &folder, &["trust", "nowhere"]);
     victim.ends(3, &victim.0.path("given"), &["trust"]);
-    // A file that decides nothing about the yard is not asked about.
+    // A file that does not affect the yard requires no trust.
     fs::write(&file, "[bundles]\nsql = \"^0.1\"\n").expect("a file");
     assert!(victim.ends(3, &folder, &["list"]).contains("no yard found"));
-    // The decisions of this user are no one else's to make.
+    // Only this user can write the stored decisions.
     let decisions = victim.0.path(".local/share/blockyard/trust");
     assert_eq!(fs::metadata(&decisions).expect("a folder").permissions().mode() & 0o777, 0o700);
     for entry in fs::read_dir(&decisions).expect("a folder").flatten() {
@@ -314,7 +317,7 @@ fn trust_ends_when_the_file_changes_or_with_revoke() {
 fn a_link_is_no_project_file_and_leads_to_no_yard() {
     let victim = Victim::new();
     let folder = victim.folder();
-    // A project that the user trusts, and a link to its file from a folder of others.
+    // A project that the user trusts, and a link to its file from a folder of another person.
     let own = victim.0.path("own");
     fs::create_dir(&own).expect("a folder");
     fs::write(own.join("blockyard.toml"), "yard = \"sqlite:yard.db\"\n").expect("a file");
@@ -324,7 +327,7 @@ fn a_link_is_no_project_file_and_leads_to_no_yard() {
     for arguments in [&["list"][..], &["trust"], &["init"]] {
         assert!(victim.ends(5, &folder, arguments).contains("is not a regular file"));
     }
-    // A link on the way to the yard.
+    // A link in the path of the yard.
     fs::remove_file(folder.join("blockyard.toml")).expect("gone");
     for path in ["link/yard.db", "yard.db"] {
         fs::write(folder.join("blockyard.toml"), format!("yard = \"sqlite:{path}\"\n")).expect("a file");
@@ -342,7 +345,7 @@ fn a_terminal_asks_once() {
     let folder = victim.folder();
     fs::write(folder.join("blockyard.toml"), "yard = \"sqlite:yard.db\"\n").expect("a file");
     let on_terminal = |arguments: &[&str]| Conversation::with(&mut victim.command(&folder, arguments));
-    // Nothing means no.
+    // An empty answer means no.
     for answer in ["", "n", "what?"] {
         let mut asked = on_terminal(&["init", "--key", "file"]);
         asked.answer("trust this file? [y/N]", answer);
@@ -366,7 +369,7 @@ fn a_terminal_asks_once() {
     let mut changed = on_terminal(&["list"]);
     changed.answer("changed since it was trusted", "n");
     assert_eq!(changed.end().0, 5);
-    // Where the question could not say what it is about, it is not asked.
+    // If the prompt cannot explain what it is about, it is not shown.
     for flag in ["--quiet", "--json"] {
         assert_eq!(on_terminal(&["list", flag]).end().0, 5, "{flag}");
     }
@@ -439,7 +442,7 @@ fn relative_files_are_no_sources() {
         let file = format!("version = 1\n[blocks.\"zoo-safe/box\"]\ncontent = \"file:{path}\"\n");
         yard.fails_with_input(4, &["apply", "-"], &file);
     }
-    // A database, too, is the same one in every folder.
+    // Relative database paths are rejected as well, because they depend on the current folder.
     let refused =
         yard.fails(4, &["create", "sql-database/x", "--set", "dialect=sqlite", "--set", "database=visitors.db"]);
     assert!(refused.contains("must be an absolute path"), "{refused}");
@@ -469,7 +472,7 @@ fn a_configuration_that_others_can_write_is_refused() {
         yard.configure(text);
         assert!(yard.fails(4, &["list"]).contains(words), "{text}");
     }
-    // The file that the variable names is used instead, and has to be there.
+    // The file in the environment variable is used instead, and must exist.
     let elsewhere = yard.path("elsewhere.toml");
     fs::write(&elsewhere, "").expect("a file");
     let with = |path: &Path| ran(yard.command(&["list"]).env("BLOCKYARD_CONFIG", path), None).code;
@@ -477,7 +480,7 @@ fn a_configuration_that_others_can_write_is_refused() {
     assert_eq!(with(&yard.path("none.toml")), 3);
 }
 
-/// A folder of a stranger with a registry and a crate whose build leaves a mark.
+/// Writes a registry and a crate into an attacker's folder. Building the crate would leave a trace.
 fn trapped_registry(folder: &Path) -> PathBuf {
     let registry = "version = 1\nname = \"blockyard\"\nunsigned = true\n[[bundle]]\nname = \"sql\"\n\
         [[bundle.release]]\nversion = \"0.1.0\"\nwit = \"0.1\"\nsource = { path = \"crate\" }\n";
@@ -490,7 +493,7 @@ fn trapped_registry(folder: &Path) -> PathBuf {
     folder.join("deep/work")
 }
 
-/// Programs that write down where they were started, in front of the real ones.
+/// Creates programs that log their working folder, and a `PATH` with them before the real ones.
 fn watched_tools(victim: &Victim) -> (String, PathBuf) {
     let tools = victim.0.path("tools");
     fs::create_dir_all(&tools).expect("a folder");
@@ -515,7 +518,7 @@ fn no_registry_and_no_crate_is_used_because_of_the_current_folder() {
         ran(victim.command(folder, &arguments).env("PATH", &path), None)
     };
     let built = || fs::read_to_string(&log).expect("the log");
-    // A word is a name, whatever the folder holds.
+    // A word without a slash is a name, regardless of the files in the folder.
     fs::write(work.join("sql"), "not a bundle").expect("a file");
     fs::create_dir(work.join("http")).expect("a folder");
     fs::write(work.join("http/Cargo.toml"), "[package]").expect("a file");
@@ -530,7 +533,8 @@ fn no_registry_and_no_crate_is_used_because_of_the_current_folder() {
         assert!(refused.stderr.contains("a path has a `/`"), "{}", refused.stderr);
     }
     assert_eq!(built(), "");
-    // A registry that the user names offers source code, and building it is a decision of its own.
+    // A registry that the user specifies offers source code; building it requires a separate
+    // approval.
     for registry in ["../..", "../../registry.toml"] {
         let refused = install(&work, &["sql", "--registry", registry]);
         assert_eq!(refused.code, 2, "{}", refused.stderr);
@@ -541,7 +545,7 @@ fn no_registry_and_no_crate_is_used_because_of_the_current_folder() {
     let agreed = install(&work, &["sql", "--registry", "../..", "--build"]);
     assert!(agreed.stderr.contains(&format!("compiling {}", folder.join("crate").display())), "{}", agreed.stderr);
     assert_ne!(built(), "");
-    // Nor are registries of a project file that is not trusted.
+    // Registries of an untrusted project file are not used either.
     fs::write(&log, "").expect("a file");
     fs::write(folder.join("blockyard.toml"), "[registries]\nours = \"registry.toml\"\n").expect("a file");
     let refused = install(&work, &["sql", "--build"]);
@@ -565,7 +569,7 @@ fn registries_come_from_the_users_configuration() {
     victim.0.configure(&format!("[registries]\nacme = \"{}\"\n", folder.display()));
     let found = victim.ends(2, &victim.0.path("given"), &["install", "sql", "--yes"]);
     assert!(found.contains("`--build`"), "{found}");
-    // Those of a project file that is not trusted are left out, and that is said.
+    // Registries of an untrusted project file are ignored, with a note.
     let shared = victim.0.path("given/shared");
     fs::create_dir_all(&shared).expect("a folder");
     fs::write(shared.join("blockyard.toml"), "[registries]\nours = \"registry.toml\"\n").expect("a file");
@@ -594,12 +598,12 @@ fn a_crate_is_built_in_its_own_folder() {
         assert!(ran.stderr.contains(&format!("compiling {named}")), "{}", ran.stderr);
         let started = fs::read_to_string(&log).expect("the log");
         assert!(!started.is_empty(), "{}", ran.stderr);
-        // Configuration of cargo and rustup in the current folder could name any program.
+        // Configuration of cargo and rustup in the current folder could run any program.
         for line in started.lines() {
             assert!(line.ends_with(&format!(" {named}")), "{arguments:?}: {line}");
         }
     }
-    // What others can put above a crate is refused before anything runs.
+    // Files above a crate that others can write are rejected before anything runs.
     fs::write(&log, "").expect("a file");
     for name in ["Cargo.toml", "rust-toolchain.toml"] {
         fs::write(own.join(name), "").expect("a file");

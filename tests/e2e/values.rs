@@ -1,5 +1,5 @@
-//! A value is kept exactly, or the row is named in an error: parameters and results of all databases, in every
-//! form of output.
+//! A value is stored exactly, or an error names its row: parameters and results of all databases,
+//! in every output format.
 
 use blockyard_tests::TestYard;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::{mysql, postgres};
 const FORMATS: [&str; 3] = ["json", "ndjson", "csv"];
 const LONG: &str = "12345678901234567890123";
 
-/// A database to ask, as a user does.
+/// A database that is queried through the commands.
 struct Database<'a> {
     yard: &'a TestYard,
     block: &'static str,
@@ -37,7 +37,7 @@ impl Database<'_> {
         ran.stderr
     }
 
-    /// The text of `fetch-all`, without its white space.
+    /// Returns the output of `fetch-all` without white space.
     fn fetch(&self, statement: &str) -> String {
         let fetched = self.yard.ok(&["call", self.block, "fetch-all", "--statement", statement]);
         fetched.split_whitespace().collect()
@@ -81,7 +81,8 @@ fn numbers_in_json_keep_all_digits() {
     yard.ok(&["call", lite.block, "execute-many", "--args", &many]);
     let read = lite.query("select doc from j where doc not like '%id%'", "csv", &[]);
     assert_eq!(read, format!("doc\n\"{{\"\"n\"\":{LONG}}}\"\n[{LONG}]\n"));
-    // A number that SQLite has no type for is refused, and its text is not.
+    // A number that no type of SQLite can hold is rejected; the same digits as a string are
+    // accepted.
     let refused =
         lite.call_fails(&["execute", "--statement", "insert into j values (?)", "--parameters", &format!("[{LONG}]")]);
     assert!(refused.contains("pass it as a string"), "{refused}");
@@ -99,7 +100,7 @@ fn numbers_in_json_keep_all_digits() {
     server.yard.ok(&["call", pg.block, "execute", "--args", &insert]);
     assert_eq!(pg.query("select doc->>'id' as id, n from j", "csv", &[]), format!("id,n\n{LONG},{LONG}.50\n"));
     assert_eq!(pg.fetch("select doc, n from j"), format!(r#"[{{"doc":{{"id":{LONG}}},"n":"{LONG}.50"}}]"#));
-    // A member that is there twice would be lost.
+    // One of two members with the same name would be lost.
     let refused = pg.call_fails(&["fetch-all", "--statement", "select '{\"a\": 1, \"a\": 2}'::json j"]);
     assert!(refused.contains("row 1") && refused.contains("`a` appears twice"), "{refused}");
 }
@@ -115,7 +116,7 @@ fn arguments_that_are_not_json_are_named_so() {
     }
     let refused = lite.call_fails(&["fetch-all", "--args", r#"{"statement": "select 1", "statement": "select 2"}"#]);
     assert!(refused.contains("appears twice"), "{refused}");
-    // Texts that look like numbers are texts.
+    // Strings that look like numbers remain strings.
     for text in ["557E90", "1.10", "00501", "1e5", "+1", "12345678901234567890.12"] {
         assert_eq!(
             lite.query("select typeof(:v) as t, :v as v", "csv", &[&format!("v={text}")]),
@@ -156,7 +157,7 @@ fn a_float_stands_for_a_number_with_the_same_digits_only() {
         pg.query("select :x::float8 as x, :y::float4 as y", "csv", &["x=9007199254740992", "y=0.1"]),
         "x,y\n9007199254740992.0,0.1\n"
     );
-    // One printer for floats of 32 bits.
+    // All formats print 32-bit floats in the same way.
     let select = "select 0.1::float4 f, 3.4028235e38::float4 g, array[0.1::float4] l";
     assert_eq!(pg.fetch(select), r#"[{"f":0.1,"g":3.4028235e+38,"l":[0.1]}]"#);
     assert_eq!(pg.query("select 0.1::float4 f", "json", &[]), "[{\"f\":0.1}]\n");
@@ -198,7 +199,7 @@ fn bytes_have_one_text_form_both_ways() {
     assert_eq!(lite.fetch("select b from bb limit 1"), r#"[{"b":"3q0="}]"#);
     let wrong = lite.execute_fails("insert into bb values (:b)", &[r#"b={"$bytes": "*"}"#]);
     assert!(wrong.contains("parameter `:b`") && wrong.contains("base64"), "{wrong}");
-    // A text in a column of bytes is not made bytes.
+    // A string in a column of bytes is not converted to bytes.
     lite.execute("insert into bb values ('text')", &[]);
     let refused = lite.query_fails("select b from bb", "json", &[]);
     assert!(refused.contains("row 4: column `b` has a string"), "{refused}");
@@ -240,7 +241,7 @@ fn nan_and_infinity_are_never_null() {
     assert_eq!(pg.fetch("select array['infinity', 'NaN']::float8[] a"), r#"[{"a":["Infinity","NaN"]}]"#);
     pg.execute("create table n (x float8, y float4, z numeric)", &[]);
     for word in ["NaN", "Infinity", "-Infinity"] {
-        // One parameter has one type in PostgreSQL.
+        // In PostgreSQL, a parameter has a single type.
         let parameters = ["x", "y", "z"].map(|name| format!("{name}={word}"));
         let parameters = parameters.each_ref().map(String::as_str);
         pg.execute("insert into n values (:x, :y, :z)", &parameters);
@@ -281,7 +282,7 @@ fn dates_and_times_have_one_form_both_ways() {
             format!(r#"[{{"at":"{at}","day":"{day}","zoned":"{zoned}"}}]"#)
         );
     }
-    // The server's own text is the witness.
+    // Compared with the server's own text representation.
     let witness = "select day::text as day, at::text as at from d where i < 2 order by i";
     assert_eq!(
         pg.query(witness, "csv", &[]),
@@ -292,7 +293,7 @@ fn dates_and_times_have_one_form_both_ways() {
     assert_eq!(pg.query("select day from d where i = 0", "json", &[]), "[{\"day\":\"-0043-03-15\"}]\n");
     let refused = pg.query_fails("select day from d where i in (3, 5) order by i", "json", &[]);
     assert!(refused.contains("row 2: column `day` has `infinity`") && refused.contains("cast("), "{refused}");
-    // Lists have the same forms, and many sets at once.
+    // The same forms apply in lists, and in several sets of parameters.
     let many = r#"{"statement": "insert into d values (:i, :day, :at, :zoned)", "parameters": [
         {"i": 10, "day": "-0043-03-15", "at": "infinity", "zoned": "-0043-03-15T12:00:00+01:00"}, {"i": 11, "day": null, "at": null, "zoned": null},
         {"i": 12, "day": "infinity", "at": "+15000-12-31T00:00:00", "zoned": null}, {"i": 13, "day": null, "at": null, "zoned": null},
@@ -343,7 +344,7 @@ fn two_columns_of_one_name_are_refused() {
     }
     assert_eq!(lite.query(select, "csv", &[]), "n,n\n1,2\n");
     assert!(lite.query(select, "table", &[]).contains('2'));
-    // No row is needed for it.
+    // The error does not depend on the rows.
     assert!(lite.query_fails("select 1 as n, 2 as n where false", "json", &[]).contains("two columns"));
 }
 
@@ -361,7 +362,7 @@ fn a_column_of_sqlite_has_its_declared_type() {
     assert!(rows.ends_with("{\"a\":25000,\"b\":0.5}\n"), "{}", rows.lines().last().unwrap_or_default());
     let refused = lite.query_fails("select b + 0 as b from late", "ndjson", &[]);
     assert!(refused.contains("row 25000: column `b` has a float") && refused.contains("cast("), "{refused}");
-    // Without rows, too.
+    // Also without rows.
     for statement in ["select * from late", "select * from late where false"] {
         yard.ok(&["query", lite.block, statement, "--out", "late.arrow"]);
         let schema = arrow_types(&yard, "late.arrow");
@@ -421,7 +422,7 @@ fn a_list_in_parentheses_is_refused_with_a_way() {
     assert!(nul.contains("a NUL character at position 2, which PostgreSQL cannot store"), "{nul}");
 }
 
-/// What goes in as a parameter comes out the same in all outputs, and the server prints it so.
+/// A value that is passed as a parameter is the same in all outputs, and as the server prints it.
 #[test]
 fn values_pass_through_every_output() {
     let Some(server) = postgres::server("values_through") else { return };

@@ -1,4 +1,4 @@
-//! Where yards are: named, in project files, on servers, several in one database.
+//! Locations of yards: by name, in project files, on servers, several in one database.
 
 use blockyard_tests::{Backend, TestYard, available, bundle, on_both, ran};
 use serde_json::json;
@@ -11,12 +11,12 @@ on_both!(
 );
 
 fn ten_that_make_a_yard_at_once_have_one_yard(yard: &TestYard) {
-    // The given one is made; this is about a new one.
+    // The given yard already exists; this test needs a new one.
     let fresh = TestYard::empty_on(yard.backend());
     let mut makers: Vec<_> = (0..10)
         .map(|_| {
             let mut command = fresh.command(&["install", &bundle("zoo"), "--yes"]);
-            // One key for all, as on a machine where it is set up before.
+            // All use the same key, as on a machine that is already set up.
             command.env("BLOCKYARD_KEY_FILE", fresh.path("shared.key"));
             command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().expect("it runs")
         })
@@ -77,7 +77,8 @@ fn names_in_files_lead_to_yards(yard: &TestYard) {
     assert_eq!(unknown.code, 2);
     assert!(unknown.stderr.contains("did you mean `prod`?"), "{}", unknown.stderr);
 
-    // The project file is looked for from the current folder upwards, and may use the name once it is trusted.
+    // The project file is searched from the current folder upwards, and may use the name once it is
+    // trusted.
     std::fs::write(yard.path("blockyard.toml"), "yard = \"prod\"\n").expect("a file");
     assert_eq!(ask(&["list"]).code, 5);
     assert_eq!(ask(&["trust"]).code, 0);
@@ -86,19 +87,19 @@ fn names_in_files_lead_to_yards(yard: &TestYard) {
     below.current_dir(yard.path("deep/down")).env_remove("BLOCKYARD_YARD");
     let listed = ran(below.env("XDG_CONFIG_HOME", yard.path("configuration")), None);
     assert!(listed.stdout.contains("zoo-cage/here"), "{}{}", listed.stdout, listed.stderr);
-    // What is said on the command line comes before it.
+    // A yard on the command line takes precedence.
     let elsewhere = ask(&["list", "--yard", "sqlite:nowhere.db"]);
     assert_eq!(elsewhere.code, 3, "{}", elsewhere.stderr);
     for wrong in [
         "yard = 7",
         "yrd = \"prod\"",
-        // It would be sent the password that is meant for another server.
+        // It would receive the password of another server.
         "yard = \"postgres://u@db.example.com/d\"",
     ] {
         std::fs::write(yard.path("blockyard.toml"), wrong).expect("a file");
         assert_eq!(ask(&["list"]).code, 4, "{wrong}");
     }
-    // A path is that of the file, wherever the command runs.
+    // A relative path is resolved against the folder of the file, not the current folder.
     std::fs::write(yard.path("blockyard.toml"), "yard = \"sqlite:of-the-project.db\"").expect("a file");
     assert_eq!(ask(&["trust"]).code, 0);
     let mut below = yard.command(&["init", "--key", "file"]);
@@ -136,7 +137,7 @@ fn what_is_no_address_is_not_repeated() {
     }
 }
 
-/// The address of a yard on the server, with more parameters.
+/// Returns the URL of a yard on the server with additional parameters.
 fn with(yard: &TestYard, parameters: &str) -> String {
     format!("{}&{parameters}", yard.url())
 }
@@ -172,7 +173,7 @@ fn tls_is_as_the_address_wants_it() {
         let listed = list(&yard, &with(&yard, &parameters));
         assert_eq!(listed.code, 0, "{parameters}: {}", listed.stderr);
     }
-    // The server is encrypted to, and not trusted: nobody vouches for its certificate.
+    // The connection is encrypted but not trusted, because no CA verifies the server's certificate.
     let refused = list(&yard, &with(&yard, "sslmode=verify-full&connect_timeout=2"));
     assert_eq!(refused.code, 5, "{}", refused.stderr);
     assert!(refused.stderr.contains("cannot establish a trusted TLS connection"), "{}", refused.stderr);
@@ -210,10 +211,10 @@ fn a_server_that_is_held_up_is_given_up_in_time_and_nothing_changed() {
     }
     let yard = TestYard::on(Backend::Postgres);
     yard.ok(&["create", "zoo-cage/c", "--set", "animal=newt"]);
-    // Somebody holds the block for longer than a statement may take.
+    // Another session holds the lock for longer than the statement timeout.
     let held = std::thread::scope(|scope| {
         let holder = scope.spawn(|| yard.sql("begin; select 1 from blocks for update; select pg_sleep(4); rollback;"));
-        // Until it is held: the holder sleeps with the row in its hand.
+        // Waits until the lock is held: the holder sleeps with the row locked.
         let held = "select count(*) from pg_stat_activity
                     where wait_event = 'PgSleep' and query like '%from blocks for update%'";
         while yard.sql(held).as_deref() == Some("0\n") {
@@ -252,7 +253,7 @@ fn a_server_that_ends_our_connections_is_got_over() {
             "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'ours_to_end'",
         );
         assert_ne!(ended.as_deref(), Some("0\n"));
-        // Connections are looked at before they are used.
+        // The pool checks connections before it reuses them.
         open.block("zoo-cage/c").await.expect("the block, on a new connection");
         open.close().await;
     });
