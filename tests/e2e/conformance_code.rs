@@ -46,7 +46,7 @@ fn apply(yard: &TestYard, blocks: &str) -> String {
     applied.stdout
 }
 
-/// Returns the output of a plan. Exit code 8 means that there are changes, 0 that there are none.
+/// Returns the output of a plan. The exit code is 8 if there are changes, otherwise 0.
 fn plan(yard: &TestYard, code: i32, blocks: &str) -> String {
     let planned = yard.run_with_input(&["plan", "-"], &file(blocks));
     assert_eq!(planned.code, code, "{}{}", planned.stdout, planned.stderr);

@@ -1,4 +1,4 @@
-//! Yards with other format versions: an older one is upgraded, a newer one is rejected unchanged.
+//! Yards with other format versions: older yards are upgraded, newer ones are rejected unchanged.
 
 use std::process::{Command, Stdio};
 

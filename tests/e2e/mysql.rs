@@ -1,4 +1,4 @@
-//! `sql-database` on a MariaDB server, compared with the results of its own client.
+//! `sql-database` on a MariaDB server, compared with the results of the client `mariadb`.
 
 use std::process::Command;
 
@@ -19,7 +19,7 @@ fn password() -> String {
     std::env::var("BLOCKYARD_TEST_MARIADB_PASSWORD").expect("the password")
 }
 
-/// Creates a yard with `sql-database/my` on a new database. Returns `None` if there is no server.
+/// Creates a yard with `sql-database/my` on a new database. Returns `None` if no server is available.
 pub(crate) fn server(name: &str) -> Option<Server> {
     if !available("BLOCKYARD_TEST_MARIADB_PORT") {
         return None;

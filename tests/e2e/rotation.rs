@@ -125,7 +125,7 @@ fn a_new_key_that_is_none_changes_nothing(yard: &TestYard) {
         let refused = yard.fails(2, &["key", "rotate", "--to", place]);
         assert!(refused.contains("use `keyring`, `file` or `env:NAME`"), "{refused}");
     }
-    // Without a session there is no keyring, and no other location is used instead.
+    // Without a session, the keyring is not available, and no other location is used instead.
     assert!(yard.fails(5, &["key", "rotate", "--to", "keyring"]).contains("keyring failed"));
     assert_eq!((yard.json(&["key", "status"]), yard.json(&["audit"])), before);
 }

@@ -23,7 +23,7 @@ impl Collector {
     /// Starts a collector.
     ///
     /// # Panics
-    /// If there is no free port.
+    /// If no port is free.
     #[must_use]
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -47,7 +47,7 @@ impl Gate {
     /// Starts a proxy in front of the server on this port.
     ///
     /// # Panics
-    /// If there is no free port.
+    /// If no port is free.
     #[must_use]
     pub fn before(port: u16, decide: impl Fn(&http::request::Parts) -> Fate + Send + Sync + 'static) -> Self {
         Self::before_all(vec![("/", port)], decide)
@@ -57,7 +57,7 @@ impl Gate {
     /// a prefix of the request's path.
     ///
     /// # Panics
-    /// If there is no free port.
+    /// If no port is free.
     #[must_use]
     pub fn before_all(
         servers: Vec<(&'static str, u16)>,

@@ -119,7 +119,7 @@ impl TestYard {
     /// Returns the path of the yard's key file.
     ///
     /// # Panics
-    /// On PostgreSQL, if there is no key file.
+    /// On PostgreSQL, if the key file is missing.
     #[must_use]
     pub fn key_file(&self) -> PathBuf {
         match self.backend {

@@ -22,7 +22,7 @@ impl Proxy {
     /// Starts a proxy to the server on this port.
     ///
     /// # Panics
-    /// If there is no free port.
+    /// If no port is free.
     #[must_use]
     pub fn to(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
