@@ -72,5 +72,5 @@ fn a_yard_is_where_its_address_says_or_nowhere() {
         let refused = yard.fails(2, &["init", "--key", "file", "--yard", address]);
         assert!(refused.contains("invalid yard address: "), "{address}: {refused}");
     }
-    assert_eq!(std::fs::read_dir(yard.path("")).expect("the folder").count(), 0, "nothing was made");
+    assert_eq!(std::fs::read_dir(yard.path("")).expect("the folder").count(), 0, "no file was created");
 }

@@ -68,19 +68,21 @@ fn the_arrows_hold() {
         .expect("cargo runs");
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo's metadata");
     let packages = metadata["packages"].as_array().expect("packages");
-    assert_eq!(packages.len(), ARROWS.len(), "a crate came or went: write its arrows down");
+    assert_eq!(packages.len(), ARROWS.len(), "the list of crates changed; update `ARROWS`");
     let ours: Vec<&str> = ARROWS.iter().map(|(name, _)| *name).collect();
     for package in packages {
         let name = package["name"].as_str().expect("a name");
-        let (_, allowed) =
-            ARROWS.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("`{name}` has no arrows"));
+        let (_, allowed) = ARROWS
+            .iter()
+            .find(|(known, _)| *known == name)
+            .unwrap_or_else(|| panic!("`{name}` is missing in `ARROWS`"));
         for dependency in package["dependencies"].as_array().expect("dependencies") {
             let wanted = dependency["name"].as_str().expect("a name");
             if ours.contains(&wanted) {
-                assert!(allowed.contains(&wanted), "`{name}` must not know `{wanted}`");
+                assert!(allowed.contains(&wanted), "`{name}` must not depend on `{wanted}`");
             }
             if let Some((_, homes)) = CONFINED.iter().find(|(library, _)| *library == wanted) {
-                assert!(homes.contains(&name), "`{name}` must not name `{wanted}`");
+                assert!(homes.contains(&name), "`{name}` must not use `{wanted}`");
             }
         }
     }
@@ -115,7 +117,7 @@ fn the_core_neither_prints_nor_reads_its_surroundings() {
     for (name, code) in code_of_the_core() {
         if !allowed.iter().any(|prefix| name.starts_with(prefix)) {
             for word in ["println!", "eprintln!", "env::var", "current_dir("] {
-                assert!(!code.contains(word), "{name} has `{word}`");
+                assert!(!code.contains(word), "{name} contains `{word}`");
             }
         }
     }
@@ -125,7 +127,7 @@ fn the_core_neither_prints_nor_reads_its_surroundings() {
 fn the_core_names_no_command_and_no_flag() {
     for (name, code) in code_of_the_core() {
         for word in ["`blockyard ", "exit_code"] {
-            assert!(!code.contains(word), "{name} has `{word}`");
+            assert!(!code.contains(word), "{name} contains `{word}`");
         }
         let flag =
             code.match_indices("`--").find(|(at, _)| code[at + 3..].starts_with(|c: char| c.is_ascii_lowercase()));
@@ -151,5 +153,8 @@ fn a_small_embedder_links_neither_mysql_nor_opentelemetry() {
     for library in ["sqlx-mysql ", "opentelemetry "] {
         assert!(all.contains(library) && !small.contains(library), "{library}");
     }
-    assert!(!all.contains("blockyard-toolchain ") && !all.contains("blockyard-build "), "the engine builds nothing");
+    assert!(
+        !all.contains("blockyard-toolchain ") && !all.contains("blockyard-build "),
+        "the engine must not link the toolchain"
+    );
 }

@@ -105,7 +105,7 @@ fn no_attack_is_forgotten() {
     files.sort();
     let mut tested = TESTED.to_vec();
     tested.sort_unstable();
-    assert_eq!(files, tested, "each file has its line here, and each line its file");
+    assert_eq!(files, tested, "the files and the tested attacks differ");
 }
 
 /// A yard with the bundle of an attack and a block of its type.
@@ -296,7 +296,7 @@ fn a_panic_of_the_host_is_a_bug_of_blockyard() {
             let input = blockyard::Input { media_type: "text/plain".to_owned(), size: None, stream };
             block.call_with("go", serde_json::json!({}), Some(input), blockyard::Deadline::default()).await
         };
-        let panicked = call(Box::pin(Falls)).await.expect_err("it fell over");
+        let panicked = call(Box::pin(Falls)).await.expect_err("a panic");
         assert_eq!(panicked.kind(), blockyard::ErrorKind::Internal);
         assert_eq!(panicked.to_string(), "internal error in a call of bundle `reads`: the disk fell over");
         // The process, the yard and the block remain usable, and the audit trail records the

@@ -431,7 +431,7 @@ fn a_lost_secret_is_found(yard: &TestYard) {
         yard.keeper(keeper, "badge");
     }
     yard.ok(&["purge", "zoo-keeper/purged", "--yes"]);
-    assert_eq!(doctor(yard), [], "what was destroyed on purpose is no finding");
+    assert_eq!(doctor(yard), [], "a purge is not reported as damage");
     yard.sql(&format!("delete from secrets {}", first_badge("lost"))).expect("lost");
     finds(yard, "blocks", "zoo-keeper/lost");
 }

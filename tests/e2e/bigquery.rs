@@ -189,13 +189,13 @@ fn rows_that_do_not_fit_are_said() {
     ];
     let refused = cloud.yard.fails(1, &load);
     assert!(refused.contains("yesterday"), "{refused}");
-    assert_eq!(query(&cloud, "select count(*) as n from animals"), json!([{"n": 0}]), "nothing half written");
+    assert_eq!(query(&cloud, "select count(*) as n from animals"), json!([{"n": 0}]), "no partial writes");
     // A file with an unknown column.
     let other = cloud.write("other.csv", b"id,name,born,legs\n1,Lion,2013-02-08,4\n");
     let load = [&load[..load.len() - 1], &[other.to_str().expect("a path")]].concat();
     let refused = cloud.yard.fails(1, &load);
     assert!(refused.contains("Error while reading data"), "{refused}");
-    assert_eq!(query(&cloud, "select count(*) as n from animals"), json!([{"n": 0}]), "nothing half written");
+    assert_eq!(query(&cloud, "select count(*) as n from animals"), json!([{"n": 0}]), "no partial writes");
 }
 
 #[test]

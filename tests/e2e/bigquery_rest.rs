@@ -57,7 +57,7 @@ fn insert(request: &Value, known: &mut Known) -> Answer {
     };
     let statistics = json!({"totalBytesProcessed": BYTES.to_string(), "query": {"statementType": kind, "totalBytesProcessed": BYTES.to_string()}});
     if request["configuration"]["dryRun"] == true {
-        assert!(request["jobReference"]["jobId"].is_null(), "a dry run has no name");
+        assert!(request["jobReference"]["jobId"].is_null(), "a dry run has no job ID");
         return Answer::json(&job(request, "DONE", json!({"statistics": statistics})));
     }
     let first = known.jobs.is_empty();
@@ -209,7 +209,7 @@ fn a_query_waits_for_its_job_and_reads_all_pages() {
     );
     let known = known.lock().expect("no panic");
     let asked = &known.jobs[0];
-    assert_eq!(known.jobs.len(), 1, "the dry run is no job");
+    assert_eq!(known.jobs.len(), 1, "the dry run created a job");
     assert!(asked["jobReference"]["jobId"].as_str().is_some_and(|id| id.starts_with("blockyard_")), "{asked}");
     assert_eq!(asked["jobReference"]["location"], "EU");
     assert_eq!(asked["configuration"]["labels"], json!({"team": "zoo"}));
@@ -415,7 +415,7 @@ fn a_table_goes_when_its_time_is_over() {
     let Some((cloud, _server, _)) = start() else { return };
     let columns = r#"[{"name": "a", "type": "INT64"}]"#;
     let create = ["create-table", "--table", "t", "--columns", columns, "--expires_after", "3600"];
-    let expires = cloud.warehouse(&create)["expires"].as_u64().expect("when it goes");
+    let expires = cloud.warehouse(&create)["expires"].as_u64().expect("the expiry time");
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
     assert!(u128::from(expires).abs_diff(now + 3_600_000) < 600_000, "{expires} is an hour after {now}");
 }

@@ -174,7 +174,7 @@ fn what_was_revoked_stays_revoked_when_the_bundle_is_installed_again() {
     let grants = yard.json(&["grants", "sql"]);
     let postgres =
         grants["grants"].as_array().expect("grants").iter().find(|grant| grant["capability"] == "sql postgres");
-    assert_eq!(postgres.expect("it is asked for")["granted"], json!(false));
+    assert_eq!(postgres.expect("the requested capability")["granted"], json!(false));
 }
 
 #[test]

@@ -275,7 +275,7 @@ fn a_fraction_in_a_whole_number_is_told_at_its_place(yard: &TestYard) {
         let document = format!(r#"{{"animal": "cat", "capacity": {number}}}"#);
         let told = yard.fails_with_input(4, &["create", "zoo-cage/cat", "--json-config", "-"], &document);
         assert!(told.contains("/capacity: "), "{told}");
-        assert!(!told.contains("u64"), "a Rust type is named: {told}");
+        assert!(!told.contains("u64"), "the error names a Rust type: {told}");
     }
 }
 
@@ -628,7 +628,7 @@ fn a_purge_destroys_every_secret_and_keeps_the_history(yard: &TestYard) {
     for file in ["yard.db", "yard.db-wal"].map(|name| yard.path(name)).into_iter().filter(|file| file.exists()) {
         let content = std::fs::read(&file).expect("a file of the yard");
         let found = destroyed.iter().any(|gone| content.windows(gone.len()).any(|window| window == gone));
-        assert!(!found, "{} has what was destroyed", file.display());
+        assert!(!found, "{} contains destroyed secrets", file.display());
     }
     for address in ["zoo-cage/cat@1", "zoo-cage/cat"] {
         let refused = yard.run(&["reveal", address, "lock.pattern", "--yes"]);

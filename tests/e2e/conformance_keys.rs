@@ -60,7 +60,7 @@ fn without_the_key_every_command_says_where_it_is_looked_for_and_does_nothing(ya
     let doctor = yard.run(&["doctor"]);
     assert_eq!(doctor.code, 1);
     assert!(yard.anonymous(&doctor.stdout).contains(&looked), "{}", doctor.stdout);
-    assert!(!key.exists(), "no other key was made");
+    assert!(!key.exists(), "no other key was created");
     std::fs::rename(&away, &key).expect("moved back");
     assert_eq!(yard.json(&["audit"]), before);
 }
@@ -184,7 +184,7 @@ fn a_second_machine_needs_the_key_too() {
     let without = elsewhere(&yard, &reveal, None);
     let looked = format!("key file `{}` does not exist", own.display());
     assert_eq!((without.code, without.stderr.contains(&looked)), (5, true), "{}", without.stderr);
-    assert!(!own.exists(), "no other key was made");
+    assert!(!own.exists(), "no other key was created");
 
     assert_eq!(elsewhere(&yard, &reveal, Some(&key)).stdout, "shared badge");
 

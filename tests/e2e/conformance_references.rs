@@ -331,7 +331,7 @@ fn nobody_builds_on_a_block_while_it_is_deleted(yard: &TestYard) {
     let made = waiting.into_iter().map(end).filter(|code| *code == 0).count();
     let deleted = end(deletion) == 0;
     // Either the block was in use and was not deleted, or it was deleted and no block uses it.
-    assert_eq!(deleted, made == 0, "deleted: {deleted}, built on it: {made}");
+    assert_eq!(deleted, made == 0, "deleted: {deleted}, dependents: {made}");
     assert_eq!(yard.addresses(&["--type", "zoo-cage"]).len(), made);
     assert_eq!(yard.run(&["doctor"]).code, 0);
 }

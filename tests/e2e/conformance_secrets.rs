@@ -354,9 +354,9 @@ fn secrets_are_unreadable_in_the_yard(yard: &TestYard) {
     menagerie(yard);
     yard.ok(&["key", "rotate"]);
     yard.ok(&["export", "zoo-cage/lion", "--out", "blocks.toml"]);
-    std::fs::remove_file(yard.path("west-door")).expect("the only place where it was readable");
+    std::fs::remove_file(yard.path("west-door")).expect("the file is removed");
     let kept = kept(yard);
-    assert!(kept.contains("to/the~south"), "the configuration around them is there to be read");
+    assert!(kept.contains("to/the~south"), "the rest of the configuration is readable");
     assert_eq!(found_in(&kept), None);
 }
 

@@ -40,7 +40,7 @@ fn no_claim_is_forgotten() {
         .flat_map(|(interface, types)| types.iter().map(|slug| ((*interface).to_owned(), (*slug).to_owned())));
     assert_eq!(claims, held.collect());
     let known = std::fs::read_dir(blockyard_tests::root().join("schemas/interfaces")).expect("the interfaces");
-    assert_eq!(known.count(), HELD.len(), "an interface that no type claims");
+    assert_eq!(known.count(), HELD.len(), "no type implements one of the interfaces");
 }
 
 /// Checks the contract of `database` with the empty table `birds (id, name)`.

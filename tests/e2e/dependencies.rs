@@ -20,7 +20,7 @@ fn packages() -> Vec<Value> {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo's metadata");
     let packages = metadata["packages"].as_array().expect("packages").clone();
-    assert!(packages.len() > 300, "cargo says less than there is: {}", packages.len());
+    assert!(packages.len() > 300, "cargo lists only {} packages", packages.len());
     packages
 }
 
@@ -45,15 +45,15 @@ fn each_licence_is_one_that_was_agreed_to() {
     for package in packages() {
         let (name, license) = (text(&package, "name"), text(&package, "license"));
         let expression = Expression::parse_mode(license, ParseMode::LAX)
-            .unwrap_or_else(|error| panic!("`{name}` has the licence `{license}`: {error}"));
+            .unwrap_or_else(|error| panic!("`{name}` has the license `{license}`: {error}"));
         let fits = expression.evaluate(|requirement| {
             let known = allowed.get(requirement.to_string().as_str());
             needed.extend(known);
             known.is_some()
         });
-        assert!(fits, "`{name}` has the licence `{license}`, which deny.toml does not allow");
+        assert!(fits, "`{name}` has the license `{license}`, which deny.toml does not allow");
     }
-    assert_eq!(needed, allowed, "deny.toml allows what nothing has");
+    assert_eq!(needed, allowed, "deny.toml allows licenses that no package has");
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn no_crate_is_there_that_was_refused_or_comes_from_elsewhere() {
     for package in packages() {
         let name = text(&package, "name");
         if let Some((_, reason)) = refused.iter().find(|(refused, _)| *refused == name) {
-            panic!("`{name}` is refused: {reason}");
+            panic!("`{name}` is banned: {reason}");
         }
         // A package without a source is in this repository.
         if let Some(source) = package["source"].as_str() {

@@ -70,7 +70,7 @@ fn ten_thousand_saves_by_eight_processes_are_all_there(yard: &TestYard) {
         for line in String::from_utf8_lossy(&output.stdout).lines() {
             let (address, revision) = line.split_once(' ').expect("an address and a revision");
             let fresh = told.entry(address.to_owned()).or_default().insert(revision.parse().expect("a revision"));
-            assert!(fresh, "two writers were told that they saved {line}");
+            assert!(fresh, "two writers received the same revision: {line}");
         }
     }
     assert_eq!(told.values().map(BTreeSet::len).sum::<usize>() as u64, SAVES);
@@ -94,7 +94,7 @@ fn two_that_build_on_each_other_at_once_make_no_circle(yard: &TestYard) {
         let codes: Vec<Option<i32>> =
             at_once(pair.map(|(from, to)| yard.command(&["set", from, "--set", &format!("teacher={to}")])));
         let done = codes.iter().filter(|code| **code == Some(0)).count();
-        assert_eq!(done, 1, "exactly one of the two can be: {codes:?}");
+        assert_eq!(done, 1, "exactly one of the two saves must succeed: {codes:?}");
     }
     yard.ok(&["doctor"]);
 }
@@ -161,14 +161,14 @@ fn kills_at_any_moment_leave_the_old_or_the_new(yard: &TestYard) {
             _ => before.clone(),
         };
         assert!(after == before || after == new, "{command:?}: {before} became {after}, seed {}", dice.seed);
-        assert!(!ended || after == new, "{command:?} was done, and nothing came of it");
+        assert!(!ended || after == new, "{command:?} succeeded without effect");
         if kill % 10 == 9 {
             yard.ok(&["doctor"]);
         }
     }
     yard.ok(&["doctor"]);
     // At least one command must be killed before it finishes, otherwise the test proves nothing.
-    assert!(survived < kills(), "none of {} was killed in time", kills());
+    assert!(survived < kills(), "none of {} commands was killed before it finished", kills());
 }
 
 fn a_rotation_that_is_killed_goes_on(yard: &TestYard) {

@@ -115,8 +115,8 @@ fn a_script_and_a_program_know_names_and_parameters_only() {
     for file in ["examples/etl/flights.sh", "examples/etl/src/main.rs"] {
         let text = std::fs::read_to_string(root().join(file)).expect("the example");
         for word in ["http://", "https://", "gs://", "postgres", "127.0.0.1", "password", "project", "googleapis"] {
-            assert!(!text.to_lowercase().contains(word), "{file} has `{word}`");
+            assert!(!text.to_lowercase().contains(word), "{file} contains `{word}`");
         }
-        assert!(text.lines().count() < 80, "{file} is long");
+        assert!(text.lines().count() < 80, "{file} is too long");
     }
 }

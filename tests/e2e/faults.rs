@@ -42,11 +42,11 @@ fn a_full_disk_refuses_a_save_and_keeps_what_was_saved() {
         $BLOCKYARD create zoo-cage/c --set animal=a0 -q
         head -c 3m /dev/zero > disk/filler 2>/dev/null || true
         $BLOCKYARD set zoo-cage/c --set animal=full -q && exit 1
-        # Some room: saves end in the middle of writing.
+        # Frees some space, so that a save fails in the middle of a write.
         truncate -s -128K disk/filler
         code=0; last=0
         for n in $(seq 1 200); do
-            # Long enough to need room each time.
+            # Long enough to need more space each time.
             $BLOCKYARD set zoo-cage/c --set animal="a$n-$(printf 'x%.0s' {1..4000})" >/dev/null 2>error || { code=$?; break; }
             last=$n
         done
@@ -54,9 +54,9 @@ fn a_full_disk_refuses_a_save_and_keeps_what_was_saved() {
         cat error
         rm disk/filler
         $BLOCKYARD show zoo-cage/c --json > shown
-        grep -q "\"animal\": \"a$last" shown && echo "the last save is there"
-        $BLOCKYARD doctor >/dev/null && echo "all is whole"
-        $BLOCKYARD set zoo-cage/c --set animal=after -q && echo "and goes on"
+        grep -q "\"animal\": \"a$last" shown && echo "the last save is stored"
+        $BLOCKYARD doctor >/dev/null && echo "the yard is intact"
+        $BLOCKYARD set zoo-cage/c --set animal=after -q && echo "saves succeed again"
         "#,
     );
     assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
@@ -64,9 +64,9 @@ fn a_full_disk_refuses_a_save_and_keeps_what_was_saved() {
         "exit 1",
         "no space left for the yard",
         "free some disk space and try again",
-        "the last save is there",
-        "all is whole",
-        "and goes on",
+        "the last save is stored",
+        "the yard is intact",
+        "saves succeed again",
     ] {
         assert!(said.stdout.contains(words), "{words}: {}{}", said.stdout, said.stderr);
     }
@@ -187,7 +187,7 @@ fn a_server_that_is_not_there_is_an_error_that_says_so() {
         let said = format!("{}{}", refused.stdout, refused.stderr);
         assert!(said.contains("cannot be reached"), "{arguments:?}: {said}");
         let password = std::env::var("BLOCKYARD_TEST_POSTGRES_PASSWORD").expect("a password");
-        assert!(!said.contains(&password) && !said.contains("%2F"), "the password of the address is shown: {said}");
+        assert!(!said.contains(&password) && !said.contains("%2F"), "the password in the URL is shown: {said}");
     }
     proxy.mend();
     let shown = ran(yard.command(&["show", "zoo-cage/c"]).env("BLOCKYARD_YARD", &url), None);
@@ -217,7 +217,7 @@ fn a_server_that_goes_away_and_comes_back_loses_no_save_that_was_told() {
                     Ok(saved) => told.push((number, saved.expect("a change"))),
                     Err(error) => assert_eq!(error.kind(), ErrorKind::Remote, "{error}: {:?}", error.causes()),
                 }
-                let refused = save(number + 1_000).await.expect_err("there is no server");
+                let refused = save(number + 1_000).await.expect_err("the server is not reachable");
                 assert!(refused.to_string().contains("cannot be reached"), "{refused}");
                 proxy.mend();
             } else {

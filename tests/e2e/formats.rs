@@ -64,7 +64,7 @@ impl OldYard {
         let told = self.run(&["doctor", "--json"]);
         let told: Value = serde_json::from_str(&told.stdout).expect("one JSON document");
         let steps = told["steps"].as_array().expect("steps");
-        let audit = steps.iter().find(|step| step["name"] == "audit").expect("the audit trail is looked at");
+        let audit = steps.iter().find(|step| step["name"] == "audit").expect("the step `audit`");
         (told["passed"] == json!(true), audit["detail"].as_str().unwrap_or_default().to_owned())
     }
 
@@ -167,7 +167,7 @@ fn the_trail_of_an_old_yard_goes_on_and_its_old_lines_are_held_too() {
     assert!(!passed && audit.contains("does not match its hash"), "{audit}");
     assert_eq!(yard.run(&["doctor"]).code, 1);
     assert!(yard.0.sql("update audit set subject = 'sql-database/warehouse' where id = 3").is_some());
-    assert!(yard.doctor().0, "it is whole again");
+    assert!(yard.doctor().0, "the trail is intact again");
     assert!(yard.0.sql("drop trigger audit_is_kept; delete from audit where id = 2").is_some());
     let (passed, audit) = yard.doctor();
     assert!(!passed && audit.contains("are missing"), "{audit}");

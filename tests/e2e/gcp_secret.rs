@@ -152,7 +152,7 @@ fn a_secret_is_written_read_and_the_source_of_another_blocks_secret() {
 
     // Data with a wrong checksum.
     yard.ok(&["set", "gcp-secret/db", "--set", "secret_version=2"]);
-    secrets.lock().expect("no panic").get_mut("db-password").expect("it")[1].0["dataCrc32c"] = "1".into();
+    secrets.lock().expect("no panic").get_mut("db-password").expect("the secret")[1].0["dataCrc32c"] = "1".into();
     let damaged = yard.fails(1, &["call", "gcp-secret/db", "read", "--out", "-"]);
     assert!(damaged.contains("was corrupted in transit"), "{damaged}");
 

@@ -386,7 +386,7 @@ fn bodies_pass_through_by_handle() {
     let ran = yard.run(&["call", "courier/c", "fetch", "--path", "/big", "--out", file.to_str().expect("a path")]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let expected: Vec<u8> = blockyard_tests::web::pattern(40 << 20).flatten().collect();
-    assert!(std::fs::read(&file).expect("the file") == expected, "the bytes are not those that were sent");
+    assert!(std::fs::read(&file).expect("the file") == expected, "the received bytes differ from those sent");
     let ran = yard.run(&["call", "courier/c", "store", "--path", "/up", "--in", file.to_str().expect("a path")]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let stored = web.seen().pop().expect("a request");
@@ -424,7 +424,7 @@ fn parts_are_taken_and_sent_again() {
         [1_000_000, 1_000_000, 1_000_000, 1_000_000, 500_000, 500_000]
     );
     let again: Vec<u8> = seen.iter().skip(1).step_by(2).flat_map(|request| request.body.clone()).collect();
-    assert!(again == all, "the second try sent other bytes");
+    assert!(again == all, "the second attempt sent different bytes");
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn another_file_under_a_known_name_is_a_decision(yard: &TestYard) {
         assert!(refused.contains("version: 0.1.0 → 0.2.0"), "{refused}");
         assert!(refused.contains("operation `http` of `sec` changes its effect from write to read"), "{refused}");
         assert!(refused.contains("may now send `DELETE {config.url}/v1/*/*`"), "{refused}");
-        assert_eq!(versions(yard), ["0.1.0"], "{flags:?}: nothing is done");
+        assert_eq!(versions(yard), ["0.1.0"], "{flags:?}: nothing was installed");
     }
     let refused = yard.fails(2, &["install", &second, "--yes"]);
     assert!(refused.contains("`--replace` accepts: operation `http` of `sec` changes its effect"), "{refused}");
@@ -84,7 +84,7 @@ fn another_file_under_a_known_name_is_a_decision(yard: &TestYard) {
         .expect("lines")
         .iter()
         .any(|line| line.to_string().contains("changes its effect from write to read"));
-    assert!(wider, "the trail says what was agreed to: {audit}");
+    assert!(wider, "the audit trail records what was approved: {audit}");
 }
 
 fn yes_is_enough_while_nothing_gets_wider(yard: &TestYard) {
@@ -163,7 +163,8 @@ fn a_revoked_capability_stays_revoked(yard: &TestYard) {
     assert!(ran.stderr.contains("capability `clock` stays revoked"), "{}", ran.stderr);
     let clock = |yard: &TestYard| {
         let grants = yard.json(&["grants", "sec"])["grants"].as_array().expect("grants").clone();
-        grants.into_iter().find(|grant| grant["capability"] == "clock").expect("it is asked for")["granted"].clone()
+        grants.into_iter().find(|grant| grant["capability"] == "clock").expect("the requested capability")["granted"]
+            .clone()
     };
     assert_eq!(clock(yard), false);
     yard.ok(&["install", &sec(yard, "0.1.2", &["log", "clock"], &url(), &[]), "--yes", "--grant", "clock"]);
@@ -174,7 +175,7 @@ fn each_bundle_that_fails_is_named_and_the_others_are_installed(yard: &TestYard)
     let good = sec(yard, "0.1.0", &[], &url(), &[]);
     std::fs::write(yard.path("broken.wasm"), "not a component").expect("a file");
     let ran = yard.run(&["install", "nowhere.wasm", &good, "broken.wasm", &bundle("sql"), "--yes"]);
-    assert_eq!(ran.code, 3, "the code of the first failure: {}", ran.stderr);
+    assert_eq!(ran.code, 3, "exit code of the first failure: {}", ran.stderr);
     assert!(ran.stdout.contains("installed sec 0.1.0"), "{}", ran.stdout);
     assert!(ran.stderr.contains("2 of 4 bundles were not installed"), "{}", ran.stderr);
     assert!(ran.stderr.contains("`nowhere.wasm`: ") && ran.stderr.contains("`broken.wasm`: "), "{}", ran.stderr);

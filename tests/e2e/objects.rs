@@ -32,7 +32,7 @@ fn files_are_copied_up_down_and_across() {
     assert_eq!(copied, json!({"objects": 1, "bytes": bytes.len()}));
     assert!(cloud.stored("data/x/a.bin").expect("on the disk") == bytes);
     yard.ok(&["cp", file, "gcs-bucket/zoo:y/"]);
-    assert!(cloud.stored("data/y/a.bin").is_some(), "the name goes with it");
+    assert!(cloud.stored("data/y/a.bin").is_some(), "the object has the name of the file");
     // Download to a file, into a folder, to standard output.
     let out = yard.path("out.bin");
     yard.ok(&["cp", "gcs-bucket/zoo:x/a.bin", out.to_str().expect("a path")]);
@@ -171,7 +171,7 @@ fn two_objects_never_become_one_file() {
     ] {
         assert!(refused.contains(line), "{line}: {refused}");
     }
-    assert!(!back.exists(), "nothing is written");
+    assert!(!back.exists(), "nothing was written");
     // Both hints work.
     let one = yard.path("one");
     yard.ok(&["cp", "gcs-bucket/rest:c/a//b.txt", one.to_str().expect("a path")]);
@@ -199,7 +199,7 @@ fn a_copy_is_not_written_through_a_link() {
         symlink(target, back.join(link)).expect("a link");
         let refused = yard.fails(6, &["cp", "-r", "gcs-bucket/rest:c", back.to_str().expect("a path")]);
         assert!(refused.contains("is a link, which is not followed"), "{refused}");
-        assert_eq!(std::fs::read_dir(&back).expect("the folder").count(), 1, "nothing is written before that");
+        assert_eq!(std::fs::read_dir(&back).expect("the folder").count(), 1, "nothing was written before the error");
     }
     let refused = yard.fails(6, &["cp", "gcs-bucket/rest:c/a", back.to_str().expect("a path")]);
     assert!(refused.contains("is a link"), "{refused}");

@@ -357,7 +357,7 @@ fn an_address_is_taken_apart_and_its_password_sealed() {
     yard.ok(&["apply", &file]);
     assert_eq!(yard.config("sql-database/url")["options"]["sslmode"], "disable");
     assert_eq!(yard.reveal("sql-database/url", "password"), password());
-    assert_eq!(yard.run(&["plan", &file]).code, 0, "applied is applied");
+    assert_eq!(yard.run(&["plan", &file]).code, 0, "a plan after apply has no changes");
     let file = format!("url=sqlite://{}", yard.path("a b.db").display());
     yard.ok(&["create", "sql-database/file", "--set", &file.replace(' ', "%20")]);
     yard.ok(&["execute", "sql-database/file", "create table t (a int)"]);

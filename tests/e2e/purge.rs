@@ -91,10 +91,10 @@ fn what_was_destroyed_is_not_in_the_database(yard: &TestYard) {
             .collect(),
     };
     let there = left();
-    assert!(before.iter().all(|hex| there.contains(hex)), "they can be found");
+    assert!(before.iter().all(|hex| there.contains(hex)), "the search finds secrets and keys");
     yard.ok(&["purge", ADA, "--yes"]);
     let there = left();
-    assert!(!before.iter().any(|hex| there.contains(hex)), "some of it is still there");
+    assert!(!before.iter().any(|hex| there.contains(hex)), "destroyed values are still stored");
 }
 
 fn a_new_secret_can_be_set_afterwards(yard: &TestYard) {

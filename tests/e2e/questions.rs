@@ -69,7 +69,7 @@ impl Conversation {
             }
             match self.heard.recv_timeout(Duration::from_secs(20)) {
                 Ok(text) => self.all.push_str(&text),
-                Err(_) => panic!("`{question}` was not asked: {}", self.all),
+                Err(_) => panic!("prompt `{question}` did not appear: {}", self.all),
             }
         }
         // Gives the program time to begin reading; earlier input would be echoed.
@@ -102,7 +102,7 @@ fn create_asks_field_by_field_and_does_not_echo_secrets() {
     conversation.answer("options (JSON)", "");
     let (code, said) = conversation.end();
     assert_eq!(code, 0, "{said}");
-    assert!(!said.contains("url"), "what stands for other fields is not asked for: {said}");
+    assert!(!said.contains("url"), "there must be no prompt for `url`: {said}");
     assert!(!said.contains("asked-secret-5519"), "{said}");
     assert_eq!(
         yard.json(&["show", "sql-database/w"])["config"],

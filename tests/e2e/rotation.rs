@@ -64,7 +64,7 @@ fn every_block_opens_afterwards_and_the_old_key_opens_nothing(yard: &TestYard) {
         assert_eq!((&done["moved"], &done["resumed"]), (&json!(2), &json!(false)));
         assert_eq!(file(&done["old_location"]), old);
         let new = file(&done["location"]);
-        assert!(old.exists(), "backups from before need it");
+        assert!(old.exists(), "older backups need the old key");
         for arguments in [&["list"][..], &["reveal", "zoo-keeper/ada", "badge", "--yes"], &["key", "rotate"]] {
             assert!(refused(&with(yard, "BLOCKYARD_KEY_FILE", &old, arguments)));
         }
@@ -247,14 +247,14 @@ fn half_done_both_kinds_of_blocks_open_and_new_ones_can_be_made(yard: &TestYard)
     let (old, _) = half_done(yard);
     assert_eq!(badges(yard), ["ada's badge", "bob's badge"]);
     yard.keeper("eve", "eve's badge");
-    assert_eq!(progress(yard), Some((BATCH + 1, 12)), "what is new belongs to the new key");
+    assert_eq!(progress(yard), Some((BATCH + 1, 12)), "a new block uses the new key");
     yard.ok_with_input(&["set", "zoo-keeper/bob", "--secret", "badge=-"], "another badge");
     yard.ok(&["purge", "zoo-keeper/k209", "--yes"]);
     let doctor = yard.ok(&["doctor"]);
     assert!(doctor.contains("rotate the key again to finish it"), "{doctor}");
     assert!(yard.ok(&["key", "status"]).contains("finish it with `blockyard key rotate`"));
 
-    let left = progress(yard).expect("it is under way").1;
+    let left = progress(yard).expect("a rotation in progress").1;
     let done = rotate(yard);
     assert_eq!((&done["resumed"], &done["moved"]), (&json!(true), &json!(left)));
     assert_eq!(badges(yard), ["ada's badge", "another badge"]);
@@ -349,12 +349,12 @@ fn killed_in_the_middle_it_goes_on_where_it_was(yard: &TestYard) {
         let mut command = yard.command(&["key", "rotate"]);
         let mut rotating = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
         while progress(yard).is_none_or(|(now, _)| now <= moved) {
-            assert!(rotating.try_wait().expect("a child").is_none(), "it ended before it was killed");
+            assert!(rotating.try_wait().expect("a child").is_none(), "the rotation ended before it was killed");
         }
         rotating.kill().expect("kill -9");
         rotating.wait().expect("it ends");
-        let (now, left) = progress(yard).expect("it is under way");
-        assert_eq!((now + left, now % BATCH, left > 0), (602, 0, true), "batches are whole");
+        let (now, left) = progress(yard).expect("a rotation in progress");
+        assert_eq!((now + left, now % BATCH, left > 0), (602, 0, true), "only complete batches were rewrapped");
         assert_eq!(badges(yard), ["ada's badge", "bob's badge"]);
         moved = now;
     }

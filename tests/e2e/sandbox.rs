@@ -86,7 +86,7 @@ fn babble() {
     let yard = yard();
     let ran = attack(&yard, "babble", &[]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    assert!(!ran.stderr.contains('\x1b'), "control characters reach the terminal");
+    assert!(!ran.stderr.contains('\x1b'), "control characters in the output");
     let last = "log limit of 1000 lines or 1024 KiB per call reached; further lines are dropped\n";
     assert!(ran.stderr.ends_with(last), "{}", ran.stderr);
     assert!(ran.stderr.len() > 1 << 19 && ran.stderr.len() <= (1 << 20) + (1 << 16), "{}", ran.stderr.len());
@@ -181,7 +181,7 @@ fn compiled_code_is_kept_in_a_private_folder_and_safe_to_lose() {
             }
         }
     }
-    assert!(poisoned > 0, "nothing was kept");
+    assert!(poisoned > 0, "the cache is empty");
     assert_eq!(run().code, 0);
     std::fs::remove_dir_all(&folder).expect("gone");
     assert_eq!(run().code, 0);
@@ -198,7 +198,7 @@ fn pretend() {
 /// Calls the host in random order: the host must not fail, and the next call must not be affected.
 /// Runs for two seconds, or for the number of minutes in `BLOCKYARD_TEST_LONG`.
 #[test]
-#[allow(clippy::print_stdout, reason = "how many there were is for whoever runs it for long")]
+#[allow(clippy::print_stdout, reason = "prints the number of sequences of a long run")]
 fn wild() {
     use std::time::{Duration, Instant};
     let yard = yard();
@@ -229,7 +229,7 @@ fn wild() {
                 }
             }
         }
-        println!("{done} sequences came to their end; others: {ended:#?}");
+        println!("{done} sequences completed; errors of the others: {ended:#?}");
         assert!(done > 0, "{ended:#?}");
         assert_eq!(
             block.call("nothing", serde_json::json!({})).await.expect("an answer").result,

@@ -39,7 +39,7 @@ fn stops(
 fn until(running: &dyn Fn() -> bool, wanted: bool) {
     let begun = Instant::now();
     while running() != wanted {
-        assert!(begun.elapsed() < PATIENCE, "it runs: {}", !wanted);
+        assert!(begun.elapsed() < PATIENCE, "query running: {}", !wanted);
         std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -62,8 +62,8 @@ fn calls_and_host_calls_are_exported_without_a_value() {
     let parameter = format!("word={CANARY}-parameter");
     let queried = export(&["query", "sql-database/flights", &statement, "--param", &parameter, "--format", "csv"]);
     assert_eq!((queried.code, queried.stderr.as_str()), (0, ""), "{}", queried.stdout);
-    assert!(queried.stdout.contains(CANARY), "the canaries do sing");
-    assert_eq!(yard.run(&["call", "misbehave/m", "gossip", "--otlp"]).code, 2, "it stands before the operation");
+    assert!(queried.stdout.contains(CANARY), "the output must contain the canary");
+    assert_eq!(yard.run(&["call", "misbehave/m", "gossip", "--otlp"]).code, 2, "the flag must precede the operation");
     let address = collector.address();
     assert_eq!(yard.run(&["--otlp", &address, "call", "misbehave/m", "gossip", "-q"]).code, 0);
     assert_eq!(yard.run(&["--otlp", &address, "call", "misbehave/m", "panic"]).code, 7);
@@ -124,7 +124,7 @@ fn without_an_address_nothing_leaves() {
 fn a_collector_that_does_not_answer_changes_nothing() {
     let yard = yard();
     // One port that rejects connections, and one that accepts them and never responds.
-    let closed = "127.0.0.1:1".parse().expect("an address where nobody listens");
+    let closed = "127.0.0.1:1".parse().expect("an address without a listener");
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     for address in [closed, silent.local_addr().expect("its address")] {
         let address = format!("http://{address}");

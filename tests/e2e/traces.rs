@@ -140,7 +140,7 @@ fn no_trace_has_a_value_at_any_verbosity() {
             assert!(trace.contains(": ended") && !leaks(trace), "{verbose} {call:?}: {trace}");
         }
     }
-    assert!(leaks(&std::fs::read_to_string(yard.path("content")).expect("the file")), "the canaries do sing");
+    assert!(leaks(&std::fs::read_to_string(yard.path("content")).expect("the file")), "the canary must be detected");
 }
 
 /// Output of a subscriber.
@@ -149,7 +149,7 @@ struct Heard(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Heard {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("nobody panics here").extend_from_slice(bytes);
+        self.0.lock().expect("nothing panics while it holds this lock").extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -201,7 +201,7 @@ async fn a_program_that_listens_to_every_library_hears_no_value() {
         let fetched = block.call("fetch-one", parameters).await;
         assert_eq!(fetched.is_ok(), address != "sql-database/refused", "{fetched:?}");
         if let Ok(reply) = fetched {
-            assert!(leaks(&reply.result.to_string()), "the canaries do sing");
+            assert!(leaks(&reply.result.to_string()), "the canary must be detected");
         }
     }
     let safe = open.block("zoo-safe/s").await.expect("the block");
@@ -209,11 +209,11 @@ async fn a_program_that_listens_to_every_library_hears_no_value() {
     let read = tokio::spawn(async move { safe.call("read", json!({})).await.map(drop) });
     read.await.expect("the task").expect("the content");
     open.close().await;
-    let heard = String::from_utf8_lossy(&heard.0.lock().expect("nobody panics here")).into_owned();
-    assert!(heard.contains("call{block=sql-database/flights"), "nothing was heard");
+    let heard = String::from_utf8_lossy(&heard.0.lock().expect("nothing panics while it holds this lock")).into_owned();
+    assert!(heard.contains("call{block=sql-database/flights"), "no events were recorded");
     assert!(
         heard.contains("operation=\"read\" effect=\"read\" outcome=\"ok\" bytes=0"),
-        "a stream that nobody reads: {heard}"
+        "missing event of an unread stream: {heard}"
     );
     let password = std::env::var("BLOCKYARD_TEST_POSTGRES_PASSWORD").unwrap_or_else(|_| CANARY.to_owned());
     let other = std::env::var("BLOCKYARD_TEST_MARIADB_PASSWORD").unwrap_or_else(|_| CANARY.to_owned());

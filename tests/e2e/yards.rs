@@ -218,7 +218,7 @@ fn a_server_that_is_held_up_is_given_up_in_time_and_nothing_changed() {
         let held = "select count(*) from pg_stat_activity
                     where wait_event = 'PgSleep' and query like '%from blocks for update%'";
         while yard.sql(held).as_deref() == Some("0\n") {
-            assert!(!holder.is_finished(), "the block was never held");
+            assert!(!holder.is_finished(), "the lock was never held");
         }
         let mut command = yard.command(&["set", "zoo-cage/c", "--set", "animal=eft"]);
         let refused = ran(command.env("BLOCKYARD_YARD", with(&yard, "statement_timeout=1")), None);
@@ -254,7 +254,7 @@ fn a_server_that_ends_our_connections_is_got_over() {
         );
         assert_ne!(ended.as_deref(), Some("0\n"));
         // The pool checks connections before it reuses them.
-        open.block("zoo-cage/c").await.expect("the block, on a new connection");
+        open.block("zoo-cage/c").await.expect("the block, through a new connection");
         open.close().await;
     });
 }

@@ -90,7 +90,7 @@ pub fn folder() -> PathBuf {
     // The crate that includes this file is either `tests` or `core/host`.
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let found = here.ancestors().map(|folder| folder.join("tests/guests/attacks")).find(|folder| folder.is_dir());
-    found.expect("the repository has the folder of the attacks")
+    found.expect("the folder `tests/guests/attacks`")
 }
 
 /// Builds the component of an attack.
@@ -139,9 +139,9 @@ pub fn with_manifest(name: &str, text: &str, manifest: &[u8]) -> Vec<u8> {
     let mut module = wat::parse_str(&module).unwrap_or_else(|error| panic!("{name}: {error}"));
     let mut resolve = Resolve::default();
     let wit = include_str!("../../schemas/wit/v0_1/bundle.wit");
-    let package = resolve.push_str("bundle.wit", wit).expect("the contract is WIT");
-    let world = resolve.select_world(&[package], Some("bundle-reveal")).expect("the contract has this world");
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("a module takes metadata");
+    let package = resolve.push_str("bundle.wit", wit).expect("valid WIT");
+    let world = resolve.select_world(&[package], Some("bundle-reveal")).expect("the world `bundle-reveal`");
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("metadata in the module");
     let encoded = ComponentEncoder::default().module(&module).and_then(|mut encoder| encoder.encode());
     encoded.unwrap_or_else(|error| panic!("{name}: {error:#}"))
 }
@@ -209,7 +209,7 @@ fn module(text: &str, manifest: &[u8]) -> String {
             module.push('\n');
         }
     }
-    let number = |number: usize| bytes(&u32::try_from(number).expect("it fits a memory").to_le_bytes());
+    let number = |number: usize| bytes(&u32::try_from(number).expect("an address of 32 bits").to_le_bytes());
     // The memory grows with the manifest, whose size a test chooses.
     let pages = (MANIFEST_AT + manifest.len()) >> 16;
     if pages > 0 {

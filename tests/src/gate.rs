@@ -122,7 +122,8 @@ async fn pass(
     let (head, body) = request.into_parts();
     let authorization = head.headers.get("authorization").and_then(|value| value.to_str().ok());
     let token = authorization.and_then(|value| value.strip_prefix("Bearer "));
-    let known = token.is_some_and(|token| tokens.lock().expect("nothing panics with this lock").contains(token));
+    let known =
+        token.is_some_and(|token| tokens.lock().expect("nothing panics while it holds this lock").contains(token));
     if !known {
         return Ok(refused(
             401,
@@ -190,7 +191,7 @@ fn refused(status: u16, text: &str) -> Answering {
         .status(status)
         .header("content-type", "application/json")
         .body(body)
-        .expect("an answer of the harness is one")
+        .expect("a valid response")
 }
 
 impl Drop for Gate {

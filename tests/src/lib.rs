@@ -3,7 +3,7 @@
 //! `cargo xtask test` builds the binary and the bundles, starts the servers, and passes their
 //! locations in environment variables.
 
-#![allow(clippy::print_stderr, reason = "a skipped suite is named")]
+#![allow(clippy::print_stderr, reason = "reports skipped suites")]
 
 pub mod attack;
 pub mod collector;
@@ -125,7 +125,8 @@ impl TestYard {
         match self.backend {
             Backend::Sqlite => self.path("yard.key"),
             Backend::Postgres => {
-                let folder = std::fs::read_dir(self.path(".local/share/blockyard/keys")).expect("the folder for keys");
+                let folder =
+                    std::fs::read_dir(self.path(".local/share/blockyard/keys")).expect("the folder of the keys");
                 let mut files: Vec<PathBuf> = folder.flatten().map(|entry| entry.path()).collect();
                 files.sort();
                 files.remove(0)
@@ -366,7 +367,7 @@ impl TestYard {
             }
             Backend::Postgres => format!("alter table {table} disable trigger user"),
         };
-        self.sql(&statement).expect("the triggers are gone");
+        self.sql(&statement).expect("the triggers are removed");
     }
 
     /// Replaces the folder's path and the yard's URL in a text.

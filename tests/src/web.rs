@@ -259,7 +259,7 @@ async fn respond(
             stream::iter([Bytes::from(body)]).chain(stream::iter(pattern(more))).map(|bytes| Ok(Frame::data(bytes)));
         http_body_util::BodyExt::boxed(StreamBody::new(frames))
     };
-    Ok(response.body(body).expect("the test's answer is one"))
+    Ok(response.body(body).expect("a valid response"))
 }
 
 /// Returns `length` bytes in chunks. The pattern repeats every 251 bytes, so lost or reordered
@@ -273,7 +273,7 @@ pub fn pattern(length: u64) -> impl Iterator<Item = Bytes> {
         let size = (length - at).min(PIECE as u64);
         let from = usize::try_from(at % 251).expect("below 251");
         at += size;
-        (size > 0).then(|| whole.slice(from..from + usize::try_from(size).expect("a piece")))
+        (size > 0).then(|| whole.slice(from..from + usize::try_from(size).expect("a chunk")))
     })
 }
 

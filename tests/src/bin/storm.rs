@@ -4,7 +4,7 @@
 //! It saves as fast as possible through the crate `blockyard`, as any program would, and prints a
 //! line `TYPE/NAME REVISION` for each save that was acknowledged.
 
-#![allow(clippy::print_stdout, reason = "its output is what the test reads")]
+#![allow(clippy::print_stdout, reason = "the test reads the output")]
 
 use std::io::Write as _;
 
@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         // All writers save the same blocks, in different orders.
         let address: Address = format!("zoo-cage/c{}", (save * (2 * writer + 1) + writer) % blocks).parse()?;
         let patch = Patch::setting([("animal", format!("newt {writer} {save}"))]);
-        let saved = yard.set(&address, patch, None).await?.ok_or("a save that changed nothing")?;
+        let saved = yard.set(&address, patch, None).await?.ok_or("the save changed nothing")?;
         let mut out = std::io::stdout().lock();
         writeln!(out, "{address} {saved}")?;
     }
