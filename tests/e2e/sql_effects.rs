@@ -11,7 +11,7 @@ fn refused(yard: &TestYard, block: &str, statement: &str) {
     assert!(matches!(ran.code, 1 | 5), "{statement}: {} {}{}", ran.code, ran.stdout, ran.stderr);
     assert_eq!(ran.stdout, "", "{statement}");
     if ran.code == 1 {
-        // The statement is not permitted in any operation.
+        // The statement is invalid or not permitted in any operation.
         let why = [
             "syntax",
             "more than one statement",
