@@ -19,7 +19,7 @@ fn password() -> String {
     std::env::var("BLOCKYARD_TEST_MARIADB_PASSWORD").expect("the password")
 }
 
-/// Creates a yard with `sql-database/my` on a new database. Returns `None` if no server is available.
+/// Creates a yard with `sql-database/my` on a new database. Returns `None` without a server.
 pub(crate) fn server(name: &str) -> Option<Server> {
     if !available("BLOCKYARD_TEST_MARIADB_PORT") {
         return None;

@@ -19,7 +19,7 @@ pub(crate) fn password() -> String {
     std::env::var("BLOCKYARD_TEST_POSTGRES_PASSWORD").expect("the password")
 }
 
-/// Creates a yard with `sql-database/pg` on a new database. Returns `None` if no server is available.
+/// Creates a yard with `sql-database/pg` on a new database. Returns `None` without a server.
 pub(crate) fn server(name: &str) -> Option<Server> {
     if !available("BLOCKYARD_TEST_POSTGRES_PORT") {
         return None;
