@@ -311,7 +311,7 @@ fn values_at_the_edge_come_back_as_they_went_in(yard: &TestYard) {
 
 fn numbers_that_would_lose_digits_are_refused(yard: &TestYard) {
     for (field, number, lost) in [
-        ("capacity", "18446744073709551616", "line 1, column 31 would lose digits; write it as a text"),
+        ("capacity", "18446744073709551616", "line 1, column 31 would lose digits; write it as a string"),
         ("notes", r#"{"least": -9223372036854775809}"#, "would lose digits"),
         ("notes", r#"{"deep": [1, [0.1234567890123456789]]}"#, "would lose digits"),
         ("warmth", "1e400", "would lose digits"),
