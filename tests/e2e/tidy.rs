@@ -1,5 +1,5 @@
-//! The text and the manifests of the repository: phrases of plain technical English, links that lead somewhere,
-//! dependencies that are used.
+//! Checks of the repository's texts and manifests: banned phrases, links between pages, unused
+//! dependencies.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::process::Command;
 use blockyard_tests::root;
 use serde_json::Value;
 
-/// Turns of phrase that readers stop at, and what replaces them.
+/// Banned phrases, each with its replacement.
 const PHRASES: [(&str, &str); 18] = [
     ("is not to be had", "is not available"),
     ("to be had", "available"),
@@ -46,7 +46,7 @@ fn files(folder: &Path, endings: &[&str], found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The pages at the top of the repository and of the book.
+/// Returns the pages at the root of the repository and in the book.
 fn pages() -> Vec<PathBuf> {
     let mut pages = Vec::new();
     files(&root().join("docs"), &[".md"], &mut pages);
@@ -86,7 +86,8 @@ fn no_text_has_a_phrase_that_readers_stop_at() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// The anchor of a heading, as code hosts make it: lower case, hyphens for spaces, without punctuation.
+/// Returns the anchor of a heading, as code hosts generate it: lower case, hyphens for spaces,
+/// without punctuation.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_')).collect::<String>().replace(' ', "-")
@@ -117,7 +118,7 @@ fn links_between_pages_lead_somewhere() {
     assert!(checked > 50, "only {checked} links were found");
 }
 
-/// Dependencies that no source names, and why they are there.
+/// Dependencies that are required although no source uses them: crate, dependency, reason.
 const UNNAMED: [(&str, &str, &str); 0] = [];
 
 #[test]
