@@ -226,7 +226,7 @@ fn what_would_read_too_much_does_not_run() {
     assert!(refused.contains("the query would read 5000000 bytes, more than the limit of 4999999"), "{refused}");
     cloud.yard.ok(&["set", "bigquery-warehouse/w", "--set", "maximum_bytes=1000"]);
     let refused = cloud.yard.fails(1, &[&query[..], &["6000000"]].concat());
-    assert!(refused.contains("more than the limit of 1000"), "the lower one counts: {refused}");
+    assert!(refused.contains("more than the limit of 1000"), "the lower limit applies: {refused}");
     assert!(known.lock().expect("no panic").jobs.is_empty(), "nothing ran");
     cloud.yard.ok(&["set", "bigquery-warehouse/w", "--set", "maximum_bytes=6000000"]);
     cloud.yard.json(&["query", "bigquery-warehouse/w", "select 1"]);

@@ -178,5 +178,5 @@ fn quotas_are_waited_for_or_said() {
         "{refused}"
     );
     assert!(refused.contains("retry later, or request a larger quota"), "{refused}");
-    assert_eq!(*asked.lock().expect("no panic"), 4, "a quota of a day is not asked for again");
+    assert_eq!(*asked.lock().expect("no panic"), 4, "a daily quota must not be retried");
 }
