@@ -1,5 +1,5 @@
-//! A caller who may use a block and not see its secrets: right and wrong guesses get the same answer, and an honest
-//! word that contains a short secret is no guess.
+//! A caller who may use a block but not see its secrets: right and wrong guesses must get the same
+//! response, and regular input that contains a short secret is permitted.
 
 use blockyard_tests::web::{Answer, Web};
 use blockyard_tests::{TestYard, bundle};
@@ -55,7 +55,7 @@ fn an_honest_path_may_contain_a_short_secret() {
     let get = |path: &str| yard.run(&["call", "http-endpoint/t", "get", "--path", path, "--out", "-"]);
     let ran = get("latest.csv");
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "a,b\n1,2\n"), "{}", ran.stderr);
-    // A word that is the secret itself is a guess, and not sent.
+    // A path segment that equals the secret is treated as a guess, and the request is not sent.
     let ran = get("test");
     assert!(ran.code == 7 && ran.stderr.contains("arguments contain the value of a secret"), "{}", ran.stderr);
     assert!(!web.seen().iter().any(|request| request.target == "/data/test"));
