@@ -36,7 +36,7 @@ fn a_database_confirms_no_guess_in_a_parameter() {
         answered.push(ran.stderr.replace(&guess, "GUESS"));
         answers.push(answered);
     }
-    assert_eq!(answers[0], answers[1], "the right guess and the wrong one");
+    assert_eq!(answers[0], answers[1], "a right and a wrong guess must get the same response");
 }
 
 #[test]
