@@ -15,7 +15,9 @@ const KEY: &str = "give the yard's key with BLOCKYARD_KEY (base64) or BLOCKYARD_
 pub(crate) fn hints(error: &Error) -> Vec<String> {
     let mut hints = error.hints().to_vec();
     if let Some(code) = error.as_code() {
-        hints.extend(actions(code));
+        // The name of a similar type is more useful than a list of types.
+        let has_suggestion = matches!(code, Code::UnknownType { .. }) && !hints.is_empty();
+        hints.extend(if has_suggestion { Vec::new() } else { actions(code) });
     }
     hints
 }
