@@ -22,7 +22,7 @@ pub(super) async fn run(arguments: &Show, context: &Context) -> Outcome {
         let fields: Vec<(String, String)> = lines(&view.config, "");
         let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         for (name, value) in fields {
-            let value = if view.destroyed.contains(&name) { "destroyed by `purge`".to_owned() } else { value };
+            let value = if view.destroyed.contains(&name) { "destroyed by a purge".to_owned() } else { value };
             text.push_str(&format!("  {name:width$}  {value}\n"));
         }
         text
