@@ -71,7 +71,11 @@ fn echo(request: &Seen) -> Answer {
 }
 
 fn bed(secret: &str) -> Bed {
-    let (web, other) = (Web::start(echo), Web::start(|_| Answer::text("thanks")));
+    let stored = |request: &Seen| match request.target.as_str() {
+        "/guesses" => Answer::text("aaaaaa k9zq4y k9zq4x zzzzzz"),
+        _ => Answer::text("thanks"),
+    };
+    let (web, other) = (Web::start(echo), Web::start(stored));
     let tokens = Web::start(|request| {
         let body = String::from_utf8_lossy(&request.body).into_owned();
         Answer { status: 400, ..Answer::json(&json!({"error": "invalid_client", "error_description": body})) }
@@ -172,6 +176,20 @@ fn what_the_caller_said_itself_is_not_masked_for_the_caller() {
     assert_eq!((ran.code, ran.stdout.trim()), (0, "\"hunter1 hunter7 hunter9\""), "{}", ran.stderr);
     let ran = bed.call("say", &json!({"text": guesses, "fail": true}));
     assert!(ran.stderr.contains(guesses), "{}", ran.stderr);
+}
+
+#[test]
+fn guesses_of_another_server_are_not_sent() {
+    let bed = bed("k9zq4x");
+    let ran = bed.call("borrow", &json!({}));
+    assert_ne!(ran.code, 0, "{}", ran.stdout);
+    assert!(!ran.stderr.contains("zzzzzz"), "{}", ran.stderr);
+    let bodies: Vec<String> =
+        bed.web.seen().iter().map(|request| String::from_utf8_lossy(&request.body).into_owned()).collect();
+    assert!(bodies.iter().all(|body| !body.contains("k9zq4x")), "{bodies:?}");
+    // Without a right guess, the echo is returned.
+    let bed = self::bed("another");
+    assert_eq!(bed.ok("borrow", &json!({})), "aaaaaa k9zq4y k9zq4x zzzzzz");
 }
 
 #[test]

@@ -173,6 +173,14 @@ impl Thief {
         Ok(status)
     }
 
+    /// Fetches guesses that are stored on another server, and sends them to a server that echoes
+    /// them. Returns the echo.
+    #[operation(write)]
+    fn borrow(&self) -> Result<String> {
+        let stored = http::get(format!("{}/guesses", self.other_url.as_deref().unwrap_or_default())).send()?.body;
+        http::post(format!("{}/body", self.base_url)).bearer(&self.token).body(stored).send()?.text()
+    }
+
     /// Requests an echo one byte at a time.
     #[operation(read)]
     fn range(
