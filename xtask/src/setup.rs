@@ -59,14 +59,24 @@ pub(crate) fn release() -> Result<(PathBuf, PathBuf)> {
 
 /// Builds the bundles of this repository and the guests of its tests. Returns their names and
 /// files.
-pub(crate) fn bundles() -> Result<Vec<(&'static str, PathBuf)>> {
-    let guests = ["courier", "misbehave", "zoo"].map(|name| (name, format!("tests/guests/{name}")));
-    ["gcp", "http", "sql"]
-        .map(|name| (name, format!("plugins/{name}")))
-        .into_iter()
-        .chain(guests)
-        .map(|(name, folder)| Ok((name, bundle(name, &folder)?)))
-        .collect()
+pub(crate) fn bundles() -> Result<Vec<(String, PathBuf)>> {
+    let mut built = Vec::new();
+    for parent in ["plugins", "tests/guests"] {
+        for name in crates(parent)? {
+            let file = bundle(&name, &format!("{parent}/{name}"))?;
+            built.push((name, file));
+        }
+    }
+    Ok(built)
+}
+
+/// Returns the names of the crates in a folder, in alphabetical order.
+fn crates(parent: &str) -> Result<Vec<String>> {
+    let entries = std::fs::read_dir(root().join(parent)).map_err(|error| format!("`{parent}`: {error}"))?;
+    let crates = entries.flatten().filter(|entry| entry.path().join("Cargo.toml").is_file());
+    let mut names: Vec<String> = crates.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    Ok(names)
 }
 
 /// Builds one bundle. Returns its file.

@@ -32,7 +32,7 @@ pub(crate) fn measure(numbers: &[String]) -> Result {
     let (binary, program) = setup::release()?;
     setup::binary()?;
     let mut bundles = setup::bundles()?;
-    bundles.push(("bench", setup::bundle("bench", "bench/guest")?));
+    bundles.push(("bench".to_owned(), setup::bundle("bench", "bench/guest")?));
     let folder = tempfile::Builder::new().prefix("blockyard-bench-").tempdir().map_err(|error| error.to_string())?;
     let bench = Bench { binary, program, bundles, folder: folder.path().to_owned() };
     let (mut rows, mut missing) = (Vec::new(), Vec::new());
@@ -69,7 +69,7 @@ pub(crate) fn measure(numbers: &[String]) -> Result {
 struct Bench {
     binary: PathBuf,
     program: PathBuf,
-    bundles: Vec<(&'static str, PathBuf)>,
+    bundles: Vec<(String, PathBuf)>,
     folder: PathBuf,
 }
 
