@@ -59,5 +59,6 @@ mod tidy;
 mod tokens;
 mod traces;
 mod trust;
+mod value_forms;
 mod values;
 mod yards;

@@ -5,6 +5,9 @@ use base64::alphabet::STANDARD;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 pub(super) use blockyard_model::literal::{date_text, time_text, timestamp_text as iso_timestamp_text};
+use serde_json::Value as Json;
+
+use crate::bindings::blockyard::bundle::sql::Value;
 
 /// Standard base64 (RFC 4648), encoded with padding, and decoded with or without.
 pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -41,6 +44,39 @@ pub(super) fn parse_bytes(text: &str) -> Option<Vec<u8>> {
             (0..digits.len()).step_by(2).map(|at| hex_byte(&digits[at..at + 2])).collect()
         }
         Some(_) => None,
+    }
+}
+
+/// Name of the only member of an object that represents bytes in a parameter.
+pub(super) const BYTES: &str = "$bytes";
+
+/// Returns the bytes of `{"$bytes": "3q0="}`; `None` for any other JSON.
+pub(super) fn bytes_of_object(json: &Json) -> Option<Vec<u8>> {
+    let object = json.as_object().filter(|object| object.len() == 1)?;
+    BASE64.decode(object.get(BYTES)?.as_str()?).ok()
+}
+
+/// Checks that no list contains an object with the member `$bytes`. Such a list would be stored as
+/// its JSON text, because JSON has no bytes.
+pub(super) fn without_bytes_in_list(value: &Value) -> Result<(), String> {
+    let Value::Json(text) = value else { return Ok(()) };
+    if !text.starts_with('[') || !text.contains(BYTES) {
+        return Ok(());
+    }
+    match serde_json::from_str(text) {
+        Ok(list) if has_bytes(&list) => Err(format!(
+            "an element of the list has the member `{BYTES}`, and a list cannot contain bytes here: pass each of them \
+             as a parameter, and a list that is meant as JSON as a string"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Checks whether an element of a list, or of a list in it, has the member `$bytes`.
+fn has_bytes(json: &Json) -> bool {
+    match json {
+        Json::Array(elements) => elements.iter().any(|element| element.get(BYTES).is_some() || has_bytes(element)),
+        _ => false,
     }
 }
 
@@ -256,6 +292,20 @@ mod tests {
         for text in ["3q1=", "*", "\\xd", "\\x+f", "\\xäö", "3q0==", "3 q0"] {
             assert_eq!(parse_bytes(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_list_without_a_type_contains_no_bytes() {
+        let check = |text: &str| without_bytes_in_list(&Value::Json(text.to_owned()));
+        for refused in [r#"[{"$bytes":"3q0="}]"#, r#"[1,[{"$bytes":"*"}]]"#, r#"[{"$bytes":"","a":1}]"#] {
+            assert!(check(refused).is_err(), "{refused}");
+        }
+        for taken in [r#"["$bytes"]"#, r#"[{"a":{"$bytes":"3q0="}}]"#, r#"{"a":[{"$bytes":""}]}"#, "[]", "["] {
+            assert_eq!(check(taken), Ok(()), "{taken}");
+        }
+        assert_eq!(without_bytes_in_list(&Value::Text(r#"[{"$bytes":"3q0="}]"#.to_owned())), Ok(()));
+        assert_eq!(bytes_of_object(&serde_json::json!({"$bytes": "3q0="})), Some(vec![0xde, 0xad]));
+        assert_eq!(bytes_of_object(&serde_json::json!({"$bytes": "3q0=", "a": 1})), None);
     }
 
     #[test]

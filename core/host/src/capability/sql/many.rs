@@ -4,7 +4,7 @@ use blockyard_model::capability::Dialect;
 use serde_json::json;
 
 use super::pool::Pooled;
-use super::{Access, Claimed, mysql, postgres, sqlite};
+use super::{Access, Claimed, literal, mysql, postgres, sqlite};
 use crate::bindings::blockyard::bundle::sql::{Execution, Value};
 use crate::problem::Problem;
 
@@ -57,6 +57,12 @@ pub(super) async fn execute(
     sets: Vec<Vec<Value>>,
     access: Access,
 ) -> Result<Execution, Problem> {
+    // PostgreSQL has arrays, and reports which parameters are arrays.
+    if !matches!(pooled, Pooled::Postgres(_)) {
+        for (index, set) in sets.iter().enumerate() {
+            check_lists(set).map_err(|problem| Refused::at(index, problem).of_sets())?;
+        }
+    }
     let executed = match pooled {
         Pooled::Postgres(session) => postgres::execute_many(session, text, sets, access).await,
         Pooled::Sqlite(session) => sqlite::execute_many(session, text, sets).await,
@@ -160,6 +166,15 @@ pub(super) async fn insert(
     };
     claimed.finish();
     inserted.map_err(Refused::of_rows)
+}
+
+/// Checks that no list among the parameters contains bytes, for databases and types without arrays.
+pub(super) fn check_lists(parameters: &[Value]) -> Result<(), Problem> {
+    for (index, value) in parameters.iter().enumerate() {
+        literal::without_bytes_in_list(value)
+            .map_err(|reason| Problem::new("invalid", format!("parameter {}: {reason}", index + 1)))?;
+    }
+    Ok(())
 }
 
 fn check(dialect: Dialect, table: &[String], columns: &[String], rows: &[Vec<Value>]) -> Result<Into, Refused> {

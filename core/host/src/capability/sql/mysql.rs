@@ -24,7 +24,7 @@ use sqlx::{
 use tokio::runtime::Handle;
 
 use self::format::Reading;
-use super::many::{Into, Refused};
+use super::many::{Into, Refused, check_lists};
 use super::pool::Lease;
 use super::rows::{Head, Sink, Stop};
 use super::target::Permitted;
@@ -242,6 +242,7 @@ fn refused(error: &sqlx::Error, target: &Permitted) -> Problem {
 pub(super) async fn execute(session: &mut Session, statement: Statement) -> Result<Execution, Problem> {
     let alone = statement.needs_read_only_transaction();
     scan::check(&statement.text, statement.access)?;
+    check_lists(&statement.parameters)?;
     if alone {
         session.begin(Access::ReadOnly).await?;
     }
@@ -317,6 +318,7 @@ pub(super) async fn insert(session: &mut Session, into: &Into, rows: &[Vec<Value
 pub(super) async fn query(session: &mut Session, statement: Statement, sink: &mut Sink) -> Result<(), Stop> {
     let alone = statement.needs_read_only_transaction();
     scan::check(&statement.text, statement.access)?;
+    check_lists(&statement.parameters)?;
     if alone {
         session.begin(Access::ReadOnly).await?;
     }

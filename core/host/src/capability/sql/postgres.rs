@@ -30,7 +30,7 @@ use super::pool::{Kept, Lease};
 use super::rows::{Head, Sink, Stop};
 use super::target::Permitted;
 use super::word::{first_word, no_transaction_control};
-use super::{Access, Statement, left_transaction};
+use super::{Access, Statement, left_transaction, literal};
 use crate::bindings::blockyard::bundle::sql::{Column, Execution, Value};
 use crate::limits;
 use crate::problem::Problem;
@@ -418,6 +418,7 @@ async fn prepare<'text>(
     let mut text = Cow::Borrowed(text);
     let mut prepared = describe(connection, &text, parameters.len()).await?;
     let mut values = parameters;
+    check_lists(&values, &prepared.1)?;
     if prepared.1.iter().any(|info| foreign::text_form(info).is_some()) {
         for (index, (value, info)) in values.iter_mut().zip(&prepared.1).enumerate() {
             if foreign::text_form(info).is_some() {
@@ -440,6 +441,17 @@ async fn prepare<'text>(
             .map_err(|error| Problem::new("invalid", format!("parameter {}: {error}", index + 1)))?;
     }
     Ok(Prepared { text, columns, arguments })
+}
+
+/// Checks that no list contains bytes, except for parameters that are arrays.
+fn check_lists(values: &[Value], types: &[PgTypeInfo]) -> Result<(), Problem> {
+    for (index, (value, info)) in values.iter().zip(types).enumerate() {
+        if foreign::text_form(info) != Some(foreign::TextForm::Json) {
+            literal::without_bytes_in_list(value)
+                .map_err(|reason| Problem::new("invalid", format!("parameter {}: {reason}", index + 1)))?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns the columns of a statement, and the types of its parameters.

@@ -22,7 +22,7 @@ use self::budget::{Budget, Counting};
 use self::confinement::Guard;
 use self::raw::{BUSY_TIME, Database, Prepared, Refusal};
 use super::cell::{Cell, ColumnKind};
-use super::many::{Into, Refused};
+use super::many::{Into, Refused, check_lists};
 use super::number;
 use super::pool::{Kept, Lease};
 use super::rows::{Head, Sink, Stop};
@@ -264,6 +264,7 @@ pub(super) async fn run(session: &mut Session, statement: &'static CStr) -> Resu
 pub(super) async fn execute(session: &mut Session, statement: Statement) -> Result<Execution, Problem> {
     let Statement { text, parameters, .. } = statement;
     no_transaction_control(&text, Dialect::Sqlite)?;
+    check_lists(&parameters)?;
     session
         .statement(move |database| {
             let mut prepared = prepare(database, &text, parameters.len())?;
@@ -312,6 +313,7 @@ fn execute_one(database: &Database, prepared: &mut Prepared<'_>, parameters: &[V
 pub(super) async fn query(session: &mut Session, statement: Statement, sink: &mut Sink) -> Result<(), Stop> {
     let Statement { text, parameters, .. } = statement;
     no_transaction_control(&text, Dialect::Sqlite)?;
+    check_lists(&parameters)?;
     // The thread owns the sink while it reads.
     let mut own = std::mem::take(sink);
     let runtime = Handle::current();

@@ -1,0 +1,87 @@
+//! Forms of values at the border of each driver: parameters, results, and the settings of a server that
+//! change values. Each value is kept exactly, or the error names it.
+
+use blockyard_tests::{TestYard, ran};
+use serde_json::{Value, json};
+
+use crate::sql_operations::each;
+use crate::{mysql, postgres};
+
+const SQLITE: &str = "sql-database/flights";
+
+fn all(yard: &TestYard, block: &str, statement: &str, parameters: &str) -> Value {
+    yard.json(&["call", block, "fetch-all", "--statement", statement, "--parameters", parameters])
+}
+
+fn refused(yard: &TestYard, block: &str, statement: &str, parameters: &str, wanted: &str) {
+    let said = yard.fails(1, &["call", block, "fetch-all", "--statement", statement, "--parameters", parameters]);
+    assert!(said.contains(wanted), "{block} {statement} {parameters}: {said}");
+}
+
+#[test]
+fn elements_of_lists_keep_their_digits() {
+    let Some(server) = postgres::server("forms_lists") else { return };
+    let (yard, block) = (&server.yard, "sql-database/pg");
+    for (kind, list, wanted) in [
+        ("float8", "[9007199254740993]", "`double precision` can hold with all digits"),
+        ("float8", "[0.5, 0.1234567890123456789]", "`double precision` can hold with all digits"),
+        ("float8", "[\"9007199254740993\"]", "`double precision` can hold with all digits"),
+        ("real", "[16777217]", "`real` can hold with all digits"),
+        ("real", "[[0.5], [0.123456789123]]", "`real` can hold with all digits"),
+        ("time", "[\"11:00:00.1234567\"]", "a time of day with at most six digits"),
+        ("date", "[20130208]", "an element of the array is not a date"),
+        ("bytea", "[12]", "an element of the array is not base64"),
+    ] {
+        refused(yard, block, &format!("select :a::{kind}[] as a"), &format!("{{\"a\": {list}}}"), wanted);
+    }
+    let kept = [
+        ("float8", "[9007199254740992, 0.1, null]", "[9007199254740992, 0.1, null]"),
+        ("real", "[0.1, 1.5]", "[0.1, 1.5]"),
+        ("date", "[\"2013-02-08\"]", "[\"2013-02-08\"]"),
+        ("time", "[\"11:00\"]", "[\"11:00:00\"]"),
+    ];
+    for (kind, list, wanted) in kept {
+        let read = all(yard, block, &format!("select :a::{kind}[] as a"), &format!("{{\"a\": {list}}}"));
+        let wanted: Value = serde_json::from_str(wanted).expect("JSON");
+        let numbers = |value: &Value| value.as_array().expect("a list").iter().map(Value::as_f64).collect::<Vec<_>>();
+        if matches!(kind, "float8" | "real") {
+            assert_eq!(numbers(&read[0]["a"]), numbers(&wanted), "{kind}");
+        } else {
+            assert_eq!(read, json!([{"a": wanted}]), "{kind}");
+        }
+    }
+    // The way that the error names.
+    let cast = "select cast(cast(:a as numeric[]) as double precision[]) as a";
+    assert_eq!(all(yard, block, cast, "{\"a\": [0.5]}"), json!([{"a": [0.5]}]));
+}
+
+#[test]
+fn bytes_in_lists_are_bytes_or_refused() {
+    each("forms_bytes", |dialect, yard, block| {
+        let list = "{\"a\": [{\"$bytes\": \"3q0=\"}]}";
+        if dialect == "postgres" {
+            assert_eq!(all(yard, block, "select :a::bytea[] as a", list), json!([{"a": ["3q0="]}]));
+            yard.ok(&["execute", block, "create table kept (l bytea[])"]);
+            let sets = format!(
+                "{{\"statement\": \"insert into kept values (:a)\", \"parameters\": [{}]}}",
+                [list; 6].join(", ")
+            );
+            yard.ok(&["call", block, "execute-many", "--args", &sets]);
+            let asked = "select count(*) as n from kept where l = array['\\xdead'::bytea]";
+            assert_eq!(all(yard, block, asked, "[]"), json!([{"n": 6}]));
+            refused(yard, block, "select :a::text[] as a", list, "has the member `$bytes`");
+            refused(yard, block, "select :a::jsonb as a", list, "a list cannot contain bytes here");
+            let wrong = "{\"a\": [{\"$bytes\": \"*\"}]}";
+            refused(yard, block, "select :a::bytea[] as a", wrong, "an object with only the member `$bytes`");
+            return;
+        }
+        let length = if dialect == "sqlite" { "json_array_length" } else { "json_length" };
+        refused(yard, block, &format!("select {length}(:a) as a"), list, "a list cannot contain bytes here");
+        let sets = format!("{{\"statement\": \"select {length}(:a)\", \"parameters\": [{{\"a\": \"[]\"}}, {list}]}}");
+        let said = yard.fails(1, &["call", block, "execute-many", "--args", &sets]);
+        assert!(said.contains("set 2 of the parameters: parameter 1: "), "{dialect}: {said}");
+        // As a string it is JSON.
+        let text = "{\"a\": \"[{\\\"$bytes\\\": \\\"3q0=\\\"}]\"}";
+        assert_eq!(all(yard, block, "select :a as a", text), json!([{"a": "[{\"$bytes\": \"3q0=\"}]"}]), "{dialect}");
+    });
+}
