@@ -1,7 +1,7 @@
 //! Forms of values at the border of each driver: parameters, results, and the settings of a server that
 //! change values. Each value is kept exactly, or the error names it.
 
-use blockyard_tests::{TestYard, ran};
+use blockyard_tests::TestYard;
 use serde_json::{Value, json};
 
 use crate::sql_operations::each;
@@ -58,6 +58,8 @@ fn elements_of_lists_keep_their_digits() {
 #[test]
 fn bytes_in_lists_are_bytes_or_refused() {
     each("forms_bytes", |dialect, yard, block| {
+        // The file of a SQLite database is made by the first statement that writes.
+        yard.ok(&["execute", block, "create table made (id integer)"]);
         let list = "{\"a\": [{\"$bytes\": \"3q0=\"}]}";
         if dialect == "postgres" {
             assert_eq!(all(yard, block, "select :a::bytea[] as a", list), json!([{"a": ["3q0="]}]));
@@ -84,4 +86,72 @@ fn bytes_in_lists_are_bytes_or_refused() {
         let text = "{\"a\": \"[{\\\"$bytes\\\": \\\"3q0=\\\"}]\"}";
         assert_eq!(all(yard, block, "select :a as a", text), json!([{"a": "[{\"$bytes\": \"3q0=\"}]"}]), "{dialect}");
     });
+}
+
+/// Runs a script that fails, and gives its error.
+fn failing(yard: &TestYard, block: &str, script: &str) -> String {
+    yard.fails(1, &["call", block, "script", "--script", script])
+}
+
+#[test]
+fn an_error_names_the_changes_that_mysql_has_committed() {
+    let Some(server) = mysql::server("forms_commits") else { return };
+    let (yard, block) = (&server.yard, "sql-database/my");
+    let kept = |least: i32| {
+        let rows = all(yard, block, &format!("select a from t where a > {least} order by a"), "[]");
+        rows.as_array().expect("rows").iter().map(|row| row["a"].as_i64().expect("a number")).collect::<Vec<_>>()
+    };
+    yard.ok(&["execute", block, "create table t (a int primary key)"]);
+    yard.ok(&["execute", block, "create procedure p() begin commit; end"]);
+    let failed = "begin insert into t values (31); commit; signal sqlstate '45000' set message_text = 'no'; end";
+    yard.ok(&["execute", block, &format!("create procedure q() {failed}")]);
+
+    // What follows the implicit commit is one transaction.
+    let script =
+        "insert into t values (1); create table other (a int); insert into t values (2); insert into t values (2)";
+    let said = failing(yard, block, script);
+    assert!(said.contains("statement 4 of 4: Duplicate entry"), "{said}");
+    assert!(
+        said.contains("the server committed the transaction at statement 2, so the changes up to there stay"),
+        "{said}"
+    );
+    assert_eq!(kept(0), [1]);
+
+    let said = failing(yard, block, "insert into t values (11); call p(); insert into t values (11)");
+    assert!(said.contains("the server committed the transaction at statement 2"), "{said}");
+    assert_eq!(kept(10), [11]);
+
+    let script = "insert into t values (21); lock tables t write; insert into t values (22); insert into t values (22)";
+    let said = failing(yard, block, script);
+    assert!(said.contains("the server committed the transaction at statement 3"), "{said}");
+    assert_eq!(kept(20), [21, 22]);
+
+    let said = failing(yard, block, "call q()");
+    assert!(said.contains("the server committed the transaction at this statement"), "{said}");
+    assert_eq!(kept(30), [31]);
+
+    let sets = r#"{"statement": "call r(:a)", "parameters": [{"a": 41}, {"a": 41}]}"#;
+    yard.ok(&["execute", block, "create procedure r(x int) begin insert into t values (x); commit; end"]);
+    let said = yard.fails(1, &["call", block, "execute-many", "--args", sets]);
+    assert!(said.contains("set 2 of the parameters: Duplicate entry"), "{said}");
+    assert!(said.contains("the server committed the transaction at set 1"), "{said}");
+    assert_eq!(kept(40), [41]);
+
+    // Without such a statement, nothing stays and nothing is said about it.
+    let said = failing(yard, block, "insert into t values (51); insert into t values (51)");
+    assert!(said.contains("statement 2 of 2: Duplicate entry") && !said.contains("stay"), "{said}");
+    assert_eq!(kept(50), Vec::<i64>::new());
+}
+
+#[test]
+fn an_error_names_changes_that_mysql_cannot_roll_back() {
+    let Some(server) = mysql::server("forms_engines") else { return };
+    let (yard, block) = (&server.yard, "sql-database/my");
+    yard.ok(&["execute", block, "create table t (a int primary key) engine = myisam"]);
+    let said = failing(yard, block, "insert into t values (1); insert into t values (1)");
+    assert!(said.contains("changes that the server cannot roll back stay"), "{said}");
+    let sets = r#"{"statement": "insert into t values (:a)", "parameters": [{"a": 2}, {"a": 2}]}"#;
+    let said = yard.fails(1, &["call", block, "execute-many", "--args", sets]);
+    assert!(said.contains("set 2 of the parameters: ") && said.contains("cannot roll back stay"), "{said}");
+    assert_eq!(all(yard, block, "select count(*) as n from t", "[]"), json!([{"n": 2}]));
 }

@@ -11,6 +11,7 @@ mod scan;
 use std::sync::Arc;
 use std::time::Duration;
 
+use blockyard_model::capability::Dialect;
 use blockyard_model::{SecretValue, TlsMode};
 use futures_util::StreamExt as _;
 use serde_json::json;
@@ -28,6 +29,7 @@ use super::many::{Into, Refused, check_lists};
 use super::pool::Lease;
 use super::rows::{Head, Sink, Stop};
 use super::target::Permitted;
+use super::word::first_word;
 use super::{Access, Statement, left_transaction};
 use crate::bindings::blockyard::bundle::sql::{Column, Execution, Value};
 use crate::limits;
@@ -56,7 +58,56 @@ pub(super) struct Session {
     lease: Option<Lease>,
     /// The transaction of the host, if one is open.
     transaction: Option<Access>,
+    /// State of a transaction that writes.
+    progress: Progress,
 }
+
+/// Statements of a guest in a transaction that writes. The server ends the transaction at some
+/// statements (`create table`, `lock tables`, a procedure that commits), which commits the changes up
+/// to there.
+struct Progress {
+    /// Name of a statement in messages: `statement`, or `set` if one statement is run with many sets
+    /// of parameters.
+    noun: &'static str,
+    /// Number of statements so far.
+    statements: usize,
+    /// Number of the last statement whose changes were committed.
+    committed: Option<usize>,
+    /// Whether the host's transaction is open. It is not while tables are locked, because a new
+    /// transaction would release the locks.
+    is_open: bool,
+}
+
+impl Progress {
+    const NEW: Self = Self { noun: "statement", statements: 0, committed: None, is_open: true };
+
+    /// Adds the changes that were committed to the message of an error.
+    fn extended(&self, problem: Problem) -> Problem {
+        let Some(last) = self.committed else { return problem };
+        let (noun, reason) = (self.noun, &problem.message);
+        let message = if last == self.statements {
+            format!(
+                "{reason}; the server committed the transaction at this {noun}, so the changes before the error stay"
+            )
+        } else {
+            format!("{reason}; the server committed the transaction at {noun} {last}, so the changes up to there stay")
+        };
+        let hint = "run statements that end a transaction, such as `create`, `alter` and `lock tables`, by themselves";
+        let hint = problem.hint.clone().unwrap_or_else(|| hint.to_owned());
+        Problem { message, ..problem }.hint(hint)
+    }
+}
+
+/// First words of statements that cannot end a transaction. The server refuses functions and triggers
+/// that do.
+const WITHIN_TRANSACTION: [&str; 7] = ["insert", "replace", "update", "delete", "select", "with", "values"];
+/// Begins a transaction that writes. A savepoint ends with its transaction, so the transaction can be
+/// recognized by it.
+const BEGIN_WRITE: &str = "START TRANSACTION; SAVEPOINT blockyard_transaction";
+/// Number of the error about a savepoint that does not exist.
+const NO_SAVEPOINT: u16 = 1305;
+/// Number of the warning about changes that cannot be rolled back.
+const NOT_ROLLED_BACK: u32 = 1196;
 
 impl Session {
     /// Opens a connection. For reads, the session itself is read-only, so that a transaction which
@@ -77,7 +128,14 @@ impl Session {
         let connected = tokio::time::timeout(limits::CONNECT_TIME, connecting).await;
         let connected = connected.unwrap_or(Err(sqlx::Error::PoolTimedOut));
         let (connection, id) = connected.map_err(|error| refused(&error, target))?;
-        Ok(Self { connection: Some(connection), id, options, lease: Some(lease), transaction: None })
+        Ok(Self {
+            connection: Some(connection),
+            id,
+            options,
+            lease: Some(lease),
+            transaction: None,
+            progress: Progress::NEW,
+        })
     }
 
     fn connection(&mut self) -> Result<&mut MySqlConnection, Problem> {
@@ -107,9 +165,10 @@ impl Session {
         // A savepoint ends with its transaction, so the transaction can be recognized by it.
         self.run(match access {
             Access::ReadOnly => "START TRANSACTION READ ONLY; SAVEPOINT blockyard_transaction",
-            Access::ReadWrite => "START TRANSACTION",
+            Access::ReadWrite => BEGIN_WRITE,
         })
         .await?;
+        self.progress = Progress::NEW;
         self.transaction = Some(access);
         Ok(())
     }
@@ -118,7 +177,10 @@ impl Session {
     /// commit.
     pub(super) async fn commit(&mut self) -> Result<(), Problem> {
         match self.transaction.take() {
-            Some(Access::ReadWrite) => self.run("COMMIT").await,
+            Some(Access::ReadWrite) => {
+                let committed = self.run("COMMIT").await;
+                committed.map_err(|problem| self.progress.extended(problem))
+            }
             reading => {
                 self.transaction = reading;
                 self.check().await?;
@@ -139,8 +201,7 @@ impl Session {
 
     /// Checks, after a statement of a guest in an operation with the effect `read`, that the
     /// session is still in the transaction that the host began. If not, the connection is closed
-    /// before anything else runs on it. An operation that writes is not checked, because data
-    /// definition statements implicitly commit in MySQL.
+    /// before anything else runs on it. For an operation that writes, see [`follow`](Self::follow).
     async fn check(&mut self) -> Result<(), Problem> {
         if self.transaction != Some(Access::ReadOnly) {
             return Ok(());
@@ -151,6 +212,82 @@ impl Session {
         self.transaction = None;
         self.connection = None;
         Err(if error.as_database_error().is_some() { left_transaction() } else { problem(&error) })
+    }
+
+    /// Records a statement of a guest in a transaction that writes. Its error names the changes that
+    /// the server does not roll back. After the server has ended the transaction, a new one begins, so
+    /// that the statements that follow take effect together.
+    async fn follow<T>(&mut self, noun: &'static str, text: &str, executed: Result<T, Problem>) -> Result<T, Problem> {
+        if self.transaction != Some(Access::ReadWrite) {
+            return executed;
+        }
+        self.progress.noun = noun;
+        self.progress.statements += 1;
+        let word = first_word(text, Dialect::Mysql);
+        match executed {
+            Ok(done) if self.progress.is_open && WITHIN_TRANSACTION.contains(&word.as_str()) => Ok(done),
+            Ok(done) => match self.detect_commit(&word, None).await {
+                Ok(()) => Ok(done),
+                Err(problem) => Err(self.progress.extended(problem)),
+            },
+            Err(failed) => {
+                // If the connection was lost, the error of the statement itself reports it.
+                let lasting = match self.detect_commit(&word, Some(&failed)).await {
+                    Ok(()) if self.progress.committed.is_none() => self.has_lasting_changes().await,
+                    _ => false,
+                };
+                if !lasting {
+                    return Err(self.progress.extended(failed));
+                }
+                let message = format!(
+                    "{}; changes that the server cannot roll back stay: those to tables without transactions, such as \
+                     MyISAM, and to temporary tables",
+                    failed.message
+                );
+                Err(Problem { message, ..failed })
+            }
+        }
+    }
+
+    /// Detects that a statement has ended the transaction of the host, and begins a new one.
+    async fn detect_commit(&mut self, word: &str, failed: Option<&Problem>) -> Result<(), Problem> {
+        let was_open = self.progress.is_open;
+        if was_open && self.is_in_transaction().await? {
+            return Ok(());
+        }
+        // A deadlock rolls the transaction back; any other statement that ends it commits. Outside of
+        // a transaction, each statement that succeeds is committed.
+        let is_committed = if was_open { failed.is_none_or(|problem| !problem.retryable) } else { failed.is_none() };
+        if is_committed {
+            self.progress.committed = Some(self.progress.statements);
+        }
+        let locks_tables = if was_open { matches!(word, "lock" | "flush") } else { word != "unlock" };
+        self.progress.is_open = !locks_tables;
+        if locks_tables { Ok(()) } else { self.run(BEGIN_WRITE).await }
+    }
+
+    /// Checks whether the session is still in the transaction that the host began.
+    async fn is_in_transaction(&mut self) -> Result<bool, Problem> {
+        let again = "RELEASE SAVEPOINT blockyard_transaction; SAVEPOINT blockyard_transaction";
+        let connection = self.connection()?;
+        let Err(error) = sqlx::raw_sql(again).execute(connection).await else { return Ok(true) };
+        let database = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
+        if database.is_some_and(|database| database.number() == NO_SAVEPOINT) {
+            Ok(false)
+        } else {
+            Err(problem(&error))
+        }
+    }
+
+    /// Checks whether the transaction has changes that a rollback does not revert. A rollback to a
+    /// savepoint that was just set reverts nothing, and has the same warning as a rollback of the
+    /// transaction.
+    async fn has_lasting_changes(&mut self) -> bool {
+        let asked = "SAVEPOINT blockyard_changes; ROLLBACK TO SAVEPOINT blockyard_changes; SHOW WARNINGS";
+        let Ok(connection) = self.connection() else { return false };
+        let Ok(warnings) = sqlx::raw_sql(asked).fetch_all(connection).await else { return false };
+        // The columns are the level, the number and the message.
+        warnings.iter().any(|row| row.try_get_unchecked::<u32, _>(1).is_ok_and(|number| number == NOT_ROLLED_BACK))
     }
 
     /// Runs the check after a statement of a guest, and ends the transaction if the host began it
@@ -249,7 +386,7 @@ pub(super) async fn execute(session: &mut Session, statement: Statement) -> Resu
     let Statement { text, parameters, access, .. } = statement;
     let executed = execute_one(session.connection()?, &text, &parameters, access).await;
     session.after(executed.is_err(), alone).await?;
-    executed
+    session.follow("statement", &text, executed).await
 }
 
 async fn execute_one(
@@ -280,6 +417,7 @@ pub(super) async fn execute_many(
     for (index, parameters) in sets.into_iter().enumerate() {
         let executed = execute_one(session.connection()?, text, &parameters, access).await;
         session.after(executed.is_err(), false).await?;
+        let executed = session.follow("set", text, executed).await;
         let executed = executed.map_err(|problem| Refused::at(index, problem))?;
         total.rows_affected += executed.rows_affected;
         total.last_insert_id = executed.last_insert_id.or(total.last_insert_id);
@@ -328,7 +466,11 @@ pub(super) async fn query(session: &mut Session, statement: Statement, sink: &mu
     if !matches!(read, Err(Stop::Unread)) {
         session.after(read.is_err(), alone).await?;
     }
-    read
+    match read {
+        Err(Stop::Unread) => Err(Stop::Unread),
+        Err(Stop::Problem(problem)) => Ok(session.follow("statement", &text, Err(problem)).await?),
+        Ok(()) => Ok(session.follow("statement", &text, Ok(())).await?),
+    }
 }
 
 /// Checks that a statement of an operation with the effect `read` returns rows, according to the
@@ -431,8 +573,8 @@ fn problem(error: &sqlx::Error) -> Problem {
         // Access denied to the server, a database, a table, a column, a routine, or an action that
         // needs a privilege; prevented by an option of the server; LOCAL INFILE.
         1044 | 1045 | 1142 | 1143 | 1148 | 1227 | 1290 | 1370 | 1698 | 3948 | 4166 => ("denied", false),
-        // Lock wait timeout, deadlock.
-        1205 | 1213 => ("conflict", true),
+        // A row that another transaction has changed, lock wait timeout, deadlock.
+        1020 | 1205 | 1213 => ("conflict", true),
         // The time limit of a statement is exceeded (MariaDB, MySQL), or the statement was killed.
         1317 | 1969 | 3024 => ("timeout", false),
         // Too many connections, in total or for this user; server shutdown.
