@@ -155,3 +155,16 @@ fn an_error_names_changes_that_mysql_cannot_roll_back() {
     assert!(said.contains("set 2 of the parameters: ") && said.contains("cannot roll back stay"), "{said}");
     assert_eq!(all(yard, block, "select count(*) as n from t", "[]"), json!([{"n": 2}]));
 }
+
+#[test]
+fn mysql_is_strict_for_all_engines() {
+    let Some(server) = mysql::server("forms_strict") else { return };
+    let (yard, block) = (&server.yard, "sql-database/my");
+    let mode = all(yard, block, "select @@sql_mode as mode", "[]");
+    assert!(mode[0]["mode"].as_str().is_some_and(|mode| mode.contains("STRICT_ALL_TABLES")), "{mode}");
+    // In the second row of such a table the mode of the server itself makes 0 of -1.
+    yard.ok(&["execute", block, "create table t (a int unsigned) engine = myisam"]);
+    let said = yard.fails(1, &["execute", block, "insert into t values (30), (-1)"]);
+    assert!(said.contains("Out of range value for column 'a' at row 2"), "{said}");
+    assert_eq!(all(yard, block, "select count(*) as n from t where a = 0", "[]"), json!([{"n": 0}]));
+}

@@ -329,8 +329,8 @@ fn options(target: &Permitted, password: Option<&SecretValue>) -> MySqlConnectOp
             TlsMode::VerifyCa => MySqlSslMode::VerifyCa,
             TlsMode::VerifyFull => MySqlSslMode::VerifyIdentity,
         })
-        // The server's SQL mode is kept, so that a statement has the same meaning as in the
-        // server's shell.
+        // The server's SQL mode is kept, except for its strictness (see `settings`), so that a
+        // statement has the same meaning as in the server's shell.
         .pipes_as_concat(false)
         .no_engine_substitution(false)
         .timezone(None)
@@ -345,12 +345,14 @@ fn options(target: &Permitted, password: Option<&SecretValue>) -> MySqlConnectOp
     options.disable_statement_logging()
 }
 
-/// Returns the statement that sets up a session: text as UTF-8, times in UTC, and a time limit for
-/// statements. MariaDB and MySQL have different names for the time limit; each server ignores the
-/// comment for the other.
+/// Returns the statement that sets up a session: text as UTF-8, times in UTC, the strict mode, and a
+/// time limit for statements. Without the strict mode for all storage engines, the server cuts or
+/// replaces values that do not fit. MariaDB and MySQL have different names for the time limit; each
+/// server ignores the comment for the other.
 fn settings(access: Access) -> String {
     let settings = format!(
-        "SET NAMES utf8mb4, time_zone = '+00:00' /*M!100101 , max_statement_time = {} */ /*!50708 , max_execution_time = {} */",
+        "SET NAMES utf8mb4, time_zone = '+00:00', sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES') \
+         /*M!100101 , max_statement_time = {} */ /*!50708 , max_execution_time = {} */",
         limits::STATEMENT_TIME.as_secs(),
         limits::STATEMENT_TIME.as_millis()
     );
