@@ -168,3 +168,24 @@ fn mysql_is_strict_for_all_engines() {
     assert!(said.contains("Out of range value for column 'a' at row 2"), "{said}");
     assert_eq!(all(yard, block, "select count(*) as n from t where a = 0", "[]"), json!([{"n": 0}]));
 }
+
+#[test]
+fn a_load_keeps_zeros_and_nulls_of_mysql() {
+    let Some(server) = mysql::server("forms_zeros") else { return };
+    let (yard, block) = (&server.yard, "sql-database/my");
+    yard.ok(&["execute", block, "create table t (id int auto_increment primary key, n int, at timestamp not null)"]);
+    let load = |text: &str| {
+        let file = yard.path("rows.csv");
+        std::fs::write(&file, text).expect("a file");
+        let path = file.display().to_string();
+        yard.run(&["call", block, "load", "--table", "t", "--mode", "append", "--format", "csv", "--in", &path])
+    };
+    let loaded = load("id,n,at\n0,,2013-02-08T11:00:00Z\n-1,5,2013-02-08T11:00:00Z\n");
+    assert_eq!(loaded.code, 0, "{}", loaded.stderr);
+    let asked = "select id, n from t order by id";
+    assert_eq!(all(yard, block, asked, "[]"), json!([{"id": -1, "n": 5}, {"id": 0, "n": null}]));
+    let refused = load("id,n,at\n7,1,2013-02-08T11:00:00Z\n8,,\n");
+    assert_eq!(refused.code, 1, "{}", refused.stdout);
+    assert!(refused.stderr.contains("row 2: column `at`"), "{}", refused.stderr);
+    assert_eq!(all(yard, block, "select count(*) as n from t", "[]"), json!([{"n": 2}]));
+}

@@ -432,9 +432,14 @@ pub(super) async fn insert(session: &mut Session, into: &Into, rows: &[Vec<Value
     let most = STATEMENT_ROWS.min(STATEMENT_VALUES / into.columns.len()).max(1);
     let (mut done, mut inserted) = (0, 0);
     let one = into.statement(1);
-    // Checked first, so that a mistake in the statement itself is not reported for a row.
     let connection = session.connection()?;
+    // Otherwise the server stores the next number in place of 0. The mode ends with the connection,
+    // which is never reused.
+    let keep_zeros = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')";
+    sqlx::raw_sql(keep_zeros).execute(&mut *connection).await.map_err(|error| problem(&error))?;
+    // Checked first, so that a mistake in the statement itself is not reported for a row.
     connection.prepare(AssertSqlSafe(one.clone()).into_sql_str()).await.map_err(|error| problem(&error))?;
+    refuse_replaced_nulls(connection, into, rows).await?;
     for chunk in rows.chunks(most) {
         match execute_one(connection, &into.statement(chunk.len()), &chunk.concat(), Access::ReadWrite).await {
             Ok(executed) => inserted += executed.rows_affected,
@@ -453,6 +458,40 @@ pub(super) async fn insert(session: &mut Session, into: &Into, rows: &[Vec<Value
         done += chunk.len();
     }
     Ok(inserted)
+}
+
+/// Refuses a null for a column of the type `timestamp not null`, in which MariaDB stores the current
+/// time, regardless of `explicit_defaults_for_timestamp`.
+async fn refuse_replaced_nulls(
+    connection: &mut MySqlConnection,
+    into: &Into,
+    rows: &[Vec<Value>],
+) -> Result<(), Refused> {
+    if !rows.iter().flatten().any(|value| matches!(value, Value::Null)) {
+        return Ok(());
+    }
+    let asked = "SELECT column_name FROM information_schema.columns \
+                 WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? \
+                 AND data_type = 'timestamp' AND is_nullable = 'NO'";
+    let found = sqlx::query(asked)
+        .bind(into.schema.as_deref())
+        .bind(into.name.as_str())
+        .fetch_all(connection)
+        .await
+        .map_err(|error| problem(&error))?;
+    let names: Vec<String> = found.iter().filter_map(|row| row.try_get_unchecked(0).ok()).collect();
+    for (index, name) in into.names.iter().enumerate() {
+        if !names.iter().any(|found| found.eq_ignore_ascii_case(name)) {
+            continue;
+        }
+        if let Some(row) = rows.iter().position(|row| matches!(row[index], Value::Null)) {
+            let reason = "the type is `timestamp not null`, and the server stores the current time in place of null";
+            let refused = Problem::new("invalid", format!("column {}: {reason}", into.columns[index]))
+                .hint("set a value, or leave the column out to store its default");
+            return Err(Refused::at(row, refused));
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn query(session: &mut Session, statement: Statement, sink: &mut Sink) -> Result<(), Stop> {
