@@ -189,3 +189,38 @@ fn a_load_keeps_zeros_and_nulls_of_mysql() {
     assert!(refused.stderr.contains("row 2: column `at`"), "{}", refused.stderr);
     assert_eq!(all(yard, block, "select count(*) as n from t", "[]"), json!([{"n": 2}]));
 }
+
+#[test]
+fn multiranges_are_loaded_and_unloaded() {
+    let Some(server) = postgres::server("forms_multiranges") else { return };
+    let (yard, block) = (&server.yard, "sql-database/pg");
+    yard.ok(&["execute", block, "create table m (id integer, m int4multirange, l int4multirange[], d numeric)"]);
+    let row =
+        "(1, '{[1,3),[5,7)}', array['{[1,3)}'::int4multirange, null], 1.50), (2, null, null, null), (3, '{}', '{}', 0)";
+    yard.ok(&["execute", block, &format!("insert into m values {row}")]);
+    let asked = "select concat_ws(' ', id, m, l, d) as t from m order by id";
+    let kept = all(yard, block, asked, "[]");
+    for format in ["csv", "ndjson", "parquet"] {
+        let out = yard.path(&format!("m.{format}")).display().to_string();
+        let statement = "select * from m order by id";
+        yard.ok(&["call", block, "unload", "--statement", statement, "--format", format, "--out", &out]);
+        yard.ok(&["execute", block, "truncate m"]);
+        yard.ok(&["call", block, "load", "--table", "m", "--mode", "append", "--format", format, "--in", &out]);
+        assert_eq!(all(yard, block, asked, "[]"), kept, "{format}");
+    }
+    // The row is named, with and without `COPY`.
+    let file = yard.path("wrong.csv");
+    std::fs::write(&file, "id,m\n4,\"{[1,3)}\"\n5,\"{[1,x)}\"\n").expect("a file");
+    let path = file.display().to_string();
+    let load =
+        || yard.run(&["call", block, "load", "--table", "m", "--mode", "append", "--format", "csv", "--in", &path]);
+    for attempt in ["copied", "inserted"] {
+        if attempt == "inserted" {
+            yard.ok(&["execute", block, "create rule noted as on insert to m do also notify noted"]);
+        }
+        let refused = load();
+        assert_eq!(refused.code, 1, "{attempt}: {}", refused.stdout);
+        assert!(refused.stderr.contains("row 2"), "{attempt}: {}", refused.stderr);
+    }
+    assert_eq!(all(yard, block, asked, "[]"), kept);
+}

@@ -5,10 +5,11 @@
 use sqlx::Executor as _;
 use sqlx::postgres::{PgConnection, PgTypeInfo};
 
-use super::{foreign, format, many};
+use super::many::ParameterType;
+use super::{format, many, unknown};
 use crate::bindings::blockyard::bundle::sql::Value;
+use crate::capability::sql::literal;
 use crate::capability::sql::many::{Into, Refused};
-use crate::capability::sql::{Access, literal};
 use crate::problem::Problem;
 
 /// Size in bytes of one message.
@@ -35,7 +36,11 @@ pub(in crate::capability::sql) async fn insert(
     rows: &[Vec<Value>],
 ) -> Result<u64, Refused> {
     let statement = into.statement(1);
-    let (_, types) = super::describe(connection, &statement, into.columns.len()).await?;
+    let types: Vec<ParameterType> = match super::describe(connection, &statement, into.columns.len()).await {
+        Ok((_, types)) => types.into_iter().map(ParameterType::Known).collect(),
+        Err(problem) if unknown::is_problem(&problem) => unknown::column_types(connection, into).await?,
+        Err(problem) => return Err(problem.into()),
+    };
     run(connection, "SAVEPOINT blockyard_rows").await?;
     match copy(connection, into, rows, &types).await {
         Ok(count) => {
@@ -45,7 +50,7 @@ pub(in crate::capability::sql) async fn insert(
         Err(NotCopied::Refused(refused)) => Err(refused),
         Err(NotCopied::Unsaid) => {
             run(connection, "ROLLBACK TO SAVEPOINT blockyard_rows").await?;
-            many::at_once(connection, &statement, rows, Access::ReadWrite).await.map(|done| done.rows_affected)
+            many::prepared(connection, &statement, rows, &types).await.map(|done| done.rows_affected)
         }
     }
 }
@@ -58,27 +63,31 @@ async fn copy(
     connection: &mut PgConnection,
     into: &Into,
     rows: &[Vec<Value>],
-    types: &[PgTypeInfo],
+    types: &[ParameterType],
 ) -> Result<u64, NotCopied> {
     if !takes_copies(connection, into).await.map_err(|error| not_copied(&error, into))? {
         return Err(NotCopied::Unsaid);
     }
-    let as_text = types.iter().any(|info| foreign::text_form(info).is_some());
-    let encode = if as_text { text_row } else { binary_row };
+    // Without a type whose values are sent as text, all types are known.
+    let known: Option<Vec<&PgTypeInfo>> = types.iter().map(ParameterType::binary).collect();
     let mut data = Vec::new();
-    if !as_text {
+    if known.is_some() {
         data.extend(BINARY_HEAD);
     }
     for (index, row) in rows.iter().enumerate() {
-        encode(&mut data, row, types).map_err(|(column, reason)| {
+        let encoded = match &known {
+            Some(known) => binary_row(&mut data, row, known),
+            None => text_row(&mut data, row, types),
+        };
+        encoded.map_err(|(column, reason)| {
             let message = format!("column {}: {reason}", into.columns[column]);
             NotCopied::Refused(Refused::at(index, Problem::new("invalid", message)))
         })?;
     }
-    if !as_text {
+    if known.is_some() {
         data.extend(BINARY_END);
     }
-    let form = if as_text { "text" } else { "binary" };
+    let form = if known.is_some() { "binary" } else { "text" };
     let copy = format!("copy {} ({}) from stdin with (format {form})", into.table, into.columns.join(", "));
     send(connection, &copy, &data).await.map_err(|error| not_copied(&error, into))
 }
@@ -128,7 +137,7 @@ fn line_of(place: &str, table: &str) -> Option<usize> {
 
 type Encoded = Result<(), (usize, String)>;
 
-fn binary_row(data: &mut Vec<u8>, row: &[Value], types: &[PgTypeInfo]) -> Encoded {
+fn binary_row(data: &mut Vec<u8>, row: &[Value], types: &[&PgTypeInfo]) -> Encoded {
     let width = i16::try_from(row.len()).map_err(|_| (0, "the row has too many columns".to_owned()))?;
     data.extend(width.to_be_bytes());
     for (column, (value, info)) in row.iter().zip(types).enumerate() {
@@ -144,12 +153,12 @@ fn binary_row(data: &mut Vec<u8>, row: &[Value], types: &[PgTypeInfo]) -> Encode
     Ok(())
 }
 
-fn text_row(data: &mut Vec<u8>, row: &[Value], types: &[PgTypeInfo]) -> Encoded {
-    for (column, (value, info)) in row.iter().zip(types).enumerate() {
+fn text_row(data: &mut Vec<u8>, row: &[Value], types: &[ParameterType]) -> Encoded {
+    for (column, (value, wanted)) in row.iter().zip(types).enumerate() {
         if column > 0 {
             data.push(b'\t');
         }
-        match many::words(value, info).map_err(|reason| (column, reason))? {
+        match many::words(value, wanted).map_err(|reason| (column, reason))? {
             None => data.extend(b"\\N"),
             Some(words) => escape(data, &words).map_err(|reason| (column, reason))?,
         }

@@ -8,6 +8,7 @@ use sqlx::postgres::{PgTypeInfo, PgTypeKind};
 
 use super::{array, format};
 use crate::bindings::blockyard::bundle::sql::Value;
+use crate::capability::sql::cell::ColumnKind;
 use crate::capability::sql::word::{block_comment, is_space, line_comment};
 use crate::capability::sql::{literal, number};
 
@@ -125,14 +126,24 @@ fn name_for_cast(info: &PgTypeInfo) -> &str {
 
 /// Returns a value as text that the server reads for a type without a common form; `None` is NULL.
 pub(super) fn words(value: &Value, info: &PgTypeInfo) -> Result<Option<String>, String> {
-    let array = text_form(info) == Some(TextForm::Json);
+    words_of_form(value, text_form(info).unwrap_or(TextForm::Words), format::element(info))
+}
+
+/// Like [`words`], for a type with this text form. `element` is the kind of an array's elements, if
+/// they have a common form.
+pub(super) fn words_of_form(
+    value: &Value,
+    form: TextForm,
+    element: Option<ColumnKind>,
+) -> Result<Option<String>, String> {
+    let array = form == TextForm::Json;
     Ok(Some(match value {
         Value::Null => return Ok(None),
         Value::Json(json) if array => match serde_json::from_str(json) {
             Err(_) => json.clone(),
             Ok(serde_json::Value::String(literal)) => literal,
             Ok(mut list) => {
-                array::to_server_form(&mut list, format::element(info))?;
+                array::to_server_form(&mut list, element)?;
                 array_literal(&list)
             }
         },

@@ -11,7 +11,7 @@ use serde_json::json;
 use sqlx::postgres::{PgConnection, PgTypeInfo};
 use sqlx::{AssertSqlSafe, Either, Executor as _};
 
-use super::foreign;
+use super::foreign::{self, TextForm};
 use super::format::{self, Reading};
 use crate::bindings::blockyard::bundle::sql::{Execution, Value};
 use crate::capability::sql::cell::Cell;
@@ -55,7 +55,7 @@ pub(in crate::capability::sql) async fn execute_many(
 }
 
 /// Like [`execute_many`], without a minimum number of sets.
-pub(super) async fn at_once(
+async fn at_once(
     connection: &mut PgConnection,
     text: &str,
     sets: &[Vec<Value>],
@@ -65,6 +65,37 @@ pub(super) async fn at_once(
     let (columns, types) =
         super::describe(connection, text, sets[0].len()).await.map_err(|problem| Refused::at(0, problem))?;
     super::returns_rows(&columns, access)?;
+    for (index, set) in sets.iter().enumerate() {
+        super::check_lists(set, &types).map_err(|problem| Refused::at(index, problem))?;
+    }
+    let types: Vec<ParameterType> = types.into_iter().map(ParameterType::Known).collect();
+    prepared(connection, text, sets, &types).await
+}
+
+/// Type of a parameter, or of a column that rows are inserted into.
+pub(super) enum ParameterType {
+    Known(PgTypeInfo),
+    /// A type that the driver does not know, which is sent as text.
+    Unknown(TextForm),
+}
+
+impl ParameterType {
+    /// Returns the type if its values are sent in binary format; `None` if they are sent as text.
+    pub(super) fn binary(&self) -> Option<&PgTypeInfo> {
+        match self {
+            Self::Known(info) => Some(info).filter(|info| foreign::text_form(info).is_none()),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
+/// Prepares the statement by name, and runs it once for each set of parameters.
+pub(super) async fn prepared(
+    connection: &mut PgConnection,
+    text: &str,
+    sets: &[Vec<Value>],
+    types: &[ParameterType],
+) -> Result<Execution, Refused> {
     let name = format!("blockyard_many_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let prepare = format!("PREPARE {name} AS\n{}", foreign::body(text));
     // Run in the extended protocol, in which the server accepts only a single statement.
@@ -76,7 +107,7 @@ pub(super) async fn at_once(
         let mut batch = String::new();
         let mut end = done;
         while end < sets.len() && end - done < SETS && batch.len() < BYTES {
-            push(&mut batch, &name, &sets[end], &types).map_err(|problem| Refused::at(end, problem))?;
+            push(&mut batch, &name, &sets[end], types).map_err(|problem| Refused::at(end, problem))?;
             end += 1;
         }
         let mut results = sqlx::raw_sql(AssertSqlSafe(batch)).fetch_many(&mut *connection);
@@ -103,7 +134,7 @@ pub(super) async fn at_once(
 }
 
 /// Appends `EXECUTE name(…);` to the batch.
-fn push(batch: &mut String, name: &str, set: &[Value], types: &[PgTypeInfo]) -> Result<(), Problem> {
+fn push(batch: &mut String, name: &str, set: &[Value], types: &[ParameterType]) -> Result<(), Problem> {
     if set.len() != types.len() {
         let reason = format!("the statement takes {} parameters; {} were given", types.len(), set.len());
         return Err(Problem::new("invalid", reason));
@@ -124,10 +155,12 @@ fn push(batch: &mut String, name: &str, set: &[Value], types: &[PgTypeInfo]) -> 
 
 /// Returns a value in the server's text form, derived from the bytes that would be sent for it;
 /// `None` for NULL.
-pub(super) fn words(value: &Value, info: &PgTypeInfo) -> Result<Option<String>, String> {
-    if foreign::text_form(info).is_some() {
-        return foreign::words(value, info);
-    }
+pub(super) fn words(value: &Value, wanted: &ParameterType) -> Result<Option<String>, String> {
+    let info = match wanted {
+        ParameterType::Unknown(form) => return foreign::words_of_form(value, *form, None),
+        ParameterType::Known(info) if foreign::text_form(info).is_some() => return foreign::words(value, info),
+        ParameterType::Known(info) => info,
+    };
     let Some(bytes) = format::encode(value, info)? else { return Ok(None) };
     let unreadable = || format!("the value is not a valid `{info}`");
     let cell = format::decode(&bytes, &Reading::of(info, None)).ok_or_else(unreadable)?;

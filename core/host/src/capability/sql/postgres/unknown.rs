@@ -8,6 +8,8 @@ use sqlx::postgres::{PgColumn, PgConnection};
 use sqlx::{AssertSqlSafe, Column as _, Executor as _, Row as _, SqlSafeStr as _};
 
 use super::foreign::{self, TextForm};
+use super::many::ParameterType;
+use crate::capability::sql::many::Into;
 use crate::problem::Problem;
 
 /// A column of a type that the driver does not know.
@@ -69,6 +71,36 @@ pub(super) async fn cast(connection: &mut PgConnection, text: &str) -> Result<Kn
         .iter()
         .map(|form| form.map(|(type_name, form)| Unknown { type_name: type_name.to_ascii_lowercase(), form: *form }));
     Ok(Known { text: foreign::cast_named_columns(text, &casts, &names), unknown: unknown.collect() })
+}
+
+/// Returns the types of the columns of an `INSERT` statement that has a column of an unknown type.
+/// Each column is described separately; those that the driver does not know are sent as text.
+pub(super) async fn column_types(connection: &mut PgConnection, into: &Into) -> Result<Vec<ParameterType>, Problem> {
+    let mut types = Vec::new();
+    for (name, column) in into.names.iter().zip(&into.columns) {
+        let alone = format!("insert into {} ({column}) values ($1)", into.table);
+        let wanted = match super::describe(connection, &alone, 1).await {
+            Ok((_, known)) => known.into_iter().next().map(ParameterType::Known).ok_or_else(problem)?,
+            Err(failed) if is_problem(&failed) => ParameterType::Unknown(text_form(connection, into, name).await?),
+            Err(failed) => return Err(failed),
+        };
+        types.push(wanted);
+    }
+    Ok(types)
+}
+
+/// Returns the text form of a column's type, according to the catalog.
+async fn text_form(connection: &mut PgConnection, into: &Into, column: &str) -> Result<TextForm, Problem> {
+    let asked = "select t.typcategory = 'A' from pg_catalog.pg_attribute a \
+                 join pg_catalog.pg_type t on t.oid = a.atttypid \
+                 where a.attrelid = to_regclass($1) and a.attname::text = $2 and not a.attisdropped";
+    let is_array: Option<bool> = sqlx::query_scalar(asked)
+        .bind(&into.table)
+        .bind(column)
+        .fetch_optional(connection)
+        .await
+        .map_err(|error| super::problem(&error))?;
+    Ok(if is_array == Some(true) { TextForm::Json } else { TextForm::Words })
 }
 
 fn oid(column: &PgColumn) -> Option<u32> {
