@@ -224,3 +224,29 @@ fn multiranges_are_loaded_and_unloaded() {
     }
     assert_eq!(all(yard, block, asked, "[]"), kept);
 }
+
+#[test]
+fn settings_of_a_postgres_database_do_not_reach_values() {
+    let Some(server) = postgres::server("forms_settings") else { return };
+    let (yard, block) = (&server.yard, "sql-database/pg");
+    let settings = [
+        ("array_nulls", "off"),
+        ("bytea_output", "escape"),
+        ("intervalstyle", "iso_8601"),
+        ("standard_conforming_strings", "off"),
+        ("xmlbinary", "hex"),
+        ("xmloption", "document"),
+    ];
+    for (name, value) in settings {
+        yard.ok(&["execute", block, &format!("alter database {} set {name} = {value}", server.database())]);
+    }
+    // Each command is a new connection.
+    let read = all(yard, block, "select :a::text[] as a, :b::bytea[] as b", r#"{"a": ["a", null], "b": ["3q0="]}"#);
+    assert_eq!(read, json!([{"a": ["a", null], "b": ["3q0="]}]));
+    let read = all(yard, block, "select interval '1 day 02:00:00' as i, length('\\') as n", "[]");
+    assert_eq!(read, json!([{"i": "1 day 02:00:00", "n": 1}]));
+    for (name, value) in settings {
+        let read = all(yard, block, &format!("select current_setting('{name}') as s"), "[]");
+        assert_ne!(read, json!([{"s": value}]), "{name}");
+    }
+}

@@ -222,6 +222,20 @@ pub(super) async fn is_alive(connection: &mut PgConnection) -> bool {
 /// Maximum time for a server to respond to a ping on an idle connection.
 const PING_TIME: Duration = Duration::from_secs(2);
 
+/// Settings that determine how values and strings are read and written. They are sent when the
+/// session starts, so that they override settings of the role and the database, and `DISCARD ALL`
+/// restores them. The driver sends `DateStyle`, `TimeZone` and `extra_float_digits` in the same way.
+/// `lc_monetary` stays as it is, because the value of `money` depends on it: with a different locale,
+/// the stored number is a different amount.
+const FORMATS: [(&str, &str); 6] = [
+    ("array_nulls", "on"),
+    ("bytea_output", "hex"),
+    ("intervalstyle", "postgres"),
+    ("standard_conforming_strings", "on"),
+    ("xmlbinary", "base64"),
+    ("xmloption", "content"),
+];
+
 /// Opens a connection. For reads, the session itself is read-only, so that a transaction which a
 /// statement begins by itself is read-only as well.
 pub(super) async fn connect(
@@ -245,7 +259,8 @@ pub(super) async fn connect(
             TlsMode::VerifyCa => PgSslMode::VerifyCa,
             TlsMode::VerifyFull => PgSslMode::VerifyFull,
         })
-        .options([("statement_timeout", limits::STATEMENT_TIME.as_millis().to_string())]);
+        .options([("statement_timeout", limits::STATEMENT_TIME.as_millis().to_string())])
+        .options(FORMATS);
     if access == Access::ReadOnly {
         options = options.options([("default_transaction_read_only", "on")]);
     }
