@@ -250,3 +250,30 @@ fn settings_of_a_postgres_database_do_not_reach_values() {
         assert_ne!(read, json!([{"s": value}]), "{name}");
     }
 }
+
+#[test]
+fn integers_of_any_size_are_numbers() {
+    let Some(server) = mysql::server("forms_integers") else { return };
+    let (yard, block) = (&server.yard, "sql-database/my");
+    yard.ok(&["execute", block, "create table t (id integer primary key, a bigint unsigned, b bit(64))"]);
+    yard.ok(&["execute", block, "insert into t values (1, 18446744073709551615, b'1'), (2, 5, 18446744073709551615)"]);
+    let asked = "select * from t order by id";
+    let wanted = json!([{"id": 1, "a": u64::MAX, "b": 1}, {"id": 2, "a": 5, "b": u64::MAX}]);
+    assert_eq!(all(yard, block, asked, "[]"), wanted);
+    assert_eq!(yard.json(&["call", block, "fetch-one", "--statement", asked]), wanted[0]);
+    let out = yard.path("t.ndjson").display().to_string();
+    for (format, lines) in [
+        ("ndjson", "{\"id\":1,\"a\":18446744073709551615,\"b\":1}\n{\"id\":2,\"a\":5,\"b\":18446744073709551615}\n"),
+        ("csv", "id,a,b\n1,18446744073709551615,1\n2,5,18446744073709551615\n"),
+    ] {
+        yard.ok(&["call", block, "unload", "--statement", asked, "--format", format, "--out", &out]);
+        assert_eq!(std::fs::read_to_string(&out).expect("the file"), lines, "{format}");
+    }
+    // The number is read back, also as a parameter.
+    let ndjson = yard.path("one.ndjson");
+    std::fs::write(&ndjson, "{\"id\":3,\"a\":18446744073709551615}\n").expect("a file");
+    let path = ndjson.display().to_string();
+    yard.ok(&["call", block, "load", "--table", "t", "--mode", "append", "--format", "ndjson", "--in", &path]);
+    let asked = "select id from t where a = :a order by id";
+    assert_eq!(all(yard, block, asked, "{\"a\": 18446744073709551615}"), json!([{"id": 1}, {"id": 3}]));
+}

@@ -116,8 +116,9 @@ impl From<Cell<'_>> for Value {
             Cell::Null => Self::Null,
             Cell::Boolean(v) => Self::Boolean(v),
             Cell::Integer(v) => Self::Integer(v),
-            // An integer beyond the range of `i64` stays exact as a decimal.
-            Cell::Unsigned(v) => i64::try_from(v).map_or_else(|_| Self::Decimal(v.to_string()), Self::Integer),
+            // An integer beyond the range of `i64` stays exact as a JSON number. As a decimal it would
+            // become a string in JSON, beside other integers of the column that are numbers.
+            Cell::Unsigned(v) => i64::try_from(v).map_or_else(|_| Self::Json(v.to_string()), Self::Integer),
             Cell::Float(v) => Self::Float(v),
             Cell::Single(v) => Self::Float(number::widened(v)),
             Cell::Decimal(v) => Self::Decimal(v.into_owned()),

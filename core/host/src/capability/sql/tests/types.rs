@@ -151,7 +151,7 @@ fn postgres_keeps_every_value() {
 fn mysql_keeps_every_value() {
     let Some(server) = Server::mysql() else { return };
     let big = any::<u64>()
-        .prop_map(|value| i64::try_from(value).map_or_else(|_| Value::Decimal(value.to_string()), Value::Integer));
+        .prop_map(|value| i64::try_from(value).map_or_else(|_| Value::Json(value.to_string()), Value::Integer));
     let bits = (0..=i64::MAX).prop_map(Value::Integer);
     let finite = short_floats().prop_filter(
         "MySQL has no infinity",
@@ -315,7 +315,7 @@ fn from_arrow(batch: &RecordBatch) -> Vec<Value> {
                 DataType::Int64 => Value::Integer(array.as_primitive::<Int64Type>().value(row)),
                 DataType::UInt64 => {
                     let value = array.as_primitive::<UInt64Type>().value(row);
-                    i64::try_from(value).map_or_else(|_| Value::Decimal(value.to_string()), Value::Integer)
+                    i64::try_from(value).map_or_else(|_| Value::Json(value.to_string()), Value::Integer)
                 }
                 DataType::Float32 => Value::Float(number::widened(array.as_primitive::<Float32Type>().value(row))),
                 DataType::Float64 => Value::Float(array.as_primitive::<Float64Type>().value(row)),
