@@ -7,8 +7,6 @@ use serde_json::{Value, json};
 use crate::sql_operations::each;
 use crate::{mysql, postgres};
 
-const SQLITE: &str = "sql-database/flights";
-
 fn all(yard: &TestYard, block: &str, statement: &str, parameters: &str) -> Value {
     yard.json(&["call", block, "fetch-all", "--statement", statement, "--parameters", parameters])
 }
@@ -137,10 +135,15 @@ fn an_error_names_the_changes_that_mysql_has_committed() {
     assert!(said.contains("the server committed the transaction at set 1"), "{said}");
     assert_eq!(kept(40), [41]);
 
+    // Also if the host refuses a later statement.
+    let said = failing(yard, block, "insert into t values (61); call p(); insert into t /*! values */ values (62)");
+    assert!(said.contains("would execute") && said.contains("committed the transaction at statement 2"), "{said}");
+    assert_eq!(kept(60), [61]);
+
     // Without such a statement, nothing stays and nothing is said about it.
     let said = failing(yard, block, "insert into t values (51); insert into t values (51)");
     assert!(said.contains("statement 2 of 2: Duplicate entry") && !said.contains("stay"), "{said}");
-    assert_eq!(kept(50), Vec::<i64>::new());
+    assert_eq!(kept(50), [61]);
 }
 
 #[test]

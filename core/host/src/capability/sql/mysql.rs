@@ -92,7 +92,8 @@ impl Progress {
         } else {
             format!("{reason}; the server committed the transaction at {noun} {last}, so the changes up to there stay")
         };
-        let hint = "run statements that end a transaction, such as `create`, `alter` and `lock tables`, by themselves";
+        let hint =
+            "run statements that end a transaction, such as `create`, `alter` and `lock tables`, in a separate call";
         let hint = problem.hint.clone().unwrap_or_else(|| hint.to_owned());
         Problem { message, ..problem }.hint(hint)
     }
@@ -214,9 +215,9 @@ impl Session {
         Err(if error.as_database_error().is_some() { left_transaction() } else { problem(&error) })
     }
 
-    /// Records a statement of a guest in a transaction that writes. Its error names the changes that
-    /// the server does not roll back. After the server has ended the transaction, a new one begins, so
-    /// that the statements that follow take effect together.
+    /// Records a statement of a guest in a transaction that writes, also one that the host refuses.
+    /// Its error names the changes that the server does not roll back. After the server has ended the
+    /// transaction, a new one begins, so that the statements that follow take effect together.
     async fn follow<T>(&mut self, noun: &'static str, text: &str, executed: Result<T, Problem>) -> Result<T, Problem> {
         if self.transaction != Some(Access::ReadWrite) {
             return executed;
@@ -378,10 +379,17 @@ fn refused(error: &sqlx::Error, target: &Permitted) -> Problem {
     problem
 }
 
+/// Checks a statement before the server sees it.
+fn check(statement: &Statement) -> Result<(), Problem> {
+    scan::check(&statement.text, statement.access)?;
+    check_lists(&statement.parameters)
+}
+
 pub(super) async fn execute(session: &mut Session, statement: Statement) -> Result<Execution, Problem> {
     let alone = statement.needs_read_only_transaction();
-    scan::check(&statement.text, statement.access)?;
-    check_lists(&statement.parameters)?;
+    if let Err(refused) = check(&statement) {
+        return session.follow("statement", &statement.text, Err(refused)).await;
+    }
     if alone {
         session.begin(Access::ReadOnly).await?;
     }
@@ -496,8 +504,9 @@ async fn refuse_replaced_nulls(
 
 pub(super) async fn query(session: &mut Session, statement: Statement, sink: &mut Sink) -> Result<(), Stop> {
     let alone = statement.needs_read_only_transaction();
-    scan::check(&statement.text, statement.access)?;
-    check_lists(&statement.parameters)?;
+    if let Err(refused) = check(&statement) {
+        return Ok(session.follow("statement", &statement.text, Err(refused)).await?);
+    }
     if alone {
         session.begin(Access::ReadOnly).await?;
     }
