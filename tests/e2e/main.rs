@@ -23,6 +23,7 @@ mod etl;
 mod faults;
 mod file_corpus;
 mod file_round_trip;
+mod file_types;
 mod file_values;
 mod formats;
 mod gcp_secret;

@@ -7,11 +7,12 @@ use blockyard_sdk::prelude::*;
 use blockyard_sdk::sql::{Connection, Value as SqlValue};
 
 use crate::Dialect;
+use crate::catalog;
 use crate::kind::Kind;
 use crate::ndjson::{Class, class};
 use crate::rows::{Batch, Column, Format, Reading, Rows};
 use crate::style;
-use crate::want::{Datum, Empty, Want, shown};
+use crate::want::{self, Datum, Empty, Want, shown};
 
 /// Maximum number of rows that are inserted at once.
 const ROWS: usize = 5_000;
@@ -43,6 +44,28 @@ pub(crate) struct Loaded {
 impl Target<'_> {
     /// Inserts all rows of `body` into the table, which is created if it does not exist.
     pub(crate) fn load(&self, connection: &Connection, body: Body, format: Format) -> Result<Loaded> {
+        let types = self.stored_types(connection)?;
+        Target { types, ..*self }.load_rows(connection, body, format)
+    }
+
+    /// Returns the types of the columns, with domains and composite types resolved.
+    fn stored_types(&self, connection: &Connection) -> Result<BTreeMap<String, String>> {
+        let mut types = self.types.clone();
+        if self.dialect != Dialect::Postgres || types.values().all(|name| want::is_known(name)) {
+            return Ok(types);
+        }
+        let schema = self.schema.map_or(SqlValue::Null, |schema| SqlValue::Text(schema.to_owned()));
+        let parameters = [SqlValue::Text(self.table.to_owned()), schema];
+        for row in connection.query(catalog::stored_types(), &parameters)?.objects(usize::MAX)? {
+            let text = |column: &str| row.get(column).and_then(Value::as_str).map(str::to_owned);
+            if let (Some(name), Some(type_name)) = (text("name"), text("type_name")) {
+                types.insert(name, type_name);
+            }
+        }
+        Ok(types)
+    }
+
+    fn load_rows(&self, connection: &Connection, body: Body, format: Format) -> Result<Loaded> {
         let create = self.types.is_empty();
         let known: Vec<String> = self.types.keys().cloned().collect();
         let reading = Reading { format, dialect: self.dialect, delimiter: self.delimiter, known: &known };
@@ -54,7 +77,7 @@ impl Target<'_> {
             }
             return Err(Problem::invalid("the file has no columns"));
         }
-        let mut wants = self.wants(&rows.columns)?;
+        let mut types = self.type_names(&rows.columns)?;
         // MySQL and MariaDB commit implicitly at `create table`.
         let beside = create && self.dialect == Dialect::Mysql;
         if beside {
@@ -72,9 +95,10 @@ impl Target<'_> {
                 Ok(batch) => batch,
                 Err(problem) => break Err(problem.context(format!("after {count} rows"))),
             };
-            if wants.len() != rows.columns.len() {
-                wants = self.wants(&rows.columns)?;
+            if types.len() != rows.columns.len() {
+                types = self.type_names(&rows.columns)?;
             }
+            let wants: Vec<Want<'_>> = types.iter().map(|name| Want::of(self.dialect, name)).collect();
             let names = names_of(&rows.columns);
             let batch = match self.fitting(batch, &mut rows.columns, &wants, count) {
                 Ok(batch) => batch,
@@ -106,7 +130,13 @@ impl Target<'_> {
 
     /// Converts the values to the types of the database columns. Returns an error for the first row
     /// with a value that does not fit.
-    fn fitting(&self, batch: Batch, columns: &mut [Column], wants: &[Want], before: u64) -> Result<Vec<Vec<SqlValue>>> {
+    fn fitting(
+        &self,
+        batch: Batch,
+        columns: &mut [Column],
+        wants: &[Want<'_>],
+        before: u64,
+    ) -> Result<Vec<Vec<SqlValue>>> {
         let rows = (before + 1..).zip(batch);
         rows.map(|(number, row)| {
             let cells = row.into_iter().zip(columns.iter_mut().zip(wants));
@@ -115,7 +145,7 @@ impl Target<'_> {
         .collect()
     }
 
-    fn cell(&self, datum: Datum, column: &mut Column, want: Want, number: u64) -> Result<SqlValue> {
+    fn cell(&self, datum: Datum, column: &mut Column, want: Want<'_>, number: u64) -> Result<SqlValue> {
         let other = if self.types.is_empty() { self.other_kind(&datum, column) } else { None };
         let name = &column.name;
         if let Some(found) = other {
@@ -165,17 +195,16 @@ impl Target<'_> {
         self.types.iter().find(|(own, _)| same(own)).map(|(_, kind)| kind.as_str())
     }
 
-    /// Returns the type that each column accepts. Columns that the table does not have are an
-    /// error.
-    fn wants(&self, columns: &[Column]) -> Result<Vec<Want>> {
+    /// Returns the type of each column. Columns that the table does not have are an error.
+    fn type_names(&self, columns: &[Column]) -> Result<Vec<String>> {
         self.check_names(columns)?;
         let create = self.types.is_empty();
-        let want = |column: &Column| match self.type_of(&column.name) {
-            _ if create => Ok(Want::of(self.dialect, &type_name(column, self.dialect))),
-            Some(own) => Ok(Want::of(self.dialect, own)),
+        let name = |column: &Column| match self.type_of(&column.name) {
+            _ if create => Ok(type_name(column, self.dialect)),
+            Some(own) => Ok(own.to_owned()),
             None => Err(self.no_column(&column.name)),
         };
-        columns.iter().map(want).collect()
+        columns.iter().map(name).collect()
     }
 
     /// Rejects two columns whose names differ only in case if the database ignores case, because

@@ -3,6 +3,7 @@
 
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::serde_json;
+use blockyard_sdk::serde_json::value::RawValue;
 use blockyard_sdk::sql::{self, Timestamp, Value as SqlValue, float_text};
 use serde::de::IgnoredAny;
 
@@ -12,6 +13,11 @@ use crate::moment::{self, DAY_MICROS, Moment};
 use crate::ndjson::{Class, class, string};
 use crate::number::Digits;
 use crate::style;
+
+mod literal;
+
+use literal::Literal;
+pub(crate) use literal::is_known;
 
 /// A value of a file, before the type of its column is known.
 #[derive(Debug, Clone)]
@@ -42,7 +48,7 @@ pub(crate) enum Empty {
 
 /// Values that a column accepts, derived from its database type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Want {
+pub(crate) enum Want<'a> {
     Boolean,
     Integer {
         low: i128,
@@ -58,7 +64,7 @@ pub(crate) enum Want {
     },
     Text {
         characters: Option<usize>,
-        /// `true` for MySQL's `char`, which drops trailing spaces.
+        /// `true` for `char`, which does not keep trailing spaces.
         trims: bool,
     },
     Bytes {
@@ -81,8 +87,12 @@ pub(crate) enum Want {
         real: bool,
         boolean: bool,
     },
-    /// JSON list, or array in the syntax of the server.
-    Array,
+    /// JSON list, or array in the syntax of the server, of elements of this type.
+    Array {
+        of: &'a str,
+    },
+    /// PostgreSQL type whose values pass as text.
+    Literal(Literal<'a>),
     /// Any value; the database validates it.
     Any,
 }
@@ -90,14 +100,14 @@ pub(crate) enum Want {
 /// A database value, or the reason for the rejection.
 type Taken = std::result::Result<SqlValue, String>;
 
-impl Want {
+impl<'a> Want<'a> {
     /// Returns the values that a column of this database type accepts.
-    pub(crate) fn of(dialect: Dialect, type_name: &str) -> Self {
-        let name = type_name.trim().to_ascii_lowercase();
+    pub(crate) fn of(dialect: Dialect, type_name: &'a str) -> Self {
+        let name = type_name.trim();
         match dialect {
-            Dialect::Sqlite => Self::of_sqlite(&name),
-            Dialect::Postgres => Self::of_postgres(&name),
-            Dialect::Mysql => Self::of_mysql(&name),
+            Dialect::Sqlite => Self::of_sqlite(&name.to_ascii_lowercase()),
+            Dialect::Postgres => Self::of_postgres(name),
+            Dialect::Mysql => Self::of_mysql(&name.to_ascii_lowercase()),
         }
     }
 
@@ -118,7 +128,17 @@ impl Want {
         }
     }
 
-    fn of_postgres(name: &str) -> Self {
+    fn of_postgres(name: &'a str) -> Self {
+        // Types from the catalog, see `catalog::stored_types`.
+        match name.split_once('\n') {
+            Some(("list", of)) => return Self::Array { of },
+            Some(("range", of)) => return Self::Literal(Literal::Range(of)),
+            Some(("record", fields)) => return Self::Literal(Literal::Record(fields)),
+            _ => {}
+        }
+        if let Some(of) = name.strip_suffix("[]") {
+            return Self::Array { of };
+        }
         let (word, [first, second]) = parts(name);
         let places = || first.and_then(|places| places.try_into().ok()).unwrap_or(6);
         let bits = |bits: u32| Self::Integer { low: -(1 << (bits - 1)), high: (1 << (bits - 1)) - 1 };
@@ -127,13 +147,14 @@ impl Want {
             "smallint" => bits(16),
             "integer" => bits(32),
             "bigint" => bits(64),
-            "oid" => Self::Integer { low: 0, high: u32::MAX.into() },
+            "oid" | "xid" | "cid" => Self::Integer { low: 0, high: u32::MAX.into() },
+            "xid8" => Self::Integer { low: 0, high: u64::MAX.into() },
             "real" => Self::Single,
             "double precision" => Self::Double,
             "numeric" => Self::Decimal { precision: first, scale: first.map(|_| second.unwrap_or(0)) },
             "text" | "citext" => Self::Text { characters: None, trims: false },
             "character varying" | "character" => {
-                Self::Text { characters: first.and_then(|length| length.try_into().ok()), trims: false }
+                Self::Text { characters: first.and_then(|length| length.try_into().ok()), trims: word == "character" }
             }
             "bytea" => Self::Bytes { exactly: None },
             "date" => Self::Date,
@@ -141,8 +162,7 @@ impl Want {
             "timestamp without time zone" | "timestamp" => Self::Timestamp { places: places() },
             "timestamp with time zone" | "timestamptz" => Self::Instant { places: places() },
             "json" | "jsonb" => Self::Json,
-            _ if name.ends_with("[]") => Self::Array,
-            _ => Self::Any,
+            word => Literal::of(word, places()).map_or(Self::Any, Self::Literal),
         }
     }
 
@@ -213,6 +233,7 @@ impl Want {
         };
         match self {
             Self::Text { .. } | Self::Any if is_text => SqlValue::Text(String::new()),
+            Self::Literal(literal) if is_text && literal.has_empty() => SqlValue::Text(String::new()),
             Self::Bytes { exactly: None } if is_text => SqlValue::Bytes(Vec::new()),
             _ => SqlValue::Null,
         }
@@ -234,7 +255,10 @@ impl Want {
             (Class::Boolean, _) => self.typed(dialect, SqlValue::Boolean(json == "true"))?,
             (Class::Number, _) => self.number(dialect, &json)?,
             (Class::Nested, Self::Text { .. }) => self.text(dialect, json)?,
-            (Class::Nested, Self::Any | Self::Array | Self::Affinity { .. }) => SqlValue::Json(json),
+            (Class::Nested, Self::Array { of }) if json.starts_with('[') => {
+                list(Self::of(dialect, of), dialect, &json)?
+            }
+            (Class::Nested, Self::Any | Self::Affinity { .. }) => SqlValue::Json(json),
             (Class::Nested, _) => return Err(format!("a JSON list or object is not {}", self.singular())),
         })
     }
@@ -288,7 +312,9 @@ impl Want {
                 if let Some(most) = characters.filter(|most| length > *most) {
                     return Err(format!("the string has {length} characters, more than the {most} of the column"));
                 }
-                if trims && text.ends_with(' ') {
+                // PostgreSQL fills `char` with spaces, so they do not change a value of full length.
+                let is_full = dialect == Dialect::Postgres && Some(length) == characters;
+                if trims && !is_full && text.ends_with(' ') {
                     return Err("the string ends in a space, which `char` drops; `varchar` keeps it".to_owned());
                 }
                 SqlValue::Text(text)
@@ -328,10 +354,18 @@ impl Want {
             }
             Self::Json => SqlValue::Json(text),
             Self::Affinity { real, boolean } => self::affinity(text, real, boolean)?,
-            Self::Array if text.starts_with('[') && serde_json::from_str::<IgnoredAny>(&text).is_ok() => {
-                SqlValue::Json(text)
+            Self::Array { of } if text.starts_with('[') && serde_json::from_str::<IgnoredAny>(&text).is_ok() => {
+                list(Self::of(dialect, of), dialect, &text)?
             }
-            Self::Array | Self::Any => SqlValue::Text(text),
+            Self::Array { of } => {
+                literal::check_array(Self::of(dialect, of), &text)?;
+                SqlValue::Text(text)
+            }
+            Self::Literal(literal) => {
+                literal.check(&text)?;
+                SqlValue::Text(text)
+            }
+            Self::Any => SqlValue::Text(text),
         })
     }
 
@@ -363,7 +397,10 @@ impl Want {
             (Self::Json, SqlValue::Text(text)) => SqlValue::Json(text),
             (_, SqlValue::Text(text)) if text.is_empty() => SqlValue::Text(text),
             (_, SqlValue::Text(text)) => self.text(dialect, text)?,
-            (Self::Any | Self::Array, value) => value,
+            (Self::Array { .. }, SqlValue::Json(json)) => self.json(dialect, json)?,
+            (Self::Literal(_), value @ (SqlValue::Bytes(_) | SqlValue::Json(_))) => return Err(self.refuses(&value)),
+            (Self::Literal(_), value) => self.text(dialect, as_text(&value))?,
+            (Self::Any, value) => value,
             (Self::Integer { .. } | Self::Affinity { .. }, SqlValue::Boolean(value)) => SqlValue::Boolean(value),
             (Self::Text { .. }, SqlValue::Float(float)) => self.text(dialect, float_text(float))?,
             (Self::Text { .. }, SqlValue::Bytes(bytes)) => SqlValue::Bytes(bytes),
@@ -456,10 +493,36 @@ impl Want {
             Self::Timestamp { .. } => "a timestamp (`YYYY-MM-DDTHH:MM:SS`, at most microseconds)",
             Self::Instant { .. } => "a timestamp with a zone (`YYYY-MM-DDTHH:MM:SSZ`, at most microseconds)",
             Self::Json => "JSON",
-            Self::Array => "a JSON list or an array",
-            Self::Any => "a value of the column's type",
+            Self::Array { .. } => "a JSON list or an array",
+            Self::Literal(_) | Self::Any => "a value of the column's type",
         }
     }
+}
+
+/// Maximum number of dimensions of a PostgreSQL array.
+const DIMENSIONS: usize = 6;
+
+/// Converts a JSON list to one whose elements are strings in the server's form, each checked like a
+/// single value of the element type.
+fn list(element: Want<'_>, dialect: Dialect, json: &str) -> Taken {
+    fn elements(want: Want<'_>, dialect: Dialect, json: &str, depth: usize) -> std::result::Result<Value, String> {
+        if depth > DIMENSIONS {
+            return Err(format!("the list has more than the {DIMENSIONS} dimensions of an array"));
+        }
+        let values: Vec<Box<RawValue>> = serde_json::from_str(json).map_err(|_| "the list is not valid".to_owned())?;
+        let converted = values.iter().map(|value| match (class(value.get()), want) {
+            (Class::Null, _) => Ok(Value::Null),
+            (Class::Nested, _) if value.get().starts_with('[') => elements(want, dialect, value.get(), depth + 1),
+            // The text of a number can have more digits than a number of JSON keeps.
+            (Class::Number | Class::Nested, Want::Any) => Ok(Value::String(value.get().to_owned())),
+            _ => Ok(Value::String(match want.json(dialect, value.get().to_owned())? {
+                SqlValue::Bytes(bytes) => hex(&bytes),
+                taken => as_text(&taken),
+            })),
+        });
+        converted.collect::<std::result::Result<Vec<_>, _>>().map(Value::Array)
+    }
+    Ok(SqlValue::Json(elements(element, dialect, json, 1)?.to_string()))
 }
 
 /// Splits a type name into the name and the numbers in parentheses.
@@ -562,6 +625,11 @@ fn storable(dialect: Dialect, value: SqlValue) -> Taken {
         }
         value => value,
     })
+}
+
+/// Formats bytes in the form of PostgreSQL, which an array literal can contain.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold("\\x".to_owned(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// Checks for PostgreSQL's `infinity` and `-infinity`.

@@ -1,0 +1,110 @@
+//! Columns whose types round, truncate, wrap or rename values: `load` keeps a value exactly, or names its row in an
+//! error.
+
+use blockyard_tests::{Ran, TestYard};
+use serde_json::{Value, json};
+
+use crate::sql_operations::each;
+
+fn load(yard: &TestYard, block: &str, table: &str, format: &str, text: &str) -> Ran {
+    let file = yard.path(&format!("{table}.{format}"));
+    std::fs::write(&file, text).expect("a file");
+    let path = file.display().to_string();
+    yard.run(&["call", block, "load", "--table", table, "--format", format, "--in", &path, "--json"])
+}
+
+fn loaded(yard: &TestYard, block: &str, table: &str, format: &str, text: &str) {
+    let ran = load(yard, block, table, format, text);
+    assert_eq!(ran.code, 0, "{table} {text}: {}", ran.stderr);
+}
+
+fn refused(yard: &TestYard, block: &str, table: &str, format: &str, text: &str, wanted: &str) {
+    let ran = load(yard, block, table, format, text);
+    assert_eq!(ran.code, 1, "{table} {text}: {}", ran.stdout);
+    assert!(ran.stderr.contains(wanted), "{table} {text}: `{wanted}` is missing in {}", ran.stderr);
+}
+
+/// A CSV file with one row and one column `v`.
+fn csv(value: &str) -> String {
+    format!("v\n\"{}\"\n", value.replace('"', "\"\""))
+}
+
+/// The values of the column `t`.
+fn texts(yard: &TestYard, block: &str, statement: &str) -> Vec<String> {
+    let rows = yard.json(&["call", block, "fetch-all", "--statement", statement]);
+    let values = rows.as_array().expect("rows").iter().map(|row| &row["t"]);
+    values.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).collect()
+}
+
+#[test]
+fn every_postgres_type_keeps_its_values_or_refuses_them() {
+    each("file_types", |dialect, yard, block| {
+        if dialect != "postgres" {
+            return;
+        }
+        for statement in [
+            "create domain price as numeric(5,2)",
+            "create domain low_price as price check (value < 100)",
+            "create domain moment as timestamp(3)",
+            "create domain code as char(5)",
+            "create domain prices as numeric(5,2)[]",
+            "create type offer as (price numeric(5,2), note text)",
+            "create type offer_of_domain as (price price)",
+        ] {
+            yard.ok(&["execute", block, statement]);
+        }
+        // A type, a value that it keeps, the text of it, and values that it would change.
+        let types: &[(&str, &str, &str, &[&str])] = &[
+            ("price", "1.50", "1.50", &["1.005"]),
+            ("low_price", "1.5", "1.50", &["1.005"]),
+            ("moment", "2013-02-08T11:00:00.5", "2013-02-08 11:00:00.5", &["2013-02-08T11:00:00.1234"]),
+            ("code", "ab", "ab", &["ab "]),
+            ("char(5)", "ab", "ab", &["ab ", "abcdef"]),
+            ("numeric(5,2)[]", "[1.5,null]", "{1.50,NULL}", &["[1.005]", "[[1],[1.005]]", "{1.005}"]),
+            ("price[]", "[[1],[2]]", "{{1.00},{2.00}}", &["[1.005]", "[0:0]={1.005}"]),
+            ("prices", "{1,2}", "{1.00,2.00}", &["[1.005]", "{1.005}"]),
+            ("double precision[]", "[0.1]", "{0.1}", &["[9007199254740993]", "{0.1234567890123456789}"]),
+            ("real[]", "[0.1]", "{0.1}", &["[16777217]", "[0.123456789123]", "{16777217}"]),
+            (
+                "timestamp(0)[]",
+                "[\"2013-02-08T11:00:00\"]",
+                "{\"2013-02-08 11:00:00\"}",
+                &["[\"2013-02-08T11:00:00.7\"]", "{\"2013-02-08 11:00:00.7\"}"],
+            ),
+            ("varchar(3)[]", "[\"abc\"]", "{abc}", &["[\"abc  \"]", "{\"abc  \"}"]),
+            ("bytea[]", "[\"3q0=\"]", "{\"\\\\xdead\"}", &["{3q0=}", "[{\"$bytes\": \"3q0=\"}]"]),
+            ("jsonb[]", "[{\"a\": 1},\"x\",1]", "{\"{\\\"a\\\": 1}\",\"\\\"x\\\"\",1}", &["[\"x\""]),
+            ("interval", "1 year 2 mons 3 days 04:05:06.5", "1 year 2 mons 3 days 04:05:06.5", &["0.0000001 s"]),
+            ("interval(0)", "00:00:02", "00:00:02", &["00:00:01.5"]),
+            ("interval year to month", "1 year 2 mons", "1 year 2 mons", &["1 year 2 mons 3 days"]),
+            ("interval minute", "00:01:00", "00:01:00", &["00:01:59"]),
+            ("timetz", "12:00:00.5+00", "12:00:00.5+00", &["12:00:00.1234567+00", "now", "12:00:00"]),
+            ("timetz(0)", "12:00:00+00", "12:00:00+00", &["12:00:00.7+00"]),
+            ("money", "1.50", "$1.50", &["1.005", "1,5"]),
+            ("xid", "7", "7", &["4294967296", "-1"]),
+            ("tsrange", "[2013-02-08 11:00:00,)", "[\"2013-02-08 11:00:00\",)", &["[2013-02-08 11:00:00+05,)"]),
+            ("daterange", "[2013-02-08,)", "[2013-02-08,)", &["[\"2013-02-08 11:00:00\",)"]),
+            ("offer", "(1.50,\"a b\")", "(1.50,\"a b\")", &["(1.005,)"]),
+            ("offer_of_domain", "()", "()", &["(1.5)"]),
+            ("point", "(0.1,2)", "(0.1,2)", &["(9007199254740993,2)"]),
+        ];
+        for (at, (kind, value, text, wrong)) in types.iter().enumerate() {
+            let table = format!("t{at}");
+            yard.ok(&["execute", block, &format!("create table {table} (v {kind})")]);
+            for wrong in *wrong {
+                refused(yard, block, &table, "csv", &csv(wrong), "row 1: column `v`: ");
+                let line = format!("{}\n", json!({ "v": wrong }));
+                refused(yard, block, &table, "ndjson", &line, "row 1: column `v`: ");
+            }
+            loaded(yard, block, &table, "csv", &csv(value));
+            loaded(yard, block, &table, "ndjson", &format!("{}\n", json!({ "v": value })));
+            let read = texts(yard, block, &format!("select cast(v as text) as t from {table}"));
+            assert_eq!(read, [*text, *text], "{kind}");
+        }
+        // Lists of JSON keep the digits of their numbers.
+        yard.ok(&["execute", block, "create table digits (v numeric[])"]);
+        loaded(yard, block, "digits", "ndjson", "{\"v\":[12345678901234567890.10,null,\"1.5\"]}\n");
+        let read = texts(yard, block, "select cast(v as text) as t from digits");
+        assert_eq!(read, ["{12345678901234567890.10,NULL,1.5}"]);
+    });
+}
