@@ -108,3 +108,30 @@ fn every_postgres_type_keeps_its_values_or_refuses_them() {
         assert_eq!(read, ["{12345678901234567890.10,NULL,1.5}"]);
     });
 }
+
+#[test]
+fn members_of_mysql_types_are_named_exactly() {
+    each("file_members", |dialect, yard, block| {
+        if dialect != "mysql" {
+            return;
+        }
+        yard.ok(&["execute", block, "create table letters (e enum('a','it''s','10'), s set('x','y'))"]);
+        for (column, wrong) in [("e", "1"), ("e", "3"), ("e", "A"), ("e", "a "), ("s", "3"), ("s", "x,x"), ("s", "X")] {
+            let wanted = format!("row 1: column `{column}`: ");
+            refused(yard, block, "letters", "csv", &format!("{column}\n\"{wrong}\"\n"), &wanted);
+            refused(yard, block, "letters", "ndjson", &format!("{}\n", json!({ column: wrong })), &wanted);
+        }
+        refused(yard, block, "letters", "ndjson", "{\"e\":1}\n", "`1` is not a member of the column's type");
+        loaded(yard, block, "letters", "csv", "e,s\n10,\"x,y\"\nit's,\"\"\na,\n");
+        loaded(yard, block, "letters", "ndjson", "{\"e\":10,\"s\":\"y\"}\n");
+        let asked = "select concat(e, ' ', coalesce(s, 'null')) as t from letters order by 1";
+        assert_eq!(texts(yard, block, asked), ["10 x,y", "10 y", "a null", "it's "]);
+
+        yard.ok(&["execute", block, "create table moments (id integer, at timestamp not null, other timestamp null)"]);
+        let wanted = "row 2: column `at`: the column is `not null`";
+        refused(yard, block, "moments", "csv", "id,at\n1,2013-02-08T11:00:00Z\n2,\n", wanted);
+        refused(yard, block, "moments", "ndjson", "{\"id\":1,\"at\":\"2013-02-08T11:00:00Z\"}\n{\"id\":2}\n", wanted);
+        loaded(yard, block, "moments", "csv", "at,other\n2013-02-08T11:00:00Z,\n");
+        assert_eq!(texts(yard, block, "select count(*) as t from moments where other is null"), ["1"]);
+    });
+}

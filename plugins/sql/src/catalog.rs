@@ -86,32 +86,43 @@ pub(crate) fn columns(dialect: Dialect) -> &'static str {
     }
 }
 
-/// Returns the query for the types of the columns of PostgreSQL's table `$1` in the schema `$2`, which
-/// may be null, in the form that `Want` parses: a domain is replaced by its base type, and `list`,
-/// `range` and `record` are followed by the types that they consist of, one per line.
-pub(crate) fn stored_types() -> &'static str {
-    "with recursive resolved(number, name, type, modifier, lists) as ( \
-     select a.attnum, a.attname, a.atttypid, a.atttypmod, 0 from pg_catalog.pg_attribute a \
-     join pg_catalog.pg_class c on c.oid = a.attrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
-     where c.relname = $1::text and c.relkind in ('r', 'p', 'f', 'v', 'm') \
-     and case when $2::text is null then pg_catalog.pg_table_is_visible(c.oid) else n.nspname = $2::text end \
-     and a.attnum > 0 and not a.attisdropped \
-     union all \
-     select r.number, r.name, case t.typtype when 'd' then t.typbasetype else e.oid end, \
-     case t.typtype when 'd' then t.typtypmod else r.modifier end, \
-     case t.typtype when 'd' then r.lists else r.lists + 1 end \
-     from resolved r join pg_catalog.pg_type t on t.oid = r.type \
-     left join pg_catalog.pg_type e on e.typarray = t.oid where t.typtype = 'd' or e.oid is not null) \
-     select r.name::text as name, repeat('list' || chr(10), r.lists) || case t.typtype when 'e' then 'enum' \
-     when 'c' then 'record' || chr(10) || coalesce((select string_agg(case f.typtype when 'e' then 'enum' \
-     else pg_catalog.format_type(a.atttypid, a.atttypmod) end, chr(10) order by a.attnum) \
-     from pg_catalog.pg_attribute a join pg_catalog.pg_type f on f.oid = a.atttypid \
-     where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped), '') \
-     when 'r' then 'range' || chr(10) || (select pg_catalog.format_type(g.rngsubtype, null) \
-     from pg_catalog.pg_range g where g.rngtypid = t.oid) \
-     else pg_catalog.format_type(r.type, r.modifier) end as type_name \
-     from resolved r join pg_catalog.pg_type t on t.oid = r.type left join pg_catalog.pg_type e on e.typarray = t.oid \
-     where t.typtype <> 'd' and e.oid is null order by r.number"
+/// Returns the query for the types of the columns that `describe-table` does not describe completely,
+/// in the form that `Want` parses. Its parameters are the table and the schema, which may be null.
+pub(crate) fn stored_types(dialect: Dialect) -> Option<&'static str> {
+    match dialect {
+        Dialect::Sqlite => None,
+        // A domain is replaced by its base type. `list`, `range` and `record` are followed by the
+        // types that they consist of, one per line.
+        Dialect::Postgres => Some(
+            "with recursive resolved(number, name, type, modifier, lists) as ( \
+             select a.attnum, a.attname, a.atttypid, a.atttypmod, 0 from pg_catalog.pg_attribute a \
+             join pg_catalog.pg_class c on c.oid = a.attrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+             where c.relname = $1::text and c.relkind in ('r', 'p', 'f', 'v', 'm') \
+             and case when $2::text is null then pg_catalog.pg_table_is_visible(c.oid) else n.nspname = $2::text end \
+             and a.attnum > 0 and not a.attisdropped \
+             union all \
+             select r.number, r.name, case t.typtype when 'd' then t.typbasetype else e.oid end, \
+             case t.typtype when 'd' then t.typtypmod else r.modifier end, \
+             case t.typtype when 'd' then r.lists else r.lists + 1 end \
+             from resolved r join pg_catalog.pg_type t on t.oid = r.type \
+             left join pg_catalog.pg_type e on e.typarray = t.oid where t.typtype = 'd' or e.oid is not null) \
+             select r.name::text as name, repeat('list' || chr(10), r.lists) || case t.typtype when 'e' then 'enum' \
+             when 'c' then 'record' || chr(10) || coalesce((select string_agg(case f.typtype when 'e' then 'enum' \
+             else pg_catalog.format_type(a.atttypid, a.atttypmod) end, chr(10) order by a.attnum) \
+             from pg_catalog.pg_attribute a join pg_catalog.pg_type f on f.oid = a.atttypid \
+             where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped), '') \
+             when 'r' then 'range' || chr(10) || (select pg_catalog.format_type(g.rngsubtype, null) \
+             from pg_catalog.pg_range g where g.rngtypid = t.oid) \
+             else pg_catalog.format_type(r.type, r.modifier) end as type_name \
+             from resolved r join pg_catalog.pg_type t on t.oid = r.type left join pg_catalog.pg_type e on e.typarray = t.oid \
+             where t.typtype <> 'd' and e.oid is null order by r.number",
+        ),
+        Dialect::Mysql => Some(
+            "select cast(column_name as char) as name, concat(cast(column_type as char), ' not null') as type_name \
+             from information_schema.columns where data_type = 'timestamp' and is_nullable = 'NO' \
+             and table_name = ? and table_schema = coalesce(?, database())",
+        ),
+    }
 }
 
 impl Table {

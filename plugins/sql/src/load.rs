@@ -48,15 +48,16 @@ impl Target<'_> {
         Target { types, ..*self }.load_rows(connection, body, format)
     }
 
-    /// Returns the types of the columns, with domains and composite types resolved.
+    /// Returns the types of the columns, with the details that `describe-table` omits.
     fn stored_types(&self, connection: &Connection) -> Result<BTreeMap<String, String>> {
         let mut types = self.types.clone();
-        if self.dialect != Dialect::Postgres || types.values().all(|name| want::is_known(name)) {
+        if types.values().all(|name| want::is_complete(self.dialect, name)) {
             return Ok(types);
         }
+        let Some(statement) = catalog::stored_types(self.dialect) else { return Ok(types) };
         let schema = self.schema.map_or(SqlValue::Null, |schema| SqlValue::Text(schema.to_owned()));
         let parameters = [SqlValue::Text(self.table.to_owned()), schema];
-        for row in connection.query(catalog::stored_types(), &parameters)?.objects(usize::MAX)? {
+        for row in connection.query(statement, &parameters)?.objects(usize::MAX)? {
             let text = |column: &str| row.get(column).and_then(Value::as_str).map(str::to_owned);
             if let (Some(name), Some(type_name)) = (text("name"), text("type_name")) {
                 types.insert(name, type_name);

@@ -17,7 +17,6 @@ use crate::style;
 mod literal;
 
 use literal::Literal;
-pub(crate) use literal::is_known;
 
 /// A value of a file, before the type of its column is known.
 #[derive(Debug, Clone)]
@@ -79,6 +78,14 @@ pub(crate) enum Want<'a> {
     },
     Instant {
         places: u32,
+        /// `true` for MySQL's `timestamp not null`, which can store null as the current time.
+        required: bool,
+    },
+    /// Member of an `enum` of MySQL, or members of a `set`, whose definition is the type name. The
+    /// server would also accept the number of a member, and ignores case.
+    Member {
+        of: &'a str,
+        is_set: bool,
     },
     Json,
     /// A SQLite column that converts strings that look like numbers; with `real`, it converts all
@@ -107,7 +114,7 @@ impl<'a> Want<'a> {
         match dialect {
             Dialect::Sqlite => Self::of_sqlite(&name.to_ascii_lowercase()),
             Dialect::Postgres => Self::of_postgres(name),
-            Dialect::Mysql => Self::of_mysql(&name.to_ascii_lowercase()),
+            Dialect::Mysql => Self::of_mysql(name),
         }
     }
 
@@ -160,17 +167,16 @@ impl<'a> Want<'a> {
             "date" => Self::Date,
             "time without time zone" | "time" => Self::Time { places: places() },
             "timestamp without time zone" | "timestamp" => Self::Timestamp { places: places() },
-            "timestamp with time zone" | "timestamptz" => Self::Instant { places: places() },
+            "timestamp with time zone" | "timestamptz" => Self::Instant { places: places(), required: false },
             "json" | "jsonb" => Self::Json,
             word => Literal::of(word, places()).map_or(Self::Any, Self::Literal),
         }
     }
 
-    fn of_mysql(name: &str) -> Self {
-        let (word, [first, second]) = parts(name);
-        let (word, unsigned) = word.split_once(' ').map_or((word.as_str(), false), |(word, more)| {
-            (word, more.contains("unsigned") || more.contains("zerofill"))
-        });
+    fn of_mysql(name: &'a str) -> Self {
+        let (word, [first, second]) = parts(&name.to_ascii_lowercase());
+        let (word, more) = word.split_once(' ').unwrap_or((word.as_str(), ""));
+        let unsigned = more.contains("unsigned") || more.contains("zerofill");
         let length = first.and_then(|length| usize::try_from(length).ok());
         let places = first.and_then(|places| places.try_into().ok()).unwrap_or(0);
         let bits = |bits: u32| match unsigned {
@@ -188,8 +194,7 @@ impl<'a> Want<'a> {
             // MySQL would store the digits of a string as bytes.
             "bit" => Self::Integer { low: 0, high: (1 << first.unwrap_or(1).clamp(1, 64)) - 1 },
             "year" => Self::Year,
-            // MySQL would interpret a number as the index of a value.
-            "enum" | "set" => Self::Text { characters: None, trims: false },
+            "enum" | "set" => Self::Member { of: name, is_set: word == "set" },
             "float" | "double" if second.is_some() => Self::Decimal { precision: first, scale: second },
             "float" => Self::Single,
             "double" => Self::Double,
@@ -201,7 +206,7 @@ impl<'a> Want<'a> {
             "date" => Self::Date,
             "time" => Self::Time { places },
             "datetime" => Self::Timestamp { places },
-            "timestamp" => Self::Instant { places },
+            "timestamp" => Self::Instant { places, required: more.contains("not null") },
             "json" => Self::Json,
             _ => Self::Any,
         }
@@ -222,6 +227,9 @@ impl<'a> Want<'a> {
             Datum::Json(json) => self.json(dialect, json)?,
             Datum::Typed(value) => self.typed(dialect, value)?,
         };
+        if matches!((self, &taken), (Self::Instant { required: true, .. }, SqlValue::Null)) {
+            return Err("the column is `not null`, and the database can store null as the current time".to_owned());
+        }
         storable(dialect, taken)
     }
 
@@ -232,7 +240,7 @@ impl<'a> Want<'a> {
             Empty::Texts => true,
         };
         match self {
-            Self::Text { .. } | Self::Any if is_text => SqlValue::Text(String::new()),
+            Self::Text { .. } | Self::Member { .. } | Self::Any if is_text => SqlValue::Text(String::new()),
             Self::Literal(literal) if is_text && literal.has_empty() => SqlValue::Text(String::new()),
             Self::Bytes { exactly: None } if is_text => SqlValue::Bytes(Vec::new()),
             _ => SqlValue::Null,
@@ -352,6 +360,10 @@ impl<'a> Want<'a> {
                 };
                 self.typed(dialect, timestamp(moment.micros, moment.offset_minutes.is_some()))?
             }
+            Self::Member { of, is_set } => {
+                check_members(of, is_set, &text)?;
+                SqlValue::Text(text)
+            }
             Self::Json => SqlValue::Json(text),
             Self::Affinity { real, boolean } => self::affinity(text, real, boolean)?,
             Self::Array { of } if text.starts_with('[') && serde_json::from_str::<IgnoredAny>(&text).is_ok() => {
@@ -400,6 +412,7 @@ impl<'a> Want<'a> {
             (Self::Array { .. }, SqlValue::Json(json)) => self.json(dialect, json)?,
             (Self::Literal(_), value @ (SqlValue::Bytes(_) | SqlValue::Json(_))) => return Err(self.refuses(&value)),
             (Self::Literal(_), value) => self.text(dialect, as_text(&value))?,
+            (Self::Member { .. }, SqlValue::Integer(integer)) => self.text(dialect, integer.to_string())?,
             (Self::Any, value) => value,
             (Self::Integer { .. } | Self::Affinity { .. }, SqlValue::Boolean(value)) => SqlValue::Boolean(value),
             (Self::Text { .. }, SqlValue::Float(float)) => self.text(dialect, float_text(float))?,
@@ -447,7 +460,7 @@ impl<'a> Want<'a> {
             (Self::Timestamp { places }, SqlValue::Date(days)) => {
                 Self::Timestamp { places }.typed(dialect, timestamp(i64::from(days) * DAY_MICROS, false))?
             }
-            (Self::Timestamp { places } | Self::Instant { places }, SqlValue::Timestamp(at)) => {
+            (Self::Timestamp { places } | Self::Instant { places, .. }, SqlValue::Timestamp(at)) => {
                 self.has_zone(dialect, at.offset_minutes.is_some())?;
                 has_places(at.micros, places, &as_text(&SqlValue::Timestamp(at)))?;
                 let days = i32::try_from(at.micros.div_euclid(DAY_MICROS));
@@ -492,6 +505,7 @@ impl<'a> Want<'a> {
             Self::Time { .. } => "a time of day (`HH:MM:SS`)",
             Self::Timestamp { .. } => "a timestamp (`YYYY-MM-DDTHH:MM:SS`, at most microseconds)",
             Self::Instant { .. } => "a timestamp with a zone (`YYYY-MM-DDTHH:MM:SSZ`, at most microseconds)",
+            Self::Member { .. } => "a member of the column's type",
             Self::Json => "JSON",
             Self::Array { .. } => "a JSON list or an array",
             Self::Literal(_) | Self::Any => "a value of the column's type",
@@ -523,6 +537,66 @@ fn list(element: Want<'_>, dialect: Dialect, json: &str) -> Taken {
         converted.collect::<std::result::Result<Vec<_>, _>>().map(Value::Array)
     }
     Ok(SqlValue::Json(elements(element, dialect, json, 1)?.to_string()))
+}
+
+/// Checks whether the type name that `describe-table` returns determines the values that a column
+/// accepts. Other types are looked up with `catalog::stored_types`.
+pub(crate) fn is_complete(dialect: Dialect, type_name: &str) -> bool {
+    match dialect {
+        Dialect::Sqlite => true,
+        Dialect::Postgres => literal::is_known(type_name),
+        Dialect::Mysql => !type_name.to_ascii_lowercase().starts_with("timestamp"),
+    }
+}
+
+/// Checks that a string is a member of an `enum`, or consists of different members of a `set`.
+fn check_members(type_name: &str, is_set: bool, text: &str) -> std::result::Result<(), String> {
+    let members = members(type_name);
+    let mut given: Vec<&str> = if is_set { text.split(',').collect() } else { vec![text] };
+    if is_set && text.is_empty() {
+        return Ok(());
+    }
+    if let Some(other) = given.iter().find(|given| !members.iter().any(|member| member == *given)) {
+        let members: Vec<String> = members.iter().take(SHOWN_MEMBERS).map(|member| format!("`{member}`")).collect();
+        return Err(format!(
+            "`{}` is not a member of the column's type, which has {}",
+            shown(other),
+            members.join(", ")
+        ));
+    }
+    let length = given.len();
+    given.sort_unstable();
+    given.dedup();
+    if given.len() == length { Ok(()) } else { Err(format!("`{}` has a member twice", shown(text))) }
+}
+
+/// Maximum number of members of a type shown in messages.
+const SHOWN_MEMBERS: usize = 10;
+
+/// Returns the members in a type name such as `enum('a','it''s')`. The server escapes backslashes
+/// and control characters.
+fn members(type_name: &str) -> Vec<String> {
+    let (mut members, mut member) = (Vec::new(), None::<String>);
+    let mut characters = type_name.chars().peekable();
+    while let Some(character) = characters.next() {
+        match (character, &mut member) {
+            ('\'', None) => member = Some(String::new()),
+            ('\'', Some(text)) if characters.peek() == Some(&'\'') => {
+                text.push('\'');
+                characters.next();
+            }
+            ('\'', Some(_)) => members.extend(member.take()),
+            ('\\', Some(text)) => text.push(match characters.next() {
+                Some('n') => '\n',
+                Some('r') => '\r',
+                Some('0') => '\0',
+                other => other.unwrap_or('\\'),
+            }),
+            (other, Some(text)) => text.push(other),
+            (_, None) => {}
+        }
+    }
+    members
 }
 
 /// Splits a type name into the name and the numbers in parentheses.
@@ -709,5 +783,26 @@ pub(crate) fn as_text(value: &SqlValue) -> String {
             Value::String(text) => text,
             json => json.to_string(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(dialect: Dialect, type_name: &str, text: &str) -> std::result::Result<String, String> {
+        let datum = Datum::Text { text: text.to_owned(), quoted: true };
+        Want::of(dialect, type_name).take(dialect, Empty::Quoted, datum).map(|value| as_text(&value))
+    }
+
+    #[test]
+    fn members_are_named_exactly() {
+        assert_eq!(members("enum('a','it''s','b\\\\c','e\\nf','g,h(')"), ["a", "it's", "b\\c", "e\nf", "g,h("]);
+        let of = |type_name: &str, text: &str| taken(Dialect::Mysql, type_name, text).is_ok();
+        assert!(of("enum('A','10')", "A") && of("enum('A','10')", "10"));
+        assert!(!of("enum('A','10')", "a") && !of("enum('A','10')", "1") && !of("enum('A','10')", "A "));
+        assert!(of("set('x','y')", "y,x") && of("set('x','y')", "") && of("set('x','y')", "x"));
+        assert!(!of("set('x','y')", "3") && !of("set('x','y')", "x,x") && !of("set('x','y')", "x,"));
+        assert!(of("timestamp", "") && !of("timestamp not null", ""));
     }
 }

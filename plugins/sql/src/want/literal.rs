@@ -67,9 +67,9 @@ const EXACT: [&str; 17] = [
 /// Maximum number of bytes of `name`.
 const NAME_BYTES: usize = 63;
 
-/// Checks whether the name of a type determines the values that it stores. Domains, composite types
-/// and types of extensions are looked up in the catalog.
-pub(crate) fn is_known(type_name: &str) -> bool {
+/// Checks whether the name of a type determines the values that it stores. That of a domain, a
+/// composite type or a type of an extension does not.
+pub(super) fn is_known(type_name: &str) -> bool {
     let name = type_name.trim_end_matches("[]");
     match Want::of(Dialect::Postgres, name) {
         Want::Any => EXACT.contains(&super::parts(name).0.as_str()),
