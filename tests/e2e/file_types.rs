@@ -135,3 +135,27 @@ fn members_of_mysql_types_are_named_exactly() {
         assert_eq!(texts(yard, block, "select count(*) as t from moments where other is null"), ["1"]);
     });
 }
+
+#[test]
+fn a_name_of_json_is_not_dropped() {
+    each("file_json_names", |dialect, yard, block| {
+        if dialect != "postgres" {
+            return; // SQLite and MariaDB store the text.
+        }
+        yard.ok(&["execute", block, "create domain document as jsonb"]);
+        yard.ok(&["execute", block, "create table documents (b jsonb, d document, t json)"]);
+        for column in ["b", "d"] {
+            let wanted = format!("row 1: column `{column}`: an object has the duplicate name `a`");
+            for value in ["{\"a\":1,\"a\":2}", "[{\"x\":{\"a\":1,\"a\":1}}]"] {
+                let file = csv(value).replacen('v', column, 1);
+                refused(yard, block, "documents", "csv", &file, &wanted);
+            }
+            let file = csv("{\"a\":-0}").replacen('v', column, 1);
+            refused(yard, block, "documents", "csv", &file, "the column stores `-0` as `0`");
+        }
+        loaded(yard, block, "documents", "csv", &csv("{\"a\":1,\"a\":-0}").replacen('v', "t", 1));
+        loaded(yard, block, "documents", "csv", &csv("{\"a\":{\"a\":-1}}").replacen('v', "b", 1));
+        let asked = "select coalesce(cast(b as text), cast(t as text)) as t from documents order by b is null";
+        assert_eq!(texts(yard, block, asked), ["{\"a\": {\"a\": -1}}", "{\"a\":1,\"a\":-0}"]);
+    });
+}

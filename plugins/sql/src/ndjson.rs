@@ -94,7 +94,7 @@ const DEPTH: usize = 100;
 
 /// Checks a list or object, which must be valid JSON, for duplicate names at any depth. Iterative,
 /// because the input controls the depth.
-fn check_nested(json: &str) -> std::result::Result<(), String> {
+pub(crate) fn check_nested(json: &str) -> std::result::Result<(), String> {
     let bytes = json.as_bytes();
     // For each open list or object: the names of the object.
     let mut open: Vec<Option<BTreeSet<String>>> = Vec::new();

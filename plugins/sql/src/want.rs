@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use crate::Dialect;
 use crate::bytes_text;
 use crate::moment::{self, DAY_MICROS, Moment};
-use crate::ndjson::{Class, class, string};
+use crate::ndjson::{Class, check_nested, class, string};
 use crate::number::Digits;
 use crate::style;
 
@@ -87,7 +87,11 @@ pub(crate) enum Want<'a> {
         of: &'a str,
         is_set: bool,
     },
-    Json,
+    Json {
+        /// `true` if the database stores values instead of text: of two members with one name, it
+        /// keeps one.
+        parsed: bool,
+    },
     /// A SQLite column that converts strings that look like numbers; with `real`, it converts all
     /// numbers to doubles.
     Affinity {
@@ -168,7 +172,7 @@ impl<'a> Want<'a> {
             "time without time zone" | "time" => Self::Time { places: places() },
             "timestamp without time zone" | "timestamp" => Self::Timestamp { places: places() },
             "timestamp with time zone" | "timestamptz" => Self::Instant { places: places(), required: false },
-            "json" | "jsonb" => Self::Json,
+            "json" | "jsonb" => Self::Json { parsed: word == "jsonb" },
             word => Literal::of(word, places()).map_or(Self::Any, Self::Literal),
         }
     }
@@ -207,7 +211,7 @@ impl<'a> Want<'a> {
             "time" => Self::Time { places },
             "datetime" => Self::Timestamp { places },
             "timestamp" => Self::Instant { places, required: more.contains("not null") },
-            "json" => Self::Json,
+            "json" => Self::Json { parsed: true },
             _ => Self::Any,
         }
     }
@@ -250,7 +254,7 @@ impl<'a> Want<'a> {
     fn json(self, dialect: Dialect, json: String) -> Taken {
         Ok(match (class(&json), self) {
             (Class::Null, _) => SqlValue::Null,
-            (_, Self::Json) => SqlValue::Json(json),
+            (_, Self::Json { parsed }) => self::json(json, parsed)?,
             (Class::String, _) => {
                 let text = string(&json).ok_or("the string is not valid")?;
                 // An empty string is not null.
@@ -364,7 +368,7 @@ impl<'a> Want<'a> {
                 check_members(of, is_set, &text)?;
                 SqlValue::Text(text)
             }
-            Self::Json => SqlValue::Json(text),
+            Self::Json { parsed } => self::json(text, parsed)?,
             Self::Affinity { real, boolean } => self::affinity(text, real, boolean)?,
             Self::Array { of } if text.starts_with('[') && serde_json::from_str::<IgnoredAny>(&text).is_ok() => {
                 list(Self::of(dialect, of), dialect, &text)?
@@ -406,7 +410,7 @@ impl<'a> Want<'a> {
     fn typed(self, dialect: Dialect, value: SqlValue) -> Taken {
         Ok(match (self, value) {
             (_, SqlValue::Null) => SqlValue::Null,
-            (Self::Json, SqlValue::Text(text)) => SqlValue::Json(text),
+            (Self::Json { parsed }, SqlValue::Text(text) | SqlValue::Json(text)) => self::json(text, parsed)?,
             (_, SqlValue::Text(text)) if text.is_empty() => SqlValue::Text(text),
             (_, SqlValue::Text(text)) => self.text(dialect, text)?,
             (Self::Array { .. }, SqlValue::Json(json)) => self.json(dialect, json)?,
@@ -467,8 +471,10 @@ impl<'a> Want<'a> {
                 has_year(dialect, days.map_err(|_| "the timestamp is out of range".to_owned())?, LAST_TIMESTAMP_YEAR)?;
                 timestamp(at.micros, matches!(self, Self::Instant { .. }))
             }
-            (Self::Json, value @ (SqlValue::Json(_) | SqlValue::Integer(_) | SqlValue::Boolean(_))) => value,
-            (Self::Json, SqlValue::Float(float)) if float.is_finite() => SqlValue::Float(float),
+            (Self::Json { .. }, value @ (SqlValue::Integer(_) | SqlValue::Boolean(_))) => value,
+            (Self::Json { parsed }, SqlValue::Float(float)) if float.is_finite() => {
+                self::json(float_text(float), parsed)?
+            }
             // SQLite stores values of any type in any column.
             (_, value) if dialect == Dialect::Sqlite => value,
             (_, value) => return Err(self.refuses(&value)),
@@ -506,7 +512,7 @@ impl<'a> Want<'a> {
             Self::Timestamp { .. } => "a timestamp (`YYYY-MM-DDTHH:MM:SS`, at most microseconds)",
             Self::Instant { .. } => "a timestamp with a zone (`YYYY-MM-DDTHH:MM:SSZ`, at most microseconds)",
             Self::Member { .. } => "a member of the column's type",
-            Self::Json => "JSON",
+            Self::Json { .. } => "JSON",
             Self::Array { .. } => "a JSON list or an array",
             Self::Literal(_) | Self::Any => "a value of the column's type",
         }
@@ -661,6 +667,47 @@ fn plain(text: &str) -> String {
     }
 }
 
+/// Checks a JSON text for a column that stores parsed values, which have one member per name and no
+/// negative zero.
+fn json(text: String, parsed: bool) -> Taken {
+    if parsed {
+        check_nested(&text)?;
+        if has_minus_zero(&text) {
+            return Err("the column stores `-0` as `0`; a column of type `json` or `text` keeps it".to_owned());
+        }
+    }
+    Ok(SqlValue::Json(text))
+}
+
+/// Checks for a negative zero among the numbers of a JSON text.
+fn has_minus_zero(json: &str) -> bool {
+    let is_of_number = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E');
+    let bytes = json.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' => {
+                at += 1;
+                while bytes.get(at).is_some_and(|byte| *byte != b'"') {
+                    at += if bytes[at] == b'\\' { 2 } else { 1 };
+                }
+                at += 1;
+            }
+            byte if is_of_number(&byte) => {
+                let length = bytes[at..].iter().take_while(|byte| is_of_number(byte)).count();
+                let number = &bytes[at..at + length];
+                let digits = number.split(|byte| matches!(byte, b'e' | b'E')).next().unwrap_or_default();
+                if byte == b'-' && digits.iter().all(|byte| matches!(byte, b'-' | b'.' | b'0')) {
+                    return true;
+                }
+                at += length;
+            }
+            _ => at += 1,
+        }
+    }
+    false
+}
+
 /// Converts a string for a SQLite column with numeric affinity.
 fn affinity(text: String, real: bool, is_boolean: bool) -> Taken {
     if is_boolean && let Some(boolean) = boolean(&text).filter(|_| !text.bytes().all(|byte| byte.is_ascii_digit())) {
@@ -804,5 +851,16 @@ mod tests {
         assert!(of("set('x','y')", "y,x") && of("set('x','y')", "") && of("set('x','y')", "x"));
         assert!(!of("set('x','y')", "3") && !of("set('x','y')", "x,x") && !of("set('x','y')", "x,"));
         assert!(of("timestamp", "") && !of("timestamp not null", ""));
+    }
+
+    #[test]
+    fn parsed_json_has_each_name_once() {
+        for json in ["{\"a\":1,\"a\":2}", "[[{\"a\":1,\"a\":2}]]", "-0", "[1,-0.00e5]"] {
+            assert!(taken(Dialect::Postgres, "jsonb", json).is_err(), "{json}");
+            assert_eq!(taken(Dialect::Postgres, "json", json), Ok(json.to_owned()));
+        }
+        for json in ["{\"a\":{\"a\":-0.5}}", "[\"-0\",1e-0,-10]", "\"\\\"-0\"", "null"] {
+            assert_eq!(taken(Dialect::Postgres, "jsonb", json), Ok(json.to_owned()));
+        }
     }
 }
