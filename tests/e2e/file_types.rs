@@ -38,7 +38,7 @@ fn texts(yard: &TestYard, block: &str, statement: &str) -> Vec<String> {
 
 #[test]
 fn every_postgres_type_keeps_its_values_or_refuses_them() {
-    each("file_types", |dialect, yard, block| {
+    each("type_values", |dialect, yard, block| {
         if dialect != "postgres" {
             return;
         }
@@ -111,7 +111,7 @@ fn every_postgres_type_keeps_its_values_or_refuses_them() {
 
 #[test]
 fn members_of_mysql_types_are_named_exactly() {
-    each("file_members", |dialect, yard, block| {
+    each("type_members", |dialect, yard, block| {
         if dialect != "mysql" {
             return;
         }
@@ -138,7 +138,7 @@ fn members_of_mysql_types_are_named_exactly() {
 
 #[test]
 fn a_name_of_json_is_not_dropped() {
-    each("file_json_names", |dialect, yard, block| {
+    each("type_json_names", |dialect, yard, block| {
         if dialect != "postgres" {
             return; // SQLite and MariaDB store the text.
         }
@@ -158,4 +158,40 @@ fn a_name_of_json_is_not_dropped() {
         let asked = "select coalesce(cast(b as text), cast(t as text)) as t from documents order by b is null";
         assert_eq!(texts(yard, block, asked), ["{\"a\": {\"a\": -1}}", "{\"a\":1,\"a\":-0}"]);
     });
+}
+
+/// Writes a file with pyarrow; `None` if it is not installed. `script` has the modules `pa` and `pq`, and `path`.
+fn with_pyarrow(yard: &TestYard, name: &str, script: &str) -> Option<String> {
+    let packages = std::env::var("BLOCKYARD_TEST_PYARROW").ok()?;
+    let path = yard.path(name).display().to_string();
+    let python = format!("import pyarrow as pa, pyarrow.parquet as pq\npath = {path:?}\n{script}");
+    let ran = std::process::Command::new("python3").args(["-c", &python]).env("PYTHONPATH", &packages).output();
+    let ran = ran.expect("python3");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    Some(path)
+}
+
+/// Loads a Parquet file with one column `v`, which `values` creates.
+fn load_parquet(yard: &TestYard, block: &str, table: &str, values: &str) -> Option<Ran> {
+    let script = format!("pq.write_table(pa.table({{'v': {values}}}), path)");
+    let path = with_pyarrow(yard, &format!("{table}.parquet"), &script)?;
+    Some(yard.run(&["call", block, "load", "--table", table, "--format", "parquet", "--in", &path, "--json"]))
+}
+
+#[test]
+fn times_of_files_are_within_a_day() {
+    let yard = TestYard::with_sqlite();
+    let block = "sql-database/flights";
+    for values in [
+        "pa.array([0, -1], pa.time64('us'))",
+        "pa.array([0, 86_400_001_000], pa.time64('us'))",
+        "pa.array([[], [86_400_000_001]], pa.list_(pa.time64('us')))",
+    ] {
+        let Some(ran) = load_parquet(&yard, block, "wrong", values) else { return };
+        assert!(ran.code == 1 && ran.stderr.contains("row 2: column `v`: the time is "), "{values}: {}", ran.stderr);
+    }
+    let values = "pa.array([0, 86_399_500_000], pa.time64('us'))";
+    let Some(ran) = load_parquet(&yard, block, "times", values) else { return };
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(texts(&yard, block, "select v as t from times order by v"), ["00:00:00", "23:59:59.500000"]);
 }

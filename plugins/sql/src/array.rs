@@ -14,6 +14,7 @@ use blockyard_sdk::serde_json;
 use blockyard_sdk::sql::{self, Timestamp, Value as SqlValue};
 
 use crate::kind::Kind;
+use crate::moment::DAY_MICROS;
 
 /// Iterator over the rows of a batch.
 #[derive(Default)]
@@ -110,15 +111,11 @@ fn scalar(array: &ArrayRef, at: usize, kind: Kind) -> Read<SqlValue> {
         DataType::Date32 => SqlValue::Date(array.as_primitive::<Date32Type>().value(at)),
         DataType::Date64 => date(array.as_primitive::<Date64Type>().value(at))?,
         DataType::Time32(TimeUnit::Second) => {
-            SqlValue::Time(i64::from(array.as_primitive::<Time32SecondType>().value(at)) * 1_000_000)
+            time(i64::from(array.as_primitive::<Time32SecondType>().value(at)) * 1_000_000)?
         }
-        DataType::Time32(_) => {
-            SqlValue::Time(i64::from(array.as_primitive::<Time32MillisecondType>().value(at)) * 1_000)
-        }
-        DataType::Time64(TimeUnit::Microsecond) => {
-            SqlValue::Time(array.as_primitive::<Time64MicrosecondType>().value(at))
-        }
-        DataType::Time64(_) => SqlValue::Time(micros_of_nanos(array.as_primitive::<Time64NanosecondType>().value(at))?),
+        DataType::Time32(_) => time(i64::from(array.as_primitive::<Time32MillisecondType>().value(at)) * 1_000)?,
+        DataType::Time64(TimeUnit::Microsecond) => time(array.as_primitive::<Time64MicrosecondType>().value(at))?,
+        DataType::Time64(_) => time(micros_of_nanos(array.as_primitive::<Time64NanosecondType>().value(at))?)?,
         DataType::Timestamp(unit, zone) => {
             let micros = match unit {
                 TimeUnit::Second => scaled(array.as_primitive::<TimestampSecondType>().value(at), 1_000_000)?,
@@ -144,6 +141,14 @@ fn date(millis: i64) -> Read<SqlValue> {
         Ok(_) => Err("the date has a time of day".to_owned()),
         Err(_) => Err("the date is out of range".to_owned()),
     }
+}
+
+/// Checks that a time is within a day. Some writers store durations as times.
+fn time(micros: i64) -> Read<SqlValue> {
+    if (0..=DAY_MICROS).contains(&micros) {
+        return Ok(SqlValue::Time(micros));
+    }
+    Err(format!("the time is {micros} microseconds after midnight, which is not within a day"))
 }
 
 fn scaled(value: i64, factor: i64) -> Read<i64> {
@@ -292,6 +297,17 @@ mod tests {
         let rows = rows(vec![("t", Arc::new(times) as ArrayRef)]);
         assert!(rows[0].is_ok());
         assert!(rows[1].as_ref().expect_err("nanoseconds").contains("column `t`: a time with nanoseconds"));
+    }
+
+    #[test]
+    fn times_are_within_a_day() {
+        use arrow_array::builder::{ListBuilder, Time64MicrosecondBuilder};
+        let times = arrow_array::Time64MicrosecondArray::from(vec![0, DAY_MICROS, -1, DAY_MICROS + 1]);
+        let read: Vec<bool> = rows(vec![("t", Arc::new(times) as ArrayRef)]).iter().map(|row| row.is_ok()).collect();
+        assert_eq!(read, [true, true, false, false]);
+        let mut lists = ListBuilder::new(Time64MicrosecondBuilder::new());
+        lists.append_value([Some(DAY_MICROS + 1)]);
+        assert!(rows(vec![("l", Arc::new(lists.finish()) as ArrayRef)])[0].is_err());
     }
 
     #[test]
