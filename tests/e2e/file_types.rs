@@ -195,3 +195,29 @@ fn times_of_files_are_within_a_day() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(texts(&yard, block, "select v as t from times order by v"), ["00:00:00", "23:59:59.500000"]);
 }
+
+#[test]
+fn strings_of_sqlite_are_not_made_numbers() {
+    let yard = TestYard::with_sqlite();
+    let block = "sql-database/flights";
+    let statement = "create table codes (s string, d date, j json, a any, n numeric, t text)";
+    yard.ok(&["execute", block, statement]);
+    for value in ["00501", "1e5", " +5", "1.10"] {
+        for column in ["s", "d", "j", "a"] {
+            let file = csv(value).replacen('v', column, 1);
+            refused(&yard, block, "codes", "csv", &file, &format!("row 1: column `{column}`: SQLite converts"));
+        }
+        for column in ["s", "d", "j", "a", "n"] {
+            let line = format!("{}\n", json!({ column: value }));
+            refused(&yard, block, "codes", "ndjson", &line, &format!("row 1: column `{column}`: SQLite converts"));
+        }
+        loaded(&yard, block, "codes", "ndjson", &format!("{}\n", json!({ "t": value })));
+    }
+    assert_eq!(texts(&yard, block, "select t from codes order by rowid"), ["00501", "1e5", " +5", "1.10"]);
+    // Texts that stay the same, and numbers.
+    yard.ok(&["execute", block, "delete from codes"]);
+    loaded(&yard, block, "codes", "csv", "s,d,n\nabc,2013-02-08,00501\n");
+    loaded(&yard, block, "codes", "ndjson", "{\"s\":501,\"d\":\"501\",\"n\":1e5}\n");
+    let asked = "select s || ' ' || d || ' ' || n as t from codes order by rowid";
+    assert_eq!(texts(&yard, block, asked), ["abc 2013-02-08 501", "501 501 100000"]);
+}

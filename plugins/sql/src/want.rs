@@ -97,6 +97,9 @@ pub(crate) enum Want<'a> {
     Affinity {
         real: bool,
         boolean: bool,
+        /// `true` if the declared type names numbers. SQLite also converts strings in columns such
+        /// as `date` and `string`.
+        numeric: bool,
     },
     /// JSON list, or array in the syntax of the server, of elements of this type.
     Array {
@@ -127,7 +130,7 @@ impl<'a> Want<'a> {
     fn of_sqlite(name: &str) -> Self {
         let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
         if has(&["int"]) {
-            Self::Affinity { real: false, boolean: false }
+            Self::Affinity { real: false, boolean: false, numeric: true }
         } else if has(&["char", "clob", "text"]) {
             Self::Text { characters: None, trims: false }
         } else if has(&["blob"]) {
@@ -135,7 +138,8 @@ impl<'a> Want<'a> {
         } else if name.is_empty() {
             Self::Any
         } else {
-            Self::Affinity { real: has(&["real", "floa", "doub"]), boolean: has(&["bool"]) }
+            let (real, boolean) = (has(&["real", "floa", "doub"]), has(&["bool"]));
+            Self::Affinity { real, boolean, numeric: real || boolean || has(&["num", "dec"]) }
         }
     }
 
@@ -261,7 +265,7 @@ impl<'a> Want<'a> {
                 if text.is_empty() && matches!(self, Self::Text { .. } | Self::Any | Self::Affinity { .. }) {
                     SqlValue::Text(text)
                 } else {
-                    self.text(dialect, text)?
+                    self.string(dialect, text)?
                 }
             }
             (Class::Boolean, _) => self.typed(dialect, SqlValue::Boolean(json == "true"))?,
@@ -279,6 +283,7 @@ impl<'a> Want<'a> {
     fn number(self, dialect: Dialect, text: &str) -> Taken {
         match self {
             Self::Text { .. } => self.text(dialect, text.to_owned()),
+            Self::Affinity { real, boolean, .. } => affinity(text.to_owned(), real, boolean),
             Self::Any => Ok(match (text.parse(), Digits::of(text).and_then(|digits| digits.double(text))) {
                 (Ok(integer), _) if text != "-0" => SqlValue::Integer(integer),
                 (_, Some(float)) => SqlValue::Float(float),
@@ -291,6 +296,27 @@ impl<'a> Want<'a> {
             }
             _ => self.text(dialect, text.to_owned()),
         }
+    }
+
+    /// Converts a string, which is not the text of a number: SQLite must not convert it to a number
+    /// with another text.
+    fn string(self, dialect: Dialect, text: String) -> Taken {
+        let Self::Affinity { real, boolean, .. } = self else { return self.text(dialect, text) };
+        let taken = affinity(text.clone(), real, boolean)?;
+        let is_same = match &taken {
+            SqlValue::Integer(integer) => integer.to_string() == text,
+            // The sign of zero is lost, and a column of integers stores `1.0` as `1`.
+            SqlValue::Float(float) if float.is_finite() => {
+                let is_float = real || float.fract() != 0.0;
+                let is_printed = float.to_string() == text || float_text(*float) == text;
+                is_float && is_printed && !style::is_minus_zero(&text)
+            }
+            _ => true,
+        };
+        if is_same {
+            return Ok(taken);
+        }
+        Err(format!("SQLite converts the string `{}` to a number; a column of type `text` keeps it", shown(&text)))
     }
 
     fn text(self, dialect: Dialect, text: String) -> Taken {
@@ -369,7 +395,8 @@ impl<'a> Want<'a> {
                 SqlValue::Text(text)
             }
             Self::Json { parsed } => self::json(text, parsed)?,
-            Self::Affinity { real, boolean } => self::affinity(text, real, boolean)?,
+            Self::Affinity { numeric: false, .. } => return self.string(dialect, text),
+            Self::Affinity { real, boolean, .. } => affinity(text, real, boolean)?,
             Self::Array { of } if text.starts_with('[') && serde_json::from_str::<IgnoredAny>(&text).is_ok() => {
                 list(Self::of(dialect, of), dialect, &text)?
             }
@@ -412,7 +439,7 @@ impl<'a> Want<'a> {
             (_, SqlValue::Null) => SqlValue::Null,
             (Self::Json { parsed }, SqlValue::Text(text) | SqlValue::Json(text)) => self::json(text, parsed)?,
             (_, SqlValue::Text(text)) if text.is_empty() => SqlValue::Text(text),
-            (_, SqlValue::Text(text)) => self.text(dialect, text)?,
+            (_, SqlValue::Text(text)) => self.string(dialect, text)?,
             (Self::Array { .. }, SqlValue::Json(json)) => self.json(dialect, json)?,
             (Self::Literal(_), value @ (SqlValue::Bytes(_) | SqlValue::Json(_))) => return Err(self.refuses(&value)),
             (Self::Literal(_), value) => self.text(dialect, as_text(&value))?,
@@ -431,6 +458,7 @@ impl<'a> Want<'a> {
                 SqlValue::Float(float)
             }
             (Self::Affinity { .. }, value @ (SqlValue::Float(_) | SqlValue::Bytes(_))) => value,
+            (Self::Affinity { .. }, SqlValue::Json(text) | SqlValue::Uuid(text)) => self.string(dialect, text)?,
             (Self::Boolean | Self::Integer { .. } | Self::Single | Self::Double | Self::Decimal { .. }, value)
             | (Self::Affinity { .. }, value @ (SqlValue::Integer(_) | SqlValue::Decimal(_))) => match &value {
                 SqlValue::Boolean(_) if self == Self::Boolean => value,
@@ -851,6 +879,26 @@ mod tests {
         assert!(of("set('x','y')", "y,x") && of("set('x','y')", "") && of("set('x','y')", "x"));
         assert!(!of("set('x','y')", "3") && !of("set('x','y')", "x,x") && !of("set('x','y')", "x,"));
         assert!(of("timestamp", "") && !of("timestamp not null", ""));
+    }
+
+    #[test]
+    fn strings_of_sqlite_stay_strings() {
+        let string = |type_name: &str, text: &str| {
+            let datum = Datum::Typed(SqlValue::Text(text.to_owned()));
+            Want::of(Dialect::Sqlite, type_name).take(Dialect::Sqlite, Empty::Quoted, datum).is_ok()
+        };
+        let field = |type_name: &str, text: &str| taken(Dialect::Sqlite, type_name, text).is_ok();
+        for text in ["00501", "1e5", " +5", "5 ", ".5", "1.10", "-0"] {
+            for type_name in ["string", "date", "json", "numeric", "integer", "real"] {
+                assert!(!string(type_name, text), "{type_name} {text}");
+            }
+            assert!(!field("string", text) && string("text", text) && string("", text), "{text}");
+        }
+        assert!(field("numeric", "00501") && field("integer", "1e5") && field("real", "1.10"));
+        for text in ["501", "-5", "2.5", "2013-02-08", "x", "0x10"] {
+            assert!(string("string", text) && field("date", text) && string("numeric", text), "{text}");
+        }
+        assert!(string("real", "1") && string("real", "1.0") && !string("numeric", "1.0"));
     }
 
     #[test]
