@@ -221,3 +221,19 @@ fn strings_of_sqlite_are_not_made_numbers() {
     let asked = "select s || ' ' || d || ' ' || n as t from codes order by rowid";
     assert_eq!(texts(&yard, block, asked), ["abc 2013-02-08 501", "501 501 100000"]);
 }
+
+#[test]
+fn a_scale_can_exceed_the_precision() {
+    each("type_scales", |dialect, yard, block| {
+        if dialect != "postgres" {
+            return;
+        }
+        yard.ok(&["execute", block, "create table small (v numeric(2,5))"]);
+        for wrong in ["0.001", "0.000123", "1"] {
+            refused(yard, block, "small", "csv", &csv(wrong), "row 1: column `v`: ");
+        }
+        loaded(yard, block, "small", "csv", "v\n0.00012\n-0.00099\n0\n");
+        let asked = "select cast(v as text) as t from small order by v";
+        assert_eq!(texts(yard, block, asked), ["-0.00099", "0.00000", "0.00012"]);
+    });
+}

@@ -51,6 +51,11 @@ impl Digits {
         (self.digits.len() as i64 + self.exponent).max(0)
     }
 
+    /// Checks whether the number is less than this power of ten.
+    pub(crate) fn is_below_power(&self, power: i64) -> bool {
+        self.digits.is_empty() || self.digits.len() as i64 + self.exponent <= power
+    }
+
     /// Returns the number as a 128-bit integer, if it is one.
     pub(crate) fn integer(&self) -> Option<i128> {
         if self.exponent < 0 || self.whole_digits() > 38 {
@@ -125,6 +130,7 @@ mod tests {
             (of("0.05").plain(), of("-12e2").plain(), of("1.50").plain()),
             ("0.05".into(), "-1200".into(), "1.5".into())
         );
+        assert!(of("0.00099").is_below_power(-3) && !of("0.001").is_below_power(-3) && of("0").is_below_power(-3));
         for text in ["", "-", ".", "e5", "1e", "1_0", "0x1", "1.2.3", " 1", "1e99999999999"] {
             assert_eq!(Digits::of(text), None, "{text}");
         }

@@ -672,8 +672,11 @@ fn decimal(dialect: Dialect, text: &str, precision: Option<i64>, scale: Option<i
         return Err(format!("`{}` has more than the {scale} decimal places of the column", shown(text)));
     }
     if let Some(whole) = precision.map(|precision| precision - scale.unwrap_or(0))
-        && digits.whole_digits() > whole
+        && !digits.is_below_power(whole)
     {
+        if whole < 0 {
+            return Err(format!("`{}` is not less than the 1e{whole} of the column", shown(text)));
+        }
         return Err(format!(
             "`{}` has more than the {whole} digits before the decimal point of the column",
             shown(text)
