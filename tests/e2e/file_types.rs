@@ -237,3 +237,38 @@ fn a_scale_can_exceed_the_precision() {
         assert_eq!(texts(yard, block, asked), ["-0.00099", "0.00000", "0.00012"]);
     });
 }
+
+#[test]
+fn mysql_types_go_round() {
+    each("type_round", |dialect, yard, block| {
+        if dialect != "mysql" {
+            return;
+        }
+        yard.ok(&[
+            "execute",
+            block,
+            "create table kinds (b bit(64), f float(7,2), d double(10,2), p point, g geometry)",
+        ]);
+        yard.ok(&[
+            "execute",
+            block,
+            "insert into kinds values (18446744073709551615, 1.05, 99999999.99, point(1, 2), \
+             st_geomfromtext('LINESTRING(0 0,1 1)')), (5, 99999.99, 0.1, null, null)",
+        ]);
+        let asked = "select concat_ws(' ', hex(b), f, d, st_astext(p), st_astext(g)) as t from kinds order by b";
+        let kept = texts(yard, block, asked);
+        let row = "FFFFFFFFFFFFFFFF 1.05 99999999.99 POINT(1 2) LINESTRING(0 0,1 1)";
+        assert_eq!(kept, ["5 99999.99 0.10", row]);
+        for format in ["csv", "ndjson", "arrow", "parquet"] {
+            let out = yard.path(&format!("kinds.{format}")).display().to_string();
+            let statement = "select * from kinds";
+            yard.ok(&["call", block, "unload", "--statement", statement, "--format", format, "--out", &out]);
+            yard.ok(&["execute", block, "delete from kinds"]);
+            yard.ok(&["call", block, "load", "--table", "kinds", "--format", format, "--in", &out]);
+            assert_eq!(texts(yard, block, asked), kept, "{format}");
+        }
+        refused(yard, block, "kinds", "csv", "f\n1.055\n", "row 1: column `f`: ");
+        yard.ok(&["execute", block, "create table wide (f float(10,2))"]);
+        refused(yard, block, "wide", "csv", "f\n16777217.25\n", "row 1: column `f`: ");
+    });
+}

@@ -53,11 +53,21 @@ pub(crate) enum Want<'a> {
         low: i128,
         high: i128,
     },
+    /// `bit` of MySQL, which takes a string as bytes.
+    Bits {
+        high: u64,
+    },
     /// `year` of MySQL, which maps numbers of two digits to other years.
     Year,
     Single,
     Double,
     Decimal {
+        precision: Option<i64>,
+        scale: Option<i64>,
+    },
+    /// `float` or `double` of MySQL with a fixed number of decimal places.
+    FixedFloat {
+        single: bool,
         precision: Option<i64>,
         scale: Option<i64>,
     },
@@ -199,11 +209,12 @@ impl<'a> Want<'a> {
             "mediumint" => bits(24),
             "int" => bits(32),
             "bigint" => bits(64),
-            // MySQL would store the digits of a string as bytes.
-            "bit" => Self::Integer { low: 0, high: (1 << first.unwrap_or(1).clamp(1, 64)) - 1 },
+            "bit" => Self::Bits { high: u64::MAX >> (64 - first.unwrap_or(1).clamp(1, 64)) },
             "year" => Self::Year,
             "enum" | "set" => Self::Member { of: name, is_set: word == "set" },
-            "float" | "double" if second.is_some() => Self::Decimal { precision: first, scale: second },
+            "float" | "double" if second.is_some() => {
+                Self::FixedFloat { single: word == "float", precision: first, scale: second }
+            }
             "float" => Self::Single,
             "double" => Self::Double,
             "decimal" => Self::Decimal { precision: Some(first.unwrap_or(10)), scale: Some(second.unwrap_or(0)) },
@@ -211,6 +222,8 @@ impl<'a> Want<'a> {
             "tinytext" | "text" | "mediumtext" | "longtext" => Self::Text { characters: None, trims: false },
             "binary" => Self::Bytes { exactly: length },
             "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => Self::Bytes { exactly: None },
+            "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring" | "multipolygon"
+            | "geometrycollection" | "geomcollection" => Self::Bytes { exactly: None },
             "date" => Self::Date,
             "time" => Self::Time { places },
             "datetime" => Self::Timestamp { places },
@@ -222,6 +235,13 @@ impl<'a> Want<'a> {
 
     /// Converts a file value to a database value.
     pub(crate) fn take(self, dialect: Dialect, empty: Empty, datum: Datum) -> Taken {
+        if let Self::Bits { high } = self {
+            let taken = Self::Integer { low: 0, high: high.into() }.take(dialect, empty, datum)?;
+            let SqlValue::Decimal(digits) = taken else { return Ok(taken) };
+            // A number of more than 63 bits would be sent as a string.
+            let bits: u64 = digits.parse().map_err(|_| format!("`{digits}` is not {}", self.singular()))?;
+            return Ok(SqlValue::Bytes(bits.to_be_bytes().to_vec()));
+        }
         if self == Self::Year {
             let taken = Self::Integer { low: 0, high: 2155 }.take(dialect, empty, datum)?;
             return match taken {
@@ -331,6 +351,7 @@ impl<'a> Want<'a> {
                 None => return Err(refused(&text)),
             },
             Self::Year => return Self::Integer { low: 0, high: 2155 }.text(dialect, text),
+            Self::Bits { high } => return Self::Integer { low: 0, high: high.into() }.text(dialect, text),
             Self::Integer { low, high } => {
                 if let Some(integer) =
                     trimmed.parse().ok().filter(|integer| (low..=high).contains(&i128::from(*integer)))
@@ -345,6 +366,12 @@ impl<'a> Want<'a> {
             }
             Self::Single | Self::Double => self.float(trimmed, &text)?,
             Self::Decimal { precision, scale } => decimal(dialect, trimmed, precision, scale)?,
+            Self::FixedFloat { single, precision, scale } => {
+                let taken = decimal(dialect, trimmed, precision, scale)?;
+                let float = if single { Self::Single } else { Self::Double };
+                float.float(trimmed, &text)?;
+                taken
+            }
             Self::Text { characters, trims } => {
                 let length = text.chars().count();
                 if let Some(most) = characters.filter(|most| length > *most) {
@@ -457,6 +484,16 @@ impl<'a> Want<'a> {
                 }
                 SqlValue::Float(float)
             }
+            (Self::FixedFloat { single: true, .. }, SqlValue::Float(float)) => {
+                // The shortest digits of the 32-bit float, not those of the double.
+                #[allow(clippy::cast_possible_truncation, reason = "compared with the value below")]
+                let single = float as f32;
+                let is_single = f64::from(single).to_bits() == float.to_bits();
+                self.text(dialect, if is_single { single.to_string() } else { float_text(float) })?
+            }
+            (Self::FixedFloat { .. }, value @ (SqlValue::Integer(_) | SqlValue::Float(_) | SqlValue::Decimal(_))) => {
+                self.number(dialect, &as_text(&value))?
+            }
             (Self::Affinity { .. }, value @ (SqlValue::Float(_) | SqlValue::Bytes(_))) => value,
             (Self::Affinity { .. }, SqlValue::Json(text) | SqlValue::Uuid(text)) => self.string(dialect, text)?,
             (Self::Boolean | Self::Integer { .. } | Self::Single | Self::Double | Self::Decimal { .. }, value)
@@ -530,9 +567,11 @@ impl<'a> Want<'a> {
     fn singular(self) -> &'static str {
         match self {
             Self::Boolean => "a boolean",
-            Self::Integer { .. } => "an integer",
+            Self::Integer { .. } | Self::Bits { .. } => "an integer",
             Self::Year => "a year",
-            Self::Single | Self::Double | Self::Decimal { .. } | Self::Affinity { .. } => "a number",
+            Self::Single | Self::Double | Self::Decimal { .. } | Self::FixedFloat { .. } | Self::Affinity { .. } => {
+                "a number"
+            }
             Self::Text { .. } => "a string",
             Self::Bytes { .. } => "base64-encoded bytes",
             Self::Date => "a date (`YYYY-MM-DD`)",
@@ -902,6 +941,27 @@ mod tests {
             assert!(string("string", text) && field("date", text) && string("numeric", text), "{text}");
         }
         assert!(string("real", "1") && string("real", "1.0") && !string("numeric", "1.0"));
+    }
+
+    #[test]
+    fn numbers_of_mysql_fit_their_columns() {
+        let typed = |type_name: &'static str, value: SqlValue| {
+            let taken = Want::of(Dialect::Mysql, type_name).take(Dialect::Mysql, Empty::Quoted, Datum::Typed(value));
+            taken.map(|value| as_text(&value))
+        };
+        let single = SqlValue::Float(f64::from(1.05_f32));
+        assert_eq!(typed("float(7,2)", single.clone()), Ok("1.05".to_owned()));
+        assert!(typed("double(7,2)", single).is_err() && typed("double(7,2)", SqlValue::Float(1.05)).is_ok());
+        assert!(taken(Dialect::Mysql, "float(10,2)", "16777217.25").is_err());
+        assert!(taken(Dialect::Mysql, "float(7,2)", "99999.99").is_ok());
+        let bits = |text: &str| {
+            let datum = Datum::Json(text.to_owned());
+            Want::of(Dialect::Mysql, "bit(64)").take(Dialect::Mysql, Empty::Quoted, datum)
+        };
+        assert!(matches!(bits("18446744073709551615"), Ok(SqlValue::Bytes(bytes)) if bytes == [0xff; 8]));
+        assert!(matches!(bits("\"9\""), Ok(SqlValue::Integer(9))));
+        assert!(bits("18446744073709551616").is_err() && bits("-1").is_err());
+        assert!(taken(Dialect::Mysql, "bit(8)", "255").is_ok() && taken(Dialect::Mysql, "bit(8)", "256").is_err());
     }
 
     #[test]
