@@ -272,3 +272,21 @@ fn mysql_types_go_round() {
         refused(yard, block, "wide", "csv", "f\n16777217.25\n", "row 1: column `f`: ");
     });
 }
+
+#[test]
+fn decimals_of_files_keep_their_scale() {
+    each("type_decimals", |dialect, yard, block| {
+        if dialect != "mysql" {
+            return;
+        }
+        let digits = "12345678901234567890123456789012345678";
+        let values = format!("pa.array([__import__('decimal').Decimal('{digits}')], pa.decimal128(38, 0))");
+        let Some(ran) = load_parquet(yard, block, "whole", &values) else { return };
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert_eq!(texts(yard, block, "select cast(v as char) as t from whole"), [digits]);
+        let values = "pa.array([__import__('decimal').Decimal('1.10')], pa.decimal128(5, 2))";
+        let Some(ran) = load_parquet(yard, block, "places", values) else { return };
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert_eq!(texts(yard, block, "select cast(v as char) as t from places"), ["1.10"]);
+    });
+}

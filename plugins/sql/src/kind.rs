@@ -142,6 +142,19 @@ impl Kind {
         })
     }
 
+    /// Returns the number of decimal places that an Arrow type declares.
+    pub(crate) fn places_of(data_type: &DataType) -> Option<u32> {
+        match data_type {
+            DataType::UInt64 => Some(0),
+            DataType::Decimal32(_, scale)
+            | DataType::Decimal64(_, scale)
+            | DataType::Decimal128(_, scale)
+            | DataType::Decimal256(_, scale) => Some(u32::try_from(*scale).unwrap_or(0)),
+            DataType::Dictionary(_, values) => Self::places_of(values),
+            _ => None,
+        }
+    }
+
     /// Returns the kind of a Parquet column, using the logical type if the Arrow type does not
     /// determine it.
     pub(crate) fn of_parquet(column: &ParquetType, field: &Field) -> Result<Self> {
@@ -239,6 +252,15 @@ mod tests {
             assert_eq!(Kind::of_json(values.iter().copied(), Dialect::Postgres), kind, "{values:?}");
         }
         assert_eq!(Kind::of_json(["\"NaN\"", "0.5"].into_iter(), Dialect::Sqlite), Kind::Mixed);
+    }
+
+    #[test]
+    fn decimals_declare_their_places() {
+        let places = |data_type: DataType| Kind::places_of(&data_type);
+        assert_eq!((places(DataType::Decimal128(38, 2)), places(DataType::Decimal128(38, -2))), (Some(2), Some(0)));
+        assert_eq!((places(DataType::UInt64), places(DataType::Utf8)), (Some(0), None));
+        let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Decimal32(5, 1)));
+        assert_eq!(places(dictionary), Some(1));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Batches of rows from CSV, NDJSON, Arrow and Parquet files.
 
+use arrow_array::RecordBatchReader as _;
+use arrow_schema::Schema;
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::sql::Value as SqlValue;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
@@ -201,22 +203,24 @@ impl Rows {
         let schema = reader.schema();
         let kinds = schema.fields().iter().map(|field| Kind::of_field(field)).collect::<Result<Vec<_>>>()?;
         let names = schema.fields().iter().map(|field| field.name().clone()).collect();
-        Self::typed(names, &kinds.clone(), Source::Arrow(Box::new(reader), kinds, BatchRows::default()))
+        Self::typed(names, &kinds.clone(), &schema, Source::Arrow(Box::new(reader), kinds, BatchRows::default()))
     }
 
     fn parquet(reader: Reader) -> Result<Self> {
         let parquet_file::Opened { names, kinds, batches } = parquet_file::open(reader)?;
-        Self::typed(names, &kinds.clone(), Source::Parquet(Box::new(batches), kinds, BatchRows::default()))
+        let schema = batches.schema();
+        Self::typed(names, &kinds.clone(), &schema, Source::Parquet(Box::new(batches), kinds, BatchRows::default()))
     }
 
     /// Opens a file that declares types.
-    fn typed(names: Vec<String>, kinds: &[Kind], source: Source) -> Result<Self> {
+    fn typed(names: Vec<String>, kinds: &[Kind], schema: &Schema, source: Source) -> Result<Self> {
         if names.is_empty() {
             return Err(Problem::invalid("the file has no columns"));
         }
         unique(&names)?;
-        let columns = names.into_iter().zip(kinds);
-        let columns = columns.map(|(name, kind)| Column { name, kind: *kind, check: Check::None, places: None });
+        let places = schema.fields().iter().map(|field| Kind::places_of(field.data_type()));
+        let columns = names.into_iter().zip(kinds).zip(places);
+        let columns = columns.map(|((name, kind), places)| Column { name, kind: *kind, check: Check::None, places });
         Ok(Self::of(columns.collect(), source))
     }
 
