@@ -2,7 +2,7 @@
 //! error.
 
 use blockyard_tests::{Ran, TestYard};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::sql_operations::each;
 
@@ -288,5 +288,23 @@ fn decimals_of_files_keep_their_scale() {
         let Some(ran) = load_parquet(yard, block, "places", values) else { return };
         assert_eq!(ran.code, 0, "{}", ran.stderr);
         assert_eq!(texts(yard, block, "select cast(v as char) as t from places"), ["1.10"]);
+    });
+}
+
+#[test]
+fn timestamps_beyond_the_range_of_mysql_have_a_type() {
+    each("type_ranges", |dialect, yard, block| {
+        if dialect != "mysql" {
+            return;
+        }
+        for moment in ["1960-01-01T00:00:00Z", "2150-01-01T00:00:00Z"] {
+            let file = format!("v\n{moment}\n");
+            refused(yard, block, "moments", "csv", &file, "row 1: column `v`: ");
+            refused(yard, block, "moments", "csv", &file, "`datetime(6)` keeps it");
+        }
+        yard.ok(&["execute", block, "create table moments (v datetime(6))"]);
+        loaded(yard, block, "moments", "csv", "v\n1960-01-01T00:00:00Z\n2150-01-01T00:00:00Z\n");
+        let asked = "select cast(v as char) as t from moments order by v";
+        assert_eq!(texts(yard, block, asked), ["1960-01-01 00:00:00.000000", "2150-01-01 00:00:00.000000"]);
     });
 }

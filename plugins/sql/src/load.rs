@@ -107,6 +107,7 @@ impl Target<'_> {
             };
             let length = batch.len() as u64;
             if let Err(problem) = transaction.insert(&path, &names, &batch) {
+                let problem = self.with_range(problem, &rows.columns);
                 break Err(match problem.details()["row"].as_u64() {
                     Some(row) => problem.context(format!("row {}", count + row)),
                     None => problem.context(format!("rows {} to {}", count + 1, count + length)),
@@ -118,6 +119,18 @@ impl Target<'_> {
             Ok(()) => Ok(Loaded { rows: count, columns: names_of(&rows.columns), created: create }),
             Err(problem) => Err(self.take_back(connection, beside, problem)),
         }
+    }
+
+    /// Adds a hint if a timestamp can be outside of the range of `timestamp`, the type in new tables.
+    fn with_range(&self, problem: Problem, columns: &[Column]) -> Problem {
+        let has_instants = columns.iter().any(|column| column.kind == Kind::Instant);
+        let is_new = self.dialect == Dialect::Mysql && self.types.is_empty();
+        if is_new && has_instants && problem.message().contains("datetime value") {
+            return problem.hint(
+                "`timestamp` ends in 2038 on most servers: create the table first, with a column of type `datetime(6)`",
+            );
+        }
+        problem
     }
 
     /// Cleans up after a failed load: drops the table if it was created outside of the transaction.

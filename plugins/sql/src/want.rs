@@ -467,7 +467,12 @@ impl<'a> Want<'a> {
             (Self::Json { parsed }, SqlValue::Text(text) | SqlValue::Json(text)) => self::json(text, parsed)?,
             (_, SqlValue::Text(text)) if text.is_empty() => SqlValue::Text(text),
             (_, SqlValue::Text(text)) => self.string(dialect, text)?,
-            (Self::Array { .. }, SqlValue::Json(json)) => self.json(dialect, json)?,
+            (Self::Array { .. }, SqlValue::Json(json)) => match json.trim() {
+                json if class(json) == Class::Null && json != "null" => {
+                    return Err(format!("`{}` is not {}", shown(json), self.singular()));
+                }
+                json => self.json(dialect, json.to_owned())?,
+            },
             (Self::Literal(_), value @ (SqlValue::Bytes(_) | SqlValue::Json(_))) => return Err(self.refuses(&value)),
             (Self::Literal(_), value) => self.text(dialect, as_text(&value))?,
             (Self::Member { .. }, SqlValue::Integer(integer)) => self.text(dialect, integer.to_string())?,
@@ -534,6 +539,13 @@ impl<'a> Want<'a> {
                 has_places(at.micros, places, &as_text(&SqlValue::Timestamp(at)))?;
                 let days = i32::try_from(at.micros.div_euclid(DAY_MICROS));
                 has_year(dialect, days.map_err(|_| "the timestamp is out of range".to_owned())?, LAST_TIMESTAMP_YEAR)?;
+                if dialect == Dialect::Mysql
+                    && matches!(self, Self::Instant { .. })
+                    && !MYSQL_TIMESTAMPS.contains(&at.micros.div_euclid(1_000_000))
+                {
+                    let text = as_text(&SqlValue::Timestamp(at));
+                    return Err(format!("`{text}` is outside of the range of `timestamp`; `datetime(6)` keeps it"));
+                }
                 timestamp(at.micros, matches!(self, Self::Instant { .. }))
             }
             (Self::Json { .. }, value @ (SqlValue::Integer(_) | SqlValue::Boolean(_))) => value,
@@ -845,6 +857,9 @@ fn has_places(micros: i64, places: u32, text: &str) -> std::result::Result<(), S
     Err(format!("`{}` has more than the {places} fractional second digits of the column", shown(text)))
 }
 
+/// Seconds since 1970 that `timestamp` stores on at least one version of MySQL or MariaDB. Most end
+/// in 2038, which the server reports.
+const MYSQL_TIMESTAMPS: std::ops::RangeInclusive<i64> = 1..=4_294_967_295;
 /// Maximum year of a PostgreSQL date.
 const LAST_DATE_YEAR: i64 = 5_874_897;
 /// Maximum year of a PostgreSQL timestamp.
@@ -920,6 +935,8 @@ mod tests {
         assert!(!of("enum('A','10')", "a") && !of("enum('A','10')", "1") && !of("enum('A','10')", "A "));
         assert!(of("set('x','y')", "y,x") && of("set('x','y')", "") && of("set('x','y')", "x"));
         assert!(!of("set('x','y')", "3") && !of("set('x','y')", "x,x") && !of("set('x','y')", "x,"));
+        assert!(of("timestamp", "1970-01-01T00:00:01Z") && of("datetime", "1960-01-01T00:00:00Z"));
+        assert!(!of("timestamp", "1970-01-01T00:00:00Z") && !of("timestamp", "2150-01-01T00:00:00Z"));
         assert!(of("timestamp", "") && !of("timestamp not null", ""));
     }
 
@@ -962,6 +979,33 @@ mod tests {
         assert!(matches!(bits("\"9\""), Ok(SqlValue::Integer(9))));
         assert!(bits("18446744073709551616").is_err() && bits("-1").is_err());
         assert!(taken(Dialect::Mysql, "bit(8)", "255").is_ok() && taken(Dialect::Mysql, "bit(8)", "256").is_err());
+    }
+
+    #[test]
+    fn lists_are_checked_by_their_elements() {
+        let typed = |type_name: &'static str, json: &str| {
+            let datum = Datum::Typed(SqlValue::Json(json.to_owned()));
+            let taken = Want::of(Dialect::Postgres, type_name).take(Dialect::Postgres, Empty::Quoted, datum);
+            taken.map(|value| as_text(&value))
+        };
+        let ok = |text: &str| Ok(text.to_owned());
+        assert_eq!(typed("numeric(5,2)[]", " [1.50, null, [\"2\"]]"), ok("[\"1.50\",null,[\"2\"]]"));
+        assert_eq!(typed("bytea[]", "[\"3q0=\"]"), ok("[\"\\\\xdead\"]"));
+        assert_eq!(typed("numeric[]", "[12345678901234567890.10]"), ok("[\"12345678901234567890.10\"]"));
+        assert_eq!(typed("integer[]", "\"[0:1]={1,2}\""), ok("[0:1]={1,2}"));
+        assert_eq!(typed("integer[]", "null"), ok("null"));
+        assert_eq!(typed("list\nrange\ndate", "[\"[2013-02-08,)\"]"), ok("[\"[2013-02-08,)\"]"));
+        for (type_name, json) in [
+            ("real[]", "[16777217]"),
+            ("integer[]", "nul"),
+            ("integer[]", "7"),
+            ("list\nlist\nnumeric(5,2)", "[[1.005]]"),
+            ("list\nrange\ndate", "[\"[2013-02-08 11:00:00,)\"]"),
+            ("list\nrecord\nnumeric(5,2)", "[\"(1.005)\"]"),
+            ("integer[]", "[[[[[[[1]]]]]]]"),
+        ] {
+            assert!(typed(type_name, json).is_err(), "{type_name} {json}");
+        }
     }
 
     #[test]
