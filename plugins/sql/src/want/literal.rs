@@ -77,7 +77,7 @@ pub(super) fn is_known(type_name: &str) -> bool {
     }
 }
 
-impl<'a> Literal<'a> {
+impl Literal<'_> {
     /// Returns the type with this name, without the numbers in parentheses.
     pub(super) fn of(word: &str, places: u32) -> Option<Self> {
         if let Some(fields) = word.strip_prefix("interval") {
