@@ -1,6 +1,8 @@
 //! PostgreSQL types whose values pass as text. The server would round, truncate or reinterpret some
 //! texts without an error; only texts that it stores exactly are accepted.
 
+use std::collections::BTreeSet;
+
 use super::{Want, shown};
 use crate::Dialect;
 use crate::moment;
@@ -26,6 +28,8 @@ pub(crate) enum Literal<'a> {
     OneByte,
     /// Points, boxes, paths and other types that consist of doubles.
     Geometric,
+    /// `hstore`, which keeps one of two values with the same key.
+    Pairs,
     /// Range or multirange, with the name of the type of its bounds.
     Range(&'a str),
     /// Composite type, with one line per field, the name of its type.
@@ -73,6 +77,7 @@ pub(super) fn is_known(type_name: &str) -> bool {
     let name = type_name.trim_end_matches("[]");
     match Want::of(Dialect::Postgres, name) {
         Want::Any => EXACT.contains(&super::parts(name).0.as_str()),
+        Want::Literal(Literal::Pairs) => false,
         _ => name != "citext",
     }
 }
@@ -100,13 +105,15 @@ impl Literal<'_> {
             "daterange" | "datemultirange" => Self::Range("date"),
             "tsrange" | "tsmultirange" => Self::Range("timestamp without time zone"),
             "tstzrange" | "tstzmultirange" => Self::Range("timestamp with time zone"),
+            // The name has the schema of the extension if it is not in the search path.
+            _ if word.rsplit('.').next() == Some("hstore") => Self::Pairs,
             _ => return None,
         })
     }
 
     /// Checks whether an empty text is a value.
     pub(super) fn has_empty(self) -> bool {
-        matches!(self, Self::Name | Self::OneByte)
+        matches!(self, Self::Name | Self::OneByte | Self::Pairs)
     }
 
     /// Checks that the server stores the text exactly.
@@ -118,6 +125,7 @@ impl Literal<'_> {
             Self::Name => (text.len() <= NAME_BYTES, "name"),
             Self::OneByte => (text.len() <= 1, "\"char\""),
             Self::Geometric => (has_doubles(text), "geometric"),
+            Self::Pairs => (has_different_keys(text), "hstore"),
             Self::Range(of) => {
                 let bounds = bounds(text).ok_or_else(|| format!("`{}` is not a range", shown(text)))?;
                 return bounds.iter().try_for_each(|bound| check(Want::of(Dialect::Postgres, of), bound));
@@ -240,7 +248,23 @@ fn bounds(text: &str) -> Option<Vec<String>> {
     Some(bounds)
 }
 
-/// A part of an array, record or range.
+/// Checks that the keys of pairs such as `"a"=>"1", "b"=>NULL` differ.
+fn has_different_keys(text: &str) -> bool {
+    let mut keys = BTreeSet::new();
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let Some((key, _, after)) = part(rest, &['=']) else { return false };
+        let Some(after) = after.strip_prefix('>') else { return false };
+        // White space around a key is not part of it; keys that differ only in it are refused, too.
+        if !keys.insert(key.text.trim().to_owned()) {
+            return false;
+        }
+        rest = part(after, &[',']).map_or("", |(_, _, after)| after.trim());
+    }
+    true
+}
+
+/// A part of an array, record, range or pair.
 struct Part {
     text: String,
     quoted: bool,
@@ -432,6 +456,8 @@ mod tests {
             (of("tstzrange", 6), "[\"2013-02-08 11:00:00+00\",\"2013-02-09 11:00:00.5+00\")"),
             (of("datemultirange", 6), "{[2013-02-08,2013-02-10),(,infinity)}"),
             (of("int4range", 6), "empty"),
+            (of("hstore", 6), "\"a\"=>\"1\", b=>NULL, \"=>\"=>\",\""),
+            (of("hstore", 6), ""),
             (Literal::Record("numeric(5,2)\ntext\ninteger[]"), "(1.00,\"a \"\"b\",\"{1,2}\")"),
             (Literal::Record("numeric(5,2)\nd"), "(1.00,)"),
         ] {
@@ -449,6 +475,7 @@ mod tests {
             (of("tsrange", 6), "[2013-02-08 11:00:00+05,)"),
             (of("tsrange", 6), "[2013-02-08 11:00:00.1234567,)"),
             (of("daterange", 6), "[\"2013-02-08 11:00:00\",)"),
+            (of("public.hstore", 6), "a=>1, \"a\"=>2"),
             (Literal::Record("numeric(5,2)"), "(1.005)"),
             (Literal::Record("d"), "(1.00)"),
         ] {
