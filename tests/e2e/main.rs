@@ -22,6 +22,7 @@ mod durability;
 mod etl;
 mod faults;
 mod file_corpus;
+mod file_ends;
 mod file_round_trip;
 mod file_types;
 mod file_values;

@@ -1,6 +1,7 @@
 //! Arrow IPC streams and files (https://arrow.apache.org/docs/format/Columnar.html#format-ipc). A
-//! file is a stream between two magic strings. It is read as a stream if a stream message follows
-//! the first one.
+//! file is a stream between two magic strings, followed by a footer. It is read as a stream if a
+//! stream message follows the first one. A stream must have its end marker and a file its footer:
+//! without them, a file that is cut off between two batches would be loaded in part.
 
 use std::io::{self, BufRead as _, Read};
 use std::sync::Arc;
@@ -63,7 +64,8 @@ pub(crate) fn open(mut reader: Reader) -> Result<Batches> {
     if is_file {
         reader.consume(MAGIC.len());
     }
-    StreamReader::try_new(Unpacked::new(reader), None).map(Batches::Stream).map_err(|error| refused(&error))
+    let stream = Unpacked { has_footer: is_file, ..Unpacked::new(reader) };
+    StreamReader::try_new(stream, None).map(Batches::Stream).map_err(|error| refused(&error))
 }
 
 impl Batches {
@@ -151,28 +153,30 @@ pub(crate) struct Unpacked<R> {
     ready: Vec<u8>,
     at: usize,
     ended: bool,
+    /// `true` if the stream is in a file, whose footer follows the end marker.
+    has_footer: bool,
 }
 
 impl<R: Read> Unpacked<R> {
     fn new(input: R) -> Self {
-        Self { input, ready: Vec::new(), at: 0, ended: false }
+        Self { input, ready: Vec::new(), at: 0, ended: false, has_footer: false }
     }
 
     /// Reads the next message: a continuation marker, the length of its metadata, the metadata, the
     /// body.
     fn message(&mut self) -> io::Result<()> {
         (self.ready, self.at) = (Vec::new(), 0);
-        let Some(mut word) = self.word()? else {
-            self.ended = true;
-            return Ok(());
-        };
+        let mut word = self.word()?;
         if word == CONTINUED {
             self.ready.extend(word);
-            word = self.word()?.ok_or(io::ErrorKind::UnexpectedEof)?;
+            word = self.word()?;
         }
         self.ready.extend(word);
         let length = usize::try_from(i32::from_le_bytes(word)).map_err(|_| broken("a length is negative"))?;
         if length == 0 {
+            if self.has_footer {
+                self.check_footer()?;
+            }
             self.ended = true;
             return Ok(());
         }
@@ -189,12 +193,27 @@ impl<R: Read> Unpacked<R> {
         Ok(())
     }
 
-    fn word(&mut self) -> io::Result<Option<[u8; 4]>> {
+    /// Reads the next four bytes. The input cannot end here, because the end marker is the last
+    /// message. The error kind is never `UnexpectedEof`, which the parser takes for the end of the
+    /// stream.
+    fn word(&mut self) -> io::Result<[u8; 4]> {
         let mut word = [0; 4];
-        match self.input.read(&mut word[..1])? {
-            0 => Ok(None),
-            _ => self.input.read_exact(&mut word[1..]).map(|()| Some(word)),
-        }
+        self.input.read_exact(&mut word).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => cut_off(),
+            _ => error,
+        })?;
+        Ok(word)
+    }
+
+    /// Checks that the rest of the file is the footer, its length and the magic string.
+    fn check_footer(&mut self) -> io::Result<()> {
+        let mut rest = Vec::new();
+        (&mut self.input).take(MESSAGE_BYTES as u64).read_to_end(&mut rest)?;
+        let cut = || broken("the file is cut off: its footer is missing or incomplete");
+        let end = *rest.last_chunk::<10>().ok_or_else(cut)?;
+        let length = read_footer_length(end).map_err(|_| cut())?;
+        let start = rest.len().checked_sub(10 + length).ok_or_else(cut)?;
+        root_as_footer(&rest[start..start + length]).map(|_| ()).map_err(|_| cut())
     }
 
     fn bytes(&mut self, length: usize) -> io::Result<Vec<u8>> {
@@ -204,7 +223,7 @@ impl<R: Read> Unpacked<R> {
         }
         let mut bytes = Vec::new();
         (&mut self.input).take(length as u64).read_to_end(&mut bytes)?;
-        if bytes.len() == length { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        if bytes.len() == length { Ok(bytes) } else { Err(cut_off()) }
     }
 }
 
@@ -222,6 +241,10 @@ impl<R: Read> Read for Unpacked<R> {
 
 fn broken(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+fn cut_off() -> io::Error {
+    broken("the file is cut off: its end marker is missing; write the file again, and close its writer")
 }
 
 fn batch_of<'message>(message: &Message<'message>) -> Option<RecordBatch<'message>> {
@@ -304,4 +327,54 @@ fn put(metadata: &mut [u8], at: usize, number: usize) -> io::Result<()> {
     let place = metadata.get_mut(at..at + 8).ok_or_else(|| broken("a length is outside of its message"))?;
     place.copy_from_slice(&number.to_le_bytes());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{ArrayRef, Int64Array};
+    use arrow_ipc::writer::{FileWriter, StreamWriter};
+
+    use super::*;
+
+    fn rows() -> arrow_array::RecordBatch {
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+        arrow_array::RecordBatch::try_from_iter([("a", column)]).expect("a batch")
+    }
+
+    /// Returns the number of rows, or the error.
+    fn read(bytes: &[u8], has_footer: bool) -> std::result::Result<usize, ArrowError> {
+        let stream = StreamReader::try_new(Unpacked { has_footer, ..Unpacked::new(bytes) }, None)?;
+        stream.map(|batch| batch.map(|batch| batch.num_rows())).sum()
+    }
+
+    #[test]
+    fn a_stream_that_is_cut_off_is_an_error() {
+        let rows = rows();
+        let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema()).expect("a writer");
+        writer.write(&rows).expect("a batch");
+        writer.write(&rows).expect("a batch");
+        writer.finish().expect("a stream");
+        let bytes = writer.into_inner().expect("a stream");
+        assert_eq!(read(&bytes, false).expect("rows"), 6);
+        for length in 0..bytes.len() {
+            let error = read(&bytes[..length], false).expect_err("cut off").to_string();
+            assert!(error.contains("the file is cut off"), "{length}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_is_an_error() {
+        let rows = rows();
+        let mut writer = FileWriter::try_new(Vec::new(), &rows.schema()).expect("a writer");
+        writer.write(&rows).expect("a batch");
+        writer.finish().expect("a file");
+        let bytes = writer.into_inner().expect("a file");
+        let start = bytes.windows(4).position(|word| word == CONTINUED).expect("a message");
+        let stream = &bytes[start..];
+        assert_eq!(read(stream, true).expect("rows"), 3);
+        for length in 0..stream.len() {
+            let error = read(&stream[..length], true).expect_err("cut off").to_string();
+            assert!(error.contains("the file is cut off"), "{length}: {error}");
+        }
+    }
 }

@@ -1,0 +1,53 @@
+//! Inputs that end too early or in an unexpected way: truncated files, unclosed comments, values and names that
+//! a format cannot represent. Each is an error, and nothing is loaded or run in part.
+
+use blockyard_tests::{Ran, TestYard};
+use serde_json::{Value, json};
+
+const SQLITE: &str = "sql-database/flights";
+
+/// Loads a file into the table `t`.
+fn load(yard: &TestYard, block: &str, format: &str, bytes: &[u8]) -> Ran {
+    let file = yard.path(&format!("in.{format}"));
+    std::fs::write(&file, bytes).expect("a file");
+    let path = file.display().to_string();
+    yard.run(&["call", block, "load", "--table", "t", "--format", format, "--in", &path, "--json"])
+}
+
+/// Returns the rows of a query as a file.
+fn unload(yard: &TestYard, block: &str, statement: &str, format: &str) -> Vec<u8> {
+    let path = yard.path(&format!("out.{format}"));
+    let to = path.display().to_string();
+    yard.ok(&["call", block, "unload", "--statement", statement, "--format", format, "--out", &to]);
+    std::fs::read(&path).expect("the file")
+}
+
+fn refused(ran: &Ran, words: &[&str]) {
+    assert_ne!(ran.code, 0, "{}", ran.stdout);
+    for word in words {
+        assert!(ran.stderr.contains(word), "`{word}` is missing in {}", ran.stderr);
+    }
+}
+
+fn all(yard: &TestYard, block: &str, statement: &str) -> Value {
+    yard.json(&["call", block, "fetch-all", "--statement", statement])
+}
+
+#[test]
+fn a_cut_off_arrow_file_loads_nothing() {
+    let yard = TestYard::with_sqlite();
+    let statement = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 3000) \
+                     select i, i || ' birds' as s from n";
+    let stream = unload(&yard, SQLITE, statement, "arrow");
+    let whole = stream.len();
+    // The last 8 bytes are the end marker.
+    for length in [whole - 1, whole - 4, whole - 8, whole - 9, whole * 9 / 10, whole / 2] {
+        refused(&load(&yard, SQLITE, "arrow", &stream[..length]), &["the file is cut off: its end marker is missing"]);
+        assert_eq!(yard.json(&["call", SQLITE, "tables"]), json!([]), "{length} of {whole}");
+    }
+    let without_footer = [b"ARROW1\0\0".as_slice(), &stream].concat();
+    refused(&load(&yard, SQLITE, "arrow", &without_footer), &["the file is cut off: its footer is missing"]);
+    assert_eq!(yard.json(&["call", SQLITE, "tables"]), json!([]));
+    assert_eq!(load(&yard, SQLITE, "arrow", &stream).code, 0);
+    assert_eq!(all(&yard, SQLITE, "select count(*) as n from t"), json!([{"n": 3000}]));
+}
