@@ -4,6 +4,8 @@
 use blockyard_tests::{Ran, TestYard};
 use serde_json::{Value, json};
 
+use crate::sql_operations::each;
+
 const SQLITE: &str = "sql-database/flights";
 
 /// Loads a file into the table `t`.
@@ -36,6 +38,9 @@ fn all(yard: &TestYard, block: &str, statement: &str) -> Value {
 #[test]
 fn a_cut_off_arrow_file_loads_nothing() {
     let yard = TestYard::with_sqlite();
+    // The first write creates the database file.
+    yard.ok(&["execute", SQLITE, "create table birds (id integer)"]);
+    let tables = || all(&yard, SQLITE, "select name from sqlite_master");
     let statement = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 3000) \
                      select i, i || ' birds' as s from n";
     let stream = unload(&yard, SQLITE, statement, "arrow");
@@ -43,11 +48,45 @@ fn a_cut_off_arrow_file_loads_nothing() {
     // The last 8 bytes are the end marker.
     for length in [whole - 1, whole - 4, whole - 8, whole - 9, whole * 9 / 10, whole / 2] {
         refused(&load(&yard, SQLITE, "arrow", &stream[..length]), &["the file is cut off: its end marker is missing"]);
-        assert_eq!(yard.json(&["call", SQLITE, "tables"]), json!([]), "{length} of {whole}");
+        assert_eq!(tables(), json!([{"name": "birds"}]), "{length} of {whole}");
     }
     let without_footer = [b"ARROW1\0\0".as_slice(), &stream].concat();
     refused(&load(&yard, SQLITE, "arrow", &without_footer), &["the file is cut off: its footer is missing"]);
-    assert_eq!(yard.json(&["call", SQLITE, "tables"]), json!([]));
+    assert_eq!(tables(), json!([{"name": "birds"}]));
     assert_eq!(load(&yard, SQLITE, "arrow", &stream).code, 0);
     assert_eq!(all(&yard, SQLITE, "select count(*) as n from t"), json!([{"n": 3000}]));
+}
+
+#[test]
+fn a_script_with_an_unclosed_comment_runs_nothing() {
+    each("file_ends_script", |dialect, yard, block| {
+        yard.ok(&["execute", block, "create table t (id integer)"]);
+        let script = |text: &str| yard.run(&["call", block, "script", "--script", text, "--json"]);
+        let begins = |what: &str| format!("line 2 of the script begins {what} that is never closed");
+        let first = "insert into t values (1);\n";
+        for (rest, what) in [
+            ("/* why; insert into t values (2)", "a comment"),
+            ("select 'why; insert into t values (2)", "a string"),
+            ("insert into t values (2); -- two\n/* /* */", ""),
+        ] {
+            let ran = script(&format!("{first}{rest}"));
+            match (what, dialect) {
+                // Only PostgreSQL nests comments.
+                ("", "postgres") => refused(&ran, &["line 3 of the script begins a comment that is never closed"]),
+                ("", _) => {
+                    assert_eq!(ran.code, 0, "{dialect}: {}", ran.stderr);
+                    yard.ok(&["execute", block, "delete from t"]);
+                }
+                _ => refused(&ran, &[&begins(what)]),
+            }
+            assert_eq!(all(yard, block, "select count(*) as n from t"), json!([{"n": 0}]), "{dialect}: {rest}");
+        }
+        if dialect == "postgres" {
+            let ran = script(&format!("{first}do $a$ begin null; end $b$; insert into t values (2)"));
+            refused(&ran, &[&begins("a dollar-quoted string")]);
+        }
+        let ran = yard.run(&["execute", block, "insert into t values (1) /* why; insert into t values (2)"]);
+        refused(&ran, &["line 1 of the statement begins a comment that is never closed"]);
+        assert_eq!(all(yard, block, "select count(*) as n from t"), json!([{"n": 0}]), "{dialect}");
+    });
 }

@@ -262,7 +262,7 @@ impl SqlDatabase {
         /// SQL statements separated by semicolons, without parameters.
         script: String,
     ) -> Result<Scripted> {
-        let statements = script::statements(&script, self.syntax());
+        let statements = script::statements(&script, self.syntax())?;
         for (index, statement) in statements.iter().enumerate() {
             if let Some(word) = script::transaction_word(statement, self.syntax()) {
                 return Err(Problem::invalid(format!(

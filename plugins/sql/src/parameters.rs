@@ -41,6 +41,7 @@ impl Default for Parameters {
 
 /// Returns the statement with the placeholders of the database, and its values.
 pub(crate) fn bound(statement: &str, parameters: &Parameters, syntax: Syntax) -> Result<(String, Vec<SqlValue>)> {
+    check_comments(statement, syntax)?;
     match parameters {
         Parameters::Named(given) => {
             let statement = Statement::parse(statement, syntax);
@@ -208,26 +209,77 @@ impl Statement {
 }
 
 /// Returns the length in bytes of the string, quoted identifier, comment, `::` or word that `rest`
-/// starts with, or 0.
+/// starts with, or 0. One that is never closed extends to the end.
 pub(crate) fn opaque(rest: &str, syntax: Syntax) -> usize {
+    token(rest, syntax).unwrap_or(rest.len())
+}
+
+/// A string, quoted identifier or comment that is never closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unclosed {
+    String,
+    DollarQuoted,
+    Identifier,
+    Comment,
+}
+
+impl Unclosed {
+    /// Returns the error for one that begins at `at`. `what` is the statement or the script.
+    pub(crate) fn problem(self, text: &str, at: usize, what: &str) -> Problem {
+        let line = text[..at].matches('\n').count() + 1;
+        let (name, hint) = match self {
+            Self::String => ("a string", "close it with the same quote; inside of the string, double the quote"),
+            Self::DollarQuoted => ("a dollar-quoted string", "close it with the same `$tag$`"),
+            Self::Identifier => ("a quoted name", "close it with the same quote; inside of the name, double the quote"),
+            Self::Comment => ("a comment", "close it with `*/`; in PostgreSQL, each `/*` inside of it needs its own"),
+        };
+        Problem::invalid(format!("line {line} of the {what} begins {name} that is never closed")).hint(hint)
+    }
+}
+
+/// Returns the string, quoted identifier or comment that `rest` starts with if it is never closed.
+pub(crate) fn unclosed(rest: &str, syntax: Syntax) -> Option<Unclosed> {
+    token(rest, syntax).err()
+}
+
+/// Rejects a statement with a comment that is never closed. SQLite and MySQL would ignore the rest
+/// of the statement.
+fn check_comments(statement: &str, syntax: Syntax) -> Result<()> {
+    let mut at = 0;
+    while let Some(next) = statement[at..].chars().next() {
+        let rest = &statement[at..];
+        if unclosed(rest, syntax) == Some(Unclosed::Comment) {
+            return Err(Unclosed::Comment.problem(statement, at, "statement"));
+        }
+        at += opaque(rest, syntax).max(next.len_utf8());
+    }
+    Ok(())
+}
+
+fn token(rest: &str, syntax: Syntax) -> std::result::Result<usize, Unclosed> {
     let bytes = rest.as_bytes();
     let mysql = syntax == Syntax::Mysql;
+    let string = |length: Option<usize>| length.ok_or(Unclosed::String);
+    let name = |length: Option<usize>| length.ok_or(Unclosed::Identifier);
     match bytes {
-        [b'\'', ..] => quoted(rest, '\'', mysql),
-        [b'e' | b'E', b'\'', ..] if syntax == Syntax::Postgres => 1 + quoted(&rest[1..], '\'', true),
-        [b'"', ..] => quoted(rest, '"', mysql),
-        [b'`', ..] if syntax != Syntax::Postgres => quoted(rest, '`', false),
-        [b'[', ..] if syntax == Syntax::Sqlite => rest.find(']').map_or(rest.len(), |end| end + 1),
+        [b'\'', ..] => string(quoted(rest, '\'', mysql)),
+        [b'e' | b'E', b'\'', ..] if syntax == Syntax::Postgres => {
+            string(quoted(&rest[1..], '\'', true).map(|length| 1 + length))
+        }
+        [b'"', ..] if mysql => string(quoted(rest, '"', true)),
+        [b'"', ..] => name(quoted(rest, '"', false)),
+        [b'`', ..] if syntax != Syntax::Postgres => name(quoted(rest, '`', false)),
+        [b'[', ..] if syntax == Syntax::Sqlite => name(rest.find(']').map(|end| end + 1)),
         // MySQL requires a space after the dashes, so that `5--2` is 7.
-        [b'-', b'-', after, ..] if !mysql || *after <= b' ' => line(rest),
-        [b'-', b'-'] => 2,
-        [b'#', ..] if mysql => line(rest),
-        [b'/', b'*', ..] => comment(rest, syntax == Syntax::Postgres),
+        [b'-', b'-', after, ..] if !mysql || *after <= b' ' => Ok(line(rest)),
+        [b'-', b'-'] => Ok(2),
+        [b'#', ..] if mysql => Ok(line(rest)),
+        [b'/', b'*', ..] => comment(rest, syntax == Syntax::Postgres).ok_or(Unclosed::Comment),
         [b'$', ..] if syntax == Syntax::Postgres => dollar_quoted(rest),
-        [b':', b':', ..] | [b':', b'=', ..] => 2,
+        [b':', b':', ..] | [b':', b'=', ..] => Ok(2),
         // Consumes an entire word, so that an `e` at its end does not begin a string.
-        [first, ..] if first.is_ascii_alphabetic() || *first == b'_' || !first.is_ascii() => identifier(rest).len(),
-        _ => 0,
+        [first, ..] if first.is_ascii_alphabetic() || *first == b'_' || !first.is_ascii() => Ok(identifier(rest).len()),
+        _ => Ok(0),
     }
 }
 
@@ -235,9 +287,9 @@ fn line(rest: &str) -> usize {
     rest.find('\n').map_or(rest.len(), |end| end + 1)
 }
 
-/// Returns the length of a quoted string. A doubled quote is a literal quote; a backslash escapes
-/// if `backslash` is set.
-fn quoted(rest: &str, quote: char, backslash: bool) -> usize {
+/// Returns the length of a quoted string, or `None` if it is never closed. A doubled quote is a
+/// literal quote; a backslash escapes if `backslash` is set.
+fn quoted(rest: &str, quote: char, backslash: bool) -> Option<usize> {
     let mut characters = rest.char_indices().skip(1).peekable();
     while let Some((at, character)) = characters.next() {
         if character == '\\' && backslash {
@@ -247,15 +299,15 @@ fn quoted(rest: &str, quote: char, backslash: bool) -> usize {
                 Some((_, next)) if *next == quote => {
                     characters.next();
                 }
-                _ => return at + quote.len_utf8(),
+                _ => return Some(at + quote.len_utf8()),
             }
         }
     }
-    rest.len()
+    None
 }
 
-/// Returns the length of a block comment. PostgreSQL nests them.
-fn comment(rest: &str, nested: bool) -> usize {
+/// Returns the length of a block comment, or `None` if it is never closed. PostgreSQL nests them.
+fn comment(rest: &str, nested: bool) -> Option<usize> {
     let bytes = rest.as_bytes();
     let (mut depth, mut at) = (0usize, 0);
     while at + 1 < bytes.len() {
@@ -268,25 +320,26 @@ fn comment(rest: &str, nested: bool) -> usize {
                 depth -= 1;
                 at += 2;
                 if depth == 0 {
-                    return at;
+                    return Some(at);
                 }
             }
             _ => at += 1,
         }
     }
-    rest.len()
+    None
 }
 
 /// Returns the length of a PostgreSQL string `$tag$ … $tag$`, or 0 if `rest` starts with another
 /// `$`.
-fn dollar_quoted(rest: &str) -> usize {
+fn dollar_quoted(rest: &str) -> std::result::Result<usize, Unclosed> {
     let tag = identifier(&rest[1..]);
     let opening = 2 + tag.len();
     if rest.as_bytes().get(1 + tag.len()) != Some(&b'$') {
-        return 0;
+        return Ok(0);
     }
     let delimiter = &rest[..opening];
-    rest[opening..].find(delimiter).map_or(rest.len(), |end| opening + end + delimiter.len())
+    let end = rest[opening..].find(delimiter).ok_or(Unclosed::DollarQuoted)?;
+    Ok(opening + end + delimiter.len())
 }
 
 /// Returns the identifier that `text` starts with, or an empty string.
@@ -417,6 +470,26 @@ mod tests {
                 ["select f(:l)", "select 1 where x in (select value from json_each(:l))", "select x = any(:l)"]
             {
                 assert!(bound(statement, &named(), syntax).is_ok(), "{statement}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_comment_that_is_never_closed_is_refused() {
+        for (statement, syntax, ok) in [
+            ("select 1\n/* why; select 2", Syntax::Sqlite, false),
+            ("select 1\n/*/", Syntax::Mysql, false),
+            ("select 1\n/* a /* b */", Syntax::Postgres, false),
+            ("select 1\n/* a /* b */", Syntax::Sqlite, true),
+            ("select '/*', 1 -- /*", Syntax::Postgres, true),
+        ] {
+            match bound(statement, &Parameters::default(), syntax) {
+                Ok(_) => assert!(ok, "{statement}"),
+                Err(problem) => {
+                    assert!(!ok, "{statement}: {problem}");
+                    let wanted = "line 2 of the statement begins a comment that is never closed";
+                    assert!(problem.message().contains(wanted), "{problem}");
+                }
             }
         }
     }

@@ -1,15 +1,21 @@
 //! Splitting of SQL scripts into statements.
 
-use crate::parameters::{Syntax, opaque};
+use blockyard_sdk::prelude::*;
+
+use crate::parameters::{Syntax, opaque, unclosed};
 
 /// Splits a script at semicolons, except in strings, quoted identifiers, comments, and the bodies
-/// of triggers and routines.
-pub(crate) fn statements(script: &str, syntax: Syntax) -> Vec<&str> {
+/// of triggers and routines. A string, quoted identifier or comment that is never closed is an
+/// error, because it would contain the statements that follow it.
+pub(crate) fn statements(script: &str, syntax: Syntax) -> Result<Vec<&str>> {
     let mut found = Vec::new();
     let mut statement = Current::default();
     let (mut begin, mut at) = (0, 0);
     while let Some(next) = script[at..].chars().next() {
         let rest = &script[at..];
+        if let Some(unclosed) = unclosed(rest, syntax) {
+            return Err(unclosed.problem(script, at, "script"));
+        }
         let skipped = opaque(rest, syntax);
         if skipped > 0 {
             statement.take(&rest[..skipped]);
@@ -30,7 +36,7 @@ pub(crate) fn statements(script: &str, syntax: Syntax) -> Vec<&str> {
     if statement.is_something {
         found.push(script[begin..].trim());
     }
-    found
+    Ok(found)
 }
 
 /// Returns the first word of the statement if it starts or ends a transaction.
@@ -105,31 +111,58 @@ fn word(piece: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn split(script: &str, syntax: Syntax) -> Vec<&str> {
+        statements(script, syntax).expect("statements")
+    }
+
     #[test]
     fn semicolons_end_statements_but_not_in_texts_and_comments() {
         for syntax in [Syntax::Sqlite, Syntax::Postgres, Syntax::Mysql] {
             let script = "select 'a;b' ; /* ; */ -- ;\n ;; select \"x;y\"\n;\n-- the end";
             let wanted = ["select 'a;b'", "select \"x;y\""];
-            assert_eq!(statements(script, syntax), wanted, "{syntax:?}");
+            assert_eq!(split(script, syntax), wanted, "{syntax:?}");
         }
-        assert_eq!(statements("select $x$;$x$; select 1", Syntax::Postgres), ["select $x$;$x$", "select 1"]);
-        assert_eq!(statements("", Syntax::Sqlite), Vec::<&str>::new());
+        assert_eq!(split("select $x$;$x$; select 1", Syntax::Postgres), ["select $x$;$x$", "select 1"]);
+        assert_eq!(split("", Syntax::Sqlite), Vec::<&str>::new());
     }
 
     #[test]
     fn bodies_stay_whole() {
         let trigger =
             "create trigger t after insert on a begin update b set c = case when 1 then 2 end; delete from d; end";
-        assert_eq!(statements(&format!("{trigger}; select 1"), Syntax::Sqlite), [trigger, "select 1"]);
+        assert_eq!(split(&format!("{trigger}; select 1"), Syntax::Sqlite), [trigger, "select 1"]);
         let routine =
             "create procedure p() begin if 1 then select 1; end if; case 1 when 1 then select 2; end case; end";
-        assert_eq!(statements(&format!("{routine}; select 1;"), Syntax::Mysql), [routine, "select 1"]);
+        assert_eq!(split(&format!("{routine}; select 1;"), Syntax::Mysql), [routine, "select 1"]);
         let function = "create function f() returns int language sql begin atomic select 1; end";
-        assert_eq!(statements(&format!("{function};select 2"), Syntax::Postgres), [function, "select 2"]);
+        assert_eq!(split(&format!("{function};select 2"), Syntax::Postgres), [function, "select 2"]);
         let table = "create table log (event text, begin_at text, begin text)";
-        assert_eq!(statements(&format!("{table}; select 1"), Syntax::Sqlite), [table, "select 1"]);
+        assert_eq!(split(&format!("{table}; select 1"), Syntax::Sqlite), [table, "select 1"]);
         let plain = "select case when 1 then 2 end";
-        assert_eq!(statements(&format!("{plain}; select 1"), Syntax::Sqlite), [plain, "select 1"]);
+        assert_eq!(split(&format!("{plain}; select 1"), Syntax::Sqlite), [plain, "select 1"]);
+    }
+
+    #[test]
+    fn a_script_closes_what_it_opens() {
+        use Syntax::{Mysql, Postgres, Sqlite};
+        for (open, syntaxes, what) in [
+            ("/* why; select 2", &[Sqlite, Postgres, Mysql][..], "a comment"),
+            ("/* a /* b */; select 2", &[Postgres], "a comment"),
+            ("/*/; select 2", &[Sqlite, Postgres, Mysql], "a comment"),
+            ("select 'a; select 2", &[Sqlite, Postgres, Mysql], "a string"),
+            ("select E'a\\'; select 2", &[Postgres], "a string"),
+            ("select \"a; select 2", &[Mysql], "a string"),
+            ("select \"a; select 2", &[Sqlite, Postgres], "a quoted name"),
+            ("select `a; select 2", &[Sqlite, Mysql], "a quoted name"),
+            ("select [a; select 2", &[Sqlite], "a quoted name"),
+            ("select $x$ a $$; select 2", &[Postgres], "a dollar-quoted string"),
+        ] {
+            for syntax in syntaxes {
+                let problem = statements(&format!("select 1;\n\n{open}"), *syntax).expect_err(open);
+                let wanted = format!("line 3 of the script begins {what} that is never closed");
+                assert!(problem.message().contains(&wanted), "{syntax:?}: {problem}");
+            }
+        }
     }
 
     #[test]
