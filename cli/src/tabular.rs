@@ -1,6 +1,7 @@
 //! Output formats for rows. Rows arrive as an Arrow IPC stream and are converted batch by batch, so
 //! memory use does not grow with the result.
 
+mod csv;
 mod value;
 
 use std::io::Write;
@@ -139,11 +140,11 @@ fn write_rows(
                     .hint("use another `--format`, or convert the column to text in the statement")
                     .into());
             }
-            let mut writer = arrow_csv::WriterBuilder::new().with_header(true).build(&mut *out);
             // An empty result has a header, too.
-            writer.write(&RecordBatch::new_empty(schema)).map_err(broken)?;
+            csv::write_header(&schema, out)?;
             for batch in counted {
-                writer.write(&batch.and_then(value::with_texts).map_err(broken)?).map_err(broken)?;
+                let batch = batch.and_then(value::with_texts).map_err(broken)?;
+                csv::write_rows(&batch, out).map_err(broken)?;
             }
         }
         Format::Arrow => {

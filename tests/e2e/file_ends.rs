@@ -90,3 +90,24 @@ fn a_script_with_an_unclosed_comment_runs_nothing() {
         assert_eq!(all(yard, block, "select count(*) as n from t"), json!([{"n": 0}]), "{dialect}");
     });
 }
+
+#[test]
+fn query_and_unload_write_the_same_csv() {
+    each("file_ends_csv", |dialect, yard, block| {
+        yard.ok(&["execute", block, "create table t (id integer, a varchar(10))"]);
+        yard.ok(&["execute", block, "insert into t values (1, null), (2, ''), (3, 'x,y'), (4, '\u{feff}z')"]);
+        for (statement, wanted) in [
+            ("select a, id from t order by id", "a,id\n,1\n\"\",2\n\"x,y\",3\n\"\u{feff}z\",4\n"),
+            // An only column that is null is an empty line.
+            ("select a from t where id < 3 order by id", "a\n\n\"\"\n"),
+        ] {
+            let query = yard.ok(&["query", block, statement, "--format", "csv"]);
+            assert_eq!(query, wanted, "{dialect}: {statement}");
+            let unloaded = String::from_utf8(unload(yard, block, statement, "csv")).expect("UTF-8");
+            assert_eq!(unloaded, wanted, "{dialect}: {statement}");
+        }
+        yard.ok(&["execute", block, "delete from t"]);
+        let query = yard.ok(&["query", block, "select id, a from t", "--format", "csv"]);
+        assert_eq!(query, "id,a\n", "{dialect}");
+    });
+}
