@@ -111,3 +111,28 @@ fn query_and_unload_write_the_same_csv() {
         assert_eq!(query, "id,a\n", "{dialect}");
     });
 }
+
+#[test]
+fn values_beside_their_declared_type_are_refused_in_text_formats() {
+    let yard = TestYard::with_sqlite();
+    yard.ok(&["execute", SQLITE, "create table s (v text, n integer, b blob)"]);
+    for (column, value, formats, cast, text) in [
+        ("v", "x'dead'", &["csv", "ndjson"][..], "cast(v as blob)", "3q0="),
+        ("n", "x'dead'", &["csv", "ndjson"], "cast(n as blob)", "3q0="),
+        ("n", "9e999", &["csv", "ndjson"], "cast(n as real)", "Infinity"),
+        ("b", "1234", &["csv"], "cast(b as text)", "1234"),
+    ] {
+        yard.ok(&["execute", SQLITE, "delete from s"]);
+        yard.ok(&["execute", SQLITE, &format!("insert into s ({column}) values ({value})")]);
+        let statement = format!("select {column} from s");
+        for format in formats {
+            let arguments = ["call", SQLITE, "unload", "--statement", &statement, "--format", format, "--out", "out"];
+            refused(&yard.run(&arguments), &["row 1: ", &format!("`{column}`"), cast]);
+        }
+        let statement = format!("select {cast} as v from s");
+        let csv = String::from_utf8(unload(&yard, SQLITE, &statement, "csv")).expect("UTF-8");
+        assert_eq!(csv, format!("v\n{text}\n"));
+    }
+    // NDJSON distinguishes numbers from strings.
+    assert_eq!(unload(&yard, SQLITE, "select b from s", "ndjson"), b"{\"b\":1234}\n");
+}

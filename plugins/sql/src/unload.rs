@@ -11,7 +11,7 @@ use crate::bytes_text;
 use crate::parquet_file;
 use crate::reader::{Reader, problem};
 use crate::rows::Format;
-use crate::want::as_text;
+use crate::want::{Want, as_text};
 
 /// Maximum number of rows that are fetched at once.
 const ROWS: u32 = 512;
@@ -91,6 +91,8 @@ fn parquet(rows: Rows) -> Parts {
 fn texts(rows: Rows, format: Format, dialect: Dialect, header: Option<String>) -> Parts {
     let mut kinds: Vec<Option<Kind>> =
         rows.columns().iter().map(|column| Kind::declared(dialect, &column.type_name)).collect();
+    let declared: Vec<Option<Declared>> =
+        rows.columns().iter().map(|column| Declared::of(dialect, &column.type_name)).collect();
     let columns: Vec<(String, bool)> =
         rows.columns().into_iter().map(|column| (column.name, is_single(dialect, &column.type_name))).collect();
     let mut number = 0_u64;
@@ -106,7 +108,10 @@ fn texts(rows: Rows, format: Format, dialect: Dialect, header: Option<String>) -
             ended = batch.is_empty();
             for row in batch {
                 number += 1;
-                for ((value, kind), (name, _)) in row.iter().zip(&mut kinds).zip(&columns) {
+                for (((value, kind), (name, _)), declared) in row.iter().zip(&mut kinds).zip(&columns).zip(&declared) {
+                    if let Some(declared) = declared {
+                        declared.check(value, format, number, name)?;
+                    }
                     Kind::of(value).map_or(Ok(()), |own| own.joins(kind, number, name))?;
                     if matches!(format, Format::Ndjson) && is_json_null(value) {
                         return Err(json_null(number, name));
@@ -167,6 +172,40 @@ impl Kind {
             format!("row {row}: column `{name}` has both strings and bytes, which a text format cannot distinguish");
         Err(Problem::invalid(message)
             .hint(format!("give the column one type: `cast({name} as text)`, or `cast({name} as blob)`")))
+    }
+}
+
+/// Declared type of a SQLite column, as which `load` reads the values of a text format. The column
+/// of an expression has none.
+struct Declared {
+    type_name: String,
+    want: Want,
+}
+
+impl Declared {
+    fn of(dialect: Dialect, type_name: &str) -> Option<Self> {
+        (dialect == Dialect::Sqlite && !type_name.is_empty())
+            .then(|| Self { type_name: type_name.to_owned(), want: Want::of(dialect, type_name) })
+    }
+
+    /// Rejects a value that `load` would read as one of another kind. A SQLite column stores values
+    /// of all kinds.
+    fn check(&self, value: &SqlValue, format: Format, row: u64, name: &str) -> Result<()> {
+        let is_blob = matches!(self.want, Want::Bytes { .. });
+        let is_real = matches!(self.want, Want::Affinity { real: true, .. });
+        let (found, cast) = match value {
+            SqlValue::Bytes(_) if !is_blob => ("bytes", "blob"),
+            SqlValue::Float(float) if !float.is_finite() && !is_real => ("an infinity", "real"),
+            // Digits are valid base64.
+            SqlValue::Integer(_) | SqlValue::Float(_) if is_blob && format == Format::Csv => ("a number", "text"),
+            _ => return Ok(()),
+        };
+        let message = format!(
+            "row {row}: column `{name}` has {found}, which a text format cannot distinguish from values of its declared type `{}`",
+            self.type_name
+        );
+        Err(Problem::invalid(message)
+            .hint(format!("select the values without the declared type: `cast({name} as {cast})`")))
     }
 }
 
@@ -265,6 +304,23 @@ mod tests {
         );
         assert_eq!((line(&[SqlValue::Null]), line(&[text("")])), ("\n".to_owned(), "\"\"\n".to_owned()));
         assert_eq!(line(&[SqlValue::Bytes(vec![0xde, 0xad])]), "3q0=\n");
+    }
+
+    #[test]
+    fn values_that_are_read_as_others_are_refused() {
+        let fits = |type_name: &str, value: &SqlValue, format: Format| {
+            let declared = Declared::of(Dialect::Sqlite, type_name).expect("a declared type");
+            declared.check(value, format, 1, "a").is_ok()
+        };
+        for format in [Format::Csv, Format::Ndjson] {
+            let (bytes, infinity) = (SqlValue::Bytes(vec![0]), SqlValue::Float(f64::INFINITY));
+            assert!(fits("BLOB", &bytes, format) && !fits("text", &bytes, format) && !fits("date", &bytes, format));
+            assert!(fits("double", &infinity, format) && !fits("integer", &infinity, format));
+            assert!(!fits("blob", &infinity, format) && fits("integer", &SqlValue::Float(0.5), format));
+        }
+        let number = SqlValue::Integer(1234);
+        assert!(!fits("blob", &number, Format::Csv) && fits("blob", &number, Format::Ndjson));
+        assert!(Declared::of(Dialect::Sqlite, "").is_none() && Declared::of(Dialect::Postgres, "text").is_none());
     }
 
     #[test]
