@@ -136,3 +136,25 @@ fn values_beside_their_declared_type_are_refused_in_text_formats() {
     // NDJSON distinguishes numbers from strings.
     assert_eq!(unload(&yard, SQLITE, "select b from s", "ndjson"), b"{\"b\":1234}\n");
 }
+
+#[test]
+fn a_list_inside_of_in_is_refused_at_every_depth() {
+    each("file_ends_lists", |dialect, yard, block| {
+        yard.ok(&["execute", block, "create table t (id integer)"]);
+        yard.ok(&["execute", block, "insert into t values (1), (2), (3)"]);
+        let query = |condition: &str| {
+            let statement = format!("select count(*) as n from t where {condition}");
+            yard.run(&["query", block, &statement, "--param", "l=[1, 2]", "--format", "csv"])
+        };
+        for condition in ["id in ((:l))", "id not in ((:l))", "id in (7, (:l))", "id in (values (:l))"] {
+            refused(&query(condition), &["parameter `:l`", "the value is a list"]);
+        }
+        let known = match dialect {
+            "postgres" => "id in (cardinality(:l::integer[]))",
+            "mysql" => "id in (json_length(:l))",
+            _ => "id in (json_array_length(:l))",
+        };
+        let ran = query(known);
+        assert_eq!((ran.code, ran.stdout.as_str()), (0, "n\n1\n"), "{dialect}: {}", ran.stderr);
+    });
+}

@@ -85,7 +85,7 @@ fn parameter(value: &Value, in_list: bool, syntax: Syntax) -> Result<SqlValue> {
 fn numbered(statement: &str, syntax: Syntax) -> (String, Vec<bool>) {
     let mut text = String::with_capacity(statement.len());
     let (mut rest, mut places) = (statement, Vec::new());
-    let mut parentheses = Parentheses::default();
+    let mut parentheses = Parentheses::new(syntax);
     while let Some(next) = rest.chars().next() {
         let skipped = opaque(rest, syntax);
         // SQLite's numbered placeholders are left unchanged.
@@ -141,7 +141,7 @@ impl Statement {
         let mut text = String::with_capacity(statement.len());
         let mut names: Vec<String> = Vec::new();
         let mut in_lists = Vec::new();
-        let mut parentheses = Parentheses::default();
+        let mut parentheses = Parentheses::new(syntax);
         let mut rest = statement;
         while let Some(next) = rest.chars().next() {
             let skipped = opaque(rest, syntax);
@@ -165,7 +165,8 @@ impl Statement {
                         in_lists.push(parentheses.is_list());
                     }
                 }
-                parentheses.token(name);
+                // The name is no word of the statement.
+                parentheses.token(":");
                 match syntax {
                     Syntax::Sqlite => text.push_str(&format!("?{number}")),
                     Syntax::Postgres => text.push_str(&format!("${number}")),
@@ -466,11 +467,37 @@ mod tests {
                 refused(statement, named());
             }
             refused("select 1 where x in (?)", Parameters::Positional(vec![json!([1])]));
-            for statement in
-                ["select f(:l)", "select 1 where x in (select value from json_each(:l))", "select x = any(:l)"]
-            {
-                assert!(bound(statement, &named(), syntax).is_ok(), "{statement}");
+            for statement in [
+                "select 1 where x in ((:l))",
+                "select 1 where x not in ((1), (:l))",
+                "select 1 where x in (values (:l))",
+                "select 1 where (x, y) in ((1, :l), (2, 3))",
+                "select 1 where x in (case when y then (:l) end)",
+            ] {
+                refused(statement, named());
             }
+            for statement in [
+                "select f(:l)",
+                "select 1 where x in (select value from json_each(:l))",
+                "select 1 where x in (with l as (select value from json_each(:l)) select value from l)",
+                "select 1 where x in (json_extract(:l, '$[0]'))",
+                "select 1 where x in (1, 2) and f((:l))",
+                "select x = any(:l)",
+                "select :in, (:l)",
+            ] {
+                let parameters = Parameters::Named(match named() {
+                    Parameters::Named(mut named) if statement.contains(":in") => {
+                        named.insert("in".to_owned(), json!(1));
+                        named
+                    }
+                    Parameters::Named(named) => named,
+                    Parameters::Positional(_) => Map::new(),
+                });
+                assert!(bound(statement, &parameters, syntax).is_ok(), "{statement}");
+            }
+            // Functions of PostgreSQL take arrays.
+            let coalesced = bound("select 1 where x in (coalesce(:l, 0))", &named(), syntax);
+            assert_eq!(coalesced.is_ok(), syntax == Syntax::Postgres);
         }
     }
 
