@@ -1,10 +1,12 @@
 //! Inputs that end too early or in an unexpected way: truncated files, unclosed comments, values and names that
 //! a format cannot represent. Each is an error, and nothing is loaded or run in part.
 
+use blockyard_tests::web::Answer;
 use blockyard_tests::{Ran, TestYard};
 use serde_json::{Value, json};
 
 use crate::sql_operations::each;
+use crate::storage_rest::start;
 
 const SQLITE: &str = "sql-database/flights";
 
@@ -157,4 +159,39 @@ fn a_list_inside_of_in_is_refused_at_every_depth() {
         let ran = query(known);
         assert_eq!((ran.code, ran.stdout.as_str()), (0, "n\n1\n"), "{dialect}: {}", ran.stderr);
     });
+}
+
+#[test]
+fn an_object_like_a_folder_with_content_is_named() {
+    let started = start(|request| {
+        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+        let resource = |name: &str| {
+            let size = if name == "c/empty/" { 0 } else { name.len() };
+            json!({"name": name, "size": size.to_string(), "generation": "1"})
+        };
+        let object = path
+            .rsplit_once("/o/")
+            .map(|(_, name)| percent_encoding::percent_decode_str(name).decode_utf8().expect("text").into_owned());
+        match object {
+            None => {
+                let items = ["c/empty/", "c/full/", "c/full/x"].map(resource);
+                Answer::json(&json!({ "items": items }))
+            }
+            Some(name) if query.contains("alt=media") => Answer::text(name),
+            Some(name) => Answer::json(&resource(&name)),
+        }
+    });
+    let Some((cloud, _web)) = started else { return };
+    let yard = &cloud.yard;
+    let copied = yard.fails(4, &["cp", "-r", "gcs-bucket/rest:c", "back"]);
+    assert!(copied.contains("1 object cannot be saved as a file; nothing was copied"), "{copied}");
+    assert!(copied.contains("`c/full/` has content, but ends in a slash like a folder"), "{copied}");
+    // Both hints work.
+    assert!(copied.contains("`blockyard cp 'gcs-bucket/rest:c/full/' FILE`"), "{copied}");
+    yard.ok(&["cp", "gcs-bucket/rest:c/full/", "one"]);
+    assert_eq!(std::fs::read_to_string(yard.path("one")).expect("the file"), "c/full/");
+    let ran = yard.run(&["cp", "-r", "gcs-bucket/rest:c", "back", "--skip-bad-names"]);
+    assert_eq!(ran.code, 4, "{}", ran.stderr);
+    assert_eq!(std::fs::read_to_string(yard.path("back/full/x")).expect("the file"), "c/full/x");
+    assert_eq!(std::fs::read_dir(yard.path("back")).expect("the folder").count(), 1);
 }

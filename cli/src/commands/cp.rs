@@ -156,7 +156,7 @@ impl Copying<'_> {
     /// written.
     async fn down_all(&mut self, from: &Stored, storage: &ObjectStorage, to: &Path) -> Result<(), Failure> {
         let beginning = below(&from.path);
-        let (mut targets, mut bad) = names::targets(self.paths(storage, &beginning).await?, &beginning);
+        let (mut targets, mut bad) = names::targets(self.objects(storage, &beginning).await?, &beginning);
         names::leave_out_alike(&mut targets, &mut bad, to)?;
         if !bad.is_empty() && !self.arguments.skip_bad_names {
             return Err(names::refused(&bad, &from.address.to_string(), "nothing was copied").into());
@@ -177,15 +177,15 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// Returns the paths of all objects that begin with a prefix.
-    async fn paths(&self, storage: &ObjectStorage, beginning: &str) -> Result<Vec<String>, Error> {
-        let mut paths = Vec::new();
+    /// Returns the paths and sizes of all objects that begin with a prefix.
+    async fn objects(&self, storage: &ObjectStorage, beginning: &str) -> Result<Vec<(String, u64)>, Error> {
+        let mut objects = Vec::new();
         let mut pages = storage.pages(beginning, None);
         while let Some(page) = pages.next().await? {
-            paths.extend(page.objects.into_iter().map(|object| object.path));
-            self.progress.count(|| format!("{} objects", paths.len()));
+            objects.extend(page.objects.into_iter().map(|object| (object.path, object.size)));
+            self.progress.count(|| format!("{} objects", objects.len()));
         }
-        Ok(paths)
+        Ok(objects)
     }
 
     /// Copies between two storages, or within one.
@@ -199,8 +199,8 @@ impl Copying<'_> {
         let beginning = below(&from.path);
         let base = to.path.trim_end_matches('/');
         // All paths are listed first: copies into the same storage would appear in the listing.
-        let paths = self.paths(&source, &beginning).await?;
-        for path in paths {
+        let objects = self.objects(&source, &beginning).await?;
+        for (path, _) in objects {
             let name = path.strip_prefix(&beginning).unwrap_or(&path);
             let copy = if base.is_empty() { name.to_owned() } else { format!("{base}/{name}") };
             self.move_over(&source, &target_storage, &path, &copy, same).await?;

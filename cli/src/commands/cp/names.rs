@@ -34,16 +34,19 @@ pub(super) struct BadName {
     pub(super) reason: String,
 }
 
-/// Splits objects into those with valid file names and those without. `below` is the requested
-/// prefix.
-pub(super) fn targets(objects: Vec<String>, below: &str) -> (Vec<Target>, Vec<BadName>) {
+/// Splits objects, given with their sizes, into those with valid file names and those without.
+/// `below` is the requested prefix.
+pub(super) fn targets(objects: Vec<(String, u64)>, below: &str) -> (Vec<Target>, Vec<BadName>) {
     let (mut targets, mut bad) = (Vec::new(), Vec::new());
-    for object in objects {
+    for (object, size) in objects {
         let name = object.strip_prefix(below).unwrap_or(&object);
-        // Some tools create an empty object to represent a folder.
         if name.is_empty()
             || name.ends_with('/') && mistake(name.trim_end_matches('/')).is_none() && !name.ends_with("//")
         {
+            // Some tools create an empty object to represent a folder.
+            if size > 0 {
+                bad.push(BadName { object, reason: "has content, but ends in a slash like a folder".to_owned() });
+            }
             continue;
         }
         match parts(name) {
@@ -212,7 +215,7 @@ mod tests {
     use super::*;
 
     fn split(objects: &[&str]) -> (Vec<String>, Vec<String>) {
-        let (targets, bad) = targets(objects.iter().map(|object| (*object).to_owned()).collect(), "c/");
+        let (targets, bad) = targets(objects.iter().map(|object| ((*object).to_owned(), 0)).collect(), "c/");
         (
             targets.into_iter().map(|target| target.parts.join("/")).collect(),
             bad.into_iter().map(|bad| bad.object).collect(),
@@ -257,6 +260,16 @@ mod tests {
                 "c/folder"
             ]
         );
+    }
+
+    #[test]
+    fn an_object_like_a_folder_has_no_content() {
+        let objects = [("c/", 1), ("c/empty/", 0), ("c/full/", 1), ("c/full/x", 0)];
+        let objects = objects.map(|(object, size)| (object.to_owned(), size)).to_vec();
+        let (targets, bad) = targets(objects, "c/");
+        assert_eq!(targets.len(), 1, "{targets:?}");
+        let bad: Vec<&str> = bad.iter().map(|bad| bad.object.as_str()).collect();
+        assert_eq!(bad, ["c/", "c/full/"]);
     }
 
     #[test]
