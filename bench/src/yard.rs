@@ -33,7 +33,7 @@ pub(crate) async fn create(yard: &Yard, address: &str, texts: &[(&str, &str)], s
     let schema = yard.schema_of_type(&address.type_slug).await?;
     let value = |(field, text): &(&str, &str)| {
         let pointer = Pointer::from_dotted(field);
-        let value = schema.parse_value(&pointer, text);
+        let value = schema.parse_value(&pointer, text).expect("the texts of a benchmark are valid");
         (pointer, value)
     };
     let secret = |(field, text): &(&str, &str)| {

@@ -29,13 +29,7 @@ impl Fields {
         if let Some(path) = &self.json_config {
             stdin_taken = path.as_os_str() == "-";
             let text = Zeroizing::new(read(path)?);
-            let document = exact::parse(&text).map_err(|error| {
-                let wrong = match error {
-                    exact::ExactError::NotJson(_) => "is not JSON",
-                    exact::ExactError::Inexact { .. } => "contains a number that a block cannot represent exactly",
-                };
-                Error::new(ErrorKind::Invalid, format!("`{}` {wrong}", path.display())).because(error)
-            })?;
+            let document = exact::parse(&text).map_err(|error| not_read(&format!("`{}`", path.display()), error))?;
             patch.document = Some(PlainDocument(document));
         }
         for assignment in self.set {
@@ -44,10 +38,15 @@ impl Fields {
             if schema.is_secret(&pointer) {
                 return Err(exposed_secret(field));
             }
+            let parse = |text: &str| {
+                schema
+                    .parse_value(&pointer, text)
+                    .map_err(|error| not_read(&format!("the value of field `{field}`"), error))
+            };
             let value = match value.strip_prefix('@') {
-                Some(path) => schema.parse_value(&pointer, &read(Path::new(path))?),
+                Some(path) => parse(&read(Path::new(path))?)?,
                 None => {
-                    let value = schema.parse_value(&pointer, value);
+                    let value = parse(value)?;
                     not_exposed(schema, field, &pointer, &value)?;
                     value
                 }
@@ -79,6 +78,15 @@ impl Fields {
         }
         Ok(patch)
     }
+}
+
+/// Error for a document or a value that cannot be read. `what` names it.
+fn not_read(what: &str, error: exact::ExactError) -> Error {
+    let wrong = match error {
+        exact::ExactError::NotJson(_) => "is not JSON",
+        exact::ExactError::Inexact { .. } => "contains a number that a block cannot represent exactly",
+    };
+    Error::new(ErrorKind::Invalid, format!("{what} {wrong}")).because(error)
 }
 
 /// Refuses a value of the command line with a secret in it.

@@ -195,3 +195,32 @@ fn an_object_like_a_folder_with_content_is_named() {
     assert_eq!(std::fs::read_to_string(yard.path("back/full/x")).expect("the file"), "c/full/x");
     assert_eq!(std::fs::read_dir(yard.path("back")).expect("the folder").count(), 1);
 }
+
+#[test]
+fn fields_and_arguments_that_are_almost_json_are_named() {
+    let yard = TestYard::new();
+    let create = |field: &str| {
+        let server = ["--set", "dialect=postgres", "--set", "host=h", "--set", "database=d", "--set", "username=u"];
+        yard.fails(4, &[&["create", "sql-database/x"][..], &server, &["--set", field]].concat())
+    };
+    for (field, wanted) in [
+        (r#"options={"application_name":"a","application_name":"b"}"#, "the value of field `options` is not JSON"),
+        (
+            r#"options={"sslmode":1e400}"#,
+            "the value of field `options` contains a number that a block cannot represent",
+        ),
+        ("port=05432", "the value of field `port` is not JSON"),
+        ("port=5432.0", "/port: must be an integer, written without a fraction"),
+        ("port=5.432e3", "/port: must be an integer, written without a fraction"),
+    ] {
+        let told = create(field);
+        assert!(told.contains(wanted), "{field}: {told}");
+    }
+    let block = "sql-database/flights";
+    let yard = TestYard::with_sqlite();
+    let told = yard.fails(4, &["call", block, "fetch-many", "--statement", "select 1 as a", "--size", "1e400"]);
+    assert!(told.contains("/size: must be of type `integer`, not `number`"), "{told}");
+    let arguments = r#"{"statement": "select 1 as a", "size": 18446744073709551617}"#;
+    let told = yard.fails(4, &["call", block, "fetch-many", "--args", arguments]);
+    assert!(told.contains("/size: the value is greater than the maximum of 4294967295"), "{told}");
+}

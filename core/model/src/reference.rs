@@ -200,7 +200,8 @@ mod tests {
 
     #[test]
     fn a_field_takes_an_address_as_text() {
-        let parse = |field: &str, text: &str| schema().parse_value(&Pointer::from_dotted(field), text);
+        let parse =
+            |field: &str, text: &str| schema().parse_value(&Pointer::from_dotted(field), text).expect("a value");
         assert_eq!(parse("base", "gcp-credentials/a"), json!({"$block": "gcp-credentials/a"}));
         assert_eq!(parse("many.0", "gcp-credentials/a"), json!({"$block": "gcp-credentials/a"}));
         assert_eq!(parse("choice.by", "keeper/e"), json!({"$block": "keeper/e"}));

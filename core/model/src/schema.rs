@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::cost::{self, Excess, Steps};
 use crate::document::{Pointer, SecretPlace, Violation};
+use crate::exact::{self, ExactError};
 use crate::graph::{Budget, Graph, referenced};
 use crate::judgement::Judgement;
 pub use crate::places::Places;
@@ -54,7 +55,7 @@ impl Schema {
                 .should_validate_formats(true)
                 // The built-in format would compile an expression that the document contains.
                 .with_format("regex", |_: &str| true)
-                .build(&document)
+                .build(&with_bounds(&document, false))
                 .map_err(|error| SchemaError(error.to_string()))
         };
         let validator = with_stack(graph.levels, build).unwrap_or_else(|| Err(SchemaError(NO_STACK.to_owned())))?;
@@ -297,28 +298,21 @@ impl Schema {
     /// `5432` becomes a number for a number field, and a string for a string field. Objects and
     /// arrays are parsed as JSON. Text that does not fit becomes a string, which validation then
     /// rejects.
-    #[must_use]
-    pub fn parse_value(&self, pointer: &Pointer, text: &str) -> Value {
-        self.value_of(pointer, text, crate::exact::parse(text).ok())
+    ///
+    /// # Errors
+    /// Returns an error if the field accepts no string, and the text begins like an array, an
+    /// object or, for a number field, a number, but is not valid JSON.
+    pub fn parse_value(&self, pointer: &Pointer, text: &str) -> Result<Value, ExactError> {
+        self.value_of(pointer, text, exact::parse(text))
     }
 
     /// Converts like [`parse_value`](Self::parse_value), for an argument of an operation: numbers
     /// keep all digits.
     ///
     /// # Errors
-    /// Returns an error if the field accepts no string, and the text begins like an array or object
-    /// but is not valid JSON.
-    pub fn parse_argument(&self, pointer: &Pointer, text: &str) -> Result<Value, crate::exact::ExactError> {
-        let parsed = crate::exact::parse_value(text);
-        match parsed {
-            Err(error) if text.trim_start().starts_with(['[', '{']) && !self.takes_text(pointer) => Err(error),
-            parsed => Ok(self.value_of(pointer, text, parsed.ok())),
-        }
-    }
-
-    /// Returns true if the field at this pointer accepts a string.
-    fn takes_text(&self, pointer: &Pointer) -> bool {
-        self.types(pointer).contains(&"string")
+    /// Returns an error as [`parse_value`](Self::parse_value) does.
+    pub fn parse_argument(&self, pointer: &Pointer, text: &str) -> Result<Value, ExactError> {
+        self.value_of(pointer, text, exact::parse_value(text))
     }
 
     /// Returns the types that the field at this pointer accepts; empty if the schema names none.
@@ -333,25 +327,42 @@ impl Schema {
             .collect()
     }
 
-    fn value_of(&self, pointer: &Pointer, text: &str, parsed: Option<Value>) -> Value {
-        if self.is_reference(pointer) {
-            return parsed.filter(Value::is_object).unwrap_or_else(|| block_marker(text));
-        }
+    fn value_of(&self, pointer: &Pointer, text: &str, parsed: Result<Value, ExactError>) -> Result<Value, ExactError> {
         let types = self.types(pointer);
-        let fits = |value: &Value| match value {
-            Value::Null => types.contains(&"null"),
-            Value::Bool(_) => types.contains(&"boolean"),
-            Value::Number(number) => types.contains(&"number") || types.contains(&"integer") && !number.is_f64(),
-            Value::String(_) => false,
-            Value::Array(_) => types.contains(&"array"),
-            Value::Object(_) => types.contains(&"object"),
+        let takes = |name: &str| types.contains(&name);
+        let text_is_wanted = takes("string");
+        let number_is_wanted = takes("number") || takes("integer");
+        let start = text.trim_start();
+        let is_nested = start.starts_with(['[', '{']);
+        // The validator describes other numbers, such as those with too many digits.
+        let is_misspelled = |error: &ExactError| {
+            let like_number =
+                start.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '-' | '+' | '.'));
+            number_is_wanted && like_number && matches!(error, ExactError::NotJson(_))
         };
-        let text_is_wanted = types.contains(&"string");
-        match parsed {
+        let parsed = match parsed {
+            Ok(value) => Some(value),
+            Err(error) if !text_is_wanted && (is_nested || is_misspelled(&error)) => return Err(error),
+            Err(_) => None,
+        };
+        if self.is_reference(pointer) {
+            return Ok(parsed.filter(Value::is_object).unwrap_or_else(|| block_marker(text)));
+        }
+        let fits = |value: &Value| match value {
+            Value::Null => takes("null"),
+            Value::Bool(_) => takes("boolean"),
+            Value::Number(number) => takes("number") || takes("integer") && !number.is_f64(),
+            Value::String(_) => false,
+            Value::Array(_) => takes("array"),
+            Value::Object(_) => takes("object"),
+        };
+        Ok(match parsed {
+            // Validation rejects a fraction in an integer field.
+            Some(value @ Value::Number(_)) if !text_is_wanted && number_is_wanted => value,
             Some(value) if !text_is_wanted && (fits(&value) || types.is_empty() && !value.is_string()) => value,
             Some(value) if text_is_wanted && !value.is_null() && fits(&value) && types.len() > 1 => value,
             _ => Value::from(text),
-        }
+        })
     }
 }
 
@@ -486,6 +497,55 @@ pub(crate) fn secret_audience(keywords: &Map<String, Value>) -> Option<SecretKey
     }
 }
 
+/// Adds the bounds of integer formats such as `uint32`, which the validator ignores: a bundle cannot
+/// read a number outside of them. `names` is true if the members of `value` are field names.
+fn with_bounds(value: &Value, names: bool) -> Value {
+    let keywords = match value {
+        Value::Object(keywords) => keywords,
+        Value::Array(elements) => return elements.iter().map(|element| with_bounds(element, false)).collect(),
+        other => return other.clone(),
+    };
+    let member = |(key, member): (&String, &Value)| {
+        let is_value = !names && matches!(key.as_str(), "const" | "enum" | "default" | "examples");
+        let names = !names
+            && matches!(
+                key.as_str(),
+                "properties" | "patternProperties" | "$defs" | "definitions" | "dependentSchemas"
+            );
+        (key.clone(), if is_value { member.clone() } else { with_bounds(member, names) })
+    };
+    let mut bounded: Map<String, Value> = keywords.iter().map(member).collect();
+    if !names && let Some((least, most)) = integer_bounds(keywords) {
+        if !keywords.contains_key("exclusiveMinimum") {
+            bounded.entry("minimum").or_insert(least);
+        }
+        if !keywords.contains_key("exclusiveMaximum") {
+            bounded.entry("maximum").or_insert(most);
+        }
+    }
+    Value::Object(bounded)
+}
+
+/// Returns the bounds of the format of an integer field.
+fn integer_bounds(keywords: &Map<String, Value>) -> Option<(Value, Value)> {
+    let is_integer = match keywords.get("type")? {
+        Value::Array(types) => types.iter().any(|name| name == "integer"),
+        name => name == "integer",
+    };
+    let format = keywords.get("format")?.as_str().filter(|_| is_integer)?;
+    Some(match format {
+        "int8" => (i8::MIN.into(), i8::MAX.into()),
+        "int16" => (i16::MIN.into(), i16::MAX.into()),
+        "int32" => (i32::MIN.into(), i32::MAX.into()),
+        "int64" => (i64::MIN.into(), i64::MAX.into()),
+        "uint8" => (0.into(), u8::MAX.into()),
+        "uint16" => (0.into(), u16::MAX.into()),
+        "uint32" => (0.into(), u32::MAX.into()),
+        "uint64" => (0.into(), u64::MAX.into()),
+        _ => return None,
+    })
+}
+
 /// Computes the checksum of a schema: SHA-256 of its canonical JSON (RFC 8785) without
 /// descriptions.
 #[must_use]
@@ -523,7 +583,8 @@ pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
-        Value::Number(number) if number.is_f64() => "number",
+        // `1e400` is not a double.
+        Value::Number(number) if number.to_string().contains(['.', 'e', 'E']) => "number",
         Value::Number(_) => "integer",
         Value::String(_) => "string",
         Value::Array(_) => "array",
@@ -554,7 +615,8 @@ mod tests {
 
     #[test]
     fn text_becomes_what_the_schema_wants() {
-        let parse = |field: &str, text: &str| schema().parse_value(&Pointer::from_dotted(field), text);
+        let parse =
+            |field: &str, text: &str| schema().parse_value(&Pointer::from_dotted(field), text).expect("a value");
         assert_eq!(parse("port", "5432"), json!(5432));
         assert_eq!(parse("zip", "08540"), json!("08540"));
         assert_eq!(parse("zip", "8540"), json!("8540"));
@@ -566,6 +628,52 @@ mod tests {
         assert_eq!(parse("options", r#"{"a": "7"}"#), json!({"a": "7"}));
         assert_eq!(parse("port", "many"), json!("many"));
         assert_eq!(parse("dialect", "sqlite"), json!("sqlite"));
+    }
+
+    #[test]
+    fn text_that_is_almost_json_is_an_error() {
+        let parse = |field: &str, text: &str| schema().parse_value(&Pointer::from_dotted(field), text);
+        for (field, text) in [
+            ("options", r#"{"a": "1", "a": "2"}"#),
+            ("options", r#"{"a": 1e400}"#),
+            ("options", "{"),
+            ("port", "05432"),
+            ("port", "+5432"),
+        ] {
+            assert!(parse(field, text).is_err(), "{field}={text}");
+        }
+        // Validation rejects a number with a fraction, and one with too many digits.
+        assert_eq!(parse("port", "5432.0").expect("a number"), json!(5432.0));
+        assert_eq!(parse("port", "18446744073709551616").expect("text"), json!("18446744073709551616"));
+        assert_eq!(parse("zip", "{").expect("text"), json!("{"));
+    }
+
+    #[test]
+    fn integer_formats_have_bounds() {
+        let schema = Schema::compile(json!({
+            "properties": {
+                "size": {"type": "integer", "format": "uint32", "minimum": 0},
+                "level": {"type": ["integer", "null"], "format": "int8"},
+                "format": {"type": "string", "const": "uint32"},
+                "type": {"type": "integer"}
+            }
+        }))
+        .expect("a schema");
+        let numbers = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+        for ok in
+            [r#"{"size": 4294967295, "level": -128, "format": "uint32", "type": 5000000000}"#, r#"{"level": null}"#]
+        {
+            assert_eq!(schema.check(&numbers(ok)).len(), 0, "{ok}");
+        }
+        for wrong in [r#"{"size": 4294967296}"#, r#"{"size": 18446744073709551617}"#, r#"{"level": 128}"#] {
+            let violations = schema.check(&numbers(wrong));
+            assert!(
+                violations.iter().any(|violation| violation.message.contains("maximum")),
+                "{wrong}: {violations:?}"
+            );
+        }
+        assert_eq!(kind(&numbers("1e400")), "number");
+        assert_eq!(kind(&numbers("18446744073709551617")), "integer");
     }
 
     #[test]
