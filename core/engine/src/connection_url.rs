@@ -190,6 +190,14 @@ mod tests {
     }
 
     #[test]
+    fn characters_that_are_refused_can_be_escaped() {
+        assert_eq!(taken("postgres://db/a%26b%3Bc").expect("an address")["database"], "a&b;c");
+        assert_eq!(taken("sqlite:///%7E/t.db").expect("an address")["database"], "/~/t.db");
+        assert_eq!(taken("sqlite:///tmp/~t.db").expect("an address")["database"], "/tmp/~t.db");
+        assert_eq!(taken("sqlite:///file%3A/t.db").expect("an address")["database"], "/file:/t.db");
+    }
+
+    #[test]
     fn a_database_in_memory_has_several_forms() {
         for text in ["sqlite::memory:", "sqlite://:memory:", "sqlite:///:memory:", "sqlite:///:memory:\n"] {
             assert_eq!(taken(text).expect(text), json!({"dialect": "sqlite", "database": ":memory:"}), "{text}");
@@ -300,6 +308,16 @@ mod tests {
             ("sqlite:///:MEMORY:", "begins with `:`"),
             ("sqlite:///a/:memory:", "begins with `:`"),
             ("sqlite:///a%00b", "control character"),
+            ("postgres://ada:s3cret@db/zoo&sslmode=disable", "options begin with `?`"),
+            ("postgres://ada:s3cret@db/zoo;sslmode=disable", "options begin with `?`"),
+            ("postgres://ada:s3cret@-db/zoo", "neither a name nor an address"),
+            ("postgres://ada:s3cret@db-.example.com/zoo", "neither a name nor an address"),
+            ("postgres://ada:s3cret@::1/zoo", "`[::1]`"),
+            ("postgres://ada:s3cret@2001:db8::5/zoo", "`[::1]`"),
+            ("sqlite:///~/t.db", "home folder"),
+            ("sqlite:~ada/t.db", "home folder"),
+            ("sqlite:///file:/tmp/t.db", "`file:`"),
+            ("sqlite:FILE:t.db", "`file:`"),
         ] {
             let error = taken(text).expect_err(text).to_string();
             assert!(error.contains(wrong) && !error.contains("s3cret"), "{error}");

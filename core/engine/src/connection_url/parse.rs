@@ -82,6 +82,15 @@ pub(super) fn file(rest: &str) -> Result<Target> {
         Some(_) => return refused("names a server, which a file does not have; an absolute path is `sqlite:///PATH`"),
         None => rest,
     };
+    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    if first.starts_with('~') {
+        return refused(
+            "has a `~`, which only a shell replaces by the home folder; write the whole path, or `%7E` for a `~` in a name",
+        );
+    }
+    if first.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("file:")) {
+        return refused("has `file:` in its path; write the path without it, or `%3A` for a `:` in a name");
+    }
     let path = decoded(path, "path")?;
     let parts: Vec<&str> = path.strip_prefix('/').unwrap_or(&path).split('/').collect();
     if parts.iter().any(|part| part.is_empty()) {
@@ -123,6 +132,11 @@ pub(super) fn server(rest: &str) -> Result<Target> {
         "" => return refused("names no database"),
         name if name.contains('/') => {
             return refused("has more than one part in its path; a `/` in the database's name is written `%2F`");
+        }
+        name if name.contains(['&', ';']) => {
+            return refused(
+                "has a `&` or `;` in its database's name: options begin with `?`, and in a name they are written `%26` and `%3B`",
+            );
         }
         name => server.database = decoded(name, "database's name")?,
     }
@@ -167,6 +181,11 @@ impl Server {
                     None => return refused("has unexpected characters between its host and its port"),
                 };
                 (address.to_string(), port)
+            }
+            None if text.matches(':').count() > 1 => {
+                return refused(
+                    "has more than one `:` in its host and port; an IPv6 address is written in brackets, `[::1]`",
+                );
             }
             None => {
                 let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
@@ -224,6 +243,8 @@ fn host_mistake(host: &str) -> Option<&'static str> {
     let plain = |label: &&str| {
         !label.is_empty()
             && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
     };
     if host.len() > 253 || !labels.iter().all(plain) {
@@ -281,7 +302,11 @@ impl fmt::Display for Target {
         match self {
             Self::File(path) if path == ":memory:" => f.write_str(path),
             Self::File(path) => {
-                let parts: Vec<String> = path.split('/').map(|part| encoded(part).to_string()).collect();
+                let part = |part: &str| match part.strip_prefix('~') {
+                    Some(rest) => format!("%7E{}", encoded(rest)),
+                    None => encoded(part).to_string(),
+                };
+                let parts: Vec<String> = path.split('/').map(part).collect();
                 write!(f, "{}{}", if path.starts_with('/') { "//" } else { "" }, parts.join("/"))
             }
             Self::Server(server) => {
