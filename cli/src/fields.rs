@@ -59,15 +59,15 @@ impl Fields {
                 None => (secret.as_str(), None),
             };
             let input = match source {
-                None => SecretInput::Value(ask(field, terminal)?),
+                None => SecretInput::Value(not_empty(field, ask(field, terminal)?)?),
                 Some("-") if stdin_taken => {
                     return Err(Error::new(ErrorKind::Usage, "standard input can be read only once").hint("use `--secret FIELD=@FILE` for one of them"));
                 }
                 Some("-") => {
                     stdin_taken = true;
-                    SecretInput::Value(SecretValue::from_file(read(Path::new("-"))?))
+                    SecretInput::Value(not_empty(field, SecretValue::from_file(read(Path::new("-"))?))?)
                 }
-                Some(source) if source.starts_with('@') => SecretInput::Value(SecretValue::from_file(read(Path::new(&source[1..]))?)),
+                Some(source) if source.starts_with('@') => SecretInput::Value(not_empty(field, SecretValue::from_file(read(Path::new(&source[1..]))?))?),
                 Some(source) => SecretInput::Source(source.parse::<SecretSource>().map_err(|_| {
                     Error::new(ErrorKind::Usage, format!("the value after `--secret {field}=` is not a secret source"))
                         .hint("do not pass a secret on the command line, because the shell records it in its history")
@@ -87,6 +87,15 @@ fn not_read(what: &str, error: exact::ExactError) -> Error {
         exact::ExactError::Inexact { .. } => "contains a number that a block cannot represent exactly",
     };
     Error::new(ErrorKind::Invalid, format!("{what} {wrong}")).because(error)
+}
+
+/// Refuses an empty secret: the file or the input has no content, or only a line break.
+fn not_empty(field: &str, secret: SecretValue) -> Result<SecretValue, Error> {
+    if secret.expose().is_empty() {
+        return Err(Error::new(ErrorKind::Invalid, format!("the value of secret `{field}` is empty"))
+            .hint(format!("give it a value, or leave out `--secret {field}`")));
+    }
+    Ok(secret)
 }
 
 /// Refuses a value of the command line with a secret in it.

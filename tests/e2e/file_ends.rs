@@ -224,3 +224,42 @@ fn fields_and_arguments_that_are_almost_json_are_named() {
     let told = yard.fails(4, &["call", block, "fetch-many", "--args", arguments]);
     assert!(told.contains("/size: the value is greater than the maximum of 4294967295"), "{told}");
 }
+
+#[test]
+fn addresses_with_a_second_meaning_are_refused() {
+    let yard = TestYard::new();
+    for (url, wanted) in [
+        ("postgres://u:s3cret@db/zoo&sslmode=disable", "options begin with `?`"),
+        ("postgres://u:s3cret@db/zoo;sslmode=disable", "options begin with `?`"),
+        ("postgres://u:s3cret@-db/zoo", "neither a name nor an address"),
+        ("postgres://u:s3cret@::1/zoo", "`[::1]`"),
+        ("sqlite:///~/x.db", "home folder"),
+        ("sqlite:///file:/tmp/x.db", "`file:`"),
+    ] {
+        std::fs::write(yard.path("url"), url).expect("a file");
+        let told = yard.fails(4, &["create", "sql-database/x", "--set", "url=@url"]);
+        assert!(told.contains(wanted) && !told.contains("s3cret"), "{url}: {told}");
+    }
+    std::fs::write(yard.path("url"), "postgres://u@db/zoo%26a").expect("a file");
+    yard.ok(&["create", "sql-database/x", "--set", "url=@url"]);
+    assert_eq!(yard.config("sql-database/x")["database"], "zoo&a");
+}
+
+#[test]
+fn an_empty_secret_is_refused() {
+    let yard = TestYard::new();
+    let create = |secret: &'static str| {
+        let server = ["--set", "dialect=postgres", "--set", "host=h", "--set", "database=d", "--set", "username=u"];
+        [&["create", "sql-database/x"][..], &server, &["--secret", secret]].concat()
+    };
+    for text in ["", "\n", "\r\n"] {
+        std::fs::write(yard.path("empty"), text).expect("a file");
+        let told = yard.fails(4, &create("password=@empty"));
+        assert!(told.contains("the value of secret `password` is empty"), "{told}");
+        let told = yard.fails_with_input(4, &create("password=-"), text);
+        assert!(told.contains("the value of secret `password` is empty"), "{told}");
+    }
+    std::fs::write(yard.path("blank"), " \n").expect("a file");
+    yard.ok(&create("password=@blank"));
+    assert_eq!(yard.reveal("sql-database/x", "password"), " ");
+}
