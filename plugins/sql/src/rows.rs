@@ -184,6 +184,7 @@ impl Rows {
         if names.iter().any(String::is_empty) {
             return Err(Problem::invalid("an object has an empty name").hint("give the column a name"));
         }
+        without_nul(&names)?;
         let columns = names.iter().map(|name| {
             let values = head.iter().filter_map(|object| Some(object.0.get(name)?.get()));
             let kind = Kind::of_json(values.clone(), reading.dialect);
@@ -295,7 +296,19 @@ fn ragged(line: u64, found: usize, wanted: usize) -> Problem {
         .hint("quote fields that contain the delimiter, or set another delimiter with `--delimiter`")
 }
 
+/// Rejects names with a NUL character, which no database supports.
+fn without_nul(names: &[String]) -> Result<()> {
+    match names.iter().find(|name| name.contains('\0')) {
+        Some(name) => {
+            Err(Problem::invalid(format!("the name of column `{}` has a NUL character", name.escape_debug()))
+                .hint("rename the column in the file"))
+        }
+        None => Ok(()),
+    }
+}
+
 fn unique(names: &[String]) -> Result<()> {
+    without_nul(names)?;
     let mut seen = std::collections::BTreeSet::new();
     let Some(at) = names.iter().position(|name| name.is_empty() || !seen.insert(name.as_str())) else { return Ok(()) };
     if !names[at].is_empty() {
@@ -331,6 +344,7 @@ mod tests {
         let names = |names: &[&str]| unique(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
         assert!(names(&["a", "b"]).is_ok());
         assert!(names(&["a", "a"]).expect_err("twice").message().contains("two columns are named `a`"));
+        assert!(names(&["a", "b\0c"]).expect_err("NUL").message().contains("column `b\\0c` has a NUL character"));
         assert!(names(&["a", ""]).expect_err("no name").message().contains("column 2 has no name"));
     }
 }
