@@ -276,3 +276,25 @@ fn a_column_name_with_a_nul_character_is_named() {
         }
     });
 }
+
+#[test]
+fn a_parquet_page_with_a_wrong_checksum_is_refused() {
+    let Ok(packages) = std::env::var("BLOCKYARD_TEST_PYARROW") else { return };
+    let yard = TestYard::with_sqlite();
+    let file = yard.path("animals.parquet").display().to_string();
+    let python = format!(
+        "import pyarrow as a, pyarrow.parquet as q; \
+         q.write_table(a.table({{'a': ['lions', 'tigers']}}), {file:?}, write_page_checksum=True, \
+         use_dictionary=False, write_statistics=False, compression='none')"
+    );
+    let ran = std::process::Command::new("python3").args(["-c", &python]).env("PYTHONPATH", packages).output();
+    let ran = ran.expect("python3");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let good = std::fs::read(&file).expect("the file");
+    let at = good.windows(6).position(|bytes| bytes == b"tigers").expect("the value");
+    let mut flipped = good.clone();
+    flipped[at] ^= 1;
+    refused(&load(&yard, SQLITE, "parquet", &flipped), &["checksum"]);
+    assert_eq!(load(&yard, SQLITE, "parquet", &good).code, 0);
+    assert_eq!(all(&yard, SQLITE, "select count(*) as n from t"), json!([{"n": 2}]));
+}
