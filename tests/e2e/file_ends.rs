@@ -298,3 +298,25 @@ fn a_parquet_page_with_a_wrong_checksum_is_refused() {
     assert_eq!(load(&yard, SQLITE, "parquet", &good).code, 0);
     assert_eq!(all(&yard, SQLITE, "select count(*) as n from t"), json!([{"n": 2}]));
 }
+
+#[test]
+fn a_boolean_of_mysql_with_another_number_is_named() {
+    each("file_ends_booleans", |dialect, yard, block| {
+        if dialect != "mysql" {
+            return;
+        }
+        yard.ok(&["execute", block, "create table s (id integer, a tinyint(1))"]);
+        yard.ok(&["execute", block, "create table t (id integer, a tinyint(1))"]);
+        yard.ok(&["execute", block, "insert into s values (1, 2), (2, -128)"]);
+        let statement = "select a from s order by id";
+        for format in ["arrow", "parquet"] {
+            let arguments = ["call", block, "unload", "--statement", statement, "--format", format, "--out", "out"];
+            refused(&yard.run(&arguments), &["row 1", "`a`", "cast("]);
+            let whole = unload(yard, block, "select id, cast(a as signed) as a from s", format);
+            assert_eq!(load(yard, block, format, &whole).code, 0, "{format}");
+        }
+        assert_eq!(unload(yard, block, statement, "csv"), b"a\n2\n-128\n");
+        let counted = "select count(*) as n from t where a = 2 and id = 1 or a = -128 and id = 2";
+        assert_eq!(all(yard, block, counted), json!([{"n": 4}]));
+    });
+}
