@@ -106,10 +106,10 @@ pub(crate) enum Command {
     Rollback(Rollback),
     /// Delete a block. Its name stays reserved, and `restore` undoes the deletion.
     #[command(after_help = "Example:\n  blockyard delete sql-database/flights")]
-    Delete(One),
+    Delete(BlockArgument),
     /// Restore a deleted block with all its revisions and secrets.
     #[command(after_help = "Example:\n  blockyard restore sql-database/flights")]
-    Restore(One),
+    Restore(BlockArgument),
     /// Permanently destroy the secrets of all revisions of a block. Configuration and history are
     /// retained.
     #[command(after_help = "Example:\n  blockyard purge sql-database/flights --yes")]
@@ -180,7 +180,7 @@ pub(crate) enum Command {
 
 /// Location of a new yard's key.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum KeyPlace {
+pub(crate) enum KeyLocation {
     /// The operating system's keyring.
     Keyring,
     /// A file readable only by its owner: the one at BLOCKYARD_KEY_FILE, or one beside the yard.
@@ -193,7 +193,7 @@ pub(crate) enum KeyPlace {
 pub(crate) struct Init {
     /// Location of the key. Default: the keyring, or a file if no keyring is available.
     #[arg(long, value_name = "PLACE", env = "BLOCKYARD_INIT_KEY")]
-    pub(crate) key: Option<KeyPlace>,
+    pub(crate) key: Option<KeyLocation>,
 }
 
 #[derive(Debug, Args)]
@@ -326,7 +326,7 @@ pub(crate) struct List {
 
 /// A block.
 #[derive(Debug, Args)]
-pub(crate) struct One {
+pub(crate) struct BlockArgument {
     /// Block address, TYPE/NAME.
     pub(crate) address: String,
 }
@@ -587,7 +587,7 @@ impl Cli {
             });
             if (json || hidden) && error.use_stderr() {
                 let message = text.trim_start_matches("error: ").trim();
-                let error = blockyard::Error::new(blockyard::ErrorKind::Usage, message).in_lines();
+                let error = blockyard::Error::new(blockyard::ErrorKind::Usage, message).multi_line();
                 let terminal = Terminal { json, quiet: true, verbose: 0 };
                 terminal.fail(&error);
                 std::process::exit(crate::hints::exit_code(blockyard::ErrorKind::Usage).into());

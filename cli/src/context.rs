@@ -10,7 +10,7 @@ use blockyard::{
 use etcetera::{BaseStrategy as _, choose_base_strategy};
 use tokio::runtime::Runtime;
 
-use crate::arguments::{Global, KeyPlace};
+use crate::arguments::{Global, KeyLocation};
 use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
@@ -108,13 +108,13 @@ impl Context {
     }
 
     /// Creates the yard.
-    pub(crate) async fn init(&self, place: Option<KeyPlace>) -> Result<Yard, Error> {
+    pub(crate) async fn init(&self, place: Option<KeyLocation>) -> Result<Yard, Error> {
         let new_key = match (place, KeySource::from_environment()) {
-            (Some(KeyPlace::Keyring), _) => NewKey::Keyring,
-            (Some(KeyPlace::File), KeySource::File(path)) => NewKey::File(Some(path)),
-            (Some(KeyPlace::File), _) => NewKey::File(None),
-            (Some(KeyPlace::Env) | None, KeySource::Base64(key)) => NewKey::Given(key),
-            (Some(KeyPlace::Env), _) => {
+            (Some(KeyLocation::Keyring), _) => NewKey::Keyring,
+            (Some(KeyLocation::File), KeySource::File(path)) => NewKey::File(Some(path)),
+            (Some(KeyLocation::File), _) => NewKey::File(None),
+            (Some(KeyLocation::Env) | None, KeySource::Base64(key)) => NewKey::Given(key),
+            (Some(KeyLocation::Env), _) => {
                 return Err(Error::new(ErrorKind::Usage, "`--key env` requires BLOCKYARD_KEY, which is not set").hint(
                     "generate a key with `openssl rand -base64 32` and back it up: without it the secrets are lost",
                 ));
@@ -154,7 +154,7 @@ impl Context {
             Some(name) => settings.yard(name)?,
             None => match self.project()?.filter(|project| project.file().yard.is_some()) {
                 Some(project) => {
-                    self.need_trust(&project).await?;
+                    self.require_trust(&project).await?;
                     let url = match (&project.file().yard, project.yard_file()?) {
                         (Some(ProjectYard::Named(name)), _) => settings.yard(name.as_str())?,
                         (_, file) => format!("sqlite:{}", file.unwrap_or_default().display()),

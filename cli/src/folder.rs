@@ -12,7 +12,7 @@ use std::path::Path;
 use blockyard::{Error, ErrorKind};
 
 /// Returns the error for an existing entry that prevents a file from being written.
-fn in_the_way(path: &Path, what: &str) -> Error {
+fn obstructed(path: &Path, what: &str) -> Error {
     Error::new(ErrorKind::Conflict, format!("`{}` is {what}", path.display()))
         .hint("remove it, or copy into another folder")
 }
@@ -33,7 +33,7 @@ mod unix {
     use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat};
     use rustix::io::Errno;
 
-    use super::{cannot, in_the_way};
+    use super::{cannot, obstructed};
 
     /// Mode of a new folder and file before the user's umask is applied.
     const FOLDER_MODE: Mode = Mode::from_raw_mode(0o777);
@@ -84,12 +84,12 @@ mod unix {
                     Ok(there) => match (FileType::from_raw_mode(there.st_mode), is_file) {
                         (FileType::RegularFile, true) | (FileType::Directory, false) => {}
                         (FileType::Symlink, _) => {
-                            return Err(in_the_way(&path, "a link, which is not followed"));
+                            return Err(obstructed(&path, "a link, which is not followed"));
                         }
                         (FileType::Directory, true) => {
-                            return Err(in_the_way(&path, "a folder, but an object has the same name"));
+                            return Err(obstructed(&path, "a folder, but an object has the same name"));
                         }
-                        _ => return Err(in_the_way(&path, "neither a folder nor a file")),
+                        _ => return Err(obstructed(&path, "neither a folder nor a file")),
                     },
                 }
                 if !is_file {
@@ -104,7 +104,7 @@ mod unix {
             self.check(parts)?;
             let mut at = self.root.try_clone().map_err(|error| cannot(&self.path, error))?;
             let mut path = self.path.clone();
-            let (name, folders) = parts.split_last().ok_or_else(|| in_the_way(&self.path, "not a file name"))?;
+            let (name, folders) = parts.split_last().ok_or_else(|| obstructed(&self.path, "not a file name"))?;
             for part in folders {
                 path.push(part);
                 match mkdirat(&at, part.as_str(), FOLDER_MODE) {
@@ -129,7 +129,7 @@ mod unix {
                 if let Some(other) = self.written.get(&identity(&there)) {
                     let what =
                         format!("already used by object `{other}`: on this disk, `{object}` has the same file name");
-                    return Err(in_the_way(&new.path, &what));
+                    return Err(obstructed(&new.path, &what));
                 }
                 // The new file keeps the permissions of the file that it replaces.
                 if FileType::from_raw_mode(there.st_mode) == FileType::RegularFile {
@@ -258,7 +258,7 @@ mod portable {
     use blockyard::Error;
     use tempfile::NamedTempFile;
 
-    use super::{cannot, in_the_way};
+    use super::{cannot, obstructed};
 
     /// A destination folder.
     pub(crate) struct Folder {
@@ -286,7 +286,7 @@ mod portable {
                 let Ok(there) = std::fs::symlink_metadata(&path) else { return Ok(()) };
                 let is_file = index + 1 == parts.len();
                 if there.is_symlink() || there.is_dir() == is_file {
-                    return Err(in_the_way(&path, "a link, or not of the type that the object name requires"));
+                    return Err(obstructed(&path, "a link, or not of the type that the object name requires"));
                 }
             }
             Ok(())

@@ -10,7 +10,7 @@ use crate::settings::{named_registry, open_registry, shipped_registry};
 impl Context {
     /// Checks that the user trusts a project file, by a recorded decision or by confirming on a
     /// terminal.
-    pub(crate) async fn need_trust(&self, project: &Project) -> Result<(), Error> {
+    pub(crate) async fn require_trust(&self, project: &Project) -> Result<(), Error> {
         let state = self.trust()?.state(project)?;
         if state == TrustState::Trusted || self.asks_for_trust(project, state).await? {
             return Ok(());
@@ -85,7 +85,7 @@ impl Context {
         if state != TrustState::Trusted && self.names_the_yard() {
             return Err(untrusted(&project, state));
         }
-        self.need_trust(&project).await?;
+        self.require_trust(&project).await?;
         project.registries()?.iter().map(open_registry).collect()
     }
 }

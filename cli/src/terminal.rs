@@ -139,7 +139,7 @@ impl Terminal {
     }
 
     /// Requires confirmation of an irreversible action, by `--yes` or on a terminal.
-    pub(crate) fn need_agreement(&self, yes: bool, question: &str, why: &str) -> Result<(), Error> {
+    pub(crate) fn require_confirmation(&self, yes: bool, question: &str, why: &str) -> Result<(), Error> {
         if yes || self.can_ask() && self.agree(question) {
             return Ok(());
         }
@@ -152,7 +152,7 @@ impl Terminal {
         let _ = if self.json {
             writeln!(out, "{}", visible::json(&format!("{:#}", hints::to_json(error))))
         } else {
-            let mut text = format!("{RED}error{PLAIN}: {}\n", message(&error.to_string(), error.is_in_lines()));
+            let mut text = format!("{RED}error{PLAIN}: {}\n", message(&error.to_string(), error.is_multi_line()));
             for cause in error.causes() {
                 text.push_str(&format!("  caused by: {}\n", message(&cause, false)));
             }

@@ -404,7 +404,7 @@ fn bundles() {
 }
 
 #[test]
-fn nobody_agreed() {
+fn install_without_approval_fails() {
     let yard = TestYard::empty();
     yard.ok(&["init", "--key", "file"]);
     let ran = yard.run(&["install", &bundle("sql")]);

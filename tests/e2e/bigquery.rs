@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use blockyard_tests::gate::Fate;
+use blockyard_tests::gate::Fault;
 use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
@@ -10,7 +10,7 @@ use crate::cloud::Cloud;
 const COLUMNS: &str = r#"[{"name": "id", "type": "INT64", "mode": "REQUIRED"}, {"name": "name", "type": "STRING"}, {"name": "born", "type": "DATE"}]"#;
 
 fn start() -> Option<Cloud> {
-    Cloud::with_warehouse(|_| Fate::Pass)
+    Cloud::with_warehouse(|_| Fault::Pass)
 }
 
 /// Starts the emulator with the table `zoo.animals`.
@@ -226,20 +226,20 @@ fn what_passes_is_tried_again_and_starts_nothing_twice() {
     let turn = AtomicUsize::new(0);
     let Some(cloud) = Cloud::with_warehouse(move |request| {
         let busy = |status, reason| {
-            Fate::Answer(status, json!({"error": {"message": reason, "errors": [{"reason": reason}]}}).to_string())
+            Fault::Answer(status, json!({"error": {"message": reason, "errors": [{"reason": reason}]}}).to_string())
         };
         if request.method != "POST" || !request.uri.path().ends_with("/jobs") {
-            return Fate::Pass;
+            return Fault::Pass;
         }
         match turn.fetch_add(1, Ordering::SeqCst) {
             0 => busy(403, "rateLimitExceeded"),
             1 => busy(503, "backendError"),
-            2 => Fate::CutAnswer,
+            2 => Fault::CutAnswer,
             // The emulator accepts a duplicate job ID; BigQuery does not.
             3 => busy(409, "duplicate"),
             4 => busy(403, "accessDenied"),
             5 => busy(403, "quotaExceeded"),
-            _ => Fate::Pass,
+            _ => Fault::Pass,
         }
     }) else {
         return;
@@ -262,9 +262,9 @@ fn a_load_that_is_cut_goes_on_where_it_was() {
             && request.headers.get("content-range").is_some_and(|range| !range.as_bytes().starts_with(b"bytes */"));
         // The second chunk is interrupted twice: before and after it reaches the server.
         match chunk.then(|| cut.fetch_add(1, Ordering::SeqCst)) {
-            Some(1) => Fate::CutRequest,
-            Some(2) => Fate::CutAnswer,
-            _ => Fate::Pass,
+            Some(1) => Fault::CutRequest,
+            Some(2) => Fault::CutAnswer,
+            _ => Fault::Pass,
         }
     }) else {
         return;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use blockyard_tests::gate::{Fate, Gate};
+use blockyard_tests::gate::{Fault, Gate};
 use blockyard_tests::web::{Answer, Seen, Web};
 use blockyard_tests::{TestYard, bundle, root};
 use serde_json::{Value, json};
@@ -75,22 +75,24 @@ impl Server {
 impl Cloud {
     /// Returns `None` if the server is not installed, which `cargo xtask test` reports.
     pub(crate) fn start() -> Option<Self> {
-        Self::with(|_| Fate::Pass)
+        Self::with(|_| Fault::Pass)
     }
 
-    pub(crate) fn with(fate: impl Fn(&http::request::Parts) -> Fate + Send + Sync + 'static) -> Option<Self> {
-        Self::build(fate, Has::Storage)
+    pub(crate) fn with(fault: impl Fn(&http::request::Parts) -> Fault + Send + Sync + 'static) -> Option<Self> {
+        Self::build(fault, Has::Storage)
     }
 
     /// Adds BigQuery: `bigquery-warehouse/w` with the dataset `zoo`.
-    pub(crate) fn with_warehouse(fate: impl Fn(&http::request::Parts) -> Fate + Send + Sync + 'static) -> Option<Self> {
-        let cloud = Self::build(fate, Has::Warehouse)?;
+    pub(crate) fn with_warehouse(
+        fault: impl Fn(&http::request::Parts) -> Fault + Send + Sync + 'static,
+    ) -> Option<Self> {
+        let cloud = Self::build(fault, Has::Warehouse)?;
         let set = ["--set", "credentials=gcp-credentials/prod", "--set", "dataset=zoo"];
         cloud.yard.ok(&[&["create", "bigquery-warehouse/w"][..], &set].concat());
         Some(cloud)
     }
 
-    fn build(fate: impl Fn(&http::request::Parts) -> Fate + Send + Sync + 'static, has: Has) -> Option<Self> {
+    fn build(fault: impl Fn(&http::request::Parts) -> Fault + Send + Sync + 'static, has: Has) -> Option<Self> {
         static TURN: AtomicUsize = AtomicUsize::new(0);
         let program = std::env::var("BLOCKYARD_TEST_FAKE_GCS").ok()?;
         let folder = tempfile::tempdir().expect("a folder");
@@ -106,7 +108,7 @@ impl Cloud {
             (bucket, project) = (format!("zoo-{turn}"), format!("demo-{turn}"));
             servers.splice(0..0, [("/bigquery/", warehouse), ("/upload/bigquery/", warehouse)]);
         }
-        let gate = Gate::before_all(servers, fate);
+        let gate = Gate::before_all(servers, fault);
         std::fs::create_dir_all(&buckets).expect("a folder");
         let server = Server::start(&program, port, &buckets, &gate.authority());
         let (key, public) = rsa_key(folder.path(), "pkcs8");

@@ -34,7 +34,7 @@ on_both!(
     a_rollback_is_a_new_revision_equal_to_the_old,
     a_diff_says_of_a_secret_that_it_differs_and_no_more,
     blocks_of_one_type_can_be_compared,
-    a_deleted_name_stays_taken_and_restore_has_all_of_it_back,
+    a_deleted_name_is_not_reused_and_restore_is_complete,
     a_purge_destroys_every_secret_and_keeps_the_history,
     a_purged_block_takes_new_secrets,
     a_rollback_to_destroyed_secrets_says_that_they_are,
@@ -568,7 +568,7 @@ fn blocks_of_one_type_can_be_compared(yard: &TestYard) {
     assert!(yard.ok(&["diff", "zoo-keeper/ada", "zoo-keeper/ada@1"]).contains("are identical"));
 }
 
-fn a_deleted_name_stays_taken_and_restore_has_all_of_it_back(yard: &TestYard) {
+fn a_deleted_name_is_not_reused_and_restore_is_complete(yard: &TestYard) {
     full_cage(yard);
     let opened = secrets(yard, "zoo-cage/cat");
     yard.ok(&["set", "zoo-cage/cat", "--set", "animal=dog"]);

@@ -24,7 +24,7 @@ on_both!(
     a_kept_secret_is_one_that_the_yard_has,
     a_changed_source_is_shown_and_a_sealed_secret_is_not,
     a_field_that_leaves_its_secret_behind_can_be_applied,
-    circles_in_a_file_are_refused,
+    cycles_in_a_file_are_rejected,
     a_circle_is_told_without_the_blocks_that_only_lead_to_it,
     a_circle_through_the_yard_is_refused_before_anything_is_saved,
     a_reference_can_be_turned_round_in_one_file,
@@ -477,7 +477,7 @@ fn keepers(pairs: &[(&str, &str)]) -> String {
     pairs.iter().map(keeper).collect()
 }
 
-fn circles_in_a_file_are_refused(yard: &TestYard) {
+fn cycles_in_a_file_are_rejected(yard: &TestYard) {
     for pairs in [&[("a", "a")][..], &[("a", "b"), ("b", "a")], &[("z", ""), ("a", "b"), ("b", "c"), ("c", "a")]] {
         let told = refused(yard, &keepers(pairs));
         assert!(told.contains("the references of these blocks would form a cycle"), "{told}");

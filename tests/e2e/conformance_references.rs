@@ -16,14 +16,14 @@ on_both!(
     a_reference_to_a_deleted_block_is_refused,
     a_reference_to_a_type_that_is_not_installed_says_how_to_install_it,
     a_source_that_is_a_block_is_checked_like_a_reference,
-    what_others_build_on_is_not_deleted,
+    a_dependency_cannot_be_deleted,
     old_revisions_and_deleted_blocks_hold_nothing,
     an_old_revision_says_what_it_misses,
     a_block_is_restored_after_what_it_builds_on,
-    circles_are_refused_with_their_path,
+    cycles_are_rejected_with_their_path,
     a_rollback_that_would_close_a_circle_is_refused,
     of_two_saves_that_close_a_circle_together_one_is_refused,
-    nobody_builds_on_a_block_while_it_is_deleted,
+    no_block_references_a_block_during_its_deletion,
 );
 
 /// Creates a cage in a house in a garden, and two keepers, one of whom is the other's teacher.
@@ -195,7 +195,7 @@ fn a_source_that_is_a_block_is_checked_like_a_reference(yard: &TestYard) {
     assert!(refused.contains("`zoo-keeper/ada` (`badge`) depends on it"), "{refused}");
 }
 
-fn what_others_build_on_is_not_deleted(yard: &TestYard) {
+fn a_dependency_cannot_be_deleted(yard: &TestYard) {
     zoo(yard);
     let guarded = json!({ "how": "guarded", "by": block("zoo-keeper/bob") });
     yard.create("zoo-cage/den", &json!({ "animal": "fox", "lock": guarded }));
@@ -258,7 +258,7 @@ fn a_block_is_restored_after_what_it_builds_on(yard: &TestYard) {
     yard.fails(6, &["delete", "zoo-keeper/ada"]);
 }
 
-fn circles_are_refused_with_their_path(yard: &TestYard) {
+fn cycles_are_rejected_with_their_path(yard: &TestYard) {
     zoo(yard);
     for (block, flag, told) in [
         (
@@ -320,7 +320,7 @@ fn of_two_saves_that_close_a_circle_together_one_is_refused(yard: &TestYard) {
     }
 }
 
-fn nobody_builds_on_a_block_while_it_is_deleted(yard: &TestYard) {
+fn no_block_references_a_block_during_its_deletion(yard: &TestYard) {
     yard.create("zoo-keeper/ada", &json!({ "name": "Ada" }));
     let cages: Vec<String> = (0..4).map(|number| format!("zoo-cage/c{number}")).collect();
     let create =

@@ -16,11 +16,11 @@ on_both!(
     odd_secrets_come_back_to_the_byte,
     a_secret_loses_one_line_end_from_a_file_and_from_standard_input,
     bytes_that_are_no_text_are_not_a_secret,
-    asterisks_are_refused_wherever_a_secret_stands,
+    masked_values_are_rejected_in_every_secret_field,
     a_secret_is_refused_in_a_flag_however_deep_it_stands,
     a_ciphertext_opens_only_where_it_was_sealed,
     a_data_key_opens_only_its_own_block,
-    a_revision_that_was_changed_past_blockyard_is_refused,
+    a_revision_modified_outside_blockyard_is_rejected,
 );
 
 /// Word at the beginning of every canary, which occurs nowhere else.
@@ -402,7 +402,7 @@ fn bytes_that_are_no_text_are_not_a_secret(yard: &TestYard) {
     yard.fails(3, &["show", "zoo-keeper/ada"]);
 }
 
-fn asterisks_are_refused_wherever_a_secret_stands(yard: &TestYard) {
+fn masked_values_are_rejected_in_every_secret_field(yard: &TestYard) {
     menagerie(yard);
     let shown = yard.config("zoo-cage/lion").to_string();
     for command in [&["set", "zoo-cage/lion", "--json-config", "-"], &["create", "zoo-cage/puma", "--json-config", "-"]]
@@ -499,7 +499,7 @@ fn a_data_key_opens_only_its_own_block(yard: &TestYard) {
     assert_eq!(yard.reveal("zoo-keeper/ada", "badge"), "ada");
 }
 
-fn a_revision_that_was_changed_past_blockyard_is_refused(yard: &TestYard) {
+fn a_revision_modified_outside_blockyard_is_rejected(yard: &TestYard) {
     if !yard.has_shell() {
         return;
     }

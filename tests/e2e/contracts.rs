@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use blockyard_tests::gate::Fate;
+use blockyard_tests::gate::Fault;
 use blockyard_tests::web::{Answer, Web};
 use blockyard_tests::{TestYard, bundle};
 use serde_json::{Value, json};
@@ -96,7 +96,7 @@ fn databases() {
         server.yard.ok(&["execute", "sql-database/my", birds]);
         holds_database(&server.yard, "sql-database/my");
     }
-    if let Some(cloud) = Cloud::with_warehouse(|_| Fate::Pass) {
+    if let Some(cloud) = Cloud::with_warehouse(|_| Fault::Pass) {
         let columns = r#"[{"name": "id", "type": "INT64"}, {"name": "name", "type": "STRING"}]"#;
         cloud.warehouse(&["create-table", "--table", "birds", "--columns", columns]);
         holds_database(&cloud.yard, "bigquery-warehouse/w");
@@ -105,7 +105,7 @@ fn databases() {
 
 #[test]
 fn jobs() {
-    let Some(cloud) = Cloud::with_warehouse(|_| Fate::Pass) else { return };
+    let Some(cloud) = Cloud::with_warehouse(|_| Fault::Pass) else { return };
     cloud.warehouse(&["create-table", "--table", "birds", "--columns", r#"[{"name": "id", "type": "INT64"}]"#]);
     let done = cloud.warehouse(&["execute", "--statement", "insert into birds (id) values (1)"]);
     let id = done["job_id"].as_str().expect("a name");

@@ -80,7 +80,7 @@ fn no_crate_is_there_that_was_refused_or_comes_from_elsewhere() {
 }
 
 #[test]
-fn whoever_ignores_an_advisory_says_why() {
+fn ignored_advisories_have_a_reason() {
     let rules = rules();
     for ignored in rules["advisories"]["ignore"].as_array().expect("a list") {
         let reason = ignored.get("reason").and_then(toml::Value::as_str).unwrap_or_default();

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use blockyard_tests::{TestYard, binary, bundle, ran, root};
 
-use blockyard_tests::gate::Fate;
+use blockyard_tests::gate::Fault;
 
 use crate::cloud::Cloud;
 
@@ -64,7 +64,7 @@ fn the_book() {
         let found = commands(&text);
         if path.ends_with("google-cloud.md") {
             // Runs on the emulators of this test.
-            if let Some(cloud) = Cloud::with_warehouse(|_| Fate::Pass) {
+            if let Some(cloud) = Cloud::with_warehouse(|_| Fault::Pass) {
                 let zoo = ["--set", "credentials=gcp-credentials/prod", "--set", "dataset=zoo"];
                 cloud.yard.ok(&[&["create", "bigquery-warehouse/zoo"][..], &zoo].concat());
                 cloud.warehouse(&[

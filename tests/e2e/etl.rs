@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use blockyard_tests::gate::Fate;
+use blockyard_tests::gate::Fault;
 use blockyard_tests::web::{Answer, Web};
 use blockyard_tests::{TestYard, binary, bundle, ran, root};
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ fn run(yard: &TestYard, program: &str, arguments: &[&str]) -> String {
 
 #[test]
 fn flights_go_from_the_web_to_the_warehouse() {
-    let Some(cloud) = Cloud::with_warehouse(|_| Fate::Pass) else { return };
+    let Some(cloud) = Cloud::with_warehouse(|_| Fault::Pass) else { return };
     let Some(server) = postgres::server("etl") else { return };
     let flights = std::fs::read(root().join("examples/data/flights.csv")).expect("the flights");
     let web = Web::start(move |request| match (request.method.as_str(), request.target.as_str()) {

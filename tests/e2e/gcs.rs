@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use blockyard_tests::gate::Fate;
+use blockyard_tests::gate::Fault;
 use blockyard_tests::web::{Answer, Web};
 use serde_json::{Value, json};
 
@@ -109,9 +109,9 @@ fn what_is_there_is_not_overwritten_unseen() {
             let upload = request.method == "POST" && request.uri.path().starts_with("/upload/");
             match upload.then(|| there.fetch_add(1, Ordering::SeqCst)) {
                 Some(1..) if conditional => {
-                    Fate::Answer(412, r#"{"error": {"code": 412, "message": "conditionNotMet"}}"#.to_owned())
+                    Fault::Answer(412, r#"{"error": {"code": 412, "message": "conditionNotMet"}}"#.to_owned())
                 }
-                _ => Fate::Pass,
+                _ => Fault::Pass,
             }
         }
     }) else {
@@ -219,9 +219,9 @@ fn a_busy_server_is_asked_again() {
     let Some(cloud) = Cloud::with(move |request| {
         let busy = request.uri.path().ends_with("/o/data%2Fa");
         match busy.then(|| count.fetch_add(1, Ordering::SeqCst)) {
-            Some(0) => Fate::Answer(503, String::new()),
-            Some(1) => Fate::Answer(429, r#"{"error": {"code": 429, "message": "rateLimitExceeded"}}"#.to_owned()),
-            _ => Fate::Pass,
+            Some(0) => Fault::Answer(503, String::new()),
+            Some(1) => Fault::Answer(429, r#"{"error": {"code": 429, "message": "rateLimitExceeded"}}"#.to_owned()),
+            _ => Fault::Pass,
         }
     }) else {
         return;
@@ -237,14 +237,14 @@ fn an_upload_that_is_cut_goes_on_where_it_was() {
     let count = parts.clone();
     let Some(cloud) = Cloud::with(move |request| {
         if request.method != "PUT" {
-            return Fate::Pass;
+            return Fault::Pass;
         }
         match count.fetch_add(1, Ordering::SeqCst) {
             // The second chunk never arrives, and then the server is busy for a moment.
-            1 => Fate::CutRequest,
-            2 => Fate::Answer(503, String::new()),
-            3 => Fate::Held(16 << 20),
-            _ => Fate::Pass,
+            1 => Fault::CutRequest,
+            2 => Fault::Answer(503, String::new()),
+            3 => Fault::Held(16 << 20),
+            _ => Fault::Pass,
         }
     }) else {
         return;
@@ -263,15 +263,15 @@ fn an_upload_of_which_a_part_was_kept_is_sent_from_there() {
     let seen = parts.clone();
     let Some(cloud) = Cloud::with(move |request| {
         if request.method != "PUT" {
-            return Fate::Pass;
+            return Fault::Pass;
         }
         let mut seen = seen.lock().expect("no panic");
         seen.push(request.headers["content-range"].to_str().expect("text").to_owned());
         match seen.len() {
-            1 => Fate::CutRequest,
-            2 => Fate::Held(1 << 20),
+            1 => Fault::CutRequest,
+            2 => Fault::Held(1 << 20),
             // The server has stored nothing further and rejects the rest.
-            _ => Fate::Answer(403, r#"{"error": {"code": 403, "message": "enough"}}"#.to_owned()),
+            _ => Fault::Answer(403, r#"{"error": {"code": 403, "message": "enough"}}"#.to_owned()),
         }
     }) else {
         return;
@@ -289,8 +289,8 @@ fn what_arrived_damaged_is_not_kept() {
     // fake-gcs-server ends an upload when its status is queried, so it stores the first chunk only.
     let parts = AtomicUsize::new(0);
     let Some(cloud) = Cloud::with(move |request| match request.method.as_str() {
-        "PUT" if parts.fetch_add(1, Ordering::SeqCst) == 1 => Fate::CutRequest,
-        _ => Fate::Pass,
+        "PUT" if parts.fetch_add(1, Ordering::SeqCst) == 1 => Fault::CutRequest,
+        _ => Fault::Pass,
     }) else {
         return;
     };
@@ -307,9 +307,9 @@ fn what_arrived_damaged_is_not_kept() {
 fn a_download_that_is_cut_leaves_no_short_file() {
     let Some(cloud) = Cloud::with(|request| {
         if request.uri.query().is_some_and(|query| query.contains("alt=media")) {
-            Fate::CutBody(1_000)
+            Fault::CutBody(1_000)
         } else {
-            Fate::Pass
+            Fault::Pass
         }
     }) else {
         return;
@@ -326,7 +326,7 @@ fn what_a_lost_answer_did_is_taken_into_account() {
     let Some(cloud) = Cloud::with(move |request| {
         // The first removal is executed, but its response is lost.
         let removal = request.method == "DELETE";
-        if removal && cut.fetch_add(1, Ordering::SeqCst) == 0 { Fate::CutAnswer } else { Fate::Pass }
+        if removal && cut.fetch_add(1, Ordering::SeqCst) == 0 { Fault::CutAnswer } else { Fault::Pass }
     }) else {
         return;
     };
@@ -336,9 +336,9 @@ fn what_a_lost_answer_did_is_taken_into_account() {
 
     let uploads = AtomicUsize::new(0);
     let Some(cloud) = Cloud::with(move |request| match request.uri.path().starts_with("/upload/") {
-        true if uploads.fetch_add(1, Ordering::SeqCst) == 0 => Fate::CutAnswer,
-        true => Fate::Answer(412, r#"{"error": {"code": 412, "message": "conditionNotMet"}}"#.to_owned()),
-        false => Fate::Pass,
+        true if uploads.fetch_add(1, Ordering::SeqCst) == 0 => Fault::CutAnswer,
+        true => Fault::Answer(412, r#"{"error": {"code": 412, "message": "conditionNotMet"}}"#.to_owned()),
+        false => Fault::Pass,
     }) else {
         return;
     };
@@ -401,9 +401,9 @@ fn what_somebody_wrote_since_is_not_overwritten() {
             seen.lock().expect("no panic").push(query.to_owned());
             // fake-gcs-server ignores the conditions of uploads, so the proxy enforces them.
             if query.contains("ifGenerationMatch=41") {
-                return Fate::Answer(412, r#"{"error": {"code": 412, "message": "conditionNotMet"}}"#.to_owned());
+                return Fault::Answer(412, r#"{"error": {"code": 412, "message": "conditionNotMet"}}"#.to_owned());
             }
-            Fate::Pass
+            Fault::Pass
         }
     }) else {
         return;

@@ -217,7 +217,7 @@ fn blocks_of_an_older_version_say_so(yard: &TestYard) {
 }
 
 #[test]
-fn what_a_bundle_says_of_itself_forges_nothing() {
+fn bundle_descriptions_are_escaped() {
     let yard = TestYard::empty();
     yard.ok(&["init", "--key", "file"]);
     let evil = "\u{1b}[2J\u{1b}]0;pwned\u{7}\u{202e}live\nerror: forged\n  hint: run `evil`";

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use blockyard_tests::gate::Fate;
+use blockyard_tests::gate::Fault;
 use blockyard_tests::web::{Answer, Web};
 use serde_json::json;
 
@@ -78,11 +78,11 @@ fn folders_are_copied_with_all_that_is_in_them() {
 }
 
 #[test]
-fn what_goes_wrong_with_a_copy_is_said_and_loses_nothing() {
+fn a_failed_copy_is_reported_and_keeps_the_old_file() {
     let Some(cloud) = Cloud::with(|request| {
         let damaged =
             request.uri.path().contains("cut") && request.uri.query().is_some_and(|query| query.contains("alt=media"));
-        if damaged { Fate::CutBody(1_000) } else { Fate::Pass }
+        if damaged { Fault::CutBody(1_000) } else { Fault::Pass }
     }) else {
         return;
     };

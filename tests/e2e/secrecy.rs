@@ -115,7 +115,7 @@ impl Bed {
 }
 
 #[test]
-fn the_host_is_no_oracle() {
+fn masking_does_not_confirm_guesses() {
     for (secret, alphabet) in [("739104", "0123456789"), ("k9zq", "kq9z4x"), ("aaaab", "ab")] {
         let bed = bed(secret);
         let arguments = json!({"alphabet": alphabet, "length": secret.len()});
@@ -169,7 +169,7 @@ fn a_search_while_the_output_is_read_is_stopped_and_written_down() {
 }
 
 #[test]
-fn what_the_caller_said_itself_is_not_masked_for_the_caller() {
+fn secrets_in_arguments_are_not_masked_for_the_caller() {
     let bed = bed("hunter7");
     let guesses = "hunter1 hunter7 hunter9";
     let ran = bed.call("say", &json!({"text": guesses}));
@@ -326,7 +326,7 @@ fn a_token_server_is_the_one_that_the_schema_names() {
 }
 
 #[test]
-fn texts_are_masked_before_they_are_cut() {
+fn texts_are_masked_before_truncation() {
     let bed = bed("hunter7-of-the-zoo");
     let url = format!("{}/token", bed.tokens.url());
     // The token server quotes the form; the bundle chooses the number of characters before the

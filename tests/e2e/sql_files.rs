@@ -90,7 +90,7 @@ fn one_bad_row_in_a_thousand_is_named_and_nothing_stays() {
 }
 
 #[test]
-fn files_go_round() {
+fn files_round_trip() {
     each("round", |dialect, yard, block| {
         loaded(yard, block, "birds.csv", CSV.as_bytes(), &[]);
         let before = all(yard, block);

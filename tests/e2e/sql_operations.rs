@@ -21,7 +21,7 @@ pub(crate) fn count_of(yard: &TestYard, block: &str) -> Value {
 }
 
 #[test]
-fn a_script_is_done_whole_or_not_at_all() {
+fn a_script_is_atomic() {
     each("script", |dialect, yard, block| {
         let script = |text: &str| yard.run(&["call", block, "script", "--script", text, "--json"]);
         let made = script(

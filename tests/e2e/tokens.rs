@@ -183,7 +183,7 @@ fn what_is_no_key_says_so_without_showing_it() {
 }
 
 #[test]
-fn a_token_is_no_more_shown_than_a_key() {
+fn access_tokens_are_not_exposed() {
     let bed = bed(
         "cl1ent-secret",
         |request| Answer::text(format!("you sent {}", request.header("authorization"))),
@@ -253,7 +253,7 @@ fn a_failure_is_one_attempt_for_all_who_wait() {
 }
 
 #[test]
-fn a_token_that_was_revoked_is_fetched_anew_once() {
+fn a_revoked_token_is_fetched_again_once() {
     let fetched = Arc::new(AtomicUsize::new(0));
     let counted = fetched.clone();
     let bed = bed(

@@ -5,7 +5,7 @@ use serde_json::json;
 
 on_both!(
     ten_that_make_a_yard_at_once_have_one_yard,
-    a_bent_reference_does_not_lead_elsewhere,
+    a_tampered_reference_is_rejected,
     an_older_revision_that_is_put_in_front_is_noticed,
     names_in_files_lead_to_yards,
 );
@@ -30,7 +30,7 @@ fn ten_that_make_a_yard_at_once_have_one_yard(yard: &TestYard) {
     assert_eq!(bundles["bundles"].as_array().map(Vec::len), Some(1), "{}", listed.stderr);
 }
 
-fn a_bent_reference_does_not_lead_elsewhere(yard: &TestYard) {
+fn a_tampered_reference_is_rejected(yard: &TestYard) {
     for name in ["ada", "eve"] {
         yard.ok(&["create", &format!("zoo-keeper/{name}"), "--set", &format!("name={name}")]);
     }
@@ -236,7 +236,7 @@ fn a_server_that_is_held_up_is_given_up_in_time_and_nothing_changed() {
 }
 
 #[test]
-fn a_server_that_ends_our_connections_is_got_over() {
+fn terminated_connections_are_replaced() {
     if !available("BLOCKYARD_TEST_POSTGRES_PORT") {
         return;
     }

@@ -23,7 +23,7 @@ pub struct Gate {
 
 /// How the proxy handles a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
+pub enum Fault {
     /// Forwards the request.
     Pass,
     /// Responds with this status and JSON body instead of forwarding the request.
@@ -40,7 +40,7 @@ pub enum Fate {
     CutBody(usize),
 }
 
-type Deciding = dyn Fn(&http::request::Parts) -> Fate + Send + Sync;
+type Deciding = dyn Fn(&http::request::Parts) -> Fault + Send + Sync;
 type Answering = http::Response<BoxBody<Bytes, std::io::Error>>;
 
 impl Gate {
@@ -49,7 +49,7 @@ impl Gate {
     /// # Panics
     /// If no port is free.
     #[must_use]
-    pub fn before(port: u16, decide: impl Fn(&http::request::Parts) -> Fate + Send + Sync + 'static) -> Self {
+    pub fn before(port: u16, decide: impl Fn(&http::request::Parts) -> Fault + Send + Sync + 'static) -> Self {
         Self::before_all(vec![("/", port)], decide)
     }
 
@@ -61,7 +61,7 @@ impl Gate {
     #[must_use]
     pub fn before_all(
         servers: Vec<(&'static str, u16)>,
-        decide: impl Fn(&http::request::Parts) -> Fate + Send + Sync + 'static,
+        decide: impl Fn(&http::request::Parts) -> Fault + Send + Sync + 'static,
     ) -> Self {
         let tokens = Arc::new(Mutex::new(HashSet::new()));
         let (stop, stopped) = tokio::sync::oneshot::channel();
@@ -130,13 +130,13 @@ async fn pass(
             r#"{"error": {"code": 401, "message": "Invalid Credentials", "errors": [{"reason": "authError"}]}}"#,
         ));
     }
-    let fate = decide(&head);
-    match &fate {
-        Fate::Answer(status, text) => {
+    let fault = decide(&head);
+    match &fault {
+        Fault::Answer(status, text) => {
             let _ = body.collect().await;
             return Ok(refused(*status, text));
         }
-        Fate::Held(bytes) => {
+        Fault::Held(bytes) => {
             let mut answer = refused(308, "");
             if let Some(last) = bytes.checked_sub(1) {
                 let range = format!("bytes=0-{last}").parse().map_err(std::io::Error::other)?;
@@ -144,7 +144,7 @@ async fn pass(
             }
             return Ok(answer);
         }
-        Fate::CutRequest => return Err(std::io::ErrorKind::ConnectionReset.into()),
+        Fault::CutRequest => return Err(std::io::ErrorKind::ConnectionReset.into()),
         _ => {}
     }
     let server = servers.iter().find(|(path, _)| head.uri.path().starts_with(path));
@@ -161,12 +161,12 @@ async fn pass(
     let forwarded = forwarded.body(body).map_err(std::io::Error::other)?;
     let answer = sender.send_request(forwarded).await.map_err(std::io::Error::other)?;
     let (head, body) = answer.into_parts();
-    let body = match fate {
-        Fate::CutAnswer => {
+    let body = match fault {
+        Fault::CutAnswer => {
             let _ = body.collect().await;
             return Err(std::io::ErrorKind::ConnectionReset.into());
         }
-        Fate::CutBody(bytes) => {
+        Fault::CutBody(bytes) => {
             let whole = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
             let pieces = [
                 Ok(Frame::data(whole.slice(..bytes.min(whole.len())))),

@@ -45,7 +45,7 @@ pub(super) async fn run(arguments: Call, context: &Context) -> Outcome {
             if error.use_stderr() && rest.iter().any(|word| visible::line(word) != *word) {
                 let text = error.render().to_string();
                 let message = text.trim_start_matches("error: ").trim();
-                return Err(Error::new(ErrorKind::Usage, message).in_lines().into());
+                return Err(Error::new(ErrorKind::Usage, message).multi_line().into());
             }
             let _ = error.print();
             return Ok(std::process::ExitCode::from(if error.use_stderr() {
@@ -60,7 +60,7 @@ pub(super) async fn run(arguments: Call, context: &Context) -> Outcome {
     if operation.effect == Effect::Destructive {
         let question = format!("`{name}` is destructive and may delete data irrecoverably; continue?");
         let why = format!("operation `{name}` is destructive");
-        context.terminal.need_agreement(matches.get_flag("yes"), &question, &why)?;
+        context.terminal.require_confirmation(matches.get_flag("yes"), &question, &why)?;
     }
     let input = match matches.get_one::<PathBuf>("in") {
         Some(path) => Some(input(path).await?),

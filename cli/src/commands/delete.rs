@@ -5,10 +5,10 @@ use blockyard::{Address, Error};
 use serde_json::json;
 
 use super::{DONE, Outcome};
-use crate::arguments::{One, Purge};
+use crate::arguments::{BlockArgument, Purge};
 use crate::context::Context;
 
-pub(super) async fn delete(arguments: &One, context: &Context) -> Outcome {
+pub(super) async fn delete(arguments: &BlockArgument, context: &Context) -> Outcome {
     let address: Address = arguments.address.parse().map_err(Error::from)?;
     let yard = context.open().await?;
     yard.delete(&address).await?;
@@ -19,7 +19,7 @@ pub(super) async fn delete(arguments: &One, context: &Context) -> Outcome {
     Ok(DONE)
 }
 
-pub(super) async fn restore(arguments: &One, context: &Context) -> Outcome {
+pub(super) async fn restore(arguments: &BlockArgument, context: &Context) -> Outcome {
     let address: Address = arguments.address.parse().map_err(Error::from)?;
     let yard = context.open().await?;
     yard.restore(&address).await?;
@@ -34,7 +34,11 @@ pub(super) async fn purge(arguments: &Purge, context: &Context) -> Outcome {
     let address: Address = arguments.address.parse().map_err(Error::from)?;
     let yard = context.open().await?;
     let question = format!("permanently destroy the secrets of all revisions of `{address}`?");
-    context.terminal.need_agreement(arguments.yes, &question, &format!("purging `{address}` destroys its secrets"))?;
+    context.terminal.require_confirmation(
+        arguments.yes,
+        &question,
+        &format!("purging `{address}` destroys its secrets"),
+    )?;
     let secrets = yard.purge(&address).await?;
     context.terminal.document(&json!({ "address": address.to_string(), "secrets_destroyed": secrets }), || {
         format!("destroyed {secrets} secret value{} of {address}", if secrets == 1 { "" } else { "s" })

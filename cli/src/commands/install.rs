@@ -199,18 +199,18 @@ fn all_failed(mut failed: Vec<(&str, Error)>, count: usize) -> Error {
     for (text, error) in &failed {
         let mut parts = vec![error.to_string()];
         parts.extend(error.causes());
-        let parts: Vec<String> = parts.iter().map(|part| one_line(part, error.is_in_lines())).collect();
+        let parts: Vec<String> = parts.iter().map(|part| one_line(part, error.is_multi_line())).collect();
         message.push_str(&format!("\n  `{}`: {}", visible::line(text), parts.join(": ")));
         for hint in hints::hints(error) {
             message.push_str(&format!("\n    hint: {}", visible::line(&hint)));
         }
     }
-    Error::new(kind, message).in_lines().details(failed.iter().map(|(text, error)| failure(text, error)).collect())
+    Error::new(kind, message).multi_line().details(failed.iter().map(|(text, error)| failure(text, error)).collect())
 }
 
 /// Joins a message into one line.
-fn one_line(message: &str, in_lines: bool) -> String {
-    let joined = if in_lines { message.replace("\n  ", "; ") } else { message.to_owned() };
+fn one_line(message: &str, multi_line: bool) -> String {
+    let joined = if multi_line { message.replace("\n  ", "; ") } else { message.to_owned() };
     visible::line(&joined)
 }
 

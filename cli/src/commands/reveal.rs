@@ -16,7 +16,7 @@ pub(super) async fn run(arguments: &Reveal, context: &Context) -> Outcome {
     let yard = context.open().await?;
     let question = format!("print the secret `{field}` of `{address}` in plain text?");
     let why = format!("revealing `{field}` of `{address}` prints a secret");
-    context.terminal.need_agreement(arguments.yes, &question, &why)?;
+    context.terminal.require_confirmation(arguments.yes, &question, &why)?;
     let secret = yard.reveal(&address, field).await?;
     if context.terminal.json {
         let document = json!({ "address": address.to_string(), "field": field, "value": secret.expose() });

@@ -12,7 +12,7 @@ pub(super) async fn run(arguments: &Rm, context: &Context) -> Outcome {
     let yard = context.open().await?;
     let storage = place.open(&yard).await?;
     let question = format!("remove `{place}`?");
-    context.terminal.need_agreement(arguments.yes, &question, &format!("removing `{place}` cannot be undone"))?;
+    context.terminal.require_confirmation(arguments.yes, &question, &format!("removing `{place}` cannot be undone"))?;
     storage.delete(&place.path).await?;
     context.terminal.document(&json!({ "removed": place.to_string() }), || format!("removed {place}"))?;
     yard.close().await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use blockyard_host::Bundle;
 use blockyard_model::document::{masked, secret_markers};
 use blockyard_model::secret::MASK;
-use blockyard_model::{Address, PinnedAddress, Pointer, Revision, SealedDocument, interface};
+use blockyard_model::{Address, PinnedAddress, Pointer, Revision, SplitDocument, interface};
 use blockyard_store::BlockFilter;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::audit::timestamp;
 use crate::bundle::BundleUse;
-use crate::reference::{Whole, type_of};
+use crate::reference::{ResolvedBlock, type_of};
 use crate::revision::deleted;
 use crate::{Error, ErrorKind, Yard};
 
@@ -26,14 +26,14 @@ pub struct Block {
     pub(crate) address: Address,
     pub(crate) revision: Revision,
     pub(crate) bundle: Bundle,
-    pub(crate) document: Arc<SealedDocument>,
+    pub(crate) document: Arc<SplitDocument>,
     /// The block with its dependencies.
-    pub(crate) whole: Arc<Whole>,
+    pub(crate) whole: Arc<ResolvedBlock>,
 }
 
 /// A secret field in a typed configuration. It accepts any value and exposes none.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub struct Sealed;
+pub struct Redacted;
 
 /// A block as shown to the user, with masked secrets.
 #[derive(Debug, Clone, Serialize)]
@@ -49,7 +49,7 @@ pub struct BlockView {
     /// Secrets that `purge` destroyed, as dotted field paths.
     pub destroyed: Vec<String>,
     /// Blocks that reference this block.
-    pub used_by: Vec<Use>,
+    pub used_by: Vec<Dependent>,
     /// sha256 of the bundle that validated the revision.
     pub bundle_sha256: String,
     /// Name and version of that bundle, and whether a newer version is installed.
@@ -64,7 +64,7 @@ pub struct BlockView {
 
 /// A reference to a block from another block.
 #[derive(Debug, Clone, Serialize)]
-pub struct Use {
+pub struct Dependent {
     /// Address of the referencing block, `TYPE/NAME`.
     pub address: String,
     /// Field that holds the reference, as a dotted path.
@@ -73,7 +73,7 @@ pub struct Use {
 
 /// An entry in a list of blocks.
 #[derive(Debug, Clone, Serialize)]
-pub struct Listing {
+pub struct BlockEntry {
     /// Block address, `TYPE/NAME`.
     pub address: String,
     /// Newest revision of the block.
@@ -102,7 +102,7 @@ impl Yard {
     /// # Errors
     /// Returns an error if the type, the block or the revision does not exist.
     pub async fn open_block(&self, address: &PinnedAddress) -> Result<Block, Error> {
-        let found = self.store().block_with_parts(&address.address, address.revision).await?;
+        let found = self.store().block_with_dependencies(&address.address, address.revision).await?;
         let Some((record, parts)) = found else {
             return Err(self.missing(&address.address, address.revision).await);
         };
@@ -110,7 +110,7 @@ impl Yard {
         if record.deleted_at.is_some() {
             return Err(deleted(&address.address));
         }
-        let whole = self.assemble_whole(&record, &document, parts).await?;
+        let whole = self.resolve_block(&record, &document, parts).await?;
         let bundle = self.bundle(&record.bundle).await?;
         Ok(Block {
             yard: self.clone(),
@@ -138,7 +138,7 @@ impl Yard {
             destroyed: destroyed.map(|pointer| pointer.dotted()).collect(),
             used_by: users
                 .into_iter()
-                .map(|(address, pointer)| Use { address: address.to_string(), field: pointer.dotted() })
+                .map(|(address, pointer)| Dependent { address: address.to_string(), field: pointer.dotted() })
                 .collect(),
             address: record.address.to_string(),
             revision: record.revision.number(),
@@ -156,7 +156,7 @@ impl Yard {
     ///
     /// # Errors
     /// Returns an error if the interface or the type does not exist.
-    pub async fn list(&self, mut filter: BlockFilter, interface_name: Option<&str>) -> Result<Vec<Listing>, Error> {
+    pub async fn list(&self, mut filter: BlockFilter, interface_name: Option<&str>) -> Result<Vec<BlockEntry>, Error> {
         self.narrow(&mut filter, interface_name).await?;
         let versions = self.versions().await?;
         let mut listed = Vec::new();
@@ -165,7 +165,7 @@ impl Yard {
                 Some(digest) => self.bundle_use(&versions, digest, &block.address.type_slug).await?,
                 None => None,
             };
-            listed.push(Listing {
+            listed.push(BlockEntry {
                 address: block.address.to_string(),
                 revision: block.newest.number(),
                 saved_at: timestamp(block.saved_at),
@@ -220,7 +220,7 @@ impl Block {
         self.yard.open_block(&PinnedAddress { address: self.address.clone(), revision: Some(revision) }).await
     }
 
-    /// Deserializes the configuration into `T`. Declare secret fields as [`Sealed`].
+    /// Deserializes the configuration into `T`. Declare secret fields as [`Redacted`].
     ///
     /// # Errors
     /// Returns an error if the configuration does not match `T`.
@@ -252,13 +252,13 @@ impl Block {
     }
 }
 
-impl<'de> Deserialize<'de> for Sealed {
+impl<'de> Deserialize<'de> for Redacted {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self)
     }
 }
 
-impl std::fmt::Debug for Sealed {
+impl std::fmt::Debug for Redacted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(MASK)
     }

@@ -24,7 +24,7 @@ use blockyard_model::exact::{self, ExactError};
 use blockyard_model::reference::{BLOCK_MARKER, block_marker};
 use blockyard_model::schema::{Places, Schema};
 use blockyard_model::secret::MASK;
-use blockyard_model::{Address, Pointer, SealedDocument, SecretSource, Violation};
+use blockyard_model::{Address, Pointer, SecretSource, SplitDocument, Violation};
 use serde_json::{Map, Value};
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value as Toml};
 
@@ -131,8 +131,8 @@ impl BlockFile {
         &self,
         address: &Address,
         schema: &Schema,
-        stored: Option<&SealedDocument>,
-    ) -> (SealedDocument, Vec<Violation>) {
+        stored: Option<&SplitDocument>,
+    ) -> (SplitDocument, Vec<Violation>) {
         let block = self.document.get(BLOCKS).and_then(|blocks| blocks.get(address.to_string()));
         let members = block.and_then(Item::as_table_like);
         let mut reader = Reader { schema, stored, kept: BTreeSet::new(), violations: Vec::new() };
@@ -149,7 +149,7 @@ impl BlockFile {
             let value = values?.get(&pointer)?.clone();
             Some((pointer, value))
         });
-        let mut document = SealedDocument { config, secrets: secrets.collect() };
+        let mut document = SplitDocument { config, secrets: secrets.collect() };
         if let Some(stored) = stored {
             violations.extend(keep_secrets(&mut document, stored, schema));
         }
@@ -299,7 +299,7 @@ fn json_form(value: &Value) -> Toml {
 
 struct Reader<'a> {
     schema: &'a Schema,
-    stored: Option<&'a SealedDocument>,
+    stored: Option<&'a SplitDocument>,
     kept: BTreeSet<Pointer>,
     violations: Vec<Violation>,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use blockyard_host::{
-    Block as HostBlock, ByteStream, CallSecret, Deadline, GuessNotice, HostError, Input, Invocation, LogLine, Problem,
+    Block as HostBlock, ByteStream, CallSecret, Deadline, GuessingHook, HostError, Input, Invocation, LogLine, Problem,
     RevealHook,
 };
 use blockyard_model::reference::SECRET_STORE;
@@ -21,7 +21,7 @@ use zeroize::Zeroize as _;
 
 use crate::audit::line;
 use crate::block::Block;
-use crate::reference::{Material, WholeSecret, type_of};
+use crate::reference::{Material, ResolvedSecret, type_of};
 use crate::trace::CallTrace;
 use crate::{Code, Error, ErrorKind, Yard};
 
@@ -93,7 +93,7 @@ impl Part {
 }
 
 /// Runs CPU-bound work on a thread for blocking tasks, so that it does not block async tasks.
-pub(crate) async fn off_worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(ended) => match ended.try_into_panic() {
@@ -291,7 +291,7 @@ impl Block {
         if quick {
             return check();
         }
-        match tokio::time::timeout(deadline.left(), off_worker(check)).await {
+        match tokio::time::timeout(deadline.left(), run_blocking(check)).await {
             Ok(checked) => checked,
             Err(_) => Err(HostError::Deadline(deadline.time()).into()),
         }
@@ -378,10 +378,10 @@ impl Block {
     }
 
     /// Returns the hook that records in the audit trail that a bundle tried to guess a secret.
-    fn guess_notice(&self) -> GuessNotice {
+    fn guess_notice(&self) -> GuessingHook {
         let (yard, address, revision) = (self.yard.clone(), self.address.clone(), self.revision.number());
         let bundle = self.bundle.digest().to_string();
-        GuessNotice::new(move |reason| {
+        GuessingHook::new(move |reason| {
             let detail = json!({ "revision": revision, "bundle": bundle, "reason": reason });
             let stopped = line(yard.actor(), "stop-guessing", &address, &detail);
             let yard = yard.clone();
@@ -406,11 +406,11 @@ impl Yard {
     /// Returns the plaintext of a secret, for use in this call only.
     pub(crate) async fn read_secret(
         &self,
-        secret: &WholeSecret,
+        secret: &ResolvedSecret,
         deadline: Deadline,
         depth: usize,
     ) -> Result<SecretValue, Error> {
-        let WholeSecret { owner, field, material, .. } = secret;
+        let ResolvedSecret { owner, field, material, .. } = secret;
         match material {
             Material::Value(value) => Ok(value.clone()),
             Material::Source(source) => self.read_source(owner, field, source, deadline, depth).await,

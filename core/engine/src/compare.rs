@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use blockyard_model::document::{SECRET_MARKER, SOURCE_MARKER};
-use blockyard_model::{Pointer, SealedDocument};
+use blockyard_model::{Pointer, SplitDocument};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -38,7 +38,7 @@ pub enum Change {
 }
 
 /// Returns the differences, sorted by field.
-pub(crate) fn compare(before: &SealedDocument, after: &SealedDocument) -> Vec<FieldChange> {
+pub(crate) fn compare(before: &SplitDocument, after: &SplitDocument) -> Vec<FieldChange> {
     let mut changes = Vec::new();
     let both = Both { before, after };
     both.walk(Some(&before.config), Some(&after.config), &Pointer::default(), &mut changes);
@@ -46,8 +46,8 @@ pub(crate) fn compare(before: &SealedDocument, after: &SealedDocument) -> Vec<Fi
 }
 
 struct Both<'a> {
-    before: &'a SealedDocument,
-    after: &'a SealedDocument,
+    before: &'a SplitDocument,
+    after: &'a SplitDocument,
 }
 
 impl Both<'_> {

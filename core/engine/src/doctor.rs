@@ -10,7 +10,7 @@ use crate::{Error, Yard, YardConfig};
 /// Page size when blocks are listed.
 const PAGE: u32 = 500;
 /// Maximum number of findings of one kind to list. Further findings are counted.
-const TOLD: usize = 20;
+const MAX_LISTED: usize = 20;
 
 impl Yard {
     /// Opens a yard and checks it completely: database, key, bundles, the seal and the secrets of
@@ -151,9 +151,9 @@ impl Yard {
                 format!("the revisions of block `{address}` do not match its recorded newest revision"),
             ));
         }
-        if !deleted && let Some((record, parts)) = self.store().block_with_parts(address, None).await? {
+        if !deleted && let Some((record, parts)) = self.store().block_with_dependencies(address, None).await? {
             let document = self.unseal(&record).await?;
-            self.assemble_whole(&record, &document, parts).await?;
+            self.resolve_block(&record, &document, parts).await?;
         }
         Ok(history.len() as u64)
     }
@@ -184,9 +184,9 @@ fn found(name: &str, fine: String, wrong: &[String]) -> CheckStep {
 
 /// Joins findings on one line, and abbreviates long lists.
 fn told(findings: &[String]) -> String {
-    let mut told: Vec<String> = findings.iter().take(TOLD).cloned().collect();
-    if findings.len() > TOLD {
-        told.push(format!("and {} more", findings.len() - TOLD));
+    let mut told: Vec<String> = findings.iter().take(MAX_LISTED).cloned().collect();
+    if findings.len() > MAX_LISTED {
+        told.push(format!("and {} more", findings.len() - MAX_LISTED));
     }
     told.join("; ")
 }

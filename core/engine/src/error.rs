@@ -24,7 +24,7 @@ pub struct Error {
     hints: Vec<String>,
     details: Option<Value>,
     /// `true` if the line breaks in the message are intended, and all values in it are escaped.
-    in_lines: bool,
+    multi_line: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -76,7 +76,7 @@ impl Error {
             message: message.into(),
             hints: Vec::new(),
             details: None,
-            in_lines: false,
+            multi_line: false,
             source: None,
         }
     }
@@ -120,15 +120,15 @@ impl Error {
     /// Marks the message as multi-line. Every value in it must be escaped with [`visible::line`].
     /// In other messages, line breaks are displayed as untrusted text of a bundle or server.
     #[must_use]
-    pub fn in_lines(mut self) -> Self {
-        self.in_lines = true;
+    pub fn multi_line(mut self) -> Self {
+        self.multi_line = true;
         self
     }
 
     /// Returns `true` if the message is multi-line on purpose.
     #[must_use]
-    pub fn is_in_lines(&self) -> bool {
-        self.in_lines
+    pub fn is_multi_line(&self) -> bool {
+        self.multi_line
     }
 
     /// Makes this error the cause of the error that `wrap` creates, and moves its hints there.
@@ -163,7 +163,7 @@ impl Error {
             .iter()
             .map(|violation| json!({"pointer": violation.pointer.as_str(), "message": violation.message, "hint": violation.hint}))
             .collect();
-        Self::new(ErrorKind::Invalid, message).in_lines().details(details)
+        Self::new(ErrorKind::Invalid, message).multi_line().details(details)
     }
 
     /// Creates an error that lists the violations of several documents.
@@ -175,7 +175,7 @@ impl Error {
             other => vec![other],
         });
         let details = details.collect();
-        Self::new(ErrorKind::Invalid, message).in_lines().details(details)
+        Self::new(ErrorKind::Invalid, message).multi_line().details(details)
     }
 
     /// Returns the kind of the error.
@@ -269,7 +269,7 @@ impl From<StoreError> for Error {
             StoreError::NoBlock(_) => (ErrorKind::NotFound, None),
             StoreError::DeletedOrNot { .. }
             | StoreError::TargetGone(_)
-            | StoreError::Circle(_)
+            | StoreError::Cycle(_)
             | StoreError::KeyMoved
             | StoreError::SlugTaken { .. }
             | StoreError::BundleMoved(_) => (ErrorKind::Conflict, None),
@@ -295,7 +295,7 @@ impl From<StoreError> for Error {
                 Some("install that version of Blockyard or a newer version; nothing was changed".to_owned())
             }
             StoreError::ReadOnly(..) => Some("check the permissions of the file and of its folder".to_owned()),
-            StoreError::Circle(_) => Some("another save came first; review it and try again".to_owned()),
+            StoreError::Cycle(_) => Some("another save came first; review it and try again".to_owned()),
             StoreError::InUse { .. } => {
                 Some("change these blocks so that they build on another block, or delete them first".to_owned())
             }

@@ -63,7 +63,7 @@ impl Yard {
         }
         let mut saves = self.saves(address).await?;
         let mut views: Vec<RevisionView> = Vec::with_capacity(revisions.len());
-        let mut after: Option<blockyard_model::SealedDocument> = None;
+        let mut after: Option<blockyard_model::SplitDocument> = None;
         for revision in &revisions {
             let document = self.unseal(&revision.record).await?;
             if let (Some(after), Some(view)) = (&after, views.last_mut()) {

@@ -61,7 +61,7 @@ mod types;
 mod yard;
 
 pub use assemble::{Built, Provenance, assemble};
-pub use block::{Block, BlockView, Listing, Sealed, Use};
+pub use block::{Block, BlockEntry, BlockView, Dependent, Redacted};
 pub use blockfile::BlockFile;
 pub use blockyard_host::{ByteStream, Deadline, Input, LogLevel, LogLine, Problem, settled};
 pub use blockyard_model as model;

@@ -15,7 +15,7 @@
 
 use blockyard_model::document::{SECRET_MARKER, SOURCE_MARKER, secret_marker};
 use blockyard_model::reference::BLOCK_MARKER;
-use blockyard_model::{Pointer, Schema, SealedDocument, Violation};
+use blockyard_model::{Pointer, Schema, SplitDocument, Violation};
 use serde_json::{Map, Value};
 
 /// Tracks how a change was merged into a document.
@@ -71,10 +71,10 @@ impl Merge {
     /// elements.
     pub(crate) fn settle(
         &self,
-        mut document: SealedDocument,
-        before: &SealedDocument,
+        mut document: SplitDocument,
+        before: &SplitDocument,
         schema: &Schema,
-    ) -> (SealedDocument, Vec<Violation>) {
+    ) -> (SplitDocument, Vec<Violation>) {
         let mut lost = Vec::new();
         for pointer in secret_places(&before.config) {
             if self.lists.iter().any(|list| pointer.is_within(list)) {
@@ -84,7 +84,7 @@ impl Merge {
         (self.without_misfits(document, schema), lost)
     }
 
-    fn without_misfits(&self, document: SealedDocument, schema: &Schema) -> SealedDocument {
+    fn without_misfits(&self, document: SplitDocument, schema: &Schema) -> SplitDocument {
         // Each attempt validates the document, so this is limited to documents that validate
         // quickly.
         if self.unnamed.is_empty() || !schema.is_quick(&document.config) {
@@ -118,7 +118,7 @@ impl Merge {
 /// Copies the sealed secrets that a new document omits, each with the objects that contain it,
 /// unless they violate the schema there. The violations report lists whose secrets cannot be
 /// assigned to elements.
-pub(crate) fn keep_secrets(document: &mut SealedDocument, stored: &SealedDocument, schema: &Schema) -> Vec<Violation> {
+pub(crate) fn keep_secrets(document: &mut SplitDocument, stored: &SplitDocument, schema: &Schema) -> Vec<Violation> {
     let mut lost = Vec::new();
     for pointer in stored.secrets.keys() {
         lost.extend(carry(document, stored, pointer, schema));
@@ -128,8 +128,8 @@ pub(crate) fn keep_secrets(document: &mut SealedDocument, stored: &SealedDocumen
 
 /// Copies one secret of an old document into the new document, if the new document omits it.
 fn carry(
-    document: &mut SealedDocument,
-    before: &SealedDocument,
+    document: &mut SplitDocument,
+    before: &SplitDocument,
     pointer: &Pointer,
     schema: &Schema,
 ) -> Option<Violation> {
@@ -237,12 +237,7 @@ fn unclear(element: &Pointer, secret: &Pointer) -> Violation {
 }
 
 /// Returns the document with a value of another document inserted, including its secrets.
-fn with_copy(
-    document: &SealedDocument,
-    before: &SealedDocument,
-    from: &Pointer,
-    to: &Pointer,
-) -> Option<SealedDocument> {
+fn with_copy(document: &SplitDocument, before: &SplitDocument, from: &Pointer, to: &Pointer) -> Option<SplitDocument> {
     let mut with = document.clone();
     to.set(&mut with.config, before.config.pointer(from.as_str())?.clone()).ok()?;
     for (pointer, secret) in before.secrets.iter().filter(|(pointer, _)| pointer.is_within(from)) {
@@ -253,7 +248,7 @@ fn with_copy(
     Some(with)
 }
 
-fn remove(document: &mut SealedDocument, pointer: &Pointer) {
+fn remove(document: &mut SplitDocument, pointer: &Pointer) {
     pointer.remove(&mut document.config);
     document.secrets.retain(|own, _| !own.is_within(pointer));
 }
@@ -333,8 +328,8 @@ mod tests {
         .expect("a good schema")
     }
 
-    fn split(config: Value) -> SealedDocument {
-        SealedDocument::split(&schema(), PlainDocument(config)).expect("a good document")
+    fn split(config: Value) -> SplitDocument {
+        SplitDocument::split(&schema(), PlainDocument(config)).expect("a good document")
     }
 
     /// Applies the configuration as a save by JSON does, and returns the document with its secrets.
@@ -343,7 +338,7 @@ mod tests {
         let mut plain = before.plain();
         let mut merge = Merge::default();
         merge.put(&mut plain.0, &Pointer::default(), document).expect("nothing in the way");
-        let after = SealedDocument::split(&schema(), plain).expect("a good document");
+        let after = SplitDocument::split(&schema(), plain).expect("a good document");
         let (after, lost) = merge.settle(after, &before, &schema());
         assert_eq!(after.violations(&schema()), []);
         if let Some(lost) = lost.first() {

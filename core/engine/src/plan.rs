@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use blockyard_host::Bundle;
-use blockyard_model::{Address, Revision, SealedDocument};
+use blockyard_model::{Address, Revision, SplitDocument};
 use blockyard_store::{BlockFilter, BlockRecord};
 use serde::Serialize;
 use serde_json::json;
@@ -55,7 +55,7 @@ struct Step {
     planned: PlannedBlock,
     address: Address,
     bundle: Bundle,
-    document: SealedDocument,
+    document: SplitDocument,
     before: Option<BlockRecord>,
 }
 
@@ -150,7 +150,7 @@ impl Yard {
             }
             let own = document.references(schema).into_iter().map(|reference| reference.target);
             targets.insert(address.clone(), own.collect());
-            let nothing = SealedDocument { config: json!({}), ..SealedDocument::default() };
+            let nothing = SplitDocument { config: json!({}), ..SplitDocument::default() };
             let changes = compare(stored.as_ref().unwrap_or(&nothing), &document);
             let action = match &before {
                 None => PlanAction::Create,
@@ -232,8 +232,8 @@ impl<'a> Walk<'a> {
     fn visit(&mut self, address: &Address) -> Result<(), Error> {
         let Some((address, targets)) = self.targets.get_key_value(address) else { return Ok(()) };
         if let Some(begun) = self.path.iter().position(|other| *other == address) {
-            let circle = self.path[begun..].iter().chain([&address]);
-            let path: Vec<String> = circle.map(|address| format!("`{address}`")).collect();
+            let cycle = self.path[begun..].iter().chain([&address]);
+            let path: Vec<String> = cycle.map(|address| format!("`{address}`")).collect();
             return Err(Error::new(
                 ErrorKind::Invalid,
                 format!("the references of these blocks would form a cycle: {}", path.join(" → ")),

@@ -6,7 +6,7 @@ use blockyard_model::document::{SOURCE_MARKER, secret_marker};
 use blockyard_model::reference::{self, BLOCK_MARKER, Wanted};
 use blockyard_model::schema::Places;
 use blockyard_model::{
-    Address, BlockType, Manifest, Pointer, Reference, SealedDocument, SecretSource, SecretUse, SecretValue, SqlTarget,
+    Address, BlockType, Manifest, Pointer, Reference, SecretSource, SecretUse, SecretValue, SplitDocument, SqlTarget,
     Violation,
 };
 use blockyard_store::{BlockRecord, BlockSummary};
@@ -17,24 +17,24 @@ use crate::{Error, ErrorKind, Yard};
 
 /// Maximum number of nested blocks in a resolved configuration. Bounds graphs in which each level
 /// references the next level twice, and which therefore grow exponentially.
-const MAX_PARTS: usize = 1_000;
+const MAX_NESTED_BLOCKS: usize = 1_000;
 
 /// Resolved configuration of a block: its configuration with the configurations of all its
 /// dependencies inserted, as seen by a call.
 #[derive(Debug, Default)]
-pub(crate) struct Whole {
+pub(crate) struct ResolvedBlock {
     /// Secrets are replaced by `{"$secret": pointer}`; references are replaced by
     /// `{"$block": "TYPE/NAME", "revision": 3, "config": {…}}`.
     pub(crate) config: Value,
     /// Secrets of the block and of all its dependencies.
-    pub(crate) secrets: Vec<WholeSecret>,
+    pub(crate) secrets: Vec<ResolvedSecret>,
     /// Databases that these configurations name.
     pub(crate) sql: Vec<SqlTarget>,
 }
 
 /// A secret of a block or of one of its dependencies.
 #[derive(Debug)]
-pub(crate) struct WholeSecret {
+pub(crate) struct ResolvedSecret {
     /// Location of the secret within the resolved configuration.
     pub(crate) pointer: Pointer,
     /// Permitted uses of the secret.
@@ -46,7 +46,7 @@ pub(crate) struct WholeSecret {
     pub(crate) material: Material,
 }
 
-impl WholeSecret {
+impl ResolvedSecret {
     /// The location of its block within the resolved configuration.
     fn block(&self) -> Pointer {
         Pointer::new(self.pointer.as_str().strip_suffix(self.field.as_str()).unwrap_or_default())
@@ -82,7 +82,7 @@ impl Yard {
         let mut violations = Vec::new();
         for reference in references {
             let found = known.iter().find(|block| block.address == reference.target);
-            let (message, hint) = match self.shortcoming(reference, found, planned, &manifests).await? {
+            let (message, hint) = match self.mismatch(reference, found, planned, &manifests).await? {
                 Some(problem) => problem,
                 None => continue,
             };
@@ -90,10 +90,10 @@ impl Yard {
         }
         if violations.is_empty()
             && planned.is_none()
-            && let Some(circle) = self.store().would_circle(address, &targets).await?
+            && let Some(cycle) = self.store().find_cycle(address, &targets).await?
         {
-            let path: Vec<String> = circle.iter().map(|address| format!("`{address}`")).collect();
-            let closing = references.iter().find(|reference| circle.get(1) == Some(&reference.target));
+            let path: Vec<String> = cycle.iter().map(|address| format!("`{address}`")).collect();
+            let closing = references.iter().find(|reference| cycle.get(1) == Some(&reference.target));
             violations.push(Violation {
                 pointer: closing.map(|reference| reference.pointer.clone()).unwrap_or_default(),
                 message: format!("would create a cycle of references: {}", path.join(" → ")),
@@ -105,7 +105,7 @@ impl Yard {
 
     /// Returns the reason why a reference does not match its field, with an optional hint, or
     /// `None` if it does.
-    async fn shortcoming(
+    async fn mismatch(
         &self,
         Reference { wanted, target, .. }: &Reference,
         found: Option<&BlockSummary>,
@@ -147,12 +147,12 @@ impl Yard {
     }
 
     /// Resolves a block's document, inserting the configurations of its dependencies.
-    pub(crate) async fn assemble_whole(
+    pub(crate) async fn resolve_block(
         &self,
         record: &BlockRecord,
-        document: &SealedDocument,
+        document: &SplitDocument,
         parts: Vec<BlockRecord>,
-    ) -> Result<Whole, Error> {
+    ) -> Result<ResolvedBlock, Error> {
         let mut opened = BTreeMap::new();
         for part in parts {
             let document = self.unseal(&part).await?;
@@ -160,45 +160,45 @@ impl Yard {
             opened.insert(part.address.clone(), Part { record: part, document, manifest });
         }
         let manifest = self.manifest(&record.bundle).await?;
-        let mut assembly = Assembly { opened: &opened, secrets: Vec::new(), sql: Vec::new(), places: 0 };
+        let mut assembly = Resolver { opened: &opened, secrets: Vec::new(), sql: Vec::new(), places: 0 };
         let config = assembly.put(record, document, &manifest, &Pointer::default())?;
-        let Assembly { secrets, mut sql, .. } = assembly;
+        let Resolver { secrets, mut sql, .. } = assembly;
         for target in &mut sql {
             let own = secrets.iter().filter(|secret| target.block.is_within(&secret.block()));
             target.passwords = own.map(|secret| secret.pointer.clone()).collect();
         }
-        Ok(Whole { config, secrets, sql })
+        Ok(ResolvedBlock { config, secrets, sql })
     }
 }
 
 /// An opened dependency.
 struct Part {
     record: BlockRecord,
-    document: SealedDocument,
+    document: SplitDocument,
     manifest: std::sync::Arc<Manifest>,
 }
 
-struct Assembly<'a> {
+struct Resolver<'a> {
     opened: &'a BTreeMap<Address, Part>,
-    secrets: Vec<WholeSecret>,
+    secrets: Vec<ResolvedSecret>,
     sql: Vec<SqlTarget>,
     places: usize,
 }
 
-impl Assembly<'_> {
+impl Resolver<'_> {
     /// Resolves a block's configuration for insertion at `at` in the resolved configuration.
     fn put(
         &mut self,
         record: &BlockRecord,
-        document: &SealedDocument,
+        document: &SplitDocument,
         manifest: &Manifest,
         at: &Pointer,
     ) -> Result<Value, Error> {
         self.places += 1;
-        if self.places > MAX_PARTS {
+        if self.places > MAX_NESTED_BLOCKS {
             return Err(Error::new(
                 ErrorKind::Invalid,
-                format!("block `{}` expands to more than {MAX_PARTS} nested blocks", record.address),
+                format!("block `{}` expands to more than {MAX_NESTED_BLOCKS} nested blocks", record.address),
             ));
         }
         let block_type = type_of(manifest, &record.address)?;
@@ -249,7 +249,7 @@ impl Assembly<'_> {
             };
             let pointer = at.join(&place.pointer);
             *slot = secret_marker(&pointer);
-            self.secrets.push(WholeSecret {
+            self.secrets.push(ResolvedSecret {
                 pointer,
                 uses,
                 owner: record.address.clone(),

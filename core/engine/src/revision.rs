@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use blockyard_model::document::secret_marker;
 use blockyard_model::suggestion::did_you_mean;
-use blockyard_model::{Address, Digest, Revision, SealedDocument};
+use blockyard_model::{Address, Digest, Revision, SplitDocument};
 use blockyard_store::{BlockFilter, BlockRecord};
 use blockyard_vault::{DataKey, Place};
 use serde_json::json;
@@ -88,7 +88,7 @@ impl Yard {
     }
 
     /// Opens a revision: verifies its seal and decrypts its secrets.
-    pub(crate) async fn unseal(&self, record: &BlockRecord) -> Result<SealedDocument, Error> {
+    pub(crate) async fn unseal(&self, record: &BlockRecord) -> Result<SplitDocument, Error> {
         let data_key = self.check_seal(record).await?;
         let mut secrets = BTreeMap::new();
         for (pointer, sealed) in &record.secrets {
@@ -100,7 +100,7 @@ impl Yard {
             let place = Place { yard: self.id(), address: &record.address, revision: record.revision, pointer };
             secrets.insert(pointer.clone(), data_key.open(&place, sealed)?);
         }
-        let document = SealedDocument { config: record.config.clone(), secrets };
+        let document = SplitDocument { config: record.config.clone(), secrets };
         // Only a purge removes secrets.
         if record.purges == 0 && !document.missing_secrets().is_empty() {
             return Err(tampered(&record.address, record.revision));

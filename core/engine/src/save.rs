@@ -6,7 +6,7 @@ use blockyard_host::Bundle;
 use blockyard_model::document::{handles, source_marker};
 use blockyard_model::suggestion::did_you_mean;
 use blockyard_model::{
-    Address, BlockType, PlainDocument, Pointer, Reference, Revision, SealedDocument, SecretSource, SecretValue,
+    Address, BlockType, PlainDocument, Pointer, Reference, Revision, SecretSource, SecretValue, SplitDocument,
     Violation,
 };
 use blockyard_store::{BlockRecord, NewRevision, StoreError, WrappedKey};
@@ -14,7 +14,7 @@ use blockyard_vault::{DataKey, Place};
 use serde_json::{Map, Value, json};
 
 use crate::audit::line;
-use crate::call::off_worker;
+use crate::call::run_blocking;
 use crate::connection_url;
 use crate::key::is_moved;
 use crate::merge::Merge;
@@ -24,7 +24,7 @@ use crate::secret_source::unusable_sources;
 use crate::{Error, ErrorKind, Yard};
 
 /// Maximum number of attempts to save a block when other writers save it concurrently.
-const SAVE_TRIES: u32 = 1_000;
+const MAX_SAVE_ATTEMPTS: u32 = 1_000;
 
 /// Changes to a block's document. Fields and secrets that the patch does not name are retained.
 #[derive(Debug, Clone, Default)]
@@ -66,7 +66,7 @@ impl Yard {
             }
             .into());
         }
-        let document = self.changed(&bundle, address, &SealedDocument::default(), patch)?;
+        let document = self.changed(&bundle, address, &SplitDocument::default(), patch)?;
         self.check_document(&bundle, address, &document).await?;
         self.insert(&bundle, address, &document).await
     }
@@ -77,7 +77,7 @@ impl Yard {
     /// Same as [`create`](Self::create), except for a name that is taken.
     pub async fn check_new(&self, address: &Address, patch: Patch) -> Result<(), Error> {
         let bundle = self.bundle_of_type(&address.type_slug).await?;
-        let document = self.changed(&bundle, address, &SealedDocument::default(), patch)?;
+        let document = self.changed(&bundle, address, &SplitDocument::default(), patch)?;
         self.check_document(&bundle, address, &document).await
     }
 
@@ -128,14 +128,14 @@ impl Yard {
     /// Retries a save until no concurrent save conflicts with it. `save` returns `None` on a
     /// conflict.
     pub(crate) async fn saving<T>(&self, save: impl AsyncFn() -> Result<Option<T>, Error>) -> Result<T, Error> {
-        for _ in 0..SAVE_TRIES {
+        for _ in 0..MAX_SAVE_ATTEMPTS {
             if let Some(saved) = save().await? {
                 return Ok(saved);
             }
         }
         Err(Error::new(
             ErrorKind::Conflict,
-            format!("too many conflicting writes; gave up after {SAVE_TRIES} attempts"),
+            format!("too many conflicting writes; gave up after {MAX_SAVE_ATTEMPTS} attempts"),
         )
         .hint("try again"))
     }
@@ -145,9 +145,9 @@ impl Yard {
         &self,
         bundle: &Bundle,
         address: &Address,
-        before: &SealedDocument,
+        before: &SplitDocument,
         patch: Patch,
-    ) -> Result<SealedDocument, Error> {
+    ) -> Result<SplitDocument, Error> {
         let block_type = type_of(bundle.manifest(), address)?;
         let mut plain = before.plain();
         if plain.0.is_null() {
@@ -155,7 +155,7 @@ impl Yard {
         }
         let merge = apply(block_type, &mut plain, patch)?;
         let invalid = |violations: Vec<Violation>| Error::violations(&format!("block `{address}`"), &violations);
-        let document = SealedDocument::split(&block_type.schema, plain).map_err(invalid)?;
+        let document = SplitDocument::split(&block_type.schema, plain).map_err(invalid)?;
         let (document, unclear) = merge.settle(document, before, &block_type.schema);
         if unclear.is_empty() { Ok(document) } else { Err(invalid(unclear)) }
     }
@@ -166,7 +166,7 @@ impl Yard {
         &self,
         bundle: &Bundle,
         address: &Address,
-        document: &SealedDocument,
+        document: &SplitDocument,
     ) -> Result<(), Error> {
         let violations = self.problems(bundle, address, document, None).await?;
         if violations.is_empty() { Ok(()) } else { Err(Error::violations(&format!("block `{address}`"), &violations)) }
@@ -178,7 +178,7 @@ impl Yard {
         &self,
         bundle: &Bundle,
         address: &Address,
-        document: &SealedDocument,
+        document: &SplitDocument,
         planned: Option<&BTreeSet<Address>>,
     ) -> Result<Vec<Violation>, Error> {
         let block_type = type_of(bundle.manifest(), address)?;
@@ -200,14 +200,14 @@ impl Yard {
         &self,
         bundle: &Bundle,
         address: &Address,
-        document: &SealedDocument,
+        document: &SplitDocument,
     ) -> Result<Vec<Violation>, Error> {
         let schema = &type_of(bundle.manifest(), address)?.schema;
         if schema.is_quick(&document.config) {
             return Ok(document.violations(schema));
         }
         let (bundle, address, document) = (bundle.clone(), address.clone(), document.clone());
-        off_worker(move || Ok(document.violations(&type_of(bundle.manifest(), &address)?.schema))).await
+        run_blocking(move || Ok(document.violations(&type_of(bundle.manifest(), &address)?.schema))).await
     }
 
     /// Saves revision 1 of a block with a validated document.
@@ -215,12 +215,12 @@ impl Yard {
         &self,
         bundle: &Bundle,
         address: &Address,
-        document: &SealedDocument,
+        document: &SplitDocument,
     ) -> Result<Revision, Error> {
         let data_key = DataKey::generate();
-        let sealed = Sealed::new(self, bundle, address, Revision::FIRST, document, &data_key)?;
+        let sealed = SealedRevision::new(self, bundle, address, Revision::FIRST, document, &data_key)?;
         let detail = json!({ "revision": 1, "bundle": bundle.digest().to_string() });
-        for _ in 0..SAVE_TRIES {
+        for _ in 0..MAX_SAVE_ATTEMPTS {
             let key = self.keys().current();
             let wrapped = key.wrap(self.id(), address, &data_key);
             let key_id = key.id().to_string();
@@ -241,14 +241,14 @@ impl Yard {
         &self,
         newest: &BlockRecord,
         bundle: &Bundle,
-        document: &SealedDocument,
+        document: &SplitDocument,
         action: &str,
         mut detail: Value,
     ) -> Result<Option<Revision>, Error> {
         let address = &newest.address;
         let next = newest.newest.next();
         let data_key = self.data_key(newest).await?;
-        let sealed = Sealed::new(self, bundle, address, next, document, &data_key)?;
+        let sealed = SealedRevision::new(self, bundle, address, next, document, &data_key)?;
         detail["revision"] = json!(next.number());
         detail["bundle"] = json!(bundle.digest().to_string());
         match self.store().save_revision(&sealed.borrow(), newest, line(self.actor(), action, address, &detail)).await {
@@ -260,7 +260,7 @@ impl Yard {
 }
 
 /// A sealed revision. Owns the data that a [`NewRevision`] borrows.
-struct Sealed<'a> {
+struct SealedRevision<'a> {
     address: &'a Address,
     bundle: blockyard_model::Digest,
     checksum: blockyard_model::Digest,
@@ -272,13 +272,13 @@ struct Sealed<'a> {
     author: &'a str,
 }
 
-impl<'a> Sealed<'a> {
+impl<'a> SealedRevision<'a> {
     fn new(
         yard: &'a Yard,
         bundle: &Bundle,
         address: &'a Address,
         revision: Revision,
-        document: &'a SealedDocument,
+        document: &'a SplitDocument,
         data_key: &DataKey,
     ) -> Result<Self, Error> {
         let block_type = type_of(bundle.manifest(), address)?;

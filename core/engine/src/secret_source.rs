@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use blockyard_model::{SealedDocument, SecretSource, SourcePattern, Violation};
+use blockyard_model::{SecretSource, SourcePattern, SplitDocument, Violation};
 
 use crate::ownership::{Guard, writable_by_others};
 use crate::project::is_same;
@@ -146,7 +146,7 @@ impl Foreign {
 /// Returns a violation for each source that can never be used: a relative path, which names a
 /// different file in each folder, or an invalid file or variable name. Such sources are refused on
 /// save.
-pub(crate) fn unusable_sources(document: &SealedDocument) -> Vec<Violation> {
+pub(crate) fn unusable_sources(document: &SplitDocument) -> Vec<Violation> {
     let unusable = document.sources().into_iter().filter_map(|(pointer, source)| {
         let message = match &source {
             SecretSource::File(path) if !Path::new(path).is_absolute() => {

@@ -352,8 +352,8 @@ mod tests {
         assert_eq!(walk(&mut honest.into_iter()), Ok(3));
         let same = walk(&mut std::iter::repeat_with(|| page(&["a"], Some("1"))));
         assert_eq!(same, Err("a page token was repeated".to_owned()));
-        let circle = walk(&mut (0..).map(|number| page(&[], Some(&(number % 3).to_string()))));
-        assert_eq!(circle, Err("a page token was repeated".to_owned()));
+        let cycle = walk(&mut (0..).map(|number| page(&[], Some(&(number % 3).to_string()))));
+        assert_eq!(cycle, Err("a page token was repeated".to_owned()));
         let again = walk(&mut (0..).map(|number: u64| page(&["a", "b"], Some(&number.to_string()))));
         assert_eq!(again, Err("two pages began with the same entry".to_owned()));
         let empty = walk(&mut (0..).map(|number: u64| page(&[], Some(&number.to_string()))));
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_not_taken_for_the_whole() {
+    fn a_truncated_object_is_rejected() {
         // CRC32C of "123456789" is e3069283.
         let right = object(9, Some("4waSgw=="));
         assert_eq!(read_all(&["1234", "56789"], &right).as_deref(), Ok("123456789"));

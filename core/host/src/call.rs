@@ -23,7 +23,7 @@ use crate::capability::streams::Body;
 use crate::deadline::{Clock, Deadline};
 use crate::drive::{Halt, drive};
 use crate::failure::Ended;
-use crate::notice::GuessNotice;
+use crate::notice::GuessingHook;
 use crate::output::{ByteStream, Input};
 use crate::problem::cut;
 use crate::redact::Redactor;
@@ -74,7 +74,7 @@ pub struct Invocation {
     /// Called before a secret is revealed to the bundle, e.g. to write the audit trail.
     pub reveal: RevealHook,
     /// Called when the bundle is stopped because it tried to guess a secret.
-    pub guessed: GuessNotice,
+    pub guessed: GuessingHook,
 }
 
 /// The result of an operation.
@@ -129,7 +129,7 @@ impl Sandbox {
     ) -> Result<Reply, HostError> {
         let (operation, arguments) = (operation.to_owned(), arguments.to_string());
         self.call(bundle, invocation, move |mut call, block| async move {
-            call.store.data_mut().hear(&arguments);
+            call.store.data_mut().record_arguments(&arguments);
             let input = match input {
                 Some(input) => {
                     let pushed = call.store.data_mut().table.push(Body::input(call.clock.input(input)));
@@ -273,7 +273,7 @@ impl Call {
             let mut problem = Problem::masked_from_guest(problem, &self.redactor());
             // The codes reserved for the host are accepted only if a host function returned one in
             // this call, so a guest can pass such a problem on but not invent one.
-            if problem.is_the_hosts() && !self.store.data().held_back {
+            if problem.is_the_hosts() && !self.store.data().denied_by_host {
                 "failed".clone_into(&mut problem.code);
             }
             HostError::Problem(problem)

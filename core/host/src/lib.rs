@@ -36,7 +36,7 @@ pub use capability::reveal::RevealHook;
 pub use capability::sql::{count_sqlite_memory, settled};
 pub use deadline::Deadline;
 pub use error::HostError;
-pub use notice::GuessNotice;
+pub use notice::GuessingHook;
 pub use output::{ByteStream, Input};
 pub use problem::Problem;
 pub use redact::Redactor;

@@ -11,11 +11,11 @@ use futures_util::future::BoxFuture;
 /// stopped after the call has returned its result, while the output is streamed; this callback
 /// reports that case, too.
 #[derive(Clone)]
-pub struct GuessNotice(Arc<Notice>);
+pub struct GuessingHook(Arc<Notice>);
 
 type Notice = dyn Fn(String) -> BoxFuture<'static, ()> + Send + Sync;
 
-impl GuessNotice {
+impl GuessingHook {
     /// Creates a notice that calls `notice` with the reason.
     pub fn new<F>(notice: impl Fn(String) -> F + Send + Sync + 'static) -> Self
     where
@@ -35,8 +35,8 @@ impl GuessNotice {
     }
 }
 
-impl fmt::Debug for GuessNotice {
+impl fmt::Debug for GuessingHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("GuessNotice")
+        f.write_str("GuessingHook")
     }
 }

@@ -50,7 +50,7 @@ impl Problem {
     }
 
     /// Creates a problem with a message that a database wrote.
-    pub(crate) fn said_by_database(code: &str, message: impl Into<String>) -> Self {
+    pub(crate) fn from_database(code: &str, message: impl Into<String>) -> Self {
         Self { by_database: true, ..Self::new(code, message) }
     }
 

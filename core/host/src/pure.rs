@@ -147,9 +147,9 @@ impl Sandbox {
         bundle: String,
         question: impl Future<Output = Result<T, HostError>> + Send + 'static,
     ) -> Result<T, HostError> {
-        let turns = self.pure_turns.clone();
+        let permits = self.pure_permits.clone();
         let in_turn = async move {
-            let _turn = turns.acquire_owned().await.expect("the semaphore is never closed");
+            let _turn = permits.acquire_owned().await.expect("the semaphore is never closed");
             question.await
         };
         match drive(in_turn, Deadline::within(limits::PURE_TIME).begin()).await {

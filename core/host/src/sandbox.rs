@@ -35,8 +35,8 @@ pub struct Sandbox {
     pub(crate) cache: Option<Arc<CompiledCode>>,
     pub(crate) pools: Arc<Pools>,
     pub(crate) http: Arc<Http>,
-    pub(crate) turns: Arc<Semaphore>,
-    pub(crate) pure_turns: Arc<Semaphore>,
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) pure_permits: Arc<Semaphore>,
     pub(crate) compiling: Arc<Semaphore>,
 }
 
@@ -64,8 +64,8 @@ impl Sandbox {
             cache: cache.map(Arc::new),
             pools: Arc::new(Pools::new(config.protected.clone())),
             http: Arc::default(),
-            turns: Arc::new(Semaphore::new(limits::CONCURRENT_CALLS)),
-            pure_turns: Arc::new(Semaphore::new(limits::CONCURRENT_CALLS)),
+            permits: Arc::new(Semaphore::new(limits::CONCURRENT_CALLS)),
+            pure_permits: Arc::new(Semaphore::new(limits::CONCURRENT_CALLS)),
             compiling: Arc::new(Semaphore::new(limits::CONCURRENT_COMPILATIONS)),
         })
     }

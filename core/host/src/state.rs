@@ -17,7 +17,7 @@ use crate::capability::log::Log;
 use crate::capability::reveal::RevealHook;
 use crate::capability::sql::{Pools, SqlState};
 use crate::limits;
-use crate::notice::GuessNotice;
+use crate::notice::GuessingHook;
 use crate::problem::Fault;
 use crate::redact::{Guessing, Redactor, Watch};
 use crate::trace;
@@ -40,12 +40,12 @@ pub(crate) struct CallState {
     /// that the caller's own arguments contain.
     pub(crate) shown: Arc<Redactor>,
     /// Finds secrets in text that the guest wrote. Created on first use.
-    own_words: Option<Arc<Redactor>>,
+    guest_redactor: Option<Arc<Redactor>>,
     /// The caller's arguments, if they contain a secret.
     heard: Option<String>,
     /// Finds secrets that the guest has not sent to a database verbatim in this call; `None` if it has
     /// sent none.
-    unsaid: Option<Arc<Redactor>>,
+    unsent_redactor: Option<Arc<Redactor>>,
     pub(crate) watch: Arc<Watch>,
     pub(crate) grants: Arc<std::collections::BTreeSet<Capability>>,
     pub(crate) pools: Arc<Pools>,
@@ -57,13 +57,13 @@ pub(crate) struct CallState {
     /// Requests that a `read` operation may send in addition to GET and HEAD.
     pub(crate) safe: Vec<SafeRequest>,
     pub(crate) reveal: RevealHook,
-    pub(crate) guessed: GuessNotice,
+    pub(crate) guessed: GuessingHook,
     pub(crate) log: Log,
     /// The message of a guest panic, from the SDK's panic hook.
     pub(crate) panic: Option<String>,
     /// Set after a host function failed with a problem whose code is reserved for the host, see
     /// [`Problem::is_the_hosts`].
-    pub(crate) held_back: bool,
+    pub(crate) denied_by_host: bool,
     /// Size of the bodies that the guest created and the host holds, in bytes.
     body_bytes: usize,
 }
@@ -89,9 +89,9 @@ impl CallState {
             secrets,
             shown: redactor.clone(),
             redactor,
-            own_words: None,
+            guest_redactor: None,
             heard: None,
-            unsaid: None,
+            unsent_redactor: None,
             watch: Arc::default(),
             grants,
             pools,
@@ -100,22 +100,23 @@ impl CallState {
             manifest: None,
             safe: Vec::new(),
             reveal: RevealHook::none(),
-            guessed: GuessNotice::none(),
+            guessed: GuessingHook::none(),
             log: Log::default(),
             panic: None,
             bundle: String::new(),
-            held_back: false,
+            denied_by_host: false,
             body_bytes: 0,
         }
     }
 
     /// Adds a secret to the masked secrets, e.g. an access token or a header derived from a secret.
-    pub(crate) fn also_hide(&mut self, secret: &SecretValue) {
+    pub(crate) fn add_secret(&mut self, secret: &SecretValue) {
         if !self.redactor.knows(secret) {
             self.redactor = Arc::new(self.redactor.with(secret));
             self.shown = Arc::new(self.shown.with(secret));
-            self.unsaid = self.unsaid.take().map(|unsaid| Arc::new(unsaid.with(secret)));
-            self.own_words = None;
+            self.unsent_redactor =
+                self.unsent_redactor.take().map(|unsent_redactor| Arc::new(unsent_redactor.with(secret)));
+            self.guest_redactor = None;
         }
     }
 
@@ -123,12 +124,12 @@ impl CallState {
     /// otherwise, the mask would confirm a guessed secret. The guest may send it on if it is part of a
     /// longer word, such as the password `test` in the path `data/latest.csv`. The first masked secret
     /// stops such a call, see [`Watch::hear`].
-    pub(crate) fn hear(&mut self, arguments: &str) {
+    pub(crate) fn record_arguments(&mut self, arguments: &str) {
         if self.redactor.finds(arguments.as_bytes()) {
             self.shown = Arc::new(self.redactor.without(arguments));
             self.heard = Some(arguments.to_owned());
-            self.own_words = None;
-            self.watch.hear();
+            self.guest_redactor = None;
+            self.watch.record_arguments();
         }
     }
 
@@ -141,15 +142,15 @@ impl CallState {
     ///
     /// # Errors
     /// Returns a trap that ends the call.
-    pub(crate) fn said<'a>(&mut self, words: impl IntoIterator<Item = &'a [u8]>) -> Result<(), Fault> {
-        let own = match &self.own_words {
+    pub(crate) fn check_for_secrets<'a>(&mut self, words: impl IntoIterator<Item = &'a [u8]>) -> Result<(), Fault> {
+        let own = match &self.guest_redactor {
             Some(own) => own.clone(),
             None => {
                 let config = self.config.to_string();
                 let holds = self.redactor.finds(config.as_bytes());
                 let own = if holds { Arc::new(self.redactor.without(&config)) } else { self.redactor.clone() };
                 let own = self.heard.as_ref().map_or(own.clone(), |heard| Arc::new(own.without_parts_of_words(heard)));
-                self.own_words.insert(own).clone()
+                self.guest_redactor.insert(own).clone()
             }
         };
         for word in words {
@@ -163,7 +164,7 @@ impl CallState {
     }
 
     /// Masks secrets in a problem whose text comes from a remote service.
-    pub(crate) fn outside(&self, problem: Problem) -> Problem {
+    pub(crate) fn mask_remote_problem(&self, problem: Problem) -> Problem {
         let details = problem.details.as_ref().map_or(0, String::len);
         self.watch.searched(problem.message.len() + details);
         let (problem, places) = self.redactor.counted_problem(problem);
@@ -173,14 +174,14 @@ impl CallState {
 
     /// Records text of the guest that a database may quote in an error message: statements, parameters
     /// and rows.
-    pub(crate) fn speak(&mut self, words: &str) {
-        let unsaid = self.unsaid.as_ref().unwrap_or(&self.redactor);
-        if unsaid.finds(words.as_bytes()) {
-            self.unsaid = Some(Arc::new(unsaid.without(words)));
+    pub(crate) fn record_sent(&mut self, words: &str) {
+        let unsent_redactor = self.unsent_redactor.as_ref().unwrap_or(&self.redactor);
+        if unsent_redactor.finds(words.as_bytes()) {
+            self.unsent_redactor = Some(Arc::new(unsent_redactor.without(words)));
         }
     }
 
-    /// Returns true if text of the guest must be recorded with [`speak`](Self::speak).
+    /// Returns true if text of the guest must be recorded with [`record_sent`](Self::record_sent).
     pub(crate) fn has_secrets(&self) -> bool {
         !self.redactor.is_empty()
     }
@@ -193,7 +194,7 @@ impl CallState {
     /// assembles is a guess, and a mask would reveal its position.
     fn by_database(&self, problem: Problem) -> Problem {
         self.watch.searched(problem.message.len());
-        if !self.unsaid.as_ref().unwrap_or(&self.redactor).finds_in(&problem) {
+        if !self.unsent_redactor.as_ref().unwrap_or(&self.redactor).finds_in(&problem) {
             return problem;
         }
         self.watch.found(1);
@@ -236,7 +237,7 @@ impl types::Host for CallState {
         match fault {
             Fault::Problem(problem) => {
                 trace::failed(&problem.code);
-                self.held_back |= problem.is_the_hosts();
+                self.denied_by_host |= problem.is_the_hosts();
                 // Text from remote services is already masked by `outside`. Text of the guest is
                 // not masked for the guest, because a mask would reveal where it contains a secret.
                 let problem = if problem.is_by_database() { self.by_database(problem) } else { problem };
@@ -313,8 +314,8 @@ mod tests {
 
     /// Returns the message that a guest receives after a statement.
     fn told(state: &mut CallState, statement: &str, message: &str) -> wasmtime::Result<String> {
-        state.speak(statement);
-        let problem = Problem::said_by_database("invalid", message);
+        state.record_sent(statement);
+        let problem = Problem::from_database("invalid", message);
         Ok(state.convert_problem(problem.into())?.message)
     }
 
@@ -341,32 +342,32 @@ mod tests {
         let problem = Problem::new("not-found", "the block has no secret at `/hunter7`");
         let told = state.convert_problem(problem.into()).expect("a problem").message;
         assert_eq!(told, "the block has no secret at `/hunter7`");
-        let outside = state.outside(Problem::new("failed", "the server said hunter7"));
+        let outside = state.mask_remote_problem(Problem::new("failed", "the server said hunter7"));
         assert_eq!(outside.message, "the server said ********");
     }
 
     #[test]
     fn words_of_the_guest_hold_no_secret() {
         let mut state = state("hunter7");
-        assert!(state.said([&b"hunter6"[..], b"hunt", b"er7"]).is_ok());
-        assert!(state.said([&b"x=aHVudGVyNw=="[..]]).is_err());
-        assert!(state.said([&b"/a/HUNTER7"[..]]).is_ok(), "short secrets are matched case-sensitively");
+        assert!(state.check_for_secrets([&b"hunter6"[..], b"hunt", b"er7"]).is_ok());
+        assert!(state.check_for_secrets([&b"x=aHVudGVyNw=="[..]]).is_err());
+        assert!(state.check_for_secrets([&b"/a/HUNTER7"[..]]).is_ok(), "short secrets are matched case-sensitively");
         state.config = serde_json::json!({"note": "hunter7"});
-        state.own_words = None;
-        assert!(state.said([&b"hunter7"[..]]).is_ok(), "the configuration contains it");
+        state.guest_redactor = None;
+        assert!(state.check_for_secrets([&b"hunter7"[..]]).is_ok(), "the configuration contains it");
     }
 
     #[test]
     fn words_of_the_caller_are_no_guess_of_the_guest() {
         let mut state = state("test");
-        assert!(state.said([&b"/data/latest.csv"[..]]).is_err());
-        state.hear(r#"{"path": "data/latest.csv"}"#);
-        assert!(state.said([&b"/data/latest.csv"[..]]).is_ok());
+        assert!(state.check_for_secrets([&b"/data/latest.csv"[..]]).is_err());
+        state.record_arguments(r#"{"path": "data/latest.csv"}"#);
+        assert!(state.check_for_secrets([&b"/data/latest.csv"[..]]).is_ok());
         assert!(state.watch.has_heard(), "a mask stops the call");
         assert_eq!(state.shown.text("latest".to_owned()), "latest");
         assert_eq!(state.redactor.text("latest".to_owned()), "la********");
         let mut state = self::state("test");
-        state.hear(r#"{"path": "data/test/latest.csv"}"#);
-        assert!(state.said([&b"/data/test/latest.csv"[..]]).is_err(), "a word of its own is a guess");
+        state.record_arguments(r#"{"path": "data/test/latest.csv"}"#);
+        assert!(state.check_for_secrets([&b"/data/test/latest.csv"[..]]).is_err(), "a word of its own is a guess");
     }
 }

@@ -39,7 +39,7 @@ pub struct Violation {
 
 /// Location in a document at which the schema declares a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SecretPlace {
+pub struct SecretLocation {
     /// Location in the document.
     pub pointer: Pointer,
     /// Uses that the schema permits.
@@ -48,7 +48,7 @@ pub struct SecretPlace {
 
 /// A document without its secrets, and the secrets by their location.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct SealedDocument {
+pub struct SplitDocument {
     /// Configuration with markers in place of the secrets.
     pub config: Value,
     /// Secrets that the `$secret` markers refer to.
@@ -56,7 +56,7 @@ pub struct SealedDocument {
 }
 
 /// A document that contains its secrets, for editing. Its strings are wiped from memory when it is
-/// dropped; [`SealedDocument::split`] extracts the secrets.
+/// dropped; [`SplitDocument::split`] extracts the secrets.
 #[derive(Clone, Default)]
 pub struct PlainDocument(pub Value);
 
@@ -169,7 +169,7 @@ impl Violation {
     }
 }
 
-impl SealedDocument {
+impl SplitDocument {
     /// Extracts the secrets from a document that a user wrote. A string in a secret field becomes a
     /// secret to seal; `{"$source": "env:NAME"}` is left in place.
     ///
@@ -231,7 +231,7 @@ impl SealedDocument {
     pub fn violations(&self, schema: &Schema) -> Vec<Violation> {
         let mut instance = self.config.clone();
         let mut sealed = Vec::new();
-        let mut unjudged = Vec::new();
+        let mut unvalidated = Vec::new();
         let mut wrong = Vec::new();
         let Places { secrets, references, .. } = schema.places(&self.config);
         wrong.extend(self.misplaced_sources(&secrets));
@@ -241,13 +241,13 @@ impl SealedDocument {
             };
             if source(slot).is_some() {
                 *slot = Value::from(MASK);
-                unjudged.push(place.pointer);
+                unvalidated.push(place.pointer);
             } else if let Some(secret) = self.secrets.get(&place.pointer) {
                 *slot = Value::from("x".repeat(secret.expose().chars().count()));
                 sealed.push(place.pointer);
             } else if slot.as_object().is_some_and(|object| is_marker(object, SECRET_MARKER)) {
                 wrong.push(nothing_behind(place.pointer.clone()));
-                unjudged.push(place.pointer);
+                unvalidated.push(place.pointer);
             }
         }
         for place in references {
@@ -256,9 +256,9 @@ impl SealedDocument {
             {
                 wrong.push(Violation::new(place.pointer.clone(), message));
             }
-            unjudged.push(place.pointer);
+            unvalidated.push(place.pointer);
         }
-        let mut violations = schema.violations(&instance, &sealed, &unjudged, true);
+        let mut violations = schema.violations(&instance, &sealed, &unvalidated, true);
         let told = |pointer: &Pointer| wrong.iter().any(|violation| violation.pointer == *pointer);
         violations.extend(self.misplaced_markers().into_iter().filter(|violation| !told(&violation.pointer)));
         violations.extend(wrong);
@@ -286,7 +286,7 @@ impl SealedDocument {
     }
 
     /// Finds `$source` markers outside of secret fields, where no value would replace them.
-    fn misplaced_sources(&self, secrets: &[SecretPlace]) -> Vec<Violation> {
+    fn misplaced_sources(&self, secrets: &[SecretLocation]) -> Vec<Violation> {
         let mut found = Vec::new();
         visit(&self.config, &Pointer::default(), &mut |pointer, value| {
             if value.get(SOURCE_MARKER).is_some() && !secrets.iter().any(|place| place.pointer == *pointer) {
@@ -467,13 +467,13 @@ mod tests {
         .expect("a good schema")
     }
 
-    fn split(config: Value) -> Result<SealedDocument, Vec<Violation>> {
-        SealedDocument::split(&schema(), PlainDocument(config))
+    fn split(config: Value) -> Result<SplitDocument, Vec<Violation>> {
+        SplitDocument::split(&schema(), PlainDocument(config))
     }
 
     #[test]
     fn secrets_are_found_at_any_depth_and_leave_the_document() {
-        let document = SealedDocument::split(
+        let document = SplitDocument::split(
             &schema(),
             PlainDocument(json!({
                 "user": "u", "password": "pw1-secret", "tokens": ["pw2-secret"],

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::capability::Capability;
-use crate::document::{Pointer, SecretPlace};
+use crate::document::{Pointer, SecretLocation};
 use crate::graph::Budget;
 use crate::name::{BundleName, TypeSlug};
 use crate::origin::SafeRequest;
@@ -313,14 +313,14 @@ impl BlockType {
 
     /// Returns the secret fields at the top level of the configuration, for display.
     #[must_use]
-    pub fn secret_fields(&self) -> Vec<SecretPlace> {
+    pub fn secret_fields(&self) -> Vec<SecretLocation> {
         let fields = self.schema.document().get("properties").and_then(Value::as_object);
         fields
             .into_iter()
             .flat_map(|fields| fields.keys())
             .map(|field| Pointer::default().child(field))
             .filter(|pointer| self.schema.is_secret(pointer))
-            .map(|pointer| SecretPlace { pointer, audience: SecretKeyword::default() })
+            .map(|pointer| SecretLocation { pointer, audience: SecretKeyword::default() })
             .collect()
     }
 }

@@ -4,20 +4,20 @@ use std::collections::{BTreeSet, HashSet};
 
 use serde_json::{Map, Value};
 
-use crate::document::{Pointer, SecretPlace, Violation};
+use crate::document::{Pointer, SecretLocation, Violation};
 use crate::graph::{Applied, Graph, Index, Node};
 use crate::limits;
 use crate::name::printable;
-use crate::reference::ReferencePlace;
+use crate::reference::ReferenceLocation;
 use crate::suggestion::did_you_mean;
 
 /// Locations in a document that are more than plain configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Places {
     /// Secrets, ordered by pointer.
-    pub secrets: Vec<SecretPlace>,
+    pub secrets: Vec<SecretLocation>,
     /// References to other blocks, ordered by pointer.
-    pub references: Vec<ReferencePlace>,
+    pub references: Vec<ReferenceLocation>,
     /// Numbers with a fraction, even `.0`, in integer fields. JSON Schema accepts `5.0` as an
     /// integer, but programs that deserialize it into an integer type do not. At most
     /// [`limits::DOCUMENT_VIOLATIONS`].
@@ -42,8 +42,8 @@ pub(crate) fn find(graph: &Graph, document: &Value) -> Places {
 
 /// Merges references with the same location: several branches may declare one, with different
 /// targets.
-fn merge_references(references: &mut Vec<ReferencePlace>) {
-    let mut merged: Vec<ReferencePlace> = Vec::with_capacity(references.len());
+fn merge_references(references: &mut Vec<ReferenceLocation>) {
+    let mut merged: Vec<ReferenceLocation> = Vec::with_capacity(references.len());
     for mut place in references.drain(..) {
         match merged.last_mut().filter(|last| last.pointer == place.pointer) {
             Some(last) => {
@@ -80,13 +80,15 @@ impl Search<'_> {
             return;
         }
         if let Some(audience) = &node.secret {
-            self.found.secrets.push(SecretPlace { pointer: pointer.clone(), audience: audience.clone() });
+            self.found.secrets.push(SecretLocation { pointer: pointer.clone(), audience: audience.clone() });
             return;
         }
         // An optional reference may be missing.
         if let Some(wanted) = &node.wanted {
             if !value.is_null() {
-                self.found.references.push(ReferencePlace { pointer: pointer.clone(), wanted: vec![wanted.clone()] });
+                self.found
+                    .references
+                    .push(ReferenceLocation { pointer: pointer.clone(), wanted: vec![wanted.clone()] });
             }
             return;
         }

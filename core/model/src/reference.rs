@@ -30,7 +30,7 @@ pub enum Wanted {
 
 /// Location in a document at which the schema declares a reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReferencePlace {
+pub struct ReferenceLocation {
     /// Location in the document.
     pub pointer: Pointer,
     /// Permitted targets, of which one must match. Several if branches of the schema differ.
@@ -127,7 +127,7 @@ pub fn target(value: &Value) -> Result<Address, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{PlainDocument, Schema, SealedDocument};
+    use crate::{PlainDocument, Schema, SplitDocument};
     use expect_test::expect;
 
     fn schema() -> Schema {
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn references_are_found_at_any_depth() {
-        let document = SealedDocument::split(
+        let document = SplitDocument::split(
             &schema(),
             PlainDocument(json!({
                 "base": {"$block": "gcp-credentials/a"},
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn what_is_no_reference_says_what_one_is() {
-        let document = SealedDocument::split(
+        let document = SplitDocument::split(
             &schema(),
             PlainDocument(json!({"base": {"$block": "gcp-credentials"}, "many": ["gcp-credentials/b"]})),
         )

@@ -6,14 +6,14 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use crate::cost::{self, Excess, Steps};
-use crate::document::{Pointer, SecretPlace, Violation};
+use crate::document::{Pointer, SecretLocation, Violation};
 use crate::exact::{self, ExactError};
 use crate::graph::{Budget, Graph, referenced};
-use crate::judgement::Judgement;
 pub use crate::places::Places;
 use crate::places::{find, unknown_members};
 use crate::reference::{REFERENCE_KEYWORD, Wanted, block_marker};
 use crate::secret_use::SecretKeyword;
+use crate::validation::ErrorConverter;
 use crate::{Digest, limits};
 
 /// A compiled schema. It validates documents and finds their secrets.
@@ -90,13 +90,13 @@ impl Schema {
     }
 
     /// Validates like [`check`](Self::check), with placeholders for secrets. For locations in
-    /// `sealed` only type and length are validated; for locations in `unjudged` (sources,
+    /// `sealed` only type and length are validated; for locations in `unvalidated` (sources,
     /// references) nothing is.
     pub(crate) fn violations(
         &self,
         instance: &Value,
         sealed: &[Pointer],
-        unjudged: &[Pointer],
+        unvalidated: &[Pointer],
         closed: bool,
     ) -> Vec<Violation> {
         let whole = |message: &str| vec![Violation::new(Pointer::default(), message)];
@@ -108,16 +108,16 @@ impl Schema {
             Err(Excess::Steps) => return whole("is too large to be validated"),
         };
         let found = self.with_stack(instance, || {
-            self.found(instance, &steps, &Judgement { schema: self, sealed, unjudged }, closed)
+            self.found(instance, &steps, &ErrorConverter { schema: self, sealed, unvalidated }, closed)
         });
         found.unwrap_or_else(|| whole(NO_STACK))
     }
 
-    fn found(&self, instance: &Value, steps: &Steps, judgement: &Judgement<'_>, closed: bool) -> Vec<Violation> {
+    fn found(&self, instance: &Value, steps: &Steps, validation: &ErrorConverter<'_>, closed: bool) -> Vec<Violation> {
         let mut violations = Vec::new();
         if steps.listing <= limits::LISTED_STEPS {
             for error in self.validator.iter_errors(instance) {
-                judgement.describe(&error, &mut violations);
+                validation.describe(&error, &mut violations);
                 if violations.len() >= limits::DOCUMENT_VIOLATIONS {
                     break;
                 }
@@ -137,7 +137,7 @@ impl Schema {
         }
         if closed {
             let unknown = unknown_members(&self.graph, instance);
-            violations.extend(unknown.into_iter().filter(|own| !judgement.is_unjudged(&own.pointer)));
+            violations.extend(unknown.into_iter().filter(|own| !validation.is_unvalidated(&own.pointer)));
         }
         // Of two equal messages the one with a hint is retained.
         violations.sort_by(|a, b| {
@@ -192,7 +192,7 @@ impl Schema {
 
     /// Returns the secrets among the [`places`](Self::places).
     #[must_use]
-    pub fn secrets(&self, instance: &Value) -> Vec<SecretPlace> {
+    pub fn secrets(&self, instance: &Value) -> Vec<SecretLocation> {
         self.places(instance).secrets
     }
 

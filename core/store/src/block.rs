@@ -163,7 +163,7 @@ impl Store {
     ///
     /// # Errors
     /// Returns the database error if the query fails.
-    pub async fn block_with_parts(
+    pub async fn block_with_dependencies(
         &self,
         address: &Address,
         revision: Option<Revision>,
@@ -237,7 +237,7 @@ impl Store {
     ///
     /// # Errors
     /// Returns [`StoreError::Moved`] if another revision was saved or the secrets were purged in
-    /// the meantime; [`StoreError::NoBlock`], [`StoreError::TargetGone`], [`StoreError::Circle`].
+    /// the meantime; [`StoreError::NoBlock`], [`StoreError::TargetGone`], [`StoreError::Cycle`].
     pub async fn save_revision(
         &self,
         new: &NewRevision<'_>,
@@ -254,8 +254,8 @@ impl Store {
         if held.newest != from.newest || held.purges != from.purges {
             return Err(StoreError::Moved { address: new.address.clone(), newest: held.newest });
         }
-        if let Some(circle) = self.circle(&mut transaction, held.id, new.address, &targets).await? {
-            return Err(StoreError::Circle(circle));
+        if let Some(cycle) = self.cycle(&mut transaction, held.id, new.address, &targets).await? {
+            return Err(StoreError::Cycle(cycle));
         }
         let next = from.newest.next();
         insert_revision(&mut transaction, held.id, next, new, &targets, line.at).await.map_err(sort)?;

@@ -82,8 +82,8 @@ pub enum StoreError {
     #[error("block `{0}`, which the block depends on, no longer exists")]
     TargetGone(Address),
     /// The references would form a cycle. The path begins and ends with the same block.
-    #[error("the references between the blocks would form a cycle: {}", circle(.0))]
-    Circle(Vec<Address>),
+    #[error("the references between the blocks would form a cycle: {}", cycle(.0))]
+    Cycle(Vec<Address>),
     /// Other blocks depend on the block.
     #[error("block `{address}` is in use: {} on it", built_on(.users))]
     InUse {
@@ -186,7 +186,7 @@ impl StoreError {
     }
 }
 
-fn circle(path: &[Address]) -> String {
+fn cycle(path: &[Address]) -> String {
     path.iter().map(|address| format!("`{address}`")).collect::<Vec<_>>().join(" → ")
 }
 

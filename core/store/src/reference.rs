@@ -22,7 +22,7 @@ impl Store {
     ///
     /// # Errors
     /// Returns the database error if a query fails.
-    pub async fn would_circle(
+    pub async fn find_cycle(
         &self,
         address: &Address,
         targets: &[&Address],
@@ -34,7 +34,7 @@ impl Store {
                 found.push(Target { id, address: (*target).clone() });
             }
         }
-        self.circle(&mut &self.database, block, address, &found).await
+        self.cycle(&mut &self.database, block, address, &found).await
     }
 
     /// Returns the blocks whose newest revision references this block, each with the field that
@@ -121,7 +121,7 @@ impl Store {
 
     /// Returns the cycle that these targets of a block would create, as the path from the block to
     /// itself.
-    pub(crate) async fn circle(
+    pub(crate) async fn cycle(
         &self,
         database: &mut impl Ask,
         block: i64,

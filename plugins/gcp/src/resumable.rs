@@ -37,7 +37,7 @@ pub(crate) struct Target<'a> {
 }
 
 /// Upload state that the server reports.
-enum Standing {
+enum UploadState {
     /// Complete. Contains the created resource.
     Done(Value),
     /// Number of bytes received.
@@ -92,14 +92,14 @@ impl<'a> Session<'a> {
             let part = if ask || at == end { empty() } else { rest(chunk, at - begin)? };
             let nothing = part.size() == Some(0);
             let why = match self.put(part, at, total)? {
-                Standing::Done(made) => return Ok(Some(made)),
-                Standing::Holds(held) if held == end && total.is_none() => return Ok(None),
-                Standing::Holds(held) if !(begin..=end).contains(&held) => {
+                UploadState::Done(made) => return Ok(Some(made)),
+                UploadState::Holds(held) if held == end && total.is_none() => return Ok(None),
+                UploadState::Holds(held) if !(begin..=end).contains(&held) => {
                     let message =
                         format!("Google lost part of the upload of {}; nothing was written", self.target.what);
                     return Err(Problem::new("failed", message).retryable());
                 }
-                Standing::Holds(held) => {
+                UploadState::Holds(held) => {
                     let further = held > at;
                     // The server answered a status request; the bytes it lacks are sent next.
                     let told = nothing && held < end;
@@ -112,7 +112,7 @@ impl<'a> Session<'a> {
                     }
                     Problem::new("unavailable", "the server accepted no further bytes")
                 }
-                Standing::Unknown(problem) => {
+                UploadState::Unknown(problem) => {
                     ask = true;
                     problem
                 }
@@ -128,7 +128,7 @@ impl<'a> Session<'a> {
     }
 
     /// Sends part of a chunk, or an empty body to query the state of the upload.
-    fn put(&self, part: Body, at: u64, total: Option<u64>) -> Result<Standing> {
+    fn put(&self, part: Body, at: u64, total: Option<u64>) -> Result<UploadState> {
         let range = content_range(at, part.size().unwrap_or_default(), total);
         let request = http::put(self.url.as_str()).header("content-type", self.target.content_type);
         let request = self.key.with(request.header("content-range", range).body(part));
@@ -136,21 +136,21 @@ impl<'a> Session<'a> {
         let answer = match answer {
             Ok(answer) if passing => {
                 let passed = api::ok(answer, self.target.what).err();
-                return Ok(Standing::Unknown(passed.unwrap_or_else(|| Problem::new("failed", "the upload failed"))));
+                return Ok(UploadState::Unknown(passed.unwrap_or_else(|| Problem::new("failed", "the upload failed"))));
             }
-            Err(problem) if passing => return Ok(Standing::Unknown(problem)),
+            Err(problem) if passing => return Ok(UploadState::Unknown(problem)),
             answer => answer?,
         };
         match answer.status {
             308 => match held(answer.header("range")) {
-                Some(held) => Ok(Standing::Holds(held)),
+                Some(held) => Ok(UploadState::Holds(held)),
                 None => Err(Problem::new("failed", "Google returned the upload state in an unexpected format")),
             },
             404 | 410 => {
                 let message = format!("the upload session of {} expired; nothing was written", self.target.what);
                 Err(Problem::new("failed", message).retryable().hint("retry the upload"))
             }
-            _ => Ok(Standing::Done(api::ok(answer, self.target.what)?.json()?)),
+            _ => Ok(UploadState::Done(api::ok(answer, self.target.what)?.json()?)),
         }
     }
 }

@@ -12,7 +12,7 @@ use blockyard::{Error, ErrorKind};
 const NAME_BYTES: usize = 255;
 
 /// Maximum number of names listed in an error; the remainder is counted.
-const TOLD: usize = 20;
+const MAX_LISTED: usize = 20;
 
 /// Pairs of names that some file systems treat as equal: different case, and composed and
 /// decomposed characters.
@@ -185,11 +185,11 @@ pub(super) fn refused(bad: &[BadName], address: &str, done: &str) -> Error {
         if count == 1 { "" } else { "s" },
         if count == 1 { "a file" } else { "files" }
     );
-    for name in bad.iter().take(TOLD) {
+    for name in bad.iter().take(MAX_LISTED) {
         message.push_str(&format!("\n  `{}` {}", visible::line(&name.object), name.reason));
     }
-    if count > TOLD {
-        message.push_str(&format!("\n  and {} more", count - TOLD));
+    if count > MAX_LISTED {
+        message.push_str(&format!("\n  and {} more", count - MAX_LISTED));
     }
     let details: Vec<_> =
         bad.iter().map(|name| serde_json::json!({ "object": name.object, "reason": name.reason })).collect();
@@ -197,7 +197,7 @@ pub(super) fn refused(bad: &[BadName], address: &str, done: &str) -> Error {
     let dotted = |name: &&BadName| {
         name.object.split('/').any(|part| part == "." || part == "..") || name.object.chars().any(char::is_control)
     };
-    let error = Error::new(ErrorKind::Invalid, message).in_lines().details(details.into());
+    let error = Error::new(ErrorKind::Invalid, message).multi_line().details(details.into());
     let error = match bad.iter().find(|name| !dotted(name)) {
         Some(name) => {
             let place = format!("{address}:{}", name.object).replace('\'', "'\\''");

@@ -25,12 +25,12 @@ pub struct Body {
     /// the same bytes, and released with the last of them.
     held: Option<Arc<usize>>,
     source: Source,
-    maker: Maker,
+    producer: Producer,
 }
 
 /// Source of a body's bytes. It determines whether they are searched for secrets.
 #[derive(Clone)]
-enum Maker {
+enum Producer {
     /// The guest wrote the bytes.
     Guest,
     /// The caller.
@@ -84,22 +84,22 @@ impl Body {
             held: None,
             // A guest may read again after the end of the stream.
             source: Source::Stream { stream: stream.fuse().boxed(), rest: Bytes::new() },
-            maker: Maker::Other,
+            producer: Producer::Other,
         }
     }
 
     /// Creates the body of an HTTP response. `echo` is set if the server may echo secrets.
     pub(crate) fn answer(media_type: &str, size: Option<u64>, stream: ByteStream, echo: Option<Echo>) -> Self {
-        Self { size, maker: echo.map_or(Maker::Other, Maker::Server), ..Self::stream(media_type, stream) }
+        Self { size, producer: echo.map_or(Producer::Other, Producer::Server), ..Self::stream(media_type, stream) }
     }
 
-    fn bytes(media_type: String, bytes: Bytes, held: Option<Arc<usize>>, maker: Maker) -> Self {
+    fn bytes(media_type: String, bytes: Bytes, held: Option<Arc<usize>>, producer: Producer) -> Self {
         let size = Some(bytes.len() as u64);
-        Self { media_type, size, held, source: Source::Bytes { all: bytes, at: 0 }, maker }
+        Self { media_type, size, held, source: Source::Bytes { all: bytes, at: 0 }, producer }
     }
 
     pub(crate) fn input(input: Input) -> Self {
-        Self { size: input.size, maker: Maker::Caller, ..Self::stream(&input.media_type, input.stream) }
+        Self { size: input.size, producer: Producer::Caller, ..Self::stream(&input.media_type, input.stream) }
     }
 
     pub(crate) fn media_type(&self) -> &str {
@@ -112,10 +112,10 @@ impl Body {
             Source::Bytes { all, at } => futures_util::stream::iter([Ok(all.slice(at..))]).boxed(),
             Source::Stream { stream, rest } => futures_util::stream::iter([Ok(rest)]).chain(stream).boxed(),
         };
-        match self.maker {
+        match self.producer {
             // The guest has started to read, so secrets in the rest are masked. Masked bytes differ
             // from the original, so the stream fails if a secret was found.
-            Maker::Server(echo) if echo.begun => {
+            Producer::Server(echo) if echo.begun => {
                 let whole = move |chunk| if echo.found.load(Ordering::Relaxed) { Err(holds_a_secret()) } else { chunk };
                 stream.map(whole).boxed()
             }
@@ -126,7 +126,7 @@ impl Body {
     /// Prepares the body for reading by the guest: secrets in a response are masked from here on.
     /// Fails if the bytes cannot be searched.
     fn guarded(&mut self) -> Result<(), Problem> {
-        let Maker::Server(echo) = &mut self.maker else { return Ok(()) };
+        let Producer::Server(echo) = &mut self.producer else { return Ok(()) };
         if !echo.readable {
             return Err(unreadable());
         }
@@ -141,7 +141,7 @@ impl Body {
 
     /// Checks whether a secret was masked in the bytes read so far.
     fn is_masked(&self) -> bool {
-        matches!(&self.maker, Maker::Server(echo) if echo.found.load(Ordering::Relaxed))
+        matches!(&self.producer, Producer::Server(echo) if echo.found.load(Ordering::Relaxed))
     }
 
     /// Reads up to `max` bytes, for a body that the guest sends on. Fails if a secret was found in
@@ -202,22 +202,22 @@ impl CallState {
         let mut body = self.table.delete(body)?;
         self.release(body.held.take());
         let size = body.size;
-        match &body.maker {
-            Maker::Guest if !self.may_echo(&url.origin).is_empty() => {
+        match &body.producer {
+            Producer::Guest if !self.may_echo(&url.origin).is_empty() => {
                 if let Source::Bytes { all, at } = &body.source {
                     let words = all.slice(*at..);
-                    self.said([&words[..]])?;
+                    self.check_for_secrets([&words[..]])?;
                 }
                 Ok(Upload::stream(body.into_stream(), size))
             }
-            Maker::Server(echo) if !self.is_audience_of(&echo.secrets, &url.origin) => {
+            Producer::Server(echo) if !self.is_audience_of(&echo.secrets, &url.origin) => {
                 let echo = echo.clone();
                 if !echo.readable {
                     return Err(unreadable().into());
                 }
                 Ok(Upload::stream(echo.searched(body.into_stream(), OnFind::Refuse), size))
             }
-            Maker::Other if !self.may_echo(&url.origin).is_empty() => {
+            Producer::Other if !self.may_echo(&url.origin).is_empty() => {
                 let (redactor, watch) = (self.redactor.clone(), self.watch.clone());
                 let searched = redactor.stream(body.into_stream(), OnFind::RefuseGuess, Arc::default(), watch);
                 Ok(Upload::stream(searched, size))
@@ -244,7 +244,7 @@ impl HostBody for CallState {
         traced.bytes(bytes.len());
         self.hold_body_bytes(bytes.len())?;
         let held = Some(Arc::new(bytes.len()));
-        Ok(self.table.push(Body::bytes(media_type, bytes.into(), held, Maker::Guest))?)
+        Ok(self.table.push(Body::bytes(media_type, bytes.into(), held, Producer::Guest))?)
     }
 
     async fn media_type(&mut self, body: Resource<Body>) -> wasmtime::Result<String> {
@@ -255,7 +255,7 @@ impl HostBody for CallState {
         let body = self.table.get(&body)?;
         // The size of a response that echoes a secret would reveal the length of the secret.
         let unread = matches!(body.source, Source::Stream { .. });
-        Ok(body.size.filter(|_| !(unread && matches!(body.maker, Maker::Server(_)))))
+        Ok(body.size.filter(|_| !(unread && matches!(body.producer, Producer::Server(_)))))
     }
 
     async fn read(&mut self, body: Resource<Body>, max_bytes: u32) -> Result<Option<Vec<u8>>, Fault> {
@@ -274,7 +274,7 @@ impl HostBody for CallState {
         let max = max_bytes as usize;
         self.hold_body_bytes(max)?;
         let source = self.table.get_mut(&body)?;
-        let (media_type, maker) = (source.media_type.clone(), source.maker.clone());
+        let (media_type, producer) = (source.media_type.clone(), source.producer.clone());
         let taken = source.take(max).await;
         self.release_body_bytes(max - taken.as_ref().map_or(0, Vec::len));
         self.watched()?;
@@ -284,7 +284,7 @@ impl HostBody for CallState {
             return Ok(None);
         }
         let held = Some(Arc::new(taken.len()));
-        Ok(Some(self.table.push(Body::bytes(media_type, taken.into(), held, maker))?))
+        Ok(Some(self.table.push(Body::bytes(media_type, taken.into(), held, producer))?))
     }
 
     async fn again(&mut self, body: Resource<Body>) -> Result<Resource<Body>, Fault> {
@@ -294,7 +294,7 @@ impl HostBody for CallState {
                 Problem::new("invalid", "`again` is available only for bodies from `from-bytes` and `take`").into()
             );
         };
-        let again = Body::bytes(body.media_type.clone(), all.clone(), body.held.clone(), body.maker.clone());
+        let again = Body::bytes(body.media_type.clone(), all.clone(), body.held.clone(), body.producer.clone());
         Ok(self.table.push(again)?)
     }
 

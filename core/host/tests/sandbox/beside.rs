@@ -72,13 +72,13 @@ async fn slowest_beside_spinners() -> Duration {
 // 16 looping threads share the processors with the worker. If the loops ran on the worker, each of
 // a call's two waits would take 61 ticks, because tokio polls timers only every 61 tasks.
 #[tokio::test(flavor = "current_thread")]
-async fn a_spinner_is_in_nobodys_way_with_one_worker() {
+async fn a_computing_guest_does_not_block_other_calls_with_one_worker() {
     let slowest = slowest_beside_spinners().await;
     assert!(slowest < Duration::from_secs(5), "{slowest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_spinner_is_in_nobodys_way_with_two_workers() {
+async fn a_computing_guest_does_not_block_other_calls_with_two_workers() {
     let slowest = slowest_beside_spinners().await;
     assert!(slowest < Duration::from_secs(5), "{slowest:?}");
 }

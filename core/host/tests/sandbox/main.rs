@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blockyard_host::{
-    Block, Bundle, CallSecret, Deadline, GuessNotice, HostError, Invocation, Problem, Reply, RevealHook, Sandbox,
+    Block, Bundle, CallSecret, Deadline, GuessingHook, HostError, Invocation, Problem, Reply, RevealHook, Sandbox,
     SandboxConfig,
 };
 use blockyard_model::{Effect, Pointer};
@@ -52,7 +52,7 @@ fn invocation(bundle: &Bundle, deadline: Duration) -> Invocation {
         grants: bundle.manifest().capabilities.clone(),
         deadline: Deadline::within(deadline),
         reveal: RevealHook::new(async |_| Err(Problem::new("denied", "there is nothing to reveal"))),
-        guessed: GuessNotice::none(),
+        guessed: GuessingHook::none(),
     }
 }
 

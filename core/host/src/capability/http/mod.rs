@@ -100,7 +100,7 @@ impl Host for CallState {
             let headers = request.headers.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
             let words: Vec<&[u8]> =
                 [request.method.as_bytes(), request.url.as_bytes()].into_iter().chain(headers).collect();
-            self.said(words)?;
+            self.check_for_secrets(words)?;
         }
         let (header, token) = self.credential(auth)?;
         let mut injected = Vec::from_iter(header);
@@ -140,11 +140,12 @@ impl CallState {
             // From the second hop on the server chooses the origin, so a message that quotes it is
             // masked.
             let permitted = self.permit(&outgoing.url.origin);
-            let networks = permitted.map_err(|problem| if hop == 0 { problem } else { self.outside(problem) })?;
+            let networks =
+                permitted.map_err(|problem| if hop == 0 { problem } else { self.mask_remote_problem(problem) })?;
             let (request, token) = self.request(&outgoing, upload).await?;
             let origin = outgoing.url.origin.clone();
             let answer = self.http.client.send(request, networks).await;
-            let answer = answer.map_err(|problem| self.outside(self.explain_network(problem, &origin)))?;
+            let answer = answer.map_err(|problem| self.mask_remote_problem(self.explain_network(problem, &origin)))?;
             upload = Upload::none();
             // The token was revoked before it expired: retry once, with a new token.
             if let (StatusCode::UNAUTHORIZED, Some(token), Some(source)) = (answer.status(), token, &outgoing.token) {
@@ -192,9 +193,10 @@ impl CallState {
             self.for_origin(&source.secrets, &outgoing.url)?;
             let networks = self.permit(&source.exchange.url.origin)?;
             let token = self.http.tokens.get(&self.http.client, &source.exchange, networks).await;
-            let token =
-                token.map_err(|problem| self.outside(self.explain_network(problem, &source.exchange.url.origin)))?;
-            self.also_hide(&token);
+            let token = token.map_err(|problem| {
+                self.mask_remote_problem(self.explain_network(problem, &source.exchange.url.origin))
+            })?;
+            self.add_secret(&token);
             headers.insert(AUTHORIZATION, bearer(&token)?);
             used = Some(token);
         }

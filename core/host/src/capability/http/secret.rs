@@ -33,7 +33,7 @@ impl CallState {
             Auth::Basic((user, secret)) => {
                 let (secret, value) = self.secret(&secret)?;
                 self.may_hold(&AUTHORIZATION, &secret)?;
-                self.said([user.as_bytes()])?;
+                self.check_for_secrets([user.as_bytes()])?;
                 // RFC 7617: the first colon ends the user name, so the name cannot contain one.
                 if user.contains(':') || user.chars().any(char::is_control) {
                     return Err(
@@ -42,7 +42,7 @@ impl CallState {
                 }
                 let pair = Zeroizing::new(format!("{user}:{}", value.expose()));
                 let encoded = SecretValue::new(STANDARD.encode(pair.as_bytes()));
-                self.also_hide(&encoded);
+                self.add_secret(&encoded);
                 let value = sensitive(&format!("Basic {}", encoded.expose()))?;
                 Injected { name: AUTHORIZATION, value, secret }
             }
@@ -66,7 +66,7 @@ impl CallState {
                 let digest = SecretValue::new(STANDARD.encode(Sha256::digest(&*bytes)));
                 // A key with low entropy could be guessed from its digest, so the digest is masked
                 // as well.
-                self.also_hide(&digest);
+                self.add_secret(&digest);
                 sensitive(digest.expose())?
             }
         };
@@ -125,7 +125,7 @@ impl CallState {
             return Err(Problem::new("invalid", "a scope must not contain white space").into());
         }
         let words: Vec<String> = scopes.iter().cloned().chain(grant.words()).collect();
-        self.said(words.iter().map(String::as_bytes))?;
+        self.check_for_secrets(words.iter().map(String::as_bytes))?;
         Ok(self.table.push(TokenSource { secrets, exchange: Arc::new(Exchange { url, scopes, grant }) })?)
     }
 

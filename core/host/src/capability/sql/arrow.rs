@@ -56,14 +56,14 @@ const KIND: &str = "blockyard:kind";
 const TYPE: &str = "blockyard:type";
 
 /// A value that a column cannot hold.
-enum Misfit {
+enum Mismatch {
     /// The value has a different type than the column.
     Kind { found: &'static str, wanted: &'static str },
     /// The value has the column's type, but is out of range for the Arrow type.
     Beyond { value: String, wanted: &'static str },
 }
 
-impl Misfit {
+impl Mismatch {
     fn problem(self, column: &str, row: u64) -> Problem {
         match self {
             Self::Kind { found, wanted } => Problem::new(
@@ -149,11 +149,11 @@ impl Batches {
     }
 }
 
-fn beyond(value: String, wanted: &'static str) -> Misfit {
-    Misfit::Beyond { value, wanted }
+fn beyond(value: String, wanted: &'static str) -> Mismatch {
+    Mismatch::Beyond { value, wanted }
 }
 
-fn in_range<T: TryFrom<i64>>(value: i64, wanted: &'static str) -> Result<T, Misfit> {
+fn in_range<T: TryFrom<i64>>(value: i64, wanted: &'static str) -> Result<T, Mismatch> {
     T::try_from(value).map_err(|_| beyond(value.to_string(), wanted))
 }
 
@@ -182,7 +182,7 @@ impl ColumnBuilder {
     }
 
     /// Appends a value.
-    fn push(&mut self, cell: Cell<'_>) -> Result<(), Misfit> {
+    fn push(&mut self, cell: Cell<'_>) -> Result<(), Mismatch> {
         let found = cell.kind_in_words();
         match (&mut *self, cell) {
             (Self::Undecided(cells), cell) => cells.push(cell.into_owned()),
@@ -217,7 +217,7 @@ impl ColumnBuilder {
             (Self::Timestamp(_) | Self::Instant(_), Cell::Other(_, v)) => {
                 return Err(beyond(v.into_owned(), "an Arrow timestamp"));
             }
-            (column, _) => return Err(Misfit::Kind { found, wanted: column.kind_in_words() }),
+            (column, _) => return Err(Mismatch::Kind { found, wanted: column.kind_in_words() }),
         }
         Ok(())
     }
@@ -243,7 +243,7 @@ impl ColumnBuilder {
     /// Determines the type of a column from the values of its first batch: the narrowest type that
     /// holds all of them, or text if texts and numbers are mixed or all values are null. The error
     /// contains the index of the value that does not fit.
-    fn decide(&mut self) -> Result<(), (usize, Misfit)> {
+    fn decide(&mut self) -> Result<(), (usize, Mismatch)> {
         let Self::Undecided(cells) = self else { return Ok(()) };
         let cells = std::mem::take(cells);
         let mut kind = None;

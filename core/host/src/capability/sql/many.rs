@@ -73,7 +73,7 @@ pub(super) async fn execute(
 
 /// A table, and those of its columns for which rows have values. The names are quoted identifiers,
 /// so that no name can be read as SQL.
-pub(super) struct Into {
+pub(super) struct InsertTarget {
     dialect: Dialect,
     /// Name of the schema as given, without quotes.
     pub(super) schema: Option<String>,
@@ -87,7 +87,7 @@ pub(super) struct Into {
     pub(super) columns: Vec<String>,
 }
 
-impl Into {
+impl InsertTarget {
     fn new(dialect: Dialect, table: &[String], columns: &[String]) -> Result<Self, Problem> {
         let Some(name) = table.last().filter(|_| table.len() <= 2) else {
             return Err(Problem::new("invalid", "the name of a table must have one part, or two with its schema"));
@@ -177,8 +177,8 @@ pub(super) fn check_lists(parameters: &[Value]) -> Result<(), Problem> {
     Ok(())
 }
 
-fn check(dialect: Dialect, table: &[String], columns: &[String], rows: &[Vec<Value>]) -> Result<Into, Refused> {
-    let into = Into::new(dialect, table, columns)?;
+fn check(dialect: Dialect, table: &[String], columns: &[String], rows: &[Vec<Value>]) -> Result<InsertTarget, Refused> {
+    let into = InsertTarget::new(dialect, table, columns)?;
     match rows.iter().position(|row| row.len() != columns.len()) {
         None => Ok(into),
         Some(index) => {
@@ -198,17 +198,20 @@ mod tests {
 
     #[test]
     fn names_stay_names() {
-        let into = Into::new(Dialect::Postgres, &names(&["s", "a\"; drop table x; --"]), &names(&["n"])).ok();
+        let into = InsertTarget::new(Dialect::Postgres, &names(&["s", "a\"; drop table x; --"]), &names(&["n"])).ok();
         assert_eq!(
             into.expect("a table").statement(2),
             "insert into \"s\".\"a\"\"; drop table x; --\" (\"n\") values ($1), ($2)"
         );
-        let into = Into::new(Dialect::Mysql, &names(&["t"]), &names(&["a`b", "c"])).ok();
+        let into = InsertTarget::new(Dialect::Mysql, &names(&["t"]), &names(&["a`b", "c"])).ok();
         assert_eq!(into.expect("a table").statement(2), "insert into `t` (`a``b`, `c`) values (?, ?), (?, ?)");
         for (table, columns) in
             [(&[][..], &["n"][..]), (&["a", "b", "c"], &["n"]), (&["t"], &[]), (&["t\0"], &["n"]), (&["t"], &[""])]
         {
-            assert!(Into::new(Dialect::Sqlite, &names(table), &names(columns)).is_err(), "{table:?} {columns:?}");
+            assert!(
+                InsertTarget::new(Dialect::Sqlite, &names(table), &names(columns)).is_err(),
+                "{table:?} {columns:?}"
+            );
         }
     }
 }

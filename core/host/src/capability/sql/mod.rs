@@ -152,7 +152,7 @@ impl HostConnection for CallState {
         password: Option<Resource<Secret>>,
     ) -> Result<Resource<Connection>, Fault> {
         let traced = trace::host_call("sql.open");
-        self.speak(&format!("{target:?}"));
+        self.record_sent(&format!("{target:?}"));
         let dialect = Dialect::from_str(&target.dialect)
             .map_err(|()| Problem::new("invalid", format!("unknown SQL dialect `{}`", quoted(&target.dialect))))?;
         let capability = Capability::Sql(dialect);
@@ -203,8 +203,8 @@ impl HostConnection for CallState {
         parameters: Vec<Value>,
     ) -> Result<Resource<Rows>, Fault> {
         let _traced = trace::host_call("sql.query");
-        self.speak(&text);
-        self.speak_values(&parameters);
+        self.record_sent(&text);
+        self.record_sent_values(&parameters);
         let Connection { slot, access } = self.table.get(&connection)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: false };
         let rows = rows::start(Claimed::of(slot)?, statement).await.map_err(|problem| stopping(problem, *access))?;
@@ -218,8 +218,8 @@ impl HostConnection for CallState {
         parameters: Vec<Value>,
     ) -> Result<Execution, Fault> {
         let _traced = trace::host_call("sql.execute");
-        self.speak(&text);
-        self.speak_values(&parameters);
+        self.record_sent(&text);
+        self.record_sent_values(&parameters);
         let Connection { slot, access } = self.table.get(&connection)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: false };
         Ok(execute(Claimed::of(slot)?, statement).await.map_err(|problem| stopping(problem, *access))?)
@@ -232,8 +232,8 @@ impl HostConnection for CallState {
         parameters: Vec<Vec<Value>>,
     ) -> Result<Execution, Fault> {
         let _traced = trace::host_call("sql.execute-many");
-        self.speak(&text);
-        self.speak_values(parameters.iter().flatten());
+        self.record_sent(&text);
+        self.record_sent_values(parameters.iter().flatten());
         let Connection { slot, access } = self.table.get(&connection)?;
         let access = *access;
         let mut claimed = Claimed::of(slot)?;
@@ -263,8 +263,8 @@ impl HostConnection for CallState {
 }
 
 impl CallState {
-    /// Records values that a database may quote in an error message, see [`CallState::speak`].
-    fn speak_values<'a>(&mut self, values: impl IntoIterator<Item = &'a Value>) {
+    /// Records values that a database may quote in an error message, see [`CallState::record_sent`].
+    fn record_sent_values<'a>(&mut self, values: impl IntoIterator<Item = &'a Value>) {
         if !self.has_secrets() {
             return;
         }
@@ -287,7 +287,7 @@ impl CallState {
             // A secret does not span values: servers quote them one by one.
             words.push('\n');
         }
-        self.speak(&words);
+        self.record_sent(&words);
     }
 }
 
@@ -299,8 +299,8 @@ impl HostTransaction for CallState {
         parameters: Vec<Value>,
     ) -> Result<Resource<Rows>, Fault> {
         let _traced = trace::host_call("sql.transaction.query");
-        self.speak(&text);
-        self.speak_values(&parameters);
+        self.record_sent(&text);
+        self.record_sent_values(&parameters);
         let Transaction { slot, access, .. } = self.table.get(&transaction)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: true };
         let rows = rows::start(Claimed::of(slot)?, statement).await.map_err(|problem| stopping(problem, *access))?;
@@ -314,8 +314,8 @@ impl HostTransaction for CallState {
         parameters: Vec<Value>,
     ) -> Result<Execution, Fault> {
         let _traced = trace::host_call("sql.transaction.execute");
-        self.speak(&text);
-        self.speak_values(&parameters);
+        self.record_sent(&text);
+        self.record_sent_values(&parameters);
         let Transaction { slot, access, .. } = self.table.get(&transaction)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: true };
         Ok(execute(Claimed::of(slot)?, statement).await.map_err(|problem| stopping(problem, *access))?)
@@ -329,7 +329,7 @@ impl HostTransaction for CallState {
         rows: Vec<Vec<Value>>,
     ) -> Result<u64, Fault> {
         let _traced = trace::host_call("sql.transaction.insert");
-        self.speak_values(rows.iter().flatten());
+        self.record_sent_values(rows.iter().flatten());
         let Transaction { slot, access, .. } = self.table.get(&transaction)?;
         if *access == Access::ReadOnly {
             return Err(EffectViolation("insert rows into a table".to_owned()).into());

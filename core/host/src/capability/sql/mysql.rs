@@ -25,7 +25,7 @@ use sqlx::{
 use tokio::runtime::Handle;
 
 use self::format::Reading;
-use super::many::{Into, Refused, check_lists};
+use super::many::{InsertTarget, Refused, check_lists};
 use super::pool::Lease;
 use super::rows::{Head, Sink, Stop};
 use super::target::Permitted;
@@ -436,7 +436,7 @@ pub(super) async fn execute_many(
 }
 
 /// Inserts rows into a table, in the open transaction, with many rows per statement.
-pub(super) async fn insert(session: &mut Session, into: &Into, rows: &[Vec<Value>]) -> Result<u64, Refused> {
+pub(super) async fn insert(session: &mut Session, into: &InsertTarget, rows: &[Vec<Value>]) -> Result<u64, Refused> {
     let most = STATEMENT_ROWS.min(STATEMENT_VALUES / into.columns.len()).max(1);
     let (mut done, mut inserted) = (0, 0);
     let one = into.statement(1);
@@ -472,7 +472,7 @@ pub(super) async fn insert(session: &mut Session, into: &Into, rows: &[Vec<Value
 /// time, regardless of `explicit_defaults_for_timestamp`.
 async fn refuse_replaced_nulls(
     connection: &mut MySqlConnection,
-    into: &Into,
+    into: &InsertTarget,
     rows: &[Vec<Value>],
 ) -> Result<(), Refused> {
     if !rows.iter().flatten().any(|value| matches!(value, Value::Null)) {
@@ -610,7 +610,7 @@ fn problem(error: &sqlx::Error) -> Problem {
             sqlx::Error::Protocol(_) => Problem::new("failed", "cannot parse the server's response").hint(
                 "check that the server is MySQL or MariaDB; read columns of unknown types with `cast(… as char)`",
             ),
-            other => Problem::said_by_database("failed", other.to_string()),
+            other => Problem::from_database("failed", other.to_string()),
         };
     };
     let (number, state) = (database.number(), database.code().unwrap_or_default());
@@ -639,7 +639,7 @@ fn problem(error: &sqlx::Error) -> Problem {
             _ => ("failed", false),
         },
     };
-    let problem = Problem { retryable, ..Problem::said_by_database(code, database.message()).details(&details) };
+    let problem = Problem { retryable, ..Problem::from_database(code, database.message()).details(&details) };
     match (code, number) {
         ("effect", _) => problem.hint("use `execute` for statements that change something"),
         (_, 1295) => problem.hint("run it with the server's own client: this statement cannot be prepared"),

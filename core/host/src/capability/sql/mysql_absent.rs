@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use blockyard_model::SecretValue;
 
-use super::many::{Into, Refused};
+use super::many::{InsertTarget, Refused};
 use super::pool::Lease;
 use super::rows::{Sink, Stop};
 use super::target::Permitted;
@@ -53,7 +53,7 @@ pub(super) async fn execute_many(
     match session.0 {}
 }
 
-pub(super) async fn insert(session: &mut Session, _: &Into, _: &[Vec<Value>]) -> Result<u64, Refused> {
+pub(super) async fn insert(session: &mut Session, _: &InsertTarget, _: &[Vec<Value>]) -> Result<u64, Refused> {
     match session.0 {}
 }
 

@@ -46,14 +46,14 @@ struct ServerKey {
 
 /// Connections of one block revision to one server.
 struct Server {
-    turns: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
 }
 
 /// An idle connection.
 struct Idle {
     purpose: Purpose,
-    kept: Kept,
+    kept: Reusable,
     since: Instant,
 }
 
@@ -69,7 +69,7 @@ struct Purpose {
 }
 
 /// A connection that can be reused.
-pub(super) enum Kept {
+pub(super) enum Reusable {
     /// The changes that a call made to the session have been reset.
     Postgres(PgConnection),
     /// A database in memory, which exists as long as its connection.
@@ -136,14 +136,16 @@ impl Pools {
             target,
         };
         let server = self.shared.server(block, &purpose.target);
-        let turn = tokio::time::timeout(limits::CONNECT_TIME, server.turns.clone().acquire_owned()).await;
-        let turn = turn.map_err(|_| no_turn(block, &purpose.target))?.expect("the semaphore is never closed");
+        let turn = tokio::time::timeout(limits::CONNECT_TIME, server.permits.clone().acquire_owned()).await;
+        let turn = turn.map_err(|_| no_permit(block, &purpose.target))?.expect("the semaphore is never closed");
         let lease = Lease { shared: Arc::downgrade(&self.shared), server, purpose, _turn: turn };
         let target = lease.purpose.target.clone();
-        let used = sqlite::Use { access, memory, budget: budget.clone() };
+        let used = sqlite::SessionOptions { access, memory, budget: budget.clone() };
         match lease.again().await {
-            Some(Kept::Postgres(connection)) => return Ok(Pooled::Postgres(postgres::Session::new(connection, lease))),
-            Some(Kept::Memory(connection)) => {
+            Some(Reusable::Postgres(connection)) => {
+                return Ok(Pooled::Postgres(postgres::Session::new(connection, lease)));
+            }
+            Some(Reusable::Memory(connection)) => {
                 return Ok(Pooled::Sqlite(sqlite::Session::new(connection, lease, used)));
             }
             None => {}
@@ -178,7 +180,7 @@ impl Shared {
     fn server(&self, block: &str, target: &Permitted) -> Arc<Server> {
         let key = ServerKey { block: block.to_owned(), place: target.place() };
         let connections = if target.is_memory() { 1 } else { limits::POOL_CONNECTIONS };
-        let new = || Arc::new(Server { turns: Arc::new(Semaphore::new(connections)), idle: Mutex::default() });
+        let new = || Arc::new(Server { permits: Arc::new(Semaphore::new(connections)), idle: Mutex::default() });
         lock(&self.servers).entry(key).or_insert_with(new).clone()
     }
 
@@ -236,8 +238,8 @@ impl Kind {
 impl Idle {
     fn kind(&self) -> Kind {
         match self.kept {
-            Kept::Postgres(_) => Kind::Postgres,
-            Kept::Memory(_) => Kind::Memory,
+            Reusable::Postgres(_) => Kind::Postgres,
+            Reusable::Memory(_) => Kind::Memory,
         }
     }
 
@@ -250,7 +252,7 @@ impl Idle {
 
 impl Lease {
     /// Takes an idle connection for the same purpose out of the pool, if one still works.
-    async fn again(&self) -> Option<Kept> {
+    async fn again(&self) -> Option<Reusable> {
         loop {
             let found = {
                 let mut idle = lock(&self.server.idle);
@@ -258,19 +260,19 @@ impl Lease {
                 idle.swap_remove(at)
             };
             match found.kept {
-                Kept::Postgres(mut connection) => {
+                Reusable::Postgres(mut connection) => {
                     if postgres::is_alive(&mut connection).await {
-                        return Some(Kept::Postgres(connection));
+                        return Some(Reusable::Postgres(connection));
                     }
                 }
-                memory @ Kept::Memory(_) => return Some(memory),
+                memory @ Reusable::Memory(_) => return Some(memory),
             }
         }
     }
 
     /// Closes idle connections until there is room for a new one within the limit.
     fn make_room(&self) {
-        let used = limits::POOL_CONNECTIONS.saturating_sub(self.server.turns.available_permits());
+        let used = limits::POOL_CONNECTIONS.saturating_sub(self.server.permits.available_permits());
         let mut closed = Vec::new();
         let mut idle = lock(&self.server.idle);
         while idle.len() + used > limits::POOL_CONNECTIONS && !idle.is_empty() {
@@ -281,7 +283,7 @@ impl Lease {
     }
 
     /// Returns the connection to the pool, for a later call with the same purpose.
-    pub(super) fn keep(self, kept: Kept, runtime: &Handle) {
+    pub(super) fn keep(self, kept: Reusable, runtime: &Handle) {
         let Some(shared) = self.shared.upgrade() else { return };
         lock(&self.server.idle).push(Idle { purpose: self.purpose.clone(), kept, since: Instant::now() });
         let weak = self.shared.clone();
@@ -300,7 +302,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("nothing panics while it holds this lock")
 }
 
-fn no_turn(block: &str, target: &Permitted) -> Problem {
+fn no_permit(block: &str, target: &Permitted) -> Problem {
     let connections = if target.is_memory() { 1 } else { limits::POOL_CONNECTIONS };
     Problem::new(
         "unavailable",

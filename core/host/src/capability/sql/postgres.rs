@@ -25,7 +25,7 @@ use sqlx::{
 use tokio::runtime::Handle;
 
 use self::format::{Argument, Reading};
-use super::many::{Into, Refused};
+use super::many::{InsertTarget, Refused};
 use super::pool::{Kept, Lease};
 use super::rows::{Head, Sink, Stop};
 use super::target::Permitted;
@@ -333,7 +333,7 @@ pub(super) async fn execute_many(
 }
 
 /// Inserts rows into a table, in the open transaction.
-pub(super) async fn insert(session: &mut Session, into: &Into, rows: &[Vec<Value>]) -> Result<u64, Refused> {
+pub(super) async fn insert(session: &mut Session, into: &InsertTarget, rows: &[Vec<Value>]) -> Result<u64, Refused> {
     // The transaction is not checked, because only statements of the host are run.
     copy::insert(session.connection()?, into, rows).await
 }
@@ -532,7 +532,7 @@ fn problem(error: &sqlx::Error) -> Problem {
             // The driver's message describes its internal state.
             sqlx::Error::Protocol(_) => Problem::new("failed", "cannot parse the server's response")
                 .hint("check that the server is PostgreSQL; `copy` statements are not supported"),
-            other => Problem::said_by_database("failed", other.to_string()),
+            other => Problem::from_database("failed", other.to_string()),
         };
     };
     let state = database.code().unwrap_or_default().into_owned();
@@ -560,7 +560,7 @@ fn problem(error: &sqlx::Error) -> Problem {
             _ => ("failed", false),
         },
     };
-    let problem = Problem { retryable, ..Problem::said_by_database(code, message).details(&details) };
+    let problem = Problem { retryable, ..Problem::from_database(code, message).details(&details) };
     if code == "effect" { problem.hint("use `execute` for statements that change something") } else { problem }
 }
 

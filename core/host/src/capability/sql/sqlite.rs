@@ -22,7 +22,7 @@ use self::budget::{Budget, Counting};
 use self::confinement::Guard;
 use self::raw::{BUSY_TIME, Database, Prepared, Refusal};
 use super::cell::{Cell, ColumnKind};
-use super::many::{Into, Refused, check_lists};
+use super::many::{InsertTarget, Refused, check_lists};
 use super::number;
 use super::pool::{Kept, Lease};
 use super::rows::{Head, Sink, Stop};
@@ -72,7 +72,7 @@ impl Drop for Session {
 }
 
 /// Options of a session.
-pub(super) struct Use {
+pub(super) struct SessionOptions {
     pub(super) access: Access,
     /// Whether the database is in memory. Such a database exists as long as its connection.
     pub(super) memory: bool,
@@ -81,7 +81,7 @@ pub(super) struct Use {
 }
 
 impl Session {
-    pub(super) fn new(connection: SqliteConnection, lease: Lease, how: Use) -> Self {
+    pub(super) fn new(connection: SqliteConnection, lease: Lease, how: SessionOptions) -> Self {
         Self(Some(Worker::start(connection, lease, how)))
     }
 
@@ -133,12 +133,12 @@ impl Session {
 }
 
 impl Worker {
-    fn start(mut connection: SqliteConnection, lease: Lease, how: Use) -> Self {
+    fn start(mut connection: SqliteConnection, lease: Lease, how: SessionOptions) -> Self {
         let (jobs, given) = mpsc::channel::<(Arc<AtomicBool>, Job)>();
         let keep = Arc::new(AtomicBool::new(false));
         let kept = keep.clone();
         let runtime = Handle::current();
-        let Use { access, memory, budget } = how;
+        let SessionOptions { access, memory, budget } = how;
         tokio::task::spawn_blocking(move || {
             let locked = async { tokio::time::timeout(limits::CONNECT_TIME, connection.lock_handle()).await };
             let mut usable = false;
@@ -435,7 +435,7 @@ fn lost(affinity: Affinity, value: &Value) -> Option<String> {
 }
 
 /// Inserts rows into a table, in the open transaction.
-pub(super) async fn insert(session: &mut Session, into: &Into, rows: Vec<Vec<Value>>) -> Result<u64, Refused> {
+pub(super) async fn insert(session: &mut Session, into: &InsertTarget, rows: Vec<Vec<Value>>) -> Result<u64, Refused> {
     let (schema, table, names) = (into.schema.clone(), into.name.clone(), into.names.clone());
     let affinities =
         session.on_thread(move |database| affinities(database, schema.as_deref(), &table, &names)).await??;
@@ -491,7 +491,7 @@ fn problem(error: &sqlx::Error) -> Problem {
         (None, sqlx::Error::PoolTimedOut) => {
             Problem::new("unavailable", "no connection became free in time").retryable()
         }
-        (None, other) => Problem::said_by_database("failed", other.to_string()),
+        (None, other) => Problem::from_database("failed", other.to_string()),
     }
 }
 
@@ -524,7 +524,7 @@ fn sorted(refusal: &Refusal) -> Problem {
         }
         _ => refusal.message.clone(),
     };
-    let problem = Problem { retryable, ..Problem::said_by_database(code, message).details(&details) };
+    let problem = Problem { retryable, ..Problem::from_database(code, message).details(&details) };
     if refusal.code & 0xff == 13 {
         let mebibytes = limits::SQLITE_TEMPORARY_BYTES >> 20;
         return problem.hint(format!(

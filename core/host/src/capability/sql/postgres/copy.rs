@@ -9,7 +9,7 @@ use super::many::ParameterType;
 use super::{format, many, unknown};
 use crate::bindings::blockyard::bundle::sql::Value;
 use crate::capability::sql::literal;
-use crate::capability::sql::many::{Into, Refused};
+use crate::capability::sql::many::{InsertTarget, Refused};
 use crate::problem::Problem;
 
 /// Size in bytes of one message.
@@ -32,7 +32,7 @@ enum NotCopied {
 /// Inserts rows in the open transaction.
 pub(in crate::capability::sql) async fn insert(
     connection: &mut PgConnection,
-    into: &Into,
+    into: &InsertTarget,
     rows: &[Vec<Value>],
 ) -> Result<u64, Refused> {
     let statement = into.statement(1);
@@ -61,7 +61,7 @@ async fn run(connection: &mut PgConnection, statement: &'static str) -> Result<(
 
 async fn copy(
     connection: &mut PgConnection,
-    into: &Into,
+    into: &InsertTarget,
     rows: &[Vec<Value>],
     types: &[ParameterType],
 ) -> Result<u64, NotCopied> {
@@ -92,7 +92,7 @@ async fn copy(
     send(connection, &copy, &data).await.map_err(|error| not_copied(&error, into))
 }
 
-fn not_copied(error: &sqlx::Error, into: &Into) -> NotCopied {
+fn not_copied(error: &sqlx::Error, into: &InsertTarget) -> NotCopied {
     let problem = super::problem(error);
     match row_of(error, &into.name) {
         Some(index) => NotCopied::Refused(Refused::at(index, problem)),
@@ -114,7 +114,7 @@ async fn send(connection: &mut PgConnection, statement: &str, data: &[u8]) -> Re
 
 /// Checks whether a copy is equivalent to an `INSERT`. It is not for views, tables with rules, and
 /// tables whose row-level security applies to the user.
-async fn takes_copies(connection: &mut PgConnection, into: &Into) -> Result<bool, sqlx::Error> {
+async fn takes_copies(connection: &mut PgConnection, into: &InsertTarget) -> Result<bool, sqlx::Error> {
     let asked = "select relkind in ('r', 'p') and not relhasrules and not row_security_active(oid) \
                  from pg_catalog.pg_class where oid = to_regclass($1)";
     let answer: Option<bool> = sqlx::query_scalar(asked).bind(&into.table).fetch_optional(connection).await?;

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Column as _, Executor as _, Row as _, SqlSafeStr as _}
 
 use super::foreign::{self, TextForm};
 use super::many::ParameterType;
-use crate::capability::sql::many::Into;
+use crate::capability::sql::many::InsertTarget;
 use crate::problem::Problem;
 
 /// A column of a type that the driver does not know.
@@ -75,7 +75,10 @@ pub(super) async fn cast(connection: &mut PgConnection, text: &str) -> Result<Kn
 
 /// Returns the types of the columns of an `INSERT` statement that has a column of an unknown type.
 /// Each column is described separately; those that the driver does not know are sent as text.
-pub(super) async fn column_types(connection: &mut PgConnection, into: &Into) -> Result<Vec<ParameterType>, Problem> {
+pub(super) async fn column_types(
+    connection: &mut PgConnection,
+    into: &InsertTarget,
+) -> Result<Vec<ParameterType>, Problem> {
     let mut types = Vec::new();
     for (name, column) in into.names.iter().zip(&into.columns) {
         let alone = format!("insert into {} ({column}) values ($1)", into.table);
@@ -90,7 +93,7 @@ pub(super) async fn column_types(connection: &mut PgConnection, into: &Into) -> 
 }
 
 /// Returns the text form of a column's type, according to the catalog.
-async fn text_form(connection: &mut PgConnection, into: &Into, column: &str) -> Result<TextForm, Problem> {
+async fn text_form(connection: &mut PgConnection, into: &InsertTarget, column: &str) -> Result<TextForm, Problem> {
     let asked = "select t.typcategory = 'A' from pg_catalog.pg_attribute a \
                  join pg_catalog.pg_type t on t.oid = a.atttypid \
                  where a.attrelid = to_regclass($1) and a.attname::text = $2 and not a.attisdropped";

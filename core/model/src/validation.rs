@@ -13,15 +13,15 @@ use crate::suggestion::did_you_mean;
 const WORDS: usize = 50;
 
 /// Converts validation errors of a document that contains placeholders.
-pub(crate) struct Judgement<'a> {
+pub(crate) struct ErrorConverter<'a> {
     pub(crate) schema: &'a Schema,
     /// Locations of placeholders with the length of a sealed secret.
     pub(crate) sealed: &'a [Pointer],
     /// Locations at which any value is accepted.
-    pub(crate) unjudged: &'a [Pointer],
+    pub(crate) unvalidated: &'a [Pointer],
 }
 
-impl Judgement<'_> {
+impl ErrorConverter<'_> {
     /// Returns true if an error concerns the document rather than a placeholder.
     fn counts(&self, error: &jsonschema::ValidationError<'_>) -> bool {
         let place = Pointer::new(error.instance_path().as_str());
@@ -34,12 +34,12 @@ impl Judgement<'_> {
                 | ValidationErrorKind::Constant { .. }
         );
         let of_placeholder = content && self.sealed.contains(&place);
-        !of_placeholder && !self.is_unjudged(&place)
+        !of_placeholder && !self.is_unvalidated(&place)
     }
 
     /// Returns true if the value at this location is not validated.
-    pub(crate) fn is_unjudged(&self, place: &Pointer) -> bool {
-        self.unjudged.iter().any(|other| place.is_within(other))
+    pub(crate) fn is_unvalidated(&self, place: &Pointer) -> bool {
+        self.unvalidated.iter().any(|other| place.is_within(other))
     }
 
     pub(crate) fn describe(&self, error: &jsonschema::ValidationError<'_>, violations: &mut Vec<Violation>) {
