@@ -558,7 +558,7 @@ fn a_name_that_leads_inside_is_refused() {
             "{}",
             ran.stderr
         );
-        assert!(ran.stderr.contains(&format!("'http https://{name} at 127.0.0.1'")), "{}", ran.stderr);
+        assert!(ran.stderr.contains(&format!("'http https://{name} at 127.0.0.1")), "{}", ran.stderr);
     }
     // Granted by name and network: the connection is attempted, but nothing listens there.
     yard.ok(&["grant", "courier", "http https://a.wild.example at 127.0.0.0/8"]);

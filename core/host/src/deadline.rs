@@ -74,7 +74,7 @@ impl Deadline {
             deadline: self,
             passed: AtomicU64::new(0),
             read: AtomicU64::new(0),
-            reading: AtomicU64::new(NOBODY),
+            reading: AtomicU64::new(NO_CHUNK),
         }))
     }
 }
@@ -92,12 +92,12 @@ struct Running {
     /// Total time that the caller has spent on completed chunks, in microseconds.
     read: AtomicU64,
     /// Time at which the caller received its current chunk, in microseconds since the start;
-    /// [`NOBODY`] if it holds no chunk.
+    /// [`NO_CHUNK`] if it holds no chunk.
     reading: AtomicU64,
 }
 
 /// Value of [`Running::reading`] while the caller holds no chunk.
-const NOBODY: u64 = u64::MAX;
+const NO_CHUNK: u64 = u64::MAX;
 
 /// Interval at which a paused clock checks if the caller has requested the next chunk.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -127,7 +127,7 @@ impl Clock {
     /// Returns the total time the caller has held chunks, capped at [`limits::READER_TIME`].
     fn read(&self) -> Duration {
         let reading = match self.0.reading.load(Ordering::Relaxed) {
-            NOBODY => 0,
+            NO_CHUNK => 0,
             since => self.now().saturating_sub(since),
         };
         let read = self.0.read.load(Ordering::Relaxed).saturating_add(reading);
@@ -136,7 +136,7 @@ impl Clock {
 
     /// Returns the microseconds since the start.
     fn now(&self) -> u64 {
-        u64::try_from(self.0.begun.elapsed().as_micros()).unwrap_or(NOBODY - 1)
+        u64::try_from(self.0.begun.elapsed().as_micros()).unwrap_or(NO_CHUNK - 1)
     }
 
     fn passed(&self, bytes: usize) {
@@ -146,7 +146,7 @@ impl Clock {
     /// Returns true if the clock is paused because the caller holds a chunk.
     fn is_read(&self) -> bool {
         let Running { deadline, reading, .. } = &*self.0;
-        deadline.grows && reading.load(Ordering::Relaxed) != NOBODY && self.read() < limits::READER_TIME
+        deadline.grows && reading.load(Ordering::Relaxed) != NO_CHUNK && self.read() < limits::READER_TIME
     }
 
     /// Records that the caller received a chunk.
@@ -156,8 +156,8 @@ impl Clock {
 
     /// Records that the caller requested the next chunk.
     fn asked(&self) {
-        match self.0.reading.swap(NOBODY, Ordering::Relaxed) {
-            NOBODY => {}
+        match self.0.reading.swap(NO_CHUNK, Ordering::Relaxed) {
+            NO_CHUNK => {}
             since => drop(self.0.read.fetch_add(self.now().saturating_sub(since), Ordering::Relaxed)),
         }
     }
