@@ -22,7 +22,8 @@ fn a_database_confirms_no_guess_in_a_parameter() {
         let mut answered = Vec::new();
         let long = format!("/*{long}*/ select '{guess}'::integer as n");
         for (operation, statement) in [("fetch-all", cast), ("execute", twice), ("fetch-all", &long)] {
-            let arguments = json!({"statement": statement, "parameters": {"x": guess}}).to_string();
+            let parameters = if statement.contains(":x") { json!({"x": guess}) } else { json!({}) };
+            let arguments = json!({"statement": statement, "parameters": parameters}).to_string();
             let ran = yard.run_with_input(&["call", "sql-database/pg", operation, "--args", "-"], &arguments);
             assert_eq!(ran.code, 1, "{operation}: {}", ran.stdout);
             assert!(!ran.stderr.contains("holds a secret"), "{operation}: {}", ran.stderr);

@@ -173,11 +173,13 @@ impl CallState {
     }
 
     /// Records text of the guest that a database may quote in an error message: statements, parameters
-    /// and rows.
+    /// and rows. A secret in it is not masked for the caller either: the rows may be those of a file
+    /// that the caller loads, and the mask would confirm a guess in it.
     pub(crate) fn record_sent(&mut self, words: &str) {
-        let unsent_redactor = self.unsent_redactor.as_ref().unwrap_or(&self.redactor);
-        if unsent_redactor.finds(words.as_bytes()) {
-            self.unsent_redactor = Some(Arc::new(unsent_redactor.without(words)));
+        let unsent = self.unsent_redactor.as_ref().unwrap_or(&self.redactor);
+        if unsent.finds(words.as_bytes()) {
+            self.unsent_redactor = Some(Arc::new(unsent.without(words)));
+            self.shown = Arc::new(self.shown.without(words));
         }
     }
 

@@ -428,6 +428,8 @@ impl<'a> Want<'a> {
                 list(Self::of(dialect, of), dialect, &text)?
             }
             Self::Array { of } => {
+                // `unload` writes an array whose subscripts do not begin at 1 as a JSON string.
+                let text = if text.starts_with('"') { string(&text).unwrap_or(text) } else { text };
                 literal::check_array(Self::of(dialect, of), &text)?;
                 SqlValue::Text(text)
             }
