@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tracing::{Instrument as _, Span};
 use wasmtime::component::ResourceAny;
 use wasmtime::{Store, UpdateDeadline};
 
@@ -316,7 +317,7 @@ impl Call {
         let (sender, receiver) = mpsc::channel::<Result<Bytes, Problem>>(1);
         let (clock, redactor) = (self.clock.clone(), self.redactor());
         let of_output = clock.clone();
-        tokio::spawn(async move {
+        let pulling = async move {
             let driven = tokio::select! {
                 driven = drive(self.send_parts(parts, sender.clone()), clock.clone()) => driven,
                 // The reader was dropped.
@@ -330,7 +331,8 @@ impl Call {
             if let Err(problem) = ended {
                 let _ = sender.send(Err(problem)).await;
             }
-        });
+        };
+        tokio::spawn(pulling.instrument(Span::current()));
         let pieces =
             stream::unfold(receiver, async |mut receiver| receiver.recv().await.map(|chunk| (chunk, receiver)));
         of_output.output(pieces.boxed())

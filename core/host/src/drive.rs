@@ -14,6 +14,7 @@ use std::task::Poll;
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tracing::{Instrument as _, Span};
 
 use crate::deadline::{Clock, Over};
 use crate::limits;
@@ -60,6 +61,8 @@ async fn on_its_own_thread<T: Send + 'static>(
     clock: Clock,
 ) -> Result<Result<T, Box<dyn Any + Send>>, Halt> {
     let runtime = Handle::current();
+    // The thread is not in the span of the call.
+    let work = work.instrument(Span::current());
     // When this future is dropped, `go_on` is dropped with it, which makes the thread drop the
     // work.
     let (go_on, dropped) = oneshot::channel::<()>();
