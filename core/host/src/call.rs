@@ -208,7 +208,7 @@ impl Sandbox {
         let whole = async move {
             // A call holds its permit until its store is dropped. This cannot deadlock: calls that
             // this one depends on (e.g. to read a secret from another block) have completed before.
-            let turn = sandbox.turns.clone().acquire_owned().await.expect("the semaphore is never closed");
+            let turn = sandbox.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
             let call = Call::begin(&sandbox, &linked, state, time, turn).await?;
             work(call, seen).await
         };

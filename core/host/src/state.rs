@@ -129,7 +129,7 @@ impl CallState {
             self.shown = Arc::new(self.redactor.without(arguments));
             self.heard = Some(arguments.to_owned());
             self.guest_redactor = None;
-            self.watch.record_arguments();
+            self.watch.hear();
         }
     }
 

@@ -104,7 +104,7 @@ async fn waiting_for_a_turn_ends_at_the_deadline_too() {
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
     let refused = call(&sandbox, &healthy, "well", Duration::from_millis(300)).await;
-    assert!(matches!(refused, Err(HostError::Deadline(_))), "all turns are taken");
+    assert!(matches!(refused, Err(HostError::Deadline(_))), "all permits are taken");
     // An aborted call releases its permit.
     for holder in &holders {
         holder.abort();

@@ -26,7 +26,7 @@ use tokio::runtime::Handle;
 
 use self::format::{Argument, Reading};
 use super::many::{InsertTarget, Refused};
-use super::pool::{Kept, Lease};
+use super::pool::{Lease, Reusable};
 use super::rows::{Head, Sink, Stop};
 use super::target::Permitted;
 use super::word::{first_word, no_transaction_control};
@@ -194,7 +194,7 @@ impl Drop for Session {
             let spawner = runtime.clone();
             spawner.spawn(async move {
                 if let Ok(Ok(())) = tokio::time::timeout(limits::CONNECT_TIME, clean(&mut connection)).await {
-                    lease.keep(Kept::Postgres(connection), &runtime);
+                    lease.keep(Reusable::Postgres(connection), &runtime);
                 }
             });
         }

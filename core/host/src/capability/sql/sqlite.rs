@@ -24,7 +24,7 @@ use self::raw::{BUSY_TIME, Database, Prepared, Refusal};
 use super::cell::{Cell, ColumnKind};
 use super::many::{InsertTarget, Refused, check_lists};
 use super::number;
-use super::pool::{Kept, Lease};
+use super::pool::{Lease, Reusable};
 use super::rows::{Head, Sink, Stop};
 use super::target::Permitted;
 use super::word::no_transaction_control;
@@ -158,7 +158,7 @@ impl Worker {
             // again is cheaper than detecting them. Only a database in memory is kept, because it
             // would be lost with its connection.
             if memory && usable && kept.load(Ordering::Relaxed) {
-                lease.keep(Kept::Memory(connection), &runtime);
+                lease.keep(Reusable::Memory(connection), &runtime);
             } else {
                 drop(connection);
             }
