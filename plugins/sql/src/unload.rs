@@ -179,20 +179,26 @@ impl Kind {
 /// of an expression has none.
 struct Declared {
     type_name: String,
-    want: Want,
+    is_blob: bool,
+    is_real: bool,
 }
 
 impl Declared {
     fn of(dialect: Dialect, type_name: &str) -> Option<Self> {
-        (dialect == Dialect::Sqlite && !type_name.is_empty())
-            .then(|| Self { type_name: type_name.to_owned(), want: Want::of(dialect, type_name) })
+        (dialect == Dialect::Sqlite && !type_name.is_empty()).then(|| {
+            let want = Want::of(dialect, type_name);
+            Self {
+                type_name: type_name.to_owned(),
+                is_blob: matches!(want, Want::Bytes { .. }),
+                is_real: matches!(want, Want::Affinity { real: true, .. }),
+            }
+        })
     }
 
     /// Rejects a value that `load` would read as one of another kind. A SQLite column stores values
     /// of all kinds.
     fn check(&self, value: &SqlValue, format: Format, row: u64, name: &str) -> Result<()> {
-        let is_blob = matches!(self.want, Want::Bytes { .. });
-        let is_real = matches!(self.want, Want::Affinity { real: true, .. });
+        let Self { is_blob, is_real, .. } = *self;
         let (found, cast) = match value {
             SqlValue::Bytes(_) if !is_blob => ("bytes", "blob"),
             SqlValue::Float(float) if !float.is_finite() && !is_real => ("an infinity", "real"),
