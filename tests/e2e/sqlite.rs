@@ -51,7 +51,7 @@ fn rows_come_in_every_format() {
     assert_eq!(rows, expected);
     let lines: Vec<Value> = query("ndjson").lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(Value::from(lines), expected);
-    assert_eq!(query("csv"), "a,b,c,e\n9223372036854775807,one,1.5,1.0\n,\"two 'quoted'\nline\",2.0,2.5\n-1,,,\n");
+    assert_eq!(query("csv"), "a,b,c,e\n9223372036854775807,one,1.5,1.0\n,\"two 'quoted'\nline\",2.0,2.5\n-1,\"\",,\n");
     assert!(query("table").contains("two 'quoted'\\nline"));
     for (file, magic) in [("rows.parquet", b"PAR1".as_slice()), ("rows.arrow", b"\xff\xff\xff\xff")] {
         yard.ok(&["query", "sql-database/flights", select, "--out", file]);
