@@ -419,7 +419,7 @@ fn lost(affinity: Affinity, value: &Value) -> Option<String> {
     let number = match (affinity, value) {
         (Affinity::Text | Affinity::Blob, _) => return None,
         (Affinity::Real, Value::Integer(v)) if number::double_of_integer(*v).is_none() => v.to_string(),
-        (_, Value::Text(text) | Value::Decimal(text) | Value::Other((_, text))) => {
+        (_, Value::Text(text) | Value::Decimal(text) | Value::Json(text) | Value::Other((_, text))) => {
             let digits = text.trim();
             let is_integer = affinity != Affinity::Real && digits.parse::<i64>().is_ok();
             let finite = digits.parse::<f64>().is_ok() && digits.bytes().any(|byte| byte.is_ascii_digit());
@@ -561,12 +561,15 @@ mod tests {
     #[test]
     fn digits_that_a_column_would_lose_are_found() {
         let text = |text: &str| Value::Text(text.to_owned());
+        let json = |text: &str| Value::Json(text.to_owned());
         for (affinity, value) in [
             (Affinity::Real, Value::Integer(9_007_199_254_740_993)),
             (Affinity::Real, text("9007199254740993")),
             (Affinity::Integer, text("12345678901234567890123")),
             (Affinity::Numeric, Value::Decimal("0.12345678901234567890".to_owned())),
             (Affinity::Numeric, text(" 1e400")),
+            (Affinity::Integer, json("18446744073709551615")),
+            (Affinity::Real, json("18446744073709551615")),
         ] {
             assert!(lost(affinity, &value).is_some(), "{affinity:?} {value:?}");
         }
@@ -578,6 +581,8 @@ mod tests {
             (Affinity::Numeric, text("0.10")),
             (Affinity::Numeric, text("Infinity")),
             (Affinity::Numeric, text("2013-02-08")),
+            (Affinity::Integer, json("9223372036854775807")),
+            (Affinity::Numeric, json("[18446744073709551615]")),
             (Affinity::Real, Value::Null),
         ] {
             assert!(lost(affinity, &value).is_none(), "{affinity:?} {value:?}");

@@ -324,12 +324,19 @@ impl Drop for Prepared<'_> {
 fn unknown_to_sqlite(value: &Value) -> Option<&'static str> {
     match value {
         Value::Float(v) if v.is_nan() => Some("SQLite has no `NaN`; pass it as a string, or null"),
-        Value::Decimal(v) if v.parse::<i64>().is_err() && number::double_of_text(v).is_none() => {
-            Some("SQLite cannot store all digits of this number; pass it as a string, to a column of type `text`")
-        }
+        Value::Decimal(v) if is_inexact(v) => Some(INEXACT),
+        // An unsigned integer of MySQL, for example. Other JSON is text to SQLite.
+        Value::Json(v) if v.trim().parse::<f64>().is_ok() && is_inexact(v) => Some(INEXACT),
         Value::Date(_) | Value::Time(_) | Value::Timestamp(_) => Some("SQLite has no date types; pass it as a string"),
         _ => None,
     }
+}
+
+const INEXACT: &str = "SQLite cannot store all digits of this number; pass it as a string, to a column of type `text`";
+
+/// Checks that a number is neither a 64-bit integer nor equal to a double.
+fn is_inexact(number: &str) -> bool {
+    number.trim().parse::<i64>().is_err() && number::double_of_text(number).is_none()
 }
 
 fn text_of(pointer: *const std::ffi::c_char) -> String {
@@ -338,4 +345,33 @@ fn text_of(pointer: *const std::ffi::c_char) -> String {
     }
     // SAFETY: SQLite's names end in NUL, and the text is copied immediately.
     unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_would_be_rounded_is_refused() {
+        let json = |text: &str| Value::Json(text.to_owned());
+        for value in [
+            json("18446744073709551615"),
+            json(" 0.12345678901234567890 "),
+            json("1e400"),
+            Value::Decimal("18446744073709551615".to_owned()),
+        ] {
+            assert!(unknown_to_sqlite(&value).is_some(), "{value:?}");
+        }
+        for value in [
+            json("9223372036854775807"),
+            json("9007199254740992.0"),
+            json("1.50"),
+            json("\"18446744073709551615\""),
+            json("[18446744073709551615]"),
+            json("null"),
+            Value::Text("18446744073709551615".to_owned()),
+        ] {
+            assert!(unknown_to_sqlite(&value).is_none(), "{value:?}");
+        }
+    }
 }
