@@ -117,19 +117,23 @@ impl CallState {
             self.unsent_redactor =
                 self.unsent_redactor.take().map(|unsent_redactor| Arc::new(unsent_redactor.with(secret)));
             self.guest_redactor = None;
+            let added = Redactor::new([secret].into_iter());
+            if self.heard.as_ref().is_some_and(|heard| added.finds(heard.as_bytes())) {
+                self.watch.hear(self.watch.heard().with(secret));
+            }
         }
     }
 
     /// Records the caller's arguments. A secret that they contain is not masked for the caller:
     /// otherwise, the mask would confirm a guessed secret. The guest may send it on if it is part of a
-    /// longer word, such as the password `test` in the path `data/latest.csv`. The first masked secret
-    /// stops such a call, see [`Watch::hear`].
+    /// longer word, such as the password `test` in the path `data/latest.csv`. The first mask of a secret
+    /// that they contain stops the call, see [`Watch::hear`].
     pub(crate) fn record_arguments(&mut self, arguments: &str) {
         if self.redactor.finds(arguments.as_bytes()) {
             self.shown = Arc::new(self.redactor.without(arguments));
             self.heard = Some(arguments.to_owned());
             self.guest_redactor = None;
-            self.watch.hear();
+            self.watch.hear(self.redactor.found_in(arguments));
         }
     }
 
@@ -143,30 +147,39 @@ impl CallState {
     /// # Errors
     /// Returns a trap that ends the call.
     pub(crate) fn check_for_secrets<'a>(&mut self, words: impl IntoIterator<Item = &'a [u8]>) -> Result<(), Fault> {
-        let own = match &self.guest_redactor {
-            Some(own) => own.clone(),
-            None => {
-                let config = self.config.to_string();
-                let holds = self.redactor.finds(config.as_bytes());
-                let own = if holds { Arc::new(self.redactor.without(&config)) } else { self.redactor.clone() };
-                let own = self.heard.as_ref().map_or(own.clone(), |heard| Arc::new(own.without_parts_of_words(heard)));
-                self.guest_redactor.insert(own).clone()
-            }
-        };
+        let own = self.guest_redactor();
         for word in words {
             self.watch.searched(word.len());
             if own.finds(word) {
-                let reason = if self.watch.has_heard() { Guessing::Asked } else { Guessing::Sent };
+                let is_asked = self.heard.as_deref().is_some_and(|heard| !own.without(heard).finds(word));
+                let reason = if is_asked { Guessing::Asked } else { Guessing::Sent };
                 return Err(Fault::Trap(wasmtime::Error::new(reason)));
             }
         }
         Ok(())
     }
 
+    /// Returns the redactor of the secrets that text of the guest must not contain, see
+    /// [`check_for_secrets`](Self::check_for_secrets).
+    pub(crate) fn guest_redactor(&mut self) -> Arc<Redactor> {
+        if let Some(own) = &self.guest_redactor {
+            return own.clone();
+        }
+        let config = self.config.to_string();
+        let holds = self.redactor.finds(config.as_bytes());
+        let own = if holds { Arc::new(self.redactor.without(&config)) } else { self.redactor.clone() };
+        let heard = self.heard.as_deref().and_then(|heard| serde_json::from_str(heard).ok());
+        let own = heard.map_or(own.clone(), |heard| Arc::new(own.without_parts_of_words(&heard)));
+        self.guest_redactor.insert(own).clone()
+    }
+
     /// Masks secrets in a problem whose text comes from a remote service.
     pub(crate) fn mask_remote_problem(&self, problem: Problem) -> Problem {
         let details = problem.details.as_ref().map_or(0, String::len);
         self.watch.searched(problem.message.len() + details);
+        if self.watch.heard().finds_in(&problem) {
+            self.watch.echo();
+        }
         let (problem, places) = self.redactor.counted_problem(problem);
         self.watch.found(places);
         problem
@@ -196,8 +209,12 @@ impl CallState {
     /// assembles is a guess, and a mask would reveal its position.
     fn by_database(&self, problem: Problem) -> Problem {
         self.watch.searched(problem.message.len());
-        if !self.unsent_redactor.as_ref().unwrap_or(&self.redactor).finds_in(&problem) {
+        let unsent = self.unsent_redactor.as_ref().unwrap_or(&self.redactor);
+        if !unsent.finds_in(&problem) {
             return problem;
+        }
+        if unsent.shared_with(&self.watch.heard()).finds_in(&problem) {
+            self.watch.echo();
         }
         self.watch.found(1);
         let withheld = Problem::new(&problem.code, "the database's message holds a secret of this block")
@@ -365,11 +382,56 @@ mod tests {
         assert!(state.check_for_secrets([&b"/data/latest.csv"[..]]).is_err());
         state.record_arguments(r#"{"path": "data/latest.csv"}"#);
         assert!(state.check_for_secrets([&b"/data/latest.csv"[..]]).is_ok());
-        assert!(state.watch.has_heard(), "a mask stops the call");
         assert_eq!(state.shown.text("latest".to_owned()), "latest");
         assert_eq!(state.redactor.text("latest".to_owned()), "la********");
         let mut state = self::state("test");
         state.record_arguments(r#"{"path": "data/test/latest.csv"}"#);
         assert!(state.check_for_secrets([&b"/data/test/latest.csv"[..]]).is_err(), "a word of its own is a guess");
+        for arguments in [r#"{"note": "a\ntest"}"#, r#"{"note": "a\u0020test"}"#, r#"{"note": "a%20test"}"#] {
+            let mut state = self::state("test");
+            state.record_arguments(arguments);
+            assert!(state.check_for_secrets([&b"latest"[..]]).is_err(), "{arguments}: it follows an escape");
+        }
+        let mut state = self::state("test");
+        state.record_arguments(r#"{"latest": 1}"#);
+        assert!(state.check_for_secrets([&b"latest"[..]]).is_ok(), "a name is a word of the caller");
+    }
+
+    #[test]
+    fn the_reason_names_the_source_of_each_secret() {
+        let mut state = state("hunter7");
+        state.add_secret(&SecretValue::new("swordfish".to_owned()));
+        state.record_arguments(r#"{"word": "hunter7"}"#);
+        let mut reason = |word: &[u8]| match state.check_for_secrets([word]) {
+            Err(Fault::Trap(error)) => error.to_string(),
+            _ => String::new(),
+        };
+        assert_eq!(reason(b"x=hunter7"), Guessing::Asked.to_string());
+        assert_eq!(reason(b"x=swordfish"), Guessing::Sent.to_string());
+        assert_eq!(reason(b"hunter7 swordfish"), Guessing::Sent.to_string());
+    }
+
+    #[test]
+    fn only_a_secret_of_the_arguments_stops_a_call_at_its_first_mask() {
+        let arguments = r#"{"path": "data/latest.csv"}"#;
+        let mut state = state("test");
+        state.add_secret(&SecretValue::new("swordfish".to_owned()));
+        state.record_arguments(arguments);
+        state.mask_remote_problem(Problem::new("failed", "it said swordfish"));
+        assert!(state.watched().is_ok());
+        let reason = |state: &CallState| state.watched().expect_err("it is stopped").to_string();
+        let mut remote = self::state("test");
+        remote.record_arguments(arguments);
+        remote.mask_remote_problem(Problem::new("failed", "no data/latest.csv"));
+        assert_eq!(reason(&remote), Guessing::Echoed.to_string());
+        let problem = Problem::from_database("invalid", "no latest");
+        assert!(state.convert_problem(problem.into()).is_err());
+        assert_eq!(reason(&state), Guessing::Echoed.to_string());
+        // A secret that is added later, such as an access token.
+        let mut later = self::state("test");
+        later.record_arguments(r#"{"path": "data/latest.csv", "note": "swordfish"}"#);
+        later.add_secret(&SecretValue::new("swordfish".to_owned()));
+        later.mask_remote_problem(Problem::new("failed", "it said swordfish"));
+        assert_eq!(reason(&later), Guessing::Echoed.to_string());
     }
 }

@@ -12,6 +12,7 @@ mod tests;
 mod view;
 mod watch;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -67,18 +68,28 @@ impl Redactor {
         Self::of(self.secrets.iter().filter(absent).cloned().collect())
     }
 
-    /// Returns a redactor without the secrets that `text` contains, but only within longer words: `test` in
-    /// `latest.csv`. Such text is not a guess.
-    pub(crate) fn without_parts_of_words(&self, text: &str) -> Self {
-        let is_letter = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || !byte.is_ascii());
-        let bytes = text.as_bytes();
-        let is_part = |range: &std::ops::Range<usize>| {
-            let before = range.start.checked_sub(1).and_then(|at| bytes.get(at));
-            is_letter(before) || is_letter(bytes.get(range.end))
-        };
+    /// Returns a redactor for the secrets that `text` contains.
+    pub(crate) fn found_in(&self, text: &str) -> Self {
+        let present = |secret: &&SecretValue| Self::new([*secret].into_iter()).finds(text.as_bytes());
+        Self::of(self.secrets.iter().filter(present).cloned().collect())
+    }
+
+    /// Returns a redactor for the secrets that both redactors find.
+    pub(crate) fn shared_with(&self, other: &Self) -> Self {
+        Self::of(self.secrets.iter().filter(|secret| other.knows(secret)).cloned().collect())
+    }
+
+    /// Returns a redactor without the secrets that the strings of a JSON value contain, but only within
+    /// longer words: `test` in `latest.csv`. Such text is not a guess.
+    pub(crate) fn without_parts_of_words(&self, json: &Value) -> Self {
+        let mut texts = Vec::new();
+        collect_texts(json, &mut texts);
         let stays = |secret: &&SecretValue| {
-            let found = Self::new([*secret].into_iter()).search.find(bytes);
-            found.is_empty() || !found.iter().all(is_part)
+            let search = Self::new([*secret].into_iter()).search;
+            let parts =
+                texts.iter().flat_map(|text| search.find(text).into_iter().map(|range| is_part_of_word(text, &range)));
+            let mut parts = parts.peekable();
+            parts.peek().is_none() || parts.any(|is_part| !is_part)
         };
         Self::of(self.secrets.iter().filter(stays).cloned().collect())
     }
@@ -202,7 +213,8 @@ impl Redactor {
         if self.search.is_empty() {
             return source;
         }
-        let searched = Searched { masking: Masking::new(self), on_find, found, watch, head: Vec::new() };
+        let heard = Masking::new(Arc::new(self.shared_with(&watch.heard())));
+        let searched = Searched { masking: Masking::new(self), heard, on_find, found, watch, head: Vec::new() };
         stream::unfold((Some(source), searched), async |(source, mut searched)| {
             let mut source = source?;
             loop {
@@ -225,9 +237,39 @@ impl Redactor {
     }
 }
 
+/// Collects the names and values of a JSON value as text, without the escapes of JSON, in which a word
+/// would follow a letter: `\ntest`. A text with other escapes, such as `%20test`, is also collected
+/// with these decoded.
+fn collect_texts(json: &Value, texts: &mut Vec<Vec<u8>>) {
+    fn add(text: &str, texts: &mut Vec<Vec<u8>>) {
+        texts.push(text.as_bytes().to_vec());
+        texts.extend((1..=search::LEVELS).filter_map(|levels| view::normalized(text.as_bytes(), levels)));
+    }
+    match json {
+        Value::String(text) => add(text, texts),
+        Value::Array(items) => items.iter().for_each(|item| collect_texts(item, texts)),
+        Value::Object(members) => {
+            for (name, member) in members {
+                add(name, texts);
+                collect_texts(member, texts);
+            }
+        }
+        other => add(&other.to_string(), texts),
+    }
+}
+
+/// Returns true if a letter or digit precedes or follows a range of `bytes`.
+fn is_part_of_word(bytes: &[u8], range: &Range<usize>) -> bool {
+    let is_letter = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || !byte.is_ascii());
+    is_letter(range.start.checked_sub(1).and_then(|at| bytes.get(at))) || is_letter(bytes.get(range.end))
+}
+
 /// State of the search of a stream.
 struct Searched {
     masking: Masking<Arc<Redactor>>,
+    /// The search for secrets that the caller's arguments contain. It releases no later than `masking`,
+    /// because none of its patterns is longer.
+    heard: Masking<Arc<Redactor>>,
     on_find: OnFind,
     found: Arc<AtomicBool>,
     watch: Arc<Watch>,
@@ -270,11 +312,17 @@ impl Searched {
     fn pass(&mut self, bytes: &[u8]) -> Result<Bytes, Problem> {
         self.watch.searched(bytes.len());
         self.recognize(bytes)?;
+        if !self.heard.redactor.is_empty() && self.heard.pass(bytes).1 > 0 {
+            self.watch.echo();
+        }
         let passed = self.masking.pass(bytes);
         self.judge(passed)
     }
 
     fn finish(&mut self) -> Result<Bytes, Problem> {
+        if self.heard.finish().1 > 0 {
+            self.watch.echo();
+        }
         let passed = self.masking.finish();
         self.judge(passed)
     }

@@ -244,3 +244,27 @@ fn numbers_in_json_stay_json() {
     assert_eq!(value, serde_json::json!({"n": 7_123_456, "text": format!("pin {MASK}")}));
     assert!(redactor("1234").json("nonsense").is_err());
 }
+
+/// Reads a stream to its end. Returns its last chunk.
+fn last_chunk(
+    redactor: &Arc<Redactor>,
+    text: &'static str,
+    on_find: OnFind,
+    watch: &Arc<Watch>,
+) -> Result<Bytes, Problem> {
+    let source = stream::iter([Ok(Bytes::from_static(text.as_bytes()))]).boxed();
+    let searched = redactor.clone().stream(source, on_find, Arc::default(), watch.clone());
+    let mut chunks: Vec<_> = futures_util::FutureExt::now_or_never(searched.collect()).expect("nothing waits");
+    chunks.pop().expect("a chunk")
+}
+
+#[test]
+fn a_stream_reports_a_secret_of_the_arguments() {
+    let redactor = Arc::new(redactor("hunter7").with(&SecretValue::new("swordfish".to_owned())));
+    let watch = Arc::new(Watch::default());
+    watch.hear(redactor.found_in("user=hunter7"));
+    last_chunk(&redactor, "it said swordfish", OnFind::Mask, &watch).expect("a masked chunk");
+    assert!(watch.check().is_ok(), "the arguments do not contain it");
+    last_chunk(&redactor, "it said hunter7", OnFind::Mask, &watch).expect("a masked chunk");
+    assert!(matches!(watch.check(), Err(Guessing::Echoed)));
+}

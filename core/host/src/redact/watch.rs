@@ -5,19 +5,23 @@
 //! a call that exceeds [`limits::MASKED_PLACES`] or [`limits::MASKED_WITHIN_BYTES`] is stopped.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::Redactor;
 use crate::limits;
 
 /// The counters of one call.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Watch {
     /// Bytes of searched responses and of requests that the bundle wrote.
     searched: AtomicUsize,
     /// Number of masked secrets.
     masked: AtomicUsize,
     stopped: AtomicBool,
-    /// Set if the caller's arguments contain a secret.
-    heard: AtomicBool,
+    /// Finds the secrets that the caller's arguments contain; empty if they contain none.
+    heard: Mutex<Arc<Redactor>>,
+    /// Set when one of the secrets in `heard` was masked.
+    echoed: AtomicBool,
 }
 
 /// The reason why a call was stopped for guessing a secret.
@@ -29,6 +33,9 @@ pub(crate) enum Guessing {
     /// The bundle was asked to send the value of a secret.
     #[error("the arguments contain the value of a secret of the block, which is not sent as an argument")]
     Asked,
+    /// A secret was masked that the caller's arguments contain, see [`Watch::hear`].
+    #[error("a response holds the value of a secret of the block that the arguments contain")]
+    Echoed,
     /// Too many secrets were masked in responses, or one was masked after more text than a
     /// legitimate echo has.
     #[error("the responses that it read held secrets of the block too often, or after too much other text")]
@@ -48,20 +55,25 @@ impl Watch {
         }
         let masked = self.masked.fetch_add(places, Ordering::Relaxed) + places;
         let too_late = self.searched.load(Ordering::Relaxed) > limits::MASKED_WITHIN_BYTES;
-        if self.has_heard() || masked > limits::MASKED_PLACES || too_late {
+        if masked > limits::MASKED_PLACES || too_late {
             self.stopped.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Records that the caller's arguments contain a secret. From here on, the first masked secret stops the
-    /// call: a mask would confirm that the arguments contain it, and where.
-    pub(crate) fn hear(&self) {
-        self.heard.store(true, Ordering::Relaxed);
+    /// Records the secrets that the caller's arguments contain. From here on, the first mask of one of
+    /// them stops the call: the mask would confirm that the arguments contain it, and where.
+    pub(crate) fn hear(&self, secrets: Redactor) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(secrets);
     }
 
-    /// Returns true if the caller's arguments contain a secret.
-    pub(crate) fn has_heard(&self) -> bool {
-        self.heard.load(Ordering::Relaxed)
+    /// Returns the redactor of the secrets that the caller's arguments contain.
+    pub(crate) fn heard(&self) -> Arc<Redactor> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Stops the call after the mask of a secret that the caller's arguments contain.
+    pub(crate) fn echo(&self) {
+        self.echoed.store(true, Ordering::Relaxed);
     }
 
     /// Returns the number of secrets that were masked for the bundle.
@@ -72,9 +84,16 @@ impl Watch {
     /// Checks the limits. Called before masked text reaches the bundle.
     ///
     /// # Errors
-    /// Returns [`Guessing::Read`] if a limit was exceeded; the call must end.
+    /// Returns [`Guessing::Echoed`] if a secret was masked that the caller's arguments contain, and
+    /// [`Guessing::Read`] if a limit was exceeded; the call must end.
     pub(crate) fn check(&self) -> Result<(), Guessing> {
-        if self.stopped.load(Ordering::Relaxed) { Err(Guessing::Read) } else { Ok(()) }
+        if self.echoed.load(Ordering::Relaxed) {
+            Err(Guessing::Echoed)
+        } else if self.stopped.load(Ordering::Relaxed) {
+            Err(Guessing::Read)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -100,9 +119,10 @@ mod tests {
         assert!(patient.check().is_err());
 
         let asked = Watch::default();
-        asked.hear();
-        assert!(asked.check().is_ok());
+        asked.hear(Redactor::default());
         asked.found(1);
-        assert!(asked.check().is_err(), "the mask would confirm a word of the arguments");
+        assert!(asked.check().is_ok(), "the arguments contain another secret");
+        asked.echo();
+        assert!(matches!(asked.check(), Err(Guessing::Echoed)), "the mask would confirm a word of the arguments");
     }
 }
