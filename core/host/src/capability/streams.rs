@@ -196,8 +196,9 @@ impl CallState {
     /// response that cannot be searched is refused.
     ///
     /// Bytes of a database or of another server are searched for a server that may echo secrets: the
-    /// guest may have stored guesses there, and the mask of their echo would confirm one. The caller's
-    /// bytes are sent as they are.
+    /// guest may have stored guesses there, and the mask of their echo would confirm one. The same secrets
+    /// are permitted as in text of the guest, see [`check_for_secrets`](Self::check_for_secrets). The
+    /// caller's bytes are sent as they are.
     pub(crate) fn take_body(&mut self, body: Resource<Body>, url: &RequestUrl) -> Result<Upload, Fault> {
         let mut body = self.table.delete(body)?;
         self.release(body.held.take());
@@ -218,7 +219,7 @@ impl CallState {
                 Ok(Upload::stream(echo.searched(body.into_stream(), OnFind::Refuse), size))
             }
             Producer::Other if !self.may_echo(&url.origin).is_empty() => {
-                let (redactor, watch) = (self.redactor.clone(), self.watch.clone());
+                let (redactor, watch) = (self.guest_redactor(), self.watch.clone());
                 let searched = redactor.stream(body.into_stream(), OnFind::RefuseGuess, Arc::default(), watch);
                 Ok(Upload::stream(searched, size))
             }
@@ -302,5 +303,45 @@ impl HostBody for CallState {
         let mut body = self.table.delete(body)?;
         self.release(body.held.take());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use blockyard_model::{Effect, SecretUse, SecretValue};
+    use futures_util::FutureExt as _;
+    use http_body_util::BodyExt as _;
+    use serde_json::json;
+
+    use super::*;
+    use crate::call::CallSecret;
+
+    /// Sends a body that a database returned to the token server of the secret `test`. Returns the
+    /// bytes, or the error.
+    fn forwarded(text: &'static str, config: serde_json::Value, arguments: &str) -> Result<Bytes, String> {
+        let url = RequestUrl::parse("https://example.com/token").expect("a URL");
+        let uses = SecretUse { tokens: vec![url.clone()], ..SecretUse::default() };
+        let secret = CallSecret { value: SecretValue::new("test".to_owned()), uses };
+        let secrets = BTreeMap::from([(Pointer::new("/password"), secret)]);
+        let block = "zoo/a".to_owned();
+        let mut state = CallState::new(Effect::Write, config, block, secrets, Arc::default(), Arc::default());
+        state.record_arguments(arguments);
+        let stream = futures_util::stream::iter([Ok(Bytes::from_static(text.as_bytes()))]).boxed();
+        let body = state.table.push(Body::stream("text/plain", stream)).expect("a handle");
+        let Ok(upload) = state.take_body(body, &url) else { panic!("the body is searched when it is sent") };
+        let collected = upload.collect().now_or_never().expect("nothing waits");
+        collected.map(http_body_util::Collected::to_bytes).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn data_with_a_secret_is_refused_unless_the_guest_may_write_it() {
+        let refused = "the body holds a secret of this block, and the server could echo it";
+        assert_eq!(forwarded("a,test", json!({}), "{}"), Err(refused.to_owned()));
+        let passed = Ok(Bytes::from_static(b"a,test"));
+        assert_eq!(forwarded("a,test", json!({"table": "test"}), "{}"), passed);
+        assert_eq!(forwarded("a,test", json!({}), r#"{"path": "latest.csv"}"#), passed);
+        assert_eq!(forwarded("a,test", json!({}), r#"{"path": "test.csv"}"#), Err(refused.to_owned()));
     }
 }

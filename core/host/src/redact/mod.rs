@@ -45,8 +45,9 @@ pub(crate) enum OnFind {
     Mask,
     /// End the stream with a problem before the secret.
     Refuse,
-    /// As `Refuse`, for bytes that are not a response to a request with a secret. Compressed bytes pass: a
-    /// secret in them would not be masked in an echo either.
+    /// As `Refuse`, for bytes that are not a response to a request with a secret. Compressed bytes pass,
+    /// although a server that decompresses them may echo a secret in them: most files are compressed, and
+    /// the masks of such an echo are counted by [`Watch`].
     RefuseGuess,
 }
 
@@ -331,8 +332,10 @@ impl Searched {
         if found > 0 {
             self.found.store(true, Ordering::Relaxed);
             self.watch.found(found);
-            if self.on_find != OnFind::Mask {
-                return Err(holds_a_secret());
+            match self.on_find {
+                OnFind::Mask => {}
+                OnFind::Refuse => return Err(holds_a_secret()),
+                OnFind::RefuseGuess => return Err(could_be_echoed()),
             }
         }
         Ok(clean)
@@ -351,6 +354,13 @@ pub(crate) fn unreadable() -> Problem {
 pub(crate) fn holds_a_secret() -> Problem {
     Problem::new("denied", "the response holds a secret of this block and cannot be forwarded")
         .hint("return the body to the caller, or send it to an origin in the secret's audience")
+}
+
+/// Returns the problem of a body that the guest may have composed, that contains a secret, and would
+/// be sent to a server that may echo it.
+fn could_be_echoed() -> Problem {
+    Problem::new("denied", "the body holds a secret of this block, and the server could echo it")
+        .hint("remove the value from the data, or change the secret")
 }
 
 /// A search across chunk boundaries.

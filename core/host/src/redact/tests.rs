@@ -239,6 +239,17 @@ fn a_secret_of_a_megabyte_is_cheap() {
 }
 
 #[test]
+fn a_body_that_could_be_echoed_is_refused_with_the_reason() {
+    let redactor = Arc::new(redactor("hunter7"));
+    let refused = last_chunk(&redactor, "name,hunter7", OnFind::RefuseGuess, &Arc::default());
+    let problem = refused.expect_err("it holds the secret");
+    assert_eq!(problem.message, "the body holds a secret of this block, and the server could echo it");
+    assert!(problem.hint.is_some_and(|hint| hint.contains("remove the value from the data")));
+    let refused = last_chunk(&redactor, "name,hunter7", OnFind::Refuse, &Arc::default());
+    assert!(refused.expect_err("it holds the secret").message.contains("cannot be forwarded"));
+}
+
+#[test]
 fn numbers_in_json_stay_json() {
     let value = redactor("1234").json(r#"{"n": 7123456, "text": "pin 1234"}"#).expect("JSON");
     assert_eq!(value, serde_json::json!({"n": 7_123_456, "text": format!("pin {MASK}")}));
