@@ -1,6 +1,7 @@
 //! The state of one call, which its WebAssembly store holds. It is created for the call and dropped
 //! after it, with all handles, so that no resource outlives the call.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -185,20 +186,42 @@ impl CallState {
         problem
     }
 
-    /// Records text of the guest that a database may quote in an error message: statements, parameters
-    /// and rows. A secret in it is not masked for the caller either: the rows may be those of a file
+    /// Records texts of the guest that a database may quote in an error message: statements, parameters
+    /// and rows. A secret in them is not masked for the caller either: the rows may be those of a file
     /// that the caller loads, and the mask would confirm a guess in it.
-    pub(crate) fn record_sent(&mut self, words: &str) {
-        let unsent = self.unsent_redactor.as_ref().unwrap_or(&self.redactor);
-        if unsent.finds(words.as_bytes()) {
-            self.unsent_redactor = Some(Arc::new(unsent.without(words)));
-            self.shown = Arc::new(self.shown.without(words));
+    ///
+    /// The guest controls the size of the texts. They are searched in chunks, and other tasks of the
+    /// thread run between two chunks.
+    pub(crate) async fn record_sent<'a>(&mut self, texts: impl Iterator<Item = Cow<'a, [u8]>> + Send) {
+        if self.redactor.is_empty() {
+            return;
         }
+        let mut chunk = Vec::new();
+        for text in texts {
+            let mut rest = &text[..];
+            loop {
+                let (head, after) = rest.split_at(rest.len().min(limits::SEARCHED_BYTES.saturating_sub(chunk.len())));
+                chunk.extend_from_slice(head);
+                rest = after;
+                if rest.is_empty() {
+                    break;
+                }
+                self.record_sent_chunk(&chunk);
+                chunk.drain(..chunk.len().saturating_sub(self.redactor.window()));
+                tokio::task::yield_now().await;
+            }
+            // A secret does not span texts: servers quote them one by one.
+            chunk.push(b'\n');
+        }
+        self.record_sent_chunk(&chunk);
     }
 
-    /// Returns true if text of the guest must be recorded with [`record_sent`](Self::record_sent).
-    pub(crate) fn has_secrets(&self) -> bool {
-        !self.redactor.is_empty()
+    fn record_sent_chunk(&mut self, chunk: &[u8]) {
+        let unsent = self.unsent_redactor.as_ref().unwrap_or(&self.redactor);
+        if unsent.finds(chunk) {
+            self.unsent_redactor = Some(Arc::new(unsent.without(chunk)));
+            self.shown = Arc::new(self.shown.without(chunk));
+        }
     }
 
     /// Withholds a database's message entirely if it contains a secret that the guest has not sent to
@@ -321,6 +344,7 @@ impl ResourceLimiter for MemoryLimiter {
 #[cfg(test)]
 mod tests {
     use blockyard_model::SecretUse;
+    use futures_util::FutureExt as _;
 
     use super::types::Host as _;
     use super::*;
@@ -333,7 +357,8 @@ mod tests {
 
     /// Returns the message that a guest receives after a statement.
     fn told(state: &mut CallState, statement: &str, message: &str) -> wasmtime::Result<String> {
-        state.record_sent(statement);
+        let recorded = state.record_sent([Cow::Borrowed(statement.as_bytes())].into_iter());
+        recorded.now_or_never().expect("a short text is searched at once");
         let problem = Problem::from_database("invalid", message);
         Ok(state.convert_problem(problem.into())?.message)
     }
@@ -353,6 +378,27 @@ mod tests {
         assert_eq!(withheld, "the database's message holds a secret of this block");
         let again = (0..=limits::MASKED_PLACES).map(|_| told(&mut state, "select 1", quoted));
         assert!(again.last().expect("messages").is_err(), "guessing is stopped");
+    }
+
+    #[test]
+    fn long_texts_are_searched_chunk_by_chunk() {
+        let mut state = state("hunter7");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        for before in [0, limits::SEARCHED_BYTES - 3, 2 * limits::SEARCHED_BYTES - 1] {
+            state.unsent_redactor = None;
+            let text = ["x".repeat(before), "y".repeat(2 * limits::SEARCHED_BYTES)].join("hunter7");
+            let texts = || [Cow::Borrowed(&b"select 1"[..]), Cow::Borrowed(text.as_bytes())].into_iter();
+            assert!(state.record_sent(texts()).now_or_never().is_none(), "other tasks run in between");
+            state.unsent_redactor = None;
+            runtime.block_on(state.record_sent(texts()));
+            let problem = state.by_database(Problem::from_database("invalid", "no hunter7"));
+            assert_eq!(problem.message, "no hunter7", "{before}");
+        }
+        // Each text stands alone.
+        state.unsent_redactor = None;
+        let halves = [Cow::Borrowed(&b"hunt"[..]), Cow::Borrowed(&b"er7"[..])];
+        runtime.block_on(state.record_sent(halves.into_iter()));
+        assert_ne!(state.by_database(Problem::from_database("invalid", "no hunter7")).message, "no hunter7");
     }
 
     #[test]

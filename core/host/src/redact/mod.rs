@@ -64,8 +64,8 @@ impl Redactor {
     }
 
     /// Returns a redactor without the secrets that `text` contains.
-    pub(crate) fn without(&self, text: &str) -> Self {
-        let absent = |secret: &&SecretValue| !Self::new([*secret].into_iter()).finds(text.as_bytes());
+    pub(crate) fn without(&self, text: impl AsRef<[u8]>) -> Self {
+        let absent = |secret: &&SecretValue| !Self::new([*secret].into_iter()).finds(text.as_ref());
         Self::of(self.secrets.iter().filter(absent).cloned().collect())
     }
 
@@ -98,6 +98,12 @@ impl Redactor {
     /// Returns true if there is no secret to find.
     pub(crate) fn is_empty(&self) -> bool {
         self.search.is_empty()
+    }
+
+    /// Returns the number of bytes at the end of a text in which a secret may begin that the following
+    /// text completes.
+    pub(crate) fn window(&self) -> usize {
+        self.window
     }
 
     /// Returns true if the redactor masks this secret.

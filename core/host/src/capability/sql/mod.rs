@@ -28,6 +28,7 @@ mod target;
 mod tests;
 mod word;
 
+use std::borrow::Cow;
 use std::str::FromStr as _;
 use std::sync::Arc;
 
@@ -152,7 +153,7 @@ impl HostConnection for CallState {
         password: Option<Resource<Secret>>,
     ) -> Result<Resource<Connection>, Fault> {
         let traced = trace::host_call("sql.open");
-        self.record_sent(&format!("{target:?}"));
+        self.record_sent(std::iter::once(Cow::Owned(format!("{target:?}").into_bytes()))).await;
         let dialect = Dialect::from_str(&target.dialect)
             .map_err(|()| Problem::new("invalid", format!("unknown SQL dialect `{}`", quoted(&target.dialect))))?;
         let capability = Capability::Sql(dialect);
@@ -203,8 +204,7 @@ impl HostConnection for CallState {
         parameters: Vec<Value>,
     ) -> Result<Resource<Rows>, Fault> {
         let _traced = trace::host_call("sql.query");
-        self.record_sent(&text);
-        self.record_sent_values(&parameters);
+        self.record_sent(texts(&text, parameters.iter())).await;
         let Connection { slot, access } = self.table.get(&connection)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: false };
         let rows = rows::start(Claimed::of(slot)?, statement).await.map_err(|problem| stopping(problem, *access))?;
@@ -218,8 +218,7 @@ impl HostConnection for CallState {
         parameters: Vec<Value>,
     ) -> Result<Execution, Fault> {
         let _traced = trace::host_call("sql.execute");
-        self.record_sent(&text);
-        self.record_sent_values(&parameters);
+        self.record_sent(texts(&text, parameters.iter())).await;
         let Connection { slot, access } = self.table.get(&connection)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: false };
         Ok(execute(Claimed::of(slot)?, statement).await.map_err(|problem| stopping(problem, *access))?)
@@ -232,8 +231,7 @@ impl HostConnection for CallState {
         parameters: Vec<Vec<Value>>,
     ) -> Result<Execution, Fault> {
         let _traced = trace::host_call("sql.execute-many");
-        self.record_sent(&text);
-        self.record_sent_values(parameters.iter().flatten());
+        self.record_sent(texts(&text, parameters.iter().flatten())).await;
         let Connection { slot, access } = self.table.get(&connection)?;
         let access = *access;
         let mut claimed = Claimed::of(slot)?;
@@ -262,33 +260,32 @@ impl HostConnection for CallState {
     }
 }
 
-impl CallState {
-    /// Records values that a database may quote in an error message, see [`CallState::record_sent`].
-    fn record_sent_values<'a>(&mut self, values: impl IntoIterator<Item = &'a Value>) {
-        if !self.has_secrets() {
-            return;
+/// Returns the texts of a statement that a database may quote in an error message, see
+/// [`CallState::record_sent`].
+fn texts<'a>(text: &'a str, values: impl Iterator<Item = &'a Value>) -> impl Iterator<Item = Cow<'a, [u8]>> {
+    std::iter::once(Cow::Borrowed(text.as_bytes())).chain(values.map(text_of))
+}
+
+/// Returns a value as the text that a database may quote, or several such texts on separate lines.
+fn text_of(value: &Value) -> Cow<'_, [u8]> {
+    let text = match value {
+        Value::Text(text) | Value::Decimal(text) | Value::Uuid(text) | Value::Json(text) | Value::Other((_, text)) => {
+            return Cow::Borrowed(text.as_bytes());
         }
-        let mut words = String::new();
-        for value in values {
-            match value {
-                Value::Text(text)
-                | Value::Decimal(text)
-                | Value::Uuid(text)
-                | Value::Json(text)
-                | Value::Other((_, text)) => {
-                    words.push_str(text);
-                }
-                Value::Integer(number) => words.push_str(&number.to_string()),
-                Value::Float(number) => words.push_str(&number::float_text(*number)),
-                Value::Bytes(bytes) => words.push_str(&String::from_utf8_lossy(bytes)),
-                Value::Date(days) => words.push_str(&literal::date_text(*days)),
-                Value::Null | Value::Boolean(_) | Value::Time(_) | Value::Timestamp(_) => {}
-            }
-            // A secret does not span values: servers quote them one by one.
-            words.push('\n');
-        }
-        self.record_sent(&words);
-    }
+        Value::Bytes(bytes) => return Cow::Borrowed(bytes),
+        Value::Null | Value::Boolean(_) => return Cow::Borrowed(&[]),
+        Value::Integer(number) => number.to_string(),
+        Value::Float(number) => number::float_text(*number),
+        Value::Date(days) => [literal::date_text(*days), literal::postgres_date_text(*days)].join("\n"),
+        Value::Time(micros) => literal::time_text(*micros),
+        Value::Timestamp(timestamp) => [
+            literal::timestamp_text(timestamp.micros),
+            literal::iso_timestamp_text(timestamp.micros, true),
+            literal::postgres_timestamp_text(timestamp.micros, "+00"),
+        ]
+        .join("\n"),
+    };
+    Cow::Owned(text.into_bytes())
 }
 
 impl HostTransaction for CallState {
@@ -299,8 +296,7 @@ impl HostTransaction for CallState {
         parameters: Vec<Value>,
     ) -> Result<Resource<Rows>, Fault> {
         let _traced = trace::host_call("sql.transaction.query");
-        self.record_sent(&text);
-        self.record_sent_values(&parameters);
+        self.record_sent(texts(&text, parameters.iter())).await;
         let Transaction { slot, access, .. } = self.table.get(&transaction)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: true };
         let rows = rows::start(Claimed::of(slot)?, statement).await.map_err(|problem| stopping(problem, *access))?;
@@ -314,8 +310,7 @@ impl HostTransaction for CallState {
         parameters: Vec<Value>,
     ) -> Result<Execution, Fault> {
         let _traced = trace::host_call("sql.transaction.execute");
-        self.record_sent(&text);
-        self.record_sent_values(&parameters);
+        self.record_sent(texts(&text, parameters.iter())).await;
         let Transaction { slot, access, .. } = self.table.get(&transaction)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: true };
         Ok(execute(Claimed::of(slot)?, statement).await.map_err(|problem| stopping(problem, *access))?)
@@ -329,7 +324,8 @@ impl HostTransaction for CallState {
         rows: Vec<Vec<Value>>,
     ) -> Result<u64, Fault> {
         let _traced = trace::host_call("sql.transaction.insert");
-        self.record_sent_values(rows.iter().flatten());
+        let names = table.iter().chain(&columns).map(|name| Cow::Borrowed(name.as_bytes()));
+        self.record_sent(names.chain(rows.iter().flatten().map(text_of))).await;
         let Transaction { slot, access, .. } = self.table.get(&transaction)?;
         if *access == Access::ReadOnly {
             return Err(EffectViolation("insert rows into a table".to_owned()).into());

@@ -7,6 +7,7 @@
 mod bounds;
 mod cleaning;
 mod connections;
+mod quoting;
 mod reading;
 mod stopping;
 mod types;
