@@ -139,7 +139,7 @@ impl Drop for Claimed {
         if self.busy
             && let Some(pooled) = self.slot.take()
         {
-            pooled.stop();
+            *self.slot = pooled.stop();
         }
     }
 }

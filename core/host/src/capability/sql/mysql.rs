@@ -76,14 +76,21 @@ struct Progress {
     /// Whether the host's transaction is open. It is not while tables are locked, because a new
     /// transaction would release the locks.
     is_open: bool,
+    /// Whether a statement may have committed the transaction, and the host cannot find out: the
+    /// connection was lost or closed while the statement ran.
+    may_be_committed: bool,
 }
 
 impl Progress {
-    const NEW: Self = Self { noun: "statement", statements: 0, committed: None, is_open: true };
+    const NEW: Self =
+        Self { noun: "statement", statements: 0, committed: None, is_open: true, may_be_committed: false };
 
-    /// Adds the changes that were committed to the message of an error.
+    /// Adds the changes that were committed to the message of an error. Such an error must not be
+    /// retried, because the retry would repeat these changes.
     fn extended(&self, problem: Problem) -> Problem {
-        let Some(last) = self.committed else { return problem };
+        let Some(last) = self.committed else {
+            return Problem { retryable: problem.retryable && !self.may_be_committed, ..problem };
+        };
         let (noun, reason) = (self.noun, &problem.message);
         let message = if last == self.statements {
             format!(
@@ -95,7 +102,7 @@ impl Progress {
         let hint =
             "run statements that end a transaction, such as `create`, `alter` and `lock tables`, in a separate call";
         let hint = problem.hint.clone().unwrap_or_else(|| hint.to_owned());
-        Problem { message, ..problem }.hint(hint)
+        Problem { message, retryable: false, ..problem }.hint(hint)
     }
 }
 
@@ -147,7 +154,10 @@ impl Session {
     /// Makes the server end the connection and its statement. MySQL does not detect that a client
     /// is gone, so a second connection sends `KILL`. The first connection stays open until then, so
     /// that its ID is not reused.
-    pub(super) fn stop(mut self) {
+    ///
+    /// The session has no connection from here on. Its errors still name the changes that were
+    /// committed.
+    pub(super) fn stop(&mut self) {
         let (Some(connection), lease) = (self.connection.take(), self.lease.take()) else { return };
         let (id, options) = (self.id, self.options.clone());
         super::background::spawn(async move {
@@ -160,6 +170,11 @@ impl Session {
             let _ = tokio::time::timeout(KILL_TIME, kill).await;
             drop((connection, lease));
         });
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_closed(&self) -> bool {
+        self.connection.is_none()
     }
 
     pub(super) async fn begin(&mut self, access: Access) -> Result<(), Problem> {
@@ -224,18 +239,20 @@ impl Session {
         }
         self.progress.noun = noun;
         self.progress.statements += 1;
-        let word = first_word(text, Dialect::Mysql);
         match executed {
-            Ok(done) if self.progress.is_open && WITHIN_TRANSACTION.contains(&word.as_str()) => Ok(done),
-            Ok(done) => match self.detect_commit(&word, None).await {
+            Ok(done) if self.progress.is_open && is_within_transaction(text) => Ok(done),
+            Ok(done) => match self.detect_commit(text, None).await {
                 Ok(()) => Ok(done),
                 Err(problem) => Err(self.progress.extended(problem)),
             },
             Err(failed) => {
-                // If the connection was lost, the error of the statement itself reports it.
-                let lasting = match self.detect_commit(&word, Some(&failed)).await {
-                    Ok(()) if self.progress.committed.is_none() => self.has_lasting_changes().await,
-                    _ => false,
+                let lasting = match self.detect_commit(text, Some(&failed)).await {
+                    Ok(()) => self.progress.committed.is_none() && self.has_lasting_changes().await,
+                    // The connection was lost, which the error of the statement itself reports.
+                    Err(_) => {
+                        self.progress.may_be_committed |= !is_within_transaction(text);
+                        false
+                    }
                 };
                 if !lasting {
                     return Err(self.progress.extended(failed));
@@ -245,24 +262,29 @@ impl Session {
                      MyISAM, and to temporary tables",
                     failed.message
                 );
-                Err(Problem { message, ..failed })
+                Err(Problem { message, retryable: false, ..failed })
             }
         }
     }
 
     /// Detects that a statement has ended the transaction of the host, and begins a new one.
-    async fn detect_commit(&mut self, word: &str, failed: Option<&Problem>) -> Result<(), Problem> {
+    async fn detect_commit(&mut self, text: &str, failed: Option<&Problem>) -> Result<(), Problem> {
         let was_open = self.progress.is_open;
         if was_open && self.is_in_transaction().await? {
             return Ok(());
         }
-        // A deadlock rolls the transaction back; any other statement that ends it commits. Outside of
-        // a transaction, each statement that succeeds is committed.
-        let is_committed = if was_open { failed.is_none_or(|problem| !problem.retryable) } else { failed.is_none() };
-        if is_committed {
+        // Outside of a transaction, each statement that succeeds is committed.
+        if failed.is_none_or(|problem| was_open && !is_rolled_back(text, problem)) {
             self.progress.committed = Some(self.progress.statements);
         }
-        let locks_tables = if was_open { matches!(word, "lock" | "flush") } else { word != "unlock" };
+        let word = first_word(text, Dialect::Mysql);
+        let locks_tables = match (was_open, failed) {
+            (true, None) => scan::locks_tables(text),
+            (true, Some(_)) => false,
+            (false, None) => word != "unlock",
+            // The server releases all locks before it acquires those of `lock tables`.
+            (false, Some(_)) => word != "lock" || !scan::locks_tables(text),
+        };
         self.progress.is_open = !locks_tables;
         if locks_tables { Ok(()) } else { self.run(BEGIN_WRITE).await }
     }
@@ -301,6 +323,17 @@ impl Session {
             done => done,
         }
     }
+}
+
+/// Checks for a statement that cannot end a transaction.
+fn is_within_transaction(text: &str) -> bool {
+    WITHIN_TRANSACTION.contains(&first_word(text, Dialect::Mysql).as_str())
+}
+
+/// Checks whether a transaction that ended at a failed statement was rolled back, as by a deadlock. A
+/// statement that commits implicitly, such as `alter table`, commits before it waits for a lock.
+fn is_rolled_back(text: &str, failed: &Problem) -> bool {
+    failed.retryable && (is_within_transaction(text) || first_word(text, Dialect::Mysql) == "call")
 }
 
 impl Drop for Session {
@@ -394,17 +427,18 @@ pub(super) async fn execute(session: &mut Session, statement: Statement) -> Resu
         session.begin(Access::ReadOnly).await?;
     }
     let Statement { text, parameters, access, .. } = statement;
-    let executed = execute_one(session.connection()?, &text, &parameters, access).await;
+    let executed = execute_one(session, &text, &parameters, access).await;
     session.after(executed.is_err(), alone).await?;
     session.follow("statement", &text, executed).await
 }
 
 async fn execute_one(
-    connection: &mut MySqlConnection,
+    session: &mut Session,
     text: &str,
     parameters: &[Value],
     access: Access,
 ) -> Result<Execution, Problem> {
+    let connection = session.connection()?;
     let (columns, arguments) = prepare(connection, text, parameters).await?;
     returns_rows(&columns, text, access)?;
     let result =
@@ -425,7 +459,7 @@ pub(super) async fn execute_many(
     scan::check(text, access)?;
     let mut total = Execution { rows_affected: 0, last_insert_id: None };
     for (index, parameters) in sets.into_iter().enumerate() {
-        let executed = execute_one(session.connection()?, text, &parameters, access).await;
+        let executed = execute_one(session, text, &parameters, access).await;
         session.after(executed.is_err(), false).await?;
         let executed = session.follow("set", text, executed).await;
         let executed = executed.map_err(|problem| Refused::at(index, problem))?;
@@ -449,13 +483,13 @@ pub(super) async fn insert(session: &mut Session, into: &InsertTarget, rows: &[V
     connection.prepare(AssertSqlSafe(one.clone()).into_sql_str()).await.map_err(|error| problem(&error))?;
     refuse_replaced_nulls(connection, into, rows).await?;
     for chunk in rows.chunks(most) {
-        match execute_one(connection, &into.statement(chunk.len()), &chunk.concat(), Access::ReadWrite).await {
+        match execute_one(session, &into.statement(chunk.len()), &chunk.concat(), Access::ReadWrite).await {
             Ok(executed) => inserted += executed.rows_affected,
             // The statement had no effect. The rows are inserted one by one to find the one that
             // failed.
             Err(problem) if !problem.retryable && problem.code != "timeout" && chunk.len() > 1 => {
                 for (index, row) in chunk.iter().enumerate() {
-                    let alone = execute_one(connection, &one, row, Access::ReadWrite).await;
+                    let alone = execute_one(session, &one, row, Access::ReadWrite).await;
                     alone.map_err(|problem| Refused::at(done + index, problem))?;
                 }
                 return Err(problem.into());
@@ -511,16 +545,19 @@ pub(super) async fn query(session: &mut Session, statement: Statement, sink: &mu
         session.begin(Access::ReadOnly).await?;
     }
     let Statement { text, parameters, access, .. } = statement;
-    let read = read(session.connection()?, &text, &parameters, access, sink).await;
-    // Unread rows are still on their way, so the connection is closed.
-    if !matches!(read, Err(Stop::Unread)) {
-        session.after(read.is_err(), alone).await?;
-    }
-    match read {
-        Err(Stop::Unread) => Err(Stop::Unread),
-        Err(Stop::Problem(problem)) => Ok(session.follow("statement", &text, Err(problem)).await?),
-        Ok(()) => Ok(session.follow("statement", &text, Ok(())).await?),
-    }
+    let may_be_committed = session.progress.may_be_committed;
+    // Applies if the rows are not read to their end: then the session is stopped.
+    session.progress.may_be_committed |= !is_within_transaction(&text);
+    let read = read(session, &text, &parameters, access, sink).await;
+    let executed = match read {
+        // Unread rows are still on their way, so the connection is closed.
+        Err(Stop::Unread) => return Err(Stop::Unread),
+        Err(Stop::Problem(problem)) => Err(problem),
+        Ok(()) => Ok(()),
+    };
+    session.progress.may_be_committed = may_be_committed;
+    session.after(executed.is_err(), alone).await?;
+    Ok(session.follow("statement", &text, executed).await?)
 }
 
 /// Checks that a statement of an operation with the effect `read` returns rows, according to the
@@ -543,12 +580,13 @@ fn returns_rows(columns: &[MySqlColumn], text: &str, access: Access) -> Result<(
 }
 
 async fn read(
-    connection: &mut MySqlConnection,
+    session: &mut Session,
     text: &str,
     parameters: &[Value],
     access: Access,
     sink: &mut Sink,
 ) -> Result<(), Stop> {
+    let connection = session.connection()?;
     let (described, arguments) = prepare(connection, text, parameters).await?;
     returns_rows(&described, text, access)?;
     let mut rows = sqlx::query_with(AssertSqlSafe(text), arguments).fetch(connection);
@@ -650,7 +688,7 @@ fn problem(error: &sqlx::Error) -> Problem {
 /// Runs a statement of a read without scanning it.
 #[cfg(test)]
 pub(super) async fn unscanned(session: &mut Session, text: &str) -> Result<(), Problem> {
-    execute_one(session.connection()?, text, &[], Access::ReadOnly).await.map(drop)
+    execute_one(session, text, &[], Access::ReadOnly).await.map(drop)
 }
 
 /// Runs a statement without any check, and then the check that follows a guest's statement.

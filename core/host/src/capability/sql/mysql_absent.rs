@@ -23,7 +23,7 @@ impl Session {
         Err(Problem::new("failed", "this build does not support MySQL"))
     }
 
-    pub(super) fn stop(self) {
+    pub(super) fn stop(&mut self) {
         match self.0 {}
     }
 

@@ -93,13 +93,24 @@ pub(super) enum Pooled {
 
 impl Pooled {
     /// Closes the connection instead of returning it to the pool, and cancels the running
-    /// statement.
-    pub(super) fn stop(self) {
+    /// statement. Returns the closed session of MySQL, whose later errors name the changes that the
+    /// server has committed.
+    pub(super) fn stop(self) -> Option<Self> {
         match self {
             Self::Postgres(session) => session.stop(),
             Self::Sqlite(session) => session.stop(),
-            Self::Mysql(session) => session.stop(),
+            Self::Mysql(mut session) => {
+                session.stop();
+                return Some(Self::Mysql(session));
+            }
         }
+        None
+    }
+
+    /// Checks for the session of a connection that [`stop`](Self::stop) has closed.
+    #[cfg(test)]
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self, Self::Mysql(session) if session.is_closed())
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) fn first_word(text: &str, dialect: Dialect) -> String {
     let mut rest = text;
     loop {
         rest = rest.trim_start_matches(|c: char| is_space(c, dialect) || matches!(c, '(' | ';'));
-        if rest.starts_with("--") {
+        if rest.starts_with("--") || rest.starts_with('#') && dialect == Dialect::Mysql {
             rest = &rest[line_comment(rest, dialect)..];
         } else if rest.starts_with("/*") {
             rest = &rest[block_comment(rest, dialect)..];
@@ -117,10 +117,17 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_number_sign_starts_a_comment_of_mysql() {
+        for (dialect, word) in [(Dialect::Mysql, "lock"), (Dialect::Postgres, ""), (Dialect::Sqlite, "")] {
+            assert_eq!(first_word("# flush\r# flush\n/* a */ lock tables t write", dialect), word, "{dialect:?}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in "\\PC{0,60}", pieces in "[-/*;( \n\r]{0,30}") {
-            for dialect in [Dialect::Postgres, Dialect::Sqlite] {
+        fn no_text_makes_it_panic(text in "\\PC{0,60}", pieces in "[-/*;(# \n\r]{0,30}") {
+            for dialect in [Dialect::Postgres, Dialect::Sqlite, Dialect::Mysql] {
                 let _ = (first_word(&text, dialect), first_word(&(pieces.clone() + &text), dialect));
             }
         }

@@ -111,11 +111,7 @@ fn reads(first: &str, tokens: &[Token]) -> Result<(), Problem> {
     if !READING.contains(&first) {
         return refused(&format!("begins with `{first}`"));
     }
-    let follow = |wanted: &[&str]| {
-        tokens.windows(wanted.len()).any(|window| {
-            window.iter().zip(wanted).all(|(token, wanted)| matches!(token, Token::Word(word) if word == wanted))
-        })
-    };
+    let follow = |wanted: &[&str]| follow(tokens, wanted);
     if follow(&["into", "outfile"]) || follow(&["into", "dumpfile"]) {
         return refused("writes a file on the server");
     }
@@ -123,6 +119,30 @@ fn reads(first: &str, tokens: &[Token]) -> Result<(), Problem> {
         return refused("locks the rows that it reads");
     }
     Ok(())
+}
+
+/// Checks whether words follow each other.
+fn follow(tokens: &[Token], wanted: &[&str]) -> bool {
+    tokens.windows(wanted.len()).any(|window| {
+        window.iter().zip(wanted).all(|(token, wanted)| matches!(token, Token::Word(word) if word == wanted))
+    })
+}
+
+/// Checks whether a statement locks tables for the session: `lock tables`, and `flush tables` with
+/// `with read lock` or `for export`. If it could be read in several ways, one of them is sufficient.
+pub(super) fn locks_tables(text: &str) -> bool {
+    WAYS.into_iter().any(|(backslash, dashes)| {
+        let tokens = tokens(text, backslash, dashes);
+        let mut words = tokens.iter().filter_map(|token| match token {
+            Token::Word(word) => Some(word.as_str()),
+            _ => None,
+        });
+        match words.next() {
+            Some("lock") => matches!(words.next(), Some("table" | "tables")),
+            Some("flush") => follow(&tokens, &["with", "read", "lock"]) || follow(&tokens, &["for", "export"]),
+            _ => false,
+        }
+    })
 }
 
 fn tokens(text: &str, backslash: Backslash, dashes: Dashes) -> Vec<Token> {
@@ -252,6 +272,31 @@ mod tests {
         }
         for text in ["insert into t values ('/*! commit */')", "call p()", "set @a = 1", "drop table t"] {
             assert!(check(text, Access::ReadWrite).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn statements_that_lock_tables_are_recognized() {
+        for text in [
+            "lock tables t write",
+            "# a\nLOCK TABLE t READ, u WRITE",
+            "flush tables with read lock",
+            "/* a */ flush local tables t, u WITH /* b */ READ LOCK",
+            "flush tables t for export",
+        ] {
+            assert!(locks_tables(text), "{text}");
+        }
+        for text in [
+            "flush tables",
+            "flush tables t",
+            "flush tables `with read lock`",
+            "flush tables t -- for export",
+            "flush status",
+            "lock instance for backup",
+            "unlock tables",
+            "select 'lock tables t write'",
+        ] {
+            assert!(!locks_tables(text), "{text}");
         }
     }
 

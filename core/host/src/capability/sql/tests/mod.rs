@@ -10,6 +10,7 @@ mod connections;
 mod quoting;
 mod reading;
 mod stopping;
+mod transactions;
 mod types;
 
 use std::sync::Arc;

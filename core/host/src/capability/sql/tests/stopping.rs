@@ -8,6 +8,7 @@ use blockyard_model::capability::Dialect;
 use super::{Access, Claimed, Server, begin, execute, fetch, rows, run, statement, value};
 use crate::bindings::blockyard::bundle::sql::Value;
 use crate::capability::sql::Slot;
+use crate::capability::sql::pool::Pooled;
 
 /// Maximum time for a server to notice. It usually takes seconds, and longer on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -39,7 +40,7 @@ async fn until(watcher: &Slot, question: &str, wanted: i64) {
 /// Waits until the connection is closed, because its statement was canceled.
 async fn until_closed(slot: &Slot) {
     let begun = Instant::now();
-    while slot.try_lock().is_ok_and(|slot| slot.is_some()) || slot.try_lock().is_err() {
+    while !slot.try_lock().is_ok_and(|slot| slot.as_ref().is_none_or(Pooled::is_closed)) {
         assert!(begun.elapsed() < PATIENCE, "the connection is not closed");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
