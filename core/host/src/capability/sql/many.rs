@@ -11,8 +11,8 @@ use crate::problem::Problem;
 /// Failure of a bulk operation.
 pub(super) struct Refused {
     /// Index of the set or row that failed, from 0; `None` if the failure is not specific to one.
-    index: Option<usize>,
-    problem: Problem,
+    pub(super) index: Option<usize>,
+    pub(super) problem: Problem,
 }
 
 impl From<Problem> for Refused {

@@ -471,14 +471,34 @@ pub(super) async fn execute_many(
 
 /// Inserts rows into a table, in the open transaction, with many rows per statement.
 pub(super) async fn insert(session: &mut Session, into: &InsertTarget, rows: &[Vec<Value>]) -> Result<u64, Refused> {
+    let (index, executed) = match insert_exactly(session, into, rows).await {
+        Ok(inserted) => (None, Ok(inserted)),
+        Err(Refused { index, problem }) => (index, Err(problem)),
+    };
+    let followed = session.follow("statement", &into.statement(1), executed).await;
+    followed.map_err(|problem| Refused { index, problem })
+}
+
+/// Inserts rows in a mode of the server in which it stores a 0 as it is. Otherwise it stores the next
+/// number in place of 0. The mode of the session is restored, because it applies to all statements.
+async fn insert_exactly(session: &mut Session, into: &InsertTarget, rows: &[Vec<Value>]) -> Result<u64, Refused> {
+    let connection = session.connection()?;
+    let mode: Result<String, _> = sqlx::query_scalar("SELECT @@SESSION.sql_mode").fetch_one(&mut *connection).await;
+    let mode = mode.map_err(|error| problem(&error))?;
+    let keep_zeros = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')";
+    sqlx::raw_sql(keep_zeros).execute(connection).await.map_err(|error| problem(&error))?;
+    let inserted = insert_chunks(session, into, rows).await;
+    let restored = sqlx::query("SET SESSION sql_mode = ?").bind(mode).execute(session.connection()?).await;
+    let inserted = inserted?;
+    restored.map_err(|error| problem(&error))?;
+    Ok(inserted)
+}
+
+async fn insert_chunks(session: &mut Session, into: &InsertTarget, rows: &[Vec<Value>]) -> Result<u64, Refused> {
     let most = STATEMENT_ROWS.min(STATEMENT_VALUES / into.columns.len()).max(1);
     let (mut done, mut inserted) = (0, 0);
     let one = into.statement(1);
     let connection = session.connection()?;
-    // Otherwise the server stores the next number in place of 0. The mode ends with the connection,
-    // which is never reused.
-    let keep_zeros = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')";
-    sqlx::raw_sql(keep_zeros).execute(&mut *connection).await.map_err(|error| problem(&error))?;
     // Checked first, so that a mistake in the statement itself is not reported for a row.
     connection.prepare(AssertSqlSafe(one.clone()).into_sql_str()).await.map_err(|error| problem(&error))?;
     refuse_replaced_nulls(connection, into, rows).await?;

@@ -1,6 +1,6 @@
 //! Transactions that MySQL ends by itself: which changes stay, and which errors may be retried.
 
-use super::{Access, Claimed, End, Server, Slot, Statement, begin, end, execute, rows, run, value};
+use super::{Access, Claimed, End, Server, Slot, Statement, begin, end, execute, insert, many, rows, run, value};
 use crate::bindings::blockyard::bundle::sql::{Execution, Value};
 use crate::problem::Problem;
 
@@ -25,6 +25,10 @@ async fn ended(slot: &Slot, how: End) -> Result<(), Problem> {
 
 async fn failed(slot: &Slot, text: &str) -> Problem {
     step(slot, text).await.map(drop).expect_err(text)
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
 }
 
 /// Opens two connections to a new database with the InnoDB tables `t` and `u` and the MyISAM table `m`.
@@ -169,6 +173,60 @@ fn a_transaction_is_open_unless_tables_are_locked() {
         step(&slot, "insert into u values (5)").await.unwrap();
         ended(&slot, End::Rollback).await.unwrap();
         assert_eq!(list(&slot, "u").await, "");
+    });
+}
+
+#[test]
+fn an_insert_restores_the_mode_of_the_session() {
+    let Some(server) = Server::mysql() else { return };
+    server.runtime.block_on(async {
+        let (slot, _other) = two(&server, "test_modes").await;
+        run(&slot, "create table n (a int auto_increment primary key)").await;
+        let mode = "select @@session.sql_mode";
+        let before = format!("{:?}", value(&slot, mode).await);
+        let (table, columns) = (names(&["n"]), names(&["a"]));
+        insert(&slot, &table, &columns, vec![vec![Value::Integer(0)]]).await.unwrap();
+        assert_eq!(format!("{:?}", value(&slot, mode).await), before);
+        let twice = vec![vec![Value::Integer(7)], vec![Value::Integer(7)]];
+        let problem = insert(&slot, &table, &columns, twice).await.unwrap_err();
+        assert!(problem.details.is_some_and(|details| details.contains("\"row\":2")));
+        assert_eq!(format!("{:?}", value(&slot, mode).await), before);
+        run(&slot, "insert into n values (0)").await;
+        assert!(matches!(value(&slot, "select count(*) from n where a = 0").await, Value::Integer(1)));
+    });
+}
+
+#[test]
+fn the_error_of_an_insert_names_the_changes_that_stay() {
+    let Some(server) = Server::mysql() else { return };
+    server.runtime.block_on(async {
+        let (slot, _other) = two(&server, "test_inserts").await;
+        let columns = names(&["a"]);
+        let rows = |values: &[i64]| values.iter().map(|value| vec![Value::Integer(*value)]).collect::<Vec<_>>();
+        let has_row = |problem: &Problem| problem.details.as_ref().is_some_and(|text| text.contains("\"row\":2"));
+
+        let problem = insert(&slot, &names(&["t"]), &columns, rows(&[3, 1])).await.unwrap_err();
+        assert!(has_row(&problem) && !problem.message.contains("stay"), "{problem:?}");
+
+        begun(&slot).await;
+        step(&slot, "create table v (a int)").await.unwrap();
+        let claimed = Claimed::of(&slot).unwrap();
+        let problem = many::insert(claimed, &names(&["t"]), &columns, rows(&[3, 1])).await.unwrap_err();
+        assert!(has_row(&problem) && problem.message.contains("the changes up to there stay"), "{problem:?}");
+        ended(&slot, End::Rollback).await.unwrap();
+        assert_eq!(list(&slot, "t").await, "1,2");
+
+        let problem = insert(&slot, &names(&["m"]), &columns, rows(&[3, 3])).await.unwrap_err();
+        assert!(problem.message.contains("cannot roll back stay"), "{problem:?}");
+
+        // Tables are locked, so the rows are committed.
+        begun(&slot).await;
+        step(&slot, "lock tables t write").await.unwrap();
+        many::insert(Claimed::of(&slot).unwrap(), &names(&["t"]), &columns, rows(&[4])).await.unwrap();
+        let problem = failed(&slot, "insert into t values (4)").await;
+        assert!(problem.message.contains("at statement 2, so the changes up to there stay"), "{problem:?}");
+        ended(&slot, End::Rollback).await.unwrap();
+        run(&slot, "unlock tables").await;
     });
 }
 
