@@ -532,16 +532,11 @@ async fn refuse_replaced_nulls(
     if !rows.iter().flatten().any(|value| matches!(value, Value::Null)) {
         return Ok(());
     }
-    let asked = "SELECT column_name FROM information_schema.columns \
-                 WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? \
-                 AND data_type = 'timestamp' AND is_nullable = 'NO'";
-    let found = sqlx::query(asked)
-        .bind(into.schema.as_deref())
-        .bind(into.name.as_str())
-        .fetch_all(connection)
-        .await
-        .map_err(|error| problem(&error))?;
-    let names: Vec<String> = found.iter().filter_map(|row| row.try_get_unchecked(0).ok()).collect();
+    // The views of `information_schema` do not have the columns of temporary tables.
+    let asked = format!("SHOW COLUMNS FROM {} WHERE `Type` LIKE 'timestamp%' AND `Null` = 'NO'", into.table);
+    let found = sqlx::query(AssertSqlSafe(asked)).fetch_all(connection).await.map_err(|error| problem(&error))?;
+    let names: Result<Vec<String>, _> = found.iter().map(|row| row.try_get_unchecked(0)).collect();
+    let names = names.map_err(|error| problem(&error))?;
     for (index, name) in into.names.iter().enumerate() {
         if !names.iter().any(|found| found.eq_ignore_ascii_case(name)) {
             continue;

@@ -1,6 +1,8 @@
 //! Transactions that MySQL ends by itself: which changes stay, and which errors may be retried.
 
-use super::{Access, Claimed, End, Server, Slot, Statement, begin, end, execute, insert, many, rows, run, value};
+use super::{
+    Access, Claimed, End, Server, Slot, Statement, begin, end, execute, fetch, insert, many, rows, run, value,
+};
 use crate::bindings::blockyard::bundle::sql::{Execution, Value};
 use crate::problem::Problem;
 
@@ -271,5 +273,21 @@ fn an_error_after_unread_rows_names_the_changes_that_stay() {
         begun(&third).await;
         unread(&third, "call p()").await;
         assert!(!failed(&third, "insert into u values (1)").await.retryable);
+    });
+}
+
+#[test]
+fn a_null_is_not_replaced_in_a_temporary_table() {
+    let Some(server) = Server::mysql() else { return };
+    server.runtime.block_on(async {
+        let (slot, _other) = two(&server, "test_temporary").await;
+        run(&slot, "create temporary table w (a int, `at``x` timestamp(6) not null)").await;
+        let columns = names(&["a", "at`x"]);
+        let null = vec![vec![Value::Integer(1), Value::Null]];
+        let problem = insert(&slot, &names(&["w"]), &columns, null).await.unwrap_err();
+        assert!(problem.message.contains("stores the current time in place of null"), "{problem:?}");
+        let other_null = vec![vec![Value::Null, Value::Text("2013-02-08 11:00:00".to_owned())]];
+        insert(&slot, &names(&["test_temporary", "w"]), &columns, other_null).await.unwrap();
+        assert_eq!(fetch(&slot, "select a from w", &[]).await.unwrap().len(), 1);
     });
 }
