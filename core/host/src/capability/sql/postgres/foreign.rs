@@ -52,11 +52,14 @@ pub(super) fn cast_columns(text: &str, columns: &[Option<TextForm>]) -> String {
 
 /// Returns an expression that converts the array `column` to JSON. A JSON array has no subscripts, so
 /// an array whose subscripts do not start at 1 becomes a JSON string with its literal, such as
-/// `"[0:1]={1,2}"`, which is parsed to the same array.
+/// `"[0:1]={1,2}"`, which is parsed to the same array. The subscripts of the vectors in the system
+/// catalogs always start at 0.
 fn array_as_json(column: &str) -> String {
     const OTHER_SUBSCRIPTS: &str = "'[[]([^1]|1[^:])'";
+    const VECTORS: &str = "('int2vector'::regtype, 'oidvector'::regtype)";
     format!(
-        "case when array_dims({column}) ~ {OTHER_SUBSCRIPTS} then to_json({column}::text) else to_json({column}) end::text"
+        "case when array_dims({column}) ~ {OTHER_SUBSCRIPTS} and pg_typeof({column}) not in {VECTORS} \
+         then to_json({column}::text) else to_json({column}) end::text"
     )
 }
 
@@ -126,6 +129,12 @@ fn name_for_cast(info: &PgTypeInfo) -> &str {
 
 /// Returns a value as text that the server reads for a type without a common form; `None` is NULL.
 pub(super) fn words(value: &Value, info: &PgTypeInfo) -> Result<Option<String>, String> {
+    if let Value::Json(json) = value
+        && ["int2vector", "oidvector"].into_iter().any(|vector| info.name().eq_ignore_ascii_case(vector))
+        && let Ok(vector) = serde_json::from_str(json)
+    {
+        return Ok(Some(vector_literal(&vector)));
+    }
     words_of_form(value, text_form(info).unwrap_or(TextForm::Words), format::element(info))
 }
 
@@ -168,6 +177,15 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     const DIGITS: [u8; 16] = *b"0123456789abcdef";
     let digit = |digit: u8| char::from(DIGITS[usize::from(digit)]);
     "\\x".chars().chain(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])).collect()
+}
+
+/// Formats JSON as an `int2vector` or `oidvector`, whose elements are separated by spaces.
+fn vector_literal(json: &serde_json::Value) -> String {
+    match json {
+        serde_json::Value::Array(list) => list.iter().map(vector_literal).collect::<Vec<_>>().join(" "),
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// Formats a JSON array as a PostgreSQL array
@@ -299,6 +317,12 @@ mod tests {
             cast,
             "with blockyard(c1, c2) as (\nselect 1, 2\n) select c1 as \"a\", c2::text as \"b\"\"c\" from blockyard"
         );
+    }
+
+    #[test]
+    fn lists_become_vectors() {
+        assert_eq!(vector_literal(&serde_json::json!([1, "2"])), "1 2");
+        assert_eq!(vector_literal(&serde_json::json!("1 2")), "1 2");
     }
 
     #[test]

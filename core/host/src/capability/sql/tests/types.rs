@@ -147,6 +147,27 @@ fn postgres_keeps_every_value() {
     );
 }
 
+/// The vectors of PostgreSQL's system catalogs, whose subscripts start at 0, are lists.
+#[test]
+fn postgres_has_vectors_as_lists() {
+    let Some(server) = Server::postgres() else { return };
+    server.runtime.block_on(async {
+        let slot = server.open(Access::ReadWrite).await;
+        run(&slot, "create temporary table v (a int, b int, primary key (b, a))").await;
+        let keys = value(&slot, "select indkey from pg_index where indrelid = 'v'::regclass").await;
+        assert!(matches!(&keys, Value::Json(text) if text == "[2,1]"), "{keys:?}");
+        let types = value(&slot, "select proargtypes from pg_proc where oid = 'atan2'::regproc").await;
+        assert!(matches!(&types, Value::Json(text) if text == r#"["701","701"]"#), "{types:?}");
+        for (vector, list) in [("int2vector", keys), ("oidvector", types)] {
+            let text = format!("select $1::{vector}");
+            let kept = fetch(&slot, &text, std::slice::from_ref(&list)).await.unwrap().remove(0).remove(0);
+            assert_eq!(format!("{kept:?}"), format!("{list:?}"));
+        }
+        let other = value(&slot, "select '[0:1]={1,2}'::int2[]").await;
+        assert!(matches!(&other, Value::Json(text) if text == "\"[0:1]={1,2}\""), "{other:?}");
+    });
+}
+
 #[test]
 fn mysql_keeps_every_value() {
     let Some(server) = Server::mysql() else { return };
