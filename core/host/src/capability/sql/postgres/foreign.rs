@@ -150,7 +150,7 @@ pub(super) fn words_of_form(
         Value::Null => return Ok(None),
         Value::Json(json) if array => match serde_json::from_str(json) {
             Err(_) => json.clone(),
-            Ok(serde_json::Value::String(literal)) => literal,
+            Ok(serde_json::Value::String(literal)) if literal.trim_start().starts_with(['{', '[']) => literal,
             Ok(mut list) => {
                 array::to_server_form(&mut list, element)?;
                 array_literal(&list)
@@ -329,6 +329,16 @@ mod tests {
     fn lists_become_arrays() {
         let list = serde_json::json!([[1, null], ["a\"b\\c", "NULL"], [true, 1.5]]);
         assert_eq!(array_literal(&list), r#"{{1,NULL},{"a\"b\\c","NULL"},{true,1.5}}"#);
+    }
+
+    #[test]
+    fn only_the_literal_of_an_array_is_sent_as_it_is() {
+        let sent = |json: &str, element| words_of_form(&Value::Json(json.to_owned()), TextForm::Json, Some(element));
+        let numbers = |json: &str| sent(json, ColumnKind::Float64);
+        assert_eq!(numbers(r#""[0:1]={0.5,2}""#), Ok(Some("[0:1]={0.5,2}".to_owned())));
+        assert_eq!(numbers(r#""{0.5,2}""#), Ok(Some("{0.5,2}".to_owned())));
+        assert!(numbers(r#""9007199254740993""#).is_err());
+        assert!(sent(r#""20130208""#, ColumnKind::Date).is_err());
     }
 
     proptest! {
