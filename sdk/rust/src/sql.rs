@@ -1,6 +1,7 @@
 //! SQL databases of the block's configuration. Requires the capability `sql DIALECT`.
 
 mod json;
+pub mod lexer;
 mod text;
 mod value;
 

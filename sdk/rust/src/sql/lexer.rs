@@ -1,0 +1,625 @@
+//! Lexer of SQL text: splits a statement into comments, strings, quoted identifiers, words, numbers
+//! and parameters, with the default settings of each database. It accepts any text; the texts of
+//! the tokens, concatenated, are the input.
+//!
+//! ```
+//! use blockyard_sdk::sql::lexer::{Kind, Syntax, tokens};
+//!
+//! let statement = "select ':a' from t where id = :id -- :b";
+//! let parameters = tokens(statement, Syntax::Sqlite).filter(|token| token.kind == Kind::Parameter);
+//! assert_eq!(parameters.map(|token| token.name()).collect::<Vec<_>>(), ["id"]);
+//! ```
+
+/// SQL dialect, which determines the lexical rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Syntax {
+    /// SQLite (https://www.sqlite.org/draft/tokenreq.html).
+    Sqlite,
+    /// PostgreSQL ("Lexical Structure").
+    Postgres,
+    /// MySQL and MariaDB ("Language Structure").
+    Mysql,
+    /// GoogleSQL of BigQuery ("Lexical structure and syntax").
+    BigQuery,
+}
+
+/// A token of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Token<'text> {
+    /// Kind of the token.
+    pub kind: Kind,
+    /// Text of the token, including quotes and signs.
+    pub text: &'text str,
+    /// Offset in the statement, in bytes.
+    pub at: usize,
+    /// `false` for a string, quoted identifier or block comment without an end. It extends to the
+    /// end of the statement.
+    pub is_closed: bool,
+}
+
+/// Kind of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// White space.
+    Space,
+    /// Comment, without the line break that ends it.
+    Comment,
+    /// String literal in quotes, including a prefix such as the `E` of PostgreSQL.
+    String,
+    /// Dollar-quoted string of PostgreSQL: `$tag$ … $tag$`.
+    DollarString,
+    /// Quoted identifier.
+    QuotedIdentifier,
+    /// Keyword or unquoted identifier.
+    Word,
+    /// Numeric literal.
+    Number,
+    /// Named parameter: `:name`, and `@name` in BigQuery. Never directly follows a word or a
+    /// number, so that `a[1:n]` and `label:loop` contain none.
+    Parameter,
+    /// Positional parameter `?`.
+    Placeholder,
+    /// Variable or placeholder in the database's own syntax, such as `$1`, `?1`, `@name` or
+    /// `@@name`.
+    Variable,
+    /// `\:` or `\?`, which stand for a literal `:` and `?`. Not in BigQuery.
+    Escape,
+    /// `::`, `:=`, or any other single character.
+    Operator,
+}
+
+impl<'text> Token<'text> {
+    /// Returns the name of a parameter, without its sign.
+    #[must_use]
+    pub fn name(&self) -> &'text str {
+        self.text.strip_prefix([':', '@']).unwrap_or(self.text)
+    }
+
+    /// Checks whether the token is this keyword, in any case.
+    #[must_use]
+    pub fn is_word(&self, keyword: &str) -> bool {
+        self.kind == Kind::Word && self.text.eq_ignore_ascii_case(keyword)
+    }
+
+    /// Checks whether the token is this operator or punctuation mark.
+    #[must_use]
+    pub fn is_operator(&self, operator: &str) -> bool {
+        self.kind == Kind::Operator && self.text == operator
+    }
+
+    /// Checks whether the token is white space or a comment.
+    #[must_use]
+    pub fn is_trivia(&self) -> bool {
+        matches!(self.kind, Kind::Space | Kind::Comment)
+    }
+}
+
+/// Splits a statement into tokens.
+#[must_use]
+pub fn tokens(statement: &str, syntax: Syntax) -> Tokens<'_> {
+    Tokens { statement, at: 0, rules: syntax.rules(), previous: None }
+}
+
+/// Iterator over the tokens of a statement.
+#[derive(Debug, Clone)]
+pub struct Tokens<'text> {
+    statement: &'text str,
+    at: usize,
+    rules: &'static Rules,
+    previous: Option<Token<'text>>,
+}
+
+/// Lexical rules of a dialect.
+#[derive(Debug)]
+struct Rules {
+    /// Quotes, longer ones first.
+    quotes: &'static [Quote],
+    line_comments: &'static [LineComment],
+    /// Characters that end a line comment.
+    line_ends: &'static [char],
+    /// Block comments can be nested.
+    nested_comments: bool,
+    dollar_strings: bool,
+    /// `$` can follow the first character of a word.
+    dollar_in_words: bool,
+    /// Signs of named parameters.
+    parameters: &'static [char],
+    /// Signs of variables with the characters that follow them, longer ones first.
+    variables: &'static [(&'static str, Follower)],
+    /// `\:` and `\?` are escapes.
+    escapes: bool,
+}
+
+/// Quotes of a string or an identifier.
+#[derive(Debug)]
+struct Quote {
+    kind: Kind,
+    open: &'static str,
+    close: &'static str,
+    /// Prefixes in lower case; `""` if the quotes can be used without one.
+    prefixes: &'static [&'static str],
+    /// A doubled closing quote is a literal one.
+    doubled: bool,
+    /// A backslash escapes the next character.
+    backslash: bool,
+}
+
+#[derive(Debug)]
+struct LineComment {
+    begin: &'static str,
+    /// Begins a comment only before white space, a control character or the end of the statement.
+    needs_space: bool,
+}
+
+/// Characters that follow the sign of a variable.
+#[derive(Debug, Clone, Copy)]
+enum Follower {
+    Name,
+    Digits,
+}
+
+const fn quote(
+    kind: Kind,
+    open: &'static str,
+    prefixes: &'static [&'static str],
+    doubled: bool,
+    backslash: bool,
+) -> Quote {
+    Quote { kind, open, close: open, prefixes, doubled, backslash }
+}
+
+const DASHES: LineComment = LineComment { begin: "--", needs_space: false };
+const HASH: LineComment = LineComment { begin: "#", needs_space: false };
+
+const SQLITE: Rules = Rules {
+    quotes: &[
+        quote(Kind::String, "'", &["", "x"], true, false),
+        quote(Kind::QuotedIdentifier, "\"", &[""], true, false),
+        quote(Kind::QuotedIdentifier, "`", &[""], true, false),
+        Quote {
+            kind: Kind::QuotedIdentifier,
+            open: "[",
+            close: "]",
+            prefixes: &[""],
+            doubled: false,
+            backslash: false,
+        },
+    ],
+    line_comments: &[DASHES],
+    line_ends: &['\n'],
+    nested_comments: false,
+    dollar_strings: false,
+    dollar_in_words: true,
+    parameters: &[':'],
+    variables: &[("?", Follower::Digits), ("@", Follower::Name), ("$", Follower::Name)],
+    escapes: true,
+};
+
+const POSTGRES: Rules = Rules {
+    quotes: &[
+        quote(Kind::String, "'", &["e"], true, true),
+        quote(Kind::String, "'", &["", "b", "x", "n", "u&"], true, false),
+        quote(Kind::QuotedIdentifier, "\"", &["", "u&"], true, false),
+    ],
+    line_comments: &[DASHES],
+    line_ends: &['\n', '\r'],
+    nested_comments: true,
+    dollar_strings: true,
+    dollar_in_words: true,
+    parameters: &[':'],
+    variables: &[("$", Follower::Digits)],
+    escapes: true,
+};
+
+const MYSQL: Rules = Rules {
+    quotes: &[
+        quote(Kind::String, "'", &["", "b", "x", "n"], true, true),
+        quote(Kind::String, "\"", &[""], true, true),
+        quote(Kind::QuotedIdentifier, "`", &[""], true, false),
+    ],
+    // The space after the dashes is required, so that `5--2` is 7.
+    line_comments: &[LineComment { begin: "--", needs_space: true }, HASH],
+    line_ends: &['\n'],
+    nested_comments: false,
+    dollar_strings: false,
+    dollar_in_words: true,
+    parameters: &[':'],
+    variables: &[("@@", Follower::Name), ("@", Follower::Name)],
+    escapes: true,
+};
+
+const BIGQUERY_PREFIXES: &[&str] = &["", "r", "b", "rb", "br"];
+/// In raw strings, too, a backslash keeps the quote after it from ending the string.
+const BIGQUERY: Rules = Rules {
+    quotes: &[
+        quote(Kind::String, "'''", BIGQUERY_PREFIXES, false, true),
+        quote(Kind::String, "\"\"\"", BIGQUERY_PREFIXES, false, true),
+        quote(Kind::String, "'", BIGQUERY_PREFIXES, false, true),
+        quote(Kind::String, "\"", BIGQUERY_PREFIXES, false, true),
+        quote(Kind::QuotedIdentifier, "`", &[""], false, true),
+    ],
+    line_comments: &[DASHES, HASH],
+    line_ends: &['\n', '\r'],
+    nested_comments: false,
+    dollar_strings: false,
+    dollar_in_words: false,
+    parameters: &[':', '@'],
+    variables: &[("@@", Follower::Name)],
+    escapes: false,
+};
+
+impl Syntax {
+    fn rules(self) -> &'static Rules {
+        match self {
+            Self::Sqlite => &SQLITE,
+            Self::Postgres => &POSTGRES,
+            Self::Mysql => &MYSQL,
+            Self::BigQuery => &BIGQUERY,
+        }
+    }
+}
+
+impl<'text> Iterator for Tokens<'text> {
+    type Item = Token<'text>;
+
+    fn next(&mut self) -> Option<Token<'text>> {
+        let rest = &self.statement[self.at..];
+        if rest.is_empty() {
+            return None;
+        }
+        let (kind, length) = self.measure(rest);
+        let token =
+            Token { kind, text: &rest[..length.unwrap_or(rest.len())], at: self.at, is_closed: length.is_some() };
+        self.at += token.text.len();
+        self.previous = Some(token);
+        Some(token)
+    }
+}
+
+impl Tokens<'_> {
+    /// Returns the kind and the length in bytes of the token that `rest` starts with; `None` if the
+    /// token is never closed.
+    fn measure(&self, rest: &str) -> (Kind, Option<usize>) {
+        let rules = self.rules;
+        let closed = |kind, length| (kind, Some(length));
+        let spaces = length_while(rest, char::is_whitespace);
+        if spaces > 0 {
+            return closed(Kind::Space, spaces);
+        }
+        if let Some((kind, length)) = rules.quoted(rest) {
+            return (kind, length);
+        }
+        if let Some(length) = rules.line_comment(rest) {
+            return closed(Kind::Comment, length);
+        }
+        if rest.starts_with("/*") {
+            return (Kind::Comment, block_comment(rest, rules.nested_comments));
+        }
+        if rules.dollar_strings
+            && let Some(delimiter) = dollar_delimiter(rest)
+        {
+            let end = rest[delimiter.len()..].find(delimiter);
+            return (Kind::DollarString, end.map(|end| end + 2 * delimiter.len()));
+        }
+        if rules.escapes && (rest.starts_with("\\:") || rest.starts_with("\\?")) {
+            return closed(Kind::Escape, 2);
+        }
+        if rest.starts_with("::") || rest.starts_with(":=") {
+            return closed(Kind::Operator, 2);
+        }
+        if let Some(length) = rules.variable(rest) {
+            return closed(Kind::Variable, length);
+        }
+        if let Some(name) = rest.strip_prefix(rules.parameters).map(name).filter(|name| !name.is_empty())
+            && !self.follows_name()
+        {
+            return closed(Kind::Parameter, 1 + name.len());
+        }
+        if rest.starts_with('?') {
+            return closed(Kind::Placeholder, 1);
+        }
+        if rest.starts_with(begins_word) {
+            let continues = |c: char| is_of_word(c) || c == '$' && rules.dollar_in_words;
+            return closed(Kind::Word, length_while(rest, continues));
+        }
+        if rest.starts_with(|c: char| c.is_ascii_digit()) || self.begins_fraction(rest) {
+            return closed(Kind::Number, number(rest));
+        }
+        closed(Kind::Operator, rest.chars().next().map_or(0, char::len_utf8))
+    }
+
+    /// Checks whether the previous token, without white space after it, rules out a parameter.
+    fn follows_name(&self) -> bool {
+        self.previous.is_some_and(|previous| {
+            matches!(previous.kind, Kind::Word | Kind::Number | Kind::Variable | Kind::Parameter)
+                || previous.text.ends_with(':')
+        })
+    }
+
+    /// Checks for a number such as `.5`. In `t.5`, the point separates identifiers.
+    fn begins_fraction(&self, rest: &str) -> bool {
+        let is_fraction = matches!(rest.as_bytes(), [b'.', digit, ..] if digit.is_ascii_digit());
+        let follows_identifier = self.previous.is_some_and(|previous| {
+            matches!(previous.kind, Kind::Word | Kind::Number | Kind::Variable | Kind::QuotedIdentifier)
+                || previous.is_operator(".")
+        });
+        is_fraction && !follows_identifier
+    }
+}
+
+impl Rules {
+    /// Returns the kind and the length of the quoted text that `rest` starts with.
+    fn quoted(&self, rest: &str) -> Option<(Kind, Option<usize>)> {
+        self.quotes.iter().find_map(|quote| {
+            let prefix = quote.prefixes.iter().find(|prefix| {
+                let begins = rest.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+                begins && rest[prefix.len()..].starts_with(quote.open)
+            })?;
+            let length = quote.length(&rest[prefix.len()..]);
+            Some((quote.kind, length.map(|length| prefix.len() + length)))
+        })
+    }
+
+    fn line_comment(&self, rest: &str) -> Option<usize> {
+        self.line_comments.iter().find_map(|comment| {
+            let after = rest.strip_prefix(comment.begin)?.bytes().next();
+            let begins = !comment.needs_space || after.is_none_or(|after| after <= b' ');
+            begins.then(|| rest.find(self.line_ends).unwrap_or(rest.len()))
+        })
+    }
+
+    fn variable(&self, rest: &str) -> Option<usize> {
+        self.variables.iter().find_map(|(sign, follower)| {
+            let after = rest.strip_prefix(sign)?;
+            let length = match follower {
+                Follower::Name => name(after).len(),
+                Follower::Digits => length_while(after, |c| c.is_ascii_digit()),
+            };
+            (length > 0).then_some(sign.len() + length)
+        })
+    }
+}
+
+impl Quote {
+    /// Returns the length of a text in these quotes, or `None` if it is never closed.
+    fn length(&self, text: &str) -> Option<usize> {
+        let mut at = self.open.len();
+        while let Some(next) = text[at..].chars().next() {
+            if text[at..].starts_with(self.close) {
+                at += self.close.len();
+                if !(self.doubled && text[at..].starts_with(self.close)) {
+                    return Some(at);
+                }
+                at += self.close.len();
+                continue;
+            }
+            at += next.len_utf8();
+            if next == '\\' && self.backslash {
+                at += text[at..].chars().next().map_or(0, char::len_utf8);
+            }
+        }
+        None
+    }
+}
+
+/// Returns the length of a block comment, or `None` if it is never closed.
+fn block_comment(rest: &str, nested: bool) -> Option<usize> {
+    let bytes = rest.as_bytes();
+    let (mut depth, mut at) = (1_usize, 2);
+    while let Some(pair) = bytes.get(at..at + 2) {
+        match pair {
+            b"/*" if nested => depth += 1,
+            b"*/" => depth -= 1,
+            _ => {
+                at += 1;
+                continue;
+            }
+        }
+        at += 2;
+        if depth == 0 {
+            return Some(at);
+        }
+    }
+    None
+}
+
+/// Returns the delimiter `$tag$` that `rest` starts with.
+fn dollar_delimiter(rest: &str) -> Option<&str> {
+    let tag = name(rest.strip_prefix('$')?);
+    let after = 1 + tag.len();
+    rest[after..].starts_with('$').then(|| &rest[..=after])
+}
+
+/// Returns the length of a number. Word characters after it, which are an error or an identifier,
+/// belong to it.
+fn number(rest: &str) -> usize {
+    let bytes = rest.as_bytes();
+    let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+    let after_digits = |at: usize| at + length_while(&rest[at..], |c| c.is_ascii_digit() || c == '_');
+    let mut at = after_digits(0);
+    // In `1..10`, the points are an operator.
+    if bytes.get(at) == Some(&b'.') && bytes.get(at + 1) != Some(&b'.') {
+        at = after_digits(at + 1);
+    }
+    if matches!(bytes.get(at), Some(b'e' | b'E')) {
+        let digits = at + 1 + usize::from(matches!(bytes.get(at + 1), Some(b'+' | b'-')));
+        if is_digit(digits) {
+            at = after_digits(digits);
+        }
+    }
+    at + length_while(&rest[at..], is_of_word)
+}
+
+/// Returns the name that `text` starts with, or an empty string.
+fn name(text: &str) -> &str {
+    if text.starts_with(begins_word) { &text[..length_while(text, is_of_word)] } else { "" }
+}
+
+fn begins_word(character: char) -> bool {
+    is_of_word(character) && !character.is_ascii_digit()
+}
+
+/// Checks whether a character can be part of a word: all databases accept letters of all scripts,
+/// with combining marks.
+fn is_of_word(character: char) -> bool {
+    character.is_ascii_alphanumeric() || character == '_' || !character.is_ascii() && !character.is_whitespace()
+}
+
+fn length_while(text: &str, matches: impl Fn(char) -> bool) -> usize {
+    text.find(|c| !matches(c)).unwrap_or(text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+
+    const ALL: [Syntax; 4] = [Syntax::Sqlite, Syntax::Postgres, Syntax::Mysql, Syntax::BigQuery];
+
+    /// Returns the tokens other than white space.
+    fn split(statement: &str, syntax: Syntax) -> Vec<(Kind, &str)> {
+        let all = tokens(statement, syntax).filter(|token| token.kind != Kind::Space);
+        all.map(|token| (token.kind, token.text)).collect()
+    }
+
+    /// Checks that the statement is a single token in these dialects, and not in the others.
+    fn check(text: &str, kind: Kind, syntaxes: &[Syntax]) {
+        for syntax in ALL {
+            let all: Vec<Token<'_>> = tokens(text, syntax).collect();
+            let is_one = all == [Token { kind, text, at: 0, is_closed: true }];
+            assert_eq!(is_one, syntaxes.contains(&syntax), "{text} {syntax:?}: {all:?}");
+        }
+    }
+
+    #[test]
+    fn dialects_differ() {
+        use Syntax::{BigQuery, Mysql, Postgres, Sqlite};
+        check("'it''s'", Kind::String, &[Sqlite, Postgres, Mysql]);
+        check(r"'it\'s'", Kind::String, &[Mysql, BigQuery]);
+        check(r"e'it\'s'", Kind::String, &[Postgres]);
+        check("'''it's \"two\"\nlines'''", Kind::String, &[BigQuery]);
+        check(r#"rb"\"""#, Kind::String, &[BigQuery]);
+        check("x'00'", Kind::String, &[Sqlite, Postgres, Mysql]);
+        check("\"a\"\"b\"", Kind::String, &[Mysql]);
+        check("\"a\"\"b\"", Kind::QuotedIdentifier, &[Sqlite, Postgres]);
+        check("U&\"a\"", Kind::QuotedIdentifier, &[Postgres]);
+        check("`a``b`", Kind::QuotedIdentifier, &[Sqlite, Mysql]);
+        check("[a b]", Kind::QuotedIdentifier, &[Sqlite]);
+        check("$t$ $$ ' $t$", Kind::DollarString, &[Postgres]);
+        check("-- '\t", Kind::Comment, &ALL);
+        check("--'", Kind::Comment, &[Sqlite, Postgres, BigQuery]);
+        check("# '", Kind::Comment, &[Mysql, BigQuery]);
+        check("-- a\r'b'", Kind::Comment, &[Sqlite, Mysql]);
+        check("/* ' \" */", Kind::Comment, &ALL);
+        check("/* a /* b */", Kind::Comment, &[Sqlite, Mysql, BigQuery]);
+        check("/* a /* b */ c */", Kind::Comment, &[Postgres]);
+        check("a$b$c", Kind::Word, &[Sqlite, Postgres, Mysql]);
+        check("größe_1", Kind::Word, &ALL);
+        check(":größe", Kind::Parameter, &ALL);
+        check("@a", Kind::Parameter, &[BigQuery]);
+        check("@a", Kind::Variable, &[Sqlite, Mysql]);
+        check("@@a", Kind::Variable, &[Mysql, BigQuery]);
+        check("$1", Kind::Variable, &[Postgres]);
+        check("$a", Kind::Variable, &[Sqlite]);
+        check("?1", Kind::Variable, &[Sqlite]);
+        check("?", Kind::Placeholder, &ALL);
+        check("\\:", Kind::Escape, &[Sqlite, Postgres, Mysql]);
+    }
+
+    #[test]
+    fn numbers_are_one_token() {
+        for number in ["0", "12.50", "1e5", "1E+5", "1.5e-10", ".5", "0x1F", "1_000", "5."] {
+            check(number, Kind::Number, &ALL);
+        }
+        let number = |text| (Kind::Number, text);
+        let operator = |text| (Kind::Operator, text);
+        assert_eq!(split("1..10", Syntax::Postgres), [number("1"), operator("."), operator("."), number("10")]);
+        assert_eq!(split("1e-x", Syntax::Postgres), [number("1e"), operator("-"), (Kind::Word, "x")]);
+        assert_eq!(split("0x1e--2", Syntax::Sqlite), [number("0x1e"), (Kind::Comment, "--2")]);
+        assert_eq!(split("t.5", Syntax::Mysql), [(Kind::Word, "t"), operator("."), number("5")]);
+    }
+
+    #[test]
+    fn parameters_follow_no_name() {
+        for syntax in ALL {
+            let names = |statement| {
+                let all = tokens(statement, syntax).filter(|token| token.kind == Kind::Parameter);
+                all.map(|token| token.name()).collect::<Vec<_>>()
+            };
+            assert_eq!(names("a[1:n], label:loop, x::text, y := :y, (:z)"), ["y", "z"], "{syntax:?}");
+            assert_eq!(names(":a:b :::c : d :1"), ["a"], "{syntax:?}");
+        }
+        assert_eq!(split(":a::date", Syntax::Postgres)[1], (Kind::Operator, "::"));
+        assert_eq!(split("data \\? 'a'", Syntax::Postgres)[1], (Kind::Escape, "\\?"));
+    }
+
+    #[test]
+    fn what_is_never_closed_extends_to_the_end() {
+        for (text, kind, syntax) in [
+            ("'a''", Kind::String, Syntax::Sqlite),
+            (r"'a\'", Kind::String, Syntax::Mysql),
+            (r"'a\", Kind::String, Syntax::BigQuery),
+            ("'''a''", Kind::String, Syntax::BigQuery),
+            ("[a", Kind::QuotedIdentifier, Syntax::Sqlite),
+            ("/*/", Kind::Comment, Syntax::Mysql),
+            ("/* /* */", Kind::Comment, Syntax::Postgres),
+            ("$x$ $$", Kind::DollarString, Syntax::Postgres),
+        ] {
+            let all: Vec<Token<'_>> = tokens(text, syntax).collect();
+            assert_eq!(all, [Token { kind, text, at: 0, is_closed: false }], "{text}");
+        }
+    }
+
+    /// Returns tokens of a dialect that can be separated by spaces.
+    fn token_of(syntax: Syntax) -> impl Strategy<Value = (Kind, String)> {
+        let own: &[(Kind, &str)] = match syntax {
+            Syntax::Sqlite => &[(Kind::QuotedIdentifier, "[a ' b]"), (Kind::Variable, "?7"), (Kind::Variable, "@v")],
+            Syntax::Postgres => {
+                &[(Kind::DollarString, "$t$ ' ; $t$"), (Kind::String, r"E'\''"), (Kind::Variable, "$7")]
+            }
+            Syntax::Mysql => &[(Kind::String, r#""\" ;""#), (Kind::Comment, "/*! ; */"), (Kind::Variable, "@@v")],
+            Syntax::BigQuery => &[(Kind::String, "'''it's'''"), (Kind::Parameter, "@p"), (Kind::String, "rb'a'")],
+        };
+        let own: Vec<(Kind, String)> = own.iter().map(|(kind, text)| (*kind, (*text).to_owned())).collect();
+        prop_oneof![
+            "[a-zA-Z_][a-z0-9_]{0,8}".prop_map(|text| (Kind::Word, text)),
+            "[0-9]{1,5}(\\.[0-9]{1,3})?([eE][+-]?[0-9]{1,2})?".prop_map(|text| (Kind::Number, text)),
+            "'[a-z ;:?/*#-]{0,12}'".prop_map(|text| (Kind::String, text)),
+            "/\\* [a-z ;:?'\"#-]{0,12} \\*/".prop_map(|text| (Kind::Comment, text)),
+            ":[a-z_][a-z0-9_]{0,8}".prop_map(|text| (Kind::Parameter, text)),
+            select(vec!["(", ")", ",", ";", "=", "<", "::", ":=", "+"])
+                .prop_map(|text| (Kind::Operator, text.to_owned())),
+            Just((Kind::Placeholder, "?".to_owned())),
+            select(own),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn tokens_are_the_statement(
+            statement in "([a-eEx:@$?\\\\'\"`\\[\\]/*#.;0-9\\s-]|\\PC){0,80}",
+            syntax in select(ALL.to_vec()),
+        ) {
+            let all: Vec<Token<'_>> = tokens(&statement, syntax).collect();
+            prop_assert_eq!(all.iter().map(|token| token.text).collect::<String>(), statement.as_str());
+            let mut at = 0;
+            for token in &all {
+                prop_assert!(!token.text.is_empty() && token.at == at);
+                at += token.text.len();
+                prop_assert!(token.is_closed || at == statement.len());
+            }
+        }
+
+        #[test]
+        fn a_statement_splits_into_the_tokens_that_it_is_made_of(
+            (syntax, all) in select(ALL.to_vec())
+                .prop_flat_map(|syntax| (Just(syntax), proptest::collection::vec(token_of(syntax), 0..12)))
+        ) {
+            let statement = all.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join(" ");
+            let wanted: Vec<(Kind, &str)> = all.iter().map(|(kind, text)| (*kind, text.as_str())).collect();
+            prop_assert_eq!(split(&statement, syntax), wanted);
+        }
+    }
+}
