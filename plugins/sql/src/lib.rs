@@ -26,12 +26,13 @@ mod want;
 use std::collections::BTreeMap;
 
 use blockyard_sdk::prelude::*;
+use blockyard_sdk::sql::lexer::Syntax;
 use blockyard_sdk::sql::{self, Connection, Rows, Target};
 use blockyard_sdk::{StepStatus, clock};
 
 use catalog::{Table, TableColumn};
 use load::{Loaded, Target as LoadTarget};
-use parameters::{Parameters, Syntax, bound};
+use parameters::{Parameters, bound};
 use rows::Format;
 use want::Empty;
 
@@ -86,12 +87,23 @@ pub struct SqlDatabase {
 
 /// Database systems; `mysql` is MySQL or MariaDB.
 #[data]
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 enum Dialect {
     Sqlite,
     Postgres,
     Mysql,
+}
+
+impl Dialect {
+    /// Returns the lexical rules of the dialect.
+    fn syntax(self) -> Syntax {
+        match self {
+            Self::Sqlite => Syntax::Sqlite,
+            Self::Postgres => Syntax::Postgres,
+            Self::Mysql => Syntax::Mysql,
+        }
+    }
 }
 
 /// Result of a statement.
@@ -180,7 +192,7 @@ impl SqlDatabase {
         #[serde(default)]
         parameters: Parameters,
     ) -> Result<Executed> {
-        let (statement, values) = bound(&statement, &parameters, self.syntax())?;
+        let (statement, values) = bound(&statement, &parameters, self.dialect)?;
         Ok(self.connect()?.execute(&statement, &values)?.into())
     }
 
@@ -198,7 +210,7 @@ impl SqlDatabase {
         let mut sets = Vec::with_capacity(parameters.len());
         for (index, set) in parameters.iter().enumerate() {
             let place = |problem: Problem| problem.context(format!("set {} of the parameters", index + 1));
-            let (own, values) = bound(&statement, set, self.syntax()).map_err(place)?;
+            let (own, values) = bound(&statement, set, self.dialect).map_err(place)?;
             if *text.get_or_insert_with(|| own.clone()) != own {
                 return Err(place(Problem::invalid("parameter sets must be either all objects or all lists")));
             }
@@ -262,9 +274,9 @@ impl SqlDatabase {
         /// SQL statements separated by semicolons, without parameters.
         script: String,
     ) -> Result<Scripted> {
-        let statements = script::statements(&script, self.syntax())?;
+        let statements = script::statements(&script, self.dialect)?;
         for (index, statement) in statements.iter().enumerate() {
-            if let Some(word) = script::transaction_word(statement, self.syntax()) {
+            if let Some(word) = script::transaction_word(statement, self.dialect) {
                 return Err(Problem::invalid(format!(
                     "statement {} of the script is `{word}`, but a script already runs in one transaction",
                     index + 1
@@ -497,14 +509,6 @@ impl SqlDatabase {
         violations
     }
 
-    fn syntax(&self) -> Syntax {
-        match self.dialect {
-            Dialect::Sqlite => Syntax::Sqlite,
-            Dialect::Postgres => Syntax::Postgres,
-            Dialect::Mysql => Syntax::Mysql,
-        }
-    }
-
     fn schema_parameter(&self, schema: Option<String>) -> Result<Map<String, Value>> {
         if schema.is_some() && self.dialect == Dialect::Sqlite {
             return Err(Problem::invalid("SQLite databases have no schemas"));
@@ -539,7 +543,7 @@ impl SqlDatabase {
     }
 
     fn rows(&self, statement: &str, parameters: &Parameters) -> Result<Rows> {
-        let (statement, values) = bound(statement, parameters, self.syntax())?;
+        let (statement, values) = bound(statement, parameters, self.dialect)?;
         self.connect()?.query(&statement, &values)
     }
 

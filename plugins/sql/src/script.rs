@@ -1,36 +1,28 @@
 //! Splitting of SQL scripts into statements.
 
 use blockyard_sdk::prelude::*;
+use blockyard_sdk::sql::lexer::{Kind, Token, tokens};
 
-use crate::parameters::{Syntax, opaque, unclosed};
+use crate::Dialect;
 
 /// Splits a script at semicolons, except in strings, quoted identifiers, comments, and the bodies
 /// of triggers and routines. A string, quoted identifier or comment that is never closed is an
 /// error, because it would contain the statements that follow it.
-pub(crate) fn statements(script: &str, syntax: Syntax) -> Result<Vec<&str>> {
+pub(crate) fn statements(script: &str, dialect: Dialect) -> Result<Vec<&str>> {
     let mut found = Vec::new();
     let mut statement = Current::default();
-    let (mut begin, mut at) = (0, 0);
-    while let Some(next) = script[at..].chars().next() {
-        let rest = &script[at..];
-        if let Some(unclosed) = unclosed(rest, syntax) {
-            return Err(unclosed.problem(script, at, "script"));
+    let mut begin = 0;
+    for token in tokens(script, dialect.syntax()) {
+        if !token.is_closed {
+            return Err(unclosed(&token, script, "script"));
         }
-        let skipped = opaque(rest, syntax);
-        if skipped > 0 {
-            statement.take(&rest[..skipped]);
-            at += skipped;
-        } else {
-            at += next.len_utf8();
-            if next == ';' && statement.depth == 0 {
-                if statement.is_something {
-                    found.push(script[begin..at - 1].trim());
-                }
-                (begin, statement) = (at, Current::default());
-            } else {
-                statement.is_something |= !next.is_whitespace();
-                statement.past_head |= next == '(';
+        if token.is_operator(";") && statement.depth == 0 {
+            if statement.is_something {
+                found.push(script[begin..token.at].trim());
             }
+            (begin, statement) = (token.at + token.text.len(), Current::default());
+        } else {
+            statement.take(&token);
         }
     }
     if statement.is_something {
@@ -39,29 +31,34 @@ pub(crate) fn statements(script: &str, syntax: Syntax) -> Result<Vec<&str>> {
     Ok(found)
 }
 
-/// Returns the first word of the statement if it starts or ends a transaction.
-pub(crate) fn transaction_word(statement: &str, syntax: Syntax) -> Option<String> {
-    let mut words = Vec::new();
-    let mut at = 0;
-    while words.len() < 2
-        && let Some(next) = statement[at..].chars().next()
-    {
-        let skipped = opaque(&statement[at..], syntax);
-        if let Some(word) = word(&statement[at..at + skipped]) {
-            words.push(word);
+/// Returns the error for a string, quoted identifier or comment that is never closed. `what` is the
+/// statement or the script that contains it.
+pub(crate) fn unclosed(token: &Token<'_>, text: &str, what: &str) -> Problem {
+    let line = text[..token.at].matches('\n').count() + 1;
+    let (name, hint) = match token.kind {
+        Kind::DollarString => ("a dollar-quoted string", "close it with the same `$tag$`"),
+        Kind::QuotedIdentifier => {
+            ("a quoted name", "close it with the same quote; inside of the name, double the quote")
         }
-        at += skipped.max(next.len_utf8());
-    }
-    let first = words.first()?;
-    let to_savepoint = first == "rollback" && words.get(1).is_some_and(|second| second == "to");
+        Kind::Comment => ("a comment", "close it with `*/`; in PostgreSQL, each `/*` inside of it needs its own"),
+        _ => ("a string", "close it with the same quote; inside of the string, double the quote"),
+    };
+    Problem::invalid(format!("line {line} of the {what} begins {name} that is never closed")).hint(hint)
+}
+
+/// Returns the first word of the statement if it starts or ends a transaction.
+pub(crate) fn transaction_word(statement: &str, dialect: Dialect) -> Option<String> {
+    let mut words = tokens(statement, dialect.syntax()).filter(|token| token.kind == Kind::Word);
+    let first = words.next()?.text.to_lowercase();
+    let to_savepoint = first == "rollback" && words.next().is_some_and(|second| second.is_word("to"));
     let is = matches!(first.as_str(), "begin" | "start" | "commit" | "rollback" | "end" | "abort") && !to_savepoint;
-    is.then(|| first.clone())
+    is.then_some(first)
 }
 
 /// State of the current statement.
 #[derive(Default)]
 struct Current {
-    /// `true` if the statement contains more than whitespace and comments.
+    /// `true` if the statement contains more than white space and comments.
     is_something: bool,
     /// `true` if the statement begins with `create`.
     creates: bool,
@@ -74,12 +71,16 @@ struct Current {
 }
 
 impl Current {
-    fn take(&mut self, piece: &str) {
-        let is_comment = ["--", "#", "/*"].iter().any(|begin| piece.starts_with(begin)) && !piece.starts_with("/*!");
-        let Some(word) = word(piece) else {
-            self.is_something |= !is_comment;
+    fn take(&mut self, token: &Token<'_>) {
+        if token.is_trivia() && !is_executable(token.text) {
             return;
-        };
+        }
+        if token.kind != Kind::Word {
+            self.is_something = true;
+            self.past_head |= token.is_operator("(");
+            return;
+        }
+        let word = token.text.to_lowercase();
         if !self.is_something {
             self.creates = word == "create";
         }
@@ -100,52 +101,67 @@ impl Current {
     }
 }
 
-/// Returns a word in lower case, or `None` for strings, quoted identifiers, comments and
-/// punctuation.
-fn word(piece: &str) -> Option<String> {
-    let is_word = !piece.is_empty() && piece.chars().all(|c| c.is_alphanumeric() || c == '_');
-    is_word.then(|| piece.to_lowercase())
+/// Checks for a comment that MySQL or MariaDB executes.
+fn is_executable(comment: &str) -> bool {
+    comment.starts_with("/*!") || comment.starts_with("/*M!")
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
 
-    fn split(script: &str, syntax: Syntax) -> Vec<&str> {
-        statements(script, syntax).expect("statements")
+    fn split(script: &str, dialect: Dialect) -> Vec<&str> {
+        statements(script, dialect).expect("statements")
     }
 
     #[test]
     fn semicolons_end_statements_but_not_in_texts_and_comments() {
-        for syntax in [Syntax::Sqlite, Syntax::Postgres, Syntax::Mysql] {
+        for dialect in [Dialect::Sqlite, Dialect::Postgres, Dialect::Mysql] {
             let script = "select 'a;b' ; /* ; */ -- ;\n ;; select \"x;y\"\n;\n-- the end";
             let wanted = ["select 'a;b'", "select \"x;y\""];
-            assert_eq!(split(script, syntax), wanted, "{syntax:?}");
+            assert_eq!(split(script, dialect), wanted, "{dialect:?}");
         }
-        assert_eq!(split("select $x$;$x$; select 1", Syntax::Postgres), ["select $x$;$x$", "select 1"]);
-        assert_eq!(split("", Syntax::Sqlite), Vec::<&str>::new());
+        assert_eq!(split("select $x$;$x$; select 1", Dialect::Postgres), ["select $x$;$x$", "select 1"]);
+        assert_eq!(split("", Dialect::Sqlite), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn words_can_contain_dollar_signs() {
+        for script in ["select a$b$c; select 2", "select 1 as a$$; select '$$'"] {
+            assert_eq!(split(script, Dialect::Postgres).len(), 2, "{script}");
+        }
+    }
+
+    #[test]
+    fn comments_that_are_executed_are_statements() {
+        for comment in ["/*! set @a = 1 */", "/*M!100100 set @a = 1 */"] {
+            assert_eq!(split(&format!("{comment}; /* no */;"), Dialect::Mysql), [comment]);
+        }
     }
 
     #[test]
     fn bodies_stay_whole() {
         let trigger =
             "create trigger t after insert on a begin update b set c = case when 1 then 2 end; delete from d; end";
-        assert_eq!(split(&format!("{trigger}; select 1"), Syntax::Sqlite), [trigger, "select 1"]);
+        assert_eq!(split(&format!("{trigger}; select 1"), Dialect::Sqlite), [trigger, "select 1"]);
         let routine =
             "create procedure p() begin if 1 then select 1; end if; case 1 when 1 then select 2; end case; end";
-        assert_eq!(split(&format!("{routine}; select 1;"), Syntax::Mysql), [routine, "select 1"]);
+        assert_eq!(split(&format!("{routine}; select 1;"), Dialect::Mysql), [routine, "select 1"]);
         let function = "create function f() returns int language sql begin atomic select 1; end";
-        assert_eq!(split(&format!("{function};select 2"), Syntax::Postgres), [function, "select 2"]);
+        assert_eq!(split(&format!("{function};select 2"), Dialect::Postgres), [function, "select 2"]);
         let table = "create table log (event text, begin_at text, begin text)";
-        assert_eq!(split(&format!("{table}; select 1"), Syntax::Sqlite), [table, "select 1"]);
+        assert_eq!(split(&format!("{table}; select 1"), Dialect::Sqlite), [table, "select 1"]);
         let plain = "select case when 1 then 2 end";
-        assert_eq!(split(&format!("{plain}; select 1"), Syntax::Sqlite), [plain, "select 1"]);
+        assert_eq!(split(&format!("{plain}; select 1"), Dialect::Sqlite), [plain, "select 1"]);
     }
 
     #[test]
     fn a_script_closes_what_it_opens() {
-        use Syntax::{Mysql, Postgres, Sqlite};
-        for (open, syntaxes, what) in [
+        use Dialect::{Mysql, Postgres, Sqlite};
+        for (open, dialects, what) in [
             ("/* why; select 2", &[Sqlite, Postgres, Mysql][..], "a comment"),
             ("/* a /* b */; select 2", &[Postgres], "a comment"),
             ("/*/; select 2", &[Sqlite, Postgres, Mysql], "a comment"),
@@ -157,21 +173,34 @@ mod tests {
             ("select [a; select 2", &[Sqlite], "a quoted name"),
             ("select $x$ a $$; select 2", &[Postgres], "a dollar-quoted string"),
         ] {
-            for syntax in syntaxes {
-                let problem = statements(&format!("select 1;\n\n{open}"), *syntax).expect_err(open);
+            for dialect in dialects {
+                let problem = statements(&format!("select 1;\n\n{open}"), *dialect).expect_err(open);
                 let wanted = format!("line 3 of the script begins {what} that is never closed");
-                assert!(problem.message().contains(&wanted), "{syntax:?}: {problem}");
+                assert!(problem.message().contains(&wanted), "{dialect:?}: {problem}");
             }
         }
     }
 
     #[test]
     fn what_ends_a_transaction_is_known() {
-        let word = |text: &str| transaction_word(text, Syntax::Postgres);
+        let word = |text: &str| transaction_word(text, Dialect::Postgres);
         assert_eq!(word("/* so */ COMMIT").as_deref(), Some("commit"));
         assert_eq!(word("begin").as_deref(), Some("begin"));
         assert_eq!(word("rollback").as_deref(), Some("rollback"));
         assert_eq!(word("rollback to savepoint a"), None);
         assert_eq!(word("select 'commit'"), None);
+    }
+
+    proptest! {
+        /// A script splits into the statements that it consists of.
+        #[test]
+        fn statements_come_back(
+            all in proptest::collection::vec("select( (:[a-z]|[0-9]{1,3}|'[a-z; /*-]{0,6}'|\"[;a-z]{0,5}\"|/\\* [a-z;']{0,5} \\*/|, x)){0,5}", 0..6),
+            dialect in select(vec![Dialect::Sqlite, Dialect::Postgres, Dialect::Mysql]),
+        ) {
+            let script: String = all.iter().flat_map(|statement| [statement.as_str(), " ;\n"]).collect();
+            let wanted: Vec<&str> = all.iter().map(|statement| statement.trim()).collect();
+            prop_assert_eq!(split(&script, dialect), wanted);
+        }
     }
 }

@@ -4,6 +4,7 @@
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::serde_json;
 use blockyard_sdk::serde_json::value::RawValue;
+use blockyard_sdk::sql::lexer::{Kind, Syntax, tokens};
 use blockyard_sdk::sql::{self, Timestamp, Value as SqlValue, float_text};
 use serde::de::IgnoredAny;
 
@@ -660,30 +661,31 @@ fn check_members(type_name: &str, is_set: bool, text: &str) -> std::result::Resu
 /// Maximum number of members of a type shown in messages.
 const SHOWN_MEMBERS: usize = 10;
 
-/// Returns the members in a type name such as `enum('a','it''s')`. The server escapes backslashes
-/// and control characters.
+/// Returns the members in a type name such as `enum('a','it''s')`.
 fn members(type_name: &str) -> Vec<String> {
-    let (mut members, mut member) = (Vec::new(), None::<String>);
-    let mut characters = type_name.chars().peekable();
+    let strings = tokens(type_name, Syntax::Mysql).filter(|token| token.kind == Kind::String);
+    strings.map(|token| member(token.text)).collect()
+}
+
+/// Decodes a string literal. The server escapes backslashes and control characters.
+fn member(literal: &str) -> String {
+    let inner = literal.strip_prefix('\'').unwrap_or(literal);
+    let mut characters = inner.strip_suffix('\'').unwrap_or(inner).chars();
+    let mut member = String::new();
     while let Some(character) = characters.next() {
-        match (character, &mut member) {
-            ('\'', None) => member = Some(String::new()),
-            ('\'', Some(text)) if characters.peek() == Some(&'\'') => {
-                text.push('\'');
-                characters.next();
-            }
-            ('\'', Some(_)) => members.extend(member.take()),
-            ('\\', Some(text)) => text.push(match characters.next() {
+        member.push(match character {
+            // A quote is doubled.
+            '\'' => characters.next().unwrap_or('\''),
+            '\\' => match characters.next() {
                 Some('n') => '\n',
                 Some('r') => '\r',
                 Some('0') => '\0',
                 other => other.unwrap_or('\\'),
-            }),
-            (other, Some(text)) => text.push(other),
-            (_, None) => {}
-        }
+            },
+            other => other,
+        });
     }
-    members
+    member
 }
 
 /// Splits a type name into the name and the numbers in parentheses.
