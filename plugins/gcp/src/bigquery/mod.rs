@@ -595,7 +595,7 @@ impl BigqueryWarehouse {
     /// Returns the query configuration of a job.
     fn configuration(
         &self,
-        statement: &Statement,
+        statement: &Statement<'_>,
         parameters: &Parameters,
         types: &Types,
         maximum_bytes: Option<u64>,

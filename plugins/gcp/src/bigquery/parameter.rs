@@ -24,7 +24,7 @@ enum ParameterType {
 /// Returns the query parameters of a statement in the format of the API. `types` contains the types
 /// that the JSON values do not imply.
 pub(crate) fn parameters(
-    statement: &Statement,
+    statement: &Statement<'_>,
     given: &Map<String, Value>,
     types: &BTreeMap<String, String>,
 ) -> Result<Vec<Value>> {
