@@ -76,7 +76,7 @@ const NAME_BYTES: usize = 63;
 pub(super) fn is_known(type_name: &str) -> bool {
     let name = type_name.trim_end_matches("[]");
     match Want::of(Dialect::Postgres, name) {
-        Want::Any => EXACT.contains(&super::parts(name).0.as_str()),
+        Want::Any => EXACT.contains(&super::type_name::parts(name).0.as_str()),
         Want::Literal(Literal::Pairs) => false,
         _ => name != "citext",
     }
