@@ -5,10 +5,29 @@ use std::io::BufRead;
 use blockyard_sdk::prelude::*;
 
 use crate::reader::problem;
+use crate::rows::Format;
 
 /// Maximum size of a record in bytes. Without it, an unclosed quote would read the rest of the file
 /// into memory.
 const RECORD_BYTES: usize = 16 << 20;
+
+/// Returns the separator of CSV fields.
+pub(crate) fn delimiter(delimiter: Option<&str>, format: Format) -> Result<u8> {
+    match (delimiter, format) {
+        (None, _) => Ok(b','),
+        (Some(_), Format::Ndjson | Format::Arrow | Format::Parquet) => {
+            Err(Problem::invalid("`delimiter` applies to CSV only"))
+        }
+        (Some("\\t"), _) => Ok(b'\t'),
+        (Some(text), _) => match text.as_bytes() {
+            [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r') && !byte.is_ascii_alphanumeric() => {
+                Ok(*byte)
+            }
+            _ => Err(Problem::invalid(format!("`{text}` is not a delimiter"))
+                .hint("use one character, such as `;`, `|` or `\\t` for a tab")),
+        },
+    }
+}
 
 /// A field, and whether it was quoted.
 #[derive(Debug, Clone, PartialEq, Eq)]
