@@ -1,21 +1,21 @@
 //! Block type `gcs-bucket`, implemented with the Cloud Storage JSON API (version 1).
 
+mod argument;
+mod object;
+mod request;
+
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use blockyard_sdk::clock;
-use blockyard_sdk::http::{self, Request};
+use blockyard_sdk::http;
 use blockyard_sdk::prelude::*;
 
 use crate::api;
 use crate::credentials::GcpCredentials;
-use crate::encryption::Key;
 use crate::path::{self, Prefix};
-use crate::signed::{self, Permission};
 use crate::upload::Upload;
-
-/// Maximum number of source objects in one `compose` request ("Composite objects", Cloud Storage).
-const COMPOSED: usize = 32;
+use argument::{byte_range, generation_number};
+use object::{Object, Page};
 
 /// A Google Cloud Storage bucket, or the part of a bucket below a prefix.
 #[derive(Block, Debug)]
@@ -36,49 +36,6 @@ pub(crate) struct GcsBucket {
     #[block(header = "x-goog-encryption-key x-goog-encryption-key-sha256")]
     #[block(header = "x-goog-copy-source-encryption-key x-goog-copy-source-encryption-key-sha256")]
     pub(crate) encryption_key: Option<Secret<String>>,
-}
-
-/// Metadata of an object.
-#[data]
-struct Object {
-    /// Path, relative to the block's prefix.
-    path: String,
-    /// Size in bytes.
-    size: u64,
-    /// Time of the last change (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    updated: Option<String>,
-    /// Media type.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content_type: Option<String>,
-    /// CRC32C checksum, big-endian, in base64.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    crc32c: Option<String>,
-    /// Generation number: identifies this version of the object.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    generation: Option<String>,
-    /// Content encoding of the stored bytes (`Content-Encoding`), e.g. `gzip`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content_encoding: Option<String>,
-    /// `true` if Cloud Storage decompressed the returned bytes (decompressive transcoding). `size`
-    /// and `crc32c` describe the stored bytes.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    decoded: bool,
-    /// Custom metadata.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    metadata: BTreeMap<String, String>,
-}
-
-/// A page of a listing.
-#[data]
-struct Page {
-    /// Objects, in order of their names.
-    objects: Vec<Object>,
-    /// Common prefixes of the objects whose paths contain the delimiter after `prefix`.
-    prefixes: Vec<String>,
-    /// Token for the next page; omitted on the last page.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_page_token: Option<String>,
 }
 
 /// HTTP method that a signed URL authorizes.
@@ -294,33 +251,7 @@ impl GcsBucket {
         /// Media type. Defaults to `application/octet-stream`.
         content_type: Option<String>,
     ) -> Result<Object> {
-        if !(1..=COMPOSED).contains(&from.len()) {
-            return Err(Problem::invalid(format!("expected 1 to {COMPOSED} source objects, found {}", from.len())));
-        }
-        let sources = from.iter().map(|path| Ok(json!({ "name": self.name(path)? }))).collect::<Result<Vec<_>>>()?;
-        let name = self.name(&to)?;
-        let content_type = content_type.unwrap_or_else(|| "application/octet-stream".to_owned());
-        let request = json!({ "sourceObjects": sources, "destination": { "contentType": content_type } });
-        // Requires the current generation: a retry could otherwise append the sources twice if the
-        // destination is one of them.
-        let now = match self.resource(&name) {
-            Ok(resource) => resource["generation"].as_str().unwrap_or_default().to_owned(),
-            Err(problem) if problem.code() == "not-found" => "0".to_owned(),
-            Err(problem) => return Err(problem),
-        };
-        let parameters: Vec<(&str, &str)> =
-            [("ifGenerationMatch", now.as_str())].into_iter().filter(|(_, now)| !now.is_empty()).collect();
-        let url = format!("{}/compose", self.object_url(&name)?);
-        let credentials = self.credentials()?;
-        let (answer, sent) = api::send_counting(|| {
-            let request = http::post(url.as_str()).query(parameters.iter().copied()).json(&request);
-            Ok(credentials.sign(self.key().with(request)))
-        })?;
-        // An earlier attempt succeeded, but its response was lost.
-        if sent > 1 && answer.status == 412 {
-            return self.object(&self.resource(&name)?);
-        }
-        self.object(&api::ok(answer, &self.named(&name))?.json()?)
+        self.concatenate(&from, &to, content_type)
     }
 
     /// Returns the URI of an object for other Google services: `gs://BUCKET/NAME`.
@@ -419,179 +350,5 @@ impl GcsBucket {
             violations.push(Violation::new("/prefix", wrong));
         }
         violations
-    }
-}
-
-impl GcsBucket {
-    pub(crate) fn credentials(&self) -> Result<&GcpCredentials> {
-        self.credentials.get()
-    }
-
-    fn signed(&self, method: &str, path: &str, expires_in: Option<u64>, content_type: Option<&str>) -> Result<String> {
-        let credentials = self.credentials()?;
-        let Some(account) = &credentials.service_account else {
-            return Err(
-                Problem::invalid("user credentials cannot sign URLs").hint("use credentials with a `service_account`")
-            );
-        };
-        let lasts = Duration::from_secs(expires_in.unwrap_or(60 * 60));
-        if lasts.is_zero() || lasts > signed::LONGEST {
-            return Err(Problem::invalid(format!(
-                "`expires_in` must be between 1 and {} seconds",
-                signed::LONGEST.as_secs()
-            )));
-        }
-        if content_type.is_some_and(|kind| kind.chars().any(char::is_control)) {
-            return Err(Problem::invalid("the media type contains a control character"));
-        }
-        let permission = Permission {
-            account: &account.client_email,
-            base: &credentials.base("storage"),
-            method,
-            bucket: &self.bucket,
-            object: &self.name(path)?,
-            content_type,
-            from: clock::now(),
-            lasts,
-        };
-        permission.url(&account.private_key)
-    }
-
-    /// Deletes an object, or only the given generation of it.
-    pub(crate) fn remove(&self, name: &str, generation: Option<&str>) -> Result<()> {
-        let url = self.object_url(name)?;
-        let parameters: Vec<(&str, &str)> = generation
-            .filter(|generation| !generation.is_empty())
-            .map(|generation| ("ifGenerationMatch", generation))
-            .into_iter()
-            .collect();
-        let credentials = self.credentials()?;
-        let (answer, sent) =
-            api::send_counting(|| Ok(credentials.sign(http::delete(url.as_str()).query(parameters.iter().copied()))))?;
-        // An earlier attempt deleted the object, but its response was lost.
-        if sent > 1 && answer.status == 404 {
-            return Ok(());
-        }
-        api::ok(answer, &self.named(name)).map(drop)
-    }
-
-    /// Copies an object within Cloud Storage, in as many requests as it requires.
-    fn rewrite(&self, from: &str, to: &str) -> Result<Value> {
-        let to = http::percent_encode(to);
-        let url = format!("{}/rewriteTo/b/{}/o/{to}", self.object_url(from)?, http::percent_encode(&self.bucket));
-        let mut token: Option<String> = None;
-        loop {
-            let parameters: Vec<(&str, &str)> =
-                token.as_deref().map(|token| ("rewriteToken", token)).into_iter().collect();
-            let answer = self.send(|| {
-                self.key().with_both(http::post(url.as_str()).query(parameters.iter().copied()).json(&json!({})))
-            })?;
-            let mut step: Value = api::ok(answer, &self.named(from))?.json()?;
-            if step["done"] == true {
-                return Ok(step["resource"].take());
-            }
-            token = step["rewriteToken"].as_str().map(str::to_owned);
-            if token.is_none() {
-                return Err(Problem::new("failed", "Cloud Storage returned no token to continue the copy"));
-            }
-        }
-    }
-
-    fn resource(&self, name: &str) -> Result<Value> {
-        let url = self.object_url(name)?;
-        let answer = self.send(|| self.key().with(http::get(url.as_str())))?;
-        api::ok(answer, &self.named(name))?.json()
-    }
-
-    fn object(&self, resource: &Value) -> Result<Object> {
-        let unread = || Problem::new("failed", "Cloud Storage returned an object in an unexpected format");
-        let text = |field: &str| resource[field].as_str().map(str::to_owned);
-        let size = resource["size"].as_str().and_then(|size| size.parse().ok()).or_else(|| resource["size"].as_u64());
-        let metadata = resource["metadata"].as_object().into_iter().flatten();
-        Ok(Object {
-            path: Prefix::new(&self.prefix).path(resource["name"].as_str().ok_or_else(unread)?),
-            size: size.ok_or_else(unread)?,
-            updated: text("updated"),
-            content_type: text("contentType"),
-            crc32c: text("crc32c"),
-            generation: text("generation"),
-            content_encoding: text("contentEncoding"),
-            decoded: false,
-            metadata: metadata
-                .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()))
-                .collect(),
-        })
-    }
-
-    pub(crate) fn key(&self) -> Key<'_> {
-        Key(self.encryption_key.as_ref())
-    }
-
-    /// Sends an idempotent request, retrying transient failures.
-    fn send(&self, request: impl Fn() -> Request) -> Result<http::Response> {
-        let credentials = self.credentials()?;
-        api::send(|| credentials.sign(request()))
-    }
-
-    fn url(&self) -> Result<String> {
-        Ok(format!("{}/storage/v1/b/{}", self.credentials()?.base("storage"), http::percent_encode(&self.bucket)))
-    }
-
-    fn object_url(&self, name: &str) -> Result<String> {
-        Ok(format!("{}/o/{}", self.url()?, http::percent_encode(name)))
-    }
-
-    fn name(&self, path: &str) -> Result<String> {
-        Prefix::new(&self.prefix).name(path)
-    }
-
-    fn what(&self) -> String {
-        format!("bucket `{}`", self.bucket)
-    }
-
-    fn named(&self, name: &str) -> String {
-        format!("object `{name}` of bucket `{}`", self.bucket)
-    }
-}
-
-/// Validates a generation, which is a 64-bit number.
-fn generation_number(text: String) -> Result<String> {
-    match text.parse::<u64>() {
-        Ok(0) => Err(Problem::invalid("generation 0 does not identify an object")
-            .hint("use `if_absent` to require that the object does not exist")),
-        Ok(_) => Ok(text),
-        Err(_) => Err(Problem::invalid(format!("`{}` is not a valid generation", text.escape_debug()))),
-    }
-}
-
-/// `Range` header (RFC 9110, section 14.2), or `None` for the entire object.
-fn byte_range(offset: Option<u64>, length: Option<u64>) -> Result<Option<String>> {
-    let begin = offset.unwrap_or(0);
-    Ok(match length {
-        Some(0) => return Err(Problem::invalid("`length` must be at least 1")),
-        Some(length) => {
-            let end = begin
-                .checked_add(length - 1)
-                .ok_or_else(|| Problem::invalid("the end of the range is out of bounds"))?;
-            Some(format!("bytes={begin}-{end}"))
-        }
-        None if begin == 0 => None,
-        None => Some(format!("bytes={begin}-")),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::byte_range;
-
-    #[test]
-    fn ranges() {
-        let range = |offset, length| byte_range(offset, length).expect("a range");
-        assert_eq!(range(None, None), None);
-        assert_eq!(range(Some(0), None), None);
-        assert_eq!(range(Some(5), None).as_deref(), Some("bytes=5-"));
-        assert_eq!(range(Some(5), Some(3)).as_deref(), Some("bytes=5-7"));
-        assert!(byte_range(None, Some(0)).is_err());
-        assert!(byte_range(Some(u64::MAX), Some(2)).is_err());
     }
 }

@@ -23,29 +23,32 @@ use blockyard_sdk::prelude::*;
 
 use super::cell::{Cell, misfit};
 use super::field::{Field, Kind};
+use super::job::Pages;
 
 /// Key of the field metadata that names a type which Arrow does not have.
 const EXTENSION: &str = "ARROW:extension:name";
+/// Media type of an IPC stream.
+const MEDIA_TYPE: &str = "application/vnd.apache.arrow.stream";
 /// Precision and scale of NUMERIC and BIGNUMERIC.
 const NUMERIC: (u8, i8) = (38, 9);
 const BIGNUMERIC: (u8, i8) = (76, 38);
 
 /// An IPC stream that is written page by page.
-pub(crate) struct Stream {
+struct Stream {
     fields: Vec<Field>,
     schema: Arc<Schema>,
     writer: StreamWriter<Vec<u8>>,
 }
 
 impl Stream {
-    pub(crate) fn new(fields: Vec<Field>) -> Result<Self> {
+    fn new(fields: Vec<Field>) -> Result<Self> {
         let schema = Arc::new(Schema::new(fields.iter().map(|field| arrow_field(field, false)).collect::<Fields>()));
         let writer = StreamWriter::try_new(Vec::new(), &schema).map_err(broken)?;
         Ok(Self { fields, schema, writer })
     }
 
     /// Encodes rows as a chunk of the stream. The first chunk begins with the schema.
-    pub(crate) fn write(&mut self, rows: &[Vec<Cell>]) -> Result<Vec<u8>> {
+    fn write(&mut self, rows: &[Vec<Cell>]) -> Result<Vec<u8>> {
         if !rows.is_empty() {
             let columns = columns(&self.fields, &rows.iter().map(Vec::as_slice).map(Some).collect::<Vec<_>>())?;
             let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
@@ -57,10 +60,27 @@ impl Stream {
     }
 
     /// Returns the end of the stream.
-    pub(crate) fn finish(&mut self) -> Result<Vec<u8>> {
+    fn finish(&mut self) -> Result<Vec<u8>> {
         self.writer.finish().map_err(broken)?;
         Ok(std::mem::take(self.writer.get_mut()))
     }
+}
+
+/// Returns the chunks of the stream, one for each page of a query result.
+pub(crate) fn parts(mut pages: Pages) -> Result<Parts> {
+    let mut stream = Some(Stream::new(pages.fields.clone())?);
+    Ok(Parts::new(move || {
+        let Some(open) = &mut stream else { return Ok(None) };
+        let bytes = match pages.next()? {
+            Some(rows) => open.write(&rows)?,
+            None => {
+                let end = open.finish()?;
+                stream = None;
+                end
+            }
+        };
+        Ok(Some(Body::from_bytes(MEDIA_TYPE, &bytes)))
+    }))
 }
 
 fn broken(error: ArrowError) -> Problem {

@@ -6,9 +6,12 @@ mod field;
 mod job;
 mod load;
 mod parameter;
+mod query;
+mod result;
 mod row;
 mod statement;
 mod table;
+mod validation;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,16 +23,13 @@ use blockyard_sdk::prelude::*;
 use crate::api;
 use crate::credentials::GcpCredentials;
 use field::Field;
-use job::{Client, Job, Pages, WAIT_SECONDS, number};
+use job::Job;
 use load::{Format, Source, Write};
+use query::{PAGE_ROWS, WAIT};
+use result::{DryRun, Executed, Queried, describe};
 use statement::Statement;
-use table::{Inserted, NewTable, TableDescription, TableEntry, TableName};
+use table::{Inserted, NewTable, TableDescription, TableEntry};
 
-/// Maximum number of rows per page. BigQuery additionally limits a page to 10 MB.
-const PAGE_ROWS: usize = 8 << 10;
-/// Maximum number of parameter values per request, over all sets ("Quotas and limits", BigQuery:
-/// query parameters).
-const PARAMETERS: usize = 10_000;
 /// Endpoint that starts jobs. BigQuery runs queries by POST, so read operations declare it as safe;
 /// a dry run verifies that the statement is a `SELECT` before it runs.
 const JOBS: &str = "POST https://bigquery.googleapis.com/bigquery/v2/projects/*/jobs";
@@ -38,8 +38,6 @@ const JOBS_OF_A_CLOUD: &str =
     "POST https://bigquery.{config.credentials.config.service_account.universe_domain}/bigquery/v2/projects/*/jobs";
 /// The same endpoint on a server that the credentials configure.
 const JOBS_ELSEWHERE: &str = "POST {config.credentials.config.endpoint}/bigquery/v2/projects/*/jobs";
-/// Media type of an Arrow IPC stream.
-const ARROW: &str = "application/vnd.apache.arrow.stream";
 
 /// BigQuery in one project: SQL queries, tables and jobs.
 #[derive(Block, Debug)]
@@ -68,43 +66,6 @@ type Types = BTreeMap<String, String>;
 /// A row: values by column name.
 type Row = Map<String, Value>;
 
-/// Description of a query result.
-#[data]
-struct Queried {
-    /// Columns of the result.
-    columns: Vec<ColumnDescription>,
-}
-
-/// A column of a query result.
-#[data]
-struct ColumnDescription {
-    /// Column name.
-    name: String,
-    /// BigQuery type; `ARRAY<…>` for a repeated column.
-    type_name: String,
-}
-
-/// Result of a dry run.
-#[data]
-struct DryRun {
-    /// Number of bytes that the statement would read.
-    bytes_processed: u64,
-    /// `SELECT`, `INSERT`, …
-    #[serde(skip_serializing_if = "Option::is_none")]
-    statement_type: Option<String>,
-    /// Columns of the result.
-    columns: Vec<ColumnDescription>,
-}
-
-/// Result of a statement.
-#[data]
-struct Executed {
-    /// Number of rows changed.
-    rows_affected: u64,
-    /// Job ID.
-    job_id: String,
-}
-
 #[operations]
 impl BigqueryWarehouse {
     /// Runs a read-only statement and returns its rows as an Arrow IPC stream.
@@ -128,22 +89,8 @@ impl BigqueryWarehouse {
     ) -> Result<InParts<Queried>> {
         let client = self.client(labels)?;
         let query = self.configuration(&Statement::parse(&statement), &parameters, &types, maximum_bytes)?;
-        let mut pages = self.read(&client, &query, maximum_bytes, PAGE_ROWS)?;
-        let result = Queried { columns: describe(&pages.fields) };
-        let mut stream = Some(arrow::Stream::new(pages.fields.clone())?);
-        let parts = Parts::new(move || {
-            let Some(open) = &mut stream else { return Ok(None) };
-            let bytes = match pages.next()? {
-                Some(rows) => open.write(&rows)?,
-                None => {
-                    let end = open.finish()?;
-                    stream = None;
-                    end
-                }
-            };
-            Ok(Some(Body::from_bytes(ARROW, &bytes)))
-        });
-        Ok(InParts { result, parts })
+        let pages = self.read(&client, &query, maximum_bytes, PAGE_ROWS)?;
+        Ok(InParts { result: Queried { columns: describe(&pages.fields) }, parts: arrow::parts(pages)? })
     }
 
     /// Returns the first row of a query, or null.
@@ -197,7 +144,6 @@ impl BigqueryWarehouse {
     }
 
     /// Analyzes a statement without running it: returns its kind, its columns and the number of
-
     /// bytes that it would read. Not billed.
     #[operation(read, safe(JOBS, JOBS_OF_A_CLOUD, JOBS_ELSEWHERE))]
     fn dry_run(
@@ -259,28 +205,7 @@ impl BigqueryWarehouse {
         #[serde(default)]
         types: Types,
     ) -> Result<Executed> {
-        let parsed = Statement::parse(&statement);
-        if parameters.is_empty() {
-            return Ok(Executed { rows_affected: 0, job_id: String::new() });
-        }
-        let values: usize = parameters.iter().map(Map::len).sum();
-        if values > PARAMETERS {
-            return Err(Problem::invalid(format!(
-                "{values} parameter values exceed the BigQuery limit of {PARAMETERS}"
-            ))
-            .hint("use `load` or `insert-rows`"));
-        }
-        let mut all = Vec::with_capacity(values);
-        for (set, given) in parameters.iter().enumerate() {
-            let of_set = parameter::parameters(&parsed, given, &types)
-                .map_err(|problem| problem.context(format!("set {} of the parameters", set + 1)))?;
-            all.extend(of_set.into_iter().map(|mut parameter| {
-                parameter["name"] = format!("{}_{set}", parameter["name"].as_str().unwrap_or_default()).into();
-                parameter
-            }));
-        }
-        let query = self.query_of(&parsed.repeated(parameters.len()), all, None)?;
-        self.change(&self.client(BTreeMap::new())?, &query)
+        self.change_many(&statement, &parameters, &types)
     }
 
     /// Runs a query and writes its rows to a table.
@@ -547,137 +472,6 @@ impl BigqueryWarehouse {
     /// Checks the names of the dataset, the project and the labels.
     #[validate]
     fn validate(&self) -> Vec<Violation> {
-        let mut violations = Vec::new();
-        if self.dataset.as_deref().is_some_and(|dataset| !table::is_identifier(dataset)) {
-            violations.push(Violation::new("/dataset", "is not a valid dataset name: letters, digits and `_`"));
-        }
-        if self.project.as_deref().is_some_and(|project| project.is_empty() || project.contains(['/', '?', '#', '%'])) {
-            violations.push(Violation::new("/project", "is not a valid project ID"));
-        }
-        for name in self.labels.keys() {
-            let known = |c: char| c.is_lowercase() || c.is_numeric() || c == '_' || c == '-';
-            if !name.starts_with(char::is_lowercase) || !name.chars().all(known) || name.chars().count() > 63 {
-                let pointer = format!("/labels/{}", name.replace('~', "~0").replace('/', "~1"));
-                violations.push(Violation::new(
-                    pointer,
-                    "is not a valid label name: 1 to 63 characters of `a-z`, `0-9`, `_`, `-`",
-                ));
-            }
-        }
-        violations
+        validation::violations(self)
     }
-}
-
-/// Default maximum time that a call waits for a job.
-const WAIT: Duration = Duration::from_secs(WAIT_SECONDS);
-
-impl BigqueryWarehouse {
-    fn client(&self, labels: BTreeMap<String, String>) -> Result<Client> {
-        Ok(Client {
-            credentials: self.credentials.get()?.clone(),
-            project: self.project()?.to_owned(),
-            location: self.location.clone(),
-            labels: self.labels.clone().into_iter().chain(labels).collect(),
-        })
-    }
-
-    fn project(&self) -> Result<&str> {
-        match &self.project {
-            Some(project) => Ok(project),
-            None => self.credentials.get()?.need_project(),
-        }
-    }
-
-    fn table(&self, name: &str) -> Result<TableName> {
-        TableName::parse(name, self.project()?, self.dataset.as_deref())
-    }
-
-    /// Returns the query configuration of a job.
-    fn configuration(
-        &self,
-        statement: &Statement<'_>,
-        parameters: &Parameters,
-        types: &Types,
-        maximum_bytes: Option<u64>,
-    ) -> Result<Value> {
-        self.query_of(&statement.text(), parameter::parameters(statement, parameters, types)?, maximum_bytes)
-    }
-
-    fn query_of(&self, statement: &str, parameters: Vec<Value>, maximum_bytes: Option<u64>) -> Result<Value> {
-        let mut query = json!({ "query": statement, "useLegacySql": false });
-        if !parameters.is_empty() {
-            query["parameterMode"] = "NAMED".into();
-            query["queryParameters"] = parameters.into();
-        }
-        if let Some(most) = self.most(maximum_bytes) {
-            query["maximumBytesBilled"] = most.to_string().into();
-        }
-        if let Some(dataset) = &self.dataset {
-            query["defaultDataset"] = json!({ "projectId": self.project()?, "datasetId": dataset });
-        }
-        Ok(query)
-    }
-
-    /// Returns the lower of the block's limit and the call's.
-    fn most(&self, maximum_bytes: Option<u64>) -> Option<u64> {
-        self.maximum_bytes.into_iter().chain(maximum_bytes).min()
-    }
-
-    /// Runs a read-only query. A dry run first verifies that it is a `SELECT` and how many bytes it
-    /// reads.
-    fn read(&self, client: &Client, query: &Value, maximum_bytes: Option<u64>, page_rows: usize) -> Result<Pages> {
-        let dry = client.dry_run(query)?;
-        let statistics = &dry["statistics"]["query"];
-        let kind = statistics["statementType"].as_str().unwrap_or("statement of an unknown kind");
-        if kind != "SELECT" {
-            return Err(Problem::invalid(format!("this operation is read-only, but the statement is a {kind}"))
-                .hint("use `execute` for statements that change data"));
-        }
-        let reads =
-            number(&dry["statistics"]["totalBytesProcessed"]).or_else(|| number(&statistics["totalBytesProcessed"]));
-        if let (Some(reads), Some(most)) = (reads, self.most(maximum_bytes))
-            && reads > most
-        {
-            return Err(Problem::invalid(format!("the query would read {reads} bytes, more than the limit of {most}"))
-                .hint("read less, or increase `maximum_bytes`; the query was not run")
-                .with_details(json!({ "bytes_processed": reads, "maximum_bytes": most })));
-        }
-        client.query(query, page_rows)
-    }
-
-    /// Returns the first `most` rows of a query.
-    fn rows(&self, statement: &str, parameters: &Parameters, types: &Types, most: usize) -> Result<Vec<Row>> {
-        let client = self.client(BTreeMap::new())?;
-        let query = self.configuration(&Statement::parse(statement), parameters, types, None)?;
-        let mut pages = self.read(&client, &query, None, most.min(PAGE_ROWS))?;
-        let mut rows = Vec::new();
-        while rows.len() < most
-            && let Some(page) = pages.next()?
-        {
-            let left = most - rows.len();
-            for cells in page.iter().take(left) {
-                rows.push(cell::object(&pages.fields, cells)?);
-            }
-        }
-        Ok(rows)
-    }
-
-    /// Runs a statement that changes data.
-    fn change(&self, client: &Client, query: &Value) -> Result<Executed> {
-        let job = client.run(&json!({ "query": query }), WAIT)?;
-        let rows =
-            if job.statement_type.as_deref() == Some("SCRIPT") { client.rows_of_script(&job)? } else { job.rows };
-        Ok(Executed { rows_affected: rows.unwrap_or_default(), job_id: job.job_id })
-    }
-}
-
-fn describe(fields: &[Field]) -> Vec<ColumnDescription> {
-    fields
-        .iter()
-        .map(|field| {
-            let kind = &field.kind;
-            let type_name = if field.is_repeated() { format!("ARRAY<{kind}>") } else { kind.clone() };
-            ColumnDescription { name: field.name.clone(), type_name }
-        })
-        .collect()
 }
