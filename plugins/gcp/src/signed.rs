@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use blockyard_sdk::http::percent_encode;
 use blockyard_sdk::prelude::*;
-use blockyard_sdk::{Secret, crypto};
+use blockyard_sdk::{Secret, calendar, crypto};
 use sha2::{Digest as _, Sha256};
 
 /// Maximum lifetime of a signed URL: seven days.
@@ -61,10 +61,9 @@ impl Permission<'_> {
 
     /// Returns the start of validity as `YYYYMMDDTHHMMSSZ`.
     fn time(&self) -> Result<String> {
-        let seconds = i64::try_from(self.from.as_secs()).ok();
-        let time = seconds.and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0));
-        let time = time.ok_or_else(|| Problem::new("failed", "the system clock is out of range"))?;
-        Ok(time.format("%Y%m%dT%H%M%SZ").to_string())
+        let micros = i64::try_from(self.from.as_secs()).ok().and_then(|seconds| seconds.checked_mul(1_000_000));
+        let micros = micros.ok_or_else(|| Problem::new("failed", "the system clock is out of range"))?;
+        Ok(calendar::timestamp_text(micros, true).replace(['-', ':'], ""))
     }
 }
 

@@ -14,7 +14,7 @@ use blockyard_sdk::serde_json;
 use blockyard_sdk::sql::{self, Timestamp, Value as SqlValue};
 
 use crate::kind::Kind;
-use crate::moment::DAY_MICROS;
+use blockyard_sdk::calendar::DAY_MICROS;
 
 /// Iterator over the rows of a batch.
 #[derive(Default)]

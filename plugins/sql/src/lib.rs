@@ -15,7 +15,6 @@ mod footer;
 mod kind;
 mod list;
 mod load;
-mod moment;
 mod ndjson;
 mod number;
 mod parameters;

@@ -5,8 +5,8 @@
 
 use crate::Dialect;
 use crate::kind::Kind;
-use crate::moment;
 use crate::number;
+use blockyard_sdk::calendar;
 
 /// A format that all strings of a column have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,9 +214,9 @@ impl Style {
             Self::Decimal => number::is_plain(text) && !(text.contains('.') && text.ends_with('0')),
             Self::DecimalPlaces(wanted) => number::is_plain(text) && places(text) == Some(wanted),
             Self::Boolean => BOOLEANS.contains(&text),
-            Self::Date => moment::date(text).is_some(),
-            Self::Timestamp => moment::timestamp(text).is_some_and(|moment| moment.offset_minutes.is_none()),
-            Self::Instant => moment::timestamp(text).is_some_and(|moment| moment.offset_minutes.is_some()),
+            Self::Date => calendar::date(text).is_some(),
+            Self::Timestamp => calendar::timestamp(text).is_some_and(|moment| moment.offset_minutes.is_none()),
+            Self::Instant => calendar::timestamp(text).is_some_and(|moment| moment.offset_minutes.is_some()),
             Self::Text => true,
         }
     }

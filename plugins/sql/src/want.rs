@@ -5,8 +5,8 @@ use blockyard_sdk::prelude::*;
 use blockyard_sdk::sql::{self, Timestamp, Value as SqlValue, float_text};
 
 use crate::Dialect;
-use crate::moment;
 use crate::style;
+use blockyard_sdk::calendar;
 
 mod exact;
 mod json;
@@ -243,9 +243,9 @@ pub(crate) fn as_text(value: &SqlValue) -> String {
         | SqlValue::Json(text)
         | SqlValue::Other((_, text)) => text.clone(),
         SqlValue::Float(float) => float_text(*float),
-        SqlValue::Date(days) => moment::date_text(i64::from(*days)),
-        SqlValue::Time(micros) => moment::time_text(*micros),
-        SqlValue::Timestamp(at) => moment::timestamp_text(at.micros, at.offset_minutes.is_some()),
+        SqlValue::Date(days) => calendar::date_text(i64::from(*days)),
+        SqlValue::Time(micros) => calendar::time_text(*micros),
+        SqlValue::Timestamp(at) => calendar::timestamp_text(at.micros, at.offset_minutes.is_some()),
         other => match sql::to_json(other.clone()) {
             Value::String(text) => text,
             json => json.to_string(),

@@ -46,6 +46,7 @@
 extern crate self as blockyard_sdk;
 
 mod block;
+pub mod calendar;
 pub mod crypto;
 mod export;
 pub mod http;

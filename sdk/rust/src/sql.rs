@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json};
 use crate::bindings::blockyard::bundle::sql as wit;
 use crate::{Body, Problem, Result, Secret};
 
-pub use text::{date_text, float_text, time_text, timestamp_text};
+pub use text::float_text;
 pub use value::{bytes_from_base64, from_json, parameter, to_json, try_to_json};
 pub use wit::{Column, Execution, Target, Timestamp, Value};
 

@@ -14,11 +14,12 @@ use arrow_array::{
     StructArray,
 };
 use arrow_buffer::{NullBuffer, OffsetBuffer};
-use arrow_cast::parse::{Parser, parse_decimal};
+use arrow_cast::parse::parse_decimal;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, DataType, Field as ArrowField, FieldRef, Fields, Schema, TimeUnit};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use blockyard_sdk::calendar;
 use blockyard_sdk::prelude::*;
 
 use super::cell::{Cell, misfit};
@@ -157,8 +158,8 @@ fn array(field: &Field, cells: &[&Cell]) -> Result<ArrayRef> {
     Ok(match field.kind() {
         Kind::Integer => primitive::<Int64Type>(field, cells, |text| text.parse().ok())?,
         Kind::Float => primitive::<Float64Type>(field, cells, |text| text.parse().ok())?,
-        Kind::Date => primitive::<Date32Type>(field, cells, Date32Type::parse)?,
-        Kind::Time => primitive::<Time64MicrosecondType>(field, cells, Time64MicrosecondType::parse)?,
+        Kind::Date => primitive::<Date32Type>(field, cells, calendar::date)?,
+        Kind::Time => primitive::<Time64MicrosecondType>(field, cells, calendar::time)?,
         Kind::Datetime => primitive::<TimestampMicrosecondType>(field, cells, local_micros)?,
         // The API returns timestamps as integers here (`useInt64Timestamp`).
         Kind::Timestamp => {
@@ -182,8 +183,7 @@ fn array(field: &Field, cells: &[&Cell]) -> Result<ArrayRef> {
 
 /// Parses a time without a time zone to microseconds since 1970-01-01.
 fn local_micros(text: &str) -> Option<i64> {
-    let time = chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok()?;
-    Some(time.and_utc().timestamp_micros())
+    calendar::timestamp(text).filter(|at| at.offset_minutes.is_none()).map(|at| at.micros)
 }
 
 fn record(field: &Field, cells: &[&Cell]) -> Result<ArrayRef> {

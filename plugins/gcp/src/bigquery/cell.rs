@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blockyard_sdk::prelude::*;
-use blockyard_sdk::sql;
+use blockyard_sdk::{calendar, sql};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::field::{Field, Kind};
@@ -161,7 +161,7 @@ fn scalar(field: &Field, text: &str) -> Result<Value> {
 
 /// Formats microseconds since 1970-01-01 UTC as an ISO 8601 timestamp.
 fn instant(micros: &str) -> Option<String> {
-    Some(sql::timestamp_text(micros.parse().ok()?, true))
+    Some(calendar::timestamp_text(micros.parse().ok()?, true))
 }
 
 /// Returns the error for a value that does not match the type of its column.

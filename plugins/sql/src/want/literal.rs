@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use super::{Want, shown};
 use crate::Dialect;
-use crate::moment;
 use crate::number::Digits;
+use blockyard_sdk::calendar;
 
 /// A type whose values pass as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -388,7 +388,7 @@ fn is_zoned_time(text: &str, places: u32) -> bool {
     let (clock, zone) = text.split_at(zone_at);
     let is_offset = zone[1..].bytes().all(|byte| byte.is_ascii_digit() || byte == b':');
     let has_digits = matches!(zone, "Z" | "z") || zone.starts_with(['+', '-']) && zone.len() > 1;
-    let micros = moment::time(clock.trim_end());
+    let micros = calendar::time(clock.trim_end());
     is_offset && has_digits && micros.is_some_and(|micros| micros % 10_i64.pow(6 - places.min(6)) == 0)
 }
 

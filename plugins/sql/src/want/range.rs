@@ -2,7 +2,7 @@
 
 use super::shown;
 use crate::Dialect;
-use crate::moment;
+use blockyard_sdk::calendar;
 
 /// Seconds since 1970 that `timestamp` stores on at least one version of MySQL or MariaDB. Most end
 /// in 2038, which the server reports.
@@ -17,7 +17,7 @@ pub(super) const LAST_TIMESTAMP_YEAR: i64 = 294_276;
 /// Checks that the database supports the year: 0 to 9999 for MySQL, 4713 BC to `last` for
 /// PostgreSQL.
 pub(super) fn has_year(dialect: Dialect, days: i32, last: i64) -> std::result::Result<(), String> {
-    let year = moment::year(days);
+    let year = calendar::year(days);
     let years = match dialect {
         Dialect::Mysql => 0..=9_999,
         Dialect::Postgres => -4_712..=last,
@@ -44,6 +44,6 @@ pub(super) fn is_long_time(text: &str, places: u32) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let Some((hours, rest)) = digits.split_once(':') else { return false };
     let plain = (2..=3).contains(&hours.len()) && hours.bytes().all(|byte| byte.is_ascii_digit());
-    let micros = moment::time(&format!("00:{rest}")).filter(|_| rest.len() >= 5);
+    let micros = calendar::time(&format!("00:{rest}")).filter(|_| rest.len() >= 5);
     plain && micros.is_some_and(|micros| has_places(micros, places, text).is_ok())
 }

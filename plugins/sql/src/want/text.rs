@@ -1,7 +1,7 @@
 //! Conversion of strings.
 
 use blockyard_sdk::serde_json;
-use blockyard_sdk::sql::{Value as SqlValue, float_text};
+use blockyard_sdk::sql::{Timestamp, Value as SqlValue, float_text};
 use serde::de::IgnoredAny;
 
 use super::exact::{affinity, decimal};
@@ -9,10 +9,10 @@ use super::range::{has_places, is_endless, is_long_time};
 use super::{Taken, Want, boolean, json, literal, member, shown, timestamp};
 use crate::Dialect;
 use crate::bytes_text;
-use crate::moment::{self, DAY_MICROS, Moment};
 use crate::ndjson::string;
 use crate::number::Digits;
 use crate::style;
+use blockyard_sdk::calendar::{self, DAY_MICROS};
 
 impl Want<'_> {
     pub(super) fn text(self, dialect: Dialect, text: String) -> Taken {
@@ -68,14 +68,14 @@ impl Want<'_> {
             Self::Date | Self::Timestamp { .. } | Self::Instant { .. } if is_endless(dialect, trimmed) => {
                 SqlValue::Text(trimmed.to_owned())
             }
-            Self::Date => match (moment::date(trimmed), moment::timestamp(trimmed)) {
+            Self::Date => match (calendar::date(trimmed), calendar::timestamp(trimmed)) {
                 (Some(days), _) => self.typed(dialect, SqlValue::Date(days))?,
-                (None, Some(Moment { micros, offset_minutes: None })) => {
+                (None, Some(Timestamp { micros, offset_minutes: None })) => {
                     self.typed(dialect, timestamp(micros, false))?
                 }
                 _ => return Err(refused(&text)),
             },
-            Self::Time { places } => match moment::time(trimmed) {
+            Self::Time { places } => match calendar::time(trimmed) {
                 Some(micros) => {
                     has_places(micros, places, &text)?;
                     SqlValue::Time(micros)
@@ -86,10 +86,10 @@ impl Want<'_> {
                 None => return Err(refused(&text)),
             },
             Self::Timestamp { .. } | Self::Instant { .. } => {
-                let moment = match (moment::timestamp(trimmed), moment::date(trimmed), self) {
+                let moment = match (calendar::timestamp(trimmed), calendar::date(trimmed), self) {
                     (Some(moment), ..) => moment,
                     (None, Some(days), Self::Timestamp { .. }) => {
-                        Moment { micros: i64::from(days) * DAY_MICROS, offset_minutes: None }
+                        Timestamp { micros: i64::from(days) * DAY_MICROS, offset_minutes: None }
                     }
                     _ => return Err(refused(&text)),
                 };

@@ -5,8 +5,8 @@ use blockyard_sdk::sql::{Value as SqlValue, float_text};
 use super::range::{LAST_DATE_YEAR, LAST_TIMESTAMP_YEAR, MYSQL_TIMESTAMPS, has_places, has_year};
 use super::{Taken, Want, as_text, json, shown, timestamp};
 use crate::Dialect;
-use crate::moment::DAY_MICROS;
 use crate::ndjson::{Class, class};
+use blockyard_sdk::calendar::DAY_MICROS;
 
 impl Want<'_> {
     pub(super) fn typed(self, dialect: Dialect, value: SqlValue) -> Taken {

@@ -8,7 +8,7 @@ use serde_json::{Number, Value as Json};
 
 use super::wit::Value;
 use super::{json, text};
-use crate::{Problem, Result};
+use crate::{Problem, Result, calendar};
 
 /// Name of the only member of an object that represents bytes.
 const BYTES: &str = "$bytes";
@@ -92,10 +92,10 @@ fn without_json(value: Value) -> Json {
             text.into()
         }
         Value::Bytes(bytes) => STANDARD.encode(bytes).into(),
-        Value::Date(days) => text::date_text(days.into()).into(),
-        Value::Time(micros) => text::time_text(micros).into(),
+        Value::Date(days) => calendar::date_text(days.into()).into(),
+        Value::Time(micros) => calendar::time_text(micros).into(),
         Value::Timestamp(timestamp) => {
-            text::timestamp_text(timestamp.micros, timestamp.offset_minutes.is_some()).into()
+            calendar::timestamp_text(timestamp.micros, timestamp.offset_minutes.is_some()).into()
         }
     }
 }

@@ -1,20 +1,16 @@
-//! Exact parsing and formatting of dates, times and timestamps (ISO 8601). Invalid days and times
-//! of day, and fractions finer than microseconds, are rejected.
+//! Exact parsing and formatting of dates, times and timestamps (ISO 8601), for all days that a
+//! 32-bit number of days counts. Invalid days and times of day, and fractions finer than
+//! microseconds, are rejected.
+
+use crate::sql::Timestamp;
 
 /// Number of microseconds in a day.
-pub(crate) const DAY_MICROS: i64 = 86_400_000_000;
-
-/// A timestamp, and its UTC offset in minutes if the text has one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Moment {
-    /// Microseconds since 1970-01-01T00:00:00; UTC if there is an offset, local time otherwise.
-    pub(crate) micros: i64,
-    pub(crate) offset_minutes: Option<i16>,
-}
+pub const DAY_MICROS: i64 = 86_400_000_000;
 
 /// Parses `YYYY-MM-DD`, or a signed year of at least four digits, to days since 1970-01-01. Year 0
 /// is 1 BC.
-pub(crate) fn date(text: &str) -> Option<i32> {
+#[must_use]
+pub fn date(text: &str) -> Option<i32> {
     let (sign, digits) = match text.as_bytes().first()? {
         b'-' => (-1, &text[1..]),
         b'+' => (1, &text[1..]),
@@ -31,7 +27,8 @@ pub(crate) fn date(text: &str) -> Option<i32> {
 }
 
 /// Parses `HH:MM[:SS[.ffffff]]` to microseconds since midnight; `24:00:00` is the end of the day.
-pub(crate) fn time(text: &str) -> Option<i64> {
+#[must_use]
+pub fn time(text: &str) -> Option<i64> {
     let mut parts = text.splitn(3, ':');
     let (hours, minutes) = (number(parts.next()?, 2)?, number(parts.next()?, 2)?);
     let (seconds, micros) = match parts.next() {
@@ -49,15 +46,16 @@ pub(crate) fn time(text: &str) -> Option<i64> {
 }
 
 /// Parses `DATE[T| ]TIME[Z|±HH[[:]MM]]`; a space may precede the zone.
-pub(crate) fn timestamp(text: &str) -> Option<Moment> {
+#[must_use]
+pub fn timestamp(text: &str) -> Option<Timestamp> {
     let (day, rest) = text.split_once(['T', 't', ' '])?;
     let zone_at = rest.find(['Z', 'z', '+', '-', ' ']);
     let (clock, zone) = zone_at.map_or((rest, None), |at| (&rest[..at], Some(&rest[at..])));
     let local = i64::from(date(day)?).checked_mul(DAY_MICROS)?.checked_add(time(clock).filter(|t| *t < DAY_MICROS)?)?;
-    let Some(zone) = zone else { return Some(Moment { micros: local, offset_minutes: None }) };
+    let Some(zone) = zone else { return Some(Timestamp { micros: local, offset_minutes: None }) };
     let minutes = offset(zone.strip_prefix(' ').unwrap_or(zone))?;
     let micros = local.checked_sub(minutes * 60_000_000)?;
-    Some(Moment { micros, offset_minutes: Some(i16::try_from(minutes).ok()?) })
+    Some(Timestamp { micros, offset_minutes: Some(i16::try_from(minutes).ok()?) })
 }
 
 /// Parses a UTC offset to minutes.
@@ -95,7 +93,7 @@ fn number(digits: &str, length: usize) -> Option<i64> {
 
 /// Returns the days from 1970-01-01 to a day of the Gregorian calendar (Howard Hinnant,
 /// "chrono-Compatible Low-Level Date Algorithms", `days_from_civil`).
-fn days(year: i64, month: i64, day: i64) -> Option<i32> {
+pub(crate) fn days(year: i64, month: i64, day: i64) -> Option<i32> {
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let days_in_month = match month {
         2 if leap => 29,
@@ -127,32 +125,39 @@ fn civil(days: i64) -> (i64, i64, i64) {
 }
 
 /// Returns the year of days since 1970-01-01.
-pub(crate) fn year(days: i32) -> i64 {
+#[must_use]
+pub fn year(days: i32) -> i64 {
     civil(days.into()).0
 }
 
-/// Formats a date for [`date`]: a year of four digits, or a signed year of at least four digits.
-pub(crate) fn date_text(days: i64) -> String {
+/// Formats days since 1970-01-01 as `YYYY-MM-DD`. Years outside of 0 to 9999 have a sign (ISO 8601,
+/// expanded representation).
+#[must_use]
+pub fn date_text(days: i64) -> String {
     let (year, month, day) = civil(days);
-    let sign = match year {
-        0..=9_999 => "",
-        10_000.. => "+",
-        _ => "-",
-    };
-    format!("{sign}{:04}-{month:02}-{day:02}", year.abs())
+    match year {
+        0..=9_999 => format!("{year:04}-{month:02}-{day:02}"),
+        _ => format!("{year:+05}-{month:02}-{day:02}"),
+    }
 }
 
-/// Formats a time for [`time`], with microseconds if they are not zero.
-pub(crate) fn time_text(micros: i64) -> String {
+/// Formats microseconds since midnight as `HH:MM:SS`, with six fractional digits unless they are
+/// zero.
+#[must_use]
+pub fn time_text(micros: i64) -> String {
+    let sign = if micros < 0 { "-" } else { "" };
+    let micros = micros.unsigned_abs();
     let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
-    let clock = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let clock = format!("{sign}{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
     if fraction == 0 { clock } else { format!("{clock}.{fraction:06}") }
 }
 
-/// Formats a timestamp for [`timestamp`].
-pub(crate) fn timestamp_text(micros: i64, zone: bool) -> String {
-    let (days, rest) = (micros.div_euclid(DAY_MICROS), micros.rem_euclid(DAY_MICROS));
-    format!("{}T{}{}", date_text(days), time_text(rest), if zone { "Z" } else { "" })
+/// Formats microseconds since 1970-01-01 as `YYYY-MM-DDTHH:MM:SS`, with `Z` for an instant.
+#[must_use]
+pub fn timestamp_text(micros: i64, instant: bool) -> String {
+    let (days, clock) = (micros.div_euclid(DAY_MICROS), micros.rem_euclid(DAY_MICROS));
+    let zone = if instant { "Z" } else { "" };
+    format!("{}T{}{zone}", date_text(days), time_text(clock))
 }
 
 #[cfg(test)]
@@ -166,8 +171,7 @@ mod tests {
             prop_assert_eq!(date(&date_text(days.into())), Some(days));
             prop_assert_eq!(time(&time_text(rest)), Some(rest));
             let micros = i64::from(days) * DAY_MICROS + rest;
-            let read = timestamp(&timestamp_text(micros, zone));
-            prop_assert_eq!(read, Some(Moment { micros, offset_minutes: zone.then_some(0) }));
+            prop_assert_eq!(read(&timestamp_text(micros, zone)), Some((micros, zone.then_some(0))));
         }
 
         #[test]
@@ -209,16 +213,37 @@ mod tests {
         }
     }
 
+    /// Returns the microseconds and the offset of a timestamp.
+    fn read(text: &str) -> Option<(i64, Option<i16>)> {
+        timestamp(text).map(|at| (at.micros, at.offset_minutes))
+    }
+
     #[test]
     fn texts_are_timestamps_or_nothing() {
-        let at = |micros, offset_minutes| Some(Moment { micros, offset_minutes });
-        assert_eq!(timestamp("2013-02-08T11:00:00Z"), at(1_360_321_200_000_000, Some(0)));
-        assert_eq!(timestamp("2013-02-08 12:00:00+01"), at(1_360_321_200_000_000, Some(60)));
-        assert_eq!(timestamp("2013-02-08 11:00:00 UTC"), at(1_360_321_200_000_000, Some(0)));
-        assert_eq!(timestamp("2013-02-08 11:00"), at(1_360_321_200_000_000, None));
-        assert_eq!(timestamp("-0043-03-15T00:00:00"), at(-735_160 * DAY_MICROS, None));
-        for text in ["2013-02-08", "2013-02-08T24:00:00", "2013-02-08T12:00:60Z", "2013-02-08T12:00:00+1", "x T"] {
-            assert_eq!(timestamp(text), None, "{text}");
+        for (text, wanted) in [
+            ("2013-02-08T11:00:00Z", (1_360_321_200_000_000, Some(0))),
+            ("2013-02-08 12:00:00+01", (1_360_321_200_000_000, Some(60))),
+            ("2013-02-08 11:00:00 UTC", (1_360_321_200_000_000, Some(0))),
+            ("2013-02-08 11:00", (1_360_321_200_000_000, None)),
+            ("-0043-03-15T00:00:00", (-735_160 * DAY_MICROS, None)),
+        ] {
+            assert_eq!(read(text), Some(wanted), "{text}");
         }
+        for text in ["2013-02-08", "2013-02-08T24:00:00", "2013-02-08T12:00:60Z", "2013-02-08T12:00:00+1", "x T"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn each_value_has_one_form() {
+        assert_eq!(date_text(11_016), "2000-02-29");
+        assert_eq!(date_text(-735_160), "-0043-03-15");
+        assert_eq!(date_text(4_759_474), "+15000-12-31");
+        assert_eq!(date_text(-719_529), "-0001-12-31");
+        assert_eq!(date_text(-719_528), "0000-01-01");
+        assert_eq!(time_text(DAY_MICROS), "24:00:00");
+        assert_eq!(time_text(-3_600_000_000), "-01:00:00");
+        assert_eq!(timestamp_text(1_360_321_200_000_000, true), "2013-02-08T11:00:00Z");
+        assert_eq!(timestamp_text(-1, false), "1969-12-31T23:59:59.999999");
     }
 }
