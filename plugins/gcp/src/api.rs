@@ -147,18 +147,11 @@ pub(crate) fn check(
     };
     [("authenticate", authenticate), ("authorise", authorise)]
         .map(|(name, outcome)| match outcome {
-            None => step(name, StepStatus::Skipped, None, started),
-            Some(Ok(detail)) => step(name, StepStatus::Passed, detail, started),
-            Some(Err(problem)) => step(name, StepStatus::Failed, Some(problem.to_string()), started),
+            None => Step::new(name, StepStatus::Skipped, None, started),
+            Some(Ok(detail)) => Step::new(name, StepStatus::Passed, detail, started),
+            Some(Err(problem)) => Step::new(name, StepStatus::Failed, Some(problem.to_string()), started),
         })
         .into()
-}
-
-/// Creates a step with the time elapsed since `started`.
-pub(crate) fn step(name: &str, status: StepStatus, detail: Option<String>, started: Duration) -> Step {
-    let took = clock::now().saturating_sub(started).as_millis();
-    let milliseconds = (status != StepStatus::Skipped).then(|| u64::try_from(took).unwrap_or(u64::MAX));
-    Step { name: name.to_owned(), status, detail, milliseconds }
 }
 
 #[cfg(test)]

@@ -7,8 +7,6 @@ use blockyard_sdk::http::{self, Assertion, Client, Request, TokenSource};
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::{StepStatus, clock};
 
-use crate::api;
-
 /// Google's OAuth 2.0 token endpoint.
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 /// Scope that covers everything that IAM permits the account to do.
@@ -131,7 +129,7 @@ impl GcpCredentials {
             Ok(()) => (StepStatus::Passed, self.service_account.as_ref().map(|account| account.client_email.clone())),
             Err(problem) => (StepStatus::Failed, Some(problem.to_string())),
         };
-        vec![api::step("authenticate", status, detail, started)]
+        vec![Step::new("authenticate", status, detail, started)]
     }
 
     /// Checks that exactly one kind of credentials is given. None is required with a custom

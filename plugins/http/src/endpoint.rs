@@ -128,12 +128,8 @@ impl HttpEndpoint {
                 ((StepStatus::Passed, None), (status, Some(said)))
             }
         };
-        let took = u64::try_from(clock::now().saturating_sub(started).as_millis()).unwrap_or(u64::MAX);
         [("connect", connect), ("authorise", authorise)]
-            .map(|(name, (status, detail))| {
-                let milliseconds = (status != StepStatus::Skipped).then_some(took);
-                Step { name: name.to_owned(), status, detail, milliseconds }
-            })
+            .map(|(name, (status, detail))| Step::new(name, status, detail, started))
             .into()
     }
 

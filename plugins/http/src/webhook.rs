@@ -62,8 +62,7 @@ impl Webhook {
             Ok(answer) => (blockyard_sdk::StepStatus::Passed, format!("status {}; no message was sent", answer.status)),
             Err(problem) => (blockyard_sdk::StepStatus::Failed, problem.to_string()),
         };
-        let took = u64::try_from(clock::now().saturating_sub(started).as_millis()).unwrap_or(u64::MAX);
-        vec![Step { name: "connect".to_owned(), status, detail: Some(detail), milliseconds: Some(took) }]
+        vec![Step::new("connect", status, Some(detail), started)]
     }
 
     /// Checks that the URL is valid and that the template contains the body.

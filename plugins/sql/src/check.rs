@@ -12,7 +12,6 @@ pub(crate) fn steps(database: &SqlDatabase) -> Vec<Step> {
     let mut steps = Vec::new();
     let started = clock::now();
     let connected = database.connect();
-    let milliseconds = took(started);
     // The host reports the step that failed; the steps before it passed.
     let failed = connected.as_ref().err().map(|problem| sql::step_of(problem).unwrap_or_else(|| "connect".to_owned()));
     let names: &[&str] = match database.dialect {
@@ -27,8 +26,10 @@ pub(crate) fn steps(database: &SqlDatabase) -> Vec<Step> {
             (Err(_), Some(at)) if index > at => (StepStatus::Skipped, None),
             (Err(problem), _) => (StepStatus::Failed, Some(problem.to_string())),
         };
-        let timed = status == StepStatus::Failed || index + 1 == names.len() && status == StepStatus::Passed;
-        steps.push(Step { name: (*name).to_owned(), status, detail, milliseconds: timed.then_some(milliseconds) });
+        // The host reports no times of single steps.
+        let timed = status == StepStatus::Failed || index + 1 == names.len();
+        let step = Step::new(*name, status, detail, started);
+        steps.push(if timed { step } else { Step { milliseconds: None, ..step } });
     }
     let connection = connected.ok();
     for (name, ask) in questions(database.dialect) {
@@ -38,8 +39,7 @@ pub(crate) fn steps(database: &SqlDatabase) -> Vec<Step> {
             Some(Ok(found)) => (StepStatus::Passed, Some(found)),
             Some(Err(problem)) => (StepStatus::Failed, Some(problem.to_string())),
         };
-        let milliseconds = (status != StepStatus::Skipped).then(|| took(started));
-        steps.push(Step { name: (*name).to_owned(), status, detail, milliseconds });
+        steps.push(Step::new(*name, status, detail, started));
     }
     steps
 }
@@ -101,8 +101,4 @@ fn answer(connection: &Connection, statement: &str) -> Result<String> {
     let rows = connection.query(statement, &[])?.objects(1)?;
     let found = rows.first().and_then(|row| row["found"].as_str());
     found.map(str::to_owned).ok_or_else(|| Problem::new("failed", "the server returned no value"))
-}
-
-fn took(started: std::time::Duration) -> u64 {
-    u64::try_from(clock::now().saturating_sub(started).as_millis()).unwrap_or(u64::MAX)
 }

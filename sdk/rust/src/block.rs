@@ -1,5 +1,7 @@
 //! Traits and types of block types and operations, implemented by the macros.
 
+use core::time::Duration;
+
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::Serialize;
@@ -130,6 +132,16 @@ pub struct Step {
     /// Duration in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub milliseconds: Option<u64>,
+}
+
+impl Step {
+    /// Creates a step that took the time since `started`. A skipped step has no duration. Requires
+    /// the capability `clock`.
+    pub fn new(name: impl Into<String>, status: StepStatus, detail: Option<String>, started: Duration) -> Self {
+        let took = crate::clock::now().saturating_sub(started).as_millis();
+        let milliseconds = (status != StepStatus::Skipped).then(|| u64::try_from(took).unwrap_or(u64::MAX));
+        Self { name: name.into(), status, detail, milliseconds }
+    }
 }
 
 /// Outcome of a step of a health check.
