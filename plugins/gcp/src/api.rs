@@ -1,55 +1,42 @@
 //! Request handling shared by all Google APIs: retries and the error format.
 //!
-//! Retries follow the "Retry strategy" of Cloud Storage: an idempotent request is sent again after
-//! status 408, 429 or 5xx and after a broken connection, with exponential backoff and jitter.
+//! Retries follow the "Retry strategy" of Cloud Storage: only requests that are harmless to repeat
+//! are retried.
 
 use std::time::Duration;
 
 use blockyard_sdk::http::{Request, Response};
 use blockyard_sdk::prelude::*;
-use blockyard_sdk::{StepStatus, clock, random, serde_json};
+use blockyard_sdk::retry::{self, Policy, Sent};
+use blockyard_sdk::{StepStatus, random, serde_json};
 
-/// Maximum number of times that a request is sent.
-const ATTEMPTS: u32 = 5;
-/// Maximum wait between two attempts.
-const LONGEST_WAIT: Duration = Duration::from_secs(32);
+/// Retries of requests, and of the chunks of an upload.
+pub(crate) const RETRIES: Policy = Policy::new(5).jitter(random::bytes);
 /// Maximum number of characters of a response body shown when it contains no error message.
 const SHOWN_CHARACTERS: usize = 300;
 
 /// Sends an idempotent request, retrying transient failures.
 pub(crate) fn send(request: impl Fn() -> Request) -> Result<Response> {
-    send_counting(|| Ok(request())).map(|(answer, _)| answer)
+    send_counting(|| Ok(request())).map(|sent| sent.response)
 }
 
 /// Like [`send`], and also returns the number of attempts. A status such as 409 or 412 after a
 /// retry may refer to the effect of an earlier attempt whose response was lost.
-pub(crate) fn send_counting(request: impl Fn() -> Result<Request>) -> Result<(Response, u32)> {
-    let mut attempt = 0;
-    loop {
-        let (answer, passing) = judge(request()?.send());
-        attempt += 1;
-        if attempt == ATTEMPTS || !passing {
-            return answer.map(|answer| (answer, attempt));
-        }
-        wait(attempt);
-    }
+pub(crate) fn send_counting(request: impl Fn() -> Result<Request>) -> Result<Sent> {
+    RETRIES.send_while(request, judge)
 }
 
 /// Returns the response, and whether the failure is transient. BigQuery uses 403 both for rate
 /// limits and for missing permissions; only the reason in the body distinguishes them.
 pub(crate) fn judge(answer: Result<Response>) -> (Result<Response>, bool) {
     match answer {
-        Err(problem) => {
-            let passing = problem.is_retryable();
-            (Err(problem), passing)
-        }
         Ok(answer) if answer.status == 403 => match read_refusal(answer) {
             Ok((answer, reason)) => (Ok(answer), is_passing(&reason)),
             Err(problem) => (Err(problem), false),
         },
-        Ok(answer) => {
-            let passing = matches!(answer.status, 408 | 429 | 500..=599);
-            (Ok(answer), passing)
+        answer => {
+            let passing = retry::is_transient(&answer);
+            (answer, passing)
         }
     }
 }
@@ -84,14 +71,6 @@ fn reason(error: &Value) -> Option<&str> {
     error["errors"][0]["reason"].as_str().or_else(|| error["status"].as_str())
 }
 
-/// Sleeps after the attempt with this number (counted from 1): 1, 2, 4, … seconds plus up to one
-/// second of jitter, capped at [`LONGEST_WAIT`].
-pub(crate) fn wait(attempt: u32) {
-    let jitter = random::bytes(2).iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)) % 1_000;
-    let seconds = Duration::from_secs(1 << (attempt - 1).min(6));
-    clock::sleep((seconds + Duration::from_millis(jitter)).min(LONGEST_WAIT));
-}
-
 /// Returns the response if its status is 2xx, and an error that names `what` otherwise.
 pub(crate) fn ok(answer: Response, what: &str) -> Result<Response> {
     if (200..300).contains(&answer.status) {
@@ -105,25 +84,25 @@ pub(crate) fn ok(answer: Response, what: &str) -> Result<Response> {
 fn refusal(status: u16, text: &str, what: &str) -> Problem {
     let document: Value = serde_json::from_str(text).unwrap_or_default();
     let error = &document["error"];
-    let said = error["message"].as_str().unwrap_or(text);
-    let said: String = said.trim().chars().take(SHOWN_CHARACTERS).collect();
+    let message = error["message"].as_str().unwrap_or(text);
+    let message: String = message.trim().chars().take(SHOWN_CHARACTERS).collect();
     let reason = reason(error);
-    let said = if said.is_empty() { format!("status {status}") } else { format!("{said} (status {status})") };
+    let message = if message.is_empty() { format!("status {status}") } else { format!("{message} (status {status})") };
     let problem = match status {
-        404 | 410 => Problem::new("not-found", format!("{what} was not found: {said}")),
-        401 => Problem::new("denied", format!("the credentials were rejected for {what}: {said}")),
+        404 | 410 => Problem::new("not-found", format!("{what} was not found: {message}")),
+        401 => Problem::new("denied", format!("the credentials were rejected for {what}: {message}")),
         403 if reason.is_some_and(|reason| reason == "quotaExceeded" || is_passing(reason)) => {
-            Problem::new("unavailable", format!("rate limit or quota exceeded for {what}: {said}"))
+            Problem::new("unavailable", format!("rate limit or quota exceeded for {what}: {message}"))
                 .retryable()
                 .hint("retry later, or request a larger quota")
         }
-        403 => Problem::new("denied", format!("permission denied for {what}: {said}")),
-        409 => Problem::new("conflict", format!("{what} already exists: {said}")),
-        412 => Problem::new("conflict", format!("precondition failed for {what}: {said}")),
+        403 => Problem::new("denied", format!("permission denied for {what}: {message}")),
+        409 => Problem::new("conflict", format!("{what} already exists: {message}")),
+        412 => Problem::new("conflict", format!("precondition failed for {what}: {message}")),
         408 | 429 | 500.. => {
-            Problem::new("unavailable", format!("temporary failure of the request for {what}: {said}")).retryable()
+            Problem::new("unavailable", format!("temporary failure of the request for {what}: {message}")).retryable()
         }
-        _ => Problem::invalid(format!("Google rejected the request for {what}: {said}")),
+        _ => Problem::invalid(format!("Google rejected the request for {what}: {message}")),
     };
     problem.with_details(json!({ "status": status, "reason": reason }))
 }

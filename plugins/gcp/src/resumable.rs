@@ -2,8 +2,11 @@
 //! in the documentation of each). A session is created, and each chunk is sent until the server has
 //! acknowledged all of it, continuing at the offset that the server reports.
 
+use std::time::Duration;
+
 use blockyard_sdk::http;
 use blockyard_sdk::prelude::*;
+use blockyard_sdk::retry::{self, Backoff};
 
 use crate::api;
 use crate::credentials::GcpCredentials;
@@ -13,8 +16,6 @@ use crate::encryption::Key;
 /// that reduces the number of round trips. The host buffers two chunks: the current one until the
 /// server has acknowledged it, and the next one.
 pub(crate) const CHUNK_BYTES: u32 = 16 << 20;
-/// Maximum number of consecutive attempts without progress.
-const ATTEMPTS: u32 = 5;
 
 /// A started upload session.
 #[derive(Debug)]
@@ -42,8 +43,9 @@ enum UploadState {
     Done(Value),
     /// Number of bytes received.
     Holds(u64),
-    /// The request failed before the server reported a state.
-    Unknown(Problem),
+    /// The request failed before the server reported a state. Contains the wait that the server
+    /// requests.
+    Unknown(Problem, Option<Duration>),
 }
 
 impl<'a> Session<'a> {
@@ -87,11 +89,12 @@ impl<'a> Session<'a> {
     fn send_chunk(&self, chunk: &Body, begin: u64, total: Option<u64>) -> Result<Option<Value>> {
         let end = begin + chunk.size().unwrap_or_default();
         let (mut at, mut ask) = (begin, false);
-        let mut failures = 0;
+        // Attempts since the last progress.
+        let mut backoff: Option<Backoff> = None;
         loop {
             let part = if ask || at == end { empty() } else { rest(chunk, at - begin)? };
             let nothing = part.size() == Some(0);
-            let why = match self.put(part, at, total)? {
+            let (why, wait) = match self.put(part, at, total)? {
                 UploadState::Done(made) => return Ok(Some(made)),
                 UploadState::Holds(held) if held == end && total.is_none() => return Ok(None),
                 UploadState::Holds(held) if !(begin..=end).contains(&held) => {
@@ -102,28 +105,26 @@ impl<'a> Session<'a> {
                 UploadState::Holds(held) => {
                     let further = held > at;
                     // The server answered a status request; the bytes it lacks are sent next.
-                    let told = nothing && held < end;
+                    let lacks_bytes = nothing && held < end;
                     (at, ask) = (held, false);
                     if further {
-                        failures = 0;
+                        backoff = None;
                     }
-                    if further || told {
+                    if further || lacks_bytes {
                         continue;
                     }
-                    Problem::new("unavailable", "the server accepted no further bytes")
+                    (Problem::new("unavailable", "the server accepted no further bytes"), None)
                 }
-                UploadState::Unknown(problem) => {
+                UploadState::Unknown(problem, wait) => {
                     ask = true;
-                    problem
+                    (problem, wait)
                 }
             };
-            failures += 1;
-            if failures == ATTEMPTS {
+            if !backoff.get_or_insert_with(|| api::RETRIES.start()).wait(wait) {
                 let what = self.target.what;
                 let message = format!("the upload of {what} failed after {at} bytes, and nothing was written: {why}");
                 return Err(Problem::new(why.code(), message).retryable());
             }
-            api::wait(failures);
         }
     }
 
@@ -135,10 +136,12 @@ impl<'a> Session<'a> {
         let (answer, passing) = api::judge(self.credentials.sign(request).send());
         let answer = match answer {
             Ok(answer) if passing => {
+                let wait = retry::retry_after(&answer);
                 let passed = api::ok(answer, self.target.what).err();
-                return Ok(UploadState::Unknown(passed.unwrap_or_else(|| Problem::new("failed", "the upload failed"))));
+                let passed = passed.unwrap_or_else(|| Problem::new("failed", "the upload failed"));
+                return Ok(UploadState::Unknown(passed, wait));
             }
-            Err(problem) if passing => return Ok(UploadState::Unknown(problem)),
+            Err(problem) if passing => return Ok(UploadState::Unknown(problem, None)),
             answer => answer?,
         };
         match answer.status {

@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blockyard_sdk::http;
 use blockyard_sdk::prelude::*;
+use blockyard_sdk::retry::Sent;
 
 use crate::api;
 use crate::bucket::GcsBucket;
@@ -73,18 +74,16 @@ impl Upload<'_> {
     fn send_at_once(&self, bytes: &Body) -> Result<Value> {
         let url = self.url("media")?;
         let credentials = self.bucket.credentials()?;
-        let (answer, sent) = api::send_counting(|| {
+        let Sent { response, attempts } = api::send_counting(|| {
             let request = http::post(url.as_str()).header("content-type", &self.content_type);
             Ok(credentials.sign(self.bucket.key().with(request.body(bytes.again()?))))
         })?;
-        if sent > 1 && self.only_over.is_some() && answer.status == 412 {
-            return api::ok(answer, &self.what())
-                .map_err(|problem| {
-                    problem.hint("check the object: a response was lost, and this call may have written it")
-                })?
-                .json();
-        }
-        api::ok(answer, &self.what())?.json()
+        let lost = attempts > 1 && self.only_over.is_some() && response.status == 412;
+        let stored = api::ok(response, &self.what()).map_err(|problem| match lost {
+            true => problem.hint("check the object: a response was lost, and this call may have written it"),
+            false => problem,
+        });
+        stored?.json()
     }
 
     /// Compares the checksum of the stored object with that of the data read, and deletes the

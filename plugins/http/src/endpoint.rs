@@ -67,11 +67,11 @@ impl HttpEndpoint {
         query: BTreeMap<String, String>,
     ) -> Result<Streamed<Fetched>> {
         let url = self.url(&path)?;
-        let answer = crate::send(|| {
+        let sent = crate::RETRIES.send(|| {
             let query = query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-            self.sign(http::get(url.as_str()).query(query))
+            Ok(self.sign(http::get(url.as_str()).query(query)))
         })?;
-        fetched(answer)
+        fetched(sent.response)
     }
 
     /// Uploads the input to a path. The request is never retried, because it may already have taken

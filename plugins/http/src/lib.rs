@@ -5,36 +5,15 @@
 mod endpoint;
 mod webhook;
 
-use std::time::Duration;
-
-use blockyard_sdk::http::{Request, Response};
 use blockyard_sdk::prelude::*;
-use blockyard_sdk::{clock, random};
+use blockyard_sdk::random;
+use blockyard_sdk::retry::Policy;
 
 use endpoint::HttpEndpoint;
 use webhook::Webhook;
 
-/// Maximum number of attempts per request.
-const ATTEMPTS: u32 = 4;
-
-/// Sends an idempotent request with retries. Connection errors and the statuses 408, 429 and 5xx
-/// are retried after 1, 2 and 4 seconds, each plus a jitter of up to one second.
-fn send(request: impl Fn() -> Request) -> Result<Response> {
-    let mut attempt = 0;
-    loop {
-        let answer = request().send();
-        attempt += 1;
-        let passing = match &answer {
-            Ok(answer) => matches!(answer.status, 408 | 429 | 500..=599),
-            Err(problem) => problem.is_retryable(),
-        };
-        if attempt == ATTEMPTS || !passing {
-            return answer;
-        }
-        let jitter = random::bytes(1).first().map_or(0, |byte| u64::from(*byte) * 4);
-        clock::sleep(Duration::from_millis((1_000 << (attempt - 1)) + jitter));
-    }
-}
+/// Retries of GET requests.
+const RETRIES: Policy = Policy::new(4).jitter(random::bytes);
 
 /// Returns the mistake in a URL as a predicate, or `None` if the URL is valid.
 fn mistake(url: &str) -> Option<&'static str> {

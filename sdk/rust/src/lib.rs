@@ -52,6 +52,7 @@ mod export;
 pub mod http;
 mod problem;
 mod reference;
+pub mod retry;
 mod secret;
 pub mod sql;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use blockyard_sdk::http::{self, Request, Response};
 use blockyard_sdk::prelude::*;
+use blockyard_sdk::retry::{Policy, Sent};
 use blockyard_sdk::{clock, random};
 
 use super::cell::{Cell, Row};
@@ -15,8 +16,8 @@ use crate::credentials::GcpCredentials;
 use crate::encryption::Key;
 use crate::resumable::{self, Session, Target};
 
-/// Maximum number of times that a job is started, if it fails for a transient reason.
-const ATTEMPTS: u32 = 4;
+/// Restarts of a job that fails for a transient reason.
+const RESTARTS: Policy = Policy::new(4).jitter(random::bytes).time_limit(Duration::from_secs(WAIT_SECONDS));
 /// Milliseconds that BigQuery waits for a query to finish before it responds.
 const LONG_POLL: &str = "20000";
 /// First and maximum wait between two requests for the state of a job.
@@ -158,12 +159,12 @@ impl Client {
     /// Restarts a job that failed for a transient reason. Such a job has changed nothing, except
     /// for scripts, whose first statements may have been committed; scripts are not restarted.
     fn attempt<T>(&self, run: impl Fn() -> Result<T>) -> Result<T> {
-        let mut attempt = 0;
+        let mut backoff = RESTARTS.start();
         loop {
-            attempt += 1;
-            match run() {
-                Err(problem) if attempt < ATTEMPTS && may_start_anew(&problem) => api::wait(attempt),
-                outcome => return outcome,
+            let outcome = run();
+            let restarts = outcome.as_ref().is_err_and(may_restart);
+            if !restarts || !backoff.wait(None) {
+                return outcome;
             }
         }
     }
@@ -172,12 +173,13 @@ impl Client {
     pub(crate) fn start(&self, configuration: &Value) -> Result<Job> {
         let job_id = job_id();
         let (url, request) = (self.url("/jobs"), self.request(configuration, &[("jobId", &job_id)]));
-        let (answer, sent) = api::send_counting(|| Ok(self.credentials.sign(http::post(url.as_str()).json(&request))))?;
+        let Sent { response, attempts } =
+            api::send_counting(|| Ok(self.credentials.sign(http::post(url.as_str()).json(&request))))?;
         // An earlier attempt started the job, but its response was lost.
-        if sent > 1 && answer.status == 409 {
+        if attempts > 1 && response.status == 409 {
             return self.job(&job_id, self.location.as_deref());
         }
-        Job::read(&api::ok(answer, "the job").map_err(placed)?.json()?)
+        Job::read(&api::ok(response, "the job").map_err(placed)?.json()?)
     }
 
     /// Starts a load job with the bytes of `input`.
@@ -274,7 +276,7 @@ impl Client {
     }
 }
 
-fn may_start_anew(problem: &Problem) -> bool {
+fn may_restart(problem: &Problem) -> bool {
     let details = problem.details();
     details["statement_type"] != "SCRIPT" && details["job_reason"].as_str().is_some_and(api::is_passing)
 }

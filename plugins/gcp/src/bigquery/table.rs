@@ -3,6 +3,7 @@
 use blockyard_sdk::http;
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::random;
+use blockyard_sdk::retry::Sent;
 
 use super::field::Field;
 use super::job::{Client, number, text};
@@ -178,13 +179,13 @@ impl TableName {
             resource["description"] = description.as_str().into();
         }
         let url = client.url(&self.list_path());
-        let (answer, sent) =
+        let Sent { response, attempts } =
             api::send_counting(|| Ok(client.credentials.sign(http::post(url.as_str()).json(&resource))))?;
         // The table exists, or an earlier attempt created it and its response was lost.
-        if answer.status == 409 && (if_absent || sent > 1) {
+        if response.status == 409 && (if_absent || attempts > 1) {
             return self.describe(&client);
         }
-        TableDescription::read(&api::ok(answer, &self.what())?.json()?)
+        TableDescription::read(&api::ok(response, &self.what())?.json()?)
     }
 
     /// Inserts rows with generated insert IDs, so that BigQuery discards duplicates when a request

@@ -5,6 +5,7 @@ use std::time::Duration;
 use blockyard_sdk::clock;
 use blockyard_sdk::http::{self, Request};
 use blockyard_sdk::prelude::*;
+use blockyard_sdk::retry::Sent;
 
 use super::GcsBucket;
 use super::object::Object;
@@ -67,13 +68,13 @@ impl GcsBucket {
             .into_iter()
             .collect();
         let credentials = self.credentials()?;
-        let (answer, sent) =
+        let Sent { response, attempts } =
             api::send_counting(|| Ok(credentials.sign(http::delete(url.as_str()).query(parameters.iter().copied()))))?;
         // An earlier attempt deleted the object, but its response was lost.
-        if sent > 1 && answer.status == 404 {
+        if attempts > 1 && response.status == 404 {
             return Ok(());
         }
-        api::ok(answer, &self.named(name)).map(drop)
+        api::ok(response, &self.named(name)).map(drop)
     }
 
     /// Copies an object within Cloud Storage, in as many requests as it requires.
@@ -158,14 +159,14 @@ impl GcsBucket {
             [("ifGenerationMatch", now.as_str())].into_iter().filter(|(_, now)| !now.is_empty()).collect();
         let url = format!("{}/compose", self.object_url(&name)?);
         let credentials = self.credentials()?;
-        let (answer, sent) = api::send_counting(|| {
+        let Sent { response, attempts } = api::send_counting(|| {
             let request = http::post(url.as_str()).query(parameters.iter().copied()).json(&request);
             Ok(credentials.sign(self.key().with(request)))
         })?;
         // An earlier attempt succeeded, but its response was lost.
-        if sent > 1 && answer.status == 412 {
+        if attempts > 1 && response.status == 412 {
             return self.object(&self.resource(&name)?);
         }
-        self.object(&api::ok(answer, &self.named(&name))?.json()?)
+        self.object(&api::ok(response, &self.named(&name))?.json()?)
     }
 }
