@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use blockyard_sdk::clock;
 use blockyard_sdk::http;
 use blockyard_sdk::prelude::*;
+use blockyard_sdk::retry::Sent;
 
 use crate::api;
 use crate::credentials::GcpCredentials;
@@ -313,8 +314,14 @@ impl GcsBucket {
         if let Some(location) = location {
             bucket["location"] = location.into();
         }
-        let answer = self.send(|| http::post(url.as_str()).json(&bucket))?;
-        let made: Value = api::ok(answer, &self.what())?.json()?;
+        let Sent { response, attempts } =
+            api::send_counting(|| Ok(credentials.sign(http::post(url.as_str()).json(&bucket))))?;
+        let lost = attempts > 1 && response.status == 409;
+        let made = api::ok(response, &self.what()).map_err(|problem| match lost {
+            true => problem.hint("check the bucket: a response was lost, and this call may have created it"),
+            false => problem,
+        });
+        let made: Value = made?.json()?;
         Ok(Bucket { name: self.bucket.clone(), location: made["location"].as_str().map(str::to_owned) })
     }
 

@@ -122,6 +122,11 @@ impl<'a> Session<'a> {
             };
             if !backoff.get_or_insert_with(|| api::RETRIES.start()).wait(wait) {
                 let what = self.target.what;
+                // The server may have processed the last chunk although its response was lost.
+                if ask && total.is_some() {
+                    let message = format!("the upload of {what} may or may not be complete: {why}");
+                    return Err(Problem::new(why.code(), message).hint(format!("check {what} before you retry")));
+                }
                 let message = format!("the upload of {what} failed after {at} bytes, and nothing was written: {why}");
                 return Err(Problem::new(why.code(), message).retryable());
             }

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use blockyard_sdk::clock;
 use blockyard_sdk::http::{self, Request, Response};
 use blockyard_sdk::prelude::*;
+use blockyard_sdk::retry::Sent;
 
 use crate::api;
 use crate::checksum::crc32c;
@@ -127,8 +128,13 @@ impl GcpSecret {
     #[operation(destructive)]
     fn delete(&self) -> Result<()> {
         let url = self.url()?;
-        let answer = self.send(|| http::delete(url.as_str()))?;
-        api::ok(answer, &self.what()).map(drop)
+        let credentials = self.credentials.get()?;
+        let Sent { response, attempts } = api::send_counting(|| Ok(credentials.sign(http::delete(url.as_str()))))?;
+        // An earlier attempt deleted the secret, but its response was lost.
+        if attempts > 1 && response.status == 404 {
+            return Ok(());
+        }
+        api::ok(response, &self.what()).map(drop)
     }
 
     /// Requests an access token, then the metadata of the secret.
