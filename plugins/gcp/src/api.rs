@@ -12,6 +12,8 @@ use blockyard_sdk::{StepStatus, random, serde_json};
 
 /// Retries of requests, and of the chunks of an upload.
 pub(crate) const RETRIES: Policy = Policy::new(5).jitter(random::bytes);
+/// Maximum number of bytes of an error response that are read.
+const ERROR_BYTES: u32 = 64 << 10;
 /// Maximum number of characters of a response body shown when it contains no error message.
 const SHOWN_CHARACTERS: usize = 300;
 
@@ -30,10 +32,10 @@ pub(crate) fn send_counting(request: impl Fn() -> Result<Request>) -> Result<Sen
 /// limits and for missing permissions; only the reason in the body distinguishes them.
 pub(crate) fn judge(answer: Result<Response>) -> (Result<Response>, bool) {
     match answer {
-        Ok(answer) if answer.status == 403 => match read_refusal(answer) {
-            Ok((answer, reason)) => (Ok(answer), is_passing(&reason)),
-            Err(problem) => (Err(problem), false),
-        },
+        Ok(answer) if answer.status == 403 => {
+            let (answer, reason) = read_refusal(answer);
+            (Ok(answer), is_passing(&reason))
+        }
         answer => {
             let passing = retry::is_transient(&answer);
             (answer, passing)
@@ -57,13 +59,13 @@ pub(crate) fn is_passing(reason: &str) -> bool {
 }
 
 /// Reads the error reason from the body, and returns the response with an equivalent body.
-fn read_refusal(answer: Response) -> Result<(Response, String)> {
+fn read_refusal(answer: Response) -> (Response, String) {
     let Response { status, headers, body } = answer;
     let media_type = body.media_type();
-    let bytes = Response { status, headers: Vec::new(), body }.bytes()?;
-    let document: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let text = Response { status, headers: Vec::new(), body }.beginning(ERROR_BYTES);
+    let document: Value = serde_json::from_str(&text).unwrap_or_default();
     let reason = reason(&document["error"]).unwrap_or_default().to_owned();
-    Ok((Response { status, headers, body: Body::from_bytes(&media_type, &bytes) }, reason))
+    (Response { status, headers, body: Body::from_bytes(&media_type, text.as_bytes()) }, reason)
 }
 
 /// Returns the machine-readable reason of a Google API error.
@@ -77,8 +79,7 @@ pub(crate) fn ok(answer: Response, what: &str) -> Result<Response> {
         return Ok(answer);
     }
     let status = answer.status;
-    let text = answer.text().unwrap_or_default();
-    Err(refusal(status, &text, what))
+    Err(refusal(status, &answer.beginning(ERROR_BYTES), what))
 }
 
 fn refusal(status: u16, text: &str, what: &str) -> Problem {

@@ -16,6 +16,8 @@ use crate::{Body, Problem, Result, Secret};
 
 /// Number of bytes per read.
 const CHUNK_BYTES: u32 = 1 << 20;
+/// Maximum number of bytes of an error response that are read.
+const ERROR_BYTES: u32 = 64 << 10;
 /// Maximum number of characters of a response body in an error message.
 const SHOWN_CHARACTERS: usize = 500;
 
@@ -220,12 +222,12 @@ impl Response {
             return Ok(self);
         }
         let status = self.status;
-        let said = self.text().unwrap_or_default();
-        let said: String = said.trim().chars().take(SHOWN_CHARACTERS).collect();
-        let message = if said.is_empty() {
+        let body = self.beginning(ERROR_BYTES);
+        let body: String = body.trim().chars().take(SHOWN_CHARACTERS).collect();
+        let message = if body.is_empty() {
             format!("the server responded with status {status}")
         } else {
-            format!("the server responded with status {status}: {said}")
+            format!("the server responded with status {status}: {body}")
         };
         Err(match status {
             404 | 410 => Problem::new("not-found", message),
@@ -235,6 +237,21 @@ impl Response {
             _ => Problem::new("invalid", message),
         }
         .with_details(serde_json::json!({ "status": status })))
+    }
+
+    /// Reads the beginning of the body as text, up to `most` bytes, for error messages. Ends before
+    /// the first byte that is not UTF-8 or cannot be read.
+    #[must_use]
+    pub fn beginning(self, most: u32) -> String {
+        let mut bytes = Vec::new();
+        let mut left = most;
+        while left > 0
+            && let Ok(Some(chunk)) = self.body.read(left)
+        {
+            left = left.saturating_sub(u32::try_from(chunk.len()).unwrap_or(u32::MAX));
+            bytes.extend(chunk);
+        }
+        valid_text(bytes)
     }
 
     /// Reads the body into memory. Use [`body`](Self::body) for bodies that may not fit.
@@ -343,6 +360,14 @@ fn owned(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
+/// Returns the text up to the first byte that is not UTF-8.
+fn valid_text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned()
+    })
+}
+
 /// Percent-encodes a string as one component of a path or query (RFC 3986, section 2.1). All
 /// characters except the unreserved ones are encoded, including `/`.
 #[must_use]
@@ -359,7 +384,14 @@ pub fn percent_encode(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::percent_encode;
+    use super::{percent_encode, valid_text};
+
+    #[test]
+    fn a_text_ends_before_invalid_bytes() {
+        assert_eq!(valid_text("größe".as_bytes().to_vec()), "größe");
+        assert_eq!(valid_text("größe".as_bytes()[..3].to_vec()), "gr");
+        assert_eq!(valid_text(vec![0xff, b'a']), "");
+    }
 
     #[test]
     fn what_has_a_meaning_in_urls_is_encoded() {
