@@ -98,8 +98,10 @@ impl HttpEndpoint {
         };
         let content_type = content_type.unwrap_or_else(|| input.media_type());
         let query = query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let request = http::request(method, self.url(&path)?).query(query).header("content-type", content_type);
-        fetched(self.sign(request.body(input)).send()?)
+        let request = http::request(method, self.url(&path)?).query(query).body(input);
+        // The media type of an input can be unknown.
+        let request = if content_type.is_empty() { request } else { request.header("content-type", content_type) };
+        fetched(self.sign(request).send()?)
     }
 
     /// Deletes the resource at a path with DELETE.
@@ -121,11 +123,11 @@ impl HttpEndpoint {
         let (connect, authorise) = match answer {
             Err(problem) => ((StepStatus::Failed, Some(problem.to_string())), (StepStatus::Skipped, None)),
             Ok(answer) => {
-                let said = format!("status {}", answer.status);
+                let detail = format!("status {}", answer.status);
                 // The base URL itself may not exist, or may not support HEAD.
                 let fine = matches!(answer.status, 200..=399 | 404 | 405);
                 let status = if fine { StepStatus::Passed } else { StepStatus::Failed };
-                ((StepStatus::Passed, None), (status, Some(said)))
+                ((StepStatus::Passed, None), (status, Some(detail)))
             }
         };
         [("connect", connect), ("authorise", authorise)]
