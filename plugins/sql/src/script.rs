@@ -78,6 +78,8 @@ impl Current {
         if token.kind != Kind::Word {
             self.is_something = true;
             self.past_head |= token.is_operator("(");
+            // The `end` before a semicolon is complete.
+            self.last.clear();
             return;
         }
         let word = token.text.to_lowercase();
@@ -150,6 +152,9 @@ mod tests {
         let routine =
             "create procedure p() begin if 1 then select 1; end if; case 1 when 1 then select 2; end case; end";
         assert_eq!(split(&format!("{routine}; select 1;"), Dialect::Mysql), [routine, "select 1"]);
+        let nested = "create procedure p() begin begin select 1; end; if 1 then select 1; end if; \
+                      case 1 when 1 then select 2; end case; end";
+        assert_eq!(split(&format!("{nested}; select 1;"), Dialect::Mysql), [nested, "select 1"]);
         let function = "create function f() returns int language sql begin atomic select 1; end";
         assert_eq!(split(&format!("{function};select 2"), Dialect::Postgres), [function, "select 2"]);
         let table = "create table log (event text, begin_at text, begin text)";
