@@ -115,9 +115,10 @@ impl Target<'_> {
             }
             count += length;
         };
-        match outcome.and_then(|()| transaction.commit()) {
+        let outcome = outcome.map_err(|problem| (problem, false));
+        match outcome.and_then(|()| transaction.commit().map_err(|problem| (problem, true))) {
             Ok(()) => Ok(Loaded { rows: count, columns: names_of(&rows.columns), created: create }),
-            Err(problem) => Err(self.take_back(connection, beside, problem)),
+            Err((problem, in_commit)) => Err(self.take_back(connection, beside, problem, in_commit)),
         }
     }
 
@@ -134,12 +135,21 @@ impl Target<'_> {
     }
 
     /// Cleans up after a failed load: drops the table if it was created outside of the transaction.
-    fn take_back(&self, connection: &Connection, made: bool, problem: Problem) -> Problem {
-        let left = match made.then(|| connection.execute(&format!("drop table {}", self.name()), &[])) {
-            Some(Err(_)) => "the new table exists and is empty",
-            _ => "nothing was loaded",
+    fn take_back(&self, connection: &Connection, made: bool, problem: Problem, in_commit: bool) -> Problem {
+        let dropped = made.then(|| connection.execute(&format!("drop table {}", self.name()), &[]).is_ok());
+        let is_unknown = in_commit && is_lost(&problem);
+        let left = match dropped {
+            Some(true) => "nothing was loaded",
+            _ if is_unknown => "the rows may have been loaded, because the connection was lost during the commit",
+            Some(false) => "the new table exists and is empty",
+            None => "nothing was loaded",
         };
-        problem.aftermath(left)
+        let problem = problem.aftermath(left);
+        if is_unknown && dropped != Some(true) {
+            problem.hint("check the table before you retry the load")
+        } else {
+            problem
+        }
     }
 
     /// Converts the values to the types of the database columns. Returns an error for the first row
@@ -257,6 +267,11 @@ impl Target<'_> {
         let table = quoted(self.table, self.dialect);
         self.schema.map_or(table.clone(), |schema| format!("{}.{table}", quoted(schema, self.dialect)))
     }
+}
+
+/// Checks for a problem after which the outcome of a statement is unknown.
+fn is_lost(problem: &Problem) -> bool {
+    matches!(problem.code(), "unavailable" | "timeout")
 }
 
 fn names_of(columns: &[Column]) -> Vec<String> {
