@@ -8,6 +8,7 @@ use blockyard_sdk::sql::{self, Column, Rows, Value as SqlValue};
 
 use crate::Dialect;
 use crate::bytes_text;
+use crate::kind::Kind;
 use crate::parquet_file;
 use crate::reader::{Reader, problem};
 use crate::rows::Format;
@@ -90,7 +91,7 @@ fn parquet(rows: Rows) -> Parts {
 /// Encodes rows as lines of text after a header.
 fn texts(rows: Rows, format: Format, dialect: Dialect, header: Option<String>) -> Parts {
     let mut kinds: Vec<Option<Kind>> =
-        rows.columns().iter().map(|column| Kind::declared(dialect, &column.type_name)).collect();
+        rows.columns().iter().map(|column| declared_kind(dialect, &column.type_name)).collect();
     let declared: Vec<Option<Declared>> =
         rows.columns().iter().map(|column| Declared::of(dialect, &column.type_name)).collect();
     let columns: Vec<(String, bool)> =
@@ -112,7 +113,7 @@ fn texts(rows: Rows, format: Format, dialect: Dialect, header: Option<String>) -
                     if let Some(declared) = declared {
                         declared.check(value, format, number, name)?;
                     }
-                    Kind::of(value).map_or(Ok(()), |own| own.joins(kind, number, name))?;
+                    check_kind(value, kind, number, name)?;
                     if matches!(format, Format::Ndjson) && is_json_null(value) {
                         return Err(json_null(number, name));
                     }
@@ -141,38 +142,27 @@ fn json_null(row: u64, name: &str) -> Problem {
     .hint("use CSV, Arrow or Parquet, which distinguish them")
 }
 
-/// Kind of the values in a SQLite column, which may contain strings and bytes in different rows.
-/// Base64-encoded bytes cannot be distinguished from a string.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Text,
-    Bytes,
+/// Returns the kind of the values in a SQLite column of this type, which `load` reads as bytes if the
+/// type contains `blob`.
+fn declared_kind(dialect: Dialect, type_name: &str) -> Option<Kind> {
+    (dialect == Dialect::Sqlite && type_name.to_ascii_lowercase().contains("blob")).then_some(Kind::Bytes)
 }
 
-impl Kind {
-    /// `load` decodes base64 in a column that is declared as `blob`.
-    fn declared(dialect: Dialect, type_name: &str) -> Option<Self> {
-        (dialect == Dialect::Sqlite && type_name.to_ascii_lowercase().contains("blob")).then_some(Self::Bytes)
+/// Rejects a SQLite column that contains both strings and bytes: base64-encoded bytes cannot be
+/// distinguished from a string.
+fn check_kind(value: &SqlValue, column: &mut Option<Kind>, row: u64, name: &str) -> Result<()> {
+    let kind = match value {
+        SqlValue::Text(_) => Kind::Text,
+        SqlValue::Bytes(_) => Kind::Bytes,
+        _ => return Ok(()),
+    };
+    if *column.get_or_insert(kind) == kind {
+        return Ok(());
     }
-
-    fn of(value: &SqlValue) -> Option<Self> {
-        match value {
-            SqlValue::Text(_) => Some(Self::Text),
-            SqlValue::Bytes(_) => Some(Self::Bytes),
-            _ => None,
-        }
-    }
-
-    /// Rejects a column that contains both strings and bytes.
-    fn joins(self, column: &mut Option<Self>, row: u64, name: &str) -> Result<()> {
-        if *column.get_or_insert(self) == self {
-            return Ok(());
-        }
-        let message =
-            format!("row {row}: column `{name}` has both strings and bytes, which a text format cannot distinguish");
-        Err(Problem::invalid(message)
-            .hint(format!("give the column one type: `cast({name} as text)`, or `cast({name} as blob)`")))
-    }
+    let message =
+        format!("row {row}: column `{name}` has both strings and bytes, which a text format cannot distinguish");
+    Err(Problem::invalid(message)
+        .hint(format!("give the column one type: `cast({name} as text)`, or `cast({name} as blob)`")))
 }
 
 /// Declared type of a SQLite column, as which `load` reads the values of a text format. The column
