@@ -176,9 +176,7 @@ impl Partial {
     }
 }
 
-/// Counts the line ends (`
-/// `, `\r`, `\r
-/// `) in `bytes`. `before` is the preceding byte.
+/// Counts the line ends (LF, CR, or both) in `bytes`. `before` is the preceding byte.
 fn line_ends(bytes: &[u8], before: Option<u8>) -> u64 {
     let previous = std::iter::once(before.unwrap_or_default()).chain(bytes.iter().copied());
     let ends = bytes.iter().zip(previous);

@@ -34,9 +34,9 @@ impl Reader {
 
     /// Returns all bytes, or `None` if there are more than `most`.
     pub(crate) fn whole(&mut self, most: usize) -> Result<Option<Vec<u8>>> {
-        let (mut chunks, mut length) = (vec![self.chunk.split_off(self.at)], self.chunk.len() - self.at);
+        let first = self.chunk.split_off(self.at);
         (self.chunk, self.at) = (Vec::new(), 0);
-        length = length.max(chunks[0].len());
+        let (mut length, mut chunks) = (first.len(), vec![first]);
         while let Some(chunk) = self.body.read(CHUNK_BYTES)? {
             length += chunk.len();
             if length > most {

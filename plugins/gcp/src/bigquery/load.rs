@@ -48,11 +48,11 @@ pub(crate) struct Source {
 }
 
 impl Format {
-    /// Returns `said`, or otherwise the format that the file extension of `name` implies.
-    pub(crate) fn of(said: Option<Self>, name: Option<&str>) -> Result<Self> {
+    /// Returns `given`, or otherwise the format that the file extension of `name` implies.
+    pub(crate) fn of(given: Option<Self>, name: Option<&str>) -> Result<Self> {
         let name = name.unwrap_or_default();
         let name = name.strip_suffix(".gz").unwrap_or(name);
-        let told = match name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).as_deref() {
+        let implied = match name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).as_deref() {
             Some("csv") => Some(Self::Csv),
             Some("ndjson" | "jsonl" | "json") => Some(Self::Ndjson),
             Some("parquet") => Some(Self::Parquet),
@@ -60,7 +60,7 @@ impl Format {
             Some("orc") => Some(Self::Orc),
             _ => None,
         };
-        said.or(told).ok_or_else(|| {
+        given.or(implied).ok_or_else(|| {
             Problem::invalid(format!("the file extension of `{name}` does not imply a format")).hint("set `format`")
         })
     }
@@ -101,10 +101,10 @@ impl Source {
             load["schema"] = json!({ "fields": self.columns });
         }
         // Parquet, Avro and ORC files contain their schema.
-        let tells_nothing = matches!(self.format, Format::Csv | Format::Ndjson);
+        let lacks_schema = matches!(self.format, Format::Csv | Format::Ndjson);
         let autodetect = match self.autodetect {
             Some(autodetect) => autodetect,
-            None => tells_nothing && self.columns.is_empty() && is_missing(client, table)?,
+            None => lacks_schema && self.columns.is_empty() && is_missing(client, table)?,
         };
         if autodetect {
             load["autodetect"] = true.into();
@@ -138,13 +138,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endings_tell_formats() {
-        let told = |name: &str| Format::of(None, Some(name)).ok();
-        assert_eq!(told("gs://b/a.CSV.gz"), Some(Format::Csv));
-        assert_eq!(told("gs://b/a.csv.gz"), Some(Format::Csv));
-        assert_eq!(told("gs://b/part-*.parquet"), Some(Format::Parquet));
-        assert_eq!(told("gs://b/a.json"), Some(Format::Ndjson));
-        assert_eq!(told("gs://b/a"), None);
+    fn file_extensions_imply_formats() {
+        let implied = |name: &str| Format::of(None, Some(name)).ok();
+        assert_eq!(implied("gs://b/a.CSV.gz"), Some(Format::Csv));
+        assert_eq!(implied("gs://b/a.csv.gz"), Some(Format::Csv));
+        assert_eq!(implied("gs://b/part-*.parquet"), Some(Format::Parquet));
+        assert_eq!(implied("gs://b/a.json"), Some(Format::Ndjson));
+        assert_eq!(implied("gs://b/a"), None);
         assert_eq!(Format::of(Some(Format::Avro), Some("gs://b/a.csv")).ok(), Some(Format::Avro));
     }
 }
