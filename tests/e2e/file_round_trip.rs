@@ -159,7 +159,7 @@ fn fill(yard: &TestYard, block: &str, columns: &[Column]) {
                 let chance = next(&mut seed);
                 match column.values.get(row as usize) {
                     Some(value) => (*value).to_owned(),
-                    None if chance % 5 == 0 => "null".to_owned(),
+                    None if chance.is_multiple_of(5) => "null".to_owned(),
                     None => (column.chance)(next(&mut seed)),
                 }
             });

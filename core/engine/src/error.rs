@@ -254,7 +254,7 @@ impl From<StoreError> for Error {
                 (ErrorKind::Conflict, Some(Code::NameTakenByDeleted { address: address.clone() }))
             }
             StoreError::Moved { address, newest } => {
-                let code = Code::RevisionMoved { address: address.clone(), newest: newest.number().into() };
+                let code = Code::RevisionMoved { address: address.clone(), newest: newest.number() };
                 (ErrorKind::Conflict, Some(code))
             }
             StoreError::InUse { users, .. } => {

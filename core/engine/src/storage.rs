@@ -81,8 +81,7 @@ pub struct PutOptions {
     pub if_absent: bool,
 }
 
-/// Iterates over the pages of a listing. A listing that would not end results in an error: see
-/// [`PageProgress`].
+/// Iterates over the pages of a listing. A listing that would not end results in an error.
 #[derive(Debug)]
 pub struct ObjectPages<'a> {
     storage: &'a ObjectStorage,

@@ -81,7 +81,7 @@ impl Sandbox {
 }
 
 /// Checks for the preamble of a component: magic `\0asm`, any version, layer 1
-/// (https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md).
+/// (<https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md>).
 fn is_component(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\0asm") && bytes.get(6..8) == Some(&[1, 0])
 }

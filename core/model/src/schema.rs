@@ -31,7 +31,7 @@ pub struct SchemaError(String);
 impl Schema {
     /// Compiles a schema, which is guest-controlled. Regular expressions run in linear time. A
     /// `$ref` to a location outside of the schema is rejected, and so is a schema that exceeds the
-    /// [limits](crate::limits).
+    /// [limits].
     ///
     /// # Errors
     /// Returns [`SchemaError`] with the reason.

@@ -9,15 +9,15 @@ pub fn line(text: &str) -> String {
     escape(text, |_| false)
 }
 
-/// Escapes text with several lines: like [`line`], but keeps line feeds and tabs. Only for text
-/// whose line structure Blockyard itself creates; external values in it are escaped with [`line`]
-/// first.
+/// Escapes text with several lines: like [`line()`], but keeps line feeds and tabs. Only for text
+/// whose line structure Blockyard itself creates; external values in it are escaped with
+/// [`line()`] first.
 #[must_use]
 pub fn lines(text: &str) -> String {
     escape(text, |c| matches!(c, '\n' | '\t'))
 }
 
-/// Joins the lines of a text, then escapes it like [`line`]. For descriptions, which may be
+/// Joins the lines of a text, then escapes it like [`line()`]. For descriptions, which may be
 /// wrapped.
 #[must_use]
 pub fn paragraph(text: &str) -> String {

@@ -14,7 +14,7 @@ use crate::sqlite::SqliteFile;
 use crate::{Millis, StoreError, YardLocation};
 
 /// Marks a SQLite file as a yard: "blky"
-/// (https://www.sqlite.org/pragma.html#pragma_application_id).
+/// (<https://www.sqlite.org/pragma.html#pragma_application_id>).
 const APPLICATION_ID: i64 = 0x626c_6b79;
 
 /// Time that a writer of a SQLite yard waits for another writer before it fails.
@@ -305,7 +305,7 @@ async fn open_file(path: &Path, location: &YardLocation) -> Result<Database, Sto
 }
 
 /// Checks the file header for the application id at offset 68
-/// (https://www.sqlite.org/fileformat.html#the_database_header).
+/// (<https://www.sqlite.org/fileformat.html#the_database_header>).
 fn is_marked(path: &Path) -> std::io::Result<bool> {
     use std::io::Read as _;
     let mut header = Vec::new();

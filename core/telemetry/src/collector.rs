@@ -16,7 +16,7 @@ pub struct CollectorError(&'static str);
 
 impl Collector {
     /// Returns the URL for spans: the base URL followed by the path that the protocol defines
-    /// (https://opentelemetry.io/docs/specs/otlp/#otlphttp-request).
+    /// (<https://opentelemetry.io/docs/specs/otlp/#otlphttp-request>).
     pub(crate) fn traces(&self) -> String {
         format!("{}/v1/traces", self.0.as_str().trim_end_matches('/'))
     }

@@ -1,4 +1,4 @@
-//! Arrow IPC streams and files (https://arrow.apache.org/docs/format/Columnar.html#format-ipc). A
+//! Arrow IPC streams and files (<https://arrow.apache.org/docs/format/Columnar.html#format-ipc>). A
 //! file is a stream between two magic strings, followed by a footer. It is read as a stream if a
 //! stream message follows the first one. A stream must have its end marker and a file its footer:
 //! without them, a file that is cut off between two batches would be loaded in part.

@@ -76,7 +76,7 @@ impl<R: BufRead> Records<R> {
     }
 
     /// Returns the line number of the start of the last record.
-    pub(crate) fn line(&self) -> u64 {
+    pub(crate) fn first_line(&self) -> u64 {
         self.began
     }
 

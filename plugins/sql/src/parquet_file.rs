@@ -1,4 +1,4 @@
-//! Parquet files (https://parquet.apache.org/docs/file-format/), read and written as Arrow types,
+//! Parquet files (<https://parquet.apache.org/docs/file-format/>), read and written as Arrow types,
 //! which correspond to the logical types of the file. Pages are decompressed here if the codec of
 //! the `parquet` crate cannot be used in guests.
 
@@ -110,7 +110,7 @@ fn schema_of(file: &File) -> Result<SchemaRef> {
         return Ok(schema);
     }
     // Nanoseconds cannot represent years after 2262.
-    let fields = schema.fields().iter().map(|field| in_micros(field)).collect::<Fields>();
+    let fields = schema.fields().iter().map(in_micros).collect::<Fields>();
     Ok(Arc::new(arrow_schema::Schema::new_with_metadata(fields, schema.metadata().clone())))
 }
 

@@ -188,7 +188,7 @@ impl Rows {
         let columns = names.iter().map(|name| {
             let values = head.iter().filter_map(|object| Some(object.0.get(name)?.get()));
             let kind = Kind::of_json(values.clone(), reading.dialect);
-            let places = values.filter_map(|value| crate::number::Digits::of(value)).map(|digits| digits.scale()).max();
+            let places = values.filter_map(crate::number::Digits::of).map(|digits| digits.scale()).max();
             let places = places.unwrap_or(0).try_into().ok();
             Column { name: name.clone(), kind, check: Check::Json(kind), places }
         });
@@ -242,7 +242,7 @@ impl Source {
                     continue;
                 }
                 if record.len() != *width {
-                    return Err(ragged(records.line(), record.len(), *width));
+                    return Err(ragged(records.first_line(), record.len(), *width));
                 }
                 let datum = |field: Field| Datum::Text { text: field.text, quoted: field.quoted };
                 return Ok(Some(record.into_iter().map(datum).collect()));

@@ -46,14 +46,14 @@ pub fn block(input: TokenStream) -> TokenStream {
 ///         &self,
 ///         /// Text of the message.
 ///         message: String,
-///     ) -> Result<Receipt> { … }
+///     ) -> Result<Receipt> { todo!() }
 ///
 ///     /// Checks that the URL is valid.
 ///     #[check]
-///     fn check(&self) -> Vec<Step> { … }
+///     fn check(&self) -> Vec<Step> { todo!() }
 ///
 ///     #[validate]
-///     fn validate(&self) -> Vec<Violation> { … }
+///     fn validate(&self) -> Vec<Violation> { todo!() }
 /// }
 /// ```
 ///

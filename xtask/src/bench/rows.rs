@@ -1,5 +1,5 @@
 //! P6: a million rows of five columns to Arrow through the bundle `sql`, compared with sqlx
-//! directly and with ADBC, Arrow's own drivers (https://pypi.org/project/adbc-driver-manager/).
+//! directly and with ADBC, Arrow's own drivers (<https://pypi.org/project/adbc-driver-manager/>).
 
 use std::process::{Command, Stdio};
 

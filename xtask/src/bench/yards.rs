@@ -1,5 +1,5 @@
 //! P1, P2, P4 and P7: yards in SQLite and PostgreSQL, compared with the blocks of Prefect
-//! (https://pypi.org/project/prefect/).
+//! (<https://pypi.org/project/prefect/>).
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,5 +1,5 @@
 //! Conversion of rows to an Arrow IPC stream
-//! (https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format). The types are those
+//! (<https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format>). The types are those
 //! of the BigQuery Storage Read API ("Arrow schema details").
 
 use std::collections::HashMap;

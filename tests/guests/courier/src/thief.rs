@@ -281,7 +281,7 @@ fn spelled(text: &str) -> String {
 fn sequence(alphabet: &[u8], length: usize) -> Vec<u8> {
     fn step(alphabet: &[u8], length: usize, at: usize, period: usize, word: &mut [usize], text: &mut Vec<u8>) {
         if at > length {
-            if length % period == 0 {
+            if length.is_multiple_of(period) {
                 text.extend(word[1..=period].iter().map(|letter| alphabet[*letter]));
             }
             return;

@@ -116,8 +116,8 @@ fn is_whole(status: StatusCode, headers: &HeaderMap) -> bool {
     };
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = kind.trim_start().to_ascii_lowercase();
-    !matches!(status.as_u16(), 206 | 226)
-        && !(status.is_success() && headers.contains_key(CONTENT_RANGE))
-        && !["multipart/byteranges", "multipart/x-byteranges"].iter().any(|parts| kind.starts_with(parts))
-        && [CONTENT_ENCODING, TRANSFER_ENCODING].iter().all(|name| headers.get_all(name).iter().all(plain))
+    let is_partial = matches!(status.as_u16(), 206 | 226)
+        || (status.is_success() && headers.contains_key(CONTENT_RANGE))
+        || ["multipart/byteranges", "multipart/x-byteranges"].iter().any(|parts| kind.starts_with(parts));
+    !is_partial && [CONTENT_ENCODING, TRANSFER_ENCODING].iter().all(|name| headers.get_all(name).iter().all(plain))
 }

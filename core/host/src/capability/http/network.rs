@@ -1,5 +1,5 @@
 //! Vetting of IP addresses. Distinguishes the public internet from special-purpose networks,
-//! according to the registries of IANA (https://www.iana.org/assignments/iana-ipv4-special-registry
+//! according to the registries of IANA (<https://www.iana.org/assignments/iana-ipv4-special-registry>
 //! and …ipv6-special-registry) and the addresses at which clouds serve credentials.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

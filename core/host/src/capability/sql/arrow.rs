@@ -1,5 +1,5 @@
 //! Conversion of rows to an Arrow IPC stream, batch by batch
-//! (https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format).
+//! (<https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format>).
 
 use std::collections::HashMap;
 use std::sync::Arc;

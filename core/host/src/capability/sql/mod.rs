@@ -221,7 +221,7 @@ impl HostConnection for CallState {
         self.record_sent(texts(&text, parameters.iter())).await;
         let Connection { slot, access } = self.table.get(&connection)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: false };
-        Ok(execute(Claimed::of(slot)?, statement).await.map_err(|problem| stopping(problem, *access))?)
+        execute(Claimed::of(slot)?, statement).await.map_err(|problem| stopping(problem, *access))
     }
 
     async fn execute_many(
@@ -313,7 +313,7 @@ impl HostTransaction for CallState {
         self.record_sent(texts(&text, parameters.iter())).await;
         let Transaction { slot, access, .. } = self.table.get(&transaction)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: true };
-        Ok(execute(Claimed::of(slot)?, statement).await.map_err(|problem| stopping(problem, *access))?)
+        execute(Claimed::of(slot)?, statement).await.map_err(|problem| stopping(problem, *access))
     }
 
     async fn insert(
@@ -374,7 +374,7 @@ impl HostRows for CallState {
         let _traced = trace::inner_call("sql.rows.next");
         let access = if self.effect == Effect::Read { Access::ReadOnly } else { Access::ReadWrite };
         let next = self.table.get_mut(&rows)?.next(max as usize).await;
-        Ok(next.map_err(|problem| stopping(problem, access))?)
+        next.map_err(|problem| stopping(problem, access))
     }
 
     async fn into_arrow(&mut self, rows: Resource<Rows>) -> wasmtime::Result<Resource<Body>> {

@@ -522,7 +522,7 @@ fn only_reads(text: &str) -> Result<(), Problem> {
 }
 
 /// Converts an error to a problem, by the class of its SQLSTATE
-/// (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+/// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 fn problem(error: &sqlx::Error) -> Problem {
     let Some(database) = error.as_database_error() else {
         return match error {

@@ -372,7 +372,7 @@ fn count(prepared: &Prepared<'_>, given: usize) -> Result<(), Problem> {
     Err(Problem::new("invalid", format!("the statement takes {wanted} parameters; {given} were given")))
 }
 
-/// Returns the type of a column by its affinity (https://www.sqlite.org/datatype3.html#affname).
+/// Returns the type of a column by its affinity (<https://www.sqlite.org/datatype3.html#affname>).
 /// The type of expressions, and of declared types that SQLite does not enforce (`date`,
 /// `timestamp`, `json`), is derived from their first values.
 fn kind(declared: &str) -> ColumnKind {

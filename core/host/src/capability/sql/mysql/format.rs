@@ -1,5 +1,5 @@
 //! Values in MySQL's binary format
-//! (https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_binary_resultset.html). They
+//! (<https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_binary_resultset.html>). They
 //! are decoded here so that no precision is lost: decimals keep their scale, unsigned integers
 //! their 64 bits. Dates and times are sent as text, which the server converts to the type that the
 //! statement expects.

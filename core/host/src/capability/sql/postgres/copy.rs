@@ -1,5 +1,5 @@
 //! Inserting rows into a table by `COPY`, PostgreSQL's fastest way for many rows
-//! (https://www.postgresql.org/docs/current/sql-copy.html). The types of the columns are taken from
+//! (<https://www.postgresql.org/docs/current/sql-copy.html>). The types of the columns are taken from
 //! the equivalent `INSERT` statement, so that values are converted in the same way.
 
 use sqlx::Executor as _;

@@ -189,7 +189,7 @@ fn vector_literal(json: &serde_json::Value) -> String {
 }
 
 /// Formats a JSON array as a PostgreSQL array
-/// (https://www.postgresql.org/docs/current/arrays.html#ARRAYS-INPUT).
+/// (<https://www.postgresql.org/docs/current/arrays.html#ARRAYS-INPUT>).
 fn array_literal(json: &serde_json::Value) -> String {
     use serde_json::Value as Json;
     match json {

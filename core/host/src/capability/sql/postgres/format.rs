@@ -1,5 +1,5 @@
 //! Values in PostgreSQL's binary format
-//! (https://www.postgresql.org/docs/current/protocol-overview.html#PROTOCOL-FORMAT-CODES). They are
+//! (<https://www.postgresql.org/docs/current/protocol-overview.html#PROTOCOL-FORMAT-CODES>). They are
 //! decoded and encoded here so that no precision is lost: decimals keep their scale, timestamps
 //! their microseconds, integers their 64 bits.
 

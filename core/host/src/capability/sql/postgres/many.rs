@@ -181,7 +181,7 @@ pub(super) fn words(value: &Value, wanted: &ParameterType) -> Result<Option<Stri
 }
 
 /// Appends a string literal that does not depend on the settings of the session
-/// (https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-STRINGS-ESCAPE).
+/// (<https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-STRINGS-ESCAPE>).
 fn quote(batch: &mut String, text: &str) -> Result<(), String> {
     batch.push_str("E'");
     for character in text.chars() {

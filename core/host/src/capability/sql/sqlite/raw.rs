@@ -46,7 +46,7 @@ impl Watch {
     }
 }
 
-/// An error of SQLite: extended result code (https://www.sqlite.org/rescode.html) and message.
+/// An error of SQLite: extended result code (<https://www.sqlite.org/rescode.html>) and message.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) code: i64,

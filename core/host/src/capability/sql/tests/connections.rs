@@ -23,8 +23,8 @@ async fn open(server: &Server, block: &str, target: Permitted, access: Access) -
 fn a_block_has_so_many_connections_to_a_server_whatever_it_asks_for() {
     let Some(server) = Server::postgres() else { return };
     let choices = |number: usize| Permitted {
-        tls: if number % 2 == 0 { TlsMode::Prefer } else { TlsMode::Disable },
-        database: if number % 3 == 0 { "template1" } else { "postgres" }.to_owned(),
+        tls: if number.is_multiple_of(2) { TlsMode::Prefer } else { TlsMode::Disable },
+        database: if number.is_multiple_of(3) { "template1" } else { "postgres" }.to_owned(),
         ..server.target.clone()
     };
     server.runtime.block_on(async {

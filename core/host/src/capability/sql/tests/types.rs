@@ -561,7 +561,7 @@ fn what_is_not_kept_is_refused() {
                 let table = format!("not_kept_{number}");
                 run(&slot, &format!("create temporary table {table} (v {kind})")).await;
                 let rows = vec![vec![Value::Null], vec![value.clone()]];
-                let refused = super::insert(&slot, &[table.clone()], &["v".to_owned()], rows).await;
+                let refused = super::insert(&slot, std::slice::from_ref(&table), &["v".to_owned()], rows).await;
                 let refused = refused.expect_err(&format!("{dialect} {kind} {value:?}"));
                 let row = refused.details.as_deref().map(|details| details.contains("\"row\":2"));
                 assert_eq!(row, Some(true), "{dialect} {kind} {value:?}: {refused:?}");
