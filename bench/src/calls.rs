@@ -23,7 +23,7 @@ const ALONE: usize = 100;
 const CROWD: Duration = Duration::from_secs(5);
 
 pub(crate) async fn measure(url: &str, wasm: &Path) -> Outcome<Value> {
-    let engine = bare::engine(None)?;
+    let engine = bare::engine()?;
     let component = Component::from_file(&engine, wasm)?;
     let reference = Bare::new(engine, &component)?;
 

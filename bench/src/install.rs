@@ -14,7 +14,7 @@ const TRIES: usize = 9;
 
 pub(crate) async fn measure(wasm: &Path) -> Outcome<Value> {
     let bytes = std::fs::read(wasm)?;
-    let engine = bare::engine(None)?;
+    let engine = bare::engine()?;
     let (mut installs, mut compiles) = (Vec::new(), Vec::new());
     for number in 0..=TRIES {
         let begun = Instant::now();

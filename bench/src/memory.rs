@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use wasmtime::component::Component;
 
 use crate::{Outcome, bare, open_with_cache, resident};
 
@@ -20,10 +19,10 @@ pub(crate) async fn idle(url: &str, addresses: &[&str]) -> Outcome<Value> {
 }
 
 pub(crate) fn idle_bare(cache: &Path, files: &[&str]) -> Outcome<Value> {
-    let engine = bare::engine(Some(cache))?;
+    let engine = bare::engine()?;
     let mut components = Vec::new();
     for file in files {
-        components.push(Component::from_file(&engine, file)?);
+        components.push(bare::cached(&engine, cache, Path::new(file))?);
     }
     let (_, bytes) = resident()?;
     Ok(json!({ "bytes": bytes, "bundles": components.len() }))

@@ -14,6 +14,7 @@ mod grant;
 mod key;
 mod list;
 mod location;
+mod migrations;
 mod reference;
 mod sqlite;
 mod yard;

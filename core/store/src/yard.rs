@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use crate::database::{Database, Row, Transaction, params};
 use crate::location::PostgresLocation;
 use crate::sqlite::SqliteFile;
-use crate::{Millis, StoreError, YardLocation};
+use crate::{Millis, StoreError, YardLocation, migrations};
 
 /// Marks a SQLite file as a yard: "blky"
 /// (<https://www.sqlite.org/pragma.html#pragma_application_id>).
@@ -26,9 +26,6 @@ const MAX_CONNECTIONS: u32 = 8;
 /// Number of attempts to migrate a yard's format while another process does the same, with a short
 /// delay between them.
 const MIGRATION_TRIES: u32 = 50;
-
-static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
-static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// An open yard.
 #[derive(Debug, Clone)]
@@ -111,8 +108,8 @@ impl Store {
         let mut tries = 0;
         loop {
             let done = match &self.database {
-                Database::Sqlite(file) => SQLITE_MIGRATIONS.run(&file.pool).await,
-                Database::Postgres(pool) => POSTGRES_MIGRATIONS.run(pool).await,
+                Database::Sqlite(file) => migrations::SQLITE.run(&file.pool).await,
+                Database::Postgres(pool) => migrations::POSTGRES.run(pool).await,
             };
             match done {
                 Ok(()) => return Ok(()),
@@ -273,7 +270,7 @@ async fn fill(path: &Path, location: &YardLocation, yard: &YardRecord, now: Mill
         .execute(&mut *connection)
         .await
         .map_err(sort)?;
-    SQLITE_MIGRATIONS.run(&mut *connection).await.map_err(|error| migration_failed(error, location))?;
+    migrations::SQLITE.run(&mut *connection).await.map_err(|error| migration_failed(error, location))?;
     let database = Database::Sqlite(SqliteFile::new(pool, connection));
     let key = &yard.key;
     database.execute(INSERT_YARD, params![&yard.id, &key.id, &key.location, &key.canary, now]).await.map_err(sort)?;
@@ -363,7 +360,7 @@ async fn create_schema(
             return Err(StoreError::YardExists(location.to_string()));
         }
         maker.execute(AssertSqlSafe(format!("CREATE SCHEMA IF NOT EXISTS {schema}"))).await.map_err(sort)?;
-        POSTGRES_MIGRATIONS.run(&pool).await.map_err(|error| migration_failed(error, location))?;
+        migrations::POSTGRES.run(&pool).await.map_err(|error| migration_failed(error, location))?;
         let key = &yard.key;
         Database::Postgres(pool.clone())
             .execute(INSERT_YARD, params![&yard.id, &key.id, &key.location, &key.canary, now])
@@ -432,11 +429,11 @@ async fn connect_postgres(postgres: &PostgresLocation, location: &YardLocation) 
 
 /// Returns the newest format that this version supports.
 fn newest_format(database: &Database) -> i64 {
-    let migrations = match database {
-        Database::Sqlite(_) => &SQLITE_MIGRATIONS,
-        Database::Postgres(_) => &POSTGRES_MIGRATIONS,
+    let formats = match database {
+        Database::Sqlite(_) => &migrations::SQLITE,
+        Database::Postgres(_) => &migrations::POSTGRES,
     };
-    migrations.iter().map(|migration| migration.version).max().unwrap_or(0)
+    formats.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
 /// Returns the format of a yard; fails if a later version wrote it.
