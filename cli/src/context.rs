@@ -4,8 +4,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use blockyard::{
-    CollectorError, Error, ErrorKind, KeySource, LogLevel, LogLine, NewKey, Project, ProjectYard, Telemetry, Trust,
-    Yard, YardConfig,
+    Error, ErrorKind, KeySource, LogLevel, LogLine, NewKey, Project, ProjectYard, Trust, Yard, YardConfig,
 };
 use etcetera::{BaseStrategy as _, choose_base_strategy};
 use tokio::runtime::Runtime;
@@ -13,6 +12,7 @@ use tokio::runtime::Runtime;
 use crate::arguments::{Global, KeyLocation};
 use crate::progress::Progress;
 use crate::settings::Settings;
+use crate::telemetry::{self, Telemetry};
 use crate::terminal::Terminal;
 use crate::verbosity::Verbosity;
 
@@ -36,7 +36,7 @@ impl Context {
     /// runtime runs.
     pub(crate) fn new(global: &Global, terminal: Terminal, runtime: &Runtime) -> Result<Self, Error> {
         let telemetry =
-            global.otlp.as_deref().map(|collector| telemetry(collector, runtime)).transpose()?.map(Arc::new);
+            global.otlp.as_deref().map(|collector| telemetry::start(collector, runtime)).transpose()?.map(Arc::new);
         Ok(Self {
             verbosity: Verbosity::start(global.verbose, telemetry.as_deref()),
             telemetry,
@@ -214,15 +214,6 @@ impl Context {
             self.terminal.note(&format!("{level}: {}", line.message));
         }
     }
-}
-
-fn telemetry(collector: &str, runtime: &Runtime) -> Result<Telemetry, Error> {
-    // The URL is not repeated in the error: it may contain a password.
-    let collector = collector.parse().map_err(|error: CollectorError| {
-        Error::new(ErrorKind::Usage, "the value of `--otlp` is not a valid collector URL").because(error)
-    })?;
-    Telemetry::start(&collector, runtime.handle().clone())
-        .map_err(|error| Error::new(ErrorKind::Remote, "cannot start the trace exporter").because(error))
 }
 
 /// Describes the location of a key, with advice to back up a key file.

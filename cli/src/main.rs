@@ -12,6 +12,7 @@ mod progress;
 mod project;
 mod settings;
 mod tabular;
+mod telemetry;
 mod terminal;
 mod verbosity;
 

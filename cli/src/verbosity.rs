@@ -1,10 +1,11 @@
 //! `-v`: prints calls and host activity as `tracing` events.
 
-use blockyard::Telemetry;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry};
+
+use crate::telemetry::Telemetry;
 
 /// Filter of the printed events. It can change while a command runs, because `-v` after an
 /// operation is parsed only when the operation is known.
