@@ -10,6 +10,8 @@ mod hints;
 mod output;
 mod progress;
 mod project;
+#[cfg(test)]
+mod reference;
 mod settings;
 mod tabular;
 mod telemetry;
