@@ -1,4 +1,4 @@
-//! Runs each attack of `tests/guests/attacks` through the binary. Checks what stops it, the error
+//! Runs each attack of `tests/attacks` through the binary. Checks what stops it, the error
 //! message, and that the yard and the next call are not affected.
 
 use blockyard_tests::attack::{attack, build, folder};

@@ -2,10 +2,10 @@
 //! dependencies.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use blockyard_tests::root;
-use serde_json::Value;
+
+use crate::architecture::crates;
 
 /// Banned phrases, each with its replacement.
 const PHRASES: [(&str, &str); 18] = [
@@ -128,6 +128,31 @@ fn links_between_pages_lead_somewhere() {
     assert!(checked > 50, "only {checked} links were found");
 }
 
+#[test]
+fn the_book_lists_each_page() {
+    let docs = root().join("docs");
+    let summary = read(&docs.join("SUMMARY.md"));
+    let mut pages = Vec::new();
+    files(&docs, &[".md"], &mut pages);
+    for page in pages {
+        let page = page.strip_prefix(&docs).expect("a page of the book").display().to_string();
+        let listed = summary.matches(&format!("]({page})")).count();
+        assert!(page == "SUMMARY.md" || listed == 1, "docs/SUMMARY.md lists {page} {listed} times");
+    }
+}
+
+#[test]
+fn the_map_of_the_code_names_each_crate() {
+    let map = read(&root().join("ARCHITECTURE.md"));
+    for package in crates() {
+        let manifest = Path::new(package["manifest_path"].as_str().expect("a path"));
+        let folder = manifest.parent().and_then(|folder| folder.strip_prefix(root()).ok()).expect("in the repository");
+        let name = folder.file_name().expect("a name").to_string_lossy();
+        let named = map.contains(&folder.display().to_string()) || map.contains(&format!("`{name}`"));
+        assert!(named, "ARCHITECTURE.md does not name {}", folder.display());
+    }
+}
+
 /// Dependencies that are required although no source uses them: crate, dependency, reason.
 const UNNAMED: [(&str, &str); 6] = [
     // tests/src/attack.rs is included by its path.
@@ -141,14 +166,8 @@ const UNNAMED: [(&str, &str); 6] = [
 
 #[test]
 fn every_dependency_is_used() {
-    let output = Command::new("cargo")
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
-        .current_dir(root())
-        .output()
-        .expect("cargo runs");
-    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo's metadata");
     let mut unused = Vec::new();
-    for package in metadata["packages"].as_array().expect("packages") {
+    for package in crates() {
         let name = package["name"].as_str().expect("a name");
         let folder = Path::new(package["manifest_path"].as_str().expect("a path")).parent().expect("a folder");
         let mut sources = Vec::new();

@@ -1,4 +1,4 @@
-//! Builds the bundles of the attacks in `tests/guests/attacks`: WebAssembly text, one file per
+//! Builds the bundles of the attacks in `tests/attacks`: WebAssembly text, one file per
 //! attack.
 //!
 //! A file contains only the code of its attack. The prelude supplies the rest of a valid bundle: a
@@ -89,8 +89,8 @@ const ANSWERS: &str = r#"
 pub fn folder() -> PathBuf {
     // The crate that includes this file is either `tests` or `core/host`.
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let found = here.ancestors().map(|folder| folder.join("tests/guests/attacks")).find(|folder| folder.is_dir());
-    found.expect("the folder `tests/guests/attacks`")
+    let found = here.ancestors().map(|folder| folder.join("tests/attacks")).find(|folder| folder.is_dir());
+    found.expect("the folder `tests/attacks`")
 }
 
 /// Builds the component of an attack.
