@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use blockyard_tests::gate::Fault;
 use blockyard_tests::web::{Answer, Web};
-use blockyard_tests::{TestYard, bundle};
+use blockyard_tests::{TestYard, bundle, plugins};
 use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
@@ -24,8 +24,8 @@ const HELD: [(&str, &[&str]); 6] = [
 #[test]
 fn no_claim_is_forgotten() {
     let yard = TestYard::new();
-    for name in ["gcp", "http", "sql"] {
-        yard.ok(&["install", &bundle(name), "--yes"]);
+    for name in plugins() {
+        yard.ok(&["install", &bundle(&name), "--yes"]);
     }
     let types = yard.json(&["types"]);
     let mut claims = BTreeSet::new();

@@ -41,6 +41,7 @@ mod oracles;
 mod postgres;
 mod purge;
 mod questions;
+mod registry;
 mod reveal;
 mod rotation;
 mod sandbox;

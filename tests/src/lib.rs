@@ -467,6 +467,19 @@ pub fn bundle(name: &str) -> String {
         .expect("these tests are run by `cargo xtask test`")
 }
 
+/// Returns the names of the bundles of this repository.
+///
+/// # Panics
+/// If the folder `plugins` cannot be read.
+#[must_use]
+pub fn plugins() -> Vec<String> {
+    let folders = std::fs::read_dir(root().join("plugins")).expect("the bundles").flatten();
+    let crates = folders.filter(|folder| folder.path().join("Cargo.toml").is_file());
+    let mut names: Vec<String> = crates.map(|folder| folder.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
 /// Checks whether the environment variable of an optional program or server is set. If not, prints
 /// that the test is skipped; `cargo xtask test` lists the skipped suites at the end (in CI, a
 /// skipped suite is an error).
