@@ -1,14 +1,17 @@
-//! The dependencies of the workspace conform to `deny.toml`: licenses, banned crates, sources.
-//! Advisories of RustSec are left to `cargo deny`, because they change independently of this
-//! repository.
+//! The dependencies of the workspace conform to `deny.toml`: licenses, banned and duplicate crates,
+//! sources. Advisories of RustSec are left to `cargo deny`, because they change independently of
+//! this repository.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use blockyard_tests::root;
+use semver::{Version, VersionReq};
 use serde_json::Value;
 use spdx::{Expression, ParseMode};
 use toml::Table;
+
+use crate::architecture::crates;
 
 /// Returns all packages of `Cargo.lock`, for every target and feature.
 fn packages() -> Vec<Value> {
@@ -35,6 +38,42 @@ fn texts<'a>(table: &'a Table, section: &str, key: &str) -> Vec<&'a str> {
 
 fn text<'a>(package: &'a Value, key: &str) -> &'a str {
     package[key].as_str().unwrap_or_default()
+}
+
+#[test]
+fn each_rule_is_enforced_here_or_by_cargo_deny() {
+    let here = [
+        "graph.all-features",
+        "advisories.ignore",
+        "licenses.allow",
+        "licenses.unused-allowed-license",
+        "bans.multiple-versions",
+        "bans.skip",
+        "bans.wildcards",
+        "bans.deny",
+        "sources.unknown-registry",
+        "sources.unknown-git",
+        "sources.allow-registry",
+    ];
+    // The license of each crate is read from its manifest here, not guessed from its files.
+    let cargo_deny = ["advisories.unmaintained", "advisories.yanked", "licenses.confidence-threshold"];
+    let rules = rules();
+    for (section, keys) in &rules {
+        for key in keys.as_table().expect("a section").keys() {
+            let rule = format!("{section}.{key}");
+            assert!(here.contains(&&*rule) || cargo_deny.contains(&&*rule), "no test enforces `{rule}`");
+        }
+    }
+    // The tests below are only as strict as these values.
+    assert_eq!(rules["graph"]["all-features"].as_bool(), Some(true));
+    for (section, key) in [
+        ("licenses", "unused-allowed-license"),
+        ("bans", "multiple-versions"),
+        ("sources", "unknown-registry"),
+        ("sources", "unknown-git"),
+    ] {
+        assert_eq!(rules[section][key].as_str(), Some("deny"), "`{section}.{key}`");
+    }
 }
 
 #[test]
@@ -75,6 +114,48 @@ fn no_crate_is_there_that_was_refused_or_comes_from_elsewhere() {
         if let Some(source) = package["source"].as_str() {
             let from = source.strip_prefix("registry+").unwrap_or(source);
             assert!(registries.contains(&from), "`{name}` comes from {source}");
+        }
+    }
+}
+
+#[test]
+fn no_crate_is_there_twice_unless_another_needs_it() {
+    let rules = rules();
+    let skip = rules["bans"]["skip"].as_array().expect("a list");
+    let mut skipped = Vec::new();
+    for skip in skip {
+        let reason = skip["reason"].as_str().unwrap_or_default();
+        assert!(!reason.is_empty(), "{skip} has no reason");
+        let (name, version) = skip["crate"].as_str().and_then(|text| text.split_once(':')).expect("NAME:VERSION");
+        let version: VersionReq = version.parse().expect("a version requirement");
+        skipped.push((name, version, 0));
+    }
+    let mut versions: BTreeMap<String, Vec<Version>> = BTreeMap::new();
+    for package in packages() {
+        let (name, version) = (text(&package, "name"), text(&package, "version"));
+        let version: Version = version.parse().expect("a version");
+        let skip = skipped.iter_mut().find(|(skip, needed, _)| *skip == name && needed.matches(&version));
+        match skip {
+            Some((_, _, count)) => *count += 1,
+            None => versions.entry(name.to_owned()).or_default().push(version),
+        }
+    }
+    for (name, versions) in &versions {
+        assert!(versions.len() == 1, "`{name}` has several versions: {versions:?}; see `skip` in deny.toml");
+    }
+    for (name, version, count) in &skipped {
+        let twice = *count > 0 && versions.contains_key(*name);
+        assert!(twice, "`{name}` {version} in `skip` of deny.toml is not a second version of a dependency");
+    }
+}
+
+#[test]
+fn no_requirement_is_a_wildcard() {
+    for package in crates() {
+        for dependency in package["dependencies"].as_array().expect("dependencies") {
+            // Crates of this repository are found by their path.
+            let is_wildcard = text(dependency, "req") == "*" && dependency["path"].is_null();
+            assert!(!is_wildcard, "`{}` accepts every version of `{}`", package["name"], dependency["name"]);
         }
     }
 }
