@@ -16,8 +16,8 @@ struct Story {
 }
 
 pub(crate) fn run() -> Result {
-    setup::toolchain()?;
-    let binary = setup::binary()?;
+    let bundle = || setup::module("plugins/sql", &setup::toolchain()?);
+    let ((), binary) = crate::alongside(bundle, setup::small_binary)?;
     let folder = setup::target().join("demo");
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;

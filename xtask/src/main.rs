@@ -1,9 +1,10 @@
 //! Development tasks of this repository. Each task performs its own setup and prints its progress.
 //!
 //! - `cargo xtask demo`: runs the main use case on real data.
-//! - `cargo xtask test [--long MINUTES] [NAME …]`: runs all tests, or those whose path contains one
-//!   of the names, including the required servers. `--long` runs each fuzz target for that many
-//!   minutes, and property tests with many more cases.
+//! - `cargo xtask test [--long MINUTES] [NAME …]`: runs `lint` and all tests, or only the tests
+//!   whose path contains one of the names, including the required servers. `--long` runs each fuzz
+//!   target for that many minutes, and property tests with many more cases.
+//! - `cargo xtask lint`: checks the formatting, and runs clippy and rustdoc without warnings.
 //! - `cargo xtask bench [P3 …]`: measures performance against references in the same run.
 //! - `cargo xtask bundles`: builds the bundles of this repository into `target/dist`.
 
@@ -12,6 +13,7 @@
 mod bench;
 mod cloud;
 mod demo;
+mod lint;
 mod mariadb;
 mod postgres;
 mod setup;
@@ -32,10 +34,11 @@ fn main() -> ExitCode {
             let minutes = long.map(|at| names.drain(at..names.len().min(at + 2)).nth(1).unwrap_or_default());
             test::run(minutes, &names)
         }
+        Some("lint") => lint::run(),
         Some("bench") => bench::measure(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("bundles") => bundles(),
         _ => {
-            eprintln!("cargo xtask demo | test [--long MINUTES] [NAME …] | bench | bundles");
+            eprintln!("cargo xtask demo | test [--long MINUTES] [NAME …] | lint | bench | bundles");
             return ExitCode::from(2);
         }
     };
@@ -50,12 +53,24 @@ fn main() -> ExitCode {
 
 /// Builds the binary and the bundles of this repository.
 fn bundles() -> Result {
-    setup::toolchain()?;
-    setup::binary()?;
+    alongside(|| setup::modules(&setup::toolchain()?), setup::binary)?;
     for (name, file) in setup::bundles()? {
         println!("{name}: {}", file.display());
     }
     Ok(())
+}
+
+/// Runs a background task on a thread while another task runs. Waits for both.
+fn alongside<A: Send, B>(
+    background: impl FnOnce() -> Result<A> + Send,
+    task: impl FnOnce() -> Result<B>,
+) -> Result<(A, B)> {
+    std::thread::scope(|scope| {
+        let background = scope.spawn(background);
+        let done = task();
+        let background = background.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok((background?, done?))
+    })
 }
 
 /// Runs a command to completion, with inherited output.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use blockyard_toolchain::{Acquire, Toolchain};
+use blockyard_toolchain::{Acquire, BuildError, Toolchain};
 
 use crate::{Result, run};
 
@@ -17,21 +17,21 @@ pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// Installs the standard library for wasm32 if it is missing.
-pub(crate) fn toolchain() -> Result {
-    let found = Toolchain::find(&root(), Acquire::FromRustupOrPackages, &mut |text| println!("setup: {text}"));
-    match found {
-        Ok(Toolchain::Installed) => println!("setup: the compiler has the target {}", blockyard_toolchain::TARGET),
-        Ok(Toolchain::FromSource { rustc, .. }) => {
+/// Returns the toolchain for bundles, installing the standard library for wasm32 if it is missing.
+pub(crate) fn toolchain() -> Result<Toolchain> {
+    let toolchain = Toolchain::find(&root(), Acquire::FromRustupOrPackages, &mut |text| println!("setup: {text}"))
+        .map_err(|error| format!("{error}\n  tried: {}\n  hint: {}", error.tried.join("; "), error.hint()))?;
+    match &toolchain {
+        Toolchain::Installed => println!("setup: the compiler has the target {}", blockyard_toolchain::TARGET),
+        Toolchain::FromSource { rustc, .. } => {
             println!(
                 "setup: building the standard library for {} from the sources of {}",
                 blockyard_toolchain::TARGET,
                 rustc.display()
             );
         }
-        Err(error) => return Err(format!("{error}\n  tried: {}\n  hint: {}", error.tried.join("; "), error.hint())),
     }
-    Ok(())
+    Ok(toolchain)
 }
 
 /// Builds the binary. Returns its path.
@@ -40,6 +40,14 @@ pub(crate) fn binary() -> Result<PathBuf> {
     // Builds with the features of the whole workspace, so that dependencies are built only once for
     // the binary and the tests.
     run(cargo().args(["build", "--workspace", "--bin", "blockyard", "--bin", "flights-etl"]))?;
+    Ok(built("blockyard"))
+}
+
+/// Builds the binary with what the demo uses: without MySQL, OpenTelemetry, and the features that
+/// only tests add to its dependencies. Returns its path.
+pub(crate) fn small_binary() -> Result<PathBuf> {
+    println!("setup: building blockyard");
+    run(cargo().args(["build", "--package", "blockyard-cli", "--bin", "blockyard", "--no-default-features"]))?;
     Ok(built("blockyard"))
 }
 
@@ -57,11 +65,34 @@ pub(crate) fn release() -> Result<(PathBuf, PathBuf)> {
     Ok((built("blockyard"), built("blockyard-bench")))
 }
 
-/// Builds the bundles of this repository and the guests of its tests. Returns their names and
-/// files.
+/// Folders with the bundles of this repository and the guests of its tests, one crate each.
+const BUNDLES: [&str; 2] = ["plugins", "tests/guests"];
+
+/// Compiles the modules of all bundles. Unlike [`bundles`], which then finds them compiled, this
+/// does not need the binary.
+pub(crate) fn modules(toolchain: &Toolchain) -> Result {
+    for parent in BUNDLES {
+        for name in crates(parent)? {
+            module(&format!("{parent}/{name}"), toolchain)?;
+        }
+    }
+    Ok(())
+}
+
+/// Compiles the module of one bundle.
+pub(crate) fn module(folder: &str, toolchain: &Toolchain) -> Result {
+    println!("setup: compiling {folder}");
+    let compiled = blockyard_toolchain::build(&root().join(folder), toolchain);
+    compiled.map(drop).map_err(|error| match &error {
+        BuildError::Compile { output, .. } => format!("{error}: {output}"),
+        _ => error.to_string(),
+    })
+}
+
+/// Builds all bundles. Returns their names and files.
 pub(crate) fn bundles() -> Result<Vec<(String, PathBuf)>> {
     let mut built = Vec::new();
-    for parent in ["plugins", "tests/guests"] {
+    for parent in BUNDLES {
         for name in crates(parent)? {
             let file = bundle(&name, &format!("{parent}/{name}"))?;
             built.push((name, file));
@@ -106,6 +137,7 @@ pub(crate) fn cargo() -> Command {
 }
 
 /// A program that tests require, and the Debian package that contains it.
+#[derive(Clone, Copy)]
 pub(crate) struct Need {
     pub(crate) program: &'static str,
     pub(crate) package: &'static str,
@@ -127,6 +159,7 @@ pub(crate) fn need(need: &Need) -> Result {
 pub(crate) fn programs(needs: &[Need]) -> Vec<&'static str> {
     let missing = || needs.iter().filter(|need| find(need.program).is_none());
     let mut packages: Vec<&str> = missing().map(|need| need.package).collect();
+    packages.sort_unstable();
     packages.dedup();
     if !packages.is_empty() {
         println!("setup: installing the Debian packages {}", packages.join(", "));

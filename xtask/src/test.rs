@@ -1,12 +1,13 @@
 //! `cargo xtask test`: runs all tests with real servers.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::Result;
 use crate::cloud::{self, BigQuery};
 use crate::mariadb::{self, Mariadb};
 use crate::postgres::{PASSWORD, Postgres};
 use crate::setup::{self, Need};
+use crate::{Result, lint};
 
 /// Test suites with requirements beyond Rust.
 const SUITES: [(&str, &[Need]); 6] = [
@@ -42,6 +43,72 @@ const SUITES: [(&str, &[Need]); 6] = [
     ),
 ];
 
+/// Programs that the tests use, as far as they could be installed.
+struct Installed {
+    /// Suites of [`SUITES`] whose programs are all installed.
+    suites: Vec<&'static str>,
+    /// Suites that cannot run, each with the reason.
+    skipped: Vec<String>,
+    /// fake-gcs-server.
+    storage: Option<PathBuf>,
+    /// Folder of bqemulator and Google's clients.
+    python: Option<PathBuf>,
+    /// Folder of the programs that write test files.
+    files: Option<PathBuf>,
+}
+
+impl Installed {
+    /// Installs what is missing. In CI, a suite that cannot run is an error.
+    fn install() -> Result<Self> {
+        let all: Vec<Need> = SUITES.iter().flat_map(|(_, needs)| *needs).copied().collect();
+        // At once, because Debian's lists of packages take longer to download than most packages.
+        setup::programs(&all);
+        let (mut suites, mut skipped) = (Vec::new(), Vec::new());
+        for (suite, needs) in SUITES {
+            let mut missing = setup::programs(needs);
+            if suite.contains("File systems") && !setup::may_mount() {
+                missing.push("permission to mount (user namespaces)");
+            }
+            if missing.is_empty() {
+                suites.push(suite);
+            } else {
+                skipped.push(format!("{suite}: no {}", missing.join(", ")));
+            }
+        }
+        let mut found = |suite: &str, folder: Result<PathBuf>| {
+            folder.map_err(|reason| skipped.push(format!("{suite}: {reason}"))).ok()
+        };
+        let storage = found("Cloud Storage (fake-gcs-server)", cloud::fake_gcs_server());
+        let python = found("BigQuery (bqemulator) and Google's clients", cloud::python_packages());
+        let files = found("Files of other programs (pyarrow, pandas, Polars, fastparquet)", cloud::file_packages());
+        if !skipped.is_empty() && std::env::var_os("CI").is_some() {
+            return Err(format!("cannot run all suites, as required in CI: {}", skipped.join("; ")));
+        }
+        Ok(Self { suites, skipped, storage, python, files })
+    }
+
+    fn has(&self, word: &str) -> bool {
+        self.suites.iter().any(|suite| suite.contains(word))
+    }
+}
+
+/// Installs what the tests use, and compiles the modules of the bundles.
+fn prepare() -> Result<Installed> {
+    let toolchain = setup::toolchain()?;
+    let (installed, ()) = crate::alongside(Installed::install, || setup::modules(&toolchain))?;
+    Ok(installed)
+}
+
+/// Checks the source code, unless only some tests run, and builds the binary. Returns its path.
+fn build(names: &[String]) -> Result<PathBuf> {
+    // The license check covers all platforms, but uses only downloaded crates.
+    crate::run(setup::cargo().args(["fetch", "--locked"]))?;
+    if names.is_empty() {
+        lint::run()?;
+    }
+    setup::binary()
+}
+
 /// Runs the tests. `long` is the number of minutes to run each fuzz target, one second if `None`.
 /// `names` selects the tests whose path contains one of them; all if it is empty.
 pub(crate) fn run(long: Option<String>, names: &[String]) -> Result {
@@ -49,41 +116,8 @@ pub(crate) fn run(long: Option<String>, names: &[String]) -> Result {
         return Err(format!("`--long` requires a number of minutes, not `{minutes}`"));
     }
     let begun = Instant::now();
-    setup::toolchain()?;
-    let mut skipped = Vec::new();
-    let mut available = Vec::new();
-    for (suite, needs) in SUITES {
-        let mut missing = setup::programs(needs);
-        if suite.contains("File systems") && !setup::may_mount() {
-            missing.push("permission to mount (user namespaces)");
-        }
-        if missing.is_empty() {
-            available.push(suite);
-        } else {
-            skipped.push(format!("{suite}: no {}", missing.join(", ")));
-        }
-    }
-    let storage = cloud::fake_gcs_server();
-    if let Err(reason) = &storage {
-        skipped.push(format!("Cloud Storage (fake-gcs-server): {reason}"));
-    }
-    let python = cloud::python_packages();
-    if let Err(reason) = &python {
-        skipped.push(format!("BigQuery (bqemulator) and Google's clients: {reason}"));
-    }
-    let files = cloud::file_packages();
-    if let Err(reason) = &files {
-        skipped.push(format!("Files of other programs (pyarrow, pandas, Polars, fastparquet): {reason}"));
-    }
-    if !skipped.is_empty() && std::env::var_os("CI").is_some() {
-        return Err(format!("cannot run all suites, as required in CI: {}", skipped.join("; ")));
-    }
-
-    // The license check covers all platforms, but uses only downloaded crates.
-    crate::run(setup::cargo().args(["fetch", "--locked"]))?;
-    println!("setup: checking the formatting");
-    crate::run(setup::cargo().args(["fmt", "--all", "--check"]))?;
-    let binary = setup::binary()?;
+    // Downloads wait for the network, and the last step of each bundle uses one processor.
+    let (installed, binary) = crate::alongside(prepare, || build(names))?;
     let bundles = setup::bundles()?;
 
     let mut tests = setup::cargo();
@@ -100,49 +134,48 @@ pub(crate) fn run(long: Option<String>, names: &[String]) -> Result {
     if let Some(minutes) = long {
         tests.env("BLOCKYARD_TEST_LONG", minutes).env("PROPTEST_CASES", "100000");
     }
-    let has = |word: &str| available.iter().any(|suite| suite.contains(word));
-    if has("witness") {
+    if installed.has("witness") {
         tests.env("BLOCKYARD_TEST_SQLITE3", "1");
     }
-    if has("File systems") {
+    if installed.has("File systems") {
         tests.env("BLOCKYARD_TEST_MOUNTS", "1");
     }
-    if has("faketime") {
+    if installed.has("faketime") {
         tests.env("BLOCKYARD_TEST_FAKETIME", "1");
     }
-    if has("keyring") {
+    if installed.has("keyring") {
         tests.env("BLOCKYARD_TEST_KEYRING", "1");
     }
-    if let Ok(program) = storage {
+    if let Some(program) = &installed.storage {
         tests.env("BLOCKYARD_TEST_FAKE_GCS", program);
     }
     // The server stops when this goes out of scope, also if the tests fail.
-    let postgres = if has("PostgreSQL") { Some(Postgres::start()?) } else { None };
+    let postgres = if installed.has("PostgreSQL") { Some(Postgres::start()?) } else { None };
     if let Some(postgres) = &postgres {
         tests.env("BLOCKYARD_TEST_POSTGRES_PORT", postgres.port.to_string());
         tests.env("BLOCKYARD_TEST_POSTGRES_PASSWORD", PASSWORD);
         tests.env("BLOCKYARD_TEST_POSTGRES_CERTIFICATE", postgres.certificate());
     }
-    let mariadb = if has("MariaDB") { Some(Mariadb::start()?) } else { None };
+    let mariadb = if installed.has("MariaDB") { Some(Mariadb::start()?) } else { None };
     if let Some(mariadb) = &mariadb {
         tests.env("BLOCKYARD_TEST_MARIADB_PORT", mariadb.port.to_string());
         tests.env("BLOCKYARD_TEST_MARIADB_PASSWORD", mariadb::PASSWORD);
         tests.env("BLOCKYARD_TEST_MARIADB_CERTIFICATE", mariadb.certificate());
     }
-    let bigquery = python.ok().map(|packages| Ok::<_, String>((BigQuery::start(&packages)?, packages))).transpose()?;
-    if let Some((bigquery, packages)) = &bigquery {
+    let bigquery = installed.python.as_deref().map(BigQuery::start).transpose()?;
+    if let (Some(bigquery), Some(packages)) = (&bigquery, &installed.python) {
         tests.env("BLOCKYARD_TEST_BIGQUERY_PORT", bigquery.port.to_string());
         tests.env("BLOCKYARD_TEST_BIGQUERY_BUCKETS", bigquery.buckets());
         tests.env("BLOCKYARD_TEST_PYTHON", packages);
     }
-    if let Ok(packages) = files {
+    if let Some(packages) = &installed.files {
         tests.env("BLOCKYARD_TEST_PYARROW", packages);
     }
     let outcome = crate::run(&mut tests);
     drop(bigquery);
     drop(mariadb);
     drop(postgres);
-    for suite in &skipped {
+    for suite in &installed.skipped {
         println!("SKIPPED {suite}");
     }
     println!("{} seconds", begun.elapsed().as_secs());
