@@ -12,6 +12,7 @@ pub(super) enum Cell<'row> {
     Null,
     Boolean(bool),
     Integer(i64),
+    #[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "only MySQL has unsigned integers"))]
     Unsigned(u64),
     Float(f64),
     /// A 32-bit float, which has a shorter decimal form than the same number with 64 bits.
@@ -40,6 +41,7 @@ pub(super) enum ColumnKind {
     Int16,
     Int32,
     Int64,
+    #[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "only MySQL has unsigned integers"))]
     UInt64,
     Float32,
     Float64,

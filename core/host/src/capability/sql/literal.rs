@@ -175,6 +175,7 @@ pub(super) fn postgres_timestamp_text(micros: i64, zone: &str) -> String {
 }
 
 /// Formats microseconds since 1970-01-01 as `YYYY-MM-DD HH:MM:SS`, which all servers read.
+#[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "used for parameters of MySQL"))]
 pub(super) fn timestamp_text(micros: i64) -> String {
     iso_timestamp_text(micros, false).replacen('T', " ", 1)
 }
