@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::audit::{self, AuditLine};
 use crate::database::{Row, Sql, Transaction, either, params};
+use crate::pointer::{read_pointer, stored};
 use crate::reference::Target;
 use crate::{Millis, Store, StoreError};
 
@@ -420,16 +421,6 @@ async fn insert_revision(
             .await?;
     }
     Ok(())
-}
-
-/// Encodes a pointer for storage. PostgreSQL strings cannot contain NUL. In a JSON Pointer (RFC
-/// 6901) `~` is always followed by 0 or 1, so `~2` is free to represent NUL.
-fn stored(pointer: &Pointer) -> String {
-    pointer.as_str().replace('\0', "~2")
-}
-
-pub(crate) fn read_pointer(text: &str) -> Pointer {
-    Pointer::new(text.replace("~2", "\0"))
 }
 
 pub(crate) fn number(revision: Revision) -> i64 {

@@ -15,6 +15,7 @@ mod key;
 mod list;
 mod location;
 mod migrations;
+mod pointer;
 mod reference;
 mod sqlite;
 mod yard;

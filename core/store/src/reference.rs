@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use blockyard_model::{Address, Pointer, Reference};
 
-use crate::block::read_pointer;
 use crate::database::{Ask, Transaction, params};
+use crate::pointer::read_pointer;
 use crate::{Store, StoreError};
 
 /// A block that another block depends on.

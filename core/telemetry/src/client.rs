@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hyper_rustls::HttpsConnectorBuilder;
@@ -12,7 +13,10 @@ use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::runtime::Handle;
 
-use crate::{Collector, SENDING};
+use crate::collector::Collector;
+
+/// Timeout for sending a batch.
+pub(crate) const SENDING: Duration = Duration::from_secs(2);
 
 pub(crate) struct Client {
     http: Arc<dyn HttpClient>,

@@ -22,7 +22,7 @@ use tracing_opentelemetry::OpenTelemetryLayer;
 use tracing_subscriber::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::client::Client;
+use crate::client::{Client, SENDING};
 pub use crate::collector::{Collector, CollectorError};
 
 /// Maximum number of spans in the queue. Further spans are dropped.
@@ -31,8 +31,6 @@ const WAITING: usize = 8_192;
 const AT_ONCE: usize = 512;
 /// Interval at which batches are sent.
 const DELAY: Duration = Duration::from_secs(2);
-/// Timeout for sending a batch.
-const SENDING: Duration = Duration::from_secs(2);
 /// Timeout for sending the last batch at shutdown. Longer than [`SENDING`], so that a failure can
 /// still be logged.
 const LAST: Duration = Duration::from_millis(2_500);

@@ -5,7 +5,8 @@ use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use zeroize::Zeroizing;
 
-use crate::key::KEY_BYTES;
+/// Key size in bytes (256 bits).
+pub(crate) const KEY_BYTES: usize = 32;
 
 /// Size of an XChaCha20-Poly1305 nonce, in bytes. At 192 bits, random nonces do not collide.
 const NONCE_BYTES: usize = 24;

@@ -7,11 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::envelope::{self, DataKey, EnvelopeError};
+use crate::envelope::{self, DataKey, EnvelopeError, KEY_BYTES};
 use blockyard_model::Address;
-
-/// Key size in bytes (256 bits).
-pub(crate) const KEY_BYTES: usize = 32;
 
 const CANARY: &[u8] = b"blockyard canary";
 

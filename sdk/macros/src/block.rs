@@ -4,7 +4,9 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 use syn::{Attribute, Data, DeriveInput, Fields, LitInt, LitStr};
 
-use crate::{Mistakes, documentation, field};
+use crate::field;
+use crate::mistakes::Mistakes;
+use crate::source::documentation;
 
 /// Parsed `#[block(…)]` attribute of a struct.
 #[derive(Default)]

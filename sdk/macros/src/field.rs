@@ -4,7 +4,8 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Attribute, Field, LitStr};
 
-use crate::{Mistakes, mentions};
+use crate::mistakes::Mistakes;
+use crate::source::mentions;
 
 #[derive(Default)]
 struct FieldAttribute {

@@ -4,7 +4,9 @@
 mod block;
 mod data;
 mod field;
+mod mistakes;
 mod operations;
+mod source;
 
 use proc_macro::TokenStream;
 
@@ -78,53 +80,4 @@ pub fn data(arguments: TokenStream, item: TokenStream) -> TokenStream {
 
 fn finish(result: syn::Result<proc_macro2::TokenStream>) -> TokenStream {
     result.unwrap_or_else(|error| error.into_compile_error()).into()
-}
-
-/// Returns the text of the doc comments as one paragraph.
-fn documentation(attributes: &[syn::Attribute]) -> String {
-    let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
-        syn::Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
-            syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) => Some(text.value().trim().to_owned()),
-            _ => None,
-        },
-        _ => None,
-    });
-    lines.collect::<Vec<_>>().join(" ").trim().to_owned()
-}
-
-/// Collects mistakes, so that all are reported at once.
-#[derive(Default)]
-struct Mistakes(Option<syn::Error>);
-
-impl Mistakes {
-    fn add(&mut self, spanned: impl quote::ToTokens, message: impl std::fmt::Display) {
-        self.join(syn::Error::new_spanned(spanned, message));
-    }
-
-    fn join(&mut self, error: syn::Error) {
-        match &mut self.0 {
-            Some(all) => all.combine(error),
-            None => self.0 = Some(error),
-        }
-    }
-
-    fn finish(self) -> syn::Result<()> {
-        self.0.map_or(Ok(()), Err)
-    }
-}
-
-/// Returns whether the type is `Name`, `path::Name` or `Name<…>`, or contains one, as
-/// `Option<Name>` does.
-fn mentions(ty: &syn::Type, name: &str) -> bool {
-    let syn::Type::Path(path) = ty else { return false };
-    path.path.segments.iter().any(|segment| {
-        segment.ident == name
-            || match &segment.arguments {
-                syn::PathArguments::AngleBracketed(arguments) => arguments
-                    .args
-                    .iter()
-                    .any(|argument| matches!(argument, syn::GenericArgument::Type(inner) if mentions(inner, name))),
-                _ => false,
-            }
-    })
 }

@@ -7,7 +7,8 @@ use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Expr, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, Pat, ReturnType, Token, Type, parenthesized};
 
-use crate::{Mistakes, documentation, mentions};
+use crate::mistakes::Mistakes;
+use crate::source::{documentation, mentions};
 
 pub(crate) fn expand(item: TokenStream) -> syn::Result<TokenStream> {
     let mut block: ItemImpl = syn::parse2(item)?;
