@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use blockyard_host::Bundle;
-use blockyard_model::document::{masked, secret_markers};
+use blockyard_model::marker::{masked, sealed_secrets};
 use blockyard_model::secret::MASK;
 use blockyard_model::{Address, PinnedAddress, Pointer, Revision, SplitDocument, interface};
 use blockyard_store::BlockFilter;
@@ -13,10 +13,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::audit::timestamp;
 use crate::bundle::BundleUse;
 use crate::reference::{ResolvedBlock, type_of};
 use crate::revision::deleted;
+use crate::time::timestamp;
 use crate::{Error, ErrorKind, Yard};
 
 /// A block opened at one revision. Its secrets can be used, but not read.
@@ -131,7 +131,7 @@ impl Yard {
         let record = self.live_record(&address.address, address.revision).await?;
         let users = self.store().users_of(&address.address).await?;
         let sealed: BTreeSet<&Pointer> = record.secrets.iter().map(|(pointer, _)| pointer).collect();
-        let destroyed = secret_markers(&record.config).into_iter().filter(|pointer| !sealed.contains(pointer));
+        let destroyed = sealed_secrets(&record.config).into_iter().filter(|pointer| !sealed.contains(pointer));
         let bundle = self.bundle_use(&self.versions().await?, &record.bundle, &address.address.type_slug).await?;
         Ok(BlockView {
             bundle,

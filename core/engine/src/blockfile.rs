@@ -19,12 +19,11 @@
 
 use std::collections::BTreeSet;
 
-use blockyard_model::document::{SECRET_MARKER, SOURCE_MARKER, secret_marker, source_marker};
 use blockyard_model::exact::{self, ExactError};
+use blockyard_model::marker::{SECRET_MARKER, SOURCE_MARKER, secret_marker, source_marker};
 use blockyard_model::reference::{BLOCK_MARKER, block_marker};
-use blockyard_model::schema::{Places, Schema};
 use blockyard_model::secret::MASK;
-use blockyard_model::{Address, Pointer, SecretSource, SplitDocument, Violation};
+use blockyard_model::{Address, Places, Pointer, Schema, SecretSource, SplitDocument, Violation};
 use serde_json::{Map, Value};
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value as Toml};
 

@@ -6,6 +6,7 @@ use semver::Version;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::time::timestamp;
 use crate::{Error, Yard};
 
 /// An installed bundle, for display and for programs.
@@ -53,7 +54,7 @@ impl Yard {
                 version: record.version,
                 size: record.size,
                 source: record.source,
-                installed_at: crate::audit::timestamp(record.installed_at),
+                installed_at: timestamp(record.installed_at),
             });
         }
         Ok(views)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use blockyard_host::{
-    Block as HostBlock, ByteStream, CallSecret, Deadline, GuessingHook, HostError, Input, Invocation, LogLine, Problem,
+    Block as HostBlock, ByteStream, CallSecret, Deadline, GuessingHook, HostError, Input, Invocation, Problem,
     RevealHook,
 };
 use blockyard_model::reference::SECRET_STORE;
@@ -19,17 +19,16 @@ use tokio::io::AsyncReadExt as _;
 use tracing::Instrument as _;
 use zeroize::Zeroize as _;
 
-use crate::audit::line;
+use crate::audit_writer::line;
 use crate::block::Block;
 use crate::reference::{Material, ResolvedSecret, type_of};
+use crate::reply::{CallReply, OK, word};
 use crate::trace::CallTrace;
 use crate::{Code, Error, ErrorKind, Yard};
 
 /// Maximum size in bytes of a secret that is read from a source: enough for a key or a certificate.
 const SOURCE_BYTES: u64 = 1 << 20;
 
-/// Outcome in the audit trail of a successful call.
-const OK: &str = "ok";
 /// Outcome in the audit trail of a check with a failed step.
 const FAILED: &str = "failed";
 
@@ -39,18 +38,6 @@ const RESULT_TIME: Duration = Duration::from_secs(30);
 /// Maximum length of a chain of `block:` sources: a secret store may read its own secret from
 /// another secret store.
 const SOURCE_DEPTH: usize = 8;
-
-/// Reply of an operation.
-pub struct CallReply {
-    /// Result, as JSON.
-    pub result: Value,
-    /// Media type and bytes of the output, if the operation returns any.
-    pub output: Option<(String, ByteStream)>,
-    /// Lines that the bundle logged.
-    pub log: Vec<LogLine>,
-    /// Number of occurrences of secrets that were masked in data that the bundle received.
-    pub masked: usize,
-}
 
 /// Result of checking whether a block works.
 #[derive(Debug, Clone, Serialize)]
@@ -499,13 +486,6 @@ impl Yard {
     }
 }
 
-/// Returns the outcome as a word for the audit trail. Takes a reference only briefly: holding a
-/// reference to the reply's stream across an await would make the call's future `!Send`, so that
-/// programs could not call blocks in spawned tasks.
-pub(crate) fn word<T>(outcome: &Result<T, Error>) -> &'static str {
-    outcome.as_ref().err().map_or(OK, |error| error.kind().as_str())
-}
-
 /// Converts the content of a file to a secret, with the same handling of line breaks as all secrets
 /// from files.
 fn from_file(bytes: Vec<u8>) -> Result<SecretValue, String> {
@@ -513,10 +493,4 @@ fn from_file(bytes: Vec<u8>) -> Result<SecretValue, String> {
         error.into_bytes().zeroize();
         "the file is not UTF-8".to_owned()
     })
-}
-
-impl std::fmt::Debug for CallReply {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "CallReply({})", self.result)
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use blockyard_model::document::{SECRET_MARKER, SOURCE_MARKER};
+use blockyard_model::marker::{SOURCE_MARKER, is_secret, masked};
 use blockyard_model::{Pointer, SplitDocument};
 use serde::Serialize;
 use serde_json::Value;
@@ -83,12 +83,8 @@ impl Both<'_> {
         };
         let shown = |value: Option<&Value>| {
             let value = value?;
-            if secret { value.get(SOURCE_MARKER).cloned() } else { Some(blockyard_model::document::masked(value)) }
+            if secret { value.get(SOURCE_MARKER).cloned() } else { Some(masked(value)) }
         };
         changes.push(FieldChange { field: at.dotted(), change, secret, before: shown(old), after: shown(new) });
     }
-}
-
-fn is_secret(value: &Value) -> bool {
-    value.get(SECRET_MARKER).is_some() || value.get(SOURCE_MARKER).is_some()
 }

@@ -5,7 +5,7 @@ use blockyard_store::{StoreError, WrappedKey};
 use blockyard_vault::DataKey;
 use serde_json::{Value, json};
 
-use crate::audit::line;
+use crate::audit_writer::line;
 use crate::key::is_moved;
 use crate::revision::{content_digest, deleted};
 use crate::{Code, Error, ErrorKind, Yard};

@@ -13,7 +13,7 @@ use blockyard_store::StoreError;
 use blockyard_vault::{EnvelopeError, LocationError};
 use serde_json::{Value, json};
 
-pub use self::code::{Code, OpenChange, Usage};
+pub use self::code::{Code, Need, OpenChange, Usage};
 
 /// An error of the engine. It never contains a secret.
 #[derive(Debug)]

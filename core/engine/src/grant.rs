@@ -1,61 +1,16 @@
 //! Grants and revokes the capabilities of bundles in a yard.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
 
 use blockyard_model::suggestion::did_you_mean;
 use blockyard_model::{BundleName, Capability};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::audit::line;
+use crate::audit_writer::line;
 use crate::{Error, ErrorKind, Yard};
-
-/// How long a call may use cached grants. Changes by this process take effect immediately, changes
-/// by other processes within this time. Reading grants on every call would double the cost of a
-/// small call.
-const FRESH: Duration = Duration::from_secs(1);
-
-/// Cache of the grants of each bundle.
-#[derive(Default)]
-pub(crate) struct GrantCache(Mutex<Granted>);
-
-#[derive(Default)]
-struct Granted {
-    /// Grants by bundle name, with the time at which they were read.
-    read: HashMap<String, (Instant, Arc<BTreeSet<Capability>>)>,
-    /// Number of changes by this process. A result that was requested before the last change is not
-    /// cached.
-    changes: u64,
-}
-
-impl GrantCache {
-    /// Returns the cached grants if they are fresh, otherwise the current number of changes.
-    fn fresh(&self, bundle: &str) -> Result<Arc<BTreeSet<Capability>>, u64> {
-        let known = self.0.lock().expect(UNPOISONED);
-        match known.read.get(bundle) {
-            Some((read, granted)) if read.elapsed() < FRESH => Ok(granted.clone()),
-            _ => Err(known.changes),
-        }
-    }
-
-    fn learn(&self, bundle: &str, changes: u64, read: Instant, granted: Arc<BTreeSet<Capability>>) {
-        let mut known = self.0.lock().expect(UNPOISONED);
-        if known.changes == changes {
-            known.read.insert(bundle.to_owned(), (read, granted));
-        }
-    }
-
-    /// Discards all cached grants, because this process changed a grant.
-    pub(crate) fn forget(&self) {
-        let mut known = self.0.lock().expect(UNPOISONED);
-        known.read.clear();
-        known.changes += 1;
-    }
-}
-
-const UNPOISONED: &str = "nothing panics while it holds this lock";
 
 /// A capability that a bundle requests, and whether it is granted.
 #[derive(Debug, Clone, Serialize)]

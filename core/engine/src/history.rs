@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::audit::timestamp;
 use crate::compare::{FieldChange, compare};
+use crate::time::timestamp;
 use crate::{Error, ErrorKind, Yard};
 
 /// A revision in the history of a block.

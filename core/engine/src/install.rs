@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use blockyard_host::Bundle;
-use blockyard_model::{BundleName, Digest, Manifest};
+use blockyard_model::{BundleName, Digest};
 use blockyard_registry::{Registry, Source, component};
 use blockyard_store::NewBundle;
 use semver::VersionReq;
@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::audit::line;
+use crate::audit_writer::line;
 use crate::ownership::{Guard, writable_by_others};
 use crate::review::{Agreement, InstalledVersion, Review};
 use crate::source::BundleSource;
@@ -155,7 +155,7 @@ impl Yard {
         let mut versions: Vec<InstalledVersion> = of_name
             .iter()
             .filter_map(|record| {
-                let manifest = Manifest::parse(&record.manifest).ok()?;
+                let manifest = self.manifest_of(record).ok()?;
                 Some(InstalledVersion { manifest, source: BundleSource::parse(&record.source) })
             })
             .collect();

@@ -13,7 +13,7 @@
 //! - If a value changes to another variant of an enum, stored members that do not fit the new
 //!   variant are removed.
 
-use blockyard_model::document::{SECRET_MARKER, SOURCE_MARKER, secret_marker};
+use blockyard_model::marker::{SECRET_MARKER, SOURCE_MARKER, is_secret, secret_marker, secrets};
 use blockyard_model::reference::BLOCK_MARKER;
 use blockyard_model::{Pointer, Schema, SplitDocument, Violation};
 use serde_json::{Map, Value};
@@ -76,7 +76,7 @@ impl Merge {
         schema: &Schema,
     ) -> (SplitDocument, Vec<Violation>) {
         let mut lost = Vec::new();
-        for pointer in secret_places(&before.config) {
+        for pointer in secrets(&before.config) {
             if self.lists.iter().any(|list| pointer.is_within(list)) {
                 lost.extend(carry(&mut document, before, &pointer, schema));
             }
@@ -222,7 +222,7 @@ fn partner(old: &[Value], new: &[Value], position: usize) -> Partner {
 
 /// Checks whether a new element omits a secret that the old element has.
 fn leaves_out_secrets(old: &Value, new: &Value) -> bool {
-    new.is_object() && secret_places(old).iter().any(|pointer| new.pointer(pointer.as_str()).is_none())
+    new.is_object() && secrets(old).iter().any(|pointer| new.pointer(pointer.as_str()).is_none())
 }
 
 fn unclear(element: &Pointer, secret: &Pointer) -> Violation {
@@ -261,27 +261,6 @@ fn parent(pointer: &Pointer) -> Pointer {
 /// Checks whether an object represents a secret or a reference.
 fn is_marker(object: &Map<String, Value>) -> bool {
     object.len() == 1 && [SECRET_MARKER, SOURCE_MARKER, BLOCK_MARKER].iter().any(|marker| object.contains_key(*marker))
-}
-
-fn is_secret(value: &Value) -> bool {
-    value.as_object().is_some_and(|object| is_marker(object) && !object.contains_key(BLOCK_MARKER))
-}
-
-/// Returns the locations of all secrets of a document, sealed or from a source.
-fn secret_places(value: &Value) -> Vec<Pointer> {
-    fn collect(value: &Value, at: &Pointer, found: &mut Vec<Pointer>) {
-        match value {
-            _ if is_secret(value) => found.push(at.clone()),
-            Value::Object(members) => members.iter().for_each(|(name, member)| collect(member, &at.child(name), found)),
-            Value::Array(elements) => {
-                elements.iter().enumerate().for_each(|(n, element)| collect(element, &at.child(&n.to_string()), found));
-            }
-            _ => {}
-        }
-    }
-    let mut found = Vec::new();
-    collect(value, &Pointer::default(), &mut found);
-    found
 }
 
 /// Returns a value without its secrets.

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use blockyard_model::document::{SOURCE_MARKER, secret_marker};
+use blockyard_model::marker::{secret_marker, source};
 use blockyard_model::reference::{self, BLOCK_MARKER, Wanted};
-use blockyard_model::schema::Places;
 use blockyard_model::{
-    Address, BlockType, Manifest, Pointer, Reference, SecretSource, SecretUse, SecretValue, SplitDocument, SqlTarget,
-    Violation,
+    Address, BlockType, Manifest, Places, Pointer, Reference, SecretSource, SecretUse, SecretValue, SplitDocument,
+    SqlTarget, Violation,
 };
 use blockyard_store::{BlockRecord, BlockSummary};
 use serde_json::{Value, json};
@@ -237,7 +236,7 @@ impl Resolver<'_> {
         for place in secrets {
             // Fields in an origin template refer to the block that owns the secret and to its
             // dependencies, never to a block that depends on it.
-            let uses = place.audience.expand(&config);
+            let uses = place.uses.expand(&config);
             let Some(slot) = config.pointer_mut(place.pointer.as_str()) else { continue };
             if slot.is_null() {
                 continue;
@@ -259,10 +258,6 @@ impl Resolver<'_> {
         }
         Ok(config)
     }
-}
-
-fn source(value: &Value) -> Option<SecretSource> {
-    value.get(SOURCE_MARKER)?.as_str()?.parse().ok()
 }
 
 /// Returns the block's type, as defined in its bundle.

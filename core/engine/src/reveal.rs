@@ -5,7 +5,7 @@ use blockyard_host::Deadline;
 use blockyard_model::{PinnedAddress, Pointer, SecretValue};
 use serde_json::json;
 
-use crate::audit::line;
+use crate::audit_writer::line;
 use crate::{Error, ErrorKind, Yard};
 
 impl Yard {

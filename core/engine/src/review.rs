@@ -2,12 +2,13 @@
 //! agreement that each line requires in scripts.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use blockyard_model::widening::{Change, differences};
 use blockyard_model::{BlockType, Capability, Effect, Manifest};
 
 use crate::source::BundleSource;
-use crate::{Code, Error, ErrorKind, OpenChange};
+use crate::{Code, Error, ErrorKind, Need, OpenChange};
 
 /// A review of a staged bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,15 +35,6 @@ pub struct ReviewLine {
     pub needs: Option<Need>,
 }
 
-/// Agreement that a line requires.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Need {
-    /// The capability is listed in [`Given::grants`].
-    Grant(Capability),
-    /// [`Given::replace`] accepts a replacement with wider permissions or from a different source.
-    Replace,
-}
-
 /// Agreement of the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Agreement {
@@ -65,7 +57,7 @@ pub struct Given {
 
 /// The parts of an installed bundle version that a review compares.
 pub(crate) struct InstalledVersion {
-    pub(crate) manifest: Manifest,
+    pub(crate) manifest: Arc<Manifest>,
     pub(crate) source: BundleSource,
 }
 
@@ -140,7 +132,7 @@ impl Review {
             before => source.signer() == before,
         };
         self.line(format!("signer: {old_signer} → {}", signer(source)), (!signed_as_before).then_some(Need::Replace));
-        let manifests: Vec<&Manifest> = installed.iter().map(|old| &old.manifest).collect();
+        let manifests: Vec<&Manifest> = installed.iter().map(|old| &*old.manifest).collect();
         for difference in differences(manifest, &manifests, granted) {
             let text = difference.change.to_string();
             let needs = match (&difference.change, difference.wider) {
@@ -267,7 +259,7 @@ mod tests {
     }
 
     fn installed(manifest: Manifest) -> Vec<InstalledVersion> {
-        vec![InstalledVersion { manifest, source: local() }]
+        vec![InstalledVersion { manifest: Arc::new(manifest), source: local() }]
     }
 
     fn grants(texts: &[&str]) -> BTreeSet<Capability> {
@@ -323,7 +315,8 @@ mod tests {
     fn a_signature_that_is_lost_is_a_decision() {
         let url = url::Url::parse("https://acme.example/").expect("a URL");
         let signed = |signer| BundleSource::registry(&url, "acme: zoo", signer);
-        let old = vec![InstalledVersion { manifest: manifest("0.1.0", &[], "read"), source: signed(Some("KEY")) }];
+        let old =
+            vec![InstalledVersion { manifest: Arc::new(manifest("0.1.0", &[], "read")), source: signed(Some("KEY")) }];
         let wider = |signer| {
             Review::new(&manifest("0.2.0", &[], "read"), &signed(signer), &old, true, &BTreeSet::new()).is_wider()
         };

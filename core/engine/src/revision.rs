@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use blockyard_model::document::secret_marker;
+use blockyard_model::marker::secret_marker;
 use blockyard_model::suggestion::did_you_mean;
 use blockyard_model::{Address, Digest, Revision, SplitDocument};
 use blockyard_store::{BlockFilter, BlockRecord};

@@ -7,8 +7,9 @@ use blockyard_vault::{Key, KeyLocation};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::audit::line;
-use crate::key::{KeySource, blocking, from_variable, place, recorded};
+use crate::audit_writer::line;
+use crate::key_source::KeySource;
+use crate::keys::{blocking, from_variable, place, recorded};
 use crate::{Code, Error, ErrorKind, Yard};
 
 /// Number of data keys that a rotation moves in one transaction. Small, so that other writers do
@@ -28,19 +29,6 @@ pub enum RotateTo {
     /// An environment variable, from which the key is read now and in the future. The key is not
     /// stored.
     Environment(String),
-}
-
-/// A rotation in progress.
-#[derive(Debug, Clone, Serialize)]
-pub struct RotationStatus {
-    /// ID of the new key.
-    pub key_id: String,
-    /// Location of the new key.
-    pub location: String,
-    /// Number of blocks whose data key is wrapped by the new key.
-    pub moved: u64,
-    /// Number of blocks whose data key is still to be moved.
-    pub left: u64,
 }
 
 /// Result of a rotation.

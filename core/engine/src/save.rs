@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use blockyard_host::Bundle;
-use blockyard_model::document::{handles, source_marker};
+use blockyard_model::marker::{handles, source_marker};
+use blockyard_model::schema::secret_fields;
 use blockyard_model::suggestion::did_you_mean;
 use blockyard_model::{
     Address, BlockType, PlainDocument, Pointer, Reference, Revision, SecretSource, SecretValue, SplitDocument,
@@ -13,7 +14,7 @@ use blockyard_store::{BlockRecord, NewRevision, StoreError, WrappedKey};
 use blockyard_vault::{DataKey, Place};
 use serde_json::{Map, Value, json};
 
-use crate::audit::line;
+use crate::audit_writer::line;
 use crate::call::run_blocking;
 use crate::connection_url;
 use crate::key::is_moved;
@@ -360,8 +361,7 @@ fn apply(block_type: &BlockType, plain: &mut PlainDocument, patch: Patch) -> Res
     let mut unknown: Vec<Violation> = Vec::new();
     for (pointer, secret) in patch.secrets {
         if !schema.is_secret(&pointer) {
-            let known = block_type.secret_fields();
-            let names: Vec<String> = known.iter().map(|place| place.pointer.dotted()).collect();
+            let names: Vec<String> = secret_fields(schema.document()).iter().map(Pointer::dotted).collect();
             unknown.push(Violation {
                 message: format!("is not a secret field of `{}`", block_type.slug),
                 hint: did_you_mean(&pointer.dotted(), names.iter().map(String::as_str)).or_else(|| {

@@ -8,12 +8,9 @@ use std::path::{Path, PathBuf};
 
 use blockyard_model::{SecretSource, SourcePattern, SplitDocument, Violation};
 
-use crate::ownership::{Guard, writable_by_others};
 use crate::project::is_same;
+use crate::yard_files::yard_changeable_by_others;
 use crate::{Code, Error, ErrorKind, Yard};
-
-/// Name suffixes of the files that together form one SQLite database.
-pub(crate) const DATABASE_FILES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
 /// A permitted file, and the rule that permits it.
 enum Permitted {
@@ -109,23 +106,6 @@ impl Yard {
             yard: None,
         }))
     }
-}
-
-/// Returns the reason why another user could modify a SQLite yard: its file, or a file that SQLite
-/// reads with it. Sources of such a yard are refused.
-#[must_use]
-pub fn yard_changeable_by_others(yard: &Path) -> Option<String> {
-    // SQLite creates the companion files beside the target of a symbolic link.
-    let resolved = yard.canonicalize().unwrap_or_else(|_| yard.to_owned());
-    let files = DATABASE_FILES.iter().map(|ending| {
-        let mut name = resolved.as_os_str().to_owned();
-        name.push(ending);
-        PathBuf::from(name)
-    });
-    std::iter::once(yard.to_owned()).chain(files).filter(|file| file.symlink_metadata().is_ok()).find_map(|file| {
-        // A file that cannot be inspected is treated as modifiable by others.
-        writable_by_others(&file, Guard::Yard).unwrap_or_else(|error| Some(format!("`{}`: {error}", file.display())))
-    })
 }
 
 /// Resolves symbolic links in a path, so that permissions apply to the actual file. If the file

@@ -15,7 +15,7 @@ use tracing::{Span, field};
 
 use crate::Error;
 use crate::block::Block;
-use crate::call::CallReply;
+use crate::reply::{CallReply, word};
 
 /// The span of a running call. It ends when the output has been read completely or dropped.
 pub(crate) struct CallTrace {
@@ -63,7 +63,7 @@ impl CallTrace {
 
     /// Records the outcome and ends the span.
     pub(crate) fn ended<T>(mut self, outcome: Result<T, Error>) -> Result<T, Error> {
-        self.outcome = crate::call::word(&outcome);
+        self.outcome = word(&outcome);
         outcome
     }
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use blockyard_host::Bundle;
+use blockyard_model::schema::secret_fields;
 use blockyard_model::suggestion::did_you_mean;
-use blockyard_model::{Address, Manifest, Schema, TypeSlug, interface};
+use blockyard_model::{Address, Manifest, Pointer, Schema, TypeSlug, interface};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -149,8 +150,6 @@ impl std::ops::Deref for TypeSchema {
 impl TypeView {
     fn of(bundle: &str, manifest: &Value, described: &Value) -> Self {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let properties = described["schema"]["properties"].as_object();
-        let secrets = properties.into_iter().flatten().filter(|(_, field)| field.get("x-secret").is_some());
         Self {
             slug: text(&described["slug"]),
             version: described["version"].as_u64().unwrap_or_default(),
@@ -161,7 +160,7 @@ impl TypeView {
             interfaces: described["interfaces"].as_array().into_iter().flatten().map(text).collect(),
             operations: described["operations"].clone(),
             schema: described["schema"].clone(),
-            secrets: secrets.map(|(name, _)| name.clone()).collect(),
+            secrets: secret_fields(&described["schema"]).iter().map(Pointer::dotted).collect(),
         }
     }
 }

@@ -5,39 +5,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use blockyard_host::{Bundle, Sandbox, SandboxConfig};
-use blockyard_model::{Digest, Manifest, SourcePattern};
-use blockyard_store::{KeyRecord, Store, StoreError, YardLocation, YardRecord};
+use blockyard_model::{Digest, Manifest};
+use blockyard_store::{BundleRecord, KeyRecord, Store, StoreError, YardLocation, YardRecord};
 use blockyard_vault::{Key, KeyLocation};
 
-use crate::audit::{AuditWriter, now};
-use crate::grant::GrantCache;
-use crate::key::{self, KeySource, Keys, NewKey};
-use crate::secret_source::DATABASE_FILES;
+use crate::audit_writer::AuditWriter;
+use crate::grant_cache::GrantCache;
+use crate::key_source::{KeySource, NewKey};
+use crate::keys::{self, Keys};
+use crate::time::now;
+use crate::yard_config::YardConfig;
+use crate::yard_files::files_of;
 use crate::{Error, ErrorKind, Project, Trust};
-
-/// Configuration of a program that opens a yard.
-#[derive(Debug, Clone, Default)]
-pub struct YardConfig {
-    /// Source of the yard's key.
-    pub key: KeySource,
-    /// Folder on this machine for the key files of yards on servers. Key files of SQLite yards are
-    /// stored beside the yard.
-    pub keys: Option<PathBuf>,
-    /// Folder that caches compiled code across processes. `None` caches it in memory only.
-    pub cache: Option<PathBuf>,
-    /// User and host for the audit trail, such as `ada@build-1`. Empty means unknown.
-    pub actor: String,
-    /// Trust decisions of this user on this machine. A SQLite yard that is created with it is
-    /// recorded as this user's own. With `None`, no yard counts as this user's own.
-    pub trust: Option<Trust>,
-    /// Variables and files that blocks of any yard may use as secret sources. Other `env:` and
-    /// `file:` sources are read only from a SQLite yard that is this user's own according to
-    /// `trust`, and that no other user can write.
-    pub sources: Vec<SourcePattern>,
-    /// Project file that names the yard. A yard inside the project's folder is opened only if it is
-    /// trusted in `trust`.
-    pub project: Option<Project>,
-}
 
 /// An open yard. Cloning is cheap.
 #[derive(Clone)]
@@ -136,7 +115,7 @@ impl Yard {
         // error.
         config.trust.as_ref().map(Trust::check).transpose()?;
         let id = random_id();
-        let (key, place) = key::make(&location, &id, new_key, &config).await?;
+        let (key, place) = keys::make(&location, &id, new_key, &config).await?;
         let record = YardRecord {
             key: KeyRecord { canary: key.canary(&id), id: key.id().to_string(), location: place.to_string() },
             next_key: None,
@@ -176,7 +155,7 @@ impl Yard {
         YardInfo {
             yard: self.store().location().to_string(),
             id: record.id.clone(),
-            key: match key::place(self.store().location(), self.config(), &record.key) {
+            key: match keys::place(self.store().location(), self.config(), &record.key) {
                 Ok(place) => place.to_string(),
                 Err(_) => record.key.location.clone(),
             },
@@ -232,44 +211,45 @@ impl Yard {
 
     /// Returns the files of the yard, which bundles must not access.
     fn own_files(&self) -> Vec<PathBuf> {
-        let mut files = Vec::new();
-        if let Some(path) = self.store().location().file() {
-            for ending in DATABASE_FILES {
-                let mut name = path.as_os_str().to_owned();
-                name.push(ending);
-                files.push(PathBuf::from(name));
-            }
-        }
+        let mut files = self.store().location().file().map(files_of).unwrap_or_default();
         // A key file given by the program may differ from the recorded location.
         if let KeySource::File(key) = &self.config().key {
             files.push(key.clone());
         }
         let yard = self.store().yard();
         for record in [Some(&yard.key), yard.next_key.as_ref()].into_iter().flatten() {
-            if let Ok(KeyLocation::File(key)) = key::place(self.store().location(), self.config(), record) {
+            if let Ok(KeyLocation::File(key)) = keys::place(self.store().location(), self.config(), record) {
                 files.push(key);
             }
-        }
-        if let KeySource::File(key) = &self.config().key {
-            files.push(key.clone());
         }
         files
     }
 
     /// Returns the manifest of an installed bundle, without compiling its code.
     pub(crate) async fn manifest(&self, digest: &Digest) -> Result<Arc<Manifest>, Error> {
-        let known = self.inner.manifests.lock().expect(UNPOISONED).get(digest).cloned();
-        if let Some(manifest) = known {
+        match self.known_manifest(digest) {
+            Some(manifest) => Ok(manifest),
+            None => self.manifest_of(&self.store().bundle(digest).await?.ok_or_else(|| lost(digest))?),
+        }
+    }
+
+    /// Returns the manifest of an installed bundle. It is parsed once, because this compiles all
+    /// its schemas.
+    pub(crate) fn manifest_of(&self, record: &BundleRecord) -> Result<Arc<Manifest>, Error> {
+        if let Some(manifest) = self.known_manifest(&record.digest) {
             return Ok(manifest);
         }
-        let record = self.store().bundle(digest).await?.ok_or_else(|| lost(digest))?;
         let manifest = Manifest::parse(&record.manifest).map_err(|error| {
             Error::new(ErrorKind::Invalid, format!("the manifest of bundle `{}` in the yard is damaged", record.name))
                 .because(error)
         })?;
         let manifest = Arc::new(manifest);
-        self.inner.manifests.lock().expect(UNPOISONED).insert(*digest, manifest.clone());
+        self.inner.manifests.lock().expect(UNPOISONED).insert(record.digest, manifest.clone());
         Ok(manifest)
+    }
+
+    fn known_manifest(&self, digest: &Digest) -> Option<Arc<Manifest>> {
+        self.inner.manifests.lock().expect(UNPOISONED).get(digest).cloned()
     }
 
     /// Returns an installed bundle, cached in memory. Its code is compiled on first use, or loaded

@@ -8,43 +8,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde_json::{Map, Value, json};
-
+use serde_json::Value;
 use zeroize::Zeroize as _;
 
+use crate::marker::{SECRET_MARKER, SOURCE_MARKER, is_marker, sealed_secrets, secret_marker, source, visit};
+use crate::places::{Places, SecretLocation};
+use crate::pointer::Pointer;
 use crate::reference::{self, Purpose, Reference, SECRET_STORE, Wanted};
-use crate::schema::{Places, Schema};
+use crate::schema::Schema;
 use crate::secret::{MASK, SecretSource, SecretValue};
-use crate::secret_use::SecretKeyword;
-
-/// Marker key of a sealed secret in a stored document.
-pub const SECRET_MARKER: &str = "$secret";
-/// Marker key of a secret source in a stored document.
-pub const SOURCE_MARKER: &str = "$source";
-
-/// A JSON Pointer (RFC 6901) into a document. The empty pointer refers to the document itself.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Pointer(String);
-
-/// A validation error of a document. It never contains the value of a secret field.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
-    /// Location of the invalid value.
-    pub pointer: Pointer,
-    /// Description of the problem.
-    pub message: String,
-    /// Suggested correction, if there is one.
-    pub hint: Option<String>,
-}
-
-/// Location in a document at which the schema declares a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SecretLocation {
-    /// Location in the document.
-    pub pointer: Pointer,
-    /// Uses that the schema permits.
-    pub audience: SecretKeyword,
-}
+use crate::violation::Violation;
 
 /// A document without its secrets, and the secrets by their location.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -59,115 +32,6 @@ pub struct SplitDocument {
 /// dropped; [`SplitDocument::split`] extracts the secrets.
 #[derive(Clone, Default)]
 pub struct PlainDocument(pub Value);
-
-impl Pointer {
-    /// Creates a pointer from its text form (`/a/b`).
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// Creates a pointer from the dotted form that is used on the command line: `a.b` for `/a/b`.
-    #[must_use]
-    pub fn from_dotted(path: &str) -> Self {
-        path.split('.').fold(Self::default(), |pointer, token| pointer.child(token))
-    }
-
-    /// Returns the pointer of a member or element of this value.
-    #[must_use]
-    pub fn child(&self, token: &str) -> Self {
-        Self(format!("{}/{}", self.0, token.replace('~', "~0").replace('/', "~1")))
-    }
-
-    /// Returns the text form.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Returns the unescaped reference tokens, beginning at the root.
-    #[must_use]
-    pub fn tokens(&self) -> Vec<String> {
-        self.0.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~")).collect()
-    }
-
-    /// Returns the dotted form that is used on the command line: `a.b` for `/a/b`.
-    #[must_use]
-    pub fn dotted(&self) -> String {
-        self.tokens().join(".")
-    }
-
-    /// Sets the value at this location and creates missing objects on the path. The index after the
-    /// last element of an array appends one.
-    ///
-    /// # Errors
-    /// Returns the pointer of a value on the path that is neither an object nor an array with the
-    /// index.
-    pub fn set(&self, document: &mut Value, value: Value) -> Result<(), Pointer> {
-        let mut place = document;
-        let mut here = Self::default();
-        for token in self.tokens() {
-            if place.is_null() {
-                *place = Value::Object(Map::new());
-            }
-            let at = here.clone();
-            here = here.child(&token);
-            place = match place {
-                Value::Object(object) => object.entry(token).or_insert(Value::Null),
-                Value::Array(array) => {
-                    let index = token.parse::<usize>().ok().filter(|index| *index <= array.len()).ok_or(at)?;
-                    if index == array.len() {
-                        array.push(Value::Null);
-                    }
-                    &mut array[index]
-                }
-                _ => return Err(at),
-            };
-        }
-        *place = value;
-        Ok(())
-    }
-
-    /// Removes and returns the value at this location, or `None` if there is no value.
-    pub fn remove(&self, document: &mut Value) -> Option<Value> {
-        let mut tokens = self.tokens();
-        let last = tokens.pop()?;
-        let parent = tokens.iter().fold(Self::default(), |pointer, token| pointer.child(token));
-        match document.pointer_mut(parent.as_str())? {
-            Value::Object(object) => object.remove(&last),
-            Value::Array(array) => {
-                let index: usize = last.parse().ok()?;
-                (index < array.len()).then(|| array.remove(index))
-            }
-            _ => None,
-        }
-    }
-
-    /// Returns the location of `inner`, which is relative to this location, in the larger document.
-    #[must_use]
-    pub fn join(&self, inner: &Self) -> Self {
-        Self(format!("{}{}", self.0, inner.0))
-    }
-
-    /// Returns true if this location is `other` or is nested in it.
-    #[must_use]
-    pub fn is_within(&self, other: &Self) -> bool {
-        self.0 == other.0 || (self.0.starts_with(&other.0) && self.0[other.0.len()..].starts_with('/'))
-    }
-}
-
-impl fmt::Display for Pointer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "/" } else { &self.0 })
-    }
-}
-
-impl Violation {
-    /// Creates a violation without a hint.
-    pub fn new(pointer: Pointer, message: impl Into<String>) -> Self {
-        Self { pointer, message: message.into(), hint: None }
-    }
-}
 
 impl SplitDocument {
     /// Extracts the secrets from a document that a user wrote. A string in a secret field becomes a
@@ -268,7 +132,7 @@ impl SplitDocument {
     /// Returns the locations of `$secret` markers that have no sealed secret.
     #[must_use]
     pub fn missing_secrets(&self) -> Vec<Pointer> {
-        let mut missing = secret_markers(&self.config);
+        let mut missing = sealed_secrets(&self.config);
         missing.retain(|pointer| !self.secrets.contains_key(pointer));
         missing
     }
@@ -368,89 +232,11 @@ fn wipe(value: &mut Value) {
     }
 }
 
-/// Returns `{"$secret": pointer}`.
-#[must_use]
-pub fn secret_marker(pointer: &Pointer) -> Value {
-    json!({ SECRET_MARKER: pointer.as_str() })
-}
-
-/// Returns `{"$source": source}`.
-#[must_use]
-pub fn source_marker(source: &SecretSource) -> Value {
-    json!({ SOURCE_MARKER: source.to_string() })
-}
-
-/// Returns the locations of all `{"$secret": pointer}` markers in a document.
-#[must_use]
-pub fn secret_markers(config: &Value) -> Vec<Pointer> {
-    let mut found = Vec::new();
-    visit(config, &Pointer::default(), &mut |pointer, value| {
-        if value.as_object().is_some_and(|object| is_marker(object, SECRET_MARKER)) {
-            found.push(pointer.clone());
-        }
-    });
-    found
-}
-
-/// Returns the document in the form that is displayed to users: sealed secrets are masked by
-/// asterisks.
-#[must_use]
-pub fn masked(config: &Value) -> Value {
-    match config {
-        Value::Object(object) if is_marker(object, SECRET_MARKER) => Value::from(MASK),
-        Value::Object(object) => object.iter().map(|(key, value)| (key.clone(), masked(value))).collect(),
-        Value::Array(array) => array.iter().map(masked).collect(),
-        other => other.clone(),
-    }
-}
-
-/// Returns the document in the form that a bundle receives: every secret, sealed or read from a
-/// source, is replaced by `{"$secret": pointer}`.
-#[must_use]
-pub fn handles(config: &Value) -> Value {
-    let mut document = config.clone();
-    visit(config, &Pointer::default(), &mut |pointer, value| {
-        if source(value).is_some()
-            && let Some(slot) = document.pointer_mut(pointer.as_str())
-        {
-            *slot = secret_marker(pointer);
-        }
-    });
-    document
-}
-
-fn is_marker(object: &Map<String, Value>, marker: &str) -> bool {
-    object.len() == 1 && object.get(marker).is_some_and(Value::is_string)
-}
-
-fn source(value: &Value) -> Option<SecretSource> {
-    let object = value.as_object()?;
-    is_marker(object, SOURCE_MARKER)
-        .then(|| object[SOURCE_MARKER].as_str())
-        .flatten()
-        .and_then(|text| text.parse().ok())
-}
-
-fn visit(value: &Value, pointer: &Pointer, found: &mut impl FnMut(&Pointer, &Value)) {
-    found(pointer, value);
-    match value {
-        Value::Object(object) => {
-            for (key, member) in object {
-                visit(member, &pointer.child(key), found);
-            }
-        }
-        Value::Array(array) => {
-            for (index, element) in array.iter().enumerate() {
-                visit(element, &pointer.child(&index.to_string()), found);
-            }
-        }
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::marker::{handles, masked};
+    use serde_json::json;
 
     fn schema() -> Schema {
         Schema::compile(json!({
@@ -517,17 +303,5 @@ mod tests {
         assert_eq!(document.violations(&schema()), []);
         assert_eq!(document.sources().len(), 1);
         assert_eq!(handles(&document.config)["password"], json!({"$secret": "/password"}));
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn pointers_find_what_they_set(tokens in proptest::collection::vec("[a-z/~.]{1,4}", 1..5)) {
-            let pointer = tokens.iter().fold(Pointer::default(), |p, t| p.child(t));
-            proptest::prop_assert_eq!(pointer.tokens(), tokens);
-            let mut document = json!({});
-            proptest::prop_assert!(pointer.set(&mut document, json!(1)).is_ok());
-            proptest::prop_assert_eq!(document.pointer(pointer.as_str()), Some(&json!(1)));
-            proptest::prop_assert_eq!(pointer.remove(&mut document), Some(json!(1)));
-        }
     }
 }

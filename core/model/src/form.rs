@@ -7,9 +7,10 @@
 
 use serde_json::{Map, Value};
 
-use crate::document::Pointer;
 use crate::limits;
-use crate::schema::{Schema, secret_audience};
+use crate::pointer::Pointer;
+use crate::schema::Schema;
+use crate::secret_use::SecretKeyword;
 
 /// Maximum depth at which the properties of a nested object become separate fields; deeper objects
 /// are answered in JSON.
@@ -106,7 +107,7 @@ fn collect(
                 .split_whitespace()
                 .collect::<Vec<_>>()
                 .join(" "),
-            kind: if secret_audience(raw).is_some() { FieldKind::Secret } else { kind(keywords) },
+            kind: if SecretKeyword::of(raw).is_some() { FieldKind::Secret } else { kind(keywords) },
             required: needed,
             default: raw.get("default").filter(|d| !d.is_null()).cloned(),
         });
@@ -114,7 +115,7 @@ fn collect(
 }
 
 fn kind(keywords: &Map<String, Value>) -> FieldKind {
-    if secret_audience(keywords).is_some() {
+    if SecretKeyword::of(keywords).is_some() {
         return FieldKind::Secret;
     }
     if let Some(words) = keywords.get("enum").and_then(Value::as_array) {

@@ -4,12 +4,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use crate::limits;
 use crate::name::printable;
 use crate::reference::Wanted;
-use crate::schema::{secret_audience, wants_integer};
 use crate::secret_use::SecretKeyword;
 
 /// Index of a subschema in its [`Graph`].
@@ -370,7 +370,7 @@ impl<'a> Builder<'a> {
 
     fn node(&mut self, index: Index, keywords: &'a Map<String, Value>) -> Result<Node, String> {
         let mut node = Node {
-            secret: secret_audience(keywords),
+            secret: SecretKeyword::of(keywords),
             wanted: Wanted::of(keywords),
             integer: wants_integer(keywords),
             own: 1 + keywords.len() as u64,
@@ -472,23 +472,20 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// Returns true if these keywords accept integers and no other numbers.
+fn wants_integer(keywords: &Map<String, Value>) -> bool {
+    let wants = |wanted: &str| match keywords.get("type") {
+        Some(Value::String(one)) => one == wanted,
+        Some(Value::Array(many)) => many.iter().any(|one| one == wanted),
+        _ => false,
+    };
+    wants("integer") && !wants("number")
+}
+
 /// Returns the part of a schema that a `$ref` refers to with a JSON Pointer in a URI fragment (RFC
 /// 6901, section 6).
 pub(crate) fn referenced<'a>(document: &'a Value, text: &str) -> Option<&'a Value> {
-    document.pointer(&percent_decoded(text.strip_prefix('#')?)?)
-}
-
-/// Decodes percent-encoded text; `None` if the result is not UTF-8.
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, others)) = rest.split_first() {
-        let escaped = others.first_chunk::<2>().filter(|_| *first == b'%');
-        let byte = escaped.and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok());
-        bytes.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &others[2..] } else { others };
-    }
-    String::from_utf8(bytes).ok()
+    document.pointer(&percent_decode_str(text.strip_prefix('#')?).decode_utf8().ok()?)
 }
 
 fn elements(value: &Value) -> impl Iterator<Item = &Value> {

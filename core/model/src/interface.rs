@@ -7,8 +7,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::manifest::{Effect, Operation};
-use crate::suggestion::did_you_mean;
+use crate::effect::Effect;
 
 /// A standard interface.
 #[derive(Debug, Deserialize)]
@@ -62,47 +61,4 @@ static INTERFACES: LazyLock<Vec<Interface>> = LazyLock::new(|| {
 #[must_use]
 pub fn all() -> &'static [Interface] {
     &INTERFACES
-}
-
-/// Returns the differences that prevent these operations from implementing the interface; empty if
-/// they implement it.
-#[must_use]
-pub fn shortfalls(name: &str, operations: &[Operation]) -> Vec<String> {
-    let Some(interface) = all().iter().find(|interface| interface.name == name) else {
-        let hint = did_you_mean(name, all().iter().map(|i| i.name.as_str()));
-        let hint = hint.map(|hint| format!(", {hint}")).unwrap_or_default();
-        return vec![format!("interface `{name}` is not known{hint}")];
-    };
-    interface.operations.iter().filter_map(|wanted| wanted.shortfall(name, operations)).collect()
-}
-
-impl InterfaceOperation {
-    fn shortfall(&self, interface: &str, operations: &[Operation]) -> Option<String> {
-        let name = &self.name;
-        let Some(found) = operations.iter().find(|operation| operation.name == *name) else {
-            return Some(format!("interface `{interface}` has an operation `{name}`, which the type lacks"));
-        };
-        let wrong = |what: String| Some(format!("operation `{name}` of interface `{interface}` {what}"));
-        if found.effect != self.effect {
-            return wrong(format!("has the effect {:?}, not {:?}", self.effect, found.effect));
-        }
-        if found.output != self.output {
-            return wrong(format!("{} a stream of bytes", if self.output { "gives" } else { "does not give" }));
-        }
-        if found.input != self.input {
-            return wrong(format!("{} a stream of bytes", if self.input { "reads" } else { "does not read" }));
-        }
-        let taken = found.arguments.document().get("properties").and_then(Value::as_object);
-        let missing = self.arguments.keys().find(|argument| taken.is_none_or(|t| !t.contains_key(*argument)));
-        if let Some(argument) = missing {
-            return wrong(format!("takes an argument `{argument}`"));
-        }
-        let required = found.arguments.document().get("required").and_then(Value::as_array);
-        let extra = required
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .find(|argument| !self.arguments.contains_key(*argument));
-        extra.and_then(|argument| wrong(format!("does not require an argument `{argument}`")))
-    }
 }

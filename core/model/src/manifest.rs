@@ -8,30 +8,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::capability::Capability;
-use crate::document::{Pointer, SecretLocation};
+use crate::digest::Digest;
+use crate::effect::Effect;
 use crate::graph::Budget;
 use crate::name::{BundleName, TypeSlug};
+use crate::operation::{Operation, shortfalls};
 use crate::origin::SafeRequest;
 use crate::schema::{self, Schema};
-use crate::secret_use::SecretKeyword;
-use crate::{Digest, interface};
+use crate::sql;
 
 /// Version of the manifest format.
 pub const MANIFEST_FORMAT: u32 = 1;
 /// Version of the interface between host and bundle (`schemas/wit/v0_1`).
 pub const WIT_VERSION: &str = "0.1";
-
-/// Effect of an operation on remote services. The host enforces it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Effect {
-    /// Changes nothing.
-    Read,
-    /// Adds or changes data.
-    Write,
-    /// May delete data irrecoverably.
-    Destructive,
-}
 
 /// A validated manifest.
 #[derive(Debug)]
@@ -75,28 +64,6 @@ pub struct BlockType {
     /// SHA-256 of schema, operations and interfaces without descriptions (canonical JSON, RFC
     /// 8785).
     pub checksum: Digest,
-}
-
-/// An operation of a block type.
-#[derive(Debug)]
-pub struct Operation {
-    /// Name within the type.
-    pub name: String,
-    /// Description of one paragraph, for display.
-    pub description: String,
-    /// Effect on remote services.
-    pub effect: Effect,
-    /// Schema of the arguments.
-    pub arguments: Schema,
-    /// Schema of the result.
-    pub result: Schema,
-    /// True if the operation accepts a stream of bytes.
-    pub input: bool,
-    /// True if the operation returns a stream of bytes.
-    pub output: bool,
-    /// Requests of a read operation that are safe although their method is not. They are shown to
-    /// the user who installs the bundle.
-    pub safe: Vec<SafeRequest>,
 }
 
 /// Error for an invalid manifest, with all its problems.
@@ -248,7 +215,7 @@ impl BlockType {
         }
         let schema = keep(Schema::compile_within(format.schema, budget), problems);
         problems.extend(schema.iter().flat_map(Schema::hidden_places));
-        problems.extend(schema.iter().flat_map(crate::sql::problems));
+        problems.extend(schema.iter().flat_map(sql::problems));
         let mut operations: Vec<Operation> = Vec::new();
         for described in format.operations {
             if TypeSlug::new(described.name.as_str()).is_err() {
@@ -291,7 +258,7 @@ impl BlockType {
             }
         }
         for claimed in &format.interfaces {
-            problems.extend(interface::shortfalls(claimed, &operations));
+            problems.extend(shortfalls(claimed, &operations));
         }
         Some(Self {
             slug: slug?,
@@ -309,19 +276,6 @@ impl BlockType {
     #[must_use]
     pub fn operation(&self, name: &str) -> Option<&Operation> {
         self.operations.iter().find(|operation| operation.name == name)
-    }
-
-    /// Returns the secret fields at the top level of the configuration, for display.
-    #[must_use]
-    pub fn secret_fields(&self) -> Vec<SecretLocation> {
-        let fields = self.schema.document().get("properties").and_then(Value::as_object);
-        fields
-            .into_iter()
-            .flat_map(|fields| fields.keys())
-            .map(|field| Pointer::default().child(field))
-            .filter(|pointer| self.schema.is_secret(pointer))
-            .map(|pointer| SecretLocation { pointer, audience: SecretKeyword::default() })
-            .collect()
     }
 }
 

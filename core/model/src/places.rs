@@ -4,12 +4,14 @@ use std::collections::{BTreeSet, HashSet};
 
 use serde_json::{Map, Value};
 
-use crate::document::{Pointer, SecretLocation, Violation};
 use crate::graph::{Applied, Graph, Index, Node};
 use crate::limits;
 use crate::name::printable;
+use crate::pointer::Pointer;
 use crate::reference::ReferenceLocation;
+use crate::secret_use::SecretKeyword;
 use crate::suggestion::did_you_mean;
+use crate::violation::Violation;
 
 /// Locations in a document that are more than plain configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +27,15 @@ pub struct Places {
     /// The document is too large or too deep for its schema and was not searched completely: it
     /// must not be stored.
     pub incomplete: bool,
+}
+
+/// Location in a document at which the schema declares a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretLocation {
+    /// Location in the document.
+    pub pointer: Pointer,
+    /// Uses that the schema permits.
+    pub uses: SecretKeyword,
 }
 
 /// Searches a document. Visits each pair of a subschema and a value once.
@@ -79,8 +90,8 @@ impl Search<'_> {
         if node.shared && !self.seen.insert((index, std::ptr::from_ref(value))) {
             return;
         }
-        if let Some(audience) = &node.secret {
-            self.found.secrets.push(SecretLocation { pointer: pointer.clone(), audience: audience.clone() });
+        if let Some(uses) = &node.secret {
+            self.found.secrets.push(SecretLocation { pointer: pointer.clone(), uses: uses.clone() });
             return;
         }
         // An optional reference may be missing.

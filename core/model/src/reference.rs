@@ -9,8 +9,10 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use crate::document::Pointer;
-use crate::{Address, TypeSlug, interface};
+use crate::address::{Address, AddressError};
+use crate::interface;
+use crate::name::TypeSlug;
+use crate::pointer::Pointer;
 
 /// Schema keyword that declares a reference.
 pub const REFERENCE_KEYWORD: &str = "x-block";
@@ -121,7 +123,7 @@ pub fn target(value: &Value) -> Result<Address, String> {
         .filter(|object| object.len() == 1)
         .and_then(|object| object.get(BLOCK_MARKER)?.as_str())
         .ok_or_else(|| format!("must be a reference; write `{{\"{BLOCK_MARKER}\": \"TYPE/NAME\"}}`"))?;
-    text.parse().map_err(|error: crate::AddressError| error.to_string())
+    text.parse().map_err(|error: AddressError| error.to_string())
 }
 
 #[cfg(test)]

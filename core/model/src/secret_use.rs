@@ -6,8 +6,11 @@ use serde_json::{Map, Value};
 use crate::audience::Audience;
 use crate::header::{AUTHORIZATION, check_secret_header};
 use crate::origin::{OriginError, RequestUrl, config_field, config_value};
-use crate::schema::plain;
-use crate::sign::SignForm;
+use crate::sign::{SignForm, SignFormError};
+use crate::value::plain;
+
+/// Schema keyword that declares a secret.
+pub const SECRET_KEYWORD: &str = "x-secret";
 
 /// The `x-secret` keyword of a schema:
 ///
@@ -20,13 +23,22 @@ use crate::sign::SignForm;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SecretKeyword {
     /// `sql`, or patterns of the origins that may receive the secret in requests.
-    pub audience: Vec<String>,
-    /// Headers that may contain the secret; `None` for the default.
+    pub audience: Vec<Audience>,
+    /// Headers that may contain the secret; `None` for `Authorization`.
     pub header: Option<Vec<String>>,
     /// URLs of token servers that exchange the secret for a token.
-    pub token: Vec<String>,
-    /// Names of the forms of text that the secret may sign.
-    pub sign: Vec<String>,
+    pub token: Vec<TokenUrl>,
+    /// Forms of text that the secret may sign.
+    pub sign: Vec<SignForm>,
+}
+
+/// URL of a token server. It has no query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenUrl {
+    /// This URL.
+    Exact(RequestUrl),
+    /// The value of this configuration field.
+    Field(String),
 }
 
 /// Permitted uses of one secret, expanded for one configuration.
@@ -43,45 +55,54 @@ pub struct SecretUse {
 }
 
 impl SecretKeyword {
-    /// Reads the value of `x-secret`.
-    #[must_use]
-    pub fn read(secret: &Value) -> Self {
-        let Some(secret) = secret.as_object() else { return Self::default() };
-        let list = |name: &str| strings(secret, name);
-        Self {
-            audience: list("audience").unwrap_or_default(),
-            header: list("header"),
-            token: list("token").unwrap_or_default(),
-            sign: list("sign").unwrap_or_default(),
+    /// Reads the keywords of a field; `None` if they do not declare a secret. A password field
+    /// without `x-secret` is a secret without permitted uses.
+    pub(crate) fn of(keywords: &Map<String, Value>) -> Option<Self> {
+        let marked = keywords.get("writeOnly") == Some(&Value::Bool(true))
+            && keywords.get("format").is_some_and(|format| format == "password");
+        match keywords.get(SECRET_KEYWORD) {
+            Some(secret) => Some(Self::read(secret)),
+            None => marked.then(Self::default),
         }
     }
 
-    /// Returns the problems of the keyword, for manifest validation.
+    /// Reads the value of `x-secret`. Invalid items permit nothing and are dropped.
     #[must_use]
-    pub fn problems(&self) -> Vec<String> {
-        let audience = self.audience.iter().filter_map(|text| {
-            let error = text.parse::<Audience>().err()?;
-            Some(format!("an audience must be `sql` or an origin: {error}"))
-        });
-        let header = self.headers().into_iter().filter_map(|name| {
-            let reason = check_secret_header(&name).err()?;
-            Some(format!("the header `{}` {reason}", name.escape_debug()))
-        });
-        let token = self.token.iter().filter_map(|text| {
-            let error = TokenUrl::parse(text).err()?;
-            Some(format!("a token server must be a URL without a query, or `{{config.FIELD}}`: {error}"))
-        });
-        let sign = self.sign.iter().filter_map(|text| Some(text.parse::<SignForm>().err()?.to_string()));
-        audience.chain(header).chain(token).chain(sign).collect()
+    pub fn read(secret: &Value) -> Self {
+        Self::parse(secret, &mut Vec::new())
     }
 
-    /// Returns the headers that may contain the secret. By default no header may contain a secret
-    /// that is exchanged for tokens.
-    fn headers(&self) -> Vec<String> {
-        match &self.header {
-            Some(named) => named.clone(),
-            None if self.token.is_empty() => vec![AUTHORIZATION.to_owned()],
-            None => Vec::new(),
+    /// Returns the problems of a value of `x-secret`, for manifest validation.
+    #[must_use]
+    pub fn problems(secret: &Value) -> Vec<String> {
+        let mut problems = Vec::new();
+        Self::parse(secret, &mut problems);
+        problems
+    }
+
+    fn parse(secret: &Value, problems: &mut Vec<String>) -> Self {
+        let Some(secret) = secret.as_object() else { return Self::default() };
+        let list = |name: &str| strings(secret, name).unwrap_or_default();
+        let tokens = list("token");
+        Self {
+            audience: valid(list("audience"), problems, |text| {
+                text.parse().map_err(|error| format!("an audience must be `sql` or an origin: {error}"))
+            }),
+            header: match strings(secret, "header") {
+                Some(names) => Some(valid(names, problems, |name| match check_secret_header(name) {
+                    Ok(()) => Ok(name.to_owned()),
+                    Err(reason) => Err(format!("the header `{}` {reason}", name.escape_debug())),
+                })),
+                None if tokens.is_empty() => None,
+                // By default, no header may contain a secret that is exchanged for tokens.
+                None => Some(Vec::new()),
+            },
+            token: valid(tokens, problems, |text| {
+                TokenUrl::parse(text).map_err(|error| {
+                    format!("a token server must be a URL without a query, or `{{config.FIELD}}`: {error}")
+                })
+            }),
+            sign: valid(list("sign"), problems, |text| text.parse().map_err(|error: SignFormError| error.to_string())),
         }
     }
 
@@ -89,12 +110,11 @@ impl SecretKeyword {
     /// are dropped.
     #[must_use]
     pub fn expand(&self, config: &Value) -> SecretUse {
-        let audience = |text: &String| text.parse::<Audience>().ok()?.expand(config);
         SecretUse {
-            audience: self.audience.iter().filter_map(audience).collect(),
-            headers: self.headers().into_iter().filter(|name| check_secret_header(name).is_ok()).collect(),
-            tokens: self.token.iter().filter_map(|text| TokenUrl::parse(text).ok()?.expand(config)).collect(),
-            sign: self.sign.iter().filter_map(|text| text.parse().ok()).collect(),
+            audience: self.audience.iter().filter_map(|audience| audience.expand(config)).collect(),
+            headers: self.header.clone().unwrap_or_else(|| vec![AUTHORIZATION.to_owned()]),
+            tokens: self.token.iter().filter_map(|url| url.expand(config)).collect(),
+            sign: self.sign.clone(),
         }
     }
 }
@@ -107,10 +127,9 @@ fn strings(object: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
     }
 }
 
-/// URL of a token server: a literal, or the value of a configuration field.
-enum TokenUrl {
-    Exact(RequestUrl),
-    Field(String),
+/// Parses the items of a list. Invalid ones are dropped and described in `problems`.
+fn valid<T>(texts: Vec<String>, problems: &mut Vec<String>, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+    texts.iter().filter_map(|text| parse(text).map_err(|problem| problems.push(problem)).ok()).collect()
 }
 
 impl TokenUrl {
@@ -154,6 +173,8 @@ mod tests {
         let exchanged =
             expanded(json!({"audience": "https://a.example", "token": "https://t.example/token"}), json!({}));
         assert!(exchanged.headers.is_empty());
+        let invalid = expanded(json!({"audience": "https://a.example", "token": "ftp://t.example"}), json!({}));
+        assert!(invalid.headers.is_empty(), "an invalid token server does not permit the header");
     }
 
     #[test]
@@ -167,8 +188,8 @@ mod tests {
         assert!(tokens("{config.a.url}", json!({})).is_empty());
         assert!(tokens("{config.url}", json!({"url": "https://t.example/b?delete=1"})).is_empty());
         assert!(tokens("https://t.example/{config.path}", json!({"path": "x"})).is_empty());
-        let keyword = SecretKeyword::read(&json!({"token": ["https://t.example/?a=b", "ftp://x"], "sign": "raw",
-            "header": "Referer", "audience": "nowhere"}));
-        assert_eq!(keyword.problems().len(), 5, "{:?}", keyword.problems());
+        let secret = json!({"token": ["https://t.example/?a=b", "ftp://x"], "sign": "raw", "header": "Referer",
+            "audience": "nowhere"});
+        assert_eq!(SecretKeyword::problems(&secret).len(), 5, "{:?}", SecretKeyword::problems(&secret));
     }
 }

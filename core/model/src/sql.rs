@@ -16,7 +16,7 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 
 use crate::capability::Dialect;
-use crate::document::Pointer;
+use crate::pointer::Pointer;
 use crate::reference::REFERENCE_KEYWORD;
 use crate::schema::Schema;
 

@@ -7,9 +7,13 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::manifest::{BlockType, Effect, Manifest, Operation};
+use crate::capability::Capability;
+use crate::effect::Effect;
+use crate::manifest::{BlockType, Manifest};
 use crate::name::TypeSlug;
-use crate::{Capability, Pointer, SafeRequest};
+use crate::operation::Operation;
+use crate::origin::SafeRequest;
+use crate::pointer::Pointer;
 
 /// A difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -265,16 +269,6 @@ impl fmt::Display for Change {
                 write!(f, "field `{}` of `{slug}` changes how its value is protected or used", field.dotted())
             }
         }
-    }
-}
-
-impl fmt::Display for Effect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Destructive => "destructive",
-        })
     }
 }
 

@@ -9,8 +9,6 @@ use std::path::PathBuf;
 use blockyard_model::{Address, Capability};
 use serde_json::{Value, json};
 
-use crate::review::Need;
-
 /// Code of an error that a user can act on. In JSON, it is a name in kebab case, and its fields are
 /// the error's details.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,6 +152,15 @@ pub struct OpenChange {
     pub change: String,
     /// Required agreement.
     pub need: Option<Need>,
+}
+
+/// Agreement that a line of a review requires.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Need {
+    /// The capability is listed in [`Given::grants`](crate::Given::grants).
+    Grant(Capability),
+    /// [`Given::replace`](crate::Given::replace) accepts a replacement with wider permissions or from a different source.
+    Replace,
 }
 
 impl Code {

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use percent_encoding::percent_decode;
 use serde_json::Value;
 
 use super::{OriginError, OriginPattern, RequestUrl};
@@ -57,32 +58,12 @@ fn is_one_segment(segment: &str) -> bool {
         if matches!(name, b"" | b"." | b"..") {
             return false;
         }
-        let next = percent_decoded(&decoded);
+        let next: Vec<u8> = percent_decode(&decoded).collect();
         if next == decoded {
             return true;
         }
         decoded = next;
     }
-}
-
-fn percent_decoded(bytes: &[u8]) -> Vec<u8> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let [first, tail @ ..] = rest {
-        let pair = (*first == b'%').then(|| Some((digit(tail.first()?)?, digit(tail.get(1)?)?))).flatten();
-        match pair {
-            Some((high, low)) => {
-                decoded.push(high << 4 | low);
-                rest = &tail[2..];
-            }
-            None => {
-                decoded.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    decoded
 }
 
 impl FromStr for SafeRequest {

@@ -4,17 +4,21 @@
 use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
 
-use crate::document::{Pointer, Violation};
+use super::keywords;
 use crate::limits;
-use crate::schema::{Schema, kind, plain};
+use crate::name::printable;
+use crate::pointer::Pointer;
 use crate::suggestion::did_you_mean;
+use crate::value::{kind, plain};
+use crate::violation::Violation;
 
 /// Maximum number of enum values that a message lists.
 const WORDS: usize = 50;
 
 /// Converts validation errors of a document that contains placeholders.
 pub(crate) struct ErrorConverter<'a> {
-    pub(crate) schema: &'a Schema,
+    /// Schema of the document.
+    pub(crate) document: &'a Value,
     /// Locations of placeholders with the length of a sealed secret.
     pub(crate) sealed: &'a [Pointer],
     /// Locations at which any value is accepted.
@@ -50,11 +54,11 @@ impl ErrorConverter<'_> {
         match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected }
             | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
-                let known = self.schema.known_fields(error.schema_path().as_str());
+                let known = keywords::known_fields(self.document, error.schema_path().as_str());
                 for field in unexpected.iter().take(limits::DOCUMENT_VIOLATIONS) {
                     violations.push(Violation {
                         pointer: place.child(field),
-                        message: format!("unknown field `{}`", crate::name::printable(field)),
+                        message: format!("unknown field `{}`", printable(field)),
                         hint: did_you_mean(field, known.iter().map(String::as_str)),
                     });
                 }
@@ -77,9 +81,7 @@ impl ErrorConverter<'_> {
                 violations.push(Violation::new(place, format!("must have at most {limit} characters")));
             }
             ValidationErrorKind::Type { .. } => {
-                let wanted = self
-                    .schema
-                    .at(error.schema_path().as_str())
+                let wanted = keywords::at(self.document, error.schema_path().as_str())
                     .map(|types| match types {
                         Value::Array(types) => types.iter().map(plain).collect::<Vec<_>>().join("` or `"),
                         single => plain(single),
