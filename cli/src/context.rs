@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::telemetry::{self, Telemetry};
 use crate::terminal::Terminal;
-use crate::verbosity::Verbosity;
+use crate::verbosity;
 
 /// Terminal, selected yard and telemetry of one command.
 #[derive(Debug, Clone)]
@@ -22,7 +22,6 @@ pub(crate) struct Context {
     pub(crate) terminal: Terminal,
     yard: Option<String>,
     no_progress: bool,
-    verbosity: Verbosity,
     telemetry: Option<Arc<Telemetry>>,
     /// Yards to close when the command ends, successfully or not.
     opened: Arc<Mutex<Vec<Yard>>>,
@@ -37,8 +36,8 @@ impl Context {
     pub(crate) fn new(global: &Global, terminal: Terminal, runtime: &Runtime) -> Result<Self, Error> {
         let telemetry =
             global.otlp.as_deref().map(|collector| telemetry::start(collector, runtime)).transpose()?.map(Arc::new);
+        verbosity::start(global.verbose, telemetry.as_deref());
         Ok(Self {
-            verbosity: Verbosity::start(global.verbose, telemetry.as_deref()),
             telemetry,
             terminal,
             yard: global.yard.clone(),
@@ -53,21 +52,6 @@ impl Context {
         if let Some(telemetry) = &self.telemetry {
             telemetry.finish();
         }
-    }
-
-    /// Returns the context with the yard of a `--yard` option that follows the operation.
-    pub(crate) fn adjusted(&self, yard: Option<String>) -> Self {
-        let mut adjusted = self.clone();
-        adjusted.yard = yard.or(adjusted.yard);
-        adjusted
-    }
-
-    /// Returns the context with the verbosity of `-v` and `-q` options that follow the operation.
-    pub(crate) fn louder(mut self, verbose: u8, quiet: bool) -> Self {
-        self.terminal.verbose = self.terminal.verbose.saturating_add(verbose);
-        self.terminal.quiet |= quiet;
-        self.verbosity.set(self.terminal.verbose);
-        self
     }
 
     /// Opens the yard.

@@ -1,6 +1,5 @@
 //! Field values from command-line options, files and interactive questions.
 
-use std::io::Read as _;
 use std::path::Path;
 
 use blockyard::model::form::{self, FieldKind};
@@ -10,10 +9,8 @@ use blockyard::{Error, ErrorKind, Json, Patch, SecretInput};
 use zeroize::Zeroizing;
 
 use crate::arguments::Fields;
+use crate::input::read;
 use crate::terminal::Terminal;
-
-/// Maximum size of a file that a field or a configuration is read from, in bytes.
-const FILE_BYTES: u64 = 16 << 20;
 
 impl Fields {
     /// Returns whether no value is given.
@@ -185,58 +182,6 @@ pub(crate) fn pair<'a>(text: &'a str, flag: &str) -> Result<(&'a str, &'a str), 
         _ => Err(Error::new(ErrorKind::Usage, format!("`{flag} {text}` is not a NAME=VALUE pair"))
             .hint(format!("use `{flag} NAME=VALUE`"))),
     }
-}
-
-/// Parses a statement parameter, `NAME=VALUE`. `true`, `false`, `null`, lists and objects are
-/// parsed as JSON, and so are numbers that round-trip exactly. `1.10`, or a decimal with thirty
-/// digits, remains a string.
-pub(crate) fn parameter(text: &str) -> Result<(String, Json), Error> {
-    let (name, value) = pair(text, "--param")?;
-    let value = match exact::parse_value(value) {
-        Ok(Json::Number(number)) if !is_written_so(&number, value) => Json::from(value),
-        Ok(read) => read,
-        Err(_) => Json::from(value),
-    };
-    Ok((name.to_owned(), value))
-}
-
-/// Returns whether the text is the canonical form of the number. Otherwise it may be a code, such
-/// as `557E90` or `1.10`, that must not be changed.
-fn is_written_so(number: &serde_json::Number, text: &str) -> bool {
-    let integer = number.as_i64().map(|integer| integer.to_string());
-    let integer = integer.or_else(|| number.as_u64().map(|integer| integer.to_string()));
-    let float = || number.as_f64().and_then(serde_json::Number::from_f64).map(|float| float.to_string());
-    integer.or_else(float).is_some_and(|written| written == text)
-}
-
-/// Reads a UTF-8 text file, or standard input if the path is `-`.
-pub(crate) fn read(path: &Path) -> Result<String, Error> {
-    let failed = |error: std::io::Error| {
-        let kind = match error.kind() {
-            std::io::ErrorKind::NotFound => ErrorKind::NotFound,
-            std::io::ErrorKind::InvalidData => {
-                return Error::new(ErrorKind::Invalid, format!("`{}` is not valid UTF-8", path.display()))
-                    .hint("encode binary data as base64");
-            }
-            _ => ErrorKind::Remote,
-        };
-        Error::new(kind, format!("`{}` cannot be read", path.display())).because(error)
-    };
-    let mut text = String::new();
-    let read = if path.as_os_str() == "-" {
-        std::io::stdin().lock().take(FILE_BYTES + 1).read_to_string(&mut text).map_err(failed)?
-    } else {
-        std::fs::File::open(path)
-            .and_then(|file| file.take(FILE_BYTES + 1).read_to_string(&mut text))
-            .map_err(failed)?
-    };
-    if read as u64 > FILE_BYTES {
-        return Err(Error::new(
-            ErrorKind::Invalid,
-            format!("`{}` is larger than {} MiB", path.display(), FILE_BYTES >> 20),
-        ));
-    }
-    Ok(text)
 }
 
 fn ask(field: &str, terminal: &Terminal) -> Result<SecretValue, Error> {

@@ -7,15 +7,19 @@ mod context;
 mod fields;
 mod folder;
 mod hints;
+mod input;
+mod outcome;
 mod output;
 mod progress;
 mod project;
 #[cfg(test)]
 mod reference;
 mod settings;
+mod statement;
 mod tabular;
 mod telemetry;
 mod terminal;
+mod time;
 mod verbosity;
 
 use std::process::ExitCode;

@@ -1,17 +1,17 @@
 //! `blockyard audit`: lists entries of the audit trail.
 
-use blockyard::{Address, AuditFilter, AuditLine, Digest, Error, ErrorKind};
+use blockyard::{AuditFilter, Digest, Error, ErrorKind, timestamp};
 use serde_json::json;
 
-use super::{DONE, Outcome, time};
 use crate::arguments::Audit;
 use crate::context::Context;
+use crate::outcome::{DONE, Outcome};
 use crate::tabular::plain_table;
+use crate::time::time;
 
 pub(super) async fn run(arguments: &Audit, context: &Context) -> Outcome {
-    let block = arguments.block.as_deref().map(str::parse::<Address>).transpose().map_err(Error::from)?;
     let filter = AuditFilter {
-        subject: block.map(|address| address.to_string()),
+        subject: arguments.block.as_ref().map(ToString::to_string),
         since: arguments.since.as_deref().map(since).transpose()?,
         limit: Some(arguments.limit),
     };
@@ -21,7 +21,7 @@ pub(super) async fn run(arguments: &Audit, context: &Context) -> Outcome {
         .iter()
         .map(|line| {
             let detail: serde_json::Value = serde_json::from_str(&line.detail).unwrap_or_default();
-            json!({ "at": at(line), "actor": line.actor, "action": line.action, "subject": line.subject, "detail": detail })
+            json!({ "at": timestamp(line.at), "actor": line.actor, "action": line.action, "subject": line.subject, "detail": detail })
         })
         .collect();
     context.terminal.document(&json!({ "audit": documents }), || {
@@ -38,7 +38,7 @@ pub(super) async fn run(arguments: &Audit, context: &Context) -> Outcome {
                 })
                 .collect();
             table.add_row([
-                time(at(line)),
+                time(timestamp(line.at)),
                 line.actor.clone(),
                 line.action.clone(),
                 line.subject.clone(),
@@ -52,13 +52,6 @@ pub(super) async fn run(arguments: &Audit, context: &Context) -> Outcome {
 }
 
 /// Returns the time of an entry, limited to the range of timestamps.
-fn at(line: &AuditLine) -> jiff::Timestamp {
-    let nearest = if line.at < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
-    jiff::Timestamp::from_millisecond(line.at).unwrap_or(nearest)
-}
-
-/// Parses a point in time: `2026-11-24`, `2026-11-24T10:00:00Z`, or a duration before now such as
-/// `90m` or `7d`. Returns milliseconds since 1970-01-01 UTC.
 fn since(text: &str) -> Result<i64, Error> {
     let time = text.parse::<jiff::Timestamp>().ok().or_else(|| {
         let date = text.parse::<jiff::civil::Date>().ok()?;

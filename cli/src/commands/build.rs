@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{DONE, Outcome};
 use crate::arguments::Build;
 use crate::context::Context;
+use crate::outcome::{DONE, Outcome};
 use crate::output::Destination;
 
 pub(super) async fn run(arguments: &Build, context: &Context) -> Outcome {

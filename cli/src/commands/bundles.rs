@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
-use super::{DONE, Outcome, time};
 use crate::context::Context;
+use crate::outcome::{DONE, Outcome};
 use crate::tabular::plain_table;
+use crate::time::time;
 
 pub(super) async fn run(context: &Context) -> Outcome {
     let yard = context.open().await?;

@@ -1,9 +1,9 @@
 //! `blockyard cat`: writes the content of an object to standard output.
 
 use super::objects::Stored;
-use super::{DONE, Outcome};
 use crate::arguments::Cat;
 use crate::context::Context;
+use crate::outcome::{DONE, Outcome};
 use crate::output::{self, Destination};
 
 pub(super) async fn run(arguments: &Cat, context: &Context) -> Outcome {

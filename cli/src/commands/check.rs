@@ -2,18 +2,17 @@
 
 use std::process::ExitCode;
 
+use blockyard::ErrorKind;
 use blockyard::model::visible;
-use blockyard::{Error, ErrorKind, PinnedAddress};
 
-use super::{DONE, Outcome};
-use crate::arguments::Check;
+use crate::arguments::PinnedArgument;
 use crate::context::Context;
 use crate::hints;
+use crate::outcome::{DONE, Outcome};
 
-pub(super) async fn run(arguments: &Check, context: &Context) -> Outcome {
-    let address: PinnedAddress = arguments.address.parse().map_err(Error::from)?;
+pub(super) async fn run(arguments: &PinnedArgument, context: &Context) -> Outcome {
     let yard = context.open().await?;
-    let block = yard.open_block(&address).await?;
+    let block = yard.open_block(&arguments.address).await?;
     let check = block.check().await?;
     context.terminal.document(&check, || {
         let mut text = String::new();

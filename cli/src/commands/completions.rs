@@ -1,8 +1,8 @@
 //! `blockyard completions`: prints a shell completion script.
 
-use super::{DONE, Outcome};
 use crate::arguments::{Cli, Completions};
 use crate::context::Context;
+use crate::outcome::{DONE, Outcome};
 
 pub(super) fn run(arguments: &Completions, context: &Context) -> Outcome {
     let mut script = Vec::new();

@@ -13,12 +13,12 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde_json::json;
 
-use super::call::input;
 use super::objects::{Place, Stored, size};
-use super::{DONE, Outcome};
 use crate::arguments::Cp;
 use crate::context::Context;
 use crate::folder::Folder;
+use crate::input;
+use crate::outcome::{DONE, Outcome};
 use crate::output::{self, Destination};
 use crate::progress::Progress;
 use crate::terminal::Failure;
@@ -216,7 +216,7 @@ impl Copying<'_> {
     }
 
     async fn put(&mut self, from: &Path, storage: &ObjectStorage, path: &str) -> Result<(), Failure> {
-        let Input { media_type, size, stream } = input(from).await?;
+        let Input { media_type, size, stream } = input::stream(from).await?;
         let input = Input { media_type, size, stream: self.counted(stream, path) };
         let object = storage.put(path, input, &self.options(None)).await?;
         self.count(object.size);

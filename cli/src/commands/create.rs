@@ -1,15 +1,14 @@
 //! `blockyard create`: saves revision 1 of a new block.
 
-use blockyard::{Address, Error};
 use serde_json::json;
 
-use super::{DONE, Outcome};
 use crate::arguments::Create;
 use crate::context::Context;
 use crate::fields;
+use crate::outcome::{DONE, Outcome};
 
 pub(super) async fn run(arguments: Create, context: &Context) -> Outcome {
-    let address: Address = arguments.address.parse().map_err(Error::from)?;
+    let address = &arguments.address;
     let yard = context.open_or_init().await?;
     let schema = yard.schema_of_type(&address.type_slug).await?;
     let patch = if arguments.fields.is_empty() && context.terminal.can_ask() {
@@ -18,12 +17,12 @@ pub(super) async fn run(arguments: Create, context: &Context) -> Outcome {
         arguments.fields.into_patch(&schema, &context.terminal)?
     };
     if arguments.check {
-        yard.check_new(&address, patch).await?;
+        yard.check_new(address, patch).await?;
         context.terminal.document(&json!({ "address": address.to_string(), "valid": true }), || {
             format!("`{address}` is valid; nothing was saved")
         })?;
     } else {
-        let revision = yard.create(&address, patch).await?;
+        let revision = yard.create(address, patch).await?;
         context.terminal.document(&json!({ "address": address.to_string(), "revision": revision.number() }), || {
             format!("created {address}@{revision}")
         })?;

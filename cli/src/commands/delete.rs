@@ -1,17 +1,16 @@
 //! `blockyard delete`, `restore` and `purge`: deletes a block (leaving a tombstone), restores it,
 //! and destroys its secrets.
 
-use blockyard::{Address, Error};
 use serde_json::json;
 
-use super::{DONE, Outcome};
 use crate::arguments::{BlockArgument, Purge};
 use crate::context::Context;
+use crate::outcome::{DONE, Outcome};
 
 pub(super) async fn delete(arguments: &BlockArgument, context: &Context) -> Outcome {
-    let address: Address = arguments.address.parse().map_err(Error::from)?;
+    let address = &arguments.address;
     let yard = context.open().await?;
-    yard.delete(&address).await?;
+    yard.delete(address).await?;
     context.terminal.document(&json!({ "address": address.to_string(), "deleted": true }), || {
         format!("deleted {address}; restore it with `blockyard restore {address}`")
     })?;
@@ -20,9 +19,9 @@ pub(super) async fn delete(arguments: &BlockArgument, context: &Context) -> Outc
 }
 
 pub(super) async fn restore(arguments: &BlockArgument, context: &Context) -> Outcome {
-    let address: Address = arguments.address.parse().map_err(Error::from)?;
+    let address = &arguments.address;
     let yard = context.open().await?;
-    yard.restore(&address).await?;
+    yard.restore(address).await?;
     context
         .terminal
         .document(&json!({ "address": address.to_string(), "deleted": false }), || format!("restored {address}"))?;
@@ -31,7 +30,7 @@ pub(super) async fn restore(arguments: &BlockArgument, context: &Context) -> Out
 }
 
 pub(super) async fn purge(arguments: &Purge, context: &Context) -> Outcome {
-    let address: Address = arguments.address.parse().map_err(Error::from)?;
+    let address = &arguments.address;
     let yard = context.open().await?;
     let question = format!("permanently destroy the secrets of all revisions of `{address}`?");
     context.terminal.require_confirmation(
@@ -39,7 +38,7 @@ pub(super) async fn purge(arguments: &Purge, context: &Context) -> Outcome {
         &question,
         &format!("purging `{address}` destroys its secrets"),
     )?;
-    let secrets = yard.purge(&address).await?;
+    let secrets = yard.purge(address).await?;
     context.terminal.document(&json!({ "address": address.to_string(), "secrets_destroyed": secrets }), || {
         format!("destroyed {secrets} secret value{} of {address}", if secrets == 1 { "" } else { "s" })
     })?;

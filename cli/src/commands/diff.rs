@@ -1,17 +1,15 @@
 //! `blockyard diff`: compares two revisions of a block, or two blocks of the same type.
 
 use blockyard::model::visible;
-use blockyard::{Change, Error, FieldChange, Json, PinnedAddress};
+use blockyard::{Change, FieldChange, Json};
 
-use super::{DONE, Outcome};
 use crate::arguments::Diff;
 use crate::context::Context;
+use crate::outcome::{DONE, Outcome};
 
 pub(super) async fn run(arguments: &Diff, context: &Context) -> Outcome {
-    let before: PinnedAddress = arguments.before.parse().map_err(Error::from)?;
-    let after: PinnedAddress = arguments.after.parse().map_err(Error::from)?;
     let yard = context.open().await?;
-    let view = yard.diff(&before, &after).await?;
+    let view = yard.diff(&arguments.before, &arguments.after).await?;
     context.terminal.document(&view, || {
         if view.changes.is_empty() {
             return format!("{} and {} are identical", view.before, view.after);

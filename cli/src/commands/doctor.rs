@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use blockyard::model::visible;
 use blockyard::{ErrorKind, Yard};
 
-use super::{DONE, Outcome};
 use crate::context::Context;
 use crate::hints;
+use crate::outcome::{DONE, Outcome};
 
 pub(super) async fn run(context: &Context) -> Outcome {
     let (url, config) = context.yard().await?;

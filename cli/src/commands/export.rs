@@ -2,21 +2,15 @@
 
 use std::io::Write as _;
 
-use blockyard::{Address, BlockFile, Error, ErrorKind};
+use blockyard::{BlockFile, Error, ErrorKind};
 
-use super::{DONE, Outcome};
 use crate::arguments::Export;
 use crate::context::Context;
-use crate::fields::read;
+use crate::input::read;
+use crate::outcome::{DONE, Outcome};
 use crate::output::Destination;
 
 pub(super) async fn run(arguments: &Export, context: &Context) -> Outcome {
-    let addresses = arguments
-        .addresses
-        .iter()
-        .map(|text| text.parse())
-        .collect::<Result<Vec<Address>, _>>()
-        .map_err(Error::from)?;
     let yard = context.open().await?;
     let mut file = match arguments.out.as_deref() {
         Some(path) if path.is_file() => BlockFile::parse(&read(path)?).map_err(|error| {
@@ -26,7 +20,7 @@ pub(super) async fn run(arguments: &Export, context: &Context) -> Outcome {
         })?,
         _ => BlockFile::new(),
     };
-    let count = yard.export(&addresses, &mut file).await?;
+    let count = yard.export(&arguments.addresses, &mut file).await?;
     let mut destination = Destination::new(arguments.out.as_deref())?;
     let to_file = matches!(destination, Destination::File { .. });
     if context.terminal.json && !to_file {

@@ -4,9 +4,9 @@ use blockyard::model::BundleName;
 use blockyard::{Capability, Yard};
 use serde_json::json;
 
-use super::{DONE, Outcome};
 use crate::arguments::{GrantChange, Grants};
 use crate::context::Context;
+use crate::outcome::{DONE, Outcome};
 use crate::tabular::plain_table;
 use crate::terminal::Failure;
 

@@ -1,17 +1,17 @@
 //! `blockyard history`: lists the revisions of a block.
 
-use blockyard::{Address, Error};
 use serde_json::json;
 
-use super::{DONE, Outcome, time};
-use crate::arguments::History;
+use crate::arguments::BlockArgument;
 use crate::context::Context;
+use crate::outcome::{DONE, Outcome};
 use crate::tabular::plain_table;
+use crate::time::time;
 
-pub(super) async fn run(arguments: &History, context: &Context) -> Outcome {
-    let address: Address = arguments.address.parse().map_err(Error::from)?;
+pub(super) async fn run(arguments: &BlockArgument, context: &Context) -> Outcome {
+    let address = &arguments.address;
     let yard = context.open().await?;
-    let revisions = yard.history(&address).await?;
+    let revisions = yard.history(address).await?;
     context.terminal.document(&json!({ "address": address.to_string(), "revisions": revisions }), || {
         let mut table = plain_table(["revision", "saved", "by", "action", "bundle", "changed"].map(str::to_owned));
         for revision in &revisions {

@@ -1,8 +1,8 @@
 //! `blockyard init`: creates a yard and its key.
 
-use super::{DONE, Outcome};
 use crate::arguments::Init;
 use crate::context::{Context, key_in_words};
+use crate::outcome::{DONE, Outcome};
 
 pub(super) async fn run(arguments: &Init, context: &Context) -> Outcome {
     let yard = context.init(arguments.key).await?;

@@ -15,10 +15,10 @@ use serde_json::json;
 
 use self::target::InstallTarget;
 
-use super::{DONE, Outcome};
 use crate::arguments::Install;
 use crate::context::Context;
 use crate::hints;
+use crate::outcome::{DONE, Outcome};
 
 /// State of one `install` command.
 struct Installing<'a> {

@@ -2,9 +2,9 @@
 
 use blockyard::{Error, ErrorKind, RotateTo, Yard};
 
-use super::{DONE, Outcome};
 use crate::arguments::{KeyCommand, Rotate};
 use crate::context::{Context, in_words, key_in_words};
+use crate::outcome::{DONE, Outcome};
 
 pub(super) async fn run(command: &KeyCommand, context: &Context) -> Outcome {
     match command {

@@ -1,16 +1,16 @@
 //! `blockyard list`: lists blocks.
 
-use blockyard::{Address, BlockFilter, Error, TypeSlug};
+use blockyard::{BlockFilter, Error, TypeSlug};
 use serde_json::json;
 
-use super::{DONE, Outcome, time};
 use crate::arguments::List;
 use crate::context::Context;
+use crate::outcome::{DONE, Outcome};
 use crate::tabular::plain_table;
+use crate::time::time;
 
 pub(super) async fn run(arguments: List, context: &Context) -> Outcome {
     let slug = arguments.type_slug.map(TypeSlug::new).transpose().map_err(Error::from)?;
-    let after = arguments.after.map(|text| text.parse::<Address>()).transpose().map_err(Error::from)?;
     let yard = context.open().await?;
     if let Some(slug) = &slug {
         yard.block_type(slug).await?;
@@ -18,7 +18,7 @@ pub(super) async fn run(arguments: List, context: &Context) -> Outcome {
     let filter = BlockFilter {
         types: slug.map(|slug| vec![slug.to_string()]),
         word: arguments.word,
-        after,
+        after: arguments.after,
         limit: arguments.limit,
         deleted: arguments.deleted,
     };

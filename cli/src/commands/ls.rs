@@ -4,9 +4,9 @@ use blockyard::ObjectPage;
 use blockyard::model::visible;
 
 use super::objects::{Stored, size};
-use super::{DONE, Outcome};
 use crate::arguments::Ls;
 use crate::context::Context;
+use crate::outcome::{DONE, Outcome};
 
 pub(super) async fn run(arguments: &Ls, context: &Context) -> Outcome {
     let place = Stored::parse(&arguments.place)?;

@@ -33,18 +33,11 @@ mod trust;
 mod r#type;
 mod types;
 
-use std::process::ExitCode;
-
 use crate::arguments::Command;
 use crate::context::Context;
-use crate::terminal::Failure;
+use crate::outcome::Outcome;
 
-/// Result of a command.
-type Outcome = Result<ExitCode, Failure>;
-
-/// Exit code of a successful command.
-const DONE: ExitCode = ExitCode::SUCCESS;
-
+/// Runs a command.
 pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
     match command {
         Command::Init(arguments) => init::run(&arguments, context).await,
@@ -69,7 +62,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::Check(arguments) => check::run(&arguments, context).await,
         Command::Call(arguments) => call::run(arguments, context).await,
         Command::Query(arguments) => query::run(arguments, context).await,
-        Command::Execute(arguments) => execute::run(arguments, context).await,
+        Command::Execute(arguments) => execute::run(&arguments, context).await,
         Command::Cp(arguments) => cp::run(&arguments, context).await,
         Command::Ls(arguments) => ls::run(&arguments, context).await,
         Command::Cat(arguments) => cat::run(&arguments, context).await,
@@ -84,9 +77,4 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::Build(arguments) => build::run(&arguments, context).await,
         Command::Completions(arguments) => completions::run(&arguments, context),
     }
-}
-
-/// Formats a time as RFC 3339 in UTC, with a precision of seconds.
-fn time(time: jiff::Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use blockyard::{BlockFile, PlanAction, PlannedBlock};
 use serde_json::json;
 
-use super::{DONE, Outcome, diff};
+use super::diff;
 use crate::arguments::PlanFile;
 use crate::context::Context;
-use crate::fields::read;
+use crate::input::read;
+use crate::outcome::{DONE, Outcome};
 use crate::terminal::Failure;
 
 /// Exit code of a plan with changes.

@@ -1,21 +1,17 @@
 //! `blockyard query`: runs a read-only statement and prints its rows in the requested format.
 
-use std::path::Path;
+use blockyard::{Error, ErrorKind};
 
-use blockyard::{Error, ErrorKind, Json, PinnedAddress};
-
-use super::{DONE, Outcome};
 use crate::arguments::Query;
 use crate::context::Context;
-use crate::fields::{parameter, read};
+use crate::outcome::{DONE, Outcome};
 use crate::output::Destination;
+use crate::statement::counted;
 use crate::tabular::{self, Format};
 
 pub(super) async fn run(arguments: Query, context: &Context) -> Outcome {
-    let address: PinnedAddress = arguments.address.parse().map_err(Error::from)?;
-    let parameters =
-        arguments.param.iter().map(|text| parameter(text)).collect::<Result<serde_json::Map<String, Json>, _>>()?;
-    let statement = statement(&arguments.statement)?;
+    let parameters = arguments.statement.parameters()?;
+    let statement = arguments.statement.text()?;
     let by_file = match arguments.out.as_deref() {
         Some(path) if path.as_os_str() != "-" && arguments.format.is_none() => {
             Some(Format::of_file(path).ok_or_else(|| {
@@ -43,7 +39,7 @@ pub(super) async fn run(arguments: Query, context: &Context) -> Outcome {
         .into());
     }
     let yard = context.open().await?;
-    let database = yard.open_block(&address).await?.as_database()?;
+    let database = yard.open_block(&arguments.statement.address).await?.as_database()?;
     let stream = database.query(&statement, parameters).await?;
     let to_file = matches!(destination, Destination::File { .. });
     let (rows, cut) = tabular::convert(stream, format, destination, context.progress()).await?;
@@ -58,17 +54,4 @@ pub(super) async fn run(arguments: Query, context: &Context) -> Outcome {
     }
     yard.close().await;
     Ok(DONE)
-}
-
-/// Returns the statement, reading it from a file if the argument begins with `@`.
-pub(super) fn statement(text: &str) -> Result<String, Error> {
-    match text.strip_prefix('@') {
-        Some(path) => read(Path::new(path)),
-        None => Ok(text.to_owned()),
-    }
-}
-
-/// Formats a row count: `1 row`, `2 rows`.
-pub(super) fn counted(rows: u64) -> String {
-    format!("{rows} row{}", if rows == 1 { "" } else { "s" })
 }

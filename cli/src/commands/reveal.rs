@@ -2,22 +2,21 @@
 
 use std::io::Write as _;
 
-use blockyard::{Error, PinnedAddress};
 use serde_json::json;
 
-use super::{DONE, Outcome};
 use crate::arguments::Reveal;
 use crate::context::Context;
+use crate::outcome::{DONE, Outcome};
 use crate::output::Destination;
 
 pub(super) async fn run(arguments: &Reveal, context: &Context) -> Outcome {
-    let address: PinnedAddress = arguments.address.parse().map_err(Error::from)?;
+    let address = &arguments.address;
     let field = &arguments.field;
     let yard = context.open().await?;
     let question = format!("print the secret `{field}` of `{address}` in plain text?");
     let why = format!("revealing `{field}` of `{address}` prints a secret");
     context.terminal.require_confirmation(arguments.yes, &question, &why)?;
-    let secret = yard.reveal(&address, field).await?;
+    let secret = yard.reveal(address, field).await?;
     if context.terminal.json {
         let document = json!({ "address": address.to_string(), "field": field, "value": secret.expose() });
         context.terminal.json(&document)?;

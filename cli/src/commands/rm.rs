@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::objects::Stored;
-use super::{DONE, Outcome};
 use crate::arguments::Rm;
 use crate::context::Context;
+use crate::outcome::{DONE, Outcome};
 
 pub(super) async fn run(arguments: &Rm, context: &Context) -> Outcome {
     let place = Stored::parse(&arguments.place)?;

@@ -3,18 +3,18 @@
 use blockyard::{Error, ErrorKind, PinnedAddress};
 use serde_json::json;
 
-use super::{DONE, Outcome};
 use crate::arguments::Rollback;
 use crate::context::Context;
+use crate::outcome::{DONE, Outcome};
 
 pub(super) async fn run(arguments: &Rollback, context: &Context) -> Outcome {
-    let PinnedAddress { address, revision } = arguments.address.parse().map_err(Error::from)?;
+    let PinnedAddress { address, revision } = &arguments.address;
     let revision = revision.ok_or_else(|| {
         Error::new(ErrorKind::Usage, format!("no revision specified for the rollback of `{address}`"))
             .hint(format!("use `{address}@N`; list the revisions with `blockyard history {address}`"))
     })?;
     let yard = context.open().await?;
-    match yard.rollback(&address, revision).await? {
+    match yard.rollback(address, revision).await? {
         Some(saved) => context.terminal.document(
             &json!({ "address": address.to_string(), "revision": saved.number(), "changed": true }),
             || format!("saved {address}@{saved}, equal to revision {revision}"),

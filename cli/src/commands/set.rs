@@ -1,14 +1,14 @@
 //! `blockyard set`: saves a new revision with changed fields.
 
-use blockyard::{Address, Error, ErrorKind, Revision, model::Pointer};
+use blockyard::{Error, ErrorKind, Revision, model::Pointer};
 use serde_json::json;
 
-use super::{DONE, Outcome};
 use crate::arguments::Set;
 use crate::context::Context;
+use crate::outcome::{DONE, Outcome};
 
 pub(super) async fn run(arguments: Set, context: &Context) -> Outcome {
-    let address: Address = arguments.address.parse().map_err(Error::from)?;
+    let address = &arguments.address;
     if arguments.fields.is_empty() && arguments.unset.is_empty() {
         return Err(Error::new(ErrorKind::Usage, "no changes specified")
             .hint("use `--set FIELD=VALUE`, `--secret FIELD`, `--json-config FILE` or `--unset FIELD`")
@@ -21,10 +21,10 @@ pub(super) async fn run(arguments: Set, context: &Context) -> Outcome {
         }
     };
     let yard = context.open().await?;
-    let schema = yard.schema_of_block(&address).await?;
+    let schema = yard.schema_of_block(address).await?;
     let mut patch = arguments.fields.into_patch(&schema, &context.terminal)?;
     patch.unset = arguments.unset.iter().map(|field| Pointer::from_dotted(field)).collect();
-    let saved = yard.set(&address, patch, if_revision).await?;
+    let saved = yard.set(address, patch, if_revision).await?;
     match saved {
         Some(revision) => context.terminal.document(
             &json!({ "address": address.to_string(), "revision": revision.number(), "changed": true }),

@@ -1,16 +1,16 @@
 //! `blockyard show`: shows a block with its secrets masked.
 
+use blockyard::Json;
 use blockyard::model::visible;
-use blockyard::{Error, Json, PinnedAddress};
 
-use super::{DONE, Outcome, time};
-use crate::arguments::Show;
+use crate::arguments::PinnedArgument;
 use crate::context::Context;
+use crate::outcome::{DONE, Outcome};
+use crate::time::time;
 
-pub(super) async fn run(arguments: &Show, context: &Context) -> Outcome {
-    let address: PinnedAddress = arguments.address.parse().map_err(Error::from)?;
+pub(super) async fn run(arguments: &PinnedArgument, context: &Context) -> Outcome {
     let yard = context.open().await?;
-    let view = yard.show(&address).await?;
+    let view = yard.show(&arguments.address).await?;
     context.terminal.document(&view, || {
         let newest =
             if view.revision == view.newest { String::new() } else { format!(" (the newest is {})", view.newest) };

@@ -5,9 +5,9 @@ use std::path::Path;
 use blockyard::{Error, ErrorKind, TrustState, TrustTarget, Trusted, TrustedKind, yard_changeable_by_others};
 use serde_json::json;
 
-use super::{DONE, Outcome};
 use crate::arguments::Trust;
 use crate::context::Context;
+use crate::outcome::{DONE, Outcome};
 
 pub(super) async fn run(arguments: &Trust, context: &Context) -> Outcome {
     if arguments.list {

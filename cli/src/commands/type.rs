@@ -4,9 +4,9 @@ use blockyard::model::form::{self, FieldKind};
 use blockyard::model::{Pointer, Schema, visible};
 use blockyard::{Error, ErrorKind, Json, TypeSlug, TypeView};
 
-use super::{DONE, Outcome};
 use crate::arguments::Type;
 use crate::context::Context;
+use crate::outcome::{DONE, Outcome};
 
 pub(super) async fn run(arguments: &Type, context: &Context) -> Outcome {
     let slug = TypeSlug::new(arguments.slug.as_str()).map_err(Error::from)?;

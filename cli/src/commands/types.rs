@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::{DONE, Outcome};
 use crate::arguments::Types;
 use crate::context::Context;
+use crate::outcome::{DONE, Outcome};
 use crate::tabular::plain_table;
 
 pub(super) async fn run(arguments: &Types, context: &Context) -> Outcome {
