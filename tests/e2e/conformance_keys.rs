@@ -153,7 +153,7 @@ fn the_key_is_not_in_the_yard(yard: &TestYard) {
             .flat_map(|table| yard.sql(&format!("select t::text from {table} t")).expect("its rows").into_bytes())
             .collect(),
     };
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex::encode(&bytes);
     for form in [key.trim().as_bytes(), hex.as_bytes(), &bytes] {
         assert!(!rows.windows(form.len()).any(|window| window == form), "the key is in the yard");
     }

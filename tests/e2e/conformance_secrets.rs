@@ -46,7 +46,7 @@ fn forms(secret: &str) -> Vec<String> {
         serde_json::to_string(secret).expect("a text").trim_matches('"').to_owned(),
         each(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).into() } else { format!("%{byte:02x}") })
             .concat(),
-        each(|byte| format!("{byte:02x}")).concat(),
+        hex::encode(secret),
         each(|byte| byte.to_string()).join(", "),
     ];
     for offset in 0..3 {

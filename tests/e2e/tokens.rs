@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use blockyard::{KeySource, Yard};
 use blockyard_tests::web::{Answer, Seen, Web};
 use blockyard_tests::{Ran, TestYard, bundle};
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 /// A server, a token server, and a yard whose block uses the same key for both.
@@ -75,25 +76,7 @@ pub(crate) fn is_signed(public: &Path, data: &[u8], signature: &[u8], folder: &P
 
 pub(crate) fn form(request: &Seen) -> std::collections::BTreeMap<String, String> {
     let text = String::from_utf8(request.body.clone()).expect("text");
-    let decode = |part: &str| {
-        let part = part.replace('+', " ");
-        let mut bytes = Vec::new();
-        let mut rest = part.as_bytes();
-        while let [first, tail @ ..] = rest {
-            match (first, tail) {
-                (b'%', [high, low, after @ ..]) => {
-                    let digits = [*high, *low];
-                    bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).expect("ASCII"), 16).expect("hex"));
-                    rest = after;
-                }
-                _ => {
-                    bytes.push(*first);
-                    rest = tail;
-                }
-            }
-        }
-        String::from_utf8(bytes).expect("text")
-    };
+    let decode = |part: &str| percent_decode_str(&part.replace('+', " ")).decode_utf8().expect("text").into_owned();
     text.split('&').filter_map(|pair| pair.split_once('=')).map(|(name, value)| (decode(name), decode(value))).collect()
 }
 

@@ -82,7 +82,7 @@ impl TestYard {
         let folder = tempfile::Builder::new().prefix("blockyard-").tempdir().expect("a temporary folder");
         let name = folder.path().file_name().expect("a name").to_string_lossy().into_owned();
         // The folder's random name in hexadecimal digits is valid as part of a schema name.
-        let schema = format!("y_{}", name.bytes().map(|byte| format!("{byte:02x}")).collect::<String>());
+        let schema = format!("y_{}", hex::encode(&name));
         Self { folder, backend, schema: schema[..schema.len().min(60)].to_owned() }
     }
 

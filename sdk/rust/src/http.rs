@@ -8,6 +8,7 @@
 
 use core::time::Duration;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -368,18 +369,14 @@ fn valid_text(bytes: Vec<u8>) -> String {
     })
 }
 
+/// All characters except the unreserved ones (RFC 3986, section 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// Percent-encodes a string as one component of a path or query (RFC 3986, section 2.1). All
 /// characters except the unreserved ones are encoded, including `/`.
 #[must_use]
 pub fn percent_encode(text: &str) -> String {
-    use core::fmt::Write as _;
-    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
-            other => write!(encoded, "%{other:02X}").expect("writing to a string does not fail"),
-        }
-        encoded
-    })
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 #[cfg(test)]
