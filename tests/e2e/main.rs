@@ -35,6 +35,7 @@ mod install;
 mod keys;
 #[cfg(target_os = "linux")]
 mod memory;
+mod modules;
 mod mysql;
 mod objects;
 mod oracles;
