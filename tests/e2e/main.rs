@@ -1,7 +1,6 @@
 //! End-to-end tests of the built binary with real databases, keyrings and components.
 
 mod addresses;
-mod architecture;
 mod attacks;
 mod audit;
 mod bad_input;
@@ -16,7 +15,6 @@ mod conformance_keys;
 mod conformance_references;
 mod conformance_secrets;
 mod contracts;
-mod dependencies;
 mod documentation;
 mod durability;
 mod etl;
@@ -59,7 +57,6 @@ mod sqlite;
 mod storage_rest;
 mod telemetry;
 mod terminals;
-mod tidy;
 mod tokens;
 mod traces;
 mod trust;
