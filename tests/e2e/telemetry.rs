@@ -4,7 +4,7 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use blockyard_tests::collector::Collector;
+use blockyard_tests::web::{Answer, Web};
 use blockyard_tests::{TestYard, bundle, ran};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -20,12 +20,19 @@ fn yard() -> TestYard {
     yard
 }
 
+/// Starts an OpenTelemetry collector that accepts OTLP/HTTP. An empty response acknowledges all
+/// data.
+fn start_collector() -> Web {
+    Web::start(|_| Answer::text("").header("content-type", "application/x-protobuf"))
+}
+
 /// Returns the spans that a collector received.
-fn spans(collector: &Collector) -> Vec<Span> {
+fn spans(collector: &Web) -> Vec<Span> {
     let mut spans = Vec::new();
-    for request in collector.requests() {
-        assert!(request.head.starts_with("POST /v1/traces HTTP/1.1\r\n"), "{}", request.head);
-        assert!(request.head.to_lowercase().contains("content-type: application/x-protobuf"), "{}", request.head);
+    for request in collector.seen() {
+        let line = (request.method.as_str(), request.target.as_str(), request.version.as_str());
+        assert_eq!(line, ("POST", "/v1/traces", "HTTP/1.1"));
+        assert_eq!(request.header("content-type"), "application/x-protobuf");
         let export = ExportTraceServiceRequest::decode(request.body.as_slice()).expect("protobuf");
         for resource in export.resource_spans {
             let service = resource.resource.expect("a resource").attributes;
@@ -53,10 +60,10 @@ fn attribute(span: &Span, name: &str) -> String {
 fn calls_and_host_calls_are_exported_without_a_value() {
     let yard = yard();
     yard.ok(&["execute", "sql-database/flights", "create table t (a)"]);
-    let collector = Collector::start();
+    let collector = start_collector();
     let export = |arguments: &[&str]| {
         let mut command = yard.command(arguments);
-        ran(command.env("BLOCKYARD_OTLP", collector.address()), None)
+        ran(command.env("BLOCKYARD_OTLP", collector.url()), None)
     };
     let statement = format!("select '{CANARY}' as word, :word as other");
     let parameter = format!("word={CANARY}-parameter");
@@ -64,7 +71,7 @@ fn calls_and_host_calls_are_exported_without_a_value() {
     assert_eq!((queried.code, queried.stderr.as_str()), (0, ""), "{}", queried.stdout);
     assert!(queried.stdout.contains(CANARY), "the output must contain the canary");
     assert_eq!(yard.run(&["call", "misbehave/m", "gossip", "--otlp"]).code, 2, "the flag must precede the operation");
-    let address = collector.address();
+    let address = collector.url();
     assert_eq!(yard.run(&["--otlp", &address, "call", "misbehave/m", "gossip", "-q"]).code, 0);
     assert_eq!(yard.run(&["--otlp", &address, "call", "misbehave/m", "panic"]).code, 7);
 
@@ -93,9 +100,8 @@ fn calls_and_host_calls_are_exported_without_a_value() {
     assert_eq!(attribute(opened, "dialect"), "sqlite");
     assert_eq!((&opened.parent_span_id, &opened.trace_id), (&query.span_id, &query.trace_id));
 
-    for request in collector.requests() {
-        let bytes = [request.head.as_bytes(), &request.body].concat();
-        let text = String::from_utf8_lossy(&bytes);
+    for request in collector.seen() {
+        let text = format!("{} {:?} {}", request.target, request.headers, String::from_utf8_lossy(&request.body));
         assert!(!text.contains(CANARY), "{text}");
         // Traces contain neither thread names nor source locations.
         assert!(!text.contains("thread") && !text.contains(".rs"), "{text}");
@@ -105,18 +111,18 @@ fn calls_and_host_calls_are_exported_without_a_value() {
 #[test]
 fn without_an_address_nothing_leaves() {
     let yard = yard();
-    let collector = Collector::start();
+    let collector = start_collector();
     let mut command = yard.command(&["call", "misbehave/m", "nothing"]);
     // Environment variables that other programs use.
-    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.address()).env("OTEL_TRACES_EXPORTER", "otlp");
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url()).env("OTEL_TRACES_EXPORTER", "otlp");
     assert_eq!(ran(&mut command, None).code, 0);
-    assert!(collector.requests().is_empty());
+    assert!(collector.seen().is_empty());
     // The address on the command line takes precedence over these variables.
-    let other = Collector::start();
-    let mut command = yard.command(&["--otlp", &other.address(), "call", "misbehave/m", "nothing"]);
-    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.address()).env("OTEL_TRACES_SAMPLER", "always_off");
+    let other = start_collector();
+    let mut command = yard.command(&["--otlp", &other.url(), "call", "misbehave/m", "nothing"]);
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url()).env("OTEL_TRACES_SAMPLER", "always_off");
     assert_eq!(ran(&mut command, None).code, 0);
-    assert!(collector.requests().is_empty());
+    assert!(collector.seen().is_empty());
     assert_eq!(spans(&other).len(), 1);
 }
 

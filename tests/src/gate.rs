@@ -2,7 +2,6 @@
 //! carry a known token, and injects the faults that a test requests.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -13,12 +12,12 @@ use hyper::body::{Frame, Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::server::Server;
+
 /// A running proxy. It stops when the value is dropped.
 pub struct Gate {
-    address: SocketAddr,
+    server: Server,
     tokens: Arc<Mutex<HashSet<String>>>,
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 /// How the proxy handles a request.
@@ -64,28 +63,15 @@ impl Gate {
         decide: impl Fn(&http::request::Parts) -> Fault + Send + Sync + 'static,
     ) -> Self {
         let tokens = Arc::new(Mutex::new(HashSet::new()));
-        let (stop, stopped) = tokio::sync::oneshot::channel();
-        let (told, address) = std::sync::mpsc::channel();
         let (known, decide): (_, Arc<Deciding>) = (tokens.clone(), Arc::new(decide));
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async {
-                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-                told.send(listener.local_addr().expect("an address")).expect("the test waits");
-                tokio::select! {
-                    () = accept(listener, servers.into(), known, decide) => {}
-                    _ = stopped => {}
-                }
-            });
-        });
-        let address = address.recv().expect("the proxy starts");
-        Self { address, tokens, stop: Some(stop), thread: Some(thread) }
+        let server = Server::start(move |listener| accept(listener, servers.into(), known, decide));
+        Self { server, tokens }
     }
 
     /// Returns `127.0.0.1:PORT`.
     #[must_use]
     pub fn authority(&self) -> String {
-        self.address.to_string()
+        self.server.address().to_string()
     }
 
     /// Returns the set of accepted tokens. The test's token server adds each token that it issues.
@@ -192,15 +178,4 @@ fn refused(status: u16, text: &str) -> Answering {
         .header("content-type", "application/json")
         .body(body)
         .expect("a valid response")
-}
-
-impl Drop for Gate {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }

@@ -6,9 +6,9 @@
 #![allow(clippy::print_stderr, reason = "reports skipped suites")]
 
 pub mod attack;
-pub mod collector;
 pub mod gate;
 pub mod proxy;
+mod server;
 pub mod web;
 
 use std::io::Write as _;

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -19,17 +18,17 @@ use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+use crate::server::Server;
+
 /// Number of bytes of a request body that are recorded. Length and digest cover the complete body.
 const KEPT_BYTES: usize = 1 << 20;
 
 /// A running server. It stops when the value is dropped.
 pub struct Web {
-    address: SocketAddr,
+    server: Server,
     secure: bool,
     seen: Arc<Mutex<Vec<Seen>>>,
     connections: Arc<AtomicUsize>,
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 /// A received request.
@@ -133,34 +132,21 @@ impl Web {
     fn run(answer: Arc<Answering>, secure: bool) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::new(AtomicUsize::new(0));
-        let (stop, stopped) = tokio::sync::oneshot::channel();
-        let (told, address) = std::sync::mpsc::channel();
-        let (kept, counted) = (seen.clone(), connections.clone());
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async {
-                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-                told.send(listener.local_addr().expect("an address")).expect("the test waits");
-                tokio::select! {
-                    () = accept(listener, answer, secure, kept, counted) => {}
-                    _ = stopped => {}
-                }
-            });
-        });
-        let address = address.recv().expect("the server starts");
-        Self { address, secure, seen, connections, stop: Some(stop), thread: Some(thread) }
+        let (recorded, counted) = (seen.clone(), connections.clone());
+        let server = Server::start(move |listener| accept(listener, answer, secure, recorded, counted));
+        Self { server, secure, seen, connections }
     }
 
     /// Returns `http://127.0.0.1:PORT` or `https://127.0.0.1:PORT`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("{}://{}", if self.secure { "https" } else { "http" }, self.address)
+        format!("{}://{}", if self.secure { "https" } else { "http" }, self.server.address())
     }
 
     /// Returns the server's port.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.address.port()
+        self.server.address().port()
     }
 
     /// Returns the requests received so far.
@@ -301,15 +287,4 @@ fn certificates() -> &'static Certificates {
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Certificates { authority: file, server: Arc::new(server) }
     })
-}
-
-impl Drop for Web {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }
