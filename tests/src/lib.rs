@@ -3,8 +3,6 @@
 //! `cargo xtask test` builds the binary and the bundles, starts the servers, and passes their
 //! locations in environment variables.
 
-#![allow(clippy::print_stderr, reason = "reports skipped suites")]
-
 pub mod attack;
 pub mod gate;
 pub mod proxy;
@@ -14,6 +12,7 @@ pub mod web;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 
@@ -448,23 +447,17 @@ pub fn ran(command: &mut Command, input: Option<&str>) -> Ran {
     }
 }
 
-/// Returns the path of the built binary.
-///
-/// # Panics
-/// If the tests are not run by `cargo xtask test`.
+/// Returns the path of the built binary. Without it, the tests end as [`required`] describes.
 #[must_use]
 pub fn binary() -> String {
-    std::env::var("BLOCKYARD_TEST_BINARY").expect("these tests are run by `cargo xtask test`")
+    required("BLOCKYARD_TEST_BINARY")
 }
 
-/// Returns the path of a built bundle, e.g. `sql` or `misbehave`.
-///
-/// # Panics
-/// If the tests are not run by `cargo xtask test`.
+/// Returns the path of a built bundle, e.g. `sql` or `misbehave`. Without it, the tests end as
+/// [`required`] describes.
 #[must_use]
 pub fn bundle(name: &str) -> String {
-    std::env::var(format!("BLOCKYARD_TEST_BUNDLE_{}", name.to_uppercase()))
-        .expect("these tests are run by `cargo xtask test`")
+    required(&format!("BLOCKYARD_TEST_BUNDLE_{}", name.to_uppercase()))
 }
 
 /// Returns the names of the bundles of this repository.
@@ -480,16 +473,54 @@ pub fn plugins() -> Vec<String> {
     names
 }
 
-/// Checks whether the environment variable of an optional program or server is set. If not, prints
-/// that the test is skipped; `cargo xtask test` lists the skipped suites at the end (in CI, a
-/// skipped suite is an error).
+/// Returns the value of an environment variable that `cargo xtask test` sets. If it is not set, no
+/// test of this process can run: prints one message and ends the process, instead of failing each
+/// test. This is a failure only in CI, so that a plain `cargo test --workspace` succeeds.
+#[must_use]
+pub fn required(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| {
+        // Held until the process ends: the other tests wait here instead of printing the message
+        // again.
+        static FIRST: Mutex<()> = Mutex::new(());
+        let _first = FIRST.lock().unwrap_or_else(PoisonError::into_inner);
+        report(&format!(
+            "SKIPPED the end-to-end tests: {variable} is not set; run `cargo xtask test`, which builds the binary and \
+             the bundles, starts the servers and runs all tests"
+        ));
+        std::process::exit(i32::from(in_ci()))
+    })
+}
+
+/// Returns the value of the environment variable of an optional program or server. If it is not set,
+/// prints that the test is skipped; `cargo xtask test` lists the skipped suites at the end.
+///
+/// # Panics
+/// In CI, if the variable is not set.
+#[must_use]
+pub fn optional(variable: &str) -> Option<String> {
+    let value = std::env::var(variable).ok();
+    if value.is_none() {
+        assert!(!in_ci(), "{variable} is not set, as required in CI");
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        report(&format!("SKIPPED {test}: {variable} is not set"));
+    }
+    value
+}
+
+/// Checks whether an optional program or server is available, as [`optional`] does.
 #[must_use]
 pub fn available(variable: &str) -> bool {
-    let there = std::env::var_os(variable).is_some();
-    if !there {
-        eprintln!("SKIPPED: {variable} is not set");
-    }
-    there
+    optional(variable).is_some()
+}
+
+fn in_ci() -> bool {
+    std::env::var_os("CI").is_some()
+}
+
+/// Prints a line to standard error. `eprintln!` would be hidden, because the harness of Rust
+/// captures the output of successful tests.
+fn report(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Percent-encodes a text as one segment of a path (RFC 3986, section 2.1).
