@@ -53,6 +53,7 @@ macro_rules! on_both {
 
 /// Result of a command.
 #[derive(Debug)]
+#[must_use = "check `code`, or run the command with `TestYard::ok` or `TestYard::fails`"]
 pub struct Ran {
     /// The exit code.
     pub code: i32,
@@ -241,13 +242,11 @@ impl TestYard {
     }
 
     /// Runs a command.
-    #[must_use]
     pub fn run(&self, arguments: &[&str]) -> Ran {
         ran(&mut self.command(arguments), None)
     }
 
     /// Runs a command with `input` as its standard input.
-    #[must_use]
     pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Ran {
         ran(&mut self.command(arguments), Some(input))
     }
