@@ -2,6 +2,7 @@
 //! message, and that the yard and the next call are not affected.
 
 use blockyard_tests::attack::{attack, build, folder};
+use blockyard_tests::environment::program;
 use blockyard_tests::{Ran, TestYard};
 
 /// Defines one test per line, and the list of all attacks.
@@ -272,7 +273,7 @@ fn rolled_back(name: &str) {
     });
     attacked.is_well();
     if blockyard_tests::available("BLOCKYARD_TEST_SQLITE3") {
-        let mut shell = std::process::Command::new("sqlite3");
+        let mut shell = program("sqlite3");
         let counted = blockyard_tests::ran(shell.arg(database).arg("select count(*) from taken"), None);
         assert_eq!(counted.stdout, "0\n", "{}", counted.stderr);
     }

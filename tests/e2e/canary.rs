@@ -1,10 +1,9 @@
 //! A bundle that holds a secret by handle tries every way to read it. Then all output and all
 //! stored files are searched for the secret, in plaintext and encoded.
 
-use std::process::Command;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use blockyard_tests::environment::program;
 use blockyard_tests::web::{Answer, Seen, Web};
 use blockyard_tests::{TestYard, bundle};
 use serde_json::json;
@@ -53,7 +52,7 @@ fn no_way_leads_to_the_secret() {
     yard.ok(&["install", &bundle("courier"), "--yes"]);
     yard.ok(&["grant", "courier", &format!("http {}", web.url()), &format!("http {}", tokens.url())]);
     let token_url = format!("{}/token", tokens.url());
-    let key = Command::new("openssl")
+    let key = program("openssl")
         .args(["genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"])
         .output();
     let key = String::from_utf8(key.expect("openssl").stdout).expect("PEM");

@@ -4,16 +4,17 @@
 //! Google's Python clients.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use blockyard_tests::environment::program;
 use blockyard_tests::gate::{Fault, Gate};
 use blockyard_tests::web::{Answer, Seen, Web};
-use blockyard_tests::{TestYard, bundle, root};
+use blockyard_tests::{TestYard, bundle, optional, root};
 use serde_json::{Value, json};
 
 use crate::tokens::{form, is_signed, rsa_key};
@@ -57,8 +58,8 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn start(program: &str, port: u16, root: &Path, public: &str) -> Self {
-        let mut command = Command::new(program);
+    fn start(binary: &str, port: u16, root: &Path, public: &str) -> Self {
+        let mut command = program(binary);
         command.args(["-backend", "filesystem", "-scheme", "http", "-host", "127.0.0.1", "-filesystem-root"]);
         command.arg(root).args(["-port", &port.to_string(), "-public-host", public]);
         command.args(["-external-url", &format!("http://{public}")]);
@@ -94,7 +95,7 @@ impl Cloud {
 
     fn build(fault: impl Fn(&http::request::Parts) -> Fault + Send + Sync + 'static, has: Has) -> Option<Self> {
         static TURN: AtomicUsize = AtomicUsize::new(0);
-        let program = std::env::var("BLOCKYARD_TEST_FAKE_GCS").ok()?;
+        let binary = optional("BLOCKYARD_TEST_FAKE_GCS")?;
         let folder = tempfile::tempdir().expect("a folder");
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
         let mut servers = vec![("/", port)];
@@ -102,7 +103,7 @@ impl Cloud {
         if has == Has::Warehouse {
             // All tests share one BigQuery emulator, which reads the objects of all buckets from
             // one folder.
-            let warehouse: u16 = std::env::var("BLOCKYARD_TEST_BIGQUERY_PORT").ok()?.parse().expect("a port");
+            let warehouse: u16 = optional("BLOCKYARD_TEST_BIGQUERY_PORT")?.parse().expect("a port");
             buckets = std::env::var_os("BLOCKYARD_TEST_BIGQUERY_BUCKETS").map(PathBuf::from).expect("its folder");
             let turn = format!("{}-{}", std::process::id(), TURN.fetch_add(1, Ordering::SeqCst));
             (bucket, project) = (format!("zoo-{turn}"), format!("demo-{turn}"));
@@ -110,7 +111,7 @@ impl Cloud {
         }
         let gate = Gate::before_all(servers, fault);
         std::fs::create_dir_all(&buckets).expect("a folder");
-        let server = Server::start(&program, port, &buckets, &gate.authority());
+        let server = Server::start(&binary, port, &buckets, &gate.authority());
         let (key, public) = rsa_key(folder.path(), "pkcs8");
         let (good, here) = (gate.tokens(), Arc::new(OnceLock::<String>::new()));
         let (address, place) = (here.clone(), folder.path().to_owned());
@@ -203,7 +204,7 @@ impl Cloud {
 
     /// Runs Google's Python client, which connects to the emulators directly and needs no token.
     pub(crate) fn witness(&self, arguments: &[&str], input: &[u8]) -> Vec<u8> {
-        let mut python = Command::new("python3");
+        let mut python = program("python3");
         python.arg(root().join("tests/witness/google_clients.py")).args(arguments);
         python.env("PYTHONPATH", std::env::var_os("BLOCKYARD_TEST_PYTHON").expect("the packages"));
         python.env("STORAGE_EMULATOR_HOST", format!("http://127.0.0.1:{}", self.storage_port));

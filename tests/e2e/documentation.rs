@@ -1,7 +1,5 @@
 //! Runs every command in the help and in the documentation.
 
-use std::process::Command;
-
 use blockyard_tests::{TestYard, binary, bundle, ran, root};
 
 use blockyard_tests::gate::Fault;
@@ -23,15 +21,8 @@ fn run_on(yard: &TestYard, name: &str, lines: Vec<String>) {
         let line = line.replace("install plugins/sql ", &format!("install {} ", bundle("sql")));
         let line = line.replace("plugins/sql", &root().join("plugins/sql").display().to_string());
         let line = line.replace("blockyard ", &format!("{} ", binary()));
-        let environment = yard.command(&[]);
-        let mut shell = Command::new("bash");
-        shell.args(["-c", &format!("set -o pipefail; {line}")]).current_dir(yard.path("."));
-        for (name, value) in environment.get_envs() {
-            match value {
-                Some(value) => shell.env(name, value),
-                None => shell.env_remove(name),
-            };
-        }
+        let mut shell = yard.program("bash");
+        shell.args(["-c", &format!("set -o pipefail; {line}")]);
         let ran = ran(&mut shell, None);
         assert_eq!(ran.code, 0, "{name}: `{line}`: {}{}", ran.stdout, ran.stderr);
     }

@@ -31,13 +31,7 @@ fn kills() -> u64 {
 
 /// Returns a command that runs a program in the environment of a yard.
 fn within(yard: &TestYard, program: &str) -> Command {
-    let mut command = Command::new(program);
-    for (name, value) in yard.command(&[]).get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
+    let mut command = yard.program(program);
     command.env("BLOCKYARD_KEY_FILE", yard.key_file());
     command
 }

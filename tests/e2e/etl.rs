@@ -1,11 +1,9 @@
 //! The example `examples/etl`: loads flights from the web into the warehouse through named blocks,
 //! once from the shell and once from Rust.
 
-use std::process::Command;
-
 use blockyard_tests::gate::Fault;
 use blockyard_tests::web::{Answer, Web};
-use blockyard_tests::{TestYard, binary, bundle, ran, root};
+use blockyard_tests::{TestYard, binary, bundle, ran, required, root};
 use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
@@ -22,14 +20,8 @@ const COLUMNS: &str = r#"[
 
 /// Runs a program as a user of this yard.
 fn run(yard: &TestYard, program: &str, arguments: &[&str]) -> String {
-    let mut command = Command::new(program);
-    command.args(arguments).current_dir(yard.path("."));
-    for (name, value) in yard.command(&[]).get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
+    let mut command = yard.program(program);
+    command.args(arguments);
     let own = std::path::Path::new(&binary()).parent().expect("a folder").to_owned();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(std::iter::once(own).chain(std::env::split_paths(&path))).expect("a path");
@@ -68,7 +60,7 @@ fn flights_go_from_the_web_to_the_warehouse() {
 
     let script = root().join("examples/etl/flights.sh");
     run(yard, &script.display().to_string(), &["2013", "2", "UA"]);
-    let program = std::env::var("BLOCKYARD_TEST_ETL").expect("the example");
+    let program = required("BLOCKYARD_TEST_ETL");
     let said = run(yard, &program, &["2013", "2", "DL"]);
     assert!(said.starts_with("4276 flights fetched, "), "{said}");
 

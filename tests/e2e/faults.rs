@@ -1,7 +1,6 @@
 //! Faults in the environment of a yard: disks, servers, networks, clocks. Each has a specific
 //! error, and no data is lost.
 
-use std::process::Command;
 use std::time::Duration;
 
 use blockyard::{Address, ErrorKind, KeySource, Patch, Yard};
@@ -14,14 +13,8 @@ on_both!(a_clock_that_jumps_back_loses_nothing);
 /// Runs a script in the environment of a yard and in a separate mount namespace, where it may mount
 /// file systems. `$BLOCKYARD` is the binary, `$ZOO` the bundle.
 fn among_own_mounts(yard: &TestYard, script: &str) -> Ran {
-    let mut shell = Command::new("unshare");
-    shell.args(["--user", "--map-root-user", "--mount", "bash", "-c", script]).current_dir(yard.path("."));
-    for (name, value) in yard.command(&[]).get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
-    }
+    let mut shell = yard.program("unshare");
+    shell.args(["--user", "--map-root-user", "--mount", "bash", "-c", script]);
     shell.env("BLOCKYARD", blockyard_tests::binary()).env("ZOO", blockyard_tests::bundle("zoo"));
     ran(&mut shell, None)
 }
@@ -126,15 +119,9 @@ fn a_clock_that_jumps_back_loses_nothing(yard: &TestYard) {
         return;
     }
     yard.ok(&["create", "zoo-cage/c", "--set", "animal=a1"]);
-    let mut earlier = Command::new("faketime");
+    let mut earlier = yard.program("faketime");
     earlier.args(["-f", "-2d"]).arg(blockyard_tests::binary()).args(["set", "zoo-cage/c", "--set", "animal=a2"]);
-    for (name, value) in yard.command(&[]).get_envs() {
-        match value {
-            Some(value) => earlier.env(name, value),
-            None => earlier.env_remove(name),
-        };
-    }
-    let saved = ran(earlier.current_dir(yard.path(".")), None);
+    let saved = ran(&mut earlier, None);
     assert_eq!(saved.code, 0, "{}", saved.stderr);
     yard.ok(&["set", "zoo-cage/c", "--set", "animal=a3"]);
     // Revisions are in the order of the saves, regardless of the clock; their times are those of

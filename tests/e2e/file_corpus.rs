@@ -1,9 +1,8 @@
 //! Files of other programs (pyarrow, pandas, Polars, fastparquet, public data sets), compared with
 //! the values that pyarrow and Python read from them.
 
-use std::process::Command;
-
-use blockyard_tests::TestYard;
+use blockyard_tests::environment::program;
+use blockyard_tests::{TestYard, optional};
 use serde_json::Value;
 
 const BLOCK: &str = "sql-database/flights";
@@ -12,11 +11,11 @@ const WITNESS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/witness/files.py");
 
 #[test]
 fn files_of_other_programs_are_read_as_they_read_them() {
-    let Ok(packages) = std::env::var("BLOCKYARD_TEST_PYARROW") else { return };
+    let Some(packages) = optional("BLOCKYARD_TEST_PYARROW") else { return };
     let yard = TestYard::with_sqlite();
     let folder = yard.path("corpus");
     std::fs::create_dir(&folder).expect("a folder");
-    let made = Command::new("python3").arg(WITNESS).arg(&folder).env("PYTHONPATH", packages).output().expect("python3");
+    let made = program("python3").arg(WITNESS).arg(&folder).env("PYTHONPATH", packages).output().expect("python3");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let mut wrong = Vec::new();
     let lines = String::from_utf8(made.stdout).expect("text");
@@ -129,7 +128,7 @@ fn csv_rows(yard: &TestYard, table: &str, statement: &str) -> Vec<Vec<Value>> {
     let python = format!(
         "import csv, json\nfor line in list(csv.reader(open({out:?}, newline=''), strict=True))[1:]:\n  print(json.dumps([field or None for field in line]))"
     );
-    let read = Command::new("python3").args(["-c", &python]).output().expect("python3");
+    let read = program("python3").args(["-c", &python]).output().expect("python3");
     assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
     let lines = String::from_utf8(read.stdout).expect("text");
     lines.lines().map(|line| serde_json::from_str(line).expect("a row")).collect()

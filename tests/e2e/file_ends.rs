@@ -1,8 +1,9 @@
 //! Inputs that end too early or in an unexpected way: truncated files, unclosed comments, values and names that
 //! a format cannot represent. Each is an error, and nothing is loaded or run in part.
 
+use blockyard_tests::environment::program;
 use blockyard_tests::web::Answer;
-use blockyard_tests::{Ran, TestYard};
+use blockyard_tests::{Ran, TestYard, optional};
 use serde_json::{Value, json};
 
 use crate::sql_operations::each;
@@ -280,7 +281,7 @@ fn a_column_name_with_a_nul_character_is_named() {
 
 #[test]
 fn a_parquet_page_with_a_wrong_checksum_is_refused() {
-    let Ok(packages) = std::env::var("BLOCKYARD_TEST_PYARROW") else { return };
+    let Some(packages) = optional("BLOCKYARD_TEST_PYARROW") else { return };
     let yard = TestYard::with_sqlite();
     let file = yard.path("animals.parquet").display().to_string();
     let python = format!(
@@ -288,7 +289,7 @@ fn a_parquet_page_with_a_wrong_checksum_is_refused() {
          q.write_table(a.table({{'a': ['lions', 'tigers']}}), {file:?}, write_page_checksum=True, \
          use_dictionary=False, write_statistics=False, compression='none')"
     );
-    let ran = std::process::Command::new("python3").args(["-c", &python]).env("PYTHONPATH", packages).output();
+    let ran = program("python3").args(["-c", &python]).env("PYTHONPATH", packages).output();
     let ran = ran.expect("python3");
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     let good = std::fs::read(&file).expect("the file");

@@ -1,7 +1,8 @@
 //! `unload` followed by `load` must not change any value, as compared by the database itself.
 //! Covers every dialect, format and type, with the limits of their ranges and random values.
 
-use blockyard_tests::TestYard;
+use blockyard_tests::environment::program;
+use blockyard_tests::{TestYard, optional};
 use serde_json::Value;
 
 use crate::sql_operations::each;
@@ -248,10 +249,10 @@ fn what_is_unloaded_is_loaded_again() {
 
 #[test]
 fn parquet_and_arrow_have_the_types_of_the_server() {
-    let Ok(packages) = std::env::var("BLOCKYARD_TEST_PYARROW") else { return };
+    let Some(packages) = optional("BLOCKYARD_TEST_PYARROW") else { return };
     let schema = |file: &str| {
         let python = format!("import pyarrow.parquet as q; print([str(t) for t in q.read_schema({file:?}).types])");
-        let ran = std::process::Command::new("python3").args(["-c", &python]).env("PYTHONPATH", &packages).output();
+        let ran = program("python3").args(["-c", &python]).env("PYTHONPATH", &packages).output();
         let ran = ran.expect("python3");
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
         String::from_utf8(ran.stdout).expect("text").trim().to_owned()

@@ -1,7 +1,8 @@
 //! Columns whose types round, truncate, wrap or rename values: `load` keeps a value exactly, or names its row in an
 //! error.
 
-use blockyard_tests::{Ran, TestYard};
+use blockyard_tests::environment::program;
+use blockyard_tests::{Ran, TestYard, optional};
 use serde_json::json;
 
 use crate::sql_operations::each;
@@ -164,10 +165,10 @@ fn a_name_of_json_is_not_dropped() {
 
 /// Writes a file with pyarrow; `None` if it is not installed. `script` has the modules `pa` and `pq`, and `path`.
 fn with_pyarrow(yard: &TestYard, name: &str, script: &str) -> Option<String> {
-    let packages = std::env::var("BLOCKYARD_TEST_PYARROW").ok()?;
+    let packages = optional("BLOCKYARD_TEST_PYARROW")?;
     let path = yard.path(name).display().to_string();
     let python = format!("import pyarrow as pa, pyarrow.parquet as pq\npath = {path:?}\n{script}");
-    let ran = std::process::Command::new("python3").args(["-c", &python]).env("PYTHONPATH", &packages).output();
+    let ran = program("python3").args(["-c", &python]).env("PYTHONPATH", &packages).output();
     let ran = ran.expect("python3");
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     Some(path)

@@ -1,6 +1,7 @@
 //! Values in files: each is stored exactly, or an error names its row. The databases confirm what
 //! they store.
 
+use blockyard_tests::environment::program;
 use blockyard_tests::{Ran, TestYard};
 use serde_json::{Value, json};
 
@@ -91,7 +92,7 @@ fn a_csv_is_read_as_it_was_written() {
     let file = yard.path("packed.csv.gz");
     let path = file.display().to_string();
     let python = format!("import gzip; gzip.open({path:?}, 'wb').write(b'a,b\\n1,x\\n')");
-    assert!(std::process::Command::new("python3").args(["-c", &python]).status().is_ok_and(|s| s.success()));
+    assert!(program("python3").args(["-c", &python]).status().is_ok_and(|s| s.success()));
     yard.ok(&["call", SQLITE, "load", "--table", "packed", "--format", "csv", "--in", &path]);
     assert_eq!(all(&yard, SQLITE, "select * from packed"), json!([{"a": 1, "b": "x"}]));
 }

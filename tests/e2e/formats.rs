@@ -2,6 +2,7 @@
 
 use std::process::{Command, Stdio};
 
+use blockyard_tests::environment::program;
 use blockyard_tests::{Backend, Ran, TestYard, available, bundle, on_both, ran, root};
 use serde_json::{Value, json};
 
@@ -253,7 +254,7 @@ impl SecondFormat {
             Backend::Sqlite => drop(std::fs::copy(folder.join("format-2.db"), yard.path("yard.db")).expect("a copy")),
             Backend::Postgres if !available("BLOCKYARD_TEST_SQLITE3") => return None,
             Backend::Postgres => {
-                let mut shell = Command::new("sqlite3");
+                let mut shell = program("sqlite3");
                 shell.arg(folder.join("format-2.db")).arg("select lower(hex(bytes)) from bundle_bytes");
                 let bytes = ran(&mut shell, None).stdout;
                 let dump = std::fs::read_to_string(folder.join("format-2.sql")).expect("the dump");

@@ -2,10 +2,9 @@
 //! The guest is `tests/guests/courier`; the servers run on this machine.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
 use blockyard_tests::web::{Answer, Seen, Web};
-use blockyard_tests::{Ran, TestYard, bundle};
+use blockyard_tests::{Ran, TestYard, binary, bundle};
 use serde_json::{Value, json};
 
 #[cfg(target_os = "linux")]
@@ -538,16 +537,9 @@ fn a_name_that_leads_inside_is_refused() {
     std::fs::write(yard.path("hosts"), "127.0.0.1 a.wild.example eu.courier.example\n").expect("a file");
     let script = "mount --bind hosts /etc/hosts && exec \"$@\"";
     let call = |url: &str| {
-        let inner = yard.command(&["call", "courier/c", "get", "--path", url]);
-        let mut command = Command::new("unshare");
+        let mut command = yard.program("unshare");
         command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]);
-        command.arg(inner.get_program()).args(inner.get_args()).current_dir(yard.path(""));
-        for (name, value) in inner.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
+        command.arg(binary()).args(["call", "courier/c", "get", "--path", url]);
         blockyard_tests::ran(&mut command, None)
     };
     for name in ["a.wild.example", "eu.courier.example"] {

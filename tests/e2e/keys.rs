@@ -1,7 +1,5 @@
 //! Locations of the yard's key: a file, the environment, and the keyring of a Secret Service.
 
-use std::process::Command;
-
 use base64::Engine as _;
 use blockyard_tests::{TestYard, available, binary, ran};
 
@@ -80,15 +78,8 @@ fn a_key_in_the_operating_systems_keyring() {
         "#,
         binary = binary()
     );
-    let mut session = Command::new("dbus-run-session");
-    let environment = yard.command(&[]);
-    session.args(["--", "bash", "-c", &script]).current_dir(yard.path("."));
-    for (name, value) in environment.get_envs() {
-        match value {
-            Some(value) => session.env(name, value),
-            None => session.env_remove(name),
-        };
-    }
+    let mut session = yard.program("dbus-run-session");
+    session.args(["--", "bash", "-c", &script]);
     std::fs::create_dir_all(yard.path("run")).expect("a folder");
     session.env("XDG_RUNTIME_DIR", yard.path("run")).env("XDG_DATA_HOME", yard.path("data"));
     let said = ran(&mut session, None);

@@ -17,6 +17,7 @@ mod conformance_secrets;
 mod contracts;
 mod documentation;
 mod durability;
+mod environment;
 mod etl;
 mod faults;
 mod file_corpus;

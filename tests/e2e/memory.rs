@@ -1,24 +1,15 @@
 //! Memory use of a process, for tests that limit it.
 
-use std::process::Command;
-
-use blockyard_tests::TestYard;
+use blockyard_tests::{TestYard, binary};
 
 /// Returns the peak memory of a command in KiB.
 pub(crate) fn peak_memory(yard: &TestYard, arguments: &[&str]) -> u64 {
-    let mut command = Command::new("sh");
-    let inner = yard.command(arguments);
+    let mut command = yard.program("sh");
     // Polled until the process ends, because the peak only grows.
     let script = "\"$@\" > /dev/null & child=$!; peak=0; while kill -0 $child 2>/dev/null; do \
         now=$(sed -n 's/^VmHWM:[[:space:]]*\\([0-9]*\\).*/\\1/p' /proc/$child/status 2>/dev/null); \
         peak=${now:-$peak}; sleep 0.02; done; wait $child || exit 1; echo $peak >&2";
-    command.args(["-c", script, "sh"]).arg(inner.get_program()).args(inner.get_args()).current_dir(yard.path(""));
-    for (name, value) in inner.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
+    command.args(["-c", script, "sh"]).arg(binary()).args(arguments);
     let ran = blockyard_tests::ran(&mut command, None);
     assert_eq!(ran.code, 0, "{arguments:?}: {}", ran.stderr);
     ran.stderr.trim().lines().last().and_then(|line| line.parse().ok()).expect("a number")

@@ -1,7 +1,6 @@
 //! `sql-database` on a MariaDB server, compared with the results of the client `mariadb`.
 
-use std::process::Command;
-
+use blockyard_tests::environment::program;
 use blockyard_tests::{TestYard, available, ran};
 use expect_test::expect;
 use serde_json::{Value, json};
@@ -46,7 +45,7 @@ fn create(yard: &TestYard, name: &str, database: &str, password: &str, more: &[&
 impl Server {
     fn witness(&self, database: &str, statement: &str) -> String {
         let port = format!("--port={}", port());
-        let mut witness = Command::new("mariadb");
+        let mut witness = program("mariadb");
         witness
             .args([
                 "--no-defaults",

@@ -1,7 +1,6 @@
 //! `sql-database` on a PostgreSQL server, compared with the results of `psql`.
 
-use std::process::Command;
-
+use blockyard_tests::environment::program;
 use blockyard_tests::{TestYard, available, ran};
 use expect_test::expect;
 use serde_json::{Value, json};
@@ -57,7 +56,7 @@ impl Server {
     }
 
     fn psql(&self, database: &str, statement: &str) -> String {
-        let mut witness = Command::new("psql");
+        let mut witness = program("psql");
         witness
             .args([
                 "-X",

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use blockyard_tests::environment::program;
 use blockyard_tests::{Backend, TestYard, bundle};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::json;
@@ -57,7 +58,7 @@ impl Conversation {
     /// Waits for a prompt and interrupts the program (Ctrl-C) instead of answering.
     fn interrupt(&mut self, question: &str) {
         self.hear(question);
-        let done = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+        let done = program("kill").args(["-INT", &self.child.id().to_string()]).status();
         assert!(done.expect("kill runs").success());
     }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -136,14 +136,8 @@ fn with_keyring(yard: &TestYard, script: &str) -> Ran {
         "set -e\nprintf pw | gnome-keyring-daemon --unlock --components=secrets >/dev/null 2>&1\nblockyard={}\n{script}",
         binary()
     );
-    let mut session = Command::new("dbus-run-session");
-    session.args(["--", "bash", "-c", &script]).current_dir(yard.path("."));
-    for (name, value) in yard.command(&[]).get_envs() {
-        match value {
-            Some(value) => session.env(name, value),
-            None => session.env_remove(name),
-        };
-    }
+    let mut session = yard.program("dbus-run-session");
+    session.args(["--", "bash", "-c", &script]);
     fs::create_dir_all(yard.path("run")).expect("a folder");
     session.env("XDG_RUNTIME_DIR", yard.path("run"));
     ran(&mut session, None)

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use blockyard_tests::environment::program;
 use blockyard_tests::{Ran, TestYard, on_both, ran};
 use serde_json::json;
 
@@ -111,7 +112,7 @@ fn a_file_has_to_be_a_text_of_a_mebibyte_at_the_most(yard: &TestYard) {
 fn a_pipe_that_gives_too_much_is_not_a_secret(yard: &TestYard) {
     yard.permit_sources();
     let door = yard.path("door");
-    let mkfifo = std::process::Command::new("mkfifo").arg(&door).status().expect("it runs");
+    let mkfifo = program("mkfifo").arg(&door).status().expect("it runs");
     assert!(mkfifo.success());
     yard.ok(&["create", "zoo-safe/box", "--secret", &format!("content=file:{}", door.display())]);
     std::thread::spawn(move || fs::write(door, "k".repeat((1 << 20) + 1)));

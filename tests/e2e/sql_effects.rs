@@ -1,8 +1,7 @@
 //! Attempts to write in an operation that only reads: some are stopped by the database, the others
 //! by the host. Finally the test checks from outside that nothing has changed.
 
-use std::process::Command;
-
+use blockyard_tests::environment::program;
 use blockyard_tests::{TestYard, available, ran};
 
 /// Checks that `query` rejects a statement, and that the error states a suitable reason.
@@ -35,7 +34,7 @@ fn in_postgres() {
     let yard = TestYard::new();
     let variable = |name: &str| std::env::var(format!("BLOCKYARD_TEST_POSTGRES_{name}")).expect("the server");
     let witness = |database: &str, statement: &str| {
-        let mut psql = Command::new("psql");
+        let mut psql = program("psql");
         psql.args(["-X", "-A", "-t", "-h", "127.0.0.1", "-p", &variable("PORT"), "-U", "postgres"])
             .args(["-d", database, "-c", statement])
             .env("PGPASSWORD", variable("PASSWORD"));
@@ -116,7 +115,7 @@ fn in_mariadb() {
     let yard = TestYard::new();
     let variable = |name: &str| std::env::var(format!("BLOCKYARD_TEST_MARIADB_{name}")).expect("the server");
     let witness = |database: &str, statement: &str| {
-        let mut shell = Command::new("mariadb");
+        let mut shell = program("mariadb");
         shell
             .args(["--no-defaults", "--host=127.0.0.1", "--user=blockyard", "--batch", "--skip-column-names"])
             .args([&format!("--port={}", variable("PORT")), "--execute", statement, database])

@@ -1,7 +1,8 @@
 //! Loading files into tables and unloading them, with every dialect; compared with the Parquet
 //! files of DuckDB if it is installed.
 
-use blockyard_tests::TestYard;
+use blockyard_tests::environment::program;
+use blockyard_tests::{TestYard, optional};
 use serde_json::{Value, json};
 
 use crate::sql_operations::{count_of, each};
@@ -117,15 +118,11 @@ fn files_round_trip() {
 
 #[test]
 fn parquet_of_others_is_read_and_ours_by_others() {
-    let Ok(packages) = std::env::var("BLOCKYARD_TEST_PYTHON") else { return };
+    let Some(packages) = optional("BLOCKYARD_TEST_PYTHON") else { return };
     let yard = TestYard::with_sqlite();
     let duckdb = |script: &str| {
         let python = format!("import duckdb; print(duckdb.sql({script:?}))");
-        let ran = std::process::Command::new("python3")
-            .args(["-c", &python])
-            .env("PYTHONPATH", &packages)
-            .output()
-            .expect("python3");
+        let ran = program("python3").args(["-c", &python]).env("PYTHONPATH", &packages).output().expect("python3");
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
         String::from_utf8(ran.stdout).expect("text")
     };
@@ -243,13 +240,13 @@ fn large_values_pass_and_odd_types_are_said() {
         &["call", block, "unload", "--statement", "select 1 as a, 2 as a", "--format", "ndjson", "--out", "-"],
     );
     assert!(refused.contains("two columns are named `a`"), "{refused}");
-    let Ok(packages) = std::env::var("BLOCKYARD_TEST_PYTHON") else { return };
+    let Some(packages) = optional("BLOCKYARD_TEST_PYTHON") else { return };
     let file = yard.path("odd.parquet");
     let python = format!(
         "import duckdb; duckdb.sql(\"copy (select interval 1 day as v) to '{}' (format parquet)\")",
         file.display()
     );
-    let made = std::process::Command::new("python3").args(["-c", &python]).env("PYTHONPATH", &packages).status();
+    let made = program("python3").args(["-c", &python]).env("PYTHONPATH", &packages).status();
     assert!(made.is_ok_and(|status| status.success()));
     let bytes = std::fs::read(&file).expect("the file");
     let refused = load(&yard, block, "odd.parquet", &bytes, &[]);

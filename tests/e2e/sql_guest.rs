@@ -3,9 +3,9 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use blockyard_tests::environment::program;
 use blockyard_tests::{TestYard, available, bundle, ran};
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ fn postgres(name: &str) -> String {
 }
 
 fn witness(database: &str, statement: &str) -> String {
-    let mut psql = Command::new("psql");
+    let mut psql = program("psql");
     psql.args(["-X", "-A", "-t", "-h", "127.0.0.1", "-p", &postgres("PORT"), "-U", "postgres"])
         .args(["-d", database, "-c", statement])
         .env("PGPASSWORD", postgres("PASSWORD"));
@@ -92,7 +92,7 @@ fn in_postgres_a_guests_transaction_that_reads_writes_nothing() {
 fn in_sqlite_a_guests_transaction_that_reads_writes_nothing() {
     let yard = yard();
     let path = yard.path("named.db").display().to_string();
-    let mut sqlite = Command::new("sqlite3");
+    let mut sqlite = program("sqlite3");
     sqlite.args([&path, "create table t (a); insert into t values (1)"]);
     if !available("BLOCKYARD_TEST_SQLITE3") {
         return;

@@ -1,9 +1,10 @@
 //! Interrupting a command (Ctrl-C) also stops its query, according to the database's list of
 //! running queries.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use blockyard_tests::environment::program;
 use blockyard_tests::{TestYard, available, ran};
 
 /// Time limit for a server to stop a query. It normally takes seconds, but the machine may be busy.
@@ -29,7 +30,7 @@ fn stops(
     let mut query = yard.command(&["query", "sql-database/slow", slow]);
     let mut child = query.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
     until(running, true);
-    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().expect("kill runs");
+    let sent = program("kill").args([signal, &child.id().to_string()]).status().expect("kill runs");
     assert!(sent.success());
     let ended = child.wait().expect("it ends");
     assert!(!ended.success());
@@ -49,7 +50,7 @@ fn postgres_runs(mark: &str) -> bool {
     let question = format!(
         "select count(*) from pg_stat_activity where state = 'active' and query like 'select pg_sleep(60), ''{mark}%'"
     );
-    let mut psql = Command::new("psql");
+    let mut psql = program("psql");
     psql.args([
         "-X",
         "-A",
@@ -93,7 +94,7 @@ fn an_interrupted_query_stops_in_mariadb() {
     let runs = || {
         let question =
             "select count(*) from information_schema.processlist where info like 'select sleep(60), ''interrupted%'";
-        let mut shell = Command::new("mariadb");
+        let mut shell = program("mariadb");
         shell
             .args(["--no-defaults", "--host=127.0.0.1", "--user=blockyard", "--batch", "--skip-column-names"])
             .args([&format!("--port={}", variable("PORT")), "--execute", question])

@@ -1,8 +1,9 @@
 //! `sql-database` on a SQLite file, compared with the results of the `sqlite3` shell.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
+use blockyard_tests::environment::program;
 use blockyard_tests::{TestYard, available, ran};
 use serde_json::{Value, json};
 
@@ -28,7 +29,7 @@ fn what_the_bundle_wrote_sqlite_reads() {
     if !available("BLOCKYARD_TEST_SQLITE3") {
         return;
     }
-    let mut witness = Command::new("sqlite3");
+    let mut witness = program("sqlite3");
     witness.arg(yard.path("flights.db")).arg("select a, b, c, typeof(c), quote(d), e from t order by rowid");
     let read = ran(&mut witness, None);
     assert_eq!(

@@ -2,13 +2,13 @@
 //! cannot read. `openssl` verifies the signatures.
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use blockyard::{KeySource, Yard};
+use blockyard_tests::environment::program;
 use blockyard_tests::web::{Answer, Seen, Web};
 use blockyard_tests::{Ran, TestYard, bundle};
 use percent_encoding::percent_decode_str;
@@ -47,7 +47,7 @@ fn get(bed: &Bed, auth: &str) -> Ran {
 pub(crate) fn rsa_key(folder: &Path, form: &str) -> (String, std::path::PathBuf) {
     let (private, public) = (folder.join("private.pem"), folder.join("public.pem"));
     let openssl = |arguments: &[&str]| {
-        let ran = Command::new("openssl").args(arguments).output().expect("openssl");
+        let ran = program("openssl").args(arguments).output().expect("openssl");
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     };
     let path = |path: &Path| path.to_str().expect("a path").to_owned();
@@ -63,7 +63,7 @@ pub(crate) fn is_signed(public: &Path, data: &[u8], signature: &[u8], folder: &P
     let (signed, seal) = (folder.join("signed"), folder.join("signature"));
     std::fs::write(&signed, data).expect("a file");
     std::fs::write(&seal, signature).expect("a file");
-    let ran = Command::new("openssl")
+    let ran = program("openssl")
         .args(["dgst", "-sha256", "-verify"])
         .arg(public)
         .arg("-signature")
@@ -319,7 +319,7 @@ fn hmac_is_that_of_openssl() {
         let arguments = json!({"text": text, "hmac": true});
         let signed = bed.yard.ok(&["call", "courier/c", "sign", "--args", &arguments.to_string()]);
         std::fs::write(bed.yard.path("text"), text).expect("a file");
-        let ran = Command::new("openssl")
+        let ran = program("openssl")
             .args(["dgst", "-sha256", "-hmac", "Jefe-of-the-zoo", "-r"])
             .arg(bed.yard.path("text"))
             .output()

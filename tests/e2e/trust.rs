@@ -7,6 +7,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use blockyard_tests::environment::program;
 use blockyard_tests::{Backend, Ran, TestYard, bundle, ran};
 use serde_json::Value;
 
@@ -64,7 +65,7 @@ fn stranger(file: &Path) -> TestYard {
 fn unpack(yard: &TestYard, folder: &Path) {
     for file in ["yard.db", "yard.key"] {
         let _ = fs::remove_file(folder.join(file));
-        let copied = Command::new("cp").arg("-a").arg(yard.path(file)).arg(folder).status().expect("cp runs");
+        let copied = program("cp").arg("-a").arg(yard.path(file)).arg(folder).status().expect("cp runs");
         assert!(copied.success());
     }
 }

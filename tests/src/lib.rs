@@ -4,11 +4,13 @@
 //! locations in environment variables.
 
 pub mod attack;
+pub mod environment;
 pub mod gate;
 pub mod proxy;
 mod server;
 pub mod web;
 
+use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -144,7 +146,7 @@ impl TestYard {
     pub fn sql(&self, statement: &str) -> Option<String> {
         let mut shell = match self.backend {
             Backend::Sqlite => {
-                let mut shell = Command::new("sqlite3");
+                let mut shell = self.program("sqlite3");
                 shell.arg("-bail").arg(self.path("yard.db")).arg(statement);
                 shell
             }
@@ -200,24 +202,25 @@ impl TestYard {
     }
 
     /// Returns a command that runs the binary on this yard, isolated from the machine's
-    /// configuration, keyring and `BLOCKYARD_*` variables.
+    /// configuration, keyring and environment.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary());
-        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("BLOCKYARD_") {
-                command.env_remove(name);
-            }
-        }
+        let mut command = self.program(binary());
+        command.args(arguments);
         command
+    }
+
+    /// Returns a command that runs another program in the environment and the folder of this yard.
+    #[must_use]
+    pub fn program(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = environment::program(program);
+        command
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
             .env("HOME", self.folder.path())
             .env("XDG_CACHE_HOME", std::env::temp_dir().join("blockyard-test-cache"))
             .env("BLOCKYARD_YARD", self.url())
-            .env("PGPASSWORD", std::env::var("BLOCKYARD_TEST_POSTGRES_PASSWORD").unwrap_or_default())
-            .env_remove("DBUS_SESSION_BUS_ADDRESS")
-            .env_remove("XDG_DATA_HOME")
-            .env_remove("XDG_CONFIG_HOME");
+            .env("PGPASSWORD", std::env::var("BLOCKYARD_TEST_POSTGRES_PASSWORD").unwrap_or_default());
         command
     }
 
@@ -412,9 +415,9 @@ impl Drop for TestYard {
 /// Returns a command that runs `psql` on the test server.
 fn psql(schema: &str) -> Command {
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
-    let mut shell = Command::new("psql");
+    let mut shell = environment::program("psql");
     shell
-        .args(["-h", "127.0.0.1", "-U", "postgres", "-p", &variable("BLOCKYARD_TEST_POSTGRES_PORT"), "postgres"])
+        .args(["-X", "-h", "127.0.0.1", "-U", "postgres", "-p", &variable("BLOCKYARD_TEST_POSTGRES_PORT"), "postgres"])
         .env("PGPASSWORD", variable("BLOCKYARD_TEST_POSTGRES_PASSWORD"))
         .env("PGOPTIONS", format!("-c search_path={schema} -c client_min_messages=warning"));
     shell

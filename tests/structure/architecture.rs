@@ -1,7 +1,7 @@
 //! Structure of the workspace: the permitted dependencies between its crates.
 
+use blockyard_tests::environment::cargo;
 use std::path::Path;
-use std::process::Command;
 
 use blockyard_tests::root;
 use serde_json::Value;
@@ -58,7 +58,7 @@ const CONFINED: [(&str, &[&str]); 10] = [
 
 /// Returns cargo's description of each crate of the workspace.
 pub(crate) fn crates() -> Vec<Value> {
-    let output = Command::new("cargo")
+    let output = cargo()
         .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
         .current_dir(root())
         .output()
@@ -163,7 +163,7 @@ fn the_core_names_no_command_and_no_flag() {
 
 /// Returns the names of all crates that `blockyard` links with these flags.
 fn links(flags: &[&str]) -> String {
-    let output = Command::new("cargo")
+    let output = cargo()
         .args(["tree", "--package", "blockyard", "--edges", "normal", "--prefix", "none", "--offline"])
         .args(flags)
         .current_dir(root())

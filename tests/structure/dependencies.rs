@@ -3,8 +3,8 @@
 //! this repository.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
 
+use blockyard_tests::environment::cargo;
 use blockyard_tests::root;
 use semver::{Version, VersionReq};
 use serde_json::Value;
@@ -15,7 +15,7 @@ use crate::architecture::crates;
 
 /// Returns all packages of `Cargo.lock`, for every target and feature.
 fn packages() -> Vec<Value> {
-    let output = Command::new("cargo")
+    let output = cargo()
         .args(["metadata", "--format-version", "1", "--locked", "--offline", "--all-features"])
         .current_dir(root())
         .output()

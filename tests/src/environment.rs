@@ -1,0 +1,83 @@
+//! Environment of the programs that the tests run. It is built from an explicit list, so that the
+//! settings of the machine and of the user (locale, time zone, proxies, `PG*`, `XDG_*`,
+//! `BLOCKYARD_*`) never affect a result.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Variables that are passed on unchanged: the location of programs, and of the profiles that
+/// coverage tools collect.
+const PASSED_ON: [&str; 2] = ["PATH", "LLVM_PROFILE_FILE"];
+
+/// Returns a command that runs a program in the environment of the tests, with an empty home
+/// folder. [`TestYard::program`](crate::TestYard::program) adds the environment of a yard.
+#[must_use]
+pub fn program(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear();
+    for name in PASSED_ON {
+        command.envs(std::env::var_os(name).map(|value| (name, value)));
+    }
+    let temporary = std::env::temp_dir();
+    command
+        .env("HOME", temporary.join("blockyard-test-home"))
+        .env("TMPDIR", temporary)
+        .env("LANG", "C.UTF-8")
+        .env("TZ", "UTC");
+    command
+}
+
+/// Returns a command that runs cargo with the user's toolchains and downloaded crates.
+///
+/// # Panics
+/// If the user has no home folder.
+#[must_use]
+pub fn cargo() -> Command {
+    let folder = |variable: &str, name: &str| {
+        let home = || std::env::home_dir().expect("a home folder").join(name);
+        std::env::var_os(variable).map_or_else(home, PathBuf::from)
+    };
+    let mut cargo = program("cargo");
+    cargo.env("CARGO_HOME", folder("CARGO_HOME", ".cargo")).env("RUSTUP_HOME", folder("RUSTUP_HOME", ".rustup"));
+    cargo
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::{TestYard, ran};
+
+    /// Returns the names of the variables that a program receives.
+    fn names(program: &mut Command) -> String {
+        let environment = ran(program, None).stdout;
+        let mut names: Vec<&str> =
+            environment.lines().filter_map(|line| line.split_once('=').map(|(name, _)| name)).collect();
+        // Set only if coverage is measured.
+        names.retain(|name| *name != "LLVM_PROFILE_FILE");
+        names.sort_unstable();
+        names.join(" ")
+    }
+
+    #[test]
+    fn a_program_receives_the_listed_variables_only() {
+        expect!["HOME LANG PATH TMPDIR TZ"].assert_eq(&names(&mut program("env")));
+        let yard = TestYard::empty();
+        expect!["BLOCKYARD_YARD HOME LANG PATH PGPASSWORD TMPDIR TZ XDG_CACHE_HOME"]
+            .assert_eq(&names(&mut yard.program("env")));
+        assert_eq!(
+            ran(yard.program("pwd").arg("-P"), None).stdout.trim(),
+            yard.path(".").canonicalize().expect("a folder").display().to_string()
+        );
+    }
+
+    #[test]
+    fn cargo_receives_its_folders() {
+        let mut cargo = cargo();
+        let names: Vec<String> = cargo.get_envs().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
+        assert!(names.contains(&"CARGO_HOME".to_owned()) && names.contains(&"RUSTUP_HOME".to_owned()), "{names:?}");
+        assert_eq!(ran(cargo.arg("--version").current_dir(crate::root()), None).code, 0);
+    }
+}
