@@ -1,0 +1,101 @@
+//! The database rejects changes to what is permanent, whichever program makes them.
+
+use blockyard_store::YardLocation;
+
+use crate::fixture::TestStore;
+
+on_both!(
+    revisions_are_immutable,
+    references_are_immutable,
+    names_are_permanent,
+    the_audit_trail_is_append_only,
+    a_seal_may_be_replaced,
+    tables_are_not_emptied,
+    rows_are_not_replaced,
+);
+
+async fn prepared(yard: &TestStore) {
+    yard.create("zoo/leo", r#"{"n":1}"#, &[]).await.unwrap();
+    yard.create("zoo/mia", "{}", &[("/x", "zoo/leo")]).await.unwrap();
+}
+
+/// Runs each statement, which the database must reject with this message.
+async fn all_rejected(yard: &TestStore, message: &str, statements: &[&str]) {
+    prepared(yard).await;
+    for statement in statements {
+        assert_eq!(yard.bypass(statement).await, Err(message.to_owned()), "{statement}");
+    }
+}
+
+async fn revisions_are_immutable(yard: &TestStore) {
+    let statements = [
+        "UPDATE revisions SET config = '{}'",
+        "UPDATE revisions SET author = 'x'",
+        "UPDATE revisions SET created_at = 0",
+        "UPDATE revisions SET revision = 7",
+        "UPDATE revisions SET block = 7",
+        "UPDATE revisions SET bundle = checksum",
+        "UPDATE revisions SET checksum = bundle",
+        "DELETE FROM revisions",
+    ];
+    all_rejected(yard, "revisions are immutable", &statements).await;
+}
+
+async fn references_are_immutable(yard: &TestStore) {
+    let statements = ["UPDATE block_references SET pointer = '/y'", "DELETE FROM block_references"];
+    all_rejected(yard, "revisions are immutable", &statements).await;
+}
+
+async fn names_are_permanent(yard: &TestStore) {
+    let statements = ["UPDATE blocks SET name = 'tom'", "UPDATE blocks SET type = 'zoo-keeper'", "DELETE FROM blocks"];
+    all_rejected(yard, "names are for ever", &statements).await;
+}
+
+async fn the_audit_trail_is_append_only(yard: &TestStore) {
+    let statements =
+        ["UPDATE audit SET actor = 'x'", "UPDATE audit SET chain = NULL", "DELETE FROM audit WHERE id = 1"];
+    all_rejected(yard, "the audit trail is append-only", &statements).await;
+}
+
+async fn a_seal_may_be_replaced(yard: &TestStore) {
+    prepared(yard).await;
+    assert_eq!(yard.bypass("UPDATE revisions SET seal = checksum").await, Ok(2));
+}
+
+async fn tables_are_not_emptied(yard: &TestStore) {
+    prepared(yard).await;
+    if let YardLocation::Postgres(_) = yard.location() {
+        for table in ["revisions", "blocks", "audit"] {
+            assert!(yard.bypass(&format!("TRUNCATE {table} CASCADE")).await.is_err(), "{table}");
+        }
+    }
+    for table in ["revisions", "blocks", "audit"] {
+        assert!(yard.bypass(&format!("DELETE FROM {table}")).await.is_err(), "{table}");
+    }
+    assert_eq!(yard.trail().await.len(), 3);
+}
+
+async fn rows_are_not_replaced(yard: &TestStore) {
+    prepared(yard).await;
+    let copies = [
+        ("audit", "id, at, 'x', action, subject, detail, chain", "id, at, actor, action, subject, detail, chain"),
+        (
+            "revisions",
+            "block, revision, bundle, checksum, '{}', seal, author, created_at",
+            "block, revision, bundle, checksum, config, seal, author, created_at",
+        ),
+    ];
+    for (table, values, columns) in copies {
+        let insert = format!("INTO {table} ({columns}) SELECT {values} FROM {table}");
+        match yard.location() {
+            YardLocation::Sqlite(_) => {
+                assert!(yard.bypass(&format!("INSERT OR REPLACE {insert} WHERE 1 = 1")).await.is_err(), "{table}");
+            }
+            YardLocation::Postgres(_) => {
+                assert!(yard.bypass(&format!("INSERT {insert}")).await.is_err(), "{table}");
+            }
+        }
+    }
+    assert_eq!(yard.read("zoo/leo").await.config_text, r#"{"n":1}"#);
+    assert_eq!(yard.store.check_audit().await.unwrap().broken, None);
+}
