@@ -138,6 +138,7 @@ fn the_core_neither_prints_nor_reads_its_surroundings() {
         "core/engine/src/key_source.rs",
         "core/engine/src/keys.rs",
         "core/engine/src/call.rs",
+        "core/engine/tests/",
         "core/host/src/capability/sql/tests/",
         "core/store/tests/",
     ];
