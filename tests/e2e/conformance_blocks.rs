@@ -16,28 +16,18 @@ on_both!(
     an_old_number_saves_nothing_and_says_who_is_ahead,
     many_writers_at_once_lose_nothing,
     all_problems_come_at_once_with_their_places,
-    fields_inside_of_others_are_told_with_the_nearest_known_one,
-    the_words_of_a_choice_are_told_with_the_nearest_one,
-    a_fraction_in_a_whole_number_is_told_at_its_place,
     values_at_the_edge_come_back_as_they_went_in,
     numbers_that_would_lose_digits_are_refused,
-    every_variant_comes_back_and_leaves_nothing_of_the_one_before,
-    texts_of_all_kinds_come_back,
     no_control_character_of_a_block_reaches_the_terminal,
-    keys_with_slashes_tildes_and_dots_hold_their_secrets,
-    a_secret_whose_key_has_a_dot_can_be_revealed,
-    a_key_with_a_nul_is_kept,
     lists_are_filtered_and_the_count_agrees,
     pages_join_to_the_whole_list,
     words_and_types_of_lists_are_taken_as_they_are,
-    history_has_every_revision_and_what_changed,
     a_rollback_is_a_new_revision_equal_to_the_old,
+    a_rollback_says_that_it_is_one,
     a_diff_says_of_a_secret_that_it_differs_and_no_more,
     blocks_of_one_type_can_be_compared,
     a_deleted_name_is_not_reused_and_restore_is_complete,
     a_purge_destroys_every_secret_and_keeps_the_history,
-    a_purged_block_takes_new_secrets,
-    a_rollback_to_destroyed_secrets_says_that_they_are,
 );
 
 fn a_block_begins_at_revision_1_and_its_address_is_taken(yard: &TestYard) {
@@ -254,31 +244,6 @@ fn all_problems_come_at_once_with_their_places(yard: &TestYard) {
     assert_eq!(yard.addresses(&[]), [""; 0]);
 }
 
-fn fields_inside_of_others_are_told_with_the_nearest_known_one(yard: &TestYard) {
-    let wrong = r#"{"animal": "cat", "place": {"hose": "north"}, "lock": {"how": "key", "patern": "x"}}"#;
-    let told = yard.fails_with_input(4, &["create", "zoo-cage/cat", "--json-config", "-"], wrong);
-    assert!(told.contains("/place/hose: unknown field `hose`; did you mean `house`?"), "{told}");
-    assert!(told.contains("/place/house: is missing, and it is required"), "{told}");
-    assert!(told.contains("/lock/patern: unknown field `patern`; did you mean `pattern`?"), "{told}");
-}
-
-fn the_words_of_a_choice_are_told_with_the_nearest_one(yard: &TestYard) {
-    let told = yard.fails(4, &["create", "zoo-cage/cat", "--set", "animal=cat", "--set", "type=tnk"]);
-    assert!(told.contains("/type: must be one of `tank`, `aviary`"), "{told}");
-    assert!(told.contains("did you mean `tank`?"), "{told}");
-    let told = yard.fails(4, &["create", "zoo-cage/cat", "--set", "animal=cat", "--set", "lock.how=opn"]);
-    assert!(told.contains("/lock/how: must be one of `open`, `key`, `guarded`"), "{told}");
-}
-
-fn a_fraction_in_a_whole_number_is_told_at_its_place(yard: &TestYard) {
-    for number in ["1.5", "5.0"] {
-        let document = format!(r#"{{"animal": "cat", "capacity": {number}}}"#);
-        let told = yard.fails_with_input(4, &["create", "zoo-cage/cat", "--json-config", "-"], &document);
-        assert!(told.contains("/capacity: "), "{told}");
-        assert!(!told.contains("u64"), "the error names a Rust type: {told}");
-    }
-}
-
 fn values_at_the_edge_come_back_as_they_went_in(yard: &TestYard) {
     let config = json!({
         "animal": "", "capacity": u64::MAX, "warmth": f64::MIN_POSITIVE, "price": "12345678901234567890.10",
@@ -330,38 +295,6 @@ fn numbers_that_would_lose_digits_are_refused(yard: &TestYard) {
     assert_eq!(yard.addresses(&[]), [""; 0]);
 }
 
-fn every_variant_comes_back_and_leaves_nothing_of_the_one_before(yard: &TestYard) {
-    yard.create("zoo-keeper/ada", &json!({ "name": "Ada", "badge": "s-b" }));
-    yard.create("zoo-cage/cat", &json!({ "animal": "cat" }));
-    let guarded = json!({ "how": "guarded", "by": { "$block": "zoo-keeper/ada" }, "word": "s-w" });
-    let key = json!({ "how": "key", "pattern": "s-p" });
-    for (lock, opened) in [
-        (key.clone(), vec!["s-p"]),
-        (guarded.clone(), vec!["s-w", "s-b"]),
-        (json!({ "how": "open" }), vec![]),
-        (key, vec!["s-p"]),
-        (Value::Null, vec![]),
-        (guarded, vec!["s-w", "s-b"]),
-    ] {
-        let document = json!({ "lock": lock }).to_string();
-        let saved = yard.run_with_input(&["set", "zoo-cage/cat", "--json-config", "-"], &document);
-        assert_eq!(saved.code, 0, "{}", saved.stderr);
-        assert_eq!(secrets(yard, "zoo-cage/cat"), json!(opened));
-    }
-    assert_eq!(
-        yard.config("zoo-cage/cat")["lock"],
-        json!({ "how": "guarded", "by": { "$block": "zoo-keeper/ada" }, "word": "********" })
-    );
-}
-
-fn texts_of_all_kinds_come_back(yard: &TestYard) {
-    let texts = ["\u{0}", "\u{1b}[31mred\u{7}", "a\tb\r\nc", "\u{202e}right\u{2028}", "e\u{301}🦓\u{fffd}", "'\"`\\"];
-    let notes: serde_json::Map<String, Value> = texts.iter().map(|text| ((*text).to_owned(), json!(text))).collect();
-    let config = json!({ "animal": "\u{1b}[31m", "tags": texts, "notes": notes });
-    yard.create("zoo-cage/texts", &config);
-    assert_eq!(yard.config("zoo-cage/texts"), config);
-}
-
 fn no_control_character_of_a_block_reaches_the_terminal(yard: &TestYard) {
     let red = "\u{1b}[31mred\u{7}";
     let config = json!({ "animal": red, "tags": [red], "notes": { red: red }, "doors": { red: "red-secret" } });
@@ -386,40 +319,6 @@ fn no_control_character_of_a_block_reaches_the_terminal(yard: &TestYard) {
         assert!(all.contains("red"), "{arguments:?}: {all}");
         assert!(!all.contains("\u{1b}[31mred") && !all.contains('\u{7}'), "{arguments:?}: {all:?}");
     }
-}
-
-fn keys_with_slashes_tildes_and_dots_hold_their_secrets(yard: &TestYard) {
-    let doors = json!({ "": "s-0", "a/b": "s-1", "c~d": "s-2", "e.f": "s-3", "~1": "s-4", "x\u{1}": "s-5" });
-    yard.create("zoo-cage/doors", &json!({ "animal": "cat", "doors": doors }));
-    let all = json!(["s-0", "s-1", "s-2", "s-3", "s-5", "s-4"]);
-    assert_eq!(secrets(yard, "zoo-cage/doors"), all);
-    let set = ["set", "zoo-cage/doors", "--secret", "doors.a/b=-", "--unset", "doors.c~d"];
-    let saved = yard.run_with_input(&set, "s-6");
-    assert_eq!(saved.code, 0, "{}", saved.stderr);
-    assert_eq!(secrets(yard, "zoo-cage/doors"), json!(["s-0", "s-6", "s-3", "s-5", "s-4"]));
-    assert_eq!(yard.ok(&["reveal", "zoo-cage/doors", "doors.a/b", "--yes"]), "s-6");
-    assert_eq!(yard.ok(&["reveal", "zoo-cage/doors", "doors.~1", "--yes"]), "s-4");
-    let changes = yard.json(&["diff", "zoo-cage/doors@1", "zoo-cage/doors"])["changes"].clone();
-    assert_eq!(
-        changes,
-        json!([
-            { "field": "doors.a/b", "change": "changed", "secret": true },
-            { "field": "doors.c~d", "change": "removed", "secret": true },
-        ])
-    );
-}
-
-fn a_secret_whose_key_has_a_dot_can_be_revealed(yard: &TestYard) {
-    yard.create("zoo-cage/doors", &json!({ "animal": "cat", "doors": { "e.f": "s-3" } }));
-    // The hint for a wrong name suggests this form.
-    let hint = yard.fails(3, &["reveal", "zoo-cage/doors", "doors.x", "--yes"]);
-    assert!(hint.contains("it has `doors.e.f`"), "{hint}");
-    assert_eq!(yard.ok(&["reveal", "zoo-cage/doors", "doors.e.f", "--yes"]), "s-3");
-}
-
-fn a_key_with_a_nul_is_kept(yard: &TestYard) {
-    yard.create("zoo-cage/doors", &json!({ "animal": "cat", "doors": { "n\u{0}ul": "s-0" } }));
-    assert_eq!(secrets(yard, "zoo-cage/doors"), json!(["s-0"]));
 }
 
 fn lists_are_filtered_and_the_count_agrees(yard: &TestYard) {
@@ -478,32 +377,6 @@ fn words_and_types_of_lists_are_taken_as_they_are(yard: &TestYard) {
     yard.fails(2, &["list", "--after", "ada"]);
 }
 
-fn history_has_every_revision_and_what_changed(yard: &TestYard) {
-    full_cage(yard);
-    yard.ok(&["set", "zoo-cage/cat", "--set", "place.house=south", "--set", "capacity=1"]);
-    let saved = yard.run_with_input(&["set", "zoo-cage/cat", "--secret", "spares.1=-"], "spare-secret-2");
-    assert_eq!(saved.code, 0, "{}", saved.stderr);
-    yard.ok(&["set", "zoo-cage/cat", "--unset", "lock", "--secret", "place.code=env:CODE"]);
-    yard.ok(&["delete", "zoo-cage/cat"]);
-    let history = yard.json(&["history", "zoo-cage/cat"]);
-    let told: Vec<Value> = history["revisions"]
-        .as_array()
-        .expect("revisions")
-        .iter()
-        .map(|revision| json!([revision["revision"], revision["changed"]]))
-        .collect();
-    assert_eq!(
-        json!(told),
-        json!([
-            [4, ["lock", "place.code (secret)"]],
-            [3, ["spares.1 (secret)"]],
-            [2, ["capacity", "place.house"]],
-            [1, []],
-        ])
-    );
-    assert!(!history.to_string().contains("-secret"), "{history}");
-}
-
 fn a_rollback_is_a_new_revision_equal_to_the_old(yard: &TestYard) {
     full_cage(yard);
     let (first, opened) = (yard.config("zoo-cage/cat"), secrets(yard, "zoo-cage/cat"));
@@ -519,6 +392,26 @@ fn a_rollback_is_a_new_revision_equal_to_the_old(yard: &TestYard) {
     yard.fails(3, &["rollback", "zoo-cage/cat@9"]);
     yard.fails(2, &["rollback", "zoo-cage/cat"]);
     assert_eq!(yard.json(&["show", "zoo-cage/cat"])["newest"], json!(3));
+}
+
+fn a_rollback_says_that_it_is_one(yard: &TestYard) {
+    yard.keeper("ada", "badge");
+    yard.ok(&["set", "zoo-keeper/ada", "--set", "name=Ida"]);
+    yard.ok(&["rollback", "zoo-keeper/ada@1"]);
+    let file = "version = 1\n[blocks.\"zoo-keeper/ada\"]\nname = \"Eva\"\n";
+    yard.ok_with_input(&["apply", "-"], file);
+    let history = yard.json(&["history", "zoo-keeper/ada"]);
+    let told: Vec<Value> = history["revisions"]
+        .as_array()
+        .expect("revisions")
+        .iter()
+        .map(|revision| json!([revision["revision"], revision["action"], revision["rollback_of"]]))
+        .collect();
+    assert_eq!(json!(told), json!([[4, "apply", null], [3, "rollback", 1], [2, "set", null], [1, "create", null]]));
+    assert!(yard.ok(&["history", "zoo-keeper/ada"]).contains("rollback to 1"));
+    let audit = yard.json(&["audit", "--block", "zoo-keeper/ada"]);
+    let line = audit["audit"].as_array().expect("lines").iter().find(|line| line["action"] == "rollback");
+    assert_eq!(line.expect("its line")["detail"]["from"], json!(1));
 }
 
 fn a_diff_says_of_a_secret_that_it_differs_and_no_more(yard: &TestYard) {
@@ -639,25 +532,4 @@ fn a_purge_destroys_every_secret_and_keeps_the_history(yard: &TestYard) {
     let history = yard.json(&["history", "zoo-cage/cat"]);
     assert_eq!(history["revisions"][0]["changed"], json!(["place.house"]));
     assert_eq!(yard.run(&["doctor"]).code, 0);
-}
-
-fn a_purged_block_takes_new_secrets(yard: &TestYard) {
-    yard.create("zoo-keeper/ada", &json!({ "name": "Ada", "badge": "badge-secret-1" }));
-    yard.ok(&["delete", "zoo-keeper/ada"]);
-    yard.ok(&["purge", "zoo-keeper/ada", "--yes"]);
-    yard.ok(&["restore", "zoo-keeper/ada"]);
-    let kept = yard.fails(4, &["set", "zoo-keeper/ada", "--set", "name=Eve"]);
-    assert!(kept.contains("/badge: ") && kept.contains("destroyed by a purge"), "{kept}");
-    let saved = yard.run_with_input(&["set", "zoo-keeper/ada", "--secret", "badge=-"], "badge-secret-2");
-    assert_eq!(saved.code, 0, "{}", saved.stderr);
-    assert_eq!(yard.ok(&["reveal", "zoo-keeper/ada", "badge", "--yes"]), "badge-secret-2");
-}
-
-fn a_rollback_to_destroyed_secrets_says_that_they_are(yard: &TestYard) {
-    yard.create("zoo-keeper/ada", &json!({ "name": "Ada", "badge": "badge-secret" }));
-    yard.ok(&["set", "zoo-keeper/ada", "--unset", "badge"]);
-    yard.ok(&["purge", "zoo-keeper/ada", "--yes"]);
-    let refused = yard.fails(4, &["rollback", "zoo-keeper/ada@1"]);
-    assert!(refused.contains("/badge: ") && refused.contains("destroyed by a purge"), "{refused}");
-    assert_eq!(yard.json(&["show", "zoo-keeper/ada"])["newest"], json!(2));
 }

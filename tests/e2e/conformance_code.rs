@@ -12,28 +12,13 @@ on_both!(
     a_plan_as_json_has_actions_changes_and_revisions,
     what_others_build_on_is_applied_first,
     what_was_exported_changes_nothing,
-    an_exported_block_is_the_same_in_another_yard,
-    many_blocks_are_exported_and_planned_on_all_pages,
     a_rewritten_file_keeps_comments_order_and_other_blocks,
-    comments_inside_of_tables_are_kept,
     a_file_of_something_else_is_left_as_it_is,
-    secrets_are_exported_as_sources_only,
     a_secret_in_a_file_is_refused_and_not_repeated,
-    a_secret_in_another_form_is_refused_and_not_repeated,
-    a_secret_in_a_file_that_is_no_toml_is_not_repeated,
-    a_kept_secret_is_one_that_the_yard_has,
     a_changed_source_is_shown_and_a_sealed_secret_is_not,
-    a_field_that_leaves_its_secret_behind_can_be_applied,
-    cycles_in_a_file_are_rejected,
-    a_circle_is_told_without_the_blocks_that_only_lead_to_it,
-    a_circle_through_the_yard_is_refused_before_anything_is_saved,
-    a_reference_can_be_turned_round_in_one_file,
-    references_to_blocks_of_the_same_file_are_checked,
     deleted_blocks_are_not_in_files,
     one_wrong_block_leaves_all_of_the_file_unsaved,
-    the_problems_of_all_blocks_come_at_once,
     files_that_are_not_of_blocks_are_refused,
-    numbers_of_a_file_lose_no_digits,
 );
 
 fn file(blocks: &str) -> String {
@@ -225,30 +210,6 @@ fn what_was_exported_changes_nothing(yard: &TestYard) {
     assert_eq!(opened, json!(["s-0", "s-1", "s-2", "s-3"]));
 }
 
-fn an_exported_block_is_the_same_in_another_yard(yard: &TestYard) {
-    full_cage(yard);
-    let other = TestYard::on(yard.backend());
-    let exported = yard.ok(&["export", "zoo-cage/cat", "zoo-keeper/ada", "zoo-safe/one"]);
-    let applied = other.run_with_input(&["apply", "-"], &exported);
-    assert_eq!(applied.code, 0, "{}{}", applied.stdout, applied.stderr);
-    for address in ["zoo-cage/cat", "zoo-keeper/ada", "zoo-safe/one"] {
-        assert_eq!(other.config(address), yard.config(address));
-    }
-    assert_eq!(other.ok(&["export"]), yard.ok(&["export"]));
-}
-
-fn many_blocks_are_exported_and_planned_on_all_pages(yard: &TestYard) {
-    let mut blocks = String::new();
-    for number in 0..501 {
-        blocks.push_str(&format!("[blocks.\"zoo-keeper/k{number:03}\"]\nname = \"{number}\"\n"));
-    }
-    assert!(apply(yard, &blocks).ends_with("501 created, 0 changed, 0 unchanged\n"));
-    let exported = yard.ok(&["export"]);
-    assert_eq!(exported.matches("[blocks.").count(), 501);
-    let planned = yard.run_with_input(&["plan", "-"], &exported);
-    assert_eq!((planned.code, &*planned.stdout), (0, "0 to create, 0 to change, 501 unchanged\n"), "{planned:?}");
-}
-
 fn a_rewritten_file_keeps_comments_order_and_other_blocks(yard: &TestYard) {
     let text = r#"# Who is where.
 version = 1
@@ -309,25 +270,6 @@ badge = "env:BADGE" # hers
     .assert_eq(&std::fs::read_to_string(yard.path("blocks.toml")).expect("the file"));
 }
 
-fn comments_inside_of_tables_are_kept(yard: &TestYard) {
-    let text = r#"version = 1
-
-[blocks."zoo-cage/cat"]
-animal = "cat"
-
-# Where she stands.
-[blocks."zoo-cage/cat".place]
-# In the north of it.
-house = "north" # for now
-"#;
-    std::fs::write(yard.path("blocks.toml"), text).expect("a file");
-    yard.ok(&["apply", "blocks.toml"]);
-    yard.ok(&["set", "zoo-cage/cat", "--set", "place.house=south"]);
-    yard.ok(&["export", "--out", "blocks.toml"]);
-    let rewritten = std::fs::read_to_string(yard.path("blocks.toml")).expect("the file");
-    assert_eq!(rewritten, text.replace("\"north\"", "\"south\""));
-}
-
 fn a_file_of_something_else_is_left_as_it_is(yard: &TestYard) {
     yard.create("zoo-keeper/ada", &json!({ "name": "Ada" }));
     for text in ["name = 1\n", "version = 2\n", "# half of a\nversion = \"\n"] {
@@ -338,31 +280,6 @@ fn a_file_of_something_else_is_left_as_it_is(yard: &TestYard) {
     }
     yard.fails(3, &["export", "zoo-keeper/eve", "--out", "new.toml"]);
     assert!(!yard.path("new.toml").exists());
-}
-
-fn secrets_are_exported_as_sources_only(yard: &TestYard) {
-    yard.create("zoo-safe/one", &json!({ "content": "content-secret" }));
-    yard.create(
-        "zoo-cage/cat",
-        &json!({ "animal": "cat", "spares": ["spare-secret", { "$source": "env:SPARE" }],
-                 "doors": { "a": "door-secret", "b": { "$source": "block:zoo-safe/one" } },
-                 "place": { "house": "north", "code": "code-secret" },
-                 "lock": { "how": "key", "pattern": "pattern-secret" } }),
-    );
-    expect![[r#"
-        version = 1
-
-        [blocks."zoo-cage/cat"]
-        animal = "cat"
-        lock = { how = "key", pattern = "kept" }
-        spares = ["kept", "env:SPARE"]
-        doors = { a = "kept", b = "block:zoo-safe/one" }
-        place = { code = "kept", house = "north" }
-
-        [blocks."zoo-safe/one"]
-        content = "kept"
-    "#]]
-    .assert_eq(&yard.ok(&["export"]));
 }
 
 fn a_secret_in_a_file_is_refused_and_not_repeated(yard: &TestYard) {
@@ -387,49 +304,6 @@ pattern = "hunter2-secret"
     assert!(!told.contains("hunter2"), "{told}");
     assert_eq!(yard.any_file_contains("hunter2-secret"), None);
     assert_eq!(yard.addresses(&[]), [""; 0]);
-}
-
-fn a_secret_in_another_form_is_refused_and_not_repeated(yard: &TestYard) {
-    for (field, place, secret) in [
-        (r#"spares = [{ "$json" = '"hunter2-secret"' }]"#, "/spares/0: ", "hunter2"),
-        (r#"spares = { "$json" = '["hunter2-secret"]' }"#, "/spares/0: ", "hunter2"),
-        (r#"doors = { front = { "$json" = '"hunter2-secret"' } }"#, "/doors/front: ", "hunter2"),
-        (r#"lock = { "$json" = '{"how": "key", "pattern": "hunter2-secret"}' }"#, "/lock/pattern: ", "hunter2"),
-        (r#"spares = [{ "$source" = "hunter2-secret" }]"#, "/spares/0: ", "hunter2"),
-        (r#"spares = [{ hunter2-secret = "" }]"#, "/spares/0: ", "hunter2"),
-        ("spares = [20771231]", "/spares/0: ", "2077"),
-        ("spares = [2077-12-31]", "/spares/0: ", "2077"),
-    ] {
-        let told = refused(yard, &format!("[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\n{field}\n"));
-        assert!(told.contains(place), "{field}: {told}");
-        assert!(!told.contains(secret), "{field}: {told}");
-    }
-    assert_eq!(yard.any_file_contains("hunter2-secret"), None);
-}
-
-fn a_secret_in_a_file_that_is_no_toml_is_not_repeated(yard: &TestYard) {
-    for line in [
-        "badge = hunter2-secret",
-        "badge = \"hunter2-secret",
-        "badge \"hunter2-secret\"",
-        "badge = \"hunter2-secret\" x",
-    ] {
-        let told = refused(yard, &format!("[blocks.\"zoo-keeper/ada\"]\nname = \"Ada\"\n{line}\n"));
-        assert!(told.contains("the file is not valid TOML") && told.contains("line 4"), "{told}");
-        assert!(!told.contains("hunter2"), "{told}");
-    }
-}
-
-fn a_kept_secret_is_one_that_the_yard_has(yard: &TestYard) {
-    let kept = "[blocks.\"zoo-keeper/ada\"]\nname = \"Ada\"\nbadge = \"kept\"\n";
-    let told = refused(yard, kept);
-    assert!(told.contains("/badge: the yard stores no secret for this field; write a source"), "{told}");
-    yard.create("zoo-keeper/ada", &json!({ "name": "Ada", "badge": { "$source": "env:BADGE" } }));
-    let told = refused(yard, kept);
-    assert!(told.contains("/badge: the yard stores no secret for this field; write a source"), "{told}");
-    let saved = yard.run_with_input(&["set", "zoo-keeper/ada", "--secret", "badge=-"], "badge-secret");
-    assert_eq!(saved.code, 0, "{}", saved.stderr);
-    assert_eq!(plan(yard, 0, kept), "0 to create, 0 to change, 1 unchanged\n");
 }
 
 fn a_changed_source_is_shown_and_a_sealed_secret_is_not(yard: &TestYard) {
@@ -458,82 +332,6 @@ fn a_changed_source_is_shown_and_a_sealed_secret_is_not(yard: &TestYard) {
     assert_eq!(differ.code, 0, "{}", differ.stderr);
     let diff = yard.ok(&["diff", "zoo-keeper/ada@1", "zoo-keeper/ada"]);
     assert_eq!(diff, "zoo-keeper/ada@1 → zoo-keeper/ada@5\n  ~ badge: the secret differs\n");
-}
-
-fn a_field_that_leaves_its_secret_behind_can_be_applied(yard: &TestYard) {
-    yard.create("zoo-cage/cat", &json!({ "animal": "cat", "lock": { "how": "key", "pattern": "pattern-secret" } }));
-    apply(yard, "[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\nlock = { how = \"open\" }\n");
-    assert_eq!(yard.config("zoo-cage/cat")["lock"], json!({ "how": "open" }));
-    apply(yard, "[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\n");
-    assert_eq!(yard.config("zoo-cage/cat"), json!({ "animal": "cat" }));
-}
-
-/// Returns keepers, each with their teacher, as a block file.
-fn keepers(pairs: &[(&str, &str)]) -> String {
-    let keeper = |(name, teacher): &(&str, &str)| {
-        let teacher = if teacher.is_empty() { String::new() } else { format!("teacher = \"zoo-keeper/{teacher}\"\n") };
-        format!("[blocks.\"zoo-keeper/{name}\"]\nname = \"{name}\"\n{teacher}")
-    };
-    pairs.iter().map(keeper).collect()
-}
-
-fn cycles_in_a_file_are_rejected(yard: &TestYard) {
-    for pairs in [&[("a", "a")][..], &[("a", "b"), ("b", "a")], &[("z", ""), ("a", "b"), ("b", "c"), ("c", "a")]] {
-        let told = refused(yard, &keepers(pairs));
-        assert!(told.contains("the references of these blocks would form a cycle"), "{told}");
-        assert!(told.contains("`zoo-keeper/a`") && !told.contains("`zoo-keeper/z`"), "{told}");
-    }
-    assert_eq!(yard.addresses(&[]), [""; 0]);
-}
-
-fn a_circle_is_told_without_the_blocks_that_only_lead_to_it(yard: &TestYard) {
-    let told = refused(yard, &keepers(&[("d", "a"), ("a", "b"), ("b", "c"), ("c", "a")]));
-    for name in ["a", "b", "c"] {
-        assert!(told.contains(&format!("`zoo-keeper/{name}`")), "{told}");
-    }
-    assert!(!told.contains("`zoo-keeper/d`"), "{told}");
-}
-
-fn a_circle_through_the_yard_is_refused_before_anything_is_saved(yard: &TestYard) {
-    apply(yard, &keepers(&[("a", "b"), ("b", "")]));
-    let told = refused(yard, &keepers(&[("b", "c"), ("c", "a")]));
-    assert!(told.contains("would form a cycle"), "{told}");
-    assert_eq!(yard.addresses(&[]), ["zoo-keeper/a", "zoo-keeper/b"]);
-}
-
-fn a_reference_can_be_turned_round_in_one_file(yard: &TestYard) {
-    apply(yard, &keepers(&[("a", "b"), ("b", "")]));
-    apply(yard, &keepers(&[("a", ""), ("b", "a")]));
-    assert_eq!(yard.json(&["call", "zoo-keeper/b", "introduce"]), json!("b < a"));
-    assert_eq!(yard.json(&["call", "zoo-keeper/a", "introduce"]), json!("a"));
-}
-
-fn references_to_blocks_of_the_same_file_are_checked(yard: &TestYard) {
-    let told = refused(
-        yard,
-        r#"
-[blocks."zoo-cage/cat"]
-animal = "cat"
-keeper = "zoo-safe/one"
-papers = "zoo-keeper/ada"
-helpers = ["zoo-keeper/eve", "zoo-keeper/ada", "ada"]
-spares = ["block:zoo-keeper/ada", "block:zoo-safe/one"]
-[blocks."zoo-safe/one"]
-content = "env:CONTENT"
-[blocks."zoo-keeper/ada"]
-name = "Ada"
-"#,
-    );
-    expect![[r#"
-        error: block `zoo-cage/cat` is not valid
-          /helpers/0: requires a block of type `zoo-keeper`; block `zoo-keeper/eve` not found
-          /helpers/2: `ada` is not an address; an address is `TYPE/NAME`, for example `sql-database/flights`
-          /keeper: requires a block of type `zoo-keeper`; `zoo-safe/one` is a block of type `zoo-safe`, which implements `secret-store`
-          /papers: requires a block that implements `secret-store`; `zoo-keeper/ada` is a block of type `zoo-keeper`
-          /spares/0: requires a block that implements `secret-store`; `zoo-keeper/ada` is a block of type `zoo-keeper`
-    "#]]
-    .assert_eq(&told);
-    assert_eq!(yard.addresses(&[]), [""; 0]);
 }
 
 fn deleted_blocks_are_not_in_files(yard: &TestYard) {
@@ -572,23 +370,6 @@ fn one_wrong_block_leaves_all_of_the_file_unsaved(yard: &TestYard) {
     assert_eq!(yard.config("zoo-keeper/ada"), json!({ "name": "Ada" }));
 }
 
-fn the_problems_of_all_blocks_come_at_once(yard: &TestYard) {
-    let told = refused(
-        yard,
-        r#"
-[blocks."zoo-keeper/ada"]
-nam = "Ada"
-[blocks."zoo-cage/cat"]
-animal = "cat"
-spares = ["hunter2-secret"]
-warmht = 20.0
-"#,
-    );
-    for problem in ["zoo-keeper/ada", "/nam: unknown field", "zoo-cage/cat", "/spares/0: ", "/warmht: unknown field"] {
-        assert!(told.contains(problem), "{problem}: {told}");
-    }
-}
-
 fn files_that_are_not_of_blocks_are_refused(yard: &TestYard) {
     for (code, text, told) in [
         (4, "", "the file has no `version`"),
@@ -607,23 +388,6 @@ fn files_that_are_not_of_blocks_are_refused(yard: &TestYard) {
     let missing = yard.fails(3, &["plan", "none.toml"]);
     assert!(missing.contains("`none.toml` cannot be read"), "{missing}");
     assert_eq!(plan(yard, 0, ""), "0 to create, 0 to change, 0 unchanged\n");
-}
-
-fn numbers_of_a_file_lose_no_digits(yard: &TestYard) {
-    let big = "[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\ncapacity = { \"$json\" = \"18446744073709551615\" }\n";
-    apply(yard, big);
-    assert_eq!(yard.config("zoo-cage/cat")["capacity"], json!(u64::MAX));
-    for field in [
-        "notes = { x = { \"$json\" = \"18446744073709551616\" } }",
-        "notes = { x = { \"$json\" = \"[0.1234567890123456789]\" } }",
-        "warmth = 0.1234567890123456789",
-    ] {
-        let told = refused(yard, &format!("[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\n{field}\n"));
-        assert!(told.contains("would lose digits"), "{told}");
-    }
-    // TOML has no integers beyond 64 bits with a sign.
-    let told = refused(yard, "[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\ncapacity = 18446744073709551615\n");
-    assert!(told.contains("the file is not valid TOML"), "{told}");
 }
 
 fn what_is_nested_deep_is_exported_and_planned(yard: &TestYard) {

@@ -45,7 +45,6 @@ mod registry;
 mod reveal;
 mod rotation;
 mod sandbox;
-mod saves;
 mod schemas;
 mod secrecy;
 mod sources;
