@@ -26,7 +26,7 @@ pub(crate) async fn measure(wasm: &Path) -> Outcome<Value> {
         let url = format!("sqlite:{}", folder.join("yard.db").display());
         let yard = Yard::init(&url, NewKey::File(None), YardConfig::default()).await?;
         let begun = Instant::now();
-        let staged = yard.stage(std::fs::read(wasm)?, BundleSource::file(wasm), None).await?;
+        let staged = yard.stage(std::fs::read(wasm)?, BundleSource::file(wasm)).await?;
         yard.install(staged, &Agreement::Everything).await?;
         let installed = begun.elapsed().as_secs_f64();
         yard.close().await;

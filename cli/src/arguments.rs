@@ -18,7 +18,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 pub(crate) use self::block::{
     BlockArgument, Create, Diff, Export, Fields, List, PinnedArgument, PlanFile, Purge, Reveal, Rollback, Set,
 };
-pub(crate) use self::bundle::{Build, GrantChange, Grants, Install, Type, Types};
+pub(crate) use self::bundle::{Build, GrantChange, Grants, Install, Publish, Type, Types};
 pub(crate) use self::call::{Call, CallOptions};
 pub(crate) use self::database::{Query, Statement};
 pub(crate) use self::objects::{Cat, Cp, Ls, Rm};
@@ -190,6 +190,11 @@ pub(crate) enum Command {
     /// Build a bundle from the folder of its crate into one .wasm file.
     #[command(after_help = "Example:\n  blockyard build plugins/sql --out /tmp/sql.wasm")]
     Build(Build),
+    /// Sign bundles and add them to a registry folder. A published version is never replaced.
+    #[command(
+        after_help = "Example:\n  blockyard publish /tmp/sql.wasm --registry /tmp/registry --new-signing-key /tmp/release.key"
+    )]
+    Publish(Publish),
     /// Print a completion script for a shell.
     #[command(after_help = "Example:\n  blockyard completions bash")]
     Completions(Completions),

@@ -102,9 +102,14 @@ fn actions(code: &Code) -> Vec<String> {
             format!("a file or a crate is named by its path, as in `./{bundle}`"),
         ],
         Code::RegistryUnreadable => one("name a registry's file or folder with `--registry`".to_owned()),
-        Code::Unverified { path } => {
-            one(format!("if you trust the file, install it by its path: `blockyard install {}`", path.display()))
-        }
+        Code::RegistryNotSigned { .. } => vec![
+            "if you trust whoever can write the registry, set `unsigned = true` for it in `[registries]` of your configuration".to_owned(),
+            "or install the file by its path".to_owned(),
+        ],
+        Code::SigningPasswordNeeded => one("set the password in BLOCKYARD_SIGNING_PASSWORD".to_owned()),
+        Code::SignerChanged { bundle, offered, .. } => one(format!(
+            "if the owner of the registry confirms the new key, run `blockyard install {bundle} --accept-key {offered}`"
+        )),
         Code::DeadlineExceeded => one("only this call is lost; `--timeout SECONDS` sets another limit".to_owned()),
         Code::NotABundle => one("build the bundle with `blockyard build`".to_owned()),
         Code::ProjectYardUntrusted { folder } => one(format!(

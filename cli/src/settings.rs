@@ -85,7 +85,13 @@ pub(crate) fn shipped_registry() -> Option<PathBuf> {
 /// Opens a registry of a configuration.
 pub(crate) fn open_registry(registry: &NamedRegistry) -> Result<Registry, Error> {
     match &registry.address {
-        RegistryAddress::Path(path) => Ok(Registry::read(path)?),
+        RegistryAddress::Path(path) => {
+            let mut read = Registry::read(path)?;
+            if registry.unsigned {
+                read.accept_unsigned();
+            }
+            Ok(read)
+        }
         RegistryAddress::Remote(url) => Err(not_read(url)),
     }
 }

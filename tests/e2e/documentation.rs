@@ -111,9 +111,10 @@ fn the_examples_of_the_help() {
     let execute = examples.remove(at);
     let at = examples.iter().position(|line| line.contains(" check ")).expect("the example of check");
     examples.insert(at, execute);
+    std::fs::copy(bundle("sql"), yard.path("sql.wasm")).expect("the bundle to publish");
     let (storage, examples): (Vec<String>, Vec<String>) =
         examples.into_iter().partition(|line| line.contains("gcs-bucket/zoo"));
-    run_all("--help", examples);
+    run_on(&yard, "--help", examples);
     if let Some(cloud) = Cloud::start() {
         std::fs::write(cloud.yard.path("flights.csv"), "from,to\nEWR,IAH\n").expect("a file");
         run_on(&cloud.yard, "--help of storages", storage);

@@ -1,6 +1,7 @@
 //! End-to-end tests of the built binary with real databases, keyrings and components.
 
 mod addresses;
+mod archive;
 mod attacks;
 mod audit;
 mod bad_input;
@@ -41,6 +42,7 @@ mod oracles;
 mod postgres;
 mod purge;
 mod questions;
+mod registries;
 mod registry;
 mod reveal;
 mod rotation;

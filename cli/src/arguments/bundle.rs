@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use blockyard::PublicKey;
 use clap::Args;
 
 #[derive(Debug, Args)]
@@ -27,6 +28,9 @@ pub(crate) struct Install {
     /// installed bundle.
     #[arg(long)]
     pub(crate) replace: bool,
+    /// Accept this key of a registry, a minisign public key, in place of the pinned one.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) accept_key: Option<PublicKey>,
     /// Approve a new bundle, or a new version that requires no additional permissions.
     #[arg(short, long)]
     pub(crate) yes: bool,
@@ -72,4 +76,24 @@ pub(crate) struct Build {
     /// Output file. Default: NAME-VERSION.wasm in the current folder.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Publish {
+    /// Component files of the bundles.
+    #[arg(required = true, value_name = "FILE.wasm")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Folder of the registry. It is created if it does not exist.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) registry: PathBuf,
+    /// Name of a new registry. Default: the name of its folder.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// File of the minisign secret key that signs the releases. Its password, if any, is read from
+    /// BLOCKYARD_SIGNING_PASSWORD.
+    #[arg(long, value_name = "FILE", env = "BLOCKYARD_SIGNING_KEY")]
+    pub(crate) signing_key: Option<PathBuf>,
+    /// Create a signing key without a password in this file, or use the key in it.
+    #[arg(long, value_name = "FILE", conflicts_with = "signing_key")]
+    pub(crate) new_signing_key: Option<PathBuf>,
 }

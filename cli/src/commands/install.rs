@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use blockyard::{
-    Agreement, BundleSource, Capability, Content, Error, ErrorKind, Found, Given, Installed, Json, Registry, Staged,
-    Yard,
+    Agreement, BundleSource, Capability, Content, Error, ErrorKind, Found, Given, Installed, Json, Registry, Request,
+    Staged, Yard,
     model::{BundleName, visible},
 };
 use serde_json::json;
@@ -101,20 +101,21 @@ impl Installing<'_> {
     /// built; one from a registry requires `--build`.
     async fn stage(&self, target: &InstallTarget, say: &mut (dyn FnMut(&str) + Send)) -> Result<Staged, Error> {
         match target {
-            InstallTarget::File(path) => self.yard.stage(read(path)?, BundleSource::file(path), None).await,
+            InstallTarget::File(path) => self.yard.stage(read(path)?, BundleSource::file(path)).await,
             InstallTarget::Crate(folder) => {
                 let built = blockyard_build::build(folder, say).await?;
-                self.yard.stage(built.bytes, BundleSource::krate(folder), None).await
+                self.yard.stage(built.bytes, BundleSource::krate(folder)).await
             }
             InstallTarget::Registry { name, requirement } => {
                 let registries = self.registries.as_deref().unwrap_or_default();
-                let Found { content, source } = blockyard::find(name, requirement, registries, say)?;
+                let request = Request { name, requirement, accepted_key: self.arguments.accept_key.as_ref() };
+                let Found { content, release } = self.yard.find(&request, registries, say).await?;
                 let bytes = match content {
                     Content::Component(bytes) => bytes,
                     Content::Crate(folder) if self.arguments.build => blockyard_build::build(&folder, say).await?.bytes,
                     Content::Crate(folder) => return Err(needs_building(name, &blockyard_build::resolved(&folder)?)),
                 };
-                self.yard.stage(bytes, source, Some(name)).await
+                self.yard.stage_release(bytes, release).await
             }
         }
     }

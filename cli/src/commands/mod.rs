@@ -23,6 +23,7 @@ mod list;
 mod ls;
 mod objects;
 mod plan;
+mod publish;
 mod query;
 mod reveal;
 mod rm;
@@ -75,6 +76,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::Audit(arguments) => audit::run(&arguments, context).await,
         Command::Trust(arguments) => trust::run(&arguments, context).await,
         Command::Build(arguments) => build::run(&arguments, context).await,
+        Command::Publish(arguments) => publish::run(&arguments, context),
         Command::Completions(arguments) => completions::run(&arguments, context),
     }
 }

@@ -7,8 +7,8 @@ use std::fmt;
 
 use blockyard_host::HostError;
 use blockyard_model::{Address, BundleName, Capability, Pointer, Violation, visible};
-use blockyard_registry::RegistryError;
 use blockyard_registry::component::ComponentError;
+use blockyard_registry::{RegistryError, Unresolved};
 use blockyard_store::StoreError;
 use blockyard_vault::{EnvelopeError, LocationError};
 use serde_json::{Value, json};
@@ -272,7 +272,8 @@ impl From<StoreError> for Error {
             | StoreError::Cycle(_)
             | StoreError::KeyMoved
             | StoreError::SlugTaken { .. }
-            | StoreError::BundleMoved(_) => (ErrorKind::Conflict, None),
+            | StoreError::BundleMoved(_)
+            | StoreError::SignerMoved(_) => (ErrorKind::Conflict, None),
             StoreError::Full(..)
             | StoreError::Busy(..)
             | StoreError::Unreachable(..)
@@ -303,7 +304,9 @@ impl From<StoreError> for Error {
             StoreError::SlugTaken { owner, .. } => {
                 Some(format!("the bundles cannot be installed in the same yard; `{owner}` is installed"))
             }
-            StoreError::BundleMoved(_) => Some("install it again and review the new differences".to_owned()),
+            StoreError::BundleMoved(_) | StoreError::SignerMoved(_) => {
+                Some("install it again and review the new differences".to_owned())
+            }
             _ => None,
         };
         let error = taken(kind, error).maybe_hint(advice);
@@ -350,12 +353,29 @@ impl From<RegistryError> for Error {
     fn from(error: RegistryError) -> Self {
         match error {
             RegistryError::Read { .. } => taken(ErrorKind::NotFound, error).code(Code::RegistryUnreadable),
-            RegistryError::Format { .. } | RegistryError::Broken { .. } => taken(ErrorKind::Invalid, error),
-            RegistryError::NoBundle { ref hint, .. } => {
+            RegistryError::Format { .. } => taken(ErrorKind::Invalid, error),
+        }
+    }
+}
+
+impl From<Unresolved> for Error {
+    fn from(error: Unresolved) -> Self {
+        match error {
+            Unresolved::NoBundle { ref hint, .. } => {
                 let hint = hint.clone();
                 taken(ErrorKind::NotFound, error).maybe_hint(hint)
             }
-            RegistryError::NoRelease { .. } => taken(ErrorKind::NotFound, error),
+            Unresolved::Broken { .. } => taken(ErrorKind::Invalid, error),
+            Unresolved::NoRelease { ref considered, .. } => {
+                let lines: String = match considered.as_slice() {
+                    [] => "; it has no releases".to_owned(),
+                    considered => considered
+                        .iter()
+                        .map(|rejected| format!("\n  {}", visible::line(&rejected.to_string())))
+                        .collect(),
+                };
+                Error::new(ErrorKind::NotFound, format!("{error}{lines}")).multi_line()
+            }
         }
     }
 }

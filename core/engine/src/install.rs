@@ -1,41 +1,20 @@
 //! Installs bundles: a bundle is staged, reviewed, approved and then stored in one transaction.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use blockyard_host::Bundle;
 use blockyard_model::{BundleName, Digest};
-use blockyard_registry::{Registry, Source, component};
-use blockyard_store::NewBundle;
-use semver::VersionReq;
+use blockyard_registry::component;
+use blockyard_store::{NewBundle, NewSigner};
 use serde::Serialize;
 use serde_json::{Value, json};
-use url::Url;
 
 use crate::audit_writer::line;
-use crate::ownership::{Guard, writable_by_others};
+use crate::fetch::FoundRelease;
 use crate::review::{Agreement, InstalledVersion, Review};
 use crate::source::BundleSource;
-use crate::{Code, Error, ErrorKind, Yard};
-
-/// A bundle found in a registry.
-#[derive(Debug)]
-pub struct Found {
-    /// Component file, or the crate to build.
-    pub content: Content,
-    /// Source to record in the yard.
-    pub source: BundleSource,
-}
-
-/// Content of a release in a registry.
-#[derive(Debug)]
-pub enum Content {
-    /// Content of a component file.
-    Component(Vec<u8>),
-    /// Folder of a crate, which must be built first.
-    Crate(PathBuf),
-}
+use crate::{Error, ErrorKind, Yard};
 
 /// A bundle that was fetched and validated, but is not installed yet.
 #[derive(Debug)]
@@ -48,6 +27,8 @@ pub struct Staged {
     review: Review,
     /// Installed versions of the same name that the review covers.
     reviewed: BTreeSet<Digest>,
+    /// The pinned key of the registry that the user agreed to replace.
+    replaced_key: Option<String>,
 }
 
 /// Result of an installation.
@@ -94,18 +75,36 @@ impl Staged {
 }
 
 impl Yard {
-    /// Validates a component file: its manifest, its imports, and that `describe` returns the
-    /// embedded manifest. Stores nothing in the yard. `name` is the name of the bundle in its
-    /// registry.
+    /// Validates a component file or a crate that the user named: its manifest, its imports, and that
+    /// `describe` returns the embedded manifest. Stores nothing in the yard.
     ///
     /// # Errors
-    /// Returns an error if the file is not a valid bundle, or if its name differs from `name`.
-    pub async fn stage(
-        &self,
-        bytes: Vec<u8>,
-        source: BundleSource,
-        name: Option<&BundleName>,
-    ) -> Result<Staged, Error> {
+    /// Returns an error if the file is not a valid bundle.
+    pub async fn stage(&self, bytes: Vec<u8>, source: BundleSource) -> Result<Staged, Error> {
+        let (bundle, bytes) = self.load(bytes).await?;
+        self.staged(bundle, bytes, source, None).await
+    }
+
+    /// Validates the component file of a release like [`stage`](Self::stage), and compares it with
+    /// the registry. `bytes` are those of the release, or built from its crate.
+    ///
+    /// # Errors
+    /// Returns an error if the file is not a valid bundle, or not the one that the registry lists.
+    pub async fn stage_release(&self, bytes: Vec<u8>, release: FoundRelease) -> Result<Staged, Error> {
+        let (bundle, bytes) = self.load(bytes).await?;
+        let FoundRelease { name, version, digest, source, replaced_key } = release;
+        let manifest = bundle.manifest();
+        let contained = format!("`{}` {}", manifest.name, manifest.version);
+        let differs = manifest.name != name || manifest.version != version;
+        if differs || digest.is_some_and(|digest| digest != bundle.digest()) {
+            let message =
+                format!("the registry lists bundle `{name}` {version}, but the file contains bundle {contained}");
+            return Err(Error::new(ErrorKind::Denied, message).hint("report this to the registry's owner"));
+        }
+        self.staged(bundle, bytes, source, replaced_key).await
+    }
+
+    async fn load(&self, bytes: Vec<u8>) -> Result<(Bundle, Arc<Vec<u8>>), Error> {
         let bytes = Arc::new(bytes);
         let bundle = self.sandbox()?.load(bytes.clone()).await?;
         // The manifest that the code returns must equal the embedded manifest, which is read
@@ -123,18 +122,16 @@ impl Yard {
             )
             .hint("report it to the author of the bundle, who must build it again"));
         }
-        if let Some(name) = name
-            && bundle.manifest().name != *name
-        {
-            return Err(Error::new(
-                ErrorKind::Denied,
-                format!(
-                    "the registry lists bundle `{name}`, but the file contains bundle `{}`",
-                    bundle.manifest().name
-                ),
-            )
-            .hint("report this to the registry's owner"));
-        }
+        Ok((bundle, bytes))
+    }
+
+    async fn staged(
+        &self,
+        bundle: Bundle,
+        bytes: Arc<Vec<u8>>,
+        source: BundleSource,
+        replaced_key: Option<String>,
+    ) -> Result<Staged, Error> {
         // If two files have the same version, new blocks use the one that was installed last.
         let name = bundle.manifest().name.as_str();
         let version = bundle.manifest().version.to_string();
@@ -144,7 +141,7 @@ impl Yard {
         let (installed, reviewed) = self.installed_versions(&bundle.manifest().name).await?;
         let granted = self.store().grants(bundle.manifest().name.as_str()).await?;
         let review = Review::new(bundle.manifest(), &source, &installed, !reviewed.is_empty(), &granted);
-        Ok(Staged { already, bundle, bytes, source, review, reviewed })
+        Ok(Staged { already, bundle, bytes, source, review, reviewed, replaced_key })
     }
 
     /// Returns the readable installed versions of a bundle, newest last, and the digests of all of
@@ -171,7 +168,7 @@ impl Yard {
     /// lines), if another bundle defines one of its block types, or if another version of the
     /// bundle was installed after the review.
     pub async fn install(&self, staged: Staged, agreement: &Agreement) -> Result<Installed, Error> {
-        let Staged { bundle, bytes, source, already, review, reviewed } = staged;
+        let Staged { bundle, bytes, source, already, review, reviewed, replaced_key } = staged;
         let manifest = bundle.manifest();
         let changed = !already;
         if changed {
@@ -192,6 +189,11 @@ impl Yard {
                 source: &source.to_string(),
                 grants: &grants,
                 reviewed: &reviewed,
+                signer: source.registry_key().map(|(registry, key)| NewSigner {
+                    registry,
+                    key,
+                    replaces: replaced_key.as_deref(),
+                }),
             };
             self.store().install(&new, line(self.actor(), "install", &manifest.name, &detail)).await?;
             self.grant_cache().forget();
@@ -206,86 +208,4 @@ impl Yard {
             changed,
         })
     }
-}
-
-/// Finds a bundle in the first registry that has a matching version. `say` is called with the
-/// bundle's name, its version and the registry's path.
-///
-/// # Errors
-/// Returns an error if no registry has a matching version, or if the file does not match the
-/// registry.
-pub fn find(
-    name: &BundleName,
-    requirement: &VersionReq,
-    registries: &[Registry],
-    say: &mut dyn FnMut(&str),
-) -> Result<Found, Error> {
-    if registries.is_empty() {
-        return Err(Error::new(ErrorKind::NotFound, "no registry is configured")
-            .code(Code::NoRegistry { bundle: name.to_string() }));
-    }
-    let mut refused = None;
-    for registry in registries {
-        let (entry, release) = match registry.resolve(name, requirement) {
-            Ok(found) => found,
-            Err(error) => {
-                refused.get_or_insert(error);
-                continue;
-            }
-        };
-        // The registry's name is chosen by its author, so its path is shown as well.
-        let place = registry.folder.display();
-        say(&format!("{} {} from the registry `{}` in `{place}`", entry.name, release.version, registry.name));
-        let shown = format!("{}: {} {}", registry.name, entry.name, release.version);
-        let source = BundleSource::registry(&location(&registry.folder)?, &shown, None);
-        return match &release.source {
-            Source::Path(folder) => Ok(Found { content: Content::Crate(folder.clone()), source }),
-            Source::Url(url) if !url.contains("://") => {
-                let bytes = read_file(&registry.folder.join(url))?;
-                let digest = Digest::of(&bytes);
-                match release.sha256 {
-                    Some(wanted) if wanted != digest => Err(Error::new(ErrorKind::Denied, format!("the bytes of `{name}` do not match the digest in the registry"))
-                        .because(format!("expected sha256 {wanted}, found {digest}"))
-                        .hint("do not use the file; report this to the registry's owner")),
-                    _ => Err(Error::new(ErrorKind::Denied, format!("`{name}` is distributed as a file, and this version of Blockyard cannot verify the signatures of registries yet"))
-                        .code(Code::Unverified { path: registry.folder.join(url) })),
-                }
-            }
-            Source::Url(url) => {
-                Err(Error::new(ErrorKind::Usage, format!("this version of Blockyard does not fetch `{url}`"))
-                    .hint("download the file, and install it by its path"))
-            }
-        };
-    }
-    Err(refused.map_or_else(|| Error::new(ErrorKind::Internal, "no registry was searched"), Error::from))
-}
-
-/// Returns the URL of a registry's folder, which identifies the registry.
-fn location(folder: &Path) -> Result<Url, Error> {
-    let absolute = std::fs::canonicalize(folder).map_err(|error| {
-        Error::new(ErrorKind::Remote, format!("the folder `{}` cannot be read", folder.display())).because(error)
-    })?;
-    Url::from_directory_path(&absolute)
-        .map_err(|()| Error::new(ErrorKind::Remote, format!("`{}` is not an absolute path", absolute.display())))
-}
-
-/// Checks that no other user could modify a registry.
-///
-/// # Errors
-/// Returns an error if another user could modify it, or if it cannot be inspected.
-pub fn usable_registry(folder: &Path) -> Result<(), Error> {
-    let file = folder.join(Registry::FILE_NAME);
-    let message = || format!("the registry `{}` is not used", folder.display());
-    match writable_by_others(&file, Guard::File) {
-        Ok(None) => Ok(()),
-        Ok(Some(reason)) => Err(Error::new(ErrorKind::Denied, message()).because(reason)),
-        Err(error) => Err(Error::new(ErrorKind::Remote, message()).because(error)),
-    }
-}
-
-fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|error| {
-        let kind = if error.kind() == std::io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Remote };
-        Error::new(kind, format!("`{}` cannot be read", path.display())).because(error)
-    })
 }

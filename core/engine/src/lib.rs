@@ -39,6 +39,7 @@ mod database;
 mod delete;
 mod doctor;
 mod error;
+mod fetch;
 mod grant;
 mod grant_cache;
 mod history;
@@ -50,6 +51,7 @@ mod merge;
 mod ownership;
 mod plan;
 mod project;
+mod publish;
 mod reference;
 mod reply;
 mod reveal;
@@ -77,7 +79,8 @@ pub use blockyard_model::{
     Address, BlockName, Capability, Digest, Effect, PinnedAddress, Revision, SourcePattern, TypeSlug,
 };
 pub use blockyard_registry::{
-    NamedRegistry, ProjectError, ProjectFile, ProjectYard, Registry, RegistryAddress, UserConfiguration,
+    NamedRegistry, ProjectError, ProjectFile, ProjectYard, PublicKey, Registry, RegistryAddress, SigningKey,
+    UserConfiguration,
 };
 pub use blockyard_store::{AuditChain, AuditFilter, AuditLine, BlockFilter};
 #[cfg(feature = "telemetry")]
@@ -89,9 +92,10 @@ pub use configuration::read_configuration;
 pub use connection_url::has_password;
 pub use database::Database;
 pub use error::{Code, Error, ErrorKind, Need, OpenChange, Usage};
+pub use fetch::{Content, Found, FoundRelease, Request, usable_registry};
 pub use grant::GrantView;
 pub use history::{DiffView, RevisionView};
-pub use install::{Content, Found, Installed, Staged, find, usable_registry};
+pub use install::{Installed, Staged};
 pub use jiff::Timestamp;
 pub use key::{KeyStatus, RotationStatus};
 pub use key_source::{KeySource, NewKey};

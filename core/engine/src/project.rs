@@ -98,7 +98,7 @@ impl Project {
                 }
                 remote @ RegistryAddress::Remote(_) => remote.clone(),
             };
-            Ok(NamedRegistry { name: registry.name.clone(), address })
+            Ok(NamedRegistry { name: registry.name.clone(), address, unsigned: registry.unsigned })
         };
         self.file.registries.iter().map(located).collect()
     }

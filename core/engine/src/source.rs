@@ -59,6 +59,15 @@ impl BundleSource {
         self.signer.as_deref()
     }
 
+    /// Returns the location of the registry and the key that verified the signature. `None` if the
+    /// bundle is unsigned, or not from a registry.
+    pub(crate) fn registry_key(&self) -> Option<(&str, &str)> {
+        match (&self.origin, &self.signer) {
+            (Origin::Registry { location: Some(location), .. }, Some(signer)) => Some((location, signer)),
+            _ => None,
+        }
+    }
+
     /// Checks whether two sources count as the same: both are on this machine, both are the same
     /// registry, or both are signed with the same key.
     #[must_use]

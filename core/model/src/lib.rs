@@ -46,7 +46,7 @@ pub use capability::{Capability, CapabilityError};
 pub use digest::Digest;
 pub use document::{PlainDocument, SplitDocument};
 pub use effect::Effect;
-pub use manifest::{BlockType, Manifest, ManifestError};
+pub use manifest::{BlockType, Manifest, ManifestError, WIT_VERSION};
 pub use name::{BlockName, BundleName, NameError, TypeSlug};
 pub use operation::Operation;
 pub use origin::{Host, HttpAccess, Origin, OriginPattern, RequestUrl, SafeRequest, Scheme};

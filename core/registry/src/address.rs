@@ -15,6 +15,8 @@ pub struct NamedRegistry {
     pub name: BlockName,
     /// The address.
     pub address: RegistryAddress,
+    /// `true` if the user accepts that its releases are not signed.
+    pub unsigned: bool,
 }
 
 /// The address of a registry.
@@ -54,12 +56,17 @@ pub(crate) fn registries(
     let Some(value) = value else { return Ok(Vec::new()) };
     let table = value.as_table().ok_or_else(|| ("registries".to_owned(), "is not a table".to_owned()))?;
     let read = |(name, value): (&String, &Value)| {
+        let mut unsigned = false;
         let text = match value {
             Value::String(text) => text.as_str(),
             Value::Table(table) => {
                 if let Some(unknown) = table.keys().find(|key| !keys.contains(&key.as_str())) {
                     let known = keys.join("`, `");
                     return Err((at(name), format!("has the unknown key `{unknown}`; the keys are `{known}`")));
+                }
+                if let Some(value) = table.get("unsigned") {
+                    let reason = || (at(name), "has an `unsigned` that is neither `true` nor `false`".to_owned());
+                    unsigned = value.as_bool().ok_or_else(reason)?;
                 }
                 table.get("url").and_then(Value::as_str).ok_or_else(|| (at(name), "has no `url`".to_owned()))?
             }
@@ -69,6 +76,7 @@ pub(crate) fn registries(
         Ok(NamedRegistry {
             name: BlockName::new(name.as_str()).map_err(|error| wrong(error.to_string()))?,
             address: RegistryAddress::parse(text).and_then(&check).map_err(wrong)?,
+            unsigned,
         })
     };
     table.iter().map(read).collect()

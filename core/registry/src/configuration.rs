@@ -160,6 +160,7 @@ mod tests {
         assert_eq!(read.yard(&BlockName::new("test").expect("a name")), None);
         let names: Vec<&str> = read.registries.iter().map(|registry| registry.name.as_str()).collect();
         assert_eq!(names, ["zoo", "acme"]);
+        assert!(!read.registries[0].unsigned && read.registries[1].unsigned);
         assert_eq!(
             read.registries[0].address,
             RegistryAddress::Path("/home/ada/.config/blockyard/registries/zoo".into())
@@ -181,6 +182,7 @@ mod tests {
             ("sources.allow = [1]", "is not a list"),
             ("sources.allow = [\"file:secrets/*\"]", "is not an absolute path"),
             ("registries.a = { path = \"x\" }", "unknown key `path`"),
+            ("registries.a = { url = \"x\", unsigned = 1 }", "neither `true` nor `false`"),
             ("yards = [", "line 1"),
         ] {
             let error = read(text).expect_err(text).to_string();

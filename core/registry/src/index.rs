@@ -2,13 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use blockyard_model::suggestion::did_you_mean;
 use blockyard_model::{BundleName, Digest};
-use semver::{Version, VersionReq};
+use semver::Version;
 use serde::Deserialize;
+
+use crate::signature::PublicKey;
 
 /// Supported version of the file format.
 const FORMAT: i64 = 1;
+
+/// Permitted keys at the top of the file.
+const KEYS: [&str; 5] = ["version", "name", "key", "unsigned", "bundle"];
 
 /// A parsed registry.
 #[derive(Debug)]
@@ -17,10 +21,24 @@ pub struct Registry {
     pub name: String,
     /// Folder against which relative sources are resolved.
     pub folder: PathBuf,
+    /// Who vouches for the releases.
+    pub trust: RegistryTrust,
     /// The valid entries, in the order of the file.
     pub entries: Vec<Entry>,
     /// Errors of the invalid entries. They do not affect the valid ones.
     pub broken: Vec<EntryError>,
+}
+
+/// Who vouches for the releases of a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RegistryTrust {
+    /// The holder of this key, who signs each release.
+    Key(PublicKey),
+    /// No one: the registry, or the user's entry for it, says `unsigned = true`. Digests are
+    /// compared, but whoever can change the registry can change them, too.
+    Unsigned,
+    /// The registry names no key, and no one has declared that it is unsigned.
+    Undeclared,
 }
 
 /// A bundle in a registry.
@@ -50,6 +68,8 @@ pub struct Release {
     /// Expected digest of the component. Required for [`Source::Url`]; a [`Source::Path`] is built
     /// on install and needs none.
     pub sha256: Option<Digest>,
+    /// Content of the minisign signature file of the component.
+    pub signature: Option<String>,
     /// The capabilities that it requests.
     pub capabilities: Vec<String>,
     /// True if the release is withdrawn. It is then installed only if a lock file names it.
@@ -77,7 +97,7 @@ pub struct EntryError {
     pub reason: String,
 }
 
-/// An error of reading a registry or of resolving a bundle in it.
+/// An error of reading a registry.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// The file cannot be read.
@@ -95,34 +115,6 @@ pub enum RegistryError {
         path: PathBuf,
         /// The cause.
         reason: String,
-    },
-    /// The registry has no bundle of this name.
-    #[error("registry `{registry}` has no bundle `{name}`")]
-    NoBundle {
-        /// Name of the registry.
-        registry: String,
-        /// The requested name.
-        name: String,
-        /// Suggestion of a similar name.
-        hint: Option<String>,
-    },
-    /// The bundle's entry is not valid.
-    #[error("registry `{registry}`")]
-    Broken {
-        /// Name of the registry.
-        registry: String,
-        /// The error of the entry.
-        source: EntryError,
-    },
-    /// No release matches the version requirement.
-    #[error("no release of `{name}` matches `{requirement}`; available: {available}")]
-    NoRelease {
-        /// Name of the bundle.
-        name: String,
-        /// The version requirement.
-        requirement: String,
-        /// The versions in the registry.
-        available: String,
     },
 }
 
@@ -146,8 +138,6 @@ struct ReleaseFormat {
     wit: String,
     source: SourceFormat,
     sha256: Option<String>,
-    /// Accepted so that a registry with signatures can be parsed. Not verified here.
-    #[allow(dead_code, reason = "part of the format")]
     signature: Option<String>,
     #[serde(default)]
     capabilities: Vec<String>,
@@ -189,9 +179,7 @@ impl Registry {
     /// are listed in [`broken`](Self::broken).
     pub fn parse(text: &str, folder: PathBuf) -> Result<Self, String> {
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
-        if let Some(unknown) =
-            table.keys().find(|key| !["version", "name", "unsigned", "bundle"].contains(&key.as_str()))
-        {
+        if let Some(unknown) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
             return Err(format!("unknown field `{unknown}`"));
         }
         match table.get("version").and_then(toml::Value::as_integer) {
@@ -204,13 +192,14 @@ impl Registry {
         let mut registry = Self {
             name: table.get("name").and_then(toml::Value::as_str).unwrap_or("unnamed").to_owned(),
             folder,
+            trust: trust(&table)?,
             entries: Vec::new(),
             broken: Vec::new(),
         };
         let bundles = table.get("bundle").and_then(toml::Value::as_array).cloned().unwrap_or_default();
         for (index, bundle) in bundles.into_iter().enumerate() {
             let name = bundle.get("name").and_then(toml::Value::as_str).map(str::to_owned);
-            match registry.entry(bundle) {
+            match registry.parse_entry(bundle) {
                 Ok(entry) => registry.entries.push(entry),
                 Err(reason) => registry.broken.push(EntryError { number: index + 1, name, reason }),
             }
@@ -218,7 +207,7 @@ impl Registry {
         Ok(registry)
     }
 
-    fn entry(&self, bundle: toml::Value) -> Result<Entry, String> {
+    fn parse_entry(&self, bundle: toml::Value) -> Result<Entry, String> {
         let format: EntryFormat = bundle.try_into().map_err(|error| error.to_string().trim().to_owned())?;
         let name = BundleName::new(format.name).map_err(|error| error.to_string())?;
         if self.entries.iter().any(|other| other.name == name) {
@@ -248,40 +237,41 @@ impl Registry {
             wit: format.wit,
             source,
             sha256,
+            signature: format.signature,
             capabilities: format.capabilities,
             yanked: format.yanked,
         })
     }
 
-    /// Returns the newest release of a bundle that matches the requirement and is not withdrawn.
-    ///
-    /// # Errors
-    /// Returns [`RegistryError::NoBundle`], [`RegistryError::Broken`] or
-    /// [`RegistryError::NoRelease`].
-    pub fn resolve(&self, name: &BundleName, requirement: &VersionReq) -> Result<(&Entry, &Release), RegistryError> {
-        let Some(entry) = self.entries.iter().find(|entry| entry.name == *name) else {
-            if let Some(broken) = self.broken.iter().find(|broken| broken.name.as_deref() == Some(name.as_str())) {
-                return Err(RegistryError::Broken { registry: self.name.clone(), source: broken.clone() });
-            }
-            return Err(RegistryError::NoBundle {
-                registry: self.name.clone(),
-                name: name.to_string(),
-                hint: did_you_mean(name.as_str(), self.entries.iter().map(|entry| entry.name.as_str())),
-            });
-        };
-        let fitting = entry.releases.iter().find(|release| !release.yanked && requirement.matches(&release.version));
-        fitting.map(|release| (entry, release)).ok_or_else(|| RegistryError::NoRelease {
-            name: name.to_string(),
-            requirement: requirement.to_string(),
-            available: match entry.releases.as_slice() {
-                [] => "none".to_owned(),
-                releases => releases
-                    .iter()
-                    .map(|release| format!("{}{}", release.version, if release.yanked { " (withdrawn)" } else { "" }))
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            },
-        })
+    /// Declares that the user accepts releases without signatures. A registry with a key stays
+    /// signed.
+    pub fn accept_unsigned(&mut self) {
+        if self.trust == RegistryTrust::Undeclared {
+            self.trust = RegistryTrust::Unsigned;
+        }
+    }
+
+    /// Finds the entry of a bundle.
+    #[must_use]
+    pub fn entry_of(&self, name: &BundleName) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.name == *name)
+    }
+}
+
+/// Parses `key` and `unsigned`, of which a file has at most one.
+fn trust(table: &toml::Table) -> Result<RegistryTrust, String> {
+    let unsigned = match table.get("unsigned") {
+        None => false,
+        Some(value) => value.as_bool().ok_or("`unsigned` is neither `true` nor `false`")?,
+    };
+    match (table.get("key"), unsigned) {
+        (Some(_), true) => Err("it has both `key` and `unsigned = true`; remove one of them".to_owned()),
+        (Some(key), false) => {
+            let text = key.as_str().ok_or("`key` is not a string")?;
+            text.parse().map(RegistryTrust::Key).map_err(|error: crate::PublicKeyError| format!("`key`: {error}"))
+        }
+        (None, true) => Ok(RegistryTrust::Unsigned),
+        (None, false) => Ok(RegistryTrust::Undeclared),
     }
 }
 
@@ -319,38 +309,38 @@ mod tests {
         Registry::parse(TEXT, "/registry".into()).expect("a good registry")
     }
 
-    fn resolve(name: &str, requirement: &str) -> Result<String, String> {
-        let name = BundleName::new(name).expect("a name");
-        let requirement = VersionReq::parse(requirement).expect("a requirement");
-        let registry = registry();
-        registry
-            .resolve(&name, &requirement)
-            .map(|(_, release)| release.version.to_string())
-            .map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn the_newest_release_that_fits_is_taken() {
-        assert_eq!(resolve("sql", "*"), Ok("0.2.0".to_owned()));
-        assert_eq!(resolve("sql", "=0.1.0"), Ok("0.1.0".to_owned()));
-        assert_eq!(
-            resolve("sql", "^1"),
-            Err("no release of `sql` matches `^1`; available: 0.3.0 (withdrawn), 0.2.0, 0.1.0".to_owned())
-        );
-    }
-
     #[test]
     fn one_broken_entry_does_not_stop_the_others() {
         let broken = &registry().broken[0];
         assert_eq!(broken.to_string(), "entry 2 (`broken`): release 0.1.0: `sha256` is required for a `url` source");
-        assert!(resolve("broken", "*").is_err());
-        assert!(resolve("sq", "*").is_err());
+        assert_eq!(registry().entries.len(), 1);
     }
 
     #[test]
     fn what_is_no_registry_is_refused() {
-        for text in ["", "version = 2", "version = 1\nextra = 1", "not toml ["] {
+        for text in [
+            "",
+            "version = 2",
+            "version = 1\nextra = 1",
+            "not toml [",
+            "version = 1\nkey = 1",
+            "version = 1\nkey = \"RW\"",
+            "version = 1\nunsigned = 1",
+            "version = 1\nunsigned = true\nkey = \"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\"",
+        ] {
             assert!(Registry::parse(text, PathBuf::new()).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_registry_is_signed_or_declared_unsigned_or_neither() {
+        let trust = |line: &str| {
+            Registry::parse(&format!("version = 1\n{line}"), PathBuf::new()).expect("a good registry").trust
+        };
+        assert_eq!(trust(""), RegistryTrust::Undeclared);
+        assert_eq!(trust("unsigned = false"), RegistryTrust::Undeclared);
+        assert_eq!(trust("unsigned = true"), RegistryTrust::Unsigned);
+        let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+        assert_eq!(trust(&format!("key = \"{key}\"")), RegistryTrust::Key(key.parse().expect("a key")));
     }
 }

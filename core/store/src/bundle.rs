@@ -6,7 +6,7 @@ use blockyard_model::{Capability, Digest, Manifest};
 
 use crate::audit::{self, AuditLine};
 use crate::database::{Row, params};
-use crate::{Millis, Store, StoreError};
+use crate::{Millis, NewSigner, Store, StoreError};
 
 /// An installed bundle, without its bytes.
 #[derive(Debug, Clone)]
@@ -44,6 +44,8 @@ pub struct NewBundle<'a> {
     pub grants: &'a BTreeSet<Capability>,
     /// Installed versions of the same bundle that the user's approval takes into account.
     pub reviewed: &'a BTreeSet<Digest>,
+    /// Signer of the release, which is pinned. `None` if it is unsigned.
+    pub signer: Option<NewSigner<'a>>,
 }
 
 const COLUMNS: &str = "digest, name, version, manifest, source, size, installed_at";
@@ -52,8 +54,9 @@ impl Store {
     /// Installs a bundle with its bytes, types and grants, atomically.
     ///
     /// # Errors
-    /// Returns [`StoreError::SlugTaken`] if another bundle owns one of its types, and
-    /// [`StoreError::BundleMoved`] if another version of the bundle was installed since the review.
+    /// Returns [`StoreError::SlugTaken`] if another bundle owns one of its types,
+    /// [`StoreError::BundleMoved`] if another version of the bundle was installed since the review,
+    /// and [`StoreError::SignerMoved`] if another key was pinned since then.
     pub async fn install(&self, bundle: &NewBundle<'_>, line: AuditLine) -> Result<(), StoreError> {
         let sort = |error| self.sort(error);
         let name = bundle.manifest.name.as_str();
@@ -116,6 +119,9 @@ impl Store {
                 )
                 .await
                 .map_err(sort)?;
+        }
+        if let Some(signer) = &bundle.signer {
+            self.pin(&mut transaction, name, signer, line.at).await?;
         }
         audit::append(&mut transaction, &self.yard().id, &line).await.map_err(sort)?;
         self.commit(transaction).await

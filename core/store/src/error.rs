@@ -113,6 +113,9 @@ pub enum StoreError {
     /// Another version of the bundle was installed since the user approved the installation.
     #[error("another version of bundle `{0}` was installed at the same time")]
     BundleMoved(String),
+    /// Another key was pinned for the bundle since the user decided about its signer.
+    #[error("the signer of bundle `{0}` was changed at the same time")]
+    SignerMoved(String),
     /// Any other database error.
     #[error("the yard's database reported an error")]
     Database(#[source] sqlx::Error),

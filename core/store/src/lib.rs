@@ -17,6 +17,7 @@ mod location;
 mod migrations;
 mod pointer;
 mod reference;
+mod signer;
 mod sqlite;
 mod yard;
 
@@ -27,6 +28,7 @@ pub use error::StoreError;
 pub use key::{KeyUse, Rewrap};
 pub use list::{BlockFilter, BlockSummary};
 pub use location::{LocationError, YardLocation};
+pub use signer::NewSigner;
 pub use yard::{KeyRecord, Store, YardRecord};
 
 /// Milliseconds since 1970-01-01T00:00:00 UTC. The caller supplies the current time.

@@ -107,10 +107,21 @@ pub enum Code {
     },
     /// The registry cannot be read.
     RegistryUnreadable,
-    /// The signature of a registry's file cannot be verified.
-    Unverified {
-        /// Path of the file.
-        path: PathBuf,
+    /// The registry has no key, and no one has declared that it is unsigned.
+    RegistryNotSigned {
+        /// Name of the registry.
+        registry: String,
+    },
+    /// The signing key is protected by a password, and none was given.
+    SigningPasswordNeeded,
+    /// The registry's key is not the one that was pinned when the bundle was installed.
+    SignerChanged {
+        /// Name of the bundle.
+        bundle: String,
+        /// The pinned key.
+        pinned: String,
+        /// The key that the registry has now.
+        offered: String,
     },
     /// A call reached its time limit.
     DeadlineExceeded,
@@ -223,7 +234,11 @@ impl Code {
             }
             Self::NoRegistry { bundle } => ("no-registry", json!({ "bundle": bundle })),
             Self::RegistryUnreadable => ("registry-unreadable", Value::Null),
-            Self::Unverified { path } => ("unverified", json!({ "path": path })),
+            Self::RegistryNotSigned { registry } => ("registry-not-signed", json!({ "registry": registry })),
+            Self::SigningPasswordNeeded => ("signing-password-needed", Value::Null),
+            Self::SignerChanged { bundle, pinned, offered } => {
+                ("signer-changed", json!({ "bundle": bundle, "pinned": pinned, "offered": offered }))
+            }
             Self::DeadlineExceeded => ("deadline-exceeded", Value::Null),
             Self::NotABundle => ("not-a-bundle", Value::Null),
             Self::ProjectYardUntrusted { folder } => ("project-yard-untrusted", json!({ "folder": folder })),

@@ -1,0 +1,76 @@
+//! `blockyard publish`: signs component files and adds them to a registry folder.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use blockyard::{Error, ErrorKind, SigningKey};
+use serde_json::json;
+
+use super::{DONE, Outcome};
+use crate::arguments::Publish;
+use crate::context::Context;
+
+/// Environment variable with the password of the signing key.
+const PASSWORD: &str = "BLOCKYARD_SIGNING_PASSWORD";
+
+pub(super) fn run(arguments: &Publish, context: &Context) -> Outcome {
+    let key = match (&arguments.signing_key, &arguments.new_signing_key) {
+        (_, Some(path)) => new_key(path)?,
+        (Some(path), None) => read_key(path)?,
+        (None, None) => {
+            return Err(Error::new(ErrorKind::Usage, "no signing key was given")
+                .hint("name the file of a minisign secret key with `--signing-key` or BLOCKYARD_SIGNING_KEY")
+                .hint("create a key with `--new-signing-key FILE`")
+                .into());
+        }
+    };
+    let folder = &arguments.registry;
+    let named = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+    let name = named.file_name().map_or_else(|| "registry".to_owned(), |name| name.to_string_lossy().into_owned());
+    let mut published = Vec::new();
+    for file in &arguments.files {
+        let bytes = std::fs::read(file).map_err(|error| cannot_read(file, error))?;
+        let name = arguments.name.as_deref().unwrap_or(&name);
+        published.push(blockyard::publish(folder, name, &bytes, &key)?);
+    }
+    context.terminal.document(&json!({ "published": published }), || {
+        let lines = published.iter().map(|release| {
+            let done = if release.changed { "published" } else { "already published, nothing changed:" };
+            format!("{done} {} {} (sha256 {})\n", release.name, release.version, release.sha256)
+        });
+        lines.collect::<String>() + &format!("signed with {}\n", key.public())
+    })?;
+    Ok(DONE)
+}
+
+fn read_key(path: &Path) -> Result<SigningKey, Error> {
+    let text = std::fs::read_to_string(path).map_err(|error| cannot_read(path, error))?;
+    let password = std::env::var(PASSWORD).ok().filter(|password| !password.is_empty());
+    SigningKey::parse(&text, password).map_err(Error::from)
+}
+
+/// Creates a signing key in a new file that only the user can read. An existing file is used as it
+/// is.
+fn new_key(path: &Path) -> Result<SigningKey, Error> {
+    let mut options = std::fs::File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = match options.open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return read_key(path),
+        Err(error) => return Err(cannot_write(path, error)),
+    };
+    let (key, text) = SigningKey::generate()?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| cannot_write(path, error))?;
+    Ok(key)
+}
+
+fn cannot_read(path: &Path, error: std::io::Error) -> Error {
+    let kind = if error.kind() == std::io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Remote };
+    Error::new(kind, format!("`{}` cannot be read", path.display())).because(error)
+}
+
+fn cannot_write(path: &Path, error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Remote, format!("`{}` cannot be written", path.display())).because(error)
+}

@@ -1,0 +1,280 @@
+//! Adds signed releases to a registry folder.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use blockyard_model::{Digest, Manifest, WIT_VERSION};
+use semver::VersionReq;
+use tempfile::NamedTempFile;
+use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
+
+use crate::index::{Registry, RegistryError, RegistryTrust, Source};
+use crate::resolve::{Wanted, resolve};
+use crate::signature::SignatureError;
+use crate::signing::{SigningError, SigningKey};
+
+/// A component file to publish.
+#[derive(Debug)]
+pub struct NewRelease<'a> {
+    /// The manifest that is embedded in the file.
+    pub manifest: &'a Manifest,
+    /// Content of the file.
+    pub bytes: &'a [u8],
+}
+
+/// A published release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The component file in the registry folder.
+    pub file: PathBuf,
+    /// Digest of the file.
+    pub digest: Digest,
+    /// `false` if the registry already had this release with the same bytes.
+    pub changed: bool,
+}
+
+/// The reason why a release was not published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The registry cannot be read.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The entry of the bundle in the registry is not valid.
+    #[error("the entry of `{name}` in the registry is not valid: {reason}")]
+    Broken {
+        /// Name of the bundle.
+        name: String,
+        /// The error.
+        reason: String,
+    },
+    /// The registry is signed with another key, or is declared unsigned.
+    #[error("the registry {state}, so a release signed with {key} does not belong to it")]
+    OtherSigner {
+        /// How the registry is signed.
+        state: String,
+        /// The key of this release.
+        key: String,
+    },
+    /// The registry has other bytes under this version. A published release is never replaced.
+    #[error("`{name}` {version} is already published with other content")]
+    Exists {
+        /// Name of the bundle.
+        name: String,
+        /// Version of the bundle.
+        version: String,
+        /// Digest of the published file.
+        published: Digest,
+        /// Digest of the new file.
+        new: Digest,
+    },
+    /// Signing failed.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    /// The registry cannot be written.
+    #[error("`{}` cannot be written", path.display())]
+    Write {
+        /// Path of the file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The written release does not verify, as a consumer would verify it.
+    #[error("the published release `{0}` cannot be resolved and verified")]
+    NotResolved(String),
+}
+
+/// Publishes a release in a registry folder, which is created with the name `registry` if it has no
+/// `registry.toml`. Afterwards, the release is resolved and verified as a consumer would do it.
+///
+/// # Errors
+/// Returns a [`PublishError`]. The registry's index is then unchanged.
+pub fn publish(
+    folder: &Path,
+    registry: &str,
+    release: &NewRelease<'_>,
+    key: &SigningKey,
+) -> Result<Published, PublishError> {
+    let index = folder.join(Registry::FILE_NAME);
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| PublishError::Write { path, source }
+    };
+    std::fs::create_dir_all(folder).map_err(failed(folder))?;
+    // A second publisher waits, and then sees this release. The lock ends with the handle.
+    let lock = File::open(folder).map_err(failed(folder))?;
+    lock.lock().map_err(failed(folder))?;
+    let text = match std::fs::read_to_string(&index) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            format!("version = 1\nname = {}\nkey = \"{}\"\n", value(registry), key.public())
+        }
+        Err(source) => return Err(RegistryError::Read { path: index, source }.into()),
+    };
+    let format = |reason| PublishError::Registry(RegistryError::Format { path: index.clone(), reason });
+    let parsed = Registry::parse(&text, folder.to_owned()).map_err(format)?;
+    check_signer(&parsed, key)?;
+    let Manifest { name, version, .. } = release.manifest;
+    let digest = Digest::of(release.bytes);
+    let file = folder.join(format!("{name}-{version}.wasm"));
+    if let Some(broken) = parsed.broken.iter().find(|broken| broken.name.as_deref() == Some(name.as_str())) {
+        return Err(PublishError::Broken { name: name.to_string(), reason: broken.to_string() });
+    }
+    let published = parsed.entry_of(name).and_then(|entry| entry.releases.iter().find(|old| old.version == *version));
+    match published.map(|old| (old.sha256, &old.source)) {
+        Some((Some(old), Source::Url(_))) if old == digest => return Ok(Published { file, digest, changed: false }),
+        Some((old, _)) => {
+            return Err(PublishError::Exists {
+                name: name.to_string(),
+                version: version.to_string(),
+                published: old.unwrap_or(Digest::from_bytes([0; 32])),
+                new: digest,
+            });
+        }
+        None => {}
+    }
+    let signature = key.sign(release.bytes, name, version)?;
+    let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| format(error.to_string()))?;
+    add(&mut document, release.manifest, digest, &signature);
+    // The component first: an index never names a file that does not exist.
+    write(&file, release.bytes).map_err(failed(&file))?;
+    write(&index, document.to_string().as_bytes()).map_err(failed(&index))?;
+    resolves(folder, release, key)?;
+    Ok(Published { file, digest, changed: true })
+}
+
+fn check_signer(registry: &Registry, key: &SigningKey) -> Result<(), PublishError> {
+    let state = match &registry.trust {
+        RegistryTrust::Key(own) if own == key.public() => return Ok(()),
+        RegistryTrust::Key(own) => format!("is signed with {own}"),
+        RegistryTrust::Unsigned => "is declared unsigned".to_owned(),
+        RegistryTrust::Undeclared => "names no key".to_owned(),
+    };
+    Err(PublishError::OtherSigner { state, key: key.public().to_string() })
+}
+
+/// Adds a release to the index, before the other releases of the bundle.
+fn add(document: &mut DocumentMut, manifest: &Manifest, digest: Digest, signature: &str) {
+    let array = |texts: Vec<String>| value(Array::from_iter(texts));
+    let mut release = Table::new();
+    release["version"] = value(manifest.version.to_string());
+    release["wit"] = value(WIT_VERSION);
+    let mut source = toml_edit::InlineTable::new();
+    source.insert("url", format!("{}-{}.wasm", manifest.name, manifest.version).into());
+    release["source"] = value(source);
+    release["sha256"] = value(digest.to_string());
+    release["signature"] = value(signature);
+    release["capabilities"] = array(manifest.capabilities.iter().map(ToString::to_string).collect());
+    let bundles = document.entry("bundle").or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
+    let Some(bundles) = bundles.as_array_of_tables_mut() else { return };
+    let at =
+        bundles.iter().position(|bundle| bundle.get("name").and_then(Item::as_str) == Some(manifest.name.as_str()));
+    let bundle = match at {
+        Some(at) => bundles.get_mut(at).expect("the position was just found"),
+        None => {
+            bundles.push(Table::new());
+            bundles.iter_mut().last().expect("it was just added")
+        }
+    };
+    bundle["name"] = value(manifest.name.as_str());
+    bundle["description"] = value(manifest.description.as_str());
+    if let Some(license) = &manifest.license {
+        bundle["license"] = value(license.as_str());
+    }
+    bundle["types"] = array(manifest.types.iter().map(|block_type| block_type.slug.to_string()).collect());
+    let releases = bundle.entry("release").or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
+    if let Some(releases) = releases.as_array_of_tables_mut() {
+        let others: Vec<Table> = releases.iter().cloned().collect();
+        releases.clear();
+        releases.push(release);
+        others.into_iter().for_each(|other| releases.push(other));
+    }
+}
+
+/// Writes a file atomically, readable by everyone whom the umask permits.
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut temporary: NamedTempFile = builder.prefix(".blockyard-").tempfile_in(folder)?;
+    temporary.write_all(bytes)?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Resolves and verifies the written release.
+fn resolves(folder: &Path, release: &NewRelease<'_>, key: &SigningKey) -> Result<(), PublishError> {
+    let Manifest { name, version, .. } = release.manifest;
+    let unresolved = |reason: String| PublishError::NotResolved(format!("{name} {version}: {reason}"));
+    let registries = [Registry::read(folder)?];
+    let requirement = VersionReq::parse(&format!("={version}")).map_err(|error| unresolved(error.to_string()))?;
+    let wanted = Wanted { name, requirement: &requirement, locked: None };
+    let found = resolve(&registries, &wanted).map_err(|error| unresolved(error.to_string()))?;
+    let Source::Url(url) = &found.release.source else { return Err(unresolved("it is not a file".to_owned())) };
+    let bytes = std::fs::read(folder.join(url)).map_err(|error| unresolved(error.to_string()))?;
+    let signature = found.release.signature.as_deref().unwrap_or_default();
+    let verified = key.public().verify(signature, &bytes, name, version);
+    verified.map_err(|error: SignatureError| unresolved(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(version: &str) -> Manifest {
+        let text = format!(
+            r#"{{"manifest": 1, "name": "zoo", "version": "{version}", "wit": "0.1", "capabilities": ["log"],
+               "description": "A \"zoo\"", "license": "MIT",
+               "types": [{{"slug": "cage", "version": 1, "operations": [],
+                           "schema": {{"type": "object", "additionalProperties": false}}}}]}}"#
+        );
+        Manifest::parse(&text).expect("a good manifest")
+    }
+
+    #[test]
+    fn releases_are_added_and_never_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (key, _) = SigningKey::generate().expect("a key");
+        let publish = |version: &str, bytes: &[u8], key: &SigningKey| {
+            let manifest = manifest(version);
+            publish(folder.path(), "zoos", &NewRelease { manifest: &manifest, bytes }, key)
+        };
+        assert!(publish("0.1.0", b"one", &key).expect("published").changed);
+        assert!(publish("0.2.0-beta.1", b"two", &key).expect("published").changed);
+        assert!(!publish("0.1.0", b"one", &key).expect("published").changed, "the same bytes change nothing");
+        let before = std::fs::read_to_string(folder.path().join("registry.toml")).expect("an index");
+        assert!(matches!(publish("0.1.0", b"other", &key), Err(PublishError::Exists { .. })));
+        let (stranger, _) = SigningKey::generate().expect("a key");
+        assert!(matches!(publish("0.3.0", b"three", &stranger), Err(PublishError::OtherSigner { .. })));
+        assert_eq!(std::fs::read_to_string(folder.path().join("registry.toml")).expect("an index"), before);
+        assert_eq!(std::fs::read(folder.path().join("zoo-0.1.0.wasm")).expect("a file"), b"one");
+        let registry = Registry::read(folder.path()).expect("a good registry");
+        assert!(registry.broken.is_empty() && registry.name == "zoos", "{registry:?}");
+        let entry = &registry.entries[0];
+        assert_eq!((entry.description.as_str(), entry.license.as_deref()), ("A \"zoo\"", Some("MIT")));
+        assert_eq!((entry.types.as_slice(), entry.releases.len()), (&["cage".to_owned()][..], 2));
+        assert_eq!(entry.releases[1].capabilities, ["log"]);
+        assert_eq!(registry.trust, RegistryTrust::Key(key.public().clone()));
+    }
+
+    #[test]
+    fn comments_and_other_entries_of_the_index_stay() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (key, _) = SigningKey::generate().expect("a key");
+        let text = format!(
+            "# Ours.\nversion = 1\nname = \"zoos\"\nkey = \"{}\"\n\n[[bundle]]\nname = \"ark\" # old\n\n[[bundle.release]]\nversion = \"1.0.0\"\nwit = \"0.1\"\nsource = {{ path = \"ark\" }}\n",
+            key.public()
+        );
+        std::fs::write(folder.path().join("registry.toml"), &text).expect("a file");
+        let manifest = manifest("0.1.0");
+        publish(folder.path(), "ignored", &NewRelease { manifest: &manifest, bytes: b"one" }, &key).expect("published");
+        let now = std::fs::read_to_string(folder.path().join("registry.toml")).expect("an index");
+        assert!(now.starts_with(&text), "{now}");
+        assert_eq!(Registry::read(folder.path()).expect("a good registry").entries.len(), 2);
+    }
+}

@@ -1,0 +1,270 @@
+//! Selects the release of a bundle from registries. All commands that need a release use this one
+//! resolver, so that they see the same releases.
+
+use std::fmt;
+
+use blockyard_model::suggestion::did_you_mean;
+use blockyard_model::{BundleName, WIT_VERSION};
+use semver::{Version, VersionReq};
+
+use crate::index::{Entry, EntryError, Registry, Release};
+
+/// A requested release.
+#[derive(Debug, Clone)]
+pub struct Wanted<'a> {
+    /// Name of the bundle.
+    pub name: &'a BundleName,
+    /// Permitted versions. A pre-release must be named, as in `=1.0.0-beta.1`.
+    pub requirement: &'a VersionReq,
+    /// A version that a lock file names. It may be withdrawn.
+    pub locked: Option<&'a Version>,
+}
+
+/// The selected release.
+#[derive(Debug, Clone, Copy)]
+pub struct Resolved<'a> {
+    /// The registry, the first one that has a fitting release.
+    pub registry: &'a Registry,
+    /// The entry of the bundle.
+    pub entry: &'a Entry,
+    /// The newest release that fits.
+    pub release: &'a Release,
+}
+
+/// No registry has a fitting release.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unresolved {
+    /// No registry lists the bundle.
+    #[error("no registry has a bundle `{name}` (searched: {})", .searched.join(", "))]
+    NoBundle {
+        /// The requested name.
+        name: BundleName,
+        /// The searched registries, by name.
+        searched: Vec<String>,
+        /// Suggestion of a similar name.
+        hint: Option<String>,
+    },
+    /// The only registry entries of the bundle are not valid.
+    #[error("registry `{registry}`: {reason}")]
+    Broken {
+        /// Name of the registry.
+        registry: String,
+        /// The error of the entry.
+        reason: String,
+    },
+    /// The bundle is listed, but none of its releases fits.
+    #[error("no release of `{name}` fits `{requirement}`")]
+    NoRelease {
+        /// Name of the bundle.
+        name: BundleName,
+        /// The version requirement.
+        requirement: String,
+        /// All considered releases, newest first, in the order of the registries.
+        considered: Vec<Rejected>,
+    },
+}
+
+/// A release that was not selected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Name of the registry.
+    pub registry: String,
+    /// Version of the release.
+    pub version: Version,
+    /// The reason.
+    pub reason: RejectedBecause,
+}
+
+/// The reason why a release was not selected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RejectedBecause {
+    /// The version is outside of the requirement.
+    OutsideRequirement,
+    /// It is a pre-release, which must be requested by name.
+    PreRelease,
+    /// It was built for another version of the interface between host and bundle.
+    OtherInterface(String),
+    /// It is withdrawn.
+    Withdrawn,
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { registry, version, reason } = self;
+        write!(f, "{version} in `{registry}`: ")?;
+        match reason {
+            RejectedBecause::OutsideRequirement => f.write_str("outside of the requirement"),
+            RejectedBecause::PreRelease => write!(f, "a pre-release, which must be requested as `={version}`"),
+            RejectedBecause::OtherInterface(wit) => {
+                write!(f, "requires interface version {wit}; this version of Blockyard supports {WIT_VERSION}")
+            }
+            RejectedBecause::Withdrawn => f.write_str("withdrawn by its registry"),
+        }
+    }
+}
+
+/// Returns the newest fitting release in the first registry that has one.
+///
+/// # Errors
+/// Returns [`Unresolved`], which lists all considered releases with the reasons.
+pub fn resolve<'a>(registries: &'a [Registry], wanted: &Wanted<'_>) -> Result<Resolved<'a>, Unresolved> {
+    let mut considered = Vec::new();
+    for registry in registries {
+        let Some(entry) = registry.entry_of(wanted.name) else { continue };
+        for release in &entry.releases {
+            match rejection(release, wanted) {
+                None => return Ok(Resolved { registry, entry, release }),
+                Some(reason) => considered.push(Rejected {
+                    registry: registry.name.clone(),
+                    version: release.version.clone(),
+                    reason,
+                }),
+            }
+        }
+    }
+    Err(unresolved(registries, wanted, considered))
+}
+
+/// Returns the reason why a release does not fit, or `None` if it fits.
+fn rejection(release: &Release, wanted: &Wanted<'_>) -> Option<RejectedBecause> {
+    let Release { version, wit, yanked, .. } = release;
+    if !wanted.requirement.matches(version) {
+        // `matches` rejects a pre-release unless the requirement names one of the same version.
+        let released = Version::new(version.major, version.minor, version.patch);
+        let because_of_pre = !version.pre.is_empty() && wanted.requirement.matches(&released);
+        return Some(if because_of_pre { RejectedBecause::PreRelease } else { RejectedBecause::OutsideRequirement });
+    }
+    if wit != WIT_VERSION {
+        return Some(RejectedBecause::OtherInterface(wit.clone()));
+    }
+    (*yanked && wanted.locked != Some(version)).then_some(RejectedBecause::Withdrawn)
+}
+
+fn unresolved(registries: &[Registry], wanted: &Wanted<'_>, considered: Vec<Rejected>) -> Unresolved {
+    let name = wanted.name.clone();
+    if !considered.is_empty() || registries.iter().any(|registry| registry.entry_of(&name).is_some()) {
+        return Unresolved::NoRelease { name, requirement: wanted.requirement.to_string(), considered };
+    }
+    let of_name = |broken: &&EntryError| broken.name.as_deref() == Some(name.as_str());
+    for registry in registries {
+        if let Some(broken) = registry.broken.iter().find(of_name) {
+            return Unresolved::Broken { registry: registry.name.clone(), reason: broken.to_string() };
+        }
+    }
+    let known = registries.iter().flat_map(|registry| registry.entries.iter().map(|entry| entry.name.as_str()));
+    Unresolved::NoBundle {
+        hint: did_you_mean(name.as_str(), known),
+        searched: registries.iter().map(|registry| format!("`{}`", registry.name)).collect(),
+        name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    const FIRST: &str = r#"
+        version = 1
+        name = "first"
+        [[bundle]]
+        name = "sql"
+        release = [
+            { version = "0.2.0", wit = "0.1", source = { path = "a" } },
+            { version = "0.3.0", wit = "0.1", source = { path = "a" }, yanked = true },
+            { version = "0.4.0-beta.1", wit = "0.1", source = { path = "a" } },
+            { version = "2.0.0", wit = "0.9", source = { path = "a" } },
+            { version = "0.1.0", wit = "0.1", source = { path = "a" } },
+        ]
+        [[bundle]]
+        name = "broken"
+        release = [{ version = "0.1.0", wit = "0.1", source = { url = "broken.wasm" } }]
+        [[bundle]]
+        name = "empty"
+    "#;
+
+    const SECOND: &str = r#"
+        version = 1
+        name = "second"
+        [[bundle]]
+        name = "sql"
+        release = [{ version = "1.5.0", wit = "0.1", source = { path = "a" } }]
+    "#;
+
+    fn check(wanted: &str, locked: Option<&str>, expected: Expect) {
+        let (name, requirement) = wanted.split_once('@').unwrap_or((wanted, "*"));
+        let name = BundleName::new(name).expect("a name");
+        let requirement = VersionReq::parse(requirement).expect("a requirement");
+        let locked = locked.map(|text| Version::parse(text).expect("a version"));
+        let registries =
+            [FIRST, SECOND].map(|text| Registry::parse(text, "/registry".into()).expect("a good registry"));
+        let wanted = Wanted { name: &name, requirement: &requirement, locked: locked.as_ref() };
+        let text = match resolve(&registries, &wanted) {
+            Ok(Resolved { registry, release, .. }) => format!("{} in {}", release.version, registry.name),
+            Err(Unresolved::NoRelease { considered, .. }) if considered.is_empty() => "no releases".to_owned(),
+            Err(error) => {
+                let mut lines = vec![error.to_string()];
+                match &error {
+                    Unresolved::NoRelease { considered, .. } => {
+                        lines.extend(considered.iter().map(ToString::to_string))
+                    }
+                    Unresolved::NoBundle { hint, .. } => lines.extend(hint.clone()),
+                    Unresolved::Broken { .. } => {}
+                }
+                lines.join("\n")
+            }
+        };
+        expected.assert_eq(&text);
+    }
+
+    #[test]
+    fn the_newest_fitting_release_of_the_first_registry_is_selected() {
+        check("sql", None, expect!["0.2.0 in first"]);
+        check("sql@=0.1.0", None, expect!["0.1.0 in first"]);
+        check("sql@^1", None, expect!["1.5.0 in second"]);
+        check("sql@=0.4.0-beta.1", None, expect!["0.4.0-beta.1 in first"]);
+        check("sql@=0.3.0", Some("0.3.0"), expect!["0.3.0 in first"]);
+    }
+
+    #[test]
+    fn what_was_considered_is_listed_with_the_reason() {
+        check(
+            "sql@^2",
+            None,
+            expect![[r#"
+            no release of `sql` fits `^2`
+            2.0.0 in `first`: requires interface version 0.9; this version of Blockyard supports 0.1
+            0.4.0-beta.1 in `first`: outside of the requirement
+            0.3.0 in `first`: outside of the requirement
+            0.2.0 in `first`: outside of the requirement
+            0.1.0 in `first`: outside of the requirement
+            1.5.0 in `second`: outside of the requirement"#]],
+        );
+        check(
+            "sql@>=0.3, <1",
+            None,
+            expect![[r#"
+            no release of `sql` fits `>=0.3, <1`
+            2.0.0 in `first`: outside of the requirement
+            0.4.0-beta.1 in `first`: a pre-release, which must be requested as `=0.4.0-beta.1`
+            0.3.0 in `first`: withdrawn by its registry
+            0.2.0 in `first`: outside of the requirement
+            0.1.0 in `first`: outside of the requirement
+            1.5.0 in `second`: outside of the requirement"#]],
+        );
+        check(
+            "sq",
+            None,
+            expect![[r#"
+            no registry has a bundle `sq` (searched: `first`, `second`)
+            did you mean `sql`?"#]],
+        );
+        check(
+            "broken",
+            None,
+            expect!["registry `first`: entry 2 (`broken`): release 0.1.0: `sha256` is required for a `url` source"],
+        );
+        check("empty", None, expect!["no releases"]);
+    }
+}
