@@ -6,13 +6,17 @@
 //!   target for that many minutes, and property tests with many more cases.
 //! - `cargo xtask lint`: checks the formatting, and runs clippy and rustdoc without warnings.
 //! - `cargo xtask bench [P3 …]`: measures performance against references in the same run.
-//! - `cargo xtask bundles`: builds the bundles of this repository into `target/dist`.
+//! - `cargo xtask bundles`: builds the bundles of this repository into `target/dist`, and a signed
+//!   registry of them, which the binaries in the target folder find.
+//! - `cargo xtask dist [--profile NAME]`: builds the archive for users, with the profile `dist` by
+//!   default.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "tasks report to the terminal")]
 
 mod bench;
 mod cloud;
 mod demo;
+mod dist;
 mod lint;
 mod mariadb;
 mod postgres;
@@ -37,8 +41,15 @@ fn main() -> ExitCode {
         Some("lint") => lint::run(),
         Some("bench") => bench::measure(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("bundles") => bundles(),
+        Some("dist") => match std::env::args().skip(2).collect::<Vec<_>>().as_slice() {
+            [] => dist::run_task("dist"),
+            [flag, profile] if flag == "--profile" => dist::run_task(profile),
+            _ => Err("usage: cargo xtask dist [--profile NAME]".to_owned()),
+        },
         _ => {
-            eprintln!("cargo xtask demo | test [--long MINUTES] [NAME …] | lint | bench | bundles");
+            eprintln!(
+                "cargo xtask demo | test [--long MINUTES] [NAME …] | lint | bench | bundles | dist [--profile NAME]"
+            );
             return ExitCode::from(2);
         }
     };
@@ -53,11 +64,9 @@ fn main() -> ExitCode {
 
 /// Builds the binary and the bundles of this repository.
 fn bundles() -> Result {
-    alongside(|| setup::modules(&setup::toolchain()?), setup::binary)?;
-    for (name, file) in setup::bundles()? {
-        println!("{name}: {}", file.display());
-    }
-    Ok(())
+    let (_, builder) = alongside(|| setup::modules(&setup::toolchain()?), setup::binary)?;
+    let bundles = setup::plugins()?;
+    dist::registry(&builder, &bundles, &dist::shipped())
 }
 
 /// Runs a background task on a thread while another task runs. Waits for both.

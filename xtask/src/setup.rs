@@ -65,6 +65,22 @@ pub(crate) fn release() -> Result<(PathBuf, PathBuf)> {
     Ok((built("blockyard"), built("blockyard-bench")))
 }
 
+/// Builds the binary in a profile. Returns its path.
+pub(crate) fn profiled(profile: &str) -> Result<PathBuf> {
+    println!("setup: building blockyard in the profile `{profile}`");
+    run(cargo().args(["build", "--package", "blockyard-cli", "--profile", profile]))?;
+    Ok(target().join(profile).join(format!("blockyard{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// Returns the target triple of this machine, as the compiler names it.
+pub(crate) fn host_triple() -> Result<String> {
+    let output =
+        Command::new("rustc").arg("-vV").output().map_err(|error| format!("`rustc` cannot be run: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).ok_or_else(|| "`rustc -vV` does not name the host".to_owned())
+}
+
 /// Folders with the bundles of this repository and the guests of its tests, one crate each.
 const BUNDLES: [&str; 2] = ["plugins", "tests/guests"];
 
@@ -93,12 +109,24 @@ pub(crate) fn module(folder: &str, toolchain: &Toolchain) -> Result {
 pub(crate) fn bundles() -> Result<Vec<(String, PathBuf)>> {
     let mut built = Vec::new();
     for parent in BUNDLES {
-        for name in crates(parent)? {
-            let file = bundle(&name, &format!("{parent}/{name}"))?;
-            built.push((name, file));
-        }
+        built.extend(built_from(parent)?);
     }
     Ok(built)
+}
+
+/// Builds the bundles of this repository. Returns their names and files.
+pub(crate) fn plugins() -> Result<Vec<(String, PathBuf)>> {
+    built_from("plugins")
+}
+
+/// Returns whether a built bundle is one of this repository, not a guest of the tests.
+pub(crate) fn is_plugin(name: &str) -> bool {
+    root().join("plugins").join(name).is_dir()
+}
+
+fn built_from(parent: &str) -> Result<Vec<(String, PathBuf)>> {
+    let crates = crates(parent)?.into_iter();
+    crates.map(|name| bundle(&name, &format!("{parent}/{name}")).map(|file| (name, file))).collect()
 }
 
 /// Returns the names of the crates in a folder, in alphabetical order.

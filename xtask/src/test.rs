@@ -1,9 +1,10 @@
 //! `cargo xtask test`: runs all tests with real servers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::cloud::{self, BigQuery};
+use crate::dist;
 use crate::mariadb::{self, Mariadb};
 use crate::postgres::{PASSWORD, Postgres};
 use crate::setup::{self, Need};
@@ -119,6 +120,8 @@ pub(crate) fn run(long: Option<String>, names: &[String]) -> Result {
     // Downloads wait for the network, and the last step of each bundle uses one processor.
     let (installed, binary) = crate::alongside(prepare, || build(names))?;
     let bundles = setup::bundles()?;
+    let plugins: Vec<_> = bundles.iter().filter(|(name, _)| setup::is_plugin(name)).cloned().collect();
+    let archive = dist::archive(&binary, &binary, &plugins)?;
 
     let mut tests = setup::cargo();
     tests.args(["test", "--workspace", "--no-fail-fast"]);
@@ -126,7 +129,8 @@ pub(crate) fn run(long: Option<String>, names: &[String]) -> Result {
         // Doc tests cannot be selected by name.
         tests.args(["--lib", "--bins", "--tests", "--"]).args(names);
     }
-    tests.env("BLOCKYARD_TEST_BINARY", binary);
+    tests.env("BLOCKYARD_TEST_BINARY", alone(&binary)?);
+    tests.env("BLOCKYARD_TEST_ARCHIVE", archive);
     tests.env("BLOCKYARD_TEST_ETL", setup::built("flights-etl"));
     for (name, file) in bundles {
         tests.env(format!("BLOCKYARD_TEST_BUNDLE_{}", name.to_uppercase()), file);
@@ -180,4 +184,16 @@ pub(crate) fn run(long: Option<String>, names: &[String]) -> Result {
     }
     println!("{} seconds", begun.elapsed().as_secs());
     outcome
+}
+
+/// Links the binary into a folder that has no registry beside it, so that the tests do not depend on
+/// an earlier `cargo xtask bundles`.
+fn alone(binary: &Path) -> Result<PathBuf> {
+    let folder = setup::target().join("alone/bin");
+    let failed = |error: std::io::Error| format!("`{}`: {error}", folder.display());
+    std::fs::create_dir_all(&folder).map_err(failed)?;
+    let link = folder.join(binary.file_name().unwrap_or_default());
+    let _ = std::fs::remove_file(&link);
+    std::fs::hard_link(binary, &link).map_err(failed)?;
+    Ok(link)
 }
