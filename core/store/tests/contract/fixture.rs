@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use blockyard_model::{Address, Capability, Digest, Manifest, Pointer, Purpose, Reference, Revision};
 use blockyard_store::{
-    AuditLine, BlockRecord, KeyRecord, NewBundle, NewRevision, Store, StoreError, WrappedKey, YardLocation, YardRecord,
+    AuditLine, BlockRecord, KeyRecord, NewBundle, NewRevision, NewSigner, Store, StoreError, WrappedKey, YardLocation,
+    YardRecord,
 };
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
@@ -164,6 +165,17 @@ impl TestStore {
         grants: &[&str],
         reviewed: &[&[u8]],
     ) -> Result<(), StoreError> {
+        self.install_signed(manifest, bytes, grants, reviewed, None).await
+    }
+
+    pub(crate) async fn install_signed(
+        &self,
+        manifest: &str,
+        bytes: &[u8],
+        grants: &[&str],
+        reviewed: &[&[u8]],
+        signer: Option<NewSigner<'_>>,
+    ) -> Result<(), StoreError> {
         let parsed = Manifest::parse(manifest).unwrap();
         let grants: BTreeSet<Capability> = grants.iter().map(|text| text.parse().unwrap()).collect();
         let reviewed: BTreeSet<Digest> = reviewed.iter().map(|bytes| Digest::of(bytes)).collect();
@@ -175,6 +187,7 @@ impl TestStore {
             source: "file /tmp/zoo.wasm",
             grants: &grants,
             reviewed: &reviewed,
+            signer,
         };
         self.store.install(&bundle, line("install", parsed.name.as_str())).await
     }

@@ -31,4 +31,5 @@ mod purge;
 mod reference;
 mod revision;
 mod rotation;
+mod signer;
 mod yard;
