@@ -1,4 +1,5 @@
-//! Host-side bindings generated from the WIT package.
+//! Host-side bindings generated from the WIT package: the exports of a bundle, and the interfaces of the
+//! capabilities in this crate.
 
 #![allow(missing_docs, unreachable_pub, reason = "generated from schemas/wit/v0_1")]
 
@@ -8,14 +9,13 @@ wasmtime::component::bindgen!({
     imports: { default: async | trappable },
     exports: { default: async },
     with: {
-        "blockyard:bundle/streams.body": crate::capability::streams::Body,
-        "blockyard:bundle/secrets.secret": crate::capability::secrets::Secret,
-        "blockyard:bundle/http.token-source": crate::capability::http::TokenSource,
-        "blockyard:bundle/sql.connection": crate::capability::sql::Connection,
-        "blockyard:bundle/sql.transaction": crate::capability::sql::Transaction,
-        "blockyard:bundle/sql.rows": crate::capability::sql::Rows,
+        "blockyard:bundle/types": blockyard_call::bindings::blockyard::bundle::types,
+        "blockyard:bundle/streams": blockyard_call::bindings::blockyard::bundle::streams,
+        "blockyard:bundle/secrets": blockyard_call::bindings::blockyard::bundle::secrets,
+        "blockyard:bundle/sql": blockyard_sql::bindings::blockyard::bundle::sql,
+        "blockyard:bundle/http": blockyard_http::bindings::blockyard::bundle::http,
     },
     trappable_error_type: {
-        "blockyard:bundle/types.problem" => crate::problem::Fault,
+        "blockyard:bundle/types.problem" => blockyard_call::Fault,
     },
 });

@@ -7,22 +7,18 @@ use std::sync::{Arc, Mutex};
 use blockyard_model::{Capability, Digest, Manifest};
 use tokio::sync::OnceCell;
 use wasmtime::Engine;
-use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::component::{Component, Linker};
 
 use crate::HostError;
 use crate::bindings::BundleRevealPre as BundlePre;
-use crate::bindings::blockyard::bundle as interfaces;
+use crate::call_state::CallState;
+use crate::capability::{Condition, INTERFACES, Interface};
 use crate::compile::examine;
 use crate::pure::Pure;
 use crate::sandbox::Sandbox;
-use crate::state::CallState;
 
 /// Prefix of all interfaces that a bundle can import.
 const PACKAGE: &str = "blockyard:bundle/";
-
-/// The interfaces that the host provides.
-const PROVIDED: [&str; 10] =
-    ["types", "streams", "secrets", "reveal", "crypto", "http", "sql", "log", "clock", "random"];
 
 /// A bundle. Cheap to clone.
 #[derive(Clone)]
@@ -48,8 +44,7 @@ struct Inner {
 /// A component compiled for calls.
 struct Calling {
     component: Component,
-    /// The imported interfaces, without package and version, e.g. `http`.
-    imports: BTreeSet<String>,
+    imports: Vec<&'static Interface>,
 }
 
 impl Bundle {
@@ -70,10 +65,6 @@ impl Bundle {
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.inner.digest
-    }
-
-    pub(crate) fn shared_manifest(&self) -> Arc<Manifest> {
-        self.inner.manifest.clone()
     }
 
     /// Creates a bundle whose manifest was validated when it was installed. Runs no guest code; the
@@ -133,7 +124,8 @@ impl Bundle {
             .manifest
             .capabilities
             .iter()
-            .filter(|wanted| imports.contains(wanted.interface()) && !granted.contains(wanted.interface()))
+            .filter(|wanted| imports.iter().any(|import| import.name == wanted.interface()))
+            .filter(|wanted| !granted.contains(wanted.interface()))
             .cloned()
             .collect();
         if !missing.is_empty() {
@@ -164,10 +156,11 @@ impl Sandbox {
         let manifest_text = self.describe(&pure).await?;
         let manifest = Manifest::parse(&manifest_text)?;
         let declared: BTreeSet<&str> = manifest.capabilities.iter().map(Capability::interface).collect();
-        if let Some(undeclared) =
-            imports.iter().find(|import| !always_linked(import) && !declared.contains(import.as_str()))
-        {
-            return Err(HostError::Undeclared(undeclared.clone()));
+        let undeclared = imports
+            .iter()
+            .filter(|interface| interface.condition == Condition::Granted && !declared.contains(interface.name));
+        if let Some(first) = undeclared.map(|interface| interface.name).min() {
+            return Err(HostError::Undeclared(first.to_owned()));
         }
         let bundle = Bundle::new(bytes, digest, Arc::new(manifest), Some(manifest_text));
         // Cannot fail: the bundle was just created, so the cell is empty.
@@ -176,42 +169,15 @@ impl Sandbox {
     }
 }
 
-/// Links the granted interfaces. `types` and `streams` are always linked, because they give no
-/// access to anything outside of the call.
+/// Links the granted interfaces, and those that need no grant.
 fn linker(sandbox: &Sandbox, granted: &BTreeSet<&str>) -> wasmtime::Result<Linker<CallState>> {
-    type State = HasSelf<CallState>;
     let mut linker = Linker::<CallState>::new(&sandbox.engine);
-    interfaces::types::add_to_linker::<_, State>(&mut linker, |state| state)?;
-    interfaces::streams::add_to_linker::<_, State>(&mut linker, |state| state)?;
-    if granted.contains("secrets") {
-        interfaces::secrets::add_to_linker::<_, State>(&mut linker, |state| state)?;
-    }
-    if granted.contains("reveal") {
-        interfaces::reveal::add_to_linker::<_, State>(&mut linker, |state| state)?;
-    }
-    if granted.contains("crypto") {
-        interfaces::crypto::add_to_linker::<_, State>(&mut linker, |state| state)?;
-    }
-    if granted.contains("http") {
-        interfaces::http::add_to_linker::<_, State>(&mut linker, |state| state)?;
-    }
-    if granted.contains("sql") {
-        interfaces::sql::add_to_linker::<_, State>(&mut linker, |state| state)?;
-    }
-    if granted.contains("log") {
-        interfaces::log::add_to_linker::<_, State>(&mut linker, |state| state)?;
-    }
-    if granted.contains("clock") {
-        interfaces::clock::add_to_linker::<_, State>(&mut linker, |state| state)?;
-    }
-    if granted.contains("random") {
-        interfaces::random::add_to_linker::<_, State>(&mut linker, |state| state)?;
+    for interface in &INTERFACES {
+        if interface.condition == Condition::Always || granted.contains(interface.name) {
+            (interface.add_to_linker)(&mut linker)?;
+        }
     }
     Ok(linker)
-}
-
-fn always_linked(interface: &str) -> bool {
-    matches!(interface, "types" | "streams")
 }
 
 /// Returns the interfaces that the component imports.
@@ -219,16 +185,13 @@ fn always_linked(interface: &str) -> bool {
 /// # Errors
 /// Returns [`HostError::UnknownImport`] for an interface that this version of Blockyard does not
 /// provide.
-fn imports(engine: &Engine, component: &Component) -> Result<BTreeSet<String>, HostError> {
+fn imports(engine: &Engine, component: &Component) -> Result<Vec<&'static Interface>, HostError> {
     component
         .component_type()
         .imports(engine)
         .map(|(name, _)| {
-            let interface = name
-                .strip_prefix(PACKAGE)
-                .map(|rest| rest.split('@').next().unwrap_or(rest))
-                .filter(|interface| PROVIDED.contains(interface));
-            interface.map(str::to_owned).ok_or_else(|| HostError::UnknownImport(name.to_owned()))
+            let interface = name.strip_prefix(PACKAGE).map(|rest| rest.split('@').next().unwrap_or(rest));
+            interface.and_then(Interface::named).ok_or_else(|| HostError::UnknownImport(name.to_owned()))
         })
         .collect()
 }

@@ -13,14 +13,12 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use blockyard_call::limits;
 use blockyard_model::Digest;
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
+use ring::{digest, hmac};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 use zeroize::Zeroizing;
-
-use crate::limits;
 
 /// Name of the key file in the cache folder.
 const KEY_FILE: &str = "key";
@@ -33,7 +31,7 @@ const TOUCH: Duration = Duration::from_secs(24 * 60 * 60);
 /// An open cache.
 pub(crate) struct CompiledCode {
     folder: PathBuf,
-    key: Zeroizing<Vec<u8>>,
+    key: hmac::Key,
 }
 
 impl CompiledCode {
@@ -53,7 +51,7 @@ impl CompiledCode {
             )));
         }
         let key = key(folder).ok();
-        Ok(key.map(|key| Self { folder: folder.to_owned(), key }))
+        Ok(key.map(|key| Self { folder: folder.to_owned(), key: hmac::Key::new(hmac::HMAC_SHA256, &key) }))
     }
 
     /// Returns the cached code of a component, or `None` if it is missing or fails authentication.
@@ -79,8 +77,9 @@ impl CompiledCode {
     pub(crate) fn put(&self, engine: &Engine, digest: &Digest, component: &Component) {
         let Ok(code) = component.serialize() else { return };
         let path = self.path(engine, digest);
-        let tag = self.tag(engine, digest, &code).finalize().into_bytes();
-        let kept = path.parent().map_or(Ok(()), make_private_folder).and_then(|()| write_whole(&path, &[&tag, &code]));
+        let tag = hmac::sign(&self.key, &authenticated(engine, digest, &code));
+        let kept =
+            path.parent().map_or(Ok(()), make_private_folder).and_then(|()| write_whole(&path, &[tag.as_ref(), &code]));
         if kept.is_ok() {
             self.make_room();
         }
@@ -88,16 +87,8 @@ impl CompiledCode {
 
     fn checked<'a>(&self, engine: &Engine, digest: &Digest, entry: &'a [u8]) -> Option<&'a [u8]> {
         let (tag, code) = entry.split_at_checked(TAG_BYTES)?;
-        self.tag(engine, digest, code).verify_slice(tag).ok()?;
+        hmac::verify(&self.key, &authenticated(engine, digest, code), tag).ok()?;
         Some(code)
-    }
-
-    fn tag(&self, engine: &Engine, digest: &Digest, code: &[u8]) -> Hmac<Sha256> {
-        let mut tag = Hmac::<Sha256>::new_from_slice(&self.key).expect("a key may have any length");
-        tag.update(&compatibility(engine).to_be_bytes());
-        tag.update(digest.as_bytes());
-        tag.update(code);
-        tag
     }
 
     /// Returns the path of an entry: one folder per engine (wasmtime version, target and settings),
@@ -127,6 +118,13 @@ impl CompiledCode {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Returns the bytes that the tag of an entry authenticates: the engine, the digest of the bundle, and the digest
+/// of the code.
+fn authenticated(engine: &Engine, digest: &Digest, code: &[u8]) -> Vec<u8> {
+    let code = digest::digest(&digest::SHA256, code);
+    [&compatibility(engine).to_be_bytes(), digest.as_bytes().as_slice(), code.as_ref()].concat()
 }
 
 fn compatibility(engine: &Engine) -> u64 {

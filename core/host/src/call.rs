@@ -7,7 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use blockyard_model::{Capability, Effect, Pointer, SafeRequest, SecretUse, SecretValue, SqlTarget};
+use blockyard_call::bindings::blockyard::bundle::types;
+use blockyard_call::{Body, ByteStream, CallContext, CallSecret, Input, Problem, Redactor, cut, limits};
+use blockyard_http::HttpContext;
+use blockyard_model::{Capability, Effect, Pointer, SafeRequest, SqlTarget};
+use blockyard_sql::SqlContext;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
@@ -16,22 +20,19 @@ use tracing::{Instrument as _, Span};
 use wasmtime::component::ResourceAny;
 use wasmtime::{Store, UpdateDeadline};
 
-use crate::bindings::blockyard::bundle::types;
 use crate::bindings::exports::blockyard::bundle::block_types::{self, Output};
 use crate::bindings::{BundleReveal as Exports, BundleRevealPre as BundlePre};
+use crate::call_state::CallState;
+use crate::capability::log::LogContext;
 use crate::capability::reveal::RevealHook;
-use crate::capability::streams::Body;
 use crate::deadline::{Clock, Deadline};
 use crate::drive::{Halt, drive};
-use crate::failure::Ended;
+use crate::failure::{Ended, guest_problem};
+use crate::memory::MemoryLimiter;
 use crate::notice::GuessingHook;
-use crate::output::{ByteStream, Input};
-use crate::problem::cut;
-use crate::redact::Redactor;
 use crate::sandbox::Sandbox;
-use crate::state::CallState;
 use crate::ticker::Running;
-use crate::{Bundle, HostError, Problem, limits};
+use crate::{Bundle, HostError};
 
 /// The block on which an operation is called.
 #[derive(Debug, Clone)]
@@ -44,15 +45,6 @@ pub struct Block {
     pub revision: u64,
     /// The configuration, with `{"$secret": pointer}` in place of each secret.
     pub config: Value,
-}
-
-/// A secret of the called block, with its permitted uses.
-#[derive(Debug, Clone)]
-pub struct CallSecret {
-    /// The plaintext value.
-    pub value: SecretValue,
-    /// The permitted uses, with references to configuration fields resolved.
-    pub uses: SecretUse,
 }
 
 /// The context of a call: the block, its secrets and the permissions.
@@ -130,10 +122,10 @@ impl Sandbox {
     ) -> Result<Reply, HostError> {
         let (operation, arguments) = (operation.to_owned(), arguments.to_string());
         self.call(bundle, invocation, move |mut call, block| async move {
-            call.store.data_mut().record_arguments(&arguments);
+            call.store.data_mut().call.record_arguments(&arguments);
             let input = match input {
                 Some(input) => {
-                    let pushed = call.store.data_mut().table.push(Body::input(call.clock.input(input)));
+                    let pushed = call.store.data_mut().call.table.push(Body::input(call.clock.input(input)));
                     Some(pushed.map_err(|error| call.ended(&error.into()))?)
                 }
                 None => None,
@@ -143,11 +135,11 @@ impl Sandbox {
             let reply = call.answer(answered)?;
             let result = call.json(reply.result, "the result").await?;
             let log = call.store.data_mut().log.take();
-            let masked = call.store.data().watch.masked();
+            let masked = call.store.data().call.watch.masked();
             let output = match reply.output {
                 Output::None => None,
                 Output::Body(body) => {
-                    let body = call.store.data_mut().table.delete(body);
+                    let body = call.store.data_mut().call.table.delete(body);
                     let body = body.map_err(|error| call.bad_answer(format!("{error:#}")))?;
                     let media_type = body.media_type().to_owned();
                     Some((media_type, call.clock.output(redacted(body.into_stream(), call.redactor()))))
@@ -193,23 +185,23 @@ impl Sandbox {
             revision: block.revision,
             config: block.config.to_string(),
         };
-        let mut state = CallState::new(effect, block.config, address, secrets, Arc::new(grants), self.pools.clone());
-        state.bundle = bundle.name();
-        state.manifest = Some(bundle.shared_manifest());
-        state.safe = safe;
-        state.sql.targets = sql;
-        state.http = self.http.clone();
-        state.reveal = reveal;
-        state.guessed = guessed.clone();
-        let redactor = state.redactor.clone();
+        let state = CallState {
+            memory: MemoryLimiter::default(),
+            call: CallContext::new(bundle.name(), effect, block.config, address, secrets, Arc::new(grants)),
+            sql: SqlContext::new(self.pools.clone(), sql),
+            http: HttpContext::new(self.http.clone(), &bundle.manifest().capabilities, safe),
+            reveal,
+            log: LogContext::default(),
+        };
+        let redactor = state.call.redactor.clone();
         let clock = deadline.begin();
-        let time = clock.clone();
+        let (time, notice) = (clock.clone(), guessed.clone());
         let sandbox = self.clone();
         let whole = async move {
             // A call holds its permit until its store is dropped. This cannot deadlock: calls that
             // this one depends on (e.g. to read a secret from another block) have completed before.
             let turn = sandbox.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
-            let call = Call::begin(&sandbox, &linked, state, time, turn).await?;
+            let call = Call::begin(&sandbox, &linked, state, time, notice, turn).await?;
             work(call, seen).await
         };
         match drive(whole, clock.clone()).await {
@@ -248,6 +240,7 @@ struct Call {
     store: Store<CallState>,
     exports: Exports,
     clock: Clock,
+    guessed: GuessingHook,
     _running: Running,
     _turn: OwnedSemaphorePermit,
 }
@@ -258,12 +251,13 @@ impl Call {
         linked: &BundlePre<CallState>,
         state: CallState,
         clock: Clock,
+        guessed: GuessingHook,
         turn: OwnedSemaphorePermit,
     ) -> Result<Self, HostError> {
         let running = sandbox.ticker.run();
         let mut store = sandbox.store(state);
         match linked.instantiate_async(&mut store).await {
-            Ok(exports) => Ok(Self { store, exports, clock, _running: running, _turn: turn }),
+            Ok(exports) => Ok(Self { store, exports, clock, guessed, _running: running, _turn: turn }),
             Err(error) => Err(ended(store.data(), &error)),
         }
     }
@@ -271,10 +265,10 @@ impl Call {
     /// Converts the result of an exported function. Secrets in a problem are masked.
     fn answer<T>(&self, answered: wasmtime::Result<Result<T, types::Problem>>) -> Result<T, HostError> {
         answered.map_err(|error| self.ended(&error))?.map_err(|problem| {
-            let mut problem = Problem::masked_from_guest(problem, &self.redactor());
+            let mut problem = guest_problem(problem, &self.redactor());
             // The codes reserved for the host are accepted only if a host function returned one in
             // this call, so a guest can pass such a problem on but not invent one.
-            if problem.is_the_hosts() && !self.store.data().denied_by_host {
+            if problem.is_the_hosts() && !self.store.data().call.is_denied_by_host() {
                 "failed".clone_into(&mut problem.code);
             }
             HostError::Problem(problem)
@@ -286,17 +280,17 @@ impl Call {
     }
 
     fn redactor(&self) -> Arc<Redactor> {
-        self.store.data().shown.clone()
+        self.store.data().call.shown.clone()
     }
 
     fn bad_answer(&self, reason: String) -> HostError {
-        HostError::BadAnswer { bundle: self.store.data().bundle.clone(), reason }
+        HostError::BadAnswer { bundle: self.store.data().call.bundle.clone(), reason }
     }
 
     async fn json(&mut self, text: String, what: &str) -> Result<Value, HostError> {
         if text.len() > limits::RESULT_BYTES {
             return Err(HostError::Limit {
-                bundle: self.store.data().bundle.clone(),
+                bundle: self.store.data().call.bundle.clone(),
                 limit: format!("{what} has {} bytes; the limit is {}", text.len(), limits::RESULT_BYTES),
             });
         }
@@ -352,13 +346,12 @@ impl Call {
                 Err(HostError::Problem(problem)) => return Err(problem),
                 Err(error) => {
                     if let HostError::Guessing { reason, .. } = &error {
-                        let guessed = self.store.data().guessed.clone();
-                        guessed.give(reason.clone()).await;
+                        self.guessed.give(reason.clone()).await;
                     }
                     return Err(stopped(error.to_string()));
                 }
             };
-            let body = self.store.data_mut().table.delete(body);
+            let body = self.store.data_mut().call.table.delete(body);
             let body = body.map_err(|_| stopped("the bundle returned an unknown body"))?;
             let mut piece = body.into_stream();
             while let Some(chunk) = piece.next().await {
@@ -380,6 +373,6 @@ fn redacted(stream: ByteStream, redactor: Arc<Redactor>) -> ByteStream {
 }
 
 fn ended(state: &CallState, error: &wasmtime::Error) -> HostError {
-    let (bundle, panic) = (state.bundle.as_str(), state.panic.as_deref());
-    Ended { bundle, memory: &state.memory, panic, redactor: &state.shown }.by(error)
+    let CallState { memory, call, log, .. } = state;
+    Ended { bundle: &call.bundle, memory, panic: log.panic.as_deref(), redactor: &call.shown }.by(error)
 }

@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
+use blockyard_call::limits;
 use blockyard_model::Digest;
 use wasmparser::{Parser, Payload};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use crate::HostError;
 use crate::sandbox::Sandbox;
-use crate::{HostError, limits};
 
 /// Checks an untrusted component before it is compiled.
 ///

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use blockyard_call::{ByteStream, Input, Problem, limits};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use tokio::time::{Instant, timeout_at};
 
-use crate::output::{ByteStream, Input};
-use crate::{HostError, Problem, limits};
+use crate::HostError;
 
 /// The maximum duration of a call, waiting included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

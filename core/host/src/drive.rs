@@ -11,13 +11,13 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::task::Poll;
 
+use blockyard_call::limits;
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tracing::{Instrument as _, Span};
 
 use crate::deadline::{Clock, Over};
-use crate::limits;
 
 /// The reason why work was not completed.
 #[derive(Debug)]

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use blockyard_call::Problem;
 use blockyard_model::{Capability, ManifestError};
-
-use crate::Problem;
 
 /// An error of loading or calling a bundle.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +19,7 @@ pub enum HostError {
     TooLarge {
         /// Size of the file, in bytes.
         bytes: usize,
-        /// The limit, [`crate::limits::COMPONENT_BYTES`].
+        /// The limit, [`blockyard_call::limits::COMPONENT_BYTES`].
         limit: usize,
     },
     /// The manifest is not valid.

@@ -1,13 +1,14 @@
-//! Conversion of traps into [`HostError`]s. A panic message of the guest takes precedence over the
-//! trap's own message.
+//! Conversion of failures of a guest: traps into [`HostError`]s, and its own problems into [`Problem`]s. A
+//! panic message of the guest takes precedence over the trap's own message.
 
+use blockyard_call::{
+    EffectViolation, Guessing, LimitExceeded, Problem, Redactor, bindings::blockyard::bundle::types, cut, limits,
+};
 use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
 
-use crate::problem::{Fault, cut};
-use crate::redact::{Guessing, Redactor};
-use crate::state::MemoryLimiter;
-use crate::{HostError, limits};
+use crate::HostError;
+use crate::memory::MemoryLimiter;
 
 /// State of a guest that trapped, from which the error is derived.
 pub(crate) struct Ended<'a> {
@@ -15,18 +16,6 @@ pub(crate) struct Ended<'a> {
     pub(crate) memory: &'a MemoryLimiter,
     pub(crate) panic: Option<&'a str>,
     pub(crate) redactor: &'a Redactor,
-}
-
-/// An action of a bundle that the operation's declared effect forbids. It ends the call, because
-/// the user agreed to the effect that the manifest declares.
-#[derive(Debug, thiserror::Error)]
-#[error("a `read` operation tried to {0}")]
-pub(crate) struct EffectViolation(pub(crate) String);
-
-impl From<EffectViolation> for Fault {
-    fn from(violation: EffectViolation) -> Self {
-        Self::Trap(wasmtime::Error::new(violation))
-    }
 }
 
 impl Ended<'_> {
@@ -49,10 +38,30 @@ impl Ended<'_> {
     }
 }
 
+/// Converts a problem that the guest returned, with secrets masked. Its strings are guest-controlled and are
+/// therefore truncated, after masking, so that no part of a secret remains at the end.
+pub(crate) fn guest_problem(problem: types::Problem, redactor: &Redactor) -> Problem {
+    let shown = |text: String, bytes: usize| cut(redactor.text(cut(text, limits::LOG_SEARCHED_BYTES)), bytes);
+    Problem {
+        code: shown(problem.code, 64),
+        message: shown(problem.message, limits::MESSAGE_BYTES),
+        hint: problem.hint.map(|hint| shown(hint, limits::MESSAGE_BYTES)),
+        retryable: problem.retryable,
+        details: problem
+            .details
+            .filter(|details| details.len() <= limits::MESSAGE_BYTES)
+            .map(|details| redactor.text(details)),
+        by_database: false,
+    }
+}
+
 /// Returns the message of the limit that caused the trap, or `None` for another cause.
 fn limit(error: &wasmtime::Error) -> Option<String> {
     if let Some(ResourceTableError::Full) = error.downcast_ref() {
         return Some(too_many_handles());
+    }
+    if let Some(exceeded) = error.downcast_ref::<LimitExceeded>() {
+        return Some(exceeded.to_string());
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => {

@@ -5,39 +5,32 @@
 //! [`limits`]. `describe`, `validate` and `migrate` run on a separate engine, without any
 //! capability.
 //!
-//! Each capability is one file with the same structure: the resources that the guest holds handles
-//! to, then the functions that it calls. Secret values stay in the host; the guest has only
-//! handles.
+//! The capabilities are separate parts with the same structure, linked by one table. Secret values stay in the
+//! host; the guest has only handles.
 
 mod bindings;
 mod bundle;
 mod cache;
 mod call;
+mod call_state;
 mod capability;
 mod compile;
 mod deadline;
 mod drive;
 mod error;
 mod failure;
-pub mod limits;
+mod memory;
 mod notice;
-mod output;
-mod problem;
 mod pure;
-mod redact;
 mod sandbox;
-mod state;
 mod ticker;
-mod trace;
 
+pub use blockyard_call::{ByteStream, CallSecret, Input, Problem, Redactor, limits};
+pub use blockyard_sql::{count_sqlite_memory, settled};
 pub use bundle::Bundle;
-pub use call::{Block, CallSecret, Invocation, LogLevel, LogLine, Reply};
+pub use call::{Block, Invocation, LogLevel, LogLine, Reply};
 pub use capability::reveal::RevealHook;
-pub use capability::sql::{count_sqlite_memory, settled};
 pub use deadline::Deadline;
 pub use error::HostError;
 pub use notice::GuessingHook;
-pub use output::{ByteStream, Input};
-pub use problem::Problem;
-pub use redact::Redactor;
 pub use sandbox::{Sandbox, SandboxConfig};

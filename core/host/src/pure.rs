@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use blockyard_call::{Body, Redactor, cut, limits};
 use blockyard_model::Pointer;
 use serde_json::Value;
 use wasmtime::Store;
@@ -16,15 +17,12 @@ use wasmtime::component::{Component, HasSelf, Linker, ResourceType};
 use crate::bindings::blockyard::bundle::log::{self, Level};
 use crate::bindings::{BundleReveal as Exports, BundleRevealPre as BundlePre};
 use crate::capability::log::{PANIC_PREFIX, one_line};
-use crate::capability::streams::Body;
 use crate::deadline::Deadline;
 use crate::drive::{Halt, drive};
-use crate::failure::Ended;
-use crate::problem::cut;
-use crate::redact::Redactor;
+use crate::failure::{Ended, guest_problem};
+use crate::memory::MemoryLimiter;
 use crate::sandbox::Sandbox;
-use crate::state::MemoryLimiter;
-use crate::{Bundle, HostError, Problem, limits};
+use crate::{Bundle, HostError};
 
 /// A component that is linked for the pure functions.
 pub(crate) type Pure = BundlePre<State>;
@@ -94,7 +92,7 @@ impl Sandbox {
             let answered = types.call_migrate(&mut asked.store, &type_slug, from_version, &config).await;
             let migrated = answered
                 .map_err(|error| asked.ended(&error))?
-                .map_err(|problem| HostError::Problem(Problem::from_guest(problem)))?;
+                .map_err(|problem| HostError::Problem(guest_problem(problem, &Redactor::default())))?;
             if migrated.len() > limits::RESULT_BYTES {
                 let limit = format!(
                     "a migrated configuration has {} bytes; the limit is {}",

@@ -4,14 +4,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use blockyard_call::limits;
+use blockyard_http::HttpClients;
+use blockyard_sql::Pools;
 use tokio::sync::Semaphore;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
+use crate::HostError;
 use crate::cache::CompiledCode;
-use crate::capability::http::Http;
-use crate::capability::sql::Pools;
 use crate::ticker::Ticker;
-use crate::{HostError, limits};
 
 /// Configuration of a [`Sandbox`]. This crate does not read the environment.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +35,7 @@ pub struct Sandbox {
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) cache: Option<Arc<CompiledCode>>,
     pub(crate) pools: Arc<Pools>,
-    pub(crate) http: Arc<Http>,
+    pub(crate) http: Arc<HttpClients>,
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) pure_permits: Arc<Semaphore>,
     pub(crate) compiling: Arc<Semaphore>,

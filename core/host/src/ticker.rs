@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
+use blockyard_call::limits;
 use wasmtime::Engine;
-
-use crate::limits;
 
 /// The ticker thread. Dropping this value stops the thread.
 pub(crate) struct Ticker {

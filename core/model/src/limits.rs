@@ -1,5 +1,5 @@
 //! Limits on schemas and on validating documents against them. Schemas come from bundles, and so do
-//! the results that are validated: both are guest-controlled. `blockyard_host::limits` re-exports
+//! the results that are validated: both are guest-controlled. `blockyard_call::limits` re-exports
 //! these constants beside its own.
 
 /// Maximum number of JSON values in one schema. The largest known schema, with a description for

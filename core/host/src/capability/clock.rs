@@ -2,12 +2,30 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::bindings::blockyard::bundle::clock::Host;
-use crate::limits;
-use crate::state::CallState;
-use crate::trace;
+use blockyard_call::{limits, trace};
+use wasmtime::component::{HasData, Linker};
 
-impl Host for CallState {
+use crate::bindings::blockyard::bundle::clock::{self, Host};
+
+/// View of a call that `clock` needs: nothing.
+pub(crate) struct ClockView;
+
+/// Names [`ClockView`] as the data of the interface.
+struct HasClock;
+
+impl HasData for HasClock {
+    type Data<'call> = ClockView;
+}
+
+/// Links the interface `clock`.
+pub(crate) fn add_to_linker<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    view: fn(&mut T) -> ClockView,
+) -> wasmtime::Result<()> {
+    clock::add_to_linker::<T, HasClock>(linker, view)
+}
+
+impl Host for ClockView {
     async fn now(&mut self) -> wasmtime::Result<u64> {
         let _traced = trace::inner_call("clock.now");
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

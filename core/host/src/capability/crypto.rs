@@ -2,35 +2,54 @@
 //! may sign. A message of any other form is refused, so that a bundle cannot sign a token, an
 //! assertion or a certificate.
 
+use blockyard_call::bindings::blockyard::bundle::types;
+use blockyard_call::{CallContext, Fault, Problem, Secret, sign, trace};
 use blockyard_model::{SecretValue, SignAlgorithm, SignForm};
-use ring::rand::SystemRandom;
-use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject as _;
-use wasmtime::component::Resource;
+use wasmtime::component::{HasData, Linker, Resource};
 
-use crate::bindings::blockyard::bundle::crypto::Host;
-use crate::capability::secrets::Secret;
-use crate::problem::{Fault, Problem};
-use crate::state::CallState;
-use crate::trace;
+use crate::bindings::blockyard::bundle::crypto::{self, Host};
 
-impl Host for CallState {
+/// View of a call that `crypto` needs.
+pub(crate) struct CryptoView<'call> {
+    pub(crate) call: &'call mut CallContext,
+}
+
+/// Names [`CryptoView`] as the data of the interface.
+struct HasCrypto;
+
+impl HasData for HasCrypto {
+    type Data<'call> = CryptoView<'call>;
+}
+
+/// Links the interface `crypto`.
+pub(crate) fn add_to_linker<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    view: fn(&mut T) -> CryptoView<'_>,
+) -> wasmtime::Result<()> {
+    crypto::add_to_linker::<T, HasCrypto>(linker, view)
+}
+
+impl types::Host for CryptoView<'_> {
+    fn convert_problem(&mut self, fault: Fault) -> wasmtime::Result<types::Problem> {
+        self.call.convert_problem(fault)
+    }
+}
+
+impl Host for CryptoView<'_> {
     async fn hmac_sha256(&mut self, key: Resource<Secret>, data: Vec<u8>) -> Result<Vec<u8>, Fault> {
         let _traced = trace::host_call("crypto.hmac-sha256");
         let key = self.signing_secret(&key, SignAlgorithm::HmacSha256, &data)?;
-        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key.expose().as_bytes());
-        Ok(ring::hmac::sign(&key, &data).as_ref().to_vec())
+        Ok(sign::hmac_sha256(&key, &data))
     }
 
     async fn sign_rs256(&mut self, key: Resource<Secret>, data: Vec<u8>) -> Result<Vec<u8>, Fault> {
         let _traced = trace::host_call("crypto.sign-rs256");
         let key = self.signing_secret(&key, SignAlgorithm::RsaSha256, &data)?;
-        Ok(sign_rs256(&key, &data)?)
+        Ok(sign::rs256(&key, &data)?)
     }
 }
 
-impl CallState {
+impl CryptoView<'_> {
     /// Returns the secret if its schema lists a signing form that matches the data.
     fn signing_secret(
         &self,
@@ -38,8 +57,8 @@ impl CallState {
         algorithm: SignAlgorithm,
         data: &[u8],
     ) -> Result<SecretValue, Fault> {
-        let pointer = &self.table.get(secret)?.pointer;
-        let known = self.secrets.get(pointer);
+        let pointer = &self.call.table.get(secret)?.pointer;
+        let known = self.call.secrets.get(pointer);
         let secret = known.ok_or_else(|| Problem::new("not-found", "the block has no such secret"))?;
         let forms: Vec<SignForm> =
             secret.uses.sign.iter().copied().filter(|form| form.algorithm() == algorithm).collect();
@@ -57,25 +76,4 @@ impl CallState {
         }
         Ok(secret.value.clone())
     }
-}
-
-/// Signs data with RSASSA-PKCS1-v1_5 and SHA-256 (RFC 8017, section 8.2). The key is an RSA private
-/// key in PEM, as PKCS#8 or PKCS#1.
-pub(crate) fn sign_rs256(key: &SecretValue, data: &[u8]) -> Result<Vec<u8>, Problem> {
-    let unreadable = |reason: String| {
-        Problem::new("invalid", format!("the private key cannot be used: {reason}"))
-            .hint("use an RSA key of 2048 to 4096 bits in PEM, beginning with `-----BEGIN PRIVATE KEY-----`")
-    };
-    let der =
-        PrivateKeyDer::from_pem_slice(key.expose().as_bytes()).map_err(|_| unreadable("it is not PEM".to_owned()))?;
-    let pair = match &der {
-        PrivateKeyDer::Pkcs8(der) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
-        PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
-        _ => return Err(unreadable("it is not an RSA key".to_owned())),
-    }
-    .map_err(|error| unreadable(error.to_string()))?;
-    let mut signature = vec![0; pair.public().modulus_len()];
-    pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), data, &mut signature)
-        .map_err(|_| unreadable("signing failed".to_owned()))?;
-    Ok(signature)
 }

@@ -1,15 +1,12 @@
 //! `log`: log lines for the user who runs the call. The text is guest-controlled: control
 //! characters are escaped, secrets are masked, and the length and the number of lines are limited.
 
+use blockyard_call::{Redactor, cut, limits, trace};
 use blockyard_model::visible;
+use wasmtime::component::{HasData, Linker};
 
-use crate::bindings::blockyard::bundle::log::{Host, Level};
+use crate::bindings::blockyard::bundle::log::{self, Host, Level};
 use crate::call::{LogLevel, LogLine};
-use crate::limits;
-use crate::problem::cut;
-use crate::redact::Redactor;
-use crate::state::CallState;
-use crate::trace;
 
 /// Prefix of the line that the SDK's panic hook writes. The host reports such a line as the cause
 /// of the crash.
@@ -17,13 +14,15 @@ pub(crate) const PANIC_PREFIX: &str = "panicked at ";
 
 /// Log lines of one call.
 #[derive(Default)]
-pub(crate) struct Log {
+pub(crate) struct LogContext {
     lines: Vec<LogLine>,
     bytes: usize,
     full: bool,
+    /// The message of a guest panic, from the SDK's panic hook.
+    pub(crate) panic: Option<String>,
 }
 
-impl Log {
+impl LogContext {
     pub(crate) fn take(&mut self) -> Vec<LogLine> {
         std::mem::take(&mut self.lines)
     }
@@ -42,16 +41,38 @@ impl Log {
     }
 }
 
-impl Host for CallState {
+/// View of a call that `log` needs.
+pub(crate) struct LogView<'call> {
+    /// Masks the secrets of the call.
+    pub(crate) shown: &'call Redactor,
+    pub(crate) log: &'call mut LogContext,
+}
+
+/// Names [`LogView`] as the data of the interface.
+struct HasLog;
+
+impl HasData for HasLog {
+    type Data<'call> = LogView<'call>;
+}
+
+/// Links the interface `log`.
+pub(crate) fn add_to_linker<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    view: fn(&mut T) -> LogView<'_>,
+) -> wasmtime::Result<()> {
+    log::add_to_linker::<T, HasLog>(linker, view)
+}
+
+impl Host for LogView<'_> {
     async fn write(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
         let traced = trace::inner_call("log.write");
         traced.bytes(message.len());
         if level == Level::Error && message.starts_with(PANIC_PREFIX) {
-            self.panic = Some(one_line(&self.shown, message));
+            self.log.panic = Some(one_line(self.shown, message));
         } else if !self.log.full {
             // Lines over the limit are dropped before they are searched for secrets, so that a
             // flood of lines is cheap.
-            let message = one_line(&self.shown, message);
+            let message = one_line(self.shown, message);
             self.log.push(level.into(), message);
         }
         Ok(())

@@ -1,11 +1,29 @@
 //! `random`: random bytes from the operating system's generator.
 
-use crate::bindings::blockyard::bundle::random::Host;
-use crate::limits;
-use crate::state::CallState;
-use crate::trace;
+use blockyard_call::{limits, trace};
+use wasmtime::component::{HasData, Linker};
 
-impl Host for CallState {
+use crate::bindings::blockyard::bundle::random::{self, Host};
+
+/// View of a call that `random` needs: nothing.
+pub(crate) struct RandomView;
+
+/// Names [`RandomView`] as the data of the interface.
+struct HasRandom;
+
+impl HasData for HasRandom {
+    type Data<'call> = RandomView;
+}
+
+/// Links the interface `random`.
+pub(crate) fn add_to_linker<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    view: fn(&mut T) -> RandomView,
+) -> wasmtime::Result<()> {
+    random::add_to_linker::<T, HasRandom>(linker, view)
+}
+
+impl Host for RandomView {
     async fn fill(&mut self, length: u32) -> wasmtime::Result<Vec<u8>> {
         let traced = trace::inner_call("random.fill");
         if length > limits::RANDOM_BYTES {

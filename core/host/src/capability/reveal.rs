@@ -4,15 +4,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use blockyard_call::bindings::blockyard::bundle::types;
+use blockyard_call::{CallContext, Fault, Problem, Secret, trace};
 use blockyard_model::Pointer;
 use futures_util::future::BoxFuture;
-use wasmtime::component::Resource;
+use wasmtime::component::{HasData, Linker, Resource};
 
-use crate::bindings::blockyard::bundle::reveal::Host;
-use crate::capability::secrets::Secret;
-use crate::problem::{Fault, Problem};
-use crate::state::CallState;
-use crate::trace;
+use crate::bindings::blockyard::bundle::reveal::{self, Host};
 
 /// A function that runs before a bundle receives the value of a secret. The embedding program uses
 /// it to record the access in its audit trail. If the function fails, the value is not returned.
@@ -29,20 +27,42 @@ impl RevealHook {
     {
         Self(Arc::new(move |pointer| Box::pin(hook(pointer))))
     }
+}
 
-    /// Creates a hook that refuses every access, for calls that have no secrets to reveal.
-    pub(crate) fn none() -> Self {
-        Self::new(async |_| Err(Problem::new("denied", "this call has no secrets to reveal")))
+/// View of a call that `reveal` needs.
+pub(crate) struct RevealView<'call> {
+    pub(crate) call: &'call mut CallContext,
+    pub(crate) hook: &'call RevealHook,
+}
+
+/// Names [`RevealView`] as the data of the interface.
+struct HasReveal;
+
+impl HasData for HasReveal {
+    type Data<'call> = RevealView<'call>;
+}
+
+/// Links the interface `reveal`.
+pub(crate) fn add_to_linker<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    view: fn(&mut T) -> RevealView<'_>,
+) -> wasmtime::Result<()> {
+    reveal::add_to_linker::<T, HasReveal>(linker, view)
+}
+
+impl types::Host for RevealView<'_> {
+    fn convert_problem(&mut self, fault: Fault) -> wasmtime::Result<types::Problem> {
+        self.call.convert_problem(fault)
     }
 }
 
-impl Host for CallState {
+impl Host for RevealView<'_> {
     async fn reveal(&mut self, secret: Resource<Secret>) -> Result<Vec<u8>, Fault> {
         let _traced = trace::host_call("reveal.reveal");
-        let pointer = self.table.get(&secret)?.pointer.clone();
-        let known = self.secrets.get(&pointer);
+        let pointer = self.call.table.get(&secret)?.pointer.clone();
+        let known = self.call.secrets.get(&pointer);
         let value = known.ok_or_else(|| Problem::new("not-found", "the block has no such secret"))?.value.clone();
-        (self.reveal.0)(pointer).await?;
+        (self.hook.0)(pointer).await?;
         Ok(value.expose().as_bytes().to_vec())
     }
 }

@@ -1,0 +1,101 @@
+//! Access checks for a request: the manifest asks for the origin, the yard grants it, the block's
+//! configuration supplies the fields of the origin pattern, and the operation's effect allows the
+//! method.
+
+use std::collections::BTreeSet;
+
+use blockyard_call::{EffectViolation, Fault, Problem, quoted};
+use blockyard_model::{Capability, Effect, HttpAccess, Origin, RequestUrl};
+use ipnet::IpNet;
+use serde_json::{Value, json};
+
+use crate::HttpView;
+
+impl HttpView<'_> {
+    /// Checks that the bundle may send requests to an origin. Returns the networks, in addition to
+    /// the public internet, in which the server may be.
+    pub(super) fn permit(&self, origin: &Origin) -> Result<Vec<IpNet>, Problem> {
+        let asked: Vec<_> = self
+            .http
+            .requested
+            .iter()
+            .filter(|asked| asked.origin.expand(&self.call.config).is_some_and(|pattern| pattern.matches(origin)))
+            .collect();
+        if asked.is_empty() {
+            return Err(self.not_asked_for(origin));
+        }
+        let mut granted = false;
+        let mut networks = Vec::new();
+        for grant in origins(&self.call.grants) {
+            let in_force = asked.iter().any(|asked| asked.origin.covers(&grant.origin))
+                && grant.origin.expand(&self.call.config).is_some_and(|pattern| pattern.matches(origin));
+            if in_force {
+                granted = true;
+                networks.extend(grant.special_networks());
+            }
+        }
+        if !granted {
+            return Err(Problem::not_granted(&self.call.bundle, &format!("http {origin}")));
+        }
+        networks.sort();
+        networks.dedup();
+        Ok(networks)
+    }
+
+    fn not_asked_for(&self, origin: &Origin) -> Problem {
+        let asked: Vec<String> = self.http.requested.iter().map(|asked| format!("`{}`", asked.origin)).collect();
+        let problem = Problem::new(
+            "not-granted",
+            format!(
+                "bundle `{}` may not send requests to `{origin}`: its manifest does not ask for it",
+                self.call.bundle
+            ),
+        );
+        match asked.is_empty() {
+            true => problem,
+            false => problem.hint(format!(
+                "use an origin that the manifest asks for: {} (fields are taken from the block's configuration)",
+                asked.join(", ")
+            )),
+        }
+    }
+
+    /// Refuses a request that may change data if the operation's effect is `read`. GET, HEAD and
+    /// the requests that the manifest declares safe are allowed.
+    pub(super) fn hold_to_effect(&self, method: &str, url: &RequestUrl) -> Result<(), Fault> {
+        let safe = matches!(method, "GET" | "HEAD");
+        if self.call.effect != Effect::Read
+            || safe
+            || self.http.safe.iter().any(|safe| safe.matches(method, url, &self.call.config))
+        {
+            return Ok(());
+        }
+        let url = self.call.shown.text(quoted(&format!("{}{}", url.origin, url.path())));
+        Err(EffectViolation(format!("send `{method} {url}`")).into())
+    }
+
+    /// Adds a hint to a refused connection: the grant that would allow it.
+    pub(super) fn explain_network(&self, problem: Problem, origin: &Origin) -> Problem {
+        let address = problem
+            .details
+            .as_deref()
+            .and_then(|details| serde_json::from_str::<Value>(details).ok())
+            .and_then(|details| details["address"].as_str().map(str::to_owned));
+        match (problem.code.as_str(), address) {
+            ("not-granted", Some(address)) => {
+                let literal = origin.host.to_string().trim_matches(['[', ']']) == address;
+                let grant = if literal { format!("http {origin}") } else { format!("http {origin} at {address}") };
+                problem.details(&json!({ "bundle": self.call.bundle, "capability": grant, "address": address }))
+            }
+            _ => problem,
+        }
+    }
+}
+
+/// Returns the origins in a set of capabilities.
+pub(crate) fn origins(capabilities: &BTreeSet<Capability>) -> impl Iterator<Item = &HttpAccess> {
+    capabilities.iter().filter_map(|capability| match capability {
+        Capability::Http(access) => Some(access),
+        _ => None,
+    })
+}

@@ -1,0 +1,296 @@
+//! `http`: requests to origins that the manifest asks for, the yard grants and the block's
+//! configuration names. The host adds secrets to a request; the guest never sees them. A response
+//! is searched for secrets before the guest reads a byte of it. A response that cannot be searched
+//! can only be passed on by handle.
+//!
+//! Redirects are followed for GET and HEAD only. Each hop is checked like a first request, and
+//! secrets are removed once the origin changes. A request without a body is repeated once, with a
+//! new access token, if the server rejects its token. All other decisions are left to the guest.
+
+mod access;
+mod answer;
+pub mod bindings;
+mod client;
+mod connector;
+mod headers;
+mod network;
+mod secret;
+mod token;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use blockyard_call::bindings::blockyard::bundle::types;
+use blockyard_call::{Body, CallContext, Fault, Problem, limits, quoted, trace};
+use blockyard_model::{Capability, HttpAccess, Pointer, RequestUrl, SafeRequest, SecretValue};
+use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, USER_AGENT as USER_AGENT_HEADER};
+use http::{Method, StatusCode};
+use wasmtime::component::{HasData, Linker, Resource};
+
+use self::client::{HttpClient, Upload};
+use self::secret::bearer;
+use self::token::Tokens;
+use crate::bindings::blockyard::bundle::http::{self as interface, Auth, Host, Request, Response, SecretHeader};
+
+pub use self::token::TokenSource;
+
+/// `User-Agent` header of requests for which the bundle sets none.
+const USER_AGENT: &str = concat!("blockyard/", env!("CARGO_PKG_VERSION"));
+
+/// State that the requests of a sandbox share: connections and access tokens.
+#[derive(Default)]
+pub struct HttpClients {
+    client: Arc<HttpClient>,
+    tokens: Arc<Tokens>,
+}
+
+/// The requests that a call may send, and the connections for them.
+pub struct HttpContext {
+    clients: Arc<HttpClients>,
+    /// The origins that the bundle's manifest requests.
+    requested: Vec<HttpAccess>,
+    /// Requests that a `read` operation may send in addition to GET and HEAD.
+    safe: Vec<SafeRequest>,
+}
+
+/// View of a call that `http` needs.
+pub struct HttpView<'call> {
+    /// The context of the call.
+    pub call: &'call mut CallContext,
+    /// The requests that the call may send.
+    pub http: &'call HttpContext,
+}
+
+/// Names [`HttpView`] as the data of the interface.
+struct HasHttp;
+
+impl HasData for HasHttp {
+    type Data<'call> = HttpView<'call>;
+}
+
+/// Links the interface `http`.
+///
+/// # Errors
+/// Returns an error if the linker already defines the interface.
+pub fn add_to_linker<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    view: fn(&mut T) -> HttpView<'_>,
+) -> wasmtime::Result<()> {
+    interface::add_to_linker::<T, HasHttp>(linker, view)
+}
+
+impl HttpContext {
+    /// Creates the context of a call. `requested` are the capabilities that the bundle's manifest requests;
+    /// `safe` are the requests that a `read` operation may send in addition to GET and HEAD.
+    #[must_use]
+    pub fn new(clients: Arc<HttpClients>, requested: &BTreeSet<Capability>, safe: Vec<SafeRequest>) -> Self {
+        Self { clients, requested: access::origins(requested).cloned().collect(), safe }
+    }
+}
+
+impl types::Host for HttpView<'_> {
+    fn convert_problem(&mut self, fault: Fault) -> wasmtime::Result<types::Problem> {
+        self.call.convert_problem(fault)
+    }
+}
+
+/// A header whose value is derived from a secret of the block.
+struct Injected {
+    name: HeaderName,
+    value: HeaderValue,
+    /// Location of the secret in the block's configuration.
+    secret: Pointer,
+}
+
+/// A validated request.
+struct Outgoing {
+    method: Method,
+    url: RequestUrl,
+    headers: HeaderMap,
+    /// Headers that the host adds from the block's secrets.
+    injected: Vec<Injected>,
+    /// Source of the access token that the host adds.
+    token: Option<TokenSource>,
+}
+
+impl Host for HttpView<'_> {
+    async fn send(
+        &mut self,
+        request: Request,
+        auth: Auth,
+        secret_headers: Vec<SecretHeader>,
+        body: Option<Resource<Body>>,
+    ) -> Result<Response, Fault> {
+        let traced = trace::host_call("http.send");
+        let time = match request.timeout_ms {
+            Some(0) => return Err(Problem::new("invalid", "the timeout of a request must be more than 0 ms").into()),
+            Some(milliseconds) => Some(Duration::from_millis(milliseconds.into()).min(limits::HTTP_TIME)),
+            None => None,
+        };
+        let given = request.headers.len() + secret_headers.len();
+        if given > limits::HTTP_HEADERS {
+            let message = format!("the request has {given} headers; the limit is {}", limits::HTTP_HEADERS);
+            return Err(Problem::new("invalid", message).into());
+        }
+        let method = Method::from_bytes(request.method.as_bytes())
+            .ok()
+            .filter(|method| !matches!(*method, Method::CONNECT | Method::TRACE))
+            .ok_or_else(|| {
+                Problem::new("invalid", format!("`{}` is not a supported HTTP method", quoted(&request.method)))
+            })?;
+        let url = RequestUrl::parse(&request.url).map_err(|error| Problem::new("invalid", error.to_string()))?;
+        self.hold_to_effect(method.as_str(), &url)?;
+        self.permit(&url.origin)?;
+        traced.origin(&url.origin);
+        let beside_a_secret = !self.call.may_echo(&url.origin).is_empty();
+        if beside_a_secret {
+            let headers = request.headers.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+            let words: Vec<&[u8]> =
+                [request.method.as_bytes(), request.url.as_bytes()].into_iter().chain(headers).collect();
+            self.call.check_for_secrets(words)?;
+        }
+        let (header, token) = self.credential(auth)?;
+        let mut injected = Vec::from_iter(header);
+        for header in secret_headers {
+            injected.push(self.secret_header(&header)?);
+        }
+        let names: Vec<&HeaderName> =
+            injected.iter().map(|header| &header.name).chain(token.as_ref().map(|_| &AUTHORIZATION)).collect();
+        if let Some(twice) = names.iter().enumerate().find_map(|(at, name)| names[..at].contains(name).then_some(name))
+        {
+            return Err(
+                Problem::new("invalid", format!("the header `{twice}` is set from more than one secret")).into()
+            );
+        }
+        let bytes = injected.iter().map(|header| header.name.as_str().len() + header.value.len()).sum();
+        let headers = headers::checked(&request.headers, &names, bytes, beside_a_secret)?;
+        let upload = match body {
+            Some(body) => {
+                let (stream, size) = self.call.take_body(body, &url)?;
+                Some(Upload::stream(stream, size))
+            }
+            None => None,
+        };
+        let time = time.unwrap_or_else(|| sending(upload.as_ref()));
+        let outgoing = Outgoing { method, url, headers, injected, token };
+        let answered = tokio::time::timeout(time, self.follow(outgoing, upload)).await;
+        answered.unwrap_or_else(|_| {
+            Err(Problem::new("timeout", format!("no response within {} ms", time.as_millis())).retryable().into())
+        })
+    }
+}
+
+impl HttpView<'_> {
+    /// Sends a request and follows redirects.
+    async fn follow(&mut self, mut outgoing: Outgoing, upload: Option<Upload>) -> Result<Response, Fault> {
+        let repeatable = upload.is_none();
+        let mut upload = upload.unwrap_or_else(Upload::none);
+        let mut refused_once = false;
+        for hop in 0..=limits::REDIRECTS {
+            // From the second hop on the server chooses the origin, so a message that quotes it is
+            // masked.
+            let permitted = self.permit(&outgoing.url.origin);
+            let networks =
+                permitted.map_err(|problem| if hop == 0 { problem } else { self.call.mask_remote_problem(problem) })?;
+            let (request, token) = self.request(&outgoing, upload).await?;
+            let origin = outgoing.url.origin.clone();
+            let answer = self.http.clients.client.send(request, networks).await;
+            let answer =
+                answer.map_err(|problem| self.call.mask_remote_problem(self.explain_network(problem, &origin)))?;
+            upload = Upload::none();
+            // The token was revoked before it expired: retry once, with a new token.
+            if let (StatusCode::UNAUTHORIZED, Some(token), Some(source)) = (answer.status(), token, &outgoing.token) {
+                self.http.clients.tokens.forget(&source.exchange, &token).await;
+                if repeatable && !std::mem::replace(&mut refused_once, true) {
+                    continue;
+                }
+            }
+            match self.redirect(&outgoing, &answer)? {
+                None => return self.response(answer, &outgoing.url),
+                Some(next) => {
+                    if next.origin != outgoing.url.origin {
+                        outgoing.injected.clear();
+                        outgoing.token = None;
+                        outgoing.headers.remove(AUTHORIZATION);
+                        outgoing.headers.remove(COOKIE);
+                    }
+                    outgoing.url = next;
+                }
+            }
+        }
+        let message = format!("the server redirected the request more than {} times", limits::REDIRECTS);
+        Err(Problem::new("failed", message).into())
+    }
+
+    /// Builds the HTTP request of one hop. Returns it with the access token that it carries.
+    async fn request(
+        &mut self,
+        outgoing: &Outgoing,
+        upload: Upload,
+    ) -> Result<(http::Request<Upload>, Option<SecretValue>), Fault> {
+        let mut headers = outgoing.headers.clone();
+        if !headers.contains_key(USER_AGENT_HEADER) {
+            headers.insert(USER_AGENT_HEADER, HeaderValue::from_static(USER_AGENT));
+        }
+        if !self.call.may_echo(&outgoing.url.origin).is_empty() {
+            headers::beside_a_secret(&mut headers);
+        }
+        let mut used = None;
+        for Injected { name, value, secret } in &outgoing.injected {
+            self.for_origin(std::slice::from_ref(secret), &outgoing.url)?;
+            headers.insert(name, value.clone());
+        }
+        if let Some(source) = &outgoing.token {
+            self.for_origin(&source.secrets, &outgoing.url)?;
+            let networks = self.permit(&source.exchange.url.origin)?;
+            let token = self.http.clients.tokens.get(&self.http.clients.client, &source.exchange, networks).await;
+            let token = token.map_err(|problem| {
+                self.call.mask_remote_problem(self.explain_network(problem, &source.exchange.url.origin))
+            })?;
+            self.call.add_secret(&token);
+            headers.insert(AUTHORIZATION, bearer(&token)?);
+            used = Some(token);
+        }
+        let mut request = http::Request::builder()
+            .method(outgoing.method.clone())
+            .uri(outgoing.url.to_string())
+            .body(upload)
+            .map_err(|error| Problem::new("invalid", error.to_string()))?;
+        *request.headers_mut() = headers;
+        Ok((request, used))
+    }
+}
+
+/// Returns the timeout of a request whose bundle sets none. An upload of known size adds time
+/// according to [`limits::SLOWEST_BYTES`]; an upload of unknown size is limited by the deadline of
+/// the call.
+fn sending(upload: Option<&Upload>) -> Duration {
+    match upload.map(Upload::size) {
+        None => limits::HTTP_TIME,
+        Some(Some(bytes)) => limits::HTTP_TIME + Duration::from_secs(bytes / limits::SLOWEST_BYTES),
+        Some(None) => limits::LONGEST_HTTP_TIME,
+    }
+}
+
+impl std::fmt::Debug for HttpClients {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HttpClients")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_has_time_of_its_own() {
+        let stream = || futures_util::StreamExt::boxed(futures_util::stream::empty());
+        assert_eq!(sending(None), limits::HTTP_TIME);
+        assert_eq!(sending(Some(&Upload::stream(stream(), Some(0)))), limits::HTTP_TIME);
+        // One chunk of an upload, at exactly the lowest accepted speed.
+        let chunk = Duration::from_secs((16 << 20) / limits::SLOWEST_BYTES);
+        assert_eq!(sending(Some(&Upload::stream(stream(), Some(16 << 20)))), limits::HTTP_TIME + chunk);
+        assert_eq!(sending(Some(&Upload::stream(stream(), None))), limits::LONGEST_HTTP_TIME);
+    }
+}

@@ -1,0 +1,590 @@
+//! SQLite: the one file that the block's configuration names, and no other. sqlx opens the
+//! connections. Statements run through SQLite's C interface on a thread that may block, and are
+//! interrupted when their caller stops waiting.
+
+pub(super) mod budget;
+mod confinement;
+mod raw;
+mod temporary;
+
+use std::ffi::CStr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+
+use blockyard_call::{Problem, limits};
+use blockyard_model::capability::Dialect;
+use serde_json::json;
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use tokio::runtime::Handle;
+
+use self::budget::{Budget, Counting};
+use self::confinement::Guard;
+use self::raw::{BUSY_TIME, Database, Prepared, Refusal};
+use super::cell::{Cell, ColumnKind};
+use super::many::{InsertTarget, Refused, check_lists};
+use super::number;
+use super::pool::{Lease, Reusable};
+use super::rows::{Head, Sink, Stop};
+use super::target::Permitted;
+use super::word::no_transaction_control;
+use super::{Access, Statement, left_transaction};
+use crate::bindings::blockyard::bundle::sql::{Column, Execution, Value};
+
+/// Maximum number of digits of a number in an error message.
+const SHOWN_DIGITS: usize = 40;
+
+/// A connection, and the thread that runs its statements. Without a thread, the connection is
+/// closed.
+pub(super) struct Session(Option<Worker>);
+
+/// A thread that locks a connection of sqlx for the duration of the session. If it locked the
+/// connection for each statement, sqlx's own thread and this thread could wait for the lock
+/// forever.
+struct Worker {
+    jobs: mpsc::Sender<(Arc<AtomicBool>, Job)>,
+    /// Whether the connection is returned to the pool at the end, instead of being closed.
+    keep: Arc<AtomicBool>,
+}
+
+/// Work on the database.
+type Job = Box<dyn FnOnce(&Database) + Send>;
+
+/// Interrupts a statement when it is dropped.
+#[derive(Default)]
+struct Interrupt(Arc<AtomicBool>);
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Session {
+    /// Allows the connection to be returned to the pool, unless a statement was interrupted.
+    fn drop(&mut self) {
+        if let Some(worker) = &self.0 {
+            worker.keep.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Options of a session.
+pub(super) struct SessionOptions {
+    pub(super) access: Access,
+    /// Whether the database is in memory. Such a database exists as long as its connection.
+    pub(super) memory: bool,
+    /// Limits on the memory and temporary files of the call.
+    pub(super) budget: Arc<Budget>,
+}
+
+impl Session {
+    pub(super) fn new(connection: SqliteConnection, lease: Lease, how: SessionOptions) -> Self {
+        Self(Some(Worker::start(connection, lease, how)))
+    }
+
+    /// Closes the connection instead of returning it to the pool.
+    pub(super) fn stop(mut self) {
+        self.0 = None;
+    }
+
+    /// Runs work on the database on a thread that may block. If the future is dropped before the
+    /// work ends, the running statement is interrupted and the connection is closed.
+    async fn on_thread<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&Database) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let closed = || Problem::new("unavailable", "the connection was closed after a failure").retryable();
+        let worker = self.0.take().ok_or_else(closed)?;
+        let interrupt = Interrupt::default();
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let job = Box::new(move |database: &Database| {
+            let _ = answer.send(work(database));
+        });
+        let silent = || Problem::new("failed", "the thread that runs SQLite stopped unexpectedly");
+        worker.jobs.send((interrupt.0.clone(), job)).map_err(|_| silent())?;
+        let done = answered.await.map_err(|_| silent())?;
+        self.0 = Some(worker);
+        Ok(done)
+    }
+
+    /// Runs a guest's statement like [`on_thread`](Self::on_thread). If the statement leaves the
+    /// open transaction, or SQLite rolls the transaction back after an error, the connection is
+    /// closed, because later statements would not be part of the transaction.
+    async fn statement<T: Send + 'static, E: From<Problem> + Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&Database) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let (done, lost) = self
+            .on_thread(move |database| {
+                let before = database.is_in_transaction();
+                let done = work(database);
+                (done, before != database.is_in_transaction())
+            })
+            .await?;
+        if lost {
+            self.0 = None;
+            return Err(done.err().unwrap_or_else(|| left_transaction().into()));
+        }
+        done
+    }
+}
+
+impl Worker {
+    fn start(mut connection: SqliteConnection, lease: Lease, how: SessionOptions) -> Self {
+        let (jobs, given) = mpsc::channel::<(Arc<AtomicBool>, Job)>();
+        let keep = Arc::new(AtomicBool::new(false));
+        let kept = keep.clone();
+        let runtime = Handle::current();
+        let SessionOptions { access, memory, budget } = how;
+        tokio::task::spawn_blocking(move || {
+            let locked = async { tokio::time::timeout(limits::CONNECT_TIME, connection.lock_handle()).await };
+            let mut usable = false;
+            if let Ok(Ok(mut handle)) = runtime.block_on(locked) {
+                let _counting = Counting::start(budget);
+                usable = true;
+                while let Ok((stop, job)) = given.recv() {
+                    let guard = Guard::new(access, memory);
+                    #[allow(unsafe_code, reason = "the thread uses SQLite's C interface")]
+                    // SAFETY: the handle is locked for as long as the database lives.
+                    let database = unsafe { Database::new(handle.as_raw_handle(), stop, guard) };
+                    job(&database);
+                    usable = !database.is_in_transaction();
+                }
+            }
+            // A call can change a connection in ways that cannot all be reset, and opening the file
+            // again is cheaper than detecting them. Only a database in memory is kept, because it
+            // would be lost with its connection.
+            if memory && usable && kept.load(Ordering::Relaxed) {
+                lease.keep(Reusable::Memory(connection), &runtime);
+            } else {
+                drop(connection);
+            }
+        });
+        Self { jobs, keep }
+    }
+}
+
+/// Opens the file, or creates a database in memory.
+pub(super) async fn connect(
+    target: &Permitted,
+    access: Access,
+    protected: &[PathBuf],
+) -> Result<SqliteConnection, Problem> {
+    budget::ensure();
+    let memory = target.is_memory();
+    let path = Path::new(&target.database);
+    let own = || protected.iter().any(|own| is_same_file(own, path));
+    let refused = || Problem::new("not-granted", format!("`{}` belongs to Blockyard itself", target.database));
+    if !memory && own() {
+        return Err(refused());
+    }
+    if access == Access::ReadOnly && !memory && !path.exists() {
+        return Err(Problem::new("not-found", format!("database file `{}` does not exist", target.database))
+            .hint("run a statement with `execute`, which creates the file")
+            .details(&json!({ "step": "connect" })));
+    }
+    let options = if memory {
+        SqliteConnectOptions::new().in_memory(true)
+    } else {
+        SqliteConnectOptions::new()
+            .filename(path)
+            .read_only(access == Access::ReadOnly)
+            .create_if_missing(access == Access::ReadWrite)
+    };
+    let Some(file_system) = temporary::file_system() else {
+        return Err(Problem::new("failed", "SQLite has no file system on this machine"));
+    };
+    // A statement may contain data, so the driver must not log it.
+    let options = options.vfs(file_system).busy_timeout(BUSY_TIME).disable_statement_logging();
+    let opened = tokio::time::timeout(limits::CONNECT_TIME, options.connect()).await;
+    let opened = opened.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+    let mut connection = opened.map_err(|error| could_not_open(&error, target))?;
+    // Checked again, because a symbolic link may have been replaced in the meantime.
+    if !memory && own() {
+        return Err(refused());
+    }
+    let mut handle = connection.lock_handle().await.map_err(|error| could_not_open(&error, target))?;
+    #[allow(unsafe_code, reason = "limits are set through SQLite's C interface")]
+    // SAFETY: the handle is locked.
+    let bounded = unsafe { confinement::bound(handle.as_raw_handle(), memory) };
+    drop(handle);
+    match bounded {
+        Ok(()) => Ok(connection),
+        Err(code) => {
+            Err(Problem::new("failed", format!("cannot set the limits of the SQLite connection: error code {code}")))
+        }
+    }
+}
+
+/// Checks whether two paths refer to the same file, through symbolic and hard links. The file need
+/// not exist yet.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let identity = |path: &Path| std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+        if identity(one).is_some_and(|file| identity(other) == Some(file)) {
+            return true;
+        }
+    }
+    match (resolved(one, MAX_LINKS), resolved(other, MAX_LINKS)) {
+        (Some(one), Some(other)) => one == other,
+        _ => false,
+    }
+}
+
+/// Maximum number of symbolic links that are followed, as on Linux.
+const MAX_LINKS: usize = 40;
+
+/// Resolves the symbolic links of a path, whose last component need not exist.
+fn resolved(path: &Path, links: usize) -> Option<PathBuf> {
+    if let Ok(path) = path.canonicalize() {
+        return Some(path);
+    }
+    if let Ok(target) = path.read_link() {
+        return resolved(&path.parent()?.join(target), links.checked_sub(1)?);
+    }
+    Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?))
+}
+
+fn could_not_open(error: &sqlx::Error, target: &Permitted) -> Problem {
+    let problem = problem(error);
+    Problem { message: format!("cannot open database file `{}`: {}", target.database, problem.message), ..problem }
+        .details(&json!({ "step": "connect" }))
+}
+
+/// Runs a statement of the host.
+pub(super) async fn run(session: &mut Session, statement: &'static CStr) -> Result<(), Problem> {
+    session.on_thread(move |database| database.run(statement)).await?
+}
+
+pub(super) async fn execute(session: &mut Session, statement: Statement) -> Result<Execution, Problem> {
+    let Statement { text, parameters, .. } = statement;
+    no_transaction_control(&text, Dialect::Sqlite)?;
+    check_lists(&parameters)?;
+    session
+        .statement(move |database| {
+            let mut prepared = prepare(database, &text, parameters.len())?;
+            execute_one(database, &mut prepared, &parameters)
+        })
+        .await
+}
+
+/// Runs one statement with many sets of parameters, in the open transaction.
+pub(super) async fn execute_many(
+    session: &mut Session,
+    text: &str,
+    sets: Vec<Vec<Value>>,
+) -> Result<Execution, Refused> {
+    no_transaction_control(text, Dialect::Sqlite)?;
+    let text = text.to_owned();
+    session
+        .statement(move |database| {
+            let mut total = Execution { rows_affected: 0, last_insert_id: None };
+            let Some(first) = sets.first() else { return Ok(total) };
+            let mut prepared = prepare(database, &text, first.len())?;
+            for (index, parameters) in sets.iter().enumerate() {
+                let executed = count(&prepared, parameters.len())
+                    .and_then(|()| execute_one(database, &mut prepared, parameters))
+                    .map_err(|problem| Refused::at(index, problem))?;
+                total.rows_affected += executed.rows_affected;
+                total.last_insert_id = executed.last_insert_id;
+            }
+            Ok(total)
+        })
+        .await
+}
+
+fn execute_one(database: &Database, prepared: &mut Prepared<'_>, parameters: &[Value]) -> Result<Execution, Problem> {
+    let before = database.total_changes();
+    prepared.bind(parameters)?;
+    while prepared.step()? {}
+    // `changes` refers to the last statement that changed rows, which may not be this one.
+    let changes = if database.total_changes() == before { 0 } else { database.changes() };
+    Ok(Execution {
+        rows_affected: u64::try_from(changes).unwrap_or(0),
+        last_insert_id: Some(database.last_insert_rowid()),
+    })
+}
+
+pub(super) async fn query(session: &mut Session, statement: Statement, sink: &mut Sink) -> Result<(), Stop> {
+    let Statement { text, parameters, .. } = statement;
+    no_transaction_control(&text, Dialect::Sqlite)?;
+    check_lists(&parameters)?;
+    // The thread owns the sink while it reads.
+    let mut own = std::mem::take(sink);
+    let runtime = Handle::current();
+    let (own, read, lost) = session
+        .on_thread(move |database| {
+            let before = database.is_in_transaction();
+            let read = read(database, &text, &parameters, &mut own, &runtime);
+            (own, read, before != database.is_in_transaction())
+        })
+        .await?;
+    *sink = own;
+    if lost {
+        session.0 = None;
+        return read.and(Err(left_transaction().into()));
+    }
+    read
+}
+
+fn read(database: &Database, text: &str, parameters: &[Value], sink: &mut Sink, runtime: &Handle) -> Result<(), Stop> {
+    let mut prepared = prepare(database, text, parameters.len())?;
+    prepared.bind(parameters)?;
+    let mut more = prepared.step()?;
+    let width = prepared.columns();
+    let (columns, kinds) = (0..width)
+        .map(|column| {
+            let declared = prepared.declared_type(column).to_ascii_lowercase();
+            let kind = kind(&declared);
+            (Column { name: prepared.name(column), type_name: declared, nullable: None }, kind)
+        })
+        .unzip();
+    runtime.block_on(sink.head(Head { columns, kinds }))?;
+    while more {
+        if sink.row((0..width).map(|column| prepared.cell(column)))? {
+            runtime.block_on(sink.flush())?;
+        }
+        more = prepared.step()?;
+    }
+    Ok(())
+}
+
+/// Compiles the statement, and checks the number of its parameters.
+fn prepare<'database>(database: &'database Database, text: &str, given: usize) -> Result<Prepared<'database>, Problem> {
+    if database.is_over() {
+        return Err(Problem::new("timeout", "the statement was stopped before it began"));
+    }
+    let prepared = database.prepare(text)?;
+    count(&prepared, given)?;
+    Ok(prepared)
+}
+
+fn count(prepared: &Prepared<'_>, given: usize) -> Result<(), Problem> {
+    let wanted = prepared.parameters();
+    if wanted == given {
+        return Ok(());
+    }
+    Err(Problem::new("invalid", format!("the statement takes {wanted} parameters; {given} were given")))
+}
+
+/// Returns the type of a column by its affinity (<https://www.sqlite.org/datatype3.html#affname>).
+/// The type of expressions, and of declared types that SQLite does not enforce (`date`,
+/// `timestamp`, `json`), is derived from their first values.
+fn kind(declared: &str) -> ColumnKind {
+    match affinity(declared) {
+        Affinity::Integer => ColumnKind::Int64,
+        Affinity::Text => ColumnKind::Text,
+        Affinity::Blob if declared.is_empty() => ColumnKind::Dynamic,
+        Affinity::Blob => ColumnKind::Bytes,
+        Affinity::Real => ColumnKind::Float64,
+        Affinity::Numeric if declared.starts_with("bool") => ColumnKind::Int64,
+        Affinity::Numeric if declared.starts_with("num") || declared.starts_with("dec") => ColumnKind::Float64,
+        Affinity::Numeric => ColumnKind::Dynamic,
+    }
+}
+
+/// Affinity of a column, which determines how SQLite converts the values that are stored in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Affinity {
+    Integer,
+    Text,
+    Blob,
+    Real,
+    Numeric,
+}
+
+fn affinity(declared: &str) -> Affinity {
+    let has = |words: &[&str]| words.iter().any(|word| declared.contains(word));
+    if has(&["int"]) {
+        Affinity::Integer
+    } else if has(&["char", "clob", "text"]) {
+        Affinity::Text
+    } else if declared.is_empty() || has(&["blob"]) {
+        Affinity::Blob
+    } else if has(&["real", "floa", "doub"]) {
+        Affinity::Real
+    } else {
+        Affinity::Numeric
+    }
+}
+
+/// Returns the reason if a column of this affinity cannot store a value exactly: SQLite converts a
+/// string that looks like a number to a double, with about sixteen digits.
+fn lost(affinity: Affinity, value: &Value) -> Option<String> {
+    let number = match (affinity, value) {
+        (Affinity::Text | Affinity::Blob, _) => return None,
+        (Affinity::Real, Value::Integer(v)) if number::double_of_integer(*v).is_none() => v.to_string(),
+        (_, Value::Text(text) | Value::Decimal(text) | Value::Json(text) | Value::Other((_, text))) => {
+            let digits = text.trim();
+            let is_integer = affinity != Affinity::Real && digits.parse::<i64>().is_ok();
+            let finite = digits.parse::<f64>().is_ok() && digits.bytes().any(|byte| byte.is_ascii_digit());
+            if is_integer || !finite || number::double_of_text(digits).is_some() {
+                return None;
+            }
+            digits.to_owned()
+        }
+        _ => return None,
+    };
+    let shown: String = number.chars().take(SHOWN_DIGITS).collect();
+    Some(format!("the column's type cannot hold all digits of `{shown}`; a column of type `text` can"))
+}
+
+/// Inserts rows into a table, in the open transaction.
+pub(super) async fn insert(session: &mut Session, into: &InsertTarget, rows: Vec<Vec<Value>>) -> Result<u64, Refused> {
+    let (schema, table, names) = (into.schema.clone(), into.name.clone(), into.names.clone());
+    let affinities =
+        session.on_thread(move |database| affinities(database, schema.as_deref(), &table, &names)).await??;
+    for (index, row) in rows.iter().enumerate() {
+        for ((value, affinity), column) in row.iter().zip(&affinities).zip(&into.columns) {
+            if let Some(reason) = lost(*affinity, value) {
+                return Err(Refused::at(index, Problem::new("invalid", format!("column {column}: {reason}"))));
+            }
+        }
+    }
+    execute_many(session, &into.statement(1), rows).await.map(|done| done.rows_affected)
+}
+
+/// Returns the affinities of a table's columns. A column that does not exist is left for the
+/// `INSERT` statement to report.
+fn affinities(
+    database: &Database,
+    schema: Option<&str>,
+    table: &str,
+    names: &[String],
+) -> Result<Vec<Affinity>, Problem> {
+    let asked = match schema {
+        Some(_) => "select name, type from pragma_table_info(?1, ?2)",
+        None => "select name, type from pragma_table_info(?1)",
+    };
+    let mut prepared = database.prepare(asked)?;
+    let named: Vec<Value> =
+        [Some(table), schema].into_iter().flatten().map(|name| Value::Text(name.to_owned())).collect();
+    prepared.bind(&named)?;
+    let mut declared = std::collections::HashMap::new();
+    while prepared.step()? {
+        if let (Cell::Text(name), Cell::Text(kind)) = (prepared.cell(0)?, prepared.cell(1)?) {
+            declared.insert(name.to_ascii_lowercase(), affinity(&kind.to_ascii_lowercase()));
+        }
+    }
+    Ok(names.iter().map(|name| declared.get(&name.to_ascii_lowercase()).copied().unwrap_or(Affinity::Blob)).collect())
+}
+
+/// Compiles a statement without scanning it.
+#[cfg(test)]
+pub(super) async fn unscanned(session: &mut Session, text: &str) -> Result<(), Problem> {
+    let text = text.to_owned();
+    session.statement(move |database| prepare(database, &text, 0).map(drop)).await
+}
+
+/// Converts an error of the driver to a problem.
+fn problem(error: &sqlx::Error) -> Problem {
+    match (error.as_database_error(), error) {
+        (Some(database), _) => {
+            let code = database.code().and_then(|code| code.parse().ok()).unwrap_or_default();
+            sorted(&Refusal { code, message: database.message().to_owned() })
+        }
+        (None, sqlx::Error::PoolTimedOut) => {
+            Problem::new("unavailable", "no connection became free in time").retryable()
+        }
+        (None, other) => Problem::from_database("failed", other.to_string()),
+    }
+}
+
+/// Converts an error of SQLite to a problem, by its result code.
+fn sorted(refusal: &Refusal) -> Problem {
+    let details = json!({ "sqlite": refusal.code });
+    let (code, retryable) = match refusal.code & 0xff {
+        7 | 18 => ("invalid", false),
+        5 | 6 => ("unavailable", true),
+        8 => ("effect", false),
+        9 => ("timeout", false),
+        11 | 26 | 1 | 20 | 25 => ("invalid", false),
+        13 | 10 => ("unavailable", false),
+        14 => ("not-found", false),
+        19 => ("conflict", false),
+        23 => ("not-granted", false),
+        _ => ("failed", false),
+    };
+    let message = match code {
+        "effect" => return confinement::write_in_a_read().details(&details),
+        _ if refusal.code & 0xff == 7 => {
+            format!("the statements of the call need more than {} MiB of memory", limits::SQLITE_MEMORY_BYTES >> 20)
+        }
+        _ if refusal.code & 0xff == 18 => {
+            format!("a value, a row or the statement is longer than {} MiB", limits::SQLITE_VALUE_BYTES >> 20)
+        }
+        "not-granted" => "the statement accesses more than the block's database file".to_owned(),
+        "timeout" => {
+            format!("the statement was stopped; its time limit is {} seconds", limits::STATEMENT_TIME.as_secs())
+        }
+        _ => refusal.message.clone(),
+    };
+    let problem = Problem { retryable, ..Problem::from_database(code, message).details(&details) };
+    if refusal.code & 0xff == 13 {
+        let mebibytes = limits::SQLITE_TEMPORARY_BYTES >> 20;
+        return problem.hint(format!(
+            "check that the disk is not full, that the temporary files of the call have at most {mebibytes} MiB, and \
+             that its database in memory has at most {} MiB",
+            limits::SQLITE_DATABASE_BYTES >> 20
+        ));
+    }
+    problem
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_has_the_type_of_its_declaration() {
+        for (declared, expected) in [
+            ("integer", ColumnKind::Int64),
+            ("bigint unsigned", ColumnKind::Int64),
+            ("varchar(20)", ColumnKind::Text),
+            ("blob", ColumnKind::Bytes),
+            ("double precision", ColumnKind::Float64),
+            ("numeric", ColumnKind::Float64),
+            ("decimal(10,2)", ColumnKind::Float64),
+            ("boolean", ColumnKind::Int64),
+            ("timestamp", ColumnKind::Dynamic),
+            ("", ColumnKind::Dynamic),
+        ] {
+            assert_eq!(kind(declared), expected, "{declared}");
+        }
+    }
+
+    #[test]
+    fn digits_that_a_column_would_lose_are_found() {
+        let text = |text: &str| Value::Text(text.to_owned());
+        let json = |text: &str| Value::Json(text.to_owned());
+        for (affinity, value) in [
+            (Affinity::Real, Value::Integer(9_007_199_254_740_993)),
+            (Affinity::Real, text("9007199254740993")),
+            (Affinity::Integer, text("12345678901234567890123")),
+            (Affinity::Numeric, Value::Decimal("0.12345678901234567890".to_owned())),
+            (Affinity::Numeric, text(" 1e400")),
+            (Affinity::Integer, json("18446744073709551615")),
+            (Affinity::Real, json("18446744073709551615")),
+        ] {
+            assert!(lost(affinity, &value).is_some(), "{affinity:?} {value:?}");
+        }
+        for (affinity, value) in [
+            (Affinity::Text, text("12345678901234567890123")),
+            (Affinity::Blob, text("12345678901234567890123")),
+            (Affinity::Integer, Value::Integer(9_007_199_254_740_993)),
+            (Affinity::Integer, text("9007199254740993")),
+            (Affinity::Numeric, text("0.10")),
+            (Affinity::Numeric, text("Infinity")),
+            (Affinity::Numeric, text("2013-02-08")),
+            (Affinity::Integer, json("9223372036854775807")),
+            (Affinity::Numeric, json("[18446744073709551615]")),
+            (Affinity::Real, Value::Null),
+        ] {
+            assert!(lost(affinity, &value).is_none(), "{affinity:?} {value:?}");
+        }
+    }
+}
