@@ -41,17 +41,51 @@ pub enum Dialect {
     Mysql,
 }
 
+/// A capability without parameters.
+struct Plain {
+    capability: Capability,
+    /// The text form, which is also the name of the interface.
+    name: &'static str,
+    /// What it permits, for the user who grants it.
+    explanation: &'static str,
+}
+
+/// The capabilities without parameters. Each has an interface of the same name.
+static PLAIN: [Plain; 6] = [
+    Plain {
+        capability: Capability::Secrets,
+        name: "secrets",
+        explanation: "use its blocks' secrets without seeing them",
+    },
+    Plain {
+        capability: Capability::Crypto,
+        name: "crypto",
+        explanation: "sign with its blocks' secrets without seeing them",
+    },
+    Plain { capability: Capability::Log, name: "log", explanation: "write to the log" },
+    Plain { capability: Capability::Clock, name: "clock", explanation: "read the time" },
+    Plain { capability: Capability::Random, name: "random", explanation: "get random bytes" },
+    Plain { capability: Capability::Reveal, name: "reveal", explanation: "SEE its blocks' secrets in plain text" },
+];
+
 /// Error for text that is not a valid capability.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CapabilityError {
     /// The name of the capability is unknown.
-    #[error(
-        "`{0}` is not a capability; the capabilities are `http ORIGIN`, `sql sqlite`, `sql postgres`, `sql mysql`, `secrets`, `crypto`, `log`, `clock`, `random` and `reveal`"
-    )]
+    #[error("`{0}` is not a capability; the capabilities are {known}", known = known())]
     Unknown(String),
     /// `http` with an invalid origin.
     #[error("the capability `http` requires an origin: {0}")]
     Origin(OriginError),
+}
+
+/// Returns the forms of all capabilities, for a message.
+fn known() -> String {
+    let sql = Dialect::ALL.iter().map(|dialect| format!("`sql {}`", dialect.as_str()));
+    let plain = PLAIN.iter().map(|plain| format!("`{}`", plain.name));
+    let mut names: Vec<String> = std::iter::once("`http ORIGIN`".to_owned()).chain(sql).chain(plain).collect();
+    let last = names.pop().unwrap_or_default();
+    format!("{} and {last}", names.join(", "))
 }
 
 impl Capability {
@@ -71,12 +105,7 @@ impl Capability {
                 }
             }
             Self::Sql(dialect) => format!("open the {} databases that its blocks name", dialect.product()),
-            Self::Secrets => "use its blocks' secrets without seeing them".to_owned(),
-            Self::Crypto => "sign with its blocks' secrets without seeing them".to_owned(),
-            Self::Log => "write to the log".to_owned(),
-            Self::Clock => "read the time".to_owned(),
-            Self::Random => "get random bytes".to_owned(),
-            Self::Reveal => "SEE its blocks' secrets in plain text".to_owned(),
+            plain => plain.plain().explanation.to_owned(),
         }
     }
 
@@ -113,17 +142,21 @@ impl Capability {
         match self {
             Self::Http(_) => "http",
             Self::Sql(_) => "sql",
-            Self::Secrets => "secrets",
-            Self::Crypto => "crypto",
-            Self::Log => "log",
-            Self::Clock => "clock",
-            Self::Random => "random",
-            Self::Reveal => "reveal",
+            plain => plain.plain().name,
         }
+    }
+
+    /// Returns the description of a capability without parameters.
+    fn plain(&self) -> &'static Plain {
+        let found = PLAIN.iter().find(|plain| plain.capability == *self);
+        found.expect("the table lists every capability without parameters")
     }
 }
 
 impl Dialect {
+    /// The supported dialects.
+    const ALL: [Self; 3] = [Self::Sqlite, Self::Postgres, Self::Mysql];
+
     /// Returns the name in the interface with bundles.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -148,7 +181,7 @@ impl Dialect {
 impl FromStr for Dialect {
     type Err = ();
     fn from_str(text: &str) -> Result<Self, ()> {
-        [Self::Sqlite, Self::Postgres, Self::Mysql].into_iter().find(|dialect| dialect.as_str() == text).ok_or(())
+        Self::ALL.into_iter().find(|dialect| dialect.as_str() == text).ok_or(())
     }
 }
 
@@ -170,15 +203,7 @@ impl FromStr for Capability {
             Some(("http", access)) => Self::Http(access.parse().map_err(CapabilityError::Origin)?),
             Some(("sql", dialect)) => Self::Sql(dialect.parse().map_err(|()| unknown())?),
             Some(_) => return Err(unknown()),
-            None => match text {
-                "secrets" => Self::Secrets,
-                "crypto" => Self::Crypto,
-                "log" => Self::Log,
-                "clock" => Self::Clock,
-                "random" => Self::Random,
-                "reveal" => Self::Reveal,
-                _ => return Err(unknown()),
-            },
+            None => PLAIN.iter().find(|plain| plain.name == text).ok_or_else(unknown)?.capability.clone(),
         })
     }
 }
@@ -216,6 +241,16 @@ mod tests {
         assert!(!within("http {config.other}", "http {config.url}"));
         assert!(!within("http {config.url} at 10.0.0.0/8", "http {config.url}"));
         assert!(!within("http {config.url} at 10.0.0.0/8", "http {config.url} at 10.1.0.0/16"));
+    }
+
+    #[test]
+    fn the_message_names_all_capabilities() {
+        let message = "files".parse::<Capability>().expect_err("no capability").to_string();
+        assert_eq!(
+            message,
+            "`files` is not a capability; the capabilities are `http ORIGIN`, `sql sqlite`, `sql postgres`, \
+             `sql mysql`, `secrets`, `crypto`, `log`, `clock`, `random` and `reveal`"
+        );
     }
 
     #[test]
