@@ -12,9 +12,17 @@ use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use crate::bindings::blockyard::bundle::types;
 use crate::problem::{Fault, Problem};
 use crate::redact::{Guessing, Redactor, Watch};
-use crate::secrets::CallSecret;
 use crate::trap::LimitExceeded;
 use crate::{limits, trace};
+
+/// A secret of the called block, with its permitted uses.
+#[derive(Debug, Clone)]
+pub struct CallSecret {
+    /// The plaintext value.
+    pub value: SecretValue,
+    /// The permitted uses, with references to configuration fields resolved.
+    pub uses: SecretUse,
+}
 
 /// The context of a call. It implements the interfaces that are always linked, `types` and `streams`, and
 /// `secrets`.

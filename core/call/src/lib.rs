@@ -19,10 +19,10 @@ pub mod streams;
 pub mod trace;
 mod trap;
 
-pub use context::CallContext;
+pub use context::{CallContext, CallSecret};
 pub use output::{ByteStream, Input};
 pub use problem::{Fault, Problem, cut, quoted};
 pub use redact::{Guessing, Redactor, Watch};
-pub use secrets::{CallSecret, Secret};
+pub use secrets::Secret;
 pub use streams::{Body, Echo};
 pub use trap::{EffectViolation, LimitExceeded};

@@ -1,22 +1,13 @@
 //! `secrets`: the secret fields of the called block, as handles. The values stay in [`CallContext`];
 //! a handle holds only the JSON Pointer of its field.
 
-use blockyard_model::{Pointer, SecretUse, SecretValue};
+use blockyard_model::Pointer;
 use wasmtime::component::{HasSelf, Linker, Resource};
 
 use crate::bindings::blockyard::bundle::secrets::{self, Host, HostSecret};
 use crate::context::CallContext;
 use crate::problem::{Fault, Problem, quoted};
 use crate::trace;
-
-/// A secret of the called block, with its permitted uses.
-#[derive(Debug, Clone)]
-pub struct CallSecret {
-    /// The plaintext value.
-    pub value: SecretValue,
-    /// The permitted uses, with references to configuration fields resolved.
-    pub uses: SecretUse,
-}
 
 /// Resource `secret`: refers to a secret field of the block, and does not contain its value.
 #[derive(Debug)]

@@ -11,8 +11,7 @@ use wasmtime::component::{Component, Linker};
 
 use crate::HostError;
 use crate::bindings::BundleRevealPre as BundlePre;
-use crate::call_state::CallState;
-use crate::capability::{Condition, INTERFACES, Interface};
+use crate::capability::{CallState, Condition, INTERFACES, Interface};
 use crate::compile::examine;
 use crate::pure::Pure;
 use crate::sandbox::Sandbox;

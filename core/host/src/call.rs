@@ -22,13 +22,12 @@ use wasmtime::{Store, UpdateDeadline};
 
 use crate::bindings::exports::blockyard::bundle::block_types::{self, Output};
 use crate::bindings::{BundleReveal as Exports, BundleRevealPre as BundlePre};
-use crate::call_state::CallState;
-use crate::capability::log::LogContext;
+use crate::capability::CallState;
+use crate::capability::log::LogLine;
 use crate::capability::reveal::RevealHook;
 use crate::deadline::{Clock, Deadline};
 use crate::drive::{Halt, drive};
 use crate::failure::{Ended, guest_problem};
-use crate::memory::MemoryLimiter;
 use crate::notice::GuessingHook;
 use crate::sandbox::Sandbox;
 use crate::ticker::Running;
@@ -80,30 +79,6 @@ pub struct Reply {
     pub log: Vec<LogLine>,
     /// Number of secrets that were masked in the responses that the bundle read.
     pub masked: usize,
-}
-
-/// A log line of a bundle.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogLine {
-    /// Severity.
-    pub level: LogLevel,
-    /// The message, with control characters escaped and secrets masked.
-    pub message: String,
-}
-
-/// Severity of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogLevel {
-    /// Details for the bundle's author.
-    Trace,
-    /// Details for troubleshooting.
-    Debug,
-    /// Information about normal operation.
-    Info,
-    /// A condition that may need attention.
-    Warn,
-    /// A failure.
-    Error,
 }
 
 impl Sandbox {
@@ -185,14 +160,10 @@ impl Sandbox {
             revision: block.revision,
             config: block.config.to_string(),
         };
-        let state = CallState {
-            memory: MemoryLimiter::default(),
-            call: CallContext::new(bundle.name(), effect, block.config, address, secrets, Arc::new(grants)),
-            sql: SqlContext::new(self.pools.clone(), sql),
-            http: HttpContext::new(self.http.clone(), &bundle.manifest().capabilities, safe),
-            reveal,
-            log: LogContext::default(),
-        };
+        let call = CallContext::new(bundle.name(), effect, block.config, address, secrets, Arc::new(grants));
+        let sql = SqlContext::new(self.pools.clone(), sql);
+        let http = HttpContext::new(self.http.clone(), &bundle.manifest().capabilities, safe);
+        let state = CallState::new(call, sql, http, reveal);
         let redactor = state.call.redactor.clone();
         let clock = deadline.begin();
         let (time, notice) = (clock.clone(), guessed.clone());

@@ -6,11 +6,34 @@ use blockyard_model::visible;
 use wasmtime::component::{HasData, Linker};
 
 use crate::bindings::blockyard::bundle::log::{self, Host, Level};
-use crate::call::{LogLevel, LogLine};
 
 /// Prefix of the line that the SDK's panic hook writes. The host reports such a line as the cause
 /// of the crash.
 pub(crate) const PANIC_PREFIX: &str = "panicked at ";
+
+/// A log line of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// Severity.
+    pub level: LogLevel,
+    /// The message, with control characters escaped and secrets masked.
+    pub message: String,
+}
+
+/// Severity of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Details for the bundle's author.
+    Trace,
+    /// Details for troubleshooting.
+    Debug,
+    /// Information about normal operation.
+    Info,
+    /// A condition that may need attention.
+    Warn,
+    /// A failure.
+    Error,
+}
 
 /// Log lines of one call.
 #[derive(Default)]

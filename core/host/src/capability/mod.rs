@@ -1,4 +1,4 @@
-//! The capabilities of bundles, and the table by which they are linked.
+//! The capabilities of bundles: the state that they have in a call, and the table by which they are linked.
 //!
 //! All have the same structure: a context with the state of the call, a view that borrows it, the `Host`
 //! implementation of the interface for the view, and `add_to_linker`. Small capabilities are files of this
@@ -10,17 +10,34 @@ pub(crate) mod log;
 pub(crate) mod random;
 pub(crate) mod reveal;
 
-use blockyard_call::{context, secrets, streams};
-use blockyard_http::HttpView;
-use blockyard_sql::SqlView;
+use blockyard_call::{CallContext, context, secrets, streams};
+use blockyard_http::{HttpContext, HttpView};
+use blockyard_sql::{SqlContext, SqlView};
 use wasmtime::component::Linker;
 
 use self::clock::ClockView;
 use self::crypto::CryptoView;
-use self::log::LogView;
+use self::log::{LogContext, LogView};
 use self::random::RandomView;
-use self::reveal::RevealView;
-use crate::call_state::CallState;
+use self::reveal::{RevealHook, RevealView};
+use crate::memory::MemoryLimiter;
+
+/// The state of one call, which its WebAssembly store holds: a context for each capability that needs one. It is
+/// created for the call and dropped after it, with all handles, so that no resource outlives the call.
+pub(crate) struct CallState {
+    pub(crate) memory: MemoryLimiter,
+    pub(crate) call: CallContext,
+    pub(crate) log: LogContext,
+    sql: SqlContext,
+    http: HttpContext,
+    reveal: RevealHook,
+}
+
+impl CallState {
+    pub(crate) fn new(call: CallContext, sql: SqlContext, http: HttpContext, reveal: RevealHook) -> Self {
+        Self { memory: MemoryLimiter::default(), call, log: LogContext::default(), sql, http, reveal }
+    }
+}
 
 /// An interface that the host provides to bundles.
 pub(crate) struct Interface {
