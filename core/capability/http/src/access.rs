@@ -2,14 +2,12 @@
 //! configuration supplies the fields of the origin pattern, and the operation's effect allows the
 //! method.
 
-use std::collections::BTreeSet;
-
 use blockyard_call::{EffectViolation, Fault, Problem, quoted};
-use blockyard_model::{Capability, Effect, HttpAccess, Origin, RequestUrl};
+use blockyard_model::{Effect, Origin, RequestUrl};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
-use crate::HttpView;
+use crate::view::{HttpView, origins};
 
 impl HttpView<'_> {
     /// Checks that the bundle may send requests to an origin. Returns the networks, in addition to
@@ -90,12 +88,4 @@ impl HttpView<'_> {
             _ => problem,
         }
     }
-}
-
-/// Returns the origins in a set of capabilities.
-pub(crate) fn origins(capabilities: &BTreeSet<Capability>) -> impl Iterator<Item = &HttpAccess> {
-    capabilities.iter().filter_map(|capability| match capability {
-        Capability::Http(access) => Some(access),
-        _ => None,
-    })
 }

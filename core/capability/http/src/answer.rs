@@ -9,9 +9,10 @@ use http::{Method, StatusCode};
 use hyper::body::Incoming;
 
 use super::client::download;
-use super::{Outgoing, headers};
-use crate::HttpView;
+use super::headers;
+use super::request::Outgoing;
 use crate::bindings::blockyard::bundle::http::Response;
+use crate::view::HttpView;
 
 impl HttpView<'_> {
     /// Converts a response for the guest. If the server may echo a secret of the call, secrets are

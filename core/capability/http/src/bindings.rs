@@ -10,7 +10,7 @@ wasmtime::component::bindgen!({
         "blockyard:bundle/types": blockyard_call::bindings::blockyard::bundle::types,
         "blockyard:bundle/streams": blockyard_call::bindings::blockyard::bundle::streams,
         "blockyard:bundle/secrets": blockyard_call::bindings::blockyard::bundle::secrets,
-        "blockyard:bundle/http.token-source": crate::TokenSource,
+        "blockyard:bundle/http.token-source": crate::token::TokenSource,
     },
     trappable_error_type: {
         "blockyard:bundle/types.problem" => blockyard_call::Fault,

@@ -21,6 +21,9 @@ use serde_json::json;
 
 use super::connector::{ConnectError, Resolve, Vetted, system_resolver};
 
+/// `User-Agent` header of requests for which the bundle sets none.
+pub(super) const USER_AGENT: &str = concat!("blockyard/", env!("CARGO_PKG_VERSION"));
+
 /// The HTTP client of a sandbox. It has one connection pool per set of permitted networks, so that
 /// a connection opened under one grant is not reused by a call without that grant.
 pub(super) struct HttpClient {

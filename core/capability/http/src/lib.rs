@@ -14,53 +14,26 @@ mod client;
 mod connector;
 mod headers;
 mod network;
+mod request;
 mod secret;
 mod token;
+mod view;
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
-use blockyard_call::bindings::blockyard::bundle::types;
-use blockyard_call::{Body, CallContext, Fault, Problem, limits, quoted, trace};
-use blockyard_model::{Capability, HttpAccess, Pointer, RequestUrl, SafeRequest, SecretValue};
-use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, USER_AGENT as USER_AGENT_HEADER};
+use blockyard_call::{Body, Fault, Problem, limits, quoted, trace};
+use blockyard_model::{RequestUrl, SecretValue};
+use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, USER_AGENT as USER_AGENT_HEADER};
 use http::{Method, StatusCode};
 use wasmtime::component::{HasData, Linker, Resource};
 
-use self::client::{HttpClient, Upload};
+use self::client::{USER_AGENT, Upload};
+use self::request::{Injected, Outgoing};
 use self::secret::bearer;
-use self::token::Tokens;
 use crate::bindings::blockyard::bundle::http::{self as interface, Auth, Host, Request, Response, SecretHeader};
 
 pub use self::token::TokenSource;
-
-/// `User-Agent` header of requests for which the bundle sets none.
-const USER_AGENT: &str = concat!("blockyard/", env!("CARGO_PKG_VERSION"));
-
-/// State that the requests of a sandbox share: connections and access tokens.
-#[derive(Default)]
-pub struct HttpClients {
-    client: Arc<HttpClient>,
-    tokens: Arc<Tokens>,
-}
-
-/// The requests that a call may send, and the connections for them.
-pub struct HttpContext {
-    clients: Arc<HttpClients>,
-    /// The origins that the bundle's manifest requests.
-    requested: Vec<HttpAccess>,
-    /// Requests that a `read` operation may send in addition to GET and HEAD.
-    safe: Vec<SafeRequest>,
-}
-
-/// View of a call that `http` needs.
-pub struct HttpView<'call> {
-    /// The context of the call.
-    pub call: &'call mut CallContext,
-    /// The requests that the call may send.
-    pub http: &'call HttpContext,
-}
+pub use self::view::{HttpClients, HttpContext, HttpView};
 
 /// Names [`HttpView`] as the data of the interface.
 struct HasHttp;
@@ -78,40 +51,6 @@ pub fn add_to_linker<T: Send + 'static>(
     view: fn(&mut T) -> HttpView<'_>,
 ) -> wasmtime::Result<()> {
     interface::add_to_linker::<T, HasHttp>(linker, view)
-}
-
-impl HttpContext {
-    /// Creates the context of a call. `requested` are the capabilities that the bundle's manifest requests;
-    /// `safe` are the requests that a `read` operation may send in addition to GET and HEAD.
-    #[must_use]
-    pub fn new(clients: Arc<HttpClients>, requested: &BTreeSet<Capability>, safe: Vec<SafeRequest>) -> Self {
-        Self { clients, requested: access::origins(requested).cloned().collect(), safe }
-    }
-}
-
-impl types::Host for HttpView<'_> {
-    fn convert_problem(&mut self, fault: Fault) -> wasmtime::Result<types::Problem> {
-        self.call.convert_problem(fault)
-    }
-}
-
-/// A header whose value is derived from a secret of the block.
-struct Injected {
-    name: HeaderName,
-    value: HeaderValue,
-    /// Location of the secret in the block's configuration.
-    secret: Pointer,
-}
-
-/// A validated request.
-struct Outgoing {
-    method: Method,
-    url: RequestUrl,
-    headers: HeaderMap,
-    /// Headers that the host adds from the block's secrets.
-    injected: Vec<Injected>,
-    /// Source of the access token that the host adds.
-    token: Option<TokenSource>,
 }
 
 impl Host for HttpView<'_> {
@@ -273,15 +212,49 @@ fn sending(upload: Option<&Upload>) -> Duration {
     }
 }
 
-impl std::fmt::Debug for HttpClients {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("HttpClients")
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use blockyard_call::{CallContext, EffectViolation};
+    use blockyard_model::{Capability, Effect};
+
     use super::*;
+
+    /// Returns the error of a request in a `read` operation of a bundle whose manifest requests
+    /// `http https://a.example`. Needs no engine.
+    async fn refused(grants: &[&str], method: &str, url: &str) -> Fault {
+        let parse = |texts: &[&str]| texts.iter().map(|text| text.parse::<Capability>().expect(text)).collect();
+        let (bundle, block, grants) = ("zoo".to_owned(), "zoo/a@1".to_owned(), Arc::new(parse(grants)));
+        let config = serde_json::Value::Null;
+        let mut call = CallContext::new(bundle, Effect::Read, config, block, BTreeMap::new(), grants);
+        let http = HttpContext::new(Arc::default(), &parse(&["http https://a.example"]), Vec::new());
+        let (method, url) = (method.to_owned(), url.to_owned());
+        let request = Request { method, url, headers: Vec::new(), timeout_ms: None };
+        let sent = HttpView { call: &mut call, http: &http }.send(request, Auth::None, Vec::new(), None).await;
+        sent.err().expect("the request is refused")
+    }
+
+    #[tokio::test]
+    async fn a_request_needs_the_manifest_and_a_grant() {
+        let granted = ["http https://a.example"];
+        for (grants, url, message) in [
+            (
+                &granted[..],
+                "https://b.example",
+                "bundle `zoo` may not send requests to `https://b.example`: its manifest does not ask for it",
+            ),
+            (&[][..], "https://a.example", "bundle `zoo` needs `http https://a.example`, which is not granted"),
+        ] {
+            let Fault::Problem(problem) = refused(grants, "GET", url).await else { panic!("{url}") };
+            assert_eq!((problem.code.as_str(), problem.message.as_str()), ("not-granted", message));
+        }
+        let Fault::Trap(trap) = refused(&granted, "POST", "https://a.example").await else {
+            panic!("the call must end")
+        };
+        assert!(trap.is::<EffectViolation>(), "{trap:?}");
+    }
 
     #[test]
     fn what_is_sent_has_time_of_its_own() {

@@ -10,12 +10,13 @@ use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use wasmtime::component::Resource;
 use zeroize::Zeroizing;
 
+use super::headers;
+use super::request::Injected;
 use super::token::{Exchange, Grant, TokenSource};
-use super::{Injected, headers};
-use crate::HttpView;
 use crate::bindings::blockyard::bundle::http::{
     Auth, ClientGrant, HostTokenSource, JwtGrant, SecretForm, SecretHeader,
 };
+use crate::view::HttpView;
 
 impl HttpView<'_> {
     /// Returns the credentials of a request: a header, or the source of its access token.

@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::client::{HttpClient, Upload};
+use super::client::{HttpClient, USER_AGENT, Upload};
 
 /// Resource `token-source`: the parameters for obtaining an access token.
 #[derive(Debug, Clone)]
@@ -196,7 +196,7 @@ impl Exchange {
         let request = http::Request::post(self.url.to_string())
             .header("content-type", "application/x-www-form-urlencoded")
             .header("accept", "application/json")
-            .header("user-agent", super::USER_AGENT)
+            .header("user-agent", USER_AGENT)
             .body(Upload::bytes(form.as_bytes().to_vec().into()))
             .map_err(|error| Problem::new("invalid", error.to_string()))?;
         let asked = Instant::now();
