@@ -10,9 +10,9 @@ wasmtime::component::bindgen!({
         "blockyard:bundle/types": blockyard_call::bindings::blockyard::bundle::types,
         "blockyard:bundle/streams": blockyard_call::bindings::blockyard::bundle::streams,
         "blockyard:bundle/secrets": blockyard_call::bindings::blockyard::bundle::secrets,
-        "blockyard:bundle/sql.connection": crate::Connection,
-        "blockyard:bundle/sql.transaction": crate::Transaction,
-        "blockyard:bundle/sql.rows": crate::Rows,
+        "blockyard:bundle/sql.connection": crate::connection::Connection,
+        "blockyard:bundle/sql.transaction": crate::connection::Transaction,
+        "blockyard:bundle/sql.rows": crate::rows::Rows,
     },
     trappable_error_type: {
         "blockyard:bundle/types.problem" => blockyard_call::Fault,

@@ -15,6 +15,10 @@ mod arrow;
 mod background;
 pub mod bindings;
 mod cell;
+mod connect;
+mod connection;
+mod insert;
+mod lease;
 mod literal;
 mod many;
 #[cfg_attr(not(feature = "mysql"), path = "mysql_absent.rs")]
@@ -23,7 +27,9 @@ mod number;
 mod pool;
 mod postgres;
 mod rows;
+mod sink;
 mod sqlite;
+mod statement;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -37,16 +43,19 @@ use blockyard_call::bindings::blockyard::bundle::types;
 use blockyard_call::{Body, CallContext, EffectViolation, Fault, Problem, Secret, quoted, trace};
 use blockyard_model::capability::Dialect;
 use blockyard_model::{Audience, Capability, Effect, SqlTarget};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::Mutex;
 use wasmtime::component::{HasData, Linker, Resource};
 
-use self::pool::{Pooled, Request};
+use self::connection::{Claimed, End, begin, end, execute};
+use self::pool::Request;
 use self::sqlite::budget::Budget;
+use self::statement::{Access, LEFT_TRANSACTION, Statement};
 use crate::bindings::blockyard::bundle::sql::{
     self, Column, Execution, Host, HostConnection, HostRows, HostTransaction, Target, Value,
 };
 
 pub use background::settled;
+pub use connection::{Connection, Transaction};
 pub use pool::Pools;
 pub use rows::Rows;
 pub use sqlite::budget::install as count_sqlite_memory;
@@ -100,84 +109,6 @@ impl SqlContext {
 impl types::Host for SqlView<'_> {
     fn convert_problem(&mut self, fault: Fault) -> wasmtime::Result<types::Problem> {
         self.call.convert_problem(fault)
-    }
-}
-
-/// A connection in use. Empty after a failure that left the connection in an unknown state.
-type Slot = Arc<Mutex<Option<Pooled>>>;
-
-/// Resource `connection`.
-pub struct Connection {
-    slot: Slot,
-    access: Access,
-}
-
-/// Resource `transaction`. Rolled back when it is dropped.
-pub struct Transaction {
-    slot: Slot,
-    access: Access,
-    finished: bool,
-}
-
-/// Access that statements have to the database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Access {
-    ReadOnly,
-    ReadWrite,
-}
-
-/// A statement and its parameters.
-struct Statement {
-    text: String,
-    parameters: Vec<Value>,
-    access: Access,
-    /// Whether the guest has opened a transaction. Otherwise the statement is a transaction by
-    /// itself.
-    in_transaction: bool,
-}
-
-impl Statement {
-    /// Checks whether the host must run the statement in a read-only transaction.
-    fn needs_read_only_transaction(&self) -> bool {
-        self.access == Access::ReadOnly && !self.in_transaction
-    }
-}
-
-/// The connection of a slot, claimed for one exchange with the database. If it is dropped during
-/// the exchange, the connection is closed and the database cancels the statement.
-struct Claimed {
-    slot: OwnedMutexGuard<Option<Pooled>>,
-    busy: bool,
-}
-
-impl Claimed {
-    /// Claims the connection of a slot. Fails while the rows of another statement are being read.
-    fn of(slot: &Slot) -> Result<Self, Problem> {
-        let busy = |_| Problem::new("invalid", "the connection is busy with the rows of another statement");
-        Ok(Self { slot: slot.clone().try_lock_owned().map_err(busy)?, busy: false })
-    }
-
-    /// Marks the beginning of the exchange.
-    fn start(&mut self) -> Result<&mut Pooled, Problem> {
-        let closed = || Problem::new("unavailable", "the connection was closed after a failure").retryable();
-        let pooled = self.slot.as_mut().ok_or_else(closed)?;
-        self.busy = true;
-        Ok(pooled)
-    }
-
-    /// Marks the end of the exchange: the database is ready for the next statement.
-    fn finish(&mut self) {
-        self.busy = false;
-    }
-}
-
-impl Drop for Claimed {
-    fn drop(&mut self) {
-        if self.busy
-            && let Some(pooled) = self.slot.take()
-        {
-            *self.slot = pooled.stop();
-        }
     }
 }
 
@@ -389,19 +320,6 @@ impl HostTransaction for SqlView<'_> {
     }
 }
 
-impl Drop for Transaction {
-    /// A transaction that was neither committed nor rolled back, because the call was stopped,
-    /// closes its connection. The database rolls back when the connection closes.
-    fn drop(&mut self) {
-        if !self.finished
-            && let Ok(mut slot) = self.slot.try_lock()
-            && let Some(pooled) = slot.take()
-        {
-            pooled.stop();
-        }
-    }
-}
-
 impl HostRows for SqlView<'_> {
     async fn columns(&mut self, rows: Resource<Rows>) -> wasmtime::Result<Vec<Column>> {
         Ok(self.call.table.get(&rows)?.columns())
@@ -425,59 +343,6 @@ impl HostRows for SqlView<'_> {
         self.call.table.delete(rows)?;
         Ok(())
     }
-}
-
-async fn execute(mut claimed: Claimed, statement: Statement) -> Result<Execution, Problem> {
-    let executed = match claimed.start()? {
-        Pooled::Postgres(session) => postgres::execute(session, statement).await,
-        Pooled::Sqlite(session) => sqlite::execute(session, statement).await,
-        Pooled::Mysql(session) => mysql::execute(session, statement).await,
-    };
-    claimed.finish();
-    executed
-}
-
-async fn begin(claimed: &mut Claimed, access: Access) -> Result<(), Problem> {
-    let begun = match claimed.start()? {
-        Pooled::Postgres(session) => session.begin(access).await,
-        Pooled::Sqlite(session) => sqlite::run(session, c"BEGIN").await,
-        Pooled::Mysql(session) => session.begin(access).await,
-    };
-    claimed.finish();
-    begun
-}
-
-/// The ways to end a transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Commit,
-    Rollback,
-}
-
-/// Commits or rolls back a transaction. Closes the connection if that fails.
-async fn end(claimed: &mut Claimed, how: End) -> Result<(), Problem> {
-    let ended = match (claimed.start()?, how) {
-        (Pooled::Postgres(session), End::Commit) => session.commit().await,
-        (Pooled::Postgres(session), End::Rollback) => session.rollback().await,
-        (Pooled::Sqlite(session), End::Commit) => sqlite::run(session, c"COMMIT").await,
-        (Pooled::Sqlite(session), End::Rollback) => sqlite::run(session, c"ROLLBACK").await,
-        (Pooled::Mysql(session), End::Commit) => session.commit().await,
-        (Pooled::Mysql(session), End::Rollback) => session.rollback().await,
-    };
-    // The connection is still marked as busy, so it closes when `claimed` is dropped.
-    if ended.is_ok() {
-        claimed.finish();
-    }
-    ended
-}
-
-/// Problem code of [`left_transaction`].
-const LEFT_TRANSACTION: &str = "left-transaction";
-
-/// Returns the problem of a statement that ended the host's transaction, or began a new one.
-fn left_transaction() -> Problem {
-    Problem::new(LEFT_TRANSACTION, "the statement ended the transaction that it is part of; the connection was closed")
-        .hint("remove the statements that begin or end transactions")
 }
 
 /// Converts a problem to a fault. In an operation with the effect `read`, a statement that left the

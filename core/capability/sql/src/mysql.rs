@@ -26,16 +26,13 @@ use sqlx::{
 use tokio::runtime::Handle;
 
 use self::format::Reading;
-use super::many::{InsertTarget, Refused, check_lists};
-use super::pool::Lease;
-use super::rows::{Head, Sink, Stop};
+use super::insert::{InsertTarget, Refused, check_lists};
+use super::lease::Lease;
+use super::sink::{Head, Sink, Stop};
+use super::statement::{Access, Statement, left_transaction};
 use super::target::Permitted;
 use super::word::first_word;
-use super::{Access, Statement, left_transaction};
 use crate::bindings::blockyard::bundle::sql::{Column, Execution, Value};
-
-/// MySQL's port, as registered with IANA.
-pub(super) const DEFAULT_PORT: u16 = 3306;
 
 /// Maximum time for telling the server to stop a statement, or to close a connection.
 const KILL_TIME: Duration = Duration::from_secs(3);
@@ -349,7 +346,7 @@ impl Drop for Session {
 }
 
 fn options(target: &Permitted, password: Option<&SecretValue>) -> MySqlConnectOptions {
-    let (host, port) = target.server.as_ref().map_or(("", DEFAULT_PORT), |(host, port)| (host.as_str(), *port));
+    let (host, port) = target.address();
     let mut options = MySqlConnectOptions::new()
         .host(host)
         .port(port)
@@ -403,7 +400,7 @@ fn refused(error: &sqlx::Error, target: &Permitted) -> Problem {
             .hint("set `options.sslmode` to `verify-full`")
             .details(&authenticate);
     }
-    let mut problem = super::pool::not_connected(error).unwrap_or_else(|| problem(error).details(&authenticate));
+    let mut problem = super::connect::not_connected(error).unwrap_or_else(|| problem(error).details(&authenticate));
     if problem.code == "not-found" {
         problem = problem
             .hint(format!("create the database `{}`, or configure a different one in the block", target.database));

@@ -5,15 +5,12 @@ use std::convert::Infallible;
 use blockyard_call::Problem;
 use blockyard_model::SecretValue;
 
-use super::many::{InsertTarget, Refused};
-use super::pool::Lease;
-use super::rows::{Sink, Stop};
+use super::insert::{InsertTarget, Refused};
+use super::lease::Lease;
+use super::sink::{Sink, Stop};
+use super::statement::{Access, Statement};
 use super::target::Permitted;
-use super::{Access, Statement};
 use crate::bindings::blockyard::bundle::sql::{Execution, Value};
-
-/// MySQL's port, as registered with IANA.
-pub(super) const DEFAULT_PORT: u16 = 3306;
 
 /// A session that does not exist.
 pub(super) struct Session(Infallible);

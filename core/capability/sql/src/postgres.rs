@@ -26,16 +26,14 @@ use sqlx::{
 use tokio::runtime::Handle;
 
 use self::format::{Argument, Reading};
-use super::many::{InsertTarget, Refused};
-use super::pool::{Lease, Reusable};
-use super::rows::{Head, Sink, Stop};
+use super::insert::{InsertTarget, Refused};
+use super::lease::{Lease, Reusable};
+use super::literal;
+use super::sink::{Head, Sink, Stop};
+use super::statement::{Access, Statement, left_transaction};
 use super::target::Permitted;
 use super::word::{first_word, no_transaction_control};
-use super::{Access, Statement, left_transaction, literal};
 use crate::bindings::blockyard::bundle::sql::{Column, Execution, Value};
-
-/// PostgreSQL's port, as registered with IANA.
-pub(super) const DEFAULT_PORT: u16 = 5432;
 
 /// First words of statements that only read. An operation with the effect `read` accepts no others,
 /// because a statement such as `COMMIT` would end the transaction that keeps it read-only.
@@ -242,7 +240,7 @@ pub(super) async fn connect(
     password: Option<&SecretValue>,
     access: Access,
 ) -> Result<PgConnection, Problem> {
-    let (host, port) = target.server.as_ref().map_or(("", DEFAULT_PORT), |(host, port)| (host.as_str(), *port));
+    let (host, port) = target.address();
     let mut options = PgConnectOptions::new_without_pgpass()
         .host(host)
         .port(port)
@@ -298,8 +296,8 @@ async fn clean(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
 
 /// Converts the error of a connection that was refused after the server was reached.
 fn refused(error: &sqlx::Error, target: &Permitted) -> Problem {
-    let mut problem =
-        super::pool::not_connected(error).unwrap_or_else(|| problem(error).details(&json!({ "step": "authenticate" })));
+    let mut problem = super::connect::not_connected(error)
+        .unwrap_or_else(|| problem(error).details(&json!({ "step": "authenticate" })));
     if problem.code == "not-found" {
         problem = problem
             .hint(format!("create the database `{}`, or configure a different one in the block", target.database));

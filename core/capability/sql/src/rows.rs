@@ -3,14 +3,14 @@
 //! memory does not grow with the result. When the reader is dropped, the statement is canceled.
 
 use blockyard_call::{ByteStream, Problem, limits};
-use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::{mpsc, oneshot};
 
-use super::arrow::Batches;
-use super::cell::{Cell, ColumnKind};
+use super::connection::Claimed;
 use super::pool::Pooled;
-use super::{Claimed, Statement, background, mysql, postgres, sqlite};
+use super::sink::{Form, Sink, Stop};
+use super::statement::Statement;
+use super::{background, mysql, postgres, sqlite};
 use crate::bindings::blockyard::bundle::sql::{Column, Value};
 
 /// Resource `rows`.
@@ -34,70 +34,13 @@ enum State {
     },
 }
 
-/// Form in which the rows are wanted, with the channel to which they are sent.
-enum Form {
-    Values(mpsc::Sender<Result<Vec<Vec<Value>>, Problem>>),
-    Arrow(mpsc::Sender<Result<Bytes, Problem>>),
-}
-
-/// Description of the columns, available before the first row.
-pub(super) struct Head {
-    pub(super) columns: Vec<Column>,
-    pub(super) kinds: Vec<ColumnKind>,
-}
-
-/// Receives rows from a driver. The driver calls `head` once, when the statement runs and the first
-/// row has arrived, and then `row` for each row.
-#[derive(Default)]
-pub(super) struct Sink {
-    started: Option<oneshot::Sender<Result<Vec<Column>, Problem>>>,
-    form: Option<oneshot::Receiver<Form>>,
-    target: Target,
-    /// Number of rows so far.
-    rows: u64,
-}
-
-#[derive(Default)]
-enum Target {
-    #[default]
-    None,
-    Values {
-        sender: mpsc::Sender<Result<Vec<Vec<Value>>, Problem>>,
-        batch: Vec<Vec<Value>>,
-        bytes: usize,
-    },
-    Arrow {
-        sender: mpsc::Sender<Result<Bytes, Problem>>,
-        batches: Box<Batches>,
-    },
-}
-
-/// Reason for which a driver stops before the last row.
-pub(super) enum Stop {
-    /// The reader was dropped.
-    Unread,
-    /// The statement, or the conversion of a row, failed.
-    Problem(Problem),
-}
-
-impl From<Problem> for Stop {
-    fn from(problem: Problem) -> Self {
-        Self::Problem(problem)
-    }
-}
-
-/// Adds the number of the row to a problem with one of its values.
-fn in_row(problem: Problem, number: u64) -> Problem {
-    Problem { message: format!("row {number}: {}", problem.message), ..problem }
-}
-
 /// Runs a statement. Returns when its first row has arrived, or when it has none.
 pub(super) async fn start(mut claimed: Claimed, statement: Statement) -> Result<Rows, Problem> {
     let (started, answer) = oneshot::channel();
     let (form, wanted) = oneshot::channel();
     let (reader, gone) = oneshot::channel();
     let reader = Reader { _gone: reader };
-    let mut sink = Sink { started: Some(started), form: Some(wanted), target: Target::None, rows: 0 };
+    let mut sink = Sink::new(started, wanted);
     background::spawn(async move {
         let work = async {
             match claimed.start()? {
@@ -160,89 +103,5 @@ impl Rows {
             receiver.recv().await.map(|batch| (batch, (receiver, reader)))
         })
         .boxed()
-    }
-}
-
-impl Sink {
-    /// Reports that the statement runs, and waits for the form in which its rows are wanted.
-    pub(super) async fn head(&mut self, head: Head) -> Result<(), Stop> {
-        let Head { columns, kinds } = head;
-        let described = columns.clone();
-        if let Some(started) = self.started.take() {
-            started.send(Ok(columns)).map_err(|_| Stop::Unread)?;
-        }
-        let form = self.form.take().ok_or(Stop::Unread)?.await.map_err(|_| Stop::Unread)?;
-        self.target = match form {
-            Form::Values(sender) => Target::Values { sender, batch: Vec::new(), bytes: 0 },
-            Form::Arrow(sender) => Target::Arrow { sender, batches: Box::new(Batches::new(described, kinds)) },
-        };
-        Ok(())
-    }
-
-    /// Adds one row. Returns whether [`flush`](Self::flush) is due.
-    pub(super) fn row<'row>(
-        &mut self,
-        cells: impl Iterator<Item = Result<Cell<'row>, Problem>>,
-    ) -> Result<bool, Problem> {
-        self.rows += 1;
-        let number = self.rows;
-        let mut cells = cells.map(|cell| cell.map_err(|problem| in_row(problem, number)));
-        match &mut self.target {
-            Target::None => Ok(false),
-            Target::Values { batch, bytes, .. } => {
-                let row = cells.try_fold(Vec::new(), |mut row, cell| {
-                    let cell = cell?;
-                    *bytes += cell.size();
-                    row.push(Value::from(cell));
-                    Ok(row)
-                })?;
-                batch.push(row);
-                Ok(batch.len() >= limits::VALUE_ROWS || *bytes >= limits::BATCH_BYTES)
-            }
-            Target::Arrow { batches, .. } => {
-                batches.row(cells)?;
-                Ok(batches.is_full())
-            }
-        }
-    }
-
-    /// Sends the rows collected so far. Waits while the reader is behind.
-    pub(super) async fn flush(&mut self) -> Result<(), Stop> {
-        match &mut self.target {
-            Target::None => Ok(()),
-            Target::Values { sender, batch, bytes } => {
-                *bytes = 0;
-                sender.send(Ok(std::mem::take(batch))).await.map_err(|_| Stop::Unread)
-            }
-            Target::Arrow { sender, batches } => sender.send(Ok(batches.flush()?)).await.map_err(|_| Stop::Unread),
-        }
-    }
-
-    async fn finish(mut self, produced: Result<(), Stop>) {
-        match produced {
-            Err(Stop::Unread) => {}
-            Err(Stop::Problem(problem)) => {
-                if let Some(started) = self.started.take() {
-                    let _ = started.send(Err(problem));
-                    return;
-                }
-                match self.target {
-                    Target::None => {}
-                    Target::Values { sender, .. } => drop(sender.send(Err(problem)).await),
-                    Target::Arrow { sender, .. } => drop(sender.send(Err(problem)).await),
-                }
-            }
-            Ok(()) => match self.target {
-                Target::None => {}
-                Target::Values { sender, batch, .. } => {
-                    if !batch.is_empty() {
-                        let _ = sender.send(Ok(batch)).await;
-                    }
-                }
-                Target::Arrow { sender, batches } => {
-                    let _ = sender.send(batches.finish()).await;
-                }
-            },
-        }
     }
 }

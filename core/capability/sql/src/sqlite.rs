@@ -23,13 +23,13 @@ use self::budget::{Budget, Counting};
 use self::confinement::Guard;
 use self::raw::{BUSY_TIME, Database, Prepared, Refusal};
 use super::cell::{Cell, ColumnKind};
-use super::many::{InsertTarget, Refused, check_lists};
+use super::insert::{InsertTarget, Refused, check_lists};
+use super::lease::{Lease, Reusable};
 use super::number;
-use super::pool::{Lease, Reusable};
-use super::rows::{Head, Sink, Stop};
+use super::sink::{Head, Sink, Stop};
+use super::statement::{Access, Statement, left_transaction};
 use super::target::Permitted;
 use super::word::no_transaction_control;
-use super::{Access, Statement, left_transaction};
 use crate::bindings::blockyard::bundle::sql::{Column, Execution, Value};
 
 /// Maximum number of digits of a number in an error message.

@@ -7,7 +7,6 @@ use blockyard_call::{Problem, quoted};
 use blockyard_model::capability::Dialect;
 use blockyard_model::{Pointer, SqlTarget, TlsMode};
 
-use super::{mysql, postgres};
 use crate::bindings::blockyard::bundle::sql::Target;
 
 /// Name of a SQLite database in memory, which exists as long as its connection.
@@ -33,6 +32,11 @@ impl Permitted {
         self.dialect == Dialect::Sqlite && self.database == MEMORY
     }
 
+    /// Returns the host and the port; an empty host for a file.
+    pub(super) fn address(&self) -> (&str, u16) {
+        self.server.as_ref().map_or(("", default_port(self.dialect)), |(host, port)| (host.as_str(), *port))
+    }
+
     /// Returns the server or the file, for messages and as a key.
     pub(super) fn place(&self) -> String {
         match &self.server {
@@ -42,9 +46,9 @@ impl Permitted {
     }
 }
 
-/// Returns the default port of a dialect's servers.
+/// Returns the default port of a dialect's servers, as registered with IANA.
 pub(super) fn default_port(dialect: Dialect) -> u16 {
-    if dialect == Dialect::Mysql { mysql::DEFAULT_PORT } else { postgres::DEFAULT_PORT }
+    if dialect == Dialect::Mysql { 3306 } else { 5432 }
 }
 
 /// Checks that the block names a database with the requested host, port, database and user, all in

@@ -9,7 +9,7 @@
 
 use blockyard_call::Problem;
 
-use crate::Access;
+use crate::statement::Access;
 
 /// First words of statements that only read.
 const READING: [&str; 8] = ["select", "with", "values", "table", "show", "explain", "describe", "desc"];

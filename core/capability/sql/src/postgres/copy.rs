@@ -9,8 +9,8 @@ use sqlx::postgres::{PgConnection, PgTypeInfo};
 use super::many::ParameterType;
 use super::{format, many, unknown};
 use crate::bindings::blockyard::bundle::sql::Value;
+use crate::insert::{InsertTarget, Refused};
 use crate::literal;
-use crate::many::{InsertTarget, Refused};
 
 /// Size in bytes of one message.
 const MESSAGE_BYTES: usize = 1 << 20;

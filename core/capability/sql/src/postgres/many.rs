@@ -16,9 +16,10 @@ use super::foreign::{self, TextForm};
 use super::format::{self, Reading};
 use crate::bindings::blockyard::bundle::sql::{Execution, Value};
 use crate::cell::Cell;
-use crate::many::Refused;
+use crate::insert::Refused;
+use crate::statement::Access;
 use crate::word::first_word;
-use crate::{Access, literal, number};
+use crate::{literal, number};
 
 /// First words of statements that can be prepared by name.
 const PREPARED: [&str; 7] = ["insert", "update", "delete", "merge", "select", "values", "with"];

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Column as _, Executor as _, Row as _, SqlSafeStr as _}
 
 use super::foreign::{self, TextForm};
 use super::many::ParameterType;
-use crate::many::InsertTarget;
+use crate::insert::InsertTarget;
 
 /// A column of a type that the driver does not know.
 pub(super) struct Unknown {

@@ -14,7 +14,7 @@ use libsqlite3_sys as ffi;
 use serde_json::json;
 
 use super::raw::Refusal;
-use crate::Access;
+use crate::statement::Access;
 use crate::word::transaction_control;
 
 /// Pragmas that only return information, without an argument.

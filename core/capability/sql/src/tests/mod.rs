@@ -12,6 +12,7 @@ mod reading;
 mod stopping;
 mod transactions;
 mod types;
+mod view;
 
 use std::sync::Arc;
 
@@ -24,10 +25,12 @@ use futures_util::StreamExt as _;
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
 
+use super::connection::{Claimed, End, Slot, begin, end, execute};
 use super::pool::{Pooled, Pools, Request};
 use super::sqlite::budget::Budget;
+use super::statement::{Access, Statement};
 use super::target::{MEMORY, Permitted};
-use super::{Access, Claimed, End, Slot, Statement, begin, end, execute, many, mysql, postgres, rows, sqlite};
+use super::{many, mysql, postgres, rows, sqlite};
 use crate::bindings::blockyard::bundle::sql::{Execution, Value};
 
 /// A database for a test: a new file, or a server that `cargo xtask test` has started.

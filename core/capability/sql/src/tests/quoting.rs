@@ -9,7 +9,8 @@ use blockyard_model::{Effect, Pointer, SecretUse, SecretValue};
 
 use super::{Access, Server, begin, run};
 use crate::bindings::blockyard::bundle::sql::{HostTransaction as _, Timestamp, Value};
-use crate::{Claimed, SqlContext, SqlView, Transaction, literal, texts};
+use crate::connection::{Claimed, Transaction};
+use crate::{SqlContext, SqlView, literal, texts};
 
 fn call(secret: &str) -> CallContext {
     let secret = CallSecret { value: SecretValue::new(secret.to_owned()), uses: SecretUse::default() };

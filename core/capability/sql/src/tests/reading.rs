@@ -9,8 +9,8 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::{Access, Claimed, End, Server, Slot, begin, end, execute, fetch, rows, run, statement, value};
 use crate::bindings::blockyard::bundle::sql::Value;
+use crate::statement::{LEFT_TRANSACTION, Statement};
 use crate::word::first_word;
-use crate::{LEFT_TRANSACTION, Statement};
 
 /// Fragments of statements: delimiters of comments, strings and identifiers of the various servers,
 /// control characters, and words that write or end a transaction.

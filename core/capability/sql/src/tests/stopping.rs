@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use blockyard_model::capability::Dialect;
 
 use super::{Access, Claimed, Server, begin, execute, fetch, rows, run, statement, value};
-use crate::Slot;
 use crate::bindings::blockyard::bundle::sql::Value;
+use crate::connection::Slot;
 use crate::pool::Pooled;
 
 /// Maximum time for a server to notice. It usually takes seconds, and longer on a busy machine.

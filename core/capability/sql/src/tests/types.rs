@@ -280,7 +280,12 @@ fn check(server: &Server, setup: &[&str], schema: &str, columns: Vec<(&str, Valu
     }
 }
 
-async fn through(slot: &crate::Slot, server: &Server, table: &str, values: &[Value]) -> (Vec<Value>, Vec<Value>) {
+async fn through(
+    slot: &crate::connection::Slot,
+    server: &Server,
+    table: &str,
+    values: &[Value],
+) -> (Vec<Value>, Vec<Value>) {
     run(slot, &format!("delete from {table}")).await;
     let insert = match server.dialect.as_str() {
         "postgres" => format!("insert into {table} values ($1, $2)"),
