@@ -6,9 +6,9 @@ use std::path::Path;
 use blockyard::{Error, ErrorKind, SigningKey};
 use serde_json::json;
 
-use super::{DONE, Outcome};
 use crate::arguments::Publish;
 use crate::context::Context;
+use crate::outcome::{DONE, Outcome};
 
 /// Environment variable with the password of the signing key.
 const PASSWORD: &str = "BLOCKYARD_SIGNING_PASSWORD";

@@ -102,6 +102,7 @@ pub use key_source::{KeySource, NewKey};
 pub use ownership::{Guard, writable_by_others};
 pub use plan::{Plan, PlanAction, PlannedBlock};
 pub use project::Project;
+pub use publish::{Published, publish};
 pub use reply::CallReply;
 pub use review::{Agreement, Given, Review, ReviewLine};
 pub use rotation::{RotateTo, Rotated};
