@@ -252,6 +252,13 @@ fn parse_offset(zone: &str) -> Option<i64> {
     valid.then_some(sign * ((hours * 60 + minutes) * 60 + seconds) * 1_000_000)
 }
 
+/// Formats bytes as PostgreSQL does.
+pub(super) fn postgres_bytes_text(bytes: &[u8]) -> String {
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    let digit = |digit: u8| char::from(DIGITS[usize::from(digit)]);
+    "\\x".chars().chain(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

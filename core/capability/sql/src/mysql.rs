@@ -5,6 +5,7 @@
 //! `LOAD DATA LOCAL` cannot read a file of this machine: the driver does not offer that capability,
 //! and does not respond to a server that asks for a file nevertheless.
 
+mod error;
 mod format;
 mod scan;
 
@@ -15,7 +16,6 @@ use blockyard_call::{Problem, limits};
 use blockyard_model::capability::Dialect;
 use blockyard_model::{SecretValue, TlsMode};
 use futures_util::StreamExt as _;
-use serde_json::json;
 use sqlx::mysql::{
     MySqlArguments, MySqlColumn, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlSslMode,
 };
@@ -25,6 +25,7 @@ use sqlx::{
 };
 use tokio::runtime::Handle;
 
+use self::error::{problem, refused};
 use self::format::Reading;
 use super::insert::{InsertTarget, Refused, check_lists};
 use super::lease::Lease;
@@ -392,22 +393,6 @@ fn settings(access: Access) -> String {
     }
 }
 
-/// Converts the error of a connection that was refused after the server was reached.
-fn refused(error: &sqlx::Error, target: &Permitted) -> Problem {
-    let authenticate = json!({ "step": "authenticate" });
-    if let sqlx::Error::Configuration(_) = error {
-        return Problem::new("denied", "the server requests the password in a form that is safe only with TLS")
-            .hint("set `options.sslmode` to `verify-full`")
-            .details(&authenticate);
-    }
-    let mut problem = super::connect::not_connected(error).unwrap_or_else(|| problem(error).details(&authenticate));
-    if problem.code == "not-found" {
-        problem = problem
-            .hint(format!("create the database `{}`, or configure a different one in the block", target.database));
-    }
-    problem
-}
-
 /// Checks a statement before the server sees it.
 fn check(statement: &Statement) -> Result<(), Problem> {
     scan::check(&statement.text, statement.access)?;
@@ -643,57 +628,6 @@ async fn prepare(
         ));
     }
     Ok((prepared.columns().to_vec(), format::arguments(parameters)?))
-}
-
-/// Converts an error to a problem, by its number and the class of its SQLSTATE
-/// (<https://mariadb.com/kb/en/mariadb-error-code-reference/>,
-/// https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html).
-fn problem(error: &sqlx::Error) -> Problem {
-    let Some(database) = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>())
-    else {
-        return match error {
-            sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => {
-                Problem::new("unavailable", format!("the connection was lost: {error}")).retryable()
-            }
-            // The driver's message describes its internal state.
-            sqlx::Error::Protocol(_) => Problem::new("failed", "cannot parse the server's response").hint(
-                "check that the server is MySQL or MariaDB; read columns of unknown types with `cast(… as char)`",
-            ),
-            other => Problem::from_database("failed", other.to_string()),
-        };
-    };
-    let (number, state) = (database.number(), database.code().unwrap_or_default());
-    let details = json!({ "mysql": number, "sqlstate": state });
-    let (code, retryable) = match number {
-        // Cannot execute statement in a READ ONLY transaction.
-        1792 => ("effect", false),
-        // Unknown database.
-        1049 => ("not-found", false),
-        // Access denied to the server, a database, a table, a column, a routine, or an action that
-        // needs a privilege; prevented by an option of the server; LOCAL INFILE.
-        1044 | 1045 | 1142 | 1143 | 1148 | 1227 | 1290 | 1370 | 1698 | 3948 | 4166 => ("denied", false),
-        // A row that another transaction has changed, lock wait timeout, deadlock.
-        1020 | 1205 | 1213 => ("conflict", true),
-        // The time limit of a statement is exceeded (MariaDB, MySQL), or the statement was killed.
-        1317 | 1969 | 3024 => ("timeout", false),
-        // Too many connections, in total or for this user; server shutdown.
-        1040 | 1053 | 1203 | 1226 => ("unavailable", true),
-        // Values that do not fit; statements that cannot be prepared.
-        1295 | 1364 | 1366 | 1411 | 3140 => ("invalid", false),
-        _ => match state.get(..2).unwrap_or_default() {
-            "28" => ("denied", false),
-            "23" => ("conflict", false),
-            "08" => ("unavailable", true),
-            "21" | "22" | "42" => ("invalid", false),
-            _ => ("failed", false),
-        },
-    };
-    let problem = Problem { retryable, ..Problem::from_database(code, database.message()).details(&details) };
-    match (code, number) {
-        ("effect", _) => problem.hint("use `execute` for statements that change something"),
-        (_, 1295) => problem.hint("run it with the server's own client: this statement cannot be prepared"),
-        _ => problem,
-    }
 }
 
 /// Runs a statement of a read without scanning it.

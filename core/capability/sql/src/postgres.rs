@@ -3,41 +3,34 @@
 
 mod array;
 mod copy;
+mod error;
 mod foreign;
 mod format;
 mod many;
 mod numeric;
+mod prepare;
+mod scan;
 mod unknown;
 
-use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use blockyard_call::{Problem, limits};
-use blockyard_model::capability::Dialect;
 use blockyard_model::{SecretValue, TlsMode};
 use futures_util::StreamExt as _;
-use serde_json::json;
-use sqlx::postgres::{PgArguments, PgColumn, PgConnectOptions, PgConnection, PgSslMode, PgTypeInfo};
-use sqlx::{
-    Arguments as _, AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Either, Executor as _, Row as _,
-    SqlSafeStr as _, Statement as _,
-};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
+use sqlx::{AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Executor as _, Row as _};
 use tokio::runtime::Handle;
 
-use self::format::{Argument, Reading};
+use self::error::{ABORTED, is_unknown_type, problem, refused, sqlstate};
+use self::format::Reading;
+use self::prepare::{Prepared, execute_one, prepare, returns_rows};
 use super::insert::{InsertTarget, Refused};
 use super::lease::{Lease, Reusable};
-use super::literal;
 use super::sink::{Head, Sink, Stop};
 use super::statement::{Access, Statement, left_transaction};
 use super::target::Permitted;
-use super::word::{first_word, no_transaction_control};
 use crate::bindings::blockyard::bundle::sql::{Column, Execution, Value};
-
-/// First words of statements that only read. An operation with the effect `read` accepts no others,
-/// because a statement such as `COMMIT` would end the transaction that keeps it read-only.
-const READING: [&str; 6] = ["select", "with", "values", "table", "show", "explain"];
 
 /// A connection, and the transaction that the host has begun on it.
 pub(super) struct Session {
@@ -198,13 +191,6 @@ impl Drop for Session {
     }
 }
 
-/// SQLSTATE of statements in a transaction that has failed.
-const ABORTED: &str = "25P02";
-
-fn sqlstate(error: &sqlx::Error) -> String {
-    error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned()
-}
-
 /// Runs statements of the host, and returns the text of the first row.
 async fn answer(connection: &mut PgConnection, text: &str) -> Result<Option<String>, sqlx::Error> {
     let rows = sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(connection).await?;
@@ -294,20 +280,9 @@ async fn clean(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     watch(connection).await
 }
 
-/// Converts the error of a connection that was refused after the server was reached.
-fn refused(error: &sqlx::Error, target: &Permitted) -> Problem {
-    let mut problem = super::connect::not_connected(error)
-        .unwrap_or_else(|| problem(error).details(&json!({ "step": "authenticate" })));
-    if problem.code == "not-found" {
-        problem = problem
-            .hint(format!("create the database `{}`, or configure a different one in the block", target.database));
-    }
-    problem
-}
-
 pub(super) async fn execute(session: &mut Session, statement: Statement) -> Result<Execution, Problem> {
     let alone = statement.needs_read_only_transaction();
-    check(&statement.text, statement.access)?;
+    scan::check(&statement.text, statement.access)?;
     if alone {
         session.begin(Access::ReadOnly).await?;
     }
@@ -335,24 +310,9 @@ pub(super) async fn insert(session: &mut Session, into: &InsertTarget, rows: &[V
     copy::insert(session.connection()?, into, rows).await
 }
 
-async fn execute_one(
-    connection: &mut PgConnection,
-    text: &str,
-    parameters: Vec<Value>,
-    access: Access,
-) -> Result<Execution, Problem> {
-    let Prepared { text, columns, arguments } = prepare(connection, text, parameters).await?;
-    returns_rows(&columns, access)?;
-    let result = sqlx::query_with(AssertSqlSafe(text.as_ref()), arguments)
-        .execute(connection)
-        .await
-        .map_err(|error| problem(&error))?;
-    Ok(Execution { rows_affected: result.rows_affected(), last_insert_id: None })
-}
-
 pub(super) async fn query(session: &mut Session, statement: Statement, sink: &mut Sink) -> Result<(), Stop> {
     let alone = statement.needs_read_only_transaction();
-    check(&statement.text, statement.access)?;
+    scan::check(&statement.text, statement.access)?;
     if alone {
         session.begin(Access::ReadOnly).await?;
     }
@@ -374,7 +334,7 @@ async fn read(
 ) -> Result<(), Stop> {
     let prepared = prepare(connection, text, parameters.clone()).await;
     let known = match &prepared {
-        Err(problem) if unknown::is_problem(problem) => Some(unknown::cast(connection, text).await?),
+        Err(problem) if is_unknown_type(problem) => Some(unknown::cast(connection, text).await?),
         _ => None,
     };
     let Prepared { text, columns, arguments } = match &known {
@@ -413,154 +373,6 @@ async fn read(
     Ok(())
 }
 
-/// A statement that the server has parsed, and its parameters in binary format.
-struct Prepared<'text> {
-    /// The statement, with casts around the parameters that need them.
-    text: Cow<'text, str>,
-    columns: Vec<PgColumn>,
-    arguments: PgArguments,
-}
-
-/// Lets the server parse the statement, and converts the parameters to the types that it expects.
-async fn prepare<'text>(
-    connection: &mut PgConnection,
-    text: &'text str,
-    parameters: Vec<Value>,
-) -> Result<Prepared<'text>, Problem> {
-    let mut text = Cow::Borrowed(text);
-    let mut prepared = describe(connection, &text, parameters.len()).await?;
-    let mut values = parameters;
-    check_lists(&values, &prepared.1)?;
-    if prepared.1.iter().any(|info| foreign::text_form(info).is_some()) {
-        for (index, (value, info)) in values.iter_mut().zip(&prepared.1).enumerate() {
-            if foreign::text_form(info).is_some() {
-                let words = foreign::words(value, info);
-                let words =
-                    words.map_err(|reason| Problem::new("invalid", format!("parameter {}: {reason}", index + 1)))?;
-                *value = words.map_or(Value::Null, Value::Text);
-            }
-        }
-        text = foreign::cast_parameters(&text, &prepared.1).into();
-        prepared = describe(connection, &text, values.len()).await?;
-    }
-    let (columns, wanted) = prepared;
-    let mut arguments = PgArguments::default();
-    for (index, (value, info)) in values.into_iter().zip(wanted).enumerate() {
-        let bytes = format::encode(&value, &info)
-            .map_err(|reason| Problem::new("invalid", format!("parameter {}: {reason}", index + 1)))?;
-        arguments
-            .add(Argument { info, bytes })
-            .map_err(|error| Problem::new("invalid", format!("parameter {}: {error}", index + 1)))?;
-    }
-    Ok(Prepared { text, columns, arguments })
-}
-
-/// Checks that no list contains bytes, except for parameters that are arrays.
-fn check_lists(values: &[Value], types: &[PgTypeInfo]) -> Result<(), Problem> {
-    for (index, (value, info)) in values.iter().zip(types).enumerate() {
-        if foreign::text_form(info) != Some(foreign::TextForm::Json) {
-            literal::without_bytes_in_list(value)
-                .map_err(|reason| Problem::new("invalid", format!("parameter {}: {reason}", index + 1)))?;
-        }
-    }
-    Ok(())
-}
-
-/// Returns the columns of a statement, and the types of its parameters.
-async fn describe(
-    connection: &mut PgConnection,
-    text: &str,
-    given: usize,
-) -> Result<(Vec<PgColumn>, Vec<PgTypeInfo>), Problem> {
-    let prepared = connection.prepare(AssertSqlSafe(text).into_sql_str()).await;
-    let prepared = prepared
-        .map_err(|error| if unknown::is_about_a_type(&error) { unknown::problem() } else { problem(&error) })?;
-    let wanted: &[PgTypeInfo] = match prepared.parameters() {
-        Some(Either::Left(types)) => types,
-        _ => &[],
-    };
-    if wanted.len() != given {
-        return Err(Problem::new(
-            "invalid",
-            format!("the statement takes {} parameters; {given} were given", wanted.len()),
-        ));
-    }
-    Ok((prepared.columns().to_vec(), wanted.to_vec()))
-}
-
-/// Checks that a statement of an operation with the effect `read` returns rows, according to the
-/// server's own parser. Statements that end transactions, change settings or run code return none,
-/// regardless of how they are written.
-fn returns_rows(columns: &[PgColumn], access: Access) -> Result<(), Problem> {
-    if access == Access::ReadWrite || !columns.is_empty() {
-        return Ok(());
-    }
-    Err(Problem::new("effect", "the operation only reads, and the statement returns no columns")
-        .hint("use `execute` for statements that change something"))
-}
-
-/// Refuses statements that would end a transaction of the host and, in an operation with the effect
-/// `read`, statements that do not only read.
-fn check(text: &str, access: Access) -> Result<(), Problem> {
-    if access == Access::ReadOnly {
-        only_reads(text)?;
-    }
-    no_transaction_control(text, Dialect::Postgres)
-}
-
-/// Refuses a statement whose first word is not in [`READING`].
-fn only_reads(text: &str) -> Result<(), Problem> {
-    let word = first_word(text, Dialect::Postgres);
-    if READING.contains(&word.as_str()) {
-        return Ok(());
-    }
-    Err(Problem::new("effect", format!("the operation only reads, and the statement begins with `{word}`"))
-        .hint("use `execute` for statements that change something"))
-}
-
-/// Converts an error to a problem, by the class of its SQLSTATE
-/// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
-fn problem(error: &sqlx::Error) -> Problem {
-    let Some(database) = error.as_database_error() else {
-        return match error {
-            sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => {
-                Problem::new("unavailable", format!("the connection was lost: {error}")).retryable()
-            }
-            // The driver's message describes its internal state.
-            sqlx::Error::Protocol(_) => Problem::new("failed", "cannot parse the server's response")
-                .hint("check that the server is PostgreSQL; `copy` statements are not supported"),
-            other => Problem::from_database("failed", other.to_string()),
-        };
-    };
-    let state = database.code().unwrap_or_default().into_owned();
-    let mut message = database.message().to_owned();
-    let mut details = json!({ "sqlstate": state });
-    if let Some(server) = database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
-        if let Some(detail) = server.detail() {
-            message = format!("{message} ({detail})");
-        }
-        if let Some(sqlx::postgres::PgErrorPosition::Original(position)) = server.position() {
-            details["position"] = json!(position);
-        }
-    }
-    let (code, retryable) = match state.as_str() {
-        "25006" => ("effect", false),
-        "3D000" => ("not-found", false),
-        "42501" => ("denied", false),
-        "40001" | "40P01" => ("conflict", true),
-        "57014" => ("timeout", false),
-        _ => match state.get(..2).unwrap_or_default() {
-            "28" => ("denied", false),
-            "23" => ("conflict", false),
-            "08" | "53" | "57" => ("unavailable", true),
-            "22" | "42" | "21" => ("invalid", false),
-            _ => ("failed", false),
-        },
-    };
-    let problem = Problem { retryable, ..Problem::from_database(code, message).details(&details) };
-    if code == "effect" { problem.hint("use `execute` for statements that change something") } else { problem }
-}
-
 /// Runs a statement of a read without scanning it.
 #[cfg(test)]
 pub(super) async fn unscanned(session: &mut Session, text: &str) -> Result<(), Problem> {
@@ -572,33 +384,4 @@ pub(super) async fn unscanned(session: &mut Session, text: &str) -> Result<(), P
 pub(super) async fn smuggled(session: &mut Session, text: &'static str) -> Result<(), Problem> {
     session.connection()?.execute(text).await.map_err(|error| problem(&error))?;
     session.after(false, false).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_read_only_operation_takes_reading_statements() {
-        for text in [
-            "select 1",
-            " ( SELECT 1)",
-            ";;select 1",
-            "-- why\nwith x as (select 1) table x",
-            "/* a /* b */ c */ values (1)",
-        ] {
-            assert!(only_reads(text).is_ok(), "{text}");
-        }
-        for text in [
-            "delete from t",
-            "/* select */ commit",
-            "set transaction read write",
-            "",
-            "begin",
-            "-- select 1",
-            "--\rCOMMIT /*\nselect 1 */",
-        ] {
-            assert!(only_reads(text).is_err(), "{text}");
-        }
-    }
 }

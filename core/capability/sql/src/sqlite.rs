@@ -4,6 +4,7 @@
 
 pub(super) mod budget;
 mod confinement;
+mod error;
 mod raw;
 mod temporary;
 
@@ -21,7 +22,8 @@ use tokio::runtime::Handle;
 
 use self::budget::{Budget, Counting};
 use self::confinement::Guard;
-use self::raw::{BUSY_TIME, Database, Prepared, Refusal};
+use self::error::could_not_open;
+use self::raw::{BUSY_TIME, Database, Prepared};
 use super::cell::{Cell, ColumnKind};
 use super::insert::{InsertTarget, Refused, check_lists};
 use super::lease::{Lease, Reusable};
@@ -249,12 +251,6 @@ fn resolved(path: &Path, links: usize) -> Option<PathBuf> {
     Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?))
 }
 
-fn could_not_open(error: &sqlx::Error, target: &Permitted) -> Problem {
-    let problem = problem(error);
-    Problem { message: format!("cannot open database file `{}`: {}", target.database, problem.message), ..problem }
-        .details(&json!({ "step": "connect" }))
-}
-
 /// Runs a statement of the host.
 pub(super) async fn run(session: &mut Session, statement: &'static CStr) -> Result<(), Problem> {
     session.on_thread(move |database| database.run(statement)).await?
@@ -478,61 +474,6 @@ fn affinities(
 pub(super) async fn unscanned(session: &mut Session, text: &str) -> Result<(), Problem> {
     let text = text.to_owned();
     session.statement(move |database| prepare(database, &text, 0).map(drop)).await
-}
-
-/// Converts an error of the driver to a problem.
-fn problem(error: &sqlx::Error) -> Problem {
-    match (error.as_database_error(), error) {
-        (Some(database), _) => {
-            let code = database.code().and_then(|code| code.parse().ok()).unwrap_or_default();
-            sorted(&Refusal { code, message: database.message().to_owned() })
-        }
-        (None, sqlx::Error::PoolTimedOut) => {
-            Problem::new("unavailable", "no connection became free in time").retryable()
-        }
-        (None, other) => Problem::from_database("failed", other.to_string()),
-    }
-}
-
-/// Converts an error of SQLite to a problem, by its result code.
-fn sorted(refusal: &Refusal) -> Problem {
-    let details = json!({ "sqlite": refusal.code });
-    let (code, retryable) = match refusal.code & 0xff {
-        7 | 18 => ("invalid", false),
-        5 | 6 => ("unavailable", true),
-        8 => ("effect", false),
-        9 => ("timeout", false),
-        11 | 26 | 1 | 20 | 25 => ("invalid", false),
-        13 | 10 => ("unavailable", false),
-        14 => ("not-found", false),
-        19 => ("conflict", false),
-        23 => ("not-granted", false),
-        _ => ("failed", false),
-    };
-    let message = match code {
-        "effect" => return confinement::write_in_a_read().details(&details),
-        _ if refusal.code & 0xff == 7 => {
-            format!("the statements of the call need more than {} MiB of memory", limits::SQLITE_MEMORY_BYTES >> 20)
-        }
-        _ if refusal.code & 0xff == 18 => {
-            format!("a value, a row or the statement is longer than {} MiB", limits::SQLITE_VALUE_BYTES >> 20)
-        }
-        "not-granted" => "the statement accesses more than the block's database file".to_owned(),
-        "timeout" => {
-            format!("the statement was stopped; its time limit is {} seconds", limits::STATEMENT_TIME.as_secs())
-        }
-        _ => refusal.message.clone(),
-    };
-    let problem = Problem { retryable, ..Problem::from_database(code, message).details(&details) };
-    if refusal.code & 0xff == 13 {
-        let mebibytes = limits::SQLITE_TEMPORARY_BYTES >> 20;
-        return problem.hint(format!(
-            "check that the disk is not full, that the temporary files of the call have at most {mebibytes} MiB, and \
-             that its database in memory has at most {} MiB",
-            limits::SQLITE_DATABASE_BYTES >> 20
-        ));
-    }
-    problem
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use blockyard_call::Problem;
 use sqlx::mysql::{MySqlArguments, MySqlRow, MySqlTypeInfo};
 use sqlx::{Arguments as _, Decode, MySql, Row as _, Type, TypeInfo as _, ValueRef as _};
 
+use super::error::problem;
 use crate::bindings::blockyard::bundle::sql::Value;
 use crate::cell::{Cell, ColumnKind};
 use crate::literal::{self, DAY_MICROS};
@@ -67,7 +68,7 @@ impl Reading {
 }
 
 pub(super) fn cell<'row>(row: &'row MySqlRow, index: usize, reading: &Reading) -> Result<Cell<'row>, Problem> {
-    let raw = row.try_get_raw(index).map_err(|error| super::problem(&error))?;
+    let raw = row.try_get_raw(index).map_err(|error| problem(&error))?;
     let null = raw.is_null();
     let Ok(bytes) = <&[u8] as Decode<'_, MySql>>::decode(raw) else {
         return Ok(Cell::Null);

@@ -87,7 +87,7 @@ fn server_text(value: &Json, element: Option<ColumnKind>) -> Result<Option<Strin
         }
         _ => return Ok(None),
     };
-    server.map(|bytes| Some(super::foreign::hex(&bytes))).ok_or_else(|| invalid(wanted))
+    server.map(|bytes| Some(literal::postgres_bytes_text(&bytes))).ok_or_else(|| invalid(wanted))
 }
 
 /// Converts a date or time, and describes what is expected.

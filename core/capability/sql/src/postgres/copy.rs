@@ -6,7 +6,9 @@ use blockyard_call::Problem;
 use sqlx::Executor as _;
 use sqlx::postgres::{PgConnection, PgTypeInfo};
 
+use super::error::{is_unknown_type, problem};
 use super::many::ParameterType;
+use super::prepare::describe;
 use super::{format, many, unknown};
 use crate::bindings::blockyard::bundle::sql::Value;
 use crate::insert::{InsertTarget, Refused};
@@ -36,9 +38,9 @@ pub(crate) async fn insert(
     rows: &[Vec<Value>],
 ) -> Result<u64, Refused> {
     let statement = into.statement(1);
-    let types: Vec<ParameterType> = match super::describe(connection, &statement, into.columns.len()).await {
+    let types: Vec<ParameterType> = match describe(connection, &statement, into.columns.len()).await {
         Ok((_, types)) => types.into_iter().map(ParameterType::Known).collect(),
-        Err(problem) if unknown::is_problem(&problem) => unknown::column_types(connection, into).await?,
+        Err(problem) if is_unknown_type(&problem) => unknown::column_types(connection, into).await?,
         Err(problem) => return Err(problem.into()),
     };
     run(connection, "SAVEPOINT blockyard_rows").await?;
@@ -56,7 +58,7 @@ pub(crate) async fn insert(
 }
 
 async fn run(connection: &mut PgConnection, statement: &'static str) -> Result<(), Problem> {
-    connection.execute(statement).await.map(drop).map_err(|error| super::problem(&error))
+    connection.execute(statement).await.map(drop).map_err(|error| problem(&error))
 }
 
 async fn copy(
@@ -93,7 +95,7 @@ async fn copy(
 }
 
 fn not_copied(error: &sqlx::Error, into: &InsertTarget) -> NotCopied {
-    let problem = super::problem(error);
+    let problem = problem(error);
     match row_of(error, &into.name) {
         Some(index) => NotCopied::Refused(Refused::at(index, problem)),
         // An operation that was canceled, or must be repeated from the start, is not retried here.

@@ -6,20 +6,12 @@ use blockyard_model::capability::Dialect;
 use sqlx::TypeInfo as _;
 use sqlx::postgres::{PgTypeInfo, PgTypeKind};
 
-use super::{array, format};
+use super::array;
+use super::format::{self, TextForm};
 use crate::bindings::blockyard::bundle::sql::Value;
 use crate::cell::ColumnKind;
 use crate::word::{block_comment, is_space, line_comment};
 use crate::{literal, number};
-
-/// Text form in which the server returns the values of a type without a common form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TextForm {
-    /// An array, as JSON.
-    Json,
-    /// Any other type, in the server's own text form.
-    Words,
-}
 
 /// Returns the text form of a type; `None` for types that have a common form.
 pub(super) fn text_form(info: &PgTypeInfo) -> Option<TextForm> {
@@ -162,7 +154,7 @@ pub(super) fn words_of_form(
         Value::Boolean(v) => v.to_string(),
         Value::Integer(v) => v.to_string(),
         Value::Float(v) => number::float_text(*v),
-        Value::Bytes(bytes) => hex(bytes),
+        Value::Bytes(bytes) => literal::postgres_bytes_text(bytes),
         Value::Date(days) => literal::postgres_date_text(*days),
         Value::Time(micros) => literal::time_text(*micros),
         Value::Timestamp(timestamp) => {
@@ -170,13 +162,6 @@ pub(super) fn words_of_form(
             literal::postgres_timestamp_text(timestamp.micros, zone)
         }
     }))
-}
-
-/// Formats bytes as the server does.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [u8; 16] = *b"0123456789abcdef";
-    let digit = |digit: u8| char::from(DIGITS[usize::from(digit)]);
-    "\\x".chars().chain(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])).collect()
 }
 
 /// Formats JSON as an `int2vector` or `oidvector`, whose elements are separated by spaces.

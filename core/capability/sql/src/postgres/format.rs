@@ -11,12 +11,21 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArgumentBuffer, PgRow, PgTypeInfo, PgTypeKind};
 use sqlx::{Encode, Postgres, Row as _, Type, TypeInfo as _, ValueRef as _};
 
-use super::foreign::TextForm;
+use super::error::problem;
 use super::{array, numeric};
 use crate::bindings::blockyard::bundle::sql::Value;
 use crate::cell::{Cell, ColumnKind};
 use crate::literal::{self, DAY_MICROS};
 use crate::number;
+
+/// Text form in which the server returns the values of a type without a common form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TextForm {
+    /// An array, as JSON.
+    Json,
+    /// Any other type, in the server's own text form.
+    Words,
+}
 
 /// Days from 1970-01-01 to 2000-01-01, PostgreSQL's epoch.
 const EPOCH_DAYS: i32 = 10_957;
@@ -141,7 +150,7 @@ fn base(info: &PgTypeInfo) -> &PgTypeInfo {
 }
 
 pub(super) fn cell<'row>(row: &'row PgRow, index: usize, reading: &Reading) -> Result<Cell<'row>, Problem> {
-    let raw = row.try_get_raw(index).map_err(|error| super::problem(&error))?;
+    let raw = row.try_get_raw(index).map_err(|error| problem(&error))?;
     if raw.is_null() {
         return Ok(Cell::Null);
     }

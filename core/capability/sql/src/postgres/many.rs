@@ -12,8 +12,10 @@ use serde_json::json;
 use sqlx::postgres::{PgConnection, PgTypeInfo};
 use sqlx::{AssertSqlSafe, Either, Executor as _};
 
-use super::foreign::{self, TextForm};
-use super::format::{self, Reading};
+use super::error::problem;
+use super::format::{self, Reading, TextForm};
+use super::prepare::{check_lists, describe, execute_one, returns_rows};
+use super::{foreign, scan};
 use crate::bindings::blockyard::bundle::sql::{Execution, Value};
 use crate::cell::Cell;
 use crate::insert::Refused;
@@ -41,14 +43,14 @@ pub(crate) async fn execute_many(
     sets: Vec<Vec<Value>>,
     access: Access,
 ) -> Result<Execution, Refused> {
-    super::check(text, access)?;
+    scan::check(text, access)?;
     let word = first_word(text, Dialect::Postgres);
     if sets.len() > FEW && PREPARED.contains(&word.as_str()) {
         return at_once(connection, text, &sets, access).await;
     }
     let mut rows_affected = 0;
     for (index, parameters) in sets.into_iter().enumerate() {
-        let executed = super::execute_one(connection, text, parameters, access).await;
+        let executed = execute_one(connection, text, parameters, access).await;
         let executed = executed.map_err(|problem| Refused::at(index, problem))?;
         rows_affected += executed.rows_affected;
     }
@@ -64,10 +66,10 @@ async fn at_once(
 ) -> Result<Execution, Refused> {
     // After this, the server has parsed the text as a single statement.
     let (columns, types) =
-        super::describe(connection, text, sets[0].len()).await.map_err(|problem| Refused::at(0, problem))?;
-    super::returns_rows(&columns, access)?;
+        describe(connection, text, sets[0].len()).await.map_err(|problem| Refused::at(0, problem))?;
+    returns_rows(&columns, access)?;
     for (index, set) in sets.iter().enumerate() {
-        super::check_lists(set, &types).map_err(|problem| Refused::at(index, problem))?;
+        check_lists(set, &types).map_err(|problem| Refused::at(index, problem))?;
     }
     let types: Vec<ParameterType> = types.into_iter().map(ParameterType::Known).collect();
     prepared(connection, text, sets, &types).await
@@ -101,7 +103,7 @@ pub(super) async fn prepared(
     let prepare = format!("PREPARE {name} AS\n{}", foreign::body(text));
     // Run in the extended protocol, in which the server accepts only a single statement.
     let prepare = sqlx::query(AssertSqlSafe(prepare)).persistent(false);
-    prepare.execute(&mut *connection).await.map_err(|error| super::problem(&error))?;
+    prepare.execute(&mut *connection).await.map_err(|error| problem(&error))?;
     let mut rows_affected = 0;
     let mut done = 0;
     while done < sets.len() {
@@ -123,14 +125,14 @@ pub(super) async fn prepared(
                 Err(error) => {
                     let state = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
                     // The server's position would refer to the text of all sets, so it is left out.
-                    let problem = super::problem(&error).details(&json!({ "sqlstate": state }));
+                    let problem = problem(&error).details(&json!({ "sqlstate": state }));
                     return Err(Refused::at(done, problem));
                 }
             }
         }
         done = end;
     }
-    connection.execute(AssertSqlSafe(format!("DEALLOCATE {name}"))).await.map_err(|error| super::problem(&error))?;
+    connection.execute(AssertSqlSafe(format!("DEALLOCATE {name}"))).await.map_err(|error| problem(&error))?;
     Ok(Execution { rows_affected, last_insert_id: None })
 }
 
@@ -172,7 +174,7 @@ pub(super) fn words(value: &Value, wanted: &ParameterType) -> Result<Option<Stri
         Cell::Unsigned(v) => v.to_string(),
         Cell::Float(v) => number::float_text(v),
         Cell::Single(v) => number::float_text(number::widened(v)),
-        Cell::Bytes(v) => foreign::hex(&v),
+        Cell::Bytes(v) => literal::postgres_bytes_text(&v),
         Cell::Date(days) => literal::postgres_date_text(days),
         Cell::Time(micros) => literal::time_text(micros),
         Cell::Timestamp(micros) => literal::postgres_timestamp_text(micros, ""),

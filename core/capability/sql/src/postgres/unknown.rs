@@ -8,8 +8,11 @@ use blockyard_call::Problem;
 use sqlx::postgres::{PgColumn, PgConnection};
 use sqlx::{AssertSqlSafe, Column as _, Executor as _, Row as _, SqlSafeStr as _};
 
-use super::foreign::{self, TextForm};
+use super::error::{is_about_a_type, is_unknown_type, problem, unknown_type};
+use super::foreign;
+use super::format::TextForm;
 use super::many::ParameterType;
+use super::prepare::describe;
 use crate::insert::InsertTarget;
 
 /// A column of a type that the driver does not know.
@@ -25,26 +28,9 @@ pub(super) struct Known {
     pub(super) unknown: Vec<Option<Unknown>>,
 }
 
-const MESSAGE: &str = "the statement has a column or a parameter of an unknown type";
-
-/// Checks whether the driver failed because of a type, and not because of the statement.
-pub(super) fn is_about_a_type(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::ColumnDecode { index, .. } if index.contains("typtype") || index.contains("typcategory"))
-}
-
-pub(super) fn problem() -> Problem {
-    Problem::new("invalid", MESSAGE).hint(
-        "cast the column to text, `cast(… as text)`, and a parameter from text, `cast(cast(:name as text) as TYPE)`",
-    )
-}
-
-pub(super) fn is_problem(problem: &Problem) -> bool {
-    problem.message == MESSAGE
-}
-
 /// Rewrites a statement so that columns of unknown types are cast to text.
 pub(super) async fn cast(connection: &mut PgConnection, text: &str) -> Result<Known, Problem> {
-    let failed = |error: sqlx::Error| super::problem(&error);
+    let failed = |error: sqlx::Error| problem(&error);
     // Returns one row of nulls, without running the statement.
     let outline = format!(
         "select blockyard.* from (select 1) as one left join (\n{}\n) as blockyard on false",
@@ -56,14 +42,14 @@ pub(super) async fn cast(connection: &mut PgConnection, text: &str) -> Result<Kn
     match connection.prepare(AssertSqlSafe(outline.as_str()).into_sql_str()).await {
         Ok(_) => {}
         Err(error) if is_about_a_type(&error) => {}
-        Err(_) => return Err(problem()),
+        Err(_) => return Err(unknown_type()),
     }
-    let row = connection.fetch_one(sqlx::raw_sql(AssertSqlSafe(outline))).await.map_err(|_| problem())?;
+    let row = connection.fetch_one(sqlx::raw_sql(AssertSqlSafe(outline))).await.map_err(|_| unknown_type())?;
     let oids: Vec<Option<u32>> = row.columns().iter().map(oid).collect();
     let types = types(connection, &oids).await.map_err(failed)?;
     let forms: Vec<_> = oids.iter().map(|oid| oid.and_then(|oid| types.get(&oid))).collect();
     if forms.iter().all(Option::is_none) {
-        return Err(problem());
+        return Err(unknown_type());
     }
     let casts: Vec<Option<TextForm>> = forms.iter().map(|form| form.map(|(_, form)| *form)).collect();
     let names: Vec<&str> = row.columns().iter().map(PgColumn::name).collect();
@@ -82,9 +68,9 @@ pub(super) async fn column_types(
     let mut types = Vec::new();
     for (name, column) in into.names.iter().zip(&into.columns) {
         let alone = format!("insert into {} ({column}) values ($1)", into.table);
-        let wanted = match super::describe(connection, &alone, 1).await {
-            Ok((_, known)) => known.into_iter().next().map(ParameterType::Known).ok_or_else(problem)?,
-            Err(failed) if is_problem(&failed) => ParameterType::Unknown(text_form(connection, into, name).await?),
+        let wanted = match describe(connection, &alone, 1).await {
+            Ok((_, known)) => known.into_iter().next().map(ParameterType::Known).ok_or_else(unknown_type)?,
+            Err(failed) if is_unknown_type(&failed) => ParameterType::Unknown(text_form(connection, into, name).await?),
             Err(failed) => return Err(failed),
         };
         types.push(wanted);
@@ -102,7 +88,7 @@ async fn text_form(connection: &mut PgConnection, into: &InsertTarget, column: &
         .bind(column)
         .fetch_optional(connection)
         .await
-        .map_err(|error| super::problem(&error))?;
+        .map_err(|error| problem(&error))?;
     Ok(if is_array == Some(true) { TextForm::Json } else { TextForm::Words })
 }
 

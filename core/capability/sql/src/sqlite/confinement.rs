@@ -13,7 +13,7 @@ use blockyard_call::{Problem, limits};
 use libsqlite3_sys as ffi;
 use serde_json::json;
 
-use super::raw::Refusal;
+use super::error::{Refusal, write_in_a_read};
 use crate::statement::Access;
 use crate::word::transaction_control;
 
@@ -145,7 +145,7 @@ impl Guard {
                     format!("the pragma `{name}` is not available: the host controls the settings of connections");
                 Problem::new("not-granted", message).details(&details)
             }
-            Some(Denied::OtherFile) | None => super::sorted(refusal),
+            Some(Denied::OtherFile) | None => refusal.problem(),
         }
     }
 
@@ -186,12 +186,6 @@ impl Guard {
             (false, _) => Some(Denied::Pragma(name.to_owned())),
         }
     }
-}
-
-/// Returns the problem of a statement that writes in an operation with the effect `read`.
-pub(super) fn write_in_a_read() -> Problem {
-    Problem::new("effect", "the operation only reads, and the statement writes")
-        .hint("use `execute` for statements that change something")
 }
 
 /// Limits what a new connection may use, before a guest receives it.

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use blockyard_call::{Problem, limits};
 use libsqlite3_sys as ffi;
 
-use super::confinement::{self, Guard, write_in_a_read};
+use super::confinement::{self, Guard};
+use super::error::{Refusal, write_in_a_read};
 use crate::bindings::blockyard::bundle::sql::Value;
 use crate::cell::Cell;
 use crate::number;
@@ -43,13 +44,6 @@ impl Watch {
     fn is_over(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || Instant::now() >= self.until
     }
-}
-
-/// An error of SQLite: extended result code (<https://www.sqlite.org/rescode.html>) and message.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) code: i64,
-    pub(super) message: String,
 }
 
 impl Database {
