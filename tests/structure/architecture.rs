@@ -1,8 +1,8 @@
 //! Structure of the workspace: the permitted dependencies between its crates.
 
-use blockyard_tests::environment::cargo;
 use std::path::Path;
 
+use blockyard_tests::environment::cargo;
 use blockyard_tests::root;
 use serde_json::Value;
 

@@ -26,7 +26,7 @@ fn fields_of(file: &[u8]) -> Option<Vec<i64>> {
 }
 
 /// Reader of the Thrift compact protocol
-/// (https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md).
+/// (<https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>).
 struct Compact<'footer> {
     left: &'footer [u8],
 }

@@ -16,7 +16,7 @@ impl<'a> Want<'a> {
     }
 
     /// Derives the type from the column affinity
-    /// (https://www.sqlite.org/datatype3.html#determination_of_column_affinity).
+    /// (<https://www.sqlite.org/datatype3.html#determination_of_column_affinity>).
     fn of_sqlite(name: &str) -> Self {
         let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
         if has(&["int"]) {

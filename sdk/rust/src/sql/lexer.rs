@@ -13,7 +13,7 @@
 /// SQL dialect, which determines the lexical rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Syntax {
-    /// SQLite (https://www.sqlite.org/draft/tokenreq.html).
+    /// SQLite (<https://www.sqlite.org/draft/tokenreq.html>).
     Sqlite,
     /// PostgreSQL ("Lexical Structure").
     Postgres,
