@@ -4,10 +4,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use blockyard::model::{BundleName, SecretValue};
 use blockyard::{
-    Agreement, AuditLine, Deadline, Error, KeySource, NewKey, Project, Registry, RotateTo, Trust, TrustTarget, Yard,
-    YardConfig,
+    Agreement, AuditLine, Content, Deadline, Error, KeySource, NewKey, Project, Registry, Request, RotateTo,
+    SigningKey, Trust, TrustTarget, Yard, YardConfig,
 };
 use blockyard_store::{KeyRecord, Store};
 use semver::VersionReq;
@@ -33,6 +35,9 @@ on_both!(
     not_a_bundle,
     rotation_under_way,
     source_not_permitted,
+    no_registry,
+    registry_not_signed,
+    signer_changed,
 );
 
 /// A valid key that is not the key of a test's yard.
@@ -131,7 +136,7 @@ async fn not_granted(yard: &TestYard) {
     manifest["version"] = json!("1.1.0");
     manifest["capabilities"] = json!(["clock", "reveal"]);
     let code = r#"(import "blockyard:bundle/clock@0.1.0" "now" (func $now (result i64)))"#;
-    let staged = yard.yard.stage(component(&manifest, code), source(), None).await.unwrap();
+    let staged = yard.yard.stage(component(&manifest, code), source()).await.unwrap();
     yard.yard.install(staged, &Agreement::Everything).await.unwrap();
     yard.create("zoo-keeper/ada", json!({"name": "Ada"})).await;
     let name = BundleName::new("zoo").unwrap();
@@ -144,7 +149,7 @@ async fn consent_needed(yard: &TestYard) {
     let mut manifest = zoo();
     manifest["version"] = json!("1.1.0");
     manifest["capabilities"] = json!(["reveal", "random"]);
-    let staged = yard.yard.stage(component(&manifest, ""), source(), None).await.unwrap();
+    let staged = yard.yard.stage(component(&manifest, ""), source()).await.unwrap();
     let given = blockyard::Given { yes: true, ..blockyard::Given::default() };
     let installed = yard.yard.install(staged, &Agreement::Given(given)).await;
     let error = installed.unwrap_err();
@@ -161,7 +166,7 @@ async fn deadline_exceeded(yard: &TestYard) {
     let mut manifest = zoo();
     manifest["version"] = json!("1.1.0");
     let endless = component(&manifest, "(func $invoke (type $call) (loop $again (br $again)) (unreachable))");
-    let staged = yard.yard.stage(endless, source(), None).await.unwrap();
+    let staged = yard.yard.stage(endless, source()).await.unwrap();
     yard.yard.install(staged, &Agreement::Everything).await.unwrap();
     yard.create("zoo-keeper/ada", json!({"name": "Ada"})).await;
     let block = yard.yard.block("zoo-keeper/ada").await.unwrap();
@@ -172,7 +177,7 @@ async fn deadline_exceeded(yard: &TestYard) {
 async fn not_a_bundle(yard: &TestYard) {
     let module = b"\0asm\x01\0\0\0".to_vec();
     for bytes in [module, b"text".to_vec(), Vec::new()] {
-        is(yard.yard.stage(bytes, source(), None).await, "invalid", "not-a-bundle", Value::Null);
+        is(yard.yard.stage(bytes, source()).await, "invalid", "not-a-bundle", Value::Null);
     }
 }
 
@@ -244,34 +249,57 @@ fn key_variable_needed() {
     });
 }
 
-fn find(registries: &[Registry]) -> Result<blockyard::Found, Error> {
-    blockyard::find(&BundleName::new("zoo").unwrap(), &VersionReq::STAR, registries, &mut |_| ())
+async fn find(yard: &TestYard, registries: &[Registry]) -> Result<blockyard::Found, Error> {
+    let name = BundleName::new("zoo").unwrap();
+    let request = Request { name: &name, requirement: &VersionReq::STAR, accepted_key: None };
+    yard.yard.find(&request, registries, &mut |_| ()).await
+}
+
+async fn no_registry(yard: &TestYard) {
+    is(find(yard, &[]).await, "not-found", "no-registry", json!({"bundle": "zoo"}));
+}
+
+async fn registry_not_signed(yard: &TestYard) {
+    let folder = yard.path("acme");
+    let (key, _) = SigningKey::generate().unwrap();
+    blockyard::publish(&folder, "acme", &component(&zoo(), ""), &key).unwrap();
+    let index = std::fs::read_to_string(folder.join("registry.toml")).unwrap();
+    let without_key = index.replace(&format!("key = \"{}\"", key.public()), "");
+    std::fs::write(folder.join("registry.toml"), without_key).unwrap();
+    let found = find(yard, &[Registry::read(&folder).unwrap()]).await;
+    is(found, "denied", "registry-not-signed", json!({"registry": "acme"}));
+}
+
+async fn signer_changed(yard: &TestYard) {
+    let folder = yard.path("acme");
+    let [(first, _), (second, _)] = [SigningKey::generate().unwrap(), SigningKey::generate().unwrap()];
+    let mut manifest = zoo();
+    manifest["version"] = json!("1.1.0");
+    blockyard::publish(&folder, "acme", &component(&manifest, ""), &first).unwrap();
+    let found = find(yard, &[Registry::read(&folder).unwrap()]).await.unwrap();
+    let Content::Component(bytes) = found.content else { panic!("it is a file") };
+    let staged = yard.yard.stage_release(bytes, found.release).await.unwrap();
+    yard.yard.install(staged, &Agreement::Everything).await.unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    blockyard::publish(&folder, "acme", &component(&manifest, ""), &second).unwrap();
+    let found = find(yard, &[Registry::read(&folder).unwrap()]).await;
+    let fields = json!({"bundle": "zoo", "pinned": first.public().as_str(), "offered": second.public().as_str()});
+    is(found, "denied", "signer-changed", fields);
 }
 
 #[test]
-fn no_registry() {
-    is(find(&[]), "not-found", "no-registry", json!({"bundle": "zoo"}));
+fn signing_password_needed() {
+    // An empty key of minisign that is protected by a password: its algorithm is `Sc`, scrypt.
+    let bytes = [b"EdScB2", &[0; 152][..]].concat();
+    let text = format!("untrusted comment: a key\n{}\n", STANDARD.encode(bytes));
+    let key = SigningKey::parse(&text, None).map_err(Error::from);
+    is(key, "denied", "signing-password-needed", Value::Null);
 }
 
 #[test]
 fn registry_unreadable() {
     let read = Registry::read(Path::new("/nonexistent")).map_err(Error::from);
     is(read, "not-found", "registry-unreadable", Value::Null);
-}
-
-#[test]
-fn unverified() {
-    in_folder(async |folder| {
-        let digest = blockyard::Digest::of(b"the bundle");
-        let text = format!(
-            "version = 1\nname = \"acme\"\n[[bundle]]\nname = \"zoo\"\n[[bundle.release]]\nversion = \"1.0.0\"\n\
-             wit = \"0.1\"\nsource = {{ url = \"zoo.wasm\" }}\nsha256 = \"{digest}\"\n"
-        );
-        std::fs::write(folder.join("registry.toml"), text).unwrap();
-        std::fs::write(folder.join("zoo.wasm"), "the bundle").unwrap();
-        let found = find(&[Registry::read(folder).unwrap()]);
-        is(found, "denied", "unverified", json!({"path": folder.join("zoo.wasm")}));
-    });
 }
 
 /// Creates a project whose yard another user filled, and returns its folder.

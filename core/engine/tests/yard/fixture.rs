@@ -100,7 +100,7 @@ pub(crate) fn source() -> BundleSource {
 }
 
 pub(crate) async fn install_zoo(yard: &Yard) {
-    let staged = yard.stage(component(&zoo(), ""), source(), None).await.unwrap();
+    let staged = yard.stage(component(&zoo(), ""), source()).await.unwrap();
     yard.install(staged, &Agreement::Everything).await.unwrap();
 }
 

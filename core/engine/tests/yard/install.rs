@@ -1,8 +1,9 @@
 //! Review of the permissions of a bundle, and agreement to wider ones.
 
 use blockyard::model::BundleName;
-use blockyard::{Agreement, BundleSource, Given, Installed, Staged};
+use blockyard::{Agreement, BundleSource, Content, Given, Installed, Registry, Request, SigningKey, Staged};
 use expect_test::expect;
+use semver::VersionReq;
 use serde_json::{Value, json};
 
 use crate::fixture::{TestYard, component, document, install_zoo, rejected, source, zoo};
@@ -16,6 +17,7 @@ on_both!(
     what_was_revoked_stays_revoked,
     a_review_covers_the_versions_that_it_compared,
     a_type_of_another_bundle_is_rejected,
+    a_file_that_is_not_the_listed_bundle_is_rejected,
     a_manifest_that_the_code_does_not_return_is_rejected,
     new_blocks_use_the_newest_version_and_old_ones_keep_theirs,
 );
@@ -29,7 +31,7 @@ fn version(version: &str, capabilities: &[&str]) -> Value {
 }
 
 async fn stage(yard: &TestYard, manifest: &Value) -> Staged {
-    yard.yard.stage(component(manifest, ""), source(), None).await.unwrap()
+    yard.yard.stage(component(manifest, ""), source()).await.unwrap()
 }
 
 async fn install(yard: &TestYard, manifest: &Value, given: Given) -> Result<Installed, blockyard::Error> {
@@ -166,20 +168,32 @@ async fn a_type_of_another_bundle_is_rejected(yard: &TestYard) {
           hint: the bundles cannot be installed in the same yard; `zoo` is installed
     "#]]
     .assert_eq(&rejected(install(yard, &manifest, yes()).await));
+}
+
+async fn a_file_that_is_not_the_listed_bundle_is_rejected(yard: &TestYard) {
+    let registry = yard.path("registry");
+    let (key, _) = SigningKey::generate().unwrap();
+    blockyard::publish(&registry, "zoos", &component(&zoo(), ""), &key).unwrap();
+    let index = std::fs::read_to_string(registry.join("registry.toml")).unwrap();
+    let index = index.replace(&format!("key = \"{}\"", key.public()), "unsigned = true");
+    std::fs::write(registry.join("registry.toml"), index.replace("name = \"zoo\"", "name = \"circus\"")).unwrap();
+    let registries = [Registry::read(&registry).unwrap()];
     let name = BundleName::new("circus").unwrap();
-    let staged = yard.yard.stage(component(&zoo(), ""), source(), Some(&name)).await;
+    let request = Request { name: &name, requirement: &VersionReq::STAR, accepted_key: None };
+    let found = yard.yard.find(&request, &registries, &mut |_| ()).await.unwrap();
+    let Content::Component(bytes) = found.content else { panic!("it is a file") };
     expect![[r#"
-        denied: the registry lists bundle `circus`, but the file contains bundle `zoo`
+        denied: the registry lists bundle `circus` 1.0.0, but the file contains bundle `zoo` 1.0.0
           hint: report this to the registry's owner
     "#]]
-    .assert_eq(&rejected(staged));
+    .assert_eq(&rejected(yard.yard.stage_release(bytes, found.release).await));
 }
 
 async fn a_manifest_that_the_code_does_not_return_is_rejected(yard: &TestYard) {
     let (told, embedded) = (zoo().to_string(), version("1.0.0", &[]).to_string());
     let mut component = crate::attack::with_manifest("zoo", "", told.as_bytes());
     crate::attack::embed(&mut component, embedded.as_bytes());
-    let staged = yard.yard.stage(component, BundleSource::file(std::path::Path::new("/bundles/zoo.wasm")), None).await;
+    let staged = yard.yard.stage(component, BundleSource::file(std::path::Path::new("/bundles/zoo.wasm"))).await;
     expect![[r#"
         invalid: the description that bundle `zoo` returns differs from its embedded manifest
           hint: report it to the author of the bundle, who must build it again
