@@ -233,7 +233,7 @@ mod tests {
         let (method, url) = (method.to_owned(), url.to_owned());
         let request = Request { method, url, headers: Vec::new(), timeout_ms: None };
         let sent = HttpView { call: &mut call, http: &http }.send(request, Auth::None, Vec::new(), None).await;
-        sent.err().expect("the request is refused")
+        sent.expect_err("the request is refused")
     }
 
     #[tokio::test]
