@@ -1,27 +1,20 @@
 //! Binary data as text: standard base64, with or without padding. PostgreSQL's `\x…` is also
 //! decoded.
 
-use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+use blockyard_sdk::sql;
 
 /// Decodes a string, or returns `None` if it is neither base64 nor `\x` followed by hexadecimal
 /// digits.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     match text.strip_prefix("\\x") {
         Some(digits) => hex(digits.as_bytes()),
-        None => BASE64.decode(text).ok(),
+        None => sql::bytes_from_base64(text),
     }
 }
 
 /// Encodes bytes as base64 with padding.
 pub(crate) fn encode(bytes: &[u8]) -> String {
-    BASE64.encode(bytes)
+    sql::bytes_to_base64(bytes)
 }
 
 fn hex(digits: &[u8]) -> Option<Vec<u8>> {

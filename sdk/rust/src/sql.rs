@@ -11,7 +11,7 @@ use crate::bindings::blockyard::bundle::sql as wit;
 use crate::{Body, Problem, Result, Secret};
 
 pub use text::float_text;
-pub use value::{bytes_from_base64, from_json, parameter, to_json, try_to_json};
+pub use value::{bytes_from_base64, bytes_to_base64, from_json, parameter, to_json, try_to_json};
 pub use wit::{Column, Execution, Target, Timestamp, Value};
 
 /// A connection from the host's pool for this block.

@@ -1,7 +1,5 @@
 //! Row values in the format of `jobs.getQueryResults`: strings, nested in lists and records.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::{calendar, sql};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -153,7 +151,9 @@ fn scalar(field: &Field, text: &str) -> Result<Value> {
             let read = sql::try_to_json(sql::Value::Json(text.to_owned()));
             read.map_err(|problem| problem.context(format!("column `{}`", field.name)))?
         }
-        Kind::Bytes => sql::bytes_from_base64(text).map(|bytes| STANDARD.encode(bytes).into()).ok_or_else(misfit)?,
+        Kind::Bytes => {
+            sql::bytes_from_base64(text).map(|bytes| sql::bytes_to_base64(&bytes).into()).ok_or_else(misfit)?
+        }
         Kind::Struct => return Err(misfit()),
         _ => text.into(),
     })

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::serde_json;
 use blockyard_sdk::sql::{self, Value as SqlValue};
@@ -172,7 +170,7 @@ impl ParameterType {
             }
             (Self::Scalar(_) | Self::Struct(_), Value::Null) => Ok(json!({ "value": null })),
             (Self::Scalar(name), Value::Object(_) | Value::String(_)) if name == "BYTES" => {
-                Ok(json!({ "value": STANDARD.encode(bytes(value)?) }))
+                Ok(json!({ "value": sql::bytes_to_base64(&bytes(value)?) }))
             }
             (Self::Scalar(name), Value::Number(number)) => Ok(json!({ "value": digits(name, number, value)? })),
             (Self::Scalar(_), Value::String(text)) => Ok(json!({ "value": text })),

@@ -1,8 +1,6 @@
 //! Rows of streaming inserts. Bytes, and numbers that a double cannot represent, are sent as
 //! strings, from which BigQuery reads them exactly.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::sql::{self, Value as SqlValue};
 
@@ -25,7 +23,7 @@ fn column(value: Value) -> Result<Value> {
         Value::Array(items) => items.into_iter().map(column).collect::<Result<Vec<_>>>()?.into(),
         other => match sql::parameter(&other)? {
             SqlValue::Decimal(digits) => digits.into(),
-            SqlValue::Bytes(bytes) => STANDARD.encode(bytes).into(),
+            SqlValue::Bytes(bytes) => sql::bytes_to_base64(&bytes).into(),
             _ => other,
         },
     })

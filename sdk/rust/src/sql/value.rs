@@ -57,6 +57,12 @@ pub fn bytes_from_base64(text: &str) -> Option<Vec<u8>> {
     BASE64.decode(text).ok()
 }
 
+/// Encodes bytes as standard base64, with padding.
+#[must_use]
+pub fn bytes_to_base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
 /// Converts an SQL value to JSON. Decimals, dates and times become strings (ISO 8601), and bytes
 /// become base64. Floats that are not finite become `NaN`, `Infinity` and `-Infinity`. JSON that
 /// cannot be parsed becomes a string.
@@ -91,7 +97,7 @@ fn without_json(value: Value) -> Json {
         Value::Decimal(text) | Value::Text(text) | Value::Uuid(text) | Value::Json(text) | Value::Other((_, text)) => {
             text.into()
         }
-        Value::Bytes(bytes) => STANDARD.encode(bytes).into(),
+        Value::Bytes(bytes) => bytes_to_base64(&bytes).into(),
         Value::Date(days) => calendar::date_text(days.into()).into(),
         Value::Time(micros) => calendar::time_text(micros).into(),
         Value::Timestamp(timestamp) => {
