@@ -216,7 +216,7 @@ impl GcsBucket {
         /// Path of the copy.
         to: String,
     ) -> Result<Object> {
-        let resource = self.rewrite(&self.name(&from)?, &self.name(&to)?)?;
+        let resource = self.rewrite(&self.name(&from)?, &self.name(&to)?, None)?;
         self.object(&resource)
     }
 
@@ -234,8 +234,8 @@ impl GcsBucket {
             return Err(Problem::invalid("the source and the destination are the same object"));
         }
         let generation = self.resource(&from)?["generation"].as_str().map(str::to_owned);
-        let resource = self.rewrite(&from, &to)?;
-        // Deletes only the generation that was copied, so that a concurrent write is not lost.
+        // Copies and deletes one generation, so that a concurrent write is not lost.
+        let resource = self.rewrite(&from, &to, generation.as_deref())?;
         self.remove(&from, generation.as_deref())?;
         self.object(&resource)
     }

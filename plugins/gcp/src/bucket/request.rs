@@ -77,14 +77,16 @@ impl GcsBucket {
         api::ok(response, &self.named(name)).map(drop)
     }
 
-    /// Copies an object within Cloud Storage, in as many requests as it requires.
-    pub(super) fn rewrite(&self, from: &str, to: &str) -> Result<Value> {
+    /// Copies an object within Cloud Storage, or only the given generation of it, in as many requests
+    /// as it requires.
+    pub(super) fn rewrite(&self, from: &str, to: &str, generation: Option<&str>) -> Result<Value> {
         let to = http::percent_encode(to);
         let url = format!("{}/rewriteTo/b/{}/o/{to}", self.object_url(from)?, http::percent_encode(&self.bucket));
         let mut token: Option<String> = None;
         loop {
+            let generation = generation.map(|generation| ("ifSourceGenerationMatch", generation));
             let parameters: Vec<(&str, &str)> =
-                token.as_deref().map(|token| ("rewriteToken", token)).into_iter().collect();
+                token.as_deref().map(|token| ("rewriteToken", token)).into_iter().chain(generation).collect();
             let answer = self.send(|| {
                 self.key().with_both(http::post(url.as_str()).query(parameters.iter().copied()).json(&json!({})))
             })?;
@@ -144,29 +146,45 @@ impl GcsBucket {
         if !(1..=COMPOSED).contains(&from.len()) {
             return Err(Problem::invalid(format!("expected 1 to {COMPOSED} source objects, found {}", from.len())));
         }
-        let sources = from.iter().map(|path| Ok(json!({ "name": self.name(path)? }))).collect::<Result<Vec<_>>>()?;
+        let sources = from.iter().map(|path| self.name(path)).collect::<Result<Vec<_>>>()?;
         let name = self.name(to)?;
         let content_type = content_type.unwrap_or_else(|| "application/octet-stream".to_owned());
-        let request = json!({ "sourceObjects": sources, "destination": { "contentType": content_type } });
+        let objects: Vec<Value> = sources.iter().map(|name| json!({ "name": name })).collect();
+        let request = json!({ "sourceObjects": objects, "destination": { "contentType": content_type } });
         // Requires the current generation: a retry could otherwise append the sources twice if the
         // destination is one of them.
-        let now = match self.resource(&name) {
-            Ok(resource) => resource["generation"].as_str().unwrap_or_default().to_owned(),
-            Err(problem) if problem.code() == "not-found" => "0".to_owned(),
+        let before = match self.resource(&name) {
+            Ok(resource) => Some(self.object(&resource)?),
+            Err(problem) if problem.code() == "not-found" => None,
             Err(problem) => return Err(problem),
         };
+        let generation = before.as_ref().map_or(Some("0"), |before| before.generation.as_deref());
         let parameters: Vec<(&str, &str)> =
-            [("ifGenerationMatch", now.as_str())].into_iter().filter(|(_, now)| !now.is_empty()).collect();
+            generation.map(|generation| ("ifGenerationMatch", generation)).into_iter().collect();
         let url = format!("{}/compose", self.object_url(&name)?);
         let credentials = self.credentials()?;
         let Sent { response, attempts } = api::send_counting(|| {
             let request = http::post(url.as_str()).query(parameters.iter().copied()).json(&request);
             Ok(credentials.sign(self.key().with(request)))
         })?;
-        // An earlier attempt succeeded, but its response was lost.
-        if attempts > 1 && response.status == 412 {
-            return self.object(&self.resource(&name)?);
+        // An earlier attempt may have succeeded, and its response was lost.
+        if attempts > 1
+            && response.status == 412
+            && let Some(object) = self.composed(&sources, &name, before.as_ref())
+        {
+            return Ok(object);
         }
         self.object(&api::ok(response, &self.named(&name))?.json()?)
+    }
+
+    /// Returns the destination of a `compose` request if it has the size of all sources. `before` is
+    /// its state before the request.
+    fn composed(&self, sources: &[String], name: &str, before: Option<&Object>) -> Option<Object> {
+        let stored = |name: &str| self.object(&self.resource(name).ok()?).ok();
+        let mut bytes = 0_u64;
+        for source in sources {
+            bytes = bytes.checked_add(if source == name { before?.size } else { stored(source)?.size })?;
+        }
+        stored(name).filter(|object| object.size == bytes)
     }
 }
