@@ -121,7 +121,9 @@ impl InFile {
     fn next(&mut self) -> std::result::Result<Option<arrow_array::RecordBatch>, ArrowError> {
         let Some(block) = self.batches.next() else { return Ok(None) };
         let (block, message) = message_of(&self.bytes, &block)?;
-        self.decoder.read_record_batch(&block, &message)
+        let batch = self.decoder.read_record_batch(&block, &message)?;
+        // The decoder returns nothing for an empty message, which would end the file early.
+        batch.map(Some).ok_or_else(|| ArrowError::ParseError("a message has no batch".to_owned()))
     }
 }
 
