@@ -173,13 +173,15 @@ impl Client {
     pub(crate) fn start(&self, configuration: &Value) -> Result<Job> {
         let job_id = job_id();
         let (url, request) = (self.url("/jobs"), self.request(configuration, &[("jobId", &job_id)]));
-        let Sent { response, attempts } =
-            api::send_counting(|| Ok(self.credentials.sign(http::post(url.as_str()).json(&request))))?;
+        let unsure = |problem| with_job(problem, &job_id);
+        let sent = api::send_counting(|| Ok(self.credentials.sign(http::post(url.as_str()).json(&request))));
+        let Sent { response, attempts } = sent.map_err(unsure)?;
         // An earlier attempt started the job, but its response was lost.
         if attempts > 1 && response.status == 409 {
             return self.job(&job_id, self.location.as_deref());
         }
-        Job::read(&api::ok(response, "the job").map_err(placed)?.json()?)
+        let response = api::ok(response, "the job").map_err(|problem| unsure(placed(problem)))?;
+        Job::read(&response.json().map_err(unsure)?)
     }
 
     /// Starts a load job with the bytes of `input`.
@@ -279,6 +281,17 @@ impl Client {
 fn may_restart(problem: &Problem) -> bool {
     let details = problem.details();
     details["statement_type"] != "SCRIPT" && details["job_reason"].as_str().is_some_and(api::is_passing)
+}
+
+/// Names the job in an error after which it may be running, because BigQuery may have received the
+/// request. A repeated statement that changes data would then take effect twice.
+fn with_job(problem: Problem, job_id: &str) -> Problem {
+    let is_refused = matches!(problem.details()["status"].as_u64(), Some(403 | 429));
+    if problem.is_retryable() && !is_refused {
+        problem.aftermath(format!("job `{job_id}` may have started"))
+    } else {
+        problem
+    }
 }
 
 /// Returns a unique job ID.
@@ -456,6 +469,18 @@ mod tests {
             let problem = failed(reason, "it failed");
             assert_eq!((problem.code(), problem.is_retryable()), (code, retryable), "{reason}");
         }
+    }
+
+    #[test]
+    fn a_job_that_may_be_running_is_named() {
+        let message = |problem: Problem, status: u16| {
+            with_job(problem.with_details(json!({ "status": status })), "j").message().to_owned()
+        };
+        let unavailable = || Problem::new("unavailable", "busy").retryable();
+        assert_eq!(message(unavailable(), 503), "busy; job `j` may have started");
+        assert_eq!(message(unavailable(), 403), "busy");
+        assert_eq!(message(Problem::invalid("wrong"), 400), "wrong");
+        assert_eq!(with_job(unavailable(), "j").message(), "busy; job `j` may have started");
     }
 
     #[test]
