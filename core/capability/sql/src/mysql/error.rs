@@ -24,7 +24,7 @@ pub(super) fn refused(error: &sqlx::Error, target: &Permitted) -> Problem {
 }
 
 /// Converts an error to a problem, by its number and the class of its SQLSTATE
-/// (https://mariadb.com/kb/en/mariadb-error-code-reference/,
+/// (<https://mariadb.com/kb/en/mariadb-error-code-reference/>,
 /// <https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html>).
 pub(super) fn problem(error: &sqlx::Error) -> Problem {
     let Some(database) = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>())

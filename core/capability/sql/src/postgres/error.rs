@@ -25,7 +25,7 @@ pub(super) fn refused(error: &sqlx::Error, target: &Permitted) -> Problem {
 }
 
 /// Converts an error to a problem, by the class of its SQLSTATE
-/// (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+/// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 pub(super) fn problem(error: &sqlx::Error) -> Problem {
     let Some(database) = error.as_database_error() else {
         return match error {

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::target::Permitted;
 
-/// An error of SQLite: extended result code (https://www.sqlite.org/rescode.html) and message.
+/// An error of SQLite: extended result code (<https://www.sqlite.org/rescode.html>) and message.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) code: i64,
