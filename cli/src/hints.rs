@@ -103,7 +103,7 @@ fn actions(code: &Code) -> Vec<String> {
         ],
         Code::RegistryUnreadable => one("name a registry's file or folder with `--registry`".to_owned()),
         Code::RegistryNotSigned { .. } => vec![
-            "if you trust whoever can write the registry, set `unsigned = true` for it in `[registries]` of your configuration".to_owned(),
+            "if you trust all users who can write the registry, set `unsigned = true` for it in `[registries]` of your configuration".to_owned(),
             "or install the file by its path".to_owned(),
         ],
         Code::SigningPasswordNeeded => one("set the password in BLOCKYARD_SIGNING_PASSWORD".to_owned()),

@@ -35,7 +35,7 @@ pub enum RegistryTrust {
     /// The holder of this key, who signs each release.
     Key(PublicKey),
     /// No one: the registry, or the user's entry for it, says `unsigned = true`. Digests are
-    /// compared, but whoever can change the registry can change them, too.
+    /// compared, but a user who can change the registry can change them, too.
     Unsigned,
     /// The registry names no key, and no one has declared that it is unsigned.
     Undeclared,
