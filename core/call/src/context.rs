@@ -113,7 +113,7 @@ impl CallContext {
     /// Records the caller's arguments. A secret that they contain is not masked for the caller:
     /// otherwise, the mask would confirm a guessed secret. The guest may send it on if it is part of a
     /// longer word, such as the password `test` in the path `data/latest.csv`. The first mask of a secret
-    /// that they contain stops the call, see [`Watch::hear`].
+    /// that they contain stops the call, see `Watch::hear`.
     pub fn record_arguments(&mut self, arguments: &str) {
         if self.redactor.finds(arguments.as_bytes()) {
             self.shown = Arc::new(self.redactor.without(arguments));

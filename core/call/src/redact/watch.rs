@@ -33,7 +33,7 @@ pub enum Guessing {
     /// The bundle was asked to send the value of a secret.
     #[error("the arguments contain the value of a secret of the block, which is not sent as an argument")]
     Asked,
-    /// A secret was masked that the caller's arguments contain, see [`Watch::hear`].
+    /// A secret was masked that the caller's arguments contain, see `Watch::hear`.
     #[error("a response holds the value of a secret of the block that the arguments contain")]
     Echoed,
     /// Too many secrets were masked in responses, or one was masked after more text than a
