@@ -30,7 +30,7 @@ use super::lease::{Lease, Reusable};
 use super::sink::{Head, Sink, Stop};
 use super::statement::{Access, Statement, left_transaction};
 use super::target::Permitted;
-use crate::bindings::blockyard::bundle::sql::{Column, Execution, Value};
+use crate::bindings::blockyard::bundle::sql::{Execution, Value};
 
 /// A connection, and the transaction that the host has begun on it.
 pub(super) struct Session {
@@ -351,19 +351,12 @@ async fn read(
         }
     }
     let text = if forms.iter().any(Option::is_some) { foreign::cast_columns(&text, &forms).into() } else { text };
-    let columns = columns
-        .iter()
-        .zip(&readings)
-        .map(|(column, reading)| Column {
-            name: column.name().to_owned(),
-            type_name: reading.type_name.clone(),
-            nullable: None,
-        })
-        .collect();
+    let columns = columns.iter().zip(&readings);
+    let columns = columns.map(|(column, reading)| (column.name().to_owned(), reading.type_name.clone(), reading.kind));
 
     let mut rows = sqlx::query_with(AssertSqlSafe(text.as_ref()), arguments).fetch(connection);
     let mut next = rows.next().await.transpose().map_err(|error| problem(&error))?;
-    sink.head(Head { columns, kinds: readings.iter().map(|reading| reading.kind).collect() }).await?;
+    sink.head(Head::of(columns)).await?;
     while let Some(row) = next {
         if sink.row(readings.iter().enumerate().map(|(index, reading)| format::cell(&row, index, reading)))? {
             sink.flush().await?;

@@ -16,8 +16,17 @@ pub(super) enum Form {
 
 /// Description of the columns, available before the first row.
 pub(super) struct Head {
-    pub(super) columns: Vec<Column>,
-    pub(super) kinds: Vec<ColumnKind>,
+    columns: Vec<Column>,
+    kinds: Vec<ColumnKind>,
+}
+
+impl Head {
+    /// Describes columns by their name, the database's name of their type, and their kind.
+    pub(super) fn of(columns: impl Iterator<Item = (String, String, ColumnKind)>) -> Self {
+        let described = |(name, type_name, kind)| (Column { name, type_name, nullable: None }, kind);
+        let (columns, kinds) = columns.map(described).unzip();
+        Self { columns, kinds }
+    }
 }
 
 /// Receives rows from a driver. The driver calls `head` once, when the statement runs and the first

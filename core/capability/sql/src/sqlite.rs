@@ -2,6 +2,7 @@
 //! connections. Statements run through SQLite's C interface on a thread that may block, and are
 //! interrupted when their caller stops waiting.
 
+mod affinity;
 pub(super) mod budget;
 mod confinement;
 mod error;
@@ -20,22 +21,19 @@ use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::runtime::Handle;
 
+use self::affinity::{Affinity, affinity, kind, lost};
 use self::budget::{Budget, Counting};
 use self::confinement::Guard;
 use self::error::could_not_open;
 use self::raw::{BUSY_TIME, Database, Prepared};
-use super::cell::{Cell, ColumnKind};
+use super::cell::Cell;
 use super::insert::{InsertTarget, Refused, check_lists};
 use super::lease::{Lease, Reusable};
-use super::number;
 use super::sink::{Head, Sink, Stop};
 use super::statement::{Access, Statement, left_transaction};
 use super::target::Permitted;
 use super::word::no_transaction_control;
-use crate::bindings::blockyard::bundle::sql::{Column, Execution, Value};
-
-/// Maximum number of digits of a number in an error message.
-const SHOWN_DIGITS: usize = 40;
+use crate::bindings::blockyard::bundle::sql::{Execution, Value};
 
 /// A connection, and the thread that runs its statements. Without a thread, the connection is
 /// closed.
@@ -332,14 +330,12 @@ fn read(database: &Database, text: &str, parameters: &[Value], sink: &mut Sink, 
     prepared.bind(parameters)?;
     let mut more = prepared.step()?;
     let width = prepared.columns();
-    let (columns, kinds) = (0..width)
-        .map(|column| {
-            let declared = prepared.declared_type(column).to_ascii_lowercase();
-            let kind = kind(&declared);
-            (Column { name: prepared.name(column), type_name: declared, nullable: None }, kind)
-        })
-        .unzip();
-    runtime.block_on(sink.head(Head { columns, kinds }))?;
+    let columns = (0..width).map(|column| {
+        let declared = prepared.declared_type(column).to_ascii_lowercase();
+        let kind = kind(&declared);
+        (prepared.name(column), declared, kind)
+    });
+    runtime.block_on(sink.head(Head::of(columns)))?;
     while more {
         if sink.row((0..width).map(|column| prepared.cell(column)))? {
             runtime.block_on(sink.flush())?;
@@ -365,68 +361,6 @@ fn count(prepared: &Prepared<'_>, given: usize) -> Result<(), Problem> {
         return Ok(());
     }
     Err(Problem::new("invalid", format!("the statement takes {wanted} parameters; {given} were given")))
-}
-
-/// Returns the type of a column by its affinity (<https://www.sqlite.org/datatype3.html#affname>).
-/// The type of expressions, and of declared types that SQLite does not enforce (`date`,
-/// `timestamp`, `json`), is derived from their first values.
-fn kind(declared: &str) -> ColumnKind {
-    match affinity(declared) {
-        Affinity::Integer => ColumnKind::Int64,
-        Affinity::Text => ColumnKind::Text,
-        Affinity::Blob if declared.is_empty() => ColumnKind::Dynamic,
-        Affinity::Blob => ColumnKind::Bytes,
-        Affinity::Real => ColumnKind::Float64,
-        Affinity::Numeric if declared.starts_with("bool") => ColumnKind::Int64,
-        Affinity::Numeric if declared.starts_with("num") || declared.starts_with("dec") => ColumnKind::Float64,
-        Affinity::Numeric => ColumnKind::Dynamic,
-    }
-}
-
-/// Affinity of a column, which determines how SQLite converts the values that are stored in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Affinity {
-    Integer,
-    Text,
-    Blob,
-    Real,
-    Numeric,
-}
-
-fn affinity(declared: &str) -> Affinity {
-    let has = |words: &[&str]| words.iter().any(|word| declared.contains(word));
-    if has(&["int"]) {
-        Affinity::Integer
-    } else if has(&["char", "clob", "text"]) {
-        Affinity::Text
-    } else if declared.is_empty() || has(&["blob"]) {
-        Affinity::Blob
-    } else if has(&["real", "floa", "doub"]) {
-        Affinity::Real
-    } else {
-        Affinity::Numeric
-    }
-}
-
-/// Returns the reason if a column of this affinity cannot store a value exactly: SQLite converts a
-/// string that looks like a number to a double, with about sixteen digits.
-fn lost(affinity: Affinity, value: &Value) -> Option<String> {
-    let number = match (affinity, value) {
-        (Affinity::Text | Affinity::Blob, _) => return None,
-        (Affinity::Real, Value::Integer(v)) if number::double_of_integer(*v).is_none() => v.to_string(),
-        (_, Value::Text(text) | Value::Decimal(text) | Value::Json(text) | Value::Other((_, text))) => {
-            let digits = text.trim();
-            let is_integer = affinity != Affinity::Real && digits.parse::<i64>().is_ok();
-            let finite = digits.parse::<f64>().is_ok() && digits.bytes().any(|byte| byte.is_ascii_digit());
-            if is_integer || !finite || number::double_of_text(digits).is_some() {
-                return None;
-            }
-            digits.to_owned()
-        }
-        _ => return None,
-    };
-    let shown: String = number.chars().take(SHOWN_DIGITS).collect();
-    Some(format!("the column's type cannot hold all digits of `{shown}`; a column of type `text` can"))
 }
 
 /// Inserts rows into a table, in the open transaction.
@@ -474,58 +408,4 @@ fn affinities(
 pub(super) async fn unscanned(session: &mut Session, text: &str) -> Result<(), Problem> {
     let text = text.to_owned();
     session.statement(move |database| prepare(database, &text, 0).map(drop)).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_column_has_the_type_of_its_declaration() {
-        for (declared, expected) in [
-            ("integer", ColumnKind::Int64),
-            ("bigint unsigned", ColumnKind::Int64),
-            ("varchar(20)", ColumnKind::Text),
-            ("blob", ColumnKind::Bytes),
-            ("double precision", ColumnKind::Float64),
-            ("numeric", ColumnKind::Float64),
-            ("decimal(10,2)", ColumnKind::Float64),
-            ("boolean", ColumnKind::Int64),
-            ("timestamp", ColumnKind::Dynamic),
-            ("", ColumnKind::Dynamic),
-        ] {
-            assert_eq!(kind(declared), expected, "{declared}");
-        }
-    }
-
-    #[test]
-    fn digits_that_a_column_would_lose_are_found() {
-        let text = |text: &str| Value::Text(text.to_owned());
-        let json = |text: &str| Value::Json(text.to_owned());
-        for (affinity, value) in [
-            (Affinity::Real, Value::Integer(9_007_199_254_740_993)),
-            (Affinity::Real, text("9007199254740993")),
-            (Affinity::Integer, text("12345678901234567890123")),
-            (Affinity::Numeric, Value::Decimal("0.12345678901234567890".to_owned())),
-            (Affinity::Numeric, text(" 1e400")),
-            (Affinity::Integer, json("18446744073709551615")),
-            (Affinity::Real, json("18446744073709551615")),
-        ] {
-            assert!(lost(affinity, &value).is_some(), "{affinity:?} {value:?}");
-        }
-        for (affinity, value) in [
-            (Affinity::Text, text("12345678901234567890123")),
-            (Affinity::Blob, text("12345678901234567890123")),
-            (Affinity::Integer, Value::Integer(9_007_199_254_740_993)),
-            (Affinity::Integer, text("9007199254740993")),
-            (Affinity::Numeric, text("0.10")),
-            (Affinity::Numeric, text("Infinity")),
-            (Affinity::Numeric, text("2013-02-08")),
-            (Affinity::Integer, json("9223372036854775807")),
-            (Affinity::Numeric, json("[18446744073709551615]")),
-            (Affinity::Real, Value::Null),
-        ] {
-            assert!(lost(affinity, &value).is_none(), "{affinity:?} {value:?}");
-        }
-    }
 }

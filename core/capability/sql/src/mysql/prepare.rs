@@ -1,0 +1,69 @@
+//! Statements that the server prepares: their columns, and their parameters in binary format.
+
+use blockyard_call::Problem;
+use sqlx::mysql::{MySqlArguments, MySqlColumn, MySqlConnection};
+use sqlx::{AssertSqlSafe, Either, Executor as _, SqlSafeStr as _, Statement as _};
+
+use super::error::problem;
+use super::format;
+use super::session::Session;
+use crate::bindings::blockyard::bundle::sql::{Execution, Value};
+use crate::statement::Access;
+
+/// Runs a statement.
+pub(super) async fn execute_one(
+    session: &mut Session,
+    text: &str,
+    parameters: &[Value],
+    access: Access,
+) -> Result<Execution, Problem> {
+    let connection = session.connection()?;
+    let (columns, arguments) = prepare(connection, text, parameters).await?;
+    returns_rows(&columns, text, access)?;
+    let result =
+        sqlx::query_with(AssertSqlSafe(text), arguments).execute(connection).await.map_err(|error| problem(&error))?;
+    Ok(Execution {
+        rows_affected: result.rows_affected(),
+        last_insert_id: i64::try_from(result.last_insert_id()).ok().filter(|id| *id != 0),
+    })
+}
+
+/// Checks that a statement of an operation with the effect `read` returns rows, according to the
+/// server's own parser. Statements that end transactions or write files (`INTO OUTFILE`) return
+/// none, regardless of how they are written. The server does not report the columns of some `SHOW`
+/// and `EXPLAIN` statements before they run. These must begin with that word, so that all servers
+/// read them in the same way.
+pub(super) fn returns_rows(columns: &[MySqlColumn], text: &str, access: Access) -> Result<(), Problem> {
+    let told_later = || {
+        let text = text.trim_start_matches([' ', '\t', '\n', '\r']);
+        let word = text.split([' ', '\t', '\n', '\r']).next().unwrap_or_default();
+        ["show", "explain", "describe", "desc"].into_iter().any(|known| word.eq_ignore_ascii_case(known))
+    };
+    if access == Access::ReadWrite || !columns.is_empty() || told_later() {
+        return Ok(());
+    }
+    Err(Problem::new("effect", "the operation only reads, and the statement returns no columns").hint(
+        "use `execute` for statements that change something; begin `show` and `explain` statements with that word",
+    ))
+}
+
+/// Lets the server parse the statement. Returns its columns, and the parameters in binary format.
+pub(super) async fn prepare(
+    connection: &mut MySqlConnection,
+    text: &str,
+    parameters: &[Value],
+) -> Result<(Vec<MySqlColumn>, MySqlArguments), Problem> {
+    let prepared = connection.prepare(AssertSqlSafe(text).into_sql_str()).await.map_err(|error| problem(&error))?;
+    let wanted = match prepared.parameters() {
+        Some(Either::Right(count)) => count,
+        Some(Either::Left(types)) => types.len(),
+        None => parameters.len(),
+    };
+    if wanted != parameters.len() {
+        return Err(Problem::new(
+            "invalid",
+            format!("the statement takes {wanted} parameters; {} were given", parameters.len()),
+        ));
+    }
+    Ok((prepared.columns().to_vec(), format::arguments(parameters)?))
+}
