@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-use crate::Problem;
+use crate::problem::Problem;
 
 /// A stream of chunks. It ends after the last chunk or after a [`Problem`].
 pub type ByteStream = BoxStream<'static, Result<Bytes, Problem>>;

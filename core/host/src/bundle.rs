@@ -9,10 +9,10 @@ use tokio::sync::OnceCell;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
-use crate::HostError;
 use crate::bindings::BundleRevealPre as BundlePre;
 use crate::capability::{CallState, Condition, INTERFACES, Interface};
 use crate::compile::examine;
+use crate::error::HostError;
 use crate::pure::Pure;
 use crate::sandbox::Sandbox;
 

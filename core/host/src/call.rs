@@ -22,16 +22,17 @@ use wasmtime::{Store, UpdateDeadline};
 
 use crate::bindings::exports::blockyard::bundle::block_types::{self, Output};
 use crate::bindings::{BundleReveal as Exports, BundleRevealPre as BundlePre};
+use crate::bundle::Bundle;
 use crate::capability::CallState;
 use crate::capability::log::LogLine;
 use crate::capability::reveal::RevealHook;
 use crate::deadline::{Clock, Deadline};
 use crate::drive::{Halt, drive};
+use crate::error::HostError;
 use crate::failure::{Ended, guest_problem};
 use crate::notice::GuessingHook;
 use crate::sandbox::Sandbox;
 use crate::ticker::Running;
-use crate::{Bundle, HostError};
 
 /// The block on which an operation is called.
 #[derive(Debug, Clone)]

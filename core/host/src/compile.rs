@@ -11,7 +11,7 @@ use wasmparser::{Parser, Payload};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::HostError;
+use crate::error::HostError;
 use crate::sandbox::Sandbox;
 
 /// Checks an untrusted component before it is compiled.

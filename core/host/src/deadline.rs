@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use tokio::time::{Instant, timeout_at};
 
-use crate::HostError;
+use crate::error::HostError;
 
 /// The maximum duration of a call, waiting included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use blockyard_call::{
 use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
 
-use crate::HostError;
+use crate::error::HostError;
 use crate::memory::MemoryLimiter;
 
 /// State of a guest that trapped, from which the error is derived.

@@ -14,6 +14,7 @@ mod cache;
 mod call;
 mod capability;
 mod compile;
+mod configuration;
 mod deadline;
 mod drive;
 mod error;

@@ -1,4 +1,5 @@
-//! The pure functions of a bundle, which use no capability: `describe`, `validate`, `migrate`.
+//! Pure calls of a bundle, which use no capability: `describe`, and those in
+//! [`configuration`](crate::configuration).
 //!
 //! They run on a separate, deterministic engine, so that the result is the same on every machine:
 //! execution is limited by fuel instead of time, NaNs are canonicalized, and no capability is
@@ -7,9 +8,7 @@
 
 use std::sync::Arc;
 
-use blockyard_call::{Body, Redactor, cut, limits};
-use blockyard_model::Pointer;
-use serde_json::Value;
+use blockyard_call::{Body, Redactor, limits};
 use wasmtime::Store;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, HasSelf, Linker, ResourceType};
@@ -19,10 +18,10 @@ use crate::bindings::{BundleReveal as Exports, BundleRevealPre as BundlePre};
 use crate::capability::log::{PANIC_PREFIX, one_line};
 use crate::deadline::Deadline;
 use crate::drive::{Halt, drive};
-use crate::failure::{Ended, guest_problem};
+use crate::error::HostError;
+use crate::failure::Ended;
 use crate::memory::MemoryLimiter;
 use crate::sandbox::Sandbox;
-use crate::{Bundle, HostError};
 
 /// A component that is linked for the pure functions.
 pub(crate) type Pure = BundlePre<State>;
@@ -35,82 +34,13 @@ pub(crate) struct State {
 }
 
 /// An instance that executes a pure call.
-struct Asked {
-    bundle: String,
-    store: Store<State>,
-    exports: Exports,
+pub(crate) struct Asked {
+    pub(crate) bundle: String,
+    pub(crate) store: Store<State>,
+    pub(crate) exports: Exports,
 }
 
 impl Sandbox {
-    /// Calls `validate` of the bundle, for constraints that the JSON Schema cannot express. Returns
-    /// the violations: the JSON Pointer of the field and a message each, at most
-    /// [`limits::VIOLATIONS`].
-    ///
-    /// # Errors
-    /// Returns a [`HostError`] if the bundle crashes, exceeds a limit or cannot be compiled.
-    pub async fn validate(
-        &self,
-        bundle: &Bundle,
-        type_slug: &str,
-        config: &Value,
-    ) -> Result<Vec<(Pointer, String)>, HostError> {
-        let pure = bundle.pure(self).await?;
-        let (name, type_slug, config) = (bundle.name(), type_slug.to_owned(), config.to_string());
-        self.ask(name.clone(), async move {
-            let mut asked = Asked::new(name, &pure).await?;
-            let types = asked.exports.blockyard_bundle_block_types();
-            let answered = types.call_validate(&mut asked.store, &type_slug, &config).await;
-            let violations = answered.map_err(|error| asked.ended(&error))?.err().unwrap_or_default();
-            let violations = violations.into_iter().take(limits::VIOLATIONS).map(|violation| {
-                let pointer = Pointer::new(cut(violation.pointer, limits::MESSAGE_BYTES));
-                (pointer, cut(violation.message, limits::MESSAGE_BYTES))
-            });
-            Ok(violations.collect())
-        })
-        .await
-    }
-
-    /// Calls `migrate` of the bundle: converts a configuration of type version `from_version` to
-    /// the bundle's current type version. The result is guest-controlled; the caller must validate
-    /// it like any configuration.
-    ///
-    /// # Errors
-    /// Returns [`HostError::Problem`] if the bundle reports a problem; otherwise the [`HostError`]
-    /// of the crash, the exceeded limit or the invalid answer.
-    pub async fn migrate(
-        &self,
-        bundle: &Bundle,
-        type_slug: &str,
-        from_version: u32,
-        config: &Value,
-    ) -> Result<Value, HostError> {
-        let pure = bundle.pure(self).await?;
-        let (name, type_slug, config) = (bundle.name(), type_slug.to_owned(), config.to_string());
-        self.ask(name.clone(), async move {
-            let mut asked = Asked::new(name, &pure).await?;
-            let types = asked.exports.blockyard_bundle_block_types();
-            let answered = types.call_migrate(&mut asked.store, &type_slug, from_version, &config).await;
-            let migrated = answered
-                .map_err(|error| asked.ended(&error))?
-                .map_err(|problem| HostError::Problem(guest_problem(problem, &Redactor::default())))?;
-            if migrated.len() > limits::RESULT_BYTES {
-                let limit = format!(
-                    "a migrated configuration has {} bytes; the limit is {}",
-                    migrated.len(),
-                    limits::RESULT_BYTES
-                );
-                return Err(HostError::Limit { bundle: asked.bundle, limit });
-            }
-            let mut migrated = serde_json::from_str(&migrated).map_err(|error| HostError::BadAnswer {
-                bundle: asked.bundle,
-                reason: format!("a migrated configuration is not JSON: {error}"),
-            })?;
-            blockyard_model::exact::normalize(&mut migrated);
-            Ok(migrated)
-        })
-        .await
-    }
-
     /// Calls `describe` and returns the manifest as JSON. The bundle's name in errors is empty,
     /// because it is not known before.
     pub(crate) async fn describe(&self, pure: &Pure) -> Result<String, HostError> {
@@ -140,7 +70,7 @@ impl Sandbox {
     }
 
     /// Waits for a permit and runs one pure call, within [`limits::PURE_TIME`] in total.
-    async fn ask<T: Send + 'static>(
+    pub(crate) async fn ask<T: Send + 'static>(
         &self,
         bundle: String,
         question: impl Future<Output = Result<T, HostError>> + Send + 'static,
@@ -167,7 +97,7 @@ impl Sandbox {
 }
 
 impl Asked {
-    async fn new(bundle: String, pure: &Pure) -> Result<Self, HostError> {
+    pub(crate) async fn new(bundle: String, pure: &Pure) -> Result<Self, HostError> {
         let mut store = Store::new(pure.engine(), State::default());
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(limits::HOST_CALL_BYTES);
@@ -182,7 +112,7 @@ impl Asked {
         }
     }
 
-    fn ended(&self, error: &wasmtime::Error) -> HostError {
+    pub(crate) fn ended(&self, error: &wasmtime::Error) -> HostError {
         ended(&self.bundle, self.store.data(), error)
     }
 }

@@ -10,8 +10,8 @@ use blockyard_sql::Pools;
 use tokio::sync::Semaphore;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
-use crate::HostError;
 use crate::cache::CompiledCode;
+use crate::error::HostError;
 use crate::ticker::Ticker;
 
 /// Configuration of a [`Sandbox`]. This crate does not read the environment.

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use zeroize::Zeroizing;
 
-use super::view::View;
+use super::view::{View, nibble};
 
 /// Maximum number of nested escape levels that are decoded.
 pub(super) const LEVELS: usize = 3;
@@ -321,16 +321,6 @@ fn fold(byte: u8) -> u8 {
 
 fn blank(byte: u8) -> u8 {
     if byte == b'+' { b' ' } else { byte }
-}
-
-/// Returns the value of a hexadecimal digit.
-pub(super) fn nibble(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    }
 }
 
 /// Returns the value of a base64 character (RFC 4648) of either alphabet. A space counts as `+`,

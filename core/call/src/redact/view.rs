@@ -238,7 +238,17 @@ fn reference(text: &[u8]) -> Step {
 /// Returns the value of hexadecimal digits at a position.
 fn hex(text: &[u8], at: usize, digits: usize) -> Option<u32> {
     let digits = text.get(at..at + digits).filter(|digits| (1..=8).contains(&digits.len()))?;
-    digits.iter().try_fold(0_u32, |value, digit| Some(value << 4 | u32::from(super::search::nibble(*digit)?)))
+    digits.iter().try_fold(0_u32, |value, digit| Some(value << 4 | u32::from(nibble(*digit)?)))
+}
+
+/// Returns the value of a hexadecimal digit.
+pub(super) fn nibble(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

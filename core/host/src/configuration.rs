@@ -1,0 +1,82 @@
+//! The pure functions of a bundle on a configuration: `validate` and `migrate`.
+
+use blockyard_call::{Redactor, cut, limits};
+use blockyard_model::Pointer;
+use serde_json::Value;
+
+use crate::bundle::Bundle;
+use crate::error::HostError;
+use crate::failure::guest_problem;
+use crate::pure::Asked;
+use crate::sandbox::Sandbox;
+
+impl Sandbox {
+    /// Calls `validate` of the bundle, for constraints that the JSON Schema cannot express. Returns
+    /// the violations: the JSON Pointer of the field and a message each, at most
+    /// [`limits::VIOLATIONS`].
+    ///
+    /// # Errors
+    /// Returns a [`HostError`] if the bundle crashes, exceeds a limit or cannot be compiled.
+    pub async fn validate(
+        &self,
+        bundle: &Bundle,
+        type_slug: &str,
+        config: &Value,
+    ) -> Result<Vec<(Pointer, String)>, HostError> {
+        let pure = bundle.pure(self).await?;
+        let (name, type_slug, config) = (bundle.name(), type_slug.to_owned(), config.to_string());
+        self.ask(name.clone(), async move {
+            let mut asked = Asked::new(name, &pure).await?;
+            let types = asked.exports.blockyard_bundle_block_types();
+            let answered = types.call_validate(&mut asked.store, &type_slug, &config).await;
+            let violations = answered.map_err(|error| asked.ended(&error))?.err().unwrap_or_default();
+            let violations = violations.into_iter().take(limits::VIOLATIONS).map(|violation| {
+                let pointer = Pointer::new(cut(violation.pointer, limits::MESSAGE_BYTES));
+                (pointer, cut(violation.message, limits::MESSAGE_BYTES))
+            });
+            Ok(violations.collect())
+        })
+        .await
+    }
+
+    /// Calls `migrate` of the bundle: converts a configuration of type version `from_version` to
+    /// the bundle's current type version. The result is guest-controlled; the caller must validate
+    /// it like any configuration.
+    ///
+    /// # Errors
+    /// Returns [`HostError::Problem`] if the bundle reports a problem; otherwise the [`HostError`]
+    /// of the crash, the exceeded limit or the invalid answer.
+    pub async fn migrate(
+        &self,
+        bundle: &Bundle,
+        type_slug: &str,
+        from_version: u32,
+        config: &Value,
+    ) -> Result<Value, HostError> {
+        let pure = bundle.pure(self).await?;
+        let (name, type_slug, config) = (bundle.name(), type_slug.to_owned(), config.to_string());
+        self.ask(name.clone(), async move {
+            let mut asked = Asked::new(name, &pure).await?;
+            let types = asked.exports.blockyard_bundle_block_types();
+            let answered = types.call_migrate(&mut asked.store, &type_slug, from_version, &config).await;
+            let migrated = answered
+                .map_err(|error| asked.ended(&error))?
+                .map_err(|problem| HostError::Problem(guest_problem(problem, &Redactor::default())))?;
+            if migrated.len() > limits::RESULT_BYTES {
+                let limit = format!(
+                    "a migrated configuration has {} bytes; the limit is {}",
+                    migrated.len(),
+                    limits::RESULT_BYTES
+                );
+                return Err(HostError::Limit { bundle: asked.bundle, limit });
+            }
+            let mut migrated = serde_json::from_str(&migrated).map_err(|error| HostError::BadAnswer {
+                bundle: asked.bundle,
+                reason: format!("a migrated configuration is not JSON: {error}"),
+            })?;
+            blockyard_model::exact::normalize(&mut migrated);
+            Ok(migrated)
+        })
+        .await
+    }
+}
