@@ -9,7 +9,8 @@ const REPORT: &str = "BLOCKYARD_TEST_REPORT";
 
 /// Settings that would change the language, the layout, the time zone, the connections or the
 /// configuration of a program that inherits them.
-const HOSTILE: [(&str, &str); 22] = [
+const HOSTILE: [(&str, &str); 23] = [
+    ("HOME", "/nonexistent"),
     ("LANG", "de_DE.UTF-8"),
     ("LC_ALL", "tr_TR.UTF-8"),
     ("LANGUAGE", "de"),
@@ -59,13 +60,13 @@ fn outputs() -> String {
     without_times(&yard.anonymous(&outputs))
 }
 
-/// Replaces each number by `0` and each sequence of spaces by one: times differ in their digits and
-/// in the number of their decimals, and with them the width of a table.
+/// Replaces each number by `0`, and each sequence of a character that is not a letter by one: times
+/// differ in their digits and in the number of their decimals, and with them the width of a table.
 fn without_times(text: &str) -> String {
     let mut masked = String::new();
     for c in text.chars() {
         let c = if c.is_ascii_digit() { '0' } else { c };
-        if !(matches!(c, '0' | ' ') && masked.ends_with(c)) {
+        if c.is_alphabetic() || !masked.ends_with(c) {
             masked.push(c);
         }
     }
