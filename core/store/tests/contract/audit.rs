@@ -14,7 +14,8 @@ on_both!(
     a_changed_line_is_detected,
     a_removed_line_is_detected,
     a_removed_end_is_detected,
-    an_added_line_is_detected,
+    an_inserted_line_is_detected,
+    a_line_after_the_end_is_detected,
     many_lines_are_one_transaction,
 );
 
@@ -86,34 +87,76 @@ async fn an_intact_chain_has_a_head_that_each_line_changes(yard: &TestStore) {
     assert_eq!(heads.len(), 3);
 }
 
-/// Appends lines, bypasses the guards with a statement, and returns the reported inconsistency.
-async fn broken(yard: &TestStore, statement: &str) -> String {
+/// Appends five lines to the first one, and disables the guards of the trail.
+async fn unguarded(yard: &TestStore) {
     for number in 1..=5 {
         yard.store.append_audit(&timed(number)).await.unwrap();
     }
     yard.unguard("audit", GUARDS).await;
-    assert_eq!(yard.bypass(statement).await, Ok(1));
+}
+
+/// Runs a statement that changes one row, and returns the reported inconsistency.
+async fn broken(yard: &TestStore, statement: &str) -> String {
+    assert_eq!(yard.bypass(statement).await, Ok(1), "{statement}");
     yard.store.check_audit().await.unwrap().broken.unwrap_or_else(|| "intact".to_owned())
 }
 
 async fn a_changed_line_is_detected(yard: &TestStore) {
-    expect!["line 3 does not match its hash"]
-        .assert_eq(&broken(yard, "UPDATE audit SET actor = 'innocent@zoo' WHERE id = 3").await);
+    unguarded(yard).await;
+    // From the end: the first inconsistency is reported.
+    for (line, change) in [
+        (6, "detail = '[]'"),
+        (5, "subject = 'another'"),
+        (4, "actor = 'another'"),
+        (3, "action = 'another'"),
+        (2, "at = at + 1"),
+        (1, "chain = (SELECT a.chain FROM audit a WHERE a.id = 5)"),
+    ] {
+        let found = broken(yard, &format!("UPDATE audit SET {change} WHERE id = {line}")).await;
+        assert_eq!(found, format!("line {line} does not match its hash"));
+    }
 }
 
 async fn a_removed_line_is_detected(yard: &TestStore) {
+    unguarded(yard).await;
     expect!["the lines between 2 and 4 are missing"].assert_eq(&broken(yard, "DELETE FROM audit WHERE id = 3").await);
+    // Renumbering the following lines does not hide the gap.
+    for line in 4..=6 {
+        broken(yard, &format!("UPDATE audit SET id = {line} - 1 WHERE id = {line}")).await;
+    }
+    expect!["line 3 does not match its hash"].assert_eq(&broken(yard, "UPDATE audit_head SET lines = 5").await);
 }
 
 async fn a_removed_end_is_detected(yard: &TestStore) {
+    unguarded(yard).await;
     expect!["the lines after 5 are missing; 6 were written"]
         .assert_eq(&broken(yard, "DELETE FROM audit WHERE id = 6").await);
+    // Adjusting the stored number of lines does not hide it either.
+    expect!["line 5 is not the last line that was written"]
+        .assert_eq(&broken(yard, "UPDATE audit_head SET lines = 5").await);
+    expect!["the end of the trail is missing"].assert_eq(&broken(yard, "DELETE FROM audit_head").await);
 }
 
-async fn an_added_line_is_detected(yard: &TestStore) {
-    let copy = "INSERT INTO audit (id, at, actor, action, subject, detail, chain)
-                SELECT 7, at, actor, action, subject, detail, chain FROM audit WHERE id = 6";
-    expect!["line 7 is after the end of the trail"].assert_eq(&broken(yard, copy).await);
+/// Copies line `from` to line `to`.
+fn copy(from: u32, to: u32) -> String {
+    format!(
+        "INSERT INTO audit (id, at, actor, action, subject, detail, chain)
+         SELECT {to}, at, actor, action, subject, detail, chain FROM audit WHERE id = {from}"
+    )
+}
+
+async fn an_inserted_line_is_detected(yard: &TestStore) {
+    unguarded(yard).await;
+    for line in (4..=6).rev() {
+        broken(yard, &format!("UPDATE audit SET id = {line} + 1 WHERE id = {line}")).await;
+    }
+    broken(yard, &copy(3, 4)).await;
+    expect!["line 4 does not match its hash"].assert_eq(&broken(yard, "UPDATE audit_head SET lines = 7").await);
+}
+
+async fn a_line_after_the_end_is_detected(yard: &TestStore) {
+    unguarded(yard).await;
+    expect!["line 7 is after the end of the trail"].assert_eq(&broken(yard, &copy(6, 7)).await);
 }
 
 async fn many_lines_are_one_transaction(yard: &TestStore) {
