@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 on_both!(
     another_file_under_a_known_name_is_a_decision,
     yes_is_enough_while_nothing_gets_wider,
-    the_file_that_was_installed_last_is_the_one_in_use,
     a_new_capability_is_named,
     a_revoked_capability_stays_revoked,
     each_bundle_that_fails_is_named_and_the_others_are_installed,
@@ -112,29 +111,6 @@ fn yes_is_enough_while_nothing_gets_wider(yard: &TestYard) {
     let elsewhere = sec(yard, "0.1.3", &asks, &secret("https://b.example"), &more);
     let refused = yard.fails(2, &["install", &elsewhere, "--yes"]);
     assert!(refused.contains("field `token` of `sec` changes how its value is protected or used"), "{refused}");
-}
-
-fn the_file_that_was_installed_last_is_the_one_in_use(yard: &TestYard) {
-    let build = |operations: &[Value], as_name: &str| {
-        let file = sec(yard, "0.1.0", &["log"], &url(), operations);
-        let kept = yard.path(as_name).display().to_string();
-        std::fs::rename(file, &kept).expect("renamed");
-        kept
-    };
-    let first = build(&[operation("look", "read", &[])], "first.wasm");
-    let second = build(&[operation("look", "read", &[]), operation("list", "read", &[])], "second.wasm");
-    yard.ok(&["install", &first, "--yes"]);
-    let installed = yard.json(&["install", &second, "--yes"])["installed"][0]["sha256"].clone();
-    yard.ok(&["create", "sec/second"]);
-    // Two files with the same version: returning to the first one is an installation like any
-    // other.
-    assert!(yard.fails(2, &["install", &first]).contains("confirm with `--yes`"));
-    assert_eq!(yard.json(&["install", &first, "--yes"])["installed"][0]["changed"], true);
-    assert_eq!(yard.json(&["install", &first])["installed"][0]["changed"], false);
-    yard.ok(&["create", "sec/first"]);
-    let used = |block: &str| yard.json(&["show", block])["bundle_sha256"].clone();
-    assert_eq!(used("sec/second"), installed);
-    assert_ne!(used("sec/first"), installed);
 }
 
 fn a_new_capability_is_named(yard: &TestYard) {

@@ -47,7 +47,6 @@ mod registry;
 mod reveal;
 mod rotation;
 mod sandbox;
-mod schemas;
 mod secrecy;
 mod sources;
 mod sql_effects;

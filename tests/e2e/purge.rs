@@ -7,12 +7,8 @@ on_both!(
     secrets_of_every_revision_are_gone_and_all_else_stays,
     what_was_destroyed_is_not_in_the_database,
     a_new_secret_can_be_set_afterwards,
-    a_deleted_block_can_be_purged,
-    a_purge_leaves_other_blocks_alone,
     a_purge_twice_destroys_nothing_more,
     a_purge_needs_somebody_to_agree,
-    a_purged_block_can_be_exported_and_planned,
-    a_rollback_does_not_bring_a_destroyed_secret_back,
 );
 
 const ADA: &str = "zoo-keeper/ada";
@@ -116,37 +112,6 @@ fn a_new_secret_can_be_set_afterwards(yard: &TestYard) {
     assert_eq!(yard.ok(&["call", ADA, "introduce"]), "\"Ida\"\n");
 }
 
-fn a_deleted_block_can_be_purged(yard: &TestYard) {
-    with_ada(yard);
-    yard.ok(&["delete", ADA]);
-    assert_eq!(yard.json(&["purge", ADA, "--yes"])["secrets_destroyed"], json!(3));
-    assert_eq!(yard.addresses(&["--deleted"]), [ADA]);
-    yard.ok(&["restore", ADA]);
-    assert!(destroyed(&yard.fails(5, &["reveal", ADA, "badge", "--yes"])));
-    yard.fails(3, &["purge", "zoo-keeper/none", "--yes"]);
-}
-
-fn a_purge_leaves_other_blocks_alone(yard: &TestYard) {
-    with_ada(yard);
-    yard.create(
-        "zoo-cage/lion",
-        &json!({"animal": "lion", "keeper": {"$block": ADA}, "spares": ["spare"], "inside": null}),
-    );
-    yard.create("zoo-safe/box", &json!({"content": "what lies in it"}));
-    yard.ok(&["create", "zoo-keeper/bob", "--set", "name=Bob", "--secret", "badge=block:zoo-safe/box"]);
-    yard.ok(&["purge", ADA, "--yes"]);
-    assert_eq!(yard.reveal("zoo-cage/lion", "spares.0"), "spare");
-    // A call of the cage needs all secrets of its keeper, and the error names the destroyed one.
-    assert!(destroyed(&yard.fails(5, &["call", "zoo-cage/lion", "look"])));
-    yard.ok(&["purge", "zoo-safe/box", "--yes"]);
-    let refused = yard.fails(5, &["call", "zoo-keeper/bob", "introduce"]);
-    assert!(
-        refused.contains("the secret `badge` of block `zoo-keeper/bob` cannot be read from `block:zoo-safe/box`"),
-        "{refused}"
-    );
-    assert!(refused.contains("the secret `content` of block `zoo-safe/box` was destroyed by a purge"), "{refused}");
-}
-
 fn a_purge_twice_destroys_nothing_more(yard: &TestYard) {
     with_ada(yard);
     yard.ok(&["purge", ADA, "--yes"]);
@@ -161,24 +126,4 @@ fn a_purge_needs_somebody_to_agree(yard: &TestYard) {
     let refused = yard.fails_with_input(2, &["purge", ADA], "y\n");
     assert!(refused.contains("purging `zoo-keeper/ada` destroys its secrets and was not confirmed"), "{refused}");
     assert_eq!(yard.reveal(ADA, "badge"), "third badge");
-}
-
-fn a_purged_block_can_be_exported_and_planned(yard: &TestYard) {
-    with_ada(yard);
-    yard.keeper("bob", "bob's badge");
-    yard.ok(&["purge", ADA, "--yes"]);
-    yard.ok(&["export", "--out", "blocks.toml"]);
-    yard.ok(&["plan", "blocks.toml"]);
-    yard.ok(&["apply", "blocks.toml"]);
-    assert!(destroyed(&yard.fails(5, &["reveal", ADA, "badge", "--yes"])));
-}
-
-fn a_rollback_does_not_bring_a_destroyed_secret_back(yard: &TestYard) {
-    with_ada(yard);
-    yard.ok(&["purge", ADA, "--yes"]);
-    yard.ok_with_input(&["set", ADA, "--secret", "badge=-"], "new badge");
-    let refused = yard.fails(4, &["rollback", "zoo-keeper/ada@1"]);
-    assert!(refused.contains("/badge: "), "{refused}");
-    assert!(refused.contains("destroyed by a purge"), "{refused}");
-    assert_eq!(yard.reveal(ADA, "badge"), "new badge");
 }

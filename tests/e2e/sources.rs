@@ -10,10 +10,8 @@ on_both!(
     a_source_is_read_at_each_call,
     a_source_that_cannot_be_read_is_an_error_and_nothing_takes_its_place,
     a_source_deep_in_another_block_names_its_own_block,
-    a_file_has_to_be_a_text_of_a_mebibyte_at_the_most,
     a_pipe_that_gives_too_much_is_not_a_secret,
     a_block_as_a_source_is_a_reference,
-    a_block_as_a_source_has_to_be_a_secret_store,
     sources_lead_through_eight_blocks_at_the_most,
     one_line_end_is_not_part_of_a_secret_wherever_it_comes_from,
     what_is_no_source_is_refused_and_not_repeated,
@@ -90,24 +88,6 @@ fn a_source_deep_in_another_block_names_its_own_block(yard: &TestYard) {
     assert!(looked.stdout.contains("\"keeper\": \"Ada\""), "{}{}", looked.stdout, looked.stderr);
 }
 
-fn a_file_has_to_be_a_text_of_a_mebibyte_at_the_most(yard: &TestYard) {
-    yard.permit_sources();
-    let door = yard.path("door");
-    yard.ok(&["create", "zoo-safe/box", "--secret", &format!("content=file:{}", door.display())]);
-    let reveal = ["reveal", "zoo-safe/box", "content", "--yes"];
-    let mebibyte = "k".repeat(1 << 20);
-    fs::write(&door, &mebibyte).expect("a file");
-    assert_eq!(yard.ok(&reveal), mebibyte);
-    fs::write(&door, mebibyte + "k").expect("a file");
-    let large = yard.fails(5, &reveal);
-    assert!(large.contains("the secret is larger than 1048576 bytes"), "{large}");
-    fs::write(&door, b"\xff\xfe").expect("a file");
-    assert!(yard.fails(5, &reveal).contains("the file is not UTF-8"));
-    fs::remove_file(&door).expect("gone");
-    fs::create_dir(&door).expect("a folder");
-    yard.fails(5, &reveal);
-}
-
 /// The size of a pipe is not known in advance: the number of bytes read has the same limit.
 fn a_pipe_that_gives_too_much_is_not_a_secret(yard: &TestYard) {
     yard.permit_sources();
@@ -152,24 +132,6 @@ fn a_block_as_a_source_is_a_reference(yard: &TestYard) {
     yard.ok(&["delete", "zoo-safe/outer"]);
     yard.ok(&["set", "zoo-cage/lion", "--secret", "place.code=env:DOOR_KEY"]);
     yard.ok(&["delete", "zoo-safe/box"]);
-}
-
-fn a_block_as_a_source_has_to_be_a_secret_store(yard: &TestYard) {
-    yard.keeper("bob", "badge");
-    yard.create("zoo-safe/gone", &json!({"content": "x"}));
-    yard.ok(&["delete", "zoo-safe/gone"]);
-    let wants = "/badge: requires a block that implements `secret-store`; ";
-    for (target, found) in [
-        ("zoo-keeper/bob", "`zoo-keeper/bob` is a block of type `zoo-keeper`"),
-        ("zoo-safe/none", "block `zoo-safe/none` not found"),
-        ("zoo-safe/gone", "block `zoo-safe/gone` is deleted; restore `zoo-safe/gone` first"),
-        ("vault/none", "no installed bundle has a block type `vault`"),
-    ] {
-        let source = format!("badge=block:{target}");
-        let refused = yard.fails(4, &["create", "zoo-keeper/ada", "--set", "name=Ada", "--secret", &source]);
-        assert!(refused.contains(&format!("{wants}{found}")), "{refused}");
-    }
-    yard.fails(3, &["show", "zoo-keeper/ada"]);
 }
 
 fn sources_lead_through_eight_blocks_at_the_most(yard: &TestYard) {

@@ -60,7 +60,10 @@ pub(crate) fn in_folder(case: impl AsyncFnOnce(&Path)) {
 }
 
 async fn run(folder: TempDir, url: String, case: impl AsyncFnOnce(&TestYard)) {
-    let yard = Yard::init(&url, NewKey::File(None), config(folder.path())).await.unwrap();
+    // A yard on a server can be written by other users, so its sources are permitted explicitly.
+    let files = format!("file:{}/*", folder.path().canonicalize().unwrap().display());
+    let config = YardConfig { sources: vec![files.parse().unwrap()], ..config(folder.path()) };
+    let yard = Yard::init(&url, NewKey::File(None), config).await.unwrap();
     install_zoo(&yard).await;
     let yard = TestYard { yard, url, folder };
     case(&yard).await;
@@ -186,25 +189,30 @@ impl TestYard {
         file.to_string()
     }
 
-    /// Checks that no file in the folder contains a text.
+    /// Checks that no file in the folder of the yard and its user contains a text.
     pub(crate) fn no_file_contains(&self, needle: &str) {
-        let mut folders = vec![self.folder.path().to_owned()];
-        let mut files = 0;
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).unwrap().flatten() {
-                let path = entry.path();
-                if path.is_dir() {
-                    folders.push(path);
-                    continue;
-                }
-                files += 1;
-                let bytes = std::fs::read(&path).unwrap();
-                let found = bytes.windows(needle.len()).any(|window| window == needle.as_bytes());
-                assert!(!found, "{} contains the text", path.display());
-            }
-        }
-        assert!(files > 0, "the folder has files");
+        no_file_contains(self.folder.path(), needle);
     }
+}
+
+/// Checks that no file in a folder contains a text.
+pub(crate) fn no_file_contains(folder: &Path, needle: &str) {
+    let mut folders = vec![folder.to_owned()];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            files += 1;
+            let bytes = std::fs::read(&path).unwrap();
+            let found = bytes.windows(needle.len()).any(|window| window == needle.as_bytes());
+            assert!(!found, "{} contains the text", path.display());
+        }
+    }
+    assert!(files > 0, "the folder has files");
 }
 
 /// Returns a block file with these blocks.

@@ -15,6 +15,7 @@ on_both!(
     wider_permissions_need_a_separate_agreement,
     a_narrower_grant_replaces_the_requested_one,
     what_was_revoked_stays_revoked,
+    of_two_files_with_one_version_the_last_one_is_used,
     a_review_covers_the_versions_that_it_compared,
     a_type_of_another_bundle_is_rejected,
     a_file_that_is_not_the_listed_bundle_is_rejected,
@@ -148,6 +149,23 @@ async fn what_was_revoked_stays_revoked(yard: &TestYard) {
     assert!(yard.yard.grant(&bundle, &reveal).await.unwrap());
     assert!(!yard.yard.grant(&bundle, &reveal).await.unwrap());
     assert_eq!(granted(yard).await, ["reveal"]);
+}
+
+async fn of_two_files_with_one_version_the_last_one_is_used(yard: &TestYard) {
+    let first = version("1.1.0", &["reveal"]);
+    let mut second = first.clone();
+    second["types"][0]["operations"].as_array_mut().unwrap().pop();
+    install(yard, &first, yes()).await.unwrap();
+    let installed = install(yard, &second, yes()).await.unwrap().sha256;
+    yard.create("zoo-keeper/second", json!({"name": "Second"})).await;
+    // Returning to the first file is an installation like any other.
+    assert!(install(yard, &first, Given::default()).await.is_err());
+    assert!(install(yard, &first, Given { replace: true, ..yes() }).await.unwrap().changed);
+    assert!(!install(yard, &first, Given::default()).await.unwrap().changed);
+    yard.create("zoo-keeper/first", json!({"name": "First"})).await;
+    let used = async |address: &str| yard.yard.show(&address.parse().unwrap()).await.unwrap().bundle_sha256;
+    assert_eq!(used("zoo-keeper/second").await, installed);
+    assert_ne!(used("zoo-keeper/first").await, installed);
 }
 
 async fn a_review_covers_the_versions_that_it_compared(yard: &TestYard) {

@@ -32,6 +32,8 @@ mod install;
 mod merge;
 mod purge;
 mod reference;
+mod schema;
 mod seal;
+mod source;
 mod trust;
 mod violation;

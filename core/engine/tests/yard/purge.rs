@@ -9,6 +9,10 @@ on_both!(
     a_purge_destroys_the_secrets_of_all_revisions,
     a_purged_block_takes_new_secrets,
     a_rollback_to_destroyed_secrets_is_rejected,
+    a_deleted_block_is_purged,
+    a_purge_leaves_other_blocks_unchanged,
+    a_purged_block_is_exported_and_planned,
+    a_rollback_does_not_restore_a_destroyed_secret,
 );
 
 async fn a_purge_destroys_the_secrets_of_all_revisions(yard: &TestYard) {
@@ -49,4 +53,73 @@ async fn a_rollback_to_destroyed_secrets_is_rejected(yard: &TestYard) {
     assert!(refused.contains("/badge: ") && refused.contains("destroyed by a purge"), "{refused}");
     assert_eq!(yard.newest("zoo-keeper/ada").await, 2);
     expect!["********"].assert_eq(yard.config("zoo-keeper/ada@1").await["badge"].as_str().unwrap());
+}
+
+/// Creates a keeper with three revisions, each with another badge.
+async fn with_ada(yard: &TestYard) {
+    yard.create("zoo-keeper/ada", json!({"name": "ada", "badge": "first badge"})).await;
+    for badge in ["second badge", "third badge"] {
+        yard.change("zoo-keeper/ada", secret("badge", badge)).await.unwrap();
+    }
+}
+
+async fn purge(yard: &TestYard, address: &str) -> u64 {
+    yard.yard.purge(&at(address)).await.unwrap()
+}
+
+/// Checks that the badge of Ada was destroyed.
+async fn ada_has_no_badge(yard: &TestYard) {
+    let told = rejected(yard.yard.reveal(&"zoo-keeper/ada".parse().unwrap(), "badge").await);
+    assert!(told.contains("the secret `badge` of block `zoo-keeper/ada` was destroyed by a purge"), "{told}");
+}
+
+async fn a_deleted_block_is_purged(yard: &TestYard) {
+    with_ada(yard).await;
+    yard.yard.delete(&at("zoo-keeper/ada")).await.unwrap();
+    assert_eq!(purge(yard, "zoo-keeper/ada").await, 3);
+    let filter = blockyard::BlockFilter { deleted: true, ..blockyard::BlockFilter::default() };
+    assert_eq!(yard.yard.list(filter, None).await.unwrap()[0].address, "zoo-keeper/ada");
+    yard.yard.restore(&at("zoo-keeper/ada")).await.unwrap();
+    ada_has_no_badge(yard).await;
+    assert!(rejected(yard.yard.purge(&at("zoo-keeper/none")).await).starts_with("not-found: "));
+}
+
+async fn a_purge_leaves_other_blocks_unchanged(yard: &TestYard) {
+    with_ada(yard).await;
+    let lion = json!({"animal": "lion", "keeper": {"$block": "zoo-keeper/ada"}, "spares": ["spare"], "inside": null});
+    yard.create("zoo-cage/lion", lion).await;
+    yard.create("zoo-safe/box", json!({"content": "content-secret"})).await;
+    yard.create("zoo-keeper/bob", json!({"name": "Bob", "badge": {"$source": "block:zoo-safe/box"}})).await;
+    purge(yard, "zoo-keeper/ada").await;
+    assert_eq!(yard.reveal("zoo-cage/lion", "spares.0").await, "spare");
+    // A call of the cage needs all secrets of its keeper, and the error names the destroyed one.
+    let call = async |address: &str, operation: &str| {
+        rejected(yard.yard.block(address).await.unwrap().call(operation, json!({})).await)
+    };
+    let told = call("zoo-cage/lion", "look").await;
+    assert!(told.contains("the secret `badge` of block `zoo-keeper/ada` was destroyed by a purge"), "{told}");
+    purge(yard, "zoo-safe/box").await;
+    let told = call("zoo-keeper/bob", "introduce").await;
+    let unreadable = "the secret `badge` of block `zoo-keeper/bob` cannot be read from `block:zoo-safe/box`";
+    assert!(told.contains(unreadable), "{told}");
+    assert!(told.contains("the secret `content` of block `zoo-safe/box` was destroyed by a purge"), "{told}");
+}
+
+async fn a_purged_block_is_exported_and_planned(yard: &TestYard) {
+    with_ada(yard).await;
+    yard.create("zoo-keeper/bob", json!({"name": "bob", "badge": "bob's badge"})).await;
+    purge(yard, "zoo-keeper/ada").await;
+    let plan = yard.yard.plan(&blockyard::BlockFile::parse(&yard.export().await).unwrap()).await.unwrap();
+    assert!(!plan.changes_anything());
+    yard.yard.apply(plan, &mut |_| ()).await.unwrap();
+    ada_has_no_badge(yard).await;
+}
+
+async fn a_rollback_does_not_restore_a_destroyed_secret(yard: &TestYard) {
+    with_ada(yard).await;
+    purge(yard, "zoo-keeper/ada").await;
+    yard.change("zoo-keeper/ada", secret("badge", "new badge")).await.unwrap();
+    let refused = rejected(yard.yard.rollback(&at("zoo-keeper/ada"), blockyard::Revision::FIRST).await);
+    assert!(refused.contains("/badge: ") && refused.contains("destroyed by a purge"), "{refused}");
+    assert_eq!(yard.reveal("zoo-keeper/ada", "badge").await, "new badge");
 }
