@@ -128,9 +128,9 @@ struct Statement {
 }
 
 impl Statement {
-    /// Replaces names by placeholders: `?1` for SQLite, `$1` for PostgreSQL. A repeated name has the
-    /// same number; MySQL has no numbers, so its value is passed repeatedly. `\:` is a literal colon
-    /// before an identifier.
+    /// Replaces names by placeholders: `?1` for SQLite, `$1` for PostgreSQL. A repeated name has
+    /// the same number; MySQL has no numbers, so its value is passed repeatedly. `\:` is a literal
+    /// colon before an identifier.
     fn parse(statement: &str, dialect: Dialect) -> Self {
         let mut text = String::with_capacity(statement.len());
         let mut names: Vec<String> = Vec::new();

@@ -142,8 +142,8 @@ fn json_null(row: u64, name: &str) -> Problem {
     .hint("use CSV, Arrow or Parquet, which distinguish them")
 }
 
-/// Returns the kind of the values in a SQLite column of this type, which `load` reads as bytes if the
-/// type contains `blob`.
+/// Returns the kind of the values in a SQLite column of this type, which `load` reads as bytes if
+/// the type contains `blob`.
 fn declared_kind(dialect: Dialect, type_name: &str) -> Option<Kind> {
     (dialect == Dialect::Sqlite && type_name.to_ascii_lowercase().contains("blob")).then_some(Kind::Bytes)
 }

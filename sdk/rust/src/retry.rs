@@ -180,8 +180,8 @@ fn requested_wait(text: &str, now: impl FnOnce() -> Duration) -> Option<Duration
     Some(http_date(text)?.saturating_sub(now()))
 }
 
-/// Parses a date such as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7) to the time since
-/// 1970-01-01 UTC.
+/// Parses a date such as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7) to the time
+/// since 1970-01-01 UTC.
 fn http_date(text: &str) -> Option<Duration> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (_, rest) = text.strip_suffix(" GMT")?.split_once(", ")?;

@@ -77,8 +77,8 @@ impl GcsBucket {
         api::ok(response, &self.named(name)).map(drop)
     }
 
-    /// Copies an object within Cloud Storage, or only the given generation of it, in as many requests
-    /// as it requires.
+    /// Copies an object within Cloud Storage, or only the given generation of it, in as many
+    /// requests as it requires.
     pub(super) fn rewrite(&self, from: &str, to: &str, generation: Option<&str>) -> Result<Value> {
         let to = http::percent_encode(to);
         let url = format!("{}/rewriteTo/b/{}/o/{to}", self.object_url(from)?, http::percent_encode(&self.bucket));
@@ -177,8 +177,8 @@ impl GcsBucket {
         self.object(&api::ok(response, &self.named(&name))?.json()?)
     }
 
-    /// Returns the destination of a `compose` request if it has the size of all sources. `before` is
-    /// its state before the request.
+    /// Returns the destination of a `compose` request if it has the size of all sources. `before`
+    /// is its state before the request.
     fn composed(&self, sources: &[String], name: &str, before: Option<&Object>) -> Option<Object> {
         let stored = |name: &str| self.object(&self.resource(name).ok()?).ok();
         let mut bytes = 0_u64;
