@@ -13,12 +13,17 @@ pub(crate) static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
     migrator(&[
         (1, "yard", include_str!("../migrations/sqlite/0001_yard.sql")),
         (2, "references", include_str!("../migrations/sqlite/0002_references.sql")),
+        (3, "signers", include_str!("../migrations/sqlite/0003_signers.sql")),
     ])
 });
 
 /// Formats of a yard in PostgreSQL, which begin with format 2.
-pub(crate) static POSTGRES: LazyLock<Migrator> =
-    LazyLock::new(|| migrator(&[(2, "yard", include_str!("../migrations/postgres/0002_yard.sql"))]));
+pub(crate) static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| {
+    migrator(&[
+        (2, "yard", include_str!("../migrations/postgres/0002_yard.sql")),
+        (3, "signers", include_str!("../migrations/postgres/0003_signers.sql")),
+    ])
+});
 
 fn migrator(formats: &[(i64, &'static str, &'static str)]) -> Migrator {
     let migration = |&(format, name, sql): &(i64, &'static str, &'static str)| {
