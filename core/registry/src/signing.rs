@@ -112,7 +112,7 @@ mod tests {
         let unneeded = SigningKey::parse(&text, Some("unneeded".to_owned())).expect("a key");
         assert_eq!(unneeded.public(), key.public());
         assert_eq!(format!("{key:?}"), format!("SigningKey({})", key.public()));
-        for text in ["", "x", "untrusted comment: x\nRWRTY0Iy", "untrusted comment: x\n!", &text[..text.len() - 9]] {
+        for text in ["", "x", "untrusted comment: x\nRWQ=", "untrusted comment: x\n!", &text[..text.len() - 9]] {
             let refused = SigningKey::parse(text, None).expect_err(text);
             assert!(matches!(refused, SigningError::Malformed(_) | SigningError::Unusable(_)), "{text}: {refused}");
         }

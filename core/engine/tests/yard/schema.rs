@@ -52,7 +52,7 @@ impl Schemas {
     async fn install(&self, yard: &Yard) -> Result<(), Error> {
         let component = self.component();
         in_time(async {
-            let staged = yard.stage(component, source(), None).await?;
+            let staged = yard.stage(component, source()).await?;
             yard.install(staged, &Agreement::Everything).await.map(drop)
         })
         .await
