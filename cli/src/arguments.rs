@@ -237,6 +237,14 @@ fn refuse(error: &clap::Error) -> ! {
         visible::line(&word) != word
     });
     let address = error.source().and_then(|source| source.downcast_ref::<AddressError>());
+    // clap reports the first argument that is not valid; `--help` after it is still a request for help.
+    if address.is_some() && std::env::args_os().any(|word| word == "--help" || word == "-h") {
+        let command = Cli::described();
+        let words = std::env::args_os().filter_map(|word| word.into_string().ok());
+        let named = words.into_iter().find(|word| command.find_subcommand(word).is_some());
+        let words = ["blockyard".to_owned()].into_iter().chain(named).chain(["--help".to_owned()]);
+        let _ = command.try_get_matches_from(words).map_err(|help| help.exit());
+    }
     let refused = match address {
         Some(address) => Error::from(address.clone()),
         None if (json || hidden) && error.use_stderr() => {

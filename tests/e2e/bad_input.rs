@@ -464,3 +464,12 @@ fn options_of_the_connection_are_checked() {
     "#]],
     );
 }
+
+#[test]
+fn help_is_shown_after_an_invalid_address() {
+    let yard = TestYard::new();
+    for arguments in [&["show", "no-slash", "--help"][..], &["--json", "create", "A/B", "-h"], &["set", "-h", "x"]] {
+        let help = yard.ok(arguments);
+        assert!(help.contains("Usage: blockyard "), "{arguments:?}: {help}");
+    }
+}
