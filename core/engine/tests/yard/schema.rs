@@ -262,7 +262,7 @@ fn checking_a_result_is_under_the_deadline_of_its_call() {
         json!({"unevaluatedItems": {"enum": values}, "anyOf": [{"contains": {"enum": values}}, true]}),
     ] {
         on_block(&numbers(900_000, slow.clone()), async |yard| {
-            let error = call(yard, json!({}), 3).await.err().expect("an error");
+            let error = call(yard, json!({}), 3).await.expect_err("an error");
             assert_eq!(error.kind().as_str(), "bundle", "{slow}: {}", told(&error));
         });
     }
