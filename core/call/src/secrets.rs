@@ -5,7 +5,7 @@ use blockyard_model::Pointer;
 use wasmtime::component::{HasSelf, Linker, Resource};
 
 use crate::bindings::blockyard::bundle::secrets::{self, Host, HostSecret};
-use crate::context::CallContext;
+use crate::context::{CallContext, CallSecret};
 use crate::problem::{Fault, Problem, quoted};
 use crate::trace;
 
@@ -14,6 +14,18 @@ use crate::trace;
 pub struct Secret {
     /// The field.
     pub pointer: Pointer,
+}
+
+impl CallContext {
+    /// Returns the field and the secret behind a handle.
+    ///
+    /// # Errors
+    /// Returns a problem if the block has no such secret, and a trap if the handle is not valid.
+    pub fn secret(&self, handle: &Resource<Secret>) -> Result<(&Pointer, &CallSecret), Fault> {
+        let pointer = &self.table.get(handle)?.pointer;
+        let secret = self.secrets.get(pointer);
+        Ok((pointer, secret.ok_or_else(|| Problem::new("not-found", "the block has no such secret"))?))
+    }
 }
 
 impl Host for CallContext {

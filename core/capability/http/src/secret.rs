@@ -90,9 +90,8 @@ impl HttpView<'_> {
 
     /// Returns the location and the value of the secret behind a handle.
     fn secret(&self, secret: &Resource<Secret>) -> Result<(Pointer, SecretValue), Fault> {
-        let pointer = self.call.table.get(secret)?.pointer.clone();
-        let value = self.call.secrets.get(&pointer).map(|secret| secret.value.clone());
-        Ok((pointer, value.ok_or_else(|| Problem::new("not-found", "the block has no such secret"))?))
+        let (pointer, secret) = self.call.secret(secret)?;
+        Ok((pointer.clone(), secret.value.clone()))
     }
 
     /// Checks that the audience of every secret includes the origin of the URL.

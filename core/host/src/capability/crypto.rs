@@ -57,9 +57,7 @@ impl CryptoView<'_> {
         algorithm: SignAlgorithm,
         data: &[u8],
     ) -> Result<SecretValue, Fault> {
-        let pointer = &self.call.table.get(secret)?.pointer;
-        let known = self.call.secrets.get(pointer);
-        let secret = known.ok_or_else(|| Problem::new("not-found", "the block has no such secret"))?;
+        let (pointer, secret) = self.call.secret(secret)?;
         let forms: Vec<SignForm> =
             secret.uses.sign.iter().copied().filter(|form| form.algorithm() == algorithm).collect();
         if forms.is_empty() {

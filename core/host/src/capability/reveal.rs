@@ -59,9 +59,8 @@ impl types::Host for RevealView<'_> {
 impl Host for RevealView<'_> {
     async fn reveal(&mut self, secret: Resource<Secret>) -> Result<Vec<u8>, Fault> {
         let _traced = trace::host_call("reveal.reveal");
-        let pointer = self.call.table.get(&secret)?.pointer.clone();
-        let known = self.call.secrets.get(&pointer);
-        let value = known.ok_or_else(|| Problem::new("not-found", "the block has no such secret"))?.value.clone();
+        let (pointer, secret) = self.call.secret(&secret)?;
+        let (pointer, value) = (pointer.clone(), secret.value.clone());
         (self.hook.0)(pointer).await?;
         Ok(value.expose().as_bytes().to_vec())
     }
@@ -70,5 +69,39 @@ impl Host for RevealView<'_> {
 impl fmt::Debug for RevealHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RevealHook")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use blockyard_call::CallSecret;
+    use blockyard_model::{Effect, SecretUse, SecretValue};
+
+    use super::*;
+
+    /// Reveals the secret `hunter7` with this hook.
+    async fn revealed(hook: RevealHook) -> Result<Vec<u8>, Fault> {
+        let pointer = Pointer::new("/password");
+        let secret = CallSecret { value: SecretValue::new("hunter7".to_owned()), uses: SecretUse::default() };
+        let secrets = BTreeMap::from([(pointer.clone(), secret)]);
+        let (bundle, block) = ("zoo".to_owned(), "zoo/a@1".to_owned());
+        let config = serde_json::Value::Null;
+        let mut call = CallContext::new(bundle, Effect::Read, config, block, secrets, Arc::default());
+        let handle = call.table.push(Secret { pointer }).expect("a handle");
+        RevealView { call: &mut call, hook: &hook }.reveal(handle).await
+    }
+
+    #[tokio::test]
+    async fn a_value_is_returned_after_its_use_is_recorded() {
+        let recorded = RevealHook::new(async |pointer: Pointer| {
+            assert_eq!(pointer.as_str(), "/password");
+            Ok(())
+        });
+        assert_eq!(revealed(recorded).await.expect("the value"), b"hunter7");
+        let failing = RevealHook::new(async |_| Err(Problem::new("unavailable", "the audit trail is full")));
+        let Err(Fault::Problem(problem)) = revealed(failing).await else { panic!("the value must not be returned") };
+        assert_eq!(problem.message, "the audit trail is full");
     }
 }
