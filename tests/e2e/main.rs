@@ -35,7 +35,6 @@ mod install;
 mod keys;
 #[cfg(target_os = "linux")]
 mod memory;
-mod modules;
 mod mysql;
 mod objects;
 mod oracles;

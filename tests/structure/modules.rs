@@ -19,14 +19,16 @@ use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens as _;
 use syn::{Attribute, Item, UseTree, Visibility};
 
-/// Folders of the checked crates. `core/host` is missing: `bindgen!` requires that one type,
-/// `CallState`, holds the state of all capabilities and implements their functions, so it uses their
-/// files and they use it.
-const CRATES: [&str; 11] = [
+/// Folders of the checked crates.
+const CRATES: [&str; 15] = [
     "core/model",
     "core/store",
     "core/vault",
     "core/registry",
+    "core/call",
+    "core/capability/sql",
+    "core/capability/http",
+    "core/host",
     "core/telemetry",
     "core/engine",
     "build",
