@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use blockyard::model::visible;
 use blockyard::{Error, ErrorKind, Project, Registry, TrustState, usable_registry};
 
 use crate::context::Context;
@@ -44,7 +45,7 @@ impl Context {
             named.iter().map(|path| named_registry(path)).collect::<Result<_, _>>()?
         };
         for broken in registries.iter().flat_map(|registry| &registry.broken) {
-            self.terminal.note(&format!("warning: registry {broken}"));
+            self.terminal.note(&format!("warning: registry {}", visible::line(&broken.to_string())));
         }
         Ok(registries)
     }

@@ -12,6 +12,8 @@ on_both!(
     a_signed_bundle_is_installed_by_its_name,
     a_changed_key_stops_until_it_is_accepted,
     a_registry_that_was_signed_stays_signed,
+    the_key_is_pinned_for_bytes_that_are_already_installed,
+    a_signing_key_of_others_is_refused,
     an_unsigned_registry_is_refused_unless_someone_says_so,
     changed_bytes_and_moved_signatures_are_refused,
     a_registry_that_lies_is_refused,
@@ -88,11 +90,19 @@ fn a_changed_key_stops_until_it_is_accepted(yard: &TestYard) {
     fs::remove_dir_all(&registry).expect("gone");
     publish(yard, "0.2.0", "acme", "other-key");
     let new = key_of(&registry);
-    for flags in [&["--yes"][..], &["--yes", "--replace"], &["--yes", "--accept-key", &old]] {
+    for flags in [&["--yes"][..], &["--yes", "--replace"]] {
         let refused = yard.fails(5, &[&["install", "sec", "--registry", &registry][..], flags].concat());
         assert!(refused.contains(&old) && refused.contains(&new), "{refused}");
         assert!(refused.contains(&format!("blockyard install sec --accept-key {new}")), "{refused}");
     }
+    // A key that the registry does not have is never accepted.
+    let refused = yard.fails(5, &["install", "sec", "--registry", &registry, "--yes", "--accept-key", &old]);
+    assert!(refused.contains("does not have the accepted key") && refused.contains(&new), "{refused}");
+    // Another bundle of the registry, which is not installed yet, must have the known key, too.
+    change_index(&registry, "name = \"sec\"", "name = \"other\"");
+    let refused = yard.fails(5, &["install", "other", "--registry", &registry, "--yes"]);
+    assert!(refused.contains("now has another key"), "{refused}");
+    change_index(&registry, "name = \"other\"", "name = \"sec\"");
     assert_eq!(installed(yard).len(), 1);
     // The user has asked the owner, and accepts the key. The review still says that the signer changed.
     let accept = ["install", "sec", "--registry", &registry, "--accept-key", &new, "--yes"];
@@ -112,9 +122,49 @@ fn a_registry_that_was_signed_stays_signed(yard: &TestYard) {
     publish(yard, "0.2.0", "acme", "key");
     change_index(&registry, &format!("key = \"{}\"", key_of(&registry)), "unsigned = true");
     let refused = yard.fails(5, &["install", "sec", "--registry", &registry, "--yes", "--replace"]);
-    assert!(refused.contains("the registry `acme` has no key, but its releases were signed before"), "{refused}");
+    assert!(
+        refused.contains("the registry `acme` offers an unsigned release, but signed its releases before"),
+        "{refused}"
+    );
     yard.configure(&format!("[registries]\nacme = {{ url = \"{registry}\", unsigned = true }}\n"));
     yard.fails(5, &["install", "sec", "--yes", "--replace"]);
+    // Source code has no signature.
+    let crate_of_0_2_0 = "source = { path = \"sec\" }";
+    change_index(&registry, "source = { url = \"sec-0.2.0.wasm\" }", crate_of_0_2_0);
+    let refused = yard.fails(5, &["install", "sec", "--registry", &registry, "--build", "--yes", "--replace"]);
+    assert!(refused.contains("offers an unsigned release"), "{refused}");
+}
+
+/// The bytes are installed from a file at first, and the key of the registry changes later.
+fn the_key_is_pinned_for_bytes_that_are_already_installed(yard: &TestYard) {
+    let registry = publish(yard, "0.1.0", "acme", "key");
+    yard.ok(&["install", &text(yard.path("sec-0.1.0.wasm")), "--yes"]);
+    let install = ["install", "sec", "--registry", &registry, "--yes"];
+    assert_eq!(yard.json(&install)["installed"][0]["changed"], false);
+    let old = key_of(&registry);
+    fs::remove_dir_all(&registry).expect("gone");
+    publish(yard, "0.1.0", "acme", "other-key");
+    let new = key_of(&registry);
+    assert!(yard.fails(5, &install).contains(&old));
+    yard.ok(&[&install[..], &["--accept-key", &new]].concat());
+    yard.ok(&install);
+    let audit = yard.json(&["audit"]).to_string();
+    assert!(audit.contains(&old) && audit.contains(&new), "each pinned key has a line: {audit}");
+}
+
+fn a_signing_key_of_others_is_refused(yard: &TestYard) {
+    let registry = publish(yard, "0.1.0", "acme", "key");
+    let (file, key) = (text(yard.path("sec-0.1.0.wasm")), yard.path("key"));
+    let mode = |mode: u32| fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(mode));
+    for (bits, reason) in [(0o644, "other users can read it"), (0o666, "can write")] {
+        mode(bits).expect("chmod");
+        for flag in ["--signing-key", "--new-signing-key"] {
+            let refused = yard.fails(5, &["publish", &file, "--registry", &registry, flag, &text(key.clone())]);
+            assert!(refused.contains("is not used") && refused.contains(reason), "{refused}");
+        }
+    }
+    mode(0o600).expect("chmod");
+    yard.ok(&["publish", &file, "--registry", &registry, "--signing-key", &text(key.clone())]);
 }
 
 fn an_unsigned_registry_is_refused_unless_someone_says_so(yard: &TestYard) {

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use blockyard::{Error, ErrorKind, SigningKey};
+use blockyard::{Error, ErrorKind, Guard, SigningKey, writable_by_others};
 use serde_json::json;
 
 use crate::arguments::Publish;
@@ -44,9 +44,31 @@ pub(super) fn run(arguments: &Publish, context: &Context) -> Outcome {
 }
 
 fn read_key(path: &Path) -> Result<SigningKey, Error> {
+    only_for_this_user(path)?;
     let text = std::fs::read_to_string(path).map_err(|error| cannot_read(path, error))?;
     let password = std::env::var(PASSWORD).ok().filter(|password| !password.is_empty());
     SigningKey::parse(&text, password).map_err(Error::from)
+}
+
+/// Checks that no other user can read the key or has chosen it: whoever has it can sign releases.
+fn only_for_this_user(path: &Path) -> Result<(), Error> {
+    let refused = |reason: String| {
+        Error::new(ErrorKind::Denied, format!("the signing key in `{}` is not used", path.display()))
+            .because(reason)
+            .hint("store the key in a file that only you can read, with mode 0600")
+    };
+    if let Some(reason) = writable_by_others(path, Guard::File).map_err(|error| cannot_read(path, error))? {
+        return Err(refused(reason));
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let metadata = std::fs::metadata(path).map_err(|error| cannot_read(path, error))?;
+        if metadata.mode() & 0o077 != 0 {
+            return Err(refused(format!("other users can read it (mode {:04o})", metadata.mode() & 0o7777)));
+        }
+    }
+    Ok(())
 }
 
 /// Creates a signing key in a new file that only the user can read. An existing file is used as it

@@ -85,8 +85,9 @@ impl Yard {
         }
         let Resolved { registry, release, .. } = resolve(registries, &Wanted { name, requirement, locked: None })?;
         // The registry's name is chosen by its author, so its path is shown as well.
-        let place = registry.folder.display();
-        say(&format!("{name} {} from the registry `{}` in `{place}`", release.version, registry.name));
+        let place = registry.folder.display().to_string();
+        let (shown, place) = (visible::line(&registry.name), visible::line(&place));
+        say(&format!("{name} {} from the registry `{shown}` in `{place}`", release.version));
         let location = location(&registry.folder)?;
         let entry = format!("{}: {name} {}", registry.name, release.version);
         let found = |digest, signer: Option<&str>, replaced_key| FoundRelease {
@@ -98,6 +99,7 @@ impl Yard {
         };
         let url = match &release.source {
             Source::Path(folder) => {
+                self.may_be_unsigned(registry, &location).await?;
                 return Ok(Found { content: Content::Crate(folder.clone()), release: found(None, None, None) });
             }
             Source::Url(url) => url,
@@ -118,31 +120,55 @@ impl Yard {
         name: &BundleName,
         accepted: Option<&PublicKey>,
     ) -> Result<(Option<&'a PublicKey>, Option<String>), Error> {
-        let shown = || visible::line(&registry.name);
         let RegistryTrust::Key(key) = &registry.trust else {
-            if self.store().registry_has_signed(location.as_str()).await? {
-                let message = format!("the registry `{}` has no key, but its releases were signed before", shown());
-                return Err(Error::new(ErrorKind::Denied, message)
-                    .hint("do not install from it until its owner explains the change"));
-            }
-            return match registry.trust {
-                RegistryTrust::Unsigned => Ok((None, None)),
-                _ => Err(Error::new(ErrorKind::Denied, format!("the registry `{}` is not signed", shown()))
-                    .code(Code::RegistryNotSigned { registry: registry.name.clone() })),
-            };
+            self.may_be_unsigned(registry, location).await?;
+            return Ok((None, None));
         };
-        match self.store().signer(location.as_str(), name.as_str()).await? {
-            Some(pinned) if pinned != key.as_str() && accepted != Some(key) => {
-                let message = format!("the registry `{}` now has another key for bundle `{name}`", shown());
-                let cause = format!("`{name}` was installed with the key {pinned}; the registry now has the key {key}");
+        let shown = visible::line(&registry.name);
+        if let Some(accepted) = accepted.filter(|accepted| *accepted != key) {
+            let message = format!("the registry `{shown}` does not have the accepted key");
+            return Err(Error::new(ErrorKind::Denied, message)
+                .because(format!("the accepted key is {accepted}; the registry has the key {key}"))
+                .hint("do not install from it until its owner explains the difference"));
+        }
+        // A bundle that is new in this yard must be signed like the other bundles of the registry.
+        let pinned = match self.store().signer(location.as_str(), name.as_str()).await? {
+            Some(pinned) => Some(pinned),
+            None => {
+                let others = self.store().registry_signers(location.as_str()).await?;
+                others.iter().all(|other| other != key.as_str()).then(|| others.into_iter().next()).flatten()
+            }
+        };
+        match pinned.filter(|pinned| pinned != key.as_str()) {
+            None => Ok((Some(key), None)),
+            Some(pinned) if accepted.is_some() => Ok((Some(key), Some(pinned))),
+            Some(pinned) => {
+                let message = format!("the registry `{shown}` now has another key");
+                let cause = format!("its releases were signed with the key {pinned}; it now has the key {key}");
                 Err(Error::new(ErrorKind::Denied, message).because(cause).code(Code::SignerChanged {
                     bundle: name.to_string(),
                     pinned,
                     offered: key.to_string(),
                 }))
             }
-            Some(pinned) if pinned != key.as_str() => Ok((Some(key), Some(pinned))),
-            _ => Ok((Some(key), None)),
+        }
+    }
+
+    /// Checks that an unsigned release may be installed from a registry: none of its releases was
+    /// signed before, and the registry has a key or is declared unsigned.
+    async fn may_be_unsigned(&self, registry: &Registry, location: &Url) -> Result<(), Error> {
+        let shown = visible::line(&registry.name);
+        if !self.store().registry_signers(location.as_str()).await?.is_empty() {
+            let message = format!("the registry `{shown}` offers an unsigned release, but signed its releases before");
+            return Err(Error::new(ErrorKind::Denied, message)
+                .hint("do not install from it until its owner explains the change"));
+        }
+        match registry.trust {
+            RegistryTrust::Unsigned | RegistryTrust::Key(_) => Ok(()),
+            RegistryTrust::Undeclared => {
+                Err(Error::new(ErrorKind::Denied, format!("the registry `{shown}` is not signed"))
+                    .code(Code::RegistryNotSigned { registry: registry.name.clone() }))
+            }
         }
     }
 }
@@ -191,12 +217,17 @@ fn read(folder: &Path, url: &str) -> Result<Vec<u8>, Error> {
         let kind = if error.kind() == std::io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Remote };
         Error::new(kind, format!("`{}` cannot be read", path.display())).because(error)
     };
+    let mut options = std::fs::File::options();
+    options.read(true);
+    // Opening a pipe would wait for its writer.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    let file = options.open(&path).map_err(failed)?;
     // A device or a pipe could block, or never end.
-    if !std::fs::metadata(&path).map_err(failed)?.is_file() {
+    if !file.metadata().map_err(failed)?.is_file() {
         return Err(Error::new(ErrorKind::Invalid, format!("`{}` is not a regular file", path.display())));
     }
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(&path).map_err(failed)?;
     file.take(COMPONENT_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > COMPONENT_BYTES {
         let message =

@@ -170,6 +170,8 @@ impl Yard {
     pub async fn install(&self, staged: Staged, agreement: &Agreement) -> Result<Installed, Error> {
         let Staged { bundle, bytes, source, already, review, reviewed, replaced_key } = staged;
         let manifest = bundle.manifest();
+        let signer =
+            source.registry_key().map(|(registry, key)| NewSigner { registry, key, replaces: replaced_key.as_deref() });
         let changed = !already;
         if changed {
             let grants = review.settle(agreement)?;
@@ -189,14 +191,18 @@ impl Yard {
                 source: &source.to_string(),
                 grants: &grants,
                 reviewed: &reviewed,
-                signer: source.registry_key().map(|(registry, key)| NewSigner {
-                    registry,
-                    key,
-                    replaces: replaced_key.as_deref(),
-                }),
+                signer,
             };
             self.store().install(&new, line(self.actor(), "install", &manifest.name, &detail)).await?;
             self.grant_cache().forget();
+        } else if let Some(signer) = signer {
+            // The bytes were installed from another source, or the registry has another key now.
+            let pinned = self.store().signer(signer.registry, manifest.name.as_str()).await?;
+            if pinned.as_deref() != Some(signer.key) {
+                let detail = json!({ "registry": signer.registry, "key": signer.key });
+                let line = line(self.actor(), "pin", &manifest.name, &detail);
+                self.store().pin_signer(manifest.name.as_str(), &signer, line).await?;
+            }
         }
         let grants = self.store().grants(manifest.name.as_str()).await?;
         Ok(Installed {

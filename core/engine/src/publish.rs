@@ -59,8 +59,12 @@ impl From<PublishError> for Error {
             PublishError::OtherSigner { .. } => Self::new(ErrorKind::Denied, message)
                 .hint("sign it with the registry's key, or publish it in another registry"),
             PublishError::Exists { published, new, .. } => Self::new(ErrorKind::Conflict, message)
-                .because(format!("the registry has sha256 {published}, the new file has sha256 {new}"))
+                .because(format!("the registry has {published}, the new file has sha256 {new}"))
                 .hint("a published release is never replaced; publish the change under a new version"),
+            PublishError::BuildMetadata(_) => {
+                Self::new(ErrorKind::Invalid, message).hint("build it with a version without `+…`")
+            }
+            PublishError::Locked(_) => Self::new(ErrorKind::Conflict, message).hint("try again when it has finished"),
             PublishError::Write { source, .. } => Self::new(ErrorKind::Remote, message).because(source),
             PublishError::NotResolved(_) => Self::new(ErrorKind::Remote, message)
                 .hint("another program changed the registry at the same time; inspect it before you publish again"),

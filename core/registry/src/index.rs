@@ -6,6 +6,7 @@ use blockyard_model::{BundleName, Digest};
 use semver::Version;
 use serde::Deserialize;
 
+use crate::relative_path::RelativePath;
 use crate::signature::PublicKey;
 
 /// Supported version of the file format.
@@ -148,7 +149,7 @@ struct ReleaseFormat {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SourceFormat {
-    path: Option<PathBuf>,
+    path: Option<String>,
     url: Option<String>,
 }
 
@@ -223,7 +224,10 @@ impl Registry {
         let at = |what: &str| format!("release {}: {what}", format.version);
         let version = Version::parse(&format.version).map_err(|error| at(&error.to_string()))?;
         let source = match (format.source.path, format.source.url) {
-            (Some(path), None) => Source::Path(self.folder.join(path)),
+            (Some(path), None) => {
+                let inside = path.parse::<RelativePath>().map_err(|error| at(&format!("`source.path` {error}")))?;
+                Source::Path(inside.components().fold(self.folder.clone(), |path, component| path.join(component)))
+            }
             (None, Some(url)) => Source::Url(url),
             _ => return Err(at("`source` must be `{ path = \"…\" }` or `{ url = \"…\" }`")),
         };

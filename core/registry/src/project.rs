@@ -17,8 +17,9 @@ use crate::relative_path::RelativePath;
 
 /// Permitted keys of the file.
 const KEYS: [&str; 3] = ["yard", "registries", "bundles"];
-/// Permitted keys of a registry's table. `unsigned` is not permitted: only the user can exempt a
-/// registry from signature verification.
+/// Permitted keys of a registry's table. `unsigned` is not permitted: only the user's configuration
+/// can exempt a remote registry from signature verification. A local registry can declare itself
+/// unsigned in its own file.
 const REGISTRY_KEYS: [&str; 1] = ["url"];
 
 /// A project file.

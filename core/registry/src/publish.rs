@@ -1,8 +1,9 @@
 //! Adds signed releases to a registry folder.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use blockyard_model::{Digest, Manifest, WIT_VERSION};
 use semver::VersionReq;
@@ -13,6 +14,11 @@ use crate::index::{Registry, RegistryError, RegistryTrust, Source};
 use crate::resolve::{Wanted, resolve};
 use crate::signature::SignatureError;
 use crate::signing::{SigningError, SigningKey};
+
+/// Maximum time to wait for another publisher.
+const LOCK_TIME: Duration = Duration::from_secs(30);
+/// Interval at which the lock is tried.
+const LOCK_STEP: Duration = Duration::from_millis(50);
 
 /// A component file to publish.
 #[derive(Debug)]
@@ -63,11 +69,17 @@ pub enum PublishError {
         name: String,
         /// Version of the bundle.
         version: String,
-        /// Digest of the published file.
-        published: Digest,
+        /// Digest of the published file, or that there is none.
+        published: String,
         /// Digest of the new file.
         new: Digest,
     },
+    /// The version has build metadata, as in `1.0.0+linux`.
+    #[error("version `{0}` has build metadata, which does not distinguish releases")]
+    BuildMetadata(String),
+    /// Another program holds the lock of the registry folder.
+    #[error("another program is publishing in `{}`", .0.display())]
+    Locked(PathBuf),
     /// Signing failed.
     #[error(transparent)]
     Signing(#[from] SigningError),
@@ -101,9 +113,8 @@ pub fn publish(
         move |source| PublishError::Write { path, source }
     };
     std::fs::create_dir_all(folder).map_err(failed(folder))?;
-    // A second publisher waits, and then sees this release. The lock ends with the handle.
     let lock = File::open(folder).map_err(failed(folder))?;
-    lock.lock().map_err(failed(folder))?;
+    wait_for(&lock, folder)?;
     let text = match std::fs::read_to_string(&index) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -115,32 +126,59 @@ pub fn publish(
     let parsed = Registry::parse(&text, folder.to_owned()).map_err(format)?;
     check_signer(&parsed, key)?;
     let Manifest { name, version, .. } = release.manifest;
+    // Requirements ignore the build metadata of a version, so two such releases would be the same.
+    if !version.build.is_empty() {
+        return Err(PublishError::BuildMetadata(version.to_string()));
+    }
     let digest = Digest::of(release.bytes);
     let file = folder.join(format!("{name}-{version}.wasm"));
     if let Some(broken) = parsed.broken.iter().find(|broken| broken.name.as_deref() == Some(name.as_str())) {
         return Err(PublishError::Broken { name: name.to_string(), reason: broken.to_string() });
     }
     let published = parsed.entry_of(name).and_then(|entry| entry.releases.iter().find(|old| old.version == *version));
-    match published.map(|old| (old.sha256, &old.source)) {
-        Some((Some(old), Source::Url(_))) if old == digest => return Ok(Published { file, digest, changed: false }),
+    let again = match published.map(|old| (old.sha256, &old.source)) {
+        Some((Some(old), Source::Url(_))) if old == digest => {
+            if resolves(&text, folder, release, key).is_ok() {
+                return Ok(Published { file, digest, changed: false });
+            }
+            // The file or its signature is missing or damaged, and is written again.
+            true
+        }
         Some((old, _)) => {
             return Err(PublishError::Exists {
                 name: name.to_string(),
                 version: version.to_string(),
-                published: old.unwrap_or(Digest::from_bytes([0; 32])),
+                published: old.map_or_else(|| "no digest".to_owned(), |old| format!("sha256 {old}")),
                 new: digest,
             });
         }
-        None => {}
-    }
+        None => false,
+    };
     let signature = key.sign(release.bytes, name, version)?;
     let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| format(error.to_string()))?;
-    add(&mut document, release.manifest, digest, &signature);
+    add(&mut document, release.manifest, digest, &signature, again).map_err(|reason| format(reason.to_owned()))?;
+    let text = document.to_string();
     // The component first: an index never names a file that does not exist.
     write(&file, release.bytes).map_err(failed(&file))?;
-    write(&index, document.to_string().as_bytes()).map_err(failed(&index))?;
-    resolves(folder, release, key)?;
+    resolves(&text, folder, release, key)?;
+    write(&index, text.as_bytes()).map_err(failed(&index))?;
+    // The names of both files are on disk, too.
+    lock.sync_all().map_err(failed(folder))?;
     Ok(Published { file, digest, changed: true })
+}
+
+/// Locks a registry folder. A second publisher waits, and then sees the release of the first. The lock
+/// ends with the handle.
+fn wait_for(lock: &File, folder: &Path) -> Result<(), PublishError> {
+    let until = Instant::now() + LOCK_TIME;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::sleep(LOCK_STEP),
+            Err(TryLockError::WouldBlock) => return Err(PublishError::Locked(folder.to_owned())),
+            Err(TryLockError::Error(source)) => return Err(PublishError::Write { path: folder.to_owned(), source }),
+        }
+    }
 }
 
 fn check_signer(registry: &Registry, key: &SigningKey) -> Result<(), PublishError> {
@@ -153,8 +191,18 @@ fn check_signer(registry: &Registry, key: &SigningKey) -> Result<(), PublishErro
     Err(PublishError::OtherSigner { state, key: key.public().to_string() })
 }
 
-/// Adds a release to the index, before the other releases of the bundle.
-fn add(document: &mut DocumentMut, manifest: &Manifest, digest: Digest, signature: &str) {
+/// Adds a release to the index, before the other releases of the bundle, or replaces its entry if it is
+/// published `again`.
+///
+/// # Errors
+/// Returns the reason if the index has a form that cannot be edited.
+fn add(
+    document: &mut DocumentMut,
+    manifest: &Manifest,
+    digest: Digest,
+    signature: &str,
+    again: bool,
+) -> Result<(), &'static str> {
     let array = |texts: Vec<String>| value(Array::from_iter(texts));
     let mut release = Table::new();
     release["version"] = value(manifest.version.to_string());
@@ -166,7 +214,7 @@ fn add(document: &mut DocumentMut, manifest: &Manifest, digest: Digest, signatur
     release["signature"] = value(signature);
     release["capabilities"] = array(manifest.capabilities.iter().map(ToString::to_string).collect());
     let bundles = document.entry("bundle").or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
-    let Some(bundles) = bundles.as_array_of_tables_mut() else { return };
+    let bundles = bundles.as_array_of_tables_mut().ok_or("`bundle` is an inline list; write it as `[[bundle]]`")?;
     let at =
         bundles.iter().position(|bundle| bundle.get("name").and_then(Item::as_str) == Some(manifest.name.as_str()));
     let bundle = match at {
@@ -183,12 +231,19 @@ fn add(document: &mut DocumentMut, manifest: &Manifest, digest: Digest, signatur
     }
     bundle["types"] = array(manifest.types.iter().map(|block_type| block_type.slug.to_string()).collect());
     let releases = bundle.entry("release").or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
-    if let Some(releases) = releases.as_array_of_tables_mut() {
-        let others: Vec<Table> = releases.iter().cloned().collect();
-        releases.clear();
-        releases.push(release);
-        others.into_iter().for_each(|other| releases.push(other));
+    let releases =
+        releases.as_array_of_tables_mut().ok_or("`release` is an inline list; write it as `[[bundle.release]]`")?;
+    let version = manifest.version.to_string();
+    let is_same = |table: &Table| table.get("version").and_then(Item::as_str) == Some(version.as_str());
+    if again && let Some(old) = releases.iter_mut().find(|table| is_same(table)) {
+        *old = release;
+        return Ok(());
     }
+    let others: Vec<Table> = releases.iter().cloned().collect();
+    releases.clear();
+    releases.push(release);
+    others.into_iter().for_each(|other| releases.push(other));
+    Ok(())
 }
 
 /// Writes a file atomically, readable by everyone whom the umask permits.
@@ -207,11 +262,11 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Resolves and verifies the written release.
-fn resolves(folder: &Path, release: &NewRelease<'_>, key: &SigningKey) -> Result<(), PublishError> {
+/// Resolves and verifies the written release in the new index.
+fn resolves(index: &str, folder: &Path, release: &NewRelease<'_>, key: &SigningKey) -> Result<(), PublishError> {
     let Manifest { name, version, .. } = release.manifest;
     let unresolved = |reason: String| PublishError::NotResolved(format!("{name} {version}: {reason}"));
-    let registries = [Registry::read(folder)?];
+    let registries = [Registry::parse(index, folder.to_owned()).map_err(&unresolved)?];
     let requirement = VersionReq::parse(&format!("={version}")).map_err(|error| unresolved(error.to_string()))?;
     let wanted = Wanted { name, requirement: &requirement, locked: None };
     let found = resolve(&registries, &wanted).map_err(|error| unresolved(error.to_string()))?;
@@ -276,5 +331,47 @@ mod tests {
         let now = std::fs::read_to_string(folder.path().join("registry.toml")).expect("an index");
         assert!(now.starts_with(&text), "{now}");
         assert_eq!(Registry::read(folder.path()).expect("a good registry").entries.len(), 2);
+    }
+
+    #[test]
+    fn a_damaged_release_is_written_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (key, _) = SigningKey::generate().expect("a key");
+        let manifest = manifest("0.1.0");
+        let publish = || publish(folder.path(), "zoos", &NewRelease { manifest: &manifest, bytes: b"one" }, &key);
+        let index = folder.path().join("registry.toml");
+        publish().expect("published");
+        let file = folder.path().join("zoo-0.1.0.wasm");
+        std::fs::remove_file(&file).expect("gone");
+        assert!(publish().expect("published again").changed);
+        assert_eq!(std::fs::read(&file).expect("a file"), b"one");
+        let text = std::fs::read_to_string(&index).expect("an index");
+        std::fs::write(&index, text.replace("trusted comment: ", "trusted comment: x")).expect("a file");
+        assert!(publish().expect("published again").changed);
+        assert!(!publish().expect("published").changed);
+        assert_eq!(Registry::read(folder.path()).expect("a registry").entries[0].releases.len(), 1);
+    }
+
+    #[test]
+    fn an_index_that_cannot_be_edited_stays_as_it_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (key, _) = SigningKey::generate().expect("a key");
+        let index = folder.path().join("registry.toml");
+        let entry = r#"{ version = "0.0.1", wit = "0.1", source = { path = "a" } }"#;
+        for bundles in [
+            format!("bundle = [{{ name = \"zoo\", release = [{entry}] }}]"),
+            format!("[[bundle]]\nname = \"zoo\"\nrelease = [{entry}]"),
+        ] {
+            let text = format!("version = 1\nname = \"zoos\"\nkey = \"{}\"\n{bundles}\n", key.public());
+            std::fs::write(&index, &text).expect("a file");
+            let manifest = manifest("0.1.0");
+            let refused = publish(folder.path(), "zoos", &NewRelease { manifest: &manifest, bytes: b"one" }, &key);
+            assert!(matches!(refused, Err(PublishError::Registry(RegistryError::Format { .. }))), "{refused:?}");
+            assert_eq!(std::fs::read_to_string(&index).expect("an index"), text);
+            assert!(!folder.path().join("zoo-0.1.0.wasm").exists());
+        }
+        let manifest = manifest("0.1.0+linux");
+        let refused = publish(folder.path(), "zoos", &NewRelease { manifest: &manifest, bytes: b"one" }, &key);
+        assert!(matches!(refused, Err(PublishError::BuildMetadata(_))));
     }
 }

@@ -20,7 +20,7 @@ pub struct RelativePath(String);
 /// The error of parsing a string that is not a [`RelativePath`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "is not a path inside the folder of the project file; use names of letters, digits, spaces and `-_.+@`, separated by `/`, without `.` and `..`"
+    "is not a path inside the folder of the file that names it; use names of letters, digits, spaces and `-_.+@`, separated by `/`, without `.` and `..`"
 )]
 pub struct RelativePathError;
 

@@ -7,7 +7,7 @@ use blockyard_model::suggestion::did_you_mean;
 use blockyard_model::{BundleName, WIT_VERSION};
 use semver::{Version, VersionReq};
 
-use crate::index::{Entry, EntryError, Registry, Release};
+use crate::index::{Entry, Registry, Release};
 
 /// A requested release.
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ pub enum Unresolved {
         /// Suggestion of a similar name.
         hint: Option<String>,
     },
-    /// The only registry entries of the bundle are not valid.
+    /// The entry of the bundle is not valid, in the first registry that lists it.
     #[error("registry `{registry}`: {reason}")]
     Broken {
         /// Name of the registry.
@@ -110,7 +110,15 @@ impl fmt::Display for Rejected {
 pub fn resolve<'a>(registries: &'a [Registry], wanted: &Wanted<'_>) -> Result<Resolved<'a>, Unresolved> {
     let mut considered = Vec::new();
     for registry in registries {
-        let Some(entry) = registry.entry_of(wanted.name) else { continue };
+        let Some(entry) = registry.entry_of(wanted.name) else {
+            // A later registry does not stand in for an invalid entry: it has another owner.
+            match registry.broken.iter().find(|broken| broken.name.as_deref() == Some(wanted.name.as_str())) {
+                Some(broken) => {
+                    return Err(Unresolved::Broken { registry: registry.name.clone(), reason: broken.to_string() });
+                }
+                None => continue,
+            }
+        };
         for release in &entry.releases {
             match rejection(release, wanted) {
                 None => return Ok(Resolved { registry, entry, release }),
@@ -144,12 +152,6 @@ fn unresolved(registries: &[Registry], wanted: &Wanted<'_>, considered: Vec<Reje
     let name = wanted.name.clone();
     if !considered.is_empty() || registries.iter().any(|registry| registry.entry_of(&name).is_some()) {
         return Unresolved::NoRelease { name, requirement: wanted.requirement.to_string(), considered };
-    }
-    let of_name = |broken: &&EntryError| broken.name.as_deref() == Some(name.as_str());
-    for registry in registries {
-        if let Some(broken) = registry.broken.iter().find(of_name) {
-            return Unresolved::Broken { registry: registry.name.clone(), reason: broken.to_string() };
-        }
     }
     let known = registries.iter().flat_map(|registry| registry.entries.iter().map(|entry| entry.name.as_str()));
     Unresolved::NoBundle {
@@ -187,6 +189,9 @@ mod tests {
     const SECOND: &str = r#"
         version = 1
         name = "second"
+        [[bundle]]
+        name = "broken"
+        release = [{ version = "0.1.0", wit = "0.1", source = { path = "a" } }]
         [[bundle]]
         name = "sql"
         release = [{ version = "1.5.0", wit = "0.1", source = { path = "a" } }]

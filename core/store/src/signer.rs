@@ -1,10 +1,11 @@
 //! The keys that sign the releases of registries, pinned on first use.
 
+use crate::audit::{self, AuditLine};
 use crate::database::{Transaction, params};
 use crate::{Millis, Store, StoreError};
 
 /// The signer of a release that is being installed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewSigner<'a> {
     /// URL of the registry.
     pub registry: &'a str,
@@ -25,14 +26,26 @@ impl Store {
         Ok(row.map(|row| row.text(0).to_owned()))
     }
 
-    /// Returns whether any bundle of a registry has a pinned key.
+    /// Returns the keys that are pinned for any bundle of a registry, without duplicates.
     ///
     /// # Errors
     /// Returns the database error if the query fails.
-    pub async fn registry_has_signed(&self, registry: &str) -> Result<bool, StoreError> {
-        let query = "SELECT key FROM signers WHERE registry = $1 LIMIT 1";
-        let row = self.database.first(query, params![registry]).await.map_err(|error| self.sort(error))?;
-        Ok(row.is_some())
+    pub async fn registry_signers(&self, registry: &str) -> Result<Vec<String>, StoreError> {
+        let query = "SELECT DISTINCT key FROM signers WHERE registry = $1 ORDER BY key";
+        let rows = self.database.fetch(query, params![registry]).await.map_err(|error| self.sort(error))?;
+        Ok(rows.iter().map(|row| row.text(0).to_owned()).collect())
+    }
+
+    /// Pins the signer of a bundle whose bytes are already installed.
+    ///
+    /// # Errors
+    /// Returns [`StoreError::SignerMoved`] if another key was pinned since the user's decision.
+    pub async fn pin_signer(&self, bundle: &str, signer: &NewSigner<'_>, line: AuditLine) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        transaction.lock("SELECT 1 FROM yard FOR UPDATE").await.map_err(|error| self.sort(error))?;
+        self.pin(&mut transaction, bundle, signer, line.at).await?;
+        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(|error| self.sort(error))?;
+        self.commit(transaction).await
     }
 
     /// Pins the signer of a bundle.

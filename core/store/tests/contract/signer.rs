@@ -2,7 +2,7 @@
 
 use blockyard_store::{NewSigner, StoreError};
 
-use crate::fixture::{TestStore, ZOO, zoo};
+use crate::fixture::{TestStore, ZOO, line, zoo};
 
 on_both!(a_key_is_pinned_with_the_installation, another_key_needs_the_decision_of_the_user);
 
@@ -21,14 +21,14 @@ async fn pinned(yard: &TestStore, registry: &str, bundle: &str) -> Option<String
 async fn a_key_is_pinned_with_the_installation(yard: &TestStore) {
     // The bundle of the fixture is unsigned.
     assert_eq!(pinned(yard, REGISTRY, "zoo").await, None);
-    assert!(!yard.store.registry_has_signed(REGISTRY).await.unwrap());
+    assert!(yard.store.registry_signers(REGISTRY).await.unwrap().is_empty());
     install(yard, "1.1.0", "RW-one", None).await.unwrap();
     assert_eq!(pinned(yard, REGISTRY, "zoo").await.as_deref(), Some("RW-one"));
     // The pin applies to this bundle and this registry; the registry counts as signed.
     assert_eq!(pinned(yard, REGISTRY, "aviary").await, None);
     assert_eq!(pinned(yard, "file:///srv/other/", "zoo").await, None);
-    assert!(yard.store.registry_has_signed(REGISTRY).await.unwrap());
-    assert!(!yard.store.registry_has_signed("file:///srv/other/").await.unwrap());
+    assert_eq!(yard.store.registry_signers(REGISTRY).await.unwrap(), ["RW-one"]);
+    assert!(yard.store.registry_signers("file:///srv/other/").await.unwrap().is_empty());
     install(yard, "1.2.0", "RW-one", None).await.unwrap();
     assert_eq!(pinned(yard, REGISTRY, "zoo").await.as_deref(), Some("RW-one"));
 }
@@ -44,4 +44,11 @@ async fn another_key_needs_the_decision_of_the_user(yard: &TestStore) {
     assert!(!versions.iter().any(|(_, _, version)| version == "1.2.0"), "nothing was installed");
     install(yard, "1.2.0", "RW-two", Some("RW-one")).await.unwrap();
     assert_eq!(pinned(yard, REGISTRY, "zoo").await.as_deref(), Some("RW-two"));
+    // The key of bytes that are already installed is replaced by the same rule, with a line of its own.
+    let three = |replaces| NewSigner { registry: REGISTRY, key: "RW-three", replaces };
+    let refused = yard.store.pin_signer("zoo", &three(Some("RW-one")), line("pin", "zoo")).await;
+    assert!(matches!(refused, Err(StoreError::SignerMoved(_))));
+    yard.store.pin_signer("zoo", &three(Some("RW-two")), line("pin", "zoo")).await.unwrap();
+    assert_eq!(pinned(yard, REGISTRY, "zoo").await.as_deref(), Some("RW-three"));
+    assert_eq!(yard.trail().await.last().map(String::as_str), Some("pin zoo"));
 }
