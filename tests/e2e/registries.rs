@@ -156,7 +156,7 @@ fn a_signing_key_of_others_is_refused(yard: &TestYard) {
     let registry = publish(yard, "0.1.0", "acme", "key");
     let (file, key) = (text(yard.path("sec-0.1.0.wasm")), yard.path("key"));
     let mode = |mode: u32| fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(mode));
-    for (bits, reason) in [(0o644, "other users can read it"), (0o666, "can write")] {
+    for (bits, reason) in [(0o644, "other users can read it"), (0o666, "can be written by other users")] {
         mode(bits).expect("chmod");
         for flag in ["--signing-key", "--new-signing-key"] {
             let refused = yard.fails(5, &["publish", &file, "--registry", &registry, flag, &text(key.clone())]);
