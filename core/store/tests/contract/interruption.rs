@@ -39,6 +39,10 @@ async fn interrupted<T>(future: impl Future<Output = T>, steps: usize) -> Option
 /// audit trail, which must be intact: a commit that was interrupted may take effect between two
 /// reads.
 async fn revisions(yard: &TestStore, address: &str) -> usize {
+    // Writers of a yard wait for each other, so an interrupted commit has ended after this one.
+    let random = "random".parse().unwrap();
+    yard.store.grant("zoo", &random, line("grant", "zoo")).await.unwrap();
+    yard.store.revoke("zoo", &random, line("revoke", "zoo")).await.unwrap();
     let begun = Instant::now();
     loop {
         let lines = yard.store.audit_of_saves(&at(address)).await.unwrap().len();
