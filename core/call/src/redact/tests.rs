@@ -1,10 +1,18 @@
 //! Property tests: random secrets in random nested encodings, split into random chunks.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use blockyard_model::SecretValue;
+use blockyard_model::secret::MASK;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use proptest::prelude::*;
 
 use super::*;
+use crate::problem::Problem;
 
 /// Encodings in which servers return a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Redactor;
+use super::redactor::Redactor;
 use crate::limits;
 
 /// The counters of one call.
