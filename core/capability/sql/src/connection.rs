@@ -6,6 +6,7 @@ use blockyard_call::Problem;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::bindings::blockyard::bundle::sql::Execution;
+use crate::error::closed;
 use crate::pool::Pooled;
 use crate::statement::{Access, Statement};
 use crate::{mysql, postgres, sqlite};
@@ -55,7 +56,6 @@ impl Claimed {
 
     /// Marks the beginning of the exchange.
     pub(crate) fn start(&mut self) -> Result<&mut Pooled, Problem> {
-        let closed = || Problem::new("unavailable", "the connection was closed after a failure").retryable();
         let pooled = self.slot.as_mut().ok_or_else(closed)?;
         self.busy = true;
         Ok(pooled)

@@ -23,7 +23,7 @@ pub(super) struct Shared {
 
 /// Key under which connections are counted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct ServerKey {
+struct ServerKey {
     /// `TYPE/NAME@REVISION`.
     block: String,
     /// Host and port, or the path of a file.

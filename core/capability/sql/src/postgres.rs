@@ -22,9 +22,10 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Executor as _, Row as _};
 use tokio::runtime::Handle;
 
-use self::error::{ABORTED, is_unknown_type, problem, refused, sqlstate};
+use self::error::{ABORTED, is_unknown_type, problem, sqlstate};
 use self::format::Reading;
 use self::prepare::{Prepared, execute_one, prepare, returns_rows};
+use super::error::{closed, refused};
 use super::insert::{InsertTarget, Refused};
 use super::lease::{Lease, Reusable};
 use super::sink::{Head, Sink, Stop};
@@ -85,7 +86,6 @@ impl Session {
     }
 
     fn connection(&mut self) -> Result<&mut PgConnection, Problem> {
-        let closed = || Problem::new("unavailable", "the connection was closed after a failure").retryable();
         self.connection.as_mut().ok_or_else(closed)
     }
 
@@ -258,7 +258,7 @@ pub(super) async fn connect(
         Ok(connection)
     };
     let connected = tokio::time::timeout(limits::CONNECT_TIME, connecting).await;
-    connected.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(|error| refused(&error, target))
+    connected.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(|error| refused(&error, target, problem))
 }
 
 /// Makes the server check every second whether the client is still connected, and cancel the

@@ -27,10 +27,11 @@ use self::confinement::Guard;
 use self::error::could_not_open;
 use self::raw::{BUSY_TIME, Database, Prepared};
 use super::cell::Cell;
+use super::error::closed;
 use super::insert::{InsertTarget, Refused, check_lists};
 use super::lease::{Lease, Reusable};
 use super::sink::{Head, Sink, Stop};
-use super::statement::{Access, Statement, left_transaction};
+use super::statement::{Access, Statement, check_count, left_transaction};
 use super::target::Permitted;
 use super::word::no_transaction_control;
 use crate::bindings::blockyard::bundle::sql::{Execution, Value};
@@ -95,7 +96,6 @@ impl Session {
         &mut self,
         work: impl FnOnce(&Database) -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let closed = || Problem::new("unavailable", "the connection was closed after a failure").retryable();
         let worker = self.0.take().ok_or_else(closed)?;
         let interrupt = Interrupt::default();
         let (answer, answered) = tokio::sync::oneshot::channel();
@@ -280,7 +280,7 @@ pub(super) async fn execute_many(
             let Some(first) = sets.first() else { return Ok(total) };
             let mut prepared = prepare(database, &text, first.len())?;
             for (index, parameters) in sets.iter().enumerate() {
-                let executed = count(&prepared, parameters.len())
+                let executed = check_count(prepared.parameters(), parameters.len())
                     .and_then(|()| execute_one(database, &mut prepared, parameters))
                     .map_err(|problem| Refused::at(index, problem))?;
                 total.rows_affected += executed.rows_affected;
@@ -351,16 +351,8 @@ fn prepare<'database>(database: &'database Database, text: &str, given: usize) -
         return Err(Problem::new("timeout", "the statement was stopped before it began"));
     }
     let prepared = database.prepare(text)?;
-    count(&prepared, given)?;
+    check_count(prepared.parameters(), given)?;
     Ok(prepared)
-}
-
-fn count(prepared: &Prepared<'_>, given: usize) -> Result<(), Problem> {
-    let wanted = prepared.parameters();
-    if wanted == given {
-        return Ok(());
-    }
-    Err(Problem::new("invalid", format!("the statement takes {wanted} parameters; {given} were given")))
 }
 
 /// Inserts rows into a table, in the open transaction.

@@ -28,6 +28,14 @@ impl Statement {
     }
 }
 
+/// Checks the number of parameters that were given for a statement.
+pub(crate) fn check_count(wanted: usize, given: usize) -> Result<(), Problem> {
+    if wanted == given {
+        return Ok(());
+    }
+    Err(Problem::new("invalid", format!("the statement takes {wanted} parameters; {given} were given")))
+}
+
 /// Problem code of [`left_transaction`].
 pub(crate) const LEFT_TRANSACTION: &str = "left-transaction";
 

@@ -4,23 +4,17 @@ use blockyard_call::Problem;
 use serde_json::json;
 use sqlx::mysql::MySqlDatabaseError;
 
-use crate::connect::not_connected;
+use crate::error::{self, driver_problem};
 use crate::target::Permitted;
 
 /// Converts the error of a connection that was refused after the server was reached.
 pub(super) fn refused(error: &sqlx::Error, target: &Permitted) -> Problem {
-    let authenticate = json!({ "step": "authenticate" });
     if let sqlx::Error::Configuration(_) = error {
         return Problem::new("denied", "the server requests the password in a form that is safe only with TLS")
             .hint("set `options.sslmode` to `verify-full`")
-            .details(&authenticate);
+            .details(&json!({ "step": "authenticate" }));
     }
-    let mut problem = not_connected(error).unwrap_or_else(|| problem(error).details(&authenticate));
-    if problem.code == "not-found" {
-        problem = problem
-            .hint(format!("create the database `{}`, or configure a different one in the block", target.database));
-    }
-    problem
+    error::refused(error, target, problem)
 }
 
 /// Converts an error to a problem, by its number and the class of its SQLSTATE
@@ -29,16 +23,8 @@ pub(super) fn refused(error: &sqlx::Error, target: &Permitted) -> Problem {
 pub(super) fn problem(error: &sqlx::Error) -> Problem {
     let Some(database) = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>())
     else {
-        return match error {
-            sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => {
-                Problem::new("unavailable", format!("the connection was lost: {error}")).retryable()
-            }
-            // The driver's message describes its internal state.
-            sqlx::Error::Protocol(_) => Problem::new("failed", "cannot parse the server's response").hint(
-                "check that the server is MySQL or MariaDB; read columns of unknown types with `cast(… as char)`",
-            ),
-            other => Problem::from_database("failed", other.to_string()),
-        };
+        let hint = "check that the server is MySQL or MariaDB; read columns of unknown types with `cast(… as char)`";
+        return driver_problem(error, hint);
     };
     let (number, state) = (database.number(), database.code().unwrap_or_default());
     let details = json!({ "mysql": number, "sqlstate": state });

@@ -8,7 +8,7 @@ use super::error::problem;
 use super::format;
 use super::session::Session;
 use crate::bindings::blockyard::bundle::sql::{Execution, Value};
-use crate::statement::Access;
+use crate::statement::{Access, check_count};
 
 /// Runs a statement.
 pub(super) async fn execute_one(
@@ -59,11 +59,6 @@ pub(super) async fn prepare(
         Some(Either::Left(types)) => types.len(),
         None => parameters.len(),
     };
-    if wanted != parameters.len() {
-        return Err(Problem::new(
-            "invalid",
-            format!("the statement takes {wanted} parameters; {} were given", parameters.len()),
-        ));
-    }
+    check_count(wanted, parameters.len())?;
     Ok((prepared.columns().to_vec(), format::arguments(parameters)?))
 }

@@ -14,6 +14,7 @@ use super::error::{problem, refused};
 use super::progress::{Progress, is_rolled_back, is_within_transaction};
 use super::scan;
 use crate::background;
+use crate::error::closed;
 use crate::lease::Lease;
 use crate::statement::{Access, left_transaction};
 use crate::target::Permitted;
@@ -76,7 +77,6 @@ impl Session {
     }
 
     pub(super) fn connection(&mut self) -> Result<&mut MySqlConnection, Problem> {
-        let closed = || Problem::new("unavailable", "the connection was closed after a failure").retryable();
         self.connection.as_mut().ok_or_else(closed)
     }
 

@@ -3,8 +3,7 @@
 use blockyard_call::Problem;
 use serde_json::json;
 
-use crate::connect::not_connected;
-use crate::target::Permitted;
+use crate::error::driver_problem;
 
 /// SQLSTATE of statements in a transaction that has failed.
 pub(super) const ABORTED: &str = "25P02";
@@ -13,30 +12,12 @@ pub(super) fn sqlstate(error: &sqlx::Error) -> String {
     error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned()
 }
 
-/// Converts the error of a connection that was refused after the server was reached.
-pub(super) fn refused(error: &sqlx::Error, target: &Permitted) -> Problem {
-    let mut problem =
-        not_connected(error).unwrap_or_else(|| problem(error).details(&json!({ "step": "authenticate" })));
-    if problem.code == "not-found" {
-        problem = problem
-            .hint(format!("create the database `{}`, or configure a different one in the block", target.database));
-    }
-    problem
-}
-
 /// Converts an error to a problem, by the class of its SQLSTATE
 /// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 pub(super) fn problem(error: &sqlx::Error) -> Problem {
     let Some(database) = error.as_database_error() else {
-        return match error {
-            sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => {
-                Problem::new("unavailable", format!("the connection was lost: {error}")).retryable()
-            }
-            // The driver's message describes its internal state.
-            sqlx::Error::Protocol(_) => Problem::new("failed", "cannot parse the server's response")
-                .hint("check that the server is PostgreSQL; `copy` statements are not supported"),
-            other => Problem::from_database("failed", other.to_string()),
-        };
+        let hint = "check that the server is PostgreSQL; `copy` statements are not supported";
+        return driver_problem(error, hint);
     };
     let state = database.code().unwrap_or_default().into_owned();
     let mut message = database.message().to_owned();

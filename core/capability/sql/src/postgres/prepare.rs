@@ -11,7 +11,7 @@ use super::foreign;
 use super::format::{self, Argument, TextForm};
 use crate::bindings::blockyard::bundle::sql::{Execution, Value};
 use crate::literal;
-use crate::statement::Access;
+use crate::statement::{Access, check_count};
 
 /// A statement that the server has parsed, and its parameters in binary format.
 pub(super) struct Prepared<'text> {
@@ -78,12 +78,7 @@ pub(super) async fn describe(
         Some(Either::Left(types)) => types,
         _ => &[],
     };
-    if wanted.len() != given {
-        return Err(Problem::new(
-            "invalid",
-            format!("the statement takes {} parameters; {given} were given", wanted.len()),
-        ));
-    }
+    check_count(wanted.len(), given)?;
     Ok((prepared.columns().to_vec(), wanted.to_vec()))
 }
 
