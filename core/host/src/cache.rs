@@ -15,7 +15,8 @@ use std::time::{Duration, SystemTime};
 
 use blockyard_call::limits;
 use blockyard_model::Digest;
-use ring::{digest, hmac};
+use ring::hmac;
+use subtle::ConstantTimeEq as _;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 use zeroize::Zeroizing;
@@ -31,7 +32,7 @@ const TOUCH: Duration = Duration::from_secs(24 * 60 * 60);
 /// An open cache.
 pub(crate) struct CompiledCode {
     folder: PathBuf,
-    key: hmac::Key,
+    key: Zeroizing<Vec<u8>>,
 }
 
 impl CompiledCode {
@@ -51,7 +52,7 @@ impl CompiledCode {
             )));
         }
         let key = key(folder).ok();
-        Ok(key.map(|key| Self { folder: folder.to_owned(), key: hmac::Key::new(hmac::HMAC_SHA256, &key) }))
+        Ok(key.map(|key| Self { folder: folder.to_owned(), key }))
     }
 
     /// Returns the cached code of a component, or `None` if it is missing or fails authentication.
@@ -77,7 +78,7 @@ impl CompiledCode {
     pub(crate) fn put(&self, engine: &Engine, digest: &Digest, component: &Component) {
         let Ok(code) = component.serialize() else { return };
         let path = self.path(engine, digest);
-        let tag = hmac::sign(&self.key, &authenticated(engine, digest, &code));
+        let tag = self.tag(engine, digest, &code);
         let kept =
             path.parent().map_or(Ok(()), make_private_folder).and_then(|()| write_whole(&path, &[tag.as_ref(), &code]));
         if kept.is_ok() {
@@ -87,8 +88,19 @@ impl CompiledCode {
 
     fn checked<'a>(&self, engine: &Engine, digest: &Digest, entry: &'a [u8]) -> Option<&'a [u8]> {
         let (tag, code) = entry.split_at_checked(TAG_BYTES)?;
-        hmac::verify(&self.key, &authenticated(engine, digest, code), tag).ok()?;
-        Some(code)
+        let is_authentic = bool::from(self.tag(engine, digest, code).as_ref().ct_eq(tag));
+        is_authentic.then_some(code)
+    }
+
+    /// Returns the tag of an entry. It authenticates the engine, the digest of the bundle, and the code.
+    ///
+    /// The bytes are part of the file format: a process that expects other bytes deletes the entry.
+    fn tag(&self, engine: &Engine, digest: &Digest, code: &[u8]) -> hmac::Tag {
+        let mut tag = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &self.key));
+        tag.update(&compatibility(engine).to_be_bytes());
+        tag.update(digest.as_bytes());
+        tag.update(code);
+        tag.sign()
     }
 
     /// Returns the path of an entry: one folder per engine (wasmtime version, target and settings),
@@ -118,13 +130,6 @@ impl CompiledCode {
             let _ = fs::remove_file(path);
         }
     }
-}
-
-/// Returns the bytes that the tag of an entry authenticates: the engine, the digest of the bundle, and the digest
-/// of the code.
-fn authenticated(engine: &Engine, digest: &Digest, code: &[u8]) -> Vec<u8> {
-    let code = digest::digest(&digest::SHA256, code);
-    [&compatibility(engine).to_be_bytes(), digest.as_bytes().as_slice(), code.as_ref()].concat()
 }
 
 fn compatibility(engine: &Engine) -> u64 {
@@ -222,4 +227,29 @@ fn is_own_folder(_: &Path) -> io::Result<bool> {
 #[cfg(not(unix))]
 fn is_private(_: &fs::Metadata) -> bool {
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_authenticates_the_engine_the_bundle_and_the_code() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path().join("cache");
+        let cache = CompiledCode::open(&folder).expect("an own folder").expect("a cache");
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &fs::read(folder.join(KEY_FILE)).expect("the key"));
+        let (engine, digest, code) = (Engine::default(), Digest::of(b"bundle"), &b"code"[..]);
+        let engine_bytes = compatibility(&engine).to_be_bytes();
+        let tag = hmac::sign(&key, &[engine_bytes.as_slice(), digest.as_bytes().as_slice(), code].concat());
+        let entry = [tag.as_ref(), code].concat();
+        assert_eq!(cache.checked(&engine, &digest, &entry), Some(code), "the format has changed");
+        assert_eq!(cache.checked(&engine, &Digest::of(b"other"), &entry), None);
+        for at in 0..entry.len() {
+            let mut flipped = entry.clone();
+            flipped[at] ^= 1;
+            assert_eq!(cache.checked(&engine, &digest, &flipped), None, "byte {at}");
+        }
+        assert_eq!(cache.checked(&engine, &digest, &entry[..TAG_BYTES - 1]), None);
+    }
 }
