@@ -24,6 +24,11 @@ impl Session {
         match self.0 {}
     }
 
+    #[cfg(test)]
+    pub(super) fn is_closed(&self) -> bool {
+        match self.0 {}
+    }
+
     pub(super) async fn begin(&mut self, _: Access) -> Result<(), Problem> {
         match self.0 {}
     }
@@ -55,5 +60,15 @@ pub(super) async fn insert(session: &mut Session, _: &InsertTarget, _: &[Vec<Val
 }
 
 pub(super) async fn query(session: &mut Session, _: Statement, _: &mut Sink) -> Result<(), Stop> {
+    match session.0 {}
+}
+
+#[cfg(test)]
+pub(super) async fn unscanned(session: &mut Session, _: &str) -> Result<(), Problem> {
+    match session.0 {}
+}
+
+#[cfg(test)]
+pub(super) async fn smuggled(session: &mut Session, _: &'static str) -> Result<(), Problem> {
     match session.0 {}
 }

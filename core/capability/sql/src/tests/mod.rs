@@ -61,6 +61,10 @@ impl Server {
     }
 
     fn mysql() -> Option<Self> {
+        if cfg!(not(feature = "mysql")) {
+            eprintln!("SKIPPED: this build does not support MySQL");
+            return None;
+        }
         Self::started(Dialect::Mysql, "MARIADB", "mysql", "blockyard")
     }
 
