@@ -208,23 +208,28 @@ impl CallContext {
             return;
         }
         let mut chunk = Vec::new();
-        for text in texts {
+        for text in texts.filter(|text| !text.is_empty()) {
             let mut rest = &text[..];
-            loop {
-                let (head, after) = rest.split_at(rest.len().min(limits::SEARCHED_BYTES.saturating_sub(chunk.len())));
+            while !rest.is_empty() {
+                self.make_room_for_sent(&mut chunk).await;
+                let (head, after) = rest.split_at(rest.len().min(limits::SEARCHED_BYTES - chunk.len()));
                 chunk.extend_from_slice(head);
                 rest = after;
-                if rest.is_empty() {
-                    break;
-                }
-                self.record_sent_chunk(&chunk);
-                chunk.drain(..chunk.len().saturating_sub(self.redactor.window()));
-                tokio::task::yield_now().await;
             }
             // A secret does not span texts: servers quote them one by one.
+            self.make_room_for_sent(&mut chunk).await;
             chunk.push(b'\n');
         }
         self.record_sent_chunk(&chunk);
+    }
+
+    /// Searches a full chunk. Retains its end, in which a secret may begin.
+    async fn make_room_for_sent(&mut self, chunk: &mut Vec<u8>) {
+        if chunk.len() == limits::SEARCHED_BYTES {
+            self.record_sent_chunk(chunk);
+            chunk.drain(..chunk.len().saturating_sub(self.redactor.window()));
+            tokio::task::yield_now().await;
+        }
     }
 
     fn record_sent_chunk(&mut self, chunk: &[u8]) {
@@ -373,6 +378,18 @@ mod tests {
         let halves = [Cow::Borrowed(&b"hunt"[..]), Cow::Borrowed(&b"er7"[..])];
         runtime.block_on(state.record_sent(halves.into_iter()));
         assert_ne!(state.by_database(Problem::from_database("invalid", "no hunter7")).message, "no hunter7");
+    }
+
+    #[test]
+    fn a_chunk_of_texts_is_bounded() {
+        let mut state = state("hunter7");
+        let empty = || std::iter::repeat_n(Cow::Borrowed(&b""[..]), 2 * limits::SEARCHED_BYTES);
+        let recorded = state.record_sent(empty().chain([Cow::Borrowed(&b"hunter7"[..])]));
+        assert!(recorded.now_or_never().is_some(), "empty texts take no room in a chunk");
+        assert_eq!(state.by_database(Problem::from_database("invalid", "no hunter7")).message, "no hunter7");
+        let full = "x".repeat(limits::SEARCHED_BYTES);
+        let recorded = state.record_sent([Cow::Borrowed(full.as_bytes())].into_iter());
+        assert!(recorded.now_or_never().is_none(), "a full chunk is searched before the line feed");
     }
 
     #[test]
