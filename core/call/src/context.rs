@@ -50,7 +50,7 @@ pub struct CallContext {
     pub watch: Arc<Watch>,
     /// Finds secrets in text that the guest wrote. Created on first use.
     guest_redactor: Option<Arc<Redactor>>,
-    /// The caller's arguments, if they contain a secret.
+    /// The caller's arguments, to search them for secrets that are added later.
     heard: Option<String>,
     /// Finds secrets that the guest has not sent to a database verbatim in this call; `None` if it has
     /// sent none.
@@ -95,17 +95,19 @@ impl CallContext {
         }
     }
 
-    /// Adds a secret to the masked secrets, e.g. an access token or a header derived from a secret.
+    /// Adds a secret to the masked secrets, e.g. an access token or a header derived from a secret. Like the
+    /// block's own secrets, it is not masked for the caller if the caller's arguments contain it.
     pub fn add_secret(&mut self, secret: &SecretValue) {
         if !self.redactor.knows(secret) {
             self.redactor = Arc::new(self.redactor.with(secret));
-            self.shown = Arc::new(self.shown.with(secret));
             self.unsent_redactor =
                 self.unsent_redactor.take().map(|unsent_redactor| Arc::new(unsent_redactor.with(secret)));
             self.guest_redactor = None;
             let added = Redactor::new([secret].into_iter());
             if self.heard.as_ref().is_some_and(|heard| added.finds(heard.as_bytes())) {
                 self.watch.hear(self.watch.heard().with(secret));
+            } else {
+                self.shown = Arc::new(self.shown.with(secret));
             }
         }
     }
@@ -115,9 +117,13 @@ impl CallContext {
     /// longer word, such as the password `test` in the path `data/latest.csv`. The first mask of a secret
     /// that they contain stops the call, see `Watch::hear`.
     pub fn record_arguments(&mut self, arguments: &str) {
+        // Without a secret of the block, none is derived.
+        if self.secrets.is_empty() {
+            return;
+        }
+        self.heard = Some(arguments.to_owned());
         if self.redactor.finds(arguments.as_bytes()) {
             self.shown = Arc::new(self.redactor.without(arguments));
-            self.heard = Some(arguments.to_owned());
             self.guest_redactor = None;
             self.watch.hear(self.redactor.found_in(arguments));
         }
@@ -180,7 +186,8 @@ impl CallContext {
         let config = self.config.to_string();
         let holds = self.redactor.finds(config.as_bytes());
         let own = if holds { Arc::new(self.redactor.without(&config)) } else { self.redactor.clone() };
-        let heard = self.heard.as_deref().and_then(|heard| serde_json::from_str(heard).ok());
+        let heard = self.heard.as_deref().filter(|_| !self.watch.heard().is_empty());
+        let heard = heard.and_then(|heard| serde_json::from_str(heard).ok());
         let own = heard.map_or(own.clone(), |heard| Arc::new(own.without_parts_of_words(&heard)));
         self.guest_redactor.insert(own).clone()
     }
@@ -321,7 +328,9 @@ pub fn add_to_linker<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use blockyard_model::SecretUse;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use blockyard_model::{Digest, SecretUse};
     use futures_util::FutureExt as _;
 
     use super::types::Host as _;
@@ -432,6 +441,28 @@ mod tests {
         let mut state = self::state("test");
         state.record_arguments(r#"{"latest": 1}"#);
         assert!(state.check_for_secrets([&b"latest"[..]]).is_ok(), "a name is a word of the caller");
+    }
+
+    #[test]
+    fn a_derived_secret_confirms_no_guess_in_the_arguments() {
+        // The caller sees the arguments in the result.
+        let visible = |guess: &str, derived: fn(&str) -> String| {
+            let mut state = state("hunter7");
+            let arguments = serde_json::json!({"header": derived(guess)}).to_string();
+            state.record_arguments(&arguments);
+            state.add_secret(&SecretValue::new(derived("hunter7")));
+            state.shown.text(arguments).replace(&derived(guess), "GUESS")
+        };
+        let basic = |password: &str| STANDARD.encode(format!("admin:{password}"));
+        assert_eq!(visible("hunter7", basic), visible("hunter8", basic));
+        // The block's own secret is not in the arguments.
+        let digest = |key: &str| STANDARD.encode(Digest::of(key.as_bytes()).as_bytes());
+        assert_eq!(visible("hunter7", digest), visible("hunter8", digest));
+        // A derived secret that the arguments do not contain is masked.
+        let mut state = state("hunter7");
+        state.record_arguments(r#"{"header": "other"}"#);
+        state.add_secret(&SecretValue::new(basic("hunter7")));
+        assert_eq!(state.shown.text(basic("hunter7")), "********");
     }
 
     #[test]
