@@ -63,6 +63,32 @@ fn an_honest_path_may_contain_a_short_secret() {
 }
 
 #[test]
+fn an_echo_of_an_argument_outside_of_the_body_ends_the_call() {
+    let elsewhere = "http://127.0.0.1:1/latest";
+    let web = Web::start(move |request| match request.target.split('/').next_back() {
+        Some("etag-latest" | "etag") => Answer::text("a").header("etag", "\"latest\""),
+        Some("file-latest" | "file") => Answer::text("a").header("content-disposition", "attachment; filename=latest"),
+        Some("type-latest" | "type") => Answer::text("a").header("content-type", "text/latest"),
+        Some("moved-latest" | "moved") => Answer::redirect(302, elsewhere),
+        _ => Answer::status(404),
+    });
+    let yard = TestYard::new();
+    yard.ok(&["install", &bundle("http"), "--yes"]);
+    yard.ok(&["grant", "http", &format!("http {}", web.url())]);
+    let base = format!("base_url={}/data/", web.url());
+    let made = yard.run_with_input(&["create", "http-endpoint/t", "--set", &base, "--secret", "token=-"], "test");
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    let get = |path: &str| yard.run(&["call", "http-endpoint/t", "get", "--path", path, "--out", "-"]);
+    for (path, code) in [("etag", 0), ("file", 0), ("type", 0), ("moved", 1)] {
+        let ran = get(path);
+        assert_eq!(ran.code, code, "{path}: the arguments do not contain the secret: {}", ran.stderr);
+        let ran = get(&format!("{path}-latest"));
+        let reason = "a response holds the value of a secret of the block that the arguments contain";
+        assert!(ran.code == 7 && ran.stderr.contains(reason), "{path}: {}", ran.stderr);
+    }
+}
+
+#[test]
 fn a_call_that_fails_after_its_result_has_a_line() {
     let yard = TestYard::with_sqlite();
     yard.ok(&["execute", "sql-database/flights", "create table numbers (n integer)"]);

@@ -192,16 +192,30 @@ impl CallContext {
         self.guest_redactor.insert(own).clone()
     }
 
-    /// Masks secrets in a problem whose text comes from a remote service.
-    pub fn mask_remote_problem(&self, problem: Problem) -> Problem {
-        let details = problem.details.as_ref().map_or(0, String::len);
-        self.watch.searched(problem.message.len() + details);
-        if self.watch.heard().finds_in(&problem) {
+    /// Masks secrets in text from a remote service. Returns the text and the number of masked secrets. The
+    /// text must not reach the guest before [`watched`](Self::watched) is called: it counts toward the limits
+    /// of [`Watch`], and the mask of a secret that the caller's arguments contain stops the call.
+    pub fn mask_remote_text(&self, text: String) -> (String, usize) {
+        self.watch.searched(text.len());
+        if self.watch.heard().finds(text.as_bytes()) {
             self.watch.echo();
         }
-        let (problem, places) = self.redactor.counted_problem(problem);
+        let (text, places) = self.redactor.counted(text);
         self.watch.found(places);
-        problem
+        (text, places)
+    }
+
+    /// Masks secrets in a problem whose text comes from a remote service, see
+    /// [`mask_remote_text`](Self::mask_remote_text).
+    pub fn mask_remote_problem(&self, problem: Problem) -> Problem {
+        let masked = |text| self.mask_remote_text(text).0;
+        Problem {
+            code: masked(problem.code),
+            message: masked(problem.message),
+            hint: problem.hint.map(masked),
+            details: problem.details.map(masked),
+            ..problem
+        }
     }
 
     /// Records texts of the guest that a database may quote in an error message: statements, parameters
@@ -491,6 +505,10 @@ mod tests {
         let mut remote = self::state("test");
         remote.record_arguments(arguments);
         remote.mask_remote_problem(Problem::new("failed", "no data/latest.csv"));
+        assert_eq!(reason(&remote), Guessing::Echoed.to_string());
+        let mut remote = self::state("test");
+        remote.record_arguments(arguments);
+        assert_eq!(remote.mask_remote_text("/latest".to_owned()), ("/la********".to_owned(), 1));
         assert_eq!(reason(&remote), Guessing::Echoed.to_string());
         let problem = Problem::from_database("invalid", "no latest");
         assert!(state.convert_problem(problem.into()).is_err());

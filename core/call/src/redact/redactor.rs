@@ -156,22 +156,14 @@ impl Redactor {
 
     /// Replaces secrets in a problem with asterisks.
     pub fn problem(&self, problem: Problem) -> Problem {
-        self.counted_problem(problem).0
-    }
-
-    /// Replaces secrets in a problem with asterisks. Returns the problem and the number of
-    /// replacements.
-    pub fn counted_problem(&self, mut problem: Problem) -> (Problem, usize) {
-        let mut count = 0;
-        let mut text = |text: String| {
-            let (clean, found) = self.counted(text);
-            count += found;
-            clean
-        };
-        let code = text(std::mem::take(&mut problem.code));
-        let message = text(std::mem::take(&mut problem.message));
-        let (hint, details) = (problem.hint.take().map(&mut text), problem.details.take().map(&mut text));
-        (Problem { code, message, hint, details, ..problem }, count)
+        let masked = |text| self.text(text);
+        Problem {
+            code: masked(problem.code),
+            message: masked(problem.message),
+            hint: problem.hint.map(masked),
+            details: problem.details.map(masked),
+            ..problem
+        }
     }
 
     /// Returns true if the message, hint or details of a problem contain a secret.

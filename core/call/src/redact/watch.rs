@@ -3,6 +3,9 @@
 //! The position of a mask reveals something about a secret to a bundle. It may learn that a server
 //! echoes a request, but nothing more. Searched bytes and masked secrets are therefore counted, and
 //! a call that exceeds [`limits::MASKED_PLACES`] or [`limits::MASKED_WITHIN_BYTES`] is stopped.
+//!
+//! Capabilities cannot update the counters. They mask text with `CallContext::mask_remote_text` and bodies
+//! with `Echo`, which update all of them.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,12 +47,12 @@ pub enum Guessing {
 
 impl Watch {
     /// Counts bytes of text that the bundle may have influenced.
-    pub fn searched(&self, bytes: usize) {
+    pub(crate) fn searched(&self, bytes: usize) {
         self.searched.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Counts masked secrets.
-    pub fn found(&self, places: usize) {
+    pub(crate) fn found(&self, places: usize) {
         if places == 0 {
             return;
         }

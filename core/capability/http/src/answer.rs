@@ -26,32 +26,22 @@ impl HttpView<'_> {
         }
         let secrets = self.call.may_echo(&url.origin);
         let may_echo = !secrets.is_empty();
+        let masked = |text: String| if may_echo { self.call.mask_remote_text(text).0 } else { text };
         let mut headers = Vec::with_capacity(head.headers.len());
         for (name, value) in &head.headers {
-            if may_echo && (headers::is_withheld(name) || self.call.redactor.finds(name.as_str().as_bytes())) {
+            if may_echo && (headers::is_withheld(name) || self.call.mask_remote_text(name.to_string()).1 > 0) {
                 continue;
             }
-            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-            headers.push((name.as_str().to_owned(), if may_echo { self.masked(value) } else { value }));
+            headers.push((name.to_string(), masked(String::from_utf8_lossy(value.as_bytes()).into_owned())));
         }
         let media_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let media_type = media_type.unwrap_or("application/octet-stream").to_owned();
-        let media_type = if may_echo { self.masked(media_type) } else { media_type };
+        let media_type = masked(media_type.unwrap_or("application/octet-stream").to_owned());
         self.call.watched()?;
         let size = hyper::body::Body::size_hint(&body).exact();
         let readable = is_whole(head.status, &head.headers);
         let echo = may_echo.then(|| Echo::new(secrets, readable, self.call.redactor.clone(), self.call.watch.clone()));
         let body = Body::answer(&media_type, size, download(body), echo);
         Ok(Response { status: head.status.as_u16(), headers, body: self.call.table.push(body)? })
-    }
-
-    /// Masks secrets in text from a server, and counts them toward the limits of
-    /// [`Watch`](blockyard_call::Watch).
-    fn masked(&self, text: String) -> String {
-        self.call.watch.searched(text.len());
-        let (text, places) = self.call.redactor.counted(text);
-        self.call.watch.found(places);
-        text
     }
 
     /// Returns the target of a redirect, for GET and HEAD only (RFC 9110, section 15.4). Refuses a
@@ -71,8 +61,6 @@ impl HttpView<'_> {
         let bad =
             |reason: &str| Problem::new("failed", format!("refused the redirect from `{}`: {reason}", from.origin));
         let secrets = self.call.may_echo(&from.origin);
-        self.call.watch.searched(location.len());
-        let holds = !secrets.is_empty() && self.call.redactor.finds(location.as_bytes());
         let location = location.to_str().map_err(|_| bad("the location is not text"))?;
         let base = url::Url::parse(&from.to_string()).map_err(|error| bad(&error.to_string()))?;
         let mut next = base.join(location).map_err(|error| bad(&error.to_string()))?;
@@ -81,8 +69,8 @@ impl HttpView<'_> {
             true => bad(&error.to_string()),
             false => bad("the location is not a valid URL"),
         })?;
-        if holds && !self.call.is_audience_of(&secrets, &next.origin) {
-            self.call.watch.found(1);
+        let is_audience = self.call.is_audience_of(&secrets, &next.origin);
+        if !is_audience && self.call.mask_remote_text(location.to_owned()).1 > 0 {
             return Err(bad("the location holds a secret of this block"));
         }
         Ok(Some(next))
@@ -102,4 +90,114 @@ fn is_whole(status: StatusCode, headers: &HeaderMap) -> bool {
         || (status.is_success() && headers.contains_key(CONTENT_RANGE))
         || ["multipart/byteranges", "multipart/x-byteranges"].iter().any(|parts| kind.starts_with(parts));
     !is_partial && [CONTENT_ENCODING, TRANSFER_ENCODING].iter().all(|name| headers.get_all(name).iter().all(plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+
+    use blockyard_call::bindings::blockyard::bundle::types::Host as _;
+    use blockyard_call::{CallContext, CallSecret, Guessing, Secret};
+    use blockyard_model::{Audience, Capability, Effect, Pointer, SecretUse, SecretValue};
+
+    use super::*;
+    use crate::HttpContext;
+    use crate::bindings::blockyard::bundle::http::{Auth, ClientGrant, Host as _, HostTokenSource as _, Request};
+
+    /// Starts a server that sends the same response to every request. Returns its origin.
+    fn server(head: &str, body: &str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let origin = format!("http://{}", listener.local_addr().expect("an address"));
+        let response = format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = BufReader::new(stream.expect("a connection"));
+                let (mut line, mut length) = (String::new(), 0);
+                while stream.read_line(&mut line).expect("a header") > 2 {
+                    let lower = line.to_ascii_lowercase();
+                    length = lower
+                        .strip_prefix("content-length:")
+                        .map_or(length, |value| value.trim().parse().expect("a number of bytes"));
+                    line.clear();
+                }
+                stream.read_exact(&mut vec![0; length]).expect("the body");
+                stream.into_inner().write_all(response.as_bytes()).expect("the client reads the response");
+            }
+        });
+        origin
+    }
+
+    /// Credentials of the request of a test.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Credentials {
+        None,
+        AccessToken,
+    }
+
+    /// Calls the server in a call with the secret `test`. Returns the error that ends the call.
+    async fn ended(arguments: &str, origin: &str, credentials: Credentials) -> Option<wasmtime::Error> {
+        let capabilities: BTreeSet<_> = [format!("http {origin}").parse::<Capability>().expect("a capability")].into();
+        let token_url = format!("{origin}/token");
+        let uses = SecretUse {
+            audience: vec![origin.parse::<Audience>().expect("an origin")],
+            tokens: vec![RequestUrl::parse(&token_url).expect("a URL")],
+            ..SecretUse::default()
+        };
+        let pointer = Pointer::new("/password");
+        let secret = CallSecret { value: SecretValue::new("test".to_owned()), uses };
+        let secrets = BTreeMap::from([(pointer.clone(), secret)]);
+        let (bundle, block, grants) = ("zoo".to_owned(), "zoo/a@1".to_owned(), Arc::new(capabilities));
+        let http = HttpContext::new(Arc::default(), &grants, Vec::new());
+        let mut call = CallContext::new(bundle, Effect::Read, serde_json::Value::Null, block, secrets, grants);
+        call.record_arguments(arguments);
+        let mut view = HttpView { call: &mut call, http: &http };
+        let auth = if credentials == Credentials::AccessToken {
+            let secret = view.call.table.push(Secret { pointer }).expect("a handle");
+            let grant = ClientGrant { token_url, client_id: "zoo".to_owned(), scopes: Vec::new() };
+            Auth::Token(view.client_credentials(grant, secret).await.expect("a token source"))
+        } else {
+            Auth::None
+        };
+        let (method, url) = ("GET".to_owned(), format!("{origin}/"));
+        let request = Request { method, url, headers: Vec::new(), timeout_ms: None };
+        let fault = view.send(request, auth, Vec::new(), None).await.err()?;
+        view.convert_problem(fault).err()
+    }
+
+    /// Checks that a response ends the call if the caller's arguments contain the secret, and only then.
+    async fn stops(head: &str, body: &str, credentials: Credentials) {
+        let origin = server(head, body);
+        let error = ended(r#"{"word": "xtestx"}"#, &origin, credentials).await;
+        let error = error.unwrap_or_else(|| panic!("the mask in `{head}` confirms the argument"));
+        assert!(matches!(error.downcast_ref(), Some(Guessing::Echoed)), "{head}: {error:?}");
+        assert!(ended(r#"{"word": "xtext"}"#, &origin, credentials).await.is_none(), "{head}");
+    }
+
+    #[tokio::test]
+    async fn an_echo_of_the_arguments_in_a_header_ends_the_call() {
+        for header in [
+            "etag: \"xtestx\"",
+            "content-disposition: attachment; filename=xtestx.csv",
+            "content-type: text/xtestx",
+            "x-xtestx: 1",
+        ] {
+            stops(&format!("200 OK\r\n{header}"), "", Credentials::None).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn an_echo_of_the_arguments_in_a_redirect_ends_the_call() {
+        stops("302 Found\r\nlocation: http://127.0.0.1:1/xtestx", "", Credentials::None).await;
+    }
+
+    #[tokio::test]
+    async fn an_echo_of_the_arguments_by_the_token_server_ends_the_call() {
+        for body in [r#"{"error": "invalid_scope", "error_description": "no scope xtestx"}"#, r#"{"error": "xtestx"}"#]
+        {
+            stops("400 Bad Request", body, Credentials::AccessToken).await;
+        }
+    }
 }

@@ -184,7 +184,8 @@ impl HttpView<'_> {
             self.for_origin(&source.secrets, &outgoing.url)?;
             let networks = self.permit(&source.exchange.url.origin)?;
             let token = self.http.clients.tokens.get(&self.http.clients.client, &source.exchange, networks).await;
-            let token = token.map_err(|problem| {
+            let token = token.map_err(|error| {
+                let problem = error.problem(self.call);
                 self.call.mask_remote_problem(self.explain_network(problem, &source.exchange.url.origin))
             })?;
             self.call.add_secret(&token);

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use blockyard_call::{Problem, Redactor, cut, limits, sign};
-use blockyard_model::{Digest, Pointer, RequestUrl, SecretValue};
+use blockyard_call::{CallContext, Problem, Redactor, cut, limits, sign};
+use blockyard_model::{Digest, Origin, Pointer, RequestUrl, SecretValue};
 use http_body_util::{BodyExt as _, Limited};
 use ipnet::IpNet;
 use serde_json::{Value, json};
@@ -59,7 +59,27 @@ struct Slot {
 struct State {
     token: Option<Token>,
     /// The last failed attempt. Calls that waited for it return the same error, and do not retry.
-    failed: Option<(Instant, Problem)>,
+    failed: Option<(Instant, TokenError)>,
+}
+
+/// The error of a token request. Concurrent calls share it, and each masks its secrets in it.
+#[derive(Clone)]
+pub(super) enum TokenError {
+    /// The token server sent an error response.
+    Refused(Refusal),
+    /// There is no valid response.
+    Failed(Problem),
+}
+
+/// An error response of a token server (RFC 6749, section 5.2). Its text may contain secrets.
+#[derive(Clone)]
+pub(super) struct Refusal {
+    origin: Origin,
+    status: http::StatusCode,
+    /// Error code that the server sent.
+    error: Zeroizing<String>,
+    /// Description of the error that the server sent.
+    description: Option<Zeroizing<String>>,
 }
 
 #[derive(Clone)]
@@ -78,7 +98,7 @@ impl Tokens {
         client: &Arc<HttpClient>,
         exchange: &Arc<Exchange>,
         networks: Vec<IpNet>,
-    ) -> Result<SecretValue, Problem> {
+    ) -> Result<SecretValue, TokenError> {
         let asked = Instant::now();
         let slot = self.slot(exchange.digest());
         let mut state = slot.state.lock().await;
@@ -89,10 +109,10 @@ impl Tokens {
             }
             return Ok(token.value);
         }
-        if let Some((at, problem)) = &state.failed
+        if let Some((at, error)) = &state.failed
             && *at >= asked
         {
-            return Err(problem.clone());
+            return Err(error.clone());
         }
         // The lock is held during the request, so that only one request for the token is in flight.
         match exchange.fetch(client, networks).await {
@@ -101,9 +121,9 @@ impl Tokens {
                 state.token = Some(token.clone());
                 Ok(token.value)
             }
-            Err(problem) => {
-                state.failed = Some((Instant::now(), problem.clone()));
-                Err(problem)
+            Err(error) => {
+                state.failed = Some((Instant::now(), error.clone()));
+                Err(error)
             }
         }
     }
@@ -154,17 +174,6 @@ impl Grant {
             Self::ClientCredentials { client, .. } | Self::RefreshToken { client, .. } => vec![client.clone()],
         }
     }
-
-    /// Returns the secrets in the grant.
-    fn secrets(&self) -> impl Iterator<Item = &SecretValue> {
-        match self {
-            Self::JwtBearer { key, .. } => [Some(key), None],
-            Self::ClientCredentials { secret, .. } => [Some(secret), None],
-            Self::RefreshToken { secret, token, .. } => [Some(token), secret.as_ref()],
-        }
-        .into_iter()
-        .flatten()
-    }
 }
 
 impl Exchange {
@@ -185,7 +194,7 @@ impl Exchange {
         Digest::of(json!([self.url.to_string(), scopes, grant]).to_string().as_bytes())
     }
 
-    async fn fetch(&self, client: &HttpClient, networks: Vec<IpNet>) -> Result<Token, Problem> {
+    async fn fetch(&self, client: &HttpClient, networks: Vec<IpNet>) -> Result<Token, TokenError> {
         let assertion = match &self.grant {
             Grant::JwtBearer { issuer, subject, key_id, key } => {
                 Some(self.assertion(issuer, subject.as_deref(), key_id.as_deref(), key)?)
@@ -214,7 +223,7 @@ impl Exchange {
         })?;
         let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         if !status.is_success() {
-            return Err(self.refused(status, &answer, assertion.as_ref().map(|assertion| assertion.as_str())));
+            return Err(TokenError::Refused(self.refused(status, &answer, assertion)));
         }
         let token = answer["access_token"].as_str().filter(|token| !token.is_empty()).ok_or_else(|| {
             Problem::new("failed", format!("the token server at `{}` returned no `access_token`", self.url.origin))
@@ -279,18 +288,42 @@ impl Exchange {
         Ok(Zeroizing::new(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))))
     }
 
-    /// Converts an error response of the token server (RFC 6749, section 5.2) to a problem.
-    fn refused(&self, status: http::StatusCode, answer: &Value, assertion: Option<&str>) -> Problem {
-        let assertion = assertion.map(|assertion| SecretValue::new(assertion.to_owned()));
+    /// Reads an error response of the token server. Masks the assertion, which is no secret of a call.
+    fn refused(&self, status: http::StatusCode, answer: &Value, assertion: Option<Zeroizing<String>>) -> Refusal {
+        let assertion = assertion.map(|assertion| SecretValue::new(assertion.as_str().to_owned()));
+        let redactor = Redactor::new(assertion.iter());
+        let masked = |text: &str| Zeroizing::new(redactor.text(text.to_owned()));
+        Refusal {
+            origin: self.url.origin.clone(),
+            status,
+            error: masked(answer["error"].as_str().unwrap_or_default()),
+            description: answer["error_description"].as_str().map(masked),
+        }
+    }
+}
+
+impl TokenError {
+    /// Converts the error to a problem of a call, in which the text of the token server is masked.
+    pub(super) fn problem(self, call: &CallContext) -> Problem {
+        match self {
+            Self::Failed(problem) => problem,
+            Self::Refused(refusal) => refusal.problem(call),
+        }
+    }
+}
+
+impl Refusal {
+    fn problem(self, call: &CallContext) -> Problem {
         // Masked before it is cut, because a secret that is cut in the middle would not be found.
-        let redactor = Redactor::new(self.grant.secrets().chain(assertion.as_ref()));
-        let shown = |text: &str| cut(redactor.text(text.to_owned()), limits::TOKEN_REASON_BYTES);
-        let word = shown(answer["error"].as_str().unwrap_or_default());
-        let reason = answer["error_description"].as_str().map_or_else(|| word.clone(), shown);
-        let said = if reason.is_empty() { status.to_string() } else { reason };
-        let message = format!("the token server at `{}` refused the request: {said}", self.url.origin);
-        let details = json!({ "step": "authenticate", "status": status.as_u16(), "error": word });
-        let problem = match (status.as_u16(), word.as_str()) {
+        let shown = |mut text: Zeroizing<String>| {
+            cut(call.mask_remote_text(std::mem::take(&mut text)).0, limits::TOKEN_REASON_BYTES)
+        };
+        let word = shown(self.error);
+        let reason = self.description.map_or_else(|| word.clone(), shown);
+        let said = if reason.is_empty() { self.status.to_string() } else { reason };
+        let message = format!("the token server at `{}` refused the request: {said}", self.origin);
+        let details = json!({ "step": "authenticate", "status": self.status.as_u16(), "error": word });
+        let problem = match (self.status.as_u16(), word.as_str()) {
             (429 | 500..=599, _) => Problem::new("unavailable", message).retryable(),
             (_, "invalid_grant" | "invalid_client") => Problem::new("denied", message)
                 .hint("check that the key is not revoked or expired, and that this machine's clock is correct"),
@@ -298,6 +331,12 @@ impl Exchange {
             _ => Problem::new("denied", message),
         };
         problem.details(&details)
+    }
+}
+
+impl From<Problem> for TokenError {
+    fn from(problem: Problem) -> Self {
+        Self::Failed(problem)
     }
 }
 
