@@ -10,7 +10,7 @@ fn save(yard: &TestYard, name: &str, url: &str) -> blockyard_tests::Ran {
 }
 
 #[test]
-fn a_database_in_memory_is_no_file() {
+fn in_memory_database_creates_no_file() {
     let yard = TestYard::new();
     let forms = ["sqlite::memory:", "sqlite://:memory:", "sqlite:///:memory:", "sqlite:///:memory:\n"];
     for (number, url) in forms.into_iter().enumerate() {
@@ -24,7 +24,7 @@ fn a_database_in_memory_is_no_file() {
 }
 
 #[test]
-fn what_an_address_has_beyond_its_parts_is_refused() {
+fn unsupported_url_components_are_rejected() {
     let yard = TestYard::new();
     let file = format!("sqlite://{}", yard.path("t.db").display());
     for (url, reason) in [
@@ -48,7 +48,7 @@ fn what_an_address_has_beyond_its_parts_is_refused() {
 }
 
 #[test]
-fn a_password_with_special_characters_is_written_with_escapes() {
+fn special_characters_in_a_password_are_percent_encoded() {
     let yard = TestYard::new();
     let made = save(&yard, "w", "postgres://ada:%2F%23%3F%40%25%3A@db.example.com:5433/z%2Foo?sslmode=require");
     assert_eq!(made.code, 0, "{}", made.stderr);
@@ -59,7 +59,7 @@ fn a_password_with_special_characters_is_written_with_escapes() {
 }
 
 #[test]
-fn a_yard_is_where_its_address_says_or_nowhere() {
+fn invalid_yard_addresses_create_no_yard() {
     let yard = TestYard::empty();
     for address in [
         "sqlite:y.db?mode=ro",

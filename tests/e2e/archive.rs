@@ -54,7 +54,7 @@ impl Unpacked {
 }
 
 #[test]
-fn the_tour_of_the_readme_runs_from_the_archive() {
+fn readme_tutorial_runs_from_the_archive() {
     let unpacked = Unpacked::new();
     let found = ran(&mut unpacked.shell("command -v cargo rustc"), None);
     assert_ne!(found.code, 0, "the tour must not need Rust: {}", found.stdout);

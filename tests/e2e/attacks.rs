@@ -99,7 +99,7 @@ attacks! {
 }
 
 #[test]
-fn no_attack_is_forgotten() {
+fn every_attack_file_has_a_test() {
     let files = std::fs::read_dir(folder()).expect("the folder of the attacks").flatten();
     let mut files: Vec<String> =
         files.map(|file| file.file_name().to_string_lossy().trim_end_matches(".wat").replace('-', "_")).collect();
@@ -280,7 +280,7 @@ fn rolled_back(name: &str) {
 }
 
 #[test]
-fn a_panic_of_the_host_is_a_bug_of_blockyard() {
+fn host_panic_is_reported_as_a_bug() {
     // The guest reads its input, a stream that the embedding program provides.
     let reads = r#"
         (import "blockyard:bundle/streams@0.1.0" "[method]body.read" (func $read (param i32 i32 i32)))
@@ -325,7 +325,7 @@ impl futures_util::Stream for Falls {
 }
 
 #[test]
-fn machine_code_is_no_bundle() {
+fn precompiled_code_is_rejected() {
     let yard = TestYard::empty();
     yard.ok(&["init", "--key", "file"]);
     // Components compiled by wasmtime are ELF files, like the binary of Blockyard.

@@ -4,22 +4,22 @@ use blockyard_tests::{Backend, TestYard, on_both};
 use serde_json::Value;
 
 on_both!(
-    every_change_is_one_line,
-    a_call_that_gets_a_secret_is_written_down_before_it_begins,
-    a_call_that_is_refused_before_it_begins_has_its_line,
-    a_check_that_failed_is_not_ok,
+    every_change_adds_one_audit_line,
+    call_with_a_secret_is_recorded_before_it_begins,
+    rejected_call_has_an_audit_line,
+    failed_check_is_recorded_as_failed,
     times_in_json_are_rfc_3339,
-    lines_are_asked_for_by_block_and_number,
-    lines_are_asked_for_by_time,
-    a_span_that_leads_ahead_is_no_span_back,
-    a_changed_line_is_found,
-    a_tail_that_was_cut_off_is_found,
-    a_lost_old_revision_is_found,
-    a_lost_newest_revision_is_found,
-    a_block_that_was_set_back_to_an_old_revision_is_found,
-    changed_bytes_of_a_bundle_are_found,
-    a_damaged_secret_is_found,
-    a_lost_secret_is_found,
+    lines_are_filtered_by_block_and_count,
+    lines_are_filtered_by_time,
+    invalid_durations_are_rejected,
+    doctor_detects_a_changed_line,
+    doctor_detects_a_truncated_trail,
+    doctor_detects_a_missing_old_revision,
+    doctor_detects_a_missing_newest_revision,
+    doctor_detects_a_block_reset_to_an_old_revision,
+    doctor_detects_changed_bundle_bytes,
+    doctor_detects_a_damaged_secret,
+    doctor_detects_a_missing_secret,
 );
 
 /// Returns the action and the subject of the audit lines, newest first.
@@ -48,7 +48,7 @@ fn finds(yard: &TestYard, step: &str, words: &str) {
     assert!(matches!(wrong.as_slice(), [(name, detail)] if name == step && detail.contains(words)), "{wrong:?}");
 }
 
-fn every_change_is_one_line(yard: &TestYard) {
+fn every_change_adds_one_audit_line(yard: &TestYard) {
     let made = lines(yard, &[]).len();
     yard.keeper("ada", "badge");
     for (code, arguments) in [
@@ -89,7 +89,7 @@ fn outcomes(yard: &TestYard, block: &str) -> Vec<String> {
     lines.map(|line| word(&line["action"]) + " " + &word(&line["detail"]["outcome"])).collect()
 }
 
-fn a_call_that_gets_a_secret_is_written_down_before_it_begins(yard: &TestYard) {
+fn call_with_a_secret_is_recorded_before_it_begins(yard: &TestYard) {
     yard.keeper("ada", "badge");
     yard.ok(&["create", "zoo-keeper/bob", "--set", "name=Bob"]);
     yard.ok(&["call", "zoo-keeper/ada", "introduce"]);
@@ -103,13 +103,13 @@ fn a_call_that_gets_a_secret_is_written_down_before_it_begins(yard: &TestYard) {
     assert_eq!(outcomes(yard, "zoo-keeper/eve"), ["create -", "begin-call -", "call ok"]);
 }
 
-fn a_call_that_is_refused_before_it_begins_has_its_line(yard: &TestYard) {
+fn rejected_call_has_an_audit_line(yard: &TestYard) {
     yard.ok(&["create", "zoo-keeper/ada", "--set", "name=Ada", "--secret", "badge=env:THERE_IS_NO_SUCH_VARIABLE"]);
     yard.fails(5, &["call", "zoo-keeper/ada", "introduce"]);
     assert_eq!(outcomes(yard, "zoo-keeper/ada"), ["create -", "call denied"]);
 }
 
-fn a_check_that_failed_is_not_ok(yard: &TestYard) {
+fn failed_check_is_recorded_as_failed(yard: &TestYard) {
     yard.ok(&["create", "sql-database/none", "--set", "dialect=sqlite", "--set", "database=/nowhere/at/all.db"]);
     assert_eq!(yard.run(&["check", "sql-database/none"]).code, 1);
     assert_eq!(outcomes(yard, "sql-database/none"), ["create -", "check failed"]);
@@ -144,7 +144,7 @@ fn times_in_json_are_rfc_3339(yard: &TestYard) {
     }
 }
 
-fn lines_are_asked_for_by_block_and_number(yard: &TestYard) {
+fn lines_are_filtered_by_block_and_count(yard: &TestYard) {
     for name in ["ada", "ada-2"] {
         yard.keeper(name, "badge");
     }
@@ -160,7 +160,7 @@ fn lines_are_asked_for_by_block_and_number(yard: &TestYard) {
     }
 }
 
-fn lines_are_asked_for_by_time(yard: &TestYard) {
+fn lines_are_filtered_by_time(yard: &TestYard) {
     if !yard.has_shell() {
         return;
     }
@@ -191,7 +191,7 @@ fn lines_are_asked_for_by_time(yard: &TestYard) {
     }
 }
 
-fn a_span_that_leads_ahead_is_no_span_back(yard: &TestYard) {
+fn invalid_durations_are_rejected(yard: &TestYard) {
     for ahead in ["-7d", "-2h", "99999999999999999d"] {
         let refused = yard.fails(2, &["audit", &format!("--since={ahead}")]);
         assert!(refused.contains(&format!("`{ahead}` is not a valid time")), "{refused}");
@@ -213,7 +213,7 @@ fn unguarded(yard: &TestYard) -> bool {
     true
 }
 
-fn a_changed_line_is_found(yard: &TestYard) {
+fn doctor_detects_a_changed_line(yard: &TestYard) {
     if !unguarded(yard) {
         return;
     }
@@ -227,7 +227,7 @@ fn a_changed_line_is_found(yard: &TestYard) {
     finds(yard, "audit", "line 2 does not match its hash");
 }
 
-fn a_tail_that_was_cut_off_is_found(yard: &TestYard) {
+fn doctor_detects_a_truncated_trail(yard: &TestYard) {
     if !unguarded(yard) {
         return;
     }
@@ -268,7 +268,7 @@ fn with_revisions(yard: &TestYard) -> bool {
     true
 }
 
-fn a_lost_old_revision_is_found(yard: &TestYard) {
+fn doctor_detects_a_missing_old_revision(yard: &TestYard) {
     if !with_revisions(yard) {
         return;
     }
@@ -278,7 +278,7 @@ fn a_lost_old_revision_is_found(yard: &TestYard) {
     finds(yard, "blocks", "revision 2 of block `zoo-keeper/middle` is missing");
 }
 
-fn a_lost_newest_revision_is_found(yard: &TestYard) {
+fn doctor_detects_a_missing_newest_revision(yard: &TestYard) {
     if !with_revisions(yard) {
         return;
     }
@@ -288,7 +288,7 @@ fn a_lost_newest_revision_is_found(yard: &TestYard) {
     finds(yard, "blocks", "block `zoo-keeper/only`");
 }
 
-fn a_block_that_was_set_back_to_an_old_revision_is_found(yard: &TestYard) {
+fn doctor_detects_a_block_reset_to_an_old_revision(yard: &TestYard) {
     if !with_revisions(yard) {
         return;
     }
@@ -296,7 +296,7 @@ fn a_block_that_was_set_back_to_an_old_revision_is_found(yard: &TestYard) {
     finds(yard, "blocks", "the revisions of block `zoo-keeper/middle` do not match its recorded newest revision");
 }
 
-fn changed_bytes_of_a_bundle_are_found(yard: &TestYard) {
+fn doctor_detects_changed_bundle_bytes(yard: &TestYard) {
     if !yard.has_shell() {
         return;
     }
@@ -319,7 +319,7 @@ fn first_badge(keeper: &str) -> String {
     format!("where block = (select id from blocks where name = '{keeper}') and revision = 1")
 }
 
-fn a_damaged_secret_is_found(yard: &TestYard) {
+fn doctor_detects_a_damaged_secret(yard: &TestYard) {
     if !yard.has_shell() {
         return;
     }
@@ -336,7 +336,7 @@ fn a_damaged_secret_is_found(yard: &TestYard) {
     finds(yard, "blocks", "zoo-keeper/moved");
 }
 
-fn a_lost_secret_is_found(yard: &TestYard) {
+fn doctor_detects_a_missing_secret(yard: &TestYard) {
     if !yard.has_shell() {
         return;
     }

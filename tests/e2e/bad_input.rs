@@ -17,7 +17,7 @@ fn create<'a>(address: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[test]
-fn addresses_and_names() {
+fn errors_for_addresses_and_names() {
     let yard = TestYard::with_sqlite();
     check(
         &yard,
@@ -90,7 +90,7 @@ fn addresses_and_names() {
 }
 
 #[test]
-fn documents() {
+fn errors_for_documents() {
     let yard = TestYard::with_sqlite();
     check(
         &yard,
@@ -174,7 +174,7 @@ fn documents() {
 }
 
 #[test]
-fn a_missing_secret_source_is_named_at_the_call() {
+fn call_names_a_missing_secret_source() {
     let yard = TestYard::new();
     yard.ok(&create(
         "sql-database/w",
@@ -204,7 +204,7 @@ fn a_missing_secret_source_is_named_at_the_call() {
 }
 
 #[test]
-fn calls() {
+fn errors_for_calls() {
     let yard = TestYard::with_sqlite();
     check(
         &yard,
@@ -265,7 +265,7 @@ fn calls() {
 }
 
 #[test]
-fn yards_and_keys() {
+fn errors_for_yards_and_keys() {
     let yard = TestYard::empty();
     expect![[r#"
         error: no yard found at `YARD`
@@ -307,7 +307,7 @@ fn yards_and_keys() {
 }
 
 #[test]
-fn a_database_of_something_else_is_not_touched() {
+fn foreign_database_is_not_changed() {
     let yard = TestYard::with_sqlite();
     yard.ok(&["execute", "sql-database/flights", "create table t (a integer)"]);
     let before = std::fs::read(yard.path("flights.db")).expect("the file");
@@ -320,7 +320,7 @@ fn a_database_of_something_else_is_not_touched() {
 }
 
 #[test]
-fn bundles() {
+fn errors_for_bundles() {
     let yard = TestYard::new();
     std::fs::write(yard.path("text.wasm"), "hello").expect("a file");
     check(
@@ -415,7 +415,7 @@ fn install_without_approval_fails() {
 }
 
 #[test]
-fn errors_are_json_where_that_is_wanted() {
+fn errors_are_json_on_request() {
     let yard = TestYard::with_sqlite();
     let refused = yard.fails(3, &["show", "sql-database/flight", "--json"]);
     let error: serde_json::Value = serde_json::from_str(&refused).expect("one JSON document");
@@ -424,7 +424,7 @@ fn errors_are_json_where_that_is_wanted() {
 }
 
 #[test]
-fn usage_errors_are_json_too() {
+fn usage_errors_are_json_on_request() {
     let yard = TestYard::empty();
     for arguments in [&["bogus", "--json"][..], &["check", "--json"], &["list", "--limit", "-1", "--json"]] {
         let ran = yard.run(arguments);
@@ -435,7 +435,7 @@ fn usage_errors_are_json_too() {
 }
 
 #[test]
-fn options_of_the_connection_are_checked() {
+fn connection_options_are_validated() {
     let yard = TestYard::new();
     let address = [
         "sql-database/x",

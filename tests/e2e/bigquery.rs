@@ -25,7 +25,7 @@ fn query(cloud: &Cloud, statement: &str) -> Value {
 }
 
 #[test]
-fn a_query_gives_rows_with_their_types() {
+fn query_returns_typed_rows() {
     let Some(cloud) = start() else { return };
     let statement = "select 1 as whole, 1.5 as f, cast('nan' as float64) as nan, true as yes, 'a' as s, \
         date '2013-02-08' as d, time '12:30:00.5' as t, datetime '2013-02-08 11:00:00' as dt, \
@@ -52,7 +52,7 @@ fn a_query_gives_rows_with_their_types() {
 }
 
 #[test]
-fn parameters_have_types() {
+fn parameters_are_typed() {
     let Some(cloud) = start() else { return };
     let asked = cloud.warehouse(&[
         "fetch-one",
@@ -68,7 +68,7 @@ fn parameters_have_types() {
 }
 
 #[test]
-fn tables_are_made_described_and_listed() {
+fn tables_are_created_described_and_listed() {
     let Some(cloud) = start() else { return };
     let missing = cloud.yard.fails(1, &["call", "bigquery-warehouse/w", "tables"]);
     assert!(missing.contains("dataset `zoo` was not found"), "{missing}");
@@ -102,7 +102,7 @@ fn tables_are_made_described_and_listed() {
 }
 
 #[test]
-fn statements_change_tables_and_reading_ones_do_not() {
+fn query_operation_rejects_statements_that_write() {
     let Some(cloud) = with_animals() else { return };
     let insert = "insert into animals (id, name) values (:id, :name)";
     let done = cloud.yard.json(&["execute", "bigquery-warehouse/w", insert, "--param", "id=1", "--param", "name=Lion"]);
@@ -168,7 +168,7 @@ fn bodies_and_objects_are_loaded_and_tables_extracted() {
 }
 
 #[test]
-fn rows_that_do_not_fit_are_said() {
+fn invalid_rows_are_reported() {
     let Some(cloud) = with_animals() else { return };
     let mut text = "id,name,born\n".to_owned();
     for id in 0..1_000 {
@@ -199,7 +199,7 @@ fn rows_that_do_not_fit_are_said() {
 }
 
 #[test]
-fn rows_are_inserted_at_once() {
+fn inserted_rows_are_visible_immediately() {
     let Some(cloud) = with_animals() else { return };
     let rows = r#"[{"id": 1, "name": "Lion", "born": "2013-02-08"}, {"id": 2}]"#;
     assert_eq!(cloud.warehouse(&["insert-rows", "--table", "animals", "--rows", rows]), json!({"inserted": 2}));
@@ -209,7 +209,7 @@ fn rows_are_inserted_at_once() {
 }
 
 #[test]
-fn jobs_are_found_again() {
+fn jobs_are_found_by_id() {
     let Some(cloud) = with_animals() else { return };
     let done = cloud.warehouse(&["execute", "--statement", "insert into animals (id) values (1)"]);
     let id = done["job_id"].as_str().expect("a name");
@@ -222,7 +222,7 @@ fn jobs_are_found_again() {
 }
 
 #[test]
-fn what_passes_is_tried_again_and_starts_nothing_twice() {
+fn transient_errors_are_retried_without_duplicate_jobs() {
     let turn = AtomicUsize::new(0);
     let Some(cloud) = Cloud::with_warehouse(move |request| {
         let busy = |status, reason| {
@@ -255,7 +255,7 @@ fn what_passes_is_tried_again_and_starts_nothing_twice() {
 }
 
 #[test]
-fn a_load_that_is_cut_goes_on_where_it_was() {
+fn interrupted_load_resumes_at_its_offset() {
     let cut = AtomicUsize::new(0);
     let Some(cloud) = Cloud::with_warehouse(move |request| {
         let chunk = request.method == "PUT"
@@ -288,7 +288,7 @@ fn a_load_that_is_cut_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_check_says_how_far_it_comes() {
+fn check_reports_each_step() {
     let Some(cloud) = start() else { return };
     let missing = cloud.yard.run(&["check", "bigquery-warehouse/w"]);
     assert!(missing.code == 1 && missing.stdout.contains("passed   authenticate"), "{}", missing.stdout);

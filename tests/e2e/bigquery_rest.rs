@@ -217,7 +217,7 @@ fn a_query_waits_for_its_job_and_reads_all_pages() {
 }
 
 #[test]
-fn what_would_read_too_much_does_not_run() {
+fn query_over_the_byte_limit_does_not_run() {
     let Some((cloud, _server, known)) = start() else { return };
     let dry = cloud.warehouse(&["dry-run", "--statement", "select 1"]);
     assert_eq!((&dry["bytes_processed"], &dry["statement_type"]), (&json!(BYTES), &json!("SELECT")));
@@ -236,7 +236,7 @@ fn what_would_read_too_much_does_not_run() {
 }
 
 #[test]
-fn a_job_that_fails_for_what_passes_is_started_again() {
+fn job_is_restarted_after_a_transient_failure() {
     let Some((cloud, _server, known)) = start() else { return };
     assert_eq!(cloud.yard.json(&["query", "bigquery-warehouse/w", "select 1 from moody"])[0]["g"], "POINT(1 2)");
     let known = known.lock().expect("no panic");
@@ -245,7 +245,7 @@ fn a_job_that_fails_for_what_passes_is_started_again() {
 }
 
 #[test]
-fn a_script_that_fails_is_not_run_again() {
+fn failed_script_is_not_restarted() {
     let Some((cloud, _server, known)) = start() else { return };
     let script = "begin insert t values (1); insert moody values (2); end";
     let failed = cloud.yard.fails(1, &["call", "bigquery-warehouse/w", "execute", "--statement", script]);
@@ -254,7 +254,7 @@ fn a_script_that_fails_is_not_run_again() {
 }
 
 #[test]
-fn mistakes_have_their_place() {
+fn query_errors_have_a_position() {
     let Some((cloud, _server, _)) = start() else { return };
     for statement in ["select nocolumn", "selec 1"] {
         let refused = cloud.yard.run(&["query", "bigquery-warehouse/w", statement, "--json"]);
@@ -264,7 +264,7 @@ fn mistakes_have_their_place() {
 }
 
 #[test]
-fn rows_of_a_query_become_a_table() {
+fn query_result_is_saved_as_a_table() {
     let Some((cloud, _server, known)) = start() else { return };
     let done = cloud.warehouse(&["query-into", "--statement", "select 1", "--table", "kept", "--write", "truncate"]);
     assert_eq!(done["state"], "DONE");
@@ -278,7 +278,7 @@ fn rows_of_a_query_become_a_table() {
 }
 
 #[test]
-fn many_sets_of_parameters_are_one_transaction() {
+fn parameter_sets_run_in_one_transaction() {
     let Some((cloud, _server, known)) = start() else { return };
     let many = json!({"statement": "update t set a = :a where b = :b", "parameters": [{"a": 1, "b": "2013-01-01"}, {"a": 2, "b": null}], "types": {"b": "DATE"}});
     assert_eq!(cloud.warehouse(&["execute-many", "--args", &many.to_string()])["rows_affected"], 7);
@@ -309,7 +309,7 @@ fn many_sets_of_parameters_are_one_transaction() {
 }
 
 #[test]
-fn rows_that_do_not_fit_are_told_one_by_one() {
+fn rejected_rows_are_reported_individually() {
     let Some((cloud, _server, _)) = start() else { return };
     let rows: Vec<Value> =
         (0..1_000).map(|id| json!({"a": if [7, 8, 600].contains(&id) { json!("x") } else { json!(id) }})).collect();
@@ -344,7 +344,7 @@ fn has_job(known: &Mutex<Known>) {
 }
 
 #[test]
-fn a_job_is_waited_for_and_cancelled() {
+fn job_can_be_awaited_and_cancelled() {
     let Some((cloud, _server, known)) = start() else { return };
     has_job(&known);
     let status = || cloud.warehouse(&["job-status", "--job_id", "j"])["state"].clone();
@@ -359,7 +359,7 @@ fn a_job_is_waited_for_and_cancelled() {
 }
 
 #[test]
-fn a_running_job_is_ended() {
+fn running_job_is_cancelled() {
     let Some((cloud, _server, known)) = start() else { return };
     has_job(&known);
     assert_eq!(cloud.warehouse(&["job-status", "--job_id", "j"])["state"], "RUNNING");
@@ -369,7 +369,7 @@ fn a_running_job_is_ended() {
 }
 
 #[test]
-fn loads_say_where_they_run_and_what_they_read() {
+fn load_jobs_set_source_format_and_location() {
     let Some((cloud, _server, known)) = start() else { return };
     let csv = cloud.write("t.csv", b"a\n1\n");
     let csv = csv.to_str().expect("a path");
@@ -401,7 +401,7 @@ fn loads_say_where_they_run_and_what_they_read() {
 }
 
 #[test]
-fn a_load_that_fails_for_what_passes_is_started_again() {
+fn load_is_restarted_after_a_transient_failure() {
     let Some((cloud, _server, known)) = start() else { return };
     let load = ["load-uri", "--table", "t", "--uris", r#"["gs://zoo/moody.avro"]"#];
     assert_eq!(cloud.warehouse(&load)["state"], "DONE");
@@ -411,7 +411,7 @@ fn a_load_that_fails_for_what_passes_is_started_again() {
 }
 
 #[test]
-fn a_table_goes_when_its_time_is_over() {
+fn table_has_an_expiration_time() {
     let Some((cloud, _server, _)) = start() else { return };
     let columns = r#"[{"name": "a", "type": "INT64"}]"#;
     let create = ["create-table", "--table", "t", "--columns", columns, "--expires_after", "3600"];

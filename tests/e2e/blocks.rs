@@ -5,7 +5,7 @@ use expect_test::expect;
 use serde_json::json;
 
 #[test]
-fn installing_the_same_bundle_twice_changes_nothing_and_says_so() {
+fn reinstalling_the_same_bundle_reports_no_change() {
     let yard = TestYard::new();
     let again = yard.json(&["install", &bundle("sql"), "--yes"]);
     assert_eq!(again["installed"][0]["changed"], json!(false));
@@ -14,7 +14,7 @@ fn installing_the_same_bundle_twice_changes_nothing_and_says_so() {
 }
 
 #[test]
-fn a_set_is_a_new_revision_and_leaves_the_rest_as_it_is() {
+fn set_adds_a_revision_and_preserves_other_fields() {
     let yard = TestYard::new();
     let made = yard.run_with_input(
         &[
@@ -56,7 +56,7 @@ fn a_set_is_a_new_revision_and_leaves_the_rest_as_it_is() {
 }
 
 #[test]
-fn a_changed_secret_shows_as_changed_and_no_more() {
+fn diff_shows_a_secret_as_changed_only() {
     let yard = TestYard::new();
     let flags = ["--set", "dialect=postgres", "--set", "host=h", "--set", "database=d", "--set", "username=u"];
     let create: Vec<&str> = ["create", "sql-database/w", "--secret", "password=-"].into_iter().chain(flags).collect();
@@ -68,7 +68,7 @@ fn a_changed_secret_shows_as_changed_and_no_more() {
 }
 
 #[test]
-fn an_old_if_revision_changes_nothing() {
+fn outdated_if_revision_is_rejected() {
     let yard = TestYard::with_sqlite();
     yard.ok(&["set", "sql-database/flights", "--set", "database=/tmp/2.db", "--if-revision", "1"]);
     let refused = yard.fails(6, &["set", "sql-database/flights", "--set", "database=/tmp/3.db", "--if-revision", "1"]);
@@ -81,7 +81,7 @@ fn an_old_if_revision_changes_nothing() {
 }
 
 #[test]
-fn twenty_writers_lose_no_update() {
+fn twenty_concurrent_writers_lose_no_update() {
     let yard = TestYard::with_sqlite();
     let mut writers: Vec<_> = (0..20)
         .map(|number| {
@@ -98,7 +98,7 @@ fn twenty_writers_lose_no_update() {
 }
 
 #[test]
-fn lists_are_filtered_and_paged_in_a_stable_order() {
+fn lists_are_filtered_and_paginated_in_a_stable_order() {
     let yard = TestYard::new();
     for name in ["c", "a", "b"] {
         yard.ok(&["create", &format!("sql-database/{name}"), "--set", "dialect=sqlite", "--set", "database=/tmp/x.db"]);
@@ -116,7 +116,7 @@ fn lists_are_filtered_and_paged_in_a_stable_order() {
 }
 
 #[test]
-fn create_check_saves_nothing() {
+fn create_check_does_not_save() {
     let yard = TestYard::new();
     yard.ok(&["create", "sql-database/a", "--set", "dialect=sqlite", "--set", "database=/tmp/x.db", "--check"]);
     yard.fails(3, &["show", "sql-database/a"]);
@@ -167,7 +167,7 @@ fn every_json_document_is_valid_on_an_empty_yard() {
 }
 
 #[test]
-fn what_was_revoked_stays_revoked_when_the_bundle_is_installed_again() {
+fn reinstallation_does_not_restore_revoked_grants() {
     let yard = TestYard::new();
     yard.ok(&["revoke", "sql", "sql postgres"]);
     yard.ok(&["install", &bundle("sql"), "--yes"]);
@@ -178,7 +178,7 @@ fn what_was_revoked_stays_revoked_when_the_bundle_is_installed_again() {
 }
 
 #[test]
-fn ten_that_make_the_yard_at_once_have_one_yard() {
+fn concurrent_first_uses_create_one_yard() {
     let yard = TestYard::empty();
     let mut makers: Vec<_> = (0..10)
         .map(|_| {

@@ -44,7 +44,7 @@ fn echo(request: &Seen) -> Answer {
 }
 
 #[test]
-fn no_way_leads_to_the_secret() {
+fn no_operation_reveals_the_secret() {
     let web = Web::start(echo);
     let tokens = Web::start(|_| Answer::json(&json!({"access_token": TOKEN, "expires_in": 3600})));
     let yard = TestYard::empty();

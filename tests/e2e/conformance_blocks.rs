@@ -7,30 +7,30 @@ use expect_test::expect;
 use serde_json::{Value, json};
 
 on_both!(
-    a_block_begins_at_revision_1_and_its_address_is_taken,
-    names_outside_of_the_rule_are_refused,
-    a_name_is_changed_by_no_command,
-    what_is_missing_is_told_apart,
-    a_change_of_one_field_leaves_all_others,
-    a_change_that_changes_nothing_saves_nothing,
-    an_old_number_saves_nothing_and_says_who_is_ahead,
-    many_writers_at_once_lose_nothing,
-    all_problems_come_at_once_with_their_places,
-    values_at_the_edge_come_back_as_they_went_in,
-    numbers_that_would_lose_digits_are_refused,
-    no_control_character_of_a_block_reaches_the_terminal,
-    lists_are_filtered_and_the_count_agrees,
-    pages_join_to_the_whole_list,
-    words_and_types_of_lists_are_taken_as_they_are,
-    a_rollback_is_a_new_revision_equal_to_the_old,
-    a_rollback_says_that_it_is_one,
-    a_diff_says_of_a_secret_that_it_differs_and_no_more,
+    first_revision_is_1_and_addresses_are_unique,
+    invalid_block_names_are_rejected,
+    no_command_renames_a_block,
+    missing_block_type_and_revision_have_distinct_messages,
+    changing_one_field_preserves_the_others,
+    unchanged_configuration_is_not_saved,
+    outdated_revision_error_names_the_newest_revision,
+    concurrent_writers_lose_no_update,
+    all_violations_are_reported_with_their_pointers,
+    boundary_values_round_trip,
+    lossy_numbers_are_rejected,
+    control_characters_of_blocks_are_escaped_on_the_terminal,
+    filtered_lists_match_their_count,
+    pages_concatenate_to_the_complete_list,
+    list_filters_are_literal,
+    rollback_adds_a_revision_equal_to_the_old_one,
+    rollback_is_recorded_as_such,
+    diff_does_not_show_secrets,
     blocks_of_one_type_can_be_compared,
-    a_deleted_name_is_not_reused_and_restore_is_complete,
-    a_purge_destroys_every_secret_and_keeps_the_history,
+    deleted_names_are_not_reused_and_restore_is_complete,
+    purge_destroys_secrets_and_preserves_the_history,
 );
 
-fn a_block_begins_at_revision_1_and_its_address_is_taken(yard: &TestYard) {
+fn first_revision_is_1_and_addresses_are_unique(yard: &TestYard) {
     let made = yard.json(&["create", "zoo-keeper/ada", "--set", "name=Ada"]);
     assert_eq!(made, json!({ "address": "zoo-keeper/ada", "revision": 1 }));
     for again in ["name=Ada", "name=Eve"] {
@@ -47,7 +47,7 @@ fn a_block_begins_at_revision_1_and_its_address_is_taken(yard: &TestYard) {
     assert_eq!(yard.json(&["show", "zoo-keeper/ada"])["newest"], json!(1));
 }
 
-fn names_outside_of_the_rule_are_refused(yard: &TestYard) {
+fn invalid_block_names_are_rejected(yard: &TestYard) {
     let long = "x".repeat(64);
     for (name, told) in [
         ("", "is empty"),
@@ -69,7 +69,7 @@ fn names_outside_of_the_rule_are_refused(yard: &TestYard) {
     assert_eq!(yard.addresses(&[]), [longest]);
 }
 
-fn a_name_is_changed_by_no_command(yard: &TestYard) {
+fn no_command_renames_a_block(yard: &TestYard) {
     yard.create("zoo-keeper/ada", &json!({ "name": "Ada" }));
     // The field `name` is unrelated to the name in the address.
     yard.ok(&["set", "zoo-keeper/ada", "--set", "name=bob"]);
@@ -84,7 +84,7 @@ fn a_name_is_changed_by_no_command(yard: &TestYard) {
     assert_eq!(yard.addresses(&[]), ["zoo-keeper/ada"]);
 }
 
-fn what_is_missing_is_told_apart(yard: &TestYard) {
+fn missing_block_type_and_revision_have_distinct_messages(yard: &TestYard) {
     yard.create("zoo-keeper/ada", &json!({ "name": "Ada" }));
     expect![[r#"
         error: block `zoo-keeper/adda` not found
@@ -141,7 +141,7 @@ fn secrets(yard: &TestYard, address: &str) -> Value {
     yard.json(&["call", address, "open-all"])
 }
 
-fn a_change_of_one_field_leaves_all_others(yard: &TestYard) {
+fn changing_one_field_preserves_the_others(yard: &TestYard) {
     full_cage(yard);
     let all = secrets(yard, "zoo-cage/cat");
     assert_eq!(all.as_array().map(Vec::len), Some(7), "{all}");
@@ -163,7 +163,7 @@ fn a_change_of_one_field_leaves_all_others(yard: &TestYard) {
     assert_eq!(secrets(yard, "zoo-cage/cat@1"), all);
 }
 
-fn a_change_that_changes_nothing_saves_nothing(yard: &TestYard) {
+fn unchanged_configuration_is_not_saved(yard: &TestYard) {
     yard.create("zoo-keeper/ada", &json!({ "name": "Ada", "badge": "badge-secret" }));
     let same = yard.json(&["set", "zoo-keeper/ada", "--set", "name=Ada"]);
     assert_eq!(same, json!({ "address": "zoo-keeper/ada", "changed": false }));
@@ -174,7 +174,7 @@ fn a_change_that_changes_nothing_saves_nothing(yard: &TestYard) {
     assert_eq!(yard.json(&["show", "zoo-keeper/ada"])["newest"], json!(1));
 }
 
-fn an_old_number_saves_nothing_and_says_who_is_ahead(yard: &TestYard) {
+fn outdated_revision_error_names_the_newest_revision(yard: &TestYard) {
     yard.create("zoo-keeper/ada", &json!({ "name": "Ada" }));
     let saved = yard.json(&["set", "zoo-keeper/ada", "--set", "name=Eve", "--if-revision", "1"]);
     assert_eq!(saved, json!({ "address": "zoo-keeper/ada", "revision": 2, "changed": true }));
@@ -192,7 +192,7 @@ fn an_old_number_saves_nothing_and_says_who_is_ahead(yard: &TestYard) {
     assert_eq!(yard.config("zoo-keeper/ada"), json!({ "name": "Eve" }));
 }
 
-fn many_writers_at_once_lose_nothing(yard: &TestYard) {
+fn concurrent_writers_lose_no_update(yard: &TestYard) {
     yard.create("zoo-cage/cat", &json!({ "animal": "cat" }));
     let writers: Vec<_> = (0..8)
         .map(|number| {
@@ -209,7 +209,7 @@ fn many_writers_at_once_lose_nothing(yard: &TestYard) {
     assert_eq!(shown["config"]["notes"].as_object().map(serde_json::Map::len), Some(8), "{shown}");
 }
 
-fn all_problems_come_at_once_with_their_places(yard: &TestYard) {
+fn all_violations_are_reported_with_their_pointers(yard: &TestYard) {
     let wrong = json!({
         "anmal": "cat", "capacity": -1, "warmth": "hot", "tags": ["a", 7], "spares": [{ "key": 1 }, "fine"],
         "keeper": "ada", "colour": "red"
@@ -244,7 +244,7 @@ fn all_problems_come_at_once_with_their_places(yard: &TestYard) {
     assert_eq!(yard.addresses(&[]), [""; 0]);
 }
 
-fn values_at_the_edge_come_back_as_they_went_in(yard: &TestYard) {
+fn boundary_values_round_trip(yard: &TestYard) {
     let config = json!({
         "animal": "", "capacity": u64::MAX, "warmth": f64::MIN_POSITIVE, "price": "12345678901234567890.10",
         "built": "2024-02-29", "type": "aviary", "tags": ["", "a", "a"], "helpers": [], "doors": {}, "spares": [],
@@ -274,7 +274,7 @@ fn values_at_the_edge_come_back_as_they_went_in(yard: &TestYard) {
     );
 }
 
-fn numbers_that_would_lose_digits_are_refused(yard: &TestYard) {
+fn lossy_numbers_are_rejected(yard: &TestYard) {
     for (field, number, lost) in [
         ("capacity", "18446744073709551616", "line 1, column 31 would lose digits; write it as a string"),
         ("notes", r#"{"least": -9223372036854775809}"#, "would lose digits"),
@@ -295,7 +295,7 @@ fn numbers_that_would_lose_digits_are_refused(yard: &TestYard) {
     assert_eq!(yard.addresses(&[]), [""; 0]);
 }
 
-fn no_control_character_of_a_block_reaches_the_terminal(yard: &TestYard) {
+fn control_characters_of_blocks_are_escaped_on_the_terminal(yard: &TestYard) {
     let red = "\u{1b}[31mred\u{7}";
     let config = json!({ "animal": red, "tags": [red], "notes": { red: red }, "doors": { red: "red-secret" } });
     yard.create("zoo-cage/red", &config);
@@ -321,7 +321,7 @@ fn no_control_character_of_a_block_reaches_the_terminal(yard: &TestYard) {
     }
 }
 
-fn lists_are_filtered_and_the_count_agrees(yard: &TestYard) {
+fn filtered_lists_match_their_count(yard: &TestYard) {
     for address in ["zoo-keeper/cat", "zoo-keeper/ada", "zoo-keeper/gone"] {
         yard.create(address, &json!({ "name": "x" }));
     }
@@ -343,7 +343,7 @@ fn lists_are_filtered_and_the_count_agrees(yard: &TestYard) {
     }
 }
 
-fn pages_join_to_the_whole_list(yard: &TestYard) {
+fn pages_concatenate_to_the_complete_list(yard: &TestYard) {
     for address in ["zoo-keeper/b", "zoo-keeper/a0", "zoo-keeper/a", "zoo-keeper/a-b", "zoo-keeper/ab"] {
         yard.create(address, &json!({ "name": "x" }));
     }
@@ -364,7 +364,7 @@ fn pages_join_to_the_whole_list(yard: &TestYard) {
     assert_eq!(yard.json(&["list", "--count", "--limit", "2", "--after", "zoo-keeper/a0"]), json!({ "count": 6 }));
 }
 
-fn words_and_types_of_lists_are_taken_as_they_are(yard: &TestYard) {
+fn list_filters_are_literal(yard: &TestYard) {
     yard.create("zoo-keeper/ada", &json!({ "name": "x" }));
     for word in ["%", "_", "ADA", "a.a", "*", "'"] {
         assert_eq!(yard.addresses(&[word]), [""; 0], "{word}");
@@ -377,7 +377,7 @@ fn words_and_types_of_lists_are_taken_as_they_are(yard: &TestYard) {
     yard.fails(2, &["list", "--after", "ada"]);
 }
 
-fn a_rollback_is_a_new_revision_equal_to_the_old(yard: &TestYard) {
+fn rollback_adds_a_revision_equal_to_the_old_one(yard: &TestYard) {
     full_cage(yard);
     let (first, opened) = (yard.config("zoo-cage/cat"), secrets(yard, "zoo-cage/cat"));
     yard.ok(&["set", "zoo-cage/cat", "--set", "animal=dog", "--unset", "lock", "--unset", "spares.0"]);
@@ -394,7 +394,7 @@ fn a_rollback_is_a_new_revision_equal_to_the_old(yard: &TestYard) {
     assert_eq!(yard.json(&["show", "zoo-cage/cat"])["newest"], json!(3));
 }
 
-fn a_rollback_says_that_it_is_one(yard: &TestYard) {
+fn rollback_is_recorded_as_such(yard: &TestYard) {
     yard.keeper("ada", "badge");
     yard.ok(&["set", "zoo-keeper/ada", "--set", "name=Ida"]);
     yard.ok(&["rollback", "zoo-keeper/ada@1"]);
@@ -414,7 +414,7 @@ fn a_rollback_says_that_it_is_one(yard: &TestYard) {
     assert_eq!(line.expect("its line")["detail"]["from"], json!(1));
 }
 
-fn a_diff_says_of_a_secret_that_it_differs_and_no_more(yard: &TestYard) {
+fn diff_does_not_show_secrets(yard: &TestYard) {
     yard.create("zoo-keeper/ada", &json!({ "name": "Ada", "badge": "badge-secret-1" }));
     let set = ["set", "zoo-keeper/ada", "--secret", "badge=-", "--set", "name=Eve"];
     assert_eq!(yard.run_with_input(&set, "badge-secret-2").code, 0);
@@ -461,7 +461,7 @@ fn blocks_of_one_type_can_be_compared(yard: &TestYard) {
     assert!(yard.ok(&["diff", "zoo-keeper/ada", "zoo-keeper/ada@1"]).contains("are identical"));
 }
 
-fn a_deleted_name_is_not_reused_and_restore_is_complete(yard: &TestYard) {
+fn deleted_names_are_not_reused_and_restore_is_complete(yard: &TestYard) {
     full_cage(yard);
     let opened = secrets(yard, "zoo-cage/cat");
     yard.ok(&["set", "zoo-cage/cat", "--set", "animal=dog"]);
@@ -496,7 +496,7 @@ fn bytes(yard: &TestYard, query: &str) -> Vec<Vec<u8>> {
     rows.lines().map(|line| (0..line.len()).step_by(2).map(|at| digits(line, at)).collect()).collect()
 }
 
-fn a_purge_destroys_every_secret_and_keeps_the_history(yard: &TestYard) {
+fn purge_destroys_secrets_and_preserves_the_history(yard: &TestYard) {
     if yard.backend() == Backend::Sqlite && !available("BLOCKYARD_TEST_SQLITE3") {
         return;
     }

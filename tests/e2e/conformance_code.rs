@@ -5,20 +5,20 @@ use expect_test::expect;
 use serde_json::{Value, json};
 
 on_both!(
-    what_is_nested_deep_is_exported_and_planned,
-    a_plan_tells_and_an_apply_does_and_a_second_apply_does_nothing,
-    a_new_block_is_planned_field_by_field,
-    a_changed_block_is_planned_field_by_field,
-    a_plan_as_json_has_actions_changes_and_revisions,
-    what_others_build_on_is_applied_first,
-    what_was_exported_changes_nothing,
-    a_rewritten_file_keeps_comments_order_and_other_blocks,
-    a_file_of_something_else_is_left_as_it_is,
-    a_secret_in_a_file_is_refused_and_not_repeated,
-    a_changed_source_is_shown_and_a_sealed_secret_is_not,
-    deleted_blocks_are_not_in_files,
-    one_wrong_block_leaves_all_of_the_file_unsaved,
-    files_that_are_not_of_blocks_are_refused,
+    deeply_nested_values_are_exported_and_planned,
+    plan_changes_nothing_and_apply_is_idempotent,
+    plan_lists_each_field_of_a_new_block,
+    plan_lists_each_changed_field,
+    json_plan_has_actions_changes_and_revisions,
+    dependencies_are_applied_first,
+    applying_an_export_changes_nothing,
+    rewritten_file_preserves_comments_order_and_other_blocks,
+    unrelated_file_is_not_overwritten,
+    secret_in_a_file_is_rejected_without_quoting_it,
+    plan_shows_changed_sources_but_no_sealed_secrets,
+    deleted_blocks_are_not_exported,
+    apply_is_atomic,
+    invalid_block_files_are_rejected,
 );
 
 fn file(blocks: &str) -> String {
@@ -44,7 +44,7 @@ fn refused(yard: &TestYard, blocks: &str) -> String {
     told
 }
 
-fn a_plan_tells_and_an_apply_does_and_a_second_apply_does_nothing(yard: &TestYard) {
+fn plan_changes_nothing_and_apply_is_idempotent(yard: &TestYard) {
     let blocks = "[blocks.\"zoo-keeper/ada\"]\nname = \"Ada\"\n[blocks.\"zoo-keeper/bob\"]\nname = \"Bob\"\n";
     std::fs::write(yard.path("blocks.toml"), file(blocks)).expect("a file");
     yard.create("zoo-keeper/bob", &json!({ "name": "Bob" }));
@@ -66,7 +66,7 @@ fn a_plan_tells_and_an_apply_does_and_a_second_apply_does_nothing(yard: &TestYar
     assert_eq!(yard.json(&["show", "zoo-keeper/ada"])["newest"], json!(1));
 }
 
-fn a_new_block_is_planned_field_by_field(yard: &TestYard) {
+fn plan_lists_each_field_of_a_new_block(yard: &TestYard) {
     let blocks =
         "[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\nspares = [\"env:SPARE\"]\nplace = { house = \"north\" }\n";
     expect![[r#"
@@ -79,7 +79,7 @@ fn a_new_block_is_planned_field_by_field(yard: &TestYard) {
     .assert_eq(&plan(yard, 8, blocks));
 }
 
-fn a_changed_block_is_planned_field_by_field(yard: &TestYard) {
+fn plan_lists_each_changed_field(yard: &TestYard) {
     yard.create(
         "zoo-cage/cat",
         &json!({ "animal": "cat", "capacity": 1, "warmth": 20.5, "tags": ["a", "b"],
@@ -109,7 +109,7 @@ fn a_changed_block_is_planned_field_by_field(yard: &TestYard) {
     assert_eq!(yard.ok(&["reveal", "zoo-cage/cat", "place.code", "--yes"]), "code-secret");
 }
 
-fn a_plan_as_json_has_actions_changes_and_revisions(yard: &TestYard) {
+fn json_plan_has_actions_changes_and_revisions(yard: &TestYard) {
     yard.create("zoo-keeper/ada", &json!({ "name": "Ada" }));
     yard.create("zoo-keeper/bob", &json!({ "name": "Bob" }));
     let blocks = file("[blocks.\"zoo-keeper/ada\"]\nname = \"Eve\"\n[blocks.\"zoo-keeper/bob\"]\nname = \"Bob\"\n");
@@ -158,7 +158,7 @@ name = "Ada"
 content = "env:CONTENT"
 "#;
 
-fn what_others_build_on_is_applied_first(yard: &TestYard) {
+fn dependencies_are_applied_first(yard: &TestYard) {
     yard.permit_sources();
     let applied = apply(yard, PARENTS_FIRST);
     let order: Vec<&str> = applied.lines().filter_map(|line| line.strip_prefix("created ")).collect();
@@ -192,7 +192,7 @@ fn full_cage(yard: &TestYard) {
     );
 }
 
-fn what_was_exported_changes_nothing(yard: &TestYard) {
+fn applying_an_export_changes_nothing(yard: &TestYard) {
     full_cage(yard);
     // Secrets of three characters are too short to be masked in a result.
     let sealed = json!({ "animal": "dog", "spares": ["s-0"], "doors": { "a.b/c": "s-1" },
@@ -210,7 +210,7 @@ fn what_was_exported_changes_nothing(yard: &TestYard) {
     assert_eq!(opened, json!(["s-0", "s-1", "s-2", "s-3"]));
 }
 
-fn a_rewritten_file_keeps_comments_order_and_other_blocks(yard: &TestYard) {
+fn rewritten_file_preserves_comments_order_and_other_blocks(yard: &TestYard) {
     let text = r#"# Who is where.
 version = 1
 
@@ -270,7 +270,7 @@ badge = "env:BADGE" # hers
     .assert_eq(&std::fs::read_to_string(yard.path("blocks.toml")).expect("the file"));
 }
 
-fn a_file_of_something_else_is_left_as_it_is(yard: &TestYard) {
+fn unrelated_file_is_not_overwritten(yard: &TestYard) {
     yard.create("zoo-keeper/ada", &json!({ "name": "Ada" }));
     for text in ["name = 1\n", "version = 2\n", "# half of a\nversion = \"\n"] {
         std::fs::write(yard.path("mine.toml"), text).expect("a file");
@@ -282,7 +282,7 @@ fn a_file_of_something_else_is_left_as_it_is(yard: &TestYard) {
     assert!(!yard.path("new.toml").exists());
 }
 
-fn a_secret_in_a_file_is_refused_and_not_repeated(yard: &TestYard) {
+fn secret_in_a_file_is_rejected_without_quoting_it(yard: &TestYard) {
     let told = refused(
         yard,
         r#"
@@ -306,7 +306,7 @@ pattern = "hunter2-secret"
     assert_eq!(yard.addresses(&[]), [""; 0]);
 }
 
-fn a_changed_source_is_shown_and_a_sealed_secret_is_not(yard: &TestYard) {
+fn plan_shows_changed_sources_but_no_sealed_secrets(yard: &TestYard) {
     yard.create("zoo-keeper/ada", &json!({ "name": "Ada", "badge": "badge-secret" }));
     let sourced = |source: &str| format!("[blocks.\"zoo-keeper/ada\"]\nname = \"Ada\"\nbadge = \"{source}\"\n");
     let mut all = plan(yard, 8, &sourced("env:FIRST"));
@@ -334,7 +334,7 @@ fn a_changed_source_is_shown_and_a_sealed_secret_is_not(yard: &TestYard) {
     assert_eq!(diff, "zoo-keeper/ada@1 → zoo-keeper/ada@5\n  ~ badge: the secret differs\n");
 }
 
-fn deleted_blocks_are_not_in_files(yard: &TestYard) {
+fn deleted_blocks_are_not_exported(yard: &TestYard) {
     yard.create("zoo-keeper/ada", &json!({ "name": "Ada" }));
     yard.create("zoo-keeper/bob", &json!({ "name": "Bob" }));
     let exported = yard.ok(&["export"]);
@@ -355,7 +355,7 @@ fn deleted_blocks_are_not_in_files(yard: &TestYard) {
     );
 }
 
-fn one_wrong_block_leaves_all_of_the_file_unsaved(yard: &TestYard) {
+fn apply_is_atomic(yard: &TestYard) {
     yard.create("zoo-keeper/ada", &json!({ "name": "Ada" }));
     let good = "[blocks.\"zoo-keeper/ada\"]\nname = \"Eve\"\n[blocks.\"zoo-keeper/bob\"]\nname = \"Bob\"\n";
     for (wrong, told) in [
@@ -370,7 +370,7 @@ fn one_wrong_block_leaves_all_of_the_file_unsaved(yard: &TestYard) {
     assert_eq!(yard.config("zoo-keeper/ada"), json!({ "name": "Ada" }));
 }
 
-fn files_that_are_not_of_blocks_are_refused(yard: &TestYard) {
+fn invalid_block_files_are_rejected(yard: &TestYard) {
     for (code, text, told) in [
         (4, "", "the file has no `version`"),
         (4, "version = 2\n", "the file has format version 2; this version of Blockyard reads version 1"),
@@ -390,7 +390,7 @@ fn files_that_are_not_of_blocks_are_refused(yard: &TestYard) {
     assert_eq!(plan(yard, 0, ""), "0 to create, 0 to change, 0 unchanged\n");
 }
 
-fn what_is_nested_deep_is_exported_and_planned(yard: &TestYard) {
+fn deeply_nested_values_are_exported_and_planned(yard: &TestYard) {
     let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
     let config = format!(r#"{{"animal": "cat", "notes": {{"deep": {deep}}}}}"#);
     assert_eq!(yard.run_with_input(&["create", "zoo-cage/deep", "--json-config", "-"], &config).code, 0);

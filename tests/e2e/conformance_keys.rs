@@ -10,12 +10,12 @@ use blockyard_tests::{Backend, Ran, TestYard, available, bundle, on_both, ran};
 use serde_json::json;
 
 on_both!(
-    a_key_that_was_given_by_hand_is_not_rotated_to_a_guess,
-    without_the_key_every_command_says_where_it_is_looked_for_and_does_nothing,
-    a_key_that_is_not_the_yards_is_refused,
-    a_key_file_that_others_can_read_is_refused,
-    the_status_of_a_key_needs_no_key,
-    the_key_is_not_in_the_yard,
+    explicit_key_is_not_rotated_to_a_default_location,
+    missing_key_error_names_the_searched_locations,
+    wrong_key_is_rejected,
+    key_file_readable_by_others_is_rejected,
+    key_status_requires_no_key,
+    key_is_not_stored_in_the_yard,
 );
 
 /// Runs a command with an environment variable that selects the key.
@@ -23,7 +23,7 @@ fn with(yard: &TestYard, variable: &str, value: impl AsRef<std::ffi::OsStr>, arg
     ran(yard.command(arguments).env(variable, value), None)
 }
 
-fn without_the_key_every_command_says_where_it_is_looked_for_and_does_nothing(yard: &TestYard) {
+fn missing_key_error_names_the_searched_locations(yard: &TestYard) {
     yard.keeper("ada", "badge");
     yard.ok(&["export", "--out", "blocks.toml"]);
     let before = yard.json(&["audit"]);
@@ -65,7 +65,7 @@ fn without_the_key_every_command_says_where_it_is_looked_for_and_does_nothing(ya
     assert_eq!(yard.json(&["audit"]), before);
 }
 
-fn a_key_that_is_not_the_yards_is_refused(yard: &TestYard) {
+fn wrong_key_is_rejected(yard: &TestYard) {
     let write = |name: &str, text: &[u8]| {
         let path = yard.path(name);
         std::fs::write(&path, text).expect("a file");
@@ -112,7 +112,7 @@ fn a_key_that_is_not_the_yards_is_refused(yard: &TestYard) {
     assert_eq!(with(yard, "BLOCKYARD_KEY", own.trim(), &["list", "--count"]).stdout, "0\n");
 }
 
-fn a_key_file_that_others_can_read_is_refused(yard: &TestYard) {
+fn key_file_readable_by_others_is_rejected(yard: &TestYard) {
     let key = yard.key_file();
     for mode in [0o640, 0o604, 0o660] {
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).expect("chmod");
@@ -125,7 +125,7 @@ fn a_key_file_that_others_can_read_is_refused(yard: &TestYard) {
     assert_eq!(yard.ok(&["list", "--count"]), "0\n");
 }
 
-fn the_status_of_a_key_needs_no_key(yard: &TestYard) {
+fn key_status_requires_no_key(yard: &TestYard) {
     yard.keeper("ada", "badge");
     let key = yard.key_file();
     let with_it = yard.json(&["key", "status"]);
@@ -142,7 +142,7 @@ fn the_status_of_a_key_needs_no_key(yard: &TestYard) {
     assert!(wrong.stdout.contains("the key from BLOCKYARD_KEY is not this yard's key"), "{}", wrong.stdout);
 }
 
-fn the_key_is_not_in_the_yard(yard: &TestYard) {
+fn key_is_not_stored_in_the_yard(yard: &TestYard) {
     yard.keeper("ada", "badge");
     let key = std::fs::read_to_string(yard.key_file()).expect("the key");
     let bytes = STANDARD.decode(key.trim()).expect("base64");
@@ -170,7 +170,7 @@ fn elsewhere(yard: &TestYard, arguments: &[&str], key_file: Option<&Path>) -> Ra
 }
 
 #[test]
-fn a_second_machine_needs_the_key_too() {
+fn second_machine_requires_the_key() {
     if !available("BLOCKYARD_TEST_POSTGRES_PORT") {
         return;
     }
@@ -204,7 +204,7 @@ fn a_second_machine_needs_the_key_too() {
     assert_eq!(elsewhere(&yard, &reveal, Some(&yard.path("none.key"))).code, 5);
 }
 
-fn a_key_that_was_given_by_hand_is_not_rotated_to_a_guess(yard: &TestYard) {
+fn explicit_key_is_not_rotated_to_a_default_location(yard: &TestYard) {
     yard.keeper("ada", "badge");
     let elsewhere = yard.path("elsewhere.key");
     std::fs::rename(yard.key_file(), &elsewhere).expect("moved");

@@ -7,12 +7,12 @@ use blockyard_tests::{TestYard, on_both};
 use serde_json::{Value, json};
 
 on_both!(
-    a_changed_child_is_seen_through_every_parent_at_the_next_call,
-    every_level_can_be_shown_and_used,
-    a_secret_of_a_child_is_used_through_its_parents,
-    a_source_that_is_a_block_is_checked_like_a_reference,
-    of_two_saves_that_close_a_circle_together_one_is_refused,
-    no_block_references_a_block_during_its_deletion,
+    changed_child_is_visible_to_the_next_call_of_every_parent,
+    every_level_of_references_can_be_shown_and_called,
+    secret_of_a_child_is_available_to_its_parents,
+    block_source_is_validated_like_a_reference,
+    concurrent_saves_cannot_form_a_cycle,
+    deletion_and_reference_cannot_both_succeed,
 );
 
 /// Creates a cage in a house in a garden, and two keepers, one of whom is the other's teacher.
@@ -36,7 +36,7 @@ fn look(yard: &TestYard, address: &str) -> Value {
     yard.json(&["call", address, "look"])
 }
 
-fn a_changed_child_is_seen_through_every_parent_at_the_next_call(yard: &TestYard) {
+fn changed_child_is_visible_to_the_next_call_of_every_parent(yard: &TestYard) {
     zoo(yard);
     yard.ok(&["set", "zoo-keeper/ada", "--set", "name=Eve"]);
     assert_eq!(yard.json(&["call", "zoo-keeper/bob", "introduce"]), json!("Bob < Eve"));
@@ -53,7 +53,7 @@ fn a_changed_child_is_seen_through_every_parent_at_the_next_call(yard: &TestYard
     assert_eq!(yard.json(&["show", "zoo-cage/box"])["newest"], json!(1));
 }
 
-fn every_level_can_be_shown_and_used(yard: &TestYard) {
+fn every_level_of_references_can_be_shown_and_called(yard: &TestYard) {
     zoo(yard);
     let garden = json!({ "animal": "garden", "keeper": "Bob < Ada", "helpers": [], "inside": null });
     let house = json!({ "animal": "house", "keeper": "Ada", "helpers": ["Ada", "Bob < Ada"], "inside": garden });
@@ -75,7 +75,7 @@ fn every_level_can_be_shown_and_used(yard: &TestYard) {
     assert_eq!(yard.run(&["doctor"]).code, 0);
 }
 
-fn a_secret_of_a_child_is_used_through_its_parents(yard: &TestYard) {
+fn secret_of_a_child_is_available_to_its_parents(yard: &TestYard) {
     zoo(yard);
     let guarded = json!({ "how": "guarded", "by": block("zoo-keeper/ada") });
     yard.create("zoo-cage/den", &json!({ "animal": "fox", "lock": guarded, "keeper": block("zoo-keeper/ada") }));
@@ -90,7 +90,7 @@ fn a_secret_of_a_child_is_used_through_its_parents(yard: &TestYard) {
     }
 }
 
-fn a_source_that_is_a_block_is_checked_like_a_reference(yard: &TestYard) {
+fn block_source_is_validated_like_a_reference(yard: &TestYard) {
     yard.create("zoo-keeper/ada", &json!({ "name": "Ada" }));
     for (source, told) in [
         ("block:zoo-safe/none", "block `zoo-safe/none` not found"),
@@ -107,7 +107,7 @@ fn a_source_that_is_a_block_is_checked_like_a_reference(yard: &TestYard) {
     assert!(refused.contains("`zoo-keeper/ada` (`badge`) depends on it"), "{refused}");
 }
 
-fn of_two_saves_that_close_a_circle_together_one_is_refused(yard: &TestYard) {
+fn concurrent_saves_cannot_form_a_cycle(yard: &TestYard) {
     yard.create("zoo-keeper/ada", &json!({ "name": "Ada" }));
     yard.create("zoo-keeper/bob", &json!({ "name": "Bob" }));
     let saves = [
@@ -122,7 +122,7 @@ fn of_two_saves_that_close_a_circle_together_one_is_refused(yard: &TestYard) {
     }
 }
 
-fn no_block_references_a_block_during_its_deletion(yard: &TestYard) {
+fn deletion_and_reference_cannot_both_succeed(yard: &TestYard) {
     yard.create("zoo-keeper/ada", &json!({ "name": "Ada" }));
     let cages: Vec<String> = (0..4).map(|number| format!("zoo-cage/c{number}")).collect();
     let create =

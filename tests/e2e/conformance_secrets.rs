@@ -7,20 +7,20 @@ use blockyard_tests::{Backend, TestYard, bundle, on_both, ran};
 use serde_json::{Map, Value, json};
 
 on_both!(
-    commands_that_read_say_no_secret,
-    commands_that_write_say_no_secret,
-    commands_that_fail_say_no_secret,
-    a_file_that_is_not_toml_is_refused_without_its_lines,
-    a_database_that_does_not_answer_says_no_password,
-    secrets_are_unreadable_in_the_yard,
-    odd_secrets_come_back_to_the_byte,
-    a_secret_loses_one_line_end_from_a_file_and_from_standard_input,
-    bytes_that_are_no_text_are_not_a_secret,
+    reading_commands_print_no_secret,
+    writing_commands_print_no_secret,
+    failing_commands_print_no_secret,
+    invalid_toml_error_quotes_no_line,
+    unreachable_database_error_contains_no_password,
+    secrets_are_encrypted_in_the_yard,
+    unusual_secrets_round_trip,
+    one_trailing_newline_is_stripped_from_a_secret,
+    secret_that_is_not_utf8_is_rejected,
     masked_values_are_rejected_in_every_secret_field,
-    a_secret_is_refused_in_a_flag_however_deep_it_stands,
-    a_ciphertext_opens_only_where_it_was_sealed,
-    a_data_key_opens_only_its_own_block,
-    a_revision_modified_outside_blockyard_is_rejected,
+    secret_in_a_flag_is_rejected_at_every_depth,
+    ciphertext_is_bound_to_its_location,
+    data_key_is_bound_to_its_block,
+    revision_modified_outside_blockyard_is_rejected,
 );
 
 /// Word at the beginning of every canary, which occurs nowhere else.
@@ -72,7 +72,7 @@ fn found_in(text: &str) -> Option<String> {
 }
 
 #[test]
-fn a_canary_is_found_in_every_form() {
+fn canary_is_detected_in_every_encoding() {
     let secret = canary("badge");
     for form in [
         format!("{secret:?}"),
@@ -144,7 +144,7 @@ fn hears_nothing(yard: &TestYard, code: i32, arguments: &[&str], input: &str) {
     hears(yard, &["-v", "--json"], code, arguments, input);
 }
 
-fn commands_that_read_say_no_secret(yard: &TestYard) {
+fn reading_commands_print_no_secret(yard: &TestYard) {
     menagerie(yard);
     let log = hears(yard, &["-v", "-v"], 0, &["show", "zoo-cage/lion"], "");
     assert!(log.contains("********"), "{log}");
@@ -185,7 +185,7 @@ fn commands_that_read_say_no_secret(yard: &TestYard) {
     assert_eq!((revealed.stdout, found_in(&revealed.stderr)), (canary("code"), None), "{}", revealed.stderr);
 }
 
-fn commands_that_write_say_no_secret(yard: &TestYard) {
+fn writing_commands_print_no_secret(yard: &TestYard) {
     menagerie(yard);
     std::fs::write(yard.path("door"), canary("told")).expect("a file");
     yard.ok(&["export", "zoo-cage/lion", "--out", "blocks.toml"]);
@@ -216,7 +216,7 @@ fn commands_that_write_say_no_secret(yard: &TestYard) {
     }
 }
 
-fn commands_that_fail_say_no_secret(yard: &TestYard) {
+fn failing_commands_print_no_secret(yard: &TestYard) {
     menagerie(yard);
     let told = canary("told");
     let in_flag = [format!("doors.north={told}"), format!("place.code={told}")];
@@ -256,7 +256,7 @@ fn commands_that_fail_say_no_secret(yard: &TestYard) {
     }
 }
 
-fn a_file_that_is_not_toml_is_refused_without_its_lines(yard: &TestYard) {
+fn invalid_toml_error_quotes_no_line(yard: &TestYard) {
     let told = canary("told");
     for line in
         [format!("badge = {told}"), format!("badge = 'env:BADGE'\nbadge = '{told}'"), format!("badge = \"{told}")]
@@ -268,7 +268,7 @@ fn a_file_that_is_not_toml_is_refused_without_its_lines(yard: &TestYard) {
     }
 }
 
-fn a_database_that_does_not_answer_says_no_password(yard: &TestYard) {
+fn unreachable_database_error_contains_no_password(yard: &TestYard) {
     let address = "sql-database/away";
     yard.create(
         address,
@@ -295,7 +295,7 @@ fn hears_no_password(yard: &TestYard, variable: Option<&str>, arguments: &[&str]
 }
 
 #[test]
-fn the_password_in_the_address_of_a_yard_is_in_no_output() {
+fn password_of_a_yard_address_is_in_no_output() {
     let yard = TestYard::empty();
     for arguments in [&["list", "-v", "-v"][..], &["key", "status", "--json"], &["doctor"], &["init"]] {
         hears_no_password(&yard, Some(ADDRESS), arguments);
@@ -306,7 +306,7 @@ fn the_password_in_the_address_of_a_yard_is_in_no_output() {
 }
 
 #[test]
-fn the_password_in_the_address_of_a_yard_is_not_in_the_help() {
+fn password_of_a_yard_address_is_not_in_the_help() {
     let yard = TestYard::empty();
     for arguments in [&["--help"][..], &["show", "--help"], &["key", "rotate", "--help"]] {
         hears_no_password(&yard, Some(ADDRESS), arguments);
@@ -314,7 +314,7 @@ fn the_password_in_the_address_of_a_yard_is_not_in_the_help() {
 }
 
 #[test]
-fn the_password_in_a_file_with_the_address_of_a_yard_is_in_no_output() {
+fn password_of_a_yard_address_file_is_in_no_output() {
     let yard = TestYard::empty();
     std::fs::create_dir_all(yard.path(".config/blockyard")).expect("a folder");
     // Without quotes, the file is not valid TOML.
@@ -350,7 +350,7 @@ fn kept(yard: &TestYard) -> String {
     text
 }
 
-fn secrets_are_unreadable_in_the_yard(yard: &TestYard) {
+fn secrets_are_encrypted_in_the_yard(yard: &TestYard) {
     menagerie(yard);
     yard.ok(&["key", "rotate"]);
     yard.ok(&["export", "zoo-cage/lion", "--out", "blocks.toml"]);
@@ -360,7 +360,7 @@ fn secrets_are_unreadable_in_the_yard(yard: &TestYard) {
     assert_eq!(found_in(&kept), None);
 }
 
-fn odd_secrets_come_back_to_the_byte(yard: &TestYard) {
+fn unusual_secrets_round_trip(yard: &TestYard) {
     let every_byte: Vec<u8> = (0..=255).collect();
     let odd = [
         ("lines", "-----BEGIN KEY-----\r\n\"two\" 'quoted'\n\\back\\slash\\\n-----END KEY-----\n".to_owned()),
@@ -381,7 +381,7 @@ fn odd_secrets_come_back_to_the_byte(yard: &TestYard) {
     }
 }
 
-fn a_secret_loses_one_line_end_from_a_file_and_from_standard_input(yard: &TestYard) {
+fn one_trailing_newline_is_stripped_from_a_secret(yard: &TestYard) {
     std::fs::write(yard.path("badge.pem"), "from a file\n").expect("a file");
     yard.ok(&["create", "zoo-keeper/ada", "--set", "name=Ada", "--secret", "badge=@badge.pem"]);
     std::fs::remove_file(yard.path("badge.pem")).expect("gone");
@@ -395,7 +395,7 @@ fn a_secret_loses_one_line_end_from_a_file_and_from_standard_input(yard: &TestYa
     }
 }
 
-fn bytes_that_are_no_text_are_not_a_secret(yard: &TestYard) {
+fn secret_that_is_not_utf8_is_rejected(yard: &TestYard) {
     std::fs::write(yard.path("badge.bin"), b"\xff\xfe\x00badge").expect("a file");
     let refused = yard.fails(4, &["create", "zoo-keeper/ada", "--set", "name=Ada", "--secret", "badge=@badge.bin"]);
     assert!(refused.contains("UTF-8"), "{refused}");
@@ -424,7 +424,7 @@ fn masked_values_are_rejected_in_every_secret_field(yard: &TestYard) {
     yard.fails(3, &["show", "zoo-cage/puma"]);
 }
 
-fn a_secret_is_refused_in_a_flag_however_deep_it_stands(yard: &TestYard) {
+fn secret_in_a_flag_is_rejected_at_every_depth(yard: &TestYard) {
     for value in [
         "spares.0=plain-9127",
         "spares=[\"plain-9127\"]",
@@ -444,7 +444,7 @@ fn row(keeper: &str, revision: u32) -> String {
     format!("block = (select id from blocks where name = '{keeper}') and revision = {revision}")
 }
 
-fn a_ciphertext_opens_only_where_it_was_sealed(yard: &TestYard) {
+fn ciphertext_is_bound_to_its_location(yard: &TestYard) {
     if !yard.has_shell() {
         return;
     }
@@ -470,7 +470,7 @@ fn a_ciphertext_opens_only_where_it_was_sealed(yard: &TestYard) {
     assert_eq!(yard.reveal("zoo-keeper/ada", "badge") + &yard.reveal("zoo-keeper/eve@1", "badge"), "adaeve");
 }
 
-fn a_data_key_opens_only_its_own_block(yard: &TestYard) {
+fn data_key_is_bound_to_its_block(yard: &TestYard) {
     if !yard.has_shell() {
         return;
     }
@@ -499,7 +499,7 @@ fn a_data_key_opens_only_its_own_block(yard: &TestYard) {
     assert_eq!(yard.reveal("zoo-keeper/ada", "badge"), "ada");
 }
 
-fn a_revision_modified_outside_blockyard_is_rejected(yard: &TestYard) {
+fn revision_modified_outside_blockyard_is_rejected(yard: &TestYard) {
     if !yard.has_shell() {
         return;
     }

@@ -22,7 +22,7 @@ const HELD: [(&str, &[&str]); 6] = [
 ];
 
 #[test]
-fn no_claim_is_forgotten() {
+fn every_implemented_interface_is_tested() {
     let yard = TestYard::new();
     for name in plugins() {
         yard.ok(&["install", &bundle(&name), "--yes"]);

@@ -37,14 +37,14 @@ fn commands(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_tour_of_the_readme() {
+fn readme_commands_run() {
     let text = std::fs::read_to_string(root().join("README.md")).expect("the README");
     let tour = text.split_once("## A tour").expect("the tour").1;
     run_all("README.md", commands(tour));
 }
 
 #[test]
-fn the_book() {
+fn book_commands_run() {
     for entry in std::fs::read_dir(root().join("docs")).expect("the book").flatten() {
         let path = entry.path();
         let text = if path.extension().is_some_and(|ending| ending == "md") {
@@ -80,7 +80,7 @@ fn the_book() {
 }
 
 #[test]
-fn the_examples_of_the_help() {
+fn help_examples_run() {
     let yard = TestYard::empty();
     let help = yard.ok(&["--help"]);
     let commands = help.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);

@@ -83,7 +83,7 @@ fn names() -> String {
 }
 
 #[test]
-fn a_hostile_environment_changes_no_output() {
+fn hostile_environment_does_not_change_output() {
     let folder = TestYard::empty();
     let report = folder.path("report");
     // This test program, with the same commands, in the hostile environment.
@@ -99,7 +99,7 @@ fn a_hostile_environment_changes_no_output() {
 }
 
 #[test]
-#[ignore = "run by `a_hostile_environment_changes_no_output`, in another environment"]
+#[ignore = "run by `hostile_environment_does_not_change_output`, in another environment"]
 fn outputs_in_this_environment() {
     let Some(report) = std::env::var_os(REPORT) else { return };
     std::fs::write(report, format!("{}\n{}", names(), outputs())).expect("a file");

@@ -31,7 +31,7 @@ fn run(yard: &TestYard, program: &str, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn flights_go_from_the_web_to_the_warehouse() {
+fn flights_are_loaded_from_the_web_into_the_warehouse() {
     let Some(cloud) = Cloud::with_warehouse(|_| Fault::Pass) else { return };
     let Some(server) = postgres::server("etl") else { return };
     let flights = std::fs::read(root().join("examples/data/flights.csv")).expect("the flights");
@@ -103,7 +103,7 @@ fn flights_go_from_the_web_to_the_warehouse() {
 }
 
 #[test]
-fn a_script_and_a_program_know_names_and_parameters_only() {
+fn script_and_program_contain_names_and_parameters_only() {
     for file in ["examples/etl/flights.sh", "examples/etl/src/main.rs"] {
         let text = std::fs::read_to_string(root().join(file)).expect("the example");
         for word in ["http://", "https://", "gs://", "postgres", "127.0.0.1", "password", "project", "googleapis"] {

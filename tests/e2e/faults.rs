@@ -8,7 +8,7 @@ use blockyard_tests::proxy::Proxy;
 use blockyard_tests::{Backend, Ran, TestYard, available, on_both, ran};
 use serde_json::json;
 
-on_both!(a_clock_that_jumps_back_loses_nothing);
+on_both!(clock_that_jumps_back_loses_nothing);
 
 /// Runs a script in the environment of a yard and in a separate mount namespace, where it may mount
 /// file systems. `$BLOCKYARD` is the binary, `$ZOO` the bundle.
@@ -20,7 +20,7 @@ fn among_own_mounts(yard: &TestYard, script: &str) -> Ran {
 }
 
 #[test]
-fn a_full_disk_refuses_a_save_and_keeps_what_was_saved() {
+fn full_disk_rejects_a_save_and_preserves_data() {
     if !available("BLOCKYARD_TEST_MOUNTS") {
         return;
     }
@@ -66,7 +66,7 @@ fn a_full_disk_refuses_a_save_and_keeps_what_was_saved() {
 }
 
 #[test]
-fn a_yard_that_cannot_be_written_says_so_and_stays_as_it_is() {
+fn read_only_yard_is_reported_and_unchanged() {
     if !available("BLOCKYARD_TEST_MOUNTS") {
         return;
     }
@@ -88,7 +88,7 @@ fn a_yard_that_cannot_be_written_says_so_and_stays_as_it_is() {
 }
 
 #[test]
-fn a_truncated_file_is_damaged_and_says_so() {
+fn truncated_yard_file_is_reported_as_damaged() {
     let yard = TestYard::on(Backend::Sqlite);
     for number in 0..3 {
         yard.ok(&["create", &format!("zoo-cage/c{number}"), "--set", "animal=newt"]);
@@ -114,7 +114,7 @@ fn a_truncated_file_is_damaged_and_says_so() {
     yard.ok(&["doctor"]);
 }
 
-fn a_clock_that_jumps_back_loses_nothing(yard: &TestYard) {
+fn clock_that_jumps_back_loses_nothing(yard: &TestYard) {
     if !available("BLOCKYARD_TEST_FAKETIME") {
         return;
     }
@@ -165,7 +165,7 @@ fn through_a_network() -> Option<(TestYard, Proxy, String)> {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_an_error_that_says_so() {
+fn unreachable_server_is_reported() {
     let Some((yard, proxy, url)) = through_a_network() else { return };
     proxy.cut();
     for arguments in [&["list"][..], &["set", "zoo-cage/c", "--set", "animal=a1"], &["doctor"]] {
@@ -182,7 +182,7 @@ fn a_server_that_is_not_there_is_an_error_that_says_so() {
 }
 
 #[test]
-fn a_server_that_goes_away_and_comes_back_loses_no_save_that_was_told() {
+fn server_restart_loses_no_confirmed_save() {
     let Some((yard, proxy, url)) = through_a_network() else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let told = runtime.block_on(async {

@@ -10,7 +10,7 @@ const BLOCK: &str = "sql-database/flights";
 const WITNESS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/witness/files.py");
 
 #[test]
-fn files_of_other_programs_are_read_as_they_read_them() {
+fn files_of_other_programs_are_read_identically() {
     let Some(packages) = optional("BLOCKYARD_TEST_PYARROW") else { return };
     let yard = TestYard::with_sqlite();
     let folder = yard.path("corpus");

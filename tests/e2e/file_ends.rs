@@ -39,7 +39,7 @@ fn all(yard: &TestYard, block: &str, statement: &str) -> Value {
 }
 
 #[test]
-fn a_cut_off_arrow_file_loads_nothing() {
+fn truncated_arrow_file_loads_nothing() {
     let yard = TestYard::with_sqlite();
     // The first write creates the database file.
     yard.ok(&["execute", SQLITE, "create table birds (id integer)"]);
@@ -61,7 +61,7 @@ fn a_cut_off_arrow_file_loads_nothing() {
 }
 
 #[test]
-fn a_script_with_an_unclosed_comment_runs_nothing() {
+fn script_with_an_unclosed_comment_runs_nothing() {
     each("file_ends_script", |dialect, yard, block| {
         yard.ok(&["execute", block, "create table t (id integer)"]);
         let script = |text: &str| yard.run(&["call", block, "script", "--script", text, "--json"]);
@@ -116,7 +116,7 @@ fn query_and_unload_write_the_same_csv() {
 }
 
 #[test]
-fn values_beside_their_declared_type_are_refused_in_text_formats() {
+fn values_unlike_their_declared_type_are_rejected_in_text_formats() {
     let yard = TestYard::with_sqlite();
     yard.ok(&["execute", SQLITE, "create table s (v text, n integer, b blob)"]);
     for (column, value, formats, cast, text) in [
@@ -141,7 +141,7 @@ fn values_beside_their_declared_type_are_refused_in_text_formats() {
 }
 
 #[test]
-fn a_list_inside_of_in_is_refused_at_every_depth() {
+fn list_in_parentheses_of_in_is_rejected_at_every_depth() {
     each("file_ends_lists", |dialect, yard, block| {
         yard.ok(&["execute", block, "create table t (id integer)"]);
         yard.ok(&["execute", block, "insert into t values (1), (2), (3)"]);
@@ -163,7 +163,7 @@ fn a_list_inside_of_in_is_refused_at_every_depth() {
 }
 
 #[test]
-fn an_object_like_a_folder_with_content_is_named() {
+fn folder_object_with_content_is_reported() {
     let started = start(|request| {
         let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
         let resource = |name: &str| {
@@ -198,7 +198,7 @@ fn an_object_like_a_folder_with_content_is_named() {
 }
 
 #[test]
-fn fields_and_arguments_that_are_almost_json_are_named() {
+fn malformed_json_in_fields_and_arguments_is_reported() {
     let yard = TestYard::new();
     let create = |field: &str| {
         let server = ["--set", "dialect=postgres", "--set", "host=h", "--set", "database=d", "--set", "username=u"];
@@ -227,7 +227,7 @@ fn fields_and_arguments_that_are_almost_json_are_named() {
 }
 
 #[test]
-fn addresses_with_a_second_meaning_are_refused() {
+fn ambiguous_addresses_are_rejected() {
     let yard = TestYard::new();
     for (url, wanted) in [
         ("postgres://u:s3cret@db/zoo&sslmode=disable", "options begin with `?`"),
@@ -247,7 +247,7 @@ fn addresses_with_a_second_meaning_are_refused() {
 }
 
 #[test]
-fn an_empty_secret_is_refused() {
+fn empty_secret_is_rejected() {
     let yard = TestYard::new();
     let create = |secret: &'static str| {
         let server = ["--set", "dialect=postgres", "--set", "host=h", "--set", "database=d", "--set", "username=u"];
@@ -266,7 +266,7 @@ fn an_empty_secret_is_refused() {
 }
 
 #[test]
-fn a_column_name_with_a_nul_character_is_named() {
+fn nul_character_in_a_column_name_is_reported() {
     each("file_ends_nul", |dialect, yard, block| {
         yard.ok(&["execute", block, "create table birds (id integer)"]);
         for (format, bytes) in [("ndjson", &b"{\"a\\u0000b\":1}\n"[..]), ("csv", b"x,a\0b\n1,2\n")] {
@@ -280,7 +280,7 @@ fn a_column_name_with_a_nul_character_is_named() {
 }
 
 #[test]
-fn a_parquet_page_with_a_wrong_checksum_is_refused() {
+fn parquet_page_with_a_wrong_checksum_is_rejected() {
     let Some(packages) = optional("BLOCKYARD_TEST_PYARROW") else { return };
     let yard = TestYard::with_sqlite();
     let file = yard.path("animals.parquet").display().to_string();
@@ -302,7 +302,7 @@ fn a_parquet_page_with_a_wrong_checksum_is_refused() {
 }
 
 #[test]
-fn a_boolean_of_mysql_with_another_number_is_named() {
+fn mysql_boolean_other_than_0_and_1_is_reported() {
     each("file_ends_booleans", |dialect, yard, block| {
         if dialect != "mysql" {
             return;

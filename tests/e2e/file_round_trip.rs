@@ -200,7 +200,7 @@ fn differences(dialect: &str, columns: &[Column]) -> String {
 }
 
 #[test]
-fn what_is_unloaded_is_loaded_again() {
+fn unloaded_files_load_identically() {
     each("file_round", |dialect, yard, block| {
         let columns = match dialect {
             "postgres" => POSTGRES,
@@ -248,7 +248,7 @@ fn what_is_unloaded_is_loaded_again() {
 }
 
 #[test]
-fn parquet_and_arrow_have_the_types_of_the_server() {
+fn parquet_and_arrow_preserve_server_types() {
     let Some(packages) = optional("BLOCKYARD_TEST_PYARROW") else { return };
     let schema = |file: &str| {
         let python = format!("import pyarrow.parquet as q; print([str(t) for t in q.read_schema({file:?}).types])");

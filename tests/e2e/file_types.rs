@@ -38,7 +38,7 @@ fn texts(yard: &TestYard, block: &str, statement: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_postgres_type_keeps_its_values_or_refuses_them() {
+fn postgres_types_preserve_values_or_reject_them() {
     each("type_values", |dialect, yard, block| {
         if dialect != "postgres" {
             return;
@@ -113,7 +113,7 @@ fn every_postgres_type_keeps_its_values_or_refuses_them() {
 }
 
 #[test]
-fn members_of_mysql_types_are_named_exactly() {
+fn mysql_enum_and_set_members_match_exactly() {
     each("type_members", |dialect, yard, block| {
         if dialect != "mysql" {
             return;
@@ -140,7 +140,7 @@ fn members_of_mysql_types_are_named_exactly() {
 }
 
 #[test]
-fn a_name_of_json_is_not_dropped() {
+fn json_member_names_are_not_dropped() {
     each("type_json_names", |dialect, yard, block| {
         if dialect != "postgres" {
             return; // SQLite and MariaDB store the text.
@@ -182,7 +182,7 @@ fn load_parquet(yard: &TestYard, block: &str, table: &str, values: &str) -> Opti
 }
 
 #[test]
-fn times_of_files_are_within_a_day() {
+fn times_outside_of_a_day_are_rejected() {
     let yard = TestYard::with_sqlite();
     let block = "sql-database/flights";
     for values in [
@@ -200,7 +200,7 @@ fn times_of_files_are_within_a_day() {
 }
 
 #[test]
-fn strings_of_sqlite_are_not_made_numbers() {
+fn sqlite_does_not_convert_strings_to_numbers() {
     let yard = TestYard::with_sqlite();
     let block = "sql-database/flights";
     let statement = "create table codes (s string, d date, j json, a any, n numeric, t text)";
@@ -226,7 +226,7 @@ fn strings_of_sqlite_are_not_made_numbers() {
 }
 
 #[test]
-fn a_scale_can_exceed_the_precision() {
+fn scale_can_exceed_the_precision() {
     each("type_scales", |dialect, yard, block| {
         if dialect != "postgres" {
             return;
@@ -242,7 +242,7 @@ fn a_scale_can_exceed_the_precision() {
 }
 
 #[test]
-fn mysql_types_go_round() {
+fn mysql_types_round_trip() {
     each("type_round", |dialect, yard, block| {
         if dialect != "mysql" {
             return;
@@ -277,7 +277,7 @@ fn mysql_types_go_round() {
 }
 
 #[test]
-fn decimals_of_files_keep_their_scale() {
+fn file_decimals_preserve_their_scale() {
     each("type_decimals", |dialect, yard, block| {
         if dialect != "mysql" {
             return;

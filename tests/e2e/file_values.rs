@@ -70,7 +70,7 @@ fn malformed_quoting_loads_nothing() {
 }
 
 #[test]
-fn a_csv_is_read_as_it_was_written() {
+fn csv_round_trips() {
     let yard = TestYard::with_sqlite();
     // All three line endings, a byte order mark, a last line without a line ending, quotes and line
     // breaks in fields.
@@ -98,7 +98,7 @@ fn a_csv_is_read_as_it_was_written() {
 }
 
 #[test]
-fn nothing_and_an_empty_text_are_told_apart() {
+fn null_and_empty_string_are_distinct() {
     each("file_empty", |dialect, yard, block| {
         // With a single column, an empty line is a row.
         assert_eq!(loaded(yard, block, "one", "csv", "name\nOwl\n\nHeron\n", &[]), 3, "{dialect}");
@@ -139,7 +139,7 @@ fn nothing_and_an_empty_text_are_told_apart() {
 }
 
 #[test]
-fn texts_become_numbers_only_where_they_come_back() {
+fn strings_become_numbers_only_if_they_round_trip() {
     each("file_texts", |dialect, yard, block| {
         for (table, values) in [
             ("codes", &["557E90", "314659", "12E12"][..]),
@@ -187,7 +187,7 @@ fn texts_become_numbers_only_where_they_come_back() {
 }
 
 #[test]
-fn numbers_of_json_keep_every_digit() {
+fn json_numbers_preserve_all_digits() {
     each("file_digits", |dialect, yard, block| {
         for (table, lines, wanted) in [
             ("b1", "{\"id\":12345678901234567890123}\n", &["12345678901234567890123"][..]),
@@ -228,7 +228,7 @@ fn numbers_of_json_keep_every_digit() {
 }
 
 #[test]
-fn bytes_are_base64_both_ways() {
+fn bytes_are_base64_in_both_directions() {
     each("file_bytes", |dialect, yard, block| {
         let kind = if dialect == "postgres" { "bytea" } else { "blob" };
         yard.ok(&["execute", block, &format!("create table bb (id integer, b {kind})")]);
@@ -297,7 +297,7 @@ fn nan_and_infinities_are_never_null() {
 }
 
 #[test]
-fn texts_and_numbers_of_one_column_stay_what_they_are() {
+fn mixed_strings_and_numbers_keep_their_types() {
     let yard = TestYard::with_sqlite();
     loaded(&yard, SQLITE, "mx", "ndjson", "{\"v\":\"abc\"}\n{\"v\":5}\n{\"v\":[1.10]}\n{\"v\":\"5\"}\n", &[]);
     let rows = all(&yard, SQLITE, "select v, length(v) as n, typeof(v) as t from mx");
@@ -313,7 +313,7 @@ fn texts_and_numbers_of_one_column_stay_what_they_are() {
 }
 
 #[test]
-fn no_value_takes_the_place_of_another() {
+fn no_column_overwrites_another() {
     each("file_names", |dialect, yard, block| {
         // A database that ignores case has a single column for both names.
         yard.ok(&["execute", block, "create table own (a integer)"]);
@@ -343,7 +343,7 @@ fn no_value_takes_the_place_of_another() {
 }
 
 #[test]
-fn json_that_says_two_things_is_refused() {
+fn duplicate_names_and_malformed_json_are_rejected() {
     let yard = TestYard::with_sqlite();
     for (lines, wanted) in [
         ("{\"a\":1}\n{\"a\":1,\"a\":2}\n", "row 2: an object has the duplicate name `a`"),
@@ -367,7 +367,7 @@ fn json_that_says_two_things_is_refused() {
 }
 
 #[test]
-fn columns_of_a_table_take_values_whole_or_not_at_all() {
+fn values_that_do_not_fit_their_column_are_rejected() {
     each("file_narrow", |dialect, yard, block| {
         if dialect == "sqlite" {
             return;
@@ -420,7 +420,7 @@ fn columns_of_a_table_take_values_whole_or_not_at_all() {
 }
 
 #[test]
-fn days_beyond_four_digits_go_round() {
+fn dates_beyond_year_9999_round_trip() {
     each("file_days", |dialect, yard, block| {
         let csv = "id,day\n1,-0043-03-15\n2,+15000-12-31\n3,2013-02-08\n";
         if dialect == "mysql" {
@@ -456,7 +456,7 @@ fn days_beyond_four_digits_go_round() {
 }
 
 #[test]
-fn texts_and_bytes_of_a_column_are_told_apart() {
+fn strings_and_bytes_of_a_column_are_distinct() {
     let yard = TestYard::with_sqlite();
     yard.ok(&["execute", SQLITE, "create table mixed (b blob, t text, n)"]);
     yard.ok(&[
@@ -482,7 +482,7 @@ fn texts_and_bytes_of_a_column_are_told_apart() {
 }
 
 #[test]
-fn types_of_a_server_are_not_read_as_others() {
+fn server_types_are_not_misinterpreted() {
     each("file_server_types", |dialect, yard, block| match dialect {
         "mysql" => {
             yard.ok(&["execute", block, "create table odd (id integer, b bit(8), e enum('2','1','0'), y year)"]);
@@ -513,7 +513,7 @@ fn types_of_a_server_are_not_read_as_others() {
 }
 
 #[test]
-fn the_json_null_is_not_the_null_of_sql() {
+fn json_null_is_distinct_from_sql_null() {
     each("file_json_null", |dialect, yard, block| {
         if dialect != "postgres" {
             return; // The others store JSON as text.
@@ -551,7 +551,7 @@ fn the_json_null_is_not_the_null_of_sql() {
 }
 
 #[test]
-fn arrays_keep_their_subscripts() {
+fn arrays_preserve_their_subscripts() {
     each("file_subscripts", |dialect, yard, block| {
         if dialect != "postgres" {
             return;
@@ -582,7 +582,7 @@ fn arrays_keep_their_subscripts() {
 }
 
 #[test]
-fn refusals_say_what_is_taken() {
+fn format_errors_suggest_a_correction() {
     let yard = TestYard::with_sqlite();
     for (format, bytes, wanted) in [
         ("csv", &b"\xff\xfea\0,\0b\0"[..], &["UTF-16", "iconv"][..]),

@@ -7,10 +7,10 @@ use blockyard_tests::{Backend, Ran, TestYard, available, bundle, on_both, ran, r
 use serde_json::{Value, json};
 
 on_both!(
-    a_newer_format_is_refused_and_nothing_is_changed,
-    a_yard_that_sealed_serialized_configurations_opens,
-    a_yard_that_sealed_serialized_configurations_goes_on,
-    the_seal_is_about_the_stored_bytes,
+    newer_format_is_rejected_without_changes,
+    yard_with_sealed_serializations_opens,
+    yard_with_sealed_serializations_accepts_changes,
+    seal_covers_the_stored_bytes,
 );
 
 /// Key of the yards in `fixtures/yards`.
@@ -75,7 +75,7 @@ impl OldYard {
 }
 
 #[test]
-fn every_command_that_reads_opens_an_old_yard() {
+fn reading_commands_open_an_old_yard() {
     for arguments in [
         &["list"][..],
         &["show", "sql-database/warehouse@1"],
@@ -96,7 +96,7 @@ fn every_command_that_reads_opens_an_old_yard() {
 }
 
 #[test]
-fn an_old_yard_has_all_that_it_had() {
+fn old_yard_preserves_its_contents() {
     let yard = OldYard::new();
     assert_eq!(yard.json(&["list"])["blocks"].as_array().map(Vec::len), Some(3));
     let config = |port: u16| {
@@ -122,7 +122,7 @@ fn an_old_yard_has_all_that_it_had() {
 }
 
 #[test]
-fn an_old_yard_goes_on() {
+fn old_yard_accepts_changes() {
     let yard = OldYard::new();
     assert_eq!(yard.json(&["set", "sql-database/warehouse", "--set", "port=5434"])["revision"], json!(4));
     assert_eq!(yard.ok(&["reveal", "sql-database/warehouse", "password", "--yes"]), "second-fixture-secret");
@@ -140,7 +140,7 @@ fn an_old_yard_goes_on() {
 }
 
 #[test]
-fn the_trail_of_an_old_yard_goes_on_and_its_old_lines_are_held_too() {
+fn audit_trail_of_an_old_yard_is_continued_and_verified() {
     let yard = OldYard::new();
     let old = [
         ("install", "sql"),
@@ -175,7 +175,7 @@ fn the_trail_of_an_old_yard_goes_on_and_its_old_lines_are_held_too() {
 }
 
 #[test]
-fn many_that_open_an_old_yard_at_once_all_do() {
+fn concurrent_openings_migrate_an_old_yard() {
     let yard = OldYard::new();
     let openers: Vec<_> = (0..8)
         .map(|number| {
@@ -192,7 +192,7 @@ fn many_that_open_an_old_yard_at_once_all_do() {
 }
 
 #[test]
-fn an_old_yard_stays_as_it_is_without_its_key() {
+fn old_yard_is_unchanged_without_its_key() {
     let yard = OldYard::new();
     let refused = yard.0.fails(5, &["list"]);
     assert!(refused.contains("BLOCKYARD_KEY"), "{refused}");
@@ -204,7 +204,7 @@ fn an_old_yard_stays_as_it_is_without_its_key() {
     yard.ok(&["list"]);
 }
 
-fn a_newer_format_is_refused_and_nothing_is_changed(yard: &TestYard) {
+fn newer_format_is_rejected_without_changes(yard: &TestYard) {
     if yard.backend() == Backend::Sqlite && !available("BLOCKYARD_TEST_SQLITE3") {
         return;
     }
@@ -297,7 +297,7 @@ impl SecondFormat {
     }
 }
 
-fn a_yard_that_sealed_serialized_configurations_opens(yard: &TestYard) {
+fn yard_with_sealed_serializations_opens(yard: &TestYard) {
     let Some(old) = SecondFormat::new(yard.backend()) else { return };
     assert_eq!(old.json(&["list"])["blocks"].as_array().map(Vec::len), Some(5));
     for revision in ["@1", "@2", "@3", "@4", ""] {
@@ -317,7 +317,7 @@ fn a_yard_that_sealed_serialized_configurations_opens(yard: &TestYard) {
     assert_eq!(old.json(&["doctor"])["passed"], json!(true));
 }
 
-fn a_yard_that_sealed_serialized_configurations_goes_on(yard: &TestYard) {
+fn yard_with_sealed_serializations_accepts_changes(yard: &TestYard) {
     let Some(old) = SecondFormat::new(yard.backend()) else { return };
     old.ok(&["set", "zoo-cage/lion", "--set", "warmth=1e2"]);
     old.secrets_open("zoo-cage/lion");
@@ -337,7 +337,7 @@ fn a_yard_that_sealed_serialized_configurations_goes_on(yard: &TestYard) {
 
 /// A different text for the same document counts as a change, so that the seal does not depend on
 /// how a program parses and serializes JSON.
-fn the_seal_is_about_the_stored_bytes(yard: &TestYard) {
+fn seal_covers_the_stored_bytes(yard: &TestYard) {
     if yard.backend() == Backend::Sqlite && !available("BLOCKYARD_TEST_SQLITE3") {
         return;
     }

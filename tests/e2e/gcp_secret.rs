@@ -102,7 +102,7 @@ pub(crate) fn start() -> Option<(Cloud, Web, Arc<Mutex<Secrets>>)> {
 }
 
 #[test]
-fn a_secret_is_written_read_and_the_source_of_another_blocks_secret() {
+fn secret_is_written_read_and_used_as_a_source() {
     let Some((cloud, _manager, secrets)) = start() else { return };
     let yard = &cloud.yard;
     let check = yard.run(&["check", "gcp-secret/db"]);

@@ -11,7 +11,7 @@ use crate::cloud::{ACCOUNT, Cloud, noise};
 use crate::tokens::{form, rsa_key};
 
 #[test]
-fn an_object_is_stored_described_and_read() {
+fn object_is_stored_described_and_read() {
     let Some(cloud) = Cloud::start() else { return };
     let put = cloud.put("a/flights.csv", b"from,to\nEWR,IAH\n", &["--content_type", "text/csv"]);
     assert_eq!(
@@ -30,7 +30,7 @@ fn an_object_is_stored_described_and_read() {
 }
 
 #[test]
-fn a_large_object_goes_in_chunks() {
+fn large_object_is_uploaded_in_chunks() {
     let Some(cloud) = Cloud::start() else { return };
     for length in [16 << 20, (32 << 20) + 12_345] {
         let bytes = noise(length);
@@ -72,7 +72,7 @@ fn lists_have_folders_and_pages() {
 }
 
 #[test]
-fn copied_moved_and_removed() {
+fn objects_are_copied_moved_and_removed() {
     let Some(cloud) = Cloud::start() else { return };
     cloud.put("a", b"lions", &[]);
     assert_eq!(cloud.call(&["copy", "--from", "a", "--to", "b"])["path"], "b");
@@ -86,7 +86,7 @@ fn copied_moved_and_removed() {
 }
 
 #[test]
-fn objects_are_joined_in_their_order() {
+fn objects_are_composed_in_order() {
     let Some(cloud) = Cloud::start() else { return };
     for (path, bytes) in [("a", &b"lions, "[..]), ("b", b"tigers"), ("c", b" and bears")] {
         cloud.put(path, bytes, &[]);
@@ -100,7 +100,7 @@ fn objects_are_joined_in_their_order() {
 }
 
 #[test]
-fn what_is_there_is_not_overwritten_unseen() {
+fn existing_object_is_not_overwritten_by_default() {
     // fake-gcs-server ignores the conditions of uploads, so the proxy enforces them.
     let Some(cloud) = Cloud::with({
         let there = AtomicUsize::new(0);
@@ -128,7 +128,7 @@ fn what_is_there_is_not_overwritten_unseen() {
 }
 
 #[test]
-fn names_that_lead_elsewhere_and_things_that_are_not_there() {
+fn invalid_paths_and_missing_objects_are_reported() {
     let Some(cloud) = Cloud::start() else { return };
     for (path, wrong) in
         [("../a", "contains `..`"), ("/a", "begins with a slash"), ("a/./b", "contains `.`"), ("", "is empty")]
@@ -175,7 +175,7 @@ fn names_that_lead_elsewhere_and_things_that_are_not_there() {
 }
 
 #[test]
-fn the_key_is_a_secret_and_checked_by_who_hands_out_tokens() {
+fn key_is_a_secret_and_verified_by_the_token_server() {
     let Some(cloud) = Cloud::start() else { return };
     let checked = cloud.yard.ok(&["check", "gcp-credentials/prod"]);
     assert!(checked.contains("passed   authenticate") && checked.contains(ACCOUNT), "{checked}");
@@ -213,7 +213,7 @@ fn the_key_is_a_secret_and_checked_by_who_hands_out_tokens() {
 }
 
 #[test]
-fn a_busy_server_is_asked_again() {
+fn request_to_a_busy_server_is_retried() {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = asked.clone();
     let Some(cloud) = Cloud::with(move |request| {
@@ -232,7 +232,7 @@ fn a_busy_server_is_asked_again() {
 }
 
 #[test]
-fn an_upload_that_is_cut_goes_on_where_it_was() {
+fn interrupted_upload_resumes() {
     let parts = Arc::new(AtomicUsize::new(0));
     let count = parts.clone();
     let Some(cloud) = Cloud::with(move |request| {
@@ -258,7 +258,7 @@ fn an_upload_that_is_cut_goes_on_where_it_was() {
 }
 
 #[test]
-fn an_upload_of_which_a_part_was_kept_is_sent_from_there() {
+fn upload_resumes_at_the_persisted_offset() {
     let parts = Arc::new(Mutex::new(Vec::new()));
     let seen = parts.clone();
     let Some(cloud) = Cloud::with(move |request| {
@@ -285,7 +285,7 @@ fn an_upload_of_which_a_part_was_kept_is_sent_from_there() {
 }
 
 #[test]
-fn what_arrived_damaged_is_not_kept() {
+fn corrupted_upload_is_deleted() {
     // fake-gcs-server ends an upload when its status is queried, so it stores the first chunk only.
     let parts = AtomicUsize::new(0);
     let Some(cloud) = Cloud::with(move |request| match request.method.as_str() {
@@ -304,7 +304,7 @@ fn what_arrived_damaged_is_not_kept() {
 }
 
 #[test]
-fn a_download_that_is_cut_leaves_no_short_file() {
+fn interrupted_download_leaves_no_partial_file() {
     let Some(cloud) = Cloud::with(|request| {
         if request.uri.query().is_some_and(|query| query.contains("alt=media")) {
             Fault::CutBody(1_000)
@@ -321,7 +321,7 @@ fn a_download_that_is_cut_leaves_no_short_file() {
 }
 
 #[test]
-fn what_a_lost_answer_did_is_taken_into_account() {
+fn retry_after_a_lost_response_is_idempotent() {
     let cut = AtomicUsize::new(0);
     let Some(cloud) = Cloud::with(move |request| {
         // The first removal is executed, but its response is lost.
@@ -350,7 +350,7 @@ fn what_a_lost_answer_did_is_taken_into_account() {
 }
 
 #[test]
-fn googles_own_client_reads_what_was_written_and_writes_what_is_read() {
+fn objects_are_interoperable_with_the_client_of_google() {
     let Some(cloud) = Cloud::start() else { return };
     if !Cloud::has_witness() {
         return;
@@ -365,7 +365,7 @@ fn googles_own_client_reads_what_was_written_and_writes_what_is_read() {
 }
 
 #[test]
-fn a_signed_url_is_the_one_that_googles_own_client_makes() {
+fn signed_url_matches_the_client_of_google() {
     let Some(cloud) = Cloud::start() else { return };
     if !Cloud::has_witness() {
         return;
@@ -392,7 +392,7 @@ fn a_signed_url_is_the_one_that_googles_own_client_makes() {
 }
 
 #[test]
-fn what_somebody_wrote_since_is_not_overwritten() {
+fn concurrent_write_is_not_overwritten() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let Some(cloud) = Cloud::with({
         let seen = seen.clone();
@@ -428,7 +428,7 @@ fn what_somebody_wrote_since_is_not_overwritten() {
 }
 
 #[test]
-fn a_clock_that_is_off_by_ten_minutes_is_said() {
+fn clock_skew_is_reported() {
     if !blockyard_tests::available("BLOCKYARD_TEST_FAKETIME") {
         return;
     }
@@ -447,7 +447,7 @@ fn a_clock_that_is_off_by_ten_minutes_is_said() {
 }
 
 #[test]
-fn a_persons_credentials_fetch_tokens_too() {
+fn user_credentials_fetch_tokens() {
     let Some(cloud) = Cloud::start() else { return };
     let good = cloud.gate.tokens();
     let tokens = Web::start(move |request| {

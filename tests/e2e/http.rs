@@ -56,7 +56,7 @@ fn echo(request: &Seen) -> Answer {
 }
 
 #[test]
-fn a_request_goes_out_and_its_answer_comes_back() {
+fn request_is_sent_and_its_response_is_returned() {
     let web = Web::start(|request| match request.target.as_str() {
         "/hello?a=1" => Answer::text("good day").header("x-kind", "polite"),
         _ => Answer::status(404),
@@ -74,7 +74,7 @@ fn a_request_goes_out_and_its_answer_comes_back() {
 }
 
 #[test]
-fn each_way_to_prove_who_sends_it() {
+fn each_authentication_method_sends_its_header() {
     let web = Web::start(|_| Answer::text("fine"));
     let yard = yard(&web);
     for auth in ["bearer", "basic", "header"] {
@@ -88,7 +88,7 @@ fn each_way_to_prove_who_sends_it() {
 }
 
 #[test]
-fn tls_is_checked_with_the_name_and_speaks_http_2() {
+fn tls_verifies_the_host_name_and_negotiates_http_2() {
     let web = Web::start_secure(|request| Answer::text(request.version.clone()));
     let yard = yard(&web);
     assert_eq!(answer(&yard, "get", &json!({"path": "/"}))["text"], "HTTP/2.0");
@@ -101,7 +101,7 @@ fn tls_is_checked_with_the_name_and_speaks_http_2() {
 }
 
 #[test]
-fn a_private_address_needs_a_grant_that_names_it() {
+fn private_address_requires_a_grant_that_names_it() {
     let web = Web::start(|_| Answer::text("inside"));
     let yard = ungranted(&web);
     let origin = web.url();
@@ -116,7 +116,7 @@ fn a_private_address_needs_a_grant_that_names_it() {
 }
 
 #[test]
-fn other_spellings_of_an_address_reach_nothing() {
+fn alternative_spellings_of_an_address_are_rejected() {
     let web = Web::start(|_| Answer::text("inside"));
     let yard = ungranted(&web);
     let port = web.port();
@@ -155,7 +155,7 @@ fn other_spellings_of_an_address_reach_nothing() {
 }
 
 #[test]
-fn only_origins_that_were_asked_for_granted_and_named() {
+fn only_requested_granted_and_configured_origins_are_reached() {
     let web = Web::start(echo);
     let other = Web::start(echo);
     let yard = yard(&web);
@@ -183,7 +183,7 @@ fn only_origins_that_were_asked_for_granted_and_named() {
 }
 
 #[test]
-fn a_secret_goes_to_its_audience_and_nowhere_else() {
+fn secret_is_sent_to_its_audience_only() {
     let web = Web::start(echo);
     let other = Web::start(echo);
     let yard = yard(&web);
@@ -201,7 +201,7 @@ fn a_secret_goes_to_its_audience_and_nowhere_else() {
 }
 
 #[test]
-fn a_secret_for_https_is_refused_in_the_clear() {
+fn secret_for_https_is_not_sent_over_http() {
     let web = Web::start(echo);
     let secure = Web::start_secure(echo);
     let yard = yard(&secure);
@@ -213,7 +213,7 @@ fn a_secret_for_https_is_refused_in_the_clear() {
 }
 
 #[test]
-fn a_block_that_builds_on_another_cannot_redirect_its_secret() {
+fn parent_block_cannot_redirect_the_secret_of_its_dependency() {
     let web = Web::start(echo);
     let thief = Web::start(echo);
     let yard = yard(&web);
@@ -271,7 +271,7 @@ fn redirects_are_checked_hop_by_hop() {
 }
 
 #[test]
-fn headers_that_forge_are_refused() {
+fn reserved_headers_are_rejected() {
     let web = Web::start(echo);
     let yard = yard(&web);
     for (name, value) in [
@@ -299,28 +299,28 @@ fn headers_that_forge_are_refused() {
 }
 
 #[test]
-fn an_operation_that_reads_sends_nothing_else() {
+fn read_operation_sends_only_safe_requests() {
     let web = Web::start(echo);
     let yard = yard(&web);
     for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "MKCOL"] {
         // The guest hides the error. The call fails anyway, and the error names the bundle.
-        let message = refused(&yard, 7, "sneak", &json!({"method": method, "path": "/items?q=secret-looking"}));
+        let message = refused(&yard, 7, "send-in-read", &json!({"method": method, "path": "/items?q=secret-looking"}));
         let words = format!("bundle `courier` was stopped: a `read` operation tried to send `{method} http://");
         assert!(message.contains(&words), "{message}");
         assert!(!message.contains("secret-looking"), "{message}");
     }
     assert!(web.seen().is_empty());
-    assert_eq!(answer(&yard, "sneak", &json!({"method": "GET", "path": "/"}))["status"], 200);
+    assert_eq!(answer(&yard, "send-in-read", &json!({"method": "GET", "path": "/"}))["status"], 200);
     // Declared safe in the manifest, and shown at installation.
-    assert_eq!(answer(&yard, "sneak", &json!({"method": "POST", "path": "/search/zoo"}))["status"], 200);
+    assert_eq!(answer(&yard, "send-in-read", &json!({"method": "POST", "path": "/search/zoo"}))["status"], 200);
     for path in ["/search/zoo/1", "/search/", "/search", "/search/a%2F..%2F..%2Fitems/x"] {
-        refused(&yard, 7, "sneak", &json!({"method": "POST", "path": path}));
+        refused(&yard, 7, "send-in-read", &json!({"method": "POST", "path": path}));
     }
     assert_eq!(answer(&yard, "send", &json!({"method": "DELETE", "path": "/items"}))["status"], 200);
 }
 
 #[test]
-fn what_is_declared_safe_is_shown_before_it_is_agreed_to() {
+fn safe_requests_are_shown_before_approval() {
     let yard = TestYard::empty();
     yard.ok(&["init", "--key", "file"]);
     let ran = yard.run(&["install", &bundle("courier")]);
@@ -329,7 +329,7 @@ fn what_is_declared_safe_is_shown_before_it_is_agreed_to() {
     assert!(ran.stderr.contains("send requests to the origin that its blocks name"), "{}", ran.stderr);
     assert!(
         ran.stderr.contains(
-            "`sneak` of courier is read-only, but sends `POST {config.base_url}/search/*`, \
+            "`send-in-read` of courier is read-only, but sends `POST {config.base_url}/search/*`, \
              which the bundle declares safe"
         ),
         "{}",
@@ -338,7 +338,7 @@ fn what_is_declared_safe_is_shown_before_it_is_agreed_to() {
 }
 
 #[test]
-fn proxies_of_the_environment_see_nothing() {
+fn environment_proxies_are_ignored() {
     let web = Web::start(echo);
     let proxy = Web::start(echo);
     let yard = yard(&web);
@@ -352,7 +352,7 @@ fn proxies_of_the_environment_see_nothing() {
 }
 
 #[test]
-fn a_server_that_answers_badly_is_a_clear_error() {
+fn malformed_response_is_a_clear_error() {
     let web = Web::start(|request| match request.target.as_str() {
         "/slow" => Answer { after: std::time::Duration::from_secs(20), ..Answer::text("late") },
         "/headers" => {
@@ -375,7 +375,7 @@ fn a_server_that_answers_badly_is_a_clear_error() {
 }
 
 #[test]
-fn bodies_pass_through_by_handle() {
+fn bodies_are_passed_by_handle() {
     let web = Web::start(|request| match request.target.as_str() {
         "/big" => Answer { more: 40 << 20, ..Answer::default() },
         _ => Answer::text("stored"),
@@ -394,7 +394,7 @@ fn bodies_pass_through_by_handle() {
 }
 
 #[test]
-fn parts_are_taken_and_sent_again() {
+fn parts_of_a_body_are_resent_on_retry() {
     let tries = std::sync::Mutex::new(BTreeSet::new());
     // The first attempt of each part receives 503.
     let web = Web::start(move |request| {
@@ -427,7 +427,7 @@ fn parts_are_taken_and_sent_again() {
 }
 
 #[test]
-fn an_output_in_parts_is_one_stream() {
+fn output_parts_form_one_stream() {
     let web = Web::start(|request| match request.target.as_str() {
         "/page/3" => Answer::text(""),
         target => Answer::text(format!("{target};")),
@@ -443,7 +443,7 @@ fn an_output_in_parts_is_one_stream() {
 }
 
 #[test]
-fn what_comes_back_has_no_secret_in_it() {
+fn responses_contain_no_secret() {
     let web = Web::start(|request| {
         let sent = [request.header("authorization"), request.header("x-api-key")].concat();
         Answer::text(format!("you sent {sent} today")).header("x-echo", &sent)
@@ -494,7 +494,7 @@ fn raw_yard(port: u16) -> TestYard {
 }
 
 #[test]
-fn an_answer_that_breaks_off_is_no_file() {
+fn interrupted_response_leaves_no_file() {
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n".to_vec();
     let yard = raw_yard(raw(vec![head, vec![b'x'; 50_000]], std::time::Duration::ZERO));
     let file = yard.path("short");
@@ -505,7 +505,7 @@ fn an_answer_that_breaks_off_is_no_file() {
 }
 
 #[test]
-fn what_is_no_answer_is_a_clear_error() {
+fn invalid_response_is_a_clear_error() {
     let many: Vec<u8> = (0..100_000).flat_map(|at| format!("x-{at}: y\r\n").into_bytes()).collect();
     let forged = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 7\r\n\r\nhello!!".to_vec();
     for answer in
@@ -518,7 +518,7 @@ fn what_is_no_answer_is_a_clear_error() {
 }
 
 #[test]
-fn a_server_that_drips_ends_with_the_call() {
+fn slow_response_ends_at_the_deadline_of_the_call() {
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n".to_vec();
     let pieces = std::iter::once(head).chain((0..600).map(|_| b"x".to_vec())).collect();
     let yard = raw_yard(raw(pieces, std::time::Duration::from_millis(100)));
@@ -528,7 +528,7 @@ fn a_server_that_drips_ends_with_the_call() {
 }
 
 #[test]
-fn a_name_that_leads_inside_is_refused() {
+fn host_name_that_resolves_to_a_private_address_is_rejected() {
     if !blockyard_tests::available("BLOCKYARD_TEST_MOUNTS") {
         return;
     }
@@ -561,7 +561,7 @@ fn a_name_that_leads_inside_is_refused() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn four_gibibytes_pass_through_a_few_mebibytes() {
+fn four_gibibytes_are_streamed_with_bounded_memory() {
     const SIZE: u64 = 4 << 30;
     let web = Web::start(|request| match request.target.as_str() {
         "/big" => Answer { more: SIZE, ..Answer::default() },

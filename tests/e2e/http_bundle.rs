@@ -19,7 +19,7 @@ fn yard(web: &Web) -> TestYard {
 }
 
 #[test]
-fn files_are_fetched_sent_and_removed() {
+fn files_are_downloaded_uploaded_and_deleted() {
     let busy = AtomicUsize::new(0);
     let web = Web::start(move |request| match (request.method.as_str(), request.target.as_str()) {
         ("GET", "/data/a%20b/c.csv?year=2013") if busy.fetch_add(1, Ordering::SeqCst) == 0 => Answer::status(503),
@@ -62,7 +62,7 @@ fn files_are_fetched_sent_and_removed() {
 }
 
 #[test]
-fn a_webhook_tells_people() {
+fn webhook_posts_a_message() {
     let web = Web::start(|request| match request.target.as_str() {
         "/hook" => Answer::text("ok"),
         "/broken" => Answer::status(502),

@@ -5,12 +5,12 @@ use blockyard_tests::{TestYard, attack, bundle, on_both};
 use serde_json::{Value, json};
 
 on_both!(
-    another_file_under_a_known_name_is_a_decision,
-    yes_is_enough_while_nothing_gets_wider,
-    a_new_capability_is_named,
-    a_revoked_capability_stays_revoked,
-    each_bundle_that_fails_is_named_and_the_others_are_installed,
-    blocks_of_an_older_version_say_so,
+    different_file_with_a_known_name_requires_approval,
+    yes_is_sufficient_without_wider_permissions,
+    review_names_a_new_capability,
+    upgrade_does_not_restore_a_revoked_capability,
+    failed_bundles_are_reported_and_the_others_installed,
+    blocks_of_an_older_version_are_marked,
 );
 
 fn operation(name: &str, effect: &str, safe: &[&str]) -> Value {
@@ -51,7 +51,7 @@ fn versions(yard: &TestYard) -> Vec<String> {
     of_sec.map(|bundle| bundle["version"].as_str().expect("a version").to_owned()).collect()
 }
 
-fn another_file_under_a_known_name_is_a_decision(yard: &TestYard) {
+fn different_file_with_a_known_name_requires_approval(yard: &TestYard) {
     let asks = ["http {config.url}"];
     let first = sec(yard, "0.1.0", &asks, &url(), &[operation("http", "write", &[])]);
     let refused = yard.fails(2, &["install", &first]);
@@ -86,7 +86,7 @@ fn another_file_under_a_known_name_is_a_decision(yard: &TestYard) {
     assert!(wider, "the audit trail records what was approved: {audit}");
 }
 
-fn yes_is_enough_while_nothing_gets_wider(yard: &TestYard) {
+fn yes_is_sufficient_without_wider_permissions(yard: &TestYard) {
     let asks = ["log"];
     let operations = [operation("look", "read", &["POST {config.url}/q/*"]), operation("feed", "write", &[])];
     yard.ok(&["install", &sec(yard, "0.1.0", &asks, &url(), &operations), "--yes"]);
@@ -113,7 +113,7 @@ fn yes_is_enough_while_nothing_gets_wider(yard: &TestYard) {
     assert!(refused.contains("field `token` of `sec` changes how its value is protected or used"), "{refused}");
 }
 
-fn a_new_capability_is_named(yard: &TestYard) {
+fn review_names_a_new_capability(yard: &TestYard) {
     yard.ok(&["install", &sec(yard, "0.1.0", &["log"], &url(), &[]), "--yes"]);
     let second = sec(yard, "0.2.0", &["log", "http {config.url}", "clock"], &url(), &[]);
     let refused = yard.fails(2, &["install", &second, "--yes", "--replace"]);
@@ -131,7 +131,7 @@ fn a_new_capability_is_named(yard: &TestYard) {
     assert_eq!(unknown.code, 2, "{}", unknown.stderr);
 }
 
-fn a_revoked_capability_stays_revoked(yard: &TestYard) {
+fn upgrade_does_not_restore_a_revoked_capability(yard: &TestYard) {
     yard.ok(&["install", &sec(yard, "0.1.0", &["log", "clock"], &url(), &[]), "--yes"]);
     yard.ok(&["revoke", "sec", "clock"]);
     let ran = yard.run(&["install", &sec(yard, "0.1.1", &["log", "clock"], &url(), &[]), "--yes"]);
@@ -147,7 +147,7 @@ fn a_revoked_capability_stays_revoked(yard: &TestYard) {
     assert_eq!(clock(yard), true);
 }
 
-fn each_bundle_that_fails_is_named_and_the_others_are_installed(yard: &TestYard) {
+fn failed_bundles_are_reported_and_the_others_installed(yard: &TestYard) {
     let good = sec(yard, "0.1.0", &[], &url(), &[]);
     std::fs::write(yard.path("broken.wasm"), "not a component").expect("a file");
     let ran = yard.run(&["install", "nowhere.wasm", &good, "broken.wasm", &bundle("sql"), "--yes"]);
@@ -170,7 +170,7 @@ fn each_bundle_that_fails_is_named_and_the_others_are_installed(yard: &TestYard)
     assert!(refused.starts_with("error: `nowhere.wasm` cannot be read"), "{refused}");
 }
 
-fn blocks_of_an_older_version_say_so(yard: &TestYard) {
+fn blocks_of_an_older_version_are_marked(yard: &TestYard) {
     yard.ok(&["install", &sec(yard, "0.1.0", &[], &url(), &[]), "--yes"]);
     yard.ok(&["create", "sec/old", "--set", "url=a"]);
     assert!(!yard.ok(&["show", "sec/old"]).contains("uses bundle"));

@@ -8,7 +8,7 @@ fn key(byte: u8) -> String {
 }
 
 #[test]
-fn a_key_from_the_environment() {
+fn key_is_read_from_the_environment() {
     let yard = TestYard::empty();
     let run = |arguments: &[&str], key: Option<&str>| {
         let mut command = yard.command(arguments);
@@ -37,7 +37,7 @@ fn a_key_from_the_environment() {
 }
 
 #[test]
-fn a_key_file_elsewhere() {
+fn key_is_read_from_another_file() {
     let yard = TestYard::empty();
     let file = yard.path("keys/prod.key");
     let run = |arguments: &[&str]| ran(yard.command(arguments).env("BLOCKYARD_KEY_FILE", &file), None);
@@ -49,7 +49,7 @@ fn a_key_file_elsewhere() {
 }
 
 #[test]
-fn without_a_keyring_the_key_goes_into_a_private_file() {
+fn key_is_stored_in_a_private_file_without_a_keyring() {
     let yard = TestYard::empty();
     let said = yard.ok(&["init"]);
     assert!(said.contains("yard.key"), "{said}");
@@ -59,7 +59,7 @@ fn without_a_keyring_the_key_goes_into_a_private_file() {
 
 /// Uses gnome-keyring in a separate D-Bus session, and `secret-tool` to verify the entry.
 #[test]
-fn a_key_in_the_operating_systems_keyring() {
+fn key_is_stored_in_the_keyring() {
     if !available("BLOCKYARD_TEST_KEYRING") {
         return;
     }
@@ -92,7 +92,7 @@ fn a_key_in_the_operating_systems_keyring() {
 }
 
 #[test]
-fn a_yard_and_its_key_move_together() {
+fn moved_yard_finds_its_moved_key() {
     let yard = TestYard::with_sqlite();
     std::fs::create_dir(yard.path("moved")).expect("a folder");
     for name in ["yard.db", "yard.key"] {
@@ -103,7 +103,7 @@ fn a_yard_and_its_key_move_together() {
 }
 
 #[test]
-fn a_key_that_is_left_over_is_used() {
+fn existing_key_is_reused() {
     let yard = TestYard::empty();
     yard.ok(&["init", "--key", "file"]);
     std::fs::remove_file(yard.path("yard.db")).expect("gone");

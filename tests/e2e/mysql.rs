@@ -73,7 +73,7 @@ impl Server {
 }
 
 #[test]
-fn what_the_bundle_wrote_mariadb_reads_and_the_other_way_round() {
+fn values_round_trip_through_the_mariadb_client() {
     let Some(server) = server("both") else { return };
     server.execute("create table t (id int, day date, amount decimal(10,3), at datetime(6), note text, tags json, ok boolean, raw varbinary(20), k uuid)");
     server.yard.ok(&[
@@ -103,7 +103,7 @@ fn what_the_bundle_wrote_mariadb_reads_and_the_other_way_round() {
 }
 
 #[test]
-fn every_type_keeps_its_value() {
+fn every_type_preserves_its_value() {
     let Some(server) = server("types") else { return };
     server.execute(
         "create table t (a tinyint, b smallint unsigned, c mediumint, d int unsigned, e bigint, f bigint unsigned, g float, h double, \
@@ -131,7 +131,7 @@ fn every_type_keeps_its_value() {
 }
 
 #[test]
-fn dates_without_a_day_are_refused_and_not_made_up() {
+fn unrepresentable_dates_and_times_are_rejected() {
     let Some(server) = server("dates") else { return };
     server.witness(
         &server.database,
@@ -151,7 +151,7 @@ fn dates_without_a_day_are_refused_and_not_made_up() {
 }
 
 #[test]
-fn parameters_go_where_their_names_stand() {
+fn named_parameters_are_bound_by_name() {
     let Some(server) = server("parameters") else { return };
     let query = |statement: &str, parameters: &[&str]| -> Value {
         let mut arguments = vec!["query", "sql-database/my", statement, "--format", "json"];
@@ -172,7 +172,7 @@ fn parameters_go_where_their_names_stand() {
 }
 
 #[test]
-fn a_write_says_what_it_did() {
+fn write_reports_affected_rows_and_insert_id() {
     let Some(server) = server("writes") else { return };
     server.execute("create table t (id int auto_increment primary key, a int)");
     let executed =
@@ -186,7 +186,7 @@ fn a_write_says_what_it_did() {
 }
 
 #[test]
-fn a_statement_stands_alone() {
+fn multiple_statements_and_transaction_control_are_rejected() {
     let Some(server) = server("alone") else { return };
     server.execute("create table t (a int)");
     for statement in ["select 1; insert into t values (1)", "insert into t values (1); insert into t values (2)"] {
@@ -201,7 +201,7 @@ fn a_statement_stands_alone() {
 }
 
 #[test]
-fn servers_that_say_no() {
+fn rejected_login_reports_the_error_of_the_server() {
     let Some(server) = server("no") else { return };
     let secret = "wrong-pass-word-8372";
     assert_eq!(create(&server.yard, "wrong", &server.database, secret, &[]), 0);
@@ -231,7 +231,7 @@ fn servers_that_say_no() {
 }
 
 #[test]
-fn tls_is_what_the_block_says() {
+fn sslmode_determines_tls() {
     let Some(server) = server("tls") else { return };
     for (mode, encrypted) in [("disable", false), ("prefer", true), ("require", true)] {
         let option = format!("options.sslmode={mode}");
@@ -258,7 +258,7 @@ fn tls_is_what_the_block_says() {
 }
 
 #[test]
-fn the_password_is_nowhere() {
+fn password_is_in_no_output_or_file() {
     let Some(server) = server("nowhere") else { return };
     let mut said = String::new();
     for arguments in [

@@ -22,7 +22,7 @@ fn folder(cloud: &Cloud, name: &str, files: &[(&str, &[u8])]) -> PathBuf {
 }
 
 #[test]
-fn files_are_copied_up_down_and_across() {
+fn files_are_uploaded_downloaded_and_copied() {
     let Some(cloud) = Cloud::start() else { return };
     let yard = &cloud.yard;
     let bytes = noise((17 << 20) + 1);
@@ -55,7 +55,7 @@ fn files_are_copied_up_down_and_across() {
 }
 
 #[test]
-fn folders_are_copied_with_all_that_is_in_them() {
+fn folders_are_copied_recursively() {
     let Some(cloud) = Cloud::start() else { return };
     let yard = &cloud.yard;
     let from = folder(&cloud, "tree", &[("a", b"1"), ("b/c", b"22"), ("b/d/e ü", b"333")]);
@@ -78,7 +78,7 @@ fn folders_are_copied_with_all_that_is_in_them() {
 }
 
 #[test]
-fn a_failed_copy_is_reported_and_keeps_the_old_file() {
+fn failed_copy_is_reported_and_preserves_the_old_file() {
     let Some(cloud) = Cloud::with(|request| {
         let damaged =
             request.uri.path().contains("cut") && request.uri.query().is_some_and(|query| query.contains("alt=media"));
@@ -117,7 +117,7 @@ fn a_failed_copy_is_reported_and_keeps_the_old_file() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn memory_does_not_grow_with_the_object() {
+fn memory_does_not_depend_on_the_object_size() {
     const BYTES: u64 = 128 << 20;
     let Some(cloud) = Cloud::start() else { return };
     let file = cloud.folder.path().join("big");
@@ -152,7 +152,7 @@ fn named(names: &'static [&'static str]) -> Option<(Cloud, Web)> {
 }
 
 #[test]
-fn two_objects_never_become_one_file() {
+fn colliding_file_names_are_rejected() {
     let Some((cloud, _web)) = named(&["c/a/b.txt", "c/a//b.txt", "c/a/./b.txt", "c/d", "c/d/e", "c/x\\y"]) else {
         return;
     };
@@ -186,7 +186,7 @@ fn two_objects_never_become_one_file() {
 
 #[test]
 #[cfg(unix)]
-fn a_copy_is_not_written_through_a_link() {
+fn copy_does_not_follow_links() {
     use std::os::unix::fs::symlink;
     let Some((cloud, _web)) = named(&["c/a", "c/folder/b"]) else { return };
     let yard = &cloud.yard;
@@ -215,7 +215,7 @@ fn a_copy_is_not_written_through_a_link() {
 }
 
 #[test]
-fn a_list_that_never_ends_is_an_error() {
+fn endless_list_is_an_error() {
     for (token, reason) in [("same", "a page token was repeated"), ("new", "two pages began with the same entry")] {
         let count = std::sync::atomic::AtomicUsize::new(0);
         let started = start(move |request| {
@@ -239,7 +239,7 @@ fn a_list_that_never_ends_is_an_error() {
 /// Cloud Storage decompresses objects stored with gzip for a client that does not accept gzip
 /// ("Transcoding of gzip-compressed files"); size and checksum are those of the stored bytes.
 #[test]
-fn objects_that_are_stored_with_gzip_are_read() {
+fn gzip_encoded_objects_are_read() {
     let text = b"lions and tigers";
     let started = start(move |request| {
         let resource = json!({

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::postgres::{password, server};
 
 #[test]
-fn a_database_confirms_no_guess_in_a_parameter() {
+fn database_errors_do_not_confirm_guesses() {
     let Some(server) = server("guesses") else { return };
     let yard = &server.yard;
     yard.ok(&["execute", "sql-database/pg", "create table guessed (a text unique)"]);
@@ -41,7 +41,7 @@ fn a_database_confirms_no_guess_in_a_parameter() {
 }
 
 #[test]
-fn an_honest_path_may_contain_a_short_secret() {
+fn short_secret_within_a_word_is_not_a_guess() {
     let web = Web::start(|request| match request.target.as_str() {
         "/data/latest.csv" => Answer::text("a,b\n1,2\n"),
         "/data/echo-latest" => Answer::text(request.target.clone()),
@@ -63,7 +63,7 @@ fn an_honest_path_may_contain_a_short_secret() {
 }
 
 #[test]
-fn an_echo_of_an_argument_outside_of_the_body_ends_the_call() {
+fn echo_of_an_argument_outside_of_the_body_ends_the_call() {
     let elsewhere = "http://127.0.0.1:1/latest";
     let web = Web::start(move |request| match request.target.split('/').next_back() {
         Some("etag-latest" | "etag") => Answer::text("a").header("etag", "\"latest\""),
@@ -89,7 +89,7 @@ fn an_echo_of_an_argument_outside_of_the_body_ends_the_call() {
 }
 
 #[test]
-fn a_call_that_fails_after_its_result_has_a_line() {
+fn failure_after_the_result_has_an_audit_line() {
     let yard = TestYard::with_sqlite();
     yard.ok(&["execute", "sql-database/flights", "create table numbers (n integer)"]);
     let fill = "insert into numbers with recursive c(n) as (select 1 union all select n + 1 from c where n < 50000) \
@@ -107,7 +107,7 @@ fn a_call_that_fails_after_its_result_has_a_line() {
 }
 
 #[test]
-fn a_source_stands_for_a_secret_only() {
+fn source_outside_of_a_secret_field_is_rejected() {
     let yard = TestYard::new();
     yard.ok(&["install", &bundle("zoo"), "--yes"]);
     let config = json!({"animal": "lion", "notes": {"a": {"$source": "env:HOME"}}}).to_string();
@@ -117,7 +117,7 @@ fn a_source_stands_for_a_secret_only() {
 }
 
 #[test]
-fn a_secret_is_added_to_a_list() {
+fn secret_is_added_to_a_list() {
     let yard = TestYard::new();
     yard.ok(&["install", &bundle("zoo"), "--yes"]);
     let created = yard.run_with_input(

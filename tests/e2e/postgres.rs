@@ -85,7 +85,7 @@ impl Server {
 }
 
 #[test]
-fn what_the_bundle_wrote_psql_reads_and_the_other_way_round() {
+fn values_round_trip_through_psql() {
     let Some(server) = server("both") else { return };
     server.yard.ok(&["execute", "sql-database/pg", "create table t (id int, day date, amount numeric(10,3), at timestamptz, note text, tags jsonb, ok bool, raw bytea, key uuid)"]);
     server.yard.ok(&[
@@ -114,7 +114,7 @@ fn what_the_bundle_wrote_psql_reads_and_the_other_way_round() {
 }
 
 #[test]
-fn every_type_keeps_its_value() {
+fn every_type_preserves_its_value() {
     let Some(server) = server("types") else { return };
     let fetched = server.yard.ok(&[
         "call",
@@ -138,7 +138,7 @@ fn every_type_keeps_its_value() {
 }
 
 #[test]
-fn types_of_its_own_come_as_json_or_as_text() {
+fn postgres_specific_types_are_json_or_text() {
     let Some(server) = server("own") else { return };
     server.yard.ok(&["execute", "sql-database/pg", "create type pair as (a int, b text)"]);
     server.yard.ok(&[
@@ -196,7 +196,7 @@ fn types_of_its_own_come_as_json_or_as_text() {
 }
 
 #[test]
-fn parameters_take_the_type_that_the_statement_wants() {
+fn parameters_have_the_type_of_the_statement() {
     let Some(server) = server("parameters") else { return };
     let query = |statement: &str, parameters: &[&str]| -> Value {
         let mut arguments = vec!["query", "sql-database/pg", statement, "--format", "json"];
@@ -222,7 +222,7 @@ fn parameters_take_the_type_that_the_statement_wants() {
 }
 
 #[test]
-fn a_read_stays_a_read() {
+fn read_operation_cannot_write() {
     let Some(server) = server("reads") else { return };
     server.yard.ok(&["execute", "sql-database/pg", "create table t (a int)"]);
     server.yard.ok(&[
@@ -251,7 +251,7 @@ fn a_read_stays_a_read() {
 }
 
 #[test]
-fn a_query_that_fails_in_the_middle_leaves_no_file() {
+fn query_that_fails_midway_leaves_no_file() {
     let Some(server) = server("middle") else { return };
     let failing = "select 1 / (50000 - i) as x from generate_series(1, 100000) i";
     let refused = server.yard.fails(1, &["query", "sql-database/pg", failing, "--out", "rows.parquet"]);
@@ -263,7 +263,7 @@ fn a_query_that_fails_in_the_middle_leaves_no_file() {
 }
 
 #[test]
-fn servers_that_say_no() {
+fn rejected_login_reports_the_error_of_the_server() {
     let Some(server) = server("no") else { return };
     let secret = "wrong-pass-word-8372";
     assert_eq!(create(&server.yard, "wrong", &server.database, secret), 0);
@@ -292,7 +292,7 @@ fn servers_that_say_no() {
 }
 
 #[test]
-fn a_check_says_how_safe_the_connection_is_and_what_may_be_done() {
+fn check_reports_tls_and_permissions() {
     let Some(server) = server("check") else { return };
     let details = |block: &str| -> Vec<(String, String, String)> {
         let check: Value = serde_json::from_str(&server.yard.run(&["check", block, "--json"]).stdout).expect("JSON");
@@ -320,7 +320,7 @@ fn a_check_says_how_safe_the_connection_is_and_what_may_be_done() {
 }
 
 #[test]
-fn an_address_is_taken_apart_and_its_password_sealed() {
+fn url_is_split_into_fields_and_its_password_sealed() {
     let Some(server) = server("address") else { return };
     let yard = &server.yard;
     let encoded = blockyard_tests::encoded(&password());
@@ -366,7 +366,7 @@ fn an_address_is_taken_apart_and_its_password_sealed() {
 }
 
 #[test]
-fn the_password_is_nowhere() {
+fn password_is_in_no_output_or_file() {
     let Some(server) = server("nowhere") else { return };
     let mut said = String::new();
     for arguments in [
@@ -387,7 +387,7 @@ fn the_password_is_nowhere() {
 }
 
 #[test]
-fn dates_without_a_day_are_refused_and_not_made_up() {
+fn unrepresentable_dates_and_times_are_rejected() {
     let Some(server) = server("dates") else { return };
     for value in ["'infinity'::date", "'-infinity'::date", "'-infinity'::timestamp", "'24:00:00'::time"] {
         let refused =

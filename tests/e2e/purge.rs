@@ -4,11 +4,11 @@ use blockyard_tests::{Backend, TestYard, on_both};
 use serde_json::{Value, json};
 
 on_both!(
-    secrets_of_every_revision_are_gone_and_all_else_stays,
-    what_was_destroyed_is_not_in_the_database,
-    a_new_secret_can_be_set_afterwards,
-    a_purge_twice_destroys_nothing_more,
-    a_purge_needs_somebody_to_agree,
+    purge_removes_secrets_of_every_revision_only,
+    purged_secrets_are_not_in_the_database,
+    secret_can_be_set_after_a_purge,
+    second_purge_destroys_nothing,
+    purge_requires_confirmation,
 );
 
 const ADA: &str = "zoo-keeper/ada";
@@ -25,7 +25,7 @@ fn destroyed(said: &str) -> bool {
     said.contains("the secret `badge` of block `zoo-keeper/ada` was destroyed by a purge")
 }
 
-fn secrets_of_every_revision_are_gone_and_all_else_stays(yard: &TestYard) {
+fn purge_removes_secrets_of_every_revision_only(yard: &TestYard) {
     with_ada(yard);
     let numbers = |history: &Value| -> Vec<Value> {
         history["revisions"]
@@ -59,7 +59,7 @@ fn secrets_of_every_revision_are_gone_and_all_else_stays(yard: &TestYard) {
     assert_eq!((&lines[0]["action"], &lines[0]["detail"]["outcome"]), (&json!("check"), &json!("denied")));
 }
 
-fn what_was_destroyed_is_not_in_the_database(yard: &TestYard) {
+fn purged_secrets_are_not_in_the_database(yard: &TestYard) {
     if !yard.has_shell() {
         return;
     }
@@ -93,7 +93,7 @@ fn what_was_destroyed_is_not_in_the_database(yard: &TestYard) {
     assert!(!before.iter().any(|hex| there.contains(hex)), "destroyed values are still stored");
 }
 
-fn a_new_secret_can_be_set_afterwards(yard: &TestYard) {
+fn secret_can_be_set_after_a_purge(yard: &TestYard) {
     with_ada(yard);
     yard.ok(&["purge", ADA, "--yes"]);
     assert_eq!(yard.json(&["show", ADA])["destroyed"], json!(["badge"]));
@@ -112,7 +112,7 @@ fn a_new_secret_can_be_set_afterwards(yard: &TestYard) {
     assert_eq!(yard.ok(&["call", ADA, "introduce"]), "\"Ida\"\n");
 }
 
-fn a_purge_twice_destroys_nothing_more(yard: &TestYard) {
+fn second_purge_destroys_nothing(yard: &TestYard) {
     with_ada(yard);
     yard.ok(&["purge", ADA, "--yes"]);
     assert_eq!(yard.ok(&["purge", ADA, "--yes"]), "destroyed 0 secret values of zoo-keeper/ada\n");
@@ -121,7 +121,7 @@ fn a_purge_twice_destroys_nothing_more(yard: &TestYard) {
     assert!(destroyed(&yard.fails(5, &["reveal", ADA, "badge", "--yes"])));
 }
 
-fn a_purge_needs_somebody_to_agree(yard: &TestYard) {
+fn purge_requires_confirmation(yard: &TestYard) {
     with_ada(yard);
     let refused = yard.fails_with_input(2, &["purge", ADA], "y\n");
     assert!(refused.contains("purging `zoo-keeper/ada` destroys its secrets and was not confirmed"), "{refused}");

@@ -87,7 +87,7 @@ impl Conversation {
 }
 
 #[test]
-fn create_asks_field_by_field_and_does_not_echo_secrets() {
+fn create_prompts_for_fields_without_echoing_secrets() {
     let yard = TestYard::new();
     let mut conversation = Conversation::begin(&yard, &["create", "sql-database/w"]);
     conversation.answer("dialect (sqlite, postgres, mysql)", "oracle");
@@ -114,7 +114,7 @@ fn create_asks_field_by_field_and_does_not_echo_secrets() {
 }
 
 #[test]
-fn install_asks_for_the_grants() {
+fn install_prompts_for_grants() {
     let yard = TestYard::empty();
     yard.ok(&["init", "--key", "file"]);
     let mut refused = Conversation::begin(&yard, &["install", &bundle("sql")]);
@@ -128,7 +128,7 @@ fn install_asks_for_the_grants() {
 }
 
 #[test]
-fn what_cannot_be_taken_back_asks_first() {
+fn irreversible_commands_prompt_for_confirmation() {
     let yard = TestYard::on(Backend::Sqlite);
     yard.keeper("ada", "asked-for-6621");
     let mut refused = Conversation::begin(&yard, &["reveal", "zoo-keeper/ada", "badge"]);
@@ -148,7 +148,7 @@ fn what_cannot_be_taken_back_asks_first() {
 }
 
 #[test]
-fn an_interrupted_question_ends_the_program_and_changes_nothing() {
+fn interrupted_prompt_changes_nothing() {
     let yard = TestYard::on(Backend::Sqlite);
     yard.keeper("ada", "still-there");
     for (arguments, question) in [

@@ -9,14 +9,14 @@ use serde_json::json;
 use crate::install::sec;
 
 on_both!(
-    a_signed_bundle_is_installed_by_its_name,
-    a_changed_key_stops_until_it_is_accepted,
-    a_registry_that_was_signed_stays_signed,
-    the_key_is_pinned_for_bytes_that_are_already_installed,
-    a_signing_key_of_others_is_refused,
-    an_unsigned_registry_is_refused_unless_someone_says_so,
-    changed_bytes_and_moved_signatures_are_refused,
-    a_registry_that_lies_is_refused,
+    signed_bundle_is_installed_by_name,
+    changed_key_is_rejected_until_accepted,
+    signed_registry_must_remain_signed,
+    key_is_pinned_for_installed_bytes,
+    signing_key_of_other_users_is_rejected,
+    unsigned_registry_requires_permission,
+    changed_bytes_and_moved_signatures_are_rejected,
+    inconsistent_registry_is_rejected,
 );
 
 /// Publishes a version of the bundle `sec` in the registry folder `registry`, signed with the key in
@@ -56,7 +56,7 @@ fn installed(yard: &TestYard) -> Vec<(String, String)> {
     of_sec.map(|bundle| (text(&bundle["version"]), text(&bundle["source"]))).collect()
 }
 
-fn a_signed_bundle_is_installed_by_its_name(yard: &TestYard) {
+fn signed_bundle_is_installed_by_name(yard: &TestYard) {
     let registry = publish(yard, "0.1.0", "acme", "key");
     publish(yard, "0.2.0", "acme", "key");
     let key = key_of(&registry);
@@ -82,7 +82,7 @@ fn a_signed_bundle_is_installed_by_its_name(yard: &TestYard) {
     assert_eq!(index(&registry), before);
 }
 
-fn a_changed_key_stops_until_it_is_accepted(yard: &TestYard) {
+fn changed_key_is_rejected_until_accepted(yard: &TestYard) {
     let registry = publish(yard, "0.1.0", "acme", "key");
     yard.ok(&["install", "sec", "--registry", &registry, "--yes"]);
     let old = key_of(&registry);
@@ -116,7 +116,7 @@ fn a_changed_key_stops_until_it_is_accepted(yard: &TestYard) {
     yard.fails(2, &["install", "sec", "--registry", &registry, "--accept-key", "RWnokey", "--yes"]);
 }
 
-fn a_registry_that_was_signed_stays_signed(yard: &TestYard) {
+fn signed_registry_must_remain_signed(yard: &TestYard) {
     let registry = publish(yard, "0.1.0", "acme", "key");
     yard.ok(&["install", "sec", "--registry", &registry, "--yes"]);
     publish(yard, "0.2.0", "acme", "key");
@@ -136,7 +136,7 @@ fn a_registry_that_was_signed_stays_signed(yard: &TestYard) {
 }
 
 /// The bytes are installed from a file at first, and the key of the registry changes later.
-fn the_key_is_pinned_for_bytes_that_are_already_installed(yard: &TestYard) {
+fn key_is_pinned_for_installed_bytes(yard: &TestYard) {
     let registry = publish(yard, "0.1.0", "acme", "key");
     yard.ok(&["install", &text(yard.path("sec-0.1.0.wasm")), "--yes"]);
     let install = ["install", "sec", "--registry", &registry, "--yes"];
@@ -152,7 +152,7 @@ fn the_key_is_pinned_for_bytes_that_are_already_installed(yard: &TestYard) {
     assert!(audit.contains(&old) && audit.contains(&new), "each pinned key has a line: {audit}");
 }
 
-fn a_signing_key_of_others_is_refused(yard: &TestYard) {
+fn signing_key_of_other_users_is_rejected(yard: &TestYard) {
     let registry = publish(yard, "0.1.0", "acme", "key");
     let (file, key) = (text(yard.path("sec-0.1.0.wasm")), yard.path("key"));
     let mode = |mode: u32| fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(mode));
@@ -167,7 +167,7 @@ fn a_signing_key_of_others_is_refused(yard: &TestYard) {
     yard.ok(&["publish", &file, "--registry", &registry, "--signing-key", &text(key.clone())]);
 }
 
-fn an_unsigned_registry_is_refused_unless_someone_says_so(yard: &TestYard) {
+fn unsigned_registry_requires_permission(yard: &TestYard) {
     let registry = publish(yard, "0.1.0", "acme", "key");
     change_index(&registry, &format!("key = \"{}\"", key_of(&registry)), "");
     let install = ["install", "sec", "--registry", &registry, "--yes"];
@@ -182,7 +182,7 @@ fn an_unsigned_registry_is_refused_unless_someone_says_so(yard: &TestYard) {
     yard.ok(&["install", "sec", "--yes"]);
 }
 
-fn changed_bytes_and_moved_signatures_are_refused(yard: &TestYard) {
+fn changed_bytes_and_moved_signatures_are_rejected(yard: &TestYard) {
     let registry = publish(yard, "0.1.0", "acme", "key");
     publish(yard, "0.2.0", "acme", "key");
     let release = |version: &str| format!("{registry}/sec-{version}.wasm");
@@ -226,7 +226,7 @@ fn changed_bytes_and_moved_signatures_are_refused(yard: &TestYard) {
     yard.ok(&install);
 }
 
-fn a_registry_that_lies_is_refused(yard: &TestYard) {
+fn inconsistent_registry_is_rejected(yard: &TestYard) {
     let registry = publish(yard, "0.1.0", "acme", "key");
     let text = index(&registry);
     let key = key_of(&registry);

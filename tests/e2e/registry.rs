@@ -11,7 +11,7 @@ fn words(list: &impl serde::Serialize) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_registry_describes_each_bundle() {
+fn registry_describes_each_bundle() {
     let text = std::fs::read_to_string(root().join("registry.toml")).expect("the registry");
     let registry: Table = text.parse().expect("TOML");
     let entries = registry["bundle"].as_array().expect("entries");

@@ -5,14 +5,14 @@ use blockyard_tests::{Backend, TestYard, on_both};
 use serde_json::{Value, json};
 
 on_both!(
-    each_reveal_is_one_line_of_the_audit_trail,
-    nothing_is_revealed_unless_somebody_agrees,
-    an_unknown_field_lists_the_known_ones,
-    each_reveal_of_a_bundle_is_one_line_of_the_audit_trail,
-    the_audit_trail_tells_a_bundle_from_a_person,
-    what_a_cage_shows_of_its_keeper_is_in_the_keepers_trail,
-    without_the_grant_nothing_runs_and_nothing_is_revealed,
-    what_cannot_be_written_down_is_not_shown,
+    each_reveal_adds_one_audit_line,
+    reveal_requires_confirmation,
+    unknown_field_error_lists_the_known_fields,
+    each_reveal_to_a_bundle_adds_one_audit_line,
+    audit_trail_distinguishes_bundles_from_users,
+    reveal_through_a_parent_is_recorded_for_the_owner,
+    reveal_requires_the_grant,
+    nothing_is_revealed_if_the_audit_trail_cannot_be_written,
 );
 
 fn with_cage(yard: &TestYard) {
@@ -35,7 +35,7 @@ fn reveals(yard: &TestYard) -> Value {
     reveals.map(|line| json!([line["subject"], line["detail"]["field"], line["detail"]["bundle"]])).collect()
 }
 
-fn each_reveal_is_one_line_of_the_audit_trail(yard: &TestYard) {
+fn each_reveal_adds_one_audit_line(yard: &TestYard) {
     with_cage(yard);
     yard.ok_with_input(&["set", "zoo-keeper/ada", "--secret", "badge=-"], "her second");
     for (field, secret) in [
@@ -81,7 +81,7 @@ fn each_reveal_is_one_line_of_the_audit_trail(yard: &TestYard) {
     assert_eq!(revisions, [json!(2), json!(1)]);
 }
 
-fn nothing_is_revealed_unless_somebody_agrees(yard: &TestYard) {
+fn reveal_requires_confirmation(yard: &TestYard) {
     with_cage(yard);
     let refused = yard.fails(2, &["reveal", "zoo-keeper/ada", "badge"]);
     assert!(
@@ -94,7 +94,7 @@ fn nothing_is_revealed_unless_somebody_agrees(yard: &TestYard) {
     assert_eq!(reveals(yard), json!([]));
 }
 
-fn an_unknown_field_lists_the_known_ones(yard: &TestYard) {
+fn unknown_field_error_lists_the_known_fields(yard: &TestYard) {
     with_cage(yard);
     yard.ok(&["create", "zoo-keeper/bob", "--set", "name=Bob"]);
     for field in ["spares.2", "spares", "animal", "place", "lock.word", ""] {
@@ -110,7 +110,7 @@ fn an_unknown_field_lists_the_known_ones(yard: &TestYard) {
     assert_eq!(reveals(yard), json!([]));
 }
 
-fn each_reveal_of_a_bundle_is_one_line_of_the_audit_trail(yard: &TestYard) {
+fn each_reveal_to_a_bundle_adds_one_audit_line(yard: &TestYard) {
     with_cage(yard);
     yard.create("zoo-safe/box", &json!({"content": "what lies in it"}));
     yard.ok(&["call", "zoo-keeper/ada", "show-badge"]);
@@ -131,7 +131,7 @@ fn each_reveal_of_a_bundle_is_one_line_of_the_audit_trail(yard: &TestYard) {
     assert_eq!(reveals(yard).as_array().map(Vec::len), Some(8));
 }
 
-fn the_audit_trail_tells_a_bundle_from_a_person(yard: &TestYard) {
+fn audit_trail_distinguishes_bundles_from_users(yard: &TestYard) {
     with_cage(yard);
     yard.ok(&["call", "zoo-keeper/ada", "show-badge"]);
     let table = yard.ok(&["audit", "--block", "zoo-keeper/ada"]);
@@ -139,7 +139,7 @@ fn the_audit_trail_tells_a_bundle_from_a_person(yard: &TestYard) {
     assert!(line.contains("bundle zoo"), "{table}");
 }
 
-fn what_a_cage_shows_of_its_keeper_is_in_the_keepers_trail(yard: &TestYard) {
+fn reveal_through_a_parent_is_recorded_for_the_owner(yard: &TestYard) {
     with_cage(yard);
     yard.ok(&["call", "zoo-cage/lion", "open-all"]);
     let trail = yard.json(&["audit", "--block", "zoo-keeper/ada"]);
@@ -147,7 +147,7 @@ fn what_a_cage_shows_of_its_keeper_is_in_the_keepers_trail(yard: &TestYard) {
     assert!(lines.iter().any(|line| line["action"] == "reveal"), "{trail}");
 }
 
-fn without_the_grant_nothing_runs_and_nothing_is_revealed(yard: &TestYard) {
+fn reveal_requires_the_grant(yard: &TestYard) {
     with_cage(yard);
     yard.create("zoo-safe/box", &json!({"content": "what lies in it"}));
     yard.ok(&["create", "zoo-keeper/bob", "--set", "name=Bob", "--secret", "badge=block:zoo-safe/box"]);
@@ -170,7 +170,7 @@ fn without_the_grant_nothing_runs_and_nothing_is_revealed(yard: &TestYard) {
     assert_eq!(reveals(yard), json!([["zoo-keeper/ada", "badge", "zoo"]]));
 }
 
-fn what_cannot_be_written_down_is_not_shown(yard: &TestYard) {
+fn nothing_is_revealed_if_the_audit_trail_cannot_be_written(yard: &TestYard) {
     if !yard.has_shell() {
         return;
     }

@@ -11,16 +11,16 @@ use blockyard_tests::{Backend, Ran, TestYard, available, binary, on_both, ran};
 use serde_json::{Value, json};
 
 on_both!(
-    every_block_opens_afterwards_and_the_old_key_opens_nothing,
-    a_new_key_in_the_environment_is_needed_from_then_on,
-    a_new_key_that_is_none_changes_nothing,
-    a_new_key_in_the_operating_systems_keyring,
-    half_done_both_kinds_of_blocks_open_and_new_ones_can_be_made,
-    half_done_the_old_key_is_needed_until_the_last_block_is_moved,
-    half_done_the_new_key_is_needed_for_what_was_moved,
-    half_done_it_goes_on_to_the_place_where_it_began,
-    killed_in_the_middle_it_goes_on_where_it_was,
-    several_rotations_at_once_leave_one_key,
+    rotated_blocks_open_with_the_new_key_only,
+    rotation_to_the_environment_requires_that_key,
+    invalid_new_key_changes_nothing,
+    rotation_stores_the_new_key_in_the_keyring,
+    interrupted_rotation_allows_reads_and_creations,
+    interrupted_rotation_requires_the_old_key,
+    interrupted_rotation_requires_the_new_key_for_rotated_blocks,
+    interrupted_rotation_resumes_only_to_its_original_location,
+    killed_rotation_resumes,
+    concurrent_rotations_leave_one_key,
 );
 
 /// Number of blocks that are rewrapped together. A rotation that stops has rewrapped a multiple of
@@ -52,7 +52,7 @@ fn refused(ran: &Ran) -> bool {
     ran.code == 5 && ran.stderr.contains("is not this yard's key")
 }
 
-fn every_block_opens_afterwards_and_the_old_key_opens_nothing(yard: &TestYard) {
+fn rotated_blocks_open_with_the_new_key_only(yard: &TestYard) {
     let before = yard.json(&["key", "status"]);
     yard.keeper("ada", "first badge");
     yard.ok_with_input(&["set", "zoo-keeper/ada", "--secret", "badge=-"], "second badge");
@@ -87,7 +87,7 @@ fn every_block_opens_afterwards_and_the_old_key_opens_nothing(yard: &TestYard) {
     assert_eq!((moves.len(), &moves[0]["from"], &moves[1]["from"]), (2, &moves[1]["to"], &before["key_id"]));
 }
 
-fn a_new_key_in_the_environment_is_needed_from_then_on(yard: &TestYard) {
+fn rotation_to_the_environment_requires_that_key(yard: &TestYard) {
     yard.keeper("ada", "badge");
     let reveal = ["reveal", "zoo-keeper/ada", "badge", "--yes"];
     let old = yard.key_file();
@@ -113,7 +113,7 @@ fn a_new_key_in_the_environment_is_needed_from_then_on(yard: &TestYard) {
     assert_eq!(yard.ok(&reveal), "badge");
 }
 
-fn a_new_key_that_is_none_changes_nothing(yard: &TestYard) {
+fn invalid_new_key_changes_nothing(yard: &TestYard) {
     yard.keeper("ada", "badge");
     let before = (yard.json(&["key", "status"]), yard.json(&["audit"]));
     let to = ["key", "rotate", "--to", "env:NEXT_KEY"];
@@ -143,7 +143,7 @@ fn with_keyring(yard: &TestYard, script: &str) -> Ran {
     ran(&mut session, None)
 }
 
-fn a_new_key_in_the_operating_systems_keyring(yard: &TestYard) {
+fn rotation_stores_the_new_key_in_the_keyring(yard: &TestYard) {
     if !available("BLOCKYARD_TEST_KEYRING") {
         return;
     }
@@ -234,7 +234,7 @@ fn badges(yard: &TestYard) -> [String; 2] {
     ["zoo-keeper/ada", "zoo-keeper/bob"].map(|address| yard.reveal(address, "badge"))
 }
 
-fn half_done_both_kinds_of_blocks_open_and_new_ones_can_be_made(yard: &TestYard) {
+fn interrupted_rotation_allows_reads_and_creations(yard: &TestYard) {
     if !yard.has_shell() {
         return;
     }
@@ -257,7 +257,7 @@ fn half_done_both_kinds_of_blocks_open_and_new_ones_can_be_made(yard: &TestYard)
     yard.ok(&["doctor"]);
 }
 
-fn half_done_the_old_key_is_needed_until_the_last_block_is_moved(yard: &TestYard) {
+fn interrupted_rotation_requires_the_old_key(yard: &TestYard) {
     if !yard.has_shell() {
         return;
     }
@@ -284,7 +284,7 @@ fn half_done_the_old_key_is_needed_until_the_last_block_is_moved(yard: &TestYard
     }
 }
 
-fn half_done_the_new_key_is_needed_for_what_was_moved(yard: &TestYard) {
+fn interrupted_rotation_requires_the_new_key_for_rotated_blocks(yard: &TestYard) {
     if !yard.has_shell() {
         return;
     }
@@ -305,7 +305,7 @@ fn half_done_the_new_key_is_needed_for_what_was_moved(yard: &TestYard) {
     assert_eq!(badges(yard), ["ada's badge", "bob's badge"]);
 }
 
-fn half_done_it_goes_on_to_the_place_where_it_began(yard: &TestYard) {
+fn interrupted_rotation_resumes_only_to_its_original_location(yard: &TestYard) {
     if !yard.has_shell() {
         return;
     }
@@ -323,7 +323,7 @@ fn half_done_it_goes_on_to_the_place_where_it_began(yard: &TestYard) {
     assert_eq!(badges(yard), ["ada's badge", "bob's badge"]);
 }
 
-fn killed_in_the_middle_it_goes_on_where_it_was(yard: &TestYard) {
+fn killed_rotation_resumes(yard: &TestYard) {
     if !yard.has_shell() {
         return;
     }
@@ -360,7 +360,7 @@ fn killed_in_the_middle_it_goes_on_where_it_was(yard: &TestYard) {
     yard.ok(&["doctor"]);
 }
 
-fn several_rotations_at_once_leave_one_key(yard: &TestYard) {
+fn concurrent_rotations_leave_one_key(yard: &TestYard) {
     yard.keeper("ada", "ada's badge");
     crowd(yard, 210);
     yard.keeper("bob", "bob's badge");

@@ -3,8 +3,25 @@
 use blockyard_tests::{Ran, TestYard, bundle};
 
 const ATTACKS: [&str; 19] = [
-    "nothing", "spin", "recurse", "allocate", "panic", "sleep", "hoard", "babble", "lie", "wander", "scribble",
-    "smuggle", "sneak", "redirect", "crowd", "misuse", "pretend", "wild", "gossip",
+    "nothing",
+    "spin",
+    "recurse",
+    "allocate",
+    "panic",
+    "sleep",
+    "create-handles",
+    "flood-log",
+    "return-invalid-result",
+    "open-other-database",
+    "create-table-in-read",
+    "insert-in-read",
+    "query-in-read-transaction",
+    "send-password-to-host",
+    "open-connections",
+    "use-secret-outside-audience",
+    "return-error-of-host",
+    "call-at-random",
+    "log-secret",
 ];
 
 fn yard() -> TestYard {
@@ -32,7 +49,7 @@ fn stopped(operation: &str, words: &str) {
 }
 
 #[test]
-fn no_attack_is_forgotten() {
+fn every_operation_of_the_guest_is_tested() {
     let yard = yard();
     let described = yard.json(&["type", "misbehave"]);
     let operations: Vec<&str> =
@@ -61,13 +78,13 @@ fn panic() {
 }
 
 #[test]
-fn hoard() {
-    stopped("hoard", "handles");
+fn create_handles() {
+    stopped("create-handles", "handles");
 }
 
 #[test]
-fn lie() {
-    stopped("lie", "a result of `lie` that is not valid");
+fn return_invalid_result() {
+    stopped("return-invalid-result", "a result of `return-invalid-result` that is not valid");
 }
 
 #[test]
@@ -82,9 +99,9 @@ fn sleep() {
 }
 
 #[test]
-fn babble() {
+fn flood_log() {
     let yard = yard();
-    let ran = attack(&yard, "babble", &[]);
+    let ran = attack(&yard, "flood-log", &[]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(!ran.stderr.contains('\x1b'), "control characters in the output");
     let last = "log limit of 1000 lines or 1024 KiB per call reached; further lines are dropped\n";
@@ -93,30 +110,30 @@ fn babble() {
 }
 
 #[test]
-fn wander() {
+fn open_other_database() {
     let yard = yard();
     let other = yard.path("yard.db").display().to_string();
-    let ran = attack(&yard, "wander", &["--path", &other]);
+    let ran = attack(&yard, "open-other-database", &["--path", &other]);
     assert_eq!(ran.code, 5, "{}", ran.stderr);
     assert!(ran.stderr.contains("the block's configuration does not name the database"), "{}", ran.stderr);
 }
 
 #[test]
-fn scribble() {
+fn create_table_in_read() {
     let yard = yard();
     // An existing file is opened read-only.
     std::fs::write(yard.path("named.db"), "").expect("an empty database");
-    let ran = attack(&yard, "scribble", &[]);
+    let ran = attack(&yard, "create-table-in-read", &[]);
     assert_eq!(ran.code, 5, "{}", ran.stderr);
     assert!(ran.stderr.contains("the operation only reads"), "{}", ran.stderr);
     assert_eq!(std::fs::read(yard.path("named.db")).expect("the file"), b"");
 }
 
 #[test]
-fn smuggle() {
+fn insert_in_read() {
     let yard = yard();
     std::fs::write(yard.path("named.db"), "").expect("an empty database");
-    let ran = attack(&yard, "smuggle", &[]);
+    let ran = attack(&yard, "insert-in-read", &[]);
     assert_eq!(ran.code, 7, "{}", ran.stderr);
     let said = "bundle `misbehave` was stopped: a `read` operation tried to insert rows into a table";
     assert!(ran.stderr.contains(said), "{}", ran.stderr);
@@ -124,17 +141,17 @@ fn smuggle() {
 }
 
 #[test]
-fn misuse() {
+fn use_secret_outside_audience() {
     let yard = yard();
-    let ran = attack(&yard, "misuse", &[]);
+    let ran = attack(&yard, "use-secret-outside-audience", &[]);
     assert_eq!(ran.code, 5, "{}", ran.stderr);
     assert!(ran.stderr.contains("the secret `/token` may not be used for databases"), "{}", ran.stderr);
 }
 
 #[test]
-fn gossip() {
+fn log_secret() {
     let yard = yard();
-    let ran = attack(&yard, "gossip", &[]);
+    let ran = attack(&yard, "log-secret", &[]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(
         ran.stdout.contains("/password") && !ran.stdout.contains("7431") && !ran.stderr.contains("7431"),
@@ -146,7 +163,7 @@ fn gossip() {
 }
 
 #[test]
-fn without_the_grant_nothing_links() {
+fn missing_grant_prevents_the_call() {
     let yard = yard();
     yard.ok(&["revoke", "misbehave", "clock"]);
     let ran = attack(&yard, "nothing", &[]);
@@ -158,7 +175,7 @@ fn without_the_grant_nothing_links() {
 }
 
 #[test]
-fn compiled_code_is_kept_in_a_private_folder_and_safe_to_lose() {
+fn compiled_code_is_cached_in_a_private_folder() {
     use std::os::unix::fs::PermissionsExt as _;
     let yard = yard();
     let run = || {
@@ -188,9 +205,9 @@ fn compiled_code_is_kept_in_a_private_folder_and_safe_to_lose() {
 }
 
 #[test]
-fn pretend() {
+fn return_error_of_host() {
     // Only the host can deny a capability, which has another exit code.
-    let ran = attack(&yard(), "pretend", &[]);
+    let ran = attack(&yard(), "return-error-of-host", &[]);
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("it was the host"), "{}", ran.stderr);
 }
@@ -199,7 +216,7 @@ fn pretend() {
 /// Runs for two seconds, or for the number of minutes in `BLOCKYARD_TEST_LONG`.
 #[test]
 #[allow(clippy::print_stdout, reason = "prints the number of sequences of a long run")]
-fn wild() {
+fn call_at_random() {
     use std::time::{Duration, Instant};
     let yard = yard();
     let minutes: Option<f64> = std::env::var("BLOCKYARD_TEST_LONG").ok().and_then(|text| text.parse().ok());
@@ -217,7 +234,7 @@ fn wild() {
             if Instant::now() > end {
                 break;
             }
-            let called = block.call("wild", serde_json::json!({"seed": seed, "calls": 120})).await;
+            let called = block.call("call-at-random", serde_json::json!({"seed": seed, "calls": 120})).await;
             match called {
                 Ok(reply) => {
                     assert_eq!(reply.result, 120);

@@ -124,7 +124,7 @@ fn masking_does_not_confirm_guesses() {
 }
 
 #[test]
-fn an_echo_confirms_no_guess() {
+fn echo_does_not_confirm_guesses() {
     let secret = "k9zq4x";
     let guesses = ["aaaaaa", "k9zq4y", secret, "zzzzzz"];
     for via in ["path", "header", "body"] {
@@ -142,7 +142,7 @@ fn an_echo_confirms_no_guess() {
 }
 
 #[test]
-fn a_search_through_a_server_that_puts_guesses_together_is_stopped() {
+fn guesses_assembled_by_a_server_are_stopped() {
     // Thousands of guesses precede the right one: more words than a regular call sends before an
     // echo.
     let secret = "k9zq4x7w";
@@ -159,7 +159,7 @@ fn a_search_through_a_server_that_puts_guesses_together_is_stopped() {
 }
 
 #[test]
-fn a_search_while_the_output_is_read_is_stopped_and_written_down() {
+fn guesses_during_output_are_stopped_and_recorded() {
     let bed = bed("k9zq4x");
     let arguments = json!({"guesses": ["aaaaaa", "k9zq4x", "zzzzzz"]}).to_string();
     let ran = bed.yard.run(&["call", "courier-thief/t", "guess-in-parts", "--args", &arguments, "--out", "-"]);
@@ -193,7 +193,7 @@ fn guesses_of_another_server_are_not_sent() {
 }
 
 #[test]
-fn an_unread_body_does_not_leave_the_audience_with_a_secret() {
+fn unread_body_with_a_secret_stays_in_its_audience() {
     for how in ["whole", "begun", "parts", "again"] {
         for path in ["/echo", "/echo?x=1"] {
             let bed = bed("hunter7");
@@ -227,7 +227,7 @@ fn an_unread_body_does_not_leave_the_audience_with_a_secret() {
 }
 
 #[test]
-fn compressed_and_partial_answers_are_not_read() {
+fn compressed_and_partial_responses_cannot_be_read() {
     let bed = bed("hunter7");
     let refused = bed.call("range", &json!({"path": "/echo", "count": 20}));
     assert_eq!(refused.code, 1, "{}", refused.stdout);
@@ -241,7 +241,7 @@ fn compressed_and_partial_answers_are_not_read() {
 }
 
 #[test]
-fn a_bundle_does_not_ask_for_compression_beside_a_secret() {
+fn requests_with_a_secret_disable_compression() {
     let web = Web::start(echo);
     let yard = TestYard::empty();
     yard.ok(&["init", "--key", "file"]);
@@ -264,7 +264,7 @@ fn a_bundle_does_not_ask_for_compression_beside_a_secret() {
 }
 
 #[test]
-fn an_answer_says_neither_the_length_nor_the_digest_of_a_secret() {
+fn responses_reveal_neither_length_nor_digest_of_a_secret() {
     let bed = bed("hunter7");
     assert_eq!(bed.ok("length", &json!({"path": "/echo"})), json!([]));
     // The host's own messages reveal no length either.
@@ -277,7 +277,7 @@ fn an_answer_says_neither_the_length_nor_the_digest_of_a_secret() {
 }
 
 #[test]
-fn a_secret_is_in_no_header_but_those_that_the_schema_names() {
+fn secret_is_sent_only_in_headers_of_the_schema() {
     let bed = bed("AbCdEf123456XyZ");
     for header in [
         "user-agent",
@@ -305,7 +305,7 @@ fn a_secret_is_in_no_header_but_those_that_the_schema_names() {
 }
 
 #[test]
-fn a_token_server_is_the_one_that_the_schema_names() {
+fn token_server_must_be_named_by_the_schema() {
     let bed = bed("hunter7");
     let (tokens, web) = (bed.tokens.url(), bed.web.url());
     for url in [
@@ -326,7 +326,7 @@ fn a_token_server_is_the_one_that_the_schema_names() {
 }
 
 #[test]
-fn texts_are_masked_before_truncation() {
+fn text_is_masked_before_truncation() {
     let bed = bed("hunter7-of-the-zoo");
     let url = format!("{}/token", bed.tokens.url());
     // The token server quotes the form; the bundle chooses the number of characters before the
@@ -341,7 +341,7 @@ fn texts_are_masked_before_truncation() {
 }
 
 #[test]
-fn a_redirect_takes_no_secret_along_and_quotes_none() {
+fn redirect_neither_forwards_nor_quotes_a_secret() {
     let bed = bed("hunter7");
     bed.yard.create("courier/c", &json!({"base_url": bed.web.url(), "token_url": bed.other.url(), "token": "hunter7"}));
     let get = |arguments: Value| bed.yard.run(&["call", "courier/c", "get", "--args", &arguments.to_string()]);
@@ -359,7 +359,7 @@ fn a_redirect_takes_no_secret_along_and_quotes_none() {
 }
 
 #[test]
-fn only_texts_of_a_named_form_are_signed() {
+fn only_messages_of_a_declared_form_are_signed() {
     let bed = bed("hunter7");
     let (key, _) = crate::tokens::rsa_key(bed.yard.path("").as_path(), "pkcs8");
     bed.yard.create("courier/c", &json!({"base_url": bed.web.url(), "signing_key": key}));
@@ -399,7 +399,7 @@ fn write_nested(text: &mut String, depth: usize) {
 }
 
 #[test]
-fn a_secret_of_a_megabyte_is_searched_for_in_little_memory() {
+fn search_for_a_large_secret_uses_bounded_memory() {
     let bed = bed("hunter7");
     #[cfg(target_os = "linux")]
     let idle = said(&bed);

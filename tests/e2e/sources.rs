@@ -7,14 +7,14 @@ use blockyard_tests::{Ran, TestYard, on_both, ran};
 use serde_json::json;
 
 on_both!(
-    a_source_is_read_at_each_call,
-    a_source_that_cannot_be_read_is_an_error_and_nothing_takes_its_place,
-    a_source_deep_in_another_block_names_its_own_block,
-    a_pipe_that_gives_too_much_is_not_a_secret,
-    a_block_as_a_source_is_a_reference,
-    sources_lead_through_eight_blocks_at_the_most,
-    one_line_end_is_not_part_of_a_secret_wherever_it_comes_from,
-    what_is_no_source_is_refused_and_not_repeated,
+    source_is_read_at_each_call,
+    unreadable_source_is_an_error_without_fallback,
+    nested_source_error_names_the_owning_block,
+    oversized_pipe_source_is_rejected,
+    block_source_is_a_reference,
+    source_chain_is_limited_to_eight_blocks,
+    one_trailing_newline_is_stripped_from_every_source,
+    invalid_source_is_rejected_without_quoting_it,
 );
 
 /// Runs a command with a door key in its environment, or without one.
@@ -26,7 +26,7 @@ fn with_door(yard: &TestYard, key: Option<&str>, arguments: &[&str]) -> Ran {
     ran(&mut command, None)
 }
 
-fn a_source_is_read_at_each_call(yard: &TestYard) {
+fn source_is_read_at_each_call(yard: &TestYard) {
     yard.permit_sources();
     let file = format!("content=file:{}", yard.path("door").display());
     yard.ok(&["create", "zoo-safe/variable", "--secret", "content=env:DOOR_KEY"]);
@@ -46,7 +46,7 @@ fn a_source_is_read_at_each_call(yard: &TestYard) {
     assert_eq!(yard.json(&["show", "zoo-safe/variable"])["revision"], json!(1));
 }
 
-fn a_source_that_cannot_be_read_is_an_error_and_nothing_takes_its_place(yard: &TestYard) {
+fn unreadable_source_is_an_error_without_fallback(yard: &TestYard) {
     yard.permit_sources();
     yard.keeper("ada", "the old badge");
     let file = format!("file:{}", yard.path("none").display());
@@ -74,7 +74,7 @@ fn a_source_that_cannot_be_read_is_an_error_and_nothing_takes_its_place(yard: &T
     assert!(audit.as_array().expect("lines").iter().all(|line| line["action"] != "reveal"), "{audit}");
 }
 
-fn a_source_deep_in_another_block_names_its_own_block(yard: &TestYard) {
+fn nested_source_error_names_the_owning_block(yard: &TestYard) {
     yard.permit_sources();
     yard.ok(&["create", "zoo-keeper/ada", "--set", "name=Ada", "--secret", "badge=env:DOOR_KEY"]);
     yard.ok(&["create", "zoo-cage/lion", "--set", "animal=lion", "--set", "keeper=zoo-keeper/ada"]);
@@ -89,7 +89,7 @@ fn a_source_deep_in_another_block_names_its_own_block(yard: &TestYard) {
 }
 
 /// The size of a pipe is not known in advance: the number of bytes read has the same limit.
-fn a_pipe_that_gives_too_much_is_not_a_secret(yard: &TestYard) {
+fn oversized_pipe_source_is_rejected(yard: &TestYard) {
     yard.permit_sources();
     let door = yard.path("door");
     let mkfifo = program("mkfifo").arg(&door).status().expect("it runs");
@@ -105,7 +105,7 @@ fn a_pipe_that_gives_too_much_is_not_a_secret(yard: &TestYard) {
     );
 }
 
-fn a_block_as_a_source_is_a_reference(yard: &TestYard) {
+fn block_source_is_a_reference(yard: &TestYard) {
     yard.permit_sources();
     yard.create("zoo-safe/box", &json!({"content": "what lies in it"}));
     yard.ok(&["create", "zoo-cage/lion", "--set", "animal=lion", "--set", "place.house=cats"]);
@@ -134,7 +134,7 @@ fn a_block_as_a_source_is_a_reference(yard: &TestYard) {
     yard.ok(&["delete", "zoo-safe/box"]);
 }
 
-fn sources_lead_through_eight_blocks_at_the_most(yard: &TestYard) {
+fn source_chain_is_limited_to_eight_blocks(yard: &TestYard) {
     yard.permit_sources();
     let safe = |number: usize, source: &str| format!("[blocks.\"zoo-safe/s{number}\"]\ncontent = \"{source}\"\n");
     let mut file = "version = 1\n".to_owned() + &safe(0, "env:DOOR_KEY");
@@ -157,7 +157,7 @@ fn sources_lead_through_eight_blocks_at_the_most(yard: &TestYard) {
     }
 }
 
-fn what_is_no_source_is_refused_and_not_repeated(yard: &TestYard) {
+fn invalid_source_is_rejected_without_quoting_it(yard: &TestYard) {
     for source in ["plain-9127", "env:", "file:", "block:plain-9127", "block:zoo-safe/box@1", "vault:plain-9127"] {
         let secret = format!("content={source}");
         let refused = yard.fails(2, &["create", "zoo-safe/box", "--secret", &secret]);
@@ -166,7 +166,7 @@ fn what_is_no_source_is_refused_and_not_repeated(yard: &TestYard) {
     }
 }
 
-fn one_line_end_is_not_part_of_a_secret_wherever_it_comes_from(yard: &TestYard) {
+fn one_trailing_newline_is_stripped_from_every_source(yard: &TestYard) {
     yard.permit_sources();
     let pem = "-----BEGIN KEY-----\nAA==\n-----END KEY-----";
     let cases = [

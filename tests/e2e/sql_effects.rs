@@ -27,7 +27,7 @@ fn refused(yard: &TestYard, block: &str, statement: &str) {
 }
 
 #[test]
-fn in_postgres() {
+fn postgres_statements_have_their_declared_effect() {
     if !available("BLOCKYARD_TEST_POSTGRES_PORT") {
         return;
     }
@@ -108,7 +108,7 @@ fn in_postgres() {
 }
 
 #[test]
-fn in_mariadb() {
+fn mariadb_statements_have_their_declared_effect() {
     if !available("BLOCKYARD_TEST_MARIADB_PORT") {
         return;
     }
@@ -204,7 +204,7 @@ fn in_mariadb() {
 }
 
 #[test]
-fn in_sqlite() {
+fn sqlite_statements_have_their_declared_effect() {
     let yard = TestYard::with_sqlite();
     for statement in ["create table t (a)", "insert into t values (1)"] {
         yard.ok(&["execute", "sql-database/flights", statement]);

@@ -33,7 +33,7 @@ fn all(yard: &TestYard, block: &str) -> Value {
 }
 
 #[test]
-fn a_csv_becomes_a_table_and_more_rows_of_it() {
+fn csv_creates_a_table_and_appends_rows() {
     each("load", |dialect, yard, block| {
         let made = loaded(yard, block, "birds.csv", CSV.as_bytes(), &[]);
         assert_eq!((&made["rows"], &made["created"]), (&json!(3), &json!(true)), "{dialect}");
@@ -61,7 +61,7 @@ fn a_csv_becomes_a_table_and_more_rows_of_it() {
 }
 
 #[test]
-fn one_bad_row_in_a_thousand_is_named_and_nothing_stays() {
+fn invalid_row_is_reported_and_the_load_rolled_back() {
     each("bad", |dialect, yard, block| {
         yard.ok(&["execute", block, "create table birds (id integer primary key, name varchar(10) not null)"]);
         let mut csv = "id,name\n".to_owned();
@@ -117,7 +117,7 @@ fn files_round_trip() {
 }
 
 #[test]
-fn parquet_of_others_is_read_and_ours_by_others() {
+fn parquet_is_interoperable_with_other_programs() {
     let Some(packages) = optional("BLOCKYARD_TEST_PYTHON") else { return };
     let yard = TestYard::with_sqlite();
     let duckdb = |script: &str| {
@@ -150,7 +150,7 @@ fn parquet_of_others_is_read_and_ours_by_others() {
 }
 
 #[test]
-fn what_is_no_file_of_that_kind_is_said() {
+fn wrong_file_format_is_reported() {
     let yard = TestYard::with_sqlite();
     let block = "sql-database/flights";
     for (name, bytes, wrong) in [
@@ -169,7 +169,7 @@ fn what_is_no_file_of_that_kind_is_said() {
 }
 
 #[test]
-fn numbers_keep_their_digits_and_columns_their_types() {
+fn loads_preserve_digits_and_column_types() {
     each("exact", |dialect, yard, block| {
         let csv = "id,big,exact\n1,12345678901234567890,12345678.1234567890123\n2,1,0.5\n";
         loaded(yard, block, "birds.csv", csv.as_bytes(), &[]);
@@ -228,7 +228,7 @@ fn numbers_keep_their_digits_and_columns_their_types() {
 }
 
 #[test]
-fn large_values_pass_and_odd_types_are_said() {
+fn large_values_load_and_unsupported_types_are_reported() {
     let yard = TestYard::with_sqlite();
     let block = "sql-database/flights";
     let long = "x".repeat(400_000);
@@ -254,7 +254,7 @@ fn large_values_pass_and_odd_types_are_said() {
 }
 
 #[test]
-fn parameters_stand_in_their_order() {
+fn positional_parameters_are_bound_in_order() {
     each("positional", |dialect, yard, block| {
         yard.ok(&["execute", block, "create table birds (id integer, name varchar(20))"]);
         let many = json!({"statement": "insert into birds values (?, ?)", "parameters": [[1, "owl"], [2, "who?"]]});

@@ -37,13 +37,13 @@ fn witness(database: &str, statement: &str) -> String {
     read.stdout
 }
 
-fn sneak(yard: &TestYard, dialect: &str, statements: &[&str]) -> blockyard_tests::Ran {
-    let arguments = json!({"dialect": dialect, "statements": statements, "stubborn": true}).to_string();
-    yard.run(&["call", "misbehave/m", "sneak", "--args", &arguments])
+fn query_in_read_transaction(yard: &TestYard, dialect: &str, statements: &[&str]) -> blockyard_tests::Ran {
+    let arguments = json!({"dialect": dialect, "statements": statements, "continue_on_error": true}).to_string();
+    yard.run(&["call", "misbehave/m", "query-in-read-transaction", "--args", &arguments])
 }
 
 #[test]
-fn in_postgres_a_guests_transaction_that_reads_writes_nothing() {
+fn postgres_read_transaction_of_a_guest_cannot_write() {
     if !available("BLOCKYARD_TEST_POSTGRES_PORT") {
         return;
     }
@@ -73,14 +73,14 @@ fn in_postgres_a_guests_transaction_that_reads_writes_nothing() {
         vec![";commit", insert],
         vec!["/* /* */ -- */ */ ;;COMMIT", insert],
     ] {
-        let ran = sneak(&yard, "postgres", &statements);
+        let ran = query_in_read_transaction(&yard, "postgres", &statements);
         assert!(matches!(ran.code, 0 | 1 | 5 | 7), "{statements:?}: {} {}{}", ran.code, ran.stdout, ran.stderr);
     }
     // A statement that fails is not treated as an attempt to write.
-    let failed = sneak(&yard, "postgres", &["select nope", "select 1"]);
+    let failed = query_in_read_transaction(&yard, "postgres", &["select nope", "select 1"]);
     assert!(failed.code == 1 && failed.stderr.contains("aborted"), "{} {}", failed.code, failed.stderr);
     // Committing through the host persists nothing either: the large object is rolled back.
-    let ran = sneak(&yard, "postgres", &["select lo_create(4714)"]);
+    let ran = query_in_read_transaction(&yard, "postgres", &["select lo_create(4714)"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(witness("test_sneak", "select count(*), max(a) from t"), "1|1\n");
     assert_eq!(witness("test_sneak", "select count(*) from pg_class where relname = 'pwned'"), "0\n");
@@ -89,7 +89,7 @@ fn in_postgres_a_guests_transaction_that_reads_writes_nothing() {
 }
 
 #[test]
-fn in_sqlite_a_guests_transaction_that_reads_writes_nothing() {
+fn sqlite_read_transaction_of_a_guest_cannot_write() {
     let yard = yard();
     let path = yard.path("named.db").display().to_string();
     let mut sqlite = program("sqlite3");
@@ -108,7 +108,7 @@ fn in_sqlite_a_guests_transaction_that_reads_writes_nothing() {
         vec!["create temp table z as select zeroblob(1000000)", "create temp view v as select 1"],
         vec!["pragma temp_store = memory", "pragma cache_size = -1000000", "pragma mmap_size = 1000000000"],
     ] {
-        let ran = sneak(&yard, "sqlite", &statements);
+        let ran = query_in_read_transaction(&yard, "sqlite", &statements);
         assert!(matches!(ran.code, 0 | 5 | 7), "{statements:?}: {} {}{}", ran.code, ran.stdout, ran.stderr);
         assert!(!ran.stdout.contains("rows"), "{statements:?}: a statement was executed: {}", ran.stdout);
     }
@@ -144,7 +144,7 @@ fn asks_for_a_password() -> (u16, Arc<Mutex<Vec<u8>>>) {
 }
 
 #[test]
-fn a_password_goes_to_the_host_that_the_type_names() {
+fn password_is_sent_only_to_the_host_of_its_block() {
     let yard = yard();
     let (port, heard) = asks_for_a_password();
     let secret = "pw-secret-of-the-database";
@@ -156,7 +156,7 @@ fn a_password_goes_to_the_host_that_the_type_names() {
     );
     for host in ["127.0.0.1", "localhost", "zoo"] {
         let arguments = json!({"host": host}).to_string();
-        let ran = yard.run(&["call", "misbehave/m", "redirect", "--args", &arguments]);
+        let ran = yard.run(&["call", "misbehave/m", "send-password-to-host", "--args", &arguments]);
         assert_eq!(ran.code, 5, "{host}: {}", ran.stderr);
         assert!(
             ran.stderr.contains(&format!("the block's configuration does not name the host `{host}`")),
@@ -168,7 +168,7 @@ fn a_password_goes_to_the_host_that_the_type_names() {
 }
 
 #[test]
-fn a_bundle_does_not_weaken_the_tls_of_a_block() {
+fn bundle_cannot_weaken_the_tls_of_a_block() {
     let yard = yard();
     let (port, heard) = asks_for_a_password();
     let secret = "pw-secret-of-the-database";
@@ -181,19 +181,25 @@ fn a_bundle_does_not_weaken_the_tls_of_a_block() {
     let heard = || String::from_utf8_lossy(&heard.lock().expect("not poisoned")).into_owned();
     for sslmode in ["disable", "prefer", "require", "verify-ca"] {
         let arguments = json!({"host": "127.0.0.1", "sslmode": sslmode}).to_string();
-        let ran = yard.run(&["call", "misbehave/m", "redirect", "--args", &arguments]);
+        let ran = yard.run(&["call", "misbehave/m", "send-password-to-host", "--args", &arguments]);
         assert_ne!(ran.code, 0, "{sslmode}: {}", ran.stdout);
         assert!(!heard().contains(secret), "{sslmode}: the password was sent without TLS");
     }
     // If the block itself permits it, the server receives the password, which proves that the test
     // works.
     yard.ok(&["set", "misbehave/m", "--unset", "options.sslmode"]);
-    let _ = yard.run(&["call", "misbehave/m", "redirect", "--args", r#"{"host": "127.0.0.1", "sslmode": "disable"}"#]);
+    let _ = yard.run(&[
+        "call",
+        "misbehave/m",
+        "send-password-to-host",
+        "--args",
+        r#"{"host": "127.0.0.1", "sslmode": "disable"}"#,
+    ]);
     assert!(heard().contains(secret), "{:?}", heard());
 }
 
 #[test]
-fn a_call_takes_only_its_blocks_connections() {
+fn connections_are_limited_per_block() {
     if !available("BLOCKYARD_TEST_POSTGRES_PORT") {
         return;
     }
@@ -204,11 +210,11 @@ fn a_call_takes_only_its_blocks_connections() {
                 "database": "postgres", "username": "postgres"}),
         &postgres("PASSWORD"),
     );
-    assert_eq!(yard.ok(&["call", "misbehave/m", "crowd", "--args", r#"{"opens": 120}"#]), "8\n");
+    assert_eq!(yard.ok(&["call", "misbehave/m", "open-connections", "--args", r#"{"count": 120}"#]), "8\n");
 }
 
 #[test]
-fn a_type_that_names_no_database_reaches_none() {
+fn type_without_a_database_cannot_connect() {
     let yard = TestYard::new();
     let text = std::fs::read_to_string(blockyard_tests::attack::folder().join("transaction-left-open.wat"));
     let text = text.expect("the attack");
@@ -229,7 +235,7 @@ fn a_type_that_names_no_database_reaches_none() {
 
 /// Also in the binary, SQLite's memory accounting is set up before the yard itself uses SQLite.
 #[test]
-fn a_statement_of_sqlite_has_so_much_memory() {
+fn sqlite_statement_memory_is_limited() {
     let yard = TestYard::with_sqlite();
     yard.ok(&["execute", "sql-database/flights", "create table t (a)"]);
     for (statement, why) in [

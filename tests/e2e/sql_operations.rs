@@ -21,7 +21,7 @@ pub(crate) fn count_of(yard: &TestYard, block: &str) -> Value {
 }
 
 #[test]
-fn a_script_is_atomic() {
+fn script_is_atomic() {
     each("script", |dialect, yard, block| {
         let script = |text: &str| yard.run(&["call", block, "script", "--script", text, "--json"]);
         let made = script(

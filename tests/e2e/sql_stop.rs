@@ -70,7 +70,7 @@ fn postgres_runs(mark: &str) -> bool {
 }
 
 #[test]
-fn an_interrupted_query_stops_in_postgres() {
+fn interrupted_query_is_canceled_in_postgres() {
     if available("BLOCKYARD_TEST_POSTGRES_PORT") {
         let slow = "select pg_sleep(60), 'interrupted'";
         stops("postgres", "POSTGRES", "postgres", "postgres", slow, "-INT", &|| postgres_runs("interrupted"));
@@ -78,7 +78,7 @@ fn an_interrupted_query_stops_in_postgres() {
 }
 
 #[test]
-fn even_a_killed_process_leaves_no_query_in_postgres() {
+fn killed_process_leaves_no_query_in_postgres() {
     if available("BLOCKYARD_TEST_POSTGRES_PORT") {
         let slow = "select pg_sleep(60), 'killed'";
         stops("postgres", "POSTGRES", "postgres", "postgres", slow, "-KILL", &|| postgres_runs("killed"));
@@ -86,7 +86,7 @@ fn even_a_killed_process_leaves_no_query_in_postgres() {
 }
 
 #[test]
-fn an_interrupted_query_stops_in_mariadb() {
+fn interrupted_query_is_canceled_in_mariadb() {
     if !available("BLOCKYARD_TEST_MARIADB_PORT") {
         return;
     }

@@ -24,7 +24,7 @@ fn with_table() -> TestYard {
 }
 
 #[test]
-fn what_the_bundle_wrote_sqlite_reads() {
+fn sqlite_shell_reads_written_values() {
     let yard = with_table();
     if !available("BLOCKYARD_TEST_SQLITE3") {
         return;
@@ -39,7 +39,7 @@ fn what_the_bundle_wrote_sqlite_reads() {
 }
 
 #[test]
-fn rows_come_in_every_format() {
+fn rows_are_printed_in_every_format() {
     let yard = with_table();
     let select = "select a, b, c, e from t order by rowid";
     let query = |format: &str| yard.ok(&["query", "sql-database/flights", select, "--format", format]);
@@ -62,7 +62,7 @@ fn rows_come_in_every_format() {
 }
 
 #[test]
-fn all_operations_of_the_interface() {
+fn all_operations_of_the_database_interface() {
     let yard = with_table();
     let call = |operation: &str, more: &[&str]| -> Value {
         let arguments: Vec<&str> = ["call", "sql-database/flights", operation].iter().chain(more).copied().collect();
@@ -82,7 +82,7 @@ fn all_operations_of_the_interface() {
 }
 
 #[test]
-fn many_are_all_or_nothing() {
+fn execute_many_is_atomic() {
     let yard = with_table();
     yard.ok(&["execute", "sql-database/flights", "create table u (a integer primary key)"]);
     let refused = yard.fails(
@@ -103,7 +103,7 @@ fn many_are_all_or_nothing() {
 }
 
 #[test]
-fn a_hundred_thousand_rows_pass_through() {
+fn one_hundred_thousand_rows_are_streamed() {
     let yard = TestYard::with_sqlite();
     yard.ok(&["execute", "sql-database/flights", "create table n as with recursive n(i) as (select 1 union all select i + 1 from n where i < 100000) select i, 'row ' || i as name from n"]);
     yard.ok(&["query", "sql-database/flights", "select * from n", "--out", "n.csv"]);
@@ -113,7 +113,7 @@ fn a_hundred_thousand_rows_pass_through() {
 }
 
 #[test]
-fn a_query_that_fails_in_the_middle_leaves_no_file() {
+fn query_that_fails_midway_leaves_no_file() {
     let yard = TestYard::with_sqlite();
     yard.ok(&["execute", "sql-database/flights", "create table n as with recursive n(i) as (select 1 union all select i + 1 from n where i < 50000) select i from n"]);
     // The smallest integer has no absolute value: an error in row 40,000.
@@ -127,7 +127,7 @@ fn a_query_that_fails_in_the_middle_leaves_no_file() {
 }
 
 #[test]
-fn a_closed_pipe_is_silent() {
+fn closed_pipe_is_not_an_error() {
     let yard = TestYard::with_sqlite();
     yard.ok(&["execute", "sql-database/flights", "create table n as with recursive n(i) as (select 1 union all select i + 1 from n where i < 100000) select i from n"]);
     let mut command = yard.command(&["query", "sql-database/flights", "select * from n", "--format", "csv"]);
@@ -142,7 +142,7 @@ fn a_closed_pipe_is_silent() {
 }
 
 #[test]
-fn a_read_stays_a_read_and_a_file_stays_alone() {
+fn read_cannot_write_and_statements_cannot_open_other_files() {
     let yard = with_table();
     for statement in
         ["delete from t", "insert into t (a) values (1) returning a", "drop table t", "pragma user_version = 7"]
@@ -169,7 +169,7 @@ fn a_read_stays_a_read_and_a_file_stays_alone() {
 }
 
 #[test]
-fn a_check_has_steps() {
+fn check_lists_its_steps() {
     let yard = with_table();
     let check = yard.json(&["check", "sql-database/flights"]);
     let steps: Vec<&str> =
@@ -183,7 +183,7 @@ fn a_check_has_steps() {
 }
 
 #[test]
-fn a_statement_stands_alone() {
+fn multiple_statements_and_transaction_control_are_rejected() {
     let yard = with_table();
     for statement in ["select 1; select 2", "delete from t; delete from t;", "drop table t; /* and */ drop table t"] {
         let refused = yard.fails(1, &["execute", "sql-database/flights", statement]);
@@ -200,7 +200,7 @@ fn a_statement_stands_alone() {
 }
 
 #[test]
-fn the_yards_own_files_are_not_for_bundles() {
+fn bundles_cannot_open_the_files_of_the_yard() {
     let yard = with_table();
     std::os::unix::fs::symlink(yard.path("yard.db"), yard.path("link.db")).expect("a link");
     std::fs::hard_link(yard.path("yard.db"), yard.path("hard.db")).expect("a link");
@@ -215,7 +215,7 @@ fn the_yards_own_files_are_not_for_bundles() {
 }
 
 #[test]
-fn a_number_that_would_lose_digits_stays_text() {
+fn lossy_numbers_remain_text() {
     let yard = with_table();
     for number in ["12345678901234567890.12", "1.10", "1e3", "0.1234567890123456789"] {
         let parameter = format!("n={number}");
@@ -230,7 +230,7 @@ fn a_number_that_would_lose_digits_stays_text() {
 }
 
 #[test]
-fn files_are_replaced_and_pipes_are_not() {
+fn output_replaces_files_but_not_pipes() {
     let yard = with_table();
     std::fs::write(yard.path("old.csv"), "old").expect("a file");
     std::os::unix::fs::symlink(yard.path("old.csv"), yard.path("link.csv")).expect("a link");

@@ -47,7 +47,7 @@ fn content_range(request: &Seen) -> (u64, Option<u64>) {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn four_gibibytes_are_copied_through_a_few_mebibytes() {
+fn four_gibibytes_are_copied_with_bounded_memory() {
     const SIZE: u64 = 4 << 30;
     let checksum = |pieces: &mut dyn Iterator<Item = bytes::Bytes>| {
         let mut digest = CRC32C.digest();
@@ -89,7 +89,7 @@ fn four_gibibytes_are_copied_through_a_few_mebibytes() {
 }
 
 #[test]
-fn keys_of_the_customers_own_go_with_every_request_for_an_object() {
+fn customer_supplied_keys_are_sent_with_every_object_request() {
     let seen = Arc::new(Mutex::new(Vec::<Seen>::new()));
     let keep = seen.clone();
     let here = Arc::new(std::sync::OnceLock::<String>::new());
@@ -153,7 +153,7 @@ fn keys_of_the_customers_own_go_with_every_request_for_an_object() {
 }
 
 #[test]
-fn quotas_are_waited_for_or_said() {
+fn exceeded_quota_is_retried_or_reported() {
     let asked = Arc::new(Mutex::new(0));
     let count = asked.clone();
     let Some((cloud, _web)) = start(move |request| {

@@ -57,7 +57,7 @@ fn attribute(span: &Span, name: &str) -> String {
 }
 
 #[test]
-fn calls_and_host_calls_are_exported_without_a_value() {
+fn spans_of_calls_contain_no_values() {
     let yard = yard();
     yard.ok(&["execute", "sql-database/flights", "create table t (a)"]);
     let collector = start_collector();
@@ -70,9 +70,13 @@ fn calls_and_host_calls_are_exported_without_a_value() {
     let queried = export(&["query", "sql-database/flights", &statement, "--param", &parameter, "--format", "csv"]);
     assert_eq!((queried.code, queried.stderr.as_str()), (0, ""), "{}", queried.stdout);
     assert!(queried.stdout.contains(CANARY), "the output must contain the canary");
-    assert_eq!(yard.run(&["call", "misbehave/m", "gossip", "--otlp"]).code, 2, "the flag must precede the operation");
+    assert_eq!(
+        yard.run(&["call", "misbehave/m", "log-secret", "--otlp"]).code,
+        2,
+        "the flag must precede the operation"
+    );
     let address = collector.url();
-    assert_eq!(yard.run(&["--otlp", &address, "call", "misbehave/m", "gossip", "-q"]).code, 0);
+    assert_eq!(yard.run(&["--otlp", &address, "call", "misbehave/m", "log-secret", "-q"]).code, 0);
     assert_eq!(yard.run(&["--otlp", &address, "call", "misbehave/m", "panic"]).code, 7);
 
     let spans = spans(&collector);
@@ -109,7 +113,7 @@ fn calls_and_host_calls_are_exported_without_a_value() {
 }
 
 #[test]
-fn without_an_address_nothing_leaves() {
+fn nothing_is_exported_without_an_endpoint() {
     let yard = yard();
     let collector = start_collector();
     let mut command = yard.command(&["call", "misbehave/m", "nothing"]);
@@ -127,7 +131,7 @@ fn without_an_address_nothing_leaves() {
 }
 
 #[test]
-fn a_collector_that_does_not_answer_changes_nothing() {
+fn unresponsive_collector_does_not_affect_calls() {
     let yard = yard();
     // One port that rejects connections, and one that accepts them and never responds.
     let closed = "127.0.0.1:1".parse().expect("an address without a listener");
@@ -144,7 +148,7 @@ fn a_collector_that_does_not_answer_changes_nothing() {
 }
 
 #[test]
-fn an_address_that_is_none_is_a_usage_error_and_not_repeated() {
+fn invalid_endpoint_is_a_usage_error_without_quoting_it() {
     let yard = yard();
     for address in ["127.0.0.1:4318", "grpc://127.0.0.1:4317", "http://user:hunter2@127.0.0.1:4318"] {
         let told = yard.fails(2, &["--otlp", address, "list"]);

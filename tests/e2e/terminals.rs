@@ -10,7 +10,7 @@ const EVIL: &str = "\u{1b}]0;pwned\u{7}|\u{9b}2J|\u{202e}evil|\u{200b}|\u{e0041}
 const HIDDEN: [char; 5] = ['\u{7}', '\u{9b}', '\u{202e}', '\u{200b}', '\u{e0041}'];
 
 #[test]
-fn rows_are_escaped_on_a_terminal_and_exact_elsewhere() {
+fn rows_are_escaped_on_a_terminal_only() {
     let yard = TestYard::with_sqlite();
     let insert = format!("create table t as select '{EVIL}' as a, '=1+1' as b");
     yard.ok(&["execute", "sql-database/flights", &insert]);
@@ -50,7 +50,7 @@ fn json_on_a_terminal_is_the_same_document() {
 }
 
 #[test]
-fn a_registry_forges_no_progress() {
+fn registry_cannot_forge_progress_messages() {
     let yard = TestYard::empty();
     yard.ok(&["init", "--key", "file"]);
     let registry = format!(
@@ -65,7 +65,7 @@ fn a_registry_forges_no_progress() {
 }
 
 #[test]
-fn a_message_of_a_server_has_no_lines_of_blockyard() {
+fn server_message_cannot_forge_output_lines() {
     let yard = TestYard::with_sqlite();
     yard.ok(&["execute", "sql-database/flights", "create table t (a int)"]);
     // SQLite quotes the name, and its lines are marked.
@@ -81,7 +81,7 @@ fn a_message_of_a_server_has_no_lines_of_blockyard() {
 }
 
 #[test]
-fn a_replacement_is_asked_about_on_a_terminal() {
+fn replacement_is_confirmed_on_a_terminal() {
     let yard = TestYard::empty();
     yard.ok(&["init", "--key", "file"]);
     let bundle = |version: &str| crate::install::sec(&yard, version, &[], &serde_json::json!({}), &[]);
@@ -100,7 +100,7 @@ fn a_replacement_is_asked_about_on_a_terminal() {
 /// One function escapes output, and only these files print. A command that prints or prompts by
 /// itself would bypass it.
 #[test]
-fn only_a_few_files_print() {
+fn only_listed_files_print() {
     let homes = [
         ("comfy_table", &["tabular.rs"][..]),
         ("dialoguer::", &["fields.rs"]),
@@ -132,7 +132,7 @@ fn only_a_few_files_print() {
 }
 
 #[test]
-fn a_usage_error_repeats_no_control_character() {
+fn usage_error_escapes_control_characters() {
     let yard = TestYard::empty();
     for word in ["nosuch\u{1b}[2J", "nosuch\u{202e}", "nosuch\u{9b}2J\u{7}"] {
         let option = format!("--{word}");
@@ -145,7 +145,7 @@ fn a_usage_error_repeats_no_control_character() {
 }
 
 #[test]
-fn a_usage_error_of_an_operation_repeats_no_control_character() {
+fn operation_usage_error_escapes_control_characters() {
     let yard = TestYard::with_sqlite();
     for word in ["nosuch\u{1b}[2J", "nosuch\u{202e}"] {
         let option = format!("--{word}");

@@ -85,7 +85,7 @@ fn token(text: &str, seconds: u64) -> Answer {
 }
 
 #[test]
-fn a_key_signs_for_a_token() {
+fn key_signs_a_token_request() {
     let folder = tempfile::tempdir().expect("a folder");
     for kind in ["pkcs8", "pkcs1"] {
         let (key, public) = rsa_key(folder.path(), kind);
@@ -114,7 +114,7 @@ fn a_key_signs_for_a_token() {
 }
 
 #[test]
-fn other_grants_send_what_their_documents_say() {
+fn other_grant_types_send_their_documented_parameters() {
     let bed = bed("cl1ent+secret&=/", |_| Answer::text("fine"), |_| token("t", 60));
     assert_eq!(get(&bed, "client").code, 0);
     assert_eq!(get(&bed, "refresh").code, 0);
@@ -133,7 +133,7 @@ fn other_grants_send_what_their_documents_say() {
 }
 
 #[test]
-fn a_token_server_that_refuses_is_a_clear_error() {
+fn token_server_rejection_is_a_clear_error() {
     let folder = tempfile::tempdir().expect("a folder");
     let (key, _) = rsa_key(folder.path(), "pkcs8");
     // The server's error repeats the assertion, which could be exchanged for a token.
@@ -153,7 +153,7 @@ fn a_token_server_that_refuses_is_a_clear_error() {
 }
 
 #[test]
-fn what_is_no_key_says_so_without_showing_it() {
+fn invalid_key_error_does_not_show_the_key() {
     let bed = bed("-----BEGIN NONSENSE----- abcdefgh", |_| Answer::text("fine"), |_| token("t", 60));
     let got = get(&bed, "jwt");
     assert_eq!(got.code, 1, "{}", got.stderr);
@@ -178,7 +178,7 @@ fn access_tokens_are_not_exposed() {
 }
 
 #[test]
-fn the_token_server_must_be_granted_and_meant() {
+fn token_server_must_be_granted_and_configured() {
     let bed = bed("cl1ent-secret", |_| Answer::text("fine"), |_| token("t", 60));
     bed.yard.ok(&["revoke", "courier", &format!("http {}", bed.tokens.url())]);
     let got = get(&bed, "client");
@@ -193,7 +193,7 @@ fn in_process(bed: &Bed) -> (tokio::runtime::Runtime, Yard) {
 }
 
 #[test]
-fn many_calls_fetch_one_token() {
+fn concurrent_calls_fetch_one_token() {
     let fetched = Arc::new(AtomicUsize::new(0));
     let counted = fetched.clone();
     let slow = move |_: &Seen| {
@@ -217,7 +217,7 @@ fn many_calls_fetch_one_token() {
 }
 
 #[test]
-fn a_failure_is_one_attempt_for_all_who_wait() {
+fn concurrent_callers_share_a_failed_attempt() {
     let bed = bed(
         "cl1ent-secret",
         |_| Answer::text("fine"),
@@ -236,7 +236,7 @@ fn a_failure_is_one_attempt_for_all_who_wait() {
 }
 
 #[test]
-fn a_revoked_token_is_fetched_again_once() {
+fn revoked_token_is_refetched_once() {
     let fetched = Arc::new(AtomicUsize::new(0));
     let counted = fetched.clone();
     let bed = bed(
@@ -261,7 +261,7 @@ fn a_revoked_token_is_fetched_again_once() {
 }
 
 #[test]
-fn a_token_is_renewed_before_its_end() {
+fn token_is_renewed_before_it_expires() {
     let fetched = Arc::new(AtomicUsize::new(0));
     let counted = fetched.clone();
     let bed = bed(
@@ -291,7 +291,7 @@ fn a_token_is_renewed_before_its_end() {
 }
 
 #[test]
-fn the_host_signs_and_the_bundle_has_no_key() {
+fn host_signs_without_exposing_the_key() {
     let folder = tempfile::tempdir().expect("a folder");
     let (key, public) = rsa_key(folder.path(), "pkcs8");
     let bed = bed(&key, |_| Answer::text("fine"), |_| token("t", 60));
@@ -313,7 +313,7 @@ fn the_host_signs_and_the_bundle_has_no_key() {
 }
 
 #[test]
-fn hmac_is_that_of_openssl() {
+fn hmac_matches_openssl() {
     let bed = bed("Jefe-of-the-zoo", |_| Answer::text("fine"), |_| token("t", 60));
     for text in ["1764000000.{\"event\":\"born\"}", "v0:1764000000:text=zebra"] {
         let arguments = json!({"text": text, "hmac": true});

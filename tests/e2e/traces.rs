@@ -47,7 +47,7 @@ fn told(yard: &TestYard, verbose: &str, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn a_call_says_which_block_which_code_and_how_it_went() {
+fn trace_names_block_digest_and_outcome() {
     let yard = yard();
     let digest = yard.json(&["bundles"])["bundles"]
         .as_array()
@@ -80,7 +80,7 @@ fn a_call_says_which_block_which_code_and_how_it_went() {
 }
 
 #[test]
-fn a_call_that_fails_says_so_by_its_kind() {
+fn trace_of_a_failed_call_has_the_error_kind() {
     let yard = yard();
     let told = told(&yard, "-v", &["call", "misbehave/m", "panic"]);
     assert!(told.lines().any(|line| line.contains("outcome=\"bundle\"") && line.ends_with(": ended")), "{told}");
@@ -89,7 +89,7 @@ fn a_call_that_fails_says_so_by_its_kind() {
 }
 
 #[test]
-fn v_and_q_stand_after_an_operation_too() {
+fn verbosity_flags_may_follow_the_operation() {
     let yard = yard();
     for flags in [&["-v"][..], &["--verbose"], &["-vv"]] {
         let arguments: Vec<&str> = ["call", "misbehave/m", "nothing"].iter().chain(flags).copied().collect();
@@ -97,16 +97,16 @@ fn v_and_q_stand_after_an_operation_too() {
         assert_eq!((ran.code, ran.stdout.as_str()), (0, "null\n"), "{}", ran.stderr);
         assert!(ran.stderr.contains("call{block=misbehave/m revision=1"), "{flags:?}: {}", ran.stderr);
     }
-    let loud = yard.run(&["call", "misbehave/m", "gossip"]);
+    let loud = yard.run(&["call", "misbehave/m", "log-secret"]);
     assert!(loud.stderr.contains("the password is"), "{}", loud.stderr);
     for flag in ["-q", "--quiet"] {
-        let ran = yard.run(&["call", "misbehave/m", "gossip", flag]);
+        let ran = yard.run(&["call", "misbehave/m", "log-secret", flag]);
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{flag}");
     }
 }
 
 #[test]
-fn no_trace_has_a_value_at_any_verbosity() {
+fn traces_contain_no_values_at_any_verbosity() {
     let yard = yard();
     let statement = format!("select '{}' as word, :word as other, 'open' as open", canary("literal"));
     let wrong = format!("select '{}' from nowhere", canary("wrong"));
@@ -120,8 +120,8 @@ fn no_trace_has_a_value_at_any_verbosity() {
         &["query", "sql-database/flights", "select 1 from nowhere"],
         &["call", "zoo-keeper/ada", "introduce"],
         &["call", "zoo-safe/s", "read", "--out", "content"],
-        &["call", "misbehave/m", "gossip"],
-        &["call", "misbehave/m", "babble"],
+        &["call", "misbehave/m", "log-secret"],
+        &["call", "misbehave/m", "flood-log"],
         &["check", "sql-database/flights"],
     ];
     for verbose in ["-v", "-vv", "-vvv"] {
@@ -133,7 +133,7 @@ fn no_trace_has_a_value_at_any_verbosity() {
         // An error is printed once; the lines of the trace do not repeat it.
         for call in [
             &["query", "sql-database/flights", wrong.as_str()][..],
-            &["call", "misbehave/m", "wander", "--args", &argument],
+            &["call", "misbehave/m", "open-other-database", "--args", &argument],
         ] {
             let told = told(&yard, verbose, call);
             let (trace, _) = told.split_once("error:").unwrap_or_else(|| panic!("{told}"));
@@ -159,7 +159,7 @@ impl Write for Heard {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_that_listens_to_every_library_hears_no_value() {
+async fn library_events_contain_no_values() {
     let yard = yard();
     let heard = Heard::default();
     let writer = heard.clone();

@@ -94,7 +94,7 @@ impl Trap {
 }
 
 #[test]
-fn a_project_file_sends_no_password_to_a_server() {
+fn project_file_cannot_send_a_password_to_a_server() {
     let (victim, trap) = (Victim::new(), Trap::new());
     let (folder, port) = (victim.folder(), trap.port());
     fs::write(victim.0.path(".pgpass"), "*:*:*:*:my-real-password\n").expect("a file");
@@ -132,7 +132,7 @@ fn a_project_file_sends_no_password_to_a_server() {
 }
 
 #[test]
-fn a_yard_that_comes_with_a_folder_is_not_opened() {
+fn yard_in_a_project_folder_is_not_opened_untrusted() {
     let victim = Victim::new();
     let folder = victim.folder();
     let private = victim.0.path("id_rsa");
@@ -196,7 +196,7 @@ fn reads_nothing_of_this_machine(victim: &Victim, folder: &Path, private: &Path)
 }
 
 #[test]
-fn a_yard_that_was_taken_over_reads_sources_as_long_as_only_its_user_can_write_it() {
+fn adopted_yard_reads_sources_while_only_its_user_can_write_it() {
     let victim = Victim::new();
     let folder = victim.folder();
     let private = victim.0.path("id_rsa");
@@ -241,7 +241,7 @@ fn a_yard_that_was_taken_over_reads_sources_as_long_as_only_its_user_can_write_i
 }
 
 #[test]
-fn another_yard_at_the_path_of_a_trusted_one_is_not_opened() {
+fn replaced_yard_at_a_trusted_path_is_not_opened() {
     let victim = Victim::new();
     let folder = victim.folder();
     fs::write(folder.join("blockyard.toml"), "yard = \"sqlite:yard.db\"\n").expect("a file");
@@ -315,7 +315,7 @@ fn trust_ends_when_the_file_changes_or_with_revoke() {
 }
 
 #[test]
-fn a_link_is_no_project_file_and_leads_to_no_yard() {
+fn links_to_project_files_and_yards_are_rejected() {
     let victim = Victim::new();
     let folder = victim.folder();
     // A project that the user trusts, and a link to its file from a folder of another person.
@@ -341,7 +341,7 @@ fn a_link_is_no_project_file_and_leads_to_no_yard() {
 }
 
 #[test]
-fn a_terminal_asks_once() {
+fn terminal_prompts_for_trust_once() {
     let victim = Victim::new();
     let folder = victim.folder();
     fs::write(folder.join("blockyard.toml"), "yard = \"sqlite:yard.db\"\n").expect("a file");
@@ -377,7 +377,7 @@ fn a_terminal_asks_once() {
 }
 
 #[test]
-fn permitted_sources_are_judged_by_where_they_lead() {
+fn permitted_sources_are_matched_by_their_resolved_path() {
     let victim = Victim::new();
     let folder = victim.folder();
     let secrets = folder.join("secrets");
@@ -420,7 +420,7 @@ fn permitted_sources_are_judged_by_where_they_lead() {
 }
 
 #[test]
-fn a_yard_in_postgres_reads_only_what_its_user_permits() {
+fn postgres_yard_reads_only_permitted_sources() {
     if !blockyard_tests::available("BLOCKYARD_TEST_POSTGRES_PORT") {
         return;
     }
@@ -434,7 +434,7 @@ fn a_yard_in_postgres_reads_only_what_its_user_permits() {
 }
 
 #[test]
-fn relative_files_are_no_sources() {
+fn relative_source_paths_are_rejected() {
     let yard = TestYard::on(Backend::Sqlite);
     for path in ["secret", "./secret", "../secret", "~/secret"] {
         let source = format!("content=file:{path}");
@@ -450,7 +450,7 @@ fn relative_files_are_no_sources() {
 }
 
 #[test]
-fn a_configuration_that_others_can_write_is_refused() {
+fn configuration_writable_by_others_is_rejected() {
     let yard = TestYard::on(Backend::Sqlite);
     let file = yard.path(".config/blockyard/config.toml");
     yard.configure("[sources]\nallow = [\"env:A\"]\n");
@@ -509,7 +509,7 @@ fn watched_tools(victim: &Victim) -> (String, PathBuf) {
 }
 
 #[test]
-fn no_registry_and_no_crate_is_used_because_of_the_current_folder() {
+fn current_folder_selects_neither_registry_nor_crate() {
     let victim = Victim::new();
     let folder = victim.folder();
     let work = trapped_registry(&folder);
@@ -563,7 +563,7 @@ fn no_registry_and_no_crate_is_used_because_of_the_current_folder() {
 }
 
 #[test]
-fn registries_come_from_the_users_configuration() {
+fn registries_are_read_from_the_user_configuration() {
     let victim = Victim::new();
     let folder = victim.folder();
     let work = trapped_registry(&folder);
@@ -581,7 +581,7 @@ fn registries_come_from_the_users_configuration() {
 }
 
 #[test]
-fn a_crate_is_built_in_its_own_folder() {
+fn crate_is_built_in_its_own_folder() {
     let victim = Victim::new();
     let folder = victim.folder();
     trapped_registry(&folder);

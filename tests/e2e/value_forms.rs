@@ -17,7 +17,7 @@ fn refused(yard: &TestYard, block: &str, statement: &str, parameters: &str, want
 }
 
 #[test]
-fn elements_of_lists_keep_their_digits() {
+fn list_elements_preserve_all_digits() {
     let Some(server) = postgres::server("forms_lists") else { return };
     let (yard, block) = (&server.yard, "sql-database/pg");
     for (kind, list, wanted) in [
@@ -54,7 +54,7 @@ fn elements_of_lists_keep_their_digits() {
 }
 
 #[test]
-fn bytes_in_lists_are_bytes_or_refused() {
+fn bytes_in_lists_are_preserved_or_rejected() {
     each("forms_bytes", |dialect, yard, block| {
         // The file of a SQLite database is made by the first statement that writes.
         yard.ok(&["execute", block, "create table made (id integer)"]);
@@ -92,7 +92,7 @@ fn failing(yard: &TestYard, block: &str, script: &str) -> String {
 }
 
 #[test]
-fn an_error_names_the_changes_that_mysql_has_committed() {
+fn error_names_changes_committed_by_mysql() {
     let Some(server) = mysql::server("forms_commits") else { return };
     let (yard, block) = (&server.yard, "sql-database/my");
     let kept = |least: i32| {
@@ -147,7 +147,7 @@ fn an_error_names_the_changes_that_mysql_has_committed() {
 }
 
 #[test]
-fn an_error_names_changes_that_mysql_cannot_roll_back() {
+fn error_names_changes_that_mysql_cannot_roll_back() {
     let Some(server) = mysql::server("forms_engines") else { return };
     let (yard, block) = (&server.yard, "sql-database/my");
     yard.ok(&["execute", block, "create table t (a int primary key) engine = myisam"]);
@@ -160,7 +160,7 @@ fn an_error_names_changes_that_mysql_cannot_roll_back() {
 }
 
 #[test]
-fn mysql_is_strict_for_all_engines() {
+fn mysql_strict_mode_covers_all_engines() {
     let Some(server) = mysql::server("forms_strict") else { return };
     let (yard, block) = (&server.yard, "sql-database/my");
     let mode = all(yard, block, "select @@sql_mode as mode", "[]");
@@ -173,7 +173,7 @@ fn mysql_is_strict_for_all_engines() {
 }
 
 #[test]
-fn a_load_keeps_zeros_and_nulls_of_mysql() {
+fn load_preserves_zeros_and_nulls_in_mysql() {
     let Some(server) = mysql::server("forms_zeros") else { return };
     let (yard, block) = (&server.yard, "sql-database/my");
     yard.ok(&["execute", block, "create table t (id int auto_increment primary key, n int, at timestamp not null)"]);
@@ -229,7 +229,7 @@ fn multiranges_are_loaded_and_unloaded() {
 }
 
 #[test]
-fn settings_of_a_postgres_database_do_not_reach_values() {
+fn postgres_settings_do_not_affect_values() {
     let Some(server) = postgres::server("forms_settings") else { return };
     let (yard, block) = (&server.yard, "sql-database/pg");
     let settings = [
@@ -255,7 +255,7 @@ fn settings_of_a_postgres_database_do_not_reach_values() {
 }
 
 #[test]
-fn integers_of_any_size_are_numbers() {
+fn integers_of_any_size_are_json_numbers() {
     let Some(server) = mysql::server("forms_integers") else { return };
     let (yard, block) = (&server.yard, "sql-database/my");
     yard.ok(&["execute", block, "create table t (id integer primary key, a bigint unsigned, b bit(64))"]);

@@ -68,7 +68,7 @@ fn sqlite(yard: &TestYard) -> Database<'_> {
 }
 
 #[test]
-fn numbers_in_json_keep_all_digits() {
+fn json_numbers_preserve_all_digits() {
     let yard = TestYard::with_sqlite();
     let lite = sqlite(&yard);
     lite.execute("create table j (doc text)", &[]);
@@ -106,7 +106,7 @@ fn numbers_in_json_keep_all_digits() {
 }
 
 #[test]
-fn arguments_that_are_not_json_are_named_so() {
+fn malformed_json_arguments_are_reported() {
     let yard = TestYard::with_sqlite();
     let lite = sqlite(&yard);
     lite.execute("create table t (a text)", &[]);
@@ -127,7 +127,7 @@ fn arguments_that_are_not_json_are_named_so() {
 }
 
 #[test]
-fn a_float_stands_for_a_number_with_the_same_digits_only() {
+fn lossy_floats_are_rejected() {
     let yard = TestYard::with_sqlite();
     let lite = sqlite(&yard);
     lite.execute("create table m (x numeric)", &[]);
@@ -167,7 +167,7 @@ fn a_float_stands_for_a_number_with_the_same_digits_only() {
 }
 
 #[test]
-fn bytes_have_one_text_form_both_ways() {
+fn bytes_have_one_text_form_in_both_directions() {
     let Some(server) = postgres::server("values_bytes") else { return };
     let pg = Database { yard: &server.yard, block: "sql-database/pg" };
     pg.execute("create table bb (b bytea, l bytea[])", &[]);
@@ -262,7 +262,7 @@ fn nan_and_infinity_are_never_null() {
 }
 
 #[test]
-fn dates_and_times_have_one_form_both_ways() {
+fn dates_and_times_have_one_form_in_both_directions() {
     let Some(server) = postgres::server("values_dates") else { return };
     let pg = Database { yard: &server.yard, block: "sql-database/pg" };
     pg.execute("create table d (i int, day date, at timestamp, zoned timestamptz)", &[]);
@@ -310,7 +310,7 @@ fn dates_and_times_have_one_form_both_ways() {
 }
 
 #[test]
-fn times_that_do_not_fit_are_refused_with_their_reason() {
+fn out_of_range_times_are_rejected_with_a_reason() {
     let Some(server) = postgres::server("values_zones") else { return };
     let pg = Database { yard: &server.yard, block: "sql-database/pg" };
     let refused = pg.query_fails("select :t::timestamptz as t", "csv", &["t=2013-02-08 11:00"]);
@@ -329,7 +329,7 @@ fn times_that_do_not_fit_are_refused_with_their_reason() {
 }
 
 #[test]
-fn two_columns_of_one_name_are_refused() {
+fn duplicate_column_names_are_rejected() {
     let yard = TestYard::with_sqlite();
     let lite = sqlite(&yard);
     lite.execute("create table t (a)", &[]);
@@ -349,7 +349,7 @@ fn two_columns_of_one_name_are_refused() {
 }
 
 #[test]
-fn a_column_of_sqlite_has_its_declared_type() {
+fn sqlite_columns_have_their_declared_type() {
     let yard = TestYard::with_sqlite();
     let lite = sqlite(&yard);
     lite.execute("create table late (a integer, b numeric, c real, d boolean)", &[]);
@@ -377,7 +377,7 @@ fn arrow_types(yard: &TestYard, file: &str) -> Vec<String> {
 }
 
 #[test]
-fn types_that_the_driver_does_not_know_come_as_text() {
+fn unknown_types_are_returned_as_text() {
     let Some(server) = postgres::server("values_unknown") else { return };
     let pg = Database { yard: &server.yard, block: "sql-database/pg" };
     pg.execute("create table spans (i int, s int4multirange, l int4multirange[])", &[]);
@@ -400,7 +400,7 @@ fn types_that_the_driver_does_not_know_come_as_text() {
 }
 
 #[test]
-fn a_list_in_parentheses_is_refused_with_a_way() {
+fn list_in_parentheses_is_rejected_with_a_hint() {
     let yard = TestYard::with_sqlite();
     let lite = sqlite(&yard);
     lite.execute("create table t (größe integer)", &[]);
@@ -424,7 +424,7 @@ fn a_list_in_parentheses_is_refused_with_a_way() {
 
 /// A value that is passed as a parameter is the same in all outputs, and as the server prints it.
 #[test]
-fn values_pass_through_every_output() {
+fn values_are_preserved_in_every_output_format() {
     let Some(server) = postgres::server("values_through") else { return };
     let pg = Database { yard: &server.yard, block: "sql-database/pg" };
     for (kind, given, shown, is_text) in [

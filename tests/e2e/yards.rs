@@ -4,13 +4,13 @@ use blockyard_tests::{Backend, TestYard, available, bundle, on_both, ran};
 use serde_json::json;
 
 on_both!(
-    ten_that_make_a_yard_at_once_have_one_yard,
-    a_tampered_reference_is_rejected,
-    an_older_revision_that_is_put_in_front_is_noticed,
-    names_in_files_lead_to_yards,
+    concurrent_creations_make_one_yard,
+    tampered_reference_is_rejected,
+    doctor_detects_a_modified_newest_revision_number,
+    configured_names_resolve_to_yards,
 );
 
-fn ten_that_make_a_yard_at_once_have_one_yard(yard: &TestYard) {
+fn concurrent_creations_make_one_yard(yard: &TestYard) {
     // The given yard already exists; this test needs a new one.
     let fresh = TestYard::empty_on(yard.backend());
     let mut makers: Vec<_> = (0..10)
@@ -30,7 +30,7 @@ fn ten_that_make_a_yard_at_once_have_one_yard(yard: &TestYard) {
     assert_eq!(bundles["bundles"].as_array().map(Vec::len), Some(1), "{}", listed.stderr);
 }
 
-fn a_tampered_reference_is_rejected(yard: &TestYard) {
+fn tampered_reference_is_rejected(yard: &TestYard) {
     for name in ["ada", "eve"] {
         yard.ok(&["create", &format!("zoo-keeper/{name}"), "--set", &format!("name={name}")]);
     }
@@ -47,7 +47,7 @@ fn a_tampered_reference_is_rejected(yard: &TestYard) {
     assert_eq!(yard.run(&["doctor"]).code, 1);
 }
 
-fn an_older_revision_that_is_put_in_front_is_noticed(yard: &TestYard) {
+fn doctor_detects_a_modified_newest_revision_number(yard: &TestYard) {
     yard.ok(&["create", "zoo-cage/c", "--set", "animal=newt"]);
     yard.ok(&["set", "zoo-cage/c", "--set", "animal=eft"]);
     if yard.backend() == Backend::Sqlite && !available("BLOCKYARD_TEST_SQLITE3") {
@@ -59,7 +59,7 @@ fn an_older_revision_that_is_put_in_front_is_noticed(yard: &TestYard) {
     assert!(found.stdout.contains("do not match its recorded newest revision"), "{}", found.stdout);
 }
 
-fn names_in_files_lead_to_yards(yard: &TestYard) {
+fn configured_names_resolve_to_yards(yard: &TestYard) {
     let ask = |arguments: &[&str]| {
         let mut command = yard.command(arguments);
         ran(command.env_remove("BLOCKYARD_YARD").env("XDG_CONFIG_HOME", yard.path("configuration")), None)
@@ -109,7 +109,7 @@ fn names_in_files_lead_to_yards(yard: &TestYard) {
 }
 
 #[test]
-fn a_database_of_somebody_else_is_refused_and_left_as_it_is() {
+fn foreign_database_is_rejected_and_unchanged() {
     let yard = TestYard::empty();
     if !yard.has_shell() {
         return;
@@ -124,7 +124,7 @@ fn a_database_of_somebody_else_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn what_is_no_address_is_not_repeated() {
+fn invalid_address_error_does_not_quote_it() {
     let yard = TestYard::empty();
     for address in [
         "host=127.0.0.1 user=u password=YARDSECRET1",
@@ -147,7 +147,7 @@ fn list(yard: &TestYard, url: &str) -> blockyard_tests::Ran {
 }
 
 #[test]
-fn two_yards_in_one_database_share_nothing() {
+fn yards_in_one_database_are_isolated() {
     if !available("BLOCKYARD_TEST_POSTGRES_PORT") {
         return;
     }
@@ -158,7 +158,7 @@ fn two_yards_in_one_database_share_nothing() {
 }
 
 #[test]
-fn tls_is_as_the_address_wants_it() {
+fn yard_address_determines_tls() {
     if !available("BLOCKYARD_TEST_POSTGRES_CERTIFICATE") {
         return;
     }
@@ -181,7 +181,7 @@ fn tls_is_as_the_address_wants_it() {
 }
 
 #[test]
-fn servers_that_say_no_are_told_apart() {
+fn server_rejections_have_distinct_messages() {
     if !available("BLOCKYARD_TEST_POSTGRES_PORT") {
         return;
     }
@@ -205,7 +205,7 @@ fn servers_that_say_no_are_told_apart() {
 }
 
 #[test]
-fn a_server_that_is_held_up_is_given_up_in_time_and_nothing_changed() {
+fn unresponsive_server_times_out_without_changes() {
     if !available("BLOCKYARD_TEST_POSTGRES_PORT") {
         return;
     }

@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_receives_the_listed_variables_only() {
+    fn only_listed_variables_are_passed_on() {
         expect!["HOME LANG PATH TMPDIR TZ"].assert_eq(&names(&mut program("env")));
         let yard = TestYard::empty();
         expect!["BLOCKYARD_YARD HOME LANG PATH PGPASSWORD TMPDIR TZ XDG_CACHE_HOME"]

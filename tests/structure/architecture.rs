@@ -82,7 +82,7 @@ fn allowed(package: &Value) -> &'static [&'static str] {
 }
 
 #[test]
-fn the_arrows_hold() {
+fn crates_depend_only_in_permitted_directions() {
     let packages = crates();
     let ours: Vec<&str> = packages.iter().map(|package| package["name"].as_str().expect("a name")).collect();
     for (name, _) in ARROWS {
@@ -103,7 +103,7 @@ fn the_arrows_hold() {
 }
 
 #[test]
-fn each_crate_names_its_purpose_and_its_home() {
+fn each_crate_has_a_description_and_repository() {
     for package in crates() {
         for field in ["description", "license", "repository", "homepage", "rust_version"] {
             let value = package[field].as_str().unwrap_or_default();
@@ -134,7 +134,7 @@ fn code_of_the_core() -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_core_neither_prints_nor_reads_its_surroundings() {
+fn core_neither_prints_nor_reads_the_environment() {
     // Three modules read the environment by design and document it; tests find their servers in
     // environment variables.
     let allowed = [
@@ -155,7 +155,7 @@ fn the_core_neither_prints_nor_reads_its_surroundings() {
 }
 
 #[test]
-fn the_core_names_no_command_and_no_flag() {
+fn core_names_no_command_or_flag() {
     for (name, code) in code_of_the_core() {
         for word in ["`blockyard ", "exit_code"] {
             assert!(!code.contains(word), "{name} contains `{word}`");
@@ -179,7 +179,7 @@ fn links(flags: &[&str]) -> String {
 }
 
 #[test]
-fn a_small_embedder_links_neither_mysql_nor_opentelemetry() {
+fn minimal_engine_links_neither_mysql_nor_opentelemetry() {
     let (all, small) = (links(&[]), links(&["--no-default-features"]));
     for library in ["sqlx-mysql ", "opentelemetry "] {
         assert!(all.contains(library) && !small.contains(library), "{library}");

@@ -77,7 +77,7 @@ fn each_rule_is_enforced_here_or_by_cargo_deny() {
 }
 
 #[test]
-fn each_licence_is_one_that_was_agreed_to() {
+fn each_license_is_allowed() {
     let rules = rules();
     let allowed: BTreeSet<&str> = texts(&rules, "licenses", "allow").into_iter().collect();
     let mut needed = BTreeSet::new();
@@ -96,7 +96,7 @@ fn each_licence_is_one_that_was_agreed_to() {
 }
 
 #[test]
-fn no_crate_is_there_that_was_refused_or_comes_from_elsewhere() {
+fn no_crate_is_banned_or_from_an_unknown_source() {
     let rules = rules();
     let refused: Vec<(&str, &str)> = rules["bans"]["deny"]
         .as_array()
@@ -119,7 +119,7 @@ fn no_crate_is_there_that_was_refused_or_comes_from_elsewhere() {
 }
 
 #[test]
-fn no_crate_is_there_twice_unless_another_needs_it() {
+fn duplicate_crates_are_listed_exceptions() {
     let rules = rules();
     let skip = rules["bans"]["skip"].as_array().expect("a list");
     let mut skipped = Vec::new();

@@ -339,7 +339,7 @@ fn cycles(edges: &BTreeMap<String, BTreeMap<String, String>>) -> Vec<Vec<String>
 }
 
 #[test]
-fn no_files_of_a_crate_use_each_other_in_a_cycle() {
+fn modules_have_no_import_cycles() {
     let mut found = Vec::new();
     for folder in CRATES {
         let edges = Crate::read(&root().join(folder).join("src")).edges();
@@ -360,7 +360,7 @@ fn cycles_of(files: &[(&str, &str)]) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn a_cycle_is_found_through_reexports_and_in_the_arguments_of_macros() {
+fn cycle_through_reexports_and_macro_arguments_is_detected() {
     let files = [
         ("lib.rs", "mod plan;\nmod error;\npub use error::Error;"),
         ("error.rs", "mod code;\npub use code::Code;\npub struct Error;"),
@@ -372,7 +372,7 @@ fn a_cycle_is_found_through_reexports_and_in_the_arguments_of_macros() {
 }
 
 #[test]
-fn a_parent_and_a_submodule_must_not_use_each_other() {
+fn cycle_between_parent_and_submodule_is_detected() {
     let found = |uses: &str| {
         let parent = format!("mod child;\npub use child::Child;\npub struct Parent;\n{uses}");
         let child = "use super::Parent;\npub struct Child(Parent);\n#[cfg(test)]\nmod tests { use super::*; }";

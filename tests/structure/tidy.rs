@@ -69,7 +69,7 @@ fn prose(line: &str) -> String {
 }
 
 #[test]
-fn no_text_has_a_phrase_that_readers_stop_at() {
+fn texts_contain_no_banned_phrase() {
     let mut texts = pages();
     for folder in FOLDERS {
         files(&root().join(folder), &[".rs", ".wit", ".json"], &mut texts);
@@ -104,7 +104,7 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
-fn links_between_pages_lead_somewhere() {
+fn links_between_pages_resolve() {
     let mut checked = 0;
     for page in pages() {
         let text = read(&page);
@@ -129,7 +129,7 @@ fn links_between_pages_lead_somewhere() {
 }
 
 #[test]
-fn the_book_lists_each_page() {
+fn book_lists_each_page() {
     let docs = root().join("docs");
     let summary = read(&docs.join("SUMMARY.md"));
     let mut pages = Vec::new();
@@ -142,7 +142,7 @@ fn the_book_lists_each_page() {
 }
 
 #[test]
-fn the_map_of_the_code_names_each_crate() {
+fn map_of_the_code_names_each_crate() {
     let map = read(&root().join("ARCHITECTURE.md"));
     for package in crates() {
         let manifest = Path::new(package["manifest_path"].as_str().expect("a path"));

@@ -139,7 +139,7 @@ mod tests {
     use super::refusal;
 
     #[test]
-    fn what_google_says_is_passed_on() {
+    fn error_message_includes_the_message_of_google() {
         let text = r#"{"error": {"code": 403, "message": "ada does not have storage.objects.get access", "errors": [{"reason": "forbidden"}]}}"#;
         let problem = refusal(403, text, "object `a`");
         assert_eq!(problem.code(), "denied");
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_too_fast_is_not_what_is_not_allowed() {
+    fn exceeded_quota_is_unavailable_rather_than_denied() {
         for reason in ["rateLimitExceeded", "quotaExceeded"] {
             let text = format!(r#"{{"error": {{"message": "Exceeded", "errors": [{{"reason": "{reason}"}}]}}}}"#);
             let problem = refusal(403, &text, "dataset `a`");
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_passes_is_worth_a_retry() {
+    fn only_transient_errors_are_retryable() {
         for (status, code, retryable) in [
             (400, "invalid", false),
             (404, "not-found", false),

@@ -15,7 +15,7 @@ mod tests {
     use super::crc32c;
 
     #[test]
-    fn checksums_are_those_of_the_rfc() {
+    fn crc32c_matches_the_rfc_examples() {
         assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
     }

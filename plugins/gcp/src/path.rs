@@ -69,7 +69,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_prefix_is_joined_once_however_it_is_written() {
+    fn prefix_is_normalized_before_joining() {
         for written in ["data", "/data", "data/", "//data//"] {
             let prefix = Prefix::new(written);
             assert_eq!(prefix.name("a/b.csv").expect("a name"), "data/a/b.csv");
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_begins_anywhere_below() {
+    fn list_prefix_may_end_within_a_segment() {
         let prefix = Prefix::new("p");
         for (given, wanted) in [("a/.", "p/a/."), ("a/..", "p/a/.."), ("a//", "p/a//"), ("/a", "p/a")] {
             assert_eq!(prefix.beginning(given).expect("a beginning"), wanted);
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_lead_elsewhere_are_refused() {
+    fn paths_outside_the_prefix_are_rejected() {
         for path in ["", "/a", "../a", "a/../b", "a/..", ".", "a/./b", "a\nb", "a\0"] {
             assert!(Prefix::new("p").name(path).is_err(), "{path:?}");
         }
@@ -104,7 +104,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_path_comes_back(prefix in "[a-z/]{0,6}", path in "[a-zü ._-]{1,8}(/[a-z]{1,4}){0,3}") {
+        fn path_round_trips_through_object_name(prefix in "[a-z/]{0,6}", path in "[a-zü ._-]{1,8}(/[a-z]{1,4}){0,3}") {
             prop_assume!(mistake(&path).is_none());
             let prefix = Prefix::new(&prefix);
             prop_assert_eq!(prefix.path(&prefix.name(&path).expect("a name")), path);

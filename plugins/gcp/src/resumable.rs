@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_are_written_and_read() {
+    fn content_ranges_are_formatted_and_parsed() {
         assert_eq!(content_range(0, 10, None), "bytes 0-9/*");
         assert_eq!(content_range(10, 5, Some(15)), "bytes 10-14/15");
         assert_eq!(content_range(15, 0, Some(15)), "bytes */15");

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_signed_is_what_google_documents() {
+    fn canonical_request_matches_the_documentation_of_google() {
         let permission = Permission {
             account: "example@example-project.iam.gserviceaccount.com",
             base: "https://storage.googleapis.com",

@@ -204,7 +204,7 @@ mod tests {
     use super::join;
 
     #[test]
-    fn paths_stay_below_the_base() {
+    fn paths_outside_the_base_url_are_rejected() {
         let joined = |base: &str, path: &str| join(base, path).expect("a path");
         assert_eq!(
             joined("https://a.example/data/", "/2013/02/fl ü.csv"),

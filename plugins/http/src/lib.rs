@@ -41,7 +41,7 @@ mod tests {
     use super::mistake;
 
     #[test]
-    fn addresses_are_whole_and_without_credentials() {
+    fn urls_are_absolute_and_without_credentials() {
         assert_eq!(mistake("https://example.com/a?b=c"), None);
         assert_eq!(mistake("https://example.com/npm/@scope"), None);
         for wrong in

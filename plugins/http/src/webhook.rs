@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_fills_the_texts_of_its_template() {
+    fn message_replaces_placeholders_of_the_template() {
         let parts = BTreeMap::from([("{subject}", "load".to_owned()), ("{body}", "\"{subject}\"".to_owned())]);
         let template = json!({"title": "{subject}", "blocks": [{"text": "x {body} y"}], "n": 1});
         assert_eq!(

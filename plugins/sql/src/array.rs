@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn arrays_become_values() {
+    fn arrow_arrays_convert_to_sql_values() {
         use arrow_array::{Decimal128Array, TimestampMillisecondArray, UInt64Array};
         let decimal = |places| {
             Arc::new(
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn nanoseconds_are_not_dropped() {
+    fn nanoseconds_are_not_truncated() {
         let times = arrow_array::TimestampNanosecondArray::from(vec![1_000, 1_001]);
         let rows = rows(vec![("t", Arc::new(times) as ArrayRef)]);
         assert!(rows[0].is_ok());
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_within_a_day() {
+    fn times_outside_of_a_day_are_rejected() {
         use arrow_array::builder::{ListBuilder, Time64MicrosecondBuilder};
         let times = arrow_array::Time64MicrosecondArray::from(vec![0, DAY_MICROS, -1, DAY_MICROS + 1]);
         let read: Vec<bool> = rows(vec![("t", Arc::new(times) as ArrayRef)]).iter().map(|row| row.is_ok()).collect();
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_records_become_json() {
+    fn lists_and_structs_convert_to_json() {
         use arrow_array::builder::{Float32Builder, ListBuilder};
         let mut lists = ListBuilder::new(Float32Builder::new());
         lists.append_value([Some(0.1), None, Some(f32::NAN)]);

@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_is_cut_off_is_an_error() {
+    fn truncated_stream_is_an_error() {
         let rows = rows();
         let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema()).expect("a writer");
         writer.write(&rows).expect("a batch");
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_cut_off_is_an_error() {
+    fn truncated_file_is_an_error() {
         let rows = rows();
         let mut writer = FileWriter::try_new(Vec::new(), &rows.schema()).expect("a writer");
         writer.write(&rows).expect("a batch");

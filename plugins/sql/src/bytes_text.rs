@@ -32,7 +32,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn texts_are_bytes_or_nothing() {
+    fn only_valid_encodings_of_bytes_are_decoded() {
         assert_eq!(decode("3q0="), Some(vec![0xde, 0xad]));
         assert_eq!(decode("3q0"), Some(vec![0xde, 0xad]));
         assert_eq!(decode("\\xDEad"), Some(vec![0xde, 0xad]));
@@ -44,7 +44,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_come_back(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+        fn bytes_round_trip(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
             let text = encode(&bytes);
             prop_assert_eq!(decode(&text), Some(bytes.clone()));
             prop_assert_eq!(decode(text.trim_end_matches('=')), Some(bytes));

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_are_unpacked_within_bounds() {
+    fn frames_are_decompressed_within_limits() {
         // `printf 'owl owl owl' | zstd -c`, as one raw block of a frame.
         let frame = [
             0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x0b, 0x59, 0x00, 0x00, b'o', b'w', b'l', b' ', b'o', b'w', b'l', b' ', b'o',

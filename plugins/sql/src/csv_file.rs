@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_quoting_is_an_error_with_its_line() {
+    fn malformed_quoting_error_names_the_line() {
         for (csv, wrong) in [
             ("id,name\n1,\"Owl\n2,Heron\n3,Swan\n", "line 2 of the CSV opens a quote that is never closed"),
             ("a\n\"x\ny\"\n\"", "line 4 of the CSV opens a quote that is never closed"),
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_end_in_three_ways() {
+    fn all_line_endings_are_accepted() {
         let wanted = vec![vec!["a", "b"], vec!["1", "x\r\ny"], vec![""], vec!["2", "\"\""]];
         for end in ["\n", "\r\n", "\r"] {
             for last in ["", end] {
@@ -265,7 +265,7 @@ mod tests {
     /// rejected by both. Python accepts a quote in an unquoted field, which RFC 4180 does not
     /// allow.
     #[test]
-    fn python_reads_the_same() {
+    fn records_match_the_csv_module_of_python() {
         const LETTERS: [char; 5] = ['a', '"', ',', '\r', '\n'];
         const WITNESS: &str = "import csv, io, json, sys\n\
             def read(text):\n\
@@ -301,7 +301,7 @@ mod tests {
     proptest! {
         /// Records written according to RFC 4180 are read back, regardless of buffer boundaries.
         #[test]
-        fn records_come_back(
+        fn quoted_records_round_trip(
             rows in proptest::collection::vec(proptest::collection::vec("[a\",\r\nü ]{0,6}", 2), 0..6),
             buffer in 1usize..20,
         ) {
@@ -316,7 +316,7 @@ mod tests {
 
         /// The result does not depend on the buffer size, and no input makes the parser panic.
         #[test]
-        fn buffers_do_not_matter(csv in "[a\",\r\n]{0,40}", buffer in 1usize..20) {
+        fn records_do_not_depend_on_the_buffer_size(csv in "[a\",\r\n]{0,40}", buffer in 1usize..20) {
             prop_assert_eq!(read(csv.as_bytes(), buffer), read(csv.as_bytes(), 1 << 10));
         }
     }

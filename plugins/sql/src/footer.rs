@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_field_is_found_after_others() {
+    fn encryption_field_is_found_after_other_fields() {
         // Field 1 is a number, 2 a list of two structs with a boolean and a string, 6 a string, 8 a
         // struct.
         let before = [0x15, 0x04, 0x19, 0x2c, 0x11, 0x18, 1, b'x', 0, 0x12, 0, 0x48, 2, b'h', b'i'];
@@ -136,7 +136,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic_or_run_on(footer in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn arbitrary_bytes_neither_panic_nor_loop(footer in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = is_encrypted(&file(&footer));
         }
     }

@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_values_have_the_kind_that_keeps_them() {
+    fn json_values_have_a_lossless_kind() {
         for (values, kind) in [
             (&["1", "null", "-5"][..], Kind::Integer),
             (&["1", "0.5"], Kind::Float),
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn decimals_declare_their_places() {
+    fn decimal_columns_declare_their_scale() {
         let places = |data_type: DataType| Kind::places_of(&data_type);
         assert_eq!((places(DataType::Decimal128(38, 2)), places(DataType::Decimal128(38, -2))), (Some(2), Some(0)));
         assert_eq!((places(DataType::UInt64), places(DataType::Utf8)), (Some(0), None));
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn later_rows_are_of_the_same_kind() {
+    fn later_rows_must_match_the_kind_of_the_column() {
         let json = Check::Json;
         assert!(json(Kind::Integer).takes_json("5") && !json(Kind::Integer).takes_json("5.5"));
         assert!(!json(Kind::Text).takes_json("5") && json(Kind::Mixed).takes_json("[5]"));

@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn names_stay_names() {
+    fn table_and_column_names_are_quoted() {
         assert_eq!(quoted("a\"; drop table x; --", Dialect::Postgres), "\"a\"\"; drop table x; --\"");
         assert_eq!(quoted("a`b", Dialect::Mysql), "`a``b`");
         let created = target(Dialect::Postgres, Some("s")).create(&[column("n", Kind::Integer, None)]);
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_a_database_takes_for_one_are_refused() {
+    fn column_names_equal_except_for_case_are_rejected() {
         let columns = [column("a", Kind::Integer, None), column("A", Kind::Integer, None)];
         assert!(target(Dialect::Postgres, None).check_names(&columns).is_ok());
         for dialect in [Dialect::Sqlite, Dialect::Mysql] {
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn decimals_of_mysql_have_the_places_of_the_file() {
+    fn mysql_decimals_have_the_scale_of_the_file() {
         let name = |places| type_name(&column("n", Kind::Decimal, places), Dialect::Mysql);
         assert_eq!((name(Some(2)), name(None)), ("decimal(65, 2)".to_owned(), "decimal(65, 30)".to_owned()));
         assert_eq!(name(Some(31)), "longtext");

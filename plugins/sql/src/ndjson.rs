@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn values_keep_their_digits() {
+    fn numbers_preserve_all_digits() {
         let rows =
             read("{\"a\": 12345678901234567890123, \"b\": [1.10, {\"c\": 1e400}]}\n{\"a\": -0.0}\n").expect("rows");
         assert_eq!(
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_there_once_at_every_depth() {
+    fn duplicate_member_names_are_rejected_at_every_depth() {
         for text in ["{\"a\":1,\"a\":2}", "{\"x\":{\"a\":1,\"a\":2}}", "{\"x\":[[{\"a\":1,\"\\u0061\":2}]]}"] {
             assert!(read(text).expect_err("twice").contains("an object has the duplicate name `a`"), "{text}");
         }
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_named_by_its_row() {
+    fn error_for_a_non_object_names_the_row() {
         for (text, row) in
             [("{}\n[2]", "row 2: "), ("{}\n{\"a\"", "row 2: "), ("{}\n\n{}\nx", "row 3: "), ("[{}]", "row 1: ")]
         {

@@ -118,7 +118,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn digits_are_all_that_counts() {
+    fn numbers_with_equal_digits_are_equal() {
         let of = |text: &str| Digits::of(text).expect(text);
         assert_eq!(of("1.50"), of("15e-1"));
         assert_eq!(of("-0"), of("0.00"));
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn doubles_keep_digits_or_are_none() {
+    fn lossy_conversion_to_floats_is_rejected() {
         let double = |text: &str| Digits::of(text).and_then(|digits| digits.double(text));
         for text in ["0.1", "0.30000000000000004", "9007199254740992", "1e22", "0.10000000000000001", "5e-324"] {
             assert!(double(text).is_some(), "{text}");
@@ -153,14 +153,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_double_keeps_its_own_digits(float in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL) {
+        fn every_double_round_trips(float in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL) {
             for text in [format!("{float}"), format!("{float:e}"), format!("{float:.16e}"), format!("{float:.20e}")] {
                 prop_assert_eq!(Digits::of(&text).and_then(|digits| digits.double(&text)), Some(float), "{}", text);
             }
         }
 
         #[test]
-        fn plain_digits_are_the_same_number(text in "-?[0-9]{1,20}(\\.[0-9]{1,20})?(e-?[0-9]{1,2})?") {
+        fn plain_notation_is_the_same_number(text in "-?[0-9]{1,20}(\\.[0-9]{1,20})?(e-?[0-9]{1,2})?") {
             let digits = Digits::of(&text).expect("a number");
             prop_assert_eq!(Digits::of(&digits.plain()), Some(digits));
         }

@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_keep_numbers_of_any_length() {
+    fn parameters_preserve_numbers_of_any_length() {
         for text in
             [r#"{"a":{"id":12345678901234567890123},"b":0.12345678901234567890123}"#, "[-99999999999999999999,1.10]"]
         {
@@ -217,14 +217,14 @@ mod tests {
     }
 
     #[test]
-    fn names_become_numbers() {
+    fn named_parameters_become_numbered_placeholders() {
         check("select :a, :b, :a", expect![[r#"select $1, $2, $1 ["a", "b"]"#]]);
         check("where x=:from_date and y<:n2", expect![[r#"where x=$1 and y<$2 ["from_date", "n2"]"#]]);
         check("values(:a,:b)", expect![[r#"values($1,$2) ["a", "b"]"#]]);
     }
 
     #[test]
-    fn colons_elsewhere_stay() {
+    fn colons_outside_of_parameters_are_unchanged() {
         check("select ':a', 'it''s :b', :c", expect![[r#"select ':a', 'it''s :b', $1 ["c"]"#]]);
         check_in(Dialect::Sqlite, r#"select ":a", `:b`, [:c]"#, expect![[r#"select ":a", `:b`, [:c] []"#]]);
         check(r#"select ":a""#, expect![[r#"select ":a" []"#]]);
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_checked_by_name() {
+    fn missing_and_unknown_parameters_are_rejected() {
         let statement = Statement::parse("select :a, :b", Dialect::Sqlite);
         let given = |value: Value| value.as_object().cloned().expect("an object");
         assert_eq!(statement.values(&given(json!({"b": 2, "a": "x"}))).expect("both are there").len(), 2);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn places_become_numbers() {
+    fn positional_parameters_become_numbered_placeholders() {
         let check = |dialect, statement: &str, text: &str, places: usize| {
             let (found, in_lists) = numbered(statement, dialect);
             assert_eq!((found.as_str(), in_lists.len()), (text, places), "{statement}");
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn mysql_has_its_own_texts_and_comments() {
+    fn mysql_strings_and_comments_contain_no_parameters() {
         let check = |statement, expected| check_in(Dialect::Mysql, statement, expected);
         check("select :a, :b, :a", expect![[r#"select ?, ?, ? ["a", "b", "a"]"#]]);
         check(r#"select '\':a', "\":b", `:c`, :d"#, expect![[r#"select '\':a', "\":b", `:c`, ? ["d"]"#]]);
@@ -275,13 +275,13 @@ mod tests {
     }
 
     #[test]
-    fn names_have_letters_of_all_scripts() {
+    fn parameter_names_may_contain_unicode_letters() {
         check("select :größe, größe:x, :名", expect![[r#"select $1, größe:x, $2 ["größe", "名"]"#]]);
         assert_eq!(Statement::parse("select :gro\u{308}ße", Dialect::Sqlite).names, ["gro\u{308}ße"]);
     }
 
     #[test]
-    fn a_list_is_not_one_value_of_in() {
+    fn list_in_parentheses_of_in_is_rejected() {
         for (dialect, hint) in
             [(Dialect::Sqlite, "json_each"), (Dialect::Postgres, "any(:name)"), (Dialect::Mysql, "json_contains")]
         {
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comment_that_is_never_closed_is_refused() {
+    fn unclosed_comment_is_rejected() {
         for (statement, dialect, ok) in [
             ("select 1\n/* why; select 2", Dialect::Sqlite, false),
             ("select 1\n/*/", Dialect::Mysql, false),
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_a_parameter() {
+    fn bytes_are_accepted_as_a_parameter() {
         let given = Parameters::Positional(vec![json!({"$bytes": "3q0="})]);
         let (_, values) = bound("select ?", &given, Dialect::Mysql).expect("bytes");
         assert!(matches!(&values[0], SqlValue::Bytes(bytes) if *bytes == [0xde, 0xad]));
@@ -368,21 +368,21 @@ mod tests {
     proptest! {
         /// No string makes the scanner panic or loop, and without a colon nothing changes.
         #[test]
-        fn texts_without_colons_stay_as_they_are(text in "[^:]{0,60}", dialect in dialects()) {
+        fn text_without_colons_is_unchanged(text in "[^:]{0,60}", dialect in dialects()) {
             let parsed = Statement::parse(&text, dialect);
             prop_assert_eq!(&parsed.text, &text);
             prop_assert!(parsed.names.is_empty());
         }
 
         #[test]
-        fn any_text_is_taken(text in "\\PC{0,60}", dialect in dialects()) {
+        fn arbitrary_text_does_not_panic(text in "\\PC{0,60}", dialect in dialects()) {
             let _ = Statement::parse(&text, dialect);
             let _ = numbered(&text, dialect);
         }
 
         /// Quoted text is unchanged, and a parameter after it is found.
         #[test]
-        fn what_is_quoted_stays(inner in "[a-z: #$-]{0,20}", way in 0usize..3, dialect in dialects()) {
+        fn quoted_text_is_unchanged(inner in "[a-z: #$-]{0,20}", way in 0usize..3, dialect in dialects()) {
             let (open, close) = [("'", "'"), ("\"", "\""), ("/* ", " */")][way];
             let statement = format!("select {open}{inner}{close}, :p");
             let parsed = Statement::parse(&statement, dialect);
@@ -393,7 +393,7 @@ mod tests {
 
         /// The statement has one placeholder per value, and each refers to its name.
         #[test]
-        fn every_place_has_its_value(names in proptest::collection::vec("[a-c]", 1..8), dialect in dialects()) {
+        fn every_placeholder_refers_to_its_name(names in proptest::collection::vec("[a-c]", 1..8), dialect in dialects()) {
             let places: Vec<String> = names.iter().map(|name| format!(":{name}")).collect();
             let parsed = Statement::parse(&format!("select {}", places.join(", ")), dialect);
             let written: Vec<&str> = parsed.text["select ".len()..].split(", ").collect();

@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_utf8() {
+    fn text_must_be_utf8() {
         assert_eq!(check_text(b"\xef\xbb\xbfa,b", "CSV").expect("text"), 3);
         assert_eq!(check_text(b"a,b\n1,2", "CSV").expect("text"), 0);
         assert_eq!(check_text(b"", "CSV").expect("text"), 0);

@@ -340,7 +340,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_there_once() {
+    fn column_names_must_be_unique_and_valid() {
         let names = |names: &[&str]| unique(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
         assert!(names(&["a", "b"]).is_ok());
         assert!(names(&["a", "a"]).expect_err("twice").message().contains("two columns are named `a`"));

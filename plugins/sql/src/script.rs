@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn semicolons_end_statements_but_not_in_texts_and_comments() {
+    fn semicolons_in_strings_and_comments_do_not_end_statements() {
         for dialect in [Dialect::Sqlite, Dialect::Postgres, Dialect::Mysql] {
             let script = "select 'a;b' ; /* ; */ -- ;\n ;; select \"x;y\"\n;\n-- the end";
             let wanted = ["select 'a;b'", "select \"x;y\""];
@@ -138,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn comments_that_are_executed_are_statements() {
+    fn executable_comments_are_statements() {
         for comment in ["/*! set @a = 1 */", "/*M!100100 set @a = 1 */"] {
             assert_eq!(split(&format!("{comment}; /* no */;"), Dialect::Mysql), [comment]);
         }
     }
 
     #[test]
-    fn bodies_stay_whole() {
+    fn routine_bodies_are_not_split() {
         let trigger =
             "create trigger t after insert on a begin update b set c = case when 1 then 2 end; delete from d; end";
         assert_eq!(split(&format!("{trigger}; select 1"), Dialect::Sqlite), [trigger, "select 1"]);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_closes_what_it_opens() {
+    fn unclosed_strings_and_comments_are_rejected() {
         use Dialect::{Mysql, Postgres, Sqlite};
         for (open, dialects, what) in [
             ("/* why; select 2", &[Sqlite, Postgres, Mysql][..], "a comment"),
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_a_transaction_is_known() {
+    fn transaction_statements_are_recognized() {
         let word = |text: &str| transaction_word(text, Dialect::Postgres);
         assert_eq!(word("/* so */ COMMIT").as_deref(), Some("commit"));
         assert_eq!(word("begin").as_deref(), Some("begin"));
@@ -199,7 +199,7 @@ mod tests {
     proptest! {
         /// A script splits into the statements that it consists of.
         #[test]
-        fn statements_come_back(
+        fn joined_statements_are_split_again(
             all in proptest::collection::vec("select( (:[a-z]|[0-9]{1,3}|'[a-z; /*-]{0,6}'|\"[;a-z]{0,5}\"|/\\* [a-z;']{0,5} \\*/|, x)){0,5}", 0..6),
             dialect in select(vec![Dialect::Sqlite, Dialect::Postgres, Dialect::Mysql]),
         ) {

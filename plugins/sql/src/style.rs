@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_numbers_where_they_come_back() {
+    fn strings_that_round_trip_as_numbers_become_numbers() {
         for (texts, wanted) in [
             (&["1", "-20", "0"][..], Kind::Integer),
             (&["1", "2.5"], Kind::Float),
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_what_they_look_like_all_of_them() {
+    fn kind_requires_the_same_format_in_all_values() {
         for (texts, wanted) in [
             (&["true", "false"][..], Kind::Boolean),
             (&["true", "FALSE"], Kind::Text),
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_that_shows_late_is_still_one_form() {
+    fn later_values_may_narrow_the_style() {
         let mut styles = of_texts(["0.5", "12.25"].into_iter(), Dialect::Sqlite);
         assert!(styles.narrow("5.188912636955312e-05") && styles.narrow("1.0") && styles.narrow("-Infinity"));
         assert!(!styles.narrow("1"), "whole numbers had a point before");
@@ -362,7 +362,7 @@ mod tests {
     proptest! {
         /// Doubles are recognized in the format of each printer.
         #[test]
-        fn printed_doubles_are_doubles(floats in proptest::collection::vec(proptest::num::f64::NORMAL, 1..5), at in 0..PRINTERS.len()) {
+        fn printed_doubles_are_inferred_as_floats(floats in proptest::collection::vec(proptest::num::f64::NORMAL, 1..5), at in 0..PRINTERS.len()) {
             let texts: Vec<String> = floats.iter().map(|float| PRINTERS[at].print(*float)).collect();
             let kind = of_texts(texts.iter().map(String::as_str), Dialect::Postgres).kind();
             let whole = texts.iter().all(|text| !text.contains(['.', 'e', 'E']));
@@ -371,7 +371,7 @@ mod tests {
 
         /// A text that `is_common` accepts is printed in the same way by all printers.
         #[test]
-        fn common_texts_are_common(float in -1e5f64..1e5) {
+        fn common_forms_are_identical_in_all_printers(float in -1e5f64..1e5) {
             let text = float.to_string();
             if is_common(&text) {
                 for printer in PRINTERS {
@@ -382,7 +382,7 @@ mod tests {
 
         /// Two different strings never become the same number.
         #[test]
-        fn different_texts_stay_different(one in "-?[0-9]{1,3}(\\.[0-9]{0,3})?([eE][+-]?[0-9]{1,2})?", other in "-?[0-9]{1,3}(\\.[0-9]{0,3})?([eE][+-]?[0-9]{1,2})?") {
+        fn different_strings_do_not_become_the_same_number(one in "-?[0-9]{1,3}(\\.[0-9]{0,3})?([eE][+-]?[0-9]{1,2})?", other in "-?[0-9]{1,3}(\\.[0-9]{0,3})?([eE][+-]?[0-9]{1,2})?") {
             let kind = of_texts([one.as_str(), other.as_str()].into_iter(), Dialect::Postgres).kind();
             if matches!(kind, Kind::Float | Kind::Integer | Kind::Decimal) && one != other {
                 let values: [f64; 2] = [one.parse().expect("a number"), other.parse().expect("a number")];

@@ -290,7 +290,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_quoted_where_they_need_it() {
+    fn csv_fields_are_quoted_only_if_necessary() {
         let line = |values: &[SqlValue]| csv_line(values.iter().map(|value| csv_field(value, false)));
         let text = |text: &str| SqlValue::Text(text.to_owned());
         assert_eq!(line(&[text("a, \"b\"\n"), SqlValue::Null, SqlValue::Boolean(true)]), "\"a, \"\"b\"\"\n\",,true\n");
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_are_read_as_others_are_refused() {
+    fn values_unlike_their_declared_type_are_rejected() {
         let fits = |type_name: &str, value: &SqlValue, format: Format| {
             let declared = Declared::of(Dialect::Sqlite, type_name).expect("a declared type");
             declared.check(value, format, 1, "a").is_ok()
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_one_spelling() {
+    fn numbers_have_a_canonical_form() {
         assert_eq!(
             (number(f64::NAN, false), number(f64::NEG_INFINITY, true)),
             ("NaN".to_owned(), "-Infinity".to_owned())

@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn timestamps_of_mysql_are_in_its_range() {
+    fn mysql_timestamps_outside_of_the_range_are_rejected() {
         let of = |type_name: &str, text: &str| taken(Dialect::Mysql, type_name, text).is_ok();
         assert!(of("timestamp", "1970-01-01T00:00:01Z") && of("datetime", "1960-01-01T00:00:00Z"));
         assert!(!of("timestamp", "1970-01-01T00:00:00Z") && !of("timestamp", "2150-01-01T00:00:00Z"));

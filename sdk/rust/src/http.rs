@@ -384,14 +384,14 @@ mod tests {
     use super::{percent_encode, valid_text};
 
     #[test]
-    fn a_text_ends_before_invalid_bytes() {
+    fn text_is_truncated_before_invalid_utf8() {
         assert_eq!(valid_text("größe".as_bytes().to_vec()), "größe");
         assert_eq!(valid_text("größe".as_bytes()[..3].to_vec()), "gr");
         assert_eq!(valid_text(vec![0xff, b'a']), "");
     }
 
     #[test]
-    fn what_has_a_meaning_in_urls_is_encoded() {
+    fn reserved_characters_are_percent_encoded() {
         assert_eq!(percent_encode("a/b c?ü~"), "a%2Fb%20c%3F%C3%BC~");
     }
 }

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schema_of_data_refuses_unknown_fields_unless_it_is_open() {
+    fn schema_rejects_unknown_fields_unless_open() {
         let closed = crate::schemars::schema_for!(Place);
         assert_eq!(closed.get("additionalProperties"), Some(&false.into()));
         let definitions = closed.get("$defs").expect("the inner type");

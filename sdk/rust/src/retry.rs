@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_up_to_a_maximum() {
+    fn delays_double_up_to_a_maximum() {
         let policy = Policy::new(9).time_limit(SECOND * 1_000);
         assert_eq!(waits(policy, None), [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 32_000, 32_000]);
         assert_eq!(waits(Policy::new(1), None), Vec::<u128>::new());
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_can_request_longer_waits() {
+    fn server_can_request_a_longer_delay() {
         assert_eq!(waits(Policy::new(4), Some(SECOND * 3)), [3_000, 3_000, 4_000]);
         assert_eq!(waits(Policy::new(4), Some(SECOND * 121)), Vec::<u128>::new());
         let now = || Duration::from_secs(784_111_777);

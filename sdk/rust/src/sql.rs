@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_columns_of_one_name_are_refused() {
+    fn duplicate_column_names_are_rejected() {
         let column = |name: &str| Column { name: name.to_owned(), type_name: String::new(), nullable: None };
         assert!(unique_names(&[column("n"), column("m")]).is_ok());
         let refused = unique_names(&[column("n"), column("m"), column("n")]).expect_err("twice");

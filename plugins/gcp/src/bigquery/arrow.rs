@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn exact_numbers_stay_exact() {
+    fn numeric_values_become_exact_decimals() {
         let most = "578960446186580977117854925043439539266.34992332820282019728792003956564819967";
         let least = "-99999999999999999999999999999.999999999";
         let batches = stream(vec![field("n", "NUMERIC", None, vec![])], &[texts(&[Some(least), None, Some("0.1")])]);
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn times_keep_their_microseconds() {
+    fn timestamps_preserve_microseconds() {
         let column = |kind: &str, text: &str| {
             let batches = stream(vec![field("t", kind, None, vec![])], &[texts(&[Some(text)])]);
             batches[0].column(0).clone()
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_records_and_pages() {
+    fn lists_and_records_span_pages() {
         let tags = field("tags", "STRING", Some("REPEATED"), vec![]);
         let fields =
             vec![field("legs", "RECORD", Some("REPEATED"), vec![field("n", "INT64", Some("REQUIRED"), vec![]), tags])];

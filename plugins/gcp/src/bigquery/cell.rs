@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_read_as_their_types() {
+    fn cells_are_decoded_by_column_type() {
         for (kind, text, expected) in [
             ("INTEGER", r#"{"v": "-9223372036854775808"}"#, json!(i64::MIN)),
             ("FLOAT64", r#"{"v": "1.5E300"}"#, json!(1.5e300)),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn two_columns_of_one_name_are_refused() {
+    fn duplicate_column_names_are_rejected() {
         let number = || field("INT64", None, vec![]);
         let cells = [Cell::Text("1".to_owned()), Cell::Text("2".to_owned())];
         let refused = object(&[number(), number()], &cells).expect_err("twice");
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_records_nest() {
+    fn nested_lists_and_records_are_decoded() {
         let inner = Field { name: "tags".to_owned(), ..field("STRING", Some("REPEATED"), vec![]) };
         let outer = field(
             "RECORD",

@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_become_codes() {
+    fn error_reasons_map_to_error_codes() {
         for (reason, code, retryable) in [
             ("invalidQuery", "invalid", false),
             ("notFound", "not-found", false),
@@ -472,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_may_be_running_is_named() {
+    fn error_names_a_job_that_may_have_started() {
         let message = |problem: Problem, status: u16| {
             with_job(problem.with_details(json!({ "status": status })), "j").message().to_owned()
         };
@@ -484,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn positions_are_found() {
+    fn error_position_is_parsed_from_the_message() {
         let problem = failed("invalidQuery", "Syntax error: Unexpected identifier \"selec\" at [1:7]");
         assert_eq!(problem.details()["position"], json!({"line": 1, "column": 7}));
         assert_eq!(position("no place"), None);

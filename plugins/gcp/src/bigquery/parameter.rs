@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn types_are_told_by_the_values() {
+    fn parameter_types_are_inferred_from_values() {
         for (value, kind, written) in [
             (json!(1), json!({"type": "INT64"}), json!({"value": "1"})),
             (json!(u64::MAX), json!({"type": "BIGNUMERIC"}), json!({"value": "18446744073709551615"})),
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn types_are_said_where_they_are_not() {
+    fn declared_parameter_types_override_inference() {
         assert_eq!(one(json!("2013-01-01"), Some("date")).expect("a date")["parameterType"]["type"], "DATE");
         let nested = one(json!([{"a": 1, "b": ["2013-01-01"]}]), Some("ARRAY<STRUCT<a INT64, b ARRAY<DATE>>>"));
         let nested = nested.expect("nested");
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_keep_their_digits() {
+    fn numbers_preserve_all_digits() {
         for (text, kind, written) in [
             ("12345678901234567890123", "BIGNUMERIC", "12345678901234567890123"),
             ("0.12345678901234567890123", "BIGNUMERIC", "0.12345678901234567890123"),
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_base64() {
+    fn bytes_are_encoded_as_base64() {
         let bytes = |value, kind| one(value, kind).map(|parameter| parameter["parameterValue"]["value"].clone());
         assert_eq!(bytes(json!({"$bytes": "3q0"}), None).expect("bytes"), "3q0=");
         assert_eq!(bytes(json!("3q0="), Some("BYTES")).expect("bytes"), "3q0=");
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_checked() {
+    fn invalid_parameter_names_are_rejected() {
         let statement = Statement::parse("select :a, @b");
         let given = |value: Value| value.as_object().cloned().expect("an object");
         let missing = parameters(&statement, &given(json!({"a": 1})), &BTreeMap::new()).expect_err("no b");

@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn digits_and_bytes_are_kept() {
+    fn inserted_rows_preserve_digits_and_bytes() {
         let row = r#"{"a":12345678901234567890123,"b":[0.5,{"$bytes":"3q0"}],"c":{"d":12345678901234567890123},"e":1}"#;
         assert_eq!(
             sent(row).expect("a row"),

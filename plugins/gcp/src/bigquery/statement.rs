@@ -86,14 +86,14 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_of_names_are_one() {
+    fn colon_and_at_parameters_are_equivalent() {
         check("select :a, @b, :a", "select @a, @b, @a", &["a", "b"]);
         check("where x=:from_date and y<@n2", "where x=@from_date and y<@n2", &["from_date", "n2"]);
         check("values(:a,:b)", "values(@a,@b)", &["a", "b"]);
     }
 
     #[test]
-    fn what_is_no_parameter_stays() {
+    fn quoted_text_and_comments_contain_no_parameters() {
         for statement in [
             r#"select ':a', "@b", `c:d`"#,
             r#"select 'it\':s @a', r'\':b', '''tri ' @p''', """q " @q""", b'@c', rb"@d""#,
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn one_row_becomes_many() {
+    fn insert_repeats_its_row_for_each_set_of_parameters() {
         for (statement, expected) in [
             (
                 "INSERT INTO `d.t` (a, b) VALUES (:a, lower(:b));",
@@ -138,18 +138,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_taken(text in "\\PC{0,60}") {
+        fn arbitrary_text_does_not_panic(text in "\\PC{0,60}") {
             let _ = Statement::parse(&text).repeated(2);
         }
 
         #[test]
-        fn texts_without_signs_stay_as_they_are(text in "[^:@]{0,60}") {
+        fn text_without_parameters_is_unchanged(text in "[^:@]{0,60}") {
             prop_assert_eq!(Statement::parse(&text).text(), text);
         }
 
         /// Quoted text is unchanged, and a parameter after it is found.
         #[test]
-        fn what_is_quoted_stays(inner in "[a-z: #@$-]{0,20}", way in 0usize..5) {
+        fn quoted_text_is_unchanged(inner in "[a-z: #@$-]{0,20}", way in 0usize..5) {
             let (open, close) = [("'", "'"), ("\"", "\""), ("/* ", " */"), ("`", "`"), ("'''", "'''")][way];
             let statement = format!("select {open}{inner}{close}, :p");
             prop_assert_eq!(Statement::parse(&statement).text(), format!("select {open}{inner}{close}, @p"));

@@ -365,7 +365,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_completed_and_checked() {
+    fn table_names_are_qualified_and_validated() {
         let parse = |name: &str| TableName::parse(name, "demo", Some("own"));
         let parts = |name: TableName| (name.project, name.dataset, name.table);
         let owned = |a: &str, b: &str, c: &str| (a.to_owned(), b.to_owned(), c.to_owned());
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_refused_itself_is_told() {
+    fn only_invalid_rows_are_reported_as_rejected() {
         let answer = json!({"insertErrors": [
             {"index": 0, "errors": [{"reason": "stopped", "message": ""}]},
             {"index": 2, "errors": [{"reason": "invalid", "location": "a", "message": "Cannot convert value to integer"}]},

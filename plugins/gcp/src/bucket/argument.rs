@@ -33,7 +33,7 @@ mod tests {
     use super::byte_range;
 
     #[test]
-    fn ranges() {
+    fn byte_ranges_are_parsed() {
         let range = |offset, length| byte_range(offset, length).expect("a range");
         assert_eq!(range(None, None), None);
         assert_eq!(range(Some(0), None), None);

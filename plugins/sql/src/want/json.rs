@@ -135,7 +135,7 @@ mod tests {
     use crate::want::{Datum, Empty};
 
     #[test]
-    fn lists_are_checked_by_their_elements() {
+    fn list_elements_are_validated() {
         let typed = |type_name: &'static str, json: &str| {
             let datum = Datum::Typed(SqlValue::Json(json.to_owned()));
             let taken = Want::of(Dialect::Postgres, type_name).take(Dialect::Postgres, Empty::Quoted, datum);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn parsed_json_has_each_name_once() {
+    fn duplicate_names_in_json_are_rejected() {
         for json in ["{\"a\":1,\"a\":2}", "[[{\"a\":1,\"a\":2}]]", "-0", "[1,-0.00e5]"] {
             assert!(taken(Dialect::Postgres, "jsonb", json).is_err(), "{json}");
             assert_eq!(taken(Dialect::Postgres, "json", json), Ok(json.to_owned()));

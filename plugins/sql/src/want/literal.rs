@@ -421,7 +421,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn intervals_keep_all_their_units() {
+    fn intervals_that_would_lose_units_are_rejected() {
         for text in [
             "1 year 2 mons 3 days 04:05:06.5",
             "-1 days -02:00:00",
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_kept_or_refused() {
+    fn lossy_literals_are_rejected() {
         let of = |word: &str, places| Literal::of(word, places).expect(word);
         for (literal, text) in [
             (of("time with time zone", 0), "12:00:00+00"),
@@ -486,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn arrays_have_elements() {
+    fn array_elements_are_validated() {
         let of = |text: &str| elements(text);
         let some = |texts: &[&str]| Some(texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
         assert_eq!(of("{1,NULL,\"NULL\",\"a \\\" \\\\ ,}\"}"), some(&["1", "NULL", "a \" \\ ,}"]));

@@ -60,7 +60,7 @@ mod tests {
     use super::{check, members};
 
     #[test]
-    fn members_are_named_exactly() {
+    fn enum_and_set_members_match_exactly() {
         assert_eq!(members("enum('a','it''s','b\\\\c','e\\nf','g,h(')"), ["a", "it's", "b\\c", "e\nf", "g,h("]);
         assert_eq!(members("enum('a"), ["a"]);
         let of = |type_name: &str, text: &str| check(type_name, type_name.starts_with("set"), text).is_ok();

@@ -148,7 +148,7 @@ mod tests {
     use crate::want::{Datum, Empty};
 
     #[test]
-    fn strings_of_sqlite_stay_strings() {
+    fn strings_that_sqlite_would_convert_are_rejected() {
         let string = |type_name: &str, text: &str| {
             let datum = Datum::Typed(SqlValue::Text(text.to_owned()));
             Want::of(Dialect::Sqlite, type_name).take(Dialect::Sqlite, Empty::Quoted, datum).is_ok()

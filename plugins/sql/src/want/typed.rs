@@ -139,7 +139,7 @@ mod tests {
     use crate::want::{Datum, Empty};
 
     #[test]
-    fn numbers_of_mysql_fit_their_columns() {
+    fn mysql_numbers_out_of_range_are_rejected() {
         let typed = |type_name: &'static str, value: SqlValue| {
             let taken = Want::of(Dialect::Mysql, type_name).take(Dialect::Mysql, Empty::Quoted, Datum::Typed(value));
             taken.map(|value| as_text(&value))

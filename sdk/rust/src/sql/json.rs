@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_digits_and_all_members_are_kept() {
+    fn json_preserves_all_digits_and_members() {
         let text = r#"{"a":[12345678901234567890123,0.10,null,true,-1,"x"],"b":{"c":1e+400}}"#;
         assert_eq!(parse(text).expect("JSON").to_string(), text);
         assert!(parse(r#"{"a": 1, "a": 2}"#).expect_err("twice").to_string().contains("`a` appears twice"));

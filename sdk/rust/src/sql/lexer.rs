@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_follow_no_name() {
+    fn colon_after_a_name_is_not_a_parameter() {
         for syntax in ALL {
             let names = |statement| {
                 let all = tokens(statement, syntax).filter(|token| token.kind == Kind::Parameter);
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_never_closed_extends_to_the_end() {
+    fn unclosed_tokens_extend_to_the_end() {
         for (text, kind, syntax) in [
             ("'a''", Kind::String, Syntax::Sqlite),
             (r"'a\'", Kind::String, Syntax::Mysql),
@@ -397,7 +397,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn tokens_are_the_statement(
+        fn tokens_concatenate_to_the_statement(
             statement in "([a-eEx:@$?\\\\'\"`\\[\\]/*#.;0-9\\s-]|\\PC){0,80}",
             syntax in select(ALL.to_vec()),
         ) {
@@ -412,7 +412,7 @@ mod tests {
         }
 
         #[test]
-        fn a_statement_splits_into_the_tokens_that_it_is_made_of(
+        fn joined_tokens_are_split_again(
             (syntax, all) in select(ALL.to_vec())
                 .prop_flat_map(|syntax| (Just(syntax), proptest::collection::vec(token_of(syntax), 0..12)))
         ) {

@@ -19,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_float_has_one_form() {
+    fn floats_have_a_canonical_format() {
         assert_eq!(float_text(0.1), "0.1");
         assert_eq!(float_text(1.0), "1.0");
         assert_eq!(float_text(f64::NEG_INFINITY), "-Infinity");

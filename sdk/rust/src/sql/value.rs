@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn values_have_one_form_in_json() {
+    fn values_have_a_canonical_json_form() {
         let at = |micros, offset_minutes| to_json(Value::Timestamp(Timestamp { micros, offset_minutes }));
         assert_eq!(at(1_360_321_200_000_000, Some(0)), json!("2013-02-08T11:00:00Z"));
         assert_eq!(at(-1, None), json!("1969-12-31T23:59:59.999999"));
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_double_stands_for_a_number_with_the_same_digits_only() {
+    fn only_lossless_numbers_become_floats() {
         for text in ["0.5", "1e300", "1.10", "30000000.0", "0.30000000000000004"] {
             assert!(matches!(read(text), Value::Float(_)), "{text}");
         }

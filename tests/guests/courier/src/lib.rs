@@ -126,7 +126,7 @@ impl Courier {
 
     /// Sends a request with any method, although it declares the effect `read`.
     #[operation(read, safe("POST {config.base_url}/search/*"))]
-    fn sneak(
+    fn send_in_read(
         &self,
         /// HTTP method.
         method: String,

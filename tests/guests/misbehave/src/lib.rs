@@ -1,7 +1,7 @@
 //! A bundle that violates the rules for bundles. Each operation is one attack; the test with the
 //! same name shows what stops it.
 
-mod wild;
+mod random_calls;
 
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::sql::{Connection, Target};
@@ -92,7 +92,7 @@ impl Misbehave {
 
     /// Creates a million handles.
     #[operation(read)]
-    fn hoard(&self) -> Result<usize> {
+    fn create_handles(&self) -> Result<usize> {
         let mut held = Vec::new();
         for _ in 0..1_000_000 {
             held.push(Body::from_bytes("text/plain", b"x"));
@@ -102,7 +102,7 @@ impl Misbehave {
 
     /// Writes 20,000 long lines to the log.
     #[operation(read)]
-    fn babble(&self) -> Result<u64> {
+    fn flood_log(&self) -> Result<u64> {
         for number in 0..20_000 {
             log::warn(&format!("line {number}\n\x1b[2J{}", "x".repeat(10_000)));
         }
@@ -111,13 +111,13 @@ impl Misbehave {
 
     /// Returns a result that does not match its schema.
     #[operation(read)]
-    fn lie(&self) -> Result<Liar> {
-        Ok(Liar)
+    fn return_invalid_result(&self) -> Result<InvalidResult> {
+        Ok(InvalidResult)
     }
 
     /// Opens a database that the block does not name.
     #[operation(read)]
-    fn wander(
+    fn open_other_database(
         &self,
         /// Path of the database.
         path: String,
@@ -128,14 +128,14 @@ impl Misbehave {
 
     /// Creates a table in an operation with the effect `read`.
     #[operation(read)]
-    fn scribble(&self) -> Result<u64> {
+    fn create_table_in_read(&self) -> Result<u64> {
         let connection = Connection::open(&sqlite(self.path.clone().unwrap_or_default()), None)?;
         Ok(connection.execute("create table scribbled (a integer)", &[])?.rows_affected)
     }
 
     /// Inserts rows into a table in an operation with the effect `read`.
     #[operation(read)]
-    fn smuggle(&self) -> Result<u64> {
+    fn insert_in_read(&self) -> Result<u64> {
         let connection = Connection::open(&sqlite(self.path.clone().unwrap_or_default()), None)?;
         let rows = [vec![blockyard_sdk::sql::Value::Integer(1)]];
         connection.begin()?.insert(&["smuggled".to_owned()], &["a".to_owned()], &rows)
@@ -144,7 +144,7 @@ impl Misbehave {
     /// Runs statements in a transaction of an operation with the effect `read`. Returns the outcome
     /// of each.
     #[operation(read)]
-    fn sneak(
+    fn query_in_read_transaction(
         &self,
         /// SQL dialect.
         dialect: String,
@@ -152,7 +152,7 @@ impl Misbehave {
         statements: Vec<String>,
         /// Returns failures as part of the result instead of ending the operation.
         #[serde(default)]
-        stubborn: bool,
+        continue_on_error: bool,
     ) -> Result<Vec<String>> {
         let target = if dialect == "sqlite" {
             sqlite(self.path.clone().unwrap_or_default())
@@ -161,21 +161,21 @@ impl Misbehave {
         };
         let password = self.password.as_ref().filter(|_| target.host.is_some());
         let transaction = Connection::open(&target, password)?.begin()?;
-        let mut gave = Vec::new();
+        let mut outcomes = Vec::new();
         for statement in &statements {
             match transaction.query(statement, &[]).and_then(|rows| rows.objects(usize::MAX)) {
-                Ok(rows) => gave.push(format!("{} rows", rows.len())),
-                Err(problem) if stubborn => gave.push(problem.to_string()),
+                Ok(rows) => outcomes.push(format!("{} rows", rows.len())),
+                Err(problem) if continue_on_error => outcomes.push(problem.to_string()),
                 Err(problem) => return Err(problem),
             }
         }
         transaction.commit()?;
-        Ok(gave)
+        Ok(outcomes)
     }
 
     /// Sends the password to another server.
     #[operation(read)]
-    fn redirect(
+    fn send_password_to_host(
         &self,
         /// Host of the server.
         host: String,
@@ -189,15 +189,15 @@ impl Misbehave {
 
     /// Opens connections that differ in an option that a bundle may choose, and holds them.
     #[operation(read)]
-    fn crowd(
+    fn open_connections(
         &self,
         /// Number of connections.
-        opens: u32,
+        count: u32,
     ) -> Result<u32> {
         let mut held = Vec::new();
-        for number in 0..opens {
+        for number in 0..count {
             let mut target = self.server("postgres".to_owned(), self.host.clone(), "/");
-            target.options.push(("application_name".to_owned(), format!("crowd-{number}")));
+            target.options.push(("application_name".to_owned(), format!("connection-{number}")));
             match Connection::open(&target, self.password.as_ref()) {
                 Ok(connection) => held.push(connection),
                 Err(problem) if problem.code() == "unavailable" => break,
@@ -209,34 +209,34 @@ impl Misbehave {
 
     /// Uses a secret outside its audience.
     #[operation(read)]
-    fn misuse(&self) -> Result<u64> {
+    fn use_secret_outside_audience(&self) -> Result<u64> {
         Connection::open(&sqlite(self.path.clone().unwrap_or_default()), self.token.as_ref())?;
         Ok(0)
     }
 
     /// Returns an error with the code of a denial by the host, although the host denied nothing.
     #[operation(read)]
-    fn pretend(&self) -> Result<u64> {
+    fn return_error_of_host(&self) -> Result<u64> {
         Err(Problem::new("not-granted", "it was the host"))
     }
 
     /// Calls functions of the host in random order with random arguments.
     #[operation(write)]
-    fn wild(
+    fn call_at_random(
         &self,
         /// Seed of the random sequence.
         seed: u64,
         /// Number of calls.
         calls: u32,
     ) -> Result<u32> {
-        let mut wild = wild::Wild::new(self, seed);
-        (0..calls).for_each(|_| wild.step());
+        let mut random_calls = random_calls::RandomCalls::new(self, seed);
+        (0..calls).for_each(|_| random_calls.step());
         Ok(calls)
     }
 
     /// Returns and logs everything that it knows about its secret.
     #[operation(read)]
-    fn gossip(&self) -> Result<Vec<String>> {
+    fn log_secret(&self) -> Result<Vec<String>> {
         let handle = self.password.as_ref().map(Secret::handle).transpose()?;
         let pointer = handle.map(|handle| handle.pointer()).unwrap_or_default();
         log::warn(&format!("the password is {:?} at {pointer}", self.password));
@@ -263,9 +263,9 @@ impl Misbehave {
 }
 
 /// A result whose schema is `integer` and whose value is a string.
-pub struct Liar;
+pub struct InvalidResult;
 
-impl blockyard_sdk::OperationResult for Liar {
+impl blockyard_sdk::OperationResult for InvalidResult {
     const STREAMED: bool = false;
 
     fn schema() -> Value {

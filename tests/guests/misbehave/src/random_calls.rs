@@ -37,7 +37,7 @@ const SIZES: [u32; 9] = [0, 1, 7, 255, 4096, 65_535, 1 << 20, 5 << 20, u32::MAX]
 
 /// A pseudo-random sequence, determined by its seed, and the handles that the host has returned so
 /// far.
-pub(crate) struct Wild<'a> {
+pub(crate) struct RandomCalls<'a> {
     block: &'a Misbehave,
     state: u64,
     bodies: Vec<Body>,
@@ -46,7 +46,7 @@ pub(crate) struct Wild<'a> {
     rows: Vec<Rows>,
 }
 
-impl<'a> Wild<'a> {
+impl<'a> RandomCalls<'a> {
     pub(crate) fn new(block: &'a Misbehave, seed: u64) -> Self {
         let (bodies, connections, transactions, rows) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Self { block, state: seed | 1 << 40, bodies, connections, transactions, rows }
@@ -94,10 +94,10 @@ impl<'a> Wild<'a> {
     }
 
     /// Removes and returns a random handle, if there is one.
-    fn any<T>(&mut self, held: fn(&mut Self) -> &mut Vec<T>) -> Option<T> {
-        let count = held(self).len();
+    fn any<T>(&mut self, handles: fn(&mut Self) -> &mut Vec<T>) -> Option<T> {
+        let count = handles(self).len();
         let at = self.below(count);
-        (count > 0).then(|| held(self).swap_remove(at))
+        (count > 0).then(|| handles(self).swap_remove(at))
     }
 
     /// Makes one call. Its outcome does not matter.
@@ -130,7 +130,7 @@ impl<'a> Wild<'a> {
                 if let Some(secret) = self.block.token.as_ref().filter(|_| self.below(2) == 0) {
                     request = request.bearer(secret).secret_digest_header(self.text(), secret);
                 }
-                if let Some(body) = self.any(|wild| &mut wild.bodies) {
+                if let Some(body) = self.any(|calls| &mut calls.bodies) {
                     request = request.body(body);
                 }
                 let _ = request.timeout(Duration::from_millis(self.below(50) as u64)).send();
@@ -148,7 +148,7 @@ impl<'a> Wild<'a> {
     }
 
     fn body(&mut self) {
-        let Some(body) = self.any(|wild| &mut wild.bodies) else { return };
+        let Some(body) = self.any(|calls| &mut calls.bodies) else { return };
         match self.below(5) {
             0 => drop(body.read(self.size())),
             // The host buffers what is taken, so the size is limited to what the memory limit
@@ -165,7 +165,7 @@ impl<'a> Wild<'a> {
     }
 
     fn connection(&mut self) {
-        let Some(connection) = self.any(|wild| &mut wild.connections) else { return };
+        let Some(connection) = self.any(|calls| &mut calls.connections) else { return };
         let (text, values) = (self.text(), self.values());
         match self.below(6) {
             0 | 1 => self.rows.extend(connection.query(&text, &values)),
@@ -178,7 +178,7 @@ impl<'a> Wild<'a> {
     }
 
     fn transaction(&mut self) {
-        let Some(transaction) = self.any(|wild| &mut wild.transactions) else { return };
+        let Some(transaction) = self.any(|calls| &mut calls.transactions) else { return };
         let (text, values) = (self.text(), self.values());
         match self.below(5) {
             0 => self.rows.extend(transaction.query(&text, &values)),
@@ -194,7 +194,7 @@ impl<'a> Wild<'a> {
     }
 
     fn read(&mut self) {
-        let Some(rows) = self.any(|wild| &mut wild.rows) else { return };
+        let Some(rows) = self.any(|calls| &mut calls.rows) else { return };
         match self.below(4) {
             0 => drop(rows.columns()),
             1 => drop(rows.next(self.size())),
