@@ -4,7 +4,7 @@ use blockyard_tests::TestYard;
 use serde_json::json;
 
 /// Creates a block from a URL in a file, as users do to keep a password off the command line.
-fn save(yard: &TestYard, name: &str, url: &str) -> blockyard_tests::Ran {
+fn save(yard: &TestYard, name: &str, url: &str) -> blockyard_tests::CommandOutput {
     std::fs::write(yard.path("url"), url).expect("a file");
     yard.run(&["create", &format!("sql-database/{name}"), "--set", "url=@url"])
 }
@@ -15,8 +15,8 @@ fn in_memory_database_creates_no_file() {
     let forms = ["sqlite::memory:", "sqlite://:memory:", "sqlite:///:memory:", "sqlite:///:memory:\n"];
     for (number, url) in forms.into_iter().enumerate() {
         let name = format!("m{number}");
-        let made = save(&yard, &name, url);
-        assert_eq!(made.code, 0, "{url}: {}", made.stderr);
+        let created = save(&yard, &name, url);
+        assert_eq!(created.code, 0, "{url}: {}", created.stderr);
         assert_eq!(yard.config(&format!("sql-database/{name}"))["database"], ":memory:");
         yard.ok(&["execute", &format!("sql-database/{name}"), "create table q (a)"]);
     }
@@ -50,8 +50,8 @@ fn unsupported_url_components_are_rejected() {
 #[test]
 fn special_characters_in_a_password_are_percent_encoded() {
     let yard = TestYard::new();
-    let made = save(&yard, "w", "postgres://ada:%2F%23%3F%40%25%3A@db.example.com:5433/z%2Foo?sslmode=require");
-    assert_eq!(made.code, 0, "{}", made.stderr);
+    let created = save(&yard, "w", "postgres://ada:%2F%23%3F%40%25%3A@db.example.com:5433/z%2Foo?sslmode=require");
+    assert_eq!(created.code, 0, "{}", created.stderr);
     assert_eq!(yard.reveal("sql-database/w", "password"), "/#?@%:");
     let config = yard.config("sql-database/w");
     assert_eq!((&config["database"], &config["port"]), (&json!("z/oo"), &json!(5433)));

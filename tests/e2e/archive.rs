@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use blockyard_tests::{available, ran, root};
+use blockyard_tests::{available, root, run_command};
 
 /// The unpacked archive, with an empty home.
 struct Unpacked {
@@ -47,7 +47,7 @@ impl Unpacked {
     }
 
     fn ok(&self, line: &str) -> String {
-        let ran = ran(&mut self.shell(line), None);
+        let ran = run_command(&mut self.shell(line), None);
         assert_eq!(ran.code, 0, "`{line}`: {}{}", ran.stdout, ran.stderr);
         ran.stdout + &ran.stderr
     }
@@ -56,7 +56,7 @@ impl Unpacked {
 #[test]
 fn readme_tutorial_runs_from_the_archive() {
     let unpacked = Unpacked::new();
-    let found = ran(&mut unpacked.shell("command -v cargo rustc"), None);
+    let found = run_command(&mut unpacked.shell("command -v cargo rustc"), None);
     assert_ne!(found.code, 0, "the tour must not need Rust: {}", found.stdout);
     for file in ["README.md", "LICENSE", "share/blockyard/registry/registry.toml"] {
         assert!(unpacked.top.join(file).is_file(), "{file}");
@@ -92,7 +92,7 @@ fn every_bundle_of_the_archive_installs_and_verifies() {
     // A registry that other users can write is not used.
     let registry = unpacked.top.join("share/blockyard/registry/registry.toml");
     fs::set_permissions(&registry, std::os::unix::fs::PermissionsExt::from_mode(0o666)).expect("chmod");
-    let refused = ran(&mut unpacked.shell("blockyard --yard sqlite:other.db install sql --yes"), None);
+    let refused = run_command(&mut unpacked.shell("blockyard --yard sqlite:other.db install sql --yes"), None);
     assert_eq!(refused.code, 3, "{}", refused.stderr);
     assert!(refused.stderr.contains("is not used"), "{}", refused.stderr);
 }

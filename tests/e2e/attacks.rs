@@ -3,7 +3,7 @@
 
 use blockyard_tests::attack::{attack, build, folder};
 use blockyard_tests::environment::program;
-use blockyard_tests::{Ran, TestYard};
+use blockyard_tests::{CommandOutput, TestYard};
 
 /// Defines one test per line, and the list of all attacks.
 macro_rules! attacks {
@@ -82,7 +82,7 @@ attacks! {
     describe_asks_the_clock: refused("`clock` is not available during `describe`, `validate` or `migrate`");
     validate_asks_for_chance: at_create("`random` is not available during `describe`, `validate` or `migrate`");
     start_calls_the_host: refused("`clock` is not available during `describe`, `validate` or `migrate`");
-    counter_across_calls: twice_the_same;
+    counter_across_calls: returns_the_same_twice;
 
     // Files.
     two_manifests: refused("the component has 2 manifests; it must have one");
@@ -137,16 +137,16 @@ impl Attacked {
         attacked
     }
 
-    fn go(&self) -> Ran {
-        self.go_for("60")
+    fn call_operation(&self) -> CommandOutput {
+        self.call_with_timeout("60")
     }
 
-    fn go_for(&self, seconds: &str) -> Ran {
+    fn call_with_timeout(&self, seconds: &str) -> CommandOutput {
         self.yard.run(&["call", &self.block, "go", "--timeout", seconds, "--out", "out.bin"])
     }
 
     /// Checks that the next call of the same block succeeds and that the yard is intact.
-    fn is_well(&self) {
+    fn assert_usable(&self) {
         let well = self.yard.run(&["call", &self.block, "well", "--args", r#"{"long": "enough"}"#]);
         assert_eq!((well.code, well.stdout.as_str()), (0, "null\n"), "{}", well.stderr);
         self.yard.ok(&["doctor"]);
@@ -154,63 +154,63 @@ impl Attacked {
 }
 
 /// Expects a call that fails with exit code 7 and this message.
-fn ends(words: &'static str) -> impl Fn(&str) {
-    ends_with_both("", words)
+fn ends(expected: &'static str) -> impl Fn(&str) {
+    fails_with_message("", expected)
 }
 
-fn ends_with_both(how: &'static str, words: &'static str) -> impl Fn(&str) {
+fn fails_with_message(how: &'static str, expected: &'static str) -> impl Fn(&str) {
     move |name| {
         let attacked = Attacked::new(name);
-        let ran = attacked.go();
+        let ran = attacked.call_operation();
         assert_eq!(ran.code, 7, "{}{}", ran.stdout, ran.stderr);
-        let said = format!("error: bundle `{name}` {how}");
-        assert!(ran.stderr.starts_with(&said) && ran.stderr.contains(words), "{}", ran.stderr);
+        let message = format!("error: bundle `{name}` {how}");
+        assert!(ran.stderr.starts_with(&message) && ran.stderr.contains(expected), "{}", ran.stderr);
         assert!(ran.stderr.contains("only this call is lost") || ran.stderr.contains("not valid"), "{}", ran.stderr);
         assert!(!ran.stderr.contains("panicked at core"), "{}", ran.stderr);
-        attacked.is_well();
+        attacked.assert_usable();
     }
 }
 
-fn stopped(words: &'static str) -> impl Fn(&str) {
-    ends_with_both("was stopped: ", words)
+fn stopped(expected: &'static str) -> impl Fn(&str) {
+    fails_with_message("was stopped: ", expected)
 }
 
-fn crashed(words: &'static str) -> impl Fn(&str) {
-    ends_with_both("crashed: ", words)
+fn crashed(expected: &'static str) -> impl Fn(&str) {
+    fails_with_message("crashed: ", expected)
 }
 
 /// Expects a call that is stopped at its deadline.
 fn in_time(name: &str) {
     let attacked = Attacked::new(name);
     let began = std::time::Instant::now();
-    let ran = attacked.go_for("2");
+    let ran = attacked.call_with_timeout("2");
     assert_eq!(ran.code, 7, "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stderr.contains("the call was stopped after 2 seconds"), "{}", ran.stderr);
     // Generous because test machines are slow. The test only shows that the call ends.
     assert!(began.elapsed().as_secs() < 25, "{:?}", began.elapsed());
-    attacked.is_well();
+    attacked.assert_usable();
 }
 
 /// Expects a file that cannot be installed, with this message.
-fn refused(words: &'static str) -> impl Fn(&str) {
+fn refused(expected: &'static str) -> impl Fn(&str) {
     move |name| {
         let yard = TestYard::empty();
         yard.ok(&["init", "--key", "file"]);
         let file = yard.path("attack.wasm");
         std::fs::write(&file, attack(name)).expect("a file");
-        let said = yard.fails(4, &["install", &file.display().to_string(), "--yes"]);
-        assert!(said.contains(words), "{said}");
+        let message = yard.fails(4, &["install", &file.display().to_string(), "--yes"]);
+        assert!(message.contains(expected), "{message}");
         assert_eq!(yard.json(&["bundles"])["bundles"], serde_json::json!([]));
         yard.ok(&["doctor"]);
     }
 }
 
 /// Expects a configuration that is not saved because the bundle fails to validate it.
-fn at_create(words: &'static str) -> impl Fn(&str) {
+fn at_create(expected: &'static str) -> impl Fn(&str) {
     move |name| {
         let attacked = Attacked::installed(name);
-        let said = attacked.yard.fails(7, &["create", &attacked.block, "--set", "note=here"]);
-        assert!(said.contains(words), "{said}");
+        let message = attacked.yard.fails(7, &["create", &attacked.block, "--set", "note=here"]);
+        assert!(message.contains(expected), "{message}");
         assert_eq!(attacked.yard.addresses(&[]), Vec::<String>::new());
         attacked.yard.ok(&["doctor"]);
     }
@@ -221,33 +221,33 @@ fn at_check(name: &str) {
     let ran = attacked.yard.run(&["check", &attacked.block]);
     assert_eq!(ran.code, 7, "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stderr.contains("was stopped: it used more than 30 seconds of processor time"), "{}", ran.stderr);
-    attacked.is_well();
+    attacked.assert_usable();
 }
 
 fn harmless(output: &'static str) -> impl Fn(&str) {
     move |name| {
         let attacked = Attacked::new(name);
-        let ran = attacked.go();
+        let ran = attacked.call_operation();
         assert_eq!((ran.code, ran.stdout.as_str()), (0, output), "{}", ran.stderr);
-        attacked.is_well();
+        attacked.assert_usable();
     }
 }
 
-fn twice_the_same(name: &str) {
+fn returns_the_same_twice(name: &str) {
     harmless("1\n")(name);
     let attacked = Attacked::new(name);
     for _ in 0..2 {
-        assert_eq!(attacked.go().stdout, "1\n");
+        assert_eq!(attacked.call_operation().stdout, "1\n");
     }
 }
 
 fn log_on_one_line(name: &str) {
     let attacked = Attacked::new(name);
-    let ran = attacked.go();
+    let ran = attacked.call_operation();
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let line = r"warn: a\u{1b}[2J\u{1b}]0;owned\u{7}b\rerror: forged\nc\u{9b}2Jd\u{202e}e\u{2028}f";
     assert_eq!(ran.stderr, format!("{line}\n"));
-    attacked.is_well();
+    attacked.assert_usable();
 }
 
 /// Checks that a transaction which the bundle does not close is rolled back, and that the pooled
@@ -271,10 +271,10 @@ fn rolled_back(name: &str) {
         }
         yard.close().await;
     });
-    attacked.is_well();
+    attacked.assert_usable();
     if blockyard_tests::available("BLOCKYARD_TEST_SQLITE3") {
         let mut shell = program("sqlite3");
-        let counted = blockyard_tests::ran(shell.arg(database).arg("select count(*) from taken"), None);
+        let counted = blockyard_tests::run_command(shell.arg(database).arg("select count(*) from taken"), None);
         assert_eq!(counted.stdout, "0\n", "{}", counted.stderr);
     }
 }
@@ -297,7 +297,7 @@ fn host_panic_is_reported_as_a_bug() {
             let input = blockyard::Input { media_type: "text/plain".to_owned(), size: None, stream };
             block.call_with("go", serde_json::json!({}), Some(input), blockyard::Deadline::default()).await
         };
-        let panicked = call(Box::pin(Falls)).await.expect_err("a panic");
+        let panicked = call(Box::pin(PanickingStream)).await.expect_err("a panic");
         assert_eq!(panicked.kind(), blockyard::ErrorKind::Internal);
         assert_eq!(panicked.to_string(), "internal error in a call of bundle `reads`: the disk fell over");
         // The process, the yard and the block remain usable, and the audit trail records the
@@ -307,13 +307,13 @@ fn host_panic_is_reported_as_a_bug() {
     });
     let audit = attacked.yard.json(&["audit", "--block", &attacked.block])["audit"].to_string();
     assert!(audit.contains("\"outcome\":\"internal\""), "{audit}");
-    attacked.is_well();
+    attacked.assert_usable();
 }
 
 /// A stream of bytes that panics when it is polled.
-struct Falls;
+struct PanickingStream;
 
-impl futures_util::Stream for Falls {
+impl futures_util::Stream for PanickingStream {
     type Item = Result<bytes::Bytes, blockyard::Problem>;
 
     fn poll_next(
@@ -334,7 +334,7 @@ fn precompiled_code_is_rejected() {
         let mut binary = std::fs::File::open(blockyard_tests::binary()).expect("the binary");
         std::io::Read::read_exact(&mut binary, &mut beginning).expect("its beginning");
         std::fs::write(yard.path(name), beginning).expect("a file");
-        let said = yard.fails(4, &["install", &yard.path(name).display().to_string(), "--yes"]);
-        assert!(said.contains("machine code"), "{said}");
+        let message = yard.fails(4, &["install", &yard.path(name).display().to_string(), "--yes"]);
+        assert!(message.contains("machine code"), "{message}");
     }
 }

@@ -42,14 +42,14 @@ fn doctor(yard: &TestYard) -> Vec<(String, String)> {
     wrong
 }
 
-/// Checks that this is the only failed step of `doctor`, and that its detail contains `words`.
-fn finds(yard: &TestYard, step: &str, words: &str) {
+/// Checks that this is the only failed step of `doctor`, and that its detail contains `expected`.
+fn assert_finding(yard: &TestYard, step: &str, expected: &str) {
     let wrong = doctor(yard);
-    assert!(matches!(wrong.as_slice(), [(name, detail)] if name == step && detail.contains(words)), "{wrong:?}");
+    assert!(matches!(wrong.as_slice(), [(name, detail)] if name == step && detail.contains(expected)), "{wrong:?}");
 }
 
 fn every_change_adds_one_audit_line(yard: &TestYard) {
-    let made = lines(yard, &[]).len();
+    let created = lines(yard, &[]).len();
     yard.keeper("ada", "badge");
     for (code, arguments) in [
         (0, &["set", "zoo-keeper/ada", "--set", "name=Ida"][..]),
@@ -68,14 +68,14 @@ fn every_change_adds_one_audit_line(yard: &TestYard) {
     ] {
         assert_eq!(yard.run(arguments).code, code, "{arguments:?}");
     }
-    let mut said = lines(yard, &[]);
-    said.truncate(said.len() - made);
-    said.reverse();
+    let mut recorded = lines(yard, &[]);
+    recorded.truncate(recorded.len() - created);
+    recorded.reverse();
     let about_ada =
         ["create", "set", "rollback", "begin-call", "call", "begin-call", "check", "delete", "restore", "purge"];
     let expected: Vec<String> = about_ada.iter().map(|action| format!("{action} zoo-keeper/ada")).collect();
-    assert_eq!(said[..10], expected);
-    assert_eq!(said[10..], ["revoke zoo", "grant zoo"]);
+    assert_eq!(recorded[..10], expected);
+    assert_eq!(recorded[10..], ["revoke zoo", "grant zoo"]);
     let newest = &yard.json(&["audit", "--limit", "1"])["audit"][0];
     assert!(newest["actor"].as_str().is_some_and(|actor| actor.contains('@')), "{newest}");
     assert!(newest["at"].as_str().is_some_and(|at| at.starts_with("20") && at.ends_with('Z')), "{newest}");
@@ -135,8 +135,8 @@ fn times_in_json_are_rfc_3339(yard: &TestYard) {
     is_time(&yard.json(&["bundles"])["bundles"][0]["installed_at"]);
     is_time(&yard.json(&["audit"])["audit"][0]["at"]);
     for command in ["key status", "doctor", "grants", "types", "bundles", "list", "audit"] {
-        let words: Vec<&str> = command.split(' ').collect();
-        let document = yard.json(&words).to_string();
+        let arguments: Vec<&str> = command.split(' ').collect();
+        let document = yard.json(&arguments).to_string();
         // Timestamps in milliseconds since 1970 have 13 digits and begin with 1 or 2.
         let digits =
             document.split(|c: char| !c.is_ascii_digit()).find(|run| run.len() == 13 && run.starts_with(['1', '2']));
@@ -168,10 +168,10 @@ fn lines_are_filtered_by_time(yard: &TestYard) {
     yard.keeper("week", "badge");
     yard.keeper("hour", "badge");
     yard.keeper("now", "badge");
-    yard.unguard("audit");
+    yard.disable_triggers("audit");
     for (name, hours) in [("month", 30 * 24), ("week", 6 * 24), ("hour", 1)] {
-        let back = i64::from(hours) * 3_600_000;
-        yard.sql(&format!("update audit set at = at - {back} where subject = 'zoo-keeper/{name}'")).expect("moved");
+        let offset = i64::from(hours) * 3_600_000;
+        yard.sql(&format!("update audit set at = at - {offset} where subject = 'zoo-keeper/{name}'")).expect("moved");
     }
     assert_eq!(lines(yard, &["--since", "2999-01-01"]), [""; 0]);
     let since = |time: &str| -> Vec<String> {
@@ -200,48 +200,48 @@ fn invalid_durations_are_rejected(yard: &TestYard) {
 
 /// Fills the audit trail to eight lines and removes its triggers. Returns `false` if the database's
 /// shell is missing.
-fn unguarded(yard: &TestYard) -> bool {
+fn fill_and_disable_triggers(yard: &TestYard) -> bool {
     if !yard.has_shell() {
         return false;
     }
-    let made = lines(yard, &[]).len();
-    for number in made..8 {
+    let created = lines(yard, &[]).len();
+    for number in created..8 {
         yard.keeper(&format!("k{number}"), "badge");
     }
     assert_eq!(doctor(yard), []);
-    yard.unguard("audit");
+    yard.disable_triggers("audit");
     true
 }
 
 fn doctor_detects_a_changed_line(yard: &TestYard) {
-    if !unguarded(yard) {
+    if !fill_and_disable_triggers(yard) {
         return;
     }
     for (line, column) in [(8, "detail"), (6, "subject"), (5, "actor"), (4, "action")] {
         yard.sql(&format!("update audit set {column} = 'another' where id = {line}")).expect("changed");
-        finds(yard, "audit", &format!("line {line} does not match its hash"));
+        assert_finding(yard, "audit", &format!("line {line} does not match its hash"));
     }
     yard.sql("update audit set at = at + 1 where id = 3").expect("changed");
-    finds(yard, "audit", "line 3 does not match its hash");
+    assert_finding(yard, "audit", "line 3 does not match its hash");
     yard.sql("update audit set chain = (select a.chain from audit a where a.id = 5) where id = 2").expect("changed");
-    finds(yard, "audit", "line 2 does not match its hash");
+    assert_finding(yard, "audit", "line 2 does not match its hash");
 }
 
 fn doctor_detects_a_truncated_trail(yard: &TestYard) {
-    if !unguarded(yard) {
+    if !fill_and_disable_triggers(yard) {
         return;
     }
     yard.sql("delete from audit where id > 6").expect("cut off");
-    finds(yard, "audit", "the lines after 6 are missing; 8 were written");
+    assert_finding(yard, "audit", "the lines after 6 are missing; 8 were written");
     // Adjusting the stored number of lines does not hide it either.
     yard.sql("update audit_head set lines = 6").expect("changed");
-    finds(yard, "audit", "line 6 is not the last line that was written");
+    assert_finding(yard, "audit", "line 6 is not the last line that was written");
     yard.sql("delete from audit_head").expect("gone");
-    finds(yard, "audit", "the end of the trail is missing");
+    assert_finding(yard, "audit", "the end of the trail is missing");
 }
 
 /// Deletes a revision of a keeper, with its secrets and references.
-fn lose(yard: &TestYard, keeper: &str, revision: u32) {
+fn delete_revision(yard: &TestYard, keeper: &str, revision: u32) {
     for table in ["secrets", "block_references", "revisions"] {
         let of = format!("(select id from blocks where name = '{keeper}')");
         yard.sql(&format!("delete from {table} where block = {of} and revision = {revision}")).expect("lost");
@@ -263,7 +263,7 @@ fn with_revisions(yard: &TestYard) -> bool {
         }
     }
     for table in ["secrets", "block_references", "revisions"] {
-        yard.unguard(table);
+        yard.disable_triggers(table);
     }
     true
 }
@@ -272,20 +272,20 @@ fn doctor_detects_a_missing_old_revision(yard: &TestYard) {
     if !with_revisions(yard) {
         return;
     }
-    lose(yard, "first", 1);
-    finds(yard, "blocks", "revision 1 of block `zoo-keeper/first` is missing");
-    lose(yard, "middle", 2);
-    finds(yard, "blocks", "revision 2 of block `zoo-keeper/middle` is missing");
+    delete_revision(yard, "first", 1);
+    assert_finding(yard, "blocks", "revision 1 of block `zoo-keeper/first` is missing");
+    delete_revision(yard, "middle", 2);
+    assert_finding(yard, "blocks", "revision 2 of block `zoo-keeper/middle` is missing");
 }
 
 fn doctor_detects_a_missing_newest_revision(yard: &TestYard) {
     if !with_revisions(yard) {
         return;
     }
-    lose(yard, "newest", 3);
-    finds(yard, "blocks", "block `zoo-keeper/newest`");
-    lose(yard, "only", 1);
-    finds(yard, "blocks", "block `zoo-keeper/only`");
+    delete_revision(yard, "newest", 3);
+    assert_finding(yard, "blocks", "block `zoo-keeper/newest`");
+    delete_revision(yard, "only", 1);
+    assert_finding(yard, "blocks", "block `zoo-keeper/only`");
 }
 
 fn doctor_detects_a_block_reset_to_an_old_revision(yard: &TestYard) {
@@ -293,7 +293,11 @@ fn doctor_detects_a_block_reset_to_an_old_revision(yard: &TestYard) {
         return;
     }
     yard.sql("update blocks set newest = 2 where name = 'middle'").expect("set back");
-    finds(yard, "blocks", "the revisions of block `zoo-keeper/middle` do not match its recorded newest revision");
+    assert_finding(
+        yard,
+        "blocks",
+        "the revisions of block `zoo-keeper/middle` do not match its recorded newest revision",
+    );
 }
 
 fn doctor_detects_changed_bundle_bytes(yard: &TestYard) {
@@ -307,11 +311,11 @@ fn doctor_detects_changed_bundle_bytes(yard: &TestYard) {
         Backend::Postgres => "bytes || '\\x00'::bytea",
     };
     yard.sql(&format!("update bundle_bytes set bytes = {changed} {zoo}")).expect("changed");
-    let words = "the bytes of bundle `zoo` in the yard do not match its digest";
-    finds(yard, "bundles", words);
-    assert!(yard.fails(5, &["call", "zoo-keeper/ada", "introduce"]).contains(words));
+    let expected = "the bytes of bundle `zoo` in the yard do not match its digest";
+    assert_finding(yard, "bundles", expected);
+    assert!(yard.fails(5, &["call", "zoo-keeper/ada", "introduce"]).contains(expected));
     yard.sql(&format!("delete from bundle_bytes {zoo}")).expect("lost");
-    finds(yard, "bundles", "is missing from the yard");
+    assert_finding(yard, "bundles", "is missing from the yard");
 }
 
 /// Returns the condition that selects the first badge of a keeper.
@@ -329,11 +333,11 @@ fn doctor_detects_a_damaged_secret(yard: &TestYard) {
     // Secrets of old revisions are verified as well.
     yard.ok(&["set", "zoo-keeper/cut", "--set", "name=Cut"]);
     yard.sql(&format!("update secrets set sealed = substr(sealed, 1, 20) {}", first_badge("cut"))).expect("cut");
-    finds(yard, "blocks", "cannot open the sealed value");
-    finds(yard, "blocks", "zoo-keeper/cut");
-    let whole = format!("(select sealed from secrets {})", first_badge("whole"));
-    yard.sql(&format!("update secrets set sealed = {whole} {}", first_badge("moved"))).expect("moved");
-    finds(yard, "blocks", "zoo-keeper/moved");
+    assert_finding(yard, "blocks", "cannot open the sealed value");
+    assert_finding(yard, "blocks", "zoo-keeper/cut");
+    let intact = format!("(select sealed from secrets {})", first_badge("whole"));
+    yard.sql(&format!("update secrets set sealed = {intact} {}", first_badge("moved"))).expect("moved");
+    assert_finding(yard, "blocks", "zoo-keeper/moved");
 }
 
 fn doctor_detects_a_missing_secret(yard: &TestYard) {
@@ -346,5 +350,5 @@ fn doctor_detects_a_missing_secret(yard: &TestYard) {
     yard.ok(&["purge", "zoo-keeper/purged", "--yes"]);
     assert_eq!(doctor(yard), [], "a purge is not reported as damage");
     yard.sql(&format!("delete from secrets {}", first_badge("lost"))).expect("lost");
-    finds(yard, "blocks", "zoo-keeper/lost");
+    assert_finding(yard, "blocks", "zoo-keeper/lost");
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use blockyard_tests::gate::Fault;
+use blockyard_tests::http_proxy::Fault;
 use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
@@ -54,13 +54,13 @@ fn query_returns_typed_rows() {
 #[test]
 fn parameters_are_typed() {
     let Some(cloud) = start() else { return };
-    let asked = cloud.warehouse(&[
+    let row = cloud.warehouse(&[
         "fetch-one",
         "--args",
         r#"{"statement": "select :a + 1 as a, @b as b, :d = date '2013-02-08' as same, :x in unnest(:list) as there",
             "parameters": {"a": 1, "b": "it's :x", "d": "2013-02-08", "list": ["x", "y"], "x": "y"}, "types": {"d": "DATE"}}"#,
     ]);
-    assert_eq!(asked, json!({"a": 2, "b": "it's :x", "same": true, "there": true}));
+    assert_eq!(row, json!({"a": 2, "b": "it's :x", "same": true, "there": true}));
     let rows = cloud.yard.json(&["query", "bigquery-warehouse/w", "select :n * 2 as n", "--param", "n=21"]);
     assert_eq!(rows, json!([{"n": 42}]));
     let refused = cloud.yard.fails(1, &["query", "bigquery-warehouse/w", "select :n", "--param", "m=1"]);
@@ -72,7 +72,7 @@ fn tables_are_created_described_and_listed() {
     let Some(cloud) = start() else { return };
     let missing = cloud.yard.fails(1, &["call", "bigquery-warehouse/w", "tables"]);
     assert!(missing.contains("dataset `zoo` was not found"), "{missing}");
-    let made = cloud.warehouse(&[
+    let created = cloud.warehouse(&[
         "create-table",
         "--table",
         "animals",
@@ -83,7 +83,7 @@ fn tables_are_created_described_and_listed() {
         "--cluster_by",
         r#"["name"]"#,
     ]);
-    assert_eq!(made["name"], format!("{}.zoo.animals", cloud.project));
+    assert_eq!(created["name"], format!("{}.zoo.animals", cloud.project));
     let described = cloud.warehouse(&["describe-table", "--table", "zoo.animals"]);
     assert_eq!(
         (&described["partitioned_by"], &described["clustered_by"], &described["rows"]),
@@ -223,7 +223,7 @@ fn jobs_are_found_by_id() {
 
 #[test]
 fn transient_errors_are_retried_without_duplicate_jobs() {
-    let turn = AtomicUsize::new(0);
+    let attempt = AtomicUsize::new(0);
     let Some(cloud) = Cloud::with_warehouse(move |request| {
         let busy = |status, reason| {
             Fault::Answer(status, json!({"error": {"message": reason, "errors": [{"reason": reason}]}}).to_string())
@@ -231,7 +231,7 @@ fn transient_errors_are_retried_without_duplicate_jobs() {
         if request.method != "POST" || !request.uri.path().ends_with("/jobs") {
             return Fault::Pass;
         }
-        match turn.fetch_add(1, Ordering::SeqCst) {
+        match attempt.fetch_add(1, Ordering::SeqCst) {
             0 => busy(403, "rateLimitExceeded"),
             1 => busy(503, "backendError"),
             2 => Fault::CutAnswer,
@@ -295,7 +295,7 @@ fn check_reports_each_step() {
     assert!(missing.stdout.contains("dataset `zoo` was not found"), "{}", missing.stdout);
     cloud.warehouse(&["create-table", "--table", "animals", "--columns", COLUMNS]);
     assert!(cloud.yard.ok(&["check", "bigquery-warehouse/w"]).contains("dataset in US"));
-    let bad = cloud.yard.fails(
+    let refused = cloud.yard.fails(
         4,
         &[
             "create",
@@ -311,6 +311,6 @@ fn check_reports_each_step() {
         ],
     );
     for wrong in ["/dataset: is not a valid", "/project: is not a valid", "/labels/Team: is not a valid"] {
-        assert!(bad.contains(wrong), "{bad}");
+        assert!(refused.contains(wrong), "{refused}");
     }
 }

@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use blockyard_tests::web::{Answer, Seen, Web};
+use blockyard_tests::web::{Answer, RecordedRequest, Web};
 use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
@@ -104,12 +104,12 @@ fn insert_all(request: &Value) -> Answer {
     let names: std::collections::BTreeSet<&str> =
         rows.iter().map(|row| row["insertId"].as_str().expect("a name")).collect();
     assert_eq!(names.len(), rows.len());
-    let bad = |row: &Value| !row["json"]["a"].is_i64();
-    let any = rows.iter().any(bad);
+    let is_invalid = |row: &Value| !row["json"]["a"].is_i64();
+    let any = rows.iter().any(is_invalid);
     let errors: Vec<Value> = rows
         .iter()
         .enumerate()
-        .filter_map(|(index, row)| match (bad(row), any && request["skipInvalidRows"] != true) {
+        .filter_map(|(index, row)| match (is_invalid(row), any && request["skipInvalidRows"] != true) {
             (true, _) => Some(json!({"index": index, "errors": [{"reason": "invalid", "location": "a", "message": format!("Cannot convert value to integer (bad value): {}", row["json"]["a"])}]})),
             (false, true) => Some(json!({"index": index, "errors": [{"reason": "stopped", "location": "", "message": ""}]})),
             (false, false) => None,
@@ -118,7 +118,7 @@ fn insert_all(request: &Value) -> Answer {
     Answer::json(&if errors.is_empty() { json!({}) } else { json!({ "insertErrors": errors }) })
 }
 
-fn answer(request: &Seen, known: &mut Known) -> Answer {
+fn answer(request: &RecordedRequest, known: &mut Known) -> Answer {
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     if path == "/upload/bigquery/v2/projects/demo/jobs" {
@@ -138,22 +138,22 @@ fn answer(request: &Seen, known: &mut Known) -> Answer {
         }
         ("POST", cancel) if cancel.ends_with("/cancel") => {
             known.cancelled = true;
-            let asked = known.jobs.last().expect("a job");
-            Answer::json(&json!({"kind": "bigquery#jobCancelResponse", "job": job(asked, "RUNNING", json!({}))}))
+            let submitted = known.jobs.last().expect("a job");
+            Answer::json(&json!({"kind": "bigquery#jobCancelResponse", "job": job(submitted, "RUNNING", json!({}))}))
         }
         ("GET", one) if one.starts_with("/jobs/") => {
             known.looks += 1;
-            let asked = known.jobs.last().expect("a job");
+            let submitted = known.jobs.last().expect("a job");
             let query =
-                json!({"statementType": if statement(asked).starts_with("BEGIN") { "SCRIPT" } else { "SELECT" }});
+                json!({"statementType": if statement(submitted).starts_with("BEGIN") { "SCRIPT" } else { "SELECT" }});
             let state = if known.looks < 2 && !known.cancelled { "RUNNING" } else { "DONE" };
-            let mut found = job(asked, state, json!({"statistics": {"query": query}}));
+            let mut found = job(submitted, state, json!({"statistics": {"query": query}}));
             if known.cancelled {
                 let stopped =
                     json!({"reason": "stopped", "message": "Job execution was cancelled: User requested cancellation"});
                 found["status"]["errorResult"] = stopped;
             }
-            if statement(asked).contains("nocolumn") {
+            if statement(submitted).contains("nocolumn") {
                 let wrong = json!({"reason": "invalidQuery", "message": "Unrecognized name: nocolumn at [1:8]", "location": "query"});
                 found["status"] = json!({"state": "DONE", "errorResult": wrong, "errors": [wrong]});
             }
@@ -170,14 +170,14 @@ fn answer(request: &Seen, known: &mut Known) -> Answer {
 /// Starts the server and creates `bigquery-warehouse/w` on it, with the location EU and a label.
 fn start() -> Option<(Cloud, Web, Arc<Mutex<Known>>)> {
     let cloud = Cloud::start()?;
-    let (tokens, known) = (cloud.gate.tokens(), Arc::new(Mutex::new(Known::default())));
-    let kept = known.clone();
+    let (tokens, known) = (cloud.http_proxy.tokens(), Arc::new(Mutex::new(Known::default())));
+    let shared = known.clone();
     let server = Web::start(move |request| {
         let token = request.header("authorization").trim_start_matches("Bearer ").to_owned();
         if !tokens.lock().expect("no panic").contains(&token) {
             return error(401, "authError", "Invalid Credentials");
         }
-        answer(request, &mut kept.lock().expect("one at a time"))
+        answer(request, &mut shared.lock().expect("one at a time"))
     });
     cloud.yard.ok(&["grant", "gcp", &format!("http {}", server.url())]);
     cloud.credentials("warehouse", &cloud.key, &server.url());
@@ -208,12 +208,12 @@ fn a_query_waits_for_its_job_and_reads_all_pages() {
         ])
     );
     let known = known.lock().expect("no panic");
-    let asked = &known.jobs[0];
+    let submitted = &known.jobs[0];
     assert_eq!(known.jobs.len(), 1, "the dry run created a job");
-    assert!(asked["jobReference"]["jobId"].as_str().is_some_and(|id| id.starts_with("blockyard_")), "{asked}");
-    assert_eq!(asked["jobReference"]["location"], "EU");
-    assert_eq!(asked["configuration"]["labels"], json!({"team": "zoo"}));
-    assert_eq!(asked["configuration"]["query"]["defaultDataset"], json!({"projectId": "demo", "datasetId": "d"}));
+    assert!(submitted["jobReference"]["jobId"].as_str().is_some_and(|id| id.starts_with("blockyard_")), "{submitted}");
+    assert_eq!(submitted["jobReference"]["location"], "EU");
+    assert_eq!(submitted["configuration"]["labels"], json!({"team": "zoo"}));
+    assert_eq!(submitted["configuration"]["query"]["defaultDataset"], json!({"projectId": "demo", "datasetId": "d"}));
 }
 
 #[test]
@@ -258,8 +258,8 @@ fn query_errors_have_a_position() {
     let Some((cloud, _server, _)) = start() else { return };
     for statement in ["select nocolumn", "selec 1"] {
         let refused = cloud.yard.run(&["query", "bigquery-warehouse/w", statement, "--json"]);
-        let said: Value = serde_json::from_str(&refused.stderr).expect("JSON");
-        assert_eq!(said["error"]["details"]["details"]["position"]["line"], 1, "{said}");
+        let error: Value = serde_json::from_str(&refused.stderr).expect("JSON");
+        assert_eq!(error["error"]["details"]["details"]["position"]["line"], 1, "{error}");
     }
 }
 
@@ -322,15 +322,15 @@ fn rejected_rows_are_reported_individually() {
     let refused =
         cloud.yard.run(&["call", "bigquery-warehouse/w", "insert-rows", "--args", &arguments(json!({})), "--json"]);
     assert_eq!(refused.code, 1, "{}", refused.stderr);
-    let said: Value = serde_json::from_str(&refused.stderr).expect(&refused.stderr);
-    let message = said["error"]["message"].as_str().expect("a message");
+    let error: Value = serde_json::from_str(&refused.stderr).expect(&refused.stderr);
+    let message = error["error"]["message"].as_str().expect("a message");
     assert!(
         message.contains(
             "2 of 500 rows do not match table `d.t`, and nothing was inserted; row 8, column `a`: Cannot convert"
         ),
         "{message}"
     );
-    assert_eq!(said["error"]["details"]["details"]["rows"].as_array().map(Vec::len), Some(2), "{said}");
+    assert_eq!(error["error"]["details"]["details"]["rows"].as_array().map(Vec::len), Some(2), "{error}");
     let done = cloud.warehouse(&["insert-rows", "--args", &arguments(json!({"skip_invalid": true}))]);
     assert_eq!(done["inserted"], 997);
     let refused: Vec<&Value> = done["refused"].as_array().expect("rows").iter().map(|row| &row["row"]).collect();

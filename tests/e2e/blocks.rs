@@ -16,7 +16,7 @@ fn reinstalling_the_same_bundle_reports_no_change() {
 #[test]
 fn set_adds_a_revision_and_preserves_other_fields() {
     let yard = TestYard::new();
-    let made = yard.run_with_input(
+    let created = yard.run_with_input(
         &[
             "create",
             "sql-database/w",
@@ -35,7 +35,7 @@ fn set_adds_a_revision_and_preserves_other_fields() {
         ],
         "s3cret-value\n",
     );
-    assert_eq!(made.code, 0, "{}", made.stderr);
+    assert_eq!(created.code, 0, "{}", created.stderr);
     yard.ok(&["set", "sql-database/w", "--set", "port=5433"]);
     let shown = yard.json(&["show", "sql-database/w"]);
     assert_eq!(shown["revision"], json!(2));

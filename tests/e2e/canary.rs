@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use blockyard_tests::environment::program;
-use blockyard_tests::web::{Answer, Seen, Web};
+use blockyard_tests::web::{Answer, RecordedRequest, Web};
 use blockyard_tests::{TestYard, bundle};
 use serde_json::json;
 
@@ -31,7 +31,7 @@ fn forms(secret: &str) -> Vec<String> {
 }
 
 /// Echoes the credentials of the request in the requested encoding.
-fn echo(request: &Seen) -> Answer {
+fn echo(request: &RecordedRequest) -> Answer {
     let sent = [request.header("authorization"), request.header("x-api-key")].concat();
     let shown = match request.target.split("?as=").nth(1) {
         Some("base64") => STANDARD.encode(&sent),
@@ -81,8 +81,8 @@ fn no_operation_reveals_the_secret() {
         }
     }
     // The server received both secrets.
-    assert!(web.seen().iter().any(|request| request.header("authorization").contains(CANARY)));
-    assert!(web.seen().iter().any(|request| request.header("authorization").contains(TOKEN)));
+    assert!(web.requests().iter().any(|request| request.header("authorization").contains(CANARY)));
+    assert!(web.requests().iter().any(|request| request.header("authorization").contains(TOKEN)));
 
     let audit = yard.ok(&["audit", "--json"]);
     let files = files_below(yard.path("").as_path());

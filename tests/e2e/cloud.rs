@@ -12,8 +12,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use blockyard_tests::environment::program;
-use blockyard_tests::gate::{Fault, Gate};
-use blockyard_tests::web::{Answer, Seen, Web};
+use blockyard_tests::http_proxy::{Fault, HttpProxy};
+use blockyard_tests::web::{Answer, RecordedRequest, Web};
 use blockyard_tests::{TestYard, bundle, optional, root};
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ pub(crate) struct Cloud {
     tokens: Web,
     pub(crate) key: String,
     // Fields are dropped in this order: the proxy before the server behind it.
-    pub(crate) gate: Gate,
+    pub(crate) http_proxy: HttpProxy,
     _server: Server,
     pub(crate) folder: tempfile::TempDir,
     /// Folder of the server's buckets. The bucket of this test is a folder in it.
@@ -64,9 +64,9 @@ impl Server {
         command.arg(root).args(["-port", &port.to_string(), "-public-host", public]);
         command.args(["-external-url", &format!("http://{public}")]);
         let server = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("fake-gcs-server");
-        let begun = Instant::now();
+        let started = Instant::now();
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(20), "fake-gcs-server does not start");
+            assert!(started.elapsed() < Duration::from_secs(20), "fake-gcs-server does not start");
             std::thread::sleep(Duration::from_millis(20));
         }
         Self(server)
@@ -94,7 +94,7 @@ impl Cloud {
     }
 
     fn build(fault: impl Fn(&http::request::Parts) -> Fault + Send + Sync + 'static, has: Has) -> Option<Self> {
-        static TURN: AtomicUsize = AtomicUsize::new(0);
+        static COUNTER: AtomicUsize = AtomicUsize::new(0);
         let binary = optional("BLOCKYARD_TEST_FAKE_GCS")?;
         let folder = tempfile::tempdir().expect("a folder");
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
@@ -105,24 +105,24 @@ impl Cloud {
             // one folder.
             let warehouse: u16 = optional("BLOCKYARD_TEST_BIGQUERY_PORT")?.parse().expect("a port");
             buckets = std::env::var_os("BLOCKYARD_TEST_BIGQUERY_BUCKETS").map(PathBuf::from).expect("its folder");
-            let turn = format!("{}-{}", std::process::id(), TURN.fetch_add(1, Ordering::SeqCst));
-            (bucket, project) = (format!("zoo-{turn}"), format!("demo-{turn}"));
+            let suffix = format!("{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::SeqCst));
+            (bucket, project) = (format!("zoo-{suffix}"), format!("demo-{suffix}"));
             servers.splice(0..0, [("/bigquery/", warehouse), ("/upload/bigquery/", warehouse)]);
         }
-        let gate = Gate::before_all(servers, fault);
+        let http_proxy = HttpProxy::for_servers(servers, fault);
         std::fs::create_dir_all(&buckets).expect("a folder");
-        let server = Server::start(&binary, port, &buckets, &gate.authority());
+        let server = Server::start(&binary, port, &buckets, &http_proxy.authority());
         let (key, public) = rsa_key(folder.path(), "pkcs8");
-        let (good, here) = (gate.tokens(), Arc::new(OnceLock::<String>::new()));
-        let (address, place) = (here.clone(), folder.path().to_owned());
-        let turn = Mutex::new(0);
+        let (valid_tokens, server_url) = (http_proxy.tokens(), Arc::new(OnceLock::<String>::new()));
+        let (address, root) = (server_url.clone(), folder.path().to_owned());
+        let count = Mutex::new(0);
         let tokens = Web::start(move |request| {
-            let mut turn = turn.lock().expect("one at a time");
-            *turn += 1;
-            match mistake(request, address.get().expect("the server's address"), &public, &place) {
+            let mut count = count.lock().expect("one at a time");
+            *count += 1;
+            match mistake(request, address.get().expect("the server's address"), &public, &root) {
                 None => {
-                    let token = format!("ya29.token-{turn}");
-                    good.lock().expect("no panic").insert(token.clone());
+                    let token = format!("ya29.token-{count}");
+                    valid_tokens.lock().expect("no panic").insert(token.clone());
                     Answer::json(&json!({"access_token": token, "token_type": "Bearer", "expires_in": 3600}))
                 }
                 Some(wrong) => Answer {
@@ -131,14 +131,24 @@ impl Cloud {
                 },
             }
         });
-        here.set(format!("{}/token", tokens.url())).expect("once");
+        server_url.set(format!("{}/token", tokens.url())).expect("once");
         let yard = TestYard::empty();
         yard.ok(&["init", "--key", "file"]);
         yard.ok(&["install", &bundle("gcp"), "--yes"]);
-        let endpoint = format!("http://{}", gate.authority());
+        let endpoint = format!("http://{}", http_proxy.authority());
         yard.ok(&["grant", "gcp", &format!("http {endpoint}"), &format!("http {}", tokens.url())]);
-        let cloud =
-            Self { yard, tokens, key, gate, _server: server, folder, buckets, bucket, project, storage_port: port };
+        let cloud = Self {
+            yard,
+            tokens,
+            key,
+            http_proxy,
+            _server: server,
+            folder,
+            buckets,
+            bucket,
+            project,
+            storage_port: port,
+        };
         cloud.credentials("prod", &cloud.key, &endpoint);
         cloud.yard.ok(&[
             "create",
@@ -208,16 +218,16 @@ impl Cloud {
         python.arg(root().join("tests/witness/google_clients.py")).args(arguments);
         python.env("PYTHONPATH", std::env::var_os("BLOCKYARD_TEST_PYTHON").expect("the packages"));
         python.env("STORAGE_EMULATOR_HOST", format!("http://127.0.0.1:{}", self.storage_port));
-        python.env("SIGNED_ENDPOINT", format!("http://{}", self.gate.authority()));
+        python.env("SIGNED_ENDPOINT", format!("http://{}", self.http_proxy.authority()));
         let warehouse = std::env::var("BLOCKYARD_TEST_BIGQUERY_PORT").expect("a port");
         python.env("BIGQUERY_ENDPOINT", format!("http://127.0.0.1:{warehouse}"));
         python.env("PROJECT", &self.project).env("BUCKET", &self.bucket);
         let mut python =
             python.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("python3");
         std::io::Write::write_all(&mut python.stdin.take().expect("its input"), input).expect("it reads");
-        let said = python.wait_with_output().expect("it ends");
-        assert!(said.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&said.stderr));
-        said.stdout
+        let output = python.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
     }
 
     /// Checks whether Google's Python clients are installed.
@@ -239,10 +249,10 @@ impl Cloud {
 }
 
 /// Returns the error in a token request (RFC 7523, section 3), if there is one.
-fn mistake(request: &Seen, own: &str, public: &Path, folder: &Path) -> Option<String> {
-    let asked = form(request);
+fn mistake(request: &RecordedRequest, own: &str, public: &Path, folder: &Path) -> Option<String> {
+    let parameters = form(request);
     let read = || -> Option<(String, Value, Vec<u8>)> {
-        let (signed, signature) = asked.get("assertion")?.rsplit_once('.')?;
+        let (signed, signature) = parameters.get("assertion")?.rsplit_once('.')?;
         let claims = signed.split_once('.')?.1;
         let claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
         Some((signed.to_owned(), claims, URL_SAFE_NO_PAD.decode(signature).ok()?))

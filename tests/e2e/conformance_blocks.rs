@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use blockyard_tests::{Backend, TestYard, available, on_both, ran};
+use blockyard_tests::{Backend, TestYard, available, on_both, run_command};
 use expect_test::expect;
 use serde_json::{Value, json};
 
@@ -31,8 +31,8 @@ on_both!(
 );
 
 fn first_revision_is_1_and_addresses_are_unique(yard: &TestYard) {
-    let made = yard.json(&["create", "zoo-keeper/ada", "--set", "name=Ada"]);
-    assert_eq!(made, json!({ "address": "zoo-keeper/ada", "revision": 1 }));
+    let created = yard.json(&["create", "zoo-keeper/ada", "--set", "name=Ada"]);
+    assert_eq!(created, json!({ "address": "zoo-keeper/ada", "revision": 1 }));
     for again in ["name=Ada", "name=Eve"] {
         let refused = yard.fails(6, &["create", "zoo-keeper/ada", "--set", again]);
         expect![[r#"
@@ -49,7 +49,7 @@ fn first_revision_is_1_and_addresses_are_unique(yard: &TestYard) {
 
 fn invalid_block_names_are_rejected(yard: &TestYard) {
     let long = "x".repeat(64);
-    for (name, told) in [
+    for (name, message) in [
         ("", "is empty"),
         ("Ada", "has the character `A` at position 1"),
         ("a_b", "has the character `_` at position 2"),
@@ -61,7 +61,7 @@ fn invalid_block_names_are_rejected(yard: &TestYard) {
         (&long, "has 64 characters"),
     ] {
         let refused = yard.fails(2, &["create", &format!("zoo-keeper/{name}"), "--set", "name=Ada"]);
-        assert!(refused.contains(told), "{refused}");
+        assert!(refused.contains(message), "{refused}");
         assert!(refused.contains("names are 1 to 63 characters of `a-z`, `0-9` and `-`"), "{refused}");
     }
     let longest = format!("zoo-keeper/{}", "x".repeat(63));
@@ -184,9 +184,9 @@ fn outdated_revision_error_names_the_newest_revision(yard: &TestYard) {
           hint: review it with `blockyard show zoo-keeper/ada`, and try again
     "#]]
     .assert_eq(&yard.fails(6, &late));
-    let told: Value =
+    let error: Value =
         serde_json::from_str(&yard.run(&[&late[..], &["--json"]].concat()).stderr).expect("an error as JSON");
-    assert_eq!(told["error"]["details"], json!({ "address": "zoo-keeper/ada", "newest": 2 }));
+    assert_eq!(error["error"]["details"], json!({ "address": "zoo-keeper/ada", "newest": 2 }));
     yard.fails(6, &["set", "zoo-keeper/ada", "--set", "name=Bob", "--if-revision", "3"]);
     yard.fails(2, &["set", "zoo-keeper/ada", "--set", "name=Bob", "--if-revision", "0"]);
     assert_eq!(yard.config("zoo-keeper/ada"), json!({ "name": "Eve" }));
@@ -235,10 +235,10 @@ fn all_violations_are_reported_with_their_pointers(yard: &TestYard) {
           /warmth: must be of type `number` or `null`, not `string`
     "#]]
     .assert_eq(&yard.fails_with_input(4, &create, &wrong.to_string()));
-    let told = yard.run_with_input(&[&create[..], &["--json"]].concat(), &wrong.to_string());
-    let told: Value = serde_json::from_str(&told.stderr).expect("an error as JSON");
+    let error = yard.run_with_input(&[&create[..], &["--json"]].concat(), &wrong.to_string());
+    let error: Value = serde_json::from_str(&error.stderr).expect("an error as JSON");
     assert_eq!(
-        told["error"]["details"][1],
+        error["error"]["details"][1],
         json!({ "pointer": "/anmal", "message": "unknown field `anmal`", "hint": "did you mean `animal`?" })
     );
     assert_eq!(yard.addresses(&[]), [""; 0]);
@@ -282,15 +282,15 @@ fn lossy_numbers_are_rejected(yard: &TestYard) {
         ("warmth", "1e400", "would lose digits"),
     ] {
         let document = format!(r#"{{"animal": "cat", "{field}": {number}}}"#);
-        let told = yard.fails_with_input(4, &["create", "zoo-cage/cat", "--json-config", "-"], &document);
-        assert!(told.contains(lost), "{told}");
+        let message = yard.fails_with_input(4, &["create", "zoo-cage/cat", "--json-config", "-"], &document);
+        assert!(message.contains(lost), "{message}");
     }
-    for (flag, told) in [
+    for (flag, message) in [
         ("capacity=18446744073709551616", "/capacity: must be of type `integer`"),
         ("warmth=0.1234567890123456789", "/warmth: must be of type `number`"),
     ] {
         let refused = yard.fails(4, &["create", "zoo-cage/cat", "--set", "animal=cat", "--set", flag]);
-        assert!(refused.contains(told), "{refused}");
+        assert!(refused.contains(message), "{refused}");
     }
     assert_eq!(yard.addresses(&[]), [""; 0]);
 }
@@ -314,8 +314,8 @@ fn control_characters_of_blocks_are_escaped_on_the_terminal(yard: &TestYard) {
     ] {
         // Colors are removed from output that is not a terminal, and with them the sequences that
         // this test looks for, so colors are forced.
-        let said = ran(yard.command(arguments).env("CLICOLOR_FORCE", "1"), input);
-        let all = format!("{}{}", said.stdout, said.stderr);
+        let output = run_command(yard.command(arguments).env("CLICOLOR_FORCE", "1"), input);
+        let all = format!("{}{}", output.stdout, output.stderr);
         assert!(all.contains("red"), "{arguments:?}: {all}");
         assert!(!all.contains("\u{1b}[31mred") && !all.contains('\u{7}'), "{arguments:?}: {all:?}");
     }
@@ -349,8 +349,8 @@ fn pages_concatenate_to_the_complete_list(yard: &TestYard) {
     }
     yard.create("zoo-cage/z", &json!({ "animal": "cat" }));
     // Sorted by bytes, regardless of the server's collation.
-    let whole = ["zoo-cage/z", "zoo-keeper/a", "zoo-keeper/a-b", "zoo-keeper/a0", "zoo-keeper/ab", "zoo-keeper/b"];
-    assert_eq!(yard.addresses(&[]), whole);
+    let expected = ["zoo-cage/z", "zoo-keeper/a", "zoo-keeper/a-b", "zoo-keeper/a0", "zoo-keeper/ab", "zoo-keeper/b"];
+    assert_eq!(yard.addresses(&[]), expected);
     let mut joined: Vec<String> = Vec::new();
     let mut page = yard.json(&["list", "--limit", "4"]);
     loop {
@@ -360,7 +360,7 @@ fn pages_concatenate_to_the_complete_list(yard: &TestYard) {
         assert_eq!(Some(next), joined.last().map(String::as_str));
         page = yard.json(&["list", "--limit", "4", "--after", next]);
     }
-    assert_eq!(joined, whole);
+    assert_eq!(joined, expected);
     assert_eq!(yard.json(&["list", "--count", "--limit", "2", "--after", "zoo-keeper/a0"]), json!({ "count": 6 }));
 }
 
@@ -381,8 +381,8 @@ fn rollback_adds_a_revision_equal_to_the_old_one(yard: &TestYard) {
     full_cage(yard);
     let (first, opened) = (yard.config("zoo-cage/cat"), secrets(yard, "zoo-cage/cat"));
     yard.ok(&["set", "zoo-cage/cat", "--set", "animal=dog", "--unset", "lock", "--unset", "spares.0"]);
-    let back = yard.json(&["rollback", "zoo-cage/cat@1"]);
-    assert_eq!(back["revision"], json!(3), "{back}");
+    let rolled_back = yard.json(&["rollback", "zoo-cage/cat@1"]);
+    assert_eq!(rolled_back["revision"], json!(3), "{rolled_back}");
     assert_eq!(yard.config("zoo-cage/cat"), first);
     assert_eq!(secrets(yard, "zoo-cage/cat"), opened);
     assert_eq!(yard.json(&["diff", "zoo-cage/cat@1", "zoo-cage/cat"])["changes"], json!([]));
@@ -401,13 +401,16 @@ fn rollback_is_recorded_as_such(yard: &TestYard) {
     let file = "version = 1\n[blocks.\"zoo-keeper/ada\"]\nname = \"Eva\"\n";
     yard.ok_with_input(&["apply", "-"], file);
     let history = yard.json(&["history", "zoo-keeper/ada"]);
-    let told: Vec<Value> = history["revisions"]
+    let revisions: Vec<Value> = history["revisions"]
         .as_array()
         .expect("revisions")
         .iter()
         .map(|revision| json!([revision["revision"], revision["action"], revision["rollback_of"]]))
         .collect();
-    assert_eq!(json!(told), json!([[4, "apply", null], [3, "rollback", 1], [2, "set", null], [1, "create", null]]));
+    assert_eq!(
+        json!(revisions),
+        json!([[4, "apply", null], [3, "rollback", 1], [2, "set", null], [1, "create", null]])
+    );
     assert!(yard.ok(&["history", "zoo-keeper/ada"]).contains("rollback to 1"));
     let audit = yard.json(&["audit", "--block", "zoo-keeper/ada"]);
     let line = audit["audit"].as_array().expect("lines").iter().find(|line| line["action"] == "rollback");
@@ -520,7 +523,7 @@ fn purge_destroys_secrets_and_preserves_the_history(yard: &TestYard) {
     assert!(!bytes(yard, &keys).iter().any(|key| destroyed.contains(key)), "the old data key is still there");
     for file in ["yard.db", "yard.db-wal"].map(|name| yard.path(name)).into_iter().filter(|file| file.exists()) {
         let content = std::fs::read(&file).expect("a file of the yard");
-        let found = destroyed.iter().any(|gone| content.windows(gone.len()).any(|window| window == gone));
+        let found = destroyed.iter().any(|secret| content.windows(secret.len()).any(|window| window == secret));
         assert!(!found, "{} contains destroyed secrets", file.display());
     }
     for address in ["zoo-cage/cat@1", "zoo-cage/cat"] {

@@ -1,6 +1,6 @@
 //! Blocks as code: `export`, `plan` and `apply`.
 
-use blockyard_tests::{TestYard, on_both, ran};
+use blockyard_tests::{TestYard, on_both, run_command};
 use expect_test::expect;
 use serde_json::{Value, json};
 
@@ -39,9 +39,9 @@ fn plan(yard: &TestYard, code: i32, blocks: &str) -> String {
 }
 
 fn refused(yard: &TestYard, blocks: &str) -> String {
-    let told = yard.fails_with_input(4, &["plan", "-"], &file(blocks));
-    assert_eq!(yard.fails_with_input(4, &["apply", "-"], &file(blocks)), told);
-    told
+    let message = yard.fails_with_input(4, &["plan", "-"], &file(blocks));
+    assert_eq!(yard.fails_with_input(4, &["apply", "-"], &file(blocks)), message);
+    message
 }
 
 fn plan_changes_nothing_and_apply_is_idempotent(yard: &TestYard) {
@@ -163,8 +163,8 @@ fn dependencies_are_applied_first(yard: &TestYard) {
     let applied = apply(yard, PARENTS_FIRST);
     let order: Vec<&str> = applied.lines().filter_map(|line| line.strip_prefix("created ")).collect();
     assert_eq!(order, ["zoo-keeper/ada@1", "zoo-safe/one@1", "zoo-keeper/bob@1", "zoo-cage/cat@1"]);
-    let seen = ran(yard.command(&["call", "zoo-cage/cat", "look"]).env("CONTENT", "content-secret"), None);
-    assert!(seen.stdout.contains("Bob < Ada"), "{seen:?}");
+    let result = run_command(yard.command(&["call", "zoo-cage/cat", "look"]).env("CONTENT", "content-secret"), None);
+    assert!(result.stdout.contains("Bob < Ada"), "{result:?}");
     let used_by = yard.json(&["show", "zoo-safe/one"])["used_by"].clone();
     assert_eq!(used_by, json!([{ "address": "zoo-keeper/bob", "field": "badge" }]));
     assert_eq!(plan(yard, 0, PARENTS_FIRST), "0 to create, 0 to change, 4 unchanged\n");
@@ -283,7 +283,7 @@ fn unrelated_file_is_not_overwritten(yard: &TestYard) {
 }
 
 fn secret_in_a_file_is_rejected_without_quoting_it(yard: &TestYard) {
-    let told = refused(
+    let message = refused(
         yard,
         r#"
 [blocks."zoo-cage/cat"]
@@ -296,12 +296,12 @@ how = "key"
 pattern = "hunter2-secret"
 "#,
     );
-    for place in ["/spares/0", "/spares/1", "/doors/front", "/place/code", "/lock/pattern"] {
-        assert!(told.contains(&format!("  {place}: ")), "{place}: {told}");
+    for pointer in ["/spares/0", "/spares/1", "/doors/front", "/place/code", "/lock/pattern"] {
+        assert!(message.contains(&format!("  {pointer}: ")), "{pointer}: {message}");
     }
-    assert!(told.contains("a secret must be written as a source, such as `env:NAME`"), "{told}");
-    assert!(told.contains("`********` is what `show` prints in place of a secret"), "{told}");
-    assert!(!told.contains("hunter2"), "{told}");
+    assert!(message.contains("a secret must be written as a source, such as `env:NAME`"), "{message}");
+    assert!(message.contains("`********` is what `show` prints in place of a secret"), "{message}");
+    assert!(!message.contains("hunter2"), "{message}");
     assert_eq!(yard.any_file_contains("hunter2-secret"), None);
     assert_eq!(yard.addresses(&[]), [""; 0]);
 }
@@ -340,38 +340,38 @@ fn deleted_blocks_are_not_exported(yard: &TestYard) {
     let exported = yard.ok(&["export"]);
     yard.ok(&["delete", "zoo-keeper/ada"]);
     assert_eq!(yard.ok(&["export"]), file("\n[blocks.\"zoo-keeper/bob\"]\nname = \"Bob\"\n"));
-    for told in [
+    for message in [
         yard.fails(3, &["export", "zoo-keeper/ada"]),
         yard.fails_with_input(3, &["plan", "-"], &exported),
         yard.fails_with_input(3, &["apply", "-"], &exported),
     ] {
-        assert!(told.contains("block `zoo-keeper/ada` is deleted"), "{told}");
-        assert!(told.contains("`blockyard restore zoo-keeper/ada`"), "{told}");
+        assert!(message.contains("block `zoo-keeper/ada` is deleted"), "{message}");
+        assert!(message.contains("`blockyard restore zoo-keeper/ada`"), "{message}");
     }
-    let told = refused(yard, "[blocks.\"zoo-keeper/cy\"]\nname = \"Cy\"\nteacher = \"zoo-keeper/ada\"\n");
+    let message = refused(yard, "[blocks.\"zoo-keeper/cy\"]\nname = \"Cy\"\nteacher = \"zoo-keeper/ada\"\n");
     assert!(
-        told.contains("/teacher: requires a block of type `zoo-keeper`; block `zoo-keeper/ada` is deleted"),
-        "{told}"
+        message.contains("/teacher: requires a block of type `zoo-keeper`; block `zoo-keeper/ada` is deleted"),
+        "{message}"
     );
 }
 
 fn apply_is_atomic(yard: &TestYard) {
     yard.create("zoo-keeper/ada", &json!({ "name": "Ada" }));
     let good = "[blocks.\"zoo-keeper/ada\"]\nname = \"Eve\"\n[blocks.\"zoo-keeper/bob\"]\nname = \"Bob\"\n";
-    for (wrong, told) in [
+    for (wrong, message) in [
         ("[blocks.\"zoo-cage/cat\"]\nanimal = \"unicorn\"\n", "/animal: does not live in cages"),
         ("[blocks.\"zoo-cage/cat\"]\nanmal = \"cat\"\n", "/anmal: unknown field `anmal`; did you mean `animal`?"),
         ("[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\nwarmth = nan\n", "/warmth: is not a finite number"),
     ] {
         let refused = refused(yard, &format!("{good}{wrong}"));
-        assert!(refused.contains(told), "{refused}");
+        assert!(refused.contains(message), "{refused}");
     }
     assert_eq!(yard.addresses(&[]), ["zoo-keeper/ada"]);
     assert_eq!(yard.config("zoo-keeper/ada"), json!({ "name": "Ada" }));
 }
 
 fn invalid_block_files_are_rejected(yard: &TestYard) {
-    for (code, text, told) in [
+    for (code, text, message) in [
         (4, "", "the file has no `version`"),
         (4, "version = 2\n", "the file has format version 2; this version of Blockyard reads version 1"),
         (4, "version = 1\nblcks = {}\n", "the file has an unknown key `blcks`"),
@@ -383,7 +383,7 @@ fn invalid_block_files_are_rejected(yard: &TestYard) {
         (4, "version = 1\n[blocks.\"zoo-keeper/ada\"]\n[blocks.\"zoo-keeper/ada\"]\n", "duplicate key"),
     ] {
         let refused = yard.fails_with_input(code, &["apply", "-"], text);
-        assert!(refused.contains(told), "{text}: {refused}");
+        assert!(refused.contains(message), "{text}: {refused}");
     }
     let missing = yard.fails(3, &["plan", "none.toml"]);
     assert!(missing.contains("`none.toml` cannot be read"), "{missing}");

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use blockyard_tests::{Backend, Ran, TestYard, available, bundle, on_both, ran};
+use blockyard_tests::{Backend, CommandOutput, TestYard, available, bundle, on_both, run_command};
 use serde_json::json;
 
 on_both!(
@@ -19,8 +19,8 @@ on_both!(
 );
 
 /// Runs a command with an environment variable that selects the key.
-fn with(yard: &TestYard, variable: &str, value: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Ran {
-    ran(yard.command(arguments).env(variable, value), None)
+fn with(yard: &TestYard, variable: &str, value: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> CommandOutput {
+    run_command(yard.command(arguments).env(variable, value), None)
 }
 
 fn missing_key_error_names_the_searched_locations(yard: &TestYard) {
@@ -29,7 +29,7 @@ fn missing_key_error_names_the_searched_locations(yard: &TestYard) {
     let before = yard.json(&["audit"]);
     let (key, away) = (yard.key_file(), yard.path("away.key"));
     std::fs::rename(&key, &away).expect("moved");
-    let looked = yard.anonymous(&format!("key file `{}` does not exist", key.display()));
+    let expected = yard.without_locations(&format!("key file `{}` does not exist", key.display()));
     let zoo = bundle("zoo");
     let commands: [&[&str]; 19] = [
         &["list"],
@@ -54,12 +54,12 @@ fn missing_key_error_names_the_searched_locations(yard: &TestYard) {
     ];
     for arguments in commands {
         let refused = yard.fails(5, arguments);
-        assert!(refused.contains(&looked), "{arguments:?}: {refused}");
+        assert!(refused.contains(&expected), "{arguments:?}: {refused}");
         assert!(refused.contains("give the yard's key with BLOCKYARD_KEY (base64) or BLOCKYARD_KEY_FILE"), "{refused}");
     }
     let doctor = yard.run(&["doctor"]);
     assert_eq!(doctor.code, 1);
-    assert!(yard.anonymous(&doctor.stdout).contains(&looked), "{}", doctor.stdout);
+    assert!(yard.without_locations(&doctor.stdout).contains(&expected), "{}", doctor.stdout);
     assert!(!key.exists(), "no other key was created");
     std::fs::rename(&away, &key).expect("moved back");
     assert_eq!(yard.json(&["audit"]), before);
@@ -75,7 +75,7 @@ fn wrong_key_is_rejected(yard: &TestYard) {
     let other = STANDARD.encode([7; 32]);
     let not_base64 = "l3t-me-in!";
     let key_of_31 = STANDARD.encode([7; 31]);
-    for (variable, value, words) in [
+    for (variable, value, expected) in [
         ("BLOCKYARD_KEY", other.clone(), "the key from BLOCKYARD_KEY is not this yard's key"),
         ("BLOCKYARD_KEY", not_base64.to_owned(), "BLOCKYARD_KEY is not a key\n  caused by: the key is not base64"),
         ("BLOCKYARD_KEY", key_of_31.clone(), "the key has 31 bytes, but must have 32"),
@@ -100,12 +100,12 @@ fn wrong_key_is_rejected(yard: &TestYard) {
         ("BLOCKYARD_KEY_FILE", yard.path(".").display().to_string(), "key file `FOLDER/.`"),
     ] {
         let refused = with(yard, variable, &value, &["create", "zoo-keeper/ada", "--set", "name=Ada"]);
-        let said = yard.anonymous(&refused.stderr);
-        assert_eq!(refused.code, 5, "{value}: {said}");
-        assert!(said.contains(words), "{value}: {said}");
-        assert!(said.contains("  hint: "), "{value}: {said}");
+        let message = yard.without_locations(&refused.stderr);
+        assert_eq!(refused.code, 5, "{value}: {message}");
+        assert!(message.contains(expected), "{value}: {message}");
+        assert!(message.contains("  hint: "), "{value}: {message}");
         for text in [&other, not_base64, &key_of_31] {
-            assert!(!said.contains(text), "{said}");
+            assert!(!message.contains(text), "{message}");
         }
     }
     let own = std::fs::read_to_string(yard.key_file()).expect("the key");
@@ -116,7 +116,7 @@ fn key_file_readable_by_others_is_rejected(yard: &TestYard) {
     let key = yard.key_file();
     for mode in [0o640, 0o604, 0o660] {
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).expect("chmod");
-        let path = yard.anonymous(&key.display().to_string());
+        let path = yard.without_locations(&key.display().to_string());
         let refused = yard.fails(5, &["create", "zoo-keeper/ada", "--set", "name=Ada"]);
         assert!(refused.contains(&format!("key file `{path}` can be read by others (mode {mode:o})")), "{refused}");
         assert!(refused.contains(&format!("run `chmod 600 {path}`")), "{refused}");
@@ -160,13 +160,13 @@ fn key_is_not_stored_in_the_yard(yard: &TestYard) {
 }
 
 /// Runs a command as on another machine: the same server, but another home folder.
-fn elsewhere(yard: &TestYard, arguments: &[&str], key_file: Option<&Path>) -> Ran {
+fn elsewhere(yard: &TestYard, arguments: &[&str], key_file: Option<&Path>) -> CommandOutput {
     let mut command: Command = yard.command(arguments);
     command.env("HOME", yard.path("elsewhere"));
     if let Some(file) = key_file {
         command.env("BLOCKYARD_KEY_FILE", file);
     }
-    ran(&mut command, None)
+    run_command(&mut command, None)
 }
 
 #[test]
@@ -182,8 +182,8 @@ fn second_machine_requires_the_key() {
     let own = folder.join(key.file_name().expect("a name"));
 
     let without = elsewhere(&yard, &reveal, None);
-    let looked = format!("key file `{}` does not exist", own.display());
-    assert_eq!((without.code, without.stderr.contains(&looked)), (5, true), "{}", without.stderr);
+    let expected = format!("key file `{}` does not exist", own.display());
+    assert_eq!((without.code, without.stderr.contains(&expected)), (5, true), "{}", without.stderr);
     assert!(!own.exists(), "no other key was created");
 
     assert_eq!(elsewhere(&yard, &reveal, Some(&key)).stdout, "shared badge");
@@ -198,8 +198,8 @@ fn second_machine_requires_the_key() {
     std::fs::write(&own, STANDARD.encode([7; 32])).expect("another key");
     let wrong = elsewhere(&yard, &reveal, None);
     assert_eq!(wrong.code, 5);
-    let words = format!("the key from `file:{}` is not this yard's key", own.display());
-    assert!(wrong.stderr.contains(&words), "{}", wrong.stderr);
+    let expected = format!("the key from `file:{}` is not this yard's key", own.display());
+    assert!(wrong.stderr.contains(&expected), "{}", wrong.stderr);
     // If another key file is requested explicitly, the key in the default location is not used.
     assert_eq!(elsewhere(&yard, &reveal, Some(&yard.path("none.key"))).code, 5);
 }
@@ -208,7 +208,8 @@ fn explicit_key_is_not_rotated_to_a_default_location(yard: &TestYard) {
     yard.keeper("ada", "badge");
     let elsewhere = yard.path("elsewhere.key");
     std::fs::rename(yard.key_file(), &elsewhere).expect("moved");
-    let with_key = |arguments: &[&str]| ran(yard.command(arguments).env("BLOCKYARD_KEY_FILE", &elsewhere), None);
+    let with_key =
+        |arguments: &[&str]| run_command(yard.command(arguments).env("BLOCKYARD_KEY_FILE", &elsewhere), None);
     let refused = with_key(&["key", "rotate"]);
     assert_eq!(refused.code, 2, "{}", refused.stderr);
     assert!(refused.stderr.contains("so the location for the new key is unknown"), "{}", refused.stderr);

@@ -40,10 +40,10 @@ fn changed_child_is_visible_to_the_next_call_of_every_parent(yard: &TestYard) {
     zoo(yard);
     yard.ok(&["set", "zoo-keeper/ada", "--set", "name=Eve"]);
     assert_eq!(yard.json(&["call", "zoo-keeper/bob", "introduce"]), json!("Bob < Eve"));
-    let seen = look(yard, "zoo-cage/box");
-    assert_eq!(seen["inside"]["keeper"], json!("Eve"));
-    assert_eq!(seen["inside"]["helpers"], json!(["Eve", "Bob < Eve"]));
-    assert_eq!(seen["inside"]["inside"]["keeper"], json!("Bob < Eve"));
+    let result = look(yard, "zoo-cage/box");
+    assert_eq!(result["inside"]["keeper"], json!("Eve"));
+    assert_eq!(result["inside"]["helpers"], json!(["Eve", "Bob < Eve"]));
+    assert_eq!(result["inside"]["inside"]["keeper"], json!("Bob < Eve"));
     // An old revision of a dependent also uses the newest revision of its dependency, but an old
     // revision of the dependency itself is unchanged.
     yard.ok(&["set", "zoo-cage/garden", "--unset", "keeper"]);
@@ -85,20 +85,20 @@ fn secret_of_a_child_is_available_to_its_parents(yard: &TestYard) {
     assert_eq!(saved.code, 0, "{}", saved.stderr);
     assert_eq!(yard.json(&["call", "zoo-cage/den", "open-all"]), json!(["k-2", "k-2"]));
     for arguments in [&["show", "zoo-cage/den", "--json"][..], &["call", "zoo-cage/den", "look", "--json"]] {
-        let said = yard.ok(arguments);
-        assert!(!said.contains("k-2"), "{said}");
+        let output = yard.ok(arguments);
+        assert!(!output.contains("k-2"), "{output}");
     }
 }
 
 fn block_source_is_validated_like_a_reference(yard: &TestYard) {
     yard.create("zoo-keeper/ada", &json!({ "name": "Ada" }));
-    for (source, told) in [
+    for (source, message) in [
         ("block:zoo-safe/none", "block `zoo-safe/none` not found"),
         ("block:zoo-keeper/ada", "`zoo-keeper/ada` is a block of type `zoo-keeper`"),
     ] {
         let refused = yard.fails(4, &["set", "zoo-keeper/ada", "--secret", &format!("badge={source}")]);
         assert!(refused.contains("/badge: requires a block that implements `secret-store`"), "{refused}");
-        assert!(refused.contains(told), "{refused}");
+        assert!(refused.contains(message), "{refused}");
     }
     yard.create("zoo-safe/one", &json!({ "content": "content-secret" }));
     yard.ok(&["set", "zoo-keeper/ada", "--secret", "badge=block:zoo-safe/one"]);
@@ -130,11 +130,11 @@ fn deletion_and_reference_cannot_both_succeed(yard: &TestYard) {
     let mut waiting: Vec<Child> = cages[..2].iter().map(create).collect();
     let deletion = spawn(yard, &["delete", "zoo-keeper/ada"]);
     waiting.extend(cages[2..].iter().map(create));
-    let made = waiting.into_iter().map(end).filter(|code| *code == 0).count();
+    let created = waiting.into_iter().map(end).filter(|code| *code == 0).count();
     let deleted = end(deletion) == 0;
     // Either the block was in use and was not deleted, or it was deleted and no block uses it.
-    assert_eq!(deleted, made == 0, "deleted: {deleted}, dependents: {made}");
-    assert_eq!(yard.addresses(&["--type", "zoo-cage"]).len(), made);
+    assert_eq!(deleted, created == 0, "deleted: {deleted}, dependents: {created}");
+    assert_eq!(yard.addresses(&["--type", "zoo-cage"]).len(), created);
     assert_eq!(yard.run(&["doctor"]).code, 0);
 }
 

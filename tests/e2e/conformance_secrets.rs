@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use blockyard_tests::{Backend, TestYard, bundle, on_both, ran};
+use blockyard_tests::{Backend, TestYard, bundle, on_both, run_command};
 use serde_json::{Map, Value, json};
 
 on_both!(
@@ -26,10 +26,10 @@ on_both!(
 /// Word at the beginning of every canary, which occurs nowhere else.
 const WORD: &str = "nightjar";
 
-/// Names of the canaries in `menagerie`.
+/// Names of the canaries in `create_blocks_with_secrets`.
 const NAMES: [&str; 15] = [
     "badge", "box", "spare", "another", "north", "slash", "code", "pattern", "later", "word", "east", "west", "away",
-    "gone", "told",
+    "gone", "entered",
 ];
 
 /// Returns a secret with characters that each encoding represents differently.
@@ -93,7 +93,7 @@ fn canary_is_detected_in_every_encoding() {
 /// Creates blocks with canaries in every position of a secret: optional fields, lists, maps, nested
 /// objects, variants, sources of each kind, through references, in old revisions, in deleted and in
 /// purged blocks.
-fn menagerie(yard: &TestYard) {
+fn create_blocks_with_secrets(yard: &TestYard) {
     yard.permit_sources();
     std::fs::write(yard.path("west-door"), canary("west")).expect("a file");
     let west = format!("file:{}", yard.path("west-door").display());
@@ -129,24 +129,24 @@ fn menagerie(yard: &TestYard) {
 }
 
 /// Runs a command and checks that no canary is in its output.
-fn hears(yard: &TestYard, loud: &[&str], code: i32, arguments: &[&str], input: &str) -> String {
-    let arguments = [loud, arguments].concat();
-    let ran = ran(yard.command(&arguments).env("EAST_DOOR", canary("east")), Some(input));
-    let said = ran.stdout + &ran.stderr;
-    assert_eq!(ran.code, code, "{arguments:?}: {said}");
-    assert_eq!(found_in(&said), None, "{arguments:?}: {said}");
-    said
+fn assert_no_secret(yard: &TestYard, flags: &[&str], code: i32, arguments: &[&str], input: &str) -> String {
+    let arguments = [flags, arguments].concat();
+    let ran = run_command(yard.command(&arguments).env("EAST_DOOR", canary("east")), Some(input));
+    let output = ran.stdout + &ran.stderr;
+    assert_eq!(ran.code, code, "{arguments:?}: {output}");
+    assert_eq!(found_in(&output), None, "{arguments:?}: {output}");
+    output
 }
 
 /// Runs a repeatable command twice, with logs and as JSON.
-fn hears_nothing(yard: &TestYard, code: i32, arguments: &[&str], input: &str) {
-    hears(yard, &["-v", "-v"], code, arguments, input);
-    hears(yard, &["-v", "--json"], code, arguments, input);
+fn assert_no_secret_in_failure(yard: &TestYard, code: i32, arguments: &[&str], input: &str) {
+    assert_no_secret(yard, &["-v", "-v"], code, arguments, input);
+    assert_no_secret(yard, &["-v", "--json"], code, arguments, input);
 }
 
 fn reading_commands_print_no_secret(yard: &TestYard) {
-    menagerie(yard);
-    let log = hears(yard, &["-v", "-v"], 0, &["show", "zoo-cage/lion"], "");
+    create_blocks_with_secrets(yard);
+    let log = assert_no_secret(yard, &["-v", "-v"], 0, &["show", "zoo-cage/lion"], "");
     assert!(log.contains("********"), "{log}");
     yard.ok(&["export", "zoo-cage/lion", "zoo-cage/tiger", "zoo-keeper/ada", "zoo-safe/box", "--out", "blocks.toml"]);
     let arguments: [&[&str]; 24] = [
@@ -176,7 +176,7 @@ fn reading_commands_print_no_secret(yard: &TestYard) {
         &["doctor"],
     ];
     for arguments in arguments {
-        hears_nothing(yard, 0, arguments, "");
+        assert_no_secret_in_failure(yard, 0, arguments, "");
     }
     let file = std::fs::read_to_string(yard.path("blocks.toml")).expect("the file");
     assert_eq!(found_in(&file), None, "{file}");
@@ -186,17 +186,18 @@ fn reading_commands_print_no_secret(yard: &TestYard) {
 }
 
 fn writing_commands_print_no_secret(yard: &TestYard) {
-    menagerie(yard);
-    std::fs::write(yard.path("door"), canary("told")).expect("a file");
+    create_blocks_with_secrets(yard);
+    std::fs::write(yard.path("door"), canary("entered")).expect("a file");
     yard.ok(&["export", "zoo-cage/lion", "--out", "blocks.toml"]);
-    let made = json!({"animal": "owl", "spares": [canary("told")], "lock": {"how": "key", "pattern": canary("told")}});
-    let made = made.to_string();
+    let created =
+        json!({"animal": "owl", "spares": [canary("entered")], "lock": {"how": "key", "pattern": canary("entered")}});
+    let created = created.to_string();
     let commands: [(&[&str], &str); 18] = [
-        (&["create", "zoo-cage/owl", "--json-config", "-", "--check"], &made),
-        (&["create", "zoo-cage/owl", "--json-config", "-"], &made),
+        (&["create", "zoo-cage/owl", "--json-config", "-", "--check"], &created),
+        (&["create", "zoo-cage/owl", "--json-config", "-"], &created),
         (&["set", "zoo-cage/lion", "--set", "capacity=3"], ""),
         (&["set", "zoo-cage/lion", "--secret", "doors.north=@door"], ""),
-        (&["set", "zoo-cage/lion", "--secret", "spares.0=-"], &canary("told")),
+        (&["set", "zoo-cage/lion", "--secret", "spares.0=-"], &canary("entered")),
         (&["set", "zoo-cage/lion", "--unset", "doors.north"], ""),
         (&["rollback", "zoo-cage/lion@1"], ""),
         (&["apply", "blocks.toml"], ""),
@@ -212,24 +213,25 @@ fn writing_commands_print_no_secret(yard: &TestYard) {
         (&["audit"], ""),
     ];
     for (arguments, input) in commands {
-        hears(yard, &["-v", "-v"], 0, arguments, input);
+        assert_no_secret(yard, &["-v", "-v"], 0, arguments, input);
     }
 }
 
 fn failing_commands_print_no_secret(yard: &TestYard) {
-    menagerie(yard);
-    let told = canary("told");
-    let in_flag = [format!("doors.north={told}"), format!("place.code={told}")];
-    let fitting = json!({"animal": "owl", "spares": [told]}).to_string();
+    create_blocks_with_secrets(yard);
+    let secret = canary("entered");
+    let in_flag = [format!("doors.north={secret}"), format!("place.code={secret}")];
+    let fitting = json!({"animal": "owl", "spares": [secret]}).to_string();
     let unfit = json!({
-        "animal": 7, "badge": told, "spares": [told, 7], "doors": told, "keeper": told, "papers": told,
-        "place": {"house": 1, "cod": told}, "lock": {"how": "kay", "pattern": told},
+        "animal": 7, "badge": secret, "spares": [secret, 7], "doors": secret, "keeper": secret, "papers": secret,
+        "place": {"house": 1, "cod": secret}, "lock": {"how": "kay", "pattern": secret},
     });
     let unfit = unfit.to_string();
-    let unfit_variant = json!({"animal": "owl", "lock": {"how": "key", "patern": told}}).to_string();
-    let impossible = json!({"animal": "unicorn", "spares": [told], "place": {"house": "h", "code": told}}).to_string();
-    let not_a_source = json!({"animal": "owl", "spares": [{"$source": told}, {"$secret": told}]}).to_string();
-    let in_file = format!("version = 1\n[blocks.\"zoo-keeper/bob\"]\nname = \"b\"\nbadge = {}\n", json!(told));
+    let unfit_variant = json!({"animal": "owl", "lock": {"how": "key", "patern": secret}}).to_string();
+    let impossible =
+        json!({"animal": "unicorn", "spares": [secret], "place": {"house": "h", "code": secret}}).to_string();
+    let not_a_source = json!({"animal": "owl", "spares": [{"$source": secret}, {"$secret": secret}]}).to_string();
+    let in_file = format!("version = 1\n[blocks.\"zoo-keeper/bob\"]\nname = \"b\"\nbadge = {}\n", json!(secret));
     let commands: [(i32, &[&str], &str); 19] = [
         (6, &["create", "zoo-cage/lion", "--json-config", "-"], &fitting),
         (4, &["create", "zoo-cage/owl", "--json-config", "-"], &unfit),
@@ -240,7 +242,7 @@ fn failing_commands_print_no_secret(yard: &TestYard) {
         (6, &["set", "zoo-cage/lion", "--json-config", "-", "--if-revision", "1"], &fitting),
         (2, &["set", "zoo-cage/lion", "--secret", &in_flag[0]], ""),
         (2, &["set", "zoo-cage/lion", "--set", &in_flag[1]], ""),
-        (4, &["set", "zoo-cage/lion", "--secret", "animal=-"], &told),
+        (4, &["set", "zoo-cage/lion", "--secret", "animal=-"], &secret),
         (4, &["plan", "-"], &in_file),
         (4, &["apply", "-"], &in_file),
         (6, &["delete", "zoo-keeper/ada"], ""),
@@ -252,18 +254,18 @@ fn failing_commands_print_no_secret(yard: &TestYard) {
         (2, &["query", "zoo-cage/lion", "select 1"], ""),
     ];
     for (code, arguments, input) in commands {
-        hears_nothing(yard, code, arguments, input);
+        assert_no_secret_in_failure(yard, code, arguments, input);
     }
 }
 
 fn invalid_toml_error_quotes_no_line(yard: &TestYard) {
-    let told = canary("told");
+    let secret = canary("entered");
     for line in
-        [format!("badge = {told}"), format!("badge = 'env:BADGE'\nbadge = '{told}'"), format!("badge = \"{told}")]
+        [format!("badge = {secret}"), format!("badge = 'env:BADGE'\nbadge = '{secret}'"), format!("badge = \"{secret}")]
     {
         let file = format!("version = 1\n[blocks.\"zoo-keeper/bob\"]\nname = \"b\"\n{line}\n");
         for command in ["plan", "apply"] {
-            hears_nothing(yard, 4, &[command, "-"], &file);
+            assert_no_secret_in_failure(yard, 4, &[command, "-"], &file);
         }
     }
 }
@@ -273,12 +275,12 @@ fn unreachable_database_error_contains_no_password(yard: &TestYard) {
     yard.create(
         address,
         &json!({"dialect": "postgres", "host": "127.0.0.1", "port": 1, "database": "d", "username": "u",
-                "password": canary("told")}),
+                "password": canary("entered")}),
     );
     for arguments in [&["query", address, "select 1"][..], &["execute", address, "select 1"], &["check", address]] {
-        hears_nothing(yard, 1, arguments, "");
+        assert_no_secret_in_failure(yard, 1, arguments, "");
     }
-    hears_nothing(yard, 1, &["call", address, "fetch-one", "--statement", "select 1"], "");
+    assert_no_secret_in_failure(yard, 1, &["call", address, "fetch-one", "--statement", "select 1"], "");
 }
 
 /// URL of a yard that contains the password of its server.
@@ -286,22 +288,22 @@ const ADDRESS: &str = "postgres://u:l3t-me-in@127.0.0.1:1/d";
 
 /// Runs a command with this value of `BLOCKYARD_YARD`, or without it, and checks that the password
 /// is not in its output.
-fn hears_no_password(yard: &TestYard, variable: Option<&str>, arguments: &[&str]) {
+fn assert_no_password(yard: &TestYard, variable: Option<&str>, arguments: &[&str]) {
     let mut command = yard.command(arguments);
     command.env_remove("BLOCKYARD_YARD").envs(variable.map(|address| ("BLOCKYARD_YARD", address)));
-    let ran = ran(&mut command, None);
-    let said = ran.stdout + &ran.stderr;
-    assert!(!said.contains("l3t-me-in"), "{arguments:?}: {said}");
+    let ran = run_command(&mut command, None);
+    let output = ran.stdout + &ran.stderr;
+    assert!(!output.contains("l3t-me-in"), "{arguments:?}: {output}");
 }
 
 #[test]
 fn password_of_a_yard_address_is_in_no_output() {
     let yard = TestYard::empty();
     for arguments in [&["list", "-v", "-v"][..], &["key", "status", "--json"], &["doctor"], &["init"]] {
-        hears_no_password(&yard, Some(ADDRESS), arguments);
+        assert_no_password(&yard, Some(ADDRESS), arguments);
     }
     for (right, wrong) in [("postgres:", "postgre:"), (":1/", ":one/"), ("/d", "/d?scheme=s"), ("/d", "/d?schema=S-")] {
-        hears_no_password(&yard, Some(&ADDRESS.replace(right, wrong)), &["list"]);
+        assert_no_password(&yard, Some(&ADDRESS.replace(right, wrong)), &["list"]);
     }
 }
 
@@ -309,7 +311,7 @@ fn password_of_a_yard_address_is_in_no_output() {
 fn password_of_a_yard_address_is_not_in_the_help() {
     let yard = TestYard::empty();
     for arguments in [&["--help"][..], &["show", "--help"], &["key", "rotate", "--help"]] {
-        hears_no_password(&yard, Some(ADDRESS), arguments);
+        assert_no_password(&yard, Some(ADDRESS), arguments);
     }
 }
 
@@ -321,15 +323,15 @@ fn password_of_a_yard_address_file_is_in_no_output() {
     for address in [format!("\"{ADDRESS}\""), ADDRESS.to_owned()] {
         let named = format!("[yards.prod]\nurl = {address}\n");
         std::fs::write(yard.path(".config/blockyard/config.toml"), named).expect("a file");
-        hears_no_password(&yard, Some("prod"), &["list", "-v", "-v"]);
+        assert_no_password(&yard, Some("prod"), &["list", "-v", "-v"]);
         std::fs::write(yard.path("blockyard.toml"), format!("yard = {address}\n")).expect("a file");
-        hears_no_password(&yard, None, &["list", "-v", "-v"]);
+        assert_no_password(&yard, None, &["list", "-v", "-v"]);
     }
 }
 
 /// Returns everything that a yard stores, as text: every file of its folder, and every row of its
 /// tables.
-fn kept(yard: &TestYard) -> String {
+fn stored_content(yard: &TestYard) -> String {
     fn read(folder: &std::path::Path, text: &mut String) {
         for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
             if entry.path().is_dir() {
@@ -351,13 +353,13 @@ fn kept(yard: &TestYard) -> String {
 }
 
 fn secrets_are_encrypted_in_the_yard(yard: &TestYard) {
-    menagerie(yard);
+    create_blocks_with_secrets(yard);
     yard.ok(&["key", "rotate"]);
     yard.ok(&["export", "zoo-cage/lion", "--out", "blocks.toml"]);
     std::fs::remove_file(yard.path("west-door")).expect("the file is removed");
-    let kept = kept(yard);
-    assert!(kept.contains("to/the~south"), "the rest of the configuration is readable");
-    assert_eq!(found_in(&kept), None);
+    let content = stored_content(yard);
+    assert!(content.contains("to/the~south"), "the rest of the configuration is readable");
+    assert_eq!(found_in(&content), None);
 }
 
 fn unusual_secrets_round_trip(yard: &TestYard) {
@@ -403,13 +405,13 @@ fn secret_that_is_not_utf8_is_rejected(yard: &TestYard) {
 }
 
 fn masked_values_are_rejected_in_every_secret_field(yard: &TestYard) {
-    menagerie(yard);
+    create_blocks_with_secrets(yard);
     let shown = yard.config("zoo-cage/lion").to_string();
     for command in [&["set", "zoo-cage/lion", "--json-config", "-"], &["create", "zoo-cage/puma", "--json-config", "-"]]
     {
         let refused = yard.fails_with_input(4, command, &shown);
-        for place in ["/spares/0", "/doors/north", "/doors/to~1the~0south", "/place/code", "/lock/pattern"] {
-            assert!(refused.contains(&format!("{place}: `********` is what `show` prints")), "{refused}");
+        for pointer in ["/spares/0", "/doors/north", "/doors/to~1the~0south", "/place/code", "/lock/pattern"] {
+            assert!(refused.contains(&format!("{pointer}: `********` is what `show` prints")), "{refused}");
         }
     }
     let typed = yard.fails_with_input(4, &["set", "zoo-keeper/ada", "--secret", "badge=-"], "********\n");
@@ -477,7 +479,7 @@ fn data_key_is_bound_to_its_block(yard: &TestYard) {
     for keeper in ["ada", "bob", "eve"] {
         yard.keeper(keeper, keeper);
     }
-    let of_ada = |what: &str| format!("(select {what} from blocks where name = 'ada')");
+    let of_ada = |column: &str| format!("(select {column} from blocks where name = 'ada')");
     yard.sql(&format!("update blocks set data_key = {} where name = 'bob'", of_ada("data_key"))).expect("moved");
     // Moving all ciphertexts of another block together fails as well.
     yard.sql(&format!("update blocks set data_key = {} where name = 'eve'", of_ada("data_key"))).expect("moved");
@@ -503,7 +505,7 @@ fn revision_modified_outside_blockyard_is_rejected(yard: &TestYard) {
     if !yard.has_shell() {
         return;
     }
-    yard.unguard("revisions");
+    yard.disable_triggers("revisions");
     let changes = [
         ("config", "config = replace(config, 'config', 'other')"),
         ("bundle", "bundle = (select digest from bundles where name = 'sql')"),

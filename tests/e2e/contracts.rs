@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use blockyard_tests::gate::Fault;
+use blockyard_tests::http_proxy::Fault;
 use blockyard_tests::web::{Answer, Web};
 use blockyard_tests::{TestYard, bundle, plugins};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use crate::cloud::Cloud;
 use crate::{gcp_secret, mysql, postgres};
 
 /// Each interface with the types that its test covers.
-const HELD: [(&str, &[&str]); 6] = [
+const TESTED: [(&str, &[&str]); 6] = [
     ("credentials", &["gcp-credentials"]),
     ("database", &["bigquery-warehouse", "sql-database"]),
     ("job", &["bigquery-warehouse"]),
@@ -35,16 +35,16 @@ fn every_implemented_interface_is_tested() {
             claims.insert((interface.as_str().expect("a name").to_owned(), slug.to_owned()));
         }
     }
-    let held = HELD
+    let tested = TESTED
         .iter()
         .flat_map(|(interface, types)| types.iter().map(|slug| ((*interface).to_owned(), (*slug).to_owned())));
-    assert_eq!(claims, held.collect());
+    assert_eq!(claims, tested.collect());
     let known = std::fs::read_dir(blockyard_tests::root().join("schemas/interfaces")).expect("the interfaces");
-    assert_eq!(known.count(), HELD.len(), "no type implements one of the interfaces");
+    assert_eq!(known.count(), TESTED.len(), "no type implements one of the interfaces");
 }
 
 /// Checks the contract of `database` with the empty table `birds (id, name)`.
-fn holds_database(yard: &TestYard, block: &str) {
+fn check_database(yard: &TestYard, block: &str) {
     let call = |operation: &str, arguments: Value| {
         yard.run(&["call", block, operation, "--args", &arguments.to_string(), "--json"])
     };
@@ -87,19 +87,19 @@ fn databases() {
     let sqlite = TestYard::with_sqlite();
     // SQLite stores text in integer columns unless the table is strict.
     sqlite.ok(&["execute", "sql-database/flights", "create table birds (id integer, name text) strict"]);
-    holds_database(&sqlite, "sql-database/flights");
+    check_database(&sqlite, "sql-database/flights");
     if let Some(server) = postgres::server("contract") {
         server.yard.ok(&["execute", "sql-database/pg", birds]);
-        holds_database(&server.yard, "sql-database/pg");
+        check_database(&server.yard, "sql-database/pg");
     }
     if let Some(server) = mysql::server("contract") {
         server.yard.ok(&["execute", "sql-database/my", birds]);
-        holds_database(&server.yard, "sql-database/my");
+        check_database(&server.yard, "sql-database/my");
     }
     if let Some(cloud) = Cloud::with_warehouse(|_| Fault::Pass) {
         let columns = r#"[{"name": "id", "type": "INT64"}, {"name": "name", "type": "STRING"}]"#;
         cloud.warehouse(&["create-table", "--table", "birds", "--columns", columns]);
-        holds_database(&cloud.yard, "bigquery-warehouse/w");
+        check_database(&cloud.yard, "bigquery-warehouse/w");
     }
 }
 
@@ -129,13 +129,13 @@ fn object_storages() {
     let (yard, block) = (&cloud.yard, "gcs-bucket/zoo");
     let call = |arguments: &[&str]| yard.json(&[&["call", block], arguments].concat());
     for (path, text) in [("a", "lions"), ("b/1", "tigers"), ("b/2", "")] {
-        let made: Value =
+        let created: Value =
             serde_json::from_str(&yard.ok_with_input(
                 &["call", block, "put", "--path", path, "--content_type", "text/plain", "--in", "-"],
                 text,
             ))
             .expect("JSON");
-        assert_eq!((&made["path"], &made["size"]), (&json!(path), &json!(text.len())));
+        assert_eq!((&created["path"], &created["size"]), (&json!(path), &json!(text.len())));
         let stat = call(&["stat", "--path", path]);
         assert_eq!((&stat["size"], &stat["content_type"]), (&json!(text.len()), &json!("text/plain")));
         assert_eq!(yard.ok(&["call", block, "get", "--path", path, "--out", "-"]), text);
@@ -156,8 +156,8 @@ fn object_storages() {
     yard.ok(&["call", block, "delete", "--path", "a", "--yes"]);
     for operation in ["stat", "get"] {
         let out: &[&str] = if operation == "get" { &["--out", "-"] } else { &[] };
-        let gone = yard.run(&[&["call", block, operation, "--path", "a", "--json"], out].concat());
-        assert!(gone.code == 1 && gone.stderr.contains("not-found"), "{operation}: {}", gone.stderr);
+        let missing = yard.run(&[&["call", block, operation, "--path", "a", "--json"], out].concat());
+        assert!(missing.code == 1 && missing.stderr.contains("not-found"), "{operation}: {}", missing.stderr);
     }
     assert_eq!(yard.ok(&["call", block, "get", "--path", "c", "--out", "-"]), "lions");
     for path in ["../a", "/a", ""] {
@@ -180,10 +180,10 @@ fn secret_stores() {
 #[test]
 fn credentials() {
     let Some(cloud) = Cloud::start() else { return };
-    let told = cloud.yard.ok(&["call", "gcp-credentials/prod", "describe"]);
-    let told: Value = serde_json::from_str(&told).expect("JSON");
-    assert_eq!((&told["account"], &told["project"]), (&json!(crate::cloud::ACCOUNT), &json!("demo")));
-    assert!(!told.to_string().contains("PRIVATE KEY"), "{told}");
+    let described = cloud.yard.ok(&["call", "gcp-credentials/prod", "describe"]);
+    let described: Value = serde_json::from_str(&described).expect("JSON");
+    assert_eq!((&described["account"], &described["project"]), (&json!(crate::cloud::ACCOUNT), &json!("demo")));
+    assert!(!described.to_string().contains("PRIVATE KEY"), "{described}");
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn notifications() {
     yard.ok(&["call", "webhook/team", "notify", "--body", "the load is done"]);
     yard.ok(&["call", "webhook/team", "notify", "--subject", "load", "--body", "done"]);
     let sent: Vec<String> =
-        web.seen().iter().map(|request| String::from_utf8_lossy(&request.body).into_owned()).collect();
+        web.requests().iter().map(|request| String::from_utf8_lossy(&request.body).into_owned()).collect();
     assert!(sent[0].contains("the load is done") && sent[1].contains("load") && sent[1].contains("done"), "{sent:?}");
     assert_eq!(yard.run(&["call", "webhook/team", "notify", "--subject", "no body"]).code, 4);
 }

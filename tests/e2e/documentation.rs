@@ -1,8 +1,8 @@
 //! Runs every command in the help and in the documentation.
 
-use blockyard_tests::{TestYard, binary, bundle, ran, root};
+use blockyard_tests::{TestYard, binary, bundle, root, run_command};
 
-use blockyard_tests::gate::Fault;
+use blockyard_tests::http_proxy::Fault;
 
 use crate::cloud::Cloud;
 
@@ -23,7 +23,7 @@ fn run_on(yard: &TestYard, name: &str, lines: Vec<String>) {
         let line = line.replace("blockyard ", &format!("{} ", binary()));
         let mut shell = yard.program("bash");
         shell.args(["-c", &format!("set -o pipefail; {line}")]);
-        let ran = ran(&mut shell, None);
+        let ran = run_command(&mut shell, None);
         assert_eq!(ran.code, 0, "{name}: `{line}`: {}{}", ran.stdout, ran.stderr);
     }
 }

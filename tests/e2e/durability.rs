@@ -21,7 +21,7 @@ const BLOCKS: u64 = 40;
 
 /// Returns the number of kills per test. After each one the yard is opened and examined, which
 /// takes time, so the number is lower where many tests share a machine.
-fn kills() -> u64 {
+fn kill_count() -> u64 {
     match std::env::var("BLOCKYARD_TEST_KILLS") {
         Ok(number) => number.parse().expect("a number of kills"),
         Err(_) if std::env::var_os("CI").is_some() => 40,
@@ -44,7 +44,7 @@ fn ten_thousand_saves_by_eight_processes_are_all_there(yard: &TestYard) {
     let before = lines(yard);
     let writers: Vec<Child> = (0..WRITERS)
         .map(|writer| {
-            within(yard, env!("CARGO_BIN_EXE_storm"))
+            within(yard, env!("CARGO_BIN_EXE_concurrent_writer"))
                 .args([yard.url(), writer.to_string(), (SAVES / WRITERS).to_string(), BLOCKS.to_string()])
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
@@ -52,7 +52,7 @@ fn ten_thousand_saves_by_eight_processes_are_all_there(yard: &TestYard) {
                 .expect("it runs")
         })
         .collect();
-    let mut told: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+    let mut reported: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
     // Threads read the output, so that no writer waits for its reader.
     let outputs: Vec<_> = writers
         .into_iter()
@@ -63,12 +63,12 @@ fn ten_thousand_saves_by_eight_processes_are_all_there(yard: &TestYard) {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         for line in String::from_utf8_lossy(&output.stdout).lines() {
             let (address, revision) = line.split_once(' ').expect("an address and a revision");
-            let fresh = told.entry(address.to_owned()).or_default().insert(revision.parse().expect("a revision"));
+            let fresh = reported.entry(address.to_owned()).or_default().insert(revision.parse().expect("a revision"));
             assert!(fresh, "two writers received the same revision: {line}");
         }
     }
-    assert_eq!(told.values().map(BTreeSet::len).sum::<usize>() as u64, SAVES);
-    for (address, revisions) in &told {
+    assert_eq!(reported.values().map(BTreeSet::len).sum::<usize>() as u64, SAVES);
+    for (address, revisions) in &reported {
         let newest = yard.json(&["show", address])["newest"].as_u64().expect("a revision");
         let expected: BTreeSet<u64> = (2..=newest).collect();
         assert_eq!(*revisions, expected, "{address}");
@@ -127,21 +127,21 @@ fn state(yard: &TestYard, address: &str) -> Value {
 }
 
 fn kills_at_any_moment_leave_the_old_or_the_new(yard: &TestYard) {
-    let mut dice = Dice::new();
-    let mut survived = 0;
-    for kill in 0..kills() {
-        let address = format!("zoo-cage/c{}", dice.below(4));
+    let mut random = RandomNumbers::new();
+    let mut finished = 0;
+    for kill in 0..kill_count() {
+        let address = format!("zoo-cage/c{}", random.below(4));
         let before = state(yard, &address);
         let animal = format!("animal={kill}");
-        let command: Vec<&str> = match (&before, dice.below(4)) {
+        let command: Vec<&str> = match (&before, random.below(4)) {
             (Value::Null, _) => vec!["create", &address, "--set", &animal, "--json-config", "secret.json"],
             (before, _) if before["deleted"] == json!(true) => vec!["restore", &address],
             (_, 0) => vec!["delete", &address],
             _ => vec!["set", &address, "--set", &animal],
         };
         std::fs::write(yard.path("secret.json"), r#"{"spares": ["spare-1", "spare-2"]}"#).expect("a file");
-        let ended = killed(yard, &command, &mut dice);
-        survived += u64::from(ended);
+        let ended = run_and_kill(yard, &command, &mut random);
+        finished += u64::from(ended);
         let after = state(yard, &address);
         let new = match command[0] {
             "create" => json!({ "revision": 1, "animal": kill.to_string(), "deleted": false }),
@@ -154,7 +154,7 @@ fn kills_at_any_moment_leave_the_old_or_the_new(yard: &TestYard) {
             _ if after["deleted"] == json!(false) => after.clone(),
             _ => before.clone(),
         };
-        assert!(after == before || after == new, "{command:?}: {before} became {after}, seed {}", dice.seed);
+        assert!(after == before || after == new, "{command:?}: {before} became {after}, seed {}", random.seed);
         assert!(!ended || after == new, "{command:?} succeeded without effect");
         if kill % 10 == 9 {
             yard.ok(&["doctor"]);
@@ -162,18 +162,18 @@ fn kills_at_any_moment_leave_the_old_or_the_new(yard: &TestYard) {
     }
     yard.ok(&["doctor"]);
     // At least one command must be killed before it finishes, otherwise the test proves nothing.
-    assert!(survived < kills(), "none of {} commands was killed before it finished", kills());
+    assert!(finished < kill_count(), "none of {} commands was killed before it finished", kill_count());
 }
 
 fn a_rotation_that_is_killed_goes_on(yard: &TestYard) {
-    let mut dice = Dice::new();
+    let mut random = RandomNumbers::new();
     for block in 0..30 {
         let config = format!(r#"{{"animal": "newt", "spares": ["spare-{block}"]}}"#);
-        let made = yard.run_with_input(&["create", &format!("zoo-cage/c{block}"), "--json-config", "-"], &config);
-        assert_eq!(made.code, 0, "{}", made.stderr);
+        let created = yard.run_with_input(&["create", &format!("zoo-cage/c{block}"), "--json-config", "-"], &config);
+        assert_eq!(created.code, 0, "{}", created.stderr);
     }
-    for _ in 0..kills() / 4 {
-        killed(yard, &["key", "rotate"], &mut dice);
+    for _ in 0..kill_count() / 4 {
+        run_and_kill(yard, &["key", "rotate"], &mut random);
         yard.ok(&["doctor"]);
         let revealed = yard.ok(&["reveal", "zoo-cage/c7", "spares.0", "--yes"]);
         assert_eq!(revealed, "spare-7");
@@ -184,22 +184,22 @@ fn a_rotation_that_is_killed_goes_on(yard: &TestYard) {
 }
 
 /// Runs a command and kills it (SIGKILL) after a random delay. Returns whether it had finished.
-fn killed(yard: &TestYard, arguments: &[&str], dice: &mut Dice) -> bool {
+fn run_and_kill(yard: &TestYard, arguments: &[&str], random: &mut RandomNumbers) -> bool {
     let mut child = yard.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
     // A command takes some tens of milliseconds, and longer on a server.
     let longest = if yard.backend() == Backend::Sqlite { 60_000 } else { 90_000 };
-    std::thread::sleep(Duration::from_micros(dice.below(longest)));
+    std::thread::sleep(Duration::from_micros(random.below(longest)));
     let _ = child.kill();
     child.wait().expect("it ends").success()
 }
 
 /// Random number generator (xorshift64, Marsaglia 2003). A failed test prints the seed.
-struct Dice {
+struct RandomNumbers {
     seed: u64,
     state: u64,
 }
 
-impl Dice {
+impl RandomNumbers {
     fn new() -> Self {
         use std::hash::{BuildHasher as _, RandomState};
         let seed = RandomState::new().hash_one(std::process::id()) | 1;

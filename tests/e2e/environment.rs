@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use blockyard_tests::{TestYard, ran};
+use blockyard_tests::{TestYard, run_command};
 
 /// File that [`outputs_in_this_environment`] writes to.
 const REPORT: &str = "BLOCKYARD_TEST_REPORT";
@@ -57,7 +57,7 @@ fn outputs() -> String {
         let ran = yard.run(arguments);
         outputs.push_str(&format!("{arguments:?} {}\n{}{}", ran.code, ran.stdout, ran.stderr));
     }
-    without_times(&yard.anonymous(&outputs))
+    without_times(&yard.without_locations(&outputs))
 }
 
 /// Replaces each number by `0`, and each sequence of a character that is not a letter by one: times
@@ -75,7 +75,7 @@ fn without_times(text: &str) -> String {
 
 /// Returns the names of the variables that a program of the harness receives.
 fn names() -> String {
-    let environment = ran(&mut TestYard::empty().program("env"), None).stdout;
+    let environment = run_command(&mut TestYard::empty().program("env"), None).stdout;
     let mut names: Vec<&str> =
         environment.lines().filter_map(|line| line.split_once('=').map(|(name, _)| name)).collect();
     names.sort_unstable();

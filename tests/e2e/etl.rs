@@ -1,9 +1,9 @@
 //! The example `examples/etl`: loads flights from the web into the warehouse through named blocks,
 //! once from the shell and once from Rust.
 
-use blockyard_tests::gate::Fault;
+use blockyard_tests::http_proxy::Fault;
 use blockyard_tests::web::{Answer, Web};
-use blockyard_tests::{TestYard, binary, bundle, ran, required, root};
+use blockyard_tests::{TestYard, binary, bundle, required, root, run_command};
 use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
@@ -25,7 +25,7 @@ fn run(yard: &TestYard, program: &str, arguments: &[&str]) -> String {
     let own = std::path::Path::new(&binary()).parent().expect("a folder").to_owned();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(std::iter::once(own).chain(std::env::split_paths(&path))).expect("a path");
-    let ran = ran(command.env("PATH", path), None);
+    let ran = run_command(command.env("PATH", path), None);
     assert_eq!(ran.code, 0, "{program}: {}{}", ran.stdout, ran.stderr);
     ran.stdout
 }
@@ -61,8 +61,8 @@ fn flights_are_loaded_from_the_web_into_the_warehouse() {
     let script = root().join("examples/etl/flights.sh");
     run(yard, &script.display().to_string(), &["2013", "2", "UA"]);
     let program = required("BLOCKYARD_TEST_ETL");
-    let said = run(yard, &program, &["2013", "2", "DL"]);
-    assert!(said.starts_with("4276 flights fetched, "), "{said}");
+    let output = run(yard, &program, &["2013", "2", "DL"]);
+    assert!(output.starts_with("4276 flights fetched, "), "{output}");
 
     let answer = yard.json(&[
         "query",
@@ -88,18 +88,18 @@ fn flights_are_loaded_from_the_web_into_the_warehouse() {
     }
     let ids = cloud.witness(&["query", "select count(*) as n from flights.departures where departed is null"], b"");
     let missing: Value = serde_json::from_slice(&ids).expect("JSON");
-    let unsaid = rows.iter().filter(|row| (row[9] == "UA" || row[9] == "DL") && row[5].is_empty()).count();
-    assert_eq!(missing["n"], unsaid);
+    let without_value = rows.iter().filter(|row| (row[9] == "UA" || row[9] == "DL") && row[5].is_empty()).count();
+    assert_eq!(missing["n"], without_value);
     // Google's client for Cloud Storage reads a Parquet file.
     let parquet = cloud.witness(&["read", "lake/2013/2/UA.parquet"], b"");
     assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"));
-    let told: Vec<Value> = web
-        .seen()
+    let messages: Vec<Value> = web
+        .requests()
         .iter()
         .filter(|request| request.method == "POST")
         .map(|request| serde_json::from_slice(&request.body).expect("JSON"))
         .collect();
-    assert_eq!(told, [json!({"text": "flights 2013-2 UA\nloaded"})]);
+    assert_eq!(messages, [json!({"text": "flights 2013-2 UA\nloaded"})]);
 }
 
 #[test]

@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use blockyard::{Address, ErrorKind, KeySource, Patch, Yard};
 use blockyard_tests::proxy::Proxy;
-use blockyard_tests::{Backend, Ran, TestYard, available, on_both, ran};
+use blockyard_tests::{Backend, CommandOutput, TestYard, available, on_both, run_command};
 use serde_json::json;
 
 on_both!(clock_that_jumps_back_loses_nothing);
 
 /// Runs a script in the environment of a yard and in a separate mount namespace, where it may mount
 /// file systems. `$BLOCKYARD` is the binary, `$ZOO` the bundle.
-fn among_own_mounts(yard: &TestYard, script: &str) -> Ran {
+fn in_mount_namespace(yard: &TestYard, script: &str) -> CommandOutput {
     let mut shell = yard.program("unshare");
     shell.args(["--user", "--map-root-user", "--mount", "bash", "-c", script]);
     shell.env("BLOCKYARD", blockyard_tests::binary()).env("ZOO", blockyard_tests::bundle("zoo"));
-    ran(&mut shell, None)
+    run_command(&mut shell, None)
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn full_disk_rejects_a_save_and_preserves_data() {
         return;
     }
     let yard = TestYard::empty();
-    let said = among_own_mounts(
+    let output = in_mount_namespace(
         &yard,
         r#"set -e
         mkdir disk && mount -t tmpfs -o size=3m tmpfs disk
@@ -52,8 +52,8 @@ fn full_disk_rejects_a_save_and_preserves_data() {
         $BLOCKYARD set zoo-cage/c --set animal=after -q && echo "saves succeed again"
         "#,
     );
-    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
-    for words in [
+    assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
+    for expected in [
         "exit 1",
         "no space left for the yard",
         "free some disk space and try again",
@@ -61,7 +61,7 @@ fn full_disk_rejects_a_save_and_preserves_data() {
         "the yard is intact",
         "saves succeed again",
     ] {
-        assert!(said.stdout.contains(words), "{words}: {}{}", said.stdout, said.stderr);
+        assert!(output.stdout.contains(expected), "{expected}: {}{}", output.stdout, output.stderr);
     }
 }
 
@@ -73,16 +73,16 @@ fn read_only_yard_is_reported_and_unchanged() {
     let yard = TestYard::on(Backend::Sqlite);
     yard.ok(&["create", "zoo-cage/c", "--set", "animal=newt"]);
     let before = std::fs::read(yard.path("yard.db")).expect("the yard");
-    let said = among_own_mounts(
+    let output = in_mount_namespace(
         &yard,
         r#"mount --bind . . && cd . && mount -o remount,ro,bind . && cd "$PWD"
         $BLOCKYARD set zoo-cage/c --set animal=eft; echo "exit $?"
         $BLOCKYARD create zoo-cage/d --set animal=eft; echo "exit $?"
         "#,
     );
-    assert_eq!(said.stdout.matches("exit 1").count(), 2, "{}{}", said.stdout, said.stderr);
-    assert_eq!(said.stderr.matches("cannot be written").count(), 2, "{}", said.stderr);
-    assert!(said.stderr.contains("check the permissions of the file and of its folder"), "{}", said.stderr);
+    assert_eq!(output.stdout.matches("exit 1").count(), 2, "{}{}", output.stdout, output.stderr);
+    assert_eq!(output.stderr.matches("cannot be written").count(), 2, "{}", output.stderr);
+    assert!(output.stderr.contains("check the permissions of the file and of its folder"), "{}", output.stderr);
     assert_eq!(std::fs::read(yard.path("yard.db")).expect("the yard"), before);
     assert_eq!(yard.json(&["show", "zoo-cage/c"])["config"]["animal"], json!("newt"));
 }
@@ -93,9 +93,9 @@ fn truncated_yard_file_is_reported_as_damaged() {
     for number in 0..3 {
         yard.ok(&["create", &format!("zoo-cage/c{number}"), "--set", "animal=newt"]);
     }
-    let whole = std::fs::read(yard.path("yard.db")).expect("the yard");
+    let original = std::fs::read(yard.path("yard.db")).expect("the yard");
     for part in [1, 4, 8, 15] {
-        std::fs::write(yard.path("yard.db"), &whole[..whole.len() / 16 * part]).expect("a file");
+        std::fs::write(yard.path("yard.db"), &original[..original.len() / 16 * part]).expect("a file");
         let doctor = yard.run(&["doctor"]);
         assert_eq!(doctor.code, 1, "{part}/16: {}{}", doctor.stdout, doctor.stderr);
         assert!(doctor.stdout.contains("failed"), "{}", doctor.stdout);
@@ -110,7 +110,7 @@ fn truncated_yard_file_is_reported_as_damaged() {
             let _ = std::fs::remove_file(yard.path(&format!("yard.db{ending}")));
         }
     }
-    std::fs::write(yard.path("yard.db"), &whole).expect("a file");
+    std::fs::write(yard.path("yard.db"), &original).expect("a file");
     yard.ok(&["doctor"]);
 }
 
@@ -121,7 +121,7 @@ fn clock_that_jumps_back_loses_nothing(yard: &TestYard) {
     yard.ok(&["create", "zoo-cage/c", "--set", "animal=a1"]);
     let mut earlier = yard.program("faketime");
     earlier.args(["-f", "-2d"]).arg(blockyard_tests::binary()).args(["set", "zoo-cage/c", "--set", "animal=a2"]);
-    let saved = ran(&mut earlier, None);
+    let saved = run_command(&mut earlier, None);
     assert_eq!(saved.code, 0, "{}", saved.stderr);
     yard.ok(&["set", "zoo-cage/c", "--set", "animal=a3"]);
     // Revisions are in the order of the saves, regardless of the clock; their times are those of
@@ -133,8 +133,8 @@ fn clock_that_jumps_back_loses_nothing(yard: &TestYard) {
         .iter()
         .map(|r| r["saved_at"].as_str().and_then(|at| at.parse().ok()).expect("a time"))
         .collect();
-    let back = saved_at[2].as_millisecond() - saved_at[1].as_millisecond();
-    assert!(back > 86_400_000 && saved_at[0] > saved_at[1], "{saved_at:?}");
+    let difference = saved_at[2].as_millisecond() - saved_at[1].as_millisecond();
+    assert!(difference > 86_400_000 && saved_at[0] > saved_at[1], "{saved_at:?}");
     let actions = yard.json(&["audit", "--block", "zoo-cage/c"]);
     let actions: Vec<_> =
         actions["audit"].as_array().expect("lines").iter().map(|line| line["action"].clone()).collect();
@@ -147,7 +147,7 @@ fn clock_that_jumps_back_loses_nothing(yard: &TestYard) {
 }
 
 /// A yard on the server, a proxy to the server, and the URL of the yard through the proxy.
-fn through_a_network() -> Option<(TestYard, Proxy, String)> {
+fn yard_behind_proxy() -> Option<(TestYard, Proxy, String)> {
     let port: u16 = match available("BLOCKYARD_TEST_POSTGRES_PORT") {
         true => std::env::var("BLOCKYARD_TEST_POSTGRES_PORT").expect("a port").parse().expect("a port"),
         false => return None,
@@ -166,56 +166,56 @@ fn through_a_network() -> Option<(TestYard, Proxy, String)> {
 
 #[test]
 fn unreachable_server_is_reported() {
-    let Some((yard, proxy, url)) = through_a_network() else { return };
-    proxy.cut();
+    let Some((yard, proxy, url)) = yard_behind_proxy() else { return };
+    proxy.disconnect();
     for arguments in [&["list"][..], &["set", "zoo-cage/c", "--set", "animal=a1"], &["doctor"]] {
-        let refused = ran(yard.command(arguments).env("BLOCKYARD_YARD", &url), None);
+        let refused = run_command(yard.command(arguments).env("BLOCKYARD_YARD", &url), None);
         assert_eq!(refused.code, 1, "{arguments:?}: {}", refused.stderr);
-        let said = format!("{}{}", refused.stdout, refused.stderr);
-        assert!(said.contains("cannot be reached"), "{arguments:?}: {said}");
+        let output = format!("{}{}", refused.stdout, refused.stderr);
+        assert!(output.contains("cannot be reached"), "{arguments:?}: {output}");
         let password = std::env::var("BLOCKYARD_TEST_POSTGRES_PASSWORD").expect("a password");
-        assert!(!said.contains(&password) && !said.contains("%2F"), "the password in the URL is shown: {said}");
+        assert!(!output.contains(&password) && !output.contains("%2F"), "the password in the URL is shown: {output}");
     }
-    proxy.mend();
-    let shown = ran(yard.command(&["show", "zoo-cage/c"]).env("BLOCKYARD_YARD", &url), None);
+    proxy.reconnect();
+    let shown = run_command(yard.command(&["show", "zoo-cage/c"]).env("BLOCKYARD_YARD", &url), None);
     assert!(shown.stdout.contains("a0"), "{}{}", shown.stdout, shown.stderr);
 }
 
 #[test]
 fn server_restart_loses_no_confirmed_save() {
-    let Some((yard, proxy, url)) = through_a_network() else { return };
+    let Some((yard, proxy, url)) = yard_behind_proxy() else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let told = runtime.block_on(async {
+    let confirmed = runtime.block_on(async {
         let open = Yard::open(&url, KeySource::File(yard.key_file())).await.expect("the yard");
         let address: Address = "zoo-cage/c".parse().expect("an address");
         let save =
             async |number: u64| open.set(&address, Patch::setting([("animal", format!("a{number}"))]), None).await;
-        let mut told = Vec::new();
+        let mut confirmed = Vec::new();
         for number in 1..=40_u64 {
             if number % 10 == 5 {
                 // The connection fails while a save is in progress.
                 let state = &proxy;
                 let cut = async {
                     tokio::time::sleep(Duration::from_micros(number * 150)).await;
-                    state.cut();
+                    state.disconnect();
                 };
                 let (saved, ()) = tokio::join!(save(number), cut);
                 match saved {
-                    Ok(saved) => told.push((number, saved.expect("a change"))),
+                    Ok(saved) => confirmed.push((number, saved.expect("a change"))),
                     Err(error) => assert_eq!(error.kind(), ErrorKind::Remote, "{error}: {:?}", error.causes()),
                 }
                 let refused = save(number + 1_000).await.expect_err("the server is not reachable");
                 assert!(refused.to_string().contains("cannot be reached"), "{refused}");
-                proxy.mend();
+                proxy.reconnect();
             } else {
                 // The same program reconnects and continues.
-                told.push((number, save(number).await.expect("the server is back").expect("a change")));
+                confirmed.push((number, save(number).await.expect("the server is back").expect("a change")));
             }
         }
         open.close().await;
-        told
+        confirmed
     });
-    for (number, revision) in told {
+    for (number, revision) in confirmed {
         let shown = yard.json(&["show", &format!("zoo-cage/c@{revision}")]);
         assert_eq!(shown["config"]["animal"], json!(format!("a{number}")));
     }

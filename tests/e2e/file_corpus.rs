@@ -15,10 +15,10 @@ fn files_of_other_programs_are_read_identically() {
     let yard = TestYard::with_sqlite();
     let folder = yard.path("corpus");
     std::fs::create_dir(&folder).expect("a folder");
-    let made = program("python3").arg(WITNESS).arg(&folder).env("PYTHONPATH", packages).output().expect("python3");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let created = program("python3").arg(WITNESS).arg(&folder).env("PYTHONPATH", packages).output().expect("python3");
+    assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
     let mut wrong = Vec::new();
-    let lines = String::from_utf8(made.stdout).expect("text");
+    let lines = String::from_utf8(created.stdout).expect("text");
     for (number, line) in lines.lines().enumerate() {
         let file: Value = serde_json::from_str(line).expect("JSON");
         if let Err(reason) = check(&yard, &format!("f{number}"), &file) {
@@ -57,41 +57,41 @@ fn check(yard: &TestYard, table: &str, file: &Value) -> Result<(), String> {
         let out = yard.ok(&["call", BLOCK, "unload", "--statement", &statement, "--format", "ndjson", "--out", "-"]);
         out.lines().map(|line| members(line).into_iter().map(|(_, value)| value).collect()).collect()
     };
-    let wanted = file["rows"].as_array().expect("rows");
-    if found.len() != wanted.len() {
-        return Err(format!("{} rows, not {}", found.len(), wanted.len()));
+    let expected = file["rows"].as_array().expect("rows");
+    if found.len() != expected.len() {
+        return Err(format!("{} rows, not {}", found.len(), expected.len()));
     }
-    for (row, (found, wanted)) in found.iter().zip(wanted).enumerate() {
-        let wanted = wanted.as_array().expect("a row");
-        for (column, (found, wanted)) in found.iter().zip(wanted).enumerate() {
-            if !same(found, wanted) {
-                return Err(format!("row {} column {}: {found}, not {wanted}", row + 1, column + 1));
+    for (row, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let expected = expected.as_array().expect("a row");
+        for (column, (found, expected)) in found.iter().zip(expected).enumerate() {
+            if !same(found, expected) {
+                return Err(format!("row {} column {}: {found}, not {expected}", row + 1, column + 1));
             }
         }
-        if found.len() != wanted.len() {
-            return Err(format!("{} columns, not {}", found.len(), wanted.len()));
+        if found.len() != expected.len() {
+            return Err(format!("{} columns, not {}", found.len(), expected.len()));
         }
     }
     Ok(())
 }
 
 /// Compares values. Lists and records are strings in SQLite; numbers are compared by value.
-fn same(found: &Value, wanted: &Value) -> bool {
-    match (found, wanted) {
+fn same(found: &Value, expected: &Value) -> bool {
+    match (found, expected) {
         (Value::String(text), Value::Array(_) | Value::Object(_)) => {
-            serde_json::from_str::<Value>(text).is_ok_and(|value| same(&value, wanted))
+            serde_json::from_str::<Value>(text).is_ok_and(|value| same(&value, expected))
         }
-        (Value::Array(found), Value::Array(wanted)) => {
-            found.len() == wanted.len() && found.iter().zip(wanted).all(|(found, wanted)| same(found, wanted))
+        (Value::Array(found), Value::Array(expected)) => {
+            found.len() == expected.len() && found.iter().zip(expected).all(|(found, expected)| same(found, expected))
         }
-        (Value::Object(found), Value::Object(wanted)) => {
-            found.len() == wanted.len()
-                && found.iter().all(|(name, value)| wanted.get(name).is_some_and(|wanted| same(value, wanted)))
+        (Value::Object(found), Value::Object(expected)) => {
+            found.len() == expected.len()
+                && found.iter().all(|(name, value)| expected.get(name).is_some_and(|expected| same(value, expected)))
         }
-        (Value::Number(found), Value::Number(wanted)) => found == wanted || found.as_f64() == wanted.as_f64(),
+        (Value::Number(found), Value::Number(expected)) => found == expected || found.as_f64() == expected.as_f64(),
         // Doubles in a file that writes integral values without a decimal point.
-        (Value::String(found), Value::String(wanted)) => found == wanted || *found == format!("{wanted}.0"),
-        _ => found == wanted,
+        (Value::String(found), Value::String(expected)) => found == expected || *found == format!("{expected}.0"),
+        _ => found == expected,
     }
 }
 

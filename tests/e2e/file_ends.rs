@@ -3,7 +3,7 @@
 
 use blockyard_tests::environment::program;
 use blockyard_tests::web::Answer;
-use blockyard_tests::{Ran, TestYard, optional};
+use blockyard_tests::{CommandOutput, TestYard, optional};
 use serde_json::{Value, json};
 
 use crate::sql_operations::each;
@@ -12,7 +12,7 @@ use crate::storage_rest::start;
 const SQLITE: &str = "sql-database/flights";
 
 /// Loads a file into the table `t`.
-fn load(yard: &TestYard, block: &str, format: &str, bytes: &[u8]) -> Ran {
+fn load(yard: &TestYard, block: &str, format: &str, bytes: &[u8]) -> CommandOutput {
     let file = yard.path(&format!("in.{format}"));
     std::fs::write(&file, bytes).expect("a file");
     let path = file.display().to_string();
@@ -27,7 +27,7 @@ fn unload(yard: &TestYard, block: &str, statement: &str, format: &str) -> Vec<u8
     std::fs::read(&path).expect("the file")
 }
 
-fn refused(ran: &Ran, words: &[&str]) {
+fn refused(ran: &CommandOutput, words: &[&str]) {
     assert_ne!(ran.code, 0, "{}", ran.stdout);
     for word in words {
         assert!(ran.stderr.contains(word), "`{word}` is missing in {}", ran.stderr);
@@ -47,11 +47,11 @@ fn truncated_arrow_file_loads_nothing() {
     let statement = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 3000) \
                      select i, i || ' birds' as s from n";
     let stream = unload(&yard, SQLITE, statement, "arrow");
-    let whole = stream.len();
+    let total = stream.len();
     // The last 8 bytes are the end marker.
-    for length in [whole - 1, whole - 4, whole - 8, whole - 9, whole * 9 / 10, whole / 2] {
+    for length in [total - 1, total - 4, total - 8, total - 9, total * 9 / 10, total / 2] {
         refused(&load(&yard, SQLITE, "arrow", &stream[..length]), &["the file is cut off: its end marker is missing"]);
-        assert_eq!(tables(), json!([{"name": "birds"}]), "{length} of {whole}");
+        assert_eq!(tables(), json!([{"name": "birds"}]), "{length} of {total}");
     }
     let without_footer = [b"ARROW1\0\0".as_slice(), &stream].concat();
     refused(&load(&yard, SQLITE, "arrow", &without_footer), &["the file is cut off: its footer is missing"]);
@@ -65,22 +65,22 @@ fn script_with_an_unclosed_comment_runs_nothing() {
     each("file_ends_script", |dialect, yard, block| {
         yard.ok(&["execute", block, "create table t (id integer)"]);
         let script = |text: &str| yard.run(&["call", block, "script", "--script", text, "--json"]);
-        let begins = |what: &str| format!("line 2 of the script begins {what} that is never closed");
+        let begins = |token: &str| format!("line 2 of the script begins {token} that is never closed");
         let first = "insert into t values (1);\n";
-        for (rest, what) in [
+        for (rest, token) in [
             ("/* why; insert into t values (2)", "a comment"),
             ("select 'why; insert into t values (2)", "a string"),
             ("insert into t values (2); -- two\n/* /* */", ""),
         ] {
             let ran = script(&format!("{first}{rest}"));
-            match (what, dialect) {
+            match (token, dialect) {
                 // Only PostgreSQL nests comments.
                 ("", "postgres") => refused(&ran, &["line 3 of the script begins a comment that is never closed"]),
                 ("", _) => {
                     assert_eq!(ran.code, 0, "{dialect}: {}", ran.stderr);
                     yard.ok(&["execute", block, "delete from t"]);
                 }
-                _ => refused(&ran, &[&begins(what)]),
+                _ => refused(&ran, &[&begins(token)]),
             }
             assert_eq!(all(yard, block, "select count(*) as n from t"), json!([{"n": 0}]), "{dialect}: {rest}");
         }
@@ -99,15 +99,15 @@ fn query_and_unload_write_the_same_csv() {
     each("file_ends_csv", |dialect, yard, block| {
         yard.ok(&["execute", block, "create table t (id integer, a varchar(10))"]);
         yard.ok(&["execute", block, "insert into t values (1, null), (2, ''), (3, 'x,y'), (4, '\u{feff}z')"]);
-        for (statement, wanted) in [
+        for (statement, expected) in [
             ("select a, id from t order by id", "a,id\n,1\n\"\",2\n\"x,y\",3\n\"\u{feff}z\",4\n"),
             // An only column that is null is an empty line.
             ("select a from t where id < 3 order by id", "a\n\n\"\"\n"),
         ] {
             let query = yard.ok(&["query", block, statement, "--format", "csv"]);
-            assert_eq!(query, wanted, "{dialect}: {statement}");
+            assert_eq!(query, expected, "{dialect}: {statement}");
             let unloaded = String::from_utf8(unload(yard, block, statement, "csv")).expect("UTF-8");
-            assert_eq!(unloaded, wanted, "{dialect}: {statement}");
+            assert_eq!(unloaded, expected, "{dialect}: {statement}");
         }
         yard.ok(&["execute", block, "delete from t"]);
         let query = yard.ok(&["query", block, "select id, a from t", "--format", "csv"]);
@@ -204,7 +204,7 @@ fn malformed_json_in_fields_and_arguments_is_reported() {
         let server = ["--set", "dialect=postgres", "--set", "host=h", "--set", "database=d", "--set", "username=u"];
         yard.fails(4, &[&["create", "sql-database/x"][..], &server, &["--set", field]].concat())
     };
-    for (field, wanted) in [
+    for (field, expected) in [
         (r#"options={"application_name":"a","application_name":"b"}"#, "the value of field `options` is not JSON"),
         (
             r#"options={"sslmode":1e400}"#,
@@ -214,22 +214,22 @@ fn malformed_json_in_fields_and_arguments_is_reported() {
         ("port=5432.0", "/port: must be an integer, written without a fraction"),
         ("port=5.432e3", "/port: must be an integer, written without a fraction"),
     ] {
-        let told = create(field);
-        assert!(told.contains(wanted), "{field}: {told}");
+        let message = create(field);
+        assert!(message.contains(expected), "{field}: {message}");
     }
     let block = "sql-database/flights";
     let yard = TestYard::with_sqlite();
-    let told = yard.fails(4, &["call", block, "fetch-many", "--statement", "select 1 as a", "--size", "1e400"]);
-    assert!(told.contains("/size: must be of type `integer`, not `number`"), "{told}");
+    let message = yard.fails(4, &["call", block, "fetch-many", "--statement", "select 1 as a", "--size", "1e400"]);
+    assert!(message.contains("/size: must be of type `integer`, not `number`"), "{message}");
     let arguments = r#"{"statement": "select 1 as a", "size": 18446744073709551617}"#;
-    let told = yard.fails(4, &["call", block, "fetch-many", "--args", arguments]);
-    assert!(told.contains("/size: the value is greater than the maximum of 4294967295"), "{told}");
+    let message = yard.fails(4, &["call", block, "fetch-many", "--args", arguments]);
+    assert!(message.contains("/size: the value is greater than the maximum of 4294967295"), "{message}");
 }
 
 #[test]
 fn ambiguous_addresses_are_rejected() {
     let yard = TestYard::new();
-    for (url, wanted) in [
+    for (url, expected) in [
         ("postgres://u:s3cret@db/zoo&sslmode=disable", "options begin with `?`"),
         ("postgres://u:s3cret@db/zoo;sslmode=disable", "options begin with `?`"),
         ("postgres://u:s3cret@-db/zoo", "neither a name nor an address"),
@@ -238,8 +238,8 @@ fn ambiguous_addresses_are_rejected() {
         ("sqlite:///file:/tmp/x.db", "`file:`"),
     ] {
         std::fs::write(yard.path("url"), url).expect("a file");
-        let told = yard.fails(4, &["create", "sql-database/x", "--set", "url=@url"]);
-        assert!(told.contains(wanted) && !told.contains("s3cret"), "{url}: {told}");
+        let message = yard.fails(4, &["create", "sql-database/x", "--set", "url=@url"]);
+        assert!(message.contains(expected) && !message.contains("s3cret"), "{url}: {message}");
     }
     std::fs::write(yard.path("url"), "postgres://u@db/zoo%26a").expect("a file");
     yard.ok(&["create", "sql-database/x", "--set", "url=@url"]);
@@ -255,10 +255,10 @@ fn empty_secret_is_rejected() {
     };
     for text in ["", "\n", "\r\n"] {
         std::fs::write(yard.path("empty"), text).expect("a file");
-        let told = yard.fails(4, &create("password=@empty"));
-        assert!(told.contains("the value of secret `password` is empty"), "{told}");
-        let told = yard.fails_with_input(4, &create("password=-"), text);
-        assert!(told.contains("the value of secret `password` is empty"), "{told}");
+        let message = yard.fails(4, &create("password=@empty"));
+        assert!(message.contains("the value of secret `password` is empty"), "{message}");
+        let message = yard.fails_with_input(4, &create("password=-"), text);
+        assert!(message.contains("the value of secret `password` is empty"), "{message}");
     }
     std::fs::write(yard.path("blank"), " \n").expect("a file");
     yard.ok(&create("password=@blank"));
@@ -314,8 +314,8 @@ fn mysql_boolean_other_than_0_and_1_is_reported() {
         for format in ["arrow", "parquet"] {
             let arguments = ["call", block, "unload", "--statement", statement, "--format", format, "--out", "out"];
             refused(&yard.run(&arguments), &["row 1", "`a`", "cast("]);
-            let whole = unload(yard, block, "select id, cast(a as signed) as a from s", format);
-            assert_eq!(load(yard, block, format, &whole).code, 0, "{format}");
+            let exported = unload(yard, block, "select id, cast(a as signed) as a from s", format);
+            assert_eq!(load(yard, block, format, &exported).code, 0, "{format}");
         }
         assert_eq!(unload(yard, block, statement, "csv"), b"a\n2\n-128\n");
         let counted = "select count(*) as n from t where a = 2 and id = 1 or a = -128 and id = 2";

@@ -12,18 +12,18 @@ const FORMATS: [&str; 4] = ["csv", "ndjson", "arrow", "parquet"];
 /// raise it.
 const ROWS: u64 = 60;
 /// Maximum number of rows, because a single statement fills the table.
-const MOST_ROWS: u64 = 5_000;
+const MAX_ROWS: u64 = 5_000;
 
 /// A column: its type, and literals in the dialect's syntax.
 struct Column {
     kind: &'static str,
     values: &'static [&'static str],
     /// Returns a literal for a random number.
-    chance: fn(u64) -> String,
+    random_value: fn(u64) -> String,
 }
 
-const fn column(kind: &'static str, values: &'static [&'static str], chance: fn(u64) -> String) -> Column {
-    Column { kind, values, chance }
+const fn column(kind: &'static str, values: &'static [&'static str], random_value: fn(u64) -> String) -> Column {
+    Column { kind, values, random_value }
 }
 
 /// Returns a string literal of characters with a special meaning in a format or a database.
@@ -151,17 +151,17 @@ fn fill(yard: &TestYard, block: &str, columns: &[Column]) {
         columns.iter().enumerate().map(|(at, column)| format!("c{at} {}", column.kind)).collect();
     yard.ok(&["execute", block, &format!("create table source (id integer primary key, {})", definition.join(", "))]);
     let ends = columns.iter().map(|column| column.values.len()).max().unwrap_or(0) as u64;
-    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    let count = asked.unwrap_or(ROWS).clamp(ROWS, MOST_ROWS);
+    let requested = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    let count = requested.unwrap_or(ROWS).clamp(ROWS, MAX_ROWS);
     let mut seed = 0x9e37_79b9_7f4a_7c15;
     let rows: Vec<String> = (0..count + ends)
         .map(|row| {
             let values = columns.iter().map(|column| {
-                let chance = next(&mut seed);
+                let random_value = next(&mut seed);
                 match column.values.get(row as usize) {
                     Some(value) => (*value).to_owned(),
-                    None if chance.is_multiple_of(5) => "null".to_owned(),
-                    None => (column.chance)(next(&mut seed)),
+                    None if random_value.is_multiple_of(5) => "null".to_owned(),
+                    None => (column.random_value)(next(&mut seed)),
                 }
             });
             format!("({row}, {})", values.collect::<Vec<_>>().join(", "))
@@ -257,14 +257,14 @@ fn parquet_and_arrow_preserve_server_types() {
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
         String::from_utf8(ran.stdout).expect("text").trim().to_owned()
     };
-    let check = |yard: &TestYard, block: &str, statement: &str, wanted: &str| {
+    let check = |yard: &TestYard, block: &str, statement: &str, expected: &str| {
         let out = yard.path("types.parquet").display().to_string();
         yard.ok(&["call", block, "unload", "--statement", statement, "--format", "parquet", "--out", &out]);
-        assert_eq!(schema(&out), wanted, "{statement}");
+        assert_eq!(schema(&out), expected, "{statement}");
         // `unload` and `query` produce the same types.
         let other = yard.path("types2.parquet").display().to_string();
         yard.ok(&["query", block, statement, "--format", "parquet", "--out", &other]);
-        assert_eq!(schema(&other), wanted, "query: {statement}");
+        assert_eq!(schema(&other), expected, "query: {statement}");
     };
     if let Some(server) = crate::postgres::server("file_types") {
         let pg = "sql-database/pg";

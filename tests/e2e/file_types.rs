@@ -2,12 +2,12 @@
 //! error.
 
 use blockyard_tests::environment::program;
-use blockyard_tests::{Ran, TestYard, optional};
+use blockyard_tests::{CommandOutput, TestYard, optional};
 use serde_json::json;
 
 use crate::sql_operations::each;
 
-fn load(yard: &TestYard, block: &str, table: &str, format: &str, text: &str) -> Ran {
+fn load(yard: &TestYard, block: &str, table: &str, format: &str, text: &str) -> CommandOutput {
     let file = yard.path(&format!("{table}.{format}"));
     std::fs::write(&file, text).expect("a file");
     let path = file.display().to_string();
@@ -19,10 +19,10 @@ fn loaded(yard: &TestYard, block: &str, table: &str, format: &str, text: &str) {
     assert_eq!(ran.code, 0, "{table} {text}: {}", ran.stderr);
 }
 
-fn refused(yard: &TestYard, block: &str, table: &str, format: &str, text: &str, wanted: &str) {
+fn refused(yard: &TestYard, block: &str, table: &str, format: &str, text: &str, expected: &str) {
     let ran = load(yard, block, table, format, text);
     assert_eq!(ran.code, 1, "{table} {text}: {}", ran.stdout);
-    assert!(ran.stderr.contains(wanted), "{table} {text}: `{wanted}` is missing in {}", ran.stderr);
+    assert!(ran.stderr.contains(expected), "{table} {text}: `{expected}` is missing in {}", ran.stderr);
 }
 
 /// A CSV file with one row and one column `v`.
@@ -120,20 +120,20 @@ fn mysql_enum_and_set_members_match_exactly() {
         }
         yard.ok(&["execute", block, "create table letters (e enum('a','it''s','10'), s set('x','y'))"]);
         for (column, wrong) in [("e", "1"), ("e", "3"), ("e", "A"), ("e", "a "), ("s", "3"), ("s", "x,x"), ("s", "X")] {
-            let wanted = format!("row 1: column `{column}`: ");
-            refused(yard, block, "letters", "csv", &format!("{column}\n\"{wrong}\"\n"), &wanted);
-            refused(yard, block, "letters", "ndjson", &format!("{}\n", json!({ column: wrong })), &wanted);
+            let expected = format!("row 1: column `{column}`: ");
+            refused(yard, block, "letters", "csv", &format!("{column}\n\"{wrong}\"\n"), &expected);
+            refused(yard, block, "letters", "ndjson", &format!("{}\n", json!({ column: wrong })), &expected);
         }
         refused(yard, block, "letters", "ndjson", "{\"e\":1}\n", "`1` is not a member of the column's type");
         loaded(yard, block, "letters", "csv", "e,s\n10,\"x,y\"\nit's,\"\"\na,\n");
         loaded(yard, block, "letters", "ndjson", "{\"e\":10,\"s\":\"y\"}\n");
-        let asked = "select concat(e, ' ', coalesce(s, 'null')) as t from letters order by 1";
-        assert_eq!(texts(yard, block, asked), ["10 x,y", "10 y", "a null", "it's "]);
+        let query = "select concat(e, ' ', coalesce(s, 'null')) as t from letters order by 1";
+        assert_eq!(texts(yard, block, query), ["10 x,y", "10 y", "a null", "it's "]);
 
         yard.ok(&["execute", block, "create table moments (id integer, at timestamp not null, other timestamp null)"]);
-        let wanted = "row 2: column `at`: the column is `not null`";
-        refused(yard, block, "moments", "csv", "id,at\n1,2013-02-08T11:00:00Z\n2,\n", wanted);
-        refused(yard, block, "moments", "ndjson", "{\"id\":1,\"at\":\"2013-02-08T11:00:00Z\"}\n{\"id\":2}\n", wanted);
+        let expected = "row 2: column `at`: the column is `not null`";
+        refused(yard, block, "moments", "csv", "id,at\n1,2013-02-08T11:00:00Z\n2,\n", expected);
+        refused(yard, block, "moments", "ndjson", "{\"id\":1,\"at\":\"2013-02-08T11:00:00Z\"}\n{\"id\":2}\n", expected);
         loaded(yard, block, "moments", "csv", "at,other\n2013-02-08T11:00:00Z,\n");
         assert_eq!(texts(yard, block, "select count(*) as t from moments where other is null"), ["1"]);
     });
@@ -148,18 +148,18 @@ fn json_member_names_are_not_dropped() {
         yard.ok(&["execute", block, "create domain document as jsonb"]);
         yard.ok(&["execute", block, "create table documents (b jsonb, d document, t json)"]);
         for column in ["b", "d"] {
-            let wanted = format!("row 1: column `{column}`: an object has the duplicate name `a`");
+            let expected = format!("row 1: column `{column}`: an object has the duplicate name `a`");
             for value in ["{\"a\":1,\"a\":2}", "[{\"x\":{\"a\":1,\"a\":1}}]"] {
                 let file = csv(value).replacen('v', column, 1);
-                refused(yard, block, "documents", "csv", &file, &wanted);
+                refused(yard, block, "documents", "csv", &file, &expected);
             }
             let file = csv("{\"a\":-0}").replacen('v', column, 1);
             refused(yard, block, "documents", "csv", &file, "the column stores `-0` as `0`");
         }
         loaded(yard, block, "documents", "csv", &csv("{\"a\":1,\"a\":-0}").replacen('v', "t", 1));
         loaded(yard, block, "documents", "csv", &csv("{\"a\":{\"a\":-1}}").replacen('v', "b", 1));
-        let asked = "select coalesce(cast(b as text), cast(t as text)) as t from documents order by b is null";
-        assert_eq!(texts(yard, block, asked), ["{\"a\": {\"a\": -1}}", "{\"a\":1,\"a\":-0}"]);
+        let query = "select coalesce(cast(b as text), cast(t as text)) as t from documents order by b is null";
+        assert_eq!(texts(yard, block, query), ["{\"a\": {\"a\": -1}}", "{\"a\":1,\"a\":-0}"]);
     });
 }
 
@@ -175,7 +175,7 @@ fn with_pyarrow(yard: &TestYard, name: &str, script: &str) -> Option<String> {
 }
 
 /// Loads a Parquet file with one column `v`, which `values` creates.
-fn load_parquet(yard: &TestYard, block: &str, table: &str, values: &str) -> Option<Ran> {
+fn load_parquet(yard: &TestYard, block: &str, table: &str, values: &str) -> Option<CommandOutput> {
     let script = format!("pq.write_table(pa.table({{'v': {values}}}), path)");
     let path = with_pyarrow(yard, &format!("{table}.parquet"), &script)?;
     Some(yard.run(&["call", block, "load", "--table", table, "--format", "parquet", "--in", &path, "--json"]))
@@ -221,8 +221,8 @@ fn sqlite_does_not_convert_strings_to_numbers() {
     yard.ok(&["execute", block, "delete from codes"]);
     loaded(&yard, block, "codes", "csv", "s,d,n\nabc,2013-02-08,00501\n");
     loaded(&yard, block, "codes", "ndjson", "{\"s\":501,\"d\":\"501\",\"n\":1e5}\n");
-    let asked = "select s || ' ' || d || ' ' || n as t from codes order by rowid";
-    assert_eq!(texts(&yard, block, asked), ["abc 2013-02-08 501", "501 501 100000"]);
+    let query = "select s || ' ' || d || ' ' || n as t from codes order by rowid";
+    assert_eq!(texts(&yard, block, query), ["abc 2013-02-08 501", "501 501 100000"]);
 }
 
 #[test]
@@ -236,8 +236,8 @@ fn scale_can_exceed_the_precision() {
             refused(yard, block, "small", "csv", &csv(wrong), "row 1: column `v`: ");
         }
         loaded(yard, block, "small", "csv", "v\n0.00012\n-0.00099\n0\n");
-        let asked = "select cast(v as text) as t from small order by v";
-        assert_eq!(texts(yard, block, asked), ["-0.00099", "0.00000", "0.00012"]);
+        let query = "select cast(v as text) as t from small order by v";
+        assert_eq!(texts(yard, block, query), ["-0.00099", "0.00000", "0.00012"]);
     });
 }
 
@@ -258,17 +258,17 @@ fn mysql_types_round_trip() {
             "insert into kinds values (18446744073709551615, 1.05, 99999999.99, point(1, 2), \
              st_geomfromtext('LINESTRING(0 0,1 1)')), (5, 99999.99, 0.1, null, null)",
         ]);
-        let asked = "select concat_ws(' ', hex(b), f, d, st_astext(p), st_astext(g)) as t from kinds order by b";
-        let kept = texts(yard, block, asked);
+        let query = "select concat_ws(' ', hex(b), f, d, st_astext(p), st_astext(g)) as t from kinds order by b";
+        let before = texts(yard, block, query);
         let row = "FFFFFFFFFFFFFFFF 1.05 99999999.99 POINT(1 2) LINESTRING(0 0,1 1)";
-        assert_eq!(kept, ["5 99999.99 0.10", row]);
+        assert_eq!(before, ["5 99999.99 0.10", row]);
         for format in ["csv", "ndjson", "arrow", "parquet"] {
             let out = yard.path(&format!("kinds.{format}")).display().to_string();
             let statement = "select * from kinds";
             yard.ok(&["call", block, "unload", "--statement", statement, "--format", format, "--out", &out]);
             yard.ok(&["execute", block, "delete from kinds"]);
             yard.ok(&["call", block, "load", "--table", "kinds", "--format", format, "--in", &out]);
-            assert_eq!(texts(yard, block, asked), kept, "{format}");
+            assert_eq!(texts(yard, block, query), before, "{format}");
         }
         refused(yard, block, "kinds", "csv", "f\n1.055\n", "row 1: column `f`: ");
         yard.ok(&["execute", block, "create table wide (f float(10,2))"]);
@@ -307,7 +307,7 @@ fn timestamps_beyond_the_range_of_mysql_have_a_type() {
         }
         yard.ok(&["execute", block, "create table moments (v datetime(6))"]);
         loaded(yard, block, "moments", "csv", "v\n1960-01-01T00:00:00Z\n2150-01-01T00:00:00Z\n");
-        let asked = "select cast(v as char) as t from moments order by v";
-        assert_eq!(texts(yard, block, asked), ["1960-01-01 00:00:00.000000", "2150-01-01 00:00:00.000000"]);
+        let query = "select cast(v as char) as t from moments order by v";
+        assert_eq!(texts(yard, block, query), ["1960-01-01 00:00:00.000000", "2150-01-01 00:00:00.000000"]);
     });
 }

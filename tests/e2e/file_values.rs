@@ -2,13 +2,13 @@
 //! they store.
 
 use blockyard_tests::environment::program;
-use blockyard_tests::{Ran, TestYard};
+use blockyard_tests::{CommandOutput, TestYard};
 use serde_json::{Value, json};
 
 use crate::sql_operations::each;
 
 /// Loads a text into `table`.
-fn load(yard: &TestYard, block: &str, table: &str, format: &str, text: &[u8], more: &[&str]) -> Ran {
+fn load(yard: &TestYard, block: &str, table: &str, format: &str, text: &[u8], more: &[&str]) -> CommandOutput {
     let file = yard.path(&format!("{table}.{format}"));
     std::fs::write(&file, text).expect("a file");
     let path = file.display().to_string();
@@ -22,14 +22,22 @@ fn loaded(yard: &TestYard, block: &str, table: &str, format: &str, text: &str, m
     answer["rows"].as_u64().expect("a number")
 }
 
-fn refused(yard: &TestYard, block: &str, table: &str, format: &str, text: &[u8], wanted: &[&str]) {
-    refused_with(yard, block, table, format, text, &[], wanted);
+fn refused(yard: &TestYard, block: &str, table: &str, format: &str, text: &[u8], expected: &[&str]) {
+    refused_with(yard, block, table, format, text, &[], expected);
 }
 
-fn refused_with(yard: &TestYard, block: &str, table: &str, format: &str, text: &[u8], more: &[&str], wanted: &[&str]) {
+fn refused_with(
+    yard: &TestYard,
+    block: &str,
+    table: &str,
+    format: &str,
+    text: &[u8],
+    more: &[&str],
+    expected: &[&str],
+) {
     let ran = load(yard, block, table, format, text, more);
     assert_eq!(ran.code, 1, "{block} {table}: {}", ran.stdout);
-    for words in wanted {
+    for words in expected {
         assert!(ran.stderr.contains(words), "{block} {table}: `{words}` is missing in {}", ran.stderr);
     }
 }
@@ -53,7 +61,7 @@ fn malformed_quoting_loads_nothing() {
     let mut long = "id,name\n".to_owned();
     (1..=5_200).for_each(|id| long.push_str(&format!("{id},owl\n")));
     let late = format!("{long}5201,\"Owl\n5202,Heron\n");
-    for (csv, wanted) in [
+    for (csv, expected) in [
         ("id,name\n1,\"Owl\n2,Heron\n3,Swan\n", "line 2 of the CSV opens a quote that is never closed"),
         (late.as_str(), "line 5202 of the CSV opens a quote that is never closed"),
         ("id,name\n1,\"Owl\" x\n", "line 2 of the CSV has text after a closing quote"),
@@ -61,8 +69,8 @@ fn malformed_quoting_loads_nothing() {
         ("id,name\n1,Owl \"x\"\n", "line 2 of the CSV has a quote inside of a field"),
         ("id,\"name\n1,Owl\n", "line 1 of the CSV opens a quote that is never closed"),
     ] {
-        refused(&yard, SQLITE, "u", "csv", csv.as_bytes(), &[wanted]);
-        assert_eq!(yard.json(&["call", SQLITE, "tables"]), json!([]), "{wanted}");
+        refused(&yard, SQLITE, "u", "csv", csv.as_bytes(), &[expected]);
+        assert_eq!(yard.json(&["call", SQLITE, "tables"]), json!([]), "{expected}");
     }
     let latin = [long.as_bytes(), b"5201,B\xe4r\n"].concat();
     refused(&yard, SQLITE, "u", "csv", &latin, &["line 5202 of the CSV is not UTF-8", "iconv"]);
@@ -189,7 +197,7 @@ fn strings_become_numbers_only_if_they_round_trip() {
 #[test]
 fn json_numbers_preserve_all_digits() {
     each("file_digits", |dialect, yard, block| {
-        for (table, lines, wanted) in [
+        for (table, lines, expected) in [
             ("b1", "{\"id\":12345678901234567890123}\n", &["12345678901234567890123"][..]),
             ("b2", "{\"id\":9007199254740993}\n{\"id\":0.5}\n", &["9007199254740993", "0.5"]),
             ("b3", "{\"id\":0.1234567890123456789}\n", &["0.1234567890123456789"]),
@@ -207,7 +215,7 @@ fn json_numbers_preserve_all_digits() {
                     }
                 }
             }
-            assert_eq!(read, wanted, "{dialect} {table}");
+            assert_eq!(read, expected, "{dialect} {table}");
         }
         // Also inside of lists and objects.
         loaded(yard, block, "nested", "ndjson", "{\"doc\":{\"id\":12345678901234567890123}}\n", &[]);
@@ -280,8 +288,8 @@ fn nan_and_infinities_are_never_null() {
         for (format, text) in [("ndjson", rows), ("csv", csv)] {
             if dialect == "postgres" {
                 loaded(yard, block, "nn", format, text, &[]);
-                let asked = "select cast(x as text) as t from nn order by id";
-                assert_eq!(texts(yard, block, asked), ["0.5", "NaN", "-Infinity"], "{format}");
+                let query = "select cast(x as text) as t from nn order by id";
+                assert_eq!(texts(yard, block, query), ["0.5", "NaN", "-Infinity"], "{format}");
                 // Loading into a created table and unloading it must reproduce the text.
                 loaded(yard, block, &format!("made_{format}"), format, text, &[]);
                 let out = yard.path("nn.out").display().to_string();
@@ -319,7 +327,7 @@ fn no_column_overwrites_another() {
         yard.ok(&["execute", block, "create table own (a integer)"]);
         for (format, text) in [("csv", "a,A\n1,2\n"), ("ndjson", "{\"a\":1,\"A\":2}\n")] {
             for table in ["own", "made"] {
-                let wanted: &[&str] = match dialect {
+                let expected: &[&str] = match dialect {
                     "postgres" if table == "made" => {
                         loaded(yard, block, table, format, text, &[]);
                         assert_eq!(all(yard, block, "select a, \"A\" from made"), json!([{"a": 1, "A": 2}]));
@@ -329,7 +337,7 @@ fn no_column_overwrites_another() {
                     "postgres" => &["table `own` has no column `A`"],
                     _ => &["columns `a` and `A` differ only in case", "rename one of them"],
                 };
-                refused(yard, block, table, format, text.as_bytes(), wanted);
+                refused(yard, block, table, format, text.as_bytes(), expected);
             }
         }
         // Words other than `true` and `false` remain strings.
@@ -345,14 +353,14 @@ fn no_column_overwrites_another() {
 #[test]
 fn duplicate_names_and_malformed_json_are_rejected() {
     let yard = TestYard::with_sqlite();
-    for (lines, wanted) in [
+    for (lines, expected) in [
         ("{\"a\":1}\n{\"a\":1,\"a\":2}\n", "row 2: an object has the duplicate name `a`"),
         ("{\"a\":{\"b\":1,\"b\":2}}\n", "row 1: an object has the duplicate name `b`"),
         ("[{\"a\":1}]\n", "jq -c '.[]'"),
         ("{\"a\":1}\n{\"a\":2", "row 2"),
         ("{\"a\":1}\n{\"b\":2}\n{\"c\":NaN}\n", "row 3"),
     ] {
-        refused(&yard, SQLITE, "j", "ndjson", lines.as_bytes(), &[wanted]);
+        refused(&yard, SQLITE, "j", "ndjson", lines.as_bytes(), &[expected]);
     }
     let deep = format!("{{\"a\":{}{}}}\n", "[".repeat(50_000), "]".repeat(50_000));
     refused(&yard, SQLITE, "j", "ndjson", deep.as_bytes(), &["row 1: ", "lists and objects"]);
@@ -436,8 +444,8 @@ fn dates_beyond_year_9999_round_trip() {
         }
         loaded(yard, block, "days", "csv", csv, &[]);
         if dialect == "postgres" {
-            let asked = "select cast(day as text) as t from days order by id";
-            assert_eq!(texts(yard, block, asked), ["0044-03-15 BC", "15000-12-31", "2013-02-08"]);
+            let query = "select cast(day as text) as t from days order by id";
+            assert_eq!(texts(yard, block, query), ["0044-03-15 BC", "15000-12-31", "2013-02-08"]);
         }
         let out = yard.path("days.out").display().to_string();
         yard.ok(&[
@@ -490,8 +498,8 @@ fn server_types_are_not_misinterpreted() {
             loaded(yard, block, "odd", "csv", csv, &["--mode", "append"]);
             let json = "{\"id\":3,\"b\":5,\"e\":2,\"y\":2001}\n";
             loaded(yard, block, "odd", "ndjson", json, &["--mode", "append"]);
-            let asked = "select concat(b + 0, ' ', e, ' ', y) as t from odd order by id";
-            assert_eq!(texts(yard, block, asked), ["5 2 0000", "49 1 1999", "5 2 2001"]);
+            let query = "select concat(b + 0, ' ', e, ' ', y) as t from odd order by id";
+            assert_eq!(texts(yard, block, query), ["5 2 0000", "49 1 1999", "5 2 2001"]);
             for wrong in ["5", "99", "2156"] {
                 let csv = format!("id,y\n4,{wrong}\n");
                 refused_with(yard, block, "odd", "csv", csv.as_bytes(), &["--mode", "append"], &["row 1", "`y`"]);
@@ -503,10 +511,18 @@ fn server_types_are_not_misinterpreted() {
             loaded(yard, block, "late", "csv", csv, &["--mode", "append"]);
             // The range of microseconds since 1970 in 64 bits ends a few years before that of
             // PostgreSQL's timestamps.
-            let beyond = "day,at\n,+294276-12-31T00:00:00\n";
-            refused_with(yard, block, "late", "csv", beyond.as_bytes(), &["--mode", "append"], &["row 1", "`at`"]);
-            let asked = "select coalesce(cast(day as text), cast(at as text)) as t from late";
-            assert_eq!(texts(yard, block, asked), ["5874897-12-31", "294246-12-31 00:00:00"]);
+            let out_of_range = "day,at\n,+294276-12-31T00:00:00\n";
+            refused_with(
+                yard,
+                block,
+                "late",
+                "csv",
+                out_of_range.as_bytes(),
+                &["--mode", "append"],
+                &["row 1", "`at`"],
+            );
+            let query = "select coalesce(cast(day as text), cast(at as text)) as t from late";
+            assert_eq!(texts(yard, block, query), ["5874897-12-31", "294246-12-31 00:00:00"]);
         }
         _ => {}
     });
@@ -543,8 +559,8 @@ fn json_null_is_distinct_from_sql_null() {
                 "--in",
                 &out,
             ]);
-            let asked = "select id as t from documents where doc is null order by id";
-            assert_eq!(texts(yard, block, asked), ["1"], "{format}");
+            let query = "select id as t from documents where doc is null order by id";
+            assert_eq!(texts(yard, block, query), ["1"], "{format}");
             assert_eq!(texts(yard, block, "select count(*) as t from documents"), ["3"], "{format}");
         }
     });
@@ -564,27 +580,27 @@ fn arrays_preserve_their_subscripts() {
             "(4, null, '[3:3]={\"[0:1]={1}\"}', '{{2020-01-01},{2020-01-02}}', null)",
         ];
         yard.ok(&["execute", block, &format!("insert into lists values {}", rows.join(", "))]);
-        let asked = "select concat_ws(' ', id, a, t, d, b) as t from lists order by id";
-        let kept = texts(yard, block, asked);
-        assert!(kept[0].starts_with("1 [0:1]={1,2} "), "{kept:?}");
+        let query = "select concat_ws(' ', id, a, t, d, b) as t from lists order by id";
+        let before = texts(yard, block, query);
+        assert!(before[0].starts_with("1 [0:1]={1,2} "), "{before:?}");
         let statement = ["--statement", "select * from lists order by id"];
         for format in ["csv", "ndjson", "parquet", "arrow"] {
             let out = yard.path(&format!("lists.{format}")).display().to_string();
             yard.ok(&[&["call", block, "unload", "--format", format, "--out", &out], &statement[..]].concat());
             yard.ok(&["execute", block, "truncate lists"]);
             yard.ok(&["call", block, "load", "--table", "lists", "--mode", "append", "--format", format, "--in", &out]);
-            assert_eq!(texts(yard, block, asked), kept, "{format}");
+            assert_eq!(texts(yard, block, query), before, "{format}");
         }
         yard.ok(&["execute", block, "truncate lists"]);
         yard.ok(&["execute", block, "insert into lists (id, a) values (5, :a)", "--param", "a=[0:1]={1,2}"]);
-        assert_eq!(texts(yard, block, asked), ["5 [0:1]={1,2}"]);
+        assert_eq!(texts(yard, block, query), ["5 [0:1]={1,2}"]);
     });
 }
 
 #[test]
 fn format_errors_suggest_a_correction() {
     let yard = TestYard::with_sqlite();
-    for (format, bytes, wanted) in [
+    for (format, bytes, expected) in [
         ("csv", &b"\xff\xfea\0,\0b\0"[..], &["UTF-16", "iconv"][..]),
         ("csv", b"PK\x03\x04 and so on", &[".xlsx", "CSV"]),
         ("csv", b"PAR1 and so on", &["--format parquet"]),
@@ -597,7 +613,7 @@ fn format_errors_suggest_a_correction() {
         ("arrow", b"PAR1 and so on", &["--format parquet"]),
         ("arrow", b"FEA1 and so on", &["Feather version 1"]),
     ] {
-        refused(&yard, SQLITE, "r", format, bytes, wanted);
+        refused(&yard, SQLITE, "r", format, bytes, expected);
     }
     refused_with(&yard, SQLITE, "main.t", "csv", b"a\n1\n", &[], &["--table t"]);
     yard.ok(&["execute", SQLITE, "create table t (a integer, b text)"]);

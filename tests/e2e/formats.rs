@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use blockyard_tests::environment::program;
-use blockyard_tests::{Backend, Ran, TestYard, available, bundle, on_both, ran, root};
+use blockyard_tests::{Backend, CommandOutput, TestYard, available, bundle, on_both, root, run_command};
 use serde_json::{Value, json};
 
 on_both!(
@@ -38,8 +38,8 @@ impl OldYard {
         command
     }
 
-    fn run(&self, arguments: &[&str]) -> Ran {
-        ran(&mut self.command(arguments), None)
+    fn run(&self, arguments: &[&str]) -> CommandOutput {
+        run_command(&mut self.command(arguments), None)
     }
 
     fn ok(&self, arguments: &[&str]) -> String {
@@ -54,19 +54,19 @@ impl OldYard {
 
     /// Returns the action and the subject of the audit lines, oldest first.
     fn trail(&self) -> Vec<(String, String)> {
-        let told = self.json(&["audit"]);
+        let trail = self.json(&["audit"]);
         let word = |line: &Value, field: &str| line[field].as_str().expect("a word").to_owned();
-        let lines = told["audit"].as_array().expect("lines").iter().rev();
+        let lines = trail["audit"].as_array().expect("lines").iter().rev();
         lines.map(|line| (word(line, "action"), word(line, "subject"))).collect()
     }
 
     /// Returns whether `doctor` passed, and its detail on the audit trail.
     fn doctor(&self) -> (bool, String) {
-        let told = self.run(&["doctor", "--json"]);
-        let told: Value = serde_json::from_str(&told.stdout).expect("one JSON document");
-        let steps = told["steps"].as_array().expect("steps");
+        let report = self.run(&["doctor", "--json"]);
+        let report: Value = serde_json::from_str(&report.stdout).expect("one JSON document");
+        let steps = report["steps"].as_array().expect("steps");
         let audit = steps.iter().find(|step| step["name"] == "audit").expect("the step `audit`");
-        (told["passed"] == json!(true), audit["detail"].as_str().unwrap_or_default().to_owned())
+        (report["passed"] == json!(true), audit["detail"].as_str().unwrap_or_default().to_owned())
     }
 
     fn format(&self) -> Option<String> {
@@ -196,7 +196,8 @@ fn old_yard_is_unchanged_without_its_key() {
     let yard = OldYard::new();
     let refused = yard.0.fails(5, &["list"]);
     assert!(refused.contains("BLOCKYARD_KEY"), "{refused}");
-    let wrong = ran(yard.command(&["list"]).env("BLOCKYARD_KEY", "d3Jvbmcga2V5LCB3cm9uZyBrZXksIHdyb25nIGtleSE="), None);
+    let wrong =
+        run_command(yard.command(&["list"]).env("BLOCKYARD_KEY", "d3Jvbmcga2V5LCB3cm9uZyBrZXksIHdyb25nIGtleSE="), None);
     assert_eq!(wrong.code, 5, "{wrong:?}");
     if available("BLOCKYARD_TEST_SQLITE3") {
         assert_eq!(yard.format().as_deref(), Some("1\n"));
@@ -256,7 +257,7 @@ impl SecondFormat {
             Backend::Postgres => {
                 let mut shell = program("sqlite3");
                 shell.arg(folder.join("format-2.db")).arg("select lower(hex(bytes)) from bundle_bytes");
-                let bytes = ran(&mut shell, None).stdout;
+                let bytes = run_command(&mut shell, None).stdout;
                 let dump = std::fs::read_to_string(folder.join("format-2.sql")).expect("the dump");
                 let dump = dump.replace("@BUNDLE@", &format!("\\x{}", bytes.trim()));
                 let file = yard.path("dump.sql");
@@ -268,10 +269,10 @@ impl SecondFormat {
         Some(Self(yard))
     }
 
-    fn run(&self, arguments: &[&str]) -> Ran {
+    fn run(&self, arguments: &[&str]) -> CommandOutput {
         let mut command = self.0.command(arguments);
         command.env("BLOCKYARD_KEY", KEY).env("FIXTURE_BADGE", "sourced-badge").env("FIXTURE_DOOR", "sourced-door");
-        ran(&mut command, None)
+        run_command(&mut command, None)
     }
 
     fn ok(&self, arguments: &[&str]) -> String {
@@ -327,7 +328,7 @@ fn yard_with_sealed_serializations_accepts_changes(yard: &TestYard) {
     old.ok(&["key", "rotate", "--to", "file"]);
     let run = |arguments: &[&str]| {
         let mut command = old.0.command(arguments);
-        ran(command.env("FIXTURE_BADGE", "sourced-badge").env("FIXTURE_DOOR", "sourced-door"), None)
+        run_command(command.env("FIXTURE_BADGE", "sourced-badge").env("FIXTURE_DOOR", "sourced-door"), None)
     };
     assert_eq!(run(&["reveal", "zoo-cage/lion@1", "place.code", "--yes"]).stdout, "code-secret");
     assert_eq!(run(&["purge", "zoo-cage/lion", "--yes"]).code, 0);
@@ -342,7 +343,7 @@ fn seal_covers_the_stored_bytes(yard: &TestYard) {
         return;
     }
     yard.create("zoo-cage/c", &json!({"animal": "newt", "warmth": 1.5, "notes": {"b": 1, "a": 2}}));
-    yard.unguard("revisions");
+    yard.disable_triggers("revisions");
     let set = |text: &str| yard.sql(&format!("update revisions set config = '{text}'")).expect("changed");
     let stored = r#"{"animal":"newt","notes":{"a":2,"b":1},"warmth":1.5}"#;
     assert_eq!(yard.sql("select config from revisions").as_deref().map(str::trim), Some(stored));

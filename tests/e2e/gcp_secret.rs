@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blockyard_tests::bundle;
-use blockyard_tests::web::{Answer, Seen, Web};
+use blockyard_tests::web::{Answer, RecordedRequest, Web};
 use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
@@ -21,7 +21,7 @@ fn error(status: u16, word: &str) -> Answer {
     Answer { status, ..Answer::json(&body) }
 }
 
-fn answer(request: &Seen, secrets: &mut Secrets) -> Answer {
+fn answer(request: &RecordedRequest, secrets: &mut Secrets) -> Answer {
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     let Some(rest) = path.strip_prefix("/v1/projects/demo/secrets") else { return error(404, "NOT_FOUND") };
@@ -39,9 +39,9 @@ fn answer(request: &Seen, secrets: &mut Secrets) -> Answer {
     }
     let rest = rest.trim_start_matches('/');
     let name: String = rest.chars().take_while(|c| !matches!(c, '/' | ':')).collect();
-    let what = &rest[name.len()..];
+    let suffix = &rest[name.len()..];
     let Some(versions) = secrets.get_mut(&name) else { return error(404, "NOT_FOUND") };
-    match (request.method.as_str(), what) {
+    match (request.method.as_str(), suffix) {
         ("GET", "") => Answer::json(&json!({"name": format!("projects/123/secrets/{name}")})),
         ("POST", ":addVersion") => {
             versions.push((body["payload"].clone(), true));
@@ -85,14 +85,14 @@ fn answer(request: &Seen, secrets: &mut Secrets) -> Answer {
 /// Starts the server and creates `gcp-secret/db` on it.
 pub(crate) fn start() -> Option<(Cloud, Web, Arc<Mutex<Secrets>>)> {
     let cloud = Cloud::start()?;
-    let (tokens, secrets) = (cloud.gate.tokens(), Arc::new(Mutex::new(Secrets::new())));
-    let kept = secrets.clone();
+    let (tokens, secrets) = (cloud.http_proxy.tokens(), Arc::new(Mutex::new(Secrets::new())));
+    let shared = secrets.clone();
     let manager = Web::start(move |request| {
         let token = request.header("authorization").trim_start_matches("Bearer ").to_owned();
         if !tokens.lock().expect("no panic").contains(&token) {
             return error(401, "UNAUTHENTICATED");
         }
-        answer(request, &mut kept.lock().expect("one at a time"))
+        answer(request, &mut shared.lock().expect("one at a time"))
     });
     cloud.yard.ok(&["grant", "gcp", &format!("http {}", manager.url())]);
     cloud.credentials("secrets", &cloud.key, &manager.url());
@@ -158,7 +158,7 @@ fn secret_is_written_read_and_used_as_a_source() {
 
     yard.ok(&["call", "gcp-secret/db", "delete", "--yes"]);
     assert!(secrets.lock().expect("no panic").is_empty());
-    let bad = yard.fails(
+    let refused = yard.fails(
         4,
         &[
             "create",
@@ -172,7 +172,7 @@ fn secret_is_written_read_and_used_as_a_source() {
         ],
     );
     assert!(
-        bad.contains("/secret: is not a valid secret name") && bad.contains("/secret_version: is neither"),
-        "{bad}"
+        refused.contains("/secret: is not a valid secret name") && refused.contains("/secret_version: is neither"),
+        "{refused}"
     );
 }

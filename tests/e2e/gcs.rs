@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use blockyard_tests::gate::Fault;
+use blockyard_tests::http_proxy::Fault;
 use blockyard_tests::web::{Answer, Web};
 use serde_json::{Value, json};
 
@@ -56,19 +56,19 @@ fn lists_have_folders_and_pages() {
     let top = cloud.call(&["list", "--delimiter", "/"]);
     assert_eq!((paths(&top), &top["prefixes"]), (vec!["a".to_owned()], &json!(["b/", "c/"])));
     assert_eq!(paths(&cloud.call(&["list", "--prefix", "b/"])), ["b/1", "b/2"]);
-    let mut seen = Vec::new();
+    let mut listed = Vec::new();
     let mut token = None;
     loop {
         let mut arguments = vec!["list".to_owned(), "--page_size".to_owned(), "3".to_owned()];
         arguments.extend(token.into_iter().flat_map(|token| ["--page_token".to_owned(), token]));
         let page = cloud.call(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
-        seen.extend(paths(&page));
+        listed.extend(paths(&page));
         token = page["next_page_token"].as_str().map(str::to_owned);
         if token.is_none() {
             break;
         }
     }
-    assert_eq!(seen, ["a", "b/1", "b/2", "c/d/e"]);
+    assert_eq!(listed, ["a", "b/1", "b/2", "c/d/e"]);
 }
 
 #[test]
@@ -81,8 +81,8 @@ fn objects_are_copied_moved_and_removed() {
     assert_eq!((cloud.stored("data/b"), cloud.stored("data/c").as_deref()), (None, Some(&b"lions"[..])));
     cloud.call(&["delete", "--path", "c", "--yes"]);
     assert_eq!(cloud.stored("data/c"), None);
-    let gone = cloud.refused(1, &["delete", "--path", "c", "--yes"]);
-    assert!(gone.contains("object `data/c` of bucket `zoo` was not found"), "{gone}");
+    let refused = cloud.refused(1, &["delete", "--path", "c", "--yes"]);
+    assert!(refused.contains("object `data/c` of bucket `zoo` was not found"), "{refused}");
 }
 
 #[test]
@@ -91,9 +91,9 @@ fn objects_are_composed_in_order() {
     for (path, bytes) in [("a", &b"lions, "[..]), ("b", b"tigers"), ("c", b" and bears")] {
         cloud.put(path, bytes, &[]);
     }
-    let whole =
+    let composed =
         cloud.call(&["compose", "--from", r#"["a", "b", "c"]"#, "--to", "whole", "--content_type", "text/plain"]);
-    assert_eq!((&whole["path"], &whole["size"]), (&json!("whole"), &json!(23)));
+    assert_eq!((&composed["path"], &composed["size"]), (&json!("whole"), &json!(23)));
     assert_eq!(cloud.get("whole", &[]), b"lions, tigers and bears");
     let refused = cloud.refused(1, &["compose", "--from", "[]", "--to", "whole"]);
     assert!(refused.contains("expected 1 to 32 source objects"), "{refused}");
@@ -103,11 +103,11 @@ fn objects_are_composed_in_order() {
 fn existing_object_is_not_overwritten_by_default() {
     // fake-gcs-server ignores the conditions of uploads, so the proxy enforces them.
     let Some(cloud) = Cloud::with({
-        let there = AtomicUsize::new(0);
+        let requests = AtomicUsize::new(0);
         move |request| {
             let conditional = request.uri.query().is_some_and(|query| query.contains("ifGenerationMatch=0"));
             let upload = request.method == "POST" && request.uri.path().starts_with("/upload/");
-            match upload.then(|| there.fetch_add(1, Ordering::SeqCst)) {
+            match upload.then(|| requests.fetch_add(1, Ordering::SeqCst)) {
                 Some(1..) if conditional => {
                     Fault::Answer(412, r#"{"error": {"code": 412, "message": "conditionNotMet"}}"#.to_owned())
                 }
@@ -214,8 +214,8 @@ fn key_is_a_secret_and_verified_by_the_token_server() {
 
 #[test]
 fn request_to_a_busy_server_is_retried() {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = asked.clone();
+    let attempts = Arc::new(AtomicUsize::new(0));
+    let count = attempts.clone();
     let Some(cloud) = Cloud::with(move |request| {
         let busy = request.uri.path().ends_with("/o/data%2Fa");
         match busy.then(|| count.fetch_add(1, Ordering::SeqCst)) {
@@ -228,7 +228,7 @@ fn request_to_a_busy_server_is_retried() {
     };
     cloud.put("a", b"lions", &[]);
     assert_eq!(cloud.call(&["stat", "--path", "a"])["size"], 5);
-    assert_eq!(asked.load(Ordering::SeqCst), 3);
+    assert_eq!(attempts.load(Ordering::SeqCst), 3);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn interrupted_upload_resumes() {
             // The second chunk never arrives, and then the server is busy for a moment.
             1 => Fault::CutRequest,
             2 => Fault::Answer(503, String::new()),
-            3 => Fault::Held(16 << 20),
+            3 => Fault::PersistedRange(16 << 20),
             _ => Fault::Pass,
         }
     }) else {
@@ -260,16 +260,16 @@ fn interrupted_upload_resumes() {
 #[test]
 fn upload_resumes_at_the_persisted_offset() {
     let parts = Arc::new(Mutex::new(Vec::new()));
-    let seen = parts.clone();
+    let ranges = parts.clone();
     let Some(cloud) = Cloud::with(move |request| {
         if request.method != "PUT" {
             return Fault::Pass;
         }
-        let mut seen = seen.lock().expect("no panic");
-        seen.push(request.headers["content-range"].to_str().expect("text").to_owned());
-        match seen.len() {
+        let mut ranges = ranges.lock().expect("no panic");
+        ranges.push(request.headers["content-range"].to_str().expect("text").to_owned());
+        match ranges.len() {
             1 => Fault::CutRequest,
-            2 => Fault::Held(1 << 20),
+            2 => Fault::PersistedRange(1 << 20),
             // The server has stored nothing further and rejects the rest.
             _ => Fault::Answer(403, r#"{"error": {"code": 403, "message": "enough"}}"#.to_owned()),
         }
@@ -393,12 +393,12 @@ fn signed_url_matches_the_client_of_google() {
 
 #[test]
 fn concurrent_write_is_not_overwritten() {
-    let seen = Arc::new(Mutex::new(Vec::new()));
+    let queries = Arc::new(Mutex::new(Vec::new()));
     let Some(cloud) = Cloud::with({
-        let seen = seen.clone();
+        let queries = queries.clone();
         move |request| {
             let query = request.uri.query().unwrap_or_default();
-            seen.lock().expect("no panic").push(query.to_owned());
+            queries.lock().expect("no panic").push(query.to_owned());
             // fake-gcs-server ignores the conditions of uploads, so the proxy enforces them.
             if query.contains("ifGenerationMatch=41") {
                 return Fault::Answer(412, r#"{"error": {"code": 412, "message": "conditionNotMet"}}"#.to_owned());
@@ -412,15 +412,20 @@ fn concurrent_write_is_not_overwritten() {
     let generation = generation.as_str().expect("a generation").to_owned();
     cloud.put("a", b"second", &["--if_generation", &generation]);
     assert!(
-        seen.lock().expect("no panic").iter().any(|query| query.ends_with(&format!("ifGenerationMatch={generation}")))
+        queries
+            .lock()
+            .expect("no panic")
+            .iter()
+            .any(|query| query.ends_with(&format!("ifGenerationMatch={generation}")))
     );
     let file = cloud.write("input", b"third");
     let put = ["put", "--path", "a", "--in", file.to_str().expect("a path"), "--if_generation"];
     let refused = cloud.refused(1, &[&put[..], &["41"]].concat());
     assert!(refused.contains("precondition failed for object `"), "{refused}");
-    for (wrong, said) in [("0", "generation 0 does not identify an object"), ("x", "`x` is not a valid generation")] {
+    for (wrong, message) in [("0", "generation 0 does not identify an object"), ("x", "`x` is not a valid generation")]
+    {
         let refused = cloud.refused(1, &[&put[..], &[wrong]].concat());
-        assert!(refused.contains(said), "{refused}");
+        assert!(refused.contains(message), "{refused}");
     }
     let refused = cloud.refused(1, &["delete", "--path", "a", "--if_generation", "41", "--yes"]);
     assert!(refused.contains("precondition failed for object `"), "{refused}");
@@ -436,7 +441,7 @@ fn clock_skew_is_reported() {
     for off in ["+10m", "-10m"] {
         let mut late = cloud.yard.program("faketime");
         late.args(["-f", off]).arg(blockyard_tests::binary()).args(["call", "gcs-bucket/zoo", "list"]);
-        let ran = blockyard_tests::ran(&mut late, None);
+        let ran = blockyard_tests::run_command(&mut late, None);
         assert_eq!(ran.code, 1, "{off}: {}", ran.stdout);
         assert!(
             ran.stderr.contains("in a reasonable timeframe") && ran.stderr.contains("this machine's clock is correct"),
@@ -449,10 +454,10 @@ fn clock_skew_is_reported() {
 #[test]
 fn user_credentials_fetch_tokens() {
     let Some(cloud) = Cloud::start() else { return };
-    let good = cloud.gate.tokens();
+    let valid_tokens = cloud.http_proxy.tokens();
     let tokens = Web::start(move |request| {
-        let asked = form(request);
-        let part = |name: &str| asked.get(name).map(String::as_str).unwrap_or_default().to_owned();
+        let parameters = form(request);
+        let part = |name: &str| parameters.get(name).map(String::as_str).unwrap_or_default().to_owned();
         if part("refresh_token") != "1//r3fresh" || part("client_secret") != "s3cret" || part("client_id") != "me.apps"
         {
             return Answer {
@@ -463,7 +468,7 @@ fn user_credentials_fetch_tokens() {
             };
         }
         assert_eq!(part("grant_type"), "refresh_token");
-        good.lock().expect("no panic").insert("ya29.of-a-person".to_owned());
+        valid_tokens.lock().expect("no panic").insert("ya29.of-a-person".to_owned());
         Answer::json(&json!({"access_token": "ya29.of-a-person", "token_type": "Bearer", "expires_in": 3600}))
     });
     cloud.yard.ok(&["grant", "gcp", &format!("http {}", tokens.url())]);

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use blockyard_tests::web::{Answer, Seen, Web};
-use blockyard_tests::{Ran, TestYard, binary, bundle};
+use blockyard_tests::web::{Answer, RecordedRequest, Web};
+use blockyard_tests::{CommandOutput, TestYard, binary, bundle};
 use serde_json::{Value, json};
 
 #[cfg(target_os = "linux")]
@@ -32,10 +32,10 @@ fn ungranted(web: &Web) -> TestYard {
     yard
 }
 
-fn call(yard: &TestYard, operation: &str, arguments: &Value) -> Ran {
+fn call(yard: &TestYard, operation: &str, arguments: &Value) -> CommandOutput {
     let mut command = yard.command(&["call", "courier/c", operation, "--args", &arguments.to_string(), "--json"]);
     command.env("SSL_CERT_FILE", Web::authority());
-    blockyard_tests::ran(&mut command, None)
+    blockyard_tests::run_command(&mut command, None)
 }
 
 fn answer(yard: &TestYard, operation: &str, arguments: &Value) -> Value {
@@ -51,7 +51,7 @@ fn refused(yard: &TestYard, code: i32, operation: &str, arguments: &Value) -> St
     ran.stderr
 }
 
-fn echo(request: &Seen) -> Answer {
+fn echo(request: &RecordedRequest) -> Answer {
     Answer::json(&json!({"method": request.method, "target": request.target, "headers": request.headers}))
 }
 
@@ -65,11 +65,11 @@ fn request_is_sent_and_its_response_is_returned() {
     let got = answer(&yard, "get", &json!({"path": "/hello?a=1", "headers": {"X-Own": "mine"}, "auth": "bearer"}));
     assert_eq!(got["text"], "good day");
     assert_eq!(got["headers"]["x-kind"], "polite");
-    let seen = &web.seen()[0];
-    assert_eq!(seen.header("authorization"), format!("Bearer {CANARY}"));
-    assert_eq!(seen.header("x-own"), "mine");
-    assert_eq!(seen.header("host"), format!("127.0.0.1:{}", web.port()));
-    assert!(seen.header("user-agent").starts_with("blockyard/"));
+    let request = &web.requests()[0];
+    assert_eq!(request.header("authorization"), format!("Bearer {CANARY}"));
+    assert_eq!(request.header("x-own"), "mine");
+    assert_eq!(request.header("host"), format!("127.0.0.1:{}", web.port()));
+    assert!(request.header("user-agent").starts_with("blockyard/"));
     assert_eq!(answer(&yard, "get", &json!({"path": "/other"}))["status"], 404);
 }
 
@@ -80,11 +80,11 @@ fn each_authentication_method_sends_its_header() {
     for auth in ["bearer", "basic", "header"] {
         answer(&yard, "get", &json!({"path": "/", "auth": auth}));
     }
-    let seen = web.seen();
-    assert_eq!(seen[0].header("authorization"), format!("Bearer {CANARY}"));
+    let requests = web.requests();
+    assert_eq!(requests[0].header("authorization"), format!("Bearer {CANARY}"));
     // echo -n 'ada:c4nary-In-The-Mine+7/z' | base64
-    assert_eq!(seen[1].header("authorization"), "Basic YWRhOmM0bmFyeS1Jbi1UaGUtTWluZSs3L3o=");
-    assert_eq!((seen[2].header("x-api-key"), seen[2].header("authorization")), (CANARY, ""));
+    assert_eq!(requests[1].header("authorization"), "Basic YWRhOmM0bmFyeS1Jbi1UaGUtTWluZSs3L3o=");
+    assert_eq!((requests[2].header("x-api-key"), requests[2].header("authorization")), (CANARY, ""));
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn tls_verifies_the_host_name_and_negotiates_http_2() {
     let ran = yard.run(&["call", "courier/c", "get", "--path", "/"]);
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("TLS: invalid peer certificate"), "{}", ran.stderr);
-    assert_eq!(web.seen().len(), 1);
+    assert_eq!(web.requests().len(), 1);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn private_address_requires_a_grant_that_names_it() {
     let message = refused(&yard, 5, "get", &json!({"path": "/"}));
     assert!(message.contains("`127.0.0.1` has the address 127.0.0.1, which is a loopback address"), "{message}");
     assert!(message.contains(&format!("blockyard grant courier 'http {origin}'")), "{message}");
-    assert!(web.seen().is_empty() && web.connections() == 0);
+    assert!(web.requests().is_empty() && web.connections() == 0);
     yard.ok(&["grant", "courier", &format!("http {origin}")]);
     assert_eq!(answer(&yard, "get", &json!({"path": "/"}))["text"], "inside");
     yard.ok(&["revoke", "courier", &format!("http {origin}")]);
@@ -193,11 +193,11 @@ fn secret_is_sent_to_its_audience_only() {
     answer(&yard, "get", &json!({"path": format!("{}/", other.url())}));
     let message = refused(&yard, 5, "get", &json!({"path": format!("{}/", other.url()), "auth": "bearer"}));
     assert!(message.contains("the secret `/token` may not be sent to"), "{message}");
-    let message = refused(&yard, 5, "get", &json!({"path": "/", "auth": "stray"}));
+    let message = refused(&yard, 5, "get", &json!({"path": "/", "auth": "wrong-audience"}));
     assert!(message.contains("the secret `/password` may not be sent to"), "{message}");
     assert!(message.contains("its audience is `sql`"), "{message}");
-    assert!(web.seen().is_empty());
-    assert!(other.seen().iter().all(|request| request.header("authorization").is_empty()));
+    assert!(web.requests().is_empty());
+    assert!(other.requests().iter().all(|request| request.header("authorization").is_empty()));
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn secret_for_https_is_not_sent_over_http() {
     yard.ok(&["set", "courier/c", "--set", &format!("token_url={}", web.url())]);
     let message = refused(&yard, 5, "get", &json!({"path": format!("{}/", web.url()), "auth": "bearer"}));
     assert!(message.contains("may not be sent to `http://"), "{message}");
-    assert!(web.seen().is_empty());
+    assert!(web.requests().is_empty());
 }
 
 #[test]
@@ -224,16 +224,16 @@ fn parent_block_cannot_redirect_the_secret_of_its_dependency() {
     yard.ok(&["call", "courier-round/honest", "get", "--path", "/"]);
     let message = yard.fails(5, &["call", "courier-round/thief", "get", "--path", "/"]);
     assert!(message.contains("may not be sent to"), "{message}");
-    assert_eq!((web.seen().len(), thief.connections()), (1, 0));
+    assert_eq!((web.requests().len(), thief.connections()), (1, 0));
 }
 
 #[test]
 fn redirects_are_checked_hop_by_hop() {
     let elsewhere = Web::start(echo);
-    let there = elsewhere.url();
+    let elsewhere_url = elsewhere.url();
     let web = Web::start(move |request| match request.target.as_str() {
         "/same" => Answer::redirect(302, "/echo"),
-        "/other" => Answer::redirect(307, &format!("{there}/echo")),
+        "/other" => Answer::redirect(307, &format!("{elsewhere_url}/echo")),
         "/metadata" => Answer::redirect(301, "http://169.254.169.254/latest/meta-data/"),
         "/decimal" => Answer::redirect(301, "http://2130706433/"),
         "/downgrade" => Answer::redirect(308, "ftp://127.0.0.1/"),
@@ -244,7 +244,7 @@ fn redirects_are_checked_hop_by_hop() {
     let yard = yard(&web);
     let same = answer(&yard, "get", &json!({"path": "/same", "auth": "bearer", "headers": {"x-own": "kept"}}));
     assert_eq!(same["status"], 200);
-    assert_eq!(web.seen()[1].header("authorization"), format!("Bearer {CANARY}"));
+    assert_eq!(web.requests()[1].header("authorization"), format!("Bearer {CANARY}"));
     for path in ["/other", "/metadata", "/decimal", "/downgrade"] {
         let ran = call(&yard, "get", &json!({"path": path, "auth": "bearer"}));
         assert!(
@@ -266,8 +266,8 @@ fn redirects_are_checked_hop_by_hop() {
     yard.ok(&["grant", "courier", &format!("http {}", elsewhere.url())]);
     yard.ok(&["set", "courier/c", "--set", &format!("token_url={}", elsewhere.url())]);
     answer(&yard, "get", &json!({"path": "/other", "auth": "bearer", "headers": {"cookie": "a=b", "x-own": "kept"}}));
-    let seen = &elsewhere.seen()[0];
-    assert_eq!((seen.header("authorization"), seen.header("cookie"), seen.header("x-own")), ("", "", "kept"));
+    let request = &elsewhere.requests()[0];
+    assert_eq!((request.header("authorization"), request.header("cookie"), request.header("x-own")), ("", "", "kept"));
 }
 
 #[test]
@@ -292,10 +292,10 @@ fn reserved_headers_are_rejected() {
     assert!(message.contains("in addition to a secret"), "{message}");
     let message = refused(&yard, 1, "get", &json!({"path": "/", "headers": {"X-Api-Key": "other"}, "auth": "header"}));
     assert!(message.contains("in addition to a secret"), "{message}");
-    assert!(web.seen().is_empty());
+    assert!(web.requests().is_empty());
     // A bundle may set its own `Authorization` header if no secret is used.
     answer(&yard, "get", &json!({"path": "/", "headers": {"Authorization": "Bearer own"}}));
-    assert_eq!(web.seen()[0].header("authorization"), "Bearer own");
+    assert_eq!(web.requests()[0].header("authorization"), "Bearer own");
 }
 
 #[test]
@@ -305,11 +305,11 @@ fn read_operation_sends_only_safe_requests() {
     for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "MKCOL"] {
         // The guest hides the error. The call fails anyway, and the error names the bundle.
         let message = refused(&yard, 7, "send-in-read", &json!({"method": method, "path": "/items?q=secret-looking"}));
-        let words = format!("bundle `courier` was stopped: a `read` operation tried to send `{method} http://");
-        assert!(message.contains(&words), "{message}");
+        let expected = format!("bundle `courier` was stopped: a `read` operation tried to send `{method} http://");
+        assert!(message.contains(&expected), "{message}");
         assert!(!message.contains("secret-looking"), "{message}");
     }
-    assert!(web.seen().is_empty());
+    assert!(web.requests().is_empty());
     assert_eq!(answer(&yard, "send-in-read", &json!({"method": "GET", "path": "/"}))["status"], 200);
     // Declared safe in the manifest, and shown at installation.
     assert_eq!(answer(&yard, "send-in-read", &json!({"method": "POST", "path": "/search/zoo"}))["status"], 200);
@@ -346,9 +346,9 @@ fn environment_proxies_are_ignored() {
     for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"] {
         command.env(name, proxy.url());
     }
-    let ran = blockyard_tests::ran(&mut command, None);
+    let ran = blockyard_tests::run_command(&mut command, None);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    assert_eq!((web.seen().len(), proxy.connections()), (1, 0));
+    assert_eq!((web.requests().len(), proxy.connections()), (1, 0));
 }
 
 #[test]
@@ -388,7 +388,7 @@ fn bodies_are_passed_by_handle() {
     assert!(std::fs::read(&file).expect("the file") == expected, "the received bytes differ from those sent");
     let ran = yard.run(&["call", "courier/c", "store", "--path", "/up", "--in", file.to_str().expect("a path")]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    let stored = web.seen().pop().expect("a request");
+    let stored = web.requests().pop().expect("a request");
     assert_eq!((stored.length, stored.header("content-length")), (40 << 20, "41943040"));
     assert_eq!(stored.body, expected[..1 << 20]);
 }
@@ -417,12 +417,12 @@ fn parts_of_a_body_are_resent_on_retry() {
         file.to_str().expect("a path"),
     ];
     assert_eq!(yard.ok(&arguments), "3\n");
-    let seen = web.seen();
+    let requests = web.requests();
     assert_eq!(
-        seen.iter().map(|request| request.length).collect::<Vec<_>>(),
+        requests.iter().map(|request| request.length).collect::<Vec<_>>(),
         [1_000_000, 1_000_000, 1_000_000, 1_000_000, 500_000, 500_000]
     );
-    let again: Vec<u8> = seen.iter().skip(1).step_by(2).flat_map(|request| request.body.clone()).collect();
+    let again: Vec<u8> = requests.iter().skip(1).step_by(2).flat_map(|request| request.body.clone()).collect();
     assert!(again == all, "the second attempt sent different bytes");
 }
 
@@ -458,14 +458,14 @@ fn responses_contain_no_secret() {
     let ran = call(&yard, "relay", &json!({"path": "/", "to": "/to", "auth": "bearer"}));
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("holds a secret of this block"), "{}", ran.stderr);
-    assert!(web.seen().iter().all(|request| request.method == "GET"
+    assert!(web.requests().iter().all(|request| request.method == "GET"
         || request.body.is_empty()
         || !String::from_utf8_lossy(&request.body).contains(CANARY)));
 }
 
 /// Starts a server that sends these chunks as its only response, with a pause after each. Returns
 /// its port.
-fn raw(pieces: Vec<Vec<u8>>, between: std::time::Duration) -> u16 {
+fn raw(chunks: Vec<Vec<u8>>, between: std::time::Duration) -> u16 {
     use std::io::{Read as _, Write as _};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("an address").port();
@@ -473,8 +473,8 @@ fn raw(pieces: Vec<Vec<u8>>, between: std::time::Duration) -> u16 {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
             let _ = stream.read(&mut [0; 16 << 10]);
-            for piece in &pieces {
-                if stream.write_all(piece).is_err() {
+            for chunk in &chunks {
+                if stream.write_all(chunk).is_err() {
                     break;
                 }
                 std::thread::sleep(between);
@@ -520,8 +520,8 @@ fn invalid_response_is_a_clear_error() {
 #[test]
 fn slow_response_ends_at_the_deadline_of_the_call() {
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n".to_vec();
-    let pieces = std::iter::once(head).chain((0..600).map(|_| b"x".to_vec())).collect();
-    let yard = raw_yard(raw(pieces, std::time::Duration::from_millis(100)));
+    let chunks = std::iter::once(head).chain((0..600).map(|_| b"x".to_vec())).collect();
+    let yard = raw_yard(raw(chunks, std::time::Duration::from_millis(100)));
     let ran = yard.run(&["call", "courier/c", "get", "--path", "/", "--timeout", "2"]);
     assert_eq!(ran.code, 7, "{}", ran.stderr);
     assert!(ran.stderr.contains("stopped after 2 seconds"), "{}", ran.stderr);
@@ -540,7 +540,7 @@ fn host_name_that_resolves_to_a_private_address_is_rejected() {
         let mut command = yard.program("unshare");
         command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]);
         command.arg(binary()).args(["call", "courier/c", "get", "--path", url]);
-        blockyard_tests::ran(&mut command, None)
+        blockyard_tests::run_command(&mut command, None)
     };
     for name in ["a.wild.example", "eu.courier.example"] {
         let ran = call(&format!("https://{name}/"));
@@ -581,5 +581,5 @@ fn four_gibibytes_are_streamed_with_bounded_memory() {
         idle > 1_000 && down < idle + (64 << 10) && up < idle + (64 << 10),
         "idle {idle}, down {down}, up {up} KiB"
     );
-    assert_eq!(web.seen().pop().expect("a request").length, SIZE);
+    assert_eq!(web.requests().pop().expect("a request").length, SIZE);
 }

@@ -12,9 +12,9 @@ fn yard(web: &Web) -> TestYard {
     yard.ok(&["install", &bundle("http"), "--yes"]);
     yard.ok(&["grant", "http", &format!("http {}", web.url())]);
     let base = format!("base_url={}/data/", web.url());
-    let made = yard
+    let created = yard
         .run_with_input(&["create", "http-endpoint/files", "--set", &base, "--secret", "token=-"], "t0ken-of-files");
-    assert_eq!(made.code, 0, "{}", made.stderr);
+    assert_eq!(created.code, 0, "{}", created.stderr);
     yard
 }
 
@@ -36,9 +36,9 @@ fn files_are_downloaded_uploaded_and_deleted() {
     let query = ["get", "--path", "a b/c.csv", "--query", r#"{"year": "2013"}"#, "--out"];
     assert_eq!(yard.ok(&[&call[..], &query, &["-"]].concat()), "1,2\n");
     let out = yard.path("c.csv").display().to_string();
-    let told = yard.json(&[&call[..], &query, &[&out]].concat());
-    assert_eq!((&told["content_type"], &told["etag"]), (&json!("text/csv"), &json!("\"7\"")));
-    assert!(web.seen().iter().all(|request| request.header("authorization") == "Bearer t0ken-of-files"));
+    let result = yard.json(&[&call[..], &query, &[&out]].concat());
+    assert_eq!((&result["content_type"], &result["etag"]), (&json!("text/csv"), &json!("\"7\"")));
+    assert!(web.requests().iter().all(|request| request.header("authorization") == "Bearer t0ken-of-files"));
 
     let file = yard.path("up");
     std::fs::write(&file, b"lions").expect("a file");
@@ -53,11 +53,11 @@ fn files_are_downloaded_uploaded_and_deleted() {
         let refused = yard.fails(1, &[&call[..], &["get", "--path", path, "--out", "-"]].concat());
         assert!(refused.contains("the path `"), "{path}: {refused}");
     }
-    let bad = yard.fails(4, &["create", "http-endpoint/bad", "--set", "base_url=ftp://x", "--set", "username=u"]);
+    let refused = yard.fails(4, &["create", "http-endpoint/bad", "--set", "base_url=ftp://x", "--set", "username=u"]);
     assert!(
-        bad.contains("/base_url: must begin with")
-            && bad.contains("/username: `username` and `password` must be set together"),
-        "{bad}"
+        refused.contains("/base_url: must begin with")
+            && refused.contains("/username: `username` and `password` must be set together"),
+        "{refused}"
     );
 }
 
@@ -72,26 +72,26 @@ fn webhook_posts_a_message() {
     let url = format!("url={}/hook", web.url());
     yard.ok(&["create", "webhook/plain", "--set", &url]);
     let template = r#"template={"title": "{subject}", "text": "{body}"}"#;
-    let made = yard
+    let created = yard
         .run_with_input(&["create", "webhook/team", "--set", &url, "--set", template, "--secret", "token=-"], "h00k");
-    assert_eq!(made.code, 0, "{}", made.stderr);
+    assert_eq!(created.code, 0, "{}", created.stderr);
     yard.ok(&["call", "webhook/plain", "notify", "--body", "the load is done"]);
     assert_eq!(yard.json(&["call", "webhook/team", "notify", "--subject", "load", "--body", "done"])["status"], 200);
-    let seen = web.seen();
-    let body = |at: usize| serde_json::from_slice::<Value>(&seen[at].body).expect("JSON");
+    let requests = web.requests();
+    let body = |at: usize| serde_json::from_slice::<Value>(&requests[at].body).expect("JSON");
     assert_eq!(body(0), json!({"text": "the load is done"}));
     assert_eq!(body(1), json!({"title": "load", "text": "done"}));
-    assert_eq!(seen[1].header("authorization"), "Bearer h00k");
+    assert_eq!(requests[1].header("authorization"), "Bearer h00k");
     // A message that may have been delivered is not sent a second time.
     yard.ok(&["create", "webhook/broken", "--set", &format!("url={}/broken", web.url())]);
     let failed = yard.fails(1, &["call", "webhook/broken", "notify", "--body", "x"]);
     assert!(failed.contains("status 502"), "{failed}");
-    assert_eq!(web.seen().iter().filter(|request| request.target == "/broken").count(), 1);
+    assert_eq!(web.requests().iter().filter(|request| request.target == "/broken").count(), 1);
     assert!(yard.ok(&["types", "--interface", "notification"]).contains("webhook"));
-    let bad =
+    let refused =
         yard.fails(4, &["create", "webhook/bad", "--set", "url=https://me:pw@x", "--set", r#"template={"a": "b"}"#]);
     assert!(
-        bad.contains("/url: must not contain credentials") && bad.contains("/template: must contain `{body}`"),
-        "{bad}"
+        refused.contains("/url: must not contain credentials") && refused.contains("/template: must contain `{body}`"),
+        "{refused}"
     );
 }

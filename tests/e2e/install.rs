@@ -196,15 +196,15 @@ fn blocks_of_an_older_version_are_marked(yard: &TestYard) {
 fn bundle_descriptions_are_escaped() {
     let yard = TestYard::empty();
     yard.ok(&["init", "--key", "file"]);
-    let evil = "\u{1b}[2J\u{1b}]0;pwned\u{7}\u{202e}live\nerror: forged\n  hint: run `evil`";
+    let malicious_text = "\u{1b}[2J\u{1b}]0;pwned\u{7}\u{202e}live\nerror: forged\n  hint: run `evil`";
     let mut manifest = attack::manifest("esc", ";; result: {\"type\": \"null\"}");
-    manifest["description"] = json!(evil);
-    manifest["types"][0]["title"] = json!(evil);
-    manifest["types"][0]["description"] = json!(evil);
-    manifest["types"][0]["schema"]["properties"]["note"]["description"] = json!(evil);
-    manifest["types"][0]["operations"][0]["description"] = json!(evil);
+    manifest["description"] = json!(malicious_text);
+    manifest["types"][0]["title"] = json!(malicious_text);
+    manifest["types"][0]["description"] = json!(malicious_text);
+    manifest["types"][0]["schema"]["properties"]["note"]["description"] = json!(malicious_text);
+    manifest["types"][0]["operations"][0]["description"] = json!(malicious_text);
     manifest["types"][0]["operations"][0]["arguments"] =
-        json!({"type": "object", "properties": {"a": {"description": evil}}});
+        json!({"type": "object", "properties": {"a": {"description": malicious_text}}});
     // The parser of the text format rejects bidirectional control characters, so they are JSON
     // escapes here.
     let escape = |c: char| if c.is_ascii() { c.to_string() } else { format!("\\u{:04x}", u32::from(c)) };
@@ -212,7 +212,7 @@ fn bundle_descriptions_are_escaped() {
     let file = yard.path("esc.wasm");
     std::fs::write(&file, attack::build("esc", &format!(";; manifest: {manifest}\n"))).expect("a file");
     yard.ok(&["install", &file.display().to_string(), "--yes"]);
-    yard.ok(&["create", "esc/x", "--set", &format!("note={evil}")]);
+    yard.ok(&["create", "esc/x", "--set", &format!("note={malicious_text}")]);
     for arguments in [
         &["call", "esc/x", "go", "--help"][..],
         &["type", "esc"],
@@ -221,8 +221,8 @@ fn bundle_descriptions_are_escaped() {
         &["bundles"],
         &["list"],
     ] {
-        let said = yard.run(arguments);
-        let all = said.stdout + &said.stderr;
+        let result = yard.run(arguments);
+        let all = result.stdout + &result.stderr;
         assert!(!all.contains(['\u{1b}', '\u{7}', '\u{202e}', '\u{9b}']), "{arguments:?}: {all:?}");
         let forged =
             all.lines().find(|line| line.trim_start().starts_with("error:") || line.trim_start().starts_with("hint:"));

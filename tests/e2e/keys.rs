@@ -1,7 +1,7 @@
 //! Locations of the yard's key: a file, the environment, and the keyring of a Secret Service.
 
 use base64::Engine as _;
-use blockyard_tests::{TestYard, available, binary, ran};
+use blockyard_tests::{TestYard, available, binary, run_command};
 
 fn key(byte: u8) -> String {
     base64::engine::general_purpose::STANDARD.encode([byte; 32])
@@ -15,7 +15,7 @@ fn key_is_read_from_the_environment() {
         if let Some(key) = key {
             command.env("BLOCKYARD_KEY", key);
         }
-        ran(&mut command, None)
+        run_command(&mut command, None)
     };
     let missing = run(&["init", "--key", "env"], None);
     assert_eq!(missing.code, 2);
@@ -40,7 +40,7 @@ fn key_is_read_from_the_environment() {
 fn key_is_read_from_another_file() {
     let yard = TestYard::empty();
     let file = yard.path("keys/prod.key");
-    let run = |arguments: &[&str]| ran(yard.command(arguments).env("BLOCKYARD_KEY_FILE", &file), None);
+    let run = |arguments: &[&str]| run_command(yard.command(arguments).env("BLOCKYARD_KEY_FILE", &file), None);
     assert_eq!(run(&["init"]).code, 0);
     assert!(file.exists());
     assert_eq!(run(&["list"]).code, 0);
@@ -51,8 +51,8 @@ fn key_is_read_from_another_file() {
 #[test]
 fn key_is_stored_in_a_private_file_without_a_keyring() {
     let yard = TestYard::empty();
-    let said = yard.ok(&["init"]);
-    assert!(said.contains("yard.key"), "{said}");
+    let output = yard.ok(&["init"]);
+    assert!(output.contains("yard.key"), "{output}");
     assert_eq!(yard.fails(5, &["init", "--key", "keyring", "--yard", "sqlite:other.db"]).matches("keyring").count(), 2);
     assert!(!yard.path("other.db").exists());
 }
@@ -82,13 +82,13 @@ fn key_is_stored_in_the_keyring() {
     session.args(["--", "bash", "-c", &script]);
     std::fs::create_dir_all(yard.path("run")).expect("a folder");
     session.env("XDG_RUNTIME_DIR", yard.path("run")).env("XDG_DATA_HOME", yard.path("data"));
-    let said = ran(&mut session, None);
-    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
-    assert!(said.stdout.contains("the operating system's keyring (service `blockyard`"), "{}", said.stdout);
+    let output = run_command(&mut session, None);
+    assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
+    assert!(output.stdout.contains("the operating system's keyring (service `blockyard`"), "{}", output.stdout);
     // Base64 of 32 bytes has 44 characters.
-    assert!(said.stdout.contains("\n44\n"), "{}{}", said.stdout, said.stderr);
-    assert!(said.stderr.contains("keyring has no key for this yard"), "{}", said.stderr);
-    assert!(said.stdout.contains("exit 5"), "{}", said.stdout);
+    assert!(output.stdout.contains("\n44\n"), "{}{}", output.stdout, output.stderr);
+    assert!(output.stderr.contains("keyring has no key for this yard"), "{}", output.stderr);
+    assert!(output.stdout.contains("exit 5"), "{}", output.stdout);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `sql-database` on a MariaDB server, compared with the results of the client `mariadb`.
 
 use blockyard_tests::environment::program;
-use blockyard_tests::{TestYard, available, ran};
+use blockyard_tests::{TestYard, available, run_command};
 use expect_test::expect;
 use serde_json::{Value, json};
 
@@ -58,7 +58,7 @@ impl Server {
             ])
             .args(["--execute", statement, database])
             .env("MYSQL_PWD", password());
-        let read = ran(&mut witness, None);
+        let read = run_command(&mut witness, None);
         assert_eq!(read.code, 0, "{}", read.stderr);
         read.stdout
     }
@@ -260,7 +260,7 @@ fn sslmode_determines_tls() {
 #[test]
 fn password_is_in_no_output_or_file() {
     let Some(server) = server("nowhere") else { return };
-    let mut said = String::new();
+    let mut output = String::new();
     for arguments in [
         &["query", "sql-database/my", "select 1", "-v", "-v"][..],
         &["show", "sql-database/my", "--json"],
@@ -269,9 +269,9 @@ fn password_is_in_no_output_or_file() {
         &["query", "sql-database/my", "select no_such_column"],
     ] {
         let ran = server.yard.run(arguments);
-        said.push_str(&ran.stdout);
-        said.push_str(&ran.stderr);
+        output.push_str(&ran.stdout);
+        output.push_str(&ran.stderr);
     }
-    assert!(!said.contains(&password()), "{said}");
+    assert!(!output.contains(&password()), "{output}");
     assert_eq!(server.yard.any_file_contains(&password()), None);
 }

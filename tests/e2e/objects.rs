@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use blockyard_tests::gate::Fault;
+use blockyard_tests::http_proxy::Fault;
 use blockyard_tests::web::{Answer, Web};
 use serde_json::json;
 
@@ -122,8 +122,8 @@ fn memory_does_not_depend_on_the_object_size() {
     let Some(cloud) = Cloud::start() else { return };
     let file = cloud.folder.path().join("big");
     let mut big = std::fs::File::create(&file).expect("a file");
-    for piece in blockyard_tests::web::pattern(BYTES) {
-        std::io::Write::write_all(&mut big, &piece).expect("a piece");
+    for chunk in blockyard_tests::web::pattern(BYTES) {
+        std::io::Write::write_all(&mut big, &chunk).expect("a piece");
     }
     let (file, back) = (file.to_str().expect("a path"), cloud.yard.path("back"));
     cloud.put("small", b"lions", &[]);

@@ -51,15 +51,15 @@ fn short_secret_within_a_word_is_not_a_guess() {
     yard.ok(&["install", &bundle("http"), "--yes"]);
     yard.ok(&["grant", "http", &format!("http {}", web.url())]);
     let base = format!("base_url={}/data/", web.url());
-    let made = yard.run_with_input(&["create", "http-endpoint/t", "--set", &base, "--secret", "token=-"], "test");
-    assert_eq!(made.code, 0, "{}", made.stderr);
+    let created = yard.run_with_input(&["create", "http-endpoint/t", "--set", &base, "--secret", "token=-"], "test");
+    assert_eq!(created.code, 0, "{}", created.stderr);
     let get = |path: &str| yard.run(&["call", "http-endpoint/t", "get", "--path", path, "--out", "-"]);
     let ran = get("latest.csv");
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "a,b\n1,2\n"), "{}", ran.stderr);
     // A path segment that equals the secret is treated as a guess, and the request is not sent.
     let ran = get("test");
     assert!(ran.code == 7 && ran.stderr.contains("arguments contain the value of a secret"), "{}", ran.stderr);
-    assert!(!web.seen().iter().any(|request| request.target == "/data/test"));
+    assert!(!web.requests().iter().any(|request| request.target == "/data/test"));
 }
 
 #[test]
@@ -128,6 +128,6 @@ fn secret_is_added_to_a_list() {
     let added = yard.run_with_input(&["set", "zoo-cage/lion", "--secret", "spares.1=-"], "second");
     assert_eq!(added.code, 0, "{}", added.stderr);
     assert_eq!(yard.ok(&["reveal", "zoo-cage/lion", "spares.1", "--yes"]).trim(), "second");
-    let beyond = yard.run_with_input(&["set", "zoo-cage/lion", "--secret", "spares.7=-"], "eighth");
-    assert_ne!(beyond.code, 0);
+    let out_of_range = yard.run_with_input(&["set", "zoo-cage/lion", "--secret", "spares.7=-"], "eighth");
+    assert_ne!(out_of_range.code, 0);
 }

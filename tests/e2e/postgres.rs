@@ -1,7 +1,7 @@
 //! `sql-database` on a PostgreSQL server, compared with the results of `psql`.
 
 use blockyard_tests::environment::program;
-use blockyard_tests::{TestYard, available, ran};
+use blockyard_tests::{TestYard, available, run_command};
 use expect_test::expect;
 use serde_json::{Value, json};
 
@@ -26,8 +26,8 @@ pub(crate) fn server(name: &str) -> Option<Server> {
     let server = Server { yard: TestYard::new(), database: format!("test_{name}") };
     server.psql("postgres", &format!("drop database if exists {}", server.database));
     server.psql("postgres", &format!("create database {}", server.database));
-    let made = create(&server.yard, "pg", &server.database, &password());
-    assert_eq!(made, 0);
+    let created = create(&server.yard, "pg", &server.database, &password());
+    assert_eq!(created, 0);
     Some(server)
 }
 
@@ -74,7 +74,7 @@ impl Server {
                 statement,
             ])
             .env("PGPASSWORD", password());
-        let read = ran(&mut witness, None);
+        let read = run_command(&mut witness, None);
         assert_eq!(read.code, 0, "{}", read.stderr);
         read.stdout
     }
@@ -315,8 +315,8 @@ fn check_reports_tls_and_permissions() {
     let certificate = std::env::var("BLOCKYARD_TEST_POSTGRES_CERTIFICATE").expect("the certificate");
     server.yard.ok(&["set", "sql-database/pg", "--set", &format!("ca=@{certificate}")]);
     assert!(details("sql-database/pg").iter().all(|(_, status, _)| status == "passed"));
-    let bad = server.yard.fails(4, &["set", "sql-database/pg", "--set", "ca=ca.pem"]);
-    assert!(bad.contains("/ca: is not a PEM-encoded certificate"), "{bad}");
+    let refused = server.yard.fails(4, &["set", "sql-database/pg", "--set", "ca=ca.pem"]);
+    assert!(refused.contains("/ca: is not a PEM-encoded certificate"), "{refused}");
 }
 
 #[test]
@@ -368,7 +368,7 @@ fn url_is_split_into_fields_and_its_password_sealed() {
 #[test]
 fn password_is_in_no_output_or_file() {
     let Some(server) = server("nowhere") else { return };
-    let mut said = String::new();
+    let mut output = String::new();
     for arguments in [
         &["query", "sql-database/pg", "select 1", "-v", "-v"][..],
         &["show", "sql-database/pg", "--json"],
@@ -379,10 +379,10 @@ fn password_is_in_no_output_or_file() {
         &["query", "sql-database/pg", "select current_setting('no.such')"],
     ] {
         let ran = server.yard.run(arguments);
-        said.push_str(&ran.stdout);
-        said.push_str(&ran.stderr);
+        output.push_str(&ran.stdout);
+        output.push_str(&ran.stderr);
     }
-    assert!(!said.contains(&password()), "{said}");
+    assert!(!output.contains(&password()), "{output}");
     assert_eq!(server.yard.any_file_contains(&password()), None);
 }
 

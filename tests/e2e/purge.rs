@@ -21,8 +21,8 @@ fn with_ada(yard: &TestYard) {
     }
 }
 
-fn destroyed(said: &str) -> bool {
-    said.contains("the secret `badge` of block `zoo-keeper/ada` was destroyed by a purge")
+fn destroyed(output: &str) -> bool {
+    output.contains("the secret `badge` of block `zoo-keeper/ada` was destroyed by a purge")
 }
 
 fn purge_removes_secrets_of_every_revision_only(yard: &TestYard) {
@@ -73,7 +73,7 @@ fn purged_secrets_are_not_in_the_database(yard: &TestYard) {
     let before = yard.sql(secrets).expect("secrets") + &yard.sql(keys).expect("a key");
     let before: Vec<&str> = before.lines().collect();
     assert_eq!(before.len(), 4);
-    let left = || match yard.backend() {
+    let stored_hex = || match yard.backend() {
         Backend::Sqlite => ["yard.db", "yard.db-wal"]
             .iter()
             .filter_map(|name| std::fs::read(yard.path(name)).ok())
@@ -86,11 +86,11 @@ fn purged_secrets_are_not_in_the_database(yard: &TestYard) {
             .map(|table| yard.sql(&format!("select t::text from {table} t")).expect("its rows"))
             .collect(),
     };
-    let there = left();
-    assert!(before.iter().all(|hex| there.contains(hex)), "the search finds secrets and keys");
+    let stored = stored_hex();
+    assert!(before.iter().all(|hex| stored.contains(hex)), "the search finds secrets and keys");
     yard.ok(&["purge", ADA, "--yes"]);
-    let there = left();
-    assert!(!before.iter().any(|hex| there.contains(hex)), "destroyed values are still stored");
+    let stored = stored_hex();
+    assert!(!before.iter().any(|hex| stored.contains(hex)), "destroyed values are still stored");
 }
 
 fn secret_can_be_set_after_a_purge(yard: &TestYard) {

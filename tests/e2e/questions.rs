@@ -16,7 +16,7 @@ use serde_json::json;
 pub(crate) struct Conversation {
     child: Child,
     terminal: File,
-    heard: mpsc::Receiver<String>,
+    received: mpsc::Receiver<String>,
     all: String,
     /// Length of the part of `all` that was already matched.
     at: usize,
@@ -36,7 +36,7 @@ impl Conversation {
         let child = command.env("TERM", "xterm").stdin(end()).stdout(end()).stderr(end()).spawn().expect("it runs");
         let terminal = File::from(master);
         let mut reader = terminal.try_clone().expect("a second handle");
-        let (sender, heard) = mpsc::channel();
+        let (sender, received) = mpsc::channel();
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             // The read fails when the other end is closed.
@@ -46,29 +46,29 @@ impl Conversation {
                 }
             }
         });
-        Self { child, terminal, heard, all: String::new(), at: 0 }
+        Self { child, terminal, received, all: String::new(), at: 0 }
     }
 
     /// Waits for a prompt and answers it.
     pub(crate) fn answer(&mut self, question: &str, answer: &str) {
-        self.hear(question);
+        self.wait_for(question);
         self.terminal.write_all(format!("{answer}\r").as_bytes()).expect("written");
     }
 
     /// Waits for a prompt and interrupts the program (Ctrl-C) instead of answering.
     fn interrupt(&mut self, question: &str) {
-        self.hear(question);
+        self.wait_for(question);
         let done = program("kill").args(["-INT", &self.child.id().to_string()]).status();
         assert!(done.expect("kill runs").success());
     }
 
-    pub(crate) fn hear(&mut self, question: &str) {
+    pub(crate) fn wait_for(&mut self, question: &str) {
         loop {
             if let Some(found) = self.all[self.at..].find(question) {
                 self.at += found + question.len();
                 break;
             }
-            match self.heard.recv_timeout(Duration::from_secs(20)) {
+            match self.received.recv_timeout(Duration::from_secs(20)) {
                 Ok(text) => self.all.push_str(&text),
                 Err(_) => panic!("prompt `{question}` did not appear: {}", self.all),
             }
@@ -79,7 +79,7 @@ impl Conversation {
 
     pub(crate) fn end(mut self) -> (i32, String) {
         let code = self.child.wait().expect("it ends").code().unwrap_or(-1);
-        while let Ok(text) = self.heard.recv_timeout(Duration::from_millis(300)) {
+        while let Ok(text) = self.received.recv_timeout(Duration::from_millis(300)) {
             self.all.push_str(&text);
         }
         (code, self.all)
@@ -101,10 +101,10 @@ fn create_prompts_for_fields_without_echoing_secrets() {
     conversation.answer("password (not shown)", "asked-secret-5519");
     conversation.answer("ca (optional)", "");
     conversation.answer("options (JSON)", "");
-    let (code, said) = conversation.end();
-    assert_eq!(code, 0, "{said}");
-    assert!(!said.contains("url"), "there must be no prompt for `url`: {said}");
-    assert!(!said.contains("asked-secret-5519"), "{said}");
+    let (code, output) = conversation.end();
+    assert_eq!(code, 0, "{output}");
+    assert!(!output.contains("url"), "there must be no prompt for `url`: {output}");
+    assert!(!output.contains("asked-secret-5519"), "{output}");
     assert_eq!(
         yard.json(&["show", "sql-database/w"])["config"],
         json!({"dialect": "postgres", "database": "warehouse", "host": "db.example.com", "port": 5433,
@@ -120,10 +120,10 @@ fn install_prompts_for_grants() {
     let mut refused = Conversation::begin(&yard, &["install", &bundle("sql")]);
     refused.answer("grant this? [y/N]", "n");
     assert_eq!(refused.end().0, 5);
-    let mut agreed = Conversation::begin(&yard, &["install", &bundle("sql")]);
-    agreed.answer("grant this? [y/N]", "y");
-    let (code, said) = agreed.end();
-    assert_eq!(code, 0, "{said}");
+    let mut accepted = Conversation::begin(&yard, &["install", &bundle("sql")]);
+    accepted.answer("grant this? [y/N]", "y");
+    let (code, output) = accepted.end();
+    assert_eq!(code, 0, "{output}");
     assert_eq!(yard.json(&["bundles"])["bundles"][0]["name"], "sql");
 }
 
@@ -133,17 +133,17 @@ fn irreversible_commands_prompt_for_confirmation() {
     yard.keeper("ada", "asked-for-6621");
     let mut refused = Conversation::begin(&yard, &["reveal", "zoo-keeper/ada", "badge"]);
     refused.answer("in plain text? [y/N]", "n");
-    let (code, said) = refused.end();
-    assert_eq!(code, 2, "{said}");
-    assert!(!said.contains("asked-for-6621"), "{said}");
-    let mut agreed = Conversation::begin(&yard, &["reveal", "zoo-keeper/ada", "badge"]);
-    agreed.answer("in plain text? [y/N]", "y");
-    let (code, said) = agreed.end();
-    assert_eq!(code, 0, "{said}");
-    assert!(said.contains("asked-for-6621"), "{said}");
-    let mut agreed = Conversation::begin(&yard, &["purge", "zoo-keeper/ada"]);
-    agreed.answer("of `zoo-keeper/ada`? [y/N]", "y");
-    assert_eq!(agreed.end().0, 0);
+    let (code, output) = refused.end();
+    assert_eq!(code, 2, "{output}");
+    assert!(!output.contains("asked-for-6621"), "{output}");
+    let mut accepted = Conversation::begin(&yard, &["reveal", "zoo-keeper/ada", "badge"]);
+    accepted.answer("in plain text? [y/N]", "y");
+    let (code, output) = accepted.end();
+    assert_eq!(code, 0, "{output}");
+    assert!(output.contains("asked-for-6621"), "{output}");
+    let mut accepted = Conversation::begin(&yard, &["purge", "zoo-keeper/ada"]);
+    accepted.answer("of `zoo-keeper/ada`? [y/N]", "y");
+    assert_eq!(accepted.end().0, 0);
     yard.fails(5, &["reveal", "zoo-keeper/ada", "badge", "--yes"]);
 }
 
@@ -156,10 +156,10 @@ fn interrupted_prompt_changes_nothing() {
         (&["reveal", "zoo-keeper/ada", "badge"], "in plain text? [y/N]"),
         (&["set", "zoo-keeper/ada", "--secret", "badge"], "badge (not shown)"),
     ] {
-        let mut asked = Conversation::begin(&yard, arguments);
-        asked.interrupt(question);
-        let (code, said) = asked.end();
-        assert_eq!(code, 130, "{arguments:?}: {said}");
+        let mut prompt = Conversation::begin(&yard, arguments);
+        prompt.interrupt(question);
+        let (code, output) = prompt.end();
+        assert_eq!(code, 130, "{arguments:?}: {output}");
     }
     assert_eq!(yard.reveal("zoo-keeper/ada", "badge"), "still-there");
     assert_eq!(yard.json(&["show", "zoo-keeper/ada"])["newest"], json!(1));

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use blockyard_tests::{Backend, Ran, TestYard, available, binary, on_both, ran};
+use blockyard_tests::{Backend, CommandOutput, TestYard, available, binary, on_both, run_command};
 use serde_json::{Value, json};
 
 on_both!(
@@ -33,8 +33,8 @@ fn key(byte: u8) -> String {
 }
 
 /// Runs a command with an additional environment variable.
-fn with(yard: &TestYard, variable: &str, value: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Ran {
-    ran(yard.command(arguments).env(variable, value), None)
+fn with(yard: &TestYard, variable: &str, value: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> CommandOutput {
+    run_command(yard.command(arguments).env(variable, value), None)
 }
 
 fn rotate(yard: &TestYard) -> Value {
@@ -48,7 +48,7 @@ fn file(location: &Value) -> PathBuf {
 }
 
 /// Checks whether a command failed because its key is not the yard's key.
-fn refused(ran: &Ran) -> bool {
+fn refused(ran: &CommandOutput) -> bool {
     ran.code == 5 && ran.stderr.contains("is not this yard's key")
 }
 
@@ -107,9 +107,9 @@ fn rotation_to_the_environment_requires_that_key(yard: &TestYard) {
     let own = with(yard, "NEXT_KEY", key(1), &["key", "rotate", "--to", "env:NEXT_KEY"]);
     assert!(own.code == 2 && own.stderr.contains("the new key is already the yard's key"), "{}", own.stderr);
     // Rotates back to a file, which is found without being named.
-    let back = with(yard, "NEXT_KEY", key(1), &["key", "rotate", "--to", "file", "--json"]);
-    let back: Value = serde_json::from_str(&back.stdout).expect("JSON");
-    assert!(file(&back["location"]).exists());
+    let rotated = with(yard, "NEXT_KEY", key(1), &["key", "rotate", "--to", "file", "--json"]);
+    let rotated: Value = serde_json::from_str(&rotated.stdout).expect("JSON");
+    assert!(file(&rotated["location"]).exists());
     assert_eq!(yard.ok(&reveal), "badge");
 }
 
@@ -121,8 +121,8 @@ fn invalid_new_key_changes_nothing(yard: &TestYard) {
     let text = with(yard, "NEXT_KEY", "l3t-me-in!", &to);
     assert!(text.code == 5 && text.stderr.contains("NEXT_KEY is not a key"), "{}", text.stderr);
     assert!(!text.stderr.contains("l3t-me-in!"), "{}", text.stderr);
-    for place in ["pocket", "env:", "file:/tmp/x", ""] {
-        let refused = yard.fails(2, &["key", "rotate", "--to", place]);
+    for location in ["pocket", "env:", "file:/tmp/x", ""] {
+        let refused = yard.fails(2, &["key", "rotate", "--to", location]);
         assert!(refused.contains("use `keyring`, `file` or `env:NAME`"), "{refused}");
     }
     // Without a session, the keyring is not available, and no other location is used instead.
@@ -131,7 +131,7 @@ fn invalid_new_key_changes_nothing(yard: &TestYard) {
 }
 
 /// Runs a script with a separate Secret Service.
-fn with_keyring(yard: &TestYard, script: &str) -> Ran {
+fn with_keyring(yard: &TestYard, script: &str) -> CommandOutput {
     let script = format!(
         "set -e\nprintf pw | gnome-keyring-daemon --unlock --components=secrets >/dev/null 2>&1\nblockyard={}\n{script}",
         binary()
@@ -140,7 +140,7 @@ fn with_keyring(yard: &TestYard, script: &str) -> Ran {
     session.args(["--", "bash", "-c", &script]);
     fs::create_dir_all(yard.path("run")).expect("a folder");
     session.env("XDG_RUNTIME_DIR", yard.path("run"));
-    ran(&mut session, None)
+    run_command(&mut session, None)
 }
 
 fn rotation_stores_the_new_key_in_the_keyring(yard: &TestYard) {
@@ -149,7 +149,7 @@ fn rotation_stores_the_new_key_in_the_keyring(yard: &TestYard) {
     }
     yard.keeper("ada", "badge");
     let old = yard.key_file();
-    let said = with_keyring(
+    let output = with_keyring(
         yard,
         r#"reveal="reveal zoo-keeper/ada badge --yes"
         lookup() { secret-tool lookup service blockyard username "$1" | wc -c; }
@@ -165,22 +165,22 @@ fn rotation_stores_the_new_key_in_the_keyring(yard: &TestYard) {
         secret-tool clear service blockyard username "$second"
         $blockyard $reveal || echo "exit $?""#,
     );
-    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
     // Base64 of 32 bytes has 44 characters.
     assert_eq!(
-        said.stdout, "to the operating system's keyring\nbadge\n44\nbadge\n44\nexit 5\nexit 5\n",
+        output.stdout, "to the operating system's keyring\nbadge\n44\nbadge\n44\nexit 5\nexit 5\n",
         "{}",
-        said.stderr
+        output.stderr
     );
-    for words in ["the key from BLOCKYARD_KEY is not this yard's key", "keyring has no key for this yard"] {
-        assert!(said.stderr.contains(words), "{}", said.stderr);
+    for expected in ["the key from BLOCKYARD_KEY is not this yard's key", "keyring has no key for this yard"] {
+        assert!(output.stderr.contains(expected), "{}", output.stderr);
     }
     assert!(refused(&with(yard, "BLOCKYARD_KEY_FILE", &old, &["list"])));
     assert!(yard.fails(5, &["list"]).contains("keyring failed"));
 }
 
 /// Creates this number of keepers without a badge.
-fn crowd(yard: &TestYard, count: u64) {
+fn create_keepers(yard: &TestYard, count: u64) {
     let mut file = "version = 1\n".to_owned();
     file.extend((0..count).map(|number| format!("[blocks.\"zoo-keeper/k{number}\"]\nname = \"K\"\n")));
     yard.ok_with_input(&["apply", "-", "--quiet"], &file);
@@ -207,9 +207,9 @@ fn before_each_move(yard: &TestYard, sqlite: &str, postgres: &str) -> &'static s
 
 /// Starts a rotation of 212 blocks that stops after its first batch: `zoo-keeper/ada` is rewrapped,
 /// and `zoo-keeper/bob` is not. Returns the files of the old and the new key.
-fn half_done(yard: &TestYard) -> (PathBuf, PathBuf) {
+fn interrupt_rotation(yard: &TestYard) -> (PathBuf, PathBuf) {
     yard.keeper("ada", "ada's badge");
-    crowd(yard, 210);
+    create_keepers(yard, 210);
     yard.keeper("bob", "bob's badge");
     let old = yard.key_file();
     let enough = format!("(select count(*) from blocks where key_id = new.key_id) >= {BATCH}");
@@ -238,7 +238,7 @@ fn interrupted_rotation_allows_reads_and_creations(yard: &TestYard) {
     if !yard.has_shell() {
         return;
     }
-    let (old, _) = half_done(yard);
+    let (old, _) = interrupt_rotation(yard);
     assert_eq!(badges(yard), ["ada's badge", "bob's badge"]);
     yard.keeper("eve", "eve's badge");
     assert_eq!(progress(yard), Some((BATCH + 1, 12)), "a new block uses the new key");
@@ -261,7 +261,7 @@ fn interrupted_rotation_requires_the_old_key(yard: &TestYard) {
     if !yard.has_shell() {
         return;
     }
-    let (old, new) = half_done(yard);
+    let (old, new) = interrupt_rotation(yard);
     let away = yard.path("away.key");
     fs::rename(&old, &away).expect("moved");
     let reveal = |name: &str| {
@@ -270,17 +270,17 @@ fn interrupted_rotation_requires_the_old_key(yard: &TestYard) {
     assert_eq!(reveal("ada").stdout, "ada's badge");
     let bob = reveal("bob");
     assert_eq!((bob.code, bob.stdout.as_str()), (5, ""), "{}", bob.stderr);
-    let stuck = with(yard, "BLOCKYARD_KEY_FILE", &new, &["key", "rotate"]);
-    assert_eq!(stuck.code, 5);
+    let failed = with(yard, "BLOCKYARD_KEY_FILE", &new, &["key", "rotate"]);
+    assert_eq!(failed.code, 5);
     assert_eq!(progress(yard), Some((BATCH, 12)));
     fs::rename(&away, &old).expect("moved back");
     assert_eq!(rotate(yard)["moved"], json!(12));
     fs::remove_file(&old).expect("gone");
     assert_eq!(badges(yard), ["ada's badge", "bob's badge"]);
     // The errors name the missing key.
-    let looked = format!("key file `{}` does not exist", old.display());
-    for said in [stuck.stderr, bob.stderr] {
-        assert!(said.contains(&looked), "{said}");
+    let expected = format!("key file `{}` does not exist", old.display());
+    for message in [failed.stderr, bob.stderr] {
+        assert!(message.contains(&expected), "{message}");
     }
 }
 
@@ -288,14 +288,14 @@ fn interrupted_rotation_requires_the_new_key_for_rotated_blocks(yard: &TestYard)
     if !yard.has_shell() {
         return;
     }
-    let (_, new) = half_done(yard);
+    let (_, new) = interrupt_rotation(yard);
     let away = yard.path("away.key");
     fs::rename(&new, &away).expect("moved");
     assert_eq!(yard.reveal("zoo-keeper/bob", "badge"), "bob's badge");
-    let looked = yard.anonymous(&format!("key file `{}` does not exist", new.display()));
+    let expected = yard.without_locations(&format!("key file `{}` does not exist", new.display()));
     for arguments in [&["reveal", "zoo-keeper/ada", "badge", "--yes"][..], &["key", "rotate"]] {
         let refused = yard.fails(5, arguments);
-        assert!(refused.contains(&looked), "{refused}");
+        assert!(refused.contains(&expected), "{refused}");
     }
     // A block that is created in the meantime is not lost, regardless of its key.
     yard.keeper("eve", "eve's badge");
@@ -309,12 +309,12 @@ fn interrupted_rotation_resumes_only_to_its_original_location(yard: &TestYard) {
     if !yard.has_shell() {
         return;
     }
-    let (_, new) = half_done(yard);
+    let (_, new) = interrupt_rotation(yard);
     let elsewhere = with(yard, "NEXT_KEY", key(1), &["key", "rotate", "--to", "env:NEXT_KEY"]);
     assert_eq!(elsewhere.code, 6, "{}", elsewhere.stderr);
-    let words =
+    let expected =
         format!("a rotation to the key in `file:{}` is in progress", new.file_name().expect("a name").display());
-    assert!(elsewhere.stderr.contains(&words), "{}", elsewhere.stderr);
+    assert!(elsewhere.stderr.contains(&expected), "{}", elsewhere.stderr);
     assert!(elsewhere.stderr.contains("finish it with `blockyard key rotate`"), "{}", elsewhere.stderr);
     yard.fails(6, &["key", "rotate", "--to", "keyring"]);
     assert_eq!(progress(yard), Some((BATCH, 12)));
@@ -328,7 +328,7 @@ fn killed_rotation_resumes(yard: &TestYard) {
         return;
     }
     yard.keeper("ada", "ada's badge");
-    crowd(yard, 600);
+    create_keepers(yard, 600);
     yard.keeper("bob", "bob's badge");
     let old = yard.key_file();
     // Slows down the database, so that the rotation can be killed midway.
@@ -362,7 +362,7 @@ fn killed_rotation_resumes(yard: &TestYard) {
 
 fn concurrent_rotations_leave_one_key(yard: &TestYard) {
     yard.keeper("ada", "ada's badge");
-    crowd(yard, 210);
+    create_keepers(yard, 210);
     yard.keeper("bob", "bob's badge");
     let rotating: Vec<_> = (0..5)
         .map(|_| {
@@ -373,9 +373,9 @@ fn concurrent_rotations_leave_one_key(yard: &TestYard) {
     let mut done = 0;
     for rotation in rotating {
         let output = rotation.wait_with_output().expect("it ends");
-        let said = String::from_utf8_lossy(&output.stderr);
+        let message = String::from_utf8_lossy(&output.stderr);
         // A later process joins the rotation, or fails because the key was changed in the meantime.
-        assert!(matches!(output.status.code(), Some(0 | 5 | 6)), "{said}");
+        assert!(matches!(output.status.code(), Some(0 | 5 | 6)), "{message}");
         done += u32::from(output.status.success());
     }
     assert!(done > 0);

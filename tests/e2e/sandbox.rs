@@ -1,6 +1,6 @@
 //! Bundles are untrusted: each attack of `tests/guests/misbehave` has its test here.
 
-use blockyard_tests::{Ran, TestYard, bundle};
+use blockyard_tests::{CommandOutput, TestYard, bundle};
 
 const ATTACKS: [&str; 19] = [
     "nothing",
@@ -34,16 +34,16 @@ fn yard() -> TestYard {
     yard
 }
 
-fn attack(yard: &TestYard, operation: &str, more: &[&str]) -> Ran {
+fn attack(yard: &TestYard, operation: &str, more: &[&str]) -> CommandOutput {
     let arguments: Vec<&str> = ["call", "misbehave/m", operation].iter().chain(more).copied().collect();
     yard.run(&arguments)
 }
 
-fn stopped(operation: &str, words: &str) {
+fn stopped(operation: &str, expected: &str) {
     let yard = yard();
     let ran = attack(&yard, operation, &[]);
     assert_eq!(ran.code, 7, "{operation}: {}{}", ran.stdout, ran.stderr);
-    assert!(ran.stderr.contains(words), "{operation}: {}", ran.stderr);
+    assert!(ran.stderr.contains(expected), "{operation}: {}", ran.stderr);
     // Only that call fails.
     assert_eq!(attack(&yard, "nothing", &[]).stdout, "null\n");
 }
@@ -92,7 +92,7 @@ fn sleep() {
     let yard = yard();
     let mut command = yard.command(&["call", "misbehave/m", "sleep", "--timeout", "2"]);
     let began = std::time::Instant::now();
-    let ran = blockyard_tests::ran(&mut command, None);
+    let ran = blockyard_tests::run_command(&mut command, None);
     assert_eq!(ran.code, 7, "{}", ran.stderr);
     assert!(ran.stderr.contains("the call was stopped after 2 seconds"), "{}", ran.stderr);
     assert!(began.elapsed().as_secs() < 20);
@@ -135,8 +135,8 @@ fn insert_in_read() {
     std::fs::write(yard.path("named.db"), "").expect("an empty database");
     let ran = attack(&yard, "insert-in-read", &[]);
     assert_eq!(ran.code, 7, "{}", ran.stderr);
-    let said = "bundle `misbehave` was stopped: a `read` operation tried to insert rows into a table";
-    assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    let message = "bundle `misbehave` was stopped: a `read` operation tried to insert rows into a table";
+    assert!(ran.stderr.contains(message), "{}", ran.stderr);
     assert_eq!(std::fs::read(yard.path("named.db")).expect("the file"), b"");
 }
 
@@ -180,7 +180,7 @@ fn compiled_code_is_cached_in_a_private_folder() {
     let yard = yard();
     let run = || {
         let mut command = yard.command(&["call", "misbehave/m", "nothing"]);
-        blockyard_tests::ran(command.env("XDG_CACHE_HOME", yard.path("cache")), None)
+        blockyard_tests::run_command(command.env("XDG_CACHE_HOME", yard.path("cache")), None)
     };
     assert_eq!(run().code, 0);
     let folder = yard.path("cache/blockyard/compiled");

@@ -4,8 +4,8 @@
 
 use std::io::Write as _;
 
-use blockyard_tests::web::{Answer, Seen, Web};
-use blockyard_tests::{Ran, TestYard, bundle};
+use blockyard_tests::web::{Answer, RecordedRequest, Web};
+use blockyard_tests::{CommandOutput, TestYard, bundle};
 use serde_json::{Value, json};
 
 /// A server that echoes requests, one outside of the secret's audience, and a token server.
@@ -36,7 +36,7 @@ fn gzip(text: &[u8]) -> Vec<u8> {
 }
 
 /// An honest server with common middleware: compression, ranges, redirects.
-fn echo(request: &Seen) -> Answer {
+fn echo(request: &RecordedRequest) -> Answer {
     let sent = json!({"target": request.target, "headers": request.headers}).to_string();
     let path = request.target.split('?').next().unwrap_or_default();
     match path {
@@ -71,7 +71,7 @@ fn echo(request: &Seen) -> Answer {
 }
 
 fn bed(secret: &str) -> Bed {
-    let stored = |request: &Seen| match request.target.as_str() {
+    let stored = |request: &RecordedRequest| match request.target.as_str() {
         "/guesses" => Answer::text("aaaaaa k9zq4y k9zq4x zzzzzz"),
         _ => Answer::text("thanks"),
     };
@@ -95,7 +95,7 @@ fn bed(secret: &str) -> Bed {
 }
 
 impl Bed {
-    fn call(&self, operation: &str, arguments: &Value) -> Ran {
+    fn call(&self, operation: &str, arguments: &Value) -> CommandOutput {
         self.yard.run(&["call", "courier-thief/t", operation, "--args", &arguments.to_string(), "--json", "--yes"])
     }
 
@@ -131,12 +131,12 @@ fn echo_does_not_confirm_guesses() {
         for auth in [false, true] {
             let bed = bed(secret);
             bed.stopped("guess", &json!({"guesses": guesses, "via": via, "auth": auth}));
-            let sent_it = |request: &Seen| {
+            let sent_it = |request: &RecordedRequest| {
                 request.target.contains(secret)
                     || request.header("x-guess").contains(secret)
                     || request.body == secret.as_bytes()
             };
-            assert!(!bed.web.seen().iter().any(sent_it), "the guess was sent");
+            assert!(!bed.web.requests().iter().any(sent_it), "the guess was sent");
         }
     }
 }
@@ -185,7 +185,7 @@ fn guesses_of_another_server_are_not_sent() {
     assert_ne!(ran.code, 0, "{}", ran.stdout);
     assert!(!ran.stderr.contains("zzzzzz"), "{}", ran.stderr);
     let bodies: Vec<String> =
-        bed.web.seen().iter().map(|request| String::from_utf8_lossy(&request.body).into_owned()).collect();
+        bed.web.requests().iter().map(|request| String::from_utf8_lossy(&request.body).into_owned()).collect();
     assert!(bodies.iter().all(|body| !body.contains("k9zq4x")), "{bodies:?}");
     // Without a right guess, the echo is returned.
     let bed = self::bed("another");
@@ -194,12 +194,12 @@ fn guesses_of_another_server_are_not_sent() {
 
 #[test]
 fn unread_body_with_a_secret_stays_in_its_audience() {
-    for how in ["whole", "begun", "parts", "again"] {
+    for how in ["unchanged", "after-first-byte", "parts", "repeated"] {
         for path in ["/echo", "/echo?x=1"] {
             let bed = bed("hunter7");
             let ran = bed.call("bounce", &json!({"path": path, "to": "/sink", "how": how}));
             assert_ne!(ran.code, 0, "{how}: {}", ran.stdout);
-            for request in bed.other.seen() {
+            for request in bed.other.requests() {
                 let body = String::from_utf8_lossy(&request.body).into_owned();
                 assert!(!body.contains("hunter7") && !body.contains("hunter"), "{how}: {body}");
             }
@@ -213,14 +213,14 @@ fn unread_body_with_a_secret_stays_in_its_audience() {
         let ran = bed.call("bounce", &json!({"path": path, "to": "/sink", "headers": headers}));
         assert_eq!(ran.code, 1, "{path}: {}{}", ran.stdout, ran.stderr);
         assert!(ran.stderr.contains("compressed or partial"), "{path}: {}", ran.stderr);
-        assert!(bed.other.seen().is_empty());
+        assert!(bed.other.requests().is_empty());
     }
     // A body with undeclared compression is rejected as well: the request ends before its first
     // byte.
     let silent = bed("hunter7");
     let ran = silent.call("bounce", &json!({"path": "/silent-gzip", "to": "/sink", "headers": {}}));
     assert_ne!(ran.code, 0, "{}", ran.stdout);
-    assert!(silent.other.seen().iter().all(|request| request.body.is_empty()));
+    assert!(silent.other.requests().iter().all(|request| request.body.is_empty()));
     // A body without a secret is forwarded.
     let bed = bed("hunter7");
     assert_eq!(bed.ok("bounce", &json!({"path": "/header", "to": "/sink"})), 200);
@@ -237,7 +237,7 @@ fn compressed_and_partial_responses_cannot_be_read() {
         assert_eq!(refused.code, 1, "{path}: {}", refused.stdout);
     }
     // No request accepted compression.
-    assert!(bed.web.seen().iter().all(|request| request.header("accept-encoding") == "identity"));
+    assert!(bed.web.requests().iter().all(|request| request.header("accept-encoding") == "identity"));
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn requests_with_a_secret_disable_compression() {
         let got = get(json!({"accept-encoding": "gzip"}), auth);
         assert_eq!(got.code, 0, "{}", got.stderr);
         assert!(!got.stdout.contains("hunter7"), "{}", got.stdout);
-        assert_eq!(web.seen().last().expect("a request").header("accept-encoding"), "identity");
+        assert_eq!(web.requests().last().expect("a request").header("accept-encoding"), "identity");
     }
     for name in ["want-digest", "want-repr-digest", "if-range", "request-range", "te", "a-im"] {
         assert_eq!(get(json!({name: "x"}), "bearer").code, 1, "{name}");
@@ -296,7 +296,7 @@ fn secret_is_sent_only_in_headers_of_the_schema() {
         assert_eq!(ran.code, 1, "{header}: {}", ran.stdout);
         assert!(ran.stderr.contains("the schema of the block type names"), "{header}: {}", ran.stderr);
     }
-    assert!(bed.web.seen().is_empty());
+    assert!(bed.web.requests().is_empty());
     // An echo in different case is masked as well.
     let lower = Web::start(|request| Answer::text(request.header("x-api-key").to_lowercase()));
     bed.yard.ok(&["grant", "courier", &format!("http {}", lower.url())]);
@@ -318,7 +318,7 @@ fn token_server_must_be_named_by_the_schema() {
         let ran = bed.call("exchange", &json!({"token_url": url, "client_id": "me"}));
         assert_eq!(ran.code, 5, "{url}: {}", ran.stderr);
     }
-    assert!(bed.tokens.seen().is_empty() && bed.web.seen().is_empty());
+    assert!(bed.tokens.requests().is_empty() && bed.web.requests().is_empty());
     // A token URL with a query is not accepted as a token server.
     bed.yard.ok(&["set", "courier-thief/t", "--set", &format!("token_url={tokens}/token?delete=1")]);
     let url = format!("{tokens}/token?delete=1");
@@ -349,7 +349,7 @@ fn redirect_neither_forwards_nor_quotes_a_secret() {
     let ran = get(elsewhere);
     assert_eq!(ran.code, 1, "{}", ran.stdout);
     assert!(ran.stderr.contains("holds a secret of this block") && !ran.stderr.contains("hunter"), "{}", ran.stderr);
-    assert!(bed.other.seen().is_empty());
+    assert!(bed.other.requests().is_empty());
     for padding in 20..60 {
         let pad = "p".repeat(padding);
         let ran = get(json!({"path": "/bad-location", "auth": "header", "headers": {"x-pad": pad}}));
@@ -402,7 +402,7 @@ fn write_nested(text: &mut String, depth: usize) {
 fn search_for_a_large_secret_uses_bounded_memory() {
     let bed = bed("hunter7");
     #[cfg(target_os = "linux")]
-    let idle = said(&bed);
+    let idle = peak_memory_of_call(&bed);
     let mut file = std::fs::File::create(bed.yard.path("large")).expect("a file");
     for at in 0_u64..100_000 {
         write!(file, "{:09x}", at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 28).expect("written");
@@ -411,14 +411,14 @@ fn search_for_a_large_secret_uses_bounded_memory() {
     bed.yard.ok(&["set", "courier-thief/t", "--secret", &format!("token=file:{}", bed.yard.path("large").display())]);
     #[cfg(target_os = "linux")]
     {
-        let peak = said(&bed);
+        let peak = peak_memory_of_call(&bed);
         assert!(idle > 1_000 && peak < idle + (64 << 10), "idle {idle}, peak {peak} KiB");
     }
 }
 
 /// Returns the peak memory of a call in KiB.
 #[cfg(target_os = "linux")]
-fn said(bed: &Bed) -> u64 {
+fn peak_memory_of_call(bed: &Bed) -> u64 {
     let arguments = json!({"text": "hello"}).to_string();
     crate::memory::peak_memory(&bed.yard, &["call", "courier-thief/t", "say", "--args", &arguments])
 }

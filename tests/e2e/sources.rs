@@ -3,7 +3,7 @@
 use std::fs;
 
 use blockyard_tests::environment::program;
-use blockyard_tests::{Ran, TestYard, on_both, ran};
+use blockyard_tests::{CommandOutput, TestYard, on_both, run_command};
 use serde_json::json;
 
 on_both!(
@@ -18,12 +18,12 @@ on_both!(
 );
 
 /// Runs a command with a door key in its environment, or without one.
-fn with_door(yard: &TestYard, key: Option<&str>, arguments: &[&str]) -> Ran {
+fn with_door(yard: &TestYard, key: Option<&str>, arguments: &[&str]) -> CommandOutput {
     let mut command = yard.command(arguments);
     if let Some(key) = key {
         command.env("DOOR_KEY", key);
     }
-    ran(&mut command, None)
+    run_command(&mut command, None)
 }
 
 fn source_is_read_at_each_call(yard: &TestYard) {
@@ -62,9 +62,9 @@ fn unreadable_source_is_an_error_without_fallback(yard: &TestYard) {
             &["reveal", address, "badge", "--yes"],
         ] {
             let refused = yard.fails(5, arguments);
-            let source = yard.anonymous(source);
-            let words = format!("the secret `badge` of block `{address}` cannot be read from `{source}`");
-            assert!(refused.contains(&words) && refused.contains(reason), "{refused}");
+            let source = yard.without_locations(source);
+            let expected = format!("the secret `badge` of block `{address}` cannot be read from `{source}`");
+            assert!(refused.contains(&expected) && refused.contains(reason), "{refused}");
             assert!(!refused.contains("the old badge"), "{refused}");
         }
     }
@@ -84,8 +84,8 @@ fn nested_source_error_names_the_owning_block(yard: &TestYard) {
         refused.contains("the secret `badge` of block `zoo-keeper/ada` cannot be read from `env:DOOR_KEY`"),
         "{refused}"
     );
-    let looked = with_door(yard, Some("a key"), &["call", "zoo-cage/house", "look"]);
-    assert!(looked.stdout.contains("\"keeper\": \"Ada\""), "{}{}", looked.stdout, looked.stderr);
+    let result = with_door(yard, Some("a key"), &["call", "zoo-cage/house", "look"]);
+    assert!(result.stdout.contains("\"keeper\": \"Ada\""), "{}{}", result.stdout, result.stderr);
 }
 
 /// The size of a pipe is not known in advance: the number of bytes read has the same limit.
@@ -150,10 +150,10 @@ fn source_chain_is_limited_to_eight_blocks(yard: &TestYard) {
     assert!(refused.stderr.contains("the chain of secret stores is longer than 8 blocks"), "{}", refused.stderr);
     // Every block in the chain is named.
     let missing = yard.fails(5, &["reveal", "zoo-safe/s2", "content", "--yes"]);
-    for words in
+    for expected in
         ["`zoo-safe/s2` cannot be read from `block:zoo-safe/s1`", "`zoo-safe/s0` cannot be read from `env:DOOR_KEY`"]
     {
-        assert!(missing.contains(words), "{missing}");
+        assert!(missing.contains(expected), "{missing}");
     }
 }
 

@@ -2,7 +2,7 @@
 //! by the host. Finally the test checks from outside that nothing has changed.
 
 use blockyard_tests::environment::program;
-use blockyard_tests::{TestYard, available, ran};
+use blockyard_tests::{TestYard, available, run_command};
 
 /// Checks that `query` rejects a statement, and that the error states a suitable reason.
 fn refused(yard: &TestYard, block: &str, statement: &str) {
@@ -38,7 +38,7 @@ fn postgres_statements_have_their_declared_effect() {
         psql.args(["-X", "-A", "-t", "-h", "127.0.0.1", "-p", &variable("PORT"), "-U", "postgres"])
             .args(["-d", database, "-c", statement])
             .env("PGPASSWORD", variable("PASSWORD"));
-        let read = ran(&mut psql, None);
+        let read = run_command(&mut psql, None);
         assert_eq!(read.code, 0, "{statement}: {}", read.stderr);
         read.stdout
     };
@@ -101,8 +101,8 @@ fn postgres_statements_have_their_declared_effect() {
         witness("test_effects", "select count(*) from pg_locks where locktype = 'advisory' and objid = 4712"),
         "0\n"
     );
-    let seen = "select (select array_agg(a) from t) || ' ' || (select is_called from s) || ' ' || (select count(*) from pg_class where relname = 'u')";
-    assert_eq!(witness("test_effects", &seen.replace("array_agg(a)", "array_agg(a)::text")), "{1} false 0\n");
+    let state = "select (select array_agg(a) from t) || ' ' || (select is_called from s) || ' ' || (select count(*) from pg_class where relname = 'u')";
+    assert_eq!(witness("test_effects", &state.replace("array_agg(a)", "array_agg(a)::text")), "{1} false 0\n");
     assert!(!std::path::Path::new("/tmp/blockyard-effects").exists());
     witness("test_effects", "drop role sneaky_reader");
 }
@@ -120,7 +120,7 @@ fn mariadb_statements_have_their_declared_effect() {
             .args(["--no-defaults", "--host=127.0.0.1", "--user=blockyard", "--batch", "--skip-column-names"])
             .args([&format!("--port={}", variable("PORT")), "--execute", statement, database])
             .env("MYSQL_PWD", variable("PASSWORD"));
-        let read = ran(&mut shell, None);
+        let read = run_command(&mut shell, None);
         assert_eq!(read.code, 0, "{statement}: {}", read.stderr);
         read.stdout
     };

@@ -12,7 +12,7 @@ const CSV: &str = "id,name,weight,born,seen,tame,code\n\
     2,\"Heron \"\"Grey\"\"\",1.5,,2013-02-08T12:30:00.5+01:00,false,012\n\
     3,,,2012-12-31,,,\n";
 
-fn load(yard: &TestYard, block: &str, name: &str, bytes: &[u8], more: &[&str]) -> blockyard_tests::Ran {
+fn load(yard: &TestYard, block: &str, name: &str, bytes: &[u8], more: &[&str]) -> blockyard_tests::CommandOutput {
     let file = yard.path(name);
     std::fs::write(&file, bytes).expect("a file");
     let format = file.extension().and_then(|ending| ending.to_str()).expect("an ending").to_owned();
@@ -35,8 +35,8 @@ fn all(yard: &TestYard, block: &str) -> Value {
 #[test]
 fn csv_creates_a_table_and_appends_rows() {
     each("load", |dialect, yard, block| {
-        let made = loaded(yard, block, "birds.csv", CSV.as_bytes(), &[]);
-        assert_eq!((&made["rows"], &made["created"]), (&json!(3), &json!(true)), "{dialect}");
+        let created = loaded(yard, block, "birds.csv", CSV.as_bytes(), &[]);
+        assert_eq!((&created["rows"], &created["created"]), (&json!(3), &json!(true)), "{dialect}");
         let rows = all(yard, block);
         assert_eq!(rows[0]["name"], "Owl, barn", "{dialect}");
         assert_eq!(rows[1]["name"], "Heron \"Grey\"", "{dialect}");
@@ -102,8 +102,8 @@ fn files_round_trip() {
             yard.ok(&["call", block, "unload", "--statement", statement, "--format", format, "--out", &to]);
             let bytes = std::fs::read(&file).expect("the file");
             yard.ok(&["execute", block, "drop table birds"]);
-            let made = loaded(yard, block, &format!("birds.{format}"), &bytes, &["--mode", "create"]);
-            assert_eq!(made["rows"], 3, "{dialect} {format}");
+            let created = loaded(yard, block, &format!("birds.{format}"), &bytes, &["--mode", "create"]);
+            assert_eq!(created["rows"], 3, "{dialect} {format}");
             let after = all(yard, block);
             for (before, after) in before.as_array().expect("rows").iter().zip(after.as_array().expect("rows")) {
                 for (name, value) in before.as_object().expect("a row") {
@@ -145,8 +145,8 @@ fn parquet_is_interoperable_with_other_programs() {
     let to = ours.display().to_string();
     let statement = "select id, name, born from birds where id < 2000";
     yard.ok(&["call", "sql-database/flights", "unload", "--statement", statement, "--format", "parquet", "--out", &to]);
-    let said = duckdb(&format!("select count(*) as n, max(name) as m, min(born) as b from '{}'", ours.display()));
-    assert!(said.contains("2000") && said.contains("bird 999") && said.contains("2013-02-08"), "{said}");
+    let output = duckdb(&format!("select count(*) as n, max(name) as m, min(born) as b from '{}'", ours.display()));
+    assert!(output.contains("2000") && output.contains("bird 999") && output.contains("2013-02-08"), "{output}");
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn loads_preserve_digits_and_column_types() {
         loaded(yard, block, "birds.ndjson", mixed.as_bytes(), &[]);
         let rows = all(yard, block);
         let values: Vec<Value> = rows.as_array().expect("rows").iter().map(|row| row["a"].clone()).collect();
-        let wanted = match dialect {
+        let expected = match dialect {
             "postgres" => [json!({"x": 1}), json!("1"), json!(1)],
             // A column without a type stores values of any type; lists and objects are stored as
             // JSON text.
@@ -207,7 +207,7 @@ fn loads_preserve_digits_and_column_types() {
             // MariaDB stores JSON as text.
             _ => [json!("{\"x\": 1}"), json!("\"1\""), json!("1")],
         };
-        assert_eq!(values, wanted, "{dialect}: {rows}");
+        assert_eq!(values, expected, "{dialect}: {rows}");
         yard.ok(&["execute", block, "drop table birds"]);
         // In a text column, words are not converted.
         yard.ok(&["execute", block, "create table birds (id integer, tame varchar(40), seen varchar(40))"]);
@@ -246,8 +246,8 @@ fn large_values_load_and_unsupported_types_are_reported() {
         "import duckdb; duckdb.sql(\"copy (select interval 1 day as v) to '{}' (format parquet)\")",
         file.display()
     );
-    let made = program("python3").args(["-c", &python]).env("PYTHONPATH", &packages).status();
-    assert!(made.is_ok_and(|status| status.success()));
+    let created = program("python3").args(["-c", &python]).env("PYTHONPATH", &packages).status();
+    assert!(created.is_ok_and(|status| status.success()));
     let bytes = std::fs::read(&file).expect("the file");
     let refused = load(&yard, block, "odd.parquet", &bytes, &[]);
     assert!(refused.code == 1 && refused.stderr.contains("intervals"), "{}", refused.stderr);
@@ -259,9 +259,9 @@ fn positional_parameters_are_bound_in_order() {
         yard.ok(&["execute", block, "create table birds (id integer, name varchar(20))"]);
         let many = json!({"statement": "insert into birds values (?, ?)", "parameters": [[1, "owl"], [2, "who?"]]});
         yard.ok(&["call", block, "execute-many", "--args", &many.to_string()]);
-        let asked = json!({"statement": "select id from birds where name = ? and id > ? and name <> 'x?'", "parameters": ["who?", 1]});
+        let arguments = json!({"statement": "select id from birds where name = ? and id > ? and name <> 'x?'", "parameters": ["who?", 1]});
         assert_eq!(
-            yard.json(&["call", block, "fetch-one", "--args", &asked.to_string()]),
+            yard.json(&["call", block, "fetch-one", "--args", &arguments.to_string()]),
             json!({"id": 2}),
             "{dialect}"
         );

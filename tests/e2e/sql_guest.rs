@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
 use blockyard_tests::environment::program;
-use blockyard_tests::{TestYard, available, bundle, ran};
+use blockyard_tests::{TestYard, available, bundle, run_command};
 use serde_json::{Value, json};
 
 fn yard() -> TestYard {
@@ -32,12 +32,12 @@ fn witness(database: &str, statement: &str) -> String {
     psql.args(["-X", "-A", "-t", "-h", "127.0.0.1", "-p", &postgres("PORT"), "-U", "postgres"])
         .args(["-d", database, "-c", statement])
         .env("PGPASSWORD", postgres("PASSWORD"));
-    let read = ran(&mut psql, None);
+    let read = run_command(&mut psql, None);
     assert_eq!(read.code, 0, "{statement}: {}", read.stderr);
     read.stdout
 }
 
-fn query_in_read_transaction(yard: &TestYard, dialect: &str, statements: &[&str]) -> blockyard_tests::Ran {
+fn query_in_read_transaction(yard: &TestYard, dialect: &str, statements: &[&str]) -> blockyard_tests::CommandOutput {
     let arguments = json!({"dialect": dialect, "statements": statements, "continue_on_error": true}).to_string();
     yard.run(&["call", "misbehave/m", "query-in-read-transaction", "--args", &arguments])
 }
@@ -97,7 +97,7 @@ fn sqlite_read_transaction_of_a_guest_cannot_write() {
     if !available("BLOCKYARD_TEST_SQLITE3") {
         return;
     }
-    assert_eq!(ran(&mut sqlite, None).code, 0);
+    assert_eq!(run_command(&mut sqlite, None).code, 0);
     create(&yard, &json!({"path": path}), "unused-secret-7431");
     let before = std::fs::read(&path).expect("the file");
     for statements in [
@@ -117,19 +117,19 @@ fn sqlite_read_transaction_of_a_guest_cannot_write() {
 
 /// Starts a server that requests a cleartext password, as PostgreSQL may. Returns its port and the
 /// received bytes.
-fn asks_for_a_password() -> (u16, Arc<Mutex<Vec<u8>>>) {
+fn password_server() -> (u16, Arc<Mutex<Vec<u8>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let keep = heard.clone();
+    let received = Arc::new(Mutex::new(Vec::new()));
+    let recorder = received.clone();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let mut stream = stream;
-            let keep = keep.clone();
+            let recorder = recorder.clone();
             std::thread::spawn(move || {
                 let mut bytes = [0; 4096];
                 while let Ok(read @ 1..) = stream.read(&mut bytes) {
-                    keep.lock().expect("not poisoned").extend_from_slice(&bytes[..read]);
+                    recorder.lock().expect("not poisoned").extend_from_slice(&bytes[..read]);
                     // Rejects TLS, then requests a cleartext password.
                     let is_tls = bytes[..read].starts_with(&[0, 0, 0, 8, 4, 210, 22, 47]);
                     let answer: &[u8] = if is_tls { b"N" } else { &[b'R', 0, 0, 0, 8, 0, 0, 0, 3] };
@@ -140,13 +140,13 @@ fn asks_for_a_password() -> (u16, Arc<Mutex<Vec<u8>>>) {
             });
         }
     });
-    (port, heard)
+    (port, received)
 }
 
 #[test]
 fn password_is_sent_only_to_the_host_of_its_block() {
     let yard = yard();
-    let (port, heard) = asks_for_a_password();
+    let (port, received) = password_server();
     let secret = "pw-secret-of-the-database";
     create(
         &yard,
@@ -164,13 +164,13 @@ fn password_is_sent_only_to_the_host_of_its_block() {
             ran.stderr
         );
     }
-    assert!(heard.lock().expect("not poisoned").is_empty(), "the server received data");
+    assert!(received.lock().expect("not poisoned").is_empty(), "the server received data");
 }
 
 #[test]
 fn bundle_cannot_weaken_the_tls_of_a_block() {
     let yard = yard();
-    let (port, heard) = asks_for_a_password();
+    let (port, received) = password_server();
     let secret = "pw-secret-of-the-database";
     create(
         &yard,
@@ -178,12 +178,12 @@ fn bundle_cannot_weaken_the_tls_of_a_block() {
                 "options": {"sslmode": "verify-full"}}),
         secret,
     );
-    let heard = || String::from_utf8_lossy(&heard.lock().expect("not poisoned")).into_owned();
+    let received = || String::from_utf8_lossy(&received.lock().expect("not poisoned")).into_owned();
     for sslmode in ["disable", "prefer", "require", "verify-ca"] {
         let arguments = json!({"host": "127.0.0.1", "sslmode": sslmode}).to_string();
         let ran = yard.run(&["call", "misbehave/m", "send-password-to-host", "--args", &arguments]);
         assert_ne!(ran.code, 0, "{sslmode}: {}", ran.stdout);
-        assert!(!heard().contains(secret), "{sslmode}: the password was sent without TLS");
+        assert!(!received().contains(secret), "{sslmode}: the password was sent without TLS");
     }
     // If the block itself permits it, the server receives the password, which proves that the test
     // works.
@@ -195,7 +195,7 @@ fn bundle_cannot_weaken_the_tls_of_a_block() {
         "--args",
         r#"{"host": "127.0.0.1", "sslmode": "disable"}"#,
     ]);
-    assert!(heard().contains(secret), "{:?}", heard());
+    assert!(received().contains(secret), "{:?}", received());
 }
 
 #[test]

@@ -24,14 +24,14 @@ pub(crate) fn count_of(yard: &TestYard, block: &str) -> Value {
 fn script_is_atomic() {
     each("script", |dialect, yard, block| {
         let script = |text: &str| yard.run(&["call", block, "script", "--script", text, "--json"]);
-        let made = script(
+        let created = script(
             "create table birds (id integer primary key, name varchar(40) not null);\n\
              -- two of them; no more\n\
              insert into birds values (1, 'owl; barn'), (2, 'heron');",
         );
-        assert_eq!(made.code, 0, "{dialect}: {}", made.stderr);
-        let made: Value = serde_json::from_str(&made.stdout).expect("JSON");
-        assert_eq!(made["statements"], 2, "{dialect}");
+        assert_eq!(created.code, 0, "{dialect}: {}", created.stderr);
+        let created: Value = serde_json::from_str(&created.stdout).expect("JSON");
+        assert_eq!(created["statements"], 2, "{dialect}");
         assert_eq!(count_of(yard, block), 2, "{dialect}");
 
         let failed = script(
@@ -51,9 +51,9 @@ fn script_is_atomic() {
 #[test]
 fn tables_and_their_columns_are_described() {
     each("tables", |dialect, yard, block| {
-        let made = "create table birds (id integer primary key, name varchar(40) not null, weight numeric(6, 2), seen integer default 7); \
+        let created = "create table birds (id integer primary key, name varchar(40) not null, weight numeric(6, 2), seen integer default 7); \
                     create view owls as select * from birds where name = 'owl'";
-        yard.ok(&["call", block, "script", "--script", made]);
+        yard.ok(&["call", block, "script", "--script", created]);
         let tables = yard.json(&["call", block, "tables"]);
         let named: Vec<(&str, &str)> = tables
             .as_array()
@@ -70,34 +70,34 @@ fn tables_and_their_columns_are_described() {
             .iter()
             .map(|column| json!([column["name"], column["nullable"], column["primary_key"], column["default"]]))
             .collect();
-        let wanted = [
+        let expected = [
             json!(["id", false, true, null]),
             json!(["name", false, false, null]),
             json!(["weight", true, false, null]),
             json!(["seen", true, false, "7"]),
         ];
-        assert_eq!(facts, wanted, "{dialect}");
+        assert_eq!(facts, expected, "{dialect}");
         let types: Vec<&str> =
             columns.as_array().expect("columns").iter().filter_map(|c| c["type_name"].as_str()).collect();
-        let wanted = match dialect {
+        let expected = match dialect {
             "sqlite" => ["integer", "varchar(40)", "numeric(6, 2)", "integer"],
             "postgres" => ["integer", "character varying(40)", "numeric(6,2)", "integer"],
             _ => ["int(11)", "varchar(40)", "decimal(6,2)", "int(11)"],
         };
         let lower: Vec<String> = types.iter().map(|name| name.to_lowercase()).collect();
-        assert_eq!(lower, wanted, "{dialect}");
+        assert_eq!(lower, expected, "{dialect}");
 
         let missing = yard.fails(1, &["call", block, "describe-table", "--table", "fish"]);
         assert!(missing.contains("table or view `fish` does not exist"), "{dialect}: {missing}");
         // Names are passed as values, regardless of their content.
-        let odd = yard.fails(1, &["call", block, "describe-table", "--table", "x'; drop table birds; --"]);
-        assert!(odd.contains("table or view `x'"), "{dialect}: {odd}");
+        let refused = yard.fails(1, &["call", block, "describe-table", "--table", "x'; drop table birds; --"]);
+        assert!(refused.contains("table or view `x'"), "{dialect}: {refused}");
         assert_eq!(count_of(yard, block), 0, "{dialect}");
     });
     // Specific to SQLite: nullable primary keys and generated columns.
     let yard = TestYard::with_sqlite();
-    let made = "create table t (code text primary key, n integer, twice integer generated always as (n * 2))";
-    yard.ok(&["call", "sql-database/flights", "script", "--script", made]);
+    let created = "create table t (code text primary key, n integer, twice integer generated always as (n * 2))";
+    yard.ok(&["call", "sql-database/flights", "script", "--script", created]);
     let columns = yard.json(&["call", "sql-database/flights", "describe-table", "--table", "t"]);
     let facts: Vec<Value> =
         columns.as_array().expect("columns").iter().map(|c| json!([c["name"], c["nullable"]])).collect();

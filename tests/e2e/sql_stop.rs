@@ -5,10 +5,10 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use blockyard_tests::environment::program;
-use blockyard_tests::{TestYard, available, ran};
+use blockyard_tests::{TestYard, available, run_command};
 
 /// Time limit for a server to stop a query. It normally takes seconds, but the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs a slow query, interrupts it once it runs on the server, and waits until it no longer runs.
 fn stops(
@@ -20,7 +20,7 @@ fn stops(
     signal: &str,
     running: &dyn Fn() -> bool,
 ) {
-    let variable = |what: &str| std::env::var(format!("BLOCKYARD_TEST_{name}_{what}")).expect("the server");
+    let variable = |suffix: &str| std::env::var(format!("BLOCKYARD_TEST_{name}_{suffix}")).expect("the server");
     let yard = TestYard::new();
     let config = serde_json::json!({
         "dialect": dialect, "host": "127.0.0.1", "port": variable("PORT").parse::<u16>().expect("a port"),
@@ -29,24 +29,24 @@ fn stops(
     yard.create("sql-database/slow", &config);
     let mut query = yard.command(&["query", "sql-database/slow", slow]);
     let mut child = query.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
-    until(running, true);
+    wait_until(running, true);
     let sent = program("kill").args([signal, &child.id().to_string()]).status().expect("kill runs");
     assert!(sent.success());
     let ended = child.wait().expect("it ends");
     assert!(!ended.success());
-    until(running, false);
+    wait_until(running, false);
 }
 
-fn until(running: &dyn Fn() -> bool, wanted: bool) {
-    let begun = Instant::now();
-    while running() != wanted {
-        assert!(begun.elapsed() < PATIENCE, "query running: {}", !wanted);
+fn wait_until(running: &dyn Fn() -> bool, expected: bool) {
+    let started = Instant::now();
+    while running() != expected {
+        assert!(started.elapsed() < TIMEOUT, "query running: {}", !expected);
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
 fn postgres_runs(mark: &str) -> bool {
-    let variable = |what: &str| std::env::var(format!("BLOCKYARD_TEST_POSTGRES_{what}")).expect("the server");
+    let variable = |suffix: &str| std::env::var(format!("BLOCKYARD_TEST_POSTGRES_{suffix}")).expect("the server");
     let question = format!(
         "select count(*) from pg_stat_activity where state = 'active' and query like 'select pg_sleep(60), ''{mark}%'"
     );
@@ -66,7 +66,7 @@ fn postgres_runs(mark: &str) -> bool {
         "postgres",
     ])
     .env("PGPASSWORD", variable("PASSWORD"));
-    ran(&mut psql, None).stdout == "1\n"
+    run_command(&mut psql, None).stdout == "1\n"
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn interrupted_query_is_canceled_in_mariadb() {
     if !available("BLOCKYARD_TEST_MARIADB_PORT") {
         return;
     }
-    let variable = |what: &str| std::env::var(format!("BLOCKYARD_TEST_MARIADB_{what}")).expect("the server");
+    let variable = |suffix: &str| std::env::var(format!("BLOCKYARD_TEST_MARIADB_{suffix}")).expect("the server");
     let runs = || {
         let question =
             "select count(*) from information_schema.processlist where info like 'select sleep(60), ''interrupted%'";
@@ -99,7 +99,7 @@ fn interrupted_query_is_canceled_in_mariadb() {
             .args(["--no-defaults", "--host=127.0.0.1", "--user=blockyard", "--batch", "--skip-column-names"])
             .args([&format!("--port={}", variable("PORT")), "--execute", question])
             .env("MYSQL_PWD", variable("PASSWORD"));
-        ran(&mut shell, None).stdout == "1\n"
+        run_command(&mut shell, None).stdout == "1\n"
     };
     let slow = "select sleep(60), 'interrupted'";
     stops("mysql", "MARIADB", "mysql", "blockyard", slow, "-INT", &runs);

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
 use blockyard_tests::environment::program;
-use blockyard_tests::{TestYard, available, ran};
+use blockyard_tests::{TestYard, available, run_command};
 use serde_json::{Value, json};
 
 fn with_table() -> TestYard {
@@ -31,7 +31,7 @@ fn sqlite_shell_reads_written_values() {
     }
     let mut witness = program("sqlite3");
     witness.arg(yard.path("flights.db")).arg("select a, b, c, typeof(c), quote(d), e from t order by rowid");
-    let read = ran(&mut witness, None);
+    let read = run_command(&mut witness, None);
     assert_eq!(
         read.stdout,
         "9223372036854775807|one|1.5|real|NULL|1\n|two 'quoted'\nline|2.0|real|'x'|2.5\n-1|||null|NULL|\n"

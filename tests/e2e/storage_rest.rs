@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use blockyard_tests::web::{Answer, Seen, Web};
+use blockyard_tests::web::{Answer, RecordedRequest, Web};
 use crc::{CRC_32_ISCSI, Crc};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -18,7 +18,7 @@ use crate::memory::peak_memory;
 static CRC32C: Crc<u32, crc::Table<16>> = Crc::<u32, crc::Table<16>>::new(&CRC_32_ISCSI);
 
 /// Starts the server and creates `gcs-bucket/rest` on it.
-pub(crate) fn start(answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Option<(Cloud, Web)> {
+pub(crate) fn start(answer: impl Fn(&RecordedRequest) -> Answer + Send + Sync + 'static) -> Option<(Cloud, Web)> {
     let cloud = Cloud::start()?;
     let web = Web::start(answer);
     cloud.yard.ok(&["grant", "gcp", &format!("http {}", web.url())]);
@@ -38,7 +38,7 @@ fn resource(size: u64, crc32c: u32) -> Value {
 }
 
 /// Returns the last byte of a chunk, and the total size if the chunk is the last: `bytes 0-7/*`.
-fn content_range(request: &Seen) -> (u64, Option<u64>) {
+fn content_range(request: &RecordedRequest) -> (u64, Option<u64>) {
     let range = request.header("content-range").strip_prefix("bytes ").expect("a range");
     let (range, total) = range.split_once('/').expect("a total");
     let last = range.split_once('-').expect("a last byte").1;
@@ -49,16 +49,16 @@ fn content_range(request: &Seen) -> (u64, Option<u64>) {
 #[cfg(target_os = "linux")]
 fn four_gibibytes_are_copied_with_bounded_memory() {
     const SIZE: u64 = 4 << 30;
-    let checksum = |pieces: &mut dyn Iterator<Item = bytes::Bytes>| {
+    let checksum = |chunks: &mut dyn Iterator<Item = bytes::Bytes>| {
         let mut digest = CRC32C.digest();
-        pieces.for_each(|piece| digest.update(&piece));
+        chunks.for_each(|chunk| digest.update(&chunk));
         digest.finalize()
     };
     let down = checksum(&mut blockyard_tests::web::pattern(SIZE));
     let zeros = bytes::Bytes::from(vec![0; 1 << 20]);
     let up = checksum(&mut std::iter::repeat_n(zeros, usize::try_from(SIZE >> 20).expect("64 bit")));
-    let here = Arc::new(std::sync::OnceLock::<String>::new());
-    let address = here.clone();
+    let server_url = Arc::new(std::sync::OnceLock::<String>::new());
+    let address = server_url.clone();
     let received = Arc::new(Mutex::new(0));
     let count = received.clone();
     let Some((cloud, web)) = start(move |request| match request.method.as_str() {
@@ -77,7 +77,7 @@ fn four_gibibytes_are_copied_with_bounded_memory() {
     }) else {
         return;
     };
-    here.set(web.url()).expect("once");
+    server_url.set(web.url()).expect("once");
     let file = std::fs::File::create(cloud.yard.path("sparse")).expect("a file");
     file.set_len(SIZE).expect("a sparse file");
     let idle = peak_memory(&cloud.yard, &["call", "gcs-bucket/rest", "stat", "--path", "small"]);
@@ -90,19 +90,19 @@ fn four_gibibytes_are_copied_with_bounded_memory() {
 
 #[test]
 fn customer_supplied_keys_are_sent_with_every_object_request() {
-    let seen = Arc::new(Mutex::new(Vec::<Seen>::new()));
-    let keep = seen.clone();
-    let here = Arc::new(std::sync::OnceLock::<String>::new());
-    let address = here.clone();
+    let requests = Arc::new(Mutex::new(Vec::<RecordedRequest>::new()));
+    let recorder = requests.clone();
+    let server_url = Arc::new(std::sync::OnceLock::<String>::new());
+    let address = server_url.clone();
     let key = STANDARD.encode([7_u8; 32]);
     let digest = STANDARD.encode(Sha256::digest([7_u8; 32]));
-    let (wanted, proof) = (key.clone(), digest.clone());
+    let (expected, proof) = (key.clone(), digest.clone());
     let body = b"lions";
     let Some((cloud, web)) = start(move |request| {
-        keep.lock().expect("no panic").push(request.clone());
+        recorder.lock().expect("no panic").push(request.clone());
         let is = |prefix: &str| {
             request.header(&format!("{prefix}-algorithm")) == "AES256"
-                && request.header(&format!("{prefix}-key")) == wanted
+                && request.header(&format!("{prefix}-key")) == expected
                 && request.header(&format!("{prefix}-key-sha256")) == proof
         };
         if !is("x-goog-encryption") {
@@ -125,12 +125,12 @@ fn customer_supplied_keys_are_sent_with_every_object_request() {
     }) else {
         return;
     };
-    here.set(web.url()).expect("once");
+    server_url.set(web.url()).expect("once");
     let yard = &cloud.yard;
     let refused = yard.fails(1, &["call", "gcs-bucket/rest", "stat", "--path", "big"]);
     assert!(refused.contains("encrypted by a customer-supplied encryption key"), "{refused}");
     yard.ok_with_input(&["set", "gcs-bucket/rest", "--secret", "encryption_key=-"], &key);
-    seen.lock().expect("no panic").clear();
+    requests.lock().expect("no panic").clear();
     let file = cloud.write("input", body);
     let file = file.to_str().expect("a path");
     yard.ok(&["call", "gcs-bucket/rest", "put", "--path", "big", "--in", file]);
@@ -139,11 +139,11 @@ fn customer_supplied_keys_are_sent_with_every_object_request() {
     assert_eq!(yard.ok(&["cat", "gcs-bucket/rest:big"]), "lions");
     yard.ok(&["call", "gcs-bucket/rest", "copy", "--from", "big", "--to", "two"]);
     yard.ok(&["call", "gcs-bucket/rest", "compose", "--from", r#"["big", "two"]"#, "--to", "all"]);
-    let seen = seen.lock().expect("no panic").clone();
+    let requests = requests.lock().expect("no panic").clone();
     // One upload in a single request, one in a session with two requests; one request for metadata;
     // two for the download; one for the copy; two for the composition.
-    assert_eq!(seen.len(), 9, "{:?}", seen.iter().map(|request| &request.target).collect::<Vec<_>>());
-    assert!(seen.iter().all(|request| request.header("x-goog-encryption-key-sha256") == digest));
+    assert_eq!(requests.len(), 9, "{:?}", requests.iter().map(|request| &request.target).collect::<Vec<_>>());
+    assert!(requests.iter().all(|request| request.header("x-goog-encryption-key-sha256") == digest));
     assert_eq!(yard.any_file_contains(&key), None);
 
     // An invalid key is reported before a request is sent, and not repeated in the error.
@@ -154,8 +154,8 @@ fn customer_supplied_keys_are_sent_with_every_object_request() {
 
 #[test]
 fn exceeded_quota_is_retried_or_reported() {
-    let asked = Arc::new(Mutex::new(0));
-    let count = asked.clone();
+    let attempts = Arc::new(Mutex::new(0));
+    let count = attempts.clone();
     let Some((cloud, _web)) = start(move |request| {
         let mut count = count.lock().expect("no panic");
         *count += 1;
@@ -170,7 +170,7 @@ fn exceeded_quota_is_retried_or_reported() {
     };
     let stat = ["call", "gcs-bucket/rest", "stat", "--path"];
     assert_eq!(cloud.yard.json(&[&stat[..], &["busy"]].concat())["size"], 5);
-    assert_eq!(*asked.lock().expect("no panic"), 3);
+    assert_eq!(*attempts.lock().expect("no panic"), 3);
     let refused = cloud.yard.fails(1, &[&stat[..], &["over"]].concat());
     assert!(
         refused.contains("rate limit or quota exceeded for")
@@ -178,5 +178,5 @@ fn exceeded_quota_is_retried_or_reported() {
         "{refused}"
     );
     assert!(refused.contains("retry later, or request a larger quota"), "{refused}");
-    assert_eq!(*asked.lock().expect("no panic"), 4, "a daily quota must not be retried");
+    assert_eq!(*attempts.lock().expect("no panic"), 4, "a daily quota must not be retried");
 }

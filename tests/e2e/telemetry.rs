@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use blockyard_tests::web::{Answer, Web};
-use blockyard_tests::{TestYard, bundle, ran};
+use blockyard_tests::{TestYard, bundle, run_command};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -29,7 +29,7 @@ fn start_collector() -> Web {
 /// Returns the spans that a collector received.
 fn spans(collector: &Web) -> Vec<Span> {
     let mut spans = Vec::new();
-    for request in collector.seen() {
+    for request in collector.requests() {
         let line = (request.method.as_str(), request.target.as_str(), request.version.as_str());
         assert_eq!(line, ("POST", "/v1/traces", "HTTP/1.1"));
         assert_eq!(request.header("content-type"), "application/x-protobuf");
@@ -63,7 +63,7 @@ fn spans_of_calls_contain_no_values() {
     let collector = start_collector();
     let export = |arguments: &[&str]| {
         let mut command = yard.command(arguments);
-        ran(command.env("BLOCKYARD_OTLP", collector.url()), None)
+        run_command(command.env("BLOCKYARD_OTLP", collector.url()), None)
     };
     let statement = format!("select '{CANARY}' as word, :word as other");
     let parameter = format!("word={CANARY}-parameter");
@@ -104,7 +104,7 @@ fn spans_of_calls_contain_no_values() {
     assert_eq!(attribute(opened, "dialect"), "sqlite");
     assert_eq!((&opened.parent_span_id, &opened.trace_id), (&query.span_id, &query.trace_id));
 
-    for request in collector.seen() {
+    for request in collector.requests() {
         let text = format!("{} {:?} {}", request.target, request.headers, String::from_utf8_lossy(&request.body));
         assert!(!text.contains(CANARY), "{text}");
         // Traces contain neither thread names nor source locations.
@@ -119,14 +119,14 @@ fn nothing_is_exported_without_an_endpoint() {
     let mut command = yard.command(&["call", "misbehave/m", "nothing"]);
     // Environment variables that other programs use.
     command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url()).env("OTEL_TRACES_EXPORTER", "otlp");
-    assert_eq!(ran(&mut command, None).code, 0);
-    assert!(collector.seen().is_empty());
+    assert_eq!(run_command(&mut command, None).code, 0);
+    assert!(collector.requests().is_empty());
     // The address on the command line takes precedence over these variables.
     let other = start_collector();
     let mut command = yard.command(&["--otlp", &other.url(), "call", "misbehave/m", "nothing"]);
     command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url()).env("OTEL_TRACES_SAMPLER", "always_off");
-    assert_eq!(ran(&mut command, None).code, 0);
-    assert!(collector.seen().is_empty());
+    assert_eq!(run_command(&mut command, None).code, 0);
+    assert!(collector.requests().is_empty());
     assert_eq!(spans(&other).len(), 1);
 }
 
@@ -138,12 +138,12 @@ fn unresponsive_collector_does_not_affect_calls() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     for address in [closed, silent.local_addr().expect("its address")] {
         let address = format!("http://{address}");
-        let begun = Instant::now();
+        let started = Instant::now();
         let ran = yard.run(&["--otlp", &address, "call", "misbehave/m", "nothing"]);
         assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "null\n", ""), "{address}");
-        assert!(begun.elapsed() < Duration::from_secs(20), "{address}");
-        let told = yard.run(&["--otlp", &address, "-v", "call", "misbehave/m", "nothing"]).stderr;
-        assert_eq!(told.matches("traces cannot be exported, and are dropped").count(), 1, "{told}");
+        assert!(started.elapsed() < Duration::from_secs(20), "{address}");
+        let stderr = yard.run(&["--otlp", &address, "-v", "call", "misbehave/m", "nothing"]).stderr;
+        assert_eq!(stderr.matches("traces cannot be exported, and are dropped").count(), 1, "{stderr}");
     }
 }
 
@@ -151,7 +151,7 @@ fn unresponsive_collector_does_not_affect_calls() {
 fn invalid_endpoint_is_a_usage_error_without_quoting_it() {
     let yard = yard();
     for address in ["127.0.0.1:4318", "grpc://127.0.0.1:4317", "http://user:hunter2@127.0.0.1:4318"] {
-        let told = yard.fails(2, &["--otlp", address, "list"]);
-        assert!(told.contains("`--otlp`") && !told.contains("hunter2"), "{told}");
+        let stderr = yard.fails(2, &["--otlp", address, "list"]);
+        assert!(stderr.contains("`--otlp`") && !stderr.contains("hunter2"), "{stderr}");
     }
 }

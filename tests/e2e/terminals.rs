@@ -6,13 +6,13 @@ use blockyard_tests::{TestYard, root};
 use crate::questions::Conversation;
 
 /// ESC, C1, a bidirectional override, invisible characters.
-const EVIL: &str = "\u{1b}]0;pwned\u{7}|\u{9b}2J|\u{202e}evil|\u{200b}|\u{e0041}";
+const MALICIOUS_TEXT: &str = "\u{1b}]0;pwned\u{7}|\u{9b}2J|\u{202e}evil|\u{200b}|\u{e0041}";
 const HIDDEN: [char; 5] = ['\u{7}', '\u{9b}', '\u{202e}', '\u{200b}', '\u{e0041}'];
 
 #[test]
 fn rows_are_escaped_on_a_terminal_only() {
     let yard = TestYard::with_sqlite();
-    let insert = format!("create table t as select '{EVIL}' as a, '=1+1' as b");
+    let insert = format!("create table t as select '{MALICIOUS_TEXT}' as a, '=1+1' as b");
     yard.ok(&["execute", "sql-database/flights", &insert]);
     for format in ["table", "csv", "json", "ndjson"] {
         let query = ["query", "sql-database/flights", "select * from t", "--format", format];
@@ -24,7 +24,7 @@ fn rows_are_escaped_on_a_terminal_only() {
         // as well.
         let piped = yard.ok(&query);
         match format {
-            "csv" => assert_eq!(piped, format!("a,b\n{EVIL},=1+1\n")),
+            "csv" => assert_eq!(piped, format!("a,b\n{MALICIOUS_TEXT},=1+1\n")),
             "table" => assert!(!piped.contains(HIDDEN), "{piped:?}"),
             _ => assert!(piped.contains('\u{202e}'), "{piped:?}"),
         }
@@ -40,13 +40,13 @@ fn rows_are_escaped_on_a_terminal_only() {
 fn json_on_a_terminal_is_the_same_document() {
     let yard = TestYard::with_sqlite();
     yard.ok(&["execute", "sql-database/flights", "create table t (a int)"]);
-    let statement = format!("select '{EVIL}' as a");
+    let statement = format!("select '{MALICIOUS_TEXT}' as a");
     let (code, shown) =
         Conversation::begin(&yard, &["call", "sql-database/flights", "fetch-all", "--statement", &statement]).end();
     assert_eq!(code, 0, "{shown}");
     assert!(!shown.contains(HIDDEN) && !shown.contains('\u{1b}'), "{shown:?}");
     let document: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
-    assert_eq!(document[0]["a"], EVIL);
+    assert_eq!(document[0]["a"], MALICIOUS_TEXT);
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn registry_cannot_forge_progress_messages() {
     yard.ok(&["init", "--key", "file"]);
     let registry = format!(
         "version = 1\nname = {}\n\n[[bundle]]\nname = \"acme\"\n\n[[bundle.release]]\nversion = \"0.1.0\"\nwit = \"0.1\"\nsource = {{ path = \"nowhere\" }}\n",
-        serde_json::json!(EVIL.replace('\u{e0041}', ""))
+        serde_json::json!(MALICIOUS_TEXT.replace('\u{e0041}', ""))
     );
     std::fs::create_dir(yard.path("r")).expect("a folder");
     std::fs::write(yard.path("r/registry.toml"), registry).expect("a file");

@@ -9,8 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use blockyard::{KeySource, Yard};
 use blockyard_tests::environment::program;
-use blockyard_tests::web::{Answer, Seen, Web};
-use blockyard_tests::{Ran, TestYard, bundle};
+use blockyard_tests::web::{Answer, RecordedRequest, Web};
+use blockyard_tests::{CommandOutput, TestYard, bundle};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
@@ -23,8 +23,8 @@ struct Bed {
 
 fn bed(
     key: &str,
-    web: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
-    tokens: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    web: impl Fn(&RecordedRequest) -> Answer + Send + Sync + 'static,
+    tokens: impl Fn(&RecordedRequest) -> Answer + Send + Sync + 'static,
 ) -> Bed {
     let (web, tokens) = (Web::start(web), Web::start(tokens));
     let yard = TestYard::empty();
@@ -39,7 +39,7 @@ fn bed(
     Bed { yard, web, tokens }
 }
 
-fn get(bed: &Bed, auth: &str) -> Ran {
+fn get(bed: &Bed, auth: &str) -> CommandOutput {
     bed.yard.run(&["call", "courier/c", "get", "--path", "/", "--auth", auth, "--json"])
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn is_signed(public: &Path, data: &[u8], signature: &[u8], folder: &P
     ran.status.success()
 }
 
-pub(crate) fn form(request: &Seen) -> std::collections::BTreeMap<String, String> {
+pub(crate) fn form(request: &RecordedRequest) -> std::collections::BTreeMap<String, String> {
     let text = String::from_utf8(request.body.clone()).expect("text");
     let decode = |part: &str| percent_decode_str(&part.replace('+', " ")).decode_utf8().expect("text").into_owned();
     text.split('&').filter_map(|pair| pair.split_once('=')).map(|(name, value)| (decode(name), decode(value))).collect()
@@ -92,11 +92,11 @@ fn key_signs_a_token_request() {
         let bed = bed(&key, |_| Answer::text("fine"), |_| token("t0ken-of-the-server", 3600));
         let got = get(&bed, "jwt");
         assert_eq!(got.code, 0, "{}", got.stderr);
-        assert_eq!(bed.web.seen()[0].header("authorization"), "Bearer t0ken-of-the-server");
+        assert_eq!(bed.web.requests()[0].header("authorization"), "Bearer t0ken-of-the-server");
 
-        let asked = form(&bed.tokens.seen()[0]);
-        assert_eq!(asked["grant_type"], "urn:ietf:params:oauth:grant-type:jwt-bearer");
-        let (signed, signature) = asked["assertion"].rsplit_once('.').expect("three parts");
+        let parameters = form(&bed.tokens.requests()[0]);
+        assert_eq!(parameters["grant_type"], "urn:ietf:params:oauth:grant-type:jwt-bearer");
+        let (signed, signature) = parameters["assertion"].rsplit_once('.').expect("three parts");
         let signature = URL_SAFE_NO_PAD.decode(signature).expect("base64");
         assert!(is_signed(&public, signed.as_bytes(), &signature, folder.path()));
         let parts: Vec<Value> = signed
@@ -118,7 +118,7 @@ fn other_grant_types_send_their_documented_parameters() {
     let bed = bed("cl1ent+secret&=/", |_| Answer::text("fine"), |_| token("t", 60));
     assert_eq!(get(&bed, "client").code, 0);
     assert_eq!(get(&bed, "refresh").code, 0);
-    let (client, refresh) = (form(&bed.tokens.seen()[0]), form(&bed.tokens.seen()[1]));
+    let (client, refresh) = (form(&bed.tokens.requests()[0]), form(&bed.tokens.requests()[1]));
     let pairs = |form: &std::collections::BTreeMap<String, String>| {
         form.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
     };
@@ -137,7 +137,7 @@ fn token_server_rejection_is_a_clear_error() {
     let folder = tempfile::tempdir().expect("a folder");
     let (key, _) = rsa_key(folder.path(), "pkcs8");
     // The server's error repeats the assertion, which could be exchanged for a token.
-    let answer = |request: &Seen| {
+    let answer = |request: &RecordedRequest| {
         let assertion = form(request).get("assertion").cloned().unwrap_or_default();
         Answer {
             status: 400,
@@ -149,7 +149,7 @@ fn token_server_rejection_is_a_clear_error() {
     assert_eq!(got.code, 1, "{}", got.stderr);
     assert!(got.stderr.contains("refused the request") && got.stderr.contains("clock is correct"), "{}", got.stderr);
     assert!(!got.stderr.contains("eyJ"), "{}", got.stderr);
-    assert!(bed.web.seen().is_empty());
+    assert!(bed.web.requests().is_empty());
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn invalid_key_error_does_not_show_the_key() {
         "{}",
         got.stderr
     );
-    assert!(bed.tokens.seen().is_empty());
+    assert!(bed.tokens.requests().is_empty());
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn in_process(bed: &Bed) -> (tokio::runtime::Runtime, Yard) {
 fn concurrent_calls_fetch_one_token() {
     let fetched = Arc::new(AtomicUsize::new(0));
     let counted = fetched.clone();
-    let slow = move |_: &Seen| {
+    let slow = move |_: &RecordedRequest| {
         let answer = token(&format!("token-{}", counted.fetch_add(1, Ordering::SeqCst)), 3600);
         Answer { after: std::time::Duration::from_millis(200), ..answer }
     };
@@ -212,8 +212,8 @@ fn concurrent_calls_fetch_one_token() {
         block.call("get", arguments.clone()).await.expect("an answer");
     });
     assert_eq!(fetched.load(Ordering::SeqCst), 1);
-    assert_eq!(bed.web.seen().len(), 25);
-    assert!(bed.web.seen().iter().all(|request| request.header("authorization") == "Bearer token-0"));
+    assert_eq!(bed.web.requests().len(), 25);
+    assert!(bed.web.requests().iter().all(|request| request.header("authorization") == "Bearer token-0"));
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn concurrent_callers_share_a_failed_attempt() {
         }
     });
     // Calls that started during the first attempt share its result.
-    assert!(bed.tokens.seen().len() < 8, "{} attempts", bed.tokens.seen().len());
+    assert!(bed.tokens.requests().len() < 8, "{} attempts", bed.tokens.requests().len());
 }
 
 #[test]
@@ -286,7 +286,8 @@ fn token_is_renewed_before_it_expires() {
         }
         call().await;
     });
-    let used: Vec<String> = bed.web.seen().iter().map(|request| request.header("authorization").to_owned()).collect();
+    let used: Vec<String> =
+        bed.web.requests().iter().map(|request| request.header("authorization").to_owned()).collect();
     assert_eq!(used, ["Bearer token-0", "Bearer token-0", "Bearer token-1"]);
 }
 
@@ -307,7 +308,7 @@ fn host_signs_without_exposing_the_key() {
     let refused = sign(json!({"text": "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJhIn0"}));
     assert_eq!(refused.code, 1, "{}", refused.stderr);
     assert!(refused.stderr.contains("a bundle cannot sign tokens itself"), "{}", refused.stderr);
-    let refused = sign(json!({"text": text, "stray": true}));
+    let refused = sign(json!({"text": text, "other_secret": true}));
     assert_eq!(refused.code, 5, "{}", refused.stderr);
     assert!(refused.stderr.contains("the secret `/token` may not be used for signing"), "{}", refused.stderr);
 }

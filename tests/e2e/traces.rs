@@ -41,7 +41,7 @@ fn yard() -> TestYard {
 }
 
 /// Runs a command with this verbosity flag. Returns standard error.
-fn told(yard: &TestYard, verbose: &str, arguments: &[&str]) -> String {
+fn trace_output(yard: &TestYard, verbose: &str, arguments: &[&str]) -> String {
     let arguments: Vec<&str> = [verbose].iter().chain(arguments).copied().collect();
     yard.run(&arguments).stderr
 }
@@ -56,8 +56,8 @@ fn trace_names_block_digest_and_outcome() {
         .find(|bundle| bundle["name"] == "sql")
         .and_then(|bundle| bundle["sha256"].as_str().map(str::to_owned))
         .expect("the digest");
-    let told = told(&yard, "-v", &["query", "sql-database/flights", "select 1 as one", "--format", "csv"]);
-    let ended = told.lines().find(|line| line.ends_with(": ended")).unwrap_or_else(|| panic!("{told}"));
+    let output = trace_output(&yard, "-v", &["query", "sql-database/flights", "select 1 as one", "--format", "csv"]);
+    let ended = output.lines().find(|line| line.ends_with(": ended")).unwrap_or_else(|| panic!("{output}"));
     for part in [
         "call{block=sql-database/flights revision=1 bundle=sql ",
         &format!("digest={digest} "),
@@ -70,10 +70,11 @@ fn trace_names_block_digest_and_outcome() {
     assert!(!ended.contains("bytes=0 "), "the stream has bytes: {ended}");
     // Host calls are nested in the span of the call.
     for part in ["call{block=sql-database/flights", "host-call{function=\"sql.open\" dialect=\"sqlite\" elapsed_ms="] {
-        assert!(told.lines().any(|line| line.contains(part) && line.ends_with(": done")), "{part}: {told}");
+        assert!(output.lines().any(|line| line.contains(part) && line.ends_with(": done")), "{part}: {output}");
     }
-    assert!(!told.contains("into-arrow"), "{told}");
-    let more = self::told(&yard, "-vv", &["query", "sql-database/flights", "select 1 as one", "--format", "csv"]);
+    assert!(!output.contains("into-arrow"), "{output}");
+    let more =
+        self::trace_output(&yard, "-vv", &["query", "sql-database/flights", "select 1 as one", "--format", "csv"]);
     assert!(more.contains("host-call{function=\"sql.rows.into-arrow\""), "{more}");
     // Without the flag, nothing is printed.
     assert_eq!(yard.run(&["query", "sql-database/flights", "select 1 as one"]).stderr, "");
@@ -82,10 +83,10 @@ fn trace_names_block_digest_and_outcome() {
 #[test]
 fn trace_of_a_failed_call_has_the_error_kind() {
     let yard = yard();
-    let told = told(&yard, "-v", &["call", "misbehave/m", "panic"]);
-    assert!(told.lines().any(|line| line.contains("outcome=\"bundle\"") && line.ends_with(": ended")), "{told}");
-    let told = self::told(&yard, "-v", &["query", "sql-database/flights", "select nothing"]);
-    assert!(told.contains("a host call failed code=\"invalid\""), "{told}");
+    let output = trace_output(&yard, "-v", &["call", "misbehave/m", "panic"]);
+    assert!(output.lines().any(|line| line.contains("outcome=\"bundle\"") && line.ends_with(": ended")), "{output}");
+    let output = self::trace_output(&yard, "-v", &["query", "sql-database/flights", "select nothing"]);
+    assert!(output.contains("a host call failed code=\"invalid\""), "{output}");
 }
 
 #[test]
@@ -97,8 +98,8 @@ fn verbosity_flags_may_follow_the_operation() {
         assert_eq!((ran.code, ran.stdout.as_str()), (0, "null\n"), "{}", ran.stderr);
         assert!(ran.stderr.contains("call{block=misbehave/m revision=1"), "{flags:?}: {}", ran.stderr);
     }
-    let loud = yard.run(&["call", "misbehave/m", "log-secret"]);
-    assert!(loud.stderr.contains("the password is"), "{}", loud.stderr);
+    let default_output = yard.run(&["call", "misbehave/m", "log-secret"]);
+    assert!(default_output.stderr.contains("the password is"), "{}", default_output.stderr);
     for flag in ["-q", "--quiet"] {
         let ran = yard.run(&["call", "misbehave/m", "log-secret", flag]);
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{flag}");
@@ -126,17 +127,17 @@ fn traces_contain_no_values_at_any_verbosity() {
     ];
     for verbose in ["-v", "-vv", "-vvv"] {
         for call in calls {
-            let told = told(&yard, verbose, call);
-            assert!(told.contains(": ended"), "{verbose} {call:?}: {told}");
-            assert!(!leaks(&told), "{verbose} {call:?}: {told}");
+            let output = trace_output(&yard, verbose, call);
+            assert!(output.contains(": ended"), "{verbose} {call:?}: {output}");
+            assert!(!leaks(&output), "{verbose} {call:?}: {output}");
         }
         // An error is printed once; the lines of the trace do not repeat it.
         for call in [
             &["query", "sql-database/flights", wrong.as_str()][..],
             &["call", "misbehave/m", "open-other-database", "--args", &argument],
         ] {
-            let told = told(&yard, verbose, call);
-            let (trace, _) = told.split_once("error:").unwrap_or_else(|| panic!("{told}"));
+            let output = trace_output(&yard, verbose, call);
+            let (trace, _) = output.split_once("error:").unwrap_or_else(|| panic!("{output}"));
             assert!(trace.contains(": ended") && !leaks(trace), "{verbose} {call:?}: {trace}");
         }
     }
@@ -145,9 +146,9 @@ fn traces_contain_no_values_at_any_verbosity() {
 
 /// Output of a subscriber.
 #[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<u8>>>);
+struct RecordedEvents(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Heard {
+impl Write for RecordedEvents {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().expect("nothing panics while it holds this lock").extend_from_slice(bytes);
         Ok(bytes.len())
@@ -161,8 +162,8 @@ impl Write for Heard {
 #[tokio::test(flavor = "multi_thread")]
 async fn library_events_contain_no_values() {
     let yard = yard();
-    let heard = Heard::default();
-    let writer = heard.clone();
+    let recorded = RecordedEvents::default();
+    let writer = recorded.clone();
     // Installed for the whole process, because it must cover tasks and threads of libraries.
     tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
@@ -209,14 +210,15 @@ async fn library_events_contain_no_values() {
     let read = tokio::spawn(async move { safe.call("read", json!({})).await.map(drop) });
     read.await.expect("the task").expect("the content");
     open.close().await;
-    let heard = String::from_utf8_lossy(&heard.0.lock().expect("nothing panics while it holds this lock")).into_owned();
-    assert!(heard.contains("call{block=sql-database/flights"), "no events were recorded");
+    let recorded =
+        String::from_utf8_lossy(&recorded.0.lock().expect("nothing panics while it holds this lock")).into_owned();
+    assert!(recorded.contains("call{block=sql-database/flights"), "no events were recorded");
     assert!(
-        heard.contains("operation=\"read\" effect=\"read\" outcome=\"ok\" bytes=0"),
-        "missing event of an unread stream: {heard}"
+        recorded.contains("operation=\"read\" effect=\"read\" outcome=\"ok\" bytes=0"),
+        "missing event of an unread stream: {recorded}"
     );
     let password = std::env::var("BLOCKYARD_TEST_POSTGRES_PASSWORD").unwrap_or_else(|_| CANARY.to_owned());
     let other = std::env::var("BLOCKYARD_TEST_MARIADB_PASSWORD").unwrap_or_else(|_| CANARY.to_owned());
-    let leak = heard.lines().find(|line| leaks(line) || line.contains(&password) || line.contains(&other));
+    let leak = recorded.lines().find(|line| leaks(line) || line.contains(&password) || line.contains(&other));
     assert_eq!(leak, None);
 }

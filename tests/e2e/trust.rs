@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use blockyard_tests::environment::program;
-use blockyard_tests::{Backend, Ran, TestYard, bundle, ran};
+use blockyard_tests::{Backend, CommandOutput, TestYard, bundle, run_command};
 use serde_json::Value;
 
 use crate::questions::Conversation;
@@ -35,12 +35,12 @@ impl Victim {
     }
 
     /// Runs a command in a folder, as a script does, without a yard in the environment.
-    fn run(&self, folder: &Path, arguments: &[&str]) -> Ran {
-        ran(&mut self.command(folder, arguments), None)
+    fn run(&self, folder: &Path, arguments: &[&str]) -> CommandOutput {
+        run_command(&mut self.command(folder, arguments), None)
     }
 
     /// Runs a command that must exit with this code. Returns both its outputs.
-    fn ends(&self, code: i32, folder: &Path, arguments: &[&str]) -> String {
+    fn exits_with(&self, code: i32, folder: &Path, arguments: &[&str]) -> String {
         let ran = self.run(folder, arguments);
         assert_eq!(ran.code, code, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
         ran.stdout + &ran.stderr
@@ -49,7 +49,7 @@ impl Victim {
 
 /// Creates a yard of an attacker, with blocks that read the victim's variable and file, and its
 /// key.
-fn stranger(file: &Path) -> TestYard {
+fn yard_of_attacker(file: &Path) -> TestYard {
     let yard = TestYard::empty();
     yard.ok(&["init", "--key", "file"]);
     yard.ok(&["install", &bundle("zoo"), &bundle("sql"), "--yes"]);
@@ -121,7 +121,7 @@ fn project_file_cannot_send_a_password_to_a_server() {
                 continue;
             }
             let mut command = victim.command(&folder, arguments);
-            let ran = ran(command.env("PGPASSWORD", "my-real-password"), None);
+            let ran = run_command(command.env("PGPASSWORD", "my-real-password"), None);
             let code = if address == "prod" { 5 } else { 4 };
             assert_eq!(ran.code, code, "{address} {arguments:?}: {}{}", ran.stdout, ran.stderr);
             assert!(ran.stderr.contains("blockyard.toml"), "{}", ran.stderr);
@@ -137,7 +137,7 @@ fn yard_in_a_project_folder_is_not_opened_untrusted() {
     let folder = victim.folder();
     let private = victim.0.path("id_rsa");
     fs::write(&private, "victims-private-key").expect("a file");
-    let attacker = stranger(&private);
+    let attacker = yard_of_attacker(&private);
     unpack(&attacker, &folder);
     fs::write(folder.join("blockyard.toml"), "yard = \"sqlite:yard.db\"\n").expect("a file");
     fs::create_dir(folder.join("deep")).expect("a folder");
@@ -153,19 +153,19 @@ fn yard_in_a_project_folder_is_not_opened_untrusted() {
             &["key", "status"],
         ] {
             let mut command = victim.command(folder, arguments);
-            let refused = ran(command.env("VICTIMS_TOKEN", "victims-token"), None);
+            let refused = run_command(command.env("VICTIMS_TOKEN", "victims-token"), None);
             assert_eq!(refused.code, 5, "{arguments:?}: {}{}", refused.stdout, refused.stderr);
             assert_eq!(refused.stdout, "", "{arguments:?}");
-            for words in ["blockyard.toml", "is not trusted", "`blockyard trust ", "`--yard`"] {
-                assert!(refused.stderr.contains(words), "{}", refused.stderr);
+            for expected in ["blockyard.toml", "is not trusted", "`blockyard trust ", "`--yard`"] {
+                assert!(refused.stderr.contains(expected), "{}", refused.stderr);
             }
         }
     }
     // A yard on the command line takes precedence over the project file.
-    victim.ends(3, &folder, &["list", "--yard", "sqlite:none.db"]);
+    victim.exits_with(3, &folder, &["list", "--yard", "sqlite:none.db"]);
     // Once trusted, the yard is opened, but still reads nothing of this machine.
-    victim.ends(0, &folder, &["trust"]);
-    assert!(victim.ends(0, &folder, &["list"]).contains("zoo-safe/variable"));
+    victim.exits_with(0, &folder, &["trust"]);
+    assert!(victim.exits_with(0, &folder, &["list"]).contains("zoo-safe/variable"));
     reads_nothing_of_this_machine(&victim, &folder, &private);
 }
 
@@ -185,7 +185,7 @@ fn reads_nothing_of_this_machine(victim: &Victim, folder: &Path, private: &Path)
             &["reveal", block, "content", "--yes", "--yard", &address],
         ] {
             let mut command = victim.command(folder, arguments);
-            let refused = ran(command.env("VICTIMS_TOKEN", "victims-token"), None);
+            let refused = run_command(command.env("VICTIMS_TOKEN", "victims-token"), None);
             assert_eq!(refused.code, 5, "{arguments:?}: {}{}", refused.stdout, refused.stderr);
             assert!(!format!("{}{}", refused.stdout, refused.stderr).contains("victims-"), "{}", refused.stderr);
             let hint = format!("add `{source}` to `allow` in `[sources]`");
@@ -201,43 +201,43 @@ fn adopted_yard_reads_sources_while_only_its_user_can_write_it() {
     let folder = victim.folder();
     let private = victim.0.path("id_rsa");
     fs::write(&private, "victims-private-key").expect("a file");
-    unpack(&stranger(&private), &folder);
+    unpack(&yard_of_attacker(&private), &folder);
     let file = folder.join("yard.db");
     let address = format!("sqlite:{}", file.display());
     let reveal = ["reveal", "zoo-safe/file", "content", "--yes", "--yard", &address];
-    victim.ends(5, &folder, &reveal);
-    let told = victim.ends(0, &folder, &["trust", "yard.db"]);
-    assert!(told.contains("may use environment variables and files"), "{told}");
-    assert_eq!(victim.ends(0, &folder, &reveal), "victims-private-key");
+    victim.exits_with(5, &folder, &reveal);
+    let output = victim.exits_with(0, &folder, &["trust", "yard.db"]);
+    assert!(output.contains("may use environment variables and files"), "{output}");
+    assert_eq!(victim.exits_with(0, &folder, &reveal), "victims-private-key");
     for (path, loose, tight) in
         [(&file, 0o666, 0o600), (&file, 0o620, 0o600), (&folder, 0o777, 0o755), (&folder, 0o1777, 0o755)]
     {
         chmod(path, loose);
-        let refused = victim.ends(5, &folder, &reveal);
+        let refused = victim.exits_with(5, &folder, &reveal);
         assert!(refused.contains("can be written by other users"), "{refused}");
-        assert!(victim.ends(0, &folder, &["trust", "yard.db"]).contains("note: this is not permitted while"));
+        assert!(victim.exits_with(0, &folder, &["trust", "yard.db"]).contains("note: this is not permitted while"));
         chmod(path, tight);
     }
     // A parent folder that others can rename.
     let above = folder.parent().expect("a folder").to_owned();
     chmod(&above, 0o777);
-    victim.ends(5, &folder, &reveal);
+    victim.exits_with(5, &folder, &reveal);
     chmod(&above, 0o755);
-    assert_eq!(victim.ends(0, &folder, &reveal), "victims-private-key");
+    assert_eq!(victim.exits_with(0, &folder, &reveal), "victims-private-key");
     // A link leads to the same yard; a copy in another folder is a different yard.
     symlink(&file, folder.join("link.db")).expect("a link");
     symlink(folder.join("yard.key"), folder.join("link.key")).expect("a link");
     let linked = format!("sqlite:{}", folder.join("link.db").display());
-    victim.ends(0, &folder, &["reveal", "zoo-safe/file", "content", "--yes", "--yard", &linked]);
+    victim.exits_with(0, &folder, &["reveal", "zoo-safe/file", "content", "--yes", "--yard", &linked]);
     fs::create_dir(folder.join("copy")).expect("a folder");
     for name in ["yard.db", "yard.key"] {
         fs::copy(folder.join(name), folder.join("copy").join(name)).expect("copied");
     }
     chmod(&folder.join("copy/yard.key"), 0o600);
     let copied = format!("sqlite:{}", folder.join("copy/yard.db").display());
-    victim.ends(5, &folder, &["reveal", "zoo-safe/file", "content", "--yes", "--yard", &copied]);
-    victim.ends(0, &folder, &["trust", "yard.db", "--revoke"]);
-    victim.ends(5, &folder, &reveal);
+    victim.exits_with(5, &folder, &["reveal", "zoo-safe/file", "content", "--yes", "--yard", &copied]);
+    victim.exits_with(0, &folder, &["trust", "yard.db", "--revoke"]);
+    victim.exits_with(5, &folder, &reveal);
 }
 
 #[test]
@@ -249,27 +249,27 @@ fn replaced_yard_at_a_trusted_path_is_not_opened() {
     fs::write(&private, "victims-private-key").expect("a file");
     // Trusted before a yard existed, then created by the user: the yard belongs to the user, with
     // its sources.
-    victim.ends(0, &folder, &["trust", "."]);
-    victim.ends(0, &folder, &["init", "--key", "file"]);
-    victim.ends(0, &folder, &["install", &bundle("zoo"), "--yes"]);
+    victim.exits_with(0, &folder, &["trust", "."]);
+    victim.exits_with(0, &folder, &["init", "--key", "file"]);
+    victim.exits_with(0, &folder, &["install", &bundle("zoo"), "--yes"]);
     let source = format!("content=file:{}", private.display());
-    victim.ends(0, &folder, &["create", "zoo-safe/own", "--secret", &source]);
-    assert_eq!(victim.ends(0, &folder, &["call", "zoo-safe/own", "read"]), "victims-private-key");
+    victim.exits_with(0, &folder, &["create", "zoo-safe/own", "--secret", &source]);
+    assert_eq!(victim.exits_with(0, &folder, &["call", "zoo-safe/own", "read"]), "victims-private-key");
     // An attacker replaces the yard.
-    unpack(&stranger(&private), &folder);
+    unpack(&yard_of_attacker(&private), &folder);
     for arguments in [&["list"][..], &["call", "zoo-safe/file", "read"], &["key", "status"]] {
-        let refused = victim.ends(5, &folder, arguments);
+        let refused = victim.exits_with(5, &folder, arguments);
         assert!(refused.contains("yard.db` of the project") && refused.contains("`blockyard trust "), "{refused}");
     }
     let found = victim.run(&folder, &["doctor"]);
     assert_ne!(found.code, 0);
     assert!(!found.stdout.contains("blocks"), "{}", found.stdout);
     // Trusting the current yard opens it, but not its next replacement.
-    victim.ends(0, &folder, &["trust"]);
-    victim.ends(0, &folder, &["list"]);
-    victim.ends(5, &folder, &["call", "zoo-safe/file", "read"]);
-    unpack(&stranger(&private), &folder);
-    victim.ends(5, &folder, &["list"]);
+    victim.exits_with(0, &folder, &["trust"]);
+    victim.exits_with(0, &folder, &["list"]);
+    victim.exits_with(5, &folder, &["call", "zoo-safe/file", "read"]);
+    unpack(&yard_of_attacker(&private), &folder);
+    victim.exits_with(5, &folder, &["list"]);
 }
 
 #[test]
@@ -278,12 +278,13 @@ fn trust_ends_when_the_file_changes_or_with_revoke() {
     let folder = victim.folder();
     let file = folder.join("blockyard.toml");
     fs::write(&file, "yard = \"sqlite:a.db\"\n").expect("a file");
-    victim.ends(0, &folder, &["trust"]);
-    victim.ends(0, &folder, &["init", "--key", "file"]);
+    victim.exits_with(0, &folder, &["trust"]);
+    victim.exits_with(0, &folder, &["init", "--key", "file"]);
     fs::write(&file, "yard = \"sqlite:b.db\"\n").expect("a file");
-    let changed = victim.ends(5, &folder, &["list"]);
+    let changed = victim.exits_with(5, &folder, &["list"]);
     assert!(changed.contains("changed since it was trusted"), "{changed}");
-    let listed: Value = serde_json::from_str(&victim.ends(0, &folder, &["trust", "--list", "--json"])).expect("JSON");
+    let listed: Value =
+        serde_json::from_str(&victim.exits_with(0, &folder, &["trust", "--list", "--json"])).expect("JSON");
     let states: Vec<(&str, &str)> = listed["trusted"]
         .as_array()
         .expect("a list")
@@ -293,15 +294,15 @@ fn trust_ends_when_the_file_changes_or_with_revoke() {
     assert_eq!(states, [("made-yard", "trusted"), ("project", "changed")]);
     // Restoring the same bytes restores the trust.
     fs::write(&file, "yard = \"sqlite:a.db\"\n").expect("a file");
-    victim.ends(0, &folder, &["list"]);
-    victim.ends(0, &folder, &["trust", "--revoke", "blockyard.toml"]);
-    victim.ends(5, &folder, &["list"]);
-    assert!(victim.ends(3, &folder, &["trust", "--revoke"]).contains("is trusted"));
-    victim.ends(3, &folder, &["trust", "nowhere"]);
-    victim.ends(3, &victim.0.path("given"), &["trust"]);
+    victim.exits_with(0, &folder, &["list"]);
+    victim.exits_with(0, &folder, &["trust", "--revoke", "blockyard.toml"]);
+    victim.exits_with(5, &folder, &["list"]);
+    assert!(victim.exits_with(3, &folder, &["trust", "--revoke"]).contains("is trusted"));
+    victim.exits_with(3, &folder, &["trust", "nowhere"]);
+    victim.exits_with(3, &victim.0.path("given"), &["trust"]);
     // A file that does not affect the yard requires no trust.
     fs::write(&file, "[bundles]\nsql = \"^0.1\"\n").expect("a file");
-    assert!(victim.ends(3, &folder, &["list"]).contains("no yard found"));
+    assert!(victim.exits_with(3, &folder, &["list"]).contains("no yard found"));
     // Only this user can write the stored decisions.
     let decisions = victim.0.path(".local/share/blockyard/trust");
     assert_eq!(fs::metadata(&decisions).expect("a folder").permissions().mode() & 0o777, 0o700);
@@ -309,9 +310,9 @@ fn trust_ends_when_the_file_changes_or_with_revoke() {
         assert_eq!(entry.metadata().expect("a file").permissions().mode() & 0o777, 0o600);
     }
     fs::write(&file, "yard = \"sqlite:a.db\"\n").expect("a file");
-    victim.ends(0, &folder, &["trust"]);
+    victim.exits_with(0, &folder, &["trust"]);
     chmod(&decisions, 0o777);
-    assert!(victim.ends(5, &folder, &["list"]).contains("are not used"));
+    assert!(victim.exits_with(5, &folder, &["list"]).contains("are not used"));
 }
 
 #[test]
@@ -322,11 +323,11 @@ fn links_to_project_files_and_yards_are_rejected() {
     let own = victim.0.path("own");
     fs::create_dir(&own).expect("a folder");
     fs::write(own.join("blockyard.toml"), "yard = \"sqlite:yard.db\"\n").expect("a file");
-    victim.ends(0, &own, &["trust"]);
-    victim.ends(0, &own, &["init", "--key", "file"]);
+    victim.exits_with(0, &own, &["trust"]);
+    victim.exits_with(0, &own, &["init", "--key", "file"]);
     symlink(own.join("blockyard.toml"), folder.join("blockyard.toml")).expect("a link");
     for arguments in [&["list"][..], &["trust"], &["init"]] {
-        assert!(victim.ends(5, &folder, arguments).contains("is not a regular file"));
+        assert!(victim.exits_with(5, &folder, arguments).contains("is not a regular file"));
     }
     // A link in the path of the yard.
     fs::remove_file(folder.join("blockyard.toml")).expect("gone");
@@ -335,7 +336,7 @@ fn links_to_project_files_and_yards_are_rejected() {
         let _ = symlink(&own, folder.join("link"));
         let _ = symlink(own.join("yard.db"), folder.join("yard.db"));
         for arguments in [&["trust"][..], &["list"]] {
-            assert!(victim.ends(5, &folder, arguments).contains("blockyard.toml"));
+            assert!(victim.exits_with(5, &folder, arguments).contains("blockyard.toml"));
         }
     }
 }
@@ -348,24 +349,24 @@ fn terminal_prompts_for_trust_once() {
     let on_terminal = |arguments: &[&str]| Conversation::with(&mut victim.command(&folder, arguments));
     // An empty answer means no.
     for answer in ["", "n", "what?"] {
-        let mut asked = on_terminal(&["init", "--key", "file"]);
-        asked.answer("trust this file? [y/N]", answer);
-        let (code, said) = asked.end();
-        assert_eq!(code, 5, "{said}");
-        assert!(said.contains("is not trusted. It configures:"), "{said}");
-        assert!(said.contains("yard.db`, which does not exist yet"), "{said}");
+        let mut prompt = on_terminal(&["init", "--key", "file"]);
+        prompt.answer("trust this file? [y/N]", answer);
+        let (code, output) = prompt.end();
+        assert_eq!(code, 5, "{output}");
+        assert!(output.contains("is not trusted. It configures:"), "{output}");
+        assert!(output.contains("yard.db`, which does not exist yet"), "{output}");
     }
     assert!(!folder.join("yard.db").exists());
-    let mut agreed = on_terminal(&["init", "--key", "file"]);
-    agreed.answer("trust this file? [y/N]", "y");
-    let (code, said) = agreed.end();
-    assert_eq!(code, 0, "{said}");
+    let mut accepted = on_terminal(&["init", "--key", "file"]);
+    accepted.answer("trust this file? [y/N]", "y");
+    let (code, output) = accepted.end();
+    assert_eq!(code, 0, "{output}");
     for again in [on_terminal(&["list"]), on_terminal(&["list", "--json"])] {
-        let (code, said) = again.end();
-        assert_eq!(code, 0, "{said}");
-        assert!(!said.contains("trust"), "{said}");
+        let (code, output) = again.end();
+        assert_eq!(code, 0, "{output}");
+        assert!(!output.contains("trust"), "{output}");
     }
-    victim.ends(0, &folder, &["list"]);
+    victim.exits_with(0, &folder, &["list"]);
     fs::write(folder.join("blockyard.toml"), "yard = \"sqlite:yard.db\"\n# changed\n").expect("a file");
     let mut changed = on_terminal(&["list"]);
     changed.answer("changed since it was trusted", "n");
@@ -411,7 +412,7 @@ fn permitted_sources_are_matched_by_their_resolved_path() {
     for (name, source, content) in &cases {
         let arguments = ["reveal", &address(name), "content", "--yes", "--yard", &yard];
         let mut command = victim.command(&folder, &arguments);
-        let ran = ran(command.env("WAREHOUSE_PASSWORD", "the-variable").env("AWS_SECRET", "outside"), None);
+        let ran = run_command(command.env("WAREHOUSE_PASSWORD", "the-variable").env("AWS_SECRET", "outside"), None);
         match content {
             Some(content) => assert_eq!((ran.code, ran.stdout.as_str()), (0, *content), "{source}: {}", ran.stderr),
             None => assert_eq!((ran.code, ran.stdout.as_str()), (5, ""), "{source}: {}", ran.stderr),
@@ -463,7 +464,7 @@ fn configuration_writable_by_others_is_rejected() {
         assert!(refused.contains("another user could change it"), "{refused}");
         chmod(&path, tight);
     }
-    for (text, words) in [
+    for (text, expected) in [
         ("[source]\nallow = []", "did you mean `sources`?"),
         ("[sources]\nallowed = []", "did you mean `allow`?"),
         ("[sources]\nallow = [\"file:secrets/*\"]", "is not an absolute path"),
@@ -471,18 +472,18 @@ fn configuration_writable_by_others_is_rejected() {
         ("[yards.x]\nurl = \"sqlite:yard.db\"", "is a relative path"),
     ] {
         yard.configure(text);
-        assert!(yard.fails(4, &["list"]).contains(words), "{text}");
+        assert!(yard.fails(4, &["list"]).contains(expected), "{text}");
     }
     // The file in the environment variable is used instead, and must exist.
     let elsewhere = yard.path("elsewhere.toml");
     fs::write(&elsewhere, "").expect("a file");
-    let with = |path: &Path| ran(yard.command(&["list"]).env("BLOCKYARD_CONFIG", path), None).code;
+    let with = |path: &Path| run_command(yard.command(&["list"]).env("BLOCKYARD_CONFIG", path), None).code;
     assert_eq!(with(&elsewhere), 0);
     assert_eq!(with(&yard.path("none.toml")), 3);
 }
 
 /// Writes a registry and a crate into an attacker's folder. Building the crate would leave a trace.
-fn trapped_registry(folder: &Path) -> PathBuf {
+fn create_malicious_registry(folder: &Path) -> PathBuf {
     let registry = "version = 1\nname = \"blockyard\"\nunsigned = true\n[[bundle]]\nname = \"sql\"\n\
         [[bundle.release]]\nversion = \"0.1.0\"\nwit = \"0.1\"\nsource = { path = \"crate\" }\n";
     fs::write(folder.join("registry.toml"), registry).expect("a file");
@@ -495,7 +496,7 @@ fn trapped_registry(folder: &Path) -> PathBuf {
 }
 
 /// Creates programs that log their working folder, and a `PATH` with them before the real ones.
-fn watched_tools(victim: &Victim) -> (String, PathBuf) {
+fn install_logging_tools(victim: &Victim) -> (String, PathBuf) {
     let tools = victim.0.path("tools");
     fs::create_dir_all(&tools).expect("a folder");
     let log = tools.join("log");
@@ -512,11 +513,11 @@ fn watched_tools(victim: &Victim) -> (String, PathBuf) {
 fn current_folder_selects_neither_registry_nor_crate() {
     let victim = Victim::new();
     let folder = victim.folder();
-    let work = trapped_registry(&folder);
-    let (path, log) = watched_tools(&victim);
+    let work = create_malicious_registry(&folder);
+    let (path, log) = install_logging_tools(&victim);
     let install = |folder: &Path, arguments: &[&str]| {
         let arguments: Vec<&str> = ["install", "--yes"].iter().chain(arguments).copied().collect();
-        ran(victim.command(folder, &arguments).env("PATH", &path), None)
+        run_command(victim.command(folder, &arguments).env("PATH", &path), None)
     };
     let built = || fs::read_to_string(&log).expect("the log");
     // A word without a slash is a name, regardless of the files in the folder.
@@ -543,8 +544,12 @@ fn current_folder_selects_neither_registry_nor_crate() {
         assert!(refused.stderr.contains(&crate_folder) && refused.stderr.contains("`--build`"), "{}", refused.stderr);
     }
     assert_eq!(built(), "");
-    let agreed = install(&work, &["sql", "--registry", "../..", "--build"]);
-    assert!(agreed.stderr.contains(&format!("compiling {}", folder.join("crate").display())), "{}", agreed.stderr);
+    let installed = install(&work, &["sql", "--registry", "../..", "--build"]);
+    assert!(
+        installed.stderr.contains(&format!("compiling {}", folder.join("crate").display())),
+        "{}",
+        installed.stderr
+    );
     assert_ne!(built(), "");
     // Registries of an untrusted project file are not used either.
     fs::write(&log, "").expect("a file");
@@ -556,7 +561,7 @@ fn current_folder_selects_neither_registry_nor_crate() {
     let refused = install(&work, &["sql", "--build", "--yard", &own]);
     assert_eq!(refused.code, 5, "{}", refused.stderr);
     assert_eq!(built(), "");
-    victim.ends(0, &work, &["trust"]);
+    victim.exits_with(0, &work, &["trust"]);
     let trusted = install(&work, &["sql"]);
     assert_eq!(trusted.code, 2, "{}", trusted.stderr);
     assert!(trusted.stderr.contains("`--build`"), "{}", trusted.stderr);
@@ -566,26 +571,26 @@ fn current_folder_selects_neither_registry_nor_crate() {
 fn registries_are_read_from_the_user_configuration() {
     let victim = Victim::new();
     let folder = victim.folder();
-    let work = trapped_registry(&folder);
+    let work = create_malicious_registry(&folder);
     victim.0.configure(&format!("[registries]\nacme = \"{}\"\n", folder.display()));
-    let found = victim.ends(2, &victim.0.path("given"), &["install", "sql", "--yes"]);
+    let found = victim.exits_with(2, &victim.0.path("given"), &["install", "sql", "--yes"]);
     assert!(found.contains("`--build`"), "{found}");
     // Registries of an untrusted project file are ignored, with a note.
     let shared = victim.0.path("given/shared");
     fs::create_dir_all(&shared).expect("a folder");
     fs::write(shared.join("blockyard.toml"), "[registries]\nours = \"registry.toml\"\n").expect("a file");
-    let found = victim.ends(2, &shared, &["install", "sql", "--yes"]);
+    let found = victim.exits_with(2, &shared, &["install", "sql", "--yes"]);
     assert!(found.contains("its registries are not used"), "{found}");
     victim.0.configure("[registries]\nacme = \"https://acme.example/registry\"\n");
-    assert!(victim.ends(2, &work, &["install", "sql", "--yes"]).contains("is not supported by this version"));
+    assert!(victim.exits_with(2, &work, &["install", "sql", "--yes"]).contains("is not supported by this version"));
 }
 
 #[test]
 fn crate_is_built_in_its_own_folder() {
     let victim = Victim::new();
     let folder = victim.folder();
-    trapped_registry(&folder);
-    let (path, log) = watched_tools(&victim);
+    create_malicious_registry(&folder);
+    let (path, log) = install_logging_tools(&victim);
     let own = victim.0.path("own");
     fs::create_dir_all(&own).expect("a folder");
     let crate_folder = own.join("crate");
@@ -594,7 +599,7 @@ fn crate_is_built_in_its_own_folder() {
     let named = crate_folder.display().to_string();
     for arguments in [&["build", &named][..], &["install", &named, "--yes"], &["install", "../../own/crate", "--yes"]] {
         fs::write(&log, "").expect("a file");
-        let ran = ran(victim.command(&folder, arguments).env("PATH", &path), None);
+        let ran = run_command(victim.command(&folder, arguments).env("PATH", &path), None);
         assert_ne!(ran.code, 0);
         assert!(ran.stderr.contains(&format!("compiling {named}")), "{}", ran.stderr);
         let started = fs::read_to_string(&log).expect("the log");
@@ -609,7 +614,7 @@ fn crate_is_built_in_its_own_folder() {
     for name in ["Cargo.toml", "rust-toolchain.toml"] {
         fs::write(own.join(name), "").expect("a file");
         chmod(&own.join(name), 0o666);
-        let refused = ran(victim.command(&folder, &["build", &named]).env("PATH", &path), None);
+        let refused = run_command(victim.command(&folder, &["build", &named]).env("PATH", &path), None);
         assert_eq!(refused.code, 5, "{}", refused.stderr);
         assert!(refused.stderr.contains(name), "{}", refused.stderr);
         fs::remove_file(own.join(name)).expect("gone");

@@ -11,16 +11,16 @@ fn all(yard: &TestYard, block: &str, statement: &str, parameters: &str) -> Value
     yard.json(&["call", block, "fetch-all", "--statement", statement, "--parameters", parameters])
 }
 
-fn refused(yard: &TestYard, block: &str, statement: &str, parameters: &str, wanted: &str) {
-    let said = yard.fails(1, &["call", block, "fetch-all", "--statement", statement, "--parameters", parameters]);
-    assert!(said.contains(wanted), "{block} {statement} {parameters}: {said}");
+fn refused(yard: &TestYard, block: &str, statement: &str, parameters: &str, expected: &str) {
+    let message = yard.fails(1, &["call", block, "fetch-all", "--statement", statement, "--parameters", parameters]);
+    assert!(message.contains(expected), "{block} {statement} {parameters}: {message}");
 }
 
 #[test]
 fn list_elements_preserve_all_digits() {
     let Some(server) = postgres::server("forms_lists") else { return };
     let (yard, block) = (&server.yard, "sql-database/pg");
-    for (kind, list, wanted) in [
+    for (kind, list, expected) in [
         ("float8", "[9007199254740993]", "`double precision` can hold with all digits"),
         ("float8", "[0.5, 0.1234567890123456789]", "`double precision` can hold with all digits"),
         ("float8", "[\"9007199254740993\"]", "`double precision` can hold with all digits"),
@@ -30,22 +30,22 @@ fn list_elements_preserve_all_digits() {
         ("date", "[20130208]", "an element of the array is not a date"),
         ("bytea", "[12]", "an element of the array is not base64"),
     ] {
-        refused(yard, block, &format!("select :a::{kind}[] as a"), &format!("{{\"a\": {list}}}"), wanted);
+        refused(yard, block, &format!("select :a::{kind}[] as a"), &format!("{{\"a\": {list}}}"), expected);
     }
-    let kept = [
+    let cases = [
         ("float8", "[9007199254740992, 0.1, null]", "[9007199254740992, 0.1, null]"),
         ("real", "[0.1, 1.5]", "[0.1, 1.5]"),
         ("date", "[\"2013-02-08\"]", "[\"2013-02-08\"]"),
         ("time", "[\"11:00\"]", "[\"11:00:00\"]"),
     ];
-    for (kind, list, wanted) in kept {
+    for (kind, list, expected) in cases {
         let read = all(yard, block, &format!("select :a::{kind}[] as a"), &format!("{{\"a\": {list}}}"));
-        let wanted: Value = serde_json::from_str(wanted).expect("JSON");
+        let expected: Value = serde_json::from_str(expected).expect("JSON");
         let numbers = |value: &Value| value.as_array().expect("a list").iter().map(Value::as_f64).collect::<Vec<_>>();
         if matches!(kind, "float8" | "real") {
-            assert_eq!(numbers(&read[0]["a"]), numbers(&wanted), "{kind}");
+            assert_eq!(numbers(&read[0]["a"]), numbers(&expected), "{kind}");
         } else {
-            assert_eq!(read, json!([{"a": wanted}]), "{kind}");
+            assert_eq!(read, json!([{"a": expected}]), "{kind}");
         }
     }
     // The way that the error names.
@@ -67,8 +67,8 @@ fn bytes_in_lists_are_preserved_or_rejected() {
                 [list; 6].join(", ")
             );
             yard.ok(&["call", block, "execute-many", "--args", &sets]);
-            let asked = "select count(*) as n from kept where l = array['\\xdead'::bytea]";
-            assert_eq!(all(yard, block, asked, "[]"), json!([{"n": 6}]));
+            let query = "select count(*) as n from kept where l = array['\\xdead'::bytea]";
+            assert_eq!(all(yard, block, query, "[]"), json!([{"n": 6}]));
             refused(yard, block, "select :a::text[] as a", list, "has the member `$bytes`");
             refused(yard, block, "select :a::jsonb as a", list, "a list cannot contain bytes here");
             let wrong = "{\"a\": [{\"$bytes\": \"*\"}]}";
@@ -78,8 +78,8 @@ fn bytes_in_lists_are_preserved_or_rejected() {
         let length = if dialect == "sqlite" { "json_array_length" } else { "json_length" };
         refused(yard, block, &format!("select {length}(:a) as a"), list, "a list cannot contain bytes here");
         let sets = format!("{{\"statement\": \"select {length}(:a)\", \"parameters\": [{{\"a\": \"[]\"}}, {list}]}}");
-        let said = yard.fails(1, &["call", block, "execute-many", "--args", &sets]);
-        assert!(said.contains("set 2 of the parameters: parameter 1: "), "{dialect}: {said}");
+        let message = yard.fails(1, &["call", block, "execute-many", "--args", &sets]);
+        assert!(message.contains("set 2 of the parameters: parameter 1: "), "{dialect}: {message}");
         // As a string it is JSON.
         let text = "{\"a\": \"[{\\\"$bytes\\\": \\\"3q0=\\\"}]\"}";
         assert_eq!(all(yard, block, "select :a as a", text), json!([{"a": "[{\"$bytes\": \"3q0=\"}]"}]), "{dialect}");
@@ -95,7 +95,7 @@ fn failing(yard: &TestYard, block: &str, script: &str) -> String {
 fn error_names_changes_committed_by_mysql() {
     let Some(server) = mysql::server("forms_commits") else { return };
     let (yard, block) = (&server.yard, "sql-database/my");
-    let kept = |least: i32| {
+    let ids_from = |least: i32| {
         let rows = all(yard, block, &format!("select a from t where a > {least} order by a"), "[]");
         rows.as_array().expect("rows").iter().map(|row| row["a"].as_i64().expect("a number")).collect::<Vec<_>>()
     };
@@ -107,43 +107,46 @@ fn error_names_changes_committed_by_mysql() {
     // What follows the implicit commit is one transaction.
     let script =
         "insert into t values (1); create table other (a int); insert into t values (2); insert into t values (2)";
-    let said = failing(yard, block, script);
-    assert!(said.contains("statement 4 of 4: Duplicate entry"), "{said}");
+    let message = failing(yard, block, script);
+    assert!(message.contains("statement 4 of 4: Duplicate entry"), "{message}");
     assert!(
-        said.contains("the server committed the transaction at statement 2, so the changes up to there stay"),
-        "{said}"
+        message.contains("the server committed the transaction at statement 2, so the changes up to there stay"),
+        "{message}"
     );
-    assert_eq!(kept(0), [1]);
+    assert_eq!(ids_from(0), [1]);
 
-    let said = failing(yard, block, "insert into t values (11); call p(); insert into t values (11)");
-    assert!(said.contains("the server committed the transaction at statement 2"), "{said}");
-    assert_eq!(kept(10), [11]);
+    let message = failing(yard, block, "insert into t values (11); call p(); insert into t values (11)");
+    assert!(message.contains("the server committed the transaction at statement 2"), "{message}");
+    assert_eq!(ids_from(10), [11]);
 
     let script = "insert into t values (21); lock tables t write; insert into t values (22); insert into t values (22)";
-    let said = failing(yard, block, script);
-    assert!(said.contains("the server committed the transaction at statement 3"), "{said}");
-    assert_eq!(kept(20), [21, 22]);
+    let message = failing(yard, block, script);
+    assert!(message.contains("the server committed the transaction at statement 3"), "{message}");
+    assert_eq!(ids_from(20), [21, 22]);
 
-    let said = failing(yard, block, "call q()");
-    assert!(said.contains("the server committed the transaction at this statement"), "{said}");
-    assert_eq!(kept(30), [31]);
+    let message = failing(yard, block, "call q()");
+    assert!(message.contains("the server committed the transaction at this statement"), "{message}");
+    assert_eq!(ids_from(30), [31]);
 
     let sets = r#"{"statement": "call r(:a)", "parameters": [{"a": 41}, {"a": 41}]}"#;
     yard.ok(&["execute", block, "create procedure r(x int) begin insert into t values (x); commit; end"]);
-    let said = yard.fails(1, &["call", block, "execute-many", "--args", sets]);
-    assert!(said.contains("set 2 of the parameters: Duplicate entry"), "{said}");
-    assert!(said.contains("the server committed the transaction at set 1"), "{said}");
-    assert_eq!(kept(40), [41]);
+    let message = yard.fails(1, &["call", block, "execute-many", "--args", sets]);
+    assert!(message.contains("set 2 of the parameters: Duplicate entry"), "{message}");
+    assert!(message.contains("the server committed the transaction at set 1"), "{message}");
+    assert_eq!(ids_from(40), [41]);
 
     // Also if the host refuses a later statement.
-    let said = failing(yard, block, "insert into t values (61); call p(); insert into t /*! values */ values (62)");
-    assert!(said.contains("would execute") && said.contains("committed the transaction at statement 2"), "{said}");
-    assert_eq!(kept(60), [61]);
+    let message = failing(yard, block, "insert into t values (61); call p(); insert into t /*! values */ values (62)");
+    assert!(
+        message.contains("would execute") && message.contains("committed the transaction at statement 2"),
+        "{message}"
+    );
+    assert_eq!(ids_from(60), [61]);
 
     // Without such a statement, nothing stays and nothing is said about it.
-    let said = failing(yard, block, "insert into t values (51); insert into t values (51)");
-    assert!(said.contains("statement 2 of 2: Duplicate entry") && !said.contains("stay"), "{said}");
-    assert_eq!(kept(50), [61]);
+    let message = failing(yard, block, "insert into t values (51); insert into t values (51)");
+    assert!(message.contains("statement 2 of 2: Duplicate entry") && !message.contains("stay"), "{message}");
+    assert_eq!(ids_from(50), [61]);
 }
 
 #[test]
@@ -151,11 +154,11 @@ fn error_names_changes_that_mysql_cannot_roll_back() {
     let Some(server) = mysql::server("forms_engines") else { return };
     let (yard, block) = (&server.yard, "sql-database/my");
     yard.ok(&["execute", block, "create table t (a int primary key) engine = myisam"]);
-    let said = failing(yard, block, "insert into t values (1); insert into t values (1)");
-    assert!(said.contains("changes that the server cannot roll back stay"), "{said}");
+    let message = failing(yard, block, "insert into t values (1); insert into t values (1)");
+    assert!(message.contains("changes that the server cannot roll back stay"), "{message}");
     let sets = r#"{"statement": "insert into t values (:a)", "parameters": [{"a": 2}, {"a": 2}]}"#;
-    let said = yard.fails(1, &["call", block, "execute-many", "--args", sets]);
-    assert!(said.contains("set 2 of the parameters: ") && said.contains("cannot roll back stay"), "{said}");
+    let message = yard.fails(1, &["call", block, "execute-many", "--args", sets]);
+    assert!(message.contains("set 2 of the parameters: ") && message.contains("cannot roll back stay"), "{message}");
     assert_eq!(all(yard, block, "select count(*) as n from t", "[]"), json!([{"n": 2}]));
 }
 
@@ -167,8 +170,8 @@ fn mysql_strict_mode_covers_all_engines() {
     assert!(mode[0]["mode"].as_str().is_some_and(|mode| mode.contains("STRICT_ALL_TABLES")), "{mode}");
     // In the second row of such a table the mode of the server itself makes 0 of -1.
     yard.ok(&["execute", block, "create table t (a int unsigned) engine = myisam"]);
-    let said = yard.fails(1, &["execute", block, "insert into t values (30), (-1)"]);
-    assert!(said.contains("Out of range value for column 'a' at row 2"), "{said}");
+    let message = yard.fails(1, &["execute", block, "insert into t values (30), (-1)"]);
+    assert!(message.contains("Out of range value for column 'a' at row 2"), "{message}");
     assert_eq!(all(yard, block, "select count(*) as n from t where a = 0", "[]"), json!([{"n": 0}]));
 }
 
@@ -185,8 +188,8 @@ fn load_preserves_zeros_and_nulls_in_mysql() {
     };
     let loaded = load("id,n,at\n0,,2013-02-08T11:00:00Z\n-1,5,2013-02-08T11:00:00Z\n");
     assert_eq!(loaded.code, 0, "{}", loaded.stderr);
-    let asked = "select id, n from t order by id";
-    assert_eq!(all(yard, block, asked, "[]"), json!([{"id": -1, "n": 5}, {"id": 0, "n": null}]));
+    let query = "select id, n from t order by id";
+    assert_eq!(all(yard, block, query, "[]"), json!([{"id": -1, "n": 5}, {"id": 0, "n": null}]));
     let refused = load("id,n,at\n7,1,2013-02-08T11:00:00Z\n8,,\n");
     assert_eq!(refused.code, 1, "{}", refused.stdout);
     assert!(refused.stderr.contains("row 2: column `at`"), "{}", refused.stderr);
@@ -201,15 +204,15 @@ fn multiranges_are_loaded_and_unloaded() {
     let row =
         "(1, '{[1,3),[5,7)}', array['{[1,3)}'::int4multirange, null], 1.50), (2, null, null, null), (3, '{}', '{}', 0)";
     yard.ok(&["execute", block, &format!("insert into m values {row}")]);
-    let asked = "select concat_ws(' ', id, m, l, d) as t from m order by id";
-    let kept = all(yard, block, asked, "[]");
+    let query = "select concat_ws(' ', id, m, l, d) as t from m order by id";
+    let before = all(yard, block, query, "[]");
     for format in ["csv", "ndjson", "parquet"] {
         let out = yard.path(&format!("m.{format}")).display().to_string();
         let statement = "select * from m order by id";
         yard.ok(&["call", block, "unload", "--statement", statement, "--format", format, "--out", &out]);
         yard.ok(&["execute", block, "truncate m"]);
         yard.ok(&["call", block, "load", "--table", "m", "--mode", "append", "--format", format, "--in", &out]);
-        assert_eq!(all(yard, block, asked, "[]"), kept, "{format}");
+        assert_eq!(all(yard, block, query, "[]"), before, "{format}");
     }
     // The row is named, with and without `COPY`.
     let file = yard.path("wrong.csv");
@@ -225,7 +228,7 @@ fn multiranges_are_loaded_and_unloaded() {
         assert_eq!(refused.code, 1, "{attempt}: {}", refused.stdout);
         assert!(refused.stderr.contains("row 2"), "{attempt}: {}", refused.stderr);
     }
-    assert_eq!(all(yard, block, asked, "[]"), kept);
+    assert_eq!(all(yard, block, query, "[]"), before);
 }
 
 #[test]
@@ -260,16 +263,16 @@ fn integers_of_any_size_are_json_numbers() {
     let (yard, block) = (&server.yard, "sql-database/my");
     yard.ok(&["execute", block, "create table t (id integer primary key, a bigint unsigned, b bit(64))"]);
     yard.ok(&["execute", block, "insert into t values (1, 18446744073709551615, b'1'), (2, 5, 18446744073709551615)"]);
-    let asked = "select * from t order by id";
-    let wanted = json!([{"id": 1, "a": u64::MAX, "b": 1}, {"id": 2, "a": 5, "b": u64::MAX}]);
-    assert_eq!(all(yard, block, asked, "[]"), wanted);
-    assert_eq!(yard.json(&["call", block, "fetch-one", "--statement", asked]), wanted[0]);
+    let query = "select * from t order by id";
+    let expected = json!([{"id": 1, "a": u64::MAX, "b": 1}, {"id": 2, "a": 5, "b": u64::MAX}]);
+    assert_eq!(all(yard, block, query, "[]"), expected);
+    assert_eq!(yard.json(&["call", block, "fetch-one", "--statement", query]), expected[0]);
     let out = yard.path("t.ndjson").display().to_string();
     for (format, lines) in [
         ("ndjson", "{\"id\":1,\"a\":18446744073709551615,\"b\":1}\n{\"id\":2,\"a\":5,\"b\":18446744073709551615}\n"),
         ("csv", "id,a,b\n1,18446744073709551615,1\n2,5,18446744073709551615\n"),
     ] {
-        yard.ok(&["call", block, "unload", "--statement", asked, "--format", format, "--out", &out]);
+        yard.ok(&["call", block, "unload", "--statement", query, "--format", format, "--out", &out]);
         assert_eq!(std::fs::read_to_string(&out).expect("the file"), lines, "{format}");
     }
     // The number is read back, also as a parameter.
@@ -277,6 +280,6 @@ fn integers_of_any_size_are_json_numbers() {
     std::fs::write(&ndjson, "{\"id\":3,\"a\":18446744073709551615}\n").expect("a file");
     let path = ndjson.display().to_string();
     yard.ok(&["call", block, "load", "--table", "t", "--mode", "append", "--format", "ndjson", "--in", &path]);
-    let asked = "select id from t where a = :a order by id";
-    assert_eq!(all(yard, block, asked, "{\"a\": 18446744073709551615}"), json!([{"id": 1}, {"id": 3}]));
+    let query = "select id from t where a = :a order by id";
+    assert_eq!(all(yard, block, query, "{\"a\": 18446744073709551615}"), json!([{"id": 1}, {"id": 3}]));
 }

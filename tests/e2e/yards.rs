@@ -1,6 +1,6 @@
 //! Locations of yards: by name, in project files, on servers, several in one database.
 
-use blockyard_tests::{Backend, TestYard, available, bundle, on_both, ran};
+use blockyard_tests::{Backend, TestYard, available, bundle, on_both, run_command};
 use serde_json::json;
 
 on_both!(
@@ -25,7 +25,8 @@ fn concurrent_creations_make_one_yard(yard: &TestYard) {
         let output = maker.wait_with_output().expect("it ends");
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     }
-    let listed = ran(fresh.command(&["bundles", "--json"]).env("BLOCKYARD_KEY_FILE", fresh.path("shared.key")), None);
+    let listed =
+        run_command(fresh.command(&["bundles", "--json"]).env("BLOCKYARD_KEY_FILE", fresh.path("shared.key")), None);
     let bundles: serde_json::Value = serde_json::from_str(&listed.stdout).expect("JSON");
     assert_eq!(bundles["bundles"].as_array().map(Vec::len), Some(1), "{}", listed.stderr);
 }
@@ -62,7 +63,7 @@ fn doctor_detects_a_modified_newest_revision_number(yard: &TestYard) {
 fn configured_names_resolve_to_yards(yard: &TestYard) {
     let ask = |arguments: &[&str]| {
         let mut command = yard.command(arguments);
-        ran(command.env_remove("BLOCKYARD_YARD").env("XDG_CONFIG_HOME", yard.path("configuration")), None)
+        run_command(command.env_remove("BLOCKYARD_YARD").env("XDG_CONFIG_HOME", yard.path("configuration")), None)
     };
     yard.ok(&["create", "zoo-cage/here", "--set", "animal=newt"]);
     std::fs::create_dir_all(yard.path("configuration/blockyard")).expect("a folder");
@@ -85,7 +86,7 @@ fn configured_names_resolve_to_yards(yard: &TestYard) {
     std::fs::create_dir_all(yard.path("deep/down")).expect("a folder");
     let mut below = yard.command(&["list"]);
     below.current_dir(yard.path("deep/down")).env_remove("BLOCKYARD_YARD");
-    let listed = ran(below.env("XDG_CONFIG_HOME", yard.path("configuration")), None);
+    let listed = run_command(below.env("XDG_CONFIG_HOME", yard.path("configuration")), None);
     assert!(listed.stdout.contains("zoo-cage/here"), "{}{}", listed.stdout, listed.stderr);
     // A yard on the command line takes precedence.
     let elsewhere = ask(&["list", "--yard", "sqlite:nowhere.db"]);
@@ -103,8 +104,8 @@ fn configured_names_resolve_to_yards(yard: &TestYard) {
     std::fs::write(yard.path("blockyard.toml"), "yard = \"sqlite:of-the-project.db\"").expect("a file");
     assert_eq!(ask(&["trust"]).code, 0);
     let mut below = yard.command(&["init", "--key", "file"]);
-    let made = ran(below.current_dir(yard.path("deep/down")).env_remove("BLOCKYARD_YARD"), None);
-    assert_eq!(made.code, 0, "{}", made.stderr);
+    let created = run_command(below.current_dir(yard.path("deep/down")).env_remove("BLOCKYARD_YARD"), None);
+    assert_eq!(created.code, 0, "{}", created.stderr);
     assert!(yard.path("of-the-project.db").exists());
 }
 
@@ -131,7 +132,7 @@ fn invalid_address_error_does_not_quote_it() {
         "postgres//u/YARDSECRET1@h/d",
         "sqlite:postgres://u:YARDSECRET1@h/d",
     ] {
-        let refused = ran(yard.command(&["list"]).env("BLOCKYARD_YARD", address), None);
+        let refused = run_command(yard.command(&["list"]).env("BLOCKYARD_YARD", address), None);
         assert_eq!(refused.code, 2, "{}", refused.stderr);
         assert!(!refused.stderr.contains("YARDSECRET1"), "{}", refused.stderr);
     }
@@ -142,8 +143,8 @@ fn with(yard: &TestYard, parameters: &str) -> String {
     format!("{}&{parameters}", yard.url())
 }
 
-fn list(yard: &TestYard, url: &str) -> blockyard_tests::Ran {
-    ran(yard.command(&["list"]).env("BLOCKYARD_YARD", url), None)
+fn list(yard: &TestYard, url: &str) -> blockyard_tests::CommandOutput {
+    run_command(yard.command(&["list"]).env("BLOCKYARD_YARD", url), None)
 }
 
 #[test]
@@ -186,7 +187,7 @@ fn server_rejections_have_distinct_messages() {
         return;
     }
     let yard = TestYard::on(Backend::Postgres);
-    let wrong = ran(yard.command(&["list"]).env("PGPASSWORD", "wrong-password"), None);
+    let wrong = run_command(yard.command(&["list"]).env("PGPASSWORD", "wrong-password"), None);
     assert_eq!(wrong.code, 5, "{}", wrong.stderr);
     assert!(
         wrong.stderr.contains("rejected the connection") && !wrong.stderr.contains("wrong-password"),
@@ -221,7 +222,7 @@ fn unresponsive_server_times_out_without_changes() {
             assert!(!holder.is_finished(), "the lock was never held");
         }
         let mut command = yard.command(&["set", "zoo-cage/c", "--set", "animal=eft"]);
-        let refused = ran(command.env("BLOCKYARD_YARD", with(&yard, "statement_timeout=1")), None);
+        let refused = run_command(command.env("BLOCKYARD_YARD", with(&yard, "statement_timeout=1")), None);
         assert_eq!(refused.code, 1, "{}", refused.stderr);
         assert!(
             refused.stderr.contains("timed out waiting for other connections; nothing was changed"),

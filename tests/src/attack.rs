@@ -88,8 +88,8 @@ const ANSWERS: &str = r#"
 #[must_use]
 pub fn folder() -> PathBuf {
     // The crate that includes this file is either `tests` or `core/host`.
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let found = here.ancestors().map(|folder| folder.join("tests/attacks")).find(|folder| folder.is_dir());
+    let crate_folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let found = crate_folder.ancestors().map(|folder| folder.join("tests/attacks")).find(|folder| folder.is_dir());
     found.expect("the folder `tests/attacks`")
 }
 
@@ -197,15 +197,15 @@ pub fn manifest(name: &str, text: &str) -> Value {
 /// Returns the core module: the code of the file, and the parts of the prelude that it lacks.
 fn module(text: &str, manifest: &[u8]) -> String {
     let mut module = format!("(module\n{text}\n{ANSWERS}\n");
-    for (beginning, piece) in PRELUDE {
+    for (beginning, definition) in PRELUDE {
         if !text.contains(beginning) {
-            module.push_str(piece);
+            module.push_str(definition);
             module.push('\n');
         }
     }
     for line in text.lines() {
-        if let Some((count, what)) = line.strip_prefix(";; times ").and_then(|line| line.split_once(": ")) {
-            module.push_str(&what.repeat(count.parse().expect("a number")));
+        if let Some((count, code)) = line.strip_prefix(";; times ").and_then(|line| line.split_once(": ")) {
+            module.push_str(&code.repeat(count.parse().expect("a number")));
             module.push('\n');
         }
     }

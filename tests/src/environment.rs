@@ -48,11 +48,11 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
-    use crate::{TestYard, ran};
+    use crate::{TestYard, run_command};
 
     /// Returns the names of the variables that a program receives.
     fn names(program: &mut Command) -> String {
-        let environment = ran(program, None).stdout;
+        let environment = run_command(program, None).stdout;
         let mut names: Vec<&str> =
             environment.lines().filter_map(|line| line.split_once('=').map(|(name, _)| name)).collect();
         // Set only if coverage is measured.
@@ -68,7 +68,7 @@ mod tests {
         expect!["BLOCKYARD_YARD HOME LANG PATH PGPASSWORD TMPDIR TZ XDG_CACHE_HOME"]
             .assert_eq(&names(&mut yard.program("env")));
         assert_eq!(
-            ran(yard.program("pwd").arg("-P"), None).stdout.trim(),
+            run_command(yard.program("pwd").arg("-P"), None).stdout.trim(),
             yard.path(".").canonicalize().expect("a folder").display().to_string()
         );
     }
@@ -78,6 +78,6 @@ mod tests {
         let mut cargo = cargo();
         let names: Vec<String> = cargo.get_envs().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
         assert!(names.contains(&"CARGO_HOME".to_owned()) && names.contains(&"RUSTUP_HOME".to_owned()), "{names:?}");
-        assert_eq!(ran(cargo.arg("--version").current_dir(crate::root()), None).code, 0);
+        assert_eq!(run_command(cargo.arg("--version").current_dir(crate::root()), None).code, 0);
     }
 }

@@ -5,7 +5,7 @@
 
 pub mod attack;
 pub mod environment;
-pub mod gate;
+pub mod http_proxy;
 pub mod proxy;
 mod server;
 pub mod web;
@@ -56,7 +56,7 @@ macro_rules! on_both {
 /// Result of a command.
 #[derive(Debug)]
 #[must_use = "check `code`, or run the command with `TestYard::ok` or `TestYard::fails`"]
-pub struct Ran {
+pub struct CommandOutput {
     /// The exit code.
     pub code: i32,
     /// Standard output.
@@ -156,7 +156,7 @@ impl TestYard {
                 shell
             }
         };
-        let ran = ran(&mut shell, None);
+        let ran = run_command(&mut shell, None);
         (ran.code == 0).then_some(ran.stdout)
     }
 
@@ -167,7 +167,7 @@ impl TestYard {
     pub fn sql_file(&self, path: &Path) {
         let mut shell = psql(&self.schema);
         shell.args(["-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(path);
-        let ran = ran(&mut shell, None);
+        let ran = run_command(&mut shell, None);
         assert_eq!(ran.code, 0, "{}", ran.stderr);
     }
 
@@ -245,13 +245,13 @@ impl TestYard {
     }
 
     /// Runs a command.
-    pub fn run(&self, arguments: &[&str]) -> Ran {
-        ran(&mut self.command(arguments), None)
+    pub fn run(&self, arguments: &[&str]) -> CommandOutput {
+        run_command(&mut self.command(arguments), None)
     }
 
     /// Runs a command with `input` as its standard input.
-    pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Ran {
-        ran(&mut self.command(arguments), Some(input))
+    pub fn run_with_input(&self, arguments: &[&str], input: &str) -> CommandOutput {
+        run_command(&mut self.command(arguments), Some(input))
     }
 
     /// Runs a command that must succeed. Returns its standard output.
@@ -273,7 +273,7 @@ impl TestYard {
         let ran = self.run(arguments);
         assert_eq!(ran.code, code, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
         assert_eq!(ran.stdout, "", "{arguments:?} printed data and failed");
-        self.anonymous(&ran.stderr)
+        self.without_locations(&ran.stderr)
     }
 
     /// Runs a command with `--json`. Returns the JSON document that it prints.
@@ -290,8 +290,8 @@ impl TestYard {
     /// # Panics
     /// If the document is rejected.
     pub fn create(&self, address: &str, config: &serde_json::Value) {
-        let made = self.run_with_input(&["create", address, "--json-config", "-"], &config.to_string());
-        assert_eq!(made.code, 0, "{address}: {}", made.stderr);
+        let created = self.run_with_input(&["create", address, "--json-config", "-"], &config.to_string());
+        assert_eq!(created.code, 0, "{address}: {}", created.stderr);
     }
 
     /// Returns the configuration of a block as `show` prints it, with asterisks instead of secrets.
@@ -321,7 +321,7 @@ impl TestYard {
         let ran = self.run_with_input(arguments, input);
         assert_eq!(ran.code, code, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
         assert_eq!(ran.stdout, "", "{arguments:?} printed data and failed");
-        self.anonymous(&ran.stderr)
+        self.without_locations(&ran.stderr)
     }
 
     /// Runs a command that must succeed, with `input` as its standard input. Returns its standard
@@ -359,7 +359,7 @@ impl TestYard {
     ///
     /// # Panics
     /// If the database's shell is not installed.
-    pub fn unguard(&self, table: &str) {
+    pub fn disable_triggers(&self, table: &str) {
         let statement = match self.backend {
             Backend::Sqlite => {
                 let guards = format!("select name from sqlite_master where type = 'trigger' and tbl_name = '{table}'");
@@ -373,7 +373,7 @@ impl TestYard {
 
     /// Replaces the folder's path and the yard's URL in a text.
     #[must_use]
-    pub fn anonymous(&self, text: &str) -> String {
+    pub fn without_locations(&self, text: &str) -> String {
         text.replace(&self.url(), "YARD").replace(&self.folder.path().display().to_string(), "FOLDER")
     }
 
@@ -407,7 +407,7 @@ impl Drop for TestYard {
     fn drop(&mut self) {
         if self.backend == Backend::Postgres {
             let drop = format!("drop schema if exists {} cascade", self.schema);
-            let _ = ran(psql("public").args(["-q", "-c", &drop]), None);
+            let _ = run_command(psql("public").args(["-q", "-c", &drop]), None);
         }
     }
 }
@@ -433,7 +433,7 @@ impl Default for TestYard {
 ///
 /// # Panics
 /// If it cannot be started.
-pub fn ran(command: &mut Command, input: Option<&str>) -> Ran {
+pub fn run_command(command: &mut Command, input: Option<&str>) -> CommandOutput {
     command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program runs");
@@ -442,7 +442,7 @@ pub fn ran(command: &mut Command, input: Option<&str>) -> Ran {
         let _ = stdin.write_all(text.as_bytes());
     }
     let Output { status, stdout, stderr } = child.wait_with_output().expect("the program ends");
-    Ran {
+    CommandOutput {
         code: status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&stdout).into_owned(),
         stderr: String::from_utf8_lossy(&stderr).into_owned(),

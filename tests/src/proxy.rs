@@ -13,8 +13,8 @@ pub struct Proxy {
 
 #[derive(Default)]
 struct State {
-    cut: AtomicBool,
-    gone: AtomicBool,
+    disconnected: AtomicBool,
+    closed: AtomicBool,
     connections: Mutex<Vec<TcpStream>>,
 }
 
@@ -31,13 +31,13 @@ impl Proxy {
         let shared = state.clone();
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                if shared.gone.load(Ordering::SeqCst) {
+                if shared.closed.load(Ordering::SeqCst) {
                     return;
                 }
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
                 // While interrupted, the connection is closed immediately, as by a server that
                 // shuts down.
-                if !shared.cut.load(Ordering::SeqCst) {
+                if !shared.disconnected.load(Ordering::SeqCst) {
                     shared.join(client, server);
                 }
             }
@@ -52,22 +52,22 @@ impl Proxy {
     }
 
     /// Closes all connections and rejects new ones.
-    pub fn cut(&self) {
-        self.state.cut.store(true, Ordering::SeqCst);
-        self.state.break_all();
+    pub fn disconnect(&self) {
+        self.state.disconnected.store(true, Ordering::SeqCst);
+        self.state.close_all();
     }
 
     /// Accepts new connections again.
-    pub fn mend(&self) {
-        self.state.cut.store(false, Ordering::SeqCst);
+    pub fn reconnect(&self) {
+        self.state.disconnected.store(false, Ordering::SeqCst);
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.state.gone.store(true, Ordering::SeqCst);
-        self.state.break_all();
-        // The thread checks `gone` only when it accepts a connection.
+        self.state.closed.store(true, Ordering::SeqCst);
+        self.state.close_all();
+        // The thread checks `closed` only when it accepts a connection.
         let _ = TcpStream::connect(("127.0.0.1", self.port));
     }
 }
@@ -77,21 +77,21 @@ impl State {
         let pairs = [(client.try_clone(), server.try_clone()), (server.try_clone(), client.try_clone())];
         for pair in pairs {
             if let (Ok(from), Ok(to)) = pair {
-                std::thread::spawn(move || pass(from, to));
+                std::thread::spawn(move || forward(from, to));
             }
         }
         let mut connections = self.connections.lock().expect("nothing panics while it holds this lock");
         connections.extend([client, server]);
     }
 
-    fn break_all(&self) {
+    fn close_all(&self) {
         for connection in self.connections.lock().expect("nothing panics while it holds this lock").drain(..) {
             let _ = connection.shutdown(Shutdown::Both);
         }
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream) {
+fn forward(mut from: TcpStream, mut to: TcpStream) {
     let mut bytes = [0; 8192];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
         if to.write_all(&bytes[..count]).is_err() {

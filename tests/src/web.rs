@@ -21,19 +21,19 @@ use tokio_rustls::TlsAcceptor;
 use crate::server::Server;
 
 /// Number of bytes of a request body that are recorded. Length and digest cover the complete body.
-const KEPT_BYTES: usize = 1 << 20;
+const RECORDED_BYTES: usize = 1 << 20;
 
 /// A running server. It stops when the value is dropped.
 pub struct Web {
     server: Server,
     secure: bool,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    requests: Arc<Mutex<Vec<RecordedRequest>>>,
     connections: Arc<AtomicUsize>,
 }
 
 /// A received request.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct RecordedRequest {
     /// Protocol version: `HTTP/1.1` or `HTTP/2.0`.
     pub version: String,
     /// The method.
@@ -99,7 +99,7 @@ impl Answer {
     }
 }
 
-impl Seen {
+impl RecordedRequest {
     /// Returns the value of a header, or an empty string if it is missing.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
@@ -119,22 +119,22 @@ static CERTIFICATES: OnceLock<Certificates> = OnceLock::new();
 impl Web {
     /// Starts a server without TLS.
     #[must_use]
-    pub fn start(answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
+    pub fn start(answer: impl Fn(&RecordedRequest) -> Answer + Send + Sync + 'static) -> Self {
         Self::run(Arc::new(answer), false)
     }
 
     /// Starts a server with TLS. Its certificate is signed by [`authority`](Self::authority).
     #[must_use]
-    pub fn start_secure(answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
+    pub fn start_secure(answer: impl Fn(&RecordedRequest) -> Answer + Send + Sync + 'static) -> Self {
         Self::run(Arc::new(answer), true)
     }
 
-    fn run(answer: Arc<Answering>, secure: bool) -> Self {
-        let seen = Arc::new(Mutex::new(Vec::new()));
+    fn run(answer: Arc<Handler>, secure: bool) -> Self {
+        let requests = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::new(AtomicUsize::new(0));
-        let (recorded, counted) = (seen.clone(), connections.clone());
+        let (recorded, counted) = (requests.clone(), connections.clone());
         let server = Server::start(move |listener| accept(listener, answer, secure, recorded, counted));
-        Self { server, secure, seen, connections }
+        Self { server, secure, requests, connections }
     }
 
     /// Returns `http://127.0.0.1:PORT` or `https://127.0.0.1:PORT`.
@@ -154,8 +154,8 @@ impl Web {
     /// # Panics
     /// If the server's thread panicked.
     #[must_use]
-    pub fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().expect("nothing panics while it holds this lock").clone()
+    pub fn requests(&self) -> Vec<RecordedRequest> {
+        self.requests.lock().expect("nothing panics while it holds this lock").clone()
     }
 
     /// Returns the number of connections accepted so far.
@@ -171,22 +171,22 @@ impl Web {
     }
 }
 
-type Answering = dyn Fn(&Seen) -> Answer + Send + Sync;
+type Handler = dyn Fn(&RecordedRequest) -> Answer + Send + Sync;
 
 async fn accept(
     listener: TcpListener,
-    answer: Arc<Answering>,
+    answer: Arc<Handler>,
     secure: bool,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    requests: Arc<Mutex<Vec<RecordedRequest>>>,
     connections: Arc<AtomicUsize>,
 ) {
     let acceptor = secure.then(|| TlsAcceptor::from(certificates().server.clone()));
     while let Ok((stream, _)) = listener.accept().await {
         connections.fetch_add(1, Ordering::SeqCst);
         let _ = stream.set_nodelay(true);
-        let (answer, seen, acceptor) = (answer.clone(), seen.clone(), acceptor.clone());
+        let (answer, requests, acceptor) = (answer.clone(), requests.clone(), acceptor.clone());
         tokio::spawn(async move {
-            let service = hyper::service::service_fn(move |request| respond(request, answer.clone(), seen.clone()));
+            let service = hyper::service::service_fn(move |request| respond(request, answer.clone(), requests.clone()));
             let server = auto::Builder::new(TokioExecutor::new());
             match acceptor {
                 None => drop(server.serve_connection(TokioIo::new(stream), service).await),
@@ -201,11 +201,11 @@ async fn accept(
 
 async fn respond(
     request: http::Request<Incoming>,
-    answer: Arc<Answering>,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    answer: Arc<Handler>,
+    requests: Arc<Mutex<Vec<RecordedRequest>>>,
 ) -> Result<http::Response<BoxBody<Bytes, Infallible>>, Infallible> {
     let (head, mut body) = request.into_parts();
-    let mut kept = Vec::new();
+    let mut recorded = Vec::new();
     let (mut length, mut digest) = (0, Sha256::new());
     let measured = !head.headers.contains_key("x-unmeasured");
     while let Some(Ok(frame)) = body.frame().await {
@@ -214,24 +214,24 @@ async fn respond(
         if measured {
             digest.update(&bytes);
         }
-        kept.extend_from_slice(&bytes[..bytes.len().min(KEPT_BYTES - kept.len())]);
+        recorded.extend_from_slice(&bytes[..bytes.len().min(RECORDED_BYTES - recorded.len())]);
     }
     let headers = head
         .headers
         .iter()
         .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
         .collect();
-    let request = Seen {
+    let request = RecordedRequest {
         version: format!("{:?}", head.version),
         method: head.method.to_string(),
         target: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
         headers,
-        body: kept,
+        body: recorded,
         length,
         sha256: hex::encode(digest.finalize()),
     };
     let Answer { status, headers, body, more, after } = answer(&request);
-    seen.lock().expect("nothing panics while it holds this lock").push(request);
+    requests.lock().expect("nothing panics while it holds this lock").push(request);
     tokio::time::sleep(after).await;
     let mut response = http::Response::builder().status(if status == 0 { 200 } else { status });
     for (name, value) in headers {
@@ -251,15 +251,15 @@ async fn respond(
 /// Returns `length` bytes in chunks. The pattern repeats every 251 bytes, so lost or reordered
 /// chunks change the digest.
 pub fn pattern(length: u64) -> impl Iterator<Item = Bytes> {
-    const PIECE: usize = 64 << 10;
-    let whole: Vec<u8> = (0..PIECE + 251).map(|at| u8::try_from(at % 251).expect("below 251")).collect();
-    let whole = Bytes::from(whole);
+    const CHUNK: usize = 64 << 10;
+    let repeated: Vec<u8> = (0..CHUNK + 251).map(|at| u8::try_from(at % 251).expect("below 251")).collect();
+    let repeated = Bytes::from(repeated);
     let mut at = 0;
     std::iter::from_fn(move || {
-        let size = (length - at).min(PIECE as u64);
+        let size = (length - at).min(CHUNK as u64);
         let from = usize::try_from(at % 251).expect("below 251");
         at += size;
-        (size > 0).then(|| whole.slice(from..from + usize::try_from(size).expect("a chunk")))
+        (size > 0).then(|| repeated.slice(from..from + usize::try_from(size).expect("a chunk")))
     })
 }
 

@@ -91,12 +91,12 @@ fn crates_depend_only_in_permitted_directions() {
     for package in &packages {
         let (name, allowed) = (package["name"].as_str().expect("a name"), allowed(package));
         for dependency in package["dependencies"].as_array().expect("dependencies") {
-            let wanted = dependency["name"].as_str().expect("a name");
-            if ours.contains(&wanted) {
-                assert!(allowed.contains(&wanted), "`{name}` must not depend on `{wanted}`");
+            let expected = dependency["name"].as_str().expect("a name");
+            if ours.contains(&expected) {
+                assert!(allowed.contains(&expected), "`{name}` must not depend on `{expected}`");
             }
-            if let Some((_, homes)) = CONFINED.iter().find(|(library, _)| *library == wanted) {
-                assert!(homes.contains(&name), "`{name}` must not use `{wanted}`");
+            if let Some((_, homes)) = CONFINED.iter().find(|(library, _)| *library == expected) {
+                assert!(homes.contains(&name), "`{name}` must not use `{expected}`");
             }
         }
     }

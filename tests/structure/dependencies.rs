@@ -42,7 +42,7 @@ fn text<'a>(package: &'a Value, key: &str) -> &'a str {
 
 #[test]
 fn each_rule_is_enforced_here_or_by_cargo_deny() {
-    let here = [
+    let enforced_here = [
         "graph.all-features",
         "advisories.ignore",
         "licenses.allow",
@@ -61,7 +61,7 @@ fn each_rule_is_enforced_here_or_by_cargo_deny() {
     for (section, keys) in &rules {
         for key in keys.as_table().expect("a section").keys() {
             let rule = format!("{section}.{key}");
-            assert!(here.contains(&&*rule) || cargo_deny.contains(&&*rule), "no test enforces `{rule}`");
+            assert!(enforced_here.contains(&&*rule) || cargo_deny.contains(&&*rule), "no test enforces `{rule}`");
         }
     }
     // The tests below are only as strict as these values.

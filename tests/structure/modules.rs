@@ -224,7 +224,7 @@ fn defined(item: &Item) -> Option<String> {
 /// Collects the paths and the `use` declarations in code, including the arguments of macros.
 fn scan(code: TokenStream, paths: &mut BTreeSet<Segments>, imports: &mut Vec<UseTree>) {
     let tokens: Vec<TokenTree> = code.into_iter().collect();
-    let is = |at: usize, wanted: char| matches!(tokens.get(at), Some(TokenTree::Punct(c)) if c.as_char() == wanted);
+    let is = |at: usize, expected: char| matches!(tokens.get(at), Some(TokenTree::Punct(c)) if c.as_char() == expected);
     let mut at = 0;
     while at < tokens.len() {
         match &tokens[at] {

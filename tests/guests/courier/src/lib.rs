@@ -62,7 +62,7 @@ enum Auth {
     Client,
     Refresh,
     /// A bearer token from a secret whose audience is a database.
-    Stray,
+    WrongAudience,
 }
 
 /// Response of the server.
@@ -186,9 +186,9 @@ impl Courier {
         while let Some(part) = input.take(size)? {
             let send =
                 |body| self.request("PUT", &format!("{path}/{parts}"), Headers::new(), Auth::None)?.body(body).send();
-            let kept = part.again()?;
+            let copy = part.again()?;
             let answer = send(part)?;
-            if answer.status == 503 { send(kept)? } else { answer }.ok()?;
+            if answer.status == 503 { send(copy)? } else { answer }.ok()?;
             parts += 1;
         }
         Ok(parts)
@@ -245,9 +245,9 @@ impl Courier {
         hmac: bool,
         /// Uses a secret that is not meant for signing.
         #[serde(default)]
-        stray: bool,
+        other_secret: bool,
     ) -> Result<String> {
-        let key = if stray { &self.token } else { &self.signing_key };
+        let key = if other_secret { &self.token } else { &self.signing_key };
         let key = key.as_ref().ok_or_else(|| Problem::invalid("there is no key"))?;
         let signature =
             if hmac { crypto::hmac_sha256(key, text.as_bytes())? } else { crypto::sign_rs256(key, text.as_bytes())? };
@@ -274,31 +274,31 @@ impl Courier {
         /// Texts to search for in the memory of the instance. Each byte is inverted, so that the
         /// arguments themselves do not match.
         hidden: Vec<Vec<u8>>,
-    ) -> Result<Loot> {
-        let mut seen = vec![format!("{:?} {:?}", self.token, self.key)];
+    ) -> Result<SecretReport> {
+        let mut outcomes = vec![format!("{:?} {:?}", self.token, self.key)];
         for auth in [Auth::Bearer, Auth::Basic, Auth::Header, Auth::Jwt] {
             for wrapped in ["", "?as=base64", "?as=hex", "?as=percent", "?as=json"] {
                 let request = self.request("GET", &format!("{echo}{wrapped}"), Headers::new(), auth)?;
-                seen.push(match request.send() {
+                outcomes.push(match request.send() {
                     Ok(answer) => format!("{:?} {}", answer.headers, slowly(&answer.body)?),
                     Err(problem) => format!("{problem:?}"),
                 });
             }
         }
-        for line in &seen {
+        for line in &outcomes {
             log::warn(line);
         }
         let in_memory = (0..hidden.len()).filter(|index| is_in_memory(&hidden[*index])).collect();
-        let refused = Problem::invalid(seen.join("\n")).hint(seen.join("\n"));
-        if echo.ends_with("fail") { Err(refused) } else { Ok(Loot { seen, in_memory }) }
+        let refused = Problem::invalid(outcomes.join("\n")).hint(outcomes.join("\n"));
+        if echo.ends_with("fail") { Err(refused) } else { Ok(SecretReport { outcomes, in_memory }) }
     }
 }
 
 /// Result of `spy`.
 #[data]
-struct Loot {
+struct SecretReport {
     /// Texts received from the host and the server.
-    seen: Vec<String>,
+    outcomes: Vec<String>,
     /// Indexes of the hidden texts that were found in memory.
     in_memory: Vec<usize>,
 }
@@ -361,7 +361,7 @@ impl Courier {
             }
             Auth::Client => request.token(TokenSource::client_credentials(&client, key()?)),
             Auth::Refresh => request.token(TokenSource::refresh_token(&client, None, key()?)),
-            Auth::Stray => request.bearer(self.password.as_ref().ok_or_else(missing)?),
+            Auth::WrongAudience => request.bearer(self.password.as_ref().ok_or_else(missing)?),
         })
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Thief {
 #[data]
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
-enum Via {
+enum GuessPosition {
     /// In the path, which the server echoes.
     #[default]
     Path,
@@ -48,16 +48,16 @@ enum Via {
 #[data]
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
-enum How {
+enum Forwarding {
     /// Unchanged.
     #[default]
-    Whole,
+    Unchanged,
     /// After reading the first byte.
-    Begun,
+    AfterFirstByte,
     /// In parts.
     Parts,
     /// In parts, each sent twice.
-    Again,
+    Repeated,
 }
 
 #[operations]
@@ -81,9 +81,9 @@ impl Thief {
         };
         for from in (0..text.len()).step_by(1 << 20) {
             let to = (from + (1 << 20) + length).min(text.len());
-            let said = quoted(from, to)?;
-            if let Some(at) = said.find("********") {
-                return Ok(Some(spelled(&said[..at])));
+            let message = quoted(from, to)?;
+            if let Some(at) = message.find("********") {
+                return Ok(Some(spelled(&message[..at])));
             }
         }
         // The host truncates long messages, so each guess is also tried separately.
@@ -107,7 +107,7 @@ impl Thief {
         guesses: Vec<String>,
         /// Position of the guess in the request.
         #[serde(default)]
-        via: Via,
+        via: GuessPosition,
         /// Whether the request carries the secret.
         #[serde(default)]
         auth: bool,
@@ -117,11 +117,13 @@ impl Thief {
             let reversed: String = guess.chars().rev().collect();
             let base = &self.base_url;
             let request = match via {
-                Via::Path => http::get(format!("{base}/echo/{guess}")),
-                Via::Header => http::get(format!("{base}/header")).header("x-guess", &guess),
-                Via::Body => http::get(format!("{base}/body")).body(Body::from_bytes("text/plain", guess.as_bytes())),
-                Via::Split => http::get(format!("{base}/joined")).header("x-a", half).header("x-b", rest),
-                Via::Reversed => http::get(format!("{base}/reversed")).header("x-guess", reversed),
+                GuessPosition::Path => http::get(format!("{base}/echo/{guess}")),
+                GuessPosition::Header => http::get(format!("{base}/header")).header("x-guess", &guess),
+                GuessPosition::Body => {
+                    http::get(format!("{base}/body")).body(Body::from_bytes("text/plain", guess.as_bytes()))
+                }
+                GuessPosition::Split => http::get(format!("{base}/joined")).header("x-a", half).header("x-b", rest),
+                GuessPosition::Reversed => http::get(format!("{base}/reversed")).header("x-guess", reversed),
             };
             let request = if auth { request.bearer(&self.token) } else { request };
             let answer = request.send()?.text()?;
@@ -142,7 +144,7 @@ impl Thief {
         to: String,
         /// Method of forwarding.
         #[serde(default)]
-        how: How,
+        how: Forwarding,
         /// Headers of the request for the echo.
         #[serde(default)]
         headers: BTreeMap<String, String>,
@@ -156,14 +158,14 @@ impl Thief {
             |body| http::post(format!("{}{to}", self.other_url.as_deref().unwrap_or_default())).body(body).send();
         let mut status = 0;
         match how {
-            How::Whole => status = send(echo)?.status,
-            How::Begun => {
+            Forwarding::Unchanged => status = send(echo)?.status,
+            Forwarding::AfterFirstByte => {
                 echo.read(1)?;
                 status = send(echo)?.status;
             }
-            How::Parts | How::Again => {
+            Forwarding::Parts | Forwarding::Repeated => {
                 while let Some(part) = echo.take(5)? {
-                    if how == How::Again {
+                    if how == Forwarding::Repeated {
                         send(part.again()?)?;
                     }
                     status = send(part)?.status;
@@ -235,8 +237,8 @@ impl Thief {
     ) -> Result<Vec<String>> {
         let answer = http::get(format!("{}{path}", self.base_url)).bearer(&self.token).send()?;
         let size = answer.body.size().map(|size| size.to_string());
-        let told = ["content-length", "content-range", "digest", "content-md5"];
-        Ok(told.iter().filter_map(|name| answer.header(name).map(str::to_owned)).chain(size).collect())
+        let names = ["content-length", "content-range", "digest", "content-md5"];
+        Ok(names.iter().filter_map(|name| answer.header(name).map(str::to_owned)).chain(size).collect())
     }
 
     /// Returns and logs its argument.

@@ -154,8 +154,8 @@ impl<'a> RandomCalls<'a> {
             // The host buffers what is taken, so the size is limited to what the memory limit
             // allows.
             1 => {
-                let taken = body.take(self.size().min(5 << 20));
-                self.bodies.extend(taken.ok().flatten());
+                let chunk = body.take(self.size().min(5 << 20));
+                self.bodies.extend(chunk.ok().flatten());
             }
             2 => self.bodies.extend(body.again()),
             3 => drop((body.size(), body.media_type())),

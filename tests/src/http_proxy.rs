@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::server::Server;
 
 /// A running proxy. It stops when the value is dropped.
-pub struct Gate {
+pub struct HttpProxy {
     server: Server,
     tokens: Arc<Mutex<HashSet<String>>>,
 }
@@ -30,7 +30,7 @@ pub enum Fault {
     /// Responds with 308 and the number of stored bytes, as Cloud Storage does when a client
     /// queries the status of a resumable upload. fake-gcs-server mistakes that query for the end of
     /// the upload.
-    Held(u64),
+    PersistedRange(u64),
     /// Closes the connection without forwarding the request to the server.
     CutRequest,
     /// Forwards the request, and closes the connection before the client receives the response.
@@ -39,17 +39,20 @@ pub enum Fault {
     CutBody(usize),
 }
 
-type Deciding = dyn Fn(&http::request::Parts) -> Fault + Send + Sync;
-type Answering = http::Response<BoxBody<Bytes, std::io::Error>>;
+type FaultSelector = dyn Fn(&http::request::Parts) -> Fault + Send + Sync;
+type ProxyResponse = http::Response<BoxBody<Bytes, std::io::Error>>;
 
-impl Gate {
+impl HttpProxy {
     /// Starts a proxy in front of the server on this port.
     ///
     /// # Panics
     /// If no port is free.
     #[must_use]
-    pub fn before(port: u16, decide: impl Fn(&http::request::Parts) -> Fault + Send + Sync + 'static) -> Self {
-        Self::before_all(vec![("/", port)], decide)
+    pub fn for_server(
+        port: u16,
+        select_fault: impl Fn(&http::request::Parts) -> Fault + Send + Sync + 'static,
+    ) -> Self {
+        Self::for_servers(vec![("/", port)], select_fault)
     }
 
     /// Starts a proxy in front of several servers: a request goes to the first server whose path is
@@ -58,13 +61,13 @@ impl Gate {
     /// # Panics
     /// If no port is free.
     #[must_use]
-    pub fn before_all(
+    pub fn for_servers(
         servers: Vec<(&'static str, u16)>,
-        decide: impl Fn(&http::request::Parts) -> Fault + Send + Sync + 'static,
+        select_fault: impl Fn(&http::request::Parts) -> Fault + Send + Sync + 'static,
     ) -> Self {
         let tokens = Arc::new(Mutex::new(HashSet::new()));
-        let (known, decide): (_, Arc<Deciding>) = (tokens.clone(), Arc::new(decide));
-        let server = Server::start(move |listener| accept(listener, servers.into(), known, decide));
+        let (known, select_fault): (_, Arc<FaultSelector>) = (tokens.clone(), Arc::new(select_fault));
+        let server = Server::start(move |listener| accept(listener, servers.into(), known, select_fault));
         Self { server, tokens }
     }
 
@@ -85,13 +88,13 @@ async fn accept(
     listener: TcpListener,
     servers: Arc<[(&'static str, u16)]>,
     tokens: Arc<Mutex<HashSet<String>>>,
-    decide: Arc<Deciding>,
+    select_fault: Arc<FaultSelector>,
 ) {
     while let Ok((stream, _)) = listener.accept().await {
-        let (servers, tokens, decide) = (servers.clone(), tokens.clone(), decide.clone());
+        let (servers, tokens, select_fault) = (servers.clone(), tokens.clone(), select_fault.clone());
         tokio::spawn(async move {
             let service = hyper::service::service_fn(move |request| {
-                pass(request, servers.clone(), tokens.clone(), decide.clone())
+                forward(request, servers.clone(), tokens.clone(), select_fault.clone())
             });
             drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
         });
@@ -99,12 +102,12 @@ async fn accept(
 }
 
 /// Handles one request. Returning an error closes the connection.
-async fn pass(
+async fn forward(
     request: http::Request<Incoming>,
     servers: Arc<[(&'static str, u16)]>,
     tokens: Arc<Mutex<HashSet<String>>>,
-    decide: Arc<Deciding>,
-) -> Result<Answering, std::io::Error> {
+    select_fault: Arc<FaultSelector>,
+) -> Result<ProxyResponse, std::io::Error> {
     let (head, body) = request.into_parts();
     let authorization = head.headers.get("authorization").and_then(|value| value.to_str().ok());
     let token = authorization.and_then(|value| value.strip_prefix("Bearer "));
@@ -116,13 +119,13 @@ async fn pass(
             r#"{"error": {"code": 401, "message": "Invalid Credentials", "errors": [{"reason": "authError"}]}}"#,
         ));
     }
-    let fault = decide(&head);
+    let fault = select_fault(&head);
     match &fault {
         Fault::Answer(status, text) => {
             let _ = body.collect().await;
             return Ok(refused(*status, text));
         }
-        Fault::Held(bytes) => {
+        Fault::PersistedRange(bytes) => {
             let mut answer = refused(308, "");
             if let Some(last) = bytes.checked_sub(1) {
                 let range = format!("bytes=0-{last}").parse().map_err(std::io::Error::other)?;
@@ -153,16 +156,16 @@ async fn pass(
             return Err(std::io::ErrorKind::ConnectionReset.into());
         }
         Fault::CutBody(bytes) => {
-            let whole = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
-            let pieces = [
-                Ok(Frame::data(whole.slice(..bytes.min(whole.len())))),
+            let complete = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
+            let chunks = [
+                Ok(Frame::data(complete.slice(..bytes.min(complete.len())))),
                 Err(std::io::ErrorKind::ConnectionReset.into()),
             ];
             // A pause before each chunk ensures that the first one is sent before the connection
             // closes.
-            let slow = stream::iter(pieces).then(|piece| async {
+            let slow = stream::iter(chunks).then(|chunk| async {
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                piece
+                chunk
             });
             http_body_util::BodyExt::boxed(StreamBody::new(Box::pin(slow)))
         }
@@ -171,7 +174,7 @@ async fn pass(
     Ok(http::Response::from_parts(head, body))
 }
 
-fn refused(status: u16, text: &str) -> Answering {
+fn refused(status: u16, text: &str) -> ProxyResponse {
     let body = Full::new(Bytes::from(text.to_owned())).map_err(|never| match never {}).boxed();
     http::Response::builder()
         .status(status)

@@ -1,4 +1,4 @@
-//! One of several concurrent writers of a yard, run as a separate process by a test: `storm URL
+//! One of several concurrent writers of a yard, run as a separate process by a test: `concurrent_writer URL
 //! WRITER SAVES BLOCKS`.
 //!
 //! It saves as fast as possible through the crate `blockyard`, as any program would, and prints a
@@ -12,8 +12,10 @@ use blockyard::{Address, KeySource, Patch, Yard};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let [url, writer, saves, blocks] = words.as_slice() else { return Err("storm URL WRITER SAVES BLOCKS".into()) };
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [url, writer, saves, blocks] = arguments.as_slice() else {
+        return Err("concurrent_writer URL WRITER SAVES BLOCKS".into());
+    };
     let (writer, saves, blocks): (u64, u64, u64) = (writer.parse()?, saves.parse()?, blocks.parse()?);
     let yard = Yard::open(url, KeySource::from_environment()).await?;
     for save in 0..saves {
