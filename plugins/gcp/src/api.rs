@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use blockyard_sdk::http::{Request, Response};
 use blockyard_sdk::prelude::*;
-use blockyard_sdk::retry::{self, Policy, Sent};
+use blockyard_sdk::retry::{self, Policy, RetriedResponse};
 use blockyard_sdk::{StepStatus, random, serde_json};
 
 /// Retries of requests, and of the chunks of an upload.
@@ -24,27 +24,27 @@ pub(crate) fn send(request: impl Fn() -> Request) -> Result<Response> {
 
 /// Like [`send`], and also returns the number of attempts. A status such as 409 or 412 after a
 /// retry may refer to the effect of an earlier attempt whose response was lost.
-pub(crate) fn send_counting(request: impl Fn() -> Result<Request>) -> Result<Sent> {
-    RETRIES.send_while(request, judge)
+pub(crate) fn send_counting(request: impl Fn() -> Result<Request>) -> Result<RetriedResponse> {
+    RETRIES.send_while(request, classify)
 }
 
 /// Returns the response, and whether the failure is transient. BigQuery uses 403 both for rate
 /// limits and for missing permissions; only the reason in the body distinguishes them.
-pub(crate) fn judge(answer: Result<Response>) -> (Result<Response>, bool) {
+pub(crate) fn classify(answer: Result<Response>) -> (Result<Response>, bool) {
     match answer {
         Ok(answer) if answer.status == 403 => {
-            let (answer, reason) = read_refusal(answer);
-            (Ok(answer), is_passing(&reason))
+            let (answer, reason) = read_error(answer);
+            (Ok(answer), is_transient(&reason))
         }
         answer => {
-            let passing = retry::is_transient(&answer);
-            (answer, passing)
+            let transient = retry::is_transient(&answer);
+            (answer, transient)
         }
     }
 }
 
 /// Checks whether an error reason is transient ("Error messages", BigQuery).
-pub(crate) fn is_passing(reason: &str) -> bool {
+pub(crate) fn is_transient(reason: &str) -> bool {
     matches!(
         reason,
         "rateLimitExceeded"
@@ -59,7 +59,7 @@ pub(crate) fn is_passing(reason: &str) -> bool {
 }
 
 /// Reads the error reason from the body, and returns the response with an equivalent body.
-fn read_refusal(answer: Response) -> (Response, String) {
+fn read_error(answer: Response) -> (Response, String) {
     let Response { status, headers, body } = answer;
     let media_type = body.media_type();
     let text = Response { status, headers: Vec::new(), body }.beginning(ERROR_BYTES);
@@ -73,16 +73,16 @@ fn reason(error: &Value) -> Option<&str> {
     error["errors"][0]["reason"].as_str().or_else(|| error["status"].as_str())
 }
 
-/// Returns the response if its status is 2xx, and an error that names `what` otherwise.
-pub(crate) fn ok(answer: Response, what: &str) -> Result<Response> {
+/// Returns the response if its status is 2xx, and an error that names `subject` otherwise.
+pub(crate) fn ok(answer: Response, subject: &str) -> Result<Response> {
     if (200..300).contains(&answer.status) {
         return Ok(answer);
     }
     let status = answer.status;
-    Err(refusal(status, &answer.beginning(ERROR_BYTES), what))
+    Err(refusal(status, &answer.beginning(ERROR_BYTES), subject))
 }
 
-fn refusal(status: u16, text: &str, what: &str) -> Problem {
+fn refusal(status: u16, text: &str, subject: &str) -> Problem {
     let document: Value = serde_json::from_str(text).unwrap_or_default();
     let error = &document["error"];
     let message = error["message"].as_str().unwrap_or(text);
@@ -90,30 +90,31 @@ fn refusal(status: u16, text: &str, what: &str) -> Problem {
     let reason = reason(error);
     let message = if message.is_empty() { format!("status {status}") } else { format!("{message} (status {status})") };
     let problem = match status {
-        404 | 410 => Problem::new("not-found", format!("{what} was not found: {message}")),
-        401 => Problem::new("denied", format!("the credentials were rejected for {what}: {message}")),
-        403 if reason.is_some_and(|reason| reason == "quotaExceeded" || is_passing(reason)) => {
-            Problem::new("unavailable", format!("rate limit or quota exceeded for {what}: {message}"))
+        404 | 410 => Problem::new("not-found", format!("{subject} was not found: {message}")),
+        401 => Problem::new("denied", format!("the credentials were rejected for {subject}: {message}")),
+        403 if reason.is_some_and(|reason| reason == "quotaExceeded" || is_transient(reason)) => {
+            Problem::new("unavailable", format!("rate limit or quota exceeded for {subject}: {message}"))
                 .retryable()
                 .hint("retry later, or request a larger quota")
         }
-        403 => Problem::new("denied", format!("permission denied for {what}: {message}")),
-        409 => Problem::new("conflict", format!("{what} already exists: {message}")),
-        412 => Problem::new("conflict", format!("precondition failed for {what}: {message}")),
+        403 => Problem::new("denied", format!("permission denied for {subject}: {message}")),
+        409 => Problem::new("conflict", format!("{subject} already exists: {message}")),
+        412 => Problem::new("conflict", format!("precondition failed for {subject}: {message}")),
         408 | 429 | 500.. => {
-            Problem::new("unavailable", format!("temporary failure of the request for {what}: {message}")).retryable()
+            Problem::new("unavailable", format!("temporary failure of the request for {subject}: {message}"))
+                .retryable()
         }
-        _ => Problem::invalid(format!("Google rejected the request for {what}: {message}")),
+        _ => Problem::invalid(format!("Google rejected the request for {subject}: {message}")),
     };
     problem.with_details(json!({ "status": status, "reason": reason }))
 }
 
-/// Returns the steps of a connection check that requested `what`: `authenticate` reports whether an
+/// Returns the steps of a connection check that requested `subject`: `authenticate` reports whether an
 /// access token was issued, `authorise` whether the request was permitted. `found` extracts a
 /// detail from the returned resource.
 pub(crate) fn check(
     answered: Result<Response>,
-    what: &str,
+    subject: &str,
     started: Duration,
     found: impl Fn(&Value) -> Option<String>,
 ) -> Vec<Step> {
@@ -121,7 +122,7 @@ pub(crate) fn check(
         Err(problem) if problem.details()["step"] == "authenticate" => (Some(Err(problem)), None),
         Err(problem) => (None, Some(Err(problem))),
         Ok(answer) => {
-            let read = ok(answer, what).and_then(Response::json::<Value>);
+            let read = ok(answer, subject).and_then(Response::json::<Value>);
             (Some(Ok(None)), Some(read.map(|resource| found(&resource))))
         }
     };

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use blockyard_sdk::clock;
 use blockyard_sdk::http;
 use blockyard_sdk::prelude::*;
-use blockyard_sdk::retry::Sent;
+use blockyard_sdk::retry::RetriedResponse;
 
 use crate::api;
 use crate::credentials::GcpCredentials;
@@ -90,7 +90,7 @@ impl GcsBucket {
         .collect();
         let url = format!("{}/o", self.url()?);
         let answer = self.send(|| http::get(url.as_str()).query(parameters.iter().copied()))?;
-        let found: Value = api::ok(answer, &self.what())?.json()?;
+        let found: Value = api::ok(answer, &self.subject())?.json()?;
         let items = found["items"].as_array().map(Vec::as_slice).unwrap_or_default();
         let prefixes = found["prefixes"].as_array().map(Vec::as_slice).unwrap_or_default();
         Ok(Page {
@@ -314,15 +314,15 @@ impl GcsBucket {
         if let Some(location) = location {
             bucket["location"] = location.into();
         }
-        let Sent { response, attempts } =
+        let RetriedResponse { response, attempts } =
             api::send_counting(|| Ok(credentials.sign(http::post(url.as_str()).json(&bucket))))?;
         let lost = attempts > 1 && response.status == 409;
-        let made = api::ok(response, &self.what()).map_err(|problem| match lost {
+        let created = api::ok(response, &self.subject()).map_err(|problem| match lost {
             true => problem.hint("check the bucket: a response was lost, and this call may have created it"),
             false => problem,
         });
-        let made: Value = made?.json()?;
-        Ok(Bucket { name: self.bucket.clone(), location: made["location"].as_str().map(str::to_owned) })
+        let created: Value = created?.json()?;
+        Ok(Bucket { name: self.bucket.clone(), location: created["location"].as_str().map(str::to_owned) })
     }
 
     /// Requests an access token, then the metadata of the bucket.
@@ -330,7 +330,7 @@ impl GcsBucket {
     fn check(&self) -> Vec<Step> {
         let started = clock::now();
         let answered = self.url().and_then(|url| self.credentials()?.sign(http::get(url)).send());
-        api::check(answered, &self.what(), started, |bucket| {
+        api::check(answered, &self.subject(), started, |bucket| {
             bucket["location"].as_str().map(|location| format!("bucket in {location}"))
         })
     }

@@ -82,8 +82,8 @@ mod tests {
     #[test]
     fn list_prefix_may_end_within_a_segment() {
         let prefix = Prefix::new("p");
-        for (given, wanted) in [("a/.", "p/a/."), ("a/..", "p/a/.."), ("a//", "p/a//"), ("/a", "p/a")] {
-            assert_eq!(prefix.beginning(given).expect("a beginning"), wanted);
+        for (given, expected) in [("a/.", "p/a/."), ("a/..", "p/a/.."), ("a//", "p/a//"), ("/a", "p/a")] {
+            assert_eq!(prefix.beginning(given).expect("a beginning"), expected);
         }
         for wrong in ["../a", "a/../b", "a\n"] {
             assert!(prefix.beginning(wrong).is_err(), "{wrong:?}");

@@ -34,7 +34,7 @@ pub(crate) struct Target<'a> {
     pub(crate) url: &'a str,
     pub(crate) content_type: &'a str,
     /// Name of the destination in error messages.
-    pub(crate) what: &'a str,
+    pub(crate) subject: &'a str,
 }
 
 /// Upload state that the server reports.
@@ -42,7 +42,7 @@ enum UploadState {
     /// Complete. Contains the created resource.
     Done(Value),
     /// Number of bytes received.
-    Holds(u64),
+    Received(u64),
     /// The request failed before the server reported a state. Contains the wait that the server
     /// requests.
     Unknown(Problem, Option<Duration>),
@@ -60,7 +60,7 @@ impl<'a> Session<'a> {
             let request = http::post(target.url).header("x-upload-content-type", target.content_type);
             credentials.sign(key.with(request.json(resource)))
         })?;
-        let answer = api::ok(answer, target.what)?;
+        let answer = api::ok(answer, target.subject)?;
         let url = answer.header("location").map(str::to_owned);
         let url =
             url.ok_or_else(|| Problem::new("failed", "Google started an upload without returning a session URI"))?;
@@ -77,8 +77,8 @@ impl<'a> Session<'a> {
             let next = if length < CHUNK_BYTES.into() { empty() } else { self::chunk(input)? };
             let end = at + length;
             let total = (next.size() == Some(0)).then_some(end);
-            if let Some(made) = self.send_chunk(&chunk, at, total)? {
-                return Ok(made);
+            if let Some(uploaded) = self.send_chunk(&chunk, at, total)? {
+                return Ok(uploaded);
             }
             (at, chunk) = (end, next);
         }
@@ -95,18 +95,18 @@ impl<'a> Session<'a> {
             let part = if ask || at == end { empty() } else { rest(chunk, at - begin)? };
             let nothing = part.size() == Some(0);
             let (why, wait) = match self.put(part, at, total)? {
-                UploadState::Done(made) => return Ok(Some(made)),
-                UploadState::Holds(held) if held == end && total.is_none() => return Ok(None),
-                UploadState::Holds(held) if !(begin..=end).contains(&held) => {
+                UploadState::Done(uploaded) => return Ok(Some(uploaded)),
+                UploadState::Received(received) if received == end && total.is_none() => return Ok(None),
+                UploadState::Received(received) if !(begin..=end).contains(&received) => {
                     let message =
-                        format!("Google lost part of the upload of {}; nothing was written", self.target.what);
+                        format!("Google lost part of the upload of {}; nothing was written", self.target.subject);
                     return Err(Problem::new("failed", message).retryable());
                 }
-                UploadState::Holds(held) => {
-                    let further = held > at;
+                UploadState::Received(received) => {
+                    let further = received > at;
                     // The server answered a status request; the bytes it lacks are sent next.
-                    let lacks_bytes = nothing && held < end;
-                    (at, ask) = (held, false);
+                    let lacks_bytes = nothing && received < end;
+                    (at, ask) = (received, false);
                     if further {
                         backoff = None;
                     }
@@ -121,13 +121,14 @@ impl<'a> Session<'a> {
                 }
             };
             if !backoff.get_or_insert_with(|| api::RETRIES.start()).wait(wait) {
-                let what = self.target.what;
+                let subject = self.target.subject;
                 // The server may have processed the last chunk although its response was lost.
                 if ask && total.is_some() {
-                    let message = format!("the upload of {what} may or may not be complete: {why}");
-                    return Err(Problem::new(why.code(), message).hint(format!("check {what} before you retry")));
+                    let message = format!("the upload of {subject} may or may not be complete: {why}");
+                    return Err(Problem::new(why.code(), message).hint(format!("check {subject} before you retry")));
                 }
-                let message = format!("the upload of {what} failed after {at} bytes, and nothing was written: {why}");
+                let message =
+                    format!("the upload of {subject} failed after {at} bytes, and nothing was written: {why}");
                 return Err(Problem::new(why.code(), message).retryable());
             }
         }
@@ -138,27 +139,27 @@ impl<'a> Session<'a> {
         let range = content_range(at, part.size().unwrap_or_default(), total);
         let request = http::put(self.url.as_str()).header("content-type", self.target.content_type);
         let request = self.key.with(request.header("content-range", range).body(part));
-        let (answer, passing) = api::judge(self.credentials.sign(request).send());
+        let (answer, transient) = api::classify(self.credentials.sign(request).send());
         let answer = match answer {
-            Ok(answer) if passing => {
+            Ok(answer) if transient => {
                 let wait = retry::retry_after(&answer);
-                let passed = api::ok(answer, self.target.what).err();
+                let passed = api::ok(answer, self.target.subject).err();
                 let passed = passed.unwrap_or_else(|| Problem::new("failed", "the upload failed"));
                 return Ok(UploadState::Unknown(passed, wait));
             }
-            Err(problem) if passing => return Ok(UploadState::Unknown(problem, None)),
+            Err(problem) if transient => return Ok(UploadState::Unknown(problem, None)),
             answer => answer?,
         };
         match answer.status {
-            308 => match held(answer.header("range")) {
-                Some(held) => Ok(UploadState::Holds(held)),
+            308 => match received_bytes(answer.header("range")) {
+                Some(received) => Ok(UploadState::Received(received)),
                 None => Err(Problem::new("failed", "Google returned the upload state in an unexpected format")),
             },
             404 | 410 => {
-                let message = format!("the upload session of {} expired; nothing was written", self.target.what);
+                let message = format!("the upload session of {} expired; nothing was written", self.target.subject);
                 Err(Problem::new("failed", message).retryable().hint("retry the upload"))
             }
-            _ => Ok(UploadState::Done(api::ok(answer, self.target.what)?.json()?)),
+            _ => Ok(UploadState::Done(api::ok(answer, self.target.subject)?.json()?)),
         }
     }
 }
@@ -190,7 +191,7 @@ fn content_range(at: u64, length: u64, total: Option<u64>) -> String {
 
 /// Parses the number of bytes received from the `Range` header of a response (`bytes=0-N`). Returns
 /// `None` if the header is malformed.
-fn held(range: Option<&str>) -> Option<u64> {
+fn received_bytes(range: Option<&str>) -> Option<u64> {
     match range {
         None => Some(0),
         Some(range) => range.strip_prefix("bytes=0-")?.parse::<u64>().ok()?.checked_add(1),
@@ -207,9 +208,9 @@ mod tests {
         assert_eq!(content_range(10, 5, Some(15)), "bytes 10-14/15");
         assert_eq!(content_range(15, 0, Some(15)), "bytes */15");
         assert_eq!(content_range(0, 0, Some(0)), "bytes */0");
-        assert_eq!(held(None), Some(0));
-        assert_eq!(held(Some("bytes=0-41")), Some(42));
-        assert_eq!(held(Some("bytes=7-41")), None);
-        assert_eq!(held(Some("bytes=0-18446744073709551615")), None);
+        assert_eq!(received_bytes(None), Some(0));
+        assert_eq!(received_bytes(Some("bytes=0-41")), Some(42));
+        assert_eq!(received_bytes(Some("bytes=7-41")), None);
+        assert_eq!(received_bytes(Some("bytes=0-18446744073709551615")), None);
     }
 }

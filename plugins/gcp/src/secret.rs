@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use blockyard_sdk::clock;
 use blockyard_sdk::http::{self, Request, Response};
 use blockyard_sdk::prelude::*;
-use blockyard_sdk::retry::Sent;
+use blockyard_sdk::retry::RetriedResponse;
 
 use crate::api;
 use crate::checksum::crc32c;
@@ -52,17 +52,17 @@ impl GcpSecret {
     fn read(&self) -> Result<Streamed<SecretVersion>> {
         let url = format!("{}/versions/{}:access", self.url()?, http::percent_encode(&self.secret_version));
         let answer = self.send(|| http::get(url.as_str()))?;
-        let found: Value = api::ok(answer, &self.what())?.json()?;
+        let found: Value = api::ok(answer, &self.subject())?.json()?;
         let payload = &found["payload"];
         let bytes = payload["data"].as_str().and_then(|data| STANDARD.decode(data).ok());
         let bytes = bytes
-            .ok_or_else(|| Problem::new("failed", format!("Secret Manager returned no data for {}", self.what())))?;
+            .ok_or_else(|| Problem::new("failed", format!("Secret Manager returned no data for {}", self.subject())))?;
         // A 64-bit number, encoded as a string.
-        let wanted = payload["dataCrc32c"].as_str().and_then(|sum| sum.parse::<u32>().ok());
-        if wanted.is_some_and(|wanted| wanted != crc32c(&bytes)) {
+        let expected = payload["dataCrc32c"].as_str().and_then(|sum| sum.parse::<u32>().ok());
+        if expected.is_some_and(|expected| expected != crc32c(&bytes)) {
             return Err(Problem::new(
                 "failed",
-                format!("{} was corrupted in transit: its CRC32C checksum does not match", self.what()),
+                format!("{} was corrupted in transit: its CRC32C checksum does not match", self.subject()),
             )
             .retryable());
         }
@@ -73,8 +73,8 @@ impl GcpSecret {
     #[operation(write)]
     fn write(&self, input: Body) -> Result<SecretVersion> {
         let mut bytes = Vec::new();
-        while let Some(piece) = input.read(1 << 16)? {
-            bytes.extend(piece);
+        while let Some(chunk) = input.read(1 << 16)? {
+            bytes.extend(chunk);
             if bytes.len() > PAYLOAD_BYTES {
                 return Err(Problem::invalid(format!("the secret exceeds the limit of {} KiB", PAYLOAD_BYTES >> 10)));
             }
@@ -92,7 +92,7 @@ impl GcpSecret {
             self.create()?;
             answer = add()?.send()?;
         }
-        Ok(version(&api::ok(answer, &self.what())?.json()?))
+        Ok(version(&api::ok(answer, &self.subject())?.json()?))
     }
 
     /// Lists the versions, newest first.
@@ -103,7 +103,7 @@ impl GcpSecret {
         loop {
             let parameters: Vec<(&str, &str)> = if token.is_empty() { Vec::new() } else { vec![("pageToken", &token)] };
             let answer = self.send(|| http::get(url.as_str()).query(parameters.iter().copied()))?;
-            let page: Value = api::ok(answer, &self.what())?.json()?;
+            let page: Value = api::ok(answer, &self.subject())?.json()?;
             all.extend(page["versions"].as_array().into_iter().flatten().map(version));
             token = page["nextPageToken"].as_str().unwrap_or_default().to_owned();
             if token.is_empty() {
@@ -121,7 +121,7 @@ impl GcpSecret {
     ) -> Result<SecretVersion> {
         let url = format!("{}/versions/{version_number}:disable", self.url()?);
         let answer = self.send(|| http::post(url.as_str()).json(&json!({})))?;
-        Ok(version(&api::ok(answer, &self.what())?.json()?))
+        Ok(version(&api::ok(answer, &self.subject())?.json()?))
     }
 
     /// Deletes the secret and all its versions.
@@ -129,12 +129,13 @@ impl GcpSecret {
     fn delete(&self) -> Result<()> {
         let url = self.url()?;
         let credentials = self.credentials.get()?;
-        let Sent { response, attempts } = api::send_counting(|| Ok(credentials.sign(http::delete(url.as_str()))))?;
+        let RetriedResponse { response, attempts } =
+            api::send_counting(|| Ok(credentials.sign(http::delete(url.as_str()))))?;
         // An earlier attempt deleted the secret, but its response was lost.
         if attempts > 1 && response.status == 404 {
             return Ok(());
         }
-        api::ok(response, &self.what()).map(drop)
+        api::ok(response, &self.subject()).map(drop)
     }
 
     /// Requests an access token, then the metadata of the secret.
@@ -142,7 +143,7 @@ impl GcpSecret {
     fn check(&self) -> Vec<Step> {
         let started = clock::now();
         let answered = self.url().and_then(|url| self.credentials.get()?.sign(http::get(url)).send());
-        api::check(answered, &self.what(), started, |_| None)
+        api::check(answered, &self.subject(), started, |_| None)
     }
 
     /// Checks the name and the version of the secret.
@@ -166,7 +167,7 @@ impl GcpSecret {
         let secret = json!({ "replication": { "automatic": {} } });
         let answer = self.send(|| http::post(url.as_str()).json(&secret))?;
         // A concurrent call created the secret.
-        if answer.status == 409 { Ok(()) } else { api::ok(answer, &self.what()).map(drop) }
+        if answer.status == 409 { Ok(()) } else { api::ok(answer, &self.subject()).map(drop) }
     }
 
     /// Sends an idempotent request, retrying transient failures.
@@ -185,7 +186,7 @@ impl GcpSecret {
         Ok(format!("{}/secrets/{}", self.project_url()?, http::percent_encode(&self.secret)))
     }
 
-    fn what(&self) -> String {
+    fn subject(&self) -> String {
         format!("secret `{}`", self.secret)
     }
 }

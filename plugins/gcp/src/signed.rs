@@ -9,7 +9,7 @@ use blockyard_sdk::{Secret, calendar, crypto};
 use sha2::{Digest as _, Sha256};
 
 /// Maximum lifetime of a signed URL: seven days.
-pub(crate) const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+pub(crate) const MAX_VALIDITY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The request that a signed URL authorizes.
 pub(crate) struct Permission<'a> {
@@ -24,7 +24,7 @@ pub(crate) struct Permission<'a> {
     pub(crate) content_type: Option<&'a str>,
     /// Start of validity, as time since 1970-01-01 UTC.
     pub(crate) from: Duration,
-    pub(crate) lasts: Duration,
+    pub(crate) validity: Duration,
 }
 
 impl Permission<'_> {
@@ -48,7 +48,7 @@ impl Permission<'_> {
             ("X-Goog-Algorithm", "GOOG4-RSA-SHA256".to_owned()),
             ("X-Goog-Credential", format!("{}/{scope}", self.account)),
             ("X-Goog-Date", time.clone()),
-            ("X-Goog-Expires", self.lasts.as_secs().to_string()),
+            ("X-Goog-Expires", self.validity.as_secs().to_string()),
             ("X-Goog-SignedHeaders", names.to_owned()),
         ]
         .map(|(name, value)| format!("{name}={}", percent_encode(&value)))
@@ -85,7 +85,7 @@ mod tests {
             object: "cat pics/tabby.jpeg",
             content_type: None,
             from: Duration::from_secs(1_541_088_377),
-            lasts: Duration::from_secs(900),
+            validity: Duration::from_secs(900),
         };
         let mut text = String::new();
         let url = permission.signed(|signed| {

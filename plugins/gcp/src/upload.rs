@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blockyard_sdk::http;
 use blockyard_sdk::prelude::*;
-use blockyard_sdk::retry::Sent;
+use blockyard_sdk::retry::RetriedResponse;
 
 use crate::api;
 use crate::bucket::GcsBucket;
@@ -46,15 +46,15 @@ impl Upload<'_> {
         } else {
             let mut resource = self.resource.clone();
             resource.insert("contentType".to_owned(), self.content_type.as_str().into());
-            let (credentials, what) = (self.bucket.credentials()?, self.what());
-            let target = Target { url: &self.url("resumable")?, content_type: &self.content_type, what: &what };
+            let (credentials, subject) = (self.bucket.credentials()?, self.subject());
+            let target = Target { url: &self.url("resumable")?, content_type: &self.content_type, subject: &subject };
             Session::begin(credentials, target, self.bucket.key(), &resource)?.send(first, input, seen)?
         };
         self.compare(&stored, digest.finalize())?;
         Ok(stored)
     }
 
-    fn what(&self) -> String {
+    fn subject(&self) -> String {
         format!("object `{}` of bucket `{}`", self.name, self.bucket.bucket)
     }
 
@@ -74,12 +74,12 @@ impl Upload<'_> {
     fn send_at_once(&self, bytes: &Body) -> Result<Value> {
         let url = self.url("media")?;
         let credentials = self.bucket.credentials()?;
-        let Sent { response, attempts } = api::send_counting(|| {
+        let RetriedResponse { response, attempts } = api::send_counting(|| {
             let request = http::post(url.as_str()).header("content-type", &self.content_type);
             Ok(credentials.sign(self.bucket.key().with(request.body(bytes.again()?))))
         })?;
         let lost = attempts > 1 && self.only_over.is_some() && response.status == 412;
-        let stored = api::ok(response, &self.what()).map_err(|problem| match lost {
+        let stored = api::ok(response, &self.subject()).map_err(|problem| match lost {
             true => problem.hint("check the object: a response was lost, and this call may have written it"),
             false => problem,
         });
@@ -90,8 +90,8 @@ impl Upload<'_> {
     /// object if they differ.
     fn compare(&self, stored: &Value, read: u32) -> Result<()> {
         let read = STANDARD.encode(read.to_be_bytes());
-        let there = stored["crc32c"].as_str().unwrap_or_default();
-        if there == read {
+        let stored_checksum = stored["crc32c"].as_str().unwrap_or_default();
+        if stored_checksum == read {
             return Ok(());
         }
         let generation = stored["generation"].as_str().unwrap_or_default();
@@ -99,7 +99,10 @@ impl Upload<'_> {
         let left = if removed.is_ok() { "it was deleted" } else { "it could not be deleted" };
         Err(Problem::new(
             "failed",
-            format!("{} does not match the data sent (CRC32C `{there}` instead of `{read}`); {left}", self.what()),
+            format!(
+                "{} does not match the data sent (CRC32C `{stored_checksum}` instead of `{read}`); {left}",
+                self.subject()
+            ),
         )
         .retryable())
     }

@@ -21,7 +21,7 @@ use crate::reader::{Reader, problem};
 /// Magic string of a file, with its padding.
 const MAGIC: &[u8; 8] = b"ARROW1\0\0";
 /// Continuation marker at the start of a message.
-const CONTINUED: [u8; 4] = [0xff; 4];
+const CONTINUATION: [u8; 4] = [0xff; 4];
 /// Magic string of Feather version 1, an older format.
 const FEATHER: &[u8] = b"FEA1";
 /// Maximum size of a message in bytes, because a batch and its decoded values are held in memory.
@@ -39,10 +39,10 @@ pub(crate) enum Batches {
 
 /// Opens a stream or file.
 pub(crate) fn open(mut reader: Reader) -> Result<Batches> {
-    const FIRST_BYTES: usize = MAGIC.len() + CONTINUED.len();
+    const FIRST_BYTES: usize = MAGIC.len() + CONTINUATION.len();
     let beginning = reader.beginning(FIRST_BYTES)?;
     let is_file = beginning.starts_with(MAGIC);
-    let is_stream = beginning.get(MAGIC.len()..FIRST_BYTES) == Some(&CONTINUED);
+    let is_stream = beginning.get(MAGIC.len()..FIRST_BYTES) == Some(&CONTINUATION);
     let other = if beginning.starts_with(b"PAR1") {
         Some("the file is a Parquet file; use `--format parquet`")
     } else if beginning.starts_with(FEATHER) {
@@ -55,11 +55,11 @@ pub(crate) fn open(mut reader: Reader) -> Result<Batches> {
         problem.hint(other.unwrap_or("use an Arrow file (Feather version 2) or an Arrow IPC stream"))
     };
     if is_file && !is_stream {
-        let whole = reader.whole(FILE_BYTES)?.ok_or_else(|| {
+        let content = reader.read_all(FILE_BYTES)?.ok_or_else(|| {
             Problem::invalid(format!("the Arrow file is larger than {} MiB", FILE_BYTES >> 20))
                 .hint("split the file, or convert it to an Arrow stream, which has no size limit")
         })?;
-        return InFile::open(whole).map(Batches::File).map_err(|error| refused(&error));
+        return InFile::open(content).map(Batches::File).map_err(|error| refused(&error));
     }
     if is_file {
         reader.consume(MAGIC.len());
@@ -138,7 +138,7 @@ fn message_of(bytes: &[u8], block: &Block) -> io::Result<(Block, Buffer)> {
     let mut metadata = range(block.offset(), length).ok_or_else(cut)?.to_vec();
     let body_at = block.offset().checked_add(length).ok_or_else(cut)?;
     let mut body = range(body_at, block.bodyLength()).ok_or_else(cut)?.to_vec();
-    let prefix = if metadata.starts_with(&CONTINUED) { 8 } else { 4 };
+    let prefix = if metadata.starts_with(&CONTINUATION) { 8 } else { 4 };
     let message = metadata.get_mut(prefix..).ok_or_else(cut)?;
     if is_packed_with_zstd(message)? {
         unpack(message, &mut body)?;
@@ -169,7 +169,7 @@ impl<R: Read> Unpacked<R> {
     fn message(&mut self) -> io::Result<()> {
         (self.ready, self.at) = (Vec::new(), 0);
         let mut word = self.word()?;
-        if word == CONTINUED {
+        if word == CONTINUATION {
             self.ready.extend(word);
             word = self.word()?;
         }
@@ -273,18 +273,18 @@ fn is_packed_with_zstd(metadata: &[u8]) -> io::Result<bool> {
 /// Decompresses the buffers of a message and updates their positions in its metadata. A buffer
 /// begins with the length of its values; -1 marks uncompressed values, which every reader supports.
 fn unpack(metadata: &mut [u8], body: &mut Vec<u8>) -> io::Result<()> {
-    const AS_IT_IS: i64 = -1;
-    let (places, length_at) = {
+    const UNCOMPRESSED: i64 = -1;
+    let (positions, length_at) = {
         let message = root_as_message(metadata).map_err(|error| broken(&error.to_string()))?;
         let buffers =
             batch_of(&message).and_then(|batch| batch.buffers()).ok_or_else(|| broken("a batch has no buffers"))?;
-        let places: Vec<(usize, i64, i64)> =
-            buffers.iter().map(|buffer| (place_of(metadata, &buffer.0), buffer.offset(), buffer.length())).collect();
+        let positions: Vec<(usize, i64, i64)> =
+            buffers.iter().map(|buffer| (position_of(metadata, &buffer.0), buffer.offset(), buffer.length())).collect();
         let field = message._tab.vtable().get(Message::VT_BODYLENGTH);
-        (places, message._tab.loc() + usize::from(field))
+        (positions, message._tab.loc() + usize::from(field))
     };
     let mut unpacked = Vec::new();
-    for (place, offset, length) in places {
+    for (position, offset, length) in positions {
         let range = usize::try_from(offset).ok().zip(usize::try_from(length).ok());
         let range = range.and_then(|(offset, length)| Some(offset..offset.checked_add(length)?));
         let buffer = range
@@ -293,8 +293,8 @@ fn unpack(metadata: &mut [u8], body: &mut Vec<u8>) -> io::Result<()> {
         let begin = unpacked.len();
         if let Some((prefix, packed)) = buffer.split_first_chunk::<8>() {
             let values = i64::from_le_bytes(*prefix);
-            unpacked.extend(AS_IT_IS.to_le_bytes());
-            if values == AS_IT_IS {
+            unpacked.extend(UNCOMPRESSED.to_le_bytes());
+            if values == UNCOMPRESSED {
                 unpacked.extend_from_slice(packed);
             } else {
                 let size = usize::try_from(values).map_err(|_| broken("a length is negative"))?;
@@ -311,8 +311,8 @@ fn unpack(metadata: &mut [u8], body: &mut Vec<u8>) -> io::Result<()> {
         let length = unpacked.len() - begin;
         // Buffers are aligned to eight bytes.
         unpacked.resize(unpacked.len().next_multiple_of(8), 0);
-        put(metadata, place, begin)?;
-        put(metadata, place + 8, length)?;
+        put(metadata, position, begin)?;
+        put(metadata, position + 8, length)?;
     }
     put(metadata, length_at, unpacked.len())?;
     *body = unpacked;
@@ -320,14 +320,14 @@ fn unpack(metadata: &mut [u8], body: &mut Vec<u8>) -> io::Result<()> {
 }
 
 /// Returns the offset of a part of the metadata.
-fn place_of(metadata: &[u8], part: &[u8]) -> usize {
+fn position_of(metadata: &[u8], part: &[u8]) -> usize {
     part.as_ptr().addr() - metadata.as_ptr().addr()
 }
 
 fn put(metadata: &mut [u8], at: usize, number: usize) -> io::Result<()> {
     let number = i64::try_from(number).map_err(|_| broken("a length is too large"))?;
-    let place = metadata.get_mut(at..at + 8).ok_or_else(|| broken("a length is outside of its message"))?;
-    place.copy_from_slice(&number.to_le_bytes());
+    let position = metadata.get_mut(at..at + 8).ok_or_else(|| broken("a length is outside of its message"))?;
+    position.copy_from_slice(&number.to_le_bytes());
     Ok(())
 }
 
@@ -371,7 +371,7 @@ mod tests {
         writer.write(&rows).expect("a batch");
         writer.finish().expect("a file");
         let bytes = writer.into_inner().expect("a file");
-        let start = bytes.windows(4).position(|word| word == CONTINUED).expect("a message");
+        let start = bytes.windows(4).position(|word| word == CONTINUATION).expect("a message");
         let stream = &bytes[start..];
         assert_eq!(read(stream, true).expect("rows"), 3);
         for length in 0..stream.len() {

@@ -87,7 +87,7 @@ pub(crate) fn columns(dialect: Dialect) -> &'static str {
 }
 
 /// Returns the query for the types of the columns that `describe-table` does not describe completely,
-/// in the form that `Want` parses. Its parameters are the table and the schema, which may be null.
+/// in the form that `ColumnType` parses. Its parameters are the table and the schema, which may be null.
 pub(crate) fn stored_types(dialect: Dialect) -> Option<&'static str> {
     match dialect {
         Dialect::Sqlite => None,

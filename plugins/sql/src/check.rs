@@ -55,16 +55,16 @@ fn questions(dialect: Dialect) -> &'static [(&'static str, Question)] {
         }
         Dialect::Postgres => &[
             ("tls", |connection| {
-                let asked = "select case when ssl then concat_ws(' ', version, cipher) else 'none' end as found \
+                let statement = "select case when ssl then concat_ws(' ', version, cipher) else 'none' end as found \
                              from pg_stat_ssl where pid = pg_backend_pid()";
-                answer(connection, asked)
+                answer(connection, statement)
             }),
             ("permissions", |connection| {
-                let asked = "select nullif(concat_ws(', ', \
+                let statement = "select nullif(concat_ws(', ', \
                              case when has_schema_privilege(current_schema(), 'USAGE') then 'use' end, \
                              case when has_schema_privilege(current_schema(), 'CREATE') then 'create' end), '') \
                              || ' in schema ' || current_schema() as found";
-                answer(connection, asked)
+                answer(connection, statement)
                     .map_err(|_| Problem::new("denied", "the user has no access to a schema of the search path"))
             }),
             ("query", |connection| {
@@ -78,19 +78,20 @@ fn questions(dialect: Dialect) -> &'static [(&'static str, Question)] {
                 Ok(version.filter(|version| !version.is_empty()).unwrap_or("none").to_owned())
             }),
             ("permissions", |connection| {
-                let asked = "select coalesce(group_concat(distinct lower(privilege_type) order by 1 separator ', '), \
+                let statement = "select coalesce(group_concat(distinct lower(privilege_type) order by 1 separator ', '), \
                              'on single tables only') as found from (\
                              select privilege_type, grantee from information_schema.schema_privileges \
                              where table_schema = database() \
                              union select privilege_type, grantee from information_schema.user_privileges) granted \
                              where privilege_type in ('SELECT', 'INSERT', 'UPDATE', 'DELETE', 'CREATE', 'DROP') \
                              and replace(grantee, '\\'', '') = current_user()";
-                answer(connection, asked)
+                answer(connection, statement)
             }),
             // The version of MariaDB contains the product name, that of MySQL does not.
             ("query", |connection| {
-                let asked = "select if(version() like '%MariaDB%', version(), concat('MySQL ', version())) as found";
-                answer(connection, asked)
+                let statement =
+                    "select if(version() like '%MariaDB%', version(), concat('MySQL ', version())) as found";
+                answer(connection, statement)
             }),
         ],
     }

@@ -39,13 +39,13 @@ impl SqlDatabase {
     /// Checks whether a table name starts with the name of an existing schema.
     pub(crate) fn is_qualified(&self, table: &str) -> Result<bool> {
         let Some((schema, _)) = table.split_once('.') else { return Ok(false) };
-        let asked = match self.dialect {
+        let statement = match self.dialect {
             Dialect::Sqlite => return Ok(matches!(schema, "main" | "temp")),
             Dialect::Postgres => "select 1 as found from pg_namespace where nspname = :schema_name::text",
             Dialect::Mysql => "select 1 as found from information_schema.schemata where schema_name = :schema_name",
         };
         let parameters = Map::from_iter([("schema_name".to_owned(), schema.into())]);
-        Ok(!self.rows(asked, &Parameters::Named(parameters))?.objects(1)?.is_empty())
+        Ok(!self.rows(statement, &Parameters::Named(parameters))?.objects(1)?.is_empty())
     }
 
     /// Adds a hint on how to specify a schema if the table name may contain one, and the hint
@@ -65,12 +65,12 @@ impl SqlDatabase {
     /// Checks that the storage engine of a MySQL table supports transactions, so that a failed load
     /// can be rolled back.
     pub(crate) fn need_transactions(&self, table: &str, schema: Option<&str>) -> Result<()> {
-        let asked = "select e.engine as engine, e.transactions as transactions from information_schema.tables t \
+        let statement = "select e.engine as engine, e.transactions as transactions from information_schema.tables t \
                      join information_schema.engines e on e.engine = t.engine \
                      where t.table_schema = coalesce(:schema_name, database()) and t.table_name = :table_name";
         let parameters =
             Map::from_iter([("schema_name".to_owned(), schema.into()), ("table_name".to_owned(), table.into())]);
-        let found = self.rows(asked, &Parameters::Named(parameters))?.objects(1)?;
+        let found = self.rows(statement, &Parameters::Named(parameters))?.objects(1)?;
         match found.first() {
             Some(row) if row["transactions"] != "YES" => {
                 let engine = row["engine"].as_str().unwrap_or_default();

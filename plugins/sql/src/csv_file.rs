@@ -250,12 +250,12 @@ mod tests {
 
     #[test]
     fn all_line_endings_are_accepted() {
-        let wanted = vec![vec!["a", "b"], vec!["1", "x\r\ny"], vec![""], vec!["2", "\"\""]];
+        let expected = vec![vec!["a", "b"], vec!["1", "x\r\ny"], vec![""], vec!["2", "\"\""]];
         for end in ["\n", "\r\n", "\r"] {
             for last in ["", end] {
                 let csv = format!("a,b{end}1,\"x\r\ny\"{end}{end}2,\"\"\"\"\"\"{last}");
                 for buffer in [1, 2, 3, 64] {
-                    assert_eq!(read(csv.as_bytes(), buffer).expect("records"), wanted, "{csv:?}");
+                    assert_eq!(read(csv.as_bytes(), buffer).expect("records"), expected, "{csv:?}");
                 }
             }
         }
@@ -287,13 +287,13 @@ mod tests {
         let input = serde_json::to_vec(&texts).expect("JSON");
         std::io::Write::write_all(&mut python.stdin.take().expect("its input"), &input).expect("python3 reads");
         let output = python.wait_with_output().expect("python3");
-        let read_there: Vec<Option<Vec<Vec<String>>>> = serde_json::from_slice(&output.stdout).expect("JSON");
-        assert_eq!(read_there.len(), texts.len());
-        for (text, there) in texts.iter().zip(read_there) {
+        let read_by_python: Vec<Option<Vec<Vec<String>>>> = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(read_by_python.len(), texts.len());
+        for (text, by_python) in texts.iter().zip(read_by_python) {
             match read(text.as_bytes(), 3) {
-                Ok(here) => assert_eq!(Some(here), there, "{text:?}"),
+                Ok(records) => assert_eq!(Some(records), by_python, "{text:?}"),
                 Err(message) if message.contains("inside of a field") => {}
-                Err(message) => assert_eq!(there, None, "{text:?}: {message}"),
+                Err(message) => assert_eq!(by_python, None, "{text:?}: {message}"),
             }
         }
     }

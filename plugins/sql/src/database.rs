@@ -7,10 +7,10 @@ use blockyard_sdk::sql::{self, Rows};
 
 use crate::Dialect;
 use crate::catalog::{self, Table, TableColumn};
+use crate::column_type::Empty;
 use crate::load::{Loaded, Target};
 use crate::parameters::{Parameters, bound};
 use crate::rows::Format;
-use crate::want::Empty;
 use crate::{check, csv_file, script, unload, validation};
 
 /// A SQL database: a SQLite file, or a PostgreSQL, MySQL or MariaDB server.
@@ -157,10 +157,10 @@ impl SqlDatabase {
         let mut text = None;
         let mut sets = Vec::with_capacity(parameters.len());
         for (index, set) in parameters.iter().enumerate() {
-            let place = |problem: Problem| problem.context(format!("set {} of the parameters", index + 1));
-            let (own, values) = bound(&statement, set, self.dialect).map_err(place)?;
-            if *text.get_or_insert_with(|| own.clone()) != own {
-                return Err(place(Problem::invalid("parameter sets must be either all objects or all lists")));
+            let in_set = |problem: Problem| problem.context(format!("set {} of the parameters", index + 1));
+            let (parsed, values) = bound(&statement, set, self.dialect).map_err(in_set)?;
+            if *text.get_or_insert_with(|| parsed.clone()) != parsed {
+                return Err(in_set(Problem::invalid("parameter sets must be either all objects or all lists")));
             }
             sets.push(values);
         }
@@ -242,8 +242,8 @@ impl SqlDatabase {
                     details = json!({});
                 }
                 details["statement"] = done.statements.into();
-                let place = format!("statement {} of {}", done.statements, statements.len());
-                problem.context(place).with_details(details)
+                let position = format!("statement {} of {}", done.statements, statements.len());
+                problem.context(position).with_details(details)
             })?;
             done.rows_affected += execution.rows_affected;
         }

@@ -77,7 +77,7 @@ impl Kind {
             // JSON numbers cannot be NaN or infinite, so columns of doubles contain strings for
             // them.
             [Class::String, Class::Number] | [Class::Number, Class::String]
-                if words().all(|word| style::is_word(&word) && style::takes_word(dialect, &word)) =>
+                if words().all(|word| style::is_word(&word) && style::accepts_word(dialect, &word)) =>
             {
                 Self::Float
             }
@@ -87,13 +87,13 @@ impl Kind {
     }
 
     fn of_numbers<'json>(numbers: impl Iterator<Item = &'json str>) -> Self {
-        let (mut whole, mut integers, mut floats) = (true, true, true);
+        let (mut plain, mut integers, mut floats) = (true, true, true);
         for number in numbers {
-            whole &= !number.contains(['.', 'e', 'E']) && number != "-0";
+            plain &= !number.contains(['.', 'e', 'E']) && number != "-0";
             integers &= number.parse::<i64>().is_ok();
             floats &= Digits::of(number).is_some_and(|digits| digits.double(number).is_some());
         }
-        match (whole, integers, floats) {
+        match (plain, integers, floats) {
             (true, true, _) => Self::Integer,
             (false, _, true) => Self::Float,
             _ => Self::Decimal,
@@ -190,14 +190,14 @@ pub(crate) enum Check {
 
 impl Check {
     /// Checks a CSV field, and requires the following ones to have the same format.
-    pub(crate) fn takes_text(&mut self, text: &str) -> bool {
+    pub(crate) fn accepts_text(&mut self, text: &str) -> bool {
         match self {
             Self::Styles(styles) => styles.narrow(text),
             Self::None | Self::Json(_) => true,
         }
     }
 
-    pub(crate) fn takes_json(&self, json: &str) -> bool {
+    pub(crate) fn accepts_json(&self, json: &str) -> bool {
         let Self::Json(kind) = self else { return true };
         match (*kind, class(json)) {
             (_, Class::Null) | (Kind::Mixed, _) | (Kind::Boolean, Class::Boolean) => true,
@@ -219,8 +219,8 @@ impl Check {
 }
 
 /// Returns the error for a column without a corresponding database type.
-fn without_type(name: &str, what: &str) -> Problem {
-    Problem::invalid(format!("column `{name}` has {what}, which have no database type"))
+fn without_type(name: &str, values: &str) -> Problem {
+    Problem::invalid(format!("column `{name}` has {values}, which have no database type"))
         .hint("convert the column to strings or numbers, or omit it")
 }
 
@@ -266,10 +266,10 @@ mod tests {
     #[test]
     fn later_rows_must_match_the_kind_of_the_column() {
         let json = Check::Json;
-        assert!(json(Kind::Integer).takes_json("5") && !json(Kind::Integer).takes_json("5.5"));
-        assert!(!json(Kind::Text).takes_json("5") && json(Kind::Mixed).takes_json("[5]"));
-        assert!(json(Kind::Date).takes_json("\"2013-02-08\"") && !json(Kind::Date).takes_json("\"x\""));
+        assert!(json(Kind::Integer).accepts_json("5") && !json(Kind::Integer).accepts_json("5.5"));
+        assert!(!json(Kind::Text).accepts_json("5") && json(Kind::Mixed).accepts_json("[5]"));
+        assert!(json(Kind::Date).accepts_json("\"2013-02-08\"") && !json(Kind::Date).accepts_json("\"x\""));
         let mut integers = Check::Styles(style::of_texts(["1"].into_iter(), Dialect::Sqlite));
-        assert!(integers.takes_text("5") && !integers.takes_text("05"));
+        assert!(integers.accepts_text("5") && !integers.accepts_text("05"));
     }
 }

@@ -7,6 +7,7 @@ mod bytes_text;
 mod catalog;
 mod check;
 mod codec;
+mod column_type;
 mod connection;
 mod csv_file;
 mod database;
@@ -25,7 +26,6 @@ mod script;
 mod style;
 mod unload;
 mod validation;
-mod want;
 
 use blockyard_sdk::prelude::*;
 

@@ -8,11 +8,11 @@ use blockyard_sdk::sql::{Connection, Value as SqlValue};
 
 use crate::Dialect;
 use crate::catalog;
+use crate::column_type::{self, ColumnType, Datum, Empty, shown};
 use crate::kind::Kind;
 use crate::ndjson::{Class, class};
 use crate::rows::{Batch, Column, Format, Reading, Rows};
 use crate::style;
-use crate::want::{self, Datum, Empty, Want, shown};
 
 /// Maximum number of rows that are inserted at once.
 const ROWS: usize = 5_000;
@@ -51,7 +51,7 @@ impl Target<'_> {
     /// Returns the types of the columns, with the details that `describe-table` omits.
     fn stored_types(&self, connection: &Connection) -> Result<BTreeMap<String, String>> {
         let mut types = self.types.clone();
-        if types.values().all(|name| want::is_complete(self.dialect, name)) {
+        if types.values().all(|name| column_type::is_complete(self.dialect, name)) {
             return Ok(types);
         }
         let Some(statement) = catalog::stored_types(self.dialect) else { return Ok(types) };
@@ -80,12 +80,12 @@ impl Target<'_> {
         }
         let mut types = self.type_names(&rows.columns)?;
         // MySQL and MariaDB commit implicitly at `create table`.
-        let beside = create && self.dialect == Dialect::Mysql;
-        if beside {
+        let outside_transaction = create && self.dialect == Dialect::Mysql;
+        if outside_transaction {
             connection.execute(&self.create(&rows.columns), &[])?;
         }
         let transaction = connection.begin()?;
-        if create && !beside {
+        if create && !outside_transaction {
             transaction.execute(&self.create(&rows.columns), &[])?;
         }
         let mut count = 0u64;
@@ -99,9 +99,10 @@ impl Target<'_> {
             if types.len() != rows.columns.len() {
                 types = self.type_names(&rows.columns)?;
             }
-            let wants: Vec<Want<'_>> = types.iter().map(|name| Want::of(self.dialect, name)).collect();
+            let column_types: Vec<ColumnType<'_>> =
+                types.iter().map(|name| ColumnType::of(self.dialect, name)).collect();
             let names = names_of(&rows.columns);
-            let batch = match self.fitting(batch, &mut rows.columns, &wants, count) {
+            let batch = match self.fitting(batch, &mut rows.columns, &column_types, count) {
                 Ok(batch) => batch,
                 Err(problem) => break Err(problem),
             };
@@ -118,7 +119,7 @@ impl Target<'_> {
         let outcome = outcome.map_err(|problem| (problem, false));
         match outcome.and_then(|()| transaction.commit().map_err(|problem| (problem, true))) {
             Ok(()) => Ok(Loaded { rows: count, columns: names_of(&rows.columns), created: create }),
-            Err((problem, in_commit)) => Err(self.take_back(connection, beside, problem, in_commit)),
+            Err((problem, in_commit)) => Err(self.clean_up(connection, outside_transaction, problem, in_commit)),
         }
     }
 
@@ -135,16 +136,16 @@ impl Target<'_> {
     }
 
     /// Cleans up after a failed load: drops the table if it was created outside of the transaction.
-    fn take_back(&self, connection: &Connection, made: bool, problem: Problem, in_commit: bool) -> Problem {
-        let dropped = made.then(|| connection.execute(&format!("drop table {}", self.name()), &[]).is_ok());
+    fn clean_up(&self, connection: &Connection, created: bool, problem: Problem, in_commit: bool) -> Problem {
+        let dropped = created.then(|| connection.execute(&format!("drop table {}", self.name()), &[]).is_ok());
         let is_unknown = in_commit && is_lost(&problem);
-        let left = match dropped {
+        let consequence = match dropped {
             Some(true) => "nothing was loaded",
             _ if is_unknown => "the rows may have been loaded, because the connection was lost during the commit",
             Some(false) => "the new table exists and is empty",
             None => "nothing was loaded",
         };
-        let problem = problem.aftermath(left);
+        let problem = problem.consequence(consequence);
         if is_unknown && dropped != Some(true) {
             problem.hint("check the table before you retry the load")
         } else {
@@ -158,18 +159,18 @@ impl Target<'_> {
         &self,
         batch: Batch,
         columns: &mut [Column],
-        wants: &[Want<'_>],
+        column_types: &[ColumnType<'_>],
         before: u64,
     ) -> Result<Vec<Vec<SqlValue>>> {
         let rows = (before + 1..).zip(batch);
         rows.map(|(number, row)| {
-            let cells = row.into_iter().zip(columns.iter_mut().zip(wants));
-            cells.map(|(datum, (column, want))| self.cell(datum, column, *want, number)).collect()
+            let cells = row.into_iter().zip(columns.iter_mut().zip(column_types));
+            cells.map(|(datum, (column, column_type))| self.cell(datum, column, *column_type, number)).collect()
         })
         .collect()
     }
 
-    fn cell(&self, datum: Datum, column: &mut Column, want: Want<'_>, number: u64) -> Result<SqlValue> {
+    fn cell(&self, datum: Datum, column: &mut Column, column_type: ColumnType<'_>, number: u64) -> Result<SqlValue> {
         let other = if self.types.is_empty() { self.other_kind(&datum, column) } else { None };
         let name = &column.name;
         if let Some(found) = other {
@@ -184,8 +185,8 @@ impl Target<'_> {
             ))
             .hint("create the table first, with a column type that accepts all values"));
         }
-        let taken = want.take(self.dialect, self.empty, datum);
-        taken.map_err(|reason| {
+        let converted = column_type.convert(self.dialect, self.empty, datum);
+        converted.map_err(|reason| {
             Problem::invalid(format!("row {number}: column `{name}`: {reason}"))
                 .hint("change the value, or use a column type that can store it")
         })
@@ -199,12 +200,12 @@ impl Target<'_> {
             Datum::Text { text, .. } if text.is_empty() => None,
             Datum::Text { text, .. } => {
                 let lost = sqlite && column.kind != Kind::Text && style::is_minus_zero(text);
-                (lost || !column.check.takes_text(text)).then_some(text)
+                (lost || !column.check.accepts_text(text)).then_some(text)
             }
             // SQLite stores `true` as 1, which another row of the column may contain.
             Datum::Json(json) => {
                 let lost = sqlite && column.kind == Kind::Mixed && class(json) == Class::Boolean;
-                (lost || !column.check.takes_json(json)).then_some(json)
+                (lost || !column.check.accepts_json(json)).then_some(json)
             }
             Datum::Typed(_) => None,
         }

@@ -22,15 +22,15 @@ impl Digits {
             Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
             None => (unsigned, 0),
         };
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let (integer, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
         let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-        if whole.len() + fraction.len() == 0 || !plain(whole) || !plain(fraction) {
+        if integer.len() + fraction.len() == 0 || !plain(integer) || !plain(fraction) {
             return None;
         }
-        let all = format!("{whole}{fraction}");
-        let kept = all.trim_end_matches('0');
-        let exponent = i64::from(exponent) - fraction.len() as i64 + (all.len() - kept.len()) as i64;
-        let digits = kept.trim_start_matches('0').to_owned();
+        let all = format!("{integer}{fraction}");
+        let significant = all.trim_end_matches('0');
+        let exponent = i64::from(exponent) - fraction.len() as i64 + (all.len() - significant.len()) as i64;
+        let digits = significant.trim_start_matches('0').to_owned();
         let exponent = if digits.is_empty() { 0 } else { exponent };
         Some(Self { negative: negative && !digits.is_empty(), digits, exponent })
     }
@@ -47,7 +47,7 @@ impl Digits {
     }
 
     /// Returns the number of digits required before the decimal point.
-    pub(crate) fn whole_digits(&self) -> i64 {
+    pub(crate) fn integer_digits(&self) -> i64 {
         (self.digits.len() as i64 + self.exponent).max(0)
     }
 
@@ -58,7 +58,7 @@ impl Digits {
 
     /// Returns the number as a 128-bit integer, if it is one.
     pub(crate) fn integer(&self) -> Option<i128> {
-        if self.exponent < 0 || self.whole_digits() > 38 {
+        if self.exponent < 0 || self.integer_digits() > 38 {
             return None;
         }
         self.plain().parse().ok()
@@ -75,24 +75,24 @@ impl Digits {
         }
         let scale = usize::try_from(self.scale()).unwrap_or(0);
         let padded = format!("{:0>width$}", self.digits, width = scale + 1);
-        let (whole, fraction) = padded.split_at(padded.len() - scale);
-        format!("{sign}{whole}.{fraction}")
+        let (integer, fraction) = padded.split_at(padded.len() - scale);
+        format!("{sign}{integer}.{fraction}")
     }
 
     /// Returns the double that reproduces the digits, in its shortest form or with the same number
     /// of digits.
     pub(crate) fn double(&self, text: &str) -> Option<f64> {
         let float: f64 = text.parse().ok().filter(|float: &f64| float.is_finite())?;
-        self.comes_back(&format!("{float:e}"), |places| format!("{float:.places$e}")).then_some(float)
+        self.round_trips(&format!("{float:e}"), |places| format!("{float:.places$e}")).then_some(float)
     }
 
     /// Returns the 32-bit float that reproduces the digits.
     pub(crate) fn single(&self, text: &str) -> Option<f32> {
         let float: f32 = text.parse().ok().filter(|float: &f32| float.is_finite())?;
-        self.comes_back(&format!("{float:e}"), |places| format!("{float:.places$e}")).then_some(float)
+        self.round_trips(&format!("{float:e}"), |places| format!("{float:.places$e}")).then_some(float)
     }
 
-    fn comes_back(&self, shortest: &str, with_places: impl Fn(usize) -> String) -> bool {
+    fn round_trips(&self, shortest: &str, with_places: impl Fn(usize) -> String) -> bool {
         // Python's `%.17g` and C's `%.18e` print more digits than required; they are still exact
         // digits of the double.
         let exact = (16..=1_100).contains(&self.digits.len());
@@ -106,10 +106,10 @@ impl Digits {
 /// negative zero.
 pub(crate) fn is_plain(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let (integer, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
     let plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let zero = text.starts_with('-') && digits.bytes().all(|byte| matches!(byte, b'0' | b'.'));
-    plain(whole) && plain(fraction) && (whole == "0" || !whole.starts_with('0')) && !zero
+    plain(integer) && plain(fraction) && (integer == "0" || !integer.starts_with('0')) && !zero
 }
 
 #[cfg(test)]
@@ -122,9 +122,9 @@ mod tests {
         let of = |text: &str| Digits::of(text).expect(text);
         assert_eq!(of("1.50"), of("15e-1"));
         assert_eq!(of("-0"), of("0.00"));
-        assert_eq!((of("12.50").scale(), of("12.50").whole_digits()), (1, 2));
-        assert_eq!((of("0.05").scale(), of("0.05").whole_digits()), (2, 0));
-        assert_eq!((of("1e3").scale(), of("1e3").whole_digits(), of("1e3").integer()), (0, 4, Some(1000)));
+        assert_eq!((of("12.50").scale(), of("12.50").integer_digits()), (1, 2));
+        assert_eq!((of("0.05").scale(), of("0.05").integer_digits()), (2, 0));
+        assert_eq!((of("1e3").scale(), of("1e3").integer_digits(), of("1e3").integer()), (0, 4, Some(1000)));
         assert_eq!((of("-5.0").integer(), of("5.5").integer()), (Some(-5), None));
         assert_eq!(
             (of("0.05").plain(), of("-12e2").plain(), of("1.50").plain()),

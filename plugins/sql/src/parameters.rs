@@ -46,17 +46,17 @@ impl Default for Parameters {
 pub(crate) fn bound(statement: &str, parameters: &Parameters, dialect: Dialect) -> Result<(String, Vec<SqlValue>)> {
     check_comments(statement, dialect)?;
     match parameters {
-        Parameters::Named(given) => {
+        Parameters::Named(arguments) => {
             let statement = Statement::parse(statement, dialect);
-            let values = statement.values(given)?;
+            let values = statement.values(arguments)?;
             Ok((statement.text, values))
         }
         Parameters::Positional(values) => {
             let (text, in_lists) = numbered(statement, dialect);
-            let places = in_lists.len();
-            if places != 0 && places != values.len() {
+            let placeholders = in_lists.len();
+            if placeholders != 0 && placeholders != values.len() {
                 let wrong = format!(
-                    "the number of positional parameters (`?`) is {places}, but the number of values is {}",
+                    "the number of positional parameters (`?`) is {placeholders}, but the number of values is {}",
                     values.len()
                 );
                 return Err(Problem::invalid(wrong));
@@ -166,20 +166,20 @@ impl Statement {
     }
 
     /// Returns the values in the order of the placeholders.
-    fn values(&self, given: &Map<String, Value>) -> Result<Vec<SqlValue>> {
+    fn values(&self, arguments: &Map<String, Value>) -> Result<Vec<SqlValue>> {
         let missing: Vec<&str> =
-            self.names.iter().filter(|name| !given.contains_key(*name)).map(String::as_str).collect();
+            self.names.iter().filter(|name| !arguments.contains_key(*name)).map(String::as_str).collect();
         if !missing.is_empty() {
             return Err(Problem::invalid(format!(
                 "the statement has parameters without a value: `:{}`",
                 missing.join("`, `:")
             )));
         }
-        if let Some(unknown) = given.keys().find(|key| !self.names.contains(key)) {
+        if let Some(unknown) = arguments.keys().find(|key| !self.names.contains(key)) {
             return Err(Problem::invalid(format!("the statement has no parameter `:{unknown}`")));
         }
         let values = self.names.iter().zip(&self.in_lists).map(|(name, in_list)| {
-            let value = parameter(&given[name], *in_list, self.dialect);
+            let value = parameter(&arguments[name], *in_list, self.dialect);
             value.map_err(|problem| problem.context(format!("parameter `:{name}`")))
         });
         values.collect()
@@ -241,19 +241,19 @@ mod tests {
     #[test]
     fn missing_and_unknown_parameters_are_rejected() {
         let statement = Statement::parse("select :a, :b", Dialect::Sqlite);
-        let given = |value: Value| value.as_object().cloned().expect("an object");
-        assert_eq!(statement.values(&given(json!({"b": 2, "a": "x"}))).expect("both are there").len(), 2);
-        let missing = statement.values(&given(json!({"a": 1}))).expect_err("b is missing");
+        let arguments = |value: Value| value.as_object().cloned().expect("an object");
+        assert_eq!(statement.values(&arguments(json!({"b": 2, "a": "x"}))).expect("both are there").len(), 2);
+        let missing = statement.values(&arguments(json!({"a": 1}))).expect_err("b is missing");
         assert!(missing.message().contains("`:b`"));
-        let unknown = statement.values(&given(json!({"a": 1, "b": 2, "c": 3}))).expect_err("c is unknown");
+        let unknown = statement.values(&arguments(json!({"a": 1, "b": 2, "c": 3}))).expect_err("c is unknown");
         assert!(unknown.message().contains("`:c`"));
     }
 
     #[test]
     fn positional_parameters_become_numbered_placeholders() {
-        let check = |dialect, statement: &str, text: &str, places: usize| {
+        let check = |dialect, statement: &str, text: &str, placeholders: usize| {
             let (found, in_lists) = numbered(statement, dialect);
-            assert_eq!((found.as_str(), in_lists.len()), (text, places), "{statement}");
+            assert_eq!((found.as_str(), in_lists.len()), (text, placeholders), "{statement}");
         };
         check(Dialect::Postgres, "select ?, '?', ? -- ?", "select $1, '?', $2 -- ?", 2);
         check(Dialect::Postgres, r"select data \? 'a', $1", "select data ? 'a', $1", 0);
@@ -344,8 +344,8 @@ mod tests {
                 Ok(_) => assert!(ok, "{statement}"),
                 Err(problem) => {
                     assert!(!ok, "{statement}: {problem}");
-                    let wanted = "line 2 of the statement begins a comment that is never closed";
-                    assert!(problem.message().contains(wanted), "{problem}");
+                    let expected = "line 2 of the statement begins a comment that is never closed";
+                    assert!(problem.message().contains(expected), "{problem}");
                 }
             }
         }
@@ -353,8 +353,8 @@ mod tests {
 
     #[test]
     fn bytes_are_accepted_as_a_parameter() {
-        let given = Parameters::Positional(vec![json!({"$bytes": "3q0="})]);
-        let (_, values) = bound("select ?", &given, Dialect::Mysql).expect("bytes");
+        let arguments = Parameters::Positional(vec![json!({"$bytes": "3q0="})]);
+        let (_, values) = bound("select ?", &arguments, Dialect::Mysql).expect("bytes");
         assert!(matches!(&values[0], SqlValue::Bytes(bytes) if *bytes == [0xde, 0xad]));
         let wrong = Parameters::Named(Map::from_iter([("b".to_owned(), json!({"$bytes": "*"}))]));
         let refused = bound("select :b", &wrong, Dialect::Sqlite).expect_err("no base64");
@@ -394,12 +394,12 @@ mod tests {
         /// The statement has one placeholder per value, and each refers to its name.
         #[test]
         fn every_placeholder_refers_to_its_name(names in proptest::collection::vec("[a-c]", 1..8), dialect in dialects()) {
-            let places: Vec<String> = names.iter().map(|name| format!(":{name}")).collect();
-            let parsed = Statement::parse(&format!("select {}", places.join(", ")), dialect);
+            let placeholders: Vec<String> = names.iter().map(|name| format!(":{name}")).collect();
+            let parsed = Statement::parse(&format!("select {}", placeholders.join(", ")), dialect);
             let written: Vec<&str> = parsed.text["select ".len()..].split(", ").collect();
             prop_assert_eq!(written.len(), names.len());
-            for (place, (written, name)) in written.into_iter().zip(&names).enumerate() {
-                let number = written[1..].parse::<usize>().unwrap_or(place + 1);
+            for (index, (written, name)) in written.into_iter().zip(&names).enumerate() {
+                let number = written[1..].parse::<usize>().unwrap_or(index + 1);
                 prop_assert_eq!(&parsed.names[number - 1], name);
             }
         }

@@ -49,11 +49,11 @@ pub(crate) fn open(mut reader: Reader) -> Result<Opened> {
         return Err(encrypted());
     }
     let other = if beginning.starts_with(b"ARRO") { "; it is an Arrow file, use `--format arrow`" } else { "" };
-    let Some(whole) = reader.whole(PARQUET_BYTES)? else {
+    let Some(content) = reader.read_all(PARQUET_BYTES)? else {
         return Err(Problem::invalid(format!("the Parquet file is larger than {} MiB", PARQUET_BYTES >> 20))
             .hint("split the file, or convert it to Arrow or CSV, which have no size limit"));
     };
-    let bytes = Bytes::from(whole);
+    let bytes = Bytes::from(content);
     if footer::is_encrypted(&bytes) {
         return Err(encrypted());
     }
@@ -146,16 +146,17 @@ fn check_int96(file: &File) -> Result<()> {
             let (mut row, optional) = (before, column.max_def_level() > 0);
             loop {
                 let (mut levels, mut values) = (Vec::new(), Vec::new());
-                let wanted = if optional { Some(&mut levels) } else { None };
-                let (records, read, _) = reader.read_records(BATCH_ROWS, wanted, None, &mut values).map_err(broken)?;
+                let definition_levels = if optional { Some(&mut levels) } else { None };
+                let (records, read, _) =
+                    reader.read_records(BATCH_ROWS, definition_levels, None, &mut values).map_err(broken)?;
                 if records == 0 {
                     break;
                 }
                 let mut values = values.iter().take(read);
                 for at in 0..records {
-                    let there = !optional || levels.get(at).is_some_and(|level| *level > 0);
+                    let is_present = !optional || levels.get(at).is_some_and(|level| *level > 0);
                     let nanos = values
-                        .next_if_there(there)
+                        .next_if_present(is_present)
                         .map_or(0, |value| u64::from(value.data()[1]) << 32 | u64::from(value.data()[0]));
                     if nanos % 1_000 != 0 {
                         return Err(Problem::invalid(format!(
@@ -173,13 +174,13 @@ fn check_int96(file: &File) -> Result<()> {
 }
 
 /// Returns the next value of a column only if the row has one.
-trait NextIfThere: Iterator {
-    fn next_if_there(&mut self, there: bool) -> Option<Self::Item>;
+trait NextIfPresent: Iterator {
+    fn next_if_present(&mut self, is_present: bool) -> Option<Self::Item>;
 }
 
-impl<I: Iterator> NextIfThere for I {
-    fn next_if_there(&mut self, there: bool) -> Option<Self::Item> {
-        if there { self.next() } else { None }
+impl<I: Iterator> NextIfPresent for I {
+    fn next_if_present(&mut self, is_present: bool) -> Option<Self::Item> {
+        if is_present { self.next() } else { None }
     }
 }
 
@@ -256,7 +257,7 @@ struct Pages {
 impl Pages {
     /// Decompresses a page. The levels of a page of version 2 are never compressed.
     fn unpacked(&self, page: Page) -> ParquetResult<Page> {
-        let whole = |buf: &Bytes, levels: usize| -> ParquetResult<Bytes> {
+        let decompressed = |buf: &Bytes, levels: usize| -> ParquetResult<Bytes> {
             let (levels, packed) =
                 buf.split_at_checked(levels).ok_or_else(|| broken_page("its levels are too long"))?;
             let values = (self.unpack)(packed, PAGE_BYTES).map_err(|error| broken_page(&error.to_string()))?;
@@ -264,11 +265,11 @@ impl Pages {
         };
         Ok(match page {
             Page::DataPage { buf, num_values, encoding, def_level_encoding, rep_level_encoding, statistics } => {
-                let buf = whole(&buf, 0)?;
+                let buf = decompressed(&buf, 0)?;
                 Page::DataPage { buf, num_values, encoding, def_level_encoding, rep_level_encoding, statistics }
             }
             Page::DictionaryPage { buf, num_values, encoding, is_sorted } => {
-                Page::DictionaryPage { buf: whole(&buf, 0)?, num_values, encoding, is_sorted }
+                Page::DictionaryPage { buf: decompressed(&buf, 0)?, num_values, encoding, is_sorted }
             }
             Page::DataPageV2 {
                 buf,
@@ -285,7 +286,7 @@ impl Pages {
                 // A page with only nulls has no values, not even compressed ones.
                 let packed = is_compressed && buf.len() > levels;
                 Page::DataPageV2 {
-                    buf: if packed { whole(&buf, levels)? } else { buf },
+                    buf: if packed { decompressed(&buf, levels)? } else { buf },
                     num_values,
                     encoding,
                     num_nulls,

@@ -33,7 +33,7 @@ impl Reader {
     }
 
     /// Returns all bytes, or `None` if there are more than `most`.
-    pub(crate) fn whole(&mut self, most: usize) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn read_all(&mut self, most: usize) -> Result<Option<Vec<u8>>> {
         let first = self.chunk.split_off(self.at);
         (self.chunk, self.at) = (Vec::new(), 0);
         let (mut length, mut chunks) = (first.len(), vec![first]);
@@ -83,16 +83,16 @@ impl Read for Reader {
 pub(crate) type Text = Box<dyn BufRead>;
 
 /// Returns the text of a body without a byte order mark, decompressed if it is a gzip file.
-pub(crate) fn text(mut reader: Reader, what: &str) -> Result<Text> {
+pub(crate) fn text(mut reader: Reader, subject: &str) -> Result<Text> {
     let packed = reader.beginning(GZIP.len())?.starts_with(&GZIP);
     if !packed {
-        let mark = check_text(reader.beginning(BEGINNING_BYTES)?, what)?;
+        let mark = check_text(reader.beginning(BEGINNING_BYTES)?, subject)?;
         reader.consume(mark);
         return Ok(Box::new(reader));
     }
     let mut text = io::BufReader::with_capacity(64 << 10, MultiGzDecoder::new(reader));
     let beginning = text.fill_buf().map_err(|error| problem(&error, "the gzip file"))?;
-    let mark = check_text(beginning, what)?;
+    let mark = check_text(beginning, subject)?;
     text.consume(mark);
     Ok(Box::new(text))
 }
@@ -102,7 +102,7 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 const BEGINNING_BYTES: usize = 64;
 
 /// Rejects UTF-16 and known binary formats. Returns the length of the byte order mark.
-fn check_text(beginning: &[u8], what: &str) -> Result<usize> {
+fn check_text(beginning: &[u8], subject: &str) -> Result<usize> {
     const UTF16: &str = "convert it, for example with `iconv -f UTF-16 -t UTF-8`";
     let head = &beginning[..beginning.len().min(BEGINNING_BYTES)];
     let zero_at = |odd: usize| head.iter().skip(odd).step_by(2).take(4).filter(|byte| **byte == 0).count();
@@ -110,7 +110,7 @@ fn check_text(beginning: &[u8], what: &str) -> Result<usize> {
         || head.starts_with(&[0xfe, 0xff])
         || head.len() >= 8 && zero_at(0).max(zero_at(1)) == 4
     {
-        return Err(Problem::invalid(format!("the file is UTF-16, but {what} must be UTF-8")).hint(UTF16));
+        return Err(Problem::invalid(format!("the file is UTF-16, but {subject} must be UTF-8")).hint(UTF16));
     }
     let known: [(&[u8], &str, &str); 6] = [
         (b"PAR1", "a Parquet file", "use `--format parquet`"),
@@ -121,13 +121,13 @@ fn check_text(beginning: &[u8], what: &str) -> Result<usize> {
         (b"BZh", "compressed with bzip2", "decompress it with `bunzip2`; only gzip is supported"),
     ];
     if let Some((_, is, hint)) = known.iter().find(|(magic, ..)| head.starts_with(magic)) {
-        return Err(Problem::invalid(format!("the file is {is}, not {what}")).hint(*hint));
+        return Err(Problem::invalid(format!("the file is {is}, not {subject}")).hint(*hint));
     }
     Ok(if head.starts_with(&[0xef, 0xbb, 0xbf]) { 3 } else { 0 })
 }
 
 /// Converts a parser error. If reading the body failed, returns the error of the body.
-pub(crate) fn problem(error: &(dyn std::error::Error + 'static), what: &str) -> Problem {
+pub(crate) fn problem(error: &(dyn std::error::Error + 'static), subject: &str) -> Problem {
     let mut cause = Some(error);
     while let Some(error) = cause {
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
@@ -136,7 +136,7 @@ pub(crate) fn problem(error: &(dyn std::error::Error + 'static), what: &str) -> 
         }
         cause = error.source();
     }
-    Problem::invalid(format!("{what}: {error}"))
+    Problem::invalid(format!("{subject}: {error}"))
 }
 
 #[cfg(test)]

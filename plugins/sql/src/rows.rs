@@ -9,13 +9,13 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use crate::Dialect;
 use crate::array::BatchRows;
 use crate::arrow_file;
+use crate::column_type::Datum;
 use crate::csv_file::{Field, Records};
 use crate::kind::{Check, Kind};
 use crate::ndjson::{Object, Objects};
 use crate::parquet_file;
 use crate::reader::{self, Reader, Text, problem};
 use crate::style;
-use crate::want::Datum;
 
 /// File format of rows.
 #[data]
@@ -290,10 +290,14 @@ fn members(object: Object, names: &[String], row: u64) -> Result<Vec<Datum>> {
     }
 }
 
-fn ragged(line: u64, found: usize, wanted: usize) -> Problem {
+fn ragged(line: u64, found: usize, expected: usize) -> Problem {
     let fields = |count: usize| if count == 1 { "1 field".to_owned() } else { format!("{count} fields") };
-    Problem::invalid(format!("line {line} of the CSV has {}, but the first line has {}", fields(found), fields(wanted)))
-        .hint("quote fields that contain the delimiter, or set another delimiter with `--delimiter`")
+    Problem::invalid(format!(
+        "line {line} of the CSV has {}, but the first line has {}",
+        fields(found),
+        fields(expected)
+    ))
+    .hint("quote fields that contain the delimiter, or set another delimiter with `--delimiter`")
 }
 
 /// Rejects names with a NUL character, which no database supports.

@@ -31,9 +31,9 @@ pub(crate) fn statements(script: &str, dialect: Dialect) -> Result<Vec<&str>> {
     Ok(found)
 }
 
-/// Returns the error for a string, quoted identifier or comment that is never closed. `what` is the
+/// Returns the error for a string, quoted identifier or comment that is never closed. `document` is the
 /// statement or the script that contains it.
-pub(crate) fn unclosed(token: &Token<'_>, text: &str, what: &str) -> Problem {
+pub(crate) fn unclosed(token: &Token<'_>, text: &str, document: &str) -> Problem {
     let line = text[..token.at].matches('\n').count() + 1;
     let (name, hint) = match token.kind {
         Kind::DollarString => ("a dollar-quoted string", "close it with the same `$tag$`"),
@@ -43,7 +43,7 @@ pub(crate) fn unclosed(token: &Token<'_>, text: &str, what: &str) -> Problem {
         Kind::Comment => ("a comment", "close it with `*/`; in PostgreSQL, each `/*` inside of it needs its own"),
         _ => ("a string", "close it with the same quote; inside of the string, double the quote"),
     };
-    Problem::invalid(format!("line {line} of the {what} begins {name} that is never closed")).hint(hint)
+    Problem::invalid(format!("line {line} of the {document} begins {name} that is never closed")).hint(hint)
 }
 
 /// Returns the first word of the statement if it starts or ends a transaction.
@@ -123,8 +123,8 @@ mod tests {
     fn semicolons_in_strings_and_comments_do_not_end_statements() {
         for dialect in [Dialect::Sqlite, Dialect::Postgres, Dialect::Mysql] {
             let script = "select 'a;b' ; /* ; */ -- ;\n ;; select \"x;y\"\n;\n-- the end";
-            let wanted = ["select 'a;b'", "select \"x;y\""];
-            assert_eq!(split(script, dialect), wanted, "{dialect:?}");
+            let expected = ["select 'a;b'", "select \"x;y\""];
+            assert_eq!(split(script, dialect), expected, "{dialect:?}");
         }
         assert_eq!(split("select $x$;$x$; select 1", Dialect::Postgres), ["select $x$;$x$", "select 1"]);
         assert_eq!(split("", Dialect::Sqlite), Vec::<&str>::new());
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn unclosed_strings_and_comments_are_rejected() {
         use Dialect::{Mysql, Postgres, Sqlite};
-        for (open, dialects, what) in [
+        for (open, dialects, token) in [
             ("/* why; select 2", &[Sqlite, Postgres, Mysql][..], "a comment"),
             ("/* a /* b */; select 2", &[Postgres], "a comment"),
             ("/*/; select 2", &[Sqlite, Postgres, Mysql], "a comment"),
@@ -180,8 +180,8 @@ mod tests {
         ] {
             for dialect in dialects {
                 let problem = statements(&format!("select 1;\n\n{open}"), *dialect).expect_err(open);
-                let wanted = format!("line 3 of the script begins {what} that is never closed");
-                assert!(problem.message().contains(&wanted), "{dialect:?}: {problem}");
+                let expected = format!("line 3 of the script begins {token} that is never closed");
+                assert!(problem.message().contains(&expected), "{dialect:?}: {problem}");
             }
         }
     }
@@ -204,8 +204,8 @@ mod tests {
             dialect in select(vec![Dialect::Sqlite, Dialect::Postgres, Dialect::Mysql]),
         ) {
             let script: String = all.iter().flat_map(|statement| [statement.as_str(), " ;\n"]).collect();
-            let wanted: Vec<&str> = all.iter().map(|statement| statement.trim()).collect();
-            prop_assert_eq!(split(&script, dialect), wanted);
+            let expected: Vec<&str> = all.iter().map(|statement| statement.trim()).collect();
+            prop_assert_eq!(split(&script, dialect), expected);
         }
     }
 }

@@ -94,14 +94,14 @@ pub(crate) struct Styles(Vec<Style>);
 pub(crate) fn of_texts<'text>(texts: impl Iterator<Item = &'text str>, dialect: Dialect) -> Styles {
     let text = || Styles(vec![Style::Text]);
     let mut left: Option<Styles> = None;
-    let (mut words, mut measured, mut long) = (false, false, false);
+    let (mut has_words, mut measured, mut long) = (false, false, false);
     for next in texts {
         if dialect == Dialect::Sqlite && is_minus_zero(next) {
             return text();
         }
         if is_word(next) {
-            words = true;
-            if !takes_word(dialect, next) {
+            has_words = true;
+            if !accepts_word(dialect, next) {
                 return text();
             }
             continue;
@@ -114,7 +114,7 @@ pub(crate) fn of_texts<'text>(texts: impl Iterator<Item = &'text str>, dialect: 
     }
     // A column with only `NaN` or infinities may contain names.
     let Some(Styles(mut left)) = left else { return text() };
-    left.retain(|style| !words || style.kind() == Kind::Float);
+    left.retain(|style| !has_words || style.kind() == Kind::Float);
     // Integers of more than 64 bits are usually keys, so they do not become doubles even if a
     // double has the same digits.
     left.retain(|style| measured || !long || style.kind() != Kind::Float);
@@ -180,7 +180,7 @@ pub(crate) fn is_word(text: &str) -> bool {
 
 /// Checks whether the database stores NaN and the infinities: SQLite stores NaN as null, MySQL
 /// supports neither.
-pub(crate) fn takes_word(dialect: Dialect, word: &str) -> bool {
+pub(crate) fn accepts_word(dialect: Dialect, word: &str) -> bool {
     match dialect {
         Dialect::Postgres => true,
         Dialect::Sqlite => word != "NaN",
@@ -212,7 +212,7 @@ impl Style {
                 float(text).is_some_and(|float| scientific(float, places, upper) == text)
             }
             Self::Decimal => number::is_plain(text) && !(text.contains('.') && text.ends_with('0')),
-            Self::DecimalPlaces(wanted) => number::is_plain(text) && places(text) == Some(wanted),
+            Self::DecimalPlaces(expected) => number::is_plain(text) && places(text) == Some(expected),
             Self::Boolean => BOOLEANS.contains(&text),
             Self::Date => calendar::date(text).is_some(),
             Self::Timestamp => calendar::timestamp(text).is_some_and(|moment| moment.offset_minutes.is_none()),
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn strings_that_round_trip_as_numbers_become_numbers() {
-        for (texts, wanted) in [
+        for (texts, expected) in [
             (&["1", "-20", "0"][..], Kind::Integer),
             (&["1", "2.5"], Kind::Float),
             (&["1.0", "2.5", "1e+16"], Kind::Float),
@@ -322,13 +322,13 @@ mod tests {
             (&["1e3", "12345678901234567890"], Kind::Text),
             (&[], Kind::Text),
         ] {
-            assert_eq!(kind(texts), wanted, "{texts:?}");
+            assert_eq!(kind(texts), expected, "{texts:?}");
         }
     }
 
     #[test]
     fn kind_requires_the_same_format_in_all_values() {
-        for (texts, wanted) in [
+        for (texts, expected) in [
             (&["true", "false"][..], Kind::Boolean),
             (&["true", "FALSE"], Kind::Text),
             (&["True", "False"], Kind::Text),
@@ -342,7 +342,7 @@ mod tests {
             (&["2013-02-08T11:00:00Z", "2013-02-08T11:00:00"], Kind::Text),
             (&["1", "x"], Kind::Text),
         ] {
-            assert_eq!(kind(texts), wanted, "{texts:?}");
+            assert_eq!(kind(texts), expected, "{texts:?}");
         }
         let in_sqlite = |texts: &[&str]| of_texts(texts.iter().copied(), Dialect::Sqlite).kind();
         assert_eq!(in_sqlite(&["0.5", "NaN"]), Kind::Text);
@@ -365,8 +365,8 @@ mod tests {
         fn printed_doubles_are_inferred_as_floats(floats in proptest::collection::vec(proptest::num::f64::NORMAL, 1..5), at in 0..PRINTERS.len()) {
             let texts: Vec<String> = floats.iter().map(|float| PRINTERS[at].print(*float)).collect();
             let kind = of_texts(texts.iter().map(String::as_str), Dialect::Postgres).kind();
-            let whole = texts.iter().all(|text| !text.contains(['.', 'e', 'E']));
-            prop_assert!(kind == Kind::Float || whole && kind != Kind::Text, "{:?} {:?}", texts, kind);
+            let integers = texts.iter().all(|text| !text.contains(['.', 'e', 'E']));
+            prop_assert!(kind == Kind::Float || integers && kind != Kind::Text, "{:?} {:?}", texts, kind);
         }
 
         /// A text that `is_common` accepts is printed in the same way by all printers.

@@ -8,11 +8,11 @@ use blockyard_sdk::sql::{self, Column, Rows, Value as SqlValue};
 
 use crate::Dialect;
 use crate::bytes_text;
+use crate::column_type::{ColumnType, as_text};
 use crate::kind::Kind;
 use crate::parquet_file;
 use crate::reader::{Reader, problem};
 use crate::rows::Format;
-use crate::want::{Want, as_text};
 
 /// Maximum number of rows that are fetched at once.
 const ROWS: u32 = 512;
@@ -25,8 +25,8 @@ pub(crate) fn unload(rows: Rows, format: Format, dialect: Dialect) -> Result<Par
     unique(&columns, format)?;
     match format {
         Format::Arrow => {
-            let mut whole = Some(rows.into_arrow());
-            Ok(Parts::new(move || Ok(whole.take())))
+            let mut body = Some(rows.into_arrow());
+            Ok(Parts::new(move || Ok(body.take())))
         }
         Format::Parquet => Ok(parquet(rows)),
         Format::Csv => {
@@ -176,11 +176,11 @@ struct Declared {
 impl Declared {
     fn of(dialect: Dialect, type_name: &str) -> Option<Self> {
         (dialect == Dialect::Sqlite && !type_name.is_empty()).then(|| {
-            let want = Want::of(dialect, type_name);
+            let column_type = ColumnType::of(dialect, type_name);
             Self {
                 type_name: type_name.to_owned(),
-                is_blob: matches!(want, Want::Bytes { .. }),
-                is_real: matches!(want, Want::Affinity { real: true, .. }),
+                is_blob: matches!(column_type, ColumnType::Bytes { .. }),
+                is_real: matches!(column_type, ColumnType::Affinity { real: true, .. }),
             }
         })
     }

@@ -58,10 +58,10 @@ pub(crate) fn derive(input: TokenStream) -> syn::Result<TokenStream> {
     for (order, field) in fields.into_iter().enumerate() {
         let Some(field_name) = &field.ident else { continue };
         let ty = &field.ty;
-        let kept = field.attrs.iter().filter(|attribute| !attribute.path().is_ident("block"));
+        let attributes = field.attrs.iter().filter(|attribute| !attribute.path().is_ident("block"));
         let schema = field::schema_attributes(field, &mut mistakes);
         mirrored.push(quote! {
-            #(#kept)*
+            #(#attributes)*
             #schema
             #[schemars(extend("x-order" = #order))]
             #field_name: #ty

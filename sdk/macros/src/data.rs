@@ -48,16 +48,17 @@ fn unknown_fields(item: &DeriveInput, open: bool) -> TokenStream {
     if open {
         return quote! { #[schemars(extend("additionalProperties" = true))] };
     }
-    let says = |attribute: &Attribute, word: &str| match &attribute.meta {
+    let mentions_word = |attribute: &Attribute, word: &str| match &attribute.meta {
         syn::Meta::List(list) if ["serde", "schemars"].iter().any(|name| list.path.is_ident(name)) => {
             list.tokens.clone().into_iter().any(|token| token.to_string() == word)
         }
         _ => false,
     };
-    let of_type = |words: &[&str]| item.attrs.iter().any(|attribute| words.iter().any(|word| says(attribute, word)));
+    let of_type =
+        |words: &[&str]| item.attrs.iter().any(|attribute| words.iter().any(|word| mentions_word(attribute, word)));
     let flattened = match &item.data {
         Data::Struct(data) => {
-            data.fields.iter().any(|field| field.attrs.iter().any(|attribute| says(attribute, "flatten")))
+            data.fields.iter().any(|field| field.attrs.iter().any(|attribute| mentions_word(attribute, "flatten")))
         }
         _ => false,
     };

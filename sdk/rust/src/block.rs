@@ -138,8 +138,8 @@ impl Step {
     /// Creates a step that took the time since `started`. A skipped step has no duration. Requires
     /// the capability `clock`.
     pub fn new(name: impl Into<String>, status: StepStatus, detail: Option<String>, started: Duration) -> Self {
-        let took = crate::clock::now().saturating_sub(started).as_millis();
-        let milliseconds = (status != StepStatus::Skipped).then(|| u64::try_from(took).unwrap_or(u64::MAX));
+        let elapsed = crate::clock::now().saturating_sub(started).as_millis();
+        let milliseconds = (status != StepStatus::Skipped).then(|| u64::try_from(elapsed).unwrap_or(u64::MAX));
         Self { name: name.into(), status, detail, milliseconds }
     }
 }

@@ -81,9 +81,9 @@ fn offset(zone: &str) -> Option<i64> {
 /// Parses the digits of a fraction of a second to microseconds. Trailing zeros beyond microseconds
 /// are allowed.
 fn fraction_micros(digits: &str) -> Option<i64> {
-    let kept = digits.trim_end_matches('0');
+    let significant = digits.trim_end_matches('0');
     let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    (plain && kept.len() <= 6).then(|| format!("{kept:0<6}").parse().ok()).flatten()
+    (plain && significant.len() <= 6).then(|| format!("{significant:0<6}").parse().ok()).flatten()
 }
 
 fn number(digits: &str, length: usize) -> Option<i64> {
@@ -220,14 +220,14 @@ mod tests {
 
     #[test]
     fn invalid_timestamps_are_rejected() {
-        for (text, wanted) in [
+        for (text, expected) in [
             ("2013-02-08T11:00:00Z", (1_360_321_200_000_000, Some(0))),
             ("2013-02-08 12:00:00+01", (1_360_321_200_000_000, Some(60))),
             ("2013-02-08 11:00:00 UTC", (1_360_321_200_000_000, Some(0))),
             ("2013-02-08 11:00", (1_360_321_200_000_000, None)),
             ("-0043-03-15T00:00:00", (-735_160 * DAY_MICROS, None)),
         ] {
-            assert_eq!(read(text), Some(wanted), "{text}");
+            assert_eq!(read(text), Some(expected), "{text}");
         }
         for text in ["2013-02-08", "2013-02-08T24:00:00", "2013-02-08T12:00:60Z", "2013-02-08T12:00:00+1", "x T"] {
             assert_eq!(read(text), None, "{text}");

@@ -199,8 +199,9 @@ fn report_panics() {
         std::panic::set_hook(Box::new(|panic| {
             use crate::bindings::blockyard::bundle::log::{Level, write};
             let message = panic.payload_as_str().unwrap_or("(no message)");
-            let place = panic.location().map(|place| format!("{}:{}", place.file(), place.line())).unwrap_or_default();
-            write(Level::Error, &format!("{PANIC_PREFIX}{place}: {message}"));
+            let location =
+                panic.location().map(|location| format!("{}:{}", location.file(), location.line())).unwrap_or_default();
+            write(Level::Error, &format!("{PANIC_PREFIX}{location}: {message}"));
         }));
     });
 }

@@ -139,17 +139,17 @@ impl Request {
     /// Adds a header with a secret as its value.
     #[must_use]
     pub fn secret_header(self, name: impl Into<String>, secret: &Secret<String>) -> Self {
-        self.made_of(name, secret, wit::SecretForm::Plain)
+        self.derived_header(name, secret, wit::SecretForm::Plain)
     }
 
     /// Adds a header with the SHA-256 digest of a secret, in base64. The secret is itself base64
     /// and is decoded first.
     #[must_use]
     pub fn secret_digest_header(self, name: impl Into<String>, secret: &Secret<String>) -> Self {
-        self.made_of(name, secret, wit::SecretForm::Base64Sha256)
+        self.derived_header(name, secret, wit::SecretForm::Base64Sha256)
     }
 
-    fn made_of(mut self, name: impl Into<String>, secret: &Secret<String>, form: wit::SecretForm) -> Self {
+    fn derived_header(mut self, name: impl Into<String>, secret: &Secret<String>, form: wit::SecretForm) -> Self {
         let name = name.into();
         self.secrets.push(secret.handle().map(|secret| SecretHeader { name, secret, form }));
         self

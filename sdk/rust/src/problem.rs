@@ -31,15 +31,15 @@ impl Problem {
 
     /// Prefixes the message with the context in which the problem occurred.
     #[must_use]
-    pub fn context(mut self, place: impl core::fmt::Display) -> Self {
-        self.0.message = format!("{place}: {}", self.0.message);
+    pub fn context(mut self, location: impl core::fmt::Display) -> Self {
+        self.0.message = format!("{location}: {}", self.0.message);
         self
     }
 
     /// Appends the consequences of the problem to the message.
     #[must_use]
-    pub fn aftermath(mut self, what: impl core::fmt::Display) -> Self {
-        self.0.message = format!("{}; {what}", self.0.message);
+    pub fn consequence(mut self, consequence: impl core::fmt::Display) -> Self {
+        self.0.message = format!("{}; {consequence}", self.0.message);
         self
     }
 

@@ -28,13 +28,13 @@ pub struct BlockRef<T = Value> {
 /// Target type of a reference: a block type of this bundle, or [`Value`] for any type.
 pub trait Referable: Sized {
     #[doc(hidden)]
-    fn wanted() -> Value;
+    fn expected() -> Value;
     #[doc(hidden)]
     fn read(config: Value) -> core::result::Result<Self, serde_json::Error>;
 }
 
 impl<T: Block> Referable for T {
-    fn wanted() -> Value {
+    fn expected() -> Value {
         T::TYPE.into()
     }
 
@@ -45,7 +45,7 @@ impl<T: Block> Referable for T {
 
 impl Referable for Value {
     /// The interface is set by the field's attribute.
-    fn wanted() -> Value {
+    fn expected() -> Value {
         Value::Null
     }
 
@@ -117,7 +117,7 @@ impl<T: Referable> JsonSchema for BlockRef<T> {
             "properties": { "$block": { "type": "string" } },
             "required": ["$block"],
             "additionalProperties": false,
-            KEYWORD: T::wanted(),
+            KEYWORD: T::expected(),
         })
     }
 }

@@ -39,7 +39,7 @@ pub struct Policy {
 
 /// Response to a request that may have been sent repeatedly.
 #[derive(Debug)]
-pub struct Sent {
+pub struct RetriedResponse {
     /// Response to the last attempt. It can have any status.
     pub response: Response,
     /// Number of attempts. After the first one, a status such as 404, 409 or 412 may refer to the
@@ -88,30 +88,30 @@ impl Policy {
     ///
     /// # Errors
     /// The request cannot be created, or no response was received to the last attempt.
-    pub fn send(&self, request: impl Fn() -> Result<Request>) -> Result<Sent> {
+    pub fn send(&self, request: impl Fn() -> Result<Request>) -> Result<RetriedResponse> {
         self.send_while(request, |answer| {
             let transient = is_transient(&answer);
             (answer, transient)
         })
     }
 
-    /// Sends a request like [`send`](Self::send), as long as `judge` classifies the answer as a
-    /// transient failure. `judge` returns the answer, because it may have to read the body.
+    /// Sends a request like [`send`](Self::send), as long as `classify` classifies the answer as a
+    /// transient failure. `classify` returns the answer, because it may have to read the body.
     ///
     /// # Errors
     /// The request cannot be created, or no response was received to the last attempt.
     pub fn send_while(
         &self,
         request: impl Fn() -> Result<Request>,
-        judge: impl Fn(Result<Response>) -> (Result<Response>, bool),
-    ) -> Result<Sent> {
+        classify: impl Fn(Result<Response>) -> (Result<Response>, bool),
+    ) -> Result<RetriedResponse> {
         let mut backoff = self.start();
         loop {
-            let (answer, transient) = judge(request()?.send());
+            let (answer, transient) = classify(request()?.send());
             let wait = answer.as_ref().ok().and_then(retry_after);
             let attempts = backoff.attempts;
             if !transient || !backoff.wait(wait) {
-                return answer.map(|response| Sent { response, attempts });
+                return answer.map(|response| RetriedResponse { response, attempts });
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::bindings::blockyard::bundle::secrets;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret<T = String> {
     pointer: String,
-    what: PhantomData<T>,
+    value_type: PhantomData<T>,
 }
 
 impl<T> Secret<T> {
@@ -43,7 +43,7 @@ impl<'de, T> Deserialize<'de> for Secret<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut marker = std::collections::BTreeMap::<String, String>::deserialize(deserializer)?;
         match marker.remove("$secret") {
-            Some(pointer) if marker.is_empty() => Ok(Self { pointer, what: PhantomData }),
+            Some(pointer) if marker.is_empty() => Ok(Self { pointer, value_type: PhantomData }),
             _ => Err(D::Error::custom("expected a secret handle")),
         }
     }

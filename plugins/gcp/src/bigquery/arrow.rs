@@ -22,7 +22,7 @@ use base64::engine::general_purpose::STANDARD;
 use blockyard_sdk::calendar;
 use blockyard_sdk::prelude::*;
 
-use super::cell::{Cell, misfit};
+use super::cell::{Cell, mismatch};
 use super::field::{Field, Kind};
 use super::job::Pages;
 
@@ -146,7 +146,7 @@ fn list(field: &Field, cells: &[&Cell]) -> Result<ArrayRef> {
                 items.extend(list);
             }
             Cell::Null => lengths.push(0),
-            _ => return Err(misfit(field, "not a list")),
+            _ => return Err(mismatch(field, "not a list")),
         }
     }
     let offsets = OffsetBuffer::from_lengths(lengths);
@@ -192,7 +192,7 @@ fn record(field: &Field, cells: &[&Cell]) -> Result<ArrayRef> {
         .map(|cell| match cell {
             Cell::Record(parts) => Ok(Some(parts.as_slice())),
             Cell::Null => Ok(None),
-            _ => Err(misfit(field, "not a record")),
+            _ => Err(mismatch(field, "not a record")),
         })
         .collect::<Result<Vec<_>>>()?;
     let nulls = NullBuffer::from(rows.iter().map(Option::is_some).collect::<Vec<_>>());
@@ -225,7 +225,7 @@ where
 fn values<T>(field: &Field, cells: &[&Cell], parse: impl Fn(&str) -> Option<T>) -> Result<Vec<Option<T>>> {
     cells
         .iter()
-        .map(|cell| text(field, cell)?.map(|text| parse(text).ok_or_else(|| misfit(field, text))).transpose())
+        .map(|cell| text(field, cell)?.map(|text| parse(text).ok_or_else(|| mismatch(field, text))).transpose())
         .collect()
 }
 
@@ -233,7 +233,7 @@ fn text<'cell>(field: &Field, cell: &'cell Cell) -> Result<Option<&'cell str>> {
     match cell {
         Cell::Text(text) => Ok(Some(text)),
         Cell::Null => Ok(None),
-        _ => Err(misfit(field, "a list or a record")),
+        _ => Err(mismatch(field, "a list or a record")),
     }
 }
 
@@ -272,8 +272,8 @@ mod tests {
         let fits = "12345678901234567890123456789012345678.12345678901234567890123456789012345678";
         let batches = stream(vec![field("n", "BIGNUMERIC", None, vec![])], &[texts(&[Some(fits)])]);
         assert_eq!(batches[0].column(0).as_primitive::<Decimal256Type>().value_as_string(0), fits);
-        let mut whole = Stream::new(vec![field("n", "BIGNUMERIC", None, vec![])]).expect("a stream");
-        let refused = whole.write(&texts(&[Some(most)])).expect_err("77 digits");
+        let mut stream = Stream::new(vec![field("n", "BIGNUMERIC", None, vec![])]).expect("a stream");
+        let refused = stream.write(&texts(&[Some(most)])).expect_err("77 digits");
         assert!(refused.message().contains("in column `n` of type BIGNUMERIC"), "{refused}");
     }
 

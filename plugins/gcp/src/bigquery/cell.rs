@@ -135,26 +135,26 @@ fn json(field: &Field, cell: &Cell) -> Result<Value> {
         }
         Cell::Record(cells) if field.kind() == Kind::Struct => object(&field.fields, cells).map(Value::Object),
         Cell::Text(text) => scalar(field, text),
-        _ => Err(misfit(field, "a list or a record")),
+        _ => Err(mismatch(field, "a list or a record")),
     }
 }
 
 fn scalar(field: &Field, text: &str) -> Result<Value> {
-    let misfit = || misfit(field, text);
+    let mismatch = || mismatch(field, text);
     Ok(match field.kind() {
-        Kind::Integer => text.parse::<i64>().map_err(|_| misfit())?.into(),
+        Kind::Integer => text.parse::<i64>().map_err(|_| mismatch())?.into(),
         // `NaN` and the infinities are strings.
-        Kind::Float => sql::to_json(sql::Value::Float(text.parse().map_err(|_| misfit())?)),
-        Kind::Boolean => text.parse::<bool>().map_err(|_| misfit())?.into(),
-        Kind::Timestamp => instant(text).ok_or_else(misfit)?.into(),
+        Kind::Float => sql::to_json(sql::Value::Float(text.parse().map_err(|_| mismatch())?)),
+        Kind::Boolean => text.parse::<bool>().map_err(|_| mismatch())?.into(),
+        Kind::Timestamp => instant(text).ok_or_else(mismatch)?.into(),
         Kind::Json => {
             let read = sql::try_to_json(sql::Value::Json(text.to_owned()));
             read.map_err(|problem| problem.context(format!("column `{}`", field.name)))?
         }
         Kind::Bytes => {
-            sql::bytes_from_base64(text).map(|bytes| sql::bytes_to_base64(&bytes).into()).ok_or_else(misfit)?
+            sql::bytes_from_base64(text).map(|bytes| sql::bytes_to_base64(&bytes).into()).ok_or_else(mismatch)?
         }
-        Kind::Struct => return Err(misfit()),
+        Kind::Struct => return Err(mismatch()),
         _ => text.into(),
     })
 }
@@ -165,7 +165,7 @@ fn instant(micros: &str) -> Option<String> {
 }
 
 /// Returns the error for a value that does not match the type of its column.
-pub(crate) fn misfit(field: &Field, found: &str) -> Problem {
+pub(crate) fn mismatch(field: &Field, found: &str) -> Problem {
     let found: String = found.chars().take(60).collect();
     Problem::new("failed", format!("BigQuery returned `{found}` in column `{}` of type {}", field.name, field.kind))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use blockyard_sdk::http::{self, Request, Response};
 use blockyard_sdk::prelude::*;
-use blockyard_sdk::retry::{Policy, Sent};
+use blockyard_sdk::retry::{Policy, RetriedResponse};
 use blockyard_sdk::{clock, random};
 
 use super::cell::{Cell, Row};
@@ -120,19 +120,19 @@ impl Client {
     }
 
     /// Sends an idempotent request and returns the response, or an error if its status is not 2xx.
-    pub(crate) fn send(&self, request: impl Fn() -> Request, what: &str) -> Result<Response> {
-        api::ok(api::send(|| self.credentials.sign(request()))?, what)
+    pub(crate) fn send(&self, request: impl Fn() -> Request, subject: &str) -> Result<Response> {
+        api::ok(api::send(|| self.credentials.sign(request()))?, subject)
     }
 
-    pub(crate) fn get(&self, path: &str, what: &str) -> Result<Value> {
+    pub(crate) fn get(&self, path: &str, subject: &str) -> Result<Value> {
         let url = self.url(path);
-        self.send(|| http::get(url.as_str()), what)?.json()
+        self.send(|| http::get(url.as_str()), subject)?.json()
     }
 
     /// Returns the statistics of a query without running it. Not billed.
     pub(crate) fn dry_run(&self, query: &Value) -> Result<Value> {
         let (url, request) = (self.url("/jobs"), self.request(&json!({ "query": query, "dryRun": true }), &[]));
-        let answer = self.send(|| http::post(url.as_str()).json(&request), "the query").map_err(placed)?;
+        let answer = self.send(|| http::post(url.as_str()).json(&request), "the query").map_err(with_position)?;
         let answer: Value = answer.json()?;
         match Job::read(&answer)?.problem() {
             Some(problem) => Err(problem),
@@ -173,27 +173,27 @@ impl Client {
     pub(crate) fn start(&self, configuration: &Value) -> Result<Job> {
         let job_id = job_id();
         let (url, request) = (self.url("/jobs"), self.request(configuration, &[("jobId", &job_id)]));
-        let unsure = |problem| with_job(problem, &job_id);
+        let may_have_started = |problem| with_job(problem, &job_id);
         let sent = api::send_counting(|| Ok(self.credentials.sign(http::post(url.as_str()).json(&request))));
-        let Sent { response, attempts } = sent.map_err(unsure)?;
+        let RetriedResponse { response, attempts } = sent.map_err(may_have_started)?;
         // An earlier attempt started the job, but its response was lost.
         if attempts > 1 && response.status == 409 {
             return self.job(&job_id, self.location.as_deref());
         }
-        let response = api::ok(response, "the job").map_err(|problem| unsure(placed(problem)))?;
-        Job::read(&response.json().map_err(unsure)?)
+        let response = api::ok(response, "the job").map_err(|problem| may_have_started(with_position(problem)))?;
+        Job::read(&response.json().map_err(may_have_started)?)
     }
 
     /// Starts a load job with the bytes of `input`.
-    pub(crate) fn upload(&self, configuration: &Value, input: &Body, what: &str) -> Result<Job> {
+    pub(crate) fn upload(&self, configuration: &Value, input: &Body, subject: &str) -> Result<Job> {
         let base = self.credentials.base("bigquery");
         let project = http::percent_encode(&self.project);
         let url = format!("{base}/upload/bigquery/v2/projects/{project}/jobs?uploadType=resumable");
         let request = self.request(configuration, &[("jobId", &job_id())]);
-        let target = Target { url: &url, content_type: "application/octet-stream", what };
+        let target = Target { url: &url, content_type: "application/octet-stream", subject };
         let session = Session::begin(&self.credentials, target, Key(None), &request)?;
-        let made = session.send(resumable::chunk(input)?, input, |_| Ok(()))?;
-        Job::read(&made)
+        let uploaded = session.send(resumable::chunk(input)?, input, |_| Ok(()))?;
+        Job::read(&uploaded)
     }
 
     fn request(&self, configuration: &Value, reference: &[(&str, &str)]) -> Value {
@@ -280,7 +280,7 @@ impl Client {
 
 fn may_restart(problem: &Problem) -> bool {
     let details = problem.details();
-    details["statement_type"] != "SCRIPT" && details["job_reason"].as_str().is_some_and(api::is_passing)
+    details["statement_type"] != "SCRIPT" && details["job_reason"].as_str().is_some_and(api::is_transient)
 }
 
 /// Names the job in an error after which it may be running, because BigQuery may have received the
@@ -288,7 +288,7 @@ fn may_restart(problem: &Problem) -> bool {
 fn with_job(problem: Problem, job_id: &str) -> Problem {
     let is_refused = matches!(problem.details()["status"].as_u64(), Some(403 | 429));
     if problem.is_retryable() && !is_refused {
-        problem.aftermath(format!("job `{job_id}` may have started"))
+        problem.consequence(format!("job `{job_id}` may have started"))
     } else {
         problem
     }
@@ -333,7 +333,7 @@ impl Job {
                 Problem::invalid(message.as_str()).hint("increase `maximum_bytes`, or read less; nothing was billed")
             }
             "quotaExceeded" => Problem::new("unavailable", message.as_str()).retryable(),
-            reason if api::is_passing(reason) => Problem::new("unavailable", message.as_str()).retryable(),
+            reason if api::is_transient(reason) => Problem::new("unavailable", message.as_str()).retryable(),
             _ => Problem::invalid(message.as_str()),
         };
         let mut details = json!({ "job_id": self.job_id, "job_reason": reason, "errors": self.errors });
@@ -354,7 +354,7 @@ impl Job {
 }
 
 /// Adds the position in the statement that the message contains to the details of the error.
-fn placed(problem: Problem) -> Problem {
+fn with_position(problem: Problem) -> Problem {
     let Some(position) = position(problem.message()) else { return problem };
     let mut details = problem.details();
     details["position"] = position;
@@ -364,8 +364,8 @@ fn placed(problem: Problem) -> Problem {
 /// Parses the position in a statement from a message such as `… at [1:7]`: line and column, counted
 /// from 1.
 fn position(message: &str) -> Option<Value> {
-    let (_, place) = message.rsplit_once("at [")?;
-    let (line, column) = place.split_once(']')?.0.split_once(':')?;
+    let (_, location) = message.rsplit_once("at [")?;
+    let (line, column) = location.split_once(']')?.0.split_once(':')?;
     Some(json!({ "line": line.parse::<u32>().ok()?, "column": column.parse::<u32>().ok()? }))
 }
 

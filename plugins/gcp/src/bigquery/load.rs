@@ -48,8 +48,8 @@ pub(crate) struct Source {
 }
 
 impl Format {
-    /// Returns `given`, or otherwise the format that the file extension of `name` implies.
-    pub(crate) fn of(given: Option<Self>, name: Option<&str>) -> Result<Self> {
+    /// Returns `declared`, or otherwise the format that the file extension of `name` implies.
+    pub(crate) fn of(declared: Option<Self>, name: Option<&str>) -> Result<Self> {
         let name = name.unwrap_or_default();
         let name = name.strip_suffix(".gz").unwrap_or(name);
         let implied = match name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).as_deref() {
@@ -60,7 +60,7 @@ impl Format {
             Some("orc") => Some(Self::Orc),
             _ => None,
         };
-        given.or(implied).ok_or_else(|| {
+        declared.or(implied).ok_or_else(|| {
             Problem::invalid(format!("the file extension of `{name}` does not imply a format")).hint("set `format`")
         })
     }

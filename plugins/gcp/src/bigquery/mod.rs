@@ -34,10 +34,10 @@ use table::{Inserted, NewTable, TableDescription, TableEntry};
 /// a dry run verifies that the statement is a `SELECT` before it runs.
 const JOBS: &str = "POST https://bigquery.googleapis.com/bigquery/v2/projects/*/jobs";
 /// The same endpoint in another universe.
-const JOBS_OF_A_CLOUD: &str =
+const JOBS_OF_UNIVERSE: &str =
     "POST https://bigquery.{config.credentials.config.service_account.universe_domain}/bigquery/v2/projects/*/jobs";
 /// The same endpoint on a server that the credentials configure.
-const JOBS_ELSEWHERE: &str = "POST {config.credentials.config.endpoint}/bigquery/v2/projects/*/jobs";
+const JOBS_OF_ENDPOINT: &str = "POST {config.credentials.config.endpoint}/bigquery/v2/projects/*/jobs";
 
 /// BigQuery in one project: SQL queries, tables and jobs.
 #[derive(Block, Debug)]
@@ -69,7 +69,7 @@ type Row = Map<String, Value>;
 #[operations]
 impl BigqueryWarehouse {
     /// Runs a read-only statement and returns its rows as an Arrow IPC stream.
-    #[operation(read, safe(JOBS, JOBS_OF_A_CLOUD, JOBS_ELSEWHERE))]
+    #[operation(read, safe(JOBS, JOBS_OF_UNIVERSE, JOBS_OF_ENDPOINT))]
     fn query(
         &self,
         /// SQL statement with parameters as `:name` or `@name`, e.g. `SELECT * FROM sales.orders
@@ -94,7 +94,7 @@ impl BigqueryWarehouse {
     }
 
     /// Returns the first row of a query, or null.
-    #[operation(read, safe(JOBS, JOBS_OF_A_CLOUD, JOBS_ELSEWHERE))]
+    #[operation(read, safe(JOBS, JOBS_OF_UNIVERSE, JOBS_OF_ENDPOINT))]
     fn fetch_one(
         &self,
         /// SQL statement with parameters as `:name` or `@name`.
@@ -110,7 +110,7 @@ impl BigqueryWarehouse {
     }
 
     /// Returns at most the first `size` rows of a query.
-    #[operation(read, safe(JOBS, JOBS_OF_A_CLOUD, JOBS_ELSEWHERE))]
+    #[operation(read, safe(JOBS, JOBS_OF_UNIVERSE, JOBS_OF_ENDPOINT))]
     fn fetch_many(
         &self,
         /// SQL statement with parameters as `:name` or `@name`.
@@ -128,7 +128,7 @@ impl BigqueryWarehouse {
     }
 
     /// Returns all rows of a query as values. Use `query` for results that do not fit in memory.
-    #[operation(read, safe(JOBS, JOBS_OF_A_CLOUD, JOBS_ELSEWHERE))]
+    #[operation(read, safe(JOBS, JOBS_OF_UNIVERSE, JOBS_OF_ENDPOINT))]
     fn fetch_all(
         &self,
         /// SQL statement with parameters as `:name` or `@name`.
@@ -145,7 +145,7 @@ impl BigqueryWarehouse {
 
     /// Analyzes a statement without running it: returns its kind, its columns and the number of
     /// bytes that it would read. Not billed.
-    #[operation(read, safe(JOBS, JOBS_OF_A_CLOUD, JOBS_ELSEWHERE))]
+    #[operation(read, safe(JOBS, JOBS_OF_UNIVERSE, JOBS_OF_ENDPOINT))]
     fn dry_run(
         &self,
         /// SQL statement with parameters as `:name` or `@name`.
@@ -334,7 +334,7 @@ impl BigqueryWarehouse {
         let source = Source { format, write, columns, autodetect, header_rows, max_bad_rows };
         let (client, table) = (self.client(BTreeMap::new())?, self.table(&table)?);
         let configuration = source.configuration(&client, &table)?;
-        let job = client.upload(&configuration, &input, &table.what())?;
+        let job = client.upload(&configuration, &input, &table.subject())?;
         client.wait(job, WAIT)
     }
 
@@ -456,7 +456,7 @@ impl BigqueryWarehouse {
     #[check]
     fn check(&self) -> Vec<Step> {
         let started = clock::now();
-        let (path, what) = match &self.dataset {
+        let (path, subject) = match &self.dataset {
             Some(dataset) => (format!("/datasets/{}", http::percent_encode(dataset)), format!("dataset `{dataset}`")),
             None => ("/datasets?maxResults=1".to_owned(), "the project's datasets".to_owned()),
         };
@@ -464,7 +464,7 @@ impl BigqueryWarehouse {
             let request = http::get(client.url(&path));
             client.credentials.sign(request).send()
         });
-        api::check(answered, &what, started, |found| {
+        api::check(answered, &subject, started, |found| {
             found["location"].as_str().map(|location| format!("dataset in {location}"))
         })
     }

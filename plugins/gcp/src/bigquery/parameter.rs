@@ -23,19 +23,19 @@ enum ParameterType {
 /// that the JSON values do not imply.
 pub(crate) fn parameters(
     statement: &Statement<'_>,
-    given: &Map<String, Value>,
+    arguments: &Map<String, Value>,
     types: &BTreeMap<String, String>,
 ) -> Result<Vec<Value>> {
     let names = statement.names();
-    let missing: Vec<&str> = names.iter().copied().filter(|name| !given.contains_key(*name)).collect();
+    let missing: Vec<&str> = names.iter().copied().filter(|name| !arguments.contains_key(*name)).collect();
     if !missing.is_empty() {
         let names = missing.join("`, `:");
         return Err(Problem::invalid(format!("the statement has parameters without a value: `:{names}`")));
     }
-    if let Some(unknown) = given.keys().chain(types.keys()).find(|name| !names.contains(name.as_str())) {
+    if let Some(unknown) = arguments.keys().chain(types.keys()).find(|name| !names.contains(name.as_str())) {
         return Err(Problem::invalid(format!("the statement has no parameter `:{unknown}`")));
     }
-    names.into_iter().map(|name| parameter(name, &given[name], types.get(name))).collect()
+    names.into_iter().map(|name| parameter(name, &arguments[name], types.get(name))).collect()
 }
 
 fn parameter(name: &str, value: &Value, kind: Option<&String>) -> Result<Value> {
@@ -158,13 +158,13 @@ impl ParameterType {
                 let items = items.iter().map(|value| item.value(value)).collect::<Result<Vec<_>>>()?;
                 Ok(json!({ "arrayValues": items }))
             }
-            (Self::Struct(parts), Value::Object(given)) => {
-                if let Some(unknown) = given.keys().find(|name| parts.iter().all(|(part, _)| part != *name)) {
+            (Self::Struct(parts), Value::Object(values)) => {
+                if let Some(unknown) = values.keys().find(|name| parts.iter().all(|(part, _)| part != *name)) {
                     return Err(Problem::invalid(format!("the STRUCT type has no field `{unknown}`")));
                 }
                 let values = parts
                     .iter()
-                    .map(|(name, kind)| Ok((name.clone(), kind.value(given.get(name).unwrap_or(&Value::Null))?)))
+                    .map(|(name, kind)| Ok((name.clone(), kind.value(values.get(name).unwrap_or(&Value::Null))?)))
                     .collect::<Result<Map<_, _>>>()?;
                 Ok(json!({ "structValues": values }))
             }
@@ -211,16 +211,16 @@ fn is_double(integer: i64) -> bool {
     #[allow(clippy::cast_precision_loss, reason = "a loss of precision is detected below")]
     let double = integer as f64;
     #[allow(clippy::cast_possible_truncation, reason = "every double of this magnitude fits 128 bits")]
-    let back = double as i128;
-    back == i128::from(integer)
+    let truncated = double as i128;
+    truncated == i128::from(integer)
 }
 
 /// Checks whether BIGNUMERIC can represent all digits: 38 before and 38 after the decimal point.
 fn is_bignumeric(digits: &str) -> bool {
-    let (whole, fraction) =
+    let (integer, fraction) =
         digits.trim_start_matches('-').split_once('.').unwrap_or((digits.trim_start_matches('-'), ""));
     let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    plain(whole) && plain(fraction) && whole.len() <= 38 && fraction.trim_end_matches('0').len() <= 38
+    plain(integer) && plain(fraction) && integer.len() <= 38 && fraction.trim_end_matches('0').len() <= 38
 }
 
 #[cfg(test)]
@@ -229,9 +229,9 @@ mod tests {
 
     fn one(value: Value, kind: Option<&str>) -> Result<Value> {
         let statement = Statement::parse("select :p");
-        let given = Map::from_iter([("p".to_owned(), value)]);
+        let arguments = Map::from_iter([("p".to_owned(), value)]);
         let types = kind.map(|kind| ("p".to_owned(), kind.to_owned())).into_iter().collect();
-        parameters(&statement, &given, &types).map(|all| all[0].clone())
+        parameters(&statement, &arguments, &types).map(|all| all[0].clone())
     }
 
     #[test]
@@ -315,10 +315,10 @@ mod tests {
     #[test]
     fn invalid_parameter_names_are_rejected() {
         let statement = Statement::parse("select :a, @b");
-        let given = |value: Value| value.as_object().cloned().expect("an object");
-        let missing = parameters(&statement, &given(json!({"a": 1})), &BTreeMap::new()).expect_err("no b");
+        let arguments = |value: Value| value.as_object().cloned().expect("an object");
+        let missing = parameters(&statement, &arguments(json!({"a": 1})), &BTreeMap::new()).expect_err("no b");
         assert!(missing.message().contains("`:b`"));
-        let unknown = parameters(&statement, &given(json!({"a": 1, "b": 2, "c": 3})), &BTreeMap::new());
+        let unknown = parameters(&statement, &arguments(json!({"a": 1, "b": 2, "c": 3})), &BTreeMap::new());
         assert!(unknown.expect_err("c").message().contains("`:c`"));
     }
 }

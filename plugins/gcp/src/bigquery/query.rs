@@ -62,7 +62,7 @@ impl BigqueryWarehouse {
             query["parameterMode"] = "NAMED".into();
             query["queryParameters"] = parameters.into();
         }
-        if let Some(most) = self.most(maximum_bytes) {
+        if let Some(most) = self.byte_limit(maximum_bytes) {
             query["maximumBytesBilled"] = most.to_string().into();
         }
         if let Some(dataset) = &self.dataset {
@@ -72,7 +72,7 @@ impl BigqueryWarehouse {
     }
 
     /// Returns the lower of the block's limit and the call's.
-    pub(super) fn most(&self, maximum_bytes: Option<u64>) -> Option<u64> {
+    pub(super) fn byte_limit(&self, maximum_bytes: Option<u64>) -> Option<u64> {
         self.maximum_bytes.into_iter().chain(maximum_bytes).min()
     }
 
@@ -94,7 +94,7 @@ impl BigqueryWarehouse {
         }
         let reads =
             number(&dry["statistics"]["totalBytesProcessed"]).or_else(|| number(&statistics["totalBytesProcessed"]));
-        if let (Some(reads), Some(most)) = (reads, self.most(maximum_bytes))
+        if let (Some(reads), Some(most)) = (reads, self.byte_limit(maximum_bytes))
             && reads > most
         {
             return Err(Problem::invalid(format!("the query would read {reads} bytes, more than the limit of {most}"))

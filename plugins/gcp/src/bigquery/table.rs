@@ -3,7 +3,7 @@
 use blockyard_sdk::http;
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::random;
-use blockyard_sdk::retry::Sent;
+use blockyard_sdk::retry::RetriedResponse;
 
 use super::field::Field;
 use super::job::{Client, number, text};
@@ -15,7 +15,7 @@ const INSERTED_ROWS: usize = 500;
 /// Maximum size of a streaming insert request in bytes; BigQuery allows 10 MB.
 const INSERTED_BYTES: usize = 8 << 20;
 /// Maximum number of rejected rows listed in an error.
-const TOLD_ROWS: usize = 50;
+const REPORTED_ROWS: usize = 50;
 
 /// Fully qualified name of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,7 +136,7 @@ impl TableName {
         json!({ "projectId": self.project, "datasetId": self.dataset, "tableId": self.table })
     }
 
-    pub(crate) fn what(&self) -> String {
+    pub(crate) fn subject(&self) -> String {
         format!("table `{}.{}`", self.dataset, self.table)
     }
 
@@ -154,7 +154,7 @@ impl TableName {
     }
 
     pub(crate) fn describe(&self, client: &Client) -> Result<TableDescription> {
-        TableDescription::read(&self.client(client).get(&self.path(), &self.what())?)
+        TableDescription::read(&self.client(client).get(&self.path(), &self.subject())?)
     }
 
     /// Creates the table, and its dataset if it does not exist.
@@ -179,13 +179,13 @@ impl TableName {
             resource["description"] = description.as_str().into();
         }
         let url = client.url(&self.list_path());
-        let Sent { response, attempts } =
+        let RetriedResponse { response, attempts } =
             api::send_counting(|| Ok(client.credentials.sign(http::post(url.as_str()).json(&resource))))?;
         // The table exists, or an earlier attempt created it and its response was lost.
         if response.status == 409 && (if_absent || attempts > 1) {
             return self.describe(&client);
         }
-        TableDescription::read(&api::ok(response, &self.what())?.json()?)
+        TableDescription::read(&api::ok(response, &self.subject())?.json()?)
     }
 
     /// Inserts rows with generated insert IDs, so that BigQuery discards duplicates when a request
@@ -212,10 +212,13 @@ impl TableName {
                 .map(|(at, row)| json!({ "insertId": format!("{name}-{at}"), "json": row }))
                 .collect();
             let request = json!({ "rows": named, "skipInvalidRows": skip, "ignoreUnknownValues": ignore });
-            let answer: Value = client
-                .send(|| http::post(url.as_str()).json(&request), &self.what())
-                .and_then(http::Response::json)
-                .map_err(|problem| if done.inserted == 0 { problem } else { problem.context(partly(done.inserted)) })?;
+            let answer: Value =
+                client
+                    .send(|| http::post(url.as_str()).json(&request), &self.subject())
+                    .and_then(http::Response::json)
+                    .map_err(|problem| {
+                        if done.inserted == 0 { problem } else { problem.context(partly_inserted(done.inserted)) }
+                    })?;
             let refused = refused_rows(&answer, before);
             if !refused.is_empty() && !skip {
                 return Err(self.refusal(&refused, batch.len(), done.inserted));
@@ -231,16 +234,16 @@ impl TableName {
     fn refusal(&self, refused: &[RefusedRow], of: usize, before: u64) -> Problem {
         let first = &refused[0];
         let column = first.column.as_ref().map(|column| format!(", column `{column}`")).unwrap_or_default();
-        let done = if before == 0 { "nothing was inserted".to_owned() } else { partly(before) };
+        let done = if before == 0 { "nothing was inserted".to_owned() } else { partly_inserted(before) };
         let count = refused.len();
         Problem::invalid(format!(
             "{count} of {of} rows do not match {}, and {done}; row {}{column}: {}",
-            self.what(),
+            self.subject(),
             first.row,
             first.message
         ))
         .hint("set `skip_invalid` to insert the valid rows")
-        .with_details(json!({ "rows": refused.iter().take(TOLD_ROWS).collect::<Vec<_>>(), "inserted": before }))
+        .with_details(json!({ "rows": refused.iter().take(REPORTED_ROWS).collect::<Vec<_>>(), "inserted": before }))
     }
 }
 
@@ -254,7 +257,7 @@ fn fitting(rows: &[Map<String, Value>]) -> usize {
     fits.count().max(1)
 }
 
-fn partly(rows: u64) -> String {
+fn partly_inserted(rows: u64) -> String {
     format!("the first {rows} rows were inserted")
 }
 
@@ -277,8 +280,8 @@ fn refused_rows(answer: &Value, before: usize) -> Vec<RefusedRow> {
 
 /// Creates a dataset if it does not exist.
 fn ensure_dataset(client: &Client, dataset: &str) -> Result<()> {
-    let what = format!("dataset `{dataset}`");
-    match client.get(&format!("/datasets/{}", http::percent_encode(dataset)), &what) {
+    let subject = format!("dataset `{dataset}`");
+    match client.get(&format!("/datasets/{}", http::percent_encode(dataset)), &subject) {
         Err(problem) if problem.code() == "not-found" => {}
         found => return found.map(drop),
     }
@@ -287,10 +290,10 @@ fn ensure_dataset(client: &Client, dataset: &str) -> Result<()> {
         resource["location"] = location.as_str().into();
     }
     let url = client.url("/datasets");
-    match client.send(|| http::post(url.as_str()).json(&resource), &what) {
+    match client.send(|| http::post(url.as_str()).json(&resource), &subject) {
         // A concurrent call created the dataset.
         Err(problem) if problem.code() == "conflict" => Ok(()),
-        made => made.map(drop),
+        result => result.map(drop),
     }
 }
 
@@ -299,15 +302,16 @@ pub(crate) fn tables(client: &Client, dataset: &str) -> Result<Vec<TableEntry>> 
     if !is_identifier(dataset) {
         return Err(Problem::invalid(format!("`{dataset}` is not a valid dataset name: letters, digits and `_`")));
     }
-    let what = format!("dataset `{dataset}`");
+    let subject = format!("dataset `{dataset}`");
     // Some servers return an empty list for a dataset that does not exist.
-    client.get(&format!("/datasets/{dataset}"), &what)?;
+    client.get(&format!("/datasets/{dataset}"), &subject)?;
     let url = client.url(&format!("/datasets/{dataset}/tables"));
     let mut all = Vec::new();
     let mut token: Option<String> = None;
     loop {
         let parameters: Vec<(&str, &str)> = token.as_deref().map(|token| ("pageToken", token)).into_iter().collect();
-        let page: Value = client.send(|| http::get(url.as_str()).query(parameters.iter().copied()), &what)?.json()?;
+        let page: Value =
+            client.send(|| http::get(url.as_str()).query(parameters.iter().copied()), &subject)?.json()?;
         let tables = page["tables"].as_array().map(Vec::as_slice).unwrap_or_default();
         all.extend(tables.iter().filter_map(|table| {
             Some(TableEntry {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use blockyard_sdk::clock;
 use blockyard_sdk::http::{self, Request};
 use blockyard_sdk::prelude::*;
-use blockyard_sdk::retry::Sent;
+use blockyard_sdk::retry::RetriedResponse;
 
 use super::GcsBucket;
 use super::object::Object;
@@ -36,11 +36,11 @@ impl GcsBucket {
                 Problem::invalid("user credentials cannot sign URLs").hint("use credentials with a `service_account`")
             );
         };
-        let lasts = Duration::from_secs(expires_in.unwrap_or(60 * 60));
-        if lasts.is_zero() || lasts > signed::LONGEST {
+        let validity = Duration::from_secs(expires_in.unwrap_or(60 * 60));
+        if validity.is_zero() || validity > signed::MAX_VALIDITY {
             return Err(Problem::invalid(format!(
                 "`expires_in` must be between 1 and {} seconds",
-                signed::LONGEST.as_secs()
+                signed::MAX_VALIDITY.as_secs()
             )));
         }
         if content_type.is_some_and(|kind| kind.chars().any(char::is_control)) {
@@ -54,7 +54,7 @@ impl GcsBucket {
             object: &self.name(path)?,
             content_type,
             from: clock::now(),
-            lasts,
+            validity,
         };
         permission.url(&account.private_key)
     }
@@ -68,7 +68,7 @@ impl GcsBucket {
             .into_iter()
             .collect();
         let credentials = self.credentials()?;
-        let Sent { response, attempts } =
+        let RetriedResponse { response, attempts } =
             api::send_counting(|| Ok(credentials.sign(http::delete(url.as_str()).query(parameters.iter().copied()))))?;
         // An earlier attempt deleted the object, but its response was lost.
         if attempts > 1 && response.status == 404 {
@@ -133,7 +133,7 @@ impl GcsBucket {
         Prefix::new(&self.prefix).name(path)
     }
 
-    pub(super) fn what(&self) -> String {
+    pub(super) fn subject(&self) -> String {
         format!("bucket `{}`", self.bucket)
     }
 
@@ -163,7 +163,7 @@ impl GcsBucket {
             generation.map(|generation| ("ifGenerationMatch", generation)).into_iter().collect();
         let url = format!("{}/compose", self.object_url(&name)?);
         let credentials = self.credentials()?;
-        let Sent { response, attempts } = api::send_counting(|| {
+        let RetriedResponse { response, attempts } = api::send_counting(|| {
             let request = http::post(url.as_str()).query(parameters.iter().copied()).json(&request);
             Ok(credentials.sign(self.key().with(request)))
         })?;

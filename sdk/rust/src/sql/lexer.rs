@@ -417,8 +417,8 @@ mod tests {
                 .prop_flat_map(|syntax| (Just(syntax), proptest::collection::vec(token_of(syntax), 0..12)))
         ) {
             let statement = all.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join(" ");
-            let wanted: Vec<(Kind, &str)> = all.iter().map(|(kind, text)| (*kind, text.as_str())).collect();
-            prop_assert_eq!(split(&statement, syntax), wanted);
+            let expected: Vec<(Kind, &str)> = all.iter().map(|(kind, text)| (*kind, text.as_str())).collect();
+            prop_assert_eq!(split(&statement, syntax), expected);
         }
     }
 }

@@ -131,9 +131,9 @@ fn parts(number: &str) -> Option<Parts> {
         None => (number, 0),
     };
     let (negative, mantissa) = mantissa.strip_prefix('-').map_or((false, mantissa), |rest| (true, rest));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let (integer, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let power = exponent.checked_sub(i64::try_from(fraction.len()).ok()?)?;
-    Some(Parts { negative, digits: format!("{whole}{fraction}"), power })
+    Some(Parts { negative, digits: format!("{integer}{fraction}"), power })
 }
 
 /// Returns a normalized form that is equal for all spellings of a number.
@@ -167,8 +167,8 @@ fn plain(number: &str) -> String {
         Err(_) => {
             let places = usize::try_from(-power).unwrap_or_default();
             let padded = format!("{digits:0>width$}", width = places + 1);
-            let (whole, fraction) = padded.split_at(padded.len() - places);
-            text.push_str(whole);
+            let (integer, fraction) = padded.split_at(padded.len() - places);
+            text.push_str(integer);
             text.push('.');
             text.push_str(fraction);
         }

@@ -10,11 +10,11 @@ const SHOWN_MEMBERS: usize = 10;
 /// Checks that a string is a member of an `enum`, or consists of different members of a `set`.
 pub(super) fn check(type_name: &str, is_set: bool, text: &str) -> std::result::Result<(), String> {
     let members = members(type_name);
-    let mut given: Vec<&str> = if is_set { text.split(',').collect() } else { vec![text] };
+    let mut values: Vec<&str> = if is_set { text.split(',').collect() } else { vec![text] };
     if is_set && text.is_empty() {
         return Ok(());
     }
-    if let Some(other) = given.iter().find(|given| !members.iter().any(|member| member == *given)) {
+    if let Some(other) = values.iter().find(|value| !members.iter().any(|member| member == *value)) {
         let members: Vec<String> = members.iter().take(SHOWN_MEMBERS).map(|member| format!("`{member}`")).collect();
         return Err(format!(
             "`{}` is not a member of the column's type, which has {}",
@@ -22,10 +22,10 @@ pub(super) fn check(type_name: &str, is_set: bool, text: &str) -> std::result::R
             members.join(", ")
         ));
     }
-    let length = given.len();
-    given.sort_unstable();
-    given.dedup();
-    if given.len() == length { Ok(()) } else { Err(format!("`{}` has a member twice", shown(text))) }
+    let length = values.len();
+    values.sort_unstable();
+    values.dedup();
+    if values.len() == length { Ok(()) } else { Err(format!("`{}` has a member twice", shown(text))) }
 }
 
 /// Returns the members in a type name such as `enum('a','it''s')`.

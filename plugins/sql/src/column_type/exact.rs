@@ -2,20 +2,20 @@
 
 use blockyard_sdk::sql::{Value as SqlValue, float_text};
 
-use super::{Taken, Want, boolean, shown};
+use super::{ColumnType, Converted, boolean, shown};
 use crate::Dialect;
 use crate::number::Digits;
 
-impl Want<'_> {
-    pub(super) fn float(self, trimmed: &str, text: &str) -> Taken {
+impl ColumnType<'_> {
+    pub(super) fn float(self, trimmed: &str, text: &str) -> Converted {
         if let Some(word) = float_word(trimmed) {
             return Ok(SqlValue::Float(word));
         }
         // A double preserves any 15 significant digits.
-        const KEPT_DIGITS: usize = 15;
+        const PRESERVED_DIGITS: usize = 15;
         let plain = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
         if self == Self::Double
-            && trimmed.len() <= KEPT_DIGITS
+            && trimmed.len() <= PRESERVED_DIGITS
             && trimmed.bytes().all(plain)
             && let Ok(float) = trimmed.parse()
         {
@@ -40,7 +40,7 @@ fn float_word(text: &str) -> Option<f64> {
     }
 }
 
-pub(super) fn decimal(dialect: Dialect, text: &str, precision: Option<i64>, scale: Option<i64>) -> Taken {
+pub(super) fn decimal(dialect: Dialect, text: &str, precision: Option<i64>, scale: Option<i64>) -> Converted {
     if let Some(word) = float_word(text) {
         return match dialect {
             Dialect::Postgres => Ok(SqlValue::Decimal(float_text(word))),
@@ -51,14 +51,14 @@ pub(super) fn decimal(dialect: Dialect, text: &str, precision: Option<i64>, scal
     if let Some(scale) = scale.filter(|scale| !digits.fits_scale(*scale)) {
         return Err(format!("`{}` has more than the {scale} decimal places of the column", shown(text)));
     }
-    if let Some(whole) = precision.map(|precision| precision - scale.unwrap_or(0))
-        && !digits.is_below_power(whole)
+    if let Some(integer_digits) = precision.map(|precision| precision - scale.unwrap_or(0))
+        && !digits.is_below_power(integer_digits)
     {
-        if whole < 0 {
-            return Err(format!("`{}` is not less than the 1e{whole} of the column", shown(text)));
+        if integer_digits < 0 {
+            return Err(format!("`{}` is not less than the 1e{integer_digits} of the column", shown(text)));
         }
         return Err(format!(
-            "`{}` has more than the {whole} digits before the decimal point of the column",
+            "`{}` has more than the {integer_digits} digits before the decimal point of the column",
             shown(text)
         ));
     }
@@ -71,7 +71,7 @@ const PLAIN_DIGITS: i64 = 2_000;
 /// Returns a number without an exponent, with unchanged precision.
 pub(super) fn plain(text: &str) -> String {
     match Digits::of(text) {
-        Some(digits) if text.contains(['e', 'E']) && digits.whole_digits().max(digits.scale()) <= PLAIN_DIGITS => {
+        Some(digits) if text.contains(['e', 'E']) && digits.integer_digits().max(digits.scale()) <= PLAIN_DIGITS => {
             digits.plain()
         }
         _ => text.strip_prefix('+').unwrap_or(text).to_owned(),
@@ -79,7 +79,7 @@ pub(super) fn plain(text: &str) -> String {
 }
 
 /// Converts a string for a SQLite column with numeric affinity.
-pub(super) fn affinity(text: String, real: bool, is_boolean: bool) -> Taken {
+pub(super) fn affinity(text: String, real: bool, is_boolean: bool) -> Converted {
     if is_boolean && let Some(boolean) = boolean(&text).filter(|_| !text.bytes().all(|byte| byte.is_ascii_digit())) {
         return Ok(SqlValue::Boolean(boolean));
     }

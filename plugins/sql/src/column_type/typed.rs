@@ -3,13 +3,13 @@
 use blockyard_sdk::sql::{Value as SqlValue, float_text};
 
 use super::range::{LAST_DATE_YEAR, LAST_TIMESTAMP_YEAR, MYSQL_TIMESTAMPS, has_places, has_year};
-use super::{Taken, Want, as_text, json, shown, timestamp};
+use super::{ColumnType, Converted, as_text, json, shown, timestamp};
 use crate::Dialect;
 use crate::ndjson::{Class, class};
 use blockyard_sdk::calendar::DAY_MICROS;
 
-impl Want<'_> {
-    pub(super) fn typed(self, dialect: Dialect, value: SqlValue) -> Taken {
+impl ColumnType<'_> {
+    pub(super) fn typed(self, dialect: Dialect, value: SqlValue) -> Converted {
         Ok(match (self, value) {
             (_, SqlValue::Null) => SqlValue::Null,
             (Self::Json { parsed }, SqlValue::Text(text) | SqlValue::Json(text)) => json::checked(text, parsed)?,
@@ -21,7 +21,9 @@ impl Want<'_> {
                 }
                 json => self.json(dialect, json.to_owned())?,
             },
-            (Self::Literal(_), value @ (SqlValue::Bytes(_) | SqlValue::Json(_))) => return Err(self.refuses(&value)),
+            (Self::Literal(_), value @ (SqlValue::Bytes(_) | SqlValue::Json(_))) => {
+                return Err(self.type_mismatch(&value));
+            }
             (Self::Literal(_), value) => self.text(dialect, as_text(&value))?,
             (Self::Member { .. }, SqlValue::Integer(integer)) => self.text(dialect, integer.to_string())?,
             (Self::Any, value) => value,
@@ -55,7 +57,7 @@ impl Want<'_> {
                 SqlValue::Integer(_) | SqlValue::Float(_) | SqlValue::Decimal(_) => {
                     self.number(dialect, &as_text(&value))?
                 }
-                _ => return Err(self.refuses(&value)),
+                _ => return Err(self.type_mismatch(&value)),
             },
             (Self::Bytes { exactly }, SqlValue::Bytes(bytes)) => match exactly {
                 Some(length) if length != bytes.len() => {
@@ -102,7 +104,7 @@ impl Want<'_> {
             }
             // SQLite stores values of any type in any column.
             (_, value) if dialect == Dialect::Sqlite => value,
-            (_, value) => return Err(self.refuses(&value)),
+            (_, value) => return Err(self.type_mismatch(&value)),
         })
     }
 
@@ -120,7 +122,7 @@ impl Want<'_> {
         }
     }
 
-    fn refuses(self, value: &SqlValue) -> String {
+    fn type_mismatch(self, value: &SqlValue) -> String {
         format!("{} is not {}", named(value), self.singular())
     }
 }
@@ -135,27 +137,30 @@ fn named(value: &SqlValue) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::want::tests::taken;
-    use crate::want::{Datum, Empty};
+    use crate::column_type::tests::converted;
+    use crate::column_type::{Datum, Empty};
 
     #[test]
     fn mysql_numbers_out_of_range_are_rejected() {
         let typed = |type_name: &'static str, value: SqlValue| {
-            let taken = Want::of(Dialect::Mysql, type_name).take(Dialect::Mysql, Empty::Quoted, Datum::Typed(value));
-            taken.map(|value| as_text(&value))
+            let converted =
+                ColumnType::of(Dialect::Mysql, type_name).convert(Dialect::Mysql, Empty::Quoted, Datum::Typed(value));
+            converted.map(|value| as_text(&value))
         };
         let single = SqlValue::Float(f64::from(1.05_f32));
         assert_eq!(typed("float(7,2)", single.clone()), Ok("1.05".to_owned()));
         assert!(typed("double(7,2)", single).is_err() && typed("double(7,2)", SqlValue::Float(1.05)).is_ok());
-        assert!(taken(Dialect::Mysql, "float(10,2)", "16777217.25").is_err());
-        assert!(taken(Dialect::Mysql, "float(7,2)", "99999.99").is_ok());
+        assert!(converted(Dialect::Mysql, "float(10,2)", "16777217.25").is_err());
+        assert!(converted(Dialect::Mysql, "float(7,2)", "99999.99").is_ok());
         let bits = |text: &str| {
             let datum = Datum::Json(text.to_owned());
-            Want::of(Dialect::Mysql, "bit(64)").take(Dialect::Mysql, Empty::Quoted, datum)
+            ColumnType::of(Dialect::Mysql, "bit(64)").convert(Dialect::Mysql, Empty::Quoted, datum)
         };
         assert!(matches!(bits("18446744073709551615"), Ok(SqlValue::Bytes(bytes)) if bytes == [0xff; 8]));
         assert!(matches!(bits("\"9\""), Ok(SqlValue::Integer(9))));
         assert!(bits("18446744073709551616").is_err() && bits("-1").is_err());
-        assert!(taken(Dialect::Mysql, "bit(8)", "255").is_ok() && taken(Dialect::Mysql, "bit(8)", "256").is_err());
+        assert!(
+            converted(Dialect::Mysql, "bit(8)", "255").is_ok() && converted(Dialect::Mysql, "bit(8)", "256").is_err()
+        );
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Want, shown};
+use super::{ColumnType, shown};
 use crate::Dialect;
 use crate::number::Digits;
 use blockyard_sdk::calendar;
@@ -48,7 +48,7 @@ pub(crate) enum Unit {
 }
 
 /// Types without a rule, because the server stores each text that it accepts exactly.
-const EXACT: [&str; 17] = [
+const STORED_EXACTLY: [&str; 17] = [
     "enum",
     "uuid",
     "inet",
@@ -75,9 +75,9 @@ const NAME_BYTES: usize = 63;
 /// composite type or a type of an extension does not.
 pub(super) fn is_known(type_name: &str) -> bool {
     let name = type_name.trim_end_matches("[]");
-    match Want::of(Dialect::Postgres, name) {
-        Want::Any => EXACT.contains(&super::type_name::parts(name).0.as_str()),
-        Want::Literal(Literal::Pairs) => false,
+    match ColumnType::of(Dialect::Postgres, name) {
+        ColumnType::Any => STORED_EXACTLY.contains(&super::type_name::parts(name).0.as_str()),
+        ColumnType::Literal(Literal::Pairs) => false,
         _ => name != "citext",
     }
 }
@@ -128,7 +128,7 @@ impl Literal<'_> {
             Self::Pairs => (has_different_keys(text), "hstore"),
             Self::Range(of) => {
                 let bounds = bounds(text).ok_or_else(|| format!("`{}` is not a range", shown(text)))?;
-                return bounds.iter().try_for_each(|bound| check(Want::of(Dialect::Postgres, of), bound));
+                return bounds.iter().try_for_each(|bound| check(ColumnType::of(Dialect::Postgres, of), bound));
             }
             Self::Record(fields) => return check_record(fields, text),
         };
@@ -146,16 +146,16 @@ fn changed(text: &str, type_name: &str) -> String {
 }
 
 /// Checks a value in the server's own form, which is a part of a larger literal.
-pub(super) fn check(want: Want<'_>, text: &str) -> Result<(), String> {
-    match want {
-        Want::Any | Want::Boolean => Ok(()),
-        Want::Bytes { .. } if !text.starts_with("\\x") => {
+pub(super) fn check(column_type: ColumnType<'_>, text: &str) -> Result<(), String> {
+    match column_type {
+        ColumnType::Any | ColumnType::Boolean => Ok(()),
+        ColumnType::Bytes { .. } if !text.starts_with("\\x") => {
             Err(format!("`{}` is not `\\x` with hexadecimal digits, as bytes in an array literal are", shown(text)))
         }
-        Want::Date | Want::Timestamp { .. } | Want::Instant { .. } => {
-            want.text(Dialect::Postgres, common_date(text)).map(drop)
+        ColumnType::Date | ColumnType::Timestamp { .. } | ColumnType::Instant { .. } => {
+            column_type.text(Dialect::Postgres, common_date(text)).map(drop)
         }
-        want => want.text(Dialect::Postgres, text.to_owned()).map(drop),
+        column_type => column_type.text(Dialect::Postgres, text.to_owned()).map(drop),
     }
 }
 
@@ -175,7 +175,7 @@ fn check_record(fields: &str, text: &str) -> Result<(), String> {
     let malformed = || format!("`{}` is not a record", shown(text));
     let mut rest = text.trim().strip_prefix('(').ok_or_else(malformed)?;
     for type_name in fields.lines() {
-        let want = Want::of(Dialect::Postgres, type_name);
+        let column_type = ColumnType::of(Dialect::Postgres, type_name);
         let (part, _, after) = part(rest, &[',', ')']).ok_or_else(malformed)?;
         rest = after;
         if part.text.is_empty() && !part.quoted {
@@ -184,13 +184,13 @@ fn check_record(fields: &str, text: &str) -> Result<(), String> {
         if !is_known(type_name) {
             return Err(changed(text, type_name));
         }
-        check(want, &part.text)?;
+        check(column_type, &part.text)?;
     }
     Ok(())
 }
 
 /// Checks an array literal, such as `{1,2}` or `[0:1]={1,2}`.
-pub(super) fn check_array(element: Want<'_>, text: &str) -> Result<(), String> {
+pub(super) fn check_array(element: ColumnType<'_>, text: &str) -> Result<(), String> {
     let malformed = || format!("`{}` is neither a JSON list nor an array", shown(text));
     let elements = elements(text).ok_or_else(malformed)?;
     elements.iter().try_for_each(|text| check(element, text))
@@ -238,8 +238,8 @@ fn bounds(text: &str) -> Option<Vec<String>> {
         } else {
             let (lower, _, after) = part(rest.strip_prefix(['[', '('])?, &[','])?;
             let (upper, _, after) = part(after, &[']', ')'])?;
-            let given = [lower, upper].into_iter().filter(|bound| bound.quoted || !bound.text.is_empty());
-            bounds.extend(given.map(|bound| bound.text));
+            let present = [lower, upper].into_iter().filter(|bound| bound.quoted || !bound.text.is_empty());
+            bounds.extend(present.map(|bound| bound.text));
             rest = after;
         }
         rest = rest.trim_start();
@@ -377,9 +377,9 @@ fn amount(text: &str) -> (&str, &str) {
 
 /// Checks for digits with an optional fraction.
 fn is_number(text: &str) -> bool {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let (integer, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let is_plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    is_plain(whole) && is_plain(fraction)
+    is_plain(integer) && is_plain(fraction)
 }
 
 fn is_zoned_time(text: &str, places: u32) -> bool {
@@ -397,11 +397,11 @@ fn is_money(text: &str) -> bool {
     let text = text.trim();
     let text = text.strip_prefix('-').unwrap_or(text);
     let text = text.strip_prefix('$').unwrap_or(text);
-    let (whole, cents) = text.split_once('.').unwrap_or((text, "0"));
+    let (integer, cents) = text.split_once('.').unwrap_or((text, "0"));
     let is_plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let mut groups = whole.split(',');
+    let mut groups = integer.split(',');
     let first = groups.next().unwrap_or_default();
-    let has_groups = whole.contains(',');
+    let has_groups = integer.contains(',');
     is_plain(first)
         && (!has_groups || first.len() <= 3)
         && groups.all(|group| is_plain(group) && group.len() == 3)

@@ -49,7 +49,7 @@ pub(crate) enum Empty {
 
 /// Values that a column accepts, derived from its database type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Want<'a> {
+pub(crate) enum ColumnType<'a> {
     Boolean,
     Integer {
         low: i128,
@@ -124,35 +124,35 @@ pub(crate) enum Want<'a> {
 }
 
 /// A database value, or the reason for the rejection.
-type Taken = std::result::Result<SqlValue, String>;
+type Converted = std::result::Result<SqlValue, String>;
 
-impl Want<'_> {
+impl ColumnType<'_> {
     /// Converts a file value to a database value.
-    pub(crate) fn take(self, dialect: Dialect, empty: Empty, datum: Datum) -> Taken {
+    pub(crate) fn convert(self, dialect: Dialect, empty: Empty, datum: Datum) -> Converted {
         if let Self::Bits { high } = self {
-            let taken = Self::Integer { low: 0, high: high.into() }.take(dialect, empty, datum)?;
-            let SqlValue::Decimal(digits) = taken else { return Ok(taken) };
+            let converted = Self::Integer { low: 0, high: high.into() }.convert(dialect, empty, datum)?;
+            let SqlValue::Decimal(digits) = converted else { return Ok(converted) };
             // A number of more than 63 bits would be sent as a string.
             let bits: u64 = digits.parse().map_err(|_| format!("`{digits}` is not {}", self.singular()))?;
             return Ok(SqlValue::Bytes(bits.to_be_bytes().to_vec()));
         }
         if self == Self::Year {
-            let taken = Self::Integer { low: 0, high: 2155 }.take(dialect, empty, datum)?;
-            return match taken {
+            let converted = Self::Integer { low: 0, high: 2155 }.convert(dialect, empty, datum)?;
+            return match converted {
                 SqlValue::Integer(year @ 1..=1900) => Err(format!("the database does not support the year {year}")),
-                taken => Ok(taken),
+                converted => Ok(converted),
             };
         }
-        let taken = match datum {
+        let converted = match datum {
             Datum::Text { text, quoted } if text.is_empty() => self.empty(empty, quoted),
             Datum::Text { text, .. } => self.text(dialect, text)?,
             Datum::Json(json) => self.json(dialect, json)?,
             Datum::Typed(value) => self.typed(dialect, value)?,
         };
-        if matches!((self, &taken), (Self::Instant { required: true, .. }, SqlValue::Null)) {
+        if matches!((self, &converted), (Self::Instant { required: true, .. }, SqlValue::Null)) {
             return Err("the column is `not null`, and the database can store null as the current time".to_owned());
         }
-        storable(dialect, taken)
+        storable(dialect, converted)
     }
 
     fn empty(self, empty: Empty, quoted: bool) -> SqlValue {
@@ -194,9 +194,9 @@ impl Want<'_> {
 /// Converts the value to one that the database can store. Dates, times and exact numbers become
 /// strings in SQLite, which has no types for them; ISO 8601 strings sort chronologically. Rejects
 /// NaN and the infinities if the database does not support them.
-fn storable(dialect: Dialect, value: SqlValue) -> Taken {
+fn storable(dialect: Dialect, value: SqlValue) -> Converted {
     Ok(match value {
-        SqlValue::Float(float) if !float.is_finite() && !style::takes_word(dialect, &float_text(float)) => {
+        SqlValue::Float(float) if !float.is_finite() && !style::accepts_word(dialect, &float_text(float)) => {
             let database = if dialect == Dialect::Sqlite { "SQLite" } else { "MySQL" };
             return Err(format!("{database} does not support `{}`", float_text(float)));
         }
@@ -257,14 +257,14 @@ pub(crate) fn as_text(value: &SqlValue) -> String {
 mod tests {
     use super::*;
 
-    pub(super) fn taken(dialect: Dialect, type_name: &str, text: &str) -> std::result::Result<String, String> {
+    pub(super) fn converted(dialect: Dialect, type_name: &str, text: &str) -> std::result::Result<String, String> {
         let datum = Datum::Text { text: text.to_owned(), quoted: true };
-        Want::of(dialect, type_name).take(dialect, Empty::Quoted, datum).map(|value| as_text(&value))
+        ColumnType::of(dialect, type_name).convert(dialect, Empty::Quoted, datum).map(|value| as_text(&value))
     }
 
     #[test]
     fn mysql_timestamps_outside_of_the_range_are_rejected() {
-        let of = |type_name: &str, text: &str| taken(Dialect::Mysql, type_name, text).is_ok();
+        let of = |type_name: &str, text: &str| converted(Dialect::Mysql, type_name, text).is_ok();
         assert!(of("timestamp", "1970-01-01T00:00:01Z") && of("datetime", "1960-01-01T00:00:00Z"));
         assert!(!of("timestamp", "1970-01-01T00:00:00Z") && !of("timestamp", "2150-01-01T00:00:00Z"));
         assert!(of("timestamp", "") && !of("timestamp not null", ""));

@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 
 use super::exact::{affinity, decimal};
 use super::range::{has_places, is_endless, is_long_time};
-use super::{Taken, Want, boolean, json, literal, member, shown, timestamp};
+use super::{ColumnType, Converted, boolean, json, literal, member, shown, timestamp};
 use crate::Dialect;
 use crate::bytes_text;
 use crate::ndjson::string;
@@ -14,8 +14,8 @@ use crate::number::Digits;
 use crate::style;
 use blockyard_sdk::calendar::{self, DAY_MICROS};
 
-impl Want<'_> {
-    pub(super) fn text(self, dialect: Dialect, text: String) -> Taken {
+impl ColumnType<'_> {
+    pub(super) fn text(self, dialect: Dialect, text: String) -> Converted {
         let refused = |text: &str| format!("`{}` is not {}", shown(text), self.singular());
         let trimmed = text.trim();
         Ok(match self {
@@ -43,10 +43,10 @@ impl Want<'_> {
             Self::Single | Self::Double => self.float(trimmed, &text)?,
             Self::Decimal { precision, scale } => decimal(dialect, trimmed, precision, scale)?,
             Self::FixedFloat { single, precision, scale } => {
-                let taken = decimal(dialect, trimmed, precision, scale)?;
+                let converted = decimal(dialect, trimmed, precision, scale)?;
                 let float = if single { Self::Single } else { Self::Double };
                 float.float(trimmed, &text)?;
-                taken
+                converted
             }
             Self::Text { characters, trims } => {
                 let length = text.chars().count();
@@ -121,10 +121,10 @@ impl Want<'_> {
 
     /// Converts a string, which is not the text of a number: SQLite must not convert it to a number
     /// with another text.
-    pub(super) fn string(self, dialect: Dialect, text: String) -> Taken {
+    pub(super) fn string(self, dialect: Dialect, text: String) -> Converted {
         let Self::Affinity { real, boolean, .. } = self else { return self.text(dialect, text) };
-        let taken = affinity(text.clone(), real, boolean)?;
-        let is_same = match &taken {
+        let converted = affinity(text.clone(), real, boolean)?;
+        let is_same = match &converted {
             SqlValue::Integer(integer) => integer.to_string() == text,
             // The sign of zero is lost, and a column of integers stores `1.0` as `1`.
             SqlValue::Float(float) if float.is_finite() => {
@@ -135,7 +135,7 @@ impl Want<'_> {
             _ => true,
         };
         if is_same {
-            return Ok(taken);
+            return Ok(converted);
         }
         Err(format!("SQLite converts the string `{}` to a number; a column of type `text` keeps it", shown(&text)))
     }
@@ -144,16 +144,16 @@ impl Want<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::want::tests::taken;
-    use crate::want::{Datum, Empty};
+    use crate::column_type::tests::converted;
+    use crate::column_type::{Datum, Empty};
 
     #[test]
     fn strings_that_sqlite_would_convert_are_rejected() {
         let string = |type_name: &str, text: &str| {
             let datum = Datum::Typed(SqlValue::Text(text.to_owned()));
-            Want::of(Dialect::Sqlite, type_name).take(Dialect::Sqlite, Empty::Quoted, datum).is_ok()
+            ColumnType::of(Dialect::Sqlite, type_name).convert(Dialect::Sqlite, Empty::Quoted, datum).is_ok()
         };
-        let field = |type_name: &str, text: &str| taken(Dialect::Sqlite, type_name, text).is_ok();
+        let field = |type_name: &str, text: &str| converted(Dialect::Sqlite, type_name, text).is_ok();
         for text in ["00501", "1e5", " +5", "5 ", ".5", "1.10", "-0"] {
             for type_name in ["string", "date", "json", "numeric", "integer", "real"] {
                 assert!(!string(type_name, text), "{type_name} {text}");

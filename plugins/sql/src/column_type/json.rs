@@ -6,13 +6,13 @@ use blockyard_sdk::serde_json::value::RawValue;
 use blockyard_sdk::sql::Value as SqlValue;
 
 use super::exact::{affinity, plain};
-use super::{Taken, Want, as_text};
+use super::{ColumnType, Converted, as_text};
 use crate::Dialect;
 use crate::ndjson::{Class, check_nested, class, string};
 use crate::number::Digits;
 
-impl Want<'_> {
-    pub(super) fn json(self, dialect: Dialect, json: String) -> Taken {
+impl ColumnType<'_> {
+    pub(super) fn json(self, dialect: Dialect, json: String) -> Converted {
         Ok(match (class(&json), self) {
             (Class::Null, _) => SqlValue::Null,
             (_, Self::Json { parsed }) => checked(json, parsed)?,
@@ -37,7 +37,7 @@ impl Want<'_> {
     }
 
     /// Converts a number, given as text.
-    pub(super) fn number(self, dialect: Dialect, text: &str) -> Taken {
+    pub(super) fn number(self, dialect: Dialect, text: &str) -> Converted {
         match self {
             Self::Text { .. } => self.text(dialect, text.to_owned()),
             Self::Affinity { real, boolean, .. } => affinity(text.to_owned(), real, boolean),
@@ -61,20 +61,27 @@ const DIMENSIONS: usize = 6;
 
 /// Converts a JSON list to one whose elements are strings in the server's form, each checked like a
 /// single value of the element type.
-pub(super) fn list(element: Want<'_>, dialect: Dialect, json: &str) -> Taken {
-    fn elements(want: Want<'_>, dialect: Dialect, json: &str, depth: usize) -> std::result::Result<Value, String> {
+pub(super) fn list(element: ColumnType<'_>, dialect: Dialect, json: &str) -> Converted {
+    fn elements(
+        column_type: ColumnType<'_>,
+        dialect: Dialect,
+        json: &str,
+        depth: usize,
+    ) -> std::result::Result<Value, String> {
         if depth > DIMENSIONS {
             return Err(format!("the list has more than the {DIMENSIONS} dimensions of an array"));
         }
         let values: Vec<Box<RawValue>> = serde_json::from_str(json).map_err(|_| "the list is not valid".to_owned())?;
-        let converted = values.iter().map(|value| match (class(value.get()), want) {
+        let converted = values.iter().map(|value| match (class(value.get()), column_type) {
             (Class::Null, _) => Ok(Value::Null),
-            (Class::Nested, _) if value.get().starts_with('[') => elements(want, dialect, value.get(), depth + 1),
+            (Class::Nested, _) if value.get().starts_with('[') => {
+                elements(column_type, dialect, value.get(), depth + 1)
+            }
             // The text of a number can have more digits than a number of JSON keeps.
-            (Class::Number | Class::Nested, Want::Any) => Ok(Value::String(value.get().to_owned())),
-            _ => Ok(Value::String(match want.json(dialect, value.get().to_owned())? {
+            (Class::Number | Class::Nested, ColumnType::Any) => Ok(Value::String(value.get().to_owned())),
+            _ => Ok(Value::String(match column_type.json(dialect, value.get().to_owned())? {
                 SqlValue::Bytes(bytes) => hex(&bytes),
-                taken => as_text(&taken),
+                converted => as_text(&converted),
             })),
         });
         converted.collect::<std::result::Result<Vec<_>, _>>().map(Value::Array)
@@ -84,7 +91,7 @@ pub(super) fn list(element: Want<'_>, dialect: Dialect, json: &str) -> Taken {
 
 /// Checks a JSON text for a column that stores parsed values, which have one member per name and no
 /// negative zero.
-pub(super) fn checked(text: String, parsed: bool) -> Taken {
+pub(super) fn checked(text: String, parsed: bool) -> Converted {
     if parsed {
         check_nested(&text)?;
         if has_minus_zero(&text) {
@@ -131,15 +138,16 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::want::tests::taken;
-    use crate::want::{Datum, Empty};
+    use crate::column_type::tests::converted;
+    use crate::column_type::{Datum, Empty};
 
     #[test]
     fn list_elements_are_validated() {
         let typed = |type_name: &'static str, json: &str| {
             let datum = Datum::Typed(SqlValue::Json(json.to_owned()));
-            let taken = Want::of(Dialect::Postgres, type_name).take(Dialect::Postgres, Empty::Quoted, datum);
-            taken.map(|value| as_text(&value))
+            let converted =
+                ColumnType::of(Dialect::Postgres, type_name).convert(Dialect::Postgres, Empty::Quoted, datum);
+            converted.map(|value| as_text(&value))
         };
         let ok = |text: &str| Ok(text.to_owned());
         assert_eq!(typed("numeric(5,2)[]", " [1.50, null, [\"2\"]]"), ok("[\"1.50\",null,[\"2\"]]"));
@@ -164,11 +172,11 @@ mod tests {
     #[test]
     fn duplicate_names_in_json_are_rejected() {
         for json in ["{\"a\":1,\"a\":2}", "[[{\"a\":1,\"a\":2}]]", "-0", "[1,-0.00e5]"] {
-            assert!(taken(Dialect::Postgres, "jsonb", json).is_err(), "{json}");
-            assert_eq!(taken(Dialect::Postgres, "json", json), Ok(json.to_owned()));
+            assert!(converted(Dialect::Postgres, "jsonb", json).is_err(), "{json}");
+            assert_eq!(converted(Dialect::Postgres, "json", json), Ok(json.to_owned()));
         }
         for json in ["{\"a\":{\"a\":-0.5}}", "[\"-0\",1e-0,-10]", "\"\\\"-0\"", "null"] {
-            assert_eq!(taken(Dialect::Postgres, "jsonb", json), Ok(json.to_owned()));
+            assert_eq!(converted(Dialect::Postgres, "jsonb", json), Ok(json.to_owned()));
         }
     }
 }

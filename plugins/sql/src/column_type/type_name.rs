@@ -1,10 +1,10 @@
 //! Parsing of type names: the values that a column of a database type accepts.
 
-use super::Want;
+use super::ColumnType;
 use super::literal::{self, Literal};
 use crate::Dialect;
 
-impl<'a> Want<'a> {
+impl<'a> ColumnType<'a> {
     /// Returns the values that a column of this database type accepts.
     pub(crate) fn of(dialect: Dialect, type_name: &'a str) -> Self {
         let name = type_name.trim();
