@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_of_others_above_a_crate_are_refused() {
+    fn cargo_files_of_other_users_above_a_crate_are_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let inner = folder.path().join("shared/crate");
         create_dir_all(inner.join(".cargo")).expect("folders");

@@ -187,7 +187,7 @@ mod unix {
         }
 
         #[test]
-        fn nothing_is_written_through_a_link() {
+        fn symbolic_links_are_not_followed_on_write() {
             let place = tempfile::tempdir().expect("a folder");
             let (inside, outside) = (place.path().join("in"), place.path().join("out"));
             std::fs::create_dir_all(inside.join("a")).expect("a folder");
@@ -221,7 +221,7 @@ mod unix {
         }
 
         #[test]
-        fn two_objects_do_not_become_one_file() {
+        fn two_objects_are_not_written_to_the_same_file() {
             let place = tempfile::tempdir().expect("a folder");
             let mut folder = Folder::open(place.path()).expect("open");
             write(&mut folder, "a/x", "one").expect("written");
@@ -234,7 +234,7 @@ mod unix {
         }
 
         #[test]
-        fn a_file_is_replaced_as_a_whole_and_keeps_who_may_read_it() {
+        fn a_file_is_replaced_atomically_and_keeps_its_permissions() {
             use std::os::unix::fs::PermissionsExt as _;
             let place = tempfile::tempdir().expect("a folder");
             let file = place.path().join("x");

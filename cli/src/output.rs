@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_terminal_gets_no_control_bytes_wherever_the_text_is_cut() {
+    fn control_bytes_are_escaped_across_chunk_boundaries() {
         let bytes = "a\u{1b}[2J\u{9b}1m é \u{202e}x\r\nb".as_bytes().iter().copied().chain([0xff, b'c', 0xc3]);
         let bytes: Vec<u8> = bytes.collect();
         let wanted = "a\\u{1b}[2J\\u{9b}1m é \\u{202e}x\nb\\xffc\\xc3";
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn json_keeps_its_value_on_a_terminal() {
+    fn json_is_escaped_without_changing_its_value() {
         let mut text = TerminalText { json: true, ..TerminalText::default() };
         let shown = text.escape("{\"a\":\"\u{202e}\u{9b}\"}\n".as_bytes());
         assert_eq!(shown, "{\"a\":\"\\u202e\\u009b\"}\n");

@@ -117,6 +117,6 @@ fn wrapped(page: &mut String, bullet: &str, text: &str) {
 }
 
 #[test]
-fn the_page_is_current() {
+fn the_reference_is_current() {
     expect_test::expect_file!["../../docs/cli.md"].assert_eq(&page());
 }

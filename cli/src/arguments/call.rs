@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn global_options_are_found_among_arguments_that_are_not_known() {
+    fn global_options_are_found_among_unknown_arguments() {
         let found =
             global(&["feed", "--animal", "newt", "--yard", "sqlite:/a", "--times=3", "-qvv", "--yes", "--json"]);
         assert_eq!(found.yard.as_deref(), Some("sqlite:/a"));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_left_for_later() {
+    fn invalid_arguments_do_not_hide_global_options() {
         for mistake in [&["--timeout", "never"][..], &["stray", "-1"], &["--help"], &["--in", "-"]] {
             let found = global(&[&["feed"], mistake, &["--json"]].concat());
             assert!(found.json, "{mistake:?}: {found:?}");

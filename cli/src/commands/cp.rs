@@ -358,7 +358,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_takes_the_name_with_it() {
+    fn a_copy_into_a_folder_keeps_the_file_name() {
         assert_eq!(target("a/b", Some("x")).expect("a path"), "a/b");
         assert_eq!(target("a/", Some("x")).expect("a path"), "a/x");
         assert_eq!(target("", Some("x")).expect("a path"), "x");

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn values_have_one_form_in_json() {
+    fn values_are_formatted_as_json() {
         let mut out = Vec::new();
         let mut writer = arrow_json::WriterBuilder::new()
             .with_explicit_nulls(true)
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn values_have_the_same_form_in_csv() {
+    fn values_are_formatted_as_csv() {
         let flat = batch().project(&[0, 1, 2, 3, 5, 6]).expect("columns");
         let mut out = Vec::new();
         crate::tabular::csv::write_rows(&with_texts(flat).expect("texts"), &mut out).expect("CSV");
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_two_columns_have_is_found() {
+    fn duplicate_column_names_are_detected() {
         let number = |name: &str| Arc::new(Field::new(name, DataType::Int64, true));
         let fields = [number("a"), number("b"), number("a")];
         assert_eq!(named_twice(&fields), Some("a"));

@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_databases_message_confirms_no_guess() {
+    fn database_messages_confirm_no_guess() {
         let mut state = state("hunter7");
         let quoted = "invalid input syntax for type integer: \"hunter7\"";
         // Text that the statement contains verbatim is not masked, whether it is the secret or not.
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_are_searched_chunk_by_chunk() {
+    fn long_strings_are_searched_in_chunks() {
         let mut state = state("hunter7");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         for before in [0, limits::SEARCHED_BYTES - 3, 2 * limits::SEARCHED_BYTES - 1] {
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_of_texts_is_bounded() {
+    fn chunks_of_sent_texts_are_bounded() {
         let mut state = state("hunter7");
         let empty = || std::iter::repeat_n(Cow::Borrowed(&b""[..]), 2 * limits::SEARCHED_BYTES);
         let recorded = state.record_sent(empty().chain([Cow::Borrowed(&b"hunter7"[..])]));
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hosts_messages_quote_the_guest_as_it_said_it() {
+    fn host_messages_quote_guest_input_unmasked() {
         let mut state = state("hunter7");
         let problem = Problem::new("not-found", "the block has no secret at `/hunter7`");
         let told = state.convert_problem(problem.into()).expect("a problem").message;
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_the_guest_hold_no_secret() {
+    fn guest_input_that_contains_a_secret_is_rejected() {
         let mut state = state("hunter7");
         assert!(state.check_for_secrets([&b"hunter6"[..], b"hunt", b"er7"]).is_ok());
         assert!(state.check_for_secrets([&b"x=aHVudGVyNw=="[..]]).is_err());
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_the_caller_are_no_guess_of_the_guest() {
+    fn strings_of_the_arguments_are_not_guesses() {
         let mut state = state("test");
         assert!(state.check_for_secrets([&b"/data/latest.csv"[..]]).is_err());
         state.record_arguments(r#"{"path": "data/latest.csv"}"#);
@@ -494,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_secret_of_the_arguments_stops_a_call_at_its_first_mask() {
+    fn only_an_echoed_argument_secret_stops_a_call_at_once() {
         let arguments = r#"{"path": "data/latest.csv"}"#;
         let mut state = state("test");
         state.add_secret(&SecretValue::new("swordfish".to_owned()));

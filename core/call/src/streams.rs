@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn data_with_a_secret_is_refused_unless_the_guest_may_write_it() {
+    fn data_with_a_secret_is_rejected_unless_the_guest_may_write_it() {
         let refused = "the body holds a secret of this block, and the server could echo it";
         assert_eq!(forwarded("a,test", json!({}), "{}"), Err(refused.to_owned()));
         let passed = Ok(Bytes::from_static(b"a,test"));

@@ -490,14 +490,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_configuration_survives_the_file(any in json_value()) {
+        fn every_configuration_round_trips(any in json_value()) {
             let config = json!({ "any": any });
             prop_assert_eq!(through(&config), config);
         }
     }
 
     #[test]
-    fn secrets_stand_as_sources_and_references_as_addresses() {
+    fn secrets_are_written_as_sources_and_references_as_addresses() {
         let config = json!({
             "password": {"$source": "env:PW"}, "tokens": [{"$secret": "/tokens/0"}], "base": {"$block": "gcp-credentials/prod"}
         });
@@ -515,7 +515,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_itself_is_refused_and_not_repeated() {
+    fn a_plaintext_secret_is_rejected_and_not_repeated() {
         let file = "version = 1\n[blocks.\"thing/one\"]\npassword = \"hunter2\"\ntokens = [\"********\"]\n";
         let (_, refused) = BlockFile::parse(file).expect("TOML").config(&address(), &schema(), None);
         let text: Vec<&str> = refused.iter().map(|violation| violation.message.as_str()).collect();
@@ -524,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_order_stay_when_a_file_is_rewritten() {
+    fn a_rewritten_file_keeps_comments_and_order() {
         let text = "# Mine.\nversion = 1\n\n# The first.\n[blocks.\"thing/one\"]\n# Why it is 1.\nany = 1 # really\nbase = \"gcp-credentials/a\"\n";
         let mut file = BlockFile::parse(text).expect("TOML");
         file.put(&address(), &schema(), &json!({"any": 2, "base": {"$block": "gcp-credentials/a"}}));

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_stands_for_fields() {
+    fn a_connection_url_sets_the_fields() {
         assert_eq!(
             taken("postgresql+psycopg2://ada:p%40ss%2Fword@[::1]:6000/zoo?sslmode=require").expect("an address"),
             json!({
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_that_are_refused_can_be_escaped() {
+    fn reserved_characters_can_be_escaped() {
         assert_eq!(taken("postgres://db/a%26b%3Bc").expect("an address")["database"], "a&b;c");
         assert_eq!(taken("sqlite:///%7E/t.db").expect("an address")["database"], "/~/t.db");
         assert_eq!(taken("sqlite:///tmp/~t.db").expect("an address")["database"], "/tmp/~t.db");
@@ -198,14 +198,14 @@ mod tests {
     }
 
     #[test]
-    fn a_database_in_memory_has_several_forms() {
+    fn memory_databases_are_accepted_in_several_forms() {
         for text in ["sqlite::memory:", "sqlite://:memory:", "sqlite:///:memory:", "sqlite:///:memory:\n"] {
             assert_eq!(taken(text).expect(text), json!({"dialect": "sqlite", "database": ":memory:"}), "{text}");
         }
     }
 
     #[test]
-    fn a_field_beside_an_address_says_the_same() {
+    fn a_field_must_agree_with_the_connection_url() {
         let schema = Schema::compile(json!({
             "type": "object", "properties": {"url": {"type": "string", "x-connection-url": {"dialect": {"postgres": "postgres"}}}},
         }))
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_a_password_is_not_for_a_command_line() {
+    fn possible_passwords_in_urls_are_detected() {
         let schema = Schema::compile(json!({
             "type": "object", "properties": {"url": {"type": "string", "x-connection-url": {"dialect": {"postgres": "postgres"}}}},
         }))
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_without_the_password() {
+    fn errors_do_not_contain_the_password() {
         for (text, wrong) in [
             ("oracle://ada:s3cret@db/zoo", "begins with `oracle:`"),
             ("postgres://ada:s3cret@db", "names no database"),

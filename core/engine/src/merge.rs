@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_named_stays_at_every_depth() {
+    fn unnamed_fields_are_kept_at_every_depth() {
         let before = json!({"place": {"house": "h", "code": "c", "inner": {"key": "k", "n": 1}}});
         assert_eq!(
             saved(&before, json!({"place": {"house": "other", "inner": {"n": 2}}})),
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn another_variant_leaves_behind_what_does_not_fit() {
+    fn fields_of_the_previous_variant_are_removed() {
         let before = json!({"lock": {"how": "key", "pattern": "p"}, "either": {"user": "u", "pw": "p"}});
         assert_eq!(saved(&before, json!({"lock": {"how": "open"}}))["lock"], json!({"how": "open"}));
         assert_eq!(saved(&before, json!({"lock": {"how": "key"}}))["lock"], json!({"how": "key", "pattern": "p"}));
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_keeps_secrets_with_the_table_that_they_are_in() {
+    fn a_secret_is_kept_if_its_table_is_in_the_file() {
         let stored = split(
             json!({"place": {"house": "h", "inner": {"key": "k"}}, "keys": ["a"], "list": [{"host": "x", "port": 1, "pw": "p"}]}),
         );

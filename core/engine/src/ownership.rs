@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_judged_with_its_folders_and_links() {
+    fn permissions_of_folders_and_links_are_checked() {
         let folder = tempfile::tempdir().expect("a folder");
         let inner = folder.path().join("inner");
         let file = inner.join("yard.db");

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn links_do_not_lead_out_of_the_folder() {
+    fn links_out_of_the_folder_are_rejected() {
         let outside = tempfile::tempdir().expect("a folder");
         write(outside.path().join("yard.db"), "x").expect("a file");
         let (folder, project) = project("yard = \"sqlite:data/yard.db\"");

@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn yes_is_enough_while_nothing_gets_wider() {
+    fn yes_is_sufficient_without_wider_permissions() {
         let old = installed(manifest("0.1.0", &["log"], "read"));
         let review = Review::new(&manifest("0.2.0", &["log"], "read"), &local(), &old, true, &grants(&["log"]));
         assert!(!review.is_wider());
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn each_wider_line_names_what_accepts_it() {
+    fn each_wider_change_names_its_consent() {
         let old = installed(manifest("0.1.0", &["log"], "write"));
         let new = manifest("0.2.0", &["log", "clock"], "read");
         let review = Review::new(&new, &local(), &old, true, &grants(&["log"]));
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn another_source_is_a_decision() {
+    fn another_source_requires_consent() {
         let old = installed(manifest("0.1.0", &[], "read"));
         let url = url::Url::parse("https://acme.example/").expect("a URL");
         let source = BundleSource::registry(&url, "blockyard: zoo 0.2.0", None);
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_that_is_lost_is_a_decision() {
+    fn a_missing_signature_requires_consent() {
         let url = url::Url::parse("https://acme.example/").expect("a URL");
         let signed = |signer| BundleSource::registry(&url, "acme: zoo", signer);
         let old =
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_revoked_is_not_granted_by_a_new_version() {
+    fn a_new_version_does_not_restore_revoked_capabilities() {
         let old = installed(manifest("0.1.0", &["log", "clock"], "read"));
         let review =
             Review::new(&manifest("0.2.0", &["log", "clock"], "read"), &local(), &old, true, &grants(&["log"]));
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_installation_shows_everything_and_may_be_granted_less() {
+    fn a_first_installation_lists_all_capabilities_and_accepts_fewer() {
         let new = manifest("0.1.0", &["log", "http {config.url}"], "read");
         let review = Review::new(&new, &local(), &[], false, &BTreeSet::new());
         let text: Vec<&str> = review.lines.iter().map(|line| line.text.as_str()).collect();

@@ -142,7 +142,7 @@ mod tests {
     /// Pins the digest: a build with the `serde_json` features `preserve_order` or
     /// `arbitrary_precision` must produce the same value.
     #[test]
-    fn the_sealed_content_is_the_stored_text() {
+    fn the_seal_covers_the_stored_text() {
         let stored = r#"{"b":1.0,"a":1e3,"n":18446744073709551615,"t":"\u00e9é/"}"#;
         let expected = format!("{}\n{}\n{stored}", Digest::of(b"bundle"), Digest::of(b"type"));
         assert_eq!(digest(stored), Digest::of(expected.as_bytes()));

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_are_read_as_they_are_stored() {
+    fn sources_round_trip() {
         for source in [
             BundleSource::file(Path::new("/a b/signed x (y).wasm")),
             BundleSource::krate(Path::new("plugins/sql")),
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_is_known_by_its_location_and_key_and_not_by_its_name() {
+    fn a_registry_is_identified_by_its_location_or_key() {
         let (file, built) = (BundleSource::file(Path::new("/a")), BundleSource::krate(Path::new("/b")));
         assert!(file.is_same(&built));
         assert!(!file.is_same(&registry("file:///a/", None)));

@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_does_not_end_is_an_error() {
+    fn an_endless_listing_is_an_error() {
         let walk = |pages: &mut dyn Iterator<Item = ObjectPage>| {
             let mut progress = PageProgress::default();
             for page in pages {

@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn decisions_that_others_could_make_are_refused() {
+    async fn decisions_that_other_users_can_write_are_rejected() {
         let folder = tempfile::tempdir().expect("a folder");
         let decisions = folder.path().join("trust");
         let trust = Trust::in_folder(&decisions);

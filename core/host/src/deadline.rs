@@ -262,14 +262,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_ends_with_its_time() {
+    async fn work_stops_at_the_deadline() {
         assert!(growing().hold(milliseconds(10)).await.is_ok());
         assert!(growing().hold(milliseconds(1_500)).await.is_err());
         assert_eq!(growing().error().to_string(), "the call was stopped after 1 seconds");
     }
 
     #[tokio::test]
-    async fn bytes_that_pass_give_time() {
+    async fn transferred_bytes_extend_the_deadline() {
         // 80 KiB per second, which extends the deadline; then 500 bytes per second, which does not.
         assert_eq!(read(&growing(), pieces(10, 16 << 10, 200)).await, Ok(10));
         let slow = read(&growing(), pieces(10, 100, 200)).await.expect_err("the time is over");
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_output_ends_with_a_problem() {
+    async fn an_output_past_the_deadline_ends_with_a_problem() {
         assert_eq!(growing().output(pieces(10, 16 << 10, 200)).collect::<Vec<_>>().await.len(), 10);
         let mut given = Deadline::within(TIME).begin().output(pieces(10, 16 << 10, 200)).collect::<Vec<_>>().await;
         let last = given.pop().expect("a last piece").expect_err("a problem");
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_caller_that_takes_its_time_takes_none_of_the_calls() {
+    async fn time_of_a_slow_caller_is_not_counted() {
         let mut output = growing().output(pieces(3, 1, 10));
         while let Some(piece) = output.next().await {
             piece.expect("no end");

@@ -112,18 +112,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_ends_with_its_answer() {
+    async fn completed_work_returns_its_result() {
         assert_eq!(drive(async { 7 }, later()).await.expect("an answer"), 7);
     }
 
     #[tokio::test]
-    async fn waiting_and_computing_end_at_the_deadline() {
+    async fn waiting_and_computing_stop_at_the_deadline() {
         assert!(matches!(drive(std::future::pending::<()>(), soon()).await, Err(Halt::Deadline)));
         assert!(matches!(drive(spin(), soon()).await, Err(Halt::Deadline)));
     }
 
     #[tokio::test]
-    async fn a_panic_is_an_answer_with_its_words() {
+    async fn a_panic_returns_its_message() {
         let at_once = drive(async { panic!("the zebra has left") }, later()).await.map(|(): ()| ());
         assert!(matches!(at_once, Err(Halt::Panic(words)) if words == "the zebra has left"));
         let on_its_thread = async {
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn one_worker_serves_others_beside_many_that_compute() {
+    async fn one_worker_stays_responsive_beside_computing_tasks() {
         let spinners: Vec<_> = (0..8).map(|_| tokio::spawn(drive(spin(), later()))).collect();
         // By now, each of them was polled at least once.
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_that_nobody_waits_for_is_dropped() {
+    async fn canceled_work_is_dropped() {
         let held = std::sync::Arc::new(());
         let guard = held.clone();
         let spinner = tokio::spawn(drive(

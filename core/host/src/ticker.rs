@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn the_thread_ends_with_its_owner() {
+    fn the_thread_ends_when_the_ticker_is_dropped() {
         let ticker = Ticker::start(&engine()).expect("a thread");
         let shared = Arc::downgrade(&ticker.shared);
         let running = ticker.run();
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_ticks_while_a_guest_runs_and_none_otherwise() {
+    fn ticks_occur_only_while_a_guest_runs() {
         let engine = engine();
         let ticker = Ticker::start(&engine).expect("a thread");
         let running = ticker.run();

@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_print_as_they_parse() {
+    fn addresses_round_trip() {
         for text in ["gcs-bucket/zoo", "gcs-bucket/zoo@3", "a/b"] {
             let parsed: PinnedAddress = text.parse().expect("a good address");
             assert_eq!(parsed.to_string(), text);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_addresses_say_what_is_wrong() {
+    fn errors_of_malformed_addresses_state_the_cause() {
         let wrong = |text: &str| text.parse::<PinnedAddress>().expect_err("must be refused").to_string();
         assert!(wrong("zoo").contains("an address is `TYPE/NAME`"));
         assert!(wrong("a/b@0").contains("revisions are numbers from 1"));

@@ -226,7 +226,7 @@ mod tests {
     use super::Capability;
 
     #[test]
-    fn a_capability_is_within_one_that_allows_as_much_to_every_block() {
+    fn a_capability_is_within_equal_or_wider_ones() {
         let within = |own: &str, other: &str| {
             let parse = |text: &str| text.parse::<Capability>().expect(text);
             parse(own).is_within(&parse(other))
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn capabilities_print_as_they_parse() {
+    fn capabilities_round_trip() {
         for text in [
             "http https://storage.googleapis.com",
             "http {config.endpoint}",

@@ -191,7 +191,7 @@ mod tests {
 
     /// Each level reaches the next one twice: the number of steps is 2 to the power of the depth.
     #[test]
-    fn branches_that_multiply_with_the_depth_are_counted_and_refused() {
+    fn branches_that_multiply_with_the_depth_are_rejected() {
         let twice = json!({
             "allOf": [{"$ref": "#/$defs/n"}, {"$ref": "#/$defs/n"}],
             "$defs": {"n": {"properties": {"c": {"$ref": "#"}}}}
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nests_too_deep_is_refused_before_it_is_walked() {
+    fn deeply_nested_documents_are_rejected_before_traversal() {
         assert_eq!(count(&graph(&json!({})), &nested(200)).err(), Some(Excess::Depth));
     }
 
@@ -266,7 +266,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
         /// Every schema is either rejected, or validates every document in time.
         #[test]
-        fn every_check_ends_in_time(schema in schemas(), document in documents()) {
+        fn every_validation_is_bounded(schema in schemas(), document in documents()) {
             let began = std::time::Instant::now();
             if let Ok(schema) = Schema::compile(schema) {
                 let _ = schema.check(&document);

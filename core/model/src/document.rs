@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_found_at_any_depth_and_leave_the_document() {
+    fn secrets_are_extracted_at_any_depth() {
         let document = SplitDocument::split(
             &schema(),
             PlainDocument(json!({
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn all_problems_come_at_once_and_none_quotes_the_secret() {
+    fn all_violations_are_reported_and_none_quotes_the_secret() {
         let document = split(json!({"usr": 7, "password": "s3"})).expect("text");
         let violations = document.violations(&schema());
         let text: Vec<String> =
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_stays_in_the_document_and_reads_as_a_handle() {
+    fn a_source_stays_in_the_document_and_is_passed_as_a_handle() {
         let document = split(json!({"user": "u", "password": {"$source": "env:PW"}})).expect("a source");
         assert_eq!(document.violations(&schema()), []);
         assert_eq!(document.sources().len(), 1);

@@ -262,7 +262,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn numbers_that_fit_are_read_and_others_refused() {
+    fn numbers_without_an_exact_representation_are_rejected() {
         for text in [
             "18446744073709551615",
             "-9223372036854775808",
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_stands_twice_is_refused() {
+    fn duplicate_names_are_rejected() {
         let refused = parse(r#"{"a": 1, "b": {"c": 1, "c": 2}}"#).expect_err("refused").to_string();
         assert!(refused.contains("`c` appears twice in one object"), "{refused}");
         let text = r#"{"a":[null,true,-1,18446744073709551615,1.5,"x",{"a":{}}]}"#;
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_a_document_has_one_spelling() {
+    fn numbers_have_a_canonical_spelling() {
         let read = |text: &str| parse(text).expect("JSON").to_string();
         assert_eq!(read("[1.50, 1E3, 1.0, 100, 1e300]"), "[1.5,1000.0,1.0,100,1e+300]");
         assert_eq!(parse("1.50").expect("JSON"), serde_json::json!(1.5));
@@ -319,7 +319,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_double_and_every_integer_fits(double in any::<f64>().prop_filter("finite", |f| f.is_finite()), integer in any::<i64>()) {
+        fn every_double_and_integer_is_accepted(double in any::<f64>().prop_filter("finite", |f| f.is_finite()), integer in any::<i64>()) {
             prop_assert!(is_exact(&serde_json::to_string(&double).expect("JSON")));
             prop_assert!(is_exact(&integer.to_string()));
         }

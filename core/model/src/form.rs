@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_has_an_end() {
+    fn forms_of_nested_schemas_are_bounded() {
         let mut defs = Map::new();
         for level in 0..9 {
             let next = json!({"$ref": format!("#/$defs/d{}", level + 1)});
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_come_in_order_with_their_kinds() {
+    fn fields_are_listed_in_order_with_their_kinds() {
         let fields: Vec<String> = fields(&schema())
             .iter()
             .map(|f| format!("{} {:?} required={} default={:?}", f.pointer, f.kind, f.required, f.default))
@@ -265,7 +265,7 @@ mod tests {
     proptest! {
         /// Schema -> form -> value -> document is lossless.
         #[test]
-        fn a_document_survives_its_form(
+        fn documents_round_trip_through_forms(
             dialect in prop_oneof![Just("sqlite"), Just("postgres")],
             port in proptest::option::of(any::<i64>()),
             size in any::<u64>(),

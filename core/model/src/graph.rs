@@ -532,7 +532,7 @@ mod tests {
     }
 
     #[test]
-    fn fans_of_references_are_refused_and_counted_once_each() {
+    fn shared_references_are_counted_once_and_rejected_above_the_limit() {
         let fan = |levels: usize| {
             let mut schema = json!({"allOf": [{"$ref": "#/$defs/d0"}, {"$ref": "#/$defs/d0"}], "$defs": {}});
             for level in 0..levels {
@@ -554,7 +554,7 @@ mod tests {
     }
 
     #[test]
-    fn cycles_that_stay_at_one_value_are_refused_and_others_are_not() {
+    fn only_cycles_at_the_same_value_are_rejected() {
         for schema in [
             json!({"$ref": "#"}),
             json!({"allOf": [{"$ref": "#"}, {"$ref": "#"}]}),
@@ -568,7 +568,7 @@ mod tests {
     }
 
     #[test]
-    fn references_by_any_spelling_lead_to_the_same_schema() {
+    fn percent_encoded_references_are_resolved() {
         let schema = json!({"$defs": {"a b": {"type": "integer"}}, "items": {"$ref": "#/%24defs/a%20b"}});
         assert!(graph(&schema).expect("a good schema").node(0).has_places);
         for lost in ["#/$defs/none", "#named", "other.json", "https://json-schema.org/draft/2020-12/schema", ""] {
@@ -577,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_by_name_is_refused() {
+    fn references_by_name_are_rejected() {
         for keyword in ["$id", "$anchor", "$dynamicRef", "$dynamicAnchor"] {
             assert!(refused(&json!({"items": {keyword: "x"}})).contains("is not supported"), "{keyword}");
         }

@@ -81,7 +81,7 @@ mod tests {
     use super::check_secret_header;
 
     #[test]
-    fn headers_that_are_logged_stored_or_interpreted_hold_no_secret() {
+    fn secrets_in_logged_stored_or_interpreted_headers_are_rejected() {
         for name in [
             "user-agent",
             "referer",

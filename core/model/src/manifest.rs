@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_manifest_is_read() {
+    fn a_valid_manifest_is_accepted() {
         let read = Manifest::parse(&manifest().to_string()).expect("good");
         assert_eq!(read.types[0].operations[0].effect, Effect::Write);
     }
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn all_schemas_of_a_bundle_share_their_limits() {
+    fn the_limits_apply_to_all_schemas_of_a_bundle() {
         let mut many = manifest();
         let one = many["types"][0]["operations"][0].clone();
         let operations: Vec<Value> = (0..200)

@@ -118,14 +118,14 @@ mod tests {
     }
 
     #[test]
-    fn good_names() {
+    fn valid_names_are_accepted() {
         for name in ["a", "0", "zoo", "a-b", "a--b", &"x".repeat(63)] {
             assert_eq!(BlockName::new(name).map(|n| n.to_string()), Ok(name.to_owned()));
         }
     }
 
     #[test]
-    fn each_bad_name_says_the_rule_and_the_character() {
+    fn errors_of_invalid_names_state_the_rule_and_the_character() {
         refused(
             "",
             expect![
@@ -173,7 +173,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn a_name_is_accepted_exactly_when_the_rule_says_so(text in ".{0,70}") {
+        fn a_name_is_accepted_if_and_only_if_it_conforms(text in ".{0,70}") {
             let rule = !text.is_empty() && text.len() <= MAX_NAME_LENGTH
                 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
                 && !text.starts_with('-') && !text.ends_with('-');

@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_has_one_spelling() {
+    fn origins_have_a_canonical_spelling() {
         assert_eq!(origin("HTTPS://Storage.Googleapis.COM:443/b?x=1"), "https://storage.googleapis.com");
         assert_eq!(origin("http://127.0.0.1:4443"), "http://127.0.0.1:4443");
         assert_eq!(origin("http://[0:0::1]:80/"), "http://[::1]");
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_read_in_two_ways_is_refused() {
+    fn ambiguous_urls_are_rejected() {
         for text in [
             "",
             "storage.googleapis.com",
@@ -366,7 +366,7 @@ mod tests {
         }
 
         #[test]
-        fn a_url_prints_as_it_is_read(text in nearly_urls()) {
+        fn urls_round_trip(text in nearly_urls()) {
             if let Ok(url) = RequestUrl::parse(&text) {
                 prop_assert_eq!(RequestUrl::parse(&url.to_string()), Ok(url));
             }

@@ -117,7 +117,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn pointers_find_what_they_set(tokens in proptest::collection::vec("[a-z/~.]{1,4}", 1..5)) {
+        fn a_set_value_is_found_by_its_pointer(tokens in proptest::collection::vec("[a-z/~.]{1,4}", 1..5)) {
             let pointer = tokens.iter().fold(Pointer::default(), |p, t| p.child(t));
             proptest::prop_assert_eq!(pointer.tokens(), tokens);
             let mut document = json!({});

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_reference_says_what_one_is() {
+    fn errors_of_invalid_references_describe_the_format() {
         let document = SplitDocument::split(
             &schema(),
             PlainDocument(json!({"base": {"$block": "gcp-credentials"}, "many": ["gcp-credentials/b"]})),
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_takes_an_address_as_text() {
+    fn reference_fields_accept_addresses_as_text() {
         let parse =
             |field: &str, text: &str| schema().parse_value(&Pointer::from_dotted(field), text).expect("a value");
         assert_eq!(parse("base", "gcp-credentials/a"), json!({"$block": "gcp-credentials/a"}));
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn schemas_that_hide_what_they_have_are_refused() {
+    fn schemas_with_hidden_keywords_are_rejected() {
         let hidden = |schema: Value| Schema::compile(schema).expect("a schema").hidden_places();
         assert_eq!(hidden(schema().document().clone()), [""; 0]);
         for schema in [

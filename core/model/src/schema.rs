@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn text_becomes_what_the_schema_wants() {
+    fn text_is_parsed_by_schema_type() {
         let parse =
             |field: &str, text: &str| schema().parse_value(&Pointer::from_dotted(field), text).expect("a value");
         assert_eq!(parse("port", "5432"), json!(5432));
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_almost_json_is_an_error() {
+    fn malformed_json_is_an_error() {
         let parse = |field: &str, text: &str| schema().parse_value(&Pointer::from_dotted(field), text);
         for (field, text) in [
             ("options", r#"{"a": "1", "a": "2"}"#),
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn an_enum_names_its_words_and_the_nearest() {
+    fn errors_of_an_enum_list_its_values_and_the_nearest() {
         let violations = schema().check(&json!({"dialect": "postgre"}));
         assert_eq!(violations.len(), 1, "{violations:?}");
     }

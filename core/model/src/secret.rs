@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_end_is_not_part_of_a_secret() {
+    fn one_trailing_newline_is_removed_from_a_secret() {
         for (text, secret) in [
             ("a\n", "a"),
             ("a\r\n", "a"),
@@ -130,7 +130,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_secret_is_read_from_what_editors_make_of_it(secret in "([a\r\n \t]|\\PC){0,20}") {
+        fn secrets_round_trip_through_files(secret in "([a\r\n \t]|\\PC){0,20}") {
             for end in ["\n", "\r\n"] {
                 // A secret that ends with `\r` followed by `\n` is read as a single line break.
                 if end == "\n" && secret.ends_with('\r') {

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn token_servers_are_whole_urls() {
+    fn token_servers_must_be_complete_urls() {
         let tokens = |token: &str, config: Value| {
             let uses = expanded(json!({"audience": [], "token": token}), config);
             uses.tokens.iter().map(ToString::to_string).collect::<Vec<_>>()

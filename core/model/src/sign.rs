@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn no_form_takes_the_input_of_a_token() {
+    fn signing_input_of_a_token_matches_no_other_form() {
         let headers = [
             r#"{"alg":"RS256"}"#,
             r#" {"alg":"HS256"}"#,
@@ -190,7 +190,7 @@ mod tests {
     proptest::proptest! {
         /// The part before the first full stop is not a JSON object, even in a lenient decoder.
         #[test]
-        fn what_is_signed_with_hmac_has_no_json_header(data in "[0-9v:]{1,16}[.:][ -~]{0,40}") {
+        fn hmac_input_with_a_json_header_is_rejected(data in "[0-9v:]{1,16}[.:][ -~]{0,40}") {
             if SignForm::ALL.iter().any(|form| form.matches(data.as_bytes())) {
                 let header = data.split('.').next().unwrap_or_default();
                 let letters: Vec<u8> = header.bytes().filter_map(sextet).collect();

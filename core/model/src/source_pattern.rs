@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stays_in_its_component() {
+    fn a_wildcard_matches_within_one_component() {
         for (text, path, permitted) in [
             ("file:/run/secrets/*", "/run/secrets/db", true),
             ("file:/run/secrets/*", "/run/secrets/.hidden", false),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_that_could_be_misread_are_refused() {
+    fn ambiguous_patterns_are_rejected() {
         for text in [
             "",
             "env:",
@@ -204,7 +204,7 @@ mod tests {
         }
 
         #[test]
-        fn any_string_is_read_or_refused(text in any::<String>()) {
+        fn accepted_patterns_round_trip(text in any::<String>()) {
             if let Ok(pattern) = text.parse::<SourcePattern>() {
                 prop_assert_eq!(pattern.to_string(), text);
             }

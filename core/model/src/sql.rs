@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_named_fields_count() {
+    fn only_named_fields_are_read() {
         let config = json!({"kind": "postgres", "host": "db", "port": 6000, "name": "zoo", "note": "127.0.0.1",
                             "options": {"sslmode": "verify-full"}});
         let targets = SqlTarget::of(&schema(&full()), &config, &Pointer::default());
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_names_no_database() {
+    fn invalid_values_name_no_database() {
         for (field, value) in [
             ("kind", json!("oracle")),
             ("host", json!(7)),
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_a_block_that_it_builds_on_count() {
+    fn fields_of_a_referenced_block_are_read() {
         let keyword = json!([{"host": "/server/config/host", "database": "/name"}]);
         let config = json!({"name": "zoo", "server": {"$block": "server/a", "config": {"host": "inner"}}});
         assert_eq!(SqlTarget::of(&schema(&keyword), &config, &Pointer::default())[0].host.as_deref(), Some("inner"));
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keyword_that_leads_nowhere_is_refused() {
+    fn invalid_sql_keywords_are_rejected() {
         assert_eq!(problems(&schema(&full())), [""; 0]);
         for bad in [
             json!("/name"),

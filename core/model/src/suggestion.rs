@@ -37,7 +37,7 @@ mod tests {
     use super::nearest;
 
     #[test]
-    fn near_words_are_found_and_far_ones_are_not() {
+    fn only_similar_words_are_suggested() {
         let known = ["database", "username", "password", "port"];
         assert_eq!(nearest("databse", known), Some("database"));
         assert_eq!(nearest("user", known), Some("username"));

@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_moves_reorders_or_hides_is_written_out() {
+    fn control_and_bidirectional_characters_are_escaped() {
         for (given, shown) in [
             ("\u{1b}[2J", r"\u{1b}[2J"),
             ("a\u{9b}31m", r"a\u{9b}31m"),
@@ -136,7 +136,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_hidden_comes_through(text in any::<String>()) {
+        fn all_hidden_characters_are_escaped(text in any::<String>()) {
             for c in line(&text).chars().filter(|c| !matches!(c, '\u{200d}' | '\u{fe0e}' | '\u{fe0f}')) {
                 prop_assert!(!is_hidden(c), "{c:?}");
             }
@@ -145,7 +145,7 @@ mod tests {
         }
 
         #[test]
-        fn a_json_document_keeps_its_value(text in any::<String>()) {
+        fn escaped_json_keeps_its_value(text in any::<String>()) {
             let document = serde_json::json!({ text.clone(): [text, "\u{202e}\u{9b}\u{e0041}"] });
             for shown in [json(&document.to_string()), json(&format!("{document:#}"))] {
                 prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).expect("JSON"), document.clone());

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_is_found_where_it_was_put() {
+    fn an_embedded_manifest_is_found() {
         let with = embed(EMPTY, "{\"a\": 1}", &about()).expect("a component");
         assert_eq!(manifest(&with).expect("one manifest"), "{\"a\": 1}");
         let twice = embed(&with, "{}", &about()).expect("a component");

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn yards_registries_and_sources_are_read_in_their_order() {
+    fn yards_registries_and_sources_are_read_in_order() {
         let text = "
             yards.prod.url = \"postgres://u@h/d\"
             yards.dev = { url = \"sqlite:/var/dev.db\" }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_misread_is_refused() {
+    fn ambiguous_configurations_are_rejected() {
         for (text, words) in [
             ("source.allow = []", "unknown key `source`"),
             ("sources.alow = []", "unknown key `sources.alow`"),

@@ -314,14 +314,14 @@ mod tests {
     }
 
     #[test]
-    fn one_broken_entry_does_not_stop_the_others() {
+    fn an_invalid_entry_does_not_affect_others() {
         let broken = &registry().broken[0];
         assert_eq!(broken.to_string(), "entry 2 (`broken`): release 0.1.0: `sha256` is required for a `url` source");
         assert_eq!(registry().entries.len(), 1);
     }
 
     #[test]
-    fn what_is_no_registry_is_refused() {
+    fn files_that_are_not_registries_are_rejected() {
         for text in [
             "",
             "version = 2",

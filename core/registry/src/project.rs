@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_line_is_not_shown() {
+    fn an_invalid_line_is_not_quoted() {
         let broken = ProjectFile::parse("yard = \"x\"\npassword = hunter2 x\n").expect_err("no TOML").to_string();
         assert!(broken.starts_with("line 2: ") && !broken.contains("hunter2"), "{broken}");
         let refused = yard("postgres://u:hunter2@h/d").expect_err("a server").to_string();
@@ -219,7 +219,7 @@ mod tests {
     proptest! {
         /// Every value of `yard` is a path inside the folder, a name, or rejected.
         #[test]
-        fn a_yard_is_inside_or_a_name_or_refused(
+        fn a_yard_must_be_a_path_inside_the_folder_or_a_name(
             text in prop_oneof![
                 any::<String>(),
                 "(sqlite|postgres|postgresql|https|file)?:?/{0,3}[a-zA-Z0-9./\\\\?&=@:%~ -]{0,24}",

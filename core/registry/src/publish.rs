@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_other_entries_of_the_index_stay() {
+    fn publishing_keeps_comments_and_other_entries() {
         let folder = tempfile::tempdir().expect("a folder");
         let (key, _) = SigningKey::generate().expect("a key");
         let text = format!(

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_fitting_release_of_the_first_registry_is_selected() {
+    fn the_newest_matching_release_of_the_first_registry_is_selected() {
         check("sql", None, expect!["0.2.0 in first"]);
         check("sql@=0.1.0", None, expect!["0.1.0 in first"]);
         check("sql@^1", None, expect!["1.5.0 in second"]);
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_considered_is_listed_with_the_reason() {
+    fn considered_releases_are_listed_with_the_reason() {
         check(
             "sql@^2",
             None,

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_holds_for_one_release_only() {
+    fn a_signature_is_valid_for_one_release_only() {
         let (pair, key) = pair();
         let bytes = b"\0asm zoo";
         let good = sign(&pair, bytes, &statement(&name(), &version(), Digest::of(bytes)));
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_key_is_refused() {
+    fn text_that_is_not_a_key_is_rejected() {
         let legacy = "RUQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
         let long = format!("{}A", legacy.replace("RU", "RW"));
         for text in ["", "RW", "RWQf6LRC", "not base64 at all", &"!".repeat(56), legacy, &long] {
@@ -200,7 +200,7 @@ mod tests {
 
         /// No changed signature verifies.
         #[test]
-        fn a_changed_signature_is_refused(at in 0..400_usize, to in any::<u8>()) {
+        fn a_changed_signature_is_rejected(at in 0..400_usize, to in any::<u8>()) {
             let (pair, key) = pair();
             let bytes = b"\0asm zoo";
             let good = sign(&pair, bytes, &statement(&name(), &version(), Digest::of(bytes)));

@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_show_no_password_and_keep_their_options() {
+    fn locations_hide_the_password_and_keep_their_options() {
         let location: YardLocation =
             "postgres://u:s3cret@h:5433/d?schema=team_a&sslmode=require&statement_timeout=5".parse().expect("good");
         assert_eq!(location.to_string(), "postgres://u@h:5433/d?schema=team_a&sslmode=require&statement_timeout=5");
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_addresses_say_what_is_wrong() {
+    fn errors_of_invalid_locations_state_the_cause() {
         let wrong = |text: &str| text.parse::<YardLocation>().expect_err("must be refused").to_string();
         assert_eq!(wrong("yard.db"), "`yard.db` is not the address of a yard");
         assert_eq!(wrong("mysql://u:pw@h/d"), "`mysql:…` is not the address of a yard");
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sqlite_yard_is_the_file_that_is_named() {
+    fn a_sqlite_location_is_the_named_file() {
         for (text, path) in [
             ("sqlite:yard.db", "yard.db"),
             ("sqlite:/a b/yard.db", "/a b/yard.db"),

@@ -167,7 +167,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_secret_survives_and_every_flipped_bit_is_noticed(text in ".{0,200}", bit in any::<usize>()) {
+        fn every_secret_round_trips_and_every_flipped_bit_is_detected(text in ".{0,200}", bit in any::<usize>()) {
             let key = DataKey::generate();
             let (zoo, field) = (address("a/zoo"), Pointer::new("/f"));
             let place = Place { yard: "y", address: &zoo, revision: Revision::FIRST, pointer: &field };

@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_survives_its_text_form() {
+    fn keys_round_trip_as_text() {
         let key = Key::generate();
         let again = Key::from_base64(&key.to_base64()).expect("its own text");
         assert_eq!(key.id(), again.id());
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_keys_are_refused_without_being_quoted() {
+    fn invalid_keys_are_rejected_without_being_quoted() {
         assert_eq!(Key::from_base64("not base64!").err(), Some(KeyError::NotBase64));
         assert_eq!(Key::from_base64("c2hvcnQ=").err(), Some(KeyError::Length(5)));
     }

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_lead_elsewhere_or_lose_a_part_are_no_files() {
+    fn names_that_do_not_map_to_one_path_are_rejected() {
         let (files, bad) = split(&[
             "c/",
             "c/sub/",
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_like_a_folder_has_no_content() {
+    fn only_empty_objects_are_treated_as_folders() {
         let objects = [("c/", 1), ("c/empty/", 0), ("c/full/", 1), ("c/full/x", 0)];
         let objects = objects.map(|(object, size)| (object.to_owned(), size)).to_vec();
         let (targets, bad) = targets(objects, "c/");
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_a_disk_takes_for_one_are_both_left_out() {
+    fn names_of_the_same_file_are_both_skipped() {
         let probe = tempfile::tempdir().expect("a folder");
         let target = |object: &str| Target { object: object.to_owned(), parts: vec!["x".to_owned()] };
         let other = Target { object: "other".to_owned(), parts: vec!["y".to_owned()] };
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn hints_are_commands_that_work() {
+    fn hints_quote_object_names_for_the_shell() {
         let bad = |object: &str| BadName { object: object.to_owned(), reason: "is bad".to_owned() };
         let error = refused(&[bad("a//it's")], "gcs-bucket/zoo", "nothing was copied");
         assert!(error.hints()[0].contains(r"`blockyard cp 'gcs-bucket/zoo:a//it'\''s' FILE`"), "{:?}", error.hints());
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_names_are_known() {
+    fn reserved_windows_names_are_rejected() {
         for name in ["con", "NUL.txt", "com1", "LPT9.x", "a.", "a ", "a:b", "a?", "COM¹"] {
             assert!(is_reserved(name), "{name}");
         }
@@ -308,7 +308,7 @@ mod tests {
     proptest! {
         /// No two names map to the same path: joining the components yields the original name.
         #[test]
-        fn a_path_has_all_of_its_name(name in "[a./\\\\]{0,12}|\\PC{0,12}") {
+        fn a_path_contains_every_component_of_the_name(name in "[a./\\\\]{0,12}|\\PC{0,12}") {
             if let Ok(parts) = parts(&name) {
                 prop_assert_eq!(parts.join("/"), name.as_str());
                 let path = parts.iter().fold(std::path::PathBuf::from("d"), |path, part| path.join(part));

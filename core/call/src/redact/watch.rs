@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_honest_echo_is_tolerated_and_a_search_is_not() {
+    fn few_masked_echoes_are_tolerated_and_many_are_not() {
         let honest = Watch::default();
         honest.searched(4_000);
         honest.found(2);

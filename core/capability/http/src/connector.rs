@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_leads_inside_is_refused_whatever_else_it_has() {
+    async fn a_name_with_a_private_address_is_rejected() {
         for answer in
             [vec!["127.0.0.1"], vec!["8.8.8.8", "10.0.0.1"], vec!["::ffff:169.254.169.254"], vec!["fd00:ec2::254"]]
         {
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_address_that_was_vetted_is_the_one_that_is_connected_to() {
+    async fn connections_use_the_validated_address() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         // The second answer is a different address, and must not be requested.
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn literal_addresses_are_vetted_too() {
+    async fn literal_addresses_are_validated() {
         for host in ["127.0.0.1", "[::1]", "[::ffff:10.0.0.1]", "169.254.169.254"] {
             let (vetted, asked) = vetted(&[], vec![vec!["8.8.8.8"]]);
             let refused = vetted.connect(host.to_owned(), 80).await.expect_err("must be refused");

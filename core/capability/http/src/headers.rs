@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_forge_are_refused() {
+    fn reserved_headers_are_rejected() {
         for name in [
             "Host",
             "HOST",
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn beside_a_secret_an_answer_comes_as_it_is() {
+    fn requests_with_a_secret_ask_for_an_unencoded_response() {
         for name in ["Want-Digest", "want-repr-digest", "A-IM", "If-Range"] {
             let given = [(name.to_owned(), "x".to_owned())];
             assert!(checked(&given, &[], 0, true).is_err() && checked(&given, &[], 0, false).is_ok(), "{name}");
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_limited() {
+    fn number_and_size_of_headers_are_limited() {
         let many = vec![("x-a".to_owned(), "b".to_owned()); limits::HTTP_HEADERS + 1];
         assert!(checked(&many, &[], 0, false).is_err());
         assert!(checked(&[], &[], limits::HTTP_HEADER_BYTES + 1, false).is_err(), "the host's headers count as well");

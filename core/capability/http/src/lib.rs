@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_has_time_of_its_own() {
+    fn an_upload_extends_the_timeout_by_its_size() {
         let stream = || futures_util::StreamExt::boxed(futures_util::stream::empty());
         assert_eq!(sending(None), limits::HTTP_TIME);
         assert_eq!(sending(Some(&Upload::stream(stream(), Some(0)))), limits::HTTP_TIME);

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_public_internet_is_public() {
+    fn special_purpose_networks_are_not_public() {
         for address in [
             "8.8.8.8",
             "172.15.0.1",
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_opens_the_network_that_it_names() {
+    fn a_grant_permits_only_the_named_network() {
         let granted: Vec<IpNet> =
             vec!["127.0.0.1/32".parse().expect("a network"), "10.0.0.0/8".parse().expect("a network")];
         let reaches = |address: &str| vet(address.parse().expect(address), &granted).is_ok();

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn names_stay_names() {
+    fn names_of_an_insert_are_quoted() {
         let into = InsertTarget::new(Dialect::Postgres, &names(&["s", "a\"; drop table x; --"]), &names(&["n"])).ok();
         assert_eq!(
             into.expect("a table").statement(2),

@@ -266,7 +266,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn dates_and_timestamps_come_back(days in -2_000_000i32..200_000_000, micros in 0i64..DAY_MICROS) {
+        fn dates_and_timestamps_round_trip(days in -2_000_000i32..200_000_000, micros in 0i64..DAY_MICROS) {
             prop_assert_eq!(parse_date(&date_text(days)), Some(days));
             prop_assert_eq!(parse_date(&postgres_date_text(days)), Some(days));
             let days = days % 100_000_000;
@@ -280,18 +280,18 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_a_parser_panic(text in "\\PC{0,30}") {
+        fn arbitrary_text_does_not_panic(text in "\\PC{0,30}") {
             let _ = (parse_timestamp(&text), parse_date(&text), parse_time(&text), parse_uuid(&text));
         }
 
         #[test]
-        fn no_digits_make_a_parser_panic(text in "[-+0-9TZ:. ]{0,30}( BC)?") {
+        fn arbitrary_digits_do_not_panic(text in "[-+0-9TZ:. ]{0,30}( BC)?") {
             let _ = (parse_timestamp(&text), parse_date(&text), parse_time(&text));
         }
     }
 
     #[test]
-    fn texts_become_bytes() {
+    fn bytes_are_parsed_from_base64_and_hexadecimal() {
         for text in ["3q0=", "3q0", "\\xdead", "\\xDEAD"] {
             assert_eq!(parse_bytes(text), Some(vec![0xde, 0xad]), "{text}");
         }
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_without_a_type_contains_no_bytes() {
+    fn bytes_in_an_untyped_list_are_rejected() {
         let check = |text: &str| without_bytes_in_list(&Value::Json(text.to_owned()));
         for refused in [r#"[{"$bytes":"3q0="}]"#, r#"[1,[{"$bytes":"*"}]]"#, r#"[{"$bytes":"","a":1}]"#] {
             assert!(check(refused).is_err(), "{refused}");
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_become_dates_and_times() {
+    fn dates_and_times_are_parsed() {
         assert_eq!(parse_date("1970-01-01"), Some(0));
         assert_eq!(parse_date("2013-02-08"), Some(15_744));
         assert_eq!(parse_date("2000-02-29"), Some(11_016));

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digits_are_kept_or_refused() {
+    fn conversions_to_double_are_exact_or_rejected() {
         assert_eq!(double_of_integer(9_007_199_254_740_992), Some(9_007_199_254_740_992.0));
         assert_eq!(double_of_integer(9_007_199_254_740_993), None);
         assert_eq!(double_of_integer(i64::MAX), None);
@@ -89,7 +89,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_float_of_32_bits_comes_back(bits: u32) {
+        fn a_32_bit_float_round_trips(bits: u32) {
             let value = f32::from_bits(bits);
             prop_assume!(!value.is_nan());
             prop_assert_eq!(single_of_double(widened(value)).map(f32::to_bits), Some(bits));
@@ -97,7 +97,7 @@ mod tests {
         }
 
         #[test]
-        fn a_double_comes_back(bits: u64) {
+        fn a_double_round_trips(bits: u64) {
             let value = f64::from_bits(bits);
             prop_assume!(!value.is_nan());
             prop_assert_eq!(double_of_text(&float_text(value)).map(f64::to_bits), Some(bits));

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_named_as_a_whole() {
+    fn all_fields_of_a_server_must_match() {
         let two = [
             named(),
             SqlTarget { host: Some("two".to_owned()), port: Some(6000), database: "y".to_owned(), ..named() },
@@ -263,21 +263,21 @@ mod tests {
     }
 
     #[test]
-    fn a_type_that_names_no_fields_reaches_nothing() {
+    fn a_type_without_the_sql_keyword_is_not_granted_a_server() {
         let refused = permit(&[], &zoo(), Dialect::Postgres, None).expect_err("nothing is named");
         assert!(refused.code == "not-granted" && refused.hint.is_some_and(|hint| hint.contains("x-sql")));
         assert_eq!(code(permit(&[named()], &zoo(), Dialect::Mysql, None)), "not-granted");
     }
 
     #[test]
-    fn a_password_goes_to_the_server_of_its_block() {
+    fn a_password_is_sent_only_to_the_server_of_its_block() {
         let named = [named()];
         let permit = |password: &str| code(permit(&named, &zoo(), Dialect::Postgres, Some(&Pointer::new(password))));
         assert_eq!((permit("/password").as_str(), permit("/base/config/password").as_str()), ("ok", "not-granted"));
     }
 
     #[test]
-    fn options_are_no_weaker_than_the_blocks() {
+    fn options_do_not_weaken_the_tls_mode_of_the_block() {
         let strict = SqlTarget { tls: Some(TlsMode::VerifyFull), ca: Some("PEM".to_owned()), ..named() };
         let open = |named: &SqlTarget, options: &[(&str, &str)]| {
             let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_named_as_a_whole() {
+    fn the_path_of_a_file_must_match_exactly() {
         let named = SqlTarget { dialect: None, host: None, username: None, database: "/a/b.db".to_owned(), ..named() };
         let permit = |path: &str| {
             code(permit(std::slice::from_ref(&named), &target(None, None, path, None), Dialect::Sqlite, None))

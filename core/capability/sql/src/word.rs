@@ -125,7 +125,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in "\\PC{0,60}", pieces in "[-/*;(# \n\r]{0,30}") {
+        fn the_tokenizer_does_not_panic(text in "\\PC{0,60}", pieces in "[-/*;(# \n\r]{0,30}") {
             for dialect in [Dialect::Postgres, Dialect::Sqlite, Dialect::Mysql] {
                 let _ = (first_word(&text, dialect), first_word(&(pieces.clone() + &text), dialect));
             }

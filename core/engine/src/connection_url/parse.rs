@@ -385,12 +385,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_server_is_read_as_it_is_written(target in some_server()) {
+        fn server_urls_round_trip(target in some_server()) {
             prop_assert_eq!(server(&target.to_string()), Ok(target));
         }
 
         #[test]
-        fn a_file_is_read_as_it_is_written(parts in prop::collection::vec(some_text(), 1..4), absolute: bool) {
+        fn file_urls_round_trip(parts in prop::collection::vec(some_text(), 1..4), absolute: bool) {
             let parts: Vec<String> = parts.into_iter().map(|part| part.replace('/', "_")).collect();
             prop_assume!(parts.iter().all(|part| !part.starts_with(':')));
             let target = Target::File(format!("{}{}", if absolute { "/" } else { "" }, parts.join("/")));
@@ -400,7 +400,7 @@ mod tests {
         /// Every byte of an accepted URL belongs to a component: formatting the components yields
         /// the same URL.
         #[test]
-        fn what_is_accepted_is_accounted_for(
+        fn an_accepted_url_has_no_ignored_characters(
             text in "//([a-z]{1,3}(:[a-z%/@#?]{0,4})?@)?[a-z.:\\[\\]%,]{0,6}(:[0-9]{0,5})?/?[a-z/%]{0,4}(\\?[a-z=&+%]{0,8})?(#[a-z]{0,2})?"
         ) {
             if let Ok(target) = server(&text) {

@@ -19,7 +19,7 @@ on_both!(
     a_secret_in_another_form_is_rejected_and_not_repeated,
     a_secret_in_a_file_that_is_not_toml_is_not_repeated,
     a_kept_secret_must_be_stored_in_the_yard,
-    a_field_that_leaves_its_secret_behind_can_be_applied,
+    a_change_that_removes_a_secret_can_be_applied,
     cycles_in_a_file_are_rejected,
     a_cycle_is_reported_without_the_blocks_that_only_lead_to_it,
     a_cycle_through_the_yard_is_rejected_before_anything_is_saved,
@@ -301,7 +301,7 @@ async fn a_kept_secret_must_be_stored_in_the_yard(yard: &TestYard) {
     assert_eq!(planned(yard, &file(kept)).await, ["Unchanged zoo-keeper/ada"]);
 }
 
-async fn a_field_that_leaves_its_secret_behind_can_be_applied(yard: &TestYard) {
+async fn a_change_that_removes_a_secret_can_be_applied(yard: &TestYard) {
     yard.create("zoo-cage/cat", json!({"animal": "cat", "lock": {"how": "key", "pattern": "pattern-secret"}})).await;
     yard.apply("[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\nlock = { how = \"open\" }\n").await;
     assert_eq!(yard.config("zoo-cage/cat").await["lock"], json!({"how": "open"}));

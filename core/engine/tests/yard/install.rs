@@ -14,13 +14,13 @@ on_both!(
     a_newer_version_without_wider_permissions_needs_yes_only,
     wider_permissions_need_a_separate_agreement,
     a_narrower_grant_replaces_the_requested_one,
-    what_was_revoked_stays_revoked,
+    revoked_capabilities_stay_revoked,
     of_two_files_with_one_version_the_last_one_is_used,
     a_review_covers_the_versions_that_it_compared,
     a_type_of_another_bundle_is_rejected,
     a_file_that_is_not_the_listed_bundle_is_rejected,
     a_manifest_that_the_code_does_not_return_is_rejected,
-    new_blocks_use_the_newest_version_and_old_ones_keep_theirs,
+    new_blocks_use_the_newest_version_and_existing_ones_keep_theirs,
 );
 
 /// Returns the manifest of a version of `zoo` with these capabilities.
@@ -138,7 +138,7 @@ async fn a_narrower_grant_replaces_the_requested_one(yard: &TestYard) {
     assert!(!granted(yard).await.contains(&"http https://*.zoo.example".to_owned()));
 }
 
-async fn what_was_revoked_stays_revoked(yard: &TestYard) {
+async fn revoked_capabilities_stay_revoked(yard: &TestYard) {
     let (bundle, reveal) = (BundleName::new("zoo").unwrap(), "reveal".parse().unwrap());
     assert!(yard.yard.revoke(&bundle, &reveal).await.unwrap());
     install_zoo(&yard.yard).await;
@@ -219,7 +219,7 @@ async fn a_manifest_that_the_code_does_not_return_is_rejected(yard: &TestYard) {
     .assert_eq(&rejected(staged));
 }
 
-async fn new_blocks_use_the_newest_version_and_old_ones_keep_theirs(yard: &TestYard) {
+async fn new_blocks_use_the_newest_version_and_existing_ones_keep_theirs(yard: &TestYard) {
     yard.create("zoo-keeper/old", json!({"name": "Old"})).await;
     let mut newer = version("1.1.0", &["reveal"]);
     newer["types"][0]["schema"]["properties"]["age"] = json!({"type": "integer"});

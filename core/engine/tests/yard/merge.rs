@@ -7,16 +7,16 @@ use serde_json::json;
 use crate::fixture::{TestYard, document, rejected, secret, setting, unset};
 
 on_both!(
-    a_document_keeps_what_it_does_not_name,
-    an_object_keeps_what_it_does_not_name,
-    a_program_has_the_same_rule,
+    a_document_keeps_unnamed_fields,
+    a_change_keeps_the_unnamed_fields_of_an_object,
+    the_library_merges_like_the_command_line,
     fields_are_removed_by_name,
-    another_variant_leaves_its_secret_behind,
+    another_variant_removes_the_secret_of_the_previous_one,
     lists_are_replaced,
     a_file_without_a_table_keeps_its_secret,
     a_mistyped_nested_secret_is_not_stored,
     a_change_that_changes_nothing_saves_nothing,
-    every_variant_is_read_and_leaves_nothing_of_the_one_before,
+    every_variant_replaces_the_fields_of_the_previous_one,
     keys_with_special_characters_hold_their_secrets,
     texts_of_all_kinds_survive,
 );
@@ -30,7 +30,7 @@ async fn with_cage(yard: &TestYard) {
     yard.create("zoo-cage/lion", config).await;
 }
 
-async fn secrets_are_there(yard: &TestYard) {
+async fn assert_secrets_are_kept(yard: &TestYard) {
     for (field, secret) in [
         ("place.code", "code-secret"),
         ("doors.north", "north-secret"),
@@ -41,11 +41,11 @@ async fn secrets_are_there(yard: &TestYard) {
     }
 }
 
-async fn a_document_keeps_what_it_does_not_name(yard: &TestYard) {
+async fn a_document_keeps_unnamed_fields(yard: &TestYard) {
     with_cage(yard).await;
     let changes = json!({"place": {"house": "dogs"}, "lock": {"how": "key"}, "doors": {}, "notes": {"b": {"d": 3}}});
     yard.set("zoo-cage/lion", changes).await;
-    secrets_are_there(yard).await;
+    assert_secrets_are_kept(yard).await;
     let config = yard.config("zoo-cage/lion").await;
     assert_eq!(config["place"]["house"], json!("dogs"));
     assert_eq!(config["notes"], json!({"a": 1, "b": {"c": 2, "d": 3}}));
@@ -53,25 +53,25 @@ async fn a_document_keeps_what_it_does_not_name(yard: &TestYard) {
     let refused = rejected(yard.change("zoo-cage/lion", document(config)).await);
     assert!(refused.contains("omit the field to keep the stored secret"), "{refused}");
     yard.set("zoo-cage/lion", json!({"place": {"house": "birds"}})).await;
-    secrets_are_there(yard).await;
+    assert_secrets_are_kept(yard).await;
 }
 
-async fn an_object_keeps_what_it_does_not_name(yard: &TestYard) {
+async fn a_change_keeps_the_unnamed_fields_of_an_object(yard: &TestYard) {
     with_cage(yard).await;
     yard.change("zoo-cage/lion", setting("place", json!({"house": "dogs"}))).await.unwrap();
-    secrets_are_there(yard).await;
+    assert_secrets_are_kept(yard).await;
     let place = json!({"code": "code-secret", "house": "birds"});
     yard.change("zoo-cage/lion", setting("place", place)).await.unwrap();
     yard.change("zoo-cage/lion", setting("notes", json!({"z": 1}))).await.unwrap();
-    secrets_are_there(yard).await;
+    assert_secrets_are_kept(yard).await;
     assert_eq!(yard.config("zoo-cage/lion").await["notes"], json!({"a": 1, "b": {"c": 2}, "z": 1}));
 }
 
-async fn a_program_has_the_same_rule(yard: &TestYard) {
+async fn the_library_merges_like_the_command_line(yard: &TestYard) {
     with_cage(yard).await;
     let patch = blockyard::Patch::setting([("place", json!({"house": "dogs"}))]);
     yard.change("zoo-cage/lion", patch).await.unwrap();
-    secrets_are_there(yard).await;
+    assert_secrets_are_kept(yard).await;
     assert_eq!(yard.config("zoo-cage/lion").await["place"]["house"], json!("dogs"));
 }
 
@@ -89,7 +89,7 @@ async fn fields_are_removed_by_name(yard: &TestYard) {
     assert!(refused.starts_with("invalid: ") && refused.contains("/animal"), "{refused}");
 }
 
-async fn another_variant_leaves_its_secret_behind(yard: &TestYard) {
+async fn another_variant_removes_the_secret_of_the_previous_one(yard: &TestYard) {
     with_cage(yard).await;
     yard.set("zoo-cage/lion", json!({"lock": {"how": "open"}})).await;
     assert_eq!(yard.config("zoo-cage/lion").await["lock"], json!({"how": "open"}));
@@ -110,12 +110,12 @@ async fn lists_are_replaced(yard: &TestYard) {
 async fn a_file_without_a_table_keeps_its_secret(yard: &TestYard) {
     with_cage(yard).await;
     yard.apply("[blocks.\"zoo-cage/lion\"]\nanimal = \"lion\"\n").await;
-    secrets_are_there(yard).await;
+    assert_secrets_are_kept(yard).await;
     // Fields without secrets are those of the file.
     assert_eq!(yard.config("zoo-cage/lion").await["notes"], json!(null));
     let place = "[blocks.\"zoo-cage/lion\"]\nanimal = \"lion\"\n[blocks.\"zoo-cage/lion\".place]\nhouse = \"dogs\"\n";
     yard.apply(place).await;
-    secrets_are_there(yard).await;
+    assert_secrets_are_kept(yard).await;
     assert_eq!(yard.config("zoo-cage/lion").await["place"]["house"], json!("dogs"));
 }
 
@@ -146,7 +146,7 @@ async fn a_change_that_changes_nothing_saves_nothing(yard: &TestYard) {
     assert_eq!(yard.newest("zoo-keeper/ada").await, 1);
 }
 
-async fn every_variant_is_read_and_leaves_nothing_of_the_one_before(yard: &TestYard) {
+async fn every_variant_replaces_the_fields_of_the_previous_one(yard: &TestYard) {
     yard.create("zoo-keeper/ada", json!({"name": "Ada"})).await;
     yard.create("zoo-cage/cat", json!({"animal": "cat"})).await;
     let guarded = json!({"how": "guarded", "by": {"$block": "zoo-keeper/ada"}, "word": "word-secret"});

@@ -86,7 +86,7 @@ fn decisions_are_listed_with_their_state() {
 }
 
 #[test]
-fn sources_are_read_from_own_yards_only() {
+fn sources_of_yards_of_other_users_require_permission() {
     in_folder(async |folder| {
         let url = yard_of_another_user(folder).await;
         assert_eq!(reveal(&url, config(folder)).await, Err("source-not-permitted".to_owned()));
@@ -105,7 +105,7 @@ fn sources_are_read_from_own_yards_only() {
 }
 
 #[test]
-fn the_yard_of_a_project_is_opened_only_if_it_is_the_trusted_one() {
+fn a_project_opens_only_its_trusted_yard() {
     in_folder(async |folder| {
         let url = yard_of_another_user(folder).await;
         let project = project(folder, PROJECT);
@@ -125,7 +125,7 @@ fn the_yard_of_a_project_is_opened_only_if_it_is_the_trusted_one() {
 
 #[cfg(unix)]
 #[test]
-fn decisions_that_others_can_write_are_not_used() {
+fn decisions_that_other_users_can_write_are_ignored() {
     use std::os::unix::fs::PermissionsExt as _;
     in_folder(async |folder| {
         let (trust, project) = (trust(folder), project(folder, PROJECT));

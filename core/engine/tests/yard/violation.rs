@@ -8,9 +8,9 @@ use crate::fixture::{TestYard, at, document, rejected};
 
 on_both!(
     all_problems_are_reported_at_once,
-    a_program_reads_the_problems_as_values,
+    violations_are_available_as_values,
     unknown_fields_are_reported_with_the_nearest_known_one,
-    a_choice_is_reported_with_the_nearest_one,
+    an_invalid_enum_value_is_reported_with_the_nearest_one,
     a_fraction_in_an_integer_is_reported_at_its_location,
     a_check_saves_nothing,
     a_rejected_change_saves_nothing,
@@ -45,7 +45,7 @@ async fn all_problems_are_reported_at_once(yard: &TestYard) {
     assert!(yard.addresses().await.is_empty());
 }
 
-async fn a_program_reads_the_problems_as_values(yard: &TestYard) {
+async fn violations_are_available_as_values(yard: &TestYard) {
     let error = yard.try_create("zoo-cage/cat", json!({"anmal": "cat"})).await.unwrap_err();
     assert_eq!(
         error.values(),
@@ -68,7 +68,7 @@ async fn unknown_fields_are_reported_with_the_nearest_known_one(yard: &TestYard)
     .assert_eq(&create(yard, wrong).await);
 }
 
-async fn a_choice_is_reported_with_the_nearest_one(yard: &TestYard) {
+async fn an_invalid_enum_value_is_reported_with_the_nearest_one(yard: &TestYard) {
     let wrong = json!({"animal": "cat", "type": "tnk", "lock": {"how": "opn"}});
     expect![[r#"
         invalid: block `zoo-cage/cat` is not valid

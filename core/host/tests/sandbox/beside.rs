@@ -84,7 +84,7 @@ async fn a_computing_guest_does_not_block_other_calls_with_two_workers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_calls_than_turns_wait_and_all_are_done() {
+async fn calls_beyond_the_concurrency_limit_wait_and_complete() {
     let sandbox = sandbox();
     let bundle = load(&sandbox, "healthy", WAITS).await.expect("a bundle");
     let calls = (0..4 * blockyard_host::limits::CONCURRENT_CALLS).map(|_| call(&sandbox, &bundle, "go", LONG));
@@ -93,7 +93,7 @@ async fn more_calls_than_turns_wait_and_all_are_done() {
 }
 
 #[tokio::test]
-async fn waiting_for_a_turn_ends_at_the_deadline_too() {
+async fn waiting_for_a_permit_ends_at_the_deadline() {
     let sandbox = sandbox();
     let waits = load_attack(&sandbox, "wait-past-the-deadline").await;
     let healthy = load(&sandbox, "healthy", "").await.expect("a bundle");
@@ -113,7 +113,7 @@ async fn waiting_for_a_turn_ends_at_the_deadline_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_trap_in_one_call_does_not_hurt_the_others() {
+async fn a_trap_does_not_affect_other_calls() {
     let sandbox = sandbox();
     let (trap, counter) = (load_attack(&sandbox, "trap").await, load_attack(&sandbox, "counter-across-calls").await);
     let pairs = (0..100).map(async |_| {
@@ -126,7 +126,7 @@ async fn a_trap_in_one_call_does_not_hurt_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_panic_of_the_host_is_the_failure_of_one_call() {
+async fn a_host_panic_fails_only_its_call() {
     let sandbox = sandbox();
     let reveals = load(&sandbox, "reveals", REVEALS).await.expect("a bundle");
     let pairs = (0..blockyard_host::limits::CONCURRENT_CALLS * 2).map(async |_| {
@@ -147,7 +147,7 @@ async fn a_panic_of_the_host_is_the_failure_of_one_call() {
 }
 
 #[tokio::test]
-async fn a_stream_that_panics_is_the_failure_of_one_call() {
+async fn a_panic_in_a_stream_fails_only_its_call() {
     let sandbox = sandbox();
     let reads = load(&sandbox, "reads", READS).await.expect("a bundle");
     let held = std::sync::Arc::new(());
@@ -165,7 +165,7 @@ async fn a_stream_that_panics_is_the_failure_of_one_call() {
 }
 
 #[tokio::test]
-async fn what_a_call_holds_is_closed_when_nobody_waits_for_it() {
+async fn a_canceled_call_releases_its_resources() {
     let sandbox = sandbox();
     let reads = load(&sandbox, "reads", READS).await.expect("a bundle");
     let held = std::sync::Arc::new(());

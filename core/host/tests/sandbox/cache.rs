@@ -40,7 +40,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[tokio::test]
-async fn code_is_kept_for_this_user_alone() {
+async fn cached_code_is_private_to_the_user() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path().join("cache");
     use_bundle(&folder, "kept").await;
@@ -58,7 +58,7 @@ async fn code_is_kept_for_this_user_alone() {
 }
 
 #[tokio::test]
-async fn what_was_changed_is_compiled_anew() {
+async fn changed_cache_entries_are_recompiled() {
     let folder = tempfile::tempdir().expect("a folder");
     use_bundle(folder.path(), "changed").await;
     for path in entries(folder.path()) {
@@ -80,7 +80,7 @@ async fn what_was_changed_is_compiled_anew() {
 }
 
 #[tokio::test]
-async fn code_that_was_put_elsewhere_is_not_that_bundles_code() {
+async fn cache_entries_of_another_bundle_are_not_used() {
     let folder = tempfile::tempdir().expect("a folder");
     use_bundle(folder.path(), "one").await;
     let ones = entries(folder.path());
@@ -96,7 +96,7 @@ async fn code_that_was_put_elsewhere_is_not_that_bundles_code() {
 }
 
 #[tokio::test]
-async fn code_of_another_key_is_compiled_anew() {
+async fn cache_entries_of_another_key_are_recompiled() {
     let folder = tempfile::tempdir().expect("a folder");
     use_bundle(folder.path(), "foreign").await;
     let key = folder.path().join("key");
@@ -114,7 +114,7 @@ async fn code_of_another_key_is_compiled_anew() {
 }
 
 #[tokio::test]
-async fn a_folder_that_others_may_write_is_mended() {
+async fn permissions_and_key_of_a_writable_cache_are_replaced() {
     let folder = tempfile::tempdir().expect("a folder");
     use_bundle(folder.path(), "open").await;
     let key = fs::read(folder.path().join("key")).expect("the key");
@@ -129,7 +129,7 @@ async fn a_folder_that_others_may_write_is_mended() {
 }
 
 #[tokio::test]
-async fn a_folder_of_somebody_else_is_refused_and_none_is_needed() {
+async fn the_cache_is_optional_and_must_belong_to_the_user() {
     let folder = tempfile::tempdir().expect("a folder");
     // If the folder cannot be created, code is not cached.
     fs::write(folder.path().join("file"), "").expect("a file");

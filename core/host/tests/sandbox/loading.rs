@@ -25,7 +25,7 @@ fn random(seed: u64) -> impl Iterator<Item = u64> {
 }
 
 #[tokio::test]
-async fn a_file_that_is_cut_off_is_refused() {
+async fn a_truncated_file_is_rejected() {
     let sandbox = sandbox();
     let whole = with_manifest("cut", "", manifest("cut", "").to_string().as_bytes());
     assert_eq!(refusal(&sandbox, whole.clone()).await, None);
@@ -67,7 +67,7 @@ async fn a_file_with_a_changed_byte_is_a_bundle_or_an_error() {
 }
 
 #[tokio::test]
-async fn noise_is_refused() {
+async fn random_bytes_are_rejected() {
     let sandbox = sandbox();
     for (length, number) in (0..200).zip(random(11)) {
         let mut bytes: Vec<u8> =
@@ -80,7 +80,7 @@ async fn noise_is_refused() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_too_large_is_not_read_further() {
+async fn a_file_above_the_size_limit_is_rejected() {
     let refused = sandbox().load(Arc::new(vec![0; limits::COMPONENT_BYTES + 1])).await.expect_err("refused");
     assert!(matches!(refused, HostError::TooLarge { .. }));
 }
@@ -97,7 +97,7 @@ fn changed(change: impl FnOnce(&mut Value)) -> String {
 }
 
 #[tokio::test]
-async fn manifests_that_mean_harm_are_refused() {
+async fn malicious_manifests_are_rejected() {
     assert_eq!(said(changed(|_| {})).await, "it is a bundle");
     let large = changed(|m| m["description"] = json!("x".repeat(10 << 20)));
     let reason = said(large).await;
@@ -128,7 +128,7 @@ async fn manifests_that_mean_harm_are_refused() {
 }
 
 #[tokio::test]
-async fn schemas_that_mean_harm_are_refused_or_harmless() {
+async fn malicious_schemas_are_rejected_or_harmless() {
     let with = |schema: Value| changed(|m| m["types"][0]["schema"]["properties"]["a"] = schema);
     for remote in ["https://example.com/schema.json", "file:///etc/passwd", "http://127.0.0.1:1/"] {
         let reason = said(with(json!({"$ref": remote}))).await;
@@ -147,7 +147,7 @@ async fn schemas_that_mean_harm_are_refused_or_harmless() {
 }
 
 #[tokio::test]
-async fn what_follows_the_component_is_not_its_own() {
+async fn trailing_bytes_are_rejected() {
     let mut bytes = build("m", "");
     embed(&mut bytes, b"{}");
     // The host uses the manifest that `describe` returns and ignores embedded ones; the engine

@@ -12,7 +12,7 @@ async fn migrated(text: &str) -> Result<serde_json::Value, HostError> {
 }
 
 #[tokio::test]
-async fn a_configuration_is_brought_to_this_version() {
+async fn a_configuration_is_migrated() {
     // Discriminant 0 (ok), then the address and length of the string.
     let text = r#"
         (data (i32.const 512) "\00\00\00\00\20\02\00\00\0d\00\00\00")
@@ -25,7 +25,7 @@ async fn a_configuration_is_brought_to_this_version() {
 }
 
 #[tokio::test]
-async fn a_bundle_says_why_not() {
+async fn a_migration_error_is_returned() {
     // Discriminant 1 (error), then a problem: code and message, no hint, not retryable, no details.
     let text = r#"
         (data (i32.const 512) "\01\00\00\00\40\02\00\00\07\00\00\00\47\02\00\00\06\00\00\00")
@@ -37,7 +37,7 @@ async fn a_bundle_says_why_not() {
 }
 
 #[tokio::test]
-async fn what_is_not_json_is_no_configuration() {
+async fn a_migration_result_must_be_json() {
     let text = r#"
         (data (i32.const 512) "\00\00\00\00\60\00\00\00\03\00\00\00")
         (func $migrate (param i32 i32 i32 i32 i32) (result i32) (i32.const 512))
@@ -46,7 +46,7 @@ async fn what_is_not_json_is_no_configuration() {
 }
 
 #[tokio::test]
-async fn it_reaches_nothing_and_ends() {
+async fn migrations_have_no_capabilities_and_a_limit() {
     let clock = r#"
 ;; capabilities: clock
         (import "blockyard:bundle/clock@0.1.0" "now" (func $now (result i64)))

@@ -12,7 +12,7 @@ fn resident() -> usize {
 }
 
 #[test]
-fn thousands_of_calls_leave_no_memory_behind() {
+fn thousands_of_calls_do_not_leak_memory() {
     // Runs in a separate process, because concurrent tests of this process allocate memory, too.
     let alone = std::process::Command::new(std::env::current_exe().expect("this program"))
         .args(["--exact", "soak::alone", "--ignored", "--nocapture"])
@@ -23,7 +23,7 @@ fn thousands_of_calls_leave_no_memory_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "run by `thousands_of_calls_leave_no_memory_behind`"]
+#[ignore = "run by `thousands_of_calls_do_not_leak_memory`"]
 async fn alone() {
     let sandbox = sandbox();
     let healthy = load(&sandbox, "healthy", "").await.expect("a bundle");

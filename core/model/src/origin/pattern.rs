@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_match_origins_and_nothing_beside() {
+    fn patterns_match_only_their_origins() {
         let none = json!({});
         assert!(matches("https://Storage.googleapis.com", &none, "https://storage.googleapis.com/b/o"));
         assert!(matches("https://a.example:443/", &none, "https://A.example"));
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_the_configuration_stand_in_patterns() {
+    fn patterns_substitute_fields_of_the_configuration() {
         let config = json!({"host": "db.example", "port": 8443, "region": "eu-west1", "url": "https://a.example/v1",
             "bad": "a.example/@b", "nested": {"url": "http://b.example:81"}, "secret": {"$secret": "/secret"}});
         assert!(matches("https://{config.host}:{config.port}", &config, "https://db.example:8443/x"));
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_print_as_they_parse() {
+    fn patterns_round_trip() {
         for text in [
             "https://a.example",
             "http://a.example:8080",
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_covers_what_may_be_granted() {
+    fn requested_patterns_cover_narrower_grants() {
         let covers = |asked: &str, granted: &str| pattern(asked).covers(&pattern(granted));
         assert!(covers("{config.url}", "http://127.0.0.1:4443"));
         assert!(covers("https://{config.host}:{config.port}", "https://db.example:8443"));
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_written_out_names_a_network() {
+    fn only_literal_hosts_and_networks_name_a_network() {
         let networks = |text: &str| -> Vec<String> {
             let access: HttpAccess = text.parse().expect(text);
             access.special_networks().iter().map(ToString::to_string).collect()

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_is_one_part_of_the_path() {
+    fn a_wildcard_matches_one_path_segment() {
         let safe: SafeRequest = "POST https://b.example/v2/projects/*/queries".parse().expect("safe");
         let matches = |method: &str, url: &str| safe.matches(method, &RequestUrl::parse(url).expect(url), &json!({}));
         assert!(matches("POST", "https://b.example/v2/projects/demo/queries?alt=json"));
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_is_not_a_part_that_a_server_reads_as_two() {
+    fn a_wildcard_does_not_match_encoded_separators() {
         let safe: SafeRequest = "POST https://b.example/v2/*/queries".parse().expect("safe");
         for part in [
             "a%2Fb",
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_safe_request_covers_what_is_narrower() {
+    fn a_safe_request_covers_narrower_ones() {
         let covers = |own: &str, other: &str| {
             let parse = |text: &str| text.parse::<SafeRequest>().expect(text);
             parse(own).covers(&parse(other))
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn safe_requests_print_as_they_parse() {
+    fn safe_requests_round_trip() {
         for text in ["POST https://b.example/v2/*/queries", "PUT {config.url}/a/*"] {
             assert_eq!(text.parse::<SafeRequest>().expect(text).to_string(), text);
         }

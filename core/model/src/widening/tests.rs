@@ -98,7 +98,7 @@ fn a_new_operation_is_wider_if_nothing_beside_it_has_its_effect() {
 }
 
 #[test]
-fn the_protection_of_a_field_does_not_change_without_a_word() {
+fn changes_of_the_protection_of_a_field_are_reported() {
     let secret = |audience: &str| json!({"type": "string", "writeOnly": true, "format": "password", "x-secret": {"audience": [audience]}});
     let build = |properties: Value| manifest(&[], json!([with_properties(&[], properties)]));
     let old = build(json!({"url": {"type": "string"}, "token": secret("https://a.example")}));
@@ -174,7 +174,7 @@ fn sends(manifest: &Manifest, operation: &str) -> BTreeSet<String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
-    fn what_is_not_wider_allows_no_more(
+    fn changes_that_are_not_wider_allow_nothing_new(
         installed in prop::collection::vec(some_manifest(), 1..3),
         new in some_manifest(),
         granted in prop::collection::btree_set(0..CAPABILITIES.len(), 0..6),

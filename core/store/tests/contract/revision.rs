@@ -14,7 +14,7 @@ on_both!(
     a_large_configuration_survives,
     numbers_are_read_with_the_same_value,
     revisions_are_numbered_without_gaps_and_remain,
-    what_does_not_exist_is_none,
+    missing_items_are_none,
     a_save_from_an_old_revision_is_rejected,
     a_name_is_taken_only_once,
     a_block_requires_a_key_of_the_yard,
@@ -107,7 +107,7 @@ async fn revisions_are_numbered_without_gaps_and_remain(yard: &TestStore) {
     assert_eq!((second.revision, second.newest, second.config), (revision(2), revision(4), json!({"n": 2})));
 }
 
-async fn what_does_not_exist_is_none(yard: &TestStore) {
+async fn missing_items_are_none(yard: &TestStore) {
     yard.create("zoo/leo", "{}", &[]).await.unwrap();
     let missing = at("zoo/missing");
     assert!(yard.store.block(&missing, None).await.unwrap().is_none());

@@ -216,7 +216,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..16), unsigned: bool, bits: bool) {
+        fn the_decoder_does_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..16), unsigned: bool, bits: bool) {
             for kind in [
                 ColumnKind::Boolean, ColumnKind::Int16, ColumnKind::Int64, ColumnKind::UInt64, ColumnKind::Float32,
                 ColumnKind::Float64, ColumnKind::Decimal, ColumnKind::Text, ColumnKind::Bytes, ColumnKind::Date,
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_text() {
+    fn durations_are_formatted_as_text() {
         let time =
             |negative: u8, days: u32, clock: [u8; 3]| time(&[&[negative][..], &days.to_le_bytes(), &clock].concat());
         assert_eq!(time(0, 0, [23, 59, 59]), Some(Cell::Time(86_399_000_000)));

@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_statements_pass() {
+    fn reading_statements_are_accepted() {
         for text in [
             "select 1",
             " ( SELECT 1)",
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn others_do_not() {
+    fn writing_statements_are_rejected() {
         for text in [
             "delete from t",
             "/* select */ commit",
@@ -303,13 +303,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_the_scanner_panic(text in "\\PC{0,60}") {
+        fn the_scanner_does_not_panic(text in "\\PC{0,60}") {
             let _ = check(&text, Access::ReadOnly);
         }
 
         /// Words in quotes and comments are ignored, and words after them are not.
         #[test]
-        fn words_count_where_they_stand(inner in "[a-z0-9 ,;-]{0,20}", way in 0usize..5) {
+        fn keywords_in_strings_and_comments_are_ignored(inner in "[a-z0-9 ,;-]{0,20}", way in 0usize..5) {
             let (open, close) = [("'", "'"), ("\"", "\""), ("`", "`"), ("/* ", " */"), ("# ", "\n")][way];
             let hidden = format!("select 1 {open}{inner} into outfile {close}");
             prop_assert_eq!(read(&hidden), Ok(()));

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn elements_have_the_form_of_single_values() {
+    fn elements_are_formatted_like_single_values() {
         for (element, server, common) in [
             (ColumnKind::Bytes, r#"["\\xdead",null]"#, r#"["3q0=",null]"#),
             (
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_that_the_server_would_change_are_refused() {
+    fn elements_that_the_server_would_change_are_rejected() {
         let parsed = |text: &str| -> Json { serde_json::from_str(text).expect("JSON") };
         for (element, list) in [
             (ColumnKind::Float64, "[9007199254740993]"),

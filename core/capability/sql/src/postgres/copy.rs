@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_server_says_which_row() {
+    fn the_row_number_is_parsed_from_the_error_context() {
         assert_eq!(line_of("COPY t, line 3, column a: \"x\"", "t"), Some(2));
         assert_eq!(line_of("COPY t, Zeile 3, Spalte a: \"x\"", "t"), Some(2));
         assert_eq!(line_of("PL/pgSQL function f()\nCOPY t, line 12", "t"), Some(11));
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_stay_on_their_line() {
+    fn strings_are_escaped_for_copy() {
         let mut data = Vec::new();
         escape(&mut data, "a\tb\\N\r\nü").expect("no NUL");
         assert_eq!(data, "a\\tb\\\\N\\r\\nü".as_bytes());

@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn casts_go_where_parameters_stand() {
+    fn parameters_are_cast_outside_of_strings_and_comments() {
         let types = [interval(), <i64 as Type<Postgres>>::type_info()];
         let cast = |text: &str| cast_parameters(text, &types);
         assert_eq!(cast("select $1, $2, x$1, $12"), "select ($1::text)::INTERVAL, $2, x$1, $12");
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_cast_around_the_statement() {
+    fn columns_are_cast_in_an_outer_select() {
         let cast =
             cast_columns("select 1, a ';' -- ; end\n; /* x */ ;", &[None, Some(TextForm::Words), Some(TextForm::Json)]);
         let array = array_as_json("c3");
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_left_out() {
+    fn parameters_are_replaced_by_null() {
         assert_eq!(without_parameters("select $1, '$2', x$3 -- $4"), "select null, '$2', x$3 -- $4");
         let cast = cast_named_columns("select 1, 2;", &[None, Some(TextForm::Words)], &["a", "b\"c"]);
         assert_eq!(
@@ -305,19 +305,19 @@ mod tests {
     }
 
     #[test]
-    fn lists_become_vectors() {
+    fn lists_are_formatted_as_vectors() {
         assert_eq!(vector_literal(&serde_json::json!([1, "2"])), "1 2");
         assert_eq!(vector_literal(&serde_json::json!("1 2")), "1 2");
     }
 
     #[test]
-    fn lists_become_arrays() {
+    fn lists_are_formatted_as_arrays() {
         let list = serde_json::json!([[1, null], ["a\"b\\c", "NULL"], [true, 1.5]]);
         assert_eq!(array_literal(&list), r#"{{1,NULL},{"a\"b\\c","NULL"},{true,1.5}}"#);
     }
 
     #[test]
-    fn only_the_literal_of_an_array_is_sent_as_it_is() {
+    fn only_array_literals_are_sent_unchanged() {
         let sent = |json: &str, element| words_of_form(&Value::Json(json.to_owned()), TextForm::Json, Some(element));
         let numbers = |json: &str| sent(json, ColumnKind::Float64);
         assert_eq!(numbers(r#""[0:1]={0.5,2}""#), Ok(Some("[0:1]={0.5,2}".to_owned())));
@@ -328,13 +328,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_the_scanner_panic(text in "\\PC{0,60}") {
+        fn the_scanner_does_not_panic(text in "\\PC{0,60}") {
             let _ = (cast_parameters(&text, &[interval()]), body(&text));
         }
 
         /// A statement without a parameter that needs a cast stays unchanged.
         #[test]
-        fn other_texts_stay(text in "[a-z0-9 '\"$;,/*-]{0,60}") {
+        fn statements_without_casts_are_unchanged(text in "[a-z0-9 '\"$;,/*-]{0,60}") {
             prop_assert_eq!(cast_parameters(&text, &[]), text);
         }
     }

@@ -207,7 +207,7 @@ mod tests {
     proptest! {
         /// Checks that a literal ends at its closing quote, and contains the original string.
         #[test]
-        fn literals_are_read_back(text in "[^\0]{0,40}") {
+        fn quoted_literals_round_trip(text in "[^\0]{0,40}") {
             let mut literal = String::new();
             quote(&mut literal, &text).expect("no NUL");
             let inner = literal.strip_prefix("E'").and_then(|rest| rest.strip_suffix('\'')).expect("quotes");
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nul_does_not_cut_a_statement() {
+    fn a_nul_character_is_rejected() {
         assert!(quote(&mut String::new(), "a\0b").is_err());
     }
 }

@@ -117,7 +117,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn numerics_keep_their_digits_and_scale(whole in "(0|[1-9][0-9]{0,24})", fraction in "([0-9]{0,20})", negative in any::<bool>()) {
+        fn numerics_round_trip_with_their_scale(whole in "(0|[1-9][0-9]{0,24})", fraction in "([0-9]{0,20})", negative in any::<bool>()) {
             let zero = whole == "0" && fraction.bytes().all(|b| b == b'0');
             let sign = if negative && !zero { "-" } else { "" };
             let point = if fraction.is_empty() { "" } else { "." };
@@ -127,12 +127,12 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+        fn the_decoder_does_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
             let _ = decode(&bytes);
         }
 
         #[test]
-        fn no_text_makes_the_encoder_panic(text in "\\PC{0,30}") {
+        fn the_encoder_does_not_panic(text in "\\PC{0,30}") {
             let _ = encode(&text);
         }
     }

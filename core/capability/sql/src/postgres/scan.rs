@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_read_only_operation_takes_reading_statements() {
+    fn a_read_only_operation_accepts_only_reading_statements() {
         for text in [
             "select 1",
             " ( SELECT 1)",

@@ -45,7 +45,7 @@ fn wide(value: &str, columns: usize) -> String {
 }
 
 #[test]
-fn statements_that_take_memory_end_within_the_limit() {
+fn statements_stop_at_the_memory_limit() {
     let _alone = MEASURED.lock();
     let many = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 200000)";
     let few = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 2000)";
@@ -116,7 +116,7 @@ async fn until(done: impl Fn() -> bool, what: &str) {
 }
 
 #[test]
-fn connections_of_a_call_share_its_limit() {
+fn connections_of_a_call_share_its_memory_limit() {
     let _alone = MEASURED.lock();
     let server = Server::sqlite();
     server.runtime.block_on(async {
@@ -149,7 +149,7 @@ fn the_memory_of_sqlite_is_counted() {
 }
 
 #[test]
-fn temporary_files_end_within_the_limit() {
+fn temporary_files_stop_at_the_size_limit() {
     let _alone = MEASURED.lock();
     let server = Server::sqlite();
     server.runtime.block_on(async {
@@ -179,7 +179,7 @@ fn temporary_files_end_within_the_limit() {
 }
 
 #[test]
-fn settings_that_cost_are_the_hosts() {
+fn resource_settings_cannot_be_changed() {
     let server = Server::sqlite();
     server.runtime.block_on(async {
         let slot = server.open(Access::ReadWrite).await;
@@ -256,7 +256,7 @@ fn settings_that_cost_are_the_hosts() {
 }
 
 #[test]
-fn a_database_in_memory_is_bounded() {
+fn the_size_of_a_memory_database_is_bounded() {
     let _alone = MEASURED.lock();
     let server = Server::memory();
     server.runtime.block_on(async {

@@ -10,7 +10,7 @@ fn is_text(value: &Value, wanted: &str) -> bool {
 }
 
 #[test]
-fn a_session_of_postgres_goes_back_as_it_came() {
+fn a_postgres_session_is_reset_before_reuse() {
     let Some(server) = Server::postgres() else { return };
     server.runtime.block_on(async {
         let slot = server.open(Access::ReadWrite).await;
@@ -57,7 +57,7 @@ fn a_session_of_postgres_goes_back_as_it_came() {
 }
 
 #[test]
-fn a_session_of_mysql_is_new() {
+fn a_mysql_session_is_not_reused() {
     let Some(server) = Server::mysql() else { return };
     server.runtime.block_on(async {
         let slot = server.open(Access::ReadWrite).await;
@@ -79,7 +79,7 @@ fn a_session_of_mysql_is_new() {
 }
 
 #[test]
-fn a_connection_of_sqlite_is_new() {
+fn a_sqlite_connection_is_not_reused() {
     let server = Server::sqlite();
     server.runtime.block_on(async {
         let slot = server.open(Access::ReadWrite).await;

@@ -19,7 +19,7 @@ async fn open(server: &Server, block: &str, target: Permitted, access: Access) -
 }
 
 #[test]
-fn a_block_has_so_many_connections_to_a_server_whatever_it_asks_for() {
+fn the_connection_limit_is_per_block_and_server() {
     let Some(server) = Server::postgres() else { return };
     let choices = |number: usize| Permitted {
         tls: if number.is_multiple_of(2) { TlsMode::Prefer } else { TlsMode::Disable },
@@ -54,7 +54,7 @@ fn a_block_has_so_many_connections_to_a_server_whatever_it_asks_for() {
 }
 
 #[test]
-fn what_failed_is_forgotten() {
+fn pools_of_failed_connections_are_removed() {
     let Some(server) = Server::postgres() else { return };
     server.runtime.block_on(async {
         for number in 0..20 {
@@ -79,7 +79,7 @@ fn what_failed_is_forgotten() {
 }
 
 #[test]
-fn a_connection_is_not_used_for_another_purpose() {
+fn read_and_write_connections_are_not_shared() {
     let Some(server) = Server::postgres() else { return };
     server.runtime.block_on(async {
         let reading = server.open(Access::ReadOnly).await;
@@ -94,7 +94,7 @@ fn a_connection_is_not_used_for_another_purpose() {
 }
 
 #[test]
-fn two_first_calls_have_one_database_in_memory() {
+fn concurrent_first_calls_share_one_memory_database() {
     let server = Server::memory();
     server.runtime.block_on(async {
         let server = &server;
@@ -120,7 +120,7 @@ fn two_first_calls_have_one_database_in_memory() {
 }
 
 #[test]
-fn databases_in_memory_are_few() {
+fn the_number_of_memory_databases_is_bounded() {
     let server = Server::memory();
     server.runtime.block_on(async {
         for number in 0..limits::SQLITE_MEMORY_DATABASES + 4 {
@@ -139,7 +139,7 @@ fn databases_in_memory_are_few() {
 /// links that have changed since the last connection.
 #[cfg(unix)]
 #[test]
-fn the_yards_files_are_compared_for_each_connection() {
+fn yard_files_are_rejected_for_each_connection() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     std::fs::write(path("yard.db"), "").unwrap();

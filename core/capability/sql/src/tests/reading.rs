@@ -294,7 +294,7 @@ fn in_sqlite_the_scanner_finds_the_first_word() {
 
 /// Without the scanner, the databases themselves refuse statements that end a transaction.
 #[test]
-fn the_database_itself_tells_what_ends_a_transaction() {
+fn statements_that_end_the_transaction_are_detected() {
     for server in Server::all() {
         server.runtime.block_on(async {
             let slot = server.open(Access::ReadOnly).await;
@@ -314,7 +314,7 @@ fn the_database_itself_tells_what_ends_a_transaction() {
 
 /// A commit that was not refused is detected before anything else runs.
 #[test]
-fn a_transaction_that_ended_is_noticed() {
+fn an_ended_transaction_is_detected() {
     for server in Server::all().into_iter().filter(|server| server.dialect != Dialect::Sqlite) {
         server.runtime.block_on(async {
             for access in [Access::ReadOnly, Access::ReadWrite] {
@@ -381,7 +381,7 @@ fn a_commit_after_an_error_fails() {
 
 /// The session itself is read-only, not only the transaction of the host.
 #[test]
-fn a_session_for_reads_is_read_only_by_itself() {
+fn a_read_session_is_read_only_by_default() {
     for server in Server::all() {
         let question = match server.dialect {
             Dialect::Postgres => "show default_transaction_read_only",

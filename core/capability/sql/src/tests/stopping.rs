@@ -70,31 +70,31 @@ fn stops(server: &Server, slow: (&str, &str), mark: &str, reading: bool) {
 }
 
 #[test]
-fn a_query_that_nobody_waits_for_stops_in_postgres() {
+fn a_dropped_query_is_canceled_in_postgres() {
     let Some(server) = Server::postgres() else { return };
     stops(&server, SLOW[0], "query", true);
 }
 
 #[test]
-fn a_statement_that_nobody_waits_for_stops_in_postgres() {
+fn a_dropped_statement_is_canceled_in_postgres() {
     let Some(server) = Server::postgres() else { return };
     stops(&server, SLOW[0], "statement", false);
 }
 
 #[test]
-fn a_query_that_nobody_waits_for_stops_in_mysql() {
+fn a_dropped_query_is_canceled_in_mysql() {
     let Some(server) = Server::mysql() else { return };
     stops(&server, SLOW[1], "query", true);
 }
 
 #[test]
-fn a_statement_that_nobody_waits_for_stops_in_mysql() {
+fn a_dropped_statement_is_canceled_in_mysql() {
     let Some(server) = Server::mysql() else { return };
     stops(&server, SLOW[1], "statement", false);
 }
 
 #[test]
-fn rows_that_nobody_reads_stop() {
+fn unread_rows_cancel_the_query() {
     let texts = [
         ("sqlite", "with recursive n(i) as (select 1 union all select i + 1 from n) select i from n", ""),
         (
@@ -129,7 +129,7 @@ fn rows_that_nobody_reads_stop() {
 }
 
 #[test]
-fn sqlite_stops_in_the_middle_of_a_statement() {
+fn a_running_statement_is_interrupted_in_sqlite() {
     let server = Server::sqlite();
     server.runtime.block_on(async {
         let slot = server.open(Access::ReadWrite).await;
@@ -158,7 +158,7 @@ fn sqlite_stops_in_the_middle_of_a_statement() {
 }
 
 #[test]
-fn a_transaction_that_is_dropped_is_rolled_back() {
+fn a_dropped_transaction_is_rolled_back() {
     for server in Server::all() {
         server.runtime.block_on(async {
             let table = if server.dialect == Dialect::Mysql { "test.dropped" } else { "dropped" };

@@ -94,7 +94,7 @@ fn an_error_is_not_retried_if_changes_stay() {
 }
 
 #[test]
-fn a_statement_that_waits_for_a_table_has_committed() {
+fn a_statement_that_waits_for_a_table_lock_has_committed() {
     let Some(server) = Server::mysql() else { return };
     server.runtime.block_on(async {
         let (slot, other) = two(&server, "test_waits").await;
@@ -180,7 +180,7 @@ fn a_transaction_is_open_unless_tables_are_locked() {
 }
 
 #[test]
-fn an_insert_restores_the_mode_of_the_session() {
+fn an_insert_restores_the_sql_mode() {
     let Some(server) = Server::mysql() else { return };
     server.runtime.block_on(async {
         let (slot, _other) = two(&server, "test_modes").await;

@@ -94,7 +94,7 @@ const YEAR_1: i64 = -62_135_596_800_000_000;
 const YEAR_9999: i64 = 253_402_300_799_999_999;
 
 #[test]
-fn postgres_keeps_every_value() {
+fn values_round_trip_in_postgres() {
     let Some(server) = Server::postgres() else { return };
     let list = proptest::collection::vec(proptest::option::of(any::<i32>()), 0..5)
         .prop_map(|list| Value::Json(serde_json::to_string(&list).unwrap()));
@@ -149,7 +149,7 @@ fn postgres_keeps_every_value() {
 
 /// The vectors of PostgreSQL's system catalogs, whose subscripts start at 0, are lists.
 #[test]
-fn postgres_has_vectors_as_lists() {
+fn postgres_vectors_are_lists() {
     let Some(server) = Server::postgres() else { return };
     server.runtime.block_on(async {
         let slot = server.open(Access::ReadWrite).await;
@@ -169,7 +169,7 @@ fn postgres_has_vectors_as_lists() {
 }
 
 #[test]
-fn mysql_keeps_every_value() {
+fn values_round_trip_in_mysql() {
     let Some(server) = Server::mysql() else { return };
     let big = any::<u64>()
         .prop_map(|value| i64::try_from(value).map_or_else(|_| Value::Json(value.to_string()), Value::Integer));
@@ -215,7 +215,7 @@ fn mysql_keeps_every_value() {
 }
 
 #[test]
-fn sqlite_keeps_every_value() {
+fn values_round_trip_in_sqlite() {
     let truth = any::<bool>().prop_map(|value| (Value::Boolean(value), Value::Integer(value.into()))).boxed();
     let not_minus_zero = |value: &f64| !value.is_nan() && (*value != 0.0 || value.is_sign_positive());
     let real = same(any::<f64>().prop_filter("neither NaN nor minus zero", not_minus_zero).prop_map(Value::Float));
@@ -364,7 +364,7 @@ fn from_arrow(batch: &RecordBatch) -> Vec<Value> {
 }
 
 #[test]
-fn many_sets_go_in_few_round_trips() {
+fn parameter_sets_are_sent_in_batches() {
     let Some(server) = Server::postgres() else { return };
     server.runtime.block_on(async {
         let slot = server.open(Access::ReadWrite).await;
@@ -410,7 +410,7 @@ fn row(number: i64, word: &str) -> Vec<Value> {
 }
 
 #[test]
-fn a_row_that_is_not_taken_is_named() {
+fn the_number_of_a_rejected_row_is_reported() {
     for server in Server::all() {
         server.runtime.block_on(async {
             let slot = server.open(Access::ReadWrite).await;
@@ -440,7 +440,7 @@ fn a_row_that_is_not_taken_is_named() {
 
 /// A row is reported even if the check runs after all rows have been inserted.
 #[test]
-fn a_row_that_points_nowhere_is_named() {
+fn the_number_of_a_row_with_a_broken_foreign_key_is_reported() {
     for server in Server::all() {
         server.runtime.block_on(async {
             let slot = server.open(Access::ReadWrite).await;
@@ -475,7 +475,7 @@ fn a_row_that_points_nowhere_is_named() {
 }
 
 #[test]
-fn rows_go_into_postgres_by_copy() {
+fn rows_are_inserted_into_postgres_by_copy() {
     let Some(server) = Server::postgres() else { return };
     server.runtime.block_on(async {
         let slot = server.open(Access::ReadWrite).await;
@@ -499,7 +499,7 @@ fn rows_go_into_postgres_by_copy() {
 }
 
 #[test]
-fn rows_go_where_copies_do_not() {
+fn rows_are_inserted_into_views_without_copy() {
     let Some(server) = Server::postgres() else { return };
     server.runtime.block_on(async {
         let slot = server.open(Access::ReadWrite).await;
@@ -519,7 +519,7 @@ fn rows_go_where_copies_do_not() {
 
 /// Values that a database cannot store exactly are refused, and the row is reported.
 #[test]
-fn what_is_not_kept_is_refused() {
+fn values_that_would_change_are_rejected() {
     let decimal = |text: &str| Value::Decimal(text.to_owned());
     let text = |text: &str| Value::Text(text.to_owned());
     let long = "12345678901234567890123";
