@@ -20,7 +20,7 @@ const WAIT_MILLISECONDS: u64 = 10;
 /// Number of sequential waiting calls.
 const ALONE: usize = 100;
 /// Duration of the concurrent calls.
-const CROWD: Duration = Duration::from_secs(5);
+const CONCURRENT_TIME: Duration = Duration::from_secs(5);
 
 pub(crate) async fn measure(url: &str, wasm: &Path) -> Outcome<Value> {
     let engine = bare::engine()?;
@@ -40,19 +40,19 @@ pub(crate) async fn measure(url: &str, wasm: &Path) -> Outcome<Value> {
     }
     let opened = times(CALLS / 3, async |_| nothing(&yard.block("bench/b").await?).await).await?;
 
-    let begun = Instant::now();
+    let started = Instant::now();
     for _ in 0..ALONE {
         wait(&block).await?;
     }
-    let alone = ALONE as f64 / begun.elapsed().as_secs_f64();
-    let (crowd, seconds) = crowd(&block, AT_ONCE).await?;
-    let at_once = crowd.len() as f64 / seconds;
+    let alone = ALONE as f64 / started.elapsed().as_secs_f64();
+    let (concurrent, seconds) = concurrent(&block, AT_ONCE).await?;
+    let at_once = concurrent.len() as f64 / seconds;
 
     // One permit is occupied by the spinning guest.
-    let (without, _) = self::crowd(&block, AT_ONCE - 1).await?;
+    let (without, _) = self::concurrent(&block, AT_ONCE - 1).await?;
     let spinner = tokio::spawn(spin(yard.clone()));
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let (with, _) = self::crowd(&block, AT_ONCE - 1).await?;
+    let (with, _) = self::concurrent(&block, AT_ONCE - 1).await?;
     let spun = !spinner.is_finished();
     spinner.abort();
     let document = json!({
@@ -70,14 +70,14 @@ async fn wait(block: &Block) -> Result<(), blockyard::Error> {
 
 /// Runs `callers` loops of calls concurrently. Returns the duration of each call and the total
 /// time.
-async fn crowd(block: &Block, callers: usize) -> Outcome<(Vec<f64>, f64)> {
-    let begun = Instant::now();
+async fn concurrent(block: &Block, callers: usize) -> Outcome<(Vec<f64>, f64)> {
+    let started = Instant::now();
     let mut tasks = JoinSet::new();
     for _ in 0..callers {
         let block = block.clone();
         tasks.spawn(async move {
             let mut times = Vec::new();
-            while begun.elapsed() < CROWD {
+            while started.elapsed() < CONCURRENT_TIME {
                 let call = Instant::now();
                 wait(&block).await?;
                 times.push(call.elapsed().as_secs_f64());
@@ -89,7 +89,7 @@ async fn crowd(block: &Block, callers: usize) -> Outcome<(Vec<f64>, f64)> {
     while let Some(done) = tasks.join_next().await {
         times.extend(done??);
     }
-    Ok((times, begun.elapsed().as_secs_f64()))
+    Ok((times, started.elapsed().as_secs_f64()))
 }
 
 async fn spin(yard: Yard) -> Result<(), blockyard::Error> {

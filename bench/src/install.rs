@@ -17,18 +17,18 @@ pub(crate) async fn measure(wasm: &Path) -> Outcome<Value> {
     let engine = bare::engine()?;
     let (mut installs, mut compiles) = (Vec::new(), Vec::new());
     for number in 0..=TRIES {
-        let begun = Instant::now();
+        let started = Instant::now();
         drop(Component::from_binary(&engine, &bytes)?);
-        let compiled = begun.elapsed().as_secs_f64();
+        let compiled = started.elapsed().as_secs_f64();
 
         let folder = std::env::temp_dir().join(format!("blockyard-bench-install-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
         let url = format!("sqlite:{}", folder.join("yard.db").display());
         let yard = Yard::init(&url, NewKey::File(None), YardConfig::default()).await?;
-        let begun = Instant::now();
+        let started = Instant::now();
         let staged = yard.stage(std::fs::read(wasm)?, BundleSource::file(wasm)).await?;
         yard.install(staged, &Agreement::Everything).await?;
-        let installed = begun.elapsed().as_secs_f64();
+        let installed = started.elapsed().as_secs_f64();
         yard.close().await;
         std::fs::remove_dir_all(&folder)?;
         // The first iteration is a warm-up.

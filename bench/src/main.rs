@@ -49,7 +49,7 @@ async fn main() -> Outcome {
         ["idle", url, addresses @ ..] => memory::idle(url, addresses).await?,
         ["idle-bare", cache, files @ ..] => memory::idle_bare(Path::new(cache), files)?,
         ["rows", url, address, statement] => rows::through_the_bundle(url, address, statement).await?,
-        ["rows-by-hand", server, statement] => rows::by_hand(server, statement).await?,
+        ["rows-by-hand", server, statement] => rows::sqlx_directly(server, statement).await?,
         _ => return Err("unknown arguments; see the module documentation of bench/src/main.rs".into()),
     };
     println!("{document}");
@@ -75,10 +75,10 @@ async fn open_with_cache(url: &str) -> Result<Yard, blockyard::Error> {
 async fn times<E>(tries: usize, work: impl AsyncFn(usize) -> Result<(), E>) -> Result<Vec<f64>, E> {
     let mut times = Vec::with_capacity(tries);
     for number in 0..WARM + tries {
-        let begun = Instant::now();
+        let started = Instant::now();
         work(number).await?;
         if number >= WARM {
-            times.push(begun.elapsed().as_secs_f64());
+            times.push(started.elapsed().as_secs_f64());
         }
     }
     Ok(times)

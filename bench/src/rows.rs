@@ -23,7 +23,7 @@ pub(crate) async fn through_the_bundle(url: &str, address: &str, statement: &str
     let block = yard.block(address).await?;
     // Establishes the connection and loads the code.
     block.call("fetch-one", json!({ "statement": "select 1 as one" })).await?;
-    let begun = Instant::now();
+    let started = Instant::now();
     let reply = block.call("query", json!({ "statement": statement })).await?;
     let (_, mut stream) = reply.output.ok_or("the query returned no stream")?;
     let (mut decoder, mut rows, mut bytes) = (StreamDecoder::new(), 0, 0);
@@ -35,7 +35,7 @@ pub(crate) async fn through_the_bundle(url: &str, address: &str, statement: &str
             rows += batch.num_rows();
         }
     }
-    let document = measured(begun, rows, bytes)?;
+    let document = measured(started, rows, bytes)?;
     drop(stream);
     yard.close().await;
     Ok(document)
@@ -45,26 +45,26 @@ fn arrow_buffer(bytes: bytes::Bytes) -> arrow_buffer::Buffer {
     bytes.into()
 }
 
-fn measured(begun: Instant, rows: usize, bytes: usize) -> Outcome<Value> {
-    let seconds = begun.elapsed().as_secs_f64();
+fn measured(started: Instant, rows: usize, bytes: usize) -> Outcome<Value> {
+    let seconds = started.elapsed().as_secs_f64();
     Ok(json!({ "seconds": seconds, "rows": rows, "bytes": bytes, "peak": resident()?.0 }))
 }
 
 /// Measures sqlx directly. `server` is `postgres://…` or `sqlite:…`.
-pub(crate) async fn by_hand(server: &str, statement: &str) -> Outcome<Value> {
+pub(crate) async fn sqlx_directly(server: &str, statement: &str) -> Outcome<Value> {
     let statement = AssertSqlSafe(statement.to_owned());
     if server.starts_with("sqlite:") {
         let pool = SqlitePool::connect(server).await?;
         sqlx::query("select 1").execute(&pool).await?;
-        let begun = Instant::now();
+        let started = Instant::now();
         let (rows, bytes) = batches(sqlx::query(statement).fetch(&pool)).await?;
-        measured(begun, rows, bytes)
+        measured(started, rows, bytes)
     } else {
         let pool = PgPool::connect(server).await?;
         sqlx::query("select 1").execute(&pool).await?;
-        let begun = Instant::now();
+        let started = Instant::now();
         let (rows, bytes) = batches(sqlx::query(statement).fetch(&pool)).await?;
-        measured(begun, rows, bytes)
+        measured(started, rows, bytes)
     }
 }
 

@@ -22,7 +22,7 @@ const UP: usize = 256 << 20;
 /// Upload chunk size in bytes, equal to the bundle's.
 const CHUNK: usize = 16 << 20;
 /// Size of a stream chunk in bytes, equal to that of file reads.
-const PIECE: usize = 256 << 10;
+const BODY_CHUNK: usize = 256 << 10;
 /// Number of iterations; the best result counts, because other load on the machine can only slow it
 /// down.
 const TRIES: usize = 3;
@@ -49,29 +49,29 @@ pub(crate) async fn measure(url: &str, server: &str) -> Outcome<Value> {
 
     let (mut down, mut up, mut down_reqwest, mut up_reqwest) = (0.0_f64, 0.0_f64, 0.0_f64, 0.0_f64);
     for _ in 0..TRIES {
-        let begun = Instant::now();
+        let started = Instant::now();
         let (_, mut pieces) = storage.get("object").await?;
         let mut count = 0;
         while let Some(piece) = pieces.next().await {
             count += piece.map_err(|problem| problem.message)?.len();
         }
-        down = down.max(rate(count, DOWN, begun)?);
+        down = down.max(rate(count, DOWN, started)?);
 
-        let begun = Instant::now();
+        let started = Instant::now();
         let stream = stream::iter(pieces_of(UP).map(Ok)).boxed();
         let input = Input { media_type: "application/octet-stream".to_owned(), size: Some(UP as u64), stream };
         let object = storage.put("up", input, &PutOptions::default()).await?;
-        up = up.max(rate(usize::try_from(object.size)?, UP, begun)?);
+        up = up.max(rate(usize::try_from(object.size)?, UP, started)?);
     }
     let (peak, _) = resident()?;
     for _ in 0..TRIES {
-        let begun = Instant::now();
+        let started = Instant::now();
         let (count, _) = download(&client, &format!("{server}/storage/v1/b/zoo/o/object")).await?;
-        down_reqwest = down_reqwest.max(rate(count, DOWN, begun)?);
+        down_reqwest = down_reqwest.max(rate(count, DOWN, started)?);
 
-        let begun = Instant::now();
+        let started = Instant::now();
         let count = upload(&client, &format!("{objects}?uploadType=resumable&name=by-hand")).await?;
-        up_reqwest = up_reqwest.max(rate(count, UP, begun)?);
+        up_reqwest = up_reqwest.max(rate(count, UP, started)?);
     }
     yard.close().await;
     Ok(json!({
@@ -81,16 +81,16 @@ pub(crate) async fn measure(url: &str, server: &str) -> Outcome<Value> {
 }
 
 /// Returns bytes per second, or an error if bytes are missing.
-fn rate(count: usize, wanted: usize, begun: Instant) -> Outcome<f64> {
-    if count != wanted {
-        return Err(format!("received {count} bytes, expected {wanted}").into());
+fn rate(count: usize, expected: usize, started: Instant) -> Outcome<f64> {
+    if count != expected {
+        return Err(format!("received {count} bytes, expected {expected}").into());
     }
-    Ok(count as f64 / begun.elapsed().as_secs_f64())
+    Ok(count as f64 / started.elapsed().as_secs_f64())
 }
 
 fn pieces_of(size: usize) -> impl Iterator<Item = Bytes> + Send {
-    let piece = Bytes::from(vec![7; PIECE]);
-    (0..size / PIECE).map(move |_| piece.clone())
+    let piece = Bytes::from(vec![7; BODY_CHUNK]);
+    (0..size / BODY_CHUNK).map(move |_| piece.clone())
 }
 
 /// Requests the object's metadata, downloads it and compares its checksum.

@@ -17,7 +17,7 @@ use crate::{Outcome, open, resident};
 /// Size of the object in bytes.
 const SIZE: u64 = 1 << 30;
 /// Size of a stream chunk in bytes, equal to that of file reads.
-const PIECE: usize = 256 << 10;
+const CHUNK: usize = 256 << 10;
 /// Number of iterations; the best result counts, because other load on the machine can only slow it
 /// down.
 const TRIES: usize = 3;
@@ -41,8 +41,8 @@ pub(crate) async fn measure(url: &str) -> Outcome<Value> {
     }
     let (peak, _) = resident()?;
     for _ in 0..TRIES {
-        best[1] = best[1].max(rate(down_by_hand(&client, &object)).await?);
-        best[3] = best[3].max(rate(up_by_hand(&client, &object)).await?);
+        best[1] = best[1].max(rate(download_directly(&client, &object)).await?);
+        best[3] = best[3].max(rate(upload_directly(&client, &object)).await?);
     }
     yard.close().await;
     let [down, down_reqwest, up, up_reqwest] = best;
@@ -54,12 +54,12 @@ pub(crate) async fn measure(url: &str) -> Outcome<Value> {
 
 /// Returns bytes per second.
 async fn rate(work: impl Future<Output = Outcome<u64>>) -> Outcome<f64> {
-    let begun = Instant::now();
+    let started = Instant::now();
     let bytes = work.await?;
     if bytes != SIZE {
         return Err(format!("received {bytes} bytes, expected {SIZE}").into());
     }
-    Ok(bytes as f64 / begun.elapsed().as_secs_f64())
+    Ok(bytes as f64 / started.elapsed().as_secs_f64())
 }
 
 async fn down(block: &Block) -> Outcome<u64> {
@@ -71,7 +71,7 @@ async fn down(block: &Block) -> Outcome<u64> {
     Ok(count)
 }
 
-async fn down_by_hand(client: &reqwest::Client, object: &str) -> Outcome<u64> {
+async fn download_directly(client: &reqwest::Client, object: &str) -> Outcome<u64> {
     let mut bytes = client.get(object).send().await?.bytes_stream();
     let mut count = 0;
     while let Some(piece) = bytes.next().await {
@@ -87,15 +87,15 @@ async fn up(block: &Block) -> Outcome<u64> {
     Ok(SIZE)
 }
 
-async fn up_by_hand(client: &reqwest::Client, object: &str) -> Outcome<u64> {
+async fn upload_directly(client: &reqwest::Client, object: &str) -> Outcome<u64> {
     let body = reqwest::Body::wrap_stream(stream::iter(pieces().map(Ok::<_, std::io::Error>)));
     client.put(object).header("content-length", SIZE).body(body).send().await?.error_for_status()?;
     Ok(SIZE)
 }
 
 fn pieces() -> impl Iterator<Item = Bytes> + Send {
-    let piece = Bytes::from(vec![7; PIECE]);
-    (0..SIZE / PIECE as u64).map(move |_| piece.clone())
+    let piece = Bytes::from(vec![7; CHUNK]);
+    (0..SIZE / CHUNK as u64).map(move |_| piece.clone())
 }
 
 /// Starts a threaded server that sends the object, or reads and discards a request body.
@@ -113,8 +113,8 @@ fn serve() -> Outcome<String> {
 
 /// Handles the requests of a connection sequentially.
 fn answer(mut stream: std::net::TcpStream) -> std::io::Result<()> {
-    let piece = vec![7; PIECE];
-    let mut buffer = vec![0; PIECE];
+    let piece = vec![7; CHUNK];
+    let mut buffer = vec![0; CHUNK];
     loop {
         let mut head = Vec::new();
         let end = loop {
@@ -129,7 +129,7 @@ fn answer(mut stream: std::net::TcpStream) -> std::io::Result<()> {
         };
         if head.starts_with(b"GET") {
             write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n")?;
-            for _ in 0..SIZE / PIECE as u64 {
+            for _ in 0..SIZE / CHUNK as u64 {
                 stream.write_all(&piece)?;
             }
         } else {

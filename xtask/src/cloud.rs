@@ -109,15 +109,15 @@ impl CloudStorage {
             .stderr(Stdio::null())
             .spawn()
             .map_err(text)?;
-        let started = Self { port, server, _folder: folder };
-        let begun = Instant::now();
+        let storage = Self { port, server, _folder: folder };
+        let started = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            if begun.elapsed() > START {
+            if started.elapsed() > START {
                 return Err("fake-gcs-server did not start in time".to_owned());
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Ok(started)
+        Ok(storage)
     }
 
     pub(crate) fn url(&self) -> String {
@@ -179,13 +179,13 @@ impl BigQuery {
     }
 
     fn wait(&mut self) -> Result {
-        let begun = Instant::now();
+        let started = Instant::now();
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             if let Ok(Some(status)) = self.server.try_wait() {
                 let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
                 return Err(format!("bqemulator exited ({status}): {log}"));
             }
-            if begun.elapsed() > START {
+            if started.elapsed() > START {
                 return Err("bqemulator did not start in time".to_owned());
             }
             std::thread::sleep(Duration::from_millis(100));

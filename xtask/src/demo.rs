@@ -10,7 +10,7 @@ use crate::{Result, setup};
 const PASSWORD: &str = "correct-horse-battery-staple";
 
 /// Paths of a demo run.
-struct Story {
+struct Demo {
     binary: PathBuf,
     folder: PathBuf,
 }
@@ -21,42 +21,42 @@ pub(crate) fn run() -> Result {
     let folder = setup::target().join("demo");
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-    let story = Story { binary, folder };
-    story.tell()
+    let demo = Demo { binary, folder };
+    demo.run()
 }
 
-impl Story {
-    fn tell(&self) -> Result {
-        say("A yard stores blocks, bundles, grants and the audit trail. Its key is in a file beside it.");
+impl Demo {
+    fn run(&self) -> Result {
+        heading("A yard stores blocks, bundles, grants and the audit trail. Its key is in a file beside it.");
         self.does(&["init", "--key", "file"])?;
 
-        say("A bundle is an integration: one WebAssembly file, here built from source. Its permissions are shown.");
+        heading("A bundle is an integration: one WebAssembly file, here built from source. Its permissions are shown.");
         self.does(&["install", "sql", "--registry", "registry.toml", "--build", "--yes"])?;
         self.does(&["types"])?;
 
-        say("A block is the configuration of one database, typed and permanently named.");
+        heading("A block is the configuration of one database, typed and permanently named.");
         let database = format!("database={}", self.folder.join("flights.db").display());
         self.does(&["create", "sql-database/flights", "--set", "dialect=sqlite", "--set", &database])?;
 
-        say("Real data: departures from New York City around the blizzard of February 2013.");
+        heading("Real data: departures from New York City around the blizzard of February 2013.");
         let file = "examples/data/flights.csv";
         let load = ["call", "sql-database/flights", "load", "--table", "flights", "--format", "csv", "--in", file];
         self.does(&load)?;
 
         self.does(&["check", "sql-database/flights"])?;
 
-        say("Query 1: how many flights did the blizzard cancel?");
+        heading("Query 1: how many flights did the blizzard cancel?");
         self.does(&[
             "query",
             "sql-database/flights",
             "select month, day, count(*) as flights, sum(dep_time is null) as cancelled, \
              round(100.0 * sum(dep_time is null) / count(*), 1) as percent from flights group by month, day order by month, day",
         ])?;
-        say("Query 2: which carriers with at least 100 arrivals had the largest delays?");
+        heading("Query 2: which carriers with at least 100 arrivals had the largest delays?");
         let by_carrier = "select carrier, count(arr_delay) as arrivals, round(avg(arr_delay), 1) as mean_delay \
              from flights group by carrier having count(arr_delay) >= :least order by mean_delay desc limit 5";
         self.does(&["query", "sql-database/flights", by_carrier, "--param", "least=100"])?;
-        say("Query 3, for a program: one row as JSON.");
+        heading("Query 3, for a program: one row as JSON.");
         self.does(&[
             "call",
             "sql-database/flights",
@@ -64,7 +64,7 @@ impl Story {
             "--statement",
             "select origin, dest, carrier, dep_delay from flights order by dep_delay desc limit 1",
         ])?;
-        say("A result as Parquet, for further processing.");
+        heading("A result as Parquet, for further processing.");
         let parquet = self.folder.join("carriers.parquet");
         self.does(&[
             "query",
@@ -76,7 +76,7 @@ impl Story {
             &parquet.display().to_string(),
         ])?;
 
-        say("A block with a secret. The secret is read from standard input, encrypted, and never shown again.");
+        heading("A block with a secret. The secret is read from standard input, encrypted, and never shown again.");
         let fields = ["dialect=postgres", "host=db.example.com", "database=warehouse", "username=loader"];
         let mut create = vec!["create", "sql-database/warehouse", "--secret", "password=-"];
         for field in fields {
@@ -87,15 +87,15 @@ impl Story {
         self.does(&["show", "sql-database/warehouse"])?;
         self.does(&["history", "sql-database/warehouse"])?;
 
-        say("An invalid name is rejected, with the rule.");
+        heading("An invalid name is rejected, with the rule.");
         self.refuses(&["create", "sql-database/Flights_2013", "--set", "dialect=sqlite", "--set", &database], 2)?;
-        say("Deny by default: without a grant the bundle cannot access anything.");
+        heading("Deny by default: without a grant the bundle cannot access anything.");
         self.does(&["revoke", "sql", "sql sqlite"])?;
         self.refuses(&["query", "sql-database/flights", "select count(*) from flights"], 5)?;
         self.does(&["grant", "sql", "sql sqlite"])?;
         self.does(&["query", "sql-database/flights", "select count(*) as flights from flights"])?;
 
-        say("The audit trail.");
+        heading("The audit trail.");
         self.does(&["audit", "--limit", "5"])?;
         self.search_for_the_password()?;
         println!("\nAll files are in {}.", self.folder.display());
@@ -159,6 +159,6 @@ fn contains(file: &Path, needle: &[u8]) -> Result<bool> {
     Ok(bytes.windows(needle.len()).any(|window| window == needle))
 }
 
-fn say(text: &str) {
+fn heading(text: &str) {
     println!("\n── {text}");
 }

@@ -78,17 +78,17 @@ impl Mariadb {
     }
 
     fn wait(&mut self) -> Result {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             if find("mariadb").is_some_and(|program| {
                 let port = format!("--port={}", self.port);
-                let asked = Command::new(program)
+                let status = Command::new(program)
                     .args(["--no-defaults", "--host=127.0.0.1", "--user=blockyard", "--execute=select 1", &port])
                     .env("MYSQL_PWD", PASSWORD)
                     .stdout(Stdio::null())
                     .stderr(Stdio::null())
                     .status();
-                asked.is_ok_and(|status| status.success())
+                status.is_ok_and(|status| status.success())
             }) {
                 return Ok(());
             }
@@ -96,7 +96,7 @@ impl Mariadb {
                 let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
                 return Err(format!("mariadbd exited ({status}): {log}"));
             }
-            if begun.elapsed() > START {
+            if started.elapsed() > START {
                 return Err("mariadbd did not start in time".to_owned());
             }
             std::thread::sleep(Duration::from_millis(100));
@@ -108,8 +108,8 @@ impl Drop for Mariadb {
     fn drop(&mut self) {
         // Requests a clean shutdown (SIGTERM) by process ID.
         let _ = Command::new("kill").arg(self.server.id().to_string()).status();
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(10) {
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(10) {
             if matches!(self.server.try_wait(), Ok(Some(_))) {
                 return;
             }

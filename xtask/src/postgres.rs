@@ -88,12 +88,13 @@ impl Postgres {
     }
 
     fn wait(&mut self) -> Result {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let ready = find("pg_isready").is_some_and(|program| {
                 let port = self.port.to_string();
-                let asked = Command::new(program).args(["-h", "127.0.0.1", "-p", &port]).stdout(Stdio::null()).status();
-                asked.is_ok_and(|status| status.success())
+                let status =
+                    Command::new(program).args(["-h", "127.0.0.1", "-p", &port]).stdout(Stdio::null()).status();
+                status.is_ok_and(|status| status.success())
             });
             if ready {
                 return Ok(());
@@ -102,7 +103,7 @@ impl Postgres {
                 let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
                 return Err(format!("postgres exited ({status}): {log}"));
             }
-            if begun.elapsed() > START {
+            if started.elapsed() > START {
                 return Err("postgres did not start in time".to_owned());
             }
             std::thread::sleep(Duration::from_millis(100));
@@ -117,8 +118,8 @@ impl Drop for Postgres {
         if let Some(pid) = pid.lines().next() {
             let _ = Command::new("kill").args(["-INT", pid]).status();
         }
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(10) {
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(10) {
             if matches!(self.server.try_wait(), Ok(Some(_))) {
                 return;
             }

@@ -116,7 +116,7 @@ pub(crate) fn run(long: Option<String>, names: &[String]) -> Result {
     if let Some(minutes) = long.as_ref().filter(|minutes| minutes.parse::<u32>().is_err()) {
         return Err(format!("`--long` requires a number of minutes, not `{minutes}`"));
     }
-    let begun = Instant::now();
+    let started = Instant::now();
     // Downloads wait for the network, and the last step of each bundle uses one processor.
     let (installed, binary) = crate::alongside(prepare, || build(names))?;
     let bundles = setup::bundles()?;
@@ -182,7 +182,7 @@ pub(crate) fn run(long: Option<String>, names: &[String]) -> Result {
     for suite in &installed.skipped {
         println!("SKIPPED {suite}");
     }
-    println!("{} seconds", begun.elapsed().as_secs());
+    println!("{} seconds", started.elapsed().as_secs());
     outcome
 }
 

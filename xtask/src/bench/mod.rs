@@ -111,10 +111,10 @@ impl Bench {
 fn starts(count: usize, command: impl Fn() -> Command) -> Result<Vec<f64>> {
     let mut times = Vec::new();
     for start in 0..count + WARM_STARTS {
-        let begun = Instant::now();
+        let started = Instant::now();
         run(command().stdout(Stdio::null()))?;
         if start >= WARM_STARTS {
-            times.push(begun.elapsed().as_secs_f64());
+            times.push(started.elapsed().as_secs_f64());
         }
     }
     Ok(times)

@@ -48,9 +48,8 @@ pub(super) fn measure(
     run(Command::new("sqlite3").arg(&file).arg(people))?;
     let database = format!("database={}", file.display());
     create(bench, &url, &["sql-database/lite", "--set", "dialect=sqlite", "--set", &database])?;
-    let by_hand = format!("sqlite:{}", file.display());
-    let lite =
-        Source { bench, url: &url, name: "SQLite", address: "sql-database/lite", by_hand, python: python.clone() };
+    let sqlx = format!("sqlite:{}", file.display());
+    let lite = Source { bench, url: &url, name: "SQLite", address: "sql-database/lite", sqlx, python: python.clone() };
     // The target is ADBC: for SQLite, sqlx alone switches threads for each row.
     lite.measure(rows, "≥ ADBC, constant memory", |ours, _, adbc| adbc.map(|adbc| ours >= adbc))?;
 
@@ -71,9 +70,9 @@ pub(super) fn measure(
     flags.extend(["--set", &port_field, "--set", "database=postgres", "--set", "username=postgres"]);
     flags.extend(["--secret", variable]);
     create(bench, &url, &flags)?;
-    let by_hand = format!("postgres://postgres@127.0.0.1:{port}/postgres");
-    let pg = Source { bench, url: &url, name: "PostgreSQL", address: "sql-database/pg", by_hand, python };
-    pg.measure(rows, "≥ 0.9 of sqlx, constant memory", |ours, by_hand, _| Some(ours >= 0.9 * by_hand))
+    let sqlx = format!("postgres://postgres@127.0.0.1:{port}/postgres");
+    let pg = Source { bench, url: &url, name: "PostgreSQL", address: "sql-database/pg", sqlx, python };
+    pg.measure(rows, "≥ 0.9 of sqlx, constant memory", |ours, sqlx, _| Some(ours >= 0.9 * sqlx))
 }
 
 fn create(bench: &Bench, url: &str, words: &[&str]) -> Result {
@@ -87,7 +86,7 @@ struct Source<'a> {
     name: &'static str,
     address: &'static str,
     /// URL for sqlx and ADBC.
-    by_hand: String,
+    sqlx: String,
     python: Option<std::path::PathBuf>,
 }
 
@@ -99,10 +98,10 @@ impl Source<'_> {
         reached: impl Fn(f64, f64, Option<f64>) -> Option<bool>,
     ) -> Result {
         // Alternating runs expose all to the same load of the machine.
-        let (mut ours, mut by_hand, mut adbc) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ours, mut sqlx, mut adbc) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..PROCESSES {
             ours.push(self.ours(MANY)?);
-            by_hand.push(self.sqlx(MANY)?);
+            sqlx.push(self.sqlx(MANY)?);
             adbc.extend(self.adbc(MANY)?);
         }
         let few = self.ours(FEW)?;
@@ -111,8 +110,7 @@ impl Source<'_> {
             percentile(&rates, 50)
         };
         let nothing = || "nothing was measured".to_owned();
-        let (ours_rate, by_hand, adbc) =
-            (rate(&ours).ok_or_else(nothing)?, rate(&by_hand).ok_or_else(nothing)?, rate(&adbc));
+        let (ours_rate, sqlx, adbc) = (rate(&ours).ok_or_else(nothing)?, rate(&sqlx).ok_or_else(nothing)?, rate(&adbc));
         let peak = |run: &Value| run["peak"].as_f64().ok_or_else(nothing);
         // The first process compiles the bundle, which requires additional memory.
         let (few, many) = (peak(&few)?, peak(ours.last().ok_or_else(nothing)?)?);
@@ -127,8 +125,8 @@ impl Source<'_> {
             reached,
         };
         let what = format!("{}: rows to Arrow, through the bundle", self.name);
-        let verdict = reached(ours_rate, by_hand, adbc).map(|fast| fast && flat);
-        let compared = ("sqlx directly".to_owned(), by_hand);
+        let verdict = reached(ours_rate, sqlx, adbc).map(|fast| fast && flat);
+        let compared = ("sqlx directly".to_owned(), sqlx);
         rows.push(row(what.clone(), Unit::PerSecond, ours_rate, compared, verdict));
         if let Some(adbc) = adbc {
             rows.push(row(what, Unit::PerSecond, ours_rate, ("ADBC".to_owned(), adbc), verdict));
@@ -145,13 +143,13 @@ impl Source<'_> {
 
     fn sqlx(&self, limit: u64) -> Result<Value> {
         let mut command = self.bench.command(&self.bench.program, self.url);
-        counted(command.args(["rows-by-hand", &self.by_hand, &select(limit)]), limit)
+        counted(command.args(["rows-by-hand", &self.sqlx, &select(limit)]), limit)
     }
 
     fn adbc(&self, limit: u64) -> Result<Option<Value>> {
         let Some(python) = &self.python else { return Ok(None) };
         let mut command = self.bench.command(python, self.url);
-        command.arg(setup::root().join("xtask/reference/adbc.py")).args([&self.by_hand, &select(limit)]);
+        command.arg(setup::root().join("xtask/reference/adbc.py")).args([&self.sqlx, &select(limit)]);
         counted(&mut command, limit).map(Some)
     }
 }

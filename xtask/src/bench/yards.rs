@@ -144,10 +144,10 @@ fn fsync(folder: &Path) -> Result<f64> {
     let mut file = std::fs::File::create(folder.join("fsync")).map_err(text)?;
     let mut times = Vec::new();
     for _ in 0..200 {
-        let begun = Instant::now();
+        let started = Instant::now();
         file.write_all(&[7; 4096]).map_err(text)?;
         file.sync_data().map_err(text)?;
-        times.push(begun.elapsed().as_secs_f64());
+        times.push(started.elapsed().as_secs_f64());
     }
     percentile(&times, 50).ok_or_else(|| "nothing was measured".to_owned())
 }
