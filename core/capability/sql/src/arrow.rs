@@ -57,22 +57,22 @@ const TYPE: &str = "blockyard:type";
 /// A value that a column cannot hold.
 enum Mismatch {
     /// The value has a different type than the column.
-    Kind { found: &'static str, wanted: &'static str },
+    Kind { found: &'static str, expected: &'static str },
     /// The value has the column's type, but is out of range for the Arrow type.
-    Beyond { value: String, wanted: &'static str },
+    Beyond { value: String, expected: &'static str },
 }
 
 impl Mismatch {
     fn problem(self, column: &str, row: u64) -> Problem {
         match self {
-            Self::Kind { found, wanted } => Problem::new(
+            Self::Kind { found, expected } => Problem::new(
                 "invalid",
-                format!("row {row}: column `{column}` has {found}, but is a column of {wanted}"),
+                format!("row {row}: column `{column}` has {found}, but is a column of {expected}"),
             )
             .hint("convert the column to one type, with `cast(… as …)` in the statement"),
-            Self::Beyond { value, wanted } => Problem::new(
+            Self::Beyond { value, expected } => Problem::new(
                 "invalid",
-                format!("row {row}: column `{column}` has `{value}`, which {wanted} cannot hold"),
+                format!("row {row}: column `{column}` has `{value}`, which {expected} cannot hold"),
             )
             .hint("read it as text, with `cast(… as text)` in the statement (`as char` in MySQL)"),
         }
@@ -100,7 +100,7 @@ impl Batches {
         for ((column, cell), Column { name, .. }) in self.columns.iter_mut().zip(cells).zip(&self.described) {
             let cell = cell?;
             self.bytes += cell.size();
-            column.push(cell).map_err(|misfit| misfit.problem(name, self.total_rows))?;
+            column.push(cell).map_err(|mismatch| mismatch.problem(name, self.total_rows))?;
         }
         Ok(())
     }
@@ -113,7 +113,7 @@ impl Batches {
     pub(super) fn flush(&mut self) -> Result<Bytes, Problem> {
         for (column, Column { name, .. }) in self.columns.iter_mut().zip(&self.described) {
             let first = self.total_rows - self.rows as u64 + 1;
-            column.decide().map_err(|(index, misfit)| misfit.problem(name, first + index as u64))?;
+            column.decide().map_err(|(index, mismatch)| mismatch.problem(name, first + index as u64))?;
         }
         self.encode().map_err(|error| Problem::new("failed", format!("Arrow: {error}")))
     }
@@ -148,12 +148,12 @@ impl Batches {
     }
 }
 
-fn beyond(value: String, wanted: &'static str) -> Mismatch {
-    Mismatch::Beyond { value, wanted }
+fn beyond(value: String, expected: &'static str) -> Mismatch {
+    Mismatch::Beyond { value, expected }
 }
 
-fn in_range<T: TryFrom<i64>>(value: i64, wanted: &'static str) -> Result<T, Mismatch> {
-    T::try_from(value).map_err(|_| beyond(value.to_string(), wanted))
+fn in_range<T: TryFrom<i64>>(value: i64, expected: &'static str) -> Result<T, Mismatch> {
+    T::try_from(value).map_err(|_| beyond(value.to_string(), expected))
 }
 
 impl ColumnBuilder {
@@ -182,7 +182,7 @@ impl ColumnBuilder {
 
     /// Appends a value.
     fn push(&mut self, cell: Cell<'_>) -> Result<(), Mismatch> {
-        let found = cell.kind_in_words();
+        let found = cell.kind_label();
         match (&mut *self, cell) {
             (Self::Undecided(cells), cell) => cells.push(cell.into_owned()),
             (Self::Boolean(b), Cell::Boolean(v)) => b.append_value(v),
@@ -216,7 +216,7 @@ impl ColumnBuilder {
             (Self::Timestamp(_) | Self::Instant(_), Cell::Other(_, v)) => {
                 return Err(beyond(v.into_owned(), "an Arrow timestamp"));
             }
-            (column, _) => return Err(Mismatch::Kind { found, wanted: column.kind_in_words() }),
+            (column, _) => return Err(Mismatch::Kind { found, expected: column.kind_label() }),
         }
         Ok(())
     }
@@ -265,7 +265,7 @@ impl ColumnBuilder {
         }
         *self = Self::new(kind.unwrap_or(ColumnKind::Text));
         let mut cells = cells.into_iter().enumerate();
-        cells.try_for_each(|(index, cell)| self.push(cell).map_err(|misfit| (index, misfit)))
+        cells.try_for_each(|(index, cell)| self.push(cell).map_err(|mismatch| (index, mismatch)))
     }
 
     fn field(&self, described: &Column) -> Field {
@@ -315,7 +315,7 @@ impl ColumnBuilder {
         }
     }
 
-    fn kind_in_words(&self) -> &'static str {
+    fn kind_label(&self) -> &'static str {
         match self {
             Self::Boolean(_) => "booleans",
             Self::Int16(_) | Self::Int32(_) | Self::Int64(_) | Self::UInt64(_) => "integers",

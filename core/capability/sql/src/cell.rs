@@ -70,7 +70,7 @@ impl Cell<'_> {
         }
     }
 
-    pub(super) fn kind_in_words(&self) -> &'static str {
+    pub(super) fn kind_label(&self) -> &'static str {
         match self {
             Cell::Null => "null",
             Cell::Boolean(_) => "a boolean",

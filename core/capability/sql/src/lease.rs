@@ -27,7 +27,7 @@ struct ServerKey {
     /// `TYPE/NAME@REVISION`.
     block: String,
     /// Host and port, or the path of a file.
-    place: String,
+    server_or_file: String,
 }
 
 /// Connections of one block revision to one server.
@@ -67,12 +67,12 @@ pub(super) struct Lease {
     shared: Weak<Shared>,
     server: Arc<Server>,
     pub(super) purpose: Purpose,
-    _turn: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Shared {
     pub(super) fn server(&self, block: &str, target: &Permitted) -> Arc<Server> {
-        let key = ServerKey { block: block.to_owned(), place: target.place() };
+        let key = ServerKey { block: block.to_owned(), server_or_file: target.server_or_file() };
         let connections = if target.is_memory() { 1 } else { limits::POOL_CONNECTIONS };
         let new = || Arc::new(Server { permits: Arc::new(Semaphore::new(connections)), idle: Mutex::default() });
         lock(&self.servers).entry(key).or_insert_with(new).clone()
@@ -153,12 +153,17 @@ impl Idle {
 }
 
 impl Lease {
-    pub(super) fn new(shared: &Arc<Shared>, server: Arc<Server>, purpose: Purpose, turn: OwnedSemaphorePermit) -> Self {
-        Self { shared: Arc::downgrade(shared), server, purpose, _turn: turn }
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        server: Arc<Server>,
+        purpose: Purpose,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        Self { shared: Arc::downgrade(shared), server, purpose, _permit: permit }
     }
 
     /// Takes an idle connection for the same purpose out of the pool.
-    pub(super) fn again(&self) -> Option<Reusable> {
+    pub(super) fn reusable(&self) -> Option<Reusable> {
         let mut idle = lock(&self.server.idle);
         let at = idle.iter().rposition(|idle| idle.purpose == self.purpose && !idle.is_over())?;
         Some(idle.swap_remove(at).kept)

@@ -109,7 +109,7 @@ pub(super) fn parse_date(text: &str) -> Option<i32> {
         _ => (1, text),
     };
     let mut parts = digits.splitn(3, '-');
-    let year = parts.next().filter(|year| (4..=7).contains(&year.len())).and_then(whole)?;
+    let year = parts.next().filter(|year| (4..=7).contains(&year.len())).and_then(parse_digits)?;
     let year = match (before, sign) {
         (true, 1) if year >= 1 => 1 - year,
         (true, _) => return None,
@@ -119,13 +119,13 @@ pub(super) fn parse_date(text: &str) -> Option<i32> {
 }
 
 /// Parses a number that consists of digits only.
-fn whole(text: &str) -> Option<i64> {
+fn parse_digits(text: &str) -> Option<i64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// Parses a number of one or two digits.
 fn short(text: &str) -> Option<i64> {
-    whole(text).filter(|_| text.len() <= 2)
+    parse_digits(text).filter(|_| text.len() <= 2)
 }
 
 /// Returns the days from 1970-01-01 to a date of the proleptic Gregorian calendar; `None` if there
@@ -191,9 +191,9 @@ pub(super) fn parse_time(text: &str) -> Option<i64> {
         Some(rest) => {
             let (seconds, fraction) = rest.split_once('.').unwrap_or((rest, ""));
             let padded = format!("{:0<6}", fraction.trim_end_matches('0'));
-            let micros = whole(fraction).or_else(|| fraction.is_empty().then_some(0)).and_then(|_| {
+            let micros = parse_digits(fraction).or_else(|| fraction.is_empty().then_some(0)).and_then(|_| {
                 // Further digits would be lost.
-                whole(&padded).filter(|_| padded.len() == 6)
+                parse_digits(&padded).filter(|_| padded.len() == 6)
             })?;
             (short(seconds)?, micros)
         }

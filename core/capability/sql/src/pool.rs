@@ -90,12 +90,12 @@ impl Pools {
             target,
         };
         let server = self.shared.server(block, &purpose.target);
-        let turn = tokio::time::timeout(limits::CONNECT_TIME, server.permits.clone().acquire_owned()).await;
-        let turn = turn.map_err(|_| no_permit(block, &purpose.target))?.expect("the semaphore is never closed");
-        let lease = Lease::new(&self.shared, server, purpose, turn);
+        let permit = tokio::time::timeout(limits::CONNECT_TIME, server.permits.clone().acquire_owned()).await;
+        let permit = permit.map_err(|_| no_permit(block, &purpose.target))?.expect("the semaphore is never closed");
+        let lease = Lease::new(&self.shared, server, purpose, permit);
         let target = lease.purpose.target.clone();
         let used = sqlite::SessionOptions { access, memory, budget: budget.clone() };
-        while let Some(idle) = lease.again() {
+        while let Some(idle) = lease.reusable() {
             match idle {
                 Reusable::Postgres(mut connection) => {
                     if postgres::is_alive(&mut connection).await {
@@ -137,7 +137,7 @@ fn no_permit(block: &str, target: &Permitted) -> Problem {
         "unavailable",
         format!(
             "block `{block}` has {connections} connections to `{}` in use, and none became free within {} seconds",
-            target.place(),
+            target.server_or_file(),
             limits::CONNECT_TIME.as_secs()
         ),
     )

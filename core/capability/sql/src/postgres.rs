@@ -374,7 +374,7 @@ pub(super) async fn unscanned(session: &mut Session, text: &str) -> Result<(), P
 
 /// Runs a statement without any check, and then the check that follows a guest's statement.
 #[cfg(test)]
-pub(super) async fn smuggled(session: &mut Session, text: &'static str) -> Result<(), Problem> {
+pub(super) async fn execute_unscanned(session: &mut Session, text: &'static str) -> Result<(), Problem> {
     session.connection()?.execute(text).await.map_err(|error| problem(&error))?;
     session.after(false, false).await
 }

@@ -37,10 +37,10 @@ enum State {
 /// Runs a statement. Returns when its first row has arrived, or when it has none.
 pub(super) async fn start(mut claimed: Claimed, statement: Statement) -> Result<Rows, Problem> {
     let (started, answer) = oneshot::channel();
-    let (form, wanted) = oneshot::channel();
+    let (form, expected) = oneshot::channel();
     let (reader, gone) = oneshot::channel();
     let reader = Reader { _gone: reader };
-    let mut sink = Sink::new(started, wanted);
+    let mut sink = Sink::new(started, expected);
     background::spawn(async move {
         let work = async {
             match claimed.start()? {

@@ -38,7 +38,7 @@ impl Permitted {
     }
 
     /// Returns the server or the file, for messages and as a key.
-    pub(super) fn place(&self) -> String {
+    pub(super) fn server_or_file(&self) -> String {
         match &self.server {
             Some((host, port)) => format!("{host}:{port}"),
             None => self.database.clone(),
@@ -60,7 +60,7 @@ pub(super) fn permit(
     dialect: Dialect,
     password: Option<&Pointer>,
 ) -> Result<Permitted, Problem> {
-    let asked = Asked::new(target, dialect)?;
+    let requested = Requested::new(target, dialect)?;
     if named.is_empty() {
         return Err(not_granted("the block's configuration does not name a valid database").hint(
             "check its dialect, port and TLS mode (`sslmode`: `disable`, `prefer`, `require`, `verify-ca`, \
@@ -74,10 +74,10 @@ pub(super) fn permit(
     }
     // Reports the first property that no remaining database matches, in the order of the checks.
     let mut left = named;
-    for (what, fits) in asked.members() {
-        left.retain(|named| fits(&asked, named));
+    for (describe, matches) in requested.properties() {
+        left.retain(|named| matches(&requested, named));
         if left.is_empty() {
-            return Err(not_granted(format!("the block's configuration does not name the {}", what(&asked))));
+            return Err(not_granted(format!("the block's configuration does not name the {}", describe(&requested))));
         }
     }
     if let Some(password) = password {
@@ -92,7 +92,7 @@ pub(super) fn permit(
     let Some(named) = left.into_iter().max_by_key(|named| named.tls) else {
         return Err(not_granted("the block's configuration does not name the database"));
     };
-    asked.options(target, named)
+    requested.options(target, named)
 }
 
 fn not_granted(message: impl Into<String>) -> Problem {
@@ -100,7 +100,7 @@ fn not_granted(message: impl Into<String>) -> Problem {
 }
 
 /// The database that the bundle asks for.
-struct Asked<'target> {
+struct Requested<'target> {
     dialect: Dialect,
     host: Option<&'target str>,
     port: u16,
@@ -108,9 +108,9 @@ struct Asked<'target> {
     username: Option<&'target str>,
 }
 
-type Question = (fn(&Asked<'_>) -> String, fn(&Asked<'_>, &SqlTarget) -> bool);
+type Property = (fn(&Requested<'_>) -> String, fn(&Requested<'_>, &SqlTarget) -> bool);
 
-impl<'target> Asked<'target> {
+impl<'target> Requested<'target> {
     fn new(target: &'target Target, dialect: Dialect) -> Result<Self, Problem> {
         let invalid = |message: String| Err(Problem::new("invalid", message));
         if dialect == Dialect::Sqlite {
@@ -134,26 +134,30 @@ impl<'target> Asked<'target> {
         })
     }
 
-    fn members(&self) -> Vec<Question> {
-        let database: Question =
-            (|asked| format!("database `{}`", quoted(asked.database)), |asked, named| named.database == asked.database);
+    fn properties(&self) -> Vec<Property> {
+        let database: Property = (
+            |requested| format!("database `{}`", quoted(requested.database)),
+            |requested, named| named.database == requested.database,
+        );
         if self.dialect == Dialect::Sqlite {
             // An entry with a host names a server, and cannot name a file.
             return vec![database, (|_| "file: it names a server".to_owned(), |_, named| named.host.is_none())];
         }
         vec![
             (
-                |asked| format!("host `{}`", quoted(asked.host.unwrap_or_default())),
-                |asked, named| named.host.as_deref() == asked.host,
+                |requested| format!("host `{}`", quoted(requested.host.unwrap_or_default())),
+                |requested, named| named.host.as_deref() == requested.host,
             ),
             (
-                |asked| format!("port `{}` with the host `{}`", asked.port, quoted(asked.host.unwrap_or_default())),
-                |asked, named| named.port.unwrap_or_else(|| default_port(asked.dialect)) == asked.port,
+                |requested| {
+                    format!("port `{}` with the host `{}`", requested.port, quoted(requested.host.unwrap_or_default()))
+                },
+                |requested, named| named.port.unwrap_or_else(|| default_port(requested.dialect)) == requested.port,
             ),
             database,
             (
-                |asked| format!("user `{}`", quoted(asked.username.unwrap_or_default())),
-                |asked, named| named.username.as_ref().is_none_or(|own| own.as_deref() == asked.username),
+                |requested| format!("user `{}`", quoted(requested.username.unwrap_or_default())),
+                |requested, named| named.username.as_ref().is_none_or(|own| own.as_deref() == requested.username),
             ),
         ]
     }

@@ -80,8 +80,8 @@ async fn refuse_replaced_nulls(
         return Ok(());
     }
     // The views of `information_schema` do not have the columns of temporary tables.
-    let asked = format!("SHOW COLUMNS FROM {} WHERE `Type` LIKE 'timestamp%' AND `Null` = 'NO'", into.table);
-    let found = sqlx::query(AssertSqlSafe(asked)).fetch_all(connection).await.map_err(|error| problem(&error))?;
+    let query = format!("SHOW COLUMNS FROM {} WHERE `Type` LIKE 'timestamp%' AND `Null` = 'NO'", into.table);
+    let found = sqlx::query(AssertSqlSafe(query)).fetch_all(connection).await.map_err(|error| problem(&error))?;
     let names: Result<Vec<String>, _> = found.iter().map(|row| row.try_get_unchecked(0)).collect();
     let names = names.map_err(|error| problem(&error))?;
     for (index, name) in into.names.iter().enumerate() {

@@ -54,11 +54,11 @@ pub(super) async fn prepare(
     parameters: &[Value],
 ) -> Result<(Vec<MySqlColumn>, MySqlArguments), Problem> {
     let prepared = connection.prepare(AssertSqlSafe(text).into_sql_str()).await.map_err(|error| problem(&error))?;
-    let wanted = match prepared.parameters() {
+    let expected = match prepared.parameters() {
         Some(Either::Right(count)) => count,
         Some(Either::Left(types)) => types.len(),
         None => parameters.len(),
     };
-    check_count(wanted, parameters.len())?;
+    check_count(expected, parameters.len())?;
     Ok((prepared.columns().to_vec(), format::arguments(parameters)?))
 }

@@ -45,7 +45,7 @@ enum Token {
 }
 
 /// The ways in which a server may read a statement, depending on its SQL mode.
-const WAYS: [(Backslash, Dashes); 6] = [
+const SYNTAXES: [(Backslash, Dashes); 6] = [
     (Backslash::Both, Dashes::BeforeSpace),
     (Backslash::Single, Dashes::BeforeSpace),
     (Backslash::Never, Dashes::BeforeSpace),
@@ -68,7 +68,7 @@ impl Token {
 /// Refuses statements that would end a transaction of the host and, in an operation with the effect
 /// `read`, statements that do not only read.
 pub(super) fn check(text: &str, access: Access) -> Result<(), Problem> {
-    for (backslash, dashes) in WAYS {
+    for (backslash, dashes) in SYNTAXES {
         let tokens = tokens(text, backslash, dashes);
         if let Some(character) = tokens.iter().find_map(Token::is_control) {
             return Err(Problem::new(
@@ -112,7 +112,7 @@ fn reads(first: &str, tokens: &[Token]) -> Result<(), Problem> {
     if !READING.contains(&first) {
         return refused(&format!("begins with `{first}`"));
     }
-    let follow = |wanted: &[&str]| follow(tokens, wanted);
+    let follow = |expected: &[&str]| follow(tokens, expected);
     if follow(&["into", "outfile"]) || follow(&["into", "dumpfile"]) {
         return refused("writes a file on the server");
     }
@@ -123,16 +123,16 @@ fn reads(first: &str, tokens: &[Token]) -> Result<(), Problem> {
 }
 
 /// Checks whether words follow each other.
-fn follow(tokens: &[Token], wanted: &[&str]) -> bool {
-    tokens.windows(wanted.len()).any(|window| {
-        window.iter().zip(wanted).all(|(token, wanted)| matches!(token, Token::Word(word) if word == wanted))
+fn follow(tokens: &[Token], expected: &[&str]) -> bool {
+    tokens.windows(expected.len()).any(|window| {
+        window.iter().zip(expected).all(|(token, expected)| matches!(token, Token::Word(word) if word == expected))
     })
 }
 
 /// Checks whether a statement locks tables for the session: `lock tables`, and `flush tables` with
 /// `with read lock` or `for export`. If it could be read in several ways, one of them is sufficient.
 pub(super) fn locks_tables(text: &str) -> bool {
-    WAYS.into_iter().any(|(backslash, dashes)| {
+    SYNTAXES.into_iter().any(|(backslash, dashes)| {
         let tokens = tokens(text, backslash, dashes);
         let mut words = tokens.iter().filter_map(|token| match token {
             Token::Word(word) => Some(word.as_str()),

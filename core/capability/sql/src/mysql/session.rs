@@ -225,9 +225,9 @@ impl Session {
 
     /// Checks whether the session is still in the transaction that the host began.
     async fn is_in_transaction(&mut self) -> Result<bool, Problem> {
-        let again = "RELEASE SAVEPOINT blockyard_transaction; SAVEPOINT blockyard_transaction";
+        let renewal = "RELEASE SAVEPOINT blockyard_transaction; SAVEPOINT blockyard_transaction";
         let connection = self.connection()?;
-        let Err(error) = sqlx::raw_sql(again).execute(connection).await else { return Ok(true) };
+        let Err(error) = sqlx::raw_sql(renewal).execute(connection).await else { return Ok(true) };
         let database = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
         if database.is_some_and(|database| database.number() == NO_SAVEPOINT) {
             Ok(false)
@@ -240,9 +240,9 @@ impl Session {
     /// savepoint that was just set reverts nothing, and has the same warning as a rollback of the
     /// transaction.
     async fn has_lasting_changes(&mut self) -> bool {
-        let asked = "SAVEPOINT blockyard_changes; ROLLBACK TO SAVEPOINT blockyard_changes; SHOW WARNINGS";
+        let query = "SAVEPOINT blockyard_changes; ROLLBACK TO SAVEPOINT blockyard_changes; SHOW WARNINGS";
         let Ok(connection) = self.connection() else { return false };
-        let Ok(warnings) = sqlx::raw_sql(asked).fetch_all(connection).await else { return false };
+        let Ok(warnings) = sqlx::raw_sql(query).fetch_all(connection).await else { return false };
         // The columns are the level, the number and the message.
         warnings.iter().any(|row| row.try_get_unchecked::<u32, _>(1).is_ok_and(|number| number == NOT_ROLLED_BACK))
     }

@@ -56,7 +56,7 @@ fn server_text(value: &Json, element: Option<ColumnKind>) -> Result<Option<Strin
     let text = value.as_str();
     let bytes = value.as_object().and_then(|object| object.get(literal::BYTES));
     let is_infinite = text.is_some_and(|text| text.ends_with("infinity"));
-    let (server, wanted) = match element {
+    let (server, expected) = match element {
         Some(ColumnKind::Bytes) if bytes.is_some() => {
             (literal::bytes_of_object(value), "an object with only the member `$bytes`, a base64 string")
         }
@@ -82,12 +82,12 @@ fn server_text(value: &Json, element: Option<ColumnKind>) -> Result<Option<Strin
         }
         Some(ColumnKind::Date | ColumnKind::Timestamp | ColumnKind::Instant) if is_infinite => return Ok(None),
         Some(kind @ (ColumnKind::Date | ColumnKind::Time | ColumnKind::Timestamp | ColumnKind::Instant)) => {
-            let (server, wanted) = moment(text.unwrap_or_default(), kind);
-            return server.map(Some).ok_or_else(|| invalid(wanted));
+            let (server, expected) = moment(text.unwrap_or_default(), kind);
+            return server.map(Some).ok_or_else(|| invalid(expected));
         }
         _ => return Ok(None),
     };
-    server.map(|bytes| Some(literal::postgres_bytes_text(&bytes))).ok_or_else(|| invalid(wanted))
+    server.map(|bytes| Some(literal::postgres_bytes_text(&bytes))).ok_or_else(|| invalid(expected))
 }
 
 /// Converts a date or time, and describes what is expected.
@@ -109,15 +109,15 @@ fn moment(text: &str, kind: ColumnKind) -> (Option<String>, &'static str) {
     }
 }
 
-fn invalid(wanted: &str) -> String {
-    format!("an element of the array is not {wanted}")
+fn invalid(expected: &str) -> String {
+    format!("an element of the array is not {expected}")
 }
 
 fn inexact(kind: ColumnKind) -> String {
-    let wanted = if kind == ColumnKind::Float32 { "real" } else { "double precision" };
+    let expected = if kind == ColumnKind::Float32 { "real" } else { "double precision" };
     format!(
-        "an element of the array is not a number that `{wanted}` can hold with all digits: round it, or cast the \
-         parameter, with `cast(cast(:name as numeric[]) as {wanted}[])`"
+        "an element of the array is not a number that `{expected}` can hold with all digits: round it, or cast the \
+         parameter, with `cast(cast(:name as numeric[]) as {expected}[])`"
     )
 }
 

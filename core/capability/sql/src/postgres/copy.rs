@@ -28,7 +28,7 @@ enum NotCopied {
     /// The table or the server does not support `COPY`, or the server did not report the row that
     /// failed a check at the end of the copy (a foreign key, a trigger). The rows are then inserted
     /// one by one, which succeeds or reports the row.
-    Unsaid,
+    RowUnknown,
 }
 
 /// Inserts rows in the open transaction.
@@ -50,7 +50,7 @@ pub(crate) async fn insert(
             Ok(count)
         }
         Err(NotCopied::Refused(refused)) => Err(refused),
-        Err(NotCopied::Unsaid) => {
+        Err(NotCopied::RowUnknown) => {
             run(connection, "ROLLBACK TO SAVEPOINT blockyard_rows").await?;
             many::prepared(connection, &statement, rows, &types).await.map(|done| done.rows_affected)
         }
@@ -68,7 +68,7 @@ async fn copy(
     types: &[ParameterType],
 ) -> Result<u64, NotCopied> {
     if !takes_copies(connection, into).await.map_err(|error| not_copied(&error, into))? {
-        return Err(NotCopied::Unsaid);
+        return Err(NotCopied::RowUnknown);
     }
     // Without a type whose values are sent as text, all types are known.
     let known: Option<Vec<&PgTypeInfo>> = types.iter().map(ParameterType::binary).collect();
@@ -102,7 +102,7 @@ fn not_copied(error: &sqlx::Error, into: &InsertTarget) -> NotCopied {
         None if problem.retryable || problem.code == "timeout" || error.as_database_error().is_none() => {
             NotCopied::Refused(problem.into())
         }
-        None => NotCopied::Unsaid,
+        None => NotCopied::RowUnknown,
     }
 }
 
@@ -117,22 +117,22 @@ async fn send(connection: &mut PgConnection, statement: &str, data: &[u8]) -> Re
 /// Checks whether a copy is equivalent to an `INSERT`. It is not for views, tables with rules, and
 /// tables whose row-level security applies to the user.
 async fn takes_copies(connection: &mut PgConnection, into: &InsertTarget) -> Result<bool, sqlx::Error> {
-    let asked = "select relkind in ('r', 'p') and not relhasrules and not row_security_active(oid) \
+    let query = "select relkind in ('r', 'p') and not relhasrules and not row_security_active(oid) \
                  from pg_catalog.pg_class where oid = to_regclass($1)";
-    let answer: Option<bool> = sqlx::query_scalar(asked).bind(&into.table).fetch_optional(connection).await?;
+    let answer: Option<bool> = sqlx::query_scalar(query).bind(&into.table).fetch_optional(connection).await?;
     Ok(answer.unwrap_or(false))
 }
 
 /// Returns the index of the row that an error concerns, from 0. The server reports it as
 /// `COPY table, line 3, column a`, in its own language.
 fn row_of(error: &sqlx::Error, table: &str) -> Option<usize> {
-    let place = error.as_database_error()?.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?.r#where()?;
-    line_of(place, table)
+    let context = error.as_database_error()?.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?.r#where()?;
+    line_of(context, table)
 }
 
-fn line_of(place: &str, table: &str) -> Option<usize> {
+fn line_of(context: &str, table: &str) -> Option<usize> {
     let beginning = format!("COPY {table}, ");
-    let rest = place.lines().find_map(|line| line.strip_prefix(&beginning))?;
+    let rest = context.lines().find_map(|line| line.strip_prefix(&beginning))?;
     let digits = rest.split(|c: char| !c.is_ascii_digit()).find(|digits| !digits.is_empty())?;
     digits.parse::<usize>().ok()?.checked_sub(1)
 }
@@ -156,11 +156,11 @@ fn binary_row(data: &mut Vec<u8>, row: &[Value], types: &[&PgTypeInfo]) -> Encod
 }
 
 fn text_row(data: &mut Vec<u8>, row: &[Value], types: &[ParameterType]) -> Encoded {
-    for (column, (value, wanted)) in row.iter().zip(types).enumerate() {
+    for (column, (value, expected)) in row.iter().zip(types).enumerate() {
         if column > 0 {
             data.push(b'\t');
         }
-        match many::words(value, wanted).map_err(|reason| (column, reason))? {
+        match many::words(value, expected).map_err(|reason| (column, reason))? {
             None => data.extend(b"\\N"),
             Some(words) => escape(data, &words).map_err(|reason| (column, reason))?,
         }

@@ -95,9 +95,9 @@ pub(super) fn cast_parameters(text: &str, types: &[PgTypeInfo]) -> String {
     let mut rest = text;
     while !rest.is_empty() {
         let number: &str = rest.strip_prefix('$').map_or("", digits);
-        let wanted = number.parse::<usize>().ok().and_then(|number| types.get(number.checked_sub(1)?));
+        let expected = number.parse::<usize>().ok().and_then(|number| types.get(number.checked_sub(1)?));
         let length = if number.is_empty() { token(rest) } else { 1 + number.len() };
-        match wanted {
+        match expected {
             Some(info) if text_form(info).is_some() => {
                 cast.push_str(&format!("(${number}::text)::{}", name_for_cast(info)));
             }

@@ -212,8 +212,8 @@ fn infinite<'row>(reading: &Reading, word: &'static str) -> Cell<'row> {
 
 /// Encodes a parameter in the binary format that the server expects; `None` is NULL.
 pub(super) fn encode(value: &Value, info: &PgTypeInfo) -> Result<Option<Vec<u8>>, String> {
-    let wanted = || info.name().to_ascii_lowercase();
-    let mismatch = || format!("the statement expects `{}` here, and {} does not fit", wanted(), in_words(value));
+    let expected = || info.name().to_ascii_lowercase();
+    let mismatch = || format!("the statement expects `{}` here, and {} does not fit", expected(), kind_label(value));
     if matches!(value, Value::Null) {
         return Ok(None);
     }
@@ -244,7 +244,7 @@ pub(super) fn encode(value: &Value, info: &PgTypeInfo) -> Result<Option<Vec<u8>>
                 Some(None) => {
                     return Err(format!(
                         "the statement expects `{}` here, and this string is neither base64 nor `\\x` with hexadecimal digits",
-                        wanted()
+                        expected()
                     ));
                 }
                 bytes => bytes.flatten(),
@@ -262,8 +262,8 @@ pub(super) fn encode(value: &Value, info: &PgTypeInfo) -> Result<Option<Vec<u8>>
             _ => text.and_then(literal::parse_time),
         }
         .map(|micros| micros.to_be_bytes().into()),
-        ColumnKind::Timestamp => timestamp(value, &wanted())?.map(|micros| micros.to_be_bytes().into()),
-        ColumnKind::Instant => instant(value, &wanted())?.map(|micros| micros.to_be_bytes().into()),
+        ColumnKind::Timestamp => timestamp(value, &expected())?.map(|micros| micros.to_be_bytes().into()),
+        ColumnKind::Instant => instant(value, &expected())?.map(|micros| micros.to_be_bytes().into()),
         ColumnKind::Uuid => text.and_then(literal::parse_uuid).map(|bytes| bytes.into()),
         ColumnKind::Json => {
             let json = match value {
@@ -278,7 +278,7 @@ pub(super) fn encode(value: &Value, info: &PgTypeInfo) -> Result<Option<Vec<u8>>
         }
         ColumnKind::UInt64 | ColumnKind::Other | ColumnKind::Dynamic => None,
     };
-    encoded.map(Some).ok_or_else(|| if is_narrowed(value, kind) { narrowed(&wanted()) } else { mismatch() })
+    encoded.map(Some).ok_or_else(|| if is_narrowed(value, kind) { narrowed(&expected()) } else { mismatch() })
 }
 
 fn integer(value: &Value) -> Option<i64> {
@@ -318,10 +318,10 @@ fn is_narrowed(value: &Value, kind: ColumnKind) -> bool {
         }
 }
 
-fn narrowed(wanted: &str) -> String {
+fn narrowed(expected: &str) -> String {
     format!(
-        "the statement expects `{wanted}` here, which cannot hold all digits of this number: round it, or cast the \
-         parameter, with `cast(cast(:name as numeric) as {wanted})`"
+        "the statement expects `{expected}` here, which cannot hold all digits of this number: round it, or cast the \
+         parameter, with `cast(cast(:name as numeric) as {expected})`"
     )
 }
 
@@ -356,7 +356,7 @@ fn infinity<T>(text: &str, positive: T, negative: T, else_: impl FnOnce() -> Opt
     }
 }
 
-fn timestamp(value: &Value, wanted: &str) -> Result<Option<i64>, String> {
+fn timestamp(value: &Value, expected: &str) -> Result<Option<i64>, String> {
     Ok(match value {
         Value::Timestamp(timestamp) => postgres_micros(timestamp.micros),
         Value::Date(days) => i64::from(*days).checked_mul(DAY_MICROS).and_then(postgres_micros),
@@ -366,7 +366,7 @@ fn timestamp(value: &Value, wanted: &str) -> Result<Option<i64>, String> {
                 let read = literal::parse_timestamp(text);
                 if read.and_then(|read| read.offset).is_some_and(|offset| offset != 0) {
                     return Err(format!(
-                        "the statement expects `{wanted}` here, which has no time zone, and this string names one: \
+                        "the statement expects `{expected}` here, which has no time zone, and this string names one: \
                          leave it out, or cast the parameter, with `cast(:name as timestamptz)`"
                     ));
                 }
@@ -376,10 +376,10 @@ fn timestamp(value: &Value, wanted: &str) -> Result<Option<i64>, String> {
     })
 }
 
-fn instant(value: &Value, wanted: &str) -> Result<Option<i64>, String> {
+fn instant(value: &Value, expected: &str) -> Result<Option<i64>, String> {
     let no_zone = || {
         format!(
-            "the statement expects `{wanted}` here, and this timestamp has no time zone: add one, such as \
+            "the statement expects `{expected}` here, and this timestamp has no time zone: add one, such as \
              `2013-02-08T11:00:00Z` or `2013-02-08T12:00:00+01:00`"
         )
     };
@@ -408,7 +408,7 @@ fn plain_text(value: &Value) -> Option<&str> {
     }
 }
 
-fn in_words(value: &Value) -> &'static str {
+fn kind_label(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Boolean(_) => "a boolean",

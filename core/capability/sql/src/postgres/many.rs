@@ -158,8 +158,8 @@ fn push(batch: &mut String, name: &str, set: &[Value], types: &[ParameterType]) 
 
 /// Returns a value in the server's text form, derived from the bytes that would be sent for it;
 /// `None` for NULL.
-pub(super) fn words(value: &Value, wanted: &ParameterType) -> Result<Option<String>, String> {
-    let info = match wanted {
+pub(super) fn words(value: &Value, expected: &ParameterType) -> Result<Option<String>, String> {
+    let info = match expected {
         ParameterType::Unknown(form) => return foreign::words_of_form(value, *form, None),
         ParameterType::Known(info) if foreign::text_form(info).is_some() => return foreign::words(value, info),
         ParameterType::Known(info) => info,

@@ -23,19 +23,19 @@ pub(super) fn decode(bytes: &[u8]) -> Option<String> {
         _ => {}
     }
     let digits = (0..count).map(|index| word(4 + index)).collect::<Option<Vec<u16>>>()?;
-    let digit = |place: i32| {
-        usize::try_from(i32::from(weight) - place).ok().and_then(|index| digits.get(index)).copied().unwrap_or(0)
+    let digit = |group: i32| {
+        usize::try_from(i32::from(weight) - group).ok().and_then(|index| digits.get(index)).copied().unwrap_or(0)
     };
     let mut text = String::new();
     if sign == NEGATIVE {
         text.push('-');
     }
-    let whole: String = (0..=i32::from(weight).max(0)).rev().map(|place| format!("{:04}", digit(place))).collect();
-    let whole = whole.trim_start_matches('0');
-    text.push_str(if whole.is_empty() { "0" } else { whole });
+    let integer: String = (0..=i32::from(weight).max(0)).rev().map(|group| format!("{:04}", digit(group))).collect();
+    let integer = integer.trim_start_matches('0');
+    text.push_str(if integer.is_empty() { "0" } else { integer });
     if scale > 0 {
-        let places = i32::try_from(scale.div_ceil(4)).ok()?;
-        let fraction: String = (1..=places).map(|place| format!("{:04}", digit(-place))).collect();
+        let groups_after_point = i32::try_from(scale.div_ceil(4)).ok()?;
+        let fraction: String = (1..=groups_after_point).map(|group| format!("{:04}", digit(-group))).collect();
         text.push('.');
         text.push_str(fraction.get(..scale)?);
     }
@@ -60,14 +60,14 @@ pub(super) fn encode(text: &str) -> Option<Vec<u8>> {
         Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok().filter(|e| e.abs() < 20_000)?),
         None => (rest, 0),
     };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let (integer, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() && fraction.is_empty() || !all_digits(whole) || !all_digits(fraction) {
+    if integer.is_empty() && fraction.is_empty() || !all_digits(integer) || !all_digits(fraction) {
         return None;
     }
     // All digits, and the position of the decimal point among them.
-    let mut digits = format!("{whole}{fraction}");
-    let mut point = i32::try_from(whole.len()).ok()? + exponent;
+    let mut digits = format!("{integer}{fraction}");
+    let mut point = i32::try_from(integer.len()).ok()? + exponent;
     let scale = (i32::try_from(digits.len()).ok()? - point).max(0);
     if point < 0 {
         digits.insert_str(0, &"0".repeat(usize::try_from(-point).ok()?));
@@ -77,8 +77,8 @@ pub(super) fn encode(text: &str) -> Option<Vec<u8>> {
     if digits.len() < point {
         digits.push_str(&"0".repeat(point - digits.len()));
     }
-    let (whole, fraction) = digits.split_at(point);
-    let whole = format!("{}{whole}", "0".repeat((4 - whole.len() % 4) % 4));
+    let (integer, fraction) = digits.split_at(point);
+    let integer = format!("{}{integer}", "0".repeat((4 - integer.len() % 4) % 4));
     let fraction = format!("{fraction}{}", "0".repeat((4 - fraction.len() % 4) % 4));
     let groups = |part: &str| -> Vec<u16> {
         part.as_bytes()
@@ -86,8 +86,8 @@ pub(super) fn encode(text: &str) -> Option<Vec<u8>> {
             .map(|group| group.iter().fold(0, |value, digit| value * 10 + u16::from(digit - b'0')))
             .collect()
     };
-    let mut weight = i32::try_from(whole.len() / 4).ok()? - 1;
-    let mut words: Vec<u16> = groups(&whole);
+    let mut weight = i32::try_from(integer.len() / 4).ok()? - 1;
+    let mut words: Vec<u16> = groups(&integer);
     words.extend(groups(&fraction));
     let leading = words.iter().take_while(|word| **word == 0).count();
     words.drain(..leading);
@@ -117,11 +117,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn numerics_round_trip_with_their_scale(whole in "(0|[1-9][0-9]{0,24})", fraction in "([0-9]{0,20})", negative in any::<bool>()) {
-            let zero = whole == "0" && fraction.bytes().all(|b| b == b'0');
+        fn numerics_round_trip_with_their_scale(integer in "(0|[1-9][0-9]{0,24})", fraction in "([0-9]{0,20})", negative in any::<bool>()) {
+            let zero = integer == "0" && fraction.bytes().all(|b| b == b'0');
             let sign = if negative && !zero { "-" } else { "" };
             let point = if fraction.is_empty() { "" } else { "." };
-            let text = format!("{sign}{whole}{point}{fraction}");
+            let text = format!("{sign}{integer}{point}{fraction}");
             let encoded = encode(&text).expect("a decimal");
             prop_assert_eq!(decode(&encoded), Some(text));
         }

@@ -43,9 +43,9 @@ pub(super) async fn prepare<'text>(
         text = foreign::cast_parameters(&text, &prepared.1).into();
         prepared = describe(connection, &text, values.len()).await?;
     }
-    let (columns, wanted) = prepared;
+    let (columns, expected) = prepared;
     let mut arguments = PgArguments::default();
-    for (index, (value, info)) in values.into_iter().zip(wanted).enumerate() {
+    for (index, (value, info)) in values.into_iter().zip(expected).enumerate() {
         let bytes = format::encode(&value, &info)
             .map_err(|reason| Problem::new("invalid", format!("parameter {}: {reason}", index + 1)))?;
         arguments
@@ -74,12 +74,12 @@ pub(super) async fn describe(
 ) -> Result<(Vec<PgColumn>, Vec<PgTypeInfo>), Problem> {
     let prepared = connection.prepare(AssertSqlSafe(text).into_sql_str()).await;
     let prepared = prepared.map_err(|error| if is_about_a_type(&error) { unknown_type() } else { problem(&error) })?;
-    let wanted: &[PgTypeInfo] = match prepared.parameters() {
+    let expected: &[PgTypeInfo] = match prepared.parameters() {
         Some(Either::Left(types)) => types,
         _ => &[],
     };
-    check_count(wanted.len(), given)?;
-    Ok((prepared.columns().to_vec(), wanted.to_vec()))
+    check_count(expected.len(), given)?;
+    Ok((prepared.columns().to_vec(), expected.to_vec()))
 }
 
 /// Checks that a statement of an operation with the effect `read` returns rows, according to the

@@ -68,22 +68,22 @@ pub(super) async fn column_types(
     let mut types = Vec::new();
     for (name, column) in into.names.iter().zip(&into.columns) {
         let alone = format!("insert into {} ({column}) values ($1)", into.table);
-        let wanted = match describe(connection, &alone, 1).await {
+        let expected = match describe(connection, &alone, 1).await {
             Ok((_, known)) => known.into_iter().next().map(ParameterType::Known).ok_or_else(unknown_type)?,
             Err(failed) if is_unknown_type(&failed) => ParameterType::Unknown(text_form(connection, into, name).await?),
             Err(failed) => return Err(failed),
         };
-        types.push(wanted);
+        types.push(expected);
     }
     Ok(types)
 }
 
 /// Returns the text form of a column's type, according to the catalog.
 async fn text_form(connection: &mut PgConnection, into: &InsertTarget, column: &str) -> Result<TextForm, Problem> {
-    let asked = "select t.typcategory = 'A' from pg_catalog.pg_attribute a \
+    let query = "select t.typcategory = 'A' from pg_catalog.pg_attribute a \
                  join pg_catalog.pg_type t on t.oid = a.atttypid \
                  where a.attrelid = to_regclass($1) and a.attname::text = $2 and not a.attisdropped";
-    let is_array: Option<bool> = sqlx::query_scalar(asked)
+    let is_array: Option<bool> = sqlx::query_scalar(query)
         .bind(&into.table)
         .bind(column)
         .fetch_optional(connection)
@@ -103,7 +103,7 @@ async fn types(
     oids: &[Option<u32>],
 ) -> Result<HashMap<u32, (String, TextForm)>, sqlx::Error> {
     let list = oids.iter().flatten().map(u32::to_string).collect::<Vec<_>>().join(", ");
-    let asked = format!(
+    let query = format!(
         "with recursive needed(root, oid) as (
            select t.oid, t.oid from pg_catalog.pg_type t where t.oid = any(array[{list}]::oid[])
            union
@@ -121,7 +121,7 @@ async fn types(
          having bool_or(t.typtype not in ('b', 'c', 'd', 'e', 'p', 'r')
            or t.typcategory not in ('A', 'B', 'C', 'D', 'E', 'G', 'I', 'N', 'P', 'R', 'S', 'T', 'U', 'V', 'X'))"
     );
-    let rows: Vec<(i64, String, bool)> = sqlx::query_as(AssertSqlSafe(asked)).fetch_all(connection).await?;
+    let rows: Vec<(i64, String, bool)> = sqlx::query_as(AssertSqlSafe(query)).fetch_all(connection).await?;
     let form = |is_array| if is_array { TextForm::Json } else { TextForm::Words };
     let known =
         rows.into_iter().filter_map(|(oid, name, is_array)| Some((u32::try_from(oid).ok()?, (name, form(is_array)))));

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::{Access, Server, fetch, run, value};
 use crate::bindings::blockyard::bundle::sql::Value;
 
-fn is_text(value: &Value, wanted: &str) -> bool {
-    matches!(value, Value::Text(text) if text == wanted)
+fn is_text(value: &Value, expected: &str) -> bool {
+    matches!(value, Value::Text(text) if text == expected)
 }
 
 #[test]

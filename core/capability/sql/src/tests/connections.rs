@@ -39,9 +39,9 @@ fn the_connection_limit_is_per_block_and_server() {
         held.clear();
         // Idle connections count as well: one is closed to make room for a connection with other
         // options.
-        let begun = Instant::now();
+        let started = Instant::now();
         while server.pools.remembered().1 < limits::POOL_CONNECTIONS {
-            assert!(begun.elapsed() < Duration::from_secs(30), "the connections are not returned to the pool");
+            assert!(started.elapsed() < Duration::from_secs(30), "the connections are not returned to the pool");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let fresh = Permitted { tls: TlsMode::Disable, database: "template1".to_owned(), ..server.target.clone() };
@@ -70,9 +70,9 @@ fn pools_of_failed_connections_are_removed() {
                 files.try_open(&format!("file/file@{number}"), Access::ReadWrite, &Arc::default()).await.unwrap();
             run(&slot, "create table if not exists t (i)").await;
         }
-        let begun = Instant::now();
+        let started = Instant::now();
         while files.pools.remembered() != (0, 0) {
-            assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", files.pools.remembered());
+            assert!(started.elapsed() < Duration::from_secs(30), "{:?}", files.pools.remembered());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
@@ -127,9 +127,9 @@ fn the_number_of_memory_databases_is_bounded() {
             let block = format!("memory/memory@{number}");
             drop(server.try_open(&block, Access::ReadWrite, &Arc::default()).await.unwrap());
         }
-        let begun = Instant::now();
+        let started = Instant::now();
         while server.pools.remembered() != (limits::SQLITE_MEMORY_DATABASES, limits::SQLITE_MEMORY_DATABASES) {
-            assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", server.pools.remembered());
+            assert!(started.elapsed() < Duration::from_secs(30), "{:?}", server.pools.remembered());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });

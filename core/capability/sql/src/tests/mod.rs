@@ -171,10 +171,10 @@ async fn unscanned(pooled: &mut Pooled, text: &str) -> Result<(), Problem> {
 }
 
 /// Runs a statement without any check, and then the check that follows a guest's statement.
-async fn smuggled(pooled: &mut Pooled, text: &'static str) -> Result<(), Problem> {
+async fn execute_unscanned(pooled: &mut Pooled, text: &'static str) -> Result<(), Problem> {
     match pooled {
-        Pooled::Postgres(session) => postgres::smuggled(session, text).await,
+        Pooled::Postgres(session) => postgres::execute_unscanned(session, text).await,
         Pooled::Sqlite(_) => unreachable!("SQLite's authorizer sees every statement"),
-        Pooled::Mysql(session) => mysql::smuggled(session, text).await,
+        Pooled::Mysql(session) => mysql::execute_unscanned(session, text).await,
     }
 }

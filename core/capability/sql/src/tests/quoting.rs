@@ -20,7 +20,7 @@ fn call(secret: &str) -> CallContext {
 }
 
 /// Returns the message that the guest receives.
-fn told(call: &mut CallContext, problem: Problem) -> String {
+fn masked_message(call: &mut CallContext, problem: Problem) -> String {
     call.convert_problem(Fault::Problem(problem)).unwrap().message
 }
 
@@ -40,7 +40,7 @@ fn the_names_of_an_insert_are_not_masked() {
             let mut view = SqlView { call: &mut call, sql: &sql };
             let inserted = view.insert(transaction, vec![table.to_owned()], vec![column.to_owned()], rows).await;
             let Err(Fault::Problem(problem)) = inserted else { panic!("the table {table} has no {column}") };
-            let message = told(&mut call, problem);
+            let message = masked_message(&mut call, problem);
             assert!(message.contains("hunter7"), "{message}");
         }
     });
@@ -62,9 +62,9 @@ fn values_are_not_masked_in_the_forms_of_the_servers() {
         let mut call = call(secret);
         let quoted = format!("invalid value: {secret}");
         let problem = || Problem::from_database("invalid", quoted.as_str());
-        assert_ne!(told(&mut call, problem()), quoted, "{value:?}");
+        assert_ne!(masked_message(&mut call, problem()), quoted, "{value:?}");
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(call.record_sent(texts("select ?", [value.clone()].iter())));
-        assert_eq!(told(&mut call, problem()), quoted, "{value:?}");
+        assert_eq!(masked_message(&mut call, problem()), quoted, "{value:?}");
     }
 }

@@ -327,9 +327,9 @@ fn an_ended_transaction_is_detected() {
                     let slot = server.open(access).await;
                     begin(&mut Claimed::of(&slot).unwrap(), access).await.unwrap();
                     let mut claimed = Claimed::of(&slot).unwrap();
-                    let noticed = super::smuggled(claimed.start().unwrap(), text).await.unwrap_err();
+                    let detected = super::execute_unscanned(claimed.start().unwrap(), text).await.unwrap_err();
                     claimed.finish();
-                    assert_eq!(noticed.code, LEFT_TRANSACTION, "{text}");
+                    assert_eq!(detected.code, LEFT_TRANSACTION, "{text}");
                     drop(claimed);
                     assert!(attempt(&slot, "select 1", true).await.is_err(), "{text}: the connection is reused");
                 }
@@ -389,10 +389,10 @@ fn a_read_session_is_read_only_by_default() {
             Dialect::Sqlite => continue,
         };
         server.runtime.block_on(async {
-            for (access, wanted) in [(Access::ReadOnly, "on"), (Access::ReadWrite, "off")] {
+            for (access, expected) in [(Access::ReadOnly, "on"), (Access::ReadWrite, "off")] {
                 let slot = server.open(access).await;
                 let seen = value(&slot, question).await;
-                assert!(matches!(&seen, Value::Text(seen) if seen == wanted), "{access:?}: {seen:?}");
+                assert!(matches!(&seen, Value::Text(seen) if seen == expected), "{access:?}: {seen:?}");
             }
         });
     }

@@ -11,7 +11,7 @@ use crate::connection::Slot;
 use crate::pool::Pooled;
 
 /// Maximum time for a server to notice. It usually takes seconds, and longer on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Statements that take a minute, each with a query that counts its executions on the server.
 const SLOW: [(&str, &str); 2] = [
@@ -25,23 +25,23 @@ const SLOW: [(&str, &str); 2] = [
     ),
 ];
 
-async fn until(watcher: &Slot, question: &str, wanted: i64) {
-    let begun = Instant::now();
+async fn until(watcher: &Slot, question: &str, expected: i64) {
+    let started = Instant::now();
     loop {
         let seen = value(watcher, question).await;
-        if matches!(seen, Value::Integer(seen) if seen == wanted) {
+        if matches!(seen, Value::Integer(seen) if seen == expected) {
             return;
         }
-        assert!(begun.elapsed() < PATIENCE, "{question}: {seen:?} instead of {wanted}");
+        assert!(started.elapsed() < TIMEOUT, "{question}: {seen:?} instead of {expected}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
 /// Waits until the connection is closed, because its statement was canceled.
 async fn until_closed(slot: &Slot) {
-    let begun = Instant::now();
+    let started = Instant::now();
     while !slot.try_lock().is_ok_and(|slot| slot.as_ref().is_none_or(Pooled::is_closed)) {
-        assert!(begun.elapsed() < PATIENCE, "the connection is not closed");
+        assert!(started.elapsed() < TIMEOUT, "the connection is not closed");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -7,7 +7,8 @@ use super::{
 };
 use crate::bindings::blockyard::bundle::sql::{Execution, Value};
 
-const STAY: &str = "the server committed the transaction at this statement, so the changes before the error stay";
+const CHANGES_STAY: &str =
+    "the server committed the transaction at this statement, so the changes before the error stay";
 
 fn step_of(text: &str) -> Statement {
     Statement { in_transaction: true, ..super::statement(text, &[], Access::ReadWrite) }
@@ -103,7 +104,7 @@ fn a_statement_that_waits_for_a_table_lock_has_committed() {
         begun(&slot).await;
         step(&slot, "insert into u values (1)").await.unwrap();
         let problem = failed(&slot, "alter table t add b int").await;
-        assert!(problem.message.contains(STAY) && !problem.retryable, "{problem:?}");
+        assert!(problem.message.contains(CHANGES_STAY) && !problem.retryable, "{problem:?}");
         ended(&slot, End::Rollback).await.unwrap();
         assert_eq!(list(&slot, "u").await, "1");
         ended(&other, End::Rollback).await.unwrap();
@@ -153,7 +154,7 @@ fn a_transaction_is_open_unless_tables_are_locked() {
 
         begun(&slot).await;
         let problem = failed(&slot, "lock tables missing write").await;
-        assert!(problem.message.contains(STAY), "{problem:?}");
+        assert!(problem.message.contains(CHANGES_STAY), "{problem:?}");
         step(&slot, "insert into u values (2)").await.unwrap();
         ended(&slot, End::Rollback).await.unwrap();
         assert_eq!(list(&slot, "u").await, "");

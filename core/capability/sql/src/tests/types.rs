@@ -492,9 +492,12 @@ fn rows_are_inserted_into_postgres_by_copy() {
         let names = |name: &str| vec![name.to_owned()];
         let rows = (0..1_000).map(|n| vec![Value::Integer(n)]).collect();
         assert_eq!(super::insert(&slot, &names("brought"), &names("n"), rows).await.unwrap(), 1_000);
-        let said = fetch(&slot, "select statement from said", &[]).await.unwrap();
-        assert_eq!(said.len(), 1, "a single statement");
-        assert!(matches!(&said[0][0], Value::Text(text) if text.starts_with("copy \"brought\"")), "{said:?}");
+        let statements = fetch(&slot, "select statement from said", &[]).await.unwrap();
+        assert_eq!(statements.len(), 1, "a single statement");
+        assert!(
+            matches!(&statements[0][0], Value::Text(text) if text.starts_with("copy \"brought\"")),
+            "{statements:?}"
+        );
     });
 }
 
