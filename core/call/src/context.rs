@@ -51,12 +51,12 @@ pub struct CallContext {
     /// Finds secrets in text that the guest wrote. Created on first use.
     guest_redactor: Option<Arc<Redactor>>,
     /// The caller's arguments, to search them for secrets that are added later.
-    heard: Option<String>,
+    recorded_arguments: Option<String>,
     /// Finds secrets that the guest has not sent to a database verbatim in this call; `None` if it has
     /// sent none.
     unsent_redactor: Option<Arc<Redactor>>,
     /// Set after a host function failed with a problem whose code is reserved for the host, see
-    /// [`Problem::is_the_hosts`].
+    /// [`Problem::is_reserved_for_host`].
     denied_by_host: bool,
     /// Size of the bodies that the guest created and the host holds, in bytes.
     body_bytes: usize,
@@ -88,7 +88,7 @@ impl CallContext {
             redactor,
             watch: Arc::default(),
             guest_redactor: None,
-            heard: None,
+            recorded_arguments: None,
             unsent_redactor: None,
             denied_by_host: false,
             body_bytes: 0,
@@ -104,8 +104,8 @@ impl CallContext {
                 self.unsent_redactor.take().map(|unsent_redactor| Arc::new(unsent_redactor.with(secret)));
             self.guest_redactor = None;
             let added = Redactor::new([secret].into_iter());
-            if self.heard.as_ref().is_some_and(|heard| added.finds(heard.as_bytes())) {
-                self.watch.hear(self.watch.heard().with(secret));
+            if self.recorded_arguments.as_ref().is_some_and(|arguments| added.finds(arguments.as_bytes())) {
+                self.watch.record_argument_secrets(self.watch.argument_secrets().with(secret));
             } else {
                 self.shown = Arc::new(self.shown.with(secret));
             }
@@ -115,17 +115,17 @@ impl CallContext {
     /// Records the caller's arguments. A secret that they contain is not masked for the caller:
     /// otherwise, the mask would confirm a guessed secret. The guest may send it on if it is part of a
     /// longer word, such as the password `test` in the path `data/latest.csv`. The first mask of a secret
-    /// that they contain stops the call, see `Watch::hear`.
+    /// that they contain stops the call, see `Watch::record_argument_secrets`.
     pub fn record_arguments(&mut self, arguments: &str) {
         // Without a secret of the block, none is derived.
         if self.secrets.is_empty() {
             return;
         }
-        self.heard = Some(arguments.to_owned());
+        self.recorded_arguments = Some(arguments.to_owned());
         if self.redactor.finds(arguments.as_bytes()) {
             self.shown = Arc::new(self.redactor.without(arguments));
             self.guest_redactor = None;
-            self.watch.hear(self.redactor.found_in(arguments));
+            self.watch.record_argument_secrets(self.redactor.found_in(arguments));
         }
     }
 
@@ -165,12 +165,15 @@ impl CallContext {
     /// # Errors
     /// Returns a trap that ends the call.
     pub fn check_for_secrets<'a>(&mut self, words: impl IntoIterator<Item = &'a [u8]>) -> Result<(), Fault> {
-        let own = self.guest_redactor();
+        let redactor = self.guest_redactor();
         for word in words {
             self.watch.searched(word.len());
-            if own.finds(word) {
-                let is_asked = self.heard.as_deref().is_some_and(|heard| !own.without(heard).finds(word));
-                let reason = if is_asked { Guessing::Asked } else { Guessing::Sent };
+            if redactor.finds(word) {
+                let is_argument = self
+                    .recorded_arguments
+                    .as_deref()
+                    .is_some_and(|arguments| !redactor.without(arguments).finds(word));
+                let reason = if is_argument { Guessing::Argument } else { Guessing::Sent };
                 return Err(Fault::Trap(wasmtime::Error::new(reason)));
             }
         }
@@ -180,15 +183,15 @@ impl CallContext {
     /// Returns the redactor of the secrets that text of the guest must not contain, see
     /// [`check_for_secrets`](Self::check_for_secrets).
     pub(crate) fn guest_redactor(&mut self) -> Arc<Redactor> {
-        if let Some(own) = &self.guest_redactor {
-            return own.clone();
+        if let Some(redactor) = &self.guest_redactor {
+            return redactor.clone();
         }
         let config = self.config.to_string();
         let holds = self.redactor.finds(config.as_bytes());
         let own = if holds { Arc::new(self.redactor.without(&config)) } else { self.redactor.clone() };
-        let heard = self.heard.as_deref().filter(|_| !self.watch.heard().is_empty());
-        let heard = heard.and_then(|heard| serde_json::from_str(heard).ok());
-        let own = heard.map_or(own.clone(), |heard| Arc::new(own.without_parts_of_words(&heard)));
+        let arguments = self.recorded_arguments.as_deref().filter(|_| !self.watch.argument_secrets().is_empty());
+        let arguments = arguments.and_then(|arguments| serde_json::from_str(arguments).ok());
+        let own = arguments.map_or(own.clone(), |arguments| Arc::new(own.without_parts_of_words(&arguments)));
         self.guest_redactor.insert(own).clone()
     }
 
@@ -197,7 +200,7 @@ impl CallContext {
     /// of [`Watch`], and the mask of a secret that the caller's arguments contain stops the call.
     pub fn mask_remote_text(&self, text: String) -> (String, usize) {
         self.watch.searched(text.len());
-        if self.watch.heard().finds(text.as_bytes()) {
+        if self.watch.argument_secrets().finds(text.as_bytes()) {
             self.watch.echo();
         }
         let (text, places) = self.redactor.counted(text);
@@ -267,13 +270,13 @@ impl CallContext {
     /// A database derives its message from statements, parameters and rows. Text that they contain
     /// verbatim reveals nothing: the message is the same for a wrong guess. A secret that a statement
     /// assembles is a guess, and a mask would reveal its position.
-    fn by_database(&self, problem: Problem) -> Problem {
+    fn withhold_database_message(&self, problem: Problem) -> Problem {
         self.watch.searched(problem.message.len());
         let unsent = self.unsent_redactor.as_ref().unwrap_or(&self.redactor);
         if !unsent.finds_in(&problem) {
             return problem;
         }
-        if unsent.shared_with(&self.watch.heard()).finds_in(&problem) {
+        if unsent.shared_with(&self.watch.argument_secrets()).finds_in(&problem) {
             self.watch.echo();
         }
         self.watch.found(1);
@@ -317,10 +320,10 @@ impl types::Host for CallContext {
         match fault {
             Fault::Problem(problem) => {
                 trace::failed(&problem.code);
-                self.denied_by_host |= problem.is_the_hosts();
+                self.denied_by_host |= problem.is_reserved_for_host();
                 // Text from remote services is already masked by `outside`. Text of the guest is
                 // not masked for the guest, because a mask would reveal where it contains a secret.
-                let problem = if problem.by_database { self.by_database(problem) } else { problem };
+                let problem = if problem.is_from_database { self.withhold_database_message(problem) } else { problem };
                 self.watched()?;
                 Ok(problem.into())
             }
@@ -358,7 +361,7 @@ mod tests {
     }
 
     /// Returns the message that a guest receives after a statement.
-    fn told(state: &mut CallContext, statement: &str, message: &str) -> wasmtime::Result<String> {
+    fn database_message(state: &mut CallContext, statement: &str, message: &str) -> wasmtime::Result<String> {
         let recorded = state.record_sent([Cow::Borrowed(statement.as_bytes())].into_iter());
         recorded.now_or_never().expect("a short text is searched at once");
         let problem = Problem::from_database("invalid", message);
@@ -370,15 +373,18 @@ mod tests {
         let mut state = state("hunter7");
         let quoted = "invalid input syntax for type integer: \"hunter7\"";
         // Text that the statement contains verbatim is not masked, whether it is the secret or not.
-        assert_eq!(told(&mut state, "select 'hunter7'::int", quoted).expect("a message"), quoted);
-        assert_eq!(told(&mut state, "select 'hunter8'::int", "no \"hunter8\"").expect("a message"), "no \"hunter8\"");
+        assert_eq!(database_message(&mut state, "select 'hunter7'::int", quoted).expect("a message"), quoted);
+        assert_eq!(
+            database_message(&mut state, "select 'hunter8'::int", "no \"hunter8\"").expect("a message"),
+            "no \"hunter8\""
+        );
         // Rows of the statement can be read after another one: what was said stays said.
-        assert_eq!(told(&mut state, "select 1", quoted).expect("a message"), quoted);
+        assert_eq!(database_message(&mut state, "select 1", quoted).expect("a message"), quoted);
         // If the statement assembles the secret, the entire message is withheld.
         let mut state = self::state("hunter7");
-        let withheld = told(&mut state, "select ('hunt' || 'er7')::int", quoted).expect("a message");
+        let withheld = database_message(&mut state, "select ('hunt' || 'er7')::int", quoted).expect("a message");
         assert_eq!(withheld, "the database's message holds a secret of this block");
-        let again = (0..=limits::MASKED_PLACES).map(|_| told(&mut state, "select 1", quoted));
+        let again = (0..=limits::MASKED_OCCURRENCES).map(|_| database_message(&mut state, "select 1", quoted));
         assert!(again.last().expect("messages").is_err(), "guessing is stopped");
     }
 
@@ -393,14 +399,17 @@ mod tests {
             assert!(state.record_sent(texts()).now_or_never().is_none(), "other tasks run in between");
             state.unsent_redactor = None;
             runtime.block_on(state.record_sent(texts()));
-            let problem = state.by_database(Problem::from_database("invalid", "no hunter7"));
+            let problem = state.withhold_database_message(Problem::from_database("invalid", "no hunter7"));
             assert_eq!(problem.message, "no hunter7", "{before}");
         }
         // Each text stands alone.
         state.unsent_redactor = None;
         let halves = [Cow::Borrowed(&b"hunt"[..]), Cow::Borrowed(&b"er7"[..])];
         runtime.block_on(state.record_sent(halves.into_iter()));
-        assert_ne!(state.by_database(Problem::from_database("invalid", "no hunter7")).message, "no hunter7");
+        assert_ne!(
+            state.withhold_database_message(Problem::from_database("invalid", "no hunter7")).message,
+            "no hunter7"
+        );
     }
 
     #[test]
@@ -409,7 +418,10 @@ mod tests {
         let empty = || std::iter::repeat_n(Cow::Borrowed(&b""[..]), 2 * limits::SEARCHED_BYTES);
         let recorded = state.record_sent(empty().chain([Cow::Borrowed(&b"hunter7"[..])]));
         assert!(recorded.now_or_never().is_some(), "empty texts take no room in a chunk");
-        assert_eq!(state.by_database(Problem::from_database("invalid", "no hunter7")).message, "no hunter7");
+        assert_eq!(
+            state.withhold_database_message(Problem::from_database("invalid", "no hunter7")).message,
+            "no hunter7"
+        );
         let full = "x".repeat(limits::SEARCHED_BYTES);
         let recorded = state.record_sent([Cow::Borrowed(full.as_bytes())].into_iter());
         assert!(recorded.now_or_never().is_none(), "a full chunk is searched before the line feed");
@@ -419,8 +431,8 @@ mod tests {
     fn host_messages_quote_guest_input_unmasked() {
         let mut state = state("hunter7");
         let problem = Problem::new("not-found", "the block has no secret at `/hunter7`");
-        let told = state.convert_problem(problem.into()).expect("a problem").message;
-        assert_eq!(told, "the block has no secret at `/hunter7`");
+        let message = state.convert_problem(problem.into()).expect("a problem").message;
+        assert_eq!(message, "the block has no secret at `/hunter7`");
         let outside = state.mask_remote_problem(Problem::new("failed", "the server said hunter7"));
         assert_eq!(outside.message, "the server said ********");
     }
@@ -488,7 +500,7 @@ mod tests {
             Err(Fault::Trap(error)) => error.to_string(),
             _ => String::new(),
         };
-        assert_eq!(reason(b"x=hunter7"), Guessing::Asked.to_string());
+        assert_eq!(reason(b"x=hunter7"), Guessing::Argument.to_string());
         assert_eq!(reason(b"x=swordfish"), Guessing::Sent.to_string());
         assert_eq!(reason(b"hunter7 swordfish"), Guessing::Sent.to_string());
     }

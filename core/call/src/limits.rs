@@ -169,7 +169,7 @@ pub const LIST_PAGES: usize = 100_000;
 /// while it skips over deleted objects.
 pub const LIST_EMPTY_PAGES: usize = 1_000;
 /// Maximum size of a token server's response, in bytes.
-pub const TOKEN_ANSWER_BYTES: usize = 64 << 10;
+pub const TOKEN_RESPONSE_BYTES: usize = 64 << 10;
 /// Maximum length of a token server's error reason as shown, in bytes.
 pub const TOKEN_REASON_BYTES: usize = 400;
 /// Maximum time of a request to a token server.
@@ -191,7 +191,7 @@ pub const SEARCHED_BYTES: usize = 256 << 10;
 /// Maximum number of secrets masked in the responses that a bundle reads in one call; then the call
 /// is stopped. A server that echoes a request repeats a secret once or twice, and a call has few
 /// such requests. Each mask reveals the position of a secret to the bundle.
-pub const MASKED_PLACES: usize = 64;
+pub const MASKED_OCCURRENCES: usize = 64;
 /// Maximum number of bytes that a bundle has sent and read in a call when a secret is masked in a
 /// response; above, the call is stopped. A legitimate echo occurs early, whereas guessing a secret
 /// takes many bytes, in proportion to the number of guesses.

@@ -18,7 +18,7 @@ pub struct Problem {
     /// Further details, as JSON text.
     pub details: Option<String>,
     /// True if a database wrote the message, which may quote the statement and stored data.
-    pub by_database: bool,
+    pub is_from_database: bool,
 }
 
 /// The error of a host function: a problem that the guest receives, or a trap that ends the guest.
@@ -40,7 +40,7 @@ impl Problem {
             hint: None,
             retryable: false,
             details: None,
-            by_database: false,
+            is_from_database: false,
         }
     }
 
@@ -55,7 +55,7 @@ impl Problem {
     /// Creates a problem with a message that a database wrote.
     #[must_use]
     pub fn from_database(code: &str, message: impl Into<String>) -> Self {
-        Self { by_database: true, ..Self::new(code, message) }
+        Self { is_from_database: true, ..Self::new(code, message) }
     }
 
     /// Sets the suggested action.
@@ -82,7 +82,7 @@ impl Problem {
     /// Returns true if the code is reserved for the host: the host denied something to the bundle
     /// or stopped it.
     #[must_use]
-    pub fn is_the_hosts(&self) -> bool {
+    pub fn is_reserved_for_host(&self) -> bool {
         matches!(self.code.as_str(), "not-granted" | "effect" | "stopped")
     }
 }

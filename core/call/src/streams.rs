@@ -51,7 +51,7 @@ pub struct Echo {
     pub(crate) redactor: Arc<Redactor>,
     pub(crate) watch: Arc<Watch>,
     /// Whether the guest has started to read.
-    begun: bool,
+    is_read: bool,
     /// Whether a secret was found in the bytes.
     found: Arc<AtomicBool>,
 }
@@ -67,7 +67,7 @@ impl Echo {
     /// Creates the state of a response that the guest has not read.
     #[must_use]
     pub fn new(secrets: Vec<Pointer>, readable: bool, redactor: Arc<Redactor>, watch: Arc<Watch>) -> Self {
-        Self { secrets, readable, redactor, watch, begun: false, found: Arc::default() }
+        Self { secrets, readable, redactor, watch, is_read: false, found: Arc::default() }
     }
 
     /// Returns the stream with its bytes searched for secrets.
@@ -92,7 +92,7 @@ impl Body {
 
     /// Creates the body of an HTTP response. `echo` is set if the server may echo secrets.
     #[must_use]
-    pub fn answer(media_type: &str, size: Option<u64>, stream: ByteStream, echo: Option<Echo>) -> Self {
+    pub fn response(media_type: &str, size: Option<u64>, stream: ByteStream, echo: Option<Echo>) -> Self {
         Self { size, producer: echo.map_or(Producer::Other, Producer::Server), ..Self::stream(media_type, stream) }
     }
 
@@ -123,9 +123,10 @@ impl Body {
         match self.producer {
             // The guest has started to read, so secrets in the rest are masked. Masked bytes differ
             // from the original, so the stream fails if a secret was found.
-            Producer::Server(echo) if echo.begun => {
-                let whole = move |chunk| if echo.found.load(Ordering::Relaxed) { Err(holds_a_secret()) } else { chunk };
-                stream.map(whole).boxed()
+            Producer::Server(echo) if echo.is_read => {
+                let fail_if_found =
+                    move |chunk| if echo.found.load(Ordering::Relaxed) { Err(holds_a_secret()) } else { chunk };
+                stream.map(fail_if_found).boxed()
             }
             _ => stream,
         }
@@ -139,7 +140,7 @@ impl Body {
             return Err(unreadable());
         }
         if let Source::Stream { stream, .. } = &mut self.source
-            && !std::mem::replace(&mut echo.begun, true)
+            && !std::mem::replace(&mut echo.is_read, true)
         {
             let source = std::mem::replace(stream, futures_util::stream::empty().boxed());
             *stream = echo.searched(source, OnFind::Mask).fuse().boxed();

@@ -20,7 +20,7 @@ use tracing::{Span, field};
 pub struct HostCall {
     span: Span,
     /// Start time; `None` if the span is disabled.
-    begun: Option<Instant>,
+    started: Option<Instant>,
 }
 
 /// Opens the span of a function that accesses a remote service or reveals a secret. Shown with
@@ -51,8 +51,8 @@ pub fn failed(code: &str) {
 
 impl HostCall {
     fn new(span: Span) -> Self {
-        let begun = (!span.is_disabled()).then(Instant::now);
-        Self { span, begun }
+        let started = (!span.is_disabled()).then(Instant::now);
+        Self { span, started }
     }
 
     /// Records the SQL dialect, e.g. `postgres`.
@@ -81,8 +81,8 @@ impl HostCall {
 
 impl Drop for HostCall {
     fn drop(&mut self) {
-        if let Some(begun) = self.begun {
-            self.span.record("elapsed_ms", begun.elapsed().as_secs_f64() * 1e3);
+        if let Some(started) = self.started {
+            self.span.record("elapsed_ms", started.elapsed().as_secs_f64() * 1e3);
             match self.span.metadata().map(|metadata| *metadata.level()) {
                 Some(tracing::Level::INFO) => tracing::info!(parent: &self.span, "done"),
                 _ => tracing::debug!(parent: &self.span, "done"),

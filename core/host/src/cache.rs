@@ -27,7 +27,7 @@ const KEY_BYTES: usize = 32;
 const TAG_BYTES: usize = 32;
 /// Minimum age of an entry's modification time before a use updates it. Eviction removes the
 /// entries with the oldest modification time.
-const TOUCH: Duration = Duration::from_secs(24 * 60 * 60);
+const TOUCH_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An open cache.
 pub(crate) struct CompiledCode {
@@ -182,7 +182,7 @@ fn write_whole(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
 fn touch(path: &Path) {
     let old = fs::metadata(path)
         .and_then(|metadata| metadata.modified())
-        .is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > TOUCH));
+        .is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > TOUCH_INTERVAL));
     if old && let Ok(file) = fs::OpenOptions::new().append(true).open(path) {
         let _ = file.set_modified(SystemTime::now());
     }

@@ -107,8 +107,8 @@ impl Sandbox {
                 None => None,
             };
             let types = call.exports.blockyard_bundle_block_types();
-            let answered = types.call_invoke(&mut call.store, &block, &operation, &arguments, input).await;
-            let reply = call.answer(answered)?;
+            let result = types.call_invoke(&mut call.store, &block, &operation, &arguments, input).await;
+            let reply = call.result(result)?;
             let result = call.json(reply.result, "the result").await?;
             let log = call.store.data_mut().log.take();
             let masked = call.store.data().call.watch.masked();
@@ -135,8 +135,8 @@ impl Sandbox {
     pub async fn check(&self, bundle: &Bundle, invocation: Invocation) -> Result<Value, HostError> {
         self.call(bundle, invocation, move |mut call, block| async move {
             let types = call.exports.blockyard_bundle_block_types();
-            let answered = types.call_check(&mut call.store, &block).await;
-            let text = call.answer(answered)?;
+            let result = types.call_check(&mut call.store, &block).await;
+            let text = call.result(result)?;
             call.json(text, "the result of `check`").await
         })
         .await
@@ -169,14 +169,14 @@ impl Sandbox {
         let clock = deadline.begin();
         let (time, notice) = (clock.clone(), guessed.clone());
         let sandbox = self.clone();
-        let whole = async move {
+        let call = async move {
             // A call holds its permit until its store is dropped. This cannot deadlock: calls that
             // this one depends on (e.g. to read a secret from another block) have completed before.
-            let turn = sandbox.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
-            let call = Call::begin(&sandbox, &linked, state, time, notice, turn).await?;
+            let permit = sandbox.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
+            let call = Call::begin(&sandbox, &linked, state, time, notice, permit).await?;
             work(call, seen).await
         };
-        match drive(whole, clock.clone()).await {
+        match drive(call, clock.clone()).await {
             Ok(done) => {
                 if let Err(HostError::Guessing { reason, .. }) = &done {
                     guessed.give(reason.clone()).await;
@@ -214,7 +214,7 @@ struct Call {
     clock: Clock,
     guessed: GuessingHook,
     _running: Running,
-    _turn: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Call {
@@ -224,23 +224,23 @@ impl Call {
         state: CallState,
         clock: Clock,
         guessed: GuessingHook,
-        turn: OwnedSemaphorePermit,
+        permit: OwnedSemaphorePermit,
     ) -> Result<Self, HostError> {
         let running = sandbox.ticker.run();
         let mut store = sandbox.store(state);
         match linked.instantiate_async(&mut store).await {
-            Ok(exports) => Ok(Self { store, exports, clock, guessed, _running: running, _turn: turn }),
+            Ok(exports) => Ok(Self { store, exports, clock, guessed, _running: running, _permit: permit }),
             Err(error) => Err(ended(store.data(), &error)),
         }
     }
 
     /// Converts the result of an exported function. Secrets in a problem are masked.
-    fn answer<T>(&self, answered: wasmtime::Result<Result<T, types::Problem>>) -> Result<T, HostError> {
-        answered.map_err(|error| self.ended(&error))?.map_err(|problem| {
+    fn result<T>(&self, result: wasmtime::Result<Result<T, types::Problem>>) -> Result<T, HostError> {
+        result.map_err(|error| self.ended(&error))?.map_err(|problem| {
             let mut problem = guest_problem(problem, &self.redactor());
             // The codes reserved for the host are accepted only if a host function returned one in
             // this call, so a guest can pass such a problem on but not invent one.
-            if problem.is_the_hosts() && !self.store.data().call.is_denied_by_host() {
+            if problem.is_reserved_for_host() && !self.store.data().call.is_denied_by_host() {
                 "failed".clone_into(&mut problem.code);
             }
             HostError::Problem(problem)
@@ -312,7 +312,7 @@ impl Call {
         loop {
             let types = self.exports.blockyard_bundle_block_types();
             let next = types.parts().call_next(&mut self.store, parts).await;
-            let body = match self.answer(next) {
+            let body = match self.result(next) {
                 Ok(Some(body)) => body,
                 Ok(None) => return Ok(()),
                 Err(HostError::Problem(problem)) => return Err(problem),

@@ -67,7 +67,7 @@ impl Sandbox {
         if let Ok(Some(component)) = kept.await {
             return Ok(component);
         }
-        let _turn = self.compiling.acquire().await.expect("the semaphore is never closed");
+        let _permit = self.compiling.acquire().await.expect("the semaphore is never closed");
         tokio::task::spawn_blocking(move || {
             let component = Component::from_binary(&engine, &bytes)?;
             if let Some(cache) = cache {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::bundle::Bundle;
 use crate::error::HostError;
 use crate::failure::guest_problem;
-use crate::pure::Asked;
+use crate::pure::PureCall;
 use crate::sandbox::Sandbox;
 
 impl Sandbox {
@@ -25,11 +25,11 @@ impl Sandbox {
     ) -> Result<Vec<(Pointer, String)>, HostError> {
         let pure = bundle.pure(self).await?;
         let (name, type_slug, config) = (bundle.name(), type_slug.to_owned(), config.to_string());
-        self.ask(name.clone(), async move {
-            let mut asked = Asked::new(name, &pure).await?;
-            let types = asked.exports.blockyard_bundle_block_types();
-            let answered = types.call_validate(&mut asked.store, &type_slug, &config).await;
-            let violations = answered.map_err(|error| asked.ended(&error))?.err().unwrap_or_default();
+        self.run_pure(name.clone(), async move {
+            let mut call = PureCall::new(name, &pure).await?;
+            let types = call.exports.blockyard_bundle_block_types();
+            let result = types.call_validate(&mut call.store, &type_slug, &config).await;
+            let violations = result.map_err(|error| call.ended(&error))?.err().unwrap_or_default();
             let violations = violations.into_iter().take(limits::VIOLATIONS).map(|violation| {
                 let pointer = Pointer::new(cut(violation.pointer, limits::MESSAGE_BYTES));
                 (pointer, cut(violation.message, limits::MESSAGE_BYTES))
@@ -55,12 +55,12 @@ impl Sandbox {
     ) -> Result<Value, HostError> {
         let pure = bundle.pure(self).await?;
         let (name, type_slug, config) = (bundle.name(), type_slug.to_owned(), config.to_string());
-        self.ask(name.clone(), async move {
-            let mut asked = Asked::new(name, &pure).await?;
-            let types = asked.exports.blockyard_bundle_block_types();
-            let answered = types.call_migrate(&mut asked.store, &type_slug, from_version, &config).await;
-            let migrated = answered
-                .map_err(|error| asked.ended(&error))?
+        self.run_pure(name.clone(), async move {
+            let mut call = PureCall::new(name, &pure).await?;
+            let types = call.exports.blockyard_bundle_block_types();
+            let result = types.call_migrate(&mut call.store, &type_slug, from_version, &config).await;
+            let migrated = result
+                .map_err(|error| call.ended(&error))?
                 .map_err(|problem| HostError::Problem(guest_problem(problem, &Redactor::default())))?;
             if migrated.len() > limits::RESULT_BYTES {
                 let limit = format!(
@@ -68,10 +68,10 @@ impl Sandbox {
                     migrated.len(),
                     limits::RESULT_BYTES
                 );
-                return Err(HostError::Limit { bundle: asked.bundle, limit });
+                return Err(HostError::Limit { bundle: call.bundle, limit });
             }
             let mut migrated = serde_json::from_str(&migrated).map_err(|error| HostError::BadAnswer {
-                bundle: asked.bundle,
+                bundle: call.bundle,
                 reason: format!("a migrated configuration is not JSON: {error}"),
             })?;
             blockyard_model::exact::normalize(&mut migrated);

@@ -70,9 +70,9 @@ impl Deadline {
     /// Starts the clock.
     pub(crate) fn begin(self) -> Clock {
         Clock(Arc::new(Running {
-            begun: Instant::now().checked_sub(self.spent).unwrap_or_else(Instant::now),
+            started: Instant::now().checked_sub(self.spent).unwrap_or_else(Instant::now),
             deadline: self,
-            passed: AtomicU64::new(0),
+            extension: AtomicU64::new(0),
             read: AtomicU64::new(0),
             reading: AtomicU64::new(NO_CHUNK),
         }))
@@ -86,9 +86,9 @@ pub(crate) struct Clock(Arc<Running>);
 #[derive(Debug)]
 struct Running {
     deadline: Deadline,
-    begun: Instant,
+    started: Instant,
     /// Extension by the transferred bytes, in microseconds.
-    passed: AtomicU64,
+    extension: AtomicU64,
     /// Total time that the caller has spent on completed chunks, in microseconds.
     read: AtomicU64,
     /// Time at which the caller received its current chunk, in microseconds since the start;
@@ -100,28 +100,28 @@ struct Running {
 const NO_CHUNK: u64 = u64::MAX;
 
 /// Interval at which a paused clock checks if the caller has requested the next chunk.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The deadline has passed.
 #[derive(Debug)]
-pub(crate) struct Over;
+pub(crate) struct DeadlinePassed;
 
 /// The reader of an output. Dropping it resumes the clock.
 struct Reader(Clock);
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.0.asked();
+        self.0.chunk_requested();
     }
 }
 
 impl Clock {
     fn allowed(&self) -> Duration {
-        let Running { deadline, passed, .. } = &*self.0;
+        let Running { deadline, extension, .. } = &*self.0;
         if !deadline.grows {
             return deadline.time;
         }
-        deadline.time + Duration::from_micros(passed.load(Ordering::Relaxed)) + self.read()
+        deadline.time + Duration::from_micros(extension.load(Ordering::Relaxed)) + self.read()
     }
 
     /// Returns the total time the caller has held chunks, capped at [`limits::READER_TIME`].
@@ -136,26 +136,26 @@ impl Clock {
 
     /// Returns the microseconds since the start.
     fn now(&self) -> u64 {
-        u64::try_from(self.0.begun.elapsed().as_micros()).unwrap_or(NO_CHUNK - 1)
+        u64::try_from(self.0.started.elapsed().as_micros()).unwrap_or(NO_CHUNK - 1)
     }
 
-    fn passed(&self, bytes: usize) {
-        self.0.passed.fetch_add(bytes as u64 * 1_000_000 / limits::SLOWEST_BYTES, Ordering::Relaxed);
+    fn count_transfer(&self, bytes: usize) {
+        self.0.extension.fetch_add(bytes as u64 * 1_000_000 / limits::SLOWEST_BYTES, Ordering::Relaxed);
     }
 
     /// Returns true if the clock is paused because the caller holds a chunk.
-    fn is_read(&self) -> bool {
+    fn is_paused(&self) -> bool {
         let Running { deadline, reading, .. } = &*self.0;
         deadline.grows && reading.load(Ordering::Relaxed) != NO_CHUNK && self.read() < limits::READER_TIME
     }
 
     /// Records that the caller received a chunk.
-    fn given(&self) {
+    fn chunk_delivered(&self) {
         self.0.reading.store(self.now(), Ordering::Relaxed);
     }
 
     /// Records that the caller requested the next chunk.
-    fn asked(&self) {
+    fn chunk_requested(&self) {
         match self.0.reading.swap(NO_CHUNK, Ordering::Relaxed) {
             NO_CHUNK => {}
             since => drop(self.0.read.fetch_add(self.now().saturating_sub(since), Ordering::Relaxed)),
@@ -163,18 +163,18 @@ impl Clock {
     }
 
     /// Runs `work` until it completes or the deadline passes.
-    pub(crate) async fn hold<T>(&self, work: impl Future<Output = T>) -> Result<T, Over> {
+    pub(crate) async fn hold<T>(&self, work: impl Future<Output = T>) -> Result<T, DeadlinePassed> {
         let mut work = pin!(work);
         loop {
-            let mut end = self.0.begun + self.allowed();
-            if self.is_read() {
-                end = end.max(Instant::now() + LOOK_AGAIN);
+            let mut end = self.0.started + self.allowed();
+            if self.is_paused() {
+                end = end.max(Instant::now() + POLL_INTERVAL);
             }
             match timeout_at(end, work.as_mut()).await {
                 Ok(done) => return Ok(done),
                 // The deadline was extended during the wait, or the clock is paused.
-                Err(_) if self.is_read() || self.0.begun + self.allowed() > Instant::now() => {}
-                Err(_) => return Err(Over),
+                Err(_) if self.is_paused() || self.0.started + self.allowed() > Instant::now() => {}
+                Err(_) => return Err(DeadlinePassed),
             }
         }
     }
@@ -190,7 +190,7 @@ impl Clock {
             return input;
         }
         let clock = self.clone();
-        let counted = input.stream.inspect(move |piece| clock.passed(piece.as_ref().map_or(0, Bytes::len)));
+        let counted = input.stream.inspect(move |piece| clock.count_transfer(piece.as_ref().map_or(0, Bytes::len)));
         Input { stream: counted.boxed(), ..input }
     }
 
@@ -200,16 +200,16 @@ impl Clock {
         stream::unfold((Reader(self.clone()), Some(stream)), async |(reader, stream)| {
             let mut stream = stream?;
             let clock = &reader.0;
-            clock.asked();
+            clock.chunk_requested();
             let piece = match clock.hold(stream.next()).await {
                 Ok(piece) => piece?,
-                Err(Over) => {
+                Err(DeadlinePassed) => {
                     let problem = Problem::new("stopped", clock.error().to_string());
                     return Some((Err(problem), (reader, None)));
                 }
             };
-            clock.passed(piece.as_ref().map_or(0, Bytes::len));
-            clock.given();
+            clock.count_transfer(piece.as_ref().map_or(0, Bytes::len));
+            clock.chunk_delivered();
             Some((piece, (reader, Some(stream))))
         })
         .boxed()
@@ -257,7 +257,7 @@ mod tests {
         };
         match clock.hold(all).await {
             Ok(()) => Ok(count),
-            Err(Over) => Err(count),
+            Err(DeadlinePassed) => Err(count),
         }
     }
 

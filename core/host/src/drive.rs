@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tracing::{Instrument as _, Span};
 
-use crate::deadline::{Clock, Over};
+use crate::deadline::{Clock, DeadlinePassed};
 
 /// The reason why work was not completed.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub(crate) async fn drive<T: Send + 'static>(
         }
     });
     let done = match clock.hold(inline).await {
-        Err(Over) => return Err(Halt::Deadline),
+        Err(DeadlinePassed) => return Err(Halt::Deadline),
         Ok(Some(done)) => done,
         Ok(None) => on_its_own_thread(work, clock).await?,
     };
@@ -71,7 +71,7 @@ async fn on_its_own_thread<T: Send + 'static>(
             tokio::select! {
                 biased;
                 _ = dropped => Err(Halt::Deadline),
-                done = clock.hold(work) => done.map_err(|Over| Halt::Deadline),
+                done = clock.hold(work) => done.map_err(|DeadlinePassed| Halt::Deadline),
             }
         })
     });

@@ -51,7 +51,7 @@ pub(crate) fn guest_problem(problem: types::Problem, redactor: &Redactor) -> Pro
             .details
             .filter(|details| details.len() <= limits::MESSAGE_BYTES)
             .map(|details| redactor.text(details)),
-        by_database: false,
+        is_from_database: false,
     }
 }
 

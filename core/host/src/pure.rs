@@ -34,7 +34,7 @@ pub(crate) struct State {
 }
 
 /// An instance that executes a pure call.
-pub(crate) struct Asked {
+pub(crate) struct PureCall {
     pub(crate) bundle: String,
     pub(crate) store: Store<State>,
     pub(crate) exports: Exports,
@@ -45,10 +45,10 @@ impl Sandbox {
     /// because it is not known before.
     pub(crate) async fn describe(&self, pure: &Pure) -> Result<String, HostError> {
         let pure = pure.clone();
-        let described = self.ask(String::new(), async move {
-            let mut asked = Asked::new(String::new(), &pure).await?;
-            let types = asked.exports.blockyard_bundle_block_types();
-            types.call_describe(&mut asked.store).await.map_err(|error| asked.ended(&error))
+        let described = self.run_pure(String::new(), async move {
+            let mut call = PureCall::new(String::new(), &pure).await?;
+            let types = call.exports.blockyard_bundle_block_types();
+            types.call_describe(&mut call.store).await.map_err(|error| call.ended(&error))
         });
         let text = described.await.map_err(|error| match error {
             HostError::Crash { reason, .. } | HostError::Limit { limit: reason, .. } => {
@@ -70,18 +70,18 @@ impl Sandbox {
     }
 
     /// Waits for a permit and runs one pure call, within [`limits::PURE_TIME`] in total.
-    pub(crate) async fn ask<T: Send + 'static>(
+    pub(crate) async fn run_pure<T: Send + 'static>(
         &self,
         bundle: String,
-        question: impl Future<Output = Result<T, HostError>> + Send + 'static,
+        work: impl Future<Output = Result<T, HostError>> + Send + 'static,
     ) -> Result<T, HostError> {
         let permits = self.pure_permits.clone();
-        let in_turn = async move {
-            let _turn = permits.acquire_owned().await.expect("the semaphore is never closed");
-            question.await
+        let with_permit = async move {
+            let _permit = permits.acquire_owned().await.expect("the semaphore is never closed");
+            work.await
         };
-        match drive(in_turn, Deadline::within(limits::PURE_TIME).begin()).await {
-            Ok(answer) => answer,
+        match drive(with_permit, Deadline::within(limits::PURE_TIME).begin()).await {
+            Ok(result) => result,
             Err(Halt::Deadline) => Err(HostError::Deadline(limits::PURE_TIME)),
             Err(Halt::Panic(reason)) => Err(HostError::Panic { bundle, reason }),
         }
@@ -96,7 +96,7 @@ impl Sandbox {
     }
 }
 
-impl Asked {
+impl PureCall {
     pub(crate) async fn new(bundle: String, pure: &Pure) -> Result<Self, HostError> {
         let mut store = Store::new(pure.engine(), State::default());
         store.limiter(|state| &mut state.memory);

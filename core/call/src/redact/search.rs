@@ -143,7 +143,7 @@ impl Search {
     fn letters(&self, view: &View<'_>, found: &mut Vec<Range<usize>>) {
         let bytes = &view.bytes;
         let (mut window, mut count) = (0_u64, 0_usize);
-        let mut places = [0; 6];
+        let mut positions = [0; 6];
         for (at, byte) in bytes.iter().enumerate() {
             let Some(letter) = sextet(*byte) else {
                 if !matches!(byte, b'\r' | b'\n') {
@@ -152,7 +152,7 @@ impl Search {
                 continue;
             };
             window = window << 6 | u64::from(letter);
-            places[count % 6] = at;
+            positions[count % 6] = at;
             count += 1;
             if count < 6 {
                 continue;
@@ -160,7 +160,7 @@ impl Search {
             for skipped in [0, 2, 4] {
                 let anchor = u32::try_from(window >> (4 - skipped) & 0xffff_ffff).unwrap_or_default();
                 for needle in self.anchored(folded(anchor)) {
-                    let start = places[count % 6];
+                    let start = positions[count % 6];
                     if let Some(end) = needle.is_in_letters(bytes, start, skipped) {
                         found.push(view.raw_range(start..end));
                     }
@@ -194,22 +194,23 @@ impl Search {
             let in_run = |byte: &&u8| digit(**byte).is_some() || is_line_end(**byte);
             let length = bytes[at..].iter().take_while(in_run).count();
             if length >= SHORTEST_LETTERS {
-                let places: Vec<usize> = (at..at + length).filter(|place| !is_line_end(bytes[*place])).collect();
-                let bits = |place: usize| digit(bytes[place]).unwrap_or_default();
-                for phase in 0..phases.min(places.len()) {
-                    self.run(view, &places[phase..], width, &bits, nested, found);
+                let positions: Vec<usize> =
+                    (at..at + length).filter(|position| !is_line_end(bytes[*position])).collect();
+                let bits = |position: usize| digit(bytes[position]).unwrap_or_default();
+                for phase in 0..phases.min(positions.len()) {
+                    self.run(view, &positions[phase..], width, &bits, nested, found);
                 }
             }
             at += length.max(1);
         }
     }
 
-    /// Decodes digits of `width` bits each, at the positions `places`, and searches text in the
+    /// Decodes digits of `width` bits each, at the indices `positions`, and searches text in the
     /// result.
     fn run(
         &self,
         view: &View<'_>,
-        places: &[usize],
+        positions: &[usize],
         width: u32,
         bits: &dyn Fn(usize) -> u8,
         nested: usize,
@@ -217,11 +218,11 @@ impl Search {
     ) {
         let (mut decoded, mut from) = (Vec::new(), Vec::new());
         let (mut window, mut held, mut begins) = (0_u32, 0, 0);
-        for place in places {
+        for position in positions {
             if held == 0 {
-                begins = *place;
+                begins = *position;
             }
-            window = (window << width | u32::from(bits(*place))) & 0xffff;
+            window = (window << width | u32::from(bits(*position))) & 0xffff;
             held += width;
             if held < 8 {
                 continue;
@@ -231,10 +232,10 @@ impl Search {
             // Zero bytes are dropped, so that ASCII text in UTF-16 becomes ASCII.
             if byte != 0 {
                 decoded.push(byte);
-                from.push(begins..place + 1);
+                from.push(begins..position + 1);
             }
             // The next byte begins within this digit.
-            begins = *place;
+            begins = *position;
         }
         // Decoding at a wrong alignment gives noise, in which runs of printable characters are
         // short.

@@ -37,8 +37,9 @@ impl Redactor {
         if self.is_empty() {
             return source;
         }
-        let heard = Masking::new(Arc::new(self.shared_with(&watch.heard())));
-        let searched = Searched { masking: Masking::new(self), heard, on_find, found, watch, head: Vec::new() };
+        let argument_masking = Masking::new(Arc::new(self.shared_with(&watch.argument_secrets())));
+        let searched =
+            Searched { masking: Masking::new(self), argument_masking, on_find, found, watch, head: Vec::new() };
         stream::unfold((Some(source), searched), async |(source, mut searched)| {
             let mut source = source?;
             loop {
@@ -66,7 +67,7 @@ struct Searched {
     masking: Masking<Arc<Redactor>>,
     /// The search for secrets that the caller's arguments contain. It releases no later than `masking`,
     /// because none of its patterns is longer.
-    heard: Masking<Arc<Redactor>>,
+    argument_masking: Masking<Arc<Redactor>>,
     on_find: OnFind,
     found: Arc<AtomicBool>,
     watch: Arc<Watch>,
@@ -109,22 +110,22 @@ impl Searched {
     fn pass(&mut self, bytes: &[u8]) -> Result<Bytes, Problem> {
         self.watch.searched(bytes.len());
         self.recognize(bytes)?;
-        if !self.heard.redactor.is_empty() && self.heard.pass(bytes).1 > 0 {
+        if !self.argument_masking.redactor.is_empty() && self.argument_masking.pass(bytes).1 > 0 {
             self.watch.echo();
         }
         let passed = self.masking.pass(bytes);
-        self.judge(passed)
+        self.apply(passed)
     }
 
     fn finish(&mut self) -> Result<Bytes, Problem> {
-        if self.heard.finish().1 > 0 {
+        if self.argument_masking.finish().1 > 0 {
             self.watch.echo();
         }
         let passed = self.masking.finish();
-        self.judge(passed)
+        self.apply(passed)
     }
 
-    fn judge(&self, (clean, found): (Bytes, usize)) -> Result<Bytes, Problem> {
+    fn apply(&self, (clean, found): (Bytes, usize)) -> Result<Bytes, Problem> {
         if found > 0 {
             self.found.store(true, Ordering::Relaxed);
             self.watch.found(found);

@@ -180,10 +180,10 @@ proptest! {
         size in 1_usize..40,
     ) {
         let redactor = Arc::new(redactor("s3cret-canary"));
-        let whole = pieces.concat();
-        let (masked, found, _) = streamed(&redactor, whole.as_bytes(), size, OnFind::Mask);
-        prop_assert_eq!(found, whole.contains("s3cret-canary"));
-        prop_assert_eq!(masked.len(), redactor.text(whole).len());
+        let text = pieces.concat();
+        let (masked, found, _) = streamed(&redactor, text.as_bytes(), size, OnFind::Mask);
+        prop_assert_eq!(found, text.contains("s3cret-canary"));
+        prop_assert_eq!(masked.len(), redactor.text(text).len());
     }
 }
 
@@ -281,7 +281,7 @@ fn last_chunk(
 fn a_stream_reports_a_secret_of_the_arguments() {
     let redactor = Arc::new(redactor("hunter7").with(&SecretValue::new("swordfish".to_owned())));
     let watch = Arc::new(Watch::default());
-    watch.hear(redactor.found_in("user=hunter7"));
+    watch.record_argument_secrets(redactor.found_in("user=hunter7"));
     last_chunk(&redactor, "it said swordfish", OnFind::Mask, &watch).expect("a masked chunk");
     assert!(watch.check().is_ok(), "the arguments do not contain it");
     last_chunk(&redactor, "it said hunter7", OnFind::Mask, &watch).expect("a masked chunk");

@@ -2,7 +2,7 @@
 //!
 //! The position of a mask reveals something about a secret to a bundle. It may learn that a server
 //! echoes a request, but nothing more. Searched bytes and masked secrets are therefore counted, and
-//! a call that exceeds [`limits::MASKED_PLACES`] or [`limits::MASKED_WITHIN_BYTES`] is stopped.
+//! a call that exceeds [`limits::MASKED_OCCURRENCES`] or [`limits::MASKED_WITHIN_BYTES`] is stopped.
 //!
 //! Capabilities cannot update the counters. They mask text with `CallContext::mask_remote_text` and bodies
 //! with `Echo`, which update all of them.
@@ -22,8 +22,8 @@ pub struct Watch {
     masked: AtomicUsize,
     stopped: AtomicBool,
     /// Finds the secrets that the caller's arguments contain; empty if they contain none.
-    heard: Mutex<Arc<Redactor>>,
-    /// Set when one of the secrets in `heard` was masked.
+    argument_secrets: Mutex<Arc<Redactor>>,
+    /// Set when one of the secrets in `argument_secrets` was masked.
     echoed: AtomicBool,
 }
 
@@ -35,8 +35,8 @@ pub enum Guessing {
     Sent,
     /// The bundle was asked to send the value of a secret.
     #[error("the arguments contain the value of a secret of the block, which is not sent as an argument")]
-    Asked,
-    /// A secret was masked that the caller's arguments contain, see `Watch::hear`.
+    Argument,
+    /// A secret was masked that the caller's arguments contain, see `Watch::record_argument_secrets`.
     #[error("a response holds the value of a secret of the block that the arguments contain")]
     Echoed,
     /// Too many secrets were masked in responses, or one was masked after more text than a
@@ -52,26 +52,26 @@ impl Watch {
     }
 
     /// Counts masked secrets.
-    pub(crate) fn found(&self, places: usize) {
-        if places == 0 {
+    pub(crate) fn found(&self, occurrences: usize) {
+        if occurrences == 0 {
             return;
         }
-        let masked = self.masked.fetch_add(places, Ordering::Relaxed) + places;
+        let masked = self.masked.fetch_add(occurrences, Ordering::Relaxed) + occurrences;
         let too_late = self.searched.load(Ordering::Relaxed) > limits::MASKED_WITHIN_BYTES;
-        if masked > limits::MASKED_PLACES || too_late {
+        if masked > limits::MASKED_OCCURRENCES || too_late {
             self.stopped.store(true, Ordering::Relaxed);
         }
     }
 
     /// Records the secrets that the caller's arguments contain. From here on, the first mask of one of
     /// them stops the call: the mask would confirm that the arguments contain it, and where.
-    pub(crate) fn hear(&self, secrets: Redactor) {
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(secrets);
+    pub(crate) fn record_argument_secrets(&self, secrets: Redactor) {
+        *self.argument_secrets.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(secrets);
     }
 
     /// Returns the redactor of the secrets that the caller's arguments contain.
-    pub(crate) fn heard(&self) -> Arc<Redactor> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn argument_secrets(&self) -> Arc<Redactor> {
+        self.argument_secrets.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Stops the call after the mask of a secret that the caller's arguments contain.
@@ -112,7 +112,7 @@ mod tests {
         assert!(honest.check().is_ok());
 
         let many = Watch::default();
-        (0..=limits::MASKED_PLACES).for_each(|_| many.found(1));
+        (0..=limits::MASKED_OCCURRENCES).for_each(|_| many.found(1));
         assert!(many.check().is_err());
 
         let patient = Watch::default();
@@ -121,11 +121,11 @@ mod tests {
         patient.found(1);
         assert!(patient.check().is_err());
 
-        let asked = Watch::default();
-        asked.hear(Redactor::default());
-        asked.found(1);
-        assert!(asked.check().is_ok(), "the arguments contain another secret");
-        asked.echo();
-        assert!(matches!(asked.check(), Err(Guessing::Echoed)), "the mask would confirm a word of the arguments");
+        let arguments = Watch::default();
+        arguments.record_argument_secrets(Redactor::default());
+        arguments.found(1);
+        assert!(arguments.check().is_ok(), "the arguments contain another secret");
+        arguments.echo();
+        assert!(matches!(arguments.check(), Err(Guessing::Echoed)), "the mask would confirm a word of the arguments");
     }
 }

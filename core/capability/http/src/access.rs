@@ -13,19 +13,21 @@ impl HttpView<'_> {
     /// Checks that the bundle may send requests to an origin. Returns the networks, in addition to
     /// the public internet, in which the server may be.
     pub(super) fn permit(&self, origin: &Origin) -> Result<Vec<IpNet>, Problem> {
-        let asked: Vec<_> = self
+        let requested: Vec<_> = self
             .http
             .requested
             .iter()
-            .filter(|asked| asked.origin.expand(&self.call.config).is_some_and(|pattern| pattern.matches(origin)))
+            .filter(|requested| {
+                requested.origin.expand(&self.call.config).is_some_and(|pattern| pattern.matches(origin))
+            })
             .collect();
-        if asked.is_empty() {
+        if requested.is_empty() {
             return Err(self.not_asked_for(origin));
         }
         let mut granted = false;
         let mut networks = Vec::new();
         for grant in origins(&self.call.grants) {
-            let in_force = asked.iter().any(|asked| asked.origin.covers(&grant.origin))
+            let in_force = requested.iter().any(|requested| requested.origin.covers(&grant.origin))
                 && grant.origin.expand(&self.call.config).is_some_and(|pattern| pattern.matches(origin));
             if in_force {
                 granted = true;
@@ -41,7 +43,8 @@ impl HttpView<'_> {
     }
 
     fn not_asked_for(&self, origin: &Origin) -> Problem {
-        let asked: Vec<String> = self.http.requested.iter().map(|asked| format!("`{}`", asked.origin)).collect();
+        let requested: Vec<String> =
+            self.http.requested.iter().map(|requested| format!("`{}`", requested.origin)).collect();
         let problem = Problem::new(
             "not-granted",
             format!(
@@ -49,11 +52,11 @@ impl HttpView<'_> {
                 self.call.bundle
             ),
         );
-        match asked.is_empty() {
+        match requested.is_empty() {
             true => problem,
             false => problem.hint(format!(
                 "use an origin that the manifest asks for: {} (fields are taken from the block's configuration)",
-                asked.join(", ")
+                requested.join(", ")
             )),
         }
     }

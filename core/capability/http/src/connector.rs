@@ -101,25 +101,25 @@ mod tests {
 
     use super::*;
 
-    fn vetted(networks: &[&str], answers: Vec<Vec<&'static str>>) -> (Vetted, Arc<AtomicUsize>) {
-        let asked = Arc::new(AtomicUsize::new(0));
-        let counter = asked.clone();
+    fn vetted(networks: &[&str], responses: Vec<Vec<&'static str>>) -> (Vetted, Arc<AtomicUsize>) {
+        let lookups = Arc::new(AtomicUsize::new(0));
+        let counter = lookups.clone();
         let resolve: Resolve = Arc::new(move |_, port| {
-            let answer = &answers[counter.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)];
+            let addresses = &responses[counter.fetch_add(1, Ordering::SeqCst).min(responses.len() - 1)];
             let addresses =
-                answer.iter().map(|text| SocketAddr::new(text.parse().expect("an address"), port)).collect();
+                addresses.iter().map(|text| SocketAddr::new(text.parse().expect("an address"), port)).collect();
             Box::pin(async move { Ok(addresses) })
         });
         let networks = networks.iter().map(|text| text.parse().expect("a network")).collect();
-        (Vetted { networks, resolve }, asked)
+        (Vetted { networks, resolve }, lookups)
     }
 
     #[tokio::test]
     async fn a_name_with_a_private_address_is_rejected() {
-        for answer in
+        for addresses in
             [vec!["127.0.0.1"], vec!["8.8.8.8", "10.0.0.1"], vec!["::ffff:169.254.169.254"], vec!["fd00:ec2::254"]]
         {
-            let (vetted, _) = vetted(&[], vec![answer]);
+            let (vetted, _) = vetted(&[], vec![addresses]);
             let refused = vetted.connect("rebind.example".to_owned(), 80).await.expect_err("must be refused");
             assert!(matches!(refused, ConnectError::NotPublic { .. }), "{refused}");
         }
@@ -130,19 +130,19 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         // The second answer is a different address, and must not be requested.
-        let (vetted, asked) = vetted(&["127.0.0.1/32"], vec![vec!["127.0.0.1"], vec!["127.0.0.2"]]);
+        let (vetted, lookups) = vetted(&["127.0.0.1/32"], vec![vec!["127.0.0.1"], vec!["127.0.0.2"]]);
         let stream = vetted.connect("rebind.example".to_owned(), port).await.expect("a connection");
         assert_eq!(stream.peer_addr().expect("an address"), listener.local_addr().expect("an address"));
-        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        assert_eq!(lookups.load(Ordering::SeqCst), 1);
     }
 
     #[tokio::test]
     async fn literal_addresses_are_validated() {
         for host in ["127.0.0.1", "[::1]", "[::ffff:10.0.0.1]", "169.254.169.254"] {
-            let (vetted, asked) = vetted(&[], vec![vec!["8.8.8.8"]]);
+            let (vetted, lookups) = vetted(&[], vec![vec!["8.8.8.8"]]);
             let refused = vetted.connect(host.to_owned(), 80).await.expect_err("must be refused");
             assert!(matches!(refused, ConnectError::NotPublic { .. }), "{refused}");
-            assert_eq!(asked.load(Ordering::SeqCst), 0);
+            assert_eq!(lookups.load(Ordering::SeqCst), 0);
         }
     }
 }

@@ -96,7 +96,7 @@ pub(super) fn checked(
         let value = HeaderValue::from_str(value).map_err(|_| {
             Problem::new("invalid", format!("the value of the header `{shown}` contains an invalid character"))
         })?;
-        if is_the_hosts(&name) {
+        if is_reserved_for_host(&name) {
             return Err(Problem::new("denied", format!("a bundle may not set the header `{shown}`")));
         }
         if beside_a_secret && REFUSED_BESIDE_A_SECRET.contains(&name.as_str()) {
@@ -114,7 +114,7 @@ pub(super) fn checked(
     Ok(headers)
 }
 
-fn is_the_hosts(name: &HeaderName) -> bool {
+fn is_reserved_for_host(name: &HeaderName) -> bool {
     REFUSED.contains(&name.as_str()) || REFUSED_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
 }
 

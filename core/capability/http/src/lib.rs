@@ -8,13 +8,13 @@
 //! new access token, if the server rejects its token. All other decisions are left to the guest.
 
 mod access;
-mod answer;
 pub mod bindings;
 mod client;
 mod connector;
 mod headers;
 mod network;
 mod request;
+mod response;
 mod secret;
 mod token;
 mod view;
@@ -113,8 +113,8 @@ impl Host for HttpView<'_> {
         };
         let time = time.unwrap_or_else(|| sending(upload.as_ref()));
         let outgoing = Outgoing { method, url, headers, injected, token };
-        let answered = tokio::time::timeout(time, self.follow(outgoing, upload)).await;
-        answered.unwrap_or_else(|_| {
+        let response = tokio::time::timeout(time, self.follow(outgoing, upload)).await;
+        response.unwrap_or_else(|_| {
             Err(Problem::new("timeout", format!("no response within {} ms", time.as_millis())).retryable().into())
         })
     }
@@ -134,19 +134,19 @@ impl HttpView<'_> {
                 permitted.map_err(|problem| if hop == 0 { problem } else { self.call.mask_remote_problem(problem) })?;
             let (request, token) = self.request(&outgoing, upload).await?;
             let origin = outgoing.url.origin.clone();
-            let answer = self.http.clients.client.send(request, networks).await;
-            let answer =
-                answer.map_err(|problem| self.call.mask_remote_problem(self.explain_network(problem, &origin)))?;
+            let response = self.http.clients.client.send(request, networks).await;
+            let response =
+                response.map_err(|problem| self.call.mask_remote_problem(self.explain_network(problem, &origin)))?;
             upload = Upload::none();
             // The token was revoked before it expired: retry once, with a new token.
-            if let (StatusCode::UNAUTHORIZED, Some(token), Some(source)) = (answer.status(), token, &outgoing.token) {
+            if let (StatusCode::UNAUTHORIZED, Some(token), Some(source)) = (response.status(), token, &outgoing.token) {
                 self.http.clients.tokens.forget(&source.exchange, &token).await;
                 if repeatable && !std::mem::replace(&mut refused_once, true) {
                     continue;
                 }
             }
-            match self.redirect(&outgoing, &answer)? {
-                None => return self.response(answer, &outgoing.url),
+            match self.redirect(&outgoing, &response)? {
+                None => return self.response(response, &outgoing.url),
                 Some(next) => {
                     if next.origin != outgoing.url.origin {
                         outgoing.injected.clear();

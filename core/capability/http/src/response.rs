@@ -17,8 +17,8 @@ use crate::view::HttpView;
 impl HttpView<'_> {
     /// Converts a response for the guest. If the server may echo a secret of the call, secrets are
     /// masked in the headers, and the body is searched before the guest reads it.
-    pub(super) fn response(&mut self, answer: http::Response<Incoming>, url: &RequestUrl) -> Result<Response, Fault> {
-        let (head, body) = answer.into_parts();
+    pub(super) fn response(&mut self, response: http::Response<Incoming>, url: &RequestUrl) -> Result<Response, Fault> {
+        let (head, body) = response.into_parts();
         let bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         if bytes > limits::HTTP_HEADER_BYTES {
             let message = format!("the response has headers of more than {} bytes", limits::HTTP_HEADER_BYTES);
@@ -40,7 +40,7 @@ impl HttpView<'_> {
         let size = hyper::body::Body::size_hint(&body).exact();
         let readable = is_whole(head.status, &head.headers);
         let echo = may_echo.then(|| Echo::new(secrets, readable, self.call.redactor.clone(), self.call.watch.clone()));
-        let body = Body::answer(&media_type, size, download(body), echo);
+        let body = Body::response(&media_type, size, download(body), echo);
         Ok(Response { status: head.status.as_u16(), headers, body: self.call.table.push(body)? })
     }
 
@@ -50,10 +50,10 @@ impl HttpView<'_> {
     pub(super) fn redirect(
         &self,
         outgoing: &Outgoing,
-        answer: &http::Response<Incoming>,
+        response: &http::Response<Incoming>,
     ) -> Result<Option<RequestUrl>, Problem> {
-        let leads = matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
-        let Some(location) = answer.headers().get(LOCATION) else { return Ok(None) };
+        let leads = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+        let Some(location) = response.headers().get(LOCATION) else { return Ok(None) };
         if !leads || !matches!(outgoing.method, Method::GET | Method::HEAD) {
             return Ok(None);
         }

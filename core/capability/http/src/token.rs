@@ -99,7 +99,7 @@ impl Tokens {
         exchange: &Arc<Exchange>,
         networks: Vec<IpNet>,
     ) -> Result<SecretValue, TokenError> {
-        let asked = Instant::now();
+        let requested_at = Instant::now();
         let slot = self.slot(exchange.digest());
         let mut state = slot.state.lock().await;
         if let Some(token) = state.token.clone().filter(|token| Instant::now() < token.end) {
@@ -110,7 +110,7 @@ impl Tokens {
             return Ok(token.value);
         }
         if let Some((at, error)) = &state.failed
-            && *at >= asked
+            && *at >= requested_at
         {
             return Err(error.clone());
         }
@@ -208,32 +208,32 @@ impl Exchange {
             .header("user-agent", USER_AGENT)
             .body(Upload::bytes(form.as_bytes().to_vec().into()))
             .map_err(|error| Problem::new("invalid", error.to_string()))?;
-        let asked = Instant::now();
-        let answer = async {
+        let requested_at = Instant::now();
+        let reading = async {
             let response = client.send(request, networks).await?;
             let status = response.status();
-            let body = Limited::new(response.into_body(), limits::TOKEN_ANSWER_BYTES).collect().await;
+            let body = Limited::new(response.into_body(), limits::TOKEN_RESPONSE_BYTES).collect().await;
             let bytes = body
                 .map_err(|error| Problem::new("failed", format!("cannot read the token server's response: {error}")))?;
             Ok::<_, Problem>((status, Zeroizing::new(bytes.to_bytes().to_vec())))
         };
-        let (status, bytes) = tokio::time::timeout(limits::TOKEN_TIME, answer).await.unwrap_or_else(|_| {
+        let (status, bytes) = tokio::time::timeout(limits::TOKEN_TIME, reading).await.unwrap_or_else(|_| {
             Err(Problem::new("timeout", format!("the token server at `{}` did not respond in time", self.url.origin))
                 .retryable())
         })?;
-        let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         if !status.is_success() {
-            return Err(TokenError::Refused(self.refused(status, &answer, assertion)));
+            return Err(TokenError::Refused(self.refused(status, &body, assertion)));
         }
-        let token = answer["access_token"].as_str().filter(|token| !token.is_empty()).ok_or_else(|| {
+        let token = body["access_token"].as_str().filter(|token| !token.is_empty()).ok_or_else(|| {
             Problem::new("failed", format!("the token server at `{}` returned no `access_token`", self.url.origin))
         })?;
         // `expires_in` is optional (RFC 6749, section 5.1); one hour is a common lifetime.
-        let lifetime = Duration::from_secs(answer["expires_in"].as_u64().unwrap_or(3_600).min(86_400));
+        let lifetime = Duration::from_secs(body["expires_in"].as_u64().unwrap_or(3_600).min(86_400));
         // The token is refreshed when a fifth of its lifetime is left. It is not used shortly
         // before it expires, because it could expire while a request is in flight.
-        let end = asked + lifetime.saturating_sub((lifetime / 10).min(limits::TOKEN_MARGIN));
-        Ok(Token { value: SecretValue::new(token.to_owned()), refresh: asked + lifetime * 4 / 5, end })
+        let end = requested_at + lifetime.saturating_sub((lifetime / 10).min(limits::TOKEN_MARGIN));
+        Ok(Token { value: SecretValue::new(token.to_owned()), refresh: requested_at + lifetime * 4 / 5, end })
     }
 
     fn form(&self, assertion: Option<&str>) -> String {
@@ -289,15 +289,15 @@ impl Exchange {
     }
 
     /// Reads an error response of the token server. Masks the assertion, which is no secret of a call.
-    fn refused(&self, status: http::StatusCode, answer: &Value, assertion: Option<Zeroizing<String>>) -> Refusal {
+    fn refused(&self, status: http::StatusCode, body: &Value, assertion: Option<Zeroizing<String>>) -> Refusal {
         let assertion = assertion.map(|assertion| SecretValue::new(assertion.as_str().to_owned()));
         let redactor = Redactor::new(assertion.iter());
         let masked = |text: &str| Zeroizing::new(redactor.text(text.to_owned()));
         Refusal {
             origin: self.url.origin.clone(),
             status,
-            error: masked(answer["error"].as_str().unwrap_or_default()),
-            description: answer["error_description"].as_str().map(masked),
+            error: masked(body["error"].as_str().unwrap_or_default()),
+            description: body["error_description"].as_str().map(masked),
         }
     }
 }
@@ -320,8 +320,8 @@ impl Refusal {
         };
         let word = shown(self.error);
         let reason = self.description.map_or_else(|| word.clone(), shown);
-        let said = if reason.is_empty() { self.status.to_string() } else { reason };
-        let message = format!("the token server at `{}` refused the request: {said}", self.origin);
+        let detail = if reason.is_empty() { self.status.to_string() } else { reason };
+        let message = format!("the token server at `{}` refused the request: {detail}", self.origin);
         let details = json!({ "step": "authenticate", "status": self.status.as_u16(), "error": word });
         let problem = match (self.status.as_u16(), word.as_str()) {
             (429 | 500..=599, _) => Problem::new("unavailable", message).retryable(),

@@ -41,7 +41,7 @@ const READS: &str = r#"
 async fn slowest_beside_spinners() -> Duration {
     let sandbox = sandbox();
     let spinner = load_attack(&sandbox, "loop-in-invoke").await;
-    let asked = load_attack(&sandbox, "loop-in-validate").await;
+    let bundle = load_attack(&sandbox, "loop-in-validate").await;
     let healthy = load(&sandbox, "healthy", WAITS).await.expect("a bundle");
     well(&sandbox, &healthy).await;
     well(&sandbox, &spinner).await;
@@ -51,8 +51,8 @@ async fn slowest_beside_spinners() -> Duration {
         spinners.push(tokio::spawn(async move { call(&sandbox, &spinner, "go", LONG).await.map(drop) }));
     }
     for _ in 0..4 {
-        let (sandbox, asked) = (sandbox.clone(), asked.clone());
-        let validated = async move { sandbox.validate(&asked, "loop-in-validate", &json!({})).await.map(drop) };
+        let (sandbox, bundle) = (sandbox.clone(), bundle.clone());
+        let validated = async move { sandbox.validate(&bundle, "loop-in-validate", &json!({})).await.map(drop) };
         spinners.push(tokio::spawn(validated));
     }
     tokio::time::sleep(Duration::from_millis(500)).await;

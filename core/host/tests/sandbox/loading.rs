@@ -86,7 +86,7 @@ async fn a_file_above_the_size_limit_is_rejected() {
 }
 
 /// Returns the error of loading a bundle whose `describe` returns `text`.
-async fn said(text: impl AsRef<[u8]>) -> String {
+async fn manifest_error(text: impl AsRef<[u8]>) -> String {
     refusal(&sandbox(), with_manifest("m", "", text.as_ref())).await.unwrap_or_else(|| "it is a bundle".to_owned())
 }
 
@@ -98,12 +98,12 @@ fn changed(change: impl FnOnce(&mut Value)) -> String {
 
 #[tokio::test]
 async fn malicious_manifests_are_rejected() {
-    assert_eq!(said(changed(|_| {})).await, "it is a bundle");
+    assert_eq!(manifest_error(changed(|_| {})).await, "it is a bundle");
     let large = changed(|m| m["description"] = json!("x".repeat(10 << 20)));
-    let reason = said(large).await;
+    let reason = manifest_error(large).await;
     assert!(reason.contains("bytes; the limit is 1048576"), "{reason}");
     let deep = format!("{{\"manifest\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
-    let reason = said(deep).await;
+    let reason = manifest_error(deep).await;
     assert!(reason.contains("recursion limit") || reason.contains("invalid type"), "{reason}");
     let deep = changed(|m| {
         let mut schema = json!({"type": "integer"});
@@ -112,17 +112,17 @@ async fn malicious_manifests_are_rejected() {
         }
         m["types"][0]["schema"]["properties"]["a"] = schema;
     });
-    let reason = said(deep).await;
+    let reason = manifest_error(deep).await;
     assert!(reason.contains("recursion limit"), "{reason}");
     let twice = changed(|_| {}).replacen("{", "{\"name\": \"innocent\", ", 1);
-    let reason = said(twice).await;
+    let reason = manifest_error(twice).await;
     assert!(reason.contains("duplicate field `name`"), "{reason}");
-    let reason = said(b"{\"manifest\": \"\xff\xfe\"}").await;
+    let reason = manifest_error(b"{\"manifest\": \"\xff\xfe\"}").await;
     assert!(reason.contains("utf-8"), "{reason}");
     for name in ["../../etc/passwd", "a/b", "A", "caf\u{e9}", "m\u{0}", "", "\u{0430}bc", "a\n"] {
-        let reason = said(changed(|m| m["name"] = json!(name))).await;
+        let reason = manifest_error(changed(|m| m["name"] = json!(name))).await;
         assert!(reason.contains("the manifest is not valid"), "{name}: {reason}");
-        let reason = said(changed(|m| m["types"][0]["slug"] = json!(name))).await;
+        let reason = manifest_error(changed(|m| m["types"][0]["slug"] = json!(name))).await;
         assert!(reason.contains("the manifest is not valid"), "{name}: {reason}");
     }
 }
@@ -131,11 +131,11 @@ async fn malicious_manifests_are_rejected() {
 async fn malicious_schemas_are_rejected_or_harmless() {
     let with = |schema: Value| changed(|m| m["types"][0]["schema"]["properties"]["a"] = schema);
     for remote in ["https://example.com/schema.json", "file:///etc/passwd", "http://127.0.0.1:1/"] {
-        let reason = said(with(json!({"$ref": remote}))).await;
+        let reason = manifest_error(with(json!({"$ref": remote}))).await;
         assert!(reason.contains("the manifest is not valid"), "{remote}: {reason}");
     }
     // 1000^3 states: the size of a compiled regular expression is bounded.
-    let reason = said(with(json!({"type": "string", "pattern": "((a{1000}){1000}){1000}"}))).await;
+    let reason = manifest_error(with(json!({"type": "string", "pattern": "((a{1000}){1000}){1000}"}))).await;
     assert!(reason.contains("the manifest is not valid"), "{reason}");
     // Matching takes linear time, regardless of the pattern.
     let manifest = with(json!({"type": "string", "pattern": "^(a+)+$"}));

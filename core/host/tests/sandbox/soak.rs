@@ -18,8 +18,8 @@ fn thousands_of_calls_do_not_leak_memory() {
         .args(["--exact", "soak::alone", "--ignored", "--nocapture"])
         .output()
         .expect("this program runs");
-    let said = format!("{}{}", String::from_utf8_lossy(&alone.stdout), String::from_utf8_lossy(&alone.stderr));
-    assert!(alone.status.success() && said.contains("1 passed"), "{said}");
+    let output = format!("{}{}", String::from_utf8_lossy(&alone.stdout), String::from_utf8_lossy(&alone.stderr));
+    assert!(alone.status.success() && output.contains("1 passed"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
