@@ -104,9 +104,9 @@ async fn insert(
     let mut params: Vec<Param<'_>> = Vec::with_capacity(COLUMNS * lines.len());
     for (line, (id, chain)) in lines.iter().zip(&links) {
         let first = params.len() + 1;
-        let places: Vec<String> = (first..first + COLUMNS).map(|place| format!("${place}")).collect();
+        let placeholders: Vec<String> = (first..first + COLUMNS).map(|number| format!("${number}")).collect();
         sql.push_str(if first == 1 { "(" } else { ", (" });
-        sql.push_str(&places.join(", "));
+        sql.push_str(&placeholders.join(", "));
         sql.push(')');
         params.extend([(*id).into(), line.at.into(), Param::from(&line.actor), (&line.action).into()]);
         params.extend([Param::from(&line.subject), (&line.detail).into(), chain.as_bytes().as_slice().into()]);

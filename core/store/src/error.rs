@@ -21,10 +21,10 @@ pub enum StoreError {
     #[error("the yard `{0}` is damaged")]
     Corrupt(String, #[source] sqlx::Error),
     /// The yard was written by a later version of Blockyard.
-    #[error("the yard `{place}` has format {format}, which needs Blockyard {needs}")]
+    #[error("the yard `{yard}` has format {format}, which needs Blockyard {needs}")]
     Newer {
         /// Address of the yard.
-        place: String,
+        yard: String,
         /// Format of the yard.
         format: i64,
         /// Version of Blockyard that can read the format.
@@ -130,13 +130,13 @@ impl StoreError {
         }
     }
 
-    fn sort_sqlite(error: sqlx::Error, place: String) -> Self {
+    fn sort_sqlite(error: sqlx::Error, yard: String) -> Self {
         if let sqlx::Error::Io(io) = &error {
             return match io.kind() {
                 std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-                    Self::ReadOnly(place, error)
+                    Self::ReadOnly(yard, error)
                 }
-                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::Full(place, error),
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::Full(yard, error),
                 _ => Self::Database(error),
             };
         }
@@ -145,45 +145,43 @@ impl StoreError {
         let code = code.and_then(|code| code.parse::<i64>().ok());
         // SQLITE_IOERR_SHMSIZE: no space for the index of the write-ahead log.
         if code == Some(4874) {
-            return Self::Full(place, error);
+            return Self::Full(yard, error);
         }
         match code.map(|code| code & 0xff) {
-            Some(5 | 6) => Self::Busy(place, error),
+            Some(5 | 6) => Self::Busy(yard, error),
             // SQLITE_READONLY; SQLITE_CANTOPEN, for the journal or write-ahead log files.
-            Some(8 | 14) => Self::ReadOnly(place, error),
-            Some(11) => Self::Corrupt(place, error),
-            Some(13) => Self::Full(place, error),
-            Some(26) => Self::NotAYard(place),
+            Some(8 | 14) => Self::ReadOnly(yard, error),
+            Some(11) => Self::Corrupt(yard, error),
+            Some(13) => Self::Full(yard, error),
+            Some(26) => Self::NotAYard(yard),
             _ => match &error {
-                sqlx::Error::PoolTimedOut => Self::Busy(place, error),
+                sqlx::Error::PoolTimedOut => Self::Busy(yard, error),
                 _ => Self::Database(error),
             },
         }
     }
 
-    fn sort_postgres(error: sqlx::Error, place: String) -> Self {
+    fn sort_postgres(error: sqlx::Error, yard: String) -> Self {
         // https://www.postgresql.org/docs/current/errcodes-appendix.html
         let code = error.as_database_error().and_then(|e| e.code().map(|c| c.into_owned()));
         match (code.as_deref(), &error) {
-            (None, sqlx::Error::Tls(_)) => Self::Untrusted(place, error),
+            (None, sqlx::Error::Tls(_)) => Self::Untrusted(yard, error),
             // The error kind that rustls uses for an invalid certificate.
-            (None, sqlx::Error::Io(io)) if io.kind() == std::io::ErrorKind::InvalidData => {
-                Self::Untrusted(place, error)
-            }
-            (Some("53100"), _) => Self::Full(place, error),
-            (Some("25006"), _) => Self::ReadOnly(place, error),
-            (Some("57014" | "55P03" | "40001" | "40P01" | "53300"), _) => Self::Busy(place, error),
+            (None, sqlx::Error::Io(io)) if io.kind() == std::io::ErrorKind::InvalidData => Self::Untrusted(yard, error),
+            (Some("53100"), _) => Self::Full(yard, error),
+            (Some("25006"), _) => Self::ReadOnly(yard, error),
+            (Some("57014" | "55P03" | "40001" | "40P01" | "53300"), _) => Self::Busy(yard, error),
             // The server was shut down, or an administrator terminated the connection.
-            (Some(code), _) if code.starts_with("57P") || code.starts_with("08") => Self::Unreachable(place, error),
+            (Some(code), _) if code.starts_with("57P") || code.starts_with("08") => Self::Unreachable(yard, error),
             (Some(code), _) if code.starts_with("28") || matches!(code, "3D000" | "42501") => {
-                Self::Refused(place, error)
+                Self::Refused(yard, error)
             }
-            (Some("XX001" | "XX002"), _) => Self::Corrupt(place, error),
+            (Some("XX001" | "XX002"), _) => Self::Corrupt(yard, error),
             (None, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed) => {
-                Self::Unreachable(place, error)
+                Self::Unreachable(yard, error)
             }
             // The connection was closed in the middle of a message.
-            (None, sqlx::Error::Protocol(_)) => Self::Unreachable(place, error),
+            (None, sqlx::Error::Protocol(_)) => Self::Unreachable(yard, error),
             _ => Self::Database(error),
         }
     }

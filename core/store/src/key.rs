@@ -36,7 +36,7 @@ impl Store {
     pub async fn begin_rotation(&self, from: &str, to: &KeyRecord, line: AuditLine) -> Result<(), StoreError> {
         let sort = |error| self.sort(error);
         let mut transaction = self.begin().await?;
-        let begun = transaction
+        let outcome = transaction
             .execute(
                 "UPDATE yard SET next_key_id = $1, next_key_location = $2, next_canary = $3
                  WHERE key_id = $4 AND next_key_id IS NULL",
@@ -44,7 +44,7 @@ impl Store {
             )
             .await
             .map_err(sort)?;
-        if begun == 0 {
+        if outcome == 0 {
             return Err(StoreError::KeyMoved);
         }
         audit::append(&mut transaction, &self.yard().id, &line).await.map_err(sort)?;

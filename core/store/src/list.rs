@@ -80,12 +80,12 @@ impl Store {
             .iter()
             .flat_map(|address| [address.type_slug.as_str().into(), address.name.as_str().into()])
             .collect();
-        let places: Vec<String> =
+        let placeholders: Vec<String> =
             (0..addresses.len()).map(|at| format!("(${}, ${})", 2 * at + 1, 2 * at + 2)).collect();
         let sql = format!(
             "SELECT b.type, b.name, b.newest, b.created_at, b.deleted_at, NULL AS bundle FROM blocks b
              WHERE (b.type, b.name) IN (VALUES {})",
-            places.join(", ")
+            placeholders.join(", ")
         );
         let rows = self.database.fetch(sql, &params).await.map_err(|error| self.sort(error))?;
         rows.iter().map(|row| self.summary(row)).collect()
@@ -133,8 +133,8 @@ fn condition(filter: &BlockFilter) -> (String, Vec<Param<'_>>) {
         Some(types) => {
             let first = params.len() + 1;
             params.extend(types.iter().map(Param::from));
-            let places: Vec<String> = (first..=params.len()).map(|at| format!("${at}")).collect();
-            parts.push(format!("b.type IN ({})", places.join(", ")));
+            let placeholders: Vec<String> = (first..=params.len()).map(|at| format!("${at}")).collect();
+            parts.push(format!("b.type IN ({})", placeholders.join(", ")));
         }
     }
     if let Some(after) = &filter.after {

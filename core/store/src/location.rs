@@ -300,8 +300,8 @@ mod tests {
             ("postgres://u@h/d?user=v", "`user` is given twice"),
             ("postgres://h /d", "white space"),
         ] {
-            let said = wrong(text);
-            assert!(said.contains(reason) && !said.contains("s3c"), "{text}: {said}");
+            let message = wrong(text);
+            assert!(message.contains(reason) && !message.contains("s3c"), "{text}: {message}");
         }
     }
 

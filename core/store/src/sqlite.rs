@@ -15,14 +15,14 @@ type Result<T> = std::result::Result<T, sqlx::Error>;
 #[derive(Debug, Clone)]
 pub(crate) struct SqliteFile {
     pub(crate) pool: SqlitePool,
-    at_hand: Arc<AtHand>,
+    cached: Arc<CachedConnection>,
 }
 
 #[derive(Debug, Default)]
-struct AtHand(Mutex<Hand>);
+struct CachedConnection(Mutex<Cache>);
 
 #[derive(Debug, Default)]
-struct Hand {
+struct Cache {
     /// `None` while the connection is in use.
     connection: Option<PoolConnection<Sqlite>>,
     /// Number of callers that wait for the pool.
@@ -30,10 +30,10 @@ struct Hand {
 }
 
 /// A caller that waits for the pool.
-struct Waiting<'a>(&'a AtHand);
+struct Waiting<'a>(&'a CachedConnection);
 
-impl AtHand {
-    fn lock(&self) -> MutexGuard<'_, Hand> {
+impl CachedConnection {
+    fn lock(&self) -> MutexGuard<'_, Cache> {
         self.0.lock().expect("nothing panics while it holds this lock")
     }
 
@@ -44,9 +44,9 @@ impl AtHand {
     /// Caches the connection. It is returned to the pool instead if another one is cached already,
     /// if a caller waits for the pool, or if the pool is closing and waits for its connections.
     fn keep(&self, connection: PoolConnection<Sqlite>, pool: &SqlitePool) {
-        let mut hand = self.lock();
-        if hand.connection.is_none() && hand.waiting == 0 && !pool.is_closed() {
-            hand.connection = Some(connection);
+        let mut cache = self.lock();
+        if cache.connection.is_none() && cache.waiting == 0 && !pool.is_closed() {
+            cache.connection = Some(connection);
         }
     }
 }
@@ -57,7 +57,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl Drop for AtHand {
+impl Drop for CachedConnection {
     fn drop(&mut self) {
         // Returning a connection to the pool spawns a task, which needs a runtime. Without one, the
         // connection is closed.
@@ -72,7 +72,10 @@ impl Drop for AtHand {
 impl SqliteFile {
     /// Wraps a pool and one of its connections.
     pub(crate) fn new(pool: SqlitePool, connection: PoolConnection<Sqlite>) -> Self {
-        Self { pool, at_hand: Arc::new(AtHand(Mutex::new(Hand { connection: Some(connection), waiting: 0 }))) }
+        Self {
+            pool,
+            cached: Arc::new(CachedConnection(Mutex::new(Cache { connection: Some(connection), waiting: 0 }))),
+        }
     }
 
     /// Runs `work` with a connection. If the future is dropped, the connection is returned to the
@@ -83,26 +86,26 @@ impl SqliteFile {
         // An error from the database itself concerns the statement, so the connection is still
         // usable.
         if done.as_ref().err().is_none_or(|error| error.as_database_error().is_some()) {
-            self.at_hand.keep(connection, &self.pool);
+            self.cached.keep(connection, &self.pool);
         }
         done
     }
 
     /// Begins a write transaction, which takes the write lock immediately.
     pub(crate) async fn begin(&self) -> Result<SqliteTransaction> {
-        let mut begun = SqliteTransaction { connection: Some(self.connection().await?), file: self.clone() };
-        begun.connection().execute("BEGIN IMMEDIATE").await?;
-        Ok(begun)
+        let mut transaction = SqliteTransaction { connection: Some(self.connection().await?), file: self.clone() };
+        transaction.connection().execute("BEGIN IMMEDIATE").await?;
+        Ok(transaction)
     }
 
     async fn connection(&self) -> Result<PoolConnection<Sqlite>> {
         let _waiting = {
-            let mut hand = self.at_hand.lock();
-            if let Some(connection) = hand.connection.take() {
+            let mut cache = self.cached.lock();
+            if let Some(connection) = cache.connection.take() {
                 return Ok(connection);
             }
-            hand.waiting += 1;
-            Waiting(&self.at_hand)
+            cache.waiting += 1;
+            Waiting(&self.cached)
         };
         self.pool.acquire().await
     }
@@ -111,7 +114,7 @@ impl SqliteFile {
     pub(crate) async fn close(&self) {
         // From here on no connection is cached or handed out.
         let closing = self.pool.close();
-        if let Some(connection) = self.at_hand.take() {
+        if let Some(connection) = self.cached.take() {
             let _ = connection.close().await;
         }
         closing.await;
@@ -135,7 +138,7 @@ impl SqliteTransaction {
     pub(crate) async fn commit(mut self) -> Result<()> {
         self.connection().execute("COMMIT").await?;
         if let Some(connection) = self.connection.take() {
-            self.file.at_hand.keep(connection, &self.file.pool);
+            self.file.cached.keep(connection, &self.file.pool);
         }
         Ok(())
     }

@@ -188,7 +188,7 @@ impl Store {
         transaction.commit().await.map_err(|error| match self.sort(error) {
             // The COMMIT was sent and only its response was lost, so the server may have executed
             // it.
-            StoreError::Unreachable(place, cause) => StoreError::Unsure(place, cause),
+            StoreError::Unreachable(yard, cause) => StoreError::Unsure(yard, cause),
             other => other,
         })
     }
@@ -453,7 +453,7 @@ async fn format(database: &Database, location: &YardLocation) -> Result<i64, Sto
 async fn newer(database: &Database, location: &YardLocation, format: i64) -> StoreError {
     let needs = database.first("SELECT needs FROM yard", &[]).await;
     let needs = needs.ok().flatten().map_or_else(|| "a later version".to_owned(), |row| row.text(0).to_owned());
-    StoreError::Newer { place: location.to_string(), format, needs }
+    StoreError::Newer { yard: location.to_string(), format, needs }
 }
 
 fn migration_failed(error: MigrateError, location: &YardLocation) -> StoreError {

@@ -23,7 +23,7 @@ pub(crate) struct Client {
     runtime: Handle,
     collector: String,
     /// Set when an export failure has been logged, so that it is logged once only.
-    said: AtomicBool,
+    is_reported: AtomicBool,
 }
 
 impl Client {
@@ -44,12 +44,12 @@ impl Client {
             http: Arc::new(HyperClient::new(connector, SENDING, None)),
             runtime,
             collector: collector.to_string(),
-            said: AtomicBool::new(false),
+            is_reported: AtomicBool::new(false),
         })
     }
 
-    fn say(&self, reason: &dyn fmt::Display) {
-        if !self.said.swap(true, Ordering::Relaxed) {
+    fn report(&self, reason: &dyn fmt::Display) {
+        if !self.is_reported.swap(true, Ordering::Relaxed) {
             tracing::info!(collector = self.collector, %reason, "traces cannot be exported, and are dropped");
         }
     }
@@ -63,12 +63,12 @@ impl HttpClient for Client {
         match sent.map_err(HttpError::from).flatten() {
             Ok(response) => {
                 if !response.status().is_success() {
-                    self.say(&response.status());
+                    self.report(&response.status());
                 }
                 Ok(response)
             }
             Err(error) => {
-                self.say(&causes(&*error));
+                self.report(&causes(&*error));
                 Err(error)
             }
         }
