@@ -40,7 +40,7 @@ pub fn manifest(bytes: &[u8]) {
     for block_type in &manifest.types {
         for document in &documents {
             let _ = block_type.schema.check(document);
-            let _ = block_type.schema.places(document);
+            let _ = block_type.schema.locations(document);
             for operation in &block_type.operations {
                 let _ = operation.arguments.check(document);
                 let _ = operation.result.check(document);

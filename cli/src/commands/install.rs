@@ -89,30 +89,32 @@ impl Installing<'_> {
         }
         let progress = self.context.progress();
         // Building runs untrusted code, so the path stays visible, even without a progress bar.
-        let mut say = |text: &str| progress.keep(text, || self.context.terminal.note(text));
-        let staged = self.stage(&target, &mut say).await?;
+        let mut report = |text: &str| progress.keep(text, || self.context.terminal.note(text));
+        let staged = self.stage(&target, &mut report).await?;
         drop(progress);
-        self.unused.retain(|capability| !staged.review().asks_for(capability));
+        self.unused.retain(|capability| !staged.review().requests(capability));
         let agreement = self.agreement(&staged)?;
         self.yard.install(staged, &agreement).await
     }
 
     /// Reads, finds or builds a bundle and stages it in the yard. A crate specified by path is
     /// built; one from a registry requires `--build`.
-    async fn stage(&self, target: &InstallTarget, say: &mut (dyn FnMut(&str) + Send)) -> Result<Staged, Error> {
+    async fn stage(&self, target: &InstallTarget, report: &mut (dyn FnMut(&str) + Send)) -> Result<Staged, Error> {
         match target {
             InstallTarget::File(path) => self.yard.stage(read(path)?, BundleSource::file(path)).await,
             InstallTarget::Crate(folder) => {
-                let built = blockyard_build::build(folder, say).await?;
+                let built = blockyard_build::build(folder, report).await?;
                 self.yard.stage(built.bytes, BundleSource::krate(folder)).await
             }
             InstallTarget::Registry { name, requirement } => {
                 let registries = self.registries.as_deref().unwrap_or_default();
                 let request = Request { name, requirement, accepted_key: self.arguments.accept_key.as_ref() };
-                let Found { content, release } = self.yard.find(&request, registries, say).await?;
+                let Found { content, release } = self.yard.find(&request, registries, report).await?;
                 let bytes = match content {
                     Content::Component(bytes) => bytes,
-                    Content::Crate(folder) if self.arguments.build => blockyard_build::build(&folder, say).await?.bytes,
+                    Content::Crate(folder) if self.arguments.build => {
+                        blockyard_build::build(&folder, report).await?.bytes
+                    }
                     Content::Crate(folder) => return Err(needs_building(name, &blockyard_build::resolved(&folder)?)),
                 };
                 self.yard.stage_release(bytes, release).await
@@ -128,13 +130,13 @@ impl Installing<'_> {
         }
         let terminal = &self.context.terminal;
         let asks = !self.given.yes && terminal.can_ask();
-        let tell = |text: &str| if asks { terminal.prompt(text) } else { terminal.note(text) };
+        let print = |text: &str| if asks { terminal.prompt(text) } else { terminal.note(text) };
         let review = staged.review();
         let title = if review.replaces { "replaces an installed version" } else { "is new in this yard" };
-        tell(&format!("{} {} {title}", staged.name(), staged.version()));
+        print(&format!("{} {} {title}", staged.name(), staged.version()));
         for line in &review.lines {
             let mark = if line.needs.is_some() { "!" } else { " " };
-            tell(&format!("{mark} {}", visible::line(&line.text)));
+            print(&format!("{mark} {}", visible::line(&line.text)));
         }
         if !asks {
             return Ok(Agreement::Given(self.given.clone()));

@@ -32,7 +32,7 @@ async fn trust(arguments: &Trust, context: &Context) -> Outcome {
     context.terminal.document(&json!({ "trusted": [trusted], "decides": decisions }), || {
         let mut text = match trusted.kind {
             TrustedKind::Project => format!("trusted the project file {}\n", trusted.path),
-            TrustedKind::MadeYard | TrustedKind::TakenYard => format!("took over the yard {}\n", trusted.path),
+            TrustedKind::CreatedYard | TrustedKind::AdoptedYard => format!("took over the yard {}\n", trusted.path),
         };
         text.extend(decisions.iter().map(|decision| format!("  {decision}\n")));
         text
@@ -66,8 +66,8 @@ fn revoke(arguments: &Trust, context: &Context) -> Outcome {
 fn line(trusted: &Trusted) -> String {
     let kind = match trusted.kind {
         TrustedKind::Project => "project",
-        TrustedKind::MadeYard => "yard created",
-        TrustedKind::TakenYard => "yard taken over",
+        TrustedKind::CreatedYard => "yard created",
+        TrustedKind::AdoptedYard => "yard taken over",
     };
     let state = match trusted.state {
         TrustState::Trusted => "",

@@ -24,7 +24,7 @@ const AT_ONCE: usize = 256;
 /// Time for which the writer waits for further lines before it writes a batch. Waking up for each
 /// line would add as much time to a small call as its sandbox does, because the threads compete for
 /// the CPU.
-const GATHER: Duration = Duration::from_millis(10);
+const BATCH_DELAY: Duration = Duration::from_millis(10);
 
 /// Background writer for the audit lines of calls.
 pub(crate) struct AuditWriter {
@@ -103,7 +103,7 @@ async fn write_all(store: Store, mut receiver: mpsc::Receiver<Entry>, ending: Ar
     let mut entries = Vec::new();
     while let Some(first) = receiver.recv().await {
         entries.push(first);
-        gather(&mut entries, &mut receiver, &ending).await;
+        collect_batch(&mut entries, &mut receiver, &ending).await;
         while let Ok(entry) = receiver.try_recv() {
             entries.push(entry);
             if entries.len() == AT_ONCE {
@@ -115,8 +115,8 @@ async fn write_all(store: Store, mut receiver: mpsc::Receiver<Entry>, ending: Ar
 }
 
 /// Waits for more lines, unless a caller is waiting for the last one.
-async fn gather(entries: &mut Vec<Entry>, receiver: &mut mpsc::Receiver<Entry>, ending: &Notify) {
-    let late = tokio::time::sleep(GATHER);
+async fn collect_batch(entries: &mut Vec<Entry>, receiver: &mut mpsc::Receiver<Entry>, ending: &Notify) {
+    let late = tokio::time::sleep(BATCH_DELAY);
     tokio::pin!(late);
     while entries.len() < AT_ONCE && entries.last().is_some_and(|last| last.written.is_none()) {
         tokio::select! {

@@ -28,7 +28,7 @@ pub struct Block {
     pub(crate) bundle: Bundle,
     pub(crate) document: Arc<SplitDocument>,
     /// The block with its dependencies.
-    pub(crate) whole: Arc<ResolvedBlock>,
+    pub(crate) resolved: Arc<ResolvedBlock>,
 }
 
 /// A secret field in a typed configuration. It accepts any value and exposes none.
@@ -110,7 +110,7 @@ impl Yard {
         if record.deleted_at.is_some() {
             return Err(deleted(&address.address));
         }
-        let whole = self.resolve_block(&record, &document, parts).await?;
+        let resolved = self.resolve_block(&record, &document, parts).await?;
         let bundle = self.bundle(&record.bundle).await?;
         Ok(Block {
             yard: self.clone(),
@@ -118,7 +118,7 @@ impl Yard {
             revision: record.revision,
             bundle,
             document: Arc::new(document),
-            whole: Arc::new(whole),
+            resolved: Arc::new(resolved),
         })
     }
 

@@ -23,7 +23,7 @@ use blockyard_model::exact::{self, ExactError};
 use blockyard_model::marker::{SECRET_MARKER, SOURCE_MARKER, secret_marker, source_marker};
 use blockyard_model::reference::{BLOCK_MARKER, block_marker};
 use blockyard_model::secret::MASK;
-use blockyard_model::{Address, Places, Pointer, Schema, SecretSource, SplitDocument, Violation};
+use blockyard_model::{Address, Locations, Pointer, Schema, SecretSource, SplitDocument, Violation};
 use serde_json::{Map, Value};
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value as Toml};
 
@@ -141,7 +141,7 @@ impl BlockFile {
         }
         let mut config = Value::Object(config);
         reader.violations.extend(connection_url::take_apart_of_file(schema, &mut config));
-        reader.settle(&mut config, &Pointer::default());
+        reader.convert(&mut config, &Pointer::default());
         let Reader { kept, mut violations, .. } = reader;
         let values = stored.map(|stored| &stored.secrets);
         let secrets = kept.into_iter().filter_map(|pointer| {
@@ -154,12 +154,12 @@ impl BlockFile {
         }
         // Regardless of its TOML form, a secret field must contain a source or a secret that the
         // yard stores.
-        for place in schema.secrets(&document.config) {
-            let Some(slot) = document.config.pointer_mut(place.pointer.as_str()) else { continue };
-            let settled = slot.is_null() || slot.get(SOURCE_MARKER).is_some() || slot.get(SECRET_MARKER).is_some();
-            if !settled {
+        for secret in schema.secrets(&document.config) {
+            let Some(slot) = document.config.pointer_mut(secret.pointer.as_str()) else { continue };
+            let is_converted = slot.is_null() || slot.get(SOURCE_MARKER).is_some() || slot.get(SECRET_MARKER).is_some();
+            if !is_converted {
                 *slot = Value::Null;
-                violations.push(Violation::new(place.pointer, ONLY_SOURCES));
+                violations.push(Violation::new(secret.pointer, ONLY_SOURCES));
             }
         }
         (document, violations)
@@ -167,7 +167,7 @@ impl BlockFile {
 
     /// Adds a block to the file, or updates its table. Comments are retained.
     pub(crate) fn put(&mut self, address: &Address, schema: &Schema, config: &Value) {
-        let writer = Writer { places: places(schema, config) };
+        let writer = Writer { locations: locations(schema, config) };
         let blocks = self.document.entry(BLOCKS).or_insert_with(|| {
             let mut table = Table::new();
             table.set_implicit(true);
@@ -208,13 +208,17 @@ fn ordered<'a>(schema: &Schema, fields: &'a Map<String, Value>) -> Vec<(&'a Stri
 }
 
 /// Returns the locations of secrets and references.
-fn places(schema: &Schema, config: &Value) -> BTreeSet<Pointer> {
-    let Places { secrets, references, .. } = schema.places(config);
-    secrets.into_iter().map(|place| place.pointer).chain(references.into_iter().map(|place| place.pointer)).collect()
+fn locations(schema: &Schema, config: &Value) -> BTreeSet<Pointer> {
+    let Locations { secrets, references, .. } = schema.locations(config);
+    secrets
+        .into_iter()
+        .map(|location| location.pointer)
+        .chain(references.into_iter().map(|location| location.pointer))
+        .collect()
 }
 
 struct Writer {
-    places: BTreeSet<Pointer>,
+    locations: BTreeSet<Pointer>,
 }
 
 impl Writer {
@@ -227,8 +231,8 @@ impl Writer {
             table.remove(&key);
         }
         for (key, value) in members {
-            let place = at.child(key);
-            let new = self.value(value, &place);
+            let pointer = at.child(key);
+            let new = self.value(value, &pointer);
             match table.get_mut(key) {
                 None => drop(table.insert(key, Item::Value(new))),
                 Some(item) if plain_item(item) == plain(&new) => {}
@@ -236,9 +240,9 @@ impl Writer {
                     // A separate table may contain comments, so its members are updated in place.
                     if let (Some(inner), Value::Object(own), Toml::InlineTable(_)) = (item.as_table_mut(), value, &new)
                         && !own.contains_key(JSON_MARKER)
-                        && !self.places.contains(&place)
+                        && !self.locations.contains(&pointer)
                     {
-                        self.members(inner, &own.iter().collect::<Vec<_>>(), &place);
+                        self.members(inner, &own.iter().collect::<Vec<_>>(), &pointer);
                     } else if let Some(old) = item.as_value_mut() {
                         let decor = old.decor().clone();
                         *old = new;
@@ -253,7 +257,7 @@ impl Writer {
     }
 
     fn value(&self, value: &Value, at: &Pointer) -> Toml {
-        if self.places.contains(at) {
+        if self.locations.contains(at) {
             if value.get(SECRET_MARKER).is_some() {
                 return Toml::from(KEPT);
             }
@@ -360,7 +364,7 @@ impl Reader<'_> {
 
     /// Converts strings in secret and reference fields to sources and references, regardless of the
     /// TOML form of the tables that contain them.
-    fn settle(&mut self, value: &mut Value, at: &Pointer) {
+    fn convert(&mut self, value: &mut Value, at: &Pointer) {
         if let Value::String(text) = value {
             if self.schema.is_secret(at) {
                 *value = self.secret(&std::mem::take(text), at);
@@ -372,12 +376,12 @@ impl Reader<'_> {
         match value {
             Value::Object(members) => {
                 for (key, member) in members {
-                    self.settle(member, &at.child(key));
+                    self.convert(member, &at.child(key));
                 }
             }
             Value::Array(elements) => {
                 for (index, element) in elements.iter_mut().enumerate() {
-                    self.settle(element, &at.child(&index.to_string()));
+                    self.convert(element, &at.child(&index.to_string()));
                 }
             }
             _ => {}

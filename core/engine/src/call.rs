@@ -150,7 +150,7 @@ impl Block {
         let described = self.operation(operation)?;
         let trace = CallTrace::begin(self, operation, described.effect);
         let called = self.call_now(described, arguments, input, deadline, depth).instrument(trace.span()).await;
-        trace.answered(called)
+        trace.completed(called)
     }
 
     async fn call_now(
@@ -316,7 +316,7 @@ impl Block {
         let began = Instant::now();
         let granted = self.yard.granted(&self.bundle.manifest().name).await?;
         let mut secrets = BTreeMap::new();
-        for secret in &self.whole.secrets {
+        for secret in &self.resolved.secrets {
             let value = self.yard.read_secret(secret, deadline.after(began.elapsed()), depth).await?;
             secrets.insert(secret.pointer.clone(), CallSecret { value, uses: secret.uses.clone() });
         }
@@ -325,14 +325,14 @@ impl Block {
                 type_slug: self.address.type_slug.to_string(),
                 name: self.address.name.to_string(),
                 revision: self.revision.number(),
-                config: self.whole.config.clone(),
+                config: self.resolved.config.clone(),
             },
             effect,
             safe: Vec::new(),
             secrets,
-            sql: self.whole.sql.clone(),
+            sql: self.resolved.sql.clone(),
             // A capability must be requested by the manifest and granted by the yard.
-            grants: granted.iter().filter(|grant| self.bundle.manifest().asks_for(grant)).cloned().collect(),
+            grants: granted.iter().filter(|grant| self.bundle.manifest().requests(grant)).cloned().collect(),
             // The time for reading the secrets counts towards the deadline.
             deadline: deadline.after(began.elapsed()),
             reveal: self.reveal_hook(),
@@ -343,13 +343,13 @@ impl Block {
     /// Returns the hook that the host runs before it reveals a secret to a bundle: it writes a line
     /// to the audit trail on disk.
     fn reveal_hook(&self) -> RevealHook {
-        let (yard, address, revision, whole) =
-            (self.yard.clone(), self.address.clone(), self.revision, self.whole.clone());
+        let (yard, address, revision, resolved) =
+            (self.yard.clone(), self.address.clone(), self.revision, self.resolved.clone());
         let bundle = self.bundle.manifest().name.to_string();
         RevealHook::new(move |pointer: Pointer| {
             // The audit line is recorded for the block that owns the secret, which may be a
             // dependency of this block.
-            let known = whole.secrets.iter().find(|secret| secret.pointer == pointer);
+            let known = resolved.secrets.iter().find(|secret| secret.pointer == pointer);
             let (owner, field) = known.map_or((&address, &pointer), |secret| (&secret.owner, &secret.field));
             let through = format!("{address}@{revision}");
             let detail = json!({ "field": field.dotted(), "bundle": bundle, "call": through });

@@ -45,7 +45,7 @@ pub fn has_password(schema: &Schema, field: &Pointer, value: &Value) -> bool {
 /// Replaces the connection URLs of a configuration with the fields that they set. `named` lists the
 /// fields that the caller gave explicitly: a difference between such a field and the URL is an
 /// error, because one of the two values would be lost.
-pub(crate) fn take_apart(schema: &Schema, config: &mut Value, named: &BTreeSet<String>) -> Result<(), Error> {
+pub(crate) fn expand_urls(schema: &Schema, config: &mut Value, named: &BTreeSet<String>) -> Result<(), Error> {
     let given: Vec<(String, &Value)> = fields(schema)
         .filter(|(name, _)| config.get(*name).is_some_and(Value::is_string))
         .map(|(name, schemes)| (name.to_owned(), schemes))
@@ -82,7 +82,7 @@ fn agree(given: &Value, part: &Value) -> bool {
     }
 }
 
-/// Like [`take_apart`], for a block file, in which a URL must not contain a password. Returns all
+/// Like [`expand_urls`], for a block file, in which a URL must not contain a password. Returns all
 /// violations.
 pub(crate) fn take_apart_of_file(schema: &Schema, config: &mut Value) -> Vec<Violation> {
     let mut violations = Vec::new();
@@ -96,7 +96,7 @@ pub(crate) fn take_apart_of_file(schema: &Schema, config: &mut Value) -> Vec<Vio
         }
     }
     let named = config.as_object().into_iter().flat_map(|config| config.keys().cloned()).collect();
-    if let Err(error) = take_apart(schema, config, &named) {
+    if let Err(error) = expand_urls(schema, config, &named) {
         violations.push(Violation::new(Pointer::default(), error.to_string()));
     }
     violations
@@ -158,7 +158,7 @@ fn parts(field: &str, text: &str, schemes: &Value) -> Result<Vec<(String, Value)
 mod tests {
     use super::*;
 
-    fn taken(text: &str) -> Result<Value, Error> {
+    fn expanded(text: &str) -> Result<Value, Error> {
         let schemes = json!({"dialect": {"postgres": "postgres", "postgresql": "postgres", "sqlite": "sqlite"}});
         parts("url", text, &schemes).map(|parts| parts.into_iter().collect::<serde_json::Map<_, _>>().into())
     }
@@ -166,41 +166,41 @@ mod tests {
     #[test]
     fn a_connection_url_sets_the_fields() {
         assert_eq!(
-            taken("postgresql+psycopg2://ada:p%40ss%2Fword@[::1]:6000/zoo?sslmode=require").expect("an address"),
+            expanded("postgresql+psycopg2://ada:p%40ss%2Fword@[::1]:6000/zoo?sslmode=require").expect("an address"),
             json!({
                 "dialect": "postgres", "host": "::1", "port": 6000, "database": "zoo", "username": "ada",
                 "password": "p@ss/word", "options": {"sslmode": "require"},
             })
         );
         assert_eq!(
-            taken("postgres://ada@db/zoo?sslmode=require&password=p%40ss").expect("an address"),
+            expanded("postgres://ada@db/zoo?sslmode=require&password=p%40ss").expect("an address"),
             json!({
                 "dialect": "postgres", "host": "db", "database": "zoo", "username": "ada", "password": "p@ss",
                 "options": {"sslmode": "require"},
             })
         );
         assert_eq!(
-            taken("postgres://db.example.com/zoo").expect("an address"),
+            expanded("postgres://db.example.com/zoo").expect("an address"),
             json!({"dialect": "postgres", "host": "db.example.com", "database": "zoo"})
         );
         assert_eq!(
-            taken("sqlite:///var/my%20zoo.db").expect("an address"),
+            expanded("sqlite:///var/my%20zoo.db").expect("an address"),
             json!({"dialect": "sqlite", "database": "/var/my zoo.db"})
         );
     }
 
     #[test]
     fn reserved_characters_can_be_escaped() {
-        assert_eq!(taken("postgres://db/a%26b%3Bc").expect("an address")["database"], "a&b;c");
-        assert_eq!(taken("sqlite:///%7E/t.db").expect("an address")["database"], "/~/t.db");
-        assert_eq!(taken("sqlite:///tmp/~t.db").expect("an address")["database"], "/tmp/~t.db");
-        assert_eq!(taken("sqlite:///file%3A/t.db").expect("an address")["database"], "/file:/t.db");
+        assert_eq!(expanded("postgres://db/a%26b%3Bc").expect("an address")["database"], "a&b;c");
+        assert_eq!(expanded("sqlite:///%7E/t.db").expect("an address")["database"], "/~/t.db");
+        assert_eq!(expanded("sqlite:///tmp/~t.db").expect("an address")["database"], "/tmp/~t.db");
+        assert_eq!(expanded("sqlite:///file%3A/t.db").expect("an address")["database"], "/file:/t.db");
     }
 
     #[test]
     fn memory_databases_are_accepted_in_several_forms() {
         for text in ["sqlite::memory:", "sqlite://:memory:", "sqlite:///:memory:", "sqlite:///:memory:\n"] {
-            assert_eq!(taken(text).expect(text), json!({"dialect": "sqlite", "database": ":memory:"}), "{text}");
+            assert_eq!(expanded(text).expect(text), json!({"dialect": "sqlite", "database": ":memory:"}), "{text}");
         }
     }
 
@@ -212,7 +212,7 @@ mod tests {
         .expect("a schema");
         let save = |mut config: Value, named: &[&str]| {
             let named = named.iter().map(|name| (*name).to_owned()).collect();
-            take_apart(&schema, &mut config, &named).map(|()| config)
+            expand_urls(&schema, &mut config, &named).map(|()| config)
         };
         let url = "postgres://db/zoo?sslmode=require";
         // Stored fields are replaced; fields given together with the URL are not.
@@ -319,7 +319,7 @@ mod tests {
             ("sqlite:///file:/tmp/t.db", "`file:`"),
             ("sqlite:FILE:t.db", "`file:`"),
         ] {
-            let error = taken(text).expect_err(text).to_string();
+            let error = expanded(text).expect_err(text).to_string();
             assert!(error.contains(wrong) && !error.contains("s3cret"), "{error}");
         }
     }

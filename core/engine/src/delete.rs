@@ -22,7 +22,7 @@ impl Yard {
     pub async fn delete(&self, address: &Address) -> Result<(), Error> {
         let detail = self.newest(address).await?;
         let done = self.store().delete_block(address, line(self.actor(), "delete", address, &detail)).await;
-        self.told(address, done).await
+        self.explained(address, done).await
     }
 
     /// Restores a deleted block with all its revisions and secrets.
@@ -37,7 +37,7 @@ impl Yard {
                 let message = format!("block `{address}` depends on `{target}`, which is deleted");
                 Err(Error::new(ErrorKind::Conflict, message).code(Code::Deleted { address: target }))
             }
-            done => self.told(address, done).await,
+            done => self.explained(address, done).await,
         }
     }
 
@@ -49,7 +49,7 @@ impl Yard {
         }
     }
 
-    async fn told(&self, address: &Address, done: Result<(), StoreError>) -> Result<(), Error> {
+    async fn explained(&self, address: &Address, done: Result<(), StoreError>) -> Result<(), Error> {
         match done {
             Err(StoreError::NoBlock(_)) => Err(self.missing(address, None).await),
             Err(StoreError::DeletedOrNot { deleted: true, .. }) => Err(deleted(address)),

@@ -14,17 +14,17 @@ const MAX_LISTED: usize = 20;
 
 impl Yard {
     /// Opens a yard and checks it completely: database, key, bundles, the seal and the secrets of
-    /// every revision, references, and the audit trail. Modifies nothing. `said` is called with the
+    /// every revision, references, and the audit trail. Modifies nothing. `progress` is called with the
     /// name of each step.
     ///
     /// A yard or a key that cannot be opened is a finding, not an error, and ends the check. Other
     /// findings do not end it.
-    pub async fn doctor(url: &str, config: YardConfig, said: &mut (dyn FnMut(&str) + Send)) -> Check {
+    pub async fn doctor(url: &str, config: YardConfig, progress: &mut (dyn FnMut(&str) + Send)) -> Check {
         let mut steps = Vec::new();
         match Self::open_with(url, config).await {
             Ok(yard) => {
                 steps.push(passed("open", format!("{} with the key {}", yard.info().yard, yard.info().key_id)));
-                yard.examine(&mut steps, said).await;
+                yard.examine(&mut steps, progress).await;
                 yard.close().await;
             }
             Err(error) => steps.push(failed("open", &words(&error))),
@@ -32,13 +32,13 @@ impl Yard {
         Check { passed: steps.iter().all(|step| step.status != "failed"), steps }
     }
 
-    async fn examine(&self, steps: &mut Vec<CheckStep>, said: &mut (dyn FnMut(&str) + Send)) {
-        said("the database");
+    async fn examine(&self, steps: &mut Vec<CheckStep>, progress: &mut (dyn FnMut(&str) + Send)) {
+        progress("the database");
         steps.push(match self.store().integrity().await {
-            Ok(wrong) => found("database", "integrity check passed".to_owned(), &wrong),
+            Ok(failures) => found("database", "integrity check passed".to_owned(), &failures),
             Err(error) => failed("database", &words(&error.into())),
         });
-        said("the key");
+        progress("the key");
         steps.push(match self.store().read_yard().await {
             Ok(record) => match &record.next_key {
                 Some(next) => warned(
@@ -49,18 +49,18 @@ impl Yard {
             },
             Err(error) => failed("key", &words(&error.into())),
         });
-        said("the bundles");
+        progress("the bundles");
         steps.push(self.examine_bundles().await.unwrap_or_else(|error| failed("bundles", &words(&error))));
-        said("the blocks");
-        steps.push(self.examine_blocks(said).await.unwrap_or_else(|error| failed("blocks", &words(&error))));
-        said("the bundles of the blocks");
+        progress("the blocks");
+        steps.push(self.examine_blocks(progress).await.unwrap_or_else(|error| failed("blocks", &words(&error))));
+        progress("the bundles of the blocks");
         steps.push(self.examine_versions().await.unwrap_or_else(|error| failed("versions", &words(&error))));
-        said("the audit trail");
+        progress("the audit trail");
         steps.push(match self.check_audit().await {
             Ok(chain) => {
                 let head = chain.head.map(|head| format!(", the newest hash is {head}")).unwrap_or_default();
-                let wrong: Vec<String> = chain.broken.into_iter().collect();
-                found("audit", format!("{} lines{head}", chain.lines), &wrong)
+                let failures: Vec<String> = chain.broken.into_iter().collect();
+                found("audit", format!("{} lines{head}", chain.lines), &failures)
             }
             Err(error) => failed("audit", &words(&error)),
         });
@@ -68,20 +68,20 @@ impl Yard {
 
     async fn examine_bundles(&self) -> Result<CheckStep, Error> {
         let bundles = self.store().bundles().await?;
-        let mut wrong = Vec::new();
+        let mut failures = Vec::new();
         for bundle in &bundles {
             // Checks the digest of the bytes and the validity of the manifest.
             if let Err(error) = self.bundle(&bundle.digest).await {
-                wrong.push(words(&error));
+                failures.push(words(&error));
             }
         }
-        Ok(found("bundles", format!("{} unchanged since installation", bundles.len()), &wrong))
+        Ok(found("bundles", format!("{} unchanged since installation", bundles.len()), &failures))
     }
 
-    async fn examine_blocks(&self, said: &mut (dyn FnMut(&str) + Send)) -> Result<CheckStep, Error> {
+    async fn examine_blocks(&self, progress: &mut (dyn FnMut(&str) + Send)) -> Result<CheckStep, Error> {
         let (mut blocks, mut revisions) = (0_u64, 0_u64);
         let lost = self.store().blocks_without_newest().await?;
-        let mut wrong: Vec<String> =
+        let mut failures: Vec<String> =
             lost.iter().map(|address| format!("the newest revision of block `{address}` is missing")).collect();
         for deleted in [false, true] {
             let mut filter = BlockFilter { deleted, limit: Some(PAGE), ..BlockFilter::default() };
@@ -95,15 +95,15 @@ impl Yard {
                         Err(error) => {
                             let words = words(&error);
                             let named = words.contains(&block.address.to_string());
-                            wrong.push(if named { words } else { format!("block `{}`: {words}", block.address) });
+                            failures.push(if named { words } else { format!("block `{}`: {words}", block.address) });
                         }
                     }
                     blocks += 1;
                 }
-                said(&format!("the blocks: {blocks}"));
+                progress(&format!("the blocks: {blocks}"));
             }
         }
-        Ok(found("blocks", format!("{blocks} blocks with {revisions} revisions can be opened"), &wrong))
+        Ok(found("blocks", format!("{blocks} blocks with {revisions} revisions can be opened"), &failures))
     }
 
     /// Finds blocks that use an older version of their bundle than the newest installed one.
@@ -126,7 +126,7 @@ impl Yard {
         if older.is_empty() {
             return Ok(passed("versions", "all blocks use the newest installed version of their bundle".to_owned()));
         }
-        Ok(warned("versions", told(&older)))
+        Ok(warned("versions", summary(&older)))
     }
 
     /// Checks that every revision can be opened, that none is missing, and that all dependencies of
@@ -175,20 +175,20 @@ fn failed(name: &str, detail: &str) -> CheckStep {
     step(name, "failed", detail.to_owned())
 }
 
-fn found(name: &str, fine: String, wrong: &[String]) -> CheckStep {
-    if wrong.is_empty() {
-        return passed(name, fine);
+fn found(name: &str, detail: String, failures: &[String]) -> CheckStep {
+    if failures.is_empty() {
+        return passed(name, detail);
     }
-    failed(name, &told(wrong))
+    failed(name, &summary(failures))
 }
 
 /// Joins findings on one line, and abbreviates long lists.
-fn told(findings: &[String]) -> String {
-    let mut told: Vec<String> = findings.iter().take(MAX_LISTED).cloned().collect();
+fn summary(findings: &[String]) -> String {
+    let mut summary: Vec<String> = findings.iter().take(MAX_LISTED).cloned().collect();
     if findings.len() > MAX_LISTED {
-        told.push(format!("and {} more", findings.len() - MAX_LISTED));
+        summary.push(format!("and {} more", findings.len() - MAX_LISTED));
     }
-    told.join("; ")
+    summary.join("; ")
 }
 
 fn words(error: &Error) -> String {

@@ -153,8 +153,8 @@ impl Error {
         let mut message = format!("{what} is not valid");
         for violation in violations {
             // Violations that a bundle reports are untrusted text.
-            let (place, told) = (visible::line(violation.pointer.as_str()), visible::line(&violation.message));
-            message.push_str(&format!("\n  {place}: {told}"));
+            let (pointer, text) = (visible::line(violation.pointer.as_str()), visible::line(&violation.message));
+            message.push_str(&format!("\n  {pointer}: {text}"));
             if let Some(hint) = &violation.hint {
                 message.push_str(&format!("; {}", visible::line(hint)));
             }
@@ -226,14 +226,14 @@ impl StdError for Error {
 }
 
 /// Converts an error, including its chain of causes.
-fn taken(kind: ErrorKind, error: impl StdError + Send + Sync + 'static) -> Error {
+fn with_causes(kind: ErrorKind, error: impl StdError + Send + Sync + 'static) -> Error {
     let message = error.to_string();
     let mut causes = Vec::new();
     let mut source = error.source();
     while let Some(cause) = source {
         let text = cause.to_string();
         // Some libraries repeat their cause in their own message.
-        if !causes.iter().any(|told: &String| told.contains(&text)) {
+        if !causes.iter().any(|cause: &String| cause.contains(&text)) {
             causes.push(text);
         }
         source = cause.source();
@@ -309,7 +309,7 @@ impl From<StoreError> for Error {
             }
             _ => None,
         };
-        let error = taken(kind, error).maybe_hint(advice);
+        let error = with_causes(kind, error).maybe_hint(advice);
         match code {
             Some(code) => error.code(code),
             None => error,
@@ -319,7 +319,8 @@ impl From<StoreError> for Error {
 
 impl From<blockyard_store::LocationError> for Error {
     fn from(error: blockyard_store::LocationError) -> Self {
-        taken(ErrorKind::Usage, error).hint("use the form `sqlite:PATH` or `postgres://USER@HOST/DATABASE?schema=NAME`")
+        with_causes(ErrorKind::Usage, error)
+            .hint("use the form `sqlite:PATH` or `postgres://USER@HOST/DATABASE?schema=NAME`")
     }
 }
 
@@ -334,7 +335,7 @@ impl From<LocationError> for Error {
             LocationError::NotAKey { .. } => (Some(KEY_FORM.to_owned()), None),
             _ => (None, Some(Code::KeyUnavailable)),
         };
-        let error = taken(ErrorKind::Denied, error).maybe_hint(advice);
+        let error = with_causes(ErrorKind::Denied, error).maybe_hint(advice);
         match code {
             Some(code) => error.code(code),
             None => error,
@@ -344,7 +345,7 @@ impl From<LocationError> for Error {
 
 impl From<EnvelopeError> for Error {
     fn from(error: EnvelopeError) -> Self {
-        taken(ErrorKind::Denied, error)
+        with_causes(ErrorKind::Denied, error)
             .hint("the yard was modified by a program other than Blockyard; restore it from a backup")
     }
 }
@@ -352,8 +353,8 @@ impl From<EnvelopeError> for Error {
 impl From<RegistryError> for Error {
     fn from(error: RegistryError) -> Self {
         match error {
-            RegistryError::Read { .. } => taken(ErrorKind::NotFound, error).code(Code::RegistryUnreadable),
-            RegistryError::Format { .. } => taken(ErrorKind::Invalid, error),
+            RegistryError::Read { .. } => with_causes(ErrorKind::NotFound, error).code(Code::RegistryUnreadable),
+            RegistryError::Format { .. } => with_causes(ErrorKind::Invalid, error),
         }
     }
 }
@@ -363,9 +364,9 @@ impl From<Unresolved> for Error {
         match error {
             Unresolved::NoBundle { ref hint, .. } => {
                 let hint = hint.clone();
-                taken(ErrorKind::NotFound, error).maybe_hint(hint)
+                with_causes(ErrorKind::NotFound, error).maybe_hint(hint)
             }
-            Unresolved::Broken { .. } => taken(ErrorKind::Invalid, error),
+            Unresolved::Broken { .. } => with_causes(ErrorKind::Invalid, error),
             Unresolved::NoRelease { ref considered, .. } => {
                 let lines: String = match considered.as_slice() {
                     [] => "; it has no releases".to_owned(),
@@ -384,7 +385,7 @@ impl From<ComponentError> for Error {
     fn from(error: ComponentError) -> Self {
         let hint = match &error {
             ComponentError::NoManifest | ComponentError::ManyManifests(_) => {
-                return taken(ErrorKind::Invalid, error).code(Code::NotABundle);
+                return with_causes(ErrorKind::Invalid, error).code(Code::NotABundle);
             }
             ComponentError::ForeignImports(_) => {
                 Some("a dependency of the crate requires files, sockets or a C library, which bundles cannot use")
@@ -392,40 +393,40 @@ impl From<ComponentError> for Error {
             ComponentError::Encode(_) => Some("build it with the SDK version that matches this version of Blockyard"),
             _ => None,
         };
-        taken(ErrorKind::Invalid, error).maybe_hint(hint.map(str::to_owned))
+        with_causes(ErrorKind::Invalid, error).maybe_hint(hint.map(str::to_owned))
     }
 }
 
 impl From<HostError> for Error {
     fn from(error: HostError) -> Self {
         match error {
-            HostError::Engine(_) => taken(ErrorKind::Remote, error),
+            HostError::Engine(_) => with_causes(ErrorKind::Remote, error),
             HostError::NotAComponent(ref reason) => {
                 let reason = reason.clone();
                 Self::new(ErrorKind::Invalid, format!("not a bundle: {reason}")).code(Code::NotABundle)
             }
             HostError::TooLarge { .. } | HostError::Manifest(_) | HostError::NotABundle(_) => {
-                taken(ErrorKind::Invalid, error)
+                with_causes(ErrorKind::Invalid, error)
             }
-            HostError::UnknownImport(_) => taken(ErrorKind::Invalid, error)
+            HostError::UnknownImport(_) => with_causes(ErrorKind::Invalid, error)
                 .hint("bundles can import `blockyard:bundle` interfaces only; a newer Blockyard may provide this one"),
-            HostError::Undeclared(_) => taken(ErrorKind::Invalid, error)
+            HostError::Undeclared(_) => with_causes(ErrorKind::Invalid, error)
                 .hint("add the capability to `bundle!` in its source, and rebuild the bundle"),
             HostError::NotGranted { ref bundle, ref missing } => {
                 let code = Code::NotGranted { bundle: bundle.clone(), capabilities: missing.clone() };
-                taken(ErrorKind::Denied, error).code(code)
+                with_causes(ErrorKind::Denied, error).code(code)
             }
             HostError::Problem(problem) => problem.into(),
-            HostError::Deadline(_) => taken(ErrorKind::Bundle, error).code(Code::DeadlineExceeded),
-            HostError::Panic { .. } => taken(ErrorKind::Internal, error)
+            HostError::Deadline(_) => with_causes(ErrorKind::Bundle, error).code(Code::DeadlineExceeded),
+            HostError::Panic { .. } => with_causes(ErrorKind::Internal, error)
                 .hint("only this call is lost; report the message, with what was called"),
-            HostError::Guessing { .. } => taken(ErrorKind::Bundle, error)
+            HostError::Guessing { .. } => with_causes(ErrorKind::Bundle, error)
                 .hint("if this was not a guess, change the secret to one that is not an ordinary word"),
             HostError::Crash { .. }
             | HostError::Limit { .. }
             | HostError::Effect { .. }
             | HostError::BadAnswer { .. } => {
-                taken(ErrorKind::Bundle, error).hint("only this call is lost; tell the bundle's author")
+                with_causes(ErrorKind::Bundle, error).hint("only this call is lost; tell the bundle's author")
             }
         }
     }
@@ -465,18 +466,18 @@ fn missing_grant(details: &Value) -> Option<Code> {
 
 impl From<blockyard_model::AddressError> for Error {
     fn from(error: blockyard_model::AddressError) -> Self {
-        taken(ErrorKind::Usage, error)
+        with_causes(ErrorKind::Usage, error)
     }
 }
 
 impl From<blockyard_model::NameError> for Error {
     fn from(error: blockyard_model::NameError) -> Self {
-        taken(ErrorKind::Usage, error)
+        with_causes(ErrorKind::Usage, error)
     }
 }
 
 impl From<blockyard_model::CapabilityError> for Error {
     fn from(error: blockyard_model::CapabilityError) -> Self {
-        taken(ErrorKind::Usage, error)
+        with_causes(ErrorKind::Usage, error)
     }
 }

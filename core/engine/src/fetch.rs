@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use blockyard_model::{BundleName, Digest, visible};
 use blockyard_registry::{
-    PublicKey, Registry, RegistryTrust, RelativePath, Release, Resolved, Source, Wanted, resolve,
+    PublicKey, Registry, RegistryTrust, RelativePath, Release, Requested, Resolved, Source, resolve,
 };
 use semver::{Version, VersionReq};
 use url::Url;
@@ -63,7 +63,7 @@ pub struct FoundRelease {
 }
 
 impl Yard {
-    /// Finds a bundle in the first registry that has a fitting release. `say` is called with the
+    /// Finds a bundle in the first registry that has a fitting release. `report` is called with the
     /// bundle's name, its version and the registry's path.
     ///
     /// A component file is verified: its digest, and the signature by the registry's key. The key is
@@ -76,18 +76,18 @@ impl Yard {
         &self,
         request: &Request<'_>,
         registries: &[Registry],
-        say: &mut (dyn FnMut(&str) + Send),
+        report: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Found, Error> {
         let Request { name, requirement, accepted_key } = *request;
         if registries.is_empty() {
             return Err(Error::new(ErrorKind::NotFound, "no registry is configured")
                 .code(Code::NoRegistry { bundle: name.to_string() }));
         }
-        let Resolved { registry, release, .. } = resolve(registries, &Wanted { name, requirement, locked: None })?;
+        let Resolved { registry, release, .. } = resolve(registries, &Requested { name, requirement, locked: None })?;
         // The registry's name is chosen by its author, so its path is shown as well.
         let place = registry.folder.display().to_string();
         let (shown, place) = (visible::line(&registry.name), visible::line(&place));
-        say(&format!("{name} {} from the registry `{shown}` in `{place}`", release.version));
+        report(&format!("{name} {} from the registry `{shown}` in `{place}`", release.version));
         let location = location(&registry.folder)?;
         let entry = format!("{}: {name} {}", registry.name, release.version);
         let found = |digest, signer: Option<&str>, replaced_key| FoundRelease {
@@ -186,9 +186,9 @@ fn verified(
     };
     let version = &release.version;
     let digest = Digest::of(bytes);
-    if let Some(wanted) = release.sha256.filter(|wanted| *wanted != digest) {
+    if let Some(expected) = release.sha256.filter(|expected| *expected != digest) {
         return Err(refused(format!("the file of `{name}` {version} does not match the digest in the registry"))
-            .because(format!("expected sha256 {wanted}, found {digest}")));
+            .because(format!("expected sha256 {expected}, found {digest}")));
     }
     let Some(key) = key else { return Ok(digest) };
     let Some(signature) = &release.signature else {

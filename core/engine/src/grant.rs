@@ -40,16 +40,17 @@ impl Yard {
             return Err(not_installed(name).maybe_hint(did_you_mean(name.as_str(), known)));
         }
         for (_, name, manifest) in
-            installed.iter().filter(|(_, name, _)| bundle.is_none_or(|wanted| wanted.as_str() == name))
+            installed.iter().filter(|(_, name, _)| bundle.is_none_or(|expected| expected.as_str() == name))
         {
             let granted = self.store().grants(name).await?;
-            let asked = manifest["capabilities"].as_array().into_iter().flatten();
-            let asked: BTreeSet<Capability> = asked.filter_map(|text| text.as_str()?.parse().ok()).collect();
+            let requested = manifest["capabilities"].as_array().into_iter().flatten();
+            let requested: BTreeSet<Capability> = requested.filter_map(|text| text.as_str()?.parse().ok()).collect();
             // A grant may be narrower than the request, for example one origin for a request that
             // contains a field template.
-            let narrower =
-                granted.iter().filter(|grant| !asked.contains(*grant) && asked.iter().any(|asked| asked.covers(grant)));
-            for capability in asked.iter().chain(narrower) {
+            let narrower = granted.iter().filter(|grant| {
+                !requested.contains(*grant) && requested.iter().any(|requested| requested.covers(grant))
+            });
+            for capability in requested.iter().chain(narrower) {
                 views.push(GrantView {
                     bundle: name.clone(),
                     explanation: capability.explanation(),
@@ -68,11 +69,12 @@ impl Yard {
     /// # Errors
     /// Returns an error if the bundle is not installed or does not request the capability.
     pub async fn grant(&self, bundle: &BundleName, capability: &Capability) -> Result<bool, Error> {
-        let asked = self.grants(Some(bundle)).await?;
+        let requested = self.grants(Some(bundle)).await?;
         let text = capability.to_string();
-        let covers = |view: &GrantView| view.capability.parse().is_ok_and(|asked: Capability| asked.covers(capability));
-        if !asked.iter().any(covers) {
-            let known = asked.iter().map(|view| view.capability.as_str());
+        let covers =
+            |view: &GrantView| view.capability.parse().is_ok_and(|requested: Capability| requested.covers(capability));
+        if !requested.iter().any(covers) {
+            let known = requested.iter().map(|view| view.capability.as_str());
             return Err(Error::new(
                 ErrorKind::Usage,
                 format!("bundle `{bundle}` does not request the capability `{text}`"),
@@ -103,9 +105,9 @@ impl Yard {
             Ok(granted) => return Ok(granted),
             Err(changes) => changes,
         };
-        let asked = Instant::now();
+        let read_at = Instant::now();
         let granted = Arc::new(self.store().grants(bundle.as_str()).await?);
-        self.grant_cache().learn(bundle.as_str(), changes, asked, granted.clone());
+        self.grant_cache().learn(bundle.as_str(), changes, read_at, granted.clone());
         Ok(granted)
     }
 }

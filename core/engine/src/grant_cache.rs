@@ -9,7 +9,7 @@ use blockyard_model::Capability;
 /// Time for which a call may use cached grants. Changes by this process take effect immediately, changes
 /// by other processes within this time. Reading grants on every call would double the cost of a
 /// small call.
-const FRESH: Duration = Duration::from_secs(1);
+const MAX_AGE: Duration = Duration::from_secs(1);
 
 /// Cache of the grants of each bundle.
 #[derive(Default)]
@@ -27,15 +27,15 @@ struct Granted {
 impl GrantCache {
     /// Returns the cached grants if they are fresh, otherwise the current number of changes.
     pub(crate) fn fresh(&self, bundle: &str) -> Result<Arc<BTreeSet<Capability>>, u64> {
-        let known = self.0.lock().expect(UNPOISONED);
+        let known = self.0.lock().expect(LOCK_NOT_POISONED);
         match known.read.get(bundle) {
-            Some((read, granted)) if read.elapsed() < FRESH => Ok(granted.clone()),
+            Some((read, granted)) if read.elapsed() < MAX_AGE => Ok(granted.clone()),
             _ => Err(known.changes),
         }
     }
 
     pub(crate) fn learn(&self, bundle: &str, changes: u64, read: Instant, granted: Arc<BTreeSet<Capability>>) {
-        let mut known = self.0.lock().expect(UNPOISONED);
+        let mut known = self.0.lock().expect(LOCK_NOT_POISONED);
         if known.changes == changes {
             known.read.insert(bundle.to_owned(), (read, granted));
         }
@@ -43,10 +43,10 @@ impl GrantCache {
 
     /// Discards all cached grants, because this process changed a grant.
     pub(crate) fn forget(&self) {
-        let mut known = self.0.lock().expect(UNPOISONED);
+        let mut known = self.0.lock().expect(LOCK_NOT_POISONED);
         known.read.clear();
         known.changes += 1;
     }
 }
 
-const UNPOISONED: &str = "nothing panics while it holds this lock";
+const LOCK_NOT_POISONED: &str = "nothing panics while it holds this lock";

@@ -174,7 +174,7 @@ impl Yard {
             source.registry_key().map(|(registry, key)| NewSigner { registry, key, replaces: replaced_key.as_deref() });
         let changed = !already;
         if changed {
-            let grants = review.settle(agreement)?;
+            let grants = review.agreed_grants(agreement)?;
             let wider = review.lines.iter().filter(|line| line.needs.is_some());
             let detail = json!({
                 "version": manifest.version.to_string(),

@@ -4,7 +4,7 @@ use blockyard_store::{KeyRecord, StoreError};
 use blockyard_vault::Key;
 use serde::Serialize;
 
-use crate::keys::{Keys, load, place};
+use crate::keys::{Keys, key_location, load};
 use crate::yard::open_store;
 use crate::{Code, Error, ErrorKind, Yard, YardConfig};
 
@@ -86,12 +86,12 @@ impl Yard {
     }
 
     pub(crate) async fn load_key(&self, record: &KeyRecord, yard: &str) -> Result<Key, Error> {
-        let place = place(self.store().location(), self.config(), record)?;
-        let key = load(place.clone()).await.map_err(|error| error.code(Code::RotationUnderWay))?;
+        let key_location = key_location(self.store().location(), self.config(), record)?;
+        let key = load(key_location.clone()).await.map_err(|error| error.code(Code::RotationUnderWay))?;
         if key.opens_canary(yard, &record.canary) {
             return Ok(key);
         }
-        Err(Error::new(ErrorKind::Denied, format!("the key in `{place}` is not this yard's key")).hint(format!(
+        Err(Error::new(ErrorKind::Denied, format!("the key in `{key_location}` is not this yard's key")).hint(format!(
             "the yard requires the key with the ID {}; this key has the ID {}",
             record.id,
             key.id()
@@ -108,8 +108,8 @@ impl Yard {
         let opened = Keys::open(store.location(), &yard, config).await;
         let uses = store.key_use().await?;
         let blocks = |id: &str| uses.iter().find(|key| key.key_id == id).map_or(0, |key| key.blocks);
-        let shown = |record: &KeyRecord| match place(store.location(), config, record) {
-            Ok(place) => place.to_string(),
+        let shown = |record: &KeyRecord| match key_location(store.location(), config, record) {
+            Ok(key_location) => key_location.to_string(),
             Err(_) => record.location.clone(),
         };
         let status = KeyStatus {

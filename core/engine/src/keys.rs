@@ -30,9 +30,9 @@ impl Keys {
             ),
             KeySource::File(path) => (load(KeyLocation::File(path.clone())).await?, format!("`{}`", path.display())),
             KeySource::Default => {
-                let place = place(location, config, &yard.key)?;
-                let from = format!("`{place}`");
-                (load(place).await?, from)
+                let key_location = key_location(location, config, &yard.key)?;
+                let from = format!("`{key_location}`");
+                (load(key_location).await?, from)
             }
         };
         let opens = |record: &KeyRecord| key.opens_canary(&yard.id, &record.canary);
@@ -52,24 +52,24 @@ impl Keys {
 
     /// Returns the key that wraps new data keys.
     pub(crate) fn current(&self) -> Key {
-        let id = self.current.lock().expect(UNPOISONED).clone();
+        let id = self.current.lock().expect(LOCK_NOT_POISONED).clone();
         self.get(&id).expect("the current key is known")
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<Key> {
-        self.known.lock().expect(UNPOISONED).get(id).cloned()
+        self.known.lock().expect(LOCK_NOT_POISONED).get(id).cloned()
     }
 
     pub(crate) fn learn(&self, key: Key, current: bool) {
         let id = key.id().to_string();
-        self.known.lock().expect(UNPOISONED).insert(id.clone(), key);
+        self.known.lock().expect(LOCK_NOT_POISONED).insert(id.clone(), key);
         if current {
-            *self.current.lock().expect(UNPOISONED) = id;
+            *self.current.lock().expect(LOCK_NOT_POISONED) = id;
         }
     }
 }
 
-const UNPOISONED: &str = "nothing panics while it holds this lock";
+const LOCK_NOT_POISONED: &str = "nothing panics while it holds this lock";
 
 /// Creates the key of a new yard and stores it.
 pub(crate) async fn make(
@@ -121,7 +121,11 @@ pub(crate) fn recorded(record: &KeyRecord) -> Result<KeyLocation, Error> {
 }
 
 /// Returns the location of a recorded key on this machine.
-pub(crate) fn place(location: &YardLocation, config: &YardConfig, record: &KeyRecord) -> Result<KeyLocation, Error> {
+pub(crate) fn key_location(
+    location: &YardLocation,
+    config: &YardConfig,
+    record: &KeyRecord,
+) -> Result<KeyLocation, Error> {
     Ok(match recorded(record)? {
         KeyLocation::File(path) => KeyLocation::File(beside(location, config, &path)?),
         other => other,
@@ -144,8 +148,8 @@ fn beside(location: &YardLocation, config: &YardConfig, key: &Path) -> Result<Pa
 
 async fn generate(location: KeyLocation) -> Result<(Key, KeyLocation), Error> {
     let key = Key::generate();
-    let (stored, place) = (key.clone(), location.clone());
-    blocking(move || place.store(&stored)).await?;
+    let (stored, key_location) = (key.clone(), location.clone());
+    blocking(move || key_location.store(&stored)).await?;
     Ok((key, location))
 }
 

@@ -69,7 +69,7 @@ impl Merge {
     /// Copies the omitted secrets of replaced lists, and removes stored members that do not fit the
     /// new variant of an enum. The violations report lists whose secrets cannot be assigned to
     /// elements.
-    pub(crate) fn settle(
+    pub(crate) fn finish(
         &self,
         mut document: SplitDocument,
         before: &SplitDocument,
@@ -318,7 +318,7 @@ mod tests {
         let mut merge = Merge::default();
         merge.put(&mut plain.0, &Pointer::default(), document).expect("nothing in the way");
         let after = SplitDocument::split(&schema(), plain).expect("a good document");
-        let (after, lost) = merge.settle(after, &before, &schema());
+        let (after, lost) = merge.finish(after, &before, &schema());
         assert_eq!(after.violations(&schema()), []);
         if let Some(lost) = lost.first() {
             return json!(lost.pointer.as_str());

@@ -141,8 +141,12 @@ impl Yard {
                 false => self.problems(&bundle, &address, &document, Some(&planned)).await?,
             };
             // A rejected value is reported once, and not a second time as a missing value.
-            let told: Vec<_> = wrong.iter().map(|violation| violation.pointer.clone()).collect();
-            wrong.extend(found.into_iter().filter(|own| !told.iter().any(|place| own.pointer.is_within(place))));
+            let reported_pointers: Vec<_> = wrong.iter().map(|violation| violation.pointer.clone()).collect();
+            wrong.extend(
+                found
+                    .into_iter()
+                    .filter(|own| !reported_pointers.iter().any(|reported| own.pointer.is_within(reported))),
+            );
             if !wrong.is_empty() {
                 wrong.sort_by(|a, b| a.pointer.cmp(&b.pointer));
                 problems.push((format!("block `{address}`"), wrong));
@@ -189,15 +193,15 @@ impl Yard {
 
     /// Applies a plan. Each block is saved atomically. If a block was changed since it was planned,
     /// application stops there; blocks that were already saved are retained. To continue, plan
-    /// again and apply the new plan. `said` is called with each block's address.
+    /// again and apply the new plan. `progress` is called with each block's address.
     ///
     /// # Errors
     /// Returns an error if a block was changed since it was planned. Otherwise, same as
     /// [`create`](Self::create) and [`set`](Self::set).
-    pub async fn apply(&self, plan: Plan, said: &mut (dyn FnMut(&str) + Send)) -> Result<Vec<PlannedBlock>, Error> {
+    pub async fn apply(&self, plan: Plan, progress: &mut (dyn FnMut(&str) + Send)) -> Result<Vec<PlannedBlock>, Error> {
         let mut done = Vec::with_capacity(plan.steps.len());
         for Step { mut planned, address, bundle, document, before } in plan.steps {
-            said(&planned.address);
+            progress(&planned.address);
             let saved = match (planned.action, &before) {
                 (PlanAction::Unchanged, _) => None,
                 (_, None) => Some(self.insert(&bundle, &address, &document).await?),

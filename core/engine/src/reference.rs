@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use blockyard_model::marker::{secret_marker, source};
-use blockyard_model::reference::{self, BLOCK_MARKER, Wanted};
+use blockyard_model::reference::{self, BLOCK_MARKER, PermittedTarget};
 use blockyard_model::{
-    Address, BlockType, Manifest, Places, Pointer, Reference, SecretSource, SecretUse, SecretValue, SplitDocument,
+    Address, BlockType, Locations, Manifest, Pointer, Reference, SecretSource, SecretUse, SecretValue, SplitDocument,
     SqlTarget, Violation,
 };
 use blockyard_store::{BlockRecord, BlockSummary};
@@ -106,19 +106,19 @@ impl Yard {
     /// `None` if it does.
     async fn mismatch(
         &self,
-        Reference { wanted, target, .. }: &Reference,
+        Reference { permitted, target, .. }: &Reference,
         found: Option<&BlockSummary>,
         planned: Option<&BTreeSet<Address>>,
         manifests: &[std::sync::Arc<Manifest>],
     ) -> Result<Option<(String, Option<String>)>, Error> {
         let described = manifests.iter().find_map(|manifest| manifest.block_type(&target.type_slug));
-        let fits = wanted.iter().any(|wanted| match wanted {
-            Wanted::Type(slug) => target.type_slug == *slug,
-            Wanted::Interface(name) => {
+        let fits = permitted.iter().any(|permitted| match permitted {
+            PermittedTarget::Type(slug) => target.type_slug == *slug,
+            PermittedTarget::Interface(name) => {
                 described.is_some_and(|described| described.interfaces.iter().any(|own| own == name))
             }
         });
-        let words: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+        let words: Vec<String> = permitted.iter().map(ToString::to_string).collect();
         let words = words.join(" or ");
         Ok(match (found, described) {
             (_, None) if fits || found.is_none() => Some((
@@ -159,7 +159,7 @@ impl Yard {
             opened.insert(part.address.clone(), Part { record: part, document, manifest });
         }
         let manifest = self.manifest(&record.bundle).await?;
-        let mut assembly = Resolver { opened: &opened, secrets: Vec::new(), sql: Vec::new(), places: 0 };
+        let mut assembly = Resolver { opened: &opened, secrets: Vec::new(), sql: Vec::new(), nested_blocks: 0 };
         let config = assembly.put(record, document, &manifest, &Pointer::default())?;
         let Resolver { secrets, mut sql, .. } = assembly;
         for target in &mut sql {
@@ -181,7 +181,7 @@ struct Resolver<'a> {
     opened: &'a BTreeMap<Address, Part>,
     secrets: Vec<ResolvedSecret>,
     sql: Vec<SqlTarget>,
-    places: usize,
+    nested_blocks: usize,
 }
 
 impl Resolver<'_> {
@@ -193,8 +193,8 @@ impl Resolver<'_> {
         manifest: &Manifest,
         at: &Pointer,
     ) -> Result<Value, Error> {
-        self.places += 1;
-        if self.places > MAX_NESTED_BLOCKS {
+        self.nested_blocks += 1;
+        if self.nested_blocks > MAX_NESTED_BLOCKS {
             return Err(Error::new(
                 ErrorKind::Invalid,
                 format!("block `{}` expands to more than {MAX_NESTED_BLOCKS} nested blocks", record.address),
@@ -202,7 +202,7 @@ impl Resolver<'_> {
         }
         let block_type = type_of(manifest, &record.address)?;
         let mut config = document.config.clone();
-        let Places { secrets, references, .. } = block_type.schema.places(&document.config);
+        let Locations { secrets, references, .. } = block_type.schema.locations(&document.config);
         for place in references {
             let Some(slot) = config.pointer_mut(place.pointer.as_str()) else { continue };
             let gone = |what: &str| {

@@ -17,7 +17,7 @@ impl Yard {
     /// read, or if the secret was destroyed.
     pub async fn reveal(&self, address: &PinnedAddress, field: &str) -> Result<SecretValue, Error> {
         let block = self.open_block(address).await?;
-        let secrets = &block.whole.secrets;
+        let secrets = &block.resolved.secrets;
         // A map key may contain dots, so the field is compared with both the dotted path and the
         // JSON Pointer.
         let named = |pointer: &Pointer| pointer.dotted() == field || pointer.as_str() == field;

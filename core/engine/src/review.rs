@@ -22,7 +22,7 @@ pub struct Review {
     /// Capabilities that are granted when the user agrees.
     grants: BTreeSet<Capability>,
     /// Capabilities that the bundle requests, granted or not.
-    asked: BTreeSet<Capability>,
+    requested: BTreeSet<Capability>,
 }
 
 /// A line of a review.
@@ -78,7 +78,7 @@ impl Review {
             lines: Vec::new(),
             replaces,
             grants: BTreeSet::new(),
-            asked: manifest.capabilities.clone(),
+            requested: manifest.capabilities.clone(),
         };
         if replaces {
             review.compare(manifest, source, installed, granted);
@@ -90,17 +90,17 @@ impl Review {
 
     /// Describes a first installation completely.
     fn describe(&mut self, manifest: &Manifest, source: &BundleSource) {
-        self.tell(format!("source: {source}"));
-        self.tell(format!("signer: {}", signer(source)));
+        self.fact(format!("source: {source}"));
+        self.fact(format!("signer: {}", signer(source)));
         for capability in &manifest.capabilities {
-            self.tell(format!("capability `{capability}`: {}", capability.explanation()));
+            self.fact(format!("capability `{capability}`: {}", capability.explanation()));
         }
         for block_type in &manifest.types {
-            self.tell(format!("block type `{}`: {}", block_type.slug, effects(block_type)));
+            self.fact(format!("block type `{}`: {}", block_type.slug, effects(block_type)));
             for operation in &block_type.operations {
                 for safe in &operation.safe {
                     let (operation, slug) = (&operation.name, &block_type.slug);
-                    self.tell(format!(
+                    self.fact(format!(
                         "operation `{operation}` of {slug} is read-only, but sends `{safe}`, which the bundle declares safe"
                     ));
                 }
@@ -121,7 +121,7 @@ impl Review {
         let before = newest.map_or_else(|| "an unreadable version".to_owned(), |old| old.manifest.version.to_string());
         let older = newest.is_some_and(|old| manifest.version < old.manifest.version);
         let note = if older { ", which is older; new blocks keep using the newest installed version" } else { "" };
-        self.tell(format!("version: {before} → {}{note}", manifest.version));
+        self.fact(format!("version: {before} → {}{note}", manifest.version));
         let from = newest.map_or_else(|| "unknown".to_owned(), |old| old.source.to_string());
         let same = installed.iter().any(|old| old.source.is_same(source));
         self.line(format!("source: {from} → {source}"), (!same).then_some(Need::Replace));
@@ -151,7 +151,7 @@ impl Review {
         }
     }
 
-    fn tell(&mut self, text: String) {
+    fn fact(&mut self, text: String) {
         self.line(text, None);
     }
 
@@ -168,8 +168,8 @@ impl Review {
 
     /// Checks whether the bundle requests a capability or a wider one.
     #[must_use]
-    pub fn asks_for(&self, capability: &Capability) -> bool {
-        self.asked.iter().any(|asked| asked.covers(capability))
+    pub fn requests(&self, capability: &Capability) -> bool {
+        self.requested.iter().any(|requested| requested.covers(capability))
     }
 
     /// Returns the capabilities to grant under an agreement.
@@ -177,7 +177,7 @@ impl Review {
     /// # Errors
     /// Returns an error if the agreement does not cover the review. The error lists each line that
     /// is not covered, with its flag.
-    pub(crate) fn settle(&self, agreement: &Agreement) -> Result<BTreeSet<Capability>, Error> {
+    pub(crate) fn agreed_grants(&self, agreement: &Agreement) -> Result<BTreeSet<Capability>, Error> {
         let Agreement::Given(given) = agreement else { return Ok(self.grants.clone()) };
         let open: Vec<&ReviewLine> = self.lines.iter().filter(|line| !given.covers(line)).collect();
         if !open.is_empty() || !given.yes {
@@ -185,8 +185,8 @@ impl Review {
         }
         // A narrower capability in the agreement replaces the requested one.
         let mut grants = self.grants.clone();
-        for named in given.grants.iter().filter(|named| self.asks_for(named)) {
-            grants.retain(|asked| !asked.covers(named) || given.grants.contains(asked));
+        for named in given.grants.iter().filter(|named| self.requests(named)) {
+            grants.retain(|requested| !requested.covers(named) || given.grants.contains(requested));
             grants.insert(named.clone());
         }
         Ok(grants)
@@ -215,7 +215,7 @@ impl Given {
         match &line.needs {
             None => true,
             Some(Need::Replace) => self.replace,
-            Some(Need::Grant(asked)) => self.grants.iter().any(|named| asked.covers(named)),
+            Some(Need::Grant(requested)) => self.grants.iter().any(|named| requested.covers(named)),
         }
     }
 }
@@ -275,8 +275,8 @@ mod tests {
         let old = installed(manifest("0.1.0", &["log"], "read"));
         let review = Review::new(&manifest("0.2.0", &["log"], "read"), &local(), &old, true, &grants(&["log"]));
         assert!(!review.is_wider());
-        assert_eq!(review.settle(&given(true, &[], false)).expect("agreed"), BTreeSet::new());
-        let refused = review.settle(&given(false, &[], false)).expect_err("no one agreed");
+        assert_eq!(review.agreed_grants(&given(true, &[], false)).expect("agreed"), BTreeSet::new());
+        let refused = review.agreed_grants(&given(false, &[], false)).expect_err("no one agreed");
         assert_eq!(refused.kind(), ErrorKind::Usage);
         let Some(Code::ConsentNeeded { agreement, open, .. }) = refused.as_code() else { panic!("{refused:?}") };
         assert!(*agreement && open.is_empty());
@@ -287,18 +287,18 @@ mod tests {
         let old = installed(manifest("0.1.0", &["log"], "write"));
         let new = manifest("0.2.0", &["log", "clock"], "read");
         let review = Review::new(&new, &local(), &old, true, &grants(&["log"]));
-        let refused = review.settle(&given(true, &[], false)).expect_err("it is wider");
+        let refused = review.agreed_grants(&given(true, &[], false)).expect_err("it is wider");
         let Some(Code::ConsentNeeded { agreement: false, open, .. }) = refused.as_code() else { panic!("{refused:?}") };
         let open: Vec<_> = open.iter().map(|change| (change.change.as_str(), change.need.as_ref())).collect();
         let clock = Need::Grant("clock".parse().expect("a capability"));
         assert!(open.contains(&("new capability `clock`: read the time", Some(&clock))), "{open:?}");
         let effect = "operation `look` of `cage` changes its effect from write to read";
         assert!(open.contains(&(effect, Some(&Need::Replace))), "{open:?}");
-        assert!(review.settle(&given(true, &["clock"], false)).is_err());
-        assert!(review.settle(&given(true, &[], true)).is_err());
-        assert!(review.settle(&given(false, &["clock"], true)).is_err(), "the general agreement is missing");
-        assert_eq!(review.settle(&given(true, &["clock"], true)).expect("agreed"), grants(&["clock"]));
-        assert_eq!(review.settle(&Agreement::Everything).expect("agreed"), grants(&["clock"]));
+        assert!(review.agreed_grants(&given(true, &["clock"], false)).is_err());
+        assert!(review.agreed_grants(&given(true, &[], true)).is_err());
+        assert!(review.agreed_grants(&given(false, &["clock"], true)).is_err(), "the general agreement is missing");
+        assert_eq!(review.agreed_grants(&given(true, &["clock"], true)).expect("agreed"), grants(&["clock"]));
+        assert_eq!(review.agreed_grants(&Agreement::Everything).expect("agreed"), grants(&["clock"]));
     }
 
     #[test]
@@ -307,8 +307,8 @@ mod tests {
         let url = url::Url::parse("https://acme.example/").expect("a URL");
         let source = BundleSource::registry(&url, "blockyard: zoo 0.2.0", None);
         let review = Review::new(&manifest("0.2.0", &[], "read"), &source, &old, true, &BTreeSet::new());
-        assert!(review.settle(&given(true, &[], false)).is_err());
-        assert!(review.settle(&given(true, &[], true)).is_ok());
+        assert!(review.agreed_grants(&given(true, &[], false)).is_err());
+        assert!(review.agreed_grants(&given(true, &[], true)).is_ok());
     }
 
     #[test]
@@ -328,9 +328,9 @@ mod tests {
         let old = installed(manifest("0.1.0", &["log", "clock"], "read"));
         let review =
             Review::new(&manifest("0.2.0", &["log", "clock"], "read"), &local(), &old, true, &grants(&["log"]));
-        assert_eq!(review.settle(&given(true, &[], false)).expect("agreed"), BTreeSet::new());
-        assert_eq!(review.settle(&Agreement::Everything).expect("agreed"), BTreeSet::new());
-        assert_eq!(review.settle(&given(true, &["clock"], false)).expect("agreed"), grants(&["clock"]));
+        assert_eq!(review.agreed_grants(&given(true, &[], false)).expect("agreed"), BTreeSet::new());
+        assert_eq!(review.agreed_grants(&Agreement::Everything).expect("agreed"), BTreeSet::new());
+        assert_eq!(review.agreed_grants(&given(true, &["clock"], false)).expect("agreed"), grants(&["clock"]));
     }
 
     #[test]
@@ -340,9 +340,12 @@ mod tests {
         let text: Vec<&str> = review.lines.iter().map(|line| line.text.as_str()).collect();
         assert_eq!(text[..2], ["source: file /zoo.wasm", "signer: unsigned"]);
         assert!(text.contains(&"block type `cage`: read `look`"), "{text:?}");
-        assert!(review.settle(&given(false, &[], true)).is_err());
-        assert_eq!(review.settle(&given(true, &[], false)).expect("agreed"), grants(&["log", "http {config.url}"]));
-        let less = review.settle(&given(true, &["http https://a.example"], false)).expect("agreed");
+        assert!(review.agreed_grants(&given(false, &[], true)).is_err());
+        assert_eq!(
+            review.agreed_grants(&given(true, &[], false)).expect("agreed"),
+            grants(&["log", "http {config.url}"])
+        );
+        let less = review.agreed_grants(&given(true, &["http https://a.example"], false)).expect("agreed");
         assert_eq!(less, grants(&["log", "http https://a.example"]));
     }
 }

@@ -6,7 +6,7 @@ use blockyard_model::marker::secret_marker;
 use blockyard_model::suggestion::did_you_mean;
 use blockyard_model::{Address, Digest, Revision, SplitDocument};
 use blockyard_store::{BlockFilter, BlockRecord};
-use blockyard_vault::{DataKey, Place};
+use blockyard_vault::{DataKey, SecretContext};
 use serde_json::json;
 
 use crate::{Code, Error, ErrorKind, Yard};
@@ -97,8 +97,9 @@ impl Yard {
             if record.config.pointer(pointer.as_str()) != Some(&secret_marker(pointer)) {
                 return Err(tampered(&record.address, record.revision));
             }
-            let place = Place { yard: self.id(), address: &record.address, revision: record.revision, pointer };
-            secrets.insert(pointer.clone(), data_key.open(&place, sealed)?);
+            let context =
+                SecretContext { yard: self.id(), address: &record.address, revision: record.revision, pointer };
+            secrets.insert(pointer.clone(), data_key.open(&context, sealed)?);
         }
         let document = SplitDocument { config: record.config.clone(), secrets };
         // Only a purge removes secrets.

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::audit_writer::line;
 use crate::key_source::KeySource;
-use crate::keys::{blocking, from_variable, place, recorded};
+use crate::keys::{blocking, from_variable, key_location, recorded};
 use crate::{Code, Error, ErrorKind, Yard};
 
 /// Number of data keys that a rotation moves in one transaction. Small, so that other writers do
@@ -50,14 +50,18 @@ pub struct Rotated {
 
 impl Yard {
     /// Rotates the yard's key: every data key is rewrapped with a new key. An interrupted rotation
-    /// resumes where it stopped. `said` is called with the number of moved data keys and the total.
+    /// resumes where it stopped. `progress` is called with the number of moved data keys and the total.
     ///
     /// The old key is not deleted, because backups require it. It no longer opens the yard.
     ///
     /// # Errors
     /// Returns an error if the new key cannot be stored, or if a rotation to a different location
     /// is in progress.
-    pub async fn rotate_key(&self, to: &RotateTo, said: &mut (dyn FnMut(u64, u64) + Send)) -> Result<Rotated, Error> {
+    pub async fn rotate_key(
+        &self,
+        to: &RotateTo,
+        progress: &mut (dyn FnMut(u64, u64) + Send),
+    ) -> Result<Rotated, Error> {
         let yard = self.store().read_yard().await?;
         // Both keys are needed until the last data key is moved.
         let old = match self.keys().get(&yard.key.id) {
@@ -103,13 +107,14 @@ impl Yard {
                 break;
             }
             moved += rewrapped.len() as u64;
-            said(moved, total);
+            progress(moved, total);
         }
         // Another process may have completed this rotation and started the next one.
         if self.store().read_yard().await?.key.id != next.id {
             return Err(StoreError::KeyMoved.into());
         }
-        let shown = |record: &KeyRecord| place(self.store().location(), self.config(), record).map(|p| p.to_string());
+        let shown =
+            |record: &KeyRecord| key_location(self.store().location(), self.config(), record).map(|p| p.to_string());
         Ok(Rotated {
             location: shown(&next)?,
             key_id: next.id,
@@ -136,8 +141,8 @@ impl Yard {
 
     /// Checks that an interrupted rotation is resumed with the key that it began with.
     fn check_same_rotation(&self, next: &KeyRecord, to: &RotateTo) -> Result<(), Error> {
-        let place: KeyLocation = recorded(next)?;
-        let same = match (to, &place) {
+        let key_location: KeyLocation = recorded(next)?;
+        let same = match (to, &key_location) {
             (RotateTo::Same, _)
             | (RotateTo::Keyring, KeyLocation::Keyring(_))
             | (RotateTo::File, KeyLocation::File(_)) => true,
@@ -147,7 +152,7 @@ impl Yard {
         if same {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Conflict, format!("a rotation to the key in `{place}` is in progress"))
+        Err(Error::new(ErrorKind::Conflict, format!("a rotation to the key in `{key_location}` is in progress"))
             .code(Code::RotationUnderWay))
     }
 
@@ -183,9 +188,9 @@ impl Yard {
         }
         let record =
             KeyRecord { id: new.id().to_string(), location: location.to_string(), canary: new.canary(&yard.id) };
-        let place = place(self.store().location(), self.config(), &record)?;
+        let key_location = key_location(self.store().location(), self.config(), &record)?;
         let stored = new.clone();
-        blocking(move || place.store(&stored)).await?;
+        blocking(move || key_location.store(&stored)).await?;
         self.keys().learn(new, true);
         let detail = json!({ "from": yard.key.id, "to": record.id, "location": record.location });
         let begun = line(self.actor(), "begin-rotate", &yard.id, &detail);

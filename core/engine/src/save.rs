@@ -11,7 +11,7 @@ use blockyard_model::{
     Violation,
 };
 use blockyard_store::{BlockRecord, NewRevision, StoreError, WrappedKey};
-use blockyard_vault::{DataKey, Place};
+use blockyard_vault::{DataKey, SecretContext};
 use serde_json::{Map, Value, json};
 
 use crate::audit_writer::line;
@@ -99,8 +99,8 @@ impl Yard {
     ) -> Result<Option<Revision>, Error> {
         self.saving(async || {
             let newest = self.live_record(address, None).await?;
-            if let Some(wanted) = if_revision
-                && wanted != newest.newest
+            if let Some(expected) = if_revision
+                && expected != newest.newest
             {
                 return Err(StoreError::Moved { address: address.clone(), newest: newest.newest }.into());
             }
@@ -157,7 +157,7 @@ impl Yard {
         let merge = apply(block_type, &mut plain, patch)?;
         let invalid = |violations: Vec<Violation>| Error::violations(&format!("block `{address}`"), &violations);
         let document = SplitDocument::split(&block_type.schema, plain).map_err(invalid)?;
-        let (document, unclear) = merge.settle(document, before, &block_type.schema);
+        let (document, unclear) = merge.finish(document, before, &block_type.schema);
         if unclear.is_empty() { Ok(document) } else { Err(invalid(unclear)) }
     }
 
@@ -286,7 +286,7 @@ impl<'a> SealedRevision<'a> {
         let config = document.config.to_string();
         let content = content_digest(&bundle.digest(), &block_type.checksum, &config);
         let secrets = document.secrets.iter().map(|(pointer, secret)| {
-            (pointer.clone(), data_key.seal(&Place { yard: yard.id(), address, revision, pointer }, secret))
+            (pointer.clone(), data_key.seal(&SecretContext { yard: yard.id(), address, revision, pointer }, secret))
         });
         Ok(Self {
             address,
@@ -350,14 +350,14 @@ fn apply(block_type: &BlockType, plain: &mut PlainDocument, patch: Patch) -> Res
                 .maybe_hint(did_you_mean(&field, members(config))));
         }
     }
-    let in_the_way = |field: &Pointer, place: Pointer| {
+    let blocked = |field: &Pointer, ancestor: Pointer| {
         let field = field.dotted();
-        Error::new(ErrorKind::Invalid, format!("field `{field}` cannot be set: `{place}` is not an object"))
+        Error::new(ErrorKind::Invalid, format!("field `{field}` cannot be set: `{ancestor}` is not an object"))
     };
     for (pointer, value) in patch.set {
-        merge.put(config, &pointer, value).map_err(|place| in_the_way(&pointer, place))?;
+        merge.put(config, &pointer, value).map_err(|ancestor| blocked(&pointer, ancestor))?;
     }
-    connection_url::take_apart(schema, config, &named)?;
+    connection_url::expand_urls(schema, config, &named)?;
     let mut unknown: Vec<Violation> = Vec::new();
     for (pointer, secret) in patch.secrets {
         if !schema.is_secret(&pointer) {
@@ -378,7 +378,7 @@ fn apply(block_type: &BlockType, plain: &mut PlainDocument, patch: Patch) -> Res
             SecretInput::Value(value) => Value::from(value.expose()),
             SecretInput::Source(source) => source_marker(&source),
         };
-        pointer.set(config, value).map_err(|place| in_the_way(&pointer, place))?;
+        pointer.set(config, value).map_err(|ancestor| blocked(&pointer, ancestor))?;
     }
     if unknown.is_empty() { Ok(merge) } else { Err(Error::violations("the list of secrets", &unknown)) }
 }

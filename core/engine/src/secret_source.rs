@@ -23,7 +23,7 @@ enum Permitted {
 /// The reason why the yard does not count as written by the current user alone, with a hint.
 struct Foreign {
     reason: String,
-    advice: Option<String>,
+    hint: Option<String>,
     /// File of the yard, if trusting the yard would permit its sources.
     yard: Option<PathBuf>,
 }
@@ -84,25 +84,24 @@ impl Yard {
     fn foreign(&self) -> Result<Option<Foreign>, Error> {
         let Some(path) = self.store().location().file() else {
             let reason = "a yard in PostgreSQL can be written by everyone with access to its database".to_owned();
-            return Ok(Some(Foreign { reason, advice: None, yard: None }));
+            return Ok(Some(Foreign { reason, hint: None, yard: None }));
         };
         let Some(trust) = &self.config().trust else {
             let reason = "this program does not record which yards its user created".to_owned();
-            let advice =
-                "permit the sources in `YardConfig::sources`, or record created yards with `YardConfig::trust`";
-            return Ok(Some(Foreign { reason, advice: Some(advice.to_owned()), yard: None }));
+            let hint = "permit the sources in `YardConfig::sources`, or record created yards with `YardConfig::trust`";
+            return Ok(Some(Foreign { reason, hint: Some(hint.to_owned()), yard: None }));
         };
         if !trust.is_own_yard(path, self.id())? {
             let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
             return Ok(Some(Foreign {
                 reason: "you did not create this yard on this machine".to_owned(),
-                advice: None,
+                hint: None,
                 yard: Some(path),
             }));
         }
         Ok(yard_changeable_by_others(path).map(|reason| Foreign {
             reason,
-            advice: Some("remove other users' write access to the yard and its folder with `chmod go-w`".to_owned()),
+            hint: Some("remove other users' write access to the yard and its folder with `chmod go-w`".to_owned()),
             yard: None,
         }))
     }
@@ -119,7 +118,7 @@ impl Foreign {
     fn refuse(self, source: &str) -> Error {
         Error::new(ErrorKind::Denied, self.reason)
             .code(Code::SourceNotPermitted { source: source.to_owned(), yard: self.yard })
-            .maybe_hint(self.advice)
+            .maybe_hint(self.hint)
     }
 }
 

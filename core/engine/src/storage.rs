@@ -216,7 +216,7 @@ impl ObjectStorage {
         let reply = self.block.call("get", json!({ "path": path })).await?;
         let object: Object = read(reply.result)?;
         let (_, stream) = reply.output.ok_or_else(|| Error::new(ErrorKind::Bundle, "the bundle returned no bytes"))?;
-        let stream = whole(stream, &object);
+        let stream = verified(stream, &object);
         Ok((object, stream))
     }
 
@@ -267,7 +267,7 @@ struct Reading {
 }
 
 /// Appends a problem to the stream if its bytes do not match the object's metadata.
-fn whole(stream: ByteStream, object: &Object) -> ByteStream {
+fn verified(stream: ByteStream, object: &Object) -> ByteStream {
     let reading = Reading { stream, digest: CRC32C.digest(), bytes: 0, object: object.clone(), ended: false };
     futures_util::stream::unfold(reading, |mut reading| async move {
         if reading.ended {
@@ -286,7 +286,7 @@ fn whole(stream: ByteStream, object: &Object) -> ByteStream {
             }
             None => {
                 reading.ended = true;
-                Err(reading.mistake()?)
+                Err(reading.mismatch()?)
             }
         };
         Some((item, reading))
@@ -295,7 +295,7 @@ fn whole(stream: ByteStream, object: &Object) -> ByteStream {
 }
 
 impl Reading {
-    fn mistake(&self) -> Option<Problem> {
+    fn mismatch(&self) -> Option<Problem> {
         let Object { path, size, crc32c, .. } = &self.object;
         if self.object.decoded {
             // No size or checksum is known for decoded bytes. The host reports truncated responses.
@@ -305,8 +305,8 @@ impl Reading {
             format!("object `{path}` has {size} bytes, but {} were received", self.bytes)
         } else {
             let read = STANDARD.encode(self.digest.clone().finalize().to_be_bytes());
-            let wanted = crc32c.as_ref().filter(|wanted| **wanted != read)?;
-            format!("the received bytes of object `{path}` are corrupt: expected CRC32C `{wanted}`, found `{read}`")
+            let expected = crc32c.as_ref().filter(|expected| **expected != read)?;
+            format!("the received bytes of object `{path}` are corrupt: expected CRC32C `{expected}`, found `{read}`")
         };
         Some(Problem::new("failed", message).retryable())
     }
@@ -364,7 +364,7 @@ mod tests {
     fn read_all(pieces: &[&'static str], object: &Object) -> Result<String, String> {
         let pieces: Vec<Result<bytes::Bytes, Problem>> =
             pieces.iter().map(|piece| Ok(bytes::Bytes::from_static(piece.as_bytes()))).collect();
-        let stream = whole(futures_util::stream::iter(pieces).boxed(), object);
+        let stream = verified(futures_util::stream::iter(pieces).boxed(), object);
         let items: Vec<Result<bytes::Bytes, Problem>> = to_its_end(stream.collect());
         items.into_iter().try_fold(String::new(), |text, item| match item {
             Ok(piece) => Ok(text + std::str::from_utf8(&piece).expect("text")),

@@ -21,7 +21,7 @@ use crate::reply::{CallReply, word};
 pub(crate) struct CallTrace {
     span: Span,
     /// Start time. `None` if the span is disabled.
-    begun: Option<Instant>,
+    started: Option<Instant>,
     bytes: u64,
     outcome: &'static str,
 }
@@ -43,7 +43,7 @@ impl CallTrace {
             elapsed_ms = field::Empty,
         );
         // This outcome remains if the call is dropped before it completes.
-        Self { begun: (!span.is_disabled()).then(Instant::now), span, bytes: 0, outcome: "stopped" }
+        Self { started: (!span.is_disabled()).then(Instant::now), span, bytes: 0, outcome: "stopped" }
     }
 
     pub(crate) fn span(&self) -> Span {
@@ -52,9 +52,9 @@ impl CallTrace {
 
     /// Records the outcome of the call. If the call has an output stream, the span continues until
     /// the stream ends.
-    pub(crate) fn answered(self, outcome: Result<CallReply, Error>) -> Result<CallReply, Error> {
+    pub(crate) fn completed(self, outcome: Result<CallReply, Error>) -> Result<CallReply, Error> {
         match outcome {
-            Ok(CallReply { output: Some((media_type, stream)), result, log, masked }) if self.begun.is_some() => {
+            Ok(CallReply { output: Some((media_type, stream)), result, log, masked }) if self.started.is_some() => {
                 Ok(CallReply { output: Some((media_type, self.follow(stream))), result, log, masked })
             }
             outcome => self.ended(outcome),
@@ -100,10 +100,10 @@ fn effect_word(effect: Effect) -> &'static str {
 
 impl Drop for CallTrace {
     fn drop(&mut self) {
-        if let Some(begun) = self.begun {
+        if let Some(started) = self.started {
             self.span.record("outcome", self.outcome);
             self.span.record("bytes", signed(self.bytes));
-            self.span.record("elapsed_ms", begun.elapsed().as_secs_f64() * 1e3);
+            self.span.record("elapsed_ms", started.elapsed().as_secs_f64() * 1e3);
             tracing::info!(parent: &self.span, "ended");
         }
     }

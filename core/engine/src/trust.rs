@@ -48,9 +48,11 @@ pub enum TrustedKind {
     /// A project file.
     Project,
     /// A SQLite yard that this user created on this machine.
-    MadeYard,
+    #[serde(rename = "made-yard")]
+    CreatedYard,
     /// A SQLite yard that this user adopted.
-    TakenYard,
+    #[serde(rename = "taken-yard")]
+    AdoptedYard,
 }
 
 /// State of a file compared to its trust decision.
@@ -157,13 +159,13 @@ impl Trust {
     pub async fn trust_yard(&self, path: &Path) -> Result<Trusted, Error> {
         let path = path.canonicalize().map_err(|error| missing(path, &error))?;
         let id = yard_id(&path).await?;
-        self.record_yard(TrustedKind::TakenYard, &path, &id)
+        self.record_yard(TrustedKind::AdoptedYard, &path, &id)
     }
 
     /// Records that this user created the yard in a SQLite file.
-    pub(crate) fn record_made(&self, path: &Path, id: &str) -> Result<(), Error> {
+    pub(crate) fn record_created(&self, path: &Path, id: &str) -> Result<(), Error> {
         let path = path.canonicalize().map_err(|error| missing(path, &error))?;
-        self.record_yard(TrustedKind::MadeYard, &path, id).map(drop)
+        self.record_yard(TrustedKind::CreatedYard, &path, id).map(drop)
     }
 
     fn record_yard(&self, kind: TrustedKind, path: &Path, id: &str) -> Result<Trusted, Error> {
@@ -348,7 +350,7 @@ impl Record {
     fn subject(&self) -> Subject {
         match self.kind {
             TrustedKind::Project => Subject::Project,
-            TrustedKind::MadeYard | TrustedKind::TakenYard => Subject::Yard,
+            TrustedKind::CreatedYard | TrustedKind::AdoptedYard => Subject::Yard,
         }
     }
 

@@ -115,9 +115,9 @@ impl Yard {
         // error.
         config.trust.as_ref().map(Trust::check).transpose()?;
         let id = random_id();
-        let (key, place) = keys::make(&location, &id, new_key, &config).await?;
+        let (key, key_location) = keys::make(&location, &id, new_key, &config).await?;
         let record = YardRecord {
-            key: KeyRecord { canary: key.canary(&id), id: key.id().to_string(), location: place.to_string() },
+            key: KeyRecord { canary: key.canary(&id), id: key.id().to_string(), location: key_location.to_string() },
             next_key: None,
             id,
         };
@@ -125,7 +125,7 @@ impl Yard {
         if let (Some(trust), Some(path)) = (&config.trust, store.location().file()) {
             // The yard is usable even if this fails; operations that need the record report the
             // problem.
-            let _ = trust.record_made(path, &store.yard().id);
+            let _ = trust.record_created(path, &store.yard().id);
         }
         Ok(Self::assemble(store, Keys::of(key), config))
     }
@@ -155,8 +155,8 @@ impl Yard {
         YardInfo {
             yard: self.store().location().to_string(),
             id: record.id.clone(),
-            key: match keys::place(self.store().location(), self.config(), &record.key) {
-                Ok(place) => place.to_string(),
+            key: match keys::key_location(self.store().location(), self.config(), &record.key) {
+                Ok(key_location) => key_location.to_string(),
                 Err(_) => record.key.location.clone(),
             },
             key_id: record.key.id.clone(),
@@ -218,7 +218,7 @@ impl Yard {
         }
         let yard = self.store().yard();
         for record in [Some(&yard.key), yard.next_key.as_ref()].into_iter().flatten() {
-            if let Ok(KeyLocation::File(key)) = keys::place(self.store().location(), self.config(), record) {
+            if let Ok(KeyLocation::File(key)) = keys::key_location(self.store().location(), self.config(), record) {
                 files.push(key);
             }
         }
@@ -244,25 +244,25 @@ impl Yard {
                 .because(error)
         })?;
         let manifest = Arc::new(manifest);
-        self.inner.manifests.lock().expect(UNPOISONED).insert(record.digest, manifest.clone());
+        self.inner.manifests.lock().expect(LOCK_NOT_POISONED).insert(record.digest, manifest.clone());
         Ok(manifest)
     }
 
     fn known_manifest(&self, digest: &Digest) -> Option<Arc<Manifest>> {
-        self.inner.manifests.lock().expect(UNPOISONED).get(digest).cloned()
+        self.inner.manifests.lock().expect(LOCK_NOT_POISONED).get(digest).cloned()
     }
 
     /// Returns an installed bundle, cached in memory. Its code is compiled on first use, or loaded
     /// from the compile cache.
     pub(crate) async fn bundle(&self, digest: &Digest) -> Result<Bundle, Error> {
-        let known = self.inner.bundles.lock().expect(UNPOISONED).get(digest).cloned();
+        let known = self.inner.bundles.lock().expect(LOCK_NOT_POISONED).get(digest).cloned();
         if let Some(bundle) = known {
             return Ok(bundle);
         }
         let manifest = self.manifest(digest).await?;
         let bytes = self.bundle_bytes(digest, manifest.name.as_str()).await?;
         let bundle = Bundle::installed(Arc::new(bytes), *digest, manifest);
-        self.inner.bundles.lock().expect(UNPOISONED).insert(*digest, bundle.clone());
+        self.inner.bundles.lock().expect(LOCK_NOT_POISONED).insert(*digest, bundle.clone());
         Ok(bundle)
     }
 
@@ -280,7 +280,7 @@ impl Yard {
     }
 }
 
-const UNPOISONED: &str = "nothing panics while it holds this lock";
+const LOCK_NOT_POISONED: &str = "nothing panics while it holds this lock";
 
 fn lost(digest: &Digest) -> Error {
     Error::new(ErrorKind::Invalid, format!("bundle {digest} is missing from the yard"))

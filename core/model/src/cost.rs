@@ -12,7 +12,7 @@ use crate::limits;
 
 /// Limit that was exceeded while counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Excess {
+pub(crate) enum Exceeded {
     /// More than [`limits::CHECK_STEPS`] steps.
     Steps,
     /// Nesting deeper than [`limits::DOCUMENT_DEPTH`].
@@ -23,7 +23,7 @@ pub(crate) enum Excess {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Steps {
     /// Steps to determine whether the document is valid.
-    pub(crate) verdict: u64,
+    pub(crate) validity: u64,
     /// Steps to list all errors. Each branch of a choice is listed after it was tried.
     pub(crate) listing: u64,
 }
@@ -32,36 +32,36 @@ pub(crate) struct Steps {
 ///
 /// # Errors
 /// Returns the limit that is exceeded.
-pub(crate) fn count(graph: &Graph, document: &Value) -> Result<Steps, Excess> {
+pub(crate) fn count(graph: &Graph, document: &Value) -> Result<Steps, Exceeded> {
     count_within(graph, document, limits::CHECK_STEPS)
 }
 
 /// Counts like [`count`], with another limit of steps.
-pub(crate) fn count_within(graph: &Graph, document: &Value, limit: u64) -> Result<Steps, Excess> {
+pub(crate) fn count_within(graph: &Graph, document: &Value, limit: u64) -> Result<Steps, Exceeded> {
     let mut left = limit;
     let size = size(document, 0, &mut left)?;
-    let mut counter = Counter { graph, limit, seen: HashMap::new(), looks: 0 };
+    let mut counter = Counter { graph, limit, seen: HashMap::new(), visits: 0 };
     let steps = counter.steps(0, document)?;
     // An error within a choice contains a copy of its value.
     let copied = if graph.has_choices { size } else { 1 };
     let all = Steps {
-        verdict: steps.verdict.saturating_add(size),
+        validity: steps.validity.saturating_add(size),
         listing: steps.listing.saturating_mul(copied.div_ceil(COPIED)),
     };
-    if all.verdict > limit { Err(Excess::Steps) } else { Ok(all) }
+    if all.validity > limit { Err(Exceeded::Steps) } else { Ok(all) }
 }
 
 /// Number of values that are copied in the time and memory of one step.
 const COPIED: u64 = 256;
 /// Number of pairs whose result is cached. Further pairs are counted again, up to the limit of
 /// steps.
-const REMEMBERED: usize = 1 << 20;
+const CACHED_PAIRS: usize = 1 << 20;
 
 /// Returns the size of a document: the number of its values, plus one for each 64 bytes of text.
-fn size(value: &Value, depth: usize, left: &mut u64) -> Result<u64, Excess> {
-    *left = left.checked_sub(1).ok_or(Excess::Steps)?;
+fn size(value: &Value, depth: usize, left: &mut u64) -> Result<u64, Exceeded> {
+    *left = left.checked_sub(1).ok_or(Exceeded::Steps)?;
     if depth > limits::DOCUMENT_DEPTH {
-        return Err(Excess::Depth);
+        return Err(Exceeded::Depth);
     }
     let mut sum = 1;
     match value {
@@ -85,29 +85,29 @@ struct Counter<'a> {
     graph: &'a Graph,
     limit: u64,
     seen: HashMap<(Index, *const Value), Steps>,
-    looks: u64,
+    visits: u64,
 }
 
 impl Steps {
     fn add(&mut self, other: Self) {
-        self.verdict = self.verdict.saturating_add(other.verdict);
+        self.validity = self.validity.saturating_add(other.validity);
         self.listing = self.listing.saturating_add(other.listing);
     }
 
     fn times(self, factor: u64) -> Self {
-        Self { verdict: self.verdict.saturating_mul(factor), listing: self.listing.saturating_mul(factor) }
+        Self { validity: self.validity.saturating_mul(factor), listing: self.listing.saturating_mul(factor) }
     }
 }
 
 impl Counter<'_> {
-    fn steps(&mut self, index: Index, value: &Value) -> Result<Steps, Excess> {
+    fn steps(&mut self, index: Index, value: &Value) -> Result<Steps, Exceeded> {
         let node = self.graph.node(index);
         // Nothing within a scalar value can be reached twice.
         if !value.is_object() && !value.is_array() {
             let text = value.as_str().map_or(0, |text| text.len() as u64);
             let patterns = (text / 64 + 1).saturating_mul(node.pattern_in_all);
-            let verdict = node.own_in_all.saturating_add(patterns).saturating_add(text / 64);
-            return Ok(Steps { verdict, listing: verdict.saturating_mul(self.graph.depth as u64) });
+            let validity = node.own_in_all.saturating_add(patterns).saturating_add(text / 64);
+            return Ok(Steps { validity, listing: validity.saturating_mul(self.graph.depth as u64) });
         }
         let pair = (index, std::ptr::from_ref(value));
         if node.shared
@@ -115,28 +115,28 @@ impl Counter<'_> {
         {
             return Ok(*steps);
         }
-        self.looks += 1;
-        if self.looks > self.limit / 4 {
-            return Err(Excess::Steps);
+        self.visits += 1;
+        if self.visits > self.limit / 4 {
+            return Err(Exceeded::Steps);
         }
         let steps = self.container(index, value)?;
-        if node.shared && self.seen.len() < REMEMBERED {
+        if node.shared && self.seen.len() < CACHED_PAIRS {
             self.seen.insert(pair, steps);
         }
-        if steps.verdict > self.limit { Err(Excess::Steps) } else { Ok(steps) }
+        if steps.validity > self.limit { Err(Exceeded::Steps) } else { Ok(steps) }
     }
 
-    fn container(&mut self, index: Index, value: &Value) -> Result<Steps, Excess> {
+    fn container(&mut self, index: Index, value: &Value) -> Result<Steps, Exceeded> {
         let graph = self.graph;
         let node = graph.node(index);
-        let mut sum = Steps { verdict: node.own, listing: node.own };
+        let mut sum = Steps { validity: node.own, listing: node.own };
         // For the unevaluated members and elements, the validator tries the branches a second time.
         let times = if node.unevaluated { 2 } else { 1 };
         for (applied, same) in &node.same {
             let inner = self.steps(*same, value)?.times(times);
             sum.add(match applied {
-                Applied::Choice => Steps { listing: inner.listing.saturating_add(inner.verdict), ..inner },
-                Applied::If | Applied::Not => Steps { listing: inner.verdict, ..inner },
+                Applied::Choice => Steps { listing: inner.listing.saturating_add(inner.validity), ..inner },
+                Applied::If | Applied::Not => Steps { listing: inner.validity, ..inner },
                 Applied::Always | Applied::Sometimes => inner,
             });
         }
@@ -150,7 +150,7 @@ impl Counter<'_> {
                         own = own.saturating_add(names.own_in_all);
                         own = own.saturating_add(text.saturating_mul(names.pattern_in_all));
                     }
-                    sum.add(Steps { verdict: own, listing: own });
+                    sum.add(Steps { validity: own, listing: own });
                     for inner in node.member(name) {
                         sum.add(self.steps(inner, member)?);
                     }
@@ -159,10 +159,10 @@ impl Counter<'_> {
             Value::Array(elements) => {
                 if node.unique {
                     let compared = size(value, 0, &mut self.limit.clone())?.saturating_mul(16);
-                    sum.add(Steps { verdict: compared, listing: compared });
+                    sum.add(Steps { validity: compared, listing: compared });
                 }
                 for (position, element) in elements.iter().enumerate() {
-                    sum.add(Steps { verdict: 1, listing: 1 });
+                    sum.add(Steps { validity: 1, listing: 1 });
                     for inner in node.element(position).chain(node.contains) {
                         sum.add(self.steps(inner, element)?);
                     }
@@ -197,9 +197,9 @@ mod tests {
             "$defs": {"n": {"properties": {"c": {"$ref": "#"}}}}
         });
         assert!(count(&graph(&twice), &nested(8)).is_ok());
-        assert_eq!(count(&graph(&twice), &nested(120)).err(), Some(Excess::Steps));
+        assert_eq!(count(&graph(&twice), &nested(120)).err(), Some(Exceeded::Steps));
         let leftover = json!({"anyOf": [{"properties": {"c": {"$ref": "#"}}}], "unevaluatedProperties": false});
-        assert_eq!(count(&graph(&leftover), &nested(120)).err(), Some(Excess::Steps));
+        assert_eq!(count(&graph(&leftover), &nested(120)).err(), Some(Exceeded::Steps));
     }
 
     #[test]
@@ -209,12 +209,12 @@ mod tests {
             "id": {"type": "integer"}, "name": {"type": ["string", "null"]}, "tags": {"type": "array", "items": {"type": "string"}}
         }}});
         let steps = count(&graph(&schema), &Value::from(rows)).expect("cheap");
-        assert!(steps.verdict < 250_000 * 25, "{steps:?}");
+        assert!(steps.validity < 250_000 * 25, "{steps:?}");
     }
 
     #[test]
     fn deeply_nested_documents_are_rejected_before_traversal() {
-        assert_eq!(count(&graph(&json!({})), &nested(200)).err(), Some(Excess::Depth));
+        assert_eq!(count(&graph(&json!({})), &nested(200)).err(), Some(Exceeded::Depth));
     }
 
     /// Small schemas with all keywords that apply subschemas, including references.
@@ -270,7 +270,7 @@ mod tests {
             let began = std::time::Instant::now();
             if let Ok(schema) = Schema::compile(schema) {
                 let _ = schema.check(&document);
-                let _ = schema.places(&document);
+                let _ = schema.locations(&document);
             }
             prop_assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
         }

@@ -11,10 +11,10 @@ use std::fmt;
 use serde_json::Value;
 use zeroize::Zeroize as _;
 
+use crate::locations::{Locations, SecretLocation};
 use crate::marker::{SECRET_MARKER, SOURCE_MARKER, is_marker, sealed_secrets, secret_marker, source, visit};
-use crate::places::{Places, SecretLocation};
 use crate::pointer::Pointer;
-use crate::reference::{self, Purpose, Reference, SECRET_STORE, Wanted};
+use crate::reference::{self, PermittedTarget, Purpose, Reference, SECRET_STORE};
 use crate::schema::Schema;
 use crate::secret::{MASK, SecretSource, SecretValue};
 use crate::violation::Violation;
@@ -45,33 +45,33 @@ impl SplitDocument {
         let config = &mut plain.0;
         let mut secrets = BTreeMap::new();
         let mut violations = Vec::new();
-        let places = schema.places(config);
-        if places.incomplete {
+        let locations = schema.locations(config);
+        if locations.incomplete {
             return Err(vec![Violation::new(
                 Pointer::default(),
                 "is too large or too deep to be searched for secrets",
             )]);
         }
-        for place in places.secrets {
-            let Some(slot) = config.pointer_mut(place.pointer.as_str()) else {
+        for secret in locations.secrets {
+            let Some(slot) = config.pointer_mut(secret.pointer.as_str()) else {
                 continue;
             };
             match slot {
                 Value::Null => {}
                 Value::String(text) if text == MASK => violations.push(Violation {
-                    pointer: place.pointer,
+                    pointer: secret.pointer,
                     message: format!("`{MASK}` is what `show` prints in place of a secret, not a secret"),
                     hint: Some("omit the field to keep the stored secret".to_owned()),
                 }),
                 Value::String(text) => {
-                    secrets.insert(place.pointer.clone(), SecretValue::new(std::mem::take(text)));
-                    *slot = secret_marker(&place.pointer);
+                    secrets.insert(secret.pointer.clone(), SecretValue::new(std::mem::take(text)));
+                    *slot = secret_marker(&secret.pointer);
                 }
                 other if source(other).is_some() => {}
                 Value::Object(object) if is_marker(object, SECRET_MARKER) => {
-                    violations.push(nothing_behind(place.pointer));
+                    violations.push(nothing_behind(secret.pointer));
                 }
-                _ => violations.push(Violation::new(place.pointer, "must be a string or a secret source")),
+                _ => violations.push(Violation::new(secret.pointer, "must be a string or a secret source")),
             }
         }
         if violations.is_empty() { Ok(Self { config: std::mem::take(&mut plain.0), secrets }) } else { Err(violations) }
@@ -97,34 +97,34 @@ impl SplitDocument {
         let mut sealed = Vec::new();
         let mut unvalidated = Vec::new();
         let mut wrong = Vec::new();
-        let Places { secrets, references, .. } = schema.places(&self.config);
+        let Locations { secrets, references, .. } = schema.locations(&self.config);
         wrong.extend(self.misplaced_sources(&secrets));
-        for place in secrets {
-            let Some(slot) = instance.pointer_mut(place.pointer.as_str()) else {
+        for secret_location in secrets {
+            let Some(slot) = instance.pointer_mut(secret_location.pointer.as_str()) else {
                 continue;
             };
             if source(slot).is_some() {
                 *slot = Value::from(MASK);
-                unvalidated.push(place.pointer);
-            } else if let Some(secret) = self.secrets.get(&place.pointer) {
+                unvalidated.push(secret_location.pointer);
+            } else if let Some(secret) = self.secrets.get(&secret_location.pointer) {
                 *slot = Value::from("x".repeat(secret.expose().chars().count()));
-                sealed.push(place.pointer);
+                sealed.push(secret_location.pointer);
             } else if slot.as_object().is_some_and(|object| is_marker(object, SECRET_MARKER)) {
-                wrong.push(nothing_behind(place.pointer.clone()));
-                unvalidated.push(place.pointer);
+                wrong.push(nothing_behind(secret_location.pointer.clone()));
+                unvalidated.push(secret_location.pointer);
             }
         }
-        for place in references {
-            if let Some(value) = instance.pointer(place.pointer.as_str())
+        for reference in references {
+            if let Some(value) = instance.pointer(reference.pointer.as_str())
                 && let Err(message) = reference::target(value)
             {
-                wrong.push(Violation::new(place.pointer.clone(), message));
+                wrong.push(Violation::new(reference.pointer.clone(), message));
             }
-            unvalidated.push(place.pointer);
+            unvalidated.push(reference.pointer);
         }
         let mut violations = schema.violations(&instance, &sealed, &unvalidated, true);
-        let told = |pointer: &Pointer| wrong.iter().any(|violation| violation.pointer == *pointer);
-        violations.extend(self.misplaced_markers().into_iter().filter(|violation| !told(&violation.pointer)));
+        let is_reported = |pointer: &Pointer| wrong.iter().any(|violation| violation.pointer == *pointer);
+        violations.extend(self.misplaced_markers().into_iter().filter(|violation| !is_reported(&violation.pointer)));
         violations.extend(wrong);
         violations
     }
@@ -153,7 +153,7 @@ impl SplitDocument {
     fn misplaced_sources(&self, secrets: &[SecretLocation]) -> Vec<Violation> {
         let mut found = Vec::new();
         visit(&self.config, &Pointer::default(), &mut |pointer, value| {
-            if value.get(SOURCE_MARKER).is_some() && !secrets.iter().any(|place| place.pointer == *pointer) {
+            if value.get(SOURCE_MARKER).is_some() && !secrets.iter().any(|secret| secret.pointer == *pointer) {
                 let message = format!("`{SOURCE_MARKER}` is permitted in a secret field only");
                 found.push(Violation::new(pointer.clone(), message));
             }
@@ -165,13 +165,13 @@ impl SplitDocument {
     /// omitted; they are [violations](Self::violations).
     #[must_use]
     pub fn references(&self, schema: &Schema) -> Vec<Reference> {
-        let places = schema.places(&self.config).references.into_iter();
-        let mut references: Vec<Reference> = places
-            .filter_map(|place| {
-                let target = reference::target(self.config.pointer(place.pointer.as_str())?).ok()?;
+        let locations = schema.locations(&self.config).references.into_iter();
+        let mut references: Vec<Reference> = locations
+            .filter_map(|location| {
+                let target = reference::target(self.config.pointer(location.pointer.as_str())?).ok()?;
                 Some(Reference {
-                    pointer: place.pointer,
-                    wanted: place.wanted,
+                    pointer: location.pointer,
+                    permitted: location.permitted,
                     target,
                     purpose: Purpose::Configuration,
                 })
@@ -180,7 +180,7 @@ impl SplitDocument {
         references.extend(self.sources().into_iter().filter_map(|(pointer, source)| match source {
             SecretSource::Block(target) => Some(Reference {
                 pointer,
-                wanted: vec![Wanted::Interface(SECRET_STORE.to_owned())],
+                permitted: vec![PermittedTarget::Interface(SECRET_STORE.to_owned())],
                 target,
                 purpose: Purpose::Secret,
             }),
@@ -268,8 +268,8 @@ mod tests {
         )
         .expect("all secrets are text");
         assert!(!document.config.to_string().contains("-secret"), "{}", document.config);
-        let places: Vec<&str> = document.secrets.keys().map(Pointer::as_str).collect();
-        assert_eq!(places, ["/either/key", "/named/a~1b", "/password", "/tokens/0"]);
+        let locations: Vec<&str> = document.secrets.keys().map(Pointer::as_str).collect();
+        assert_eq!(locations, ["/either/key", "/named/a~1b", "/password", "/tokens/0"]);
         assert_eq!(document.violations(&schema()), []);
         assert_eq!(masked(&document.config)["named"]["a/b"], MASK);
         assert!(!format!("{document:?}").contains("-secret"));

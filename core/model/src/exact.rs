@@ -243,8 +243,8 @@ fn decimal(number: &str) -> Option<(bool, String, i64)> {
         Some(rest) => (true, rest),
         None => (false, mantissa),
     };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits = format!("{whole}{fraction}");
+    let (integer, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{integer}{fraction}");
     let trimmed = digits.trim_end_matches('0');
     let zeros = i64::try_from(digits.len() - trimmed.len()).ok()?;
     let power = exponent.checked_sub(i64::try_from(fraction.len()).ok()?)?.checked_add(zeros)?;

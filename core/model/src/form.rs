@@ -57,8 +57,8 @@ pub enum FieldKind {
 pub fn fields(schema: &Schema) -> Vec<Field> {
     let mut found = Vec::new();
     if let Some(root) = schema.document().as_object() {
-        let mut looks = limits::FORM_FIELDS;
-        collect(schema, root, &Pointer::default(), true, 0, &mut looks, &mut found);
+        let mut remaining = limits::FORM_FIELDS;
+        collect(schema, root, &Pointer::default(), true, 0, &mut remaining, &mut found);
     }
     found
 }
@@ -69,7 +69,7 @@ fn collect(
     pointer: &Pointer,
     required_here: bool,
     depth: usize,
-    looks: &mut usize,
+    remaining: &mut usize,
     found: &mut Vec<Field>,
 ) {
     let required: Vec<&str> =
@@ -84,9 +84,9 @@ fn collect(
     });
     for (name, member) in members {
         // Mutually required objects would result in an unbounded number of fields.
-        let Some(left) = looks.checked_sub(1) else { return };
-        *looks = left;
-        let place = pointer.child(name);
+        let Some(left) = remaining.checked_sub(1) else { return };
+        *remaining = left;
+        let child = pointer.child(name);
         let Some(raw) = member.as_object() else { continue };
         let Some(keywords) = schema.resolve(member) else { continue };
         let needed = required_here && required.contains(&name.as_str());
@@ -95,12 +95,12 @@ fn collect(
             && needed
             && depth < MAX_DEPTH;
         if nested {
-            collect(schema, keywords, &place, needed, depth + 1, looks, found);
+            collect(schema, keywords, &child, needed, depth + 1, remaining, found);
             continue;
         }
         let described = raw.get("description").or_else(|| keywords.get("description"));
         found.push(Field {
-            pointer: place,
+            pointer: child,
             description: described
                 .and_then(Value::as_str)
                 .unwrap_or_default()

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::limits;
 use crate::name::printable;
-use crate::reference::Wanted;
+use crate::reference::PermittedTarget;
 use crate::secret_use::SecretKeyword;
 
 /// Index of a subschema in its [`Graph`].
@@ -46,7 +46,7 @@ pub(crate) struct Node {
     /// Uses of the secret, if this is a secret.
     pub(crate) secret: Option<SecretKeyword>,
     /// Permitted target, if this is a reference to another block.
-    pub(crate) wanted: Option<Wanted>,
+    pub(crate) reference_target: Option<PermittedTarget>,
     /// Accepts integers and no other numbers.
     pub(crate) integer: bool,
     /// Subschemas that apply to the same value.
@@ -90,7 +90,7 @@ pub(crate) struct Node {
     /// More than one subschema refers to this one.
     pub(crate) shared: bool,
     /// Contains a secret, a reference or an integer, at any depth.
-    pub(crate) has_places: bool,
+    pub(crate) has_locations: bool,
 }
 
 /// Keyword by which a subschema applies to the same value.
@@ -240,10 +240,10 @@ impl Graph {
                 users[inner].push(index);
             }
         }
-        let marked = |node: &Node| node.secret.is_some() || node.wanted.is_some() || node.integer;
+        let marked = |node: &Node| node.secret.is_some() || node.reference_target.is_some() || node.integer;
         let mut found: Vec<Index> = (0..self.nodes.len()).filter(|index| marked(&self.nodes[*index])).collect();
         while let Some(index) = found.pop() {
-            if !std::mem::replace(&mut self.nodes[index].has_places, true) {
+            if !std::mem::replace(&mut self.nodes[index].has_locations, true) {
                 found.extend(&users[index]);
             }
         }
@@ -371,7 +371,7 @@ impl<'a> Builder<'a> {
     fn node(&mut self, index: Index, keywords: &'a Map<String, Value>) -> Result<Node, String> {
         let mut node = Node {
             secret: SecretKeyword::of(keywords),
-            wanted: Wanted::of(keywords),
+            reference_target: PermittedTarget::of(keywords),
             integer: wants_integer(keywords),
             own: 1 + keywords.len() as u64,
             ..Node::default()
@@ -474,12 +474,12 @@ impl<'a> Builder<'a> {
 
 /// Returns true if these keywords accept integers and no other numbers.
 fn wants_integer(keywords: &Map<String, Value>) -> bool {
-    let wants = |wanted: &str| match keywords.get("type") {
-        Some(Value::String(one)) => one == wanted,
-        Some(Value::Array(many)) => many.iter().any(|one| one == wanted),
+    let permits = |kind: &str| match keywords.get("type") {
+        Some(Value::String(one)) => one == kind,
+        Some(Value::Array(many)) => many.iter().any(|one| one == kind),
         _ => false,
     };
-    wants("integer") && !wants("number")
+    permits("integer") && !permits("number")
 }
 
 /// Returns the part of a schema that a `$ref` refers to with a JSON Pointer in a URI fragment (RFC
@@ -570,7 +570,7 @@ mod tests {
     #[test]
     fn percent_encoded_references_are_resolved() {
         let schema = json!({"$defs": {"a b": {"type": "integer"}}, "items": {"$ref": "#/%24defs/a%20b"}});
-        assert!(graph(&schema).expect("a good schema").node(0).has_places);
+        assert!(graph(&schema).expect("a good schema").node(0).has_locations);
         for lost in ["#/$defs/none", "#named", "other.json", "https://json-schema.org/draft/2020-12/schema", ""] {
             assert!(refused(&json!({"items": {"$ref": lost}})).contains("does not refer to a part"), "{lost}");
         }

@@ -35,7 +35,7 @@ pub const QUICK_STEPS: u64 = 20_000;
 /// 300 bytes. A document that needs more steps is only reported as invalid.
 pub const LISTED_STEPS: u64 = 500_000;
 /// Maximum number of pairs of a schema and a value that a search for secrets and references visits.
-pub const PLACE_STEPS: usize = 20_000_000;
+pub const LOCATION_STEPS: usize = 20_000_000;
 /// Maximum number of violations that are listed for one document.
 pub const DOCUMENT_VIOLATIONS: usize = 200;
 /// Maximum number of fields in a form, and of properties that are visited to find them.

@@ -15,7 +15,7 @@ use crate::violation::Violation;
 
 /// Locations in a document that are more than plain configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Places {
+pub struct Locations {
     /// Secrets, ordered by pointer.
     pub secrets: Vec<SecretLocation>,
     /// References to other blocks, ordered by pointer.
@@ -39,29 +39,30 @@ pub struct SecretLocation {
 }
 
 /// Searches a document. Visits each pair of a subschema and a value once.
-pub(crate) fn find(graph: &Graph, document: &Value) -> Places {
-    let mut search = Search { graph, seen: HashSet::new(), looks: 0, found: Places::default(), whole: BTreeSet::new() };
-    search.look(0, document, &Pointer::default(), 0);
-    let mut places = search.found;
-    places.fractions = search.whole.into_iter().collect();
-    places.secrets.sort_by(|a, b| a.pointer.cmp(&b.pointer));
-    places.secrets.dedup_by(|a, b| a.pointer == b.pointer);
-    places.references.sort_by(|a, b| a.pointer.cmp(&b.pointer));
-    merge_references(&mut places.references);
-    places
+pub(crate) fn find(graph: &Graph, document: &Value) -> Locations {
+    let mut search =
+        Search { graph, seen: HashSet::new(), visits: 0, found: Locations::default(), fractions: BTreeSet::new() };
+    search.visit(0, document, &Pointer::default(), 0);
+    let mut locations = search.found;
+    locations.fractions = search.fractions.into_iter().collect();
+    locations.secrets.sort_by(|a, b| a.pointer.cmp(&b.pointer));
+    locations.secrets.dedup_by(|a, b| a.pointer == b.pointer);
+    locations.references.sort_by(|a, b| a.pointer.cmp(&b.pointer));
+    merge_references(&mut locations.references);
+    locations
 }
 
 /// Merges references with the same location: several branches may declare one, with different
 /// targets.
 fn merge_references(references: &mut Vec<ReferenceLocation>) {
     let mut merged: Vec<ReferenceLocation> = Vec::with_capacity(references.len());
-    for mut place in references.drain(..) {
-        match merged.last_mut().filter(|last| last.pointer == place.pointer) {
+    for mut reference in references.drain(..) {
+        match merged.last_mut().filter(|last| last.pointer == reference.pointer) {
             Some(last) => {
-                place.wanted.retain(|wanted| !last.wanted.contains(wanted));
-                last.wanted.append(&mut place.wanted);
+                reference.permitted.retain(|permitted| !last.permitted.contains(permitted));
+                last.permitted.append(&mut reference.permitted);
             }
-            None => merged.push(place),
+            None => merged.push(reference),
         }
     }
     *references = merged;
@@ -70,20 +71,20 @@ fn merge_references(references: &mut Vec<ReferenceLocation>) {
 struct Search<'a> {
     graph: &'a Graph,
     seen: HashSet<(Index, *const Value)>,
-    looks: usize,
-    found: Places,
-    whole: BTreeSet<Pointer>,
+    visits: usize,
+    found: Locations,
+    fractions: BTreeSet<Pointer>,
 }
 
 impl Search<'_> {
-    fn look(&mut self, index: Index, value: &Value, pointer: &Pointer, depth: usize) {
+    fn visit(&mut self, index: Index, value: &Value, pointer: &Pointer, depth: usize) {
         let graph = self.graph;
         let node = graph.node(index);
-        if !node.has_places {
+        if !node.has_locations {
             return;
         }
-        self.looks += 1;
-        if depth > limits::DOCUMENT_DEPTH || self.looks > limits::PLACE_STEPS {
+        self.visits += 1;
+        if depth > limits::DOCUMENT_DEPTH || self.visits > limits::LOCATION_STEPS {
             self.found.incomplete = true;
             return;
         }
@@ -95,32 +96,32 @@ impl Search<'_> {
             return;
         }
         // An optional reference may be missing.
-        if let Some(wanted) = &node.wanted {
+        if let Some(reference_target) = &node.reference_target {
             if !value.is_null() {
                 self.found
                     .references
-                    .push(ReferenceLocation { pointer: pointer.clone(), wanted: vec![wanted.clone()] });
+                    .push(ReferenceLocation { pointer: pointer.clone(), permitted: vec![reference_target.clone()] });
             }
             return;
         }
-        if node.integer && value.is_f64() && self.whole.len() < limits::DOCUMENT_VIOLATIONS {
-            self.whole.insert(pointer.clone());
+        if node.integer && value.is_f64() && self.fractions.len() < limits::DOCUMENT_VIOLATIONS {
+            self.fractions.insert(pointer.clone());
         }
         for same in node.alternatives() {
-            self.look(same, value, pointer, depth);
+            self.visit(same, value, pointer, depth);
         }
         match value {
             Value::Object(members) => {
                 for (name, member) in members {
                     for inner in node.member(name) {
-                        self.look(inner, member, &pointer.child(name), depth + 1);
+                        self.visit(inner, member, &pointer.child(name), depth + 1);
                     }
                 }
             }
             Value::Array(elements) => {
                 for (position, element) in elements.iter().enumerate() {
                     for inner in node.element(position) {
-                        self.look(inner, element, &pointer.child(&position.to_string()), depth + 1);
+                        self.visit(inner, element, &pointer.child(&position.to_string()), depth + 1);
                     }
                 }
             }
@@ -134,32 +135,32 @@ impl Search<'_> {
 /// displayed in plain text even if it is a secret. An object accepts other members only if its
 /// schema has `additionalProperties`, `unevaluatedProperties` or `patternProperties`.
 pub(crate) fn unknown_members(graph: &Graph, document: &Value) -> Vec<Violation> {
-    let mut closing = Closing { graph, unknown: Vec::new(), looks: 0 };
-    closing.check(&[0], document, &Pointer::default(), 0);
-    closing.unknown
+    let mut search = UnknownMembers { graph, unknown: Vec::new(), visits: 0 };
+    search.check(&[0], document, &Pointer::default(), 0);
+    search.unknown
 }
 
-struct Closing<'a> {
+struct UnknownMembers<'a> {
     graph: &'a Graph,
     unknown: Vec<Violation>,
-    looks: usize,
+    visits: usize,
 }
 
-impl<'a> Closing<'a> {
+impl<'a> UnknownMembers<'a> {
     /// Checks a value against all subschemas that apply to it.
     fn check(&mut self, indices: &[Index], value: &Value, pointer: &Pointer, depth: usize) {
-        self.looks += 1;
-        let stop = depth > limits::DOCUMENT_DEPTH || self.looks > limits::PLACE_STEPS;
+        self.visits += 1;
+        let stop = depth > limits::DOCUMENT_DEPTH || self.visits > limits::LOCATION_STEPS;
         if stop || self.unknown.len() >= limits::DOCUMENT_VIOLATIONS || !(value.is_object() || value.is_array()) {
             return;
         }
-        let mut gathering = Gathering { graph: self.graph, value, applied: Vec::new(), seen: HashSet::new() };
+        let mut subschemas = Subschemas { graph: self.graph, value, applied: Vec::new(), seen: HashSet::new() };
         for index in indices {
-            gathering.add(*index, true);
+            subschemas.add(*index, true);
         }
-        let applied = gathering.applied;
+        let applied = subschemas.applied;
         // The value is a marker in place of a secret or reference.
-        if applied.iter().any(|(node, _)| node.secret.is_some() || node.wanted.is_some()) {
+        if applied.iter().any(|(node, _)| node.secret.is_some() || node.reference_target.is_some()) {
             return;
         }
         match value {
@@ -178,25 +179,25 @@ impl<'a> Closing<'a> {
         let describing = || applied.iter().filter(|(_, describes)| *describes).map(|(node, _)| *node);
         let closed = describing().any(|node| node.names_members) && !describing().any(|node| node.open && !node.closed);
         for (name, member) in members {
-            let place = pointer.child(name);
+            let pointer = pointer.child(name);
             let named = applied.iter().any(|(node, _)| node.properties.contains_key(name));
             if closed && !named {
                 let known = applied.iter().flat_map(|(node, _)| node.properties.keys());
                 self.unknown.push(Violation {
-                    pointer: place,
+                    pointer: pointer,
                     message: format!("unknown field `{}`", printable(name)),
                     hint: did_you_mean(name, known.map(String::as_str)),
                 });
                 continue;
             }
             let inner = unique(describing().flat_map(|node| node.member(name)));
-            self.check(&inner, member, &place, depth + 1);
+            self.check(&inner, member, &pointer, depth + 1);
         }
     }
 }
 
 /// Collects the subschemas that apply to one value.
-struct Gathering<'a, 'v> {
+struct Subschemas<'a, 'v> {
     graph: &'a Graph,
     value: &'v Value,
     /// Subschemas; true if the subschema describes the value, false if it only tests it.
@@ -204,7 +205,7 @@ struct Gathering<'a, 'v> {
     seen: HashSet<(Index, bool)>,
 }
 
-impl Gathering<'_, '_> {
+impl Subschemas<'_, '_> {
     fn add(&mut self, index: Index, describes: bool) {
         if !self.seen.insert((index, describes)) {
             return;

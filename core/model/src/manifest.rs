@@ -188,8 +188,8 @@ impl Manifest {
 
     /// Returns true if the bundle requests this capability, or one that covers it.
     #[must_use]
-    pub fn asks_for(&self, capability: &Capability) -> bool {
-        self.capabilities.iter().any(|asked| asked.covers(capability))
+    pub fn requests(&self, capability: &Capability) -> bool {
+        self.capabilities.iter().any(|requested| requested.covers(capability))
     }
 
     /// Returns the block type with this slug.
@@ -214,7 +214,7 @@ impl BlockType {
             );
         }
         let schema = keep(Schema::compile_within(format.schema, budget), problems);
-        problems.extend(schema.iter().flat_map(Schema::hidden_places));
+        problems.extend(schema.iter().flat_map(Schema::hidden_keywords));
         problems.extend(schema.iter().flat_map(sql::problems));
         let mut operations: Vec<Operation> = Vec::new();
         for described in format.operations {

@@ -73,10 +73,10 @@ pub fn sealed_secrets(config: &Value) -> Vec<Pointer> {
     located(config, |value| value.as_object().is_some_and(|object| is_marker(object, SECRET_MARKER)))
 }
 
-fn located(config: &Value, is_wanted: impl Fn(&Value) -> bool) -> Vec<Pointer> {
+fn located(config: &Value, matches: impl Fn(&Value) -> bool) -> Vec<Pointer> {
     let mut found = Vec::new();
     visit(config, &Pointer::default(), &mut |pointer, value| {
-        if is_wanted(value) {
+        if matches(value) {
             found.push(pointer.clone());
         }
     });

@@ -39,26 +39,26 @@ pub fn shortfalls(name: &str, operations: &[Operation]) -> Vec<String> {
         let hint = hint.map(|hint| format!(", {hint}")).unwrap_or_default();
         return vec![format!("interface `{name}` is not known{hint}")];
     };
-    interface.operations.iter().filter_map(|wanted| shortfall(wanted, name, operations)).collect()
+    interface.operations.iter().filter_map(|expected| shortfall(expected, name, operations)).collect()
 }
 
-fn shortfall(wanted: &InterfaceOperation, interface: &str, operations: &[Operation]) -> Option<String> {
-    let name = &wanted.name;
+fn shortfall(expected: &InterfaceOperation, interface: &str, operations: &[Operation]) -> Option<String> {
+    let name = &expected.name;
     let Some(found) = operations.iter().find(|operation| operation.name == *name) else {
         return Some(format!("interface `{interface}` has an operation `{name}`, which the type lacks"));
     };
     let wrong = |what: String| Some(format!("operation `{name}` of interface `{interface}` {what}"));
-    if found.effect != wanted.effect {
-        return wrong(format!("has the effect {:?}, not {:?}", wanted.effect, found.effect));
+    if found.effect != expected.effect {
+        return wrong(format!("has the effect {:?}, not {:?}", expected.effect, found.effect));
     }
-    if found.output != wanted.output {
-        return wrong(format!("{} a stream of bytes", if wanted.output { "gives" } else { "does not give" }));
+    if found.output != expected.output {
+        return wrong(format!("{} a stream of bytes", if expected.output { "gives" } else { "does not give" }));
     }
-    if found.input != wanted.input {
-        return wrong(format!("{} a stream of bytes", if wanted.input { "reads" } else { "does not read" }));
+    if found.input != expected.input {
+        return wrong(format!("{} a stream of bytes", if expected.input { "reads" } else { "does not read" }));
     }
     let taken = found.arguments.document().get("properties").and_then(Value::as_object);
-    let missing = wanted.arguments.keys().find(|argument| taken.is_none_or(|t| !t.contains_key(*argument)));
+    let missing = expected.arguments.keys().find(|argument| taken.is_none_or(|t| !t.contains_key(*argument)));
     if let Some(argument) = missing {
         return wrong(format!("takes an argument `{argument}`"));
     }
@@ -67,6 +67,6 @@ fn shortfall(wanted: &InterfaceOperation, interface: &str, operations: &[Operati
         .into_iter()
         .flatten()
         .filter_map(Value::as_str)
-        .find(|argument| !wanted.arguments.contains_key(*argument));
+        .find(|argument| !expected.arguments.contains_key(*argument));
     extra.and_then(|argument| wrong(format!("does not require an argument `{argument}`")))
 }

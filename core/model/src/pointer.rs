@@ -52,15 +52,15 @@ impl Pointer {
     /// Returns the pointer of a value on the path that is neither an object nor an array with the
     /// index.
     pub fn set(&self, document: &mut Value, value: Value) -> Result<(), Pointer> {
-        let mut place = document;
+        let mut target = document;
         let mut here = Self::default();
         for token in self.tokens() {
-            if place.is_null() {
-                *place = Value::Object(Map::new());
+            if target.is_null() {
+                *target = Value::Object(Map::new());
             }
             let at = here.clone();
             here = here.child(&token);
-            place = match place {
+            target = match target {
                 Value::Object(object) => object.entry(token).or_insert(Value::Null),
                 Value::Array(array) => {
                     let index = token.parse::<usize>().ok().filter(|index| *index <= array.len()).ok_or(at)?;
@@ -72,7 +72,7 @@ impl Pointer {
                 _ => return Err(at),
             };
         }
-        *place = value;
+        *target = value;
         Ok(())
     }
 

@@ -23,7 +23,7 @@ pub const SECRET_STORE: &str = "secret-store";
 
 /// Permitted target of a reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
+pub enum PermittedTarget {
     /// A block of this type.
     Type(TypeSlug),
     /// A block whose type implements this standard interface.
@@ -36,7 +36,7 @@ pub struct ReferenceLocation {
     /// Location in the document.
     pub pointer: Pointer,
     /// Permitted targets, of which one must match. Several if branches of the schema differ.
-    pub wanted: Vec<Wanted>,
+    pub permitted: Vec<PermittedTarget>,
 }
 
 /// A dependency of a block on another block.
@@ -45,7 +45,7 @@ pub struct Reference {
     /// Field that contains the reference.
     pub pointer: Pointer,
     /// Permitted targets, of which one must match.
-    pub wanted: Vec<Wanted>,
+    pub permitted: Vec<PermittedTarget>,
     /// Address of the referenced block.
     pub target: Address,
     /// Use of the referenced block.
@@ -61,7 +61,7 @@ pub enum Purpose {
     Secret,
 }
 
-impl Wanted {
+impl PermittedTarget {
     /// Parses the value of `x-block`.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ impl Wanted {
     }
 }
 
-impl fmt::Display for Wanted {
+impl fmt::Display for PermittedTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Type(slug) => write!(f, "a block of type `{slug}`"),
@@ -167,7 +167,7 @@ mod tests {
         let found: Vec<String> = document
             .references(&schema())
             .iter()
-            .map(|r| format!("{} → {} wants {} for {}", r.pointer, r.target, r.wanted[0], r.purpose.as_str()))
+            .map(|r| format!("{} → {} wants {} for {}", r.pointer, r.target, r.permitted[0], r.purpose.as_str()))
             .collect();
         expect![[r#"
             [
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn schemas_with_hidden_keywords_are_rejected() {
-        let hidden = |schema: Value| Schema::compile(schema).expect("a schema").hidden_places();
+        let hidden = |schema: Value| Schema::compile(schema).expect("a schema").hidden_keywords();
         assert_eq!(hidden(schema().document().clone()), [""; 0]);
         for schema in [
             json!({"properties": {"a": {"not": {"x-secret": {}}}}}),

@@ -16,13 +16,13 @@ pub use self::checksum::checksum;
 use self::hidden::hidden;
 use self::stack::{LEVELS_OF_A_WALK, depth, with_stack};
 use self::validation::ErrorConverter;
-use crate::cost::{self, Excess, Steps};
+use crate::cost::{self, Exceeded, Steps};
 use crate::exact::{self, ExactError};
 use crate::graph::{Budget, Graph};
 use crate::limits;
-use crate::places::{Places, SecretLocation, find, unknown_members};
+use crate::locations::{Locations, SecretLocation, find, unknown_members};
 use crate::pointer::Pointer;
-use crate::reference::{Wanted, block_marker};
+use crate::reference::{PermittedTarget, block_marker};
 use crate::secret_use::SecretKeyword;
 use crate::violation::Violation;
 
@@ -109,18 +109,18 @@ impl Schema {
         unvalidated: &[Pointer],
         closed: bool,
     ) -> Vec<Violation> {
-        let whole = |message: &str| vec![Violation::new(Pointer::default(), message)];
+        let document_violation = |message: &str| vec![Violation::new(Pointer::default(), message)];
         let steps = match cost::count(&self.graph, instance) {
             Ok(steps) => steps,
-            Err(Excess::Depth) => {
-                return whole(&format!("nests deeper than {} levels", limits::DOCUMENT_DEPTH));
+            Err(Exceeded::Depth) => {
+                return document_violation(&format!("nests deeper than {} levels", limits::DOCUMENT_DEPTH));
             }
-            Err(Excess::Steps) => return whole("is too large to be validated"),
+            Err(Exceeded::Steps) => return document_violation("is too large to be validated"),
         };
         let found = self.with_stack(instance, || {
             self.found(instance, &steps, &ErrorConverter { document: &self.document, sealed, unvalidated }, closed)
         });
-        found.unwrap_or_else(|| whole(NO_STACK))
+        found.unwrap_or_else(|| document_violation(NO_STACK))
     }
 
     fn found(&self, instance: &Value, steps: &Steps, validation: &ErrorConverter<'_>, closed: bool) -> Vec<Violation> {
@@ -138,11 +138,11 @@ impl Schema {
                 "is not valid for its schema; it is too large to list the errors",
             ));
         }
-        let places = find(&self.graph, instance);
-        for pointer in places.fractions {
+        let locations = find(&self.graph, instance);
+        for pointer in locations.fractions {
             violations.push(Violation::new(pointer, "must be an integer, written without a fraction"));
         }
-        if places.incomplete {
+        if locations.incomplete {
             violations.push(Violation::new(Pointer::default(), "is too large to be searched for secrets"));
         }
         if closed {
@@ -167,15 +167,15 @@ impl Schema {
     /// branches of `oneOf`, `anyOf`, `allOf` and conditions are searched: a location that any of
     /// them declares secret is secret.
     #[must_use]
-    pub fn places(&self, instance: &Value) -> Places {
+    pub fn locations(&self, instance: &Value) -> Locations {
         self.with_stack(instance, || find(&self.graph, instance))
-            .unwrap_or_else(|| Places { incomplete: true, ..Places::default() })
+            .unwrap_or_else(|| Locations { incomplete: true, ..Locations::default() })
     }
 
-    /// Returns the secrets among the [`places`](Self::places).
+    /// Returns the secrets among the [`locations`](Self::places).
     #[must_use]
     pub fn secrets(&self, instance: &Value) -> Vec<SecretLocation> {
-        self.places(instance).secrets
+        self.locations(instance).secrets
     }
 
     /// Returns the keywords that apply to the field at this pointer, with `$ref` resolved. Returns
@@ -199,14 +199,14 @@ impl Schema {
     /// Returns true if the field at this pointer is, or may be, a reference to another block.
     #[must_use]
     pub fn is_reference(&self, pointer: &Pointer) -> bool {
-        keywords::fields(&self.document, pointer).into_iter().any(|keywords| Wanted::of(keywords).is_some())
+        keywords::fields(&self.document, pointer).into_iter().any(|keywords| PermittedTarget::of(keywords).is_some())
     }
 
     /// Returns the parts of the schema that prevent finding all secrets and references: a `$ref` by
     /// name, or a secret or reference in a subschema that the search does not visit. For manifest
     /// validation.
     #[must_use]
-    pub fn hidden_places(&self) -> Vec<String> {
+    pub fn hidden_keywords(&self) -> Vec<String> {
         let mut problems = Vec::new();
         hidden(&self.document, &Pointer::default(), false, &mut problems);
         problems

@@ -101,17 +101,17 @@ fn narrow(change: Change) -> Difference {
 
 fn capabilities(new: &Manifest, installed: &[&Manifest], granted: &BTreeSet<Capability>) -> Vec<Difference> {
     let mut found = Vec::new();
-    for asked in new.capabilities.difference(granted) {
-        let revoked = installed.iter().any(|old| old.capabilities.contains(asked));
-        found.push(if granted.iter().any(|grant| asked.is_within(grant)) {
-            narrow(Change::CapabilityNarrowed(asked.clone()))
+    for requested in new.capabilities.difference(granted) {
+        let revoked = installed.iter().any(|old| old.capabilities.contains(requested));
+        found.push(if granted.iter().any(|grant| requested.is_within(grant)) {
+            narrow(Change::CapabilityNarrowed(requested.clone()))
         } else if revoked {
-            narrow(Change::CapabilityRevoked(asked.clone()))
+            narrow(Change::CapabilityRevoked(requested.clone()))
         } else {
-            wide(Change::CapabilityAdded(asked.clone()))
+            wide(Change::CapabilityAdded(requested.clone()))
         });
     }
-    let unused = granted.iter().filter(|grant| !new.asks_for(grant));
+    let unused = granted.iter().filter(|grant| !new.requests(grant));
     found.extend(unused.map(|grant| narrow(Change::CapabilityRemoved(grant.clone()))));
     found
 }
@@ -166,18 +166,17 @@ fn named(block_type: &BlockType, operation: &Operation) -> OperationName {
 fn field_uses(block_type: &BlockType, before: &[&BlockType], found: &mut Vec<Difference>) {
     let new = host_keywords(block_type.schema.document());
     let old: Vec<BTreeMap<String, Value>> = before.iter().map(|old| host_keywords(old.schema.document())).collect();
-    let differs = new.iter().filter(|(place, value)| {
-        let known: Vec<&Value> = old.iter().filter_map(|keywords| keywords.get(*place)).collect();
-        if known.is_empty() { !is_of_new_field(place, before) } else { !known.contains(value) }
+    let differs = new.iter().filter(|(pointer, value)| {
+        let known: Vec<&Value> = old.iter().filter_map(|keywords| keywords.get(*pointer)).collect();
+        if known.is_empty() { !is_of_new_field(pointer, before) } else { !known.contains(value) }
     });
-    let lost = old
-        .last()
-        .into_iter()
-        .flatten()
-        .filter(|(place, _)| !new.contains_key(*place) && block_type.schema.document().pointer(place).is_some());
-    let places: BTreeSet<&String> = differs.chain(lost).map(|(place, _)| place).collect();
-    for place in places {
-        let names = place.split('/').skip(1).filter(|part| *part != "properties");
+    let lost =
+        old.last().into_iter().flatten().filter(|(pointer, _)| {
+            !new.contains_key(*pointer) && block_type.schema.document().pointer(pointer).is_some()
+        });
+    let pointers: BTreeSet<&String> = differs.chain(lost).map(|(pointer, _)| pointer).collect();
+    for pointer in pointers {
+        let names = pointer.split('/').skip(1).filter(|part| *part != "properties");
         let field = names.fold(Pointer::default(), |field, name| field.child(name));
         found.push(wide(Change::FieldUseChanged(block_type.slug.clone(), field)));
     }
@@ -186,8 +185,8 @@ fn field_uses(block_type: &BlockType, before: &[&BlockType], found: &mut Vec<Dif
 /// Returns true if a location in a schema is within a property that no installed version defines,
 /// or within definitions, which take effect only through a `$ref`, and `$ref`s are compared as
 /// well.
-fn is_of_new_field(place: &str, before: &[&BlockType]) -> bool {
-    let mut parts = place.split('/').skip(1);
+fn is_of_new_field(pointer: &str, before: &[&BlockType]) -> bool {
+    let mut parts = pointer.split('/').skip(1);
     match (parts.next(), parts.next()) {
         (Some("$defs"), _) => true,
         (Some("properties"), Some(name)) => {
@@ -202,7 +201,7 @@ fn is_of_new_field(place: &str, before: &[&BlockType]) -> bool {
 fn host_keywords(schema: &Value) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
     let mut waiting = vec![(String::new(), schema)];
-    while let Some((place, value)) = waiting.pop() {
+    while let Some((pointer, value)) = waiting.pop() {
         match value {
             Value::Object(members) => {
                 let own: serde_json::Map<String, Value> = members
@@ -211,15 +210,17 @@ fn host_keywords(schema: &Value) -> BTreeMap<String, Value> {
                     .map(|(key, value)| (key.clone(), value.clone()))
                     .collect();
                 if !own.is_empty() {
-                    found.insert(place.clone(), Value::Object(own));
+                    found.insert(pointer.clone(), Value::Object(own));
                 }
                 let inner = members.iter().filter(|(key, _)| !is_host_keyword(key));
                 waiting.extend(
-                    inner.map(|(key, value)| (format!("{place}/{}", key.replace('~', "~0").replace('/', "~1")), value)),
+                    inner.map(|(key, value)| {
+                        (format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1")), value)
+                    }),
                 );
             }
             Value::Array(items) => {
-                waiting.extend(items.iter().enumerate().map(|(index, value)| (format!("{place}/{index}"), value)));
+                waiting.extend(items.iter().enumerate().map(|(index, value)| (format!("{pointer}/{index}"), value)));
             }
             _ => {}
         }

@@ -21,6 +21,6 @@ pub use index::{Entry, EntryError, Registry, RegistryError, RegistryTrust, Relea
 pub use project::{ProjectError, ProjectFile, ProjectYard};
 pub use publish::{NewRelease, PublishError, Published, publish};
 pub use relative_path::{RelativePath, RelativePathError};
-pub use resolve::{Rejected, RejectedBecause, Resolved, Unresolved, Wanted, resolve};
+pub use resolve::{Rejected, RejectedBecause, Requested, Resolved, Unresolved, resolve};
 pub use signature::{PublicKey, PublicKeyError, SignatureError, statement};
 pub use signing::{SigningError, SigningKey};

@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 
 use crate::index::{Registry, RegistryError, RegistryTrust, Source};
-use crate::resolve::{Wanted, resolve};
+use crate::resolve::{Requested, resolve};
 use crate::signature::SignatureError;
 use crate::signing::{SigningError, SigningKey};
 
@@ -268,8 +268,8 @@ fn resolves(index: &str, folder: &Path, release: &NewRelease<'_>, key: &SigningK
     let unresolved = |reason: String| PublishError::NotResolved(format!("{name} {version}: {reason}"));
     let registries = [Registry::parse(index, folder.to_owned()).map_err(&unresolved)?];
     let requirement = VersionReq::parse(&format!("={version}")).map_err(|error| unresolved(error.to_string()))?;
-    let wanted = Wanted { name, requirement: &requirement, locked: None };
-    let found = resolve(&registries, &wanted).map_err(|error| unresolved(error.to_string()))?;
+    let requested = Requested { name, requirement: &requirement, locked: None };
+    let found = resolve(&registries, &requested).map_err(|error| unresolved(error.to_string()))?;
     let Source::Url(url) = &found.release.source else { return Err(unresolved("it is not a file".to_owned())) };
     let bytes = std::fs::read(folder.join(url)).map_err(|error| unresolved(error.to_string()))?;
     let signature = found.release.signature.as_deref().unwrap_or_default();

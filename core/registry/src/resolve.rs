@@ -11,7 +11,7 @@ use crate::index::{Entry, Registry, Release};
 
 /// A requested release.
 #[derive(Debug, Clone)]
-pub struct Wanted<'a> {
+pub struct Requested<'a> {
     /// Name of the bundle.
     pub name: &'a BundleName,
     /// Permitted versions. A pre-release must be named, as in `=1.0.0-beta.1`.
@@ -107,12 +107,12 @@ impl fmt::Display for Rejected {
 ///
 /// # Errors
 /// Returns [`Unresolved`], which lists all considered releases with the reasons.
-pub fn resolve<'a>(registries: &'a [Registry], wanted: &Wanted<'_>) -> Result<Resolved<'a>, Unresolved> {
+pub fn resolve<'a>(registries: &'a [Registry], requested: &Requested<'_>) -> Result<Resolved<'a>, Unresolved> {
     let mut considered = Vec::new();
     for registry in registries {
-        let Some(entry) = registry.entry_of(wanted.name) else {
+        let Some(entry) = registry.entry_of(requested.name) else {
             // A later registry does not stand in for an invalid entry: it has another owner.
-            match registry.broken.iter().find(|broken| broken.name.as_deref() == Some(wanted.name.as_str())) {
+            match registry.broken.iter().find(|broken| broken.name.as_deref() == Some(requested.name.as_str())) {
                 Some(broken) => {
                     return Err(Unresolved::Broken { registry: registry.name.clone(), reason: broken.to_string() });
                 }
@@ -120,7 +120,7 @@ pub fn resolve<'a>(registries: &'a [Registry], wanted: &Wanted<'_>) -> Result<Re
             }
         };
         for release in &entry.releases {
-            match rejection(release, wanted) {
+            match rejection(release, requested) {
                 None => return Ok(Resolved { registry, entry, release }),
                 Some(reason) => considered.push(Rejected {
                     registry: registry.name.clone(),
@@ -130,28 +130,28 @@ pub fn resolve<'a>(registries: &'a [Registry], wanted: &Wanted<'_>) -> Result<Re
             }
         }
     }
-    Err(unresolved(registries, wanted, considered))
+    Err(unresolved(registries, requested, considered))
 }
 
 /// Returns the reason why a release does not fit, or `None` if it fits.
-fn rejection(release: &Release, wanted: &Wanted<'_>) -> Option<RejectedBecause> {
+fn rejection(release: &Release, requested: &Requested<'_>) -> Option<RejectedBecause> {
     let Release { version, wit, yanked, .. } = release;
-    if !wanted.requirement.matches(version) {
+    if !requested.requirement.matches(version) {
         // `matches` rejects a pre-release unless the requirement names one of the same version.
         let released = Version::new(version.major, version.minor, version.patch);
-        let because_of_pre = !version.pre.is_empty() && wanted.requirement.matches(&released);
+        let because_of_pre = !version.pre.is_empty() && requested.requirement.matches(&released);
         return Some(if because_of_pre { RejectedBecause::PreRelease } else { RejectedBecause::OutsideRequirement });
     }
     if wit != WIT_VERSION {
         return Some(RejectedBecause::OtherInterface(wit.clone()));
     }
-    (*yanked && wanted.locked != Some(version)).then_some(RejectedBecause::Withdrawn)
+    (*yanked && requested.locked != Some(version)).then_some(RejectedBecause::Withdrawn)
 }
 
-fn unresolved(registries: &[Registry], wanted: &Wanted<'_>, considered: Vec<Rejected>) -> Unresolved {
-    let name = wanted.name.clone();
+fn unresolved(registries: &[Registry], requested: &Requested<'_>, considered: Vec<Rejected>) -> Unresolved {
+    let name = requested.name.clone();
     if !considered.is_empty() || registries.iter().any(|registry| registry.entry_of(&name).is_some()) {
-        return Unresolved::NoRelease { name, requirement: wanted.requirement.to_string(), considered };
+        return Unresolved::NoRelease { name, requirement: requested.requirement.to_string(), considered };
     }
     let known = registries.iter().flat_map(|registry| registry.entries.iter().map(|entry| entry.name.as_str()));
     Unresolved::NoBundle {
@@ -197,15 +197,15 @@ mod tests {
         release = [{ version = "1.5.0", wit = "0.1", source = { path = "a" } }]
     "#;
 
-    fn check(wanted: &str, locked: Option<&str>, expected: Expect) {
-        let (name, requirement) = wanted.split_once('@').unwrap_or((wanted, "*"));
+    fn check(requested: &str, locked: Option<&str>, expected: Expect) {
+        let (name, requirement) = requested.split_once('@').unwrap_or((requested, "*"));
         let name = BundleName::new(name).expect("a name");
         let requirement = VersionReq::parse(requirement).expect("a requirement");
         let locked = locked.map(|text| Version::parse(text).expect("a version"));
         let registries =
             [FIRST, SECOND].map(|text| Registry::parse(text, "/registry".into()).expect("a good registry"));
-        let wanted = Wanted { name: &name, requirement: &requirement, locked: locked.as_ref() };
-        let text = match resolve(&registries, &wanted) {
+        let requested = Requested { name: &name, requirement: &requirement, locked: locked.as_ref() };
+        let text = match resolve(&registries, &requested) {
             Ok(Resolved { registry, release, .. }) => format!("{} in {}", release.version, registry.name),
             Err(Unresolved::NoRelease { considered, .. }) if considered.is_empty() => "no releases".to_owned(),
             Err(error) => {

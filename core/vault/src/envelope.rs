@@ -16,7 +16,7 @@ pub struct DataKey(Zeroizing<[u8; KEY_BYTES]>);
 
 /// Location of a sealed value. It is authenticated together with the value.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub struct SecretContext<'a> {
     /// Yard id.
     pub yard: &'a str,
     /// Block address.
@@ -52,8 +52,8 @@ impl DataKey {
 
     /// Seals a secret for one location.
     #[must_use]
-    pub fn seal(&self, place: &Place<'_>, secret: &SecretValue) -> Vec<u8> {
-        seal(&self.0, secret.expose().as_bytes(), &place.context())
+    pub fn seal(&self, context: &SecretContext<'_>, secret: &SecretValue) -> Vec<u8> {
+        seal(&self.0, secret.expose().as_bytes(), &context.associated_data())
     }
 
     /// Authenticates content that is not secret. `content` is its digest. The check fails if the
@@ -83,8 +83,8 @@ impl DataKey {
     /// # Errors
     /// Returns [`EnvelopeError`] if the secret was sealed for another location or with another key,
     /// or was changed afterwards.
-    pub fn open(&self, place: &Place<'_>, sealed: &[u8]) -> Result<SecretValue, EnvelopeError> {
-        let plain = open(&self.0, sealed, &place.context())?;
+    pub fn open(&self, context: &SecretContext<'_>, sealed: &[u8]) -> Result<SecretValue, EnvelopeError> {
+        let plain = open(&self.0, sealed, &context.associated_data())?;
         let text = str::from_utf8(&plain).map_err(|_| EnvelopeError)?;
         Ok(SecretValue::new(text.to_owned()))
     }
@@ -94,8 +94,8 @@ fn content_context(yard: &str, address: &Address, revision: Revision, content: &
     context(&["content", yard, &address.to_string(), &revision.to_string(), &content.to_string()])
 }
 
-impl Place<'_> {
-    fn context(&self) -> Vec<u8> {
+impl SecretContext<'_> {
+    fn associated_data(&self) -> Vec<u8> {
         context(&["secret", self.yard, &self.address.to_string(), &self.revision.to_string(), self.pointer.as_str()])
     }
 }
@@ -150,19 +150,19 @@ mod tests {
         let key = DataKey::generate();
         let (zoo, other) = (address("a/zoo"), address("a/other"));
         let (password, token) = (Pointer::new("/password"), Pointer::new("/token"));
-        let place = Place { yard: "y", address: &zoo, revision: Revision::FIRST, pointer: &password };
-        let sealed = key.seal(&place, &SecretValue::new("s3cret".into()));
-        assert_eq!(key.open(&place, &sealed).map(|s| s.expose().to_owned()), Ok("s3cret".into()));
+        let context = SecretContext { yard: "y", address: &zoo, revision: Revision::FIRST, pointer: &password };
+        let sealed = key.seal(&context, &SecretValue::new("s3cret".into()));
+        assert_eq!(key.open(&context, &sealed).map(|s| s.expose().to_owned()), Ok("s3cret".into()));
         for moved in [
-            Place { yard: "z", ..place },
-            Place { address: &other, ..place },
-            Place { revision: Revision::FIRST.next(), ..place },
-            Place { pointer: &token, ..place },
+            SecretContext { yard: "z", ..context },
+            SecretContext { address: &other, ..context },
+            SecretContext { revision: Revision::FIRST.next(), ..context },
+            SecretContext { pointer: &token, ..context },
         ] {
             assert_eq!(key.open(&moved, &sealed).err(), Some(EnvelopeError));
         }
-        assert_eq!(DataKey::generate().open(&place, &sealed).err(), Some(EnvelopeError));
-        assert_eq!(key.open(&place, b"short").err(), Some(EnvelopeError));
+        assert_eq!(DataKey::generate().open(&context, &sealed).err(), Some(EnvelopeError));
+        assert_eq!(key.open(&context, b"short").err(), Some(EnvelopeError));
     }
 
     proptest! {
@@ -170,13 +170,13 @@ mod tests {
         fn every_secret_round_trips_and_every_flipped_bit_is_detected(text in ".{0,200}", bit in any::<usize>()) {
             let key = DataKey::generate();
             let (zoo, field) = (address("a/zoo"), Pointer::new("/f"));
-            let place = Place { yard: "y", address: &zoo, revision: Revision::FIRST, pointer: &field };
-            let mut sealed = key.seal(&place, &SecretValue::new(text.clone()));
-            let opened = key.open(&place, &sealed).expect("its own place");
+            let context = SecretContext { yard: "y", address: &zoo, revision: Revision::FIRST, pointer: &field };
+            let mut sealed = key.seal(&context, &SecretValue::new(text.clone()));
+            let opened = key.open(&context, &sealed).expect("its own place");
             prop_assert_eq!(opened.expose(), text);
             let bit = bit % (sealed.len() * 8);
             sealed[bit / 8] ^= 1 << (bit % 8);
-            prop_assert!(key.open(&place, &sealed).is_err());
+            prop_assert!(key.open(&context, &sealed).is_err());
         }
     }
 }

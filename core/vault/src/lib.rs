@@ -12,6 +12,6 @@ mod envelope;
 mod key;
 mod location;
 
-pub use envelope::{DataKey, EnvelopeError, Place};
+pub use envelope::{DataKey, EnvelopeError, SecretContext};
 pub use key::{Key, KeyError, KeyId};
 pub use location::{KEY_VARIABLE, KeyLocation, LocationError};

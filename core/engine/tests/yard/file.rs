@@ -236,7 +236,7 @@ async fn secrets_are_exported_as_sources_only(yard: &TestYard) {
 }
 
 async fn a_secret_in_a_file_is_rejected_and_not_repeated(yard: &TestYard) {
-    let told = refused(
+    let error_report = refused(
         yard,
         r#"
 [blocks."zoo-cage/cat"]
@@ -251,11 +251,11 @@ pattern = "hunter2-secret"
     )
     .await;
     for field in ["/spares/0", "/spares/1", "/doors/front", "/place/code", "/lock/pattern"] {
-        assert!(told.contains(&format!("  {field}: ")), "{field}: {told}");
+        assert!(error_report.contains(&format!("  {field}: ")), "{field}: {error_report}");
     }
-    assert!(told.contains("a secret must be written as a source, such as `env:NAME`"), "{told}");
-    assert!(told.contains("`********` is what `show` prints in place of a secret"), "{told}");
-    assert!(!told.contains("hunter2"), "{told}");
+    assert!(error_report.contains("a secret must be written as a source, such as `env:NAME`"), "{error_report}");
+    assert!(error_report.contains("`********` is what `show` prints in place of a secret"), "{error_report}");
+    assert!(!error_report.contains("hunter2"), "{error_report}");
     yard.no_file_contains("hunter2-secret");
     assert!(yard.addresses().await.is_empty());
 }
@@ -271,9 +271,9 @@ async fn a_secret_in_another_form_is_rejected_and_not_repeated(yard: &TestYard) 
         ("spares = [20771231]", "/spares/0: ", "2077"),
         ("spares = [2077-12-31]", "/spares/0: ", "2077"),
     ] {
-        let told = refused(yard, &format!("[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\n{field}\n")).await;
-        assert!(told.contains(pointer), "{field}: {told}");
-        assert!(!told.contains(secret), "{field}: {told}");
+        let error_report = refused(yard, &format!("[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\n{field}\n")).await;
+        assert!(error_report.contains(pointer), "{field}: {error_report}");
+        assert!(!error_report.contains(secret), "{field}: {error_report}");
     }
     yard.no_file_contains("hunter2-secret");
 }
@@ -285,9 +285,12 @@ async fn a_secret_in_a_file_that_is_not_toml_is_not_repeated(yard: &TestYard) {
         "badge \"hunter2-secret\"",
         "badge = \"hunter2-secret\" x",
     ] {
-        let told = refused(yard, &format!("[blocks.\"zoo-keeper/ada\"]\nname = \"Ada\"\n{line}\n")).await;
-        assert!(told.contains("the file is not valid TOML") && told.contains("line 4"), "{told}");
-        assert!(!told.contains("hunter2"), "{told}");
+        let error_report = refused(yard, &format!("[blocks.\"zoo-keeper/ada\"]\nname = \"Ada\"\n{line}\n")).await;
+        assert!(
+            error_report.contains("the file is not valid TOML") && error_report.contains("line 4"),
+            "{error_report}"
+        );
+        assert!(!error_report.contains("hunter2"), "{error_report}");
     }
 }
 
@@ -320,25 +323,25 @@ fn keepers(pairs: &[(&str, &str)]) -> String {
 
 async fn cycles_in_a_file_are_rejected(yard: &TestYard) {
     for pairs in [&[("a", "a")][..], &[("a", "b"), ("b", "a")], &[("z", ""), ("a", "b"), ("b", "c"), ("c", "a")]] {
-        let told = refused(yard, &keepers(pairs)).await;
-        assert!(told.contains("the references of these blocks would form a cycle"), "{told}");
-        assert!(told.contains("`zoo-keeper/a`") && !told.contains("`zoo-keeper/z`"), "{told}");
+        let error_report = refused(yard, &keepers(pairs)).await;
+        assert!(error_report.contains("the references of these blocks would form a cycle"), "{error_report}");
+        assert!(error_report.contains("`zoo-keeper/a`") && !error_report.contains("`zoo-keeper/z`"), "{error_report}");
     }
     assert!(yard.addresses().await.is_empty());
 }
 
 async fn a_cycle_is_reported_without_the_blocks_that_only_lead_to_it(yard: &TestYard) {
-    let told = refused(yard, &keepers(&[("d", "a"), ("a", "b"), ("b", "c"), ("c", "a")])).await;
+    let error_report = refused(yard, &keepers(&[("d", "a"), ("a", "b"), ("b", "c"), ("c", "a")])).await;
     expect![[r#"
         invalid: the references of these blocks would form a cycle: `zoo-keeper/a` → `zoo-keeper/b` → `zoo-keeper/c` → `zoo-keeper/a`
     "#]]
-    .assert_eq(&told);
+    .assert_eq(&error_report);
 }
 
 async fn a_cycle_through_the_yard_is_rejected_before_anything_is_saved(yard: &TestYard) {
     yard.apply(&keepers(&[("a", "b"), ("b", "")])).await;
-    let told = refused(yard, &keepers(&[("b", "c"), ("c", "a")])).await;
-    assert!(told.contains("would form a cycle"), "{told}");
+    let error_report = refused(yard, &keepers(&[("b", "c"), ("c", "a")])).await;
+    assert!(error_report.contains("would form a cycle"), "{error_report}");
     assert_eq!(yard.addresses().await, ["zoo-keeper/a", "zoo-keeper/b"]);
 }
 
@@ -350,7 +353,7 @@ async fn a_reference_can_be_reversed_in_one_file(yard: &TestYard) {
 }
 
 async fn references_to_blocks_of_the_same_file_are_checked(yard: &TestYard) {
-    let told = refused(
+    let error_report = refused(
         yard,
         r#"
 [blocks."zoo-cage/cat"]
@@ -374,7 +377,7 @@ name = "Ada"
           /papers: requires a block that implements `secret-store`; `zoo-keeper/ada` is a block of type `zoo-keeper`
           /spares/0: requires a block that implements `secret-store`; `zoo-keeper/ada` is a block of type `zoo-keeper`
     "#]]
-    .assert_eq(&told);
+    .assert_eq(&error_report);
     assert!(yard.addresses().await.is_empty());
 }
 
@@ -390,13 +393,13 @@ async fn deleted_blocks_are_not_in_files(yard: &TestYard) {
     "#]];
     gone.assert_eq(&rejected(yard.yard.export(&[at("zoo-keeper/ada")], &mut BlockFile::new()).await));
     gone.assert_eq(&rejected(yard.yard.plan(&exported).await));
-    let told = refused(yard, "[blocks.\"zoo-keeper/cy\"]\nname = \"Cy\"\nteacher = \"zoo-keeper/ada\"\n").await;
+    let error_report = refused(yard, "[blocks.\"zoo-keeper/cy\"]\nname = \"Cy\"\nteacher = \"zoo-keeper/ada\"\n").await;
     let problem = "/teacher: requires a block of type `zoo-keeper`; block `zoo-keeper/ada` is deleted";
-    assert!(told.contains(problem), "{told}");
+    assert!(error_report.contains(problem), "{error_report}");
 }
 
 async fn the_problems_of_all_blocks_are_reported_at_once(yard: &TestYard) {
-    let told = refused(
+    let error_report = refused(
         yard,
         r#"
 [blocks."zoo-keeper/ada"]
@@ -416,7 +419,7 @@ warmht = 20.0
           /spares/0: a secret must be written as a source, such as `env:NAME`
           /warmht: unknown field `warmht`; did you mean `warmth`?
     "#]]
-    .assert_eq(&told);
+    .assert_eq(&error_report);
 }
 
 async fn files_without_blocks_are_rejected(yard: &TestYard) {
@@ -439,8 +442,11 @@ async fn files_without_blocks_are_rejected(yard: &TestYard) {
             Ok(file) => yard.yard.plan(&file).await,
             Err(error) => Err(error),
         };
-        let told = rejected(planned);
-        assert!(told.starts_with(&format!("{kind}: ")) && told.contains(problem), "{text}: {told}");
+        let error_report = rejected(planned);
+        assert!(
+            error_report.starts_with(&format!("{kind}: ")) && error_report.contains(problem),
+            "{text}: {error_report}"
+        );
     }
     assert!(planned(yard, "version = 1\n").await.is_empty());
 }
@@ -454,8 +460,8 @@ async fn numbers_of_a_file_lose_no_digits(yard: &TestYard) {
         "notes = { x = { \"$json\" = \"[0.1234567890123456789]\" } }",
         "warmth = 0.1234567890123456789",
     ] {
-        let told = refused(yard, &format!("[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\n{field}\n")).await;
-        assert!(told.contains("would lose digits"), "{told}");
+        let error_report = refused(yard, &format!("[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\n{field}\n")).await;
+        assert!(error_report.contains("would lose digits"), "{error_report}");
     }
     // TOML has no integers beyond 64 bits with a sign.
     let unsigned = "[blocks.\"zoo-cage/cat\"]\nanimal = \"cat\"\ncapacity = 18446744073709551615\n";

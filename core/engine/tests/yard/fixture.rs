@@ -257,28 +257,28 @@ pub(crate) fn sourced(field: &str, source: &str) -> Patch {
 
 /// Returns everything that a caller learns from an error: its kind, message, causes, hints and
 /// code.
-pub(crate) fn told(error: &Error) -> String {
-    let mut told = format!("{}: {error}\n", error.kind().as_str());
+pub(crate) fn error_report(error: &Error) -> String {
+    let mut error_report = format!("{}: {error}\n", error.kind().as_str());
     for cause in error.causes() {
-        told.push_str(&format!("  caused by: {cause}\n"));
+        error_report.push_str(&format!("  caused by: {cause}\n"));
     }
     for hint in error.hints() {
-        told.push_str(&format!("  hint: {hint}\n"));
+        error_report.push_str(&format!("  hint: {hint}\n"));
     }
     if let Some(code) = error.as_code() {
-        told.push_str(&format!("  code: {}", code.as_str()));
+        error_report.push_str(&format!("  code: {}", code.as_str()));
         // Sorted, because the order of an object depends on the features of `serde_json`.
         let fields = code.fields().unwrap_or_default();
         let fields: BTreeMap<&String, &Value> = fields.as_object().into_iter().flatten().collect();
         for (name, value) in fields {
-            told.push_str(&format!(" {name}={value}"));
+            error_report.push_str(&format!(" {name}={value}"));
         }
-        told.push('\n');
+        error_report.push('\n');
     }
-    told
+    error_report
 }
 
 /// Returns what a caller learns from a result that must be an error.
 pub(crate) fn rejected<T>(result: Result<T, Error>) -> String {
-    told(&result.err().expect("an error"))
+    error_report(&result.err().expect("an error"))
 }

@@ -208,8 +208,8 @@ async fn a_file_that_is_not_the_listed_bundle_is_rejected(yard: &TestYard) {
 }
 
 async fn a_manifest_that_the_code_does_not_return_is_rejected(yard: &TestYard) {
-    let (told, embedded) = (zoo().to_string(), version("1.0.0", &[]).to_string());
-    let mut component = crate::attack::with_manifest("zoo", "", told.as_bytes());
+    let (error_report, embedded) = (zoo().to_string(), version("1.0.0", &[]).to_string());
+    let mut component = crate::attack::with_manifest("zoo", "", error_report.as_bytes());
     crate::attack::embed(&mut component, embedded.as_bytes());
     let staged = yard.yard.stage(component, BundleSource::file(std::path::Path::new("/bundles/zoo.wasm"))).await;
     expect![[r#"

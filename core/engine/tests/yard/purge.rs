@@ -69,8 +69,11 @@ async fn purge(yard: &TestYard, address: &str) -> u64 {
 
 /// Checks that the badge of Ada was destroyed.
 async fn ada_has_no_badge(yard: &TestYard) {
-    let told = rejected(yard.yard.reveal(&"zoo-keeper/ada".parse().unwrap(), "badge").await);
-    assert!(told.contains("the secret `badge` of block `zoo-keeper/ada` was destroyed by a purge"), "{told}");
+    let error_report = rejected(yard.yard.reveal(&"zoo-keeper/ada".parse().unwrap(), "badge").await);
+    assert!(
+        error_report.contains("the secret `badge` of block `zoo-keeper/ada` was destroyed by a purge"),
+        "{error_report}"
+    );
 }
 
 async fn a_deleted_block_is_purged(yard: &TestYard) {
@@ -96,13 +99,19 @@ async fn a_purge_leaves_other_blocks_unchanged(yard: &TestYard) {
     let call = async |address: &str, operation: &str| {
         rejected(yard.yard.block(address).await.unwrap().call(operation, json!({})).await)
     };
-    let told = call("zoo-cage/lion", "look").await;
-    assert!(told.contains("the secret `badge` of block `zoo-keeper/ada` was destroyed by a purge"), "{told}");
+    let error_report = call("zoo-cage/lion", "look").await;
+    assert!(
+        error_report.contains("the secret `badge` of block `zoo-keeper/ada` was destroyed by a purge"),
+        "{error_report}"
+    );
     purge(yard, "zoo-safe/box").await;
-    let told = call("zoo-keeper/bob", "introduce").await;
+    let error_report = call("zoo-keeper/bob", "introduce").await;
     let unreadable = "the secret `badge` of block `zoo-keeper/bob` cannot be read from `block:zoo-safe/box`";
-    assert!(told.contains(unreadable), "{told}");
-    assert!(told.contains("the secret `content` of block `zoo-safe/box` was destroyed by a purge"), "{told}");
+    assert!(error_report.contains(unreadable), "{error_report}");
+    assert!(
+        error_report.contains("the secret `content` of block `zoo-safe/box` was destroyed by a purge"),
+        "{error_report}"
+    );
 }
 
 async fn a_purged_block_is_exported_and_planned(yard: &TestYard) {

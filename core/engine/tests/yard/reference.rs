@@ -111,13 +111,13 @@ async fn a_reference_to_a_deleted_block_is_rejected(yard: &TestYard) {
 }
 
 async fn a_reference_to_an_unknown_type_names_the_remedy(yard: &TestYard) {
-    for (field, wanted) in [
+    for (field, expected) in [
         ("papers", "/papers: requires a block that implements `secret-store`"),
         ("keeper", "/keeper: requires a block of type `zoo-keeper`"),
     ] {
         let config = json!({"animal": "cat", field: block("vault-secret/papers")});
         let refused = rejected(yard.try_create("zoo-cage/cat", config).await);
-        assert!(refused.contains(wanted), "{refused}");
+        assert!(refused.contains(expected), "{refused}");
         assert!(refused.contains("no installed bundle has a block type `vault-secret`"), "{refused}");
         assert!(refused.contains("install the bundle that defines it"), "{refused}");
     }

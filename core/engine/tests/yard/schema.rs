@@ -7,7 +7,7 @@ use blockyard::{Agreement, CallReply, Deadline, Error, NewKey, Yard};
 use serde_json::{Value, json};
 
 use crate::attack::{embed, manifest, with_manifest};
-use crate::fixture::{config, document, in_folder, no_file_contains, rejected, secret, source, told};
+use crate::fixture::{config, document, error_report, in_folder, no_file_contains, rejected, secret, source};
 
 /// Time limit of an operation that does almost nothing. Generous for slow machines and builds
 /// without optimization; an operation that hangs takes longer.
@@ -60,10 +60,10 @@ impl Schemas {
 
     /// Checks that the bundle is not installed, and returns what the caller learns.
     async fn refused(&self, yard: &Yard) -> String {
-        let told = rejected(self.install(yard).await);
-        assert!(told.starts_with("invalid: "), "{told}");
+        let error_report = rejected(self.install(yard).await);
+        assert!(error_report.starts_with("invalid: "), "{error_report}");
         assert!(yard.bundles().await.unwrap().is_empty());
-        told
+        error_report
     }
 }
 
@@ -148,14 +148,14 @@ fn references_that_multiply_are_rejected_at_installation() {
 fn keywords_that_hide_a_schema_are_rejected_at_installation() {
     on_yard(async |yard, _| {
         let named = json!({"properties": {"x": {"$ref": "#name"}}, "$defs": {"n": {"$anchor": "name"}}});
-        let told = Schemas { arguments: named, ..Schemas::default() }.refused(yard).await;
-        assert!(told.contains("does not refer to a part of the schema"), "{told}");
+        let error_report = Schemas { arguments: named, ..Schemas::default() }.refused(yard).await;
+        assert!(error_report.contains("does not refer to a part of the schema"), "{error_report}");
         let dynamic = json!({"properties": {"x": {"$dynamicRef": "#"}}});
-        let told = Schemas { result: dynamic, ..Schemas::default() }.refused(yard).await;
-        assert!(told.contains("`$dynamicRef` is not supported"), "{told}");
+        let error_report = Schemas { result: dynamic, ..Schemas::default() }.refused(yard).await;
+        assert!(error_report.contains("`$dynamicRef` is not supported"), "{error_report}");
         let identified = json!({"properties": {"x": {"$id": "https://example.com/x", "type": "null"}}});
-        let told = Schemas { arguments: identified, ..Schemas::default() }.refused(yard).await;
-        assert!(told.contains("`$id` is not supported"), "{told}");
+        let error_report = Schemas { arguments: identified, ..Schemas::default() }.refused(yard).await;
+        assert!(error_report.contains("`$id` is not supported"), "{error_report}");
     });
 }
 
@@ -173,8 +173,8 @@ fn large_schemas_are_rejected_at_installation() {
             // Compiling a long chain of definitions needs a deep stack.
             (chain(1_200), "levels"),
         ] {
-            let told = Schemas { result, ..Schemas::default() }.refused(yard).await;
-            assert!(told.contains(limit), "{limit}: {told}");
+            let error_report = Schemas { result, ..Schemas::default() }.refused(yard).await;
+            assert!(error_report.contains(limit), "{limit}: {error_report}");
         }
     });
 }
@@ -263,7 +263,7 @@ fn result_validation_counts_toward_the_deadline() {
     ] {
         on_block(&numbers(900_000, slow.clone()), async |yard| {
             let error = call(yard, json!({}), 3).await.expect_err("an error");
-            assert_eq!(error.kind().as_str(), "bundle", "{slow}: {}", told(&error));
+            assert_eq!(error.kind().as_str(), "bundle", "{slow}: {}", error_report(&error));
         });
     }
 }

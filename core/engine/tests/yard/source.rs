@@ -44,9 +44,9 @@ async fn a_source_block_must_be_a_secret_store(yard: &TestYard) {
         ("zoo-safe/gone", "block `zoo-safe/gone` is deleted; restore `zoo-safe/gone` first"),
         ("vault/none", "no installed bundle has a block type `vault`"),
     ] {
-        let told = create(target).await;
-        let wanted = format!("/badge: requires a block that implements `secret-store`; {problem}");
-        assert!(told.contains(&wanted), "{told}");
+        let error_report = create(target).await;
+        let expected = format!("/badge: requires a block that implements `secret-store`; {problem}");
+        assert!(error_report.contains(&expected), "{error_report}");
     }
     assert_eq!(yard.addresses().await, ["zoo-keeper/bob"]);
 }

@@ -74,13 +74,13 @@ fn decisions_are_listed_with_their_state() {
         };
         assert_eq!(
             listed(&trust),
-            [(TrustedKind::Project, TrustState::Trusted), (TrustedKind::TakenYard, TrustState::Trusted)]
+            [(TrustedKind::Project, TrustState::Trusted), (TrustedKind::AdoptedYard, TrustState::Trusted)]
         );
         std::fs::write(folder.join("blockyard.toml"), "").unwrap();
         std::fs::remove_file(url.strip_prefix("sqlite:").unwrap()).unwrap();
         assert_eq!(
             listed(&trust),
-            [(TrustedKind::Project, TrustState::Changed), (TrustedKind::TakenYard, TrustState::Missing)]
+            [(TrustedKind::Project, TrustState::Changed), (TrustedKind::AdoptedYard, TrustState::Missing)]
         );
     });
 }

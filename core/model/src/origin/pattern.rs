@@ -381,7 +381,7 @@ mod tests {
 
     #[test]
     fn requested_patterns_cover_narrower_grants() {
-        let covers = |asked: &str, granted: &str| pattern(asked).covers(&pattern(granted));
+        let covers = |requested: &str, granted: &str| pattern(requested).covers(&pattern(granted));
         assert!(covers("{config.url}", "http://127.0.0.1:4443"));
         assert!(covers("https://{config.host}:{config.port}", "https://db.example:8443"));
         assert!(covers("https://{config.host}:{config.port}", "https://db.example"));

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::pointer::Pointer;
-use crate::reference::{REFERENCE_KEYWORD, Wanted};
+use crate::reference::{PermittedTarget, REFERENCE_KEYWORD};
 use crate::secret_use::{SECRET_KEYWORD, SecretKeyword};
 
 /// Keywords whose schemas test a value but do not describe its structure. Searches do not visit
@@ -30,26 +30,26 @@ pub(crate) fn hidden(schema: &Value, pointer: &Pointer, unseen: bool, problems: 
     let uses = keywords.get(SECRET_KEYWORD).map(SecretKeyword::problems).unwrap_or_default();
     problems.extend(uses.into_iter().map(|problem| format!("`{pointer}`: {problem}")));
     if let Some(keyword) = keywords.get(REFERENCE_KEYWORD)
-        && let Err(problem) = Wanted::parse(keyword)
+        && let Err(problem) = PermittedTarget::parse(keyword)
     {
         problems.push(format!("`{pointer}`: {problem}"));
     }
     for (keyword, value) in keywords {
-        let place = pointer.child(keyword);
+        let child = pointer.child(keyword);
         match keyword.as_str() {
             "properties" | "patternProperties" | "$defs" | "definitions" | "dependentSchemas" => {
                 for (name, subschema) in value.as_object().into_iter().flatten() {
-                    hidden(subschema, &place.child(name), unseen, problems);
+                    hidden(subschema, &child.child(name), unseen, problems);
                 }
             }
             "allOf" | "anyOf" | "oneOf" | "prefixItems" => {
                 for (index, subschema) in value.as_array().into_iter().flatten().enumerate() {
-                    hidden(subschema, &place.child(&index.to_string()), unseen, problems);
+                    hidden(subschema, &child.child(&index.to_string()), unseen, problems);
                 }
             }
             // These keywords contain values, not schemas.
             "const" | "enum" | "default" | "examples" => {}
-            other => hidden(value, &place, unseen || NOT_WALKED.contains(&other), problems),
+            other => hidden(value, &child, unseen || NOT_WALKED.contains(&other), problems),
         }
     }
 }

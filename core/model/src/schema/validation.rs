@@ -28,7 +28,7 @@ pub(crate) struct ErrorConverter<'a> {
 impl ErrorConverter<'_> {
     /// Returns true if an error concerns the document rather than a placeholder.
     fn counts(&self, error: &jsonschema::ValidationError<'_>) -> bool {
-        let place = Pointer::new(error.instance_path().as_str());
+        let location = Pointer::new(error.instance_path().as_str());
         // A placeholder has only the type and the length of its secret.
         let content = matches!(
             error.kind(),
@@ -37,27 +37,27 @@ impl ErrorConverter<'_> {
                 | ValidationErrorKind::Enum { .. }
                 | ValidationErrorKind::Constant { .. }
         );
-        let of_placeholder = content && self.sealed.contains(&place);
-        !of_placeholder && !self.is_unvalidated(&place)
+        let of_placeholder = content && self.sealed.contains(&location);
+        !of_placeholder && !self.is_unvalidated(&location)
     }
 
     /// Returns true if the value at this location is not validated.
-    pub(crate) fn is_unvalidated(&self, place: &Pointer) -> bool {
-        self.unvalidated.iter().any(|other| place.is_within(other))
+    pub(crate) fn is_unvalidated(&self, location: &Pointer) -> bool {
+        self.unvalidated.iter().any(|other| location.is_within(other))
     }
 
     pub(crate) fn describe(&self, error: &jsonschema::ValidationError<'_>, violations: &mut Vec<Violation>) {
         if !self.counts(error) {
             return;
         }
-        let place = Pointer::new(error.instance_path().as_str());
+        let location = Pointer::new(error.instance_path().as_str());
         match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected }
             | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
                 let known = keywords::known_fields(self.document, error.schema_path().as_str());
                 for field in unexpected.iter().take(limits::DOCUMENT_VIOLATIONS) {
                     violations.push(Violation {
-                        pointer: place.child(field),
+                        pointer: location.child(field),
                         message: format!("unknown field `{}`", printable(field)),
                         hint: did_you_mean(field, known.iter().map(String::as_str)),
                     });
@@ -65,39 +65,39 @@ impl ErrorConverter<'_> {
             }
             ValidationErrorKind::Required { property } => {
                 let field = property.as_str().unwrap_or_default();
-                violations.push(Violation::new(place.child(field), "is missing, and it is required"));
+                violations.push(Violation::new(location.child(field), "is missing, and it is required"));
             }
             ValidationErrorKind::Enum { options } => {
                 let options: Vec<String> = match options.as_ref() {
                     Value::Array(options) => options.iter().map(plain).collect(),
                     _ => Vec::new(),
                 };
-                violations.push(none_of(place, &options, error.instance()));
+                violations.push(none_of(location, &options, error.instance()));
             }
             ValidationErrorKind::MinLength { limit } => {
-                violations.push(Violation::new(place, format!("must have at least {limit} characters")));
+                violations.push(Violation::new(location, format!("must have at least {limit} characters")));
             }
             ValidationErrorKind::MaxLength { limit } => {
-                violations.push(Violation::new(place, format!("must have at most {limit} characters")));
+                violations.push(Violation::new(location, format!("must have at most {limit} characters")));
             }
             ValidationErrorKind::Type { .. } => {
-                let wanted = keywords::at(self.document, error.schema_path().as_str())
+                let expected = keywords::at(self.document, error.schema_path().as_str())
                     .map(|types| match types {
                         Value::Array(types) => types.iter().map(plain).collect::<Vec<_>>().join("` or `"),
                         single => plain(single),
                     })
                     .unwrap_or_default();
                 violations.push(Violation::new(
-                    place,
-                    format!("must be of type `{wanted}`, not `{}`", kind(error.instance())),
+                    location,
+                    format!("must be of type `{expected}`, not `{}`", kind(error.instance())),
                 ));
             }
             ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
-                self.describe_branches(error, place, context, violations);
+                self.describe_branches(error, location, context, violations);
             }
             // The library's message for all other errors, without the value, because it may contain
             // a secret.
-            _ => violations.push(Violation::new(place, error.masked_with("the value").to_string())),
+            _ => violations.push(Violation::new(location, error.masked_with("the value").to_string())),
         }
     }
 
@@ -106,7 +106,7 @@ impl ErrorConverter<'_> {
     fn describe_branches(
         &self,
         error: &jsonschema::ValidationError<'_>,
-        place: Pointer,
+        location: Pointer,
         context: &[Vec<jsonschema::ValidationError<'static>>],
         violations: &mut Vec<Violation>,
     ) {
@@ -118,7 +118,8 @@ impl ErrorConverter<'_> {
         }
         // A branch that requires another type, such as `null`, was not intended.
         let other_type = |error: &&jsonschema::ValidationError<'_>| {
-            matches!(error.kind(), ValidationErrorKind::Type { .. }) && error.instance_path().as_str() == place.as_str()
+            matches!(error.kind(), ValidationErrorKind::Type { .. })
+                && error.instance_path().as_str() == location.as_str()
         };
         let close: Vec<_> = branches.iter().filter(|branch| !branch.iter().any(other_type)).collect();
         // Neither was a variant with another value in its tag.
@@ -134,11 +135,11 @@ impl ErrorConverter<'_> {
                 let tag = first.iter().find(|error| word(error).is_some());
                 let words: Vec<String> =
                     close.iter().filter_map(|branch| branch.iter().find_map(|error| word(&error))).collect();
-                let at = tag.map_or(place, |tag| Pointer::new(tag.instance_path().as_str()));
+                let at = tag.map_or(location, |tag| Pointer::new(tag.instance_path().as_str()));
                 let given = tag.map_or(error.instance(), |tag| tag.instance());
                 violations.push(none_of(at, &words, given));
             }
-            _ => violations.push(Violation::new(place, error.masked_with("the value").to_string())),
+            _ => violations.push(Violation::new(location, error.masked_with("the value").to_string())),
         }
     }
 }

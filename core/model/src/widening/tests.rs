@@ -32,7 +32,7 @@ fn grants(texts: &[&str]) -> BTreeSet<Capability> {
 }
 
 /// Returns the differences as text; wider ones are marked with a `!`.
-fn told(new: &Manifest, installed: &[&Manifest], granted: &[&str]) -> Vec<String> {
+fn changes(new: &Manifest, installed: &[&Manifest], granted: &[&str]) -> Vec<String> {
     let found = differences(new, installed, &grants(granted));
     found.iter().map(|one| format!("{}{}", if one.wider { "! " } else { "" }, one.change)).collect()
 }
@@ -41,7 +41,7 @@ fn told(new: &Manifest, installed: &[&Manifest], granted: &[&str]) -> Vec<String
 fn equal_manifests_have_no_differences() {
     let same =
         manifest(&["log", "http {config.url}"], json!([cage(&[operation("look", "read", &["POST {config.url}/q"])])]));
-    assert_eq!(told(&same, &[&same], &["log", "http {config.url}"]), [""; 0]);
+    assert_eq!(changes(&same, &[&same], &["log", "http {config.url}"]), [""; 0]);
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn capabilities_that_are_not_granted_are_wider_unless_they_were_revoked() {
     let old = manifest(&["log", "clock"], json!([cage(&[])]));
     let new = manifest(&["log", "clock", "reveal"], json!([cage(&[])]));
     assert_eq!(
-        told(&new, &[&old], &["log"]),
+        changes(&new, &[&old], &["log"]),
         [
             "capability `clock` stays revoked until it is granted",
             "! new capability `reveal`: SEE its blocks' secrets in plain text",
@@ -57,8 +57,8 @@ fn capabilities_that_are_not_granted_are_wider_unless_they_were_revoked() {
     );
     let wide = manifest(&["http https://*.b.example"], json!([cage(&[])]));
     let narrower = manifest(&["http https://a.b.example"], json!([cage(&[])]));
-    let told = told(&narrower, &[&wide], &["http https://*.b.example"]);
-    assert!(told.iter().all(|line| !line.starts_with('!')), "{told:?}");
+    let changes = changes(&narrower, &[&wide], &["http https://*.b.example"]);
+    assert!(changes.iter().all(|line| !line.starts_with('!')), "{changes:?}");
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn every_change_of_an_effect_is_wider() {
             let old = manifest(&[], json!([cage(&[operation("look", before, &[])])]));
             let new = manifest(&[], json!([cage(&[operation("look", after, &[])])]));
             let line = format!("! operation `look` of `cage` changes its effect from {before} to {after}");
-            assert_eq!(told(&new, &[&old], &[]), [line]);
+            assert_eq!(changes(&new, &[&old], &[]), [line]);
         }
     }
 }
@@ -81,7 +81,7 @@ fn safe_requests_belong_to_their_operation() {
     let moved = manifest(&[], json!([cage(&[look, operation("list", "read", &["POST {config.url}/q/*"])])]));
     let line =
         "! operation `list` of `cage` reads, and may now send `POST {config.url}/q/*`, which the bundle declares safe";
-    assert_eq!(told(&moved, &[&old], &[]), [line]);
+    assert_eq!(changes(&moved, &[&old], &[]), [line]);
     // A request that an older installed version declares safe is not new.
     assert!(differences(&moved, &[&moved, &old], &grants(&[])).iter().all(|one| !one.wider));
 }
@@ -92,7 +92,7 @@ fn a_new_operation_is_wider_if_nothing_beside_it_has_its_effect() {
     let more = [operation("look", "read", &[]), operation("list", "read", &[]), operation("feed", "write", &[])];
     let new = manifest(&[], json!([cage(&more)]));
     assert_eq!(
-        told(&new, &[&old], &[]),
+        changes(&new, &[&old], &[]),
         ["new operation `list` of `cage` with effect read", "! new operation `feed` of `cage` with effect write",]
     );
 }
@@ -104,13 +104,13 @@ fn changes_of_the_protection_of_a_field_are_reported() {
     let old = build(json!({"url": {"type": "string"}, "token": secret("https://a.example")}));
     let changed = "! field `token` of `cage` changes how its value is protected or used";
     let wider = build(json!({"url": {"type": "string"}, "token": secret("https://b.example")}));
-    assert_eq!(told(&wider, &[&old], &[]), [changed]);
+    assert_eq!(changes(&wider, &[&old], &[]), [changed]);
     let plain = build(json!({"url": {"type": "string"}, "token": {"type": "string"}}));
-    assert_eq!(told(&plain, &[&old], &[]), [changed]);
+    assert_eq!(changes(&plain, &[&old], &[]), [changed]);
     let another = build(json!({
         "url": {"type": "string"}, "token": secret("https://a.example"), "key": secret("https://b.example")
     }));
-    assert_eq!(told(&another, &[&old], &[]), [""; 0]);
+    assert_eq!(changes(&another, &[&old], &[]), [""; 0]);
 }
 
 const CAPABILITIES: [&str; 6] = [

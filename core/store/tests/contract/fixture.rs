@@ -275,7 +275,7 @@ pub(crate) fn references_of(pairs: &[(&str, &str)]) -> Vec<Reference> {
         .iter()
         .map(|(pointer, target)| Reference {
             pointer: Pointer::new(*pointer),
-            wanted: Vec::new(),
+            permitted: Vec::new(),
             target: at(target),
             purpose: Purpose::Configuration,
         })

@@ -17,7 +17,7 @@ on_both!(an_interrupted_creation_is_complete_or_absent, an_interrupted_save_is_c
 const ROUNDS: usize = 60;
 
 /// Maximum time until a commit that was already sent takes effect.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs a future until it is pending for the given number of times, then drops it. Returns its
 /// output if it is ready before that.
@@ -51,7 +51,7 @@ async fn revisions(yard: &TestStore, address: &str) -> usize {
             assert_eq!(yard.store.check_audit().await.unwrap().broken, None);
             return revisions;
         }
-        assert!(begun.elapsed() < PATIENCE, "{address} has {revisions} revisions and {lines} lines");
+        assert!(begun.elapsed() < TIMEOUT, "{address} has {revisions} revisions and {lines} lines");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
