@@ -15,7 +15,7 @@ use blockyard_toolchain::{Acquire, BuildError, Toolchain, ToolchainError};
 const READ_ABOVE: [&str; 5] =
     ["Cargo.toml", ".cargo/config.toml", ".cargo/config", "rust-toolchain.toml", "rust-toolchain"];
 
-/// Builds a bundle: compiles the crate and assembles the module into a component file. `say` is
+/// Builds a bundle: compiles the crate and assembles the module into a component file. `report` is
 /// called with a progress message before each step.
 ///
 /// The compiler runs in the crate's folder, independent of the current folder. Configuration files
@@ -25,16 +25,16 @@ const READ_ABOVE: [&str; 5] =
 /// # Errors
 /// Returns an error if no WebAssembly toolchain is available, if the crate does not compile or is
 /// not a bundle, or if another user can write a configuration file in a parent folder.
-pub async fn build(folder: &Path, say: &mut (dyn FnMut(&str) + Send)) -> Result<Built, Error> {
+pub async fn build(folder: &Path, report: &mut (dyn FnMut(&str) + Send)) -> Result<Built, Error> {
     // Checked first, to avoid installing a toolchain for a folder without a crate.
     blockyard_toolchain::manifest(folder).map_err(not_built)?;
     let folder = resolved(folder)?;
     only_own_files_above(&folder)?;
     // cargo may run for a minute; `block_in_place` lets the runtime continue its other tasks.
     let made = tokio::task::block_in_place(|| {
-        say(&format!("compiling {}", folder.display()));
+        report(&format!("compiling {}", folder.display()));
         let toolchain =
-            Toolchain::find(&folder, Acquire::FromRustup, &mut *say).map_err(|error| no_toolchain(&error))?;
+            Toolchain::find(&folder, Acquire::FromRustup, &mut *report).map_err(|error| no_toolchain(&error))?;
         blockyard_toolchain::build(&folder, &toolchain).map_err(not_built)
     })?;
     let module = std::fs::read(&made.module).map_err(|error| {

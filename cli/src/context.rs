@@ -92,8 +92,8 @@ impl Context {
     }
 
     /// Creates the yard.
-    pub(crate) async fn init(&self, place: Option<KeyLocation>) -> Result<Yard, Error> {
-        let new_key = match (place, KeySource::from_environment()) {
+    pub(crate) async fn init(&self, key_location: Option<KeyLocation>) -> Result<Yard, Error> {
+        let new_key = match (key_location, KeySource::from_environment()) {
             (Some(KeyLocation::Keyring), _) => NewKey::Keyring,
             (Some(KeyLocation::File), KeySource::File(path)) => NewKey::File(Some(path)),
             (Some(KeyLocation::File), _) => NewKey::File(None),
@@ -113,7 +113,7 @@ impl Context {
     pub(crate) fn announce(&self, yard: &Yard) {
         let info = yard.info();
         self.terminal.note(&format!("created yard {}", info.yard));
-        self.terminal.note(&format!("key stored in {}", key_in_words(&info.key)));
+        self.terminal.note(&format!("key stored in {}", describe_key(&info.key)));
     }
 
     /// Returns the URL of the yard and the configuration to open it with. The URL is that of
@@ -201,17 +201,17 @@ impl Context {
 }
 
 /// Describes the location of a key, with advice to back up a key file.
-pub(crate) fn key_in_words(location: &str) -> String {
-    let place = in_words(location);
+pub(crate) fn describe_key(location: &str) -> String {
+    let description = describe_key_location(location);
     match location.split_once(':') {
-        Some(("file", _)) => format!("{place}; back it up: without it the secrets are lost"),
-        Some(("env", _)) => format!("{place}, which every command requires"),
-        _ => place,
+        Some(("file", _)) => format!("{description}; back it up: without it the secrets are lost"),
+        Some(("env", _)) => format!("{description}, which every command requires"),
+        _ => description,
     }
 }
 
 /// Describes the location of a key.
-pub(crate) fn in_words(location: &str) -> String {
+pub(crate) fn describe_key_location(location: &str) -> String {
     match location.split_once(':') {
         Some(("keyring", account)) => {
             format!("the operating system's keyring (service `blockyard`, account `{account}`)")

@@ -124,8 +124,8 @@ fn exposed_secret(field: &str) -> Error {
 fn secret_inside(schema: &Schema, field: &Pointer, value: &Json) -> Option<Pointer> {
     let mut alone = PlainDocument(Json::Null);
     field.set(&mut alone.0, value.clone()).ok()?;
-    let places = schema.secrets(&alone.0).into_iter().map(|place| place.pointer);
-    places.into_iter().find(|place| alone.0.pointer(place.as_str()).is_some_and(Json::is_string))
+    let pointers = schema.secrets(&alone.0).into_iter().map(|secret| secret.pointer);
+    pointers.into_iter().find(|pointer| alone.0.pointer(pointer.as_str()).is_some_and(Json::is_string))
 }
 
 /// Prompts for each field of a schema, in schema order.
@@ -165,7 +165,7 @@ pub(crate) fn ask_all(schema: &Schema, terminal: &Terminal) -> Result<Patch, Err
             match form::answer(&field, text.trim()) {
                 Ok(None) if field.required => terminal.note("a value is required"),
                 Ok(answer) => break answer,
-                Err(wanted) => terminal.note(&wanted),
+                Err(expected) => terminal.note(&expected),
             }
         };
         if let Some(value) = answered {

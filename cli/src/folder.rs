@@ -58,7 +58,7 @@ mod unix {
         name: String,
         path: PathBuf,
         /// Set after the rename, when the temporary file no longer exists.
-        placed: bool,
+        persisted: bool,
     }
 
     impl Folder {
@@ -118,12 +118,12 @@ mod unix {
             let temporary = format!(".blockyard-{}-{}", std::process::id(), self.count);
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let made = openat(&at, temporary.as_str(), flags, FILE_MODE).map_err(|error| cannot(&path, error))?;
-            Ok(NewFile { file: made.into(), folder: at, temporary, name: name.clone(), path, placed: false })
+            Ok(NewFile { file: made.into(), folder: at, temporary, name: name.clone(), path, persisted: false })
         }
 
         /// Renames a complete file to its final name. An existing entry of that name is replaced,
         /// never written through.
-        pub(crate) fn place(&mut self, mut new: NewFile, object: &str) -> Result<(), Error> {
+        pub(crate) fn persist(&mut self, mut new: NewFile, object: &str) -> Result<(), Error> {
             let failed = |error: Errno| cannot(&new.path, error);
             if let Ok(there) = statat(&new.folder, new.name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
                 if let Some(other) = self.written.get(&identity(&there)) {
@@ -139,9 +139,9 @@ mod unix {
             }
             new.file.sync_all().map_err(|error| cannot(&new.path, error))?;
             renameat(&new.folder, new.temporary.as_str(), &new.folder, new.name.as_str()).map_err(failed)?;
-            let placed = rustix::fs::fstat(&new.file).map_err(failed)?;
-            self.written.insert(identity(&placed), object.to_owned());
-            new.placed = true;
+            let persisted = rustix::fs::fstat(&new.file).map_err(failed)?;
+            self.written.insert(identity(&persisted), object.to_owned());
+            new.persisted = true;
             Ok(())
         }
     }
@@ -163,7 +163,7 @@ mod unix {
 
     impl Drop for NewFile {
         fn drop(&mut self) {
-            if !self.placed {
+            if !self.persisted {
                 // An incomplete file that cannot be removed is left behind.
                 let _ = unlinkat(&self.folder, self.temporary.as_str(), AtFlags::empty());
             }
@@ -183,13 +183,13 @@ mod unix {
         fn write(folder: &mut Folder, path: &str, text: &str) -> Result<(), Error> {
             let mut file = folder.create(&parts(path))?;
             file.write_all(text.as_bytes()).expect("written");
-            folder.place(file, path)
+            folder.persist(file, path)
         }
 
         #[test]
         fn symbolic_links_are_not_followed_on_write() {
-            let place = tempfile::tempdir().expect("a folder");
-            let (inside, outside) = (place.path().join("in"), place.path().join("out"));
+            let temporary = tempfile::tempdir().expect("a folder");
+            let (inside, outside) = (temporary.path().join("in"), temporary.path().join("out"));
             std::fs::create_dir_all(inside.join("a")).expect("a folder");
             std::fs::create_dir(&outside).expect("a folder");
             std::fs::write(outside.join("file"), "as it was").expect("a file");
@@ -208,39 +208,39 @@ mod unix {
 
         #[test]
         fn a_link_that_appears_while_a_file_is_written_is_replaced() {
-            let place = tempfile::tempdir().expect("a folder");
-            let outside = place.path().join("outside");
+            let temporary = tempfile::tempdir().expect("a folder");
+            let outside = temporary.path().join("outside");
             std::fs::write(&outside, "as it was").expect("a file");
-            let mut folder = Folder::open(&place.path().join("in")).expect("open");
+            let mut folder = Folder::open(&temporary.path().join("in")).expect("open");
             let mut file = folder.create(&parts("x")).expect("begun");
             file.write_all(b"new").expect("written");
-            symlink(&outside, place.path().join("in/x")).expect("a link");
-            folder.place(file, "x").expect("placed");
+            symlink(&outside, temporary.path().join("in/x")).expect("a link");
+            folder.persist(file, "x").expect("placed");
             assert_eq!(std::fs::read_to_string(&outside).expect("the file"), "as it was");
-            assert_eq!(std::fs::read_to_string(place.path().join("in/x")).expect("the file"), "new");
+            assert_eq!(std::fs::read_to_string(temporary.path().join("in/x")).expect("the file"), "new");
         }
 
         #[test]
         fn two_objects_are_not_written_to_the_same_file() {
-            let place = tempfile::tempdir().expect("a folder");
-            let mut folder = Folder::open(place.path()).expect("open");
+            let temporary = tempfile::tempdir().expect("a folder");
+            let mut folder = Folder::open(temporary.path()).expect("open");
             write(&mut folder, "a/x", "one").expect("written");
             // Simulates a case-insensitive file system: the second name leads to the first file.
-            std::fs::hard_link(place.path().join("a/x"), place.path().join("a/X")).expect("a second name");
+            std::fs::hard_link(temporary.path().join("a/x"), temporary.path().join("a/X")).expect("a second name");
             assert!(write(&mut folder, "a/X", "two").is_err());
-            assert_eq!(std::fs::read_to_string(place.path().join("a/x")).expect("the file"), "one");
-            let left = std::fs::read_dir(place.path().join("a")).expect("the folder").count();
+            assert_eq!(std::fs::read_to_string(temporary.path().join("a/x")).expect("the file"), "one");
+            let left = std::fs::read_dir(temporary.path().join("a")).expect("the folder").count();
             assert_eq!(left, 2, "no temporary file is left");
         }
 
         #[test]
         fn a_file_is_replaced_atomically_and_keeps_its_permissions() {
             use std::os::unix::fs::PermissionsExt as _;
-            let place = tempfile::tempdir().expect("a folder");
-            let file = place.path().join("x");
+            let temporary = tempfile::tempdir().expect("a folder");
+            let file = temporary.path().join("x");
             std::fs::write(&file, "old").expect("a file");
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("permissions");
-            let mut folder = Folder::open(place.path()).expect("open");
+            let mut folder = Folder::open(temporary.path()).expect("open");
             drop(folder.create(&parts("x")).expect("begun"));
             assert_eq!(std::fs::read_to_string(&file).expect("the file"), "old");
             write(&mut folder, "x", "new").expect("written");
@@ -303,7 +303,7 @@ mod portable {
         }
 
         /// Renames a complete file to its final name.
-        pub(crate) fn place(&mut self, new: NewFile, _object: &str) -> Result<(), Error> {
+        pub(crate) fn persist(&mut self, new: NewFile, _object: &str) -> Result<(), Error> {
             new.temporary.persist(&new.path).map_err(|error| cannot(&new.path, error.error)).map(drop)
         }
     }

@@ -41,8 +41,8 @@ fn main() -> ExitCode {
     no_core_files();
     // A panic message may contain a secret, so only its source location is recorded.
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(|place| format!("{}:{}", place.file(), place.line()));
-        *PANIC.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = place;
+        let location = panic.location().map(|location| format!("{}:{}", location.file(), location.line()));
+        *PANIC.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = location;
     }));
     let cli = Cli::read();
     let terminal = Terminal { json: cli.global.json, quiet: cli.global.quiet, verbose: cli.global.verbose };
@@ -110,9 +110,9 @@ async fn interrupted() {
 
 /// Returns the error for a panic: an internal error with the source location of the panic.
 fn bug() -> blockyard::Error {
-    let place = PANIC.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-    let place = place.unwrap_or_else(|| "an unknown location".to_owned());
-    blockyard::Error::new(blockyard::ErrorKind::Internal, format!("Blockyard crashed at {place}"))
+    let location = PANIC.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+    let location = location.unwrap_or_else(|| "an unknown location".to_owned());
+    blockyard::Error::new(blockyard::ErrorKind::Internal, format!("Blockyard crashed at {location}"))
 }
 
 /// Disables core files. A core file would preserve the secrets in this process's memory.

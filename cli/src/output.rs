@@ -143,13 +143,13 @@ impl Write for Destination {
 #[derive(Default)]
 pub(crate) struct TerminalText {
     /// Incomplete UTF-8 sequence at the end of the previous chunk.
-    begun: Vec<u8>,
+    incomplete: Vec<u8>,
     json: bool,
 }
 
 impl TerminalText {
     fn escape(&mut self, bytes: &[u8]) -> String {
-        let mut all = std::mem::take(&mut self.begun);
+        let mut all = std::mem::take(&mut self.incomplete);
         all.extend_from_slice(bytes);
         let mut out = String::new();
         let mut rest = all.as_slice();
@@ -166,7 +166,7 @@ impl TerminalText {
             match wrong {
                 None => return out,
                 Some((wrong, None)) => {
-                    self.begun = wrong.to_owned();
+                    self.incomplete = wrong.to_owned();
                     return out;
                 }
                 Some((wrong, Some(length))) => {
@@ -179,7 +179,7 @@ impl TerminalText {
 
     /// Returns the incomplete sequence at the end of the stream.
     fn rest(&mut self) -> String {
-        hexadecimal(&std::mem::take(&mut self.begun))
+        hexadecimal(&std::mem::take(&mut self.incomplete))
     }
 }
 
@@ -250,11 +250,11 @@ mod tests {
     fn control_bytes_are_escaped_across_chunk_boundaries() {
         let bytes = "a\u{1b}[2J\u{9b}1m é \u{202e}x\r\nb".as_bytes().iter().copied().chain([0xff, b'c', 0xc3]);
         let bytes: Vec<u8> = bytes.collect();
-        let wanted = "a\\u{1b}[2J\\u{9b}1m é \\u{202e}x\nb\\xffc\\xc3";
+        let expected = "a\\u{1b}[2J\\u{9b}1m é \\u{202e}x\nb\\xffc\\xc3";
         for cut in 0..=bytes.len() {
             let mut text = TerminalText::default();
             let shown = text.escape(&bytes[..cut]) + &text.escape(&bytes[cut..]) + &text.rest();
-            assert_eq!(shown.replace("\\r", ""), wanted, "cut at {cut}");
+            assert_eq!(shown.replace("\\r", ""), expected, "cut at {cut}");
         }
     }
 

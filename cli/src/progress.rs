@@ -20,19 +20,19 @@ pub(crate) struct Progress {
 struct Line(ProgressBar);
 
 impl Progress {
-    pub(crate) fn new(wanted: bool) -> Self {
+    pub(crate) fn new(enabled: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        let bar = (wanted && terminal).then(|| {
+        let bar = (enabled && terminal).then(|| {
             let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}").expect("a valid template");
             let bar = ProgressBar::new_spinner().with_style(style);
             bar.enable_steady_tick(Duration::from_millis(100));
             Arc::new(Line(bar))
         });
-        Self { bar, lines: wanted && !terminal }
+        Self { bar, lines: enabled && !terminal }
     }
 
     /// Shows the next step.
-    pub(crate) fn say(&self, text: &str) {
+    pub(crate) fn report(&self, text: &str) {
         use std::io::Write as _;
         match &self.bar {
             Some(line) => line.0.set_message(visible::line(text)),

@@ -143,11 +143,11 @@ fn package(manifest: &Path) -> Result<Package, BuildError> {
         output: String::from_utf8_lossy(&output.stderr).into_owned(),
     };
     let metadata: Value = serde_json::from_slice(&output.stdout).map_err(|_| broken())?;
-    let wanted = manifest.canonicalize().unwrap_or_else(|_| manifest.to_owned());
+    let expected = manifest.canonicalize().unwrap_or_else(|_| manifest.to_owned());
     let found = metadata["packages"].as_array().into_iter().flatten().find(|package| {
         package["manifest_path"]
             .as_str()
-            .is_some_and(|path| Path::new(path).canonicalize().is_ok_and(|path| path == wanted))
+            .is_some_and(|path| Path::new(path).canonicalize().is_ok_and(|path| path == expected))
     });
     let package = found.ok_or_else(|| BuildError::NotACrate(folder()))?;
     let text = |value: &Value| value.as_str().map(str::to_owned);

@@ -54,19 +54,19 @@ impl ToolchainError {
 
 impl Toolchain {
     /// Finds a toolchain that compiles the crate in `folder` for WebAssembly, and installs the
-    /// target if it is missing. `say` is called with a progress message before each step. Compilers
+    /// target if it is missing. `report` is called with a progress message before each step. Compilers
     /// run in `folder`, because `rust-toolchain.toml` selects the toolchain by folder.
     ///
     /// # Errors
     /// Returns a [`ToolchainError`] that lists the attempts.
-    pub fn find(folder: &Path, acquire: Acquire, say: &mut dyn FnMut(&str)) -> Result<Self, ToolchainError> {
+    pub fn find(folder: &Path, acquire: Acquire, report: &mut dyn FnMut(&str)) -> Result<Self, ToolchainError> {
         let mut tried = Vec::new();
         if has_target(folder) {
             return Ok(Self::Installed);
         }
         tried.push(format!("the default compiler does not have the target {TARGET}"));
 
-        say(&format!("installing the target {TARGET} with rustup"));
+        report(&format!("installing the target {TARGET} with rustup"));
         match run(Command::new("rustup").args(["target", "add", TARGET]).current_dir(folder)) {
             Ok(()) if has_target(folder) => return Ok(Self::Installed),
             Ok(()) => tried.push("rustup added the target to a compiler that is not the default".to_owned()),
@@ -77,7 +77,7 @@ impl Toolchain {
             return Ok(found);
         }
         if acquire == Acquire::FromRustupOrPackages
-            && let Err(reason) = install_packages(say)
+            && let Err(reason) = install_packages(report)
         {
             tried.push(format!("Debian's packages: {reason}"));
         }
@@ -136,11 +136,11 @@ fn linker(folder: &Path) -> Option<PathBuf> {
     })
 }
 
-fn install_packages(say: &mut dyn FnMut(&str)) -> Result<(), String> {
+fn install_packages(report: &mut dyn FnMut(&str)) -> Result<(), String> {
     if run(Command::new("apt-get").arg("--version")).is_err() {
         return Err("this machine has no apt-get".to_owned());
     }
-    say(&format!("installing Debian's {}", DEBIAN_PACKAGES.join(", ")));
+    report(&format!("installing Debian's {}", DEBIAN_PACKAGES.join(", ")));
     let apt =
         |arguments: &[&str]| run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"));
     let install: Vec<&str> =

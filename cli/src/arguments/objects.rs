@@ -28,7 +28,7 @@ pub(crate) struct Cp {
 pub(crate) struct Ls {
     /// Object path prefix, TYPE/NAME:PREFIX. An empty prefix lists all objects.
     #[arg(value_name = "ADDRESS:PREFIX")]
-    pub(crate) place: String,
+    pub(crate) path: String,
     /// List all objects instead of one level of folders.
     #[arg(short, long)]
     pub(crate) recursive: bool,
@@ -38,14 +38,14 @@ pub(crate) struct Ls {
 pub(crate) struct Cat {
     /// Object path, TYPE/NAME:PATH.
     #[arg(value_name = "ADDRESS:PATH")]
-    pub(crate) place: String,
+    pub(crate) path: String,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Rm {
     /// Object path, TYPE/NAME:PATH.
     #[arg(value_name = "ADDRESS:PATH")]
-    pub(crate) place: String,
+    pub(crate) path: String,
     /// Skip the confirmation prompt. A removed object cannot be restored.
     #[arg(short, long)]
     pub(crate) yes: bool,

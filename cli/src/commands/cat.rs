@@ -7,9 +7,9 @@ use crate::outcome::{DONE, Outcome};
 use crate::output::{self, Destination};
 
 pub(super) async fn run(arguments: &Cat, context: &Context) -> Outcome {
-    let place = Stored::parse(&arguments.place)?;
+    let object = Stored::parse(&arguments.path)?;
     let yard = context.open().await?;
-    let (_, stream) = place.open(&yard).await?.get(&place.path).await?;
+    let (_, stream) = object.open(&yard).await?.get(&object.path).await?;
     let mut destination = Destination::new(None)?;
     output::copy(stream, &mut destination).await?;
     destination.finish()?;

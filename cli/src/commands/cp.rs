@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde_json::json;
 
-use super::objects::{Place, Stored, size};
+use super::objects::{Endpoint, Stored, size};
 use crate::arguments::Cp;
 use crate::context::Context;
 use crate::folder::Folder;
@@ -42,33 +42,33 @@ struct Copying<'a> {
 }
 
 pub(super) async fn run(arguments: &Cp, context: &Context) -> Outcome {
-    let (from, to) = (Place::parse(&arguments.from), Place::parse(&arguments.to));
-    if let (Place::Local(_), Place::Local(_)) = (&from, &to) {
+    let (from, to) = (Endpoint::parse(&arguments.from), Endpoint::parse(&arguments.to));
+    if let (Endpoint::Local(_), Endpoint::Local(_)) = (&from, &to) {
         return Err(Error::new(ErrorKind::Usage, "neither the source nor the destination is an object path")
             .hint("specify one of them as `TYPE/NAME:PATH`, such as `gcs-bucket/zoo:data/flights.csv`")
             .into());
     }
-    let to_stdout = matches!(&to, Place::Local(path) if is_standard(path));
+    let to_stdout = matches!(&to, Endpoint::Local(path) if is_standard(path));
     let yard = context.open().await?;
     let mut copying =
         Copying { arguments, progress: context.progress(), copied: Copied::default(), left_out: Vec::new() };
     match (&from, &to) {
-        (Place::Local(from), Place::Stored(to)) => copying.up(from, to, &yard).await?,
-        (Place::Stored(from), Place::Local(to)) => copying.down(from, to, &yard).await?,
-        (Place::Stored(from), Place::Stored(to)) => copying.across(from, to, &yard).await?,
-        (Place::Local(_), Place::Local(_)) => {}
+        (Endpoint::Local(from), Endpoint::Stored(to)) => copying.up(from, to, &yard).await?,
+        (Endpoint::Stored(from), Endpoint::Local(to)) => copying.down(from, to, &yard).await?,
+        (Endpoint::Stored(from), Endpoint::Stored(to)) => copying.across(from, to, &yard).await?,
+        (Endpoint::Local(_), Endpoint::Local(_)) => {}
     }
     let Copying { progress, copied: Copied { objects, bytes }, left_out, .. } = copying;
     drop(progress);
-    let said = || format!("{objects} object{} copied, {}", if objects == 1 { "" } else { "s" }, size(bytes));
+    let summary = || format!("{objects} object{} copied, {}", if objects == 1 { "" } else { "s" }, size(bytes));
     if to_stdout {
-        context.terminal.note(&said());
+        context.terminal.note(&summary());
     } else {
-        context.terminal.document(&json!({ "objects": objects, "bytes": bytes }), said)?;
+        context.terminal.document(&json!({ "objects": objects, "bytes": bytes }), summary)?;
     }
     yard.close().await;
     match &from {
-        Place::Stored(from) if !left_out.is_empty() => {
+        Endpoint::Stored(from) if !left_out.is_empty() => {
             Err(names::refused(&left_out, &from.address.to_string(), "the others were copied").into())
         }
         _ => Ok(DONE),
@@ -102,10 +102,11 @@ impl Copying<'_> {
         let mut files = Vec::new();
         let mut taken: BTreeMap<String, PathBuf> = BTreeMap::new();
         let mut waiting = vec![folder.to_owned()];
-        while let Some(place) = waiting.pop() {
-            let cannot =
-                |error| Error::new(ErrorKind::Remote, format!("`{}` cannot be read", place.display())).because(error);
-            let mut entries: Vec<PathBuf> = std::fs::read_dir(&place)
+        while let Some(subfolder) = waiting.pop() {
+            let cannot = |error| {
+                Error::new(ErrorKind::Remote, format!("`{}` cannot be read", subfolder.display())).because(error)
+            };
+            let mut entries: Vec<PathBuf> = std::fs::read_dir(&subfolder)
                 .map_err(cannot)?
                 .map(|entry| Ok(entry?.path()))
                 .collect::<Result<_, _>>()
@@ -125,7 +126,7 @@ impl Copying<'_> {
                     files.push((entry, below));
                 } else {
                     // A link may lead outside of the folder, and a pipe may never end.
-                    self.progress.say(&format!("skipped `{}`, which is not a regular file", entry.display()));
+                    self.progress.report(&format!("skipped `{}`, which is not a regular file", entry.display()));
                 }
             }
         }
@@ -157,7 +158,7 @@ impl Copying<'_> {
     async fn down_all(&mut self, from: &Stored, storage: &ObjectStorage, to: &Path) -> Result<(), Failure> {
         let beginning = below(&from.path);
         let (mut targets, mut bad) = names::targets(self.objects(storage, &beginning).await?, &beginning);
-        names::leave_out_alike(&mut targets, &mut bad, to)?;
+        names::leave_out_collisions(&mut targets, &mut bad, to)?;
         if !bad.is_empty() && !self.arguments.skip_bad_names {
             return Err(names::refused(&bad, &from.address.to_string(), "nothing was copied").into());
         }
@@ -255,7 +256,7 @@ impl Copying<'_> {
             bytes += chunk.len() as u64;
             file.write_all(&chunk)?;
         }
-        folder.place(file, &target.object)?;
+        folder.persist(file, &target.object)?;
         self.count(bytes);
         Ok(())
     }

@@ -3,7 +3,7 @@
 use blockyard::{Error, ErrorKind, RotateTo, Yard};
 
 use crate::arguments::{KeyCommand, Rotate};
-use crate::context::{Context, in_words, key_in_words};
+use crate::context::{Context, describe_key, describe_key_location};
 use crate::outcome::{DONE, Outcome};
 
 pub(super) async fn run(command: &KeyCommand, context: &Context) -> Outcome {
@@ -18,7 +18,7 @@ async fn status(context: &Context) -> Outcome {
     let status = Yard::key_status(&url, &config).await?;
     context.terminal.document(&status, || {
         let mut text =
-            format!("yard     {}\nkey      {} in {}\n", status.yard, status.key_id, key_in_words(&status.location));
+            format!("yard     {}\nkey      {} in {}\n", status.yard, status.key_id, describe_key(&status.location));
         text.push_str(&match &status.reason {
             None => "         available; opens the yard\n".to_owned(),
             Some(reason) => format!("         not available: {reason}\n"),
@@ -27,7 +27,7 @@ async fn status(context: &Context) -> Outcome {
             text.push_str(&format!(
                 "rotation to {} in {}: {} blocks rewrapped, {} remaining; finish it with `blockyard key rotate`\n",
                 rotation.key_id,
-                key_in_words(&rotation.location),
+                describe_key(&rotation.location),
                 rotation.moved,
                 rotation.left
             ));
@@ -42,10 +42,10 @@ async fn rotate(arguments: &Rotate, context: &Context) -> Outcome {
         None => RotateTo::Same,
         Some("keyring") => RotateTo::Keyring,
         Some("file") => RotateTo::File,
-        Some(place) => match place.strip_prefix("env:").filter(|name| !name.is_empty()) {
+        Some(location) => match location.strip_prefix("env:").filter(|name| !name.is_empty()) {
             Some(name) => RotateTo::Environment(name.to_owned()),
             None => {
-                return Err(Error::new(ErrorKind::Usage, format!("`{place}` is not a key location"))
+                return Err(Error::new(ErrorKind::Usage, format!("`{location}` is not a key location"))
                     .hint("use `keyring`, `file` or `env:NAME`")
                     .into());
             }
@@ -60,11 +60,11 @@ async fn rotate(arguments: &Rotate, context: &Context) -> Outcome {
         format!(
             "the yard's key is {} in {}\n{} blocks rewrapped{}\nthe old key {} is no longer used by this yard, but older backups require it; it is still in {}",
             done.key_id,
-            key_in_words(&done.location),
+            describe_key(&done.location),
             done.moved,
             if done.resumed { ", resuming an earlier rotation" } else { "" },
             done.old_key_id,
-            in_words(&done.old_location),
+            describe_key_location(&done.old_location),
         )
     })?;
     yard.close().await;

@@ -9,12 +9,12 @@ use crate::context::Context;
 use crate::outcome::{DONE, Outcome};
 
 pub(super) async fn run(arguments: &Ls, context: &Context) -> Outcome {
-    let place = Stored::parse(&arguments.place)?;
+    let object = Stored::parse(&arguments.path)?;
     let yard = context.open().await?;
-    let storage = place.open(&yard).await?;
+    let storage = object.open(&yard).await?;
     let delimiter = (!arguments.recursive).then_some("/");
     let mut all = ObjectPage::default();
-    let mut pages = storage.pages(&place.path, delimiter);
+    let mut pages = storage.pages(&object.path, delimiter);
     while let Some(page) = pages.next().await? {
         if context.terminal.json {
             all.objects.extend(page.objects);

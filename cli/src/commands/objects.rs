@@ -6,7 +6,7 @@ use blockyard::{Error, ErrorKind, ObjectStorage, PinnedAddress, Yard};
 
 /// Source or destination of a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Endpoint {
     /// A local file or folder; `-` is standard input or output.
     Local(PathBuf),
     /// A path in the storage of a block.
@@ -20,7 +20,7 @@ pub(super) struct Stored {
     pub(super) path: String,
 }
 
-impl Place {
+impl Endpoint {
     /// Parses a location. Text with an address before the first colon is an object path; anything
     /// else is a local path. Prefix a local file of such a name with `./`.
     pub(super) fn parse(text: &str) -> Self {
@@ -32,11 +32,11 @@ impl Place {
 }
 
 impl Stored {
-    /// Parses an object path like [`Place::parse`]; a local path is an error.
+    /// Parses an object path like [`Endpoint::parse`]; a local path is an error.
     pub(super) fn parse(text: &str) -> Result<Self, Error> {
-        match Place::parse(text) {
-            Place::Stored(stored) => Ok(stored),
-            Place::Local(_) => Err(Error::new(ErrorKind::Usage, format!("`{text}` is not an object path"))
+        match Endpoint::parse(text) {
+            Endpoint::Stored(stored) => Ok(stored),
+            Endpoint::Local(_) => Err(Error::new(ErrorKind::Usage, format!("`{text}` is not an object path"))
                 .hint("use `TYPE/NAME:PATH`, such as `gcs-bucket/zoo:data/flights.csv`")),
         }
     }
@@ -65,10 +65,10 @@ mod tests {
     #[test]
     fn an_address_before_a_colon_is_a_block() {
         for text in ["gcs-bucket/zoo:", "gcs-bucket/zoo:a/b:c", "gcs-bucket/zoo@3:a"] {
-            assert!(matches!(Place::parse(text), Place::Stored(stored) if stored.to_string() == text), "{text}");
+            assert!(matches!(Endpoint::parse(text), Endpoint::Stored(stored) if stored.to_string() == text), "{text}");
         }
         for text in ["-", "a", "./gcs-bucket/zoo:a", "/data/a:b", "a:b", "C:\\data", "A/B:c"] {
-            assert!(matches!(Place::parse(text), Place::Local(_)), "{text}");
+            assert!(matches!(Endpoint::parse(text), Endpoint::Local(_)), "{text}");
         }
     }
 }

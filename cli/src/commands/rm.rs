@@ -8,13 +8,17 @@ use crate::context::Context;
 use crate::outcome::{DONE, Outcome};
 
 pub(super) async fn run(arguments: &Rm, context: &Context) -> Outcome {
-    let place = Stored::parse(&arguments.place)?;
+    let object = Stored::parse(&arguments.path)?;
     let yard = context.open().await?;
-    let storage = place.open(&yard).await?;
-    let question = format!("remove `{place}`?");
-    context.terminal.require_confirmation(arguments.yes, &question, &format!("removing `{place}` cannot be undone"))?;
-    storage.delete(&place.path).await?;
-    context.terminal.document(&json!({ "removed": place.to_string() }), || format!("removed {place}"))?;
+    let storage = object.open(&yard).await?;
+    let question = format!("remove `{object}`?");
+    context.terminal.require_confirmation(
+        arguments.yes,
+        &question,
+        &format!("removing `{object}` cannot be undone"),
+    )?;
+    storage.delete(&object.path).await?;
+    context.terminal.document(&json!({ "removed": object.to_string() }), || format!("removed {object}"))?;
     yard.close().await;
     Ok(DONE)
 }

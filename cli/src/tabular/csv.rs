@@ -93,7 +93,7 @@ mod tests {
     fn fields_are_quoted_if_necessary() {
         let texts = vec!["a,b", "a\"b", "a\nb", "a\rb", "\u{feff}a", "a\u{feff}", " a", "#a"];
         let column = Arc::new(StringArray::from(texts)) as ArrayRef;
-        let wanted = "\"\u{feff}x\"\n\"a,b\"\n\"a\"\"b\"\n\"a\nb\"\n\"a\rb\"\n\"\u{feff}a\"\na\u{feff}\n a\n#a\n";
-        assert_eq!(csv(vec![("\u{feff}x", column)]), wanted);
+        let expected = "\"\u{feff}x\"\n\"a,b\"\n\"a\"\"b\"\n\"a\nb\"\n\"a\rb\"\n\"\u{feff}a\"\na\u{feff}\n a\n#a\n";
+        assert_eq!(csv(vec![("\u{feff}x", column)]), expected);
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn targets(objects: Vec<(String, u64)>, below: &str) -> (Vec<Target>,
     for (object, size) in objects {
         let name = object.strip_prefix(below).unwrap_or(&object);
         if name.is_empty()
-            || name.ends_with('/') && mistake(name.trim_end_matches('/')).is_none() && !name.ends_with("//")
+            || name.ends_with('/') && rejection_reason(name.trim_end_matches('/')).is_none() && !name.ends_with("//")
         {
             // Some tools create an empty object to represent a folder.
             if size > 0 {
@@ -61,13 +61,13 @@ pub(super) fn targets(objects: Vec<(String, u64)>, below: &str) -> (Vec<Target>,
 /// Splits a name into path components. Rejects components that a path would interpret or discard,
 /// such as `..` and empty ones.
 pub(super) fn parts(name: &str) -> Result<Vec<String>, &'static str> {
-    match mistake(name) {
+    match rejection_reason(name) {
         Some(reason) => Err(reason),
         None => Ok(name.split('/').map(str::to_owned).collect()),
     }
 }
 
-fn mistake(name: &str) -> Option<&'static str> {
+fn rejection_reason(name: &str) -> Option<&'static str> {
     let has = |wrong: fn(&str) -> bool| name.split('/').any(wrong);
     if name.starts_with('/') {
         Some("begins with a slash")
@@ -122,7 +122,7 @@ fn leave_out_folders(targets: &mut Vec<Target>, bad: &mut Vec<BadName>) {
 /// Moves objects whose names the destination's file system does not distinguish to `bad`. This is
 /// tested on the file system itself: if it folds names, empty files with these names are created in
 /// a temporary folder on it.
-pub(super) fn leave_out_alike(targets: &mut Vec<Target>, bad: &mut Vec<BadName>, to: &Path) -> Result<(), Error> {
+pub(super) fn leave_out_collisions(targets: &mut Vec<Target>, bad: &mut Vec<BadName>, to: &Path) -> Result<(), Error> {
     let Some(disk) = to.ancestors().find(|folder| folder.is_dir()).or(Some(Path::new("."))) else { return Ok(()) };
     let disk = if disk.as_os_str().is_empty() { Path::new(".") } else { disk };
     let cannot = |error: std::io::Error| {
@@ -147,7 +147,7 @@ fn folds(folder: &Path) -> bool {
 /// Creates a file for each target. Moves targets whose file already exists, and the target that
 /// created it, to `bad`.
 fn claim(targets: &mut Vec<Target>, bad: &mut Vec<BadName>, folder: &Path) {
-    let mut alike: HashMap<usize, String> = HashMap::new();
+    let mut collisions: HashMap<usize, String> = HashMap::new();
     for (index, target) in targets.iter().enumerate() {
         let path = target.parts.iter().fold(folder.to_owned(), |path, part| path.join(part));
         let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
@@ -161,16 +161,16 @@ fn claim(targets: &mut Vec<Target>, bad: &mut Vec<BadName>, folder: &Path) {
                 None => format!("cannot be a file on this disk: {error}"),
             };
             if let Some(other) = other {
-                alike
+                collisions
                     .entry(other)
                     .or_insert_with(|| format!("is the same file as `{}` on this disk", visible::line(&target.object)));
             }
-            alike.insert(index, reason);
+            collisions.insert(index, reason);
         }
     }
     let mut index = 0;
     targets.retain(|target| {
-        let reason = alike.remove(&index);
+        let reason = collisions.remove(&index);
         index += 1;
         bad.extend(reason.iter().map(|reason| BadName { object: target.object.clone(), reason: reason.clone() }));
         reason.is_none()
@@ -200,8 +200,8 @@ pub(super) fn refused(bad: &[BadName], address: &str, done: &str) -> Error {
     let error = Error::new(ErrorKind::Invalid, message).multi_line().details(details.into());
     let error = match bad.iter().find(|name| !dotted(name)) {
         Some(name) => {
-            let place = format!("{address}:{}", name.object).replace('\'', "'\\''");
-            error.hint(format!("copy it separately under another name: `blockyard cp '{place}' FILE`"))
+            let source = format!("{address}:{}", name.object).replace('\'', "'\\''");
+            error.hint(format!("copy it separately under another name: `blockyard cp '{source}' FILE`"))
         }
         None => error.hint("rename it with the tools of the storage service"),
     };
@@ -282,8 +282,8 @@ mod tests {
         let mut bad = Vec::new();
         claim(&mut all, &mut bad, probe.path());
         assert_eq!(all, [other]);
-        let told: Vec<String> = bad.iter().map(|bad| format!("{} {}", bad.object, bad.reason)).collect();
-        assert_eq!(told, ["x is the same file as `X` on this disk", "X is the same file as `x` on this disk"]);
+        let rejected: Vec<String> = bad.iter().map(|bad| format!("{} {}", bad.object, bad.reason)).collect();
+        assert_eq!(rejected, ["x is the same file as `X` on this disk", "X is the same file as `x` on this disk"]);
     }
 
     #[test]
