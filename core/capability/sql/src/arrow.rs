@@ -59,7 +59,7 @@ enum Mismatch {
     /// The value has a different type than the column.
     Kind { found: &'static str, expected: &'static str },
     /// The value has the column's type, but is out of range for the Arrow type.
-    Beyond { value: String, expected: &'static str },
+    OutOfRange { value: String, expected: &'static str },
 }
 
 impl Mismatch {
@@ -70,7 +70,7 @@ impl Mismatch {
                 format!("row {row}: column `{column}` has {found}, but is a column of {expected}"),
             )
             .hint("convert the column to one type, with `cast(… as …)` in the statement"),
-            Self::Beyond { value, expected } => Problem::new(
+            Self::OutOfRange { value, expected } => Problem::new(
                 "invalid",
                 format!("row {row}: column `{column}` has `{value}`, which {expected} cannot hold"),
             )
@@ -148,12 +148,12 @@ impl Batches {
     }
 }
 
-fn beyond(value: String, expected: &'static str) -> Mismatch {
-    Mismatch::Beyond { value, expected }
+fn out_of_range(value: String, expected: &'static str) -> Mismatch {
+    Mismatch::OutOfRange { value, expected }
 }
 
 fn in_range<T: TryFrom<i64>>(value: i64, expected: &'static str) -> Result<T, Mismatch> {
-    T::try_from(value).map_err(|_| beyond(value.to_string(), expected))
+    T::try_from(value).map_err(|_| out_of_range(value.to_string(), expected))
 }
 
 impl ColumnBuilder {
@@ -195,7 +195,7 @@ impl ColumnBuilder {
             (Self::Float64(b), Cell::Single(v)) => b.append_value(v.into()),
             // SQLite stores a float without a fraction as an integer.
             (Self::Float64(b), Cell::Integer(v)) => b.append_value(
-                number::double_of_integer(v).ok_or_else(|| beyond(v.to_string(), "a column of doubles"))?,
+                number::double_of_integer(v).ok_or_else(|| out_of_range(v.to_string(), "a column of doubles"))?,
             ),
             (
                 Self::Text(b, _),
@@ -206,15 +206,15 @@ impl ColumnBuilder {
             (Self::Bytes(b), Cell::Bytes(v)) => b.append_value(v),
             (Self::Date(b), Cell::Date(v)) => b.append_value(v),
             (Self::Time(b), Cell::Time(v)) if v < DAY_MICROS => b.append_value(v),
-            (Self::Time(_), Cell::Time(v)) => return Err(beyond(literal::time_text(v), "an Arrow time")),
+            (Self::Time(_), Cell::Time(v)) => return Err(out_of_range(literal::time_text(v), "an Arrow time")),
             (Self::Timestamp(b), Cell::Timestamp(v)) => b.append_value(v),
             (Self::Instant(b), Cell::Instant(v)) => b.append_value(v),
             (column, Cell::Null) => column.push_null(),
             // `infinity` in PostgreSQL, durations in MySQL.
-            (Self::Date(_), Cell::Other(_, v)) => return Err(beyond(v.into_owned(), "an Arrow date")),
-            (Self::Time(_), Cell::Other(_, v)) => return Err(beyond(v.into_owned(), "an Arrow time")),
+            (Self::Date(_), Cell::Other(_, v)) => return Err(out_of_range(v.into_owned(), "an Arrow date")),
+            (Self::Time(_), Cell::Other(_, v)) => return Err(out_of_range(v.into_owned(), "an Arrow time")),
             (Self::Timestamp(_) | Self::Instant(_), Cell::Other(_, v)) => {
-                return Err(beyond(v.into_owned(), "an Arrow timestamp"));
+                return Err(out_of_range(v.into_owned(), "an Arrow timestamp"));
             }
             (column, _) => return Err(Mismatch::Kind { found, expected: column.kind_label() }),
         }

@@ -115,7 +115,7 @@ impl Shared {
 
     /// Returns the number of known servers and the number of idle connections.
     #[cfg(test)]
-    pub(super) fn remembered(&self) -> (usize, usize) {
+    pub(super) fn counts(&self) -> (usize, usize) {
         self.sweep();
         let servers = lock(&self.servers);
         (servers.len(), servers.values().map(|server| lock(&server.idle).len()).sum())
@@ -170,7 +170,7 @@ impl Lease {
     }
 
     /// Closes idle connections until there is room for a new one within the limit.
-    pub(super) fn make_room(&self) {
+    pub(super) fn evict_idle(&self) {
         let used = limits::POOL_CONNECTIONS.saturating_sub(self.server.permits.available_permits());
         let mut closed = Vec::new();
         let mut idle = lock(&self.server.idle);

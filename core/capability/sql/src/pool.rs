@@ -107,9 +107,9 @@ impl Pools {
                 }
             }
         }
-        lease.make_room();
+        lease.evict_idle();
         if let Some((host, port)) = &target.server {
-            reach(host, *port).await?;
+            check_reachable(host, *port).await?;
         }
         Ok(match target.dialect {
             Dialect::Postgres => {
@@ -126,8 +126,8 @@ impl Pools {
 
     /// Returns the number of known servers and the number of idle connections.
     #[cfg(test)]
-    pub(super) fn remembered(&self) -> (usize, usize) {
-        self.shared.remembered()
+    pub(super) fn counts(&self) -> (usize, usize) {
+        self.shared.counts()
     }
 }
 
@@ -155,7 +155,7 @@ impl std::fmt::Debug for Pools {
 /// steps fails. The driver resolves the name again. A connection is protected against a name that
 /// resolves to another server by the server's certificate, with `sslmode` set to `verify-full`.
 /// Private addresses are accepted, because that is where databases usually are.
-async fn reach(host: &str, port: u16) -> Result<(), Problem> {
+async fn check_reachable(host: &str, port: u16) -> Result<(), Problem> {
     let step = |step: &str| json!({ "step": step });
     let attempt = async {
         let addresses: Vec<_> = lookup_host((host, port))

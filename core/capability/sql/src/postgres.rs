@@ -183,7 +183,7 @@ impl Drop for Session {
         if let (None, Ok(runtime)) = (&self.transaction, Handle::try_current()) {
             let spawner = runtime.clone();
             spawner.spawn(async move {
-                if let Ok(Ok(())) = tokio::time::timeout(limits::CONNECT_TIME, clean(&mut connection)).await {
+                if let Ok(Ok(())) = tokio::time::timeout(limits::CONNECT_TIME, reset(&mut connection)).await {
                     lease.keep(Reusable::Postgres(connection), &runtime);
                 }
             });
@@ -273,7 +273,7 @@ async fn watch(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
 
 /// Resets the session (settings, roles, temporary tables, locks) before its connection is returned
 /// to the pool. Fails if a transaction is open; such a connection is closed.
-async fn clean(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+async fn reset(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     connection.execute("DISCARD ALL").await?;
     // `DISCARD ALL` has removed the server's prepared statements.
     connection.clear_cached_statements().await?;

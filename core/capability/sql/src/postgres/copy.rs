@@ -67,7 +67,7 @@ async fn copy(
     rows: &[Vec<Value>],
     types: &[ParameterType],
 ) -> Result<u64, NotCopied> {
-    if !takes_copies(connection, into).await.map_err(|error| not_copied(&error, into))? {
+    if !supports_copy(connection, into).await.map_err(|error| not_copied(&error, into))? {
         return Err(NotCopied::RowUnknown);
     }
     // Without a type whose values are sent as text, all types are known.
@@ -116,7 +116,7 @@ async fn send(connection: &mut PgConnection, statement: &str, data: &[u8]) -> Re
 
 /// Checks whether a copy is equivalent to an `INSERT`. It is not for views, tables with rules, and
 /// tables whose row-level security applies to the user.
-async fn takes_copies(connection: &mut PgConnection, into: &InsertTarget) -> Result<bool, sqlx::Error> {
+async fn supports_copy(connection: &mut PgConnection, into: &InsertTarget) -> Result<bool, sqlx::Error> {
     let query = "select relkind in ('r', 'p') and not relhasrules and not row_security_active(oid) \
                  from pg_catalog.pg_class where oid = to_regclass($1)";
     let answer: Option<bool> = sqlx::query_scalar(query).bind(&into.table).fetch_optional(connection).await?;
@@ -160,9 +160,9 @@ fn text_row(data: &mut Vec<u8>, row: &[Value], types: &[ParameterType]) -> Encod
         if column > 0 {
             data.push(b'\t');
         }
-        match many::words(value, expected).map_err(|reason| (column, reason))? {
+        match many::to_text(value, expected).map_err(|reason| (column, reason))? {
             None => data.extend(b"\\N"),
-            Some(words) => escape(data, &words).map_err(|reason| (column, reason))?,
+            Some(text) => escape(data, &text).map_err(|reason| (column, reason))?,
         }
     }
     data.push(b'\n');

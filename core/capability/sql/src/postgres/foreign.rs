@@ -120,19 +120,19 @@ fn name_for_cast(info: &PgTypeInfo) -> &str {
 }
 
 /// Returns a value as text that the server reads for a type without a common form; `None` is NULL.
-pub(super) fn words(value: &Value, info: &PgTypeInfo) -> Result<Option<String>, String> {
+pub(super) fn to_text(value: &Value, info: &PgTypeInfo) -> Result<Option<String>, String> {
     if let Value::Json(json) = value
         && ["int2vector", "oidvector"].into_iter().any(|vector| info.name().eq_ignore_ascii_case(vector))
         && let Ok(vector) = serde_json::from_str(json)
     {
         return Ok(Some(vector_literal(&vector)));
     }
-    words_of_form(value, text_form(info).unwrap_or(TextForm::Words), format::element(info))
+    to_text_of_form(value, text_form(info).unwrap_or(TextForm::Words), format::element(info))
 }
 
-/// Like [`words`], for a type with this text form. `element` is the kind of an array's elements, if
+/// Like [`to_text`], for a type with this text form. `element` is the kind of an array's elements, if
 /// they have a common form.
-pub(super) fn words_of_form(
+pub(super) fn to_text_of_form(
     value: &Value,
     form: TextForm,
     element: Option<ColumnKind>,
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn only_array_literals_are_sent_unchanged() {
-        let sent = |json: &str, element| words_of_form(&Value::Json(json.to_owned()), TextForm::Json, Some(element));
+        let sent = |json: &str, element| to_text_of_form(&Value::Json(json.to_owned()), TextForm::Json, Some(element));
         let numbers = |json: &str| sent(json, ColumnKind::Float64);
         assert_eq!(numbers(r#""[0:1]={0.5,2}""#), Ok(Some("[0:1]={0.5,2}".to_owned())));
         assert_eq!(numbers(r#""{0.5,2}""#), Ok(Some("{0.5,2}".to_owned())));

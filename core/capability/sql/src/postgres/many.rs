@@ -147,9 +147,9 @@ fn push(batch: &mut String, name: &str, set: &[Value], types: &[ParameterType]) 
     for (index, (value, info)) in set.iter().zip(types).enumerate() {
         batch.push_str(if index == 0 { "(" } else { ", " });
         let refused = |reason| Problem::new("invalid", format!("parameter {}: {reason}", index + 1));
-        match words(value, info).map_err(refused)? {
+        match to_text(value, info).map_err(refused)? {
             None => batch.push_str("NULL"),
-            Some(words) => quote(batch, &words).map_err(refused)?,
+            Some(text) => quote(batch, &text).map_err(refused)?,
         }
     }
     batch.push_str(if set.is_empty() { ";\n" } else { ");\n" });
@@ -158,10 +158,10 @@ fn push(batch: &mut String, name: &str, set: &[Value], types: &[ParameterType]) 
 
 /// Returns a value in the server's text form, derived from the bytes that would be sent for it;
 /// `None` for NULL.
-pub(super) fn words(value: &Value, expected: &ParameterType) -> Result<Option<String>, String> {
+pub(super) fn to_text(value: &Value, expected: &ParameterType) -> Result<Option<String>, String> {
     let info = match expected {
-        ParameterType::Unknown(form) => return foreign::words_of_form(value, *form, None),
-        ParameterType::Known(info) if foreign::text_form(info).is_some() => return foreign::words(value, info),
+        ParameterType::Unknown(form) => return foreign::to_text_of_form(value, *form, None),
+        ParameterType::Known(info) if foreign::text_form(info).is_some() => return foreign::to_text(value, info),
         ParameterType::Known(info) => info,
     };
     let Some(bytes) = format::encode(value, info)? else { return Ok(None) };

@@ -34,10 +34,10 @@ pub(super) async fn prepare<'text>(
     if prepared.1.iter().any(|info| foreign::text_form(info).is_some()) {
         for (index, (value, info)) in values.iter_mut().zip(&prepared.1).enumerate() {
             if foreign::text_form(info).is_some() {
-                let words = foreign::words(value, info);
-                let words =
-                    words.map_err(|reason| Problem::new("invalid", format!("parameter {}: {reason}", index + 1)))?;
-                *value = words.map_or(Value::Null, Value::Text);
+                let text = foreign::to_text(value, info);
+                let text =
+                    text.map_err(|reason| Problem::new("invalid", format!("parameter {}: {reason}", index + 1)))?;
+                *value = text.map_or(Value::Null, Value::Text);
             }
         }
         text = foreign::cast_parameters(&text, &prepared.1).into();

@@ -40,13 +40,13 @@ fn the_connection_limit_is_per_block_and_server() {
         // Idle connections count as well: one is closed to make room for a connection with other
         // options.
         let started = Instant::now();
-        while server.pools.remembered().1 < limits::POOL_CONNECTIONS {
+        while server.pools.counts().1 < limits::POOL_CONNECTIONS {
             assert!(started.elapsed() < Duration::from_secs(30), "the connections are not returned to the pool");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let fresh = Permitted { tls: TlsMode::Disable, database: "template1".to_owned(), ..server.target.clone() };
         let _fresh = open(&server, "many/many@1", fresh, Access::ReadWrite).await.unwrap();
-        assert!(server.pools.remembered().1 < limits::POOL_CONNECTIONS);
+        assert!(server.pools.counts().1 < limits::POOL_CONNECTIONS);
         let named =
             "select count(*) from pg_stat_activity where pid = pg_backend_pid() and application_name = 'blockyard'";
         assert!(matches!(value(&other, named).await, Value::Integer(1)));
@@ -61,7 +61,7 @@ fn pools_of_failed_connections_are_removed() {
             let target = Permitted { username: Some(format!("nobody-{number}")), ..server.target.clone() };
             assert!(open(&server, &format!("none/none@{number}"), target, Access::ReadOnly).await.is_err());
         }
-        assert_eq!(server.pools.remembered(), (0, 0));
+        assert_eq!(server.pools.counts(), (0, 0));
     });
     let files = Server::sqlite();
     files.runtime.block_on(async {
@@ -71,8 +71,8 @@ fn pools_of_failed_connections_are_removed() {
             run(&slot, "create table if not exists t (i)").await;
         }
         let started = Instant::now();
-        while files.pools.remembered() != (0, 0) {
-            assert!(started.elapsed() < Duration::from_secs(30), "{:?}", files.pools.remembered());
+        while files.pools.counts() != (0, 0) {
+            assert!(started.elapsed() < Duration::from_secs(30), "{:?}", files.pools.counts());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
@@ -128,8 +128,8 @@ fn the_number_of_memory_databases_is_bounded() {
             drop(server.try_open(&block, Access::ReadWrite, &Arc::default()).await.unwrap());
         }
         let started = Instant::now();
-        while server.pools.remembered() != (limits::SQLITE_MEMORY_DATABASES, limits::SQLITE_MEMORY_DATABASES) {
-            assert!(started.elapsed() < Duration::from_secs(30), "{:?}", server.pools.remembered());
+        while server.pools.counts() != (limits::SQLITE_MEMORY_DATABASES, limits::SQLITE_MEMORY_DATABASES) {
+            assert!(started.elapsed() < Duration::from_secs(30), "{:?}", server.pools.counts());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });

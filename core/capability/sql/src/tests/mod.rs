@@ -153,8 +153,8 @@ async fn value(slot: &Slot, text: &str) -> Value {
 
 async fn batches(slot: &Slot, text: &str) -> Vec<RecordBatch> {
     let rows = rows::start(Claimed::of(slot).unwrap(), statement(text, &[], Access::ReadWrite)).await.unwrap();
-    let pieces: Vec<_> = rows.into_arrow().collect().await;
-    let bytes: Vec<u8> = pieces.into_iter().flat_map(|piece| piece.unwrap().to_vec()).collect();
+    let chunks: Vec<_> = rows.into_arrow().collect().await;
+    let bytes: Vec<u8> = chunks.into_iter().flat_map(|chunk| chunk.unwrap().to_vec()).collect();
     while Claimed::of(slot).is_err() {
         tokio::task::yield_now().await;
     }

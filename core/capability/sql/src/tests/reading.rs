@@ -14,7 +14,7 @@ use crate::word::first_word;
 
 /// Fragments of statements: delimiters of comments, strings and identifiers of the various servers,
 /// control characters, and words that write or end a transaction.
-const PIECES: [&str; 58] = [
+const FRAGMENTS: [&str; 58] = [
     "--",
     "-- ",
     "--\r",
@@ -179,12 +179,13 @@ fn random_statements_write_nothing(server: Option<Server>, cases: u32) {
         }
         drop(watcher);
     });
-    let pieces = prop::collection::vec(prop::sample::select(&PIECES[..]), 1..9).prop_map(|pieces| pieces.concat());
+    let fragments =
+        prop::collection::vec(prop::sample::select(&FRAGMENTS[..]), 1..9).prop_map(|fragments| fragments.concat());
     // Half of the statements start with one that runs.
-    let pieces = prop_oneof![pieces.clone(), pieces.prop_map(|pieces| format!("select 1 {pieces}"))];
+    let fragments = prop_oneof![fragments.clone(), fragments.prop_map(|fragments| format!("select 1 {fragments}"))];
     let (watcher, table) = server.runtime.block_on(canary(&server));
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
-    let checked = runner.run(&pieces, |text| {
+    let checked = runner.run(&fragments, |text| {
         server.runtime.block_on(async {
             let slot = server.open(Access::ReadOnly).await;
             begin(&mut Claimed::of(&slot).unwrap(), Access::ReadOnly).await.unwrap();
@@ -247,7 +248,7 @@ fn the_scanner_agrees(server: Option<Server>, cases: u32) {
         "*/ -- \n",
     ];
     let slot = server.runtime.block_on(server.open(Access::ReadOnly));
-    let leads = prop::collection::vec(prop::sample::select(&SPACE[..]), 0..7).prop_map(|pieces| pieces.concat());
+    let leads = prop::collection::vec(prop::sample::select(&SPACE[..]), 0..7).prop_map(|fragments| fragments.concat());
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let dialect = server.dialect;
     let checked = runner.run(&leads, |lead| {
