@@ -27,10 +27,10 @@ pub(crate) async fn through_the_bundle(url: &str, address: &str, statement: &str
     let reply = block.call("query", json!({ "statement": statement })).await?;
     let (_, mut stream) = reply.output.ok_or("the query returned no stream")?;
     let (mut decoder, mut rows, mut bytes) = (StreamDecoder::new(), 0, 0);
-    while let Some(piece) = stream.next().await {
-        let piece = piece.map_err(|problem| problem.message)?;
-        bytes += piece.len();
-        let mut buffer = arrow_buffer(piece);
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|problem| problem.message)?;
+        bytes += chunk.len();
+        let mut buffer = arrow_buffer(chunk);
         while let Some(batch) = decoder.decode(&mut buffer)? {
             rows += batch.num_rows();
         }

@@ -31,7 +31,7 @@ pub(crate) async fn measure(url: &str, server: &str) -> Outcome<Value> {
     let client = reqwest::Client::builder().no_proxy().build()?;
     let objects = format!("{server}/upload/storage/v1/b/zoo/o");
     // Streamed, because peak memory includes everything that this process ever allocated.
-    let body = reqwest::Body::wrap_stream(stream::iter(pieces_of(DOWN).map(Ok::<_, std::io::Error>)));
+    let body = reqwest::Body::wrap_stream(stream::iter(chunks(DOWN).map(Ok::<_, std::io::Error>)));
     let media = client.post(format!("{objects}?uploadType=media&name=object")).header("content-length", DOWN);
     media.body(body).send().await?.error_for_status()?;
 
@@ -58,7 +58,7 @@ pub(crate) async fn measure(url: &str, server: &str) -> Outcome<Value> {
         down = down.max(rate(count, DOWN, started)?);
 
         let started = Instant::now();
-        let stream = stream::iter(pieces_of(UP).map(Ok)).boxed();
+        let stream = stream::iter(chunks(UP).map(Ok)).boxed();
         let input = Input { media_type: "application/octet-stream".to_owned(), size: Some(UP as u64), stream };
         let object = storage.put("up", input, &PutOptions::default()).await?;
         up = up.max(rate(usize::try_from(object.size)?, UP, started)?);
@@ -88,7 +88,7 @@ fn rate(count: usize, expected: usize, started: Instant) -> Outcome<f64> {
     Ok(count as f64 / started.elapsed().as_secs_f64())
 }
 
-fn pieces_of(size: usize) -> impl Iterator<Item = Bytes> + Send {
+fn chunks(size: usize) -> impl Iterator<Item = Bytes> + Send {
     let piece = Bytes::from(vec![7; BODY_CHUNK]);
     (0..size / BODY_CHUNK).map(move |_| piece.clone())
 }
@@ -113,7 +113,7 @@ async fn upload(client: &reqwest::Client, address: &str) -> Outcome<usize> {
     let session = client.post(address).header("content-type", "application/json").body("{}").send().await?;
     let session = session.headers().get("location").ok_or("no session")?.to_str()?.to_owned();
     let (mut at, mut digest, mut chunk) = (0, CRC32C.digest(), Vec::new());
-    for piece in pieces_of(UP) {
+    for piece in chunks(UP) {
         digest.update(&piece);
         chunk.extend_from_slice(&piece);
         if chunk.len() < CHUNK && at + chunk.len() < UP {

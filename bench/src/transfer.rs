@@ -65,8 +65,8 @@ async fn rate(work: impl Future<Output = Outcome<u64>>) -> Outcome<f64> {
 async fn down(block: &Block) -> Outcome<u64> {
     let (_, mut bytes) = block.call("fetch", json!({})).await?.output.ok_or("no bytes")?;
     let mut count = 0;
-    while let Some(piece) = bytes.next().await {
-        count += piece.map_err(|problem| problem.message)?.len() as u64;
+    while let Some(chunk) = bytes.next().await {
+        count += chunk.map_err(|problem| problem.message)?.len() as u64;
     }
     Ok(count)
 }
@@ -74,28 +74,28 @@ async fn down(block: &Block) -> Outcome<u64> {
 async fn download_directly(client: &reqwest::Client, object: &str) -> Outcome<u64> {
     let mut bytes = client.get(object).send().await?.bytes_stream();
     let mut count = 0;
-    while let Some(piece) = bytes.next().await {
-        count += piece?.len() as u64;
+    while let Some(chunk) = bytes.next().await {
+        count += chunk?.len() as u64;
     }
     Ok(count)
 }
 
 async fn up(block: &Block) -> Outcome<u64> {
-    let stream = stream::iter(pieces().map(Ok)).boxed();
+    let stream = stream::iter(chunks().map(Ok)).boxed();
     let input = Input { media_type: "application/octet-stream".to_owned(), size: Some(SIZE), stream };
     block.call_with("store", json!({}), Some(input), Deadline::default()).await?;
     Ok(SIZE)
 }
 
 async fn upload_directly(client: &reqwest::Client, object: &str) -> Outcome<u64> {
-    let body = reqwest::Body::wrap_stream(stream::iter(pieces().map(Ok::<_, std::io::Error>)));
+    let body = reqwest::Body::wrap_stream(stream::iter(chunks().map(Ok::<_, std::io::Error>)));
     client.put(object).header("content-length", SIZE).body(body).send().await?.error_for_status()?;
     Ok(SIZE)
 }
 
-fn pieces() -> impl Iterator<Item = Bytes> + Send {
-    let piece = Bytes::from(vec![7; CHUNK]);
-    (0..SIZE / CHUNK as u64).map(move |_| piece.clone())
+fn chunks() -> impl Iterator<Item = Bytes> + Send {
+    let chunk = Bytes::from(vec![7; CHUNK]);
+    (0..SIZE / CHUNK as u64).map(move |_| chunk.clone())
 }
 
 /// Starts a threaded server that sends the object, or reads and discards a request body.
@@ -113,7 +113,7 @@ fn serve() -> Outcome<String> {
 
 /// Handles the requests of a connection sequentially.
 fn answer(mut stream: std::net::TcpStream) -> std::io::Result<()> {
-    let piece = vec![7; CHUNK];
+    let chunk = vec![7; CHUNK];
     let mut buffer = vec![0; CHUNK];
     loop {
         let mut head = Vec::new();
@@ -130,7 +130,7 @@ fn answer(mut stream: std::net::TcpStream) -> std::io::Result<()> {
         if head.starts_with(b"GET") {
             write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n")?;
             for _ in 0..SIZE / CHUNK as u64 {
-                stream.write_all(&piece)?;
+                stream.write_all(&chunk)?;
             }
         } else {
             let mut left = SIZE - (head.len() - end) as u64;

@@ -64,13 +64,13 @@ fn main() -> ExitCode {
 
 /// Builds the binary and the bundles of this repository.
 fn bundles() -> Result {
-    let (_, builder) = alongside(|| setup::modules(&setup::toolchain()?), setup::binary)?;
+    let (_, builder) = run_concurrently(|| setup::modules(&setup::toolchain()?), setup::binary)?;
     let bundles = setup::plugins()?;
     dist::registry(&builder, &bundles, &dist::shipped())
 }
 
 /// Runs a background task on a thread while another task runs. Waits for both.
-fn alongside<A: Send, B>(
+fn run_concurrently<A: Send, B>(
     background: impl FnOnce() -> Result<A> + Send,
     task: impl FnOnce() -> Result<B>,
 ) -> Result<(A, B)> {

@@ -96,7 +96,7 @@ impl Installed {
 /// Installs what the tests use, and compiles the modules of the bundles.
 fn prepare() -> Result<Installed> {
     let toolchain = setup::toolchain()?;
-    let (installed, ()) = crate::alongside(Installed::install, || setup::modules(&toolchain))?;
+    let (installed, ()) = crate::run_concurrently(Installed::install, || setup::modules(&toolchain))?;
     Ok(installed)
 }
 
@@ -118,7 +118,7 @@ pub(crate) fn run(long: Option<String>, names: &[String]) -> Result {
     }
     let started = Instant::now();
     // Downloads wait for the network, and the last step of each bundle uses one processor.
-    let (installed, binary) = crate::alongside(prepare, || build(names))?;
+    let (installed, binary) = crate::run_concurrently(prepare, || build(names))?;
     let bundles = setup::bundles()?;
     let plugins: Vec<_> = bundles.iter().filter(|(name, _)| setup::is_plugin(name)).cloned().collect();
     let archive = dist::archive(&binary, &binary, &plugins)?;
