@@ -140,7 +140,7 @@ impl BlockFile {
             config.insert(key.to_owned(), reader.item(item, &Pointer::default().child(key)));
         }
         let mut config = Value::Object(config);
-        reader.violations.extend(connection_url::take_apart_of_file(schema, &mut config));
+        reader.violations.extend(connection_url::expand_urls_of_file(schema, &mut config));
         reader.convert(&mut config, &Pointer::default());
         let Reader { kept, mut violations, .. } = reader;
         let values = stored.map(|stored| &stored.secrets);
@@ -464,7 +464,7 @@ mod tests {
         "thing/one".parse().expect("an address")
     }
 
-    fn through(config: &Value) -> Value {
+    fn round_trip(config: &Value) -> Value {
         let mut file = BlockFile::new();
         file.put(&address(), &schema(), config);
         let again = BlockFile::parse(&file.to_string()).expect("its own text");
@@ -496,7 +496,7 @@ mod tests {
         #[test]
         fn every_configuration_round_trips(any in json_value()) {
             let config = json!({ "any": any });
-            prop_assert_eq!(through(&config), config);
+            prop_assert_eq!(round_trip(&config), config);
         }
     }
 

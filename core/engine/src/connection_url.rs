@@ -54,14 +54,14 @@ pub(crate) fn expand_urls(schema: &Schema, config: &mut Value, named: &BTreeSet<
         let Some(config) = config.as_object_mut() else { return Ok(()) };
         let Some(Value::String(text)) = config.remove(&name) else { continue };
         for (field, value) in parts(&name, &text, schemes)? {
-            let differs = config.get(&field).is_none_or(|given| !agree(given, &value));
+            let differs = config.get(&field).is_none_or(|given| !agrees(given, &value));
             if named.contains(&field) && differs {
                 let message = format!("fields `{name}` and `{field}` have conflicting values");
                 return Err(Error::new(ErrorKind::Invalid, message).hint("set only one of them"));
             }
             match (config.get_mut(&field).and_then(Value::as_object_mut), value) {
                 // Options that are not in the URL are retained.
-                (Some(there), Value::Object(more)) => there.extend(more),
+                (Some(options), Value::Object(more)) => options.extend(more),
                 (_, value) => {
                     config.insert(field, value);
                 }
@@ -73,7 +73,7 @@ pub(crate) fn expand_urls(schema: &Schema, config: &mut Value, named: &BTreeSet<
 
 /// Checks that a given field has the value from the URL. Of two option maps, only the options that
 /// both contain are compared.
-fn agree(given: &Value, part: &Value) -> bool {
+fn agrees(given: &Value, part: &Value) -> bool {
     match (given, part) {
         (Value::Object(given), Value::Object(part)) => {
             part.iter().all(|(name, value)| given.get(name).is_none_or(|given| given == value))
@@ -84,7 +84,7 @@ fn agree(given: &Value, part: &Value) -> bool {
 
 /// Like [`expand_urls`], for a block file, in which a URL must not contain a password. Returns all
 /// violations.
-pub(crate) fn take_apart_of_file(schema: &Schema, config: &mut Value) -> Vec<Violation> {
+pub(crate) fn expand_urls_of_file(schema: &Schema, config: &mut Value) -> Vec<Violation> {
     let mut violations = Vec::new();
     for (name, schemes) in fields(schema) {
         let Some(Value::String(text)) = config.get_mut(name) else { continue };

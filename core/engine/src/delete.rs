@@ -33,7 +33,7 @@ impl Yard {
     pub async fn restore(&self, address: &Address) -> Result<(), Error> {
         let detail = self.newest(address).await?;
         match self.store().restore_block(address, line(self.actor(), "restore", address, &detail)).await {
-            Err(StoreError::TargetGone(target)) => {
+            Err(StoreError::TargetMissing(target)) => {
                 let message = format!("block `{address}` depends on `{target}`, which is deleted");
                 Err(Error::new(ErrorKind::Conflict, message).code(Code::Deleted { address: target }))
             }
@@ -69,7 +69,7 @@ impl Yard {
             match done {
                 Ok(secrets) => return Ok(secrets),
                 Err(error) if tries < TRIES && (is_moved(&error) || matches!(error, StoreError::Moved { .. })) => {
-                    self.learn_keys().await?;
+                    self.load_keys().await?;
                     tries += 1;
                 }
                 Err(error) => return Err(error.into()),

@@ -24,19 +24,19 @@ impl Yard {
         match Self::open_with(url, config).await {
             Ok(yard) => {
                 steps.push(passed("open", format!("{} with the key {}", yard.info().yard, yard.info().key_id)));
-                yard.examine(&mut steps, progress).await;
+                yard.run_checks(&mut steps, progress).await;
                 yard.close().await;
             }
-            Err(error) => steps.push(failed("open", &words(&error))),
+            Err(error) => steps.push(failed("open", &with_cause(&error))),
         }
         Check { passed: steps.iter().all(|step| step.status != "failed"), steps }
     }
 
-    async fn examine(&self, steps: &mut Vec<CheckStep>, progress: &mut (dyn FnMut(&str) + Send)) {
+    async fn run_checks(&self, steps: &mut Vec<CheckStep>, progress: &mut (dyn FnMut(&str) + Send)) {
         progress("the database");
         steps.push(match self.store().integrity().await {
             Ok(failures) => found("database", "integrity check passed".to_owned(), &failures),
-            Err(error) => failed("database", &words(&error.into())),
+            Err(error) => failed("database", &with_cause(&error.into())),
         });
         progress("the key");
         steps.push(match self.store().read_yard().await {
@@ -47,14 +47,14 @@ impl Yard {
                 ),
                 None => passed("key", format!("{} opens the yard", record.key.id)),
             },
-            Err(error) => failed("key", &words(&error.into())),
+            Err(error) => failed("key", &with_cause(&error.into())),
         });
         progress("the bundles");
-        steps.push(self.examine_bundles().await.unwrap_or_else(|error| failed("bundles", &words(&error))));
+        steps.push(self.examine_bundles().await.unwrap_or_else(|error| failed("bundles", &with_cause(&error))));
         progress("the blocks");
-        steps.push(self.examine_blocks(progress).await.unwrap_or_else(|error| failed("blocks", &words(&error))));
+        steps.push(self.examine_blocks(progress).await.unwrap_or_else(|error| failed("blocks", &with_cause(&error))));
         progress("the bundles of the blocks");
-        steps.push(self.examine_versions().await.unwrap_or_else(|error| failed("versions", &words(&error))));
+        steps.push(self.examine_versions().await.unwrap_or_else(|error| failed("versions", &with_cause(&error))));
         progress("the audit trail");
         steps.push(match self.check_audit().await {
             Ok(chain) => {
@@ -62,7 +62,7 @@ impl Yard {
                 let failures: Vec<String> = chain.broken.into_iter().collect();
                 found("audit", format!("{} lines{head}", chain.lines), &failures)
             }
-            Err(error) => failed("audit", &words(&error)),
+            Err(error) => failed("audit", &with_cause(&error)),
         });
     }
 
@@ -72,7 +72,7 @@ impl Yard {
         for bundle in &bundles {
             // Checks the digest of the bytes and the validity of the manifest.
             if let Err(error) = self.bundle(&bundle.digest).await {
-                failures.push(words(&error));
+                failures.push(with_cause(&error));
             }
         }
         Ok(found("bundles", format!("{} unchanged since installation", bundles.len()), &failures))
@@ -93,9 +93,13 @@ impl Yard {
                     match self.examine_block(&block.address, block.newest, deleted).await {
                         Ok(count) => revisions += count,
                         Err(error) => {
-                            let words = words(&error);
-                            let named = words.contains(&block.address.to_string());
-                            failures.push(if named { words } else { format!("block `{}`: {words}", block.address) });
+                            let message = with_cause(&error);
+                            let named = message.contains(&block.address.to_string());
+                            failures.push(if named {
+                                message
+                            } else {
+                                format!("block `{}`: {message}", block.address)
+                            });
                         }
                     }
                     blocks += 1;
@@ -191,8 +195,8 @@ fn summary(findings: &[String]) -> String {
     summary.join("; ")
 }
 
-fn words(error: &Error) -> String {
-    let mut words = vec![error.to_string()];
-    words.extend(error.causes());
-    words.join(": ")
+fn with_cause(error: &Error) -> String {
+    let mut with_cause = vec![error.to_string()];
+    with_cause.extend(error.causes());
+    with_cause.join(": ")
 }

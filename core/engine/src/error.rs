@@ -248,7 +248,7 @@ impl From<StoreError> for Error {
             StoreError::NoYard(_) => (ErrorKind::NotFound, Some(Code::NoYard)),
             StoreError::YardExists(_) => (ErrorKind::Conflict, Some(Code::YardExists)),
             StoreError::NotAYard(_) => (ErrorKind::Invalid, Some(Code::NotAYard)),
-            StoreError::Unsure(..) => (ErrorKind::Remote, Some(Code::CommitUnknown)),
+            StoreError::CommitUnknown(..) => (ErrorKind::Remote, Some(Code::CommitUnknown)),
             StoreError::Taken(address) => (ErrorKind::Conflict, Some(Code::NameTaken { address: address.clone() })),
             StoreError::TakenByDeleted(address) => {
                 (ErrorKind::Conflict, Some(Code::NameTakenByDeleted { address: address.clone() }))
@@ -268,7 +268,7 @@ impl From<StoreError> for Error {
             StoreError::Corrupt(..) | StoreError::Newer { .. } => (ErrorKind::Invalid, None),
             StoreError::NoBlock(_) => (ErrorKind::NotFound, None),
             StoreError::DeletedOrNot { .. }
-            | StoreError::TargetGone(_)
+            | StoreError::TargetMissing(_)
             | StoreError::Cycle(_)
             | StoreError::KeyMoved
             | StoreError::SlugTaken { .. }
@@ -283,7 +283,7 @@ impl From<StoreError> for Error {
         };
         let advice = match &error {
             StoreError::Full(..) => Some("free some disk space and try again".to_owned()),
-            StoreError::Busy(..) | StoreError::TargetGone(_) | StoreError::KeyMoved => Some("try again".to_owned()),
+            StoreError::Busy(..) | StoreError::TargetMissing(_) | StoreError::KeyMoved => Some("try again".to_owned()),
             StoreError::Unreachable(..) => Some("nothing was changed; try again when the server responds".to_owned()),
             StoreError::Untrusted(..) => Some("check `sslmode` and `sslrootcert` in the yard's URL".to_owned()),
             StoreError::Refused(..) => {

@@ -83,7 +83,7 @@ impl Yard {
         }
         let audit = line(self.actor(), "grant", bundle, &json!({ "capability": text }));
         let changed = self.store().grant(bundle.as_str(), capability, audit).await;
-        self.grant_cache().forget();
+        self.grant_cache().clear();
         Ok(changed?)
     }
 
@@ -95,19 +95,19 @@ impl Yard {
         self.grants(Some(bundle)).await?;
         let audit = line(self.actor(), "revoke", bundle, &json!({ "capability": capability.to_string() }));
         let changed = self.store().revoke(bundle.as_str(), capability, audit).await;
-        self.grant_cache().forget();
+        self.grant_cache().clear();
         Ok(changed?)
     }
 
     /// Returns the grants of a bundle for a call, possibly from the cache.
     pub(crate) async fn granted(&self, bundle: &BundleName) -> Result<Arc<BTreeSet<Capability>>, Error> {
-        let changes = match self.grant_cache().fresh(bundle.as_str()) {
+        let changes = match self.grant_cache().cached(bundle.as_str()) {
             Ok(granted) => return Ok(granted),
             Err(changes) => changes,
         };
         let read_at = Instant::now();
         let granted = Arc::new(self.store().grants(bundle.as_str()).await?);
-        self.grant_cache().learn(bundle.as_str(), changes, read_at, granted.clone());
+        self.grant_cache().insert(bundle.as_str(), changes, read_at, granted.clone());
         Ok(granted)
     }
 }

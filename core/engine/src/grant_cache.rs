@@ -26,7 +26,7 @@ struct Granted {
 
 impl GrantCache {
     /// Returns the cached grants if they are fresh, otherwise the current number of changes.
-    pub(crate) fn fresh(&self, bundle: &str) -> Result<Arc<BTreeSet<Capability>>, u64> {
+    pub(crate) fn cached(&self, bundle: &str) -> Result<Arc<BTreeSet<Capability>>, u64> {
         let known = self.0.lock().expect(LOCK_NOT_POISONED);
         match known.read.get(bundle) {
             Some((read, granted)) if read.elapsed() < MAX_AGE => Ok(granted.clone()),
@@ -34,7 +34,7 @@ impl GrantCache {
         }
     }
 
-    pub(crate) fn learn(&self, bundle: &str, changes: u64, read: Instant, granted: Arc<BTreeSet<Capability>>) {
+    pub(crate) fn insert(&self, bundle: &str, changes: u64, read: Instant, granted: Arc<BTreeSet<Capability>>) {
         let mut known = self.0.lock().expect(LOCK_NOT_POISONED);
         if known.changes == changes {
             known.read.insert(bundle.to_owned(), (read, granted));
@@ -42,7 +42,7 @@ impl GrantCache {
     }
 
     /// Discards all cached grants, because this process changed a grant.
-    pub(crate) fn forget(&self) {
+    pub(crate) fn clear(&self) {
         let mut known = self.0.lock().expect(LOCK_NOT_POISONED);
         known.read.clear();
         known.changes += 1;

@@ -194,7 +194,7 @@ impl Yard {
                 signer,
             };
             self.store().install(&new, line(self.actor(), "install", &manifest.name, &detail)).await?;
-            self.grant_cache().forget();
+            self.grant_cache().clear();
         } else if let Some(signer) = signer {
             // The bytes were installed from another source, or the registry has another key now.
             let pinned = self.store().signer(signer.registry, manifest.name.as_str()).await?;

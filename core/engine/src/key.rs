@@ -47,7 +47,7 @@ impl Yard {
         if let Some(key) = self.keys().get(id) {
             return Ok(key);
         }
-        self.learn_keys().await?;
+        self.load_keys().await?;
         if let Some(key) = self.keys().get(id) {
             return Ok(key);
         }
@@ -66,18 +66,18 @@ impl Yard {
 
     /// Loads the yard's keys from their recorded locations. The newest key wraps new data keys: the
     /// key that a rotation moves to, or else the current one.
-    pub(crate) async fn learn_keys(&self) -> Result<(), Error> {
+    pub(crate) async fn load_keys(&self) -> Result<(), Error> {
         let yard = self.store().read_yard().await?;
         let newest = yard.next_key.as_ref().unwrap_or(&yard.key);
         for record in [Some(&yard.key), yard.next_key.as_ref()].into_iter().flatten() {
             if let Some(known) = self.keys().get(&record.id) {
-                self.keys().learn(known, record.id == newest.id);
+                self.keys().insert(known, record.id == newest.id);
                 continue;
             }
             // The old key may already be missing here if no data key requires it any more.
             let loaded = self.load_key(record, &yard.id).await;
             match loaded {
-                Ok(key) => self.keys().learn(key, record.id == newest.id),
+                Ok(key) => self.keys().insert(key, record.id == newest.id),
                 Err(error) if record.id == newest.id => return Err(error),
                 Err(_) => {}
             }

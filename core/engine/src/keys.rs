@@ -60,7 +60,7 @@ impl Keys {
         self.known.lock().expect(LOCK_NOT_POISONED).get(id).cloned()
     }
 
-    pub(crate) fn learn(&self, key: Key, current: bool) {
+    pub(crate) fn insert(&self, key: Key, current: bool) {
         let id = key.id().to_string();
         self.known.lock().expect(LOCK_NOT_POISONED).insert(id.clone(), key);
         if current {
@@ -102,7 +102,7 @@ async fn in_own_file(location: &YardLocation, yard_id: &str, config: &YardConfig
         Some(path) => path.with_extension("key").file_name().map(PathBuf::from).unwrap_or_default(),
         None => PathBuf::from(format!("{yard_id}.key")),
     };
-    let (key, _) = in_file(beside(location, config, &name)?).await?;
+    let (key, _) = in_file(key_path(location, config, &name)?).await?;
     Ok((key, KeyLocation::File(name)))
 }
 
@@ -127,14 +127,14 @@ pub(crate) fn key_location(
     record: &KeyRecord,
 ) -> Result<KeyLocation, Error> {
     Ok(match recorded(record)? {
-        KeyLocation::File(path) => KeyLocation::File(beside(location, config, &path)?),
+        KeyLocation::File(path) => KeyLocation::File(key_path(location, config, &path)?),
         other => other,
     })
 }
 
 /// Returns the path of a recorded key file. A bare file name is relative to the folder of the
 /// yard's file or, for a yard on a server, to this machine's folder for keys.
-fn beside(location: &YardLocation, config: &YardConfig, key: &Path) -> Result<PathBuf, Error> {
+fn key_path(location: &YardLocation, config: &YardConfig, key: &Path) -> Result<PathBuf, Error> {
     let folder = match location.file() {
         Some(path) => path.parent().map(Path::to_owned).unwrap_or_default(),
         None if key.is_absolute() => PathBuf::new(),

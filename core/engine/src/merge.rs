@@ -35,11 +35,11 @@ impl Merge {
     /// with the index.
     pub(crate) fn put(&mut self, document: &mut Value, at: &Pointer, value: Value) -> Result<(), Pointer> {
         let old = document.pointer_mut(at.as_str()).map(Value::take).unwrap_or_default();
-        let merged = self.over(old, value, at);
+        let merged = self.merge_value(old, value, at);
         at.set(document, merged)
     }
 
-    fn over(&mut self, old: Value, new: Value, at: &Pointer) -> Value {
+    fn merge_value(&mut self, old: Value, new: Value, at: &Pointer) -> Value {
         match (old, new) {
             (Value::Object(old), Value::Object(new)) if !is_marker(&old) && !is_marker(&new) => {
                 self.members(old, new, at).into()
@@ -60,7 +60,7 @@ impl Merge {
         for (name, value) in new {
             let before = old.remove(&name).unwrap_or_default();
             let place = at.child(&name);
-            let merged = self.over(before, value, &place);
+            let merged = self.merge_value(before, value, &place);
             old.insert(name, merged);
         }
         old
@@ -78,13 +78,13 @@ impl Merge {
         let mut lost = Vec::new();
         for pointer in secrets(&before.config) {
             if self.lists.iter().any(|list| pointer.is_within(list)) {
-                lost.extend(carry(&mut document, before, &pointer, schema));
+                lost.extend(copy_secret(&mut document, before, &pointer, schema));
             }
         }
-        (self.without_misfits(document, schema), lost)
+        (self.without_old_variant(document, schema), lost)
     }
 
-    fn without_misfits(&self, document: SplitDocument, schema: &Schema) -> SplitDocument {
+    fn without_old_variant(&self, document: SplitDocument, schema: &Schema) -> SplitDocument {
         // Each attempt validates the document, so this is limited to documents that validate
         // quickly.
         if self.unnamed.is_empty() || !schema.is_quick(&document.config) {
@@ -121,13 +121,13 @@ impl Merge {
 pub(crate) fn keep_secrets(document: &mut SplitDocument, stored: &SplitDocument, schema: &Schema) -> Vec<Violation> {
     let mut lost = Vec::new();
     for pointer in stored.secrets.keys() {
-        lost.extend(carry(document, stored, pointer, schema));
+        lost.extend(copy_secret(document, stored, pointer, schema));
     }
     lost
 }
 
 /// Copies one secret of an old document into the new document, if the new document omits it.
-fn carry(
+fn copy_secret(
     document: &mut SplitDocument,
     before: &SplitDocument,
     pointer: &Pointer,
@@ -161,7 +161,7 @@ fn carry(
                     }
                     Partner::None => return None,
                     Partner::Unclear(other) => {
-                        return Some(unclear(&to.child(&other.to_string()), pointer));
+                        return Some(ambiguous(&to.child(&other.to_string()), pointer));
                     }
                 }
             }
@@ -225,7 +225,7 @@ fn leaves_out_secrets(old: &Value, new: &Value) -> bool {
     new.is_object() && secrets(old).iter().any(|pointer| new.pointer(pointer.as_str()).is_none())
 }
 
-fn unclear(element: &Pointer, secret: &Pointer) -> Violation {
+fn ambiguous(element: &Pointer, secret: &Pointer) -> Violation {
     Violation {
         pointer: element.clone(),
         message: format!(

@@ -205,7 +205,7 @@ impl Resolver<'_> {
         let Locations { secrets, references, .. } = block_type.schema.locations(&document.config);
         for place in references {
             let Some(slot) = config.pointer_mut(place.pointer.as_str()) else { continue };
-            let gone = |what: &str| {
+            let missing_target = |what: &str| {
                 Error::new(
                     ErrorKind::NotFound,
                     format!(
@@ -215,8 +215,8 @@ impl Resolver<'_> {
                     ),
                 )
             };
-            let target = reference::target(slot).map_err(|_| gone("?"))?;
-            let part = self.opened.get(&target).ok_or_else(|| gone(&target.to_string()))?;
+            let target = reference::target(slot).map_err(|_| missing_target("?"))?;
+            let part = self.opened.get(&target).ok_or_else(|| missing_target(&target.to_string()))?;
             if part.record.deleted_at.is_some() {
                 return Err(deleted(&target).because(format!(
                     "block `{}` depends on it (field `{}`)",

@@ -39,12 +39,12 @@ impl Yard {
 
     /// Returns the error that explains why the block or the revision does not exist.
     pub(crate) async fn missing(&self, address: &Address, revision: Option<Revision>) -> Error {
-        match self.why_missing(address, revision).await {
+        match self.missing_reason(address, revision).await {
             Ok(why) | Err(why) => why,
         }
     }
 
-    async fn why_missing(&self, address: &Address, revision: Option<Revision>) -> Result<Error, Error> {
+    async fn missing_reason(&self, address: &Address, revision: Option<Revision>) -> Result<Error, Error> {
         if let Some(revision) = revision
             && let Some(record) = self.store().block(address, None).await?
         {
@@ -76,13 +76,13 @@ impl Yard {
         let content = content_digest(&record.bundle, &record.checksum, &record.config_text);
         data_key
             .check_content(self.id(), &record.address, record.revision, &content, &record.seal)
-            .map_err(|_| tampered(&record.address, record.revision))?;
+            .map_err(|_| changed_outside(&record.address, record.revision))?;
         Ok(data_key)
     }
 
     /// Unwraps the data key of a block.
     pub(crate) async fn data_key(&self, record: &BlockRecord) -> Result<DataKey, Error> {
-        let wrapped = record.data_key.as_deref().ok_or_else(|| tampered(&record.address, record.revision))?;
+        let wrapped = record.data_key.as_deref().ok_or_else(|| changed_outside(&record.address, record.revision))?;
         let key = self.key(&record.key_id).await?;
         Ok(key.unwrap(self.id(), &record.address, wrapped)?)
     }
@@ -95,7 +95,7 @@ impl Yard {
             // A sealed value without a marker in the sealed configuration does not belong to the
             // block.
             if record.config.pointer(pointer.as_str()) != Some(&secret_marker(pointer)) {
-                return Err(tampered(&record.address, record.revision));
+                return Err(changed_outside(&record.address, record.revision));
             }
             let context =
                 SecretContext { yard: self.id(), address: &record.address, revision: record.revision, pointer };
@@ -104,7 +104,7 @@ impl Yard {
         let document = SplitDocument { config: record.config.clone(), secrets };
         // Only a purge removes secrets.
         if record.purges == 0 && !document.missing_secrets().is_empty() {
-            return Err(tampered(&record.address, record.revision));
+            return Err(changed_outside(&record.address, record.revision));
         }
         Ok(document)
     }
@@ -124,7 +124,7 @@ pub(crate) fn deleted(address: &Address) -> Error {
         .code(Code::Deleted { address: address.clone() })
 }
 
-pub(crate) fn tampered(address: &Address, revision: Revision) -> Error {
+pub(crate) fn changed_outside(address: &Address, revision: Revision) -> Error {
     Error::new(
         ErrorKind::Denied,
         format!("block `{address}@{revision}` was modified by a program other than Blockyard"),

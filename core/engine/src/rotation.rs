@@ -68,7 +68,7 @@ impl Yard {
             Some(key) => key,
             None => self.load_key(&yard.key, &yard.id).await?,
         };
-        self.keys().learn(old, yard.next_key.is_none());
+        self.keys().insert(old, yard.next_key.is_none());
         let resumed = yard.next_key.is_some();
         let next = match &yard.next_key {
             Some(next) => {
@@ -82,7 +82,7 @@ impl Yard {
                 self.begin_rotation(&yard, to).await?
             }
         };
-        self.learn_keys().await?;
+        self.load_keys().await?;
         let new = self.key(&next.id).await?;
 
         let total: u64 = self.store().key_use().await?.iter().map(|key| key.blocks).sum();
@@ -191,7 +191,7 @@ impl Yard {
         let key_location = key_location(self.store().location(), self.config(), &record)?;
         let stored = new.clone();
         blocking(move || key_location.store(&stored)).await?;
-        self.keys().learn(new, true);
+        self.keys().insert(new, true);
         let detail = json!({ "from": yard.key.id, "to": record.id, "location": record.location });
         let begun = line(self.actor(), "begin-rotate", &yard.id, &detail);
         self.store().begin_rotation(&yard.key.id, &record, begun).await?;

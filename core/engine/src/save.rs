@@ -229,7 +229,7 @@ impl Yard {
             let done = line(self.actor(), "create", address, &detail);
             match self.store().create_block(&sealed.borrow(), &wrapped, done).await {
                 Ok(()) => return Ok(Revision::FIRST),
-                Err(error) if is_moved(&error) => self.learn_keys().await?,
+                Err(error) if is_moved(&error) => self.load_keys().await?,
                 Err(error) => return Err(error.into()),
             }
         }

@@ -361,18 +361,18 @@ mod tests {
         assert_eq!(endless, Err("it has more than 100000 pages".to_owned()));
     }
 
-    fn read_all(pieces: &[&'static str], object: &Object) -> Result<String, String> {
-        let pieces: Vec<Result<bytes::Bytes, Problem>> =
-            pieces.iter().map(|piece| Ok(bytes::Bytes::from_static(piece.as_bytes()))).collect();
-        let stream = verified(futures_util::stream::iter(pieces).boxed(), object);
-        let items: Vec<Result<bytes::Bytes, Problem>> = to_its_end(stream.collect());
+    fn read_all(chunks: &[&'static str], object: &Object) -> Result<String, String> {
+        let chunks: Vec<Result<bytes::Bytes, Problem>> =
+            chunks.iter().map(|chunk| Ok(bytes::Bytes::from_static(chunk.as_bytes()))).collect();
+        let stream = verified(futures_util::stream::iter(chunks).boxed(), object);
+        let items: Vec<Result<bytes::Bytes, Problem>> = to_end(stream.collect());
         items.into_iter().try_fold(String::new(), |text, item| match item {
-            Ok(piece) => Ok(text + std::str::from_utf8(&piece).expect("text")),
+            Ok(chunk) => Ok(text + std::str::from_utf8(&chunk).expect("text")),
             Err(problem) => Err(problem.message),
         })
     }
 
-    fn to_its_end<T>(future: impl Future<Output = T>) -> T {
+    fn to_end<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
     }
 

@@ -73,12 +73,12 @@ impl CallTrace {
         // stream.
         self.outcome = "ok";
         stream::unfold((stream, self), async |(mut stream, mut trace)| {
-            let piece = stream.next().await?;
-            match &piece {
+            let chunk = stream.next().await?;
+            match &chunk {
                 Ok(bytes) => trace.bytes += bytes.len() as u64,
                 Err(_) => trace.outcome = "failed",
             }
-            Some((piece, (stream, trace)))
+            Some((chunk, (stream, trace)))
         })
         .boxed()
     }

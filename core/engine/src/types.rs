@@ -98,8 +98,9 @@ impl Yard {
     pub async fn schema_of_block(&self, address: &Address) -> Result<TypeSchema, Error> {
         let record = self.live_record(address, None).await?;
         let manifest = self.manifest(&record.bundle).await?;
-        let gone = || Error::new(ErrorKind::Internal, format!("the bundle of `{address}` does not define its type"));
-        TypeSchema::of(manifest, &address.type_slug).ok_or_else(gone)
+        let undefined =
+            || Error::new(ErrorKind::Internal, format!("the bundle of `{address}` does not define its type"));
+        TypeSchema::of(manifest, &address.type_slug).ok_or_else(undefined)
     }
 
     /// Returns the manifests of the newest version of each installed bundle.

@@ -89,7 +89,7 @@ impl Yard {
                 // available on this machine, the old key is sufficient until a block requires the
                 // new one.
                 if yard.store().yard().next_key.is_some() {
-                    let _ = yard.learn_keys().await;
+                    let _ = yard.load_keys().await;
                 }
                 Ok(yard)
             }

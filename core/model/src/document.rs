@@ -69,7 +69,7 @@ impl SplitDocument {
                 }
                 other if source(other).is_some() => {}
                 Value::Object(object) if is_marker(object, SECRET_MARKER) => {
-                    violations.push(nothing_behind(secret.pointer));
+                    violations.push(unsealed_marker(secret.pointer));
                 }
                 _ => violations.push(Violation::new(secret.pointer, "must be a string or a secret source")),
             }
@@ -110,7 +110,7 @@ impl SplitDocument {
                 *slot = Value::from("x".repeat(secret.expose().chars().count()));
                 sealed.push(secret_location.pointer);
             } else if slot.as_object().is_some_and(|object| is_marker(object, SECRET_MARKER)) {
-                wrong.push(nothing_behind(secret_location.pointer.clone()));
+                wrong.push(unsealed_marker(secret_location.pointer.clone()));
                 unvalidated.push(secret_location.pointer);
             }
         }
@@ -203,7 +203,7 @@ impl SplitDocument {
 }
 
 /// Violation for a `$secret` marker without a sealed secret.
-fn nothing_behind(pointer: Pointer) -> Violation {
+fn unsealed_marker(pointer: Pointer) -> Violation {
     Violation {
         pointer,
         message: "has no secret behind it: it was destroyed by a purge, or the marker was written by hand".to_owned(),

@@ -69,7 +69,7 @@ pub fn parse_value(text: &str) -> Result<Value, ExactError> {
 pub fn normalize(value: &mut Value) {
     match value {
         Value::Number(number) => {
-            if let Some(same) = held(number) {
+            if let Some(same) = exact(number) {
                 *number = same;
             }
         }
@@ -80,11 +80,11 @@ pub fn normalize(value: &mut Value) {
 }
 
 /// Returns the number as a 64-bit integer or double, or `None` if it would lose digits.
-fn held(number: &Number) -> Option<Number> {
+fn exact(number: &Number) -> Option<Number> {
     let written = number.to_string();
     let integer = number.as_i64().map(Number::from).or_else(|| number.as_u64().map(Number::from));
-    let held = integer.or_else(|| Number::from_f64(number.as_f64()?))?;
-    (decimal(&written) == decimal(&held.to_string())).then_some(held)
+    let exact = integer.or_else(|| Number::from_f64(number.as_f64()?))?;
+    (decimal(&written) == decimal(&exact.to_string())).then_some(exact)
 }
 
 /// Prefix of the object keys that have a special meaning for `serde_json`.
@@ -187,7 +187,7 @@ pub fn is_same_number(one: &str, other: &str) -> bool {
 
 /// Returns true if a 64-bit integer or a double can represent the number exactly.
 pub fn is_exact(number: &str) -> bool {
-    serde_json::from_str::<Number>(number).is_ok_and(|read| held(&read).is_some())
+    serde_json::from_str::<Number>(number).is_ok_and(|read| exact(&read).is_some())
 }
 
 /// Returns the strings in a valid JSON text, including their quotes.

@@ -137,13 +137,13 @@ impl Graph {
         }
         let has_choices = nodes.iter().flat_map(|node| &node.same).any(|(applied, _)| *applied == Applied::Choice);
         let mut graph = Self { nodes, levels, has_choices, depth: 0 };
-        let compiled = graph.weigh()?;
+        let compiled = graph.compute_weights()?;
         budget.nodes = budget
             .nodes
             .checked_sub(compiled)
             .ok_or_else(|| format!("there are more than {} subschemas", limits::SCHEMA_NODES))?;
         graph.mark_shared();
-        graph.mark_places();
+        graph.mark_locations();
         Ok(graph)
     }
 
@@ -158,7 +158,7 @@ impl Graph {
 
     /// Sums up the subschemas that apply to the same value, and rejects cycles and too many of
     /// them. Returns the number of subschemas that are compiled.
-    fn weigh(&mut self) -> Result<u64, String> {
+    fn compute_weights(&mut self) -> Result<u64, String> {
         let mut weights: Vec<Option<Weight>> = vec![None; self.nodes.len()];
         let mut open = vec![false; self.nodes.len()];
         for index in 0..self.nodes.len() {
@@ -233,7 +233,7 @@ impl Graph {
 
     /// Marks the subschemas from which a secret, a reference or an integer is reached. Searches
     /// skip the others.
-    fn mark_places(&mut self) {
+    fn mark_locations(&mut self) {
         let mut users: Vec<Vec<Index>> = vec![Vec::new(); self.nodes.len()];
         for (index, node) in self.nodes.iter().enumerate() {
             for inner in node.inner() {

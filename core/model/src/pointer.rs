@@ -53,13 +53,13 @@ impl Pointer {
     /// index.
     pub fn set(&self, document: &mut Value, value: Value) -> Result<(), Pointer> {
         let mut target = document;
-        let mut here = Self::default();
+        let mut pointer = Self::default();
         for token in self.tokens() {
             if target.is_null() {
                 *target = Value::Object(Map::new());
             }
-            let at = here.clone();
-            here = here.child(&token);
+            let at = pointer.clone();
+            pointer = pointer.child(&token);
             target = match target {
                 Value::Object(object) => object.entry(token).or_insert(Value::Null),
                 Value::Array(array) => {

@@ -172,7 +172,7 @@ impl Schema {
             .unwrap_or_else(|| Locations { incomplete: true, ..Locations::default() })
     }
 
-    /// Returns the secrets among the [`locations`](Self::places).
+    /// Returns the secrets among the [`locations`](Self::locations).
     #[must_use]
     pub fn secrets(&self, instance: &Value) -> Vec<SecretLocation> {
         self.locations(instance).secrets

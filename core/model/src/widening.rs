@@ -85,8 +85,8 @@ pub fn differences(new: &Manifest, installed: &[&Manifest], granted: &BTreeSet<C
         field_uses(block_type, &before, &mut found);
     }
     if let Some(newest) = installed.last() {
-        let gone = newest.types.iter().filter(|old| new.block_type(&old.slug).is_none());
-        found.extend(gone.map(|old| narrow(Change::TypeRemoved(old.slug.clone()))));
+        let removed = newest.types.iter().filter(|old| new.block_type(&old.slug).is_none());
+        found.extend(removed.map(|old| narrow(Change::TypeRemoved(old.slug.clone()))));
     }
     found
 }
@@ -137,8 +137,8 @@ fn operations(block_type: &BlockType, before: &[&BlockType], found: &mut Vec<Dif
         found.extend(fewer.map(|safe| narrow(Change::SafeRequestRemoved(name.clone(), safe))));
     }
     if let Some(newest) = before.last() {
-        let gone = newest.operations.iter().filter(|old| block_type.operation(&old.name).is_none());
-        found.extend(gone.map(|old| narrow(Change::OperationRemoved(named(newest, old)))));
+        let removed = newest.operations.iter().filter(|old| block_type.operation(&old.name).is_none());
+        found.extend(removed.map(|old| narrow(Change::OperationRemoved(named(newest, old)))));
     }
 }
 

@@ -136,7 +136,7 @@ impl Store {
     /// Returns the database error if a statement fails.
     pub async fn append_audit_lines(&self, lines: &[AuditLine]) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        append_all(&mut transaction, &self.yard().id, lines).await.map_err(|error| self.sort(error))?;
+        append_all(&mut transaction, &self.yard().id, lines).await.map_err(|error| self.classify(error))?;
         self.commit(transaction).await
     }
 
@@ -157,7 +157,7 @@ impl Store {
         }
         params.push(filter.limit.map_or(i64::MAX, i64::from).into());
         sql.push_str(&format!(" ORDER BY id DESC LIMIT ${}", params.len()));
-        let rows = self.database.fetch(sql, &params).await.map_err(|error| self.sort(error))?;
+        let rows = self.database.fetch(sql, &params).await.map_err(|error| self.classify(error))?;
         Ok(rows.iter().map(read).collect())
     }
 
@@ -169,7 +169,8 @@ impl Store {
     pub async fn audit_of_saves(&self, address: &Address) -> Result<Vec<AuditLine>, StoreError> {
         let sql = "SELECT id, at, actor, action, subject, detail FROM audit
              WHERE subject = $1 AND action NOT IN ('call', 'begin-call', 'check', 'reveal') ORDER BY id";
-        let rows = self.database.fetch(sql, params![&address.to_string()]).await.map_err(|error| self.sort(error))?;
+        let rows =
+            self.database.fetch(sql, params![&address.to_string()]).await.map_err(|error| self.classify(error))?;
         Ok(rows.iter().map(read).collect())
     }
 
@@ -178,16 +179,16 @@ impl Store {
     /// # Errors
     /// Returns the database error if a query fails.
     pub async fn check_audit(&self) -> Result<AuditChain, StoreError> {
-        let sort = |error| self.sort(error);
+        let classify = |error| self.classify(error);
         // Read the end first: lines that are appended during the check are ignored.
-        let head = self.database.first("SELECT lines, chain FROM audit_head", &[]).await.map_err(sort)?;
+        let head = self.database.first("SELECT lines, chain FROM audit_head", &[]).await.map_err(classify)?;
         let Some(head) = head else {
             return Ok(AuditChain { lines: 0, head: None, broken: Some("the end of the trail is missing".to_owned()) });
         };
         let (lines, last) = (head.integer(0), head.maybe_bytes(1).and_then(digest));
         let (mut id, mut chain, mut broken) = (0, genesis(&self.yard().id), None);
         while id < lines && broken.is_none() {
-            let rows = self.database.fetch(LINES, params![id, PAGE.min(lines - id)]).await.map_err(sort)?;
+            let rows = self.database.fetch(LINES, params![id, PAGE.min(lines - id)]).await.map_err(classify)?;
             if rows.is_empty() {
                 broken = Some(format!("the lines after {id} are missing; {lines} were written"));
             }
@@ -211,7 +212,7 @@ impl Store {
             .database
             .first("SELECT min(id) FROM audit WHERE id > (SELECT lines FROM audit_head)", &[])
             .await
-            .map_err(sort)?;
+            .map_err(classify)?;
         if broken.is_none()
             && let Some(extra) = beyond.and_then(|row| row.maybe_integer(0))
         {

@@ -155,7 +155,7 @@ impl Store {
             .database
             .first(ONE.clone(), params![address.type_slug.as_str(), address.name.as_str(), revision.map(number)])
             .await
-            .map_err(|error| self.sort(error))?;
+            .map_err(|error| self.classify(error))?;
         row.map(|row| self.read(&row, 0)).transpose()
     }
 
@@ -173,7 +173,7 @@ impl Store {
             .database
             .fetch(ALL.clone(), params![address.type_slug.as_str(), address.name.as_str(), revision.map(number)])
             .await
-            .map_err(|error| self.sort(error))?;
+            .map_err(|error| self.classify(error))?;
         let mut parts = rows.iter().map(|row| self.read(row, 0)).collect::<Result<Vec<_>, _>>()?;
         let own = parts
             .iter()
@@ -190,7 +190,7 @@ impl Store {
             .database
             .fetch(HISTORY.clone(), params![address.type_slug.as_str(), address.name.as_str()])
             .await
-            .map_err(|error| self.sort(error))?;
+            .map_err(|error| self.classify(error))?;
         rows.iter()
             .map(|row| Ok(HistoryRecord { bundle_version: row.text(0).to_owned(), record: self.read(row, 1)? }))
             .collect()
@@ -199,7 +199,7 @@ impl Store {
     /// Saves revision 1 of a new block.
     ///
     /// # Errors
-    /// [`StoreError::Taken`], [`StoreError::TakenByDeleted`], [`StoreError::TargetGone`],
+    /// [`StoreError::Taken`], [`StoreError::TakenByDeleted`], [`StoreError::TargetMissing`],
     /// [`StoreError::KeyMoved`].
     pub async fn create_block(
         &self,
@@ -207,10 +207,10 @@ impl Store {
         key: &WrappedKey<'_>,
         line: AuditLine,
     ) -> Result<(), StoreError> {
-        let sort = |error| self.sort(error);
+        let classify = |error| self.classify(error);
         let mut transaction = self.begin().await?;
-        self.hold_key(&mut transaction, key.key_id).await?;
-        let targets = self.hold_targets(&mut transaction, new.references).await?;
+        self.lock_key(&mut transaction, key.key_id).await?;
+        let targets = self.lock_targets(&mut transaction, new.references).await?;
         let (type_slug, name) = (new.address.type_slug.as_str(), new.address.name.as_str());
         self.name_is_free(&mut transaction, new.address).await?;
         let inserted = transaction
@@ -220,7 +220,7 @@ impl Store {
                 params![type_slug, name, key.data_key, key.key_id, line.at],
             )
             .await
-            .map_err(sort)?;
+            .map_err(classify)?;
         let Some(inserted) = inserted else {
             // In PostgreSQL another transaction may have inserted the same name after the first
             // check.
@@ -228,8 +228,8 @@ impl Store {
             return Err(StoreError::Taken(new.address.clone()));
         };
         let block = inserted.integer(0);
-        insert_revision(&mut transaction, block, Revision::FIRST, new, &targets, line.at).await.map_err(sort)?;
-        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(sort)?;
+        insert_revision(&mut transaction, block, Revision::FIRST, new, &targets, line.at).await.map_err(classify)?;
+        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(classify)?;
         self.commit(transaction).await
     }
 
@@ -238,17 +238,17 @@ impl Store {
     ///
     /// # Errors
     /// Returns [`StoreError::Moved`] if another revision was saved or the secrets were purged in
-    /// the meantime; [`StoreError::NoBlock`], [`StoreError::TargetGone`], [`StoreError::Cycle`].
+    /// the meantime; [`StoreError::NoBlock`], [`StoreError::TargetMissing`], [`StoreError::Cycle`].
     pub async fn save_revision(
         &self,
         new: &NewRevision<'_>,
         from: &BlockRecord,
         line: AuditLine,
     ) -> Result<Revision, StoreError> {
-        let sort = |error| self.sort(error);
+        let classify = |error| self.classify(error);
         let mut transaction = self.begin().await?;
-        let targets = self.hold_targets(&mut transaction, new.references).await?;
-        let held = self.hold_block(&mut transaction, new.address).await?;
+        let targets = self.lock_targets(&mut transaction, new.references).await?;
+        let held = self.lock_block(&mut transaction, new.address).await?;
         if held.deleted {
             return Err(StoreError::NoBlock(new.address.clone()));
         }
@@ -259,12 +259,12 @@ impl Store {
             return Err(StoreError::Cycle(cycle));
         }
         let next = from.newest.next();
-        insert_revision(&mut transaction, held.id, next, new, &targets, line.at).await.map_err(sort)?;
+        insert_revision(&mut transaction, held.id, next, new, &targets, line.at).await.map_err(classify)?;
         transaction
             .execute("UPDATE blocks SET newest = $1 WHERE id = $2", params![number(next), held.id])
             .await
-            .map_err(sort)?;
-        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(sort)?;
+            .map_err(classify)?;
+        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(classify)?;
         self.commit(transaction).await?;
         Ok(next)
     }
@@ -276,7 +276,7 @@ impl Store {
                 params![address.type_slug.as_str(), address.name.as_str()],
             )
             .await
-            .map_err(|error| self.sort(error))?;
+            .map_err(|error| self.classify(error))?;
         match there.map(|row| row.maybe_integer(0)) {
             None => Ok(()),
             Some(Some(_)) => Err(StoreError::TakenByDeleted(address.clone())),
@@ -285,7 +285,7 @@ impl Store {
     }
 
     /// Reads a block's row and locks it until the transaction ends.
-    pub(crate) async fn hold_block(
+    pub(crate) async fn lock_block(
         &self,
         transaction: &mut Transaction,
         address: &Address,
@@ -299,7 +299,7 @@ impl Store {
                 params![address.type_slug.as_str(), address.name.as_str()],
             )
             .await
-            .map_err(|error| self.sort(error))?
+            .map_err(|error| self.classify(error))?
             .ok_or_else(|| StoreError::NoBlock(address.clone()))?;
         Ok(Held {
             id: row.integer(0),

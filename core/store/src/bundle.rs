@@ -58,14 +58,14 @@ impl Store {
     /// [`StoreError::BundleMoved`] if another version of the bundle was installed since the review,
     /// and [`StoreError::SignerMoved`] if another key was pinned since then.
     pub async fn install(&self, bundle: &NewBundle<'_>, line: AuditLine) -> Result<(), StoreError> {
-        let sort = |error| self.sort(error);
+        let classify = |error| self.classify(error);
         let name = bundle.manifest.name.as_str();
         let mut transaction = self.begin().await?;
         // Installations are serialized, so that the approval applies to the versions that are
         // installed now.
-        transaction.lock("SELECT 1 FROM yard FOR UPDATE").await.map_err(sort)?;
+        transaction.lock("SELECT 1 FROM yard FOR UPDATE").await.map_err(classify)?;
         let installed =
-            transaction.fetch("SELECT digest FROM bundles WHERE name = $1", params![name]).await.map_err(sort)?;
+            transaction.fetch("SELECT digest FROM bundles WHERE name = $1", params![name]).await.map_err(classify)?;
         // The same bytes, installed by another process in the meantime, change nothing.
         let unseen = |other: &Digest| *other != bundle.digest && !bundle.reviewed.contains(other);
         if installed.iter().map(|row| digest(row.bytes(0))).any(|other| unseen(&other)) {
@@ -77,11 +77,11 @@ impl Store {
             transaction
                 .execute("INSERT INTO types (slug, bundle) VALUES ($1, $2) ON CONFLICT DO NOTHING", params![slug, name])
                 .await
-                .map_err(sort)?;
+                .map_err(classify)?;
             let owner =
-                transaction.first("SELECT bundle FROM types WHERE slug = $1", params![slug]).await.map_err(sort)?;
+                transaction.first("SELECT bundle FROM types WHERE slug = $1", params![slug]).await.map_err(classify)?;
             if let Some(owner) = owner.map(|row| row.text(0).to_owned()).filter(|owner| owner != name) {
-                return Err(StoreError::SlugTaken { slug: slug.to_owned(), owner, newcomer: name.to_owned() });
+                return Err(StoreError::SlugTaken { slug: slug.to_owned(), owner, bundle: name.to_owned() });
             }
         }
         let digest = bundle.digest.as_bytes().as_slice();
@@ -102,14 +102,14 @@ impl Store {
                 ],
             )
             .await
-            .map_err(sort)?;
+            .map_err(classify)?;
         transaction
             .execute(
                 "INSERT INTO bundle_bytes (digest, bytes) VALUES ($1, $2) ON CONFLICT DO NOTHING",
                 params![digest, bundle.bytes],
             )
             .await
-            .map_err(sort)?;
+            .map_err(classify)?;
         for capability in bundle.grants {
             let capability = capability.to_string();
             transaction
@@ -118,12 +118,12 @@ impl Store {
                     params![name, &capability, line.at],
                 )
                 .await
-                .map_err(sort)?;
+                .map_err(classify)?;
         }
         if let Some(signer) = &bundle.signer {
             self.pin(&mut transaction, name, signer, line.at).await?;
         }
-        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(sort)?;
+        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(classify)?;
         self.commit(transaction).await
     }
 
@@ -136,7 +136,7 @@ impl Store {
             .database
             .fetch(format!("SELECT {COLUMNS} FROM bundles ORDER BY name, installed_at, digest"), &[])
             .await
-            .map_err(|error| self.sort(error))?;
+            .map_err(|error| self.classify(error))?;
         Ok(rows.iter().map(record).collect())
     }
 
@@ -150,7 +150,7 @@ impl Store {
             .database
             .fetch("SELECT digest, name, version FROM bundles ORDER BY name, installed_at, digest", &[])
             .await
-            .map_err(|error| self.sort(error))?;
+            .map_err(|error| self.classify(error))?;
         Ok(rows.iter().map(|row| (digest(row.bytes(0)), row.text(1).to_owned(), row.text(2).to_owned())).collect())
     }
 
@@ -163,7 +163,7 @@ impl Store {
             .database
             .first(format!("SELECT {COLUMNS} FROM bundles WHERE digest = $1"), params![digest.as_bytes().as_slice()])
             .await
-            .map_err(|error| self.sort(error))?;
+            .map_err(|error| self.classify(error))?;
         Ok(row.as_ref().map(record))
     }
 
@@ -176,7 +176,7 @@ impl Store {
             .database
             .first("SELECT bytes FROM bundle_bytes WHERE digest = $1", params![digest.as_bytes().as_slice()])
             .await
-            .map_err(|error| self.sort(error))?;
+            .map_err(|error| self.classify(error))?;
         Ok(row.map(|row| row.bytes(0).to_owned()))
     }
 }

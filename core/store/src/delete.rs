@@ -14,8 +14,8 @@ impl Store {
     /// [`StoreError::NoBlock`], [`StoreError::DeletedOrNot`], [`StoreError::InUse`].
     pub async fn delete_block(&self, address: &Address, line: AuditLine) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        self.hold_references(&mut transaction).await?;
-        let held = self.hold_block(&mut transaction, address).await?;
+        self.lock_references(&mut transaction).await?;
+        let held = self.lock_block(&mut transaction, address).await?;
         if held.deleted {
             return Err(StoreError::DeletedOrNot { address: address.clone(), deleted: true });
         }
@@ -29,25 +29,25 @@ impl Store {
     /// Restores a deleted block.
     ///
     /// # Errors
-    /// Returns [`StoreError::TargetGone`] if a block that it depends on is deleted;
+    /// Returns [`StoreError::TargetMissing`] if a block that it depends on is deleted;
     /// [`StoreError::NoBlock`], [`StoreError::DeletedOrNot`].
     pub async fn restore_block(&self, address: &Address, line: AuditLine) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        self.hold_references(&mut transaction).await?;
-        let held = self.hold_block(&mut transaction, address).await?;
+        self.lock_references(&mut transaction).await?;
+        let held = self.lock_block(&mut transaction, address).await?;
         if !held.deleted {
             return Err(StoreError::DeletedOrNot { address: address.clone(), deleted: false });
         }
-        let gone = transaction
+        let missing_target = transaction
             .first(
                 "SELECT t.type, t.name FROM block_references f JOIN blocks t ON t.id = f.target
                  WHERE f.block = $1 AND f.revision = $2 AND t.deleted_at IS NOT NULL",
                 params![held.id, number(held.newest)],
             )
             .await
-            .map_err(|error| self.sort(error))?;
-        if let Some(gone) = gone {
-            return Err(StoreError::TargetGone(self.address(&gone, 0)?));
+            .map_err(|error| self.classify(error))?;
+        if let Some(missing_target) = missing_target {
+            return Err(StoreError::TargetMissing(self.address(&missing_target, 0)?));
         }
         self.mark_deleted(transaction, held.id, None, line).await
     }
@@ -59,12 +59,12 @@ impl Store {
         at: Option<Millis>,
         line: AuditLine,
     ) -> Result<(), StoreError> {
-        let sort = |error| self.sort(error);
+        let classify = |error| self.classify(error);
         transaction
             .execute("UPDATE blocks SET deleted_at = $1 WHERE id = $2", params![at, block])
             .await
-            .map_err(sort)?;
-        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(sort)?;
+            .map_err(classify)?;
+        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(classify)?;
         self.commit(transaction).await
     }
 
@@ -86,10 +86,10 @@ impl Store {
         seals: &[(Revision, Vec<u8>)],
         line: AuditLine,
     ) -> Result<(), StoreError> {
-        let sort = |error| self.sort(error);
+        let classify = |error| self.classify(error);
         let mut transaction = self.begin().await?;
-        self.hold_key(&mut transaction, key.key_id).await?;
-        let held = self.hold_block(&mut transaction, &newest.address).await?;
+        self.lock_key(&mut transaction, key.key_id).await?;
+        let held = self.lock_block(&mut transaction, &newest.address).await?;
         if held.newest != newest.newest || held.purges != newest.purges {
             return Err(StoreError::Moved { address: newest.address.clone(), newest: held.newest });
         }
@@ -99,8 +99,8 @@ impl Store {
                 params![key.data_key, key.key_id, held.id],
             )
             .await
-            .map_err(sort)?;
-        transaction.execute("DELETE FROM secrets WHERE block = $1", params![held.id]).await.map_err(sort)?;
+            .map_err(classify)?;
+        transaction.execute("DELETE FROM secrets WHERE block = $1", params![held.id]).await.map_err(classify)?;
         for (revision, seal) in seals {
             transaction
                 .execute(
@@ -108,9 +108,9 @@ impl Store {
                     params![seal, held.id, number(*revision)],
                 )
                 .await
-                .map_err(sort)?;
+                .map_err(classify)?;
         }
-        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(sort)?;
+        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(classify)?;
         self.commit(transaction).await?;
         self.scrub().await
     }
@@ -122,7 +122,7 @@ impl Store {
             // VACUUM marks the space of dead rows as free; it is overwritten when it is reused.
             Database::Postgres(_) => self.database.execute("VACUUM secrets, blocks, revisions", &[]).await.map(drop),
         };
-        done.map_err(|error| StoreError::NotScrubbed(Box::new(self.sort(error))))
+        done.map_err(|error| StoreError::NotScrubbed(Box::new(self.classify(error))))
     }
 
     /// Rewrites the file without its free pages and truncates the write-ahead log.

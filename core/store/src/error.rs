@@ -46,7 +46,7 @@ pub enum StoreError {
     #[error(
         "lost the connection to the database server for yard `{0}` during commit; the change may or may not have been saved"
     )]
-    Unsure(String, #[source] sqlx::Error),
+    CommitUnknown(String, #[source] sqlx::Error),
     /// The database server rejected the credentials, the database or the access.
     #[error("the database server for yard `{0}` rejected the connection")]
     Refused(String, #[source] sqlx::Error),
@@ -80,7 +80,7 @@ pub enum StoreError {
     },
     /// A block that the new revision depends on was deleted at the same time.
     #[error("block `{0}`, which the block depends on, no longer exists")]
-    TargetGone(Address),
+    TargetMissing(Address),
     /// The references would form a cycle. The path begins and ends with the same block.
     #[error("the references between the blocks would form a cycle: {}", cycle(.0))]
     Cycle(Vec<Address>),
@@ -101,14 +101,14 @@ pub enum StoreError {
     )]
     NotScrubbed(#[source] Box<StoreError>),
     /// The block type belongs to another bundle.
-    #[error("block type `{slug}` of bundle `{newcomer}` already belongs to bundle `{owner}`")]
+    #[error("block type `{slug}` of bundle `{bundle}` already belongs to bundle `{owner}`")]
     SlugTaken {
         /// Slug of the block type.
         slug: String,
         /// Name of the bundle that owns the type.
         owner: String,
         /// Name of the bundle to install.
-        newcomer: String,
+        bundle: String,
     },
     /// Another version of the bundle was installed since the user approved the installation.
     #[error("another version of bundle `{0}` was installed at the same time")]
@@ -123,14 +123,14 @@ pub enum StoreError {
 
 impl StoreError {
     /// Classifies a database error by what the user can do about it.
-    pub(crate) fn sort(error: sqlx::Error, location: &YardLocation) -> Self {
+    pub(crate) fn classify(error: sqlx::Error, location: &YardLocation) -> Self {
         match location {
-            YardLocation::Sqlite(_) => Self::sort_sqlite(error, location.to_string()),
-            YardLocation::Postgres(_) => Self::sort_postgres(error, location.to_string()),
+            YardLocation::Sqlite(_) => Self::classify_sqlite(error, location.to_string()),
+            YardLocation::Postgres(_) => Self::classify_postgres(error, location.to_string()),
         }
     }
 
-    fn sort_sqlite(error: sqlx::Error, yard: String) -> Self {
+    fn classify_sqlite(error: sqlx::Error, yard: String) -> Self {
         if let sqlx::Error::Io(io) = &error {
             return match io.kind() {
                 std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
@@ -161,7 +161,7 @@ impl StoreError {
         }
     }
 
-    fn sort_postgres(error: sqlx::Error, yard: String) -> Self {
+    fn classify_postgres(error: sqlx::Error, yard: String) -> Self {
         // https://www.postgresql.org/docs/current/errcodes-appendix.html
         let code = error.as_database_error().and_then(|e| e.code().map(|c| c.into_owned()));
         match (code.as_deref(), &error) {

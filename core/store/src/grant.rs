@@ -18,7 +18,7 @@ impl Store {
             .database
             .fetch("SELECT capability FROM grants WHERE bundle = $1 ORDER BY capability", params![bundle])
             .await
-            .map_err(|error| self.sort(error))?;
+            .map_err(|error| self.classify(error))?;
         // A capability that this version does not know grants nothing.
         Ok(rows.iter().filter_map(|row| row.text(0).parse().ok()).collect())
     }
@@ -57,11 +57,11 @@ impl Store {
         params: &[Param<'_>],
         line: &AuditLine,
     ) -> Result<bool, StoreError> {
-        let sort = |error| self.sort(error);
+        let classify = |error| self.classify(error);
         let mut transaction = self.begin().await?;
-        let changed = transaction.execute(sql, params).await.map_err(sort)? > 0;
+        let changed = transaction.execute(sql, params).await.map_err(classify)? > 0;
         if changed {
-            audit::append(&mut transaction, &self.yard().id, line).await.map_err(sort)?;
+            audit::append(&mut transaction, &self.yard().id, line).await.map_err(classify)?;
         }
         self.commit(transaction).await?;
         Ok(changed)

@@ -34,7 +34,7 @@ impl Store {
     /// Returns [`StoreError::KeyMoved`] if the yard no longer has the key `from`, or if another
     /// rotation is running.
     pub async fn begin_rotation(&self, from: &str, to: &KeyRecord, line: AuditLine) -> Result<(), StoreError> {
-        let sort = |error| self.sort(error);
+        let classify = |error| self.classify(error);
         let mut transaction = self.begin().await?;
         let outcome = transaction
             .execute(
@@ -43,11 +43,11 @@ impl Store {
                 params![&to.id, &to.location, &to.canary, from],
             )
             .await
-            .map_err(sort)?;
+            .map_err(classify)?;
         if outcome == 0 {
             return Err(StoreError::KeyMoved);
         }
-        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(sort)?;
+        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(classify)?;
         self.commit(transaction).await
     }
 
@@ -65,7 +65,7 @@ impl Store {
                 params![to, i64::from(limit)],
             )
             .await
-            .map_err(|error| self.sort(error))?;
+            .map_err(|error| self.classify(error))?;
         rows.iter().map(|row| Ok((self.address(row, 0)?, row.text(2).to_owned(), row.bytes(3).to_owned()))).collect()
     }
 
@@ -77,7 +77,7 @@ impl Store {
     /// Returns the database error if a statement fails.
     pub async fn move_keys(&self, batch: &[Rewrap], to: &str) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
-        if !self.hold_rotation(&mut transaction, to).await? {
+        if !self.lock_rotation(&mut transaction, to).await? {
             return Ok(false);
         }
         for Rewrap { address, before, after } in batch {
@@ -87,7 +87,7 @@ impl Store {
                     params![after, to, address.type_slug.as_str(), address.name.as_str(), before],
                 )
                 .await
-                .map_err(|error| self.sort(error))?;
+                .map_err(|error| self.classify(error))?;
         }
         self.commit(transaction).await?;
         Ok(true)
@@ -95,7 +95,7 @@ impl Store {
 
     /// Checks that a rotation to this key is running, and prevents its end until the transaction
     /// ends.
-    async fn hold_rotation(&self, transaction: &mut Transaction, to: &str) -> Result<bool, StoreError> {
+    async fn lock_rotation(&self, transaction: &mut Transaction, to: &str) -> Result<bool, StoreError> {
         let held = transaction
             .first(
                 either(
@@ -105,7 +105,7 @@ impl Store {
                 params![to],
             )
             .await
-            .map_err(|error| self.sort(error))?;
+            .map_err(|error| self.classify(error))?;
         Ok(held.is_some())
     }
 
@@ -115,18 +115,18 @@ impl Store {
     /// # Errors
     /// Returns the database error if a statement fails.
     pub async fn finish_rotation(&self, to: &str, line: AuditLine) -> Result<bool, StoreError> {
-        let sort = |error| self.sort(error);
+        let classify = |error| self.classify(error);
         let mut transaction = self.begin().await?;
         // Transactions that create a block lock this row, too, so that no block can be added in
         // between.
-        transaction.lock("SELECT 1 FROM yard FOR UPDATE").await.map_err(sort)?;
-        if !self.hold_rotation(&mut transaction, to).await? {
+        transaction.lock("SELECT 1 FROM yard FOR UPDATE").await.map_err(classify)?;
+        if !self.lock_rotation(&mut transaction, to).await? {
             return Ok(true);
         }
         let left = transaction
             .first("SELECT count(*) FROM blocks WHERE key_id <> $1 AND data_key IS NOT NULL", params![to])
             .await
-            .map_err(sort)?;
+            .map_err(classify)?;
         if left.is_none_or(|row| row.integer(0) > 0) {
             return Ok(false);
         }
@@ -137,8 +137,8 @@ impl Store {
                 params![to],
             )
             .await
-            .map_err(sort)?;
-        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(sort)?;
+            .map_err(classify)?;
+        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(classify)?;
         self.commit(transaction).await?;
         Ok(true)
     }
@@ -155,7 +155,7 @@ impl Store {
                 &[],
             )
             .await
-            .map_err(|error| self.sort(error))?;
+            .map_err(|error| self.classify(error))?;
         Ok(rows
             .iter()
             .map(|row| KeyUse { key_id: row.text(0).to_owned(), blocks: row.integer(1).unsigned_abs() })
@@ -164,7 +164,7 @@ impl Store {
 
     /// Checks that a key is the yard's key or the target of its rotation, and keeps it so until the
     /// transaction ends.
-    pub(crate) async fn hold_key(&self, transaction: &mut Transaction, key_id: &str) -> Result<(), StoreError> {
+    pub(crate) async fn lock_key(&self, transaction: &mut Transaction, key_id: &str) -> Result<(), StoreError> {
         let held = transaction
             .first(
                 either(
@@ -174,7 +174,7 @@ impl Store {
                 params![key_id],
             )
             .await
-            .map_err(|error| self.sort(error))?;
+            .map_err(|error| self.classify(error))?;
         held.map(drop).ok_or(StoreError::KeyMoved)
     }
 }

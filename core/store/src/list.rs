@@ -51,7 +51,7 @@ impl Store {
              WHERE {condition} ORDER BY b.type, b.name LIMIT ${}",
             params.len()
         );
-        let rows = self.database.fetch(sql, &params).await.map_err(|error| self.sort(error))?;
+        let rows = self.database.fetch(sql, &params).await.map_err(|error| self.classify(error))?;
         rows.iter().map(|row| self.summary(row)).collect()
     }
 
@@ -63,7 +63,7 @@ impl Store {
         let all = BlockFilter { after: None, ..filter.clone() };
         let (condition, params) = condition(&all);
         let sql = format!("SELECT count(*) FROM blocks b WHERE {condition}");
-        let row = self.database.first(sql, &params).await.map_err(|error| self.sort(error))?;
+        let row = self.database.first(sql, &params).await.map_err(|error| self.classify(error))?;
         Ok(row.map_or(0, |row| row.integer(0)).unsigned_abs())
     }
 
@@ -87,7 +87,7 @@ impl Store {
              WHERE (b.type, b.name) IN (VALUES {})",
             placeholders.join(", ")
         );
-        let rows = self.database.fetch(sql, &params).await.map_err(|error| self.sort(error))?;
+        let rows = self.database.fetch(sql, &params).await.map_err(|error| self.classify(error))?;
         rows.iter().map(|row| self.summary(row)).collect()
     }
 
@@ -117,7 +117,7 @@ impl Store {
                 &[],
             )
             .await
-            .map_err(|error| self.sort(error))?;
+            .map_err(|error| self.classify(error))?;
         rows.iter().map(|row| self.address(row, 0)).collect()
     }
 }

@@ -65,7 +65,7 @@ impl Store {
                 params![address.type_slug.as_str(), address.name.as_str()],
             )
             .await
-            .map_err(|error| self.sort(error))?;
+            .map_err(|error| self.classify(error))?;
         rows.iter().map(|row| self.address(row, 0)).collect()
     }
 
@@ -77,21 +77,21 @@ impl Store {
                 params![address.type_slug.as_str(), address.name.as_str()],
             )
             .await
-            .map_err(|error| self.sort(error))?;
+            .map_err(|error| self.classify(error))?;
         Ok(row.map(|row| row.integer(0)))
     }
 
     /// Locks the graph of references against changes by other transactions until this one ends.
-    pub(crate) async fn hold_references(&self, transaction: &mut Transaction) -> Result<(), StoreError> {
+    pub(crate) async fn lock_references(&self, transaction: &mut Transaction) -> Result<(), StoreError> {
         transaction
             .lock("LOCK TABLE block_references IN SHARE ROW EXCLUSIVE MODE")
             .await
-            .map_err(|error| self.sort(error))
+            .map_err(|error| self.classify(error))
     }
 
     /// Locks the blocks that a new revision depends on: they exist and cannot be deleted before the
     /// revision is saved.
-    pub(crate) async fn hold_targets(
+    pub(crate) async fn lock_targets(
         &self,
         transaction: &mut Transaction,
         references: &[Reference],
@@ -99,7 +99,7 @@ impl Store {
         if references.is_empty() {
             return Ok(Vec::new());
         }
-        self.hold_references(transaction).await?;
+        self.lock_references(transaction).await?;
         let mut targets: Vec<Target> = Vec::new();
         for reference in references {
             let address = &reference.target;
@@ -112,8 +112,8 @@ impl Store {
                     params![address.type_slug.as_str(), address.name.as_str()],
                 )
                 .await
-                .map_err(|error| self.sort(error))?
-                .ok_or_else(|| StoreError::TargetGone(address.clone()))?;
+                .map_err(|error| self.classify(error))?
+                .ok_or_else(|| StoreError::TargetMissing(address.clone()))?;
             targets.push(Target { id: row.integer(0), address: address.clone() });
         }
         Ok(targets)
@@ -128,7 +128,7 @@ impl Store {
         address: &Address,
         targets: &[Target],
     ) -> Result<Option<Vec<Address>>, StoreError> {
-        let sort = |error| self.sort(error);
+        let classify = |error| self.classify(error);
         if targets.iter().any(|target| target.id == block) {
             return Ok(Some(vec![address.clone(), address.clone()]));
         }
@@ -136,7 +136,7 @@ impl Store {
         let used = database
             .ask("SELECT 1 FROM block_references WHERE target = $1 LIMIT 1", params![block])
             .await
-            .map_err(sort)?;
+            .map_err(classify)?;
         if targets.is_empty() || used.is_empty() {
             return Ok(None);
         }
@@ -157,24 +157,24 @@ impl Store {
                     params![target.id],
                 )
                 .await
-                .map_err(sort)?;
+                .map_err(classify)?;
             let mut came_from: BTreeMap<i64, Option<(i64, Address)>> = BTreeMap::from([(target.id, None)]);
             let mut next = VecDeque::from([target.id]);
-            while let Some(here) = next.pop_front() {
-                for edge in edges.iter().filter(|edge| edge.integer(0) == here) {
+            while let Some(current) = next.pop_front() {
+                for edge in edges.iter().filter(|edge| edge.integer(0) == current) {
                     let there = edge.integer(1);
                     if let Entry::Vacant(vacant) = came_from.entry(there) {
-                        vacant.insert(Some((here, self.address(edge, 2)?)));
+                        vacant.insert(Some((current, self.address(edge, 2)?)));
                         next.push_back(there);
                     }
                 }
             }
             if came_from.contains_key(&block) {
                 let mut path = Vec::new();
-                let mut here = block;
-                while let Some(Some((before, own))) = came_from.get(&here) {
+                let mut current = block;
+                while let Some(Some((before, own))) = came_from.get(&current) {
                     path.push(own.clone());
-                    here = *before;
+                    current = *before;
                 }
                 path.push(target.address.clone());
                 path.push(address.clone());
@@ -198,7 +198,7 @@ impl Store {
                 params![block],
             )
             .await
-            .map_err(|error| self.sort(error))?;
+            .map_err(|error| self.classify(error))?;
         rows.iter().map(|row| Ok((self.address(row, 0)?, read_pointer(row.text(2))))).collect()
     }
 }

@@ -22,7 +22,7 @@ impl Store {
     /// Returns the database error if the query fails.
     pub async fn signer(&self, registry: &str, bundle: &str) -> Result<Option<String>, StoreError> {
         let query = "SELECT key FROM signers WHERE registry = $1 AND bundle = $2";
-        let row = self.database.first(query, params![registry, bundle]).await.map_err(|error| self.sort(error))?;
+        let row = self.database.first(query, params![registry, bundle]).await.map_err(|error| self.classify(error))?;
         Ok(row.map(|row| row.text(0).to_owned()))
     }
 
@@ -32,7 +32,7 @@ impl Store {
     /// Returns the database error if the query fails.
     pub async fn registry_signers(&self, registry: &str) -> Result<Vec<String>, StoreError> {
         let query = "SELECT DISTINCT key FROM signers WHERE registry = $1 ORDER BY key";
-        let rows = self.database.fetch(query, params![registry]).await.map_err(|error| self.sort(error))?;
+        let rows = self.database.fetch(query, params![registry]).await.map_err(|error| self.classify(error))?;
         Ok(rows.iter().map(|row| row.text(0).to_owned()).collect())
     }
 
@@ -42,9 +42,9 @@ impl Store {
     /// Returns [`StoreError::SignerMoved`] if another key was pinned since the user's decision.
     pub async fn pin_signer(&self, bundle: &str, signer: &NewSigner<'_>, line: AuditLine) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        transaction.lock("SELECT 1 FROM yard FOR UPDATE").await.map_err(|error| self.sort(error))?;
+        transaction.lock("SELECT 1 FROM yard FOR UPDATE").await.map_err(|error| self.classify(error))?;
         self.pin(&mut transaction, bundle, signer, line.at).await?;
-        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(|error| self.sort(error))?;
+        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(|error| self.classify(error))?;
         self.commit(transaction).await
     }
 
@@ -59,12 +59,12 @@ impl Store {
         signer: &NewSigner<'_>,
         at: Millis,
     ) -> Result<(), StoreError> {
-        let sort = |error| self.sort(error);
+        let classify = |error| self.classify(error);
         let NewSigner { registry, key, replaces } = *signer;
         let pinned = transaction
             .first("SELECT key FROM signers WHERE registry = $1 AND bundle = $2", params![registry, bundle])
             .await
-            .map_err(sort)?;
+            .map_err(classify)?;
         if pinned.is_some_and(|row| row.text(0) != key && Some(row.text(0)) != replaces) {
             return Err(StoreError::SignerMoved(bundle.to_owned()));
         }
@@ -76,7 +76,7 @@ impl Store {
                 params![registry, bundle, key, at],
             )
             .await
-            .map_err(sort)?;
+            .map_err(classify)?;
         Ok(())
     }
 }

@@ -134,7 +134,7 @@ impl Store {
             YardLocation::Sqlite(path) => Ok(path.exists()),
             YardLocation::Postgres(postgres) => {
                 let pool = connect_postgres(postgres, location).await?;
-                let found = has_yard(&pool, postgres).await.map_err(|error| StoreError::sort(error, location));
+                let found = has_yard(&pool, postgres).await.map_err(|error| StoreError::classify(error, location));
                 pool.close().await;
                 found
             }
@@ -176,25 +176,25 @@ impl Store {
             Database::Sqlite(_) => self.database.fetch("PRAGMA integrity_check", &[]).await,
             Database::Postgres(_) => Ok(Vec::new()),
         };
-        let rows = rows.map_err(|error| self.sort(error))?;
+        let rows = rows.map_err(|error| self.classify(error))?;
         Ok(rows.iter().map(|row| row.text(0).to_owned()).filter(|line| line != "ok").collect())
     }
 
     pub(crate) async fn begin(&self) -> Result<Transaction, StoreError> {
-        self.database.begin().await.map_err(|error| self.sort(error))
+        self.database.begin().await.map_err(|error| self.classify(error))
     }
 
     pub(crate) async fn commit(&self, transaction: Transaction) -> Result<(), StoreError> {
-        transaction.commit().await.map_err(|error| match self.sort(error) {
+        transaction.commit().await.map_err(|error| match self.classify(error) {
             // The COMMIT was sent and only its response was lost, so the server may have executed
             // it.
-            StoreError::Unreachable(yard, cause) => StoreError::Unsure(yard, cause),
+            StoreError::Unreachable(yard, cause) => StoreError::CommitUnknown(yard, cause),
             other => other,
         })
     }
 
-    pub(crate) fn sort(&self, error: sqlx::Error) -> StoreError {
-        StoreError::sort(error, &self.location)
+    pub(crate) fn classify(&self, error: sqlx::Error) -> StoreError {
+        StoreError::classify(error, &self.location)
     }
 
     /// Error for a row with content that this crate never writes: another program changed the
@@ -214,7 +214,7 @@ async fn record(database: &Database, location: &YardLocation, format: i64) -> Re
     let row = database
         .first(sql, &[])
         .await
-        .map_err(|error| StoreError::sort(error, location))?
+        .map_err(|error| StoreError::classify(error, location))?
         .ok_or_else(|| StoreError::NotAYard(location.to_string()))?;
     let key = |first: usize, row: &Row| {
         Some(KeyRecord {
@@ -249,11 +249,11 @@ async fn create_file(path: &Path, location: &YardLocation, yard: &YardRecord, no
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".new-{}", yard.id));
     let draft = PathBuf::from(name);
-    make_private_file(&draft).map_err(|error| StoreError::sort(sqlx::Error::Io(error), location))?;
+    make_private_file(&draft).map_err(|error| StoreError::classify(sqlx::Error::Io(error), location))?;
     let made = fill(&draft, location, yard, now).await.and_then(|()| {
         std::fs::hard_link(&draft, path).map_err(|error| match error.kind() {
             std::io::ErrorKind::AlreadyExists => exists(),
-            _ => StoreError::sort(sqlx::Error::Io(error), location),
+            _ => StoreError::classify(sqlx::Error::Io(error), location),
         })
     });
     let _ = std::fs::remove_file(&draft);
@@ -261,19 +261,22 @@ async fn create_file(path: &Path, location: &YardLocation, yard: &YardRecord, no
 }
 
 async fn fill(path: &Path, location: &YardLocation, yard: &YardRecord, now: Millis) -> Result<(), StoreError> {
-    let sort = |error| StoreError::sort(error, location);
+    let classify = |error| StoreError::classify(error, location);
     // Rollback journal instead of a write-ahead log: everything that is committed must be in this
     // one file before it is linked.
-    let pool = connect_sqlite(path, SqliteJournalMode::Delete).await.map_err(sort)?;
-    let mut connection = pool.acquire().await.map_err(sort)?;
+    let pool = connect_sqlite(path, SqliteJournalMode::Delete).await.map_err(classify)?;
+    let mut connection = pool.acquire().await.map_err(classify)?;
     sqlx::query(AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}")))
         .execute(&mut *connection)
         .await
-        .map_err(sort)?;
+        .map_err(classify)?;
     migrations::SQLITE.run(&mut *connection).await.map_err(|error| migration_failed(error, location))?;
     let database = Database::Sqlite(SqliteFile::new(pool, connection));
     let key = &yard.key;
-    database.execute(INSERT_YARD, params![&yard.id, &key.id, &key.location, &key.canary, now]).await.map_err(sort)?;
+    database
+        .execute(INSERT_YARD, params![&yard.id, &key.id, &key.location, &key.canary, now])
+        .await
+        .map_err(classify)?;
     database.close().await;
     Ok(())
 }
@@ -285,16 +288,16 @@ async fn open_file(path: &Path, location: &YardLocation) -> Result<Database, Sto
     if !path.is_file() {
         return Err(StoreError::NotAYard(location.to_string()));
     }
-    let sort = |error| StoreError::sort(error, location);
+    let classify = |error| StoreError::classify(error, location);
     // Checked before opening, because opening would switch another application's database to WAL
     // mode.
-    if !is_marked(path).map_err(|error| sort(sqlx::Error::Io(error)))? {
+    if !is_marked(path).map_err(|error| classify(sqlx::Error::Io(error)))? {
         return Err(StoreError::NotAYard(location.to_string()));
     }
-    let pool = connect_sqlite(path, SqliteJournalMode::Wal).await.map_err(sort)?;
-    let mut connection = pool.acquire().await.map_err(sort)?;
+    let pool = connect_sqlite(path, SqliteJournalMode::Wal).await.map_err(classify)?;
+    let mut connection = pool.acquire().await.map_err(classify)?;
     let application: i64 =
-        sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await.map_err(sort)?;
+        sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await.map_err(classify)?;
     if application != APPLICATION_ID {
         return Err(StoreError::NotAYard(location.to_string()));
     }
@@ -347,27 +350,27 @@ async fn create_schema(
     yard: &YardRecord,
     now: Millis,
 ) -> Result<(), StoreError> {
-    let sort = |error| StoreError::sort(error, location);
+    let classify = |error| StoreError::classify(error, location);
     let pool = connect_postgres(postgres, location).await?;
     let schema = &postgres.schema;
     let made = async {
-        let mut maker = pool.acquire().await.map_err(sort)?;
+        let mut maker = pool.acquire().await.map_err(classify)?;
         maker
             .execute(AssertSqlSafe(format!("SELECT pg_advisory_lock(hashtext('blockyard init {schema}'))")))
             .await
-            .map_err(sort)?;
-        if has_yard(&pool, postgres).await.map_err(sort)? {
+            .map_err(classify)?;
+        if has_yard(&pool, postgres).await.map_err(classify)? {
             return Err(StoreError::YardExists(location.to_string()));
         }
-        maker.execute(AssertSqlSafe(format!("CREATE SCHEMA IF NOT EXISTS {schema}"))).await.map_err(sort)?;
+        maker.execute(AssertSqlSafe(format!("CREATE SCHEMA IF NOT EXISTS {schema}"))).await.map_err(classify)?;
         migrations::POSTGRES.run(&pool).await.map_err(|error| migration_failed(error, location))?;
         let key = &yard.key;
         Database::Postgres(pool.clone())
             .execute(INSERT_YARD, params![&yard.id, &key.id, &key.location, &key.canary, now])
             .await
-            .map_err(sort)?;
+            .map_err(classify)?;
         // Closing the connection releases the advisory lock.
-        maker.close().await.map_err(sort)
+        maker.close().await.map_err(classify)
     }
     .await;
     pool.close().await;
@@ -382,7 +385,7 @@ async fn open_schema(postgres: &PostgresLocation, location: &YardLocation) -> Re
             pool.close().await;
             match other {
                 Ok(_) => Err(StoreError::NoYard(location.to_string())),
-                Err(error) => Err(StoreError::sort(error, location)),
+                Err(error) => Err(StoreError::classify(error, location)),
             }
         }
     }
@@ -419,9 +422,9 @@ async fn connect_postgres(postgres: &PostgresLocation, location: &YardLocation) 
         Err(sqlx::Error::PoolTimedOut) => {
             let once = tokio::time::timeout(postgres.connect_timeout, PgConnection::connect_with(&options)).await;
             let error = once.ok().and_then(Result::err).unwrap_or(sqlx::Error::PoolTimedOut);
-            Err(StoreError::sort(error, location))
+            Err(StoreError::classify(error, location))
         }
-        other => other.map_err(|error| StoreError::sort(error, location)),
+        other => other.map_err(|error| StoreError::classify(error, location)),
     }
 }
 
@@ -446,7 +449,7 @@ async fn format(database: &Database, location: &YardLocation) -> Result<i64, Sto
     let row = database
         .first("SELECT max(version) FROM _sqlx_migrations WHERE success", &[])
         .await
-        .map_err(|error| StoreError::sort(error, location))?;
+        .map_err(|error| StoreError::classify(error, location))?;
     row.and_then(|row| row.maybe_integer(0)).ok_or_else(|| StoreError::NotAYard(location.to_string()))
 }
 
@@ -458,7 +461,9 @@ async fn newer(database: &Database, location: &YardLocation, format: i64) -> Sto
 
 fn migration_failed(error: MigrateError, location: &YardLocation) -> StoreError {
     match error {
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => StoreError::sort(error, location),
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+            StoreError::classify(error, location)
+        }
         other => StoreError::Database(sqlx::Error::Migrate(Box::new(other))),
     }
 }

@@ -24,11 +24,11 @@ enum Kind {
     /// Origin of the URL in a configuration field.
     Field(String),
     /// Origin with configuration fields in host or port.
-    Template { scheme: Scheme, authority: Vec<Piece> },
+    Template { scheme: Scheme, authority: Vec<Segment> },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Piece {
+enum Segment {
     Text(String),
     Field(String),
 }
@@ -71,10 +71,10 @@ impl OriginPattern {
             }
             Kind::Template { scheme, authority } => {
                 let mut text = String::new();
-                for piece in authority {
-                    match piece {
-                        Piece::Text(literal) => text.push_str(literal),
-                        Piece::Field(field) => text.push_str(&host_part(lookup(config, field)?)?),
+                for segment in authority {
+                    match segment {
+                        Segment::Text(literal) => text.push_str(literal),
+                        Segment::Field(field) => text.push_str(&host_part(lookup(config, field)?)?),
                     }
                 }
                 concrete(*scheme, &text).ok()
@@ -159,11 +159,11 @@ pub(crate) fn lookup<'a>(config: &'a Value, field: &str) -> Option<&'a Value> {
 
 /// Returns true if the text matches these literals and fields. Each field matches one or more
 /// characters of a host.
-fn fits(pieces: &[Piece], text: &str) -> bool {
-    match pieces {
+fn fits(segments: &[Segment], text: &str) -> bool {
+    match segments {
         [] => text.is_empty(),
-        [Piece::Text(literal), rest @ ..] => text.strip_prefix(literal.as_str()).is_some_and(|left| fits(rest, left)),
-        [Piece::Field(_), rest @ ..] => (1..=text.len())
+        [Segment::Text(literal), rest @ ..] => text.strip_prefix(literal.as_str()).is_some_and(|left| fits(rest, left)),
+        [Segment::Field(_), rest @ ..] => (1..=text.len())
             .filter(|end| text.is_char_boundary(*end))
             .take_while(|end| !text[..*end].contains([':', '[', ']']))
             .any(|end| fits(rest, &text[end..])),
@@ -171,21 +171,21 @@ fn fits(pieces: &[Piece], text: &str) -> bool {
 }
 
 /// Splits an authority into literals and fields (`{config.a.b}`).
-fn pieces(text: &str) -> Result<Vec<Piece>, String> {
-    let mut pieces = Vec::new();
+fn segments(text: &str) -> Result<Vec<Segment>, String> {
+    let mut segments = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find('{') {
         if at > 0 {
-            pieces.push(Piece::Text(rest[..at].to_ascii_lowercase()));
+            segments.push(Segment::Text(rest[..at].to_ascii_lowercase()));
         }
         let end = rest[at..].find('}').ok_or("has a `{` without a `}`")? + at;
-        pieces.push(Piece::Field(field(&rest[at..=end]).ok_or("has braces that do not contain `config.FIELD`")?));
+        segments.push(Segment::Field(field(&rest[at..=end]).ok_or("has braces that do not contain `config.FIELD`")?));
         rest = &rest[end + 1..];
     }
     if !rest.is_empty() {
-        pieces.push(Piece::Text(rest.to_ascii_lowercase()));
+        segments.push(Segment::Text(rest.to_ascii_lowercase()));
     }
-    Ok(pieces)
+    Ok(segments)
 }
 
 /// Returns the field of `{config.FIELD}`.
@@ -210,15 +210,15 @@ impl FromStr for OriginPattern {
             // because it would not restrict the requests.
             return concrete(scheme, authority.strip_suffix('/').unwrap_or(authority)).map_err(bad);
         }
-        let authority = pieces(authority).map_err(bad)?;
+        let authority = segments(authority).map_err(bad)?;
         // Checks that the fields are used only in host names and the port, by inserting sample
         // values.
         let mut sample = String::new();
-        for piece in &authority {
-            match piece {
-                Piece::Text(literal) => sample.push_str(literal),
-                Piece::Field(_) if sample.contains(':') => sample.push('1'),
-                Piece::Field(_) => sample.push('a'),
+        for segment in &authority {
+            match segment {
+                Segment::Text(literal) => sample.push_str(literal),
+                Segment::Field(_) if sample.contains(':') => sample.push('1'),
+                Segment::Field(_) => sample.push('a'),
             }
         }
         match concrete(scheme, &sample).map_err(bad)?.0 {
@@ -275,9 +275,9 @@ impl fmt::Display for OriginPattern {
             Kind::Field(field) => write!(f, "{{config.{field}}}"),
             Kind::Template { scheme, authority } => {
                 write!(f, "{}://", scheme.as_str())?;
-                authority.iter().try_for_each(|piece| match piece {
-                    Piece::Text(text) => f.write_str(text),
-                    Piece::Field(field) => write!(f, "{{config.{field}}}"),
+                authority.iter().try_for_each(|segment| match segment {
+                    Segment::Text(text) => f.write_str(text),
+                    Segment::Field(field) => write!(f, "{{config.{field}}}"),
                 })
             }
         }

@@ -13,18 +13,18 @@ use crate::secret_use::SecretKeyword;
 /// Returns the part of the schema at the path of a validation error. The path passes through
 /// `$ref`s.
 pub(crate) fn at<'a>(document: &'a Value, schema_path: &str) -> Option<&'a Value> {
-    let mut here = document;
+    let mut current = document;
     for token in Pointer::new(schema_path).tokens() {
-        here = match token.as_str() {
-            "$ref" => target(document, here.as_object()?)?,
-            _ => match here {
+        current = match token.as_str() {
+            "$ref" => target(document, current.as_object()?)?,
+            _ => match current {
                 Value::Object(members) => members.get(&token)?,
                 Value::Array(elements) => elements.get(token.parse::<usize>().ok()?)?,
                 _ => return None,
             },
         };
     }
-    Some(here)
+    Some(current)
 }
 
 /// Returns the properties of the object schema whose `additionalProperties` failed.

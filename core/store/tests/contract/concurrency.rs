@@ -129,7 +129,7 @@ async fn a_block_is_not_deleted_while_it_is_referenced(yard: &TestStore) {
             tokio::spawn(async move { deleter.delete_block(&address, line("delete", "x")).await }),
         );
         match (created.unwrap(), deleted.unwrap()) {
-            (Ok(()), Err(StoreError::InUse { .. })) | (Err(StoreError::TargetGone(_)), Ok(())) => {}
+            (Ok(()), Err(StoreError::InUse { .. })) | (Err(StoreError::TargetMissing(_)), Ok(())) => {}
             other => panic!("{other:?}"),
         }
     }
