@@ -98,7 +98,7 @@ impl CallContext {
     /// Adds a secret to the masked secrets, e.g. an access token or a header derived from a secret. Like the
     /// block's own secrets, it is not masked for the caller if the caller's arguments contain it.
     pub fn add_secret(&mut self, secret: &SecretValue) {
-        if !self.redactor.knows(secret) {
+        if !self.redactor.contains(secret) {
             self.redactor = Arc::new(self.redactor.with(secret));
             self.unsent_redactor =
                 self.unsent_redactor.take().map(|unsent_redactor| Arc::new(unsent_redactor.with(secret)));
@@ -299,7 +299,7 @@ impl CallContext {
     ///
     /// # Errors
     /// Returns a trap if the total exceeds [`limits::MEMORY_BYTES`].
-    pub(crate) fn hold_body_bytes(&mut self, bytes: usize) -> wasmtime::Result<()> {
+    pub(crate) fn count_body_bytes(&mut self, bytes: usize) -> wasmtime::Result<()> {
         self.body_bytes = self.body_bytes.saturating_add(bytes);
         if self.body_bytes > limits::MEMORY_BYTES {
             let mebibytes = limits::MEMORY_BYTES >> 20;
@@ -309,7 +309,7 @@ impl CallContext {
         Ok(())
     }
 
-    /// Releases bytes that [`hold_body_bytes`](Self::hold_body_bytes) counted.
+    /// Releases bytes that [`count_body_bytes`](Self::count_body_bytes) counted.
     pub(crate) fn release_body_bytes(&mut self, bytes: usize) {
         self.body_bytes = self.body_bytes.saturating_sub(bytes);
     }

@@ -182,7 +182,7 @@ pub const TOKEN_MARGIN: Duration = Duration::from_secs(30);
 /// Maximum length of a search pattern of a secret, in bytes. A longer secret is split into several
 /// patterns, so that the memory of a search and the bytes of a stream that are held back do not
 /// grow with the length of the secret.
-pub const SEARCHED_PIECE_BYTES: usize = 256;
+pub const SEARCHED_SEGMENT_BYTES: usize = 256;
 /// Maximum number of bytes that encode one byte of a secret: `\u0041` in percent-encoding has 18.
 pub const ENCODED_BYTES: usize = 24;
 /// Number of bytes of a text that are searched at once. The decoded copies temporarily take ten

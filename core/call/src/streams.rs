@@ -255,7 +255,7 @@ impl HostBody for CallContext {
     async fn from_bytes(&mut self, media_type: String, bytes: Vec<u8>) -> wasmtime::Result<Resource<Body>> {
         let traced = trace::inner_call("streams.from-bytes");
         traced.bytes(bytes.len());
-        self.hold_body_bytes(bytes.len())?;
+        self.count_body_bytes(bytes.len())?;
         let held = Some(Arc::new(bytes.len()));
         Ok(self.table.push(Body::bytes(media_type, bytes.into(), held, Producer::Guest))?)
     }
@@ -285,7 +285,7 @@ impl HostBody for CallContext {
     async fn take(&mut self, body: Resource<Body>, max_bytes: u32) -> Result<Option<Resource<Body>>, Fault> {
         let traced = trace::inner_call("streams.take");
         let max = max_bytes as usize;
-        self.hold_body_bytes(max)?;
+        self.count_body_bytes(max)?;
         let source = self.table.get_mut(&body)?;
         let (media_type, producer) = (source.media_type.clone(), source.producer.clone());
         let taken = source.take(max).await;

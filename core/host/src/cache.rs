@@ -79,10 +79,10 @@ impl CompiledCode {
         let Ok(code) = component.serialize() else { return };
         let path = self.path(engine, digest);
         let tag = self.tag(engine, digest, &code);
-        let kept =
-            path.parent().map_or(Ok(()), make_private_folder).and_then(|()| write_whole(&path, &[tag.as_ref(), &code]));
-        if kept.is_ok() {
-            self.make_room();
+        let cached =
+            path.parent().map_or(Ok(()), make_private_folder).and_then(|()| write_atomically(&path, &[tag.as_ref(), &code]));
+        if cached.is_ok() {
+            self.evict();
         }
     }
 
@@ -110,7 +110,7 @@ impl CompiledCode {
     }
 
     /// Deletes the least recently used entries until the cache fits into [`limits::CACHE_BYTES`].
-    fn make_room(&self) {
+    fn evict(&self) {
         let folders = fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path());
         let mut files: Vec<(SystemTime, u64, PathBuf)> = folders
             .filter_map(|folder| fs::read_dir(folder).ok())
@@ -148,7 +148,7 @@ fn key(folder: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut key = Zeroizing::new(vec![0; KEY_BYTES]);
     getrandom::fill(&mut key).map_err(io::Error::other)?;
     let _ = fs::remove_file(&path);
-    write_whole(&path, &[&key])?;
+    write_atomically(&path, &[&key])?;
     // Another process may have written a key at the same time, so the key is read back.
     read_key(&path).ok_or_else(|| io::Error::other("the key of the cache was replaced by another process"))
 }
@@ -161,7 +161,7 @@ fn read_key(path: &Path) -> Option<Zeroizing<Vec<u8>>> {
 }
 
 /// Writes a file atomically, with access for this user only.
-fn write_whole(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+fn write_atomically(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
     let temporary = path.with_extension(format!("{:016x}", u64::from_be_bytes(random)));

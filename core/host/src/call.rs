@@ -116,7 +116,7 @@ impl Sandbox {
                 Output::None => None,
                 Output::Body(body) => {
                     let body = call.store.data_mut().call.table.delete(body);
-                    let body = body.map_err(|error| call.bad_answer(format!("{error:#}")))?;
+                    let body = body.map_err(|error| call.invalid_result(format!("{error:#}")))?;
                     let media_type = body.media_type().to_owned();
                     Some((media_type, call.clock.output(redacted(body.into_stream(), call.redactor()))))
                 }
@@ -255,7 +255,7 @@ impl Call {
         self.store.data().call.shown.clone()
     }
 
-    fn bad_answer(&self, reason: String) -> HostError {
+    fn invalid_result(&self, reason: String) -> HostError {
         HostError::BadAnswer { bundle: self.store.data().call.bundle.clone(), reason }
     }
 
@@ -272,9 +272,9 @@ impl Call {
             parse(text)
         } else {
             let parsing = tokio::task::spawn_blocking(move || parse(text));
-            parsing.await.map_err(|_| self.bad_answer(format!("{what} cannot be read")))?
+            parsing.await.map_err(|_| self.invalid_result(format!("{what} cannot be read")))?
         };
-        parsed.map_err(|error| self.bad_answer(format!("{what} is not JSON: {error}")))
+        parsed.map_err(|error| self.invalid_result(format!("{what} is not JSON: {error}")))
     }
 
     /// Returns the chunks of an output that the bundle produces while the output is read. The store
@@ -299,9 +299,9 @@ impl Call {
             }
         };
         tokio::spawn(pulling.instrument(Span::current()));
-        let pieces =
+        let chunks =
             stream::unfold(receiver, async |mut receiver| receiver.recv().await.map(|chunk| (chunk, receiver)));
-        of_output.output(pieces.boxed())
+        of_output.output(chunks.boxed())
     }
 
     async fn send_parts(

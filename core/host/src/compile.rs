@@ -25,7 +25,7 @@ pub(crate) fn examine(bytes: &[u8]) -> Result<(), HostError> {
         return Err(HostError::TooLarge { bytes: bytes.len(), limit: limits::COMPONENT_BYTES });
     }
     if !is_component(bytes) {
-        return Err(HostError::NotAComponent(what_it_is(bytes).to_owned()));
+        return Err(HostError::NotAComponent(file_kind(bytes).to_owned()));
     }
     let mut functions = 0_usize;
     for payload in Parser::new(0).parse_all(bytes) {
@@ -60,11 +60,11 @@ impl Sandbox {
         digest: Digest,
     ) -> Result<Component, HostError> {
         let (cache, engine) = (self.cache.clone(), engine.clone());
-        let kept = tokio::task::spawn_blocking({
+        let cached = tokio::task::spawn_blocking({
             let (cache, engine) = (cache.clone(), engine.clone());
             move || cache.and_then(|cache| cache.get(&engine, &digest))
         });
-        if let Ok(Some(component)) = kept.await {
+        if let Ok(Some(component)) = cached.await {
             return Ok(component);
         }
         let _permit = self.compiling.acquire().await.expect("the semaphore is never closed");
@@ -87,7 +87,7 @@ fn is_component(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\0asm") && bytes.get(6..8) == Some(&[1, 0])
 }
 
-fn what_it_is(bytes: &[u8]) -> &'static str {
+fn file_kind(bytes: &[u8]) -> &'static str {
     if bytes.starts_with(b"\0asm") && bytes.len() >= 8 {
         "a core WebAssembly module, not a component"
     } else if bytes.starts_with(b"\x7fELF") {

@@ -163,7 +163,7 @@ impl Clock {
     }
 
     /// Runs `work` until it completes or the deadline passes.
-    pub(crate) async fn hold<T>(&self, work: impl Future<Output = T>) -> Result<T, DeadlinePassed> {
+    pub(crate) async fn run_within<T>(&self, work: impl Future<Output = T>) -> Result<T, DeadlinePassed> {
         let mut work = pin!(work);
         loop {
             let mut end = self.0.started + self.allowed();
@@ -190,7 +190,7 @@ impl Clock {
             return input;
         }
         let clock = self.clone();
-        let counted = input.stream.inspect(move |piece| clock.count_transfer(piece.as_ref().map_or(0, Bytes::len)));
+        let counted = input.stream.inspect(move |chunk| clock.count_transfer(chunk.as_ref().map_or(0, Bytes::len)));
         Input { stream: counted.boxed(), ..input }
     }
 
@@ -201,16 +201,16 @@ impl Clock {
             let mut stream = stream?;
             let clock = &reader.0;
             clock.chunk_requested();
-            let piece = match clock.hold(stream.next()).await {
-                Ok(piece) => piece?,
+            let chunk = match clock.run_within(stream.next()).await {
+                Ok(chunk) => chunk?,
                 Err(DeadlinePassed) => {
                     let problem = Problem::new("stopped", clock.error().to_string());
                     return Some((Err(problem), (reader, None)));
                 }
             };
-            clock.count_transfer(piece.as_ref().map_or(0, Bytes::len));
+            clock.count_transfer(chunk.as_ref().map_or(0, Bytes::len));
             clock.chunk_delivered();
-            Some((piece, (reader, Some(stream))))
+            Some((chunk, (reader, Some(stream))))
         })
         .boxed()
     }
@@ -232,14 +232,14 @@ mod tests {
     }
 
     /// Returns `count` chunks of `bytes` bytes, each after `each` milliseconds.
-    fn pieces(count: usize, bytes: usize, each: u64) -> ByteStream {
-        let piece = Bytes::from(vec![7; bytes]);
+    fn chunks(count: usize, bytes: usize, each: u64) -> ByteStream {
+        let chunk = Bytes::from(vec![7; bytes]);
         stream::iter(0..count)
             .then(move |_| {
-                let piece = piece.clone();
+                let chunk = chunk.clone();
                 async move {
                     milliseconds(each).await;
-                    Ok(piece)
+                    Ok(chunk)
                 }
             })
             .boxed()
@@ -255,7 +255,7 @@ mod tests {
                 count += 1;
             }
         };
-        match clock.hold(all).await {
+        match clock.run_within(all).await {
             Ok(()) => Ok(count),
             Err(DeadlinePassed) => Err(count),
         }
@@ -263,25 +263,25 @@ mod tests {
 
     #[tokio::test]
     async fn work_stops_at_the_deadline() {
-        assert!(growing().hold(milliseconds(10)).await.is_ok());
-        assert!(growing().hold(milliseconds(1_500)).await.is_err());
+        assert!(growing().run_within(milliseconds(10)).await.is_ok());
+        assert!(growing().run_within(milliseconds(1_500)).await.is_err());
         assert_eq!(growing().error().to_string(), "the call was stopped after 1 seconds");
     }
 
     #[tokio::test]
     async fn transferred_bytes_extend_the_deadline() {
         // 80 KiB per second, which extends the deadline; then 500 bytes per second, which does not.
-        assert_eq!(read(&growing(), pieces(10, 16 << 10, 200)).await, Ok(10));
-        let slow = read(&growing(), pieces(10, 100, 200)).await.expect_err("the time is over");
+        assert_eq!(read(&growing(), chunks(10, 16 << 10, 200)).await, Ok(10));
+        let slow = read(&growing(), chunks(10, 100, 200)).await.expect_err("the time is over");
         assert!((1..10).contains(&slow), "{slow}");
-        let fixed = read(&Deadline::within(TIME).begin(), pieces(10, 16 << 10, 200)).await;
+        let fixed = read(&Deadline::within(TIME).begin(), chunks(10, 16 << 10, 200)).await;
         assert!(fixed.is_err(), "a fixed deadline is not extended");
     }
 
     #[tokio::test]
     async fn an_output_past_the_deadline_ends_with_a_problem() {
-        assert_eq!(growing().output(pieces(10, 16 << 10, 200)).collect::<Vec<_>>().await.len(), 10);
-        let mut given = Deadline::within(TIME).begin().output(pieces(10, 16 << 10, 200)).collect::<Vec<_>>().await;
+        assert_eq!(growing().output(chunks(10, 16 << 10, 200)).collect::<Vec<_>>().await.len(), 10);
+        let mut given = Deadline::within(TIME).begin().output(chunks(10, 16 << 10, 200)).collect::<Vec<_>>().await;
         let last = given.pop().expect("a last piece").expect_err("a problem");
         assert_eq!(last.message, "the call was stopped after 1 seconds");
         assert!((1..10).contains(&given.len()) && given.iter().all(Result::is_ok), "{}", given.len());
@@ -289,9 +289,9 @@ mod tests {
 
     #[tokio::test]
     async fn time_of_a_slow_caller_is_not_counted() {
-        let mut output = growing().output(pieces(3, 1, 10));
-        while let Some(piece) = output.next().await {
-            piece.expect("no end");
+        let mut output = growing().output(chunks(3, 1, 10));
+        while let Some(chunk) = output.next().await {
+            chunk.expect("no end");
             milliseconds(1_100).await;
         }
         // The producer of the chunks waits for the reader, too, and is not stopped meanwhile.
@@ -305,17 +305,17 @@ mod tests {
                         sender.send(Ok(Bytes::from_static(b"x"))).await.expect("the output is read");
                     }
                 };
-                clock.hold(all).await
+                clock.run_within(all).await
             }
         });
-        let pieces_of = stream::unfold(receiver, async |mut all| all.recv().await.map(|piece| (piece, all)));
-        let mut output = clock.output(pieces_of.boxed());
+        let chunks_of = stream::unfold(receiver, async |mut all| all.recv().await.map(|chunk| (chunk, all)));
+        let mut output = clock.output(chunks_of.boxed());
         assert!(output.next().await.expect("a piece").is_ok());
         milliseconds(2_500).await;
         assert_eq!(output.collect::<Vec<_>>().await.len(), 2);
         assert!(maker.await.expect("no panic").is_ok());
 
-        let mut output = Deadline::within(TIME).begin().output(pieces(2, 1, 10));
+        let mut output = Deadline::within(TIME).begin().output(chunks(2, 1, 10));
         assert!(output.next().await.expect("a piece").is_ok());
         milliseconds(1_100).await;
         assert!(output.next().await.expect("an end").is_err(), "a fixed deadline is not extended");

@@ -48,12 +48,12 @@ pub(crate) async fn drive<T: Send + 'static>(
             Poll::Pending => Poll::Pending,
         }
     });
-    let done = match clock.hold(inline).await {
+    let done = match clock.run_within(inline).await {
         Err(DeadlinePassed) => return Err(Halt::Deadline),
         Ok(Some(done)) => done,
         Ok(None) => on_its_own_thread(work, clock).await?,
     };
-    done.map_err(|panic| Halt::Panic(words(panic.as_ref())))
+    done.map_err(|panic| Halt::Panic(panic_message(panic.as_ref())))
 }
 
 async fn on_its_own_thread<T: Send + 'static>(
@@ -71,7 +71,7 @@ async fn on_its_own_thread<T: Send + 'static>(
             tokio::select! {
                 biased;
                 _ = dropped => Err(Halt::Deadline),
-                done = clock.hold(work) => done.map_err(|DeadlinePassed| Halt::Deadline),
+                done = clock.run_within(work) => done.map_err(|DeadlinePassed| Halt::Deadline),
             }
         })
     });
@@ -83,7 +83,7 @@ async fn on_its_own_thread<T: Send + 'static>(
 }
 
 /// Returns the message of a panic.
-fn words(panic: &(dyn Any + Send)) -> String {
+fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
@@ -125,14 +125,14 @@ mod tests {
     #[tokio::test]
     async fn a_panic_returns_its_message() {
         let at_once = drive(async { panic!("the zebra has left") }, later()).await.map(|(): ()| ());
-        assert!(matches!(at_once, Err(Halt::Panic(words)) if words == "the zebra has left"));
+        assert!(matches!(at_once, Err(Halt::Panic(panic_message)) if panic_message == "the zebra has left"));
         let on_its_thread = async {
             std::thread::sleep(2 * limits::INLINE);
             tokio::task::yield_now().await;
             panic!("the zebra has left {}", "late")
         };
         let late = drive(on_its_thread, later()).await.map(|(): ()| ());
-        assert!(matches!(late, Err(Halt::Panic(words)) if words == "the zebra has left late"));
+        assert!(matches!(late, Err(Halt::Panic(panic_message)) if panic_message == "the zebra has left late"));
     }
 
     #[tokio::test(flavor = "current_thread")]

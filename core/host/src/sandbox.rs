@@ -97,7 +97,7 @@ fn calling_engine(pooling: bool) -> wasmtime::Result<Engine> {
             .max_memories_per_module(count(limits::MEMORIES));
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     } else {
-        reserve_little(&mut config);
+        limit_reservations(&mut config);
     }
     Engine::new(&config)
 }
@@ -113,13 +113,13 @@ fn pure_engine() -> wasmtime::Result<Engine> {
     config.relaxed_simd_deterministic(true);
     // A pure call takes microseconds, so compile time dominates.
     config.cranelift_opt_level(OptLevel::None);
-    reserve_little(&mut config);
+    limit_reservations(&mut config);
     Engine::new(&config)
 }
 
 /// Reserves only [`limits::MEMORY_BYTES`] of address space per linear memory, not 4 GiB. Compiled
 /// code must then check bounds explicitly, which is slower.
-fn reserve_little(config: &mut Config) {
+fn limit_reservations(config: &mut Config) {
     config.memory_reservation(limits::MEMORY_BYTES as u64);
     config.memory_guard_size(64 << 10);
 }

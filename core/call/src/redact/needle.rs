@@ -28,8 +28,8 @@ pub(super) fn needles(secret: &str) -> Vec<Needle> {
     }
     let any_case = secret.len() >= ANY_CASE;
     let mut add = |text: &str| {
-        for piece in pieces(text) {
-            for form in forms(piece) {
+        for segment in segments(text) {
+            for form in forms(segment) {
                 if form.len() >= SHORTEST {
                     needles.push(Needle { bytes: form, any_case });
                 }
@@ -48,44 +48,44 @@ pub(super) fn needles(secret: &str) -> Vec<Needle> {
     needles
 }
 
-/// Splits a text into pieces of at most [`limits::SEARCHED_PIECE_BYTES`]. If there are several,
+/// Splits a text into segments of at most [`limits::SEARCHED_SEGMENT_BYTES`]. If there are several,
 /// each is about half of that or longer.
-fn pieces(text: &str) -> Vec<&str> {
-    let mut pieces = Vec::new();
+fn segments(text: &str) -> Vec<&str> {
+    let mut segments = Vec::new();
     let mut rest = text;
-    while rest.len() > limits::SEARCHED_PIECE_BYTES {
-        let (piece, after) = rest.split_at(rest.floor_char_boundary(limits::SEARCHED_PIECE_BYTES / 2));
-        pieces.push(piece);
+    while rest.len() > limits::SEARCHED_SEGMENT_BYTES {
+        let (segment, after) = rest.split_at(rest.floor_char_boundary(limits::SEARCHED_SEGMENT_BYTES / 2));
+        segments.push(segment);
         rest = after;
     }
-    pieces.push(rest);
-    pieces
+    segments.push(rest);
+    segments
 }
 
 /// Returns the forms of a piece to search for: the piece itself, with its own escapes decoded, and
 /// in the character encodings that servers confuse with UTF-8.
-fn forms(piece: &str) -> Vec<Zeroizing<Vec<u8>>> {
-    let mut forms = vec![Zeroizing::new(piece.as_bytes().to_vec())];
+fn forms(segment: &str) -> Vec<Zeroizing<Vec<u8>>> {
+    let mut forms = vec![Zeroizing::new(segment.as_bytes().to_vec())];
     // UTF-16, for text that is encoded as UTF-16 and then as hexadecimal.
     for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
-        forms.push(Zeroizing::new(piece.encode_utf16().flat_map(bytes).collect()));
+        forms.push(Zeroizing::new(segment.encode_utf16().flat_map(bytes).collect()));
     }
-    if !piece.is_ascii() {
+    if !segment.is_ascii() {
         // UTF-8 misread as Latin-1 and encoded as UTF-8 again; and text encoded as Latin-1.
-        let mut confused: String = piece.bytes().map(char::from).collect();
+        let mut confused: String = segment.bytes().map(char::from).collect();
         forms.push(Zeroizing::new(take(&mut confused).into_bytes()));
-        let latin: Option<Vec<u8>> = piece.chars().map(|character| u8::try_from(u32::from(character)).ok()).collect();
+        let latin: Option<Vec<u8>> = segment.chars().map(|character| u8::try_from(u32::from(character)).ok()).collect();
         forms.extend(latin.map(Zeroizing::new));
         // UTF-16 without its zero bytes, because views and decoded base64 or hexadecimal drop them.
         for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
-            let units = || piece.encode_utf16().flat_map(bytes);
+            let units = || segment.encode_utf16().flat_map(bytes);
             forms.push(Zeroizing::new(units().filter(|byte| *byte != 0).collect()));
         }
     }
     let plain: Vec<Vec<u8>> = forms.iter().filter_map(|form| normalized(form, LEVELS)).collect();
     forms.extend(plain.into_iter().map(Zeroizing::new));
     // Fewer levels of escapes decoded, for texts that were encoded fewer times.
-    forms.extend(normalized(piece.as_bytes(), 1).map(Zeroizing::new));
-    forms.extend(normalized(piece.as_bytes(), 2).map(Zeroizing::new));
+    forms.extend(normalized(segment.as_bytes(), 1).map(Zeroizing::new));
+    forms.extend(normalized(segment.as_bytes(), 2).map(Zeroizing::new));
     forms
 }

@@ -49,7 +49,7 @@ impl Redactor {
 
     /// Returns a redactor for the secrets that both redactors find.
     pub(crate) fn shared_with(&self, other: &Self) -> Self {
-        Self::of(self.secrets.iter().filter(|secret| other.knows(secret)).cloned().collect())
+        Self::of(self.secrets.iter().filter(|secret| other.contains(secret)).cloned().collect())
     }
 
     /// Returns a redactor without the secrets that the strings of a JSON value contain, but only within
@@ -79,7 +79,7 @@ impl Redactor {
     }
 
     /// Returns true if the redactor masks this secret.
-    pub fn knows(&self, secret: &SecretValue) -> bool {
+    pub fn contains(&self, secret: &SecretValue) -> bool {
         self.secrets.contains(secret)
     }
 

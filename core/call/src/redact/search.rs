@@ -71,14 +71,14 @@ impl Search {
     pub(super) fn find(&self, text: &[u8]) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         if !self.is_empty() {
-            self.look(&View::raw(text), 0, 0, &mut found);
+            self.search_view(&View::raw(text), 0, 0, &mut found);
         }
         merged(found)
     }
 
     /// Searches a view and its decoded forms. `level` is the number of escape levels decoded so
     /// far, `nested` the number of base64 and hexadecimal encodings.
-    fn look(&self, view: &View<'_>, level: usize, nested: usize, found: &mut Vec<Range<usize>>) {
+    fn search_view(&self, view: &View<'_>, level: usize, nested: usize, found: &mut Vec<Range<usize>>) {
         self.plain(view, found);
         self.digits(view, found);
         self.letters(view, found);
@@ -87,7 +87,7 @@ impl Search {
         }
         if level < LEVELS {
             for next in view.all_decoded() {
-                self.look(&next, level + 1, nested, found);
+                self.search_view(&next, level + 1, nested, found);
             }
         }
     }
@@ -245,7 +245,7 @@ impl Search {
                 let start = at + (text.as_ptr() as usize - chunk.valid().as_ptr() as usize);
                 if text.len() >= SHORTEST_RUN {
                     let part = view.part(text.as_bytes().to_vec(), &from[start..start + text.len()]);
-                    self.look(&part, 0, nested + 1, found);
+                    self.search_view(&part, 0, nested + 1, found);
                 }
             }
             at += chunk.valid().len() + chunk.invalid().len();

@@ -176,11 +176,11 @@ proptest! {
 
     #[test]
     fn a_stream_is_masked_for_any_chunk_sizes(
-        pieces in proptest::collection::vec("(s3cret-canary|[a-z]{0,9}|s3cret|-canary){0,3}", 0..9),
+        chunks in proptest::collection::vec("(s3cret-canary|[a-z]{0,9}|s3cret|-canary){0,3}", 0..9),
         size in 1_usize..40,
     ) {
         let redactor = Arc::new(redactor("s3cret-canary"));
-        let text = pieces.concat();
+        let text = chunks.concat();
         let (masked, found, _) = streamed(&redactor, text.as_bytes(), size, OnFind::Mask);
         prop_assert_eq!(found, text.contains("s3cret-canary"));
         prop_assert_eq!(masked.len(), redactor.text(text).len());

@@ -22,7 +22,7 @@ impl HttpView<'_> {
             })
             .collect();
         if requested.is_empty() {
-            return Err(self.not_asked_for(origin));
+            return Err(self.not_requested(origin));
         }
         let mut granted = false;
         let mut networks = Vec::new();
@@ -42,7 +42,7 @@ impl HttpView<'_> {
         Ok(networks)
     }
 
-    fn not_asked_for(&self, origin: &Origin) -> Problem {
+    fn not_requested(&self, origin: &Origin) -> Problem {
         let requested: Vec<String> =
             self.http.requested.iter().map(|requested| format!("`{}`", requested.origin)).collect();
         let problem = Problem::new(
@@ -63,7 +63,7 @@ impl HttpView<'_> {
 
     /// Refuses a request that may change data if the operation's effect is `read`. GET, HEAD and
     /// the requests that the manifest declares safe are allowed.
-    pub(super) fn hold_to_effect(&self, method: &str, url: &RequestUrl) -> Result<(), Fault> {
+    pub(super) fn enforce_effect(&self, method: &str, url: &RequestUrl) -> Result<(), Fault> {
         let safe = matches!(method, "GET" | "HEAD");
         if self.call.effect != Effect::Read
             || safe

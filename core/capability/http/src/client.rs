@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use ipnet::IpNet;
 use serde_json::json;
 
-use super::connector::{ConnectError, Resolve, Vetted, system_resolver};
+use super::connector::{CheckedConnector, ConnectError, Resolve, system_resolver};
 
 /// `User-Agent` header of requests for which the bundle sets none.
 pub(super) const USER_AGENT: &str = concat!("blockyard/", env!("CARGO_PKG_VERSION"));
@@ -33,7 +33,7 @@ pub(super) struct HttpClient {
 }
 
 /// Connections that were vetted against the same networks.
-type Pool = Client<HttpsConnector<Vetted>, Upload>;
+type Pool = Client<HttpsConnector<CheckedConnector>, Upload>;
 
 /// The body of a request.
 pub(crate) struct Upload {
@@ -73,7 +73,7 @@ impl HttpClient {
             .with_tls_config(self.tls.get_or_init(tls).clone())
             .https_or_http()
             .enable_all_versions()
-            .wrap_connector(Vetted { networks: networks.clone().into(), resolve: self.resolve.clone() });
+            .wrap_connector(CheckedConnector { networks: networks.clone().into(), resolve: self.resolve.clone() });
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(limits::IDLE_TIME)

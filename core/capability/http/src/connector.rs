@@ -14,14 +14,14 @@ use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::network::vet;
+use super::network::check_address;
 
 /// Resolves a host name and a port to addresses. Outside of tests this is the system's resolver.
 pub(super) type Resolve = Arc<dyn Fn(String, u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync>;
 
 /// A connector that connects to vetted addresses only.
 #[derive(Clone)]
-pub(super) struct Vetted {
+pub(super) struct CheckedConnector {
     /// Networks that are not public and may be reached.
     pub(super) networks: Arc<[IpNet]>,
     pub(super) resolve: Resolve,
@@ -44,7 +44,7 @@ pub(super) fn system_resolver() -> Resolve {
     Arc::new(|host, port| Box::pin(async move { Ok(tokio::net::lookup_host((host.as_str(), port)).await?.collect()) }))
 }
 
-impl Vetted {
+impl CheckedConnector {
     async fn connect(self, host: String, port: u16) -> Result<TcpStream, ConnectError> {
         let addresses = match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
             Ok(address) => vec![SocketAddr::new(address, port)],
@@ -53,7 +53,7 @@ impl Vetted {
                 .map_err(|reason| ConnectError::Unresolved { host: host.clone(), reason })?,
         };
         for address in &addresses {
-            vet(address.ip(), &self.networks).map_err(|what| ConnectError::NotPublic {
+            check_address(address.ip(), &self.networks).map_err(|what| ConnectError::NotPublic {
                 host: host.clone(),
                 address: address.ip().to_canonical(),
                 what,
@@ -74,7 +74,7 @@ impl Vetted {
     }
 }
 
-impl Service<http::Uri> for Vetted {
+impl Service<http::Uri> for CheckedConnector {
     type Response = TokioIo<TcpStream>;
     type Error = ConnectError;
     type Future = BoxFuture<'static, Result<Self::Response, ConnectError>>;
@@ -101,7 +101,7 @@ mod tests {
 
     use super::*;
 
-    fn vetted(networks: &[&str], responses: Vec<Vec<&'static str>>) -> (Vetted, Arc<AtomicUsize>) {
+    fn connector(networks: &[&str], responses: Vec<Vec<&'static str>>) -> (CheckedConnector, Arc<AtomicUsize>) {
         let lookups = Arc::new(AtomicUsize::new(0));
         let counter = lookups.clone();
         let resolve: Resolve = Arc::new(move |_, port| {
@@ -111,7 +111,7 @@ mod tests {
             Box::pin(async move { Ok(addresses) })
         });
         let networks = networks.iter().map(|text| text.parse().expect("a network")).collect();
-        (Vetted { networks, resolve }, lookups)
+        (CheckedConnector { networks, resolve }, lookups)
     }
 
     #[tokio::test]
@@ -119,8 +119,8 @@ mod tests {
         for addresses in
             [vec!["127.0.0.1"], vec!["8.8.8.8", "10.0.0.1"], vec!["::ffff:169.254.169.254"], vec!["fd00:ec2::254"]]
         {
-            let (vetted, _) = vetted(&[], vec![addresses]);
-            let refused = vetted.connect("rebind.example".to_owned(), 80).await.expect_err("must be refused");
+            let (connector, _) = connector(&[], vec![addresses]);
+            let refused = connector.connect("rebind.example".to_owned(), 80).await.expect_err("must be refused");
             assert!(matches!(refused, ConnectError::NotPublic { .. }), "{refused}");
         }
     }
@@ -130,8 +130,8 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         // The second answer is a different address, and must not be requested.
-        let (vetted, lookups) = vetted(&["127.0.0.1/32"], vec![vec!["127.0.0.1"], vec!["127.0.0.2"]]);
-        let stream = vetted.connect("rebind.example".to_owned(), port).await.expect("a connection");
+        let (connector, lookups) = connector(&["127.0.0.1/32"], vec![vec!["127.0.0.1"], vec!["127.0.0.2"]]);
+        let stream = connector.connect("rebind.example".to_owned(), port).await.expect("a connection");
         assert_eq!(stream.peer_addr().expect("an address"), listener.local_addr().expect("an address"));
         assert_eq!(lookups.load(Ordering::SeqCst), 1);
     }
@@ -139,8 +139,8 @@ mod tests {
     #[tokio::test]
     async fn literal_addresses_are_validated() {
         for host in ["127.0.0.1", "[::1]", "[::ffff:10.0.0.1]", "169.254.169.254"] {
-            let (vetted, lookups) = vetted(&[], vec![vec!["8.8.8.8"]]);
-            let refused = vetted.connect(host.to_owned(), 80).await.expect_err("must be refused");
+            let (connector, lookups) = connector(&[], vec![vec!["8.8.8.8"]]);
+            let refused = connector.connect(host.to_owned(), 80).await.expect_err("must be refused");
             assert!(matches!(refused, ConnectError::NotPublic { .. }), "{refused}");
             assert_eq!(lookups.load(Ordering::SeqCst), 0);
         }

@@ -79,7 +79,7 @@ impl Host for HttpView<'_> {
                 Problem::new("invalid", format!("`{}` is not a supported HTTP method", quoted(&request.method)))
             })?;
         let url = RequestUrl::parse(&request.url).map_err(|error| Problem::new("invalid", error.to_string()))?;
-        self.hold_to_effect(method.as_str(), &url)?;
+        self.enforce_effect(method.as_str(), &url)?;
         self.permit(&url.origin)?;
         traced.origin(&url.origin);
         let beside_a_secret = !self.call.may_echo(&url.origin).is_empty();
@@ -140,7 +140,7 @@ impl HttpView<'_> {
             upload = Upload::none();
             // The token was revoked before it expired: retry once, with a new token.
             if let (StatusCode::UNAUTHORIZED, Some(token), Some(source)) = (response.status(), token, &outgoing.token) {
-                self.http.clients.tokens.forget(&source.exchange, &token).await;
+                self.http.clients.tokens.discard(&source.exchange, &token).await;
                 if repeatable && !std::mem::replace(&mut refused_once, true) {
                     continue;
                 }

@@ -43,7 +43,7 @@ const SPECIAL: [(&str, &str); 27] = [
 
 /// Checks that an address may be connected to: it is public, or in one of the granted networks. The
 /// error is a description of the address.
-pub(super) fn vet(address: IpAddr, granted: &[IpNet]) -> Result<(), &'static str> {
+pub(super) fn check_address(address: IpAddr, granted: &[IpNet]) -> Result<(), &'static str> {
     let address = address.to_canonical();
     if address.is_unspecified() || address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST) {
         return Err("not an address of a server");
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     fn public(address: &str) -> bool {
-        vet(address.parse().expect(address), &[]).is_ok()
+        check_address(address.parse().expect(address), &[]).is_ok()
     }
 
     #[test]
@@ -147,11 +147,11 @@ mod tests {
     fn a_grant_permits_only_the_named_network() {
         let granted: Vec<IpNet> =
             vec!["127.0.0.1/32".parse().expect("a network"), "10.0.0.0/8".parse().expect("a network")];
-        let reaches = |address: &str| vet(address.parse().expect(address), &granted).is_ok();
+        let reaches = |address: &str| check_address(address.parse().expect(address), &granted).is_ok();
         assert!(reaches("127.0.0.1") && reaches("::ffff:127.0.0.1") && reaches("10.9.8.7") && reaches("8.8.8.8"));
         assert!(!reaches("127.0.0.2") && !reaches("192.168.0.1") && !reaches("::1"));
         // An address that no server can have is refused even if it is granted.
         let everything: Vec<IpNet> = vec!["0.0.0.0/0".parse().expect("a network"), "::/0".parse().expect("a network")];
-        assert!(vet("0.0.0.0".parse().expect("an address"), &everything).is_err());
+        assert!(check_address("0.0.0.0".parse().expect("an address"), &everything).is_err());
     }
 }

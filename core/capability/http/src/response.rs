@@ -38,7 +38,7 @@ impl HttpView<'_> {
         let media_type = masked(media_type.unwrap_or("application/octet-stream").to_owned());
         self.call.watched()?;
         let size = hyper::body::Body::size_hint(&body).exact();
-        let readable = is_whole(head.status, &head.headers);
+        let readable = is_complete(head.status, &head.headers);
         let echo = may_echo.then(|| Echo::new(secrets, readable, self.call.redactor.clone(), self.call.watch.clone()));
         let body = Body::response(&media_type, size, download(body), echo);
         Ok(Response { status: head.status.as_u16(), headers, body: self.call.table.push(body)? })
@@ -79,7 +79,7 @@ impl HttpView<'_> {
 
 /// Checks whether a response body is complete and unencoded: no compression, no byte range, no
 /// delta (RFC 3229).
-fn is_whole(status: StatusCode, headers: &HeaderMap) -> bool {
+fn is_complete(status: StatusCode, headers: &HeaderMap) -> bool {
     let plain = |value: &HeaderValue| {
         let codings = value.to_str().unwrap_or("unknown").to_ascii_lowercase();
         codings.split(',').all(|coding| matches!(coding.trim(), "" | "identity" | "chunked"))

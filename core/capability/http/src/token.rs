@@ -129,7 +129,7 @@ impl Tokens {
     }
 
     /// Removes a token that a server rejected, unless it has been replaced in the meantime.
-    pub(super) async fn forget(&self, exchange: &Exchange, refused: &SecretValue) {
+    pub(super) async fn discard(&self, exchange: &Exchange, refused: &SecretValue) {
         let slot = self.slot(exchange.digest());
         let mut state = slot.state.lock().await;
         if state.token.as_ref().is_some_and(|token| token.value.expose() == refused.expose()) {
