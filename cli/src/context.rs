@@ -57,10 +57,10 @@ impl Context {
     /// Opens the yard.
     pub(crate) async fn open(&self) -> Result<Yard, Error> {
         let (url, config) = self.yard().await?;
-        Ok(self.remember(Yard::open_with(&url, config).await?))
+        Ok(self.cache_yard(Yard::open_with(&url, config).await?))
     }
 
-    fn remember(&self, yard: Yard) -> Yard {
+    fn cache_yard(&self, yard: Yard) -> Yard {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(yard.clone());
         yard
     }
@@ -88,7 +88,7 @@ impl Context {
             },
             other => other,
         };
-        Ok(self.remember(opened?))
+        Ok(self.cache_yard(opened?))
     }
 
     /// Creates the yard.
@@ -174,7 +174,7 @@ impl Context {
             return Ok(found.clone());
         }
         let found = match std::env::current_dir() {
-            Ok(here) => Project::nearest(&here)?,
+            Ok(current_folder) => Project::nearest(&current_folder)?,
             Err(_) => None,
         };
         Ok(self.project.get_or_init(|| found).clone())

@@ -12,7 +12,7 @@ use std::path::Path;
 use blockyard::{Error, ErrorKind};
 
 /// Returns the error for an existing entry that prevents a file from being written.
-fn obstructed(path: &Path, what: &str) -> Error {
+fn blocked_by(path: &Path, what: &str) -> Error {
     Error::new(ErrorKind::Conflict, format!("`{}` is {what}", path.display()))
         .hint("remove it, or copy into another folder")
 }
@@ -33,7 +33,7 @@ mod unix {
     use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat};
     use rustix::io::Errno;
 
-    use super::{cannot, obstructed};
+    use super::{blocked_by, cannot};
 
     /// Mode of a new folder and file before the user's umask is applied.
     const FOLDER_MODE: Mode = Mode::from_raw_mode(0o777);
@@ -81,15 +81,15 @@ mod unix {
                 match statat(&at, part.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
                     Err(Errno::NOENT) => return Ok(()),
                     Err(error) => return Err(cannot(&path, error)),
-                    Ok(there) => match (FileType::from_raw_mode(there.st_mode), is_file) {
+                    Ok(existing) => match (FileType::from_raw_mode(existing.st_mode), is_file) {
                         (FileType::RegularFile, true) | (FileType::Directory, false) => {}
                         (FileType::Symlink, _) => {
-                            return Err(obstructed(&path, "a link, which is not followed"));
+                            return Err(blocked_by(&path, "a link, which is not followed"));
                         }
                         (FileType::Directory, true) => {
-                            return Err(obstructed(&path, "a folder, but an object has the same name"));
+                            return Err(blocked_by(&path, "a folder, but an object has the same name"));
                         }
-                        _ => return Err(obstructed(&path, "neither a folder nor a file")),
+                        _ => return Err(blocked_by(&path, "neither a folder nor a file")),
                     },
                 }
                 if !is_file {
@@ -104,7 +104,7 @@ mod unix {
             self.check(parts)?;
             let mut at = self.root.try_clone().map_err(|error| cannot(&self.path, error))?;
             let mut path = self.path.clone();
-            let (name, folders) = parts.split_last().ok_or_else(|| obstructed(&self.path, "not a file name"))?;
+            let (name, folders) = parts.split_last().ok_or_else(|| blocked_by(&self.path, "not a file name"))?;
             for part in folders {
                 path.push(part);
                 match mkdirat(&at, part.as_str(), FOLDER_MODE) {
@@ -125,15 +125,15 @@ mod unix {
         /// never written through.
         pub(crate) fn persist(&mut self, mut new: NewFile, object: &str) -> Result<(), Error> {
             let failed = |error: Errno| cannot(&new.path, error);
-            if let Ok(there) = statat(&new.folder, new.name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
-                if let Some(other) = self.written.get(&identity(&there)) {
+            if let Ok(existing) = statat(&new.folder, new.name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+                if let Some(other) = self.written.get(&identity(&existing)) {
                     let what =
                         format!("already used by object `{other}`: on this disk, `{object}` has the same file name");
-                    return Err(obstructed(&new.path, &what));
+                    return Err(blocked_by(&new.path, &what));
                 }
                 // The new file keeps the permissions of the file that it replaces.
-                if FileType::from_raw_mode(there.st_mode) == FileType::RegularFile {
-                    let mode = Mode::from_raw_mode(there.st_mode & 0o777);
+                if FileType::from_raw_mode(existing.st_mode) == FileType::RegularFile {
+                    let mode = Mode::from_raw_mode(existing.st_mode & 0o777);
                     rustix::fs::fchmod(&new.file, mode).map_err(failed)?;
                 }
             }
@@ -258,7 +258,7 @@ mod portable {
     use blockyard::Error;
     use tempfile::NamedTempFile;
 
-    use super::{cannot, obstructed};
+    use super::{blocked_by, cannot};
 
     /// A destination folder.
     pub(crate) struct Folder {
@@ -283,10 +283,10 @@ mod portable {
             let mut path = self.path.clone();
             for (index, part) in parts.iter().enumerate() {
                 path.push(part);
-                let Ok(there) = std::fs::symlink_metadata(&path) else { return Ok(()) };
+                let Ok(existing) = std::fs::symlink_metadata(&path) else { return Ok(()) };
                 let is_file = index + 1 == parts.len();
-                if there.is_symlink() || there.is_dir() == is_file {
-                    return Err(obstructed(&path, "a link, or not of the type that the object name requires"));
+                if existing.is_symlink() || existing.is_dir() == is_file {
+                    return Err(blocked_by(&path, "a link, or not of the type that the object name requires"));
                 }
             }
             Ok(())

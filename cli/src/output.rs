@@ -47,8 +47,8 @@ impl Destination {
         // A pipe or device is written to, not replaced. A link is resolved, so that its target is
         // replaced.
         let path = match std::fs::metadata(path) {
-            Ok(there) if there.is_file() => path.canonicalize().map_err(|error| cannot_write(path, error))?,
-            Ok(there) if there.is_dir() => {
+            Ok(metadata) if metadata.is_file() => path.canonicalize().map_err(|error| cannot_write(path, error))?,
+            Ok(metadata) if metadata.is_dir() => {
                 let error = std::io::Error::from(std::io::ErrorKind::IsADirectory);
                 return Err(cannot_write(path, error));
             }

@@ -13,7 +13,7 @@ impl Context {
     /// terminal.
     pub(crate) async fn require_trust(&self, project: &Project) -> Result<(), Error> {
         let state = self.trust()?.state(project)?;
-        if state == TrustState::Trusted || self.asks_for_trust(project, state).await? {
+        if state == TrustState::Trusted || self.prompt_for_trust(project, state).await? {
             return Ok(());
         }
         Err(untrusted(project, state))
@@ -21,7 +21,7 @@ impl Context {
 
     /// Prompts for trust on a terminal that can show what the file decides. Records a positive
     /// answer.
-    async fn asks_for_trust(&self, project: &Project, state: TrustState) -> Result<bool, Error> {
+    async fn prompt_for_trust(&self, project: &Project, state: TrustState) -> Result<bool, Error> {
         if !self.terminal.can_ask() || self.terminal.quiet || self.terminal.json {
             return Ok(false);
         }
@@ -29,7 +29,7 @@ impl Context {
         for decision in project.decisions()? {
             self.terminal.note(&format!("  {decision}"));
         }
-        if !self.terminal.agree("trust this file?") {
+        if !self.terminal.confirm("trust this file?") {
             return Ok(false);
         }
         self.trust()?.trust_project(project).await?;

@@ -31,7 +31,7 @@ impl Statement {
 fn parameter(text: &str) -> Result<(String, Json), Error> {
     let (name, value) = pair(text, "--param")?;
     let value = match exact::parse_value(value) {
-        Ok(Json::Number(number)) if !is_written_so(&number, value) => Json::from(value),
+        Ok(Json::Number(number)) if !is_canonical(&number, value) => Json::from(value),
         Ok(read) => read,
         Err(_) => Json::from(value),
     };
@@ -40,7 +40,7 @@ fn parameter(text: &str) -> Result<(String, Json), Error> {
 
 /// Returns whether the text is the canonical form of the number. Otherwise it may be a code, such
 /// as `557E90` or `1.10`, that must not be changed.
-fn is_written_so(number: &serde_json::Number, text: &str) -> bool {
+fn is_canonical(number: &serde_json::Number, text: &str) -> bool {
     let integer = number.as_i64().map(|integer| integer.to_string());
     let integer = integer.or_else(|| number.as_u64().map(|integer| integer.to_string()));
     let float = || number.as_f64().and_then(serde_json::Number::from_f64).map(|float| float.to_string());

@@ -97,7 +97,7 @@ fn write_rows(
     let batches = StreamReader::try_new(reader, None).map_err(broken)?;
     let schema = batches.schema();
     if !matches!(format, Format::Table | Format::Csv)
-        && let Some(twice) = value::named_twice(schema.fields())
+        && let Some(twice) = value::duplicate_name(schema.fields())
     {
         return Err(Error::new(ErrorKind::Invalid, format!("two columns are named `{twice}`"))
             .hint("give each a different name with `as`")

@@ -132,7 +132,7 @@ impl Terminal {
     }
 
     /// Asks a yes/no question on a terminal.
-    pub(crate) fn agree(&self, question: &str) -> bool {
+    pub(crate) fn confirm(&self, question: &str) -> bool {
         let _ = write!(anstream::stderr(), "{} [y/N] ", visible::line(question));
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
@@ -140,7 +140,7 @@ impl Terminal {
 
     /// Requires confirmation of an irreversible action, by `--yes` or on a terminal.
     pub(crate) fn require_confirmation(&self, yes: bool, question: &str, why: &str) -> Result<(), Error> {
-        if yes || self.can_ask() && self.agree(question) {
+        if yes || self.can_ask() && self.confirm(question) {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Usage, format!("{why} and was not confirmed")).hint("confirm with `--yes`"))

@@ -53,9 +53,9 @@ pub(super) async fn run(arguments: &Cp, context: &Context) -> Outcome {
     let mut copying =
         Copying { arguments, progress: context.progress(), copied: Copied::default(), left_out: Vec::new() };
     match (&from, &to) {
-        (Endpoint::Local(from), Endpoint::Stored(to)) => copying.up(from, to, &yard).await?,
-        (Endpoint::Stored(from), Endpoint::Local(to)) => copying.down(from, to, &yard).await?,
-        (Endpoint::Stored(from), Endpoint::Stored(to)) => copying.across(from, to, &yard).await?,
+        (Endpoint::Local(from), Endpoint::Stored(to)) => copying.upload(from, to, &yard).await?,
+        (Endpoint::Stored(from), Endpoint::Local(to)) => copying.download(from, to, &yard).await?,
+        (Endpoint::Stored(from), Endpoint::Stored(to)) => copying.copy_between(from, to, &yard).await?,
         (Endpoint::Local(_), Endpoint::Local(_)) => {}
     }
     let Copying { progress, copied: Copied { objects, bytes }, left_out, .. } = copying;
@@ -77,7 +77,7 @@ pub(super) async fn run(arguments: &Cp, context: &Context) -> Outcome {
 
 impl Copying<'_> {
     /// Uploads a file or folder.
-    async fn up(&mut self, from: &Path, to: &Stored, yard: &Yard) -> Result<(), Failure> {
+    async fn upload(&mut self, from: &Path, to: &Stored, yard: &Yard) -> Result<(), Failure> {
         let storage = to.open(yard).await?;
         if !from.is_dir() {
             let name = from.file_name().and_then(|name| name.to_str()).filter(|_| !is_standard(from));
@@ -134,10 +134,10 @@ impl Copying<'_> {
     }
 
     /// Downloads an object, or with `-r` all objects below a path.
-    async fn down(&mut self, from: &Stored, to: &Path, yard: &Yard) -> Result<(), Failure> {
+    async fn download(&mut self, from: &Stored, to: &Path, yard: &Yard) -> Result<(), Failure> {
         let storage = from.open(yard).await?;
         if self.arguments.recursive {
-            return self.down_all(from, &storage, to).await;
+            return self.download_all(from, &storage, to).await;
         }
         let into = to.is_dir() || to.as_os_str().to_string_lossy().ends_with('/');
         if !into || is_standard(to) {
@@ -155,8 +155,8 @@ impl Copying<'_> {
 
     /// Downloads all objects below a path. All names are validated before the first file is
     /// written.
-    async fn down_all(&mut self, from: &Stored, storage: &ObjectStorage, to: &Path) -> Result<(), Failure> {
-        let beginning = below(&from.path);
+    async fn download_all(&mut self, from: &Stored, storage: &ObjectStorage, to: &Path) -> Result<(), Failure> {
+        let beginning = folder_prefix(&from.path);
         let (mut targets, mut bad) = names::targets(self.objects(storage, &beginning).await?, &beginning);
         names::leave_out_collisions(&mut targets, &mut bad, to)?;
         if !bad.is_empty() && !self.arguments.skip_bad_names {
@@ -164,7 +164,7 @@ impl Copying<'_> {
         }
         self.left_out = bad;
         if targets.is_empty() && self.left_out.is_empty() {
-            return self.none_found(from);
+            return self.no_objects(from);
         }
         // Conflicts with existing entries are also detected before anything is written.
         if to.exists() {
@@ -190,14 +190,14 @@ impl Copying<'_> {
     }
 
     /// Copies between two storages, or within one.
-    async fn across(&mut self, from: &Stored, to: &Stored, yard: &Yard) -> Result<(), Failure> {
+    async fn copy_between(&mut self, from: &Stored, to: &Stored, yard: &Yard) -> Result<(), Failure> {
         let (source, target_storage) = (from.open(yard).await?, to.open(yard).await?);
         let same = from.address == to.address;
         if !self.arguments.recursive {
             let name = from.path.rsplit('/').next();
             return self.move_over(&source, &target_storage, &from.path, &target(&to.path, name)?, same).await;
         }
-        let beginning = below(&from.path);
+        let beginning = folder_prefix(&from.path);
         let base = to.path.trim_end_matches('/');
         // All paths are listed first: copies into the same storage would appear in the listing.
         let objects = self.objects(&source, &beginning).await?;
@@ -206,10 +206,10 @@ impl Copying<'_> {
             let copy = if base.is_empty() { name.to_owned() } else { format!("{base}/{name}") };
             self.move_over(&source, &target_storage, &path, &copy, same).await?;
         }
-        self.none_found(from)
+        self.no_objects(from)
     }
 
-    fn none_found(&self, from: &Stored) -> Result<(), Failure> {
+    fn no_objects(&self, from: &Stored) -> Result<(), Failure> {
         if self.copied.objects == 0 {
             return Err(Error::new(ErrorKind::NotFound, format!("no objects below `{from}`")).into());
         }
@@ -337,7 +337,7 @@ fn target(path: &str, name: Option<&str>) -> Result<String, Error> {
 }
 
 /// Returns the prefix of all paths below a folder.
-fn below(path: &str) -> String {
+fn folder_prefix(path: &str) -> String {
     let path = path.trim_end_matches('/');
     if path.is_empty() { String::new() } else { format!("{path}/") }
 }
@@ -364,6 +364,9 @@ mod tests {
         assert_eq!(target("a/", Some("x")).expect("a path"), "a/x");
         assert_eq!(target("", Some("x")).expect("a path"), "x");
         assert!(target("a/", None).is_err());
-        assert_eq!((below("a"), below("a/"), below("")), ("a/".to_owned(), "a/".to_owned(), String::new()));
+        assert_eq!(
+            (folder_prefix("a"), folder_prefix("a/"), folder_prefix("")),
+            ("a/".to_owned(), "a/".to_owned(), String::new())
+        );
     }
 }

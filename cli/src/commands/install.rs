@@ -146,7 +146,7 @@ impl Installing<'_> {
             (false, true) => "install this version?",
             (false, false) => "grant this?",
         };
-        match terminal.agree(question) {
+        match terminal.confirm(question) {
             true => Ok(Agreement::Everything),
             false => {
                 let message = format!("bundle `{}` was not installed: the user declined", staged.name());

@@ -139,7 +139,7 @@ pub(super) fn with_texts(batch: RecordBatch) -> Result<RecordBatch, ArrowError> 
 }
 
 /// Returns the first duplicate name among the fields, including fields of nested records.
-pub(super) fn named_twice<'a>(fields: impl IntoIterator<Item = &'a FieldRef>) -> Option<&'a str> {
+pub(super) fn duplicate_name<'a>(fields: impl IntoIterator<Item = &'a FieldRef>) -> Option<&'a str> {
     let mut seen = std::collections::BTreeSet::new();
     fields.into_iter().find_map(|field| {
         if !seen.insert(field.name().as_str()) {
@@ -150,7 +150,7 @@ pub(super) fn named_twice<'a>(fields: impl IntoIterator<Item = &'a FieldRef>) ->
             inner = item.data_type();
         }
         match inner {
-            DataType::Struct(fields) => named_twice(fields),
+            DataType::Struct(fields) => duplicate_name(fields),
             _ => None,
         }
     })
@@ -215,9 +215,9 @@ mod tests {
     fn duplicate_column_names_are_detected() {
         let number = |name: &str| Arc::new(Field::new(name, DataType::Int64, true));
         let fields = [number("a"), number("b"), number("a")];
-        assert_eq!(named_twice(&fields), Some("a"));
-        assert_eq!(named_twice(&fields[..2]), None);
+        assert_eq!(duplicate_name(&fields), Some("a"));
+        assert_eq!(duplicate_name(&fields[..2]), None);
         let record = Arc::new(Field::new("r", DataType::Struct(vec![number("x"), number("x")].into()), true));
-        assert_eq!(named_twice(&[number("a"), record]), Some("x"));
+        assert_eq!(duplicate_name(&[number("a"), record]), Some("x"));
     }
 }

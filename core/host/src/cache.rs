@@ -79,8 +79,10 @@ impl CompiledCode {
         let Ok(code) = component.serialize() else { return };
         let path = self.path(engine, digest);
         let tag = self.tag(engine, digest, &code);
-        let cached =
-            path.parent().map_or(Ok(()), make_private_folder).and_then(|()| write_atomically(&path, &[tag.as_ref(), &code]));
+        let cached = path
+            .parent()
+            .map_or(Ok(()), make_private_folder)
+            .and_then(|()| write_atomically(&path, &[tag.as_ref(), &code]));
         if cached.is_ok() {
             self.evict();
         }

@@ -130,14 +130,14 @@ pub(super) fn leave_out_collisions(targets: &mut Vec<Target>, bad: &mut Vec<BadN
             .because(error)
     };
     let probe = tempfile::Builder::new().prefix(".blockyard-names-").tempdir_in(disk).map_err(cannot)?;
-    if folds(probe.path()) {
-        claim(targets, bad, &probe.path().join("names"));
+    if is_case_insensitive(probe.path()) {
+        create_files(targets, bad, &probe.path().join("names"));
     }
     probe.close().map_err(cannot)
 }
 
 /// Returns whether the file system treats different names as equal.
-fn folds(folder: &Path) -> bool {
+fn is_case_insensitive(folder: &Path) -> bool {
     FOLDED.iter().any(|(one, other)| {
         let made = std::fs::File::create_new(folder.join(one)).is_ok();
         made && std::fs::symlink_metadata(folder.join(other)).is_ok()
@@ -146,7 +146,7 @@ fn folds(folder: &Path) -> bool {
 
 /// Creates a file for each target. Moves targets whose file already exists, and the target that
 /// created it, to `bad`.
-fn claim(targets: &mut Vec<Target>, bad: &mut Vec<BadName>, folder: &Path) {
+fn create_files(targets: &mut Vec<Target>, bad: &mut Vec<BadName>, folder: &Path) {
     let mut collisions: HashMap<usize, String> = HashMap::new();
     for (index, target) in targets.iter().enumerate() {
         let path = target.parts.iter().fold(folder.to_owned(), |path, part| path.join(part));
@@ -280,7 +280,7 @@ mod tests {
         // Equal paths simulate two names that the file system treats as equal.
         let mut all = vec![target("x"), other.clone(), target("X")];
         let mut bad = Vec::new();
-        claim(&mut all, &mut bad, probe.path());
+        create_files(&mut all, &mut bad, probe.path());
         assert_eq!(all, [other]);
         let rejected: Vec<String> = bad.iter().map(|bad| format!("{} {}", bad.object, bad.reason)).collect();
         assert_eq!(rejected, ["x is the same file as `X` on this disk", "X is the same file as `x` on this disk"]);
