@@ -18,6 +18,9 @@ use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 
+/// Variable with the path of the built binary.
+const BINARY: &str = "BLOCKYARD_TEST_BINARY";
+
 /// A yard in a separate temporary folder. On PostgreSQL it uses a separate schema, which is dropped
 /// together with the value.
 pub struct TestYard {
@@ -452,7 +455,7 @@ pub fn run_command(command: &mut Command, input: Option<&str>) -> CommandOutput 
 /// Returns the path of the built binary. Without it, the tests end as [`required`] describes.
 #[must_use]
 pub fn binary() -> String {
-    required("BLOCKYARD_TEST_BINARY")
+    required(BINARY)
 }
 
 /// Returns the path of a built bundle, e.g. `sql` or `misbehave`. Without it, the tests end as
@@ -475,22 +478,27 @@ pub fn plugins() -> Vec<String> {
     names
 }
 
-/// Returns the value of an environment variable that `cargo xtask test` sets. If it is not set, no
-/// test of this process can run: prints one message and ends the process, instead of failing each
-/// test. This is a failure only in CI, so that a plain `cargo test --workspace` succeeds.
+/// Returns the value of an environment variable that `cargo xtask test` sets. Without
+/// `BLOCKYARD_TEST_BINARY`, no test of this process can run: prints one message and ends the process,
+/// instead of failing each test. This is a failure only in CI, so that a plain
+/// `cargo test --workspace` succeeds.
+///
+/// # Panics
+/// If another variable is not set.
 #[must_use]
 pub fn required(variable: &str) -> String {
-    std::env::var(variable).unwrap_or_else(|_| {
-        // Held until the process ends: the other tests wait here instead of printing the message
-        // again.
-        static FIRST: Mutex<()> = Mutex::new(());
-        let _first = FIRST.lock().unwrap_or_else(PoisonError::into_inner);
-        report(&format!(
-            "SKIPPED the end-to-end tests: {variable} is not set; run `cargo xtask test`, which builds the binary and \
-             the bundles, starts the servers and runs all tests"
-        ));
-        std::process::exit(i32::from(in_ci()))
-    })
+    if let Ok(value) = std::env::var(variable) {
+        return value;
+    }
+    assert!(std::env::var_os(BINARY).is_none(), "{variable} is not set; run `cargo xtask test`, which sets it");
+    // Held until the process ends: the other tests wait here instead of printing the message again.
+    static FIRST: Mutex<()> = Mutex::new(());
+    let _first = FIRST.lock().unwrap_or_else(PoisonError::into_inner);
+    report(&format!(
+        "SKIPPED the end-to-end tests: {BINARY} is not set; run `cargo xtask test`, which builds the binary and the \
+         bundles, starts the servers and runs all tests"
+    ));
+    std::process::exit(i32::from(in_ci()))
 }
 
 /// Returns the value of the environment variable of an optional program or server. If it is not set,
