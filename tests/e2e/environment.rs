@@ -38,10 +38,12 @@ const HOSTILE: [(&str, &str); 23] = [
 /// SQL expression that depends on the time zone of the process, and has no digits.
 const LOCAL_TIME: &str = "replace(time(0, 'unixepoch', 'localtime'), '00:00:00', 'midnight')";
 
-/// Runs commands through the harness and returns all their outputs, without what differs between
-/// two runs in the same environment.
+/// Runs commands through the harness and returns their exit codes and all their outputs, without what
+/// differs between two runs in the same environment.
 fn outputs() -> String {
     let yard = TestYard::with_sqlite();
+    // Listed separately, because the digits of the outputs are masked.
+    let mut codes = Vec::new();
     let mut outputs = String::new();
     for arguments in [
         &["--help"][..],
@@ -55,9 +57,10 @@ fn outputs() -> String {
         &["set", "sql-database/flights", "--set", "dialect=nonsense"],
     ] {
         let ran = yard.run(arguments);
-        outputs.push_str(&format!("{arguments:?} {}\n{}{}", ran.code, ran.stdout, ran.stderr));
+        codes.push(ran.code);
+        outputs.push_str(&format!("{arguments:?}\n{}{}", ran.stdout, ran.stderr));
     }
-    without_times(&yard.without_locations(&outputs))
+    format!("{codes:?}\n{}", without_times(&yard.without_locations(&outputs)))
 }
 
 /// Replaces each number by `0`, and each sequence of a character that is not a letter by one: times
