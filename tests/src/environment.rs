@@ -3,32 +3,63 @@
 //! `BLOCKYARD_*`) never affect a result.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
 
 /// Variables that are passed on unchanged: the location of programs, and of the profiles that
 /// coverage tools collect.
 const PASSED_ON: [&str; 2] = ["PATH", "LLVM_PROFILE_FILE"];
 
+/// Variables that are passed on to cargo only, which may download crates: proxies and certificate
+/// authorities.
+const NETWORK: [&str; 13] = [
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "CURL_CA_BUNDLE",
+    "CARGO_HTTP_CAINFO",
+    "CARGO_HTTP_PROXY",
+];
+
 /// Returns a command that runs a program in the environment of the tests, with an empty home
 /// folder. [`TestYard::program`](crate::TestYard::program) adds the environment of a yard.
+///
+/// # Panics
+/// If the home folder cannot be created.
 #[must_use]
 pub fn program(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_clear();
-    for name in PASSED_ON {
-        command.envs(std::env::var_os(name).map(|value| (name, value)));
-    }
-    let temporary = std::env::temp_dir();
-    command
-        .env("HOME", temporary.join("blockyard-test-home"))
-        .env("TMPDIR", temporary)
-        .env("LANG", "C.UTF-8")
-        .env("TZ", "UTC");
+    pass_on(&mut command, &PASSED_ON);
+    command.env("HOME", home()).env("TMPDIR", std::env::temp_dir()).env("LANG", "C.UTF-8").env("TZ", "UTC");
     command
 }
 
-/// Returns a command that runs cargo with the user's toolchains and downloaded crates.
+fn pass_on(command: &mut Command, names: &[&str]) {
+    for name in names {
+        command.envs(std::env::var_os(name).map(|value| (name, value)));
+    }
+}
+
+/// Returns the home folder of the programs of this process. Other processes of tests have another
+/// one. It remains when the process ends, because a static value is not dropped.
+fn home() -> &'static Path {
+    static HOME: OnceLock<TempDir> = OnceLock::new();
+    let create = || tempfile::Builder::new().prefix("blockyard-home-").tempdir().expect("a temporary folder");
+    HOME.get_or_init(create).path()
+}
+
+/// Returns a command that runs cargo with the user's toolchains, downloaded crates and network.
 ///
 /// # Panics
 /// If the user has no home folder.
@@ -39,6 +70,7 @@ pub fn cargo() -> Command {
         std::env::var_os(variable).map_or_else(home, PathBuf::from)
     };
     let mut cargo = program("cargo");
+    pass_on(&mut cargo, &NETWORK);
     cargo.env("CARGO_HOME", folder("CARGO_HOME", ".cargo")).env("RUSTUP_HOME", folder("RUSTUP_HOME", ".rustup"));
     cargo
 }
