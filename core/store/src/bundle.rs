@@ -134,10 +134,13 @@ impl Store {
     pub async fn bundles(&self) -> Result<Vec<BundleRecord>, StoreError> {
         let rows = self
             .database
-            .fetch(format!("SELECT {COLUMNS} FROM bundles ORDER BY name, installed_at, digest"), &[])
+            .fetch(format!("SELECT {COLUMNS} FROM bundles ORDER BY installed_at, digest"), &[])
             .await
             .map_err(|error| self.classify(error))?;
-        Ok(rows.iter().map(record).collect())
+        let mut bundles: Vec<BundleRecord> = rows.iter().map(record).collect();
+        // Not `ORDER BY`: PostgreSQL sorts names by the locale of the database.
+        bundles.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(bundles)
     }
 
     /// Returns digest, name and version of all installed bundles, ordered by name and time of
@@ -148,10 +151,13 @@ impl Store {
     pub async fn bundle_versions(&self) -> Result<Vec<(Digest, String, String)>, StoreError> {
         let rows = self
             .database
-            .fetch("SELECT digest, name, version FROM bundles ORDER BY name, installed_at, digest", &[])
+            .fetch("SELECT digest, name, version FROM bundles ORDER BY installed_at, digest", &[])
             .await
             .map_err(|error| self.classify(error))?;
-        Ok(rows.iter().map(|row| (digest(row.bytes(0)), row.text(1).to_owned(), row.text(2).to_owned())).collect())
+        let version = |row: &Row| (digest(row.bytes(0)), row.text(1).to_owned(), row.text(2).to_owned());
+        let mut versions: Vec<(Digest, String, String)> = rows.iter().map(version).collect();
+        versions.sort_by(|a, b| a.1.cmp(&b.1));
+        Ok(versions)
     }
 
     /// Returns the installed bundle with this digest.

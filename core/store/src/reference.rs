@@ -194,11 +194,15 @@ impl Store {
             .ask(
                 "SELECT b.type, b.name, f.pointer
                  FROM block_references f JOIN blocks b ON b.id = f.block AND b.newest = f.revision
-                 WHERE f.target = $1 AND b.deleted_at IS NULL ORDER BY b.type, b.name, f.pointer",
+                 WHERE f.target = $1 AND b.deleted_at IS NULL",
                 params![block],
             )
             .await
             .map_err(|error| self.classify(error))?;
-        rows.iter().map(|row| Ok((self.address(row, 0)?, read_pointer(row.text(2))))).collect()
+        let user = |row| Ok((self.address(row, 0)?, read_pointer(row.text(2))));
+        let mut users = rows.iter().map(user).collect::<Result<Vec<_>, StoreError>>()?;
+        // Not `ORDER BY`: PostgreSQL sorts pointers by the locale of the database.
+        users.sort_unstable();
+        Ok(users)
     }
 }

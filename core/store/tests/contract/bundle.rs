@@ -10,6 +10,7 @@ on_both!(
     a_bundle_that_is_not_installed_is_none,
     bytes_survive_exactly,
     versions_are_installed_side_by_side,
+    bundles_are_listed_in_the_order_of_their_bytes,
     the_same_bytes_are_installed_once,
     an_approval_covers_the_versions_that_it_names,
     a_type_belongs_to_one_bundle,
@@ -51,6 +52,18 @@ async fn versions_are_installed_side_by_side(yard: &TestStore) {
     let digests: Vec<Digest> = records.iter().map(|record| record.digest).collect();
     assert_eq!(digests, versions.iter().map(|(digest, _, _)| *digest).collect::<Vec<_>>());
     assert_eq!(yard.trail().await, ["install zoo", "install zoo", "install aviary"]);
+}
+
+async fn bundles_are_listed_in_the_order_of_their_bytes(yard: &TestStore) {
+    // A locale would order these names differently.
+    for name in ["a2", "a-b", "a10"] {
+        yard.install(&manifest(name, "1.0.0", &[name]), name.as_bytes(), &[], &[]).await.unwrap();
+    }
+    let sorted = ["a-b", "a10", "a2", "zoo"];
+    let versions = yard.store.bundle_versions().await.unwrap();
+    assert_eq!(versions.iter().map(|(_, name, _)| name.as_str()).collect::<Vec<_>>(), sorted);
+    let records = yard.store.bundles().await.unwrap();
+    assert_eq!(records.iter().map(|record| record.name.as_str()).collect::<Vec<_>>(), sorted);
 }
 
 async fn the_same_bytes_are_installed_once(yard: &TestStore) {

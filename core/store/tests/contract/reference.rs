@@ -10,6 +10,7 @@ on_both!(
     an_old_revision_is_read_with_the_newest_dependencies,
     a_source_of_a_secret_is_not_a_dependency,
     references_are_listed_in_both_directions,
+    references_are_listed_in_the_order_of_their_bytes,
     a_reference_to_a_missing_block_is_rejected,
     a_cycle_is_rejected,
     a_long_cycle_is_found,
@@ -82,6 +83,19 @@ async fn references_are_listed_in_both_directions(yard: &TestStore) {
     // A deleted block uses no other block.
     yard.delete("zoo/d").await.unwrap();
     assert_eq!(yard.store.users_of(&at("zoo/b")).await.unwrap().len(), 1);
+}
+
+async fn references_are_listed_in_the_order_of_their_bytes(yard: &TestStore) {
+    chain(yard, "a").await;
+    // A locale would order each of these lists differently.
+    let fields = ["/x2", "/x-b", "/x10", "/x", "/B"];
+    for name in ["zoo/b2", "zoo/b-b", "zoo/b10"] {
+        yard.create(name, "{}", &fields.map(|field| (field, "zoo/a"))).await.unwrap();
+    }
+    let users = yard.store.users_of(&at("zoo/a")).await.unwrap();
+    let users: Vec<String> = users.iter().map(|(user, pointer)| format!("{user} {}", pointer.as_str())).collect();
+    let sorted = |name: &str| ["/B", "/x", "/x-b", "/x10", "/x2"].map(|field| format!("{name} {field}"));
+    assert_eq!(users, ["zoo/b-b", "zoo/b10", "zoo/b2"].map(sorted).concat());
 }
 
 async fn a_reference_to_a_missing_block_is_rejected(yard: &TestStore) {
