@@ -1,8 +1,9 @@
 //! The database rejects changes to what is permanent, whichever program makes them.
 
+use blockyard_model::Pointer;
 use blockyard_store::YardLocation;
 
-use crate::fixture::TestStore;
+use crate::fixture::{TestStore, at};
 
 on_both!(
     revisions_are_immutable,
@@ -25,6 +26,17 @@ async fn all_rejected(yard: &TestStore, message: &str, statements: &[&str]) {
     for statement in statements {
         assert_eq!(yard.bypass(statement).await, Err(message.to_owned()), "{statement}");
     }
+    unchanged(yard).await;
+}
+
+/// Checks that the blocks and the audit trail are those of [`prepared`].
+async fn unchanged(yard: &TestStore) {
+    assert_eq!(yard.read("zoo/leo").await.config_text, r#"{"n":1}"#);
+    assert_eq!(yard.trail().await, ["install zoo", "create zoo/leo", "create zoo/mia"]);
+    let users = yard.store.users_of(&at("zoo/leo")).await.unwrap();
+    assert_eq!(users, [(at("zoo/mia"), Pointer::new("/x"))]);
+    let chain = yard.store.check_audit().await.unwrap();
+    assert_eq!((chain.lines, chain.broken), (3, None));
 }
 
 /// Runs a statement, which one of the guards must reject.
@@ -84,7 +96,7 @@ async fn tables_are_not_emptied(yard: &TestStore) {
     for table in ["revisions", "blocks", "audit"] {
         guarded(yard, &format!("DELETE FROM {table}")).await;
     }
-    assert_eq!(yard.trail().await.len(), 3);
+    unchanged(yard).await;
 }
 
 /// Replacing a row deletes it, so it must be rejected as well.
@@ -107,6 +119,5 @@ async fn rows_are_not_replaced(yard: &TestStore) {
     for statement in statements {
         guarded(yard, statement).await;
     }
-    assert_eq!(yard.read("zoo/leo").await.config_text, r#"{"n":1}"#);
-    assert_eq!(yard.store.check_audit().await.unwrap().broken, None);
+    unchanged(yard).await;
 }
