@@ -142,8 +142,11 @@ async fn of_two_rotations_one_begins(yard: &TestStore) {
         let next = key(&format!("next-{number}"));
         tasks.spawn(async move { store.begin_rotation(KEY, &next, line("begin-rotation", "yard")).await });
     }
-    let begun = tasks.join_all().await.into_iter().filter(Result::is_ok).count();
-    assert_eq!(begun, 1);
+    let (begun, rejected): (Vec<_>, Vec<_>) = tasks.join_all().await.into_iter().partition(Result::is_ok);
+    assert_eq!(begun.len(), 1);
+    for error in rejected.into_iter().filter_map(Result::err) {
+        assert!(matches!(error, StoreError::KeyMoved), "{error}");
+    }
     assert!(yard.store.read_yard().await.unwrap().next_key.is_some());
 }
 
@@ -156,8 +159,11 @@ async fn of_two_installations_one_is_reviewed(yard: &TestStore) {
             again.install(&zoo(&format!("{number}.0.0")), bytes.as_bytes(), &[], &[ZOO]).await
         });
     }
-    let results = tasks.join_all().await;
-    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1, "{results:?}");
+    let (installed, rejected): (Vec<_>, Vec<_>) = tasks.join_all().await.into_iter().partition(Result::is_ok);
+    assert_eq!(installed.len(), 1);
+    for error in rejected.into_iter().filter_map(Result::err) {
+        assert!(matches!(error, StoreError::BundleMoved(_)), "{error}");
+    }
     let versions: BTreeSet<String> =
         yard.store.bundle_versions().await.unwrap().into_iter().map(|(_, _, version)| version).collect();
     assert_eq!(versions.len(), 2, "{versions:?}");
