@@ -1,7 +1,7 @@
 //! Review of the permissions of a bundle, and agreement to wider ones.
 
 use blockyard::model::BundleName;
-use blockyard::{Agreement, BundleSource, Content, Given, Installed, Registry, Request, SigningKey, Staged};
+use blockyard::{Agreement, BundleSource, Content, Error, Given, Installed, Registry, Request, SigningKey, Staged};
 use expect_test::expect;
 use semver::VersionReq;
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ async fn stage(yard: &TestYard, manifest: &Value) -> Staged {
     yard.yard.stage(component(manifest, ""), source()).await.unwrap()
 }
 
-async fn install(yard: &TestYard, manifest: &Value, given: Given) -> Result<Installed, blockyard::Error> {
+async fn install(yard: &TestYard, manifest: &Value, given: Given) -> Result<Installed, Error> {
     let staged = stage(yard, manifest).await;
     yard.yard.install(staged, &Agreement::Given(given)).await
 }
@@ -55,6 +55,17 @@ fn lines(staged: &Staged) -> String {
     staged.review().lines.iter().map(|line| format!("{} {:?}\n", line.text, line.needs)).collect()
 }
 
+/// Returns what an installation lacks, which must be the reason of its failure: the general agreement,
+/// and the agreement to each wider change.
+fn lacks(installed: Result<Installed, Error>) -> (Value, Vec<Value>) {
+    let error = installed.err().expect("an error");
+    let code = error.as_code().expect("a code");
+    assert_eq!((error.kind().as_str(), code.as_str()), ("usage", "consent-needed"));
+    let fields = code.fields().unwrap();
+    let open = fields["open"].as_array().unwrap().iter().map(|change| change["need"].clone()).collect();
+    (fields["agreement"].clone(), open)
+}
+
 async fn a_review_lists_everything_that_is_granted(yard: &TestYard) {
     let mut manifest = version("1.0.0", &["log", "sql postgres"]);
     manifest["name"] = json!("aviary");
@@ -67,11 +78,14 @@ async fn a_review_lists_everything_that_is_granted(yard: &TestYard) {
         ],
     }]);
     let staged = stage(yard, &manifest).await;
-    let lines: Vec<&str> = staged.review().lines.iter().map(|line| line.text.as_str()).collect();
-    assert_eq!(lines[0], "source: file /bundles/zoo.wasm");
-    assert_eq!(lines[1], "signer: unsigned");
-    assert!(lines[2].starts_with("capability `sql postgres`: ") || lines[3].starts_with("capability `sql postgres`: "));
-    assert_eq!(lines[4], "block type `aviary`: read `look`; destructive `open`");
+    expect![[r#"
+        source: file /bundles/zoo.wasm None
+        signer: unsigned None
+        capability `sql postgres`: open the PostgreSQL databases that its blocks name None
+        capability `log`: write to the log None
+        block type `aviary`: read `look`; destructive `open` None
+    "#]]
+    .assert_eq(&lines(&staged));
     assert!(!staged.review().is_wider() && !staged.review().replaces);
     let installed = yard.yard.install(staged, &Agreement::Given(yes())).await.unwrap();
     assert_eq!((installed.name.as_str(), installed.changed), ("aviary", true));
@@ -116,9 +130,10 @@ async fn wider_permissions_need_a_separate_agreement(yard: &TestYard) {
     assert_eq!(granted(yard).await, ["reveal"]);
     // Each kind of change requires its own agreement.
     let random = || vec!["random".parse().unwrap()];
-    assert!(install(yard, &wider, Given { grants: random(), ..yes() }).await.is_err());
-    assert!(install(yard, &wider, Given { replace: true, ..yes() }).await.is_err());
-    assert!(install(yard, &wider, Given { yes: false, grants: random(), replace: true }).await.is_err());
+    let lacking = async |given| lacks(install(yard, &wider, given).await);
+    assert_eq!(lacking(Given { grants: random(), ..yes() }).await, (json!(false), vec![json!("replace")]));
+    assert_eq!(lacking(Given { replace: true, ..yes() }).await, (json!(false), vec![json!({"grant": "random"})]));
+    assert_eq!(lacking(Given { yes: false, grants: random(), replace: true }).await, (json!(true), vec![]));
     assert_eq!(yard.yard.bundles().await.unwrap().len(), 1);
     install(yard, &wider, Given { yes: true, grants: random(), replace: true }).await.unwrap();
     assert_eq!(granted(yard).await, ["random", "reveal"]);
@@ -158,9 +173,9 @@ async fn of_two_files_with_one_version_the_last_one_is_used(yard: &TestYard) {
     install(yard, &first, yes()).await.unwrap();
     let installed = install(yard, &second, yes()).await.unwrap().sha256;
     yard.create("zoo-keeper/second", json!({"name": "Second"})).await;
-    // Returning to the first file is an installation like any other.
-    assert!(install(yard, &first, Given::default()).await.is_err());
-    assert!(install(yard, &first, Given { replace: true, ..yes() }).await.unwrap().changed);
+    // Returning to the first file is an installation like any other, and permits no more than before.
+    assert_eq!(lacks(install(yard, &first, Given::default()).await), (json!(true), vec![]));
+    assert!(install(yard, &first, yes()).await.unwrap().changed);
     assert!(!install(yard, &first, Given::default()).await.unwrap().changed);
     yard.create("zoo-keeper/first", json!({"name": "First"})).await;
     let used = async |address: &str| yard.yard.show(&address.parse().unwrap()).await.unwrap().bundle_sha256;

@@ -5,7 +5,7 @@ use std::path::Path;
 use blockyard::{Project, Trust, TrustState, TrustTarget, TrustedKind, Yard, YardConfig};
 use serde_json::json;
 
-use crate::fixture::{config, document, in_folder, install_zoo};
+use crate::fixture::{config, document, in_folder, install_zoo, rejected};
 
 const PROJECT: &str = "yard = \"sqlite:yard.db\"\n";
 
@@ -140,14 +140,19 @@ fn decisions_that_other_users_can_write_are_ignored() {
 
 #[test]
 fn a_path_names_a_project_or_a_yard() {
+    let unreadable = |path: &Path| {
+        format!("not-found: `{}` cannot be read\n  caused by: No such file or directory (os error 2)\n", path.display())
+    };
     in_folder(async |folder| {
         yard_of_another_user(folder).await;
-        assert!(TrustTarget::at(folder).is_err(), "the folder has no project file");
+        let file = folder.join("blockyard.toml");
+        assert_eq!(rejected(TrustTarget::at(folder)), unreadable(&file));
         project(folder, PROJECT);
         assert!(matches!(TrustTarget::at(folder).unwrap(), TrustTarget::Project(_)));
-        assert!(matches!(TrustTarget::at(&folder.join("blockyard.toml")).unwrap(), TrustTarget::Project(_)));
+        assert!(matches!(TrustTarget::at(&file).unwrap(), TrustTarget::Project(_)));
         let TrustTarget::Yard(path) = TrustTarget::at(&folder.join("yard.db")).unwrap() else { panic!("a yard") };
         assert_eq!(path, folder.join("yard.db"));
-        assert!(TrustTarget::at(&folder.join("missing")).is_err());
+        let missing = folder.join("missing");
+        assert_eq!(rejected(TrustTarget::at(&missing)), unreadable(&missing));
     });
 }

@@ -82,7 +82,7 @@ async fn a_fraction_in_an_integer_is_reported_at_its_location(yard: &TestYard) {
     for number in ["1.5", "5.0"] {
         let number: Value = serde_json::from_str(number).unwrap();
         let refused = create(yard, json!({"animal": "cat", "capacity": number})).await;
-        assert!(refused.contains("/capacity: "), "{refused}");
+        assert!(refused.starts_with("invalid: ") && refused.contains("/capacity: "), "{refused}");
         assert!(!refused.contains("u64"), "the error names a Rust type: {refused}");
     }
 }
@@ -90,7 +90,11 @@ async fn a_fraction_in_an_integer_is_reported_at_its_location(yard: &TestYard) {
 async fn a_check_saves_nothing(yard: &TestYard) {
     let address = at("zoo-cage/cat");
     yard.yard.check_new(&address, document(json!({"animal": "cat"}))).await.unwrap();
-    assert!(yard.yard.check_new(&address, document(json!({}))).await.is_err());
+    expect![[r#"
+        invalid: block `zoo-cage/cat` is not valid
+          /animal: is missing, and it is required
+    "#]]
+    .assert_eq(&rejected(yard.yard.check_new(&address, document(json!({}))).await));
     assert!(yard.addresses().await.is_empty());
 }
 
@@ -98,7 +102,11 @@ async fn a_rejected_change_saves_nothing(yard: &TestYard) {
     yard.create("zoo-cage/cat", json!({"animal": "cat"})).await;
     let before = yard.yard.audit(&blockyard::AuditFilter::default()).await.unwrap();
     let refused = yard.change("zoo-cage/cat", document(json!({"animal": "dog", "capacity": -1}))).await;
-    assert!(refused.is_err());
+    expect![[r#"
+        invalid: block `zoo-cage/cat` is not valid
+          /capacity: the value is less than the minimum of 0
+    "#]]
+    .assert_eq(&rejected(refused));
     assert_eq!(yard.config("zoo-cage/cat").await, json!({"animal": "cat"}));
     assert_eq!(yard.newest("zoo-cage/cat").await, 1);
     assert_eq!(yard.yard.audit(&blockyard::AuditFilter::default()).await.unwrap(), before);
