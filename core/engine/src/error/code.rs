@@ -265,6 +265,75 @@ mod tests {
 
     use super::*;
 
+    /// Cases of `tests/yard/code.rs`, one function for each code.
+    const CASES: &str = include_str!("../../tests/yard/code.rs");
+
+    /// Defines the names of all codes. A code that is not in the list does not compile.
+    macro_rules! codes {
+        ($($code:ident),* $(,)?) => {
+            const CODES: &[&str] = &[$(stringify!($code)),*];
+
+            #[expect(dead_code, reason = "compiled, but not called")]
+            fn is_listed(code: &Code) {
+                match code {
+                    $(Code::$code { .. } => {})*
+                }
+            }
+        };
+    }
+
+    codes!(
+        NoYard,
+        YardExists,
+        NotAYard,
+        CommitUnknown,
+        KeyUnavailable,
+        WrongKey,
+        RotationUnderWay,
+        KeyDestinationNeeded,
+        KeyVariableNeeded,
+        NameTaken,
+        NameTakenByDeleted,
+        Deleted,
+        RevisionMoved,
+        InUse,
+        SecretDestroyed,
+        UnknownType,
+        NotGranted,
+        NetworkNotGranted,
+        ConsentNeeded,
+        NoRegistry,
+        RegistryUnreadable,
+        RegistryNotSigned,
+        SigningPasswordNeeded,
+        SignerChanged,
+        DeadlineExceeded,
+        NotABundle,
+        ProjectYardUntrusted,
+        ProjectFileIrregular,
+        NothingTrusted,
+        TrustUnreadable,
+        SourceNotPermitted,
+    );
+
+    #[test]
+    fn each_code_has_a_case() {
+        // They require a server.
+        let elsewhere = ["CommitUnknown", "NetworkNotGranted"];
+        for code in CODES.iter().filter(|code| !elsewhere.contains(code)) {
+            let mut name = String::new();
+            for c in code.chars() {
+                if c.is_uppercase() && !name.is_empty() {
+                    name.push('_');
+                }
+                name.extend(c.to_lowercase());
+            }
+            assert!(CASES.contains(&format!("fn {name}(")), "tests/yard/code.rs has no case `{name}`");
+            let kebab = format!("\"{}\"", name.replace('_', "-"));
+            assert!(CASES.contains(&kebab), "the case `{name}` does not compare {kebab}");
+        }
+    }
+
     #[test]
     fn a_code_has_a_name_and_fields() {
         let address: Address = "gcs-bucket/zoo".parse().expect("an address");
