@@ -32,9 +32,15 @@ on_both!(
     a_block_that_changed_since_the_plan_is_not_applied,
 );
 
-/// Returns the error of a plan.
+/// Returns the error of a plan, before which nothing can be applied.
 async fn refused(yard: &TestYard, blocks: &str) -> String {
-    rejected(yard.try_apply(blocks).await)
+    let planned = match BlockFile::parse(&file(blocks)) {
+        Ok(file) => yard.yard.plan(&file).await,
+        Err(error) => Err(error),
+    };
+    let told = rejected(planned);
+    assert!(told.starts_with("invalid: "), "{told}");
+    told
 }
 
 /// Returns the actions of a plan, `ACTION ADDRESS`.

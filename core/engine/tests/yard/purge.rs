@@ -69,10 +69,10 @@ async fn purge(yard: &TestYard, address: &str) -> u64 {
 
 /// Checks that the badge of Ada was destroyed.
 async fn ada_has_no_badge(yard: &TestYard) {
-    let error_report = rejected(yard.yard.reveal(&"zoo-keeper/ada".parse().unwrap(), "badge").await);
+    let told = rejected(yard.yard.reveal(&"zoo-keeper/ada".parse().unwrap(), "badge").await);
     assert!(
-        error_report.contains("the secret `badge` of block `zoo-keeper/ada` was destroyed by a purge"),
-        "{error_report}"
+        told.starts_with("denied: the secret `badge` of block `zoo-keeper/ada` was destroyed by a purge"),
+        "{told}"
     );
 }
 
@@ -97,7 +97,9 @@ async fn a_purge_leaves_other_blocks_unchanged(yard: &TestYard) {
     assert_eq!(yard.reveal("zoo-cage/lion", "spares.0").await, "spare");
     // A call of the cage needs all secrets of its keeper, and the error names the destroyed one.
     let call = async |address: &str, operation: &str| {
-        rejected(yard.yard.block(address).await.unwrap().call(operation, json!({})).await)
+        let told = rejected(yard.yard.block(address).await.unwrap().call(operation, json!({})).await);
+        assert!(told.starts_with("denied: "), "{told}");
+        told
     };
     let error_report = call("zoo-cage/lion", "look").await;
     assert!(
@@ -129,6 +131,7 @@ async fn a_rollback_does_not_restore_a_destroyed_secret(yard: &TestYard) {
     purge(yard, "zoo-keeper/ada").await;
     yard.change("zoo-keeper/ada", secret("badge", "new badge")).await.unwrap();
     let refused = rejected(yard.yard.rollback(&at("zoo-keeper/ada"), blockyard::Revision::FIRST).await);
+    assert!(refused.starts_with("invalid: "), "{refused}");
     assert!(refused.contains("/badge: ") && refused.contains("destroyed by a purge"), "{refused}");
     assert_eq!(yard.reveal("zoo-keeper/ada", "badge").await, "new badge");
 }
