@@ -19,6 +19,7 @@ on_both!(
     boundary_values_round_trip,
     lossy_numbers_are_rejected,
     control_characters_of_blocks_are_escaped_on_the_terminal,
+    call_receives_secrets_of_unusual_keys,
     filtered_lists_match_their_count,
     pages_concatenate_to_the_complete_list,
     list_filters_are_literal,
@@ -319,6 +320,18 @@ fn control_characters_of_blocks_are_escaped_on_the_terminal(yard: &TestYard) {
         assert!(all.contains("red"), "{arguments:?}: {all}");
         assert!(!all.contains("\u{1b}[31mred") && !all.contains('\u{7}'), "{arguments:?}: {all:?}");
     }
+}
+
+fn call_receives_secrets_of_unusual_keys(yard: &TestYard) {
+    let doors = json!({
+        "": "s-0", "a/b": "s-1", "c~d": "s-2", "e.f": "s-3", "~1": "s-4", "x\u{1}": "s-5", "n\u{0}ul": "s-6",
+    });
+    yard.create("zoo-cage/doors", &json!({ "animal": "cat", "doors": doors }));
+    // In the order of the keys.
+    assert_eq!(secrets(yard, "zoo-cage/doors"), json!(["s-0", "s-1", "s-2", "s-3", "s-6", "s-5", "s-4"]));
+    let set = ["set", "zoo-cage/doors", "--secret", "doors.a/b=-", "--unset", "doors.c~d"];
+    yard.ok_with_input(&set, "s-7");
+    assert_eq!(secrets(yard, "zoo-cage/doors"), json!(["s-0", "s-7", "s-3", "s-6", "s-5", "s-4"]));
 }
 
 fn filtered_lists_match_their_count(yard: &TestYard) {

@@ -4,6 +4,7 @@
 use std::process::{Child, Stdio};
 
 use blockyard_tests::{TestYard, on_both};
+use expect_test::expect;
 use serde_json::{Value, json};
 
 on_both!(
@@ -11,6 +12,8 @@ on_both!(
     every_level_of_references_can_be_shown_and_called,
     secret_of_a_child_is_available_to_its_parents,
     block_source_is_validated_like_a_reference,
+    changed_reference_is_visible_to_the_next_call,
+    deleted_dependency_error_names_the_restore_command,
     concurrent_saves_cannot_form_a_cycle,
     deletion_and_reference_cannot_both_succeed,
 );
@@ -105,6 +108,51 @@ fn block_source_is_validated_like_a_reference(yard: &TestYard) {
     assert_eq!(yard.ok(&["reveal", "zoo-keeper/ada", "badge", "--yes"]), "content-secret");
     let refused = yard.fails(6, &["delete", "zoo-safe/one"]);
     assert!(refused.contains("`zoo-keeper/ada` (`badge`) depends on it"), "{refused}");
+}
+
+fn changed_reference_is_visible_to_the_next_call(yard: &TestYard) {
+    zoo(yard);
+    yard.create("zoo-keeper/cy", &json!({ "name": "Cy" }));
+    yard.create("zoo-safe/one", &json!({ "content": "content-secret" }));
+    yard.ok(&["set", "zoo-cage/house", "--set", "helpers.1=zoo-keeper/cy"]);
+    assert_eq!(look(yard, "zoo-cage/house")["helpers"], json!(["Ada", "Cy"]));
+    yard.ok(&["set", "zoo-cage/house", "--unset", "helpers.0", "--set", "papers=zoo-safe/one"]);
+    let seen = look(yard, "zoo-cage/house");
+    assert_eq!([&seen["keeper"], &seen["helpers"]], [&json!("Ada"), &json!(["Cy"])]);
+    assert_eq!(yard.config("zoo-cage/house")["papers"], block("zoo-safe/one"));
+    yard.ok(&["set", "zoo-keeper/bob", "--set", "teacher=zoo-keeper/cy"]);
+    assert_eq!(yard.json(&["call", "zoo-keeper/bob", "introduce"]), json!("Bob < Cy"));
+    assert_eq!(look(yard, "zoo-cage/house")["inside"]["keeper"], json!("Bob < Cy"));
+}
+
+fn deleted_dependency_error_names_the_restore_command(yard: &TestYard) {
+    yard.create("zoo-keeper/ada", &json!({ "name": "Ada" }));
+    yard.create("zoo-cage/cat", &json!({ "animal": "cat", "keeper": block("zoo-keeper/ada") }));
+    yard.ok(&["set", "zoo-cage/cat", "--unset", "keeper"]);
+    yard.ok(&["delete", "zoo-keeper/ada"]);
+    expect![[r#"
+        error: block `zoo-keeper/ada` is deleted
+          hint: run `blockyard restore zoo-keeper/ada`
+    "#]]
+    .assert_eq(&yard.fails(3, &["call", "zoo-keeper/ada", "introduce"]));
+    expect![[r#"
+        error: block `zoo-keeper/ada` is deleted
+          caused by: block `zoo-cage/cat` depends on it (field `keeper`)
+          hint: run `blockyard restore zoo-keeper/ada`
+    "#]]
+    .assert_eq(&yard.fails(3, &["call", "zoo-cage/cat@1", "look"]));
+    assert_eq!(look(yard, "zoo-cage/cat")["keeper"], json!(null));
+
+    yard.ok(&["restore", "zoo-keeper/ada"]);
+    yard.ok(&["rollback", "zoo-cage/cat@1"]);
+    assert_eq!(look(yard, "zoo-cage/cat")["keeper"], json!("Ada"));
+    yard.ok(&["delete", "zoo-cage/cat"]);
+    yard.ok(&["delete", "zoo-keeper/ada"]);
+    expect![[r#"
+        error: block `zoo-cage/cat` depends on `zoo-keeper/ada`, which is deleted
+          hint: run `blockyard restore zoo-keeper/ada`
+    "#]]
+    .assert_eq(&yard.fails(6, &["restore", "zoo-cage/cat"]));
 }
 
 fn concurrent_saves_cannot_form_a_cycle(yard: &TestYard) {

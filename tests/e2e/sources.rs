@@ -4,7 +4,7 @@ use std::fs;
 
 use blockyard_tests::environment::program;
 use blockyard_tests::{CommandOutput, TestYard, on_both, run_command};
-use serde_json::json;
+use serde_json::{Value, json};
 
 on_both!(
     source_is_read_at_each_call,
@@ -120,6 +120,9 @@ fn block_source_is_a_reference(yard: &TestYard) {
         refused.contains("block `zoo-safe/box` is in use: `zoo-cage/lion` (`place.code`) depends on it"),
         "{refused}"
     );
+    let refused: Value = serde_json::from_str(&yard.fails(6, &["delete", "zoo-safe/box", "--json"])).expect("JSON");
+    assert_eq!(refused["error"]["code"], json!("in-use"));
+    assert_eq!(refused["error"]["details"], json!({"used_by": [{"address": "zoo-cage/lion", "field": "place.code"}]}));
 
     yard.ok(&["create", "zoo-safe/outer", "--secret", "content=block:zoo-safe/box"]);
     for (target, circle) in
