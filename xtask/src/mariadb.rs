@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::Result;
-use crate::postgres::{certificate, free_port, is_root, text};
-use crate::setup::find;
+use crate::postgres::{certificate, free_port, text};
+use crate::setup::{find, is_root};
 
 /// Maximum startup time of the server.
 const START: Duration = Duration::from_secs(60);

@@ -14,7 +14,8 @@ pub(crate) fn root() -> PathBuf {
 
 /// Returns cargo's target folder.
 pub(crate) fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+    // Cargo commands of the tasks run in the root, and resolve a relative path there.
+    root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
 /// Returns the toolchain for bundles, installing the standard library for wasm32 if it is missing.
@@ -171,6 +172,22 @@ pub(crate) struct Need {
     pub(crate) package: &'static str,
 }
 
+impl Need {
+    fn is_installed(&self) -> bool {
+        match self.program {
+            // Debian's Python is installed without pip, which is a module.
+            PIP => {
+                let tried = Command::new("python3").args(["-m", "pip", "--version"]).output();
+                tried.is_ok_and(|ran| ran.status.success())
+            }
+            program => find(program).is_some(),
+        }
+    }
+}
+
+/// Program of the [`Need`] for pip.
+pub(crate) const PIP: &str = "python3 -m pip";
+
 /// Checks that a program is installed, installing it if possible.
 pub(crate) fn need(need: &Need) -> Result {
     if programs(std::slice::from_ref(need)).is_empty() {
@@ -185,27 +202,51 @@ pub(crate) fn need(need: &Need) -> Result {
 /// Finds programs, installing their packages if this machine permits it. Returns the programs that
 /// are still missing.
 pub(crate) fn programs(needs: &[Need]) -> Vec<&'static str> {
-    let missing = || needs.iter().filter(|need| find(need.program).is_none());
-    let mut packages: Vec<&str> = missing().map(|need| need.package).collect();
+    let mut packages: Vec<&str> = needs.iter().filter(|need| !need.is_installed()).map(|need| need.package).collect();
     packages.sort_unstable();
     packages.dedup();
     if !packages.is_empty() {
         println!("setup: installing the Debian packages {}", packages.join(", "));
-        let apt = |arguments: &[&str]| {
-            let mut command = Command::new("apt-get");
-            command
-                .args(arguments)
-                .env("DEBIAN_FRONTEND", "noninteractive")
-                .stdout(Stdio::null())
-                .stderr(Stdio::null());
-            run(&mut command)
-        };
         let install: Vec<&str> = ["install", "--yes", "--no-install-recommends"].into_iter().chain(packages).collect();
         if let Err(reason) = apt(&["update"]).and_then(|()| apt(&install)) {
             println!("setup: {reason}");
         }
     }
-    missing().map(|need| need.program).collect()
+    missing(needs)
+}
+
+/// Returns the programs that are not installed.
+pub(crate) fn missing(needs: &[Need]) -> Vec<&'static str> {
+    needs.iter().filter(|need| !need.is_installed()).map(|need| need.program).collect()
+}
+
+/// Runs `apt-get` as root. The error contains the last lines that it printed.
+fn apt(arguments: &[&str]) -> Result {
+    const LINES: usize = 5;
+    let mut command = if is_root() {
+        Command::new("apt-get")
+    } else {
+        let mut sudo = Command::new("sudo");
+        // Without a question for a password.
+        sudo.args(["-n", "apt-get"]);
+        sudo
+    };
+    let shown = format!("apt-get {}", arguments.join(" "));
+    let ran = command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).output();
+    let ran = ran.map_err(|error| format!("`{shown}` cannot be run: {error}"))?;
+    if ran.status.success() {
+        return Ok(());
+    }
+    let printed = String::from_utf8_lossy(&ran.stderr);
+    let lines: Vec<&str> = printed.lines().collect();
+    let last = lines[lines.len().saturating_sub(LINES)..].join("\n  ");
+    Err(format!("`{shown}` failed ({}):\n  {last}", ran.status))
+}
+
+/// Returns whether this process runs as root.
+pub(crate) fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
 /// Returns whether a process may mount file systems in a user namespace on this machine.
@@ -217,13 +258,15 @@ pub(crate) fn may_mount() -> bool {
     tried.is_ok_and(|status| status.success())
 }
 
-/// Finds a program in PATH or among those of PostgreSQL, which Debian does not include in PATH.
+/// Finds a program in PATH, in the folders of servers, which are in the PATH of root only, or among
+/// those of PostgreSQL, which Debian does not include in PATH.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut postgres: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
     postgres.sort();
     std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
         .chain(postgres.into_iter().rev())
         .map(|folder| folder.join(program))
         .find(|file| file.is_file())

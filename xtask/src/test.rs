@@ -44,6 +44,10 @@ const SUITES: [(&str, &[Need]); 6] = [
     ),
 ];
 
+/// Programs that download the packages of [`cloud`].
+const PYTHON: [Need; 2] =
+    [Need { program: "python3", package: "python3" }, Need { program: setup::PIP, package: "python3-pip" }];
+
 /// Programs that the tests use, as far as they could be installed.
 struct Installed {
     /// Suites of [`SUITES`] whose programs are all installed.
@@ -61,12 +65,12 @@ struct Installed {
 impl Installed {
     /// Installs what is missing. In CI, a suite that cannot run is an error.
     fn install() -> Result<Self> {
-        let all: Vec<Need> = SUITES.iter().flat_map(|(_, needs)| *needs).copied().collect();
+        let all: Vec<Need> = SUITES.iter().flat_map(|(_, needs)| *needs).chain(&PYTHON).copied().collect();
         // At once, because Debian's lists of packages take longer to download than most packages.
         setup::programs(&all);
         let (mut suites, mut skipped) = (Vec::new(), Vec::new());
         for (suite, needs) in SUITES {
-            let mut missing = setup::programs(needs);
+            let mut missing = setup::missing(needs);
             if suite.contains("File systems") && !setup::may_mount() {
                 missing.push("permission to mount (user namespaces)");
             }
