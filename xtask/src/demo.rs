@@ -16,8 +16,8 @@ struct Demo {
 }
 
 pub(crate) fn run() -> Result {
-    let bundle = || setup::module("plugins/sql", &setup::toolchain()?);
-    let ((), binary) = crate::run_concurrently(bundle, setup::small_binary)?;
+    let toolchain = setup::toolchain()?;
+    let ((), binary) = crate::run_concurrently(|| setup::module("plugins/sql", &toolchain), setup::small_binary)?;
     let folder = setup::target().join("demo");
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;

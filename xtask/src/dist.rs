@@ -23,7 +23,8 @@ const SIGNING_KEY: &str = "BLOCKYARD_SIGNING_KEY";
 /// Builds the binary in a profile, the bundles and the archive.
 pub(crate) fn run_task(profile: &str) -> Result {
     // Bundles are built and signed by the binary of the development profile, which other tasks share.
-    let (_, builder) = crate::run_concurrently(|| setup::modules(&setup::toolchain()?), setup::binary)?;
+    let toolchain = setup::toolchain()?;
+    let ((), builder) = crate::run_concurrently(|| setup::modules(&toolchain), setup::binary)?;
     let bundles = setup::plugins()?;
     registry(&builder, &bundles, &shipped())?;
     let binary = if profile == "dev" { builder.clone() } else { setup::profiled(profile)? };

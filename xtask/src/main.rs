@@ -64,21 +64,26 @@ fn main() -> ExitCode {
 
 /// Builds the binary and the bundles of this repository.
 fn bundles() -> Result {
-    let (_, builder) = run_concurrently(|| setup::modules(&setup::toolchain()?), setup::binary)?;
+    let toolchain = setup::toolchain()?;
+    let ((), builder) = run_concurrently(|| setup::modules(&toolchain), setup::binary)?;
     let bundles = setup::plugins()?;
     dist::registry(&builder, &bundles, &dist::shipped())
 }
 
-/// Runs a background task on a thread while another task runs. Waits for both.
+/// Runs a background task on a thread while another task runs. Waits for both. An error of the
+/// background task is printed at once, because the other task may take minutes.
 fn run_concurrently<A: Send, B>(
     background: impl FnOnce() -> Result<A> + Send,
     task: impl FnOnce() -> Result<B>,
 ) -> Result<(A, B)> {
     std::thread::scope(|scope| {
-        let background = scope.spawn(background);
+        let background = scope.spawn(|| background().inspect_err(|reason| eprintln!("xtask: {reason}")));
         let done = task();
-        let background = background.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        Ok((background?, done?))
+        match (background.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), done) {
+            (Ok(background), Ok(done)) => Ok((background, done)),
+            (Err(one), Err(other)) => Err(format!("{one}\nxtask: {other}")),
+            (Err(reason), Ok(_)) | (Ok(_), Err(reason)) => Err(reason),
+        }
     })
 }
 

@@ -44,6 +44,9 @@ const SUITES: [(&str, &[Need]); 6] = [
     ),
 ];
 
+/// Requirement of the tests that mount file systems.
+const MOUNTS: &str = "permission to mount (user namespaces)";
+
 /// Programs that download the packages of [`cloud`].
 const PYTHON: [Need; 2] =
     [Need { program: "python3", package: "python3" }, Need { program: setup::PIP, package: "python3-pip" }];
@@ -72,7 +75,7 @@ impl Installed {
         for (suite, needs) in SUITES {
             let mut missing = setup::missing(needs);
             if suite.contains("File systems") && !setup::may_mount() {
-                missing.push("permission to mount (user namespaces)");
+                missing.push(MOUNTS);
             }
             if missing.is_empty() {
                 suites.push(suite);
@@ -86,7 +89,7 @@ impl Installed {
         let storage = found("Cloud Storage (fake-gcs-server)", cloud::fake_gcs_server());
         let python = found("BigQuery (bqemulator) and Google's clients", cloud::python_packages());
         let files = found("Files of other programs (pyarrow, pandas, Polars, fastparquet)", cloud::file_packages());
-        if !skipped.is_empty() && std::env::var_os("CI").is_some() {
+        if !skipped.is_empty() && in_ci() {
             return Err(format!("cannot run all suites, as required in CI: {}", skipped.join("; ")));
         }
         Ok(Self { suites, skipped, storage, python, files })
@@ -97,11 +100,8 @@ impl Installed {
     }
 }
 
-/// Installs what the tests use, and compiles the modules of the bundles.
-fn prepare() -> Result<Installed> {
-    let toolchain = setup::toolchain()?;
-    let (installed, ()) = crate::run_concurrently(Installed::install, || setup::modules(&toolchain))?;
-    Ok(installed)
+fn in_ci() -> bool {
+    std::env::var_os("CI").is_some()
 }
 
 /// Checks the source code, unless only some tests run, and builds the binary. Returns its path.
@@ -121,6 +121,17 @@ pub(crate) fn run(long: Option<String>, names: &[String]) -> Result {
         return Err(format!("`--long` requires a number of minutes, not `{minutes}`"));
     }
     let started = Instant::now();
+    // Before any other use of the toolchain, because rustup does not lock it.
+    let toolchain = setup::toolchain()?;
+    // Reported before minutes of compilation. Other suites are known only after their installation,
+    // which is not faster.
+    if in_ci() && setup::find("unshare").is_some() && !setup::may_mount() {
+        return Err(format!("cannot run all suites, as required in CI: no {MOUNTS}"));
+    }
+    let prepare = || {
+        let (installed, ()) = crate::run_concurrently(Installed::install, || setup::modules(&toolchain))?;
+        Ok(installed)
+    };
     // Downloads wait for the network, and the last step of each bundle uses one processor.
     let (installed, binary) = crate::run_concurrently(prepare, || build(names))?;
     let bundles = setup::bundles()?;
