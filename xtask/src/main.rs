@@ -67,7 +67,7 @@ fn bundles() -> Result {
     let toolchain = setup::toolchain()?;
     let ((), builder) = run_concurrently(|| setup::modules(&toolchain), setup::binary)?;
     let bundles = setup::plugins()?;
-    dist::registry(&builder, &bundles, &dist::shipped())
+    dist::registry(&builder, &bundles, &dist::shipped(), &dist::SigningKey::from_environment())
 }
 
 /// Runs a background task on a thread while another task runs. Waits for both. An error of the

@@ -136,13 +136,18 @@ pub(crate) fn run(long: Option<String>, names: &[String]) -> Result {
     let (installed, binary) = crate::run_concurrently(prepare, || build(names))?;
     let bundles = setup::bundles()?;
     let plugins: Vec<_> = bundles.iter().filter(|(name, _)| setup::is_plugin(name)).cloned().collect();
-    let archive = dist::archive(&binary, &binary, &plugins)?;
+    // Tests never use the key of the releases.
+    let archive = dist::archive(&binary, &binary, &plugins, &dist::SigningKey::Local)?;
 
     let mut tests = setup::cargo();
     tests.args(["test", "--workspace", "--no-fail-fast"]);
     if !names.is_empty() {
         // Doc tests cannot be selected by name.
         tests.args(["--lib", "--bins", "--tests", "--"]).args(names);
+    }
+    // The libraries for PostgreSQL read them: the settings of the user must not affect a test.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
+        tests.env_remove(name);
     }
     tests.env("BLOCKYARD_TEST_BINARY", alone(&binary)?);
     tests.env("BLOCKYARD_TEST_ARCHIVE", archive);
