@@ -44,12 +44,13 @@ const ARROWS: [(&str, &[&str]); 20] = [
 ];
 
 /// Libraries that only the listed crates may depend on.
-const CONFINED: [(&str, &[&str]); 10] = [
+const CONFINED: [(&str, &[&str]); 11] = [
     // `bench` uses wasmtime and sqlx directly, as the baseline for its comparisons.
     ("wasmtime", &["blockyard-call", "blockyard-sql", "blockyard-http", "blockyard-host", "blockyard-bench"]),
     ("keyring", &["blockyard-vault"]),
     ("chacha20poly1305", &["blockyard-vault"]),
     ("sqlx", &["blockyard-store", "blockyard-sql", "blockyard-bench"]),
+    ("rusqlite", &["blockyard-sql"]),
     ("opentelemetry", &["blockyard-telemetry"]),
     ("wit-bindgen", &["blockyard-sdk"]),
     ("jsonschema", &["blockyard-model"]),

@@ -90,7 +90,7 @@ pub(crate) async fn execute(mut claimed: Claimed, statement: Statement) -> Resul
 pub(crate) async fn begin(claimed: &mut Claimed, access: Access) -> Result<(), Problem> {
     let begun = match claimed.start()? {
         Pooled::Postgres(session) => session.begin(access).await,
-        Pooled::Sqlite(session) => sqlite::run(session, c"BEGIN").await,
+        Pooled::Sqlite(session) => sqlite::run(session, "BEGIN").await,
         Pooled::Mysql(session) => session.begin(access).await,
     };
     claimed.finish();
@@ -109,8 +109,8 @@ pub(crate) async fn end(claimed: &mut Claimed, how: End) -> Result<(), Problem> 
     let ended = match (claimed.start()?, how) {
         (Pooled::Postgres(session), End::Commit) => session.commit().await,
         (Pooled::Postgres(session), End::Rollback) => session.rollback().await,
-        (Pooled::Sqlite(session), End::Commit) => sqlite::run(session, c"COMMIT").await,
-        (Pooled::Sqlite(session), End::Rollback) => sqlite::run(session, c"ROLLBACK").await,
+        (Pooled::Sqlite(session), End::Commit) => sqlite::run(session, "COMMIT").await,
+        (Pooled::Sqlite(session), End::Rollback) => sqlite::run(session, "ROLLBACK").await,
         (Pooled::Mysql(session), End::Commit) => session.commit().await,
         (Pooled::Mysql(session), End::Rollback) => session.rollback().await,
     };

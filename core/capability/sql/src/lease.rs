@@ -8,7 +8,6 @@ use std::time::Instant;
 use blockyard_call::limits;
 use blockyard_model::Digest;
 use sqlx::postgres::PgConnection;
-use sqlx::sqlite::SqliteConnection;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -59,7 +58,7 @@ pub(super) enum Reusable {
     /// The changes that a call made to the session have been reset.
     Postgres(PgConnection),
     /// A database in memory, which exists as long as its connection.
-    Memory(SqliteConnection),
+    Memory(rusqlite::Connection),
 }
 
 /// Permit for one connection to a server. It is returned when the lease is dropped.

@@ -1,31 +1,29 @@
-//! SQLite: the one file that the block's configuration names, and no other. sqlx opens the
-//! connections. Statements run through SQLite's C interface on a thread that may block, and are
-//! interrupted when their caller stops waiting.
+//! SQLite: the one file that the block's configuration names, and no other. Statements run on a
+//! thread that may block, and are interrupted when their caller stops waiting.
 
 mod affinity;
 pub(super) mod budget;
 mod confinement;
+mod database;
 mod error;
-mod raw;
 mod temporary;
 
-use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
 use blockyard_call::{Problem, limits};
 use blockyard_model::capability::Dialect;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
-use sqlx::ConnectOptions as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::runtime::Handle;
 
 use self::affinity::{Affinity, affinity, kind, lost};
 use self::budget::{Budget, Counting};
 use self::confinement::Guard;
-use self::error::could_not_open;
-use self::raw::{BUSY_TIME, Database, Prepared};
+use self::database::{BUSY_TIME, Database, Prepared, cell, columns};
+use self::error::{Refusal, could_not_open, too_late};
 use super::cell::Cell;
 use super::error::closed;
 use super::insert::{InsertTarget, Refused, check_lists};
@@ -40,9 +38,7 @@ use crate::bindings::blockyard::bundle::sql::{Execution, Value};
 /// closed.
 pub(super) struct Session(Option<Worker>);
 
-/// A thread that locks a connection of sqlx for the duration of the session. If it locked the
-/// connection for each statement, sqlx's own thread and this thread could wait for the lock
-/// forever.
+/// A thread that owns the connection for the duration of the session.
 struct Worker {
     jobs: mpsc::Sender<(Arc<AtomicBool>, Job)>,
     /// Whether the connection is returned to the pool at the end, instead of being closed.
@@ -50,7 +46,7 @@ struct Worker {
 }
 
 /// Work on the database.
-type Job = Box<dyn FnOnce(&Database) + Send>;
+type Job = Box<dyn FnOnce(&Database<'_>) + Send>;
 
 /// Interrupts a statement when it is dropped.
 #[derive(Default)]
@@ -81,7 +77,7 @@ pub(super) struct SessionOptions {
 }
 
 impl Session {
-    pub(super) fn new(connection: SqliteConnection, lease: Lease, how: SessionOptions) -> Self {
+    pub(super) fn new(connection: Connection, lease: Lease, how: SessionOptions) -> Self {
         Self(Some(Worker::start(connection, lease, how)))
     }
 
@@ -94,12 +90,12 @@ impl Session {
     /// work ends, the running statement is interrupted and the connection is closed.
     async fn on_thread<T: Send + 'static>(
         &mut self,
-        work: impl FnOnce(&Database) -> T + Send + 'static,
+        work: impl FnOnce(&Database<'_>) -> T + Send + 'static,
     ) -> Result<T, Problem> {
         let worker = self.0.take().ok_or_else(closed)?;
         let interrupt = Interrupt::default();
         let (answer, answered) = tokio::sync::oneshot::channel();
-        let job = Box::new(move |database: &Database| {
+        let job = Box::new(move |database: &Database<'_>| {
             let _ = answer.send(work(database));
         });
         let silent = || Problem::new("failed", "the thread that runs SQLite stopped unexpectedly");
@@ -114,7 +110,7 @@ impl Session {
     /// closed, because later statements would not be part of the transaction.
     async fn statement<T: Send + 'static, E: From<Problem> + Send + 'static>(
         &mut self,
-        work: impl FnOnce(&Database) -> Result<T, E> + Send + 'static,
+        work: impl FnOnce(&Database<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E> {
         let (done, lost) = self
             .on_thread(move |database| {
@@ -132,27 +128,24 @@ impl Session {
 }
 
 impl Worker {
-    fn start(mut connection: SqliteConnection, lease: Lease, how: SessionOptions) -> Self {
+    fn start(connection: Connection, lease: Lease, how: SessionOptions) -> Self {
         let (jobs, given) = mpsc::channel::<(Arc<AtomicBool>, Job)>();
         let keep = Arc::new(AtomicBool::new(false));
         let kept = keep.clone();
         let runtime = Handle::current();
         let SessionOptions { access, memory, budget } = how;
         tokio::task::spawn_blocking(move || {
-            let locked = async { tokio::time::timeout(limits::CONNECT_TIME, connection.lock_handle()).await };
-            let mut usable = false;
-            if let Ok(Ok(mut handle)) = runtime.block_on(locked) {
-                let _counting = Counting::start(budget);
-                usable = true;
-                while let Ok((stop, job)) = given.recv() {
-                    let guard = Guard::new(access, memory);
-                    #[allow(unsafe_code, reason = "the thread uses SQLite's C interface")]
-                    // SAFETY: the handle is locked for as long as the database lives.
-                    let database = unsafe { Database::new(handle.as_raw_handle(), stop, guard) };
-                    job(&database);
-                    usable = !database.is_in_transaction();
-                }
+            let counting = Counting::start(budget);
+            let mut usable = true;
+            while let Ok((stop, job)) = given.recv() {
+                let Ok(database) = Database::new(&connection, stop, Guard::new(access, memory)) else {
+                    usable = false;
+                    break;
+                };
+                job(&database);
+                usable = !database.is_in_transaction();
             }
+            drop(counting);
             // A call can change a connection in ways that cannot all be reset, and opening the file
             // again is cheaper than detecting them. Only a database in memory is kept, because it
             // would be lost with its connection.
@@ -167,11 +160,7 @@ impl Worker {
 }
 
 /// Opens the file, or creates a database in memory.
-pub(super) async fn connect(
-    target: &Permitted,
-    access: Access,
-    protected: &[PathBuf],
-) -> Result<SqliteConnection, Problem> {
+pub(super) async fn connect(target: &Permitted, access: Access, protected: &[PathBuf]) -> Result<Connection, Problem> {
     budget::ensure();
     let memory = target.is_memory();
     let path = Path::new(&target.database);
@@ -185,37 +174,42 @@ pub(super) async fn connect(
             .hint("run a statement with `execute`, which creates the file")
             .details(&json!({ "step": "connect" })));
     }
-    let options = if memory {
-        SqliteConnectOptions::new().in_memory(true)
-    } else {
-        SqliteConnectOptions::new()
-            .filename(path)
-            .read_only(access == Access::ReadOnly)
-            .create_if_missing(access == Access::ReadWrite)
-    };
-    let Some(file_system) = temporary::file_system() else {
-        return Err(Problem::new("failed", "SQLite has no file system on this machine"));
-    };
-    // A statement may contain data, so the driver must not log it.
-    let options = options.vfs(file_system).busy_timeout(BUSY_TIME).disable_statement_logging();
-    let opened = tokio::time::timeout(limits::CONNECT_TIME, options.connect()).await;
-    let opened = opened.unwrap_or(Err(sqlx::Error::PoolTimedOut));
-    let mut connection = opened.map_err(|error| could_not_open(&error, target))?;
+    let file = (!memory).then(|| path.to_owned());
+    let opening = tokio::task::spawn_blocking(move || open(file.as_deref(), access));
+    let opened = tokio::time::timeout(limits::CONNECT_TIME, opening).await.map_err(|_| too_late(target))?;
+    let opened = opened.map_err(|_| Problem::new("failed", "the thread that opens the file stopped unexpectedly"))?;
+    let connection = opened.ok_or_else(|| Problem::new("failed", "SQLite has no file system on this machine"))?;
+    let connection = connection.map_err(|error| could_not_open(&error, target))?;
     // Checked again, because a symbolic link may have been replaced in the meantime.
     if !memory && own() {
         return Err(refused());
     }
-    let mut handle = connection.lock_handle().await.map_err(|error| could_not_open(&error, target))?;
-    #[allow(unsafe_code, reason = "limits are set through SQLite's C interface")]
-    // SAFETY: the handle is locked.
-    let bounded = unsafe { confinement::bound(handle.as_raw_handle(), memory) };
-    drop(handle);
-    match bounded {
-        Ok(()) => Ok(connection),
-        Err(code) => {
-            Err(Problem::new("failed", format!("cannot set the limits of the SQLite connection: error code {code}")))
-        }
-    }
+    confinement::bound(&connection, memory).map_err(|error| {
+        let code = Refusal::from(&error).code;
+        Problem::new("failed", format!("cannot set the limits of the SQLite connection: error code {code}"))
+    })?;
+    Ok(connection)
+}
+
+/// Opens a file, or without one a database in memory. Returns `None` if SQLite has no file system.
+fn open(file: Option<&Path>, access: Access) -> Option<rusqlite::Result<Connection>> {
+    let file_system = temporary::file_system()?;
+    let access = match access {
+        Access::ReadOnly if file.is_some() => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        _ => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+    };
+    // One thread at a time uses a connection, and no other connection shares its cache.
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE;
+    let opened = match file {
+        // The path is absolute, so SQLite does not interpret it as a URI.
+        Some(path) => Connection::open_with_flags_and_vfs(path, flags, file_system),
+        None => Connection::open_in_memory_with_flags_and_vfs(flags, file_system),
+    };
+    Some(opened.and_then(|connection| {
+        connection.busy_timeout(BUSY_TIME)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
+        Ok(connection)
+    }))
 }
 
 /// Checks whether two paths refer to the same file, through symbolic and hard links. The file need
@@ -250,7 +244,7 @@ fn resolved(path: &Path, links: usize) -> Option<PathBuf> {
 }
 
 /// Runs a statement of the host.
-pub(super) async fn run(session: &mut Session, statement: &'static CStr) -> Result<(), Problem> {
+pub(super) async fn run(session: &mut Session, statement: &'static str) -> Result<(), Problem> {
     session.on_thread(move |database| database.run(statement)).await?
 }
 
@@ -291,16 +285,17 @@ pub(super) async fn execute_many(
         .await
 }
 
-fn execute_one(database: &Database, prepared: &mut Prepared<'_>, parameters: &[Value]) -> Result<Execution, Problem> {
+fn execute_one(
+    database: &Database<'_>,
+    prepared: &mut Prepared<'_>,
+    parameters: &[Value],
+) -> Result<Execution, Problem> {
     let before = database.total_changes();
-    prepared.bind(parameters)?;
-    while prepared.step()? {}
+    let mut rows = prepared.rows(parameters)?;
+    while rows.next()?.is_some() {}
     // `changes` refers to the last statement that changed rows, which may not be this one.
-    let changes = if database.total_changes() == before { 0 } else { database.changes() };
-    Ok(Execution {
-        rows_affected: u64::try_from(changes).unwrap_or(0),
-        last_insert_id: Some(database.last_insert_rowid()),
-    })
+    let rows_affected = if database.total_changes() == before { 0 } else { database.changes() };
+    Ok(Execution { rows_affected, last_insert_id: Some(database.last_insert_rowid()) })
 }
 
 pub(super) async fn query(session: &mut Session, statement: Statement, sink: &mut Sink) -> Result<(), Stop> {
@@ -325,28 +320,50 @@ pub(super) async fn query(session: &mut Session, statement: Statement, sink: &mu
     read
 }
 
-fn read(database: &Database, text: &str, parameters: &[Value], sink: &mut Sink, runtime: &Handle) -> Result<(), Stop> {
+fn read(
+    database: &Database<'_>,
+    text: &str,
+    parameters: &[Value],
+    sink: &mut Sink,
+    runtime: &Handle,
+) -> Result<(), Stop> {
     let mut prepared = prepare(database, text, parameters.len())?;
-    prepared.bind(parameters)?;
-    let mut more = prepared.step()?;
-    let width = prepared.columns();
-    let columns = (0..width).map(|column| {
-        let declared = prepared.declared_type(column).to_ascii_lowercase();
-        let kind = kind(&declared);
-        (prepared.name(column), declared, kind)
-    });
-    runtime.block_on(sink.head(Head::of(columns)))?;
-    while more {
-        if sink.row((0..width).map(|column| prepared.cell(column)))? {
+    let mut rows = prepared.rows(parameters)?;
+    // The columns are described after the first step, which compiles the statement again if the
+    // schema has changed.
+    let Some(mut row) = rows.next()? else {
+        drop(rows);
+        return runtime.block_on(sink.head(head(prepared.columns()?)));
+    };
+    let columns = columns(row.as_ref())?;
+    let width = columns.len();
+    runtime.block_on(sink.head(head(columns)))?;
+    loop {
+        if sink.row((0..width).map(|column| cell(row, column)))? {
             runtime.block_on(sink.flush())?;
         }
-        more = prepared.step()?;
+        match rows.next()? {
+            Some(next) => row = next,
+            None => return Ok(()),
+        }
     }
-    Ok(())
+}
+
+/// Describes columns by their names and declared types.
+fn head(columns: Vec<(String, String)>) -> Head {
+    Head::of(columns.into_iter().map(|(name, declared)| {
+        let declared = declared.to_ascii_lowercase();
+        let kind = kind(&declared);
+        (name, declared, kind)
+    }))
 }
 
 /// Compiles the statement, and checks the number of its parameters.
-fn prepare<'database>(database: &'database Database, text: &str, given: usize) -> Result<Prepared<'database>, Problem> {
+fn prepare<'database>(
+    database: &'database Database<'_>,
+    text: &str,
+    given: usize,
+) -> Result<Prepared<'database>, Problem> {
     if database.is_over() {
         return Err(Problem::new("timeout", "the statement was stopped before it began"));
     }
@@ -373,7 +390,7 @@ pub(super) async fn insert(session: &mut Session, into: &InsertTarget, rows: Vec
 /// Returns the affinities of a table's columns. A column that does not exist is left for the
 /// `INSERT` statement to report.
 fn affinities(
-    database: &Database,
+    database: &Database<'_>,
     schema: Option<&str>,
     table: &str,
     names: &[String],
@@ -385,10 +402,10 @@ fn affinities(
     let mut prepared = database.prepare(asked)?;
     let named: Vec<Value> =
         [Some(table), schema].into_iter().flatten().map(|name| Value::Text(name.to_owned())).collect();
-    prepared.bind(&named)?;
+    let mut rows = prepared.rows(&named)?;
     let mut declared = std::collections::HashMap::new();
-    while prepared.step()? {
-        if let (Cell::Text(name), Cell::Text(kind)) = (prepared.cell(0)?, prepared.cell(1)?) {
+    while let Some(row) = rows.next()? {
+        if let (Cell::Text(name), Cell::Text(kind)) = (cell(row, 0)?, cell(row, 1)?) {
             declared.insert(name.to_ascii_lowercase(), affinity(&kind.to_ascii_lowercase()));
         }
     }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use blockyard_call::limits;
-use libsqlite3_sys as ffi;
+use rusqlite::ffi;
 
 /// Resources that the statements of one call use in SQLite.
 #[derive(Debug, Default)]

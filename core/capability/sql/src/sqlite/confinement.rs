@@ -3,14 +3,14 @@
 //! (<https://www.sqlite.org/c3ref/set_authorizer.html>) sees what a statement does, regardless of
 //! how it is written.
 
-#![allow(unsafe_code, reason = "SQLite's authorizer is available only through its C interface")]
-
-use std::cell::Cell;
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use blockyard_call::{Problem, limits};
-use libsqlite3_sys as ffi;
+use rusqlite::config::DbConfig;
+use rusqlite::hooks::{AuthAction, Authorization, TransactionOperation};
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, ffi};
 use serde_json::json;
 
 use super::error::{Refusal, write_in_a_read};
@@ -105,25 +105,35 @@ pub(super) struct Guard {
     memory: bool,
     /// Whether a guest's statement is being compiled. Statements that SQLite compiles while another
     /// one runs (`VACUUM` begins transactions) are part of a statement that has been permitted.
-    compiling: Cell<bool>,
+    compiling: AtomicBool,
     /// Whether the statement is a pragma.
-    pragma: Cell<bool>,
-    denied: Cell<Option<Denied>>,
+    pragma: AtomicBool,
+    denied: Mutex<Option<Denied>>,
 }
 
 impl Guard {
     pub(super) fn new(access: Access, memory: bool) -> Self {
-        Self { access, memory, compiling: Cell::new(false), pragma: Cell::new(false), denied: Cell::new(None) }
+        let (compiling, pragma) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { access, memory, compiling, pragma, denied: Mutex::new(None) }
     }
 
     /// Compiles a guest's statement under the restrictions.
     pub(super) fn while_compiling<T>(&self, compile: impl FnOnce() -> T) -> T {
-        self.compiling.set(true);
-        self.pragma.set(false);
-        self.denied.set(None);
+        self.compiling.store(true, Ordering::Relaxed);
+        self.pragma.store(false, Ordering::Relaxed);
+        self.deny(None);
         let compiled = compile();
-        self.compiling.set(false);
+        self.compiling.store(false, Ordering::Relaxed);
         compiled
+    }
+
+    fn is_compiling(&self) -> bool {
+        self.compiling.load(Ordering::Relaxed)
+    }
+
+    /// Replaces the reason of the last refusal, and returns it.
+    fn deny(&self, denied: Option<Denied>) -> Option<Denied> {
+        std::mem::replace(&mut *self.denied.lock().unwrap_or_else(PoisonError::into_inner), denied)
     }
 
     /// Checks whether the last compiled statement must be refused in an operation with the effect
@@ -131,13 +141,13 @@ impl Guard {
     pub(super) fn refuses_as_write(&self, only_reads: bool) -> bool {
         // SQLite reports that some pragmas write although they only return information. Pragmas are
         // checked by the lists above instead.
-        self.access == Access::ReadOnly && !only_reads && !self.pragma.get()
+        self.access == Access::ReadOnly && !only_reads && !self.pragma.load(Ordering::Relaxed)
     }
 
     /// Converts a refusal by SQLite to a problem.
     pub(super) fn problem(&self, refusal: &Refusal) -> Problem {
         let details = json!({ "sqlite": refusal.code });
-        match self.denied.take() {
+        match self.deny(None) {
             Some(Denied::Write) => write_in_a_read().details(&details),
             Some(Denied::TransactionControl(word)) => transaction_control(&word).details(&details),
             Some(Denied::Pragma(name)) => {
@@ -145,27 +155,59 @@ impl Guard {
                     format!("the pragma `{name}` is not available: the host controls the settings of connections");
                 Problem::new("not-granted", message).details(&details)
             }
+            // rusqlite denies an action without calling the authorizer if a name is not UTF-8. Only
+            // another program can have written such a name.
+            None if refusal.code == i64::from(ffi::SQLITE_AUTH) => {
+                Problem::new("failed", "the database has a name that is not UTF-8").details(&details)
+            }
             Some(Denied::OtherFile) | None => refusal.problem(),
         }
     }
 
-    fn decide(&self, action: c_int, first: Option<&str>, second: Option<&str>) -> Option<Denied> {
+    /// The authorizer: permits an action of a statement, or refuses the statement.
+    pub(super) fn authorize(&self, action: &AuthAction<'_>) -> Authorization {
+        match self.decide(action) {
+            None => Authorization::Allow,
+            Some(denied) => {
+                self.deny(Some(denied));
+                Authorization::Deny
+            }
+        }
+    }
+
+    fn decide(&self, action: &AuthAction<'_>) -> Option<Denied> {
         match action {
             // `ATTACH` and `VACUUM INTO` name another file; a plain `VACUUM` attaches the empty
-            // name. If the name is not a literal, it is missing here, and can be any file.
-            ffi::SQLITE_ATTACH => (first != Some("") || self.compiling.get()).then_some(Denied::OtherFile),
-            ffi::SQLITE_DETACH if self.compiling.get() => Some(Denied::OtherFile),
-            ffi::SQLITE_FUNCTION => (second == Some("load_extension")).then_some(Denied::OtherFile),
-            ffi::SQLITE_PRAGMA => {
-                self.pragma.set(true);
-                self.decide_pragma(first.unwrap_or_default(), second)
+            // name.
+            AuthAction::Attach { filename } => {
+                (!filename.is_empty() || self.is_compiling()).then_some(Denied::OtherFile)
             }
-            ffi::SQLITE_TRANSACTION if self.compiling.get() => {
-                Some(Denied::TransactionControl(first.unwrap_or_default().to_ascii_lowercase()))
+            // A name that is not a literal is missing here, and can be any file.
+            AuthAction::Unknown { code: ffi::SQLITE_ATTACH, .. } => Some(Denied::OtherFile),
+            AuthAction::Detach { .. } | AuthAction::Unknown { code: ffi::SQLITE_DETACH, .. } if self.is_compiling() => {
+                Some(Denied::OtherFile)
             }
-            ffi::SQLITE_SAVEPOINT if self.compiling.get() => Some(Denied::TransactionControl("savepoint".to_owned())),
-            ffi::SQLITE_SELECT | ffi::SQLITE_READ | ffi::SQLITE_RECURSIVE => None,
-            _ => (self.access == Access::ReadOnly && self.compiling.get()).then_some(Denied::Write),
+            AuthAction::Function { function_name } => {
+                function_name.eq_ignore_ascii_case("load_extension").then_some(Denied::OtherFile)
+            }
+            AuthAction::Pragma { pragma_name, pragma_value } => {
+                self.pragma.store(true, Ordering::Relaxed);
+                self.decide_pragma(&pragma_name.to_ascii_lowercase(), *pragma_value)
+            }
+            AuthAction::Transaction { operation } if self.is_compiling() => {
+                let word = match operation {
+                    TransactionOperation::Begin => "begin",
+                    TransactionOperation::Rollback => "rollback",
+                    // rusqlite has no name for `COMMIT`.
+                    _ => "commit",
+                };
+                Some(Denied::TransactionControl(word.to_owned()))
+            }
+            AuthAction::Savepoint { .. } if self.is_compiling() => {
+                Some(Denied::TransactionControl("savepoint".to_owned()))
+            }
+            AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => None,
+            _ => (self.access == Access::ReadOnly && self.is_compiling()).then_some(Denied::Write),
         }
     }
 
@@ -174,7 +216,7 @@ impl Guard {
             None => TELLING.contains(&name),
             Some(_) => TELLING_ABOUT.contains(&name),
         };
-        if allowed || !self.compiling.get() {
+        if allowed || !self.is_compiling() {
             return None;
         }
         // With larger pages, the limit on the number of pages would allow a larger database in
@@ -189,54 +231,18 @@ impl Guard {
 }
 
 /// Limits what a new connection may use, before a guest receives it.
-///
-/// # Safety
-/// The handle is open, and no other thread uses it.
-pub(super) unsafe fn bound(raw: NonNull<ffi::sqlite3>, memory: bool) -> Result<(), c_int> {
-    let limit = |kind: c_int, value: usize| {
-        // SAFETY: the handle is open.
-        unsafe { ffi::sqlite3_limit(raw.as_ptr(), kind, c_int::try_from(value).unwrap_or(c_int::MAX)) };
-    };
-    limit(ffi::SQLITE_LIMIT_LENGTH, limits::SQLITE_VALUE_BYTES);
-    limit(ffi::SQLITE_LIMIT_SQL_LENGTH, limits::SQLITE_STATEMENT_BYTES);
-    limit(ffi::SQLITE_LIMIT_WORKER_THREADS, 0);
+pub(super) fn bound(connection: &Connection, memory: bool) -> rusqlite::Result<()> {
+    let limit = |kind: Limit, value: usize| connection.set_limit(kind, i32::try_from(value).unwrap_or(i32::MAX));
+    limit(Limit::SQLITE_LIMIT_LENGTH, limits::SQLITE_VALUE_BYTES)?;
+    limit(Limit::SQLITE_LIMIT_SQL_LENGTH, limits::SQLITE_STATEMENT_BYTES)?;
+    limit(Limit::SQLITE_LIMIT_WORKER_THREADS, 0)?;
     // Refuses writes to the shadow tables of virtual tables and to the schema table.
-    // SAFETY: the handle is open.
-    unsafe { ffi::sqlite3_db_config(raw.as_ptr(), ffi::SQLITE_DBCONFIG_DEFENSIVE, 1, std::ptr::null_mut::<c_int>()) };
-    if !memory {
-        return Ok(());
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    if memory {
+        let pages = limits::SQLITE_DATABASE_BYTES / limits::SQLITE_PAGE_BYTES;
+        connection.execute_batch(&format!("pragma max_page_count = {pages}"))?;
     }
-    let pages = format!("pragma max_page_count = {}", limits::SQLITE_DATABASE_BYTES / limits::SQLITE_PAGE_BYTES);
-    let pages = CString::new(pages).map_err(|_| ffi::SQLITE_MISUSE)?;
-    // SAFETY: the handle is open, and the text ends in NUL.
-    match unsafe { ffi::sqlite3_exec(raw.as_ptr(), pages.as_ptr(), None, std::ptr::null_mut(), std::ptr::null_mut()) } {
-        ffi::SQLITE_OK => Ok(()),
-        code => Err(code),
-    }
-}
-
-/// The authorizer callback; `guard` is the [`Guard`] of the session.
-pub(super) unsafe extern "C" fn authorize(
-    guard: *mut c_void,
-    action: c_int,
-    first: *const c_char,
-    second: *const c_char,
-    _: *const c_char,
-    _: *const c_char,
-) -> c_int {
-    // SAFETY: set by `Database::new`, and removed before the guard is dropped.
-    let guard = unsafe { &*guard.cast::<Guard>() };
-    let text = |pointer: *const c_char| {
-        // SAFETY: SQLite passes strings that end in NUL and are valid for the duration of the call.
-        (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) }.to_string_lossy().to_ascii_lowercase())
-    };
-    match guard.decide(action, text(first).as_deref(), text(second).as_deref()) {
-        None => ffi::SQLITE_OK,
-        Some(denied) => {
-            guard.denied.set(Some(denied));
-            ffi::SQLITE_DENY
-        }
-    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -246,29 +252,49 @@ mod tests {
     #[test]
     fn a_read_compiles_what_reads_and_nothing_else() {
         let guard = Guard::new(Access::ReadOnly, false);
-        let decide = |action: c_int, first: Option<&str>| guard.while_compiling(|| guard.decide(action, first, None));
-        for action in [ffi::SQLITE_SELECT, ffi::SQLITE_READ, ffi::SQLITE_RECURSIVE, ffi::SQLITE_FUNCTION] {
-            assert_eq!(decide(action, Some("t")), None, "{action}");
+        let decide = |action: AuthAction<'_>| guard.while_compiling(|| guard.decide(&action));
+        let (table_name, column_name, function_name) = ("t", "c", "abs");
+        for action in [
+            AuthAction::Select,
+            AuthAction::Read { table_name, column_name },
+            AuthAction::Recursive,
+            AuthAction::Function { function_name },
+        ] {
+            assert_eq!(decide(action), None, "{action:?}");
         }
-        // Every action of SQLite, present or future, counts as a write unless it is known not to
-        // write.
-        for action in (1..60).filter(|action| {
-            ![
-                ffi::SQLITE_SELECT,
-                ffi::SQLITE_READ,
-                ffi::SQLITE_RECURSIVE,
-                ffi::SQLITE_FUNCTION,
-                ffi::SQLITE_PRAGMA,
-                ffi::SQLITE_TRANSACTION,
-                ffi::SQLITE_SAVEPOINT,
-                ffi::SQLITE_ATTACH,
-                ffi::SQLITE_DETACH,
-            ]
-            .contains(action)
-        }) {
-            assert_eq!(decide(action, Some("t")), Some(Denied::Write), "{action}");
+        for action in [
+            AuthAction::Insert { table_name },
+            AuthAction::Update { table_name, column_name },
+            AuthAction::Delete { table_name },
+            AuthAction::CreateTable { table_name },
+            AuthAction::CreateTempTable { table_name },
+            AuthAction::CreateTempView { view_name: "v" },
+            AuthAction::DropTable { table_name },
+            AuthAction::AlterTable { database_name: "main", table_name },
+            AuthAction::Analyze { table_name },
+            AuthAction::Reindex { index_name: "i" },
+            AuthAction::CreateVtable { table_name, module_name: "fts5" },
+        ] {
+            assert_eq!(decide(action), Some(Denied::Write), "{action:?}");
         }
-        assert_eq!(decide(ffi::SQLITE_TRANSACTION, Some("COMMIT")), Some(Denied::TransactionControl("commit".into())));
+        // Every other action of SQLite, present or future, counts as a write.
+        for code in (1..60).filter(|code| ![ffi::SQLITE_ATTACH, ffi::SQLITE_DETACH].contains(code)) {
+            let action = AuthAction::Unknown { code, arg1: Some("t"), arg2: None };
+            assert_eq!(decide(action), Some(Denied::Write), "{action:?}");
+        }
+        for action in [
+            AuthAction::Attach { filename: "" },
+            AuthAction::Attach { filename: "other.db" },
+            AuthAction::Detach { database_name: "main" },
+            AuthAction::Unknown { code: ffi::SQLITE_ATTACH, arg1: None, arg2: None },
+            AuthAction::Unknown { code: ffi::SQLITE_DETACH, arg1: None, arg2: None },
+            AuthAction::Function { function_name: "LOAD_EXTENSION" },
+        ] {
+            assert_eq!(decide(action), Some(Denied::OtherFile), "{action:?}");
+        }
+        // SQLite's `COMMIT`.
+        let commit = AuthAction::Transaction { operation: TransactionOperation::Unknown };
+        assert_eq!(decide(commit), Some(Denied::TransactionControl("commit".into())));
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! Errors of SQLite and of the driver, as problems.
+//! Errors of SQLite, as problems.
 
 use blockyard_call::{Problem, limits};
+use rusqlite::ffi;
 use serde_json::json;
 
 use crate::target::Permitted;
@@ -12,7 +13,27 @@ pub(super) struct Refusal {
     pub(super) message: String,
 }
 
+impl From<&rusqlite::Error> for Refusal {
+    fn from(error: &rusqlite::Error) -> Self {
+        let (error, message) = match error {
+            rusqlite::Error::SqliteFailure(error, Some(message)) => (*error, message.clone()),
+            // The text of the error would include the statement.
+            rusqlite::Error::SqlInputError { error, msg, .. } => (*error, msg.clone()),
+            other => {
+                let misuse = ffi::Error::new(ffi::SQLITE_MISUSE);
+                (other.sqlite_error().copied().unwrap_or(misuse), other.to_string())
+            }
+        };
+        Self { code: error.extended_code.into(), message }
+    }
+}
+
 impl Refusal {
+    /// Returns the error of a statement that has used the memory of its call.
+    pub(super) fn out_of_memory() -> Self {
+        Self { code: ffi::SQLITE_NOMEM.into(), message: String::new() }
+    }
+
     /// Converts an error of SQLite to a problem, by its result code.
     pub(super) fn problem(&self) -> Problem {
         let details = json!({ "sqlite": self.code });
@@ -61,22 +82,22 @@ pub(super) fn write_in_a_read() -> Problem {
         .hint("use `execute` for statements that change something")
 }
 
-pub(super) fn could_not_open(error: &sqlx::Error, target: &Permitted) -> Problem {
-    let problem = problem(error);
-    Problem { message: format!("cannot open database file `{}`: {}", target.database, problem.message), ..problem }
-        .details(&json!({ "step": "connect" }))
+/// Returns the problem of a file that cannot be opened.
+pub(super) fn could_not_open(error: &rusqlite::Error, target: &Permitted) -> Problem {
+    let mut refusal = Refusal::from(error);
+    // rusqlite appends the path to some messages.
+    if let Some(message) = refusal.message.strip_suffix(&format!(": {}", target.database)) {
+        refusal.message = message.to_owned();
+    }
+    not_opened(refusal.problem(), target)
 }
 
-/// Converts an error of the driver to a problem.
-pub(super) fn problem(error: &sqlx::Error) -> Problem {
-    match (error.as_database_error(), error) {
-        (Some(database), _) => {
-            let code = database.code().and_then(|code| code.parse().ok()).unwrap_or_default();
-            Refusal { code, message: database.message().to_owned() }.problem()
-        }
-        (None, sqlx::Error::PoolTimedOut) => {
-            Problem::new("unavailable", "no connection became free in time").retryable()
-        }
-        (None, other) => Problem::from_database("failed", other.to_string()),
-    }
+/// Returns the problem of a file that could not be opened in time.
+pub(super) fn too_late(target: &Permitted) -> Problem {
+    not_opened(Problem::new("unavailable", "no connection became free in time").retryable(), target)
+}
+
+fn not_opened(problem: Problem, target: &Permitted) -> Problem {
+    Problem { message: format!("cannot open database file `{}`: {}", target.database, problem.message), ..problem }
+        .details(&json!({ "step": "connect" }))
 }

@@ -8,7 +8,7 @@ use std::ffi::{CStr, c_int, c_void};
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use libsqlite3_sys as ffi;
+use rusqlite::ffi;
 
 use super::budget::{self, Budget};
 
@@ -37,8 +37,8 @@ static SYSTEM: AtomicPtr<ffi::sqlite3_vfs> = AtomicPtr::new(std::ptr::null_mut()
 static REGISTERED: OnceLock<bool> = OnceLock::new();
 
 /// Registers the virtual file system, once per process. Returns its name, for connections.
-pub(super) fn file_system() -> Option<&'static str> {
-    REGISTERED.get_or_init(register).then(|| NAME.to_str().ok()).flatten()
+pub(super) fn file_system() -> Option<&'static CStr> {
+    REGISTERED.get_or_init(register).then_some(NAME)
 }
 
 fn register() -> bool {

@@ -17,7 +17,7 @@ static MEASURED: Mutex<()> = Mutex::new(());
 #[allow(unsafe_code, reason = "SQLite reports its own memory usage")]
 fn high_water() -> i64 {
     // SAFETY: the function takes no pointers.
-    unsafe { libsqlite3_sys::sqlite3_memory_highwater(1) }
+    unsafe { rusqlite::ffi::sqlite3_memory_highwater(1) }
 }
 
 async fn read(slot: &Slot, text: &str, access: Access) -> Result<u64, Problem> {
@@ -276,5 +276,26 @@ fn the_size_of_a_memory_database_is_bounded() {
         let larger =
             execute(Claimed::of(&slot).unwrap(), statement("pragma page_size = 65536", &[], Access::ReadWrite)).await;
         assert_eq!(larger.expect_err("larger pages").code, "not-granted");
+    });
+}
+
+/// SQLite expands `zeroblob`, and converts UTF-16, when a value is read.
+#[test]
+fn a_value_that_has_no_memory_is_an_error() {
+    let _alone = MEASURED.lock();
+    let server = Server::memory();
+    server.runtime.block_on(async {
+        let slot = server.open(Access::ReadWrite).await;
+        run(&slot, "pragma encoding = 'UTF-16'").await;
+        run(&slot, "create table t (a text)").await;
+        for text in [wide("zeroblob(60000000)", 4), wide("printf('%.*c', 30000000, 'x')", 4)] {
+            let problem = read(&slot, &text, Access::ReadOnly).await.expect_err(&text);
+            assert_eq!(
+                (problem.code.as_str(), problem.details.as_deref()),
+                ("invalid", Some(r#"{"sqlite":7}"#)),
+                "{text}"
+            );
+            assert!(matches!(value(&slot, "select 7").await, Value::Integer(7)), "{text}");
+        }
     });
 }

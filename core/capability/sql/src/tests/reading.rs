@@ -360,6 +360,33 @@ fn a_rollback_by_sqlite_closes_the_connection() {
     });
 }
 
+/// Another program has written names that are not UTF-8 to the file.
+#[test]
+fn in_sqlite_a_name_that_is_not_utf_8_is_an_error() {
+    let server = Server::sqlite();
+    let other = rusqlite::Connection::open(&server.target.database).unwrap();
+    let written = "create table names (a integer, caf_ integer);
+        create table types (a caf_);
+        insert into names values (7, 8);
+        insert into types values (7);
+        pragma writable_schema = on;
+        update sqlite_schema set sql = replace(sql, '_', cast(x'e9' as text))";
+    other.execute_batch(written).unwrap();
+    drop(other);
+    server.runtime.block_on(async {
+        let slot = server.open(Access::ReadWrite).await;
+        for (text, message) in [
+            ("select * from names", "the database has a name that is not UTF-8"),
+            ("select a from types", "the name or the type of a column is not UTF-8"),
+        ] {
+            let problem = fetch(&slot, text, &[]).await.unwrap_err();
+            assert_eq!((problem.code.as_str(), problem.message.as_str()), ("failed", message), "{text}");
+        }
+        assert!(matches!(value(&slot, "select a from names").await, Value::Integer(7)));
+        assert!(matches!(value(&slot, "select a + 0 from types").await, Value::Integer(7)));
+    });
+}
+
 /// A transaction with an error is not committed. PostgreSQL itself would answer `COMMIT` with a
 /// rollback and no error.
 #[test]

@@ -1,6 +1,7 @@
 //! A statement is canceled when its caller stops waiting, on the server as well, as the server's
 //! list of running statements shows.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use blockyard_model::capability::Dialect;
@@ -154,6 +155,33 @@ fn a_running_statement_is_interrupted_in_sqlite() {
             run(&slot, "insert into t values (0)").await;
         }
         assert!(matches!(value(&slot, "select count(*) from t").await, Value::Integer(2)));
+    });
+}
+
+#[test]
+fn a_statement_of_sqlite_waits_for_a_lock_until_it_is_dropped() {
+    let server = Server::sqlite();
+    let other = rusqlite::Connection::open(&server.target.database).unwrap();
+    other.execute_batch("create table t (i); begin immediate").unwrap();
+    server.runtime.block_on(async {
+        let insert = statement("insert into t values (1)", &[], Access::ReadWrite);
+        let budget = Arc::default();
+        let slot = server.try_open("test/test@1", Access::ReadWrite, &budget).await.unwrap();
+        let waiting = execute(Claimed::of(&slot).unwrap(), insert);
+        assert!(tokio::time::timeout(Duration::from_millis(300), waiting).await.is_err(), "the file is locked");
+        let dropped = Instant::now();
+        // The thread of the session counts toward the budget until it ends.
+        while Arc::strong_count(&budget) > 1 {
+            assert!(dropped.elapsed() < Duration::from_secs(5), "the statement still waits");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let slot = server.open(Access::ReadWrite).await;
+        let waiting = tokio::spawn(async move { run(&slot, "insert into t values (2)").await.rows_affected });
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        other.execute_batch("commit").unwrap();
+        assert_eq!(waiting.await.unwrap(), 1);
+        let slot = server.open(Access::ReadWrite).await;
+        assert!(matches!(value(&slot, "select sum(i) from t").await, Value::Integer(2)));
     });
 }
 
