@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use blockyard_tests::{available, run_command, required, root};
+use blockyard_tests::{available, required, root, run_command};
 
 /// Programs that a user of the archive does not have.
 const RUST: [&str; 3] = ["cargo", "rustc", "rustup"];

@@ -184,7 +184,7 @@ impl<'a> UnknownMembers<'a> {
             if closed && !named {
                 let known = applied.iter().flat_map(|(node, _)| node.properties.keys());
                 self.unknown.push(Violation {
-                    pointer: pointer,
+                    pointer,
                     message: format!("unknown field `{}`", printable(name)),
                     hint: did_you_mean(name, known.map(String::as_str)),
                 });

@@ -6,7 +6,7 @@
 
 #![allow(unsafe_code, reason = "SQLite's allocator is configured through its C interface")]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -55,7 +55,7 @@ fn take(count: &AtomicI64, bytes: i64, limit: u64) -> bool {
 
 thread_local! {
     /// Budget of the call whose statements this thread runs.
-    static CURRENT: Cell<*const Budget> = const { Cell::new(std::ptr::null()) };
+    static CURRENT: RefCell<Option<Arc<Budget>>> = const { RefCell::new(None) };
     /// Bytes that this thread has allocated and not freed since it started to run these statements.
     static HELD: Cell<i64> = const { Cell::new(0) };
 }
@@ -63,47 +63,44 @@ thread_local! {
 /// Counts the allocations of this thread toward a call until it is dropped. The memory that the
 /// connection still holds at that time is freed with the connection; for a database in memory it is
 /// limited by [`limits::SQLITE_DATABASE_BYTES`].
-pub(super) struct Counting(Arc<Budget>);
+pub(super) struct Counting(());
 
 impl Counting {
     pub(super) fn start(budget: Arc<Budget>) -> Self {
-        CURRENT.set(Arc::as_ptr(&budget));
+        CURRENT.set(Some(budget));
         HELD.set(0);
-        Self(budget)
+        Self(())
     }
 }
 
 impl Drop for Counting {
     fn drop(&mut self) {
-        CURRENT.set(std::ptr::null());
-        self.0.memory.fetch_sub(HELD.take(), Ordering::Relaxed);
+        if let Some(budget) = CURRENT.take() {
+            budget.memory.fetch_sub(HELD.take(), Ordering::Relaxed);
+        }
     }
+}
+
+/// Calls a function with the budget of the call whose statements this thread runs. Returns `None`
+/// if there is none, or if the thread is ending.
+fn with_current<T>(use_budget: impl FnOnce(&Arc<Budget>) -> T) -> Option<T> {
+    CURRENT.try_with(|current| current.borrow().as_ref().map(use_budget)).ok().flatten()
 }
 
 /// Returns the budget of the call whose statements this thread runs.
 pub(super) fn current() -> Option<Arc<Budget>> {
-    let current = CURRENT.get();
-    if current.is_null() {
-        return None;
-    }
-    // SAFETY: the pointer comes from an `Arc` that `Counting` holds on this thread while it is set.
-    unsafe {
-        Arc::increment_strong_count(current);
-        Some(Arc::from_raw(current))
-    }
+    with_current(Arc::clone)
 }
 
 fn count(bytes: i64) -> bool {
-    let current = CURRENT.get();
-    if current.is_null() {
-        return true;
-    }
-    // SAFETY: `Counting` holds the budget while the pointer is set.
-    let allowed = take(unsafe { &(*current).memory }, bytes, limits::SQLITE_MEMORY_BYTES);
-    if allowed {
-        HELD.set(HELD.get() + bytes);
-    }
-    allowed
+    let counted = |budget: &Arc<Budget>| {
+        let allowed = take(&budget.memory, bytes, limits::SQLITE_MEMORY_BYTES);
+        if allowed {
+            HELD.set(HELD.get() + bytes);
+        }
+        allowed
+    };
+    with_current(counted).unwrap_or(true)
 }
 
 /// The original allocator of SQLite.
@@ -216,10 +213,11 @@ unsafe extern "C" fn reallocate(memory: *mut c_void, bytes: c_int) -> *mut c_voi
 
 /// Changes the count without a limit, for rounding differences and freed memory.
 fn adjust(bytes: i64) {
-    let current = CURRENT.get();
-    if bytes != 0 && !current.is_null() {
-        // SAFETY: `Counting` holds the budget while the pointer is set.
-        unsafe { &(*current).memory }.fetch_add(bytes, Ordering::Relaxed);
-        HELD.set(HELD.get() + bytes);
+    if bytes == 0 {
+        return;
     }
+    with_current(|budget| {
+        budget.memory.fetch_add(bytes, Ordering::Relaxed);
+        HELD.set(HELD.get() + bytes);
+    });
 }
