@@ -58,7 +58,7 @@ fn lines(staged: &Staged) -> String {
 /// Returns what an installation lacks, which must be the reason of its failure: the general agreement,
 /// and the agreement to each wider change.
 fn lacks(installed: Result<Installed, Error>) -> (Value, Vec<Value>) {
-    let error = installed.err().expect("an error");
+    let error = installed.expect_err("an error");
     let code = error.as_code().expect("a code");
     assert_eq!((error.kind().as_str(), code.as_str()), ("usage", "consent-needed"));
     let fields = code.fields().unwrap();
