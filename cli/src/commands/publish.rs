@@ -50,7 +50,7 @@ fn read_key(path: &Path) -> Result<SigningKey, Error> {
     SigningKey::parse(&text, password).map_err(Error::from)
 }
 
-/// Checks that no other user can read the key or has chosen it: whoever has it can sign releases.
+/// Checks that no other user can read or replace the key, with which releases can be signed.
 fn only_for_this_user(path: &Path) -> Result<(), Error> {
     let refused = |reason: String| {
         Error::new(ErrorKind::Denied, format!("the signing key in `{}` is not used", path.display()))

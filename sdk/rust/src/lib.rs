@@ -45,12 +45,17 @@
 // The macros expand to paths that begin with `::blockyard_sdk`, in this crate, too.
 extern crate self as blockyard_sdk;
 
+#[doc(hidden)]
+pub mod bindings;
 mod block;
 pub mod calendar;
+pub mod clock;
 pub mod crypto;
 mod export;
 pub mod http;
+pub mod log;
 mod problem;
+pub mod random;
 mod reference;
 pub mod retry;
 mod secret;
@@ -78,71 +83,6 @@ pub mod prelude {
         operations,
     };
     pub use serde_json::{Map, Value, json};
-}
-
-/// Log messages for the user who makes the call.
-pub mod log {
-    use crate::bindings::blockyard::bundle::log::{Level, write};
-
-    /// Logs a message for debugging.
-    pub fn debug(message: &str) {
-        write(Level::Debug, message);
-    }
-
-    /// Logs an informational message.
-    pub fn info(message: &str) {
-        write(Level::Info, message);
-    }
-
-    /// Logs a warning.
-    pub fn warn(message: &str) {
-        write(Level::Warn, message);
-    }
-}
-
-/// Current time and sleeping. Requires the capability `clock`.
-pub mod clock {
-    use std::time::Duration;
-
-    /// Returns the time since 1970-01-01T00:00:00 UTC with millisecond precision.
-    #[must_use]
-    pub fn now() -> Duration {
-        Duration::from_millis(crate::bindings::blockyard::bundle::clock::now())
-    }
-
-    /// Suspends the call for `time`, at most one minute. The host is not blocked.
-    pub fn sleep(time: Duration) {
-        crate::bindings::blockyard::bundle::clock::sleep(u32::try_from(time.as_millis()).unwrap_or(u32::MAX));
-    }
-}
-
-/// Random bytes. Requires the capability `random`.
-pub mod random {
-    /// Returns `count` random bytes, at most 64 KiB.
-    #[must_use]
-    pub fn bytes(count: u32) -> Vec<u8> {
-        crate::bindings::blockyard::bundle::random::fill(count)
-    }
-}
-
-/// Guest bindings generated from the WIT package.
-#[allow(
-    missing_docs,
-    unsafe_code,
-    unreachable_pub,
-    rust_2018_idioms,
-    clippy::all,
-    reason = "generated from schemas/wit/v0_1"
-)]
-#[doc(hidden)]
-pub mod bindings {
-    wit_bindgen::generate!({
-        path: "../../schemas/wit/v0_1",
-        world: "bundle-reveal",
-        pub_export_macro: true,
-        default_bindings_module: "blockyard_sdk::bindings",
-        runtime_path: "::blockyard_sdk::wit_bindgen::rt",
-    });
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Lexical rules of each dialect.
 
-use super::{Kind, Syntax, length_while, name};
+use super::text::{length_while, name};
+use super::token::{Kind, Syntax};
 
 /// Lexical rules of a dialect.
 #[derive(Debug)]
