@@ -75,9 +75,9 @@ impl Unpacked {
     }
 
     fn ok(&self, line: &str) -> String {
-        let ran = run_command(&mut self.shell(line), None);
-        assert_eq!(ran.code, 0, "`{line}`: {}{}", ran.stdout, ran.stderr);
-        ran.stdout + &ran.stderr
+        let output = run_command(&mut self.shell(line), None);
+        assert_eq!(output.code, 0, "`{line}`: {}{}", output.stdout, output.stderr);
+        output.stdout + &output.stderr
     }
 }
 

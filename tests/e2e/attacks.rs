@@ -161,12 +161,16 @@ fn ends(expected: &'static str) -> impl Fn(&str) {
 fn fails_with_message(how: &'static str, expected: &'static str) -> impl Fn(&str) {
     move |name| {
         let attacked = Attacked::new(name);
-        let ran = attacked.call_operation();
-        assert_eq!(ran.code, 7, "{}{}", ran.stdout, ran.stderr);
+        let result = attacked.call_operation();
+        assert_eq!(result.code, 7, "{}{}", result.stdout, result.stderr);
         let message = format!("error: bundle `{name}` {how}");
-        assert!(ran.stderr.starts_with(&message) && ran.stderr.contains(expected), "{}", ran.stderr);
-        assert!(ran.stderr.contains("only this call is lost") || ran.stderr.contains("not valid"), "{}", ran.stderr);
-        assert!(!ran.stderr.contains("panicked at core"), "{}", ran.stderr);
+        assert!(result.stderr.starts_with(&message) && result.stderr.contains(expected), "{}", result.stderr);
+        assert!(
+            result.stderr.contains("only this call is lost") || result.stderr.contains("not valid"),
+            "{}",
+            result.stderr
+        );
+        assert!(!result.stderr.contains("panicked at core"), "{}", result.stderr);
         attacked.assert_usable();
     }
 }
@@ -183,9 +187,9 @@ fn crashed(expected: &'static str) -> impl Fn(&str) {
 fn in_time(name: &str) {
     let attacked = Attacked::new(name);
     let began = std::time::Instant::now();
-    let ran = attacked.call_with_timeout("2");
-    assert_eq!(ran.code, 7, "{}{}", ran.stdout, ran.stderr);
-    assert!(ran.stderr.contains("the call was stopped after 2 seconds"), "{}", ran.stderr);
+    let result = attacked.call_with_timeout("2");
+    assert_eq!(result.code, 7, "{}{}", result.stdout, result.stderr);
+    assert!(result.stderr.contains("the call was stopped after 2 seconds"), "{}", result.stderr);
     // Generous because test machines are slow. The test only shows that the call ends.
     assert!(began.elapsed().as_secs() < 25, "{:?}", began.elapsed());
     attacked.assert_usable();
@@ -218,17 +222,17 @@ fn at_create(expected: &'static str) -> impl Fn(&str) {
 
 fn at_check(name: &str) {
     let attacked = Attacked::new(name);
-    let ran = attacked.yard.run(&["check", &attacked.block]);
-    assert_eq!(ran.code, 7, "{}{}", ran.stdout, ran.stderr);
-    assert!(ran.stderr.contains("was stopped: it used more than 30 seconds of processor time"), "{}", ran.stderr);
+    let result = attacked.yard.run(&["check", &attacked.block]);
+    assert_eq!(result.code, 7, "{}{}", result.stdout, result.stderr);
+    assert!(result.stderr.contains("was stopped: it used more than 30 seconds of processor time"), "{}", result.stderr);
     attacked.assert_usable();
 }
 
 fn harmless(output: &'static str) -> impl Fn(&str) {
     move |name| {
         let attacked = Attacked::new(name);
-        let ran = attacked.call_operation();
-        assert_eq!((ran.code, ran.stdout.as_str()), (0, output), "{}", ran.stderr);
+        let result = attacked.call_operation();
+        assert_eq!((result.code, result.stdout.as_str()), (0, output), "{}", result.stderr);
         attacked.assert_usable();
     }
 }
@@ -243,10 +247,10 @@ fn returns_the_same_twice(name: &str) {
 
 fn log_on_one_line(name: &str) {
     let attacked = Attacked::new(name);
-    let ran = attacked.call_operation();
-    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let result = attacked.call_operation();
+    assert_eq!(result.code, 0, "{}", result.stderr);
     let line = r"warn: a\u{1b}[2J\u{1b}]0;owned\u{7}b\rerror: forged\nc\u{9b}2Jd\u{202e}e\u{2028}f";
-    assert_eq!(ran.stderr, format!("{line}\n"));
+    assert_eq!(result.stderr, format!("{line}\n"));
     attacked.assert_usable();
 }
 

@@ -33,12 +33,12 @@ fn lines(yard: &TestYard, arguments: &[&str]) -> Vec<String> {
 
 /// Returns the name and the detail of each failed step of `doctor`.
 fn doctor(yard: &TestYard) -> Vec<(String, String)> {
-    let ran = yard.run(&["doctor", "--json"]);
-    let found: Value = serde_json::from_str(&ran.stdout).expect("one JSON document");
+    let output = yard.run(&["doctor", "--json"]);
+    let found: Value = serde_json::from_str(&output.stdout).expect("one JSON document");
     let steps = found["steps"].as_array().expect("steps").iter().filter(|step| step["status"] == "failed");
     let word = |value: &Value| value.as_str().expect("a text").to_owned();
     let wrong: Vec<_> = steps.map(|step| (word(&step["name"]), word(&step["detail"]))).collect();
-    assert_eq!(ran.code, i32::from(!wrong.is_empty()), "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(output.code, i32::from(!wrong.is_empty()), "{}{}", output.stdout, output.stderr);
     wrong
 }
 

@@ -407,10 +407,10 @@ fn errors_for_bundles() {
 fn install_without_approval_fails() {
     let yard = TestYard::empty();
     yard.ok(&["init", "--key", "file"]);
-    let ran = yard.run(&["install", &bundle("sql")]);
-    assert_eq!(ran.code, 2, "{}", ran.stderr);
-    assert!(ran.stderr.contains("sql sqlite"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("confirm with `--yes`"), "{}", ran.stderr);
+    let output = yard.run(&["install", &bundle("sql")]);
+    assert_eq!(output.code, 2, "{}", output.stderr);
+    assert!(output.stderr.contains("sql sqlite"), "{}", output.stderr);
+    assert!(output.stderr.contains("confirm with `--yes`"), "{}", output.stderr);
     assert_eq!(yard.json(&["bundles"])["bundles"].as_array().map(Vec::len), Some(0));
 }
 
@@ -427,9 +427,9 @@ fn errors_are_json_on_request() {
 fn usage_errors_are_json_on_request() {
     let yard = TestYard::empty();
     for arguments in [&["bogus", "--json"][..], &["check", "--json"], &["list", "--limit", "-1", "--json"]] {
-        let ran = yard.run(arguments);
-        assert_eq!(ran.code, 2, "{}", ran.stderr);
-        let error: serde_json::Value = serde_json::from_str(&ran.stderr).expect("one JSON document");
+        let output = yard.run(arguments);
+        assert_eq!(output.code, 2, "{}", output.stderr);
+        let error: serde_json::Value = serde_json::from_str(&output.stderr).expect("one JSON document");
         assert_eq!(error["error"]["kind"], "usage");
     }
 }

@@ -68,16 +68,16 @@ fn no_operation_reveals_the_secret() {
         .collect();
     for (path, code) in [("/echo", 0), ("/echo-and-fail", 1)] {
         let arguments = json!({"echo": path, "hidden": hidden}).to_string();
-        let ran = yard.run(&["call", "courier/c", "spy", "--args", &arguments, "--json", "-vv"]);
-        assert_eq!(ran.code, code, "{}", ran.stderr);
+        let output = yard.run(&["call", "courier/c", "spy", "--args", &arguments, "--json", "-vv"]);
+        assert_eq!(output.code, code, "{}", output.stderr);
         for form in &searched {
-            assert!(!ran.stdout.contains(form), "on stdout: {form}\n{}", ran.stdout);
-            assert!(!ran.stderr.contains(form), "on stderr: {form}\n{}", ran.stderr);
+            assert!(!output.stdout.contains(form), "on stdout: {form}\n{}", output.stdout);
+            assert!(!output.stderr.contains(form), "on stderr: {form}\n{}", output.stderr);
         }
         if code == 0 {
-            let reply: serde_json::Value = serde_json::from_str(&ran.stdout).expect("one JSON document");
-            assert_eq!(reply["in_memory"], json!([0]), "{}", ran.stdout);
-            assert!(ran.stdout.contains("********"), "{}", ran.stdout);
+            let reply: serde_json::Value = serde_json::from_str(&output.stdout).expect("one JSON document");
+            assert_eq!(reply["in_memory"], json!([0]), "{}", output.stdout);
+            assert!(output.stdout.contains("********"), "{}", output.stdout);
         }
     }
     // The server received both secrets.

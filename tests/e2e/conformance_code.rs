@@ -115,9 +115,9 @@ fn json_plan_has_actions_changes_and_revisions(yard: &TestYard) {
     let blocks = file("[blocks.\"zoo-keeper/ada\"]\nname = \"Eve\"\n[blocks.\"zoo-keeper/bob\"]\nname = \"Bob\"\n");
     let changes = json!([{ "field": "name", "change": "changed", "secret": false, "before": "Ada", "after": "Eve" }]);
     let document = |arguments: &[&str], code: i32| -> Value {
-        let ran = yard.run_with_input(arguments, &blocks);
-        assert_eq!(ran.code, code, "{ran:?}");
-        serde_json::from_str(&ran.stdout).expect("one JSON document")
+        let output = yard.run_with_input(arguments, &blocks);
+        assert_eq!(output.code, code, "{output:?}");
+        serde_json::from_str(&output.stdout).expect("one JSON document")
     };
     assert_eq!(
         document(&["plan", "-", "--json"], 8),

@@ -131,9 +131,9 @@ fn create_blocks_with_secrets(yard: &TestYard) {
 /// Runs a command and checks that no canary is in its output.
 fn assert_no_secret(yard: &TestYard, flags: &[&str], code: i32, arguments: &[&str], input: &str) -> String {
     let arguments = [flags, arguments].concat();
-    let ran = run_command(yard.command(&arguments).env("EAST_DOOR", canary("east")), Some(input));
-    let output = ran.stdout + &ran.stderr;
-    assert_eq!(ran.code, code, "{arguments:?}: {output}");
+    let result = run_command(yard.command(&arguments).env("EAST_DOOR", canary("east")), Some(input));
+    let output = result.stdout + &result.stderr;
+    assert_eq!(result.code, code, "{arguments:?}: {output}");
     assert_eq!(found_in(&output), None, "{arguments:?}: {output}");
     output
 }
@@ -291,8 +291,8 @@ const ADDRESS: &str = "postgres://u:l3t-me-in@127.0.0.1:1/d";
 fn assert_no_password(yard: &TestYard, variable: Option<&str>, arguments: &[&str]) {
     let mut command = yard.command(arguments);
     command.env_remove("BLOCKYARD_YARD").envs(variable.map(|address| ("BLOCKYARD_YARD", address)));
-    let ran = run_command(&mut command, None);
-    let output = ran.stdout + &ran.stderr;
+    let result = run_command(&mut command, None);
+    let output = result.stdout + &result.stderr;
     assert!(!output.contains("l3t-me-in"), "{arguments:?}: {output}");
 }
 

@@ -49,9 +49,9 @@ fn check_database(yard: &TestYard, block: &str) {
         yard.run(&["call", block, operation, "--args", &arguments.to_string(), "--json"])
     };
     let answer = |operation: &str, arguments: Value| -> Value {
-        let ran = call(operation, arguments);
-        assert_eq!(ran.code, 0, "{block} {operation}: {}", ran.stderr);
-        serde_json::from_str(&ran.stdout).expect("JSON")
+        let output = call(operation, arguments);
+        assert_eq!(output.code, 0, "{block} {operation}: {}", output.stderr);
+        serde_json::from_str(&output.stdout).expect("JSON")
     };
     let insert = "insert into birds (id, name) values (:id, :name)";
     let done = answer("execute", json!({"statement": insert, "parameters": {"id": 1, "name": "owl :x 'y'"}}));

@@ -23,8 +23,8 @@ fn run_on(yard: &TestYard, name: &str, lines: Vec<String>) {
         let line = line.replace("blockyard ", &format!("{} ", binary()));
         let mut shell = yard.program("bash");
         shell.args(["-c", &format!("set -o pipefail; {line}")]);
-        let ran = run_command(&mut shell, None);
-        assert_eq!(ran.code, 0, "{name}: `{line}`: {}{}", ran.stdout, ran.stderr);
+        let output = run_command(&mut shell, None);
+        assert_eq!(output.code, 0, "{name}: `{line}`: {}{}", output.stdout, output.stderr);
     }
 }
 

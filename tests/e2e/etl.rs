@@ -25,9 +25,9 @@ fn run(yard: &TestYard, program: &str, arguments: &[&str]) -> String {
     let own = std::path::Path::new(&binary()).parent().expect("a folder").to_owned();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(std::iter::once(own).chain(std::env::split_paths(&path))).expect("a path");
-    let ran = run_command(command.env("PATH", path), None);
-    assert_eq!(ran.code, 0, "{program}: {}{}", ran.stdout, ran.stderr);
-    ran.stdout
+    let result = run_command(command.env("PATH", path), None);
+    assert_eq!(result.code, 0, "{program}: {}{}", result.stdout, result.stderr);
+    result.stdout
 }
 
 #[test]

@@ -252,10 +252,10 @@ fn parquet_and_arrow_preserve_server_types() {
     let Some(packages) = optional("BLOCKYARD_TEST_PYARROW") else { return };
     let schema = |file: &str| {
         let python = format!("import pyarrow.parquet as q; print([str(t) for t in q.read_schema({file:?}).types])");
-        let ran = program("python3").args(["-c", &python]).env("PYTHONPATH", &packages).output();
-        let ran = ran.expect("python3");
-        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-        String::from_utf8(ran.stdout).expect("text").trim().to_owned()
+        let output = program("python3").args(["-c", &python]).env("PYTHONPATH", &packages).output();
+        let output = output.expect("python3");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text").trim().to_owned()
     };
     let check = |yard: &TestYard, block: &str, statement: &str, expected: &str| {
         let out = yard.path("types.parquet").display().to_string();

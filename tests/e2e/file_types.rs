@@ -15,14 +15,14 @@ fn load(yard: &TestYard, block: &str, table: &str, format: &str, text: &str) -> 
 }
 
 fn loaded(yard: &TestYard, block: &str, table: &str, format: &str, text: &str) {
-    let ran = load(yard, block, table, format, text);
-    assert_eq!(ran.code, 0, "{table} {text}: {}", ran.stderr);
+    let output = load(yard, block, table, format, text);
+    assert_eq!(output.code, 0, "{table} {text}: {}", output.stderr);
 }
 
 fn refused(yard: &TestYard, block: &str, table: &str, format: &str, text: &str, expected: &str) {
-    let ran = load(yard, block, table, format, text);
-    assert_eq!(ran.code, 1, "{table} {text}: {}", ran.stdout);
-    assert!(ran.stderr.contains(expected), "{table} {text}: `{expected}` is missing in {}", ran.stderr);
+    let output = load(yard, block, table, format, text);
+    assert_eq!(output.code, 1, "{table} {text}: {}", output.stdout);
+    assert!(output.stderr.contains(expected), "{table} {text}: `{expected}` is missing in {}", output.stderr);
 }
 
 /// A CSV file with one row and one column `v`.
@@ -168,9 +168,9 @@ fn with_pyarrow(yard: &TestYard, name: &str, script: &str) -> Option<String> {
     let packages = optional("BLOCKYARD_TEST_PYARROW")?;
     let path = yard.path(name).display().to_string();
     let python = format!("import pyarrow as pa, pyarrow.parquet as pq\npath = {path:?}\n{script}");
-    let ran = program("python3").args(["-c", &python]).env("PYTHONPATH", &packages).output();
-    let ran = ran.expect("python3");
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let output = program("python3").args(["-c", &python]).env("PYTHONPATH", &packages).output();
+    let output = output.expect("python3");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Some(path)
 }
 
@@ -190,12 +190,16 @@ fn times_outside_of_a_day_are_rejected() {
         "pa.array([0, 86_400_001_000], pa.time64('us'))",
         "pa.array([[], [86_400_000_001]], pa.list_(pa.time64('us')))",
     ] {
-        let Some(ran) = load_parquet(&yard, block, "wrong", values) else { return };
-        assert!(ran.code == 1 && ran.stderr.contains("row 2: column `v`: the time is "), "{values}: {}", ran.stderr);
+        let Some(output) = load_parquet(&yard, block, "wrong", values) else { return };
+        assert!(
+            output.code == 1 && output.stderr.contains("row 2: column `v`: the time is "),
+            "{values}: {}",
+            output.stderr
+        );
     }
     let values = "pa.array([0, 86_399_500_000], pa.time64('us'))";
-    let Some(ran) = load_parquet(&yard, block, "times", values) else { return };
-    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let Some(output) = load_parquet(&yard, block, "times", values) else { return };
+    assert_eq!(output.code, 0, "{}", output.stderr);
     assert_eq!(texts(&yard, block, "select v as t from times order by v"), ["00:00:00", "23:59:59.500000"]);
 }
 
@@ -284,12 +288,12 @@ fn file_decimals_preserve_their_scale() {
         }
         let digits = "12345678901234567890123456789012345678";
         let values = format!("pa.array([__import__('decimal').Decimal('{digits}')], pa.decimal128(38, 0))");
-        let Some(ran) = load_parquet(yard, block, "whole", &values) else { return };
-        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let Some(output) = load_parquet(yard, block, "whole", &values) else { return };
+        assert_eq!(output.code, 0, "{}", output.stderr);
         assert_eq!(texts(yard, block, "select cast(v as char) as t from whole"), [digits]);
         let values = "pa.array([__import__('decimal').Decimal('1.10')], pa.decimal128(5, 2))";
-        let Some(ran) = load_parquet(yard, block, "places", values) else { return };
-        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let Some(output) = load_parquet(yard, block, "places", values) else { return };
+        assert_eq!(output.code, 0, "{}", output.stderr);
         assert_eq!(texts(yard, block, "select cast(v as char) as t from places"), ["1.10"]);
     });
 }

@@ -16,9 +16,9 @@ fn load(yard: &TestYard, block: &str, table: &str, format: &str, text: &[u8], mo
 }
 
 fn loaded(yard: &TestYard, block: &str, table: &str, format: &str, text: &str, more: &[&str]) -> u64 {
-    let ran = load(yard, block, table, format, text.as_bytes(), more);
-    assert_eq!(ran.code, 0, "{block} {table}: {}", ran.stderr);
-    let answer: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let output = load(yard, block, table, format, text.as_bytes(), more);
+    assert_eq!(output.code, 0, "{block} {table}: {}", output.stderr);
+    let answer: Value = serde_json::from_str(&output.stdout).expect("JSON");
     answer["rows"].as_u64().expect("a number")
 }
 
@@ -35,10 +35,10 @@ fn refused_with(
     more: &[&str],
     expected: &[&str],
 ) {
-    let ran = load(yard, block, table, format, text, more);
-    assert_eq!(ran.code, 1, "{block} {table}: {}", ran.stdout);
+    let output = load(yard, block, table, format, text, more);
+    assert_eq!(output.code, 1, "{block} {table}: {}", output.stdout);
     for words in expected {
-        assert!(ran.stderr.contains(words), "{block} {table}: `{words}` is missing in {}", ran.stderr);
+        assert!(output.stderr.contains(words), "{block} {table}: `{words}` is missing in {}", output.stderr);
     }
 }
 
@@ -478,11 +478,11 @@ fn strings_and_bytes_of_a_column_are_distinct() {
     };
     for (column, row) in [("b", "row 2"), ("t", "row 3"), ("n", "row 3")] {
         for format in ["csv", "ndjson"] {
-            let ran = unload(column, format);
+            let output = unload(column, format);
             assert!(
-                ran.code == 1 && ran.stderr.contains(row) && ran.stderr.contains("cast("),
+                output.code == 1 && output.stderr.contains(row) && output.stderr.contains("cast("),
                 "{column}: {}",
-                ran.stderr
+                output.stderr
             );
         }
     }
@@ -541,8 +541,8 @@ fn json_null_is_distinct_from_sql_null() {
             let statement = "select * from documents order by id";
             yard.run(&["call", block, "unload", "--statement", statement, "--format", format, "--out", &out])
         };
-        let ran = unload("ndjson");
-        assert!(ran.code == 1 && ran.stderr.contains("row 2: column `doc`"), "{}", ran.stderr);
+        let output = unload("ndjson");
+        assert!(output.code == 1 && output.stderr.contains("row 2: column `doc`"), "{}", output.stderr);
         for format in ["csv", "parquet", "arrow"] {
             assert_eq!(unload(format).code, 0, "{format}");
             yard.ok(&["execute", block, "delete from documents"]);

@@ -43,9 +43,9 @@ impl OldYard {
     }
 
     fn ok(&self, arguments: &[&str]) -> String {
-        let ran = self.run(arguments);
-        assert_eq!(ran.code, 0, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
-        ran.stdout
+        let output = self.run(arguments);
+        assert_eq!(output.code, 0, "{arguments:?}: {}{}", output.stdout, output.stderr);
+        output.stdout
     }
 
     fn json(&self, arguments: &[&str]) -> Value {
@@ -276,9 +276,9 @@ impl SecondFormat {
     }
 
     fn ok(&self, arguments: &[&str]) -> String {
-        let ran = self.run(arguments);
-        assert_eq!(ran.code, 0, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
-        ran.stdout
+        let output = self.run(arguments);
+        assert_eq!(output.code, 0, "{arguments:?}: {}{}", output.stdout, output.stderr);
+        output.stdout
     }
 
     fn json(&self, arguments: &[&str]) -> Value {

@@ -441,12 +441,13 @@ fn clock_skew_is_reported() {
     for off in ["+10m", "-10m"] {
         let mut late = cloud.yard.program("faketime");
         late.args(["-f", off]).arg(blockyard_tests::binary()).args(["call", "gcs-bucket/zoo", "list"]);
-        let ran = blockyard_tests::run_command(&mut late, None);
-        assert_eq!(ran.code, 1, "{off}: {}", ran.stdout);
+        let output = blockyard_tests::run_command(&mut late, None);
+        assert_eq!(output.code, 1, "{off}: {}", output.stdout);
         assert!(
-            ran.stderr.contains("in a reasonable timeframe") && ran.stderr.contains("this machine's clock is correct"),
+            output.stderr.contains("in a reasonable timeframe")
+                && output.stderr.contains("this machine's clock is correct"),
             "{off}: {}",
-            ran.stderr
+            output.stderr
         );
     }
 }

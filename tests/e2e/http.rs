@@ -39,16 +39,16 @@ fn call(yard: &TestYard, operation: &str, arguments: &Value) -> CommandOutput {
 }
 
 fn answer(yard: &TestYard, operation: &str, arguments: &Value) -> Value {
-    let ran = call(yard, operation, arguments);
-    assert_eq!(ran.code, 0, "{operation} {arguments}: {}", ran.stderr);
-    serde_json::from_str(&ran.stdout).expect("one JSON document")
+    let output = call(yard, operation, arguments);
+    assert_eq!(output.code, 0, "{operation} {arguments}: {}", output.stderr);
+    serde_json::from_str(&output.stdout).expect("one JSON document")
 }
 
 /// Makes a call that must fail with this exit code. Returns standard error.
 fn refused(yard: &TestYard, code: i32, operation: &str, arguments: &Value) -> String {
-    let ran = call(yard, operation, arguments);
-    assert_eq!(ran.code, code, "{operation} {arguments}: {}{}", ran.stdout, ran.stderr);
-    ran.stderr
+    let output = call(yard, operation, arguments);
+    assert_eq!(output.code, code, "{operation} {arguments}: {}{}", output.stdout, output.stderr);
+    output.stderr
 }
 
 fn echo(request: &RecordedRequest) -> Answer {
@@ -94,9 +94,9 @@ fn tls_verifies_the_host_name_and_negotiates_http_2() {
     assert_eq!(answer(&yard, "get", &json!({"path": "/"}))["text"], "HTTP/2.0");
     // Without the CA certificate among the roots, the server is not trusted, and no option disables
     // the check.
-    let ran = yard.run(&["call", "courier/c", "get", "--path", "/"]);
-    assert_eq!(ran.code, 1, "{}", ran.stderr);
-    assert!(ran.stderr.contains("TLS: invalid peer certificate"), "{}", ran.stderr);
+    let output = yard.run(&["call", "courier/c", "get", "--path", "/"]);
+    assert_eq!(output.code, 1, "{}", output.stderr);
+    assert!(output.stderr.contains("TLS: invalid peer certificate"), "{}", output.stderr);
     assert_eq!(web.requests().len(), 1);
 }
 
@@ -147,9 +147,9 @@ fn alternative_spellings_of_an_address_are_rejected() {
         let url = format!("http://{host}:{port}");
         let address = format!("courier/spelled-{index}");
         yard.create(&address, &json!({"base_url": url}));
-        let ran = yard.run(&["call", &address, "get", "--path", "/"]);
-        let refused = ran.stderr.contains("which is") || ran.stderr.contains("error: `http");
-        assert!((ran.code == 5 || ran.code == 1) && refused, "{url}: {} {}", ran.code, ran.stderr);
+        let output = yard.run(&["call", &address, "get", "--path", "/"]);
+        let refused = output.stderr.contains("which is") || output.stderr.contains("error: `http");
+        assert!((output.code == 5 || output.code == 1) && refused, "{url}: {} {}", output.code, output.stderr);
     }
     assert_eq!(web.connections(), 0);
 }
@@ -246,11 +246,11 @@ fn redirects_are_checked_hop_by_hop() {
     assert_eq!(same["status"], 200);
     assert_eq!(web.requests()[1].header("authorization"), format!("Bearer {CANARY}"));
     for path in ["/other", "/metadata", "/decimal", "/downgrade"] {
-        let ran = call(&yard, "get", &json!({"path": path, "auth": "bearer"}));
+        let output = call(&yard, "get", &json!({"path": path, "auth": "bearer"}));
         assert!(
-            ran.code == 5 || ran.code == 1 && ran.stderr.contains("refused the redirect from"),
+            output.code == 5 || output.code == 1 && output.stderr.contains("refused the redirect from"),
             "{path}: {}",
-            ran.stderr
+            output.stderr
         );
     }
     assert_eq!(elsewhere.connections(), 0);
@@ -284,8 +284,8 @@ fn reserved_headers_are_rejected() {
         ("x-fine", "a\r\nHost: evil.example"),
         ("a b", "c"),
     ] {
-        let ran = call(&yard, "get", &json!({"path": "/", "headers": {name: value}}));
-        assert_eq!(ran.code, 1, "{name}: {}{}", ran.stdout, ran.stderr);
+        let output = call(&yard, "get", &json!({"path": "/", "headers": {name: value}}));
+        assert_eq!(output.code, 1, "{name}: {}{}", output.stdout, output.stderr);
     }
     let message =
         refused(&yard, 1, "get", &json!({"path": "/", "headers": {"Authorization": "Bearer other"}, "auth": "bearer"}));
@@ -323,17 +323,17 @@ fn read_operation_sends_only_safe_requests() {
 fn safe_requests_are_shown_before_approval() {
     let yard = TestYard::empty();
     yard.ok(&["init", "--key", "file"]);
-    let ran = yard.run(&["install", &bundle("courier")]);
-    assert_eq!(ran.code, 2, "{}", ran.stderr);
-    assert!(ran.stderr.contains("http {config.base_url}"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("send requests to the origin that its blocks name"), "{}", ran.stderr);
+    let output = yard.run(&["install", &bundle("courier")]);
+    assert_eq!(output.code, 2, "{}", output.stderr);
+    assert!(output.stderr.contains("http {config.base_url}"), "{}", output.stderr);
+    assert!(output.stderr.contains("send requests to the origin that its blocks name"), "{}", output.stderr);
     assert!(
-        ran.stderr.contains(
+        output.stderr.contains(
             "`send-in-read` of courier is read-only, but sends `POST {config.base_url}/search/*`, \
              which the bundle declares safe"
         ),
         "{}",
-        ran.stderr
+        output.stderr
     );
 }
 
@@ -346,8 +346,8 @@ fn environment_proxies_are_ignored() {
     for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"] {
         command.env(name, proxy.url());
     }
-    let ran = blockyard_tests::run_command(&mut command, None);
-    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let output = blockyard_tests::run_command(&mut command, None);
+    assert_eq!(output.code, 0, "{}", output.stderr);
     assert_eq!((web.requests().len(), proxy.connections()), (1, 0));
 }
 
@@ -367,8 +367,8 @@ fn malformed_response_is_a_clear_error() {
     assert!(message.contains("0 ms"), "{message}");
     let message = refused(&yard, 1, "get", &json!({"path": "/headers"}));
     assert!(message.contains("headers of"), "{message}");
-    let ran = yard.run(&["call", "courier/c", "get", "--path", "/slow", "--timeout", "1"]);
-    assert_eq!(ran.code, 7, "{}", ran.stderr);
+    let output = yard.run(&["call", "courier/c", "get", "--path", "/slow", "--timeout", "1"]);
+    assert_eq!(output.code, 7, "{}", output.stderr);
     drop(web);
     let message = refused(&yard, 1, "get", &json!({"path": "/"}));
     assert!(message.contains("`127.0.0.1` cannot be reached"), "{message}");
@@ -382,12 +382,12 @@ fn bodies_are_passed_by_handle() {
     });
     let yard = yard(&web);
     let file = yard.path("big");
-    let ran = yard.run(&["call", "courier/c", "fetch", "--path", "/big", "--out", file.to_str().expect("a path")]);
-    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let output = yard.run(&["call", "courier/c", "fetch", "--path", "/big", "--out", file.to_str().expect("a path")]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
     let expected: Vec<u8> = blockyard_tests::web::pattern(40 << 20).flatten().collect();
     assert!(std::fs::read(&file).expect("the file") == expected, "the received bytes differ from those sent");
-    let ran = yard.run(&["call", "courier/c", "store", "--path", "/up", "--in", file.to_str().expect("a path")]);
-    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let output = yard.run(&["call", "courier/c", "store", "--path", "/up", "--in", file.to_str().expect("a path")]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
     let stored = web.requests().pop().expect("a request");
     assert_eq!((stored.length, stored.header("content-length")), (40 << 20, "41943040"));
     assert_eq!(stored.body, expected[..1 << 20]);
@@ -437,9 +437,9 @@ fn output_parts_form_one_stream() {
     assert!(got.contains("/page/1;/page/2;/page/4;"), "{got}");
     // A part that fails ends the stream with its error.
     drop(web);
-    let ran = yard.run(&["call", "courier/c", "pages", "--count", "4", "--out", "-"]);
-    assert_eq!(ran.code, 1, "{}", ran.stderr);
-    assert!(ran.stderr.contains("cannot be reached"), "{}", ran.stderr);
+    let output = yard.run(&["call", "courier/c", "pages", "--count", "4", "--out", "-"]);
+    assert_eq!(output.code, 1, "{}", output.stderr);
+    assert!(output.stderr.contains("cannot be reached"), "{}", output.stderr);
 }
 
 #[test]
@@ -455,9 +455,9 @@ fn responses_contain_no_secret() {
         assert!(text.contains("********") && !text.contains(CANARY) && !text.contains("YWRhOm"), "{auth}: {text}");
     }
     // Parts that would be forwarded are rejected rather than masked silently.
-    let ran = call(&yard, "relay", &json!({"path": "/", "to": "/to", "auth": "bearer"}));
-    assert_eq!(ran.code, 1, "{}", ran.stderr);
-    assert!(ran.stderr.contains("holds a secret of this block"), "{}", ran.stderr);
+    let output = call(&yard, "relay", &json!({"path": "/", "to": "/to", "auth": "bearer"}));
+    assert_eq!(output.code, 1, "{}", output.stderr);
+    assert!(output.stderr.contains("holds a secret of this block"), "{}", output.stderr);
     assert!(web.requests().iter().all(|request| request.method == "GET"
         || request.body.is_empty()
         || !String::from_utf8_lossy(&request.body).contains(CANARY)));
@@ -498,9 +498,9 @@ fn interrupted_response_leaves_no_file() {
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n".to_vec();
     let yard = raw_yard(raw(vec![head, vec![b'x'; 50_000]], std::time::Duration::ZERO));
     let file = yard.path("short");
-    let ran = yard.run(&["call", "courier/c", "fetch", "--path", "/", "--out", file.to_str().expect("a path")]);
-    assert_eq!(ran.code, 1, "{}", ran.stderr);
-    assert!(ran.stderr.contains("the response was interrupted"), "{}", ran.stderr);
+    let output = yard.run(&["call", "courier/c", "fetch", "--path", "/", "--out", file.to_str().expect("a path")]);
+    assert_eq!(output.code, 1, "{}", output.stderr);
+    assert!(output.stderr.contains("the response was interrupted"), "{}", output.stderr);
     assert!(!file.exists());
 }
 
@@ -522,9 +522,9 @@ fn slow_response_ends_at_the_deadline_of_the_call() {
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n".to_vec();
     let chunks = std::iter::once(head).chain((0..600).map(|_| b"x".to_vec())).collect();
     let yard = raw_yard(raw(chunks, std::time::Duration::from_millis(100)));
-    let ran = yard.run(&["call", "courier/c", "get", "--path", "/", "--timeout", "2"]);
-    assert_eq!(ran.code, 7, "{}", ran.stderr);
-    assert!(ran.stderr.contains("stopped after 2 seconds"), "{}", ran.stderr);
+    let output = yard.run(&["call", "courier/c", "get", "--path", "/", "--timeout", "2"]);
+    assert_eq!(output.code, 7, "{}", output.stderr);
+    assert!(output.stderr.contains("stopped after 2 seconds"), "{}", output.stderr);
 }
 
 #[test]
@@ -543,20 +543,20 @@ fn host_name_that_resolves_to_a_private_address_is_rejected() {
         blockyard_tests::run_command(&mut command, None)
     };
     for name in ["a.wild.example", "eu.courier.example"] {
-        let ran = call(&format!("https://{name}/"));
-        assert_eq!(ran.code, 5, "{}", ran.stderr);
+        let output = call(&format!("https://{name}/"));
+        assert_eq!(output.code, 5, "{}", output.stderr);
         assert!(
-            ran.stderr.contains(&format!("`{name}` has the address 127.0.0.1, which is a loopback address")),
+            output.stderr.contains(&format!("`{name}` has the address 127.0.0.1, which is a loopback address")),
             "{}",
-            ran.stderr
+            output.stderr
         );
-        assert!(ran.stderr.contains(&format!("'http https://{name} at 127.0.0.1")), "{}", ran.stderr);
+        assert!(output.stderr.contains(&format!("'http https://{name} at 127.0.0.1")), "{}", output.stderr);
     }
     // Granted by name and network: the connection is attempted, but nothing listens there.
     yard.ok(&["grant", "courier", "http https://a.wild.example at 127.0.0.0/8"]);
-    let ran = call("https://a.wild.example/");
-    assert_eq!(ran.code, 1, "{}", ran.stderr);
-    assert!(ran.stderr.contains("cannot be reached"), "{}", ran.stderr);
+    let output = call("https://a.wild.example/");
+    assert_eq!(output.code, 1, "{}", output.stderr);
+    assert!(output.stderr.contains("cannot be reached"), "{}", output.stderr);
 }
 
 #[test]

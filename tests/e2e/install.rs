@@ -134,9 +134,9 @@ fn review_names_a_new_capability(yard: &TestYard) {
 fn upgrade_does_not_restore_a_revoked_capability(yard: &TestYard) {
     yard.ok(&["install", &sec(yard, "0.1.0", &["log", "clock"], &url(), &[]), "--yes"]);
     yard.ok(&["revoke", "sec", "clock"]);
-    let ran = yard.run(&["install", &sec(yard, "0.1.1", &["log", "clock"], &url(), &[]), "--yes"]);
-    assert_eq!(ran.code, 0, "{}", ran.stderr);
-    assert!(ran.stderr.contains("capability `clock` stays revoked"), "{}", ran.stderr);
+    let output = yard.run(&["install", &sec(yard, "0.1.1", &["log", "clock"], &url(), &[]), "--yes"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert!(output.stderr.contains("capability `clock` stays revoked"), "{}", output.stderr);
     let clock = |yard: &TestYard| {
         let grants = yard.json(&["grants", "sec"])["grants"].as_array().expect("grants").clone();
         grants.into_iter().find(|grant| grant["capability"] == "clock").expect("the requested capability")["granted"]
@@ -150,21 +150,25 @@ fn upgrade_does_not_restore_a_revoked_capability(yard: &TestYard) {
 fn failed_bundles_are_reported_and_the_others_installed(yard: &TestYard) {
     let good = sec(yard, "0.1.0", &[], &url(), &[]);
     std::fs::write(yard.path("broken.wasm"), "not a component").expect("a file");
-    let ran = yard.run(&["install", "nowhere.wasm", &good, "broken.wasm", &bundle("sql"), "--yes"]);
-    assert_eq!(ran.code, 3, "exit code of the first failure: {}", ran.stderr);
-    assert!(ran.stdout.contains("installed sec 0.1.0"), "{}", ran.stdout);
-    assert!(ran.stderr.contains("2 of 4 bundles were not installed"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("`nowhere.wasm`: ") && ran.stderr.contains("`broken.wasm`: "), "{}", ran.stderr);
+    let output = yard.run(&["install", "nowhere.wasm", &good, "broken.wasm", &bundle("sql"), "--yes"]);
+    assert_eq!(output.code, 3, "exit code of the first failure: {}", output.stderr);
+    assert!(output.stdout.contains("installed sec 0.1.0"), "{}", output.stdout);
+    assert!(output.stderr.contains("2 of 4 bundles were not installed"), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("`nowhere.wasm`: ") && output.stderr.contains("`broken.wasm`: "),
+        "{}",
+        output.stderr
+    );
     assert_eq!(versions(yard), ["0.1.0"]);
-    let ran = yard.run(&["install", "nowhere.wasm", &good, "--yes", "--json"]);
-    assert_eq!(ran.code, 3);
-    let document: Value = serde_json::from_str(&ran.stdout).expect("one document");
+    let output = yard.run(&["install", "nowhere.wasm", &good, "--yes", "--json"]);
+    assert_eq!(output.code, 3);
+    let document: Value = serde_json::from_str(&output.stdout).expect("one document");
     assert_eq!(document["installed"][0]["name"], "sec");
     assert_eq!(
         (&document["failed"][0]["bundle"], &document["failed"][0]["error"]["kind"]),
         (&json!("nowhere.wasm"), &json!("not-found"))
     );
-    assert_eq!(serde_json::from_str::<Value>(&ran.stderr).expect("one error")["error"]["kind"], "not-found");
+    assert_eq!(serde_json::from_str::<Value>(&output.stderr).expect("one error")["error"]["kind"], "not-found");
     // A single bundle fails without the summary of several bundles.
     let refused = yard.fails(3, &["install", "nowhere.wasm", "--yes"]);
     assert!(refused.starts_with("error: `nowhere.wasm` cannot be read"), "{refused}");

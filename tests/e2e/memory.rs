@@ -10,7 +10,7 @@ pub(crate) fn peak_memory(yard: &TestYard, arguments: &[&str]) -> u64 {
         now=$(sed -n 's/^VmHWM:[[:space:]]*\\([0-9]*\\).*/\\1/p' /proc/$child/status 2>/dev/null); \
         peak=${now:-$peak}; sleep 0.02; done; wait $child || exit 1; echo $peak >&2";
     command.args(["-c", script, "sh"]).arg(binary()).args(arguments);
-    let ran = blockyard_tests::run_command(&mut command, None);
-    assert_eq!(ran.code, 0, "{arguments:?}: {}", ran.stderr);
-    ran.stderr.trim().lines().last().and_then(|line| line.parse().ok()).expect("a number")
+    let output = blockyard_tests::run_command(&mut command, None);
+    assert_eq!(output.code, 0, "{arguments:?}: {}", output.stderr);
+    output.stderr.trim().lines().last().and_then(|line| line.parse().ok()).expect("a number")
 }

@@ -176,9 +176,9 @@ fn colliding_file_names_are_rejected() {
     let one = yard.path("one");
     yard.ok(&["cp", "gcs-bucket/rest:c/a//b.txt", one.to_str().expect("a path")]);
     assert_eq!(std::fs::read_to_string(&one).expect("the file"), "c/a//b.txt");
-    let ran = yard.run(&["cp", "-r", "gcs-bucket/rest:c", to, "--skip-bad-names"]);
-    assert_eq!(ran.code, 4, "{}", ran.stderr);
-    assert!(ran.stderr.contains("4 objects cannot be saved as files; the others were copied"), "{}", ran.stderr);
+    let output = yard.run(&["cp", "-r", "gcs-bucket/rest:c", to, "--skip-bad-names"]);
+    assert_eq!(output.code, 4, "{}", output.stderr);
+    assert!(output.stderr.contains("4 objects cannot be saved as files; the others were copied"), "{}", output.stderr);
     assert_eq!(std::fs::read_to_string(back.join("a/b.txt")).expect("the file"), "c/a/b.txt");
     assert_eq!(std::fs::read_to_string(back.join("d/e")).expect("the file"), "c/d/e");
     assert_eq!(std::fs::read_dir(&back).expect("the folder").count(), 2);

@@ -24,17 +24,17 @@ fn database_errors_do_not_confirm_guesses() {
         for (operation, statement) in [("fetch-all", cast), ("execute", twice), ("fetch-all", &long)] {
             let parameters = if statement.contains(":x") { json!({"x": guess}) } else { json!({}) };
             let arguments = json!({"statement": statement, "parameters": parameters}).to_string();
-            let ran = yard.run_with_input(&["call", "sql-database/pg", operation, "--args", "-"], &arguments);
-            assert_eq!(ran.code, 1, "{operation}: {}", ran.stdout);
-            assert!(!ran.stderr.contains("holds a secret"), "{operation}: {}", ran.stderr);
-            answered.push(ran.stderr.replace(&guess, "GUESS"));
+            let output = yard.run_with_input(&["call", "sql-database/pg", operation, "--args", "-"], &arguments);
+            assert_eq!(output.code, 1, "{operation}: {}", output.stdout);
+            assert!(!output.stderr.contains("holds a secret"), "{operation}: {}", output.stderr);
+            answered.push(output.stderr.replace(&guess, "GUESS"));
         }
         let csv = format!("a\n{guess}\n{guess}\n");
         std::fs::write(yard.path("guesses.csv"), csv).expect("a file");
         let load = ["load", "--table", "guessed", "--mode", "append", "--format", "csv", "--in", "guesses.csv"];
-        let ran = yard.run(&[&["call", "sql-database/pg"][..], &load].concat());
-        assert_eq!(ran.code, 1, "{}", ran.stdout);
-        answered.push(ran.stderr.replace(&guess, "GUESS"));
+        let output = yard.run(&[&["call", "sql-database/pg"][..], &load].concat());
+        assert_eq!(output.code, 1, "{}", output.stdout);
+        answered.push(output.stderr.replace(&guess, "GUESS"));
         answers.push(answered);
     }
     assert_eq!(answers[0], answers[1], "a right and a wrong guess must get the same response");
@@ -54,11 +54,11 @@ fn short_secret_within_a_word_is_not_a_guess() {
     let created = yard.run_with_input(&["create", "http-endpoint/t", "--set", &base, "--secret", "token=-"], "test");
     assert_eq!(created.code, 0, "{}", created.stderr);
     let get = |path: &str| yard.run(&["call", "http-endpoint/t", "get", "--path", path, "--out", "-"]);
-    let ran = get("latest.csv");
-    assert_eq!((ran.code, ran.stdout.as_str()), (0, "a,b\n1,2\n"), "{}", ran.stderr);
+    let output = get("latest.csv");
+    assert_eq!((output.code, output.stdout.as_str()), (0, "a,b\n1,2\n"), "{}", output.stderr);
     // A path segment that equals the secret is treated as a guess, and the request is not sent.
-    let ran = get("test");
-    assert!(ran.code == 7 && ran.stderr.contains("arguments contain the value of a secret"), "{}", ran.stderr);
+    let output = get("test");
+    assert!(output.code == 7 && output.stderr.contains("arguments contain the value of a secret"), "{}", output.stderr);
     assert!(!web.requests().iter().any(|request| request.target == "/data/test"));
 }
 
@@ -97,8 +97,8 @@ fn failure_after_the_result_has_an_audit_line() {
     yard.ok(&["execute", "sql-database/flights", fill]);
     // The last row overflows.
     let statement = "select case when n < 50000 then n else abs(-9223372036854775807 - 1) end as v from numbers";
-    let ran = yard.run(&["query", "sql-database/flights", statement, "--format", "ndjson", "--out", "out"]);
-    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    let output = yard.run(&["query", "sql-database/flights", statement, "--format", "ndjson", "--out", "out"]);
+    assert_eq!(output.code, 1, "{}", output.stderr);
     let audit = yard.json(&["audit"])["audit"].clone();
     let lines: Vec<&Value> = audit.as_array().expect("lines").iter().collect();
     let failed = lines.iter().find(|line| line["action"] == "call-failed").unwrap_or_else(|| panic!("{audit}"));
@@ -111,9 +111,9 @@ fn source_outside_of_a_secret_field_is_rejected() {
     let yard = TestYard::new();
     yard.ok(&["install", &bundle("zoo"), "--yes"]);
     let config = json!({"animal": "lion", "notes": {"a": {"$source": "env:HOME"}}}).to_string();
-    let ran = yard.run_with_input(&["create", "zoo-cage/lion", "--json-config", "-"], &config);
-    assert_eq!(ran.code, 4, "{}", ran.stderr);
-    assert!(ran.stderr.contains("/notes/a: `$source` is permitted in a secret field only"), "{}", ran.stderr);
+    let output = yard.run_with_input(&["create", "zoo-cage/lion", "--json-config", "-"], &config);
+    assert_eq!(output.code, 4, "{}", output.stderr);
+    assert!(output.stderr.contains("/notes/a: `$source` is permitted in a secret field only"), "{}", output.stderr);
 }
 
 #[test]

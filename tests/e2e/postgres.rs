@@ -378,9 +378,9 @@ fn password_is_in_no_output_or_file() {
         &["check", "sql-database/pg", "-v"],
         &["query", "sql-database/pg", "select current_setting('no.such')"],
     ] {
-        let ran = server.yard.run(arguments);
-        output.push_str(&ran.stdout);
-        output.push_str(&ran.stderr);
+        let result = server.yard.run(arguments);
+        output.push_str(&result.stdout);
+        output.push_str(&result.stderr);
     }
     assert!(!output.contains(&password()), "{output}");
     assert_eq!(server.yard.any_file_contains(&password()), None);

@@ -48,8 +48,8 @@ fn file(location: &Value) -> PathBuf {
 }
 
 /// Checks whether a command failed because its key is not the yard's key.
-fn refused(ran: &CommandOutput) -> bool {
-    ran.code == 5 && ran.stderr.contains("is not this yard's key")
+fn refused(result: &CommandOutput) -> bool {
+    result.code == 5 && result.stderr.contains("is not this yard's key")
 }
 
 fn rotated_blocks_open_with_the_new_key_only(yard: &TestYard) {

@@ -41,9 +41,9 @@ fn attack(yard: &TestYard, operation: &str, more: &[&str]) -> CommandOutput {
 
 fn stopped(operation: &str, expected: &str) {
     let yard = yard();
-    let ran = attack(&yard, operation, &[]);
-    assert_eq!(ran.code, 7, "{operation}: {}{}", ran.stdout, ran.stderr);
-    assert!(ran.stderr.contains(expected), "{operation}: {}", ran.stderr);
+    let output = attack(&yard, operation, &[]);
+    assert_eq!(output.code, 7, "{operation}: {}{}", output.stdout, output.stderr);
+    assert!(output.stderr.contains(expected), "{operation}: {}", output.stderr);
     // Only that call fails.
     assert_eq!(attack(&yard, "nothing", &[]).stdout, "null\n");
 }
@@ -92,30 +92,30 @@ fn sleep() {
     let yard = yard();
     let mut command = yard.command(&["call", "misbehave/m", "sleep", "--timeout", "2"]);
     let began = std::time::Instant::now();
-    let ran = blockyard_tests::run_command(&mut command, None);
-    assert_eq!(ran.code, 7, "{}", ran.stderr);
-    assert!(ran.stderr.contains("the call was stopped after 2 seconds"), "{}", ran.stderr);
+    let output = blockyard_tests::run_command(&mut command, None);
+    assert_eq!(output.code, 7, "{}", output.stderr);
+    assert!(output.stderr.contains("the call was stopped after 2 seconds"), "{}", output.stderr);
     assert!(began.elapsed().as_secs() < 20);
 }
 
 #[test]
 fn flood_log() {
     let yard = yard();
-    let ran = attack(&yard, "flood-log", &[]);
-    assert_eq!(ran.code, 0, "{}", ran.stderr);
-    assert!(!ran.stderr.contains('\x1b'), "control characters in the output");
+    let output = attack(&yard, "flood-log", &[]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert!(!output.stderr.contains('\x1b'), "control characters in the output");
     let last = "log limit of 1000 lines or 1024 KiB per call reached; further lines are dropped\n";
-    assert!(ran.stderr.ends_with(last), "{}", ran.stderr);
-    assert!(ran.stderr.len() > 1 << 19 && ran.stderr.len() <= (1 << 20) + (1 << 16), "{}", ran.stderr.len());
+    assert!(output.stderr.ends_with(last), "{}", output.stderr);
+    assert!(output.stderr.len() > 1 << 19 && output.stderr.len() <= (1 << 20) + (1 << 16), "{}", output.stderr.len());
 }
 
 #[test]
 fn open_other_database() {
     let yard = yard();
     let other = yard.path("yard.db").display().to_string();
-    let ran = attack(&yard, "open-other-database", &["--path", &other]);
-    assert_eq!(ran.code, 5, "{}", ran.stderr);
-    assert!(ran.stderr.contains("the block's configuration does not name the database"), "{}", ran.stderr);
+    let output = attack(&yard, "open-other-database", &["--path", &other]);
+    assert_eq!(output.code, 5, "{}", output.stderr);
+    assert!(output.stderr.contains("the block's configuration does not name the database"), "{}", output.stderr);
 }
 
 #[test]
@@ -123,9 +123,9 @@ fn create_table_in_read() {
     let yard = yard();
     // An existing file is opened read-only.
     std::fs::write(yard.path("named.db"), "").expect("an empty database");
-    let ran = attack(&yard, "create-table-in-read", &[]);
-    assert_eq!(ran.code, 5, "{}", ran.stderr);
-    assert!(ran.stderr.contains("the operation only reads"), "{}", ran.stderr);
+    let output = attack(&yard, "create-table-in-read", &[]);
+    assert_eq!(output.code, 5, "{}", output.stderr);
+    assert!(output.stderr.contains("the operation only reads"), "{}", output.stderr);
     assert_eq!(std::fs::read(yard.path("named.db")).expect("the file"), b"");
 }
 
@@ -133,31 +133,31 @@ fn create_table_in_read() {
 fn insert_in_read() {
     let yard = yard();
     std::fs::write(yard.path("named.db"), "").expect("an empty database");
-    let ran = attack(&yard, "insert-in-read", &[]);
-    assert_eq!(ran.code, 7, "{}", ran.stderr);
+    let output = attack(&yard, "insert-in-read", &[]);
+    assert_eq!(output.code, 7, "{}", output.stderr);
     let message = "bundle `misbehave` was stopped: a `read` operation tried to insert rows into a table";
-    assert!(ran.stderr.contains(message), "{}", ran.stderr);
+    assert!(output.stderr.contains(message), "{}", output.stderr);
     assert_eq!(std::fs::read(yard.path("named.db")).expect("the file"), b"");
 }
 
 #[test]
 fn use_secret_outside_audience() {
     let yard = yard();
-    let ran = attack(&yard, "use-secret-outside-audience", &[]);
-    assert_eq!(ran.code, 5, "{}", ran.stderr);
-    assert!(ran.stderr.contains("the secret `/token` may not be used for databases"), "{}", ran.stderr);
+    let output = attack(&yard, "use-secret-outside-audience", &[]);
+    assert_eq!(output.code, 5, "{}", output.stderr);
+    assert!(output.stderr.contains("the secret `/token` may not be used for databases"), "{}", output.stderr);
 }
 
 #[test]
 fn log_secret() {
     let yard = yard();
-    let ran = attack(&yard, "log-secret", &[]);
-    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let output = attack(&yard, "log-secret", &[]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
     assert!(
-        ran.stdout.contains("/password") && !ran.stdout.contains("7431") && !ran.stderr.contains("7431"),
+        output.stdout.contains("/password") && !output.stdout.contains("7431") && !output.stderr.contains("7431"),
         "{}{}",
-        ran.stdout,
-        ran.stderr
+        output.stdout,
+        output.stderr
     );
     assert_eq!(yard.any_file_contains("token-secret-7431"), None);
 }
@@ -166,10 +166,10 @@ fn log_secret() {
 fn missing_grant_prevents_the_call() {
     let yard = yard();
     yard.ok(&["revoke", "misbehave", "clock"]);
-    let ran = attack(&yard, "nothing", &[]);
-    assert_eq!(ran.code, 5, "{}", ran.stderr);
-    assert!(ran.stderr.contains("bundle `misbehave` needs `clock`, which is not granted"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("blockyard grant misbehave 'clock'"), "{}", ran.stderr);
+    let output = attack(&yard, "nothing", &[]);
+    assert_eq!(output.code, 5, "{}", output.stderr);
+    assert!(output.stderr.contains("bundle `misbehave` needs `clock`, which is not granted"), "{}", output.stderr);
+    assert!(output.stderr.contains("blockyard grant misbehave 'clock'"), "{}", output.stderr);
     yard.ok(&["grant", "misbehave", "clock"]);
     assert_eq!(attack(&yard, "nothing", &[]).code, 0);
 }
@@ -207,9 +207,9 @@ fn compiled_code_is_cached_in_a_private_folder() {
 #[test]
 fn return_error_of_host() {
     // Only the host can deny a capability, which has another exit code.
-    let ran = attack(&yard(), "return-error-of-host", &[]);
-    assert_eq!(ran.code, 1, "{}", ran.stderr);
-    assert!(ran.stderr.contains("it was the host"), "{}", ran.stderr);
+    let output = attack(&yard(), "return-error-of-host", &[]);
+    assert_eq!(output.code, 1, "{}", output.stderr);
+    assert!(output.stderr.contains("it was the host"), "{}", output.stderr);
 }
 
 /// Calls the host in random order: the host must not fail, and the next call must not be affected.

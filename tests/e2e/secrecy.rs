@@ -100,16 +100,16 @@ impl Bed {
     }
 
     fn ok(&self, operation: &str, arguments: &Value) -> Value {
-        let ran = self.call(operation, arguments);
-        assert_eq!(ran.code, 0, "{operation} {arguments}: {}", ran.stderr);
-        serde_json::from_str(&ran.stdout).expect("JSON")
+        let output = self.call(operation, arguments);
+        assert_eq!(output.code, 0, "{operation} {arguments}: {}", output.stderr);
+        serde_json::from_str(&output.stdout).expect("JSON")
     }
 
     /// Makes a call that must be stopped and recorded in the audit trail.
     fn stopped(&self, operation: &str, arguments: &Value) {
-        let ran = self.call(operation, arguments);
-        assert_ne!(ran.code, 0, "{operation} {arguments}: {}", ran.stdout);
-        assert!(ran.stderr.contains("was stopped"), "{}", ran.stderr);
+        let output = self.call(operation, arguments);
+        assert_ne!(output.code, 0, "{operation} {arguments}: {}", output.stdout);
+        assert!(output.stderr.contains("was stopped"), "{}", output.stderr);
         assert!(self.yard.ok(&["audit", "--json"]).contains("stop-guessing"));
     }
 }
@@ -162,9 +162,9 @@ fn guesses_assembled_by_a_server_are_stopped() {
 fn guesses_during_output_are_stopped_and_recorded() {
     let bed = bed("k9zq4x");
     let arguments = json!({"guesses": ["aaaaaa", "k9zq4x", "zzzzzz"]}).to_string();
-    let ran = bed.yard.run(&["call", "courier-thief/t", "guess-in-parts", "--args", &arguments, "--out", "-"]);
-    assert_ne!(ran.code, 0, "{}", ran.stdout);
-    assert!(!ran.stdout.contains("yes"), "{}", ran.stdout);
+    let output = bed.yard.run(&["call", "courier-thief/t", "guess-in-parts", "--args", &arguments, "--out", "-"]);
+    assert_ne!(output.code, 0, "{}", output.stdout);
+    assert!(!output.stdout.contains("yes"), "{}", output.stdout);
     assert!(bed.yard.ok(&["audit", "--json"]).contains("stop-guessing"));
 }
 
@@ -172,18 +172,18 @@ fn guesses_during_output_are_stopped_and_recorded() {
 fn secrets_in_arguments_are_not_masked_for_the_caller() {
     let bed = bed("hunter7");
     let guesses = "hunter1 hunter7 hunter9";
-    let ran = bed.call("say", &json!({"text": guesses}));
-    assert_eq!((ran.code, ran.stdout.trim()), (0, "\"hunter1 hunter7 hunter9\""), "{}", ran.stderr);
-    let ran = bed.call("say", &json!({"text": guesses, "fail": true}));
-    assert!(ran.stderr.contains(guesses), "{}", ran.stderr);
+    let output = bed.call("say", &json!({"text": guesses}));
+    assert_eq!((output.code, output.stdout.trim()), (0, "\"hunter1 hunter7 hunter9\""), "{}", output.stderr);
+    let output = bed.call("say", &json!({"text": guesses, "fail": true}));
+    assert!(output.stderr.contains(guesses), "{}", output.stderr);
 }
 
 #[test]
 fn guesses_of_another_server_are_not_sent() {
     let bed = bed("k9zq4x");
-    let ran = bed.call("borrow", &json!({}));
-    assert_ne!(ran.code, 0, "{}", ran.stdout);
-    assert!(!ran.stderr.contains("zzzzzz"), "{}", ran.stderr);
+    let output = bed.call("borrow", &json!({}));
+    assert_ne!(output.code, 0, "{}", output.stdout);
+    assert!(!output.stderr.contains("zzzzzz"), "{}", output.stderr);
     let bodies: Vec<String> =
         bed.web.requests().iter().map(|request| String::from_utf8_lossy(&request.body).into_owned()).collect();
     assert!(bodies.iter().all(|body| !body.contains("k9zq4x")), "{bodies:?}");
@@ -197,8 +197,8 @@ fn unread_body_with_a_secret_stays_in_its_audience() {
     for how in ["unchanged", "after-first-byte", "parts", "repeated"] {
         for path in ["/echo", "/echo?x=1"] {
             let bed = bed("hunter7");
-            let ran = bed.call("bounce", &json!({"path": path, "to": "/sink", "how": how}));
-            assert_ne!(ran.code, 0, "{how}: {}", ran.stdout);
+            let output = bed.call("bounce", &json!({"path": path, "to": "/sink", "how": how}));
+            assert_ne!(output.code, 0, "{how}: {}", output.stdout);
             for request in bed.other.requests() {
                 let body = String::from_utf8_lossy(&request.body).into_owned();
                 assert!(!body.contains("hunter7") && !body.contains("hunter"), "{how}: {body}");
@@ -210,16 +210,16 @@ fn unread_body_with_a_secret_stays_in_its_audience() {
         [("/forced-gzip", json!({})), ("/parts", json!({})), ("/echo", json!({"range": "bytes=0-9999"}))]
     {
         let bed = bed("hunter7");
-        let ran = bed.call("bounce", &json!({"path": path, "to": "/sink", "headers": headers}));
-        assert_eq!(ran.code, 1, "{path}: {}{}", ran.stdout, ran.stderr);
-        assert!(ran.stderr.contains("compressed or partial"), "{path}: {}", ran.stderr);
+        let output = bed.call("bounce", &json!({"path": path, "to": "/sink", "headers": headers}));
+        assert_eq!(output.code, 1, "{path}: {}{}", output.stdout, output.stderr);
+        assert!(output.stderr.contains("compressed or partial"), "{path}: {}", output.stderr);
         assert!(bed.other.requests().is_empty());
     }
     // A body with undeclared compression is rejected as well: the request ends before its first
     // byte.
     let silent = bed("hunter7");
-    let ran = silent.call("bounce", &json!({"path": "/silent-gzip", "to": "/sink", "headers": {}}));
-    assert_ne!(ran.code, 0, "{}", ran.stdout);
+    let output = silent.call("bounce", &json!({"path": "/silent-gzip", "to": "/sink", "headers": {}}));
+    assert_ne!(output.code, 0, "{}", output.stdout);
     assert!(silent.other.requests().iter().all(|request| request.body.is_empty()));
     // A body without a secret is forwarded.
     let bed = bed("hunter7");
@@ -271,9 +271,9 @@ fn responses_reveal_neither_length_nor_digest_of_a_secret() {
     let long = "x".repeat(66_000);
     let arguments = json!({"path": "/", "headers": {"x-a": long}}).to_string();
     bed.yard.create("courier/c", &json!({"base_url": bed.web.url(), "token": "hunter7"}));
-    let ran = bed.yard.run(&["call", "courier/c", "get", "--auth", "header", "--args", &arguments]);
-    assert_eq!(ran.code, 1, "{}", ran.stdout);
-    assert!(ran.stderr.contains("more than 65536 bytes") && !ran.stderr.contains("66"), "{}", ran.stderr);
+    let output = bed.yard.run(&["call", "courier/c", "get", "--auth", "header", "--args", &arguments]);
+    assert_eq!(output.code, 1, "{}", output.stdout);
+    assert!(output.stderr.contains("more than 65536 bytes") && !output.stderr.contains("66"), "{}", output.stderr);
 }
 
 #[test]
@@ -292,9 +292,9 @@ fn secret_is_sent_only_in_headers_of_the_schema() {
         "x-other",
         "cookie",
     ] {
-        let ran = bed.call("in-header", &json!({"path": "/echo", "header": header}));
-        assert_eq!(ran.code, 1, "{header}: {}", ran.stdout);
-        assert!(ran.stderr.contains("the schema of the block type names"), "{header}: {}", ran.stderr);
+        let output = bed.call("in-header", &json!({"path": "/echo", "header": header}));
+        assert_eq!(output.code, 1, "{header}: {}", output.stdout);
+        assert!(output.stderr.contains("the schema of the block type names"), "{header}: {}", output.stderr);
     }
     assert!(bed.web.requests().is_empty());
     // An echo in different case is masked as well.
@@ -315,8 +315,8 @@ fn token_server_must_be_named_by_the_schema() {
         format!("{tokens}/"),
         format!("{web}/token"),
     ] {
-        let ran = bed.call("exchange", &json!({"token_url": url, "client_id": "me"}));
-        assert_eq!(ran.code, 5, "{url}: {}", ran.stderr);
+        let output = bed.call("exchange", &json!({"token_url": url, "client_id": "me"}));
+        assert_eq!(output.code, 5, "{url}: {}", output.stderr);
     }
     assert!(bed.tokens.requests().is_empty() && bed.web.requests().is_empty());
     // A token URL with a query is not accepted as a token server.
@@ -332,10 +332,10 @@ fn text_is_masked_before_truncation() {
     // The token server quotes the form; the bundle chooses the number of characters before the
     // secret.
     for padding in (300..400).step_by(3) {
-        let ran = bed.call("exchange", &json!({"token_url": url, "client_id": "c".repeat(padding)}));
-        assert_eq!(ran.code, 1, "{}", ran.stdout);
+        let output = bed.call("exchange", &json!({"token_url": url, "client_id": "c".repeat(padding)}));
+        assert_eq!(output.code, 1, "{}", output.stdout);
         for part in ["hun", "secret=h", "zoo"] {
-            assert!(!ran.stderr.contains(part), "{padding}: {}", ran.stderr);
+            assert!(!output.stderr.contains(part), "{padding}: {}", output.stderr);
         }
     }
 }
@@ -346,15 +346,19 @@ fn redirect_neither_forwards_nor_quotes_a_secret() {
     bed.yard.create("courier/c", &json!({"base_url": bed.web.url(), "token_url": bed.other.url(), "token": "hunter7"}));
     let get = |arguments: Value| bed.yard.run(&["call", "courier/c", "get", "--args", &arguments.to_string()]);
     let elsewhere = json!({"path": "/elsewhere", "auth": "bearer", "headers": {"x-to": bed.other.url()}});
-    let ran = get(elsewhere);
-    assert_eq!(ran.code, 1, "{}", ran.stdout);
-    assert!(ran.stderr.contains("holds a secret of this block") && !ran.stderr.contains("hunter"), "{}", ran.stderr);
+    let output = get(elsewhere);
+    assert_eq!(output.code, 1, "{}", output.stdout);
+    assert!(
+        output.stderr.contains("holds a secret of this block") && !output.stderr.contains("hunter"),
+        "{}",
+        output.stderr
+    );
     assert!(bed.other.requests().is_empty());
     for padding in 20..60 {
         let pad = "p".repeat(padding);
-        let ran = get(json!({"path": "/bad-location", "auth": "header", "headers": {"x-pad": pad}}));
-        assert_eq!(ran.code, 1, "{}", ran.stdout);
-        assert!(!ran.stderr.contains("key=") && !ran.stderr.contains("hun"), "{padding}: {}", ran.stderr);
+        let output = get(json!({"path": "/bad-location", "auth": "header", "headers": {"x-pad": pad}}));
+        assert_eq!(output.code, 1, "{}", output.stdout);
+        assert!(!output.stderr.contains("key=") && !output.stderr.contains("hun"), "{padding}: {}", output.stderr);
     }
 }
 
@@ -386,9 +390,9 @@ fn only_messages_of_a_declared_form_are_signed() {
     for text in texts {
         for hmac in [false, true] {
             let arguments = json!({"text": text, "hmac": hmac}).to_string();
-            let ran = bed.yard.run(&["call", "courier/c", "sign", "--args", &arguments]);
-            assert_eq!(ran.code, 1, "{text}: {}", ran.stdout);
-            assert!(ran.stderr.contains("signs only messages of the form"), "{}", ran.stderr);
+            let output = bed.yard.run(&["call", "courier/c", "sign", "--args", &arguments]);
+            assert_eq!(output.code, 1, "{text}: {}", output.stdout);
+            assert!(output.stderr.contains("signs only messages of the form"), "{}", output.stderr);
         }
     }
 }

@@ -6,10 +6,10 @@ use blockyard_tests::{TestYard, available, run_command};
 
 /// Checks that `query` rejects a statement, and that the error states a suitable reason.
 fn refused(yard: &TestYard, block: &str, statement: &str) {
-    let ran = yard.run(&["query", block, statement]);
-    assert!(matches!(ran.code, 1 | 5), "{statement}: {} {}{}", ran.code, ran.stdout, ran.stderr);
-    assert_eq!(ran.stdout, "", "{statement}");
-    if ran.code == 1 {
+    let output = yard.run(&["query", block, statement]);
+    assert!(matches!(output.code, 1 | 5), "{statement}: {} {}{}", output.code, output.stdout, output.stderr);
+    assert_eq!(output.stdout, "", "{statement}");
+    if output.code == 1 {
         // The statement is invalid or not permitted in any operation.
         let why = [
             "syntax",
@@ -22,7 +22,7 @@ fn refused(yard: &TestYard, block: &str, statement: &str) {
             "not implemented",
             "multiple commands",
         ];
-        assert!(why.iter().any(|why| ran.stderr.contains(why)), "{statement}: {}", ran.stderr);
+        assert!(why.iter().any(|why| output.stderr.contains(why)), "{statement}: {}", output.stderr);
     }
 }
 

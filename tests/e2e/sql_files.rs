@@ -23,9 +23,9 @@ fn load(yard: &TestYard, block: &str, name: &str, bytes: &[u8], more: &[&str]) -
 }
 
 fn loaded(yard: &TestYard, block: &str, name: &str, bytes: &[u8], more: &[&str]) -> Value {
-    let ran = load(yard, block, name, bytes, more);
-    assert_eq!(ran.code, 0, "{block} {name}: {}", ran.stderr);
-    serde_json::from_str(&ran.stdout).expect("JSON")
+    let result = load(yard, block, name, bytes, more);
+    assert_eq!(result.code, 0, "{block} {name}: {}", result.stderr);
+    serde_json::from_str(&result.stdout).expect("JSON")
 }
 
 fn all(yard: &TestYard, block: &str) -> Value {
@@ -122,9 +122,9 @@ fn parquet_is_interoperable_with_other_programs() {
     let yard = TestYard::with_sqlite();
     let duckdb = |script: &str| {
         let python = format!("import duckdb; print(duckdb.sql({script:?}))");
-        let ran = program("python3").args(["-c", &python]).env("PYTHONPATH", &packages).output().expect("python3");
-        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-        String::from_utf8(ran.stdout).expect("text")
+        let result = program("python3").args(["-c", &python]).env("PYTHONPATH", &packages).output().expect("python3");
+        assert!(result.status.success(), "{}", String::from_utf8_lossy(&result.stderr));
+        String::from_utf8(result.stdout).expect("text")
     };
     let theirs = yard.path("theirs.parquet");
     duckdb(&format!(

@@ -73,15 +73,21 @@ fn postgres_read_transaction_of_a_guest_cannot_write() {
         vec![";commit", insert],
         vec!["/* /* */ -- */ */ ;;COMMIT", insert],
     ] {
-        let ran = query_in_read_transaction(&yard, "postgres", &statements);
-        assert!(matches!(ran.code, 0 | 1 | 5 | 7), "{statements:?}: {} {}{}", ran.code, ran.stdout, ran.stderr);
+        let output = query_in_read_transaction(&yard, "postgres", &statements);
+        assert!(
+            matches!(output.code, 0 | 1 | 5 | 7),
+            "{statements:?}: {} {}{}",
+            output.code,
+            output.stdout,
+            output.stderr
+        );
     }
     // A statement that fails is not treated as an attempt to write.
     let failed = query_in_read_transaction(&yard, "postgres", &["select nope", "select 1"]);
     assert!(failed.code == 1 && failed.stderr.contains("aborted"), "{} {}", failed.code, failed.stderr);
     // Committing through the host persists nothing either: the large object is rolled back.
-    let ran = query_in_read_transaction(&yard, "postgres", &["select lo_create(4714)"]);
-    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let output = query_in_read_transaction(&yard, "postgres", &["select lo_create(4714)"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
     assert_eq!(witness("test_sneak", "select count(*), max(a) from t"), "1|1\n");
     assert_eq!(witness("test_sneak", "select count(*) from pg_class where relname = 'pwned'"), "0\n");
     assert_eq!(witness("test_sneak", "select count(*) from pg_largeobject_metadata"), "0\n");
@@ -108,9 +114,9 @@ fn sqlite_read_transaction_of_a_guest_cannot_write() {
         vec!["create temp table z as select zeroblob(1000000)", "create temp view v as select 1"],
         vec!["pragma temp_store = memory", "pragma cache_size = -1000000", "pragma mmap_size = 1000000000"],
     ] {
-        let ran = query_in_read_transaction(&yard, "sqlite", &statements);
-        assert!(matches!(ran.code, 0 | 5 | 7), "{statements:?}: {} {}{}", ran.code, ran.stdout, ran.stderr);
-        assert!(!ran.stdout.contains("rows"), "{statements:?}: a statement was executed: {}", ran.stdout);
+        let output = query_in_read_transaction(&yard, "sqlite", &statements);
+        assert!(matches!(output.code, 0 | 5 | 7), "{statements:?}: {} {}{}", output.code, output.stdout, output.stderr);
+        assert!(!output.stdout.contains("rows"), "{statements:?}: a statement was executed: {}", output.stdout);
     }
     assert_eq!(std::fs::read(&path).expect("the file"), before);
 }
@@ -156,12 +162,12 @@ fn password_is_sent_only_to_the_host_of_its_block() {
     );
     for host in ["127.0.0.1", "localhost", "zoo"] {
         let arguments = json!({"host": host}).to_string();
-        let ran = yard.run(&["call", "misbehave/m", "send-password-to-host", "--args", &arguments]);
-        assert_eq!(ran.code, 5, "{host}: {}", ran.stderr);
+        let output = yard.run(&["call", "misbehave/m", "send-password-to-host", "--args", &arguments]);
+        assert_eq!(output.code, 5, "{host}: {}", output.stderr);
         assert!(
-            ran.stderr.contains(&format!("the block's configuration does not name the host `{host}`")),
+            output.stderr.contains(&format!("the block's configuration does not name the host `{host}`")),
             "{}",
-            ran.stderr
+            output.stderr
         );
     }
     assert!(received.lock().expect("not poisoned").is_empty(), "the server received data");
@@ -181,8 +187,8 @@ fn bundle_cannot_weaken_the_tls_of_a_block() {
     let received = || String::from_utf8_lossy(&received.lock().expect("not poisoned")).into_owned();
     for sslmode in ["disable", "prefer", "require", "verify-ca"] {
         let arguments = json!({"host": "127.0.0.1", "sslmode": sslmode}).to_string();
-        let ran = yard.run(&["call", "misbehave/m", "send-password-to-host", "--args", &arguments]);
-        assert_ne!(ran.code, 0, "{sslmode}: {}", ran.stdout);
+        let output = yard.run(&["call", "misbehave/m", "send-password-to-host", "--args", &arguments]);
+        assert_ne!(output.code, 0, "{sslmode}: {}", output.stdout);
         assert!(!received().contains(secret), "{sslmode}: the password was sent without TLS");
     }
     // If the block itself permits it, the server receives the password, which proves that the test
@@ -228,8 +234,8 @@ fn type_without_a_database_cannot_connect() {
     let note = format!("note={}", yard.path("named.db").display());
     yard.ok(&["create", "unnamed/u", "--set", &note]);
     // The attack traps if the host opens no connection.
-    let ran = yard.run(&["call", "unnamed/u", "go"]);
-    assert_ne!(ran.code, 0, "{}", ran.stdout);
+    let output = yard.run(&["call", "unnamed/u", "go"]);
+    assert_ne!(output.code, 0, "{}", output.stdout);
     assert!(!yard.path("named.db").exists());
 }
 
@@ -248,8 +254,8 @@ fn sqlite_statement_memory_is_limited() {
         ("pragma temp_store = memory", "the pragma `temp_store` is not available"),
         ("create temp table z as select zeroblob(1000000) as b", "only reads"),
     ] {
-        let ran = yard.run(&["query", "sql-database/flights", statement]);
-        assert!(ran.code != 0 && ran.stderr.contains(why), "{statement}: {} {}", ran.code, ran.stderr);
+        let output = yard.run(&["query", "sql-database/flights", statement]);
+        assert!(output.code != 0 && output.stderr.contains(why), "{statement}: {} {}", output.code, output.stderr);
     }
     // A database in memory is shared by all calls of a process; each command is a separate process.
     yard.create("sql-database/memory", &json!({"dialect": "sqlite", "database": ":memory:"}));

@@ -177,9 +177,9 @@ fn check_lists_its_steps() {
     assert_eq!(steps, ["connect", "query"]);
     assert_eq!(check["passed"], json!(true));
     std::fs::remove_file(yard.path("flights.db")).expect("gone");
-    let ran = yard.run(&["check", "sql-database/flights"]);
-    assert_eq!(ran.code, 1);
-    assert!(ran.stdout.starts_with("failed   connect"), "{}", ran.stdout);
+    let result = yard.run(&["check", "sql-database/flights"]);
+    assert_eq!(result.code, 1);
+    assert!(result.stdout.starts_with("failed   connect"), "{}", result.stdout);
 }
 
 #[test]

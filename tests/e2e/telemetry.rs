@@ -139,8 +139,8 @@ fn unresponsive_collector_does_not_affect_calls() {
     for address in [closed, silent.local_addr().expect("its address")] {
         let address = format!("http://{address}");
         let started = Instant::now();
-        let ran = yard.run(&["--otlp", &address, "call", "misbehave/m", "nothing"]);
-        assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "null\n", ""), "{address}");
+        let output = yard.run(&["--otlp", &address, "call", "misbehave/m", "nothing"]);
+        assert_eq!((output.code, output.stdout.as_str(), output.stderr.as_str()), (0, "null\n", ""), "{address}");
         assert!(started.elapsed() < Duration::from_secs(20), "{address}");
         let stderr = yard.run(&["--otlp", &address, "-v", "call", "misbehave/m", "nothing"]).stderr;
         assert_eq!(stderr.matches("traces cannot be exported, and are dropped").count(), 1, "{stderr}");

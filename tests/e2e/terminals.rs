@@ -3,7 +3,7 @@
 
 use blockyard_tests::{TestYard, root};
 
-use crate::questions::Conversation;
+use crate::prompts::Conversation;
 
 /// ESC, C1, a bidirectional override, invisible characters.
 const MALICIOUS_TEXT: &str = "\u{1b}]0;pwned\u{7}|\u{9b}2J|\u{202e}evil|\u{200b}|\u{e0041}";

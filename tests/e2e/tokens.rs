@@ -47,8 +47,8 @@ fn get(bed: &Bed, auth: &str) -> CommandOutput {
 pub(crate) fn rsa_key(folder: &Path, form: &str) -> (String, std::path::PathBuf) {
     let (private, public) = (folder.join("private.pem"), folder.join("public.pem"));
     let openssl = |arguments: &[&str]| {
-        let ran = program("openssl").args(arguments).output().expect("openssl");
-        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        let output = program("openssl").args(arguments).output().expect("openssl");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
     let path = |path: &Path| path.to_str().expect("a path").to_owned();
     openssl(&["genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", &path(&private)]);
@@ -63,7 +63,7 @@ pub(crate) fn is_signed(public: &Path, data: &[u8], signature: &[u8], folder: &P
     let (signed, seal) = (folder.join("signed"), folder.join("signature"));
     std::fs::write(&signed, data).expect("a file");
     std::fs::write(&seal, signature).expect("a file");
-    let ran = program("openssl")
+    let output = program("openssl")
         .args(["dgst", "-sha256", "-verify"])
         .arg(public)
         .arg("-signature")
@@ -71,7 +71,7 @@ pub(crate) fn is_signed(public: &Path, data: &[u8], signature: &[u8], folder: &P
         .arg(&signed)
         .output()
         .expect("openssl");
-    ran.status.success()
+    output.status.success()
 }
 
 pub(crate) fn form(request: &RecordedRequest) -> std::collections::BTreeMap<String, String> {
@@ -320,12 +320,12 @@ fn hmac_matches_openssl() {
         let arguments = json!({"text": text, "hmac": true});
         let signed = bed.yard.ok(&["call", "courier/c", "sign", "--args", &arguments.to_string()]);
         std::fs::write(bed.yard.path("text"), text).expect("a file");
-        let ran = program("openssl")
+        let output = program("openssl")
             .args(["dgst", "-sha256", "-hmac", "Jefe-of-the-zoo", "-r"])
             .arg(bed.yard.path("text"))
             .output()
             .expect("openssl");
-        let theirs = String::from_utf8_lossy(&ran.stdout).into_owned();
+        let theirs = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(signed.trim().trim_matches('"'), theirs.split(' ').next().expect("a digest"), "{text}");
     }
 }

@@ -94,15 +94,15 @@ fn verbosity_flags_may_follow_the_operation() {
     let yard = yard();
     for flags in [&["-v"][..], &["--verbose"], &["-vv"]] {
         let arguments: Vec<&str> = ["call", "misbehave/m", "nothing"].iter().chain(flags).copied().collect();
-        let ran = yard.run(&arguments);
-        assert_eq!((ran.code, ran.stdout.as_str()), (0, "null\n"), "{}", ran.stderr);
-        assert!(ran.stderr.contains("call{block=misbehave/m revision=1"), "{flags:?}: {}", ran.stderr);
+        let result = yard.run(&arguments);
+        assert_eq!((result.code, result.stdout.as_str()), (0, "null\n"), "{}", result.stderr);
+        assert!(result.stderr.contains("call{block=misbehave/m revision=1"), "{flags:?}: {}", result.stderr);
     }
     let default_output = yard.run(&["call", "misbehave/m", "log-secret"]);
     assert!(default_output.stderr.contains("the password is"), "{}", default_output.stderr);
     for flag in ["-q", "--quiet"] {
-        let ran = yard.run(&["call", "misbehave/m", "log-secret", flag]);
-        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{flag}");
+        let result = yard.run(&["call", "misbehave/m", "log-secret", flag]);
+        assert_eq!((result.code, result.stderr.as_str()), (0, ""), "{flag}");
     }
 }
 

@@ -11,7 +11,7 @@ use blockyard_tests::environment::program;
 use blockyard_tests::{Backend, CommandOutput, TestYard, bundle, run_command};
 use serde_json::Value;
 
-use crate::questions::Conversation;
+use crate::prompts::Conversation;
 
 /// A user who works in folders of other people, with an empty home folder.
 struct Victim(TestYard);
@@ -41,9 +41,9 @@ impl Victim {
 
     /// Runs a command that must exit with this code. Returns both its outputs.
     fn exits_with(&self, code: i32, folder: &Path, arguments: &[&str]) -> String {
-        let ran = self.run(folder, arguments);
-        assert_eq!(ran.code, code, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
-        ran.stdout + &ran.stderr
+        let result = self.run(folder, arguments);
+        assert_eq!(result.code, code, "{arguments:?}: {}{}", result.stdout, result.stderr);
+        result.stdout + &result.stderr
     }
 }
 
@@ -121,11 +121,11 @@ fn project_file_cannot_send_a_password_to_a_server() {
                 continue;
             }
             let mut command = victim.command(&folder, arguments);
-            let ran = run_command(command.env("PGPASSWORD", "my-real-password"), None);
+            let result = run_command(command.env("PGPASSWORD", "my-real-password"), None);
             let code = if address == "prod" { 5 } else { 4 };
-            assert_eq!(ran.code, code, "{address} {arguments:?}: {}{}", ran.stdout, ran.stderr);
-            assert!(ran.stderr.contains("blockyard.toml"), "{}", ran.stderr);
-            assert!(!ran.stderr.contains("victim@"), "{}", ran.stderr);
+            assert_eq!(result.code, code, "{address} {arguments:?}: {}{}", result.stdout, result.stderr);
+            assert!(result.stderr.contains("blockyard.toml"), "{}", result.stderr);
+            assert!(!result.stderr.contains("victim@"), "{}", result.stderr);
             assert!(!trap.was_visited(), "{address} {arguments:?}");
         }
     }
@@ -412,10 +412,12 @@ fn permitted_sources_are_matched_by_their_resolved_path() {
     for (name, source, content) in &cases {
         let arguments = ["reveal", &address(name), "content", "--yes", "--yard", &yard];
         let mut command = victim.command(&folder, &arguments);
-        let ran = run_command(command.env("WAREHOUSE_PASSWORD", "the-variable").env("AWS_SECRET", "outside"), None);
+        let result = run_command(command.env("WAREHOUSE_PASSWORD", "the-variable").env("AWS_SECRET", "outside"), None);
         match content {
-            Some(content) => assert_eq!((ran.code, ran.stdout.as_str()), (0, *content), "{source}: {}", ran.stderr),
-            None => assert_eq!((ran.code, ran.stdout.as_str()), (5, ""), "{source}: {}", ran.stderr),
+            Some(content) => {
+                assert_eq!((result.code, result.stdout.as_str()), (0, *content), "{source}: {}", result.stderr)
+            }
+            None => assert_eq!((result.code, result.stdout.as_str()), (5, ""), "{source}: {}", result.stderr),
         }
     }
 }
@@ -599,11 +601,11 @@ fn crate_is_built_in_its_own_folder() {
     let named = crate_folder.display().to_string();
     for arguments in [&["build", &named][..], &["install", &named, "--yes"], &["install", "../../own/crate", "--yes"]] {
         fs::write(&log, "").expect("a file");
-        let ran = run_command(victim.command(&folder, arguments).env("PATH", &path), None);
-        assert_ne!(ran.code, 0);
-        assert!(ran.stderr.contains(&format!("compiling {named}")), "{}", ran.stderr);
+        let result = run_command(victim.command(&folder, arguments).env("PATH", &path), None);
+        assert_ne!(result.code, 0);
+        assert!(result.stderr.contains(&format!("compiling {named}")), "{}", result.stderr);
         let started = fs::read_to_string(&log).expect("the log");
-        assert!(!started.is_empty(), "{}", ran.stderr);
+        assert!(!started.is_empty(), "{}", result.stderr);
         // Configuration of cargo and rustup in the current folder could run any program.
         for line in started.lines() {
             assert!(line.ends_with(&format!(" {named}")), "{arguments:?}: {line}");

@@ -26,15 +26,15 @@ impl Database<'_> {
 
     fn query_fails(&self, statement: &str, format: &str, parameters: &[&str]) -> String {
         let arguments = Self::arguments("query", self.block, statement, parameters, &["--format", format]);
-        let ran = self.yard.run(&arguments);
-        assert_ne!(ran.code, 0, "{statement}: {}", ran.stdout);
-        ran.stderr
+        let output = self.yard.run(&arguments);
+        assert_ne!(output.code, 0, "{statement}: {}", output.stdout);
+        output.stderr
     }
 
     fn execute_fails(&self, statement: &str, parameters: &[&str]) -> String {
-        let ran = self.yard.run(&Self::arguments("execute", self.block, statement, parameters, &[]));
-        assert_ne!(ran.code, 0, "{statement}: {}", ran.stdout);
-        ran.stderr
+        let output = self.yard.run(&Self::arguments("execute", self.block, statement, parameters, &[]));
+        assert_ne!(output.code, 0, "{statement}: {}", output.stdout);
+        output.stderr
     }
 
     /// Returns the output of `fetch-all` without white space.
@@ -44,9 +44,9 @@ impl Database<'_> {
     }
 
     fn call_fails(&self, arguments: &[&str]) -> String {
-        let ran = self.yard.run(&[&["call", self.block][..], arguments].concat());
-        assert_ne!(ran.code, 0, "{arguments:?}: {}", ran.stdout);
-        ran.stderr
+        let output = self.yard.run(&[&["call", self.block][..], arguments].concat());
+        assert_ne!(output.code, 0, "{arguments:?}: {}", output.stdout);
+        output.stderr
     }
 
     fn arguments<'t>(

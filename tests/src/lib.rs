@@ -159,8 +159,8 @@ impl TestYard {
                 shell
             }
         };
-        let ran = run_command(&mut shell, None);
-        (ran.code == 0).then_some(ran.stdout)
+        let output = run_command(&mut shell, None);
+        (output.code == 0).then_some(output.stdout)
     }
 
     /// Runs a file of statements on PostgreSQL as its superuser.
@@ -170,8 +170,8 @@ impl TestYard {
     pub fn sql_file(&self, path: &Path) {
         let mut shell = psql(&self.schema);
         shell.args(["-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(path);
-        let ran = run_command(&mut shell, None);
-        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let output = run_command(&mut shell, None);
+        assert_eq!(output.code, 0, "{}", output.stderr);
     }
 
     /// Returns the name of the yard's schema in PostgreSQL.
@@ -262,9 +262,9 @@ impl TestYard {
     /// # Panics
     /// If it fails.
     pub fn ok(&self, arguments: &[&str]) -> String {
-        let ran = self.run(arguments);
-        assert_eq!(ran.code, 0, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
-        ran.stdout
+        let output = self.run(arguments);
+        assert_eq!(output.code, 0, "{arguments:?}: {}{}", output.stdout, output.stderr);
+        output.stdout
     }
 
     /// Runs a command that must fail with this exit code and print nothing to standard output.
@@ -273,10 +273,10 @@ impl TestYard {
     /// # Panics
     /// If the exit code differs or there is output.
     pub fn fails(&self, code: i32, arguments: &[&str]) -> String {
-        let ran = self.run(arguments);
-        assert_eq!(ran.code, code, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
-        assert_eq!(ran.stdout, "", "{arguments:?} printed data and failed");
-        self.without_locations(&ran.stderr)
+        let output = self.run(arguments);
+        assert_eq!(output.code, code, "{arguments:?}: {}{}", output.stdout, output.stderr);
+        assert_eq!(output.stdout, "", "{arguments:?} printed data and failed");
+        self.without_locations(&output.stderr)
     }
 
     /// Runs a command with `--json`. Returns the JSON document that it prints.
@@ -321,10 +321,10 @@ impl TestYard {
     /// # Panics
     /// If the exit code differs or there is output.
     pub fn fails_with_input(&self, code: i32, arguments: &[&str], input: &str) -> String {
-        let ran = self.run_with_input(arguments, input);
-        assert_eq!(ran.code, code, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
-        assert_eq!(ran.stdout, "", "{arguments:?} printed data and failed");
-        self.without_locations(&ran.stderr)
+        let output = self.run_with_input(arguments, input);
+        assert_eq!(output.code, code, "{arguments:?}: {}{}", output.stdout, output.stderr);
+        assert_eq!(output.stdout, "", "{arguments:?} printed data and failed");
+        self.without_locations(&output.stderr)
     }
 
     /// Runs a command that must succeed, with `input` as its standard input. Returns its standard
@@ -333,9 +333,9 @@ impl TestYard {
     /// # Panics
     /// If it fails.
     pub fn ok_with_input(&self, arguments: &[&str], input: &str) -> String {
-        let ran = self.run_with_input(arguments, input);
-        assert_eq!(ran.code, 0, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
-        ran.stdout
+        let output = self.run_with_input(arguments, input);
+        assert_eq!(output.code, 0, "{arguments:?}: {}{}", output.stdout, output.stderr);
+        output.stdout
     }
 
     /// Creates `zoo-keeper/NAME` with this badge, which is a secret.

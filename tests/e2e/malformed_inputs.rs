@@ -27,10 +27,10 @@ fn unload(yard: &TestYard, block: &str, statement: &str, format: &str) -> Vec<u8
     std::fs::read(&path).expect("the file")
 }
 
-fn refused(ran: &CommandOutput, words: &[&str]) {
-    assert_ne!(ran.code, 0, "{}", ran.stdout);
+fn refused(output: &CommandOutput, words: &[&str]) {
+    assert_ne!(output.code, 0, "{}", output.stdout);
     for word in words {
-        assert!(ran.stderr.contains(word), "`{word}` is missing in {}", ran.stderr);
+        assert!(output.stderr.contains(word), "`{word}` is missing in {}", output.stderr);
     }
 }
 
@@ -62,7 +62,7 @@ fn truncated_arrow_file_loads_nothing() {
 
 #[test]
 fn script_with_an_unclosed_comment_runs_nothing() {
-    each("file_ends_script", |dialect, yard, block| {
+    each("malformed_script", |dialect, yard, block| {
         yard.ok(&["execute", block, "create table t (id integer)"]);
         let script = |text: &str| yard.run(&["call", block, "script", "--script", text, "--json"]);
         let begins = |token: &str| format!("line 2 of the script begins {token} that is never closed");
@@ -72,31 +72,31 @@ fn script_with_an_unclosed_comment_runs_nothing() {
             ("select 'why; insert into t values (2)", "a string"),
             ("insert into t values (2); -- two\n/* /* */", ""),
         ] {
-            let ran = script(&format!("{first}{rest}"));
+            let output = script(&format!("{first}{rest}"));
             match (token, dialect) {
                 // Only PostgreSQL nests comments.
-                ("", "postgres") => refused(&ran, &["line 3 of the script begins a comment that is never closed"]),
+                ("", "postgres") => refused(&output, &["line 3 of the script begins a comment that is never closed"]),
                 ("", _) => {
-                    assert_eq!(ran.code, 0, "{dialect}: {}", ran.stderr);
+                    assert_eq!(output.code, 0, "{dialect}: {}", output.stderr);
                     yard.ok(&["execute", block, "delete from t"]);
                 }
-                _ => refused(&ran, &[&begins(token)]),
+                _ => refused(&output, &[&begins(token)]),
             }
             assert_eq!(all(yard, block, "select count(*) as n from t"), json!([{"n": 0}]), "{dialect}: {rest}");
         }
         if dialect == "postgres" {
-            let ran = script(&format!("{first}do $a$ begin null; end $b$; insert into t values (2)"));
-            refused(&ran, &[&begins("a dollar-quoted string")]);
+            let output = script(&format!("{first}do $a$ begin null; end $b$; insert into t values (2)"));
+            refused(&output, &[&begins("a dollar-quoted string")]);
         }
-        let ran = yard.run(&["execute", block, "insert into t values (1) /* why; insert into t values (2)"]);
-        refused(&ran, &["line 1 of the statement begins a comment that is never closed"]);
+        let output = yard.run(&["execute", block, "insert into t values (1) /* why; insert into t values (2)"]);
+        refused(&output, &["line 1 of the statement begins a comment that is never closed"]);
         assert_eq!(all(yard, block, "select count(*) as n from t"), json!([{"n": 0}]), "{dialect}");
     });
 }
 
 #[test]
 fn query_and_unload_write_the_same_csv() {
-    each("file_ends_csv", |dialect, yard, block| {
+    each("malformed_csv", |dialect, yard, block| {
         yard.ok(&["execute", block, "create table t (id integer, a varchar(10))"]);
         yard.ok(&["execute", block, "insert into t values (1, null), (2, ''), (3, 'x,y'), (4, '\u{feff}z')"]);
         for (statement, expected) in [
@@ -142,7 +142,7 @@ fn values_unlike_their_declared_type_are_rejected_in_text_formats() {
 
 #[test]
 fn list_in_parentheses_of_in_is_rejected_at_every_depth() {
-    each("file_ends_lists", |dialect, yard, block| {
+    each("malformed_lists", |dialect, yard, block| {
         yard.ok(&["execute", block, "create table t (id integer)"]);
         yard.ok(&["execute", block, "insert into t values (1), (2), (3)"]);
         let query = |condition: &str| {
@@ -157,8 +157,8 @@ fn list_in_parentheses_of_in_is_rejected_at_every_depth() {
             "mysql" => "id in (json_length(:l))",
             _ => "id in (json_array_length(:l))",
         };
-        let ran = query(known);
-        assert_eq!((ran.code, ran.stdout.as_str()), (0, "n\n1\n"), "{dialect}: {}", ran.stderr);
+        let output = query(known);
+        assert_eq!((output.code, output.stdout.as_str()), (0, "n\n1\n"), "{dialect}: {}", output.stderr);
     });
 }
 
@@ -191,8 +191,8 @@ fn folder_object_with_content_is_reported() {
     assert!(copied.contains("`blockyard cp 'gcs-bucket/rest:c/full/' FILE`"), "{copied}");
     yard.ok(&["cp", "gcs-bucket/rest:c/full/", "one"]);
     assert_eq!(std::fs::read_to_string(yard.path("one")).expect("the file"), "c/full/");
-    let ran = yard.run(&["cp", "-r", "gcs-bucket/rest:c", "back", "--skip-bad-names"]);
-    assert_eq!(ran.code, 4, "{}", ran.stderr);
+    let output = yard.run(&["cp", "-r", "gcs-bucket/rest:c", "back", "--skip-bad-names"]);
+    assert_eq!(output.code, 4, "{}", output.stderr);
     assert_eq!(std::fs::read_to_string(yard.path("back/full/x")).expect("the file"), "c/full/x");
     assert_eq!(std::fs::read_dir(yard.path("back")).expect("the folder").count(), 1);
 }
@@ -267,12 +267,12 @@ fn empty_secret_is_rejected() {
 
 #[test]
 fn nul_character_in_a_column_name_is_reported() {
-    each("file_ends_nul", |dialect, yard, block| {
+    each("malformed_nul", |dialect, yard, block| {
         yard.ok(&["execute", block, "create table birds (id integer)"]);
         for (format, bytes) in [("ndjson", &b"{\"a\\u0000b\":1}\n"[..]), ("csv", b"x,a\0b\n1,2\n")] {
-            let ran = load(yard, block, format, bytes);
+            let output = load(yard, block, format, bytes);
             // The error is JSON, in which the backslash is doubled.
-            refused(&ran, &[r"the name of column `a\\0b` has a NUL character", "rename the column"]);
+            refused(&output, &[r"the name of column `a\\0b` has a NUL character", "rename the column"]);
             let tables = yard.json(&["call", block, "tables"]);
             assert_eq!(tables.as_array().map(Vec::len), Some(1), "{dialect}: {tables}");
         }
@@ -289,9 +289,9 @@ fn parquet_page_with_a_wrong_checksum_is_rejected() {
          q.write_table(a.table({{'a': ['lions', 'tigers']}}), {file:?}, write_page_checksum=True, \
          use_dictionary=False, write_statistics=False, compression='none')"
     );
-    let ran = program("python3").args(["-c", &python]).env("PYTHONPATH", packages).output();
-    let ran = ran.expect("python3");
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let output = program("python3").args(["-c", &python]).env("PYTHONPATH", packages).output();
+    let output = output.expect("python3");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let good = std::fs::read(&file).expect("the file");
     let at = good.windows(6).position(|bytes| bytes == b"tigers").expect("the value");
     let mut flipped = good.clone();
@@ -303,7 +303,7 @@ fn parquet_page_with_a_wrong_checksum_is_rejected() {
 
 #[test]
 fn mysql_boolean_other_than_0_and_1_is_reported() {
-    each("file_ends_booleans", |dialect, yard, block| {
+    each("malformed_booleans", |dialect, yard, block| {
         if dialect != "mysql" {
             return;
         }
