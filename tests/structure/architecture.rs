@@ -92,19 +92,19 @@ fn crates_depend_only_in_permitted_directions() {
     for package in &packages {
         let (name, allowed) = (package["name"].as_str().expect("a name"), allowed(package));
         for dependency in package["dependencies"].as_array().expect("dependencies") {
-            let expected = dependency["name"].as_str().expect("a name");
-            if ours.contains(&expected) {
-                assert!(allowed.contains(&expected), "`{name}` must not depend on `{expected}`");
+            let dependency_name = dependency["name"].as_str().expect("a name");
+            if ours.contains(&dependency_name) {
+                assert!(allowed.contains(&dependency_name), "`{name}` must not depend on `{dependency_name}`");
             }
-            if let Some((_, homes)) = CONFINED.iter().find(|(library, _)| *library == expected) {
-                assert!(homes.contains(&name), "`{name}` must not use `{expected}`");
+            if let Some((_, homes)) = CONFINED.iter().find(|(library, _)| *library == dependency_name) {
+                assert!(homes.contains(&name), "`{name}` must not use `{dependency_name}`");
             }
         }
     }
 }
 
 #[test]
-fn each_crate_has_a_description_and_repository() {
+fn each_crate_has_complete_metadata() {
     for package in crates() {
         for field in ["description", "license", "repository", "homepage", "rust_version"] {
             let value = package[field].as_str().unwrap_or_default();
