@@ -276,11 +276,7 @@ fn result_validation_counts_toward_the_deadline() {
         json!({"uniqueItems": true, "contains": {"const": 7}, "items": {"allOf": vec![json!({"minimum": 1}); 150]}}),
         json!({"unevaluatedItems": {"enum": values}, "anyOf": [{"contains": {"enum": values}}, true]}),
     ] {
-<<<<<<< HEAD
         on_block(numbers(900_000, slow.clone()), async move |yard| {
-=======
-        on_block(&numbers(900_000, slow.clone()), async |yard| {
->>>>>>> 6b1afb5 (engine: use expect_err in a schema test)
             let error = call(yard, json!({}), 3).await.expect_err("an error");
             assert_eq!(error.kind().as_str(), "bundle", "{slow}: {}", error_report(&error));
         });
