@@ -14,7 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use blockyard_tests::environment::program;
 use blockyard_tests::http_proxy::{Fault, HttpProxy};
 use blockyard_tests::web::{Answer, RecordedRequest, Web};
-use blockyard_tests::{TestYard, bundle, optional, root};
+use blockyard_tests::{TestYard, bundle, free_port, optional, root};
 use serde_json::{Value, json};
 
 use crate::tokens::{form, is_signed, rsa_key};
@@ -97,7 +97,7 @@ impl Cloud {
         static COUNTER: AtomicUsize = AtomicUsize::new(0);
         let binary = optional("BLOCKYARD_TEST_FAKE_GCS")?;
         let folder = tempfile::tempdir().expect("a folder");
-        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
+        let port = free_port();
         let mut servers = vec![("/", port)];
         let (mut buckets, mut bucket, mut project) = (folder.path().join("cloud"), "zoo".to_owned(), "demo".to_owned());
         if has == Has::Warehouse {

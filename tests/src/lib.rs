@@ -6,6 +6,7 @@
 pub mod attack;
 pub mod environment;
 pub mod http_proxy;
+mod port;
 pub mod proxy;
 mod server;
 pub mod web;
@@ -17,6 +18,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
+
+pub use self::port::free_port;
 
 /// Variable with the path of the built binary.
 const BINARY: &str = "BLOCKYARD_TEST_BINARY";
