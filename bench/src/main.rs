@@ -1,5 +1,5 @@
 //! Measures Blockyard from within a program that embeds it, and the same work without it.
-//! `cargo xtask bench` runs it in a release build and collects its output: one JSON document per
+//! `cargo xtask bench` runs it in the profile `dist` and collects its output: one JSON document per
 //! run, with times in seconds, one number per iteration.
 //!
 //! | arguments | measures |

@@ -57,12 +57,12 @@ pub(crate) fn built(name: &str) -> PathBuf {
     target().join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }
 
-/// Builds the binary and the benchmark program in the release profile. Returns their paths. A
-/// single command builds shared dependencies only once.
-pub(crate) fn release() -> Result<(PathBuf, PathBuf)> {
-    println!("setup: building blockyard in the release profile");
-    run(cargo().args(["build", "--release", "--package", "blockyard-cli", "--package", "blockyard-bench"]))?;
-    let built = |name: &str| target().join("release").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+/// Builds the binary and the benchmark program in the profile `dist`, that of the archive for users.
+/// Returns their paths. A single command builds shared dependencies only once.
+pub(crate) fn optimized() -> Result<(PathBuf, PathBuf)> {
+    println!("setup: building blockyard in the profile `dist`");
+    run(cargo().args(["build", "--profile", "dist", "--package", "blockyard-cli", "--package", "blockyard-bench"]))?;
+    let built = |name: &str| target().join("dist").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     Ok((built("blockyard"), built("blockyard-bench")))
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn measure(numbers: &[String]) -> Result {
     }
     let wanted = |own: &[&str]| numbers.is_empty() || own.iter().any(|own| numbers.iter().any(|number| number == own));
     setup::toolchain()?;
-    let (binary, program) = setup::release()?;
+    let (binary, program) = setup::optimized()?;
     setup::binary()?;
     let mut bundles = setup::bundles()?;
     bundles.push(("bench".to_owned(), setup::bundle("bench", "bench/guest")?));
