@@ -165,6 +165,10 @@ fn signing_key_of_other_users_is_rejected(yard: &TestYard) {
     }
     mode(0o600).expect("chmod");
     yard.ok(&["publish", &file, "--registry", &registry, "--signing-key", &text(key.clone())]);
+    fs::write(&key, "not a key").expect("a file");
+    let refused = yard.fails(4, &["publish", &file, "--registry", &registry, "--signing-key", &text(key.clone())]);
+    assert!(refused.contains("the signing key in `FOLDER/key` cannot be used"), "{refused}");
+    assert!(refused.contains("create a key with `--new-signing-key FILE`"), "{refused}");
 }
 
 fn unsigned_registry_requires_permission(yard: &TestYard) {

@@ -47,7 +47,17 @@ fn read_key(path: &Path) -> Result<SigningKey, Error> {
     only_for_this_user(path)?;
     let text = std::fs::read_to_string(path).map_err(|error| cannot_read(path, error))?;
     let password = std::env::var(PASSWORD).ok().filter(|password| !password.is_empty());
-    SigningKey::parse(&text, password).map_err(Error::from)
+    SigningKey::parse(&text, password).map_err(|error| {
+        let error = Error::from(error);
+        // The hint about the password is sufficient.
+        if error.as_code().is_some() {
+            return error;
+        }
+        Error::new(error.kind(), format!("the signing key in `{}` cannot be used", path.display()))
+            .because(error)
+            .hint("name the file of a minisign secret key, and set its password, if any, in BLOCKYARD_SIGNING_PASSWORD")
+            .hint("create a key with `--new-signing-key FILE`")
+    })
 }
 
 /// Checks that no other user can read or replace the key, with which releases can be signed.
