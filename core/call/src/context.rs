@@ -378,7 +378,7 @@ mod tests {
             database_message(&mut state, "select 'hunter8'::int", "no \"hunter8\"").expect("a message"),
             "no \"hunter8\""
         );
-        // Rows of the statement can be read after another one: what was said stays said.
+        // Rows of the statement can be read after another one, so its text stays recorded.
         assert_eq!(database_message(&mut state, "select 1", quoted).expect("a message"), quoted);
         // If the statement assembles the secret, the entire message is withheld.
         let mut state = self::state("hunter7");
@@ -402,7 +402,7 @@ mod tests {
             let problem = state.withhold_database_message(Problem::from_database("invalid", "no hunter7"));
             assert_eq!(problem.message, "no hunter7", "{before}");
         }
-        // Each text stands alone.
+        // A secret is not assembled from two texts.
         state.unsent_redactor = None;
         let halves = [Cow::Borrowed(&b"hunt"[..]), Cow::Borrowed(&b"er7"[..])];
         runtime.block_on(state.record_sent(halves.into_iter()));
