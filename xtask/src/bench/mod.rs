@@ -2,6 +2,7 @@
 //! `target/bench/results.md` and `results.json`. Other load on the machine affects all figures, so
 //! runs of a reference and of Blockyard alternate.
 
+mod processes;
 mod rows;
 mod sandbox;
 mod table;
@@ -23,7 +24,7 @@ const WARM_STARTS: usize = 3;
 
 /// Runs all benchmarks, or the groups that contain the given numbers.
 pub(crate) fn measure(numbers: &[String]) -> Result {
-    let known = ["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11"];
+    let known = ["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11", "P12", "P13"];
     if let Some(unknown) = numbers.iter().find(|number| !known.contains(&number.as_str())) {
         return Err(format!("unknown benchmark `{unknown}`; expected one of {}", known.join(", ")));
     }
@@ -53,8 +54,14 @@ pub(crate) fn measure(numbers: &[String]) -> Result {
             yards::on_postgres(&bench, server, &mut rows)?;
         }
     }
-    if wanted(&["P3", "P8", "P9", "P10", "P11"]) {
+    if wanted(&["P12"]) {
+        processes::binary(&bench, &mut rows)?;
+    }
+    if wanted(&["P3", "P8", "P9", "P10"]) {
         sandbox::measure(&bench, &mut rows)?;
+    }
+    if wanted(&["P11", "P13"]) {
+        processes::commands(&bench, &mut rows, &mut missing)?;
     }
     if wanted(&["P5"]) {
         transfer::measure(&bench, &mut rows, &mut missing)?;
@@ -104,6 +111,12 @@ impl Bench {
             install.arg(self.bundle(name)?);
         }
         run(&mut install)
+    }
+
+    /// Creates a block.
+    fn create(&self, url: &str, words: &[&str]) -> Result {
+        let mut command = self.command(&self.binary, url);
+        run(command.args(["create", "--quiet"]).args(words).stdout(Stdio::null()))
     }
 }
 
