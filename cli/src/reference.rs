@@ -11,7 +11,7 @@ use crate::arguments::Cli;
 const WIDTH: usize = 100;
 
 const HEADING: &str = "# Command-line reference\n\n\
-    <!-- Generated from the help texts. To update: UPDATE_EXPECT=1 cargo xtask test reference:: -->\n";
+    <!-- Generated from the help texts. To update: cargo xtask generate -->\n";
 
 const INTRODUCTION: &str = "Every option can also be set by an environment variable: `BLOCKYARD_IF_REVISION` for \
     `--if-revision`. An option on the command line takes precedence. Options without a value, such as `--json`, \

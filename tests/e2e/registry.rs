@@ -1,35 +1,52 @@
-//! The registry of this repository describes its bundles as they are.
+//! The registry of this repository is generated from the manifests of its bundles.
 
-use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
-use blockyard_tests::{TestYard, bundle, plugins, root};
-use toml::Table;
+use blockyard_tests::{TestYard, bundle, plugins};
+use expect_test::expect_file;
+use serde_json::Value;
 
-/// Returns the strings of a list, in JSON or TOML.
-fn words(list: &impl serde::Serialize) -> BTreeSet<String> {
-    serde_json::from_value(serde_json::to_value(list).expect("a value")).expect("a list of strings")
-}
+const HEADER: &str = r#"# Generated from the manifests of the bundles. To update: cargo xtask generate
+version = 1
+name = "blockyard"
+# The bundles of this repository are built from source, so there is nothing to sign.
+unsigned = true
+"#;
 
 #[test]
-fn registry_describes_each_bundle() {
-    let text = std::fs::read_to_string(root().join("registry.toml")).expect("the registry");
-    let registry: Table = text.parse().expect("TOML");
-    let entries = registry["bundle"].as_array().expect("entries");
-    let listed: Vec<&str> = entries.iter().map(|entry| entry["name"].as_str().expect("a name")).collect();
-    assert_eq!(listed, plugins(), "registry.toml must list the folders of `plugins`, in alphabetical order");
+fn registry_is_generated_from_the_manifests() {
     let yard = TestYard::empty();
     yard.ok(&["init", "--key", "file"]);
-    for (entry, name) in entries.iter().zip(listed) {
-        yard.ok(&["install", &bundle(name), "--yes"]);
+    let mut registry = HEADER.to_owned();
+    for name in plugins() {
+        yard.ok(&["install", &bundle(&name), "--yes"]);
         let bundles = yard.json(&["bundles"]);
-        let bundle = bundles["bundles"].as_array().expect("bundles").iter().find(|bundle| bundle["name"] == name);
+        let bundle = bundles["bundles"].as_array().expect("bundles").iter().find(|bundle| bundle["name"] == *name);
         let bundle = bundle.unwrap_or_else(|| panic!("the bundle in `plugins/{name}` has another name"));
-        let release = &entry["release"][0];
-        assert_eq!(entry["description"].as_str(), bundle["description"].as_str(), "`description` of `{name}`");
-        assert_eq!(words(&entry["types"]), words(&bundle["types"]), "`types` of `{name}` in registry.toml");
-        let requested = words(&bundle["capabilities"]);
-        assert_eq!(words(&release["capabilities"]), requested, "`capabilities` of `{name}` in registry.toml");
-        assert_eq!(release["version"].as_str(), bundle["version"].as_str(), "the newest release of `{name}`");
-        assert_eq!(release["source"]["path"].as_str(), Some(&*format!("plugins/{name}")), "the source of `{name}`");
+        registry.push_str(&entry(&name, bundle));
     }
+    expect_file!["../../registry.toml"].assert_eq(&registry);
+}
+
+/// Returns the entry of a bundle, with one release that is built from source.
+fn entry(name: &str, bundle: &Value) -> String {
+    let text = |key: &str| toml::Value::from(bundle[key].as_str().expect("a string")).to_string();
+    let types = strings(&bundle["types"]).join(", ");
+    let mut entry = format!("\n[[bundle]]\nname = \"{name}\"\ndescription = {}\n", text("description"));
+    let license = bundle["license"].as_str().expect("the bundles of this repository have a license");
+    write!(entry, "license = \"{license}\"\ntypes = [{types}]\n\n[[bundle.release]]\n").expect("a string grows");
+    write!(entry, "version = {}\nwit = \"0.1\"\nsource = {{ path = \"plugins/{name}\" }}\n", text("version"))
+        .expect("a string grows");
+    entry.push_str("capabilities = [\n");
+    for capability in strings(&bundle["capabilities"]) {
+        writeln!(entry, "    {capability},").expect("a string grows");
+    }
+    entry.push_str("]\n");
+    entry
+}
+
+/// Returns the strings of a list as TOML.
+fn strings(list: &Value) -> Vec<String> {
+    let list = list.as_array().expect("a list").iter();
+    list.map(|text| toml::Value::from(text.as_str().expect("a string")).to_string()).collect()
 }

@@ -4,6 +4,7 @@
 //! - `cargo xtask test [--long MINUTES] [NAME …]`: runs `lint` and all tests, or only the tests
 //!   whose path contains one of the names, including the required servers. `--long` runs each fuzz
 //!   target for that many minutes, and property tests with many more cases.
+//! - `cargo xtask generate`: updates the generated files: `docs/cli.md` and `registry.toml`.
 //! - `cargo xtask lint`: checks the formatting, and runs clippy and rustdoc without warnings.
 //! - `cargo xtask bench [P3 …]`: measures performance against references in the same run.
 //! - `cargo xtask bundles`: builds the bundles of this repository into `target/dist`, and a signed
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
             let minutes = long.map(|at| names.drain(at..names.len().min(at + 2)).nth(1).unwrap_or_default());
             test::run(minutes, &names)
         }
+        Some("generate") => test::generate(),
         Some("lint") => lint::run(),
         Some("bench") => bench::measure(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("bundles") => bundles(),
@@ -48,7 +50,7 @@ fn main() -> ExitCode {
         },
         _ => {
             eprintln!(
-                "cargo xtask demo | test [--long MINUTES] [NAME …] | lint | bench | bundles | dist [--profile NAME]"
+                "cargo xtask demo | test [--long MINUTES] [NAME …] | generate | lint | bench | bundles | dist [--profile NAME]"
             );
             return ExitCode::from(2);
         }

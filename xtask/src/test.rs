@@ -114,9 +114,22 @@ fn build(names: &[String]) -> Result<PathBuf> {
     setup::binary()
 }
 
+/// Tests that compare a generated file with the source code, and update the file on request.
+const GENERATED: [&str; 2] = ["reference::", "registry::registry_is_generated"];
+
+/// Updates the generated files.
+pub(crate) fn generate() -> Result {
+    run_tests(None, &GENERATED.map(str::to_owned), &[("UPDATE_EXPECT", "1")])
+}
+
 /// Runs the tests. `long` is the number of minutes to run each fuzz target, one second if `None`.
 /// `names` selects the tests whose path contains one of them; all if it is empty.
 pub(crate) fn run(long: Option<String>, names: &[String]) -> Result {
+    run_tests(long, names, &[])
+}
+
+/// Runs the tests with additional environment variables.
+fn run_tests(long: Option<String>, names: &[String], variables: &[(&str, &str)]) -> Result {
     if let Some(minutes) = long.as_ref().filter(|minutes| minutes.parse::<u32>().is_err()) {
         return Err(format!("`--long` requires a number of minutes, not `{minutes}`"));
     }
@@ -140,7 +153,7 @@ pub(crate) fn run(long: Option<String>, names: &[String]) -> Result {
     let archive = dist::archive(&binary, &binary, &plugins, &dist::SigningKey::Local)?;
 
     let mut tests = setup::cargo();
-    tests.args(["test", "--workspace", "--no-fail-fast"]);
+    tests.args(["test", "--workspace", "--no-fail-fast"]).envs(variables.iter().copied());
     if !names.is_empty() {
         // Doc tests cannot be selected by name.
         tests.args(["--lib", "--bins", "--tests", "--"]).args(names);

@@ -18,6 +18,8 @@ pub struct BundleView {
     pub version: String,
     /// Short description.
     pub description: String,
+    /// SPDX license expression, if the bundle names one.
+    pub license: Option<String>,
     /// sha256 of the component file.
     pub sha256: String,
     /// Size of the component file in bytes.
@@ -46,6 +48,7 @@ impl Yard {
             let grants = self.store().grants(&record.name).await?;
             views.push(BundleView {
                 description: manifest["description"].as_str().unwrap_or_default().to_owned(),
+                license: manifest["license"].as_str().map(str::to_owned),
                 types: texts(&manifest["types"], |entry| &entry["slug"]),
                 capabilities: texts(&manifest["capabilities"], |entry| entry),
                 grants: grants.iter().map(ToString::to_string).collect(),
