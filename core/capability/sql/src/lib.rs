@@ -19,6 +19,7 @@ mod connection;
 mod error;
 mod insert;
 mod lease;
+pub mod lexer;
 mod literal;
 mod many;
 #[cfg_attr(not(feature = "mysql"), path = "mysql_absent.rs")]
