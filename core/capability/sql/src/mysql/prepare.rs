@@ -5,8 +5,8 @@ use sqlx::mysql::{MySqlArguments, MySqlColumn, MySqlConnection};
 use sqlx::{AssertSqlSafe, Either, Executor as _, SqlSafeStr as _, Statement as _};
 
 use super::error::problem;
-use super::format;
 use super::session::Session;
+use super::{format, scan};
 use crate::bindings::blockyard::bundle::sql::{Execution, Value};
 use crate::statement::{Access, check_count};
 
@@ -34,12 +34,7 @@ pub(super) async fn execute_one(
 /// and `EXPLAIN` statements before they run. These must begin with that word, so that all servers
 /// read them in the same way.
 pub(super) fn returns_rows(columns: &[MySqlColumn], text: &str, access: Access) -> Result<(), Problem> {
-    let told_later = || {
-        let text = text.trim_start_matches([' ', '\t', '\n', '\r']);
-        let word = text.split([' ', '\t', '\n', '\r']).next().unwrap_or_default();
-        ["show", "explain", "describe", "desc"].into_iter().any(|known| word.eq_ignore_ascii_case(known))
-    };
-    if access == Access::ReadWrite || !columns.is_empty() || told_later() {
+    if access == Access::ReadWrite || !columns.is_empty() || scan::is_described_later(text) {
         return Ok(());
     }
     Err(Problem::new("effect", "the operation only reads, and the statement returns no columns").hint(

@@ -1,15 +1,17 @@
-//! Scanner for the parts of a statement outside of strings, quoted identifiers and comments.
+//! Statements that the host refuses before the server sees them.
 //!
 //! A read is protected by the server, because its transaction is `READ ONLY`. Such a transaction
 //! does not prevent three things, which are detected here: `INTO OUTFILE`, which writes a file on
 //! the server; row locks, which block other clients; and statements that end the transaction. A
-//! comment that MySQL executes could hide any of them, so such comments are refused. The end of a
-//! string depends on the server's SQL mode. Therefore the statement is scanned in each of the
-//! possible ways, and refused if any of them detects a problem.
+//! comment that MySQL executes could hide any of them, so such comments are refused. The tokens of a
+//! statement depend on the server's SQL mode. Therefore the statement is split by the rules of each
+//! mode, and refused if any of them shows a problem.
 
 use blockyard_call::Problem;
 
+use crate::lexer::{Kind, MYSQL, Rules, Token, tokens};
 use crate::statement::Access;
+use crate::word::{not_reading, shortened, transaction_control};
 
 /// First words of statements that only read.
 const READING: [&str; 8] = ["select", "with", "values", "table", "show", "explain", "describe", "desc"];
@@ -18,194 +20,101 @@ const READING: [&str; 8] = ["select", "with", "values", "table", "show", "explai
 const TRANSACTION_CONTROL: [&str; 10] =
     ["begin", "start", "commit", "rollback", "savepoint", "release", "xa", "prepare", "execute", "deallocate"];
 
-/// The quotes in which a backslash escapes: both, or only the single ones if `ANSI_QUOTES` makes
-/// the double ones delimit identifiers, or none if `NO_BACKSLASH_ESCAPES` is set.
-#[derive(Debug, Clone, Copy)]
-enum Backslash {
-    Both,
-    Single,
-    Never,
-}
-
-/// The start of a `--` comment: `--` before white space, a control character or the end of the
-/// text, or, with `sql_mode=ORACLE` in MariaDB, any `--`.
-#[derive(Debug, Clone, Copy)]
-enum Dashes {
-    BeforeSpace,
-    Any,
-}
-
-/// An element of a statement outside of strings, quoted identifiers and comments.
-#[derive(Debug, PartialEq, Eq)]
-enum Token {
-    Word(String),
-    Sign(char),
-    /// `/*! … */`: a comment to other servers, and a part of the statement to MySQL.
-    Executed,
-}
-
-/// The ways in which a server may read a statement, depending on its SQL mode.
-const SYNTAXES: [(Backslash, Dashes); 6] = [
-    (Backslash::Both, Dashes::BeforeSpace),
-    (Backslash::Single, Dashes::BeforeSpace),
-    (Backslash::Never, Dashes::BeforeSpace),
-    (Backslash::Both, Dashes::Any),
-    (Backslash::Single, Dashes::Any),
-    (Backslash::Never, Dashes::Any),
-];
-
-impl Token {
-    /// Returns a control character that is not common white space. Servers differ in whether it
-    /// ends words and comments.
-    fn is_control(&self) -> Option<char> {
-        match self {
-            Self::Sign(sign) if sign.is_control() => Some(*sign),
-            _ => None,
-        }
-    }
-}
+/// First words of statements whose columns the server may report only when they run.
+const DESCRIBED_LATER: [&str; 4] = ["show", "explain", "describe", "desc"];
 
 /// Refuses statements that would end a transaction of the host and, in an operation with the effect
 /// `read`, statements that do not only read.
 pub(super) fn check(text: &str, access: Access) -> Result<(), Problem> {
-    for (backslash, dashes) in SYNTAXES {
-        let tokens = tokens(text, backslash, dashes);
-        if let Some(character) = tokens.iter().find_map(Token::is_control) {
-            return Err(Problem::new(
-                "invalid",
-                format!("the statement has the control character {character:?} outside of a string, which servers interpret differently"),
-            )
-            .hint("replace it with a space"));
-        }
-        if tokens.contains(&Token::Executed) {
-            return Err(Problem::new(
-                "invalid",
-                "the statement has a comment `/*! … */` that the server would execute",
-            )
+    MYSQL.iter().try_for_each(|rules| check_by(rules, text, access))
+}
+
+/// Checks a statement as a server with these rules reads it.
+fn check_by(rules: &'static Rules, text: &str, access: Access) -> Result<(), Problem> {
+    let tokens = unquoted(text, rules);
+    if let Some(character) = tokens.iter().find_map(control_character) {
+        return Err(Problem::new(
+            "invalid",
+            format!("the statement has the control character {character:?} outside of a string, which servers interpret differently"),
+        )
+        .hint("replace it with a space"));
+    }
+    if tokens.iter().any(|token| token.kind == Kind::ConditionalComment) {
+        return Err(Problem::new("invalid", "the statement has a comment `/*! … */` that the server would execute")
             .hint("move its contents into the statement"));
-        }
-        let first = tokens.iter().find_map(|token| match token {
-            Token::Word(word) => Some(word.as_str()),
-            Token::Sign('(' | ';') => None,
-            _ => Some(""),
-        });
-        let first = first.unwrap_or_default();
-        if access == Access::ReadOnly {
-            reads(first, &tokens)?;
-        }
-        if TRANSACTION_CONTROL.contains(&first) {
-            return Err(Problem::new(
-                "invalid",
-                format!("`{first}` is not supported: the host begins and ends transactions"),
-            )
-            .hint("use `execute-many` to run a statement with many sets of parameters in one transaction"));
-        }
+    }
+    let first = tokens.iter().find(|token| !(token.is_operator("(") || token.is_operator(";")));
+    let first = first.filter(|token| token.kind == Kind::Word).map_or(String::new(), |token| shortened(token.text));
+    if access == Access::ReadOnly {
+        only_reads(&first, &tokens)?;
+    }
+    if TRANSACTION_CONTROL.contains(&first.as_str()) {
+        return Err(transaction_control(&first));
     }
     Ok(())
 }
 
-fn reads(first: &str, tokens: &[Token]) -> Result<(), Problem> {
-    let refused = |what: &str| {
-        Err(Problem::new("effect", format!("the operation only reads, and the statement {what}"))
-            .hint("use `execute` for statements that change something"))
-    };
+/// Returns the tokens outside of strings, quoted identifiers, comments and white space. A quoted
+/// token between two keywords does not hide that one follows the other.
+fn unquoted<'text>(text: &'text str, rules: &'static Rules) -> Vec<Token<'text>> {
+    let is_quoted = |token: &Token<'_>| matches!(token.kind, Kind::String | Kind::QuotedIdentifier);
+    tokens(text, rules).filter(|token| !(token.is_trivia() || is_quoted(token))).collect()
+}
+
+/// Returns a control character that is not common white space. Servers differ in whether it ends
+/// words and comments.
+fn control_character(token: &Token<'_>) -> Option<char> {
+    token.text.chars().next().filter(|first| token.kind == Kind::Operator && first.is_control())
+}
+
+/// Refuses a statement whose first word is not in [`READING`], that writes a file, or that locks
+/// rows.
+fn only_reads(first: &str, tokens: &[Token<'_>]) -> Result<(), Problem> {
     if !READING.contains(&first) {
-        return refused(&format!("begins with `{first}`"));
+        return Err(not_reading(&format!("begins with `{first}`")));
     }
-    let follow = |expected: &[&str]| follow(tokens, expected);
-    if follow(&["into", "outfile"]) || follow(&["into", "dumpfile"]) {
-        return refused("writes a file on the server");
+    let has = |keywords: &[&str]| has_keywords(tokens, keywords);
+    if has(&["into", "outfile"]) || has(&["into", "dumpfile"]) {
+        return Err(not_reading("writes a file on the server"));
     }
-    if follow(&["for", "update"]) || follow(&["for", "share"]) || follow(&["lock", "in", "share", "mode"]) {
-        return refused("locks the rows that it reads");
+    if has(&["for", "update"]) || has(&["for", "share"]) || has(&["lock", "in", "share", "mode"]) {
+        return Err(not_reading("locks the rows that it reads"));
     }
     Ok(())
 }
 
-/// Checks whether words follow each other.
-fn follow(tokens: &[Token], expected: &[&str]) -> bool {
-    tokens.windows(expected.len()).any(|window| {
-        window.iter().zip(expected).all(|(token, expected)| matches!(token, Token::Word(word) if word == expected))
-    })
+/// Checks whether these keywords follow each other.
+fn has_keywords(tokens: &[Token<'_>], keywords: &[&str]) -> bool {
+    tokens
+        .windows(keywords.len())
+        .any(|window| window.iter().zip(keywords).all(|(token, keyword)| token.is_word(keyword)))
 }
 
 /// Checks whether a statement locks tables for the session: `lock tables`, and `flush tables` with
-/// `with read lock` or `for export`. If it could be read in several ways, one of them is sufficient.
+/// `with read lock` or `for export`. If servers could read it in several ways, one of them is
+/// sufficient.
 pub(super) fn locks_tables(text: &str) -> bool {
-    SYNTAXES.into_iter().any(|(backslash, dashes)| {
-        let tokens = tokens(text, backslash, dashes);
-        let mut words = tokens.iter().filter_map(|token| match token {
-            Token::Word(word) => Some(word.as_str()),
-            _ => None,
-        });
+    MYSQL.iter().any(|rules| {
+        let tokens = unquoted(text, rules);
+        let mut words = tokens.iter().filter(|token| matches!(token.kind, Kind::Word | Kind::Number));
         match words.next() {
-            Some("lock") => matches!(words.next(), Some("table" | "tables")),
-            Some("flush") => follow(&tokens, &["with", "read", "lock"]) || follow(&tokens, &["for", "export"]),
+            Some(first) if first.is_word("lock") => {
+                words.next().is_some_and(|word| word.is_word("table") || word.is_word("tables"))
+            }
+            Some(first) if first.is_word("flush") => {
+                has_keywords(&tokens, &["with", "read", "lock"]) || has_keywords(&tokens, &["for", "export"])
+            }
             _ => false,
         }
     })
 }
 
-fn tokens(text: &str, backslash: Backslash, dashes: Dashes) -> Vec<Token> {
-    let mut tokens = Vec::new();
-    let mut rest = text;
-    while let Some(next) = rest.chars().next() {
-        let skipped = match next {
-            '\'' => quoted(rest, !matches!(backslash, Backslash::Never)),
-            '"' => quoted(rest, matches!(backslash, Backslash::Both)),
-            '`' => quoted(rest, false),
-            '#' => line(rest),
-            '-' if is_dash_comment(rest, dashes) => line(rest),
-            '/' if rest.starts_with("/*!") || rest.starts_with("/*M!") => {
-                tokens.push(Token::Executed);
-                3
-            }
-            '/' if rest.starts_with("/*") => rest[2..].find("*/").map_or(rest.len(), |end| end + 4),
-            next if is_of_word(next) => {
-                let length = rest.find(|c| !is_of_word(c)).unwrap_or(rest.len());
-                tokens.push(Token::Word(rest[..length].to_ascii_lowercase()));
-                length
-            }
-            next => {
-                if !matches!(next, ' ' | '\t' | '\n' | '\r') {
-                    tokens.push(Token::Sign(next));
-                }
-                next.len_utf8()
-            }
-        };
-        rest = &rest[skipped..];
-    }
-    tokens
-}
-
-fn is_of_word(character: char) -> bool {
-    character.is_ascii_alphanumeric() || matches!(character, '_' | '$') || !character.is_ascii()
-}
-
-/// Checks for the start of a comment. `5--2` is 7, except in Oracle mode.
-fn is_dash_comment(rest: &str, dashes: Dashes) -> bool {
-    let Some(after) = rest.strip_prefix("--") else { return false };
-    matches!(dashes, Dashes::Any) || after.is_empty() || after.starts_with(|c: char| c <= ' ' || c == '\x7f')
-}
-
-fn line(rest: &str) -> usize {
-    rest.find('\n').map_or(rest.len(), |end| end + 1)
-}
-
-/// Returns the length of a quoted string or identifier. A doubled quote is an escaped one.
-fn quoted(rest: &str, backslash: bool) -> usize {
-    let bytes = rest.as_bytes();
-    let quote = bytes[0];
-    let mut at = 1;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'\\' if backslash => at += 2,
-            byte if byte == quote && bytes.get(at + 1) == Some(&quote) => at += 2,
-            byte if byte == quote => return at + 1,
-            _ => at += 1,
-        }
-    }
-    rest.len()
+/// Checks whether a statement begins with one of the words [`DESCRIBED_LATER`], with white space
+/// around it and nothing else before it, so that all servers read it in the same way.
+pub(super) fn is_described_later(text: &str) -> bool {
+    let mut tokens = tokens(text, &MYSQL[0]).skip_while(|token| token.kind == Kind::Space);
+    let is_known = tokens.next().is_some_and(|first| DESCRIBED_LATER.iter().any(|word| first.is_word(word)));
+    is_known && tokens.next().is_none_or(|token| token.kind == Kind::Space)
 }
 
 #[cfg(test)]
@@ -258,6 +167,12 @@ mod tests {
             "select 1 --\x7f'\n into outfile '/tmp/x' -- '",
             "select 1 --'\n into outfile '/tmp/x' -- '",
             "select 1 --\x01'\n for update -- '",
+            // A null, and a number with a point or an exponent, end without white space.
+            "select \\Ninto outfile '/tmp/x'",
+            "select 1.5into outfile '/tmp/x'",
+            "select 1e5into outfile '/tmp/x'",
+            "select * from t where 1=.5for update",
+            "select * from t where 1=1.e0lock in share mode",
             ";commit",
             "select 1\x0b into outfile '/tmp/x'",
             "select\x0c1",
@@ -301,12 +216,18 @@ mod tests {
         }
     }
 
-    proptest! {
-        #[test]
-        fn the_scanner_does_not_panic(text in "\\PC{0,60}") {
-            let _ = check(&text, Access::ReadOnly);
+    #[test]
+    fn statements_that_the_server_describes_later_begin_with_their_word() {
+        for text in ["show tables", " \t\r\nEXPLAIN select 1", "desc t", "describe", "show /* a */ tables"] {
+            assert!(is_described_later(text), "{text}");
         }
+        for text in ["/* a */ show tables", "show/**/tables", "show\x0btables", "showing", "(show tables)", ";show", ""]
+        {
+            assert!(!is_described_later(text), "{text}");
+        }
+    }
 
+    proptest! {
         /// Words in quotes and comments are ignored, and words after them are not.
         #[test]
         fn keywords_in_strings_and_comments_are_ignored(inner in "[a-z0-9 ,;-]{0,20}", way in 0usize..5) {

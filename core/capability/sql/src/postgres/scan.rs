@@ -4,7 +4,7 @@ use blockyard_call::Problem;
 use blockyard_model::capability::Dialect;
 
 use crate::statement::Access;
-use crate::word::{first_word, no_transaction_control};
+use crate::word::{first_word, no_transaction_control, not_reading};
 
 /// First words of statements that only read. An operation with the effect `read` accepts no others,
 /// because a statement such as `COMMIT` would end the transaction that keeps it read-only.
@@ -22,11 +22,7 @@ pub(super) fn check(text: &str, access: Access) -> Result<(), Problem> {
 /// Refuses a statement whose first word is not in [`READING`].
 fn only_reads(text: &str) -> Result<(), Problem> {
     let word = first_word(text, Dialect::Postgres);
-    if READING.contains(&word.as_str()) {
-        return Ok(());
-    }
-    Err(Problem::new("effect", format!("the operation only reads, and the statement begins with `{word}`"))
-        .hint("use `execute` for statements that change something"))
+    if READING.contains(&word.as_str()) { Ok(()) } else { Err(not_reading(&format!("begins with `{word}`"))) }
 }
 
 #[cfg(test)]
