@@ -366,6 +366,12 @@ async fn read(
     Ok(())
 }
 
+/// Returns the number of parameters that the server finds in a statement.
+#[cfg(test)]
+pub(super) async fn count_parameters(session: &mut Session, text: &str) -> Result<usize, Problem> {
+    prepare::count_parameters(session.connection()?, text).await
+}
+
 /// Runs a statement of a read without scanning it.
 #[cfg(test)]
 pub(super) async fn unscanned(session: &mut Session, text: &str) -> Result<(), Problem> {

@@ -412,6 +412,13 @@ fn affinities(
     Ok(names.iter().map(|name| declared.get(&name.to_ascii_lowercase()).copied().unwrap_or(Affinity::Blob)).collect())
 }
 
+/// Returns the number of parameters that SQLite finds in a statement.
+#[cfg(test)]
+pub(super) async fn count_parameters(session: &mut Session, text: &str) -> Result<usize, Problem> {
+    let text = text.to_owned();
+    session.statement(move |database| database.prepare(&text).map(|prepared| prepared.parameters())).await
+}
+
 /// Compiles a statement without scanning it.
 #[cfg(test)]
 pub(super) async fn unscanned(session: &mut Session, text: &str) -> Result<(), Problem> {

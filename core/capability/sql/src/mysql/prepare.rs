@@ -57,3 +57,10 @@ pub(super) async fn prepare(
     check_count(expected, parameters.len())?;
     Ok((prepared.columns().to_vec(), format::arguments(parameters)?))
 }
+
+/// Returns the number of parameters that the server finds in a statement.
+#[cfg(test)]
+pub(super) async fn count_parameters(connection: &mut MySqlConnection, text: &str) -> Result<usize, Problem> {
+    let prepared = connection.prepare(AssertSqlSafe(text).into_sql_str()).await.map_err(|error| problem(&error))?;
+    Ok(prepared.parameters().map_or(0, |parameters| parameters.either(<[_]>::len, |count| count)))
+}

@@ -108,3 +108,10 @@ pub(super) async fn execute_one(
         .map_err(|error| problem(&error))?;
     Ok(Execution { rows_affected: result.rows_affected(), last_insert_id: None })
 }
+
+/// Returns the number of parameters that the server finds in a statement.
+#[cfg(test)]
+pub(super) async fn count_parameters(connection: &mut PgConnection, text: &str) -> Result<usize, Problem> {
+    let prepared = connection.prepare(AssertSqlSafe(text).into_sql_str()).await.map_err(|error| problem(&error))?;
+    Ok(prepared.parameters().map_or(0, |parameters| parameters.either(<[_]>::len, |count| count)))
+}

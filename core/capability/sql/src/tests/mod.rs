@@ -7,6 +7,7 @@
 mod bounds;
 mod cleaning;
 mod connections;
+mod lexing;
 mod quoting;
 mod reading;
 mod stopping;
