@@ -257,6 +257,17 @@ mod tests {
     }
 
     #[test]
+    fn escape_string_continues_on_the_next_line() {
+        for continued in ["e'a'\n'\\''", "e'a' -- b\r\n -- c\n'\\''", "E'a'\n'b'\n'\\''"] {
+            assert_eq!(split(continued, Syntax::Postgres), [(Kind::String, continued)], "{continued:?}");
+        }
+        let string = |text| (Kind::String, text);
+        assert_eq!(split("e'a' '\\'", Syntax::Postgres), [string("e'a'"), string("'\\'")]);
+        assert_eq!(split("'a'\n'\\'", Syntax::Postgres), [string("'a'"), string("'\\'")]);
+        assert_eq!(split("e'a'\n- '\\'", Syntax::Postgres).len(), 3);
+    }
+
+    #[test]
     fn unclosed_tokens_extend_to_the_end() {
         for (text, kind, syntax) in [
             ("'a''", Kind::String, Syntax::Sqlite),

@@ -33,6 +33,8 @@ struct Quote {
     /// Prefixes in lower case; `""` if the quotes can be used without one.
     prefixes: &'static [&'static str],
     escapes: Escapes,
+    /// The literal continues in another pair of quotes after white space with a line break.
+    continued: bool,
 }
 
 /// Escapes of the closing quote.
@@ -61,7 +63,7 @@ enum Follower {
 }
 
 const fn quote(kind: Kind, open: &'static str, prefixes: &'static [&'static str], escapes: Escapes) -> Quote {
-    Quote { kind, open, close: open, prefixes, escapes }
+    Quote { kind, open, close: open, prefixes, escapes, continued: false }
 }
 
 const DASHES: LineComment = LineComment { begin: "--", needs_space: false };
@@ -72,7 +74,7 @@ const SQLITE: Rules = Rules {
         quote(Kind::String, "'", &["", "x"], Escapes::Doubled),
         quote(Kind::QuotedIdentifier, "\"", &[""], Escapes::Doubled),
         quote(Kind::QuotedIdentifier, "`", &[""], Escapes::Doubled),
-        Quote { kind: Kind::QuotedIdentifier, open: "[", close: "]", prefixes: &[""], escapes: Escapes::None },
+        Quote { close: "]", ..quote(Kind::QuotedIdentifier, "[", &[""], Escapes::None) },
     ],
     line_comments: &[DASHES],
     line_ends: &['\n'],
@@ -86,7 +88,8 @@ const SQLITE: Rules = Rules {
 
 const POSTGRES: Rules = Rules {
     quotes: &[
-        quote(Kind::String, "'", &["e"], Escapes::Both),
+        // Other strings continue, too, but as separate tokens, because they have the same escapes.
+        Quote { continued: true, ..quote(Kind::String, "'", &["e"], Escapes::Both) },
         quote(Kind::String, "'", &["", "b", "x", "n", "u&"], Escapes::Doubled),
         quote(Kind::QuotedIdentifier, "\"", &["", "u&"], Escapes::Doubled),
     ],
@@ -157,7 +160,7 @@ impl Rules {
                 let begins = rest.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
                 begins && rest[prefix.len()..].starts_with(quote.open)
             })?;
-            let length = quote.length(&rest[prefix.len()..]);
+            let length = quote.length(&rest[prefix.len()..], self);
             Some((quote.kind, length.map(|length| prefix.len() + length)))
         })
     }
@@ -184,17 +187,21 @@ impl Rules {
 
 impl Quote {
     /// Returns the length of a text in these quotes, or `None` if it is never closed.
-    fn length(&self, text: &str) -> Option<usize> {
+    fn length(&self, text: &str, rules: &Rules) -> Option<usize> {
         let doubled = matches!(self.escapes, Escapes::Doubled | Escapes::Both);
         let backslash = matches!(self.escapes, Escapes::Backslash | Escapes::Both);
         let mut at = self.open.len();
         while let Some(next) = text[at..].chars().next() {
             if text[at..].starts_with(self.close) {
                 at += self.close.len();
-                if !(doubled && text[at..].starts_with(self.close)) {
-                    return Some(at);
+                if doubled && text[at..].starts_with(self.close) {
+                    at += self.close.len();
+                } else {
+                    match self.continuation(&text[at..], rules) {
+                        Some(length) => at += length,
+                        None => return Some(at),
+                    }
                 }
-                at += self.close.len();
                 continue;
             }
             at += next.len_utf8();
@@ -203,5 +210,26 @@ impl Quote {
             }
         }
         None
+    }
+
+    /// Returns the length of the white space and line comments up to the quote in which the literal
+    /// continues, including that quote. Without a line break, the next quote begins another literal.
+    fn continuation(&self, text: &str, rules: &Rules) -> Option<usize> {
+        if !self.continued {
+            return None;
+        }
+        let mut at = 0;
+        loop {
+            let spaces = length_while(&text[at..], char::is_whitespace);
+            match rules.line_comment(&text[at + spaces..]) {
+                Some(comment) => at += spaces + comment,
+                None => {
+                    at += spaces;
+                    break;
+                }
+            }
+        }
+        let is_continued = text[at..].starts_with(self.open) && text[..at].contains(rules.line_ends);
+        is_continued.then(|| at + self.open.len())
     }
 }
