@@ -6,6 +6,8 @@ use std::sync::{Arc, OnceLock};
 use blockyard::model::{Manifest, OriginPattern, RequestUrl, SecretValue};
 use blockyard::{BlockFile, ProjectFile, ProjectYard, Registry};
 use blockyard_host::{Redactor, Sandbox, SandboxConfig};
+use blockyard_sdk::sql::lexer as guest;
+use blockyard_sql::lexer as host;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -13,7 +15,7 @@ use tokio::runtime::Runtime;
 pub type Target = fn(&[u8]);
 
 /// All targets, by the name of their folder in `corpus`.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("manifest", manifest),
     ("bundle", bundle),
     ("smith", smith),
@@ -22,6 +24,8 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("registry", registry),
     ("project", project),
     ("blocks", blocks),
+    ("host_sql", host_sql),
+    ("guest_sql", guest_sql),
 ];
 
 /// Fuzzes the manifest of a bundle and the schemas in it.
@@ -154,4 +158,74 @@ pub fn blocks(bytes: &[u8]) {
     let Ok(file) = BlockFile::parse(text) else { return };
     file.addresses().expect("an accepted file has valid addresses");
     let _ = file.to_json();
+}
+
+/// Fuzzes the lexer by which the host checks statements.
+///
+/// # Panics
+/// The tokens are not the statement, or a token outside of quotes contains a quote.
+pub fn host_sql(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    for rules in host::MYSQL.iter().chain([&host::POSTGRES, &host::SQLITE]) {
+        let mut rest = text;
+        for token in host::tokens(text, rules) {
+            assert!(!token.text.is_empty(), "{text:?} {rules:?}");
+            rest = rest.strip_prefix(token.text).unwrap_or_else(|| panic!("{token:?} of {text:?} {rules:?}"));
+            match token.kind {
+                host::Kind::Word | host::Kind::Number | host::Kind::Space | host::Kind::Parameter => {
+                    assert!(!token.text.contains(['\'', '"', '`', '/', '#']), "{token:?} of {text:?} {rules:?}");
+                }
+                host::Kind::Operator => assert_eq!(token.text.chars().count(), 1, "{text:?} {rules:?}"),
+                _ => {}
+            }
+        }
+        assert_eq!(rest, "", "{text:?} {rules:?}");
+    }
+}
+
+/// Fuzzes the lexer by which bundles find parameters in statements.
+///
+/// # Panics
+/// The tokens are not the statement, or strings and comments end elsewhere than for the host.
+pub fn guest_sql(bytes: &[u8]) {
+    use guest::Syntax;
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    for syntax in [Syntax::Sqlite, Syntax::Postgres, Syntax::Mysql, Syntax::BigQuery] {
+        let mut end = 0;
+        for token in guest::tokens(text, syntax) {
+            assert_eq!(token.at, end, "{text:?} {syntax:?}");
+            end += token.text.len();
+            assert!(!token.text.is_empty() && text.get(token.at..end) == Some(token.text), "{text:?} {syntax:?}");
+            assert!(token.is_closed || end == text.len(), "{text:?} {syntax:?}");
+        }
+        assert_eq!(end, text.len(), "{text:?} {syntax:?}");
+    }
+    // The lexers differ in numbers, in the parameters `:name`, which the servers do not have, in
+    // white space outside of ASCII, and in comments that MySQL executes.
+    let is_compared =
+        |c: &char| matches!(c, ' ' | '\n') || c.is_ascii_graphic() && !c.is_ascii_digit() && !matches!(c, ':' | '!');
+    let text: String = text.chars().filter(is_compared).collect();
+    for (syntax, rules) in
+        [(Syntax::Sqlite, &host::SQLITE), (Syntax::Postgres, &host::POSTGRES), (Syntax::Mysql, &host::MYSQL[0])]
+    {
+        assert_eq!(quoted_by_guest(&text, syntax), quoted_by_host(&text, rules), "{text:?} {syntax:?}");
+    }
+}
+
+/// Returns the ends of the comments, strings and quoted identifiers in a statement.
+fn quoted_by_guest(text: &str, syntax: guest::Syntax) -> Vec<usize> {
+    use guest::Kind::{Comment, DollarString, QuotedIdentifier, String};
+    let quoted = guest::tokens(text, syntax)
+        .filter(|token| matches!(token.kind, Comment | String | DollarString | QuotedIdentifier));
+    quoted.map(|token| token.at + token.text.len()).collect()
+}
+
+/// Like [`quoted_by_guest`], according to the lexer of the host.
+fn quoted_by_host(text: &str, rules: &'static host::Rules) -> Vec<usize> {
+    use host::Kind::{Comment, QuotedIdentifier, String};
+    let ends = host::tokens(text, rules).scan(0, |end, token| {
+        *end += token.text.len();
+        Some((token.kind, *end))
+    });
+    ends.filter(|(kind, _)| matches!(kind, Comment | String | QuotedIdentifier)).map(|(_, end)| end).collect()
 }

@@ -25,10 +25,10 @@ macro_rules! targets {
     };
 }
 
-targets!(manifest, bundle, smith, origin, redactor, registry, project, blocks);
+targets!(manifest, bundle, smith, origin, redactor, registry, project, blocks, host_sql, guest_sql);
 
 /// Tokens of the input formats, which mutations insert at random positions.
-const WORDS: [&str; 24] = [
+const WORDS: [&str; 34] = [
     "\"$ref\": \"#\"",
     "\"$secret\"",
     "\"type\": \"object\"",
@@ -53,6 +53,16 @@ const WORDS: [&str; 24] = [
     "[[bundle]]",
     "\0asm",
     "'''",
+    "'",
+    "\"",
+    "`",
+    "\\",
+    "e'",
+    "--",
+    "/*",
+    "*/",
+    "$$",
+    "$a$",
 ];
 
 /// Small attacks with a short run time, from which mutations of components start.

@@ -39,7 +39,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("blockyard-example-etl", &["blockyard"]),
     ("blockyard-tests", &["blockyard"]),
     ("blockyard-bench", &["blockyard"]),
-    ("blockyard-fuzz", &["blockyard", "blockyard-host"]),
+    ("blockyard-fuzz", &["blockyard", "blockyard-host", "blockyard-sql", "blockyard-sdk"]),
     ("xtask", &["blockyard-toolchain"]),
 ];
 
