@@ -14,7 +14,7 @@ mod scan;
 mod session;
 
 use blockyard_call::Problem;
-use futures_util::StreamExt as _;
+use futures_util::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, Column as _, Row as _};
 
 use self::error::problem;
@@ -29,20 +29,22 @@ use crate::bindings::blockyard::bundle::sql::{Execution, Value};
 pub(super) use self::insert::insert;
 pub(super) use self::session::Session;
 
-/// Checks a statement before the server sees it.
-fn check(statement: &Statement) -> Result<(), Problem> {
-    scan::check(&statement.text, statement.access)?;
-    check_lists(&statement.parameters)
-}
-
-pub(super) async fn execute(session: &mut Session, statement: Statement) -> Result<Execution, Problem> {
-    let alone = statement.needs_read_only_transaction();
-    if let Err(refused) = check(&statement) {
+/// Checks a statement before the server sees it, and begins a transaction if the host must run the
+/// statement in one. Returns whether it did.
+async fn enter(session: &mut Session, statement: &Statement) -> Result<bool, Problem> {
+    let checked = scan::check(&statement.text, statement.access).and_then(|()| check_lists(&statement.parameters));
+    if let Err(refused) = checked {
         return session.follow("statement", &statement.text, Err(refused)).await;
     }
+    let alone = statement.needs_read_only_transaction();
     if alone {
         session.begin(Access::ReadOnly).await?;
     }
+    Ok(alone)
+}
+
+pub(super) async fn execute(session: &mut Session, statement: Statement) -> Result<Execution, Problem> {
+    let alone = enter(session, &statement).await?;
     let Statement { text, parameters, access, .. } = statement;
     let executed = execute_one(session, &text, &parameters, access).await;
     session.after(executed.is_err(), alone).await?;
@@ -70,13 +72,7 @@ pub(super) async fn execute_many(
 }
 
 pub(super) async fn query(session: &mut Session, statement: Statement, sink: &mut Sink) -> Result<(), Stop> {
-    let alone = statement.needs_read_only_transaction();
-    if let Err(refused) = check(&statement) {
-        return Ok(session.follow("statement", &statement.text, Err(refused)).await?);
-    }
-    if alone {
-        session.begin(Access::ReadOnly).await?;
-    }
+    let alone = enter(session, &statement).await?;
     let Statement { text, parameters, access, .. } = statement;
     let may_be_committed = session.progress.may_be_committed;
     // Applies if the rows are not read to their end: then the session is stopped.
@@ -103,21 +99,16 @@ async fn read(
     let connection = session.connection()?;
     let (described, arguments) = prepare(connection, text, parameters).await?;
     returns_rows(&described, text, access)?;
-    let mut rows = sqlx::query_with(AssertSqlSafe(text), arguments).fetch(connection);
-    let mut next = rows.next().await.transpose().map_err(|error| problem(&error))?;
+    let rows = sqlx::query_with(AssertSqlSafe(text), arguments).fetch(connection);
+    let mut rows = rows.map_err(|error| problem(&error));
+    let first = rows.try_next().await?;
     // The server determines the types of expressions with parameters when it runs the statement.
-    let described = next.as_ref().map_or(described.as_slice(), |row| row.columns());
+    let described = first.as_ref().map_or(described.as_slice(), |row| row.columns());
     let readings: Vec<Reading> = described.iter().map(|column| Reading::of(column.type_info())).collect();
     let columns = described.iter().zip(&readings);
     let columns = columns.map(|(column, reading)| (column.name().to_owned(), reading.type_name.clone(), reading.kind));
     sink.head(Head::of(columns)).await?;
-    while let Some(row) = next {
-        if sink.row(readings.iter().enumerate().map(|(index, reading)| format::cell(&row, index, reading)))? {
-            sink.flush().await?;
-        }
-        next = rows.next().await.transpose().map_err(|error| problem(&error))?;
-    }
-    Ok(())
+    sink.rows(first, rows, &readings, format::cell).await
 }
 
 /// Returns the number of parameters that the server finds in a statement.

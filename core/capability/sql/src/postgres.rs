@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use blockyard_call::{Problem, limits};
 use blockyard_model::{SecretValue, TlsMode};
-use futures_util::StreamExt as _;
+use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Executor as _, Row as _};
 use tokio::runtime::Handle;
@@ -280,12 +280,19 @@ async fn reset(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     watch(connection).await
 }
 
-pub(super) async fn execute(session: &mut Session, statement: Statement) -> Result<Execution, Problem> {
-    let alone = statement.needs_read_only_transaction();
+/// Checks a statement before the server sees it, and begins a transaction if the host must run the
+/// statement in one. Returns whether it did.
+async fn enter(session: &mut Session, statement: &Statement) -> Result<bool, Problem> {
     scan::check(&statement.text, statement.access)?;
+    let alone = statement.needs_read_only_transaction();
     if alone {
         session.begin(Access::ReadOnly).await?;
     }
+    Ok(alone)
+}
+
+pub(super) async fn execute(session: &mut Session, statement: Statement) -> Result<Execution, Problem> {
+    let alone = enter(session, &statement).await?;
     let Statement { text, parameters, access, .. } = statement;
     let executed = execute_one(session.connection()?, &text, parameters, access).await;
     session.after(executed.is_err(), alone).await?;
@@ -311,11 +318,7 @@ pub(super) async fn insert(session: &mut Session, into: &InsertTarget, rows: &[V
 }
 
 pub(super) async fn query(session: &mut Session, statement: Statement, sink: &mut Sink) -> Result<(), Stop> {
-    let alone = statement.needs_read_only_transaction();
-    scan::check(&statement.text, statement.access)?;
-    if alone {
-        session.begin(Access::ReadOnly).await?;
-    }
+    let alone = enter(session, &statement).await?;
     let Statement { text, parameters, access, .. } = statement;
     let read = read(session.connection()?, &text, parameters, access, sink).await;
     // Unread rows are still on their way, so the connection is closed.
@@ -354,16 +357,11 @@ async fn read(
     let columns = columns.iter().zip(&readings);
     let columns = columns.map(|(column, reading)| (column.name().to_owned(), reading.type_name.clone(), reading.kind));
 
-    let mut rows = sqlx::query_with(AssertSqlSafe(text.as_ref()), arguments).fetch(connection);
-    let mut next = rows.next().await.transpose().map_err(|error| problem(&error))?;
+    let rows = sqlx::query_with(AssertSqlSafe(text.as_ref()), arguments).fetch(connection);
+    let mut rows = rows.map_err(|error| problem(&error));
+    let first = rows.try_next().await?;
     sink.head(Head::of(columns)).await?;
-    while let Some(row) = next {
-        if sink.row(readings.iter().enumerate().map(|(index, reading)| format::cell(&row, index, reading)))? {
-            sink.flush().await?;
-        }
-        next = rows.next().await.transpose().map_err(|error| problem(&error))?;
-    }
-    Ok(())
+    sink.rows(first, rows, &readings, format::cell).await
 }
 
 /// Returns the number of parameters that the server finds in a statement.

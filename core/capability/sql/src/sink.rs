@@ -2,6 +2,7 @@
 
 use blockyard_call::{Problem, limits};
 use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt as _};
 use tokio::sync::{mpsc, oneshot};
 
 use super::arrow::Batches;
@@ -120,6 +121,25 @@ impl Sink {
                 Ok(batches.is_full())
             }
         }
+    }
+
+    /// Adds the rows of a driver: the first one, which was read to determine the columns, and the
+    /// rest. `cell` decodes a value of a row as described by its column.
+    pub(super) async fn rows<R, C>(
+        &mut self,
+        first: Option<R>,
+        mut rest: impl Stream<Item = Result<R, Problem>> + Unpin,
+        columns: &[C],
+        cell: for<'row> fn(&'row R, usize, &C) -> Result<Cell<'row>, Problem>,
+    ) -> Result<(), Stop> {
+        let mut next = first;
+        while let Some(row) = next {
+            if self.row(columns.iter().enumerate().map(|(index, column)| cell(&row, index, column)))? {
+                self.flush().await?;
+            }
+            next = rest.try_next().await?;
+        }
+        Ok(())
     }
 
     /// Sends the rows collected so far. Waits while the reader is behind.

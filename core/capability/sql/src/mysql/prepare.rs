@@ -9,6 +9,7 @@ use super::session::Session;
 use super::{format, scan};
 use crate::bindings::blockyard::bundle::sql::{Execution, Value};
 use crate::statement::{Access, check_count};
+use crate::word::not_reading;
 
 /// Runs a statement.
 pub(super) async fn execute_one(
@@ -37,7 +38,7 @@ pub(super) fn returns_rows(columns: &[MySqlColumn], text: &str, access: Access) 
     if access == Access::ReadWrite || !columns.is_empty() || scan::is_described_later(text) {
         return Ok(());
     }
-    Err(Problem::new("effect", "the operation only reads, and the statement returns no columns").hint(
+    Err(not_reading("returns no columns").hint(
         "use `execute` for statements that change something; begin `show` and `explain` statements with that word",
     ))
 }

@@ -12,6 +12,7 @@ use super::format::{self, Argument, TextForm};
 use crate::bindings::blockyard::bundle::sql::{Execution, Value};
 use crate::literal;
 use crate::statement::{Access, check_count};
+use crate::word::not_reading;
 
 /// A statement that the server has parsed, and its parameters in binary format.
 pub(super) struct Prepared<'text> {
@@ -89,8 +90,7 @@ pub(super) fn returns_rows(columns: &[PgColumn], access: Access) -> Result<(), P
     if access == Access::ReadWrite || !columns.is_empty() {
         return Ok(());
     }
-    Err(Problem::new("effect", "the operation only reads, and the statement returns no columns")
-        .hint("use `execute` for statements that change something"))
+    Err(not_reading("returns no columns"))
 }
 
 /// Runs a statement.
