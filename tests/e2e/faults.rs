@@ -6,7 +6,7 @@ use std::time::Duration;
 use blockyard::{Address, ErrorKind, KeySource, Patch, Yard};
 use blockyard_tests::proxy::Proxy;
 use blockyard_tests::{Backend, CommandOutput, TestYard, available, on_both, run_command};
-use serde_json::json;
+use serde_json::{Value, json};
 
 on_both!(clock_that_jumps_back_loses_nothing);
 
@@ -179,6 +179,24 @@ fn unreachable_server_is_reported() {
     proxy.reconnect();
     let shown = run_command(yard.command(&["show", "zoo-cage/c"]).env("BLOCKYARD_YARD", &url), None);
     assert!(shown.stdout.contains("a0"), "{}{}", shown.stdout, shown.stderr);
+}
+
+#[test]
+fn lost_response_to_a_commit_is_reported_as_unknown() {
+    let Some((yard, proxy, url)) = yard_behind_proxy() else { return };
+    proxy.lose_commits();
+    let mut set = yard.command(&["set", "zoo-cage/c", "--set", "animal=a1", "--json"]);
+    let lost = run_command(set.env("BLOCKYARD_YARD", format!("{url}&sslmode=disable")), None);
+    assert_eq!(lost.code, 1, "{}", lost.stderr);
+    let error: Value = serde_json::from_str(&lost.stderr).expect("JSON");
+    let error = &error["error"];
+    assert_eq!((&error["kind"], &error["code"]), (&json!("remote"), &json!("commit-unknown")), "{error}");
+    let message = error["message"].as_str().expect("a message");
+    assert!(message.contains("during commit; the change may or may not have been saved"), "{message}");
+    assert!(error["hints"][0].as_str().is_some_and(|hint| hint.contains("blockyard history")), "{error}");
+    // In this case it was saved.
+    let shown = yard.json(&["show", "zoo-cage/c"]);
+    assert_eq!((&shown["revision"], &shown["config"]["animal"]), (&json!(2), &json!("a1")), "{shown}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub struct Proxy {
 #[derive(Default)]
 struct State {
     disconnected: AtomicBool,
+    loses_commits: AtomicBool,
     closed: AtomicBool,
     connections: Mutex<Vec<TcpStream>>,
 }
@@ -57,6 +58,12 @@ impl Proxy {
         self.state.close_all();
     }
 
+    /// Forwards each `COMMIT` of a PostgreSQL client to the server, and closes the connection in
+    /// place of the response. The connection must not be encrypted.
+    pub fn lose_commits(&self) {
+        self.state.loses_commits.store(true, Ordering::SeqCst);
+    }
+
     /// Accepts new connections again.
     pub fn reconnect(&self) {
         self.state.disconnected.store(false, Ordering::SeqCst);
@@ -73,12 +80,22 @@ impl Drop for Proxy {
 }
 
 impl State {
-    fn join(&self, client: TcpStream, server: TcpStream) {
-        let pairs = [(client.try_clone(), server.try_clone()), (server.try_clone(), client.try_clone())];
-        for pair in pairs {
-            if let (Ok(from), Ok(to)) = pair {
-                std::thread::spawn(move || forward(from, to));
-            }
+    fn join(self: &Arc<Self>, client: TcpStream, server: TcpStream) {
+        let state = self.clone();
+        let loses_response = Arc::<AtomicBool>::default();
+        let is_lost = loses_response.clone();
+        if let (Ok(from), Ok(to)) = (client.try_clone(), server.try_clone()) {
+            std::thread::spawn(move || {
+                forward(from, to, |bytes| {
+                    if state.loses_commits.load(Ordering::SeqCst) && bytes.windows(COMMIT.len()).any(|b| b == COMMIT) {
+                        loses_response.store(true, Ordering::SeqCst);
+                    }
+                    true
+                });
+            });
+        }
+        if let (Ok(from), Ok(to)) = (server.try_clone(), client.try_clone()) {
+            std::thread::spawn(move || forward(from, to, |_| !is_lost.load(Ordering::SeqCst)));
         }
         let mut connections = self.connections.lock().expect("nothing panics while it holds this lock");
         connections.extend([client, server]);
@@ -91,10 +108,14 @@ impl State {
     }
 }
 
-fn forward(mut from: TcpStream, mut to: TcpStream) {
+/// The end of PostgreSQL's message for the query `COMMIT`.
+const COMMIT: &[u8] = b"COMMIT\0";
+
+/// Forwards bytes until the connection ends, or until `passes` returns false.
+fn forward(mut from: TcpStream, mut to: TcpStream, passes: impl Fn(&[u8]) -> bool) {
     let mut bytes = [0; 8192];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
-        if to.write_all(&bytes[..count]).is_err() {
+        if !passes(&bytes[..count]) || to.write_all(&bytes[..count]).is_err() {
             break;
         }
     }
