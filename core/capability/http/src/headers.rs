@@ -73,14 +73,14 @@ pub(super) fn beside_a_secret(headers: &mut HeaderMap) {
 /// `injected_bytes` is their total size, and `beside_a_secret` is set if the server receives
 /// secrets of the block.
 pub(super) fn checked(
-    given: &[(String, String)],
+    requested: &[(String, String)],
     injected: &[&HeaderName],
     injected_bytes: usize,
     beside_a_secret: bool,
 ) -> Result<HeaderMap, Problem> {
-    let own: usize = given.iter().map(|(name, value)| name.len() + value.len()).sum();
-    let bytes = injected_bytes + own;
-    if bytes > limits::HTTP_HEADER_BYTES || given.len() > limits::HTTP_HEADERS {
+    let requested_bytes: usize = requested.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let bytes = injected_bytes + requested_bytes;
+    if bytes > limits::HTTP_HEADER_BYTES || requested.len() > limits::HTTP_HEADERS {
         // The actual size is not reported, because it includes the size of the secrets.
         let message = format!(
             "the request has more than {} headers, or headers of more than {} bytes",
@@ -89,8 +89,8 @@ pub(super) fn checked(
         );
         return Err(Problem::new("invalid", message));
     }
-    let mut headers = HeaderMap::with_capacity(given.len() + 2);
-    for (name, value) in given {
+    let mut headers = HeaderMap::with_capacity(requested.len() + 2);
+    for (name, value) in requested {
         let name = header_name(name)?;
         let shown = quoted(name.as_str());
         let value = HeaderValue::from_str(value).map_err(|_| {
@@ -172,8 +172,8 @@ mod tests {
     #[test]
     fn requests_with_a_secret_ask_for_an_unencoded_response() {
         for name in ["Want-Digest", "want-repr-digest", "A-IM", "If-Range"] {
-            let given = [(name.to_owned(), "x".to_owned())];
-            assert!(checked(&given, &[], 0, true).is_err() && checked(&given, &[], 0, false).is_ok(), "{name}");
+            let requested = [(name.to_owned(), "x".to_owned())];
+            assert!(checked(&requested, &[], 0, true).is_err() && checked(&requested, &[], 0, false).is_ok(), "{name}");
         }
         let mut headers = HeaderMap::new();
         headers.insert("accept-encoding", HeaderValue::from_static("gzip, br"));

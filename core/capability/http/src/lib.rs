@@ -67,9 +67,9 @@ impl Host for HttpView<'_> {
             Some(milliseconds) => Some(Duration::from_millis(milliseconds.into()).min(limits::HTTP_TIME)),
             None => None,
         };
-        let given = request.headers.len() + secret_headers.len();
-        if given > limits::HTTP_HEADERS {
-            let message = format!("the request has {given} headers; the limit is {}", limits::HTTP_HEADERS);
+        let count = request.headers.len() + secret_headers.len();
+        if count > limits::HTTP_HEADERS {
+            let message = format!("the request has {count} headers; the limit is {}", limits::HTTP_HEADERS);
             return Err(Problem::new("invalid", message).into());
         }
         let method = Method::from_bytes(request.method.as_bytes())
@@ -226,7 +226,8 @@ mod tests {
     /// Returns the error of a request in a `read` operation of a bundle whose manifest requests
     /// `http https://a.example`. Needs no engine.
     async fn refused(grants: &[&str], method: &str, url: &str) -> Fault {
-        let parse = |texts: &[&str]| texts.iter().map(|text| text.parse::<Capability>().expect(text)).collect();
+        let parse =
+            |capabilities: &[&str]| capabilities.iter().map(|text| text.parse::<Capability>().expect(text)).collect();
         let (bundle, block, grants) = ("zoo".to_owned(), "zoo/a@1".to_owned(), Arc::new(parse(grants)));
         let config = serde_json::Value::Null;
         let mut call = CallContext::new(bundle, Effect::Read, config, block, BTreeMap::new(), grants);

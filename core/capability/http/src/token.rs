@@ -181,14 +181,14 @@ impl Exchange {
     fn digest(&self) -> Digest {
         let mut scopes = self.scopes.clone();
         scopes.sort();
-        let secret = |secret: &SecretValue| Digest::of(secret.expose().as_bytes()).to_string();
+        let digest = |secret: &SecretValue| Digest::of(secret.expose().as_bytes()).to_string();
         let grant = match &self.grant {
             Grant::JwtBearer { issuer, subject, key_id, key } => {
-                json!(["jwt-bearer", issuer, subject, key_id, secret(key)])
+                json!(["jwt-bearer", issuer, subject, key_id, digest(key)])
             }
-            Grant::ClientCredentials { client, secret: own } => json!(["client-credentials", client, secret(own)]),
-            Grant::RefreshToken { client, secret: own, token } => {
-                json!(["refresh-token", client, own.as_ref().map(secret), secret(token)])
+            Grant::ClientCredentials { client, secret } => json!(["client-credentials", client, digest(secret)]),
+            Grant::RefreshToken { client, secret, token } => {
+                json!(["refresh-token", client, secret.as_ref().map(digest), digest(token)])
             }
         };
         Digest::of(json!([self.url.to_string(), scopes, grant]).to_string().as_bytes())

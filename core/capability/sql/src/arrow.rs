@@ -247,19 +247,19 @@ impl ColumnBuilder {
         let cells = std::mem::take(cells);
         let mut kind = None;
         for cell in &cells {
-            let own = match cell {
+            let cell_kind = match cell {
                 Cell::Null => continue,
                 Cell::Integer(_) => ColumnKind::Int64,
                 Cell::Float(_) => ColumnKind::Float64,
                 Cell::Bytes(_) => ColumnKind::Bytes,
                 _ => ColumnKind::Text,
             };
-            kind = Some(match (kind, own) {
-                (None, own) => own,
+            kind = Some(match (kind, cell_kind) {
+                (None, cell_kind) => cell_kind,
                 (Some(ColumnKind::Int64 | ColumnKind::Float64), ColumnKind::Float64)
                 | (Some(ColumnKind::Float64), ColumnKind::Int64) => ColumnKind::Float64,
                 (Some(ColumnKind::Bytes), _) | (_, ColumnKind::Bytes) => ColumnKind::Bytes,
-                (Some(before), own) if before == own => own,
+                (Some(before), cell_kind) if before == cell_kind => before,
                 _ => ColumnKind::Text,
             });
         }

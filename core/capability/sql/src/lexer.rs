@@ -344,14 +344,15 @@ mod tests {
 
     /// Returns tokens that can be separated by spaces.
     fn token_of(rules: &'static Rules) -> impl Strategy<Value = (Kind, String)> {
-        let own: &[(Kind, &str)] = if std::ptr::eq(rules, &POSTGRES) {
+        let of_dialect: &[(Kind, &str)] = if std::ptr::eq(rules, &POSTGRES) {
             &[(Kind::String, "$t$ ' ; $t$"), (Kind::String, r"E'\''"), (Kind::Parameter, "$7")]
         } else if std::ptr::eq(rules, &SQLITE) {
             &[(Kind::QuotedIdentifier, "[a ' b]"), (Kind::Parameter, "?"), (Kind::QuotedIdentifier, "`\\`")]
         } else {
             &[(Kind::Comment, "# '\n"), (Kind::ConditionalComment, "/*!"), (Kind::Word, "7$x")]
         };
-        let own: Vec<(Kind, String)> = own.iter().map(|(kind, text)| (*kind, (*text).to_owned())).collect();
+        let of_dialect: Vec<(Kind, String)> =
+            of_dialect.iter().map(|(kind, text)| (*kind, (*text).to_owned())).collect();
         prop_oneof![
             "[a-zA-Z_][a-z0-9_$]{0,8}".prop_map(|text| (Kind::Word, text)),
             "[0-9]{1,5}(\\.[0-9]{1,3})?([eE][+-]?[0-9]{1,2})?".prop_map(|text| (Kind::Number, text)),
@@ -359,7 +360,7 @@ mod tests {
             "/\\* [a-z ;:?'\"#-]{0,12} \\*/".prop_map(|text| (Kind::Comment, text)),
             select(vec!["(", ")", ",", ";", "=", "<", ":", "+", "@"])
                 .prop_map(|text| (Kind::Operator, text.to_owned())),
-            select(own),
+            select(of_dialect),
         ]
     }
 

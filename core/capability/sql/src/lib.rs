@@ -173,7 +173,7 @@ impl HostConnection for SqlView<'_> {
         parameters: Vec<Value>,
     ) -> Result<Resource<Rows>, Fault> {
         let _traced = trace::host_call("sql.query");
-        self.call.record_sent(texts(&text, parameters.iter())).await;
+        self.call.record_sent(quotable(&text, parameters.iter())).await;
         let Connection { slot, access } = self.call.table.get(&connection)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: false };
         let rows = rows::start(Claimed::of(slot)?, statement).await.map_err(|problem| stopping(problem, *access))?;
@@ -187,7 +187,7 @@ impl HostConnection for SqlView<'_> {
         parameters: Vec<Value>,
     ) -> Result<Execution, Fault> {
         let _traced = trace::host_call("sql.execute");
-        self.call.record_sent(texts(&text, parameters.iter())).await;
+        self.call.record_sent(quotable(&text, parameters.iter())).await;
         let Connection { slot, access } = self.call.table.get(&connection)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: false };
         execute(Claimed::of(slot)?, statement).await.map_err(|problem| stopping(problem, *access))
@@ -200,7 +200,7 @@ impl HostConnection for SqlView<'_> {
         parameters: Vec<Vec<Value>>,
     ) -> Result<Execution, Fault> {
         let _traced = trace::host_call("sql.execute-many");
-        self.call.record_sent(texts(&text, parameters.iter().flatten())).await;
+        self.call.record_sent(quotable(&text, parameters.iter().flatten())).await;
         let Connection { slot, access } = self.call.table.get(&connection)?;
         let access = *access;
         let mut claimed = Claimed::of(slot)?;
@@ -231,7 +231,7 @@ impl HostConnection for SqlView<'_> {
 
 /// Returns the texts of a statement that a database may quote in an error message, see
 /// [`CallContext::record_sent`].
-fn texts<'a>(text: &'a str, values: impl Iterator<Item = &'a Value>) -> impl Iterator<Item = Cow<'a, [u8]>> {
+fn quotable<'a>(text: &'a str, values: impl Iterator<Item = &'a Value>) -> impl Iterator<Item = Cow<'a, [u8]>> {
     std::iter::once(Cow::Borrowed(text.as_bytes())).chain(values.map(text_of))
 }
 
@@ -265,7 +265,7 @@ impl HostTransaction for SqlView<'_> {
         parameters: Vec<Value>,
     ) -> Result<Resource<Rows>, Fault> {
         let _traced = trace::host_call("sql.transaction.query");
-        self.call.record_sent(texts(&text, parameters.iter())).await;
+        self.call.record_sent(quotable(&text, parameters.iter())).await;
         let Transaction { slot, access, .. } = self.call.table.get(&transaction)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: true };
         let rows = rows::start(Claimed::of(slot)?, statement).await.map_err(|problem| stopping(problem, *access))?;
@@ -279,7 +279,7 @@ impl HostTransaction for SqlView<'_> {
         parameters: Vec<Value>,
     ) -> Result<Execution, Fault> {
         let _traced = trace::host_call("sql.transaction.execute");
-        self.call.record_sent(texts(&text, parameters.iter())).await;
+        self.call.record_sent(quotable(&text, parameters.iter())).await;
         let Transaction { slot, access, .. } = self.call.table.get(&transaction)?;
         let statement = Statement { text, parameters, access: *access, in_transaction: true };
         execute(Claimed::of(slot)?, statement).await.map_err(|problem| stopping(problem, *access))

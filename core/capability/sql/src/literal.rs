@@ -308,8 +308,8 @@ mod tests {
         for refused in [r#"[{"$bytes":"3q0="}]"#, r#"[1,[{"$bytes":"*"}]]"#, r#"[{"$bytes":"","a":1}]"#] {
             assert!(check(refused).is_err(), "{refused}");
         }
-        for taken in [r#"["$bytes"]"#, r#"[{"a":{"$bytes":"3q0="}}]"#, r#"{"a":[{"$bytes":""}]}"#, "[]", "["] {
-            assert_eq!(check(taken), Ok(()), "{taken}");
+        for accepted in [r#"["$bytes"]"#, r#"[{"a":{"$bytes":"3q0="}}]"#, r#"{"a":[{"$bytes":""}]}"#, "[]", "["] {
+            assert_eq!(check(accepted), Ok(()), "{accepted}");
         }
         assert_eq!(without_bytes_in_list(&Value::Text(r#"[{"$bytes":"3q0="}]"#.to_owned())), Ok(()));
         assert_eq!(bytes_of_object(&serde_json::json!({"$bytes": "3q0="})), Some(vec![0xde, 0xad]));
@@ -326,16 +326,16 @@ mod tests {
         assert_eq!(parse_date("+15000-12-31"), Some(4_759_474));
         assert_eq!(parse_date("15000-12-31"), Some(4_759_474));
         assert_eq!(parse_date("0000-01-01"), Some(-719_528));
-        for wrong in ["1900-02-29", "13-02-08", "2013-2-+8", "2013-02-08x", "-0044-03-15 BC", "0000-03-15 BC", ""] {
-            assert_eq!(parse_date(wrong), None, "{wrong}");
+        for invalid in ["1900-02-29", "13-02-08", "2013-2-+8", "2013-02-08x", "-0044-03-15 BC", "0000-03-15 BC", ""] {
+            assert_eq!(parse_date(invalid), None, "{invalid}");
         }
         assert_eq!(postgres_date_text(-735_160), "0044-03-15 BC");
         assert_eq!(postgres_date_text(-719_528), "0001-01-01 BC");
         assert_eq!(postgres_date_text(4_759_474), "15000-12-31");
         assert_eq!(parse_time("23:59:59.5"), Some(86_399_500_000));
         assert_eq!(parse_time("24:00"), Some(DAY_MICROS));
-        for wrong in ["24:00:01", "25:00", "-01:00", "00:60", "00:00:00.1234567", "00:00:00.x"] {
-            assert_eq!(parse_time(wrong), None, "{wrong}");
+        for invalid in ["24:00:01", "25:00", "-01:00", "00:60", "00:00:00.1234567", "00:00:00.x"] {
+            assert_eq!(parse_time(invalid), None, "{invalid}");
         }
         assert_eq!(parse_time("00:00:00.1234560"), Some(123_456));
         let read = |text: &str| parse_timestamp(text);

@@ -129,7 +129,7 @@ impl Session {
 
 impl Worker {
     fn start(connection: Connection, lease: Lease, how: SessionOptions) -> Self {
-        let (jobs, given) = mpsc::channel::<(Arc<AtomicBool>, Job)>();
+        let (jobs, queue) = mpsc::channel::<(Arc<AtomicBool>, Job)>();
         let keep = Arc::new(AtomicBool::new(false));
         let kept = keep.clone();
         let runtime = Handle::current();
@@ -137,7 +137,7 @@ impl Worker {
         tokio::task::spawn_blocking(move || {
             let counting = Counting::start(budget);
             let mut usable = true;
-            while let Ok((stop, job)) = given.recv() {
+            while let Ok((stop, job)) = queue.recv() {
                 let Ok(database) = Database::new(&connection, stop, Guard::new(access, memory)) else {
                     usable = false;
                     break;
@@ -164,9 +164,9 @@ pub(super) async fn connect(target: &Permitted, access: Access, protected: &[Pat
     budget::ensure();
     let memory = target.is_memory();
     let path = Path::new(&target.database);
-    let own = || protected.iter().any(|own| is_same_file(own, path));
+    let is_protected = || protected.iter().any(|file| is_same_file(file, path));
     let refused = || Problem::new("not-granted", format!("`{}` belongs to Blockyard itself", target.database));
-    if !memory && own() {
+    if !memory && is_protected() {
         return Err(refused());
     }
     if access == Access::ReadOnly && !memory && !path.exists() {
@@ -181,7 +181,7 @@ pub(super) async fn connect(target: &Permitted, access: Access, protected: &[Pat
     let connection = opened.ok_or_else(|| Problem::new("failed", "SQLite has no file system on this machine"))?;
     let connection = connection.map_err(|error| could_not_open(&error, target))?;
     // Checked again, because a symbolic link may have been replaced in the meantime.
-    if !memory && own() {
+    if !memory && is_protected() {
         return Err(refused());
     }
     confinement::bound(&connection, memory).map_err(|error| {
@@ -303,16 +303,16 @@ pub(super) async fn query(session: &mut Session, statement: Statement, sink: &mu
     no_transaction_control(&text, Dialect::Sqlite)?;
     check_lists(&parameters)?;
     // The thread owns the sink while it reads.
-    let mut own = std::mem::take(sink);
+    let mut moved = std::mem::take(sink);
     let runtime = Handle::current();
-    let (own, read, lost) = session
+    let (moved, read, lost) = session
         .on_thread(move |database| {
             let before = database.is_in_transaction();
-            let read = read(database, &text, &parameters, &mut own, &runtime);
-            (own, read, before != database.is_in_transaction())
+            let read = read(database, &text, &parameters, &mut moved, &runtime);
+            (moved, read, before != database.is_in_transaction())
         })
         .await?;
-    *sink = own;
+    *sink = moved;
     if lost {
         session.0 = None;
         return read.and(Err(left_transaction().into()));
@@ -362,13 +362,13 @@ fn head(columns: Vec<(String, String)>) -> Head {
 fn prepare<'database>(
     database: &'database Database<'_>,
     text: &str,
-    given: usize,
+    parameters: usize,
 ) -> Result<Prepared<'database>, Problem> {
     if database.is_over() {
         return Err(Problem::new("timeout", "the statement was stopped before it began"));
     }
     let prepared = database.prepare(text)?;
-    check_count(prepared.parameters(), given)?;
+    check_count(prepared.parameters(), parameters)?;
     Ok(prepared)
 }
 

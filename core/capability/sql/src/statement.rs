@@ -29,11 +29,11 @@ impl Statement {
 }
 
 /// Checks the number of parameters that were given for a statement.
-pub(crate) fn check_count(wanted: usize, given: usize) -> Result<(), Problem> {
-    if wanted == given {
+pub(crate) fn check_count(expected: usize, actual: usize) -> Result<(), Problem> {
+    if expected == actual {
         return Ok(());
     }
-    Err(Problem::new("invalid", format!("the statement takes {wanted} parameters; {given} were given")))
+    Err(Problem::new("invalid", format!("the statement takes {expected} parameters; {actual} were given")))
 }
 
 /// Problem code of [`left_transaction`].

@@ -68,7 +68,8 @@ pub(super) fn permit(
                  must add `sql(database = \"/FIELD\", …)` to `#[block(…)]` (`x-sql` in the schema)",
         ));
     }
-    let named: Vec<&SqlTarget> = named.iter().filter(|named| named.dialect.is_none_or(|own| own == dialect)).collect();
+    let named: Vec<&SqlTarget> =
+        named.iter().filter(|named| named.dialect.is_none_or(|expected| expected == dialect)).collect();
     if named.is_empty() {
         return Err(not_granted(format!("the block's configuration names no {} database", dialect.product())));
     }
@@ -157,7 +158,9 @@ impl<'target> Requested<'target> {
             database,
             (
                 |requested| format!("user `{}`", quoted(requested.username.unwrap_or_default())),
-                |requested, named| named.username.as_ref().is_none_or(|own| own.as_deref() == requested.username),
+                |requested, named| {
+                    named.username.as_ref().is_none_or(|expected| expected.as_deref() == requested.username)
+                },
             ),
         ]
     }

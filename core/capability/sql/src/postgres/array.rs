@@ -195,9 +195,9 @@ mod tests {
             (ColumnKind::Decimal, "[0.1234567890123456789]"),
             (ColumnKind::Text, "[1.10, {\"a\": 1}]"),
         ] {
-            let mut taken = parsed(list);
-            assert_eq!(to_server_form(&mut taken, Some(element)), Ok(()), "{element:?} {list}");
-            assert_eq!(taken, parsed(list));
+            let mut accepted = parsed(list);
+            assert_eq!(to_server_form(&mut accepted, Some(element)), Ok(()), "{element:?} {list}");
+            assert_eq!(accepted, parsed(list));
         }
     }
 }

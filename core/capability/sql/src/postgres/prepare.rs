@@ -71,7 +71,7 @@ pub(super) fn check_lists(values: &[Value], types: &[PgTypeInfo]) -> Result<(), 
 pub(super) async fn describe(
     connection: &mut PgConnection,
     text: &str,
-    given: usize,
+    parameters: usize,
 ) -> Result<(Vec<PgColumn>, Vec<PgTypeInfo>), Problem> {
     let prepared = connection.prepare(AssertSqlSafe(text).into_sql_str()).await;
     let prepared = prepared.map_err(|error| if is_about_a_type(&error) { unknown_type() } else { problem(&error) })?;
@@ -79,7 +79,7 @@ pub(super) async fn describe(
         Some(Either::Left(types)) => types,
         _ => &[],
     };
-    check_count(expected.len(), given)?;
+    check_count(expected.len(), parameters)?;
     Ok((prepared.columns().to_vec(), expected.to_vec()))
 }
 

@@ -159,13 +159,13 @@ fn yard_files_are_rejected_for_each_connection() {
         let opened = async |name: &str| open(&server, "file/file@1", target(name), Access::ReadWrite).await.map(drop);
         link("own.db");
         opened("link.db").await.unwrap();
-        for own in ["yard.db", "yard.db-journal", "yard.db-wal", "key"] {
-            link(own);
-            for name in ["link.db", own, &format!("folder/{own}"), &format!("folder/../{own}")] {
-                let name = if name.contains("..") { format!("./{own}") } else { name.to_owned() };
+        for protected in ["yard.db", "yard.db-journal", "yard.db-wal", "key"] {
+            link(protected);
+            for name in ["link.db", protected, &format!("folder/{protected}"), &format!("folder/../{protected}")] {
+                let name = if name.contains("..") { format!("./{protected}") } else { name.to_owned() };
                 assert_eq!(opened(&name).await.expect_err(&name).code, "not-granted", "{name}");
             }
-            assert!(own == "yard.db" || !path(own).exists(), "{own} was created");
+            assert!(protected == "yard.db" || !path(protected).exists(), "{protected} was created");
         }
         link("own.db");
         opened("link.db").await.unwrap();

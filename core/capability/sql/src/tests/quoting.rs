@@ -10,7 +10,7 @@ use blockyard_model::{Effect, Pointer, SecretUse, SecretValue};
 use super::{Access, Server, begin, run};
 use crate::bindings::blockyard::bundle::sql::{HostTransaction as _, Timestamp, Value};
 use crate::connection::{Claimed, Transaction};
-use crate::{SqlContext, SqlView, literal, texts};
+use crate::{SqlContext, SqlView, literal, quotable};
 
 fn call(secret: &str) -> CallContext {
     let secret = CallSecret { value: SecretValue::new(secret.to_owned()), uses: SecretUse::default() };
@@ -64,7 +64,7 @@ fn values_are_not_masked_in_the_forms_of_the_servers() {
         let problem = || Problem::from_database("invalid", quoted.as_str());
         assert_ne!(masked_message(&mut call, problem()), quoted, "{value:?}");
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(call.record_sent(texts("select ?", [value.clone()].iter())));
+        runtime.block_on(call.record_sent(quotable("select ?", [value.clone()].iter())));
         assert_eq!(masked_message(&mut call, problem()), quoted, "{value:?}");
     }
 }

@@ -96,7 +96,7 @@ fn a_dropped_statement_is_canceled_in_mysql() {
 
 #[test]
 fn unread_rows_cancel_the_query() {
-    let texts = [
+    let statements = [
         ("sqlite", "with recursive n(i) as (select 1 union all select i + 1 from n) select i from n", ""),
         (
             "postgres",
@@ -110,7 +110,7 @@ fn unread_rows_cancel_the_query() {
         ),
     ];
     for server in Server::all() {
-        let (_, text, question) = *texts.iter().find(|(name, ..)| *name == server.dialect.as_str()).unwrap();
+        let (_, text, question) = *statements.iter().find(|(name, ..)| *name == server.dialect.as_str()).unwrap();
         server.runtime.block_on(async {
             let slot = server.open(Access::ReadWrite).await;
             if server.dialect == Dialect::Mysql {

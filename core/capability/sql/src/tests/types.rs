@@ -36,7 +36,7 @@ fn short_floats() -> impl Strategy<Value = Value> {
     (POSITIVE | NEGATIVE | NORMAL | ZERO).prop_map(|value| Value::Float(number::widened(value)))
 }
 
-fn texts() -> Values {
+fn strings() -> Values {
     same("[^\0]{0,20}|[a-z'\"\\\\;:?$-]{0,12}".prop_map(Value::Text))
 }
 
@@ -77,8 +77,8 @@ fn real_numbers() -> Values {
 }
 
 /// Values of a type that only the server knows, in its text form.
-fn own(type_name: &'static str, texts: &'static str) -> Values {
-    same(texts.prop_map(move |text| Value::Other((type_name.to_owned(), text))))
+fn native(type_name: &'static str, pattern: &'static str) -> Values {
+    same(pattern.prop_map(move |text| Value::Other((type_name.to_owned(), text))))
 }
 
 /// Strings that are written as one kind of value, and read back as text.
@@ -101,12 +101,12 @@ fn values_round_trip_in_postgres() {
     let word_lists = proptest::collection::vec("[^\0]{0,6}", 0..4)
         .prop_map(|list| Value::Json(serde_json::to_string(&list).unwrap()));
     let byte_lists = proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..9), 0..4).prop_map(|list| {
-        let texts: Vec<String> = list.iter().map(|bytes| literal::BASE64.encode(bytes)).collect();
-        Value::Json(serde_json::to_string(&texts).unwrap())
+        let elements: Vec<String> = list.iter().map(|bytes| literal::BASE64.encode(bytes)).collect();
+        Value::Json(serde_json::to_string(&elements).unwrap())
     });
     let day_lists = proptest::collection::vec(-2_440_588i32..2_145_042_541, 0..4).prop_map(|list| {
-        let texts: Vec<String> = list.iter().map(|days| literal::date_text(*days)).collect();
-        Value::Json(serde_json::to_string(&texts).unwrap())
+        let elements: Vec<String> = list.iter().map(|days| literal::date_text(*days)).collect();
+        Value::Json(serde_json::to_string(&elements).unwrap())
     });
     let setup = ["create type pg_temp.mood as enum ('sad', 'glad')", "create domain pg_temp.age as int8"];
     check(
@@ -122,7 +122,7 @@ fn values_round_trip_in_postgres() {
             ("float4", same(short_floats())),
             ("float8", floats()),
             ("numeric", decimals("-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,20})?")),
-            ("text", texts()),
+            ("text", strings()),
             ("bytea", bytes()),
             // The first and the last day in PostgreSQL.
             ("date", days(-2_440_588, 2_145_042_541)),
@@ -138,11 +138,11 @@ fn values_round_trip_in_postgres() {
             ("pg_temp.age", integers::<i64>()),
             ("int4[]", same(list)),
             ("text[]", same(word_lists)),
-            ("interval", own("interval", "[2-9] days 0[1-9]:[0-5][0-9]:[0-5][0-9]")),
-            ("inet", own("inet", "10\\.[1-9]\\.[1-9]\\.[1-9]/2[1-9]")),
-            ("int4range", own("int4range", "\\[[1-9],1[0-9]\\)")),
-            ("bit(4)", own("bit", "[01]{4}")),
-            ("point", own("point", "\\([1-9],-[1-9]\\)")),
+            ("interval", native("interval", "[2-9] days 0[1-9]:[0-5][0-9]:[0-5][0-9]")),
+            ("inet", native("inet", "10\\.[1-9]\\.[1-9]\\.[1-9]/2[1-9]")),
+            ("int4range", native("int4range", "\\[[1-9],1[0-9]\\)")),
+            ("bit(4)", native("bit", "[01]{4}")),
+            ("point", native("point", "\\([1-9],-[1-9]\\)")),
         ],
     );
 }
@@ -199,7 +199,7 @@ fn values_round_trip_in_mysql() {
             ("float", same(finite)),
             ("double", same(doubles)),
             ("decimal(40,10)", decimals("-?(0|[1-9][0-9]{0,29})\\.[0-9]{10}")),
-            ("text", texts()),
+            ("text", strings()),
             ("longblob", bytes()),
             ("date", days(-719_162, 2_932_896)),
             ("time(6)", times()),
@@ -232,7 +232,7 @@ fn values_round_trip_in_sqlite() {
             ("real", real),
             ("", floats()),
             ("text", same(".{0,20}".prop_map(Value::Text))),
-            ("", texts()),
+            ("", strings()),
             ("", bytes()),
             ("blob", bytes()),
             ("text", as_text("-?[1-9][0-9]{0,8}\\.[0-9]{1,5}", Value::Decimal)),
@@ -264,8 +264,8 @@ fn check(server: &Server, setup: &[&str], schema: &str, columns: Vec<(&str, Valu
             1..60,
         );
         let outcome = runner.run(&many, |values| {
-            let (given, expected): (Vec<Value>, Vec<Value>) = values.into_iter().unzip();
-            let (read, arrow) = server.runtime.block_on(through(&slot, server, &table, &given));
+            let (written, expected): (Vec<Value>, Vec<Value>) = values.into_iter().unzip();
+            let (read, arrow) = server.runtime.block_on(through(&slot, server, &table, &written));
             prop_assert_eq!(format!("{read:?}"), format!("{expected:?}"), "{}", column);
             // A column of SQLite without any value has no type.
             if expected.iter().any(|value| !matches!(value, Value::Null)) {
@@ -424,11 +424,11 @@ fn the_number_of_a_rejected_row_is_reported() {
             let dialect = server.dialect.as_str();
             assert_eq!(insert((0..2_000).map(|n| row(n, "good")).collect()).await.unwrap(), 2_000, "{dialect}");
             assert_eq!(insert(Vec::new()).await.unwrap(), 0);
-            for (at, wrong) in [(1_234, row(7, "good")), (0, row(-1, "bad")), (2, vec![Value::Integer(-1)])] {
+            for (at, invalid) in [(1_234, row(7, "good")), (0, row(-1, "bad")), (2, vec![Value::Integer(-1)])] {
                 // The numbers of each case are not in the table yet.
                 let first = 10_000 * (at + 1);
                 let mut rows: Vec<_> = (first..first + 1_500).map(|n| row(n, "good")).collect();
-                rows[usize::try_from(at).unwrap()] = wrong;
+                rows[usize::try_from(at).unwrap()] = invalid;
                 let refused = insert(rows).await.expect_err(dialect);
                 let details = refused.details.as_deref().unwrap_or("null");
                 let details: serde_json::Value = serde_json::from_str(details).unwrap();

@@ -47,8 +47,8 @@ fn target(database: &str) -> Target {
 }
 
 /// Returns a borrowed handle, as the guest passes it.
-fn borrow<T: 'static>(own: &Resource<T>) -> Resource<T> {
-    Resource::new_borrow(own.rep())
+fn borrow<T: 'static>(owned: &Resource<T>) -> Resource<T> {
+    Resource::new_borrow(owned.rep())
 }
 
 #[tokio::test(flavor = "multi_thread")]
