@@ -72,10 +72,10 @@ fn unknown_fields(item: &DeriveInput, open: bool) -> TokenStream {
 
 /// Adds the `#[block(…)]` attributes of fields to their schemas.
 fn extend(fields: &mut Fields, mistakes: &mut Mistakes) {
-    for own in fields.iter_mut() {
-        let schema = field::schema_attributes(own, mistakes);
-        own.attrs.retain(|attribute| !attribute.path().is_ident("block"));
+    for field in fields.iter_mut() {
+        let schema = field::schema_attributes(field, mistakes);
+        field.attrs.retain(|attribute| !attribute.path().is_ident("block"));
         let attributes: syn::ItemStruct = syn::parse_quote! { #schema struct Bearer; };
-        own.attrs.extend(attributes.attrs);
+        field.attrs.extend(attributes.attrs);
     }
 }

@@ -216,7 +216,7 @@ impl Operation {
         let Self { name, method, .. } = self;
         let arguments = self.struct_name();
         let fields = self.arguments.iter().filter(|argument| !argument.is_input).map(|argument| &argument.name);
-        let given = self.arguments.iter().map(|argument| {
+        let values = self.arguments.iter().map(|argument| {
             let name = &argument.name;
             if !argument.is_input {
                 quote! { #name }
@@ -229,7 +229,7 @@ impl Operation {
         quote! {
             #name => {
                 let #arguments { #(#fields),* } = ::blockyard_sdk::arguments(arguments)?;
-                ::blockyard_sdk::OperationResult::into_reply(self.#method(#(#given),*)?)
+                ::blockyard_sdk::OperationResult::into_reply(self.#method(#(#values),*)?)
             }
         }
     }

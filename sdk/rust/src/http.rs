@@ -209,7 +209,7 @@ impl Response {
     /// Returns the value of a header. `name` must be in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// Returns the response if its status is 2xx, otherwise a problem with the server's message.
@@ -357,8 +357,8 @@ fn client_grant(client: &Client<'_>) -> wit::ClientGrant {
     }
 }
 
-fn owned(texts: &[&str]) -> Vec<String> {
-    texts.iter().map(|text| (*text).to_owned()).collect()
+fn owned(strings: &[&str]) -> Vec<String> {
+    strings.iter().map(|text| (*text).to_owned()).collect()
 }
 
 /// Returns the text up to the first byte that is not UTF-8.

@@ -286,7 +286,7 @@ mod tests {
 
     /// Returns tokens of a dialect that can be separated by spaces.
     fn token_of(syntax: Syntax) -> impl Strategy<Value = (Kind, String)> {
-        let own: &[(Kind, &str)] = match syntax {
+        let of_dialect: &[(Kind, &str)] = match syntax {
             Syntax::Sqlite => &[(Kind::QuotedIdentifier, "[a ' b]"), (Kind::Variable, "?7"), (Kind::Variable, "@v")],
             Syntax::Postgres => {
                 &[(Kind::DollarString, "$t$ ' ; $t$"), (Kind::String, r"E'\''"), (Kind::Variable, "$7")]
@@ -294,7 +294,8 @@ mod tests {
             Syntax::Mysql => &[(Kind::String, r#""\" ;""#), (Kind::Comment, "/*! ; */"), (Kind::Variable, "@@v")],
             Syntax::BigQuery => &[(Kind::String, "'''it's'''"), (Kind::Parameter, "@p"), (Kind::String, "rb'a'")],
         };
-        let own: Vec<(Kind, String)> = own.iter().map(|(kind, text)| (*kind, (*text).to_owned())).collect();
+        let of_dialect: Vec<(Kind, String)> =
+            of_dialect.iter().map(|(kind, text)| (*kind, (*text).to_owned())).collect();
         prop_oneof![
             "[a-zA-Z_][a-z0-9_]{0,8}".prop_map(|text| (Kind::Word, text)),
             "[0-9]{1,5}(\\.[0-9]{1,3})?([eE][+-]?[0-9]{1,2})?".prop_map(|text| (Kind::Number, text)),
@@ -304,7 +305,7 @@ mod tests {
             select(vec!["(", ")", ",", ";", "=", "<", "::", ":=", "+"])
                 .prop_map(|text| (Kind::Operator, text.to_owned())),
             Just((Kind::Placeholder, "?".to_owned())),
-            select(own),
+            select(of_dialect),
         ]
     }
 

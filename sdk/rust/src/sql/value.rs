@@ -232,10 +232,10 @@ mod tests {
             let bytes = parameter(&json!({ "$bytes": text })).expect("base64");
             assert!(matches!(bytes, Value::Bytes(bytes) if bytes == [0xde, 0xad]), "{text}");
         }
-        for wrong in
+        for invalid in
             [json!({"$bytes": "*"}), json!({"$bytes": 1}), json!({"$bytes": "3q0=", "a": 1}), json!({"$bytes": "3q1="})]
         {
-            assert!(parameter(&wrong).is_err(), "{wrong}");
+            assert!(parameter(&invalid).is_err(), "{invalid}");
         }
         assert!(matches!(parameter(&json!({"bytes": "3q0="})), Ok(Value::Json(_))));
         assert!(matches!(parameter(&json!("3q0=")), Ok(Value::Text(_))));
