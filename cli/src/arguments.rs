@@ -18,7 +18,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 pub(crate) use self::block::{
     BlockArgument, Create, Diff, Export, Fields, List, PinnedArgument, PlanFile, Purge, Reveal, Rollback, Set,
 };
-pub(crate) use self::bundle::{Build, GrantChange, Grants, Install, Publish, Type, Types};
+pub(crate) use self::bundle::{Build, GrantChange, Grants, Install, Publish, Type, Types, Uninstall};
 pub(crate) use self::call::{Call, CallOptions};
 pub(crate) use self::database::{Query, Statement};
 pub(crate) use self::objects::{Cat, Cp, Ls, Rm};
@@ -80,6 +80,13 @@ pub(crate) enum Command {
     /// List installed bundles.
     #[command(after_help = "Example:\n  blockyard bundles")]
     Bundles,
+    /// Uninstall a bundle, or one version of it. Refused while blocks use it; older revisions of
+    /// blocks remain usable.
+    #[command(after_help = "Example:\n  blockyard uninstall sql --yes")]
+    Uninstall(Uninstall),
+    /// Drop the stored bytes of uninstalled bundles that no revision of a block uses.
+    #[command(after_help = "Example:\n  blockyard gc")]
+    Gc,
     /// List the capabilities that bundles request and whether they are granted.
     #[command(after_help = "Example:\n  blockyard grants sql")]
     Grants(Grants),

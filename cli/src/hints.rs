@@ -80,6 +80,11 @@ fn actions(code: &Code) -> Vec<String> {
         Code::NameTakenByDeleted { address } => one(format!("{}, or choose another name", restore(address))),
         Code::Deleted { address } => one(restore(address)),
         Code::RevisionMoved { address, .. } => one(format!("review it with `blockyard show {address}`, and try again")),
+        Code::BundleInUse { bundle, used_by } => {
+            let mut hints = vec![format!("move the blocks to another version with `blockyard upgrade {bundle}`")];
+            hints.extend(used_by.first().map(|usage| format!("or delete them: `blockyard delete {}`", usage.address)));
+            hints
+        }
         Code::SecretDestroyed { address, field } => {
             one(format!("set a new value with `blockyard set {address} --secret {field}`"))
         }

@@ -114,7 +114,11 @@ fn help_examples_run() {
     std::fs::copy(bundle("sql"), yard.path("sql.wasm")).expect("the bundle to publish");
     let (storage, examples): (Vec<String>, Vec<String>) =
         examples.into_iter().partition(|line| line.contains("gcs-bucket/zoo"));
+    // Nothing works without the bundle.
+    let (uninstall, examples): (Vec<String>, Vec<String>) =
+        examples.into_iter().partition(|line| line.contains(" uninstall "));
     run_on(&yard, "--help", examples);
+    run_on(&TestYard::new(), "uninstall --help", uninstall);
     if let Some(cloud) = Cloud::start() {
         std::fs::write(cloud.yard.path("flights.csv"), "from,to\nEWR,IAH\n").expect("a file");
         run_on(&cloud.yard, "--help of storages", storage);

@@ -1,9 +1,12 @@
 //! Arguments of commands for bundles and their types.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use blockyard::PublicKey;
+use blockyard::model::BundleName;
 use clap::Args;
+use semver::Version;
 
 #[derive(Debug, Args)]
 pub(crate) struct Install {
@@ -34,6 +37,40 @@ pub(crate) struct Install {
     /// Approve a new bundle, or a new version that requires no additional permissions.
     #[arg(short, long)]
     pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Uninstall {
+    /// Bundle to uninstall: NAME for all its versions, or NAME@VERSION.
+    #[arg(value_name = "BUNDLE")]
+    pub(crate) bundle: BundleVersion,
+    /// Skip the confirmation prompt.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+/// A bundle, or one version of it: NAME or NAME@VERSION.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BundleVersion {
+    pub(crate) name: BundleName,
+    pub(crate) version: Option<Version>,
+}
+
+impl FromStr for BundleVersion {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, version) = match text.split_once('@') {
+            Some((name, version)) => {
+                let parsed = Version::parse(version);
+                let wrong = |_| format!("`{version}` is not a version; write for example `sql@0.1.2`");
+                (name, Some(parsed.map_err(wrong)?))
+            }
+            None => (text, None),
+        };
+        let name = BundleName::new(name).map_err(|error| error.to_string())?;
+        Ok(Self { name, version })
+    }
 }
 
 #[derive(Debug, Args)]

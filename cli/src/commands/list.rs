@@ -40,11 +40,11 @@ pub(super) async fn run(arguments: List, context: &Context) -> Outcome {
             return "no matching blocks; create one with `blockyard create TYPE/NAME`".to_owned();
         }
         // Shown only if at least one block uses an older bundle.
-        let older = blocks.iter().any(|block| block.bundle.as_ref().is_some_and(|bundle| bundle.newer.is_some()));
+        let older = blocks.iter().any(|block| block.bundle.as_ref().is_some_and(|bundle| !bundle.is_current()));
         let header = ["block", "revision", "saved"].into_iter().chain(older.then_some("older bundle"));
         let mut table = plain_table(header.map(str::to_owned));
         for block in &blocks {
-            let bundle = block.bundle.as_ref().filter(|bundle| bundle.newer.is_some());
+            let bundle = block.bundle.as_ref().filter(|bundle| !bundle.is_current());
             let bundle = older.then(|| bundle.map(ToString::to_string).unwrap_or_default());
             let cells = [block.address.clone(), block.revision.to_string(), time(block.saved_at)];
             table.add_row(cells.into_iter().chain(bundle));

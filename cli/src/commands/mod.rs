@@ -14,6 +14,7 @@ mod diff;
 mod doctor;
 mod execute;
 mod export;
+mod gc;
 mod grants;
 mod history;
 mod init;
@@ -33,6 +34,7 @@ mod show;
 mod trust;
 mod r#type;
 mod types;
+mod uninstall;
 
 use crate::arguments::Command;
 use crate::context::Context;
@@ -44,6 +46,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::Init(arguments) => init::run(&arguments, context).await,
         Command::Install(arguments) => install::run(arguments, context).await,
         Command::Bundles => bundles::run(context).await,
+        Command::Uninstall(arguments) => uninstall::run(&arguments, context).await,
+        Command::Gc => gc::run(context).await,
         Command::Grants(arguments) => grants::show(&arguments, context).await,
         Command::Grant(arguments) => grants::grant(&arguments, context).await,
         Command::Revoke(arguments) => grants::revoke(&arguments, context).await,

@@ -14,7 +14,7 @@ pub(super) async fn run(arguments: &PinnedArgument, context: &Context) -> Outcom
     context.terminal.document(&view, || {
         let newest =
             if view.revision == view.newest { String::new() } else { format!(" (the newest is {})", view.newest) };
-        let older = view.bundle.iter().filter(|bundle| bundle.newer.is_some());
+        let older = view.bundle.iter().filter(|bundle| !bundle.is_current());
         let older: String = older.map(|bundle| format!("uses {bundle}\n")).collect();
         let mut text =
             format!("{}@{}{newest}\nsaved {} by {}\n", view.address, view.revision, time(view.saved_at), view.author);

@@ -103,6 +103,9 @@ pub struct BundleUse {
     /// Newest installed version. Omitted if the block uses it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub newer: Option<String>,
+    /// `true` if the version of the block is uninstalled. Omitted otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub uninstalled: bool,
 }
 
 /// Installed versions of all bundles.
@@ -117,22 +120,29 @@ impl Yard {
         Ok(Versions { all: self.store().bundle_versions().await?, newest: self.newest_digests().await? })
     }
 
-    /// Returns the bundle of a block of a type. `None` if the bundle is no longer installed.
+    /// Returns the bundle of a block of a type. `None` if the yard no longer has it.
     pub(crate) async fn bundle_use(
         &self,
         versions: &Versions,
         digest: &Digest,
         slug: &TypeSlug,
     ) -> Result<Option<BundleUse>, Error> {
-        let Some((_, name, version)) = versions.all.iter().find(|(own, _, _)| own == digest) else { return Ok(None) };
-        let newest = versions.all.iter().find(|(own, other, _)| other == name && versions.newest.contains(own));
+        let installed = versions.all.iter().find(|(own, _, _)| own == digest);
+        let (name, version) = match installed {
+            Some((_, name, version)) => (name.clone(), version.clone()),
+            None => match self.store().bundle(digest).await? {
+                Some(record) => (record.name, record.version),
+                None => return Ok(None),
+            },
+        };
+        let newest = versions.all.iter().find(|(own, other, _)| *other == name && versions.newest.contains(own));
         let newer = match newest {
             Some((other, _, newer)) if other != digest && self.manifest(other).await?.block_type(slug).is_some() => {
-                Some(if newer == version { format!("{newer} (different build)") } else { newer.clone() })
+                Some(if *newer == version { format!("{newer} (different build)") } else { newer.clone() })
             }
             _ => None,
         };
-        Ok(Some(BundleUse { name: name.clone(), version: version.clone(), newer }))
+        Ok(Some(BundleUse { name, version, newer, uninstalled: installed.is_none() }))
     }
 
     /// Returns a hint for an error about unknown fields, if the block's bundle is an older version.
@@ -145,9 +155,20 @@ impl Yard {
     }
 }
 
+impl BundleUse {
+    /// Checks whether the block uses the newest installed version.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.newer.is_none() && !self.uninstalled
+    }
+}
+
 impl std::fmt::Display for BundleUse {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "bundle `{}` {}", self.name, self.version)?;
+        if self.uninstalled {
+            f.write_str(", which is uninstalled")?;
+        }
         match &self.newer {
             Some(newer) => write!(f, ", while {newer} is installed"),
             None => Ok(()),

@@ -67,7 +67,9 @@ impl Yard {
     }
 
     async fn examine_bundles(&self) -> Result<CheckStep, Error> {
-        let bundles = self.store().bundles().await?;
+        let mut bundles = self.store().bundles().await?;
+        // Their revisions open with them.
+        bundles.extend(self.store().uninstalled_bundles().await?);
         let mut failures = Vec::new();
         for bundle in &bundles {
             // Checks the digest of the bytes and the validity of the manifest.
@@ -122,7 +124,7 @@ impl Yard {
             for block in &page {
                 let Some(digest) = &block.bundle else { continue };
                 match self.bundle_use(&versions, digest, &block.address.type_slug).await? {
-                    Some(used) if used.newer.is_some() => older.push(format!("`{}` uses {used}", block.address)),
+                    Some(used) if !used.is_current() => older.push(format!("`{}` uses {used}", block.address)),
                     _ => {}
                 }
             }

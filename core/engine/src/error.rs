@@ -9,11 +9,11 @@ use blockyard_host::HostError;
 use blockyard_model::{Address, BundleName, Capability, Pointer, Violation, visible};
 use blockyard_registry::component::ComponentError;
 use blockyard_registry::{RegistryError, Unresolved};
-use blockyard_store::StoreError;
+use blockyard_store::{BundleUser, StoreError};
 use blockyard_vault::{EnvelopeError, LocationError};
 use serde_json::{Value, json};
 
-pub use self::code::{Code, Need, OpenChange, Usage};
+pub use self::code::{BundleUsage, Code, Need, OpenChange, Usage};
 
 /// An error of the engine. It never contains a secret.
 #[derive(Debug)]
@@ -264,6 +264,12 @@ impl From<StoreError> for Error {
                 };
                 (ErrorKind::Conflict, Some(Code::InUse { used_by: users.iter().map(usage).collect() }))
             }
+            StoreError::BundleInUse { bundle, users } => {
+                let usage =
+                    |user: &BundleUser| BundleUsage { address: user.address.clone(), version: user.version.clone() };
+                let used_by = users.iter().map(usage).collect();
+                (ErrorKind::Conflict, Some(Code::BundleInUse { bundle: bundle.clone(), used_by }))
+            }
             StoreError::Untrusted(..) | StoreError::Refused(..) => (ErrorKind::Denied, None),
             StoreError::Corrupt(..) | StoreError::Newer { .. } => (ErrorKind::Invalid, None),
             StoreError::NoBlock(_) => (ErrorKind::NotFound, None),
@@ -273,6 +279,8 @@ impl From<StoreError> for Error {
             | StoreError::KeyMoved
             | StoreError::SlugTaken { .. }
             | StoreError::BundleMoved(_)
+            | StoreError::BundleUninstalled(_)
+            | StoreError::VersionsMoved(_)
             | StoreError::SignerMoved(_) => (ErrorKind::Conflict, None),
             StoreError::Full(..)
             | StoreError::Busy(..)
@@ -283,7 +291,11 @@ impl From<StoreError> for Error {
         };
         let advice = match &error {
             StoreError::Full(..) => Some("free some disk space and try again".to_owned()),
-            StoreError::Busy(..) | StoreError::TargetMissing(_) | StoreError::KeyMoved => Some("try again".to_owned()),
+            StoreError::Busy(..)
+            | StoreError::TargetMissing(_)
+            | StoreError::KeyMoved
+            | StoreError::BundleUninstalled(_)
+            | StoreError::VersionsMoved(_) => Some("try again".to_owned()),
             StoreError::Unreachable(..) => Some("nothing was changed; try again when the server responds".to_owned()),
             StoreError::Untrusted(..) => Some("check `sslmode` and `sslrootcert` in the yard's URL".to_owned()),
             StoreError::Refused(..) => {

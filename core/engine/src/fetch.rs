@@ -60,6 +60,8 @@ pub struct FoundRelease {
     pub(crate) source: BundleSource,
     /// The pinned key that the user agreed to replace.
     pub(crate) replaced_key: Option<String>,
+    /// Content of the signature file that was verified. `None` if the release is unsigned.
+    pub(crate) signature: Option<String>,
 }
 
 impl Yard {
@@ -96,6 +98,7 @@ impl Yard {
             digest,
             source: BundleSource::registry(&location, &entry, signer),
             replaced_key,
+            signature: None,
         };
         let url = match &release.source {
             Source::Path(folder) => {
@@ -107,7 +110,8 @@ impl Yard {
         let (key, replaced) = self.signer(registry, &location, name, accepted_key).await?;
         let bytes = read(&registry.folder, url)?;
         let digest = verified(registry, name, release, key, &bytes)?;
-        let release = found(Some(digest), key.map(PublicKey::as_str), replaced);
+        let signature = key.and(release.signature.clone());
+        let release = FoundRelease { signature, ..found(Some(digest), key.map(PublicKey::as_str), replaced) };
         Ok(Found { content: Content::Component(bytes), release })
     }
 

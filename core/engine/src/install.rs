@@ -29,6 +29,8 @@ pub struct Staged {
     reviewed: BTreeSet<Digest>,
     /// The pinned key of the registry that the user agreed to replace.
     replaced_key: Option<String>,
+    /// Content of the signature file of the bytes. `None` if they are unsigned.
+    signature: Option<String>,
 }
 
 /// Result of an installation.
@@ -81,8 +83,8 @@ impl Yard {
     /// # Errors
     /// Returns an error if the file is not a valid bundle.
     pub async fn stage(&self, bytes: Vec<u8>, source: BundleSource) -> Result<Staged, Error> {
-        let (bundle, bytes) = self.load(bytes).await?;
-        self.staged(bundle, bytes, source, None).await
+        let (bundle, bytes) = self.known_or_loaded(bytes).await?;
+        self.staged(bundle, bytes, source, None, None).await
     }
 
     /// Validates the component file of a release like [`stage`](Self::stage), and compares it with
@@ -91,8 +93,8 @@ impl Yard {
     /// # Errors
     /// Returns an error if the file is not a valid bundle, or not the one that the registry lists.
     pub async fn stage_release(&self, bytes: Vec<u8>, release: FoundRelease) -> Result<Staged, Error> {
-        let (bundle, bytes) = self.load(bytes).await?;
-        let FoundRelease { name, version, digest, source, replaced_key } = release;
+        let (bundle, bytes) = self.known_or_loaded(bytes).await?;
+        let FoundRelease { name, version, digest, source, replaced_key, signature } = release;
         let manifest = bundle.manifest();
         let contained = format!("`{}` {}", manifest.name, manifest.version);
         let differs = manifest.name != name || manifest.version != version;
@@ -101,19 +103,26 @@ impl Yard {
                 format!("the registry lists bundle `{name}` {version}, but the file contains bundle {contained}");
             return Err(Error::new(ErrorKind::Denied, message).hint("report this to the registry's owner"));
         }
-        self.staged(bundle, bytes, source, replaced_key).await
+        self.staged(bundle, bytes, source, replaced_key, signature).await
     }
 
-    /// Loads a component file. Its code runs only if the yard does not have the same bytes, which
-    /// were validated when they were installed.
-    async fn load(&self, bytes: Vec<u8>) -> Result<(Bundle, Arc<Vec<u8>>), Error> {
-        let bytes = Arc::new(bytes);
+    /// Returns the bundle of a component file. Its code runs only if the yard does not have the same
+    /// bytes, which were validated when they were installed.
+    async fn known_or_loaded(&self, bytes: Vec<u8>) -> Result<(Bundle, Arc<Vec<u8>>), Error> {
         let digest = Digest::of(&bytes);
-        if let Some(record) = self.store().bundle(&digest).await?
-            && let Ok(manifest) = self.manifest_of(&record)
-        {
-            return Ok((Bundle::installed(bytes.clone(), digest, manifest), bytes));
+        match self.store().bundle(&digest).await?.map(|record| self.manifest_of(&record)) {
+            Some(Ok(manifest)) => {
+                let bytes = Arc::new(bytes);
+                Ok((Bundle::installed(bytes.clone(), digest, manifest), bytes))
+            }
+            // A damaged manifest in the yard is replaced by that of the file.
+            Some(Err(_)) | None => self.load(bytes).await,
         }
+    }
+
+    /// Loads untrusted bytes, and checks that `describe` returns the embedded manifest.
+    pub(crate) async fn load(&self, bytes: Vec<u8>) -> Result<(Bundle, Arc<Vec<u8>>), Error> {
+        let bytes = Arc::new(bytes);
         let bundle = self.sandbox()?.load(bytes.clone()).await?;
         // The manifest that the code returns must equal the embedded manifest, which is read
         // without running the code.
@@ -139,17 +148,32 @@ impl Yard {
         bytes: Arc<Vec<u8>>,
         source: BundleSource,
         replaced_key: Option<String>,
+        signature: Option<String>,
     ) -> Result<Staged, Error> {
         // If two files have the same version, new blocks use the one that was installed last.
         let name = bundle.manifest().name.as_str();
         let version = bundle.manifest().version.to_string();
         let versions = self.store().bundle_versions().await?;
         let last = versions.iter().rfind(|(_, other, text)| other == name && *text == version);
-        let already = last.is_some_and(|(digest, _, _)| *digest == bundle.digest());
+        let already = last.is_some_and(|(digest, _, _)| *digest == bundle.digest()) && self.is_intact(&bundle).await;
         let (installed, reviewed) = self.installed_versions(&bundle.manifest().name).await?;
         let granted = self.store().grants(bundle.manifest().name.as_str()).await?;
-        let review = Review::new(bundle.manifest(), &source, &installed, !reviewed.is_empty(), &granted);
-        Ok(Staged { already, bundle, bytes, source, review, reviewed, replaced_key })
+        let mut review = Review::new(bundle.manifest(), &source, &installed, !reviewed.is_empty(), &granted);
+        if reviewed.is_empty() {
+            let uninstalled = self.store().uninstalled_bundles().await?;
+            let of_name = uninstalled.iter().filter(|record| record.name == name);
+            let sources: Vec<BundleSource> = of_name.map(|record| BundleSource::parse(&record.source)).collect();
+            review.compare_uninstalled(&source, &sources);
+        }
+        Ok(Staged { already, bundle, bytes, source, review, reviewed, replaced_key, signature })
+    }
+
+    /// Checks whether the yard has the bytes and the manifest of an installed bundle. If another
+    /// program changed them, the bundle is installed again.
+    async fn is_intact(&self, bundle: &Bundle) -> bool {
+        let stored = self.store().bundle(&bundle.digest()).await;
+        stored.ok().flatten().is_some_and(|record| record.manifest == bundle.manifest_text())
+            && self.bundle_bytes(&bundle.digest(), bundle.manifest().name.as_str()).await.is_ok()
     }
 
     /// Returns the readable installed versions of a bundle, newest last, and the digests of all of
@@ -176,7 +200,7 @@ impl Yard {
     /// lines), if another bundle defines one of its block types, or if another version of the
     /// bundle was installed after the review.
     pub async fn install(&self, staged: Staged, agreement: &Agreement) -> Result<Installed, Error> {
-        let Staged { bundle, bytes, source, already, review, reviewed, replaced_key } = staged;
+        let Staged { bundle, bytes, source, already, review, reviewed, replaced_key, signature } = staged;
         let manifest = bundle.manifest();
         let signer =
             source.registry_key().map(|(registry, key)| NewSigner { registry, key, replaces: replaced_key.as_deref() });
@@ -200,6 +224,7 @@ impl Yard {
                 grants: &grants,
                 reviewed: &reviewed,
                 signer,
+                signature: signature.as_deref(),
             };
             self.store().install(&new, line(self.actor(), "install", &manifest.name, &detail)).await?;
             self.grant_cache().clear();

@@ -151,6 +151,18 @@ impl Review {
         }
     }
 
+    /// Compares a first installation with the uninstalled versions of the same name that the yard
+    /// still has: blocks with secrets may be restored. Another source, or a missing signature, requires
+    /// the same agreement as for an installed bundle.
+    pub(crate) fn compare_uninstalled(&mut self, source: &BundleSource, uninstalled: &[BundleSource]) {
+        let Some(last) = uninstalled.last() else { return };
+        let signed_as_before = last.signer().is_none_or(|signer| source.signer() == Some(signer));
+        if !signed_as_before || !uninstalled.iter().any(|old| old.is_same(source)) {
+            let text = format!("source of the uninstalled version: {last} → {source}");
+            self.line(text, Some(Need::Replace));
+        }
+    }
+
     fn fact(&mut self, text: String) {
         self.line(text, None);
     }

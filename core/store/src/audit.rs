@@ -56,7 +56,12 @@ pub(crate) async fn append(transaction: &mut Transaction, yard: &str, line: &Aud
     append_all(transaction, yard, std::slice::from_ref(line)).await
 }
 
-async fn append_all(transaction: &mut Transaction, yard: &str, new: &[AuditLine]) -> Result<(), sqlx::Error> {
+/// Appends lines as the last step of a transaction, like [`append`].
+pub(crate) async fn append_all(
+    transaction: &mut Transaction,
+    yard: &str,
+    new: &[AuditLine],
+) -> Result<(), sqlx::Error> {
     transaction.lock("SELECT 1 FROM audit_head FOR UPDATE").await?;
     let head = transaction.first("SELECT lines, chain FROM audit_head", &[]).await?;
     let (mut id, chain) = match &head {

@@ -200,7 +200,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Taken`], [`StoreError::TakenByDeleted`], [`StoreError::TargetMissing`],
-    /// [`StoreError::KeyMoved`].
+    /// [`StoreError::KeyMoved`], [`StoreError::BundleUninstalled`].
     pub async fn create_block(
         &self,
         new: &NewRevision<'_>,
@@ -210,6 +210,7 @@ impl Store {
         let classify = |error| self.classify(error);
         let mut transaction = self.begin().await?;
         self.lock_key(&mut transaction, key.key_id).await?;
+        self.bundle_is_installed(&mut transaction, new).await?;
         let targets = self.lock_targets(&mut transaction, new.references).await?;
         let (type_slug, name) = (new.address.type_slug.as_str(), new.address.name.as_str());
         self.name_is_free(&mut transaction, new.address).await?;
@@ -267,6 +268,23 @@ impl Store {
         audit::append(&mut transaction, &self.yard().id, &line).await.map_err(classify)?;
         self.commit(transaction).await?;
         Ok(next)
+    }
+
+    /// Checks that the bundle of a new block is installed. The lock on the yard's row keeps it so
+    /// until the transaction ends.
+    async fn bundle_is_installed(
+        &self,
+        transaction: &mut Transaction,
+        new: &NewRevision<'_>,
+    ) -> Result<(), StoreError> {
+        let installed = transaction
+            .first(
+                "SELECT 1 FROM bundles WHERE digest = $1 AND uninstalled_at IS NULL",
+                params![new.bundle.as_bytes().as_slice()],
+            )
+            .await
+            .map_err(|error| self.classify(error))?;
+        installed.map(drop).ok_or_else(|| StoreError::BundleUninstalled(new.address.clone()))
     }
 
     async fn name_is_free(&self, transaction: &mut Transaction, address: &Address) -> Result<(), StoreError> {

@@ -8,7 +8,7 @@ use crate::audit::{self, AuditLine};
 use crate::database::{Row, params};
 use crate::{Millis, NewSigner, Store, StoreError};
 
-/// An installed bundle, without its bytes.
+/// A bundle in the yard, without its bytes.
 #[derive(Debug, Clone)]
 pub struct BundleRecord {
     /// SHA-256 digest of the component file.
@@ -25,6 +25,11 @@ pub struct BundleRecord {
     pub size: u64,
     /// Time of the installation.
     pub installed_at: Millis,
+    /// Time at which it was uninstalled; `None` if it is installed.
+    pub uninstalled_at: Option<Millis>,
+    /// Content of the minisign signature file of the bytes. `None` if they are unsigned, or were
+    /// installed by a version that did not store it.
+    pub signature: Option<String>,
 }
 
 /// A bundle to install.
@@ -46,9 +51,12 @@ pub struct NewBundle<'a> {
     pub reviewed: &'a BTreeSet<Digest>,
     /// Signer of the release, which is pinned. `None` if it is unsigned.
     pub signer: Option<NewSigner<'a>>,
+    /// Content of the minisign signature file of the bytes. `None` if they are unsigned.
+    pub signature: Option<&'a str>,
 }
 
-const COLUMNS: &str = "digest, name, version, manifest, source, size, installed_at";
+pub(crate) const COLUMNS: &str =
+    "digest, name, version, manifest, source, size, installed_at, uninstalled_at, signature";
 
 impl Store {
     /// Installs a bundle with its bytes, types and grants, atomically.
@@ -64,8 +72,7 @@ impl Store {
         // Installations are serialized, so that the approval applies to the versions that are
         // installed now.
         transaction.lock("SELECT 1 FROM yard FOR UPDATE").await.map_err(classify)?;
-        let installed =
-            transaction.fetch("SELECT digest FROM bundles WHERE name = $1", params![name]).await.map_err(classify)?;
+        let installed = transaction.fetch(INSTALLED, params![name]).await.map_err(classify)?;
         // The same bytes, installed by another process in the meantime, change nothing.
         let unseen = |other: &Digest| *other != bundle.digest && !bundle.reviewed.contains(other);
         if installed.iter().map(|row| digest(row.bytes(0))).any(|other| unseen(&other)) {
@@ -88,9 +95,10 @@ impl Store {
         let version = bundle.manifest.version.to_string();
         transaction
             .execute(
-                "INSERT INTO bundles (digest, name, version, manifest, source, size, installed_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7)
-                 ON CONFLICT (digest) DO UPDATE SET installed_at = excluded.installed_at, source = excluded.source",
+                "INSERT INTO bundles (digest, name, version, manifest, source, size, installed_at, signature)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                 ON CONFLICT (digest) DO UPDATE SET installed_at = excluded.installed_at, source = excluded.source,
+                 manifest = excluded.manifest, signature = excluded.signature, uninstalled_at = NULL",
                 params![
                     digest,
                     name,
@@ -98,14 +106,17 @@ impl Store {
                     bundle.manifest_text,
                     bundle.source,
                     i64::try_from(bundle.bytes.len()).unwrap_or(i64::MAX),
-                    line.at
+                    line.at,
+                    bundle.signature
                 ],
             )
             .await
             .map_err(classify)?;
         transaction
             .execute(
-                "INSERT INTO bundle_bytes (digest, bytes) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+                // Damaged bytes are replaced.
+                "INSERT INTO bundle_bytes (digest, bytes) VALUES ($1, $2)
+                 ON CONFLICT (digest) DO UPDATE SET bytes = excluded.bytes",
                 params![digest, bundle.bytes],
             )
             .await
@@ -132,9 +143,22 @@ impl Store {
     /// # Errors
     /// Returns the database error if the query fails.
     pub async fn bundles(&self) -> Result<Vec<BundleRecord>, StoreError> {
+        self.records("uninstalled_at IS NULL").await
+    }
+
+    /// Returns all uninstalled bundles whose bytes the yard still has, ordered by name and time of
+    /// installation.
+    ///
+    /// # Errors
+    /// Returns the database error if the query fails.
+    pub async fn uninstalled_bundles(&self) -> Result<Vec<BundleRecord>, StoreError> {
+        self.records("uninstalled_at IS NOT NULL").await
+    }
+
+    async fn records(&self, condition: &'static str) -> Result<Vec<BundleRecord>, StoreError> {
         let rows = self
             .database
-            .fetch(format!("SELECT {COLUMNS} FROM bundles ORDER BY installed_at, digest"), &[])
+            .fetch(format!("SELECT {COLUMNS} FROM bundles WHERE {condition} ORDER BY installed_at, digest"), &[])
             .await
             .map_err(|error| self.classify(error))?;
         let mut bundles: Vec<BundleRecord> = rows.iter().map(record).collect();
@@ -151,7 +175,10 @@ impl Store {
     pub async fn bundle_versions(&self) -> Result<Vec<(Digest, String, String)>, StoreError> {
         let rows = self
             .database
-            .fetch("SELECT digest, name, version FROM bundles ORDER BY installed_at, digest", &[])
+            .fetch(
+                "SELECT digest, name, version FROM bundles WHERE uninstalled_at IS NULL ORDER BY installed_at, digest",
+                &[],
+            )
             .await
             .map_err(|error| self.classify(error))?;
         let version = |row: &Row| (digest(row.bytes(0)), row.text(1).to_owned(), row.text(2).to_owned());
@@ -160,7 +187,7 @@ impl Store {
         Ok(versions)
     }
 
-    /// Returns the installed bundle with this digest.
+    /// Returns the bundle with this digest, also if it is uninstalled.
     ///
     /// # Errors
     /// Returns the database error if the query fails.
@@ -173,7 +200,7 @@ impl Store {
         Ok(row.as_ref().map(record))
     }
 
-    /// Returns the bytes of an installed bundle.
+    /// Returns the bytes of a bundle, also if it is uninstalled.
     ///
     /// # Errors
     /// Returns the database error if the query fails.
@@ -187,7 +214,10 @@ impl Store {
     }
 }
 
-fn record(row: &Row) -> BundleRecord {
+/// Selects the digests of the installed versions of a bundle.
+pub(crate) const INSTALLED: &str = "SELECT digest FROM bundles WHERE name = $1 AND uninstalled_at IS NULL";
+
+pub(crate) fn record(row: &Row) -> BundleRecord {
     BundleRecord {
         digest: digest(row.bytes(0)),
         name: row.text(1).to_owned(),
@@ -196,6 +226,8 @@ fn record(row: &Row) -> BundleRecord {
         source: row.text(4).to_owned(),
         size: row.integer(5).unsigned_abs(),
         installed_at: row.integer(6),
+        uninstalled_at: row.maybe_integer(7),
+        signature: row.maybe_text(8).map(str::to_owned),
     }
 }
 

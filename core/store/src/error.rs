@@ -3,6 +3,10 @@
 use blockyard_model::{Address, Pointer, Revision};
 
 use crate::YardLocation;
+use crate::bundle_user::BundleUser;
+
+/// Maximum number of blocks that an error message lists.
+const MAX_LISTED: usize = 20;
 
 /// Error when reading or writing a yard. `String` fields contain the address of the yard, without a
 /// password.
@@ -113,6 +117,20 @@ pub enum StoreError {
     /// Another version of the bundle was installed since the user approved the installation.
     #[error("another version of bundle `{0}` was installed at the same time")]
     BundleMoved(String),
+    /// Blocks use versions of a bundle that are to be uninstalled.
+    #[error("bundle `{bundle}` is in use by {}", blocks(.users))]
+    BundleInUse {
+        /// Name of the bundle.
+        bundle: String,
+        /// Blocks whose newest revision uses one of the versions.
+        users: Vec<BundleUser>,
+    },
+    /// The bundle that validated a new block was uninstalled before the block was saved.
+    #[error("the bundle of block `{0}` was uninstalled at the same time")]
+    BundleUninstalled(Address),
+    /// A version of the bundle was installed or uninstalled since the uninstallation was planned.
+    #[error("the installed versions of bundle `{0}` were changed at the same time")]
+    VersionsMoved(String),
     /// Another key was pinned for the bundle since the user decided about its signer.
     #[error("the signer of bundle `{0}` was changed at the same time")]
     SignerMoved(String),
@@ -189,6 +207,15 @@ impl StoreError {
 
 fn cycle(path: &[Address]) -> String {
     path.iter().map(|address| format!("`{address}`")).collect::<Vec<_>>().join(" → ")
+}
+
+fn blocks(users: &[BundleUser]) -> String {
+    let mut shown: Vec<String> =
+        users.iter().take(MAX_LISTED).map(|user| format!("`{}` ({})", user.address, user.version)).collect();
+    if users.len() > MAX_LISTED {
+        shown.push(format!("and {} more", users.len() - MAX_LISTED));
+    }
+    shown.join(", ")
 }
 
 fn built_on(users: &[(Address, Pointer)]) -> String {

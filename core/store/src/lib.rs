@@ -7,9 +7,11 @@
 mod audit;
 mod block;
 mod bundle;
+mod bundle_user;
 mod database;
 mod delete;
 mod error;
+mod gc;
 mod grant;
 mod key;
 mod list;
@@ -19,16 +21,19 @@ mod pointer;
 mod reference;
 mod signer;
 mod sqlite;
+mod uninstall;
 mod yard;
 
 pub use audit::{AuditChain, AuditFilter, AuditLine};
 pub use block::{BlockRecord, HistoryRecord, NewRevision, WrappedKey};
 pub use bundle::{BundleRecord, NewBundle};
+pub use bundle_user::BundleUser;
 pub use error::StoreError;
 pub use key::{KeyUse, Rewrap};
 pub use list::{BlockFilter, BlockSummary};
 pub use location::{LocationError, YardLocation};
 pub use signer::NewSigner;
+pub use uninstall::Uninstall;
 pub use yard::{KeyRecord, Store, YardRecord};
 
 /// Milliseconds since 1970-01-01T00:00:00 UTC. The caller supplies the current time.

@@ -61,6 +61,13 @@ pub enum Code {
         /// References to the block.
         used_by: Vec<Usage>,
     },
+    /// The newest revisions of blocks use versions of a bundle that is to be uninstalled.
+    BundleInUse {
+        /// Name of the bundle.
+        bundle: String,
+        /// Blocks that use it.
+        used_by: Vec<BundleUsage>,
+    },
     /// The secret was destroyed by a purge.
     SecretDestroyed {
         /// Block that owns the secret.
@@ -156,6 +163,15 @@ pub struct Usage {
     pub field: String,
 }
 
+/// A block whose newest revision uses a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleUsage {
+    /// Address of the block.
+    pub address: Address,
+    /// Version of the bundle.
+    pub version: String,
+}
+
 /// A change that requires separate agreement before an installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenChange {
@@ -211,6 +227,13 @@ impl Code {
                     .map(|usage| json!({ "address": usage.address.to_string(), "field": usage.field }))
                     .collect::<Vec<_>>();
                 ("in-use", json!({ "used_by": used_by }))
+            }
+            Self::BundleInUse { bundle, used_by } => {
+                let used_by = used_by
+                    .iter()
+                    .map(|usage| json!({ "address": usage.address.to_string(), "version": usage.version }))
+                    .collect::<Vec<_>>();
+                ("bundle-in-use", json!({ "bundle": bundle, "used_by": used_by }))
             }
             Self::SecretDestroyed { address, field } => {
                 ("secret-destroyed", json!({ "address": address.to_string(), "field": field }))
@@ -297,6 +320,7 @@ mod tests {
         Deleted,
         RevisionMoved,
         InUse,
+        BundleInUse,
         SecretDestroyed,
         UnknownType,
         NotGranted,

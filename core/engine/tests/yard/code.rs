@@ -27,6 +27,7 @@ on_both!(
     deleted,
     revision_moved,
     in_use,
+    bundle_in_use,
     secret_destroyed,
     unknown_type,
     not_granted,
@@ -117,6 +118,12 @@ async fn in_use(yard: &TestYard) {
     yard.create("zoo-cage/cat", json!({"animal": "cat", "keeper": fixture::block("zoo-keeper/ada")})).await;
     let fields = json!({"used_by": [{"address": "zoo-cage/cat", "field": "keeper"}]});
     is(yard.yard.delete(&at("zoo-keeper/ada")).await, "conflict", "in-use", fields);
+}
+
+async fn bundle_in_use(yard: &TestYard) {
+    yard.create("zoo-keeper/ada", json!({"name": "Ada"})).await;
+    let fields = json!({"bundle": "zoo", "used_by": [{"address": "zoo-keeper/ada", "version": "1.0.0"}]});
+    is(yard.yard.plan_uninstall(&BundleName::new("zoo").unwrap(), None).await, "conflict", "bundle-in-use", fields);
 }
 
 async fn secret_destroyed(yard: &TestYard) {

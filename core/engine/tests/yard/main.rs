@@ -36,4 +36,5 @@ mod schema;
 mod seal;
 mod source;
 mod trust;
+mod uninstall;
 mod violation;

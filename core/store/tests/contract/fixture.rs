@@ -194,6 +194,7 @@ impl TestStore {
             grants: &grants,
             reviewed: &reviewed,
             signer,
+            signature: signer.map(|_| "signature"),
         };
         self.store.install(&bundle, line("install", parsed.name.as_str())).await
     }

@@ -32,4 +32,5 @@ mod reference;
 mod revision;
 mod rotation;
 mod signer;
+mod uninstall;
 mod yard;
