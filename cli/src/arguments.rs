@@ -18,7 +18,9 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 pub(crate) use self::block::{
     BlockArgument, Create, Diff, Export, Fields, List, PinnedArgument, PlanFile, Purge, Reveal, Rollback, Set,
 };
-pub(crate) use self::bundle::{Build, GrantChange, Grants, Install, Publish, Type, Types, Uninstall};
+pub(crate) use self::bundle::{
+    Build, GrantChange, Grants, Info, Install, Publish, Registries, Search, Type, Types, Uninstall,
+};
 pub(crate) use self::call::{Call, CallOptions};
 pub(crate) use self::database::{Query, Statement};
 pub(crate) use self::objects::{Cat, Cp, Ls, Rm};
@@ -77,9 +79,24 @@ pub(crate) enum Command {
     /// is built first.
     #[command(after_help = "Example:\n  blockyard install sql --yes")]
     Install(Install),
-    /// List installed bundles.
+    /// List every installed version of each bundle: blocks that use it, signer, and updates in local
+    /// registries.
     #[command(after_help = "Example:\n  blockyard bundles")]
     Bundles,
+    /// List installed bundles for which the registries offer a newer release, or have withdrawn the
+    /// installed one.
+    #[command(after_help = "Example:\n  blockyard outdated")]
+    Outdated(Registries),
+    /// List the bundles that registries offer, installed or not.
+    #[command(after_help = "Example:\n  blockyard search sql")]
+    Search(Search),
+    /// Show a bundle, installed or not, without running its code: types, capabilities, releases and
+    /// signer.
+    #[command(after_help = "Example:\n  blockyard info sql")]
+    Info(Info),
+    /// List registries in the order in which they are searched, and why each is used.
+    #[command(after_help = "Example:\n  blockyard registries")]
+    Registries(Registries),
     /// Uninstall a bundle, or one version of it. Refused while blocks use it; older revisions of
     /// blocks remain usable.
     #[command(after_help = "Example:\n  blockyard uninstall sql --yes")]

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use blockyard::{
-    Error, ErrorKind, KeySource, LogLevel, LogLine, NewKey, Project, ProjectYard, Trust, Yard, YardConfig,
+    Code, Error, ErrorKind, KeySource, LogLevel, LogLine, NewKey, Project, ProjectYard, Trust, Yard, YardConfig,
 };
 use etcetera::{BaseStrategy as _, choose_base_strategy};
 use tokio::runtime::Runtime;
@@ -58,6 +58,15 @@ impl Context {
     pub(crate) async fn open(&self) -> Result<Yard, Error> {
         let (url, config) = self.yard().await?;
         Ok(self.cache_yard(Yard::open_with(&url, config).await?))
+    }
+
+    /// Opens the yard. Returns `None` if it does not exist.
+    pub(crate) async fn open_existing(&self) -> Result<Option<Yard>, Error> {
+        match self.open().await {
+            Ok(yard) => Ok(Some(yard)),
+            Err(error) if matches!(error.as_code(), Some(Code::NoYard)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn cache_yard(&self, yard: Yard) -> Yard {

@@ -14,7 +14,9 @@ mod progress;
 mod project;
 #[cfg(test)]
 mod reference;
+mod registries;
 mod settings;
+mod signer;
 mod statement;
 mod tabular;
 mod telemetry;

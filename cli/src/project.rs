@@ -99,7 +99,8 @@ fn described(project: &Project, state: TrustState) -> String {
     }
 }
 
-fn untrusted(project: &Project, state: TrustState) -> Error {
+/// Returns the error for a project file that is not trusted.
+pub(crate) fn untrusted(project: &Project, state: TrustState) -> Error {
     let error = Error::new(ErrorKind::Denied, described(project, state))
         .hint(format!("review it, then run `blockyard trust {}` to trust it", project.folder().display()))
         .hint("to run without it, specify the yard with `--yard` or BLOCKYARD_YARD, and registries with `--registry`");

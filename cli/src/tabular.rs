@@ -215,6 +215,25 @@ impl PlainTable {
     pub(crate) fn add_row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.0.add_row(cells.into_iter().map(|cell| visible::line(&cell)));
     }
+
+    /// Wraps long cells to the width of the terminal. A table in a pipe or a file is not wrapped.
+    pub(crate) fn fitted(&mut self) -> &Self {
+        if let Some(width) = terminal_width() {
+            self.0.set_content_arrangement(comfy_table::ContentArrangement::Dynamic).set_width(width);
+        }
+        self
+    }
+}
+
+/// Returns the width of the terminal in characters. `None` if standard output is not a terminal.
+#[cfg(unix)]
+fn terminal_width() -> Option<u16> {
+    rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| size.ws_col).filter(|width| *width > 0)
+}
+
+#[cfg(not(unix))]
+fn terminal_width() -> Option<u16> {
+    None
 }
 
 impl std::fmt::Display for PlainTable {

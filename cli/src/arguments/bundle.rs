@@ -39,6 +39,31 @@ pub(crate) struct Install {
     pub(crate) yes: bool,
 }
 
+/// Selection of registries.
+#[derive(Debug, Args)]
+pub(crate) struct Registries {
+    /// Folder or registry.toml of a registry. If given, no others are used. Can be repeated.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) registry: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Search {
+    /// Show only bundles whose name, description or types contain this word.
+    pub(crate) word: Option<String>,
+    #[command(flatten)]
+    pub(crate) registries: Registries,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Info {
+    /// Name of the bundle, e.g. `sql`.
+    #[arg(value_name = "BUNDLE")]
+    pub(crate) bundle: String,
+    #[command(flatten)]
+    pub(crate) registries: Registries,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Uninstall {
     /// Bundle to uninstall: NAME for all its versions, or NAME@VERSION.

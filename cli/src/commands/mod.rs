@@ -17,18 +17,22 @@ mod export;
 mod gc;
 mod grants;
 mod history;
+mod info;
 mod init;
 mod install;
 mod key;
 mod list;
 mod ls;
 mod objects;
+mod outdated;
 mod plan;
 mod publish;
 mod query;
+mod registries;
 mod reveal;
 mod rm;
 mod rollback;
+mod search;
 mod set;
 mod show;
 mod trust;
@@ -44,8 +48,12 @@ use crate::outcome::Outcome;
 pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
     match command {
         Command::Init(arguments) => init::run(&arguments, context).await,
+        Command::Search(arguments) => search::run(&arguments, context).await,
+        Command::Info(arguments) => info::run(&arguments, context).await,
+        Command::Registries(arguments) => registries::run(&arguments, context).await,
         Command::Install(arguments) => install::run(arguments, context).await,
         Command::Bundles => bundles::run(context).await,
+        Command::Outdated(arguments) => outdated::run(&arguments, context).await,
         Command::Uninstall(arguments) => uninstall::run(&arguments, context).await,
         Command::Gc => gc::run(context).await,
         Command::Grants(arguments) => grants::show(&arguments, context).await,

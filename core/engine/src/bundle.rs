@@ -6,6 +6,7 @@ use semver::Version;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::source::BundleSource;
 use crate::time::timestamp;
 use crate::{Error, Yard};
 
@@ -26,23 +27,28 @@ pub struct BundleView {
     pub size: u64,
     /// Source from which the bundle was installed.
     pub source: String,
+    /// Key that verified its signature. `None` if it is unsigned.
+    pub signer: Option<String>,
     /// Slugs of its block types.
     pub types: Vec<String>,
     /// Capabilities that the bundle requests.
     pub capabilities: Vec<String>,
     /// Capabilities that the bundle is granted.
     pub grants: Vec<String>,
+    /// Number of blocks whose newest revision uses this version.
+    pub blocks: u64,
     /// Time of installation.
     pub installed_at: jiff::Timestamp,
 }
 
 impl Yard {
-    /// Lists the installed bundles, sorted by name and time of installation.
+    /// Lists every installed version of each bundle, sorted by name and time of installation.
     ///
     /// # Errors
     /// Returns an error if the database cannot be read.
     pub async fn bundles(&self) -> Result<Vec<BundleView>, Error> {
         let mut views = Vec::new();
+        let blocks = self.store().blocks_by_bundle().await?;
         for record in self.store().bundles().await? {
             let manifest = manifest(&record);
             let grants = self.store().grants(&record.name).await?;
@@ -53,6 +59,8 @@ impl Yard {
                 capabilities: texts(&manifest["capabilities"], |entry| entry),
                 grants: grants.iter().map(ToString::to_string).collect(),
                 sha256: record.digest.to_string(),
+                signer: BundleSource::parse(&record.source).signer().map(str::to_owned),
+                blocks: blocks.iter().find(|(digest, _)| *digest == record.digest).map_or(0, |(_, count)| *count),
                 name: record.name,
                 version: record.version,
                 size: record.size,

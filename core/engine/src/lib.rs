@@ -31,7 +31,9 @@ mod audit_writer;
 mod block;
 mod blockfile;
 mod bundle;
+mod bundle_info;
 mod call;
+mod catalog;
 mod compare;
 mod configuration;
 mod connection_url;
@@ -88,7 +90,11 @@ pub use blockyard_store::{AuditChain, AuditFilter, AuditLine, BlockFilter};
 #[cfg(feature = "telemetry")]
 pub use blockyard_telemetry::{Collector, CollectorError, Telemetry, TelemetryError};
 pub use bundle::{BundleUse, BundleView};
+pub use bundle_info::{BundleInfo, CapabilityView, bundle_info};
 pub use call::{Check, CheckStep};
+pub use catalog::{
+    CatalogEntry, Offer, Outdated, OutdatedBundle, RegistryView, UnknownBundle, catalog, outdated, releases,
+};
 pub use compare::{Change, FieldChange};
 pub use configuration::read_configuration;
 pub use connection_url::has_password;

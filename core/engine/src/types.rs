@@ -149,7 +149,8 @@ impl std::ops::Deref for TypeSchema {
 }
 
 impl TypeView {
-    fn of(bundle: &str, manifest: &Value, described: &Value) -> Self {
+    /// Describes a type of a validated manifest.
+    pub(crate) fn of(bundle: &str, manifest: &Value, described: &Value) -> Self {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Self {
             slug: text(&described["slug"]),

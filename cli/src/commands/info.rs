@@ -1,0 +1,91 @@
+//! `blockyard info`: shows a bundle, installed or not, without running its code.
+
+use blockyard::model::{BundleName, visible};
+use blockyard::{BundleInfo, Error, Offer, TypeView, bundle_info};
+
+use crate::arguments::Info;
+use crate::context::Context;
+use crate::outcome::{DONE, Outcome};
+use crate::signer::one_line;
+
+pub(super) async fn run(arguments: &Info, context: &Context) -> Outcome {
+    let name = BundleName::new(arguments.bundle.as_str()).map_err(Error::from)?;
+    let registries = context.registries(&arguments.registries.registry).await?;
+    let info = match context.open_existing().await? {
+        Some(yard) => yard.bundle_info(&name, &registries).await?,
+        // The manifest of a release is read only for a yard, which pins the signer.
+        None => bundle_info(&name, &registries, &[])?,
+    };
+    context.terminal.document(&info, || text(&info))?;
+    Ok(DONE)
+}
+
+fn text(info: &BundleInfo) -> String {
+    let mut text = format!("{}: {}\n", info.name, visible::line(&info.description));
+    let mut line = |name: &str, value: &str| {
+        if !value.is_empty() {
+            text.push_str(&format!("  {name:12}  {}\n", visible::line(value)));
+        }
+    };
+    line("installed", &if info.installed.is_empty() { "no".to_owned() } else { info.installed.join(", ") });
+    if let Some(release) = &info.release {
+        line("release", &format!("{} in the registry `{}` at {}", release.version, release.registry, release.location));
+        line("signed by", release.signer.as_deref().unwrap_or("unsigned"));
+        line("source code", if release.source_code { "built on installation" } else { "" });
+    }
+    line("problem", &info.problem.as_deref().map(one_line).unwrap_or_default());
+    line("license", info.license.as_deref().unwrap_or_default());
+    line("home page", info.homepage.as_deref().unwrap_or_default());
+    line("repository", info.repository.as_deref().unwrap_or_default());
+    text.push_str("capabilities:\n");
+    for capability in &info.capabilities {
+        let (name, explanation) = (visible::line(&capability.capability), visible::line(&capability.explanation));
+        text.push_str(&format!("  {name}: {explanation}\n"));
+    }
+    text.push_str("block types:\n");
+    if info.definitions.is_empty() {
+        text.extend(info.types.iter().map(|slug| format!("  {}\n", visible::line(slug))));
+    }
+    text.extend(info.definitions.iter().map(block_type));
+    if !info.releases.is_empty() {
+        text.push_str("releases:\n");
+        text.extend(info.releases.iter().map(release));
+    }
+    text
+}
+
+fn block_type(view: &TypeView) -> String {
+    let mut text = format!("  {}: {}\n", view.slug, visible::line(&view.description));
+    let fields = view.schema["properties"].as_object().into_iter().flatten().map(|(name, _)| {
+        let secret = if view.secrets.contains(name) { " (secret)" } else { "" };
+        format!("{}{secret}", visible::line(name))
+    });
+    let operations = view.operations.as_array().into_iter().flatten().map(|operation| {
+        let word = |field: &str| visible::line(operation[field].as_str().unwrap_or_default());
+        format!("{} ({})", word("name"), word("effect"))
+    });
+    for (name, values) in [
+        ("interfaces", view.interfaces.clone()),
+        ("fields", fields.collect()),
+        ("operations", operations.collect::<Vec<_>>()),
+    ] {
+        if !values.is_empty() {
+            text.push_str(&format!("    {name}: {}\n", values.join(", ")));
+        }
+    }
+    text
+}
+
+fn release(offer: &Offer) -> String {
+    let wit = format!("requires interface version {}", offer.wit);
+    let notes = [
+        (offer.installed, "installed"),
+        (offer.yanked, "withdrawn"),
+        (offer.prerelease, "pre-release"),
+        (offer.source_code, "source code"),
+        (offer.signer.is_none(), "unsigned"),
+        (!offer.supported, &wit),
+    ];
+    let notes: Vec<String> = notes.iter().filter(|(holds, _)| *holds).map(|(_, note)| format!(", {note}")).collect();
+    format!("  {} in `{}`{}\n", offer.version, visible::line(&offer.registry), visible::line(&notes.concat()))
+}
