@@ -101,6 +101,9 @@ pub(crate) enum Command {
     /// blocks remain usable.
     #[command(after_help = "Example:\n  blockyard uninstall sql --yes")]
     Uninstall(Uninstall),
+    /// Verify the bundles in the yard: digest, signature, manifest, grants, and that each still loads.
+    #[command(after_help = "Example:\n  blockyard verify")]
+    Verify,
     /// Drop the stored bytes of uninstalled bundles that no revision of a block uses.
     #[command(after_help = "Example:\n  blockyard gc")]
     Gc,

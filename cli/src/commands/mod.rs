@@ -39,6 +39,7 @@ mod trust;
 mod r#type;
 mod types;
 mod uninstall;
+mod verify;
 
 use crate::arguments::Command;
 use crate::context::Context;
@@ -55,6 +56,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::Bundles => bundles::run(context).await,
         Command::Outdated(arguments) => outdated::run(&arguments, context).await,
         Command::Uninstall(arguments) => uninstall::run(&arguments, context).await,
+        Command::Verify => verify::run(context).await,
         Command::Gc => gc::run(context).await,
         Command::Grants(arguments) => grants::show(&arguments, context).await,
         Command::Grant(arguments) => grants::grant(&arguments, context).await,

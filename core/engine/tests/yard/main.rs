@@ -37,4 +37,5 @@ mod seal;
 mod source;
 mod trust;
 mod uninstall;
+mod verify;
 mod violation;
