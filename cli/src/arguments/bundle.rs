@@ -102,6 +102,9 @@ impl FromStr for BundleVersion {
 pub(crate) struct Grants {
     /// Show only this bundle.
     pub(crate) bundle: Option<String>,
+    /// List grants that no call has used in the last 30 days.
+    #[arg(long)]
+    pub(crate) unused: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,7 +1,7 @@
 //! `blockyard grants`, `grant` and `revoke`: lists and changes the capabilities granted to bundles.
 
 use blockyard::model::BundleName;
-use blockyard::{Capability, Yard};
+use blockyard::{Capability, Timestamp, UNUSED_DAYS, UnusedGrant, Yard};
 use serde_json::json;
 
 use crate::arguments::{GrantChange, Grants};
@@ -9,11 +9,16 @@ use crate::context::Context;
 use crate::outcome::{DONE, Outcome};
 use crate::tabular::plain_table;
 use crate::terminal::Failure;
+use crate::time::time;
 
 pub(super) async fn show(arguments: &Grants, context: &Context) -> Outcome {
     let bundle = arguments.bundle.as_deref().map(BundleName::new).transpose().map_err(blockyard::Error::from)?;
     let yard = context.open().await?;
-    print(&yard, bundle.as_ref(), context).await?;
+    if arguments.unused {
+        print_unused(&yard, bundle.as_ref(), context).await?;
+    } else {
+        print(&yard, bundle.as_ref(), context).await?;
+    }
     yard.close().await;
     Ok(DONE)
 }
@@ -48,6 +53,35 @@ async fn change(arguments: &GrantChange, context: &Context, grant: bool) -> Outc
     print(&yard, Some(&bundle), context).await?;
     yard.close().await;
     Ok(DONE)
+}
+
+async fn print_unused(yard: &Yard, bundle: Option<&BundleName>, context: &Context) -> Result<(), Failure> {
+    // The bundle must be installed.
+    yard.grants(bundle).await?;
+    let mut found = yard.unused_grants(Timestamp::now()).await?;
+    found.unused.retain(|grant| bundle.is_none_or(|name| name.as_str() == grant.bundle));
+    context.terminal.document(&found, || {
+        if found.unused.is_empty() {
+            return format!("no grant is known to be unused for {UNUSED_DAYS} days");
+        }
+        let mut table = plain_table(["bundle", "capability", "granted", "permits"].map(str::to_owned));
+        for grant in &found.unused {
+            let UnusedGrant { bundle, capability, explanation, granted_at } = grant.clone();
+            table.add_row([bundle, capability, time(granted_at), explanation]);
+        }
+        table.fitted().to_string()
+    })?;
+    if found.recorded_since > found.since {
+        context.terminal.note(&format!(
+            "uses are recorded since {}; grants are listed {UNUSED_DAYS} days later at the earliest",
+            time(found.recorded_since)
+        ));
+    }
+    if let Some(first) = found.unused.first() {
+        let UnusedGrant { bundle, capability, .. } = first;
+        context.terminal.note(&format!("revoke a grant with `blockyard revoke {bundle} '{capability}'`"));
+    }
+    Ok(())
 }
 
 async fn print(yard: &Yard, bundle: Option<&BundleName>, context: &Context) -> Result<(), Failure> {

@@ -13,6 +13,7 @@ use crate::bindings::blockyard::bundle::types;
 use crate::problem::{Fault, Problem};
 use crate::redact::{Guessing, Redactor, Watch};
 use crate::trap::LimitExceeded;
+use crate::usage::Usage;
 use crate::{limits, trace};
 
 /// A secret of the called block, with its permitted uses.
@@ -41,6 +42,8 @@ pub struct CallContext {
     pub secrets: BTreeMap<Pointer, CallSecret>,
     /// The granted capabilities.
     pub grants: Arc<BTreeSet<Capability>>,
+    /// Records which of the granted capabilities the call uses.
+    pub usage: Usage,
     /// Masks secrets in data from remote services before the guest reads it.
     pub redactor: Arc<Redactor>,
     /// Masks secrets in what the caller sees: log lines, errors, results. Does not mask secrets
@@ -83,6 +86,7 @@ impl CallContext {
             config,
             block,
             secrets,
+            usage: Usage::new(grants.clone()),
             grants,
             shown: redactor.clone(),
             redactor,

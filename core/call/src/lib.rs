@@ -18,6 +18,7 @@ pub mod sign;
 pub mod streams;
 pub mod trace;
 mod trap;
+mod usage;
 
 pub use context::{CallContext, CallSecret};
 pub use output::{ByteStream, Input};
@@ -26,3 +27,4 @@ pub use redact::{Guessing, Redactor, Watch};
 pub use secrets::Secret;
 pub use streams::{Body, Echo};
 pub use trap::{EffectViolation, LimitExceeded};
+pub use usage::Usage;

@@ -1,7 +1,7 @@
 //! `secrets`: the secret fields of the called block, as handles. The values stay in [`CallContext`];
 //! a handle holds only the JSON Pointer of its field.
 
-use blockyard_model::Pointer;
+use blockyard_model::{Capability, Pointer};
 use wasmtime::component::{HasSelf, Linker, Resource};
 
 use crate::bindings::blockyard::bundle::secrets::{self, Host, HostSecret};
@@ -31,6 +31,7 @@ impl CallContext {
 impl Host for CallContext {
     async fn open(&mut self, pointer: String) -> Result<Resource<Secret>, Fault> {
         let _traced = trace::inner_call("secrets.open");
+        self.usage.record(&Capability::Secrets);
         let pointer = Pointer::new(pointer);
         if !self.secrets.contains_key(&pointer) {
             return Err(Problem::new(

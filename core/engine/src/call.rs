@@ -1,11 +1,12 @@
 //! Calls operations and checks blocks.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use blockyard_host::{
     Block as HostBlock, ByteStream, CallSecret, Deadline, GuessingHook, HostError, Input, Invocation, Problem,
-    RevealHook,
+    RevealHook, Usage,
 };
 use blockyard_model::reference::SECRET_STORE;
 use blockyard_model::suggestion::did_you_mean;
@@ -23,6 +24,7 @@ use crate::audit_writer::line;
 use crate::block::Block;
 use crate::reference::{Material, ResolvedSecret, type_of};
 use crate::reply::{CallReply, OK, word};
+use crate::time::now;
 use crate::trace::CallTrace;
 use crate::{Code, Error, ErrorKind, Yard};
 
@@ -177,6 +179,7 @@ impl Block {
         // The call is audited even if it fails before it starts, for example because a secret is
         // missing.
         let invocation = self.invocation(described.effect, deadline.after(began.elapsed()), depth).await;
+        let usage = invocation.as_ref().map(|invocation| invocation.usage.clone()).unwrap_or_default();
         let outcome = match invocation {
             Ok(invocation) => self.invoked(described, invocation, arguments, input, began, deadline).await,
             Err(error) => Err(error),
@@ -184,27 +187,51 @@ impl Block {
         if let Some(masked) = outcome.as_ref().ok().map(|reply| reply.masked).filter(|masked| *masked > 0) {
             detail["masked"] = json!(masked);
         }
+        self.add_used(&mut detail, &usage);
         self.audited("call", detail, word(&outcome)).await;
         outcome.map(|mut reply| {
-            let audited = |(media_type, stream)| (media_type, self.audited_output(described, stream));
+            let audited = |(media_type, stream)| (media_type, self.audited_output(described, usage, stream));
             reply.output = reply.output.take().map(audited);
             reply
         })
     }
 
-    /// Adds a line to the audit trail if the output fails: the line of the call was written with its result.
-    fn audited_output(&self, described: &Operation, stream: ByteStream) -> ByteStream {
+    /// Adds a line to the audit trail if the output fails, or if the bundle uses a further capability
+    /// while it produces the output: the line of the call was written with its result.
+    fn audited_output(&self, described: &Operation, usage: Usage, stream: ByteStream) -> ByteStream {
         let detail = json!({ "operation": described.name, "effect": described.effect });
-        stream::unfold((stream, Some((self.clone(), detail))), async |(mut stream, mut line)| {
+        let used = usage.count();
+        stream::unfold((stream, self.clone(), usage, Some(detail), used), async |state| {
+            let (mut stream, block, usage, mut detail, used) = state;
             let chunk = stream.next().await?;
+            let now_used = usage.count();
+            if now_used != used {
+                block.audit_late_use(detail.clone().unwrap_or_else(|| json!({})), &usage).await;
+            }
             if let Err(problem) = &chunk
-                && let Some((block, detail)) = line.take()
+                && let Some(detail) = detail.take()
             {
                 block.audited("call-failed", detail, Error::from(problem.clone()).kind().as_str()).await;
             }
-            Some((chunk, (stream, line)))
+            Some((chunk, (stream, block, usage, detail, now_used)))
         })
         .boxed()
+    }
+
+    /// Adds the capabilities that a call used to the line of the call, the first time on a day.
+    fn add_used(&self, detail: &mut Value, usage: &Usage) {
+        let used = self.yard.use_record().unrecorded(self.bundle.digest(), usage, now());
+        if !used.is_empty() {
+            detail["used"] = json!(used);
+        }
+    }
+
+    /// Adds a line for the capabilities that a bundle used after the line of the call was written.
+    async fn audit_late_use(&self, mut detail: Value, usage: &Usage) {
+        self.add_used(&mut detail, usage);
+        if !detail["used"].is_null() {
+            self.audited("use", detail, OK).await;
+        }
     }
 
     async fn invoked(
@@ -291,15 +318,20 @@ impl Block {
     /// Returns an error if the check cannot run. A failed step is not an error.
     pub async fn check(&self) -> Result<Check, Error> {
         let trace = CallTrace::begin(self, "check", Effect::Read);
-        let checked = self.check_now().instrument(trace.span()).await;
+        let mut usage = Usage::default();
+        let checked = self.check_now(&mut usage).instrument(trace.span()).await;
         let outcome = trace.ended(checked);
         let failed = outcome.as_ref().is_ok_and(|check| !check.passed);
-        self.audited("check", json!({}), if failed { FAILED } else { word(&outcome) }).await;
+        let mut detail = json!({});
+        self.add_used(&mut detail, &usage);
+        self.audited("check", detail, if failed { FAILED } else { word(&outcome) }).await;
         outcome
     }
 
-    async fn check_now(&self) -> Result<Check, Error> {
+    /// Runs the check. `usage` is set to the record of the capabilities that it uses.
+    async fn check_now(&self, usage: &mut Usage) -> Result<Check, Error> {
         let invocation = self.invocation(Effect::Read, Deadline::default(), 0).await?;
+        *usage = invocation.usage.clone();
         self.begin("check", Effect::Read, !invocation.secrets.is_empty()).await?;
         let steps = self.yard.sandbox()?.check(&self.bundle, invocation).await?;
         let steps: Vec<CheckStep> = serde_json::from_value(steps).map_err(|error| {
@@ -315,6 +347,8 @@ impl Block {
     async fn invocation(&self, effect: Effect, deadline: Deadline, depth: usize) -> Result<Invocation, Error> {
         let began = Instant::now();
         let granted = self.yard.granted(&self.bundle.manifest().name).await?;
+        // A capability must be requested by the manifest and granted by the yard.
+        let grants = granted.iter().filter(|grant| self.bundle.manifest().requests(grant)).cloned().collect();
         let mut secrets = BTreeMap::new();
         for secret in &self.resolved.secrets {
             let value = self.yard.read_secret(secret, deadline.after(began.elapsed()), depth).await?;
@@ -331,8 +365,7 @@ impl Block {
             safe: Vec::new(),
             secrets,
             sql: self.resolved.sql.clone(),
-            // A capability must be requested by the manifest and granted by the yard.
-            grants: granted.iter().filter(|grant| self.bundle.manifest().requests(grant)).cloned().collect(),
+            usage: Usage::new(Arc::new(grants)),
             // The time for reading the secrets counts towards the deadline.
             deadline: deadline.after(began.elapsed()),
             reveal: self.reveal_hook(),

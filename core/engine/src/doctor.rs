@@ -5,6 +5,8 @@ use blockyard_store::BlockFilter;
 
 use crate::call::{Check, CheckStep};
 use crate::reference::type_of;
+use crate::time::{now, timestamp};
+use crate::unused::UNUSED_DAYS;
 use crate::{Error, Yard, YardConfig};
 
 /// Page size when blocks are listed.
@@ -55,6 +57,8 @@ impl Yard {
         steps.push(self.examine_blocks(progress).await.unwrap_or_else(|error| failed("blocks", &with_cause(&error))));
         progress("the bundles of the blocks");
         steps.push(self.examine_versions().await.unwrap_or_else(|error| failed("versions", &with_cause(&error))));
+        progress("the grants");
+        steps.push(self.examine_grants().await.unwrap_or_else(|error| failed("grants", &with_cause(&error))));
         progress("the audit trail");
         steps.push(match self.check_audit().await {
             Ok(chain) => {
@@ -133,6 +137,22 @@ impl Yard {
             return Ok(passed("versions", "all blocks use the newest installed version of their bundle".to_owned()));
         }
         Ok(warned("versions", summary(&older)))
+    }
+
+    /// Finds grants that no call uses.
+    async fn examine_grants(&self) -> Result<CheckStep, Error> {
+        let found = self.unused_grants(timestamp(now())).await?;
+        if found.unused.is_empty() {
+            return Ok(passed("grants", "no grant is known to be unused".to_owned()));
+        }
+        let unused: Vec<String> = found
+            .unused
+            .iter()
+            .map(|grant| {
+                format!("bundle `{}` has not used `{}` for {UNUSED_DAYS} days", grant.bundle, grant.capability)
+            })
+            .collect();
+        Ok(warned("grants", summary(&unused)))
     }
 
     /// Checks that every revision can be opened, that none is missing, and that all dependencies of

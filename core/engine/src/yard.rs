@@ -14,6 +14,7 @@ use crate::grant_cache::GrantCache;
 use crate::key_source::{KeySource, NewKey};
 use crate::keys::{self, Keys};
 use crate::time::now;
+use crate::use_record::UseRecord;
 use crate::yard_config::YardConfig;
 use crate::yard_files::files_of;
 use crate::{Error, ErrorKind, Project, Trust};
@@ -33,6 +34,7 @@ struct Inner {
     bundles: Mutex<HashMap<Digest, Bundle>>,
     audit: AuditWriter,
     grants: GrantCache,
+    uses: UseRecord,
 }
 
 /// Location and key of a yard.
@@ -144,6 +146,7 @@ impl Yard {
                 manifests: Mutex::default(),
                 bundles: Mutex::default(),
                 grants: GrantCache::default(),
+                uses: UseRecord::default(),
             }),
         }
     }
@@ -193,6 +196,10 @@ impl Yard {
 
     pub(crate) fn grant_cache(&self) -> &GrantCache {
         &self.inner.grants
+    }
+
+    pub(crate) fn use_record(&self) -> &UseRecord {
+        &self.inner.uses
     }
 
     pub(crate) fn audit_writer(&self) -> &AuditWriter {

@@ -4,13 +4,13 @@
 //! future of a call stops the guest, also while it waits in a host function, and closes all of its
 //! resources.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use blockyard_call::bindings::blockyard::bundle::types;
-use blockyard_call::{Body, ByteStream, CallContext, CallSecret, Input, Problem, Redactor, cut, limits};
+use blockyard_call::{Body, ByteStream, CallContext, CallSecret, Input, Problem, Redactor, Usage, cut, limits};
 use blockyard_http::HttpContext;
-use blockyard_model::{Capability, Effect, Pointer, SafeRequest, SqlTarget};
+use blockyard_model::{Effect, Pointer, SafeRequest, SqlTarget};
 use blockyard_sql::SqlContext;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -60,8 +60,8 @@ pub struct Invocation {
     pub secrets: BTreeMap<Pointer, CallSecret>,
     /// The databases that the block's configuration names.
     pub sql: Vec<SqlTarget>,
-    /// The granted capabilities.
-    pub grants: BTreeSet<Capability>,
+    /// The granted capabilities, and the record of those that the call uses.
+    pub usage: Usage,
     /// The deadline of the call.
     pub deadline: Deadline,
     /// Called before a secret is revealed to the bundle, e.g. to write the audit trail.
@@ -152,8 +152,8 @@ impl Sandbox {
     where
         W: Future<Output = Result<T, HostError>> + Send + 'static,
     {
-        let linked = bundle.linked(self, &invocation.grants).await?;
-        let Invocation { block, effect, safe, secrets, sql, grants, deadline, reveal, guessed } = invocation;
+        let linked = bundle.linked(self, invocation.usage.grants()).await?;
+        let Invocation { block, effect, safe, secrets, sql, usage, deadline, reveal, guessed } = invocation;
         let address = format!("{}/{}@{}", block.type_slug, block.name, block.revision);
         let seen = block_types::Block {
             type_: block.type_slug,
@@ -161,7 +161,8 @@ impl Sandbox {
             revision: block.revision,
             config: block.config.to_string(),
         };
-        let call = CallContext::new(bundle.name(), effect, block.config, address, secrets, Arc::new(grants));
+        let mut call = CallContext::new(bundle.name(), effect, block.config, address, secrets, usage.grants().clone());
+        call.usage = usage;
         let sql = SqlContext::new(self.pools.clone(), sql);
         let http = HttpContext::new(self.http.clone(), &bundle.manifest().capabilities, safe);
         let state = CallState::new(call, sql, http, reveal);

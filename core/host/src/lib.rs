@@ -25,7 +25,7 @@ mod pure;
 mod sandbox;
 mod ticker;
 
-pub use blockyard_call::{ByteStream, CallSecret, Input, Problem, Redactor, limits};
+pub use blockyard_call::{ByteStream, CallSecret, Input, Problem, Redactor, Usage, limits};
 pub use blockyard_sql::{count_sqlite_memory, settled};
 pub use bundle::Bundle;
 pub use call::{Block, Invocation, Reply};

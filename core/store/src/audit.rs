@@ -173,10 +173,34 @@ impl Store {
     /// Returns the database error if the query fails.
     pub async fn audit_of_saves(&self, address: &Address) -> Result<Vec<AuditLine>, StoreError> {
         let sql = "SELECT id, at, actor, action, subject, detail FROM audit
-             WHERE subject = $1 AND action NOT IN ('call', 'begin-call', 'check', 'reveal') ORDER BY id";
+             WHERE subject = $1 AND action NOT IN
+             ('call', 'begin-call', 'call-failed', 'check', 'reveal', 'stop-guessing', 'use') ORDER BY id";
         let rows =
             self.database.fetch(sql, params![&address.to_string()]).await.map_err(|error| self.classify(error))?;
         Ok(rows.iter().map(read).collect())
+    }
+
+    /// Returns lines about calls that record the use of capabilities, since a time and after the line
+    /// with the number `after`, oldest first, each with its number. At most [`PAGE`] lines.
+    ///
+    /// # Errors
+    /// Returns the database error if the query fails.
+    pub async fn audit_of_uses(&self, since: Millis, after: i64) -> Result<Vec<(i64, AuditLine)>, StoreError> {
+        let sql = "SELECT id, at, actor, action, subject, detail FROM audit
+             WHERE at >= $1 AND id > $2 AND action IN ('call', 'check', 'use') AND detail LIKE '%\"used\":%'
+             ORDER BY id LIMIT $3";
+        let rows = self.database.fetch(sql, params![since, after, PAGE]).await.map_err(|error| self.classify(error))?;
+        Ok(rows.iter().map(|row| (row.integer(0), read(row))).collect())
+    }
+
+    /// Returns the time since which the lines of calls record the use of capabilities.
+    ///
+    /// # Errors
+    /// Returns the database error if the query fails.
+    pub async fn uses_since(&self) -> Result<Millis, StoreError> {
+        let row = self.database.first("SELECT coalesce(uses_since, created_at) FROM yard", &[]).await;
+        let row = row.map_err(|error| self.classify(error))?;
+        Ok(row.map_or(Millis::MAX, |row| row.integer(0)))
     }
 
     /// Reads the complete trail and checks its hash chain.

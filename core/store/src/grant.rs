@@ -6,7 +6,7 @@ use blockyard_model::Capability;
 
 use crate::audit::{self, AuditLine};
 use crate::database::{Param, params};
-use crate::{Store, StoreError};
+use crate::{Millis, Store, StoreError};
 
 impl Store {
     /// Returns the capabilities that are granted to a bundle.
@@ -21,6 +21,19 @@ impl Store {
             .map_err(|error| self.classify(error))?;
         // A capability that this version does not know grants nothing.
         Ok(rows.iter().filter_map(|row| row.text(0).parse().ok()).collect())
+    }
+
+    /// Returns the capabilities that are granted to a bundle, each with the time of its grant.
+    ///
+    /// # Errors
+    /// Returns the database error if the query fails.
+    pub async fn dated_grants(&self, bundle: &str) -> Result<Vec<(Capability, Millis)>, StoreError> {
+        let rows = self
+            .database
+            .fetch("SELECT capability, granted_at FROM grants WHERE bundle = $1 ORDER BY capability", params![bundle])
+            .await
+            .map_err(|error| self.classify(error))?;
+        Ok(rows.iter().filter_map(|row| Some((row.text(0).parse().ok()?, row.integer(1)))).collect())
     }
 
     /// Grants a capability to a bundle. Returns false if it was already granted.

@@ -3,11 +3,11 @@
 //! method.
 
 use blockyard_call::{EffectViolation, Fault, Problem, quoted};
-use blockyard_model::{Effect, Origin, RequestUrl};
+use blockyard_model::{Capability, Effect, Origin, RequestUrl};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
-use crate::view::{HttpView, origins};
+use crate::view::HttpView;
 
 impl HttpView<'_> {
     /// Checks that the bundle may send requests to an origin. Returns the networks, in addition to
@@ -26,11 +26,13 @@ impl HttpView<'_> {
         }
         let mut granted = false;
         let mut networks = Vec::new();
-        for grant in origins(&self.call.grants) {
+        for capability in self.call.grants.iter() {
+            let Capability::Http(grant) = capability else { continue };
             let in_force = requested.iter().any(|requested| requested.origin.covers(&grant.origin))
                 && grant.origin.expand(&self.call.config).is_some_and(|pattern| pattern.matches(origin));
             if in_force {
                 granted = true;
+                self.call.usage.record(capability);
                 networks.extend(grant.special_networks());
             }
         }

@@ -45,7 +45,7 @@ impl HttpContext {
 }
 
 /// Returns the origins in a set of capabilities.
-pub(super) fn origins(capabilities: &BTreeSet<Capability>) -> impl Iterator<Item = &HttpAccess> {
+fn origins(capabilities: &BTreeSet<Capability>) -> impl Iterator<Item = &HttpAccess> {
     capabilities.iter().filter_map(|capability| match capability {
         Capability::Http(access) => Some(access),
         _ => None,

@@ -134,6 +134,7 @@ impl HostConnection for SqlView<'_> {
             Some(secret) => Some(&self.call.table.get(secret)?.pointer),
         };
         let permitted = target::permit(&self.sql.targets, &target, dialect, pointer)?;
+        self.call.usage.record(&capability);
         traced.dialect(dialect.as_str());
         if let Some((host, port)) = &permitted.server {
             traced.server(host, *port);

@@ -37,5 +37,6 @@ mod seal;
 mod source;
 mod trust;
 mod uninstall;
+mod unused;
 mod verify;
 mod violation;

@@ -4,7 +4,7 @@
 
 use blockyard_call::bindings::blockyard::bundle::types;
 use blockyard_call::{CallContext, Fault, Problem, Secret, sign, trace};
-use blockyard_model::{SecretValue, SignAlgorithm, SignForm};
+use blockyard_model::{Capability, SecretValue, SignAlgorithm, SignForm};
 use wasmtime::component::{HasData, Linker, Resource};
 
 use crate::bindings::blockyard::bundle::crypto::{self, Host};
@@ -57,6 +57,7 @@ impl CryptoView<'_> {
         algorithm: SignAlgorithm,
         data: &[u8],
     ) -> Result<SecretValue, Fault> {
+        self.call.usage.record(&Capability::Crypto);
         let (pointer, secret) = self.call.secret(secret)?;
         let forms: Vec<SignForm> =
             secret.uses.sign.iter().copied().filter(|form| form.algorithm() == algorithm).collect();

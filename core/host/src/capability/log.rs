@@ -1,8 +1,8 @@
 //! `log`: log lines for the user who runs the call. The text is guest-controlled: control
 //! characters are escaped, secrets are masked, and the length and the number of lines are limited.
 
-use blockyard_call::{Redactor, cut, limits, trace};
-use blockyard_model::visible;
+use blockyard_call::{Redactor, Usage, cut, limits, trace};
+use blockyard_model::{Capability, visible};
 use wasmtime::component::{HasData, Linker};
 
 use crate::bindings::blockyard::bundle::log::{self, Host, Level};
@@ -69,6 +69,7 @@ pub(crate) struct LogView<'call> {
     /// Masks the secrets of the call.
     pub(crate) shown: &'call Redactor,
     pub(crate) log: &'call mut LogContext,
+    pub(crate) usage: &'call Usage,
 }
 
 /// Names [`LogView`] as the data of the interface.
@@ -89,6 +90,7 @@ pub(crate) fn add_to_linker<T: Send + 'static>(
 impl Host for LogView<'_> {
     async fn write(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
         let traced = trace::inner_call("log.write");
+        self.usage.record(&Capability::Log);
         traced.bytes(message.len());
         if level == Level::Error && message.starts_with(PANIC_PREFIX) {
             self.log.panic = Some(one_line(self.shown, message));

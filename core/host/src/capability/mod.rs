@@ -104,18 +104,22 @@ pub(crate) const INTERFACES: [Interface; 10] = [
         name: "log",
         condition: Condition::Granted,
         add_to_linker: |linker| {
-            log::add_to_linker(linker, |state| LogView { shown: &state.call.shown, log: &mut state.log })
+            log::add_to_linker(linker, |state| LogView {
+                shown: &state.call.shown,
+                log: &mut state.log,
+                usage: &state.call.usage,
+            })
         },
     },
     Interface {
         name: "clock",
         condition: Condition::Granted,
-        add_to_linker: |linker| clock::add_to_linker(linker, |_| ClockView),
+        add_to_linker: |linker| clock::add_to_linker(linker, |state| ClockView { usage: &state.call.usage }),
     },
     Interface {
         name: "random",
         condition: Condition::Granted,
-        add_to_linker: |linker| random::add_to_linker(linker, |_| RandomView),
+        add_to_linker: |linker| random::add_to_linker(linker, |state| RandomView { usage: &state.call.usage }),
     },
 ];
 

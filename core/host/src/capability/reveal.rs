@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use blockyard_call::bindings::blockyard::bundle::types;
 use blockyard_call::{CallContext, Fault, Problem, Secret, trace};
-use blockyard_model::Pointer;
+use blockyard_model::{Capability, Pointer};
 use futures_util::future::BoxFuture;
 use wasmtime::component::{HasData, Linker, Resource};
 
@@ -59,6 +59,7 @@ impl types::Host for RevealView<'_> {
 impl Host for RevealView<'_> {
     async fn reveal(&mut self, secret: Resource<Secret>) -> Result<Vec<u8>, Fault> {
         let _traced = trace::host_call("reveal.reveal");
+        self.call.usage.record(&Capability::Reveal);
         let (pointer, secret) = self.call.secret(&secret)?;
         let (pointer, value) = (pointer.clone(), secret.value.clone());
         (self.hook.0)(pointer).await?;

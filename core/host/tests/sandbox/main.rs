@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use blockyard_host::{
     Block, Bundle, CallSecret, Deadline, GuessingHook, HostError, Invocation, Problem, Reply, RevealHook, Sandbox,
-    SandboxConfig,
+    SandboxConfig, Usage,
 };
 use blockyard_model::{Effect, Pointer};
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ fn invocation(bundle: &Bundle, deadline: Duration) -> Invocation {
         safe: Vec::new(),
         secrets: BTreeMap::<Pointer, CallSecret>::new(),
         sql: Vec::new(),
-        grants: bundle.manifest().capabilities.clone(),
+        usage: Usage::new(Arc::new(bundle.manifest().capabilities.clone())),
         deadline: Deadline::within(deadline),
         reveal: RevealHook::new(async |_| Err(Problem::new("denied", "there is nothing to reveal"))),
         guessed: GuessingHook::none(),
