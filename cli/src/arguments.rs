@@ -24,7 +24,7 @@ pub(crate) use self::bundle::{
 pub(crate) use self::call::{Call, CallOptions};
 pub(crate) use self::database::{Query, Statement};
 pub(crate) use self::objects::{Cat, Cp, Ls, Rm};
-pub(crate) use self::yard::{Audit, Init, Key, KeyCommand, KeyLocation, Rotate, Trust};
+pub(crate) use self::yard::{Audit, Doctor, Init, Key, KeyCommand, KeyLocation, Rotate, Trust};
 use crate::hints;
 use crate::terminal::Terminal;
 
@@ -204,9 +204,9 @@ pub(crate) enum Command {
     /// List entries of the audit trail.
     #[command(after_help = "Example:\n  blockyard audit --block sql-database/flights --since 2024-01-31 --limit 5")]
     Audit(Audit),
-    /// Check a yard offline: database, key, bundles, every revision, and the audit trail.
+    /// Check a yard offline: database, key, bundles, every revision, grants, and the audit trail.
     #[command(after_help = "Example:\n  blockyard doctor")]
-    Doctor,
+    Doctor(Doctor),
     /// Trust a project file or a SQLite yard, list trusted ones, or revoke trust.
     ///
     /// A blockyard.toml takes effect only while it is trusted, and a change to the file revokes the

@@ -62,6 +62,13 @@ pub(crate) struct Audit {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Also check that the registries can be reached.
+    #[arg(long)]
+    pub(crate) online: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Trust {
     /// Project folder, its blockyard.toml, or the file of a SQLite yard. Default: the nearest
     /// blockyard.toml, searching from the current folder upwards.

@@ -1,29 +1,112 @@
-//! `blockyard doctor`: runs all offline checks of a yard.
+//! `blockyard doctor`: runs all offline checks of a yard, and with `--online` those of the registries.
 
 use std::process::ExitCode;
 
 use blockyard::model::visible;
-use blockyard::{ErrorKind, Yard};
+use blockyard::{Check, CheckStep, ErrorKind, Yard};
+use serde::Serialize;
 
+use crate::arguments::Doctor;
 use crate::context::Context;
 use crate::hints;
 use crate::outcome::{DONE, Outcome};
+use crate::registries::Reach;
 
-pub(super) async fn run(context: &Context) -> Outcome {
+/// A step with the command that fixes its finding.
+#[derive(Serialize)]
+struct Step<'a> {
+    name: &'a str,
+    status: &'a str,
+    detail: Option<&'a str>,
+    milliseconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    passed: bool,
+    steps: Vec<Step<'a>>,
+}
+
+pub(super) async fn run(arguments: &Doctor, context: &Context) -> Outcome {
     let (url, config) = context.yard().await?;
     let progress = context.progress();
-    let found = Yard::doctor(&url, config, &mut |what| {
+    let mut found = Yard::doctor(&url, config, &mut |what| {
         progress.count(|| format!("checking {what}"));
     })
     .await;
+    if arguments.online {
+        progress.count(|| "checking the registries".to_owned());
+        found.steps.push(registries(context).await);
+        found.passed &= found.steps.iter().all(|step| step.status != "failed");
+    }
     drop(progress);
-    context.terminal.document(&found, || {
-        let width = found.steps.iter().map(|step| step.name.len()).max().unwrap_or(0);
-        let lines = found.steps.iter().map(|step| {
-            let detail = visible::line(step.detail.as_deref().unwrap_or_default());
-            format!("{:7}  {:width$}  {detail}\n", step.status, step.name)
-        });
-        lines.collect()
-    })?;
+    let report = report(&found);
+    context.terminal.document(&report, || text(&report))?;
     Ok(if found.passed { DONE } else { ExitCode::from(hints::exit_code(ErrorKind::Remote)) })
+}
+
+fn report(found: &Check) -> Report<'_> {
+    let steps = found.steps.iter().map(|step| Step {
+        name: &step.name,
+        status: &step.status,
+        detail: step.detail.as_deref(),
+        milliseconds: step.milliseconds,
+        hint: (step.status != "passed").then(|| hint(&step.name)).flatten(),
+    });
+    Report { passed: found.passed, steps: steps.collect() }
+}
+
+fn text(report: &Report<'_>) -> String {
+    let width = report.steps.iter().map(|step| step.name.len()).max().unwrap_or(0);
+    let lines = report.steps.iter().map(|step| {
+        let detail = visible::line(step.detail.unwrap_or_default());
+        let hint = step.hint.map(|hint| format!("{:7}  {:width$}  hint: {hint}\n", "", "")).unwrap_or_default();
+        format!("{:7}  {:width$}  {detail}\n{hint}", step.status, step.name)
+    });
+    lines.collect()
+}
+
+/// Returns the command that fixes the finding of a step. `None` if its detail says what to do.
+fn hint(step: &str) -> Option<&'static str> {
+    Some(match step {
+        "key" => "finish the rotation with `blockyard key rotate`",
+        "bundles" => "list the problems with `blockyard verify`, and install the bundle again with `blockyard install`",
+        "versions" => "show the changes of an upgrade with `blockyard upgrade --plan`",
+        "grants" => "list them with `blockyard grants --unused`, and revoke with `blockyard revoke BUNDLE CAPABILITY`",
+        "registries" => "list them with `blockyard registries`",
+        _ => return None,
+    })
+}
+
+/// Reads each registry that an installation uses.
+async fn registries(context: &Context) -> CheckStep {
+    let step = |status: &str, detail: String| CheckStep {
+        name: "registries".to_owned(),
+        status: status.to_owned(),
+        detail: Some(detail),
+        milliseconds: None,
+    };
+    let listed = match context.listed_registries(&[], Reach::All).await {
+        Ok(listed) => listed,
+        Err(error) => return step("failed", error.to_string()),
+    };
+    let mut failures = Vec::new();
+    for listed in &listed {
+        match &listed.registry {
+            Ok(registry) => {
+                let name = &registry.name;
+                failures.extend(registry.broken.iter().map(|broken| format!("registry `{name}`: {broken}")));
+            }
+            Err(error) => {
+                let reasons: Vec<String> = std::iter::once(error.to_string()).chain(error.causes()).collect();
+                failures.push(format!("`{}`: {}", listed.address, reasons.join(": ")));
+            }
+        }
+    }
+    match failures.as_slice() {
+        [] => step("passed", format!("{} can be read", listed.len())),
+        failures => step("failed", failures.join("; ")),
+    }
 }

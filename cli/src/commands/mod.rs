@@ -86,7 +86,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::Plan(arguments) => plan::plan(&arguments, context).await,
         Command::Apply(arguments) => plan::apply(&arguments, context).await,
         Command::Key(arguments) => key::run(&arguments.command, context).await,
-        Command::Doctor => doctor::run(context).await,
+        Command::Doctor(arguments) => doctor::run(&arguments, context).await,
         Command::Audit(arguments) => audit::run(&arguments, context).await,
         Command::Trust(arguments) => trust::run(&arguments, context).await,
         Command::Build(arguments) => build::run(&arguments, context).await,
