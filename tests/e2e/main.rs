@@ -31,6 +31,7 @@ mod gcs;
 mod http;
 mod http_bundle;
 mod install;
+mod inventory;
 mod keys;
 mod malformed_inputs;
 #[cfg(target_os = "linux")]
