@@ -115,7 +115,7 @@ impl Yard {
                 let bytes = Arc::new(bytes);
                 Ok((Bundle::installed(bytes.clone(), digest, manifest), bytes))
             }
-            // A damaged manifest in the yard is replaced by that of the file.
+            // If the manifest in the yard is damaged, the code in the file returns it.
             Some(Err(_)) | None => self.load(bytes).await,
         }
     }
