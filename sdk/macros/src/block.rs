@@ -1,8 +1,8 @@
 //! Implementation of `#[derive(Block)]`.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
-use syn::{Attribute, Data, DeriveInput, Fields, LitInt, LitStr};
+use syn::{Attribute, Data, DeriveInput, Field, Fields, LitInt, LitStr, Path};
 
 use crate::field;
 use crate::mistakes::Mistakes;
@@ -15,6 +15,8 @@ struct TypeAttribute {
     version: Option<LitInt>,
     title: Option<LitStr>,
     interfaces: Vec<LitStr>,
+    /// The struct of the previous version.
+    previous: Option<Path>,
     /// The fields that identify a database, for each `sql(…)`: members of `x-sql` with JSON
     /// Pointers.
     sql: Vec<Vec<(String, LitStr)>>,
@@ -60,9 +62,11 @@ pub(crate) fn derive(input: TokenStream) -> syn::Result<TokenStream> {
         let ty = &field.ty;
         let attributes = field.attrs.iter().filter(|attribute| !attribute.path().is_ident("block"));
         let schema = field::schema_attributes(field, &mut mistakes);
+        let skipped = attribute.previous.as_ref().map(|_| skip_absent(field));
         mirrored.push(quote! {
             #(#attributes)*
             #schema
+            #skipped
             #[schemars(extend("x-order" = #order))]
             #field_name: #ty
         });
@@ -74,12 +78,14 @@ pub(crate) fn derive(input: TokenStream) -> syn::Result<TokenStream> {
         input.attrs.iter().filter(|attribute| attribute.path().is_ident("serde") || attribute.path().is_ident("doc"));
     let mirror = format_ident!("{name}Configuration");
     let sql = attribute.sql_keyword();
+    let serialize = attribute.previous.as_ref().map(|_| quote! { ::blockyard_sdk::serde::Serialize, });
+    let migrate = attribute.previous.as_ref().map(|previous| migration(previous, &mirror, &names));
     let TypeAttribute { slug, version, title, interfaces, .. } = attribute;
     let title = title.map_or_else(|| quote! { #slug }, |title| quote! { #title });
     Ok(quote! {
         const _: () = {
             #(#outer)*
-            #[derive(::blockyard_sdk::serde::Deserialize, ::blockyard_sdk::schemars::JsonSchema)]
+            #[derive(#serialize ::blockyard_sdk::serde::Deserialize, ::blockyard_sdk::schemars::JsonSchema)]
             #[serde(crate = "::blockyard_sdk::serde", deny_unknown_fields)]
             #[schemars(crate = "::blockyard_sdk::schemars")]
             #sql
@@ -100,9 +106,47 @@ pub(crate) fn derive(input: TokenStream) -> syn::Result<TokenStream> {
                     let #mirror { #(#names),* } = ::blockyard_sdk::serde_json::from_value(config)?;
                     ::core::result::Result::Ok(Self { #(#names),* })
                 }
+
+                #migrate
             }
         };
     })
+}
+
+/// Returns the methods of `Block` that convert configurations of older versions.
+fn migration(previous: &Path, mirror: &Ident, names: &[&Ident]) -> TokenStream {
+    quote! {
+        fn migrate(
+            from_version: u32,
+            config: ::blockyard_sdk::serde_json::Value,
+        ) -> ::blockyard_sdk::Result<Self> {
+            const { ::blockyard_sdk::migration::check_previous::<#previous, Self>() };
+            ::blockyard_sdk::migration::migrate_from::<#previous, Self>(from_version, config)
+        }
+
+        fn into_config(self) -> ::blockyard_sdk::Result<::blockyard_sdk::serde_json::Value> {
+            let Self { #(#names),* } = self;
+            ::blockyard_sdk::migration::to_config(&#mirror { #(#names),* })
+        }
+    }
+}
+
+/// Returns the attribute that leaves out an absent value, unless the author specified when to leave
+/// out the field. An `Option` that is not set would otherwise become `null`.
+fn skip_absent(field: &Field) -> TokenStream {
+    let decided = field.attrs.iter().any(|attribute| match &attribute.meta {
+        syn::Meta::List(list) => list.path.is_ident("serde") && list.tokens.to_string().contains("skip_serializing_if"),
+        _ => false,
+    });
+    let syn::Type::Path(ty) = &field.ty else { return TokenStream::new() };
+    let Some(last) = ty.path.segments.last().filter(|_| !decided) else { return TokenStream::new() };
+    if last.ident == "Option" {
+        quote! { #[serde(skip_serializing_if = "::core::option::Option::is_none")] }
+    } else if last.ident == "Supplied" {
+        quote! { #[serde(skip_serializing_if = "::blockyard_sdk::Supplied::is_missing")] }
+    } else {
+        TokenStream::new()
+    }
 }
 
 impl TypeAttribute {
@@ -116,6 +160,8 @@ impl TypeAttribute {
                     parsed.version = Some(meta.value()?.parse()?);
                 } else if meta.path.is_ident("title") {
                     parsed.title = Some(meta.value()?.parse()?);
+                } else if meta.path.is_ident("previous") {
+                    parsed.previous = Some(meta.value()?.parse()?);
                 } else if meta.path.is_ident("interfaces") {
                     let list;
                     syn::parenthesized!(list in meta.input);
@@ -134,7 +180,7 @@ impl TypeAttribute {
                     parsed.sql.push(members);
                 } else {
                     return Err(meta.error(
-                        "expected `type = \"…\"`, `version = 1`, `title = \"…\"`, `interfaces(\"…\")` or `sql(database = \"/FIELD\", …)`",
+                        "expected `type = \"…\"`, `version = 1`, `title = \"…\"`, `previous = Struct`, `interfaces(\"…\")` or `sql(database = \"/FIELD\", …)`",
                     ));
                 }
                 Ok(())

@@ -32,6 +32,10 @@ use proc_macro::TokenStream;
 /// exchanged) and `sign` (the forms of the strings that it signs). A `BlockRef<Type>` is a
 /// reference to another block. A plain `BlockRef` declares the interface that it requires:
 /// `#[block(interface = "secret-store")]`.
+///
+/// `#[block(type = "acme-webhook", version = 2, previous = WebhookV1)]` names the struct of the
+/// previous version, from which a `From` or `TryFrom` implementation converts configurations. See
+/// the module `migration` of the SDK.
 #[proc_macro_derive(Block, attributes(block, serde, schemars))]
 pub fn block(input: TokenStream) -> TokenStream {
     finish(block::derive(input.into()))

@@ -31,6 +31,24 @@ pub trait Block: Sized + 'static {
     /// # Errors
     /// The document does not match the type.
     fn from_config(config: Value) -> core::result::Result<Self, serde_json::Error>;
+
+    /// Converts a configuration of this version or an older one. Generated from `previous`; see
+    /// [`migration`](crate::migration).
+    ///
+    /// # Errors
+    /// The document does not match its version, no migration begins at the version, or a
+    /// conversion fails.
+    fn migrate(from_version: u32, config: Value) -> Result<Self> {
+        open_version(from_version, config)
+    }
+
+    /// Serializes a migrated configuration. Generated from `previous`.
+    ///
+    /// # Errors
+    /// The type has no previous version, or the configuration cannot be serialized.
+    fn into_config(self) -> Result<Value> {
+        Err(Problem::invalid(format!("type `{}` has no previous version", Self::TYPE)))
+    }
 }
 
 /// Operations of a block type, implemented by `#[operations]`.
@@ -245,6 +263,17 @@ impl<T: Serialize + JsonSchema> OperationResult for InParts<T> {
     fn into_reply(self) -> Result<Reply> {
         Ok(Reply { result: to_json(&self.result)?, output: Output::Parts(self.parts) })
     }
+}
+
+/// Deserializes a configuration of exactly the version of `T`.
+pub(crate) fn open_version<T: Block>(version: u32, config: Value) -> Result<T> {
+    let (slug, own) = (T::TYPE, T::VERSION);
+    if version != own {
+        return Err(Problem::invalid(format!("type `{slug}` has no migration from version {version}")));
+    }
+    T::from_config(config).map_err(|error| {
+        Problem::invalid(format!("the configuration does not match version {own} of the type `{slug}`: {error}"))
+    })
 }
 
 /// Deserializes the arguments of an operation, which the host has already validated against the

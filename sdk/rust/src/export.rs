@@ -48,6 +48,7 @@ pub struct TypeEntry {
     slug: &'static str,
     describe: fn() -> Value,
     validate: fn(Value) -> Vec<wit::Violation>,
+    migrate: fn(u32, Value) -> Result<Value>,
     check: fn(Value) -> Result<Value>,
     invoke: fn(Value, &str, Value, Option<Body>) -> Result<crate::Reply>,
 }
@@ -60,6 +61,7 @@ impl TypeEntry {
             slug: T::TYPE,
             describe: describe::<T>,
             validate: validate::<T>,
+            migrate: |from_version, config| T::migrate(from_version, config)?.into_config(),
             check: |config| {
                 let steps = open::<T>(config)?.check();
                 serde_json::to_value(steps).map_err(|error| Problem::new("failed", error.to_string()))
@@ -156,10 +158,10 @@ impl<B: Bundle> wit::Guest for BundleExports<B> {
         if violations.is_empty() { Ok(()) } else { Err(violations) }
     }
 
-    fn migrate(type_slug: String, from_version: u32, _config: String) -> core::result::Result<String, wit::Problem> {
+    fn migrate(type_slug: String, from_version: u32, config: String) -> core::result::Result<String, wit::Problem> {
         report_panics();
-        let problem = format!("type `{type_slug}` has no migration from version {from_version} to this one");
-        Err(Problem::invalid(problem).into())
+        let entry = Self::entry(&type_slug)?;
+        Ok((entry.migrate)(from_version, parse(&config)?)?.to_string())
     }
 
     fn check(block: wit::Block) -> core::result::Result<String, wit::Problem> {

@@ -54,6 +54,7 @@ pub mod crypto;
 mod export;
 pub mod http;
 pub mod log;
+pub mod migration;
 mod problem;
 pub mod random;
 mod reference;
@@ -67,6 +68,7 @@ pub use block::{
 };
 pub use blockyard_sdk_macros::{Block, data, operations};
 pub use export::{Bundle, BundleDescription, BundleExports, BundleParts, TypeEntry};
+pub use migration::Supplied;
 pub use problem::{Problem, Result};
 pub use reference::{BlockRef, Referable};
 pub use secret::Secret;
@@ -79,8 +81,8 @@ pub use {schemars, serde, serde_json, wit_bindgen};
 /// Common imports of a bundle's source code.
 pub mod prelude {
     pub use crate::{
-        Block, BlockRef, Body, InParts, Parts, Problem, Reply, Result, Secret, Step, Streamed, Violation, bundle, data,
-        operations,
+        Block, BlockRef, Body, InParts, Parts, Problem, Reply, Result, Secret, Step, Streamed, Supplied, Violation,
+        bundle, data, operations,
     };
     pub use serde_json::{Map, Value, json};
 }

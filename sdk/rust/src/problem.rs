@@ -108,6 +108,12 @@ impl From<Problem> for types::Problem {
     }
 }
 
+impl From<core::convert::Infallible> for Problem {
+    fn from(never: core::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
 impl core::fmt::Display for Problem {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(&self.0.message)
