@@ -69,6 +69,9 @@ pub const PURE_FUEL_TICK: u64 = 1_000_000;
 pub const PURE_TIME: Duration = Duration::from_secs(20);
 /// Maximum number of violations returned by one `validate`. Further ones are dropped.
 pub const VIOLATIONS: usize = 100;
+/// Maximum number of log lines of one `migrate` that are shown to the user. Further ones are
+/// dropped.
+pub const MIGRATION_NOTES: usize = 16;
 /// Default time of a call from start to end, waiting included.
 pub const CALL_TIME: Duration = Duration::from_secs(300);
 /// Lowest expected transfer rate, in bytes per second. Bytes that pass between a call and its

@@ -10,6 +10,16 @@ use crate::failure::guest_problem;
 use crate::pure::PureCall;
 use crate::sandbox::Sandbox;
 
+/// A migrated configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Migrated {
+    /// The configuration, which is guest-controlled.
+    pub config: Value,
+    /// Log lines of the migration, at most [`limits::MIGRATION_NOTES`], which explain it to the
+    /// user. Control characters are escaped.
+    pub notes: Vec<String>,
+}
+
 impl Sandbox {
     /// Calls `validate` of the bundle, for constraints that the JSON Schema cannot express. Returns
     /// the violations: the JSON Pointer of the field and a message each, at most
@@ -52,7 +62,7 @@ impl Sandbox {
         type_slug: &str,
         from_version: u32,
         config: &Value,
-    ) -> Result<Value, HostError> {
+    ) -> Result<Migrated, HostError> {
         let pure = bundle.pure(self).await?;
         let (name, type_slug, config) = (bundle.name(), type_slug.to_owned(), config.to_string());
         self.run_pure(name.clone(), async move {
@@ -68,14 +78,14 @@ impl Sandbox {
                     migrated.len(),
                     limits::RESULT_BYTES
                 );
-                return Err(HostError::Limit { bundle: call.bundle, limit });
+                return Err(HostError::Limit { bundle: call.bundle.clone(), limit });
             }
             let mut migrated = serde_json::from_str(&migrated).map_err(|error| HostError::BadAnswer {
-                bundle: call.bundle,
+                bundle: call.bundle.clone(),
                 reason: format!("a migrated configuration is not JSON: {error}"),
             })?;
             blockyard_model::exact::normalize(&mut migrated);
-            Ok(migrated)
+            Ok(Migrated { config: migrated, notes: call.take_notes() })
         })
         .await
     }

@@ -4,11 +4,12 @@
 //! They run on a separate, deterministic engine, so that the result is the same on every machine:
 //! execution is limited by fuel instead of time, NaNs are canonicalized, and no capability is
 //! linked. Each import is linked to a function that traps, so that the component can be
-//! instantiated; only `log` is implemented, to receive the message of a panic.
+//! instantiated; only `log` is implemented, to receive the message of a panic and the notes of a
+//! migration.
 
 use std::sync::Arc;
 
-use blockyard_call::{Body, Redactor, limits};
+use blockyard_call::{Body, Redactor, cut, limits};
 use wasmtime::Store;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, HasSelf, Linker, ResourceType};
@@ -31,6 +32,8 @@ pub(crate) type Pure = BundlePre<State>;
 pub(crate) struct State {
     memory: MemoryLimiter,
     panic: Option<String>,
+    /// Log lines at the level `info` or above, for the user.
+    notes: Vec<String>,
 }
 
 /// An instance that executes a pure call.
@@ -112,6 +115,11 @@ impl PureCall {
         }
     }
 
+    /// Takes the log lines of the call.
+    pub(crate) fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.store.data_mut().notes)
+    }
+
     pub(crate) fn ended(&self, error: &wasmtime::Error) -> HostError {
         ended(&self.bundle, self.store.data(), error)
     }
@@ -162,6 +170,8 @@ impl log::Host for State {
     async fn write(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
         if level == Level::Error && message.starts_with(PANIC_PREFIX) {
             self.panic = Some(one_line(&Redactor::default(), message));
+        } else if !matches!(level, Level::Trace | Level::Debug) && self.notes.len() < limits::MIGRATION_NOTES {
+            self.notes.push(cut(one_line(&Redactor::default(), message), limits::MESSAGE_BYTES));
         }
         Ok(())
     }

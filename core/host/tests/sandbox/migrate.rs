@@ -1,11 +1,11 @@
 //! `migrate`: conversion of a configuration from an older version of its type.
 
-use blockyard_host::HostError;
+use blockyard_host::{HostError, Migrated, limits};
 use serde_json::json;
 
 use super::{load, sandbox};
 
-async fn migrated(text: &str) -> Result<serde_json::Value, HostError> {
+async fn migrated(text: &str) -> Result<Migrated, HostError> {
     let sandbox = sandbox();
     let bundle = load(&sandbox, "moves", text).await.expect("a bundle");
     sandbox.migrate(&bundle, "moves", 1, &json!({"note": "here"})).await
@@ -21,7 +21,31 @@ async fn a_configuration_is_migrated() {
             (if (i32.ne (local.get 2) (i32.const 1)) (then (unreachable)))
             (i32.const 512))
     "#;
-    assert_eq!(migrated(text).await.expect("a configuration"), json!({"note": "a"}));
+    let expected = Migrated { config: json!({"note": "a"}), notes: Vec::new() };
+    assert_eq!(migrated(text).await.expect("a configuration"), expected);
+}
+
+#[tokio::test]
+async fn log_lines_of_a_migration_are_notes_for_the_user() {
+    let text = r#"
+;; capabilities: log
+        (import "blockyard:bundle/log@0.1.0" "write" (func $log (param i32 i32 i32)))
+        (data (i32.const 512) "\00\00\00\00\60\00\00\00\04\00\00\00")
+        (data (i32.const 544) "gone\n")
+        (func $migrate (param i32 i32 i32 i32 i32) (result i32)
+            (local $more i32)
+            ;; Level 1 (debug) is for the bundle's author, 2 (info) is for the user.
+            (call $log (i32.const 1) (i32.const 544) (i32.const 4))
+            (local.set $more (i32.const 20))
+            (loop $again
+                (call $log (i32.const 2) (i32.const 544) (i32.const 5))
+                (local.set $more (i32.sub (local.get $more) (i32.const 1)))
+                (br_if $again (local.get $more)))
+            (i32.const 512))
+    "#;
+    let Migrated { config, notes } = migrated(text).await.expect("a configuration");
+    assert_eq!((config, notes.len()), (serde_json::Value::Null, limits::MIGRATION_NOTES));
+    assert_eq!(notes[0], "gone\\n");
 }
 
 #[tokio::test]
