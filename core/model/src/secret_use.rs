@@ -119,6 +119,39 @@ impl SecretKeyword {
     }
 }
 
+impl SecretUse {
+    /// Describes the uses that this permits and `other` does not, for an upgrade that moves a secret
+    /// to another field. Databases are compared by [`SqlTarget`](crate::SqlTarget). Empty if all uses
+    /// are permitted by `other`.
+    #[must_use]
+    pub fn beyond(&self, other: &Self) -> Vec<String> {
+        let mut found = Vec::new();
+        for audience in &self.audience {
+            match audience {
+                // Permits nothing.
+                Audience::Crypto => {}
+                Audience::Sql if other.audience.contains(&Audience::Sql) => {}
+                Audience::Sql => found.push("it may be used as the password of a database".to_owned()),
+                Audience::Origin(own) => {
+                    let covers = |known: &Audience| matches!(known, Audience::Origin(known) if known.covers(own));
+                    if !other.audience.iter().any(covers) {
+                        found.push(format!("it may be sent to `{audience}`"));
+                    }
+                }
+            }
+        }
+        // Without an origin or a token server, no request contains the secret.
+        let sent = self.audience.iter().any(|audience| matches!(audience, Audience::Origin(_)));
+        let headers = self.headers.iter().filter(|header| sent && !other.headers.contains(header));
+        found.extend(headers.map(|header| format!("it may be sent in the header `{header}`")));
+        let tokens = self.tokens.iter().filter(|url| !other.tokens.contains(url));
+        found.extend(tokens.map(|url| format!("it may be exchanged for a token at `{url}`")));
+        let forms = self.sign.iter().filter(|form| !other.sign.contains(form));
+        found.extend(forms.map(|form| format!("it may sign data of the form `{}`", form.as_str())));
+        found
+    }
+}
+
 fn strings(object: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
     match object.get(name)? {
         Value::String(one) => Some(vec![one.clone()]),
@@ -175,6 +208,39 @@ mod tests {
         assert!(exchanged.headers.is_empty());
         let invalid = expanded(json!({"audience": "https://a.example", "token": "ftp://t.example"}), json!({}));
         assert!(invalid.headers.is_empty(), "an invalid token server does not permit the header");
+    }
+
+    #[test]
+    fn additional_uses_are_described() {
+        let old =
+            json!({"audience": ["https://*.a.example", "https://{config.host}:{config.port}"], "header": "x-key"});
+        let config = json!({"host": "b.example", "port": 8443, "url": "https://b.example:8443/v1"});
+        let old = expanded(old, config.clone());
+        let beyond = |secret: Value| expanded(secret, config.clone()).beyond(&old);
+        for same in [
+            json!({"audience": "https://x.a.example", "header": "x-key"}),
+            json!({"audience": "{config.url}", "header": "x-key"}),
+            json!({"audience": ["https://*.x.a.example", "crypto"], "header": []}),
+            json!({"audience": []}),
+            // Expands to nothing.
+            json!({"audience": "https://{config.missing}", "header": "x-key"}),
+        ] {
+            assert!(beyond(same.clone()).is_empty(), "{same}");
+        }
+        let wider = json!({
+            "audience": ["https://a.example", "sql"], "header": ["x-key", "x-other"], "token": "https://t.example/",
+            "sign": "timestamp-hmac-sha256",
+        });
+        assert_eq!(
+            beyond(wider),
+            [
+                "it may be sent to `https://a.example`",
+                "it may be used as the password of a database",
+                "it may be sent in the header `x-other`",
+                "it may be exchanged for a token at `https://t.example/`",
+                "it may sign data of the form `timestamp-hmac-sha256`",
+            ]
+        );
     }
 
     #[test]

@@ -92,6 +92,19 @@ impl SqlTarget {
         members(schema.document()).into_iter().filter_map(|members| Self::read(members, config, block)).collect()
     }
 
+    /// Returns true if a password for this database reaches only the server that a password for
+    /// `other` reaches, over a connection that is protected at least as strictly.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        let server =
+            |target: &Self| (target.dialect, target.host.clone(), target.port.or(default_port(target.dialect)));
+        // Without a host, the database is a file, or the bundle selects the server.
+        let same_file = self.host.is_some() || self.database == other.database;
+        // `None` is a default of the host, which is not compared with the modes.
+        let as_strict = self.tls == other.tls || other.tls.is_some() && self.tls > other.tls;
+        server(self) == server(other) && same_file && as_strict && self.ca == other.ca
+    }
+
     fn read(members: &Map<String, Value>, config: &Value, block: &Pointer) -> Option<Self> {
         let field = |member: &str| config.pointer(members.get(member)?.as_str()?).filter(|value| !value.is_null());
         // A value that cannot be interpreted invalidates the declaration: no part of it is ignored.
@@ -117,6 +130,15 @@ impl SqlTarget {
             application_name: text("application_name")?,
             passwords: Vec::new(),
         })
+    }
+}
+
+/// Returns the port that a dialect uses by default.
+fn default_port(dialect: Option<Dialect>) -> Option<u16> {
+    match dialect? {
+        Dialect::Postgres => Some(5432),
+        Dialect::Mysql => Some(3306),
+        Dialect::Sqlite => None,
     }
 }
 
@@ -216,6 +238,23 @@ mod tests {
                 .username
                 .is_none()
         );
+    }
+
+    #[test]
+    fn a_password_stays_with_its_server() {
+        let target = |config: Value| SqlTarget::of(&schema(&full()), &config, &Pointer::default()).remove(0);
+        let old = json!({"kind": "postgres", "host": "db", "name": "zoo", "options": {"sslmode": "require"}});
+        let within = |field: &str, value: Value| {
+            let mut config = old.clone();
+            Pointer::from_dotted(field).set(&mut config, value).expect("a field");
+            target(config).is_within(&target(old.clone()))
+        };
+        assert!(within("host", json!("db")) && within("port", json!(5432)) && within("name", json!("other")));
+        assert!(within("options.sslmode", json!("verify-full")));
+        assert!(!within("host", json!("evil")) && !within("port", json!(5433)) && !within("kind", json!("mysql")));
+        assert!(!within("options.sslmode", json!("prefer")) && !within("options", json!({})));
+        let file = |name: &str| target(json!({"kind": "sqlite", "name": name}));
+        assert!(file("/a.db").is_within(&file("/a.db")) && !file("/b.db").is_within(&file("/a.db")));
     }
 
     #[test]
