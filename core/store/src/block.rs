@@ -246,27 +246,40 @@ impl Store {
         from: &BlockRecord,
         line: AuditLine,
     ) -> Result<Revision, StoreError> {
-        let classify = |error| self.classify(error);
         let mut transaction = self.begin().await?;
-        let targets = self.lock_targets(&mut transaction, new.references).await?;
-        let held = self.lock_block(&mut transaction, new.address).await?;
+        let next = self.save_in(&mut transaction, new, (from.newest, from.purges), line.at).await?;
+        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(|error| self.classify(error))?;
+        self.commit(transaction).await?;
+        Ok(next)
+    }
+
+    /// Saves the next revision of a block as part of a transaction. `from` is the newest revision
+    /// and the number of purges that the new revision is based on.
+    pub(crate) async fn save_in(
+        &self,
+        transaction: &mut Transaction,
+        new: &NewRevision<'_>,
+        from: (Revision, u64),
+        now: Millis,
+    ) -> Result<Revision, StoreError> {
+        let classify = |error| self.classify(error);
+        let targets = self.lock_targets(transaction, new.references).await?;
+        let held = self.lock_block(transaction, new.address).await?;
         if held.deleted {
             return Err(StoreError::NoBlock(new.address.clone()));
         }
-        if held.newest != from.newest || held.purges != from.purges {
+        if (held.newest, held.purges) != from {
             return Err(StoreError::Moved { address: new.address.clone(), newest: held.newest });
         }
-        if let Some(cycle) = self.cycle(&mut transaction, held.id, new.address, &targets).await? {
+        if let Some(cycle) = self.cycle(transaction, held.id, new.address, &targets).await? {
             return Err(StoreError::Cycle(cycle));
         }
-        let next = from.newest.next();
-        insert_revision(&mut transaction, held.id, next, new, &targets, line.at).await.map_err(classify)?;
+        let next = held.newest.next();
+        insert_revision(transaction, held.id, next, new, &targets, now).await.map_err(classify)?;
         transaction
             .execute("UPDATE blocks SET newest = $1 WHERE id = $2", params![number(next), held.id])
             .await
             .map_err(classify)?;
-        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(classify)?;
-        self.commit(transaction).await?;
         Ok(next)
     }
 

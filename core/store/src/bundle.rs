@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use blockyard_model::{Capability, Digest, Manifest};
 
 use crate::audit::{self, AuditLine};
-use crate::database::{Row, params};
+use crate::database::{Row, Transaction, params};
 use crate::{Millis, NewSigner, Store, StoreError};
 
 /// A bundle in the yard, without its bytes.
@@ -67,11 +67,28 @@ impl Store {
     /// and [`StoreError::SignerMoved`] if another key was pinned since then.
     pub async fn install(&self, bundle: &NewBundle<'_>, line: AuditLine) -> Result<(), StoreError> {
         let classify = |error| self.classify(error);
-        let name = bundle.manifest.name.as_str();
         let mut transaction = self.begin().await?;
-        // Installations are serialized, so that the approval applies to the versions that are
-        // installed now.
-        transaction.lock("SELECT 1 FROM yard FOR UPDATE").await.map_err(classify)?;
+        self.lock_installations(&mut transaction).await?;
+        self.install_in(&mut transaction, bundle, line.at).await?;
+        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(classify)?;
+        self.commit(transaction).await
+    }
+
+    /// Serializes installations, so that an approval applies to the versions that are installed
+    /// when the transaction ends.
+    pub(crate) async fn lock_installations(&self, transaction: &mut Transaction) -> Result<(), StoreError> {
+        transaction.lock("SELECT 1 FROM yard FOR UPDATE").await.map_err(|error| self.classify(error))
+    }
+
+    /// Installs a bundle as part of a transaction.
+    pub(crate) async fn install_in(
+        &self,
+        transaction: &mut Transaction,
+        bundle: &NewBundle<'_>,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        let classify = |error| self.classify(error);
+        let name = bundle.manifest.name.as_str();
         let installed = transaction.fetch(INSTALLED, params![name]).await.map_err(classify)?;
         // The same bytes, installed by another process in the meantime, change nothing.
         let unseen = |other: &Digest| *other != bundle.digest && !bundle.reviewed.contains(other);
@@ -106,7 +123,7 @@ impl Store {
                     bundle.manifest_text,
                     bundle.source,
                     i64::try_from(bundle.bytes.len()).unwrap_or(i64::MAX),
-                    line.at,
+                    now,
                     bundle.signature
                 ],
             )
@@ -126,16 +143,15 @@ impl Store {
             transaction
                 .execute(
                     "INSERT INTO grants (bundle, capability, granted_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-                    params![name, &capability, line.at],
+                    params![name, &capability, now],
                 )
                 .await
                 .map_err(classify)?;
         }
         if let Some(signer) = &bundle.signer {
-            self.pin(&mut transaction, name, signer, line.at).await?;
+            self.pin(transaction, name, signer, now).await?;
         }
-        audit::append(&mut transaction, &self.yard().id, &line).await.map_err(classify)?;
-        self.commit(transaction).await
+        Ok(())
     }
 
     /// Returns all installed bundles, ordered by name and time of installation.

@@ -22,6 +22,7 @@ mod reference;
 mod signer;
 mod sqlite;
 mod uninstall;
+mod upgrade;
 mod yard;
 
 pub use audit::{AuditChain, AuditFilter, AuditLine};
@@ -34,6 +35,7 @@ pub use list::{BlockFilter, BlockSummary};
 pub use location::{LocationError, YardLocation};
 pub use signer::NewSigner;
 pub use uninstall::Uninstall;
+pub use upgrade::{BlockUpgrade, Upgrade};
 pub use yard::{KeyRecord, Store, YardRecord};
 
 /// Milliseconds since 1970-01-01T00:00:00 UTC. The caller supplies the current time.

@@ -33,4 +33,5 @@ mod revision;
 mod rotation;
 mod signer;
 mod uninstall;
+mod upgrade;
 mod yard;
