@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use blockyard_model::marker::{SOURCE_MARKER, is_secret, masked};
 use blockyard_model::{Pointer, SplitDocument};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// A field that differs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FieldChange {
     /// Dotted path of the field.
     pub field: String,
@@ -26,7 +26,7 @@ pub struct FieldChange {
 }
 
 /// Kind of difference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
     /// The field was added.

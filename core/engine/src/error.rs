@@ -13,6 +13,7 @@ use blockyard_store::{BundleUser, StoreError};
 use blockyard_vault::{EnvelopeError, LocationError};
 use serde_json::{Value, json};
 
+pub(crate) use self::code::need as need_as_json;
 pub use self::code::{BundleUsage, Code, Need, OpenChange, Usage};
 
 /// An error of the engine. It never contains a secret.
@@ -176,6 +177,29 @@ impl Error {
         });
         let details = details.collect();
         Self::new(ErrorKind::Invalid, message).multi_line().details(details)
+    }
+
+    /// Creates an error that lists the blocks that prevent an upgrade, with their violations.
+    /// `crashed` is `true` if the bundle crashed or exceeded a limit.
+    pub(crate) fn not_upgraded(
+        bundle: &str,
+        version: &str,
+        blocks: &[(Address, Vec<Violation>)],
+        crashed: bool,
+    ) -> Self {
+        let count = blocks.len();
+        let cannot = if count == 1 { "1 block cannot".to_owned() } else { format!("{count} blocks cannot") };
+        let mut message = format!("bundle `{bundle}` was not upgraded to {version}: {cannot} be converted");
+        let mut details = Vec::with_capacity(count);
+        for (address, violations) in blocks {
+            let listed = Self::violations(&format!("block `{address}`"), violations);
+            message.push_str(&format!("\n{listed}"));
+            details.push(json!({ "address": address.to_string(), "problems": listed.details }));
+        }
+        let blocks = blocks.iter().map(|(address, _)| address.to_string()).collect();
+        let code = Code::UpgradeBlocked { bundle: bundle.to_owned(), version: version.to_owned(), blocks };
+        let kind = if crashed { ErrorKind::Bundle } else { ErrorKind::Invalid };
+        Self::new(kind, message).multi_line().details(details.into()).code(code)
     }
 
     /// Returns the kind of the error.

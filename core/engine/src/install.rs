@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use blockyard_host::Bundle;
-use blockyard_model::{BundleName, Digest};
+use blockyard_model::{BundleName, Digest, Schema, TypeSlug};
 use blockyard_registry::component;
 use blockyard_store::{NewBundle, NewSigner};
 use serde::Serialize;
@@ -19,18 +19,18 @@ use crate::{Error, ErrorKind, Yard};
 /// A bundle that was fetched and validated, but is not installed yet.
 #[derive(Debug)]
 pub struct Staged {
-    bundle: Bundle,
-    bytes: Arc<Vec<u8>>,
-    source: BundleSource,
+    pub(crate) bundle: Bundle,
+    pub(crate) bytes: Arc<Vec<u8>>,
+    pub(crate) source: BundleSource,
     /// `true` if the same bytes are already installed.
-    already: bool,
-    review: Review,
+    pub(crate) already: bool,
+    pub(crate) review: Review,
     /// Installed versions of the same name that the review covers.
-    reviewed: BTreeSet<Digest>,
+    pub(crate) reviewed: BTreeSet<Digest>,
     /// The pinned key of the registry that the user agreed to replace.
-    replaced_key: Option<String>,
+    pub(crate) replaced_key: Option<String>,
     /// Content of the signature file of the bytes. `None` if they are unsigned.
-    signature: Option<String>,
+    pub(crate) signature: Option<String>,
 }
 
 /// Result of an installation.
@@ -67,6 +67,12 @@ impl Staged {
     #[must_use]
     pub fn is_installed(&self) -> bool {
         self.already
+    }
+
+    /// Returns the schema of a block type. `None` if the bundle does not define the type.
+    #[must_use]
+    pub fn schema(&self, slug: &TypeSlug) -> Option<&Schema> {
+        self.bundle.manifest().block_type(slug).map(|block_type| &block_type.schema)
     }
 
     /// Returns the review, which must be shown to the user before [`Yard::install`].
@@ -178,7 +184,10 @@ impl Yard {
 
     /// Returns the readable installed versions of a bundle, newest last, and the digests of all of
     /// them.
-    async fn installed_versions(&self, name: &BundleName) -> Result<(Vec<InstalledVersion>, BTreeSet<Digest>), Error> {
+    pub(crate) async fn installed_versions(
+        &self,
+        name: &BundleName,
+    ) -> Result<(Vec<InstalledVersion>, BTreeSet<Digest>), Error> {
         let records = self.store().bundles().await?;
         let of_name: Vec<_> = records.iter().filter(|record| record.name == name.as_str()).collect();
         let mut versions: Vec<InstalledVersion> = of_name

@@ -152,15 +152,27 @@ impl Yard {
         document: &SplitDocument,
         parts: Vec<BlockRecord>,
     ) -> Result<ResolvedBlock, Error> {
+        let manifest = self.manifest(&record.bundle).await?;
+        self.resolve_as(record, document, &manifest, parts).await
+    }
+
+    /// Resolves a document as [`resolve_block`](Self::resolve_block) does, with its type as another
+    /// version of the bundle defines it.
+    pub(crate) async fn resolve_as(
+        &self,
+        record: &BlockRecord,
+        document: &SplitDocument,
+        manifest: &Manifest,
+        parts: Vec<BlockRecord>,
+    ) -> Result<ResolvedBlock, Error> {
         let mut opened = BTreeMap::new();
         for part in parts {
             let document = self.unseal(&part).await?;
             let manifest = self.manifest(&part.bundle).await?;
             opened.insert(part.address.clone(), Part { record: part, document, manifest });
         }
-        let manifest = self.manifest(&record.bundle).await?;
         let mut assembly = Resolver { opened: &opened, secrets: Vec::new(), sql: Vec::new(), nested_blocks: 0 };
-        let config = assembly.put(record, document, &manifest, &Pointer::default())?;
+        let config = assembly.put(record, document, manifest, &Pointer::default())?;
         let Resolver { secrets, mut sql, .. } = assembly;
         for target in &mut sql {
             let own = secrets.iter().filter(|secret| target.block.is_within(&secret.block()));

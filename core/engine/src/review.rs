@@ -23,6 +23,8 @@ pub struct Review {
     grants: BTreeSet<Capability>,
     /// Capabilities that the bundle requests, granted or not.
     requested: BTreeSet<Capability>,
+    /// `true` if existing blocks are moved to the version.
+    upgrades: bool,
 }
 
 /// A line of a review.
@@ -79,6 +81,7 @@ impl Review {
             replaces,
             grants: BTreeSet::new(),
             requested: manifest.capabilities.clone(),
+            upgrades: false,
         };
         if replaces {
             review.compare(manifest, source, installed, granted);
@@ -86,6 +89,29 @@ impl Review {
             review.describe(manifest, source);
         }
         review
+    }
+
+    /// Reviews a version that is installed, so that it gets no additional permissions.
+    pub(crate) fn of_installed(manifest: &Manifest) -> Self {
+        Self {
+            name: manifest.name.to_string(),
+            version: manifest.version.to_string(),
+            lines: Vec::new(),
+            replaces: true,
+            grants: BTreeSet::new(),
+            requested: manifest.capabilities.clone(),
+            upgrades: false,
+        }
+    }
+
+    /// Adds what an upgrade of the existing blocks permits: `wider` describes additional uses of
+    /// their secrets.
+    pub(crate) fn of_upgrade(mut self, wider: impl IntoIterator<Item = String>) -> Self {
+        self.upgrades = true;
+        for text in wider {
+            self.line(text, Some(Need::Replace));
+        }
+        self
     }
 
     /// Describes a first installation completely.
@@ -206,11 +232,16 @@ impl Review {
 
     fn not_agreed(&self, open: &[&ReviewLine], given: &Given) -> Error {
         let Self { name, version, .. } = self;
+        let outcome = if self.upgrades {
+            format!("bundle `{name}` was not upgraded to {version}")
+        } else {
+            format!("bundle `{name}` {version} was not installed")
+        };
         let message = match (self.replaces, open.is_empty()) {
-            (true, false) => format!(
-                "bundle `{name}` {version} was not installed: it gets wider permissions than the installed version, and no one agreed to it"
-            ),
-            _ => format!("bundle `{name}` {version} was not installed: no one agreed to it"),
+            (true, false) => {
+                format!("{outcome}: it gets wider permissions than the installed version, and no one agreed to it")
+            }
+            _ => format!("{outcome}: no one agreed to it"),
         };
         let open = open.iter().map(|line| OpenChange { change: line.text.clone(), need: line.needs.clone() }).collect();
         Error::new(ErrorKind::Usage, message).code(Code::ConsentNeeded {

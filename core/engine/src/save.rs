@@ -261,7 +261,7 @@ impl Yard {
 }
 
 /// A sealed revision. Owns the data that a [`NewRevision`] borrows.
-struct SealedRevision<'a> {
+pub(crate) struct SealedRevision<'a> {
     address: &'a Address,
     bundle: blockyard_model::Digest,
     checksum: blockyard_model::Digest,
@@ -274,12 +274,12 @@ struct SealedRevision<'a> {
 }
 
 impl<'a> SealedRevision<'a> {
-    fn new(
+    pub(crate) fn new(
         yard: &'a Yard,
         bundle: &Bundle,
         address: &'a Address,
         revision: Revision,
-        document: &'a SplitDocument,
+        document: &SplitDocument,
         data_key: &DataKey,
     ) -> Result<Self, Error> {
         let block_type = type_of(bundle.manifest(), address)?;
@@ -300,7 +300,7 @@ impl<'a> SealedRevision<'a> {
         })
     }
 
-    fn borrow(&self) -> NewRevision<'_> {
+    pub(crate) fn borrow(&self) -> NewRevision<'_> {
         NewRevision {
             address: self.address,
             bundle: self.bundle,

@@ -107,6 +107,15 @@ pub enum Code {
         /// Changes that require separate agreement.
         open: Vec<OpenChange>,
     },
+    /// Blocks cannot be converted to the new version of their bundle. Nothing was changed.
+    UpgradeBlocked {
+        /// Name of the bundle.
+        bundle: String,
+        /// New version of the bundle.
+        version: String,
+        /// Addresses of the blocks.
+        blocks: Vec<String>,
+    },
     /// No registry is configured.
     NoRegistry {
         /// Name of the requested bundle.
@@ -255,6 +264,9 @@ impl Code {
                 let fields = json!({ "bundle": bundle, "version": version, "agreement": agreement, "open": open });
                 ("consent-needed", fields)
             }
+            Self::UpgradeBlocked { bundle, version, blocks } => {
+                ("upgrade-blocked", json!({ "bundle": bundle, "version": version, "blocks": blocks }))
+            }
             Self::NoRegistry { bundle } => ("no-registry", json!({ "bundle": bundle })),
             Self::RegistryUnreadable => ("registry-unreadable", Value::Null),
             Self::RegistryNotSigned { registry } => ("registry-not-signed", json!({ "registry": registry })),
@@ -275,7 +287,7 @@ impl Code {
     }
 }
 
-fn need(need: &Need) -> Value {
+pub(crate) fn need(need: &Need) -> Value {
     match need {
         Need::Grant(capability) => json!({ "grant": capability }),
         Need::Replace => json!("replace"),
@@ -326,6 +338,7 @@ mod tests {
         NotGranted,
         NetworkNotGranted,
         ConsentNeeded,
+        UpgradeBlocked,
         NoRegistry,
         RegistryUnreadable,
         RegistryNotSigned,

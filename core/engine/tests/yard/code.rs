@@ -32,6 +32,7 @@ on_both!(
     unknown_type,
     not_granted,
     consent_needed,
+    upgrade_blocked,
     deadline_exceeded,
     not_a_bundle,
     rotation_under_way,
@@ -167,6 +168,23 @@ async fn consent_needed(yard: &TestYard) {
         (&json!("zoo"), &json!("1.1.0"), &json!(false))
     );
     assert_eq!(fields["open"][0]["need"], json!({"grant": "random"}));
+}
+
+async fn upgrade_blocked(yard: &TestYard) {
+    yard.create("zoo-keeper/ada", json!({"name": "Ada"})).await;
+    let mut manifest = zoo();
+    manifest["version"] = json!("1.1.0");
+    manifest["types"][0]["schema"]["properties"]["age"] = json!({"type": "integer"});
+    manifest["types"][0]["schema"]["required"] = json!(["name", "age"]);
+    let staged = yard.yard.stage(component(&manifest, ""), source()).await.unwrap();
+    let answers = blockyard::Answers::new();
+    let plan = yard.yard.plan_upgrade(&staged, &answers, &mut |_, _| ()).await.unwrap();
+    let upgraded = yard.yard.upgrade(&staged, &plan, &answers, &Agreement::Everything, &mut |_, _| ()).await;
+    let error = upgraded.unwrap_err();
+    let code = error.as_code().unwrap();
+    assert_eq!((error.kind().as_str(), code.as_str()), ("invalid", "upgrade-blocked"));
+    let fields = json!({"bundle": "zoo", "version": "1.1.0", "blocks": ["zoo-keeper/ada"]});
+    assert_eq!(code.fields(), Some(fields));
 }
 
 async fn deadline_exceeded(yard: &TestYard) {

@@ -38,5 +38,6 @@ mod source;
 mod trust;
 mod uninstall;
 mod unused;
+mod upgrade;
 mod verify;
 mod violation;
