@@ -19,7 +19,7 @@ pub(crate) use self::block::{
     BlockArgument, Create, Diff, Export, Fields, List, PinnedArgument, PlanFile, Purge, Reveal, Rollback, Set,
 };
 pub(crate) use self::bundle::{
-    Build, GrantChange, Grants, Info, Install, Publish, Registries, Search, Type, Types, Uninstall,
+    Build, GrantChange, Grants, Info, Install, Publish, Registries, Search, Type, Types, Uninstall, Upgrade,
 };
 pub(crate) use self::call::{Call, CallOptions};
 pub(crate) use self::database::{Query, Statement};
@@ -107,6 +107,10 @@ pub(crate) enum Command {
     /// Drop the stored bytes of uninstalled bundles that no revision of a block uses.
     #[command(after_help = "Example:\n  blockyard gc")]
     Gc,
+    /// Move the blocks of a bundle to a new version, all of them or none. Shows the changed
+    /// permissions, fields and operations, and what happens to each block.
+    #[command(after_help = "Example:\n  blockyard upgrade sql --plan")]
+    Upgrade(Upgrade),
     /// List the capabilities that bundles request and whether they are granted.
     #[command(after_help = "Example:\n  blockyard grants sql")]
     Grants(Grants),

@@ -130,8 +130,17 @@ fn secret_inside(schema: &Schema, field: &Pointer, value: &Json) -> Option<Point
 
 /// Prompts for each field of a schema, in schema order.
 pub(crate) fn ask_all(schema: &Schema, terminal: &Terminal) -> Result<Patch, Error> {
+    ask_some(schema, terminal, |_| true)
+}
+
+/// Prompts for the selected fields of a schema, in schema order.
+pub(crate) fn ask_some(
+    schema: &Schema,
+    terminal: &Terminal,
+    selects: impl Fn(&Pointer) -> bool,
+) -> Result<Patch, Error> {
     let mut patch = Patch::default();
-    for field in form::fields(schema) {
+    for field in form::fields(schema).into_iter().filter(|field| selects(&field.pointer)) {
         let name = field.pointer.dotted();
         terminal.note("");
         terminal.note(&visible::paragraph(&field.description));

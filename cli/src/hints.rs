@@ -102,6 +102,10 @@ fn actions(code: &Code) -> Vec<String> {
             "if bundle `{bundle}` may reach it, grant the address by name: `blockyard grant {bundle} '{capability}'`"
         )),
         Code::ConsentNeeded { agreement, open, .. } => consent(*agreement, open),
+        Code::UpgradeBlocked { bundle, .. } => vec![
+            format!("see what changes with `blockyard upgrade {bundle} --plan`"),
+            "supply missing values with `--set TYPE/NAME:FIELD=VALUE` or `--answers FILE`".to_owned(),
+        ],
         Code::NoRegistry { bundle } => vec![
             "name a registry with `--registry PATH`, or in `[registries]` of your configuration".to_owned(),
             format!("a file or a crate is named by its path, as in `./{bundle}`"),

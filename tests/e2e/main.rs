@@ -61,6 +61,7 @@ mod terminals;
 mod tokens;
 mod traces;
 mod trust;
+mod upgrade;
 mod value_forms;
 mod values;
 mod yards;

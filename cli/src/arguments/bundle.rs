@@ -99,6 +99,37 @@ impl FromStr for BundleVersion {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Upgrade {
+    /// Bundle to upgrade: NAME for its newest version, or NAME@VERSION for a given version, which may
+    /// be older. Default: all installed bundles.
+    #[arg(value_name = "BUNDLE")]
+    pub(crate) bundle: Option<String>,
+    /// Show what the upgrade would change, and change nothing.
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Approve a new version that requires no additional permissions.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Grant a capability that the new version requests, or a narrower one. Can be repeated.
+    #[arg(long, value_name = "CAPABILITY")]
+    pub(crate) grant: Vec<String>,
+    /// Approve a different source, wider effects, and additional uses of secrets.
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Set a field of a block in its new version, e.g. one that the new version requires. Can be
+    /// repeated.
+    #[arg(long, value_name = "TYPE/NAME:FIELD=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Read fields of blocks from a TOML or JSON file: a table for each block, named by its address.
+    /// The value of a secret field is the secret, or `{"$source": "env:NAME"}`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) answers: Option<PathBuf>,
+    /// Folder or registry.toml of a registry. Can be repeated. Default: as for `install`.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) registry: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Grants {
     /// Show only this bundle.
     pub(crate) bundle: Option<String>,

@@ -39,6 +39,7 @@ mod trust;
 mod r#type;
 mod types;
 mod uninstall;
+mod upgrade;
 mod verify;
 
 use crate::arguments::Command;
@@ -58,6 +59,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::Uninstall(arguments) => uninstall::run(&arguments, context).await,
         Command::Verify => verify::run(context).await,
         Command::Gc => gc::run(context).await,
+        Command::Upgrade(arguments) => upgrade::run(arguments, context).await,
         Command::Grants(arguments) => grants::show(&arguments, context).await,
         Command::Grant(arguments) => grants::grant(&arguments, context).await,
         Command::Revoke(arguments) => grants::revoke(&arguments, context).await,
