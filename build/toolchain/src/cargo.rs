@@ -60,7 +60,9 @@ pub fn build(folder: &Path, toolchain: &Toolchain) -> Result<Crate, BuildError> 
     let mut command = Command::new("cargo");
     command
         .current_dir(folder)
-        .args(["build", "--release", "--target", TARGET, "--message-format", "json-render-diagnostics"])
+        // For a library that is also an `rlib`, cargo omits the optimization at link time.
+        .args(["rustc", "--lib", "--crate-type", "cdylib", "--release", "--target", TARGET])
+        .args(["--message-format", "json-render-diagnostics"])
         .arg("--manifest-path")
         .arg(&manifest)
         .arg("--target-dir")
