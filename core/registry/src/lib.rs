@@ -2,12 +2,14 @@
 //!
 //! A registry is a `registry.toml` and the files that it references: [`Registry`]. A bundle is one
 //! component file: [`component`] creates it from a core module, embeds the manifest and reads it.
-//! The configuration files that name registries are [`UserConfiguration`] and [`ProjectFile`].
+//! The configuration files that name registries are [`UserConfiguration`] and [`ProjectFile`]. The
+//! exact releases of a project are in a [`LockFile`].
 
 mod address;
 pub mod component;
 mod configuration;
 mod index;
+mod lock;
 mod project;
 mod publish;
 mod relative_path;
@@ -18,6 +20,7 @@ mod signing;
 pub use address::{NamedRegistry, RegistryAddress};
 pub use configuration::{ConfigurationError, UserConfiguration};
 pub use index::{Entry, EntryError, Registry, RegistryError, RegistryTrust, Release, Source};
+pub use lock::{Difference, LockError, LockFile, LockedBundle, LockedLocation, LockedSource, Outdated};
 pub use project::{ProjectError, ProjectFile, ProjectYard};
 pub use publish::{NewRelease, PublishError, Published, publish};
 pub use relative_path::{RelativePath, RelativePathError};
