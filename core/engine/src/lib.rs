@@ -58,6 +58,7 @@ mod project;
 mod publish;
 mod reach;
 mod reference;
+mod regular_file;
 mod reply;
 mod reveal;
 mod review;

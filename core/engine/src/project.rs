@@ -1,6 +1,5 @@
 //! Finds and reads project files, before the user has trusted them.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use blockyard_host::limits::PROJECT_BYTES;
@@ -8,6 +7,7 @@ use blockyard_model::Digest;
 use blockyard_registry::{NamedRegistry, ProjectError, ProjectFile, ProjectYard, RegistryAddress, RelativePath};
 
 use crate::ownership::{Guard, folder_of, writable_by_others};
+use crate::regular_file::{NotRead, read_regular};
 use crate::{Code, Error, ErrorKind};
 
 /// A project file. It is read once, so that the trusted bytes are the bytes in use.
@@ -42,7 +42,7 @@ impl Project {
     /// project file.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let path = absolute(path)?;
-        let bytes = read_regular(&path)?;
+        let bytes = read(&path)?;
         let text = str::from_utf8(&bytes).map_err(|error| unreadable(&path, error))?;
         let file = ProjectFile::parse(text).map_err(|error| refused(&path, &error))?;
         Ok(Self { digest: Digest::of(&bytes), path, file })
@@ -164,40 +164,19 @@ fn absolute(path: &Path) -> Result<PathBuf, Error> {
     Ok(folder.join(path.file_name().unwrap_or_default()))
 }
 
-/// Reads a regular file. Rejects links and devices, and a file that was replaced between the check
-/// and the read.
-fn read_regular(path: &Path) -> Result<Vec<u8>, Error> {
-    let examined = path.symlink_metadata().map_err(|error| unreadable(path, &error))?;
-    if !examined.is_file() {
-        let message = format!("`{}` is not a regular file, and was not used", path.display());
-        return Err(Error::new(ErrorKind::Denied, message)
-            .hint("a link could choose another project's file")
-            .code(Code::ProjectFileIrregular));
-    }
-    let file = std::fs::File::open(path).map_err(|error| unreadable(path, &error))?;
-    let opened = file.metadata().map_err(|error| unreadable(path, &error))?;
-    if !is_same(&examined, &opened) {
-        return Err(unreadable(path, "it was replaced while it was read"));
-    }
-    let mut bytes = Vec::new();
-    let read = file.take(PROJECT_BYTES + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
-    if read as u64 > PROJECT_BYTES {
-        return Err(unreadable(path, format!("it has more than {PROJECT_BYTES} bytes")));
-    }
-    Ok(bytes)
-}
-
-/// Checks whether two sets of metadata describe the same file.
-#[cfg(unix)]
-pub(crate) fn is_same(one: &std::fs::Metadata, other: &std::fs::Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
-}
-
-/// Compares the size only: the standard library does not expose file identity on other systems.
-#[cfg(not(unix))]
-pub(crate) fn is_same(one: &std::fs::Metadata, other: &std::fs::Metadata) -> bool {
-    one.is_file() && other.is_file() && one.len() == other.len()
+/// Reads a project file.
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    read_regular(path, PROJECT_BYTES).map_err(|error| match error {
+        NotRead::Irregular => {
+            let message = format!("`{}` is not a regular file, and was not used", path.display());
+            Error::new(ErrorKind::Denied, message)
+                .hint("a link could choose another project's file")
+                .code(Code::ProjectFileIrregular)
+        }
+        NotRead::Replaced => unreadable(path, "it was replaced while it was read"),
+        NotRead::TooLarge => unreadable(path, format!("it has more than {PROJECT_BYTES} bytes")),
+        NotRead::Failed(error) => unreadable(path, error),
+    })
 }
 
 fn unreadable(path: &Path, reason: impl ToString) -> Error {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use blockyard_model::{SecretSource, SourcePattern, SplitDocument, Violation};
 
-use crate::project::is_same;
+use crate::regular_file::is_same;
 use crate::yard_files::yard_changeable_by_others;
 use crate::{Code, Error, ErrorKind, Yard};
 
