@@ -29,6 +29,9 @@ pub const CACHE_BYTES: u64 = 1 << 30;
 /// Maximum size of a project file, in bytes: enough for thousands of bundles. The file is
 /// untrusted, because the user who reads it is not its author.
 pub const PROJECT_BYTES: u64 = 1 << 20;
+/// Maximum size of the lock file of a project, in bytes: enough for a thousand bundles. The file is
+/// untrusted, like the project file.
+pub const LOCK_BYTES: u64 = 1 << 20;
 /// Maximum size of all linear memories of a call, in bytes.
 pub const MEMORY_BYTES: usize = 256 << 20;
 /// Maximum number of core instances in a component. This limit, [`TABLES`] and [`MEMORIES`] size

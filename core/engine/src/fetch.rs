@@ -85,7 +85,19 @@ impl Yard {
             return Err(Error::new(ErrorKind::NotFound, "no registry is configured")
                 .code(Code::NoRegistry { bundle: name.to_string() }));
         }
-        let Resolved { registry, release, .. } = resolve(registries, &Requested { name, requirement, locked: None })?;
+        let resolved = resolve(registries, &Requested { name, requirement, locked: None })?;
+        self.fetch(&resolved, name, accepted_key, report).await
+    }
+
+    /// Reads and verifies a release that was selected from a registry.
+    pub(crate) async fn fetch(
+        &self,
+        resolved: &Resolved<'_>,
+        name: &BundleName,
+        accepted_key: Option<&PublicKey>,
+        report: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Found, Error> {
+        let Resolved { registry, release, .. } = *resolved;
         // The registry's name is chosen by its author, so its path is shown as well.
         let place = registry.folder.display().to_string();
         let (shown, place) = (visible::line(&registry.name), visible::line(&place));
@@ -242,7 +254,7 @@ fn read(folder: &Path, url: &str) -> Result<Vec<u8>, Error> {
 }
 
 /// Returns the URL of a registry's folder, which identifies the registry.
-fn location(folder: &Path) -> Result<Url, Error> {
+pub(crate) fn location(folder: &Path) -> Result<Url, Error> {
     let absolute = std::fs::canonicalize(folder).map_err(|error| {
         Error::new(ErrorKind::Remote, format!("the folder `{}` cannot be read", folder.display())).because(error)
     })?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use blockyard_host::Bundle;
-use blockyard_model::{BundleName, Digest, Schema, TypeSlug};
+use blockyard_model::{BundleName, Digest, Manifest, Schema, TypeSlug};
 use blockyard_registry::component;
 use blockyard_store::{NewBundle, NewSigner};
 use serde::Serialize;
@@ -73,6 +73,21 @@ impl Staged {
     #[must_use]
     pub fn schema(&self, slug: &TypeSlug) -> Option<&Schema> {
         self.bundle.manifest().block_type(slug).map(|block_type| &block_type.schema)
+    }
+
+    /// Returns the manifest.
+    pub(crate) fn manifest(&self) -> &Manifest {
+        self.bundle.manifest()
+    }
+
+    /// Returns the digest of the component file.
+    pub(crate) fn digest(&self) -> Digest {
+        self.bundle.digest()
+    }
+
+    /// Returns the source.
+    pub(crate) fn source(&self) -> &BundleSource {
+        &self.source
     }
 
     /// Returns the review, which must be shown to the user before [`Yard::install`].

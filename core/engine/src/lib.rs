@@ -42,6 +42,7 @@ mod delete;
 mod doctor;
 mod error;
 mod fetch;
+mod folder_lock;
 mod gc;
 mod grant;
 mod grant_cache;
@@ -50,6 +51,9 @@ mod install;
 mod key;
 mod key_source;
 mod keys;
+mod lock;
+mod lock_findings;
+mod locked;
 mod merge;
 mod migration;
 mod ownership;
@@ -92,8 +96,8 @@ pub use blockyard_model::{
     Address, BlockName, Capability, Digest, Effect, PinnedAddress, Revision, SourcePattern, TypeSlug,
 };
 pub use blockyard_registry::{
-    NamedRegistry, ProjectError, ProjectFile, ProjectYard, PublicKey, Registry, RegistryAddress, SigningKey,
-    UserConfiguration,
+    LockFile, LockedBundle, NamedRegistry, Outdated, ProjectError, ProjectFile, ProjectYard, PublicKey, Registry,
+    RegistryAddress, SigningKey, UserConfiguration,
 };
 pub use blockyard_store::{AuditChain, AuditFilter, AuditLine, BlockFilter};
 #[cfg(feature = "telemetry")]
@@ -117,6 +121,9 @@ pub use install::{Installed, Staged};
 pub use jiff::Timestamp;
 pub use key::{KeyStatus, RotationStatus};
 pub use key_source::{KeySource, NewKey};
+pub use lock::ProjectLock;
+pub use lock_findings::LockFinding;
+pub use locked::LockedRequest;
 pub use migration::{ConversionProblem, ConversionReport, MovedSecret};
 pub use ownership::{Guard, writable_by_others};
 pub use plan::{Plan, PlanAction, PlannedBlock};

@@ -129,6 +129,10 @@ impl Project {
             };
             decisions.push(format!("bundles come from the registry `{}` at `{address}`", registry.name));
         }
+        for (name, requirement) in &self.file.bundles {
+            decisions
+                .push(format!("the project requires the bundle `{name}` with a version that fits `{requirement}`"));
+        }
         if let Ok(Some(reason)) = writable_by_others(&self.path, Guard::File) {
             decisions.push(format!("note: {reason}"));
         }

@@ -68,6 +68,15 @@ impl BundleSource {
         }
     }
 
+    /// Returns the location of the registry, and its entry for display. `None` if the bundle is not
+    /// from a registry, or was installed by a version that did not store the location.
+    pub(crate) fn registry_entry(&self) -> Option<(&str, &str)> {
+        match &self.origin {
+            Origin::Registry { location: Some(location), entry } => Some((location, entry)),
+            _ => None,
+        }
+    }
+
     /// Checks whether two sources count as the same: both are on this machine, both are the same
     /// registry, or both are signed with the same key.
     #[must_use]

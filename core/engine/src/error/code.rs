@@ -139,6 +139,41 @@ pub enum Code {
         /// The key that the registry has now.
         offered: String,
     },
+    /// The lock file of a project has a format error.
+    LockInvalid {
+        /// Path of the lock file.
+        path: PathBuf,
+    },
+    /// The lock file is missing, or does not fit the bundles that the project requires.
+    LockOutdated {
+        /// The differences. Empty if the file is missing.
+        differences: Vec<String>,
+    },
+    /// The registry of a locked release is not configured.
+    LockSourceUnknown {
+        /// Name of the bundle.
+        bundle: String,
+        /// The locked source.
+        source: String,
+    },
+    /// A bundle is not the one that the lock file describes.
+    LockMismatch {
+        /// Name of the bundle.
+        bundle: String,
+        /// The differences.
+        differences: Vec<String>,
+    },
+    /// The registry has other bytes for a locked release than when it was locked.
+    ReleaseChanged {
+        /// Name of the bundle.
+        bundle: String,
+        /// Version of the release.
+        version: String,
+        /// The locked digest.
+        locked: String,
+        /// The digest that the registry has now.
+        offered: String,
+    },
     /// A call reached its time limit.
     DeadlineExceeded,
     /// The file is a WebAssembly module without a bundle's manifest.
@@ -274,6 +309,18 @@ impl Code {
             Self::SignerChanged { bundle, pinned, offered } => {
                 ("signer-changed", json!({ "bundle": bundle, "pinned": pinned, "offered": offered }))
             }
+            Self::LockInvalid { path } => ("lock-invalid", json!({ "path": path })),
+            Self::LockOutdated { differences } => ("lock-outdated", json!({ "differences": differences })),
+            Self::LockSourceUnknown { bundle, source } => {
+                ("lock-source-unknown", json!({ "bundle": bundle, "source": source }))
+            }
+            Self::LockMismatch { bundle, differences } => {
+                ("lock-mismatch", json!({ "bundle": bundle, "differences": differences }))
+            }
+            Self::ReleaseChanged { bundle, version, locked, offered } => (
+                "release-changed",
+                json!({ "bundle": bundle, "version": version, "locked": locked, "offered": offered }),
+            ),
             Self::DeadlineExceeded => ("deadline-exceeded", Value::Null),
             Self::NotABundle => ("not-a-bundle", Value::Null),
             Self::ProjectYardUntrusted { folder } => ("project-yard-untrusted", json!({ "folder": folder })),
@@ -344,6 +391,11 @@ mod tests {
         RegistryNotSigned,
         SigningPasswordNeeded,
         SignerChanged,
+        LockInvalid,
+        LockOutdated,
+        LockSourceUnknown,
+        LockMismatch,
+        ReleaseChanged,
         DeadlineExceeded,
         NotABundle,
         ProjectYardUntrusted,

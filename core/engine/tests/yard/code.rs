@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blockyard::model::{BundleName, SecretValue};
 use blockyard::{
-    Agreement, AuditLine, Content, Deadline, Error, KeySource, NewKey, Project, Registry, Request, RotateTo,
-    SigningKey, Trust, TrustTarget, Yard, YardConfig,
+    Agreement, AuditLine, Content, Deadline, Error, KeySource, LockedRequest, NewKey, Project, ProjectLock, Registry,
+    Request, RotateTo, SigningKey, Staged, Trust, TrustTarget, Yard, YardConfig,
 };
 use blockyard_store::{KeyRecord, Store};
 use semver::VersionReq;
@@ -40,6 +40,9 @@ on_both!(
     no_registry,
     registry_not_signed,
     signer_changed,
+    lock_source_unknown,
+    lock_mismatch,
+    release_changed,
 );
 
 /// A valid key that is not the key of a test's yard.
@@ -310,6 +313,94 @@ async fn signer_changed(yard: &TestYard) {
     let found = find(yard, &[Registry::read(&folder).unwrap()]).await;
     let fields = json!({"bundle": "zoo", "pinned": first.public().as_str(), "offered": second.public().as_str()});
     is(found, "denied", "signer-changed", fields);
+}
+
+/// Creates a project with a registry, and locks `zoo` 1.1.0. `change` changes the text of the lock
+/// file.
+async fn lock(yard: &TestYard, change: impl FnOnce(String) -> String) -> (ProjectLock, Registry) {
+    let folder = yard.path("shared");
+    let (key, _) = SigningKey::generate().unwrap();
+    let mut manifest = zoo();
+    manifest["version"] = json!("1.1.0");
+    blockyard::publish(&folder.join("acme"), "acme", &component(&manifest, ""), &key).unwrap();
+    let registry = Registry::read(&folder.join("acme")).unwrap();
+    let mut lock = empty_lock(&folder).await.unwrap();
+    let found = find(yard, std::slice::from_ref(&registry)).await.unwrap();
+    let staged = stage(yard, found).await;
+    let release = staged.lock_entry(lock.project()).unwrap();
+    assert!(lock.update([(staged.name().clone(), release)].into()).unwrap());
+    let text = std::fs::read_to_string(lock.path()).unwrap();
+    drop(lock);
+    std::fs::write(folder.join("blockyard.lock"), change(text)).unwrap();
+    (empty_lock(&folder).await.unwrap(), registry)
+}
+
+async fn empty_lock(folder: &Path) -> Result<ProjectLock, Error> {
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(folder.join("blockyard.toml"), "[bundles]\nzoo = \"^1\"\n").unwrap();
+    let project = Project::read(&folder.join("blockyard.toml")).unwrap();
+    ProjectLock::acquire(&project, None, "test", &mut |_| ()).await
+}
+
+async fn stage(yard: &TestYard, found: blockyard::Found) -> Staged {
+    let Content::Component(bytes) = found.content else { panic!("it is a file") };
+    yard.yard.stage_release(bytes, found.release).await.unwrap()
+}
+
+async fn find_locked(yard: &TestYard, lock: &ProjectLock, registries: &[Registry]) -> Result<blockyard::Found, Error> {
+    let name = BundleName::new("zoo").unwrap();
+    let request = LockedRequest { name: &name, lock, accepted_key: None, exact: true };
+    yard.yard.find_locked(&request, registries, &mut |_| ()).await
+}
+
+async fn lock_source_unknown(yard: &TestYard) {
+    let (lock, registry) = lock(yard, |text| text.replace("path = \"acme\"", "path = \"other\"")).await;
+    let found = find_locked(yard, &lock, &[registry]).await;
+    let fields = json!({"bundle": "zoo", "source": "`acme` in `other`"});
+    is(found, "denied", "lock-source-unknown", fields);
+}
+
+async fn lock_mismatch(yard: &TestYard) {
+    let (lock, registry) = lock(yard, |text| text.replace("capabilities = [", "capabilities = [\"random\",")).await;
+    let staged = stage(yard, find_locked(yard, &lock, &[registry]).await.unwrap()).await;
+    let name = BundleName::new("zoo").unwrap();
+    let request = LockedRequest { name: &name, lock: &lock, accepted_key: None, exact: true };
+    let error = staged.check_lock(&request).unwrap_err();
+    let differences = error.as_code().unwrap().fields().unwrap()["differences"].clone();
+    assert!(differences[0].as_str().unwrap().starts_with("`capabilities` is locked as "), "{differences}");
+    is(Err::<(), _>(error), "denied", "lock-mismatch", json!({"bundle": "zoo", "differences": differences}));
+}
+
+async fn release_changed(yard: &TestYard) {
+    let (lock, registry) = lock(yard, |text| text).await;
+    let locked = registry.entries[0].releases[0].sha256.unwrap().to_string();
+    let offered = "0".repeat(64);
+    let index = registry.folder.join("registry.toml");
+    let text = std::fs::read_to_string(&index).unwrap();
+    std::fs::write(&index, text.replacen(&format!("sha256 = \"{locked}\""), &format!("sha256 = \"{offered}\""), 1))
+        .unwrap();
+    let found = find_locked(yard, &lock, &[Registry::read(&registry.folder).unwrap()]).await;
+    let fields = json!({"bundle": "zoo", "version": "1.1.0", "locked": locked, "offered": offered});
+    is(found, "denied", "release-changed", fields);
+}
+
+#[test]
+fn lock_invalid() {
+    in_folder(async |folder| {
+        std::fs::write(folder.join("blockyard.lock"), "version = 2\n").unwrap();
+        is(empty_lock(folder).await, "invalid", "lock-invalid", json!({"path": folder.join("blockyard.lock")}));
+    });
+}
+
+#[test]
+fn lock_outdated() {
+    in_folder(async |folder| {
+        let missing = empty_lock(folder).await.unwrap().require_current();
+        is(missing, "conflict", "lock-outdated", json!({"differences": []}));
+        std::fs::write(folder.join("blockyard.lock"), "version = 1\n").unwrap();
+        let outdated = empty_lock(folder).await.unwrap().require_current();
+        is(outdated, "conflict", "lock-outdated", json!({"differences": ["`zoo` is not locked"]}));
+    });
 }
 
 #[test]
