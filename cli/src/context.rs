@@ -1,6 +1,7 @@
 //! Environment of a command: the only module of the CLI that derives configuration from environment
 //! variables and from the folders of this machine.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use blockyard::{
@@ -174,6 +175,11 @@ impl Context {
     /// Returns the store of the user's trust decisions about project files and yards.
     pub(crate) fn trust(&self) -> Result<Trust, Error> {
         Ok(Trust::in_folder(base()?.data_dir().join("blockyard").join("trust")))
+    }
+
+    /// Returns the folder for records of the programs that change a lock file.
+    pub(crate) fn lock_records(&self) -> Option<PathBuf> {
+        base().ok().map(|base| base.data_dir().join("blockyard").join("locks"))
     }
 
     /// Returns the nearest project file, searching from the current folder upwards. The file has no

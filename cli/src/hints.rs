@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use blockyard::model::{Address, visible};
-use blockyard::{Code, Error, ErrorKind, Need, OpenChange};
+use blockyard::{Code, Error, ErrorKind, LockFinding, Need, OpenChange};
 use serde_json::{Value, json};
 
 /// Hint to provide the yard's key.
@@ -119,6 +119,22 @@ fn actions(code: &Code) -> Vec<String> {
         Code::SignerChanged { bundle, offered, .. } => one(format!(
             "if the owner of the registry confirms the new key, run `blockyard install {bundle} --accept-key {offered}`"
         )),
+        Code::LockInvalid { path } => vec![
+            "restore the file from version control".to_owned(),
+            format!("or delete `{}`, and lock the newest fitting versions with `blockyard install`", path.display()),
+        ],
+        Code::LockOutdated { .. } => one("update the lock file with `blockyard install`, without `--locked`".to_owned()),
+        Code::LockSourceUnknown { .. } => vec![
+            "if you trust this registry, name it with `--registry`, or in `[registries]` of blockyard.toml or of your configuration".to_owned(),
+            "to use another registry, delete the entry from blockyard.lock, and run `blockyard install`".to_owned(),
+        ],
+        Code::LockMismatch { .. } => one(
+            "find out who changed blockyard.lock; to lock the release again, delete its entry, and run `blockyard install`"
+                .to_owned(),
+        ),
+        Code::ReleaseChanged { .. } => one(
+            "to accept the new bytes, delete the entry from blockyard.lock, and run `blockyard install`".to_owned(),
+        ),
         Code::DeadlineExceeded => one("only this call is lost; `--timeout SECONDS` sets another limit".to_owned()),
         Code::NotABundle => one("build the bundle with `blockyard build`".to_owned()),
         Code::ProjectYardUntrusted { folder } => one(format!(
@@ -156,6 +172,14 @@ fn consent(agreement: bool, open: &[OpenChange]) -> Vec<String> {
     let all: Vec<String> = agreement.then(|| "--yes".to_owned()).into_iter().chain(flags).collect();
     hints.push(format!("confirm with `{}`", all.join(" ")));
     hints
+}
+
+/// Returns the command that resolves a difference between the lock file of a project and a yard.
+pub(crate) fn lock_command(finding: &LockFinding) -> String {
+    match finding {
+        LockFinding::Newer { name, newest, .. } => format!("blockyard install {name}@={newest}"),
+        _ => "blockyard install".to_owned(),
+    }
 }
 
 /// Returns the option that approves a change in advance.

@@ -8,6 +8,7 @@ mod fields;
 mod folder;
 mod hints;
 mod input;
+mod lock;
 mod outcome;
 mod output;
 mod progress;

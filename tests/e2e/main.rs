@@ -33,6 +33,7 @@ mod http_bundle;
 mod install;
 mod inventory;
 mod keys;
+mod lock;
 mod malformed_inputs;
 #[cfg(target_os = "linux")]
 mod memory;

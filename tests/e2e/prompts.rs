@@ -49,6 +49,11 @@ impl Conversation {
         Self { child, terminal, received, all: String::new(), at: 0 }
     }
 
+    /// Returns the process ID of the program.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for a prompt and answers it.
     pub(crate) fn answer(&mut self, question: &str, answer: &str) {
         self.wait_for(question);

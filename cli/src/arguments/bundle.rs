@@ -12,8 +12,9 @@ use semver::Version;
 pub(crate) struct Install {
     /// Bundle to install: NAME or NAME@REQUIREMENT from a registry, FILE.wasm, or PATH/TO/CRATE. An
     /// argument that contains `/`, ends in `.wasm` or is `.` is a path; any other is a name,
-    /// regardless of the content of the current folder.
-    #[arg(required = true, value_name = "BUNDLE")]
+    /// regardless of the content of the current folder. Default: the bundles of a trusted
+    /// blockyard.toml, by the blockyard.lock beside it.
+    #[arg(value_name = "BUNDLE")]
     pub(crate) bundles: Vec<String>,
     /// Folder or registry.toml of a registry. If repeated, the first registry that contains the
     /// bundle is used. Default: the registries of a trusted blockyard.toml, those of the user's
@@ -37,6 +38,10 @@ pub(crate) struct Install {
     /// Approve a new bundle, or a new version that requires no additional permissions.
     #[arg(short, long)]
     pub(crate) yes: bool,
+    /// Install exactly what blockyard.lock names. A missing or outdated lock file is an error, and
+    /// the file is not changed.
+    #[arg(long, conflicts_with = "accept_key")]
+    pub(crate) locked: bool,
 }
 
 /// Selection of registries.

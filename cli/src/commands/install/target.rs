@@ -12,8 +12,8 @@ pub(super) enum InstallTarget {
     Registry {
         /// Name of the bundle.
         name: BundleName,
-        /// Version requirement, e.g. `>=0.1,<0.3`.
-        requirement: VersionReq,
+        /// Version requirement, e.g. `>=0.1,<0.3`. `None` if the argument has none.
+        requirement: Option<VersionReq>,
     },
     /// Component file.
     File(PathBuf),
@@ -33,15 +33,21 @@ impl InstallTarget {
             // The argument is a path; only its kind depends on the file system.
             return Ok(if path.is_file() { Self::File(path.to_owned()) } else { Self::Crate(path.to_owned()) });
         }
-        let (name, requirement) = text.split_once('@').unwrap_or((text, "*"));
-        let requirement = VersionReq::parse(requirement).map_err(|error| {
-            Error::new(ErrorKind::Usage, format!("`{requirement}` is not a version requirement"))
-                .because(error)
-                .hint("write for example `sql@0.1`, `sql@=0.1.2` or `sql@>=0.1,<0.3`")
-        })?;
+        let (name, requirement) = match text.split_once('@') {
+            Some((name, requirement)) => (name, Some(parse_requirement(requirement)?)),
+            None => (text, None),
+        };
         let name = BundleName::new(name).map_err(|error| {
             Error::from(error).hint(format!("a path has a `/`, as in `./{text}`, or ends in `.wasm`"))
         })?;
         Ok(Self::Registry { name, requirement })
     }
+}
+
+fn parse_requirement(text: &str) -> Result<VersionReq, Error> {
+    VersionReq::parse(text).map_err(|error| {
+        Error::new(ErrorKind::Usage, format!("`{text}` is not a version requirement"))
+            .because(error)
+            .hint("write for example `sql@0.1`, `sql@=0.1.2` or `sql@>=0.1,<0.3`")
+    })
 }
