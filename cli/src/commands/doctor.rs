@@ -1,9 +1,10 @@
-//! `blockyard doctor`: runs all offline checks of a yard, and with `--online` those of the registries.
+//! `blockyard doctor`: runs all offline checks of a yard, compares it with the lock file of the
+//! project, and with `--online` reads the registries.
 
 use std::process::ExitCode;
 
 use blockyard::model::visible;
-use blockyard::{Check, CheckStep, ErrorKind, Yard};
+use blockyard::{Check, CheckStep, Error, ErrorKind, LockFinding, Project, TrustState, Yard, YardConfig};
 use serde::Serialize;
 
 use crate::arguments::Doctor;
@@ -32,10 +33,16 @@ struct Report<'a> {
 pub(super) async fn run(arguments: &Doctor, context: &Context) -> Outcome {
     let (url, config) = context.yard().await?;
     let progress = context.progress();
-    let mut found = Yard::doctor(&url, config, &mut |what| {
+    let mut found = Yard::doctor(&url, config.clone(), &mut |what| {
         progress.count(|| format!("checking {what}"));
     })
     .await;
+    let is_open = found.steps.first().is_some_and(|step| step.status == "passed");
+    if let Some(project) = context.project()?.filter(|project| is_open && !project.file().bundles.is_empty()) {
+        let step = check_lock(context, &project, &url, config).await?;
+        found.passed &= step.status != "failed";
+        found.steps.push(step);
+    }
     if arguments.online {
         progress.count(|| "checking the registries".to_owned());
         found.steps.push(registries(context).await);
@@ -109,4 +116,36 @@ async fn registries(context: &Context) -> CheckStep {
         [] => step("passed", format!("{} can be read", listed.len())),
         failures => step("failed", failures.join("; ")),
     }
+}
+
+/// Compares the lock file of a project with the yard. Names the command for each difference.
+async fn check_lock(context: &Context, project: &Project, url: &str, config: YardConfig) -> Result<CheckStep, Error> {
+    let step = |status: &str, detail: String| CheckStep {
+        name: "lock".to_owned(),
+        status: status.to_owned(),
+        detail: Some(detail),
+        milliseconds: None,
+    };
+    if context.trust()?.state(project)? != TrustState::Trusted {
+        let path = project.path().display();
+        let detail = format!("not compared, because the project file `{path}` is not trusted: run `blockyard trust`");
+        return Ok(step("warning", detail));
+    }
+    let yard = Yard::open_with(url, config).await?;
+    let compared = yard.compare_lock(project).await;
+    yard.close().await;
+    let (bundles, findings) = match compared {
+        Ok(compared) => compared,
+        Err(error) => {
+            let hints = hints::hints(&error).into_iter();
+            let parts: Vec<String> = [error.to_string()].into_iter().chain(error.causes()).chain(hints).collect();
+            return Ok(step("failed", parts.join("; ")));
+        }
+    };
+    if findings.is_empty() {
+        return Ok(step("passed", format!("all {bundles} locked bundles are installed")));
+    }
+    let status = if findings.iter().any(LockFinding::is_failure) { "failed" } else { "warning" };
+    let findings = findings.iter().map(|finding| format!("{finding}: run `{}`", hints::lock_command(finding)));
+    Ok(step(status, findings.collect::<Vec<_>>().join("; ")))
 }
