@@ -3,8 +3,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use blockyard::model::{Manifest, OriginPattern, RequestUrl, SecretValue};
-use blockyard::{BlockFile, ProjectFile, ProjectYard, Registry};
+use blockyard::model::{Manifest, OriginPattern, RequestUrl, SecretValue, visible};
+use blockyard::{BlockFile, LockFile, ProjectFile, ProjectYard, Registry};
 use blockyard_host::{Redactor, Sandbox, SandboxConfig};
 use blockyard_sdk::sql::lexer as guest;
 use blockyard_sql::lexer as host;
@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 pub type Target = fn(&[u8]);
 
 /// All targets, by the name of their folder in `corpus`.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("manifest", manifest),
     ("bundle", bundle),
     ("smith", smith),
@@ -23,6 +23,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("redactor", redactor),
     ("registry", registry),
     ("project", project),
+    ("lock", lock),
     ("blocks", blocks),
     ("host_sql", host_sql),
     ("guest_sql", guest_sql),
@@ -147,6 +148,18 @@ pub fn project(bytes: &[u8]) {
             None => {}
         }
     }
+}
+
+/// Fuzzes `blockyard.lock`.
+///
+/// # Panics
+/// The text of an accepted file is not parsed to the same file, or contains a hidden character.
+pub fn lock(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    let Ok(file) = LockFile::parse(text) else { return };
+    let canonical = file.to_string();
+    assert_eq!(LockFile::parse(&canonical).as_ref(), Ok(&file), "{canonical}");
+    assert_eq!(visible::lines(&canonical), canonical);
 }
 
 /// Fuzzes a block file.

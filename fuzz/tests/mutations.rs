@@ -25,7 +25,7 @@ macro_rules! targets {
     };
 }
 
-targets!(manifest, bundle, smith, origin, redactor, registry, project, blocks, host_sql, guest_sql);
+targets!(manifest, bundle, smith, origin, redactor, registry, project, lock, blocks, host_sql, guest_sql);
 
 /// Tokens of the input formats, which mutations insert at random positions.
 const WORDS: [&str; 34] = [
