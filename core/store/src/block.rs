@@ -283,9 +283,9 @@ impl Store {
         Ok(next)
     }
 
-    /// Checks that the bundle of a new block is installed. The lock on the yard's row keeps it so
+    /// Checks that the bundle of a new revision is installed. The lock on the yard's row keeps it so
     /// until the transaction ends.
-    async fn bundle_is_installed(
+    pub(crate) async fn bundle_is_installed(
         &self,
         transaction: &mut Transaction,
         new: &NewRevision<'_>,

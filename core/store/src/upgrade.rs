@@ -44,7 +44,8 @@ impl Store {
     ///
     /// # Errors
     /// Returns [`StoreError::Moved`] if a block was changed, purged or created since the upgrade was
-    /// prepared, and [`StoreError::NoBlock`] if one was deleted. Otherwise, same as
+    /// prepared, [`StoreError::NoBlock`] if one was deleted, and
+    /// [`StoreError::BundleUninstalled`] if the version was uninstalled. Otherwise, same as
     /// [`install`](Self::install) and [`save_revision`](Self::save_revision). Nothing is changed.
     pub async fn upgrade_blocks(&self, upgrade: &Upgrade<'_>, line: AuditLine) -> Result<(), StoreError> {
         let classify = |error| self.classify(error);
@@ -53,6 +54,9 @@ impl Store {
         self.lock_installations(&mut transaction).await?;
         if let Some(bundle) = upgrade.bundle {
             self.install_in(&mut transaction, bundle, now).await?;
+        }
+        if let Some(block) = upgrade.blocks.first() {
+            self.bundle_is_installed(&mut transaction, &block.revision).await?;
         }
         // The references are locked before the first block, as in every other transaction.
         if upgrade.blocks.iter().any(|block| !block.revision.references.is_empty()) {

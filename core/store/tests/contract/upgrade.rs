@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use blockyard_model::{Address, BundleName, Digest, Manifest};
-use blockyard_store::{BlockUpgrade, NewBundle, NewRevision, StoreError, Upgrade};
+use blockyard_store::{BlockUpgrade, NewBundle, NewRevision, StoreError, Uninstall, Upgrade};
 
 use crate::fixture::{TestStore, ZOO, at, draft, line, references_of, rejected, revision, zoo};
 
@@ -14,14 +14,27 @@ on_both!(
     a_deleted_block_is_a_conflict,
     references_are_stored_with_the_new_revision,
     a_second_installation_is_a_conflict,
+    an_uninstalled_version_is_a_conflict,
 );
 
 /// Bytes of version 2.0.0.
 const SECOND: &[u8] = b"\0asm zoo 2";
 
-/// Moves blocks from the given revisions to version 2.0.0. `references` are those of the first block.
+/// Installs version 2.0.0, and moves blocks from the given revisions to it. `references` are those of
+/// the first block.
 async fn upgrade(
     yard: &TestStore,
+    blocks: &[(&str, u64)],
+    references: &[(&str, &str)],
+    kept: &[&str],
+) -> Result<(), StoreError> {
+    upgrade_to_second(yard, true, blocks, references, kept).await
+}
+
+/// Like [`upgrade`], but installs version 2.0.0 only on request.
+async fn upgrade_to_second(
+    yard: &TestStore,
+    installs: bool,
     blocks: &[(&str, u64)],
     references: &[(&str, &str)],
     kept: &[&str],
@@ -54,8 +67,8 @@ async fn upgrade(
     let revisions: Vec<BlockUpgrade<'_>> = revisions.collect();
     let kept: BTreeSet<Address> = kept.iter().map(|address| at(address)).collect();
     let name = BundleName::new("zoo").unwrap();
-    let upgrade =
-        Upgrade { name: &name, digest: Digest::of(SECOND), bundle: Some(&bundle), blocks: &revisions, kept: &kept };
+    let bundle = installs.then_some(&bundle);
+    let upgrade = Upgrade { name: &name, digest: Digest::of(SECOND), bundle, blocks: &revisions, kept: &kept };
     yard.store.upgrade_blocks(&upgrade, line("upgrade", "zoo")).await
 }
 
@@ -134,4 +147,15 @@ async fn a_second_installation_is_a_conflict(yard: &TestStore) {
     assert_eq!(refused, "another version of bundle `zoo` was installed at the same time");
     assert_eq!(state(yard, "zoo/a").await, (1, ZOO));
     nothing_changed(yard).await;
+}
+
+async fn an_uninstalled_version_is_a_conflict(yard: &TestStore) {
+    yard.create("zoo/a", "{}", &[]).await.unwrap();
+    yard.install(&zoo("2.0.0"), SECOND, &[], &[ZOO]).await.unwrap();
+    let (versions, remaining) = (BTreeSet::from([Digest::of(SECOND)]), BTreeSet::from([Digest::of(ZOO)]));
+    let uninstall = Uninstall { bundle: "zoo", versions: &versions, remaining: &remaining };
+    yard.store.uninstall(&uninstall, line("uninstall", "zoo"), &|_| None).await.unwrap();
+    let refused = upgrade_to_second(yard, false, &[("zoo/a", 1)], &[], &[]).await;
+    assert!(matches!(refused, Err(StoreError::BundleUninstalled(_))), "{refused:?}");
+    assert_eq!(state(yard, "zoo/a").await, (1, ZOO));
 }
