@@ -25,14 +25,9 @@ impl Context {
         Ok(project)
     }
 
-    /// Returns the lock file of the nearest project that lists bundles, reserved for this command.
-    /// Returns `None` if there is none, or if `concerns` is `false` for it. A project file that is not
-    /// trusted is not used, with a note.
-    pub(crate) async fn project_lock(
-        &self,
-        command: &str,
-        concerns: impl FnOnce(&Project) -> bool,
-    ) -> Result<Option<ProjectLock>, Error> {
+    /// Returns the nearest project that lists bundles. Returns `None` if there is none, or if
+    /// `concerns` is `false` for it. A project file that is not trusted is not used, with a note.
+    pub(crate) fn trusted_project(&self, concerns: impl FnOnce(&Project) -> bool) -> Result<Option<Project>, Error> {
         let Some(project) = self.project()?.filter(|project| !project.file().bundles.is_empty()) else {
             return Ok(None);
         };
@@ -45,7 +40,20 @@ impl Context {
             self.terminal.note(&format!("warning: {error}; its bundles and its lock file are not used"));
             return Ok(None);
         }
-        self.reserve_lock(&project, command).await.map(Some)
+        Ok(Some(project))
+    }
+
+    /// Returns the lock file of a project as in [`trusted_project`](Self::trusted_project), reserved for
+    /// this command.
+    pub(crate) async fn project_lock(
+        &self,
+        command: &str,
+        concerns: impl FnOnce(&Project) -> bool,
+    ) -> Result<Option<ProjectLock>, Error> {
+        match self.trusted_project(concerns)? {
+            Some(project) => self.reserve_lock(&project, command).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Reads the lock file of a trusted project, and reserves it for this command. If another program

@@ -249,7 +249,7 @@ impl Installing<'_> {
     ) -> Result<Prepared, Error> {
         let accepted_key = self.arguments.accept_key.as_ref();
         let request = LockedRequest { name, lock, accepted_key, exact: self.arguments.locked };
-        if let Some(staged) = self.yard.stage_installed(&request).await? {
+        if let Some(staged) = self.yard.stage_locked(&request).await? {
             let changed = self.registries.get().and_then(|registries| request.changed_release(registries));
             if let Some(error) = changed {
                 let cause = error.causes().join(": ");

@@ -6,10 +6,10 @@ mod show;
 
 use std::process::ExitCode;
 
-use blockyard::model::{BundleName, Pointer, form, visible};
+use blockyard::model::{BundleName, Digest, Pointer, form, visible};
 use blockyard::{
-    Address, Agreement, Answers, Content, Error, ErrorKind, Found, Given, Registry, Request, Staged, UpgradePlan,
-    UpgradeTarget, Upgraded, Yard,
+    Address, Agreement, Answers, Content, Error, ErrorKind, Found, Given, Project, ProjectLock, Registry, Request,
+    Staged, UpgradePlan, UpgradeTarget, Upgraded, Yard,
 };
 use semver::{Version, VersionReq};
 use serde_json::json;
@@ -52,14 +52,25 @@ pub(super) async fn run(arguments: Upgrade, context: &Context) -> Outcome {
     let supplied = Supplied::read(&arguments.set, arguments.answers.as_deref())?;
     let named = arguments.bundle.as_deref().map(target).transpose()?;
     let registries = context.registries(&arguments.registry).await?;
+    let belongs =
+        |project: &Project| named.as_ref().is_none_or(|target| project.file().bundles.contains_key(&target.name));
+    let project = context.trusted_project(belongs)?;
+    let mut lock = match &project {
+        Some(project) if !arguments.plan => Some(context.reserve_lock(project, "upgrade").await?),
+        _ => None,
+    };
     let yard = context.open().await?;
-    let targets = match named {
+    let mut targets = match named {
         Some(target) => vec![target],
         None => {
             let names = yard.installed_names().await?.into_iter();
             names.map(|name| Target { name, requirement: None }).collect()
         }
     };
+    // Without a version, the project decides which versions fit.
+    for target in targets.iter_mut().filter(|target| target.requirement.is_none()) {
+        target.requirement = project.as_ref().and_then(|project| project.file().bundles.get(&target.name)).cloned();
+    }
     let mut upgrading = Upgrading { arguments: &arguments, context, yard, given, registries, supplied };
     let (mut steps, mut failed) = (Vec::new(), Vec::new());
     for target in &targets {
@@ -69,6 +80,10 @@ pub(super) async fn run(arguments: Upgrade, context: &Context) -> Outcome {
         }
     }
     let Upgrading { yard, supplied, .. } = upgrading;
+    let locked = match &mut lock {
+        Some(lock) => relock(&yard, lock, &steps, context).await,
+        None => Ok(()),
+    };
     yard.close().await;
     for address in supplied.unused() {
         context.terminal.note(&format!("warning: no upgraded bundle defines the type of `{address}`"));
@@ -79,6 +94,7 @@ pub(super) async fn run(arguments: Upgrade, context: &Context) -> Outcome {
         return Err(error.into());
     }
     print(&steps, &failed, context)?;
+    locked?;
     match failed.first() {
         None => Ok(DONE),
         Some((_, error)) => {
@@ -89,6 +105,28 @@ pub(super) async fn run(arguments: Upgrade, context: &Context) -> Outcome {
             Ok(ExitCode::from(code))
         }
     }
+}
+
+/// Records the new versions in the lock file of the project. One that the project does not permit is
+/// not recorded, with a note.
+async fn relock(yard: &Yard, lock: &mut ProjectLock, steps: &[Step], context: &Context) -> Result<(), Error> {
+    let mut digests = Vec::new();
+    for step in steps {
+        let Step::Upgraded(upgraded) = step else { continue };
+        let (name, version) = (BundleName::new(upgraded.bundle.as_str())?, Version::parse(&upgraded.version));
+        let Some(requirement) = lock.requirement(&name) else { continue };
+        if version.is_ok_and(|version| requirement.matches(&version)) {
+            digests.extend(upgraded.sha256.parse::<Digest>());
+        } else {
+            let version = &upgraded.version;
+            let reason = format!("{version} does not fit `{requirement}` in blockyard.toml");
+            context.terminal.note(&format!("note: `{name}` was upgraded, but not locked: {reason}"));
+        }
+    }
+    if !digests.is_empty() {
+        yard.lock_installed(lock, &digests).await?;
+    }
+    Ok(())
 }
 
 /// Parses `NAME`, `NAME@VERSION` or `NAME@REQUIREMENT`. A complete version means exactly that

@@ -137,11 +137,12 @@ impl Yard {
     ///
     /// # Errors
     /// Returns an error if the bundle is not the one that the lock file describes.
-    pub async fn stage_installed(&self, request: &LockedRequest<'_>) -> Result<Option<Staged>, Error> {
+    pub async fn stage_locked(&self, request: &LockedRequest<'_>) -> Result<Option<Staged>, Error> {
         let locked = request.lock.locked(request.name)?;
         let Some(record) = self.store().bundle(&locked.sha256).await? else { return Ok(None) };
         let Some(bytes) = self.store().bundle_bytes(&locked.sha256).await? else { return Ok(None) };
-        let staged = self.stage(bytes, BundleSource::parse(&record.source)).await?;
+        let mut staged = self.stage(bytes, BundleSource::parse(&record.source)).await?;
+        staged.signature = record.signature;
         // The same bytes may have been installed from another source, where they had no signer.
         let found = describe(staged.manifest(), staged.digest(), locked.source.clone(), locked.signer.clone());
         compare(request, staged.name(), locked, &found)?;
