@@ -96,8 +96,8 @@ pub use blockyard_model::{
     Address, BlockName, Capability, Digest, Effect, PinnedAddress, Revision, SourcePattern, TypeSlug,
 };
 pub use blockyard_registry::{
-    LockFile, LockedBundle, NamedRegistry, Outdated, ProjectError, ProjectFile, ProjectYard, PublicKey, Registry,
-    RegistryAddress, SigningKey, UserConfiguration,
+    LockFile, LockedBundle, NamedRegistry, ProjectError, ProjectFile, ProjectYard, PublicKey, Registry,
+    RegistryAddress, SigningKey, StaleEntry, UserConfiguration,
 };
 pub use blockyard_store::{AuditChain, AuditFilter, AuditLine, BlockFilter};
 #[cfg(feature = "telemetry")]

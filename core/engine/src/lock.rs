@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use blockyard_host::limits::LOCK_BYTES;
 use blockyard_model::BundleName;
-use blockyard_registry::{LockFile, LockedBundle, Outdated};
+use blockyard_registry::{LockFile, LockedBundle, StaleEntry};
 use semver::VersionReq;
 
 use crate::folder_lock::{FolderLock, Holder, NotLocked, described};
@@ -93,7 +93,7 @@ impl ProjectLock {
     /// Returns the locked release of a bundle.
     pub(crate) fn locked(&self, name: &BundleName) -> Result<&LockedBundle, Error> {
         let locked = self.file().and_then(|lock| lock.bundles().get(name));
-        locked.ok_or_else(|| self.outdated(&[Outdated::Missing(name.clone())]))
+        locked.ok_or_else(|| self.outdated(&[StaleEntry::Missing(name.clone())]))
     }
 
     /// Returns the position of a bundle in the lock file, for messages.
@@ -118,7 +118,7 @@ impl ProjectLock {
         }
     }
 
-    fn outdated(&self, outdated: &[Outdated]) -> Error {
+    fn outdated(&self, outdated: &[StaleEntry]) -> Error {
         let differences: Vec<String> = outdated.iter().map(ToString::to_string).collect();
         let message = format!("`{}` is outdated", self.path().display());
         Error::new(ErrorKind::Conflict, message)

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use blockyard_model::BundleName;
-use blockyard_registry::{LockFile, Outdated};
+use blockyard_registry::{LockFile, StaleEntry};
 use semver::Version;
 
 use crate::lock::read_lock;
@@ -16,7 +16,7 @@ pub enum LockFinding {
     /// The project requires bundles, but has no lock file.
     NoLock,
     /// The lock file does not fit the project's requirements.
-    Outdated(Outdated),
+    Stale(StaleEntry),
     /// The locked release is not installed.
     NotInstalled {
         /// Name of the bundle.
@@ -57,7 +57,7 @@ impl Yard {
         let Some(lock) = read_lock(project)? else {
             return Ok((0, if required.is_empty() { Vec::new() } else { vec![LockFinding::NoLock] }));
         };
-        let mut findings: Vec<LockFinding> = lock.outdated(required).into_iter().map(LockFinding::Outdated).collect();
+        let mut findings: Vec<LockFinding> = lock.outdated(required).into_iter().map(LockFinding::Stale).collect();
         let required = lock.bundles().keys().filter(|name| required.contains_key(*name));
         for name in required {
             findings.extend(self.compare_installed(&lock, name).await?);
@@ -101,7 +101,7 @@ impl fmt::Display for LockFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoLock => write!(f, "there is no `{}`", LockFile::NAME),
-            Self::Outdated(outdated) => outdated.fmt(f),
+            Self::Stale(outdated) => outdated.fmt(f),
             Self::NotInstalled { name, version } => write!(f, "`{name}` {version} is locked, but not installed"),
             Self::OtherBytes { name, version, locked, installed } => {
                 write!(f, "`{name}` {version} is locked with sha256 {locked}, but installed with sha256 {installed}")

@@ -20,7 +20,7 @@ mod signing;
 pub use address::{NamedRegistry, RegistryAddress};
 pub use configuration::{ConfigurationError, UserConfiguration};
 pub use index::{Entry, EntryError, Registry, RegistryError, RegistryTrust, Release, Source};
-pub use lock::{Difference, LockError, LockFile, LockedBundle, LockedLocation, LockedSource, Outdated};
+pub use lock::{Difference, LockError, LockFile, LockedBundle, LockedLocation, LockedSource, StaleEntry};
 pub use project::{ProjectError, ProjectFile, ProjectYard};
 pub use publish::{NewRelease, PublishError, Published, publish};
 pub use relative_path::{RelativePath, RelativePathError};

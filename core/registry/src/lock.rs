@@ -106,7 +106,7 @@ pub enum LockError {
 
 /// A difference between a lock file and the bundles that the project requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outdated {
+pub enum StaleEntry {
     /// The project requires the bundle, but it is not locked.
     Missing(BundleName),
     /// The locked version is outside of the requirement.
@@ -247,24 +247,24 @@ impl LockFile {
 
     /// Compares the lock file with the bundles that a project requires.
     #[must_use]
-    pub fn outdated(&self, required: &BTreeMap<BundleName, VersionReq>) -> Vec<Outdated> {
+    pub fn outdated(&self, required: &BTreeMap<BundleName, VersionReq>) -> Vec<StaleEntry> {
         let mut outdated = Vec::new();
         for (name, requirement) in required {
             let name = name.clone();
             match self.bundles.get(&name) {
-                None => outdated.push(Outdated::Missing(name)),
+                None => outdated.push(StaleEntry::Missing(name)),
                 Some(LockedBundle { version, .. }) if !requirement.matches(version) => {
                     let (version, requirement) = (version.clone(), requirement.clone());
-                    outdated.push(Outdated::Unsatisfied { name, version, requirement });
+                    outdated.push(StaleEntry::Unsatisfied { name, version, requirement });
                 }
                 Some(LockedBundle { version, wit, .. }) if wit != WIT_VERSION => {
-                    outdated.push(Outdated::OtherInterface { name, version: version.clone(), wit: wit.clone() });
+                    outdated.push(StaleEntry::OtherInterface { name, version: version.clone(), wit: wit.clone() });
                 }
                 Some(_) => {}
             }
         }
         let unrequired = self.bundles.keys().filter(|name| !required.contains_key(*name));
-        outdated.extend(unrequired.cloned().map(Outdated::NotRequired));
+        outdated.extend(unrequired.cloned().map(StaleEntry::NotRequired));
         outdated
     }
 }
@@ -426,7 +426,7 @@ impl LockedLocation {
     }
 }
 
-impl fmt::Display for Outdated {
+impl fmt::Display for StaleEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing(name) => write!(f, "`{name}` is not locked"),
