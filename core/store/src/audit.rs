@@ -181,7 +181,7 @@ impl Store {
     }
 
     /// Returns lines about calls that record the use of capabilities, since a time and after the line
-    /// with the number `after`, oldest first, each with its number. At most [`PAGE`] lines.
+    /// with the number `after`, oldest first, each with its number. At most 1,000 lines.
     ///
     /// # Errors
     /// Returns the database error if the query fails.
