@@ -176,7 +176,8 @@ impl Yard {
         let version = bundle.manifest().version.to_string();
         let versions = self.store().bundle_versions().await?;
         let last = versions.iter().rfind(|(_, other, text)| other == name && *text == version);
-        let already = last.is_some_and(|(digest, _, _)| *digest == bundle.digest()) && self.is_intact(&bundle).await;
+        let already =
+            last.is_some_and(|(digest, _, _)| *digest == bundle.digest()) && self.is_intact(&bundle, &bytes).await;
         let (installed, reviewed) = self.installed_versions(&bundle.manifest().name).await?;
         let granted = self.store().grants(bundle.manifest().name.as_str()).await?;
         let mut review = Review::new(bundle.manifest(), &source, &installed, !reviewed.is_empty(), &granted);
@@ -189,11 +190,14 @@ impl Yard {
         Ok(Staged { already, bundle, bytes, source, review, reviewed, replaced_key, signature })
     }
 
-    /// Checks whether the yard has the bytes and the manifest of an installed bundle. If another
-    /// program changed them, the bundle is installed again.
-    async fn is_intact(&self, bundle: &Bundle) -> bool {
-        let stored = self.store().bundle(&bundle.digest()).await;
-        stored.ok().flatten().is_some_and(|record| record.manifest == bundle.manifest_text())
+    /// Checks whether the yard has these bytes with their embedded manifest. If another program changed
+    /// them, the bundle is installed again.
+    async fn is_intact(&self, bundle: &Bundle, bytes: &[u8]) -> bool {
+        let parse = |text: &str| serde_json::from_str::<Value>(text).ok();
+        let manifest = component::manifest(bytes).ok().and_then(parse);
+        let stored = self.store().bundle(&bundle.digest()).await.ok().flatten();
+        manifest.is_some()
+            && stored.is_some_and(|record| parse(&record.manifest) == manifest)
             && self.bundle_bytes(&bundle.digest(), bundle.manifest().name.as_str()).await.is_ok()
     }
 
