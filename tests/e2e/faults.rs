@@ -12,7 +12,7 @@ on_both!(clock_that_jumps_back_loses_nothing);
 
 /// Runs a script in the environment of a yard and in a separate mount namespace, where it may mount
 /// file systems. `$BLOCKYARD` is the binary, `$ZOO` the bundle.
-fn in_mount_namespace(yard: &TestYard, script: &str) -> CommandOutput {
+pub(crate) fn in_mount_namespace(yard: &TestYard, script: &str) -> CommandOutput {
     let mut shell = yard.program("unshare");
     shell.args(["--user", "--map-root-user", "--mount", "bash", "-c", script]);
     shell.env("BLOCKYARD", blockyard_tests::binary()).env("ZOO", blockyard_tests::bundle("zoo"));

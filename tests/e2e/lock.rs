@@ -6,11 +6,13 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use blockyard_tests::environment::program;
-use blockyard_tests::{Backend, CommandOutput, TestYard, binary, on_both, run_command};
+use blockyard_tests::{Backend, CommandOutput, TestYard, available, on_both, run_command};
 use serde_json::{Value, json};
 
+use crate::faults::in_mount_namespace;
 use crate::install::sec;
 use crate::prompts::Conversation;
 
@@ -22,7 +24,6 @@ on_both!(
     lock_grants_nothing,
     named_bundles_are_locked_within_the_requirement,
     second_install_waits_for_the_first,
-    full_disk_preserves_the_old_lock,
     doctor_compares_the_lock_with_the_yard,
 );
 
@@ -411,28 +412,69 @@ fn second_install_waits_for_the_first(yard: &TestYard) {
     assert_eq!(fs::read_dir(records).expect("a folder").count(), 0, "no record is left over");
 }
 
-/// Runs `install` where no file can grow: the write fails, or ends the process.
-fn full_disk_preserves_the_old_lock(yard: &TestYard) {
-    let machine = Machine::new(yard);
+#[test]
+fn full_disk_preserves_the_old_lock() {
+    if !available("BLOCKYARD_TEST_MOUNTS") {
+        return;
+    }
+    let yard = TestYard::on(Backend::Sqlite);
+    let machine = Machine::new(&yard);
     machine.ok(&["install", "--yes"]);
     machine.publish("0.1.1", &["log"]);
     machine.ok(&["install", &yard.path("sec-0.1.1.wasm").display().to_string(), "--yes", "--replace"]);
     machine.require(">=0.1.1");
-    let (before, files) = (machine.lock(), fs::read_dir(machine.path("")).expect("a folder").count());
-    for signal in ["trap '' XFSZ", "true"] {
-        let script = format!("{signal}; ulimit -f 0; exec {} install --yes", binary());
-        let mut shell = yard.program("bash");
-        let output = run_command(shell.args(["-c", &script]).current_dir(machine.path("")), None);
-        assert_ne!(output.code, 0, "{}{}", output.stdout, output.stderr);
-        // SQLite itself writes files that belong to the yard.
-        if yard.backend() == Backend::Postgres && signal != "true" {
-            assert!(output.stderr.contains("blockyard.lock` cannot be written"), "{}", output.stderr);
-            assert_eq!(fs::read_dir(machine.path("")).expect("a folder").count(), files, "no file is left over");
-        }
-        assert_eq!(machine.lock(), before);
+    // The yard is on another disk than the project.
+    let output = in_mount_namespace(
+        &yard,
+        r#"set -e
+        mkdir disk && mount -t tmpfs -o size=1m tmpfs disk
+        cp -r project disk/ && cd disk/project
+        $BLOCKYARD trust -q
+        files=$(ls -A | wc -l)
+        head -c 1m /dev/zero > ../filler 2>/dev/null || true
+        code=0
+        $BLOCKYARD install --yes 2>../../error || code=$?
+        echo "exit $code"
+        cat ../../error
+        cmp blockyard.lock ../../project/blockyard.lock && echo "the old file remains"
+        [ $(ls -A | wc -l) = $files ] && echo "no file is left over"
+        rm ../filler
+        $BLOCKYARD install --yes -q && grep 'version = "0.1.1"' blockyard.lock
+        "#,
+    );
+    assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
+    for expected in
+        ["exit 1", "blockyard.lock` cannot be written", "the old file remains", "no file is left over", "\"0.1.1\""]
+    {
+        assert!(output.stdout.contains(expected), "{expected}: {}{}", output.stdout, output.stderr);
     }
+}
+
+#[test]
+fn killed_install_leaves_the_old_or_the_new_lock() {
+    let yard = TestYard::on(Backend::Sqlite);
+    let machine = Machine::new(&yard);
+    machine.publish("0.1.1", &["log"]);
+    let requirements = ["=0.1.0", "=0.1.1"];
+    let locks = requirements.map(|requirement| {
+        machine.require(requirement);
+        machine.ok(&["install", "--yes"]);
+        machine.lock()
+    });
+    assert_ne!(locks[0], locks[1]);
+    for (requirement, milliseconds) in requirements.iter().cycle().zip((10..400).step_by(30)) {
+        machine.require(requirement);
+        let mut command = machine.command(&["install", "--yes"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        child.kill().expect("killed");
+        child.wait().expect("it ends");
+        assert!(locks.contains(&machine.lock()), "after {milliseconds} ms: {}", machine.lock());
+    }
+    // The lock of the killed program ended with it, and its record is ignored.
+    machine.require("=0.1.0");
     machine.ok(&["install", "--yes"]);
-    assert_eq!(locked(&machine.lock(), "version"), "0.1.1");
+    assert_eq!(machine.lock(), locks[0]);
 }
 
 fn doctor_compares_the_lock_with_the_yard(yard: &TestYard) {
