@@ -69,7 +69,7 @@ fn upgrade<'a>(registry: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 const ALL: [&str; 5] = ["--yes", "--grant", ORIGIN, "--set", "vet-clinic/north:region=eu"];
 
 fn describe(yard: &TestYard, address: &str) -> String {
-    yard.json(&["call", address, "describe"])["result"].as_str().expect("text").to_owned()
+    yard.json(&["call", address, "describe"]).as_str().expect("text").to_owned()
 }
 
 fn upgrade_shows_its_plan_and_moves_every_block(yard: &TestYard) {

@@ -39,6 +39,7 @@ mod configuration;
 mod connection_url;
 mod database;
 mod delete;
+mod dependents;
 mod doctor;
 mod error;
 mod fetch;

@@ -127,6 +127,7 @@ impl Yard {
             }
             Err(error) => return Err(error),
         }
+        conversion.problems(self.broken_references(address, (old_type, new_type), bundle).await?);
         conversion.compare(&before, &document, &migrated);
         if conversion.report.problems.is_empty() {
             let manifests = (&*old, bundle.manifest());

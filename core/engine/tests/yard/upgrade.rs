@@ -11,7 +11,7 @@ use blockyard::{
 use expect_test::expect;
 use serde_json::{Value, json};
 
-use crate::fixture::{TestYard, at, block, component, config, document, rejected, setting, source};
+use crate::fixture::{TestYard, at, block, component, config, document, rejected, setting, source, zoo};
 
 on_both!(
     a_plan_lists_all_changes_and_changes_nothing,
@@ -30,6 +30,7 @@ on_both!(
     a_block_that_was_created_since_the_plan_is_a_conflict,
     blocks_of_a_removed_type_keep_their_version,
     references_between_upgraded_blocks_stay,
+    an_interface_that_other_blocks_require_cannot_be_lost,
     an_installed_version_is_a_target,
     a_named_older_version_is_a_target,
     a_crash_of_migrate_prevents_the_upgrade,
@@ -236,9 +237,9 @@ async fn an_upgrade_moves_every_block_and_its_secrets(yard: &TestYard) {
     assert_eq!((history[0].action.as_deref(), history[0].bundle_version.as_str()), (Some("upgrade"), "2.0.0"));
     // The audit trail names both versions by their digests.
     let filter = AuditFilter { subject: Some("lamp/a".to_owned()), ..AuditFilter::default() };
-    let line = yard.yard.audit(&filter).await.unwrap().remove(0);
+    let lines = yard.yard.audit(&filter).await.unwrap();
+    let line = lines.iter().find(|line| line.action == "upgrade").expect("a line");
     let detail: Value = serde_json::from_str(&line.detail).unwrap();
-    assert_eq!(line.action, "upgrade");
     assert_eq!((&detail["from_bundle"], &detail["bundle"]), (&json!(old), &json!(plan.sha256)));
     let lines = yard.yard.audit(&AuditFilter::default()).await.unwrap();
     let line = lines.iter().find(|line| line.subject == "lamps" && line.action == "upgrade").expect("a line");
@@ -488,6 +489,29 @@ async fn references_between_upgraded_blocks_stay(yard: &TestYard) {
     assert!(rejected(yard.yard.delete(&at("lamp/a")).await).contains("is in use"));
     yard.yard.block("lamp/b").await.unwrap().call("glow", json!({})).await.unwrap();
     yard.set("lamp/b", json!({"color": "red"})).await;
+}
+
+async fn an_interface_that_other_blocks_require_cannot_be_lost(yard: &TestYard) {
+    let reference = json!({
+        "type": "object", "additionalProperties": false, "required": ["$block"],
+        "x-block": {"interface": "secret-store"}, "properties": {"$block": {"type": "string"}},
+    });
+    let staged = stage(yard, &lamps("1.0.0", 1, &json!({"papers": reference}), &[]), "").await;
+    yard.yard.install(staged, &Agreement::Everything).await.unwrap();
+    for name in ["used", "unused"] {
+        yard.create(&format!("zoo-safe/{name}"), json!({"content": "safe-secret"})).await;
+    }
+    yard.create("lamp/a", json!({"papers": block("zoo-safe/used")})).await;
+    let mut manifest = zoo();
+    manifest["version"] = json!("1.1.0");
+    manifest["types"][2]["interfaces"] = json!([]);
+    let staged = stage(yard, &manifest, "").await;
+    let plan = plan(yard, &staged, &Answers::new()).await;
+    let failed: Vec<(&str, &str)> =
+        plan.failed().map(|block| (block.address.as_str(), block.report.problems[0].message.as_str())).collect();
+    let expected =
+        "block `lamp/a` (field `papers`) requires a block that implements `secret-store`, which the new version is not";
+    assert_eq!(failed, [("zoo-safe/used", expected)]);
 }
 
 async fn an_installed_version_is_a_target(yard: &TestYard) {
